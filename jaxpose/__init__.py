@@ -1,0 +1,1 @@
+"""jaxpose: probabilistic 3D human pose in functional JAX."""
