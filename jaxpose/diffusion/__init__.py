@@ -1,0 +1,69 @@
+"""Diffusion over arrays: processes, predictions, solvers, sampling, guidance, losses. Knows nothing of poses."""
+
+from jaxpose.diffusion.guidance import classifier_free, replace
+from jaxpose.diffusion.losses import denoising_loss, log_snr_times, logit_normal_times, uniform_times
+from jaxpose.diffusion.prediction import bind, from_eps, from_score, from_v, from_x0, whiten
+from jaxpose.diffusion.sampling import sample, sample_hypotheses
+from jaxpose.diffusion.sde import (
+    SDE,
+    drift_diffusion,
+    from_betas,
+    log_snr,
+    perturb,
+    prior_sample,
+    sub_vp,
+    time_at,
+    time_grid,
+    ve,
+    vp,
+)
+from jaxpose.diffusion.solvers import (
+    Solver,
+    ancestral,
+    ddim,
+    dpmpp_2m,
+    euler_maruyama,
+    heun,
+    langevin,
+    mean_flow,
+    predictor_corrector,
+    reverse_diffusion,
+)
+
+__all__ = [
+    "SDE",
+    "Solver",
+    "ancestral",
+    "bind",
+    "classifier_free",
+    "ddim",
+    "denoising_loss",
+    "dpmpp_2m",
+    "drift_diffusion",
+    "euler_maruyama",
+    "from_betas",
+    "from_eps",
+    "from_score",
+    "from_v",
+    "from_x0",
+    "heun",
+    "langevin",
+    "log_snr",
+    "log_snr_times",
+    "logit_normal_times",
+    "mean_flow",
+    "perturb",
+    "predictor_corrector",
+    "prior_sample",
+    "replace",
+    "reverse_diffusion",
+    "sample",
+    "sample_hypotheses",
+    "sub_vp",
+    "time_at",
+    "time_grid",
+    "uniform_times",
+    "ve",
+    "vp",
+    "whiten",
+]

@@ -1,8 +1,32 @@
-"""Joint sets by name: a static, hashable description of what the J axis of a pose means."""
+"""Joint sets by name: a static, hashable description of what the J axis of a pose means.
+
+A name stands for one anatomical thing in every set, so that sets are matched by name (joint_sets.py).
+Where the publishers' own names disagree, ours are:
+
+    hip         middle of the two hip joints (Human3.6M Hip, MPII and 3DHP pelvis, OpenPose MidHip, Halpe Hip)
+    pelvis      SMPL's root, about 85 mm above hip on the generic skeleton of shared/data/mocap/skeletons.json
+    thorax      the trunk's upper end at shoulder height (Human3.6M, MPII)
+    neck        the base of the neck (OpenPose, Halpe, 3DHP, SMPL)
+    upper_neck  where neck and head meet, at the height of the chin (MPII, OpenPose BODY_25B)
+    head_base   the joint about which the head turns (SMPL Head; 3DHP head)
+    head        the top of the head (Human3.6M Head, MPII and 3DHP head top, Halpe Head)
+    nose        the tip of the nose; Human3.6M's Neck/Nose, a point in the lower face, passes for it
+
+Sources of the orders: Human3.6M-17 and SMPL, shared/data/README.md; COCO keypoint annotations; OpenPose
+BODY_25 and the experimental BODY_25B; Halpe full body (AlphaPose); MPII annotations; the 17 relevant joints
+of MPI-INF-3DHP (P-STMO's order); SMPL, Loper et al. 2015.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array
 
 
 class Skeleton(NamedTuple):
@@ -10,7 +34,7 @@ class Skeleton(NamedTuple):
 
     parents: index of each joint's parent, -1 for the root.
     left, right: joints that a mirror swaps, pairwise (`left[i]` <-> `right[i]`).
-    parts: joints of the right leg, left leg, left arm, right arm, and trunk with head; every joint is in one part.
+    parts: joints of right leg, left leg, left arm, right arm, and trunk with head; each joint is in one.
     """
 
     name: str
@@ -21,14 +45,213 @@ class Skeleton(NamedTuple):
     parts: tuple[tuple[int, ...], ...]
 
 
-H36M_17 = Skeleton(
-    name="h36m17",
-    joints=(
-        "hip", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "spine", "thorax",
-        "nose", "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
-    ),
-    parents=(-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15),
-    left=(4, 5, 6, 11, 12, 13),
-    right=(1, 2, 3, 14, 15, 16),
-    parts=((1, 2, 3), (4, 5, 6), (11, 12, 13), (14, 15, 16), (0, 7, 8, 9, 10)),
-)  # fmt: skip
+_LEG = ("hip", "knee", "ankle", "foot", "big_toe", "small_toe", "heel")
+_ARM = ("shoulder", "elbow", "wrist", "hand")
+_LIMBS = (("right_", _LEG), ("left_", _LEG), ("left_", _ARM), ("right_", _ARM))
+
+
+def validate(skeleton: Skeleton) -> Skeleton:
+    """The skeleton itself, if its parents form a tree, its pairs swap sides and its parts share out joints.
+
+    Errors: ValueError naming the skeleton, the field and what is wrong with it.
+    """
+    num, where = len(skeleton.joints), f"skeleton {skeleton.name!r}"
+    if num == 0 or len(set(skeleton.joints)) != num:
+        raise ValueError(f"{where}: joints must be distinct names, at least one, got {skeleton.joints}")
+    if len(skeleton.parents) != num or not all(-1 <= p < num for p in skeleton.parents):
+        raise ValueError(f"{where}: parents must be {num} indices in -1..{num - 1}, got {skeleton.parents}")
+    if skeleton.parents.count(-1) != 1:
+        raise ValueError(f"{where}: parents must hold -1 once, for the root, got {skeleton.parents}")
+    for start, joint in enumerate(skeleton.joints):
+        j = start
+        for _ in range(num):
+            j = skeleton.parents[j] if j >= 0 else j
+        if j >= 0:
+            raise ValueError(
+                f"{where}: parents of {joint!r} run in a circle, needed a tree, got {skeleton.parents}"
+            )
+    _validate_pairs(skeleton, where)
+    if sorted(j for part in skeleton.parts for j in part) != list(range(num)):
+        raise ValueError(f"{where}: parts must hold each of 0..{num - 1} once, got {skeleton.parts}")
+    return skeleton
+
+
+def _validate_pairs(skeleton: Skeleton, where: str) -> None:
+    left, right = skeleton.left, skeleton.right
+    sided = (*left, *right)
+    if len(left) != len(right) or len(set(sided)) != len(sided):
+        raise ValueError(f"{where}: left and right must pair distinct joints, got {left} and {right}")
+    if not all(0 <= j < len(skeleton.joints) for j in sided):
+        raise ValueError(
+            f"{where}: left and right must be in 0..{len(skeleton.joints) - 1}, got {left} and {right}"
+        )
+    for i, j in zip(left, right, strict=True):
+        pair = skeleton.joints[i], skeleton.joints[j]
+        if not pair[0].startswith("left_") or pair[1] != "right_" + pair[0].removeprefix("left_"):
+            raise ValueError(f"{where}: a pair must be named left_X and right_X, got {pair}")
+
+
+def _build(name: str, tree: Mapping[str, str]) -> Skeleton:
+    """The skeleton with the joints of `tree` in order, each with its parent's name ("" for the root).
+
+    Sides and parts follow from the names.
+    """
+    joints = tuple(tree)
+    left = tuple(j for j, joint in enumerate(joints) if joint.startswith("left_"))
+    right = tuple(joints.index("right_" + joints[j].removeprefix("left_")) for j in left)
+    limbs = [{side + joint for joint in limb} for side, limb in _LIMBS]
+    parts = [tuple(j for j, joint in enumerate(joints) if joint in limb) for limb in limbs]
+    trunk = tuple(j for j, joint in enumerate(joints) if not any(joint in limb for limb in limbs))
+    parents = tuple(joints.index(parent) if parent else -1 for parent in tree.values())
+    return validate(Skeleton(name, joints, parents, left, right, (*parts, trunk)))
+
+
+_RIGHT_LEG = {"right_knee": "right_hip", "right_ankle": "right_knee"}
+_LEFT_LEG = {"left_knee": "left_hip", "left_ankle": "left_knee"}
+_RIGHT_ARM = {"right_elbow": "right_shoulder", "right_wrist": "right_elbow"}
+_LEFT_ARM = {"left_elbow": "left_shoulder", "left_wrist": "left_elbow"}
+_LEFT_FOOT = {"left_big_toe": "left_ankle", "left_small_toe": "left_ankle", "left_heel": "left_ankle"}
+_RIGHT_FOOT = {"right_big_toe": "right_ankle", "right_small_toe": "right_ankle", "right_heel": "right_ankle"}
+
+H36M_17 = _build(
+    "h36m17",
+    {
+        "hip": "",
+        **{"right_hip": "hip"} | _RIGHT_LEG,
+        **{"left_hip": "hip"} | _LEFT_LEG,
+        **{"spine": "hip", "thorax": "spine", "nose": "thorax", "head": "nose"},
+        **{"left_shoulder": "thorax"} | _LEFT_ARM,
+        **{"right_shoulder": "thorax"} | _RIGHT_ARM,
+    },
+)
+
+# COCO marks no point of the trunk's axis: its tree hangs from the nose.
+_COCO = {
+    **{"nose": "", "left_eye": "nose", "right_eye": "nose", "left_ear": "left_eye", "right_ear": "right_eye"},
+    **{"left_shoulder": "nose", "right_shoulder": "nose"},
+    **{"left_elbow": "left_shoulder", "right_elbow": "right_shoulder"},
+    **{"left_wrist": "left_elbow", "right_wrist": "right_elbow"},
+    **{"left_hip": "left_shoulder", "right_hip": "right_shoulder"},
+    **{
+        "left_knee": "left_hip",
+        "right_knee": "right_hip",
+        "left_ankle": "left_knee",
+        "right_ankle": "right_knee",
+    },
+}
+COCO_17 = _build("coco17", _COCO)
+
+BODY_25 = _build(
+    "body25",
+    {
+        **{"nose": "neck", "neck": "hip"},
+        **{"right_shoulder": "neck"} | _RIGHT_ARM,
+        **{"left_shoulder": "neck"} | _LEFT_ARM,
+        "hip": "",
+        **{"right_hip": "hip"} | _RIGHT_LEG,
+        **{"left_hip": "hip"} | _LEFT_LEG,
+        **{"right_eye": "nose", "left_eye": "nose", "right_ear": "right_eye", "left_ear": "left_eye"},
+        **_LEFT_FOOT | _RIGHT_FOOT,
+    },
+)
+
+BODY_25B = _build(
+    "body25b",
+    _COCO
+    | {"nose": "upper_neck", "left_shoulder": "upper_neck", "right_shoulder": "upper_neck"}
+    | {"upper_neck": "", "head": "upper_neck"}
+    | _LEFT_FOOT
+    | _RIGHT_FOOT,
+)
+
+HALPE_26 = _build(
+    "halpe26",
+    _COCO
+    | {
+        "nose": "neck",
+        "left_shoulder": "neck",
+        "right_shoulder": "neck",
+        "left_hip": "hip",
+        "right_hip": "hip",
+    }
+    | {"head": "neck", "neck": "hip", "hip": ""}
+    | {"left_big_toe": "left_ankle", "right_big_toe": "right_ankle"}
+    | {"left_small_toe": "left_ankle", "right_small_toe": "right_ankle"}
+    | {"left_heel": "left_ankle", "right_heel": "right_ankle"},
+)
+
+MPII_16 = _build(
+    "mpii16",
+    {
+        **{"right_ankle": "right_knee", "right_knee": "right_hip", "right_hip": "hip"},
+        **{"left_hip": "hip"} | _LEFT_LEG,
+        **{"hip": "", "thorax": "hip", "upper_neck": "thorax", "head": "upper_neck"},
+        **{"right_wrist": "right_elbow", "right_elbow": "right_shoulder", "right_shoulder": "thorax"},
+        **{"left_shoulder": "thorax"} | _LEFT_ARM,
+    },
+)
+
+MPI3DHP_17 = _build(
+    "mpi3dhp17",
+    {
+        **{"head": "neck", "neck": "spine"},
+        **{"right_shoulder": "neck"} | _RIGHT_ARM,
+        **{"left_shoulder": "neck"} | _LEFT_ARM,
+        **{"right_hip": "hip"} | _RIGHT_LEG,
+        **{"left_hip": "hip"} | _LEFT_LEG,
+        **{"hip": "", "spine": "hip", "head_base": "neck"},
+    },
+)
+
+_SMPL = {
+    **{"pelvis": "", "left_hip": "pelvis", "right_hip": "pelvis", "spine1": "pelvis"},
+    **{"left_knee": "left_hip", "right_knee": "right_hip", "spine2": "spine1"},
+    **{"left_ankle": "left_knee", "right_ankle": "right_knee", "spine3": "spine2"},
+    **{"left_foot": "left_ankle", "right_foot": "right_ankle", "neck": "spine3"},
+    **{"left_collar": "spine3", "right_collar": "spine3", "head_base": "neck"},
+    **{"left_shoulder": "left_collar", "right_shoulder": "right_collar"},
+    **{"left_elbow": "left_shoulder", "right_elbow": "right_shoulder"},
+    **{"left_wrist": "left_elbow", "right_wrist": "right_elbow"},
+}
+SMPL_22 = _build("smpl22", _SMPL)
+SMPL_24 = _build("smpl24", _SMPL | {"left_hand": "left_wrist", "right_hand": "right_wrist"})
+
+_ALL = (H36M_17, COCO_17, BODY_25, BODY_25B, HALPE_26, MPII_16, MPI3DHP_17, SMPL_22, SMPL_24)
+SKELETONS: Mapping[str, Skeleton] = MappingProxyType({skeleton.name: skeleton for skeleton in _ALL})
+
+
+def get_skeleton(name: str) -> Skeleton:
+    """The skeleton registered under `name`; ValueError listing the legal names otherwise."""
+    if name not in SKELETONS:
+        raise ValueError(f"skeleton {name!r} is unknown; legal are {', '.join(SKELETONS)}")
+    return SKELETONS[name]
+
+
+def check_joints(points: Array, skeleton: Skeleton) -> None:
+    """ValueError unless points are [..., J, D] with the skeleton's J."""
+    if jnp.ndim(points) < 2 or jnp.shape(points)[-2] != len(skeleton.joints):
+        needed = f"[..., {len(skeleton.joints)}, D] for skeleton {skeleton.name!r}"
+        raise ValueError(f"points must be {needed}, got {list(jnp.shape(points))}")
+
+
+def bones(skeleton: Skeleton) -> tuple[tuple[int, int], ...]:
+    """(parent, child) of every joint but the root, in joint order."""
+    return tuple((parent, j) for j, parent in enumerate(skeleton.parents) if parent >= 0)
+
+
+def bone_lengths(points: Array, skeleton: Skeleton) -> Array:
+    """Distance from parent to child [..., J-1] along `bones`, in the unit of points [..., J, D]."""
+    check_joints(points, skeleton)
+    parent, child = np.array(bones(skeleton)).T
+    return jnp.linalg.norm(points[..., child, :] - points[..., parent, :], axis=-1)
+
+
+def mirror(points: Array, skeleton: Skeleton) -> Array:
+    """The pose seen in a mirror: left and right change places and axis 0 of the coordinates changes sign.
+
+    points and result: [..., J, D], any unit, axis 0 measured from the mirror (so centre pixels first).
+    """
+    check_joints(points, skeleton)
+    order = np.arange(len(skeleton.joints))
+    order[list(skeleton.left)], order[list(skeleton.right)] = skeleton.right, skeleton.left
+    return jnp.asarray(points)[..., order, :].at[..., 0].multiply(-1)

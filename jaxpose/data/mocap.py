@@ -1,0 +1,92 @@
+"""Motion capture in the compact form of `shared/data/mocap`: 17 joint positions and SMPL-style rotations at 30 fps.
+
+World frame: metres, y up, floor near y = 0. Sequences are concatenated along the frame axis. See the README beside
+the files for fields and licences.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+_KEYS = ("joints17", "pos_scale", "seq_start", "seq_length", "seq_subject", "seq_category", "seq_name")
+
+
+class Mocap(NamedTuple):
+    """Frames of many sequences.
+
+    joints: [N, 17, 3] float32 metres, H36M_17 order. sequence: [N] index of each frame's sequence.
+    subject, category, name: one string per sequence.
+    """
+
+    joints: np.ndarray
+    sequence: np.ndarray
+    subject: np.ndarray
+    category: np.ndarray
+    name: np.ndarray
+
+
+def data_root() -> Path:
+    """The folder of the shared data: the environment variable JAXPOSE_DATA, or ../shared/data."""
+    return Path(os.environ.get("JAXPOSE_DATA", "../shared/data"))
+
+
+def load_mocap(root: str | os.PathLike[str], split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Mocap:
+    """The frames of every subject of `split` ("train" or "val") in `root`/mocap/{files}.npz.
+
+    Raises ValueError where a file is missing, lacks a key, or the split is unknown.
+    """
+    folder = Path(root) / "mocap"
+    if not (folder / "splits.json").is_file():
+        raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
+    splits = json.loads((folder / "splits.json").read_text())
+    if split not in splits:
+        raise ValueError(f"split: got {split!r}, legal are {sorted(splits)}")
+    parts = [_load_file(folder / f"{name}.npz", set(splits[split])) for name in files]
+    offsets = np.cumsum([0] + [len(p.subject) for p in parts[:-1]])
+    return Mocap(
+        np.concatenate([p.joints for p in parts]),
+        np.concatenate([p.sequence + o for p, o in zip(parts, offsets, strict=True)]),
+        *(np.concatenate([getattr(p, f) for p in parts]) for f in ("subject", "category", "name")),
+    )
+
+
+def balanced_weights(mocap: Mocap, power: float = 0.5) -> np.ndarray:
+    """Sampling probability of each frame [N]: categories by their number of frames to `power`, frames alike in one.
+
+    power 1 samples frames uniformly, 0 makes all categories equally likely.
+    """
+    if not 0 <= power <= 1:
+        raise ValueError(f"power must be in [0, 1], got {power}")
+    _, category = np.unique(mocap.category, return_inverse=True)
+    frame_category = category[mocap.sequence]
+    count = np.bincount(frame_category)
+    weight = count[frame_category] ** (power - 1.0)
+    return weight / weight.sum()
+
+
+def _load_file(path: Path, subjects: set[str]) -> Mocap:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    with np.load(path, allow_pickle=False) as z:
+        missing = [k for k in _KEYS if k not in z]
+        if missing:
+            raise ValueError(f"{path}: lacks {missing}; needed {list(_KEYS)}")
+        scale, joints = z["pos_scale"], z["joints17"]
+        rows = [
+            (i, start, length)
+            for i, (start, length, subject) in enumerate(
+                zip(z["seq_start"], z["seq_length"], z["seq_subject"], strict=True)
+            )
+            if subject in subjects
+        ]
+        keep = np.array([i for i, _, _ in rows], int)
+        frames = [joints[start : start + length] for _, start, length in rows]
+        labels = [z[k][keep] for k in ("seq_subject", "seq_category", "seq_name")]
+    sequence = np.repeat(np.arange(len(rows)), [length for _, _, length in rows])
+    stacked = np.concatenate(frames) if frames else joints[:0]
+    return Mocap(stacked.astype(np.float32) * np.float32(scale), sequence, *labels)

@@ -1,0 +1,487 @@
+"""A procedural human: bodies, poses, short motions and a camera clip of one, made from a key and nothing else.
+
+A pose is a set of joint angles put through forward kinematics; an activity is a smooth function time -> angles:
+
+    R_j = R_parent(j) R_x(flexion) R_z(abduction) R_y(rotation),   x_j = x_parent(j) + R_j (length_j direction_j)
+
+with signs per joint, so that equal numbers left and right are a mirror image. World frame: metres, y up, floor at
+y = 0; with all angles 0 the body stands with hanging arms, faces +z and has its left towards +x. Joints: H36M_17.
+
+Sources. Segment lengths as fractions of body height: R. Drillis, R. Contini, Body segment parameters (1966), as
+given in D. A. Winter, Biomechanics and Motor Control of Human Movement, fig. 4.1. Hip and shoulder widths there are
+bony breadths; here they are the narrower distances of joint centres. Joint limits: within the normal ranges of
+motion of the American Academy of Orthopaedic Surgeons. Gait curves: typical sagittal hip and knee angles over a
+stride (Winter; J. Perry, Gait Analysis), read at every tenth of a stride.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jaxlie
+import numpy as np
+
+from jaxpose.base import Array, Key
+from jaxpose.geometry.camera import look_at, project, world_to_camera
+from jaxpose.geometry.skeleton import H36M_17
+
+# Fraction of body height of the bone that ends at each joint; `left_*` is taken from `right_*`.
+SEGMENT_RATIOS = {
+    "right_hip": 0.055, "right_knee": 0.245, "right_ankle": 0.246, "spine": 0.130, "thorax": 0.158, "nose": 0.066,
+    "head": 0.089, "right_shoulder": 0.112, "right_elbow": 0.180, "right_wrist": 0.152,
+}  # fmt: skip
+ANKLE_RATIO = 0.039 / (0.245 + 0.246)  # ankle height over the floor as a fraction of the leg
+
+# Where each bone points at zero angles (upright median of trunk and head seen in motion capture).
+_DIRECTIONS = {
+    "hip": (0, 0, 0), "right_hip": (-1, 0, 0), "left_hip": (1, 0, 0), "spine": (0, 1, -0.15), "thorax": (0, 1, 0.05),
+    "nose": (0, 1, 0.30), "head": (0, 1, -0.13), "right_shoulder": (-1, 0.08, -0.06), "left_shoulder": (1, 0.08, -0.06),
+}  # fmt: skip
+
+# Degrees: (lowest, highest) of flexion, abduction (trunk: bend to the left), inward rotation (trunk: turn to the
+# left), and for limbs of the hinge below (knee, elbow), which only ever bends one way.
+TRUNK_LIMITS_DEG = {
+    "pelvis": ((-25, 60), (-20, 20), (-20, 20)),
+    "spine": ((-10, 35), (-15, 15), (-15, 15)),
+    "thorax": ((-15, 35), (-20, 20), (-30, 30)),
+    "neck": ((-40, 45), (-30, 30), (-60, 60)),
+}
+LEG_LIMITS_DEG = ((-25, 125), (-25, 45), (-40, 35), (0, 140))
+ARM_LIMITS_DEG = ((-50, 170), (-10, 170), (-90, 70), (2, 145))
+
+# Degrees at 0, 10, ... 90 % of a stride that begins with the foot's first contact.
+_GAIT_DEG = {
+    "hip": (28, 24, 15, 5, -5, -11, -3, 16, 28, 30),
+    "knee": (6, 16, 17, 10, 6, 12, 36, 60, 50, 18),
+}
+
+# Arm gestures, degrees: lowest and highest flexion, abduction, inward rotation and elbow, and how often (Hz).
+GESTURES = {
+    "none": ((0, 0, 0, 0), (0, 0, 0, 0), 0.0),
+    "wave": ((5, 65, -85, 50), (25, 95, -65, 105), 0.9),
+    "reach": ((45, 0, -15, 8), (130, 40, 25, 55), 0.25),
+    "carry": ((8, 2, 15, 65), (35, 14, 40, 100), 0.2),
+    "hips": ((-28, 35, 40, 80), (-12, 50, 60, 100), 0.1),
+    "face": ((30, 5, 0, 112), (65, 30, 45, 138), 0.25),
+    "side": ((-10, 40, -45, 8), (30, 115, 15, 60), 0.3),
+}
+
+
+class AnglesDeg(NamedTuple):
+    """Joint angles of a pose in degrees, bounded by the *_LIMITS_DEG.
+
+    trunk: [4, 3] pelvis, spine, thorax, neck by forward flexion, bend to the left, turn to the left.
+    legs:  [2, 4] left and right by hip flexion, abduction, inward rotation and knee flexion.
+    arms:  [2, 4] left and right by shoulder flexion, abduction, inward rotation and elbow flexion.
+    """
+
+    trunk: Array
+    legs: Array
+    arms: Array
+
+
+class Move(NamedTuple):
+    """One instant of an activity: joint angles, where the body is on its path, and how it meets the floor.
+
+    travel: m along the path. heading: rad, 0 faces +z, towards +x positive. lift: m of the lower foot over the floor.
+    planted: 1 keeps the middle of the feet on the path, 0 the pelvis.
+    """
+
+    angles: AnglesDeg
+    travel: Array
+    heading: Array
+    lift: Array
+    planted: Array
+
+
+class Style(NamedTuple):
+    """What tells one performance from another: activity, gesture and numbers in [0, 1] that the activity reads."""
+
+    activity: Array
+    gesture: Array
+    gesturing: Array  # [2] 1 for the arms (left, right) that gesture
+    numbers: Array  # [16]
+    arms: Array  # [2, 8]
+    heading: Array
+
+
+def _side(j: str) -> str:
+    return j.replace("left_", "right_")
+
+
+def sample_body(key: Key, *, mean_height: float = 1.70, std_height: float = 0.10, std_segment: float = 0.03) -> Array:
+    """Draw an adult body as bone lengths [17] in metres: entry j is the bone from joint j to its parent, 0 at the hip.
+
+    Body height is normal (m); every segment varies further by a normal factor with relative spread `std_segment`, the
+    same on both sides. Both are cut at 2.5 standard deviations. Source: see the module's ratios.
+    """
+    key_height, key_segment = jax.random.split(key)
+    height = mean_height + std_height * jax.random.truncated_normal(key_height, -2.5, 2.5)
+    factors = 1 + std_segment * jax.random.truncated_normal(key_segment, -2.5, 2.5, (len(SEGMENT_RATIOS),))
+    segments = dict(zip(SEGMENT_RATIOS, height * factors * jnp.array(list(SEGMENT_RATIOS.values())), strict=True))
+    return jnp.stack([segments.get(_side(j), jnp.zeros(())) for j in H36M_17.joints])
+
+
+def clip_angles(angles: AnglesDeg) -> AnglesDeg:
+    """Bring joint angles within their limits."""
+    limits = (jnp.array(list(TRUNK_LIMITS_DEG.values())), jnp.array(LEG_LIMITS_DEG), jnp.array(ARM_LIMITS_DEG))
+    return AnglesDeg(*(jnp.clip(a, lim[..., 0], lim[..., 1]) for a, lim in zip(angles, limits, strict=True)))
+
+
+def _rotation(angles: Array, signs: tuple[int, int, int]) -> jaxlie.SO3:
+    x, z, y = angles * jnp.array(signs, jnp.float32)
+    return jaxlie.SO3.from_x_radians(x) @ jaxlie.SO3.from_z_radians(z) @ jaxlie.SO3.from_y_radians(y)
+
+
+def _local_rotations(angles: AnglesDeg) -> dict[str, jaxlie.SO3]:
+    """The rotation of each bone that turns against its parent, by the joint that the bone ends at."""
+    trunk, legs, arms = (jnp.radians(a) for a in angles)
+    names = ("hip", "spine", "thorax", "nose")
+    local = {name: _rotation(a, (1, -1, 1)) for name, a in zip(names, trunk, strict=True)}
+    for i, side, out in ((0, "left", 1), (1, "right", -1)):
+        local[f"{side}_knee"] = _rotation(legs[i, :3], (-1, out, -out))
+        local[f"{side}_ankle"] = jaxlie.SO3.from_x_radians(legs[i, 3])
+        local[f"{side}_elbow"] = _rotation(arms[i, :3], (-1, out, -out))
+        local[f"{side}_wrist"] = jaxlie.SO3.from_x_radians(-arms[i, 3])
+    return local
+
+
+def forward_kinematics(angles: AnglesDeg, body: Array) -> Array:
+    """Place the joints of a pose: joints [17, 3] in metres, hip at the origin, facing +z where the pelvis is not turned.
+
+    angles: one pose in degrees; body: [17] bone lengths in metres.
+    """
+    local = _local_rotations(angles)
+    turned = [local["hip"]]
+    points = [jnp.zeros(3)]
+    for j, (name, parent) in enumerate(zip(H36M_17.joints, H36M_17.parents, strict=True)):
+        if parent < 0:
+            continue
+        direction = np.array(_DIRECTIONS.get(name, (0, -1, 0)), np.float32)
+        turned.append(turned[parent] @ local[name] if name in local else turned[parent])
+        points.append(points[parent] + turned[j] @ (direction / np.linalg.norm(direction) * body[j]))
+    return jnp.stack(points)
+
+
+# Activities: (numbers [16], time in s, body) -> Move. `_span` reads a number as a range, `_wander` as a smooth signal.
+
+
+def _span(u: Array, low: float, high: float) -> Array:
+    return low + (high - low) * u
+
+
+def _wander(u: Array, time: Array, hz: Array | float) -> Array:
+    """A smooth signal in [-1, 1] of two incommensurable tones; its phase is u in [0, 1]."""
+    return 0.65 * jnp.sin(2 * jnp.pi * (hz * time + u)) + 0.35 * jnp.sin(2 * jnp.pi * (1.618 * hz * time + 7 * u))
+
+
+def _trunk(n: Array, time: Array, pelvis=(0.0, 0.0, 0.0), spine=(0.0, 0.0, 0.0), thorax=(0.0, 0.0, 0.0)) -> Array:
+    """Trunk angles [4, 3]: the activity's own, a personal posture, and a head that looks around, from numbers 10-15."""
+    look = _span(n[10], 3, 28) * _wander(n[11], time, 0.17)
+    nod = _span(n[12], -10, 12) + 5 * _wander(n[13], time, 0.21)
+    sway = 2 * _wander(n[14], time, 0.13)
+    posture = ((_span(n[14], -4, 5), 0, 0), (_span(n[15], -3, 5), sway, 0), (_span(n[13], -6, 4), -sway, 0.15 * look))
+    rows = [
+        jnp.stack([jnp.asarray(a + b) for a, b in zip(x, y, strict=True)])
+        for x, y in zip((pelvis, spine, thorax), posture, strict=True)
+    ]
+    return jnp.stack([*rows, jnp.stack([nod, 0.1 * look, look])])
+
+
+def _limbs(left: tuple, right: tuple) -> Array:
+    return jnp.stack([jnp.stack([jnp.asarray(x, jnp.float32) for x in side]) for side in (left, right)])
+
+
+def _hanging(n: Array, time: Array) -> tuple:
+    drift = _wander(n[9], time, 0.15)
+    return _span(n[8], -8, 8) + 3 * drift, _span(n[9], 5, 12), _span(n[8], -5, 25), _span(n[9], 8, 28) + 4 * drift
+
+
+def _still(angles: AnglesDeg, planted: float = 1.0) -> Move:
+    zero = jnp.zeros(())
+    return Move(angles, zero, zero, zero, jnp.array(planted))
+
+
+def _stand(n: Array, time: Array, body: Array) -> Move:
+    """Standing: feet apart, one a little ahead, weight going from leg to leg."""
+    shift = 3 * _wander(n[0], time, 0.12)
+    wide, ahead, out, bend = _span(n[1], -2, 8), _span(n[2], -8, 8), _span(n[3], -18, 0), _span(n[4], 2, 9)
+    legs = _limbs((bend / 2 + ahead, wide + shift, out, bend), (bend / 2 - ahead, wide - shift, out, bend))
+    arms = _limbs(_hanging(n, time), _hanging(n[::-1], time))
+    return _still(AnglesDeg(_trunk(n, time), legs, arms))
+
+
+def _gait(name: str, phase: Array) -> Array:
+    """A gait curve in degrees at a phase in strides, by its first four harmonics."""
+    c = np.fft.rfft(_GAIT_DEG[name])[:5] / 10
+    k = np.arange(1, 5)
+    turns = 2 * jnp.pi * k * phase
+    return c[0].real + 2 * jnp.sum(c[1:].real * jnp.cos(turns) - c[1:].imag * jnp.sin(turns))
+
+
+def _walk(n: Array, time: Array, body: Array) -> Move:
+    """Walking on an arc: arms swing against the legs, thorax turns against the pelvis, speed follows from the stride."""
+    rate, size, swing = _span(n[0], 0.75, 1.0), _span(n[1], 0.75, 1.15), _span(n[2], 8, 26)
+    phase = rate * time + n[3]
+    c, s = jnp.cos(2 * jnp.pi * phase), jnp.sin(2 * jnp.pi * phase)
+
+    def leg(phase: Array, side: Array) -> tuple:
+        return size * _gait("hip", phase), -1.5 + side, _span(n[4], -12, -2), _gait("knee", phase) * (0.4 + 0.6 * size)
+
+    def ankle_ahead(phase: Array) -> Array:  # of the hip, for the foot that is on the floor
+        hip, _, _, knee = jnp.radians(jnp.stack(leg(phase, jnp.zeros(()))))
+        return body[5] * jnp.sin(hip) - body[6] * jnp.sin(knee - hip)
+
+    def arm(forward: Array) -> tuple:
+        elbow = _span(n[6], 12, 32) + 0.5 * swing * (1 + forward) / 2
+        return _span(n[7], -6, 6) + swing * forward, _span(n[8], 5, 11), _span(n[9], 0, 30), elbow
+
+    stance = jnp.array([0.08, 0.48])  # from loading to terminal stance, while the foot is flat
+    speed = rate * (ankle_ahead(stance[0]) - ankle_ahead(stance[1])) / (stance[1] - stance[0])
+    trunk = _trunk(n, time, (2.0, -3 * s, -5 * size * c), (0.0, 3 * s, 4 * size * c), (0.0, 0.0, 5 * size * c))
+    angles = AnglesDeg(trunk, _limbs(leg(phase, -3 * s), leg(phase + 0.5, 3 * s)), _limbs(arm(-c), arm(c)))
+    curvature = _span(jnp.abs(2 * n[5] - 1), 0.1, 0.9) * jnp.sign(n[5] - 0.5)  # 1 / m
+    travel = speed * time
+    return Move(angles, travel, curvature * travel, jnp.zeros(()), jnp.zeros(()))
+
+
+def _turn(n: Array, time: Array, body: Array) -> Move:
+    """Turning about on the spot with small steps."""
+    rate, size = _span(n[0], 0.8, 1.1), _span(n[1], 12, 35)
+    lift = [size * (0.5 + 0.5 * jnp.sin(2 * jnp.pi * (rate * time + n[2] + offset))) ** 2 for offset in (0, 0.5)]
+    wide, out = _span(n[3], -1, 6), _span(n[4], -12, 0)
+    legs = _limbs(*((3 + x, wide, out, 5 + 1.9 * x) for x in lift))
+    arms = _limbs(_hanging(n, time), _hanging(n[::-1], time))
+    heading = jnp.radians(_span(n[5], 30, 90)) * _wander(n[6], time, 0.14)
+    return _still(AnglesDeg(_trunk(n, time), legs, arms), planted=0.0)._replace(heading=heading)
+
+
+def _squat(n: Array, time: Array, body: Array) -> Move:
+    """Squats, and stoops to the floor with less bent knees: thigh, shin and trunk share the way down."""
+    down = (0.5 - 0.5 * jnp.cos(2 * jnp.pi * (time / _span(n[0], 2.2, 4.0) + n[1]))) * _span(n[2], 0.5, 1.0)
+    stoop = 0.8 * n[3] ** 2
+    thigh = (95 * (1 - stoop) - 8 * stoop) * down
+    lean = (38 + 50 * stoop) * down
+    trunk = _trunk(n, time, (0.5 * lean, 0.0, 0.0), (0.22 * lean, 0.0, 0.0), (0.28 * lean, 0.0, 0.0))
+    leg = (thigh + 0.5 * lean + 3, _span(n[4], 4, 16), _span(n[5], -20, -6), 1.3 * thigh + 6)
+    shoulder, abduction, inward, elbow = _hanging(n, time)
+    arm = (shoulder + lean + 55 * n[6] * (1 - stoop) * down, abduction, inward, elbow)
+    return _still(AnglesDeg(trunk, _limbs(leg, leg), _limbs(arm, arm)))
+
+
+def _sit(n: Array, time: Array, body: Array) -> Move:
+    """Sitting down on a chair and getting up, the trunk bent forward on the way."""
+    seated = 0.5 + 0.5 * jnp.tanh(2 * jnp.sin(2 * jnp.pi * (time / _span(n[0], 6, 9) + n[1]))) / jnp.tanh(2.0)
+    way = 4 * seated * (1 - seated)
+    tilt, lean = _span(n[2], -16, 2) * seated + 20 * way, _span(n[3], 0, 12) * seated + 14 * way
+    trunk = _trunk(n, time, (tilt, 0.0, 0.0), (lean, 0.0, 0.0), (0.6 * lean, 0.0, 0.0))
+    thigh = _span(n[4], 78, 92) * seated
+    knees = (thigh + (20 * way + _span(u, -14, 14) * seated) for u in (n[5], n[6]))
+    legs = _limbs(*((thigh + tilt + 2, 3 + _span(n[7], -2, 14) * seated, -8, knee + 4) for knee in knees))
+    lap = (_span(n[8], 12, 34), 6, _span(n[9], 10, 30), _span(n[6], 45, 75))
+    arm = [a + (b - a) * seated for a, b in zip(_hanging(n, time), lap, strict=True)]
+    return _still(AnglesDeg(trunk, legs, _limbs(tuple(arm), tuple(arm))))
+
+
+def _jump(n: Array, time: Array, body: Array) -> Move:
+    """Jumping up: crouch with the arms back, flight with the arms up, crouch on landing.
+
+    The feet rise as h cos^2(pi tau / T) with T = pi sqrt(2 h / g): smooth on the floor, in free fall at the top.
+    """
+    period, high = _span(n[0], 2.2, 3.0), _span(n[1], 0.08, 0.30)
+    tau = jnp.mod(time + n[2] * period, period) - period / 2
+    flight = jnp.pi * jnp.sqrt(2 * high / 9.81)
+    lift = jnp.where(jnp.abs(tau) < flight / 2, high * jnp.cos(jnp.pi * tau / flight) ** 2, 0.0)
+
+    def bump(centre: Array | float, width: float) -> Array:
+        return jnp.exp(-0.5 * ((tau - centre) / width) ** 2)
+
+    before, after = bump(-0.75 * flight, 0.16), bump(0.7 * flight, 0.15)
+    crouch = _span(n[3], 0.45, 0.9) * before + _span(n[4], 0.35, 0.7) * after
+    thigh, lean = 62 * crouch, 42 * crouch
+    trunk = _trunk(n, time, (0.5 * lean, 0.0, 0.0), (0.2 * lean, 0.0, 0.0), (0.3 * lean, 0.0, 0.0))
+    leg = (thigh + 0.5 * lean + 3, _span(n[5], 2, 8), -8, 1.4 * thigh + 6)
+    up = bump(0.0, 0.22) * _span(n[6], 30, 140)
+    arm = (_span(n[8], -8, 8) - 38 * before + up, 8 + 0.1 * up, 5, 18 + 25 * (before + after))
+    return _still(AnglesDeg(trunk, _limbs(leg, leg), _limbs(arm, arm)))._replace(lift=lift)
+
+
+_PROGRAMS: dict[str, Callable[[Array, Array, Array], Move]] = {
+    "stand": _stand, "walk": _walk, "turn": _turn, "squat": _squat, "sit": _sit, "jump": _jump,
+}  # fmt: skip
+ACTIVITIES = tuple(_PROGRAMS)
+
+
+def _style(key: Key, activity: str | None) -> Style:
+    if activity is not None and activity not in ACTIVITIES:
+        raise ValueError(f"activity must be None or one of {', '.join(ACTIVITIES)}; got {activity!r}")
+    keys = jax.random.split(key, 6)
+    index = jax.random.randint(keys[0], (), 0, len(ACTIVITIES))
+    gesture = jax.random.randint(keys[1], (), -3, len(GESTURES))  # a good third keep to the activity's own arms
+    return Style(
+        index if activity is None else jnp.array(ACTIVITIES.index(activity)),
+        jnp.maximum(gesture, 0),
+        jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])[jax.random.randint(keys[2], (), 0, 3)],
+        jax.random.uniform(keys[3], (16,)),
+        jax.random.uniform(keys[4], (2, 8)),
+        jax.random.uniform(keys[5], (), minval=-jnp.pi, maxval=jnp.pi),
+    )
+
+
+def _gesturing_arms(style: Style, arms: Array, time: Array) -> Array:
+    """Arms [2, 4] of an activity, now and then taken over by the gesture (its first time between 0 and 5 s)."""
+    low, high, hz = (jnp.array(x, jnp.float32) for x in zip(*GESTURES.values(), strict=True))
+    low, high, hz = low[style.gesture], high[style.gesture], hz[style.gesture]
+    wave = jax.vmap(jax.vmap(lambda u: _wander(u, time, hz)))(style.arms[:, :4])
+    target = low + (high - low) * (0.5 + 0.5 * (0.6 * wave + 0.8 * (style.arms[:, 4:] - 0.5)))
+    beat = jnp.sin(2 * jnp.pi * (time / 5 - 0.25 + style.arms[0, 0]))
+    weight = (0.5 + 0.5 * jnp.tanh(3 * beat + 1)) * style.gesturing * (style.gesture > 0)
+    return arms + weight[:, None] * (target - arms)
+
+
+def _move(style: Style, body: Array, time: Array) -> Move:
+    branches = [lambda n, t, b, program=program: program(n, t, b) for program in _PROGRAMS.values()]
+    move = jax.lax.switch(style.activity, branches, style.numbers, time, body)
+    angles = move.angles._replace(arms=_gesturing_arms(style, move.angles.arms, time))
+    return move._replace(angles=clip_angles(angles))
+
+
+def _turn_about_y(points: Array, angle: Array) -> Array:
+    return jax.vmap(jaxlie.SO3.from_y_radians(angle).apply)(points)
+
+
+def _joints_at(style: Style, body: Array, time: Array) -> Array:
+    """Joints [17, 3] of a performance at a time, the path starting at x = z = 0."""
+    move = _move(style, body, time)
+    joints = _turn_about_y(forward_kinematics(move.angles, body), style.heading + move.heading)
+    ankles = joints[jnp.array([3, 6])]
+    # A soft minimum over the feet, within 1 cm of the hard one, lets the body go from foot to foot without a kink.
+    lowest = -0.015 * (jax.nn.logsumexp(-ankles[:, 1] / 0.015) - jnp.log(2.0))
+    height = ANKLE_RATIO * (body[5] + body[6]) + move.lift - lowest
+    chord = move.travel * jnp.sinc(move.heading / (2 * jnp.pi))  # of the arc travelled
+    along = style.heading + move.heading / 2
+    feet = move.planted * ankles.mean(0)
+    return joints + jnp.stack([chord * jnp.sin(along) - feet[0], height, chord * jnp.cos(along) - feet[2]])
+
+
+def sample_motion(key: Key, body: Array, num_frames: int, fps: float = 30.0, *, activity: str | None = None) -> Array:
+    """Draw a short motion of a body: joints [F, 17, 3] in metres, world frame, the first hip over x = z = 0.
+
+    body: [17] bone lengths in metres. activity: one of ACTIVITIES, or None for any of them. The motion is a function
+    of time that the key fixes and `fps` only samples. Raises ValueError for an unknown activity or no frames.
+    """
+    if num_frames < 1 or fps <= 0:
+        raise ValueError(f"num_frames must be at least 1 and fps positive; got {num_frames} and {fps}")
+    return _film(_style(key, activity), body, num_frames, fps)
+
+
+def _film(style: Style, body: Array, num_frames: int, fps: float) -> Array:
+    joints = jax.vmap(lambda time: _joints_at(style, body, time))(jnp.arange(num_frames) / fps)
+    return joints - joints[0, 0] * jnp.array([1.0, 0.0, 1.0])
+
+
+def sample_pose(key: Key, body: Array, *, activity: str | None = None) -> Array:
+    """Draw a pose of a body: joints [17, 3] in metres, world frame, hip over x = z = 0; one instant of a motion."""
+    style_key, time_key = jax.random.split(key)
+    joints = _joints_at(_style(style_key, activity), body, jax.random.uniform(time_key, maxval=10.0))
+    return joints - joints[0] * jnp.array([1.0, 0.0, 1.0])
+
+
+# The demo clip.
+
+
+class DemoClip(NamedTuple):
+    """A person in front of a static camera (1000 x 1000 px, x right, y down), and what a 2D detector makes of it.
+
+    keypoints [F, 17, 2] px and confidence [F, 17] in [0, 1]: detections, (0, 0) with confidence 0 where occluded.
+    keypoints_true [F, 17, 2] px: exact projection. joints_cam [F, 17, 3] m. intrinsics [4] px: fx, fy, cx, cy.
+    """
+
+    keypoints: Array
+    confidence: Array
+    keypoints_true: Array
+    joints_cam: Array
+    intrinsics: Array
+
+
+# Standard deviation of a detection in x and y over the person's extent in the image (larger side), and outliers' own.
+DETECTION_SPREAD = (
+    0.007, 0.010, 0.008, 0.008, 0.010, 0.008, 0.008, 0.006, 0.005, 0.003, 0.005, 0.008, 0.008, 0.009, 0.008, 0.008, 0.009,
+)  # fmt: skip
+OUTLIER_SPREAD = 0.05
+_OUTLIER_RATE = 0.02
+_ERROR_MEMORY = 0.8  # correlation of a joint's error with that of the frame before
+
+
+def detect_clip(key: Key, keypoints_true: Array) -> tuple[Array, Array]:
+    """Detections of a clip [F, 17, 2] px: keypoints with errors that drift over time, and confidence [F, 17].
+
+    Outliers are 2 % of all; their confidence is below 0.35, that of the others between 0.55 and 1 and lower where the
+    error is larger.
+    """
+    drift_key, outlier_key, jump_key, confidence_key = jax.random.split(key, 4)
+    shape = keypoints_true.shape
+    white = jax.random.normal(drift_key, shape)
+    fresh = jnp.sqrt(1 - _ERROR_MEMORY**2)
+    _, unit = jax.lax.scan(lambda e, w: (_ERROR_MEMORY * e + fresh * w,) * 2, white[0], white)
+    outlier = jax.random.bernoulli(outlier_key, _OUTLIER_RATE, shape[:2])
+    relative = unit * jnp.array(DETECTION_SPREAD)[:, None]
+    relative = jnp.where(outlier[..., None], OUTLIER_SPREAD * jax.random.normal(jump_key, shape), relative)
+    extent = jnp.max(keypoints_true.max(1) - keypoints_true.min(1), axis=-1)
+    jitter = jax.random.uniform(confidence_key, shape[:2])
+    sure = 0.55 + 0.45 * jnp.exp(-0.5 * jnp.linalg.norm(unit, axis=-1)) * (0.6 + 0.4 * jitter)
+    return keypoints_true + relative * extent[:, None, None], jnp.where(outlier, 0.05 + 0.3 * jitter, sure)
+
+
+def _demo_motion(key: Key, num_frames: int, fps: float) -> Array:
+    """Walking on a tight arc, now with swinging arms, now waving or reaching with one of them."""
+    keys = jax.random.split(key, 4)
+    style = _style(keys[0], "walk")
+    style = style._replace(
+        gesture=jax.random.randint(keys[1], (), 1, 3),
+        gesturing=jnp.eye(2)[jax.random.randint(keys[2], (), 0, 2)],
+        numbers=style.numbers.at[5].set(jnp.where(style.numbers[5] < 0.5, 0.05, 0.95)),
+    )
+    return _film(style, sample_body(keys[3]), num_frames, fps)
+
+
+def demo_clip(key: Key, num_frames: int = 90, fps: float = 30.0) -> DemoClip:
+    """Draw a clip of a walking, gesturing person seen from 4 m and 1.5 m up, with one wrist occluded for a fifth of it."""
+    motion_key, camera_key, detect_key, side_key, start_key = jax.random.split(key, 5)
+    joints = _demo_motion(motion_key, num_frames, fps)
+    centre = 0.5 * (joints[:, 0].min(0) + joints[:, 0].max(0))
+    azimuth, miss = jax.random.uniform(camera_key, (2,), minval=-1.0) * jnp.array([jnp.pi, 0.1])
+    eye = jnp.stack([centre[0] + 4 * jnp.sin(azimuth), jnp.array(1.5), centre[2] + 4 * jnp.cos(azimuth)])
+    joints_cam = world_to_camera(*look_at(eye, centre + miss, jnp.array([0.0, 1.0, 0.0])), joints)
+    intrinsics = jnp.array([1145.0, 1145.0, 500.0, 500.0])
+    keypoints_true = project(intrinsics, joints_cam)
+    keypoints, confidence = detect_clip(detect_key, keypoints_true)
+    start = jax.random.uniform(start_key, minval=0.2, maxval=0.6) * num_frames
+    frame = jnp.arange(num_frames)[:, None]
+    wrist = jnp.array([13, 16])[jax.random.randint(side_key, (), 0, 2)]
+    occluded = (frame >= start) & (frame < start + 0.2 * num_frames) & (jnp.arange(17) == wrist)
+    keypoints, confidence = jnp.where(occluded[..., None], 0.0, keypoints), jnp.where(occluded, 0.0, confidence)
+    return DemoClip(keypoints, confidence, keypoints_true, joints_cam, intrinsics)
+
+
+def write_demo_clip(path: str | os.PathLike[str], key: Key, num_frames: int = 90, fps: float = 30.0) -> None:
+    """Write a demo clip as a compressed .npz with the keys of DemoClip, `fps` and `joints` (the 17 names).
+
+    The file appears whole or not at all. Raises ValueError where the name does not end in .npz.
+    """
+    path = os.fspath(path)
+    if not path.endswith(".npz"):
+        raise ValueError(f"path must end in .npz; got {path!r}")
+    arrays = {name: np.asarray(x) for name, x in demo_clip(key, num_frames, fps)._asdict().items()}
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, fps=np.float32(fps), joints=np.array(H36M_17.joints), **arrays)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)

@@ -1,0 +1,163 @@
+"""Virtual cameras and a virtual 2D detector: pure JAX augmentations that turn a posed body into a training example.
+
+The detector's errors follow published figures of a real one on Human3.6M, per joint (J. Y. Chang, G. Moon, K. M. Lee,
+AbsPoseLifter, arXiv:1910.12029), in pixels of a 256 x 256 crop around the person: a bias, a spread, and a share of
+outliers. Its confidence falls with its error, as a calibrated detector's does; a share of the examples carry no
+confidence, so that a model does not depend on it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Example, Key
+from jaxpose.conditioning import MaskRates, draw_joints
+from jaxpose.geometry.camera import look_at, project, world_to_camera
+from jaxpose.geometry.codec import encode_keypoints, encode_pose
+from jaxpose.geometry.skeleton import H36M_17
+
+# Detection minus truth, pixels of a 256 x 256 crop, joints of H36M_17 in order: mean x, mean y, std x, std y, inliers.
+_DETECTOR = np.array(
+    [
+        (-0.06, -2.37, 1.33, 2.13, 1.00), (-0.83, -2.07, 3.41, 2.69, 1.00), (-0.04, -1.01, 1.74, 2.20, 0.95),
+        (0.52, -3.40, 1.39, 2.14, 0.93), (0.78, -2.79, 3.26, 2.28, 1.00), (0.42, -0.15, 1.53, 1.99, 0.94),
+        (-0.15, -3.78, 1.39, 2.39, 0.93), (-0.05, 0.10, 1.36, 1.74, 0.99), (0.14, -2.56, 1.18, 1.15, 0.99),
+        (0.13, -0.26, 0.78, 0.59, 0.98), (0.09, 0.49, 1.35, 0.87, 0.99), (-0.19, 0.31, 2.51, 1.48, 0.99),
+        (0.11, -0.60, 1.79, 1.76, 0.95), (-0.02, 0.88, 2.02, 2.10, 0.91), (0.52, -0.12, 2.23, 1.73, 0.99),
+        (0.06, -0.44, 1.93, 1.63, 0.95), (0.05, 0.16, 2.02, 2.24, 0.90),
+    ],
+    np.float32,
+)  # fmt: skip
+_CROP = 1.2  # the crop's side over the person's larger extent
+_OUTLIER_STD = 13.5  # px of the crop
+_CONFIDENCE_MID, _CONFIDENCE_WIDTH, _CONFIDENCE_STD = 9.5, 4.2, 0.1  # px of the crop, px of the crop, 1
+
+
+class ViewRates(NamedTuple):
+    """Ranges from which a virtual camera and detector are drawn; (low, high) are uniform.
+
+    distance, height: metres from the person and above the floor. aim: degrees by which the axis misses the person,
+    standard deviation. roll: degrees, standard deviation. noise: factor on the detector's bias and spread.
+    no_confidence: share of examples without confidences (all 1). mirror: share of mirrored bodies.
+    size, bone: standard deviations of the logarithm of body size and of each bone's length. splice: share of bodies
+    whose legs are another frame's.
+    """
+
+    distance: tuple[float, float] = (2.5, 8.0)
+    height: tuple[float, float] = (0.4, 2.6)
+    aim: float = 4.0
+    roll: float = 2.0
+    noise: tuple[float, float] = (0.7, 1.3)
+    no_confidence: float = 0.2
+    mirror: float = 0.5
+    size: float = 0.0
+    bone: float = 0.0
+    splice: float = 0.0
+
+
+class Bodies(NamedTuple):
+    """The data set as it lies on the device: joints [N, 17, 3] metres, world, y up; cumulative [N] of the weights."""
+
+    joints: Array
+    cumulative: Array
+
+
+def make_bodies(joints: np.ndarray, weights: np.ndarray) -> Bodies:
+    """Bodies with sampling weights [N] that sum to 1."""
+    return Bodies(jnp.asarray(joints, jnp.float32), jnp.asarray(np.cumsum(weights), jnp.float32))
+
+
+def draw_body(key: Key, bodies: Bodies) -> Array:
+    """One body [17, 3] by its weight."""
+    u = jax.random.uniform(key, ()) * bodies.cumulative[-1]
+    index = jnp.searchsorted(bodies.cumulative, u, side="right")
+    return bodies.joints[jnp.minimum(index, bodies.joints.shape[0] - 1)]
+
+
+def augment_body(key: Key, joints: Array, other: Array, rates: ViewRates) -> Array:
+    """A mirrored, resized, re-proportioned or spliced body [17, 3], standing where it stood."""
+    mirror_key, size_key, bone_key, splice_key = jax.random.split(key, 4)
+    if rates.splice:
+        joints = jnp.where(jax.random.bernoulli(splice_key, rates.splice), _splice(joints, other), joints)
+    if rates.size or rates.bone:
+        log_scale = rates.bone * jax.random.normal(bone_key, (17,))
+        log_scale = 0.5 * (log_scale + _swap_sides(log_scale)) * np.sqrt(2.0) + rates.size * jax.random.normal(size_key)
+        joints = _rescale_bones(joints, jnp.exp(log_scale))
+    mirrored = _swap_sides(joints) * jnp.array([-1.0, 1.0, 1.0])
+    return jnp.where(jax.random.bernoulli(mirror_key, rates.mirror), mirrored, joints)
+
+
+def draw_camera(key: Key, joints: Array, rates: ViewRates) -> tuple[Array, Array]:
+    """(R_cam_world [3, 3], t_cam [3]) of a camera around a body [17, 3], about upright, looking near the body's hip."""
+    yaw_key, distance_key, height_key, aim_key, roll_key = jax.random.split(key, 5)
+    yaw = jax.random.uniform(yaw_key, maxval=2 * jnp.pi)
+    distance = jax.random.uniform(distance_key, minval=rates.distance[0], maxval=rates.distance[1])
+    height = jax.random.uniform(height_key, minval=rates.height[0], maxval=rates.height[1])
+    target = joints[0]
+    eye = jnp.stack([target[0] + distance * jnp.sin(yaw), height, target[2] + distance * jnp.cos(yaw)])
+    miss = distance * jnp.tan(jnp.radians(rates.aim)) * jax.random.normal(aim_key, (3,))
+    roll = jnp.radians(rates.roll) * jax.random.normal(roll_key)
+    forward_yaw = jnp.stack([jnp.cos(yaw), 0.0, -jnp.sin(yaw)])
+    up = jnp.array([0.0, 1.0, 0.0]) * jnp.cos(roll) + forward_yaw * jnp.sin(roll)
+    return look_at(eye, target + miss, up)
+
+
+def detect(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
+    """Noisy keypoints and confidences ([17, 2], [17]) of projected joints xy [17, 2], in whatever unit xy has."""
+    spread_key, outlier_key, choice_key, gain_key, confidence_key, plain_key = jax.random.split(key, 6)
+    crop_px = 256 / (_CROP * jnp.max(xy.max(0) - xy.min(0)))
+    gain = jax.random.uniform(gain_key, minval=rates.noise[0], maxval=rates.noise[1])
+    error = gain * (_DETECTOR[:, :2] + _DETECTOR[:, 2:4] * jax.random.normal(spread_key, xy.shape))
+    inlier = jax.random.bernoulli(choice_key, _DETECTOR[:, 4])
+    error = jnp.where(inlier[:, None], error, _OUTLIER_STD * jax.random.normal(outlier_key, xy.shape))
+    size = jnp.linalg.norm(error, axis=-1)
+    mean = 0.08 + 0.92 * jax.nn.sigmoid((_CONFIDENCE_MID - size) / _CONFIDENCE_WIDTH)
+    confidence = jnp.clip(mean + _CONFIDENCE_STD * jax.random.normal(confidence_key, size.shape), 0.05, 1.0)
+    plain = jax.random.bernoulli(plain_key, rates.no_confidence)
+    return xy + error / crop_px, jnp.where(plain, 1.0, confidence)
+
+
+def lifting_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates) -> Example:
+    """One training example of the lifting task: state and 2D condition of a random body, camera and detector.
+
+    Joints are hidden before the keypoints are normalised, so a hidden joint does not even touch the person's extent.
+    """
+    body_key, other_key, augment_key, camera_key, detect_key, mask_key = jax.random.split(key, 6)
+    joints = draw_body(body_key, bodies)
+    joints = augment_body(augment_key, joints, draw_body(other_key, bodies) if view.splice else joints, view)
+    x_cam = world_to_camera(*draw_camera(camera_key, joints, view), joints)
+    x_cam = x_cam.at[:, 2].add(jnp.maximum(0.5 - x_cam[:, 2].min(), 0.0))  # nobody reaches behind the camera
+    pinhole = jnp.array([1.0, 1.0, 0.0, 0.0])
+    xy, confidence = detect(detect_key, project(pinhole, x_cam), view)
+    cond, turned = encode_keypoints(pinhole, xy, confidence * draw_joints(mask_key, masks, H36M_17))
+    return Example(encode_pose(turned, x_cam), cond)
+
+
+def _swap_sides(x: Array) -> Array:
+    order = np.arange(17)
+    order[list(H36M_17.left)], order[list(H36M_17.right)] = H36M_17.right, H36M_17.left
+    return x[order]
+
+
+def _rescale_bones(joints: Array, scale: Array) -> Array:
+    """The same directions with bone j, from the parent of joint j, `scale[j]` times as long; the floor stays put."""
+    placed = [joints[0]]
+    for j, parent in enumerate(H36M_17.parents[1:], 1):
+        placed.append(placed[parent] + scale[j] * (joints[j] - joints[parent]))
+    result = jnp.stack(placed)
+    return result.at[:, 1].add(joints[:, 1].min() - result[:, 1].min())
+
+
+def _splice(joints: Array, other: Array) -> Array:
+    """The legs of `other`, turned about the vertical so that the hip lines agree, under the trunk of `joints`."""
+    legs = np.array(H36M_17.parts[0] + H36M_17.parts[1])
+    hip = lambda x: jnp.arctan2(x[4, 2] - x[1, 2], x[4, 0] - x[1, 0])  # noqa: E731
+    angle = hip(joints) - hip(other)
+    c, s = jnp.cos(angle), jnp.sin(angle)
+    turn = jnp.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]])
+    moved = (other[legs] - other[0]) @ turn.T + joints[0]
+    return joints.at[legs].set(moved)

@@ -1,0 +1,91 @@
+"""What a network says, turned into one opinion seen three ways: x0, eps and score.
+
+    x_t = alpha x0 + sigma eps,    score = -eps / sigma,    v = alpha eps - sigma x0
+
+Given x_t, any one of them fixes the others, under every process: v and x_t are two linear equations in x0 and
+eps with determinant alpha^2 + sigma^2 (which is 1 for VP only).
+
+Source: Song et al. (2021); Salimans and Ho, Progressive distillation (2022) for v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from jaxpose.base import Array, Condition, PredictFn, Prediction
+from jaxpose.diffusion.sde import SDE
+
+# (x_t [..., J, D], t scalar, condition) -> raw output like x_t: a network with its parameters closed over.
+ApplyFn: TypeAlias = Callable[[Array, Array, Condition | None], Array]
+
+
+def from_x0(sde: SDE, x_t: Array, t: Array, x0: Array) -> Prediction:
+    """The opinion that x_t [..., J, D] at scalar t came from x0, shaped alike."""
+    sigma = sde.sigma(t)
+    eps = (x_t - sde.alpha(t) * x0) / sigma
+    return Prediction(x0, eps, -eps / sigma)
+
+
+def from_eps(sde: SDE, x_t: Array, t: Array, eps: Array) -> Prediction:
+    """The opinion that x_t [..., J, D] at scalar t holds the unit noise eps, shaped alike."""
+    sigma = sde.sigma(t)
+    return Prediction((x_t - sigma * eps) / sde.alpha(t), eps, -eps / sigma)
+
+
+def from_score(sde: SDE, x_t: Array, t: Array, score: Array) -> Prediction:
+    """The opinion that the log density at x_t [..., J, D], scalar t, has the gradient score, shaped alike."""
+    return from_eps(sde, x_t, t, -sde.sigma(t) * score)._replace(score=score)
+
+
+def from_v(sde: SDE, x_t: Array, t: Array, v: Array) -> Prediction:
+    """The opinion that alpha eps - sigma x0 equals v at x_t [..., J, D], scalar t, shaped alike."""
+    alpha, sigma = sde.alpha(t), sde.sigma(t)
+    scale = alpha**2 + sigma**2
+    eps = (sigma * x_t + alpha * v) / scale
+    return Prediction((alpha * x_t - sigma * v) / scale, eps, -eps / sigma)
+
+
+# what a network was trained to put out -> its three views
+TARGETS: dict[str, Callable[[SDE, Array, Array, Array], Prediction]] = {
+    "eps": from_eps,
+    "x0": from_x0,
+    "v": from_v,
+    "score": from_score,
+}
+
+
+def bind(apply: ApplyFn, sde: SDE, target: str = "eps") -> PredictFn:
+    """Bind a network (parameters closed over) to its process; target: "eps", "x0", "v" or "score", its output."""
+    if target not in TARGETS:
+        raise ValueError(f"bind: unknown target {target!r}; legal are {', '.join(TARGETS)}")
+    views = TARGETS[target]
+
+    def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
+        # a bfloat16 network must not lower the state's precision
+        return views(sde, x_t, t, apply(x_t, t, cond).astype(x_t.dtype))
+
+    return predict
+
+
+def whiten(predict_fn: PredictFn, scale: Array) -> PredictFn:
+    """Per-coordinate noise sigma(t) * scale as a change of coordinates: the process is standard in y = x / scale.
+
+    predict_fn: an opinion in the coordinates x, x_t = alpha x0 + sigma eps with eps of standard deviation `scale`
+    (a network trained on such noise and bound as usual). scale: positive, broadcasts to [..., J, D]. The result
+    takes and returns y: start from y = x / scale, multiply the samples by scale. The views are related linearly,
+    so each is divided; the score is then that of y. Source: DiffPose (CVPR 2023), whose noise differs by joint.
+    """
+
+    def predict(y_t: Array, t: Array, cond: Condition | None) -> Prediction:
+        return jax.tree.map(lambda view: view / scale, predict_fn(y_t * scale, t, cond))
+
+    return predict
+
+
+def blend(weight: float | Array, first: Prediction, second: Prediction) -> Prediction:
+    """first + weight (second - first) in every view: an opinion again, as the views are related linearly."""
+    return jax.tree.map(lambda a, b: a + jnp.asarray(weight, a.dtype) * (b - a), first, second)

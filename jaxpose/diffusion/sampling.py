@@ -1,0 +1,99 @@
+"""The one sampling loop, and many hypotheses from it.
+
+Step i carries the state from times[i] to times[i + 1] with the key fold_in(key, i); hypothesis h is a run with
+the key fold_in(key, h). So the first 10 of 200 hypotheses are the 10 of a run with 10, in chunks or not. Time is
+never batched: under vmap over hypotheses XLA still computes what depends on t alone once per step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxpose.base import Array, Condition, Key, PredictFn, Prediction, ProjectFn
+from jaxpose.diffusion.solvers import Solver
+
+
+def sample(
+    key: Key,
+    x_init: Array,
+    predict_fn: PredictFn,
+    solver: Solver,
+    times: Array,
+    cond: Condition | None = None,
+    *,
+    project: ProjectFn | None = None,
+    finish: bool = True,
+    return_path: bool = False,
+) -> Array:
+    """Carry x_init [..., J, D] from the noise level of times[0] down to that of times[-1]; like x_init.
+
+    times:       [T+1] falling (`time_grid`).
+    project:     applied to x_init and to the state after every step (`guidance.replace`).
+    finish:      return the x0-prediction at times[-1] instead of the state: the last noise is removed.
+    return_path: return all states [T+1, ..., J, D] instead, from x_init to the result.
+    """
+    if times.ndim != 1 or len(times) < 2:
+        raise ValueError(f"sample needs times [T+1] with T >= 1, got shape {times.shape}")
+    times = times.astype(x_init.dtype)
+    num_steps = len(times) - 1
+    move: ProjectFn = project or (lambda key, x, s: x)
+
+    def predict(x: Array, t: Array) -> Prediction:
+        return predict_fn(x, t, cond)
+
+    def step(carry, inputs):
+        x, memory = carry
+        i, t, s = inputs
+        step_key, project_key = jax.random.split(jax.random.fold_in(key, i))
+        x, memory = solver.step(step_key, x, memory, t, s, predict)
+        x = move(project_key, x, s)
+        return (x, memory), x if return_path else None
+
+    x_init = move(jax.random.fold_in(key, num_steps), x_init, times[0])
+    start = (x_init, solver.init(x_init))
+    (x, _), path = jax.lax.scan(step, start, (jnp.arange(num_steps), times[:-1], times[1:]))
+    result = predict(x, times[-1]).x0 if finish else x
+    return jnp.concatenate([x_init[None], path[:-1], result[None]]) if return_path else result
+
+
+def sample_hypotheses(
+    key: Key,
+    num: int,
+    start: Callable[[Key], Array],
+    predict_fn: PredictFn,
+    solver: Solver,
+    times: Array,
+    cond: Condition | None = None,
+    *,
+    chunk: int | None = None,
+    project: ProjectFn | None = None,
+    finish: bool = True,
+    return_path: bool = False,
+) -> Array:
+    """Draw `num` = H hypotheses [H, ...], each a `sample` of its own key and its own start.
+
+    start: key -> x_init, e.g. `lambda key: prior_sample(key, sde, shape)`.
+    chunk: run at most this many at once, so that working memory stays flat as H grows; None: all at once.
+    The rest as in `sample`.
+    """
+    if num < 1 or (chunk is not None and chunk < 1):
+        raise ValueError(
+            f"sample_hypotheses needs num >= 1 and chunk >= 1 or None, got num={num}, chunk={chunk}"
+        )
+    run = partial(sample, predict_fn=predict_fn, solver=solver, times=times, cond=cond)
+
+    def one(h: Array) -> Array:
+        start_key, sample_key = jax.random.split(jax.random.fold_in(key, h))
+        return run(sample_key, start(start_key), project=project, finish=finish, return_path=return_path)
+
+    if chunk is None or chunk >= num:
+        return jax.vmap(one)(jnp.arange(num))
+    # chunks of one size, so that one program serves all; evened out, so that the last one wastes little
+    num_chunks = -(-num // chunk)
+    size = -(-num // num_chunks)
+    hypotheses = jax.lax.map(jax.vmap(one), jnp.arange(num_chunks * size).reshape(num_chunks, size))
+    return hypotheses.reshape(-1, *hypotheses.shape[2:])[:num]

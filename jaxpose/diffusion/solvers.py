@@ -1,0 +1,185 @@
+"""Solvers: how one step carries x_t at time t to x_s at an earlier time s < t.
+
+Every solver asks `predict(x, t) -> Prediction` and is right for every process, because it uses alpha and sigma only.
+With the half log signal-to-noise ratio lam = log(alpha / sigma), h = lam_s - lam_t > 0 and dt = t - s:
+
+    euler_maruyama      x - [f x - (1 + c^2)/2 g^2 score] dt + c g sqrt(dt) z      c = churn; 0 is the probability flow
+    mean_flow           x - [f x - g^2 score] dt                                   the reverse drift, its noise left out
+    reverse_diffusion   (2 - a) x + G^2 score + G z                                a = alpha_t / alpha_s
+    ddim                alpha_s x0 + sigma_s [sqrt(1 - eta^2 q) eps + eta sqrt(q) z]   q = 1 - exp(-2 h)
+    heun                d(x / alpha) / d(sigma / alpha) = eps by the trapezoid, second evaluation at s
+    dpmpp_2m            (sigma_s / sigma_t) exp(-eta h) x + alpha_s (1 - exp(-(1 + eta) h)) D + sigma_s sqrt(1 - exp(-2 eta h)) z,
+                        D = x0 + h / (2 h_before) (x0 - x0_before)
+    langevin            x + e score + sqrt(2 e) z at level s                       e = 2 (snr sigma_s)^2
+
+G^2 = sigma_t^2 - a^2 sigma_s^2 = sigma_t^2 q is the noise the process adds between s and t. The exact bridge
+q(x_s | x_t, x0) is Gaussian with variance sigma_s^2 q and mean alpha_s x0 + sigma_s sqrt(1 - q) eps: `ddim` with
+eta = 1, which is `ancestral`.
+
+Source: Song et al. (2021); Song et al., DDIM (2021); Karras et al., EDM (2022); Lu et al., DPM-Solver++ (2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from jaxpose.base import Array, Key, Prediction
+from jaxpose.diffusion.sde import SDE, drift_diffusion, log_snr
+
+Memory: TypeAlias = Any  # a pytree of arrays; () for a one-step method
+StepPredictFn: TypeAlias = Callable[[Array, Array], Prediction]
+
+
+class Solver(NamedTuple):
+    """A stepping rule. Close over it, do not pass it through jit.
+
+    init: x [..., J, D] -> memory.
+    step: (key, x_t, memory, t, s, predict) -> (x_s, memory), t > s scalars.
+    """
+
+    init: Callable[[Array], Memory]
+    step: Callable[[Key, Array, Memory, Array, Array, StepPredictFn], tuple[Array, Memory]]
+
+
+def one_step(step: Callable[[Key, Array, Array, Array, StepPredictFn], Array]) -> Solver:
+    """A solver without memory from (key, x_t, t, s, predict) -> x_s."""
+    return Solver(
+        lambda x: (), lambda key, x_t, memory, t, s, predict: (step(key, x_t, t, s, predict), memory)
+    )
+
+
+def euler_maruyama(sde: SDE, churn: float = 1.0) -> Solver:
+    """Euler steps, uniform in t, of the reverse SDE with `churn` times its noise; 0 is the probability flow."""
+    if churn < 0:
+        raise ValueError(f"euler_maruyama needs churn >= 0, got {churn}")
+
+    def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
+        f, g2 = drift_diffusion(sde, t)
+        drift = f * x_t - (1 + churn**2) / 2 * g2 * predict(x_t, t).score
+        noise = churn * jnp.sqrt(g2 * (t - s)) * jax.random.normal(key, x_t.shape, x_t.dtype)
+        return x_t - (t - s) * drift + noise
+
+    return one_step(step)
+
+
+def mean_flow(sde: SDE) -> Solver:
+    """Euler steps of the reverse SDE's drift without its noise: seeks the mean, does not sample (GFPose's --pflow)."""
+
+    def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
+        f, g2 = drift_diffusion(sde, t)
+        return x_t - (t - s) * (f * x_t - g2 * predict(x_t, t).score)
+
+    return one_step(step)
+
+
+def reverse_diffusion(sde: SDE) -> Solver:
+    """The forward step from s to t, reversed the way the SDE is: Song et al. (2021), appendix E."""
+
+    def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
+        variance = sde.sigma(t) ** 2 * _fresh(sde, t, s)
+        noise = jnp.sqrt(variance) * jax.random.normal(key, x_t.shape, x_t.dtype)
+        return (2 - sde.alpha(t) / sde.alpha(s)) * x_t + variance * predict(x_t, t).score + noise
+
+    return one_step(step)
+
+
+def ddim(sde: SDE, eta: float = 0.0) -> Solver:
+    """Non-Markovian steps through the predicted x0; eta in [0, 1]: 0 deterministic, 1 the exact bridge."""
+    if not 0 <= eta <= 1:
+        raise ValueError(f"ddim needs eta in [0, 1], got {eta}")
+
+    def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
+        x0, eps, _ = predict(x_t, t)
+        fresh = eta**2 * _fresh(sde, t, s)
+        noise = jax.random.normal(key, x_t.shape, x_t.dtype)
+        return sde.alpha(s) * x0 + sde.sigma(s) * (jnp.sqrt(1 - fresh) * eps + jnp.sqrt(fresh) * noise)
+
+    return one_step(step)
+
+
+def ancestral(sde: SDE) -> Solver:
+    """A draw from the exact bridge q(x_s | x_t, x0) at the predicted x0 (DDPM's sampler, for every process)."""
+    return ddim(sde, eta=1.0)
+
+
+def heun(sde: SDE) -> Solver:
+    """The probability flow by Heun's rule in sigma / alpha: second order, two evaluations a step (EDM, algorithm 1)."""
+
+    def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
+        ratio = sde.alpha(s) / sde.alpha(t)
+
+        def along(eps: Array) -> Array:
+            return ratio * (x_t - sde.sigma(t) * eps) + sde.sigma(s) * eps
+
+        eps_t = predict(x_t, t).eps
+        return along((eps_t + predict(along(eps_t), s).eps) / 2)
+
+    return one_step(step)
+
+
+def dpmpp_2m(sde: SDE, eta: float = 0.0) -> Solver:
+    """DPM-Solver++(2M): second order, one evaluation a step; eta = 1 is its SDE form, 0 the probability flow.
+
+    Remembers the last x0-prediction and how far back in lam it lies; infinitely far before the first step, which is
+    therefore of first order.
+    """
+    if eta < 0:
+        raise ValueError(f"dpmpp_2m needs eta >= 0, got {eta}")
+
+    def init(x: Array) -> Memory:
+        return jnp.zeros_like(x), jnp.full((), jnp.inf, x.dtype)
+
+    def step(key: Key, x_t: Array, memory: Memory, t: Array, s: Array, predict: StepPredictFn):
+        x0_before, h_before = memory
+        x0 = predict(x_t, t).x0
+        h = (log_snr(sde, s) - log_snr(sde, t)) / 2
+        ahead = x0 + h / (2 * h_before) * (x0 - x0_before)
+        x_s = sde.sigma(s) / sde.sigma(t) * jnp.exp(-eta * h) * x_t
+        x_s = x_s - sde.alpha(s) * jnp.expm1(-(1 + eta) * h) * ahead
+        if eta > 0:
+            noise = jax.random.normal(key, x_t.shape, x_t.dtype)
+            x_s = x_s + sde.sigma(s) * jnp.sqrt(-jnp.expm1(-2 * eta * h)) * noise
+        return x_s, (x0, h)
+
+    return Solver(init, step)
+
+
+def langevin(sde: SDE, snr: float = 0.16) -> Solver:
+    """A Langevin step at the level s: the corrector of Song et al. (2021), algorithms 4 and 5.
+
+    Their step size measures |z| / |score|. A step that depends on x has another stationary law, p |score|^2 (for J D
+    numbers a variance too large by 2 / (J D)); this one is its expected value at that level, sigma_s, alike for all.
+    """
+    if snr <= 0:
+        raise ValueError(f"langevin needs snr > 0, got {snr}")
+
+    def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
+        size = 2 * (snr * sde.sigma(s)) ** 2
+        noise = jnp.sqrt(2 * size) * jax.random.normal(key, x_t.shape, x_t.dtype)
+        return x_t + size * predict(x_t, s).score + noise
+
+    return one_step(step)
+
+
+def predictor_corrector(predictor: Solver, corrector: Solver) -> Solver:
+    """A predictor's step from t to s, then a corrector's step at s."""
+
+    def init(x: Array) -> Memory:
+        return predictor.init(x), corrector.init(x)
+
+    def step(key: Key, x_t: Array, memory: Memory, t: Array, s: Array, predict: StepPredictFn):
+        first_key, second_key = jax.random.split(key)
+        x_s, first = predictor.step(first_key, x_t, memory[0], t, s, predict)
+        x_s, second = corrector.step(second_key, x_s, memory[1], s, s, predict)
+        return x_s, (first, second)
+
+    return Solver(init, step)
+
+
+def _fresh(sde: SDE, t: Array, s: Array) -> Array:
+    """q = 1 - SNR_t / SNR_s: which part of the noise at t came after s."""
+    return -jnp.expm1(log_snr(sde, t) - log_snr(sde, s))

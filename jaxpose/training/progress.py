@@ -1,0 +1,105 @@
+"""What a run tells while it runs: metrics.jsonl, TensorBoard event files, a line on the console.
+
+metrics.jsonl holds one object per line, {"step": n, name: value, ...}, and nothing that depends on the
+clock: after a resume it equals, byte for byte, the file of a run that was never interrupted. Rates are for
+the console.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import logging
+
+
+class MetricLog(NamedTuple):
+    """Open metrics.jsonl of a run and, where `tensorboard` is installed, its event file (else None)."""
+
+    path: Path
+    events: Any
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line; 6 digits, so that it can be read."""
+        row = {"step": step} | {name: float(f"{value:.6g}") for name, value in sorted(values.items())}
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if self.events is not None:
+            self.events.add_event(_scalars(step, values))
+
+    def close(self) -> None:
+        if self.events is not None:
+            self.events.close()
+
+
+def open_log(workdir: str | Path, step: int) -> MetricLog:
+    """Log of a run that goes on from `step`: what was logged beyond it, or torn by a kill, is dropped."""
+    path = Path(workdir) / "metrics.jsonl"
+    if path.exists():
+        kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+        draft = path.with_suffix(".jsonl.tmp")
+        draft.write_text("".join(line + "\n" for line in kept))
+        os.replace(draft, path)
+    return MetricLog(path, _open_events(Path(workdir) / "tensorboard", step))
+
+
+class Console:
+    """Prints step, loss, rate and time left, at most once in `period` seconds and at the end."""
+
+    def __init__(self, start: int, total_steps: int, batch_size: int, period: float = 10.0):
+        self.total_steps, self.batch_size, self.period = total_steps, batch_size, period
+        self.first = self.shown = (start, time.monotonic())
+
+    def restart(self, step: int) -> None:
+        """Measure the rate from here on: the first dispatch compiles."""
+        self.first = (step, time.monotonic())
+
+    def show(self, step: int, loss: float) -> None:
+        now = time.monotonic()
+        if now - self.shown[1] < self.period and step < self.total_steps:
+            return
+        rate = (step - self.first[0]) / max(now - self.first[1], 1e-9)
+        left = _clock((self.total_steps - step) / rate) if rate else "unknown"
+        print(
+            f"step {step}/{self.total_steps}  loss {loss:.5g}  {rate * self.batch_size:,.0f} examples/s  {left} left",
+            flush=True,
+        )
+        self.shown = (step, now)
+
+
+def _clock(seconds: float) -> str:
+    minutes, s = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{s:02}"
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return float("inf")
+
+
+def _open_events(directory: Path, step: int) -> Any:
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    except ImportError:
+        logging.warning("tensorboard is not installed (pip install jaxpose[train]): no event files are
+        written") return None
+    writer = EventFileWriter(str(directory))
+    # TensorBoard forgets, on reading this, what an interrupted run wrote at this step or later.
+    session = SessionLog(status=SessionLog.START)
+    writer.add_event(Event(step=step + 1, wall_time=time.time(), session_log=session))
+    return writer
+
+
+def _scalars(step: int, values: Mapping[str, float]) -> Any:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+    return Event(step=step, wall_time=time.time(), summary=summary)

@@ -1,0 +1,170 @@
+"""One optimiser step on examples made on the device.
+
+    example_i = example_fn(k_i', data)        k_i = fold_in(fold_in(key, n), i),  (k_i', k_i'') = split(k_i)
+    g         = d/dparams  1/B sum_i loss_fn(params, k_i'', example_i)
+    params   += tx(g),     ema = d ema + (1 - d) params,   d = min(decay, (1 + n) / (10 + n))
+
+n is the step, i the index in the global batch of B examples. Randomness hangs on (key, n, i) alone, so the
+result does not depend on how many devices share the batch, into how many slices a device cuts its share, or
+where a run was interrupted. The warm-up of the decay is that of TensorFlow's ExponentialMovingAverage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxpose.base import Array, Key
+
+Params: TypeAlias = Any  # a pytree of float arrays
+Data: TypeAlias = Any  # a pytree of arrays: the data set, resident on every device
+Metrics: TypeAlias = dict[str, Array]
+
+# (key, data) -> one training example, any pytree; (params, key, example) -> its loss and scalar metrics.
+ExampleFn: TypeAlias = Callable[[Key, Data], Any]
+LossFn: TypeAlias = Callable[[Params, Key, Any], tuple[Array, Metrics]]
+
+OWN_METRICS = ("loss", "grad_norm", "update_norm")
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a run is: the next step's number, weights, their average, the optimiser's memory, the key."""
+
+    step: Array
+    params: Params
+    ema_params: Params
+    opt_state: optax.OptState
+    key: Key
+
+
+StepFn: TypeAlias = Callable[[TrainState, Data], tuple[TrainState, Metrics]]
+
+
+def init_state(key: Key, params: Params, tx: optax.GradientTransformation) -> TrainState:
+    """State at step 0; copies `params` and `key`, since a runner donates the state's buffers."""
+    params = jax.tree.map(jnp.array, params)
+    average = jax.tree.map(jnp.array, params)
+    return TrainState(jnp.zeros((), jnp.int32), params, average, tx.init(params), jnp.array(key))
+
+
+def make_step(
+    example_fn: ExampleFn,
+    loss_fn: LossFn,
+    tx: optax.GradientTransformation,
+    *,
+    batch_size: int,
+    ema_decay: float,
+    ema_warmup: bool = True,
+    accumulate: int = 1,
+    axis: str | None = None,
+    num_shards: int = 1,
+    compute_dtype: Any = None,
+) -> StepFn:
+    """The function (state, data) -> (state, metrics) of one step over a global batch of `batch_size`.
+
+    Metrics are means over the batch of what `loss_fn` returns, with `loss`, `grad_norm` (before clipping) and
+    `update_norm`: one of these is not finite as soon as anything in the state is. `accumulate` cuts a
+    shard's share into so many slices, one in memory at a time. With `axis`, the step runs as one of
+    `num_shards` under a pmap or shard_map of that axis name. `compute_dtype` (such as bfloat16) runs linen
+    layers in that type; weights, optimiser, examples and whatever the loss computes outside the network
+    stay float32. ValueError if the batch does not divide.
+    """
+    if batch_size <= 0 or batch_size % (num_shards * accumulate):
+        raise ValueError(
+            f"batch_size must be a positive multiple of num_shards * accumulate = "
+            f"{num_shards} * {accumulate}, got {batch_size}"
+        )
+    if compute_dtype is not None:
+        loss_fn = _in_dtype(loss_fn, compute_dtype)
+    share = batch_size // num_shards
+
+    def slice_loss(params: Params, key: Key, index: Array, data: Data) -> tuple[Array, Metrics]:
+        def one(i: Array) -> tuple[Array, Metrics]:
+            key_data, key_loss = jax.random.split(jax.random.fold_in(key, i))
+            return _checked(*loss_fn(params, key_loss, example_fn(key_data, data)))
+
+        losses, metrics = jax.vmap(one)(index)
+        return jnp.mean(losses), jax.tree.map(jnp.mean, metrics) | {"loss": jnp.mean(losses)}
+
+    def gradient(params: Params, key: Key, index: Array, data: Data) -> tuple[Params, Metrics]:
+        """Mean gradient and metrics over `index` [accumulate, slice]."""
+        of_slice = jax.grad(slice_loss, has_aux=True)
+        if accumulate == 1:
+            return of_slice(params, key, index[0], data)
+
+        def add(total: Any, slice_index: Array) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, of_slice(params, key, slice_index, data)), None
+
+        shapes = jax.eval_shape(of_slice, params, key, index[0], data)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        total, _ = jax.lax.scan(add, zeros, index)
+        return jax.tree.map(lambda leaf: leaf / accumulate, total)
+
+    def step(state: TrainState, data: Data) -> tuple[TrainState, Metrics]:
+        first = 0 if axis is None else share * jax.lax.axis_index(axis)
+        index = (first + jnp.arange(share)).reshape(accumulate, -1)
+        grads, metrics = gradient(state.params, jax.random.fold_in(state.key, state.step), index, data)
+        if axis is not None:
+            grads, metrics = jax.lax.pmean((grads, metrics), axis)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        decay = ema_decay_at(state.step, ema_decay) if ema_warmup else ema_decay
+        average = jax.tree.map(
+            lambda a, p: (a + (1 - decay) * (p - a)).astype(a.dtype), state.ema_params, params
+        )
+        metrics |= {"grad_norm": optax.global_norm(grads), "update_norm": optax.global_norm(updates)}
+        return TrainState(state.step + 1, params, average, opt_state, state.key), metrics
+
+    return step
+
+
+def ema_decay_at(step: Array, decay: float) -> Array:
+    """Decay used at `step`: min(decay, (1 + step) / (10 + step)), so that the random start fades."""
+    return jnp.minimum(decay, (1 + step) / (10 + step))
+
+
+def _checked(loss: Array, metrics: Metrics) -> tuple[Array, Metrics]:
+    """Loss and metrics in float32 or wider; ValueError, at trace time, for what cannot be averaged."""
+    if taken := set(metrics) & set(OWN_METRICS):
+        raise ValueError(
+            f"metrics of loss_fn must not be named {sorted(taken)}: the step adds {OWN_METRICS} itself"
+        )
+    for name, value in {"loss": loss, **metrics}.items():
+        if jnp.shape(value) != ():
+            raise ValueError(f"{name} of one example must be a scalar, got shape {jnp.shape(value)}")
+    return jax.tree.map(
+        lambda v: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)), (loss, metrics)
+    )
+
+
+def _in_dtype(loss_fn: LossFn, dtype: Any) -> LossFn:
+    """`loss_fn` with weights and every linen layer's inputs cast to `dtype`.
+
+    A network's own inputs are not cast, only those of its layers: a time of 8 bits would ruin its
+    embedding, and a pose of 8 bits loses millimetres.
+    """
+
+    def cast(tree: Any) -> Any:
+        return jax.tree.map(lambda x: x.astype(dtype) if _is_float(x) else x, tree)
+
+    def cast_inputs(next_fun: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        if type(context.module).__module__.startswith("flax.linen"):
+            args, kwargs = cast((args, kwargs))
+        return next_fun(*args, **kwargs)
+
+    def low_precision_loss(params: Params, key: Key, example: Any) -> tuple[Array, Metrics]:
+        with nn.intercept_methods(cast_inputs):
+            return loss_fn(cast(params), key, example)
+
+    return low_precision_loss
+
+
+def _is_float(x: Any) -> bool:
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
