@@ -62,7 +62,7 @@ ARRAY_LAYOUTS = tuple(Layout(len(s.joints), s, tuple(range(len(s.joints)))) for 
 
 def read_npy(path: Path) -> Table:
     """A `.npy` file of keypoints."""
-    values = with_confidence(path, _load(path).get("keypoints"))
+    values = with_confidence(path, _load(path)["keypoints"])
     values = values[None] if values.ndim == 2 else values
     return Table(values, ARRAY_LAYOUTS, ("",) * len(values))
 
@@ -70,7 +70,7 @@ def read_npy(path: Path) -> Table:
 def read_npz(path: Path, camera: str | None = None) -> Table:
     """An `.npz` file with the keys of the module docstring; `camera` names the one to read of several."""
     arrays = _one_camera(path, _load(path), camera)
-    values = with_confidence(path, arrays.get("keypoints"), arrays.get("confidence"))
+    values = with_confidence(path, arrays["keypoints"], arrays.get("confidence"))
     values = values[None] if values.ndim == 2 else values
     num, clip = len(values), values.shape[1:-2]
     frame, person = (_per_row(path, arrays, key, num) for key in ("frame", "person"))
@@ -95,15 +95,11 @@ def read_npz(path: Path, camera: str | None = None) -> Table:
     )
 
 
-def with_confidence(
-    path: Path, keypoints: np.ndarray | None, confidence: np.ndarray | None = None
-) -> np.ndarray:
+def with_confidence(path: Path, keypoints: np.ndarray, confidence: np.ndarray | None = None) -> np.ndarray:
     """Keypoints [..., J, 2|3], confidence [..., J] or None -> [..., J, 3] float64, of 2 to 4 axes.
 
     Where there is no confidence at all, it is 1, except for a joint at exactly (0, 0): not detected.
     """
-    if keypoints is None:
-        raise ValueError(f"{path}: no key `keypoints`")
     if keypoints.ndim not in (2, 3, 4) or keypoints.shape[-1] not in (2, 3) or 0 in keypoints.shape[1:]:
         raise ValueError(f"{path}: keypoints are {list(keypoints.shape)}; legal are [N, J, 2] and [N, J, 3]")
     keypoints = as_float(path, "keypoints", keypoints)
@@ -138,13 +134,17 @@ def as_int(path: Path, what: str, value: np.ndarray) -> np.ndarray:
 
 def _load(path: Path) -> Arrays:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"keypoints": loaded}
-        with loaded:
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"keypoints": loaded}
+            if "keypoints" not in loaded.files:
+                raise ValueError(f"no key `keypoints`, found {loaded.files}")
             return {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole numpy file of plain numbers and text ({error})") from None
+        raise ValueError(
+            f"{path}: not a whole numpy file of keypoints, plain numbers and text ({error})"
+        ) from None
 
 
 def _one_camera(path: Path, arrays: Arrays, camera: str | None) -> Arrays:
@@ -195,8 +195,8 @@ def _intrinsics(path: Path, arrays: Arrays, num: int) -> np.ndarray | None:
         value = value[..., [0, 1, 0, 1], [0, 1, 2, 2]]
     if value.shape not in ((4,), (num, 4)):
         raise ValueError(
-            f"{path}: intrinsics are {list(value.shape)}; legal are fx, fy, cx, cy as [4] or [{num}, 4], or a "
-            f"matrix as [3, 3] or [{num}, 3, 3]"
+            f"{path}: intrinsics are {list(value.shape)}; legal are fx, fy, cx, cy as [4] or [{num}, 4], or "
+            f"a matrix as [3, 3] or [{num}, 3, 3]"
         )
     if not np.isfinite(value).all() or (value[..., :2] <= 0).any():
         raise ValueError(

@@ -8,15 +8,15 @@
     mmpose            MMPose, RTMPose: [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}] for an image,
                       [{"frame_id": 7, "instances": [...]}] for a video; either also as "instance_info"
 
-The number of keypoints tells the joint set: 16 MPII, 17 COCO, 18 OpenPose's COCO (its neck is left out),
-25 BODY_25, 26 Halpe; of 133 (COCO-WholeBody) and 136 (Halpe) the body is taken. OpenPose's experimental BODY_25B
-looks like BODY_25 in the file: name the skeleton. Person ids are `track_id` (COCO, MMPose), `idx` (AlphaPose) or
-`person_id` (OpenPose).
+The number of keypoints tells the joint set: 16 MPII, 17 COCO, 18 OpenPose's COCO (its neck is left out), 25
+BODY_25, 26 Halpe; of 133 (COCO-WholeBody) and 136 (Halpe) the body is taken. OpenPose's experimental BODY_25B
+looks like BODY_25 in the file: name the skeleton. Person ids are `track_id` (COCO, MMPose), `idx` (AlphaPose)
+or `person_id` (OpenPose).
 
 A folder holds one file per frame (OpenPose, MMPose on images, AlphaPose `sep-json`); files without people are
-legal. Frames are numbered by the last number in the file or image name where all have one and no two share it,
-else by the order of the names. COCO's visibility v = 0, 1 (labelled, hidden), 2 becomes confidence 0, 0.5, 1;
-annotations without a labelled joint are left out.
+legal. Frames are numbered by the last number in the file or image name where all have one and no two share
+it, else by the order of the names. COCO's visibility v = 0, 1 (labelled, hidden), 2 becomes confidence 0,
+0.5, 1; annotations without a labelled joint are left out.
 
 Sources: cocodataset.org/#format-results; OpenPose doc/02_output.md; AlphaPose docs/output.md; MMPose 1.x
 `split_instances`.
@@ -37,7 +37,7 @@ from jaxpose.geometry.skeleton import BODY_25, COCO_17, HALPE_26, MPII_16, Skele
 
 
 class Row(NamedTuple):
-    """One person: keypoints x, y, c flat or in threes; frame None is numbered by `image`; person None is unknown."""
+    """One person: keypoints x, y, c flat or in threes. A frame of None is numbered by `image`."""
 
     keypoints: Any
     image: str
@@ -149,24 +149,12 @@ def read_json(path: Path, format: str | None = None) -> Table:
         format = format or _detect(file, content)
     rows = [(file, row) for file, content in contents.items() for row in _rows(file, content, format)]
     if not rows:
-        raise ValueError(
-            f"{path}: no people in it ({len(files)} file{'s'[: len(files) > 1]}, {format or 'empty'})"
-        )
-    if len(files) > 1 and any(row.frame is not None for _, row in rows):
-        raise ValueError(
-            f"{path}: a folder has one file per frame, but its {format} files count frames: give one file"
-        )
-    names = {row.image for _, row in rows}
-    files_are_frames = all(row.image == _frame_name(file) for file, row in rows)
-    number = _frame_numbers(names | {_frame_name(file) for file in files if files_are_frames})
-    frames = [
-        number[row.image] if row.frame is None else _integer(file, "frame", row.frame) for file, row in rows
-    ]
+        raise ValueError(f"{path}: no people in it; files read: {len(files)}, format: {format or 'not told'}")
     return Table(
         values=_values(rows),
         layouts=_layouts(contents[files[0]]),
         image=tuple(row.image for _, row in rows),
-        frame=np.array(frames, np.int64),
+        frame=_frames(path, files, rows),
         person=_people(rows),
         image_size=_image_size(contents[files[0]]),
     )
@@ -255,6 +243,18 @@ def _people(rows: list[tuple[Path, Row]]) -> np.ndarray | None:
             return None
         ids.append(_integer(file, "person", value))
     return np.array(ids, np.int64)
+
+
+def _frames(path: Path, files: list[Path], rows: list[tuple[Path, Row]]) -> np.ndarray:
+    if len(files) > 1 and any(row.frame is not None for _, row in rows):
+        raise ValueError(
+            f"{path}: these files have many frames each, a folder has one in each: give one file"
+        )
+    # Where images are files, those without people count too, or counting in order would skip them.
+    per_file = all(row.image == _frame_name(file) for file, row in rows)
+    number = _frame_numbers({row.image for _, row in rows} | {_frame_name(f) for f in files if per_file})
+    frames = [number[r.image] if r.frame is None else _integer(file, "frame", r.frame) for file, r in rows]
+    return np.array(frames, np.int64)
 
 
 def _frame_name(file: Path) -> str:

@@ -1,7 +1,7 @@
 """2D keypoints of people in images, as detectors write them: one type, one reader, one writer.
 
-The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose), `keypoint_arrays` (`.npz`, `.npy`)
-and `keypoint_csv`. What every one of them becomes:
+The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose), `keypoint_arrays` (`.npz`,
+`.npy`) and `keypoint_csv`. What every one of them becomes:
 
 - confidence is clipped to [0, 1]: AlphaPose and RTMPose (SimCC) write scores above 1;
 - a joint whose coordinates or confidence are not finite was not detected: confidence 0;
@@ -30,8 +30,7 @@ class Keypoints(NamedTuple):
     xy: [N, J, 2] float32 pixels, x right, y down, 0 where confidence is 0.
     confidence: [N, J] float32 in [0, 1], 0 where not detected.
     frame: [N] int64 number of the frame or image.
-    person: [N] int64, distinct within a frame; one id per person over all frames where the file has tracks, and
-        after `tracking.link`.
+    person: [N] int64, distinct within a frame; over all frames where the file has tracks, or by `link`.
     image: [N] name of the image or file, "" where unknown.
     intrinsics: [N, 4] float32 fx, fy, cx, cy in pixels, or None where the file has none.
     image_size: width, height in pixels; None where the file does not say or its images differ.
@@ -61,9 +60,9 @@ def read_keypoints(
     skeleton: the joint set, where the file leaves it open (17 joints without names: Human3.6M, COCO or 3DHP).
     format: a key of `keypoint_json.FORMATS`, "npz", "npy" or "csv"; None tells it by suffix and content.
     camera: name of one camera, for an `.npz` that holds several.
-    Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, empty, cut off,
-    of no known format, without people, of the wrong shape, in normalised coordinates, with intrinsics that no
-    camera has, or whose joint set is open.
+    Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, empty, cut
+    off, of no known format, without people, of the wrong shape, in normalised coordinates, with intrinsics
+    that no camera has, or whose joint set is open.
     """
     path = Path(path)
     if not path.exists():

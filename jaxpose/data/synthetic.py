@@ -1,21 +1,27 @@
-"""A procedural human: bodies, poses, short motions and a camera clip of one, made from a key and nothing else.
+"""A procedural human: bodies, poses, short motions and a camera clip of one, made from nothing but a key.
 
-A pose is a set of joint angles put through forward kinematics; an activity is a smooth function time -> angles:
+A pose is a set of joint angles put through forward kinematics; an activity is a smooth function from time
+to angles:
 
-    R_j = R_parent(j) R_x(flexion) R_z(abduction) R_y(rotation),   x_j = x_parent(j) + R_j (length_j direction_j)
+    R_j = R_parent(j) R_x(flexion) R_z(abduction) R_y(rotation)
+    x_j = x_parent(j) + R_j (length_j direction_j)
 
-with signs per joint, so that equal numbers left and right are a mirror image. World frame: metres, y up, floor at
-y = 0; with all angles 0 the body stands with hanging arms, faces +z and has its left towards +x. Joints: H36M_17.
+with signs per joint, so that equal numbers left and right are a mirror image. World frame: metres, y up,
+floor at y = 0; with all angles 0 the body stands with hanging arms, faces +z and has its left towards +x.
+Joint set: H36M_17.
 
-Sources. Segment lengths as fractions of body height: R. Drillis, R. Contini, Body segment parameters (1966), as
-given in D. A. Winter, Biomechanics and Motor Control of Human Movement, fig. 4.1. Hip and shoulder widths there are
-bony breadths; here they are the narrower distances of joint centres. Joint limits: within the normal ranges of
-motion of the American Academy of Orthopaedic Surgeons. Gait curves: typical sagittal hip and knee angles over a
-stride (Winter; J. Perry, Gait Analysis), read at every tenth of a stride.
+Sources. Segment lengths as fractions of body height: R. Drillis, R. Contini, Body segment parameters (1966),
+as in D. A. Winter, Biomechanics and Motor Control of Human Movement, fig. 4.1 (foot 0.039, shin 0.246, thigh
+0.245, hip to shoulder 0.288, upper arm 0.186, forearm 0.146); the arm's two are within 0.006 of these. Hip
+and shoulder widths are bony breadths there and the narrower distances of joint centres here. Joint limits:
+about the normal ranges of motion of the American Academy of Orthopaedic Surgeons. Gait curves: typical
+sagittal hip and knee angles over a stride (Winter; J. Perry, Gait Analysis), read at every tenth of a
+stride.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from typing import NamedTuple
@@ -31,19 +37,20 @@ from jaxpose.geometry.skeleton import H36M_17
 
 # Fraction of body height of the bone that ends at each joint; `left_*` is taken from `right_*`.
 SEGMENT_RATIOS = {
-    "right_hip": 0.055, "right_knee": 0.245, "right_ankle": 0.246, "spine": 0.130, "thorax": 0.158, "nose": 0.066,
-    "head": 0.089, "right_shoulder": 0.112, "right_elbow": 0.180, "right_wrist": 0.152,
+    "right_hip": 0.055, "right_knee": 0.245, "right_ankle": 0.246, "spine": 0.130, "thorax": 0.158,
+    "nose": 0.066, "head": 0.089, "right_shoulder": 0.112, "right_elbow": 0.180, "right_wrist": 0.152,
 }  # fmt: skip
 ANKLE_RATIO = 0.039 / (0.245 + 0.246)  # ankle height over the floor as a fraction of the leg
 
-# Where each bone points at zero angles (upright median of trunk and head seen in motion capture).
+# Where each bone points at zero angles: trunk and head as in upright motion capture, other limbs down.
 _DIRECTIONS = {
-    "hip": (0, 0, 0), "right_hip": (-1, 0, 0), "left_hip": (1, 0, 0), "spine": (0, 1, -0.15), "thorax": (0, 1, 0.05),
-    "nose": (0, 1, 0.30), "head": (0, 1, -0.13), "right_shoulder": (-1, 0.08, -0.06), "left_shoulder": (1, 0.08, -0.06),
+    "right_hip": (-1, 0, 0), "left_hip": (1, 0, 0), "spine": (0, 1, -0.15), "thorax": (0, 1, 0.05),
+    "nose": (0, 1, 0.30), "head": (0, 1, -0.13),
+    "right_shoulder": (-1, 0.08, -0.06), "left_shoulder": (1, 0.08, -0.06),
 }  # fmt: skip
 
-# Degrees: (lowest, highest) of flexion, abduction (trunk: bend to the left), inward rotation (trunk: turn to the
-# left), and for limbs of the hinge below (knee, elbow), which only ever bends one way.
+# Degrees: (lowest, highest) of flexion, abduction (trunk: bend to the left), inward rotation (trunk: turn to
+# the left), and for limbs of the hinge below (knee, elbow), which only ever bends one way.
 TRUNK_LIMITS_DEG = {
     "pelvis": ((-25, 60), (-20, 20), (-20, 20)),
     "spine": ((-10, 35), (-15, 15), (-15, 15)),
@@ -87,8 +94,8 @@ class AnglesDeg(NamedTuple):
 class Move(NamedTuple):
     """One instant of an activity: joint angles, where the body is on its path, and how it meets the floor.
 
-    travel: m along the path. heading: rad, 0 faces +z, towards +x positive. lift: m of the lower foot over the floor.
-    planted: 1 keeps the middle of the feet on the path, 0 the pelvis.
+    travel: m along the path. heading: rad, 0 faces +z, towards +x positive. lift: m of the lower foot over
+    the floor. planted: 1 keeps the middle of the feet on the path, 0 the pelvis.
     """
 
     angles: AnglesDeg
@@ -99,7 +106,7 @@ class Move(NamedTuple):
 
 
 class Style(NamedTuple):
-    """What tells one performance from another: activity, gesture and numbers in [0, 1] that the activity reads."""
+    """What tells one performance from another; `numbers` and `arms` in [0, 1] are what an activity reads."""
 
     activity: Array
     gesture: Array
@@ -113,22 +120,31 @@ def _side(j: str) -> str:
     return j.replace("left_", "right_")
 
 
-def sample_body(key: Key, *, mean_height: float = 1.70, std_height: float = 0.10, std_segment: float = 0.03) -> Array:
-    """Draw an adult body as bone lengths [17] in metres: entry j is the bone from joint j to its parent, 0 at the hip.
+@jax.jit
+def sample_body(
+    key: Key, *, mean_height: float = 1.70, std_height: float = 0.10, std_segment: float = 0.03
+) -> Array:
+    """Draw an adult body: bone lengths [17] in metres, entry j from joint j to its parent, 0 at the hip.
 
-    Body height is normal (m); every segment varies further by a normal factor with relative spread `std_segment`, the
-    same on both sides. Both are cut at 2.5 standard deviations. Source: see the module's ratios.
+    Body height is normal (m); every segment varies further by a normal factor with relative spread
+    `std_segment`, the same on both sides. Both are cut at 2.5 standard deviations. Source: the module's.
     """
     key_height, key_segment = jax.random.split(key)
     height = mean_height + std_height * jax.random.truncated_normal(key_height, -2.5, 2.5)
     factors = 1 + std_segment * jax.random.truncated_normal(key_segment, -2.5, 2.5, (len(SEGMENT_RATIOS),))
-    segments = dict(zip(SEGMENT_RATIOS, height * factors * jnp.array(list(SEGMENT_RATIOS.values())), strict=True))
+    segments = dict(
+        zip(SEGMENT_RATIOS, height * factors * jnp.array(list(SEGMENT_RATIOS.values())), strict=True)
+    )
     return jnp.stack([segments.get(_side(j), jnp.zeros(())) for j in H36M_17.joints])
 
 
 def clip_angles(angles: AnglesDeg) -> AnglesDeg:
     """Bring joint angles within their limits."""
-    limits = (jnp.array(list(TRUNK_LIMITS_DEG.values())), jnp.array(LEG_LIMITS_DEG), jnp.array(ARM_LIMITS_DEG))
+    limits = (
+        jnp.array(list(TRUNK_LIMITS_DEG.values())),
+        jnp.array(LEG_LIMITS_DEG),
+        jnp.array(ARM_LIMITS_DEG),
+    )
     return AnglesDeg(*(jnp.clip(a, lim[..., 0], lim[..., 1]) for a, lim in zip(angles, limits, strict=True)))
 
 
@@ -151,7 +167,7 @@ def _local_rotations(angles: AnglesDeg) -> dict[str, jaxlie.SO3]:
 
 
 def forward_kinematics(angles: AnglesDeg, body: Array) -> Array:
-    """Place the joints of a pose: joints [17, 3] in metres, hip at the origin, facing +z where the pelvis is not turned.
+    """Place the joints of a pose: [17, 3] metres, hip at the origin, facing +z with an unturned pelvis.
 
     angles: one pose in degrees; body: [17] bone lengths in metres.
     """
@@ -167,7 +183,8 @@ def forward_kinematics(angles: AnglesDeg, body: Array) -> Array:
     return jnp.stack(points)
 
 
-# Activities: (numbers [16], time in s, body) -> Move. `_span` reads a number as a range, `_wander` as a smooth signal.
+# Activities: (numbers [16], time in s, body) -> Move. `_span` reads a number as a value in a range, `_wander`
+# as a smooth signal.
 
 
 def _span(u: Array, low: float, high: float) -> Array:
@@ -176,15 +193,23 @@ def _span(u: Array, low: float, high: float) -> Array:
 
 def _wander(u: Array, time: Array, hz: Array | float) -> Array:
     """A smooth signal in [-1, 1] of two incommensurable tones; its phase is u in [0, 1]."""
-    return 0.65 * jnp.sin(2 * jnp.pi * (hz * time + u)) + 0.35 * jnp.sin(2 * jnp.pi * (1.618 * hz * time + 7 * u))
+    return 0.65 * jnp.sin(2 * jnp.pi * (hz * time + u)) + 0.35 * jnp.sin(
+        2 * jnp.pi * (1.618 * hz * time + 7 * u)
+    )
 
 
-def _trunk(n: Array, time: Array, pelvis=(0.0, 0.0, 0.0), spine=(0.0, 0.0, 0.0), thorax=(0.0, 0.0, 0.0)) -> Array:
-    """Trunk angles [4, 3]: the activity's own, a personal posture, and a head that looks around, from numbers 10-15."""
+def _trunk(
+    n: Array, time: Array, pelvis=(0.0, 0.0, 0.0), spine=(0.0, 0.0, 0.0), thorax=(0.0, 0.0, 0.0)
+) -> Array:
+    """Trunk angles [4, 3]: the activity's own, a posture, a head that looks around (numbers 10-15)."""
     look = _span(n[10], 3, 28) * _wander(n[11], time, 0.17)
     nod = _span(n[12], -10, 12) + 5 * _wander(n[13], time, 0.21)
     sway = 2 * _wander(n[14], time, 0.13)
-    posture = ((_span(n[14], -4, 5), 0, 0), (_span(n[15], -3, 5), sway, 0), (_span(n[13], -6, 4), -sway, 0.15 * look))
+    posture = (
+        (_span(n[14], -5, 4), 0, 0),
+        (_span(n[15], -3, 5), sway, 0),
+        (_span(n[13], -6, 4), -sway, 0.15 * look),
+    )
     rows = [
         jnp.stack([jnp.asarray(a + b) for a, b in zip(x, y, strict=True)])
         for x, y in zip((pelvis, spine, thorax), posture, strict=True)
@@ -198,7 +223,12 @@ def _limbs(left: tuple, right: tuple) -> Array:
 
 def _hanging(n: Array, time: Array) -> tuple:
     drift = _wander(n[9], time, 0.15)
-    return _span(n[8], -8, 8) + 3 * drift, _span(n[9], 5, 12), _span(n[8], -5, 25), _span(n[9], 8, 28) + 4 * drift
+    return (
+        _span(n[8], -8, 8) + 3 * drift,
+        _span(n[9], 5, 12),
+        _span(n[8], -5, 25),
+        _span(n[9], 8, 28) + 4 * drift,
+    )
 
 
 def _still(angles: AnglesDeg, planted: float = 1.0) -> Move:
@@ -224,13 +254,18 @@ def _gait(name: str, phase: Array) -> Array:
 
 
 def _walk(n: Array, time: Array, body: Array) -> Move:
-    """Walking on an arc: arms swing against the legs, thorax turns against the pelvis, speed follows from the stride."""
+    """Walking on an arc: arms swing against legs, thorax turns against pelvis, the stride gives the speed."""
     rate, size, swing = _span(n[0], 0.75, 1.0), _span(n[1], 0.75, 1.15), _span(n[2], 8, 26)
     phase = rate * time + n[3]
     c, s = jnp.cos(2 * jnp.pi * phase), jnp.sin(2 * jnp.pi * phase)
 
-    def leg(phase: Array, side: Array) -> tuple:
-        return size * _gait("hip", phase), -1.5 + side, _span(n[4], -12, -2), _gait("knee", phase) * (0.4 + 0.6 * size)
+    def leg(phase: Array, side: Array) -> tuple:  # + 6: walkers in motion capture straighten the knee less
+        return (
+            size * _gait("hip", phase),
+            -1.5 + side,
+            _span(n[4], -12, -2),
+            6 + size * _gait("knee", phase),
+        )
 
     def ankle_ahead(phase: Array) -> Array:  # of the hip, for the foot that is on the floor
         hip, _, _, knee = jnp.radians(jnp.stack(leg(phase, jnp.zeros(()))))
@@ -242,7 +277,9 @@ def _walk(n: Array, time: Array, body: Array) -> Move:
 
     stance = jnp.array([0.08, 0.48])  # from loading to terminal stance, while the foot is flat
     speed = rate * (ankle_ahead(stance[0]) - ankle_ahead(stance[1])) / (stance[1] - stance[0])
-    trunk = _trunk(n, time, (2.0, -3 * s, -5 * size * c), (0.0, 3 * s, 4 * size * c), (0.0, 0.0, 5 * size * c))
+    trunk = _trunk(
+        n, time, (0.0, -3 * s, -5 * size * c), (0.0, 3 * s, 4 * size * c), (0.0, 0.0, 5 * size * c)
+    )
     angles = AnglesDeg(trunk, _limbs(leg(phase, -3 * s), leg(phase + 0.5, 3 * s)), _limbs(arm(-c), arm(c)))
     curvature = _span(jnp.abs(2 * n[5] - 1), 0.1, 0.9) * jnp.sign(n[5] - 0.5)  # 1 / m
     travel = speed * time
@@ -252,7 +289,9 @@ def _walk(n: Array, time: Array, body: Array) -> Move:
 def _turn(n: Array, time: Array, body: Array) -> Move:
     """Turning about on the spot with small steps."""
     rate, size = _span(n[0], 0.8, 1.1), _span(n[1], 12, 35)
-    lift = [size * (0.5 + 0.5 * jnp.sin(2 * jnp.pi * (rate * time + n[2] + offset))) ** 2 for offset in (0, 0.5)]
+    lift = [
+        size * (0.5 + 0.5 * jnp.sin(2 * jnp.pi * (rate * time + n[2] + offset))) ** 2 for offset in (0, 0.5)
+    ]
     wide, out = _span(n[3], -1, 6), _span(n[4], -12, 0)
     legs = _limbs(*((3 + x, wide, out, 5 + 1.9 * x) for x in lift))
     arms = _limbs(_hanging(n, time), _hanging(n[::-1], time))
@@ -290,7 +329,7 @@ def _sit(n: Array, time: Array, body: Array) -> Move:
 def _jump(n: Array, time: Array, body: Array) -> Move:
     """Jumping up: crouch with the arms back, flight with the arms up, crouch on landing.
 
-    The feet rise as h cos^2(pi tau / T) with T = pi sqrt(2 h / g): smooth on the floor, in free fall at the top.
+    The feet rise as h cos^2(pi tau / T), T = pi sqrt(2 h / g): smooth on the floor, in free fall at the top.
     """
     period, high = _span(n[0], 2.2, 3.0), _span(n[1], 0.08, 0.30)
     tau = jnp.mod(time + n[2] * period, period) - period / 2
@@ -321,9 +360,11 @@ def _style(key: Key, activity: str | None) -> Style:
         raise ValueError(f"activity must be None or one of {', '.join(ACTIVITIES)}; got {activity!r}")
     keys = jax.random.split(key, 6)
     index = jax.random.randint(keys[0], (), 0, len(ACTIVITIES))
-    gesture = jax.random.randint(keys[1], (), -3, len(GESTURES))  # a good third keep to the activity's own arms
+    gesture = jax.random.randint(
+        keys[1], (), -3, len(GESTURES)
+    )  # a good third keep to the activity's own arms
     return Style(
-        index if activity is None else jnp.array(ACTIVITIES.index(activity)),
+        index if activity is None else jnp.array(ACTIVITIES.index(activity), jnp.int32),
         jnp.maximum(gesture, 0),
         jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])[jax.random.randint(keys[2], (), 0, 3)],
         jax.random.uniform(keys[3], (16,)),
@@ -333,7 +374,7 @@ def _style(key: Key, activity: str | None) -> Style:
 
 
 def _gesturing_arms(style: Style, arms: Array, time: Array) -> Array:
-    """Arms [2, 4] of an activity, now and then taken over by the gesture (its first time between 0 and 5 s)."""
+    """Arms [2, 4] of an activity, now and then taken over by the gesture in a 5 s beat."""
     low, high, hz = (jnp.array(x, jnp.float32) for x in zip(*GESTURES.values(), strict=True))
     low, high, hz = low[style.gesture], high[style.gesture], hz[style.gesture]
     wave = jax.vmap(jax.vmap(lambda u: _wander(u, time, hz)))(style.arms[:, :4])
@@ -344,8 +385,7 @@ def _gesturing_arms(style: Style, arms: Array, time: Array) -> Array:
 
 
 def _move(style: Style, body: Array, time: Array) -> Move:
-    branches = [lambda n, t, b, program=program: program(n, t, b) for program in _PROGRAMS.values()]
-    move = jax.lax.switch(style.activity, branches, style.numbers, time, body)
+    move = jax.lax.switch(style.activity, list(_PROGRAMS.values()), style.numbers, time, body)
     angles = move.angles._replace(arms=_gesturing_arms(style, move.angles.arms, time))
     return move._replace(angles=clip_angles(angles))
 
@@ -354,12 +394,13 @@ def _turn_about_y(points: Array, angle: Array) -> Array:
     return jax.vmap(jaxlie.SO3.from_y_radians(angle).apply)(points)
 
 
+@jax.jit
 def _joints_at(style: Style, body: Array, time: Array) -> Array:
     """Joints [17, 3] of a performance at a time, the path starting at x = z = 0."""
     move = _move(style, body, time)
     joints = _turn_about_y(forward_kinematics(move.angles, body), style.heading + move.heading)
     ankles = joints[jnp.array([3, 6])]
-    # A soft minimum over the feet, within 1 cm of the hard one, lets the body go from foot to foot without a kink.
+    # A soft minimum over the feet, at most 1 cm above the hard one: no kink where one foot takes over.
     lowest = -0.015 * (jax.nn.logsumexp(-ankles[:, 1] / 0.015) - jnp.log(2.0))
     height = ANKLE_RATIO * (body[5] + body[6]) + move.lift - lowest
     chord = move.travel * jnp.sinc(move.heading / (2 * jnp.pi))  # of the arc travelled
@@ -368,24 +409,28 @@ def _joints_at(style: Style, body: Array, time: Array) -> Array:
     return joints + jnp.stack([chord * jnp.sin(along) - feet[0], height, chord * jnp.cos(along) - feet[2]])
 
 
-def sample_motion(key: Key, body: Array, num_frames: int, fps: float = 30.0, *, activity: str | None = None) -> Array:
-    """Draw a short motion of a body: joints [F, 17, 3] in metres, world frame, the first hip over x = z = 0.
+def sample_motion(
+    key: Key, body: Array, num_frames: int, fps: float = 30.0, *, activity: str | None = None
+) -> Array:
+    """Draw a short motion of a body: joints [F, 17, 3] metres, world frame, the first hip over x = z = 0.
 
-    body: [17] bone lengths in metres. activity: one of ACTIVITIES, or None for any of them. The motion is a function
-    of time that the key fixes and `fps` only samples. Raises ValueError for an unknown activity or no frames.
+    body: [17] bone lengths in metres. activity: one of ACTIVITIES, or None for any of them. The motion is a
+    function of time that the key fixes and `fps` only samples. Raises ValueError for an unknown activity,
+    fewer than 1 frame, or fps <= 0.
     """
     if num_frames < 1 or fps <= 0:
         raise ValueError(f"num_frames must be at least 1 and fps positive; got {num_frames} and {fps}")
     return _film(_style(key, activity), body, num_frames, fps)
 
 
+@functools.partial(jax.jit, static_argnames="num_frames")
 def _film(style: Style, body: Array, num_frames: int, fps: float) -> Array:
     joints = jax.vmap(lambda time: _joints_at(style, body, time))(jnp.arange(num_frames) / fps)
     return joints - joints[0, 0] * jnp.array([1.0, 0.0, 1.0])
 
 
 def sample_pose(key: Key, body: Array, *, activity: str | None = None) -> Array:
-    """Draw a pose of a body: joints [17, 3] in metres, world frame, hip over x = z = 0; one instant of a motion."""
+    """Draw a pose, one instant of a motion: joints [17, 3] metres, world frame, hip over x = z = 0."""
     style_key, time_key = jax.random.split(key)
     joints = _joints_at(_style(style_key, activity), body, jax.random.uniform(time_key, maxval=10.0))
     return joints - joints[0] * jnp.array([1.0, 0.0, 1.0])
@@ -395,10 +440,10 @@ def sample_pose(key: Key, body: Array, *, activity: str | None = None) -> Array:
 
 
 class DemoClip(NamedTuple):
-    """A person in front of a static camera (1000 x 1000 px, x right, y down), and what a 2D detector makes of it.
+    """A person before a static camera (1000 x 1000 px, x right, y down), and what a 2D detector makes of it.
 
-    keypoints [F, 17, 2] px and confidence [F, 17] in [0, 1]: detections, (0, 0) with confidence 0 where occluded.
-    keypoints_true [F, 17, 2] px: exact projection. joints_cam [F, 17, 3] m. intrinsics [4] px: fx, fy, cx, cy.
+    keypoints [F, 17, 2] px, confidence [F, 17] in [0, 1]: detections; (0, 0) and confidence 0 where occluded.
+    keypoints_true [F, 17, 2] px: exact projection. joints_cam [F, 17, 3] m. intrinsics [4] px.
     """
 
     keypoints: Array
@@ -408,20 +453,21 @@ class DemoClip(NamedTuple):
     intrinsics: Array
 
 
-# Standard deviation of a detection in x and y over the person's extent in the image (larger side), and outliers' own.
+# Standard deviation of a detection in x and in y, over the person's extent in the image (its larger side).
 DETECTION_SPREAD = (
-    0.007, 0.010, 0.008, 0.008, 0.010, 0.008, 0.008, 0.006, 0.005, 0.003, 0.005, 0.008, 0.008, 0.009, 0.008, 0.008, 0.009,
+    0.007, 0.010, 0.008, 0.008, 0.010, 0.008, 0.008, 0.006, 0.005, 0.003, 0.005, 0.008, 0.008, 0.009, 0.008,
+    0.008, 0.009,
 )  # fmt: skip
 OUTLIER_SPREAD = 0.05
 _OUTLIER_RATE = 0.02
 _ERROR_MEMORY = 0.8  # correlation of a joint's error with that of the frame before
 
 
+@jax.jit
 def detect_clip(key: Key, keypoints_true: Array) -> tuple[Array, Array]:
     """Detections of a clip [F, 17, 2] px: keypoints with errors that drift over time, and confidence [F, 17].
 
-    Outliers are 2 % of all; their confidence is below 0.35, that of the others between 0.55 and 1 and lower where the
-    error is larger.
+    2 % are outliers with confidence below 0.35; the others have 0.55 to 1, less for larger errors.
     """
     drift_key, outlier_key, jump_key, confidence_key = jax.random.split(key, 4)
     shape = keypoints_true.shape
@@ -444,13 +490,13 @@ def _demo_motion(key: Key, num_frames: int, fps: float) -> Array:
     style = style._replace(
         gesture=jax.random.randint(keys[1], (), 1, 3),
         gesturing=jnp.eye(2)[jax.random.randint(keys[2], (), 0, 2)],
-        numbers=style.numbers.at[5].set(jnp.where(style.numbers[5] < 0.5, 0.05, 0.95)),
+        numbers=style.numbers.at[:2].multiply(0.5).at[5].set(jnp.round(style.numbers[5])),
     )
     return _film(style, sample_body(keys[3]), num_frames, fps)
 
 
 def demo_clip(key: Key, num_frames: int = 90, fps: float = 30.0) -> DemoClip:
-    """Draw a clip of a walking, gesturing person seen from 4 m and 1.5 m up, with one wrist occluded for a fifth of it."""
+    """Draw a clip of a walking, gesturing person from 4 m away, one wrist occluded for a fifth of it."""
     motion_key, camera_key, detect_key, side_key, start_key = jax.random.split(key, 5)
     joints = _demo_motion(motion_key, num_frames, fps)
     centre = 0.5 * (joints[:, 0].min(0) + joints[:, 0].max(0))
@@ -464,7 +510,10 @@ def demo_clip(key: Key, num_frames: int = 90, fps: float = 30.0) -> DemoClip:
     frame = jnp.arange(num_frames)[:, None]
     wrist = jnp.array([13, 16])[jax.random.randint(side_key, (), 0, 2)]
     occluded = (frame >= start) & (frame < start + 0.2 * num_frames) & (jnp.arange(17) == wrist)
-    keypoints, confidence = jnp.where(occluded[..., None], 0.0, keypoints), jnp.where(occluded, 0.0, confidence)
+    keypoints, confidence = (
+        jnp.where(occluded[..., None], 0.0, keypoints),
+        jnp.where(occluded, 0.0, confidence),
+    )
     return DemoClip(keypoints, confidence, keypoints_true, joints_cam, intrinsics)
 
 
@@ -476,11 +525,20 @@ def write_demo_clip(path: str | os.PathLike[str], key: Key, num_frames: int = 90
     path = os.fspath(path)
     if not path.endswith(".npz"):
         raise ValueError(f"path must end in .npz; got {path!r}")
-    arrays = {name: np.asarray(x) for name, x in demo_clip(key, num_frames, fps)._asdict().items()}
+    clip = jax.device_get(demo_clip(key, num_frames, fps))
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
-            np.savez_compressed(file, fps=np.float32(fps), joints=np.array(H36M_17.joints), **arrays)
+            np.savez_compressed(
+                file,
+                keypoints=clip.keypoints,
+                confidence=clip.confidence,
+                keypoints_true=clip.keypoints_true,
+                joints_cam=clip.joints_cam,
+                intrinsics=clip.intrinsics,
+                fps=np.float32(fps),
+                joints=np.array(H36M_17.joints),
+            )
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):

@@ -17,7 +17,7 @@ import numpy as np
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.geometry.camera import look_at, project, world_to_camera
-from jaxpose.geometry.codec import encode_keypoints, encode_pose
+from jaxpose.geometry.codec import Statistics, encode_keypoints, encode_pose, fit_statistics
 from jaxpose.geometry.skeleton import H36M_17
 
 # Detection minus truth, pixels of a 256 x 256 crop, joints of H36M_17 in order: mean x, mean y, std x, std y, inliers.
@@ -60,15 +60,24 @@ class ViewRates(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """The data set as it lies on the device: joints [N, 17, 3] metres, world, y up; cumulative [N] of the weights."""
+    """The data set as it lies on the device.
+
+    joints: [N, 17, 3] metres, world, y up. cumulative: [N] running sum of the sampling weights. statistics: of the
+    model's state, over the views of these bodies.
+    """
 
     joints: Array
     cumulative: Array
+    statistics: Statistics
 
 
-def make_bodies(joints: np.ndarray, weights: np.ndarray) -> Bodies:
-    """Bodies with sampling weights [N] that sum to 1."""
-    return Bodies(jnp.asarray(joints, jnp.float32), jnp.asarray(np.cumsum(weights), jnp.float32))
+def make_bodies(joints: np.ndarray, weights: np.ndarray, view: ViewRates) -> Bodies:
+    """Bodies with sampling weights [N]; their statistics are those of 20,000 views under one fixed key."""
+    plain = Statistics(jnp.zeros((17, 3)), jnp.ones((17, 3)))
+    bodies = Bodies(jnp.asarray(joints, jnp.float32), jnp.asarray(np.cumsum(weights), jnp.float32), plain)
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    x_view = jax.jit(jax.vmap(lambda k: lifting_example(k, bodies, view, MaskRates(0, 0, 0, 0)).x0))(keys)
+    return bodies._replace(statistics=fit_statistics(x_view))
 
 
 def draw_body(key: Key, bodies: Bodies) -> Array:
@@ -134,7 +143,7 @@ def lifting_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates)
     pinhole = jnp.array([1.0, 1.0, 0.0, 0.0])
     xy, confidence = detect(detect_key, project(pinhole, x_cam), view)
     cond, turned = encode_keypoints(pinhole, xy, confidence * draw_joints(mask_key, masks, H36M_17))
-    return Example(encode_pose(turned, x_cam), cond)
+    return Example(encode_pose(bodies.statistics, turned, x_cam), cond)
 
 
 def _swap_sides(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Diffusion over arrays: processes, predictions, solvers, sampling, guidance, losses. Knows nothing of poses."""
+"""Diffusion over arrays: processes, predictions, solvers, sampling, guidance, losses. It knows no poses."""
 
 from jaxpose.diffusion.guidance import classifier_free, replace
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times, logit_normal_times, uniform_times

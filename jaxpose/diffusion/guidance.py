@@ -14,7 +14,7 @@ from jaxpose.diffusion.sde import SDE
 
 
 def classifier_free(predict_fn: PredictFn, weight: float | Array) -> PredictFn:
-    """null + weight (conditional - null) in every view: 0 forgets the condition, 1 is the model, 2 exaggerates.
+    """null + weight (conditional - null) in every view: weight 0 forgets the condition, 1 is the model.
 
     The null condition is the same with everything zero: value, mask and context. Both are asked in one call
     (a vmap of two), so what does not depend on the condition is computed once.
@@ -36,8 +36,8 @@ def classifier_free(predict_fn: PredictFn, weight: float | Array) -> PredictFn:
 def replace(sde: SDE, cond: Condition) -> ProjectFn:
     """Inpainting: set the observed coordinates of x_s to their value at noise level s, leave the others.
 
-    The state keeps its shape [..., J, D], cond's broadcasts to it. An observed coordinate ends within the noise of
-    the last time of its value.
+    The state keeps its shape [..., J, D], cond's broadcasts to it. An observed coordinate ends within
+    the noise of the last time of its value.
     """
 
     def project(key: Key, x_s: Array, s: Array) -> Array:

@@ -9,6 +9,7 @@ the process. For a mean over entries multiply by 2 / (J D).
     "eps"               1                 the plain noise error
     "x0"                sigma^2/alpha^2   1/2 |x0 - x0_hat|^2
     "min_snr"           min(1, 5 / SNR)   1/2 min(SNR, 5) |x0 - x0_hat|^2       Hang et al., Min-SNR (2023)
+    "v"                 (alpha + sigma^2/alpha)^2   1/2 |v - v_hat|^2           Salimans and Ho (2022)
     "score_likelihood"  g^2 / sigma^2     1/2 g^2 |score - score_hat|^2         Song et al. (2021b)
 """
 
@@ -31,7 +32,7 @@ TimesFn: TypeAlias = Callable[[Key], Array]
 
 
 def uniform_times(sde: SDE, t_min: float | None = None) -> TimesFn:
-    """Training times uniform in [t_min, t_max]; t_min: the process' own by default (GFPose trains from 1e-5)."""
+    """Training times uniform in [t_min, t_max]; by default the process' own t_min (GFPose: 1e-5)."""
     low = sde.t_min if t_min is None else t_min
     if not 0 < low < sde.t_max:
         raise ValueError(f"uniform_times needs 0 < t_min < {sde.t_max} (the process' t_max), got {low}")
@@ -49,7 +50,7 @@ def log_snr_times(sde: SDE) -> TimesFn:
 
 
 def logit_normal_times(sde: SDE, mean: float = 0.0, std: float = 1.0) -> TimesFn:
-    """Training times t_min + (t_max - t_min) sigmoid(N(mean, std^2)), dense in the middle (Esser et al., 2024)."""
+    """Training times t_min + (t_max - t_min) sigmoid(N(mean, std^2)) (Esser et al., 2024)."""
     if std <= 0:
         raise ValueError(f"logit_normal_times needs std > 0, got {std}")
 
@@ -68,6 +69,7 @@ WEIGHTINGS: dict[str, Callable[[SDE, Array], Array]] = {
     "eps": lambda sde, t: jnp.ones_like(t),
     "x0": lambda sde, t: jnp.exp(-log_snr(sde, t)),
     "min_snr": lambda sde, t: jnp.minimum(1, MIN_SNR_GAMMA * jnp.exp(-log_snr(sde, t))),
+    "v": lambda sde, t: (sde.alpha(t) + sde.sigma(t) ** 2 / sde.alpha(t)) ** 2,
     "score_likelihood": _score_likelihood,
 }
 
@@ -85,7 +87,7 @@ def denoising_loss(
 ) -> tuple[Array, dict[str, Array]]:
     """The loss of one example, (scalar, metrics): how badly the network tells the noise it was given.
 
-    apply:   (x_t, t, cond) -> raw output, parameters closed over; `target` says what it puts out (see `bind`).
+    apply:   (x_t, t, cond) -> raw output, parameters closed over; `target`: what it puts out (`bind`).
     example: x0 [..., J, D] of any shape, and its condition.
     times:   draws t from a key; `uniform_times(sde)` by default.
     t:       the time itself, where the caller draws it (a stratified batch); `times` is then not called.

@@ -59,7 +59,7 @@ TARGETS: dict[str, Callable[[SDE, Array, Array, Array], Prediction]] = {
 
 
 def bind(apply: ApplyFn, sde: SDE, target: str = "eps") -> PredictFn:
-    """Bind a network (parameters closed over) to its process; target: "eps", "x0", "v" or "score", its output."""
+    """Bind a network to its process; target is what the network puts out: "eps", "x0", "v" or "score"."""
     if target not in TARGETS:
         raise ValueError(f"bind: unknown target {target!r}; legal are {', '.join(TARGETS)}")
     views = TARGETS[target]
@@ -72,12 +72,12 @@ def bind(apply: ApplyFn, sde: SDE, target: str = "eps") -> PredictFn:
 
 
 def whiten(predict_fn: PredictFn, scale: Array) -> PredictFn:
-    """Per-coordinate noise sigma(t) * scale as a change of coordinates: the process is standard in y = x / scale.
+    """Noise sigma(t) * scale, different by coordinate, as a change of coordinates: standard in y = x / scale.
 
-    predict_fn: an opinion in the coordinates x, x_t = alpha x0 + sigma eps with eps of standard deviation `scale`
-    (a network trained on such noise and bound as usual). scale: positive, broadcasts to [..., J, D]. The result
-    takes and returns y: start from y = x / scale, multiply the samples by scale. The views are related linearly,
-    so each is divided; the score is then that of y. Source: DiffPose (CVPR 2023), whose noise differs by joint.
+    predict_fn: an opinion about x_t = alpha x0 + sigma eps where eps has standard deviation `scale`: a
+    network trained on such noise and bound as usual. scale: positive, broadcasts to [..., J, D]. The result
+    takes and returns y: start from y = x / scale and multiply the samples by scale. The views are related
+    linearly, so each is divided; the score is then that of y. Source: DiffPose (CVPR 2023).
     """
 
     def predict(y_t: Array, t: Array, cond: Condition | None) -> Prediction:

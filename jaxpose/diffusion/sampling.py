@@ -1,8 +1,8 @@
 """The one sampling loop, and many hypotheses from it.
 
-Step i carries the state from times[i] to times[i + 1] with the key fold_in(key, i); hypothesis h is a run with
-the key fold_in(key, h). So the first 10 of 200 hypotheses are the 10 of a run with 10, in chunks or not. Time is
-never batched: under vmap over hypotheses XLA still computes what depends on t alone once per step.
+Step i carries the state from times[i] to times[i + 1] with the key fold_in(key, i); hypothesis h is a run
+with the key fold_in(key, h). So the first 10 of 200 hypotheses are the 10 of a run with 10, in chunks or not.
+Time is never batched: under vmap over hypotheses XLA still computes what depends on t alone once per step.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@
 
 The log signal-to-noise ratio log(alpha^2 / sigma^2) falls strictly in t, and g^2 = -sigma^2 times its slope.
 
-Source: Song et al., Score-based generative modeling through SDEs (2021), appendix B; Ho et al., DDPM (2020) for
-`from_betas`; Karras et al., EDM (2022), eq. 5 for the low-noise grid.
+Source: Song et al., Score-based generative modeling through SDEs (2021), appendix B; Ho et al., DDPM (2020)
+for `from_betas`; Karras et al., EDM (2022), eq. 5 for the low-noise grid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOW_NOISE_RHO = 7.0
 
 
 class SDE(NamedTuple):
-    """A process: mean coefficient and standard deviation as functions of time, and where time starts and stops.
+    """A process: mean coefficient and standard deviation as functions of time, and its range.
 
     alpha, sigma: element-wise functions of t (a scalar or any shape). t_min > 0, because sigma(0) may be 0.
     To start from a lower noise level, `sde._replace(t_max=t)`. Close over it, do not pass it through jit.
@@ -42,7 +42,7 @@ class SDE(NamedTuple):
 
 
 def ve(sigma_min: float = 0.01, sigma_max: float = 50.0, *, t_min: float = 1e-5) -> SDE:
-    """Variance exploding: no shrinking, geometric noise levels from sigma_min at t = 0 to sigma_max at t = 1."""
+    """Variance exploding: no shrinking, noise rising geometrically from sigma_min at 0 to sigma_max at 1."""
     if not 0 < sigma_min < sigma_max:
         raise ValueError(
             f"ve needs 0 < sigma_min < sigma_max, got sigma_min={sigma_min}, sigma_max={sigma_max}"
@@ -58,13 +58,13 @@ def vp(beta_min: float = 0.1, beta_max: float = 20.0, *, t_min: float = 1e-3) ->
 
 
 def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0, *, t_min: float = 1e-3) -> SDE:
-    """Sub-variance-preserving: VP's mean with the smaller standard deviation 1 - alpha^2 (GFPose's process)."""
+    """Sub-variance-preserving: VP's mean with the smaller deviation 1 - alpha^2 (GFPose's process)."""
     log_alpha = _linear_log_alpha(beta_min, beta_max)
     return SDE(lambda t: jnp.exp(log_alpha(t)), lambda t: -jnp.expm1(2 * log_alpha(t)), t_min, 1.0)
 
 
 def from_betas(betas: Sequence[float] | np.ndarray) -> SDE:
-    """A discrete DDPM schedule [N] made continuous: index i (0-based) is the time t = (i + 1) / N; t_min = 1 / N.
+    """A discrete DDPM schedule [N] made continuous: index i = 0 .. N-1 is t = (i + 1) / N; t_min = 1 / N.
 
     log alpha_bar is interpolated by a monotone cubic (harmonic-mean slopes: Fritsch and Butland, 1984): it is
     exact at every index, falls strictly, and has a continuous slope, so solvers keep their order in between.
@@ -123,7 +123,7 @@ def drift_diffusion(sde: SDE, t: Array) -> tuple[Array, Array]:
 
 
 def time_at(sde: SDE, target: Array) -> Array:
-    """The time in [t_min, t_max] at which log_snr is `target` (any shape), by bisection; clipped at the ends."""
+    """The time in [t_min, t_max] at which log_snr is `target` (any shape), by bisection; clipped."""
     target = _floating(target)
     low, high = jnp.full_like(target, sde.t_min), jnp.full_like(target, sde.t_max)
 
@@ -145,7 +145,7 @@ def perturb(key: Key, sde: SDE, x0: Array, t: Array) -> tuple[Array, Array]:
 
 
 def prior_sample(key: Key, sde: SDE, shape: tuple[int, ...]) -> Array:
-    """Noise of the process' end, N(0, sigma(t_max)^2), [*shape]: where sampling starts when nothing is known."""
+    """Noise of the process' end, N(0, sigma(t_max)^2), [*shape]: where sampling from nothing starts."""
     noise = jax.random.normal(key, shape)
     return sde.sigma(jnp.asarray(sde.t_max, noise.dtype)) * noise
 

@@ -1,22 +1,23 @@
 """Solvers: how one step carries x_t at time t to x_s at an earlier time s < t.
 
-Every solver asks `predict(x, t) -> Prediction` and is right for every process, because it uses alpha and sigma only.
-With the half log signal-to-noise ratio lam = log(alpha / sigma), h = lam_s - lam_t > 0 and dt = t - s:
+Every solver asks `predict(x, t) -> Prediction` and is right for every process: it knows alpha and sigma only.
+With lam = log(alpha / sigma), h = lam_s - lam_t > 0, q = 1 - exp(-2 h), a = alpha_t / alpha_s and dt = t - s:
 
-    euler_maruyama      x - [f x - (1 + c^2)/2 g^2 score] dt + c g sqrt(dt) z      c = churn; 0 is the probability flow
-    mean_flow           x - [f x - g^2 score] dt                                   the reverse drift, its noise left out
-    reverse_diffusion   (2 - a) x + G^2 score + G z                                a = alpha_t / alpha_s
-    ddim                alpha_s x0 + sigma_s [sqrt(1 - eta^2 q) eps + eta sqrt(q) z]   q = 1 - exp(-2 h)
-    heun                d(x / alpha) / d(sigma / alpha) = eps by the trapezoid, second evaluation at s
-    dpmpp_2m            (sigma_s / sigma_t) exp(-eta h) x + alpha_s (1 - exp(-(1 + eta) h)) D + sigma_s sqrt(1 - exp(-2 eta h)) z,
-                        D = x0 + h / (2 h_before) (x0 - x0_before)
-    langevin            x + e score + sqrt(2 e) z at level s                       e = 2 (snr sigma_s)^2
+    euler_maruyama      x - [f x - (1 + c^2) / 2 g^2 score] dt + c g sqrt(dt) z,    c = churn
+    mean_flow           x - [f x - g^2 score] dt
+    reverse_diffusion   (2 - a) x + G^2 score + G z
+    ddim                alpha_s x0 + sigma_s [sqrt(1 - eta^2 q) eps + eta sqrt(q) z]
+    heun                d(x / alpha) = eps d(sigma / alpha) by the trapezoid rule, second evaluation at s
+    dpmpp_2m            sigma_s / sigma_t exp(-eta h) x + alpha_s (1 - exp(-(1 + eta) h)) D
+                        + sigma_s sqrt(1 - exp(-2 eta h)) z,    D = x0 + h / (2 h_before) (x0 - x0_before)
+    langevin            x + e score + sqrt(2 e) z at level s,    e = 2 (snr sigma_s)^2
 
 G^2 = sigma_t^2 - a^2 sigma_s^2 = sigma_t^2 q is the noise the process adds between s and t. The exact bridge
-q(x_s | x_t, x0) is Gaussian with variance sigma_s^2 q and mean alpha_s x0 + sigma_s sqrt(1 - q) eps: `ddim` with
-eta = 1, which is `ancestral`.
+q(x_s | x_t, x0) is Gaussian with variance sigma_s^2 q and mean alpha_s x0 + sigma_s sqrt(1 - q) eps: this is
+`ddim` with eta = 1, and `ancestral` when x0 is the prediction.
 
-Source: Song et al. (2021); Song et al., DDIM (2021); Karras et al., EDM (2022); Lu et al., DPM-Solver++ (2022).
+Source: Song et al. (2021); Song, Meng and Ermon, DDIM (2021); Karras et al., EDM (2022); Lu et al.,
+DPM-Solver++ (2022).
 """
 
 from __future__ import annotations
@@ -53,21 +54,21 @@ def one_step(step: Callable[[Key, Array, Array, Array, StepPredictFn], Array]) -
 
 
 def euler_maruyama(sde: SDE, churn: float = 1.0) -> Solver:
-    """Euler steps, uniform in t, of the reverse SDE with `churn` times its noise; 0 is the probability flow."""
+    """Euler steps of the reverse SDE with `churn` times its noise; 0 is the probability flow."""
     if churn < 0:
         raise ValueError(f"euler_maruyama needs churn >= 0, got {churn}")
 
     def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
         f, g2 = drift_diffusion(sde, t)
         drift = f * x_t - (1 + churn**2) / 2 * g2 * predict(x_t, t).score
-        noise = churn * jnp.sqrt(g2 * (t - s)) * jax.random.normal(key, x_t.shape, x_t.dtype)
-        return x_t - (t - s) * drift + noise
+        x_s = x_t - (t - s) * drift
+        return x_s if churn == 0 else x_s + churn * jnp.sqrt(g2 * (t - s)) * _normal(key, x_t)
 
     return one_step(step)
 
 
 def mean_flow(sde: SDE) -> Solver:
-    """Euler steps of the reverse SDE's drift without its noise: seeks the mean, does not sample (GFPose's --pflow)."""
+    """Euler steps of the reverse SDE without its noise: it seeks the mean (GFPose's --pflow)."""
 
     def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
         f, g2 = drift_diffusion(sde, t)
@@ -81,8 +82,8 @@ def reverse_diffusion(sde: SDE) -> Solver:
 
     def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
         variance = sde.sigma(t) ** 2 * _fresh(sde, t, s)
-        noise = jnp.sqrt(variance) * jax.random.normal(key, x_t.shape, x_t.dtype)
-        return (2 - sde.alpha(t) / sde.alpha(s)) * x_t + variance * predict(x_t, t).score + noise
+        mean = (2 - sde.alpha(t) / sde.alpha(s)) * x_t + variance * predict(x_t, t).score
+        return mean + jnp.sqrt(variance) * _normal(key, x_t)
 
     return one_step(step)
 
@@ -94,20 +95,21 @@ def ddim(sde: SDE, eta: float = 0.0) -> Solver:
 
     def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
         x0, eps, _ = predict(x_t, t)
-        fresh = eta**2 * _fresh(sde, t, s)
-        noise = jax.random.normal(key, x_t.shape, x_t.dtype)
-        return sde.alpha(s) * x0 + sde.sigma(s) * (jnp.sqrt(1 - fresh) * eps + jnp.sqrt(fresh) * noise)
+        if eta > 0:
+            fresh = eta**2 * _fresh(sde, t, s)
+            eps = jnp.sqrt(1 - fresh) * eps + jnp.sqrt(fresh) * _normal(key, x_t)
+        return sde.alpha(s) * x0 + sde.sigma(s) * eps
 
     return one_step(step)
 
 
 def ancestral(sde: SDE) -> Solver:
-    """A draw from the exact bridge q(x_s | x_t, x0) at the predicted x0 (DDPM's sampler, for every process)."""
+    """A draw from the exact bridge q(x_s | x_t, x0) at the predicted x0: DDPM's sampler."""
     return ddim(sde, eta=1.0)
 
 
 def heun(sde: SDE) -> Solver:
-    """The probability flow by Heun's rule in sigma / alpha: second order, two evaluations a step (EDM, algorithm 1)."""
+    """The probability flow by Heun's rule: second order, two evaluations a step (EDM, algorithm 1)."""
 
     def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
         ratio = sde.alpha(s) / sde.alpha(t)
@@ -124,8 +126,8 @@ def heun(sde: SDE) -> Solver:
 def dpmpp_2m(sde: SDE, eta: float = 0.0) -> Solver:
     """DPM-Solver++(2M): second order, one evaluation a step; eta = 1 is its SDE form, 0 the probability flow.
 
-    Remembers the last x0-prediction and how far back in lam it lies; infinitely far before the first step, which is
-    therefore of first order.
+    Remembers the last x0-prediction and how far back in lam it lies: infinitely far before the first step,
+    which is therefore of first order.
     """
     if eta < 0:
         raise ValueError(f"dpmpp_2m needs eta >= 0, got {eta}")
@@ -141,8 +143,7 @@ def dpmpp_2m(sde: SDE, eta: float = 0.0) -> Solver:
         x_s = sde.sigma(s) / sde.sigma(t) * jnp.exp(-eta * h) * x_t
         x_s = x_s - sde.alpha(s) * jnp.expm1(-(1 + eta) * h) * ahead
         if eta > 0:
-            noise = jax.random.normal(key, x_t.shape, x_t.dtype)
-            x_s = x_s + sde.sigma(s) * jnp.sqrt(-jnp.expm1(-2 * eta * h)) * noise
+            x_s = x_s + sde.sigma(s) * jnp.sqrt(-jnp.expm1(-2 * eta * h)) * _normal(key, x_t)
         return x_s, (x0, h)
 
     return Solver(init, step)
@@ -151,16 +152,15 @@ def dpmpp_2m(sde: SDE, eta: float = 0.0) -> Solver:
 def langevin(sde: SDE, snr: float = 0.16) -> Solver:
     """A Langevin step at the level s: the corrector of Song et al. (2021), algorithms 4 and 5.
 
-    Their step size measures |z| / |score|. A step that depends on x has another stationary law, p |score|^2 (for J D
-    numbers a variance too large by 2 / (J D)); this one is its expected value at that level, sigma_s, alike for all.
+    Their step size has 1 / |score|^2 in it. A step that depends on x changes the stationary law, here from p
+    to p |score|^2: 1 + 2 / (J D) times the variance. So |z| / |score| is taken as sigma_s, its value for noise.
     """
     if snr <= 0:
         raise ValueError(f"langevin needs snr > 0, got {snr}")
 
     def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
         size = 2 * (snr * sde.sigma(s)) ** 2
-        noise = jnp.sqrt(2 * size) * jax.random.normal(key, x_t.shape, x_t.dtype)
-        return x_t + size * predict(x_t, s).score + noise
+        return x_t + size * predict(x_t, s).score + jnp.sqrt(2 * size) * _normal(key, x_t)
 
     return one_step(step)
 
@@ -178,6 +178,10 @@ def predictor_corrector(predictor: Solver, corrector: Solver) -> Solver:
         return x_s, (first, second)
 
     return Solver(init, step)
+
+
+def _normal(key: Key, x: Array) -> Array:
+    return jax.random.normal(key, x.shape, x.dtype)
 
 
 def _fresh(sde: SDE, t: Array, s: Array) -> Array:

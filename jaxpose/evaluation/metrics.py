@@ -8,13 +8,16 @@
     velocity       mean |dp - dg|, d = difference of neighbouring frames (VideoPose3D's MPJVE)
     acceleration   mean |ddp - ddg|, dd = second difference
 
-Poses are [..., J, D] in metres and errors come back in metres, one per pose. Nothing here moves a pose by itself:
-MPJPE and N-MPJPE take what they are given, so align roots first (`align_root`) where the protocol says so.
+Poses are [..., J, D] in metres and errors come back in metres, one per pose. Nothing here moves a pose by
+itself: MPJPE and N-MPJPE take what they are given, so align roots first (`align_root`) where the protocol
+says so.
 
-`weights` [..., J] says which joints count (1) and which do not (0); it broadcasts. What has weight 0 may be NaN and
-never enters. A NaN that does count makes the pose's result NaN: a missing joint is not an error of 0, nor a miss.
+`weights` [..., J] says which joints count (1) and which do not (0); it broadcasts. What has weight 0 may be
+NaN and never enters. A NaN that does count makes the pose's result NaN: a missing joint is not an error of
+0, nor a miss.
 
-Hypotheses lead: samples [H, ..., J, D] against truth [..., J, D] broadcast, and give errors [H, ...] for `best_of`.
+Hypotheses lead: samples [H, ..., J, D] against truth [..., J, D] broadcast, and give errors [H, ...] for
+`best_of`.
 """
 
 from __future__ import annotations
@@ -49,8 +52,8 @@ def mpjpe(pred: Array, truth: Array, weights: Array | None = None) -> Array:
 def n_mpjpe(pred: Array, truth: Array, weights: Array | None = None) -> Array:
     """Mean joint error [...] after the best scale about the origin, metres; no rotation, no translation."""
     _check(pred, truth)
-    p, g = _seen(pred, weights), _seen(truth, weights)
-    scale = (p * g).sum((-2, -1)) / jnp.maximum((p * p).sum((-2, -1)), jnp.finfo(p.dtype).tiny)
+    p, g, w = _seen(pred, weights), _seen(truth, weights), _column(weights, pred)
+    scale = (w * p * g).sum((-2, -1)) / jnp.maximum((w * p * p).sum((-2, -1)), jnp.finfo(p.dtype).tiny)
     return mpjpe(scale[..., None, None] * pred, truth, weights)
 
 
@@ -65,25 +68,30 @@ def p_mpjpe(
 
 
 def procrustes_align(
-    pred: Array, truth: Array, weights: Array | None = None, *, allow_reflection: bool = False, scale: bool = True
+    pred: Array,
+    truth: Array,
+    weights: Array | None = None,
+    *,
+    allow_reflection: bool = False,
+    scale: bool = True,
 ) -> Array:
     """The image [..., J, D] of pred under the rotation, translation and scale that bring it closest to truth.
 
-    Closest in the weighted sum of squares: Umeyama 1991, eq. 40-42, with weights. `scale=False` keeps the size. A
+    Closest in the weighted sum of squares: Umeyama 1991, eq. 40-42, with weights. `scale=False` keeps the
+    size. A
     pred whose joints all coincide has no direction: it becomes the centre of truth.
     """
     _check(pred, truth)
     p_mean, g_mean = _centre(pred, weights), _centre(truth, weights)
-    p, g = _seen(pred - p_mean, weights), _seen(truth - g_mean, weights)
-    w = jnp.ones(p.shape[:-1], p.dtype) if weights is None else jnp.asarray(weights, p.dtype)
-    covariance = jnp.einsum("...ji,...jk->...ik", w[..., None] * p, g, precision=Precision.HIGHEST)
+    p, g, w = _seen(pred - p_mean, weights), _seen(truth - g_mean, weights), _column(weights, pred)
+    covariance = jnp.einsum("...ji,...jk->...ik", w * p, g, precision=Precision.HIGHEST)
     u, s, vt = jnp.linalg.svd(covariance)
     if not allow_reflection:
         # Of the turns that a reflection would beat, the best gives up the weakest direction.
         sign = jnp.sign(jnp.linalg.det(u) * jnp.linalg.det(vt))
         u, s = u.at[..., -1].multiply(sign[..., None]), s.at[..., -1].multiply(sign)
     rotation = jnp.einsum("...ik,...kl->...il", u, vt, precision=Precision.HIGHEST)
-    size = s.sum(-1) / jnp.maximum((w[..., None] * p * p).sum((-2, -1)), jnp.finfo(p.dtype).tiny)
+    size = s.sum(-1) / jnp.maximum((w * p * p).sum((-2, -1)), jnp.finfo(p.dtype).tiny)
     turned = jnp.einsum("...ji,...il->...jl", pred - p_mean, rotation, precision=Precision.HIGHEST)
     return (size[..., None, None] * turned if scale else turned) + g_mean
 
@@ -110,8 +118,8 @@ def auc(
 def best_of(errors: Array, num: int | None = None) -> Array:
     """Smallest [...] of the first `num` of the errors [H, ...] of H hypotheses; of all of them by default.
 
-    An oracle: it reads the truth. Over errors per pose it picks whole poses, the usual "best of H"; over errors per
-    joint (`joint_errors`) it would assemble a pose that nobody proposed.
+    An oracle: it reads the truth. Over errors per pose it picks whole poses, the usual "best of H"; over
+    errors per joint (`joint_errors`) it would assemble a pose that nobody proposed.
     """
     num_all = errors.shape[0]
     if num is not None and not 1 <= num <= num_all:
@@ -137,8 +145,8 @@ def diversity(samples: Array, root: int = 0) -> Array:
 def pairwise_distance(samples: Array) -> Array:
     """Mean distance of two different hypotheses per joint [..., J], metres; samples [H, ..., J, D], H >= 2.
 
-    Its mean over joints is the average pairwise distance (APD). One hypothesis at a time meets all the others: memory
-    grows as H, not as H^2.
+    Its mean over joints is the average pairwise distance (APD). One hypothesis at a time meets all the
+    others, so memory grows as H, not as H^2.
     """
     num = samples.shape[0]
     if num < 2:
@@ -168,7 +176,7 @@ def acceleration_error(pred: Array, truth: Array, fps: float = 1.0) -> Array:
 
 
 def weighted_mean(values: Array, weights: Array | None = None) -> Array:
-    """Mean over the last axis; weights broadcast to values, what has weight 0 never enters, no weight at all is NaN."""
+    """Mean over the last axis; values of weight 0 never enter, and where all weights are 0 it is NaN."""
     if weights is None:
         return values.mean(-1)
     weights = jnp.broadcast_to(jnp.asarray(weights, values.dtype), values.shape)
@@ -189,7 +197,13 @@ def _share_below(errors: Array, threshold: float, weights: Array | None) -> Arra
 
 def _centre(pose: Array, weights: Array | None) -> Array:
     columns = jnp.swapaxes(pose, -1, -2)
-    return weighted_mean(columns, None if weights is None else jnp.asarray(weights)[..., None, :])[..., None, :]
+    rows = None if weights is None else jnp.asarray(weights)[..., None, :]
+    return weighted_mean(columns, rows)[..., None, :]
+
+
+def _column(weights: Array | None, pose: Array) -> Array:
+    """The weights as [..., J, 1] in the pose's precision."""
+    return jnp.ones((1, 1), pose.dtype) if weights is None else jnp.asarray(weights, pose.dtype)[..., None]
 
 
 def _seen(pose: Array, weights: Array | None) -> Array:

@@ -4,8 +4,8 @@ The camera is turned so that it looks at the person (`turn_to`), and the person'
 by their own extent. What is left does not depend on where in the image the person stands, on the focal length or
 on the resolution:
 
-    r_j = R_view_cam (x_j, y_j, 1),   c_j = (r_j / r_z - mean) / rms * EXTENT        condition, in model units
-    x0  = R_view_cam (X_j - X_root) / UNIT                                            state, in model units
+    r_j = R_view_cam (x_j, y_j, 1),   c_j = (r_j / r_z - mean) / rms       condition: extent 1 about the centre
+    x0  = (R_view_cam (X_j - X_root) - m_j) / s_j                          state: standardised per coordinate
 
 Mean and rms run over the visible joints, weighted by confidence. The state is metric: how large a person is, and
 so how far away, is for the model to know. `place` then finds the root that agrees best with the keypoints.
@@ -20,17 +20,26 @@ import jax.numpy as jnp
 from jaxpose.base import Array, Condition
 from jaxpose.geometry.camera import normalise, turn_to
 
-# Metres per model unit: the spread of root-relative joints over the mocap's training subjects is near 0.3 m.
-UNIT = 0.3
-# The rms distance of the joints of a standing adult from their centre is near 0.45 m; it makes a condition's units
-# agree with the state's, so that their difference means something.
-EXTENT = 0.45 / UNIT
+# Joints that hardly move against the root would otherwise have their noise blown up; the root itself is exactly 0.
+_SMALLEST_STD = 0.05  # metres
 
 
 class View(NamedTuple):
-    """How a person is looked at: R_view_cam [..., 3, 3], and which way is the axis: turned from camera to view."""
+    """How a person is looked at: R_view_cam [..., 3, 3] turns camera axes so that the person is on the z axis."""
 
     R_view_cam: Array
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation [J, 3] metres of root-relative joints in view axes, over the training data."""
+
+    mean: Array
+    std: Array
+
+
+def fit_statistics(x_view: Array) -> Statistics:
+    """Statistics of root-relative joints [N, J, 3] metres in view axes; deviations are at least 5 cm."""
+    return Statistics(x_view.mean(0), jnp.maximum(x_view.std(0), _SMALLEST_STD))
 
 
 def encode_keypoints(intrinsics: Array, uv_px: Array, confidence: Array, distortion: Array | None = None
@@ -48,7 +57,7 @@ def encode_keypoints(intrinsics: Array, uv_px: Array, confidence: Array, distort
     xy = ray[..., :2] / ray[..., 2:]
     xy = xy - jnp.einsum("...j,...jd->...d", weight, xy)[..., None, :]
     rms = jnp.sqrt(jnp.einsum("...j,...jd->...", weight, xy**2))
-    value = xy * (EXTENT / jnp.maximum(rms, 1e-6))[..., None, None] * seen[..., None]
+    value = xy / jnp.maximum(rms, 1e-6)[..., None, None] * seen[..., None]
     depth = jnp.zeros_like(value[..., :1])
     mask = jnp.broadcast_to(seen[..., None], value.shape)
     return Condition(
@@ -56,15 +65,21 @@ def encode_keypoints(intrinsics: Array, uv_px: Array, confidence: Array, distort
     ), View(R)
 
 
-def encode_pose(view: View, x_cam: Array, root: int = 0) -> Array:
-    """Model state [..., J, 3] of camera-frame joints [..., J, 3] metres."""
+def to_view(view: View, x_cam: Array, root: int = 0) -> Array:
+    """Root-relative joints [..., J, 3] in view axes of camera-frame joints [..., J, 3]; metres."""
     relative = x_cam - x_cam[..., root : root + 1, :]
-    return jnp.einsum("...ij,...kj->...ki", view.R_view_cam, relative) / UNIT
+    return jnp.einsum("...ij,...kj->...ki", view.R_view_cam, relative)
 
 
-def decode_pose(view: View, x0: Array) -> Array:
+def encode_pose(statistics: Statistics, view: View, x_cam: Array) -> Array:
+    """Model state [..., J, 3] of camera-frame joints [..., J, 3] metres."""
+    return (to_view(view, x_cam) - statistics.mean) / statistics.std
+
+
+def decode_pose(statistics: Statistics, view: View, x0: Array) -> Array:
     """Root-relative joints [..., J, 3] metres in the camera's axes of a model state; inverse of `encode_pose`."""
-    return jnp.einsum("...ji,...kj->...ki", view.R_view_cam, x0) * UNIT
+    x_view = x0 * statistics.std + statistics.mean
+    return jnp.einsum("...ji,...kj->...ki", view.R_view_cam, x_view - x_view[..., :1, :])
 
 
 def place(intrinsics: Array, uv_px: Array, confidence: Array, x_relative: Array, distortion: Array | None = None

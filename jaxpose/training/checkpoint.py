@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.training.step import Params, TrainState
@@ -76,15 +77,13 @@ def restore_latest(workdir: str | Path, like: TrainState) -> tuple[TrainState, d
 def restore_params(
     workdir: str | Path, like: Params, *, ema: bool = True, step: int | None = None
 ) -> tuple[Params, dict[str, Any]]:
-    """Weights alone, for export or evaluation: the averaged ones, or with ema=False the raw ones, and the meta.
+    """Weights alone, for export: the averaged ones, or with ema=False the raw ones; and the meta.
 
-    `like` gives their structure. `step` is the newest by default. ValueError where there is no such
-    checkpoint.
+    `like` gives their structure; `step` is the newest by default. ValueError where there is none such.
     """
     found = steps(workdir)
     if not found or (step is not None and step not in found):
-        raise ValueError(f"{_directory(workdir)}: wanted step {step or 'any'}, found checkpoints of steps
-        {found}")
+        raise ValueError(f"{_directory(workdir)}: wanted step {step or 'any'}, found steps {found}")
     step = found[-1] if step is None else step
     leaves, meta = _read(workdir, step)
     prefix = "ema_params." if ema else "params."
@@ -108,8 +107,9 @@ def _directory(workdir: str | Path) -> Path:
 def _reader(workdir: str | Path) -> Any:
     import orbax.checkpoint as ocp
 
-    # Read-only, or an evaluation would sweep away the temporary directory of a run that is saving.
-    return ocp.CheckpointManager(_directory(workdir), options=ocp.CheckpointManagerOptions(read_only=True))
+    # Without the sweep of temporary directories: another process may be saving into one.
+    options = ocp.CheckpointManagerOptions(create=False, cleanup_tmp_directories=False)
+    return ocp.CheckpointManager(_directory(workdir), options=options)
 
 
 def _read(workdir: str | Path, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -143,13 +143,17 @@ def _unflatten(leaves: Mapping[str, np.ndarray], like: Tree, source: str) -> Tre
     for name in [*wanted, *leaves]:
         there, here = _describe(leaves.get(name)), _describe(wanted.get(name))
         if there != here:
-            raise ValueError(f"{source}: checkpoint of another architecture: {name} is {there} there and
-            {here} here")
-    values = [
-        jax.random.wrap_key_data(leaves[name], impl=jax.random.key_impl(leaf)) if _is_key(leaf) else
-        leaves[name] for name, leaf in _named_leaves(like)
-    ]
+            raise ValueError(
+                f"{source}: checkpoint of another architecture: {name} is {there} there, {here} here"
+            )
+    values = [_restored_as(leaves[name], leaf) for name, leaf in _named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), values)
+
+
+def _restored_as(stored: np.ndarray, like: Any) -> Any:
+    if not _is_key(like):
+        return stored
+    return jax.random.wrap_key_data(jnp.asarray(stored), impl=jax.random.key_impl(like))
 
 
 def _describe(leaf: np.ndarray | None) -> str:

@@ -19,12 +19,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import jax
 import numpy as np
 
 from jaxpose.training import checkpoint
 from jaxpose.training.parallel import Runner
-from jaxpose.training.progress import Console, open_log
+from jaxpose.training.progress import Console, MetricLog, open_log
 from jaxpose.training.step import OWN_METRICS, Data, TrainState
 
 Evaluator: TypeAlias = Callable[[TrainState], Mapping[str, float]]
@@ -59,45 +58,44 @@ def fit(
     are. SystemExit(143) after SIGTERM.
     """
     Path(workdir).mkdir(parents=True, exist_ok=True)
-    window: Rows = {}  # metrics since the last line: part of a checkpoint, or the next line would differ after a resume
+    window: Rows = {}  # metrics since the last line; saved, or the next line would differ after a resume
     if restored := checkpoint.restore_latest(workdir, like=state):
         state, window = restored[0], restored[1]["window"]
     state, data, done = runner.place(state), runner.place(data), int(state.step)
     log, console = open_log(workdir, done), Console(done, total_steps, batch_size)
 
-    def save() -> None:
-        extended = {**(meta or {}), "window": window}
-        checkpoint.save(workdir, state, extended, keep_last=keep_last, keep_every=keep_every)
-
     with contextlib.closing(log), _sigterm() as stop:
         for start, end in _dispatches(done, total_steps, steps_per_dispatch):
             state, metrics = runner.run(state, data, end - start)
-            rows = {name: np.asarray(value, np.float64).tolist() for name, value in jax.device_get(metrics).items()}
+            rows = {name: np.asarray(values, np.float64).tolist() for name, values in metrics.items()}
             _check_finite(rows, start)
             window = _log_rows(log, window, rows, start, log_every)
+            console.show(end, rows["loss"][-1])
             if start == done:
                 console.restart(end)
-            console.show(end, rows["loss"][-1])
-
-            def due(every: int, start: int = start, end: int = end) -> bool:
-                return end == total_steps or (every > 0 and end // every > start // every)
-
-            if due(eval_every):
+            last = end == total_steps
+            if last or _passes(eval_every, start, end):
                 for name, evaluate in (evaluators or {}).items():
                     log.write(end, {f"{name}/{key}": float(value) for key, value in evaluate(state).items()})
-            if due(checkpoint_every) or stop.is_set():
-                save()
-            if stop.is_set() and end < total_steps:
+            if last or _passes(checkpoint_every, start, end) or stop.is_set():
+                extended = {**(meta or {}), "window": window}
+                checkpoint.save(workdir, state, extended, keep_last=keep_last, keep_every=keep_every)
+            if stop.is_set() and not last:
                 raise SystemExit(SIGTERM_EXIT)
     return state
 
 
 def _dispatches(done: int, total_steps: int, length: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of each dispatch from `done` on; ends lie on multiples of `length`, wherever a run resumes."""
+    """(start, end) of each dispatch from `done` on; ends are multiples of `length`, also after a resume."""
     while done < total_steps:
         end = min((done // length + 1) * length, total_steps)
         yield done, end
         done = end
+
+
+def _passes(every: int, start: int, end: int) -> bool:
+    """Whether a multiple of `every` lies in start < n <= end; of 0, never."""
+    return every > 0 and end // every > start // every
 
 
 def _check_finite(rows: Rows, start: int) -> None:
@@ -106,23 +104,23 @@ def _check_finite(rows: Rows, start: int) -> None:
     if bad.any():
         first = int(bad.argmax())
         shown = ", ".join(f"{name} {v[first]}" for name, v in values.items())
-        raise FloatingPointError(f"step {start + first + 1}: {shown}; no checkpoint at or after it was
-        written")
+        raise FloatingPointError(f"step {start + first + 1}: {shown}; the checkpoints before it stay")
 
 
-def _log_rows(log: Any, window: Rows, rows: Rows, start: int, log_every: int) -> Rows:
+def _log_rows(log: MetricLog, window: Rows, rows: Rows, start: int, log_every: int) -> Rows:
     """Write the mean of every `log_every` steps that `rows` completes; the steps left over."""
-    for i in range(len(rows["loss"])):
-        window = {name: [*window.get(name, []), values[i]] for name, values in rows.items()}
-        if (start + i + 1) % log_every == 0:
-            log.write(start + i + 1, {name: float(np.mean(values)) for name, values in window.items()})
-            window = {}
-    return window
+    first = 0
+    for end in range(1, len(rows["loss"]) + 1):
+        if (start + end) % log_every == 0:
+            complete = {name: window.get(name, []) + values[first:end] for name, values in rows.items()}
+            log.write(start + end, {name: float(np.mean(values)) for name, values in complete.items()})
+            window, first = {}, end
+    return {name: window.get(name, []) + values[first:] for name, values in rows.items()}
 
 
 @contextlib.contextmanager
 def _sigterm() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets. Python allows handlers in the main thread only; elsewhere it is never set."""
+    """An event that SIGTERM sets. Only the main thread may handle signals: elsewhere never set."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -64,10 +64,8 @@ class Console:
             return
         rate = (step - self.first[0]) / max(now - self.first[1], 1e-9)
         left = _clock((self.total_steps - step) / rate) if rate else "unknown"
-        print(
-            f"step {step}/{self.total_steps}  loss {loss:.5g}  {rate * self.batch_size:,.0f} examples/s  {left} left",
-            flush=True,
-        )
+        speed = f"{rate * self.batch_size:,.0f} examples/s"
+        print(f"step {step}/{self.total_steps}  loss {loss:.5g}  {speed}  {left} left", flush=True)
         self.shown = (step, now)
 
 
@@ -88,8 +86,8 @@ def _open_events(directory: Path, step: int) -> Any:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
     except ImportError:
-        logging.warning("tensorboard is not installed (pip install jaxpose[train]): no event files are
-        written") return None
+        logging.warning("tensorboard is not installed (pip install jaxpose[train]): no event files")
+        return None
     writer = EventFileWriter(str(directory))
     # TensorBoard forgets, on reading this, what an interrupted run wrote at this step or later.
     session = SessionLog(status=SessionLog.START)

@@ -119,7 +119,10 @@ def make_step(
         average = jax.tree.map(
             lambda a, p: (a + (1 - decay) * (p - a)).astype(a.dtype), state.ema_params, params
         )
-        metrics |= {"grad_norm": optax.global_norm(grads), "update_norm": optax.global_norm(updates)}
+        metrics |= {
+            "grad_norm": optax.tree_utils.tree_norm(grads),
+            "update_norm": optax.tree_utils.tree_norm(updates),
+        }
         return TrainState(state.step + 1, params, average, opt_state, state.key), metrics
 
     return step

@@ -8,6 +8,7 @@ import pytest
 from jaxpose.geometry import camera, codec
 
 INTRINSICS = jnp.array([1145.0, 1143.0, 512.0, 515.0])
+STATISTICS = codec.Statistics(jnp.linspace(-0.5, 0.5, 51).reshape(17, 3), jnp.linspace(0.1, 0.6, 51).reshape(17, 3))
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def pose():
 def test_state_round_trip(pose):
     uv = camera.project(INTRINSICS, pose)
     _, view = codec.encode_keypoints(INTRINSICS, uv, jnp.ones(uv.shape[:-1]))
-    relative = codec.decode_pose(view, codec.encode_pose(view, pose))
+    relative = codec.decode_pose(STATISTICS, view, codec.encode_pose(STATISTICS, view, pose))
     np.testing.assert_allclose(relative, pose - pose[:, :1], atol=1e-5)
 
 
@@ -45,8 +46,16 @@ def test_condition_and_state_are_independent_of_where_the_person_stands(pose):
         # Both turn the mean ray to the axis; the mean of rays is not exactly equivariant, hence 2 %.
         np.testing.assert_allclose(a.value, b.value, atol=0.03)
         np.testing.assert_allclose(
-            codec.encode_pose(view_a, centred), codec.encode_pose(view_b, turned), atol=0.05
+            codec.to_view(view_a, centred), codec.to_view(view_b, turned), atol=0.015
         )
+
+
+def test_statistics_standardise_the_state(pose):
+    x = jax.random.normal(jax.random.key(2), (4000, 17, 3)) * STATISTICS.std + STATISTICS.mean
+    fitted = codec.fit_statistics(x.at[:, 0].set(0.0))
+    np.testing.assert_allclose(fitted.mean[1:], STATISTICS.mean[1:], atol=0.05)
+    np.testing.assert_allclose(fitted.std[1:], STATISTICS.std[1:], rtol=0.05)
+    assert (fitted.std[0] == 0.05).all(), "the root never moves, and must not be divided by 0"
 
 
 def test_hidden_joints_change_nothing(pose):
@@ -63,7 +72,7 @@ def test_hidden_joints_change_nothing(pose):
 
 def test_condition_has_the_stated_extent(pose):
     cond, _ = codec.encode_keypoints(INTRINSICS, camera.project(INTRINSICS, pose), jnp.ones(pose.shape[:-1]))
-    np.testing.assert_allclose(jnp.sqrt((cond.value**2).sum(-1).mean(-1)), codec.EXTENT, rtol=1e-4)
+    np.testing.assert_allclose(jnp.sqrt((cond.value**2).sum(-1).mean(-1)), 1.0, rtol=1e-4)
     np.testing.assert_allclose(cond.value.mean(-2), 0, atol=1e-5)
 
 

@@ -1,0 +1,53 @@
+"""The released lifting model `lift17`: 2D keypoints in, 3D poses in metres out.
+
+    python -m experiments.train --config=experiments/configs/lift17.py --workdir=runs/lift17
+
+Hardware, hours and the validation row reached stand in `jaxpose/assets/lift17.md`.
+"""
+
+from ml_collections import ConfigDict
+
+from jaxpose.conditioning import MaskRates
+from jaxpose.data.views import ViewRates
+
+
+def get_config() -> ConfigDict:
+    """Every number of a run; override any with --config.group.name=value."""
+    return ConfigDict(
+        {
+            "name": "lift17",
+            "seed": 0,
+            "network": {
+                "hidden": 512,
+                "time_width": 128,
+                "num_blocks": 2,
+                "encoder_blocks": 1,
+                "dropout": 0.1,
+                "num_groups": 32,
+                "difference": False,
+            },
+            "process": {"name": "vp", "args": (0.1, 20.0)},
+            "loss": {"target": "v", "weighting": "v", "num_draws": 2},
+            "data": {"files": ("cmu", "hdm05"), "category_power": 0.5},
+            "view": ViewRates()._asdict(),
+            "masks": MaskRates(pose=0.01, part=0.03, joint=0.03, depth=0.0)._asdict(),
+            "train": {
+                "steps": 24_000,
+                "batch_size": 768,
+                "accumulate": 1,
+                "learning_rate": 1e-3,
+                "warmup_steps": 500,
+                "schedule": "cosine",
+                "weight_decay": 0.0,
+                "clip_norm": 25.0,
+                "ema_decay": 0.999,
+                "dtype": "float32",
+                "mode": "sharding",
+                "num_devices": 0,
+                "steps_per_dispatch": 100,
+                "log_every": 100,
+                "checkpoint_every": 1000,
+                "eval_every": 2500,
+            },
+        }
+    )

@@ -1,0 +1,183 @@
+"""Train a lifting model: read top to bottom.
+
+    python -m experiments.train --config=experiments/configs/lift17.py --workdir=runs/lift17 \
+        [--config.train.steps=30000] [--export=jaxpose/assets/lift17.safetensors]
+
+Kill it at any moment and call it again with the same workdir: it goes on, to the same weights. `config.json` (with
+commit and devices), `metrics.jsonl`, TensorBoard events and checkpoints lie in the workdir.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from jaxpose import model as released
+from jaxpose.base import Array, Example, Key
+from jaxpose.conditioning import MaskRates
+from jaxpose.data.mocap import balanced_weights, data_root, load_mocap
+from jaxpose.data.views import Bodies, ViewRates, lifting_example, make_bodies
+from jaxpose.diffusion.losses import denoising_loss, log_snr_times
+from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
+from jaxpose.geometry.codec import Statistics
+from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.tasks.lift import jitted_lift
+from jaxpose.training import checkpoint
+from jaxpose.training.loop import fit
+from jaxpose.training.optimizer import make_optimizer
+from jaxpose.training.parallel import make_runner
+from jaxpose.training.step import TrainState, init_state, make_step
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A file of experiments/configs.", lock_config=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and config.json go.")
+EXPORT = flags.DEFINE_string("export", None, "Write the averaged weights to this .safetensors file at the end.")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
+    config = CONFIG.value
+    train = config.train
+    key = jax.random.key(config.seed)
+
+    # Data: every training body on the device; cameras and detectors are drawn inside the step.
+    view, masks = ViewRates(**config.view), MaskRates(**config.masks)
+    mocap = load_mocap(data_root(), "train", tuple(config.data.files))
+    bodies = make_bodies(mocap.joints, balanced_weights(mocap, config.data.category_power), view)
+    print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
+
+    # Model: a network under a process, and what it is trained to say.
+    spec = released.Spec(
+        name=config.name,
+        network=ScoreMLP(**config.network),
+        process=config.process.name,
+        process_args=tuple(config.process.args),
+        target=config.loss.target,
+    )
+    example = functools.partial(lifting_example, view=view, masks=masks)
+    one = example(key, bodies)
+    params = spec.network.init(key, one.x0, jnp.float32(0.5), one.cond)
+    tx = make_optimizer(
+        train.learning_rate,
+        warmup_steps=min(train.warmup_steps, train.steps),
+        total_steps=train.steps,
+        schedule=train.schedule,
+        weight_decay=train.weight_decay,
+        clip_norm=train.clip_norm,
+    )
+
+    # The run: the same for one device or many, pmap or sharding, and after any interruption.
+    devices = jax.devices()[: train.num_devices or None]
+    build = functools.partial(
+        make_step,
+        example,
+        make_loss(spec, config.loss),
+        tx,
+        batch_size=train.batch_size,
+        ema_decay=train.ema_decay,
+        accumulate=train.accumulate,
+        compute_dtype=None if train.dtype == "float32" else jnp.dtype(train.dtype),
+    )
+    meta = {
+        "config": json.loads(config.to_json_best_effort()),
+        "seed": config.seed,
+        "commit": checkpoint.git_commit(),
+        "devices": [str(d) for d in devices],
+    }
+    write_json(Path(WORKDIR.value) / "config.json", meta)
+    state = fit(
+        init_state(key, params, tx),
+        make_runner(build, mode=train.mode, devices=devices),
+        bodies,
+        workdir=WORKDIR.value,
+        total_steps=train.steps,
+        batch_size=train.batch_size,
+        steps_per_dispatch=train.steps_per_dispatch,
+        log_every=train.log_every,
+        checkpoint_every=train.checkpoint_every,
+        eval_every=train.eval_every,
+        evaluators=make_evaluators(spec, bodies.statistics),
+        meta=meta,
+    )
+    if EXPORT.value:
+        released.save(EXPORT.value, released.Model(state.ema_params, bodies.statistics, spec))
+        print(f"wrote {EXPORT.value}")
+
+
+def make_loss(spec: released.Spec, config: ConfigDict) -> Any:
+    """Loss of one example: the mean over `num_draws` noise levels, which share the condition's features."""
+    sde = spec.sde()
+    times = log_snr_times(sde)
+
+    def loss(params: Any, key: Key, example: Example) -> tuple[Array, dict[str, Array]]:
+        def draw(key: Key) -> tuple[Array, dict[str, Array]]:
+            noise_key, dropout_key = jax.random.split(key)
+
+            def apply(x: Array, t: Array, cond: Any) -> Any:
+                return spec.network.apply(params, x, t, cond, train=True, rngs={"dropout": dropout_key})
+
+            return denoising_loss(
+                noise_key, apply, sde, example, target=spec.target, weighting=config.weighting, times=times
+            )
+
+        losses, metrics = jax.vmap(draw)(jax.random.split(key, config.num_draws))
+        return losses.mean(), jax.tree.map(jnp.mean, metrics)
+
+    return loss
+
+
+def make_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, Any]:
+    """The benchmark's row on every fourth validation pose, 50 hypotheses; none where the benchmark is absent."""
+    path = data_root().parent / "bench" / "val_frames.npz"
+    if not path.is_file():
+        logging.warning("%s is absent: training goes on without validation", path)
+        return {}
+    bench = LiftingBench(*(x[::4] for x in load_lifting_bench(path)))
+
+    def validate(state: TrainState) -> dict[str, float]:
+        model = released.Model(state.ema_params, statistics, spec)
+        lifted = jitted_lift(
+            jax.random.key(0),
+            model,
+            jnp.asarray(bench.keypoints),
+            jnp.asarray(bench.confidence),
+            intrinsics=jnp.asarray(bench.intrinsics),
+            num_hypotheses=50,
+        )
+        row = lifting_row(lifted.samples, bench.joints_cam, bench.category)
+        shown = {k: v for k, v in row.items() if isinstance(v, float)}
+        print("validation:", ", ".join(f"{k} {v:.3g}" for k, v in shown.items()))
+        return shown
+
+    return {"val": validate}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` under a temporary name first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def run() -> None:
+    """Errors that a user can mend leave with code 2 and one line."""
+    flags.mark_flags_as_required(["config", "workdir"])
+    try:
+        app.run(main)
+    except ValueError as error:
+        print(f"train: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,152 @@
+"""A released model: one `.safetensors` file with weights, codec statistics and a specification in its header.
+
+Weights may be stored as bfloat16 and are loaded as float32. The header (`__metadata__`) holds the format's version
+and the specification as JSON, so a file says by itself what it is; nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import flax.struct
+import flax.traverse_util
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.flax import save_file
+
+from jaxpose.base import Array, Condition, PredictFn
+from jaxpose.diffusion.prediction import bind
+from jaxpose.diffusion.sde import SDE, sub_vp, ve, vp
+from jaxpose.geometry.codec import Statistics
+from jaxpose.geometry.skeleton import Skeleton, get_skeleton
+from jaxpose.networks.score_mlp import ScoreMLP
+
+FORMAT = "jaxpose-1"
+ASSETS = Path(__file__).parent / "assets"
+_PROCESSES = {"vp": vp, "sub_vp": sub_vp, "ve": ve}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What a model is, without its numbers; hashable, and JSON in the file.
+
+    process: "vp", "sub_vp" or "ve", with its parameters in order. target: what the network puts out (`bind`).
+    num_steps, spacing, eta: the sampler that validation chose (dpmpp_2m; eta 0 is the flow, 1 the SDE).
+    scale: where metres come from.
+    """
+
+    name: str
+    network: ScoreMLP
+    skeleton: str = "h36m17"
+    process: str = "vp"
+    process_args: tuple[float, ...] = (0.1, 20.0)
+    target: str = "v"
+    num_steps: int = 19
+    spacing: str = "log_snr"
+    eta: float = 1.0
+    scale: str = "human size learned from motion capture"
+
+    def sde(self) -> SDE:
+        """The diffusion process the network was trained under."""
+        return _PROCESSES[self.process](*self.process_args)
+
+
+@flax.struct.dataclass
+class Model:
+    """A network with its weights, bound to a process and a codec; a pytree, so it passes through jit."""
+
+    params: Any
+    statistics: Statistics
+    spec: Spec = flax.struct.field(pytree_node=False)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joint set of the model's poses."""
+        return get_skeleton(self.spec.skeleton)
+
+    def predict_fn(self) -> PredictFn:
+        """The network's opinion as x0, eps and score."""
+
+        def apply(x: Array, t: Array, cond: Condition | None) -> Array:
+            return self.spec.network.apply(self.params, x, t, cond)  # type: ignore[return-value]
+
+        return bind(apply, self.spec.sde(), self.spec.target)
+
+
+def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat16) -> None:
+    """Write `model` with weights as `dtype`; to a temporary name first, so that no half-written file is left."""
+    path = Path(path)
+    tensors = {f"params/{k}": jnp.asarray(v, dtype) for k, v in _flat(model.params).items()}
+    tensors |= {f"statistics/{k}": jnp.asarray(v, jnp.float32) for k, v in model.statistics._asdict().items()}
+    network = {
+        f.name: getattr(model.spec.network, f.name)
+        for f in dataclasses.fields(model.spec.network)
+        if f.name not in ("parent", "name")
+    }
+    spec = {**{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)}, "network": network}
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(tensors, temporary, metadata={"format": FORMAT, "spec": json.dumps(spec)})
+    os.replace(temporary, path)
+
+
+def load(name_or_path: str | os.PathLike[str] = "lift17") -> Model:
+    """A model by the name of a bundled one ("lift17") or by the path of a `.safetensors` file.
+
+    Raises ValueError, naming the file, where there is none, where it is no such file, is of another format version,
+    or does not fit the network that it specifies.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".safetensors":
+        path = ASSETS / f"{name_or_path}.safetensors"
+        if not path.is_file():
+            bundled = sorted(p.stem for p in ASSETS.glob("*.safetensors"))
+            raise ValueError(f"model: got {str(name_or_path)!r}; legal are a path to a .safetensors file or {bundled}")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="flax") as f:
+            metadata = f.metadata() or {}
+            tensors = {k: jnp.asarray(f.get_tensor(k), jnp.float32) for k in f.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path}: format {metadata.get('format')!r}, this version of jaxpose reads {FORMAT!r}")
+    spec = _parse_spec(path, metadata.get("spec", ""))
+    groups: dict[str, dict[str, Array]] = {"params": {}, "statistics": {}}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition("/")
+        if group not in groups:
+            raise ValueError(f"{path}: unknown tensor {name!r}; legal groups are {sorted(groups)}")
+        groups[group][rest] = tensor
+    if set(groups["statistics"]) != set(Statistics._fields):
+        raise ValueError(f"{path}: statistics {sorted(groups['statistics'])}, needed {sorted(Statistics._fields)}")
+    params = flax.traverse_util.unflatten_dict(groups["params"], sep="/")
+    return Model(params, Statistics(**groups["statistics"]), spec)
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Name, size and process of a model, for a result's record."""
+    count = int(sum(np.size(v) for v in _flat(model.params).values()))
+    return {"name": model.spec.name, "parameters": count, "process": model.spec.process, "scale": model.spec.scale}
+
+
+def _parse_spec(path: Path, text: str) -> Spec:
+    try:
+        fields = json.loads(text)
+        network = ScoreMLP(**fields.pop("network"))
+        fields["process_args"] = tuple(fields["process_args"])
+        spec = Spec(network=network, **fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path}: its specification cannot be read ({error})") from error
+    if spec.process not in _PROCESSES:
+        raise ValueError(f"{path}: process {spec.process!r}; legal are {sorted(_PROCESSES)}")
+    return spec
+
+
+def _flat(params: Any) -> dict[str, Array]:
+    return flax.traverse_util.flatten_dict(params, sep="/")

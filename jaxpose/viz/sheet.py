@@ -1,0 +1,159 @@
+"""A contact sheet: one PNG on which a few poses are seen from three sides, hypotheses over one another.
+
+One row per pose, evenly spaced over those given. All views are orthographic and share one scale and one range, so that
+rows compare. Side: seen from the camera's right, the camera to the left of the panel. Above: the camera below it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.viz import scene as sc
+
+# name -> coordinate along the panel's right and up, each as (camera axis, sign)
+_VIEWS = {"front": ((0, 1), (1, -1)), "side": ((2, 1), (1, -1)), "above": ((0, 1), (2, 1))}
+_AXIS_NAMES = {
+    "2D input": "pixels, fitted to the person",
+    "front": "x →   ↑ up",
+    "side": "depth →   ↑ up",
+    "above": "x →   ↑ depth",
+}
+_PANEL_INCHES = 2.3
+_DPI = 120
+_WIDTH = 0.6  # of a layer's width, which is meant for a full screen
+
+Paths: TypeAlias = tuple[tuple[int, ...], ...]
+
+
+def contact_sheet(
+    path: str | os.PathLike[str],
+    samples: ArrayLike,
+    skeleton: Skeleton,
+    *,
+    keypoints: ArrayLike | None = None,
+    confidence: ArrayLike | None = None,
+    truth: ArrayLike | None = None,
+    mean: ArrayLike | None = None,
+    titles: Sequence[str] | None = None,
+    note: str = "",
+    max_rows: int = 8,
+    max_hypotheses: int = 30,
+) -> Path:
+    """Draw samples [H, N, J, 3] as a PNG: the 2D input, then hypotheses, mean and truth from front, side and above.
+
+    samples: metres, camera axes (x right, y down, z forward), root-relative; at most max_rows of the N poses and
+    max_hypotheses of the H are drawn, evenly spaced. keypoints: [N, J, 2] px; confidence [N, J] in [0, 1] is their
+    opacity. truth, mean: [N, J, 3] like samples; mean defaults to that of all H. titles: one per pose. note: a
+    line for the caption, such as where the scale comes from. Joints that are not finite are left out.
+    Raises ValueError for wrong shapes, H = 0, poses without a finite joint, a folder that is not there; ImportError
+    without matplotlib.
+    """
+    scene = sc.make_scene(
+        samples, skeleton, keypoints=keypoints, confidence=confidence, truth=truth, mean=mean,
+        max_hypotheses=max_hypotheses,
+    )  # fmt: skip
+    scene = sc.with_labels(scene, "titles", titles)
+    scene = sc.take_rows(scene, sc.evenly(len(scene.rows), sc.at_least_one("max_rows", max_rows)))
+    buffer = io.BytesIO()
+    _draw(scene, skeleton, note).savefig(buffer, format="png", dpi=_DPI, facecolor="white")
+    return sc.write(path, buffer.getvalue())
+
+
+def _draw(scene: sc.Scene, skeleton: Skeleton, note: str) -> Any:
+    columns = ([] if scene.keypoints is None else ["2D input"]) + list(_VIEWS)
+    num_rows, paths = len(scene.rows), sc.bone_paths(skeleton)
+    width = _PANEL_INCHES * len(columns) + 0.5
+    lines = textwrap.wrap(sc.caption(scene, "poses", note), int(17 * (width - 0.5)))
+    foot = 0.8 + 0.13 * len(lines)
+    height = _PANEL_INCHES * num_rows + foot + 0.45
+    figure = sc.need("matplotlib.figure").Figure(figsize=(width, height))
+    sc.need("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(
+        num_rows, len(columns), left=0.4 / width, right=1 - 0.1 / width, wspace=0.06, hspace=0.06,
+        bottom=foot / height, top=1 - 0.45 / height,
+    )  # fmt: skip
+    limits = sc.bounds([layer.poses for layer in scene.layers], margin=0.08)
+    for row in range(num_rows):
+        for column, name in enumerate(columns):
+            axes = figure.add_subplot(grid[row, column])
+            _frame(axes)
+            if row == 0:
+                axes.set_title(name, fontsize=11, color=sc.INK, pad=8)
+            if column == 0:
+                label = scene.labels[row] or f"pose {scene.rows[row]}"
+                axes.set_ylabel(sc.printable(label, 30), fontsize=8, color=sc.INK, parse_math=False)
+            if row == num_rows - 1:
+                axes.set_xlabel(_AXIS_NAMES[name], fontsize=8, color=sc.MUTED)
+            if name in _VIEWS:
+                _draw_view(axes, scene, row, paths, name, limits)
+            else:
+                _draw_keypoints(axes, scene, row, paths, skeleton)
+    _legend(figure, scene, (foot - 0.58) / height)
+    style = {"fontsize": 7, "color": sc.MUTED, "va": "bottom", "parse_math": False}
+    figure.text(0.4 / width, 0.1 / height, "\n".join(lines), **style)
+    return figure
+
+
+def _frame(axes: Any) -> None:
+    axes.set(xticks=[], yticks=[], facecolor="white")
+    for spine in axes.spines.values():
+        spine.set(color=sc.GRID, linewidth=0.8)
+
+
+def _draw_view(
+    axes: Any, scene: sc.Scene, row: int, paths: Paths, name: str, limits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    (across, sign_across), (up, sign_up) = _VIEWS[name]
+    signs = np.array([sign_across, sign_up], np.float32)
+    low, high = limits
+    reach, middle = np.max(high - low) / 2, (low + high)[[across, up]] / 2 * signs
+    axes.set(xlim=middle[0] + reach * np.array([-1, 1]), ylim=middle[1] + reach * np.array([-1, 1]))
+    for level in np.arange(np.floor(-reach * 4), reach * 4) * 0.5:
+        axes.axvline(level, color=sc.GRID, linewidth=0.6, zorder=0)
+        axes.axhline(level, color=sc.GRID, linewidth=0.6, zorder=0)
+    lines = sc.need("matplotlib.collections").LineCollection
+    for layer in scene.layers:
+        flat = layer.poses[:, row][..., [across, up]] * signs
+        for path, colour in zip(paths, layer.colours, strict=True):
+            # A line per pose: alpha then adds up where poses agree.
+            segments = sc.trace(flat, path).reshape(len(flat), len(path), 2) if path else []
+            style = {"colors": colour, "linewidths": layer.width * _WIDTH, "alpha": layer.opacity}
+            axes.add_collection(lines(segments, capstyle="round", **style), autolim=False)
+
+
+def _draw_keypoints(axes: Any, scene: sc.Scene, row: int, paths: Paths, skeleton: Skeleton) -> None:
+    assert scene.keypoints is not None and scene.confidence is not None  # for the type checker
+    pixels, opacity = scene.keypoints[row], 0.15 + 0.85 * scene.confidence[row]
+    if not np.isfinite(pixels).any():
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", fontsize=9, color=sc.MUTED)
+        return
+    for path, colour in zip(paths, sc.LIMBS, strict=True):
+        if path:
+            axes.plot(*sc.trace(pixels[None], path).T, color=colour, linewidth=1.2, alpha=0.4)
+    colours = [sc.LIMBS[side] for side in sc.joint_sides(skeleton)]
+    axes.scatter(*pixels.T, s=16, c=colours, alpha=opacity, linewidths=0, zorder=3, plotnonfinite=False)
+    low, high = sc.bounds([pixels], margin=0.0)
+    reach, middle = max(float(np.max(high - low)) * 0.58, 1.0), (low + high) / 2
+    axes.set(xlim=middle[0] + reach * np.array([-1, 1]), ylim=middle[1] + reach * np.array([1, -1]))
+    axes.set_aspect("equal")
+
+
+def _legend(figure: Any, scene: sc.Scene, bottom: float) -> None:
+    line = sc.need("matplotlib.lines").Line2D
+    styles = [("left", sc.LEFT, 4.0, 1.0), ("right", sc.RIGHT, 4.0, 1.0)]
+    for layer in scene.layers:
+        styles.append((layer.name, layer.colours[2], layer.width * _WIDTH, max(layer.opacity, 0.5)))
+    entries = [line([], [], label=n, color=c, linewidth=w, alpha=a) for n, c, w, a in styles]
+    figure.legend(
+        handles=entries, loc="lower center", ncols=len(entries), frameon=False, fontsize=9, labelcolor=sc.INK,
+        bbox_to_anchor=(0.5, bottom),
+    )  # fmt: skip

@@ -1,0 +1,18 @@
+"""Four CPU devices for the tests of parallelism, and double precision for the tests of laws."""
+
+import os
+
+_FLAG = "--xla_force_host_platform_device_count"
+if _FLAG not in os.environ.get("XLA_FLAGS", ""):
+    # read when jax makes its backend, so it must stand before anything imports jax
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}=4".strip()
+
+import jax
+import pytest
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test: `pytestmark = pytest.mark.usefixtures("x64")`."""
+    with jax.enable_x64(True):
+        yield

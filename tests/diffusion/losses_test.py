@@ -1,0 +1,160 @@
+"""The denoising loss: its known minimum at the oracle, a flat gradient there, and the laws of its times."""
+
+import jax
+import jax.numpy as jnp
+import laws
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxpose.base import Condition, Example
+from jaxpose.diffusion import (
+    denoising_loss,
+    drift_diffusion,
+    log_snr,
+    log_snr_times,
+    logit_normal_times,
+    sub_vp,
+    uniform_times,
+)
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+LAW = laws.correlated()
+NUM = 20_000
+SDE = sub_vp()
+
+
+def draw_examples(key):
+    noise = jax.random.normal(key, (NUM, 4))
+    x0 = LAW.means[0].ravel() + noise * np.sqrt(LAW.values[0]) @ LAW.vectors[0].T
+    x0 = x0.reshape(NUM, *laws.SHAPE)
+    return Example(x0, Condition(jnp.zeros_like(x0), jnp.zeros_like(x0)))
+
+
+def losses(apply, **settings):
+    """The loss of every one of NUM examples."""
+    keys = jax.random.split(jax.random.key(1), NUM)
+    return jax.vmap(lambda key, example: denoising_loss(key, apply, SDE, example, **settings)[0])(
+        keys, draw_examples(jax.random.key(0))
+    )
+
+
+def assert_mean(samples, expected):
+    error = samples.std(0) / np.sqrt(len(samples))
+    assert (np.abs(samples.mean(0) - expected) < 4 * error).all(), (samples.mean(0), expected, error)
+
+
+WEIGHTS = {
+    "eps": lambda alpha, sigma, g2: 1,
+    "x0": lambda alpha, sigma, g2: sigma**2 / alpha**2,
+    "min_snr": lambda alpha, sigma, g2: min(1, 5 * sigma**2 / alpha**2),
+    "score_likelihood": lambda alpha, sigma, g2: g2 / sigma**2,
+}
+
+
+@pytest.mark.parametrize("weighting", WEIGHTS)
+@pytest.mark.parametrize("time", [0.05, 0.3, 0.8])
+def test_minimum_is_the_trace_formula(weighting, time):
+    """E 1/2 |eps - E[eps | x_t]|^2 = 1/2 tr(alpha^2 S (alpha^2 S + sigma^2)^-1), times the weight."""
+    t = jnp.asarray(time)
+    alpha, sigma, g2 = float(SDE.alpha(t)), float(SDE.sigma(t)), float(drift_diffusion(SDE, t)[1])
+    signal = alpha**2 * LAW.covs[0]
+    least = np.trace(np.linalg.solve(signal + sigma**2 * np.eye(4), signal)) / 2
+    oracle = laws.oracle(LAW, SDE)
+    got = losses(lambda x, t, cond: oracle(x, t).eps, weighting=weighting, t=t)
+    assert_mean(got, least * WEIGHTS[weighting](alpha, sigma, g2))
+
+
+def test_gradient_vanishes_at_the_oracle_and_only_there():
+    oracle = laws.oracle(LAW, SDE)
+
+    def loss(theta, key, example):
+        def apply(x, t, cond):
+            return oracle(x, t).eps + theta[0] * x + theta[1] + theta[2] * t * x[::-1]
+
+        return denoising_loss(key, apply, SDE, example)[0]
+
+    def gradients(theta):
+        keys = jax.random.split(jax.random.key(3), NUM)
+        return jax.vmap(jax.grad(loss), (None, 0, 0))(theta, keys, draw_examples(jax.random.key(2)))
+
+    assert_mean(gradients(jnp.zeros(3)), np.zeros(3))
+    away = gradients(jnp.full(3, 0.1))
+    assert (away.mean(0) > 8 * away.std(0) / np.sqrt(NUM)).all()
+
+
+def test_a_network_that_says_nothing_pays_half_the_entries():
+    """spec/gfpose.md, 3.2: about 25.5 at the start, for 17 x 3."""
+    x0 = jnp.ones((17, 3))
+    example = Example(x0, Condition(x0, x0))
+
+    def loss(key):
+        return denoising_loss(key, lambda x, t, cond: jnp.zeros_like(x), SDE, example)
+
+    values, metrics = jax.vmap(loss)(jax.random.split(jax.random.key(0), 4000))
+    assert_mean(values, 25.5)
+    np.testing.assert_allclose(metrics["eps_mse"], values * 2 / 51, rtol=1e-12)
+
+
+def test_one_opinion_has_one_loss_whatever_the_target():
+    """And the condition reaches the network; the time may come from the caller or from `times`."""
+    x0 = jnp.asarray([[0.2, -0.4], [1.0, 0.3]])
+    example, oracle, t = Example(x0, Condition(x0, 0 * x0)), laws.oracle(LAW, SDE), jnp.asarray(0.4)
+    alpha, sigma = SDE.alpha(t), SDE.sigma(t)
+
+    def say(target):
+        def apply(x, t, cond):
+            x0, eps, score = oracle(x, t)
+            x0, eps, score = (
+                x0 + cond.value,
+                eps - alpha / sigma * cond.value,
+                score + alpha / sigma**2 * cond.value,
+            )
+            return {"eps": eps, "x0": x0, "score": score, "v": alpha * eps - sigma * x0}[target]
+
+        return apply
+
+    key = jax.random.key(5)
+    got = [
+        denoising_loss(key, say(target), SDE, example, target=target, t=t)[0]
+        for target in ("eps", "x0", "v", "score")
+    ]
+    got.append(denoising_loss(key, say("eps"), SDE, example, times=lambda key: t)[0])
+    blind = denoising_loss(key, lambda x, t, cond: oracle(x, t).eps, SDE, example, t=t)[0]
+    np.testing.assert_allclose(got, got[0], rtol=1e-9)
+    assert abs(got[0] - blind) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("times", "uniform"),
+    [
+        (uniform_times(SDE), lambda t: (t - 1e-3) / (1 - 1e-3)),
+        (uniform_times(SDE, 1e-5), lambda t: (t - 1e-5) / (1 - 1e-5)),
+        (
+            log_snr_times(SDE),
+            lambda t: (log_snr(SDE, t) - log_snr(SDE, 1.0)) / (log_snr(SDE, 1e-3) - log_snr(SDE, 1.0)),
+        ),
+        (
+            logit_normal_times(SDE, -0.5, 1.2),
+            lambda t: stats.norm.cdf((jax.scipy.special.logit((t - 1e-3) / (1 - 1e-3)) + 0.5) / 1.2),
+        ),
+    ],
+)
+def test_times_have_their_law(times, uniform):
+    t = jax.jit(jax.vmap(times))(jax.random.split(jax.random.key(0), 4000))
+    assert stats.kstest(np.asarray(uniform(t)), "uniform").pvalue > 0.01
+    assert (t >= 1e-5).all()
+    assert (t <= 1).all()
+
+
+def test_illegal_settings_are_named():
+    x0 = jnp.zeros(laws.SHAPE)
+    with pytest.raises(ValueError, match="'snr'; legal are eps, x0, min_snr, score_likelihood"):
+        denoising_loss(
+            jax.random.key(0), lambda x, t, c: x, SDE, Example(x0, Condition(x0, x0)), weighting="snr"
+        )
+    with pytest.raises(ValueError, match="t_min"):
+        uniform_times(SDE, 0.0)
+    with pytest.raises(ValueError, match="std > 0"):
+        logit_normal_times(SDE, std=0.0)

@@ -1,0 +1,104 @@
+"""Predictions: every target under every process gives back the same three views; noise that differs by joint."""
+
+import jax
+import jax.numpy as jnp
+import laws
+import numpy as np
+import pytest
+
+from jaxpose.diffusion import bind, sub_vp, whiten
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+# what a network trained for each target would say of (x0, eps)
+SAYS = {
+    "eps": lambda x0, eps, alpha, sigma: eps,
+    "x0": lambda x0, eps, alpha, sigma: x0,
+    "v": lambda x0, eps, alpha, sigma: alpha * eps - sigma * x0,
+    "score": lambda x0, eps, alpha, sigma: -eps / sigma,
+}
+
+
+@pytest.mark.parametrize("process", laws.PROCESSES)
+@pytest.mark.parametrize("target", SAYS)
+def test_every_target_gives_back_the_same_views(process, target):
+    sde = laws.PROCESSES[process]
+    x0, eps = np.random.default_rng(0).normal(size=(2, 3, *laws.SHAPE))
+    for t in (sde.t_min, 0.1, 0.5, 1.0):
+        t = jnp.asarray(t)
+        alpha, sigma = sde.alpha(t), sde.sigma(t)
+        raw = SAYS[target](x0, eps, alpha, sigma)
+        got = bind(lambda x, t, cond, raw=raw: raw, sde, target)(alpha * x0 + sigma * eps, t, None)
+        np.testing.assert_allclose(got.x0, x0, rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(got.eps, eps, rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(got.score, -eps / sigma, rtol=1e-8, atol=1e-8 / sigma)
+
+
+@pytest.mark.parametrize("target", SAYS)
+def test_a_bfloat16_network_does_not_lower_the_state(target):
+    def network(x, t, cond):
+        return jnp.ones_like(x, jnp.bfloat16)
+
+    views = bind(network, sub_vp(), target)(jnp.zeros(laws.SHAPE, jnp.float32), jnp.float32(0.5), None)
+    assert {view.dtype for view in views} == {jnp.dtype("float32")}
+
+
+def test_bind_hands_the_network_what_it_was_given():
+    seen = []
+
+    def network(x, t, cond):
+        seen.extend([x, t, cond])
+        return x
+
+    bind(network, sub_vp())(jnp.ones(laws.SHAPE), jnp.asarray(0.3), "condition")
+    np.testing.assert_array_equal(seen[0], np.ones(laws.SHAPE))
+    assert (seen[1], seen[2]) == (0.3, "condition")
+
+
+def test_unknown_target_is_named():
+    with pytest.raises(ValueError, match="'velocity'; legal are eps, x0, v, score"):
+        bind(lambda x, t, cond: x, sub_vp(), "velocity")
+
+
+@pytest.mark.parametrize("process", laws.PROCESSES)
+@pytest.mark.parametrize("target", ["x0", "eps"])
+def test_whiten_is_the_oracle_in_the_noise_units(process, target):
+    """The best network for noise sigma * scale, by Gaussian conditioning, against the oracle of the law of x / scale."""
+    sde, law = laws.PROCESSES[process], laws.correlated()
+    scale = np.array([[0.5, 1.0], [2.0, 4.0]])
+    mean, cov, noise = law.means[0], law.covs[0], np.diag(scale.ravel() ** 2)
+
+    def network(x, t, cond):
+        alpha, sigma = sde.alpha(t), sde.sigma(t)
+        away = jnp.linalg.solve(alpha**2 * cov + sigma**2 * noise, (x - alpha * mean).ravel())
+        # posterior mean of x0, or of the noise in the units of x
+        return ((mean.ravel() + alpha * cov @ away) if target == "x0" else sigma * noise @ away).reshape(
+            x.shape
+        )
+
+    outer = np.outer(scale.ravel(), scale.ravel())
+    expected = laws.oracle(laws.gaussian(mean / scale, cov / outer), sde)
+    y = jnp.asarray(np.random.default_rng(1).normal(size=laws.SHAPE))
+    for t in (sde.t_min, 0.3, 1.0):
+        got = whiten(bind(network, sde, target), scale)(y, jnp.asarray(t), None)
+        for a, b in zip(got, expected(y, jnp.asarray(t)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9 * float(jnp.abs(b).max()))
+
+
+def test_oracle_score_is_the_gradient_of_its_log_density():
+    """The oracle itself, by differentiating the mixture's log density, and Tweedie's formula for its x0."""
+    law, sde = laws.two_modes(), sub_vp()
+    x, t = jnp.asarray([[0.1, -0.3], [0.2, 0.05]]), jnp.asarray(0.3)
+    alpha, sigma = sde.alpha(t), sde.sigma(t)
+
+    def log_density(x):
+        means, covs = alpha * law.means.reshape(2, 4), alpha**2 * law.covs + sigma**2 * np.eye(4)
+        parts = jax.vmap(lambda m, c: jax.scipy.stats.multivariate_normal.logpdf(x.ravel(), m, c))(
+            means, covs
+        )
+        return jax.scipy.special.logsumexp(parts, b=law.weights)
+
+    got = laws.oracle(law, sde)(x, t)
+    np.testing.assert_allclose(got.score, jax.grad(log_density)(x), rtol=1e-9)
+    np.testing.assert_allclose(got.x0, (x + sigma**2 * got.score) / alpha, rtol=1e-9)
+    np.testing.assert_allclose(got.eps, -sigma * got.score, rtol=1e-12)

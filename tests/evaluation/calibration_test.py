@@ -1,0 +1,179 @@
+"""Calibration and scoring rules against closed forms of the Gaussian and brute force."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxpose.evaluation import calibration as c
+
+ECE = jax.jit(c.ece, static_argnames="root")
+
+
+def gaussian(num, shape, spread=1.0, seed=0):
+    """Hypotheses of a forecast that is `spread` as wide as the truth's own distribution, far from the origin."""
+    rng = np.random.default_rng(seed)
+    mean = rng.normal(size=shape) + 5
+    samples = mean + spread * 0.1 * rng.normal(size=(num, *shape))
+    return samples.astype(np.float32), (mean + 0.1 * rng.normal(size=shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.5, 2.0])
+def test_ece_is_that_of_the_chi_distribution(spread):
+    # |X - median| and |y - median| are chi with 3 degrees, the first times `spread`: the share within its q-quantile is
+    # F(spread F^-1(q)), which is q itself for calibrated hypotheses.
+    samples, truth = gaussian(400, (1500, 3, 3), spread)
+    result = ECE(samples, truth, root=None)
+    levels = np.linspace(0, 1, 21)
+    curve = stats.chi(3).cdf(spread * stats.chi(3).ppf(levels[:-1]))
+    np.testing.assert_allclose(result.levels, levels, atol=1e-6)
+    np.testing.assert_allclose(result.curve[:-1], np.tile(curve[:, None], 3), atol=0.05)
+    expected = abs(np.append(curve, 1) - levels).mean()
+    np.testing.assert_allclose(result.ece, expected, atol=0.012)
+    assert (result.ece > 0.1) == (spread != 1)
+
+
+def test_ece_by_hand():
+    # One coordinate spread at 0, 1, 2, 3, 4: the distances to the median 2 are 0, 1, 1, 2, 2. Their quantiles at
+    # 0, 0.25, 0.5, 0.75, 1 are 0, 1, 1, 2, 2; a truth at 3.5 is within 1.5: inside from 0.75 on.
+    samples = jnp.zeros((5, 1, 1, 3)).at[:, 0, 0, 0].set(jnp.arange(5.0))
+    truth = jnp.array([[[3.5, 0.0, 0.0]]])
+    result = c.ece(samples, truth, levels=(0.0, 0.25, 0.5, 0.75, 1.0), root=None)
+    np.testing.assert_array_equal(result.curve[:, 0], [0, 0, 0, 1, 1])
+    np.testing.assert_allclose(result.ece, (0 + 0.25 + 0.5 + 0.25 + 0) / 5, rtol=1e-6)
+
+
+def test_the_root_at_the_origin_is_left_out_of_the_ece():
+    samples, truth = gaussian(100, (400, 4, 3))
+    samples, truth = samples - samples[:, :, :1], truth - truth[:, :1]
+    result = ECE(samples, truth)
+    assert (result.curve[:, 0] == 1).all()
+    others = ECE(samples[:, :, 1:], truth[:, 1:], root=None)
+    np.testing.assert_allclose(result.ece, others.ece, atol=1e-6)
+    # Counted, the root adds a mean gap of 0.5 to its quarter of the joints.
+    np.testing.assert_allclose(ECE(samples, truth, root=None).ece, 0.75 * others.ece + 0.25 * 0.5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"0\.\.3"):
+        c.ece(samples, truth, root=4)
+
+
+def test_weights_leave_missing_truths_out_of_the_shares():
+    samples, truth = gaussian(60, (90, 4, 3))
+    weights = np.ones((90, 4), np.float32)
+    weights[30:, 2] = 0
+    spoiled = np.where(weights[..., None] > 0, truth, np.nan)
+    result = ECE(samples, spoiled, weights)
+    np.testing.assert_allclose(result.curve[:, 2], ECE(samples[:, :30], truth[:30]).curve[:, 2], atol=1e-6)
+    np.testing.assert_allclose(result.curve[:, 1], ECE(samples, truth).curve[:, 1], atol=1e-6)
+    assert np.isnan(ECE(samples, spoiled).ece)
+    covered = c.coverage(samples, spoiled, 0.5, weights)
+    np.testing.assert_allclose(covered[2], c.coverage(samples[:, :30], truth[:30], 0.5)[2], atol=1e-6)
+    assert np.isnan(c.coverage(samples, spoiled, 0.5)[2]).all()
+
+
+def gaussian_crps(mean, sigma, y):
+    z = (y - mean) / sigma
+    return sigma * (z * (2 * stats.norm.cdf(z) - 1) + 2 * stats.norm.pdf(z) - np.pi**-0.5)
+
+
+def test_crps_of_many_samples_is_the_gaussians():
+    rng = np.random.default_rng(0)
+    mean, sigma, y = rng.normal(size=(3, 4, 5, 3)) * np.array([5, 1, 5])[:, None, None, None]
+    sigma = abs(sigma) + 0.1
+    quantiles = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)
+    samples = mean + sigma * rng.permutation(quantiles)[:, None, None, None]
+    ours = jax.jit(c.crps)(samples.astype(np.float32), y.astype(np.float32))
+    np.testing.assert_allclose(ours, gaussian_crps(mean, sigma, y), rtol=3e-3, atol=1e-3)
+
+
+def pairs_by_brute_force(samples, fair):
+    num = len(samples)
+    distance = abs(samples[:, None] - samples[None])
+    return distance.sum((0, 1)) / (num * (num - 1 if fair else num)), distance
+
+
+@pytest.mark.parametrize("fair", [True, False])
+def test_crps_and_energy_score_by_brute_force(fair):
+    samples, truth = gaussian(7, (3, 4, 3), seed=2)
+    x, y = samples.astype(np.float64), truth.astype(np.float64)
+    spread, difference = pairs_by_brute_force(x, fair)
+    np.testing.assert_allclose(c.crps(samples, truth, fair=fair), abs(x - y).mean(0) - spread / 2, atol=2e-6)
+    spread = np.linalg.norm(difference, axis=-1).sum((0, 1)) / (7 * (6 if fair else 7))
+    expected = np.linalg.norm(x - y, axis=-1).mean(0) - spread / 2
+    np.testing.assert_allclose(c.energy_score(samples, truth, fair=fair), expected, atol=2e-6)
+
+
+def test_fair_crps_of_few_samples_is_unbiased_and_plain_is_not():
+    sigma, num = 0.1, 3
+    samples, truth = gaussian(num, (20000, 1, 3))
+    # Averaged over truths from the same Gaussian: E|X - y| - E|X - X'| / 2 = sigma / sqrt(pi).
+    expected = sigma / np.pi**0.5
+    np.testing.assert_allclose(c.crps(samples, truth).mean(), expected, rtol=0.02)
+    np.testing.assert_allclose(c.crps(samples, truth, fair=False).mean(), expected * (1 + 1 / num), rtol=0.02)
+
+
+def test_energy_score_of_calibrated_gaussians_is_half_their_distance():
+    # |X - y| and |X - X'| are sigma sqrt 2 chi_3, whose mean is sigma sqrt 2 * 2 sqrt(2 / pi).
+    samples, truth = gaussian(10, (4000, 1, 3))
+    expected = 0.1 * 2**0.5 * stats.chi(3).mean() / 2
+    np.testing.assert_allclose(c.energy_score(samples, truth).mean(), expected, rtol=0.02)
+
+
+def test_scores_are_proper_the_true_spread_scores_best():
+    for score in (c.crps, c.energy_score):
+        means = [float(score(*gaussian(30, (2000, 1, 3), spread)).mean()) for spread in (0.4, 1.0, 2.5)]
+        assert means[1] < 0.95 * means[0]
+        assert means[1] < 0.95 * means[2]
+
+
+def test_in_one_dimension_energy_score_is_crps():
+    samples, truth = gaussian(9, (5, 4, 1))
+    np.testing.assert_allclose(c.energy_score(samples, truth), c.crps(samples, truth)[..., 0], atol=1e-6)
+
+
+def test_a_single_hypothesis_has_the_score_of_its_error_and_no_fair_one():
+    samples, truth = gaussian(1, (5, 4, 3))
+    np.testing.assert_allclose(c.crps(samples, truth, fair=False), abs(samples[0] - truth), atol=1e-6)
+    expected = np.linalg.norm(samples[0] - truth, axis=-1)
+    np.testing.assert_allclose(c.energy_score(samples, truth, fair=False), expected, atol=1e-6)
+    for score in (c.crps, c.energy_score):
+        with pytest.raises(ValueError, match="H >= 2"):
+            score(samples, truth)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_coverage_of_gaussian_hypotheses(level):
+    for spread in (1.0, 0.5):
+        samples, truth = gaussian(400, (3000, 2, 3), spread)
+        half_width = spread * stats.norm.ppf((1 + level) / 2)
+        expected = 2 * stats.norm.cdf(half_width) - 1
+        np.testing.assert_allclose(c.coverage(samples, truth, level), np.full((2, 3), expected), atol=0.03)
+    with pytest.raises(ValueError, match="got 95"):
+        c.coverage(samples, truth, 95)
+
+
+def test_pit_is_uniform_when_calibrated_and_heaped_at_the_ends_when_too_sure():
+    uniform = np.asarray(c.pit(*gaussian(200, (3000, 1, 3)))).ravel()
+    assert stats.kstest(uniform, "uniform").statistic < 0.02
+    sure = np.asarray(c.pit(*gaussian(200, (3000, 1, 3), 0.3))).ravel()
+    expected = 2 * stats.norm.cdf(0.3 * stats.norm.ppf(0.05))
+    np.testing.assert_allclose(((sure < 0.05) | (sure > 0.95)).mean(), expected, atol=0.03)
+
+
+def test_pit_by_hand_and_nan_stays_where_it_is():
+    samples = jnp.array([1.0, 2.0, 2.0, 5.0]).reshape(4, 1, 1)
+    for truth, rank in ((0.0, 0.0), (2.0, 0.5), (4.0, 0.75), (6.0, 1.0)):
+        assert float(c.pit(samples, jnp.array([[truth]]))[0, 0]) == rank
+    samples, truth = gaussian(5, (2, 3, 3))
+    truth[1, 2, 0] = np.nan
+    for score in (c.pit, c.crps):
+        np.testing.assert_array_equal(np.isnan(score(samples, truth)), np.isnan(truth))
+    np.testing.assert_array_equal(np.isnan(c.energy_score(samples, truth)), np.isnan(truth).any(-1))
+
+
+@pytest.mark.parametrize("function", [c.ece, c.crps, c.energy_score, c.pit, c.coverage])
+def test_samples_must_be_truth_with_one_more_axis(function):
+    with pytest.raises(ValueError, match=r"\(5, 17, 3\) and \(4, 17, 3\)"):
+        function(jnp.zeros((5, 17, 3)), jnp.zeros((4, 17, 3)))

@@ -1,0 +1,253 @@
+"""Pose errors against scipy, hand-made answers, the originals' numbers, and the invariances that define them."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import orthogonal_procrustes
+from scipy.spatial.transform import Rotation
+
+from jaxpose.evaluation import metrics as m
+
+GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden"
+needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"no golden numbers at {GOLDEN}")
+
+POSE_ERRORS = {
+    "mpjpe": jax.jit(m.mpjpe),
+    "n_mpjpe": jax.jit(m.n_mpjpe),
+    "p_mpjpe": jax.jit(m.p_mpjpe),
+    "p_mpjpe_reflect": jax.jit(partial(m.p_mpjpe, allow_reflection=True)),
+    "pck": jax.jit(m.pck),
+    "auc": jax.jit(m.auc),
+}
+
+
+@pytest.fixture(scope="module")
+def poses():
+    """Truth and a prediction a little off: 8 poses of 17 joints about the size of a person, metres."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(8, 17, 3)) * 0.4
+    return (truth + rng.normal(size=truth.shape) * 0.15).astype(np.float32), truth.astype(np.float32)
+
+
+def motion(seed=1):
+    turn = Rotation.from_rotvec(np.random.default_rng(seed).normal(size=3)).as_matrix()
+    return turn.astype(np.float32), np.array([0.3, -1.0, 4.0], np.float32)
+
+
+def scipy_aligned(pred, truth, weights, *, reflection=False):
+    """Similarity alignment of one pose in float64 by scipy's solvers."""
+    pred, truth, weights = (np.asarray(x, np.float64) for x in (pred, truth, weights))
+    p_mean, g_mean = np.average(pred, 0, weights), np.average(truth, 0, weights)
+    p, g = pred - p_mean, truth - g_mean
+    if reflection:
+        turn = orthogonal_procrustes(p * weights[:, None], g)[0].T
+    else:
+        turn = Rotation.align_vectors(g, p, weights)[0].as_matrix()
+    turned = p @ turn.T
+    return (weights[:, None] * turned * g).sum() / (weights[:, None] * p * p).sum() * turned + g_mean
+
+
+@pytest.mark.parametrize("reflection", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_procrustes_equals_scipy(poses, reflection, weighted):
+    pred, truth = poses
+    pred = pred * np.array([-1, 1, 1], np.float32) if reflection else pred
+    weights = np.random.default_rng(3).uniform(0.1, 2, size=(8, 17)) if weighted else np.ones((8, 17))
+    ours = m.procrustes_align(pred, truth, weights if weighted else None, allow_reflection=reflection)
+    theirs = [scipy_aligned(*args, reflection=reflection) for args in zip(pred, truth, weights, strict=True)]
+    np.testing.assert_allclose(ours, theirs, atol=5e-6)
+
+
+def test_a_mirrored_pose_is_aligned_by_the_best_rotation_and_not_by_a_reflection(poses):
+    # Here the unconstrained optimum is a reflection, so the sign correction is what is under test.
+    _, truth = poses
+    mirrored = truth * np.array([-1, 1, 1], np.float32)
+    ours = m.procrustes_align(mirrored, truth)
+    theirs = [scipy_aligned(p, g, np.ones(17)) for p, g in zip(mirrored, truth, strict=True)]
+    np.testing.assert_allclose(ours, theirs, atol=5e-6)
+    assert (m.p_mpjpe(mirrored, truth) > 0.1).all()
+    np.testing.assert_allclose(m.p_mpjpe(mirrored, truth, allow_reflection=True), 0, atol=2e-6)
+
+
+def test_without_scale_the_size_of_the_prediction_stays(poses):
+    pred, truth = poses
+    aligned = np.asarray(m.procrustes_align(2.5 * pred, truth, scale=False))
+    size = np.linalg.norm(aligned - aligned.mean(1, keepdims=True), axis=(1, 2))
+    np.testing.assert_allclose(
+        size, 2.5 * np.linalg.norm(pred - pred.mean(1, keepdims=True), axis=(1, 2)), rtol=1e-5
+    )
+    turn, shift = motion()
+    np.testing.assert_allclose(m.procrustes_align(truth @ turn + shift, truth, scale=False), truth, atol=5e-6)
+
+
+def test_p_mpjpe_forgives_similarities_only(poses):
+    pred, truth = poses
+    turn, shift = motion()
+    plain = POSE_ERRORS["p_mpjpe"](pred, truth)
+    np.testing.assert_allclose(POSE_ERRORS["p_mpjpe"](1.7 * pred @ turn + shift, truth), plain, atol=5e-6)
+    assert (abs(POSE_ERRORS["p_mpjpe"](pred * jnp.array([1, 1, -1]), truth) - plain) > 1e-2).all()
+    assert (plain <= POSE_ERRORS["mpjpe"](pred, truth)).all()
+
+
+def test_p_mpjpe_of_a_collapsed_pose_is_the_spread_of_the_truth(poses):
+    _, truth = poses
+    expected = np.linalg.norm(truth - truth.mean(1, keepdims=True), axis=-1).mean(1)
+    np.testing.assert_allclose(m.p_mpjpe(jnp.ones_like(truth), truth), expected, rtol=1e-5)
+
+
+def test_n_mpjpe_forgives_scale_and_nothing_else(poses):
+    pred, truth = poses
+    plain = POSE_ERRORS["n_mpjpe"](pred, truth)
+    np.testing.assert_allclose(POSE_ERRORS["n_mpjpe"](3 * pred, truth), plain, atol=1e-6)
+    turn, shift = motion()
+    assert (POSE_ERRORS["n_mpjpe"](truth @ turn, truth) > 0.01).all()
+    assert (POSE_ERRORS["n_mpjpe"](truth + shift, truth) > 0.01).all()
+
+
+def test_mpjpe_forgives_a_common_rigid_motion_only(poses):
+    pred, truth = poses
+    turn, shift = motion()
+    moved = POSE_ERRORS["mpjpe"](pred @ turn + shift, truth @ turn + shift)
+    np.testing.assert_allclose(moved, POSE_ERRORS["mpjpe"](pred, truth), atol=2e-6)
+    assert (POSE_ERRORS["mpjpe"](truth @ turn, truth) > 0.01).all()
+
+
+def test_mpjpe_and_pck_and_auc_of_a_hand_made_pose():
+    truth = jnp.zeros((4, 3))
+    pred = jnp.array([[0.0, 0, 0], [0.03, 0.04, 0], [0, 0, -0.15], [0.3, 0, 0.4]])
+    errors = [0.0, 0.05, 0.15, 0.5]
+    np.testing.assert_allclose(m.joint_errors(pred, truth), errors, rtol=1e-6)
+    np.testing.assert_allclose(m.mpjpe(pred, truth), np.mean(errors), rtol=1e-6)
+    assert float(m.pck(pred, truth, threshold=0.16)) == 0.75
+    assert float(m.pck(pred, truth, threshold=0.14)) == 0.5
+    assert float(m.pck(pred, truth, threshold=0.0)) == 0.0  # strictly nearer: an error of 0 is not below 0
+
+
+def test_auc_of_known_errors():
+    # An error of 52 mm is below 55, 60, ..., 150: 20 of the 31 thresholds. One of 0 is below all but the first.
+    pred = jnp.array([[0.052, 0, 0], [0.0, 0, 0], [0.2, 0, 0]])
+    np.testing.assert_allclose(m.auc(pred, jnp.zeros((3, 3))), (20 + 30 + 0) / 31 / 3, rtol=1e-6)
+    np.testing.assert_allclose(
+        m.auc(pred, jnp.zeros((3, 3))),
+        np.mean([m.pck(pred, jnp.zeros((3, 3)), threshold=t) for t in m.AUC_THRESHOLDS]),
+        rtol=1e-6,
+    )
+
+
+def test_align_root_moves_the_named_joint_to_the_origin(poses):
+    pred, truth = poses
+    aligned = m.align_root(pred, 5)
+    assert (aligned[:, 5] == 0).all()
+    np.testing.assert_allclose(aligned[:, 2] - aligned[:, 9], pred[:, 2] - pred[:, 9], atol=1e-6)
+    shift = jnp.array([1.0, 2, 3])
+    moved = m.mpjpe(m.align_root(pred + shift), m.align_root(truth))
+    np.testing.assert_allclose(moved, m.mpjpe(m.align_root(pred), m.align_root(truth)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", POSE_ERRORS)
+def test_weights_choose_joints_and_shield_from_nan(poses, name):
+    pred, truth = poses
+    keep = np.arange(17) % 3 > 0
+    spoiled_pred, spoiled_truth = pred.copy(), truth.copy()
+    spoiled_truth[:, ~keep], spoiled_pred[2, ~keep] = np.nan, np.nan
+    weights = np.broadcast_to(keep.astype(np.float32), (8, 17))
+    chosen = POSE_ERRORS[name](spoiled_pred, spoiled_truth, weights)
+    np.testing.assert_allclose(chosen, POSE_ERRORS[name](pred[:, keep], truth[:, keep]), atol=2e-6)
+    np.testing.assert_allclose(POSE_ERRORS[name](spoiled_pred, spoiled_truth, weights[0]), chosen, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", POSE_ERRORS)
+def test_a_nan_that_counts_makes_its_own_pose_nan(poses, name):
+    pred, truth = poses
+    spoiled = truth.copy()
+    spoiled[3, 4, 1] = np.nan
+    errors = np.asarray(POSE_ERRORS[name](pred, spoiled))
+    assert np.isnan(errors[3])
+    others = np.delete(np.arange(8), 3)
+    np.testing.assert_allclose(errors[others], POSE_ERRORS[name](pred, truth)[others], atol=2e-6)
+
+
+@pytest.mark.parametrize("name", POSE_ERRORS)
+def test_hypotheses_broadcast_against_one_truth_as_vmap_does(poses, name):
+    pred, truth = poses
+    samples = np.stack([pred, truth, -pred])
+    expected = jax.vmap(POSE_ERRORS[name], (0, None))(samples, truth)
+    np.testing.assert_allclose(POSE_ERRORS[name](samples, truth), expected, atol=2e-6)
+
+
+def test_best_of_is_the_minimum_of_the_first_and_falls_with_their_number():
+    errors = jnp.array(np.random.default_rng(0).exponential(size=(20, 6)))
+    curve = np.asarray(m.best_of_curve(errors))
+    assert (np.diff(curve, axis=0) <= 0).all()
+    assert (np.diff(curve, axis=0) < 0).any()
+    for num in (1, 7, 20):
+        np.testing.assert_array_equal(m.best_of(errors, num), np.min(errors[:num], axis=0))
+        np.testing.assert_array_equal(m.best_of(errors, num), curve[num - 1])
+    np.testing.assert_array_equal(m.best_of(errors), m.best_of(errors, 20))
+    with pytest.raises(ValueError, match=r"1\.\.20"):
+        m.best_of(errors, 21)
+
+
+def test_best_of_picks_whole_poses():
+    truth = jnp.zeros((2, 3))
+    samples = jnp.array([[[0.0, 0, 0], [1, 0, 0]], [[0.8, 0, 0], [0, 0, 0]]])
+    np.testing.assert_allclose(m.best_of(m.mpjpe(samples, truth)), 0.4, rtol=1e-6)
+
+
+def test_diversity_of_gaussian_hypotheses_is_their_deviation_relative_to_the_root():
+    sigma = np.array([0.02, 0.05, 0.11])
+    samples = np.random.default_rng(0).normal(size=(400, 3, 17, 3)) * sigma
+    # Root and joint vary independently, so their difference varies by sqrt 2; a common shift changes nothing.
+    shift = np.random.default_rng(1).normal(size=(400, 1, 1, 3))
+    np.testing.assert_allclose(m.diversity(jnp.array(samples + shift)), [sigma * 2**0.5] * 3, rtol=0.05)
+    assert (m.diversity(jnp.ones((5, 17, 3))) == 0).all()
+
+
+def test_pairwise_distance_is_the_mean_over_all_pairs():
+    samples = np.random.default_rng(0).normal(size=(6, 2, 4, 3))
+    pairs = [np.linalg.norm(samples[i] - samples[j], axis=-1) for i in range(6) for j in range(i)]
+    np.testing.assert_allclose(jax.jit(m.pairwise_distance)(samples), np.mean(pairs, 0), rtol=1e-5)
+    with pytest.raises(ValueError, match="H >= 2"):
+        m.pairwise_distance(jnp.zeros((1, 4, 3)))
+
+
+def test_velocity_and_acceleration_errors_of_known_motions():
+    t = np.arange(30)[:, None, None] / 30
+    still = np.zeros((30, 17, 3), np.float32)
+    drifting = still + (0.6 * t * np.array([0.6, 0.8, 0])).astype(np.float32)
+    falling = still + (0.5 * 9.81 * t**2 * np.array([0, 0, 1])).astype(np.float32)
+    np.testing.assert_allclose(m.velocity_error(drifting + 1.0, still, fps=30), 0.6, rtol=1e-3)
+    np.testing.assert_allclose(m.velocity_error(drifting, still), 0.02, rtol=1e-3)
+    np.testing.assert_allclose(m.acceleration_error(drifting, still, fps=30), 0, atol=1e-3)
+    np.testing.assert_allclose(m.acceleration_error(falling, still, fps=30), 9.81, rtol=1e-3)
+    with pytest.raises(ValueError, match="F >= 3"):
+        m.acceleration_error(still[:2], still[:2])
+
+
+@needs_golden
+def test_diffposes_own_numbers():
+    z = np.load(GOLDEN / "diffpose/metrics.npz")
+    pred, truth = z["pred"], z["target"]
+    np.testing.assert_allclose(m.mpjpe(pred, truth).mean(), z["mpjpe"], atol=1e-6)
+    np.testing.assert_allclose(m.p_mpjpe(pred, truth), z["p_mpjpe_each"], atol=1e-6)
+    np.testing.assert_allclose(m.n_mpjpe(pred, truth).mean(), z["n_mpjpe"], atol=1e-6)
+    np.testing.assert_allclose(m.velocity_error(pred, truth), z["mpjve"], atol=1e-6)
+
+
+@needs_golden
+def test_gfposes_own_alignment():
+    z = np.load(GOLDEN / "gfpose/gfpose_peer.npz")
+    aligned = m.procrustes_align(z["geo_cam_out"] / 1000, z["geo_gt"] / 1000, allow_reflection=True)
+    np.testing.assert_allclose(aligned, z["geo_aligned"] / 1000, atol=1e-5)
+
+
+def test_poses_of_different_joints_are_refused():
+    with pytest.raises(ValueError, match=r"\(17, 3\) and \(16, 3\)"):
+        m.mpjpe(jnp.zeros((17, 3)), jnp.zeros((16, 3)))

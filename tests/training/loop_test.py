@@ -1,0 +1,186 @@
+"""A run that is stopped, killed or goes wrong, against one that was left alone."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from training import tiny
+
+from jaxpose.training import checkpoint
+from jaxpose.training.loop import fit
+from jaxpose.training.parallel import make_runner
+from jaxpose.training.step import init_state, make_step
+
+TOTAL = 603  # not a multiple of the dispatch, the log or the checkpoint period
+
+
+def same_run(one, other, state_one, state_other):
+    for a, b in zip(jax.tree.leaves(state_one), jax.tree.leaves(state_other), strict=True):
+        a, b = (jax.random.key_data(x) if checkpoint._is_key(x) else x for x in (a, b))
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b), strict=True)
+    assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    return workdir, tiny.run(workdir, TOTAL, checkpoint_every=TOTAL)
+
+
+def spawn(workdir, checkpoint_every=5):
+    command = [sys.executable, tiny.__file__, str(workdir), str(TOTAL), "5", str(checkpoint_every)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def await_(condition, process):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, f"the run ended by itself with {process.returncode}"
+        assert time.monotonic() < deadline
+        time.sleep(1e-4)
+
+
+def listing(workdir):
+    folder = workdir / "checkpoints"
+    return os.listdir(folder) if folder.exists() else []
+
+
+def kill(workdir, rng):
+    """SIGKILL a run while it writes a checkpoint, or a moment after; True if the torn checkpoint is there."""
+    before = max((int(name) for name in listing(workdir) if name.isdigit()), default=0)
+    target = before + 5 * int(rng.integers(2, 6))
+    process = spawn(workdir)
+    await_(
+        lambda: any(n.startswith(f"{target}.orbax") or n == str(target) for n in listing(workdir)), process
+    )
+    time.sleep(rng.uniform(0, 0.02))
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    return any("tmp" in name for name in listing(workdir))
+
+
+def test_killed_while_saving_it_ends_like_an_uninterrupted_run(tmp_path, uninterrupted):
+    kill(tmp_path, np.random.default_rng(0))
+    done = checkpoint.steps(tmp_path)[-1]
+    assert 0 < done < TOTAL
+    state = tiny.run(tmp_path, TOTAL, checkpoint_every=500)
+    same_run(tmp_path, uninterrupted[0], state, uninterrupted[1])
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_like_an_uninterrupted_run(tmp_path, uninterrupted):
+    rng = np.random.default_rng(1)
+    torn = sum(kill(tmp_path, rng) for _ in range(12))
+    assert torn, "none of the kills hit a save: the test shows less than it claims"
+    state = tiny.run(tmp_path, TOTAL, checkpoint_every=500)
+    same_run(tmp_path, uninterrupted[0], state, uninterrupted[1])
+
+
+def test_sigterm_saves_the_dispatch_under_way_and_leaves(tmp_path, uninterrupted):
+    process = spawn(tmp_path, checkpoint_every=10**9)
+    await_((tmp_path / "metrics.jsonl").exists, process)
+    process.terminate()
+    assert process.wait(60) == 143
+    (done,) = checkpoint.steps(tmp_path)
+    assert 0 < done < TOTAL
+    assert done % 5 == 0
+    state = tiny.run(tmp_path, TOTAL, checkpoint_every=500)
+    same_run(tmp_path, uninterrupted[0], state, uninterrupted[1])
+
+
+def test_other_dispatch_lengths_change_nothing(tmp_path, uninterrupted):
+    tiny.run(tmp_path, 33, steps_per_dispatch=11)
+    state = tiny.run(tmp_path, TOTAL, steps_per_dispatch=5, checkpoint_every=500)
+    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(uninterrupted[1].params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    losses = [
+        {row["step"]: row["loss"] for row in map(json.loads, (w / "metrics.jsonl").open()) if "loss" in row}
+        for w in (tmp_path, uninterrupted[0])
+    ]
+    assert losses[0] == losses[1]
+    assert list(losses[0]) == list(range(7, TOTAL + 1, 7))
+
+
+def test_a_finished_run_returns_its_result(tmp_path, uninterrupted):
+    state = tiny.run(uninterrupted[0], TOTAL)
+    same_run(uninterrupted[0], uninterrupted[0], state, uninterrupted[1])
+
+
+def test_evaluators_see_the_state_of_their_step(uninterrupted):
+    workdir, state = uninterrupted
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    values = {row["step"]: row["val/weight_sum"] for row in rows if "val/weight_sum" in row}
+    assert list(values) == [*range(20, TOTAL, 20), TOTAL]
+    assert values[TOTAL] == pytest.approx(tiny.weight_sum(state)["weight_sum"], rel=1e-5)
+    assert values[20] != values[40]
+
+
+def test_lines_are_means_over_the_steps_since_the_last(uninterrupted):
+    runner = tiny.one_device()
+    _, metrics = runner.run(runner.place(tiny.start()), tiny.make_data(), 16)
+    rows = [json.loads(line) for line in (uninterrupted[0] / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows[:2]] == [7, 14]
+    for row, steps in zip(rows[:2], (slice(0, 7), slice(7, 14)), strict=True):
+        assert row["largest"] == pytest.approx(float(np.mean(metrics["largest"][steps])), rel=1e-5)
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient", "update"])
+def test_nan_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path, where):
+    # w_n = -n: step n + 1 works on w = -n, so what breaks for w < -5.5 breaks in step 7.
+    def loss_fn(params, key, example):
+        w = params["w"]
+        if where == "loss":
+            return w + jnp.where(w < -5.5, jnp.nan, 0.0), {}
+        if where == "gradient":  # d sqrt(u) / du is infinite at u = 0, and 0 * inf is not a number
+            return w + 0.0 * jnp.sqrt(jnp.where(w < -5.5, 0.0 * w, 1.0)), {}
+        return w, {}
+
+    rate = (lambda n: jnp.where(n >= 6, jnp.nan, 1.0)) if where == "update" else 1.0
+    tx = optax.sgd(rate)
+    build = functools.partial(make_step, lambda key, data: (), loss_fn, tx, batch_size=2, ema_decay=0.5)
+    runner = make_runner(build, devices=jax.devices()[:1])
+    state = init_state(jax.random.key(0), {"w": jnp.zeros(())}, tx)
+    options = {
+        "total_steps": 12,
+        "batch_size": 2,
+        "steps_per_dispatch": 4,
+        "log_every": 2,
+        "checkpoint_every": 4,
+    }
+    with pytest.raises(FloatingPointError, match=r"^step 7: loss") as error:
+        fit(state, runner, (), workdir=tmp_path, **options)
+    assert {"loss": "loss nan", "gradient": "grad_norm nan", "update": "update_norm nan"}[where] in str(
+        error.value
+    )
+    assert checkpoint.steps(tmp_path) == [4]
+    restored, _ = checkpoint.restore_latest(
+        tmp_path, like=init_state(jax.random.key(0), {"w": jnp.zeros(())}, tx)
+    )
+    assert float(restored.params["w"]) == -4
+    assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").open()] == [2, 4]
+
+
+def test_the_signal_handler_of_the_caller_comes_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    tiny.run(tmp_path, 5)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_goes_on_with_another_number_of_devices(tmp_path):
+    four = make_runner(tiny.builder(), devices=jax.devices()[:4])
+    tiny.run(tmp_path, 10, runner=four)
+    state = tiny.run(tmp_path, 20, runner=tiny.one_device())
+    alone = tiny.run(tmp_path / "alone", 20)
+    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(alone.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=3e-6)

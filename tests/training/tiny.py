@@ -1,0 +1,89 @@
+"""A small regression to train in tests: in this process, or as a process of its own that a test may kill.
+
+python tiny.py WORKDIR TOTAL_STEPS STEPS_PER_DISPATCH CHECKPOINT_EVERY
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.training.loop import fit
+from jaxpose.training.optimizer import make_optimizer
+from jaxpose.training.parallel import make_runner
+from jaxpose.training.step import init_state, make_step
+
+BATCH = 16
+
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        h = nn.silu(nn.LayerNorm()(nn.Dense(12)(x)))
+        return nn.Dense(2)(nn.Dropout(0.2, deterministic=False)(h))
+
+
+def make_data():
+    return {"x": jax.random.normal(jax.random.key(5), (40, 3))}
+
+
+def example_fn(key, data):
+    x = data["x"][jax.random.randint(key, (), 0, 40)]
+    return x, jnp.sin(2 * x[:2])
+
+
+def loss_fn(params, key, example):
+    x, y = example
+    error = Net().apply(params, x, rngs={"dropout": key}) - y
+    return jnp.sum(error**2), {"largest": jnp.max(jnp.abs(error))}
+
+
+def make_tx():
+    return make_optimizer(3e-3, warmup_steps=5, total_steps=10_000, weight_decay=1e-2)
+
+
+def start(seed=7):
+    params = Net().init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, jnp.zeros(3))
+    return init_state(jax.random.key(seed), params, make_tx())
+
+
+def builder(**options):
+    options = {"batch_size": BATCH, "ema_decay": 0.99} | options
+    return functools.partial(make_step, example_fn, loss_fn, make_tx(), **options)
+
+
+@functools.cache
+def one_device():
+    """Shared by the tests, so that each dispatch length compiles once."""
+    return make_runner(builder(), devices=jax.devices()[:1])
+
+
+def weight_sum(state):
+    return {"weight_sum": sum(float(np.sum(leaf)) for leaf in jax.tree.leaves(state.ema_params))}
+
+
+def run(workdir, total_steps, steps_per_dispatch=5, checkpoint_every=5, runner=None):
+    return fit(
+        start(),
+        runner or one_device(),
+        make_data(),
+        workdir=workdir,
+        total_steps=total_steps,
+        batch_size=BATCH,
+        steps_per_dispatch=steps_per_dispatch,
+        log_every=7,
+        checkpoint_every=checkpoint_every,
+        eval_every=20,
+        evaluators={"val": weight_sum},
+        keep_last=2,
+        meta={"seed": 7},
+    )
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], *map(int, sys.argv[2:]))
