@@ -7,8 +7,8 @@ if _FLAG not in os.environ.get("XLA_FLAGS", ""):
     # read when jax makes its backend, so it must stand before anything imports jax
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}=4".strip()
 
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Oracles: data laws whose score, denoiser and probability flow are known at every time.
 
-For data sum_k w_k N(m_k, S_k) the state at t has the law sum_k w_k N(alpha m_k, C_k) with C_k = alpha^2 S_k + sigma^2.
-With one component everything a solver does is affine in x, so its law after any number of steps is known exactly
-(`propagate`): no sampling error stands between a solver and its claim.
+For data sum_k w_k N(m_k, S_k) the state has the law sum_k w_k N(alpha m_k, C_k), C_k = alpha^2 S_k + sigma^2.
+With one component every step of a solver is affine in x, so its law after any number of steps is known
+exactly (`propagate`): no sampling error stands between a solver and its claim.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def two_modes() -> Law:
 
 
 def oracle(law: Law, sde):
-    """The PredictFn that knows the law; x0 is the posterior mean, the score the gradient of the log density."""
+    """The PredictFn that knows the law: x0 the posterior mean, score the gradient of the log density."""
     num, n = law.values.shape
 
     def predict(x_t, t, cond=None) -> Prediction:
@@ -76,7 +76,10 @@ def oracle(law: Law, sde):
         variance = alpha**2 * values + sigma**2
         away = x_t.reshape(*x_t.shape[:-2], 1, n) - alpha * means.reshape(num, n)
         along = jnp.einsum("...ki,kij->...kj", away, vectors)
-        log_density = jnp.log(law.weights) - (along**2 / variance + jnp.log(variance)).sum(-1) / 2
+        log_density = (
+            jnp.asarray(np.log(law.weights), x_t.dtype)
+            - (along**2 / variance + jnp.log(variance)).sum(-1) / 2
+        )
         share = jax.nn.softmax(log_density, -1)[..., None]
         x0 = means.reshape(num, n) + jnp.einsum(
             "...kj,kij->...ki", along * alpha * values / variance, vectors
@@ -103,11 +106,11 @@ def flow(law: Law, sde, x_t, t, s):
 
 
 def propagate(solver, predict, max_steps: int):
-    """Exact law of a solver whose every step is affine: jitted (x [J, D], cov [n, n], times) -> (x, cov).
+    """Exact law of a solver with affine steps: (x [J, D], cov [n, n], times [T+1]) -> (x, cov).
 
-    x goes without noise (its path is the mean's); cov gathers what is carried on and the noise of each step. The
-    solver's draws are replaced by inputs, and what they do is read off by differentiation. times [max_steps + 1],
-    of which `num` steps are taken.
+    x goes without noise (its path is the mean's); cov gathers what is carried on and the noise of each step.
+    The solver's draws are replaced by inputs, and what they do is read off by differentiation. Compiled once
+    for every T up to max_steps.
     """
     key = jax.random.key(0)
 
@@ -118,7 +121,7 @@ def propagate(solver, predict, max_steps: int):
 
         def move(both, t, s):
             draws = iter(both[m:].reshape(2, *x.shape))
-            with mock.patch.object(solvers, "_normal", lambda key, x: next(draws)):
+            with mock.patch.object(solvers, "_normal", side_effect=lambda key, x: next(draws)):
                 after = ravel_pytree(solver.step(key, *unravel(both[:m]), t, s, predict))[0]
             return after, after
 

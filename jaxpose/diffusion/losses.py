@@ -5,12 +5,12 @@
 The sum over entries with the factor 1/2 is GFPose's (spec, 3.2): J D / 2 for a network that says 0, whatever
 the process. For a mean over entries multiply by 2 / (J D).
 
-    weighting           w(t)              the same as
-    "eps"               1                 the plain noise error
-    "x0"                sigma^2/alpha^2   1/2 |x0 - x0_hat|^2
-    "min_snr"           min(1, 5 / SNR)   1/2 min(SNR, 5) |x0 - x0_hat|^2       Hang et al., Min-SNR (2023)
-    "v"                 (alpha + sigma^2/alpha)^2   1/2 |v - v_hat|^2           Salimans and Ho (2022)
-    "score_likelihood"  g^2 / sigma^2     1/2 g^2 |score - score_hat|^2         Song et al. (2021b)
+    weighting           w(t)                          the same as
+    "eps"               1                             the plain noise error
+    "x0"                sigma^2 / alpha^2             1/2 |x0 - x0_hat|^2
+    "min_snr"           min(1, 5 / SNR)               1/2 min(SNR, 5) |x0 - x0_hat|^2   Hang et al. (2023)
+    "v"                 (alpha + sigma^2 / alpha)^2   1/2 |v - v_hat|^2                 Salimans and Ho (2022)
+    "score_likelihood"  g^2 / sigma^2                 1/2 g^2 |score - score_hat|^2     Song et al. (2021b)
 """
 
 from __future__ import annotations

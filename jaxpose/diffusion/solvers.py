@@ -153,7 +153,7 @@ def langevin(sde: SDE, snr: float = 0.16) -> Solver:
     """A Langevin step at the level s: the corrector of Song et al. (2021), algorithms 4 and 5.
 
     Their step size has 1 / |score|^2 in it. A step that depends on x changes the stationary law, here from p
-    to p |score|^2: 1 + 2 / (J D) times the variance. So |z| / |score| is taken as sigma_s, its value for noise.
+    to p |score|^2: 1 + 2 / (J D) times the variance. So |z| / |score| is taken as sigma_s, as noise has it.
     """
     if snr <= 0:
         raise ValueError(f"langevin needs snr > 0, got {snr}")

@@ -18,7 +18,7 @@ from jaxpose.base import Array
 
 def mean(samples: Array) -> Array:
     """Mean of the hypotheses: [H, ..., J, D] -> [..., J, D]."""
-    return samples.mean(0)
+    return jnp.mean(samples, axis=0)
 
 
 def median(samples: Array) -> Array:
@@ -38,7 +38,7 @@ def geometric_median(samples: Array, num_steps: int = 32, smallest: float = 1e-6
         weight = 1 / jnp.maximum(distance, smallest)
         return (weight * samples).sum(0) / weight.sum(0)
 
-    return jax.lax.fori_loop(0, num_steps, step, samples.mean(0))
+    return jax.lax.fori_loop(0, num_steps, step, mean(samples))
 
 
 def medoid(samples: Array) -> Array:
@@ -47,8 +47,11 @@ def medoid(samples: Array) -> Array:
     One hypothesis at a time meets all the others: memory grows as H, not as H^2.
     """
 
+    samples = jnp.asarray(samples)
+
     def total_distance(sample):
         return jnp.linalg.norm(samples - sample, axis=-1).mean((0, -1))
 
+    # argmin takes the first NaN for the least, so a hypothesis with a NaN in it is chosen, not hidden.
     chosen = jax.lax.map(total_distance, samples).argmin(0)
     return jnp.take_along_axis(samples, chosen[None, ..., None, None], axis=0)[0]

@@ -55,7 +55,7 @@ def ece(
     root-relative poses have it at the origin, hypotheses and truth alike, which is within every level. Give
     None to count every joint.
     """
-    _check(samples, truth)
+    samples, truth = _pair(samples, truth)
     if root is not None and not 0 <= root < truth.shape[-2]:
         raise ValueError(f"root must be None or in 0..{truth.shape[-2] - 1}, got {root}")
     centre = jnp.median(samples, axis=0)
@@ -77,7 +77,7 @@ def crps(samples: Array, truth: Array, *, fair: bool = True) -> Array:
 
     With x_1 <= ... <= x_H, sum_ij |x_i - x_j| = 2 sum_i (2 i - H - 1) x_i.
     """
-    _check(samples, truth)
+    samples, truth = _pair(samples, truth)
     num = samples.shape[0]
     # Measured from the truth: at 5 m from the camera the sum above would otherwise lose four digits.
     offset = jnp.sort(samples - truth, axis=0)
@@ -91,22 +91,23 @@ def energy_score(samples: Array, truth: Array, *, fair: bool = True) -> Array:
 
     Compares H^2 pairs, one hypothesis at a time: memory grows as H.
     """
-    _check(samples, truth)
+    samples, truth = _pair(samples, truth)
     num = samples.shape[0]
-    spread = pairwise_distance(samples) * ((num - 1) / _num_partners(num, fair)) if num > 1 else 0.0
+    partners = _num_partners(num, fair)
+    spread = pairwise_distance(samples) * ((num - 1) / partners) if num > 1 else 0.0
     return joint_errors(samples, truth).mean(0) - spread / 2
 
 
 def pit(samples: Array, truth: Array) -> Array:
     """Probability integral transform per coordinate [..., J, D], 0..1: the truth's rank among samples."""
-    _check(samples, truth)
+    samples, truth = _pair(samples, truth)
     rank = (samples < truth).mean(0) + (samples == truth).mean(0) / 2
     return jnp.where(jnp.isnan(samples.sum(0) + truth), jnp.nan, rank)
 
 
 def coverage(samples: Array, truth: Array, level: float = 0.9, weights: Array | None = None) -> Array:
     """Share [J, D] of truths between the (1 - level) / 2 and (1 + level) / 2 quantiles of the hypotheses."""
-    _check(samples, truth)
+    samples, truth = _pair(samples, truth)
     if not 0 < level < 1:
         raise ValueError(f"level must be in (0, 1), got {level}")
     low, high = jnp.quantile(samples, jnp.array([(1 - level) / 2, (1 + level) / 2], samples.dtype), axis=0)
@@ -124,8 +125,10 @@ def _num_partners(num: int, fair: bool) -> int:
     return num - 1 if fair else num
 
 
-def _check(samples: Array, truth: Array) -> None:
-    if samples.ndim != truth.ndim + 1 or truth.ndim < 2 or samples.shape[1:] != truth.shape:
-        raise ValueError(
-            f"samples must be [H, ..., J, D] and truth [..., J, D], got {samples.shape} and {truth.shape}"
-        )
+def _pair(samples: Array, truth: Array) -> tuple[Array, Array]:
+    """Both as jax arrays, the samples shaped like the truth but for their leading axis of hypotheses."""
+    samples, truth = jnp.asarray(samples), jnp.asarray(truth)
+    if truth.ndim < 2 or samples.ndim != truth.ndim + 1 or samples.shape[1:] != truth.shape:
+        needed = "samples must be [H, ..., J, D] and truth [..., J, D]"
+        raise ValueError(f"{needed}, got {samples.shape} and {truth.shape}")
+    return samples, truth

@@ -40,7 +40,7 @@ def align_root(pose: Array, root: int = 0) -> Array:
 
 def joint_errors(pred: Array, truth: Array) -> Array:
     """Distance of every joint from its truth [..., J], metres; pred and truth [..., J, D]."""
-    _check(pred, truth)
+    pred, truth = _pair(pred, truth)
     return jnp.linalg.norm(pred - truth, axis=-1)
 
 
@@ -51,7 +51,7 @@ def mpjpe(pred: Array, truth: Array, weights: Array | None = None) -> Array:
 
 def n_mpjpe(pred: Array, truth: Array, weights: Array | None = None) -> Array:
     """Mean joint error [...] after the best scale about the origin, metres; no rotation, no translation."""
-    _check(pred, truth)
+    pred, truth = _pair(pred, truth)
     p, g, w = _seen(pred, weights), _seen(truth, weights), _column(weights, pred)
     scale = (w * p * g).sum((-2, -1)) / jnp.maximum((w * p * p).sum((-2, -1)), jnp.finfo(p.dtype).tiny)
     return mpjpe(scale[..., None, None] * pred, truth, weights)
@@ -81,7 +81,7 @@ def procrustes_align(
     size. A
     pred whose joints all coincide has no direction: it becomes the centre of truth.
     """
-    _check(pred, truth)
+    pred, truth = _pair(pred, truth)
     p_mean, g_mean = _centre(pred, weights), _centre(truth, weights)
     p, g, w = _seen(pred - p_mean, weights), _seen(truth - g_mean, weights), _column(weights, pred)
     covariance = jnp.einsum("...ji,...jk->...ik", w * p, g, precision=Precision.HIGHEST)
@@ -100,7 +100,7 @@ def pck(
     pred: Array, truth: Array, weights: Array | None = None, *, threshold: float = PCK_THRESHOLD
 ) -> Array:
     """Share [...] in 0..1 of joints nearer to the truth than `threshold` metres (strictly)."""
-    return _share_below(joint_errors(pred, truth), threshold, weights)
+    return auc(pred, truth, weights, thresholds=(threshold,))
 
 
 def auc(
@@ -112,7 +112,10 @@ def auc(
 ) -> Array:
     """Mean PCK [...] in 0..1 over `thresholds`, metres; by default the 31 of MPI-INF-3DHP, 0 among them."""
     errors = joint_errors(pred, truth)
-    return jnp.stack([_share_below(errors, threshold, weights) for threshold in thresholds]).mean(0)
+    ordered = jnp.sort(jnp.asarray(thresholds, errors.dtype))
+    # A joint is right at the thresholds above its error: counting them takes one pass, not one per threshold.
+    share = 1 - jnp.searchsorted(ordered, errors, side="right") / len(thresholds)
+    return weighted_mean(jnp.where(jnp.isnan(errors), errors, share.astype(errors.dtype)), weights)
 
 
 def best_of(errors: Array, num: int | None = None) -> Array:
@@ -121,6 +124,7 @@ def best_of(errors: Array, num: int | None = None) -> Array:
     An oracle: it reads the truth. Over errors per pose it picks whole poses, the usual "best of H"; over
     errors per joint (`joint_errors`) it would assemble a pose that nobody proposed.
     """
+    errors = jnp.asarray(errors)
     num_all = errors.shape[0]
     if num is not None and not 1 <= num <= num_all:
         raise ValueError(f"num must be in 1..{num_all}, the number of hypotheses, got {num}")
@@ -129,7 +133,7 @@ def best_of(errors: Array, num: int | None = None) -> Array:
 
 def best_of_curve(errors: Array) -> Array:
     """Best of 1, 2, ..., H: element k of the result [H, ...] is `best_of(errors, k + 1)`."""
-    return jax.lax.cummin(errors, axis=0)
+    return jax.lax.cummin(jnp.asarray(errors), axis=0)
 
 
 def diversity(samples: Array, root: int = 0) -> Array:
@@ -137,8 +141,8 @@ def diversity(samples: Array, root: int = 0) -> Array:
 
     Of root-relative joints, averaged over all joints but the root: what GFPose prints (spec/gfpose.md 6.1).
     """
-    spread = align_root(samples, root).std(0)
-    others = np.delete(np.arange(samples.shape[-2]), root)
+    spread = align_root(jnp.asarray(samples), root).std(0)
+    others = np.delete(np.arange(spread.shape[-2]), root)
     return spread[..., others, :].mean(-2)
 
 
@@ -148,6 +152,7 @@ def pairwise_distance(samples: Array) -> Array:
     Its mean over joints is the average pairwise distance (APD). One hypothesis at a time meets all the
     others, so memory grows as H, not as H^2.
     """
+    samples = jnp.asarray(samples)
     num = samples.shape[0]
     if num < 2:
         raise ValueError(f"samples must be [H, ..., J, D] with H >= 2 hypotheses, got {samples.shape}")
@@ -184,15 +189,10 @@ def weighted_mean(values: Array, weights: Array | None = None) -> Array:
 
 
 def _motion_error(pred: Array, truth: Array, order: int) -> Array:
-    _check(pred, truth)
+    pred, truth = _pair(pred, truth)
     if pred.ndim < 3 or pred.shape[-3] <= order:
         raise ValueError(f"pred must be [..., F, J, D] with F >= {order + 1} frames, got {pred.shape}")
     return jnp.linalg.norm(jnp.diff(pred - truth, n=order, axis=-3), axis=-1).mean((-2, -1))
-
-
-def _share_below(errors: Array, threshold: float, weights: Array | None) -> Array:
-    hit = jnp.where(jnp.isnan(errors), errors, (errors < threshold).astype(errors.dtype))
-    return weighted_mean(hit, weights)
 
 
 def _centre(pose: Array, weights: Array | None) -> Array:
@@ -211,7 +211,9 @@ def _seen(pose: Array, weights: Array | None) -> Array:
     return pose if weights is None else jnp.where(jnp.asarray(weights)[..., None] > 0, pose, 0)
 
 
-def _check(pred: Array, truth: Array) -> None:
-    """Leading axes may broadcast; joints and coordinates may not."""
+def _pair(pred: Array, truth: Array) -> tuple[Array, Array]:
+    """Both as jax arrays. Leading axes may broadcast; joints and coordinates may not."""
+    pred, truth = jnp.asarray(pred), jnp.asarray(truth)
     if pred.ndim < 2 or truth.ndim < 2 or pred.shape[-2:] != truth.shape[-2:]:
         raise ValueError(f"pred and truth must both end in [J, D], got {pred.shape} and {truth.shape}")
+    return pred, truth

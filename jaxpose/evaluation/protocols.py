@@ -44,16 +44,16 @@ def load_lifting_bench(path: str | os.PathLike[str]) -> LiftingBench:
         return LiftingBench(*(z[k] for k in _KEYS))
 
 
-def lifting_row(samples: Array | np.ndarray, truth: Array | np.ndarray, category: np.ndarray) -> dict[str, Any]:
+def lifting_row(
+    samples: Array | np.ndarray, truth: Array | np.ndarray, category: np.ndarray
+) -> dict[str, Any]:
     """All figures for hypotheses [H, N, J, 3] of truths [N, J, 3], both metres in camera axes; category [N].
 
     Values are in mm unless the name says otherwise; `ece` and `coverage_90` are shares.
     """
     samples, truth = metrics.align_root(jnp.asarray(samples)), metrics.align_root(jnp.asarray(truth))
     num = truth.shape[0]
-    blocks = [
-        _pose_figures(samples[:, i : i + _BLOCK], truth[i : i + _BLOCK]) for i in range(0, num, _BLOCK)
-    ]
+    blocks = [_pose_figures(samples[:, i : i + _BLOCK], truth[i : i + _BLOCK]) for i in range(0, num, _BLOCK)]
     per_pose = {k: np.concatenate([np.asarray(b[k]) for b in blocks]) for k in blocks[0]}
     macro = [per_pose["mean_mm"][category == c].mean() for c in np.unique(category)]
     row = {k: float(v.mean()) for k, v in per_pose.items()}

@@ -1,8 +1,9 @@
 """An interactive scene of pose hypotheses: one HTML file that opens offline (plotly.js is inside).
 
-The scene's axes are those of plotly, z up: (x, z, -y) of the camera's (x right, y down, z forward), a rotation. All
-ranges are fixed over all frames. Every layer is at most three line traces (left, right, middle bones), however many
-poses it holds: a frame then costs a few buffers, not thousands of objects.
+The scene's axes are those of plotly, z up: (x, z, -y) of the camera's (x right, y down, z forward), a
+rotation. All ranges are fixed over all frames. A layer is at most three line traces (left, right, middle
+bones), however many poses it holds: a frame then costs a few buffers, not thousands of objects. The view is
+orthographic.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.viz import scene as sc
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_GRID_METRES = 0.5
 # Without a frame rate rows need not be one motion: slow enough to look at each.
 _SECONDS_PER_POSE = 0.7
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
 html, body {{ height: 100%; margin: 0; background: #fff; color: {ink}; font-family: {font}; }}
@@ -36,8 +37,8 @@ b {{ font-weight: 600; }}
 main {{ flex: 1; min-height: 480px; }}
 </style></head>
 <body><header><h1>{title}</h1><p>{caption}</p>
-<p><b style="color:{left}">left</b> · <b style="color:{right}">right</b> · drag to orbit, scroll to zoom, click a legend
-entry to hide it</p></header>
+<p><b style="color:{left}">left</b> · <b style="color:{right}">right</b> 
+· drag to orbit, scroll to zoom, click a legend entry to hide it</p></header>
 <main>{figure}</main></body></html>
 """
 
@@ -58,13 +59,16 @@ def interactive_html(
     max_frames: int = 300,
     title: str = "3D pose hypotheses",
 ) -> Path:
-    """Write samples [H, N, J, 3] as one HTML file: a 3D scene, the 2D input beside it, a slider over the N rows.
+    """Write samples [H, N, J, 3] as one HTML file: a 3D scene, the 2D input, a slider over the N rows.
 
-    Arrays, labels and errors as in `interactive_figure`; at most max_frames rows are kept, a constant stride apart, and
-    the caption says so. note: a line for the caption, such as where the scale comes from. title, note and labels are
-    escaped. Raises ValueError also for a folder that is not there.
+    Arrays, labels and errors as in `interactive_figure`; at most max_frames rows are kept, a constant stride
+    apart, and the caption says so. note: a line for the caption, such as where the scale comes from. title,
+    note and labels are escaped. Raises ValueError also for a folder that is not there.
     """
-    scene = _scene(samples, skeleton, keypoints, confidence, truth, mean, labels, max_hypotheses, max_frames)
+    scene = _scene(
+        samples, skeleton, labels, max_frames, keypoints=keypoints, confidence=confidence, truth=truth,
+        mean=mean, max_hypotheses=max_hypotheses,
+    )  # fmt: skip
     figure = _figure(scene, skeleton, fps)
     config = {
         "displaylogo": False,
@@ -94,27 +98,26 @@ def interactive_figure(
     max_hypotheses: int = 30,
     max_frames: int = 300,
 ) -> Any:
-    """The plotly Figure of samples [H, N, J, 3]: hypotheses, mean and truth in 3D, the 2D input, one frame per row.
+    """The plotly Figure of samples [H, N, J, 3]: hypotheses, mean, truth and 2D input, a frame per row.
 
-    samples: metres, camera axes (x right, y down, z forward), root-relative. A row is one person in one frame. keypoints:
-    [N, J, 2] px; confidence [N, J] in [0, 1] is their opacity. truth, mean: [N, J, 3] like samples; mean defaults to
-    that of all H. fps: rows per second, for playing in real time. labels: one per row. max_hypotheses of the H are
-    shown, evenly spaced. Coordinates are rounded to a millimetre, pixels to a tenth; joints that are not finite are gaps.
-    Raises ValueError for wrong shapes, H = 0, rows without a finite joint; ImportError without plotly.
+    samples: metres, camera axes (x right, y down, z forward), root-relative. A row is one person in one
+    frame. keypoints: [N, J, 2] px; confidence [N, J] in [0, 1] is their opacity. truth, mean: [N, J, 3] like
+    samples; mean defaults to that of all H. fps: rows per second, for playing in real time. labels: one per
+    row. max_hypotheses of the H are shown, evenly spaced. Coordinates are rounded to a millimetre, pixels to
+    a tenth; joints that are not finite are gaps. Raises ValueError for wrong shapes, H = 0, rows without a
+    finite joint; ImportError without plotly.
     """
-    scene = _scene(samples, skeleton, keypoints, confidence, truth, mean, labels, max_hypotheses, max_frames)
+    scene = _scene(
+        samples, skeleton, labels, max_frames, keypoints=keypoints, confidence=confidence, truth=truth,
+        mean=mean, max_hypotheses=max_hypotheses,
+    )  # fmt: skip
     return _figure(scene, skeleton, fps)
 
 
 def _scene(
-    samples: ArrayLike, skeleton: Skeleton, keypoints: ArrayLike | None, confidence: ArrayLike | None,
-    truth: ArrayLike | None, mean: ArrayLike | None, labels: Sequence[str] | None, max_hypotheses: int, max_frames: int,
-) -> sc.Scene:  # fmt: skip
-    scene = sc.make_scene(
-        samples, skeleton, keypoints=keypoints, confidence=confidence, truth=truth, mean=mean,
-        max_hypotheses=max_hypotheses,
-    )  # fmt: skip
-    scene = sc.with_labels(scene, "labels", labels)
+    samples: ArrayLike, skeleton: Skeleton, labels: Sequence[str] | None, max_frames: int, **layers: Any
+) -> sc.Scene:
+    scene = sc.with_labels(sc.make_scene(samples, skeleton, **layers), "labels", labels)
     return sc.take_rows(scene, sc.strided(len(scene.rows), sc.at_least_one("max_frames", max_frames)))
 
 
@@ -144,7 +147,7 @@ def _upright(points: np.ndarray) -> np.ndarray:
 
 
 def _traces(scene: sc.Scene, skeleton: Skeleton, row: int) -> list[dict[str, Any]]:
-    """Everything that changes from row to row, as plotly trace dictionaries; the same list of traces for every row."""
+    """What changes from row to row, as plotly trace dictionaries; the same list of traces for every row."""
     paths = sc.bone_paths(skeleton)
     traces = [t for layer in scene.layers for t in _layer_traces(layer, skeleton, paths, row)]
     if scene.keypoints is not None and scene.confidence is not None:
@@ -163,7 +166,7 @@ def _layer_traces(layer: sc.Layer, skeleton: Skeleton, paths: Any, row: int) -> 
             "line": {"color": layer.colours[group], "width": layer.width * 1.6},
             "opacity": layer.opacity,
         }
-        hover = {"hoverinfo": "skip"}
+        hover: dict[str, Any] = {"hoverinfo": "skip"}
         if is_single:
             names = [skeleton.joints[j] if j >= 0 else "" for j in path]
             hover = {"text": names, "hovertemplate": "%{text}<extra>" + layer.name + "</extra>"}
@@ -176,11 +179,12 @@ def _layer_traces(layer: sc.Layer, skeleton: Skeleton, paths: Any, row: int) -> 
 
 
 def _legend_key(layer: sc.Layer) -> dict[str, Any]:
-    """A trace without points: the layer's entry in the legend, which switches all its traces, strong enough to see."""
+    """A trace without points: the layer's entry in the legend, strong enough to see; it switches them all."""
     line = {"color": layer.colours[2], "width": layer.width * 1.6}
     return {
         "type": "scatter3d", "x": [None], "y": [None], "z": [None], "mode": "lines", "line": line,
-        "opacity": max(layer.opacity, 0.6), "name": layer.name, "legendgroup": layer.name, "hoverinfo": "skip",
+        "opacity": max(layer.opacity, 0.6), "name": layer.name, "legendgroup": layer.name,
+        "hoverinfo": "skip",
     }  # fmt: skip
 
 
@@ -210,25 +214,25 @@ def _keypoint_traces(
 
 
 def _moving_part(trace: dict[str, Any]) -> dict[str, Any]:
-    part = {key: trace[key] for key in ("type", "x", "y", "z") if key in trace}
+    part: dict[str, Any] = {key: trace[key] for key in ("type", "x", "y", "z") if key in trace}
     if trace["type"] == "scatter" and "marker" in trace:
         part["marker"] = {"opacity": trace["marker"]["opacity"]}
     return part
 
 
 def _ground(low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
-    """A grid of 0.5 m squares under the lowest point of all frames."""
-    first = np.floor(low[:2] / _GRID_METRES) * _GRID_METRES
-    last = np.ceil(high[:2] / _GRID_METRES) * _GRID_METRES
-    lines = []
-    for axis in range(2):
-        for level in np.arange(first[axis], last[axis] + 1e-6, _GRID_METRES):
-            ends = np.full((3, 3), [*first, low[2]])
-            ends[:, axis], ends[1, 1 - axis], ends[2] = level, last[1 - axis], np.nan
-            lines.append(ends)
+    """A grid of squares under the lowest point of all frames."""
+    levels = [sc.grid_levels(low[axis], high[axis]) for axis in range(2)]
+    lines = [np.full((1, 3), np.nan)]
+    for axis, other in ((0, 1), (1, 0)) if all(map(len, levels)) else ():
+        for level in levels[axis]:
+            line = np.full((3, 3), [0, 0, low[2]])
+            line[:, axis], line[:, other] = level, (levels[other][0], levels[other][-1], np.nan)
+            lines.append(line)
     x, y, z = np.concatenate(lines).T.astype(np.float32)
     return {
-        "type": "scatter3d", "x": x, "y": y, "z": z, "mode": "lines", "line": {"color": "#c9ced6", "width": 1.5},
+        "type": "scatter3d", "x": x, "y": y, "z": z, "mode": "lines",
+        "line": {"color": "#c9ced6", "width": 1.5},
         "hoverinfo": "skip", "showlegend": False, "name": "ground",
     }  # fmt: skip
 
@@ -236,23 +240,25 @@ def _ground(low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
 def _layout(scene: sc.Scene, low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
     split = 0.0 if scene.keypoints is None else 0.30
     bare = {"visible": False, "showspikes": False, "autorange": False}
-    grid_low, grid_high = (f(v / _GRID_METRES) * _GRID_METRES for f, v in ((np.floor, low), (np.ceil, high)))
     # The squares of the grid are whole: the scene is as wide as they are.
-    ranges = np.array([(grid_low[0], grid_high[0]), (grid_low[1], grid_high[1]), (low[2], high[2])])
+    grids = [sc.grid_levels(low[axis], high[axis]) for axis in range(2)]
+    spans = [(g[0], g[-1]) if len(g) else (low[i], high[i]) for i, g in enumerate(grids)]
+    ranges = np.array([*spans, (low[2], high[2])])
     ranges += [-0.02, 0.02]
     size = np.ptp(ranges, axis=1)
     # In plotly's orthographic view about 2 units are as high as the picture: a person fills most of it.
     ratio = size * min(1.6 / size[2], 3.0 / (size[0] + size[1]))
-    eye = 2.0 * np.array([0.42, -0.87, 0.25])
     scene_layout = {
         **{f"{a}axis": {**bare, "range": [float(v) for v in r]} for a, r in zip("xyz", ranges, strict=True)},
         "aspectmode": "manual", "aspectratio": dict(zip("xyz", map(float, ratio), strict=True)),
         "domain": {"x": [split, 1], "y": [0, 1]}, "uirevision": "camera",
-        "camera": {"projection": {"type": "orthographic"}, "eye": dict(zip("xyz", map(float, eye), strict=True)), "center": {"x": 0, "y": 0, "z": -0.06}},
+        "camera": {"projection": {"type": "orthographic"}, "eye": {"x": 0.84, "y": -1.74, "z": 0.5},
+                   "center": {"x": 0, "y": 0, "z": -0.06}},
     }  # fmt: skip
     layout = {
         "scene": scene_layout, "template": "none", "paper_bgcolor": "white", "plot_bgcolor": "white",
-        "font": {"family": _FONT, "size": 13, "color": sc.INK}, "margin": {"l": 48, "r": 24, "t": 24, "b": 24},
+        "font": {"family": _FONT, "size": 13, "color": sc.INK},
+        "margin": {"l": 48, "r": 24, "t": 24, "b": 24},
         "legend": {"x": 1, "xanchor": "right", "y": 1, "bgcolor": "rgba(255,255,255,0.8)"},
         "hovermode": "closest", "uirevision": "page",
     }  # fmt: skip
@@ -260,14 +266,15 @@ def _layout(scene: sc.Scene, low: np.ndarray, high: np.ndarray) -> dict[str, Any
 
 
 def _input_panel(keypoints: np.ndarray, split: float) -> dict[str, Any]:
-    size = np.nanmax(keypoints, axis=(0, 1)) - np.nanmin(keypoints, axis=(0, 1))
-    low, high = sc.bounds([keypoints], margin=float(max(size.max() * 0.08, 1)))
+    low, high = sc.bounds([keypoints], margin=0.0)
+    low, high = sc.bounds([keypoints], margin=max(0.08 * float(np.max(high - low)), 1.0))
     axis = {"showgrid": True, "gridcolor": sc.GRID, "zeroline": False, "linecolor": sc.GRID, "mirror": True,
             "showline": True, "tickfont": {"size": 11, "color": sc.MUTED}, "nticks": 5}  # fmt: skip
-    heading = {"text": "2D input (pixels)", "xref": "paper", "yref": "paper", "x": 0, "y": 1, "yanchor": "bottom",
-               "xanchor": "left", "showarrow": False, "font": {"size": 13, "color": sc.INK}}  # fmt: skip
+    heading = {"text": "2D input (pixels)", "xref": "paper", "yref": "paper", "x": 0, "y": 1,
+               "yanchor": "bottom", "xanchor": "left", "showarrow": False, "font": {"size": 13}}  # fmt: skip
     return {
-        "xaxis": {**axis, "domain": [0, split - 0.03], "range": [float(low[0]), float(high[0])], "constrain": "range"},
+        "xaxis": {**axis, "domain": [0, split - 0.03], "range": [float(low[0]), float(high[0])],
+                  "constrain": "range"},
         "yaxis": {**axis, "domain": [0, 1], "range": [float(high[1]), float(low[1])], "scaleanchor": "x",
                   "constrain": "domain", "constraintoward": "top"},
         "annotations": [heading],
@@ -291,9 +298,10 @@ def _controls(scene: sc.Scene, fps: float | None) -> dict[str, Any]:
     place = {"yanchor": "top", "y": -0.02, "bgcolor": "white", "bordercolor": "#c9ced6"}
     menu = {**place, "type": "buttons", "direction": "left", "showactive": False, "buttons": buttons, "x": 0,
             "xanchor": "left", "pad": {"t": 22, "r": 10}}  # fmt: skip
-    slider = {**place, "steps": steps, "x": 0.16, "len": 0.84, "ticklen": 0, "minorticklen": 0, "pad": {"t": 2, "b": 6},
-              "font": {"color": "rgba(0,0,0,0)", "size": 1}, "currentvalue": {"font": {"size": 13, "color": sc.INK}},
-              "activebgcolor": sc.LEFT}  # fmt: skip
+    slider = {**place, "steps": steps, "x": 0.2, "len": 0.8, "ticklen": 0, "minorticklen": 0,
+              "pad": {"t": 2, "b": 6}, "activebgcolor": sc.LEFT,
+              "font": {"color": "rgba(0,0,0,0)", "size": 1},  # a label per step would be a smear
+              "currentvalue": {"font": {"size": 13, "color": sc.INK}}}  # fmt: skip
     return {"updatemenus": [menu], "sliders": [slider]}
 
 

@@ -1,9 +1,9 @@
 """What a picture shows, before anything is drawn: layers of poses over rows, checked and thinned out.
 
-A row is one person in one frame. A layer is a set of poses [L, N, J, 3] drawn alike: the hypotheses (L of them), the
-mean and the truth (L = 1). A joint that is not finite in every coordinate is a gap: neither it nor its bones are drawn.
-Left and right are the blue and vermilion of M. Okabe and K. Ito, Color Universal Design, 2008; the truth is near black:
-colour-blind readers tell these apart by hue or by lightness.
+A row is one person in one frame. A layer is a set of poses [L, N, J, 3] drawn alike: the hypotheses (L of
+them), the mean and the truth (L = 1). A joint that is not finite in every coordinate is a gap: neither it nor
+its bones are drawn. Left and right are the blue and vermilion of M. Okabe and K. Ito, Color Universal Design,
+2008; the truth is near black: colour-blind readers tell these apart by hue or by lightness.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ LEFT, RIGHT, MIDDLE, TRUTH = "#0072b2", "#d55e00", "#8a919e", "#111111"
 LIMBS = (LEFT, RIGHT, MIDDLE)
 INK, MUTED, GRID = "#1f2937", "#6b7280", "#e2e5ea"
 AXES_NOTE = "root-relative metres in camera axes (x right, y down, z forward)"
+GRID_METRES = 0.5
 _LABEL_LENGTH = 60
+_MAX_GRID_LINES = 200  # a diverged hypothesis may be kilometres long
 
 
 class Layer(NamedTuple):
@@ -41,7 +43,8 @@ class Scene(NamedTuple):
     """Layers over N rows, with the 2D input of each row where there is one.
 
     rows: [N] index of each row in what the caller gave. labels: one per row, "" where there is none.
-    keypoints [N, J, 2] px and confidence [N, J] in [0, 1], or None. counts: hypotheses and rows given by the caller.
+    keypoints [N, J, 2] px and confidence [N, J] in [0, 1], or None. counts: hypotheses and rows that were
+    given.
     """
 
     layers: tuple[Layer, ...]
@@ -62,7 +65,7 @@ def make_scene(
     mean: ArrayLike | None = None,
     max_hypotheses: int = 30,
 ) -> Scene:
-    """The scene of samples [H, N, J, 3]; `mean` defaults to the mean over all H, of which max_hypotheses are shown.
+    """The scene of samples [H, N, J, 3]; `mean` defaults to that of all H, of which max_hypotheses are kept.
 
     Raises ValueError for wrong shapes, and for a row of samples or a whole array without one finite joint.
     """
@@ -90,7 +93,7 @@ def make_scene(
 
 
 def with_labels(scene: Scene, argument: str, labels: Sequence[str] | None) -> Scene:
-    """The scene with a printable label per row; None leaves the rows unlabelled. `argument` names it in errors."""
+    """The scene with a printable label per row, unlabelled for None; `argument` is its name in errors."""
     if labels is None:
         return scene
     if isinstance(labels, str) or len(labels) != len(scene.rows):
@@ -152,12 +155,18 @@ def bounds(points: Sequence[np.ndarray], margin: float) -> tuple[np.ndarray, np.
     return np.nanmin(flat, axis=0) - margin, np.nanmax(flat, axis=0) + margin
 
 
+def grid_levels(low: float, high: float) -> np.ndarray:
+    """Multiples of the grid's step that just enclose low to high; none if too many."""
+    first, last = np.floor(low / GRID_METRES), np.ceil(high / GRID_METRES)
+    return np.arange(first, last + 1) * GRID_METRES if last - first < _MAX_GRID_LINES else np.empty(0)
+
+
 def caption(scene: Scene, row_noun: str, note: str) -> str:
     """What is shown of what was given, in which axes and units, and where the scale came from (`note`)."""
     num_hypotheses, num_rows = scene.counts
     shown = scene.layers[0].poses.shape[0]
     parts = [f"{shown} of {num_hypotheses} hypotheses", f"{len(scene.rows)} of {num_rows} {row_noun}"]
-    return " · ".join([*parts, AXES_NOTE, "grid 0.5 m", *([printable(note, 300)] if note else [])])
+    return " · ".join([*parts, AXES_NOTE, f"grid {GRID_METRES} m", *([printable(note, 300)] if note else [])])
 
 
 def printable(text: str, length: int = _LABEL_LENGTH) -> str:

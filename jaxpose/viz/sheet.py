@@ -1,7 +1,8 @@
 """A contact sheet: one PNG on which a few poses are seen from three sides, hypotheses over one another.
 
-One row per pose, evenly spaced over those given. All views are orthographic and share one scale and one range, so that
-rows compare. Side: seen from the camera's right, the camera to the left of the panel. Above: the camera below it.
+One row per pose, evenly spaced over those given. All views are orthographic and share one scale and one
+range, so that rows compare. Side: seen from the camera's right, the camera to the left of the panel. Above:
+the camera below.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ def contact_sheet(
     max_rows: int = 8,
     max_hypotheses: int = 30,
 ) -> Path:
-    """Draw samples [H, N, J, 3] as a PNG: the 2D input, then hypotheses, mean and truth from front, side and above.
+    """Draw samples [H, N, J, 3] as a PNG: 2D input, then hypotheses, mean and truth from three sides.
 
-    samples: metres, camera axes (x right, y down, z forward), root-relative; at most max_rows of the N poses and
-    max_hypotheses of the H are drawn, evenly spaced. keypoints: [N, J, 2] px; confidence [N, J] in [0, 1] is their
-    opacity. truth, mean: [N, J, 3] like samples; mean defaults to that of all H. titles: one per pose. note: a
-    line for the caption, such as where the scale comes from. Joints that are not finite are left out.
-    Raises ValueError for wrong shapes, H = 0, poses without a finite joint, a folder that is not there; ImportError
-    without matplotlib.
+    samples: metres, camera axes (x right, y down, z forward), root-relative; at most max_rows of the N poses
+    and max_hypotheses of the H are drawn, evenly spaced. keypoints: [N, J, 2] px; confidence [N, J] in [0, 1]
+    is their opacity. truth, mean: [N, J, 3] like samples; mean defaults to that of all H. titles: one per
+    pose. note: a line for the caption, such as where the scale comes from. Joints that are not finite are
+    left out. Raises ValueError for wrong shapes, H = 0, poses without a finite joint, a folder that is not
+    there; ImportError without matplotlib.
     """
     scene = sc.make_scene(
         samples, skeleton, keypoints=keypoints, confidence=confidence, truth=truth, mean=mean,
@@ -117,21 +118,22 @@ def _draw_view(
     low, high = limits
     reach, middle = np.max(high - low) / 2, (low + high)[[across, up]] / 2 * signs
     axes.set(xlim=middle[0] + reach * np.array([-1, 1]), ylim=middle[1] + reach * np.array([-1, 1]))
-    for level in np.arange(np.floor(-reach * 4), reach * 4) * 0.5:
-        axes.axvline(level, color=sc.GRID, linewidth=0.6, zorder=0)
-        axes.axhline(level, color=sc.GRID, linewidth=0.6, zorder=0)
+    for draw, centre in zip((axes.axvline, axes.axhline), middle, strict=True):
+        for level in sc.grid_levels(centre - reach, centre + reach)[1:-1]:
+            draw(level, color=sc.GRID, linewidth=0.6, zorder=0)
     lines = sc.need("matplotlib.collections").LineCollection
     for layer in scene.layers:
         flat = layer.poses[:, row][..., [across, up]] * signs
         for path, colour in zip(paths, layer.colours, strict=True):
             # A line per pose: alpha then adds up where poses agree.
-            segments = sc.trace(flat, path).reshape(len(flat), len(path), 2) if path else []
+            segments: Any = sc.trace(flat, path).reshape(len(flat), len(path), 2) if path else []
             style = {"colors": colour, "linewidths": layer.width * _WIDTH, "alpha": layer.opacity}
             axes.add_collection(lines(segments, capstyle="round", **style), autolim=False)
 
 
 def _draw_keypoints(axes: Any, scene: sc.Scene, row: int, paths: Paths, skeleton: Skeleton) -> None:
-    assert scene.keypoints is not None and scene.confidence is not None  # for the type checker
+    assert scene.keypoints is not None
+    assert scene.confidence is not None
     pixels, opacity = scene.keypoints[row], 0.15 + 0.85 * scene.confidence[row]
     if not np.isfinite(pixels).any():
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", fontsize=9, color=sc.MUTED)

@@ -86,12 +86,13 @@ def test_from_betas_is_exact_at_every_index_and_smooth_between(x64):
     np.testing.assert_allclose(sde.sigma(t) ** 2, 1 - np.cumprod(1 - betas), rtol=1e-12)
     assert (sde.t_min, sde.t_max) == (1 / num, 1.0)
     dense = jnp.linspace(sde.t_min, 1, 5001)
-    f, g2 = drift_diffusion(sde, dense)
+    f, g2 = jax.jit(lambda t: drift_diffusion(sde, t))(dense)
     assert (np.diff(log_snr(sde, dense)) < 0).all()
     assert (g2 > 0).all()
-    # the continuous rate passes through the discrete one: -2 f = N beta to first order, and has no jumps
+    # the continuous rate passes through the discrete one, -2 f = -N log(1 - beta), and has no jumps
+    middle = slice(100, -100, 100)  # the first and last index have a neighbour on one side only
     np.testing.assert_allclose(
-        -2 * f[::100], np.interp(dense[::100], t - 0.5 / num, -num * np.log1p(-betas)), rtol=0.05
+        -2 * f[middle], np.interp(dense[middle], t - 0.5 / num, -num * np.log1p(-betas)), rtol=0.01
     )
     assert np.abs(np.diff(f)).max() < 3 * (f.max() - f.min()) / len(dense)
 
@@ -104,16 +105,15 @@ def test_from_betas_in_single_precision():
 
 @pytest.mark.parametrize("process", laws.PROCESSES)
 def test_perturb_has_the_moments_of_the_process(x64, process):
-    sde, num = laws.PROCESSES[process], 50_000
+    sde, num = laws.PROCESSES[process], 20_000
     x0 = jnp.asarray([[0.5, -2.0], [0.0, 3.0]])
+    draw = jax.jit(jax.vmap(lambda key, t: perturb(key, sde, x0, t), (0, None)))
     for t in (sde.t_min, 0.4, sde.t_max):
-        x_t, eps = jax.vmap(lambda key, t=t: perturb(key, sde, x0, jnp.asarray(t)))(
-            jax.random.split(jax.random.key(0), num)
-        )
+        x_t, eps = draw(jax.random.split(jax.random.key(0), num), jnp.asarray(t))
         alpha, sigma = sde.alpha(jnp.asarray(t)), sde.sigma(jnp.asarray(t))
         np.testing.assert_allclose(x_t, alpha * x0 + sigma * eps, rtol=1e-12)
         np.testing.assert_allclose(x_t.mean(0), alpha * x0, atol=4 * sigma / np.sqrt(num))
-        np.testing.assert_allclose(np.cov(x_t.reshape(num, 4).T), sigma**2 * np.eye(4), atol=0.03 * sigma**2)
+        np.testing.assert_allclose(np.cov(x_t.reshape(num, 4).T), sigma**2 * np.eye(4), atol=0.04 * sigma**2)
 
 
 @pytest.mark.parametrize(("process", "std"), [("ve", 50.0), ("vp", 0.99998), ("sub_vp", 0.999957)])

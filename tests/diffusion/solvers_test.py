@@ -1,4 +1,4 @@
-"""Solvers on the Gaussian oracle: exact landing law, measured order, exact bridges, and modes of a mixture."""
+"""Solvers on the Gaussian oracle: exact landing law, measured order, exact bridges, modes of a mixture."""
 
 import jax
 import jax.numpy as jnp
@@ -51,8 +51,8 @@ def relative(got, goal):
 def errors(solver, process, start=None):
     """Relative errors [2 step counts, (path, covariance)] at t_min, from the exact law at t_max.
 
-    The path without noise starts at `start`, and is held against the probability flow from there; from the mean of
-    the law (None) this is the mean of the law.
+    The path without noise starts at `start` (units of sigma) and is held against the probability flow from
+    there; from the mean of the law (None) both follow the mean of the law.
     """
     sde = laws.PROCESSES[process]
     run = laws.propagate(solver, laws.oracle(LAW, sde), max(NUM_STEPS))
@@ -183,5 +183,5 @@ def test_recovers_the_weights_and_spread_of_a_mixture(name, process):
     ],
 )
 def test_illegal_settings_are_named(make):
-    with pytest.raises(ValueError, match="needs .* got"):
+    with pytest.raises(ValueError, match=r"needs .* got"):
         make(sub_vp())

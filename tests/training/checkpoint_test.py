@@ -31,8 +31,7 @@ def same(a, b):
 
 @pytest.fixture(scope="module")
 def trained():
-    state, _ = tiny.one_device().run(tiny.one_device().place(tiny.start()), tiny.make_data(), 5)
-    return state
+    return tiny.train(tiny.runner_of())[0]
 
 
 @pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])

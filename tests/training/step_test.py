@@ -17,7 +17,7 @@ from jaxpose.training.optimizer import make_optimizer, make_schedule
 from jaxpose.training.parallel import make_runner
 from jaxpose.training.step import init_state, make_step
 
-NUM_STEPS = 5  # as in a dispatch of tiny.run, whose compiled function is shared
+NUM_STEPS = 5  # the length of a dispatch of tiny.train
 
 
 @functools.cache
@@ -25,21 +25,23 @@ def reference():
     """NUM_STEPS of the same training written out: no vmap, no scan, one example after the other."""
     state, data, tx = tiny.start(), tiny.make_data(), tiny.make_tx()
     params, average, opt_state, losses = state.params, state.params, state.opt_state, []
-    value_and_grad = jax.jit(jax.value_and_grad(tiny.loss_fn, has_aux=True))
-    make_example = jax.jit(tiny.example_fn)
+
+    @jax.jit
+    def one_gradient(params, n, i):
+        key_data, key_loss = jax.random.split(jax.random.fold_in(jax.random.fold_in(state.key, n), i))
+        example = tiny.example_fn(key_data, data)
+        (loss, _), grad = jax.value_and_grad(tiny.loss_fn, has_aux=True)(params, key_loss, example)
+        return loss, grad
+
     for n in range(NUM_STEPS):
-        grads = []
-        for i in range(tiny.BATCH):
-            key_data, key_loss = jax.random.split(jax.random.fold_in(jax.random.fold_in(state.key, n), i))
-            (loss, _), grad = value_and_grad(params, key_loss, make_example(key_data, data))
-            grads.append(grad)
-            losses.append(loss)
-        mean = jax.tree.map(lambda *g: sum(g) / len(g), *grads)
-        updates, opt_state = tx.update(mean, opt_state, params)
-        params = optax.apply_updates(params, updates)
+        of_examples = [one_gradient(params, n, i) for i in range(tiny.BATCH)]
+        losses.append(np.mean([loss for loss, _ in of_examples]))
+        grads = jax.tree.map(lambda *g: np.mean(g, axis=0), *[grad for _, grad in of_examples])
+        updates, opt_state = jax.jit(tx.update)(grads, opt_state, params)
+        params = jax.tree.map(lambda p, u: np.asarray(p) + np.asarray(u), params, updates)
         d = min(0.99, (1 + n) / (10 + n))
-        average = jax.tree.map(lambda a, p, d=d: d * a + (1 - d) * p, average, params)
-    return params, average, np.asarray(losses).reshape(NUM_STEPS, -1).mean(1)
+        average = jax.tree.map(lambda a, p, d=d: d * np.asarray(a) + (1 - d) * p, average, params)
+    return params, average, losses
 
 
 @pytest.mark.parametrize(
@@ -55,14 +57,9 @@ def reference():
 )
 def test_devices_forms_and_slices_give_the_result_of_the_plain_loop(mode, num_devices, accumulate):
     assert jax.device_count() >= 4, "tests/conftest.py forces 4 CPU devices"
-    if (mode, num_devices, accumulate) == ("sharding", 1, 1):
-        runner = tiny.one_device()
-    else:
-        build = tiny.builder(accumulate=accumulate)
-        runner = make_runner(build, mode=mode, devices=jax.devices()[:num_devices])
-    state, metrics = runner.run(runner.place(tiny.start()), runner.place(tiny.make_data()), NUM_STEPS)
+    state, found = tiny.train(tiny.runner_of(num_devices, mode, accumulate))
     params, average, losses = reference()
-    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-5)
+    np.testing.assert_allclose(found, losses, rtol=1e-5)
     chex.assert_trees_all_close(state.params, params, rtol=1e-5, atol=2e-6)
     chex.assert_trees_all_close(state.ema_params, average, rtol=1e-5, atol=2e-6)
     assert int(state.step) == NUM_STEPS
@@ -168,17 +165,11 @@ def test_bfloat16_reaches_the_layers_and_nothing_else():
 
 
 def test_bfloat16_trains_close_to_float32():
-    half_runner = make_runner(tiny.builder(compute_dtype=jnp.bfloat16), devices=jax.devices()[:1])
-    states, losses = [], []
-    for runner in (tiny.one_device(), half_runner):
-        state, data = runner.place(tiny.start()), runner.place(tiny.make_data())
-        for _ in range(8):
-            state, metrics = runner.run(state, data, NUM_STEPS)
-            losses.append(metrics["loss"])
-        states.append(state)
-    np.testing.assert_allclose(losses[8:], losses[:8], rtol=0.05)
-    moved = jax.tree.map(jnp.subtract, states[0].params, tiny.start().params)
-    apart = jax.tree.map(jnp.subtract, states[0].params, states[1].params)
+    full, full_losses = tiny.train(tiny.runner_of(), 8)
+    half, half_losses = tiny.train(tiny.runner_of(1, "sharding", 1, jnp.bfloat16), 8)
+    np.testing.assert_allclose(half_losses, full_losses, rtol=0.05)
+    moved = jax.tree.map(jnp.subtract, full.params, tiny.start().params)
+    apart = jax.tree.map(jnp.subtract, full.params, half.params)
     assert 0 < optax.tree_utils.tree_norm(apart) < 0.1 * optax.tree_utils.tree_norm(moved)
 
 

@@ -24,7 +24,7 @@ BATCH = 16
 class Net(nn.Module):
     @nn.compact
     def __call__(self, x):
-        h = nn.silu(nn.LayerNorm()(nn.Dense(12)(x)))
+        h = jnp.tanh(nn.Dense(12)(x))
         return nn.Dense(2)(nn.Dropout(0.2, deterministic=False)(h))
 
 
@@ -57,10 +57,24 @@ def builder(**options):
     return functools.partial(make_step, example_fn, loss_fn, make_tx(), **options)
 
 
-@functools.cache
-def one_device():
+def runner_of(num_devices=1, mode="sharding", accumulate=1, compute_dtype=None):
     """Shared by the tests, so that each dispatch length compiles once."""
-    return make_runner(builder(), devices=jax.devices()[:1])
+    return _runner(num_devices, mode, accumulate, compute_dtype)
+
+
+@functools.cache
+def _runner(num_devices, mode, accumulate, compute_dtype):
+    build = builder(accumulate=accumulate, compute_dtype=compute_dtype)
+    return make_runner(build, mode=mode, devices=jax.devices()[:num_devices])
+
+
+def train(runner, num_dispatches=1):
+    """State and losses after dispatches of 5 steps."""
+    state, data, losses = runner.place(start()), runner.place(make_data()), []
+    for _ in range(num_dispatches):
+        state, metrics = runner.run(state, data, 5)
+        losses += metrics["loss"].tolist()
+    return state, losses
 
 
 def weight_sum(state):
@@ -70,7 +84,7 @@ def weight_sum(state):
 def run(workdir, total_steps, steps_per_dispatch=5, checkpoint_every=5, runner=None):
     return fit(
         start(),
-        runner or one_device(),
+        runner or runner_of(),
         make_data(),
         workdir=workdir,
         total_steps=total_steps,

@@ -1,0 +1,92 @@
+"""The score network: what it may and may not depend on, and GFPose's size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpose.base import Condition
+from jaxpose.networks.layers import sinusoidal_embedding
+from jaxpose.networks.score_mlp import ScoreMLP
+
+SMALL = {"hidden": 64, "time_width": 32, "num_groups": 8}
+
+
+def example(key, *lead):
+    x, value = jax.random.normal(key, (2, *lead, 17, 3))
+    mask = jax.random.bernoulli(key, 0.7, (*lead, 17, 1)).astype(jnp.float32) * jnp.ones((17, 3))
+    return x, Condition(value, mask, jnp.ones((*lead, 17)))
+
+
+@pytest.fixture(params=[False, True], ids=["observation", "difference"])
+def bound(request):
+    net = ScoreMLP(**SMALL, encoder_blocks=1, difference=request.param)
+    x, cond = example(jax.random.key(0))
+    params = net.init(jax.random.key(1), x, jnp.float32(0.3), cond)
+    params = jax.tree.map(lambda p: p + 0.05 * jax.random.normal(jax.random.key(p.size), p.shape), params)
+    return jax.jit(lambda x, t, cond: net.apply(params, x, t, cond))
+
+
+def test_leading_axes_do_not_mix(bound):
+    """GroupNorm of several leading axes must not share statistics between poses."""
+    x, cond = example(jax.random.key(2), 2, 3)
+    t = jnp.float32(0.4)
+    together = bound(x, t, cond)
+    alone = jnp.stack(
+        [jnp.stack([bound(x[i, j], t, jax.tree.map(lambda c: c[i, j], cond)) for j in range(3)]) for i in range(2)]
+    )
+    np.testing.assert_allclose(together, alone, atol=2e-5)
+
+
+def test_hypotheses_share_a_condition(bound):
+    x, cond = example(jax.random.key(3), 4)
+    one = jax.tree.map(lambda c: c[0], cond)
+    each = jnp.stack([bound(row, jnp.float32(0.1), one) for row in x])
+    np.testing.assert_allclose(jax.vmap(lambda row: bound(row, jnp.float32(0.1), one))(x), each, atol=2e-5)
+
+
+def test_a_hidden_value_never_reaches_the_network(bound):
+    x, cond = example(jax.random.key(4))
+    noisy = cond._replace(value=jnp.where(cond.mask > 0, cond.value, 1e3))
+    np.testing.assert_array_equal(bound(x, jnp.float32(0.2), cond), bound(x, jnp.float32(0.2), noisy))
+
+
+def test_output_depends_on_state_time_condition_and_mask(bound):
+    x, cond = example(jax.random.key(5))
+    base = bound(x, jnp.float32(0.2), cond)
+    others = [
+        bound(x + 0.1, jnp.float32(0.2), cond),
+        bound(x, jnp.float32(0.21), cond),
+        bound(x, jnp.float32(0.2), cond._replace(value=cond.value + 0.1)),
+        bound(x, jnp.float32(0.2), cond._replace(mask=cond.mask.at[3].set(1 - cond.mask[3]))),
+    ]
+    assert all(float(jnp.abs(base - o).max()) > 1e-3 for o in others)
+
+
+def test_dropout_is_the_only_randomness():
+    net = ScoreMLP(**SMALL, dropout=0.5)
+    x, cond = example(jax.random.key(6))
+    params = net.init(jax.random.key(1), x, jnp.float32(0.3), cond)
+    run = lambda seed: net.apply(  # noqa: E731
+        params, x, jnp.float32(0.3), cond, train=True, rngs={"dropout": jax.random.key(seed)}
+    )
+    np.testing.assert_array_equal(run(0), run(0))
+    assert float(jnp.abs(run(0) - run(1)).max()) > 1e-3
+
+
+def test_without_a_condition_the_branch_is_gone():
+    net = ScoreMLP()
+    x = jnp.zeros((17, 3))
+    params = jax.eval_shape(lambda: net.init(jax.random.key(0), x, jnp.float32(0.3)))
+    matrices = sum(p.size for p in jax.tree.leaves(params) if p.ndim == 2)
+    # A0, four A, A_out, the time layer and its five projections, at GFPose's widths (spec/gfpose.md, section 1).
+    assert matrices == 51 * 1024 * 2 + 4 * 1024**2 + 512**2 + 5 * 512 * 1024
+
+
+def test_sinusoidal_embedding_against_its_formula():
+    t = 3.7
+    k = np.arange(16)
+    angle = t * np.exp(-k * np.log(1e4) / 15)
+    np.testing.assert_allclose(
+        sinusoidal_embedding(jnp.float32(t), 32), np.concatenate([np.sin(angle), np.cos(angle)]), atol=1e-5
+    )
