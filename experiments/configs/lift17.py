@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
                 "time_width": 128,
                 "num_blocks": 2,
                 "encoder_blocks": 1,
-                "dropout": 0.1,
+                "dropout": 0.0,
                 "num_groups": 32,
                 "difference": False,
             },
@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
             "view": ViewRates()._asdict(),
             "masks": MaskRates(pose=0.01, part=0.03, joint=0.03, depth=0.0)._asdict(),
             "train": {
-                "steps": 24_000,
+                "steps": 14_000,
                 "batch_size": 768,
                 "accumulate": 1,
                 "learning_rate": 1e-3,

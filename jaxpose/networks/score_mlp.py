@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Condition
-from jaxpose.networks.layers import dense, sinusoidal_embedding
+from jaxpose.networks.layers import GroupNorm, dense, sinusoidal_embedding
 
 _TIME_UNITS = 1000.0  # the embedding's frequencies are made for step counts of about a thousand
 
@@ -69,8 +69,7 @@ class ScoreMLP(nn.Module):
         return kap
 
     def _activate(self, h: Array, name: str, train: bool) -> Array:
-        # Groups are taken over the last axis alone: with the default, leading axes would share their statistics.
-        h = nn.GroupNorm(self.num_groups, epsilon=1e-5, reduction_axes=(-1,), name=f"{name}_norm")(h)
+        h = GroupNorm(self.num_groups, name=f"{name}_norm")(h)
         return nn.Dropout(self.dropout, deterministic=not train)(nn.silu(h))
 
 
