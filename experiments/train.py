@@ -25,7 +25,7 @@ from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
 from jaxpose.data.mocap import balanced_weights, data_root, load_mocap
-from jaxpose.data.views import Bodies, ViewRates, lifting_example, make_bodies
+from jaxpose.data.views import ViewRates, lifting_example, make_bodies
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.geometry.codec import Statistics
@@ -38,14 +38,18 @@ from jaxpose.training.parallel import make_runner
 from jaxpose.training.step import TrainState, init_state, make_step
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of experiments/configs.", lock_config=True)
-WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and config.json go.")
-EXPORT = flags.DEFINE_string("export", None, "Write the averaged weights to this .safetensors file at the end.")
+WORKDIR: flags.FlagHolder = flags.DEFINE_string(
+    "workdir", None, "Where checkpoints, metrics and config.json go."
+)
+EXPORT = flags.DEFINE_string(
+    "export", None, "Write the averaged weights to this .safetensors file at the end."
+)
 
 
 def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
-    config = CONFIG.value
+    config, workdir = CONFIG.value, Path(WORKDIR.value)
     train = config.train
     key = jax.random.key(config.seed)
 
@@ -93,12 +97,12 @@ def main(argv: list[str]) -> None:
         "commit": checkpoint.git_commit(),
         "devices": [str(d) for d in devices],
     }
-    write_json(Path(WORKDIR.value) / "config.json", meta)
+    write_json(workdir / "config.json", meta)
     state = fit(
         init_state(key, params, tx),
         make_runner(build, mode=train.mode, devices=devices),
         bodies,
-        workdir=WORKDIR.value,
+        workdir=workdir,
         total_steps=train.steps,
         batch_size=train.batch_size,
         steps_per_dispatch=train.steps_per_dispatch,

@@ -17,7 +17,7 @@ import flax.traverse_util
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.flax import save_file
+from safetensors.flax import save as serialise
 
 from jaxpose.base import Array, Condition, PredictFn
 from jaxpose.diffusion.prediction import bind
@@ -88,9 +88,12 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
         for f in dataclasses.fields(model.spec.network)
         if f.name not in ("parent", "name")
     }
-    spec = {**{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)}, "network": network}
+    spec = {
+        **{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)},
+        "network": network,
+    }
     temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata={"format": FORMAT, "spec": json.dumps(spec)})
+    temporary.write_bytes(serialise(tensors, metadata={"format": FORMAT, "spec": json.dumps(spec)}))
     os.replace(temporary, path)
 
 
@@ -105,7 +108,9 @@ def load(name_or_path: str | os.PathLike[str] = "lift17") -> Model:
         path = ASSETS / f"{name_or_path}.safetensors"
         if not path.is_file():
             bundled = sorted(p.stem for p in ASSETS.glob("*.safetensors"))
-            raise ValueError(f"model: got {str(name_or_path)!r}; legal are a path to a .safetensors file or {bundled}")
+            raise ValueError(
+                f"model: got {str(name_or_path)!r}; legal are a path to a .safetensors file or {bundled}"
+            )
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
@@ -115,7 +120,9 @@ def load(name_or_path: str | os.PathLike[str] = "lift17") -> Model:
     except SafetensorError as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path}: format {metadata.get('format')!r}, this version of jaxpose reads {FORMAT!r}")
+        raise ValueError(
+            f"{path}: format {metadata.get('format')!r}, this version of jaxpose reads {FORMAT!r}"
+        )
     spec = _parse_spec(path, metadata.get("spec", ""))
     groups: dict[str, dict[str, Array]] = {"params": {}, "statistics": {}}
     for name, tensor in tensors.items():
@@ -124,7 +131,9 @@ def load(name_or_path: str | os.PathLike[str] = "lift17") -> Model:
             raise ValueError(f"{path}: unknown tensor {name!r}; legal groups are {sorted(groups)}")
         groups[group][rest] = tensor
     if set(groups["statistics"]) != set(Statistics._fields):
-        raise ValueError(f"{path}: statistics {sorted(groups['statistics'])}, needed {sorted(Statistics._fields)}")
+        raise ValueError(
+            f"{path}: statistics {sorted(groups['statistics'])}, needed {sorted(Statistics._fields)}"
+        )
     params = flax.traverse_util.unflatten_dict(groups["params"], sep="/")
     return Model(params, Statistics(**groups["statistics"]), spec)
 
@@ -132,7 +141,12 @@ def load(name_or_path: str | os.PathLike[str] = "lift17") -> Model:
 def describe(model: Model) -> dict[str, Any]:
     """Name, size and process of a model, for a result's record."""
     count = int(sum(np.size(v) for v in _flat(model.params).values()))
-    return {"name": model.spec.name, "parameters": count, "process": model.spec.process, "scale": model.spec.scale}
+    return {
+        "name": model.spec.name,
+        "parameters": count,
+        "process": model.spec.process,
+        "scale": model.spec.scale,
+    }
 
 
 def _parse_spec(path: Path, text: str) -> Spec:

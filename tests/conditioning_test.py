@@ -37,7 +37,7 @@ def test_pose_level_hides_all_or_nothing():
 def test_part_level_hides_whole_parts_independently():
     visible = draws(MaskRates(0, 0.4, 0, 0))
     parts = np.stack([visible[:, list(p)] for p in H36M_17.parts[:4]])
-    assert np.all((parts == parts[..., :1])), "a part is hidden as a whole"
+    assert np.all(parts == parts[..., :1]), "a part is hidden as a whole"
     hidden = 1 - parts[..., 0]
     assert all(within_binomial(h.mean(), 0.4) for h in hidden)
     assert within_binomial((hidden[0] * hidden[1]).mean(), 0.16)

@@ -56,7 +56,7 @@ def lifting_row(
     blocks = [_pose_figures(samples[:, i : i + _BLOCK], truth[i : i + _BLOCK]) for i in range(0, num, _BLOCK)]
     per_pose = {k: np.concatenate([np.asarray(b[k]) for b in blocks]) for k in blocks[0]}
     macro = [per_pose["mean_mm"][category == c].mean() for c in np.unique(category)]
-    row = {k: float(v.mean()) for k, v in per_pose.items()}
+    row: dict[str, Any] = {k: float(v.mean()) for k, v in per_pose.items()}
     reliability = calibration.ece(samples, truth)
     row |= {
         "macro_mean_mm": float(np.mean(macro)),

@@ -42,7 +42,9 @@ class GroupNorm(nn.Module):
         """Channels of x [..., C] in `num_groups` contiguous groups at mean 0 and variance 1, scaled and shifted."""
         channels = x.shape[-1]
         if channels % self.num_groups:
-            raise ValueError(f"GroupNorm needs channels divisible by {self.num_groups} groups, got {channels}")
+            raise ValueError(
+                f"GroupNorm needs channels divisible by {self.num_groups} groups, got {channels}"
+            )
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         grouped = x.reshape(*x.shape[:-1], self.num_groups, -1)

@@ -71,7 +71,9 @@ def lift(
             f"keypoints: needed [N, {num_joints}, 2] in the order of {model.skeleton.name}, got {keypoints.shape}"
         )
     num_rows = keypoints.shape[0]
-    confidence = jnp.ones(keypoints.shape[:-1]) if confidence is None else jnp.asarray(confidence, jnp.float32)
+    confidence = (
+        jnp.ones(keypoints.shape[:-1]) if confidence is None else jnp.asarray(confidence, jnp.float32)
+    )
     if confidence.shape != keypoints.shape[:-1]:
         raise ValueError(f"confidence: needed {keypoints.shape[:-1]} as keypoints, got {confidence.shape}")
     if intrinsics.shape not in ((4,), (num_rows, 4)):
@@ -110,7 +112,9 @@ def stature(x: Array, model: Model) -> Array:
     """Standing height [...] metres of poses [..., J, 3]: the longer leg, the spine and the head, laid end to end."""
     if model.skeleton.name != "h36m17":
         raise ValueError(f"stature is defined on h36m17, got a model of {model.skeleton.name}")
-    lengths = dict(zip(model.skeleton.joints[1:], jnp.moveaxis(bone_lengths(x, model.skeleton), -1, 0), strict=True))
+    lengths = dict(
+        zip(model.skeleton.joints[1:], jnp.moveaxis(bone_lengths(x, model.skeleton), -1, 0), strict=True)
+    )
     leg = 0.5 * sum(lengths[f"{side}_{joint}"] for side in ("left", "right") for joint in ("knee", "ankle"))
     column = sum(lengths[joint] for joint in ("spine", "thorax", "nose", "head"))
     return (leg + column) / (1 - _ANKLE_HEIGHT)

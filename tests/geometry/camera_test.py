@@ -19,7 +19,9 @@ def points():
 
 def test_projection_of_known_points():
     x = jnp.array([[0.0, 0.0, 2.0], [1.0, -0.5, 2.0]])
-    np.testing.assert_allclose(camera.project(INTRINSICS, x), [[512, 515], [512 + 572.5, 515 - 285.75]], rtol=1e-6)
+    np.testing.assert_allclose(
+        camera.project(INTRINSICS, x), [[512, 515], [512 + 572.5, 515 - 285.75]], rtol=1e-6
+    )
 
 
 def test_distortion_is_browns_formula(points):

@@ -8,7 +8,9 @@ import pytest
 from jaxpose.geometry import camera, codec
 
 INTRINSICS = jnp.array([1145.0, 1143.0, 512.0, 515.0])
-STATISTICS = codec.Statistics(jnp.linspace(-0.5, 0.5, 51).reshape(17, 3), jnp.linspace(0.1, 0.6, 51).reshape(17, 3))
+STATISTICS = codec.Statistics(
+    jnp.linspace(-0.5, 0.5, 51).reshape(17, 3), jnp.linspace(0.1, 0.6, 51).reshape(17, 3)
+)
 
 
 @pytest.fixture
@@ -45,9 +47,7 @@ def test_condition_and_state_are_independent_of_where_the_person_stands(pose):
         b, view_b = codec.encode_keypoints(INTRINSICS, camera.project(INTRINSICS, turned), conf)
         # Both turn the mean ray to the axis; the mean of rays is not exactly equivariant, hence 2 %.
         np.testing.assert_allclose(a.value, b.value, atol=0.03)
-        np.testing.assert_allclose(
-            codec.to_view(view_a, centred), codec.to_view(view_b, turned), atol=0.015
-        )
+        np.testing.assert_allclose(codec.to_view(view_a, centred), codec.to_view(view_b, turned), atol=0.015)
 
 
 def test_statistics_standardise_the_state(pose):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -42,36 +43,41 @@ def uninterrupted(tmp_path_factory):
     return workdir, tiny.run(workdir, TOTAL, checkpoint_every=TOTAL)
 
 
-def spawn(workdir, checkpoint_every=5):
+@contextlib.contextmanager
+def running(workdir, checkpoint_every=5):
     command = [sys.executable, tiny.__file__, str(workdir), str(TOTAL), "5", str(checkpoint_every)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def await_(condition, process):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 500  # the machine may be busy
     while not condition():
         assert process.poll() is None, f"the run ended by itself with {process.returncode}"
         assert time.monotonic() < deadline
         time.sleep(1e-4)
 
 
-def listing(workdir):
+def newest(workdir):
+    """Step of the newest checkpoint, whole or not; and whether there is one that is not."""
     folder = workdir / "checkpoints"
-    return os.listdir(folder) if folder.exists() else []
+    names = os.listdir(folder) if folder.exists() else []
+    return max((int(name.split(".")[0]) for name in names), default=0), any("tmp" in name for name in names)
 
 
 def kill(workdir, rng):
     """SIGKILL a run while it writes a checkpoint, or a moment after; True if the torn checkpoint is there."""
-    before = max((int(name) for name in listing(workdir) if name.isdigit()), default=0)
-    target = before + 5 * int(rng.integers(2, 6))
-    process = spawn(workdir)
-    await_(
-        lambda: any(n.startswith(f"{target}.orbax") or n == str(target) for n in listing(workdir)), process
-    )
-    time.sleep(rng.uniform(0, 0.02))
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    return any("tmp" in name for name in listing(workdir))
+    target = newest(workdir)[0] + 5 * int(rng.integers(2, 6))
+    with running(workdir) as process:
+        await_(lambda: newest(workdir)[0] >= target, process)
+        time.sleep(rng.uniform(0, 0.02))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    return newest(workdir)[1]
 
 
 def test_killed_while_saving_it_ends_like_an_uninterrupted_run(tmp_path, uninterrupted):
@@ -92,10 +98,10 @@ def test_killed_again_and_again_it_ends_like_an_uninterrupted_run(tmp_path, unin
 
 
 def test_sigterm_saves_the_dispatch_under_way_and_leaves(tmp_path, uninterrupted):
-    process = spawn(tmp_path, checkpoint_every=10**9)
-    await_((tmp_path / "metrics.jsonl").exists, process)
-    process.terminate()
-    assert process.wait(120) == 143
+    with running(tmp_path, checkpoint_every=10**9) as process:
+        await_((tmp_path / "metrics.jsonl").exists, process)
+        process.terminate()
+        assert process.wait(500) == 143
     (done,) = checkpoint.steps(tmp_path)
     assert 0 < done < TOTAL
     assert done % 5 == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import time
 
 import flax.linen as nn
 import jax
@@ -81,7 +82,7 @@ def weight_sum(state):
     return {"weight_sum": sum(float(np.sum(leaf)) for leaf in jax.tree.leaves(state.ema_params))}
 
 
-def run(workdir, total_steps, steps_per_dispatch=5, checkpoint_every=5, runner=None):
+def run(workdir, total_steps, steps_per_dispatch=5, checkpoint_every=5, runner=None, evaluate=weight_sum):
     return fit(
         start(),
         runner or runner_of(),
@@ -93,11 +94,17 @@ def run(workdir, total_steps, steps_per_dispatch=5, checkpoint_every=5, runner=N
         log_every=7,
         checkpoint_every=checkpoint_every,
         eval_every=20,
-        evaluators={"val": weight_sum},
+        evaluators={"val": evaluate},
         keep_last=2,
         meta={"seed": 7},
     )
 
 
+def slow_weight_sum(state):
+    """Leaves a busy machine the time to kill this process before it is done."""
+    time.sleep(0.3)
+    return weight_sum(state)
+
+
 if __name__ == "__main__":
-    run(sys.argv[1], *map(int, sys.argv[2:]))
+    run(sys.argv[1], *map(int, sys.argv[2:]), evaluate=slow_weight_sum)

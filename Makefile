@@ -1,0 +1,53 @@
+# make demo | test | check | nightly | format | clean
+#
+# Needs Python >= 3.11, git and make. A target makes the virtual environment that it runs in: .venv with python3, or
+# .venv-<version> with the interpreter of PYTHON=python3.12. Packages are installed again only when pyproject.toml or
+# requirements.txt change. WORKERS=2 runs pytest in two processes; PYTEST="tests/geometry -x" are its arguments.
+
+WORKERS := 1
+PYTEST :=
+
+ifeq ($(origin PYTHON),undefined)
+PYTHON := python3
+VENV := .venv
+else
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+endif
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+# NPROC is XLA's number of threads: each worker keeps to one core.
+ifneq ($(WORKERS),1)
+nproc := NPROC=1
+xdist := -n $(WORKERS)
+endif
+
+.PHONY: demo test check nightly format clean
+
+demo: $(STAMP)
+	$(BIN)/python -m experiments.demo --out demo_out
+
+test: check
+	$(nproc) $(BIN)/python -m pytest -m "not slow" $(xdist) $(PYTEST)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+nightly: $(STAMP)
+	$(nproc) $(BIN)/python -m pytest -m slow $(xdist) $(PYTEST)
+
+format: $(STAMP)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf build dist demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find jaxpose experiments tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml requirements.txt
+	@$(PYTHON) -c '' || { echo "make: $(PYTHON) does not run; name a Python >= 3.11 by PYTHON=" >&2; exit 1; }
+	@$(PYTHON) .ci/venv.py $(VENV)
+	@echo "installing into $(VENV): some minutes the first time"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	@touch $@

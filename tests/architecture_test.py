@@ -1,0 +1,204 @@
+"""The shape of the repository: who may import whom (WORKSPACE.md), what stays light, short and small.
+
+An area is a module or a package right under jaxpose/, or `experiments`. Areas of one row do not see each other.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = (
+    {"base"},
+    {"geometry", "diffusion"},
+    {"networks", "conditioning"},
+    {"model"},
+    {"tasks", "data", "training", "evaluation"},
+    {"convert", "viz"},
+    {"jaxpose"},  # jaxpose/__init__.py: what `import jaxpose` offers
+    {"cli"},
+    {"experiments"},
+)
+RANK = {area: rank for rank, row in enumerate(ROWS) for area in row}
+# Not even through others: a network knows no process; what reads files and draws pictures knows no network.
+NEVER = (("networks", "diffusion"), ("data", "networks"), ("viz", "networks"))
+HEAVY = {"orbax", "matplotlib", "plotly", "viser", "scipy", "sklearn", "tensorboard", "tensorboardX"}
+PMAP_HOME = "jaxpose/training/parallel.py"
+MAX_LINES = 400
+MAX_BYTES = 9_000_000
+
+
+def sources(root: Path) -> list[Path]:
+    return sorted(path for name in ("jaxpose", "experiments") for path in (root / name).rglob("*.py"))
+
+
+def area_of(module: str) -> str:
+    """ "jaxpose.data.mocap" -> "data", "jaxpose" -> "jaxpose", "experiments.train" -> "experiments"."""
+    head, *rest = module.split(".")
+    return rest[0] if head == "jaxpose" and rest else head
+
+
+def modules_of(node: ast.AST) -> Iterator[str]:
+    """Every dotted name that an import statement may load."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        if node.level:
+            raise AssertionError(f"line {node.lineno}: imports are absolute in this repository")
+        # `from jaxpose import model` loads jaxpose.model; `from jaxpose import lift` a name of jaxpose/__init__.py
+        submodules = node.module == "jaxpose" and all(alias.name in RANK for alias in node.names)
+        yield from (f"jaxpose.{alias.name}" for alias in node.names) if submodules else (node.module or "",)
+
+
+def area_imports(root: Path) -> dict[str, dict[str, str]]:
+    """For each area the areas it imports, anywhere in its files, each with a place."""
+    graph: dict[str, dict[str, str]] = {}
+    for path in sources(root):
+        name = path.relative_to(root).with_suffix("")
+        area = area_of(".".join(name.parts).removesuffix(".__init__"))
+        seen = graph.setdefault(area, {})
+        for node in ast.walk(ast.parse(path.read_text())):
+            for module in modules_of(node):
+                if module.split(".")[0] in ("jaxpose", "experiments") and area_of(module) != area:
+                    seen.setdefault(area_of(module), f"{name}.py:{getattr(node, 'lineno', 0)}")
+    return graph
+
+
+def reach(graph: dict[str, dict[str, str]], start: str) -> set[str]:
+    """Areas that `start` loads, through others too."""
+    found, todo = set(), [start]
+    while todo:
+        new = set(graph.get(todo.pop(), {})) - found
+        found |= new
+        todo += new
+    return found
+
+
+def broken_directions(root: Path) -> list[str]:
+    graph = area_imports(root)
+    unknown = [f"{area} has no place in ROWS" for area in graph if area not in RANK]
+    wrong = [
+        f"{place}: {area} imports {other}"
+        for area, others in graph.items()
+        for other, place in others.items()
+        if RANK.get(other, len(ROWS)) >= RANK.get(area, -1)
+    ]
+    return unknown + wrong + [f"{a} loads {b}" for a, b in NEVER if b in reach(graph, a)]
+
+
+def at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run when a module is imported: all but the bodies of functions."""
+    yield node
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from at_import(child)
+
+
+def heavy_imports(root: Path) -> list[str]:
+    return [
+        f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}: {module}"
+        for path in sorted((root / "jaxpose").rglob("*.py"))
+        for node in at_import(ast.parse(path.read_text()))
+        for module in modules_of(node)
+        if module.split(".")[0] in HEAVY
+    ]
+
+
+def uses_of_pmap(root: Path) -> set[str]:
+    def names(node: ast.AST) -> set[str]:
+        if isinstance(node, ast.ImportFrom):
+            return {alias.name for alias in node.names}
+        return {getattr(node, "id", ""), getattr(node, "attr", "")}
+
+    return {
+        str(path.relative_to(root))
+        for path in sources(root)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if "pmap" in names(node)
+    }
+
+
+def test_imports_run_one_way():
+    assert broken_directions(ROOT) == []
+
+
+def test_nothing_heavy_is_imported_at_module_level():
+    assert heavy_imports(ROOT) == []
+
+
+def test_pmap_is_named_in_one_file():
+    assert uses_of_pmap(ROOT) == {PMAP_HOME}
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "fault"),
+    [
+        ("jaxpose/base.py", "import jaxpose.geometry.camera", "base imports geometry"),
+        ("jaxpose/diffusion/sde.py", "from jaxpose import tasks", "diffusion imports tasks"),
+        (
+            "jaxpose/diffusion/sde.py",
+            "def f():\n    from jaxpose.geometry import codec",
+            "diffusion imports geometry",
+        ),
+        ("jaxpose/evaluation/metrics.py", "from jaxpose.tasks.lift import lift", "evaluation imports tasks"),
+        ("jaxpose/networks/graph.py", "from jaxpose.diffusion.sde import SDE", "networks loads diffusion"),
+        ("jaxpose/viz/sheet.py", "from jaxpose.model import load", "viz loads networks"),
+        ("jaxpose/model.py", "from jaxpose import load", "model imports jaxpose"),
+        ("jaxpose/helpers.py", "", "helpers has no place in ROWS"),
+        ("jaxpose/cli.py", "import experiments.train", "cli imports experiments"),
+    ],
+)
+def test_the_check_finds_a_wrong_direction(tmp_path, file, line, fault):
+    """On a tree that is right but for one line."""
+    tree = {
+        "jaxpose/model.py": "from jaxpose.networks.score_mlp import ScoreMLP",
+        "jaxpose/cli.py": "import jaxpose",
+    }
+    assert broken_directions(plant(tmp_path, tree)) == []
+    assert any(fault in found for found in broken_directions(plant(tmp_path, {file: line})))
+
+
+def test_the_checks_find_a_heavy_import_and_a_pmap(tmp_path):
+    light = "def f():\n    import orbax.checkpoint\n"
+    assert heavy_imports(plant(tmp_path, {"jaxpose/a.py": light})) == []
+    plant(tmp_path, {"jaxpose/a.py": "try:\n    from scipy import stats\nexcept ImportError:\n    pass"})
+    assert heavy_imports(tmp_path) == ["jaxpose/a.py:2: scipy"]
+    files = {
+        "jaxpose/b.py": "import jax\njax.pmap(abs)",
+        "jaxpose/c.py": "from jax import pmap",
+        "jaxpose/d.py": "'pmap'",
+    }
+    assert uses_of_pmap(plant(tmp_path, files)) == {"jaxpose/b.py", "jaxpose/c.py"}
+
+
+def plant(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_importing_jaxpose_loads_nothing_heavy():
+    """In a fresh process, and the command's module too; training loads orbax, so the probe would see it."""
+    probe = f"import sys, jaxpose, jaxpose.viz; print(*sorted({HEAVY} & {{m.split('.')[0] for m in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == []
+
+
+def test_no_source_is_long():
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources(ROOT)}
+    assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
+
+
+def test_no_tracked_file_is_large():
+    listing = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT, check=False)
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / name for name in listing.stdout.split("\0") if name]
+    assert [str(path) for path in paths if path.is_file() and path.stat().st_size > MAX_BYTES] == []
