@@ -33,7 +33,9 @@ def main(folder):
         install_pip(python)
     except (OSError, ValueError) as error:
         shutil.rmtree(folder)
-        sys.exit(f"{sys.executable} has no ensurepip, and pip could not be downloaded ({error}); on Debian: apt install python3-venv")
+        sys.exit(
+            f"{sys.executable} has no ensurepip, and pip could not be downloaded ({error}); on Debian: apt install python3-venv"
+        )
 
 
 def check_version():

@@ -68,8 +68,7 @@ def main(argv: list[str]) -> None:
         target=config.loss.target,
     )
     example = functools.partial(lifting_example, view=view, masks=masks)
-    one = example(key, bodies)
-    params = spec.network.init(key, one.x0, jnp.float32(0.5), one.cond)
+    params = released.init_params(key, spec)
     tx = make_optimizer(
         train.learning_rate,
         warmup_steps=min(train.warmup_steps, train.steps),

@@ -17,7 +17,7 @@ import numpy as np
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script."""
     args = _parser().parse_args(argv)
-    _use_compilation_cache()
+    use_compilation_cache()
     try:
         args.run(args)
     except (ValueError, OSError) as error:
@@ -111,7 +111,7 @@ def _numbers(flag: str, text: str | None, count: int, meaning: str) -> np.ndarra
     return values
 
 
-def _use_compilation_cache() -> None:
+def use_compilation_cache() -> None:
     """Compiled programs are kept in the user's cache folder, unless JAX is told where."""
     import jax
 

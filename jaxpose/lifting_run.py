@@ -29,9 +29,7 @@ from jaxpose.viz import contact_sheet, interactive_html
 
 FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the root joint"
 _MIN_VISIBLE = 4
-_DEFAULT_FOV_DEG = (
-    55.0  # along the longer side: between a phone's main camera (65-70) and a camcorder (40-50)
-)
+DEFAULT_FOV_DEG = 55.0  # along the longer side: between a phone's main camera (65-70) and a camcorder (40-50)
 _BLOCK = 64  # detections lifted at once
 _SURE_QUANTILE = 0.95
 
@@ -137,7 +135,7 @@ def settle_camera(kp: Keypoints, settings: Settings) -> tuple[np.ndarray, str]:
         return check_intrinsics(settings.intrinsics, "--camera"), "camera given"
     if kp.intrinsics is not None and settings.fov_deg is None:
         return check_intrinsics(kp.intrinsics, "intrinsics"), "camera from the file"
-    fov = _DEFAULT_FOV_DEG if settings.fov_deg is None else settings.fov_deg
+    fov = DEFAULT_FOV_DEG if settings.fov_deg is None else settings.fov_deg
     size, origin = settings.image_size if settings.image_size is not None else kp.image_size, "image"
     if size is None:
         size, origin = kp.xy[kp.confidence > 0].max(0), "smallest image that holds the keypoints,"
@@ -248,8 +246,9 @@ def _write(
         return
     labels = [f"frame {f}, person {p}" for f, p in zip(kp.frame, kp.person, strict=True)]
     note = f"metres from {summary['scale']}; {summary['camera']}"
+    visible = np.where(data.confidence[..., None] > 0, data.xy, np.nan)  # what is hidden is not drawn
     common: dict[str, Any] = {
-        "keypoints": data.xy, "confidence": data.confidence, "mean": lifted.mean, "note": note
+        "keypoints": visible, "confidence": data.confidence, "mean": lifted.mean, "note": note
     }  # fmt: skip
     yield contact_sheet(out / f"{name}.png", lifted.samples, model.skeleton, titles=labels, **common)
     yield interactive_html(

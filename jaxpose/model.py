@@ -14,12 +14,13 @@ from typing import Any
 
 import flax.struct
 import flax.traverse_util
+import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.flax import save as serialise
 
-from jaxpose.base import Array, Condition, PredictFn
+from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, sub_vp, ve, vp
 from jaxpose.geometry.codec import Statistics
@@ -35,6 +36,7 @@ _PROCESSES = {"vp": vp, "sub_vp": sub_vp, "ve": ve}
 class Spec:
     """What a model is, without its numbers; hashable, and JSON in the file.
 
+    context: width of the condition's further features (lifting: a confidence per joint).
     process: "vp", "sub_vp" or "ve", with its parameters in order. target: what the network puts out (`bind`).
     num_steps, spacing, eta: the sampler that validation chose (dpmpp_2m; eta 0 is the flow, 1 the SDE).
     scale: where metres come from.
@@ -43,6 +45,7 @@ class Spec:
     name: str
     network: ScoreMLP
     skeleton: str = "h36m17"
+    context: int = 17
     process: str = "vp"
     process_args: tuple[float, ...] = (0.1, 20.0)
     target: str = "v"
@@ -134,6 +137,7 @@ def load(name_or_path: str | os.PathLike[str] = "lift17") -> Model:
         raise ValueError(
             f"{path}: statistics {sorted(groups['statistics'])}, needed {sorted(Statistics._fields)}"
         )
+    _check_fit(path, spec, groups["params"])
     params = flax.traverse_util.unflatten_dict(groups["params"], sep="/")
     return Model(params, Statistics(**groups["statistics"]), spec)
 
@@ -160,6 +164,22 @@ def _parse_spec(path: Path, text: str) -> Spec:
     if spec.process not in _PROCESSES:
         raise ValueError(f"{path}: process {spec.process!r}; legal are {sorted(_PROCESSES)}")
     return spec
+
+
+def init_params(key: Key, spec: Spec) -> Any:
+    """Fresh weights of the network that `spec` names."""
+    pose = jnp.zeros((len(get_skeleton(spec.skeleton).joints), 3))
+    return spec.network.init(key, pose, jnp.float32(0.5), Condition(pose, pose, jnp.zeros(spec.context)))
+
+
+def _check_fit(path: Path, spec: Spec, found: dict[str, Array]) -> None:
+    needed = _flat(jax.eval_shape(lambda: init_params(jax.random.key(0), spec)))
+    for name in sorted(needed.keys() | found.keys()):
+        there, here = (tuple(d[name].shape) if name in d else "absent" for d in (found, needed))
+        if there != here:
+            raise ValueError(
+                f"{path}: does not fit the network it specifies: {name} is {there}, needed {here}"
+            )
 
 
 def _flat(params: Any) -> dict[str, Array]:

@@ -6,6 +6,7 @@ An area is a module or a package right under jaxpose/, or `experiments`. Areas o
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ ROWS = (
     {"model"},
     {"tasks", "data", "training", "evaluation"},
     {"convert", "viz"},
+    {"lifting_run"},
     {"jaxpose"},  # jaxpose/__init__.py: what `import jaxpose` offers
     {"cli"},
     {"experiments"},
@@ -36,6 +38,11 @@ MAX_BYTES = 9_000_000
 
 def sources(root: Path) -> list[Path]:
     return sorted(path for name in ("jaxpose", "experiments") for path in (root / name).rglob("*.py"))
+
+
+@functools.cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def area_of(module: str) -> str:
@@ -63,7 +70,7 @@ def area_imports(root: Path) -> dict[str, dict[str, str]]:
         name = path.relative_to(root).with_suffix("")
         area = area_of(".".join(name.parts).removesuffix(".__init__"))
         seen = graph.setdefault(area, {})
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path.read_text())):
             for module in modules_of(node):
                 if module.split(".")[0] in ("jaxpose", "experiments") and area_of(module) != area:
                     seen.setdefault(area_of(module), f"{name}.py:{getattr(node, 'lineno', 0)}")
@@ -72,7 +79,8 @@ def area_imports(root: Path) -> dict[str, dict[str, str]]:
 
 def reach(graph: dict[str, dict[str, str]], start: str) -> set[str]:
     """Areas that `start` loads, through others too."""
-    found, todo = set(), [start]
+    found: set[str] = set()
+    todo = [start]
     while todo:
         new = set(graph.get(todo.pop(), {})) - found
         found |= new
@@ -104,7 +112,7 @@ def heavy_imports(root: Path) -> list[str]:
     return [
         f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}: {module}"
         for path in sorted((root / "jaxpose").rglob("*.py"))
-        for node in at_import(ast.parse(path.read_text()))
+        for node in at_import(parsed(path.read_text()))
         for module in modules_of(node)
         if module.split(".")[0] in HEAVY
     ]
@@ -119,7 +127,7 @@ def uses_of_pmap(root: Path) -> set[str]:
     return {
         str(path.relative_to(root))
         for path in sources(root)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path.read_text()))
         if "pmap" in names(node)
     }
 
@@ -185,8 +193,8 @@ def plant(root: Path, files: dict[str, str]) -> Path:
 
 
 def test_importing_jaxpose_loads_nothing_heavy():
-    """In a fresh process, and the command's module too; training loads orbax, so the probe would see it."""
-    probe = f"import sys, jaxpose, jaxpose.viz; print(*sorted({HEAVY} & {{m.split('.')[0] for m in sys.modules}}))"
+    """In a fresh process, with the viewer and the command's module."""
+    probe = f"import sys, jaxpose.viz, jaxpose.cli; print(*sorted({HEAVY} & {{m.split('.')[0] for m in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == []
 

@@ -1,0 +1,89 @@
+"""`experiments.train` as a user runs it: config overrides, a model at the end, a resumed run, bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxpose
+from jaxpose.data import synthetic
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    f"--config.{k}"
+    for k in (
+        "network.hidden=32",
+        "network.time_width=16",
+        "network.num_groups=4",
+        "train.batch_size=16",
+        "train.warmup_steps=1",
+        "train.steps_per_dispatch=2",
+        "train.log_every=2",
+        "train.checkpoint_every=2",
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A mocap folder of 40 procedural poses, in the format of the real one."""
+    folder = tmp_path_factory.mktemp("data") / "mocap"
+    folder.mkdir()
+    (folder / "splits.json").write_text(json.dumps({"train": ["a"], "val": ["b"]}))
+    keys = jax.random.split(jax.random.key(0), 40)
+    joints = jax.vmap(lambda k: synthetic.sample_pose(k, synthetic.sample_body(k)))(keys)
+    for name in ("cmu", "hdm05"):
+        np.savez(
+            folder / f"{name}.npz",
+            joints17=np.round(np.asarray(joints) / 0.0005).astype(np.int16),
+            pos_scale=0.0005,
+            seq_start=[0, 30],
+            seq_length=[30, 10],
+            seq_subject=["a", "b"],
+            seq_category=["walk", "run"],
+            seq_name=["a_1", "b_1"],
+        )
+    return folder.parent
+
+
+def train(data, workdir, *flags):
+    command = [sys.executable, "-m", "experiments.train", "--config=experiments/configs/lift17.py"]
+    env = {**os.environ, "JAXPOSE_DATA": str(data), "XLA_FLAGS": ""}
+    return subprocess.run(
+        [*command, f"--workdir={workdir}", *TINY, *flags], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+
+
+def test_a_run_ends_in_a_model_and_a_resumed_run_in_the_same(data, tmp_path):
+    whole = train(
+        data, tmp_path / "whole", "--config.train.steps=4", f"--export={tmp_path}/whole.safetensors"
+    )
+    assert whole.returncode == 0, whole.stderr
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())
+    assert config["config"]["network"]["hidden"] == 32
+    assert config["seed"] == 0
+    assert config["commit"]
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4]
+    assert all(np.isfinite(line["loss"]) for line in lines)
+    # Done already: called again, it trains nothing and exports the same weights.
+    again = train(
+        data, tmp_path / "whole", "--config.train.steps=4", f"--export={tmp_path}/again.safetensors"
+    )
+    assert again.returncode == 0, again.stderr
+    first, second = (jaxpose.load(tmp_path / f"{n}.safetensors") for n in ("whole", "again"))
+    jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
+
+
+def test_bad_settings_leave_with_code_2(data, tmp_path):
+    result = train(tmp_path / "nowhere", tmp_path / "w")
+    assert result.returncode == 2
+    assert "no splits.json there" in result.stderr
+    result = train(data, tmp_path / "w", "--config.train.mode=threads", "--config.train.steps=2")
+    assert result.returncode == 2
+    assert "mode must be one of" in result.stderr

@@ -1,0 +1,112 @@
+"""A released model's file: a round trip, and every way in which a file can be wrong."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from jaxpose import model as released
+from jaxpose.base import Condition
+from jaxpose.geometry.codec import Statistics
+from jaxpose.networks.score_mlp import ScoreMLP
+
+
+@pytest.fixture(scope="module")
+def model():
+    spec = released.Spec(
+        name="tiny", network=ScoreMLP(hidden=32, time_width=16, num_groups=4, encoder_blocks=1)
+    )
+    cond = Condition(jnp.zeros((17, 3)), jnp.zeros((17, 3)), jnp.zeros(17))
+    params = spec.network.init(jax.random.key(0), cond.value, jnp.float32(0.5), cond)
+    statistics = Statistics(jnp.linspace(-1, 1, 51).reshape(17, 3), jnp.linspace(0.1, 1, 51).reshape(17, 3))
+    return released.Model(params, statistics, spec)
+
+
+@pytest.fixture
+def path(model, tmp_path):
+    released.save(tmp_path / "tiny.safetensors", model, dtype=jnp.float32)
+    return tmp_path / "tiny.safetensors"
+
+
+def test_round_trip_is_exact_in_float32(model, path):
+    loaded = released.load(path)
+    assert loaded.spec == model.spec
+    jax.tree.map(
+        np.testing.assert_array_equal, (loaded.params, loaded.statistics), (model.params, model.statistics)
+    )
+
+
+def test_bfloat16_halves_the_file_and_keeps_the_opinion(model, path):
+    small = path.with_name("small.safetensors")
+    released.save(small, model)
+    assert small.stat().st_size < 0.65 * path.stat().st_size
+    cond = Condition(jnp.ones((17, 3)), jnp.ones((17, 3)), jnp.ones(17))
+    x = jax.random.normal(jax.random.key(1), (17, 3))
+    full, half = (m.predict_fn()(x, jnp.float32(0.3), cond).x0 for m in (model, released.load(small)))
+    assert 0 < float(jnp.abs(full - half).max()) < 0.05
+
+
+def test_saving_leaves_nothing_but_the_file(path):
+    assert [p.name for p in path.parent.iterdir()] == ["tiny.safetensors"]
+
+
+def test_prediction_is_one_opinion(model):
+    cond = Condition(jnp.ones((17, 3)), jnp.ones((17, 3)), jnp.ones(17))
+    x, t = jax.random.normal(jax.random.key(1), (17, 3)), jnp.float32(0.4)
+    p, sde = model.predict_fn()(x, t, cond), model.spec.sde()
+    np.testing.assert_allclose(sde.alpha(t) * p.x0 + sde.sigma(t) * p.eps, x, atol=1e-5)
+    np.testing.assert_allclose(p.score, -p.eps / sde.sigma(t), atol=1e-5)
+
+
+def rewrite(path, **metadata):
+    tensors = load_file(path)
+    spec = {"name": "t", "network": {"hidden": 32}, "process_args": [0.1, 20.0]}
+    save_file(tensors, path, metadata={"format": released.FORMAT, "spec": json.dumps(spec)} | metadata)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p: p.unlink(), "no such file"),
+        (lambda p: p.write_bytes(b""), "not a safetensors file"),
+        (lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]), "not a safetensors file"),
+        (
+            lambda p: rewrite(p, format="jaxpose-0"),
+            "format 'jaxpose-0', this version of jaxpose reads 'jaxpose-1'",
+        ),
+        (lambda p: rewrite(p, spec="{"), "specification cannot be read"),
+        (
+            lambda p: rewrite(p, spec='{"network": {"os": 1}, "process_args": []}'),
+            "specification cannot be read",
+        ),
+        (lambda p: save_file({"a": np.zeros(1)}, p), "format None"),
+    ],
+)
+def test_a_bad_file_is_named(path, spoil, message):
+    spoil(path)
+    with pytest.raises(ValueError, match=f"tiny.safetensors: {message}|tiny.safetensors: .*{message}"):
+        released.load(path)
+
+
+def test_weights_of_another_network_are_refused(path):
+    spec = {
+        "name": "t",
+        "network": {"hidden": 64, "time_width": 16, "num_groups": 4},
+        "process_args": [0.1, 20.0],
+    }
+    rewrite(path, spec=json.dumps(spec))
+    with pytest.raises(ValueError, match="does not fit the network"):
+        released.load(path)
+
+
+def test_an_unknown_name_lists_the_bundled_ones():
+    with pytest.raises(ValueError, match=r"got 'lift99'; legal are a path .* \['lift17'"):
+        released.load("lift99")
+
+
+def test_the_bundled_model_is_small_and_loads():
+    assert (released.ASSETS / "lift17.safetensors").stat().st_size < 8e6
+    assert released.load("lift17").skeleton.name == "h36m17"
