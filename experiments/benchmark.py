@@ -95,7 +95,8 @@ def training(model: released.Model) -> dict[str, Any]:
     from experiments.configs import lift17
     from experiments.train import make_loss
     from jaxpose.conditioning import MaskRates
-    from jaxpose.data import synthetic
+    from jaxpose.data.mannequin import sample_body
+    from jaxpose.data.synthetic import sample_pose
     from jaxpose.data.views import ViewRates, lifting_example, make_bodies
     from jaxpose.training.optimizer import make_optimizer
     from jaxpose.training.step import init_state, make_step
@@ -103,7 +104,7 @@ def training(model: released.Model) -> dict[str, Any]:
     config = lift17.get_config()
     view, masks = ViewRates(**config.view), MaskRates(**config.masks)
     keys = jax.random.split(jax.random.key(0), 64)
-    joints = jax.vmap(lambda k: synthetic.sample_pose(k, synthetic.sample_body(k)))(keys)
+    joints = jax.vmap(lambda k: sample_pose(k, sample_body(k)))(keys)
     bodies = make_bodies(np.asarray(joints), np.full(64, 1 / 64), view)
     tx = make_optimizer(1e-3, warmup_steps=1, total_steps=10)
     batch = config.train.batch_size

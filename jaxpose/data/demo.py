@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.data.synthetic import draw_style, film, sample_body
+from jaxpose.data.mannequin import sample_body
+from jaxpose.data.synthetic import draw_style, film
 from jaxpose.geometry.camera import look_at, project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
 

@@ -1,22 +1,10 @@
-"""A procedural human: bodies, poses and short motions, made from nothing but a key.
+"""A procedural human: poses and short motions of the body of `mannequin.py`, made from nothing but a key.
 
-A pose is a set of joint angles put through forward kinematics; an activity is a smooth function from time
-to angles:
+An activity is a smooth function from time to joint angles; forward kinematics and feet that stay on the floor
+do the rest. World frame, units and joint set as in `mannequin.py`.
 
-    R_j = R_parent(j) R_x(flexion) R_z(abduction) R_y(rotation)
-    x_j = x_parent(j) + R_j (length_j direction_j)
-
-with signs per joint, so that equal numbers left and right are a mirror image. World frame: metres, y up,
-floor at y = 0; with all angles 0 the body stands with hanging arms, faces +z and has its left towards +x.
-Joint set: H36M_17.
-
-Sources. Segment lengths as fractions of body height: R. Drillis, R. Contini, Body segment parameters (1966),
-as in D. A. Winter, Biomechanics and Motor Control of Human Movement, fig. 4.1 (foot 0.039, shin 0.246, thigh
-0.245, hip to shoulder 0.288, upper arm 0.186, forearm 0.146); the arm's two are within 0.006 of these. Hip
-and shoulder widths are bony breadths there and the narrower distances of joint centres here. Joint limits:
-about the normal ranges of motion of the American Academy of Orthopaedic Surgeons. Gait curves: typical
-sagittal hip and knee angles over a stride (Winter; J. Perry, Gait Analysis), read at every tenth of a
-stride.
+Source. Gait curves: typical sagittal hip and knee angles over a stride (D. A. Winter, Biomechanics and Motor
+Control of Human Movement; J. Perry, Gait Analysis), read at every tenth of a stride.
 """
 
 from __future__ import annotations
@@ -31,32 +19,7 @@ import jaxlie
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.geometry.skeleton import H36M_17
-
-# Fraction of body height of the bone that ends at each joint; `left_*` is taken from `right_*`.
-SEGMENT_RATIOS = {
-    "right_hip": 0.055, "right_knee": 0.245, "right_ankle": 0.246, "spine": 0.130, "thorax": 0.158,
-    "nose": 0.066, "head": 0.089, "right_shoulder": 0.112, "right_elbow": 0.180, "right_wrist": 0.152,
-}  # fmt: skip
-ANKLE_RATIO = 0.039 / (0.245 + 0.246)  # ankle height over the floor as a fraction of the leg
-
-# Where each bone points at zero angles: trunk and head as in upright motion capture, other limbs down.
-_DIRECTIONS = {
-    "right_hip": (-1, 0, 0), "left_hip": (1, 0, 0), "spine": (0, 1, -0.15), "thorax": (0, 1, 0.05),
-    "nose": (0, 1, 0.30), "head": (0, 1, -0.13),
-    "right_shoulder": (-1, 0.08, -0.06), "left_shoulder": (1, 0.08, -0.06),
-}  # fmt: skip
-
-# Degrees: (lowest, highest) of flexion, abduction (trunk: bend to the left), inward rotation (trunk: turn to
-# the left), and for limbs of the hinge below (knee, elbow), which only ever bends one way.
-TRUNK_LIMITS_DEG = {
-    "pelvis": ((-25, 60), (-20, 20), (-20, 20)),
-    "spine": ((-10, 35), (-15, 15), (-15, 15)),
-    "thorax": ((-15, 35), (-20, 20), (-30, 30)),
-    "neck": ((-40, 45), (-30, 30), (-60, 60)),
-}
-LEG_LIMITS_DEG = ((-25, 125), (-25, 45), (-40, 35), (0, 140))
-ARM_LIMITS_DEG = ((-50, 170), (-10, 170), (-90, 70), (2, 145))
+from jaxpose.data.mannequin import ANKLE_RATIO, AnglesDeg, clip_angles, forward_kinematics
 
 # Degrees at 0, 10, ... 90 % of a stride that begins with the foot's first contact.
 _GAIT_DEG = {
@@ -74,19 +37,6 @@ GESTURES = {
     "face": ((30, 5, 0, 112), (65, 30, 45, 138), 0.25),
     "side": ((-10, 40, -45, 8), (30, 115, 15, 60), 0.3),
 }
-
-
-class AnglesDeg(NamedTuple):
-    """Joint angles of a pose in degrees, bounded by the *_LIMITS_DEG.
-
-    trunk: [4, 3] pelvis, spine, thorax, neck by forward flexion, bend to the left, turn to the left.
-    legs:  [2, 4] left and right by hip flexion, abduction, inward rotation and knee flexion.
-    arms:  [2, 4] left and right by shoulder flexion, abduction, inward rotation and elbow flexion.
-    """
-
-    trunk: Array
-    legs: Array
-    arms: Array
 
 
 class Move(NamedTuple):
@@ -112,73 +62,6 @@ class Style(NamedTuple):
     numbers: Array  # [16]
     arms: Array  # [2, 8]
     heading: Array
-
-
-def _side(j: str) -> str:
-    return j.replace("left_", "right_")
-
-
-@jax.jit
-def sample_body(
-    key: Key, *, mean_height: float = 1.70, std_height: float = 0.10, std_segment: float = 0.03
-) -> Array:
-    """Draw an adult body: bone lengths [17] in metres, entry j from joint j to its parent, 0 at the hip.
-
-    Body height is normal (m); every segment varies further by a normal factor with relative spread
-    `std_segment`, the same on both sides. Both are cut at 2.5 standard deviations. Source: the module's.
-    """
-    key_height, key_segment = jax.random.split(key)
-    height = mean_height + std_height * jax.random.truncated_normal(key_height, -2.5, 2.5)
-    factors = 1 + std_segment * jax.random.truncated_normal(key_segment, -2.5, 2.5, (len(SEGMENT_RATIOS),))
-    segments = dict(
-        zip(SEGMENT_RATIOS, height * factors * jnp.array(list(SEGMENT_RATIOS.values())), strict=True)
-    )
-    return jnp.stack([segments.get(_side(j), jnp.zeros(())) for j in H36M_17.joints])
-
-
-def clip_angles(angles: AnglesDeg) -> AnglesDeg:
-    """Bring joint angles within their limits."""
-    limits = (
-        jnp.array(list(TRUNK_LIMITS_DEG.values())),
-        jnp.array(LEG_LIMITS_DEG),
-        jnp.array(ARM_LIMITS_DEG),
-    )
-    return AnglesDeg(*(jnp.clip(a, lim[..., 0], lim[..., 1]) for a, lim in zip(angles, limits, strict=True)))
-
-
-def _rotation(angles: Array, signs: tuple[int, int, int]) -> jaxlie.SO3:
-    x, z, y = angles * jnp.array(signs, jnp.float32)
-    return jaxlie.SO3.from_x_radians(x) @ jaxlie.SO3.from_z_radians(z) @ jaxlie.SO3.from_y_radians(y)
-
-
-def _local_rotations(angles: AnglesDeg) -> dict[str, jaxlie.SO3]:
-    """The rotation of each bone that turns against its parent, by the joint that the bone ends at."""
-    trunk, legs, arms = (jnp.radians(a) for a in angles)
-    names = ("hip", "spine", "thorax", "nose")
-    local = {name: _rotation(a, (1, -1, 1)) for name, a in zip(names, trunk, strict=True)}
-    for i, side, out in ((0, "left", 1), (1, "right", -1)):
-        local[f"{side}_knee"] = _rotation(legs[i, :3], (-1, out, -out))
-        local[f"{side}_ankle"] = jaxlie.SO3.from_x_radians(legs[i, 3])
-        local[f"{side}_elbow"] = _rotation(arms[i, :3], (-1, out, -out))
-        local[f"{side}_wrist"] = jaxlie.SO3.from_x_radians(-arms[i, 3])
-    return local
-
-
-def forward_kinematics(angles: AnglesDeg, body: Array) -> Array:
-    """Place the joints of a pose: [17, 3] metres, hip at the origin, facing +z with an unturned pelvis.
-
-    angles: one pose in degrees; body: [17] bone lengths in metres.
-    """
-    local = _local_rotations(angles)
-    turned = [local["hip"]]
-    points = [jnp.zeros(3)]
-    for j, (name, parent) in enumerate(zip(H36M_17.joints, H36M_17.parents, strict=True)):
-        if parent < 0:
-            continue
-        direction = np.array(_DIRECTIONS.get(name, (0, -1, 0)), np.float32)
-        turned.append(turned[parent] @ local[name] if name in local else turned[parent])
-        points.append(points[parent] + turned[j] @ (direction / np.linalg.norm(direction) * body[j]))
-    return jnp.stack(points)
 
 
 # Activities: (numbers [16], time in s, body) -> Move. `_span` reads a number as a value in a range, `_wander`

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from jaxpose.data import synthetic
-from jaxpose.data.synthetic import (
-    ACTIVITIES,
+from jaxpose.data.mannequin import (
     ANKLE_RATIO,
     ARM_LIMITS_DEG,
     LEG_LIMITS_DEG,
@@ -22,9 +21,8 @@ from jaxpose.data.synthetic import (
     clip_angles,
     forward_kinematics,
     sample_body,
-    sample_motion,
-    sample_pose,
 )
+from jaxpose.data.synthetic import ACTIVITIES, sample_motion, sample_pose
 from jaxpose.geometry.skeleton import H36M_17
 
 FPS, FRAMES, NUM = 30.0, 90, 6

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose.data import synthetic
+from jaxpose.data.mannequin import sample_body
+from jaxpose.data.synthetic import sample_pose
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -36,7 +37,7 @@ def data(tmp_path_factory):
     folder.mkdir()
     (folder / "splits.json").write_text(json.dumps({"train": ["a"], "val": ["b"]}))
     keys = jax.random.split(jax.random.key(0), 40)
-    joints = jax.vmap(lambda k: synthetic.sample_pose(k, synthetic.sample_body(k)))(keys)
+    joints = jax.vmap(lambda k: sample_pose(k, sample_body(k)))(keys)
     for name in ("cmu", "hdm05"):
         np.savez(
             folder / f"{name}.npz",
