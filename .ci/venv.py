@@ -34,7 +34,8 @@ def main(folder):
     except (OSError, ValueError) as error:
         shutil.rmtree(folder)
         sys.exit(
-            f"{sys.executable} has no ensurepip, and pip could not be downloaded ({error}); on Debian: apt install python3-venv"
+            f"{sys.executable} has no ensurepip, and pip could not be downloaded ({error}); "
+            "on Debian: apt install python3-venv"
         )
 
 

@@ -111,7 +111,7 @@ def test_perturb_has_the_moments_of_the_process(x64, process):
     for t in (sde.t_min, 0.4, sde.t_max):
         x_t, eps = draw(jax.random.split(jax.random.key(0), num), jnp.asarray(t))
         alpha, sigma = sde.alpha(jnp.asarray(t)), sde.sigma(jnp.asarray(t))
-        np.testing.assert_allclose(x_t, alpha * x0 + sigma * eps, rtol=1e-12)
+        np.testing.assert_allclose(x_t, alpha * x0 + sigma * eps, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(x_t.mean(0), alpha * x0, atol=4 * sigma / np.sqrt(num))
         np.testing.assert_allclose(np.cov(x_t.reshape(num, 4).T), sigma**2 * np.eye(4), atol=0.04 * sigma**2)
 

@@ -134,7 +134,7 @@ def test_what_cannot_be_known_is_unknown():
     def unknown(source, target):
         return {j for j, k in zip(target.joints, joint_map(source, target)[1], strict=True) if not k}
 
-    assert unknown(COCO_17, H36M_17) == {"head"}
+    assert unknown(COCO_17, H36M_17) == {"head", "spine"}
     assert unknown(HALPE_26, H36M_17) == set()
     assert unknown(SMPL_22, SMPL_24) == {"left_hand", "right_hand"}
     assert unknown(H36M_17, COCO_17) == {"left_eye", "right_eye", "left_ear", "right_ear"}
