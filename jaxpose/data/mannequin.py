@@ -29,14 +29,14 @@ from jaxpose.geometry.skeleton import H36M_17
 # Fraction of body height of the bone that ends at each joint; `left_*` is taken from `right_*`.
 SEGMENT_RATIOS = {
     "right_hip": 0.055, "right_knee": 0.245, "right_ankle": 0.246, "spine": 0.130, "thorax": 0.158,
-    "nose": 0.066, "head": 0.089, "right_shoulder": 0.112, "right_elbow": 0.180, "right_wrist": 0.152,
+    "neck_nose": 0.066, "head": 0.089, "right_shoulder": 0.112, "right_elbow": 0.180, "right_wrist": 0.152,
 }  # fmt: skip
 ANKLE_RATIO = 0.039 / (0.245 + 0.246)  # ankle height over the floor as a fraction of the leg
 
 # Where each bone points at zero angles: trunk and head as in upright motion capture, other limbs down.
 _DIRECTIONS = {
     "right_hip": (-1, 0, 0), "left_hip": (1, 0, 0), "spine": (0, 1, -0.15), "thorax": (0, 1, 0.05),
-    "nose": (0, 1, 0.30), "head": (0, 1, -0.13),
+    "neck_nose": (0, 1, 0.30), "head": (0, 1, -0.13),
     "right_shoulder": (-1, 0.08, -0.06), "left_shoulder": (1, 0.08, -0.06),
 }  # fmt: skip
 
@@ -105,7 +105,7 @@ def _rotation(angles: Array, signs: tuple[int, int, int]) -> jaxlie.SO3:
 def _local_rotations(angles: AnglesDeg) -> dict[str, jaxlie.SO3]:
     """The rotation of each bone that turns against its parent, by the joint that the bone ends at."""
     trunk, legs, arms = (jnp.radians(a) for a in angles)
-    names = ("hip", "spine", "thorax", "nose")
+    names = ("hip", "spine", "thorax", "neck_nose")
     local = {name: _rotation(a, (1, -1, 1)) for name, a in zip(names, trunk, strict=True)}
     for i, side, out in ((0, "left", 1), (1, "right", -1)):
         local[f"{side}_knee"] = _rotation(legs[i, :3], (-1, out, -out))

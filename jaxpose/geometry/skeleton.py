@@ -113,13 +113,14 @@ _LEFT_ARM = {"left_elbow": "left_shoulder", "left_wrist": "left_elbow"}
 _LEFT_FOOT = {"left_big_toe": "left_ankle", "left_small_toe": "left_ankle", "left_heel": "left_ankle"}
 _RIGHT_FOOT = {"right_big_toe": "right_ankle", "right_small_toe": "right_ankle", "right_heel": "right_ankle"}
 
+# `neck_nose` is a point of the lower face, 0.11 m above the thorax; COCO's nose is 0.26 m from the mid shoulders.
 H36M_17 = _build(
     "h36m17",
     {
         "hip": "",
         **{"right_hip": "hip"} | _RIGHT_LEG,
         **{"left_hip": "hip"} | _LEFT_LEG,
-        **{"spine": "hip", "thorax": "spine", "nose": "thorax", "head": "nose"},
+        **{"spine": "hip", "thorax": "spine", "neck_nose": "thorax", "head": "neck_nose"},
         **{"left_shoulder": "thorax"} | _LEFT_ARM,
         **{"right_shoulder": "thorax"} | _RIGHT_ARM,
     },

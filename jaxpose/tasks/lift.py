@@ -116,7 +116,7 @@ def stature(x: Array, model: Model) -> Array:
         zip(model.skeleton.joints[1:], jnp.moveaxis(bone_lengths(x, model.skeleton), -1, 0), strict=True)
     )
     leg = 0.5 * sum(lengths[f"{side}_{joint}"] for side in ("left", "right") for joint in ("knee", "ankle"))
-    column = sum(lengths[joint] for joint in ("spine", "thorax", "nose", "head"))
+    column = sum(lengths[joint] for joint in ("spine", "thorax", "neck_nose", "head"))
     return (leg + column) / (1 - _ANKLE_HEIGHT)
 
 

@@ -113,7 +113,7 @@ def test_coco_to_h36m_of_a_hand_made_pose():
         "hip": ((0.05, 0.95, 0.1), 0.3),
         "thorax": ((0.05, 1.45, 0.1), 0.5),
         "spine": ((0.0, 0.0, 0.0), 0.0),
-        "nose": ((0.0, 1.7, 0.1), 0.9),
+        "neck_nose": ((0.029, 1.555, 0.1), 0.5),
         "left_wrist": ((0.9, 1.4, 0.0), 0.9),
         "left_hip": ((0.2, 1.0, 0.0), 0.9),
         "head": ((0.0, 0.0, 0.0), 0.0),
@@ -135,9 +135,9 @@ def test_what_cannot_be_known_is_unknown():
         return {j for j, k in zip(target.joints, joint_map(source, target)[1], strict=True) if not k}
 
     assert unknown(COCO_17, H36M_17) == {"head", "spine"}
-    assert unknown(HALPE_26, H36M_17) == set()
+    assert unknown(HALPE_26, H36M_17) == {"spine"}
     assert unknown(SMPL_22, SMPL_24) == {"left_hand", "right_hand"}
-    assert unknown(H36M_17, COCO_17) == {"left_eye", "right_eye", "left_ear", "right_ear"}
+    assert unknown(H36M_17, COCO_17) == {"nose", "left_eye", "right_eye", "left_ear", "right_ear"}
 
 
 @pytest.mark.parametrize(("source", "target"), [(COCO_17, H36M_17), (HALPE_26, SMPL_22), (SMPL_24, H36M_17)])
@@ -196,8 +196,8 @@ def test_the_millimetres_stated_in_the_table_hold_on_real_motion(file):
     """Hide Human3.6M's trunk joints, compose them again, and compare with the mocap: mean distance in mm."""
     mocap = np.load(DATA / f"mocap/{file}.npz")
     real = named(H36M_17, np.moveaxis(mocap["joints17"][::5] * np.float32(mocap["pos_scale"]), 1, 0))
-    stated = {"cmu": {"hip": 0.3, "thorax": 30, "nose": 31}}
-    stated["hdm05"] = {"hip": 0.3, "thorax": 20, "nose": 38}
+    stated = {"cmu": {"hip": 0.3, "thorax": 30, "neck_nose": 31}}
+    stated["hdm05"] = {"hip": 0.3, "thorax": 20, "neck_nose": 38}
     for joint, limit in stated[file].items():
         rule = next(c for c in COMPOSITIONS if c.joint == joint and real.keys() >= c.weights.keys())
         composed = sum(w * real[name] for name, w in rule.weights.items())
