@@ -97,7 +97,9 @@ def test_names_select_a_part_but_never_another_set(tmp_path):
     np.savez(tmp_path / "k.npz", keypoints=values, joints=HALPE_26.joints)
     same(read_keypoints(tmp_path / "k.npz", skeleton=COCO_17), values[:, :17], COCO_17)
     np.savez(tmp_path / "k.npz", keypoints=values[:, :17], joints=COCO_17.joints)
-    with pytest.raises(ValueError, match=r"lack \['hip', 'spine', 'thorax', 'neck_nose', 'head'\] of the skeleton h36m17"):
+    with pytest.raises(
+        ValueError, match=r"lack \['hip', 'spine', 'thorax', 'neck_nose', 'head'\] of the skeleton h36m17"
+    ):
         read_keypoints(tmp_path / "k.npz", skeleton=H36M_17)
 
 

@@ -1,12 +1,13 @@
 """The score network: what it may and may not depend on, and GFPose's size."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxpose.base import Condition
-from jaxpose.networks.layers import sinusoidal_embedding
+from jaxpose.networks.layers import GroupNorm, sinusoidal_embedding
 from jaxpose.networks.score_mlp import ScoreMLP
 
 SMALL = {"hidden": 64, "time_width": 32, "num_groups": 8}
@@ -83,6 +84,16 @@ def test_without_a_condition_the_branch_is_gone():
     matrices = sum(p.size for p in jax.tree.leaves(params) if p.ndim == 2)
     # A0, four A, A_out, the time layer and its five projections, at GFPose's widths (spec/gfpose.md, section 1).
     assert matrices == 51 * 1024 * 2 + 4 * 1024**2 + 512**2 + 5 * 512 * 1024
+
+
+def test_group_norm_is_flax_s_over_the_last_axis():
+    x = 3 * jax.random.normal(jax.random.key(0), (5, 4, 64)) + 1
+    ours, flax_own = GroupNorm(8), nn.GroupNorm(8, epsilon=1e-5, reduction_axes=(-1,))
+    params = ours.init(jax.random.key(1), x)
+    params = jax.tree.map(lambda p: p + jax.random.normal(jax.random.key(2), p.shape), params)
+    np.testing.assert_allclose(ours.apply(params, x), flax_own.apply(params, x), atol=2e-5)
+    with pytest.raises(ValueError, match="divisible by 5 groups, got 64"):
+        GroupNorm(5).init(jax.random.key(0), x)
 
 
 def test_sinusoidal_embedding_against_its_formula():
