@@ -20,7 +20,7 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from jaxpose import model as released
 from jaxpose.networks.layers import GroupNorm
@@ -141,6 +141,7 @@ CHOSEN = flags.DEFINE_multi_enum("case", None, list(CASES), "Cases to run; all b
 
 def main(argv: list[str]) -> None:
     del argv
+    logging.set_verbosity(logging.WARNING)
     model = released.load(MODEL.value)
     device = f"{len(jax.devices())} x {jax.devices()[0].device_kind}"
     for name in CHOSEN.value or CASES:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from jaxpose import lifting_run
 from jaxpose.cli import use_compilation_cache
@@ -26,6 +26,7 @@ OUT = flags.DEFINE_string("out", "demo_out", "Folder for the results.")
 
 def main(argv: list[str]) -> None:
     del argv
+    logging.set_verbosity(logging.WARNING)
     started = time.time()
     use_compilation_cache()
     clip, out = ASSETS / "demo_clip.npz", Path(OUT.value)

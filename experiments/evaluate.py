@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from experiments.train import write_json
 from jaxpose import model as released
@@ -57,6 +57,7 @@ _SHOWN = (
 
 def main(argv: list[str]) -> None:
     del argv
+    logging.set_verbosity(logging.WARNING)
     model = released.load(MODEL.value)
     result = {
         "model": released.describe(model),
@@ -139,27 +140,11 @@ def lift_all(model: released.Model, keypoints: Any, confidence: Any, intrinsics:
     """Samples [H, N, J, 3] and the seconds they took, compilation apart."""
     inputs = [jnp.asarray(x, jnp.float32) for x in (keypoints, confidence, intrinsics)]
 
-    def run() -> Array:
-        return jax.block_until_ready(
-            jitted_lift(
-                jax.random.key(SEED.value),
-                model,
-                inputs[0],
-                inputs[1],
-                intrinsics=inputs[2],
-                num_hypotheses=HYPOTHESES.value,
-                num_steps=STEPS.value,
-            ).samples
-        )
-
-    lowered = jitted_lift.lower(
-        jax.random.key(SEED.value), model, inputs[0], inputs[1],
-        intrinsics=inputs[2], num_hypotheses=HYPOTHESES.value, num_steps=STEPS.value,
-    )  # fmt: skip
-    lowered.compile()
+    key, shape = jax.random.key(SEED.value), {"num_hypotheses": HYPOTHESES.value, "num_steps": STEPS.value}
+    compiled = jitted_lift.lower(key, model, inputs[0], inputs[1], intrinsics=inputs[2], **shape).compile()
     started = time.perf_counter()
-    samples = run()
-    return samples, time.perf_counter() - started
+    lifted = jax.block_until_ready(compiled(key, model, inputs[0], inputs[1], intrinsics=inputs[2]))
+    return lifted.samples, time.perf_counter() - started
 
 
 def cli() -> None:

@@ -207,7 +207,7 @@ def _summary(
         "network_calls": (settings.num_steps or model.spec.num_steps) + 1,
         "seed": settings.seed,
         "jaxpose": version("jaxpose"),
-        "frame": FRAME_TAG,
+        "frame_tag": FRAME_TAG,
         "scale": scale,
         "camera": data.camera,
         "spread_mm": dict(zip(model.skeleton.joints, spread_mm.mean(0).round(1).tolist(), strict=True)),
@@ -225,11 +225,11 @@ def _write(
         "keypoints": data.xy,
         "confidence": data.confidence,
         "intrinsics": data.intrinsics,
-        "frame_index": kp.frame,
+        "frame": kp.frame,
         "person": kp.person,
         "image": np.array(kp.image, np.str_),
         "joints": np.array(model.skeleton.joints),
-        "frame": np.array(FRAME_TAG),
+        "frame_tag": np.array(FRAME_TAG),
         "scale": np.array(summary["scale"]),
     }
     temporary = path.with_name(f".{path.name}.tmp")

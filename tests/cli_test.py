@@ -34,7 +34,7 @@ def test_a_clip_becomes_samples_and_a_summary(tmp_path, capsys):
     with np.load(tmp_path / "demo_clip.npz") as z:
         assert z["samples"].shape == (4, 90, 17, 3)
         assert z["covariance"].shape == (90, 17, 3, 3)
-        assert "camera axes" in str(z["frame"])
+        assert "camera axes" in str(z["frame_tag"])
         assert "human size" in str(z["scale"])
         assert np.isfinite(z["samples"]).all()
         assert 2 < np.median(z["root"][..., 2]) < 7, "the person stands about 4 m away"
@@ -42,6 +42,14 @@ def test_a_clip_becomes_samples_and_a_summary(tmp_path, capsys):
     assert summary["camera"] == "camera from the file"
     assert summary["network_calls"] == 3
     assert "wrote" in capsys.readouterr().out
+
+
+def test_a_result_can_be_read_back_as_input(tmp_path):
+    lift(coco_results(tmp_path / "a.json"), "--out", tmp_path / "once")
+    lift(tmp_path / "once" / "a.npz", "--out", tmp_path / "twice")
+    with np.load(tmp_path / "once" / "a.npz") as once, np.load(tmp_path / "twice" / "a.npz") as twice:
+        np.testing.assert_array_equal(once["keypoints"], twice["keypoints"])
+        np.testing.assert_array_equal(once["frame"], twice["frame"])
 
 
 def test_a_run_is_repeatable_and_its_seed_counts(tmp_path):
@@ -69,7 +77,7 @@ def test_rows_with_too_few_joints_are_left_out_and_said(tmp_path, capsys):
     (tmp_path / "a.json").write_text(json.dumps(items))
     lift(tmp_path / "a.json", "--out", tmp_path / "o")
     assert "left out 1 detections with fewer than 4 visible joints" in capsys.readouterr().out
-    assert np.load(tmp_path / "o" / "a.npz")["frame_index"].tolist() == [0, 2]
+    assert np.load(tmp_path / "o" / "a.npz")["frame"].tolist() == [0, 2]
 
 
 def bad_inputs():

@@ -109,15 +109,17 @@ def summarise(samples: Array, root: Array) -> Lifted:
 
 
 def stature(x: Array, model: Model) -> Array:
-    """Standing height [...] metres of poses [..., J, 3]: the longer leg, the spine and the head, laid end to end."""
+    """Standing height [...] metres of poses [..., J, 3]: leg (mean of both), spine and head, laid end to end."""
     if model.skeleton.name != "h36m17":
         raise ValueError(f"stature is defined on h36m17, got a model of {model.skeleton.name}")
     lengths = dict(
         zip(model.skeleton.joints[1:], jnp.moveaxis(bone_lengths(x, model.skeleton), -1, 0), strict=True)
     )
-    leg = 0.5 * sum(lengths[f"{side}_{joint}"] for side in ("left", "right") for joint in ("knee", "ankle"))
-    column = sum(lengths[joint] for joint in ("spine", "thorax", "neck_nose", "head"))
-    return (leg + column) / (1 - _ANKLE_HEIGHT)
+    thigh, shin = (
+        0.5 * (lengths[f"left_{joint}"] + lengths[f"right_{joint}"]) for joint in ("knee", "ankle")
+    )
+    column = lengths["spine"] + lengths["thorax"] + lengths["neck_nose"] + lengths["head"]
+    return (thigh + shin + column) / (1 - _ANKLE_HEIGHT)
 
 
 jitted_lift = jax.jit(lift, static_argnames=("num_hypotheses", "num_steps", "chunk"))
