@@ -66,6 +66,7 @@ def main(argv: list[str]) -> None:
         process=config.process.name,
         process_args=tuple(config.process.args),
         target=config.loss.target,
+        **config.sampler,
     )
     example = functools.partial(lifting_example, view=view, masks=masks)
     params = released.init_params(key, spec)
