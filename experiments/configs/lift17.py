@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
             },
             "process": {"name": "vp", "args": (0.1, 20.0)},
             "loss": {"target": "v", "weighting": "v", "num_draws": 2},
-            "sampler": {"num_steps": 9, "spacing": "log_snr", "eta": 1.0},
+            "sampler": {"num_steps": 6, "spacing": "log_snr", "eta": 1.0},
             "data": {"files": ("cmu", "hdm05"), "category_power": 0.5},
             "view": ViewRates(splice=0.25, bone=0.03, size=0.03)._asdict(),
             "masks": MaskRates(pose=0.01, part=0.03, joint=0.03, depth=0.0)._asdict(),
