@@ -1,10 +1,10 @@
 """Score a lifting model on the fixed benchmark, every figure with the privileges it used.
 
-    python -m experiments.evaluate --model=lift17 --out=runs/eval            validation frames, three rows
+    python -m experiments.evaluate --model=lift17 --out=runs/eval            validation frames, four rows
     python -m experiments.evaluate --model=lift17 --dataset=walker           real detections from four cameras
 
 Prints a table and writes `<dataset>.json` beside it. Rows of `frames`: 2D detected and camera known (the benchmark's
-own setting), 2D exact, and camera unknown. Root depth is never given.
+own setting), the same through COCO's joint set, 2D exact, and camera unknown. Root depth is never given.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from jaxpose.evaluation.metrics import p_mpjpe
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.geometry.camera import intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
-from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.lifting_run import DEFAULT_FOV_DEG, rescaled
 from jaxpose.tasks.lift import jitted_lift
 from jaxpose.training.checkpoint import git_commit
@@ -80,8 +80,12 @@ def frames(model: released.Model) -> dict[str, Any]:
     bench = LiftingBench(*(x[:: STRIDE.value] for x in load_lifting_bench(path)))
     sure = np.ones_like(bench.confidence)
     no_camera = np.tile(intrinsics_from_fov(1000, 1000, np.radians(DEFAULT_FOV_DEG)), (len(sure), 1))
+    through_coco = (jnp.asarray(bench.keypoints), jnp.asarray(bench.confidence))
+    for source, target in ((H36M_17, COCO_17), (COCO_17, H36M_17)):
+        through_coco = convert_joints(*through_coco, source, target)
     settings = {
         "detected, K given": (bench.keypoints, bench.confidence, bench.intrinsics),
+        "detected in COCO's joints, K given": (*through_coco, bench.intrinsics),
         "true, K given": (bench.keypoints_true, sure, bench.intrinsics),
         f"detected, {DEFAULT_FOV_DEG:g} degrees assumed": (bench.keypoints, bench.confidence, no_camera),
     }

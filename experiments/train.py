@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
         **config.sampler,
     )
     example = functools.partial(lifting_example, view=view, masks=masks)
-    params = released.init_params(key, spec)
+    params = released.load(train.init).params if train.init else released.init_params(key, spec)
     tx = make_optimizer(
         train.learning_rate,
         warmup_steps=min(train.warmup_steps, train.steps),

@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
             "view": ViewRates(splice=0.25, bone=0.03, size=0.03)._asdict(),
             "masks": MaskRates(pose=0.01, part=0.03, joint=0.03, depth=0.0)._asdict(),
             "train": {
+                "init": "",  # a .safetensors file to go on from, instead of fresh weights
                 "steps": 14_000,
                 "batch_size": 768,
                 "accumulate": 1,

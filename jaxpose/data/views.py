@@ -43,6 +43,7 @@ class ViewRates(NamedTuple):
     distance, height: metres from the person and above the floor. aim: degrees by which the axis misses the person,
     standard deviation. roll: degrees, standard deviation. noise: factor on the detector's bias and spread.
     no_confidence: share of examples without confidences (all 1). mirror: share of mirrored bodies.
+    coco: share of examples seen through COCO's joint set, which most detectors give (`as_coco`).
     size, bone: standard deviations of the logarithm of body size and of each bone's length. splice: share of bodies
     whose legs are another frame's.
     """
@@ -54,6 +55,7 @@ class ViewRates(NamedTuple):
     noise: tuple[float, float] = (0.7, 1.3)
     no_confidence: float = 0.2
     mirror: float = 0.5
+    coco: float = 0.0
     size: float = 0.0
     bone: float = 0.0
     splice: float = 0.0
@@ -132,18 +134,36 @@ def detect(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
     return xy + error / crop_px, jnp.where(plain, 1.0, confidence)
 
 
+def as_coco(key: Key, xy: Array, confidence: Array) -> tuple[Array, Array]:
+    """Keypoints [17, 2] and confidences [17] as `convert_joints` makes them of COCO's 17.
+
+    Hip and thorax are middles of hips and shoulders, spine and head are unseen. The neck needs COCO's nose, which the
+    mocap lacks: it is kept for half of the examples.
+    """
+    keep_neck = jax.random.bernoulli(key).astype(confidence.dtype)
+    for joint, left, right in ((0, 4, 1), (8, 11, 14)):
+        xy = xy.at[joint].set(0.5 * (xy[left] + xy[right]))
+        confidence = confidence.at[joint].set(jnp.minimum(confidence[left], confidence[right]))
+    return xy, confidence.at[9].multiply(keep_neck).at[np.array([7, 10])].set(0.0)
+
+
 def lifting_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates) -> Example:
     """One training example of the lifting task: state and 2D condition of a random body, camera and detector.
 
     Joints are hidden before the keypoints are normalised, so a hidden joint does not even touch the person's extent.
     """
     body_key, other_key, augment_key, camera_key, detect_key, mask_key = jax.random.split(key, 6)
+    coco_key, neck_key = jax.random.split(jax.random.fold_in(detect_key, 1))
     joints = draw_body(body_key, bodies)
     joints = augment_body(augment_key, joints, draw_body(other_key, bodies) if view.splice else joints, view)
     x_cam = world_to_camera(*draw_camera(camera_key, joints, view), joints)
     x_cam = x_cam.at[:, 2].add(jnp.maximum(0.5 - x_cam[:, 2].min(), 0.0))  # nobody reaches behind the camera
     pinhole = jnp.array([1.0, 1.0, 0.0, 0.0])
     xy, confidence = detect(detect_key, project(pinhole, x_cam), view)
+    if view.coco:
+        coco = jax.random.bernoulli(coco_key, view.coco)
+        pair = zip(as_coco(neck_key, xy, confidence), (xy, confidence), strict=True)
+        xy, confidence = (jnp.where(coco, a, b) for a, b in pair)
     cond, turned = encode_keypoints(pinhole, xy, confidence * draw_joints(mask_key, masks, H36M_17))
     return Example(encode_pose(bodies.statistics, turned, x_cam), cond)
 

@@ -9,7 +9,8 @@ from jaxpose.conditioning import MaskRates
 from jaxpose.data import views
 from jaxpose.geometry.camera import world_to_camera
 from jaxpose.geometry.codec import Statistics, decode_pose, encode_keypoints, to_view
-from jaxpose.geometry.skeleton import H36M_17, bone_lengths
+from jaxpose.geometry.joint_sets import convert_joints
+from jaxpose.geometry.skeleton import COCO_17, H36M_17, bone_lengths
 
 NO_MASKS = MaskRates(0, 0, 0, 0)
 CLEAN = views.ViewRates(noise=(0.0, 0.0))
@@ -86,6 +87,25 @@ def test_example_is_consistent_geometry(bodies):
         b = example.cond.value[..., axis]
         r = (a * b).sum(-1) / jnp.sqrt((a**2).sum(-1) * (b**2).sum(-1))
         assert float(jnp.median(r)) > 0.97
+
+
+def test_coco_s_joint_set_is_what_the_converter_makes_of_it():
+    key = jax.random.key(0)
+    xy, confidence = jax.random.normal(key, (17, 2)), jax.random.uniform(key, (17,), minval=0.2)
+    names = H36M_17.joints
+    shared = [COCO_17.joints.index(j) for j in COCO_17.joints if j in names]
+    coco, sure = np.zeros((17, 2), np.float32), np.zeros(17, np.float32)
+    for j in shared:
+        coco[j], sure[j] = xy[names.index(COCO_17.joints[j])], confidence[names.index(COCO_17.joints[j])]
+    expected, trust = convert_joints(jnp.asarray(coco), jnp.asarray(sure), COCO_17, H36M_17)
+    ours, ours_sure = views.as_coco(jax.random.key(1), xy, confidence)
+    seen = np.asarray(trust) > 0
+    assert seen.sum() == 14
+    np.testing.assert_allclose(ours[seen], expected[seen], atol=1e-6)
+    np.testing.assert_allclose(ours_sure[seen], trust[seen], atol=1e-6)
+    assert (np.asarray(ours_sure)[[names.index("spine"), names.index("head")]] == 0).all()
+    neck = [float(views.as_coco(jax.random.key(i), xy, confidence)[1][9] > 0) for i in range(40)]
+    assert 0.2 < np.mean(neck) < 0.8
 
 
 def test_mirror_swaps_sides_and_keeps_bones(bodies):

@@ -79,6 +79,17 @@ def test_a_run_ends_in_a_model_and_a_resumed_run_in_the_same(data, tmp_path):
     assert again.returncode == 0, again.stderr
     first, second = (jaxpose.load(tmp_path / f"{n}.safetensors") for n in ("whole", "again"))
     jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
+    # Going on from these weights: a first step of warm-up has rate 0, so the raw weights are still the old ones.
+    flags = [
+        "--config.train.steps=1",
+        "--config.view.coco=0.5",
+        f"--config.train.init={tmp_path}/whole.safetensors",
+    ]
+    tuned = train(data, tmp_path / "tuned", *flags, f"--export={tmp_path}/tuned.safetensors")
+    assert tuned.returncode == 0, tuned.stderr
+    jax.tree.map(
+        np.testing.assert_array_equal, first.params, jaxpose.load(tmp_path / "tuned.safetensors").params
+    )
 
 
 def test_bad_settings_leave_with_code_2(data, tmp_path):
