@@ -59,7 +59,9 @@ COMPOSITIONS = (
     Composition("neck_nose", {"head_base": 1.0}, "3DHP's is Human3.6M's (same); SMPL's: 95 / 53 mm"),
     Composition("neck_nose", {"thorax": 0.6, "head": 0.4}, "on that line but for 31 / 38 mm"),
     Composition(
-        "neck_nose", {"thorax": 0.58, "nose": 0.42}, "0.11 m of the 0.26 m from mid shoulders to the nose"
+        "neck_nose",
+        {"thorax": 0.58, "nose": 0.42},
+        "0.11 m of the 0.26 m to the nose, of the walker's median",
     ),
     Composition(
         "head_base", {"left_ear": 0.5, "right_ear": 0.5}, "the skull turns on the neck between the ears"
