@@ -53,7 +53,8 @@ def draw_joints(key: Key, rates: MaskRates, skeleton: Skeleton) -> Array:
 def mask_condition(key: Key, cond: Condition, rates: MaskRates, skeleton: Skeleton) -> Condition:
     """One condition [J, D] with joints, and mostly its depth, hidden at `rates`.
 
-    What was hidden before stays hidden, and nothing hidden keeps its value. A batch is a vmap over keys.
+    What was hidden before stays hidden, and nothing hidden keeps its value; `context` is the caller's to hide.
+    A batch is a vmap over keys.
     """
     joints_key, depth_key = jax.random.split(key)
     joints = draw_joints(joints_key, rates, skeleton)
@@ -61,8 +62,3 @@ def mask_condition(key: Key, cond: Condition, rates: MaskRates, skeleton: Skelet
     mask = cond.mask * joints[:, None]
     mask = mask.at[..., -1].multiply(show_depth)
     return cond._replace(value=jnp.where(mask > 0, cond.value, 0), mask=mask)
-
-
-def null_condition(cond: Condition) -> Condition:
-    """The same condition with everything hidden, its context too."""
-    return jax.tree.map(jnp.zeros_like, cond)

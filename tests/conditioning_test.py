@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxpose.base import Condition
-from jaxpose.conditioning import MaskRates, draw_joints, mask_condition, null_condition
+from jaxpose.conditioning import MaskRates, draw_joints, mask_condition
 from jaxpose.geometry.skeleton import H36M_17
 
 NUM = 20_000
@@ -63,10 +63,6 @@ def test_nothing_hidden_keeps_its_value_and_nothing_hidden_returns():
         out = mask_condition(jax.random.key(seed), cond, MaskRates(0.1, 0.2, 0.2, 0.5), H36M_17)
         assert np.all((np.asarray(out.value) != 0) == (np.asarray(out.mask) > 0))
         assert np.all(np.asarray(out.mask) <= np.asarray(cond.mask))
-
-
-def test_null_condition_hides_all():
-    assert all(not np.asarray(leaf).any() for leaf in null_condition(FULL))
 
 
 def test_bad_rate_is_named():

@@ -96,10 +96,10 @@ def augment_body(key: Key, joints: Array, other: Array, rates: ViewRates) -> Arr
     if rates.splice:
         joints = jnp.where(jax.random.bernoulli(splice_key, rates.splice), _splice(joints, other), joints)
     if rates.size or rates.bone:
-        log_scale = rates.bone * jax.random.normal(bone_key, (17,))
-        log_scale = 0.5 * (log_scale + _swap_sides(log_scale)) * np.sqrt(
-            2.0
-        ) + rates.size * jax.random.normal(size_key)
+        own = jax.random.normal(bone_key, (17,))
+        # Sides are alike: the right takes the left's. The trunk's bones, which have no other side, keep their own.
+        own = own.at[np.array(H36M_17.right)].set(own[np.array(H36M_17.left)])
+        log_scale = rates.bone * own + rates.size * jax.random.normal(size_key)
         joints = _rescale_bones(joints, jnp.exp(log_scale))
     mirrored = _swap_sides(joints) * jnp.array([-1.0, 1.0, 1.0])
     return jnp.where(jax.random.bernoulli(mirror_key, rates.mirror), mirrored, joints)

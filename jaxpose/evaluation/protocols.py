@@ -7,7 +7,6 @@ over categories of their means.
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,7 +68,7 @@ def lifting_row(
     return row
 
 
-@partial(jax.jit)
+@jax.jit
 def _pose_figures(samples: Array, truth: Array) -> dict[str, Array]:
     """Figures of each pose [N]."""
     aligned = jax.lax.map(lambda s: metrics.p_mpjpe(s, truth), samples)

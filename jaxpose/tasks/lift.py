@@ -19,8 +19,8 @@ from jaxpose.geometry.codec import decode_pose, encode_keypoints, place
 from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.model import Model
 
-# Poses in flight at once. On 2 CPU cores 4,096 came nearest to the matrix-product rate (benchmark --case=sampling),
-# and 512 to 4,096 differed by 5 %.
+# Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
+# (python -m experiments.benchmark --case=sampling).
 _ROWS_IN_FLIGHT = 4096
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
 _ANKLE_HEIGHT = 0.039

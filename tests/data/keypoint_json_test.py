@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keypoint_files import coco_results, people, same, write
 
 from jaxpose.data import keypoint_json
-from jaxpose.data.keypoints import Keypoints, read_keypoints
+from jaxpose.data.keypoints import read_keypoints
 from jaxpose.geometry.skeleton import (
     BODY_25,
     BODY_25B,
@@ -19,7 +20,6 @@ from jaxpose.geometry.skeleton import (
     HALPE_26,
     MPII_16,
     SKELETONS,
-    Skeleton,
 )
 
 DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
@@ -42,27 +42,6 @@ OPENPOSE_COCO = (
 )
 
 
-def people(num: int, num_joints: int, seed: int = 0) -> np.ndarray:
-    """[num, J, 3] x, y, confidence with two decimals: exact in text; joint 1 of person 0 is not detected."""
-    rng = np.random.default_rng(seed)
-    values = np.concatenate(
-        [rng.uniform(10, 900, (num, num_joints, 2)), rng.uniform(0.05, 1, (num, num_joints, 1))], -1
-    ).round(2)
-    values[0, 1] = 0
-    return values
-
-
-def same(kp: Keypoints, values: np.ndarray, skeleton: Skeleton) -> None:
-    assert kp.skeleton == skeleton
-    np.testing.assert_allclose(kp.xy, values[..., :2], rtol=1e-6)
-    np.testing.assert_allclose(kp.confidence, values[..., 2], rtol=1e-6)
-
-
-def write(path: Path, content: object, **kwargs) -> Path:
-    path.write_text(content if isinstance(content, str) else json.dumps(content, **kwargs))
-    return path
-
-
 def openpose_text(persons: np.ndarray, person_id: int = -1) -> str:
     """One frame as OpenPose 1.7 writes it: no spaces, six significant digits."""
     bodies = [
@@ -72,13 +51,6 @@ def openpose_text(persons: np.ndarray, person_id: int = -1) -> str:
         for p in persons
     ]
     return f'{{"version":1.3,"people":[{",".join(bodies)}]}}'
-
-
-def coco_results(persons: np.ndarray) -> list[dict]:
-    return [
-        {"image_id": 40 + i // 2, "category_id": 1, "keypoints": p.ravel().tolist(), "score": 0.6}
-        for i, p in enumerate(persons)
-    ]
 
 
 def alphapose(persons: np.ndarray, idx: list | None = None) -> list[dict]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from keypoint_files import coco_results, people, same, write
 
 from jaxpose.data.keypoints import (
-    Keypoints,
     read_keypoints,
     validate_keypoints,
     visible_rows,
@@ -22,39 +21,10 @@ from jaxpose.geometry.skeleton import (
     H36M_17,
     HALPE_26,
     MPII_16,
-    Skeleton,
 )
 
 DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
 needs_data = pytest.mark.skipif(not (DATA / "keypoints2d").is_dir(), reason="no keypoints2d in JAXPOSE_DATA")
-
-
-def people(num: int, num_joints: int, seed: int = 0) -> np.ndarray:
-    """[num, J, 3] x, y, confidence with two decimals: exact in text; joint 1 of person 0 is not detected."""
-    rng = np.random.default_rng(seed)
-    values = np.concatenate(
-        [rng.uniform(10, 900, (num, num_joints, 2)), rng.uniform(0.05, 1, (num, num_joints, 1))], -1
-    ).round(2)
-    values[0, 1] = 0
-    return values
-
-
-def same(kp: Keypoints, values: np.ndarray, skeleton: Skeleton) -> None:
-    assert kp.skeleton == skeleton
-    np.testing.assert_allclose(kp.xy, values[..., :2], rtol=1e-6)
-    np.testing.assert_allclose(kp.confidence, values[..., 2], rtol=1e-6)
-
-
-def write(path: Path, content: object, **kwargs) -> Path:
-    path.write_text(content if isinstance(content, str) else json.dumps(content, **kwargs))
-    return path
-
-
-def coco_results(persons: np.ndarray) -> list[dict]:
-    return [
-        {"image_id": 40 + i // 2, "category_id": 1, "keypoints": p.ravel().tolist(), "score": 0.6}
-        for i, p in enumerate(persons)
-    ]
 
 
 # Arrays

@@ -129,6 +129,18 @@ def test_resized_bodies_have_scaled_bones_and_stay_on_the_floor(bodies):
     np.testing.assert_allclose(grown[..., 1].min(-1), body[:, 1].min(), atol=1e-5)
 
 
+def test_each_bone_varies_by_its_stated_deviation_and_sides_are_alike(bodies):
+    rates = views.ViewRates(mirror=0.0, bone=0.1)
+    body = bodies.joints[5]
+    keys = jax.random.split(jax.random.key(7), 2000)
+    changed = jax.jit(jax.vmap(lambda k: views.augment_body(k, body, body, rates)))(keys)
+    log_ratio = np.log(np.asarray(bone_lengths(changed, H36M_17) / bone_lengths(body, H36M_17)))
+    np.testing.assert_allclose(log_ratio.std(0), 0.1, rtol=0.07)  # 4 standard errors; the trunk's bones too
+    left, right = (log_ratio[:, np.array(side) - 1] for side in (H36M_17.left, H36M_17.right))
+    np.testing.assert_allclose(left, right, atol=1e-4)
+    assert abs(np.corrcoef(log_ratio[:, 6], log_ratio[:, 7])[0, 1]) < 0.1
+
+
 def test_spliced_bodies_keep_both_halves(bodies):
     rates = views.ViewRates(mirror=0.0, splice=1.0)
     trunk, legs = bodies.joints[1], bodies.joints[2]
