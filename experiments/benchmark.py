@@ -98,7 +98,7 @@ def training(model: released.Model) -> dict[str, Any]:
     from jaxpose.conditioning import MaskRates
     from jaxpose.data.mannequin import sample_body
     from jaxpose.data.synthetic import sample_pose
-    from jaxpose.data.views import ViewRates, lifting_example, make_bodies
+    from jaxpose.data.views import ViewRates, pose_example, make_bodies
     from jaxpose.training.optimizer import make_optimizer
     from jaxpose.training.step import init_state, make_step
 
@@ -111,7 +111,7 @@ def training(model: released.Model) -> dict[str, Any]:
     batch = config.train.batch_size
 
     def example(key: jax.Array, data: Any) -> Any:
-        return lifting_example(key, data, view, masks)
+        return pose_example(key, data, view, masks)
 
     step = make_step(example, make_loss(model.spec, config.loss), tx, batch_size=batch, ema_decay=0.999)
     run = jax.jit(step, donate_argnums=0)

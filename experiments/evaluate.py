@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 
-from experiments.train import write_json
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.data.keypoints import read_keypoints
 from jaxpose.data.mocap import data_root
 from jaxpose.evaluation.metrics import p_mpjpe
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
+from jaxpose.files import write_json
 from jaxpose.geometry.camera import intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,10 @@ from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
 from jaxpose.data.mocap import balanced_weights, data_root, load_mocap
-from jaxpose.data.views import ViewRates, lifting_example, make_bodies
+from jaxpose.data.views import ViewRates, pose_example, make_bodies
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
+from jaxpose.files import write_json
 from jaxpose.geometry.codec import Statistics
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks.lift import jitted_lift
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> None:
         target=config.loss.target,
         **config.sampler,
     )
-    example = functools.partial(lifting_example, view=view, masks=masks)
+    example = functools.partial(pose_example, view=view, masks=masks)
     params = released.load(train.init).params if train.init else released.init_params(key, spec)
     tx = make_optimizer(
         train.learning_rate,
@@ -84,7 +84,7 @@ def main(argv: list[str]) -> None:
     build = functools.partial(
         make_step,
         example,
-        make_loss(spec, config.loss),
+        make_loss(spec, config.loss, bodies.statistics.spread),
         tx,
         batch_size=train.batch_size,
         ema_decay=train.ema_decay,
@@ -117,7 +117,7 @@ def main(argv: list[str]) -> None:
         print(f"wrote {EXPORT.value}")
 
 
-def make_loss(spec: released.Spec, config: ConfigDict) -> Any:
+def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any:
     """Loss of one example: the mean over `num_draws` noise levels, which share the condition's features."""
     sde = spec.sde()
     times = log_snr_times(sde)
@@ -130,7 +130,8 @@ def make_loss(spec: released.Spec, config: ConfigDict) -> Any:
                 return spec.network.apply(params, x, t, cond, train=True, rngs={"dropout": dropout_key})
 
             return denoising_loss(
-                noise_key, apply, sde, example, target=spec.target, weighting=config.weighting, times=times
+                noise_key, apply, sde, example, target=spec.target, weighting=config.weighting, spread=spread,
+                times=times,
             )
 
         losses, metrics = jax.vmap(draw)(jax.random.split(key, config.num_draws))
@@ -163,14 +164,6 @@ def make_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, An
         return shown
 
     return {"val": validate}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` under a temporary name first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
 
 
 def run() -> None:

@@ -23,20 +23,24 @@ from safetensors.flax import save as serialise
 from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, sub_vp, ve, vp
+from jaxpose.files import atomic
 from jaxpose.geometry.codec import Statistics
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.networks.score_mlp import ScoreMLP
 
 FORMAT = "jaxpose-1"
+DEFAULT_MODEL = "lift17"
 ASSETS = Path(__file__).parent / "assets"
 _PROCESSES = {"vp": vp, "sub_vp": sub_vp, "ve": ve}
+_CODECS = ("person", "image_depth")
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
     """What a model is, without its numbers; hashable, and JSON in the file.
 
-    context: width of the condition's further features (lifting: a confidence per joint).
+    context: width of the condition's further features (a confidence per joint); 0 for none.
+    codec: "person" (geometry/codec.py) or "image_depth" (GFPose's pixels and depth, geometry/image_depth.py).
     process: "vp", "sub_vp" or "ve", with its parameters in order. target: what the network puts out (`bind`).
     num_steps, spacing, eta: the sampler that validation chose (dpmpp_2m; eta 0 is the flow, 1 the SDE).
     scale: where metres come from.
@@ -46,6 +50,7 @@ class Spec:
     network: ScoreMLP
     skeleton: str = "h36m17"
     context: int = 17
+    codec: str = "person"
     process: str = "vp"
     process_args: tuple[float, ...] = (0.1, 20.0)
     target: str = "v"
@@ -78,7 +83,7 @@ class Model:
         def apply(x: Array, t: Array, cond: Condition | None) -> Array:
             return self.spec.network.apply(self.params, x, t, cond)  # type: ignore[return-value]
 
-        return bind(apply, self.spec.sde(), self.spec.target)
+        return bind(apply, self.spec.sde(), self.spec.target, self.statistics.spread)
 
 
 def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat16) -> None:
@@ -95,12 +100,11 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
         **{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)},
         "network": network,
     }
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(serialise(tensors, metadata={"format": FORMAT, "spec": json.dumps(spec)}))
-    os.replace(temporary, path)
+    with atomic(path) as file:
+        file.write(serialise(tensors, metadata={"format": FORMAT, "spec": json.dumps(spec)}))
 
 
-def load(name_or_path: str | os.PathLike[str] = "lift17") -> Model:
+def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
     """A model by the name of a bundled one ("lift17") or by the path of a `.safetensors` file.
 
     Raises ValueError, naming the file, where there is none, where it is no such file, is of another format version,
@@ -133,6 +137,7 @@ def load(name_or_path: str | os.PathLike[str] = "lift17") -> Model:
         if group not in groups:
             raise ValueError(f"{path}: unknown tensor {name!r}; legal groups are {sorted(groups)}")
         groups[group][rest] = tensor
+    groups["statistics"].setdefault("spread", jnp.ones(()))  # files of 0.1 have none
     if set(groups["statistics"]) != set(Statistics._fields):
         raise ValueError(
             f"{path}: statistics {sorted(groups['statistics'])}, needed {sorted(Statistics._fields)}"
@@ -163,13 +168,16 @@ def _parse_spec(path: Path, text: str) -> Spec:
         raise ValueError(f"{path}: its specification cannot be read ({error})") from error
     if spec.process not in _PROCESSES:
         raise ValueError(f"{path}: process {spec.process!r}; legal are {sorted(_PROCESSES)}")
+    if spec.codec not in _CODECS:
+        raise ValueError(f"{path}: codec {spec.codec!r}; legal are {_CODECS}")
     return spec
 
 
 def init_params(key: Key, spec: Spec) -> Any:
     """Fresh weights of the network that `spec` names."""
     pose = jnp.zeros((len(get_skeleton(spec.skeleton).joints), 3))
-    return spec.network.init(key, pose, jnp.float32(0.5), Condition(pose, pose, jnp.zeros(spec.context)))
+    context = jnp.zeros(spec.context) if spec.context else None
+    return spec.network.init(key, pose, jnp.float32(0.5), Condition(pose, pose, context))
 
 
 def _check_fit(path: Path, spec: Spec, found: dict[str, Array]) -> None:

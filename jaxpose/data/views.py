@@ -1,4 +1,4 @@
-"""Virtual cameras and a virtual 2D detector: pure JAX augmentations that turn a posed body into a training example.
+"""Virtual cameras, a virtual 2D detector and noisy 3D joints: pure JAX augmentations of a posed body into an example.
 
 The detector's errors follow published figures of a real one on Human3.6M, per joint (J. Y. Chang, G. Moon, K. M. Lee,
 AbsPoseLifter, arXiv:1910.12029), in pixels of a 256 x 256 crop around the person: a bias, a spread, and a share of
@@ -14,10 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Example, Key
+from jaxpose.base import Array, Condition, Example, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.geometry.camera import look_at, project, world_to_camera
-from jaxpose.geometry.codec import Statistics, encode_keypoints, encode_pose, fit_statistics
+from jaxpose.geometry.codec import (
+    Statistics,
+    View,
+    encode_keypoints,
+    encode_points,
+    encode_pose,
+    fit_statistics,
+)
 from jaxpose.geometry.skeleton import H36M_17
 
 # Detection minus truth, pixels of a 256 x 256 crop, joints of H36M_17 in order: mean x, mean y, std x, std y, inliers.
@@ -45,6 +52,7 @@ class ViewRates(NamedTuple):
     standard deviation. roll: degrees, standard deviation. noise: factor on the detector's bias and spread.
     no_confidence: share of examples without confidences (all 1). mirror: share of mirrored bodies.
     coco: share of examples seen through COCO's joint set, which most detectors give (`as_coco`).
+    exact: share of 3D conditions without noise. point_noise: metres per coordinate of the others, log-uniform.
     size, bone: standard deviations of the logarithm of body size and of each bone's length. splice: share of bodies
     whose legs are another frame's.
     """
@@ -57,6 +65,8 @@ class ViewRates(NamedTuple):
     no_confidence: float = 0.2
     mirror: float = 0.5
     coco: float = 0.0
+    exact: float = 0.4
+    point_noise: tuple[float, float] = (0.005, 0.25)
     size: float = 0.0
     bone: float = 0.0
     splice: float = 0.0
@@ -79,7 +89,7 @@ def make_bodies(joints: np.ndarray, weights: np.ndarray, view: ViewRates) -> Bod
     plain = Statistics(jnp.zeros((17, 3)), jnp.ones((17, 3)))
     bodies = Bodies(jnp.asarray(joints, jnp.float32), jnp.asarray(np.cumsum(weights), jnp.float32), plain)
     keys = jax.random.split(jax.random.key(0), 20_000)
-    x_view = jax.jit(jax.vmap(lambda k: lifting_example(k, bodies, view, MaskRates(0, 0, 0, 0)).x0))(keys)
+    x_view = jax.jit(jax.vmap(lambda k: pose_example(k, bodies, view, MaskRates(0, 0, 0, 0)).x0))(keys)
     return bodies._replace(statistics=fit_statistics(x_view))
 
 
@@ -148,25 +158,50 @@ def as_coco(key: Key, xy: Array, confidence: Array) -> tuple[Array, Array]:
     return xy, confidence.at[9].multiply(keep_neck).at[np.array([7, 10])].set(0.0)
 
 
-def lifting_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates) -> Example:
-    """One training example of the lifting task: state and 2D condition of a random body, camera and detector.
+def observe_points(key: Key, x: Array, rates: ViewRates) -> tuple[Array, Array]:
+    """Noisy 3D joints [17, 3] of exact ones, and the noise of each joint [17]; metres.
 
-    Joints are hidden before the keypoints are normalised, so a hidden joint does not even touch the person's extent.
+    One level for all joints in half of the noisy examples, one for each joint in the other half.
+    """
+    exact_key, level_key, shared_key, noise_key = jax.random.split(key, 4)
+    low, high = (float(np.log(v)) for v in rates.point_noise)
+    level = jnp.exp(jax.random.uniform(level_key, (17,), minval=low, maxval=high))
+    level = jnp.where(jax.random.bernoulli(shared_key), level[0], level)
+    level = jnp.where(jax.random.bernoulli(exact_key, rates.exact), 0.0, level)
+    return x + level[:, None] * jax.random.normal(noise_key, x.shape), level
+
+
+def pose_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates) -> Example:
+    """One training example: state and condition of a random body seen by a random camera.
+
+    The condition is 2D detections or, at the rate `masks.depth`, 3D joints with noise. Joints are hidden before either
+    is normalised, so a hidden joint does not even touch the person's centre and extent.
     """
     body_key, other_key, augment_key, camera_key, detect_key, mask_key = jax.random.split(key, 6)
-    coco_key, neck_key = jax.random.split(jax.random.fold_in(detect_key, 1))
     joints = draw_body(body_key, bodies)
     joints = augment_body(augment_key, joints, draw_body(other_key, bodies) if view.splice else joints, view)
     x_cam = world_to_camera(*draw_camera(camera_key, joints, view), joints)
     x_cam = x_cam.at[:, 2].add(jnp.maximum(0.5 - x_cam[:, 2].min(), 0.0))  # nobody reaches behind the camera
+    seen = draw_joints(mask_key, masks, H36M_17)
+    cond, turned = _seen_in_2d(detect_key, x_cam, seen, view)
+    if masks.depth:
+        points_key, kind_key = jax.random.split(jax.random.fold_in(mask_key, 1))
+        noisy, level = observe_points(points_key, x_cam, view)
+        is_3d = jax.random.bernoulli(kind_key, masks.depth)
+        pair = (encode_points(noisy, seen, level), View(jnp.eye(3))), (cond, turned)
+        cond, turned = jax.tree.map(lambda a, b: jnp.where(is_3d, a, b), *pair)
+    return Example(encode_pose(bodies.statistics, turned, x_cam), cond)
+
+
+def _seen_in_2d(key: Key, x_cam: Array, seen: Array, view: ViewRates) -> tuple[Condition, View]:
+    coco_key, neck_key = jax.random.split(jax.random.fold_in(key, 1))
     pinhole = jnp.array([1.0, 1.0, 0.0, 0.0])
-    xy, confidence = detect(detect_key, project(pinhole, x_cam), view)
+    xy, confidence = detect(key, project(pinhole, x_cam), view)
     if view.coco:
         coco = jax.random.bernoulli(coco_key, view.coco)
         pair = zip(as_coco(neck_key, xy, confidence), (xy, confidence), strict=True)
         xy, confidence = (jnp.where(coco, a, b) for a, b in pair)
-    cond, turned = encode_keypoints(pinhole, xy, confidence * draw_joints(mask_key, masks, H36M_17))
-    return Example(encode_pose(bodies.statistics, turned, x_cam), cond)
+    return encode_keypoints(pinhole, xy, confidence * seen)
 
 
 def _swap_sides(x: Array) -> Array:

@@ -11,6 +11,9 @@ the process. For a mean over entries multiply by 2 / (J D).
     "min_snr"           min(1, 5 / SNR)               1/2 min(SNR, 5) |x0 - x0_hat|^2   Hang et al. (2023)
     "v"                 (alpha + sigma^2 / alpha)^2   1/2 |v - v_hat|^2                 Salimans and Ho (2022)
     "score_likelihood"  g^2 / sigma^2                 1/2 g^2 |score - score_hat|^2     Song et al. (2021b)
+    "edm"               1 + sigma^2 / (alpha s)^2     1/2 |f - f_hat|^2                 Karras et al. (2022)
+
+s, the spread, is the data's standard deviation in each coordinate; only "edm" knows it.
 """
 
 from __future__ import annotations
@@ -60,17 +63,14 @@ def logit_normal_times(sde: SDE, mean: float = 0.0, std: float = 1.0) -> TimesFn
     return draw
 
 
-def _score_likelihood(sde: SDE, t: Array) -> Array:
-    return drift_diffusion(sde, t)[1] / sde.sigma(t) ** 2
-
-
-# name -> w(t), the factor of the plain noise error
-WEIGHTINGS: dict[str, Callable[[SDE, Array], Array]] = {
-    "eps": lambda sde, t: jnp.ones_like(t),
-    "x0": lambda sde, t: jnp.exp(-log_snr(sde, t)),
-    "min_snr": lambda sde, t: jnp.minimum(1, MIN_SNR_GAMMA * jnp.exp(-log_snr(sde, t))),
-    "v": lambda sde, t: (sde.alpha(t) + sde.sigma(t) ** 2 / sde.alpha(t)) ** 2,
-    "score_likelihood": _score_likelihood,
+# name -> w(t), the factor of the plain noise error, from (process, t, spread)
+WEIGHTINGS: dict[str, Callable[[SDE, Array, Array | float], Array]] = {
+    "eps": lambda sde, t, _: jnp.ones_like(t),
+    "x0": lambda sde, t, _: jnp.exp(-log_snr(sde, t)),
+    "min_snr": lambda sde, t, _: jnp.minimum(1, MIN_SNR_GAMMA * jnp.exp(-log_snr(sde, t))),
+    "v": lambda sde, t, _: (sde.alpha(t) + sde.sigma(t) ** 2 / sde.alpha(t)) ** 2,
+    "score_likelihood": lambda sde, t, _: drift_diffusion(sde, t)[1] / sde.sigma(t) ** 2,
+    "edm": lambda sde, t, spread: 1 + jnp.exp(-log_snr(sde, t)) / spread**2,
 }
 
 
@@ -82,12 +82,13 @@ def denoising_loss(
     *,
     target: str = "eps",
     weighting: str = "eps",
+    spread: Array | float = 1.0,
     times: TimesFn | None = None,
     t: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """The loss of one example, (scalar, metrics): how badly the network tells the noise it was given.
 
-    apply:   (x_t, t, cond) -> raw output, parameters closed over; `target`: what it puts out (`bind`).
+    apply:   (x_t, t, cond) -> raw output, parameters closed over; `target`: what it puts out, of data of `spread` (`bind`).
     example: x0 [..., J, D] of any shape, and its condition.
     times:   draws t from a key; `uniform_times(sde)` by default.
     t:       the time itself, where the caller draws it (a stratified batch); `times` is then not called.
@@ -103,7 +104,7 @@ def denoising_loss(
     x0 = example.x0
     t = jnp.asarray(t, x0.dtype)
     x_t, eps = perturb(noise_key, sde, x0, t)
-    prediction = bind(apply, sde, target)(x_t, t, example.cond)
+    prediction = bind(apply, sde, target, spread)(x_t, t, example.cond)
     error = jnp.square(prediction.eps - eps)
     metrics = {"eps_mse": error.mean(), "x0_mse": jnp.square(prediction.x0 - x0).mean()}
-    return WEIGHTINGS[weighting](sde, t) * error.sum() / 2, metrics
+    return (WEIGHTINGS[weighting](sde, t, spread) * error).sum() / 2, metrics

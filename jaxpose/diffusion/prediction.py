@@ -5,7 +5,14 @@
 Given x_t, any one of them fixes the others, under every process: v and x_t are two linear equations in x0 and
 eps with determinant alpha^2 + sigma^2 (which is 1 for VP only).
 
-Source: Song et al. (2021); Salimans and Ho, Progressive distillation (2022) for v.
+Where the coordinates of x0 have different standard deviations s ("spread"), a network that is shown and asked numbers
+of unit size puts out f ("edm"), with r^2 = alpha^2 s^2 + sigma^2 the variance of x_t:
+
+    input x_t / r,    x0 = (alpha s^2 / r^2) x_t + (sigma s / r) f
+
+For s = 1 under VP this is f = -v.
+
+Source: Song et al. (2021); Salimans and Ho, Progressive distillation (2022) for v; Karras et al., EDM (2022), table 1.
 """
 
 from __future__ import annotations
@@ -49,6 +56,14 @@ def from_v(sde: SDE, x_t: Array, t: Array, v: Array) -> Prediction:
     return Prediction((alpha * x_t - sigma * v) / scale, eps, -eps / sigma)
 
 
+def from_edm(sde: SDE, x_t: Array, t: Array, f: Array, spread: Array | float) -> Prediction:
+    """The opinion that x0 is the best linear guess from x_t [..., J, D], scalar t, plus sigma s / r times f, alike."""
+    alpha, sigma = sde.alpha(t), sde.sigma(t)
+    variance = (alpha * spread) ** 2 + sigma**2
+    x0 = alpha * spread**2 / variance * x_t + sigma * spread / jnp.sqrt(variance) * f
+    return from_x0(sde, x_t, t, x0)
+
+
 # what a network was trained to put out -> its three views
 TARGETS: dict[str, Callable[[SDE, Array, Array, Array], Prediction]] = {
     "eps": from_eps,
@@ -58,15 +73,20 @@ TARGETS: dict[str, Callable[[SDE, Array, Array, Array], Prediction]] = {
 }
 
 
-def bind(apply: ApplyFn, sde: SDE, target: str = "eps") -> PredictFn:
-    """Bind a network to its process; target is what the network puts out: "eps", "x0", "v" or "score"."""
-    if target not in TARGETS:
-        raise ValueError(f"bind: unknown target {target!r}; legal are {', '.join(TARGETS)}")
-    views = TARGETS[target]
+def bind(apply: ApplyFn, sde: SDE, target: str = "eps", spread: Array | float = 1.0) -> PredictFn:
+    """Bind a network to its process; target is what it puts out: "eps", "x0", "v", "score" or "edm".
+
+    spread: standard deviation of the data, broadcasting to [..., J, D]; for "edm" only.
+    """
+    if target != "edm" and target not in TARGETS:
+        raise ValueError(f"bind: unknown target {target!r}; legal are {', '.join(TARGETS)}, edm")
 
     def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
         # a bfloat16 network must not lower the state's precision
-        return views(sde, x_t, t, apply(x_t, t, cond).astype(x_t.dtype))
+        if target != "edm":
+            return TARGETS[target](sde, x_t, t, apply(x_t, t, cond).astype(x_t.dtype))
+        unit = x_t / jnp.sqrt((sde.alpha(t) * spread) ** 2 + sde.sigma(t) ** 2)
+        return from_edm(sde, x_t, t, apply(unit, t, cond).astype(x_t.dtype), spread)
 
     return predict
 

@@ -9,7 +9,7 @@ With lam = log(alpha / sigma), h = lam_s - lam_t > 0, q = 1 - exp(-2 h), a = alp
     ddim                alpha_s x0 + sigma_s [sqrt(1 - eta^2 q) eps + eta sqrt(q) z]
     heun                d(x / alpha) = eps d(sigma / alpha) by the trapezoid rule, second evaluation at s
     dpmpp_2m            sigma_s / sigma_t exp(-eta h) x + alpha_s (1 - exp(-(1 + eta) h)) D
-                        + sigma_s sqrt(1 - exp(-2 eta h)) z,    D = x0 + h / (2 h_before) (x0 - x0_before)
+                        + noise sigma_s sqrt(1 - exp(-2 eta h)) z,    D = x0 + h / (2 h_before) (x0 - x0_before)
     langevin            x + e score + sqrt(2 e) z at level s,    e = 2 (snr sigma_s)^2
 
 G^2 = sigma_t^2 - a^2 sigma_s^2 = sigma_t^2 q is the noise the process adds between s and t. The exact bridge
@@ -123,14 +123,17 @@ def heun(sde: SDE) -> Solver:
     return one_step(step)
 
 
-def dpmpp_2m(sde: SDE, eta: float = 0.0) -> Solver:
+def dpmpp_2m(sde: SDE, eta: float = 0.0, noise: float = 1.0) -> Solver:
     """DPM-Solver++(2M): second order, one evaluation a step; eta = 1 is its SDE form, 0 the probability flow.
 
+    noise: factor on the fresh noise; eta = 1 without noise is `mean_flow` at second order.
     Remembers the last x0-prediction and how far back in lam it lies: infinitely far before the first step,
     which is therefore of first order.
     """
     if eta < 0:
         raise ValueError(f"dpmpp_2m needs eta >= 0, got {eta}")
+    if noise < 0:
+        raise ValueError(f"dpmpp_2m needs noise >= 0, got {noise}")
 
     def init(x: Array) -> Memory:
         return jnp.zeros_like(x), jnp.full((), jnp.inf, x.dtype)
@@ -142,8 +145,8 @@ def dpmpp_2m(sde: SDE, eta: float = 0.0) -> Solver:
         ahead = x0 + h / (2 * h_before) * (x0 - x0_before)
         x_s = sde.sigma(s) / sde.sigma(t) * jnp.exp(-eta * h) * x_t
         x_s = x_s - sde.alpha(s) * jnp.expm1(-(1 + eta) * h) * ahead
-        if eta > 0:
-            x_s = x_s + sde.sigma(s) * jnp.sqrt(-jnp.expm1(-2 * eta * h)) * _normal(key, x_t)
+        if eta > 0 and noise > 0:
+            x_s = x_s + noise * sde.sigma(s) * jnp.sqrt(-jnp.expm1(-2 * eta * h)) * _normal(key, x_t)
         return x_s, (x0, h)
 
     return Solver(init, step)

@@ -5,10 +5,19 @@ by their own extent. What is left does not depend on where in the image the pers
 on the resolution:
 
     r_j = R_view_cam (x_j, y_j, 1),   c_j = (r_j / r_z - mean) / rms       condition: extent 1 about the centre
-    x0  = (R_view_cam (X_j - X_root) - m_j) / s_j                          state: standardised per coordinate
+    x0  = (R_view_cam (X_j - mean X) - m_j) / 0.25 m                       state: about the middle of all joints
 
-Mean and rms run over the visible joints, weighted by confidence. The state is metric: how large a person is, and
+Mean and rms run over the visible joints, weighted by confidence. The state has one unit for all coordinates, so noise
+of the process is noise in metres, alike in all; and it has no special joint, so noise on a root does not spread. The
+state is metric: how large a person is, and
 so how far away, is for the model to know. `place` then finds the root that agrees best with the keypoints.
+
+A 3D observation fills the same slot, in the axes it comes in (R_view_cam = 1), with a fixed extent for the rms:
+
+    c_j = (X_j - mean) / 0.5 m,   context_j = 1 / (1 + noise_j / 0.05 m)
+
+so x and y mean nearly the same as for keypoints, the mask shows the third coordinate, and the context is the trust
+in a joint in both: a detector's confidence, or 1 for exact joints and less the noisier they are.
 """
 
 from __future__ import annotations
@@ -20,8 +29,10 @@ import jax.numpy as jnp
 from jaxpose.base import Array, Condition
 from jaxpose.geometry.camera import normalise, turn_to
 
-# Joints that hardly move against the root would otherwise have their noise blown up; the root itself is exactly 0.
-_SMALLEST_STD = 0.05  # metres
+_UNIT = 0.25  # metres: about the standard deviation of a coordinate, over joints and training poses
+_SMALLEST_STD = 0.02  # metres
+_EXTENT = 0.5  # metres: gives x and y of training bodies the spread that keypoints have in their own unit
+_NOISE_UNIT = 0.05  # metres of noise per coordinate at which the trust in a joint is a half
 
 
 class View(NamedTuple):
@@ -31,15 +42,22 @@ class View(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Mean and standard deviation [J, 3] metres of root-relative joints in view axes, over the training data."""
+    """What turns joints into states, from the training data.
+
+    mean:   [J, 3] metres, of joints in view axes.
+    std:    [J, 3] metres, of one unit of state.
+    spread: [J, 3] standard deviation of the state, for networks that are shown numbers of unit size; or 1.
+    """
 
     mean: Array
     std: Array
+    spread: Array | float = 1.0
 
 
 def fit_statistics(x_view: Array) -> Statistics:
-    """Statistics of root-relative joints [N, J, 3] metres in view axes; deviations are at least 5 cm."""
-    return Statistics(x_view.mean(0), jnp.maximum(x_view.std(0), _SMALLEST_STD))
+    """Statistics of joints [N, J, 3] metres in view axes about their middle."""
+    mean, std = x_view.mean(0), jnp.full(x_view.shape[1:], _UNIT)
+    return Statistics(mean, std, jnp.maximum(x_view.std(0), _SMALLEST_STD) / _UNIT)
 
 
 def encode_keypoints(intrinsics: Array, uv_px: Array, confidence: Array, distortion: Array | None = None
@@ -65,10 +83,23 @@ def encode_keypoints(intrinsics: Array, uv_px: Array, confidence: Array, distort
     ), View(R)
 
 
-def to_view(view: View, x_cam: Array, root: int = 0) -> Array:
-    """Root-relative joints [..., J, 3] in view axes of camera-frame joints [..., J, 3]; metres."""
-    relative = x_cam - x_cam[..., root : root + 1, :]
-    return jnp.einsum("...ij,...kj->...ki", view.R_view_cam, relative)
+def encode_points(x: Array, seen: Array, noise: Array) -> Condition:
+    """The 3D condition of joints x [..., J, 3] metres, of which those with seen [..., J] of 1 are observed.
+
+    noise: [..., J] metres, the standard deviation of each coordinate of a joint; 0 is exact. What is unseen may be
+    NaN. The result does not depend on where the person stands.
+    """
+    seen = seen.astype(x.dtype)
+    x = jnp.where(seen[..., None] > 0, x, 0)
+    centre = x.sum(-2, keepdims=True) / jnp.maximum(seen.sum(-1), 1)[..., None, None]
+    mask = jnp.broadcast_to(seen[..., None], x.shape)
+    trust = seen / (1 + jnp.where(seen > 0, noise, 0) / _NOISE_UNIT)
+    return Condition(mask * (x - centre) / _EXTENT, mask, trust)
+
+
+def to_view(view: View, x_cam: Array) -> Array:
+    """Joints [..., J, 3] about their middle in view axes, of camera-frame joints [..., J, 3]; metres."""
+    return jnp.einsum("...ij,...kj->...ki", view.R_view_cam, x_cam - x_cam.mean(-2, keepdims=True))
 
 
 def encode_pose(statistics: Statistics, view: View, x_cam: Array) -> Array:
@@ -77,9 +108,14 @@ def encode_pose(statistics: Statistics, view: View, x_cam: Array) -> Array:
 
 
 def decode_pose(statistics: Statistics, view: View, x0: Array) -> Array:
-    """Root-relative joints [..., J, 3] metres in the camera's axes of a model state; inverse of `encode_pose`."""
-    x_view = x0 * statistics.std + statistics.mean
+    """Root-relative joints [..., J, 3] metres in the camera's axes of a model state."""
+    x_view = decode_view(statistics, x0)
     return jnp.einsum("...ji,...kj->...ki", view.R_view_cam, x_view - x_view[..., :1, :])
+
+
+def decode_view(statistics: Statistics, x0: Array) -> Array:
+    """Joints [..., J, 3] metres about their middle, in view axes, of a model state."""
+    return x0 * statistics.std + statistics.mean
 
 
 def place(intrinsics: Array, uv_px: Array, confidence: Array, x_relative: Array, distortion: Array | None = None

@@ -1,6 +1,6 @@
 """GFPose's residual score network (CVPR 2023; spec/gfpose.md, section 1), with an explicit observation mask.
 
-    tau = SiLU(W_te emb(1000 t))                                shared by all layers, depends on t alone
+    tau = SiLU(W_te emb(time_units t))                          shared by all layers, depends on t alone
     kap = encoder(condition features)                           shared by all layers
     h   = drop SiLU GN(A0 x + T0 tau + C0 kap)
     h   = h + f(f(h)),  f(h) = drop SiLU GN(A h + T tau + C kap)      num_blocks times
@@ -9,6 +9,9 @@
 The network sees the condition as (value, mask, context). With `difference` it also sees mask (x - value), which
 is how GFPose shows a condition; the condition branch then depends on x and cannot be shared by the hypotheses
 of a pose. Without it, under a vmap over hypotheses, XLA evaluates the branch once per pose.
+
+The original itself is `explicit=False, difference=True, time_units=999`: a hidden coordinate is then a difference
+of 0, which an observed one that agrees with x has as well.
 """
 
 from __future__ import annotations
@@ -19,14 +22,14 @@ import jax.numpy as jnp
 from jaxpose.base import Array, Condition
 from jaxpose.networks.layers import GroupNorm, dense, sinusoidal_embedding
 
-_TIME_UNITS = 1000.0  # the embedding's frequencies are made for step counts of about a thousand
-
 
 class ScoreMLP(nn.Module):
     """Residual MLP over flattened poses.
 
     hidden, time_width: widths. num_blocks: residual blocks of two layers. encoder_blocks: residual blocks in the
-    condition branch beyond its first layer. difference: also show mask * (x - value).
+    condition branch beyond its first layer. difference: also show mask * (x - value). explicit: show value, mask and
+    context; without it the difference is all there is, and no condition is the same as a difference of 0.
+    time_units: t = 1 in the units of the time embedding, whose frequencies are made for about a thousand steps.
     """
 
     hidden: int = 1024
@@ -36,12 +39,16 @@ class ScoreMLP(nn.Module):
     dropout: float = 0.25
     num_groups: int = 32
     difference: bool = False
+    explicit: bool = True
+    time_units: float = 1000.0
 
     @nn.compact
     def __call__(self, x: Array, t: Array, cond: Condition | None = None, *, train: bool = False) -> Array:
         """Raw output shaped like x [..., J, D] for a scalar t and a condition whose leading axes broadcast to x's."""
-        tau = nn.silu(dense(self.time_width, "time")(sinusoidal_embedding(_TIME_UNITS * t, self.time_width)))
-        kap = None if cond is None else self._encode(x, cond, train)
+        tau = nn.silu(
+            dense(self.time_width, "time")(sinusoidal_embedding(self.time_units * t, self.time_width))
+        )
+        kap = None if cond is None and self.explicit else self._encode(x, cond, train)
 
         def layer(h: Array, name: str) -> Array:
             h = dense(self.hidden, name)(h) + dense(self.hidden, f"{name}_time")(tau)
@@ -54,19 +61,31 @@ class ScoreMLP(nn.Module):
             h = h + layer(layer(h, f"block{block}_0"), f"block{block}_1")
         return dense(x.shape[-1] * x.shape[-2], "post")(h).reshape(x.shape)
 
-    def _encode(self, x: Array, cond: Condition, train: bool) -> Array:
+    def _encode(self, x: Array, cond: Condition | None, train: bool) -> Array:
+        kap = nn.silu(dense(self.hidden, "cond")(self._features(x, cond)))
+        for block in range(self.encoder_blocks):
+            r = self._activate(dense(self.hidden, f"encoder{block}_0")(kap), f"encoder{block}_0", train)
+            r = self._activate(dense(self.hidden, f"encoder{block}_1")(r), f"encoder{block}_1", train)
+            kap = kap + r
+        return kap
+
+    def _features(self, x: Array, cond: Condition | None) -> Array:
+        if not self.explicit:
+            if not self.difference:
+                raise ValueError(
+                    "ScoreMLP: explicit=False shows the condition by difference=True alone, got False"
+                )
+            # without leading axes: the branch is then computed once for all poses
+            null = jnp.zeros(x.shape[-2:], x.dtype)
+            return _flatten(null if cond is None else cond.mask * (x - cond.value))
+        assert cond is not None  # `__call__` has no branch then
         features = [_flatten(cond.value * cond.mask), _flatten(cond.mask)]
         if cond.context is not None:
             features.append(cond.context)
         if self.difference:
             shown = _flatten(cond.mask * (x - cond.value))
             features = [jnp.broadcast_to(f, (*shown.shape[:-1], f.shape[-1])) for f in features] + [shown]
-        kap = nn.silu(dense(self.hidden, "cond")(jnp.concatenate(features, -1)))
-        for block in range(self.encoder_blocks):
-            r = self._activate(dense(self.hidden, f"encoder{block}_0")(kap), f"encoder{block}_0", train)
-            r = self._activate(dense(self.hidden, f"encoder{block}_1")(r), f"encoder{block}_1", train)
-            kap = kap + r
-        return kap
+        return jnp.concatenate(features, -1)
 
     def _activate(self, h: Array, name: str, train: bool) -> Array:
         h = GroupNorm(self.num_groups, name=f"{name}_norm")(h)

@@ -14,14 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Key
-from jaxpose.diffusion import dpmpp_2m, prior_sample, sample_hypotheses, time_grid
 from jaxpose.geometry.codec import decode_pose, encode_keypoints, place
 from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.model import Model
+from jaxpose.tasks.draw import check_person_codec, draw_states, spread
 
-# Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
-# (python -m experiments.benchmark --case=sampling).
-_ROWS_IN_FLIGHT = 4096
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
 _ANKLE_HEIGHT = 0.039
 
@@ -34,6 +31,7 @@ class Lifted(NamedTuple):
     mean:       [N, J, 3] metres, the mean sample.
     covariance: [N, J, 3, 3] square metres, of each joint over the samples.
     weights:    [H, N] of the samples, summing to 1 over H.
+    path:       [T+1, H, N, J, 3] metres, the denoising from start to samples, or None.
     """
 
     samples: Array
@@ -41,6 +39,7 @@ class Lifted(NamedTuple):
     mean: Array
     covariance: Array
     weights: Array
+    path: Array | None = None
 
 
 def lift(
@@ -54,17 +53,19 @@ def lift(
     num_hypotheses: int = 200,
     num_steps: int | None = None,
     height: float | Array | None = None,
+    sampler: str = "posterior",
     chunk: int | None = None,
+    return_path: bool = False,
 ) -> Lifted:
     """Draw `num_hypotheses` 3D poses of each 2D detection; pure, and usable inside jit.
 
     keypoints:  [N, J, 2] pixels in the model's joint set (`joint_sets.convert_joints` brings others to it).
     confidence: [N, J] in [0, 1], 0 where a joint is missing; None: all are trusted.
     intrinsics: [4] or [N, 4] fx, fy, cx, cy pixels (`camera.intrinsics_from_fov` where the camera is not known).
-    num_steps:  solver steps, each one network call, and one call more; None: what validation chose.
     height:     stature of the person(s) in metres, scalar or [N]; None: the model's own knowledge.
-    chunk:      hypotheses computed at once; None keeps about 4,000 poses in flight, whatever H is.
+    num_steps, sampler, chunk, return_path: as in `draw_states`; one "mean_flow" sample is the single guess.
     """
+    check_person_codec(model, "lift")
     num_joints = len(model.skeleton.joints)
     if keypoints.ndim != 3 or keypoints.shape[1:] != (num_joints, 2):
         raise ValueError(
@@ -81,31 +82,19 @@ def lift(
     confidence = jnp.where(jnp.isfinite(keypoints).all(-1), confidence, 0.0)
 
     cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
-    sde = model.spec.sde()
-    states = sample_hypotheses(
-        key,
-        num_hypotheses,
-        lambda k: prior_sample(k, sde, (num_rows, num_joints, 3)),
-        model.predict_fn(),
-        dpmpp_2m(sde, eta=model.spec.eta),
-        time_grid(sde, num_steps or model.spec.num_steps, model.spec.spacing),
-        cond,
-        chunk=chunk or max(1, _ROWS_IN_FLIGHT // num_rows),
-    )
-    samples = decode_pose(model.statistics, view, states)
-    if height is not None:
-        samples = samples * (jnp.asarray(height) / stature(samples, model))[..., None, None]
+    states = draw_states(
+        key, model, cond, num_hypotheses=num_hypotheses, num_steps=num_steps, sampler=sampler, chunk=chunk,
+        return_path=return_path,
+    )  # fmt: skip
+    poses = decode_pose(model.statistics, view, states)
+    samples = poses[:, -1] if return_path else poses
+    size = (jnp.ones(samples.shape[:2]) if height is None else jnp.asarray(height) / stature(samples, model))[
+        ..., None, None
+    ]
+    samples = samples * size
     root = place(intrinsics, keypoints, confidence, samples, distortion)
-    return summarise(samples, root)
-
-
-def summarise(samples: Array, root: Array) -> Lifted:
-    """Mean and per-joint covariance of equally weighted samples [H, N, J, 3] with roots [H, N, 3]."""
-    mean = samples.mean(0)
-    deviation = samples - mean
-    covariance = jnp.einsum("hnji,hnjk->njik", deviation, deviation) / max(samples.shape[0] - 1, 1)
-    weights = jnp.full(samples.shape[:2], 1 / samples.shape[0])
-    return Lifted(samples, root, mean, covariance, weights)
+    path = jnp.swapaxes(poses * size[:, None], 0, 1) if return_path else None
+    return Lifted(samples, root, *spread(samples), path)
 
 
 def stature(x: Array, model: Model) -> Array:
@@ -122,4 +111,6 @@ def stature(x: Array, model: Model) -> Array:
     return (thigh + shin + column) / (1 - _ANKLE_HEIGHT)
 
 
-jitted_lift = jax.jit(lift, static_argnames=("num_hypotheses", "num_steps", "chunk"))
+jitted_lift = jax.jit(
+    lift, static_argnames=("num_hypotheses", "num_steps", "sampler", "chunk", "return_path")
+)

@@ -77,10 +77,10 @@ def test_detector_errors_have_the_published_size():
 def test_example_is_consistent_geometry(bodies):
     """Without noise the condition shows the state, as perspective shows it."""
     exact = CLEAN._replace(no_confidence=1.0)
-    make = jax.jit(jax.vmap(lambda k: views.lifting_example(k, bodies, exact, NO_MASKS)))
+    make = jax.jit(jax.vmap(lambda k: views.pose_example(k, bodies, exact, NO_MASKS)))
     example = make(jax.random.split(jax.random.key(3), 20))
     x_view = example.x0 * bodies.statistics.std + bodies.statistics.mean
-    np.testing.assert_allclose(x_view[:, 0], 0, atol=1e-5)
+    np.testing.assert_allclose(x_view.mean(-2), 0, atol=1e-5)
     # Outliers aside, x_view and the keypoints agree in direction: correlation of their centred x and y.
     for axis in (0, 1):
         a = x_view[..., axis] - x_view[..., axis].mean(-1, keepdims=True)
@@ -156,9 +156,34 @@ def test_spliced_bodies_keep_both_halves(bodies):
 
 def test_statistics_standardise_examples(bodies):
     keys = jax.random.split(jax.random.key(6), 4000)
-    x0 = jax.jit(jax.vmap(lambda k: views.lifting_example(k, bodies, views.ViewRates(), NO_MASKS).x0))(keys)
-    np.testing.assert_allclose(x0[:, 1:].mean(0), 0, atol=0.1)
-    assert 0.9 < float(x0[:, [3, 6, 13, 16]].std()) < 1.1
+    x0 = jax.jit(jax.vmap(lambda k: views.pose_example(k, bodies, views.ViewRates(), NO_MASKS).x0))(keys)
+    np.testing.assert_allclose(x0.mean(0), 0, atol=0.1)
+    np.testing.assert_allclose(x0.std(0), bodies.statistics.spread, rtol=0.05)
+
+
+def test_a_share_of_the_conditions_is_3d_and_says_its_noise(bodies):
+    """What a 3D condition says plus its noise is the state, and the rates are those asked for."""
+    rates = views.ViewRates(exact=0.25, point_noise=(0.01, 0.02))
+    masks = MaskRates(pose=0, part=0, joint=0, depth=0.3)
+    make = jax.jit(jax.vmap(lambda k: views.pose_example(k, bodies, rates, masks)))
+    x0, cond = make(jax.random.split(jax.random.key(8), 4000))
+    is_3d = np.asarray(cond.mask[..., 2].all(-1))
+    assert is_3d.mean() == pytest.approx(0.3, abs=0.03)
+    assert (cond.mask[~is_3d][..., 2] == 0).all()
+    x = x0 * bodies.statistics.std + bodies.statistics.mean
+    error = np.asarray(cond.value[is_3d] * 0.5 - x[is_3d])
+    level = np.asarray(1 / cond.context[is_3d] - 1) * 0.05
+    exact = (level == 0).all(-1)
+    assert exact.mean() == pytest.approx(0.25, abs=0.04)
+    np.testing.assert_allclose(error[exact], 0, atol=1e-5)
+    noisy = level[~exact]
+    assert noisy.min() >= 0.0099
+    assert noisy.max() <= 0.0201
+    alike = np.ptp(noisy, axis=1) < 1e-6
+    assert alike.mean() == pytest.approx(0.5, abs=0.06)
+    # about their middle, 17 joints with noise s have s^2 16 / 17
+    found = error[~exact][alike].std((1, 2)) / noisy[alike][:, 0]
+    assert found.mean() == pytest.approx(np.sqrt(16 / 17), rel=0.02)
 
 
 def test_state_of_an_example_decodes_to_the_body(bodies):

@@ -51,11 +51,35 @@ def test_condition_and_state_are_independent_of_where_the_person_stands(pose):
 
 
 def test_statistics_standardise_the_state(pose):
-    x = jax.random.normal(jax.random.key(2), (4000, 17, 3)) * STATISTICS.std + STATISTICS.mean
+    scale = np.linspace(0.1, 0.6, 51).reshape(17, 3)
+    x = jax.random.normal(jax.random.key(2), (4000, 17, 3)) * scale + STATISTICS.mean
     fitted = codec.fit_statistics(x.at[:, 0].set(0.0))
-    np.testing.assert_allclose(fitted.mean[1:], STATISTICS.mean[1:], atol=0.05)
-    np.testing.assert_allclose(fitted.std[1:], STATISTICS.std[1:], rtol=0.05)
-    assert (fitted.std[0] == 0.05).all(), "the root never moves, and must not be divided by 0"
+    state = codec.encode_pose(fitted, codec.View(jnp.eye(3)), x + x.mean(-2, keepdims=True))
+    centred = x - x.mean(-2, keepdims=True)
+    np.testing.assert_allclose(centred.mean(0) - fitted.mean, state.mean(0) * 0.25, atol=2e-3)
+    np.testing.assert_allclose(fitted.spread[1:] * fitted.std[1:], scale[1:], rtol=0.05)
+    assert (fitted.std == 0.25).all(), "one unit for all coordinates: noise of the process is noise in metres"
+    assert (fitted.spread[0] == 0.02 / 0.25).all(), "what never moves must not be divided by 0"
+
+
+def test_points_are_seen_from_anywhere_alike(pose):
+    seen = jnp.ones(pose.shape[:-1]).at[:, [0, 5]].set(0)
+    noise = jnp.full(seen.shape, 0.05).at[:, 1].set(0)
+    a = codec.encode_points(pose, seen, noise)
+    b = codec.encode_points(pose.at[:, [0, 5]].set(jnp.nan) + jnp.array([1.0, 2.0, 3.0]), seen, noise)
+    np.testing.assert_allclose(a.value, b.value, atol=1e-5)
+    np.testing.assert_allclose((a.value * 0.5).sum(-2), 0, atol=1e-4)
+    visible = np.setdiff1d(np.arange(17), [0, 5])
+    middle = pose[:, visible].mean(1, keepdims=True)
+    np.testing.assert_allclose(a.value[:, visible], (pose[:, visible] - middle) / 0.5, atol=1e-5)
+    assert (a.value[:, [0, 5]] == 0).all()
+    assert (a.mask.sum((-1, -2)) == 45).all()
+    np.testing.assert_allclose(a.context[0, [0, 1, 2]], [0, 1, 0.5])
+
+
+def test_no_visible_point_is_the_null_condition(pose):
+    cond = codec.encode_points(pose * jnp.nan, jnp.zeros(pose.shape[:-1]), jnp.zeros(pose.shape[:-1]))
+    assert all((x == 0).all() for x in cond)
 
 
 def test_hidden_joints_change_nothing(pose):

@@ -1,0 +1,55 @@
+"""The released model `pose17`: lifts, completes, denoises and generates 3D poses in metres.
+
+    python -m experiments.train --config=experiments/configs/pose17.py --workdir=runs/pose17
+
+Hardware, hours and the validation row reached stand in `jaxpose/assets/pose17.md`.
+"""
+
+from ml_collections import ConfigDict
+
+from jaxpose.conditioning import MaskRates
+from jaxpose.data.views import ViewRates
+
+
+def get_config() -> ConfigDict:
+    """Every number of a run; override any with --config.group.name=value."""
+    return ConfigDict(
+        {
+            "name": "pose17",
+            "seed": 0,
+            "network": {
+                "hidden": 512,
+                "time_width": 128,
+                "num_blocks": 2,
+                "encoder_blocks": 1,
+                "dropout": 0.0,
+                "num_groups": 32,
+                "difference": False,
+            },
+            "process": {"name": "vp", "args": (0.1, 20.0)},
+            "loss": {"target": "edm", "weighting": "edm", "num_draws": 2},
+            "sampler": {"num_steps": 6, "spacing": "log_snr", "eta": 1.0},
+            "data": {"files": ("cmu", "hdm05"), "category_power": 0.5},
+            "view": ViewRates(splice=0.25, bone=0.03, size=0.03, coco=0.15)._asdict(),
+            "masks": MaskRates(pose=0.08, part=0.04, joint=0.02, depth=0.2)._asdict(),
+            "train": {
+                "init": "",  # a .safetensors file to go on from, instead of fresh weights
+                "steps": 20_000,
+                "batch_size": 768,
+                "accumulate": 1,
+                "learning_rate": 1e-3,
+                "warmup_steps": 500,
+                "schedule": "cosine",
+                "weight_decay": 0.0,
+                "clip_norm": 10.0,
+                "ema_decay": 0.999,
+                "dtype": "float32",
+                "mode": "sharding",
+                "num_devices": 0,
+                "steps_per_dispatch": 100,
+                "log_every": 100,
+                "checkpoint_every": 1000,
+                "eval_every": 2500,
+            },
+        }
+    )

@@ -1,0 +1,43 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file open for writing bytes under a temporary name beside `path`, which it takes when the block ends well.
+
+    Raises ValueError where the folder is not there.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise ValueError(f"path: {target.parent} is not a folder; legal is a file in a folder that exists")
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(draft, "wb") as file:
+            yield file
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_npz(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], *, compress: bool = False) -> None:
+    """Write named arrays as .npz; nothing in them may need pickling."""
+    with atomic(path) as file:
+        (np.savez_compressed if compress else np.savez)(file, allow_pickle=False, **arrays)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON; folders above it are made."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as file:
+        file.write((json.dumps(value, indent=2) + "\n").encode())

@@ -1,0 +1,149 @@
+"""How the tasks draw states from a model: the samplers by name, and the result that tasks on 3D joints share.
+
+posterior          draws from p(x0 | condition): the reverse SDE, or a blend with the flow (`Spec.eta`)
+probability_flow   draws from the same law; only the start is random (Song et al., 2021)
+mean_flow          the reverse SDE's drift without its noise: every draw seeks the mean of the law; one is enough.
+                   GFPose calls it --pflow (spec/gfpose.md, 5.4)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Condition, Key, ProjectFn
+from jaxpose.diffusion import SDE, Solver, dpmpp_2m, prior_sample, sample_hypotheses, time_grid
+from jaxpose.model import Model
+from jaxpose.tasks.gfpose import recipe, recipe_times
+
+SAMPLERS = ("posterior", "probability_flow", "mean_flow", "original", "original_mean_flow")
+# Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
+# (python -m experiments.benchmark --case=sampling).
+_ROWS_IN_FLIGHT = 4096
+
+
+class Posed(NamedTuple):
+    """Many 3D poses of each of N observations, metres, in the axes and about the origin of the observation.
+
+    samples:    [H, N, J, 3].
+    mean:       [N, J, 3] of the samples.
+    covariance: [N, J, 3, 3] square metres, of each joint over the samples.
+    weights:    [H, N] of the samples, summing to 1 over H.
+    noise:      [N, J] metres: the noise per coordinate that each observed joint was taken to have.
+    path:       [T+1, H, N, J, 3] metres, the denoising from start to result, or None.
+    """
+
+    samples: Array
+    mean: Array
+    covariance: Array
+    weights: Array
+    noise: Array
+    path: Array | None = None
+
+
+def draw_states(
+    key: Key,
+    model: Model,
+    cond: Condition,
+    *,
+    num_hypotheses: int,
+    num_steps: int | None = None,
+    sampler: str = "posterior",
+    chunk: int | None = None,
+    project: ProjectFn | None = None,
+    return_path: bool = False,
+) -> Array:
+    """States [H, N, J, 3] under a condition of N rows; with `return_path` [H, T+1, N, J, 3], from start to result.
+
+    num_steps: solver steps, each one network call, and one call more; None: what validation chose.
+    sampler:   one of SAMPLERS.
+    chunk:     hypotheses computed at once; None keeps about 4,000 poses in flight, whatever H is.
+    """
+    sde, shape = model.spec.sde(), cond.value.shape
+    run = make_run(model, sampler, sde, num_steps)
+    return sample_hypotheses(
+        key,
+        num_hypotheses,
+        lambda k: prior_sample(k, sde, shape),
+        model.predict_fn(),
+        run.solver,
+        run.times,
+        cond,
+        chunk=chunk or max(1, _ROWS_IN_FLIGHT // shape[0]),
+        project=project,
+        finish=run.finish,
+        return_path=return_path,
+    )
+
+
+class Run(NamedTuple):
+    """A solver, its times [T+1], and whether a last denoising call follows."""
+
+    solver: Solver
+    times: Array
+    finish: bool
+
+
+def make_run(model: Model, sampler: str, sde: SDE, num_steps: int | None) -> Run:
+    """What a sampler's name means under `sde`, the model's process or a part of it; ValueError for other names."""
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler: got {sampler!r}, legal are {SAMPLERS}")
+    if sampler.startswith("original"):
+        num_steps = num_steps or 1000
+        solver = recipe(sde, num_steps, mean_flow=sampler == "original_mean_flow")
+        return Run(solver, recipe_times(sde, num_steps), False)
+    times = time_grid(sde, num_steps or model.spec.num_steps, model.spec.spacing)
+    if sampler == "mean_flow":
+        return Run(dpmpp_2m(sde, eta=1.0, noise=0.0), times, True)
+    return Run(dpmpp_2m(sde, eta=model.spec.eta if sampler == "posterior" else 0.0), times, True)
+
+
+def network_calls(model: Model, sampler: str, num_steps: int | None) -> int:
+    """How often the network is asked for one pose."""
+    if sampler.startswith("original"):
+        return num_steps or 1000
+    return (num_steps or model.spec.num_steps) + 1
+
+
+def null_condition(model: Model, num_rows: int) -> Condition:
+    """The condition that says nothing, for `num_rows` poses."""
+    pose = jnp.zeros((num_rows, len(model.skeleton.joints), 3))
+    context = jnp.zeros((num_rows, model.spec.context)) if model.spec.context else None
+    return Condition(pose, pose, context)
+
+
+def spread(samples: Array) -> tuple[Array, Array, Array]:
+    """Mean [N, J, 3], covariance per joint [N, J, 3, 3] and weights [H, N] of equally likely samples [H, N, J, 3]."""
+    mean = samples.mean(0)
+    deviation = samples - mean
+    covariance = jnp.einsum("hnji,hnjk->njik", deviation, deviation) / max(samples.shape[0] - 1, 1)
+    return mean, covariance, jnp.full(samples.shape[:2], 1 / samples.shape[0])
+
+
+def check_joints(model: Model, joints: Array, task: str, *, complete: bool = False) -> None:
+    """ValueError where joints are not [N, J, 3] of the model, or, if `complete`, are known not to be all finite."""
+    check_person_codec(model, task)
+    num_joints = len(model.skeleton.joints)
+    if joints.ndim != 3 or joints.shape[1:] != (num_joints, 3):
+        raise ValueError(
+            f"joints: needed [N, {num_joints}, 3] in the order of {model.skeleton.name}, got {joints.shape}"
+        )
+    if complete and not isinstance(joints, jax.core.Tracer):
+        broken = np.flatnonzero(~np.isfinite(np.asarray(joints)).all((1, 2)))
+        if broken.size:
+            raise ValueError(
+                f"joints: pose {broken[0]} of {len(joints)} has a missing (NaN) or infinite joint; {task} needs all, "
+                "complete fills them"
+            )
+
+
+def check_person_codec(model: Model, task: str) -> None:
+    """ValueError where a model is not of the person-centred codec, which `task` needs."""
+    if model.spec.codec != "person":
+        raise ValueError(
+            f"{task} needs a model of the person-centred codec, got {model.spec.name!r} of {model.spec.codec!r}; "
+            "GFPose's own recipes are in jaxpose.tasks.gfpose"
+        )

@@ -1,0 +1,128 @@
+"""The original GFPose's sampling recipe, its five tasks, and how it reads a condition (spec/gfpose.md, 5.1 and 5.3).
+
+    t_i   = t_max ... t_min, i = 0 .. N - 1, evenly spaced;  dt = 1 / N whatever t_max and N are
+    x     = impute(x, t_i)
+    mean  = x - (f x - g^2 score) dt,    x = mean + g sqrt(dt) z       mean_flow: x = mean
+    x     = impute(x, t_i),              mean = alpha c where observed
+    result: the mean of the last step
+
+    task      cond                               start              impute    usual
+    est       2D keypoints                       the prior          no        SDE, or mean_flow with 1 hypothesis
+    comp2d    2D keypoints, some hidden          the prior          yes       SDE
+    comp3d    3D joints, some hidden             the prior          yes       mean_flow
+    gen       None                               the prior          no        SDE
+    den       None                               the noisy pose     no        mean_flow, t_max = 0.05
+
+For comparison with published numbers: dt is right for t_max - t_min = 1 alone, so that denoising integrates
+for 20 times too long, and 20 steps of `dpmpp_2m` do what 1000 of these do. The network and its process are the
+caller's: any PredictFn works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxpose.base import Array, Condition, Key, PredictFn
+from jaxpose.diffusion import SDE, Solver, drift_diffusion, replace, sample_hypotheses
+from jaxpose.diffusion.solvers import StepPredictFn, one_step
+from jaxpose.geometry.skeleton import H36M_17
+
+# The joints that the original's random completion hides some of.
+HIDEABLE_JOINTS = tuple(
+    H36M_17.joints.index(f"{side}_{joint}")
+    for joint in ("knee", "ankle", "elbow", "wrist")
+    for side in ("left", "right")
+)
+
+
+def sample_as_gfpose(
+    key: Key,
+    num: int,
+    start: Callable[[Key], Array],
+    predict_fn: PredictFn,
+    sde: SDE,
+    cond: Condition | None = None,
+    *,
+    num_steps: int = 1000,
+    mean_flow: bool = False,
+    impute: bool = False,
+    chunk: int | None = None,
+    return_path: bool = False,
+) -> Array:
+    """Draw `num` = H hypotheses [H, ..., J, D] by the original's recipe; its five tasks are arguments (see above).
+
+    start:       key -> x_init [..., J, D], e.g. `lambda key: prior_sample(key, sde, shape)`; not scaled by alpha.
+    sde:         its t_max is where to start (the original's --t): `sde._replace(t_max=0.05)`.
+    impute:      hold what `cond` observes at its value, noised to the step's level.
+    chunk:       hypotheses computed at once; None: all.
+    return_path: all states [H, num_steps + 1, ..., J, D] instead, from x_init to the result.
+    """
+    if impute and cond is None:
+        raise ValueError("impute=True needs a condition whose observed coordinates to hold, got cond=None")
+    return sample_hypotheses(
+        key,
+        num,
+        start,
+        predict_fn,
+        recipe(sde, num_steps, mean_flow=mean_flow, known=cond if impute else None),
+        recipe_times(sde, num_steps),
+        cond,
+        chunk=chunk,
+        finish=False,
+        return_path=return_path,
+    )
+
+
+def recipe_times(sde: SDE, num_steps: int) -> Array:
+    """Times [num_steps + 1] at which `recipe` steps, the last one twice: a step of no length is the last."""
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+    times = jnp.linspace(sde.t_max, sde.t_min, num_steps)
+    return jnp.concatenate([times, times[-1:]])
+
+
+def recipe(sde: SDE, num_steps: int, *, mean_flow: bool = False, known: Condition | None = None) -> Solver:
+    """The original's step as a solver for `recipe_times`: Euler-Maruyama with dt = 1 / num_steps, and imputation.
+
+    known: the condition whose observed coordinates are held before and after every step, or None.
+    """
+    dt = 1 / num_steps
+    hold = (lambda key, x, t: x) if known is None else replace(sde, known)
+
+    def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
+        before, between, after = jax.random.split(key, 3)
+        f, g2 = drift_diffusion(sde, t)
+        x_t = hold(before, x_t, t)
+        x_mean = x_t - dt * (f * x_t - g2 * predict(x_t, t).score)
+        x = x_mean
+        if not mean_flow:
+            x = x_mean + jnp.sqrt(g2 * dt) * jax.random.normal(between, x_t.shape, x_t.dtype)
+        x = hold(after, x, t)
+        if known is not None:
+            x_mean = jnp.where(known.mask > 0, sde.alpha(t) * known.value, x_mean)
+        return jnp.where(s < t, x, x_mean)
+
+    return one_step(step)
+
+
+def guess_condition(value: Array, mask: Array | None = None) -> Condition:
+    """The condition that the original takes `value` [..., J, 3] for: 3D where any depth of the pose is not 0, else 2D.
+
+    mask [..., J, 3]: 1 where observed; None: everywhere. A 3D condition that is flat at depth 0 counts as 2D; whoever
+    knows which it is writes the mask and need not guess.
+    """
+    is_3d = (value[..., 2] != 0).any(-1)[..., None].astype(value.dtype)
+    mask = jnp.ones_like(value) if mask is None else jnp.broadcast_to(mask, value.shape)
+    mask = jnp.asarray(mask, value.dtype).at[..., 2].multiply(is_3d)
+    return Condition(jnp.where(mask > 0, value, 0), mask)
+
+
+def hide_random_joints(key: Key, num: int) -> Array:
+    """Which joints [17] stay visible, 1 or 0, when `num` different knees, ankles, elbows or wrists are hidden."""
+    if not 0 <= num <= len(HIDEABLE_JOINTS):
+        raise ValueError(f"num must be in 0..{len(HIDEABLE_JOINTS)} hideable joints, got {num}")
+    hidden = jax.random.permutation(key, jnp.asarray(HIDEABLE_JOINTS))[:num]
+    return jnp.ones(len(H36M_17.joints)).at[hidden].set(0)

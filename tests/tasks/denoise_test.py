@@ -1,0 +1,110 @@
+"""Denoising by the exact posterior of a Gaussian law: mean, covariance, place, and the noise level itself."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+
+from jaxpose.tasks.denoise import denoise, estimate_noise, jitted_denoise
+
+NOISE = 0.06
+
+
+@pytest.fixture(scope="module")
+def model():
+    return oracle.make()
+
+
+@pytest.fixture(scope="module")
+def observed():
+    rng = np.random.default_rng(3)
+    clean = oracle.draw(rng, 3)
+    return jnp.asarray(clean + NOISE * rng.normal(size=clean.shape), jnp.float32)
+
+
+def posterior(observed):
+    """(mean [N, 17, 3], covariance [51, 51]) of the pose given the observation, place unknown beforehand."""
+    middle = np.asarray(observed).mean(1, keepdims=True)
+    S = oracle.covariance()
+    gain = S @ np.linalg.inv(S + NOISE**2 * np.eye(51))
+    away = (np.asarray(observed) - middle - oracle.MEAN).reshape(-1, 51)
+    place = np.kron(np.full((17, 17), 1 / 17), np.eye(3)) * NOISE**2
+    return middle + oracle.MEAN + (away @ gain.T).reshape(-1, 17, 3), S - gain @ S + place
+
+
+def test_samples_follow_the_exact_posterior(model, observed):
+    posed = jitted_denoise(jax.random.key(0), model, observed, noise=NOISE, num_hypotheses=4000)
+    mean, cov = posterior(observed)
+    np.testing.assert_allclose(posed.mean, mean, atol=4e-3)
+    away = np.asarray(posed.samples - posed.mean)[:, 0].reshape(4000, 51)
+    found = away.T @ away / 4000
+    np.testing.assert_allclose(np.diag(found), np.diag(cov), rtol=0.12)
+    np.testing.assert_allclose(found, cov, atol=0.06 * cov.max())
+    np.testing.assert_allclose(posed.covariance[0, 5], cov.reshape(17, 3, 17, 3)[5, :, 5], atol=6e-5)
+    np.testing.assert_allclose(posed.noise, NOISE)
+    np.testing.assert_allclose(posed.weights.sum(0), 1, rtol=1e-4)
+
+
+def test_one_mean_flow_sample_is_the_posterior_mean(model, observed):
+    posed = jitted_denoise(
+        jax.random.key(0), model, observed, noise=NOISE, num_hypotheses=1, sampler="mean_flow"
+    )
+    np.testing.assert_allclose(posed.samples[0], posterior(observed)[0], atol=2e-3)
+
+
+def test_the_original_s_step_size_inflates_wide_directions(model, observed):
+    """The spec's 5.5: T is shortened but dt is not, so that the pose is pushed out of the law."""
+    run = dict(noise=NOISE, num_hypotheses=1)
+    posed = jitted_denoise(jax.random.key(0), model, observed, sampler="original_mean_flow", **run)
+    right = posterior(observed)[0]
+    centred = lambda x: np.linalg.norm(np.asarray(x) - np.asarray(x).mean(-2, keepdims=True) - oracle.MEAN)  # noqa: E731
+    assert centred(posed.samples[0]) > 1.1 * centred(right)
+
+
+def test_the_noise_is_estimated(model):
+    rng = np.random.default_rng(5)
+    clean = oracle.draw(rng, 60)
+    levels = np.repeat([0.02, 0.05, 0.12], 20)
+    noisy = jnp.asarray(clean + levels[:, None, None] * rng.normal(size=clean.shape), jnp.float32)
+    found = np.asarray(jax.jit(estimate_noise)(jax.random.key(0), model, noisy))
+    np.testing.assert_allclose(found.reshape(3, 20).mean(1), [0.02, 0.05, 0.12], rtol=0.1)
+
+
+def test_moved_poses_come_back_moved_and_the_path_ends_there(model, observed):
+    few = dict(noise=NOISE, num_hypotheses=2, num_steps=5, return_path=True)
+    a = jitted_denoise(jax.random.key(0), model, observed, **few)
+    b = jitted_denoise(jax.random.key(0), model, observed + jnp.array([1.0, -2.0, 4.0]), **few)
+    np.testing.assert_allclose(
+        b.samples - a.samples, np.broadcast_to([1.0, -2.0, 4.0], a.samples.shape), atol=1e-4
+    )
+    assert a.path.shape == (6, 2, 3, 17, 3)
+    np.testing.assert_array_equal(a.path[-1], a.samples)
+    # the start is the observation itself, less what the process has shrunk it by, about its middle
+    alpha = 1 / np.sqrt(1 + (NOISE / oracle.UNIT) ** 2)
+    start = np.asarray(a.path[0, 0] - a.path[0, 0].mean(-2, keepdims=True))
+    away = np.asarray(observed - observed.mean(-2, keepdims=True)) - oracle.MEAN
+    np.testing.assert_allclose(start, oracle.MEAN + alpha * away, atol=1e-3)
+
+
+def test_each_pose_has_its_own_level(model, observed):
+    few = dict(num_hypotheses=2, num_steps=5)
+    levels = jnp.array([0.02, 0.06, 0.2])
+    together = jitted_denoise(jax.random.key(0), model, observed, noise=levels, **few)
+    alone = jitted_denoise(jax.random.key(0), model, observed, noise=0.02, **few)
+    np.testing.assert_allclose(together.samples[:, 0], alone.samples[:, 0], atol=1e-5)
+    assert float(jnp.abs(together.samples[:, 2] - alone.samples[:, 2]).max()) > 0.01
+
+
+def test_bad_input_is_told(model, observed):
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match=r"pose 1 of 3 has a missing .* complete fills"):
+        denoise(key, model, observed.at[1, 4].set(jnp.nan), noise=0.1)
+    with pytest.raises(ValueError, match=r"noise: needed a number or \[3\], got shape \(2,\)"):
+        denoise(key, model, observed, noise=jnp.ones(2))
+    with pytest.raises(ValueError, match="sampler: got 'ddim'"):
+        denoise(key, model, observed, noise=0.1, sampler="ddim")
+    with pytest.raises(ValueError, match=r"needed \[N, 17, 3\]"):
+        denoise(key, model, observed[:, :5], noise=0.1)
+    with pytest.raises(ValueError, match="person-centred codec"):
+        denoise(key, oracle.make(codec="image_depth"), observed, noise=0.1)
