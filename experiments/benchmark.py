@@ -98,7 +98,7 @@ def training(model: released.Model) -> dict[str, Any]:
     from jaxpose.conditioning import MaskRates
     from jaxpose.data.mannequin import sample_body
     from jaxpose.data.synthetic import sample_pose
-    from jaxpose.data.views import ViewRates, pose_example, make_bodies
+    from jaxpose.data.views import ViewRates, make_bodies, pose_example
     from jaxpose.training.optimizer import make_optimizer
     from jaxpose.training.step import init_state, make_step
 

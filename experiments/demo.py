@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 
-from jaxpose import lifting_run
-from jaxpose.cli import use_compilation_cache
+from jaxpose import cli
 from jaxpose.evaluation.protocols import lifting_row
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.model import ASSETS
@@ -28,10 +27,8 @@ def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)
     started = time.time()
-    use_compilation_cache()
     clip, out = ASSETS / "demo_clip.npz", Path(OUT.value)
-    for line in lifting_run.run(clip, out, lifting_run.Settings(pictures=False)):
-        print(line, flush=True)
+    cli.main(["lift", str(clip), "--out", str(out), "--no-pictures"])
     with np.load(clip) as z, np.load(out / "demo_clip.npz") as lifted:
         truth = z["joints_cam"] - z["joints_cam"][:, :1]
         samples, mean, root = lifted["samples"], lifted["mean"], lifted["root"]

@@ -21,6 +21,7 @@ from absl import app, flags, logging
 
 from jaxpose import model as released
 from jaxpose.base import Array
+from jaxpose.commands.detections import DEFAULT_FOV_DEG, rescaled
 from jaxpose.data.keypoints import read_keypoints
 from jaxpose.data.mocap import data_root
 from jaxpose.evaluation.metrics import p_mpjpe
@@ -29,7 +30,6 @@ from jaxpose.files import write_json
 from jaxpose.geometry.camera import intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
-from jaxpose.lifting_run import DEFAULT_FOV_DEG, rescaled
 from jaxpose.tasks.lift import jitted_lift
 from jaxpose.training.checkpoint import git_commit
 

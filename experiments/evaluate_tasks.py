@@ -23,11 +23,15 @@ from absl import app, flags, logging
 
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.data.mocap import data_root
+from jaxpose.conditioning import MaskRates
+from jaxpose.data.mocap import balanced_weights, data_root, load_mocap
+from jaxpose.data.views import ViewRates, make_bodies, pose_example
+from jaxpose.evaluation.generation import generation_row
 from jaxpose.evaluation.metrics import align_root
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.evaluation.tasks import HIDDEN_PARTS, denoising_row, hidden_joints, hidden_row
 from jaxpose.files import write_json
+from jaxpose.geometry.codec import View, decode_pose
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import network_calls
@@ -52,6 +56,7 @@ ONLY = flags.DEFINE_multi_string(
 SEED = flags.DEFINE_integer("seed", 0, "Of the one key.")
 OUT = flags.DEFINE_string("out", "runs/tasks", "Folder for tasks.json.")
 
+_NUM_TRAIN = 20_000  # training poses that generated ones are compared with
 _NOISE = (0.025, 0.05, 0.1)  # metres per coordinate
 
 
@@ -113,7 +118,7 @@ def lifting(model: released.Model, bench: Bench, sampler: str) -> list[dict[str,
             model, used, num * bench.num,
             lambda key, used=used, num=num: lift(
                 key, model, bench.keypoints, bench.confidence, intrinsics=bench.intrinsics, num_hypotheses=num,
-                sampler=used, **_steps(used),
+                sampler=used, num_steps=_steps(used),
             ).samples, bench,
         )  # fmt: skip
         if num > 1:
@@ -124,22 +129,24 @@ def lifting(model: released.Model, bench: Bench, sampler: str) -> list[dict[str,
     return rows
 
 
-def complete_2d(model: released.Model, bench: Bench, sampler: str) -> list[dict[str, Any]]:
+def complete_2d(
+    model: released.Model, bench: Bench, sampler: str, hypotheses: int | None = None
+) -> list[dict[str, Any]]:
     """None and two of knees, ankles, elbows and wrists missing; errors over all joints."""
-    rows = []
+    rows, hypotheses = [], hypotheses or HYPOTHESES.value
     for num_hidden in (0, 2):
         keys = jax.random.split(jax.random.fold_in(bench.key, num_hidden), bench.num)
         seen = jax.vmap(lambda k, n=num_hidden: hide_random_joints(k, n))(keys)
         samples, cost = timed(
-            model, sampler, HYPOTHESES.value * bench.num,
+            model, sampler, hypotheses * bench.num,
             lambda key, seen=seen: lift(
                 key, model, bench.keypoints, bench.confidence * seen, intrinsics=bench.intrinsics,
-                num_hypotheses=HYPOTHESES.value, sampler=sampler, **_steps(sampler),
+                num_hypotheses=hypotheses, sampler=sampler, num_steps=_steps(sampler),
             ).samples, bench,
         )  # fmt: skip
         row = lifting_row(samples, bench.truth, bench.category)
         rows.append(show("complete 2D", f"{num_hidden} joints missing", row, cost))
-    best = f"best_of_{HYPOTHESES.value}_mm"
+    best = f"best_of_{hypotheses}_mm"
     rows[1]["best_over_none_missing"] = rows[1][best] / rows[0][best]
     print(f"  best with 2 missing over best with none: {rows[1]['best_over_none_missing']:.3f}", flush=True)
     return rows
@@ -154,25 +161,28 @@ def complete_3d(model: released.Model, bench: Bench, sampler: str) -> list[dict[
         samples, cost = timed(
             model, sampler, 10 * bench.num,
             lambda key, given=given: complete(
-                key, model, given, num_hypotheses=10, sampler=sampler, **_steps(sampler)
+                key, model, given, num_hypotheses=10, sampler=sampler, num_steps=_steps(sampler)
             ).samples, bench,
         )  # fmt: skip
         rows.append(show("complete 3D", f"{part} missing", hidden_row(samples, bench.truth, hidden), cost))
     return rows
 
 
-def denoising(model: released.Model, bench: Bench, sampler: str) -> list[dict[str, Any]]:
+def denoising(
+    model: released.Model, bench: Bench, sampler: str, levels: tuple[float, ...] = _NOISE
+) -> list[dict[str, Any]]:
     """Gaussian noise on every joint, the root too: mean of 50 samples, then one mean-seeking sample."""
     rows = []
-    for level in _NOISE:
+    for level in levels:
         noisy = bench.truth + level * jax.random.normal(jax.random.fold_in(bench.key, 7), bench.truth.shape)
-        settings: list[tuple[str, int, float | None]] = [(sampler, 50, level), (_flow(sampler), 1, level)]
+        settings: list[tuple[str, int, float | None]] = [(_flow(sampler), 1, level)]
+        settings += [(sampler, 50, level)] if not sampler.endswith("mean_flow") else []
         settings += [(sampler, 50, None)] if sampler == "posterior" else []
         for used, num, noise in settings:
             posed, cost = timed(
                 model, used, num * bench.num,
                 lambda key, used=used, num=num, noise=noise, noisy=noisy: denoise(
-                    key, model, noisy, noise=noise, num_hypotheses=num, sampler=used, **_steps(used)
+                    key, model, noisy, noise=noise, num_hypotheses=num, sampler=used, num_steps=_steps(used)
                 ), bench,
             )  # fmt: skip
             row: dict[str, Any] = denoising_row(noisy, posed.samples, bench.truth)
@@ -182,17 +192,42 @@ def denoising(model: released.Model, bench: Bench, sampler: str) -> list[dict[st
     return rows
 
 
-def generation(model: released.Model, bench: Bench, sampler: str) -> list[dict[str, Any]]:
-    """Poses from nothing against the validation poses; the yardstick is as many poses of the training data."""
-    num = GENERATED.value
+def generation(
+    model: released.Model, bench: Bench, sampler: str, num: int | None = None, yardstick: bool = True
+) -> list[dict[str, Any]]:
+    """Poses from nothing against the validation poses; beside them, as the yardstick, poses of the training data."""
+    num = num or GENERATED.value
     samples, cost = timed(
-        model, sampler, num, lambda key: generate(key, model, num, sampler=sampler, **_steps(sampler)), bench
+        model,
+        sampler,
+        num,
+        lambda key: generate(key, model, num, sampler=sampler, num_steps=_steps(sampler)),
+        bench,
     )
-    return [show("generate", f"{num} poses", figures(samples, bench), cost)]
+    train = training_views(bench.key, _NUM_TRAIN)
+    rows = [show("generate", f"{num} poses", generation_row(samples, bench.truth, train), cost)]
+    if yardstick and sampler == "posterior":
+        real = training_views(jax.random.fold_in(bench.key, 11), num)
+        free = {
+            "sampler": "real training poses",
+            "network_calls": 0,
+            "seconds": 0.0,
+            "poses_per_s": float("inf"),
+        }
+        rows.append(show("yardstick", f"{num} poses", generation_row(real, bench.truth, train), free))
+    return rows
 
 
-def figures(samples: Array, bench: Bench) -> dict[str, float]:
-    raise NotImplementedError
+def training_views(key: Array, num: int) -> Array:
+    """Poses [num, 17, 3] metres of the training data as cameras see them, categories balanced as in training."""
+    mocap = load_mocap(data_root(), "train")
+    view = ViewRates()
+    bodies = make_bodies(mocap.joints, balanced_weights(mocap), view)
+    in_camera_axes = MaskRates(pose=0, part=0, joint=0, depth=1)
+    states = jax.jit(jax.vmap(lambda k: pose_example(k, bodies, view, in_camera_axes).x0))(
+        jax.random.split(key, num)
+    )
+    return decode_pose(bodies.statistics, View(jnp.eye(3)), states)
 
 
 def timed(
@@ -203,7 +238,7 @@ def timed(
     started = time.perf_counter()
     result = jax.block_until_ready(compiled(bench.key))
     seconds = time.perf_counter() - started
-    calls = network_calls(model, sampler, _steps(sampler)["num_steps"])
+    calls = network_calls(model, sampler, _steps(sampler))
     return result, {
         "sampler": sampler,
         "network_calls": calls,
@@ -226,9 +261,9 @@ def _flow(sampler: str) -> str:
     return "original_mean_flow" if sampler == "original" else "mean_flow"
 
 
-def _steps(sampler: str) -> dict[str, int | None]:
+def _steps(sampler: str) -> int | None:
     """--steps are of our samplers; the original's recipe keeps its 1000."""
-    return {"num_steps": None if sampler.startswith("original") else STEPS.value}
+    return None if sampler.startswith("original") else STEPS.value
 
 
 def cli() -> None:

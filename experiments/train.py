@@ -1,4 +1,4 @@
-"""Train a lifting model: read top to bottom.
+"""Train a model: read top to bottom.
 
     python -m experiments.train --config=experiments/configs/lift17.py --workdir=runs/lift17 \
         [--config.train.steps=30000] [--export=jaxpose/assets/lift17.safetensors]
@@ -12,8 +12,9 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +24,15 @@ from ml_collections import ConfigDict, config_flags
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
-from jaxpose.data.mocap import balanced_weights, data_root, load_mocap
-from jaxpose.data.views import ViewRates, pose_example, make_bodies
-from jaxpose.diffusion.losses import denoising_loss, log_snr_times
+from jaxpose.data.gfpose import gfpose_example, on_device
+from jaxpose.data.h36m import load_frames
+from jaxpose.data.mocap import balanced_weights, data_root, load_mocap, take_share
+from jaxpose.data.views import ViewRates, make_bodies, pose_example
+from jaxpose.diffusion.losses import denoising_loss, log_snr_times, uniform_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.files import write_json
 from jaxpose.geometry.codec import Statistics
+from jaxpose.geometry.image_depth import STATISTICS as IMAGE_DEPTH
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks.lift import jitted_lift
 from jaxpose.training import checkpoint
@@ -53,11 +57,8 @@ def main(argv: list[str]) -> None:
     train = config.train
     key = jax.random.key(config.seed)
 
-    # Data: every training body on the device; cameras and detectors are drawn inside the step.
-    view, masks = ViewRates(**config.view), MaskRates(**config.masks)
-    mocap = load_mocap(data_root(), "train", tuple(config.data.files))
-    bodies = make_bodies(mocap.joints, balanced_weights(mocap, config.data.category_power), view)
-    print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
+    # Data on the device; what is random about an example (camera, detector, masks) is drawn inside the step.
+    source = load_data(config)
 
     # Model: a network under a process, and what it is trained to say.
     spec = released.Spec(
@@ -66,9 +67,10 @@ def main(argv: list[str]) -> None:
         process=config.process.name,
         process_args=tuple(config.process.args),
         target=config.loss.target,
+        codec=config.get("codec", "person"),
+        context=config.get("context", 17),
         **config.sampler,
     )
-    example = functools.partial(pose_example, view=view, masks=masks)
     params = released.load(train.init).params if train.init else released.init_params(key, spec)
     tx = make_optimizer(
         train.learning_rate,
@@ -83,8 +85,8 @@ def main(argv: list[str]) -> None:
     devices = jax.devices()[: train.num_devices or None]
     build = functools.partial(
         make_step,
-        example,
-        make_loss(spec, config.loss, bodies.statistics.spread),
+        source.example,
+        make_loss(spec, config.loss, source.statistics.spread),
         tx,
         batch_size=train.batch_size,
         ema_decay=train.ema_decay,
@@ -101,7 +103,7 @@ def main(argv: list[str]) -> None:
     state = fit(
         init_state(key, params, tx),
         make_runner(build, mode=train.mode, devices=devices),
-        bodies,
+        source.data,
         workdir=workdir,
         total_steps=train.steps,
         batch_size=train.batch_size,
@@ -109,18 +111,47 @@ def main(argv: list[str]) -> None:
         log_every=train.log_every,
         checkpoint_every=train.checkpoint_every,
         eval_every=train.eval_every,
-        evaluators=make_evaluators(spec, bodies.statistics),
+        evaluators=make_evaluators(spec, source.statistics),
         meta=meta,
     )
     if EXPORT.value:
-        released.save(EXPORT.value, released.Model(state.ema_params, bodies.statistics, spec))
+        released.save(EXPORT.value, released.Model(state.ema_params, source.statistics, spec))
         print(f"wrote {EXPORT.value}")
+
+
+class Source(NamedTuple):
+    """Arrays on the device, how one example is drawn from them, and the codec's numbers."""
+
+    data: Any
+    example: Callable[[Key, Any], Example]
+    statistics: Statistics
+
+
+def load_data(config: ConfigDict) -> Source:
+    """The training data that `config.data` names: bodies of motion capture, or prepared frames of Human3.6M."""
+    masks, data = MaskRates(**config.masks), config.data
+    kind = data.get("kind", "mocap")
+    if kind == "h36m":
+        frames = on_device(load_frames(data.folder))
+        print(f"{len(frames.image)} frames of {data.folder}")
+        example = functools.partial(gfpose_example, masks=masks, flip=data.flip, use_truth=data.use_truth)
+        return Source(frames, example, IMAGE_DEPTH)
+    if kind != "mocap":
+        raise ValueError(f"config.data.kind: got {kind!r}, legal are 'mocap' and 'h36m'")
+    view = ViewRates(**config.view)
+    mocap = load_mocap(data_root(), "train", tuple(data.files))
+    if data.get("share", 1.0) < 1:
+        mocap = take_share(mocap, data.share, config.seed)
+    bodies = make_bodies(mocap.joints, balanced_weights(mocap, data.category_power), view)
+    print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
+    return Source(bodies, functools.partial(pose_example, view=view, masks=masks), bodies.statistics)
 
 
 def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any:
     """Loss of one example: the mean over `num_draws` noise levels, which share the condition's features."""
     sde = spec.sde()
-    times = log_snr_times(sde)
+    uniform = config.get("times", "log_snr") == "uniform"
+    times = uniform_times(sde, config.t_min) if uniform else log_snr_times(sde)
 
     def loss(params: Any, key: Key, example: Example) -> tuple[Array, dict[str, Array]]:
         def draw(key: Key) -> tuple[Array, dict[str, Array]]:
@@ -130,7 +161,13 @@ def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any
                 return spec.network.apply(params, x, t, cond, train=True, rngs={"dropout": dropout_key})
 
             return denoising_loss(
-                noise_key, apply, sde, example, target=spec.target, weighting=config.weighting, spread=spread,
+                noise_key,
+                apply,
+                sde,
+                example,
+                target=spec.target,
+                weighting=config.weighting,
+                spread=spread,
                 times=times,
             )
 
@@ -143,6 +180,8 @@ def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any
 def make_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, Any]:
     """The benchmark's row on every fourth validation pose, 50 hypotheses; none where the benchmark is absent."""
     path = data_root().parent / "bench" / "val_frames.npz"
+    if spec.codec != "person":
+        return {}  # GFPose's protocol needs its own files: experiments/evaluate_gfpose.py
     if not path.is_file():
         logging.warning("%s is absent: training goes on without validation", path)
         return {}

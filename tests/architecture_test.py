@@ -22,7 +22,7 @@ ROWS = (
     {"model"},
     {"tasks", "data", "training", "evaluation"},
     {"convert", "viz"},
-    {"lifting_run"},
+    {"commands"},
     {"jaxpose"},  # jaxpose/__init__.py: what `import jaxpose` offers
     {"cli"},
     {"experiments"},

@@ -1,6 +1,9 @@
 """The command as a user calls it: results of good input, code 2 and one named line for bad, nothing half-written."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,3 +167,19 @@ def test_bad_flags_are_refused_by_the_parser(capsys):
         cli.main(["lift", "x.json", "--out", "o", "--hypotheses", "0"])
     assert exit_info.value.code == 2
     assert "needed a positive number, got 0" in capsys.readouterr().err
+
+
+def test_help_is_quick_and_names_every_command():
+    """The commands' own modules load neither JAX nor numpy; what `import jaxpose` loads is set aside."""
+    probe = (
+        "import sys, types\n"
+        "package = types.ModuleType('jaxpose')\n"
+        "package.__path__ = ['jaxpose']\n"
+        "sys.modules['jaxpose'] = package\n"
+        "import jaxpose.cli\n"
+        "assert not {'jax', 'numpy'} & sys.modules.keys()\n"
+        "jaxpose.cli.main(['--help'])\n"
+    )
+    root = Path(cli.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=root, check=True)
+    assert "{lift,complete,denoise,generate,convert,prepare}" in done.stdout

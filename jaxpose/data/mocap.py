@@ -69,6 +69,23 @@ def balanced_weights(mocap: Mocap, power: float = 0.5) -> np.ndarray:
     return weight / weight.sum()
 
 
+def take_share(mocap: Mocap, share: float, seed: int) -> Mocap:
+    """Whole sequences, drawn at random by `seed`, that hold about `share` of the frames; they keep their order.
+
+    Of one random order of the sequences, as many as come nearest to share in (0, 1] of the frames, at least one. So at
+    one seed the sequences of a smaller share are among those of a larger one.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be in (0, 1], got {share}")
+    num_frames = np.bincount(mocap.sequence, minlength=len(mocap.name))
+    order = np.random.default_rng(seed).permutation(len(num_frames))
+    gap = np.abs(np.cumsum(num_frames[order]) - share * num_frames.sum())
+    kept = np.sort(order[: 1 + np.argmin(gap)])
+    frames = np.isin(mocap.sequence, kept)
+    sequence = np.searchsorted(kept, mocap.sequence[frames])
+    return Mocap(mocap.joints[frames], sequence, mocap.subject[kept], mocap.category[kept], mocap.name[kept])
+
+
 def _load_file(path: Path, subjects: set[str]) -> Mocap:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")

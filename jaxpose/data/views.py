@@ -187,7 +187,7 @@ def pose_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates) ->
     if masks.depth:
         points_key, kind_key = jax.random.split(jax.random.fold_in(mask_key, 1))
         noisy, level = observe_points(points_key, x_cam, view)
-        is_3d = jax.random.bernoulli(kind_key, masks.depth)
+        is_3d = jax.random.bernoulli(kind_key, float(masks.depth))
         pair = (encode_points(noisy, seen, level), View(jnp.eye(3))), (cond, turned)
         cond, turned = jax.tree.map(lambda a, b: jnp.where(is_3d, a, b), *pair)
     return Example(encode_pose(bodies.statistics, turned, x_cam), cond)

@@ -88,7 +88,7 @@ def denoising_loss(
 ) -> tuple[Array, dict[str, Array]]:
     """The loss of one example, (scalar, metrics): how badly the network tells the noise it was given.
 
-    apply:   (x_t, t, cond) -> raw output, parameters closed over; `target`: what it puts out, of data of `spread` (`bind`).
+    apply:   (x_t, t, cond) -> raw output, parameters closed over; `target`, `spread`: as in `bind`.
     example: x0 [..., J, D] of any shape, and its condition.
     times:   draws t from a key; `uniform_times(sde)` by default.
     t:       the time itself, where the caller draws it (a stratified batch); `times` is then not called.

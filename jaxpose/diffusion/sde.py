@@ -38,7 +38,7 @@ class SDE(NamedTuple):
     alpha: Callable[[Array], Array]
     sigma: Callable[[Array], Array]
     t_min: float
-    t_max: float
+    t_max: float | Array
 
 
 def ve(sigma_min: float = 0.01, sigma_max: float = 50.0, *, t_min: float = 1e-5) -> SDE:

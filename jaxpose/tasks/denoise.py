@@ -98,13 +98,13 @@ def _from_matched_start(
     null = jax.tree.map(lambda x: x[0], null_condition(model, 1))
 
     def one(key: Key, y: Array, level: Array) -> Array:
-        start = sde._replace(t_max=time_at(sde, -2 * jnp.log(level / unit)))
+        t_start = time_at(sde, -2 * jnp.log(level / unit))
         shift_key, key = jax.random.split(key)
         shift = level / unit / jnp.sqrt(y.shape[0]) * jax.random.normal(shift_key, (1, 3))
         shift = shift * (not sampler.endswith("mean_flow"))
-        run = make_run(model, sampler, start, num_steps)
+        run = make_run(model, sampler, sde._replace(t_max=t_start), num_steps)
         result = sample(
-            key, sde.alpha(start.t_max) * (y + shift), model.predict_fn(), run.solver, run.times, null,
+            key, sde.alpha(t_start) * (y + shift), model.predict_fn(), run.solver, run.times, null,
             finish=run.finish, return_path=return_path,
         )  # fmt: skip
         return result - shift

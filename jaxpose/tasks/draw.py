@@ -52,6 +52,7 @@ def draw_states(
     num_hypotheses: int,
     num_steps: int | None = None,
     sampler: str = "posterior",
+    temperature: float = 1.0,
     chunk: int | None = None,
     project: ProjectFn | None = None,
     return_path: bool = False,
@@ -60,10 +61,11 @@ def draw_states(
 
     num_steps: solver steps, each one network call, and one call more; None: what validation chose.
     sampler:   one of SAMPLERS.
+    temperature: factor on the fresh noise of "posterior"; below 1 the draws keep nearer to the middle of the law.
     chunk:     hypotheses computed at once; None keeps about 4,000 poses in flight, whatever H is.
     """
     sde, shape = model.spec.sde(), cond.value.shape
-    run = make_run(model, sampler, sde, num_steps)
+    run = make_run(model, sampler, sde, num_steps, temperature)
     return sample_hypotheses(
         key,
         num_hypotheses,
@@ -87,7 +89,7 @@ class Run(NamedTuple):
     finish: bool
 
 
-def make_run(model: Model, sampler: str, sde: SDE, num_steps: int | None) -> Run:
+def make_run(model: Model, sampler: str, sde: SDE, num_steps: int | None, temperature: float = 1.0) -> Run:
     """What a sampler's name means under `sde`, the model's process or a part of it; ValueError for other names."""
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler: got {sampler!r}, legal are {SAMPLERS}")
@@ -98,7 +100,8 @@ def make_run(model: Model, sampler: str, sde: SDE, num_steps: int | None) -> Run
     times = time_grid(sde, num_steps or model.spec.num_steps, model.spec.spacing)
     if sampler == "mean_flow":
         return Run(dpmpp_2m(sde, eta=1.0, noise=0.0), times, True)
-    return Run(dpmpp_2m(sde, eta=model.spec.eta if sampler == "posterior" else 0.0), times, True)
+    eta = model.spec.eta if sampler == "posterior" else 0.0
+    return Run(dpmpp_2m(sde, eta=eta, noise=temperature), times, True)
 
 
 def network_calls(model: Model, sampler: str, num_steps: int | None) -> int:

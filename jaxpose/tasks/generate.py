@@ -20,11 +20,13 @@ def generate(
     *,
     num_steps: int | None = None,
     sampler: str = "posterior",
+    temperature: float = 1.0,
     return_path: bool = False,
 ) -> Array:
     """Draw `num` poses [num, J, 3] metres, root-relative, as a camera that looks at them sees them, from all sides.
 
     With `return_path` [T+1, num, J, 3], the denoising from start to result. num_steps, sampler: as in `draw_states`.
+    temperature: 1 draws from what the model takes for the law of poses; below 1, likelier and less varied poses.
     """
     check_person_codec(model, "generate")
     if num < 1:
@@ -32,7 +34,7 @@ def generate(
     rows = min(num, _ROWS)
     states = draw_states(
         key, model, null_condition(model, rows), num_hypotheses=-(-num // rows), num_steps=num_steps,
-        sampler=sampler, return_path=return_path,
+        sampler=sampler, temperature=temperature, return_path=return_path,
     )  # fmt: skip
     poses = decode_pose(model.statistics, View(jnp.eye(3)), states)
     if not return_path:
@@ -40,4 +42,6 @@ def generate(
     return jnp.moveaxis(poses, 1, 0).reshape(poses.shape[1], -1, *poses.shape[3:])[:, :num]
 
 
-jitted_generate = jax.jit(generate, static_argnames=("num", "num_steps", "sampler", "return_path"))
+jitted_generate = jax.jit(
+    generate, static_argnames=("num", "num_steps", "sampler", "temperature", "return_path")
+)

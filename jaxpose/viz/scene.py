@@ -1,95 +1,190 @@
 """What a picture shows, before anything is drawn: layers of poses over rows, checked and thinned out.
 
-A row is one person in one frame. A layer is a set of poses [L, N, J, 3] drawn alike: the hypotheses (L of
-them), the mean and the truth (L = 1). A joint that is not finite in every coordinate is a gap: neither it nor
-its bones are drawn. Left and right are the blue and vermilion of M. Okabe and K. Ito, Color Universal Design,
-2008; the truth is near black: colour-blind readers tell these apart by hue or by lightness.
+A row is one picture of a series: one person in one frame, or one state of a denoising. A layer is a set of poses
+[L, F, J, D] drawn alike: the hypotheses (L of them), the mean, the truth; F = 1 where it is alike in all rows. A joint
+that is not finite in every coordinate is a gap: neither it nor its bones are drawn. Left and right are the blue and
+vermilion of M. Okabe and K. Ito, Color Universal Design, 2008, what was given is its bluish green, the truth is near
+black: colour-blind readers tell these apart by hue or by lightness.
+
+A further layer is a field of `Layers` and an entry in `make_scene`.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxpose.geometry.skeleton import Skeleton
 
-LEFT, RIGHT, MIDDLE, TRUTH = "#0072b2", "#d55e00", "#8a919e", "#111111"
+LEFT, RIGHT, MIDDLE, TRUTH, GIVEN = "#0072b2", "#d55e00", "#8a919e", "#111111", "#009e73"
 LIMBS = (LEFT, RIGHT, MIDDLE)
+PALE_LIMBS = ("#99c7e0", "#eebf99", "#d0d3d8")  # LIMBS with 60 % white
 INK, MUTED, GRID = "#1f2937", "#6b7280", "#e2e5ea"
 AXES_NOTE = "root-relative metres in camera axes (x right, y down, z forward)"
 GRID_METRES = 0.5
+HYPOTHESES = "hypotheses"
 _LABEL_LENGTH = 60
+_OUTLIERS = 0.01  # share of the reprojected joints that may lie outside of the picture on either side
 _MAX_GRID_LINES = 200  # a diverged hypothesis may be kilometres long
 
 
+class Layers(TypedDict, total=False):
+    """What may be shown beside samples [H, N, J, 3]; a joint that is not finite is a gap.
+
+    keypoints:   [N, J, 2] px, the 2D input; confidence: [N, J] in [0, 1], its opacity.
+    truth:       [N, J, 3] metres, like samples.
+    mean:        [N, J, 3] metres; where a picture shows a mean, that of all H by default.
+    given:       [N, J, 3] metres, like samples: the joints that a task was given, noisy or incomplete.
+    observed:    [N, J] bool: bones that end in a joint which is not observed stand out; the joints of `given` by
+                 default.
+    reprojected: [H, N, J, 2] px, the samples as the camera sees them, drawn over the 2D input.
+    image:       path of the PNG or JPEG that the pixels lie in, drawn behind them.
+    """
+
+    keypoints: ArrayLike | None
+    confidence: ArrayLike | None
+    truth: ArrayLike | None
+    mean: ArrayLike | None
+    given: ArrayLike | None
+    observed: ArrayLike | None
+    reprojected: ArrayLike | None
+    image: str | os.PathLike[str] | None
+
+
 class Layer(NamedTuple):
-    """Poses drawn alike: poses [L, N, J, 3]; colours of the left, right and middle bones; width in points."""
+    """Poses drawn alike: poses [L, F, J, D] in metres (D = 3) or pixels (D = 2), F = 1 where they stand still.
+
+    colours: of the left, right and middle bones. width: in points. dot: diameter of the joints, 0 for none.
+    group: layers of one group are switched together. bones: [1 or L, 1 or F, J] bool, the bones to draw, each by its
+    lower joint; None: all. strength: [L, F, J] in [0, 1], opacity of the joints; None: full.
+    """
 
     name: str
     poses: np.ndarray
     colours: tuple[str, str, str]
     width: float
     opacity: float
+    dot: float = 0.0
+    group: str = ""
+    bones: np.ndarray | None = None
+    strength: np.ndarray | None = None
 
 
 class Scene(NamedTuple):
-    """Layers over N rows, with the 2D input of each row where there is one.
+    """Layers over rows, with the 2D input of each row where there is one.
 
-    rows: [N] index of each row in what the caller gave. labels: one per row, "" where there is none.
-    keypoints [N, J, 2] px and confidence [N, J] in [0, 1], or None. counts: hypotheses and rows that were
-    given.
+    layers: in metres. flat: in pixels; empty without 2D input. rows: [F] index of each row in what the caller gave.
+    labels: one per row, "" where there is none. counts: hypotheses and rows that were given. shown: [h] indices of
+    the hypotheses that are kept. image: path of the picture behind the pixels, or None.
     """
 
     layers: tuple[Layer, ...]
+    flat: tuple[Layer, ...]
     rows: np.ndarray
     labels: tuple[str, ...]
-    keypoints: np.ndarray | None
-    confidence: np.ndarray | None
     counts: tuple[int, int]
+    shown: np.ndarray
+    image: str | os.PathLike[str] | None = None
 
 
 def make_scene(
     samples: ArrayLike,
     skeleton: Skeleton,
     *,
-    keypoints: ArrayLike | None = None,
-    confidence: ArrayLike | None = None,
-    truth: ArrayLike | None = None,
-    mean: ArrayLike | None = None,
+    argument: str = "samples",
     max_hypotheses: int = 30,
+    with_mean: bool = True,
+    **layers: Unpack[Layers],
 ) -> Scene:
-    """The scene of samples [H, N, J, 3]; `mean` defaults to that of all H, of which max_hypotheses are kept.
+    """The scene of samples [H, N, J, 3], of which max_hypotheses are kept, evenly spaced; a row for each of the N.
 
-    Raises ValueError for wrong shapes, and for a row of samples or a whole array without one finite joint.
+    argument: the name of samples in errors. with_mean: show a mean also where none is given. Raises ValueError for
+    wrong shapes, and for a row of samples or a whole array without one finite joint.
     """
-    poses = _joints("samples", samples, ("H", "N", len(skeleton.joints), 3))
+    poses = joints(argument, samples, ("H", "N", len(skeleton.joints), 3))
     num_hypotheses, num_rows = poses.shape[:2]
     blank = np.flatnonzero(~np.isfinite(poses).any((0, 2, 3)))
     if blank.size:
-        raise ValueError(f"samples: pose {blank[0]} of {num_rows} has no finite joint; legal is at least one")
+        raise ValueError(
+            f"{argument}: pose {blank[0]} of {num_rows} has no finite joint; legal is at least one"
+        )
+    shown = evenly(num_hypotheses, at_least_one("max_hypotheses", max_hypotheses))
     shape = (num_rows, *poses.shape[2:])
-    average = _finite_mean(poses) if mean is None else _joints("mean", mean, shape)
-    shown = poses[evenly(num_hypotheses, at_least_one("max_hypotheses", max_hypotheses))]
-    layers = [
-        Layer("hypotheses", shown, LIMBS, 1.2, float(np.clip(6 / len(shown), 0.15, 0.6))),
-        Layer("mean", average[None], LIMBS, 4.5, 1.0),
-    ]
+    solid = []
+    mean, given, truth = layers.get("mean"), layers.get("given"), layers.get("truth")
+    if mean is not None or with_mean:
+        middle = finite_mean(poses) if mean is None else joints("mean", mean, shape)
+        solid.append(Layer("mean", middle[None], LIMBS, 4.5, 1.0, 3.0))
+    if given is not None:
+        given = joints("given", given, shape)
+        solid.append(Layer("given", given[None], (GIVEN,) * 3, 1.2, 1.0, 3.4))
     if truth is not None:
-        layers.append(Layer("truth", _joints("truth", truth, shape)[None], (TRUTH,) * 3, 1.8, 1.0))
-    pixels = None if keypoints is None else _joints("keypoints", keypoints, (*shape[:2], 2))
-    if confidence is not None and pixels is None:
-        raise ValueError("confidence: came without keypoints; legal is both or neither")
-    certainty = None if pixels is None else _confidence(confidence, shape[:2])
+        solid.append(Layer("truth", joints("truth", truth, shape)[None], (TRUTH,) * 3, 1.8, 1.0, 1.2))
+    hidden = _hidden_bones(layers.get("observed"), given, skeleton, shape[:2])
     return Scene(
-        tuple(layers), np.arange(num_rows), ("",) * num_rows, pixels, certainty, (num_hypotheses, num_rows)
-    )
+        (*_hypotheses(poses[shown], hidden, with_mean), *solid),
+        _flat(layers, shown, poses.shape[:3]),
+        np.arange(num_rows), ("",) * num_rows, (num_hypotheses, num_rows), shown, layers.get("image"),
+    )  # fmt: skip
+
+
+def _hypotheses(poses: np.ndarray, hidden: np.ndarray | None, with_mean: bool) -> list[Layer]:
+    """One layer, or two where some bones are hidden and others observed; the more poses, the fainter."""
+    num = len(poses)
+    width, strength = (1.2, 6) if with_mean else (1.7, 8) if num > 1 else (3.5, 8)
+    name = "poses" if num == 1 and not with_mean else HYPOTHESES
+    opacity = float(np.clip(strength / num, 0.15, strength / 10 if num > 1 or with_mean else 1))
+    layer = Layer(name, poses, LIMBS, width, opacity, group=HYPOTHESES)
+    if hidden is None:
+        return [layer]
+    observed = layer._replace(name=f"{layer.name}, observed part", colours=PALE_LIMBS, bones=~hidden)
+    return [observed, layer._replace(name=f"{layer.name}, hidden part", bones=hidden)]
+
+
+def _hidden_bones(
+    observed: ArrayLike | None, given: np.ndarray | None, skeleton: Skeleton, shape: tuple[int, ...]
+) -> np.ndarray | None:
+    """The bones [1, N, J] with an end that is not observed; None where this sets none apart."""
+    if observed is None:
+        if given is None:
+            return None
+        observed = np.isfinite(given).all(-1)
+    seen = np.asarray(observed)
+    if seen.shape != shape or seen.dtype != bool:
+        raise ValueError(
+            f"observed: got {seen.dtype} of shape {list(seen.shape)}, legal is bool of {list(shape)}"
+        )
+    hidden = ~(seen & seen[:, list(skeleton.parents)])
+    is_bone = np.array(skeleton.parents) >= 0
+    return hidden[None] if hidden[:, is_bone].any() and not hidden[:, is_bone].all() else None
+
+
+def _flat(layers: Layers, shown: np.ndarray, shape: tuple[int, ...]) -> tuple[Layer, ...]:
+    """The layers in pixels: the shown of the reprojected hypotheses, and the 2D input over them."""
+    _, num_rows, num_joints = shape
+    flat = []
+    keypoints, confidence = layers.get("keypoints"), layers.get("confidence")
+    reprojected = layers.get("reprojected")
+    if reprojected is not None:
+        pixels = joints("reprojected", reprojected, (*shape, 2))[shown]
+        opacity = float(np.clip(3 / len(shown), 0.1, 0.5))
+        flat.append(Layer("reprojected", pixels, LIMBS, 1.0, opacity, group=HYPOTHESES))
+    if keypoints is not None:
+        pixels = joints("keypoints", keypoints, (num_rows, num_joints, 2))[None]
+        strength = _confidence(confidence, (num_rows, num_joints))[None]
+        flat.append(Layer("2D input", pixels, LIMBS, 1.25, 0.45, 8.0, "2D input", strength=strength))
+    elif confidence is not None:
+        raise ValueError("confidence: came without keypoints; legal is both or neither")
+    if layers.get("image") is not None and not flat:
+        raise ValueError("image: came without keypoints or reprojected; legal is with one of them")
+    return tuple(flat)
 
 
 def with_labels(scene: Scene, argument: str, labels: Sequence[str] | None) -> Scene:
@@ -103,12 +198,19 @@ def with_labels(scene: Scene, argument: str, labels: Sequence[str] | None) -> Sc
 
 def take_rows(scene: Scene, rows: np.ndarray) -> Scene:
     """The scene with only these rows [n]."""
+
+    def pick(array: np.ndarray) -> np.ndarray:
+        return array if array.shape[1] == 1 else array[:, rows]  # what stands still has one row for all
+
+    def take(layer: Layer) -> Layer:
+        bones, strength = (a if a is None else pick(a) for a in (layer.bones, layer.strength))
+        return layer._replace(poses=pick(layer.poses), bones=bones, strength=strength)
+
     return scene._replace(
-        layers=tuple(layer._replace(poses=layer.poses[:, rows]) for layer in scene.layers),
+        layers=tuple(map(take, scene.layers)),
+        flat=tuple(map(take, scene.flat)),
         rows=scene.rows[rows],
         labels=tuple(scene.labels[i] for i in rows),
-        keypoints=None if scene.keypoints is None else scene.keypoints[rows],
-        confidence=None if scene.confidence is None else scene.confidence[rows],
     )
 
 
@@ -128,25 +230,35 @@ def joint_sides(skeleton: Skeleton) -> tuple[int, ...]:
     return tuple(0 if left else 1 if right else 2 for left, right in sided)
 
 
-def bone_paths(skeleton: Skeleton) -> tuple[tuple[int, ...], ...]:
+@functools.lru_cache(maxsize=512)
+def bone_paths(skeleton: Skeleton, drawn: tuple[bool, ...] | None = None) -> tuple[tuple[int, ...], ...]:
     """The pen's way along the left, right and middle bones: joint indices, -1 where it is lifted.
 
-    A bone has the side of its lower joint. A group without bones is empty.
+    A bone has the side of its lower joint. drawn: one per joint, whether its bone to the parent is; None: all are. A
+    group without bones is empty.
     """
     paths: tuple[list[int], ...] = ([], [], [])
     sides = joint_sides(skeleton)
     for joint, parent in enumerate(skeleton.parents):
-        if parent < 0:
+        if parent < 0 or (drawn is not None and not drawn[joint]):
             continue
         path = paths[sides[joint]]
         path += [joint] if path and path[-1] == parent else [-1, parent, joint]
     return tuple((*path[1:], -1) if path else () for path in paths)
 
 
-def trace(poses: np.ndarray, path: tuple[int, ...]) -> np.ndarray:
-    """One polyline [L * len(path), D] through poses [L, J, D], NaN where the pen is lifted."""
-    lifted = np.full_like(poses[:, :1], np.nan)
-    return np.concatenate([poses, lifted], axis=1)[:, list(path)].reshape(-1, poses.shape[-1])
+def polylines(layer: Layer, skeleton: Skeleton, row: int) -> list[list[np.ndarray]]:
+    """The left, right and middle bones of a layer in a row: for each a polyline [*, D] per pose, NaN at its end."""
+    poses = at_row(layer.poses, row)
+    drawn = np.broadcast_to(True if layer.bones is None else at_row(layer.bones, row), poses.shape[:2])
+    paths = [bone_paths(skeleton, tuple(bones)) for bones in drawn.tolist()]
+    lifted = np.concatenate([poses, np.full_like(poses[:, :1], np.nan)], axis=1)  # joint -1 is a gap
+    return [[pose[list(path[side])] for pose, path in zip(lifted, paths, strict=True)] for side in range(3)]
+
+
+def at_row(array: np.ndarray, row: int) -> np.ndarray:
+    """The part [L, ...] of an array [L, F, ...] in a row; F = 1 stands still."""
+    return array[:, row if array.shape[1] > 1 else 0]
 
 
 def bounds(points: Sequence[np.ndarray], margin: float) -> tuple[np.ndarray, np.ndarray]:
@@ -155,18 +267,37 @@ def bounds(points: Sequence[np.ndarray], margin: float) -> tuple[np.ndarray, np.
     return np.nanmin(flat, axis=0) - margin, np.nanmax(flat, axis=0) + margin
 
 
+def pixel_bounds(flat: tuple[Layer, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest pixel [2] to show of layers: all of the 2D input, and most of the reprojected hypotheses.
+
+    Of what moves the last row counts where the 2D input stands still: the rows before it are noise.
+    """
+    still = flat[-1].poses.shape[1] == 1
+    corners = []
+    for layer in flat:
+        points = (layer.poses[:, -1] if still else layer.poses).reshape(-1, 2)
+        points = points[np.isfinite(points).all(-1)]
+        outliers = _OUTLIERS if layer.group == HYPOTHESES else 0
+        if len(points):
+            corners += [np.quantile(points, outliers, axis=0), np.quantile(points, 1 - outliers, axis=0)]
+    if not corners:
+        return np.zeros(2), np.ones(2)
+    return np.min(corners, axis=0), np.max(corners, axis=0)
+
+
 def grid_levels(low: float, high: float) -> np.ndarray:
     """Multiples of the grid's step that just enclose low to high; none if too many."""
     first, last = np.floor(low / GRID_METRES), np.ceil(high / GRID_METRES)
     return np.arange(first, last + 1) * GRID_METRES if last - first < _MAX_GRID_LINES else np.empty(0)
 
 
-def caption(scene: Scene, row_noun: str, note: str) -> str:
-    """What is shown of what was given, in which axes and units, and where the scale came from (`note`)."""
+def caption(scene: Scene, row_noun: str) -> str:
+    """What is shown of what was given, and in which axes and units."""
     num_hypotheses, num_rows = scene.counts
-    shown = scene.layers[0].poses.shape[0]
-    parts = [f"{shown} of {num_hypotheses} hypotheses", f"{len(scene.rows)} of {num_rows} {row_noun}"]
-    return " · ".join([*parts, AXES_NOTE, f"grid {GRID_METRES} m", *([printable(note, 300)] if note else [])])
+    shown = f"{len(scene.shown)} of {num_hypotheses} hypotheses"
+    return " · ".join(
+        [shown, f"{len(scene.rows)} of {num_rows} {row_noun}", AXES_NOTE, f"grid {GRID_METRES} m"]
+    )
 
 
 def printable(text: str, length: int = _LABEL_LENGTH) -> str:
@@ -193,21 +324,11 @@ def need(module: str) -> ModuleType:
         ) from error
 
 
-def write(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write under a temporary name and rename, so that `path` is never half-written."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise ValueError(f"path: {target.parent} is not a folder; legal is a file in a folder that exists")
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_bytes(content)
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
-    return target
+def joints(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> np.ndarray:
+    """`value` as float32 of `shape` (a letter is any length above 0), NaN throughout where a joint is not finite.
 
-
-def _joints(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> np.ndarray:
+    Raises ValueError naming the argument `name`: for another shape, or without one finite joint.
+    """
     array = np.asarray(value, dtype=np.float32)
     legal = f"[{', '.join(map(str, shape))}]"
     fits = len(array.shape) == len(shape) and all(
@@ -222,15 +343,16 @@ def _joints(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> np.nda
     return array
 
 
+def finite_mean(poses: np.ndarray) -> np.ndarray:
+    """The mean [...] of poses [H, ...] over what is finite of the H, NaN where nothing is."""
+    finite = np.isfinite(poses)
+    total = np.where(finite, poses, 0).sum(axis=0)
+    count = finite.sum(axis=0)
+    return np.where(count, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
 def _confidence(value: ArrayLike | None, shape: tuple[int, ...]) -> np.ndarray:
     array = np.ones(shape, np.float32) if value is None else np.asarray(value, dtype=np.float32)
     if array.shape != shape:
         raise ValueError(f"confidence: got shape {list(array.shape)}, legal is {list(shape)}")
     return np.clip(np.nan_to_num(array, nan=0.0), 0.0, 1.0)
-
-
-def _finite_mean(poses: np.ndarray) -> np.ndarray:
-    finite = np.isfinite(poses)
-    total = np.where(finite, poses, 0).sum(axis=0)
-    count = finite.sum(axis=0)
-    return np.where(count, total / np.maximum(count, 1), np.nan).astype(np.float32)

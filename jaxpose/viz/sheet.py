@@ -7,16 +7,16 @@ the camera below.
 
 from __future__ import annotations
 
-import io
 import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxpose.files import atomic
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.viz import scene as sc
 
@@ -32,48 +32,42 @@ _PANEL_INCHES = 2.3
 _DPI = 120
 _WIDTH = 0.6  # of a layer's width, which is meant for a full screen
 
-Paths: TypeAlias = tuple[tuple[int, ...], ...]
-
 
 def contact_sheet(
     path: str | os.PathLike[str],
     samples: ArrayLike,
     skeleton: Skeleton,
     *,
-    keypoints: ArrayLike | None = None,
-    confidence: ArrayLike | None = None,
-    truth: ArrayLike | None = None,
-    mean: ArrayLike | None = None,
     titles: Sequence[str] | None = None,
     note: str = "",
     max_rows: int = 8,
     max_hypotheses: int = 30,
+    **layers: Unpack[sc.Layers],
 ) -> Path:
     """Draw samples [H, N, J, 3] as a PNG: 2D input, then hypotheses, mean and truth from three sides.
 
-    samples: metres, camera axes (x right, y down, z forward), root-relative; at most max_rows of the N poses
-    and max_hypotheses of the H are drawn, evenly spaced. keypoints: [N, J, 2] px; confidence [N, J] in [0, 1]
-    is their opacity. truth, mean: [N, J, 3] like samples; mean defaults to that of all H. titles: one per
-    pose. note: a line for the caption, such as where the scale comes from. Joints that are not finite are
-    left out. Raises ValueError for wrong shapes, H = 0, poses without a finite joint, a folder that is not
-    there; ImportError without matplotlib.
+    samples: metres, camera axes (x right, y down, z forward), root-relative; at most max_rows of the N poses and
+    max_hypotheses of the H are drawn, evenly spaced. layers: what else is shown, see `Layers`. titles: one per pose.
+    note: a line for the caption, such as where the scale comes from. Raises ValueError for wrong shapes, H = 0, poses
+    without a finite joint, a folder that is not there; ImportError without matplotlib.
     """
-    scene = sc.make_scene(
-        samples, skeleton, keypoints=keypoints, confidence=confidence, truth=truth, mean=mean,
-        max_hypotheses=max_hypotheses,
-    )  # fmt: skip
+    scene = sc.make_scene(samples, skeleton, max_hypotheses=max_hypotheses, **layers)
     scene = sc.with_labels(scene, "titles", titles)
     scene = sc.take_rows(scene, sc.evenly(len(scene.rows), sc.at_least_one("max_rows", max_rows)))
-    buffer = io.BytesIO()
-    _draw(scene, skeleton, note).savefig(buffer, format="png", dpi=_DPI, facecolor="white")
-    return sc.write(path, buffer.getvalue())
+    figure = _draw(scene, skeleton, note)
+    with atomic(path) as file:
+        figure.savefig(file, format="png", dpi=_DPI, facecolor="white")
+    return Path(path)
 
 
 def _draw(scene: sc.Scene, skeleton: Skeleton, note: str) -> Any:
-    columns = ([] if scene.keypoints is None else ["2D input"]) + list(_VIEWS)
-    num_rows, paths = len(scene.rows), sc.bone_paths(skeleton)
+    columns = (["2D input"] if scene.flat else []) + list(_VIEWS)
+    num_rows = len(scene.rows)
     width = _PANEL_INCHES * len(columns) + 0.5
-    lines = textwrap.wrap(sc.caption(scene, "poses", note), int(17 * (width - 0.5)))
+    lines = textwrap.wrap(
+        " · ".join([sc.caption(scene, "poses"), *([sc.printable(note, 300)] if note else [])]),
+        int(17 * (width - 0.5)),
+    )
     foot = 0.8 + 0.13 * len(lines)
     height = _PANEL_INCHES * num_rows + foot + 0.45
     figure = sc.need("matplotlib.figure").Figure(figsize=(width, height))
@@ -95,9 +89,9 @@ def _draw(scene: sc.Scene, skeleton: Skeleton, note: str) -> Any:
             if row == num_rows - 1:
                 axes.set_xlabel(_AXIS_NAMES[name], fontsize=8, color=sc.MUTED)
             if name in _VIEWS:
-                _draw_view(axes, scene, row, paths, name, limits)
+                _draw_view(axes, scene, row, skeleton, name, limits)
             else:
-                _draw_keypoints(axes, scene, row, paths, skeleton)
+                _draw_pixels(axes, scene, row, skeleton)
     _legend(figure, scene, (foot - 0.58) / height)
     style = {"fontsize": 7, "color": sc.MUTED, "va": "bottom", "parse_math": False}
     figure.text(0.4 / width, 0.1 / height, "\n".join(lines), **style)
@@ -111,7 +105,7 @@ def _frame(axes: Any) -> None:
 
 
 def _draw_view(
-    axes: Any, scene: sc.Scene, row: int, paths: Paths, name: str, limits: tuple[np.ndarray, np.ndarray]
+    axes: Any, scene: sc.Scene, row: int, skeleton: Skeleton, name: str, limits: tuple[np.ndarray, np.ndarray]
 ) -> None:
     (across, sign_across), (up, sign_up) = _VIEWS[name]
     signs = np.array([sign_across, sign_up], np.float32)
@@ -121,32 +115,39 @@ def _draw_view(
     for draw, centre in zip((axes.axvline, axes.axhline), middle, strict=True):
         for level in sc.grid_levels(centre - reach, centre + reach)[1:-1]:
             draw(level, color=sc.GRID, linewidth=0.6, zorder=0)
-    lines = sc.need("matplotlib.collections").LineCollection
     for layer in scene.layers:
-        flat = layer.poses[:, row][..., [across, up]] * signs
-        for path, colour in zip(paths, layer.colours, strict=True):
-            # A line per pose: alpha then adds up where poses agree.
-            segments: Any = sc.trace(flat, path).reshape(len(flat), len(path), 2) if path else []
-            style = {"colors": colour, "linewidths": layer.width * _WIDTH, "alpha": layer.opacity}
-            axes.add_collection(lines(segments, capstyle="round", **style), autolim=False)
+        seen = layer._replace(poses=layer.poses[..., [across, up]] * signs)
+        _draw_layer(axes, seen, skeleton, row, dot=0 if layer.name == "mean" else layer.dot)
 
 
-def _draw_keypoints(axes: Any, scene: sc.Scene, row: int, paths: Paths, skeleton: Skeleton) -> None:
-    assert scene.keypoints is not None
-    assert scene.confidence is not None
-    pixels, opacity = scene.keypoints[row], 0.15 + 0.85 * scene.confidence[row]
+def _draw_pixels(axes: Any, scene: sc.Scene, row: int, skeleton: Skeleton) -> None:
+    pixels = sc.at_row(scene.flat[-1].poses, row)
     if not np.isfinite(pixels).any():
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", fontsize=9, color=sc.MUTED)
         return
-    for path, colour in zip(paths, sc.LIMBS, strict=True):
-        if path:
-            axes.plot(*sc.trace(pixels[None], path).T, color=colour, linewidth=1.2, alpha=0.4)
-    colours = [sc.LIMBS[side] for side in sc.joint_sides(skeleton)]
-    axes.scatter(*pixels.T, s=16, c=colours, alpha=opacity, linewidths=0, zorder=3, plotnonfinite=False)
+    for layer in scene.flat:
+        _draw_layer(axes, layer, skeleton, row, layer.dot / 2)
+    if scene.image is not None:
+        axes.imshow(np.asarray(sc.need("PIL.Image").open(scene.image)), alpha=0.7, zorder=0)
     low, high = sc.bounds([pixels], margin=0.0)
     reach, middle = max(float(np.max(high - low)) * 0.58, 1.0), (low + high) / 2
     axes.set(xlim=middle[0] + reach * np.array([-1, 1]), ylim=middle[1] + reach * np.array([1, -1]))
     axes.set_aspect("equal")
+
+
+def _draw_layer(axes: Any, layer: sc.Layer, skeleton: Skeleton, row: int, dot: float) -> None:
+    """Bones and joints of a layer whose poses have two coordinates, those of the panel."""
+    lines = sc.need("matplotlib.collections").LineCollection
+    for colour, parts in zip(layer.colours, sc.polylines(layer, skeleton, row), strict=True):
+        # A line per pose: alpha then adds up where poses agree.
+        style = {"colors": colour, "linewidths": layer.width * _WIDTH, "alpha": layer.opacity}
+        axes.add_collection(lines(parts, capstyle="round", **style), autolim=False)
+    if dot:
+        poses = sc.at_row(layer.poses, row)
+        colours = [layer.colours[side] for side in sc.joint_sides(skeleton)] * len(poses)
+        strength = 1.0 if layer.strength is None else 0.15 + 0.85 * sc.at_row(layer.strength, row).ravel()
+        x, y = poses.reshape(-1, 2).T
+        axes.scatter(x, y, s=dot**2, c=colours, alpha=strength, linewidths=0, zorder=3, plotnonfinite=False)
 
 
 def _legend(figure: Any, scene: sc.Scene, bottom: float) -> None:

@@ -1,11 +1,12 @@
 """The mocap reader: splits honoured, units, weights, errors; on files the test writes, and on the real ones."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 
-from jaxpose.data.mocap import balanced_weights, data_root, load_mocap
+from jaxpose.data.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
 
 
 @pytest.fixture
@@ -47,6 +48,48 @@ def test_balanced_weights(root):
     np.testing.assert_allclose(balanced_weights(uneven, 0.5)[3], 1 / (1 + np.sqrt(3)))
     with pytest.raises(ValueError, match=r"power must be in \[0, 1\], got 2"):
         balanced_weights(mocap, 2)
+
+
+@pytest.fixture
+def many():
+    """40 sequences of 1 to 40 frames, in no order; every joint of a frame holds the frame's number."""
+    lengths = np.random.default_rng(3).permutation(np.arange(1, 41))
+    number = np.arange(lengths.sum(), dtype=np.float32)
+    names = np.array([f"s{i}" for i in range(40)])
+    sequence = np.repeat(np.arange(40), lengths)
+    return Mocap(np.tile(number[:, None, None], (1, 17, 3)), sequence, names, names, names)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.7])
+def test_a_share_is_whole_sequences_of_about_its_size(many, share):
+    part = take_share(many, share, 5)
+    # A prefix can always come within half of the sequence at which the share is passed.
+    assert abs(len(part.joints) - share * len(many.joints)) <= 20
+    for index, name in enumerate(part.name):
+        mine, whole = part.sequence == index, many.sequence == int(name[1:])
+        np.testing.assert_array_equal(part.joints[mine], many.joints[whole])
+    assert len(part.joints) == np.isin(many.name[many.sequence], part.name).sum()
+    np.testing.assert_array_equal(part.subject, part.name)
+    np.testing.assert_array_equal(part.category, part.name)
+
+
+def test_shares_of_one_seed_are_nested_and_of_others_differ(many):
+    shares = [set(take_share(many, share, 0).name) for share in np.linspace(0.01, 1, 100)]
+    assert all(small <= large for small, large in itertools.pairwise(shares))
+    assert len(shares[0]) == 1, "one sequence at least"
+    for a, b in zip(take_share(many, 1.0, 0), many, strict=True):
+        np.testing.assert_array_equal(a, b)
+    draws = [tuple(take_share(many, 0.1, seed).name) for seed in (0, 0, *range(1, 20))]
+    assert draws[0] == draws[1]
+    assert len(set(draws)) == 20
+    first = np.concatenate([take_share(many, 0.1, seed).name for seed in range(300)])
+    assert set(first) == set(many.name), "any sequence may be drawn"
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])
+def test_a_share_is_above_0_up_to_1(many, share):
+    with pytest.raises(ValueError, match=rf"share must be in \(0, 1\], got {share}"):
+        take_share(many, share, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """The score network: what it may and may not depend on, and GFPose's size."""
 
+import os
+from pathlib import Path
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,9 +10,16 @@ import numpy as np
 import pytest
 
 from jaxpose.base import Condition
+from jaxpose.convert import read_gfpose
 from jaxpose.networks.layers import GroupNorm, sinusoidal_embedding
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.tasks.gfpose import guess_condition
 
+GOLDEN = (
+    Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent
+    / "golden/gfpose"
+)
+needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"no golden numbers at {GOLDEN}")
 SMALL = {"hidden": 64, "time_width": 32, "num_groups": 8}
 
 
@@ -103,3 +113,58 @@ def test_sinusoidal_embedding_against_its_formula():
     np.testing.assert_allclose(
         sinusoidal_embedding(jnp.float32(t), 32), np.concatenate([np.sin(angle), np.cos(angle)]), atol=1e-5
     )
+
+
+def gfpose_outputs(weights):
+    """The original's five recorded calls on our network with its weights.
+
+    In double precision: in single, the variance of this small network's groups of two channels loses three digits.
+    """
+    z = np.load(GOLDEN / "gfpose_peer.npz")
+    x, t, gt, cond2d, mask = (jnp.asarray(z[k], float) for k in ("x", "t", "gt", "cond2d", "mask"))
+    conditions = {
+        "net_2d": guess_condition(cond2d),
+        "net_3d": guess_condition(gt),
+        "net_2d_mask": guess_condition(cond2d, mask),
+        "net_3d_mask": guess_condition(gt, mask),
+        "net_null": Condition(gt, jnp.zeros_like(gt)),
+    }
+    model = read_gfpose(GOLDEN / "gfpose_peer.pth", weights)
+    net = jax.jit(jax.vmap(lambda x, t, cond: model.spec.network.apply(model.params, x, t, cond)))
+    return z, {name: np.asarray(net(x, t, cond)) for name, cond in conditions.items()}
+
+
+@needs_golden
+def test_gfposes_network(x64):
+    z, outputs = gfpose_outputs("raw")
+    for name, output in outputs.items():
+        # the frequencies of the time embedding are rounded to single precision, by the original in another way
+        np.testing.assert_allclose(output, z[name], atol=2e-5, err_msg=name)
+    _, averaged = gfpose_outputs("ema")
+    assert all(np.abs(averaged[name] - z[name]).max() > 0.1 for name in outputs)
+
+
+@needs_golden
+def test_gfposes_time_embedding():
+    z = np.load(GOLDEN / "gfpose_peer.npz")
+    np.testing.assert_allclose(sinusoidal_embedding(999 * z["t"], 32), z["time_embedding"], atol=1e-4)
+
+
+def test_a_difference_alone_takes_no_condition_for_a_null_one():
+    net = ScoreMLP(**SMALL, difference=True, explicit=False)
+    x, cond = example(jax.random.key(7), 4)
+    params = net.init(jax.random.key(1), x, jnp.float32(0.3))
+    params = jax.tree.map(lambda p: p + 0.05 * jax.random.normal(jax.random.key(p.size), p.shape), params)
+    run = jax.jit(lambda cond: net.apply(params, x, jnp.float32(0.3), cond))
+    null = run(cond._replace(mask=jnp.zeros_like(cond.mask)))
+    np.testing.assert_allclose(run(None), null, atol=1e-6)
+    assert float(jnp.abs(run(cond) - null).max()) > 1e-3
+    with pytest.raises(ValueError, match="difference=True"):
+        ScoreMLP(**SMALL, explicit=False).init(jax.random.key(0), x[0], jnp.float32(0.3), cond)
+
+
+def test_gfposes_number_of_parameters():
+    """spec/gfpose.md, section 1."""
+    net = ScoreMLP(difference=True, explicit=False, time_units=999.0)
+    params = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((17, 3)), jnp.float32(0.3)))
+    assert sum(p.size for p in jax.tree.leaves(params)) == 12_504_627

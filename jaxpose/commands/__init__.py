@@ -1,0 +1,5 @@
+"""The commands of `jaxpose`, a file for each: `add_parser(commands)`, and `run(args)`, which works and yields lines.
+
+lift.py, complete.py, denoise.py, generate.py, convert.py, prepare.py and arguments.py load quickly, so that
+`jaxpose --help` does; the others do the work and are imported when a command runs.
+"""

@@ -1,0 +1,74 @@
+"""`jaxpose generate --num N --out DIR`: poses out of nothing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxpose.commands import arguments
+
+_NAME = "generated"
+
+
+def add_parser(commands: arguments.Subparsers) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "generate",
+        help="3D poses out of nothing",
+        description="Draws poses of the kind the model was trained on and writes them (generated.npz, `samples` "
+        "[N, J, 3] metres relative to the root, as a level camera sees them), a summary and pictures.",
+    )
+    parser.add_argument("--num", type=arguments.positive, required=True, metavar="N", help="how many poses")
+    arguments.add_output_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> Iterator[str]:
+    """Draw and write."""
+    import time
+
+    import jax
+    import numpy as np
+
+    from jaxpose.commands import results
+    from jaxpose.tasks.generate import jitted_generate
+
+    out = Path(args.out)
+    results.check_out(out)
+    model = results.load_model(args)
+    started = time.time()
+    drawn = np.asarray(
+        jitted_generate(
+            jax.random.key(args.seed),
+            model,
+            args.num,
+            num_steps=args.steps,
+            sampler=args.sampler,
+            return_path=args.path,
+        )
+    )
+    seconds = time.time() - started
+    samples = drawn[-1] if args.path else drawn
+    yield f"drew {args.num} poses, {args.num / seconds:,.0f} poses/s"
+    tag = "camera axes: x right, y down, z forward; metres relative to the root joint"
+    arrays = {
+        "samples": samples,
+        "frame": np.arange(args.num),
+        "joints": np.array(model.skeleton.joints),
+        "up": np.array("-y"),
+        "unit": np.array("m"),
+        "frame_tag": np.array(tag),
+    }
+    summary = {
+        **results.record(None, model, args, args.num, seconds),
+        "num_poses": args.num,
+        "frame_tag": tag,
+        "scale": model.spec.scale,
+    }
+    labels = [f"pose {i}" for i in range(args.num)]
+    path = drawn[:, None] if args.path else None
+    picture = results.Picture(
+        samples[None], model.skeleton, labels, "out of nothing", {}, path=path, one_motion=False
+    )
+    yield from results.write(out, _NAME, arrays, summary, picture, args)

@@ -1,0 +1,251 @@
+"""A set of generated poses against a set of real ones: do they look real, and are all the real ones among them?
+
+    APD         mean over pairs of samples of the mean joint distance                 (diversity)
+    Frechet     |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), means and covariances    (Heusel et al. 2017)
+    precision, recall      balls of k nearest neighbours                              (Kynkaanniemi et al. 2019)
+    density, coverage      the same balls of the real set alone                       (Naeem et al. 2020)
+    nearest     mean joint distance to the nearest reference pose                     (copies; poses far from any)
+
+and of plausibility.py the shares of poses with bones and joint angles of real bodies.
+
+Every figure needs its yardstick. Precision, recall, density and coverage depend on the numbers of real and generated
+poses, and real poses of other people do not reach 1: compare with the row of real training poses drawn in place of
+the samples, in equal number. The distance to the nearest training pose is read beside that of held-out real poses.
+
+Distances are differences, squared and summed in float32. The matrix product |a|^2 + |b|^2 - 2 a.b would lose those of
+near neighbours: about 1e-6 m^2 for poses of 5 m^2, and frames in sequence are 4e-4 m^2 apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array
+from jaxpose.evaluation.metrics import align_root, pairwise_distance
+from jaxpose.evaluation.plausibility import ANGLES, angle_plausibility, bone_plausibility
+from jaxpose.geometry.skeleton import H36M_17, Skeleton, check_joints
+
+_ROWS = 16  # rows of the distance matrix in flight: 5 MB against 80,000 references
+
+
+class Neighbours(NamedTuple):
+    """Shares in 0..1, but density, which is about 1 for a set like the real one and may exceed it."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def apd(samples: Array | np.ndarray) -> float:
+    """Mean distance of a joint in two different samples, metres; samples [N, J, D], N >= 2, not moved in any way."""
+    return float(_apd(_finite("samples", samples, 3)))
+
+
+def frechet_distance(a: Array | np.ndarray, b: Array | np.ndarray) -> float:
+    """Squared Frechet distance of the normal distributions fitted to a [N, F] and b [M, F]; unit: theirs squared.
+
+    Covariances over N - 1, in float64. Singular ones are welcome: with S = R R', tr (S1 S2)^(1/2) is the sum of the
+    singular values of R1' R2. Raises ValueError for features that are not finite, N < 2, or another F.
+    """
+    a, b = (np.asarray(_finite(name, x, 2), np.float64) for name, x in (("a", a), ("b", b)))
+    _check_same("a", a, "b", b)
+    roots, spread = [], 0.0
+    for x in (a, b):
+        values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(x, rowvar=False)))
+        values = np.maximum(values, 0)  # rounding puts those of a singular covariance about 0
+        roots.append(vectors * np.sqrt(values))
+        spread += values.sum()
+    shared = np.linalg.svd(roots[0].T @ roots[1], compute_uv=False).sum()
+    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + spread - 2 * shared)
+
+
+def neighbour_metrics(real: Array | np.ndarray, fake: Array | np.ndarray, k: int = 3) -> Neighbours:
+    """Precision, recall, density and coverage of fake [N, F] against real [M, F] by Euclidean distance.
+
+    A point's ball is what lies nearer to it (strictly) than its k-th nearest neighbour in its own set, itself not
+    counted.
+
+        precision   share of fakes that lie in the ball of some real
+        recall      share of reals that lie in the ball of some fake
+        density     number of real balls that a fake lies in, mean over fakes, over k
+        coverage    share of reals in whose ball some fake lies
+
+    A point with k exact copies has an empty ball. Raises ValueError for features that are not finite, another F, and
+    k outside 1 .. min(N, M) - 1.
+    """
+    real, fake = _finite("real", real, 2), _finite("fake", fake, 2)
+    _check_same("real", real, "fake", fake)
+    if not 1 <= k < min(len(real), len(fake)):
+        raise ValueError(
+            f"k must be in 1..{min(len(real), len(fake)) - 1}, fewer than the points of a set, got {k}"
+        )
+    real_radius, fake_radius = _squared_radii(real, k), _squared_radii(fake, k)
+    balls = np.asarray(_count_balls(fake, real, real_radius))
+    recalled = np.asarray(_count_balls(real, fake, fake_radius)) > 0
+    covered = np.asarray(_squared_nearest(real, fake) < real_radius)
+    return Neighbours(
+        *(float(x) for x in ((balls > 0).mean(), recalled.mean(), balls.mean() / k, covered.mean()))
+    )
+
+
+def nearest_distance(samples: Array | np.ndarray, reference: Array | np.ndarray) -> np.ndarray:
+    """Mean joint distance [N] of each sample [N, J, D] to the reference pose [M, J, D] nearest to it, metres.
+
+    Exact, and not a copy's distance to itself: leave the samples out of the reference. Raises ValueError for poses
+    that are not finite and for other joints.
+    """
+    samples, reference = _finite("samples", samples, 3), _finite("reference", reference, 3)
+    _check_same("samples", samples, "reference", reference)
+    return np.asarray(_nearest(samples, reference))
+
+
+def align_heading(poses: Array, skeleton: Skeleton = H36M_17) -> Array:
+    """Poses [..., J, 3] turned about the axis y so that the line from right to left hip points to +x.
+
+    In camera axes a person who stands upright then faces the camera. y is taken as the vertical: a camera's pitch
+    stays in the poses. Where the hip line is vertical, nothing is turned.
+    """
+    check_joints(poses, skeleton)
+    poses = jnp.asarray(poses)
+    left, right = (skeleton.joints.index(f"{side}_hip") for side in ("left", "right"))
+    line = poses[..., left, :] - poses[..., right, :]
+    length = jnp.hypot(line[..., 0], line[..., 2])
+    cos, sin = (
+        jnp.where(length > 0, v / length, w)[..., None] for v, w in ((line[..., 0], 1), (line[..., 2], 0))
+    )
+    x, y, z = jnp.moveaxis(poses, -1, 0)
+    return jnp.stack([cos * x + sin * z, y, cos * z - sin * x], -1)
+
+
+def generation_row(
+    samples: Array | np.ndarray,
+    reference_val: Array | np.ndarray,
+    reference_train: Array | np.ndarray,
+    k: int = 3,
+) -> dict[str, float]:
+    """Every figure of samples [N, 17, 3] against held-out real poses [M, 17, 3] and training poses [L, 17, 3].
+
+    Poses of `H36M_17` in metres and in axes of one kind: camera axes with any heading, so motion capture in world axes
+    is first seen through drawn cameras (`data.views`), as the held-out poses are. Roots are moved to the origin here.
+
+    Names carry units; shares have none. `heading_` stands before figures of poses that all head one way. Names with
+    `val_` are the same figure of the held-out poses, the yardstick. Nearest distances are to training poses, all
+    headed one way.
+    """
+    named = zip(
+        ("samples", "reference_val", "reference_train"),
+        (samples, reference_val, reference_train),
+        strict=True,
+    )
+    poses = [align_root(jnp.asarray(_finite(name, x, 3))) for name, x in named]
+    samples, val, train = poses
+    headed, headed_val, headed_train = (align_heading(x) for x in poses)
+    row = {"num_samples": float(len(samples)), "apd_mm": 1e3 * apd(samples), "val_apd_mm": 1e3 * apd(val)}
+    for prefix, fake, real in (("", samples, val), ("heading_", headed, headed_val)):
+        fake, real = fake.reshape(len(fake), -1), real.reshape(len(real), -1)
+        row[f"{prefix}frechet_cm2"] = 1e4 * frechet_distance(fake, real)
+        row |= {prefix + name: value for name, value in neighbour_metrics(real, fake, k)._asdict().items()}
+    for prefix, x, x_headed in (("", samples, headed), ("val_", val, headed_val)):
+        far = 1e3 * nearest_distance(x_headed, headed_train)
+        row |= {f"{prefix}nearest_mm_p{p:02d}": float(np.percentile(far, p)) for p in (5, 50, 95)}
+        row |= {prefix + name: value for name, value in _plausibility_figures(x, train).items()}
+    return row
+
+
+def _plausibility_figures(poses: Array, train: Array) -> dict[str, float]:
+    """Shares and mm; the rate of an angle is the mean of both sides' rates."""
+    bone, angle = bone_plausibility(poses, train), angle_plausibility(poses, train)
+    rates: dict[str, list[float]] = {}
+    for name, rate in zip(ANGLES, angle.outside, strict=True):
+        rates.setdefault(name.removeprefix("left_").removeprefix("right_"), []).append(float(rate))
+    return {
+        "bones_plausible": bone.plausible,
+        "bone_excess_mm": 1e3 * float(bone.excess.mean()),
+        "asymmetry_mm": 1e3 * bone.asymmetry,
+        "angles_plausible": angle.plausible,
+    } | {f"{name}_outside": float(np.mean(rate)) for name, rate in rates.items()}
+
+
+@jax.jit
+def _apd(samples: Array) -> Array:
+    return pairwise_distance(samples).mean()
+
+
+@partial(jax.jit, static_argnames="k")
+def _squared_radii(points: Array, k: int) -> Array:
+    """Squared distance [N] to the k-th nearest other point; the nearest of all, at 0, is the point itself."""
+    return _by_rows(lambda x: _kth_smallest(_squared_distances(x, points), k + 1), points)
+
+
+@jax.jit
+def _count_balls(points: Array, centres: Array, squared_radii: Array) -> Array:
+    """In how many of the balls [M] does each point [N] lie?"""
+    return _by_rows(lambda x: (_squared_distances(x, centres) < squared_radii).sum(), points)
+
+
+@jax.jit
+def _squared_nearest(points: Array, others: Array) -> Array:
+    return _by_rows(lambda x: _squared_distances(x, others).min(), points)
+
+
+@jax.jit
+def _nearest(samples: Array, reference: Array) -> Array:
+    return _by_rows(lambda x: _joint_distances(x, reference).min(), samples)
+
+
+def _by_rows(function: Callable[[Array], Array], rows: Array) -> Array:
+    return jax.lax.map(function, rows, batch_size=_ROWS)
+
+
+def _squared_distances(point: Array, others: Array) -> Array:
+    """[M] of a point [F] to others [M, F], summed one coordinate after another: all M at once fill vector lanes."""
+    total = jnp.zeros(len(others))
+    for x, column in zip(point, others.T, strict=True):
+        total += (x - column) ** 2
+    return total
+
+
+def _joint_distances(pose: Array, others: Array) -> Array:
+    """[M] mean over joints of the distance of a pose [J, D] to others [M, J, D]."""
+    total = jnp.zeros(len(others))
+    for joint, column in zip(pose, jnp.moveaxis(others, 0, -1), strict=True):
+        total += jnp.sqrt(((joint[:, None] - column) ** 2).sum(0))
+    return total / len(pose)
+
+
+def _kth_smallest(values: Array, k: int) -> Array:
+    """The k-th smallest of values [M], repeats counted, by k passes: on a CPU several times as fast as top_k."""
+
+    def next_up(_, low):
+        enough = (values <= low).sum() >= k
+        return jnp.where(enough, low, jnp.where(values > low, values, jnp.inf).min())
+
+    return jax.lax.fori_loop(0, k - 1, next_up, values.min())
+
+
+def _finite(name: str, x: Array | np.ndarray, ndim: int) -> np.ndarray:
+    """x itself, in numpy, if it has `ndim` axes and at least two rows, all finite."""
+    values: np.ndarray = np.asarray(x)
+    if values.ndim != ndim or len(values) < 2:
+        needed = "[N, J, D]" if ndim == 3 else "[N, F]"
+        raise ValueError(f"{name}: needed {needed} with N >= 2, got {list(values.shape)}")
+    bad = int((~np.isfinite(values)).reshape(len(values), -1).any(-1).sum())
+    if bad:
+        raise ValueError(
+            f"{name}: needed finite numbers, got {bad} of {len(values)} rows with NaN or infinity"
+        )
+    return values
+
+
+def _check_same(name_a: str, a: Array | np.ndarray, name_b: str, b: Array | np.ndarray) -> None:
+    if a.shape[1:] != b.shape[1:]:
+        raise ValueError(
+            f"{name_a} and {name_b} must agree in all axes but the first, got {a.shape} and {b.shape}"
+        )

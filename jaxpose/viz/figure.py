@@ -1,0 +1,281 @@
+"""A scene as a plotly figure: 3D layers, the 2D input beside them, a slider over the rows.
+
+The figure's axes are those of plotly, z up: (x, z, -y) of the camera's (x right, y down, z forward), a rotation. All
+ranges are fixed over all rows. A layer is at most three line traces (left, right, middle bones) and one of dots,
+however many poses it holds: a row then costs a few buffers, not thousands of objects. What stands still is in no row.
+The view is orthographic.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.viz import scene as sc
+from jaxpose.viz.grid import Grid
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_LINE = 1.6  # of a layer's width
+_EYES = {"one": (0.84, -1.74, 0.5), "many": (0.3, -1.65, 1.05)}  # where one person, or a crowd, is seen from
+# In plotly's orthographic view 1.85 units are as high as the picture; widths are for one of 5 : 3, without and with 2D.
+_HEIGHT, _WIDTHS = 1.75, (3.7, 2.6)
+_SHARE_2D = 0.30
+_NOISE_MARGIN = 0.35  # metres that the noise of earlier states may reach beyond the last one
+_FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg"}
+
+
+class Slider(NamedTuple):
+    """labels: one per row; pause_ms: between rows while playing; start: the row shown first."""
+
+    labels: tuple[str, ...]
+    pause_ms: float
+    start: int = 0
+
+
+def build(scene: sc.Scene, skeleton: Skeleton, slider: Slider, grid: Grid | None = None) -> Any:
+    """The plotly Figure of a scene, of one person at a time or of a grid's people; ImportError without plotly."""
+    go = sc.need("plotly.graph_objects")
+    low, high, top = _limits(scene, grid)
+    floor = float(low[2]) if grid is None or grid.floor is None else -grid.floor
+    layers = (*scene.layers, *scene.flat)
+    first = [_layer_traces(layer, skeleton, slider.start) for layer in layers]
+    fixed = [*map(_legend_key, scene.layers), _ground(low, high, floor), *_names(grid, floor)]
+    figure = go.Figure(
+        [*(t for traces in first for t in traces), *fixed], _layout(scene, low, high, top - floor, grid)
+    )
+    moves = [layer.poses.shape[1] > 1 for layer in layers]
+    numbers = np.repeat(moves, [len(traces) for traces in first])
+    if len(scene.rows) > 1:
+        moving = [layer for layer, moves_ in zip(layers, moves, strict=True) if moves_]
+        figure.frames = [
+            go.Frame(
+                data=[_moving_part(t) for layer in moving for t in _layer_traces(layer, skeleton, row)],
+                name=str(row), traces=np.flatnonzero(numbers).tolist(),
+            )
+            for row in range(len(scene.rows))
+        ]  # fmt: skip
+        figure.update_layout(_controls(slider))
+    return figure
+
+
+def _coordinates(points: np.ndarray) -> dict[str, np.ndarray]:
+    """Plotly's x, y and z of points [*, 3] metres, to a millimetre, or its x and y of [*, 2] px, to a tenth."""
+    if points.shape[-1] == 3:
+        return dict(zip("xyz", _upright(points).T, strict=True))
+    return dict(zip("xy", np.round(points, 1).astype(np.float32).T, strict=True))
+
+
+def _upright(points: np.ndarray) -> np.ndarray:
+    """Camera axes (x right, y down, z forward) to a scene with z up, rounded to a millimetre."""
+    return np.round(points[..., [0, 2, 1]] * np.array([1, 1, -1]), 3).astype(np.float32)
+
+
+def _layer_traces(layer: sc.Layer, skeleton: Skeleton, row: int) -> list[dict[str, Any]]:
+    """A layer in a row as plotly trace dictionaries; the same traces in every row."""
+    base = {
+        "type": "scatter3d" if layer.poses.shape[-1] == 3 else "scatter", "name": layer.name,
+        "legendgroup": layer.group or layer.name, "showlegend": False,
+    }  # fmt: skip
+    traces, gap = [], np.full((1, layer.poses.shape[-1]), np.nan)
+    for side, parts in enumerate(sc.polylines(layer, skeleton, row)):
+        if not sc.bone_paths(skeleton)[side]:
+            continue
+        points = np.concatenate(parts)
+        line = {"color": layer.colours[side], "width": layer.width * _LINE}
+        style = {"mode": "lines", "line": line, "opacity": layer.opacity, "hoverinfo": "skip"}
+        traces.append({**base, **_coordinates(points if len(points) else gap), **style})
+    if layer.dot:
+        traces.append({**base, **_dots(layer, skeleton, row)})
+    return traces
+
+
+def _dots(layer: sc.Layer, skeleton: Skeleton, row: int) -> dict[str, Any]:
+    poses = sc.at_row(layer.poses, row)
+    colours = [layer.colours[side] for side in sc.joint_sides(skeleton)]
+    marker = {"color": colours * len(poses), "size": layer.dot, "line": {"width": 0}}
+    where = "<extra>" + layer.name + "</extra>"
+    if poses.shape[-1] == 2:
+        where = "<br>%{x}, %{y} px" + where
+    if layer.strength is not None:
+        marker["opacity"] = np.round(0.15 + 0.85 * sc.at_row(layer.strength, row).ravel(), 2)
+    names = list(skeleton.joints) * len(poses)
+    points = _coordinates(poses.reshape(-1, poses.shape[-1]))
+    return {**points, "mode": "markers", "marker": marker, "text": names, "hovertemplate": "%{text}" + where}
+
+
+def _moving_part(trace: dict[str, Any]) -> dict[str, Any]:
+    part: dict[str, Any] = {key: trace[key] for key in ("type", "x", "y", "z") if key in trace}
+    if "opacity" in trace.get("marker", {}):
+        part["marker"] = {"opacity": trace["marker"]["opacity"]}
+    return part
+
+
+def _legend_key(layer: sc.Layer) -> dict[str, Any]:
+    """A trace without points: the layer's entry in the legend, strong enough to see; it switches the group."""
+    line = {"color": layer.colours[2], "width": max(layer.width, 1.8) * _LINE}
+    return {
+        "type": "scatter3d", "x": [None], "y": [None], "z": [None], "mode": "lines", "line": line,
+        "opacity": max(layer.opacity, 0.8), "name": layer.name, "legendgroup": layer.group or layer.name,
+        "hoverinfo": "skip",
+    }  # fmt: skip
+
+
+def _limits(scene: sc.Scene, grid: Grid | None) -> tuple[np.ndarray, np.ndarray, float]:
+    """Lowest and highest corner [3] of the axes, and the height that must fit into the picture.
+
+    Of a grid they are those of its last row, and some room for the noise of the rows before it.
+    """
+    low, high = sc.bounds([_upright(layer.poses) for layer in scene.layers], margin=0.1)
+    if grid is None:
+        return low, high, float(high[2])
+    last = [_upright(layer.poses[:, -1]) for layer in scene.layers]
+    last_low, last_high = sc.bounds([*last, _upright(grid.places)], margin=0.1)
+    low, high = np.maximum(low, last_low - _NOISE_MARGIN), np.minimum(high, last_high + _NOISE_MARGIN)
+    return low, high, float(last_high[2])
+
+
+def _ground(low: np.ndarray, high: np.ndarray, level: float) -> dict[str, Any]:
+    """A grid of squares on the floor, by default under the lowest point of all rows."""
+    levels = [sc.grid_levels(low[axis], high[axis]) for axis in range(2)]
+    lines = [np.full((1, 3), np.nan)]
+    for axis, other in ((0, 1), (1, 0)) if all(map(len, levels)) else ():
+        for place in levels[axis]:
+            line = np.full((3, 3), [0, 0, level])
+            line[:, axis], line[:, other] = place, (levels[other][0], levels[other][-1], np.nan)
+            lines.append(line)
+    x, y, z = np.concatenate(lines).T.astype(np.float32)
+    return {
+        "type": "scatter3d", "x": x, "y": y, "z": z, "mode": "lines",
+        "line": {"color": "#c9ced6", "width": 1.5},
+        "hoverinfo": "skip", "showlegend": False, "name": "ground",
+    }  # fmt: skip
+
+
+def _names(grid: Grid | None, level: float) -> list[dict[str, Any]]:
+    """The names of a grid's people, on the floor before their feet."""
+    if grid is None or not any(grid.names):
+        return []
+    x, y, _ = _upright(grid.places).T
+    return [
+        {"type": "scatter3d", "x": x, "y": y - 0.2, "z": np.full_like(x, level), "mode": "text",
+         "text": [html.escape(name) for name in grid.names], "textfont": {"size": 12, "color": sc.MUTED},
+         "textposition": "bottom center",
+         "hoverinfo": "skip", "showlegend": False, "name": "names"}
+    ]  # fmt: skip
+
+
+def _layout(
+    scene: sc.Scene, low: np.ndarray, high: np.ndarray, height: float, grid: Grid | None
+) -> dict[str, Any]:
+    split = _SHARE_2D if scene.flat else 0.0
+    eye = _EYES["one" if grid is None else "many"]
+    # The squares of the grid are whole: the scene is as wide as they are.
+    grids = [sc.grid_levels(low[axis], high[axis]) for axis in range(2)]
+    spans = [(g[0], g[-1]) if len(g) else (low[i], high[i]) for i, g in enumerate(grids)]
+    ranges = np.array([*spans, (low[2], high[2])])
+    ranges += [-0.02, 0.02]
+    size = np.ptp(ranges, axis=1)
+    ratio = size * _scale(np.array([*size[:2], height]), np.array(eye), (_WIDTHS[bool(scene.flat)], _HEIGHT))
+    bare = {"visible": False, "showspikes": False, "autorange": False}
+    scene_layout = {
+        **{f"{a}axis": {**bare, "range": [float(v) for v in r]} for a, r in zip("xyz", ranges, strict=True)},
+        "aspectmode": "manual", "aspectratio": dict(zip("xyz", map(float, ratio), strict=True)),
+        "domain": {"x": [split, 1], "y": [0, 1]}, "uirevision": "camera",
+        "camera": {"projection": {"type": "orthographic"}, "eye": dict(zip("xyz", eye, strict=True)),
+                   "center": {"x": 0, "y": 0, "z": -0.06}},
+    }  # fmt: skip
+    layout = {
+        "scene": scene_layout, "template": "none", "paper_bgcolor": "white", "plot_bgcolor": "white",
+        "font": {"family": FONT, "size": 13, "color": sc.INK},
+        "margin": {"l": 48, "r": 24, "t": 24, "b": 84 if len(scene.rows) > 1 else 24, "autoexpand": False},
+        "legend": {"x": 1, "xanchor": "right", "y": 1, "bgcolor": "rgba(255,255,255,0.8)"},
+        "hovermode": "closest", "uirevision": "page",
+    }  # fmt: skip
+    return {**layout, **_input_panel(scene, split, grid is not None and grid.tiled)} if scene.flat else layout
+
+
+def _scale(size: np.ndarray, eye: np.ndarray, picture: tuple[float, float]) -> float:
+    """Plotly's units per metre, by which a box of `size` [3] metres, seen from `eye`, fills a picture of that width."""
+    right = np.array([-eye[1], eye[0], 0]) / np.hypot(*eye[:2])
+    up = np.cross(right, -eye / np.linalg.norm(eye))
+    return float(np.min(np.array(picture) / (np.abs(np.stack([right, up])) @ size)))
+
+
+def _input_panel(scene: sc.Scene, split: float, tiled: bool) -> dict[str, Any]:
+    low, high = sc.pixel_bounds(scene.flat)
+    share = 0.08 if scene.image is None else 0.2
+    margin = max(share * float(np.max(high - low)), 1.0)
+    low, high = low - margin, high + margin
+    axis = {"showgrid": not tiled and scene.image is None, "gridcolor": sc.GRID, "zeroline": False,
+            "linecolor": sc.GRID, "mirror": True,
+            "showline": True, "tickfont": {"size": 11, "color": sc.MUTED}, "nticks": 5,
+            "showticklabels": not tiled, "ticks": ""}  # fmt: skip
+    names = {"2D input": "2D input (dots)", "reprojected": "reprojected hypotheses (lines)"}
+    text = (
+        ", ".join(names[layer.name] for layer in scene.flat[::-1])
+        if len(scene.flat) > 1
+        else "2D input (pixels)"
+    )
+    heading = {"text": text, "xref": "paper", "yref": "paper", "x": 0, "y": 1,
+               "yanchor": "bottom", "xanchor": "left", "showarrow": False, "font": {"size": 13}}  # fmt: skip
+    return {
+        "xaxis": {**axis, "domain": [0, split - 0.03], "range": [float(low[0]), float(high[0])],
+                  "constrain": "range"},
+        "yaxis": {**axis, "domain": [0, 1], "range": [float(high[1]), float(low[1])], "scaleanchor": "x",
+                  "constrain": "domain", "constraintoward": "top"},
+        "annotations": [heading],
+        "images": [] if scene.image is None else [_image(scene.image)],
+    }  # fmt: skip
+
+
+def _image(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A PNG or JPEG behind the pixels, inside the page."""
+    kind, size, content = read_image(path)
+    return {
+        "source": f"data:{kind};base64,{base64.b64encode(content).decode()}", "layer": "below",
+        "xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": size[0], "sizey": size[1], "sizing": "stretch",
+        "opacity": 0.7,
+    }  # fmt: skip
+
+
+def read_image(path: str | os.PathLike[str]) -> tuple[str, tuple[int, int], bytes]:
+    """Media type, (width, height) px and bytes of a PNG or JPEG; ValueError, naming the file, for any other."""
+    pillow = sc.need("PIL.Image")
+    try:
+        content = Path(path).read_bytes()
+        with pillow.open(io.BytesIO(content)) as picture:
+            kind, size = str(picture.format), picture.size
+    except OSError as error:
+        raise ValueError(f"{os.fspath(path)}: not an image that can be read ({error})") from error
+    if kind not in _FORMATS:
+        raise ValueError(f"{os.fspath(path)}: got an image of format {kind}, legal are {sorted(_FORMATS)}")
+    return _FORMATS[kind], size, content
+
+
+def _controls(slider: Slider) -> dict[str, Any]:
+    """A slider over the rows with play and pause."""
+    now = {"mode": "immediate", "transition": {"duration": 0}, "frame": {"duration": 0, "redraw": True}}
+    play = {**now, "fromcurrent": True, "frame": {"duration": slider.pause_ms, "redraw": True}}
+    steps = [
+        {"method": "animate", "label": label, "args": [[str(i)], now]}
+        for i, label in enumerate(slider.labels)
+    ]
+    buttons = [
+        {"method": "animate", "label": "▶ Play", "args": [None, play]},
+        {"method": "animate", "label": "❚❚ Pause", "args": [[None], now]},
+    ]
+    place = {"yanchor": "top", "y": -0.02, "bgcolor": "white", "bordercolor": "#c9ced6"}
+    menu = {**place, "type": "buttons", "direction": "left", "showactive": False, "buttons": buttons, "x": 0,
+            "xanchor": "left", "pad": {"t": 22, "r": 10}}  # fmt: skip
+    bar = {**place, "steps": steps, "active": slider.start, "x": 0.2, "len": 0.8, "ticklen": 0, "minorticklen": 0,
+           "pad": {"t": 2, "b": 6}, "activebgcolor": sc.LEFT,
+           "font": {"color": "rgba(0,0,0,0)", "size": 1},  # a label per step would be a smear
+           "currentvalue": {"font": {"size": 13, "color": sc.INK}}}  # fmt: skip
+    return {"updatemenus": [menu], "sliders": [bar]}

@@ -1,0 +1,59 @@
+"""`jaxpose convert` and `jaxpose prepare`: flags reach the functions, errors leave with code 2."""
+
+import pytest
+
+import jaxpose.convert
+from jaxpose import cli
+from jaxpose.data import h36m_pickle, videopose3d
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "command", "expected"),
+    [
+        (
+            jaxpose.convert,
+            "convert_gfpose",
+            "convert gfpose a.pth --out b.safetensors --weights raw",
+            (("a.pth", "b.safetensors"), {"weights": "raw"}),
+        ),
+        (
+            h36m_pickle,
+            "prepare_pickles",
+            "prepare h36m --poses a.pkl --detections b.pkl --split train --out f",
+            (("a.pkl", "b.pkl", "train", "f"), {}),
+        ),
+        (
+            videopose3d,
+            "prepare_videopose3d",
+            "prepare videopose3d --poses a.npz --subjects S9,S11 --out f",
+            (("a.npz", None, ["S9", "S11"], "f"), {}),
+        ),
+    ],
+)
+def test_flags_reach_the_function_and_its_lines_are_printed(
+    module, function, command, expected, monkeypatch, capsys
+):
+    def called(*positional, **named):
+        yield f"{(positional, named) == expected}"
+
+    monkeypatch.setattr(module, function, called)
+    cli.main(command.split())
+    assert capsys.readouterr().out.startswith("True\ndone in")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "convert gfpose {}/no.pth --out {}/m.safetensors",
+        "prepare h36m --poses {}/no.pkl --split train --out {}/f",
+        "prepare videopose3d --poses {}/no.npz --subjects S9 --out {}/f",
+    ],
+)
+def test_a_missing_file_is_named(command, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(command.format(tmp_path, tmp_path).split())
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err
+    assert "no.p" in error or "no.npz" in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,37 @@
+"""`jaxpose generate` as a user calls it: the Python function's poses, which other commands read."""
+
+import json
+
+import jax
+import numpy as np
+
+from jaxpose.data.poses3d import read_poses3d
+from jaxpose.model import load
+from jaxpose.tasks.generate import jitted_generate
+
+
+def test_the_poses_are_the_python_functions_and_can_be_read(run, model_file, tmp_path):
+    run("generate", "--num", 5, "--out", tmp_path, "--seed", 2, "--sampler", "probability_flow")
+    expected = jitted_generate(jax.random.key(2), load(model_file), 5, sampler="probability_flow")
+    with np.load(tmp_path / "generated.npz") as z:
+        np.testing.assert_array_equal(z["samples"], expected)
+    np.testing.assert_array_equal(read_poses3d(tmp_path / "generated.npz").joints, expected)
+    summary = json.loads((tmp_path / "generated.json").read_text())
+    assert (summary["seed"], summary["sampler"], summary["num_poses"]) == (2, "probability_flow", 5)
+    assert summary["model"]["name"] == "tiny"
+
+
+def test_pictures_are_of_all_people_and_the_path_ends_in_the_same_poses(run, tmp_path):
+    run("generate", "--num", 5, "--out", tmp_path / "plain", "--seed", 2)
+    run("generate", "--num", 5, "--out", tmp_path / "drawn", "--seed", 2, "--path", pictures=True)
+    assert {f.name for f in (tmp_path / "drawn").iterdir()} == {
+        "generated.npz", "generated.json", "generated.png", "generated.html", "generated_path.html"
+    }  # fmt: skip
+    plain, drawn = (np.load(tmp_path / name / "generated.npz")["samples"] for name in ("plain", "drawn"))
+    np.testing.assert_allclose(drawn, plain, atol=1e-5)
+
+
+def test_bad_input_is_refused(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "--out: " in refused("generate", "--num", 2, "--out", tmp_path / "file")
+    assert "sampler: got 'x'" in refused("generate", "--num", 2, "--out", tmp_path, "--sampler", "x")
