@@ -26,7 +26,7 @@ from jaxpose import model as released
 from jaxpose.networks.layers import GroupNorm
 from jaxpose.tasks.lift import jitted_lift
 
-MODEL = flags.DEFINE_string("model", "lift17", "Model of the sampling and memory cases.")
+MODEL = flags.DEFINE_string("model", "pose17", "Model of the sampling and memory cases.")
 REPEATS = flags.DEFINE_integer("repeats", 5, "Timed runs of each case; the median counts.", lower_bound=1)
 HYPOTHESES = flags.DEFINE_integer("hypotheses", 200, "Hypotheses of the sampling case.", lower_bound=1)
 BATCH = flags.DEFINE_integer("batch", 64, "Poses of the sampling case.", lower_bound=1)
@@ -93,7 +93,7 @@ def group_norm(model: released.Model) -> dict[str, Any]:
 
 def training(model: released.Model) -> dict[str, Any]:
     """Examples a second of one optimiser step of the lifting loss, data made in the step, on procedural bodies."""
-    from experiments.configs import lift17
+    from experiments.configs import pose17
     from experiments.train import make_loss
     from jaxpose.conditioning import MaskRates
     from jaxpose.data.mannequin import sample_body
@@ -102,7 +102,7 @@ def training(model: released.Model) -> dict[str, Any]:
     from jaxpose.training.optimizer import make_optimizer
     from jaxpose.training.step import init_state, make_step
 
-    config = lift17.get_config()
+    config = pose17.get_config()
     view, masks = ViewRates(**config.view), MaskRates(**config.masks)
     keys = jax.random.split(jax.random.key(0), 64)
     joints = jax.vmap(lambda k: sample_pose(k, sample_body(k)))(keys)
@@ -113,7 +113,13 @@ def training(model: released.Model) -> dict[str, Any]:
     def example(key: jax.Array, data: Any) -> Any:
         return pose_example(key, data, view, masks)
 
-    step = make_step(example, make_loss(model.spec, config.loss), tx, batch_size=batch, ema_decay=0.999)
+    step = make_step(
+        example,
+        make_loss(model.spec, config.loss, bodies.statistics.spread),
+        tx,
+        batch_size=batch,
+        ema_decay=0.999,
+    )
     run = jax.jit(step, donate_argnums=0)
     data_only = jax.jit(jax.vmap(lambda k: example(k, bodies)))
     state = init_state(jax.random.key(0), model.params, tx)

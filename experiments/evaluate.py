@@ -1,7 +1,7 @@
 """Score a lifting model on the fixed benchmark, every figure with the privileges it used.
 
-    python -m experiments.evaluate --model=lift17 --out=runs/eval            validation frames, four rows
-    python -m experiments.evaluate --model=lift17 --dataset=walker           real detections from four cameras
+    python -m experiments.evaluate --model=pose17 --out=runs/eval            validation frames, four rows
+    python -m experiments.evaluate --model=pose17 --dataset=walker           real detections from four cameras
 
 Prints a table and writes `<dataset>.json` beside it. Rows of `frames`: 2D detected and camera known (the benchmark's
 own setting), the same through COCO's joint set, 2D exact, and camera unknown. Root depth is never given.
@@ -33,7 +33,7 @@ from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.tasks.lift import jitted_lift
 from jaxpose.training.checkpoint import git_commit
 
-MODEL = flags.DEFINE_string("model", "lift17", "A bundled model's name or a .safetensors file.")
+MODEL = flags.DEFINE_string("model", "pose17", "A bundled model's name or a .safetensors file.")
 DATASET = flags.DEFINE_enum("dataset", "frames", ["frames", "walker"], "What to score on.")
 BENCH = flags.DEFINE_string("bench", None, "Benchmark file; by default val_frames.npz beside JAXPOSE_DATA.")
 HYPOTHESES = flags.DEFINE_integer("hypotheses", 200, "3D poses per detection.", lower_bound=2)

@@ -35,7 +35,7 @@ from jaxpose.geometry.codec import View, decode_pose
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import network_calls
-from jaxpose.tasks.generate import generate
+from jaxpose.tasks.generate import NUM_STEPS, generate
 from jaxpose.tasks.gfpose import hide_random_joints
 from jaxpose.tasks.lift import lift
 from jaxpose.training.checkpoint import git_commit
@@ -56,6 +56,7 @@ ONLY = flags.DEFINE_multi_string(
 SEED = flags.DEFINE_integer("seed", 0, "Of the one key.")
 OUT = flags.DEFINE_string("out", "runs/tasks", "Folder for tasks.json.")
 
+_TEMPERATURES = (1.0, 0.9, 0.8)
 _NUM_TRAIN = 20_000  # training poses that generated ones are compared with
 _NOISE = (0.025, 0.05, 0.1)  # metres per coordinate
 
@@ -93,7 +94,8 @@ def main(argv: list[str]) -> None:
     print(f"{bench.num} validation poses, {model.spec.name}; errors in mm, root-relative", flush=True)
     for name, task in tasks.items():
         for sampler in recipes if not ONLY.value or name in ONLY.value else ():
-            rows += task(model, bench, sampler)
+            own = {"temperatures": _TEMPERATURES} if task is generation and sampler == "posterior" else {}
+            rows += task(model, bench, sampler, **own)
     write_json(
         Path(OUT.value) / "tasks.json",
         {
@@ -193,19 +195,25 @@ def denoising(
 
 
 def generation(
-    model: released.Model, bench: Bench, sampler: str, num: int | None = None, yardstick: bool = True
+    model: released.Model,
+    bench: Bench,
+    sampler: str,
+    num: int | None = None,
+    yardstick: bool = True,
+    temperatures: tuple[float, ...] = (1.0,),
 ) -> list[dict[str, Any]]:
     """Poses from nothing against the validation poses; beside them, as the yardstick, poses of the training data."""
-    num = num or GENERATED.value
-    samples, cost = timed(
-        model,
-        sampler,
-        num,
-        lambda key: generate(key, model, num, sampler=sampler, num_steps=_steps(sampler)),
-        bench,
-    )
-    train = training_views(bench.key, _NUM_TRAIN)
-    rows = [show("generate", f"{num} poses", generation_row(samples, bench.truth, train), cost)]
+    num, train = num or GENERATED.value, training_views(bench.key, _NUM_TRAIN)
+    rows = []
+    for temperature in temperatures:
+        samples, cost = timed(
+            model, sampler, num,
+            lambda key, t=temperature: generate(
+                key, model, num, sampler=sampler, num_steps=_steps(sampler), temperature=t
+            ), bench, usual_steps=NUM_STEPS,
+        )  # fmt: skip
+        setting = f"{num} poses, temperature {temperature:g}"
+        rows.append(show("generate", setting, generation_row(samples, bench.truth, train), cost))
     if yardstick and sampler == "posterior":
         real = training_views(jax.random.fold_in(bench.key, 11), num)
         free = {
@@ -231,14 +239,20 @@ def training_views(key: Array, num: int) -> Array:
 
 
 def timed(
-    model: released.Model, sampler: str, num_poses: int, run: Callable[..., Any], bench: Bench
+    model: released.Model,
+    sampler: str,
+    num_poses: int,
+    run: Callable[..., Any],
+    bench: Bench,
+    usual_steps: int | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """The result of run(key), and what it cost: network calls and seconds, compilation apart."""
     compiled = jax.jit(run).lower(bench.key).compile()
     started = time.perf_counter()
     result = jax.block_until_ready(compiled(bench.key))
     seconds = time.perf_counter() - started
-    calls = network_calls(model, sampler, _steps(sampler))
+    steps = _steps(sampler) or (None if sampler.startswith("original") else usual_steps)
+    calls = network_calls(model, sampler, steps)
     return result, {
         "sampler": sampler,
         "network_calls": calls,

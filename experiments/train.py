@@ -1,7 +1,7 @@
 """Train a model: read top to bottom.
 
-    python -m experiments.train --config=experiments/configs/lift17.py --workdir=runs/lift17 \
-        [--config.train.steps=30000] [--export=jaxpose/assets/lift17.safetensors]
+    python -m experiments.train --config=experiments/configs/pose17.py --workdir=runs/pose17 \
+        [--config.train.steps=30000] [--export=jaxpose/assets/pose17.safetensors]
 
 Kill it at any moment and call it again with the same workdir: it goes on, to the same weights. `config.json` (with
 commit and devices), `metrics.jsonl`, TensorBoard events and checkpoints lie in the workdir.

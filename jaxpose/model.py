@@ -29,7 +29,7 @@ from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.networks.score_mlp import ScoreMLP
 
 FORMAT = "jaxpose-1"
-DEFAULT_MODEL = "lift17"
+DEFAULT_MODEL = "pose17"
 ASSETS = Path(__file__).parent / "assets"
 _PROCESSES = {"vp": vp, "sub_vp": sub_vp, "ve": ve}
 _CODECS = ("person", "image_depth")
@@ -105,7 +105,7 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
 
 
 def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
-    """A model by the name of a bundled one ("lift17") or by the path of a `.safetensors` file.
+    """A model by the name of a bundled one ("pose17") or by the path of a `.safetensors` file.
 
     Raises ValueError, naming the file, where there is none, where it is no such file, is of another format version,
     or does not fit the network that it specifies.

@@ -103,10 +103,10 @@ def test_weights_of_another_network_are_refused(path):
 
 
 def test_an_unknown_name_lists_the_bundled_ones():
-    with pytest.raises(ValueError, match=r"got 'lift99'; legal are a path .* \['lift17'"):
-        released.load("lift99")
+    with pytest.raises(ValueError, match=r"got 'pose99'; legal are a path .* \['pose17'"):
+        released.load("pose99")
 
 
 def test_the_bundled_model_is_small_and_loads():
-    assert (released.ASSETS / "lift17.safetensors").stat().st_size < 8e6
-    assert released.load("lift17").skeleton.name == "h36m17"
+    assert (released.ASSETS / "pose17.safetensors").stat().st_size < 8e6
+    assert released.load("pose17").skeleton.name == "h36m17"

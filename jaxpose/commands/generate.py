@@ -20,6 +20,13 @@ def add_parser(commands: arguments.Subparsers) -> None:
         "[N, J, 3] metres relative to the root, as a level camera sees them), a summary and pictures.",
     )
     parser.add_argument("--num", type=arguments.positive, required=True, metavar="N", help="how many poses")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        metavar="T",
+        help="1 draws what the model takes for the law of poses (default); below, likelier and less varied ones",
+    )
     arguments.add_output_flags(parser)
     parser.set_defaults(run=run)
 
@@ -32,7 +39,11 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     import numpy as np
 
     from jaxpose.commands import results
-    from jaxpose.tasks.generate import jitted_generate
+    from jaxpose.tasks.generate import NUM_STEPS, jitted_generate
+
+    if not 0 <= args.temperature <= 2:
+        raise ValueError(f"--temperature: needed a number from 0 to 2, got {args.temperature}")
+    args.steps = args.steps or NUM_STEPS
 
     out = Path(args.out)
     results.check_out(out)
@@ -45,6 +56,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
             args.num,
             num_steps=args.steps,
             sampler=args.sampler,
+            temperature=args.temperature,
             return_path=args.path,
         )
     )
@@ -63,6 +75,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     summary = {
         **results.record(None, model, args, args.num, seconds),
         "num_poses": args.num,
+        "temperature": args.temperature,
         "frame_tag": tag,
         "scale": model.spec.scale,
     }

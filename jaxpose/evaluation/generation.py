@@ -10,7 +10,9 @@ and of plausibility.py the shares of poses with bones and joint angles of real b
 
 Every figure needs its yardstick. Precision, recall, density and coverage depend on the numbers of real and generated
 poses, and real poses of other people do not reach 1: compare with the row of real training poses drawn in place of
-the samples, in equal number. The distance to the nearest training pose is read beside that of held-out real poses.
+the samples, in equal number. Against the 1,997 validation poses of the benchmark with k = 3, 10,000 views of training
+frames have precision 0.56 and recall 0.71; against 1,997 other training views, 0.89 and 0.90. The distance to the
+nearest training pose is read beside that of held-out real poses.
 
 Distances are differences, squared and summed in float32. The matrix product |a|^2 + |b|^2 - 2 a.b would lose those of
 near neighbours: about 1e-6 m^2 for poses of 5 m^2, and frames in sequence are 4e-4 m^2 apart.
@@ -31,7 +33,7 @@ from jaxpose.evaluation.metrics import align_root, pairwise_distance
 from jaxpose.evaluation.plausibility import ANGLES, angle_plausibility, bone_plausibility
 from jaxpose.geometry.skeleton import H36M_17, Skeleton, check_joints
 
-_ROWS = 16  # rows of the distance matrix in flight: 5 MB against 80,000 references
+_ROWS = 64  # rows of the distance matrix in flight: 20 MB against 80,000 references
 
 
 class Neighbours(NamedTuple):
@@ -204,20 +206,27 @@ def _by_rows(function: Callable[[Array], Array], rows: Array) -> Array:
     return jax.lax.map(function, rows, batch_size=_ROWS)
 
 
+# Both run over coordinates in a loop, all M at once in vector lanes. Unrolled, or with a sum over an axis, XLA's CPU code
+# takes 5 to 25 times as long.
+
+
 def _squared_distances(point: Array, others: Array) -> Array:
-    """[M] of a point [F] to others [M, F], summed one coordinate after another: all M at once fill vector lanes."""
-    total = jnp.zeros(len(others))
-    for x, column in zip(point, others.T, strict=True):
-        total += (x - column) ** 2
-    return total
+    """[M] of a point [F] to others [M, F]."""
+    columns = others.T
+    return jax.lax.fori_loop(
+        0, len(point), lambda f, total: total + (point[f] - columns[f]) ** 2, jnp.zeros(len(others))
+    )
 
 
 def _joint_distances(pose: Array, others: Array) -> Array:
     """[M] mean over joints of the distance of a pose [J, D] to others [M, J, D]."""
-    total = jnp.zeros(len(others))
-    for joint, column in zip(pose, jnp.moveaxis(others, 0, -1), strict=True):
-        total += jnp.sqrt(((joint[:, None] - column) ** 2).sum(0))
-    return total / len(pose)
+    columns = jnp.moveaxis(others, 0, -1)
+
+    def add(j: Array, total: Array) -> Array:
+        squares = [(pose[j, d] - columns[j, d]) ** 2 for d in range(pose.shape[1])]
+        return total + jnp.sqrt(sum(squares[1:], squares[0]))
+
+    return jax.lax.fori_loop(0, len(pose), add, jnp.zeros(len(others))) / len(pose)
 
 
 def _kth_smallest(values: Array, k: int) -> Array:

@@ -66,6 +66,25 @@ def test_minimum_is_the_trace_formula(weighting, time):
     assert_mean(got, least * WEIGHTS[weighting](alpha, sigma, g2))
 
 
+def test_edm_weighs_the_error_of_what_the_network_puts_out():
+    """1/2 |f - f_hat|^2 with f = (x0 - best linear guess) r / (sigma s), of coordinates with spreads s."""
+    spread, t = np.array([[0.3, 1.0], [2.0, 0.6]]), jnp.asarray(0.35)
+    example = jax.tree.map(lambda x: x[0], draw_examples(jax.random.key(4)))
+    alpha, sigma = SDE.alpha(t), SDE.sigma(t)
+    said, shown = jnp.full(laws.SHAPE, 0.7), []
+
+    def apply(x, t, cond):
+        shown.append(x)
+        return said
+
+    got, _ = denoising_loss(
+        jax.random.key(5), apply, SDE, example, target="edm", weighting="edm", spread=spread, t=t
+    )
+    r = np.sqrt((alpha * spread) ** 2 + sigma**2)
+    f = (example.x0 - alpha * spread**2 / r * shown[0]) * r / (sigma * spread)
+    np.testing.assert_allclose(got, ((f - said) ** 2).sum() / 2, rtol=1e-8)
+
+
 def test_gradient_vanishes_at_the_oracle_and_only_there():
     oracle = laws.oracle(LAW, SDE)
 

@@ -34,6 +34,36 @@ def test_every_target_gives_back_the_same_views(process, target):
         np.testing.assert_allclose(got.score, -eps / sigma, rtol=1e-8, atol=1e-8 / sigma)
 
 
+@pytest.mark.parametrize("process", laws.PROCESSES)
+def test_edm_of_zero_is_the_best_guess_of_independent_coordinates(process):
+    """For data N(0, s^2) by coordinate the oracle is f = 0, and inputs have unit size."""
+    sde = laws.PROCESSES[process]
+    spread = np.array([[0.2, 1.0], [3.0, 0.5]])
+    oracle = laws.oracle(laws.gaussian(np.zeros(laws.SHAPE), np.diag(spread.ravel() ** 2)), sde)
+    shown = []
+
+    def silent(x, t, cond):
+        shown.append(x)
+        return jnp.zeros_like(x)
+
+    for t in (0.1, 0.7):
+        t = jnp.asarray(t)
+        noise = np.random.default_rng(1).normal(size=laws.SHAPE)
+        x_t = noise * np.sqrt((sde.alpha(t) * spread) ** 2 + sde.sigma(t) ** 2)
+        views = bind(silent, sde, "edm", spread)(x_t, t, None)
+        np.testing.assert_allclose(shown[-1], noise, rtol=1e-10)
+        for view, right in zip(views, oracle(x_t, t), strict=True):
+            np.testing.assert_allclose(view, right, rtol=1e-8, atol=1e-8)
+
+
+def test_edm_of_unit_spread_is_minus_v_under_vp():
+    x0, eps = np.random.default_rng(2).normal(size=(2, *laws.SHAPE))
+    sde, t = laws.PROCESSES["vp"], jnp.asarray(0.4)
+    x_t = sde.alpha(t) * x0 + sde.sigma(t) * eps
+    v = SAYS["v"](x0, eps, sde.alpha(t), sde.sigma(t))
+    np.testing.assert_allclose(bind(lambda x, t, cond: -v, sde, "edm")(x_t, t, None).x0, x0, rtol=1e-8)
+
+
 @pytest.mark.parametrize("target", SAYS)
 def test_a_bfloat16_network_does_not_lower_the_state(target):
     def network(x, t, cond):
@@ -56,7 +86,7 @@ def test_bind_hands_the_network_what_it_was_given():
 
 
 def test_unknown_target_is_named():
-    with pytest.raises(ValueError, match="'velocity'; legal are eps, x0, v, score"):
+    with pytest.raises(ValueError, match="'velocity'; legal are eps, x0, v, score, edm"):
         bind(lambda x, t, cond: x, sub_vp(), "velocity")
 
 

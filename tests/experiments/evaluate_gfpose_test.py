@@ -84,6 +84,6 @@ def test_completion_keeps_what_it_was_shown(folder):
 
 
 def test_another_codec_is_refused(folder):
-    done = evaluate(folder, "--model=lift17")
+    done = evaluate(folder, "--model=pose17")
     assert done.returncode == 2
     assert "codec 'person'; legal is 'image_depth'" in done.stderr

@@ -21,7 +21,7 @@ STEPS = 4
 
 @pytest.fixture(scope="module")
 def model():
-    return jaxpose.load("lift17")
+    return jaxpose.load("pose17")
 
 
 @pytest.fixture(scope="module")
