@@ -206,8 +206,8 @@ def _by_rows(function: Callable[[Array], Array], rows: Array) -> Array:
     return jax.lax.map(function, rows, batch_size=_ROWS)
 
 
-# Both run over coordinates in a loop, all M at once in vector lanes. Unrolled, or with a sum over an axis, XLA's CPU code
-# takes 5 to 25 times as long.
+# Both loop over coordinates, all M at once in vector lanes: unrolled, or as a sum over an axis, XLA's CPU code takes
+# 5 to 25 times as long.
 
 
 def _squared_distances(point: Array, others: Array) -> Array:
