@@ -33,12 +33,18 @@ from jaxpose.tasks.generate import jitted_generate
 from jaxpose.tasks.lift import jitted_lift
 from jaxpose.viz import path_html
 
-MODEL = flags.DEFINE_string("model", "pose17", "A bundled model's name or a .safetensors file.")
-OUT = flags.DEFINE_string("out", "docs/gallery", "Folder for the pages.")
-PEOPLE = flags.DEFINE_integer("people", 6, "People on a page.", lower_bound=1)
-HYPOTHESES = flags.DEFINE_integer("hypotheses", 8, "3D poses of each.", lower_bound=2)
-STEPS = flags.DEFINE_integer("steps", 10, "Solver steps: the slider has one position more.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "Of the one key.")
+# Their own set: tests import this module beside others that define flags of the same names.
+FLAGS = flags.FlagValues()
+MODEL = flags.DEFINE_string(
+    "model", "pose17", "A bundled model's name or a .safetensors file.", flag_values=FLAGS
+)
+OUT = flags.DEFINE_string("out", "docs/gallery", "Folder for the pages.", flag_values=FLAGS)
+PEOPLE = flags.DEFINE_integer("people", 6, "People on a page.", lower_bound=1, flag_values=FLAGS)
+HYPOTHESES = flags.DEFINE_integer("hypotheses", 8, "3D poses of each.", lower_bound=2, flag_values=FLAGS)
+STEPS = flags.DEFINE_integer(
+    "steps", 10, "Solver steps: the slider has one position more.", lower_bound=1, flag_values=FLAGS
+)
+SEED = flags.DEFINE_integer("seed", 0, "Of the one key.", flag_values=FLAGS)
 
 # Parts of the body (`Skeleton.parts`) that are hidden, person by person.
 HIDDEN = (
@@ -252,7 +258,10 @@ black the truth, green what the task was given.</p>
 
 if __name__ == "__main__":
     try:
-        app.run(main)
+        app.run(main, flags_parser=FLAGS)
+    except flags.Error as error:
+        print(f"gallery: {error}\n{FLAGS}", file=sys.stderr)
+        sys.exit(2)
     except ValueError as error:
         print(f"gallery: {error}", file=sys.stderr)
         sys.exit(2)

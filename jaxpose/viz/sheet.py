@@ -68,7 +68,9 @@ def _draw(scene: sc.Scene, skeleton: Skeleton, note: str) -> Any:
         " · ".join([sc.caption(scene, "poses"), *([sc.printable(note, 300)] if note else [])]),
         int(17 * (width - 0.5)),
     )
-    foot = 0.8 + 0.13 * len(lines)
+    num_entries = 2 + len(scene.layers)
+    legend_lines = -(-num_entries // (2 + len(columns)))
+    foot = 0.8 + 0.13 * len(lines) + 0.2 * (legend_lines - 1)
     height = _PANEL_INCHES * num_rows + foot + 0.45
     figure = sc.need("matplotlib.figure").Figure(figsize=(width, height))
     sc.need("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
@@ -92,7 +94,7 @@ def _draw(scene: sc.Scene, skeleton: Skeleton, note: str) -> Any:
                 _draw_view(axes, scene, row, skeleton, name, limits)
             else:
                 _draw_pixels(axes, scene, row, skeleton)
-    _legend(figure, scene, (foot - 0.58) / height)
+    _legend(figure, scene, (foot - 0.58 - 0.2 * (legend_lines - 1)) / height, columns=2 + len(columns))
     style = {"fontsize": 7, "color": sc.MUTED, "va": "bottom", "parse_math": False}
     figure.text(0.4 / width, 0.1 / height, "\n".join(lines), **style)
     return figure
@@ -150,13 +152,14 @@ def _draw_layer(axes: Any, layer: sc.Layer, skeleton: Skeleton, row: int, dot: f
         axes.scatter(x, y, s=dot**2, c=colours, alpha=strength, linewidths=0, zorder=3, plotnonfinite=False)
 
 
-def _legend(figure: Any, scene: sc.Scene, bottom: float) -> None:
+def _legend(figure: Any, scene: sc.Scene, bottom: float, columns: int) -> None:
+    """All entries under the panels, as many in a line as there is room for."""
     line = sc.need("matplotlib.lines").Line2D
     styles = [("left", sc.LEFT, 4.0, 1.0), ("right", sc.RIGHT, 4.0, 1.0)]
     for layer in scene.layers:
         styles.append((layer.name, layer.colours[2], layer.width * _WIDTH, max(layer.opacity, 0.5)))
     entries = [line([], [], label=n, color=c, linewidth=w, alpha=a) for n, c, w, a in styles]
     figure.legend(
-        handles=entries, loc="lower center", ncols=len(entries), frameon=False, fontsize=9, labelcolor=sc.INK,
-        bbox_to_anchor=(0.5, bottom),
+        handles=entries, loc="lower center", ncols=min(columns, len(entries)), frameon=False, fontsize=9,
+        labelcolor=sc.INK, bbox_to_anchor=(0.5, bottom),
     )  # fmt: skip
