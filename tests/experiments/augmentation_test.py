@@ -130,6 +130,7 @@ def test_score_of_known_answers(bench):
     assert found["p_mpjpe_mm"] < found["mpjpe_mm"]
 
 
+@pytest.mark.slow
 def test_training_improves_on_the_start(people, bench):
     bodies = make_bodies(people, np.full(len(people), 1 / len(people)), ViewRates())
     network, key = Regressor(32, num_blocks=1), jax.random.key(0)
