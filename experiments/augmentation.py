@@ -285,7 +285,7 @@ def train_lifter(
 
     def loss(params: Params, key: Key, example: Example) -> tuple[Array, dict[str, Array]]:
         x = network.apply(params, example.cond, train=True, rngs={"dropout": key})
-        return jnp.abs(x - example.x0).mean(), {}  # type: ignore[operator]
+        return jnp.abs(x - example.x0).mean(), {}  # type: ignore[operator]  # linen: apply may also return a state
 
     tx = make_optimizer(learning_rate, warmup_steps=min(100, steps), total_steps=steps)
     example = functools.partial(pose_example, view=view, masks=_NO_MASKS)

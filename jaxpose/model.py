@@ -81,7 +81,7 @@ class Model:
         """The network's opinion as x0, eps and score."""
 
         def apply(x: Array, t: Array, cond: Condition | None) -> Array:
-            return self.spec.network.apply(self.params, x, t, cond)  # type: ignore[return-value]
+            return self.spec.network.apply(self.params, x, t, cond)  # type: ignore[return-value]  # no mutable state
 
         return bind(apply, self.spec.sde(), self.spec.target, self.statistics.spread)
 
@@ -137,7 +137,6 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         if group not in groups:
             raise ValueError(f"{path}: unknown tensor {name!r}; legal groups are {sorted(groups)}")
         groups[group][rest] = tensor
-    groups["statistics"].setdefault("spread", jnp.ones(()))  # files of 0.1 have none
     if set(groups["statistics"]) != set(Statistics._fields):
         raise ValueError(
             f"{path}: statistics {sorted(groups['statistics'])}, needed {sorted(Statistics._fields)}"

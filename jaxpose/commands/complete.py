@@ -73,8 +73,7 @@ def _complete_3d(path: Path, out: Path, model: Model, hide: Hide, args: argparse
     from jaxpose.tasks.complete import jitted_complete
 
     noise = arguments.noise(args, exact=True) or 0.0
-    num_joints = len(model.skeleton.joints)
-    data = poses.read_observed(path, model.skeleton, args, lambda num: hide.mask(args.seed, num, num_joints))
+    data = poses.read_observed(path, model.skeleton, args, lambda num: hide.mask(args.seed, num))
     missing = poses.missing_per_joint(data.joints, model.skeleton)
     if not missing:
         raise ValueError(
@@ -109,10 +108,7 @@ def _complete_2d(path: Path, out: Path, model: Model, hide: Hide, args: argparse
     from jaxpose.commands import detections, lifting, poses
 
     detections.check_flags(args)
-    num_joints = len(model.skeleton.joints)
-    data = detections.read_detections(
-        path, model.skeleton, args, lambda num: hide.mask(args.seed, num, num_joints)
-    )
+    data = detections.read_detections(path, model.skeleton, args, lambda num: hide.mask(args.seed, num))
     yield from detections.describe(path, data)
     visible = np.where(data.confidence[..., None] > 0, data.xy, np.nan)
     missing = poses.missing_per_joint(visible, model.skeleton)

@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
     from jaxpose.base import Key
     from jaxpose.commands import poses, results
-    from jaxpose.tasks.denoise import jitted_denoise
-    from jaxpose.tasks.draw import Posed
+    from jaxpose.tasks.denoise import estimate_calls, jitted_denoise
+    from jaxpose.tasks.draw import Posed, network_calls
 
     path, out = Path(args.input), Path(args.out)
     noise = arguments.noise(args, exact=False)
@@ -71,5 +71,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         f"{f' in the median, {found.min():.0f} to {found.max():.0f}' if args.noise is None else ''}"
     )
     yield source
-    said = {"noise_source": source, "noise_mm": found.round(1).tolist()}
+    calls = network_calls(model, args.sampler, args.steps) + (
+        estimate_calls(model) if args.noise is None else 0
+    )
+    said = {"noise_source": source, "noise_mm": found.round(1).tolist(), "network_calls": calls}
     yield from poses.write(out, path, model, data, posed, args, said)

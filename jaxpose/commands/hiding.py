@@ -12,34 +12,34 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.tasks.gfpose import hide_random_joints, hideable_joints
 
 _PARTS = ("right_leg", "left_leg", "left_arm", "right_arm", "trunk")  # the order of Skeleton.parts
-_LIMB_JOINTS = ("knee", "ankle", "elbow", "wrist")
 _STREAM = 2**31  # folded into the seed's key: the blocks of poses take the small numbers
 
 
 class Hide(NamedTuple):
-    """Joints that are hidden in every pose, and how many of `limbs` more, drawn for each pose."""
+    """Joints that are hidden in every pose, and how many knees, ankles, elbows and wrists more, drawn for each."""
 
+    skeleton: Skeleton
     always: tuple[int, ...] = ()
     num_random: int = 0
-    limbs: tuple[int, ...] = ()
 
-    def mask(self, seed: int, num: int, num_joints: int) -> np.ndarray:
-        """[num, num_joints] bool, True where hidden; pose n's draw does not depend on how many there are."""
-        hidden = np.zeros((num, num_joints), bool)
+    def mask(self, seed: int, num: int) -> np.ndarray:
+        """[num, J] bool, True where hidden; pose n's draw does not depend on how many there are."""
+        hidden = np.zeros((num, len(self.skeleton.joints)), bool)
         hidden[:, list(self.always)] = True
         if self.num_random:
             key = jax.random.fold_in(jax.random.key(seed), _STREAM)
             keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(num))
-            order = jax.vmap(lambda k: jax.random.permutation(k, jnp.array(self.limbs)))(keys)
-            np.put_along_axis(hidden, np.asarray(order)[:, : self.num_random], True, 1)
+            visible = jax.vmap(lambda k: hide_random_joints(k, self.num_random, self.skeleton))(keys)
+            hidden |= np.asarray(visible) == 0
         return hidden
 
 
 def parse_hide(text: str | None, skeleton: Skeleton) -> Hide:
     """The meaning of --hide for a joint set; ValueError for a name that is none of its joints or parts."""
-    limbs = tuple(j for j, joint in enumerate(skeleton.joints) if joint.split("_")[-1] in _LIMB_JOINTS)
+    limbs = hideable_joints(skeleton)
     parts = dict(zip(_PARTS, skeleton.parts, strict=True))
     always: set[int] = set()
     num_random = 0
@@ -60,4 +60,4 @@ def parse_hide(text: str | None, skeleton: Skeleton) -> Hide:
                 f"--hide: got {name!r}; legal are random:K, the parts {', '.join(_PARTS)} and the joints "
                 f"{', '.join(skeleton.joints)}"
             )
-    return Hide(tuple(sorted(always)), num_random, limbs)
+    return Hide(skeleton, tuple(sorted(always)), num_random)

@@ -16,6 +16,7 @@ from jaxpose.base import Key
 from jaxpose.files import write_json, write_npz
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.model import DEFAULT_MODEL, Model, describe, load
+from jaxpose.tasks.draw import network_calls
 
 Drawn = dict[str, np.ndarray]  # the fields of a task's result
 _BLOCK = 64  # observations worked on at once
@@ -91,7 +92,7 @@ def record(
         **({} if source is None else {"input": str(source)}),
         "command": args.command,
         "model": describe(model),
-        "network_calls": (args.steps or model.spec.num_steps) + 1,
+        "network_calls": network_calls(model, args.sampler, args.steps),
         "sampler": args.sampler,
         "seed": args.seed,
         "jaxpose": version("jaxpose"),

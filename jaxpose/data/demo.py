@@ -16,6 +16,7 @@ import numpy as np
 from jaxpose.base import Array, Key
 from jaxpose.data.mannequin import sample_body
 from jaxpose.data.synthetic import draw_style, film
+from jaxpose.files import write_npz
 from jaxpose.geometry.camera import look_at, project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
 
@@ -107,20 +108,5 @@ def write_demo_clip(path: str | os.PathLike[str], key: Key, num_frames: int = 90
     if not path.endswith(".npz"):
         raise ValueError(f"path must end in .npz; got {path!r}")
     clip = jax.device_get(demo_clip(key, num_frames, fps))
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(
-                file,
-                keypoints=clip.keypoints,
-                confidence=clip.confidence,
-                keypoints_true=clip.keypoints_true,
-                joints_cam=clip.joints_cam,
-                intrinsics=clip.intrinsics,
-                fps=np.float32(fps),
-                joints=np.array(H36M_17.joints),
-            )
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    arrays = clip._asdict() | {"fps": np.float32(fps), "joints": np.array(H36M_17.joints)}
+    write_npz(path, arrays, compress=True)

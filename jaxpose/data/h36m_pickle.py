@@ -155,9 +155,9 @@ def _convert(batch: list[Any], first: int, path: Path, detections: _Detections |
         _check(
             np.isfinite(values.reshape(len(batch), -1)).all(-1), places, key, "a number that is not finite"
         )
-    ratio = np.asarray(ratio_of_box(arrays["box"]))  # type: ignore[arg-type]
+    ratio = np.asarray(ratio_of_box(arrays["box"]))
     _check(root_depth > 0, places, "root_depth", "a root that is not before the camera")
-    expected = np.asarray(ratio_of(intrinsics, root_depth))  # type: ignore[arg-type]
+    expected = np.asarray(ratio_of(intrinsics, root_depth))
     agree = np.abs(ratio / expected - 1) < _TOLERANCE
     _check(
         agree, places, "box", "a width that does not go with fx / root_depth; needed pixels and millimetres"

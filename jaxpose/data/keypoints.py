@@ -19,6 +19,7 @@ import numpy as np
 from jaxpose.data.keypoint_arrays import Table, read_npy, read_npz
 from jaxpose.data.keypoint_csv import read_csv
 from jaxpose.data.keypoint_json import FORMATS, read_json
+from jaxpose.files import write_npz
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 
 _ARRAY_FORMATS = ("npz", "npy", "csv")
@@ -106,13 +107,7 @@ def write_keypoints_npz(path: str | os.PathLike[str], kp: Keypoints) -> None:
         **{"image": np.array(kp.image, np.str_), "joints": np.array(kp.skeleton.joints)},
         **{"intrinsics": kp.intrinsics, "image_size": kp.image_size, "fps": kp.fps},
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **{key: value for key, value in arrays.items() if value is not None})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_npz(path, {key: value for key, value in arrays.items() if value is not None})
 
 
 def visible_rows(kp: Keypoints, threshold: float = 0.0, min_visible: int = 4) -> np.ndarray:

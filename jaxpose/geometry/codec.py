@@ -25,6 +25,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxpose.base import Array, Condition
 from jaxpose.geometry.camera import normalise, turn_to
@@ -49,8 +50,8 @@ class Statistics(NamedTuple):
     spread: [J, 3] standard deviation of the state, for networks that are shown numbers of unit size; or 1.
     """
 
-    mean: Array
-    std: Array
+    mean: Array | np.ndarray
+    std: Array | np.ndarray
     spread: Array | float = 1.0
 
 

@@ -26,17 +26,17 @@ _DATA_SCALE = 30.0  # GFPose multiplies [-1, 1] by this
 _SHAPE = (len(H36M_17.joints), 3)
 # numpy, so that importing this starts no device; jax takes it where it takes its own arrays
 STATISTICS = Statistics(
-    np.broadcast_to(np.float32([IMAGE_SIZE / 2, IMAGE_SIZE / 2, 0]), _SHAPE),  # type: ignore[arg-type]
-    np.full(_SHAPE, IMAGE_SIZE / 2 / _DATA_SCALE, np.float32),  # type: ignore[arg-type]
+    np.broadcast_to(np.array([IMAGE_SIZE / 2, IMAGE_SIZE / 2, 0], np.float32), _SHAPE),
+    np.full(_SHAPE, IMAGE_SIZE / 2 / _DATA_SCALE, np.float32),
 )
 
 
-def ratio_of(intrinsics: Array, root_depth: Array) -> Array:
+def ratio_of(intrinsics: Array | np.ndarray, root_depth: Array | np.ndarray) -> Array | np.ndarray:
     """Pixels per metre of depth [...] for a root at `root_depth` [...] metres seen by intrinsics [..., 4]."""
     return intrinsics[..., 0] / root_depth + 0.5
 
 
-def ratio_of_box(box_px: Array) -> Array:
+def ratio_of_box(box_px: Array | np.ndarray) -> Array | np.ndarray:
     """Pixels per metre of depth [...] from the files' boxes [..., 4] = left, top, right, bottom pixels."""
     return (box_px[..., 2] - box_px[..., 0] + 1) / 2
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxpose.base import Array, Key
 from jaxpose.geometry.codec import View, decode_pose, encode_points
 from jaxpose.model import Model
-from jaxpose.tasks.draw import Posed, check_joints, draw_states, spread
+from jaxpose.tasks.draw import Posed, check_joints, check_noise, draw_states, spread
 
 _EXACT = 1e-3  # metres: the smallest noise in weights; joints below count as exact together
 
@@ -71,12 +71,7 @@ def settle(poses: Array, joints: Array, seen: Array, noise: Array) -> Array:
 
 def _per_joint(noise: float | Array, shape: tuple[int, ...]) -> Array:
     noise = jnp.asarray(noise, jnp.float32)
-    if noise.shape not in ((), shape[:1], shape):
-        raise ValueError(
-            f"noise: needed a number, {list(shape[:1])} or {list(shape)}, got shape {noise.shape}"
-        )
-    if not isinstance(noise, jax.core.Tracer) and not bool((jnp.isfinite(noise) & (noise >= 0)).all()):
-        raise ValueError("noise: needed metres >= 0, got a negative or non-finite number")
+    check_noise(noise, (), shape[:1], shape)
     return jnp.broadcast_to(noise[:, None] if noise.ndim == 1 else noise, shape)
 
 

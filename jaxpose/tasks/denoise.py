@@ -9,9 +9,12 @@ States are about the middle of all joints. Taking out the middle of y takes out 
 by a common shift of s / sqrt(J): x_t* then has exactly the law that the network was trained on, and the sample's place
 is that of y less the shift, as uncertain as it is. (A flow that seeks the mean takes the mean shift, none.)
 
-An unknown level is found by expectation maximisation (Dempster, Laird and Rubin, 1977), for every pose on its own:
+An unknown level is found by expectation maximisation (Dempster, Laird and Rubin, 1977), for every pose on its own,
 
-    s^2 <- mean over joints, coordinates and samples of (y - x)^2,   x ~ p(x | y, s)
+    s_new^2 = mean over joints, coordinates and samples of (y - x)^2,   x ~ p(x | y, s)
+
+over-relaxed, log s <- log s + 1.6 (log s_new - log s), since the plain step closes only 40 to 60 % of the way
+(Salakhutdinov and Roweis, ICML 2003).
 
 Missing joints, or a noise of their own for each, are for `complete`.
 """
@@ -25,10 +28,19 @@ from jaxpose.base import Array, Key
 from jaxpose.diffusion import sample, time_at
 from jaxpose.geometry.codec import View, decode_view, encode_pose
 from jaxpose.model import Model
-from jaxpose.tasks.draw import Posed, check_joints, make_run, null_condition, spread
+from jaxpose.tasks.draw import (
+    ROWS_IN_FLIGHT,
+    Posed,
+    check_joints,
+    check_noise,
+    make_run,
+    network_calls,
+    null_condition,
+    spread,
+)
 
 _FIRST_GUESS = 0.05  # metres
-_EM_STEPS, _EM_SAMPLES = 8, 8
+_EM_STEPS, _EM_SAMPLES, _OVER_RELAXED = 4, 8, 1.6
 _LEVELS = (0.003, 0.5)  # metres: from the process' own last noise to what leaves nothing of a pose
 
 
@@ -47,7 +59,8 @@ def denoise(
 
     joints: as in `complete`, all of them finite. Where they are not, the pose comes back as NaN, or as a ValueError if
             the numbers are known.
-    noise:  metres, standard deviation of each coordinate: scalar or [N]; None: estimated, and told in the result.
+    noise:  metres, standard deviation of each coordinate: scalar or [N], taken as 3 to 500 mm where it is less or more;
+            None: estimated, in `estimate_calls` network calls more, and told in the result.
     num_steps, sampler: as in `draw_states`; one "mean_flow" sample is nearly the mean of many. The "original" ones
             keep GFPose's step size, which is right for a start from pure noise alone, and so inflate poses.
     """
@@ -55,14 +68,18 @@ def denoise(
     num_rows, num_joints = joints.shape[:2]
     estimate_key, key = jax.random.split(key)
     level = estimate_noise(estimate_key, model, joints) if noise is None else jnp.asarray(noise, jnp.float32)
-    if level.shape not in ((), (num_rows,)):
-        raise ValueError(f"noise: needed a number or [{num_rows}], got shape {level.shape}")
+    check_noise(level, (), (num_rows,))
     level = jnp.clip(jnp.broadcast_to(level, num_rows), *_LEVELS)
     states = _from_matched_start(key, model, joints, level, num_hypotheses, num_steps, sampler, return_path)
     noise = jnp.broadcast_to(level[:, None], (num_rows, num_joints))
     poses = decode_view(model.statistics, states) + joints.mean(-2, keepdims=True)
     samples = poses[:, -1] if return_path else poses
     return Posed(samples, *spread(samples), noise, jnp.swapaxes(poses, 0, 1) if return_path else None)
+
+
+def estimate_calls(model: Model) -> int:
+    """How often `estimate_noise` asks the network, one call after the other."""
+    return _EM_STEPS * network_calls(model, "posterior", None)
 
 
 def estimate_noise(key: Key, model: Model, joints: Array) -> Array:
@@ -76,7 +93,8 @@ def estimate_noise(key: Key, model: Model, joints: Array) -> Array:
         poses = decode_view(model.statistics, states)
         square = ((observed - poses + poses.mean(-2, keepdims=True)) ** 2).mean(0).sum((-1, -2))
         # about their middle, J joints have J - 1 joints' worth of noise
-        return jnp.clip(jnp.sqrt(square / (3 * (joints.shape[1] - 1))), *_LEVELS)
+        found = jnp.sqrt(square / (3 * (joints.shape[1] - 1)))
+        return jnp.clip(level * (found / level) ** _OVER_RELAXED, *_LEVELS)
 
     return jax.lax.fori_loop(0, _EM_STEPS, improve, jnp.full(joints.shape[0], _FIRST_GUESS))
 
@@ -113,7 +131,8 @@ def _from_matched_start(
         keys = jax.vmap(lambda n: jax.random.fold_in(jax.random.fold_in(key, h), n))(jnp.arange(len(joints)))
         return jax.vmap(one, out_axes=int(return_path))(keys, observed, level)
 
-    return jax.lax.map(hypothesis, jnp.arange(num_hypotheses))
+    chunk = max(1, ROWS_IN_FLIGHT // len(joints))
+    return jax.lax.map(hypothesis, jnp.arange(num_hypotheses), batch_size=chunk)
 
 
 jitted_denoise = jax.jit(denoise, static_argnames=("num_hypotheses", "num_steps", "sampler", "return_path"))

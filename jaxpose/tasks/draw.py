@@ -4,6 +4,8 @@ posterior          draws from p(x0 | condition): the reverse SDE, or a blend wit
 probability_flow   draws from the same law; only the start is random (Song et al., 2021)
 mean_flow          the reverse SDE's drift without its noise: every draw seeks the mean of the law; one is enough.
                    GFPose calls it --pflow (spec/gfpose.md, 5.4)
+original           GFPose's own recipe, 1000 steps unless told (tasks/gfpose.py); for comparison
+original_mean_flow the same without its noise
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Condition, Key, ProjectFn
+from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion import SDE, Solver, dpmpp_2m, prior_sample, sample_hypotheses, time_grid
 from jaxpose.model import Model
 from jaxpose.tasks.gfpose import recipe, recipe_times
@@ -22,7 +24,7 @@ from jaxpose.tasks.gfpose import recipe, recipe_times
 SAMPLERS = ("posterior", "probability_flow", "mean_flow", "original", "original_mean_flow")
 # Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
 # (python -m experiments.benchmark --case=sampling).
-_ROWS_IN_FLIGHT = 4096
+ROWS_IN_FLIGHT = 4096
 
 
 class Posed(NamedTuple):
@@ -54,7 +56,6 @@ def draw_states(
     sampler: str = "posterior",
     temperature: float = 1.0,
     chunk: int | None = None,
-    project: ProjectFn | None = None,
     return_path: bool = False,
 ) -> Array:
     """States [H, N, J, 3] under a condition of N rows; with `return_path` [H, T+1, N, J, 3], from start to result.
@@ -74,8 +75,7 @@ def draw_states(
         run.solver,
         run.times,
         cond,
-        chunk=chunk or max(1, _ROWS_IN_FLIGHT // shape[0]),
-        project=project,
+        chunk=chunk or max(1, ROWS_IN_FLIGHT // shape[0]),
         finish=run.finish,
         return_path=return_path,
     )
@@ -141,6 +141,15 @@ def check_joints(model: Model, joints: Array, task: str, *, complete: bool = Fal
                 f"joints: pose {broken[0]} of {len(joints)} has a missing (NaN) or infinite joint; {task} needs all, "
                 "complete fills them"
             )
+
+
+def check_noise(noise: Array, *shapes: tuple[int, ...]) -> None:
+    """ValueError where noise is of none of the shapes, or is known to be negative or not finite."""
+    if noise.shape not in shapes:
+        legal = " or ".join(str(list(shape)) if shape else "a number" for shape in shapes)
+        raise ValueError(f"noise: needed {legal}, got shape {noise.shape}")
+    if not isinstance(noise, jax.core.Tracer) and not bool((jnp.isfinite(noise) & (noise >= 0)).all()):
+        raise ValueError("noise: needed metres >= 0, got a negative or non-finite number")
 
 
 def check_person_codec(model: Model, task: str) -> None:

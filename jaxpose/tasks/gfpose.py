@@ -28,13 +28,11 @@ import jax.numpy as jnp
 from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion import SDE, Solver, drift_diffusion, replace, sample_hypotheses
 from jaxpose.diffusion.solvers import StepPredictFn, one_step
-from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.geometry.skeleton import H36M_17, Skeleton
 
 # The joints that the original's random completion hides some of.
-HIDEABLE_JOINTS = tuple(
-    H36M_17.joints.index(f"{side}_{joint}")
-    for joint in ("knee", "ankle", "elbow", "wrist")
-    for side in ("left", "right")
+_HIDEABLE = tuple(
+    f"{side}_{joint}" for joint in ("knee", "ankle", "elbow", "wrist") for side in ("left", "right")
 )
 
 
@@ -120,9 +118,15 @@ def guess_condition(value: Array, mask: Array | None = None) -> Condition:
     return Condition(jnp.where(mask > 0, value, 0), mask)
 
 
-def hide_random_joints(key: Key, num: int) -> Array:
-    """Which joints [17] stay visible, 1 or 0, when `num` different knees, ankles, elbows or wrists are hidden."""
-    if not 0 <= num <= len(HIDEABLE_JOINTS):
-        raise ValueError(f"num must be in 0..{len(HIDEABLE_JOINTS)} hideable joints, got {num}")
-    hidden = jax.random.permutation(key, jnp.asarray(HIDEABLE_JOINTS))[:num]
-    return jnp.ones(len(H36M_17.joints)).at[hidden].set(0)
+def hideable_joints(skeleton: Skeleton) -> tuple[int, ...]:
+    """The skeleton's knees, ankles, elbows and wrists."""
+    return tuple(skeleton.joints.index(joint) for joint in _HIDEABLE if joint in skeleton.joints)
+
+
+def hide_random_joints(key: Key, num: int, skeleton: Skeleton = H36M_17) -> Array:
+    """Which joints [J] stay visible, 1 or 0, when `num` different knees, ankles, elbows or wrists are hidden."""
+    hideable = hideable_joints(skeleton)
+    if not 0 <= num <= len(hideable):
+        raise ValueError(f"num must be in 0..{len(hideable)} hideable joints, got {num}")
+    hidden = jax.random.permutation(key, jnp.asarray(hideable))[:num]
+    return jnp.ones(len(skeleton.joints)).at[hidden].set(0)

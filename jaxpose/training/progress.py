@@ -8,13 +8,14 @@ the console.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import logging
+
+from jaxpose.files import atomic
 
 
 class MetricLog(NamedTuple):
@@ -41,9 +42,8 @@ def open_log(workdir: str | Path, step: int) -> MetricLog:
     path = Path(workdir) / "metrics.jsonl"
     if path.exists():
         kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
-        draft = path.with_suffix(".jsonl.tmp")
-        draft.write_text("".join(line + "\n" for line in kept))
-        os.replace(draft, path)
+        with atomic(path) as file:
+            file.write("".join(line + "\n" for line in kept).encode())
     return MetricLog(path, _open_events(Path(workdir) / "tensorboard", step))
 
 

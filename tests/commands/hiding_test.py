@@ -25,13 +25,13 @@ def names(mask):
     ],
 )
 def test_names_and_parts(text, expected):
-    mask = parse_hide(text, H36M_17).mask(0, 2, 17)
+    mask = parse_hide(text, H36M_17).mask(0, 2)
     assert [names(row) for row in mask] == [expected, expected]
 
 
 def test_random_joints_are_distinct_limb_joints_each_as_likely_and_a_poses_own():
     hide = parse_hide("head,random:2", H36M_17)
-    mask = hide.mask(0, 800, 17)
+    mask = hide.mask(0, 800)
     limbs = [
         j for j, n in enumerate(H36M_17.joints) if n.split("_")[-1] in ("knee", "ankle", "elbow", "wrist")
     ]
@@ -39,8 +39,8 @@ def test_random_joints_are_distinct_limb_joints_each_as_likely_and_a_poses_own()
     assert mask.sum() == 800 * 3
     rate = mask[:, limbs].mean(0)  # 2 of 8 joints: 0.25, and four standard errors around it
     np.testing.assert_allclose(rate, 0.25, atol=4 * np.sqrt(0.25 * 0.75 / 800))
-    np.testing.assert_array_equal(mask[:5], hide.mask(0, 5, 17))
-    assert (mask != hide.mask(1, 800, 17)).any()
+    np.testing.assert_array_equal(mask[:5], hide.mask(0, 5))
+    assert (mask != hide.mask(1, 800)).any()
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_what_is_no_name_is_refused(text):
 
 
 def test_nothing_is_hidden_by_default():
-    assert not Hide().mask(0, 3, 17).any()
+    assert not Hide(H36M_17).mask(0, 3).any()

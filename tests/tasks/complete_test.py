@@ -4,7 +4,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
+import pose_oracle
 import pytest
 
 from jaxpose import model as released
@@ -21,7 +21,8 @@ class Echo(released.Model):
     def predict_fn(self):
         def predict(x_t, t, cond) -> Prediction:
             shown = (
-                cond.value * 0.5 / oracle.UNIT - jnp.asarray(oracle.MEAN, x_t.dtype) / oracle.UNIT * cond.mask
+                cond.value * 0.5 / pose_oracle.UNIT
+                - jnp.asarray(pose_oracle.MEAN, x_t.dtype) / pose_oracle.UNIT * cond.mask
             )
             return from_x0(self.spec.sde(), x_t, t, jnp.broadcast_to(shown * cond.mask, x_t.shape))
 
@@ -30,14 +31,14 @@ class Echo(released.Model):
 
 @pytest.fixture(scope="module")
 def model():
-    plain = oracle.make()
+    plain = pose_oracle.make()
     return flax.struct.dataclass(Echo)(plain.params, plain.statistics, plain.spec)
 
 
 @pytest.fixture(scope="module")
 def tiny():
     """Random weights: whatever is shown changes what comes out."""
-    plain = oracle.make()
+    plain = pose_oracle.make()
     spec = released.Spec(
         name="tiny", network=released.ScoreMLP(hidden=32, time_width=16, num_groups=4), target="edm"
     )
@@ -46,7 +47,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def pose():
-    return jnp.asarray(oracle.draw(np.random.default_rng(2), 4), jnp.float32)
+    return jnp.asarray(pose_oracle.draw(np.random.default_rng(2), 4), jnp.float32)
 
 
 def test_exact_joints_come_back_and_hidden_ones_are_filled(tiny, pose):
@@ -111,5 +112,5 @@ def test_bad_input_is_told(tiny, pose):
         complete(key, tiny, pose[0])
     with pytest.raises(ValueError, match="noise: needed metres >= 0"):
         complete(key, tiny, pose, noise=-0.1)
-    with pytest.raises(ValueError, match=r"noise: needed a number, \[4\] or \[4, 17\], got shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"noise: needed a number or \[4\] or \[4, 17\], got shape \(3,\)"):
         complete(key, tiny, pose, noise=jnp.ones(3))

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
+import pose_oracle
 import pytest
 
 from jaxpose.tasks.denoise import denoise, estimate_noise, jitted_denoise
@@ -13,24 +13,24 @@ NOISE = 0.06
 
 @pytest.fixture(scope="module")
 def model():
-    return oracle.make()
+    return pose_oracle.make()
 
 
 @pytest.fixture(scope="module")
 def observed():
     rng = np.random.default_rng(3)
-    clean = oracle.draw(rng, 3)
+    clean = pose_oracle.draw(rng, 3)
     return jnp.asarray(clean + NOISE * rng.normal(size=clean.shape), jnp.float32)
 
 
 def posterior(observed):
     """(mean [N, 17, 3], covariance [51, 51]) of the pose given the observation, place unknown beforehand."""
     middle = np.asarray(observed).mean(1, keepdims=True)
-    S = oracle.covariance()
+    S = pose_oracle.covariance()
     gain = S @ np.linalg.inv(S + NOISE**2 * np.eye(51))
-    away = (np.asarray(observed) - middle - oracle.MEAN).reshape(-1, 51)
+    away = (np.asarray(observed) - middle - pose_oracle.MEAN).reshape(-1, 51)
     place = np.kron(np.full((17, 17), 1 / 17), np.eye(3)) * NOISE**2
-    return middle + oracle.MEAN + (away @ gain.T).reshape(-1, 17, 3), S - gain @ S + place
+    return middle + pose_oracle.MEAN + (away @ gain.T).reshape(-1, 17, 3), S - gain @ S + place
 
 
 def test_samples_follow_the_exact_posterior(model, observed):
@@ -58,13 +58,16 @@ def test_the_original_s_step_size_inflates_wide_directions(model, observed):
     run = dict(noise=NOISE, num_hypotheses=1)
     posed = jitted_denoise(jax.random.key(0), model, observed, sampler="original_mean_flow", **run)
     right = posterior(observed)[0]
-    centred = lambda x: np.linalg.norm(np.asarray(x) - np.asarray(x).mean(-2, keepdims=True) - oracle.MEAN)  # noqa: E731
+
+    def centred(x):
+        return np.linalg.norm(np.asarray(x) - np.asarray(x).mean(-2, keepdims=True) - pose_oracle.MEAN)
+
     assert centred(posed.samples[0]) > 1.1 * centred(right)
 
 
 def test_the_noise_is_estimated(model):
     rng = np.random.default_rng(5)
-    clean = oracle.draw(rng, 60)
+    clean = pose_oracle.draw(rng, 60)
     levels = np.repeat([0.02, 0.05, 0.12], 20)
     noisy = jnp.asarray(clean + levels[:, None, None] * rng.normal(size=clean.shape), jnp.float32)
     found = np.asarray(jax.jit(estimate_noise)(jax.random.key(0), model, noisy))
@@ -81,10 +84,10 @@ def test_moved_poses_come_back_moved_and_the_path_ends_there(model, observed):
     assert a.path.shape == (6, 2, 3, 17, 3)
     np.testing.assert_array_equal(a.path[-1], a.samples)
     # the start is the observation itself, less what the process has shrunk it by, about its middle
-    alpha = 1 / np.sqrt(1 + (NOISE / oracle.UNIT) ** 2)
+    alpha = 1 / np.sqrt(1 + (NOISE / pose_oracle.UNIT) ** 2)
     start = np.asarray(a.path[0, 0] - a.path[0, 0].mean(-2, keepdims=True))
-    away = np.asarray(observed - observed.mean(-2, keepdims=True)) - oracle.MEAN
-    np.testing.assert_allclose(start, oracle.MEAN + alpha * away, atol=1e-3)
+    away = np.asarray(observed - observed.mean(-2, keepdims=True)) - pose_oracle.MEAN
+    np.testing.assert_allclose(start, pose_oracle.MEAN + alpha * away, atol=1e-3)
 
 
 def test_each_pose_has_its_own_level(model, observed):
@@ -102,9 +105,11 @@ def test_bad_input_is_told(model, observed):
         denoise(key, model, observed.at[1, 4].set(jnp.nan), noise=0.1)
     with pytest.raises(ValueError, match=r"noise: needed a number or \[3\], got shape \(2,\)"):
         denoise(key, model, observed, noise=jnp.ones(2))
+    with pytest.raises(ValueError, match="noise: needed metres >= 0"):
+        denoise(key, model, observed, noise=-0.1)
     with pytest.raises(ValueError, match="sampler: got 'ddim'"):
         denoise(key, model, observed, noise=0.1, sampler="ddim")
     with pytest.raises(ValueError, match=r"needed \[N, 17, 3\]"):
         denoise(key, model, observed[:, :5], noise=0.1)
     with pytest.raises(ValueError, match="person-centred codec"):
-        denoise(key, oracle.make(codec="image_depth"), observed, noise=0.1)
+        denoise(key, pose_oracle.make(codec="image_depth"), observed, noise=0.1)

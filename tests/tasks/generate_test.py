@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
+import pose_oracle
 import pytest
 
 from jaxpose.tasks.draw import draw_states, null_condition
@@ -12,7 +12,7 @@ from jaxpose.tasks.generate import generate, jitted_generate
 
 @pytest.fixture(scope="module")
 def model():
-    return oracle.make()
+    return pose_oracle.make()
 
 
 @pytest.mark.parametrize("sampler", ["posterior", "probability_flow"])
@@ -20,9 +20,11 @@ def test_poses_follow_the_law(model, sampler):
     poses = np.asarray(jitted_generate(jax.random.key(0), model, 3000, sampler=sampler))
     np.testing.assert_array_equal(poses[:, 0], 0)
     centred = poses - poses.mean(1, keepdims=True)
-    np.testing.assert_allclose(centred.mean(0), oracle.MEAN, atol=0.015)
+    np.testing.assert_allclose(centred.mean(0), pose_oracle.MEAN, atol=0.015)
     np.testing.assert_allclose(
-        np.cov(centred.reshape(3000, 51).T), oracle.covariance(), atol=0.08 * oracle.covariance().max()
+        np.cov(centred.reshape(3000, 51).T),
+        pose_oracle.covariance(),
+        atol=0.08 * pose_oracle.covariance().max(),
     )
 
 
@@ -30,8 +32,8 @@ def test_mean_flow_keeps_next_to_no_spread(model):
     """The flow without its noise ends near the mean: a few percent of the law's spread are left (spec 5.4)."""
     poses = np.asarray(jitted_generate(jax.random.key(0), model, 20, sampler="mean_flow"))
     centred = poses - poses.mean(1, keepdims=True)
-    spread = np.sqrt(np.diag(oracle.covariance())).reshape(17, 3)
-    assert (np.abs(centred - oracle.MEAN).mean(0) < 0.06 * spread).all()
+    spread = np.sqrt(np.diag(pose_oracle.covariance())).reshape(17, 3)
+    assert (np.abs(centred - pose_oracle.MEAN).mean(0) < 0.06 * spread).all()
 
 
 def test_the_path_ends_in_the_result_and_more_begin_as_fewer(model):
