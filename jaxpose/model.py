@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import flax.struct
 import flax.traverse_util
 import jax
@@ -22,17 +24,26 @@ from safetensors.flax import save as serialise
 
 from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion.prediction import bind
-from jaxpose.diffusion.sde import SDE, sub_vp, ve, vp
+from jaxpose.diffusion.sde import SDE, from_betas, sub_vp, ve, vp
 from jaxpose.files import atomic
 from jaxpose.geometry.codec import Statistics
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
+from jaxpose.networks.diffpose import DiffPose
+from jaxpose.networks.graph import GraFormer, GraphDenoiser
+from jaxpose.networks.mixste import MixSTE
 from jaxpose.networks.score_mlp import ScoreMLP
 
 FORMAT = "jaxpose-1"
 DEFAULT_MODEL = "pose17"
 ASSETS = Path(__file__).parent / "assets"
-_PROCESSES = {"vp": vp, "sub_vp": sub_vp, "ve": ve}
-_CODECS = ("person", "image_depth")
+_NETWORKS = {c.__name__: c for c in (ScoreMLP, DiffPose, GraFormer, MixSTE, GraphDenoiser)}
+_PROCESSES: dict[str, Callable[..., SDE]] = {
+    "vp": vp,
+    "sub_vp": sub_vp,
+    "ve": ve,
+    "linear_betas": lambda first, last, num: from_betas(np.linspace(first, last, int(num))),
+}
+_CODECS = ("person", "image_depth", "screen")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +51,17 @@ class Spec:
     """What a model is, without its numbers; hashable, and JSON in the file.
 
     context: width of the condition's further features (a confidence per joint); 0 for none.
-    codec: "person" (geometry/codec.py) or "image_depth" (GFPose's pixels and depth, geometry/image_depth.py).
-    process: "vp", "sub_vp" or "ve", with its parameters in order. target: what the network puts out (`bind`).
+    codec: "person" (geometry/codec.py), "image_depth" (GFPose's pixels and depth, geometry/image_depth.py) or "screen"
+    (DiffPose's screen coordinates and root-relative metres, tasks/diffpose_official.py).
+    process: "vp", "sub_vp", "ve" or "linear_betas" (first, last, number), with its parameters in order.
+    target: what the network puts out (`bind`). indices: of the schedule, falling, where DiffPose's original calls the
+    network; () where the grid is made of num_steps and spacing.
     num_steps, spacing, eta: the sampler that validation chose (dpmpp_2m; eta 0 is the flow, 1 the SDE).
     scale: where metres come from.
     """
 
     name: str
-    network: ScoreMLP
+    network: ScoreMLP | DiffPose
     skeleton: str = "h36m17"
     context: int = 17
     codec: str = "person"
@@ -57,6 +71,7 @@ class Spec:
     num_steps: int = 19
     spacing: str = "log_snr"
     eta: float = 1.0
+    indices: tuple[int, ...] = ()
     scale: str = "human size learned from motion capture"
 
     def sde(self) -> SDE:
@@ -78,12 +93,19 @@ class Model:
         return get_skeleton(self.spec.skeleton)
 
     def predict_fn(self) -> PredictFn:
-        """The network's opinion as x0, eps and score."""
+        """The network's opinion as x0, eps and score. DiffPose's is of unit spread, under a context of its encoder."""
+        network = self.spec.network
 
-        def apply(x: Array, t: Array, cond: Condition | None) -> Array:
-            return self.spec.network.apply(self.params, x, t, cond)  # type: ignore[return-value]  # no mutable state
+        def score(x: Array, t: Array, cond: Condition | None) -> Array:
+            return network.apply(self.params, x, t, cond)  # type: ignore[return-value]  # no mutable state
 
-        return bind(apply, self.spec.sde(), self.spec.target, self.statistics.spread)
+        def denoise(x: Array, t: Array, cond: Condition | None) -> Array:
+            context = None if cond is None else cond.context
+            return network.apply(self.params, x, t, context, method="denoise")  # type: ignore[return-value]
+
+        if isinstance(network, DiffPose):
+            return bind(denoise, self.spec.sde(), self.spec.target)
+        return bind(score, self.spec.sde(), self.spec.target, self.statistics.spread)
 
 
 def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat16) -> None:
@@ -91,14 +113,9 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     path = Path(path)
     tensors = {f"params/{k}": jnp.asarray(v, dtype) for k, v in _flat(model.params).items()}
     tensors |= {f"statistics/{k}": jnp.asarray(v, jnp.float32) for k, v in model.statistics._asdict().items()}
-    network = {
-        f.name: getattr(model.spec.network, f.name)
-        for f in dataclasses.fields(model.spec.network)
-        if f.name not in ("parent", "name")
-    }
     spec = {
         **{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)},
-        "network": network,
+        "network": _network_fields(model.spec.network),
     }
     with atomic(path) as file:
         file.write(serialise(tensors, metadata={"format": FORMAT, "spec": json.dumps(spec)}))
@@ -160,8 +177,8 @@ def describe(model: Model) -> dict[str, Any]:
 def _parse_spec(path: Path, text: str) -> Spec:
     try:
         fields = json.loads(text)
-        network = ScoreMLP(**fields.pop("network"))
-        fields["process_args"] = tuple(fields["process_args"])
+        network = _parse_network(fields.pop("network"))
+        fields |= {name: tuple(fields.get(name, ())) for name in ("process_args", "indices")}
         spec = Spec(network=network, **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: its specification cannot be read ({error})") from error
@@ -172,9 +189,28 @@ def _parse_spec(path: Path, text: str) -> Spec:
     return spec
 
 
+def _network_fields(network: Any) -> dict[str, Any] | None:
+    """A network and those in it as JSON values."""
+    if network is None:
+        return None
+    fields = {f.name: getattr(network, f.name) for f in dataclasses.fields(network)}
+    values = {k: v for k, v in fields.items() if k not in ("parent", "name")}
+    nested = {k: _network_fields(v) if isinstance(v, nn.Module) else v for k, v in values.items()}
+    return {"kind": type(network).__name__, **nested}
+
+
+def _parse_network(fields: dict[str, Any]) -> Any:
+    kind = _NETWORKS[fields.pop("kind", ScoreMLP.__name__)]
+    return kind(**{k: _parse_network(v) if isinstance(v, dict) else v for k, v in fields.items()})
+
+
 def init_params(key: Key, spec: Spec) -> Any:
     """Fresh weights of the network that `spec` names."""
     pose = jnp.zeros((len(get_skeleton(spec.skeleton).joints), 3))
+    if isinstance(spec.network, DiffPose):
+        frames = () if spec.network.video is None else (spec.network.video.num_frames,)
+        keypoints = jnp.zeros((*frames, len(pose), 2 if spec.codec == "screen" else 3))
+        return spec.network.init(key, keypoints, jnp.zeros((*frames, len(pose), 5)), jnp.float32(0.5))
     context = jnp.zeros(spec.context) if spec.context else None
     return spec.network.init(key, pose, jnp.float32(0.5), Condition(pose, pose, context))
 

@@ -28,7 +28,7 @@ from jaxpose.geometry.codec import (
 from jaxpose.geometry.skeleton import H36M_17
 
 # Detection minus truth, pixels of a 256 x 256 crop, joints of H36M_17 in order: mean x, mean y, std x, std y, inliers.
-_DETECTOR = np.array(
+DETECTOR = np.array(
     [
         (-0.06, -2.37, 1.33, 2.13, 1.00), (-0.83, -2.07, 3.41, 2.69, 1.00), (-0.04, -1.01, 1.74, 2.20, 0.95),
         (0.52, -3.40, 1.39, 2.14, 0.93), (0.78, -2.79, 3.26, 2.28, 1.00), (0.42, -0.15, 1.53, 1.99, 0.94),
@@ -39,9 +39,10 @@ _DETECTOR = np.array(
     ],
     np.float32,
 )  # fmt: skip
-# The next three lines were read off the errors and confidences of the benchmark's validation frames, by eye.
-_CROP = 1.2  # the crop's side over the person's larger extent
-_OUTLIER_STD = 13.5  # px of the crop
+# The next four lines were read off the errors and confidences of the benchmark's validation frames, by eye.
+CROP = 1.2  # the crop's side over the person's larger extent
+OUTLIER_STD_PX = 13.5  # px of the crop
+_LEAST = 0.08  # confidence of a detection that is far off
 _CONFIDENCE_MID, _CONFIDENCE_WIDTH, _CONFIDENCE_STD = 9.5, 4.2, 0.1  # px of the crop, px of the crop, 1
 
 
@@ -93,11 +94,16 @@ def make_bodies(joints: np.ndarray, weights: np.ndarray, view: ViewRates) -> Bod
     return bodies._replace(statistics=fit_statistics(x_view))
 
 
-def draw_body(key: Key, bodies: Bodies) -> Array:
-    """One body [17, 3] by its weight."""
+def draw_row(key: Key, bodies: Bodies) -> Array:
+    """The row of one body, by its weight."""
     u = jax.random.uniform(key, ()) * bodies.cumulative[-1]
     index = jnp.searchsorted(bodies.cumulative, u, side="right")
-    return bodies.joints[jnp.minimum(index, bodies.joints.shape[0] - 1)]
+    return jnp.minimum(index, bodies.joints.shape[0] - 1)
+
+
+def draw_body(key: Key, bodies: Bodies) -> Array:
+    """One body [17, 3] by its weight."""
+    return bodies.joints[draw_row(key, bodies)]
 
 
 def augment_body(key: Key, joints: Array, other: Array, rates: ViewRates) -> Array:
@@ -133,16 +139,21 @@ def draw_camera(key: Key, joints: Array, rates: ViewRates) -> tuple[Array, Array
 def detect(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
     """Noisy keypoints and confidences ([17, 2], [17]) of projected joints xy [17, 2], in whatever unit xy has."""
     spread_key, outlier_key, choice_key, gain_key, confidence_key, plain_key = jax.random.split(key, 6)
-    crop_px = 256 / (_CROP * jnp.max(xy.max(0) - xy.min(0)))
+    crop_px = 256 / (CROP * jnp.max(xy.max(0) - xy.min(0)))
     gain = jax.random.uniform(gain_key, minval=rates.noise[0], maxval=rates.noise[1])
-    error = gain * (_DETECTOR[:, :2] + _DETECTOR[:, 2:4] * jax.random.normal(spread_key, xy.shape))
-    inlier = jax.random.bernoulli(choice_key, _DETECTOR[:, 4])
-    error = jnp.where(inlier[:, None], error, _OUTLIER_STD * jax.random.normal(outlier_key, xy.shape))
-    size = jnp.linalg.norm(error, axis=-1)
-    mean = 0.08 + 0.92 * jax.nn.sigmoid((_CONFIDENCE_MID - size) / _CONFIDENCE_WIDTH)
-    confidence = jnp.clip(mean + _CONFIDENCE_STD * jax.random.normal(confidence_key, size.shape), 0.05, 1.0)
+    error = gain * (DETECTOR[:, :2] + DETECTOR[:, 2:4] * jax.random.normal(spread_key, xy.shape))
+    inlier = jax.random.bernoulli(choice_key, DETECTOR[:, 4])
+    error = jnp.where(inlier[:, None], error, OUTLIER_STD_PX * jax.random.normal(outlier_key, xy.shape))
+    confidence = draw_confidence(confidence_key, error)
     plain = jax.random.bernoulli(plain_key, rates.no_confidence)
     return xy + error / crop_px, jnp.where(plain, 1.0, confidence)
+
+
+def draw_confidence(key: Key, error: Array) -> Array:
+    """Confidences [...] of detections whose error [..., 2] is known, in pixels of a 256 x 256 crop."""
+    size = jnp.linalg.norm(error, axis=-1)
+    mean = _LEAST + (1 - _LEAST) * jax.nn.sigmoid((_CONFIDENCE_MID - size) / _CONFIDENCE_WIDTH)
+    return jnp.clip(mean + _CONFIDENCE_STD * jax.random.normal(key, size.shape), 0.05, 1.0)
 
 
 def as_coco(key: Key, xy: Array, confidence: Array) -> tuple[Array, Array]:

@@ -37,9 +37,15 @@ _NOISE_UNIT = 0.05  # metres of noise per coordinate at which the trust in a joi
 
 
 class View(NamedTuple):
-    """How a person is looked at: R_view_cam [..., 3, 3] turns camera axes so that the person is on the z axis."""
+    """How a person is looked at.
+
+    R_view_cam: [..., 3, 3] turns camera axes so that the person is on the z axis.
+    centre: [..., 2], extent: [...] of the visible keypoints on the plane z = 1 of the view axes; 0 and 1 of a 3D view.
+    """
 
     R_view_cam: Array
+    centre: Array | float = 0.0
+    extent: Array | float = 1.0
 
 
 class Statistics(NamedTuple):
@@ -72,16 +78,22 @@ def encode_keypoints(intrinsics: Array, uv_px: Array, confidence: Array, distort
     xy = jnp.where(seen[..., None] > 0, normalise(intrinsics, uv_px, distortion), 0)
     weight = confidence / jnp.maximum(confidence.sum(-1, keepdims=True), 1e-6)
     R = turn_to(jnp.einsum("...j,...jd->...d", weight, xy))
-    ray = jnp.einsum("...ij,...kj->...ki", R, jnp.concatenate([xy, jnp.ones_like(xy[..., :1])], -1))
-    xy = ray[..., :2] / ray[..., 2:]
-    xy = xy - jnp.einsum("...j,...jd->...d", weight, xy)[..., None, :]
-    rms = jnp.sqrt(jnp.einsum("...j,...jd->...", weight, xy**2))
-    value = xy / jnp.maximum(rms, 1e-6)[..., None, None] * seen[..., None]
+    xy = _turned(R, xy)
+    centre = jnp.einsum("...j,...jd->...d", weight, xy)
+    xy = xy - centre[..., None, :]
+    extent = jnp.maximum(jnp.sqrt(jnp.einsum("...j,...jd->...", weight, xy**2)), 1e-6)
+    value = xy / extent[..., None, None] * seen[..., None]
     depth = jnp.zeros_like(value[..., :1])
     mask = jnp.broadcast_to(seen[..., None], value.shape)
     return Condition(
         jnp.concatenate([value, depth], -1), jnp.concatenate([mask, depth], -1), confidence * seen
-    ), View(R)
+    ), View(R, centre, extent)
+
+
+def encode_xy(view: View, intrinsics: Array, uv_px: Array, distortion: Array | None = None) -> Array:
+    """Other keypoints [..., J, 2] px in the units of the condition that came with `view`: [..., J, 2]."""
+    xy = _turned(view.R_view_cam, normalise(intrinsics, uv_px, distortion))
+    return (xy - jnp.asarray(view.centre)[..., None, :]) / jnp.asarray(view.extent)[..., None, None]
 
 
 def encode_points(x: Array, seen: Array, noise: Array) -> Condition:
@@ -117,6 +129,11 @@ def decode_pose(statistics: Statistics, view: View, x0: Array) -> Array:
 def decode_view(statistics: Statistics, x0: Array) -> Array:
     """Joints [..., J, 3] metres about their middle, in view axes, of a model state."""
     return x0 * statistics.std + statistics.mean
+
+
+def _turned(R: Array, xy: Array) -> Array:
+    ray = jnp.einsum("...ij,...kj->...ki", R, jnp.concatenate([xy, jnp.ones_like(xy[..., :1])], -1))
+    return ray[..., :2] / ray[..., 2:]
 
 
 def place(intrinsics: Array, uv_px: Array, confidence: Array, x_relative: Array, distortion: Array | None = None

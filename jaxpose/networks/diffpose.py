@@ -1,0 +1,66 @@
+"""DiffPose's two networks as one (CVPR 2023): an encoder of the 2D input, and a denoiser that is shown its features.
+
+    (pose, features) = encode(keypoints)                      once for an input
+    raw              = denoise(x_t, t, context)               at each step, for each sample
+
+The encoder of single frames is GraFormer; that of video is MixSTE, alone as in the original, or on top of GraFormer's
+poses, which it then corrects: so it starts from what single frames tell, and needs little training of its own.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxpose.base import Array, Condition
+from jaxpose.networks.graph import GraFormer, GraphDenoiser
+from jaxpose.networks.mixste import MixSTE
+
+
+DEPTH_BINS = 64
+
+
+class DiffPose(nn.Module):
+    """Encoder and denoiser. frame, video: the encoder's parts. denoiser: shown `context_width` numbers for a joint.
+
+    A part may be None: the original's checkpoints hold one each. context_width: 0 for no context. With a context, the
+    collection "start" holds the encoder's residual [J, 3] and a histogram of depths [J, DEPTH_BINS] (tasks/diffpose.py).
+    """
+
+    frame: GraFormer | None = None
+    video: MixSTE | None = None
+    denoiser: GraphDenoiser | None = None
+    context_width: int = 0
+
+    @nn.compact
+    def __call__(self, keypoints: Array, x_t: Array, t: Array) -> None:
+        """All parts once, for fresh weights."""
+        if self.frame is not None or self.video is not None:
+            self.encode(keypoints)
+        if self.denoiser is not None:
+            width = self.context_width
+            self.denoise(x_t, t, jnp.zeros((*x_t.shape[:-1], width)) if width else None)
+        if self.context_width:
+            # what the denoiser's start is made of; measured after the encoder's training, not learned
+            num = x_t.shape[-2]
+            self.variable("start", "residual", jnp.ones, (num, 3))
+            self.variable("start", "depth", jnp.ones, (num, DEPTH_BINS))
+
+    def encode(self, keypoints: Array, *, train: bool = False) -> tuple[Array, Array]:
+        """Pose [..., F, J, 3] and features [..., F, J, C] of keypoints [..., F, J, 2 or more]; no F without `video`."""
+        if self.video is None:
+            if self.frame is None:
+                raise ValueError("this DiffPose model has no encoder (frame and video are None)")
+            return self.frame(keypoints, train=train)
+        if self.frame is None:
+            return self.video(keypoints, train=train)
+        pose, _ = self.frame(keypoints)
+        correction, features = self.video(jnp.concatenate([keypoints, pose], -1), train=train)
+        return pose + correction, features
+
+    def denoise(self, x_t: Array, t: Array, context: Array | None, *, train: bool = False) -> Array:
+        """Raw output like x_t [..., J, D] at scalar t under a context [..., J, C]."""
+        if self.denoiser is None:
+            raise ValueError("this DiffPose model has no denoiser, an encoder alone")
+        cond = None if context is None else Condition(x_t, x_t, context)
+        return self.denoiser(x_t, t, cond, train=train)

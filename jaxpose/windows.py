@@ -1,0 +1,118 @@
+"""Windows of video: which frames a network of fixed length sees together, and which of its answers count.
+
+    piece   frames of one video with consecutive numbers; a gap in them, or another video, starts the next piece
+    tile    windows that cover every piece; an answer counts once for each frame, however windows overlap
+    causal  for every frame the window that ends with it: what a live system sees
+
+A piece of n frames and windows of length F, side by side: ceil(n / F) windows, the last of which is shifted back to end
+with the piece. The published code scores all of that window, so the frames that it shares with the one before count
+twice, and so do the copies that fill up a short piece (spec/diffpose.md, 3.3 and 8); `strict` repeats this.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Windows(NamedTuple):
+    """index: [W, F] int64, rows of the frames, each window in the order of time.  counted: [W, F] bool."""
+
+    index: np.ndarray  # type: ignore[assignment]  # hides tuple.index, which nobody asks of this
+    counted: np.ndarray
+
+
+def tile(
+    video: np.ndarray, frame: np.ndarray, length: int, *, stride: int | None = None, strict: bool = False
+) -> Windows:
+    """Windows of `length` that cover all N frames, given by video [N] and number [N] in any order.
+
+    Without a stride they lie side by side, and of the last, shifted back, only what is new counts. With one they
+    overlap, and a frame counts where it is nearest the middle of its window (the earlier of two): context on both sides
+    makes better answers. Every frame counts once. A piece shorter than `length` is filled up with copies of its last
+    frame, which do not count.
+    strict: everything counts, as in the published code; only side by side.
+
+    ValueError for an empty or ragged input, a frame that comes twice, or a stride outside 1..length.
+    """
+    if length < 1:
+        raise ValueError(f"length must be at least one frame, got {length}")
+    if stride is not None and (strict or not 1 <= stride <= length):
+        found = "together with strict" if strict else f"{stride}"
+        raise ValueError(f"stride: got {found}; legal is 1..{length}, or none with strict")
+    order, bounds = _pieces(video, frame)
+    parts = [
+        _tile_piece(start, end - start, length, stride)
+        for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    ]
+    index = order[np.concatenate([part.index for part in parts])]
+    counted = np.concatenate([part.counted for part in parts])
+    return Windows(index, np.ones_like(counted) if strict else counted)
+
+
+def causal(video: np.ndarray, frame: np.ndarray, length: int) -> np.ndarray:
+    """For each of N frames the window that ends with it: rows [N, length] int64, row i that of frame i.
+
+    Before the start of its piece a window repeats the piece's first frame. All windows together are N * length numbers:
+    take video by video where that is much. ValueError as in `tile`.
+    """
+    if length < 1:
+        raise ValueError(f"length must be at least one frame, got {length}")
+    order, bounds = _pieces(video, frame)
+    first = np.repeat(bounds[:-1], np.diff(bounds))
+    place = np.arange(len(order))[:, None] - np.arange(length)[::-1]
+    index = np.empty((len(order), length), np.int64)
+    index[order] = order[np.maximum(place, first[:, None])]
+    return index
+
+
+def gather(values: Any, windows: Windows, num_rows: int) -> np.ndarray:
+    """The counted entries of values [W, F, ...], in the order of the frames: [num_rows, ...].
+
+    ValueError unless every row counts exactly once (strict windows count some twice: score those as they are, with
+    `values[windows.counted]` against `truth[windows.index[windows.counted]]`).
+    """
+    values = np.asarray(values)
+    if values.shape[:2] != windows.index.shape:
+        raise ValueError(f"values: needed {windows.index.shape} and more axes, got {values.shape}")
+    rows = windows.index[windows.counted]
+    times = np.bincount(rows, minlength=num_rows)
+    wrong = np.flatnonzero(times != (np.arange(len(times)) < num_rows))
+    if len(wrong):
+        found = f"row {wrong[0]} of {num_rows} counts {times[wrong[0]]} times"
+        raise ValueError(f"windows: {found}; needed each row once, and none beyond")
+    result = np.empty((num_rows, *values.shape[2:]), values.dtype)
+    result[rows] = values[windows.counted]
+    return result
+
+
+def _pieces(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in the order of video and time [N], and where pieces start among them, with N at the end."""
+    video, frame = np.asarray(video), np.asarray(frame)
+    if video.ndim != 1 or video.shape != frame.shape or not len(video):
+        raise ValueError(
+            f"video and frame: needed one axis of the same length, at least 1, got {video.shape} and {frame.shape}"
+        )
+    order = np.lexsort((frame, video))
+    same_video, step = np.diff(video[order]) == 0, np.diff(frame[order])
+    if (same_video & (step == 0)).any():
+        row = order[np.argmax(same_video & (step == 0))]
+        raise ValueError(f"frame: {frame[row]} of video {video[row]} comes twice; needed each once")
+    starts = np.flatnonzero(~same_video | (step != 1)) + 1
+    return order, np.concatenate([[0], starts, [len(order)]])
+
+
+def _tile_piece(start: int, count: int, length: int, stride: int | None) -> Windows:
+    """Windows of a piece: places start .. start + count - 1."""
+    last = max(count - length, 0)
+    first = np.append(np.arange(0, last, stride or length), last)
+    place = np.arange(count)
+    if stride is None:
+        owner = place // length
+    else:
+        between = (first[1:] + first[:-1] + length - 1) / 2  # the middle of two windows' middles
+        owner = np.searchsorted(between, place, side="left")
+    counted = np.zeros((len(first), length), bool)
+    counted[owner, place - first[owner]] = True
+    return Windows(start + np.minimum(first[:, None] + np.arange(length), count - 1), counted)
