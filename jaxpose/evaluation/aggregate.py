@@ -2,8 +2,9 @@
 
     mean                the best guess under squared error
     median              per coordinate: the best guess under the sum of absolute coordinate errors
-    geometric_median    per joint, argmin_m E|X_j - m|: the best guess under MPJPE, that is, under the very
-    score medoid              the hypothesis nearest to all the others, so a pose that the model did propose
+    geometric_median    per joint, argmin_m E|X_j - m|: the best guess under MPJPE, that is, under the very score
+    medoid              the hypothesis nearest to all the others, so a pose that the model did propose
+    mode                per joint, where the hypotheses are densest: one of several places, not the empty middle
 
 Samples are [H, ..., J, D], any unit; results [..., J, D]. A NaN hypothesis makes what it touches NaN.
 """
@@ -55,3 +56,26 @@ def medoid(samples: Array) -> Array:
     # argmin takes the first NaN for the least, so a hypothesis with a NaN in it is chosen, not hidden.
     chosen = jax.lax.map(total_distance, samples).argmin(0)
     return jnp.take_along_axis(samples, chosen[None, ..., None, None], axis=0)[0]
+
+
+def mode(samples: Array, num_steps: int = 32, smallest: float = 1e-6) -> Array:
+    """Where a smoothed density of the hypotheses peaks, joint by joint: [H, ..., J, D] -> [..., J, D].
+
+    Mean shift (Comaniciu and Meer, 2002) from the densest hypothesis, under a Gaussian kernel of Scott's width
+    s H^(-1 / (D + 4)), s the root mean square deviation of a coordinate, but not below `smallest`.
+    """
+    samples = jnp.asarray(samples)
+    num, size = len(samples), samples.shape[-1]
+    variance = jnp.square(samples - mean(samples)).mean((0, -1)) * num ** (-2 / (size + 4))
+    variance = jnp.maximum(variance, smallest**2)
+
+    def weights(at: Array) -> Array:
+        return jnp.exp(-0.5 * jnp.square(samples - at).sum(-1) / variance)
+
+    def shift(_: int, at: Array) -> Array:
+        weight = weights(at)[..., None]
+        return (weight * samples).sum(0) / weight.sum(0)
+
+    densest = jax.lax.map(lambda sample: weights(sample).sum(0), samples).argmax(0)
+    start = jnp.take_along_axis(samples, densest[None, ..., None], axis=0)[0]
+    return jax.lax.fori_loop(0, num_steps, shift, start)

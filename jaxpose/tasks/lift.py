@@ -8,7 +8,7 @@ user gives; the root is then put where the pose agrees best with the keypoints.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from jaxpose.base import Array, Key
 from jaxpose.geometry.codec import decode_pose, encode_keypoints, place
 from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.model import Model
+from jaxpose.networks.diffpose import DiffPose
+from jaxpose.tasks.diffpose import draw_poses
 from jaxpose.tasks.draw import check_person_codec, draw_states, spread
 
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
@@ -54,6 +56,7 @@ def lift(
     num_steps: int | None = None,
     height: float | Array | None = None,
     sampler: str = "posterior",
+    windows: tuple[Array, Array] | None = None,
     chunk: int | None = None,
     return_path: bool = False,
 ) -> Lifted:
@@ -63,6 +66,8 @@ def lift(
     confidence: [N, J] in [0, 1], 0 where a joint is missing; None: all are trusted.
     intrinsics: [4] or [N, 4] fx, fy, cx, cy pixels (`camera.intrinsics_from_fov` where the camera is not known).
     height:     stature of the person(s) in metres, scalar or [N]; None: the model's own knowledge.
+    windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
+                the rows are the frames of one clip, at about 30 fps.
     num_steps, sampler, chunk, return_path: as in `draw_states`; one "mean_flow" sample is the single guess.
     """
     check_person_codec(model, "lift")
@@ -82,10 +87,13 @@ def lift(
     confidence = jnp.where(jnp.isfinite(keypoints).all(-1), confidence, 0.0)
 
     cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
-    states = draw_states(
-        key, model, cond, num_hypotheses=num_hypotheses, num_steps=num_steps, sampler=sampler, chunk=chunk,
-        return_path=return_path,
-    )  # fmt: skip
+    how: dict[str, Any] = {
+        "num_hypotheses": num_hypotheses, "num_steps": num_steps, "sampler": sampler, "return_path": return_path
+    }  # fmt: skip
+    if isinstance(model.spec.network, DiffPose):
+        states = draw_poses(key, model, cond, windows=windows, **how)
+    else:
+        states = draw_states(key, model, cond, chunk=chunk, **how)
     poses = decode_pose(model.statistics, view, states)
     samples = poses[:, -1] if return_path else poses
     size = (jnp.ones(samples.shape[:2]) if height is None else jnp.asarray(height) / stature(samples, model))[

@@ -84,3 +84,13 @@ def test_nan_is_not_hidden(samples, name):
     result = np.asarray(AGGREGATES[name](spoiled))
     assert np.isnan(result[1, 2]).all() if name != "medoid" else True
     np.testing.assert_allclose(np.delete(result, 1, 0), np.delete(AGGREGATES[name](samples), 1, 0), atol=1e-6)
+
+
+def test_mode_is_the_denser_of_two_places_and_the_mean_of_one():
+    rng = np.random.default_rng(0)
+    near, far = rng.normal(0, 0.02, (70, 2, 3)), 1 + rng.normal(0, 0.02, (30, 2, 3))
+    samples = np.concatenate([near, far])
+    np.testing.assert_allclose(aggregate.mode(samples), np.zeros((2, 3)), atol=0.02)
+    np.testing.assert_allclose(aggregate.mode(1 - samples), np.ones((2, 3)), atol=0.02)
+    alike = np.full((5, 2, 3), 0.3)
+    np.testing.assert_allclose(aggregate.mode(alike), alike[0], rtol=1e-6)

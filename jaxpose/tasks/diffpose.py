@@ -1,0 +1,283 @@
+"""DiffPose: from an uncertain pose distribution to a certain one (Gong et al., CVPR 2023, arXiv 2211.16940).
+
+A pose is h = (u, v, x, y, z) per joint: keypoints and 3D state in the units of `geometry.codec`. What is known of it
+before the diffusion is a mixture of Gaussians H_K: keypoints from a detector's confidences or heatmaps, x, y, z from the
+context encoder or from histograms of the training poses. One component (mu, s) is drawn for a sample and kept; the
+process carries the pose to it, and a sample comes back from it (the paper's equations 3 and 4, spec 2.5):
+
+    h_k = mu + alpha_k (h_0 - mu) + sigma_k s eps         i.e. r = (h - mu) / s follows the standard process
+
+The denoiser works on r. Its context says what r is relative to: the encoder's features f_ST, mu, log s, the keypoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Condition, Key
+from jaxpose.diffusion import sample
+from jaxpose.diffusion.mixture import Mixture, draw_component, fit_mixture, take_component
+from jaxpose.geometry.codec import View, encode_xy
+from jaxpose.model import Model
+from jaxpose.networks.diffpose import DiffPose
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, make_run
+from jaxpose.windows import tile
+
+# Detector's errors in pixels of a 256 x 256 crop whose side is 1.2 of the person (data/views.py).
+_CROP, _CROP_PX = 1.2, 256.0
+_LEAST_PX, _MOST_PX = 2.5, 13.5  # standard deviations of what it finds, and of what it misses
+_FOUND, _MISSED = (
+    0.6,
+    3.0,
+)  # deviations of a detection that is right and of one that is not, over that of both
+_FLOOR = (
+    1e-5  # of fitted variances, in squared units of h: 0.8 mm, or a third of a pixel of a person 320 px tall
+)
+DEPTH_RANGE = (-4.0, 4.0)  # of the histograms, in units of state: +-1 m
+_HIDDEN_STD = 1.0  # of a keypoint that was not seen: the extent of a person
+
+
+class Component(NamedTuple):
+    """One Gaussian of H_K for each joint: mean and std [..., J, 5], of (u, v, x, y, z)."""
+
+    mean: Array
+    std: Array
+
+
+class Encoded(NamedTuple):
+    """What the encoder says of an input: pose [..., J, 3] state, features [..., J, C]; keypoints [..., J, 3] it saw."""
+
+    pose: Array
+    features: Array
+    keypoints: Array
+
+
+def network_of(model: Model) -> DiffPose:
+    """The network of a DiffPose model of the paper's profile; ValueError for another."""
+    network = model.spec.network
+    if not isinstance(network, DiffPose) or "start" not in model.params:
+        raise ValueError(f"needed a DiffPose model with a context, got {model.spec.name!r}")
+    return network
+
+
+def encode(network: DiffPose, params: Any, cond: Condition) -> Encoded:
+    """Run the encoder on a 2D condition of `encode_keypoints`; for video with a leading axis of its frames."""
+    keypoints = encoder_input(cond)
+    pose, features = cast(tuple[Array, Array], network.apply(params, keypoints, method="encode"))
+    return Encoded(pose, features, keypoints)
+
+
+def encoder_input(cond: Condition) -> Array:
+    """What the encoder is shown of a 2D condition: (u, v, confidence) of each joint, 0 where hidden, [..., J, 3]."""
+    assert cond.context is not None, "a condition of `encode_keypoints` has its confidences as context"
+    seen = cond.mask[..., 0]
+    return jnp.concatenate([(cond.value * cond.mask)[..., :2], (cond.context * seen)[..., None]], -1)
+
+
+def one_gaussian(encoded: Encoded, residual: Array) -> Component:
+    """H_K of one component: keypoints by their confidence, the encoder's pose with its residual [J, 3] (state units)."""
+    uv_std = jnp.broadcast_to(keypoint_std(encoded.keypoints)[..., None], (*encoded.pose.shape[:-1], 2))
+    mean = jnp.concatenate([encoded.keypoints[..., :2], encoded.pose], -1)
+    return Component(mean, jnp.concatenate([uv_std, jnp.broadcast_to(residual, encoded.pose.shape)], -1))
+
+
+def keypoint_std(keypoints: Array) -> Array:
+    """Standard deviation [..., J] of keypoints (u, v, confidence) [..., J, 3], in their units.
+
+    A detector's confidence c tells the size of its error, on which our training detector's was made
+    (`data.views.draw_confidence`): e = 9.5 - 4.2 logit((c - 0.08) / 0.92) pixels of a crop.
+    """
+    uv, confidence = keypoints[..., :2], keypoints[..., 2]
+    seen = confidence > 0
+    share = jnp.clip((confidence - 0.08) / 0.92, 0.01, 0.99)
+    size = 9.5 - 4.2 * (jnp.log(share) - jnp.log1p(-share))
+    std_px = jnp.clip(size / np.sqrt(2), _LEAST_PX, _MOST_PX)
+    low = jnp.where(seen[..., None], uv, jnp.inf).min(-2)
+    high = jnp.where(seen[..., None], uv, -jnp.inf).max(-2)
+    person = jnp.where(seen.any(-1), (high - low).max(-1), 1.0)
+    return jnp.where(seen, std_px * (_CROP / _CROP_PX * person)[..., None], _HIDDEN_STD)
+
+
+def context_of(encoded: Encoded, component: Component, *, features: Array | bool = True) -> Array:
+    """What the denoiser is shown besides r: f_ST, mu, log s, keypoints, [..., J, C + 13]; f_ST is 0 where not `features`."""
+    told = jnp.where(features, encoded.features, 0)
+    told, *rest = (
+        jnp.broadcast_to(v, (*component.mean.shape[:-1], v.shape[-1]))
+        for v in (told, component.mean, jnp.log(component.std), encoded.keypoints)
+    )
+    return jnp.concatenate([told, *rest], -1)
+
+
+def initial_distribution(
+    key: Key,
+    model: Model,
+    encoded: Encoded,
+    *,
+    num_components: int = 1,
+    keypoints: Mixture | None = None,
+    depth: str = "encoder",
+    whole_pose: bool = False,
+    num_samples: int = 1000,
+) -> Mixture:
+    """H_K of N inputs: a Mixture of each joint, weight [N, J, M] over 5 numbers, or of poses, [N, M] over J * 5.
+
+    num_components: M; more than one is fitted by EM to `num_samples` draws (spec 2.2; the paper has 5).
+    keypoints:  of each joint [N, J, .] over (u, v), in the condition's units (`encode_mixture`): what a heatmap says.
+                None: a Gaussian or, with M > 1, one for what the detector found and one for what it missed, whose
+                shares give the spread of the confidence.
+    depth:      where x, y, z come from: "encoder", or "histogram" of the training poses, blind to the input.
+    whole_pose: one component for all joints instead of one for each.
+    """
+    if depth not in ("encoder", "histogram"):
+        raise ValueError(f"depth: got {depth!r}, legal are 'encoder' and 'histogram'")
+    if num_components < 1:
+        raise ValueError(f"num_components: needed 1 or more, got {num_components}")
+    start, population = model.params["start"], jnp.asarray(model.statistics.spread)
+    plain = one_gaussian(encoded, start["residual"])
+    if num_components == 1 and keypoints is None and depth == "encoder" and not whole_pose:
+        return Mixture(
+            jnp.ones((*plain.mean.shape[:-1], 1)), plain.mean[..., None, :], plain.std[..., None, :]
+        )
+    uv_key, xyz_key, z_key, fit_key = jax.random.split(key, 4)
+    shape = (num_samples, *plain.mean.shape)
+    uv = _draw_keypoints(uv_key, plain, keypoints, num_components > 1, num_samples)
+    xyz = jax.random.normal(xyz_key, shape)[..., 2:]
+    if depth == "encoder":
+        xyz = plain.mean[..., 2:] + plain.std[..., 2:] * xyz
+    else:
+        xyz = (population * xyz).at[..., 2].set(_draw_depth(z_key, start["depth"], shape[:-1]))
+    h = jnp.moveaxis(jnp.concatenate([uv, xyz], -1), 0, -2)  # [N, J, S, 5]
+    if whole_pose:
+        h = jnp.swapaxes(h, -2, -3).reshape(len(h), num_samples, -1)
+    return fit_mixture(fit_key, h, num_components, floor=_FLOOR)[0]
+
+
+def encode_mixture(view: View, intrinsics: Array, mixture_px: Mixture) -> Mixture:
+    """A mixture over pixels, weight [N, J, M], in the units of the condition that came with `view`."""
+    flat = mixture_px.mean.reshape(len(mixture_px.mean), -1, 2)
+    mean = encode_xy(view, intrinsics, flat).reshape(mixture_px.mean.shape)
+    scale = jnp.asarray(view.extent)[..., None] * intrinsics[..., :2]  # of the turned view, to first order
+    return mixture_px._replace(mean=mean, std=mixture_px.std / scale[:, None, None])
+
+
+def draw_start(key: Key, mixture: Mixture, num_joints: int, *, shared: bool) -> Component:
+    """The component [N, J, 5] of one sample; shared: one draw for all N, which are then frames of one clip."""
+    whole_pose = mixture.weight.ndim == 2
+    chances = jnp.log(mixture.weight)
+    if shared:
+        index = jax.random.categorical(key, chances[:1], shape=chances[:1, ..., 0].shape)
+        index = jnp.broadcast_to(index, chances.shape[:-1])
+    else:
+        index = draw_component(key, mixture)
+    mean, std = take_component(mixture, index)
+    shape = (len(mean), num_joints, 5)
+    return Component(mean.reshape(shape), std.reshape(shape)) if whole_pose else Component(mean, std)
+
+
+def draw_poses(
+    key: Key,
+    model: Model,
+    cond: Condition,
+    *,
+    num_hypotheses: int,
+    num_steps: int | None = None,
+    sampler: str = "posterior",
+    start: Callable[[Encoded], Mixture] | None = None,
+    windows: tuple[Array, Array] | None = None,
+    features: bool = True,
+    return_path: bool = False,
+) -> Array:
+    """States [H, N, J, 3] of a 2D condition of N rows, or with `return_path` [H, T+1, N, J, 3].
+
+    For a video model the rows are frames, and all frames of a hypothesis share its noise and its component, so that it
+    moves as smoothly as its context does.
+
+    start:    makes H_K of what the encoder says (`initial_distribution`); None: one Gaussian.
+    windows:  (index, counted) of `jaxpose.windows.tile`, for a video model; None: the rows are one clip.
+    features: False hides f_ST from the denoiser, which then knows the pose and keypoints only.
+    """
+    num_joints, video = cond.value.shape[-2], network_of(model).video is not None
+    encoded = encode_rows(model, cond, windows)
+    mixture = (start or (lambda e: initial_distribution(key, model, e)))(encoded)
+    run = make_run(model, sampler, model.spec.sde(), num_steps)
+    predict = model.predict_fn()
+
+    def hypothesis(h: Array) -> Array:
+        component_key, noise_key, step_key = jax.random.split(jax.random.fold_in(key, h), 3)
+        component = draw_start(component_key, mixture, num_joints, shared=video)
+        context = context_of(encoded, component, features=features)
+        noise = jax.random.normal(noise_key, (1 if video else len(encoded.pose), num_joints, 5))
+        r = jnp.broadcast_to(noise, component.mean.shape)
+        given = cond._replace(context=context)
+        r = sample(
+            step_key, r, predict, run.solver, run.times, given, finish=run.finish, return_path=return_path
+        )
+        return (component.mean + component.std * r)[..., 2:]
+
+    chunk = max(1, ROWS_IN_FLIGHT // len(encoded.pose))
+    return jax.lax.map(hypothesis, jnp.arange(num_hypotheses), batch_size=min(chunk, num_hypotheses))
+
+
+def encode_rows(model: Model, cond: Condition, windows: tuple[Array, Array] | None = None) -> Encoded:
+    """`encode` for N rows: for a video model window by window, each row taken where it counts."""
+    network = network_of(model)
+    if network.video is None:
+        return encode(network, model.params, cond)
+    num, length = len(cond.value), network.video.num_frames
+    index, counted = windows or tile(np.zeros(num), np.arange(num), length, stride=max(1, length // 3))
+    of_windows = encode(network, model.params, jax.tree.map(lambda x: x[index], cond))
+    # rows that do not count are sent beyond the end, where they are dropped
+    place = jnp.where(jnp.asarray(counted), jnp.asarray(index), num)
+    return jax.tree.map(lambda x: jnp.zeros((num, *x.shape[2:])).at[place].set(x, mode="drop"), of_windows)
+
+
+def _draw_keypoints(key: Key, plain: Component, keypoints: Mixture | None, missed: bool, num: int) -> Array:
+    """Draws [S, N, J, 2] of the keypoints' distribution."""
+    index_key, noise_key = jax.random.split(key)
+    mean, std = plain.mean[..., :2], plain.std[..., :2]
+    noise = jax.random.normal(noise_key, (num, *mean.shape))
+    if keypoints is not None:
+        index = jax.vmap(lambda k: draw_component(k, keypoints))(jax.random.split(index_key, num))
+        mean, std = jax.vmap(lambda i: take_component(keypoints, i))(index)
+    elif missed:
+        # a narrow and a wide Gaussian, mixed so that the variance is still that of the confidence
+        share = (1 - _FOUND**2) / (_MISSED**2 - _FOUND**2)
+        is_missed = jax.random.bernoulli(index_key, share, (num, *mean.shape[:-1], 1))
+        std = std * jnp.where(is_missed, _MISSED, _FOUND)
+    return mean + std * noise
+
+
+def _draw_depth(key: Key, histogram: Array, shape: tuple[int, ...]) -> Array:
+    """Depths [*shape] in state units by histograms [J, bins] over DEPTH_RANGE; the last axis of shape is J."""
+    bin_key, jitter_key = jax.random.split(key)
+    index = jax.random.categorical(bin_key, jnp.log(histogram), shape=shape)
+    width = (DEPTH_RANGE[1] - DEPTH_RANGE[0]) / histogram.shape[-1]
+    return DEPTH_RANGE[0] + width * (index + jax.random.uniform(jitter_key, shape))
+
+
+def random_component(key: Key, component: Component, population: Array) -> Component:
+    """A component as mixtures of all kinds may give it, of a Gaussian that is known; for training.
+
+    A Gaussian is a mixture of narrower ones whose means spread: with a share q of the variance between them, the mean
+    moves by sqrt(q) s n and the rest is sqrt(1 - q) s. Now and then nothing is known of x, y, z but the population
+    [J, 3], whose mean is 0. The rates are ours.
+    """
+    uv_key, xyz_key, noise_key, none_key = jax.random.split(key, 4)
+    shares = [
+        jnp.where(jax.random.bernoulli(k, rate), jax.random.uniform(k, maxval=0.9), 0.0)
+        for k, rate in ((uv_key, 0.3), (xyz_key, 0.2))
+    ]
+    share = jnp.concatenate([jnp.full(2, shares[0]), jnp.full(3, shares[1])])
+    noise = jax.random.normal(noise_key, component.mean.shape)
+    mean = component.mean + jnp.sqrt(share) * component.std * noise
+    std = jnp.sqrt(1 - share) * component.std
+    nothing = jax.random.bernoulli(none_key, 0.1)
+    return Component(
+        mean.at[..., 2:].set(jnp.where(nothing, 0.0, mean[..., 2:])),
+        std.at[..., 2:].set(jnp.where(nothing, population, std[..., 2:])),
+    )

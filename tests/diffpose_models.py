@@ -1,0 +1,33 @@
+"""A tiny DiffPose model with random weights: right in all shapes, knows nothing."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxpose import model as released
+from jaxpose.geometry.codec import Statistics
+from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
+from jaxpose.networks.graph import GraFormer, GraphDenoiser
+from jaxpose.networks.mixste import MixSTE
+
+
+def tiny(video_frames: int | None = None) -> released.Model:
+    """Of single frames, or of windows of `video_frames`."""
+    width = 8
+    part = {"width": width, "depth": 1, "num_heads": 2, "dropout": 0.0}
+    video = video_frames and MixSTE(num_frames=video_frames, width=width, depth=1, num_heads=2)
+    network = DiffPose(GraFormer(**part), video or None, GraphDenoiser(**part), context_width=width + 13)
+    spec = released.Spec(
+        "tiny", network, target="edm", num_steps=3, eta=0.0 if video else 1.0, scale="nothing: random weights"
+    )
+    params = released.init_params(jax.random.key(0), spec)
+    start = {"residual": jnp.full((17, 3), 0.2), "depth": jnp.full((17, DEPTH_BINS), 1 / DEPTH_BINS)}
+    params = {**params, "start": start}
+    statistics = Statistics(jnp.zeros((17, 3)), jnp.full((17, 3), 0.25), jnp.ones((17, 3)))
+    return released.Model(params, statistics, spec)
+
+
+def with_steps(model: released.Model, num_steps: int) -> released.Model:
+    """The same with another number of solver steps."""
+    return dataclasses.replace(model, spec=dataclasses.replace(model.spec, num_steps=num_steps))

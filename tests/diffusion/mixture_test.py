@@ -1,0 +1,362 @@
+"""Mixtures of Gaussians against scikit-learn, quadrature and closed forms, and what degenerate samples give."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from jaxpose.diffusion import perturb, vp
+from jaxpose.diffusion.mixture import (
+    Mixture,
+    check_mixture,
+    draw_component,
+    fit_mixture,
+    log_prob,
+    moments,
+    perturb_about,
+    responsibilities,
+    take_component,
+)
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+KEY = jax.random.key(11)
+# components, samples and coordinates, and 2 x 3 fits a batch: few shapes are few compilations
+NUM, SAMPLES, DIM = 3, 240, 2
+BATCH = (2, 3, SAMPLES, DIM)
+TRUTH = Mixture(
+    np.array([0.5, 0.3, 0.2]),
+    np.array([[0.0, 0.0], [2.0, 1.0], [-1.0, 3.0]]),
+    np.array([[0.5, 0.2], [0.1, 0.3], [0.4, 0.02]]),
+)
+
+
+def draws(seed, truth=TRUTH, num=SAMPLES):
+    """Samples [num, D] of a mixture and their components [num], by numpy."""
+    rng = np.random.default_rng(seed)
+    which = rng.choice(len(truth.weight), num, p=truth.weight)
+    return truth.mean[which] + truth.std[which] * rng.normal(size=(num, truth.mean.shape[-1])), which
+
+
+def overlapping(seed):
+    return draws(seed, TRUTH._replace(mean=TRUTH.mean / 3))[0]
+
+
+def poor_start(x):
+    """Far from any optimum, and different in every number."""
+    rng = np.random.default_rng(5)
+    shape = (NUM, x.shape[-1])
+    return Mixture(
+        np.array([0.25, 0.125, 0.625]), rng.normal(size=shape) + x.mean(0), rng.uniform(0.5, 1.5, shape)
+    )
+
+
+@jax.jit
+@jax.vmap
+def mapped_fit(key, x, weights):
+    return fit_mixture(key, x, NUM, weights=weights)
+
+
+def sklearn_fit(x, num=NUM, start=None, num_steps=100, tolerance=1e-3, floor=1e-6, seed=0):
+    given = (
+        {}
+        if start is None
+        else {"weights_init": start.weight, "means_init": start.mean, "precisions_init": start.std**-2.0}
+    )
+    other = GaussianMixture(
+        num,
+        covariance_type="diag",
+        max_iter=num_steps,
+        tol=tolerance,
+        reg_covar=floor,
+        random_state=seed,
+        **given,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of tests that stop it early
+        return other.fit(x)
+
+
+def assert_same(ours, other, rtol=1e-7):
+    """Ours is scikit-learn's mixture, component by component."""
+    np.testing.assert_allclose(ours.weight, other.weights_, rtol, 1e-12)
+    np.testing.assert_allclose(ours.mean, other.means_, rtol, 1e-12)
+    np.testing.assert_allclose(ours.std, np.sqrt(other.covariances_), rtol)
+
+
+@pytest.mark.parametrize("floor", [1e-6, 0.03])
+@pytest.mark.parametrize(("num_steps", "tolerance"), [(1, 1e-9), (4, 1e-9), (100, 1e-3), (100, 1e-6)])
+def test_steps_and_their_end_equal_scikit_learn(num_steps, tolerance, floor):
+    """From one start: the same parameters, so the same step, the same added floor and the same last step."""
+    x = overlapping(0)
+    start = poor_start(x)
+    other = sklearn_fit(x, NUM, start, num_steps, tolerance, floor)
+    ours, likelihood = fit_mixture(
+        KEY, x, NUM, num_steps=num_steps, tolerance=tolerance, floor=floor, start=start
+    )
+    assert_same(ours, other)
+    np.testing.assert_allclose(likelihood, other.score(x), 1e-9)
+    assert other.n_iter_ == num_steps or other.converged_
+
+
+def test_single_precision_holds_far_from_the_origin():
+    """Pixels around 1000 with deviations near 1: moments as differences of large squares would be lost."""
+    x = (1000 + 10 * overlapping(3)).astype(np.float32)
+    start = Mixture(*(np.asarray(a, np.float32) for a in poor_start(x)))
+    ours, _ = fit_mixture(KEY, x, NUM, num_steps=8, tolerance=0, start=start)
+    assert ours.std.dtype == jnp.float32
+    other = sklearn_fit(x.astype(float), NUM, Mixture(*(a.astype(float) for a in start)), 8, 1e-12)
+    np.testing.assert_allclose(ours.mean, other.means_, 2e-6)
+    np.testing.assert_allclose(ours.std, np.sqrt(other.covariances_), 2e-3)
+
+
+def test_own_start_finds_clear_clusters():
+    """Every cluster of every set: the moments of the samples that were drawn from it."""
+    x, which = (np.stack(a) for a in zip(*(draws(seed) for seed in range(6)), strict=True))
+    fitted = fit_mixture(KEY, x.reshape(BATCH), NUM)
+    ours, likelihood = jax.tree.map(lambda a: a.reshape(6, *a.shape[2:]), fitted)
+    for n in range(len(x)):
+        order = np.argsort(ours.mean[n, :, 0])[[1, 2, 0]]
+        for m, k in enumerate(order):
+            own = x[n][which[n] == m]
+            np.testing.assert_allclose(ours.weight[n, k], len(own) / SAMPLES, atol=5e-3)
+            np.testing.assert_allclose(ours.mean[n, k], own.mean(0), atol=0.02)
+            np.testing.assert_allclose(ours.std[n, k], own.std(0), atol=0.02)
+        assert likelihood[n] >= sklearn_fit(x[n], seed=n).score(x[n]) - 1e-3
+
+
+def test_own_start_ends_as_high_as_scikit_learn():
+    """On overlapping clusters, where both end in different optima, over 12 sets."""
+    x = np.stack([overlapping(seed) for seed in range(12)])
+    ours = np.concatenate([fit_mixture(KEY, half.reshape(BATCH), NUM)[1].ravel() for half in (x[:6], x[6:])])
+    other = [sklearn_fit(one, seed=n).score(one) for n, one in enumerate(x)]
+    assert np.mean(ours) > np.mean(other) - 1e-2
+    assert np.quantile(ours - np.asarray(other), 0.2) > -1e-2
+
+
+def test_density_and_responsibilities_equal_scikit_learn():
+    """For two mixtures at once, at samples in and far outside the clusters."""
+    x = np.stack([overlapping(1), 50 * overlapping(2)])
+    others = [sklearn_fit(overlapping(seed), num_steps=3) for seed in (1, 2)]
+    both = Mixture(
+        *(
+            np.stack(a)
+            for a in zip(*((o.weights_, o.means_, o.covariances_**0.5) for o in others), strict=True)
+        )
+    )
+    expected = [o.score_samples(one) for o, one in zip(others, x, strict=True)]
+    np.testing.assert_allclose(log_prob(both, x), expected, 1e-9)
+    expected = [o.predict_proba(one) for o, one in zip(others, x, strict=True)]
+    np.testing.assert_allclose(responsibilities(both, x), expected, 1e-9, 1e-12)
+
+
+def test_batch_equals_one_by_one():
+    """Inside and outside of jit and vmap; and fits that end early stay, while others go on to their own end."""
+    x = np.stack([overlapping(seed) for seed in range(6)]).reshape(BATCH)
+    batch, likelihood = fit_mixture(KEY, x, NUM)
+    keys = jax.vmap(lambda i: jax.random.fold_in(KEY, i))(jnp.arange(6))
+    mapped, _ = mapped_fit(keys, x.reshape(6, SAMPLES, DIM), jnp.ones((6, SAMPLES)))
+    lengths = set()
+    for i in range(6):
+        place = divmod(i, 3)
+        key = jax.random.fold_in(KEY, i)
+        one, its_likelihood = fit_mixture(key, x[place], NUM)
+        for ours, inside, single in zip(batch, mapped, one, strict=True):
+            np.testing.assert_allclose(ours[place], single, 1e-9)
+            np.testing.assert_allclose(inside[i], single, 1e-9)
+        np.testing.assert_allclose(likelihood[place], its_likelihood, 1e-12)
+        start, _ = fit_mixture(key, x[place], NUM, num_steps=0)
+        lengths.add(sklearn_fit(x[place], start=Mixture(*map(np.asarray, start))).n_iter_)
+    assert len(lengths) > 2
+
+
+def test_each_step_raises_the_likelihood():
+    x = overlapping(4)
+    start = poor_start(x)
+    likelihoods = [
+        float(fit_mixture(KEY, x, NUM, num_steps=n, tolerance=0, floor=1e-14, start=start)[1])
+        for n in range(25)
+    ]
+    assert (np.diff(likelihoods) > -1e-12).all()
+    assert likelihoods[-1] > likelihoods[1] + 0.1
+
+
+def test_weight_counts_repetitions():
+    x = overlapping(6)
+    times = np.random.default_rng(0).integers(0, 4, SAMPLES)
+    start = poor_start(x)
+    ours, likelihood = fit_mixture(KEY, x, NUM, weights=0.1 * times, start=start)
+    other = sklearn_fit(np.repeat(x, times, 0), start=start)
+    assert_same(ours, other)
+    np.testing.assert_allclose(likelihood, other.score(np.repeat(x, times, 0)), 1e-9)
+
+
+def test_a_sample_of_weight_zero_is_no_seed():
+    """Though the farthest samples are the likeliest seeds of k-means++."""
+    x = overlapping(7)
+    weights = np.ones(SAMPLES)
+    x[:50] += 1000
+    weights[:50] = 0
+    ours, _ = fit_mixture(KEY, x, NUM, weights=weights)
+    assert float(ours.mean.max()) < 10
+    np.testing.assert_allclose(moments(ours)[0], x[50:].mean(0), 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fewer_distinct_samples_than_components(dtype):
+    """Each distinct sample is one component of deviation sqrt(floor); the rest are dead, and all is finite."""
+    points, counts = np.array([[1.25, -2.0], [3.0, 4.0]]), (80, 160)
+    x = np.repeat(points, counts, 0).astype(dtype)
+    ours, likelihood = fit_mixture(KEY, x, NUM, floor=1e-4)
+    check_mixture(ours)
+    order = np.argsort(ours.weight)
+    np.testing.assert_allclose(ours.weight[order], [0, 1 / 3, 2 / 3], 1e-5)
+    assert ours.weight[order[0]] == 0
+    np.testing.assert_allclose(ours.mean[order[1:]], points, 1e-6)
+    np.testing.assert_allclose(ours.std, 0.01, 1e-3)
+    # ln of the shares, and the peak of N(0, 1e-4 I) in two dimensions
+    expected = np.log(1 / 3) / 3 + np.log(2 / 3) * 2 / 3 - np.log(2 * np.pi * 1e-4)
+    np.testing.assert_allclose(likelihood, expected, 1e-4)
+    assert np.isfinite(log_prob(ours, x + 1)).all()
+    slopes = jax.jit(jax.grad(lambda x: log_prob(ours, x).sum()))(x + dtype(0.02))
+    np.testing.assert_allclose(slopes, -0.02 / 1e-4, 1e-3)
+
+
+@pytest.mark.parametrize("num_samples", [1, SAMPLES])
+def test_equal_samples(num_samples):
+    """One sample for three components, and many equal ones: a single component with the floor's deviation."""
+    point = np.array([[0.1, 700.3]])
+    ours, _ = fit_mixture(KEY, np.repeat(point, num_samples, 0), NUM, floor=1e-6)
+    assert sorted(np.asarray(ours.weight)) == pytest.approx([0, 0, 1])
+    for number, expected in zip(moments(ours), (point[0], [1e-3, 1e-3]), strict=True):
+        np.testing.assert_allclose(number, expected, 1e-6)
+    assert all(np.isfinite(a).all() for a in ours)
+
+
+def test_moments_and_mass_by_quadrature():
+    """Of the density itself, over a fine grid."""
+    axes = np.linspace(-4, 5, 301), np.linspace(-3, 4.5, 1001)
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    mass = np.exp(np.asarray(log_prob(TRUTH, grid.reshape(-1, DIM)))).reshape(grid.shape[:2])
+    mass *= (axes[0][1] - axes[0][0]) * (axes[1][1] - axes[1][0])
+    assert mass.sum() == pytest.approx(1, abs=1e-6)
+    mean = np.einsum("ij,ijd->d", mass, grid)
+    std = np.sqrt(np.einsum("ij,ijd->d", mass, (grid - mean) ** 2))
+    for ours, expected in zip(moments(TRUTH), (mean, std), strict=True):
+        np.testing.assert_allclose(ours, expected, 1e-5)
+
+
+def spread_out(num):
+    """`num` copies of TRUTH with a dead component, as independent mixtures."""
+    weight = np.append(TRUTH.weight, 0)
+    mean, std = (np.concatenate([a, np.full((1, DIM), 99.0)]) for a in TRUTH[1:])
+    return Mixture(*(jnp.broadcast_to(a, (num, *a.shape)) for a in (weight, mean, std)))
+
+
+def test_components_are_drawn_by_weight():
+    """Within 4 deviations of the binomial law, the dead one never; and each brings its own mean and deviation."""
+    num = 20000
+    many = spread_out(num)
+    index = draw_component(KEY, many)
+    shares = np.bincount(index, minlength=4) / num
+    bound = 4 * np.sqrt(TRUTH.weight * (1 - TRUTH.weight) / num)
+    assert (abs(shares[:3] - TRUTH.weight) <= bound).all()
+    assert shares[3] == 0
+    mean, std = take_component(many, index)
+    np.testing.assert_array_equal(mean, TRUTH.mean[index])
+    np.testing.assert_array_equal(std, TRUTH.std[index])
+
+
+@pytest.mark.parametrize("t", [0.2, 1.0])
+def test_the_process_about_components_ends_in_the_mixture(t):
+    """Each coordinate, and their sum (so their noise is independent), has the closed form's distribution at every t."""
+    num, x0 = 20000, np.array([0.7, -0.4])
+    sde = vp(0.1, 60.0)
+    draw_key, noise_key = jax.random.split(jax.random.key(2))
+    many = spread_out(num)
+    x_t, eps = perturb_about(
+        noise_key, sde, jnp.asarray(x0), t, *take_component(many, draw_component(draw_key, many))
+    )
+    assert x_t.shape == eps.shape == (num, DIM)
+    alpha, sigma = (0.0, 1.0) if t == 1 else (float(sde.alpha(t)), float(sde.sigma(t)))
+    for direction in ([1, 0], [0, 1], [1, 1]):
+        centre = (TRUTH.mean + alpha * (x0 - TRUTH.mean)) @ direction
+        width = sigma * np.sqrt(TRUTH.std**2 @ direction)
+
+        def cdf(x, centre=centre, width=width):
+            return stats.norm.cdf(x[:, None], centre, width) @ TRUTH.weight
+
+        assert stats.kstest(np.asarray(x_t) @ direction, cdf).pvalue > 1e-3
+    assert stats.kstest(np.asarray(eps).ravel(), stats.norm.cdf).pvalue > 1e-3
+
+
+def test_about_a_standard_normal_it_is_the_plain_process():
+    x0 = jax.random.normal(KEY, (5, DIM))
+    ours = perturb_about(KEY, vp(), x0, 0.3, jnp.zeros_like(x0), jnp.ones_like(x0))
+    for a, b in zip(ours, perturb(KEY, vp(), x0, 0.3), strict=True):
+        np.testing.assert_allclose(a, b, 1e-12)
+
+
+def test_a_set_without_weight():
+    """Refused by name where it can be seen; under jit it is NaN, and its neighbours are what they are alone."""
+    x = np.stack([overlapping(seed) for seed in range(6)])
+    weights = np.ones((6, SAMPLES))
+    weights[4] = 0
+    with pytest.raises(ValueError, match=r"weights: needed a sum over S > 0, got 0.0 at \[1, 1\]"):
+        fit_mixture(KEY, x.reshape(BATCH), NUM, weights=weights.reshape(BATCH[:-1]))
+    keys = jax.random.split(KEY, 6)
+    ours, likelihood = mapped_fit(keys, x, weights)
+    assert np.isnan(ours.weight[4]).all()
+    assert np.isnan(likelihood[4])
+    alone, _ = fit_mixture(keys[3], x[3], NUM)
+    for a, b in zip(ours, alone, strict=True):
+        np.testing.assert_allclose(a[3], b, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": [0.6, 0.5, -0.1]}, r"weight: needed a number >= 0, got -0.1 at \[1, 2\]"),
+        ({"weight": [0.5, 0.3, 0.21]}, r"weight: needed a sum over M of 1, got 1.01 at \[1\]"),
+        ({"weight": [0.5, np.nan, 0.5]}, r"weight: needed a number >= 0, got nan at \[1, 1\]"),
+        ({"mean": [[0, 0], [0, np.nan], [0, 0]]}, r"mean: needed a finite number, got nan at \[1, 1, 1\]"),
+        ({"std": [[1, 1], [1, 1], [0, 1]]}, r"std: needed a finite number > 0, got 0.0 at \[1, 2, 0\]"),
+        ({"std": [[1, 1], [-1, 1], [np.inf, 1]]}, r"got -1.0 at \[1, 1, 0\]"),
+    ],
+)
+def test_check_names_the_first_bad_place(change, message):
+    """In the second of two mixtures; under jit there is nothing to see, and nothing is raised."""
+    pair = Mixture(*(np.stack([a, change.get(name, a)]) for name, a in TRUTH._asdict().items()))
+    with pytest.raises(ValueError, match=message):
+        check_mixture(pair)
+    jax.jit(check_mixture)(pair)
+    check_mixture(TRUTH)
+    check_mixture(Mixture(*(np.float32(a) for a in TRUTH)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": np.zeros(5)}, r"x \[..., S, D\] with S and D >= 1, got shape \(5,\)"),
+        ({"x": np.full((4, 2), np.inf)}, r"x: needed a finite number, got inf at \[0, 0\]"),
+        ({"num_components": 0}, "num_components >= 1 and floor > 0, got 0 and 1e-06"),
+        ({"floor": 0.0}, "num_components >= 1 and floor > 0, got 3 and 0.0"),
+        ({"weights": np.ones(3)}, r"weights of shape \(4,\), got \(3,\)"),
+        ({"weights": np.array([1, 1, -1, 1])}, r"weights: needed a number >= 0, got -1.0 at \[2\]"),
+        ({"start": TRUTH._replace(std=-TRUTH.std)}, r"mixture.std: needed a finite number > 0, got -0.5"),
+        ({"num_components": 2, "start": TRUTH}, r"start with mean of shape \(2, 2\), got \(3, 2\)"),
+    ],
+)
+def test_fit_refuses(change, message):
+    with pytest.raises(ValueError, match=message):
+        fit_mixture(**{"key": KEY, "x": np.zeros((4, 2)), "num_components": NUM, **change})
+
+
+def test_check_refuses_shapes():
+    with pytest.raises(ValueError, match=r"got shapes \(2,\), \(3, 2\), \(3, 2\)"):
+        check_mixture(TRUTH._replace(weight=np.ones(2) / 2))
