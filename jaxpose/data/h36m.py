@@ -1,4 +1,4 @@
-"""Human3.6M, frame by frame, as arrays: what every reader of its published files ends in.
+"""Human3.6M, frame by frame, as arrays: what every reader of its published files ends in, and MPI-INF-3DHP's too.
 
 A folder holds one `.npy` file for each field of `Frames` and a `meta.json` (format, count, sources). The arrays are
 memory-mapped, so a million frames open at once and only what is used is read.
@@ -33,6 +33,9 @@ class Frames(NamedTuple):
     intrinsics: [N, 4] float32 pixels: fx, fy, cx, cy.
     action, subject, video, frame, camera_id: [N] int32; actions 2..16 (2 Directions ... 16
     WalkTogether), subjects 1..11, frames from 0 within a video (one camera's), cameras 0..3.
+
+    Of MPI-INF-3DHP (mpi3dhp.py): action 0, subjects 1..8 and 101..106, cameras 0..8. Frames of its test videos that
+    are shown and not scored have no truth: image, camera, ratio and root_depth are NaN there (`has_truth`).
     """
 
     image: np.ndarray
@@ -72,11 +75,16 @@ def load_frames(folder: str | os.PathLike[str]) -> Frames:
     return Frames(*(_load_field(root, name, meta["count"]) for name in Frames._fields))
 
 
+def has_truth(frames: Frames) -> np.ndarray:
+    """[N] bool: which frames have a true pose, and can be trained on and scored; the others only lend keypoints."""
+    return np.isfinite(frames.root_depth)
+
+
 def load_meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """What `meta.json` of a frames folder says; ValueError where it is missing or of another format."""
     path = Path(folder) / "meta.json"
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; needed a folder made by `jaxpose prepare h36m`")
+        raise ValueError(f"{path}: no such file; needed a folder made by `jaxpose prepare`")
     try:
         meta = json.loads(path.read_text())
     except ValueError as error:

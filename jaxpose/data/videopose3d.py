@@ -3,7 +3,7 @@
     data_3d_h36m.npz   positions_3d: subject -> action -> [F, 32, 3] metres, world axes
     data_2d_h36m_*.npz positions_2d: subject -> action -> four of [F', 17, 2] pixels, one for each camera; metadata
 
-Both are pickled dicts inside .npz, read by the restricted unpickler. Every frame is seen by the subject's four cameras
+Both are pickled dicts inside .npz (object_npz.py). Every frame is seen by the subject's four cameras
 (h36m_cameras.py); pixels and depth follow as GFPose's files have them (geometry/image_depth.py).
 
 The frames are not GFPose's: its test list is 4 % longer than S9 and S11 here, in unknown places (spec/gfpose.md, 7).
@@ -12,7 +12,6 @@ The frames are not GFPose's: its test list is 4 % longer than S9 and S11 here, i
 from __future__ import annotations
 
 import os
-import pickle
 import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,8 @@ import numpy as np
 
 from jaxpose.data.h36m import Frames, check_new, describe, write_frames
 from jaxpose.data.h36m_cameras import Cameras, cameras_of
-from jaxpose.data.unpickle import NUMPY, Names, Opaque, Unpickler, _Array, arrays_of, reading
+from jaxpose.data.object_npz import is_array, load_dict
+from jaxpose.data.unpickle import reading
 from jaxpose.geometry.image_depth import ratio_of, to_image_depth
 from jaxpose.geometry.skeleton import H36M_17
 
@@ -62,11 +62,11 @@ def prepare_videopose3d(
         raise ValueError(f"subjects: needed distinct names, at least one, got {list(subjects)}")
     cameras = {subject: cameras_of(subject) for subject in subjects}
     sources = [Path(data_3d_npz)] if data_2d_npz is None else [Path(data_3d_npz), Path(data_2d_npz)]
-    positions = _read_dict(sources[0], "positions_3d")
+    positions = load_dict(sources[0], "positions_3d")
     detections = None
     if data_2d_npz is not None:
         _check_layout(sources[1])
-        detections = _read_dict(sources[1], "positions_2d")
+        detections = load_dict(sources[1], "positions_2d")
     parts = {}
     for subject in subjects:
         actions = _entry(positions, subject, sources[0])
@@ -143,7 +143,7 @@ def _to_camera(x_world: np.ndarray, cameras: Cameras) -> np.ndarray:
 
 
 def _joints(value: Any, place: str) -> np.ndarray:
-    if not _is_array(value, (32, 3)) and not _is_array(value, (17, 3)):
+    if not is_array(value, (32, 3)) and not is_array(value, (17, 3)):
         raise ValueError(f"{place}: needed an array (F, 32, 3) or (F, 17, 3), got {describe(value)}")
     joints = value.astype(np.float64)
     joints = joints[:, _OF_32] if joints.shape[1] == 32 else joints
@@ -161,7 +161,7 @@ def _keypoints(seen: Mapping[str, Any], name: str, place: str) -> list[np.ndarra
     if not isinstance(value, list | tuple) or len(value) != 4:
         raise ValueError(f"{place}: needed a list of 4 arrays, one for each camera, got {describe(value)}")
     for camera, array in enumerate(value):
-        if not _is_array(array, (17, 2)):
+        if not is_array(array, (17, 2)):
             raise ValueError(f"{place}, camera {camera}: needed an array (F, 17, 2), got {describe(array)}")
         if not np.isfinite(array).all():
             frame = np.argmin(np.isfinite(array).all((1, 2)))
@@ -183,7 +183,7 @@ def _check_layout(path: Path) -> None:
     with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
         if "metadata.npy" not in archive.namelist():
             return
-    pairs = _read_dict(path, "metadata").get("keypoints_symmetry")
+    pairs = load_dict(path, "metadata").get("keypoints_symmetry")
     legal = [list(H36M_17.left), list(H36M_17.right)]
     if pairs is not None and str(pairs) != str(legal):
         raise ValueError(f"{path}: its left and right joints are {pairs}; needed {legal}, Human3.6M's")
@@ -197,65 +197,3 @@ def _entry(tree: Mapping[str, Any], subject: str, path: Path) -> Mapping[str, An
             f"{path}: needed a dict of actions for {subject}, got {describe(actions)}; it has {found}"
         )
     return actions
-
-
-def _read_dict(path: Path, key: str) -> Mapping[str, Any]:
-    """The dict that an .npz file holds as an object array without axes."""
-    tree = None
-    with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if f"{key}.npy" in names:
-            with archive.open(f"{key}.npy") as member:
-                _skip_header(member)
-                tree = arrays_of(arrays_of(Unpickler(member.read(), _WITH_OBJECTS).load()))
-    if not isinstance(tree, dict):
-        found = describe(tree) if f"{key}.npy" in names else f"a file of {', '.join(names)}"
-        raise ValueError(f"{path}: needed a dict {key!r}, got {found}")
-    return tree
-
-
-def _skip_header(member: Any) -> None:
-    version = np.lib.format.read_magic(member)
-    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in headers:
-        raise ValueError(f"version {version} of the .npy format; legal are {sorted(headers)}")
-    shape, _, dtype = headers[version](member)
-    if shape != () or dtype.kind != "O":
-        raise ValueError(f"an array of {dtype} and shape {shape}; needed one pickled dict")
-
-
-class _ArrayOrObject(_Array):
-    """A numpy array in a pickle, or the one object that an object array without axes holds."""
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, _, content = state
-        if not isinstance(dtype, Opaque):
-            return super().__setstate__(state)
-        if shape != () or not isinstance(content, list) or len(content) != 1:
-            raise pickle.UnpicklingError("an array of objects; legal is one object without axes")
-        self.value = content[0]
-        return None
-
-
-def _dtype(code: Any, *rest: Any) -> Any:
-    return Opaque() if code in ("O", "O8") else NUMPY["numpy", "dtype"](code, *rest)
-
-
-def _reconstruct(kind: Any, shape: Any, code: Any) -> _ArrayOrObject:
-    return _ArrayOrObject()
-
-
-_WITH_OBJECTS: Names = {
-    **NUMPY,
-    ("numpy", "dtype"): _dtype,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
-}
-
-
-def _is_array(value: Any, tail: tuple[int, ...]) -> bool:
-    return (
-        isinstance(value, np.ndarray)
-        and value.dtype.kind in "fiu"
-        and value.shape[1:] == tail
-        and len(value) > 0
-    )

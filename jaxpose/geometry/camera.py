@@ -6,9 +6,12 @@
     y_d = y (1 + k1 r2 + k2 r2^2 + k3 r2^3) + p1 (r2 + 2 y^2) + 2 p2 x y
     u = fx x_d + cx,  v = fy y_d + cy
 
+    (u, v) = (2 u_px / w - 1, 2 v_px / w - h / w)    screen coordinates of an image w x h: u in [-1, 1], square pixels
+
 `intrinsics` is always [..., 4] = fx, fy, cx, cy in pixels and broadcasts against the leading axes of the points
 without their joint axis. `distortion` is [..., 5] = k1, k2, p1, p2, k3 (OpenCV's order).
-Source: D. C. Brown, Close-range camera calibration, 1971; R. Hartley and A. Zisserman, Multiple View Geometry, 6.1.
+Source: D. C. Brown, Close-range camera calibration, 1971; R. Hartley and A. Zisserman, Multiple View Geometry, 6.1;
+screen coordinates: VideoPose3D (Pavllo et al., CVPR 2019), as described in spec/diffpose.md, 3.3.
 """
 
 from __future__ import annotations
@@ -57,6 +60,16 @@ def normalise(intrinsics: Array, uv_px: Array, distortion: Array | None = None) 
     """Normalised image coordinates (x/z, y/z) [..., J, 2] of pixels [..., J, 2]."""
     xy = (uv_px - intrinsics[..., None, 2:]) / intrinsics[..., None, :2]
     return xy if distortion is None else undistort(xy, distortion)
+
+
+def normalise_screen(uv_px: Array, width: Array | float, height: Array | float) -> Array:
+    """Screen coordinates [..., J, 2] of pixels [..., J, 2]; image sizes in pixels broadcast to the leading axes."""
+    return (2 * uv_px - _size(width, height)) / jnp.asarray(width)[..., None, None]
+
+
+def denormalise_screen(uv: Array, width: Array | float, height: Array | float) -> Array:
+    """Pixels [..., J, 2] of screen coordinates [..., J, 2]; the inverse of `normalise_screen`."""
+    return (uv * jnp.asarray(width)[..., None, None] + _size(width, height)) / 2
 
 
 def back_project(intrinsics: Array, uv_px: Array, depth: Array, distortion: Array | None = None) -> Array:
@@ -130,6 +143,11 @@ def check_intrinsics(intrinsics: np.ndarray, name: str = "intrinsics") -> np.nda
             f"{name}: focal lengths must be positive pixels, got a smallest of {array[..., :2].min()}"
         )
     return array
+
+
+def _size(width: Array | float, height: Array | float) -> Array:
+    """Image sizes [..., 1, 2], to be taken from points [..., J, 2]."""
+    return jnp.stack(jnp.broadcast_arrays(jnp.asarray(width), jnp.asarray(height)), -1)[..., None, :]
 
 
 def _unit(v: Array) -> Array:
