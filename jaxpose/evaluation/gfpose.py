@@ -12,7 +12,7 @@ hypothesis and from the mean pose. Poses are [N, J, 3] metres in the camera's fr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,52 +20,10 @@ import numpy as np
 
 from jaxpose.base import Array, Key
 from jaxpose.evaluation import metrics
+from jaxpose.evaluation.h36m import action_mean
 
-# Human3.6M's own numbering; 0 and 1 are not activities.
-ACTIONS = {
-    2: "Directions",
-    3: "Discussion",
-    4: "Eating",
-    5: "Greeting",
-    6: "Phoning",
-    7: "Posing",
-    8: "Purchases",
-    9: "Sitting",
-    10: "SittingDown",
-    11: "Smoking",
-    12: "TakingPhoto",
-    13: "Waiting",
-    14: "Walking",
-    15: "WalkingDog",
-    16: "WalkTogether",
-}
 _BLOCK = 256  # poses scored at once: 200 hypotheses of them stay below 100 MB
 _AXES = ("x", "y", "z")
-
-
-class ActionMean(NamedTuple):
-    """average: mean of the actions' means. per_action: mean by name. empty: names of actions without a pose."""
-
-    average: float
-    per_action: dict[str, float]
-    empty: tuple[str, ...]
-
-
-def action_mean(values: np.ndarray, action: np.ndarray) -> ActionMean:
-    """Mean per action of values [N], then over actions; action [N] holds ids 2..16. Actions without a pose are named.
-
-    ValueError where an id is none of Human3.6M's, or where there is no pose at all.
-    """
-    values, action = np.asarray(values), np.asarray(action)
-    if values.shape != action.shape or values.ndim != 1 or not len(values):
-        raise ValueError(f"values and action must be [N], N >= 1, got {values.shape} and {action.shape}")
-    if unknown := sorted(set(action.tolist()) - set(ACTIONS)):
-        raise ValueError(f"action: unknown ids {unknown}; legal are 2..16, Human3.6M's")
-    per_action = {
-        name: float(values[action == i].mean()) for i, name in ACTIONS.items() if (action == i).any()
-    }
-    empty = tuple(name for name in ACTIONS.values() if name not in per_action)
-    return ActionMean(float(np.mean(list(per_action.values()))), per_action, empty)
 
 
 def gfpose_row(samples: Array | np.ndarray, truth: Array | np.ndarray, action: np.ndarray) -> dict[str, Any]:

@@ -1,0 +1,225 @@
+"""Human3.6M's protocols per action, as in DiffPose's tables (spec/diffpose.md, 5.1), or booked as its code does.
+
+    mpjpe_mm             protocol #1: mean joint error, all 17 joints, roots aligned (the root's own 0 counts too)
+    p_mpjpe_mm           protocol #2: after the best similarity; no reflection
+    n_mpjpe_mm           after the best scale about the root
+    mpjve_mm_per_frame   error of the velocity between neighbouring frames of one video
+    average              mean per action, then the mean of the means of the actions that have frames
+
+`strict=True` books as the released code does, to be compared with its numbers (items of spec/diffpose.md, 8):
+
+    item 3    with `batch_size`: every pose of a batch gets the batch's mean P-MPJPE, whatever its action (frame
+              repository; the video repository evaluates one action at a time, so leave `batch_size` away)
+    item 4    an action without frames adds 0 to the average over 15 (frame repository)
+    item 12   a velocity between any two rows of a video that follow each other, also from one window to the next and
+              where the last window starts again inside the one before; a video counts by its rows, not its velocities
+
+Windows that overlap count some frames twice (item 12 too): that lies in which rows are passed. Not reproduced: item 1,
+the root centring on overlapping memory, whose result depends on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxpose.base import Array
+from jaxpose.evaluation import metrics
+
+# Human3.6M's own numbering; 0 and 1 are not activities.
+ACTIONS = {
+    2: "Directions",
+    3: "Discussion",
+    4: "Eating",
+    5: "Greeting",
+    6: "Phoning",
+    7: "Posing",
+    8: "Purchases",
+    9: "Sitting",
+    10: "SittingDown",
+    11: "Smoking",
+    12: "TakingPhoto",
+    13: "Waiting",
+    14: "Walking",
+    15: "WalkingDog",
+    16: "WalkTogether",
+}
+# Columns of the papers' tables in their order, and their names for two of the actions.
+TABLE_ORDER = (2, 3, 4, 5, 6, 12, 7, 8, 9, 10, 11, 13, 15, 14, 16)
+_TABLE_NAMES = {**ACTIONS, 12: "Photo", 15: "WalkDog"}
+_BLOCK = 4096  # poses scored at once
+
+
+class ActionMean(NamedTuple):
+    """average: mean of the actions' means. per_action: mean by name. empty: names of actions without a pose."""
+
+    average: float
+    per_action: dict[str, float]
+    empty: tuple[str, ...]
+
+
+def action_mean(values: np.ndarray, action: np.ndarray, *, strict: bool = False) -> ActionMean:
+    """Mean per action of values [N], then over actions; action [N] holds ids 2..16. Actions without a pose are named.
+
+    They are left out of the average; `strict` counts them as 0 (item 4). ValueError where an id is none of Human3.6M's,
+    or where there is no pose at all.
+    """
+    values, action = np.asarray(values), np.asarray(action)
+    if values.shape != action.shape or values.ndim != 1 or not len(values):
+        raise ValueError(f"values and action must be [N], N >= 1, got {values.shape} and {action.shape}")
+    if unknown := sorted(set(action.tolist()) - set(ACTIONS)):
+        raise ValueError(f"action: unknown ids {unknown}; legal are 2..16, Human3.6M's")
+    per_action = {
+        name: float(values[action == i].mean()) for i, name in ACTIONS.items() if (action == i).any()
+    }
+    empty = tuple(name for name in ACTIONS.values() if name not in per_action)
+    average = sum(per_action.values()) / (len(ACTIONS) if strict else len(per_action))
+    return ActionMean(average, per_action, empty)
+
+
+def h36m_row(
+    pred: Array | np.ndarray,
+    truth: Array | np.ndarray,
+    action: np.ndarray,
+    *,
+    video: np.ndarray | None = None,
+    frame: np.ndarray | None = None,
+    root: int | None = 0,
+    strict: bool = False,
+    batch_size: int | None = None,
+) -> dict[str, ActionMean]:
+    """All figures of poses [N, 17, 3] against truth [N, 17, 3], metres in the camera's frame; action [N], ids 2..16.
+
+    Several hypotheses of a pose are made one before (aggregate.py). With video [N] and frame [N], whole numbers, the
+    velocity's figure too. root: the joint that is moved to the origin, or None for poses as they stand. strict, and
+    batch_size, the number of neighbouring rows in a batch: see above. ValueError names the argument that does not fit.
+    """
+    p, g, action = np.asarray(pred), np.asarray(truth), np.asarray(action)
+    _check(p, g, action, video, frame)
+    if batch_size is not None and (not strict or batch_size < 1):
+        raise ValueError(
+            f"batch_size: needs strict=True and a number >= 1, got {batch_size}, strict={strict}"
+        )
+    if root is not None:
+        p, g = p - p[:, root : root + 1], g - g[:, root : root + 1]
+    errors = _in_blocks(_pose_errors, p, g)
+    if batch_size is not None:
+        errors["p_mpjpe_mm"] = _batch_means(errors["p_mpjpe_mm"], batch_size)
+    row = {name: action_mean(values, action, strict=strict) for name, values in errors.items()}
+    if video is not None and frame is not None:
+        values, rows = _velocity_errors(p, g, np.asarray(video), np.asarray(frame), strict)
+        row["mpjve_mm_per_frame"] = action_mean(values, action[rows], strict=strict)
+    return row
+
+
+def report(rows: Mapping[str, ActionMean], *, markdown: bool = False) -> str:
+    """A table of named results in the papers' order of actions, then the average; actions without frames are told.
+
+    One decimal; plain text in columns, or markdown. Example: `report({"P1": row["mpjpe_mm"]})`. ValueError if empty.
+    """
+    if not rows:
+        raise ValueError("rows: needed at least one result, got none")
+    header = ["", *(_TABLE_NAMES[i] for i in TABLE_ORDER), "Avg"]
+    cells = [header, *([name, *_cells(result)] for name, result in rows.items())]
+    width = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        [c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(r, width, strict=True))]
+        for r in cells
+    ]
+    if markdown:
+        rule = ["-" * (w - 1) + (":" if i else "-") for i, w in enumerate(max(w, 3) for w in width)]
+        text = [f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:])]
+    else:
+        text = ["  ".join(line).rstrip() for line in lines]
+    notes = [f"{name}: no frames of {_absent(result)}" for name, result in rows.items() if result.empty]
+    return "\n".join(text + (["", *notes] if notes else [])) + "\n"
+
+
+def _cells(result: ActionMean) -> list[str]:
+    known = result.per_action
+    values = [f"{known[ACTIONS[i]]:.1f}" if ACTIONS[i] in known else "-" for i in TABLE_ORDER]
+    return [*values, f"{result.average:.1f}"]
+
+
+def _absent(result: ActionMean) -> str:
+    return ", ".join(_TABLE_NAMES[i] for i in TABLE_ORDER if ACTIONS[i] in result.empty)
+
+
+@jax.jit
+def _pose_errors(pred: Array, truth: Array) -> dict[str, Array]:
+    """Errors of each pose [N], millimetres."""
+    return {
+        "mpjpe_mm": 1000 * metrics.mpjpe(pred, truth),
+        "p_mpjpe_mm": 1000 * metrics.p_mpjpe(pred, truth),
+        "n_mpjpe_mm": 1000 * metrics.n_mpjpe(pred, truth),
+    }
+
+
+@jax.jit
+def _pair_errors(pred: Array, truth: Array) -> dict[str, Array]:
+    """Error of the velocity of each pair of poses [P, 2, J, 3], millimetres per frame."""
+    return {"mpjve_mm_per_frame": 1000 * metrics.velocity_error(pred, truth)}
+
+
+def _velocity_errors(
+    pred: np.ndarray, truth: np.ndarray, video: np.ndarray, frame: np.ndarray, strict: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors [P], and the row whose action each belongs to: where the step ends; all rows of a video if strict."""
+    # In the order given if strict: a window that starts again inside the one before is then a step like others.
+    order = np.argsort(video, kind="stable") if strict else np.lexsort((frame, video))
+    same, step = np.diff(video[order]) == 0, np.diff(frame[order])
+    if not strict and (twice := same & (step == 0)).any():
+        row = order[np.argmax(twice)]
+        raise ValueError(
+            f"frame: frame {frame[row]} of video {video[row]} occurs twice; needed distinct frames"
+        )
+    first = np.flatnonzero(same if strict else same & (step == 1))
+    if not len(first):
+        raise ValueError(
+            f"frame: none of the {len(frame)} rows follows another in its video, so nothing has a velocity"
+        )
+    pairs = np.stack([order[first], order[first + 1]], 1)
+    errors = _in_blocks(_pair_errors, pred[pairs], truth[pairs])["mpjve_mm_per_frame"]
+    if not strict:
+        return errors, pairs[:, 1]
+    _, of = np.unique(video, return_inverse=True)
+    count = np.bincount(of[pairs[:, 1]], minlength=of.max() + 1)
+    total = np.bincount(of[pairs[:, 1]], errors, minlength=of.max() + 1)
+    rows = np.flatnonzero(count[of] > 0)
+    return total[of[rows]] / count[of[rows]], rows
+
+
+def _batch_means(values: np.ndarray, size: int) -> np.ndarray:
+    """Each value replaced by the mean of its batch of `size` neighbours; the last batch may be shorter."""
+    batch = np.arange(len(values)) // size
+    return (np.bincount(batch, values) / np.bincount(batch))[batch]
+
+
+def _in_blocks(
+    errors: Callable[[np.ndarray, np.ndarray], dict[str, Array]], pred: np.ndarray, truth: np.ndarray
+) -> dict[str, np.ndarray]:
+    blocks = [errors(pred[i : i + _BLOCK], truth[i : i + _BLOCK]) for i in range(0, len(truth), _BLOCK)]
+    return {name: np.concatenate([np.asarray(b[name], np.float64) for b in blocks]) for name in blocks[0]}
+
+
+def _check(
+    pred: np.ndarray,
+    truth: np.ndarray,
+    action: np.ndarray,
+    video: np.ndarray | None,
+    frame: np.ndarray | None,
+) -> None:
+    if truth.ndim != 3 or truth.shape[1:] != (17, 3) or pred.shape != truth.shape or not len(truth):
+        needed = "pred and truth must be [N, 17, 3], N >= 1, hypotheses made one pose before"
+        raise ValueError(f"{needed}, got {pred.shape} and {truth.shape}")
+    if (video is None) != (frame is None):
+        raise ValueError("video and frame: needed both or none, got one")
+    for name, value in (("action", action), ("video", video), ("frame", frame)):
+        if value is not None and (
+            np.shape(value) != truth.shape[:1] or np.asarray(value).dtype.kind not in "iu"
+        ):
+            found = f"{np.asarray(value).dtype} {np.shape(value)}"
+            raise ValueError(f"{name} must be {len(truth)} whole numbers, one for each pose, got {found}")

@@ -1,0 +1,92 @@
+"""Averaging over the mirror: its fixed points, its symmetry, and the published lists of sides."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpose.geometry.flip import flip_average
+from jaxpose.geometry.skeleton import COCO_17, H36M_17, mirror
+
+# spec/diffpose.md 3.3
+LEFT, RIGHT = [4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]
+
+
+@pytest.fixture(scope="module")
+def keypoints():
+    """Places and confidences [2, 5, 17, 3] of two clips."""
+    return np.random.default_rng(0).normal(size=(2, 5, 17, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def lopsided():
+    """A predictor with no symmetry at all: every output number sees every input number."""
+    weights = np.random.default_rng(1).normal(0, 0.1, size=(51, 51)).astype(np.float32)
+
+    def predict(x):
+        return jnp.tanh(x.reshape(*x.shape[:-2], 51) @ weights).reshape(*x.shape[:-2], 17, 3)
+
+    return predict
+
+
+def by_hand(x):
+    """The mirror as VideoPose3D's evaluation writes it: x negated, then sides exchanged by lists."""
+    out = np.array(x)
+    out[..., 0] *= -1
+    out[..., LEFT + RIGHT, :] = out[..., RIGHT + LEFT, :]
+    return out
+
+
+def test_the_average_is_that_of_the_published_lists(keypoints, lopsided):
+    expected = (np.asarray(lopsided(keypoints)) + by_hand(lopsided(by_hand(keypoints)))) / 2
+    np.testing.assert_allclose(flip_average(lopsided, H36M_17)(keypoints), expected, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(flip_average(lopsided, H36M_17))(keypoints), expected, atol=1e-6)
+    assert np.abs(expected - np.asarray(lopsided(keypoints))).max() > 0.1
+
+
+@pytest.mark.parametrize("skeleton", [H36M_17, COCO_17], ids=lambda s: s.name)
+def test_flipped_twice_nothing_has_changed(keypoints, skeleton):
+    once = mirror(keypoints, skeleton)
+    assert np.abs(np.asarray(once) - keypoints).max() > 0.1
+    np.testing.assert_array_equal(mirror(once, skeleton), keypoints)
+
+
+def test_a_predictor_that_commutes_with_the_mirror_is_unchanged(keypoints):
+    """Depth from height and confidence, the same for every joint: it knows no side."""
+
+    def predict(x):
+        return jnp.stack([2 * x[..., 0], x[..., 1], x[..., 1] ** 2 + x[..., 2]], -1)
+
+    np.testing.assert_allclose(flip_average(predict, H36M_17)(keypoints), predict(keypoints), atol=1e-6)
+
+
+def test_the_average_commutes_with_the_mirror_whatever_the_predictor(keypoints, lopsided):
+    averaged = flip_average(lopsided, H36M_17)
+    flipped_after = mirror(averaged(keypoints), H36M_17)
+    np.testing.assert_allclose(averaged(mirror(keypoints, H36M_17)), flipped_after, atol=1e-6)
+    # so averaging again changes nothing
+    np.testing.assert_allclose(flip_average(averaged, H36M_17)(keypoints), averaged(keypoints), atol=1e-6)
+
+
+def test_confidences_change_sides_and_keep_their_sign():
+    seen = []
+    x = np.zeros((17, 3), np.float32)
+    x[13] = [0.25, 0.5, 0.75]
+    flip_average(lambda v: seen.append(np.asarray(v)) or v, H36M_17)(x)
+    other = next(v for v in seen if not np.array_equal(v, x))
+    np.testing.assert_array_equal(other[16], [-0.25, 0.5, 0.75])
+    assert not other[13].any()
+
+
+def test_further_arguments_reach_the_predictor(keypoints):
+    got = flip_average(lambda x, scale, *, shift: scale * x + shift, H36M_17)(
+        keypoints, 3.0, shift=np.float32([0, 1, 2])
+    )
+    np.testing.assert_allclose(got, 3 * keypoints + np.float32([0, 1, 2]), atol=1e-5)
+
+
+def test_another_joint_set_is_refused(keypoints):
+    with pytest.raises(ValueError, match=r"17, D\] for skeleton 'h36m17', got \[2, 5, 16, 3\]"):
+        flip_average(lambda x: x, H36M_17)(keypoints[:, :, :16])
