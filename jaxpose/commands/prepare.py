@@ -1,17 +1,17 @@
-"""`jaxpose prepare h36m` and `jaxpose prepare videopose3d`: published files of Human3.6M as a folder to train from."""
+"""`jaxpose prepare h36m`, `videopose3d` and `3dhp`: published files of poses as a folder to train from; and `gmm`."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 
-from jaxpose.commands import arguments
+from jaxpose.commands import arguments, prepare_gmm
 
 
 def add_parser(commands: arguments.Subparsers) -> None:
     """Add the command, with one of its own for each kind of file, to the parser."""
     parser = commands.add_parser(
-        "prepare", help="published files of Human3.6M in, a folder to train from out"
+        "prepare", help="published files of Human3.6M or MPI-INF-3DHP in, a folder to train from out"
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
     h36m = kinds.add_parser("h36m", help="GFPose's pickles: h36m_train.pkl or h36m_test.pkl")
@@ -30,8 +30,15 @@ def add_parser(commands: arguments.Subparsers) -> None:
     )
     video.add_argument("--subjects", required=True, metavar="S9,S11", help="which subjects, by commas")
     video.set_defaults(run=run_videopose3d)
-    for kind in (h36m, video):
+    mpi = kinds.add_parser("3dhp", help="P-STMO's archives of MPI-INF-3DHP: data_train_3dhp.npz")
+    mpi.add_argument(
+        "--poses", required=True, metavar="NPZ", help="data_train_3dhp.npz or data_test_3dhp.npz"
+    )
+    mpi.add_argument("--split", required=True, help="train or test: which of the two it is")
+    mpi.set_defaults(run=run_3dhp)
+    for kind in (h36m, video, mpi):
         kind.add_argument("--out", required=True, metavar="FOLDER", help="the folder to make")
+    prepare_gmm.add_parser(kinds)
 
 
 def run_h36m(args: argparse.Namespace) -> Iterator[str]:
@@ -46,3 +53,10 @@ def run_videopose3d(args: argparse.Namespace) -> Iterator[str]:
     from jaxpose.data.videopose3d import prepare_videopose3d
 
     return prepare_videopose3d(args.poses, args.detections, args.subjects.split(","), args.out)
+
+
+def run_3dhp(args: argparse.Namespace) -> Iterator[str]:
+    """Convert one of the archives that P-STMO reads."""
+    from jaxpose.data.mpi3dhp import prepare_3dhp
+
+    return prepare_3dhp(args.poses, args.split, args.out)

@@ -73,9 +73,9 @@ def read_npz(path: Path, camera: str | None = None) -> Table:
     values = with_confidence(path, arrays["keypoints"], arrays.get("confidence"))
     values = values[None] if values.ndim == 2 else values
     num, clip = len(values), values.shape[1:-2]
-    frame, person = (_per_row(path, arrays, key, num) for key in ("frame", "person"))
-    image = _per_row(path, arrays, "image" if "image" in arrays else "name", num)
-    intrinsics = _intrinsics(path, arrays, num)
+    frame, person = (read_per_row(path, arrays, key, num) for key in ("frame", "person"))
+    image = read_per_row(path, arrays, "image" if "image" in arrays else "name", num)
+    intrinsics = read_intrinsics(path, arrays, num)
     if clip:
         frame = ((0 if frame is None else frame[:, None]) + np.tile(np.arange(clip[0]), (num, 1))).ravel()
         person = np.repeat(np.arange(num) if person is None else person, clip)
@@ -88,10 +88,10 @@ def read_npz(path: Path, camera: str | None = None) -> Table:
         image=("",) * len(values) if image is None else tuple(image.tolist()),
         frame=frame,
         person=person,
-        joints=_joints(path, arrays),
+        joints=read_joint_names(path, arrays),
         intrinsics=intrinsics,
-        image_size=_image_size(path, arrays),
-        fps=_fps(path, arrays),
+        image_size=read_image_size(path, arrays),
+        fps=read_fps(path, arrays),
     )
 
 
@@ -171,17 +171,17 @@ def _one_camera(path: Path, arrays: Arrays, camera: str | None) -> Arrays:
     return chosen
 
 
-def _per_row(path: Path, arrays: Arrays, key: str, num: int) -> np.ndarray | None:
+def read_per_row(path: Path, arrays: Arrays, key: str, num: int) -> np.ndarray | None:
     if key not in arrays:
         return None
     if arrays[key].shape != (num,):
         raise ValueError(
-            f"{path}: {key} is {list(arrays[key].shape)}; needed [{num}], one per row of keypoints"
+            f"{path}: {key} is {list(arrays[key].shape)}; needed [{num}], one per row"
         )
     return arrays[key].astype(str) if key in ("image", "name") else as_int(path, key, arrays[key])
 
 
-def _intrinsics(path: Path, arrays: Arrays, num: int) -> np.ndarray | None:
+def read_intrinsics(path: Path, arrays: Arrays, num: int) -> np.ndarray | None:
     value = arrays.get("intrinsics", arrays.get("K"))
     if value is None:
         return None
@@ -210,7 +210,7 @@ def _first_bad(intrinsics: np.ndarray) -> np.ndarray:
     return rows[np.argmax(~np.isfinite(rows).all(-1) | (rows[:, :2] <= 0).any(-1))]
 
 
-def _joints(path: Path, arrays: Arrays) -> tuple[str, ...] | None:
+def read_joint_names(path: Path, arrays: Arrays) -> tuple[str, ...] | None:
     if "joints" in arrays:
         return tuple(arrays["joints"].astype(str).ravel().tolist())
     if "skeleton" not in arrays:
@@ -221,7 +221,7 @@ def _joints(path: Path, arrays: Arrays) -> tuple[str, ...] | None:
     return SKELETONS[name].joints
 
 
-def _image_size(path: Path, arrays: Arrays) -> tuple[int, int] | None:
+def read_image_size(path: Path, arrays: Arrays) -> tuple[int, int] | None:
     key = "image_size" if "image_size" in arrays else "size"
     if key not in arrays:
         return None
@@ -231,7 +231,7 @@ def _image_size(path: Path, arrays: Arrays) -> tuple[int, int] | None:
     return (int(sizes[0, 0]), int(sizes[0, 1])) if len(sizes) == 1 else None
 
 
-def _fps(path: Path, arrays: Arrays) -> float | None:
+def read_fps(path: Path, arrays: Arrays) -> float | None:
     if "fps" not in arrays:
         return None
     fps = as_float(path, "fps", arrays["fps"])

@@ -71,7 +71,7 @@ def read_keypoints(
     table = _read_table(path, skeleton, format or _format_of(path), camera)
     if not len(table.values):
         raise ValueError(f"{path}: no people in it")
-    skeleton, columns = _joint_set(path, table, skeleton)
+    skeleton, columns = choose_joints(path, table, skeleton)
     with np.errstate(over="ignore"):
         values = table.values[:, columns].astype(np.float32)
     finite = np.isfinite(values).all(-1)
@@ -168,7 +168,7 @@ def _read_table(path: Path, skeleton: Skeleton | None, format: str, camera: str 
     return read_json(path, None if format == "json" else format)
 
 
-def _joint_set(path: Path, table: Table, given: Skeleton | None) -> tuple[Skeleton, list[int]]:
+def choose_joints(path: Path, table: Table, given: Skeleton | None) -> tuple[Skeleton, list[int]]:
     """The skeleton, and for each of its joints which keypoint of the file it is."""
     num = table.values.shape[1]
     if table.joints is not None:

@@ -65,7 +65,7 @@ def prepare_videopose3d(
     positions = load_dict(sources[0], "positions_3d")
     detections = None
     if data_2d_npz is not None:
-        _check_layout(sources[1])
+        check_layout(sources[1])
         detections = load_dict(sources[1], "positions_2d")
     parts = {}
     for subject in subjects:
@@ -178,7 +178,7 @@ def _action_id(name: str, place: str) -> int:
     return known
 
 
-def _check_layout(path: Path) -> None:
+def check_layout(path: Path) -> None:
     """ValueError for a 2D file that says it holds another joint set: COCO's has 17 joints as well."""
     with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
         if "metadata.npy" not in archive.namelist():
