@@ -2,9 +2,9 @@
 #
 # Needs Python >= 3.11, git and make. A target makes the virtual environment that it runs in: .venv with python3, or
 # .venv-<version> with the interpreter of PYTHON=python3.12. Packages are installed again only when pyproject.toml or
-# requirements.txt change. WORKERS=2 runs pytest in two processes; PYTEST="tests/geometry -x" are its arguments.
+# requirements.txt change. WORKERS=1 runs pytest in one process instead of two; PYTEST="tests/geometry -x" are its arguments.
 
-WORKERS := 1
+WORKERS := 2
 PYTEST :=
 
 ifeq ($(origin PYTHON),undefined)

@@ -128,7 +128,9 @@ def _detection_error(key: Key, shape: tuple[int, ...], rates: ViewRates) -> Arra
     memory = jax.random.uniform(memory_key, minval=_MEMORY[0], maxval=_MEMORY[1])
     white = jax.random.normal(drift_key, shape)
     fresh = jnp.sqrt(1 - memory**2)
-    _, drift = jax.lax.scan(lambda e, w: (memory * e + fresh * w,) * 2, white[0], white)
+    # from a frame before the first, so that all frames have the same law
+    before = jax.random.normal(jax.random.fold_in(drift_key, 0), shape[1:])
+    _, drift = jax.lax.scan(lambda e, w: (memory * e + fresh * w,) * 2, before, white)
     error = gain * (DETECTOR[:, :2] + DETECTOR[:, 2:4] * drift)
     # the chain that stays with _OUTLIER_STAYS and has the table's share of outliers in the long run
     share = 1 - DETECTOR[:, 4]

@@ -175,9 +175,7 @@ def read_per_row(path: Path, arrays: Arrays, key: str, num: int) -> np.ndarray |
     if key not in arrays:
         return None
     if arrays[key].shape != (num,):
-        raise ValueError(
-            f"{path}: {key} is {list(arrays[key].shape)}; needed [{num}], one per row"
-        )
+        raise ValueError(f"{path}: {key} is {list(arrays[key].shape)}; needed [{num}], one per row")
     return arrays[key].astype(str) if key in ("image", "name") else as_int(path, key, arrays[key])
 
 

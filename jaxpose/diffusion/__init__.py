@@ -2,7 +2,7 @@
 
 from jaxpose.diffusion.guidance import classifier_free, replace
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times, logit_normal_times, uniform_times
-from jaxpose.diffusion.prediction import bind, from_eps, from_score, from_v, from_x0, whiten
+from jaxpose.diffusion.prediction import bind, from_eps, from_score, from_v, from_x0
 from jaxpose.diffusion.sampling import sample, sample_hypotheses
 from jaxpose.diffusion.sde import (
     SDE,
@@ -65,5 +65,4 @@ __all__ = [
     "uniform_times",
     "ve",
     "vp",
-    "whiten",
 ]

@@ -91,21 +91,6 @@ def bind(apply: ApplyFn, sde: SDE, target: str = "eps", spread: Array | float = 
     return predict
 
 
-def whiten(predict_fn: PredictFn, scale: Array) -> PredictFn:
-    """Noise sigma(t) * scale, different by coordinate, as a change of coordinates: standard in y = x / scale.
-
-    predict_fn: an opinion about x_t = alpha x0 + sigma eps where eps has standard deviation `scale`: a
-    network trained on such noise and bound as usual. scale: positive, broadcasts to [..., J, D]. The result
-    takes and returns y: start from y = x / scale and multiply the samples by scale. The views are related
-    linearly, so each is divided; the score is then that of y. Source: DiffPose (CVPR 2023).
-    """
-
-    def predict(y_t: Array, t: Array, cond: Condition | None) -> Prediction:
-        return jax.tree.map(lambda view: view / scale, predict_fn(y_t * scale, t, cond))
-
-    return predict
-
-
 def blend(weight: float | Array, first: Prediction, second: Prediction) -> Prediction:
     """first + weight (second - first) in every view: an opinion again, as the views are related linearly."""
     return jax.tree.map(lambda a, b: a + jnp.asarray(weight, a.dtype) * (b - a), first, second)

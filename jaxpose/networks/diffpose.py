@@ -16,7 +16,6 @@ from jaxpose.base import Array, Condition
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 
-
 DEPTH_BINS = 64
 
 
@@ -24,7 +23,7 @@ class DiffPose(nn.Module):
     """Encoder and denoiser. frame, video: the encoder's parts. denoiser: shown `context_width` numbers for a joint.
 
     A part may be None: the original's checkpoints hold one each. context_width: 0 for no context. With a context, the
-    collection "start" holds the encoder's residual [J, 3] and a histogram of depths [J, DEPTH_BINS] (tasks/diffpose.py).
+    collection "start" holds the encoder's residual [J, 3] and histograms of depth [J, DEPTH_BINS] (tasks/diffpose.py).
     """
 
     frame: GraFormer | None = None

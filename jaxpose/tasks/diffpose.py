@@ -1,8 +1,8 @@
 """DiffPose: from an uncertain pose distribution to a certain one (Gong et al., CVPR 2023, arXiv 2211.16940).
 
 A pose is h = (u, v, x, y, z) per joint: keypoints and 3D state in the units of `geometry.codec`. What is known of it
-before the diffusion is a mixture of Gaussians H_K: keypoints from a detector's confidences or heatmaps, x, y, z from the
-context encoder or from histograms of the training poses. One component (mu, s) is drawn for a sample and kept; the
+before the diffusion is a mixture of Gaussians H_K: keypoints from a detector's confidences or heatmaps, x, y, z from
+the context encoder or from histograms of the training poses. One component (mu, s) is drawn for a sample and kept; the
 process carries the pose to it, and a sample comes back from it (the paper's equations 3 and 4, spec 2.5):
 
     h_k = mu + alpha_k (h_0 - mu) + sigma_k s eps         i.e. r = (h - mu) / s follows the standard process
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Condition, Key
+from jaxpose.base import Array, Condition, Key, Prediction
 from jaxpose.diffusion import sample
 from jaxpose.diffusion.mixture import Mixture, draw_component, fit_mixture, take_component
 from jaxpose.geometry.codec import View, encode_xy
@@ -31,15 +31,19 @@ from jaxpose.windows import tile
 # Detector's errors in pixels of a 256 x 256 crop whose side is 1.2 of the person (data/views.py).
 _CROP, _CROP_PX = 1.2, 256.0
 _LEAST_PX, _MOST_PX = 2.5, 13.5  # standard deviations of what it finds, and of what it misses
-_FOUND, _MISSED = (
-    0.6,
-    3.0,
-)  # deviations of a detection that is right and of one that is not, over that of both
-_FLOOR = (
-    1e-5  # of fitted variances, in squared units of h: 0.8 mm, or a third of a pixel of a person 320 px tall
-)
+# deviations of a detection that is right and of one that is not, over that of both
+_FOUND, _MISSED = 0.6, 3.0
+# of fitted variances, in squared units of h: 0.8 mm, or a third of a pixel of a person 320 px tall
+_FLOOR = 1e-5
+START = 2**31 - 1  # H_K's key is the run's folded with this, which no hypothesis has for a number
+# share of a variance that is between components, in training; the truth lies sqrt((1 + q) / (1 - q)) deviations from a
+# component that was drawn without it, which r must not exceed by much if it is to have about unit size
+_MOST_BETWEEN = 0.3
 DEPTH_RANGE = (-4.0, 4.0)  # of the histograms, in units of state: +-1 m
 _HIDDEN_STD = 1.0  # of a keypoint that was not seen: the extent of a person
+# Poses that a network sees at once on a CPU: with 64 its activations stay in the cache, and it takes half the time that
+# it takes with 1024 (python -m experiments.benchmark --case=graph).
+ROWS_AT_ONCE = 64
 
 
 class Component(NamedTuple):
@@ -75,12 +79,13 @@ def encode(network: DiffPose, params: Any, cond: Condition) -> Encoded:
 def encoder_input(cond: Condition) -> Array:
     """What the encoder is shown of a 2D condition: (u, v, confidence) of each joint, 0 where hidden, [..., J, 3]."""
     assert cond.context is not None, "a condition of `encode_keypoints` has its confidences as context"
-    seen = cond.mask[..., 0]
-    return jnp.concatenate([(cond.value * cond.mask)[..., :2], (cond.context * seen)[..., None]], -1)
+    seen = cond.mask[..., :1] > 0
+    # not a product with the mask: nothing of a hidden joint passes, not even NaN
+    return jnp.where(seen, jnp.concatenate([cond.value[..., :2], cond.context[..., None]], -1), 0)
 
 
 def one_gaussian(encoded: Encoded, residual: Array) -> Component:
-    """H_K of one component: keypoints by their confidence, the encoder's pose with its residual [J, 3] (state units)."""
+    """H_K of one component: keypoints by their confidence, the encoder's pose by its residual [J, 3] (state units)."""
     uv_std = jnp.broadcast_to(keypoint_std(encoded.keypoints)[..., None], (*encoded.pose.shape[:-1], 2))
     mean = jnp.concatenate([encoded.keypoints[..., :2], encoded.pose], -1)
     return Component(mean, jnp.concatenate([uv_std, jnp.broadcast_to(residual, encoded.pose.shape)], -1))
@@ -99,12 +104,13 @@ def keypoint_std(keypoints: Array) -> Array:
     std_px = jnp.clip(size / np.sqrt(2), _LEAST_PX, _MOST_PX)
     low = jnp.where(seen[..., None], uv, jnp.inf).min(-2)
     high = jnp.where(seen[..., None], uv, -jnp.inf).max(-2)
-    person = jnp.where(seen.any(-1), (high - low).max(-1), 1.0)
+    extent = (high - low).max(-1)
+    person = jnp.where(extent > 0, extent, 1.0)  # one joint, or none, has no extent
     return jnp.where(seen, std_px * (_CROP / _CROP_PX * person)[..., None], _HIDDEN_STD)
 
 
 def context_of(encoded: Encoded, component: Component, *, features: Array | bool = True) -> Array:
-    """What the denoiser is shown besides r: f_ST, mu, log s, keypoints, [..., J, C + 13]; f_ST is 0 where not `features`."""
+    """What the denoiser is shown besides r: f_ST, mu, log s, keypoints, [..., J, C + 13]; no `features`: f_ST = 0."""
     told = jnp.where(features, encoded.features, 0)
     told, *rest = (
         jnp.broadcast_to(v, (*component.mean.shape[:-1], v.shape[-1]))
@@ -154,24 +160,37 @@ def initial_distribution(
     h = jnp.moveaxis(jnp.concatenate([uv, xyz], -1), 0, -2)  # [N, J, S, 5]
     if whole_pose:
         h = jnp.swapaxes(h, -2, -3).reshape(len(h), num_samples, -1)
-    return fit_mixture(fit_key, h, num_components, floor=_FLOOR)[0]
+    mixture = fit_mixture(fit_key, h, num_components, floor=_FLOOR)[0]
+    order = jnp.argsort(-mixture.weight)  # so that a component of one frame is likely that of the next
+    by_order = (jnp.take_along_axis(x, order[..., None], -2) for x in (mixture.mean, mixture.std))
+    return Mixture(jnp.take_along_axis(mixture.weight, order, -1), *by_order)
 
 
 def encode_mixture(view: View, intrinsics: Array, mixture_px: Mixture) -> Mixture:
     """A mixture over pixels, weight [N, J, M], in the units of the condition that came with `view`."""
-    flat = mixture_px.mean.reshape(len(mixture_px.mean), -1, 2)
-    mean = encode_xy(view, intrinsics, flat).reshape(mixture_px.mean.shape)
-    scale = jnp.asarray(view.extent)[..., None] * intrinsics[..., :2]  # of the turned view, to first order
-    return mixture_px._replace(mean=mean, std=mixture_px.std / scale[:, None, None])
+    flat, std = (x.reshape(len(x), -1, 2) for x in mixture_px[1:])
+
+    def moved(direction: Array) -> tuple[Array, Array]:
+        return jax.jvp(lambda uv: encode_xy(view, intrinsics, uv), (flat,), (std * direction,))
+
+    # to first order; the turn of the view tilts a Gaussian a little, and its axes are kept
+    (mean, by_u), (_, by_v) = map(moved, jnp.eye(2))
+    shape = mixture_px.mean.shape
+    return mixture_px._replace(mean=mean.reshape(shape), std=jnp.hypot(by_u, by_v).reshape(shape))
 
 
 def draw_start(key: Key, mixture: Mixture, num_joints: int, *, shared: bool) -> Component:
-    """The component [N, J, 5] of one sample; shared: one draw for all N, which are then frames of one clip."""
+    """The component [N, J, 5] of one sample; shared: one draw for all N, which are then frames of one clip.
+
+    The frames' mixtures were fitted one by one, so a shared draw is one of rank: with the components in order of
+    weight, all frames take the one that holds the same share u of it.
+    """
     whole_pose = mixture.weight.ndim == 2
-    chances = jnp.log(mixture.weight)
     if shared:
-        index = jax.random.categorical(key, chances[:1], shape=chances[:1, ..., 0].shape)
-        index = jnp.broadcast_to(index, chances.shape[:-1])
+        u = jax.random.uniform(key, mixture.weight.shape[1:-1])
+        index = (jnp.cumsum(mixture.weight, -1) < u[..., None] * mixture.weight.sum(-1, keepdims=True)).sum(
+            -1
+        )
     else:
         index = draw_component(key, mixture)
     mean, std = take_component(mixture, index)
@@ -203,9 +222,12 @@ def draw_poses(
     """
     num_joints, video = cond.value.shape[-2], network_of(model).video is not None
     encoded = encode_rows(model, cond, windows)
-    mixture = (start or (lambda e: initial_distribution(key, model, e)))(encoded)
+    mixture = (start or (lambda e: initial_distribution(jax.random.fold_in(key, START), model, e)))(encoded)
     run = make_run(model, sampler, model.spec.sde(), num_steps)
-    predict = model.predict_fn()
+    at_once = _rows_at_once()
+
+    def predict(x: Array, t: Array, given: Condition | None) -> Prediction:
+        return in_slices(lambda part: model.predict_fn()(part[0], t, part[1]), (x, given), at_once)
 
     def hypothesis(h: Array) -> Array:
         component_key, noise_key, step_key = jax.random.split(jax.random.fold_in(key, h), 3)
@@ -219,21 +241,44 @@ def draw_poses(
         )
         return (component.mean + component.std * r)[..., 2:]
 
-    chunk = max(1, ROWS_IN_FLIGHT // len(encoded.pose))
-    return jax.lax.map(hypothesis, jnp.arange(num_hypotheses), batch_size=min(chunk, num_hypotheses))
+    return in_slices(jax.vmap(hypothesis), jnp.arange(num_hypotheses), max(1, at_once // len(encoded.pose)))
 
 
 def encode_rows(model: Model, cond: Condition, windows: tuple[Array, Array] | None = None) -> Encoded:
     """`encode` for N rows: for a video model window by window, each row taken where it counts."""
-    network = network_of(model)
+    network, at_once = network_of(model), _rows_at_once()
     if network.video is None:
-        return encode(network, model.params, cond)
+        return in_slices(lambda part: encode(network, model.params, part), cond, at_once)
     num, length = len(cond.value), network.video.num_frames
     index, counted = windows or tile(np.zeros(num), np.arange(num), length, stride=max(1, length // 3))
-    of_windows = encode(network, model.params, jax.tree.map(lambda x: x[index], cond))
+    of_windows = in_slices(
+        lambda rows: encode(network, model.params, jax.tree.map(lambda x: x[rows], cond)),
+        jnp.asarray(index),
+        max(1, at_once // length),
+    )
     # rows that do not count are sent beyond the end, where they are dropped
     place = jnp.where(jnp.asarray(counted), jnp.asarray(index), num)
     return jax.tree.map(lambda x: jnp.zeros((num, *x.shape[2:])).at[place].set(x, mode="drop"), of_windows)
+
+
+def in_slices(function: Callable[[Any], Any], x: Any, size: int) -> Any:
+    """`function` of x, whose rows do not see each other, for at most `size` rows at a time; all leaves are [N, ...]."""
+    num = len(jax.tree.leaves(x)[0])
+    count = -(-num // size)
+    if count == 1:
+        return function(x)
+    size = -(-num // count)  # evened out, so that the last slice wastes little
+
+    def split(leaf: Array) -> Array:
+        full = jnp.pad(leaf, [(0, count * size - num)] + [(0, 0)] * (leaf.ndim - 1))
+        return full.reshape(count, size, *leaf.shape[1:])
+
+    result = jax.lax.map(function, jax.tree.map(split, x))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num], result)
+
+
+def _rows_at_once() -> int:
+    return ROWS_AT_ONCE if jax.default_backend() == "cpu" else ROWS_IN_FLIGHT
 
 
 def _draw_keypoints(key: Key, plain: Component, keypoints: Mixture | None, missed: bool, num: int) -> Array:
@@ -267,12 +312,10 @@ def random_component(key: Key, component: Component, population: Array) -> Compo
     moves by sqrt(q) s n and the rest is sqrt(1 - q) s. Now and then nothing is known of x, y, z but the population
     [J, 3], whose mean is 0. The rates are ours.
     """
-    uv_key, xyz_key, noise_key, none_key = jax.random.split(key, 4)
-    shares = [
-        jnp.where(jax.random.bernoulli(k, rate), jax.random.uniform(k, maxval=0.9), 0.0)
-        for k, rate in ((uv_key, 0.3), (xyz_key, 0.2))
-    ]
-    share = jnp.concatenate([jnp.full(2, shares[0]), jnp.full(3, shares[1])])
+    narrow_key, share_key, noise_key, none_key = jax.random.split(key, 4)
+    is_narrow = jax.random.bernoulli(narrow_key, np.array([0.3, 0.2]))  # of (u, v) and of (x, y, z)
+    shares = jnp.where(is_narrow, jax.random.uniform(share_key, (2,), maxval=_MOST_BETWEEN), 0.0)
+    share = shares[np.array([0, 0, 1, 1, 1])]
     noise = jax.random.normal(noise_key, component.mean.shape)
     mean = component.mean + jnp.sqrt(share) * component.std * noise
     std = jnp.sqrt(1 - share) * component.std

@@ -14,11 +14,19 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Key
-from jaxpose.geometry.codec import decode_pose, encode_keypoints, place
+from jaxpose.diffusion.mixture import Mixture
+from jaxpose.geometry.codec import View, decode_pose, encode_keypoints, place
 from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.model import Model
 from jaxpose.networks.diffpose import DiffPose
-from jaxpose.tasks.diffpose import draw_poses
+from jaxpose.tasks.diffpose import (
+    START,
+    Encoded,
+    draw_poses,
+    encode_mixture,
+    initial_distribution,
+    keypoint_std,
+)
 from jaxpose.tasks.draw import check_person_codec, draw_states, spread
 
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
@@ -57,6 +65,9 @@ def lift(
     height: float | Array | None = None,
     sampler: str = "posterior",
     windows: tuple[Array, Array] | None = None,
+    keypoint_mixture: Mixture | None = None,
+    num_components: int = 1,
+    depth: str = "encoder",
     chunk: int | None = None,
     return_path: bool = False,
 ) -> Lifted:
@@ -68,6 +79,9 @@ def lift(
     height:     stature of the person(s) in metres, scalar or [N]; None: the model's own knowledge.
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
+    keypoint_mixture: for a DiffPose model, where each keypoint may be: pixels, weight [N, J, M], mean and std
+                [N, J, M, 2], as `fit_mixture` finds them in heatmaps. Joints of confidence 0 stay unknown.
+    num_components, depth: of a DiffPose model's start H_K, as in `diffpose.initial_distribution`.
     num_steps, sampler, chunk, return_path: as in `draw_states`; one "mean_flow" sample is the single guess.
     """
     check_person_codec(model, "lift")
@@ -91,17 +105,55 @@ def lift(
         "num_hypotheses": num_hypotheses, "num_steps": num_steps, "sampler": sampler, "return_path": return_path
     }  # fmt: skip
     if isinstance(model.spec.network, DiffPose):
-        states = draw_poses(key, model, cond, windows=windows, **how)
+        keypoints_k = None
+        if keypoint_mixture is not None:
+            _check_mixture(keypoint_mixture, keypoints.shape, distortion)
+            keypoints_k = encode_mixture(view, intrinsics, keypoint_mixture)
+
+        def start(encoded: Encoded) -> Mixture:
+            return initial_distribution(
+                jax.random.fold_in(key, START),
+                model,
+                encoded,
+                num_components=num_components,
+                keypoints=None if keypoints_k is None else _known(keypoints_k, encoded.keypoints),
+                depth=depth,
+            )
+
+        states = draw_poses(key, model, cond, windows=windows, start=start, **how)
     else:
+        if keypoint_mixture is not None or num_components != 1 or depth != "encoder":
+            raise ValueError(
+                f"keypoint_mixture, num_components and depth are for DiffPose models, got {model.spec.name!r}"
+            )
         states = draw_states(key, model, cond, chunk=chunk, **how)
+    where: dict[str, Any] = {"intrinsics": intrinsics, "distortion": distortion, "height": height}
+    return as_lifted(model, view, states, keypoints, confidence, **where)
+
+
+def as_lifted(
+    model: Model,
+    view: View,
+    states: Array,
+    keypoints: Array,
+    confidence: Array,
+    *,
+    intrinsics: Array,
+    distortion: Array | None = None,
+    height: float | Array | None = None,
+) -> Lifted:
+    """States [H, N, J, 3] in metres and in their place; or paths [H, T+1, N, J, 3], which end with the samples.
+
+    view, keypoints, confidence: that the states were drawn under; confidence is 0 where keypoints are not finite.
+    """
     poses = decode_pose(model.statistics, view, states)
-    samples = poses[:, -1] if return_path else poses
+    samples = poses[:, -1] if poses.ndim == 5 else poses
     size = (jnp.ones(samples.shape[:2]) if height is None else jnp.asarray(height) / stature(samples, model))[
         ..., None, None
     ]
     samples = samples * size
     root = place(intrinsics, keypoints, confidence, samples, distortion)
-    path = jnp.swapaxes(poses * size[:, None], 0, 1) if return_path else None
+    path = jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None
     return Lifted(samples, root, *spread(samples), path)
 
 
@@ -119,6 +171,36 @@ def stature(x: Array, model: Model) -> Array:
     return (thigh + shin + column) / (1 - _ANKLE_HEIGHT)
 
 
+def _known(mixture: Mixture, keypoints: Array) -> Mixture:
+    """The mixture of keypoints (u, v, confidence) [N, J, 3], which is anywhere on the person where they are hidden."""
+    seen = (keypoints[..., 2] > 0)[..., None, None]
+    mean = jnp.where(seen, mixture.mean, keypoints[..., None, :2])
+    return mixture._replace(
+        mean=mean, std=jnp.where(seen, mixture.std, keypoint_std(keypoints)[..., None, None])
+    )
+
+
+def _check_mixture(mixture: Mixture, shape: tuple[int, ...], distortion: Array | None) -> None:
+    weight, mean, std = mixture
+    if mean.ndim != 4 or (*mean.shape[:2], mean.shape[3]) != shape or std.shape != mean.shape:
+        raise ValueError(
+            f"keypoint_mixture: needed mean and std {[*shape[:2], 'M', 2]}, got {mean.shape}, {std.shape}"
+        )
+    if weight.shape != mean.shape[:-1]:
+        raise ValueError(f"keypoint_mixture: needed weight {mean.shape[:-1]}, got {weight.shape}")
+    if distortion is not None:
+        raise ValueError("keypoint_mixture: needed keypoints without distortion, got one")
+
+
 jitted_lift = jax.jit(
-    lift, static_argnames=("num_hypotheses", "num_steps", "sampler", "chunk", "return_path")
+    lift,
+    static_argnames=(
+        "num_hypotheses",
+        "num_steps",
+        "sampler",
+        "num_components",
+        "depth",
+        "chunk",
+        "return_path",
+    ),
 )

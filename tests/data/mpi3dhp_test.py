@@ -9,8 +9,8 @@ import pytest
 from jaxpose import cli
 from jaxpose.data.h36m import has_truth, load_frames
 from jaxpose.data.mpi3dhp import fit_intrinsics, image_size, prepare_3dhp
-from jaxpose.windows import tile
 from jaxpose.geometry.skeleton import H36M_17, MPI3DHP_17
+from jaxpose.windows import tile
 
 CAMERAS = ["0", "1", "2", "4", "5", "6", "7", "8"]
 # fx, fy, cx, cy of two of the data set's lenses: a chest-high camera of the studio, and TS5's and TS6's

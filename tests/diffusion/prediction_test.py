@@ -6,7 +6,7 @@ import laws
 import numpy as np
 import pytest
 
-from jaxpose.diffusion import bind, sub_vp, whiten
+from jaxpose.diffusion import bind, sub_vp
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -88,31 +88,6 @@ def test_bind_hands_the_network_what_it_was_given():
 def test_unknown_target_is_named():
     with pytest.raises(ValueError, match="'velocity'; legal are eps, x0, v, score, edm"):
         bind(lambda x, t, cond: x, sub_vp(), "velocity")
-
-
-@pytest.mark.parametrize("process", laws.PROCESSES)
-@pytest.mark.parametrize("target", ["x0", "eps"])
-def test_whiten_is_the_oracle_in_the_noise_units(process, target):
-    """The best network for noise sigma * scale, by Gaussian conditioning, is the oracle of x / scale."""
-    sde, law = laws.PROCESSES[process], laws.correlated()
-    scale = np.array([[0.5, 1.0], [2.0, 4.0]])
-    mean, cov, noise = law.means[0], law.covs[0], np.diag(scale.ravel() ** 2)
-
-    def network(x, t, cond):
-        alpha, sigma = sde.alpha(t), sde.sigma(t)
-        away = jnp.linalg.solve(alpha**2 * cov + sigma**2 * noise, (x - alpha * mean).ravel())
-        # posterior mean of x0, or of the noise in the units of x
-        return ((mean.ravel() + alpha * cov @ away) if target == "x0" else sigma * noise @ away).reshape(
-            x.shape
-        )
-
-    outer = np.outer(scale.ravel(), scale.ravel())
-    expected = laws.oracle(laws.gaussian(mean / scale, cov / outer), sde)
-    y = jnp.asarray(np.random.default_rng(1).normal(size=laws.SHAPE))
-    for t in (sde.t_min, 0.3, 1.0):
-        got = whiten(bind(network, sde, target), scale)(y, jnp.asarray(t), None)
-        for a, b in zip(got, expected(y, jnp.asarray(t)), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9 * float(jnp.abs(b).max()))
 
 
 def test_oracle_score_is_the_gradient_of_its_log_density():

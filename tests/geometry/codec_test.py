@@ -113,3 +113,28 @@ def test_place_serves_many_hypotheses_and_ignores_the_unseen(pose):
     root = codec.place(INTRINSICS, uv.at[:, 5].set(jnp.nan), conf, hypotheses)
     np.testing.assert_allclose(root[0], pose[:, 0], atol=2e-3)
     np.testing.assert_allclose(root[1], 1.2 * pose[:, 0], atol=3e-3)  # a larger person stands further away
+
+
+def test_other_keypoints_come_in_the_unit_of_the_condition(pose):
+    """Those of the condition itself as the condition has them; a hidden joint's, which the view never saw, too."""
+    uv = camera.project(INTRINSICS, pose)
+    cond, view = codec.encode_keypoints(INTRINSICS, uv, jnp.ones(uv.shape[:-1]).at[:, 5].set(0))
+    xy = codec.encode_xy(view, INTRINSICS, uv)
+    visible = np.setdiff1d(np.arange(17), [5])
+    np.testing.assert_allclose(xy[:, visible], cond.value[:, visible, :2], atol=1e-5)
+    x_view = np.einsum("bij,bkj->bki", view.R_view_cam, pose)
+    by_hand = (x_view[..., :2] / x_view[..., 2:] - view.centre[:, None]) / view.extent[:, None, None]
+    np.testing.assert_allclose(xy, by_hand, atol=1e-4)
+
+
+def test_the_view_says_where_the_keypoints_lie_on_its_plane(pose):
+    """Weighted by confidence: centre and root mean square extent, in the turned camera."""
+    uv = camera.project(INTRINSICS, pose)
+    weight = jnp.linspace(0.2, 1, 17)
+    _, view = codec.encode_keypoints(INTRINSICS, uv, jnp.broadcast_to(weight, uv.shape[:-1]))
+    x_view = np.einsum("bij,bkj->bki", view.R_view_cam, pose)
+    xy, share = x_view[..., :2] / x_view[..., 2:], np.asarray(weight / weight.sum())
+    centre = np.einsum("j,bjd->bd", share, xy)
+    np.testing.assert_allclose(view.centre, centre, atol=1e-5)
+    extent = np.sqrt(np.einsum("j,bjd->b", share, (xy - centre[:, None]) ** 2))
+    np.testing.assert_allclose(view.extent, extent, rtol=1e-4)

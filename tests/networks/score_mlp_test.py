@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxpose.base import Condition
-from jaxpose.convert import read_gfpose
+from jaxpose.convert.gfpose import read_gfpose
 from jaxpose.networks.layers import GroupNorm, sinusoidal_embedding
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks.gfpose import guess_condition

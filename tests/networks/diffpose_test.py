@@ -1,0 +1,54 @@
+"""DiffPose's networks as one: what each part is given, and what a model without a part says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from diffpose_models import tiny
+
+from jaxpose.base import Condition
+from jaxpose.networks.diffpose import DiffPose
+
+RNG = np.random.default_rng(0)
+
+
+def apply(model, method, *inputs, **how):
+    return model.spec.network.apply(model.params, *inputs, method=method, **how)
+
+
+def part(model, name):
+    return {"params": model.params["params"][name]}
+
+
+def test_a_frames_encoder_is_the_graph_network_alone():
+    model, keypoints = tiny(), RNG.normal(size=(2, 17, 3))
+    expected = model.spec.network.frame.apply(part(model, "frame"), keypoints)
+    jax.tree.map(np.testing.assert_array_equal, apply(model, "encode", keypoints), expected)
+
+
+def test_video_corrects_the_poses_of_single_frames():
+    """pose = frame(x) + video([x, frame(x)]), by its parts; and the features are video's."""
+    model, keypoints = tiny(3), jnp.asarray(RNG.normal(size=(2, 3, 17, 3)), jnp.float32)
+    single, _ = model.spec.network.frame.apply(part(model, "frame"), keypoints)
+    shown = jnp.concatenate([keypoints, single], -1)
+    correction, features = model.spec.network.video.apply(part(model, "video"), shown)
+    pose, told = apply(model, "encode", keypoints)
+    np.testing.assert_allclose(pose, single + correction, atol=1e-5)
+    np.testing.assert_allclose(told, features, atol=1e-5)
+
+
+def test_the_denoiser_sees_its_context_and_no_mask():
+    model, (x, context) = tiny(), (RNG.normal(size=(2, 17, c)).astype(np.float32) for c in (5, 21))
+    t = jnp.float32(0.4)
+    expected = model.spec.network.denoiser.apply(
+        part(model, "denoiser"), x, t, Condition(0 * x, 0 * x, context)
+    )
+    np.testing.assert_array_equal(apply(model, "denoise", x, t, context), expected)
+
+
+@pytest.mark.parametrize(("method", "inputs", "missing"), [
+    ("encode", (jnp.zeros((17, 3)),), "no encoder"), ("denoise", (jnp.zeros((17, 5)), 0.5, None), "no denoiser"),
+])  # fmt: skip
+def test_a_missing_part_is_named(method, inputs, missing):
+    with pytest.raises(ValueError, match=missing):
+        DiffPose().apply({}, *inputs, method=method)

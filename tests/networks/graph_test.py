@@ -1,0 +1,286 @@
+"""DiffPose's graph networks against the original's recorded numbers and against plain sums in numpy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import chex
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpose.base import Condition
+from jaxpose.convert.diffpose import read_part
+from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.networks.graph import (
+    ChebConv,
+    GraFormer,
+    GraphDenoiser,
+    JointAttention,
+    LearnedGraph,
+    StdNorm,
+    adjacency,
+    chebyshev_terms,
+)
+from jaxpose.networks.layers import sinusoidal_embedding
+
+GOLDEN = (
+    Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent
+    / "golden/diffpose"
+)
+needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden numbers at {GOLDEN}")
+J = 17
+SMALL = GraphDenoiser(width=8, depth=1, num_heads=2)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN / "nets.npz") as z:
+        return dict(z)
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Small parameters away from their start, where biases are 0 and no edge is learned."""
+    return moved(jax.jit(SMALL.init)(jax.random.key(0), jnp.zeros((J, 5)), jnp.float32(0.5)), by=0.1)
+
+
+@pytest.fixture(scope="module")
+def apply():
+    return jax.jit(SMALL.apply)
+
+
+def moved(started, by=0.2):
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda a: np.float32(a + by * rng.normal(size=a.shape)), started)
+
+
+def normal(*shape, seed=2):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def float64(tree):
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
+
+
+@needs_golden
+def test_the_originals_constants(golden):
+    np.testing.assert_allclose(adjacency(H36M_17), golden["adj"], atol=1e-7)
+    np.testing.assert_allclose(np.eye(J) - adjacency(H36M_17), golden["laplacian"], atol=2e-7)
+    np.testing.assert_allclose(chebyshev_terms(H36M_17), golden["cheb"], atol=1e-6)
+    np.testing.assert_allclose(sinusoidal_embedding(golden["t"], 96), golden["sin_emb"], atol=2e-5)
+
+
+@needs_golden
+def test_the_originals_outputs_and_activations(golden):
+    """Seen where the next layer takes them; in float32, at the time that the process gives an index."""
+    part = read_part(GOLDEN / "gcndiff.pth")
+    depth = part.network.depth
+    taken_by = {
+        "conv0_0": "act_attn0",
+        "attention1_norm": "act_gcn0",
+        "conv1_0": "act_attn1",
+        "output": "act_gcn1",
+    }
+    assert depth == 2
+
+    @jax.jit
+    @jax.vmap
+    def run(x, t):
+        seen = {}
+
+        def watch(call, args, kwargs, context):
+            seen.setdefault(context.module.name, args[0])
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(watch):
+            y = part.network.apply({"params": part.params}, x, (t + 1) / 51)
+        return y, {name: seen[name] for name in taken_by}
+
+    y, seen = run(golden["x"], golden["t"])
+    np.testing.assert_allclose(y, golden["y"], atol=2e-5)
+    for name, recorded in taken_by.items():
+        np.testing.assert_allclose(seen[name], golden[recorded], atol=2e-5, err_msg=recorded)
+
+
+@needs_golden
+def test_the_originals_encoder(golden):
+    part = read_part(GOLDEN / "gcnpose.pth")
+    pose, features = jax.jit(part.network.apply)({"params": part.params}, golden["uv"])
+    np.testing.assert_allclose(pose, golden["xyz"], atol=2e-5)
+    last = float64(part.params["output"])
+    by_hand = per_term(float64(features), last["weight"], last["bias"])
+    np.testing.assert_allclose(by_hand, golden["xyz"], atol=2e-5)
+
+
+def test_the_released_sizes():
+    """1,025,674 parameters, and 654,344 of the encoder's that are alive (spec/diffpose.md, 1.4 and 1.5)."""
+    for network, inputs, count in (
+        (GraphDenoiser(), (jnp.zeros((J, 5)), jnp.float32(0)), 1_025_674),
+        (GraFormer(), (jnp.zeros((J, 2)),), 654_344),
+    ):
+        shapes = jax.eval_shape(network.init, jax.random.key(0), *inputs)
+        assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
+
+
+def test_the_graph_is_the_skeletons_and_its_walks_keep_their_mass():
+    a = adjacency(H36M_17)
+    np.testing.assert_allclose(a.sum(1), 1)
+    assert set(np.flatnonzero(a[0])) == {0, 1, 4, 7}
+    assert set(np.flatnonzero(a[8])) == {7, 8, 9, 11, 14}
+    np.testing.assert_allclose(a[8, 9], 0.2)
+    # spec/diffpose.md, 1.2: eigenvalues 0 .. 1.370 of L, and T_k are Chebyshev's polynomials of them
+    values = np.sort(np.linalg.eigvals(np.eye(J) - a).real)
+    np.testing.assert_allclose(values[[0, -1]], [0, 1.370], atol=5e-4)
+    for k, term in enumerate(chebyshev_terms(H36M_17)):
+        expected = np.polynomial.chebyshev.Chebyshev.basis(k)(values)
+        np.testing.assert_allclose(np.sort(np.linalg.eigvals(term).real), np.sort(expected), atol=1e-9)
+
+
+def per_term(x, weight, bias):
+    """The sum as the spec writes it, x [..., J, C]."""
+    identity, laplacian = np.eye(J), np.eye(J) - adjacency(H36M_17)
+    terms = (identity, laplacian, 2 * laplacian @ laplacian - identity)
+    return sum(t @ x @ w for t, w in zip(terms, weight, strict=True)) + bias
+
+
+def test_the_folded_convolution_is_the_sum_of_its_terms():
+    x = np.random.default_rng(0).normal(size=(2, 3, J, 5))
+    conv = ChebConv(4, "h36m17")
+    params = moved(conv.init(jax.random.key(0), jnp.moveaxis(x, -2, 0)))
+    out = jnp.moveaxis(conv.apply(params, jnp.moveaxis(x, -2, 0)), 0, -2)
+    p = float64(params["params"])
+    np.testing.assert_allclose(out, per_term(x, p["weight"], p["bias"]), atol=1e-5)
+
+
+def test_weights_start_as_spread_as_the_originals():
+    """Xavier-normal of a 4-D tensor: 0.00737 for 96 -> 96 and 0.0323 for 5 -> 96 (spec/diffpose.md, 1.2)."""
+    for wide, std in ((96, 0.00737), (5, 0.0323)):
+        weight = ChebConv(96, "h36m17").init(jax.random.key(0), jnp.zeros((J, wide)))["params"]["weight"]
+        np.testing.assert_allclose(weight.std(), std, rtol=0.05)
+
+
+def test_the_norm_divides_by_the_unbiased_deviation():
+    x = 3 + np.random.default_rng(0).normal(size=(4, 2, 6)) * [[1.0], [1e-6]]
+    params = {"params": {"scale": np.linspace(1, 2, 6), "bias": np.linspace(-1, 1, 6)}}
+    with jax.enable_x64(True):
+        out = np.asarray(StdNorm().apply(params, x))
+    deviation = x.std(-1, ddof=1, keepdims=True)
+    expected = (x - x.mean(-1, keepdims=True)) / (deviation + 1e-6) * np.linspace(1, 2, 6) + np.linspace(
+        -1, 1, 6
+    )
+    np.testing.assert_allclose(out, expected, atol=1e-9)
+    assert np.abs(out - (expected + 1) / 2).max() > 0.1
+
+
+def test_the_norm_of_equal_entries_is_its_bias_and_has_a_slope():
+    params = {"params": {"scale": jnp.ones(6), "bias": jnp.full(6, 0.5)}}
+    value, slope = jax.value_and_grad(lambda x: StdNorm().apply(params, x).sum())(jnp.full(6, 2.0))
+    assert value == 3.0
+    assert jnp.isfinite(slope).all()
+
+
+def test_attention_is_a_mean_of_values_weighted_by_likeness():
+    x = np.random.default_rng(0).normal(size=(J, 3, 8))
+    attention = JointAttention(num_heads=2)
+    params = moved(jax.jit(attention.init)(jax.random.key(0), x))
+    p = float64(params["params"])
+    q, k, v = (x @ p[n]["kernel"] + p[n]["bias"] for n in ("query", "key", "value"))
+    mixed = np.zeros_like(x)
+    for row, head in np.ndindex(3, 2):
+        of = (slice(None), row, slice(4 * head, 4 * head + 4))
+        likeness = np.exp(q[of] @ k[of].T / 2)
+        mixed[of] = likeness / likeness.sum(1, keepdims=True) @ v[of]
+    expected = mixed @ p["out"]["kernel"] + p["out"]["bias"]
+    np.testing.assert_allclose(jax.jit(attention.apply)(params, x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_learned_graph(sign):
+    """As the spec writes it; with a column of negative sum, where the original is NaN, finite with finite slopes."""
+    x = np.random.default_rng(0).normal(size=(J, 3, 4))
+    params = moved(jax.jit(LearnedGraph().init)(jax.random.key(0), x), by=0.05)
+    p = float64(params["params"])
+    a = np.asarray(p["adjacency"])
+    assert (a.sum(0) > 0).all()
+    if sign < 0:
+        a[:, 5] *= -1
+    params = {"params": {**params["params"], "adjacency": np.float32(a)}}
+    out, slopes = jax.jit(jax.value_and_grad(lambda p: jnp.square(LearnedGraph().apply(p, x)).sum()))(params)
+    assert jnp.isfinite(out)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
+    if sign > 0:
+        d = (a.sum(0) + 1e-5) ** -0.5
+        s = np.diag(d) @ a @ np.diag(d)
+        hidden = np.maximum(np.einsum("ij,jbc->ibc", s, x) @ p["hidden"]["kernel"] + p["hidden"]["bias"], 0)
+        expected = np.einsum("ij,jbc->ibc", s, hidden) @ p["out"]["kernel"] + p["out"]["bias"]
+        np.testing.assert_allclose(LearnedGraph().apply(params, x), expected, atol=1e-5)
+
+
+def test_leading_axes_are_free(params, apply):
+    x = normal(2, 3, J, 5)
+    together = apply(params, x, jnp.float32(0.3))
+    for index in np.ndindex(2, 3):
+        np.testing.assert_allclose(together[index], apply(params, x[index], jnp.float32(0.3)), atol=1e-5)
+
+
+def test_without_edges_of_its_own_it_knows_no_left_from_right(params, apply):
+    """Swapping sides leaves the skeleton's graph as it is, so the network commutes with it until A_hat learns."""
+    swap, t = np.arange(J), jnp.float32(0.3)
+    swap[[*H36M_17.left, *H36M_17.right]] = [*H36M_17.right, *H36M_17.left]
+    x = normal(J, 5)
+    flat = flax.traverse_util.flatten_dict(params)
+    fresh = {path: jnp.eye(J) if path[-1] == "adjacency" else leaf for path, leaf in flat.items()}
+    fresh = flax.traverse_util.unflatten_dict(fresh)
+    np.testing.assert_allclose(apply(fresh, x[swap], t), apply(fresh, x, t)[swap], atol=1e-5)
+    assert jnp.abs(apply(params, x[swap], t) - apply(params, x, t)[swap]).max() > 1e-2
+
+
+def test_a_context_that_is_not_looked_at_changes_nothing(params, apply):
+    """W [h, context] with W = [1, 0]: the original, exactly. With another W the context counts, joint by joint."""
+    x, context, t = normal(3, J, 5), normal(3, J, 6, seed=3), jnp.float32(0.3)
+    cond = Condition(x, x, context)
+    shapes = jax.eval_shape(SMALL.init, jax.random.key(0), x, t, cond)["params"]
+    assert shapes["trunk"].pop("context")["kernel"].shape == (8 + 6, 8)
+    chex.assert_trees_all_equal_shapes(shapes, params["params"])
+
+    def with_kernel(kernel):
+        layer = {"kernel": kernel, "bias": jnp.zeros(8)}
+        return {"params": {**params["params"], "trunk": {**params["params"]["trunk"], "context": layer}}}
+
+    blind = with_kernel(jnp.eye(8 + 6, 8))
+    np.testing.assert_array_equal(apply(blind, x, t, cond), apply(params, x, t))
+    seeing = with_kernel(jnp.eye(8 + 6, 8).at[-1].set(1))
+    assert jnp.abs(apply(seeing, x, t, cond) - apply(params, x, t)).max() > 1e-2
+    repeated = Condition(x, x, np.broadcast_to(context[0], context.shape))
+    shared = apply(seeing, x, t, Condition(x, x, context[0]))
+    np.testing.assert_allclose(shared, apply(seeing, x, t, repeated), atol=1e-6)
+
+
+def test_dropout_is_random_in_training_alone_and_0_switches_all_of_it_off(params, apply):
+    x, t = normal(J, 5), jnp.float32(0.3)
+    train = jax.jit(lambda key: SMALL.apply(params, x, t, train=True, rngs={"dropout": key}))
+    one, other = train(jax.random.key(0)), train(jax.random.key(1))
+    assert jnp.abs(one - other).max() > 1e-3
+    calm = SMALL.clone(dropout=0.0)
+    still = jax.jit(lambda key: calm.apply(params, x, t, train=True, rngs={"dropout": key}))(
+        jax.random.key(0)
+    )
+    np.testing.assert_allclose(still, apply(params, x, t), atol=1e-6)
+
+
+def test_time_is_told_in_the_units_that_were_asked_for(params, apply):
+    """Index 12 of 51 is t = 13 / 51: the same network in units of its own sees the same time."""
+    x = normal(J, 5)
+    by_index = jax.jit(SMALL.clone(time_units=51.0, time_shift=-1.0).apply)(params, x, jnp.float32(13 / 51))
+    np.testing.assert_allclose(by_index, apply(params, x, jnp.float32(0.012)), atol=1e-5)
+    assert jnp.abs(by_index - apply(params, x, jnp.float32(0.013))).max() > 1e-4
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="divisible by 3 heads, got 8"):
+        jax.eval_shape(SMALL.clone(num_heads=3).init, jax.random.key(0), jnp.zeros((J, 5)), jnp.float32(0))
