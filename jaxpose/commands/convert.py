@@ -1,4 +1,4 @@
-"""`jaxpose convert gfpose FILE --out FILE.safetensors`: checkpoints of the original systems as models of this one."""
+"""`jaxpose convert gfpose | diffpose FILE --out FILE.safetensors`: the original systems' checkpoints as models here."""
 
 from __future__ import annotations
 
@@ -19,10 +19,31 @@ def add_parser(commands: arguments.Subparsers) -> None:
         "--weights", default="ema", help="ema, the averaged ones that GFPose evaluates (default), or raw"
     )
     gfpose.set_defaults(run=run_gfpose)
+    diffpose = systems.add_parser(
+        "diffpose", help="DiffPose's *.pth, GraFormer's of 17 joints, MixSTE's *.bin"
+    )
+    diffpose.add_argument(
+        "files", nargs="+", metavar="FILE", help="a denoiser, an encoder of frames or video, or both"
+    )
+    diffpose.add_argument("--out", required=True, metavar="FILE.safetensors", help="the model file to write")
+    diffpose.add_argument(
+        "--weights", default="raw", help="raw, which DiffPose evaluates (default), or ema, the averaged ones"
+    )
+    diffpose.add_argument(
+        "--schedule", help="released evaluation to follow: cpn (default), gt, or video (default with MixSTE)"
+    )
+    diffpose.set_defaults(run=run_diffpose)
 
 
 def run_gfpose(args: argparse.Namespace) -> Iterator[str]:
     """Convert a checkpoint of GFPose."""
-    from jaxpose.convert import convert_gfpose
+    from jaxpose.convert.gfpose import convert_gfpose
 
     return convert_gfpose(args.file, args.out, weights=args.weights)
+
+
+def run_diffpose(args: argparse.Namespace) -> Iterator[str]:
+    """Convert one or two checkpoints of DiffPose to one model."""
+    from jaxpose.convert.diffpose import convert_diffpose
+
+    return convert_diffpose(args.files, args.out, weights=args.weights, schedule=args.schedule)

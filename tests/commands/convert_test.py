@@ -2,7 +2,7 @@
 
 import pytest
 
-import jaxpose.convert
+import jaxpose.convert.gfpose
 from jaxpose import cli
 from jaxpose.data import h36m_pickle, videopose3d
 
@@ -11,7 +11,7 @@ from jaxpose.data import h36m_pickle, videopose3d
     ("module", "function", "command", "expected"),
     [
         (
-            jaxpose.convert,
+            jaxpose.convert.gfpose,
             "convert_gfpose",
             "convert gfpose a.pth --out b.safetensors --weights raw",
             (("a.pth", "b.safetensors"), {"weights": "raw"}),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from jaxpose.base import Condition, Example, Prediction
-from jaxpose.convert import read_gfpose
+from jaxpose.convert.gfpose import read_gfpose
 from jaxpose.diffusion import (
     denoising_loss,
     drift_diffusion,

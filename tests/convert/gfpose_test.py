@@ -15,10 +15,10 @@ from torch_files import tensor
 
 from jaxpose import model as released
 from jaxpose.base import Condition
-from jaxpose.convert import convert_gfpose, gfpose_network, gfpose_params, read_gfpose
+from jaxpose.convert.gfpose import convert_gfpose, gfpose_network, gfpose_params, read_gfpose
 from jaxpose.data.torch_file import read_torch
 
-GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[1] / "../shared/data")).parent / "golden"
+GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden"
 PEER = GOLDEN / "gfpose/gfpose_peer.pth"
 needs_golden = pytest.mark.skipif(not PEER.is_file(), reason=f"no {PEER}")
 

@@ -11,26 +11,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import model
+from jaxpose.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
 from jaxpose.data.torch_file import read_torch
 from jaxpose.geometry.image_depth import STATISTICS
 from jaxpose.networks.score_mlp import ScoreMLP
 
-WEIGHTS = ("ema", "raw")
 _COORDINATES = 17 * 3
 _GROUPS = 32
 # of dpmpp_2m, evenly in log-SNR: our choice, for speed; the original takes 1000 Euler-Maruyama steps
 _NUM_STEPS = 20
 _NOT_WEIGHTS = ("sigmas",)  # a noise schedule that the original stores and does not use
-_MOST_LINES = 12
-# the raw weights in what training scripts save: GFPose and DPoser; Lightning and GraFormer; MixSTE
-_RAW_KEYS = ("model_state_dict", "state_dict", "model_pos")
+_FOURIER = {"gauss_proj.W": "; GFPose with Fourier time features is not supported"}
 
 
 def gfpose_network(state_dict: Mapping[str, np.ndarray]) -> ScoreMLP:
@@ -62,13 +59,7 @@ def gfpose_params(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     Raises ValueError, listing every tensor that is missing, unexpected, of another shape or not finite numbers.
     """
     network = gfpose_network(state_dict)
-    misfits = _misfits(state_dict, _shapes(network))
-    if misfits:
-        more = [f"... and {len(misfits) - _MOST_LINES} more"] if len(misfits) > _MOST_LINES else []
-        lines = "\n  ".join(misfits[:_MOST_LINES] + more)
-        raise ValueError(
-            f"not the weights of GFPose's network; {len(misfits)} tensors do not fit:\n  {lines}"
-        )
+    check_fit("GFPose's network", state_dict, _shapes(network), ignored=_NOT_WEIGHTS, hints=_FOURIER)
     params: dict[str, dict[str, np.ndarray]] = {}
     for theirs, ours in _layers(network.num_blocks):
         weight, bias = (np.asarray(state_dict[f"{theirs}.{n}"], np.float32) for n in ("weight", "bias"))
@@ -83,8 +74,7 @@ def read_gfpose(path: str | os.PathLike[str], weights: str = "ema") -> model.Mod
     weights: "ema", the averaged ones, which the original evaluates, or "raw". Raises ValueError, naming the file,
     where it is no such checkpoint.
     """
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights: got {weights!r}; legal are {', '.join(WEIGHTS)}")
+    check_weights(weights)
     tree = read_torch(path)
     try:
         state_dict = raw_weights(tree)
@@ -115,9 +105,7 @@ def convert_gfpose(
 
     Raises ValueError where `out` is not a .safetensors file in a folder that exists, or as `read_gfpose` does.
     """
-    target = Path(out)
-    if target.suffix != ".safetensors" or not target.parent.is_dir():
-        raise ValueError(f"out: got {str(out)!r}; legal is a .safetensors file in a folder that exists")
+    target = check_out(out)
     read = read_gfpose(path, weights)
     network, count = read.spec.network, model.describe(read)["parameters"]
     yield (
@@ -126,20 +114,6 @@ def convert_gfpose(
     )
     model.save(target, read, dtype=jnp.float32)
     yield f"wrote {target}"
-
-
-def raw_weights(tree: Any) -> dict[str, Any]:
-    """The named weights in a checkpoint: a bare state_dict, or one in a dict or at the head of a list.
-
-    The prefix `module.` (DataParallel) is taken off. Raises ValueError where there are none.
-    """
-    if isinstance(tree, list | tuple) and tree:  # DiffPose: [model, optimiser, epoch, step, ema]
-        tree = tree[0]
-    if isinstance(tree, dict):
-        tree = next((tree[key] for key in _RAW_KEYS if key in tree), tree)
-    if not isinstance(tree, dict) or not all(isinstance(name, str) for name in tree):
-        raise ValueError(f"no weights by name, as in {', '.join(_RAW_KEYS)}; found a {type(tree).__name__}")
-    return {name.removeprefix("module."): value for name, value in tree.items()}
 
 
 def _averaged(tree: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,26 +161,3 @@ def _shapes(network: ScoreMLP) -> dict[str, tuple[int, ...]]:
 def _rows(state_dict: Mapping[str, Any], name: str, released: int) -> int:
     shape: tuple[int, ...] = getattr(state_dict.get(name), "shape", ())
     return shape[0] if len(shape) == 2 else released
-
-
-def _misfits(found: Mapping[str, Any], needed: Mapping[str, tuple[int, ...]]) -> list[str]:
-    lines = [fault for name in needed if (fault := _fault(name, found, needed[name]))]
-    for name in (n for n in found if n not in needed and n not in _NOT_WEIGHTS):
-        variant = "; GFPose with Fourier time features is not supported" if name == "gauss_proj.W" else ""
-        lines.append(f"{name}: {_kind(found[name])}, unexpected{variant}")
-    return lines
-
-
-def _fault(name: str, found: Mapping[str, Any], shape: tuple[int, ...]) -> str:
-    if name not in found:
-        return f"{name}: missing, needed {shape}"
-    value = found[name]
-    if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind != "f":
-        return f"{name}: {_kind(value)}, needed {shape}"
-    return "" if np.isfinite(value).all() else f"{name}: holds numbers that are not finite"
-
-
-def _kind(value: Any) -> str:
-    if not isinstance(value, np.ndarray):
-        return f"a {type(value).__name__}"
-    return f"{value.shape}" if value.dtype.kind == "f" else f"{value.shape} of {value.dtype}"
