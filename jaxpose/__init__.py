@@ -16,6 +16,7 @@ from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import Posed
 from jaxpose.tasks.generate import generate
 from jaxpose.tasks.lift import Lifted, lift
+from jaxpose.tasks.stream import start_stream, step_stream
 
 __all__ = [
     "Condition",
@@ -30,4 +31,6 @@ __all__ = [
     "lift",
     "load",
     "save",
+    "start_stream",
+    "step_stream",
 ]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from diffpose_models import tiny
 from safetensors.numpy import load_file, save_file
 
 from jaxpose import model as released
@@ -110,3 +111,18 @@ def test_an_unknown_name_lists_the_bundled_ones():
 def test_the_bundled_model_is_small_and_loads():
     assert (released.ASSETS / "pose17.safetensors").stat().st_size < 8e6
     assert released.load("pose17").skeleton.name == "h36m17"
+
+
+@pytest.mark.parametrize("frames", [None, 3])
+def test_a_diffpose_model_comes_back_with_all_its_parts(tmp_path, frames):
+    """Networks in a network, the start of its diffusion beside its weights; without the start it is refused."""
+    model, path = tiny(frames), tmp_path / "tiny.safetensors"
+    released.save(path, model, dtype=jnp.float32)
+    loaded = released.load(path)
+    assert loaded.spec == model.spec
+    jax.tree.map(
+        np.testing.assert_array_equal, (loaded.params, loaded.statistics), (model.params, model.statistics)
+    )
+    released.save(path, model.replace(params={"params": model.params["params"]}))
+    with pytest.raises(ValueError, match=r"tiny.safetensors: .*start/depth is absent"):
+        released.load(path)

@@ -69,6 +69,21 @@ def add_keypoint_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_start_flags(parser: argparse.ArgumentParser) -> None:
+    """What a DiffPose model starts from."""
+    parser.add_argument(
+        "--components",
+        type=positive,
+        metavar="M",
+        help="DiffPose: Gaussians a joint that its samples start from (1, of heatmaps 5)",
+    )
+    parser.add_argument(
+        "--depth",
+        choices=("encoder", "histogram"),
+        help="DiffPose: where the start's x, y, z come from, its encoder (default) or the training poses, blindly",
+    )
+
+
 def add_pose_flags(parser: argparse.ArgumentParser) -> None:
     """How a file of 3D joints is to be read."""
     parser.add_argument(

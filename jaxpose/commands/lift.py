@@ -15,25 +15,46 @@ def add_parser(commands: arguments.Subparsers) -> None:
         "lift",
         help="2D keypoints in, many 3D poses in metres out",
         description="Reads COCO, OpenPose, MMPose/RTMPose and AlphaPose JSON (a file or a folder), .npz, .npy and "
-        ".csv, and writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene (.html).",
+        ".csv of keypoints, .npz and .npy of heatmaps, and writes "
+        "samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene (.html).",
     )
-    parser.add_argument("input", metavar="INPUT", help="file or folder of 2D keypoints")
+    parser.add_argument("input", metavar="INPUT", help="file or folder of 2D keypoints, or file of heatmaps")
     arguments.add_skeleton_flag(parser)
     arguments.add_keypoint_flags(parser)
     arguments.add_hypotheses_flag(parser, 200)
+    arguments.add_start_flags(parser)
+    parser.add_argument(
+        "--aggregate",
+        choices=("mean", "median", "geometric_median", "mode"),
+        default="mean",
+        help="what the pictures show of many hypotheses; other than the mean, it is written too, as `pose`",
+    )
     arguments.add_output_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Read, lift and write; what was assumed of the camera and of scale is said and stands in the summary."""
+    import numpy as np
+
     from jaxpose.commands import detections, lifting, results
+    from jaxpose.evaluation import aggregate
 
     path, out = Path(args.input), Path(args.out)
     detections.check_flags(args)
     results.check_out(out, path)
     model = results.load_model(args)
-    data = detections.read_detections(path, model.skeleton, args)
+    start = lifting.Start(args.components, args.depth)
+    lifting.check_start(model, start)
+    data = detections.read_detections(
+        path,
+        model.skeleton,
+        args,
+        whole=lifting.is_official(model),
+        video=lifting.window_length(model) is not None,
+    )
     yield from detections.describe(path, data)
-    lifted = yield from lifting.lift_all(model, data, args)
-    yield from lifting.write(out, path, model, data, lifted, args)
+    lifted = yield from lifting.lift_all(model, data, args, start)
+    if args.aggregate != "mean":
+        lifted["pose"] = np.asarray(getattr(aggregate, args.aggregate)(lifted["samples"]))
+    yield from lifting.write(out, path, model, data, lifted, args, said={"aggregate": args.aggregate})

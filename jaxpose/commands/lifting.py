@@ -1,29 +1,95 @@
-"""From detections to lifted poses and their files; `lift` and `complete` on 2D keypoints share it."""
+"""From detections to lifted poses and their files; `lift` and `complete` on 2D keypoints share it.
+
+How the detections are worked on depends on the model: in blocks (`results.in_blocks`), or, where it is one of video, by
+person and window (`video.in_groups`); by `tasks.lift`, or where it is DiffPose's own checkpoint, by its own recipe.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Key
-from jaxpose.commands import results
+from jaxpose.commands import results, video
 from jaxpose.commands.detections import Detections
+from jaxpose.commands.heatmaps import DEFAULT_COMPONENTS, mixture_px
+from jaxpose.commands.official import OFFICIAL_RECORD, official_draw
+from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.camera import project
 from jaxpose.model import Model
+from jaxpose.networks.diffpose import DiffPose
 from jaxpose.tasks.lift import Lifted, jitted_lift
+from jaxpose.windows import Windows
 
+_HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
 FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the root joint"
 
 
-def lift_all(model: Model, data: Detections, args: argparse.Namespace) -> Generator[str, None, results.Drawn]:
-    """Lift all detections, block by block."""
+class Start(NamedTuple):
+    """What the flags say of a DiffPose model's start, None where they do not."""
 
-    def draw(key: Key, rows: np.ndarray, return_path: bool) -> Lifted:
+    components: int | None = None
+    depth: str | None = None
+
+
+_NO_FLAGS = Start()
+
+
+def is_official(model: Model) -> bool:
+    """Whether a model is DiffPose's own checkpoint: deterministic, by screen coordinates of all joints."""
+    return model.spec.codec == "screen"
+
+
+def window_length(model: Model) -> int | None:
+    """Frames that a model of video sees together; None for a model of single frames."""
+    network = model.spec.network
+    return network.video.num_frames if isinstance(network, DiffPose) and network.video is not None else None
+
+
+def check_start(model: Model, start: Start) -> None:
+    """ValueError naming the flag that means nothing to the model."""
+    diffpose = isinstance(model.spec.network, DiffPose) and not is_official(model)
+    for name, value in start._asdict().items():
+        if value is not None and not diffpose:
+            raise ValueError(f"--{name}: is for DiffPose models with a context, got {model.spec.name!r}")
+
+
+def lift_all(
+    model: Model, data: Detections, args: argparse.Namespace, start: Start = _NO_FLAGS
+) -> Generator[str, None, results.Drawn]:
+    """Lift all detections, block by block, or person by person where the model is one of video."""
+    length = window_length(model)
+    if is_official(model):
+        draw = yield from official_draw(model, data, args)
+    else:
+        draw = yield from _draw(model, data, args, start)
+    if length is None:
+        return (yield from results.in_blocks(draw, len(data.xy), args))
+    clock = video.timing(data.source)
+    yield f"video model, windows of {length} frames: {clock.said}"
+    return (yield from video.in_groups(draw, data.source.person, clock, length, args))
+
+
+def _draw(
+    model: Model, data: Detections, args: argparse.Namespace, start: Start
+) -> Generator[str, None, video.Draw]:
+    """What lifts some rows with `tasks.lift`; lines about heatmaps."""
+    mixture, components, depth = None, start.components or 1, start.depth or "encoder"
+    if data.heatmaps is not None and not isinstance(model.spec.network, DiffPose):
+        yield "heatmaps: the peaks and how high they are; only DiffPose models use the rest"
+    elif data.heatmaps is not None:
+        components = start.components or DEFAULT_COMPONENTS
+        key = jax.random.fold_in(jax.random.key(args.seed), _HEATMAPS)
+        mixture = mixture_px(key, data.heatmaps, model.skeleton, components)
+        yield f"heatmaps: mixtures of {components} Gaussians fitted to the maps of {len(data.xy)} frames"
+
+    def draw(key: Key, rows: np.ndarray, return_path: bool, windows: Windows | None = None) -> Lifted:
         xy, confidence, intrinsics = (
             jnp.asarray(x[rows], jnp.float32) for x in (data.xy, data.confidence, data.intrinsics)
         )
@@ -37,10 +103,14 @@ def lift_all(model: Model, data: Detections, args: argparse.Namespace) -> Genera
             num_steps=args.steps,
             height=args.height,
             sampler=args.sampler,
+            windows=None if windows is None else (jnp.asarray(windows.index), jnp.asarray(windows.counted)),
+            keypoint_mixture=None if mixture is None else Mixture(*(jnp.asarray(x[rows]) for x in mixture)),
+            num_components=components,
+            depth=depth,
             return_path=return_path,
         )
 
-    return results.in_blocks(draw, len(data.xy), args)
+    return draw
 
 
 def completed_keypoints(data: Detections, lifted: results.Drawn) -> np.ndarray:
@@ -68,6 +138,7 @@ def write(
         "scale": scale,
         "camera": data.camera,
         "spread_mm": results.spread_mm(lifted["covariance"], model.skeleton),
+        **(OFFICIAL_RECORD | {"network_calls": len(model.spec.indices)} if is_official(model) else {}),
         **(said or {}),
     }
     arrays = {
@@ -84,7 +155,8 @@ def write(
         **({} if completed is None else {"keypoints_completed": completed}),
     }
     visible = np.where(data.confidence[..., None] > 0, data.xy, np.nan)  # what is hidden is not drawn
-    layers: dict[str, Any] = {"keypoints": visible, "confidence": data.confidence, "mean": lifted["mean"]}
+    layers: dict[str, Any] = {"keypoints": visible, "confidence": data.confidence}
+    layers["mean"] = lifted.get("pose", lifted["mean"])
     if completed is not None:
         layers |= {"observed": data.confidence > 0, "reprojected": completed}
     labels = [f"frame {f}, person {p}" for f, p in zip(kp.frame, kp.person, strict=True)]

@@ -20,7 +20,7 @@ from jaxpose.tasks.draw import network_calls
 
 Drawn = dict[str, np.ndarray]  # the fields of a task's result
 _BLOCK = 64  # observations worked on at once
-_AXIS = {"samples": 1, "root": 1, "weights": 1, "path": 2}  # of the observations; 0 of other fields
+AXIS = {"samples": 1, "root": 1, "weights": 1, "path": 2}  # of the observations; 0 of other fields
 
 
 class Picture(NamedTuple):
@@ -80,7 +80,7 @@ def in_blocks(
         rate = (start + kept) * args.hypotheses / (time.time() - started)
         left = (num - start - kept) * args.hypotheses / rate
         yield f"drew {start + kept}/{num}, {rate:,.0f} poses/s, {left:.0f} s left"
-    merged = {name: np.concatenate([b[name] for b in blocks], _AXIS.get(name, 0)) for name in blocks[-1]}
+    merged = {name: np.concatenate([b[name] for b in blocks], AXIS.get(name, 0)) for name in blocks[-1]}
     return blocks[0] | merged | {"seconds": np.array(time.time() - started)}
 
 
@@ -140,4 +140,4 @@ def _draw(out: Path, name: str, picture: Picture) -> Iterator[str]:
 
 
 def _take(value: np.ndarray, name: str, num: int) -> np.ndarray:
-    return value[(slice(None),) * _AXIS.get(name, 0) + (slice(num),)]
+    return value[(slice(None),) * AXIS.get(name, 0) + (slice(num),)]

@@ -1,0 +1,133 @@
+"""Clips as a video model takes them: whose frames form windows, at which rate, and drawn group by group.
+
+A model of video knows windows of F frames, 1/30 s apart. The frames of a person are numbered by their step in the file,
+n = (frame - first) / step, step the largest that divides all. A clip of about 30 k frames a second is k clips that
+interleave: n mod k says which, n div k is the frame's number there. Where a number is missing (the person was not seen)
+windows end: nothing is seen across a gap. `windows.tile` does the rest, F // 3 frames from one window to the next.
+
+A group is some windows of one person and the frames they need. All groups of a person share a key, and so the noise
+that makes hypothesis h: it is the same motion from the first group to the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from jaxpose.base import Key
+from jaxpose.commands.results import AXIS, Drawn
+from jaxpose.data.keypoints import Keypoints
+from jaxpose.windows import Windows, tile
+
+TRAINED_FPS = 30
+_MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group needs 54 again
+
+
+class Draw(Protocol):
+    """(key, rows [R] of the detections, whether to return the path, windows of these rows) -> `Lifted`."""
+
+    def __call__(
+        self, key: Key, rows: np.ndarray, return_path: bool, windows: Windows | None = None
+    ) -> Any: ...
+
+
+class Timing(NamedTuple):
+    """number: [N] steps from the clip's first frame. every: k, each k-th is 1/30 s later. said: what was assumed."""
+
+    number: np.ndarray
+    every: int
+    said: str
+
+
+class Group(NamedTuple):
+    """person: its place among the people. rows: [R] of the clip, filled up with copies; windows: of these rows."""
+
+    person: int
+    rows: np.ndarray
+    windows: Windows
+
+    def counted(self) -> np.ndarray:
+        """Which of the rows are answered here, [n] places in `rows`."""
+        return np.unique(self.windows.index[self.windows.counted])
+
+
+def timing(kp: Keypoints) -> Timing:
+    """What the numbers of the frames mean."""
+    step = int(np.gcd.reduce(kp.frame - kp.frame.min())) or 1
+    number = (kp.frame - kp.frame.min()) // step
+    if kp.fps is None:
+        return Timing(number, 1, f"frame rate not known, taken as {TRAINED_FPS} frames/s")
+    rate = kp.fps / step
+    every = max(1, round(rate / TRAINED_FPS))
+    said = f"{rate:g} frames/s"
+    if every > 1:
+        said += f", of which a window takes 1 in {every}"
+    if not 0.75 < rate / every / TRAINED_FPS < 1.4:
+        said += f"; the model was trained at {TRAINED_FPS}, so speeds mislead it"
+    return Timing(number, every, said)
+
+
+def groups(person: np.ndarray, clock: Timing, length: int) -> Iterator[Group]:
+    """Windows of `length` frames that answer each row once, person by person, filled up to a few sizes."""
+    stride = max(1, length // 3)
+    for place, who in enumerate(np.unique(person)):
+        rows = np.flatnonzero(person == who)
+        number = clock.number[rows]
+        tiled = tile(number % clock.every, number // clock.every, length, stride=stride)
+        most = min(_MOST_WINDOWS, 1 << (len(tiled.index) - 1).bit_length())
+        size = length + (most - 1) * stride
+        for first, last in _cuts(tiled.index, most, size):
+            windows = Windows(*(np.take(x, np.arange(first, last), 0) for x in tiled))
+            needed = np.unique(windows.index)
+            index = np.searchsorted(needed, windows.index)
+            filled = rows[needed[np.minimum(np.arange(size), len(needed) - 1)]]
+            spare = most - len(index)
+            index = np.concatenate([index, np.repeat(index[-1:], spare, 0)])
+            counted = np.concatenate([windows.counted, np.zeros((spare, length), bool)])
+            yield Group(place, filled, Windows(index, counted))
+
+
+def in_groups(
+    draw: Draw, person: np.ndarray, clock: Timing, length: int, args: argparse.Namespace
+) -> Generator[str, None, Drawn]:
+    """What `draw` makes of the rows, as `results.in_blocks`; it is given the windows of its rows besides.
+
+    The path, where --path asks for it, is of the first rows, as many as are answered together.
+    """
+    key, num, done, started = jax.random.key(args.seed), len(person), 0, time.time()
+    whole: Drawn = {}
+    for group in groups(person, clock, length):
+        own = group.counted()
+        rows = group.rows[own]
+        with_path = args.path and bool((rows == 0).any())
+        drawn = draw(jax.random.fold_in(key, group.person), group.rows, with_path, group.windows)._asdict()
+        for name, value in jax.device_get(drawn).items():
+            if value is None:
+                continue
+            axis = AXIS.get(name, 0)
+            value = np.take(value, own, axis)
+            if name == "path":
+                together = int(np.argmin(np.isin(np.arange(num + 1), rows)))
+                whole[name] = np.take(value, np.argsort(rows)[:together], axis)
+                continue
+            if name not in whole:
+                whole[name] = np.empty((*value.shape[:axis], num, *value.shape[axis + 1 :]), value.dtype)
+            whole[name][(slice(None),) * axis + (rows,)] = value
+        done += len(rows)
+        rate = done * args.hypotheses / (time.time() - started)
+        yield f"drew {done}/{num}, {rate:,.0f} poses/s, {(num - done) * args.hypotheses / rate:.0f} s left"
+    return whole | {"seconds": np.array(time.time() - started)}
+
+
+def _cuts(index: np.ndarray, most: int, size: int) -> Iterator[tuple[int, int]]:
+    """First and last + 1 of consecutive windows, at most `most` that need at most `size` rows together."""
+    first = 0
+    for last in range(1, len(index) + 1):
+        if last == len(index) or last - first == most or len(np.unique(index[first : last + 1])) > size:
+            yield first, last
+            first = last

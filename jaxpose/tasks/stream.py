@@ -1,0 +1,239 @@
+"""DiffPose live: one frame in, H poses out, with a state that carries what the next frame starts from.
+
+    window_k = window_(k-1) moved on by one frame      the last F frames, which end with the newest
+    (mu_k, features_k) = encoder(window_k), last frame
+    x_t = (w r_(k-1) + q n) / (w + q)                  q = sqrt(1 - w^2), at the time t with alpha_t / sigma_t = w / q
+    r_k = probability flow of x_t from t to 0          h = mu_k + s r_k, as in tasks/diffpose.py
+
+The noise n of a hypothesis never changes, so it moves as smoothly as its context does and keeps its identity. After
+the first frame r_(k-1) and n are no longer independent: in the plain w r + q n their deviations add up, and the spread
+of the hypotheses grows by sqrt((1 + w) / (1 - w)), twofold at w = 0.6. Divided by w + q, r = n is what stays as it is
+where r is standard normal, which the residual r is by its construction.
+
+Of a window the encoder's last frame is taken; it was trained on all of them. Only the new frame passes the encoder of
+single frames. The warm start and its constants are ours; the paper has no stream.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+
+from jaxpose.base import Array, Condition, Key, PredictFn
+from jaxpose.diffusion import heun, sample, time_grid
+from jaxpose.diffusion.sde import SDE, time_at
+from jaxpose.geometry.codec import encode_keypoints
+from jaxpose.model import Model
+from jaxpose.networks.diffpose import DiffPose
+from jaxpose.tasks.diffpose import Component, Encoded, context_of, encoder_input, network_of, one_gaussian
+from jaxpose.tasks.draw import check_person_codec, make_run
+from jaxpose.tasks.lift import Lifted, as_lifted
+
+_NEVER = jnp.iinfo(jnp.int32).max // 2  # frames ago that a person was seen, before the first was
+_FARTHEST = 8.0  # of r in standard deviations
+_LEAST_JOINTS = 2  # the codec's unit is the extent of a person, which one joint does not have
+
+
+class Stream(NamedTuple):
+    """What a stream of one person knows; arrays of fixed shape, so it passes through jit, scan and vmap.
+
+    window:   [F, J, C] what the video encoder is shown of the last F frames: u, v, confidence and, where there is an
+              encoder of single frames, its pose. F = 1 for a model of single frames.
+    missed:   [] int32, frames since one with a person; very large before the first.
+    noise:    [H, J, 5] standard normal, of each hypothesis for all time.
+    residual: [H, J, 5] the last samples as r = (h - mu) / s.
+    last:     the last result, of one row; NaN with weights 0 before the first.
+    """
+
+    window: Array
+    missed: Array
+    noise: Array
+    residual: Array
+    last: Lifted
+
+
+def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
+    """A stream that has seen nothing yet; after a cut, or for another person, start again with the same key.
+
+    key: all randomness of the stream: the noise that `draw_poses` of the same key gives to its first row, or to a clip.
+    Raises ValueError for a model that is not of DiffPose's paper profile, or num_hypotheses < 1.
+    """
+    network = network_of(model)
+    check_person_codec(model, "stream")
+    if num_hypotheses < 1:
+        raise ValueError(f"num_hypotheses: needed 1 or more, got {num_hypotheses}")
+    num_joints = len(model.skeleton.joints)
+
+    def noise(h: Array) -> Array:
+        _, noise_key, _ = jax.random.split(jax.random.fold_in(key, h), 3)
+        return jax.random.normal(noise_key, (1, num_joints, 5))[0]
+
+    frames = 1 if network.video is None else network.video.num_frames
+    channels = 3 if network.video is None or network.frame is None else 6
+    row = jnp.full((num_hypotheses, 1, num_joints, 3), jnp.nan)
+    last = Lifted(row, row[:, :, 0], row[0], jnp.full((*row.shape[1:], 3), jnp.nan), jnp.zeros(row.shape[:2]))
+    start = jax.vmap(noise)(jnp.arange(num_hypotheses))
+    window = jnp.zeros((frames, num_joints, channels))
+    return Stream(window, jnp.asarray(_NEVER, jnp.int32), start, jnp.zeros_like(start), last)
+
+
+def step_stream(
+    model: Model,
+    stream: Stream,
+    keypoints: Array,
+    confidence: Array | None = None,
+    *,
+    intrinsics: Array,
+    distortion: Array | None = None,
+    num_steps: int = 2,
+    first_steps: int | None = None,
+    warmth: float | Array = 0.7,
+    max_gap: int | Array = 15,
+    height: float | Array | None = None,
+) -> tuple[Lifted, Stream]:
+    """Poses of the newest frame, `Lifted` of one row, and the stream after it; pure, compiled once as `jitted_step`.
+
+    keypoints:  [J, 2] pixels in the model's joint set; confidence [J] in [0, 1], 0 where a joint is missing, or None.
+    intrinsics: [4] fx, fy, cx, cy pixels; distortion [5] or None; both may change from frame to frame.
+    num_steps:  Heun steps of a frame, two network calls each. first_steps: solver steps of a first frame, which starts
+                from noise alone; None: what validation chose.
+    warmth:     w in [0, 1), how much of the last sample is kept; 0 starts every frame from noise.
+    max_gap:    frames without a person that a stream bridges; after more, the next one is a first frame. The default
+                is half a second at 30 fps.
+    height:     of the person in metres, as in `lift`.
+
+    A frame without a person (fewer than two joints with confidence > 0 and finite keypoints) repeats the last result,
+    flagged by weights of 0, and the last frame's place in the window; before the first person the result is NaN.
+    Raises ValueError for a shape that is not as above.
+    """
+    keypoints, confidence = _checked(model, stream, keypoints, confidence, intrinsics)
+    if num_steps < 1:
+        raise ValueError(f"num_steps: needed 1 or more, got {num_steps}")
+    if not isinstance(warmth, jax.core.Tracer) and not 0 <= float(warmth) < 1:
+        raise ValueError(f"warmth: needed a number in [0, 1), got {warmth}")
+
+    def follow() -> tuple[Lifted, Stream]:
+        cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
+        network, first = network_of(model), stream.missed > max_gap
+        new = _row(network, model, cond)
+        window = jnp.where(first, new, jnp.concatenate([stream.window[1:], new[None]]))
+        encoded = _newest(network, model, window)
+        component = one_gaussian(encoded, model.params["start"]["residual"])
+        given = cond._replace(context=context_of(encoded, component))
+        r = jax.lax.cond(
+            first,
+            lambda: draw_first(model, given, stream.noise, first_steps),
+            lambda: draw_next(
+                model.spec.sde(), model.predict_fn(), stream.noise, stream.residual, given,
+                num_steps=num_steps, warmth=warmth,
+            ),
+        )  # fmt: skip
+        lifted = as_lifted(
+            model, view, _states(component, r), keypoints[None], confidence[None],
+            intrinsics=intrinsics, distortion=distortion, height=height,
+        )  # fmt: skip
+        return lifted, Stream(window, jnp.zeros_like(stream.missed), stream.noise, r, lifted)
+
+    def hold() -> tuple[Lifted, Stream]:
+        window = jnp.concatenate([stream.window[1:], stream.window[-1:]])
+        missed = jnp.minimum(stream.missed + 1, _NEVER)
+        held = stream.last._replace(weights=jnp.zeros_like(stream.last.weights))
+        return held, stream._replace(window=window, missed=missed)
+
+    return jax.lax.cond((confidence > 0).sum() >= _LEAST_JOINTS, follow, hold)
+
+
+def draw_first(model: Model, given: Condition, noise: Array, num_steps: int | None = None) -> Array:
+    """Samples r [H, J, 5] from noise alone, as `draw_poses` with "probability_flow" draws them.
+
+    given: a condition whose context is the denoiser's. num_steps: None is what validation chose.
+    """
+    run = make_run(model, "probability_flow", model.spec.sde(), num_steps)
+    return sample(_unused(), noise, model.predict_fn(), run.solver, run.times, given, finish=run.finish)
+
+
+def draw_next(
+    sde: SDE,
+    predict_fn: PredictFn,
+    noise: Array,
+    residual: Array,
+    cond: Condition | None = None,
+    *,
+    num_steps: int = 2,
+    warmth: float | Array = 0.7,
+) -> Array:
+    """Samples r [H, J, 5] that follow on those of the last frame, `residual`, with the noise of their hypotheses.
+
+    Heun steps, even in t: where r has unit spread they keep it within 5 %; as many calls of `dpmpp_2m` on the grid of
+    `draw_first` lose a fifth. There is no last denoising: what is left of the noise at t_min is 1 % of r.
+    """
+    kept, fresh = jnp.asarray(warmth), jnp.sqrt(1 - jnp.square(warmth))
+    below = sde._replace(t_max=time_at(sde, 2 * (jnp.log(kept) - jnp.log(fresh))))
+    # an outlier cannot carry itself on: the denoiser was trained on residuals in this range
+    x = (kept * jnp.clip(residual, -_FARTHEST, _FARTHEST) + fresh * noise) / (kept + fresh)
+    times = time_grid(below, num_steps, "uniform")
+    return sample(_unused(), x, predict_fn, heun(sde), times, cond, finish=False)
+
+
+def _row(network: DiffPose, model: Model, cond: Condition) -> Array:
+    """A frame as the window keeps it, [J, C]."""
+    keypoints = encoder_input(cond)
+    if network.video is None or network.frame is None:
+        return keypoints
+    pose, _ = _apply(model, keypoints, "frame")
+    return jnp.concatenate([keypoints, pose], -1)
+
+
+def _newest(network: DiffPose, model: Model, window: Array) -> Encoded:
+    """What the encoder says of the last frame of a window [F, J, C]."""
+    keypoints, single = window[-1, :, :3], window[-1, :, 3:]
+    if network.video is None:
+        return Encoded(*_apply(model, keypoints, "frame"), keypoints)
+    pose, features = _apply(model, window, "video")
+    return Encoded(pose[-1] + single if network.frame is not None else pose[-1], features[-1], keypoints)
+
+
+def _apply(model: Model, x: Array, part: str) -> tuple[Array, Array]:
+    """Pose and features of one part of the encoder, "frame" or "video"."""
+    run = network_of(model).apply(model.params, x, method=lambda net, x: getattr(net, part)(x))
+    return cast(tuple[Array, Array], run)
+
+
+def _states(component: Component, r: Array) -> Array:
+    """The 3D part of h as states of one row, [H, 1, J, 3]."""
+    return (component.mean + component.std * r)[:, None, :, 2:]
+
+
+def _unused() -> Key:
+    """For `sample`: the flow draws no noise."""
+    return jax.random.key(0)
+
+
+def _checked(
+    model: Model, stream: Stream, keypoints: Array, confidence: Array | None, intrinsics: Array
+) -> tuple[Array, Array]:
+    """Keypoints and confidences [J] as arrays, 0 where a joint is not known; ValueError for wrong shapes."""
+    network, num_joints = network_of(model), len(model.skeleton.joints)
+    keypoints = jnp.asarray(keypoints, jnp.float32)
+    if keypoints.shape != (num_joints, 2):
+        raise ValueError(
+            f"keypoints: needed [{num_joints}, 2] of one person in the order of {model.skeleton.name}, "
+            f"got {keypoints.shape}"
+        )
+    trust = jnp.ones(num_joints) if confidence is None else jnp.asarray(confidence, jnp.float32)
+    if trust.shape != (num_joints,):
+        raise ValueError(f"confidence: needed [{num_joints}] as keypoints, got {trust.shape}")
+    if jnp.shape(intrinsics) != (4,):
+        raise ValueError(f"intrinsics: needed [4], got {jnp.shape(intrinsics)}")
+    frames = 1 if network.video is None else network.video.num_frames
+    if stream.window.shape[:2] != (frames, num_joints):
+        raise ValueError(
+            f"stream: needed a window [{frames}, {num_joints}, C] of {model.spec.name!r}, got {stream.window.shape}: "
+            "it was started with another model"
+        )
+    return keypoints, jnp.where(jnp.isfinite(keypoints).all(-1) & (trust > 0), trust, 0.0)
+
+
+jitted_step = jax.jit(step_stream, static_argnames=("num_steps", "first_steps"))

@@ -1,0 +1,461 @@
+"""DiffPose's profile of the paper against known laws: the oracle's draws, H_K, what the networks are shown."""
+
+import dataclasses
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from diffpose_models import tiny
+from scipy import stats
+
+from jaxpose import model as released
+from jaxpose.base import Condition, Prediction
+from jaxpose.data.views import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
+from jaxpose.diffusion import mixture as mixtures
+from jaxpose.diffusion import time_grid
+from jaxpose.diffusion.mixture import Mixture
+from jaxpose.geometry.camera import project
+from jaxpose.geometry.codec import encode_keypoints, encode_xy
+from jaxpose.networks.diffpose import DEPTH_BINS
+from jaxpose.tasks import diffpose
+
+J, WIDTH, NUM = 17, 8, 3000
+RNG = np.random.default_rng(0)
+MEAN, STD = RNG.normal(0, 0.5, (J, 5)), RNG.uniform(0.1, 0.5, (J, 5))
+KEY = jax.random.key(0)
+
+
+class Exact(released.Model):
+    """Knows that h_0 ~ N(MEAN, STD^2), and of the component (mu, s) only what its context says."""
+
+    def predict_fn(self):
+        sde = self.spec.sde()
+
+        def predict(r, t, cond):
+            mu, log_s = jnp.split(cond.context[..., WIDTH : WIDTH + 10], 2, -1)
+            mean, variance = (MEAN - mu) / jnp.exp(log_s), (STD / jnp.exp(log_s)) ** 2
+            away = r - sde.alpha(t) * mean
+            total = sde.alpha(t) ** 2 * variance + sde.sigma(t) ** 2
+            return Prediction(
+                mean + sde.alpha(t) * variance * away / total, sde.sigma(t) * away / total, -away / total
+            )
+
+        return predict
+
+
+def exact(eta):
+    model = tiny()
+    spec = dataclasses.replace(model.spec, num_steps=40, eta=eta)
+    return flax.struct.dataclass(Exact)(model.params, model.statistics, spec)
+
+
+def condition(num, seed=0, hidden=()):
+    rng = np.random.default_rng(seed)
+    value = rng.normal(size=(num, J, 3)).astype(np.float32) * [1, 1, 0]
+    mask = np.ones((num, J, 3), np.float32) * [1, 1, 0]
+    mask[:, list(hidden)] = 0
+    trust = rng.uniform(0.3, 0.9, (num, J)).astype(np.float32) * mask[..., 0]
+    return Condition(*(jnp.asarray(x, jnp.float32) for x in (value * mask, mask, trust)))
+
+
+def components(num_rows, num):
+    """H_K of `num` components a joint, far apart and of different weights and widths."""
+    rng = np.random.default_rng(num)
+    mean = MEAN[:, None] + np.linspace(-1, 1, num)[:, None] * (num > 1) + rng.normal(0, 0.2, (J, num, 5))
+    weight = np.linspace(1, 2, num) / np.linspace(1, 2, num).sum()
+    parts = (np.tile(weight, (J, 1)), mean, rng.uniform(0.3, 0.6, (J, num, 5)))
+    return Mixture(*(jnp.asarray(np.broadcast_to(p, (num_rows, *p.shape)), jnp.float32) for p in parts))
+
+
+def draws(model, cond, num, **how):
+    return jax.jit(lambda cond: diffpose.draw_poses(KEY, model, cond, num_hypotheses=num, **how))(cond)
+
+
+@pytest.fixture(scope="module", params=[(1, 0.0), (3, 1.0), (3, 0.0)], ids=str)
+def oracle_path(request):
+    num, eta = request.param
+    model, mixture = exact(eta), components(2, num)
+    path = draws(model, condition(2), NUM, start=lambda _: mixture, return_path=True)
+    times = time_grid(model.spec.sde(), model.spec.num_steps, model.spec.spacing)
+    return mixture, model.spec.sde(), np.asarray(times), np.asarray(path)
+
+
+def test_with_the_exact_score_samples_follow_the_law(oracle_path):
+    """Whatever H_K and eta are: mean and covariance of h_0, and no relation between joints or rows."""
+    samples = oracle_path[-1][:, -1]
+    mean, std = MEAN[:, 2:], STD[:, 2:]
+    np.testing.assert_allclose((samples.mean(0) - mean) / std, np.zeros((2, J, 3)), atol=5 / NUM**0.5)
+    np.testing.assert_allclose(
+        samples.std(0) / np.broadcast_to(std, (2, J, 3)), 1, atol=5 / (2 * NUM) ** 0.5 + 0.01
+    )
+    correlation = np.corrcoef(samples.reshape(NUM, -1).T) - np.eye(2 * J * 3)
+    assert np.abs(correlation).max() < 5 / NUM**0.5
+
+
+def test_the_start_follows_the_mixture(oracle_path):
+    mixture, _, _, path = oracle_path
+    weight, mean, std = (np.asarray(x[0], np.float64) for x in mixture)
+    for j, d in np.ndindex(J, 3):
+
+        def law(x, j=j, d=2 + d):
+            return (weight[j] * stats.norm.cdf(x[:, None], mean[j, :, d], std[j, :, d])).sum(-1)
+
+        assert stats.kstest(path[:, 0, 1, j, d], law).pvalue > 1e-5
+
+
+def test_on_the_way_a_sample_keeps_its_component(oracle_path):
+    """h_k = mu + alpha (h_0 - mu) + sigma s eps with a sample's own mu and s: both moments at every level."""
+    mixture, sde, times, path = oracle_path
+    weight, mu, s = (np.asarray(x[0], np.float64) for x in mixture)
+    weight, mean, std = weight[..., None], MEAN[:, 2:], STD[:, 2:]
+    mu, s = mu[..., 2:], s[..., 2:]
+    for k in (8, 16, 24, 32):
+        alpha, sigma = float(sde.alpha(times[k])), float(sde.sigma(times[k]))
+        centre = (weight * mu).sum(1)
+        between = (weight * (mu - centre[:, None]) ** 2).sum(1)
+        expected = centre + alpha * (mean - centre)
+        variance = (alpha * std) ** 2 + sigma**2 * (weight * s**2).sum(1) + (1 - alpha) ** 2 * between
+        found = path[:, k, 0]
+        np.testing.assert_allclose(
+            (found.mean(0) - expected) / variance**0.5, np.zeros((J, 3)), atol=5 / NUM**0.5
+        )
+        np.testing.assert_allclose(found.var(0) / variance, np.ones((J, 3)), atol=5 * (2 / NUM) ** 0.5 + 0.02)
+
+
+def test_hypotheses_are_the_same_however_many_and_however_sliced(monkeypatch):
+    model, cond = tiny(), condition(5)
+    many = draws(model, cond, 5)
+    monkeypatch.setattr(
+        diffpose, "ROWS_AT_ONCE", 2
+    )  # of 5 rows: slices within a hypothesis, the last one not full
+    np.testing.assert_allclose(draws(model, cond, 3), many[:3], atol=1e-5)
+    monkeypatch.setattr(diffpose, "ROWS_AT_ONCE", 11)  # 2 hypotheses of 5 rows at a time
+    path = draws(model, cond, 3, return_path=True)
+    np.testing.assert_allclose(path[:, -1], many[:3], atol=1e-5)
+    assert jnp.abs(path[:, 0] - path[:, -1]).min((0, 2, 3)).max() > 0
+    assert jnp.abs(many[1:] - many[:-1]).max((1, 2, 3)).min() > 1e-2
+
+
+@pytest.mark.parametrize("frames", [None, 3])
+def test_frames_of_a_clip_share_their_noise_and_single_frames_do_not(frames):
+    """One input five times: of a clip a sample that stands still, else five samples."""
+    model = tiny(frames)
+    cond = jax.tree.map(lambda x: jnp.repeat(x, 5, 0), condition(1))
+    samples = draws(model, cond, 2)
+    apart = jnp.abs(samples - samples[:, :1]).max((0, 2, 3))
+    assert apart[1:].max() < 1e-4 if frames else apart[1:].min() > 1e-2
+    assert jnp.abs(samples[0] - samples[1]).max() > 1e-2
+
+
+@pytest.fixture(scope="module")
+def encoded():
+    """Of two inputs, and a model with a residual and depths of its own."""
+    model = tiny()
+    rng = np.random.default_rng(3)
+    depth = rng.uniform(0, 1, (J, DEPTH_BINS)) * (np.arange(DEPTH_BINS) % 3 > 0)
+    start = {
+        "residual": jnp.asarray(rng.uniform(0.1, 0.4, (J, 3)), jnp.float32),
+        "depth": jnp.asarray(depth / depth.sum(1, keepdims=True), jnp.float32),
+    }
+    model = model.replace(
+        params={**model.params, "start": start},
+        statistics=model.statistics._replace(spread=jnp.full((J, 3), 0.8)),
+    )
+    return model, jax.jit(lambda cond: diffpose.encode_rows(model, cond))(condition(2, hidden=[4]))
+
+
+@pytest.fixture(scope="module")
+def five(encoded):
+    """H_K of five components for each joint, and the one Gaussian."""
+    model, seen = encoded
+    # not in a jit of its own: EM's program is then compiled once for all calls of one shape
+    fitted = diffpose.initial_distribution(KEY, model, seen, num_components=5, num_samples=2000)
+    return fitted, diffpose.one_gaussian(seen, model.params["start"]["residual"])
+
+
+def test_one_component_is_what_encoder_and_detector_say(encoded):
+    model, seen = encoded
+    one = diffpose.initial_distribution(KEY, model, seen)
+    assert (one.weight == 1).all()
+    np.testing.assert_array_equal(
+        one.mean[..., 0, :], jnp.concatenate([seen.keypoints[..., :2], seen.pose], -1)
+    )
+    np.testing.assert_array_equal(
+        one.std[..., 0, 2:], jnp.broadcast_to(model.params["start"]["residual"], (2, J, 3))
+    )
+    np.testing.assert_array_equal(one.std[..., 0, 0], diffpose.keypoint_std(seen.keypoints))
+
+
+def test_many_components_keep_the_moments(five):
+    """Of keypoints too, which the detector has found or missed: the variance is that of the confidence."""
+    fitted, plain = five
+    mean, std = mixtures.moments(fitted)
+    np.testing.assert_allclose((mean - plain.mean) / plain.std, jnp.zeros((2, J, 5)), atol=5 / 2000**0.5)
+    spread = np.asarray(std / plain.std)
+    # kurtosis of the narrow and wide one: 3 (0.93 0.6^4 + 0.07 3^4) = 18.3, of a Gaussian 3
+    np.testing.assert_allclose(spread[..., :2], 1, atol=5 * (17.3 / 4 / 2000) ** 0.5)
+    np.testing.assert_allclose(spread[..., 2:], 1, atol=5 * (2 / 4 / 2000) ** 0.5 + 0.01)
+    assert np.ptp(fitted.weight, -1).min() > 0.01
+
+
+def test_a_whole_pose_has_one_component_and_joints_have_their_own(encoded, five):
+    """Two components of whole poses part all joints alike; those of joints know nothing of each other."""
+    model, seen = encoded
+    whole = diffpose.initial_distribution(
+        KEY, model, seen, num_components=2, whole_pose=True, num_samples=200
+    )
+    assert whole.mean.shape == (2, 2, J * 5)
+
+    def index_of(mixture):
+        """Which component each joint has, told by the mean that it got, of many draws."""
+        draw = jax.vmap(lambda k: diffpose.draw_start(k, mixture, J, shared=False).mean[0, :, 2])
+        means = np.asarray(jax.jit(draw)(jax.random.split(KEY, 2000)))
+        return np.stack([np.unique(means[:, j], return_inverse=True)[1] for j in range(J)])
+
+    together, apart = index_of(whole), index_of(five[0])
+    pairs = {tuple(column) for column in together.T}
+    assert len(pairs) == 2
+    np.testing.assert_allclose(np.corrcoef(apart), np.eye(J), atol=5 / 2000**0.5)
+
+
+def test_depth_of_histograms_is_blind_to_the_input(encoded):
+    model, _ = encoded
+    histogram = np.asarray(model.params["start"]["depth"])
+    z = np.asarray(diffpose._draw_depth(KEY, jnp.asarray(histogram), (4000, J)))
+    low, high = diffpose.DEPTH_RANGE
+    for j in (0, 9):
+        found = np.histogram(z[:, j], DEPTH_BINS, (low, high))[0]
+        filled = histogram[j] > 0
+        assert found[~filled].sum() == 0
+        assert stats.chisquare(found[filled], 4000 * histogram[j][filled], sum_check=False).pvalue > 1e-4
+        inside = (z[:, j] - low) / (high - low) * DEPTH_BINS % 1
+        assert stats.kstest(inside, "uniform").pvalue > 1e-4
+
+
+def test_h_k_of_histograms_has_the_population_and_not_the_encoder(encoded):
+    model, seen = encoded
+    other = seen._replace(pose=seen.pose + 3, features=-seen.features)
+
+    def start(seen):
+        mixture = diffpose.initial_distribution(
+            KEY, model, seen, num_components=5, depth="histogram", num_samples=2000
+        )
+        return mixtures.moments(mixture)
+
+    blind_mean, blind_std = start(seen)
+    jax.tree.map(np.testing.assert_array_equal, (blind_mean, blind_std), start(other))
+    edges = np.linspace(*diffpose.DEPTH_RANGE, DEPTH_BINS + 1)
+    middle, share = (edges[1:] + edges[:-1]) / 2, np.asarray(model.params["start"]["depth"])
+    mean = share @ middle
+    std = np.sqrt(share @ middle**2 - mean**2)
+    np.testing.assert_allclose(blind_mean[..., 4], [mean] * 2, atol=5 * std.max() / 2000**0.5)
+    np.testing.assert_allclose(blind_std[..., 4], [std] * 2, rtol=0.08)
+    np.testing.assert_allclose(blind_mean[..., 2:4], 0, atol=5 * 0.8 / 2000**0.5)
+    np.testing.assert_allclose(blind_std[..., 2:4], 0.8, rtol=0.08)
+
+
+def test_two_peaks_of_a_heatmap_stay_two(encoded):
+    model, seen = encoded
+    peaks = np.array([[-1.0, 0.0], [1.0, 0.5]])
+    keypoints = Mixture(
+        jnp.broadcast_to(jnp.array([0.3, 0.7]), (2, J, 2)),
+        jnp.broadcast_to(jnp.asarray(peaks, jnp.float32), (2, J, 2, 2)),
+        jnp.full((2, J, 2, 2), 0.05),
+    )
+    fitted = diffpose.initial_distribution(
+        KEY, model, seen, num_components=2, keypoints=keypoints, num_samples=1000
+    )
+    order = jnp.argsort(fitted.mean[..., 0], -1)
+    mean, std = (jnp.take_along_axis(x, order[..., None], -2) for x in fitted[1:])
+    np.testing.assert_allclose(
+        jnp.take_along_axis(fitted.weight, order, -1)[..., 0], 0.3, atol=5 * 0.46 / 1000**0.5
+    )
+    np.testing.assert_allclose(mean[..., :2], np.broadcast_to(peaks, (2, J, 2, 2)), atol=5 * 0.05 / 300**0.5)
+    np.testing.assert_allclose(std[..., :2], 0.05, rtol=0.25)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"depth": "guess"}, "depth: got 'guess'"),
+        ({"num_components": 0}, "num_components: needed 1 or more, got 0"),
+    ],
+)
+def test_settings_that_mean_nothing_are_named(encoded, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        diffpose.initial_distribution(KEY, *encoded, **wrong)
+
+
+def test_a_model_without_a_context_is_refused():
+    model = tiny()
+    with pytest.raises(ValueError, match="DiffPose model with a context, got 'tiny'"):
+        diffpose.network_of(model.replace(params={"params": model.params["params"]}))
+
+
+def test_a_confidence_tells_the_error_of_the_training_detector():
+    """Many detections of `data.views.detect`'s law, by confidence: root mean square about what is told."""
+    rng, num = np.random.default_rng(0), 4000
+    error = DETECTOR[:, :2] + DETECTOR[:, 2:4] * rng.normal(size=(num, J, 2))
+    outlier = rng.uniform(size=(num, J, 1)) > DETECTOR[:, 4:]
+    error = np.where(outlier, OUTLIER_STD_PX * rng.normal(size=error.shape), error)
+    confidence = np.asarray(draw_confidence(KEY, jnp.asarray(error)))
+    # joints on a diagonal of 100 pixels: the crop's 256 pixels are 120 of these
+    uv = np.broadcast_to(np.linspace(0, 100, J)[:, None], (num, J, 2))
+    told = np.asarray(diffpose.keypoint_std(jnp.asarray(np.concatenate([uv, confidence[..., None]], -1))))
+    told_px = told * 256 / (CROP * 100)
+    for low, high in ((0.4, 0.5), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9)):
+        chosen = (low < confidence) & (confidence < high)
+        assert chosen.sum() > 300
+        found = np.sqrt((error[chosen] ** 2).mean())
+        assert 1 / 1.5 < found / np.sqrt((told_px[chosen] ** 2).mean()) < 1.5, (low, found)
+
+
+def test_the_deviation_of_keypoints_is_in_their_own_unit():
+    rng = np.random.default_rng(1)
+    keypoints = np.concatenate([rng.normal(size=(4, J, 2)), rng.uniform(0.1, 1, (4, J, 1))], -1)
+    std = diffpose.keypoint_std(jnp.asarray(keypoints))
+    order = np.argsort(keypoints[0, :, 2])
+    assert (np.diff(std[0][order]) <= 0).all()
+    assert np.ptp(std[0]) > 0
+    moved = keypoints * [3, 3, 1] + [5, -2, 0]
+    np.testing.assert_allclose(diffpose.keypoint_std(jnp.asarray(moved)), 3 * std, rtol=1e-5)
+    hidden = keypoints.copy()
+    hidden[:, 2] = [1e3, 1e3, 0]  # far away, and not seen
+    others = np.delete(np.arange(J), 2)
+    told = diffpose.keypoint_std(jnp.asarray(hidden))
+    assert (told[:, 2] == 1).all()
+    extent = [np.ptp(k[others, :2], 0).max() / np.ptp(k[:, :2], 0).max() for k in keypoints]
+    np.testing.assert_allclose(told[:, others], std[:, others] * np.array(extent)[:, None], rtol=1e-5)
+    lone = np.zeros((J, 3))
+    lone[3] = 1
+    assert (diffpose.keypoint_std(jnp.asarray(lone)) > 0).all()
+    assert (diffpose.keypoint_std(jnp.zeros((J, 3))) == 1).all()
+
+
+def test_a_random_component_is_a_part_of_the_same_gaussian():
+    """mean' spreads by what std' lacks: x ~ N(mean', std'^2) has the moments of N(mean, std^2)."""
+    num = 20_000
+    known = diffpose.Component(jnp.asarray(MEAN, jnp.float32), jnp.asarray(STD, jnp.float32))
+    population = jnp.full((J, 3), 0.7)
+    drawn = jax.jit(jax.vmap(lambda k: diffpose.random_component(k, known, population)))(
+        jax.random.split(KEY, num)
+    )
+    mean, std = (np.asarray(x, np.float64) for x in drawn)
+    nothing = (mean[:, 0, 2:] == 0).all(-1)
+    np.testing.assert_allclose(nothing.mean(), 0.1, atol=5 * 0.3 / num**0.5)
+    np.testing.assert_array_equal(
+        std[nothing][..., 2:], np.broadcast_to(np.float32(0.7), (nothing.sum(), J, 3))
+    )
+    mean, std, num = mean[~nothing], std[~nothing], (~nothing).sum()
+    np.testing.assert_allclose((mean.mean(0) - MEAN) / STD, np.zeros((J, 5)), atol=5 / num**0.5)
+    np.testing.assert_allclose((mean.var(0) + (std**2).mean(0)) / STD**2, 1, atol=5 * (2 / num) ** 0.5)
+    share = 1 - (std[:, 0] / STD[0]) ** 2
+    for rate, of in ((0.3, share[:, 0]), (0.2, share[:, 3])):
+        taken = of[of > 1e-4]
+        np.testing.assert_allclose(len(taken) / num, rate, atol=5 * 0.46 / num**0.5)
+        assert stats.kstest(taken, stats.uniform(0, 0.9).cdf).pvalue > 1e-3
+
+
+def test_the_context_says_what_r_is_relative_to(encoded):
+    _, seen = encoded
+    component = diffpose.Component(*(jnp.asarray(np.tile(x, (2, 1, 1)), jnp.float32) for x in (MEAN, STD)))
+    told = diffpose.context_of(seen, component)
+    expected = [seen.features, component.mean, np.log(component.std), seen.keypoints]
+    np.testing.assert_allclose(told, np.concatenate(expected, -1), rtol=1e-6)
+    np.testing.assert_array_equal(
+        diffpose.context_of(seen, component, features=False), told.at[..., :WIDTH].set(0)
+    )
+
+
+@pytest.mark.parametrize("spoiled", [np.nan, 1e6])
+def test_a_hidden_joint_reaches_neither_network(spoiled):
+    model, cond = tiny(), condition(2, hidden=[3, 12])
+    run = jax.jit(lambda cond: diffpose.draw_poses(KEY, model, cond, num_hypotheses=2))
+    value = cond.value.at[:, [3, 12]].set(spoiled)
+    other = cond._replace(value=value, context=cond.context.at[:, [3, 12]].set(spoiled))
+    np.testing.assert_array_equal(run(other), run(cond))
+    seen = cond._replace(mask=cond.mask.at[:, 3].set([1, 1, 0]), context=cond.context.at[:, 3].set(0.5))
+    assert jnp.abs(run(seen) - run(cond)).max() > 1e-3
+
+
+def test_without_features_the_encoder_speaks_through_its_pose_alone():
+    """Of an encoder whose features are scaled, with the same pose, the denoiser hears nothing."""
+    model, cond = tiny(), condition(2)
+    with_features, without = (draws(model, cond, 2, features=f) for f in (True, False))
+    kernel = model.params["params"]["denoiser"]["trunk"]["context"]["kernel"].at[WIDTH : 2 * WIDTH].set(0)
+    deaf = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: kernel if "'context'" in str(path) and "'kernel'" in str(path) else leaf,
+        model.params,
+    )
+    np.testing.assert_allclose(draws(model.replace(params=deaf), cond, 2), without, atol=1e-5)
+    assert jnp.abs(with_features - without).max() > 1e-3
+
+
+@pytest.fixture(scope="module")
+def video():
+    model = tiny(6)
+    params = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(KEY, a.shape), model.params)
+    return model.replace(params={**params, "start": model.params["start"]})
+
+
+def of_window(model, cond, rows):
+    network = diffpose.network_of(model)
+    return jax.jit(lambda c: diffpose.encode(network, model.params, c))(
+        jax.tree.map(lambda x: x[np.array(rows)], cond)
+    )
+
+
+def test_a_frame_is_encoded_in_the_window_about_it(video):
+    """Windows of 6 at a stride of 2 over 10 frames: frame 4 is third of rows 2..7, frame 0 first of 0..5."""
+    cond = condition(10)
+    rows = jax.jit(lambda c: diffpose.encode_rows(video, c))(cond)
+    for frame, first in ((0, 0), (2, 0), (4, 2), (5, 2), (6, 4), (9, 4)):
+        window = of_window(video, cond, range(first, first + 6))
+        for found, expected in zip(rows, window, strict=True):
+            np.testing.assert_allclose(found[frame], expected[frame - first], atol=1e-5)
+    apart = jnp.abs(of_window(video, cond, range(6)).pose[4] - rows.pose[4]).max()
+    assert apart > 1e-3, "other windows must give other poses, or nothing was tested"
+
+
+def test_given_windows_are_taken(video):
+    """Reversed rows in one window, each where it counts; a clip of fewer frames is filled up with its last."""
+    cond = condition(6)
+    index, counted = (
+        np.array([[5, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5]]),
+        np.array([[True] * 4 + [False] * 2, [True] * 2 + [False] * 4]),
+    )
+    rows = diffpose.encode_rows(video, cond, (index, counted))
+    reverse, forward = (of_window(video, cond, i) for i in index)
+    np.testing.assert_allclose(
+        rows.pose, np.concatenate([forward.pose[:2], reverse.pose[:4][::-1]]), atol=1e-5
+    )
+    short = diffpose.encode_rows(video, jax.tree.map(lambda x: x[:4], cond))
+    filled = of_window(video, cond, [0, 1, 2, 3, 3, 3])
+    np.testing.assert_allclose(short.pose, filled.pose[:4], atol=1e-5)
+
+
+def test_a_mixture_of_pixels_moves_as_its_points_do():
+    """At the edge of the image, where the turn is no plain scaling: against draws that are encoded each."""
+    rng = np.random.default_rng(2)
+    intrinsics = jnp.array([[1145.0, 1143.0, 512.0, 515.0], [600.0, 620.0, 300.0, 200.0]])
+    x = 0.3 * rng.normal(size=(2, J, 3)) + [[[1.8, 0.2, 4.0]], [[-0.5, 1.0, 3.0]]]
+    uv = project(intrinsics, jnp.asarray(x, jnp.float32))
+    _, view = encode_keypoints(intrinsics, uv, jnp.ones((2, J)))
+    mean = np.asarray(uv)[:, :, None] + rng.normal(0, 10, (2, J, 3, 2))
+    std = rng.uniform(0.5, 2, mean.shape)
+    weight = jnp.full((2, J, 3), 1 / 3)
+    encoded = diffpose.encode_mixture(
+        view, intrinsics, Mixture(weight, *(jnp.asarray(a, jnp.float32) for a in (mean, std)))
+    )
+    noise = rng.normal(size=(4000, *mean.shape))
+    points = jax.jit(jax.vmap(lambda p: encode_xy(view, intrinsics, p.reshape(2, -1, 2))))(mean + std * noise)
+    points = np.asarray(points).reshape(4000, *mean.shape)
+    np.testing.assert_array_equal(encoded.weight, weight)
+    np.testing.assert_allclose(
+        encoded.mean,
+        encode_xy(view, intrinsics, jnp.asarray(mean.reshape(2, -1, 2))).reshape(mean.shape),
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(encoded.std / points.std(0), 1, atol=5 / 8000**0.5)
