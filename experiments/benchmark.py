@@ -1,6 +1,7 @@
 """How fast, and how near to what the machine can do.
 
-    python -m experiments.benchmark [--case=sampling --case=memory --case=group_norm --case=training]
+    python -m experiments.benchmark [--case=sampling --case=memory --case=group_norm --case=training --case=graph
+        --case=stream]
 
 One table row and one JSON line per case: compile time apart from run time, medians of interleaved runs, and beside
 each throughput the ceiling measured in the same run. Operations are counted from the network's own matrices: what
@@ -23,8 +24,14 @@ import numpy as np
 from absl import app, flags, logging
 
 from jaxpose import model as released
+from jaxpose.base import Condition
+from jaxpose.geometry.codec import encode_keypoints
+from jaxpose.networks.diffpose import DiffPose
+from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.layers import GroupNorm
+from jaxpose.networks.mixste import MixSTE
 from jaxpose.tasks.lift import jitted_lift
+from jaxpose.tasks.stream import jitted_step, start_stream
 
 MODEL = flags.DEFINE_string("model", "pose17", "Model of the sampling and memory cases.")
 REPEATS = flags.DEFINE_integer("repeats", 5, "Timed runs of each case; the median counts.", lower_bound=1)
@@ -141,7 +148,73 @@ def training(model: released.Model) -> dict[str, Any]:
     }
 
 
-CASES = {f.__name__: f for f in (sampling, memory, group_norm, training)}
+def graph(model: released.Model) -> dict[str, Any]:
+    """DiffPose's denoiser, 96 wide and 5 deep, on 1024 poses: folded against term by term; and 5 samples in 5 steps.
+
+    cpu: seconds of all cores together, which other work on the machine disturbs less. at_once: rows that the network
+    sees together (`tasks.diffpose.ROWS_AT_ONCE`). Sampling is `draw_poses`: encoder, and one call more than steps.
+    """
+    from experiments.plain_graph import denoise
+    from jaxpose.tasks.diffpose import ROWS_AT_ONCE, draw_poses, in_slices
+
+    poses, t, network = 1024, jnp.float32(0.5), GraphDenoiser()
+    x = jax.random.normal(jax.random.key(0), (poses, 17, 5))
+    params = jax.jit(network.init)(jax.random.key(1), x[0], t)
+
+    def folded(size: int) -> Callable[[], Any]:
+        run = jax.jit(lambda params, x: in_slices(lambda rows: network.apply(params, rows, t), x, size))
+        return lambda: run(params, x)
+
+    # weights are arguments: XLA would copy constants for every pose when it compiles, which a user's do not get
+    per_term = jax.jit(lambda params, x: denoise(network, params["params"], x, jnp.full(poses, t)))
+    slices = sorted({32, 128, 512, poses, ROWS_AT_ONCE})
+    runs = {"per_term": lambda: per_term(params, x), **{f"folded_{n}_at_once": folded(n) for n in slices}}
+    expected = runs["per_term"]()
+    for run in runs.values():
+        np.testing.assert_allclose(run(), expected, atol=2e-5)
+    wall = dict(zip(runs, interleaved(*runs.values()), strict=True))
+    cpu = {name: cpu_seconds(run) for name, run in runs.items()}
+    ours = f"folded_{ROWS_AT_ONCE}_at_once"
+
+    whole, cond = official_size(model), example_condition(poses)
+    draw = jax.jit(lambda m: draw_poses(jax.random.key(0), m, cond, num_hypotheses=5, num_steps=5))
+    return {
+        **{f"{name}_seconds": v for name, v in wall.items()},
+        **{f"{name}_cpu_seconds": v for name, v in cpu.items()},
+        "per_term_over_folded": wall["per_term"] / wall[ours],
+        "per_term_over_folded_cpu": cpu["per_term"] / cpu[ours],
+        "sampling_5x5_seconds": interleaved(lambda: draw(whole))[0],
+        "sampling_5x5_cpu_seconds": cpu_seconds(lambda: draw(whole)),
+    }
+
+
+def stream(model: released.Model) -> dict[str, Any]:
+    """Milliseconds of a frame of `step_stream`, network as in diffpose17_video with random weights; 30 fps leave 33."""
+    video = MixSTE(num_frames=81, width=64, depth=3, num_heads=4)
+    network = DiffPose(GraFormer(64, 4), video, GraphDenoiser(64, 4), context_width=64 + 13)
+    spec = released.Spec("stream", network, target="edm", eta=0.0)
+    live = released.Model(released.init_params(jax.random.key(0), spec), model.statistics, spec)
+    keypoints, confidence, intrinsics = example_inputs(1)
+    result: dict[str, Any] = {}
+    for num in (10, 20):
+        state = start_stream(jax.random.key(0), live, num_hypotheses=num)
+        times, busy = [], []
+        for frame in range(20 * REPEATS.value + 2):
+            started, used = time.perf_counter(), time.process_time()
+            _, state = jax.block_until_ready(
+                jitted_step(live, state, keypoints[0], confidence[0], intrinsics=intrinsics)
+            )
+            if frame == 0:
+                result[f"first_and_compile_seconds_{num}"] = time.perf_counter() - started
+            elif frame > 1:
+                times.append(time.perf_counter() - started)
+                busy.append(time.process_time() - used)
+        result |= {f"ms_{num}": 1e3 * float(np.median(times)), f"cpu_ms_{num}": 1e3 * float(np.median(busy))}
+        result[f"fastest_ms_{num}"] = 1e3 * min(times)
+    return result
+
+
+CASES = {f.__name__: f for f in (sampling, memory, group_norm, training, graph, stream)}
 CHOSEN = flags.DEFINE_multi_enum("case", None, list(CASES), "Cases to run; all by default.")
 
 
@@ -170,6 +243,20 @@ def example_inputs(batch: int) -> tuple[jax.Array, ...]:
         return tuple(jnp.asarray(x) for x in (z["keypoints"][rows], z["confidence"][rows], z["intrinsics"]))
 
 
+def official_size(model: released.Model) -> released.Model:
+    """A DiffPose model of single frames with networks of the original's size and random weights."""
+    network = DiffPose(GraFormer(), None, GraphDenoiser(), context_width=96 + 13)
+    spec = released.Spec("official size", network, target="edm")
+    params = jax.jit(lambda: released.init_params(jax.random.key(0), spec))()
+    return released.Model(params, model.statistics, spec)
+
+
+def example_condition(batch: int) -> Condition:
+    """What a model is told of `example_inputs`."""
+    keypoints, confidence, intrinsics = example_inputs(batch)
+    return encode_keypoints(intrinsics, keypoints, confidence)[0]
+
+
 def sampling_operations(model: released.Model, num: int, batch: int) -> float:
     """Multiplications and additions of all matrix products in one `lift`."""
     totals = {"pose": 0, "hypothesis": 0, "step": 0}
@@ -195,6 +282,16 @@ def interleaved(*runs: Callable[[], Any]) -> list[float]:
             if repeat:
                 record.append(time.perf_counter() - started)
     return [float(np.median(t)) for t in times]
+
+
+def cpu_seconds(run: Callable[[], Any]) -> float:
+    """Median processor time of `run`, of all threads."""
+    times = []
+    for _ in range(REPEATS.value):
+        started = time.process_time()
+        jax.block_until_ready(run())
+        times.append(time.process_time() - started)
+    return float(np.median(times))
 
 
 if __name__ == "__main__":

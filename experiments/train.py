@@ -5,6 +5,9 @@
 
 Kill it at any moment and call it again with the same workdir: it goes on, to the same weights. `config.json` (with
 commit and devices), `metrics.jsonl`, TensorBoard events and checkpoints lie in the workdir.
+
+A config with a `stage` is of DiffPose (experiments/diffpose_training.py): its second stage reads the export of the
+first.
 """
 
 from __future__ import annotations
@@ -21,13 +24,15 @@ import jax.numpy as jnp
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from experiments.diffpose_training import diffpose_job
+from experiments.job import Job, load_bodies
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
 from jaxpose.data.gfpose import gfpose_example, on_device
 from jaxpose.data.h36m import load_frames
-from jaxpose.data.mocap import balanced_weights, data_root, load_mocap, take_share
-from jaxpose.data.views import ViewRates, make_bodies, pose_example
+from jaxpose.data.mocap import data_root
+from jaxpose.data.views import ViewRates, pose_example
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times, uniform_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.files import write_json
@@ -55,23 +60,9 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     train = config.train
-    key = jax.random.key(config.seed)
 
-    # Data on the device; what is random about an example (camera, detector, masks) is drawn inside the step.
-    source = load_data(config)
-
-    # Model: a network under a process, and what it is trained to say.
-    spec = released.Spec(
-        name=config.name,
-        network=ScoreMLP(**config.network),
-        process=config.process.name,
-        process_args=tuple(config.process.args),
-        target=config.loss.target,
-        codec=config.get("codec", "person"),
-        context=config.get("context", 17),
-        **config.sampler,
-    )
-    params = released.load(train.init).params if train.init else released.init_params(key, spec)
+    # Model, data on the device, loss; what is random about an example (camera, detector, masks) is drawn in the step.
+    job = diffpose_job(config) if "stage" in config else score_job(config)
     tx = make_optimizer(
         train.learning_rate,
         warmup_steps=min(train.warmup_steps, train.steps),
@@ -85,8 +76,8 @@ def main(argv: list[str]) -> None:
     devices = jax.devices()[: train.num_devices or None]
     build = functools.partial(
         make_step,
-        source.example,
-        make_loss(spec, config.loss, source.statistics.spread),
+        job.example,
+        job.loss,
         tx,
         batch_size=train.batch_size,
         ema_decay=train.ema_decay,
@@ -101,9 +92,9 @@ def main(argv: list[str]) -> None:
     }
     write_json(workdir / "config.json", meta)
     state = fit(
-        init_state(key, params, tx),
+        init_state(jax.random.key(config.seed), job.params, tx),
         make_runner(build, mode=train.mode, devices=devices),
-        source.data,
+        job.data,
         workdir=workdir,
         total_steps=train.steps,
         batch_size=train.batch_size,
@@ -111,12 +102,41 @@ def main(argv: list[str]) -> None:
         log_every=train.log_every,
         checkpoint_every=train.checkpoint_every,
         eval_every=train.eval_every,
-        evaluators=make_evaluators(spec, source.statistics),
+        evaluators=job.evaluators,
         meta=meta,
     )
     if EXPORT.value:
-        released.save(EXPORT.value, released.Model(state.ema_params, source.statistics, spec))
+        released.save(
+            EXPORT.value, job.export(state.ema_params), dtype=jnp.dtype(train.get("export_dtype", "bfloat16"))
+        )
         print(f"wrote {EXPORT.value}")
+
+
+def score_job(config: ConfigDict) -> Job:
+    """One network under a process: the released `pose17`, or GFPose as it was trained."""
+    source, init = load_data(config), config.train.init
+    spec = released.Spec(
+        name=config.name,
+        network=ScoreMLP(**config.network),
+        process=config.process.name,
+        process_args=tuple(config.process.args),
+        target=config.loss.target,
+        codec=config.get("codec", "person"),
+        context=config.get("context", 17),
+        **config.sampler,
+    )
+    return Job(
+        spec=spec,
+        params=released.load(init).params
+        if init
+        else released.init_params(jax.random.key(config.seed), spec),
+        statistics=source.statistics,
+        data=source.data,
+        example=source.example,
+        loss=make_loss(spec, config.loss, source.statistics.spread),
+        evaluators=make_evaluators(spec, source.statistics),
+        export=lambda params: released.Model(params, source.statistics, spec),
+    )
 
 
 class Source(NamedTuple):
@@ -138,13 +158,9 @@ def load_data(config: ConfigDict) -> Source:
         return Source(frames, example, IMAGE_DEPTH)
     if kind != "mocap":
         raise ValueError(f"config.data.kind: got {kind!r}, legal are 'mocap' and 'h36m'")
-    view = ViewRates(**config.view)
-    mocap = load_mocap(data_root(), "train", tuple(data.files))
-    if data.get("share", 1.0) < 1:
-        mocap = take_share(mocap, data.share, config.seed)
-    bodies = make_bodies(mocap.joints, balanced_weights(mocap, data.category_power), view)
-    print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
-    return Source(bodies, functools.partial(pose_example, view=view, masks=masks), bodies.statistics)
+    bodies, _ = load_bodies(config)
+    example = functools.partial(pose_example, view=ViewRates(**config.view), masks=masks)
+    return Source(bodies, example, bodies.statistics)
 
 
 def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any:

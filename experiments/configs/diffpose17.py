@@ -1,0 +1,79 @@
+"""The released model `diffpose17`: DiffPose of single frames, in two stages.
+
+    export XLA_FLAGS=--xla_force_host_platform_device_count=2
+    python -m experiments.train --config=experiments/configs/diffpose17.py:encoder --workdir=runs/frame1 \
+        --export=runs/encoder.safetensors
+    python -m experiments.train --config=experiments/configs/diffpose17.py:diffusion --workdir=runs/frame2 \
+        --config.train.init=runs/encoder.safetensors --export=jaxpose/assets/diffpose17.safetensors
+
+On a machine of 2 cores the first line is 1.5 times the speed, and `accumulate`, by which a slice stays in the cache,
+another 2 times. On a folder of `jaxpose prepare` (videopose3d, h36m, 3dhp), in either stage:
+
+    --config.data.kind=frames --config.data.folder=FOLDER
+
+Hardware, hours and the rows reached stand in `jaxpose/assets/diffpose17.md`.
+"""
+
+from ml_collections import ConfigDict
+
+from jaxpose.conditioning import MaskRates
+from jaxpose.data.views import ViewRates
+
+STAGES = ("encoder", "diffusion")
+
+
+def get_config(stage: str = "") -> ConfigDict:
+    """Every number of a stage's run; override any with --config.group.name=value."""
+    if stage not in STAGES:
+        raise ValueError(
+            f"--config=...py:STAGE: got stage {stage!r}; legal are {' and '.join(map(repr, STAGES))}"
+        )
+    graph = {"width": 64, "depth": 4, "num_heads": 4, "dropout": 0.0}
+    is_encoder = stage == "encoder"
+    return ConfigDict(
+        {
+            "name": "diffpose17_encoder" if is_encoder else "diffpose17",
+            "stage": stage,
+            "seed": 0,
+            "network": {
+                "frame": graph,
+                "video": None,
+                "denoiser": None if is_encoder else dict(graph),
+            },
+            "process": {"name": "vp", "args": (0.1, 20.0)},
+            "loss": {"velocity_weight": 0.0}
+            if is_encoder
+            else {"num_draws": 2, "num_shown": 16, "no_features": 0.1, "start_poses": 20_000},
+            "sampler": {"num_steps": 8, "spacing": "log_snr", "eta": 1.0},
+            "data": {
+                "kind": "mocap",
+                "files": ("cmu", "hdm05"),
+                "category_power": 0.5,
+                "share": 1.0,
+                "folder": "",  # of kind "frames"
+                "flip": 0.5,  # share of mirrored examples of kind "frames"; of mocap, view.mirror
+            },
+            "view": ViewRates(splice=0.25, bone=0.03, size=0.03, coco=0.15)._asdict(),
+            "masks": MaskRates(pose=0.0, part=0.03, joint=0.02, depth=0.0)._asdict(),
+            "train": {
+                "init": "",  # of stage "diffusion": the export of stage "encoder"
+                "steps": 11_500 if is_encoder else 10_850,
+                "batch_size": 256 if is_encoder else 128,
+                "accumulate": 4,
+                "learning_rate": 1e-3,
+                "warmup_steps": 300,
+                "schedule": "cosine",
+                "weight_decay": 0.0,
+                "clip_norm": 10.0,
+                "ema_decay": 0.999,
+                "dtype": "float32",
+                "export_dtype": "float32",
+                "mode": "sharding",
+                "num_devices": 0,
+                "steps_per_dispatch": 50,
+                "log_every": 100,
+                "checkpoint_every": 500,
+                "eval_every": 1000,
+            },
+        }
+    )

@@ -1,0 +1,44 @@
+"""What `experiments.train` runs: a model under training, its data and loss, and what is made of it at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from jaxpose import model as released
+from jaxpose.data.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
+from jaxpose.data.views import Bodies, ViewRates, make_bodies
+from jaxpose.geometry.codec import Statistics
+from jaxpose.training.loop import Evaluator
+from jaxpose.training.step import Data, ExampleFn, LossFn, Params
+
+
+class Job(NamedTuple):
+    """All that tells one kind of training from another.
+
+    spec, statistics: of the model at the end. params: what is trained, which need not be all of it. data, example,
+    loss: as `training.step.make_step` takes them. export: the whole model of trained (averaged) `params`.
+    """
+
+    spec: released.Spec
+    params: Params
+    statistics: Statistics
+    data: Data
+    example: ExampleFn
+    loss: LossFn
+    evaluators: Mapping[str, Evaluator]
+    export: Callable[[Any], released.Model]
+
+
+def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
+    """The training subjects' motion capture that `config.data` names, on the device and as it was read."""
+    data = config.data
+    mocap = load_mocap(data_root(), "train", tuple(data.files))
+    if data.get("share", 1.0) < 1:
+        mocap = take_share(mocap, data.share, config.seed)
+    weights = balanced_weights(mocap, data.category_power)
+    bodies = make_bodies(mocap.joints, weights, ViewRates(**config.view))
+    print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
+    return bodies, mocap
