@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxpose.commands import arguments
-from jaxpose.geometry.skeleton import get_skeleton
 
 # Source -> the flags that mean something to it; others would be ignored in silence.
 _FLAGS = {
@@ -52,6 +51,7 @@ def add_parser(kinds: arguments.Subparsers) -> None:
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Convert the one source that was given."""
     from jaxpose.data.prepare_gmm import gmm_of_detections, gmm_of_heatmaps, gmm_of_keypoints
+    from jaxpose.geometry.skeleton import get_skeleton
 
     functions: dict[str, Any] = {
         "detections": gmm_of_detections,
