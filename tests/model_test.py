@@ -104,7 +104,9 @@ def test_weights_of_another_network_are_refused(path):
 
 
 def test_an_unknown_name_lists_the_bundled_ones():
-    with pytest.raises(ValueError, match=r"got 'pose99'; legal are a path .* \['pose17'"):
+    with pytest.raises(
+        ValueError, match=r"got 'pose99'; legal are a path .* \['diffpose17', 'diffpose17_video', 'pose17'"
+    ):
         released.load("pose99")
 
 

@@ -41,9 +41,9 @@ START = 2**31 - 1  # H_K's key is the run's folded with this, which no hypothesi
 _MOST_BETWEEN = 0.3
 DEPTH_RANGE = (-4.0, 4.0)  # of the histograms, in units of state: +-1 m
 _HIDDEN_STD = 1.0  # of a keypoint that was not seen: the extent of a person
-# Poses that a network sees at once on a CPU: with 64 its activations stay in the cache, and it takes half the time that
-# it takes with 1024 (python -m experiments.benchmark --case=graph).
-ROWS_AT_ONCE = 64
+# Poses that a network sees at once on a CPU: the quickest of 32 to 1024 on 2 idle cores; working memory stays flat
+# (python -m experiments.benchmark --case=graph).
+ROWS_AT_ONCE = 512
 
 
 class Component(NamedTuple):
