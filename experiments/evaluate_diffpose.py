@@ -71,7 +71,7 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     "released": Setting(),
-    **{f"K = {k}": Setting(steps=k) for k in (1, 2, 3, 5, 10, 25)},
+    **{f"K = {k}": Setting(steps=k) for k in (1, 2, 3, 5, 8, 25)},
     **{f"N = {n}": Setting(samples=n) for n in (1, 2, 5, 10, 20, 50)},
     **{f"M = {m}, joint by joint": Setting(components=m) for m in (2, 3, 5)},
     "M = 5, whole poses": Setting(components=5, whole_pose=True),

@@ -101,7 +101,7 @@ class Model:
 
         def denoise(x: Array, t: Array, cond: Condition | None) -> Array:
             context = None if cond is None else cond.context
-            return network.apply(self.params, x, t, context, method="denoise")  # type: ignore[return-value]
+            return network.apply(self.params, x, t, context, method="denoise")  # type: ignore[return-value]  # as above
 
         if isinstance(network, DiffPose):
             return bind(denoise, self.spec.sde(), self.spec.target)

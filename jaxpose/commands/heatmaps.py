@@ -18,7 +18,7 @@ import numpy as np
 from jaxpose.base import Key
 from jaxpose.data.heatmap_files import Heatmaps, intensities
 from jaxpose.data.keypoints import Keypoints
-from jaxpose.data.prepare_gmm import COMPONENTS, SAMPLES, _fit_block
+from jaxpose.data.prepare_gmm import COMPONENTS, SAMPLES, fit_block
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.camera import denormalise_screen
 from jaxpose.geometry.heatmaps import heatmap_peak, to_image
@@ -72,9 +72,7 @@ def mixture_px(key: Key, data: Heatmaps, target: Skeleton, num_components: int) 
     for first, rows in _blocks(num):
         keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.asarray(rows))
         box = data.box[rows]
-        block = _fit_block(
-            keys, intensities(data, rows), box, weights, width, height, SAMPLES, num_components
-        )
+        block = fit_block(keys, intensities(data, rows), box, weights, width, height, SAMPLES, num_components)
         fitted.append(jax.tree.map(lambda x, kept=num - first: np.asarray(x)[:kept], block))
     weight, mean, std = (np.concatenate(x) for x in zip(*fitted, strict=True))
     mean_px = denormalise_screen(jnp.asarray(mean), width, height)

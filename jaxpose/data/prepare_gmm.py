@@ -154,7 +154,7 @@ def gmm_of_heatmaps(
         rows = np.minimum(np.arange(first, first + block), num - 1)  # one shape, so one compilation
         keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
         maps = intensities(data, rows)
-        mixture = _fit_block(keys, maps, data.box[rows], weights, width, height, samples, components)
+        mixture = fit_block(keys, maps, data.box[rows], weights, width, height, samples, components)
         fitted.append(from_mixture(mixture, width, height)[: num - first])
         yield f"{min(first + block, num)} of {num} frames fitted"
     tree = {_SUBJECT: {path.stem: [np.concatenate(fitted)]}}
@@ -165,7 +165,7 @@ def gmm_of_heatmaps(
 
 
 @partial(jax.jit, static_argnames=("samples", "components"))
-def _fit_block(
+def fit_block(
     keys: Key,
     maps: Array,
     box: Array,

@@ -188,9 +188,8 @@ def draw_start(key: Key, mixture: Mixture, num_joints: int, *, shared: bool) -> 
     whole_pose = mixture.weight.ndim == 2
     if shared:
         u = jax.random.uniform(key, mixture.weight.shape[1:-1])
-        index = (jnp.cumsum(mixture.weight, -1) < u[..., None] * mixture.weight.sum(-1, keepdims=True)).sum(
-            -1
-        )
+        upto = jnp.cumsum(mixture.weight, -1)
+        index = (upto < u[..., None] * upto[..., -1:]).sum(-1)
     else:
         index = draw_component(key, mixture)
     mean, std = take_component(mixture, index)
