@@ -1,4 +1,4 @@
-"""`jaxpose convert gfpose | diffpose FILE --out FILE.safetensors`: the original systems' checkpoints as models here."""
+"""`jaxpose convert gfpose | diffpose | dposer FILE --out FILE.safetensors`: original checkpoints as models here."""
 
 from __future__ import annotations
 
@@ -33,6 +33,23 @@ def add_parser(commands: arguments.Subparsers) -> None:
         "--schedule", help="released evaluation to follow: cpn (default), gt, or video (default with MixSTE)"
     )
     diffpose.set_defaults(run=run_diffpose)
+    dposer = systems.add_parser("dposer", help="DPoser's *.pth, and *.ckpt of its body, DPoser-X's too")
+    dposer.add_argument("file", metavar="FILE", help="the checkpoint, as PyTorch or Lightning saved it")
+    dposer.add_argument("--out", required=True, metavar="FILE.safetensors", help="the model file to write")
+    dposer.add_argument(
+        "--normalizer",
+        metavar="FILE.pt",
+        help="statistics of the training poses, that came with the checkpoint: axis_normalize2.pt or the like",
+    )
+    dposer.add_argument(
+        "--identity-normalizer",
+        action="store_true",
+        help="none: states are the normalised numbers themselves",
+    )
+    dposer.add_argument(
+        "--weights", default="ema", help="ema, the averaged ones that DPoser evaluates (default), or raw"
+    )
+    dposer.set_defaults(run=run_dposer)
 
 
 def run_gfpose(args: argparse.Namespace) -> Iterator[str]:
@@ -47,3 +64,16 @@ def run_diffpose(args: argparse.Namespace) -> Iterator[str]:
     from jaxpose.convert.diffpose import convert_diffpose
 
     return convert_diffpose(args.files, args.out, weights=args.weights, schedule=args.schedule)
+
+
+def run_dposer(args: argparse.Namespace) -> Iterator[str]:
+    """Convert a checkpoint of DPoser."""
+    from jaxpose.convert.dposer import convert_dposer
+
+    return convert_dposer(
+        args.file,
+        args.out,
+        normaliser=args.normalizer,
+        weights=args.weights,
+        identity=args.identity_normalizer,
+    )

@@ -1,11 +1,11 @@
-"""`jaxpose prepare h36m`, `videopose3d` and `3dhp`: published files of poses as a folder to train from; and `gmm`."""
+"""`jaxpose prepare h36m`, `videopose3d` and `3dhp`: poses as a folder to train from; `gmm`; `amass`, `fragments`."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 
-from jaxpose.commands import arguments, prepare_gmm
+from jaxpose.commands import arguments, prepare_amass, prepare_body, prepare_gmm, prepare_motion
 
 
 def add_parser(commands: arguments.Subparsers) -> None:
@@ -39,6 +39,9 @@ def add_parser(commands: arguments.Subparsers) -> None:
     for kind in (h36m, video, mpi):
         kind.add_argument("--out", required=True, metavar="FOLDER", help="the folder to make")
     prepare_gmm.add_parser(kinds)
+    prepare_body.add_parser(kinds)
+    prepare_amass.add_parser(kinds)
+    prepare_motion.add_parser(kinds)
 
 
 def run_h36m(args: argparse.Namespace) -> Iterator[str]:

@@ -9,11 +9,20 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 _KEYS = ("joints17", "pos_scale", "seq_start", "seq_length", "seq_subject", "seq_category", "seq_name")
+
+
+class Categorised(Protocol):
+    """Frames of sequences that have categories: `Mocap`, or the rotations of rotations.py."""
+
+    @property
+    def sequence(self) -> np.ndarray: ...
+    @property
+    def category(self) -> np.ndarray: ...
 
 
 class Mocap(NamedTuple):
@@ -55,7 +64,7 @@ def load_mocap(root: str | os.PathLike[str], split: str, files: tuple[str, ...] 
     )
 
 
-def balanced_weights(mocap: Mocap, power: float = 0.5) -> np.ndarray:
+def balanced_weights(mocap: Categorised, power: float = 0.5) -> np.ndarray:
     """Sampling probability of each frame [N]: categories by their number of frames to `power`, frames alike in one.
 
     power 1 samples frames uniformly, 0 makes all categories equally likely.

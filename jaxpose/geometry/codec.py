@@ -49,16 +49,16 @@ class View(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What turns joints into states, from the training data.
+    """What turns joints, or rotations (normalise.py), into states, from the training data: (x - mean) / std.
 
-    mean:   [J, 3] metres, of joints in view axes.
-    std:    [J, 3] metres, of one unit of state.
-    spread: [J, 3] standard deviation of the state, for networks that are shown numbers of unit size; or 1.
+    mean:   [J, D] metres, of joints in view axes; for rotations in the unit of their representation.
+    std:    [J, D] in the same unit, of one unit of state.
+    spread: [J, D] standard deviation of the state, for networks that are shown numbers of unit size; or 1.
     """
 
     mean: Array | np.ndarray
     std: Array | np.ndarray
-    spread: Array | float = 1.0
+    spread: Array | np.ndarray | float = 1.0
 
 
 def fit_statistics(x_view: Array) -> Statistics:

@@ -1,15 +1,21 @@
-"""Flip test-time augmentation: a predictor averaged with its view in the mirror.
+"""The mirror: rotations seen in it, and a predictor averaged with its view in it.
 
     g(x) = (f(x) + M f(M x)) / 2        M: x negated, left and right joints swapped (`skeleton.mirror`); M M = 1
 
 g commutes with M whatever f does, and g = f where f already does. VideoPose3D (Pavllo et al. 2019) and MixSTE evaluate
 so, and DiffPose's video context encoder with them (spec/diffpose.md, 3.3).
+
+A rotation about an axis a becomes M R M, of the same angle about (a_x, -a_y, -a_z): a turns into the mirror, and the
+sense of turning changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
 
 from jaxpose.base import Array
 from jaxpose.geometry.skeleton import Skeleton, mirror
@@ -28,3 +34,17 @@ def flip_average(predict: Callable[..., Array], skeleton: Skeleton) -> Callable[
         return (predict(x, *args, **kwargs) + mirror(mirrored, skeleton)) / 2
 
     return averaged
+
+
+def mirror_rotations(axis_angle: Array, skeleton: Skeleton) -> Array:
+    """Local rotations seen in a mirror across x: left and right change places, y and z of each axis change sign.
+
+    axis_angle and result: [..., J, 3] radians for all J joints of the skeleton, or [..., J - 1, 3] without its root.
+    """
+    num, given = len(skeleton.joints), jnp.shape(axis_angle)[-2]
+    if given not in (num, num - 1):
+        raise ValueError(f"axis_angle: needed {num} joints or {num - 1}, of {skeleton.name!r}, got {given}")
+    order = np.arange(num)
+    order[list(skeleton.left)], order[list(skeleton.right)] = skeleton.right, skeleton.left
+    order = order[num - given :] - (num - given)  # the root, which has no other side, comes first
+    return axis_angle[..., order, :] * jnp.array([1.0, -1.0, -1.0], axis_angle.dtype)

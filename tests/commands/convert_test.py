@@ -2,6 +2,7 @@
 
 import pytest
 
+import jaxpose.convert.dposer
 import jaxpose.convert.gfpose
 from jaxpose import cli
 from jaxpose.data import h36m_pickle, videopose3d
@@ -15,6 +16,18 @@ from jaxpose.data import h36m_pickle, videopose3d
             "convert_gfpose",
             "convert gfpose a.pth --out b.safetensors --weights raw",
             (("a.pth", "b.safetensors"), {"weights": "raw"}),
+        ),
+        (
+            jaxpose.convert.dposer,
+            "convert_dposer",
+            "convert dposer a.ckpt --out b.safetensors --normalizer n.pt",
+            (("a.ckpt", "b.safetensors"), {"normaliser": "n.pt", "weights": "ema", "identity": False}),
+        ),
+        (
+            jaxpose.convert.dposer,
+            "convert_dposer",
+            "convert dposer a.pth --out b.safetensors --identity-normalizer --weights raw",
+            (("a.pth", "b.safetensors"), {"normaliser": None, "weights": "raw", "identity": True}),
         ),
         (
             h36m_pickle,
@@ -45,6 +58,7 @@ def test_flags_reach_the_function_and_its_lines_are_printed(
     "command",
     [
         "convert gfpose {}/no.pth --out {}/m.safetensors",
+        "convert dposer {}/no.pth --out {}/m.safetensors --identity-normalizer",
         "prepare h36m --poses {}/no.pkl --split train --out {}/f",
         "prepare videopose3d --poses {}/no.npz --subjects S9 --out {}/f",
     ],

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose.geometry.flip import flip_average
-from jaxpose.geometry.skeleton import COCO_17, H36M_17, mirror
+from jaxpose.geometry.flip import flip_average, mirror_rotations
+from jaxpose.geometry.kinematics import forward_kinematics
+from jaxpose.geometry.rotations import matrix_from_axis_angle
+from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22, mirror
 
 # spec/diffpose.md 3.3
 LEFT, RIGHT = [4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]
@@ -90,3 +92,23 @@ def test_further_arguments_reach_the_predictor(keypoints):
 def test_another_joint_set_is_refused(keypoints):
     with pytest.raises(ValueError, match=r"17, D\] for skeleton 'h36m17', got \[2, 5, 16, 3\]"):
         flip_average(lambda x: x, H36M_17)(keypoints[:, :, :16])
+
+
+def test_mirrored_rotations_place_mirrored_joints():
+    """On a body that is its own mirror image: first turned then mirrored, or turned by what the mirror shows."""
+    rng = np.random.default_rng(3)
+    order = np.arange(22)
+    order[list(SMPL_22.left)], order[list(SMPL_22.right)] = SMPL_22.right, SMPL_22.left
+    offsets = rng.normal(size=(22, 3))
+    offsets = (offsets + offsets[order] * [-1, 1, 1]) / 2
+    vectors = jnp.asarray(rng.normal(size=(4, 22, 3)))
+
+    def place(v):
+        return forward_kinematics(matrix_from_axis_angle(v), jnp.asarray(offsets), SMPL_22.parents)[0]
+
+    expected = mirror(place(vectors), SMPL_22)
+    np.testing.assert_allclose(place(mirror_rotations(vectors, SMPL_22)), expected, atol=1e-5)
+    without_root = mirror_rotations(vectors[:, 1:], SMPL_22)
+    np.testing.assert_allclose(without_root, mirror_rotations(vectors, SMPL_22)[:, 1:])
+    with pytest.raises(ValueError, match="needed 22 joints or 21"):
+        mirror_rotations(vectors[:, 2:], SMPL_22)

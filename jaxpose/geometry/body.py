@@ -1,0 +1,320 @@
+"""Skinned bodies: SMPL, SMPL-H and SMPL-X, staged by type, so that a wrong order of calls cannot be written.
+
+    body.shape(betas) -> ShapedBody          .joints at rest, .vertices at rest
+        .pose(rotations, transl) -> PosedBody      .joints, .global_rotations
+            .skin() -> vertices
+
+With w the skinning weights, J the rest joints, R the local and G the global rotations of the joints:
+
+    rest    v_s = v_template + shapedirs betas + exprdirs expression,      J = J_regressor v_s
+    pose    x_j, G_j by forward kinematics of R from J                     (about the pelvis, not the origin)
+    skin    v_p = v_s + posedirs (R_1 - I, ..., R_{J-1} - I)               joint after joint, each row after row
+            v_i = sum_j w_ij (G_j (v_p,i - J_j) + x_j) + transl
+
+J is linear in betas, so its blend is computed once and joints need no mesh. In `skin` the vertices are the last
+axis: then a body costs two matrix products and sums along contiguous memory. For B bodies it holds about 20 B V
+floats (SMPL-X: 0.8 MB a body); beyond some thousand bodies split the batch, with `jax.lax.map(..., batch_size=)`.
+
+A `Body` is a pytree: hand it to a jitted function as an argument, or its 20 MB become constants of the program.
+Source: Loper et al., SMPL (2015); Pavlakos et al., SMPL-X (2019); layout of the files as in spec/dposer.md, 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+import flax.struct
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array
+from jaxpose.geometry.kinematics import forward_kinematics
+from jaxpose.geometry.rotations import matrix_from_axis_angle
+
+Kind: TypeAlias = Literal["smpl", "smplh", "smplx"]
+
+_BODY = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)  # SMPL_22
+
+
+def _hand(wrist: int, first: int) -> tuple[int, ...]:
+    """Parents of index, middle, pinky, ring and thumb, three joints each, the first of them joint `first`."""
+    return tuple(wrist if j % 3 == 0 else first + j - 1 for j in range(15))
+
+
+PARENTS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {
+        "smpl": (*_BODY, 20, 21),
+        "smplh": (*_BODY, *_hand(20, 22), *_hand(21, 37)),
+        "smplx": (*_BODY, 15, 15, 15, *_hand(20, 25), *_hand(21, 40)),
+    }
+)
+
+
+@flax.struct.dataclass
+class Landmarks:
+    """Points of the face on triangles: 51 fixed, and a contour of 17 that moves as the head turns.
+
+    vertices: [U] int32, the vertices that any landmark needs; triangles [51, 3] and contour_triangles [79, 17, 3]
+    count in them. bary, contour_bary: barycentric coordinates, of the same shapes. The 79 rows of the contour are
+    yaws of the neck: 0..39 degrees, then -1..-39. faces [51], contour_faces [79, 17]: the triangles in Body.faces.
+    """
+
+    vertices: Array
+    triangles: Array
+    bary: Array
+    contour_triangles: Array
+    contour_bary: Array
+    faces: Array
+    contour_faces: Array
+
+
+@flax.struct.dataclass
+class Body:
+    """A body model; make one with `make_body`, `data.body_files.load_body` or `data.capsule_body.capsule_body`.
+
+    v_template [V, 3] m, shapedirs [V, 3, S], exprdirs [V, 3, E], posedirs [9(J-1), 3, V], J_regressor [J, V],
+    weights [V, J], faces [F, 3] int32; joint_*: J_regressor times those. hands_mean [30, 3] radians, left then right;
+    hands_components [2, 45, 45] rows are the principal components of hand poses. picks [21] int32: the vertices that
+    stand for nose, eyes, ears, toes, heels and finger tips (geometry/body_joints.py), or [0] where the body has none.
+    """
+
+    v_template: Array
+    shapedirs: Array
+    exprdirs: Array
+    posedirs: Array
+    J_regressor: Array
+    weights: Array
+    faces: Array
+    joint_template: Array
+    joint_shapedirs: Array
+    joint_exprdirs: Array
+    hands_mean: Array
+    hands_components: Array
+    picks: Array
+    landmarks: Landmarks | None
+    kind: Kind = flax.struct.field(pytree_node=False)
+    parents: tuple[int, ...] = flax.struct.field(pytree_node=False)
+
+    def shape(self, betas: Array | None = None, expression: Array | None = None) -> ShapedBody:
+        """The body of a person: betas [..., <= S], expression [..., <= E]; without them, the template.
+
+        Leading axes broadcast. ValueError for more coefficients than the body has.
+        """
+        betas = _coefficients("betas", betas, self.shapedirs)
+        expression = _coefficients("expression", expression, self.exprdirs)
+        joints = self.joint_template + _blend(self.joint_shapedirs, betas)
+        return ShapedBody(self, betas, expression, joints + _blend(self.joint_exprdirs, expression))
+
+
+@flax.struct.dataclass
+class ShapedBody:
+    """A person's body at rest: joints [..., J, 3] metres; `vertices` are computed when asked for."""
+
+    body: Body
+    betas: Array
+    expression: Array
+    joints: Array
+
+    @property
+    def vertices(self) -> Array:
+        """Vertices at rest [..., V, 3], metres."""
+        return _rest_vertices(self.body, self.betas, self.expression)
+
+    def pose(self, rotations: Array, transl: Array | None = None) -> PosedBody:
+        """The person in a pose: local rotations [..., J, 3, 3] (`full_rotations`), transl [..., 3] metres, or none.
+
+        Leading axes broadcast with the shape's. ValueError for another number of joints.
+        """
+        rotations = jnp.asarray(rotations)
+        transl = jnp.zeros(3) if transl is None else jnp.asarray(transl)
+        if transl.shape[-1:] != (3,):
+            raise ValueError(f"transl: needed [..., 3], got {list(transl.shape)}")
+        # not by adding to a slice of `joints` in place: XLA 0.10 on CPU then reads parents it has already changed
+        to_parent = self.joints[..., 1:, :] - self.joints[..., np.array(self.body.parents[1:]), :]
+        offsets = jnp.concatenate([self.joints[..., :1, :], to_parent], -2)
+        joints, turned = forward_kinematics(rotations, offsets, self.body.parents)
+        return PosedBody(self, rotations, transl, joints, turned)
+
+
+@flax.struct.dataclass
+class PosedBody:
+    """A person in a pose: `joints` [..., J, 3] and, by `skin`, vertices.
+
+    rotations, global_rotations: [..., J, 3, 3]; joints_rooted [..., J, 3]: before the translation transl [..., 3].
+    """
+
+    shaped: ShapedBody
+    rotations: Array
+    transl: Array
+    joints_rooted: Array
+    global_rotations: Array
+
+    @property
+    def body(self) -> Body:
+        """The model itself."""
+        return self.shaped.body
+
+    @property
+    def joints(self) -> Array:
+        """Joints [..., J, 3], metres."""
+        return self.joints_rooted + self.transl[..., None, :]
+
+    def skin(self, ids: Array | None = None) -> Array:
+        """Vertices [..., V, 3] metres, or those of `ids` [K] alone, [..., K, 3], at the price of K vertices."""
+        body = self.body if ids is None else _rows(self.body, ids)
+        rest = jnp.swapaxes(_rest_vertices(body, self.shaped.betas, self.shaped.expression), -1, -2)
+        change = (self.rotations[..., 1:, :, :] - jnp.eye(3)).reshape(*self.rotations.shape[:-3], -1)
+        v = rest + jnp.einsum("...p,pkv->...kv", change, body.posedirs, precision="highest")
+        G = self.global_rotations
+        at_rest = (G * self.shaped.joints[..., None, :]).sum(-1)
+        A = jnp.concatenate([G, (self.joints_rooted - at_rest)[..., None]], -1)
+        T = jnp.einsum("...jrc,vj->...rcv", A, body.weights, precision="highest")
+        v = v[..., None, :, :]  # [..., 1, 3, V] beside T [..., 3, 4, V]
+        turned = T[..., 0, :] * v[..., 0, :] + T[..., 1, :] * v[..., 1, :] + T[..., 2, :] * v[..., 2, :]
+        return jnp.swapaxes(turned + T[..., 3, :], -1, -2) + self.transl[..., None, :]
+
+
+def make_body(
+    kind: Kind,
+    *,
+    v_template: np.ndarray,
+    shapedirs: np.ndarray,
+    posedirs: np.ndarray,
+    J_regressor: np.ndarray,
+    weights: np.ndarray,
+    faces: np.ndarray,
+    exprdirs: np.ndarray | None = None,
+    hands_mean: np.ndarray | None = None,
+    hands_components: np.ndarray | None = None,
+    picks: np.ndarray | None = None,
+    landmarks: Landmarks | None = None,
+) -> Body:
+    """A float32 Body of tables laid out as in the published files: posedirs [V, 3, 9(J-1)], others as in `Body`."""
+    exprdirs = np.zeros((*v_template.shape, 0)) if exprdirs is None else exprdirs
+    regress = np.asarray(J_regressor, np.float64)
+    joint_template = regress @ v_template
+    joint_shapedirs, joint_exprdirs = (np.tensordot(regress, d, 1) for d in (shapedirs, exprdirs))
+    hands_mean = np.zeros((30, 3)) if hands_mean is None else hands_mean
+    components = np.stack([np.eye(45)] * 2) if hands_components is None else hands_components
+    tables = {
+        **{
+            "v_template": v_template,
+            "shapedirs": shapedirs,
+            "exprdirs": exprdirs,
+            "J_regressor": J_regressor,
+        },
+        **{
+            "posedirs": np.transpose(posedirs, (2, 1, 0)),
+            "weights": weights,
+            "joint_template": joint_template,
+        },
+        **{"joint_shapedirs": joint_shapedirs, "joint_exprdirs": joint_exprdirs},
+        **{"hands_mean": hands_mean, "hands_components": components},
+    }
+    return Body(
+        **{name: jnp.asarray(np.ascontiguousarray(table, np.float32)) for name, table in tables.items()},
+        faces=jnp.asarray(faces, jnp.int32),
+        picks=jnp.asarray(np.zeros(0) if picks is None else picks, jnp.int32),
+        landmarks=landmarks,
+        kind=kind,
+        parents=PARENTS[kind],
+    )
+
+
+def make_landmarks(
+    body_faces: np.ndarray,
+    faces: np.ndarray,
+    bary: np.ndarray,
+    contour_faces: np.ndarray,
+    contour_bary: np.ndarray,
+) -> Landmarks:
+    """Landmarks on triangles of body_faces [F, 3]: faces [51], contour_faces [79, 17], and where on each of them."""
+    corners = [np.asarray(body_faces)[np.asarray(index, np.int64)] for index in (faces, contour_faces)]
+    vertices, place = np.unique(np.concatenate([c.ravel() for c in corners]), return_inverse=True)
+    split = corners[0].size
+    whole = (vertices, place[:split].reshape(corners[0].shape), place[split:].reshape(corners[1].shape))
+    used, triangles, contour_triangles = (jnp.asarray(table, jnp.int32) for table in whole)
+    return Landmarks(
+        vertices=used,
+        triangles=triangles,
+        bary=jnp.asarray(bary, jnp.float32),
+        contour_triangles=contour_triangles,
+        contour_bary=jnp.asarray(contour_bary, jnp.float32),
+        faces=jnp.asarray(faces, jnp.int32),
+        contour_faces=jnp.asarray(contour_faces, jnp.int32),
+    )
+
+
+def full_rotations(
+    body: Body,
+    body_pose: Array,
+    global_orient: Array | None = None,
+    *,
+    hands: Literal["flat", "mean"] = "flat",
+    hand_pose: Array | None = None,
+    face_pose: Array | None = None,
+) -> Array:
+    """Local rotations of all joints [..., J, 3, 3] of the 21 of a body pose.
+
+    body_pose: [..., 21, 3] axis-angle, radians, or [..., 21, 3, 3] matrices; global_orient in the same form,
+    [..., 3] or [..., 3, 3]. hand_pose [..., 30, 3] (SMPL-H, SMPL-X: 15 left, 15 right) and face_pose [..., 3, 3]
+    (SMPL-X: jaw, left and right eyeball) are axis-angle; hands "mean" adds the model's mean pose to hand_pose. What is
+    not given is the identity; so are SMPL's two hand joints. ValueError for what the kind of body has not.
+    """
+    if hands not in ("flat", "mean"):
+        raise ValueError(f"hands: needed 'flat' or 'mean', got {hands!r}")
+    body_pose = jnp.asarray(body_pose)
+    is_matrix = body_pose.shape[-3:] == (21, 3, 3)
+    if not is_matrix and body_pose.shape[-2:] != (21, 3):
+        raise ValueError(f"body_pose: needed [..., 21, 3] or [..., 21, 3, 3], got {list(body_pose.shape)}")
+    turned = body_pose if is_matrix else matrix_from_axis_angle(body_pose)
+    if global_orient is None:
+        root = jnp.eye(3, dtype=turned.dtype)
+    else:
+        root = jnp.asarray(global_orient) if is_matrix else matrix_from_axis_angle(global_orient)
+    fingers = None if body.kind == "smpl" else body.hands_mean if hands == "mean" else jnp.zeros((30, 3))
+    if hand_pose is not None:
+        if fingers is None:
+            raise ValueError("hand_pose: an SMPL body has no fingers; legal is none")
+        fingers = fingers + hand_pose
+    if face_pose is not None and body.kind != "smplx":
+        raise ValueError(f"face_pose: a body of kind {body.kind!r} has no jaw; legal is none")
+    rest = jnp.zeros((2, 3)) if fingers is None else fingers
+    parts = [root[..., None, :, :], turned, matrix_from_axis_angle(rest)]
+    if body.kind == "smplx":
+        face = jnp.zeros((3, 3)) if face_pose is None else face_pose
+        parts.insert(2, matrix_from_axis_angle(face))
+    lead = jnp.broadcast_shapes(*(part.shape[:-3] for part in parts))
+    return jnp.concatenate([jnp.broadcast_to(p, (*lead, *p.shape[-3:])) for p in parts], -3)
+
+
+def _coefficients(name: str, values: Array | None, dirs: Array) -> Array:
+    if values is None:
+        return jnp.zeros(0)
+    values = jnp.asarray(values)
+    if values.ndim < 1 or values.shape[-1] > dirs.shape[-1]:
+        raise ValueError(f"{name}: needed [..., n] with n <= {dirs.shape[-1]}, got {list(values.shape)}")
+    return values
+
+
+def _blend(dirs: Array, coefficients: Array) -> Array:
+    """dirs [N, 3, L] times as many coefficients [..., l] as there are: [..., N, 3]."""
+    used = dirs[..., : coefficients.shape[-1]]
+    return jnp.einsum("nkl,...l->...nk", used, coefficients, precision="highest")
+
+
+def _rest_vertices(body: Body, betas: Array, expression: Array) -> Array:
+    return body.v_template + _blend(body.shapedirs, betas) + _blend(body.exprdirs, expression)
+
+
+def _rows(body: Body, ids: Array) -> Body:
+    """The body with the vertices `ids` alone, for skinning: its faces and regressor do not follow."""
+    return body.replace(  # type: ignore[attr-defined] # flax's
+        v_template=body.v_template[ids],
+        shapedirs=body.shapedirs[ids],
+        exprdirs=body.exprdirs[ids],
+        posedirs=body.posedirs[..., ids],
+        weights=body.weights[ids],
+    )

@@ -1,0 +1,62 @@
+"""Forward kinematics against a loop over joints in scipy's rotations."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from jaxpose.geometry.kinematics import forward_kinematics, offsets_of
+from jaxpose.geometry.rotations import matrix_from_axis_angle
+from jaxpose.geometry.skeleton import SMPL_22
+
+PARENTS = SMPL_22.parents
+
+
+@pytest.fixture(scope="module")
+def body() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(5, 22, 3)), rng.normal(size=(22, 3))
+
+
+def test_joints_are_those_of_a_loop(body):
+    vectors, offsets = body
+    joints, turned = jax.jit(forward_kinematics, static_argnums=2)(
+        matrix_from_axis_angle(vectors), jnp.asarray(offsets), PARENTS
+    )
+    for b in range(5):
+        G: list[Rotation] = []
+        x: list[np.ndarray] = []
+        for j, p in enumerate(PARENTS):
+            local = Rotation.from_rotvec(vectors[b, j])
+            G.append(local if p < 0 else G[p] * local)
+            x.append(offsets[j] if p < 0 else x[p] + G[p].apply(offsets[j]))
+        np.testing.assert_allclose(joints[b], np.stack(x), atol=1e-5)
+        np.testing.assert_allclose(turned[b], np.stack([g.as_matrix() for g in G]), atol=1e-5)
+
+
+def test_rest_joints_come_back(body):
+    _, offsets = body
+    rest, _ = forward_kinematics(jnp.broadcast_to(jnp.eye(3), (22, 3, 3)), jnp.asarray(offsets), PARENTS)
+    np.testing.assert_allclose(offsets_of(rest, PARENTS), offsets, atol=1e-6)
+
+
+def test_bones_keep_their_lengths(body):
+    vectors, offsets = body
+    joints, _ = forward_kinematics(matrix_from_axis_angle(vectors), jnp.asarray(offsets), PARENTS)
+    bones = joints[:, 1:] - joints[:, np.array(PARENTS[1:])]
+    expected = np.broadcast_to(np.linalg.norm(offsets[1:], axis=-1), (5, 21))
+    np.testing.assert_allclose(jnp.linalg.norm(bones, axis=-1), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("parents", [(), (0, 0), (-1, 2, 0), (-1, -1)])
+def test_a_tree_out_of_order_is_refused(parents):
+    with pytest.raises(ValueError, match="parents"):
+        forward_kinematics(jnp.zeros((len(parents), 3, 3)), jnp.zeros((len(parents), 3)), parents)
+
+
+def test_other_counts_are_refused():
+    with pytest.raises(ValueError, match="needed rotations"):
+        forward_kinematics(jnp.zeros((21, 3, 3)), jnp.zeros((22, 3)), PARENTS)
