@@ -1,16 +1,43 @@
 """Guidance: what changes the model's opinion (PredictFn -> PredictFn) and what changes the state (ProjectFn).
 
-Source: Ho and Salimans, Classifier-free guidance (2022); Song et al. (2021), appendix I.2 for inpainting.
+A measurement of the pose is a residual function: x0 [..., J, D] -> [..., M...], what is left of y - A(x0), 0 where they
+agree. By Bayes' rule its log likelihood adds to the score, and is approximated at the denoised pose x0_hat(x_t):
+
+    score + grad log p(y | x_t),    log p(y | x_t) ~ -1/2 |y - A x0_hat(x_t)|^2 / (noise^2 + r_t^2)
+
+    r_t^2 = sigma^2 s^2 / (alpha^2 s^2 + sigma^2)    what x_t leaves open of data with standard deviation s
+
+is exact for independent Gaussian data of deviation s of which single coordinates are observed: then the samples are
+those of the posterior, mean and covariance (pseudo-inverse guidance, `measurement`). Leaving r_t out is plain diffusion
+posterior sampling, DPS. It trusts x0_hat from the start: for data N(0, 1) and c = noise^2 its samples of a posterior
+N(y / (1 + c), c / (1 + c)) have mean y (1 - exp(-1 / c)) and variance c (1 - exp(-2 / c)) / 2.
+
+    DPS in the score       measurement(..., spread=0)
+    DPS as published       measurement_step: step_size down |y - A x0_hat| itself, after the solver's step
+    MCG as published       either of them, and `replace` for the observed coordinates
+    DPoser's own DPS, MCG  the same on `frozen(predict_fn)`: no derivative of the network, hidden entries feel nothing
+
+Source: Ho and Salimans, Classifier-free guidance (2022); Song et al. (2021), appendix I.2 for inpainting; Chung et al.,
+Diffusion posterior sampling (ICLR 2023), algorithm 1; Chung et al., Manifold constrained gradients (NeurIPS 2022);
+Song et al., Pseudoinverse-guided diffusion models (ICLR 2023), equation 7 and appendix A.3 for r_t.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxpose.base import Array, Condition, Key, PredictFn, Prediction, ProjectFn
-from jaxpose.diffusion.prediction import blend
+from jaxpose.diffusion.prediction import blend, from_eps, from_score
 from jaxpose.diffusion.sde import SDE
+from jaxpose.diffusion.solvers import Memory, Solver, StepPredictFn
+
+# x0 [..., J, D] -> [..., M...]: each pose's own distance from what was measured, entry by entry
+ResidualFn: TypeAlias = Callable[[Array], Array]
 
 
 def classifier_free(predict_fn: PredictFn, weight: float | Array) -> PredictFn:
@@ -46,3 +73,80 @@ def replace(sde: SDE, cond: Condition) -> ProjectFn:
         return jnp.where(cond.mask > 0, observed, x_s)
 
     return project
+
+
+def observed(cond: Condition) -> ResidualFn:
+    """The residual of observed coordinates: x0 [..., J, D] -> mask (x0 - value), alike."""
+    return lambda x0: cond.mask * (x0 - cond.value)
+
+
+def measurement(
+    predict_fn: PredictFn,
+    sde: SDE,
+    residual_fn: ResidualFn,
+    *,
+    noise: float | Array,
+    spread: float = 1.0,
+    weight: float = 1.0,
+) -> PredictFn:
+    """Guidance by a measurement with Gaussian noise, differentiated through the network; changes every view.
+
+    residual_fn: x0 [..., J, D] -> [..., M...] (`observed` for a mask, else any differentiable function).
+    noise:       standard deviation of the measurement, >= 0, in units of the residual; broadcasts to it.
+    spread:      standard deviation s of the data seen through the residual, in its units; 0 is plain DPS, which needs
+                 noise > 0 and so many steps that one of them stays below noise^2.
+    weight:      factor on the change of the score; 0 is the model, 1 is Bayes' rule.
+
+    One backward pass per call beside the forward one; poses do not see each other.
+    """
+    least = 1.0 if isinstance(noise, jax.core.Tracer) else np.min(noise)
+    if least < 0 or spread < 0 or least == spread == 0:
+        raise ValueError(
+            "measurement needs noise >= 0 and spread >= 0, and noise > 0 where spread is 0, "
+            f"got noise={noise}, spread={spread}"
+        )
+
+    def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
+        alpha, sigma = sde.alpha(t), sde.sigma(t)
+        open_variance = (sigma * spread) ** 2 / ((alpha * spread) ** 2 + sigma**2)
+
+        def log_likelihood(x_t: Array) -> tuple[Array, Prediction]:
+            prediction = predict_fn(x_t, t, cond)
+            error = jnp.square(residual_fn(prediction.x0)) / (jnp.square(noise) + open_variance)
+            return -error.sum() / 2, prediction
+
+        change, prediction = jax.grad(log_likelihood, has_aux=True)(x_t)
+        return from_score(sde, x_t, t, prediction.score + weight * change)
+
+    return predict
+
+
+def measurement_step(solver: Solver, residual_fn: ResidualFn, step_size: float = 1.0) -> Solver:
+    """`solver` with the correction of DPS after each step: x_s - step_size d|residual(x0_hat(x_t))| / dx_t.
+
+    The norm is each pose's own (over all axes after those that lead to a pose), so a batch does not couple its poses;
+    where it is 0 nothing moves. step_size is per solver step, in model units: with it the strength of the guidance
+    grows with the number of steps, as published; `measurement` does not have this.
+    """
+
+    def step(key: Key, x_t: Array, memory: Memory, t: Array, s: Array, predict: StepPredictFn):
+        x_s, memory = solver.step(key, x_t, memory, t, s, predict)
+
+        def distance(x_t: Array) -> Array:
+            residual = residual_fn(predict(x_t, t).x0)
+            square = jnp.square(residual).sum(tuple(range(x_t.ndim - 2, residual.ndim)))
+            # the derivative of a norm at 0 is NaN
+            return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0).sum()
+
+        return x_s - step_size * jax.grad(distance)(x_t), memory
+
+    return Solver(solver.init, step)
+
+
+def frozen(predict_fn: PredictFn, sde: SDE) -> PredictFn:
+    """The same opinion with eps held constant under differentiation: dx0 / dx_t is 1 / alpha."""
+
+    def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
+        return from_eps(sde, x_t, t, jax.lax.stop_gradient(predict_fn(x_t, t, cond).eps))
+
+    return predict

@@ -13,7 +13,8 @@ the process. For a mean over entries multiply by 2 / (J D).
     "score_likelihood"  g^2 / sigma^2                 1/2 g^2 |score - score_hat|^2     Song et al. (2021b)
     "edm"               1 + sigma^2 / (alpha s)^2     1/2 |f - f_hat|^2                 Karras et al. (2022)
 
-s, the spread, is the data's standard deviation in each coordinate; only "edm" knows it.
+s, the spread, is the data's standard deviation in each coordinate; only "edm" knows it, and where it is 0 the weight
+is 0 too.
 """
 
 from __future__ import annotations
@@ -63,6 +64,12 @@ def logit_normal_times(sde: SDE, mean: float = 0.0, std: float = 1.0) -> TimesFn
     return draw
 
 
+def _edm(noise_to_signal: Array, spread: Array) -> Array:
+    """0 where the data does not move: there is nothing to learn."""
+    moves = spread > 0
+    return jnp.where(moves, 1 + noise_to_signal / jnp.where(moves, spread, 1) ** 2, 0)
+
+
 # name -> w(t), the factor of the plain noise error, from (process, t, spread)
 WEIGHTINGS: dict[str, Callable[[SDE, Array, Array | float], Array]] = {
     "eps": lambda sde, t, _: jnp.ones_like(t),
@@ -70,7 +77,7 @@ WEIGHTINGS: dict[str, Callable[[SDE, Array, Array | float], Array]] = {
     "min_snr": lambda sde, t, _: jnp.minimum(1, MIN_SNR_GAMMA * jnp.exp(-log_snr(sde, t))),
     "v": lambda sde, t, _: (sde.alpha(t) + sde.sigma(t) ** 2 / sde.alpha(t)) ** 2,
     "score_likelihood": lambda sde, t, _: drift_diffusion(sde, t)[1] / sde.sigma(t) ** 2,
-    "edm": lambda sde, t, spread: 1 + jnp.exp(-log_snr(sde, t)) / spread**2,
+    "edm": lambda sde, t, spread: _edm(jnp.exp(-log_snr(sde, t)), jnp.asarray(spread)),
 }
 
 

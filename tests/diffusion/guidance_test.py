@@ -1,4 +1,5 @@
-"""Guidance on oracles: what a weight does to the opinion, and where inpainted coordinates end."""
+"""Guidance on oracles: what a weight does to the opinion, where inpainted coordinates end, and what a measurement
+makes of the law: the exact posterior with pseudo-inverse guidance, the known bias of plain DPS."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,12 @@ import pytest
 from jaxpose.base import Condition
 from jaxpose.diffusion import (
     classifier_free,
+    ddim,
     dpmpp_2m,
+    frozen,
+    measurement,
+    measurement_step,
+    observed,
     prior_sample,
     replace,
     sample,
@@ -104,3 +110,142 @@ def test_replace_noises_the_observed_and_leaves_the_hidden():
 
 def test_grid_used_here_is_the_library_s(x64):
     np.testing.assert_array_equal(laws.grid("vp", 60), time_grid(laws.PROCESSES["vp"], 60, "log_snr"))
+
+
+OBSERVED = Condition(jnp.asarray([[1.5, 0.0], [-1.0, 0.0]]), jnp.asarray([[1.0, 0.0], [1.0, 0.0]]))
+
+
+def guided_law(process, predict, num_steps=300):
+    """(mean, covariance) that the second-order stochastic solver makes of N(0, sigma(1)^2): exact, no sampling."""
+    sde = laws.PROCESSES[process]
+    run = laws.propagate(dpmpp_2m(sde, eta=1.0), lambda x, t: predict(x, t, None), num_steps)
+    start = np.zeros(laws.SHAPE), np.eye(4) * float(sde.sigma(sde.t_max)) ** 2
+    mean, cov = run(*start, laws.grid(process, num_steps))
+    return np.asarray(mean), np.asarray(cov)
+
+
+@pytest.mark.parametrize("process", ["ve", "sub_vp"])
+def test_pseudo_inverse_guidance_lands_on_the_posterior(x64, process):
+    """Independent data N(m, s^2), two of four numbers measured with noises of their own: mean and covariance."""
+    sde, s, noise = laws.PROCESSES[process], 0.8, np.array([[0.5, 1.0], [1.2, 1.0]])
+    prior = np.array([[0.3, -0.2], [0.1, 0.4]])
+    oracle = laws.oracle(laws.gaussian(prior, np.eye(4) * s**2), sde)
+    guided = measurement(oracle, sde, observed(OBSERVED), noise=noise, spread=s)
+    mean, cov = guided_law(process, guided)
+    gain = np.asarray(OBSERVED.mask) * s**2 / (s**2 + noise**2)
+    np.testing.assert_allclose(mean, prior + gain * (OBSERVED.value - prior), atol=0.01)
+    np.testing.assert_allclose(cov, np.diag(((1 - gain) * s**2).ravel()), atol=0.01)
+
+
+def test_plain_dps_has_its_known_bias(x64):
+    """For data N(0, 1), noise^2 = c (0.3 and 1): the closed form in guidance.py, which is not the posterior."""
+    sde = laws.PROCESSES["vp"]
+    oracle = laws.oracle(laws.gaussian(np.zeros(laws.SHAPE), np.eye(4)), sde)
+    c = np.array([[0.3, 1.0], [1.0, 1.0]])
+    mean, cov = guided_law("vp", measurement(oracle, sde, observed(OBSERVED), noise=np.sqrt(c), spread=0))
+    np.testing.assert_allclose(mean, OBSERVED.value * (1 - np.exp(-1 / c)), atol=0.01)
+    biased = c * (1 - np.exp(-2 / c)) / 2
+    np.testing.assert_allclose(cov, np.diag(np.where(OBSERVED.mask, biased, 1).ravel()), atol=0.01)
+    assert (c / (1 + c) - biased).min() > 0.06
+
+
+@pytest.mark.parametrize("process", ["vp", "sub_vp"])
+def test_measurement_moves_every_view_alike_and_through_the_network(x64, process):
+    """The change of the score is alpha S C^-1 M' (y - x0) / variance: hidden numbers feel it, by their covariance."""
+    sde, t, noise = laws.PROCESSES[process], jnp.asarray(0.3), 0.4
+    oracle = laws.oracle(LAW, sde)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, *laws.SHAPE)))
+    plain = oracle(x, t)
+    got = measurement(oracle, sde, observed(OBSERVED), noise=noise, spread=0.7, weight=1.5)(x, t, None)
+    alpha, sigma = np.float64(sde.alpha(t)), np.float64(sde.sigma(t))
+    error = np.asarray(OBSERVED.mask * (OBSERVED.value - plain.x0)).reshape(3, 4)
+    variance = noise**2 + 0.49 * sigma**2 / (0.49 * alpha**2 + sigma**2)
+    change = error / variance @ _denoiser_slope(sde, t)
+    score = plain.score + 1.5 * change.reshape(x.shape)
+    np.testing.assert_allclose(got.score, score, rtol=1e-9)
+    np.testing.assert_allclose(got.eps, -sigma * score, rtol=1e-9)
+    np.testing.assert_allclose(got.x0, (x + sigma**2 * score) / alpha, rtol=1e-9)
+    assert np.abs(change.reshape(x.shape)[..., 1]).min() > 1e-3
+
+
+def _denoiser_slope(sde, t):
+    """d x0_hat / d x_t of LAW, symmetric: alpha S C^-1 with C the covariance of x_t."""
+    return np.float64(sde.alpha(t)) * LAW.covs[0] @ np.linalg.inv(laws.marginal(LAW, sde, t)[1])
+
+
+def test_a_residual_may_be_any_function_of_the_pose(x64):
+    """A linear map of all numbers, as a projection is: the change is slope' A' (y - A x0) / (noise^2 + r^2)."""
+    sde, t = laws.PROCESSES["vp"], jnp.asarray(0.3)
+    matrix, goal = np.random.default_rng(3).normal(size=(3, 4)), np.array([0.2, -0.5, 1.0])
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, *laws.SHAPE)))
+    oracle = laws.oracle(LAW, sde)
+    guided = measurement(oracle, sde, lambda x0: x0.reshape(-1, 4) @ matrix.T - goal, noise=0.5, spread=0)
+    plain = oracle(x, t)
+    error = goal - np.asarray(plain.x0).reshape(5, 4) @ matrix.T
+    change = error @ matrix @ _denoiser_slope(sde, t) / 0.25
+    np.testing.assert_allclose(guided(x, t, None).score - plain.score, change.reshape(x.shape), rtol=1e-9)
+
+
+def test_the_published_step_follows_the_norm_of_each_pose_through_the_network(x64):
+    sde, t, s = laws.PROCESSES["sub_vp"], jnp.asarray(0.3), jnp.asarray(0.25)
+    oracle, solver, key = laws.oracle(LAW, sde), ddim(sde), jax.random.key(0)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, *laws.SHAPE)))
+
+    def moved(predict_fn, x=x, cond=OBSERVED):
+        step = measurement_step(solver, observed(cond), step_size=0.2).step
+        plain, _ = solver.step(key, x, (), t, s, lambda x, t: predict_fn(x, t, None))
+        return np.asarray(step(key, x, (), t, s, lambda x, t: predict_fn(x, t, None))[0] - plain)
+
+    error = np.asarray(OBSERVED.mask * (OBSERVED.value - oracle(x, t).x0)).reshape(3, 4)
+    unit = error / np.linalg.norm(error, axis=-1, keepdims=True)
+    got = moved(oracle)
+    np.testing.assert_allclose(got.reshape(3, 4), 0.2 * unit @ _denoiser_slope(sde, t), rtol=1e-9)
+    # the original's truncated gradient: 1 / alpha on what is observed, nothing on what is hidden
+    truncated = moved(frozen(oracle, sde)).reshape(3, 4)
+    np.testing.assert_allclose(truncated, 0.2 * unit / np.float64(sde.alpha(t)), rtol=1e-9)
+    assert np.abs(got[..., 1]).min() > 1e-3
+    # a pose does not see its batch, and rests where nothing is wrong
+    np.testing.assert_allclose(moved(oracle, x[1]), got[1], rtol=1e-9)
+    exact = Condition(oracle(x, t).x0, OBSERVED.mask)
+    np.testing.assert_array_equal(moved(oracle, x, exact), 0)
+
+
+def test_manifold_constrained_gradients_mend_what_replacement_leaves(x64):
+    """Correlation 0.9, one of each pair known exactly: the posterior of the other is N(0.9 y, 0.19)."""
+    process, num = "vp", 1500
+    sde = laws.PROCESSES[process]
+    cov = np.kron(np.eye(2), [[1, 0.9], [0.9, 1]])
+    oracle = laws.oracle(laws.gaussian(np.zeros(laws.SHAPE), cov), sde)
+    x_init = prior_sample(jax.random.key(0), sde, (num, *laws.SHAPE))
+    times = jnp.asarray(laws.grid(process, 60))
+
+    def hidden(predict_fn):
+        run = jax.jit(
+            lambda: sample(
+                jax.random.key(1),
+                x_init,
+                predict_fn,
+                dpmpp_2m(sde, eta=1.0),
+                times,
+                project=replace(sde, OBSERVED),
+            )
+        )
+        x = np.asarray(run())
+        np.testing.assert_allclose(x[..., 0], np.broadcast_to(OBSERVED.value[:, 0], (num, 2)), atol=0.06)
+        return x[..., 1]
+
+    goal = 0.9 * np.asarray(OBSERVED.value[:, 0])
+    alone = hidden(oracle)
+    both = hidden(measurement(oracle, sde, observed(OBSERVED), noise=0.0))
+    # measured: means 0.95, -0.62 alone, 1.30, -0.85 with guidance, of 1.35, -0.9; deviations 0.57, 0.46 of 0.44
+    assert (np.abs(both.mean(0) - goal) < 0.3 * np.abs(alone.mean(0) - goal)).all()
+    assert (np.abs(both.std(0) - 0.19**0.5) < 0.4 * np.abs(alone.std(0) - 0.19**0.5)).all()
+
+
+@pytest.mark.parametrize(
+    "given", [{"noise": -0.1}, {"noise": 0.1, "spread": -1.0}, {"noise": 0.0, "spread": 0.0}]
+)
+def test_a_measurement_without_any_variance_is_named(given):
+    sde = laws.PROCESSES["vp"]
+    with pytest.raises(ValueError, match=r"measurement needs .* got noise="):
+        measurement(laws.oracle(LAW, sde), sde, observed(OBSERVED), **given)
