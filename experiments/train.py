@@ -7,7 +7,7 @@ Kill it at any moment and call it again with the same workdir: it goes on, to th
 commit and devices), `metrics.jsonl`, TensorBoard events and checkpoints lie in the workdir.
 
 A config with a `stage` is of DiffPose (experiments/diffpose_training.py): its second stage reads the export of the
-first.
+first. One with `kind` "prior" is of a prior over rotations (experiments/prior_training.py).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ml_collections import ConfigDict, config_flags
 
 from experiments.diffpose_training import diffpose_job
 from experiments.job import Job, load_bodies
+from experiments.prior_training import prior_job
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
@@ -62,7 +63,7 @@ def main(argv: list[str]) -> None:
     train = config.train
 
     # Model, data on the device, loss; what is random about an example (camera, detector, masks) is drawn in the step.
-    job = diffpose_job(config) if "stage" in config else score_job(config)
+    job = make_job(config)
     tx = make_optimizer(
         train.learning_rate,
         warmup_steps=min(train.warmup_steps, train.steps),
@@ -110,6 +111,13 @@ def main(argv: list[str]) -> None:
             EXPORT.value, job.export(state.ema_params), dtype=jnp.dtype(train.get("export_dtype", "bfloat16"))
         )
         print(f"wrote {EXPORT.value}")
+
+
+def make_job(config: ConfigDict) -> Job:
+    """The run that a config describes, by its kind."""
+    if config.get("kind") == "prior":
+        return prior_job(config)
+    return diffpose_job(config) if "stage" in config else score_job(config)
 
 
 def score_job(config: ConfigDict) -> Job:

@@ -33,10 +33,10 @@ class Condition(NamedTuple):
 
 
 class Example(NamedTuple):
-    """One training example: x0 [..., J, D] in model units, and the condition under which it was seen."""
+    """One training example: x0 [..., J, D] in model units, and the condition under which it was seen, if any."""
 
     x0: Array
-    cond: Condition
+    cond: Condition | None
 
 
 class Prediction(NamedTuple):

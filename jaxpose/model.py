@@ -27,6 +27,7 @@ from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, from_betas, sub_vp, ve, vp
 from jaxpose.files import atomic
 from jaxpose.geometry.codec import Statistics
+from jaxpose.geometry.normalise import REPRESENTATIONS
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
@@ -43,7 +44,7 @@ _PROCESSES: dict[str, Callable[..., SDE]] = {
     "ve": ve,
     "linear_betas": lambda first, last, num: from_betas(np.linspace(first, last, int(num))),
 }
-_CODECS = ("person", "image_depth", "screen")
+_CODECS = ("person", "image_depth", "screen", *REPRESENTATIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +52,9 @@ class Spec:
     """What a model is, without its numbers; hashable, and JSON in the file.
 
     context: width of the condition's further features (a confidence per joint); 0 for none.
-    codec: "person" (geometry/codec.py), "image_depth" (GFPose's pixels and depth, geometry/image_depth.py) or "screen"
-    (DiffPose's screen coordinates and root-relative metres, tasks/diffpose_official.py).
+    codec: "person" (geometry/codec.py), "image_depth" (GFPose's pixels and depth, geometry/image_depth.py), "screen"
+    (DiffPose's screen coordinates and root-relative metres, tasks/diffpose_official.py), or for models of the rotations
+    of all joints but the root "axis_angle" or "rot6d" (geometry/normalise.py).
     process: "vp", "sub_vp", "ve" or "linear_betas" (first, last, number), with its parameters in order.
     target: what the network puts out (`bind`). indices: of the schedule, falling, where DiffPose's original calls the
     network; () where the grid is made of num_steps and spacing.
@@ -77,6 +79,14 @@ class Spec:
     def sde(self) -> SDE:
         """The diffusion process the network was trained under."""
         return _PROCESSES[self.process](*self.process_args)
+
+    @property
+    def state_shape(self) -> tuple[int, int]:
+        """[J, D] of a state: joints or their rotations, and the numbers of each."""
+        num_joints = len(get_skeleton(self.skeleton).joints)
+        if self.codec in REPRESENTATIONS:
+            return num_joints - 1, REPRESENTATIONS[self.codec].width
+        return num_joints, 3
 
 
 @flax.struct.dataclass
@@ -105,7 +115,7 @@ class Model:
 
         if isinstance(network, DiffPose):
             return bind(denoise, self.spec.sde(), self.spec.target)
-        return bind(score, self.spec.sde(), self.spec.target, self.statistics.spread)
+        return bind(score, self.spec.sde(), self.spec.target, jnp.asarray(self.statistics.spread))
 
 
 def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat16) -> None:
@@ -206,11 +216,13 @@ def _parse_network(fields: dict[str, Any]) -> Any:
 
 def init_params(key: Key, spec: Spec) -> Any:
     """Fresh weights of the network that `spec` names."""
-    pose = jnp.zeros((len(get_skeleton(spec.skeleton).joints), 3))
+    pose = jnp.zeros(spec.state_shape)
     if isinstance(spec.network, DiffPose):
         frames = () if spec.network.video is None else (spec.network.video.num_frames,)
         keypoints = jnp.zeros((*frames, len(pose), 2 if spec.codec == "screen" else 3))
         return spec.network.init(key, keypoints, jnp.zeros((*frames, len(pose), 5)), jnp.float32(0.5))
+    if spec.codec in REPRESENTATIONS:
+        return spec.network.init(key, pose, jnp.float32(0.5))  # a prior: no condition, no branch for one
     context = jnp.zeros(spec.context) if spec.context else None
     return spec.network.init(key, pose, jnp.float32(0.5), Condition(pose, pose, context))
 

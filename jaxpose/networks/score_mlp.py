@@ -12,15 +12,25 @@ of a pose. Without it, under a vmap over hypotheses, XLA evaluates the branch on
 
 The original itself is `explicit=False, difference=True, time_units=999`: a hidden coordinate is then a difference
 of 0, which an observed one that agrees with x has as well.
+
+DPoser's network (spec/dposer.md, section 1) is the one without a condition, `time_units=999, ve_output_scale=True`:
+
+    out = A_out h / s_k,    k = floor(time_units t),    s_k = 50 (0.01 / 50)^(k / 999),    k = 0..999
+
+The s_k are the noise levels of a variance-exploding process from t = 1 to 0, although its own is sub-VP: what h says is
+divided by 50 at t = 0 and multiplied by 100 at t = 1, with 999 jumps of 0.9 % between. Its weights need this.
 """
 
 from __future__ import annotations
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from jaxpose.base import Array, Condition
 from jaxpose.networks.layers import GroupNorm, dense, sinusoidal_embedding
+
+_VE_SIGMAS = np.geomspace(50, 0.01, 1000).astype(np.float32)  # spec/dposer.md, section 1
 
 
 class ScoreMLP(nn.Module):
@@ -30,6 +40,7 @@ class ScoreMLP(nn.Module):
     condition branch beyond its first layer. difference: also show mask * (x - value). explicit: show value, mask and
     context; without it the difference is all there is, and no condition is the same as a difference of 0.
     time_units: t = 1 in the units of the time embedding, whose frequencies are made for about a thousand steps.
+    ve_output_scale: divide the output by DPoser's table of noise levels (see above), for its weights alone.
     """
 
     hidden: int = 1024
@@ -41,6 +52,7 @@ class ScoreMLP(nn.Module):
     difference: bool = False
     explicit: bool = True
     time_units: float = 1000.0
+    ve_output_scale: bool = False
 
     @nn.compact
     def __call__(self, x: Array, t: Array, cond: Condition | None = None, *, train: bool = False) -> Array:
@@ -59,7 +71,13 @@ class ScoreMLP(nn.Module):
         h = layer(_flatten(x), "pre")
         for block in range(self.num_blocks):
             h = h + layer(layer(h, f"block{block}_0"), f"block{block}_1")
-        return dense(x.shape[-1] * x.shape[-2], "post")(h).reshape(x.shape)
+        out = dense(x.shape[-1] * x.shape[-2], "post")(h).reshape(x.shape)
+        return out / self._level(t).astype(out.dtype) if self.ve_output_scale else out
+
+    def _level(self, t: Array) -> Array:
+        """DPoser's s_k; beyond the table, where the original fails or wraps around, its ends."""
+        index = jnp.floor(self.time_units * t).astype(int)
+        return jnp.asarray(_VE_SIGMAS)[jnp.clip(index, 0, len(_VE_SIGMAS) - 1)]
 
     def _encode(self, x: Array, cond: Condition | None, train: bool) -> Array:
         kap = nn.silu(dense(self.hidden, "cond")(self._features(x, cond)))

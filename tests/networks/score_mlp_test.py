@@ -168,3 +168,21 @@ def test_gfposes_number_of_parameters():
     net = ScoreMLP(difference=True, explicit=False, time_units=999.0)
     params = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((17, 3)), jnp.float32(0.3)))
     assert sum(p.size for p in jax.tree.leaves(params)) == 12_504_627
+
+
+def test_dposers_output_scale_is_a_falling_table_of_a_thousand_levels():
+    """spec/dposer.md, section 1: 1 / s is 0.0200 at t = 0, 0.0304 at 0.05, 1.41 at 0.5, 42.6 at 0.9, 100 at 1."""
+    plain, scaled = (ScoreMLP(**SMALL, time_units=999.0, ve_output_scale=scale) for scale in (False, True))
+    x = jax.random.normal(jax.random.key(0), (21, 3))
+    params = plain.init(jax.random.key(1), x, jnp.float32(0.3))
+
+    @jax.jit
+    def ratio(t):
+        return (scaled.apply(params, x, t) / plain.apply(params, x, t)).mean()
+
+    found = [ratio(jnp.float32(t)) for t in (0, 0.05, 0.1, 0.5, 0.9, 1)]
+    np.testing.assert_allclose(found, [0.0200, 0.0304, 0.0465, 1.41, 42.6, 100], rtol=3e-3)
+    # one level from label 300 up to 301, 0.856 % to the next
+    same = ratio(jnp.float32(300.9 / 999)) / ratio(jnp.float32(300.1 / 999))
+    next_level = ratio(jnp.float32(301.1 / 999)) / ratio(jnp.float32(300.9 / 999))
+    np.testing.assert_allclose([same, next_level], [1, 1.00856], rtol=1e-5)

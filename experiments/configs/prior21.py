@@ -1,0 +1,63 @@
+"""The released prior `prior21` over 21 body-joint rotations: DPoser's job (generation, completion, denoising, fitting).
+
+    python -m experiments.train --config=experiments/configs/prior21.py --workdir=runs/prior21
+
+Hardware, hours and the figures reached stand in `jaxpose/assets/prior21.md`. `prior21.py:original` trains DPoser's own
+parametrisation instead: noise divided by the VE table, times uniform, plain noise error.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(kind: str = "own") -> ConfigDict:
+    """Every number of a run; override any with --config.group.name=value."""
+    if kind not in ("own", "original"):
+        raise ValueError(f"config: got {kind!r}, legal are 'own' and 'original'")
+    own = kind == "own"
+    return ConfigDict(
+        {
+            "kind": "prior",
+            "name": "prior21" if own else "prior21_original",
+            "seed": 0,
+            "codec": "axis_angle",
+            "normaliser": "z_score",
+            "network": {
+                "hidden": 768 if own else 1024,
+                "time_width": 128 if own else 512,
+                "num_blocks": 2,
+                "dropout": 0.1,
+                "num_groups": 32,
+                "time_units": 1000.0 if own else 999.0,
+                "ve_output_scale": not own,
+            },
+            "process": {"name": "sub_vp", "args": (0.1, 20.0)},
+            "loss": {
+                "target": "edm" if own else "eps",
+                "weighting": "edm" if own else "eps",
+                "times": "log_snr" if own else "uniform",
+                "t_min": 0.01 if own else 1e-5,
+            },
+            "sampler": {"num_steps": 50, "spacing": "log_snr", "eta": 1.0},
+            "data": {"folder": "", "files": ("cmu", "hdm05"), "category_power": 0.5},
+            "poses": {"mirror": 0.5, "splice": 0.1, "jitter": 0.0},
+            "train": {
+                "init": "",  # a .safetensors file to go on from, instead of fresh weights
+                "steps": 18_000,
+                "batch_size": 1024,
+                "accumulate": 4,
+                "learning_rate": 1e-3 if own else 2e-4,
+                "warmup_steps": 500,
+                "schedule": "cosine",
+                "weight_decay": 0.0,
+                "clip_norm": 10.0 if own else 1.0,
+                "ema_decay": 0.999,
+                "dtype": "float32",
+                "mode": "sharding",
+                "num_devices": 0,
+                "steps_per_dispatch": 100,
+                "log_every": 100,
+                "checkpoint_every": 1000,
+                "eval_every": 1000,
+            },
+        }
+    )

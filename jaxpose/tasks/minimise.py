@@ -1,0 +1,150 @@
+"""The one loop of every fit: optax steps on variables of many items at once, in a scan.
+
+Items (poses, clips, hypotheses of them) share the leading axis N of every variable and do not see each other: the
+gradient is that of the sum of their energies, and Adam works entry by entry. So a batch gives what its items give one
+by one, and hypotheses are more items.
+
+    E_n = sum_i w_i(k) e_i,n(variables),    k: the step
+
+An item that has stopped improving is frozen by a mask; when all are, the rest of the steps cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxpose.base import Array, Key
+
+Variables: TypeAlias = Any  # a pytree of arrays [N, ...]
+# (key, variables, step k) -> energies [N]
+EnergyFn: TypeAlias = Callable[[Key, Variables, Array], Array]
+# step k -> weight, or a number
+Weight: TypeAlias = Callable[[Array], Array] | float
+_MEMORY = 0.9  # of the running mean of the energies, which the prior's noise makes jump
+
+
+class Minimised(NamedTuple):
+    """variables as given, improved; energy: [N] at the last step; num_steps: [N] until each item was frozen."""
+
+    variables: Variables
+    energy: Array
+    num_steps: Array
+
+
+class _State(NamedTuple):
+    variables: Variables
+    opt_state: optax.OptState
+    active: Array
+    smooth: Array
+    best: Array
+    since_best: Array
+    energy: Array
+    num_steps: Array
+
+
+def minimise(
+    key: Key,
+    energy: EnergyFn,
+    variables: Variables,
+    tx: optax.GradientTransformation,
+    num_steps: int,
+    *,
+    tolerance: float = 0.0,
+    patience: int = 30,
+    trainable: Any = None,
+) -> Minimised:
+    """Take `num_steps` steps of `tx` down the energy of each item.
+
+    variables:  pytree of [N, ...]. trainable: a pytree with a bool for each array of them, in the
+                same order; what is False stays as it is. None: all.
+    tolerance:  an item whose running mean of energies has not fallen by this share of itself for `patience` steps is
+                frozen; 0: none is. Not meant for energies whose weights still change.
+    Step k has the key fold_in(key, k). ValueError where num_steps < 0 or variables have no common leading axis.
+    """
+    num = _common_axis(variables)
+    if num_steps < 0:
+        raise ValueError(f"num_steps: needed at least 0, got {num_steps}")
+    if trainable is not None:
+        variables, rejoin = _split(variables, trainable)
+    else:
+        rejoin = lambda chosen: chosen  # noqa: E731  # one expression, and its twin is a closure
+
+    def total(variables: Variables, key: Key, k: Array) -> tuple[Array, Array]:
+        each = energy(key, rejoin(variables), k)
+        return each.sum(), each
+
+    def step(state: _State, k: Array) -> _State:
+        grads, each = jax.grad(total, has_aux=True)(state.variables, jax.random.fold_in(key, k), k)
+        updates, opt_state = tx.update(grads, state.opt_state, state.variables)
+        updates = jax.tree.map(lambda u: jnp.where(_like(state.active, u), u, 0), updates)
+        smooth = jnp.where(k == 0, each, _MEMORY * state.smooth + (1 - _MEMORY) * each)
+        better = smooth < state.best - tolerance * jnp.abs(state.best)
+        since_best = jnp.where(better, 0, state.since_best + 1)
+        active = state.active & ((since_best < patience) | (tolerance <= 0))
+        return _State(
+            optax.apply_updates(state.variables, updates), opt_state, active, smooth,
+            jnp.where(better, smooth, state.best), since_best, jnp.where(state.active, each, state.energy),
+            state.num_steps + state.active,
+        )  # fmt: skip
+
+    def scanned(state: _State, k: Array) -> tuple[_State, None]:
+        if tolerance <= 0:
+            return step(state, k), None
+        return jax.lax.cond(state.active.any(), step, lambda s, k: s, state, k), None
+
+    zeros, far = jnp.zeros(num), jnp.full(num, jnp.inf)
+    start = _State(variables, tx.init(variables), jnp.ones(num, bool), zeros, far, jnp.zeros(num, int), zeros,
+                   jnp.zeros(num, int))  # fmt: skip
+    end, _ = jax.lax.scan(scanned, start, jnp.arange(num_steps))
+    return Minimised(rejoin(end.variables), end.energy, end.num_steps)
+
+
+def weighted_sum(terms: Mapping[str, tuple[Weight, EnergyFn]]) -> EnergyFn:
+    """The energy that adds named terms, each with its weight; term i draws from fold_in(key, i)."""
+
+    def energy(key: Key, variables: Variables, k: Array) -> Array:
+        values = [
+            (weight(k) if callable(weight) else weight) * term(jax.random.fold_in(key, i), variables, k)
+            for i, (weight, term) in enumerate(terms.values())
+        ]
+        return sum(values[1:], values[0])
+
+    return energy
+
+
+def by_stage(values: tuple[float, ...], steps_per_stage: int) -> Callable[[Array], Array]:
+    """The weight that is values[i] in the i-th run of `steps_per_stage` steps, and the last one after them."""
+    table = tuple(float(v) for v in values)
+    return lambda k: jnp.asarray(table)[jnp.minimum(k // steps_per_stage, len(table) - 1)]
+
+
+def _common_axis(variables: Variables) -> int:
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(variables)]
+    lengths = {shape[:1] for shape in shapes}
+    if len(lengths) != 1 or () in lengths:
+        raise ValueError(f"variables: needed arrays [N, ...] of one N, got shapes {shapes}")
+    return shapes[0][0]
+
+
+def _split(variables: Variables, trainable: Any) -> tuple[list[Array], Callable[[list[Array]], Variables]]:
+    """The trainable leaves, and the way from new ones to the whole tree."""
+    leaves, tree = jax.tree.flatten(variables)
+    chosen: list[bool] = jax.tree.leaves(trainable)
+    if len(chosen) != len(leaves):
+        raise ValueError(f"trainable: needed {len(leaves)} bools, one for each array, got {len(chosen)}")
+
+    def rejoin(moving: list[Array]) -> Variables:
+        rest = iter(moving)
+        whole = [next(rest) if free else leaf for leaf, free in zip(leaves, chosen, strict=True)]
+        return jax.tree.unflatten(tree, whole)
+
+    return [leaf for leaf, free in zip(leaves, chosen, strict=True) if free], rejoin
+
+
+def _like(mask: Array, x: Array) -> Array:
+    return mask.reshape(-1, *[1] * (x.ndim - 1))

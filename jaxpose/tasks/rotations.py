@@ -1,0 +1,119 @@
+"""Poses as rotations of the body's joints: into a model's state and back, out of nothing, and between two.
+
+A model of the codec "axis_angle" or "rot6d" is a prior over the 21 joint rotations of SMPL's bodies without the root;
+it has no condition. What it is asked for here, and in complete_rotations, motion and fit, is axis-angle [..., 21, 3].
+
+Source: Lu et al., DPoser (2023), as described in spec/dposer.md, sections 5 and 7.1.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Key
+from jaxpose.diffusion import prior_sample, sample_hypotheses, time_grid
+from jaxpose.diffusion.flow import decode as from_latent
+from jaxpose.diffusion.flow import encode as to_latent
+from jaxpose.diffusion.flow import interpolate
+from jaxpose.geometry.normalise import REPRESENTATIONS, decode, encode
+from jaxpose.model import Model
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, make_run
+
+_FLOW_STEPS = 20  # of four network calls each
+
+
+def check_rotation_model(model: Model, task: str) -> None:
+    """ValueError where a model is not a prior over joint rotations, which `task` needs."""
+    if model.spec.codec not in REPRESENTATIONS:
+        raise ValueError(
+            f"{task} needs a prior over joint rotations, such as 'prior21'; got {model.spec.name!r}, "
+            f"whose codec is {model.spec.codec!r}"
+        )
+
+
+def to_state(model: Model, body_pose: Array) -> Array:
+    """States [..., 21, D] of body poses [..., 21, 3] axis-angle radians, or [..., 63]; ValueError for other shapes."""
+    num = model.spec.state_shape[0]
+    shape = jnp.shape(body_pose)
+    if shape[-1:] == (3 * num,):
+        body_pose = jnp.reshape(body_pose, (*shape[:-1], num, 3))
+    elif shape[-2:] != (num, 3):
+        raise ValueError(f"body_pose: needed [..., {num}, 3] or [..., {3 * num}], got {list(shape)}")
+    representation = REPRESENTATIONS[model.spec.codec]
+    return encode(model.statistics, representation.from_axis_angle(jnp.asarray(body_pose)))
+
+
+def to_axis_angle(model: Model, state: Array) -> Array:
+    """Body poses [..., 21, 3] axis-angle radians of states [..., 21, D]."""
+    return REPRESENTATIONS[model.spec.codec].to_axis_angle(decode(model.statistics, state))
+
+
+def to_matrices(model: Model, state: Array) -> Array:
+    """Body poses [..., 21, 3, 3] as rotation matrices, of states [..., 21, D]."""
+    return REPRESENTATIONS[model.spec.codec].to_matrix(decode(model.statistics, state))
+
+
+def generate_rotations(
+    key: Key,
+    model: Model,
+    num: int,
+    *,
+    num_steps: int | None = None,
+    sampler: str = "posterior",
+    temperature: float = 1.0,
+    chunk: int = ROWS_IN_FLIGHT,
+) -> Array:
+    """Draw `num` body poses [num, 21, 3] axis-angle radians from the prior.
+
+    num_steps, sampler, temperature: as in `draw.draw_states`. chunk: poses computed at once.
+    """
+    check_rotation_model(model, "generate")
+    if num < 1:
+        raise ValueError(f"num: needed at least 1, got {num}")
+    sde, shape = model.spec.sde(), model.spec.state_shape
+    run = make_run(model, sampler, sde, num_steps, temperature)
+    states = sample_hypotheses(
+        key, num, lambda k: prior_sample(k, sde, shape), model.predict_fn(), run.solver, run.times,
+        chunk=chunk, finish=run.finish,
+    )  # fmt: skip
+    return to_axis_angle(model, states)
+
+
+def interpolate_rotations(
+    model: Model, first: Array, second: Array, num: int, *, num_steps: int = _FLOW_STEPS
+) -> Array:
+    """A path [num, ..., 21, 3] of plausible poses from first to second [..., 21, 3] axis-angle, both ends included.
+
+    Both are carried to their latent noise by the probability flow; the path is the great arc between the latents,
+    carried back. num >= 2. Without noise and without a key: the path is the model's own.
+    """
+    check_rotation_model(model, "interpolate")
+    if num < 2:
+        raise ValueError(f"num: needed at least 2, for both ends, got {num}")
+    sde, predict = model.spec.sde(), model.predict_fn()
+    times = time_grid(sde, num_steps, model.spec.spacing)
+    a, b = (to_latent(sde, predict, to_state(model, x), times) for x in (first, second))
+    u = jnp.linspace(0, 1, num).reshape(num, *[1] * (a.ndim - 2))
+    return to_axis_angle(model, from_latent(sde, predict, interpolate(a, b, u), times))
+
+
+def check_body_pose(body_pose: Array | np.ndarray, known: Array | np.ndarray | None = None) -> None:
+    """ValueError, naming the pose and joint, where a known rotation is not finite or turns by more than 2 pi.
+
+    body_pose: [N, 21, 3]. known: [N, 21], where it counts; None: everywhere. Longer vectors are degrees, or a mistake.
+    """
+    if isinstance(body_pose, jax.core.Tracer):
+        return
+    values = np.asarray(body_pose)
+    counts = np.ones(values.shape[:-1], bool) if known is None else np.asarray(known) > 0
+    angle = np.linalg.norm(np.nan_to_num(values), axis=-1)
+    for what, wrong in (
+        ("is not finite", ~np.isfinite(values).all(-1)),
+        ("turns by more than 2 pi radians (are these degrees?)", angle > 2 * np.pi),
+    ):
+        found = np.argwhere(wrong & counts)
+        if found.size:
+            pose, joint = found[0]
+            raise ValueError(f"body_pose: joint {joint} of pose {pose} {what}: {values[pose, joint]}")

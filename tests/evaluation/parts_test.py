@@ -1,0 +1,72 @@
+"""Completion's figures on hypotheses at known distances, and which vertices a joint moves."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from jaxpose.evaluation.parts import completion_row, hidden_errors, vertices_of
+
+TRUTH = np.random.default_rng(0).normal(size=(2, 22, 3)).astype(np.float32)
+HIDDEN = [1, 4, 7, 10]
+
+
+def displaced(distances):
+    """Hypotheses whose hidden joints lie `distances` [H] metres from the truth, along x."""
+    samples = np.repeat(TRUTH[None], len(distances), axis=0)
+    samples[:, :, HIDDEN, 0] += np.asarray(distances, np.float32)[:, None, None]
+    return samples
+
+
+def test_min_mean_std_and_apd_of_known_distances():
+    samples = displaced([0.01, 0.02, 0.06])
+    samples[:, :, 0] += 100  # what is seen does not count
+    row = completion_row(samples, TRUTH, HIDDEN)
+    wanted = {"mpjpe_min_mm": 10, "mpjpe_mean_mm": 30, "mpjpe_std_mm": np.std([10, 20, 60])}
+    assert row == pytest.approx(wanted | {"apd_mm": (10 + 40 + 50) / 3}, rel=1e-3)
+
+
+def test_against_a_plain_loop():
+    rng = np.random.default_rng(1)
+    samples = TRUTH + rng.normal(0, 0.1, (5, *TRUTH.shape))
+    errors = hidden_errors(samples, TRUTH, HIDDEN)
+    for n in range(2):
+        e = [
+            1000 * np.mean([np.linalg.norm(samples[h, n, j] - TRUTH[n, j]) for j in HIDDEN]) for h in range(5)
+        ]
+        for name, value in (("min", min(e)), ("mean", np.mean(e)), ("std", np.std(e))):
+            np.testing.assert_allclose(errors[name][n], value, rtol=1e-4)
+        pairs = [
+            np.linalg.norm(samples[a, n, HIDDEN] - samples[b, n, HIDDEN], axis=-1).mean()
+            for a, b in itertools.combinations(range(5), 2)
+        ]
+        np.testing.assert_allclose(errors["apd"][n], 1000 * np.mean(pairs), rtol=1e-4)
+
+
+def test_min_is_per_pose_and_one_hypothesis_has_no_spread():
+    samples = displaced([0.01, 0.05])
+    samples[:, 1] = samples[::-1, 1]
+    assert completion_row(samples, TRUTH, HIDDEN)["mpjpe_min_mm"] == pytest.approx(10, rel=1e-3)
+    row = completion_row(samples[:1], TRUTH, HIDDEN, figure="mpvpe")
+    assert sorted(row) == ["mpvpe_mean_mm", "mpvpe_min_mm", "mpvpe_std_mm"]
+    assert row["mpvpe_std_mm"] == 0
+
+
+def test_vertices_follow_their_strongest_joint():
+    weights = np.array([[0.6, 0.4, 0], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0, 0.9, 0.1]])
+    assert vertices_of(weights, [1]).tolist() == [1, 3]
+    assert vertices_of(weights, (0, 2)).tolist() == [0, 2]
+    every = np.concatenate([vertices_of(weights, [j]) for j in range(3)])
+    assert sorted(every.tolist()) == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="strongest of no vertex"):
+        vertices_of(weights[:1], [2])
+    with pytest.raises(ValueError, match=r"joints must be of the .*3"):
+        vertices_of(weights, [3])
+
+
+def test_faults_are_named():
+    with pytest.raises(ValueError, match=r"samples must be \[H, N, P, 3\]"):
+        hidden_errors(TRUTH, TRUTH, HIDDEN)
+    for hidden in ([], [22], [-1]):
+        with pytest.raises(ValueError, match=r"hidden must be some of the points 0\.\.21"):
+            hidden_errors(TRUTH[None], TRUTH, hidden)
