@@ -1,7 +1,7 @@
 """How fast, and how near to what the machine can do.
 
     python -m experiments.benchmark [--case=sampling --case=memory --case=group_norm --case=training --case=graph
-        --case=stream]
+        --case=stream --case=fitting]
 
 One table row and one JSON line per case: compile time apart from run time, medians of interleaved runs, and beside
 each throughput the ceiling measured in the same run. Operations are counted from the network's own matrices: what
@@ -214,7 +214,42 @@ def stream(model: released.Model) -> dict[str, Any]:
     return result
 
 
-CASES = {f.__name__: f for f in (sampling, memory, group_norm, training, graph, stream)}
+def fitting(model: released.Model) -> dict[str, Any]:
+    """256 frames, 500 steps: bodies to 2D keypoints with the prior `prior21`, in one batch and one by one (8)."""
+    from jaxpose.data.capsule_body import capsule_body
+    from jaxpose.geometry.body_joints import body_points
+    from jaxpose.tasks.body_fit import Free, dposer_prior, posed_body, start_parameters
+    from jaxpose.tasks.fit import FitSettings, fit, one_camera, project
+    from jaxpose.tasks.rotations import generate_rotations
+
+    num, singles = 256, 8
+    body, prior_model = capsule_body(), released.load("prior21")
+    poses = generate_rotations(jax.random.key(0), prior_model, num, num_steps=20)
+    start = start_parameters(num, 1, body.shapedirs.shape[-1], poses[:, None])
+    start = start._replace(transl=start.transl + jnp.array([0.0, 0.0, 4.0]))
+    intrinsics = jnp.tile(jnp.array([1100.0, 1100.0, 500.0, 500.0]), (num, 1))
+    uv = project(one_camera(intrinsics), body_points(posed_body(body, start), "openpose25"))
+    still = start._replace(body_pose=jnp.zeros_like(start.body_pose))
+    settings = FitSettings(num_steps=500)
+
+    @jax.jit
+    def run(rows: jax.Array, prior_model: released.Model, body: Any) -> jax.Array:
+        return fit(
+            jax.random.key(0), body, uv[rows], jnp.ones(uv[rows].shape[:-1]), one_camera(intrinsics[rows]),
+            "openpose25", dposer_prior(prior_model), noise_px=3.0, start=jax.tree.map(lambda x: x[rows], still),
+            free=Free(), settings=settings,
+        ).joints  # fmt: skip
+
+    batch, each = interleaved(
+        lambda: run(jnp.arange(num), prior_model, body),
+        lambda: [run(jnp.array([i]), prior_model, body) for i in range(singles)],
+    )
+    one_by_one = each * num / singles
+    return {"frames": num, "steps": settings.num_steps, "seconds": batch, "one_by_one_seconds": one_by_one,
+            "one_by_one_over_batch": one_by_one / batch}  # fmt: skip
+
+
+CASES = {f.__name__: f for f in (sampling, memory, group_norm, training, graph, stream, fitting)}
 CHOSEN = flags.DEFINE_multi_enum("case", None, list(CASES), "Cases to run; all by default.")
 
 

@@ -2,6 +2,8 @@
 
     python -m experiments.gallery --model=pose17 --out=docs/gallery
 
+Bodies of the prior over joint rotations have pages of their own (gallery_bodies.py).
+
 The people are CMU subjects of the benchmark's validation half, which no model is trained on; where JAXPOSE_DATA is
 not there, frames of the bundled procedural clip. plotly.js is written beside the pages, once; without it (it is not in
 the repository) they ask plotly's address for it. The pages are small enough to be committed.
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 
+from experiments.gallery_bodies import BodyPage, body_pages, write_body_page
 from jaxpose.base import Key
 from jaxpose.cli import use_compilation_cache
 from jaxpose.data.mocap import data_root
@@ -37,6 +40,9 @@ from jaxpose.viz import path_html
 FLAGS = flags.FlagValues()
 MODEL = flags.DEFINE_string(
     "model", "pose17", "A bundled model's name or a .safetensors file.", flag_values=FLAGS
+)
+PRIOR = flags.DEFINE_string(
+    "prior", "prior21", "The same of a prior over joint rotations.", flag_values=FLAGS
 )
 OUT = flags.DEFINE_string("out", "docs/gallery", "Folder for the pages.", flag_values=FLAGS)
 PEOPLE = flags.DEFINE_integer("people", 6, "People on a page.", lower_bound=1, flag_values=FLAGS)
@@ -64,6 +70,8 @@ ACKNOWLEDGEMENTS = (
     "The data used in this project was obtained from HDM05. M. Mueller, T. Roeder, M. Clausen, B. Eberhardt, B. "
     "Krueger, A. Weber, Documentation Mocap Database HDM05, Technical report CG-2007-2, Universitaet Bonn, 2007; "
     "CC BY-SA 3.0.",
+    "The keypoints of the body from four cameras are demo data of Pose2Sim (BSD 3-Clause, Copyright (c) 2022, "
+    "perfanalytics). D. Pagnon, M. Domalain, L. Reveret, Pose2Sim, JOSS 2022.",
 )
 
 
@@ -94,15 +102,22 @@ def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)
     use_compilation_cache()
-    model, out = load(MODEL.value), Path(OUT.value)
+    model, prior, out = load(MODEL.value), load(PRIOR.value), Path(OUT.value)
     out.mkdir(parents=True, exist_ok=True)
     people = find_people(PEOPLE.value)
-    written = []
-    for page in pages(jax.random.key(SEED.value), model, people, HYPOTHESES.value, STEPS.value):
-        path = write(out, page, model, STEPS.value, people.source)
-        print(f"{path}  {path.stat().st_size / 1000:.0f} kB", flush=True)
+    key = jax.random.key(SEED.value)
+    written: list[Page | BodyPage] = []
+    for page in pages(key, model, people, HYPOTHESES.value, STEPS.value):
+        _say(write(out, page, model, STEPS.value, people.source))
         written.append(page)
-    print(write_index(out, written, model.spec.name, people.source))
+    for body_page in body_pages(jax.random.fold_in(key, len(written)), prior):
+        _say(write_body_page(out, body_page, prior.spec.name))
+        written.append(body_page)
+    print(write_index(out, written, f"{model.spec.name} and {prior.spec.name}", people.source))
+
+
+def _say(path: Path) -> None:
+    print(f"{path}  {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
 def find_people(num: int) -> People:
@@ -191,14 +206,14 @@ def write(out: Path, page: Page, model: Model, num_steps: int, source: str) -> P
     )  # fmt: skip
 
 
-def write_index(out: Path, written: list[Page], model: str, source: str) -> Path:
+def write_index(out: Path, written: Sequence[Page | BodyPage], models: str, source: str) -> Path:
     """A plain page that links the others, and says whose poses they show."""
     links = "\n".join(
         f'<li><a href="{page.name}.html">{html.escape(page.title)}</a><br>{html.escape(page.line)}</li>'
         for page in written
     )
     thanks = "\n".join(f"<p>{html.escape(line)}</p>" for line in ACKNOWLEDGEMENTS)
-    text = _INDEX.format(links=links, thanks=thanks, model=html.escape(model), source=html.escape(source))
+    text = _INDEX.format(links=links, thanks=thanks, models=html.escape(models), source=html.escape(source))
     with atomic(out / "index.html") as file:
         file.write(text.encode())
     return out / "index.html"
@@ -246,12 +261,12 @@ a {{ color: #0072b2; font-weight: 600; }}
 footer {{ margin-top: 3em; font-size: 0.85em; color: #6b7280; }}
 </style></head>
 <body><h1>jaxpose: from noise to 3D poses</h1>
-<p>Each page has a slider over the denoising and can be played, turned and zoomed. Blue is left, vermilion right,
-black the truth, green what the task was given.</p>
+<p>Each page can be played, turned and zoomed. Of joints there is a slider over the denoising; blue is left, vermilion
+right, black the truth, green what the task was given. Bodies are meshes; their truth is grey.</p>
 <ul>
 {links}
 </ul>
-<footer><p>Model {model}. People: {source}. Made by <code>python -m experiments.gallery</code>.</p>
+<footer><p>Models {models}. People: {source}. Made by <code>python -m experiments.gallery</code>.</p>
 {thanks}</footer>
 </body></html>
 """

@@ -5,17 +5,24 @@
     lifted = jaxpose.lift(jax.random.key(0), model, keypoints, confidence, intrinsics=intrinsics)
     lifted.samples        # [H, N, 17, 3] metres, root-relative, camera axes
 
-and jaxpose.complete, jaxpose.denoise, jaxpose.generate with the same model. The areas are packages of their own:
-geometry, diffusion, networks, tasks, training, data, evaluation, viz.
+and jaxpose.complete, jaxpose.denoise, jaxpose.generate with the same model. With a prior over joint rotations,
+jaxpose.load("prior21"): generate_rotations, complete_rotations, denoise_motion, ik, fit. The areas are packages of
+their own: geometry, diffusion, networks, tasks, training, data, evaluation, viz.
 """
 
 from jaxpose.base import Condition, Example, Prediction
 from jaxpose.model import Model, load, save
+from jaxpose.tasks.body_fit import dposer_prior
 from jaxpose.tasks.complete import complete
+from jaxpose.tasks.complete_rotations import complete_rotations
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import Posed
+from jaxpose.tasks.fit import fit
 from jaxpose.tasks.generate import generate
+from jaxpose.tasks.ik import ik
 from jaxpose.tasks.lift import Lifted, lift
+from jaxpose.tasks.motion import denoise_motion
+from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.stream import start_stream, step_stream
 
 __all__ = [
@@ -26,8 +33,15 @@ __all__ = [
     "Posed",
     "Prediction",
     "complete",
+    "complete_rotations",
     "denoise",
+    "denoise_motion",
+    "dposer_prior",
+    "fit",
     "generate",
+    "generate_rotations",
+    "ik",
+    "interpolate_rotations",
     "lift",
     "load",
     "save",

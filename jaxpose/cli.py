@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from jaxpose.commands import complete, convert, denoise, generate, lift, prepare
+from jaxpose.commands import complete, convert, denoise, fit, generate, ik, interpolate, lift, prepare
 
-_COMMANDS = (lift, complete, denoise, generate, convert, prepare)
+_COMMANDS = (lift, complete, denoise, generate, ik, fit, interpolate, convert, prepare)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -29,14 +29,14 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_hypotheses_flag(parser: argparse.ArgumentParser, default: int) -> None:
-    """How many poses are drawn of each observation."""
+def add_hypotheses_flag(parser: argparse.ArgumentParser, default: int | None, said: str = "") -> None:
+    """How many poses are drawn of each observation; said: the default in words, where the model chooses it."""
     parser.add_argument(
         "--hypotheses",
         type=positive,
         default=default,
         metavar="H",
-        help=f"3D poses per detection ({default})",
+        help=f"3D poses per observation ({said or default})",
     )
 
 
@@ -45,11 +45,66 @@ def add_skeleton_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skeleton", help="joint set of the input: h36m17, coco17, body25, halpe26, ...")
 
 
-def add_keypoint_flags(parser: argparse.ArgumentParser) -> None:
+def add_points_flag(parser: argparse.ArgumentParser) -> None:
+    """The joint set of the input, by the names of sets of body points too."""
+    parser.add_argument(
+        "--points",
+        "--skeleton",
+        dest="skeleton",
+        metavar="SET",
+        help="joint set of the input: smpl22, smpl24, coco17, openpose25, h36m17, ... (told by its names or number)",
+    )
+
+
+def add_prior_flag(parser: argparse.ArgumentParser) -> None:
+    """What makes poses likely in a fit."""
+    parser.add_argument(
+        "--prior", default="dposer", metavar="NAME", help="dposer, the diffusion model (default), l2 or none"
+    )
+
+
+def add_body_flags(parser: argparse._ActionsContainer) -> None:
+    """The body model, and files of bodies for other programs."""
+    parser.add_argument(
+        "--body",
+        metavar="FILE",
+        help="SMPL, SMPL-H or SMPL-X file, .npz or .pkl (default: a licence-free body)",
+    )
+    parser.add_argument("--bvh", action="store_true", help="write the (best) motion as .bvh too")
+    parser.add_argument("--glb", action="store_true", help="write it as .glb too, a skinned mesh that moves")
+    parser.add_argument(
+        "--obj", action="store_true", help="write up to 20 meshes, evenly spaced, as .obj too"
+    )
+
+
+def add_fit_output_flags(parser: argparse.ArgumentParser) -> None:
+    """Where bodies go, and the prior."""
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for the results; made where absent"
+    )
+    parser.add_argument(
+        "--model", help="a prior over joint rotations: a bundled one's name or a .safetensors file"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the one key all randomness flows from (0)")
+    parser.add_argument("--no-pictures", action="store_true", help="write no .png and no .html")
+    parser.set_defaults(path=False)
+
+
+def refuse(args: argparse.Namespace, flags: tuple[str, ...], why: str) -> None:
+    """ValueError naming the first of the flags that was given; `why` says what they are for."""
+    for flag in flags:
+        if getattr(args, flag) not in (None, False, "posterior"):  # the default of --sampler
+            raise ValueError(f"--{flag.replace('_', '-')}: {why}")
+
+
+def add_keypoint_flags(parser: argparse._ActionsContainer, *, height: bool = True) -> None:
     """How a file of 2D keypoints is to be read, and which camera saw them; `detections` settles them."""
     parser.add_argument("--format", help="file format or joint set, where it cannot be told from the file")
     parser.add_argument(
-        "--camera", metavar="FX,FY,CX,CY", help="intrinsics in pixels, the same for all images"
+        "--camera",
+        "--intrinsics",
+        metavar="FX,FY,CX,CY",
+        help="intrinsics in pixels, the same for all images",
     )
     parser.add_argument("--camera-name", metavar="NAME", help="which camera of a file that holds several")
     parser.add_argument(
@@ -58,9 +113,12 @@ def add_keypoint_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image-size", metavar="W,H", help="pixels; needed for a field of view if the file has none"
     )
-    parser.add_argument(
-        "--height", type=float, metavar="M", help="body height in metres; else the model's knowledge"
-    )
+    if height:
+        parser.add_argument(
+            "--height", type=float, metavar="M", help="body height in metres; else the model's knowledge"
+        )
+    else:
+        parser.set_defaults(height=None)
     parser.add_argument(
         "--track", action="store_true", help="link people over frames: ids that last through a clip"
     )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # loading them takes seconds
 
 _ONLY_2D = ("format", "camera", "camera_name", "fov", "image_size", "height")
 _ONLY_3D = ("noise", "up", "unit")
+_ONLY_JOINTS = (*_ONLY_2D, "noise", "unit", "skeleton", "track", "path", "sampler")
+_ONLY_ROTATIONS = ("method", "fps", "body", "bvh", "glb", "obj")
 
 
 def add_parser(commands: arguments.Subparsers) -> None:
@@ -28,39 +30,60 @@ def add_parser(commands: arguments.Subparsers) -> None:
         "complete",
         help="3D joints or 2D keypoints, some missing, in; many whole 3D poses out",
         description="Reads 3D joints (.npz, .npy, .csv, .json; NaN, null or confidence 0 where missing) or the 2D "
-        "keypoints that `jaxpose lift` reads, and writes whole poses as it does.",
+        "keypoints that `jaxpose lift` reads, and writes whole poses as it does. With a prior over joint rotations "
+        "(prior21) the input is of rotations: AMASS .npz, .bvh, .amc, or arrays [F, 63, 66, 69, 72, 156 or 165], NaN "
+        "where missing.",
     )
-    parser.add_argument("input", metavar="INPUT", help="file of 3D joints, or file or folder of 2D keypoints")
+    parser.add_argument(
+        "input", metavar="INPUT", help="file of 3D joints or of rotations, or file or folder of 2D keypoints"
+    )
     parser.add_argument(
         "--hide",
         metavar="WHAT",
         help="hide more: joints (left_knee), parts (left_leg, right_leg, left_arm, right_arm, trunk) and random:K, K "
-        "of knees, ankles, elbows and wrists drawn for each pose; separated by commas",
+        "of knees, ankles, elbows and wrists drawn for each pose; separated by commas. Of rotations: joints, parts, "
+        "legs, arms, hands, left_body, right_body",
     )
     parser.add_argument(
         "--noise", type=float, metavar="M", help="of the 3D joints, metres per coordinate (0: exact)"
     )
     arguments.add_skeleton_flag(parser)
     arguments.add_pose_flags(parser)
-    arguments.add_hypotheses_flag(parser, 200)
+    arguments.add_hypotheses_flag(parser, None, "200; of rotations 10")
     arguments.add_output_flags(parser)
     arguments.add_keypoint_flags(parser.add_argument_group("2D keypoints"))
+    rotations = parser.add_argument_group("models of joint rotations")
+    rotations.add_argument("--method", metavar="NAME", help="dposer (default), replace, dps or mcg")
+    rotations.add_argument(
+        "--fps", type=float, metavar="N", help="frames per second of files that do not say"
+    )
+    arguments.add_body_flags(rotations)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Read, hide, complete and write; what was hidden or assumed is said and stands in the summary."""
-    from jaxpose.commands import hiding, results
+    from jaxpose.commands import bodies, hiding, results
     from jaxpose.data.poses3d_files import holds_poses3d
 
     path, out = Path(args.input), Path(args.out)
+    model = results.load_model(args)
+    if bodies.is_prior(model):
+        from jaxpose.commands import complete_rotations
+
+        arguments.refuse(args, _ONLY_JOINTS, "is for models of joint positions")
+        results.check_out(out, path)
+        args.hypotheses = args.hypotheses or 10
+        yield from complete_rotations.run(args, path, out, model)
+        return
+    arguments.refuse(args, _ONLY_ROTATIONS, "is for a prior over joint rotations, such as prior21")
+    args.hypotheses = args.hypotheses or 200
     in_3d = holds_poses3d(path)
     for flag in _ONLY_2D if in_3d else _ONLY_3D:
         if getattr(args, flag) is not None:
             found, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
             raise ValueError(f"--{flag.replace('_', '-')}: is for {needed}, and {path} holds {found}")
     results.check_out(out, path)
-    model = results.load_model(args)
     hide = hiding.parse_hide(args.hide, model.skeleton)
     yield from (_complete_3d if in_3d else _complete_2d)(path, out, model, hide, args)
 

@@ -17,7 +17,8 @@ def add_parser(commands: arguments.Subparsers) -> None:
         "generate",
         help="3D poses out of nothing",
         description="Draws poses of the kind the model was trained on and writes them (generated.npz, `samples` "
-        "[N, J, 3] metres relative to the root, as a level camera sees them), a summary and pictures.",
+        "[N, J, 3] metres relative to the root, as a level camera sees them), a summary and pictures. With a prior "
+        "over joint rotations (prior21): `body_pose` [N, 21, 3] radians, and the bodies they are, y up.",
     )
     parser.add_argument("--num", type=arguments.positive, required=True, metavar="N", help="how many poses")
     parser.add_argument(
@@ -28,6 +29,7 @@ def add_parser(commands: arguments.Subparsers) -> None:
         help="1 draws what the model takes for the law of poses (default); below, likelier and less varied ones",
     )
     arguments.add_output_flags(parser)
+    arguments.add_body_flags(parser.add_argument_group("models of joint rotations"))
     parser.set_defaults(run=run)
 
 
@@ -38,16 +40,24 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     import jax
     import numpy as np
 
-    from jaxpose.commands import results
+    from jaxpose.commands import bodies, results
     from jaxpose.tasks.generate import NUM_STEPS, jitted_generate
 
     if not 0 <= args.temperature <= 2:
         raise ValueError(f"--temperature: needed a number from 0 to 2, got {args.temperature}")
-    args.steps = args.steps or NUM_STEPS
-
     out = Path(args.out)
     results.check_out(out)
     model = results.load_model(args)
+    if bodies.is_prior(model):
+        from jaxpose.commands import generate_rotations
+
+        arguments.refuse(args, ("path",), "is for models of joint positions")
+        yield from generate_rotations.run(args, out, _NAME, model)
+        return
+    arguments.refuse(
+        args, ("body", "bvh", "glb", "obj"), "is for a prior over joint rotations, such as prior21"
+    )
+    args.steps = args.steps or NUM_STEPS
     started = time.time()
     drawn = np.asarray(
         jitted_generate(

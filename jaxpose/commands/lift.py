@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     path, out = Path(args.input), Path(args.out)
     detections.check_flags(args)
     results.check_out(out, path)
-    model = results.load_model(args)
+    model = results.load_joint_model(args)
     start = lifting.Start(args.components, args.depth)
     lifting.check_start(model, start)
     data = detections.read_detections(

@@ -14,13 +14,16 @@ import numpy as np
 
 from jaxpose.base import Key
 from jaxpose.files import write_json, write_npz
+from jaxpose.geometry.normalise import REPRESENTATIONS
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.model import DEFAULT_MODEL, Model, describe, load
 from jaxpose.tasks.draw import network_calls
 
 Drawn = dict[str, np.ndarray]  # the fields of a task's result
 _BLOCK = 64  # observations worked on at once
-AXIS = {"samples": 1, "root": 1, "weights": 1, "path": 2}  # of the observations; 0 of other fields
+# Of the observations; 0 of other fields.
+AXIS = {"samples": 1, "root": 1, "weights": 1, "path": 2}
+AXIS |= dict.fromkeys(("body_pose", "global_orient", "transl", "betas", "joints", "energy"), 1)
 
 
 class Picture(NamedTuple):
@@ -43,6 +46,17 @@ class Picture(NamedTuple):
 def load_model(args: argparse.Namespace) -> Model:
     """The model that the flag --model names."""
     return load(args.model or DEFAULT_MODEL)
+
+
+def load_joint_model(args: argparse.Namespace) -> Model:
+    """The model of --model; ValueError where it is a prior over joint rotations."""
+    model = load_model(args)
+    if model.spec.codec in REPRESENTATIONS:
+        raise ValueError(
+            f"--model: {model.spec.name!r} is a prior over joint rotations; `jaxpose {args.command}` needs a model of "
+            f"joint positions, such as {DEFAULT_MODEL!r} (`jaxpose fit` takes 2D keypoints and such a prior)"
+        )
+    return model
 
 
 def name_of(source: Path) -> str:

@@ -43,8 +43,9 @@ WIDTHS: Mapping[int, tuple[str, bool]] = {
     165: ("SMPL-X's 55 joints", True),
 }
 ASSUMED_FPS = 30.0
-# Rotation vectors of real AMASS files reach 6.9 rad (spec/dposer.md 3), a little over one turn; degrees are far beyond.
-MAX_ANGLE = 4 * np.pi
+# A rotation is said by one turn at most. Real AMASS files go a little beyond it (6.9 rad; spec/dposer.md 3), and are
+# taken up to two; degrees are far beyond both.
+MAX_ANGLE, MAX_ANGLE_AMASS = 2 * np.pi, 4 * np.pi
 _RATES = ("mocap_frame_rate", "mocap_framerate", "fps")
 _KEYS = ("poses", "pose_body", "root_orient", "trans", "transl", "betas", "up", *_RATES)
 
@@ -96,15 +97,20 @@ def read_motion(
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return check_motion(motion, path, missing)
+    return check_motion(
+        motion, path, missing, MAX_ANGLE if isinstance(arrays, np.ndarray) else MAX_ANGLE_AMASS
+    )
 
 
 def check_motion(
-    motion: Motion, name: str | os.PathLike[str], missing: Literal["error", "drop"] = "error"
+    motion: Motion,
+    name: str | os.PathLike[str],
+    missing: Literal["error", "drop"] = "error",
+    max_angle: float = MAX_ANGLE,
 ) -> Motion:
     """The motion, without its frames of NaN if `missing` is "drop"; ValueError, opening with `name`, where it is wrong.
 
-    Wrong are: no frames, a frame rate that is not positive, NaN, and rotations beyond two turns.
+    Wrong are: no frames, a frame rate that is not positive, NaN, and rotations beyond `max_angle` radians.
     """
     if missing not in ("error", "drop"):
         raise ValueError(f"missing: got {missing!r}, legal are 'error' and 'drop'")
@@ -127,10 +133,10 @@ def check_motion(
         motion = motion._replace(source=f"{motion.source}; dropped {len(frames)} frames of NaN".lstrip("; "))
     rotations = np.concatenate([motion.global_orient[:, None], motion.body_pose], axis=1)
     angle = np.linalg.norm(rotations, axis=-1)
-    if angle.max() > MAX_ANGLE:
+    if angle.max() > max_angle + 1e-4:  # rounding in a file
         frame, joint = np.unravel_index(angle.argmax(), angle.shape)
         said = f"frame {frame}, joint {SMPL_22.joints[joint]!r}: a rotation by {angle[frame, joint]:.1f} rad"
-        raise ValueError(f"{name}: {said}; legal are two turns at most: are these degrees?")
+        raise ValueError(f"{name}: {said}; legal are {max_angle:.4g} at most: are these degrees?")
     return motion
 
 

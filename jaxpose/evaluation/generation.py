@@ -31,6 +31,7 @@ import numpy as np
 from jaxpose.base import Array
 from jaxpose.evaluation.metrics import align_root, pairwise_distance
 from jaxpose.evaluation.plausibility import ANGLES, angle_plausibility, bone_plausibility
+from jaxpose.geometry.rotations import quaternion_from_axis_angle
 from jaxpose.geometry.skeleton import H36M_17, Skeleton, check_joints
 
 _ROWS = 64  # rows of the distance matrix in flight: 20 MB against 80,000 references
@@ -106,6 +107,18 @@ def nearest_distance(samples: Array | np.ndarray, reference: Array | np.ndarray)
     samples, reference = _finite("samples", samples, 3), _finite("reference", reference, 3)
     _check_same("samples", samples, "reference", reference)
     return np.asarray(_nearest(samples, reference))
+
+
+def nearest_rotations(samples: Array | np.ndarray, reference: Array | np.ndarray) -> np.ndarray:
+    """Distance [N] in radians, summed over joints, of poses [N, J, 3] (axis-angle) to the nearest of [M, J, 3].
+
+    The angle between two rotations is 2 acos |q . q'| (DPoser's dNN; spec/dposer.md, section 7.1).
+    """
+    samples, reference = _finite("samples", samples, 3), _finite("reference", reference, 3)
+    _check_same("samples", samples, "reference", reference)
+    return np.asarray(
+        _nearest_turn(*(quaternion_from_axis_angle(jnp.asarray(x)) for x in (samples, reference)))
+    )
 
 
 def align_heading(poses: Array, skeleton: Skeleton = H36M_17) -> Array:
@@ -200,6 +213,20 @@ def _squared_nearest(points: Array, others: Array) -> Array:
 @jax.jit
 def _nearest(samples: Array, reference: Array) -> Array:
     return _by_rows(lambda x: _joint_distances(x, reference).min(), samples)
+
+
+@jax.jit
+def _nearest_turn(samples: Array, reference: Array) -> Array:
+    columns = jnp.moveaxis(reference, 0, -1)
+
+    def one(q: Array) -> Array:
+        def add(j: Array, total: Array) -> Array:
+            dot = sum((q[j, d] * columns[j, d] for d in range(1, 4)), q[j, 0] * columns[j, 0])
+            return total + 2 * jnp.arccos(jnp.minimum(jnp.abs(dot), 1))
+
+        return jax.lax.fori_loop(0, len(q), add, jnp.zeros(len(reference))).min()
+
+    return jax.lax.map(one, samples)
 
 
 def _by_rows(function: Callable[[Array], Array], rows: Array) -> Array:

@@ -9,9 +9,10 @@ Which pairs count is as in PyMeshLab, whose figure the papers print:
     two                    neighbours along an edge: never
     three                  one face twice: always
 
-An edge passes through a triangle where its ends lie strictly on different sides of the plane, and the line within the
-triangle or on its border; sides are signs of determinants in float64. So what touches without getting to the other
-side does not count, nor what overlaps within one plane (PyMeshLab counts that; it does not happen by chance).
+An edge passes through a triangle where its ends lie on different sides of the plane, and the line within the triangle
+or on its border, by determinants in float64; nearer to the plane than rounding can tell is on neither side. So what
+touches without getting to the other side does not count, nor what overlaps within one plane (PyMeshLab counts that;
+it does not happen by chance).
 
 Pairs are found by a sweep along the longest axis over the faces' boxes, some million pairs at a time.
 """
@@ -25,6 +26,7 @@ import numpy as np
 from jaxpose.base import Array
 
 _PAIRS_AT_ONCE = 1_000_000
+_ROUNDING = 1e-13  # of the mesh's size, some hundred times what float64 rounds
 
 
 def self_intersections(vertices: Array | np.ndarray, faces: Array | np.ndarray) -> np.ndarray:
@@ -34,7 +36,8 @@ def self_intersections(vertices: Array | np.ndarray, faces: Array | np.ndarray) 
     """
     vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces)
     _check(vertices, faces, 2)
-    corners = vertices[faces]
+    vertices = vertices - vertices.mean(0)
+    corners = (vertices / np.abs(vertices).max(initial=1e-300))[faces]
     found = np.zeros(len(faces), bool)
     for first, second in _near_pairs(corners.min(1), corners.max(1)):
         crossing = _cross(corners, faces, first, second)
@@ -59,7 +62,9 @@ def _check(vertices: np.ndarray, faces: np.ndarray, ndim: int) -> None:
     if faces.ndim != 2 or faces.shape[1] != 3 or not len(faces) or faces.dtype.kind not in "iu":
         raise ValueError(f"faces must be integers [F, 3] with F >= 1, got {faces.dtype} {faces.shape}")
     if faces.min() < 0 or faces.max() >= vertices.shape[-2]:
-        raise ValueError(f"faces must name vertices 0..{vertices.shape[-2] - 1}, got {faces.min()}..{faces.max()}")
+        raise ValueError(
+            f"faces must name vertices 0..{vertices.shape[-2] - 1}, got {faces.min()}..{faces.max()}"
+        )
 
 
 def _near_pairs(low: np.ndarray, high: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -67,7 +72,9 @@ def _near_pairs(low: np.ndarray, high: np.ndarray) -> Iterator[tuple[np.ndarray,
     axis = int(np.argmax(high.max(0) - low.min(0)))
     order = np.argsort(low[:, axis], kind="stable")
     low, high = low[order], high[order]
-    ends = np.searchsorted(low[:, axis], high[:, axis], side="right")  # the boxes that begin before this one ends
+    ends = np.searchsorted(
+        low[:, axis], high[:, axis], side="right"
+    )  # the boxes that begin before this one ends
     counts = ends - np.arange(len(ends)) - 1
     portions = np.cumsum(counts) // _PAIRS_AT_ONCE
     others = [k for k in range(3) if k != axis]
@@ -101,7 +108,9 @@ def _passes(p: np.ndarray, q: np.ndarray, triangle: np.ndarray) -> np.ndarray:
     """Whether segments p q [P, 3] go through triangles [P, 3, 3]: [P] bool."""
     a, b, c = np.moveaxis(triangle, 1, 0)
     normal = np.cross(b - a, c - a)
-    split = np.flatnonzero(np.sign(_dot(normal, p - a)) * np.sign(_dot(normal, q - a)) < 0)
+    least = _ROUNDING * np.sqrt(_dot(normal, normal))
+    start, end = _dot(normal, p - a), _dot(normal, q - a)
+    split = np.flatnonzero((np.minimum(start, end) < -least) & (np.maximum(start, end) > least))
     p, along, triangle = p[split], (q - p)[split], triangle[split] - p[split, None]
     # the line turns about all three sides the same way: determinants of it and two corners, seen from p
     turns = np.sign([_dot(along, np.cross(triangle[:, k], triangle[:, (k + 1) % 3])) for k in range(3)])

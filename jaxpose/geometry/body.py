@@ -223,6 +223,22 @@ def make_body(
     )
 
 
+def skeleton_body(rest_joints: Array | np.ndarray) -> Body:
+    """An SMPL body without a mesh or shapes, of rest joints [22, 3] or [24, 3] metres: a tree of bones to fit.
+
+    Its vertices are its joints. With 22 joints, the hands lie at the wrists.
+    """
+    joints = np.asarray(rest_joints, np.float64)
+    if joints.shape not in ((22, 3), (24, 3)):
+        raise ValueError(f"rest_joints: needed [22, 3] or [24, 3], got {list(joints.shape)}")
+    joints = joints if len(joints) == 24 else joints[[*range(22), 20, 21]]
+    one = np.eye(24)
+    return make_body(
+        "smpl", v_template=joints, shapedirs=np.zeros((24, 3, 0)), posedirs=np.zeros((24, 3, 207)), J_regressor=one,
+        weights=one, faces=np.zeros((0, 3), int),
+    )  # fmt: skip
+
+
 def make_landmarks(
     body_faces: np.ndarray,
     faces: np.ndarray,

@@ -29,13 +29,14 @@ from jaxpose.base import Array, Key
 from jaxpose.geometry.body import Body, PosedBody, full_rotations
 from jaxpose.model import Model
 from jaxpose.tasks.minimise import Minimised, minimise
-from jaxpose.tasks.prior import ScheduleFn, regulariser
+from jaxpose.tasks.prior import ScheduleFn, regulariser, truncated
 from jaxpose.tasks.rotations import check_rotation_model, to_state
 
 # (key, body_pose [..., 21, 3] axis-angle, step k, total steps) -> energy [...]
 PosePrior: TypeAlias = Callable[[Key, Array, Array, int], Array]
 # (posed body of [N, F], step k) -> energy [N, F]
 DataFn: TypeAlias = Callable[[PosedBody, Array], Array]
+_TIMES = (0.2, 0.05)  # first and last t; DPoser-X's of motion denoising
 # left and right elbow about y, left and right knee about x: entries of the 63 and the sign of bending the wrong way
 _BEND = ((52, 1.0), (55, -1.0), (9, -1.0), (12, -1.0))
 
@@ -72,11 +73,15 @@ EVERYTHING, POSE_AND_PLACE = Free(), Free(betas=False)
 
 
 def dposer_prior(
-    model: Model, schedule: ScheduleFn, *, weight: str = "unit", reduction: str = "sum"
+    model: Model, schedule: ScheduleFn | None = None, *, weight: str = "snr_squared", reduction: str = "sum"
 ) -> PosePrior:
-    """The DPoser regulariser of a prior over rotations (tasks/prior.py), all poses at the one t of the step."""
+    """The DPoser regulariser of a prior over rotations (tasks/prior.py), all poses at the one t of the step.
+
+    With "snr_squared" and "sum" a weight of 1 in `Weights` serves all tasks, since the data terms are in nats.
+    """
     check_rotation_model(model, "a fit")
     sde, predict = model.spec.sde(), model.predict_fn()
+    schedule = schedule or truncated(*_TIMES)
 
     def prior(key: Key, body_pose: Array, k: Array, total: int) -> Array:
         t_key, z_key = jax.random.split(key)
@@ -110,7 +115,7 @@ def start_parameters(
     )
 
 
-def robust(squared: Array, width: float | None) -> Array:
+def robust(squared: Array, width: float | Array | None) -> Array:
     """rho of squared, scaled errors: half of them, or Geman-McClure's of that width, which tends to width^2 / 2."""
     return squared / 2 if width is None else width**2 * squared / (2 * (width**2 + squared))
 

@@ -52,7 +52,7 @@ class DPoserSettings(NamedTuple):
 
     num_steps: int = 200
     learning_rate: float = 0.1
-    schedule: ScheduleFn = truncated(0.15, 0.05)
+    schedule: ScheduleFn = truncated(0.3, 0.05)
     weight: str = "snr"
 
 
@@ -80,6 +80,8 @@ def complete_rotations(
     check_rotation_model(model, "complete")
     if method not in METHODS:
         raise ValueError(f"method: got {method!r}, legal are {METHODS}")
+    if num_hypotheses < 1:
+        raise ValueError(f"num_hypotheses: needed at least 1, got {num_hypotheses}")
     num = model.spec.state_shape[0]
     if (
         body_pose.ndim != 3

@@ -32,6 +32,7 @@ from jaxpose.tasks.body_fit import (
 )
 
 _EXACT = 0.002  # metres: markers are trusted no further than this, or the pose could not move between them
+_FAR = 0.25  # metres: only farther markers may be outliers, or every exact one would be at the first step
 _START_SPREAD = 0.3  # radians between the starting poses of hypotheses
 
 
@@ -49,7 +50,10 @@ class Fitted(NamedTuple):
 
 
 class IKSettings(NamedTuple):
-    """Steps and learning rate (radians and metres) of Adam; weights of the terms; width of the robust loss or None."""
+    """Steps and learning rate (radians and metres) of Adam; weights of the terms; width of the robust loss or None.
+
+    width is in units of the noise; errors below 25 cm are never outliers, whatever it is.
+    """
 
     num_steps: int = 300
     learning_rate: float = 0.05
@@ -79,6 +83,8 @@ def ik(
     ValueError for shapes that do not fit, or a frame without three seen points.
     """
     settings = settings or IKSettings()
+    if num_hypotheses < 1:
+        raise ValueError(f"num_hypotheses: needed at least 1, got {num_hypotheses}")
     known = known_points(body, points)
     if targets.ndim != 4 or targets.shape[2:] != (len(known), 3):
         raise ValueError(
@@ -90,10 +96,11 @@ def ik(
         raise ValueError(f"targets: frame {f} of clip {n} has fewer than three points that the body has")
     y = jnp.where(seen[..., None], targets, 0)
     scale = jnp.maximum(jnp.broadcast_to(noise, y.shape[:-1]), _EXACT)
+    width = None if settings.width is None else jnp.maximum(settings.width, _FAR / scale)
 
     def data(posed: PosedBody, k: Array) -> Array:
         square = jnp.square((body_points(posed, points) - y) / scale[..., None]).sum(-1)
-        return (seen * robust(square, settings.width)).sum(-1)
+        return (seen * robust(square, width)).sum(-1)
 
     def one(h: Array) -> tuple[BodyParameters, Array, Array, Array]:
         pose_key, fit_key = jax.random.split(jax.random.fold_in(key, h))

@@ -83,7 +83,8 @@ def minimise(
         updates, opt_state = tx.update(grads, state.opt_state, state.variables)
         updates = jax.tree.map(lambda u: jnp.where(_like(state.active, u), u, 0), updates)
         smooth = jnp.where(k == 0, each, _MEMORY * state.smooth + (1 - _MEMORY) * each)
-        better = smooth < state.best - tolerance * jnp.abs(state.best)
+        # the first is better than nothing: inf - tolerance * inf is not a number
+        better = (k == 0) | (smooth < state.best - tolerance * jnp.abs(state.best))
         since_best = jnp.where(better, 0, state.since_best + 1)
         active = state.active & ((since_best < patience) | (tolerance <= 0))
         return _State(

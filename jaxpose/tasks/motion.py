@@ -7,8 +7,11 @@ coordinate adds 70 s^2 to a squared fourth difference, to which real motion at 3
 
     s^2 = median over joints and coordinates of the mean of (y_{f-2} - 4 y_{f-1} + 6 y_f - 4 y_{f+1} + y_{f+2})^2 / 70
 
-All weights follow from s, so any noise level is served. Missing joints (NaN) are filled from the frames around and by
-the prior: inverse kinematics over a motion.
+The data term is in nats, so the other weights do not depend on s, and any noise level is served. Missing joints (NaN)
+are filled from the frames around and by the prior: inverse kinematics over a motion. The body is anybody's: a body
+model's, or with `skeleton_of` a tree of the bone lengths that are seen,
+
+    L^2 = mean over frames of |x_child - x_parent|^2 - 6 s^2
 
 Source: Lu et al., DPoser (2023); spec/dposer.md, section 7.4. The published recipe has unsquared distances, and weights
 and times for three noise levels.
@@ -20,10 +23,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.geometry.body import Body, PosedBody
+from jaxpose.geometry.body import Body, PosedBody, skeleton_body
 from jaxpose.geometry.body_joints import body_points, known_points
+from jaxpose.geometry.kinematics import forward_kinematics
+from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.tasks.body_fit import (
     POSE_AND_PLACE,
     Free,
@@ -40,14 +46,11 @@ _FOURTH = (1.0, -4.0, 6.0, -4.0, 1.0)
 
 
 class MotionSettings(NamedTuple):
-    """Adam's steps and rate; prior: its weight; smooth: in 1 / m^2 at 1 m of noise (it grows as 1 / noise^power)."""
+    """Adam's steps and rate; weights: `smooth` is for 30 frames a second, where it is 1 / (a few cm per frame^2)^2."""
 
-    num_steps: int = 200
-    learning_rate: float = 0.03
-    prior: float = 3.0
-    smooth: float = 12.0
-    smooth_power: float = 1.0
-    shape: float = 1.0
+    num_steps: int = 400
+    learning_rate: float = 0.05
+    weights: Weights = Weights(prior=1.5, smooth=600.0, shape=1.0)
 
 
 def estimate_noise(targets: Array) -> Array:
@@ -58,7 +61,33 @@ def estimate_noise(targets: Array) -> Array:
         )
     num = targets.shape[1] - len(_FOURTH) + 1
     fourth = sum(c * targets[:, i : i + num] for i, c in enumerate(_FOURTH))
-    return jnp.sqrt(jnp.nanmedian(jnp.nanmean(jnp.square(fourth), 1) / 70, (1, 2)))
+    noise = jnp.sqrt(jnp.nanmedian(jnp.nanmean(jnp.square(fourth), 1) / 70, (1, 2)))
+    if not isinstance(noise, jax.core.Tracer) and not bool(jnp.isfinite(noise).all()):
+        n = int(jnp.argmin(jnp.isfinite(noise)))
+        raise ValueError(f"targets: clip {n} has no point in five frames running to estimate noise from")
+    return noise
+
+
+def skeleton_of(targets: Array, rest_joints: Array, noise: float | Array) -> Body:
+    """A body without a mesh that has the bone lengths of joints [F, 22, 3] (SMPL_22, NaN where missing) of one person.
+
+    rest_joints: [22, 3] metres, a body at rest whose bone directions (and, for bones never seen, lengths) are taken.
+    noise: metres, of each coordinate; it lengthens what is seen of a bone, and that is taken off. Sides are averaged.
+    """
+    parents = np.array(SMPL_22.parents[1:])
+    bones = targets[:, 1:] - targets[:, parents]
+    square = jnp.nanmean(jnp.square(bones).sum(-1), 0) - 6 * jnp.square(noise)
+    rest = rest_joints[1:] - rest_joints[parents]
+    own = jnp.linalg.norm(rest, axis=-1)
+    length = jnp.where(jnp.isfinite(square), jnp.sqrt(jnp.maximum(square, (own / 3) ** 2)), own)
+    other = np.arange(21)
+    other[np.array(SMPL_22.left) - 1], other[np.array(SMPL_22.right) - 1] = (
+        np.array(SMPL_22.right) - 1, np.array(SMPL_22.left) - 1,
+    )  # fmt: skip
+    length = (length + length[other]) / 2
+    offsets = jnp.concatenate([jnp.zeros((1, 3)), rest * (length / own)[:, None]])
+    still = jnp.broadcast_to(jnp.eye(3), (22, 3, 3))
+    return skeleton_body(forward_kinematics(still, offsets, SMPL_22.parents)[0])
 
 
 def denoise_motion(
@@ -101,11 +130,8 @@ def denoise_motion(
         start = start._replace(betas=jnp.zeros_like(start.betas).at[:, : betas.shape[-1]].set(betas))
     if free.global_orient:
         start = aligned(body, start, points, y, seen)
-    weights = Weights(
-        prior=settings.prior, smooth=settings.smooth / s**settings.smooth_power, shape=settings.shape
-    )
     found = fit_body(
-        key, body, data, start, prior, weights=weights, num_steps=settings.num_steps,
+        key, body, data, start, prior, weights=settings.weights, num_steps=settings.num_steps,
         learning_rate=settings.learning_rate, free=free,
     )  # fmt: skip
     joints = posed_body(body, found.variables).joints[..., :22, :]

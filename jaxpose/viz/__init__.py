@@ -1,4 +1,4 @@
-"""Pictures of pose hypotheses: a contact sheet (PNG) and interactive scenes (one HTML file each).
+"""Pictures of pose hypotheses and bodies: contact sheets (PNG), interactive scenes (HTML), meshes for other programs.
 
 Needs `pip install jaxpose[viz]` when a picture is drawn, not when this package is imported.
 """
@@ -10,6 +10,9 @@ from jaxpose.viz.interactive import (
     path_figure,
     path_html,
 )
+from jaxpose.viz.mesh import mesh_figure, mesh_html
+from jaxpose.viz.mesh_files import write_glb, write_motion_glb, write_obj
+from jaxpose.viz.mesh_sheet import mesh_sheet
 from jaxpose.viz.sheet import contact_sheet
 
 __all__ = [
@@ -17,6 +20,12 @@ __all__ = [
     "grid_html",
     "interactive_figure",
     "interactive_html",
+    "mesh_figure",
+    "mesh_html",
+    "mesh_sheet",
     "path_figure",
     "path_html",
+    "write_glb",
+    "write_motion_glb",
+    "write_obj",
 ]

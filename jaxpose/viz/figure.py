@@ -45,10 +45,10 @@ def build(scene: sc.Scene, skeleton: Skeleton, slider: Slider, grid: Grid | None
     low, high, top = _limits(scene, grid)
     floor = float(low[2]) if grid is None or grid.floor is None else -grid.floor
     layers = (*scene.layers, *scene.flat)
-    first = [_layer_traces(layer, skeleton, slider.start) for layer in layers]
-    fixed = [*map(_legend_key, scene.layers), _ground(low, high, floor), *_names(grid, floor)]
+    first = [layer_traces(layer, skeleton, slider.start) for layer in layers]
+    fixed = [*map(legend_key, scene.layers), ground(low, high, floor), *_names(grid, floor)]
     figure = go.Figure(
-        [*(t for traces in first for t in traces), *fixed], _layout(scene, low, high, top - floor, grid)
+        [*(t for traces in first for t in traces), *fixed], layout(scene, low, high, top - floor, grid)
     )
     moves = [layer.poses.shape[1] > 1 for layer in layers]
     numbers = np.repeat(moves, [len(traces) for traces in first])
@@ -56,28 +56,28 @@ def build(scene: sc.Scene, skeleton: Skeleton, slider: Slider, grid: Grid | None
         moving = [layer for layer, moves_ in zip(layers, moves, strict=True) if moves_]
         figure.frames = [
             go.Frame(
-                data=[_moving_part(t) for layer in moving for t in _layer_traces(layer, skeleton, row)],
+                data=[moving_part(t) for layer in moving for t in layer_traces(layer, skeleton, row)],
                 name=str(row), traces=np.flatnonzero(numbers).tolist(),
             )
             for row in range(len(scene.rows))
         ]  # fmt: skip
-        figure.update_layout(_controls(slider))
+        figure.update_layout(controls(slider))
     return figure
 
 
 def _coordinates(points: np.ndarray) -> dict[str, np.ndarray]:
     """Plotly's x, y and z of points [*, 3] metres, to a millimetre, or its x and y of [*, 2] px, to a tenth."""
     if points.shape[-1] == 3:
-        return dict(zip("xyz", _upright(points).T, strict=True))
+        return dict(zip("xyz", upright(points).T, strict=True))
     return dict(zip("xy", np.round(points, 1).astype(np.float32).T, strict=True))
 
 
-def _upright(points: np.ndarray) -> np.ndarray:
+def upright(points: np.ndarray) -> np.ndarray:
     """Camera axes (x right, y down, z forward) to a scene with z up, rounded to a millimetre."""
     return np.round(points[..., [0, 2, 1]] * np.array([1, 1, -1]), 3).astype(np.float32)
 
 
-def _layer_traces(layer: sc.Layer, skeleton: Skeleton, row: int) -> list[dict[str, Any]]:
+def layer_traces(layer: sc.Layer, skeleton: Skeleton, row: int) -> list[dict[str, Any]]:
     """A layer in a row as plotly trace dictionaries; the same traces in every row."""
     base = {
         "type": "scatter3d" if layer.poses.shape[-1] == 3 else "scatter", "name": layer.name,
@@ -110,14 +110,15 @@ def _dots(layer: sc.Layer, skeleton: Skeleton, row: int) -> dict[str, Any]:
     return {**points, "mode": "markers", "marker": marker, "text": names, "hovertemplate": "%{text}" + where}
 
 
-def _moving_part(trace: dict[str, Any]) -> dict[str, Any]:
+def moving_part(trace: dict[str, Any]) -> dict[str, Any]:
+    """What a row changes of a trace."""
     part: dict[str, Any] = {key: trace[key] for key in ("type", "x", "y", "z") if key in trace}
     if "opacity" in trace.get("marker", {}):
         part["marker"] = {"opacity": trace["marker"]["opacity"]}
     return part
 
 
-def _legend_key(layer: sc.Layer) -> dict[str, Any]:
+def legend_key(layer: sc.Layer) -> dict[str, Any]:
     """A trace without points: the layer's entry in the legend, strong enough to see; it switches the group."""
     line = {"color": layer.colours[2], "width": max(layer.width, 1.8) * _LINE}
     return {
@@ -132,16 +133,16 @@ def _limits(scene: sc.Scene, grid: Grid | None) -> tuple[np.ndarray, np.ndarray,
 
     Of a grid they are those of its last row, and some room for the noise of the rows before it.
     """
-    low, high = sc.bounds([_upright(layer.poses) for layer in scene.layers], margin=0.1)
+    low, high = sc.bounds([upright(layer.poses) for layer in scene.layers], margin=0.1)
     if grid is None:
         return low, high, float(high[2])
-    last = [_upright(layer.poses[:, -1]) for layer in scene.layers]
-    last_low, last_high = sc.bounds([*last, _upright(grid.places)], margin=0.1)
+    last = [upright(layer.poses[:, -1]) for layer in scene.layers]
+    last_low, last_high = sc.bounds([*last, upright(grid.places)], margin=0.1)
     low, high = np.maximum(low, last_low - _NOISE_MARGIN), np.minimum(high, last_high + _NOISE_MARGIN)
     return low, high, float(last_high[2])
 
 
-def _ground(low: np.ndarray, high: np.ndarray, level: float) -> dict[str, Any]:
+def ground(low: np.ndarray, high: np.ndarray, level: float) -> dict[str, Any]:
     """A grid of squares on the floor, by default under the lowest point of all rows."""
     levels = [sc.grid_levels(low[axis], high[axis]) for axis in range(2)]
     lines = [np.full((1, 3), np.nan)]
@@ -162,7 +163,7 @@ def _names(grid: Grid | None, level: float) -> list[dict[str, Any]]:
     """The names of a grid's people, on the floor before their feet."""
     if grid is None or not any(grid.names):
         return []
-    x, y, _ = _upright(grid.places).T
+    x, y, _ = upright(grid.places).T
     return [
         {"type": "scatter3d", "x": x, "y": y - 0.2, "z": np.full_like(x, level), "mode": "text",
          "text": [html.escape(name) for name in grid.names], "textfont": {"size": 12, "color": sc.MUTED},
@@ -171,9 +172,10 @@ def _names(grid: Grid | None, level: float) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _layout(
+def layout(
     scene: sc.Scene, low: np.ndarray, high: np.ndarray, height: float, grid: Grid | None
 ) -> dict[str, Any]:
+    """The layout of a scene within low and high [3], of which `height` metres must fit into the picture."""
     split = _SHARE_2D if scene.flat else 0.0
     eye = _EYES["one" if grid is None else "many"]
     # The squares of the grid are whole: the scene is as wide as they are.
@@ -191,14 +193,14 @@ def _layout(
         "camera": {"projection": {"type": "orthographic"}, "eye": dict(zip("xyz", eye, strict=True)),
                    "center": {"x": 0, "y": 0, "z": -0.06}},
     }  # fmt: skip
-    layout = {
+    whole = {
         "scene": scene_layout, "template": "none", "paper_bgcolor": "white", "plot_bgcolor": "white",
         "font": {"family": FONT, "size": 13, "color": sc.INK},
         "margin": {"l": 48, "r": 24, "t": 24, "b": 84 if len(scene.rows) > 1 else 24, "autoexpand": False},
         "legend": {"x": 1, "xanchor": "right", "y": 1, "bgcolor": "rgba(255,255,255,0.8)"},
         "hovermode": "closest", "uirevision": "page",
     }  # fmt: skip
-    return {**layout, **_input_panel(scene, split, grid is not None and grid.tiled)} if scene.flat else layout
+    return {**whole, **_input_panel(scene, split, grid is not None and grid.tiled)} if scene.flat else whole
 
 
 def _scale(size: np.ndarray, eye: np.ndarray, picture: tuple[float, float]) -> float:
@@ -259,7 +261,7 @@ def read_image(path: str | os.PathLike[str]) -> tuple[str, tuple[int, int], byte
     return _FORMATS[kind], size, content
 
 
-def _controls(slider: Slider) -> dict[str, Any]:
+def controls(slider: Slider) -> dict[str, Any]:
     """A slider over the rows with play and pause."""
     now = {"mode": "immediate", "transition": {"duration": 0}, "frame": {"duration": 0, "redraw": True}}
     play = {**now, "fromcurrent": True, "frame": {"duration": slider.pause_ms, "redraw": True}}

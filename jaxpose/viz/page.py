@@ -31,10 +31,10 @@ b {{ font-weight: 600; }}
 main {{ flex: 1; min-height: 480px; }}
 </style>{library}</head>
 <body><header><h1>{title}</h1>{note}<p>{caption}</p>
-<p><b style="color:{left}">left</b> · <b style="color:{right}">right</b> 
-· drag to orbit, scroll to zoom, click a legend entry to hide it</p></header>
+<p>{sides}drag to orbit, scroll to zoom, click a legend entry to hide it</p></header>
 <main>{figure}</main></body></html>
 """
+_SIDES = '<b style="color:{left}">left</b> · <b style="color:{right}">right</b> · '
 _BESIDE = """
 <script src="{name}"></script>
 <script>window.Plotly || document.write('<script src="{address}"><\\/script>')</script>
@@ -51,10 +51,18 @@ openRow();
 
 
 def write_page(
-    path: str | os.PathLike[str], figure: Any, title: str, note: str, caption: str, library_beside: bool
+    path: str | os.PathLike[str],
+    figure: Any,
+    title: str,
+    note: str,
+    caption: str,
+    library_beside: bool,
+    *,
+    sides: bool = True,
 ) -> Path:
     """Write a figure under a title, a note and a caption, which are escaped; with library_beside also plotly.min.js.
 
+    sides: whether the figure has skeletons, whose colours of left and right are then explained.
     Raises ValueError for a folder that is not there.
     """
     target = Path(path)
@@ -72,7 +80,8 @@ def write_page(
         title=html.escape(sc.printable(title, 200)),
         note=f'<p class="note">{html.escape(sc.printable(note, 300))}</p>' if note else "",
         caption=html.escape(caption), figure=body,
-        library=library, ink=sc.INK, muted=sc.MUTED, left=sc.LEFT, right=sc.RIGHT, font=FONT,
+        sides=_SIDES.format(left=sc.LEFT, right=sc.RIGHT) if sides else "", library=library, ink=sc.INK, muted=sc.MUTED,
+        font=FONT,
     )  # fmt: skip
     with atomic(target) as file:
         file.write(page.encode("utf-8"))

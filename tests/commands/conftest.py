@@ -7,6 +7,7 @@ import pytest
 
 from jaxpose import cli
 from jaxpose.geometry.codec import fit_statistics
+from jaxpose.geometry.normalise import z_score
 from jaxpose.model import ASSETS, Model, Spec, init_params, save
 from jaxpose.networks.score_mlp import ScoreMLP
 
@@ -48,6 +49,45 @@ def refused(run, capsys):
         with pytest.raises(SystemExit) as exit_info:
             run(command, *arguments)
         assert exit_info.value.code == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def prior_file(tmp_path_factory):
+    """A prior over joint rotations about the rest pose, of any quality."""
+    network = ScoreMLP(hidden=32, time_width=16, num_groups=4, encoder_blocks=0)
+    spec = Spec(
+        "tinyrot", network, skeleton="smpl22", context=0, codec="axis_angle", target="edm", num_steps=2
+    )
+    poses = np.random.default_rng(0).normal(0, 0.3, (50, 21, 3))
+    path = tmp_path_factory.mktemp("prior") / "tinyrot.safetensors"
+    save(path, Model(init_params(jax.random.key(0), spec), z_score(poses), spec))
+    return path
+
+
+@pytest.fixture
+def run_prior(prior_file):
+    """The command with the small prior, without pictures."""
+
+    def call(command, *arguments):
+        cli.main([command, *map(str, arguments), "--model", str(prior_file), "--no-pictures"])
+
+    return call
+
+
+@pytest.fixture
+def refused_prior(run_prior, capsys, tmp_path):
+    """The one line with which the command refuses, with code 2 and without a file in --out, which it is given."""
+
+    def call(command, *arguments):
+        with pytest.raises(SystemExit) as exit_info:
+            run_prior(command, *arguments, "--out", tmp_path / "refused")
+        assert exit_info.value.code == 2
+        assert not (tmp_path / "refused").exists()
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         return error

@@ -117,11 +117,21 @@ def test_nan_frames_are_named_or_dropped(tmp_path):
         check_motion(motion, "m", "drop")
 
 
-def test_degrees_are_told_from_the_vectors_of_real_files():
-    """Real files reach 6.9 rad (spec/dposer.md 3), more than a turn; a knee bent by 60 degrees is 60."""
+def test_degrees_are_told_from_the_vectors_of_real_files(tmp_path):
+    """Real AMASS files reach 6.9 rad (spec/dposer.md 3), more than a turn; other arrays may not; 60 degrees are 60."""
     motion = motion_of(4)
     motion.body_pose[1, 2] = (6.9, 0, 0)
-    check_motion(motion, "m")
+    np.savez(
+        tmp_path / "amass.npz",
+        poses=np.pad(motion.body_pose.reshape(4, 63), ((0, 0), (3, 0))),
+        mocap_framerate=30.0,
+    )
+    assert np.abs(read_motion(tmp_path / "amass.npz").body_pose[1, 2]).max() == pytest.approx(6.9)
+    np.save(tmp_path / "plain.npy", motion.body_pose.reshape(4, 63))
+    with pytest.raises(
+        ValueError, match=r"plain\.npy: frame 1, joint 'spine1': a rotation by 6\.9 rad; legal are 6\.283"
+    ):
+        read_motion(tmp_path / "plain.npy")
     motion.body_pose[2, SMPL_22.joints.index("left_knee") - 1] = (60, 0, 0)
     with pytest.raises(ValueError, match=r"m: frame 2, joint 'left_knee': a rotation by 60\.0 rad.*degrees"):
         check_motion(motion, "m")

@@ -14,7 +14,8 @@ import pytest
 from drawn import H, J, N, random_pose_set
 
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.viz import contact_sheet, interactive_html, path_html
+from jaxpose.viz import contact_sheet, interactive_html, mesh_html, path_html
+from jaxpose.viz.scene import LEFT, RIGHT
 
 
 def _figure_call(page):
@@ -153,6 +154,24 @@ def test_pages_share_plotly_beside_them_and_know_where_else_it_is(tmp_path):
     (tmp_path / "plotly.min.js").write_text("another version")
     path_html(tmp_path / "c.html", states, H36M_17, library_beside=True)
     assert (tmp_path / "plotly.min.js").read_text(encoding="utf-8") == library
+
+
+def test_the_colours_of_left_and_right_are_explained_where_something_has_them(tmp_path):
+    mesh, faces = np.random.default_rng(0).normal(size=(J, 3)), np.array([[0, 1, 2], [2, 3, 4]])
+    pages = {
+        "poses": path_html(tmp_path / "a.html", GOOD[None].repeat(2, 0), H36M_17, library_beside=True),
+        "bones": mesh_html(
+            tmp_path / "b.html", mesh, faces, joints=mesh, skeleton=H36M_17, library_beside=True
+        ),
+        "mesh": mesh_html(tmp_path / "c.html", mesh, faces, observed=mesh, library_beside=True),
+    }
+    headers = {name: page.read_text().split("</header>")[0] for name, page in pages.items()}
+    sides = {
+        name: re.findall(r"<b style=\"color:(#\w{6})\">(left|right)</b>", h) for name, h in headers.items()
+    }
+    assert sides["poses"] == sides["bones"] == [(LEFT, "left"), (RIGHT, "right")]
+    assert sides["mesh"] == []
+    assert all("drag to orbit" in header for header in headers.values())
 
 
 def test_a_page_of_a_path_is_escaped_and_holds_its_states(tmp_path):

@@ -1,0 +1,140 @@
+"""generate, complete and interpolate with a prior over joint rotations: the Python functions' poses, in files that our
+own readers take."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxpose.data.capsule_body import capsule_body
+from jaxpose.data.motion import read_motion
+from jaxpose.data.poses3d import from_camera, read_poses3d
+from jaxpose.data.take import rotation_matrices
+from jaxpose.geometry.body import full_rotations
+from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.model import load
+from jaxpose.tasks.complete_rotations import PARTS
+from jaxpose.tasks.rotations import generate_rotations
+
+
+@pytest.fixture
+def turns():
+    return np.random.default_rng(1).normal(0, 0.3, (3, 21, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def amass(tmp_path, turns):
+    """As AMASS writes SMPL-H: 52 joints, z up."""
+    root = np.random.default_rng(2).normal(0, 0.3, (3, 3))
+    full = np.concatenate([root, turns.reshape(3, 63), np.zeros((3, 90))], 1)
+    np.savez(
+        tmp_path / "a_poses.npz", poses=full, trans=np.ones((3, 3)), mocap_framerate=60.0, betas=np.zeros(16)
+    )
+    return tmp_path / "a_poses.npz"
+
+
+def test_generated_poses_are_the_python_functions_and_our_readers_take_them(run_prior, prior_file, tmp_path):
+    run_prior("generate", "--num", 4, "--seed", 3, "--out", tmp_path)
+    expected = np.asarray(generate_rotations(jax.random.key(3), load(prior_file), 4))
+    motion = read_motion(tmp_path / "generated_motion.npz")
+    np.testing.assert_allclose(motion.body_pose, expected, atol=1e-5)
+    posed = capsule_body().shape().pose(full_rotations(capsule_body(), expected))
+    read = from_camera(read_poses3d(tmp_path / "generated.npz").joints, "y")
+    np.testing.assert_allclose(read, posed.joints[:, :22], atol=1e-5)
+    assert json.loads((tmp_path / "generated.json").read_text())["model"]["name"] == "tinyrot"
+
+
+def test_completed_poses_keep_what_is_known_and_survive_bvh(run_prior, amass, turns, tmp_path):
+    out = tmp_path / "o"
+    run_prior("complete", amass, "--hide", "left_leg,right_knee", "--hypotheses", 3, "--out", out, "--bvh")
+    hidden = [*PARTS["left_leg"], SMPL_22.joints[1:].index("right_knee")]
+    known = np.setdiff1d(np.arange(21), hidden)
+    with np.load(out / "a_poses.npz") as z:
+        samples = z["samples"]
+        assert samples.shape == (3, 3, 21, 3)
+        np.testing.assert_array_equal(
+            samples[:, :, known], np.broadcast_to(turns, samples.shape)[:, :, known]
+        )
+        assert (np.ptp(samples, 0)[:, hidden] > 0.01).all()  # hypotheses differ
+        read = from_camera(read_poses3d(out / "a_poses.npz").joints, "y")
+        np.testing.assert_allclose(read, z["joints3d"], atol=1e-6)
+    for name in ("a_poses_motion.npz", "a_poses.bvh"):
+        motion = read_motion(out / name)
+        source = read_motion(amass)
+        assert abs(motion.fps - 60) < 0.01
+        np.testing.assert_allclose(
+            rotation_matrices(motion.body_pose), rotation_matrices(samples[0]), atol=1e-3
+        )
+        np.testing.assert_allclose(
+            rotation_matrices(motion.global_orient), rotation_matrices(source.global_orient), atol=1e-3
+        )
+
+
+def test_nan_stands_for_a_missing_rotation(run_prior, turns, tmp_path):
+    holed = turns.copy()
+    holed[1, 4] = np.nan
+    np.save(tmp_path / "p.npy", holed.reshape(3, 63))
+    run_prior(
+        "complete", tmp_path / "p.npy", "--hypotheses", 2, "--method", "replace", "--out", tmp_path / "o"
+    )
+    with np.load(tmp_path / "o" / "p.npz") as z:
+        kept = np.isfinite(holed).all(-1)
+        np.testing.assert_array_equal(z["samples"][:, kept], np.broadcast_to(turns, (2, 3, 21, 3))[:, kept])
+        assert np.isfinite(z["samples"]).all()
+        apart = rotation_matrices(z["samples"][0, 1, 4]).T @ rotation_matrices(z["samples"][1, 1, 4])
+        half = (
+            np.degrees(np.arccos((np.trace(apart) - 1) / 2)) / 2
+        )  # of two rotations, the mean lies in the middle
+        np.testing.assert_allclose(z["spread_deg"][1, 4], half, rtol=1e-3)
+
+
+def test_turns_beyond_one_are_the_same_rotation(run_prior, turns, tmp_path):
+    more = turns.copy()
+    long = np.linalg.norm(turns[0, 0])
+    more[0, 0] *= (long + 2 * np.pi) / long
+    np.save(tmp_path / "p.npy", more.reshape(3, 63))
+    run_prior("complete", tmp_path / "p.npy", "--hide", "hands", "--hypotheses", 1, "--out", tmp_path / "o")
+    with np.load(tmp_path / "o" / "p.npz") as z:
+        np.testing.assert_allclose(z["samples"][0, 0, 0], turns[0, 0], atol=1e-5)
+
+
+def test_a_path_starts_and_ends_where_it_was_told(run_prior, amass, turns, tmp_path):
+    run_prior("interpolate", amass, amass, "--frame-b", -1, "--num", 5, "--out", tmp_path / "o", "--bvh")
+    motion, source = read_motion(tmp_path / "o" / "interpolated_motion.npz"), read_motion(amass)
+    assert len(motion.body_pose) == 5
+    np.testing.assert_allclose(motion.body_pose[[0, -1]], turns[[0, 2]], atol=0.02)
+    for found, given in ((motion.global_orient, source.global_orient), (motion.transl, source.transl)):
+        np.testing.assert_allclose(found[[0, -1]], given[[0, 2]], atol=1e-5)
+    middle = rotation_matrices(motion.global_orient)
+    np.testing.assert_allclose(middle[1] @ middle[0].T, middle[4] @ middle[3].T, atol=1e-4)  # constant speed
+    assert len(read_motion(tmp_path / "o" / "interpolated.bvh").body_pose) == 5
+
+
+def test_bad_input_is_refused(refused_prior, amass, turns, tmp_path):
+    assert "no.npz: no such file" in refused_prior("complete", tmp_path / "no.npz", "--hide", "arms")
+    np.save(tmp_path / "wide.npy", np.zeros((3, 64)))
+    assert "wide.npy: an array of float64 (3, 64); legal" in refused_prior("complete", tmp_path / "wide.npy")
+    np.save(tmp_path / "deg.npy", np.degrees(turns).reshape(3, 63))
+    assert "are these degrees?" in refused_prior("complete", tmp_path / "deg.npy", "--hide", "arms")
+    assert "--hide: got 'tail'; legal are the parts left_leg" in refused_prior(
+        "complete", amass, "--hide", "tail"
+    )
+    assert "nothing to complete" in refused_prior("complete", amass)
+    assert "--noise: is for models of joint pos" in refused_prior(
+        "complete", amass, "--hide", "arms", "--noise", 1
+    )
+    assert "--method: got 'x'; legal are dposer" in refused_prior(
+        "complete", amass, "--hide", "arms", "--method", "x"
+    )
+    assert "--frame-a: got 3;" in refused_prior("interpolate", amass, amass, "--frame-a", 3)
+    (tmp_path / "body.npz").write_bytes(b"PK broken")
+    assert "body.npz" in refused_prior("complete", amass, "--hide", "arms", "--body", tmp_path / "body.npz")
+    assert "'tinyrot' is a prior over joint rotations; `jaxpose lift`" in refused_prior("lift", amass)
+
+
+def test_a_prior_is_needed_where_rotations_are_asked_for(refused, amass, tmp_path):
+    out = ("--out", tmp_path / "o")
+    assert "--bvh: is for a prior over joint rotations" in refused("generate", "--num", 2, "--bvh", *out)
+    assert "--method: is for a prior" in refused("complete", amass, "--method", "dps", *out)
+    assert not (tmp_path / "o").exists()

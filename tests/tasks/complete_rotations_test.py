@@ -1,0 +1,126 @@
+"""Completion under priors whose law is known: what the hidden joints must look like is then written down."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rotation_oracle
+from rotation_oracle import COVARIANCE, MEAN, STD
+from scipy import stats
+
+import jaxpose
+from jaxpose.tasks.complete_rotations import METHODS, PARTS, DPoserSettings, complete_rotations
+from jaxpose.tasks.prior import fixed
+
+POSE = rotation_oracle.draw(0, 2)
+KNOWN = np.ones((2, 21))
+KNOWN[0, list(PARTS["left_leg"])] = KNOWN[1, list(PARTS["trunk"])] = 0
+HIDDEN = KNOWN == 0
+
+
+def shown(pose, known):
+    """The pose with its unknown joints NaN, float32."""
+    return jnp.asarray(np.where(known[..., None] > 0, pose, np.nan), jnp.float32)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_known_joints_stay_and_hidden_ones_follow_the_prior(method):
+    """Every number is independent of the others, so what is known says nothing: samplers give N(MEAN, STD^2), and
+    descent ends near MEAN, by the noise of its last steps."""
+    given = shown(POSE, KNOWN)
+    drawn = complete_rotations(
+        jax.random.key(0),
+        rotation_oracle.independent(),
+        given,
+        jnp.asarray(KNOWN),
+        num_hypotheses=100,
+        method=method,
+    )
+    np.testing.assert_array_equal(
+        drawn[:, ~HIDDEN], np.broadcast_to(given[~HIDDEN], (100, *given[~HIDDEN].shape))
+    )
+    z = ((np.asarray(drawn) - MEAN) / STD)[:, HIDDEN]
+    assert (z.std(0) > 0.02).all(), "hypotheses differ in every hidden number"
+    if method == "dposer":
+        assert np.abs(z.mean(0)).max() < 0.2
+        assert z.std() < 0.5
+    else:
+        assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
+        np.testing.assert_allclose(z.std(), 1, atol=0.06)
+
+
+def conditional(covariance, z, hidden):
+    """Mean of the hidden numbers of a Gaussian about 0, given the others."""
+    h = np.repeat(hidden, 3)
+    return covariance[np.ix_(h, ~h)] @ np.linalg.solve(covariance[np.ix_(~h, ~h)], z.ravel()[~h])
+
+
+def completed(method, t=0.1, num=200):
+    """State [H, h] of the hidden numbers of the right arm and leg of one pose, all others known; and what is hidden."""
+    hidden = np.isin(np.arange(21), PARTS["right_body"])
+    drawn = complete_rotations(
+        jax.random.key(1), rotation_oracle.correlated(), shown(POSE[:1], 1 - hidden[None]), jnp.asarray(1.0 - hidden),
+        num_hypotheses=num, method=method, settings=DPoserSettings(schedule=fixed(t)), noise=0.01,
+    )  # fmt: skip
+    return ((np.asarray(drawn)[:, 0] - MEAN) / STD)[:, hidden].reshape(num, -1), hidden
+
+
+def test_descent_ends_at_the_conditional_mean_of_the_blurred_law():
+    """E of the regulariser's gradient is sigma^2 C^-1 x with C = alpha^2 S + sigma^2: zero in the hidden numbers where
+    they are the conditional mean under C."""
+    t = 0.1
+    got, hidden = completed("dposer", t)
+    sde = rotation_oracle.spec().sde()
+    blurred = float(sde.alpha(t)) ** 2 * COVARIANCE + float(sde.sigma(t)) ** 2 * np.eye(63)
+    wanted = conditional(blurred, (POSE[0] - MEAN) / STD, hidden)
+    assert np.abs(wanted).max() > 0.3
+    np.testing.assert_allclose(got.mean(0), wanted, atol=0.1)
+
+
+@pytest.mark.parametrize("method", ["dps", "mcg"])
+def test_guided_sampling_knows_the_posterior_mean(method):
+    got, hidden = completed(method)
+    wanted = conditional(COVARIANCE, (POSE[0] - MEAN) / STD, hidden)
+    np.testing.assert_allclose(got.mean(0), wanted, atol=0.25)
+    # narrower than the prior, of deviation 1; the posterior has sqrt(0.4 (1 + 0.6 / 8.2)) = 0.65
+    np.testing.assert_allclose(got.std(), 0.65, atol=0.15)
+
+
+@pytest.mark.parametrize("method", ["dposer", "mcg"])
+def test_more_hypotheses_begin_with_the_same_and_chunks_change_nothing(method):
+    def draw(num, **options):
+        return complete_rotations(
+            jax.random.key(2), rotation_oracle.tiny(), shown(POSE, KNOWN), jnp.asarray(KNOWN), num_hypotheses=num,
+            method=method, num_steps=3, settings=DPoserSettings(num_steps=5), **options,
+        )  # fmt: skip
+
+    ten = draw(10)
+    np.testing.assert_allclose(draw(3), ten[:3], atol=1e-4)
+    np.testing.assert_allclose(draw(10, chunk=6), ten, atol=1e-4)
+    assert np.abs(np.diff(ten, axis=0))[:, HIDDEN].max((1, 2)).min() > 0.05
+
+
+def test_parts_are_sides_of_one_another():
+    swap = {0: 1, 3: 4, 6: 7, 9: 10, 12: 13, 15: 16, 17: 18, 19: 20}
+    for part in ("leg", "arm", "body"):
+        assert tuple(swap[j] for j in PARTS[f"left_{part}"]) == PARTS[f"right_{part}"]
+    assert set(PARTS["left_body"]) | set(PARTS["right_body"]) == set(PARTS["legs"]) | set(PARTS["arms"])
+
+
+def test_illegal_arguments_are_named():
+    model, pose, known = rotation_oracle.tiny(), jnp.asarray(POSE), jnp.asarray(KNOWN)
+    call = lambda *args, **kw: complete_rotations(jax.random.key(0), *args, **kw)  # noqa: E731
+    with pytest.raises(ValueError, match="method: got 'hps', legal are"):
+        call(model, pose, known, method="hps")
+    with pytest.raises(ValueError, match="complete needs a prior over joint rotations"):
+        call(jaxpose.load("pose17"), pose, known)
+    with pytest.raises(ValueError, match=r"got \(2, 21, 3\) and \(2, 20\)"):
+        call(model, pose, known[:, 1:])
+    with pytest.raises(ValueError, match=r"got \(21, 3\) and \(2, 21\)"):
+        call(model, pose[0], known)
+    with pytest.raises(ValueError, match="joint 5 of pose 1 is not finite"):
+        call(model, pose.at[1, 5].set(jnp.nan), jnp.ones((2, 21)))
+    with pytest.raises(ValueError, match="are these degrees"):
+        call(model, jnp.degrees(pose), known)
+    with pytest.raises(ValueError, match="num_hypotheses: needed at least 1, got 0"):
+        call(model, pose, known, num_hypotheses=0)
