@@ -15,7 +15,7 @@ import numpy as np
 from jaxpose.base import Key
 from jaxpose.commands import bodies, fitted_bodies, fitting, results
 from jaxpose.commands.views import Views
-from jaxpose.data.poses3d_files import _load as load_arrays
+from jaxpose.data.poses3d_files import load_arrays
 from jaxpose.geometry.body import Body
 from jaxpose.model import Model
 from jaxpose.tasks.body_fit import BodyParameters

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.data import motion as files
-from jaxpose.data.motion import WIDTHS, Motion, check_motion, read_motion
-from jaxpose.data.poses3d_files import _load as load_arrays
+from jaxpose.data.motion import WIDTHS, Motion, read_motion
+from jaxpose.data.poses3d_files import load_arrays
 
 _TURN = 2 * np.pi
 
@@ -26,27 +25,17 @@ def read_rotations(
 ) -> Gappy:
     """The rotations in a file; with `gaps`, NaN stands for a joint that is missing, else it is an error.
 
-    Rotations by more than a turn are brought within one; beyond two, ValueError (degrees?). NaN of the root: its
-    value in the nearest frame that has one.
+    AMASS's rotations by a little more than a turn are brought within one; others are a ValueError (degrees?). NaN
+    of the root: its value in the nearest frame that has one.
     """
-    if not gaps or path.suffix.lower() not in (".npy", ".npz"):
-        motion = read_motion(path, fps=fps, up=up)  # type: ignore[arg-type]  # checked there
-        return Gappy(_unwound(motion), np.ones(motion.body_pose.shape[:2], bool))
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    arrays = files._load(path)
-    try:
-        plain = isinstance(arrays, np.ndarray)
-        motion = files._plain(arrays, fps, up) if plain else files._amass(arrays, fps, up, None)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    motion = read_motion(path, fps=fps, up=up, missing="keep" if gaps else "error")  # type: ignore[arg-type]  # checked there
     known = np.isfinite(motion.body_pose).all(-1)
     motion = motion._replace(
         body_pose=np.where(known[..., None], motion.body_pose, 0),
         global_orient=_nearest(motion.global_orient),
         transl=_nearest(motion.transl),
     )
-    return Gappy(_unwound(check_motion(motion, path)), known)
+    return Gappy(_unwound(motion), known)
 
 
 def holds_rotations(path: Path) -> bool:

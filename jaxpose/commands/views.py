@@ -18,7 +18,7 @@ from jaxpose.commands import detections
 from jaxpose.commands.points import set_of, skeleton_of
 from jaxpose.data.keypoint_arrays import as_float
 from jaxpose.data.keypoints import read_keypoints
-from jaxpose.data.poses3d_files import _load as load_arrays
+from jaxpose.data.poses3d_files import load_arrays
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points
 from jaxpose.geometry.camera import check_intrinsics

@@ -73,14 +73,15 @@ def read_motion(
     fps: float | None = None,
     up: Literal["y", "z"] | None = None,
     pelvis: Sequence[float] | np.ndarray | None = None,
-    missing: Literal["error", "drop"] = "error",
+    missing: Literal["error", "drop", "keep"] = "error",
 ) -> Motion:
     """The motion in a file, told by its suffix and keys (module docstring).
 
     asf: the skeleton of an .amc file; by default the .asf beside it. fps: for files that do not say
     (30 assumed, 120 of .amc). up: of an .npz or .npy that does not say (AMASS's keys: z; plain arrays: y). pelvis: [3]
-    metres, J_0 of the body model, for AMASS's `trans`. missing: frames with NaN or infinity are an error, or dropped
-    and counted in `source`. ValueError names the file, and the frame or key that is wrong.
+    metres, J_0 of the body model, for AMASS's `trans`. missing: frames with NaN or infinity are an error, dropped
+    and counted in `source`, or kept: NaN then marks a missing rotation. ValueError names the file, and the frame or key
+    that is wrong.
     """
     path = Path(path)
     if not path.is_file():
@@ -105,22 +106,22 @@ def read_motion(
 def check_motion(
     motion: Motion,
     name: str | os.PathLike[str],
-    missing: Literal["error", "drop"] = "error",
+    missing: Literal["error", "drop", "keep"] = "error",
     max_angle: float = MAX_ANGLE,
 ) -> Motion:
     """The motion, without its frames of NaN if `missing` is "drop"; ValueError, opening with `name`, where it is wrong.
 
     Wrong are: no frames, a frame rate that is not positive, NaN, and rotations beyond `max_angle` radians.
     """
-    if missing not in ("error", "drop"):
-        raise ValueError(f"missing: got {missing!r}, legal are 'error' and 'drop'")
+    if missing not in ("error", "drop", "keep"):
+        raise ValueError(f"missing: got {missing!r}, legal are 'error', 'drop' and 'keep'")
     if not len(motion.body_pose):
         raise ValueError(f"{name}: holds no frames; needed at least one")
     if not (np.isfinite(motion.fps) and motion.fps > 0):
         raise ValueError(f"{name}: {motion.fps} frames per second; needed more than 0")
     arrays = (motion.body_pose, motion.global_orient, motion.transl)
     whole = np.all([np.isfinite(a).reshape(len(a), -1).all(1) for a in arrays], axis=0)
-    if not whole.all():
+    if not whole.all() and missing != "keep":
         frames = np.flatnonzero(~whole)
         if missing == "error":
             said = f"{len(frames)} frames hold NaN or infinity, the first {frames[0]}"
@@ -132,7 +133,7 @@ def check_motion(
         motion = take_frames(motion, np.flatnonzero(whole))
         motion = motion._replace(source=f"{motion.source}; dropped {len(frames)} frames of NaN".lstrip("; "))
     rotations = np.concatenate([motion.global_orient[:, None], motion.body_pose], axis=1)
-    angle = np.linalg.norm(rotations, axis=-1)
+    angle = np.nan_to_num(np.linalg.norm(rotations, axis=-1))
     if angle.max() > max_angle + 1e-4:  # rounding in a file
         frame, joint = np.unravel_index(angle.argmax(), angle.shape)
         said = f"frame {frame}, joint {SMPL_22.joints[joint]!r}: a rotation by {angle[frame, joint]:.1f} rad"

@@ -60,7 +60,7 @@ def holds_poses3d(path: str | os.PathLike[str]) -> bool:
             content = json.loads(_text(path))
             return isinstance(content, list) and bool(content) and _is_pose(content[0])
         if path.suffix.lower() in (".npz", ".npy"):
-            arrays = _load(path)
+            arrays = load_arrays(path)
             if path.suffix.lower() == ".npz":
                 return "joints3d" in arrays or "keypoints" not in arrays
             return not _like_keypoints(arrays["joints3d"])
@@ -69,7 +69,7 @@ def holds_poses3d(path: str | os.PathLike[str]) -> bool:
     return False
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a numpy file; a .npy is `joints3d`."""
     try:
         with open(path, "rb") as file:
@@ -82,7 +82,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_npy(path: Path) -> Table3D:
-    values = as_float(path, "joints", _load(path)["joints3d"])
+    values = as_float(path, "joints", load_arrays(path)["joints3d"])
     values = values[None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[-1] not in (3, 4):
         raise ValueError(f"{path}: joints are {list(values.shape)}; legal are [N, J, 3] and [N, J, 4]")
@@ -90,7 +90,7 @@ def _read_npy(path: Path) -> Table3D:
 
 
 def _read_npz(path: Path) -> Table3D:
-    arrays = _load(path)
+    arrays = load_arrays(path)
     key = next((key for key in _KEYS if key in arrays), None)
     if key is None:
         raise ValueError(f"{path}: keys {sorted(arrays)}; needed {', '.join(_KEYS)} for 3D joints")

@@ -93,8 +93,9 @@ def test_turns_beyond_one_are_the_same_rotation(run_prior, turns, tmp_path):
     more = turns.copy()
     long = np.linalg.norm(turns[0, 0])
     more[0, 0] *= (long + 2 * np.pi) / long
-    np.save(tmp_path / "p.npy", more.reshape(3, 63))
-    run_prior("complete", tmp_path / "p.npy", "--hide", "hands", "--hypotheses", 1, "--out", tmp_path / "o")
+    poses = np.concatenate([np.zeros((3, 3)), more.reshape(3, 63)], 1)
+    np.savez(tmp_path / "p.npz", poses=poses, mocap_framerate=30.0)  # AMASS's files have such rotations
+    run_prior("complete", tmp_path / "p.npz", "--hide", "hands", "--hypotheses", 1, "--out", tmp_path / "o")
     with np.load(tmp_path / "o" / "p.npz") as z:
         np.testing.assert_allclose(z["samples"][0, 0, 0], turns[0, 0], atol=1e-5)
 
