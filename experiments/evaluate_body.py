@@ -135,15 +135,17 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[s
     for name, chosen_settings in settings.items():
         make = priors.get(name, priors["none"])
 
+        # what is seen goes in as an argument: as constants of the program it would be folded for minutes
         def run(
-            model: released.Model, body: Body, make: PriorFn = make, settings: FitSettings = chosen_settings
-        ) -> Array:
+            model: released.Model, body: Body, uv: Array, confidence: Array, cameras: Cameras,
+            make: PriorFn = make, settings: FitSettings = chosen_settings,
+        ) -> Array:  # fmt: skip
             return fit(
                 jax.random.key(SEED.value), body, uv, confidence, cameras, "openpose25", make(model),
                 noise_px=_NOISE_PX, start_pose=start, up="y", settings=settings,
             ).joints[0, :, 0]  # fmt: skip
 
-        found, seconds = timed(run, model, body)
+        found, seconds = timed(run, model, body, uv, confidence, cameras)
         errors[name] = 1000 * np.asarray(metrics.p_mpjpe(found, truth))
         rooted = metrics.mpjpe(metrics.align_root(found), metrics.align_root(truth))
         row = {"pa_mpjpe_mm": float(errors[name].mean()), "pa_median_mm": float(np.median(errors[name]))}

@@ -182,4 +182,4 @@ def test_help_is_quick_and_names_every_command():
     )
     root = Path(cli.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=root, check=True)
-    assert "{lift,complete,denoise,generate,convert,prepare}" in done.stdout
+    assert "{lift,complete,denoise,generate,ik,fit,interpolate,convert,prepare}" in done.stdout

@@ -52,8 +52,10 @@ def test_ik_meets_joints_without_noise_whatever_the_files_axes(run_prior, posed,
     )
     run_prior("ik", tmp_path / "p.npz", "--noise", 0, "--out", tmp_path / "o", "--bvh", "--glb", "--obj")
     with np.load(tmp_path / "o" / "p.npz") as z:
-        assert np.linalg.norm(z["joints3d"] - joints, axis=-1).max() < 0.005
-        assert np.nanmax(z["error"]) < 0.005
+        error = np.linalg.norm(z["joints3d"] - joints, axis=-1)
+        assert error.mean() < 0.003
+        assert error.max() < 0.01
+        assert np.nanmax(z["error"]) < 0.01
         np.testing.assert_array_equal(z["frame"], np.arange(NUM) + 7)
         np.testing.assert_allclose(motion_joints(tmp_path / "o" / "p_motion.npz"), z["joints3d"], atol=1e-4)
     assert len(read_motion(tmp_path / "o" / "p.bvh").body_pose) == NUM
@@ -194,7 +196,9 @@ def test_bad_input_is_refused(refused_prior, refused, posed, tmp_path):
         joints=COCO_17.joints,
     )
     assert "--cameras: is for a file of several" in refused_prior("fit", tmp_path / "k.npz", "--cameras", "0")
-    assert "lack global_orient" in refused_prior("fit", tmp_path / "k.npz", "--start", file)
+    assert "lack body_pose, global_orient, transl" in refused_prior(
+        "fit", tmp_path / "k.npz", "--start", file
+    )
     (tmp_path / "body.pkl").write_bytes(b"no pickle")
     assert "body.pkl" in refused_prior("ik", file, "--body", tmp_path / "body.pkl")
     assert "`jaxpose ik` needs a prior over joint rotations" in refused("ik", file, "--out", tmp_path / "o")
