@@ -50,7 +50,7 @@ class MotionSettings(NamedTuple):
 
     num_steps: int = 400
     learning_rate: float = 0.05
-    weights: Weights = Weights(prior=1.5, smooth=600.0, shape=1.0)
+    weights: Weights = Weights(prior=1.0, smooth=600.0, shape=1.0)
 
 
 def estimate_noise(targets: Array) -> Array:
