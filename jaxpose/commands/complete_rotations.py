@@ -15,6 +15,7 @@ import numpy as np
 from jaxpose.base import Array, Key
 from jaxpose.commands import bodies, motions, results
 from jaxpose.data.take import rotation_matrices, rotation_vectors
+from jaxpose.geometry.body import Body
 from jaxpose.model import Model
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, complete_rotations
 
@@ -129,5 +130,5 @@ def mean_rotation(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rotation_vectors(mean).astype(np.float32), np.sqrt((away**2).mean(0))
 
 
-def _fits(betas: np.ndarray | None, body: object) -> bool:
-    return betas is not None and len(betas) <= body.shapedirs.shape[-1]  # type: ignore[attr-defined]
+def _fits(betas: np.ndarray | None, body: Body) -> bool:
+    return betas is not None and len(betas) <= body.shapedirs.shape[-1]

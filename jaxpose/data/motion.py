@@ -21,13 +21,13 @@ Sources: spec/dposer.md 3; AMASS (Mahmood et al. 2019); files of both releases.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from jaxpose.data.asf_amc import asf_beside
 from jaxpose.data.unpickle import reading
 from jaxpose.files import write_npz
 from jaxpose.geometry.skeleton import SMPL_22
@@ -202,17 +202,8 @@ def _other_skeleton(path: Path, asf: str | os.PathLike[str] | None, fps: float |
 
     if path.suffix.lower() == ".bvh":
         return motion_from_bvh(path)
-    skeleton = _asf_beside(path) if asf is None else asf
+    skeleton = asf_beside(path) if asf is None else asf
     return motion_from_amc(path, skeleton) if fps is None else motion_from_amc(path, skeleton, fps=fps)
-
-
-def _asf_beside(amc: Path) -> Path:
-    """The skeleton 03.asf of 03_02.amc, or the only one in the folder."""
-    found = sorted(p for p in amc.parent.iterdir() if p.suffix.lower() == ".asf")
-    named = [p for p in found if re.match(re.escape(p.stem) + r"[_.-]", amc.name)]
-    if len(named) == 1 or (not named and len(found) == 1):
-        return (named or found)[0]
-    raise ValueError(f"{amc}: needs the .asf file of its skeleton; beside it are {[p.name for p in found]}")
 
 
 def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
-from jaxpose.geometry.kinematics import forward_kinematics
+from jaxpose.geometry.kinematics import forward_kinematics, offsets_of
 from jaxpose.geometry.rotations import matrix_from_axis_angle
 
 Kind: TypeAlias = Literal["smpl", "smplh", "smplx"]
@@ -131,9 +131,7 @@ class ShapedBody:
         transl = jnp.zeros(3) if transl is None else jnp.asarray(transl)
         if transl.shape[-1:] != (3,):
             raise ValueError(f"transl: needed [..., 3], got {list(transl.shape)}")
-        # not by adding to a slice of `joints` in place: XLA 0.10 on CPU then reads parents it has already changed
-        to_parent = self.joints[..., 1:, :] - self.joints[..., np.array(self.body.parents[1:]), :]
-        offsets = jnp.concatenate([self.joints[..., :1, :], to_parent], -2)
+        offsets = offsets_of(self.joints, self.body.parents)
         joints, turned = forward_kinematics(rotations, offsets, self.body.parents)
         return PosedBody(self, rotations, transl, joints, turned)
 

@@ -4,14 +4,12 @@ Items (poses, clips, hypotheses of them) share the leading axis N of every varia
 gradient is that of the sum of their energies, and Adam works entry by entry. So a batch gives what its items give one
 by one, and hypotheses are more items.
 
-    E_n = sum_i w_i(k) e_i,n(variables),    k: the step
-
 An item that has stopped improving is frozen by a mask; when all are, the rest of the steps cost nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -23,8 +21,6 @@ from jaxpose.base import Array, Key
 Variables: TypeAlias = Any  # a pytree of arrays [N, ...]
 # (key, variables, step k) -> energies [N]
 EnergyFn: TypeAlias = Callable[[Key, Variables, Array], Array]
-# step k -> weight, or a number
-Weight: TypeAlias = Callable[[Array], Array] | float
 _MEMORY = 0.9  # of the running mean of the energies, which the prior's noise makes jump
 
 
@@ -103,25 +99,6 @@ def minimise(
                    jnp.zeros(num, int))  # fmt: skip
     end, _ = jax.lax.scan(scanned, start, jnp.arange(num_steps))
     return Minimised(rejoin(end.variables), end.energy, end.num_steps)
-
-
-def weighted_sum(terms: Mapping[str, tuple[Weight, EnergyFn]]) -> EnergyFn:
-    """The energy that adds named terms, each with its weight; term i draws from fold_in(key, i)."""
-
-    def energy(key: Key, variables: Variables, k: Array) -> Array:
-        values = [
-            (weight(k) if callable(weight) else weight) * term(jax.random.fold_in(key, i), variables, k)
-            for i, (weight, term) in enumerate(terms.values())
-        ]
-        return sum(values[1:], values[0])
-
-    return energy
-
-
-def by_stage(values: tuple[float, ...], steps_per_stage: int) -> Callable[[Array], Array]:
-    """The weight that is values[i] in the i-th run of `steps_per_stage` steps, and the last one after them."""
-    table = tuple(float(v) for v in values)
-    return lambda k: jnp.asarray(table)[jnp.minimum(k // steps_per_stage, len(table) - 1)]
 
 
 def _common_axis(variables: Variables) -> int:

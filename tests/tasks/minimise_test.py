@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpose.tasks.minimise import by_stage, minimise, weighted_sum
+from jaxpose.tasks.minimise import minimise
 
 CENTRE = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
 STIFF = jnp.array([1.0, 4.0, 0.3, 10.0])
@@ -125,21 +125,11 @@ def test_what_is_not_trainable_stays():
     np.testing.assert_allclose(both.variables.y, -2, atol=1e-4)
 
 
-def test_step_k_draws_from_its_own_key_and_term_i_from_its_own():
+def test_step_k_draws_from_its_own_key():
     """One step of rate 1/2 down (x - z)^2 sets x to z, so the last z is what comes out."""
     key = jax.random.key(3)
     found = minimise(key, noisy, jnp.zeros((2, 1)), optax.sgd(0.5), 4)
     np.testing.assert_allclose(found.variables, jax.random.normal(jax.random.fold_in(key, 3), ()), rtol=1e-6)
-    terms = weighted_sum({"a": (2.0, noisy), "b": (lambda k: 3.0 * k, noisy)})
-    x, k = jnp.ones((2, 1)), jnp.asarray(5)
-    a, b = (noisy(jax.random.fold_in(key, i), x, k) for i in range(2))
-    np.testing.assert_allclose(terms(key, x, k), 2 * a + 15 * b, rtol=1e-6)
-
-
-def test_weights_by_stage():
-    weight = by_stage((10.0, 5.0, 1.0), 4)
-    got = jax.jit(jax.vmap(weight))(jnp.arange(16))
-    np.testing.assert_array_equal(got, [10] * 4 + [5] * 4 + [1] * 8)
 
 
 def test_no_steps_change_nothing():
