@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -59,6 +59,7 @@ class Spec:
     target: what the network puts out (`bind`). indices: of the schedule, falling, where DiffPose's original calls the
     network; () where the grid is made of num_steps and spacing.
     num_steps, spacing, eta: the sampler that validation chose (dpmpp_2m; eta 0 is the flow, 1 the SDE).
+    times: of a few-step model, falling: where it calls its network, each time for a draw of x0; () for all others.
     scale: where metres come from.
     """
 
@@ -74,6 +75,7 @@ class Spec:
     spacing: str = "log_snr"
     eta: float = 1.0
     indices: tuple[int, ...] = ()
+    times: tuple[float, ...] = ()
     scale: str = "human size learned from motion capture"
 
     def sde(self) -> SDE:
@@ -89,13 +91,32 @@ class Spec:
         return num_joints, 3
 
 
+class Recalibration(NamedTuple):
+    """What validation subjects say of the spread of one task's hypotheses; all 1 where it is right as it is.
+
+    temperature: [] factor on the sampler's fresh noise.
+    covariance:  [J] factor on the covariance of each joint over the samples.
+    radius:      [J] factor on the samples' own 90 % radius, so that it holds the truth in 90 % of the cases.
+    """
+
+    temperature: Array
+    covariance: Array
+    radius: Array
+
+
 @flax.struct.dataclass
 class Model:
-    """A network with its weights, bound to a process and a codec; a pytree, so it passes through jit."""
+    """A network with its weights, bound to a process and a codec; a pytree, so it passes through jit.
+
+    recalibration: by the name of a task ("lift"); a task that is not named is taken as it is.
+    typicality:    [Q] rising: quantiles 0 to 1 of the log density (nats) of training poses, or [0] where not measured.
+    """
 
     params: Any
     statistics: Statistics
     spec: Spec = flax.struct.field(pytree_node=False)
+    recalibration: dict[str, Recalibration] = flax.struct.field(default_factory=dict)
+    typicality: Array = flax.struct.field(default_factory=lambda: jnp.zeros(0))
 
     @property
     def skeleton(self) -> Skeleton:
@@ -122,7 +143,15 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     """Write `model` with weights as `dtype`; to a temporary name first, so that no half-written file is left."""
     path = Path(path)
     tensors = {f"params/{k}": jnp.asarray(v, dtype) for k, v in _flat(model.params).items()}
-    tensors |= {f"statistics/{k}": jnp.asarray(v, jnp.float32) for k, v in model.statistics._asdict().items()}
+    others = {
+        "statistics": model.statistics._asdict(),
+        "recalibration": {
+            f"{task}/{k}": v for task, r in model.recalibration.items() for k, v in r._asdict().items()
+        },
+        "typicality": {"quantiles": model.typicality} if model.typicality.size else {},
+    }
+    for group, values in others.items():
+        tensors |= {f"{group}/{k}": jnp.asarray(v, jnp.float32) for k, v in values.items()}
     spec = {
         **{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)},
         "network": _network_fields(model.spec.network),
@@ -158,7 +187,9 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
             f"{path}: format {metadata.get('format')!r}, this version of jaxpose reads {FORMAT!r}"
         )
     spec = _parse_spec(path, metadata.get("spec", ""))
-    groups: dict[str, dict[str, Array]] = {"params": {}, "statistics": {}}
+    groups: dict[str, dict[str, Array]] = {
+        "params": {}, "statistics": {}, "recalibration": {}, "typicality": {}
+    }  # fmt: skip
     for name, tensor in tensors.items():
         group, _, rest = name.partition("/")
         if group not in groups:
@@ -170,7 +201,13 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         )
     _check_fit(path, spec, groups["params"])
     params = flax.traverse_util.unflatten_dict(groups["params"], sep="/")
-    return Model(params, Statistics(**groups["statistics"]), spec)
+    return Model(
+        params,
+        Statistics(**groups["statistics"]),
+        spec,
+        _parse_recalibration(path, spec, groups["recalibration"]),
+        groups["typicality"].get("quantiles", jnp.zeros(0)),
+    )
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -188,7 +225,7 @@ def _parse_spec(path: Path, text: str) -> Spec:
     try:
         fields = json.loads(text)
         network = _parse_network(fields.pop("network"))
-        fields |= {name: tuple(fields.get(name, ())) for name in ("process_args", "indices")}
+        fields |= {name: tuple(fields.get(name, ())) for name in ("process_args", "indices", "times")}
         spec = Spec(network=network, **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: its specification cannot be read ({error})") from error
@@ -197,6 +234,23 @@ def _parse_spec(path: Path, text: str) -> Spec:
     if spec.codec not in _CODECS:
         raise ValueError(f"{path}: codec {spec.codec!r}; legal are {_CODECS}")
     return spec
+
+
+def _parse_recalibration(path: Path, spec: Spec, found: dict[str, Array]) -> dict[str, Recalibration]:
+    fields: dict[str, dict[str, Array]] = {}
+    for name, tensor in found.items():
+        task, _, field = name.partition("/")
+        needed = () if field == "temperature" else spec.state_shape[:1]
+        if field not in Recalibration._fields or tensor.shape != needed:
+            raise ValueError(
+                f"{path}: recalibration/{name} of shape {tensor.shape}; legal are {Recalibration._fields} of "
+                f"{spec.state_shape[:1]}, temperature a number"
+            )
+        fields.setdefault(task, {})[field] = tensor
+    for task, values in fields.items():
+        if missing := [f for f in Recalibration._fields if f not in values]:
+            raise ValueError(f"{path}: recalibration/{task} lacks {missing}")
+    return {task: Recalibration(**values) for task, values in fields.items()}
 
 
 def _network_fields(network: Any) -> dict[str, Any] | None:
