@@ -7,7 +7,8 @@ Kill it at any moment and call it again with the same workdir: it goes on, to th
 commit and devices), `metrics.jsonl`, TensorBoard events and checkpoints lie in the workdir.
 
 A config with a `stage` is of DiffPose (experiments/diffpose_training.py): its second stage reads the export of the
-first. One with `kind` "prior" is of a prior over rotations (experiments/prior_training.py).
+first. One with `kind` "prior" is of a prior over rotations (experiments/prior_training.py), "distill" of a
+few-step model (experiments/distill_training.py).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from experiments.diffpose_training import diffpose_job
+from experiments.distill_training import distill_job
 from experiments.job import Job, load_bodies
 from experiments.prior_training import prior_job
 from jaxpose import model as released
@@ -117,6 +119,8 @@ def make_job(config: ConfigDict) -> Job:
     """The run that a config describes, by its kind."""
     if config.get("kind") == "prior":
         return prior_job(config)
+    if config.get("kind") == "distill":
+        return distill_job(config, make_evaluators)
     return diffpose_job(config) if "stage" in config else score_job(config)
 
 

@@ -1,0 +1,123 @@
+"""Few-step models: a network whose every call draws an x0, so that two calls do what a diffusion model does in twenty.
+
+    x_T ~ N(0, sigma_T^2),   x0^(1) = G(x_T, T),   x_s ~ q(x_s | x_t, x0^(i)),   x0^(i+1) = G(x_s, s)
+
+Sampling is a diffusion model's: `solvers.ancestral` through a few times, with the call at the end that `sample` makes.
+What is new is what G says: a diffusion network says E[x0 | x_t], this one a draw of x0. Two ways to teach it:
+
+`energy_loss`       matches the law of the draws to the law of the data, at every call, by the energy score of M draws,
+
+                        1/M sum_m |x0_m - x0| - 1/(2 M (M - 1)) sum_mn |x0_m - x0_n|,
+
+                    which in expectation is least for the true conditional law alone (Gneiting and Raftery, 2007). The
+                    noise of the process is the generator's noise, and the gradient runs through all calls, so a later
+                    call learns on what the earlier ones really put out. No teacher is asked.
+`consistency_loss`  makes G constant along the flow of a teacher: |G(x_t, t) - stop_gradient(G(x_s, s))| with x_s one
+                    solver step of the teacher from x_t (Song et al., 2023). At the end, G is the state.
+
+Source: De Bortoli et al., Distributional diffusion models with scoring rules (2025); Shen and Meinshausen, Engression
+(2024); Song, Dhariwal, Chen and Sutskever, Consistency models (2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxpose.base import Array, Condition, Example, Key, PredictFn
+from jaxpose.diffusion.sde import SDE, perturb, prior_sample
+from jaxpose.diffusion.solvers import Solver, ancestral
+
+_SMALL = 1e-4  # state units: below it a distance is no longer a corner, so that equal draws have a derivative
+
+
+def draws(
+    key: Key,
+    predict_fn: PredictFn,
+    sde: SDE,
+    times: Sequence[float],
+    shape: tuple[int, ...],
+    cond: Condition | None,
+) -> list[Array]:
+    """What each call says on the way of one sample: x0 of `shape` [..., J, D] at each of `times`, which fall."""
+    solver = ancestral(sde)
+    x, said = prior_sample(jax.random.fold_in(key, len(times)), sde, shape), []
+    for i, t in enumerate(times):
+        opinion = predict_fn(x, jnp.float32(t), cond)
+        said.append(opinion.x0)
+        if i + 1 < len(times):
+            step_key, t_now, t_next = jax.random.fold_in(key, i), jnp.float32(t), jnp.float32(times[i + 1])
+            # the step asks for what was just said
+            x, _ = solver.step(step_key, x, (), t_now, t_next, lambda *_: opinion)  # noqa: B023
+    return said
+
+
+def energy_score(samples: Array, truth: Array) -> Array:
+    """Energy score [] of draws [M, ..., J, D] of one truth [..., J, D]: of the whole, plus the mean over its rows J.
+
+    The whole's distance is the root of the mean square over rows, so both parts have the size of one row's. The first
+    sees how rows go together, the second is each row's own score. ValueError below two draws.
+    """
+    num = len(samples)
+    if num < 2:
+        raise ValueError(f"energy_score needs M >= 2 draws, got {num}")
+    apart = _distance(samples[:, None] - samples[None]).sum() / (num * (num - 1))
+    return _distance(samples - truth).mean() - apart / 2
+
+
+def energy_loss(
+    key: Key,
+    predict_fn: PredictFn,
+    sde: SDE,
+    example: Example,
+    times: Sequence[float],
+    views: Array,
+    *,
+    num_draws: int,
+    early: float = 1.0,
+) -> tuple[Array, dict[str, Array]]:
+    """The loss of one example: the energy score after the last of the calls at `times`, and `early` times the others.
+
+    example: x0 [J, D] and its condition. views: [K, J], linear functions of the joints (a number per joint in each row)
+    whose draws are scored, such as bones. Metrics: "energy_1" and so on, the score after each call.
+    """
+    said = jax.vmap(lambda key: draws(key, predict_fn, sde, times, example.x0.shape, example.cond))(
+        jax.random.split(key, num_draws)
+    )
+    scores = [energy_score(views @ x0, views @ example.x0) for x0 in said]
+    return scores[-1] + early * sum(scores[:-1], jnp.float32(0)), {
+        f"energy_{i + 1}": score for i, score in enumerate(scores)
+    }
+
+
+def consistency_loss(
+    key: Key,
+    predict_fn: PredictFn,
+    teacher_fn: PredictFn,
+    solver: Solver,
+    sde: SDE,
+    example: Example,
+    times: Array,
+) -> tuple[Array, dict[str, Array]]:
+    """The loss of one example: |G(x_t) - G(x_s)| over a random step t -> s of the grid `times` [T+1], falling.
+
+    solver: a one-step method without noise (`ddim(sde)`), which carries the teacher's x_t to x_s.
+    """
+    step_key, noise_key = jax.random.split(key)
+    num = len(times) - 1
+    i = jax.random.randint(step_key, (), 0, num)
+    t, s = times[i], times[i + 1]
+    x_t, _ = perturb(noise_key, sde, example.x0, t)
+    x_s, _ = solver.step(noise_key, x_t, solver.init(x_t), t, s, lambda x, t: teacher_fn(x, t, example.cond))
+    target = jax.lax.stop_gradient(predict_fn(x_s, s, example.cond).x0)
+    target = jnp.where(i == num - 1, x_s / sde.alpha(s), target)
+    loss = _distance(predict_fn(x_t, t, example.cond).x0 - target).mean()
+    return loss, {"consistency": loss}
+
+
+def _distance(x: Array) -> Array:
+    """Length [...] of x [..., K, D] as a whole, plus the mean length of its rows; smooth at 0."""
+    square = jnp.square(x).sum(-1)
+    return jnp.sqrt(square.mean(-1) + _SMALL**2) + jnp.sqrt(square + _SMALL**2).mean(-1)
