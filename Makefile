@@ -1,11 +1,13 @@
-# make demo | test | check | nightly | format | clean
+# make demo | test | check | nightly | bench | format | clean
 #
 # Needs Python >= 3.11, git and make. A target makes the virtual environment that it runs in: .venv with python3, or
 # .venv-<version> with the interpreter of PYTHON=python3.12. Packages are installed again only when pyproject.toml or
 # requirements.txt change. WORKERS=1 runs pytest in one process instead of two; PYTEST="tests/geometry -x" are its arguments.
+# BENCH="--case=sampling --compare" are those of the benchmark.
 
 WORKERS := 2
 PYTEST :=
+BENCH :=
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := python3
@@ -21,7 +23,7 @@ nproc := NPROC=1
 xdist := -n $(WORKERS)
 endif
 
-.PHONY: demo test check nightly format clean
+.PHONY: demo test check nightly bench format clean
 
 demo: $(STAMP)
 	$(BIN)/python -m experiments.demo --out demo_out
@@ -36,6 +38,9 @@ check: $(STAMP)
 
 nightly: $(STAMP)
 	$(nproc) $(BIN)/python -m pytest -m slow $(xdist) $(PYTEST)
+
+bench: $(STAMP)
+	$(BIN)/python -m experiments.benchmark $(BENCH)
 
 format: $(STAMP)
 	$(BIN)/ruff format

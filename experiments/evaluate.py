@@ -3,12 +3,14 @@
     python -m experiments.evaluate --model=pose17 --out=runs/eval            validation frames, four rows
     python -m experiments.evaluate --model=pose17 --dataset=walker           real detections from four cameras
 
-Prints a table and writes `<dataset>.json` beside it. Rows of `frames`: 2D detected and camera known (the benchmark's
+Prints a table and writes `<dataset>.json`, and for each row of `frames` a picture of its reliability (with `[viz]`).
+Rows of `frames`: 2D detected and camera known (the benchmark's
 own setting), the same through COCO's joint set, 2D exact, and camera unknown. Root depth is never given.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -24,14 +26,16 @@ from jaxpose.base import Array
 from jaxpose.commands.detections import DEFAULT_FOV_DEG, rescaled
 from jaxpose.data.keypoints import read_keypoints
 from jaxpose.data.mocap import data_root
-from jaxpose.evaluation.metrics import p_mpjpe
+from jaxpose.evaluation import calibration
+from jaxpose.evaluation.metrics import align_root, p_mpjpe
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.files import write_json
 from jaxpose.geometry.camera import intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
-from jaxpose.tasks.lift import jitted_lift
+from jaxpose.tasks.lift import Lifted, jitted_lift
 from jaxpose.training.checkpoint import git_commit
+from jaxpose.viz import reliability_png
 
 MODEL = flags.DEFINE_string("model", "pose17", "A bundled model's name or a .safetensors file.")
 DATASET = flags.DEFINE_enum("dataset", "frames", ["frames", "walker"], "What to score on.")
@@ -93,22 +97,41 @@ def frames(model: released.Model) -> dict[str, Any]:
     print(
         f"{len(sure)} poses of {path.name}; mm; 2D, camera | "
         + " | ".join(_SHOWN)
-        + " | macro | ECE | s/pose"
+        + " | macro | ECE | in 50 % | in 90 % | in 90 % radius | s/pose"
     )
     for name, inputs in settings.items():
         if ROWS.value and name not in ROWS.value:
             continue
-        samples, seconds = lift_all(model, *inputs)
-        row = lifting_row(samples, bench.joints_cam, bench.category)
+        lifted, seconds = lift_all(model, *inputs)
+        row = lifting_row(lifted.samples, bench.joints_cam, bench.category, radius_90=lifted.radius_90)
         row |= {"seconds_per_pose": seconds / len(sure), "root_depth": "none", "scale": model.spec.scale}
         rows[name] = row
         shown = [row[f"{k.replace('_N', f'_{HYPOTHESES.value}')}_mm"] for k in _SHOWN]
         print(
             f"{name} | " + " | ".join(f"{v:.1f}" for v in shown) + f" | {row['macro_mean_mm']:.1f}"
-            f" | {row['ece']:.3f} | {row['seconds_per_pose']:.4f}",
+            f" | {row['ece']:.3f} | {row['coverage_50']:.0%} | {row['coverage_90']:.0%}"
+            f" | {row['radius_coverage_90']:.0%} | {row['seconds_per_pose']:.4f}",
             flush=True,
         )
+        picture(name, lifted.samples, bench.joints_cam)
     return rows
+
+
+def picture(name: str, samples: Array, truth: np.ndarray) -> None:
+    """The reliability of one row per joint and axis, where matplotlib is there to draw it."""
+    samples, relative = align_root(samples), align_root(jnp.asarray(truth))
+    curve = calibration.ece(samples, relative)
+    axes = calibration.reliability(samples, relative)
+    out = Path(OUT.value) / f"reliability_{re.sub('[^a-z0-9]+', '_', name.lower())}.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        reliability_png(
+            out, curve.levels, curve.curve, axes, H36M_17, title=f"{name}: ECE {float(curve.ece):.3f}"
+        )
+    except ImportError as error:
+        print(f"no picture of the reliability: {error}")
+    else:
+        print(f"wrote {out}")
 
 
 def walker(model: released.Model) -> dict[str, Any]:
@@ -124,7 +147,7 @@ def walker(model: released.Model) -> dict[str, Any]:
         confidence = np.where(kp.confidence >= 0.1, kp.confidence, 0)
         sure = jnp.asarray(rescaled(confidence))
         converted = convert_joints(jnp.asarray(kp.xy), sure, kp.skeleton, H36M_17)
-        samples, _ = lift_all(model, *converted, kp.intrinsics)
+        samples = lift_all(model, *converted, kp.intrinsics)[0].samples
         shared = [j for j in kp.skeleton.joints if j in H36M_17.joints]
         ours = np.array([H36M_17.joints.index(j) for j in shared])
         truth = jnp.asarray(points3d[:, [kp.skeleton.joints.index(j) for j in shared]])
@@ -140,15 +163,15 @@ def walker(model: released.Model) -> dict[str, Any]:
     return rows
 
 
-def lift_all(model: released.Model, keypoints: Any, confidence: Any, intrinsics: Any) -> tuple[Array, float]:
-    """Samples [H, N, J, 3] and the seconds they took, compilation apart."""
+def lift_all(model: released.Model, keypoints: Any, confidence: Any, intrinsics: Any) -> tuple[Lifted, float]:
+    """What lifting gives and the seconds it took, compilation apart."""
     inputs = [jnp.asarray(x, jnp.float32) for x in (keypoints, confidence, intrinsics)]
 
     key, shape = jax.random.key(SEED.value), {"num_hypotheses": HYPOTHESES.value, "num_steps": STEPS.value}
     compiled = jitted_lift.lower(key, model, inputs[0], inputs[1], intrinsics=inputs[2], **shape).compile()
     started = time.perf_counter()
     lifted = jax.block_until_ready(compiled(key, model, inputs[0], inputs[1], intrinsics=inputs[2]))
-    return lifted.samples, time.perf_counter() - started
+    return lifted, time.perf_counter() - started
 
 
 def cli() -> None:

@@ -5,9 +5,10 @@
     lifted = jaxpose.lift(jax.random.key(0), model, keypoints, confidence, intrinsics=intrinsics)
     lifted.samples        # [H, N, 17, 3] metres, root-relative, camera axes
 
-and jaxpose.complete, jaxpose.denoise, jaxpose.generate with the same model. With a prior over joint rotations,
-jaxpose.load("prior21"): generate_rotations, complete_rotations, denoise_motion, ik, fit. The areas are packages of
-their own: geometry, diffusion, networks, tasks, training, data, evaluation, viz.
+and jaxpose.complete, jaxpose.denoise, jaxpose.generate, jaxpose.log_density with the same model; jaxpose.posterior
+takes whatever else was observed. With a prior over joint rotations, jaxpose.load("prior21"): generate_rotations,
+complete_rotations, denoise_motion, ik, fit. The areas are packages of their own: geometry, diffusion, networks, tasks,
+training, data, evaluation, viz.
 """
 
 from jaxpose.base import Condition, Example, Prediction
@@ -22,7 +23,9 @@ from jaxpose.tasks.generate import generate
 from jaxpose.tasks.ik import ik
 from jaxpose.tasks.lift import Lifted, lift
 from jaxpose.tasks.motion import denoise_motion
+from jaxpose.tasks.posterior import Posterior, Prior, posterior, prior_of
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
+from jaxpose.tasks.score import log_density, typicality
 from jaxpose.tasks.stream import start_stream, step_stream
 
 __all__ = [
@@ -31,7 +34,9 @@ __all__ = [
     "Lifted",
     "Model",
     "Posed",
+    "Posterior",
     "Prediction",
+    "Prior",
     "complete",
     "complete_rotations",
     "denoise",
@@ -44,7 +49,11 @@ __all__ = [
     "interpolate_rotations",
     "lift",
     "load",
+    "log_density",
+    "posterior",
+    "prior_of",
     "save",
     "start_stream",
     "step_stream",
+    "typicality",
 ]

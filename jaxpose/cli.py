@@ -11,9 +11,24 @@ import sys
 import time
 from pathlib import Path
 
-from jaxpose.commands import complete, convert, denoise, fit, generate, ik, interpolate, lift, prepare
+from jaxpose.commands import (
+    complete,
+    convert,
+    denoise,
+    export,
+    fit,
+    fuse,
+    generate,
+    ik,
+    interpolate,
+    lift,
+    prepare,
+    score,
+)
 
-_COMMANDS = (lift, complete, denoise, generate, ik, fit, interpolate, convert, prepare)
+_COMMANDS = (
+    lift, fuse, complete, denoise, generate, score, ik, fit, interpolate, export, convert, prepare
+)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:

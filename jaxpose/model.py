@@ -92,14 +92,16 @@ class Spec:
 
 
 class Recalibration(NamedTuple):
-    """What validation subjects say of the spread of one task's hypotheses; all 1 where it is right as it is.
+    """What validation subjects say of the spread of one task's hypotheses (`python -m experiments.recalibrate`).
 
-    temperature: [] factor on the sampler's fresh noise.
-    covariance:  [J] factor on the covariance of each joint over the samples.
-    radius:      [J] factor on the samples' own 90 % radius, so that it holds the truth in 90 % of the cases.
+    offset, slope: [J, D], [D] logarithm of the factor on the samples, and how it grows with how badly the keypoints fit
+                   (`tasks/recalibration.py`); 0 leaves them as they are.
+    covariance:    [J] factor on the covariance of each joint over the samples.
+    radius:        [J] factor on the samples' own 90 % radius, so that it holds the truth in 90 % of the cases.
     """
 
-    temperature: Array
+    offset: Array
+    slope: Array
     covariance: Array
     radius: Array
 
@@ -122,6 +124,11 @@ class Model:
     def skeleton(self) -> Skeleton:
         """The joint set of the model's poses."""
         return get_skeleton(self.spec.skeleton)
+
+    def astype(self, dtype: Any) -> Model:
+        """The same with weights of another type. bfloat16 makes sampling faster where a device has units for it; states
+        stay float32 (`python -m experiments.benchmark --case=lifting` prints speed and error)."""
+        return dataclasses.replace(self, params=jax.tree.map(lambda w: w.astype(dtype), self.params))
 
     def predict_fn(self) -> PredictFn:
         """The network's opinion as x0, eps and score. DiffPose's is of unit spread, under a context of its encoder."""
@@ -238,14 +245,12 @@ def _parse_spec(path: Path, text: str) -> Spec:
 
 def _parse_recalibration(path: Path, spec: Spec, found: dict[str, Array]) -> dict[str, Recalibration]:
     fields: dict[str, dict[str, Array]] = {}
+    num_joints, width = spec.state_shape
+    legal = Recalibration((num_joints, width), (width,), (num_joints,), (num_joints,))._asdict()  # type: ignore[arg-type]
     for name, tensor in found.items():
         task, _, field = name.partition("/")
-        needed = () if field == "temperature" else spec.state_shape[:1]
-        if field not in Recalibration._fields or tensor.shape != needed:
-            raise ValueError(
-                f"{path}: recalibration/{name} of shape {tensor.shape}; legal are {Recalibration._fields} of "
-                f"{spec.state_shape[:1]}, temperature a number"
-            )
+        if tensor.shape != legal.get(field):
+            raise ValueError(f"{path}: recalibration/{name} of shape {tensor.shape}; legal are {legal}")
         fields.setdefault(task, {})[field] = tensor
     for task, values in fields.items():
         if missing := [f for f in Recalibration._fields if f not in values]:

@@ -62,6 +62,39 @@ def test_prediction_is_one_opinion(model):
     np.testing.assert_allclose(p.score, -p.eps / sde.sigma(t), atol=1e-5)
 
 
+def recalibration(**changes):
+    rng = np.random.default_rng(0)
+    shapes = {"offset": (17, 3), "slope": (3,), "covariance": (17,), "radius": (17,)} | changes
+    return released.Recalibration(
+        **{k: jnp.asarray(rng.normal(size=v), jnp.float32) for k, v in shapes.items()}
+    )
+
+
+def test_recalibration_and_typicality_come_back_as_they_were(model, path):
+    """In float32, though the weights are bfloat16."""
+    given = {"lift": recalibration(), "denoise": recalibration()}
+    released.save(path, model.replace(recalibration=given, typicality=jnp.linspace(-3.0, 9, 5)))
+    loaded = released.load(path)
+    assert loaded.recalibration.keys() == given.keys()
+    jax.tree.map(np.testing.assert_array_equal, loaded.recalibration, given)
+    np.testing.assert_array_equal(loaded.typicality, np.linspace(-3, 9, 5))
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"radius": (16,)}, r"lift/radius of shape \(16,\)"),
+        ({"offset": (17,)}, r"lift/offset of shape \(17,\)"),
+    ],
+)
+def test_a_recalibration_of_another_skeleton_is_refused(model, path, change, found):
+    released.save(path, model.replace(recalibration={"lift": recalibration(**change)}))
+    with pytest.raises(
+        ValueError, match=rf"tiny.safetensors: recalibration/{found}; legal are .*'radius': \(17,\)"
+    ):
+        released.load(path)
+
+
 def rewrite(path, **metadata):
     tensors = load_file(path)
     spec = {"name": "t", "network": {"hidden": 32}, "process_args": [0.1, 20.0]}

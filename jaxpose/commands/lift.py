@@ -8,6 +8,11 @@ from pathlib import Path
 
 from jaxpose.commands import arguments
 
+_AGGREGATES = (
+    *("reprojection", "likelihood"),
+    *("mean", "median", "geometric_median", "medoid", "mode", "pose_mode"),
+)
+
 
 def add_parser(commands: arguments.Subparsers) -> None:
     """Add the command to the parser."""
@@ -25,9 +30,10 @@ def add_parser(commands: arguments.Subparsers) -> None:
     arguments.add_start_flags(parser)
     parser.add_argument(
         "--aggregate",
-        choices=("mean", "median", "geometric_median", "mode"),
-        default="mean",
-        help="what the pictures show of many hypotheses; other than the mean, it is written too, as `pose`",
+        choices=_AGGREGATES,
+        default="reprojection",
+        help="the one pose that pictures show of many hypotheses, written as `pose` and `pose_root`: the mean "
+        "weighted by agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights",
     )
     arguments.add_output_flags(parser)
     parser.set_defaults(run=run)
@@ -35,10 +41,7 @@ def add_parser(commands: arguments.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Read, lift and write; what was assumed of the camera and of scale is said and stands in the summary."""
-    import numpy as np
-
     from jaxpose.commands import detections, lifting, results
-    from jaxpose.evaluation import aggregate
 
     path, out = Path(args.input), Path(args.out)
     detections.check_flags(args)
@@ -46,6 +49,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     model = results.load_joint_model(args)
     start = lifting.Start(args.components, args.depth)
     lifting.check_start(model, start)
+    lifting.check_aggregate(model, args)
     data = detections.read_detections(
         path,
         model.skeleton,
@@ -55,6 +59,5 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     )
     yield from detections.describe(path, data)
     lifted = yield from lifting.lift_all(model, data, args, start)
-    if args.aggregate != "mean":
-        lifted["pose"] = np.asarray(getattr(aggregate, args.aggregate)(lifted["samples"]))
+    lifted |= lifting.one_pose(model, data, lifted, args)
     yield from lifting.write(out, path, model, data, lifted, args, said={"aggregate": args.aggregate})

@@ -7,6 +7,7 @@ person and window (`video.in_groups`); by `tasks.lift`, or where it is DiffPose'
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,19 +16,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Key
+from jaxpose.base import Array, Key
 from jaxpose.commands import results, video
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.heatmaps import DEFAULT_COMPONENTS, mixture_px
 from jaxpose.commands.official import OFFICIAL_RECORD, official_draw
 from jaxpose.diffusion.mixture import Mixture
+from jaxpose.evaluation import aggregate
 from jaxpose.geometry.camera import project
 from jaxpose.model import Model
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.tasks.lift import Lifted, jitted_lift
+from jaxpose.tasks.likelihood import lifted_log_density
 from jaxpose.windows import Windows
 
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
+_PROBES = 2**31 - 3  # of the key of likelihoods
+_AT_ONCE = 64  # detections aggregated at once
 FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the root joint"
 
 
@@ -111,6 +116,52 @@ def _draw(
         )
 
     return draw
+
+
+def check_aggregate(model: Model, args: argparse.Namespace) -> None:
+    """ValueError where --aggregate=likelihood has no density to go by."""
+    if args.aggregate != "likelihood":
+        return
+    if isinstance(model.spec.network, DiffPose) or is_official(model):
+        raise ValueError(f"--aggregate: likelihood is for models such as pose17, got {model.spec.name!r}")
+    if args.height:
+        raise ValueError("--aggregate: likelihood is of poses of the model's own size; leave out --height")
+
+
+def one_pose(
+    model: Model, data: Detections, lifted: results.Drawn, args: argparse.Namespace
+) -> results.Drawn:
+    """`pose` [N, J, 3] and `pose_root` [N, 3], metres, that --aggregate makes of the hypotheses.
+
+    The root is that of the same aggregate of all hypotheses where they stand in the camera frame.
+    """
+    key = jax.random.fold_in(jax.random.key(args.seed), _PROBES)
+    num, poses, roots = len(data.xy), [], []
+    for start in range(0, num, _AT_ONCE):
+        rows = np.minimum(np.arange(start, start + min(_AT_ONCE, num)), num - 1)  # of one shape: one program
+        observed = (jnp.asarray(x[rows], jnp.float32) for x in (data.xy, data.confidence, data.intrinsics))
+        pose, root = _aggregated(
+            key, model, lifted["samples"][:, rows], lifted["root"][:, rows], *observed, how=args.aggregate
+        )
+        poses.append(np.asarray(pose)[: num - start])
+        roots.append(np.asarray(root)[: num - start])
+    return {"pose": np.concatenate(poses), "pose_root": np.concatenate(roots)}
+
+
+@functools.partial(jax.jit, static_argnames="how")
+def _aggregated(
+    key: Key, model: Model, samples: Array, root: Array, xy: Array, confidence: Array, intrinsics: Array,
+    *, how: str,
+) -> tuple[Array, Array]:  # fmt: skip
+    weights = None
+    if how == "reprojection":
+        weights = aggregate.reprojection_weights(samples, xy, confidence, intrinsics)
+    elif how == "likelihood":
+        weights = aggregate.likelihood_weights(
+            lifted_log_density(key, model, samples, xy, confidence, intrinsics=intrinsics)
+        )
+    one = aggregate.mean if weights is not None else getattr(aggregate, how)
+    return one(samples, weights), one(samples + root[:, :, None], weights)[:, 0]
 
 
 def completed_keypoints(data: Detections, lifted: results.Drawn) -> np.ndarray:

@@ -98,6 +98,7 @@ def write(
         "samples": from_camera(posed["samples"], up),
         "mean": from_camera(posed["mean"], up),
         "covariance": covariance_from_camera(posed["covariance"], up),
+        "radius_90": posed["radius_90"],
         "weights": posed["weights"],
         "noise": posed["noise"],
         "observed": from_camera(data.joints, up),

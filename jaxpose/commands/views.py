@@ -67,7 +67,7 @@ def holds_cameras(path: Path) -> bool:
 def read_views(path: Path, body: Body, args: argparse.Namespace) -> Views:
     """The rows of a file; ValueError names a row that no camera sees three of the body's points of."""
     if path.is_file() and holds_cameras(path):
-        views = _several(path, args)
+        views = several(path, args)
     else:
         for flag in ("cameras", "up"):
             if getattr(args, flag) is not None:
@@ -116,7 +116,8 @@ def _one(path: Path, args: argparse.Namespace) -> Views:
     )  # fmt: skip
 
 
-def _several(path: Path, args: argparse.Namespace) -> Views:
+def several(path: Path, args: argparse.Namespace) -> Views:
+    """The rows of a file that `holds_cameras`; ValueError names the flag or key that does not fit."""
     for flag in ("camera", "fov", "camera_name", "format"):
         if getattr(args, flag) is not None:
             raise ValueError(

@@ -17,6 +17,8 @@ N(y / (1 + c), c / (1 + c)) have mean y (1 - exp(-1 / c)) and variance c (1 - ex
     MCG as published       either of them, and `replace` for the observed coordinates
     DPoser's own DPS, MCG  the same on `frozen(predict_fn)`: no derivative of the network, hidden entries feel nothing
 
+`twisting.py` has the same ideas for one pose with all that particles need beside.
+
 Source: Ho and Salimans, Classifier-free guidance (2022); Song et al. (2021), appendix I.2 for inpainting; Chung et al.,
 Diffusion posterior sampling (ICLR 2023), algorithm 1; Chung et al., Manifold constrained gradients (NeurIPS 2022);
 Song et al., Pseudoinverse-guided diffusion models (ICLR 2023), equation 7 and appendix A.3 for r_t.
@@ -60,17 +62,21 @@ def classifier_free(predict_fn: PredictFn, weight: float | Array) -> PredictFn:
     return predict
 
 
-def replace(sde: SDE, cond: Condition) -> ProjectFn:
+def replace(sde: SDE, cond: Condition, noise: float | Array = 0.0) -> ProjectFn:
     """Inpainting: set the observed coordinates of x_s to their value at noise level s, leave the others.
 
     The state keeps its shape [..., J, D], cond's broadcasts to it. An observed coordinate ends within
     the noise of the last time of its value.
+    noise: deviation of the values themselves, broadcasting to them: they are set while sigma / alpha exceeds it, and
+           what they have of it is not added again.
     """
 
     def project(key: Key, x_s: Array, s: Array) -> Array:
-        noise = jax.random.normal(key, x_s.shape, x_s.dtype)
-        observed = sde.alpha(s) * cond.value + sde.sigma(s) * noise
-        return jnp.where(cond.mask > 0, observed, x_s)
+        z = jax.random.normal(key, x_s.shape, x_s.dtype)
+        own = sde.alpha(s) * noise
+        fresh = jnp.sqrt(jnp.maximum(sde.sigma(s) ** 2 - own**2, 0))
+        held = (cond.mask > 0) & (sde.sigma(s) >= own)
+        return jnp.where(held, sde.alpha(s) * cond.value + fresh * z, x_s)
 
     return project
 

@@ -5,6 +5,7 @@
     energy    the same of every joint, with the Euclidean norm of its D coordinates      (eq. 22, beta = 1)
     PIT       P(X < y) + 1/2 P(X = y) of every coordinate: uniform where the hypotheses are calibrated
     coverage  share of truths inside the central interval of every coordinate, to compare with its level
+    reliability  share of truths whose PIT is at most q, per joint and axis: q where calibrated
 
 CRPS and energy score are proper: in expectation nothing scores lower than the true distribution. They come in
 the samples' unit, metres. ECE, PIT and coverage have none, and say nothing about sharpness: a wide guess can
@@ -105,6 +106,41 @@ def pit(samples: Array, truth: Array) -> Array:
     return jnp.where(jnp.isnan(samples.sum(0) + truth), jnp.nan, rank)
 
 
+def reliability(
+    samples: Array, truth: Array, weights: Array | None = None, *, levels: tuple[float, ...] = ECE_LEVELS
+) -> Array:
+    """Share [L, J, D] of truths with a PIT of at most each level, per joint and axis: the levels where calibrated.
+
+    S-shaped about the diagonal: rising late and steeply where too wide, at the ends where too sure; above it
+    throughout where the hypotheses lie too far along the axis.
+    """
+    rank = pit(samples, truth)
+    below = (rank <= jnp.asarray(levels, rank.dtype).reshape(-1, *[1] * rank.ndim)).astype(rank.dtype)
+    return _shares(jnp.where(jnp.isnan(rank), jnp.nan, below), truth, weights)
+
+
+def pit_histogram(samples: Array, truth: Array, weights: Array | None = None, *, num_bins: int = 10) -> Array:
+    """Share [num_bins, J, D] of truths in each of equal bins of the PIT: 1 / num_bins where calibrated."""
+    if num_bins < 1:
+        raise ValueError(f"num_bins must be at least 1, got {num_bins}")
+    rank = pit(samples, truth)
+    index = jnp.minimum((rank * num_bins).astype(jnp.int32), num_bins - 1)
+    inside = (index == jnp.arange(num_bins).reshape(-1, *[1] * rank.ndim)).astype(rank.dtype)
+    return _shares(jnp.where(jnp.isnan(rank), jnp.nan, inside), truth, weights)
+
+
+def pit_gap(shares: Array) -> Array:
+    """How far from uniform a `pit_histogram` is, per joint and axis [J, D]: total variation, 0 where uniform, to 1."""
+    return 0.5 * jnp.abs(shares - 1 / shares.shape[0]).sum(0)
+
+
+def radius_coverage(radius: Array, centre: Array, truth: Array, weights: Array | None = None) -> Array:
+    """Share [J] of truths [..., J, D] no farther than radius [..., J] from centre [..., J, D], all in one unit."""
+    error = joint_errors(centre, truth)
+    within = jnp.where(jnp.isnan(error + radius), jnp.nan, (error <= radius).astype(error.dtype))
+    return _shares(within[None, ..., None], truth, weights)[0, :, 0]
+
+
 def coverage(samples: Array, truth: Array, level: float = 0.9, weights: Array | None = None) -> Array:
     """Share [J, D] of truths between the (1 - level) / 2 and (1 + level) / 2 quantiles of the hypotheses."""
     samples, truth = _pair(samples, truth)
@@ -112,10 +148,16 @@ def coverage(samples: Array, truth: Array, level: float = 0.9, weights: Array | 
         raise ValueError(f"level must be in (0, 1), got {level}")
     low, high = jnp.quantile(samples, jnp.array([(1 - level) / 2, (1 + level) / 2], samples.dtype), axis=0)
     inside = ((low <= truth) & (truth <= high)).astype(samples.dtype)
-    inside = jnp.where(jnp.isnan(low + truth), jnp.nan, inside).reshape(-1, *truth.shape[-2:])
+    return _shares(jnp.where(jnp.isnan(low + truth), jnp.nan, inside)[None], truth, weights)[0]
+
+
+def _shares(values: Array, truth: Array, weights: Array | None) -> Array:
+    """Mean [L, J, D] over poses of values [L, ..., J, D] (D may be 1), by the weights [..., J] of truth [..., J, D]."""
+    num_joints = truth.shape[-2]
     if weights is not None:
-        weights = jnp.broadcast_to(weights, truth.shape[:-1]).reshape(-1, truth.shape[-2]).T[:, None, :]
-    return weighted_mean(jnp.moveaxis(inside, 0, -1), weights)
+        weights = jnp.broadcast_to(weights, truth.shape[:-1]).reshape(-1, num_joints).T[:, None, :]
+    flat = values.reshape(len(values), -1, num_joints, values.shape[-1])
+    return weighted_mean(jnp.moveaxis(flat, 1, -1), weights)
 
 
 def _num_partners(num: int, fair: bool) -> int:

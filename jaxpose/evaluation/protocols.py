@@ -44,11 +44,16 @@ def load_lifting_bench(path: str | os.PathLike[str]) -> LiftingBench:
 
 
 def lifting_row(
-    samples: Array | np.ndarray, truth: Array | np.ndarray, category: np.ndarray
+    samples: Array | np.ndarray,
+    truth: Array | np.ndarray,
+    category: np.ndarray,
+    *,
+    radius_90: Array | np.ndarray | None = None,
 ) -> dict[str, Any]:
     """All figures for hypotheses [H, N, J, 3] of truths [N, J, 3], both metres in camera axes; category [N].
 
-    Values are in mm unless the name says otherwise; `ece` and `coverage_90` are shares.
+    Values are in mm unless the name says otherwise; `ece`, `coverage_50`, `coverage_90`, `radius_coverage_90` and
+    `pit_gap` are shares. radius_90: [N, J] metres about the mean, as a result tells it; None: the samples' own.
     """
     samples, truth = metrics.align_root(jnp.asarray(samples)), metrics.align_root(jnp.asarray(truth))
     num = truth.shape[0]
@@ -56,16 +61,32 @@ def lifting_row(
     per_pose = {k: np.concatenate([np.asarray(b[k]) for b in blocks]) for k in blocks[0]}
     macro = [per_pose["mean_mm"][category == c].mean() for c in np.unique(category)]
     row: dict[str, Any] = {k: float(v.mean()) for k, v in per_pose.items()}
-    reliability = calibration.ece(samples, truth)
-    row |= {
+    return row | {
         "macro_mean_mm": float(np.mean(macro)),
-        "ece": float(reliability.ece),
-        "coverage_90": float(jnp.nanmean(calibration.coverage(samples, truth, 0.9)[1:])),
+        **_calibration_figures(samples, truth, radius_90),
         "category_mean_mm": {
             str(c): float(per_pose["mean_mm"][category == c].mean()) for c in np.unique(category)
         },
     }
-    return row
+
+
+def _calibration_figures(
+    samples: Array, truth: Array, radius_90: Array | np.ndarray | None
+) -> dict[str, float]:
+    """Shares over all joints but the root."""
+    mean = samples.mean(0)
+    if radius_90 is None:
+        radius_90 = jnp.quantile(metrics.joint_errors(samples, mean), 0.9, axis=0)
+    histogram = calibration.pit_histogram(samples, truth)
+    return {
+        "ece": float(calibration.ece(samples, truth).ece),
+        "coverage_50": float(jnp.nanmean(calibration.coverage(samples, truth, 0.5)[1:])),
+        "coverage_90": float(jnp.nanmean(calibration.coverage(samples, truth, 0.9)[1:])),
+        "radius_coverage_90": float(
+            jnp.nanmean(calibration.radius_coverage(jnp.asarray(radius_90), mean, truth)[1:])
+        ),
+        "pit_gap": float(jnp.nanmean(calibration.pit_gap(histogram)[1:])),
+    }
 
 
 @jax.jit

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Condition
-from jaxpose.networks.layers import GroupNorm, dense, sinusoidal_embedding
+from jaxpose.networks.layers import CentredDense, GroupNorm, dense, silu, sinusoidal_embedding
 
 _VE_SIGMAS = np.geomspace(50, 0.01, 1000).astype(np.float32)  # spec/dposer.md, section 1
 
@@ -57,16 +57,14 @@ class ScoreMLP(nn.Module):
     @nn.compact
     def __call__(self, x: Array, t: Array, cond: Condition | None = None, *, train: bool = False) -> Array:
         """Raw output shaped like x [..., J, D] for a scalar t and a condition whose leading axes broadcast to x's."""
-        tau = nn.silu(
-            dense(self.time_width, "time")(sinusoidal_embedding(self.time_units * t, self.time_width))
-        )
+        tau = silu(dense(self.time_width, "time")(sinusoidal_embedding(self.time_units * t, self.time_width)))
         kap = None if cond is None and self.explicit else self._encode(x, cond, train)
 
         def layer(h: Array, name: str) -> Array:
-            h = dense(self.hidden, name)(h) + dense(self.hidden, f"{name}_time")(tau)
+            shared = self._linear(f"{name}_time")(tau)
             if kap is not None:
-                h = h + dense(self.hidden, f"{name}_cond")(kap)
-            return self._activate(h, name, train)
+                shared = shared + self._linear(f"{name}_cond")(kap)
+            return self._activate(self._linear(name)(h) + shared, name, train)
 
         h = layer(_flatten(x), "pre")
         for block in range(self.num_blocks):
@@ -80,10 +78,10 @@ class ScoreMLP(nn.Module):
         return jnp.asarray(_VE_SIGMAS)[jnp.clip(index, 0, len(_VE_SIGMAS) - 1)]
 
     def _encode(self, x: Array, cond: Condition | None, train: bool) -> Array:
-        kap = nn.silu(dense(self.hidden, "cond")(self._features(x, cond)))
+        kap = silu(dense(self.hidden, "cond")(self._features(x, cond)))
         for block in range(self.encoder_blocks):
-            r = self._activate(dense(self.hidden, f"encoder{block}_0")(kap), f"encoder{block}_0", train)
-            r = self._activate(dense(self.hidden, f"encoder{block}_1")(r), f"encoder{block}_1", train)
+            r = self._activate(self._linear(f"encoder{block}_0")(kap), f"encoder{block}_0", train)
+            r = self._activate(self._linear(f"encoder{block}_1")(r), f"encoder{block}_1", train)
             kap = kap + r
         return kap
 
@@ -105,9 +103,13 @@ class ScoreMLP(nn.Module):
             features = [jnp.broadcast_to(f, (*shown.shape[:-1], f.shape[-1])) for f in features] + [shown]
         return jnp.concatenate(features, -1)
 
+    def _linear(self, name: str) -> CentredDense:
+        """A layer whose output, alone or in a sum with others, goes to `_activate`: GN's means are taken off before."""
+        return CentredDense(self.hidden, self.num_groups, name=name)
+
     def _activate(self, h: Array, name: str, train: bool) -> Array:
-        h = GroupNorm(self.num_groups, name=f"{name}_norm")(h)
-        return nn.Dropout(self.dropout, deterministic=not train)(nn.silu(h))
+        h = GroupNorm(self.num_groups, centred=True, name=f"{name}_norm")(h)
+        return nn.Dropout(self.dropout, deterministic=not train)(silu(h))
 
 
 def _flatten(x: Array) -> Array:

@@ -54,7 +54,8 @@ def complete(
             [poses[:, :-1] + (samples - poses[:, -1])[:, None, :, :1], samples[:, None]], 1
         )
         path = jnp.swapaxes(path, 0, 1)
-    return Posed(samples, *spread(samples), noise, path)
+    recalibration = model.recalibration.get("complete") if sampler == "posterior" else None
+    return Posed(samples, *spread(samples, recalibration), noise, path)
 
 
 def settle(poses: Array, joints: Array, seen: Array, noise: Array) -> Array:

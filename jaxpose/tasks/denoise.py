@@ -58,13 +58,18 @@ def denoise(
     """Draw clean poses of noisy joints [N, J, 3] metres; pure, and usable inside jit.
 
     joints: as in `complete`, all of them finite. Where they are not, the pose comes back as NaN, or as a ValueError if
-            the numbers are known.
+            the numbers are known. A few-step model is refused.
     noise:  metres, standard deviation of each coordinate: scalar or [N], taken as 3 to 500 mm where it is less or more;
             None: estimated, in `estimate_calls` network calls more, and told in the result.
     num_steps, sampler: as in `draw_states`; one "mean_flow" sample is nearly the mean of many. The "original" ones
             keep GFPose's step size, which is right for a start from pure noise alone, and so inflate poses.
     """
     check_joints(model, joints, "denoise", complete=True)
+    if model.spec.times:
+        raise ValueError(
+            f"denoise starts in the midst of the process, which the few-step model {model.spec.name!r} never saw; "
+            "complete(..., noise=) takes noisy joints with it"
+        )
     num_rows, num_joints = joints.shape[:2]
     estimate_key, key = jax.random.split(key)
     level = estimate_noise(estimate_key, model, joints) if noise is None else jnp.asarray(noise, jnp.float32)
@@ -74,7 +79,9 @@ def denoise(
     noise = jnp.broadcast_to(level[:, None], (num_rows, num_joints))
     poses = decode_view(model.statistics, states) + joints.mean(-2, keepdims=True)
     samples = poses[:, -1] if return_path else poses
-    return Posed(samples, *spread(samples), noise, jnp.swapaxes(poses, 0, 1) if return_path else None)
+    recalibration = model.recalibration.get("denoise") if sampler == "posterior" else None
+    path = jnp.swapaxes(poses, 0, 1) if return_path else None
+    return Posed(samples, *spread(samples, recalibration), noise, path)
 
 
 def estimate_calls(model: Model) -> int:

@@ -29,16 +29,17 @@ def generate(
     """Draw `num` poses [num, J, 3] metres, root-relative, as a camera that looks at them sees them, from all sides.
 
     With `return_path` [T+1, num, J, 3], the denoising from start to result. sampler: as in `draw_states`.
-    num_steps: solver steps, NUM_STEPS unless told.
+    num_steps: solver steps, NUM_STEPS unless told or the model is a few-step one.
     temperature: 1 draws from what the model takes for the law of poses; below 1, likelier and less varied poses.
     """
     check_person_codec(model, "generate")
     if num < 1:
         raise ValueError(f"num: needed at least 1, got {num}")
     rows = min(num, _ROWS)
+    own = sampler.startswith("original") or bool(model.spec.times)
     states = draw_states(
         key, model, null_condition(model, rows), num_hypotheses=-(-num // rows),
-        num_steps=num_steps or (None if sampler.startswith("original") else NUM_STEPS),
+        num_steps=num_steps or (None if own else NUM_STEPS),
         sampler=sampler, temperature=temperature, return_path=return_path,
     )  # fmt: skip
     poses = decode_pose(model.statistics, View(jnp.eye(3)), states)

@@ -17,7 +17,7 @@ from jaxpose.base import Array, Key
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.codec import View, decode_pose, encode_keypoints, place
 from jaxpose.geometry.skeleton import bone_lengths
-from jaxpose.model import Model
+from jaxpose.model import Model, Recalibration
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.tasks.diffpose import (
     START,
@@ -28,6 +28,7 @@ from jaxpose.tasks.diffpose import (
     keypoint_std,
 )
 from jaxpose.tasks.draw import check_person_codec, draw_states, spread
+from jaxpose.tasks.recalibration import respread
 
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
 _ANKLE_HEIGHT = 0.039
@@ -39,7 +40,8 @@ class Lifted(NamedTuple):
     samples:    [H, N, J, 3] metres, root-relative, in the camera's axes (x right, y down, z forward).
     root:       [H, N, 3] metres: where each sample's root stands in the camera frame.
     mean:       [N, J, 3] metres, the mean sample.
-    covariance: [N, J, 3, 3] square metres, of each joint over the samples.
+    covariance: [N, J, 3, 3] square metres, of each joint about the mean, as validation says it is.
+    radius_90:  [N, J] metres about the mean that hold a joint in 90 % of the cases, as validation says.
     weights:    [H, N] of the samples, summing to 1 over H.
     path:       [T+1, H, N, J, 3] metres, the denoising from start to samples, or None.
     """
@@ -48,6 +50,7 @@ class Lifted(NamedTuple):
     root: Array
     mean: Array
     covariance: Array
+    radius_90: Array
     weights: Array
     path: Array | None = None
 
@@ -101,6 +104,7 @@ def lift(
     confidence = jnp.where(jnp.isfinite(keypoints).all(-1), confidence, 0.0)
 
     cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
+    recalibration = model.recalibration.get("lift") if sampler == "posterior" else None
     how: dict[str, Any] = {
         "num_hypotheses": num_hypotheses, "num_steps": num_steps, "sampler": sampler, "return_path": return_path
     }  # fmt: skip
@@ -127,8 +131,12 @@ def lift(
                 f"keypoint_mixture, num_components and depth are for DiffPose models, got {model.spec.name!r}"
             )
         states = draw_states(key, model, cond, chunk=chunk, **how)
+        if recalibration is not None:
+            last = states[:, -1] if return_path else states
+            last = respread(model, cond, view, last, recalibration)
+            states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if return_path else last
     where: dict[str, Any] = {"intrinsics": intrinsics, "distortion": distortion, "height": height}
-    return as_lifted(model, view, states, keypoints, confidence, **where)
+    return as_lifted(model, view, states, keypoints, confidence, recalibration=recalibration, **where)
 
 
 def as_lifted(
@@ -141,10 +149,12 @@ def as_lifted(
     intrinsics: Array,
     distortion: Array | None = None,
     height: float | Array | None = None,
+    recalibration: Recalibration | None = None,
 ) -> Lifted:
     """States [H, N, J, 3] in metres and in their place; or paths [H, T+1, N, J, 3], which end with the samples.
 
     view, keypoints, confidence: that the states were drawn under; confidence is 0 where keypoints are not finite.
+    recalibration: of covariance and radius; None leaves them as the states have them.
     """
     poses = decode_pose(model.statistics, view, states)
     samples = poses[:, -1] if poses.ndim == 5 else poses
@@ -154,7 +164,7 @@ def as_lifted(
     samples = samples * size
     root = place(intrinsics, keypoints, confidence, samples, distortion)
     path = jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None
-    return Lifted(samples, root, *spread(samples), path)
+    return Lifted(samples, root, *spread(samples, recalibration), path)
 
 
 def stature(x: Array, model: Model) -> Array:

@@ -73,7 +73,8 @@ def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
     frames = 1 if network.video is None else network.video.num_frames
     channels = 3 if network.video is None or network.frame is None else 6
     row = jnp.full((num_hypotheses, 1, num_joints, 3), jnp.nan)
-    last = Lifted(row, row[:, :, 0], row[0], jnp.full((*row.shape[1:], 3), jnp.nan), jnp.zeros(row.shape[:2]))
+    unknown = jnp.full((*row.shape[1:], 3), jnp.nan)
+    last = Lifted(row, row[:, :, 0], row[0], unknown, row[0, ..., 0], jnp.zeros(row.shape[:2]))
     start = jax.vmap(noise)(jnp.arange(num_hypotheses))
     window = jnp.zeros((frames, num_joints, channels))
     return Stream(window, jnp.asarray(_NEVER, jnp.int32), start, jnp.zeros_like(start), last)

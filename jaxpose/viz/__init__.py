@@ -13,6 +13,7 @@ from jaxpose.viz.interactive import (
 from jaxpose.viz.mesh import mesh_figure, mesh_html
 from jaxpose.viz.mesh_files import write_glb, write_motion_glb, write_obj
 from jaxpose.viz.mesh_sheet import mesh_sheet
+from jaxpose.viz.reliability import reliability_png
 from jaxpose.viz.sheet import contact_sheet
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "mesh_sheet",
     "path_figure",
     "path_html",
+    "reliability_png",
     "write_glb",
     "write_motion_glb",
     "write_obj",

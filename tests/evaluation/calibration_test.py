@@ -179,3 +179,48 @@ def test_pit_by_hand_and_nan_stays_where_it_is():
 def test_samples_must_be_truth_with_one_more_axis(function):
     with pytest.raises(ValueError, match=r"\(5, 17, 3\) and \(4, 17, 3\)"):
         function(jnp.zeros((5, 17, 3)), jnp.zeros((4, 17, 3)))
+
+
+def test_reliability_per_axis_is_the_normal_distributions():
+    # PIT <= q where y is below the q-quantile of the hypotheses: Phi(spread Phi^-1(q)), q itself where calibrated.
+    levels = (0.1, 0.5, 0.9)
+    for spread in (1.0, 0.5):
+        curve = c.reliability(*gaussian(200, (3000, 2, 3), spread), levels=levels)
+        expected = stats.norm.cdf(spread * stats.norm.ppf(levels))
+        np.testing.assert_allclose(curve, np.broadcast_to(expected[:, None, None], curve.shape), atol=0.035)
+    samples, truth = gaussian(200, (3000, 2, 3))
+    shifted = c.reliability(samples + np.array([0, 0, 0.1], np.float32), truth, levels=levels)
+    np.testing.assert_allclose(
+        shifted[1, :, 2], stats.norm.cdf(1), atol=0.03
+    )  # one deviation too far along z
+    np.testing.assert_allclose(shifted[1, :, 0], 0.5, atol=0.03)
+
+
+def test_pit_histogram_is_flat_where_calibrated_and_its_gap_is_the_total_variation():
+    flat = c.pit_histogram(*gaussian(200, (3000, 2, 3)))
+    np.testing.assert_allclose(flat.sum(0), 1, atol=1e-5)
+    assert (c.pit_gap(flat) < 0.05).all()
+    heaped = c.pit_histogram(*gaussian(200, (3000, 2, 3), 0.3))
+    edges = stats.norm.cdf(0.3 * stats.norm.ppf(np.linspace(0, 1, 11)))
+    np.testing.assert_allclose(
+        heaped, np.broadcast_to(np.diff(edges)[:, None, None], heaped.shape), atol=0.035
+    )
+    expected = 0.5 * np.abs(np.diff(edges) - 0.1).sum()
+    np.testing.assert_allclose(c.pit_gap(heaped), np.full((2, 3), expected), atol=0.04)
+    with pytest.raises(ValueError, match="got 0"):
+        c.pit_histogram(*gaussian(3, (2, 2, 3)), num_bins=0)
+
+
+def test_radius_coverage_of_an_exact_sampler_and_by_hand():
+    samples, truth = gaussian(400, (3000, 2, 3), seed=3)
+    mean = samples.mean(0)
+    radius = np.quantile(np.linalg.norm(samples - mean, axis=-1), 0.9, axis=0)
+    np.testing.assert_allclose(c.radius_coverage(radius, mean, truth), 0.9, atol=0.02)
+    np.testing.assert_allclose(
+        c.radius_coverage(radius / 2, mean, truth), stats.chi(3).cdf(stats.chi(3).ppf(0.9) / 2), atol=0.03
+    )
+    away = np.array([[[0.0, 0, 3]], [[0, 4, 0]], [[np.nan, 0, 0]]], np.float32)
+    radius = np.array([[3.0], [3.0], [3.0]], np.float32)
+    assert np.isnan(c.radius_coverage(radius, np.zeros_like(away), away)[0])
+    held = c.radius_coverage(radius, np.zeros_like(away), away, np.array([[1.0], [1.0], [0.0]]))
+    np.testing.assert_allclose(held, 0.5)

@@ -45,13 +45,15 @@ def model(monkeypatch):
 
     def posed(joints, *, num_hypotheses, num_steps, return_path):
         states = path(np.asarray(joints), num_hypotheses, num_steps)
-        return Posed(states[-1], states[-1].mean(0), None, None, np.full(joints.shape[:2], 0.05), states)
+        return Posed(
+            states[-1], states[-1].mean(0), None, None, None, np.full(joints.shape[:2], 0.05), states
+        )
 
     def lifted(keypoints, confidence, *, intrinsics, num_hypotheses, num_steps, return_path):
         assert confidence.shape == keypoints.shape[:-1]
         states = path(np.zeros((*keypoints.shape[:2], 3)), num_hypotheses, num_steps)
         root = np.broadcast_to([0.0, 0, 4], (num_hypotheses, len(keypoints), 3))
-        return Lifted(states[-1], root, states[-1].mean(0), None, None, states)
+        return Lifted(states[-1], root, states[-1].mean(0), None, None, None, states)
 
     def generated(num, *, num_steps, return_path):
         return path(np.zeros((num, 17, 3)), 1, num_steps)[:, 0]

@@ -11,7 +11,7 @@ import pytest
 
 from jaxpose.base import Condition
 from jaxpose.convert.gfpose import read_gfpose
-from jaxpose.networks.layers import GroupNorm, sinusoidal_embedding
+from jaxpose.networks.layers import CentredDense, GroupNorm, silu, sinusoidal_embedding
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks.gfpose import guess_condition
 
@@ -104,6 +104,26 @@ def test_group_norm_is_flax_s_over_the_last_axis():
     np.testing.assert_allclose(ours.apply(params, x), flax_own.apply(params, x), atol=2e-5)
     with pytest.raises(ValueError, match="divisible by 5 groups, got 64"):
         GroupNorm(5).init(jax.random.key(0), x)
+
+
+def test_a_centred_layer_and_its_norm_are_flax_s_layer_and_norm():
+    x = jax.random.normal(jax.random.key(0), (5, 4, 24))
+    ours, flax_own = CentredDense(64, 8), nn.Dense(64)
+    params = jax.tree.map(lambda p: p + 0.3, ours.init(jax.random.key(1), x))
+    norm, flax_norm = GroupNorm(8, centred=True), nn.GroupNorm(8, epsilon=1e-5, reduction_axes=(-1,))
+    scale = norm.init(jax.random.key(2), flax_own.apply(params, x))
+    expected = flax_norm.apply(scale, flax_own.apply(params, x))
+    np.testing.assert_allclose(norm.apply(scale, ours.apply(params, x)), expected, atol=5e-5)
+    # bfloat16 weights: factors rounded to 8 bits, sums and output in float32
+    narrow = ours.apply(jax.tree.map(lambda p: p.astype(jnp.bfloat16), params), x)
+    assert narrow.dtype == jnp.float32
+    np.testing.assert_allclose(norm.apply(scale, narrow), expected, atol=0.1)
+    assert float(jnp.sqrt(jnp.mean((norm.apply(scale, narrow) - expected) ** 2))) < 0.01
+
+
+def test_silu_is_flax_s():
+    x = jnp.linspace(-30, 30, 1001)
+    np.testing.assert_allclose(silu(x), nn.silu(x), atol=4e-6)
 
 
 def test_sinusoidal_embedding_against_its_formula():

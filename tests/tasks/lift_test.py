@@ -58,7 +58,9 @@ def test_samples_are_near_the_truth_and_distinct(lifted, clip):
     np.testing.assert_allclose(lifted.samples[:, :, 0], 0, atol=1e-6)
 
 
-def test_mean_covariance_and_weights_are_those_of_the_samples(lifted):
+def test_mean_covariance_and_weights_are_those_of_the_samples(model, clip):
+    """Where no recalibration changes the covariance."""
+    lifted = run(model.replace(recalibration={}), clip)
     samples = np.asarray(lifted.samples, np.float64)
     np.testing.assert_allclose(lifted.mean, samples.mean(0), atol=1e-5)
     for n, j in [(0, 3), (2, 13)]:

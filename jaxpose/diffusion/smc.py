@@ -1,0 +1,200 @@
+"""Sequential Monte Carlo: samplers run side by side as particles, weighted by what they miss, and resampled.
+
+A particle's weight at time t is the product over its steps of p(x_s | x_t) / q(x_s | x_t), the prior's own transition
+over the one it took, times what the measurement says of where it stands (its twist):
+
+    total_t = (product of p / q) * twist(x_t),     resample where (sum total)^2 / sum total^2 < threshold * P
+
+As P grows the weighted particles at the last time follow the sampler's own law of x times its last twist, whatever
+the twists before are: only the variance hangs on them. The mean of the weights estimates p(y). Both transitions are
+Gaussian of one covariance, so p / q = exp(-|d|^2 / 2 - d . z), d the distance of the means in deviations and z the
+noise drawn. The means are those of the second-order solver (`dpmpp_2m`), given a particle's past: the prior's with the
+prior's past predictions, the proposal's with the steered ones.
+
+Source: Wu, Trippe et al., Twisted diffusion sampler (NeurIPS 2023), algorithm 1 (first order there); Trippe et al.,
+SMCDiff (ICLR 2023) for `inpainting`; Kitagawa (1996) for systematic resampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from jaxpose.base import Array, Key, PredictFn
+from jaxpose.diffusion.sde import SDE, log_snr
+from jaxpose.diffusion.solvers import dpmpp_2m
+from jaxpose.diffusion.twisting import Twist, TwistFn, push, steered
+
+Opinion: TypeAlias = Any  # a pytree of arrays of one particle
+Memory: TypeAlias = Any
+
+
+class Chain(NamedTuple):
+    """How one particle moves; close over it.
+
+    init:   x [J, D] -> memory.
+    look:   (x_t, t) -> (opinion, log twist []): all network calls are here, one a step.
+    move:   (key, step i, x_t, memory, opinion, t, s) -> (x_s, memory, log p / q []).
+    finish: (x_t, opinion, t) -> x0 [J, D] at the last time.
+    """
+
+    init: Callable[[Array], Memory]
+    look: Callable[[Array, Array], tuple[Opinion, Array]]
+    move: Callable[..., tuple[Array, Memory, Array]]
+    finish: Callable[[Array, Opinion, Array], Array]
+
+
+class Particles(NamedTuple):
+    """x0: [P, J, D]; log_weights: [P], of sum 1; ess: [T+1] effective number before each resampling, of P;
+    log_evidence: [] estimate of log p(y) in nats."""
+
+    x0: Array
+    log_weights: Array
+    ess: Array
+    log_evidence: Array
+
+
+def run(
+    key: Key, x_init: Array, chain: Chain, times: Array, *, threshold: float = 0.5, chunk: int | None = None
+) -> Particles:
+    """Carry particles x_init [P, J, D] through times [T+1], falling.
+
+    threshold: share of P below which the effective number leads to resampling; 0: never, and each particle is on its
+               own: the first 10 of 200 are the 10 of a run with 10.
+    chunk:     particles whose network calls are made at once; None: all.
+    """
+    num = len(x_init)
+    times = times.astype(x_init.dtype)
+
+    def look(x: Array, t: Array) -> tuple[Opinion, Array]:
+        if chunk is None or chunk >= num:
+            return jax.vmap(chain.look, (0, None))(x, t)
+        return jax.lax.map(lambda x: chain.look(x, t), x, batch_size=chunk)
+
+    def step(carry, inputs):
+        x, memory, log_weights, log_evidence = carry
+        i, t, s = inputs
+        step_key = jax.random.fold_in(key, i)
+        opinion, log_twist = look(x, t)
+        total = log_weights + log_twist
+        ess = effective_number(total)
+        poor = ess < threshold * num
+        # a key that no particle has
+        chosen = jnp.where(poor, systematic(jax.random.fold_in(step_key, num), total), jnp.arange(num))
+        mean = jax.nn.logsumexp(total) - jnp.log(num)
+        x, memory, opinion, log_twist = jax.tree.map(lambda a: a[chosen], (x, memory, opinion, log_twist))
+        keys = jax.vmap(lambda h: jax.random.fold_in(step_key, h))(jnp.arange(num))
+        x, memory, log_ratio = jax.vmap(chain.move, (0, None, 0, 0, 0, None, None))(
+            keys, i, x, memory, opinion, t, s
+        )
+        log_weights = jnp.where(poor, 0, total) - log_twist + log_ratio
+        return (x, memory, log_weights, log_evidence + jnp.where(poor, mean, 0)), ess
+
+    zero = jnp.zeros((), x_init.dtype)
+    start = (x_init, jax.vmap(chain.init)(x_init), jnp.zeros(num, x_init.dtype), zero)
+    inputs = (jnp.arange(len(times) - 1), times[:-1], times[1:])
+    (x, _, log_weights, log_evidence), ess = jax.lax.scan(step, start, inputs)
+    opinion, log_twist = look(x, times[-1])
+    total = log_weights + log_twist
+    x0 = jax.vmap(chain.finish, (0, 0, None))(x, opinion, times[-1])
+    return Particles(
+        x0, jax.nn.log_softmax(total), jnp.append(ess, effective_number(total)),
+        log_evidence + jax.nn.logsumexp(total) - jnp.log(num),
+    )  # fmt: skip
+
+
+def twisted(sde: SDE, twist_fn: TwistFn) -> Chain:
+    """Particles that are steered by a twist (`twisting.py`), and weighted for it."""
+    mean = dpmpp_2m(sde, eta=1.0, noise=0.0)
+
+    def look(x_t: Array, t: Array) -> tuple[Opinion, Array]:
+        twist = twist_fn(x_t, t)
+        return twist, twist.log_value
+
+    def move(key, i, x_t, memory, twist, t, s):
+        own, past = mean.step(key, x_t, memory[0], t, s, lambda x, t: twist.prediction)
+        guided, guided_past = mean.step(key, x_t, memory[1], t, s, lambda x, t: steered(sde, twist, t))
+        if twist.longest is not None:
+            guided = own + push(sde, twist, t, s)
+        std = _fresh_noise(sde, t, s)
+        z = jax.random.normal(key, x_t.shape, x_t.dtype)
+        away = (guided - own) / std
+        return guided + std * z, (past, guided_past), -(away * (away / 2 + z)).sum()
+
+    def finish(x_t: Array, twist: Twist, t: Array) -> Array:
+        return twist.prediction.x0 + push(sde, twist, t)
+
+    return Chain(lambda x: (mean.init(x), mean.init(x)), look, move, finish)
+
+
+def inpainting(sde: SDE, predict_fn: PredictFn, path: Array, held: Array, covariance: Array) -> Chain:
+    """Particles whose coordinates held [T+1, J, D] follow a noised observation `path` [T+1, J, D], and are weighted by
+    how likely the prior would have gone there; x at the first time must lie on the path too.
+
+    covariance: [J D, J D] of the states. A step from t draws from the bridge about x0_hat, with what x_t leaves open of
+                Gaussian data of this covariance: without it, weights are too sure of themselves in large steps.
+    """
+    values, axes = jnp.linalg.eigh(covariance)
+    values = jnp.maximum(values, 0)
+
+    def look(x_t: Array, t: Array) -> tuple[Opinion, Array]:
+        return predict_fn(x_t, t, None), jnp.zeros((), x_t.dtype)
+
+    def move(key, i, x_t, memory, prediction, t, s):
+        std = _fresh_noise(sde, t, s)
+        new = (std / sde.sigma(s)) ** 2
+        own = (sde.alpha(s) * prediction.x0 + sde.sigma(s) * jnp.sqrt(1 - new) * prediction.eps).ravel()
+        left = sde.sigma(t) ** 2 * values / (sde.alpha(t) ** 2 * values + sde.sigma(t) ** 2)
+        wide = jnp.sqrt(
+            1 + (sde.alpha(s) * new / std) ** 2 * left
+        )  # deviations along the axes, in units of std
+        on, goal = held[i + 1].ravel(), path[i + 1].ravel()
+        square = (axes * wide**2) @ axes.T
+        lower = jnp.linalg.cholesky(jnp.where(on[:, None] & on, square, jnp.eye(len(on))))
+        drawn = axes @ (wide * jax.random.normal(key, on.shape, x_t.dtype))
+        missed = jnp.where(on, (goal - own) / std, 0)
+        # a draw, moved by what its held coordinates miss: a draw given them
+        gain = jax.scipy.linalg.cho_solve((lower, True), jnp.where(on, missed - drawn, 0))
+        x_s = jnp.where(on, goal, own + std * (drawn + square @ gain))
+        whitened = jax.scipy.linalg.solve_triangular(lower, missed, lower=True)
+        return x_s.reshape(x_t.shape), memory, -jnp.square(whitened).sum() / 2
+
+    return Chain(lambda x: (), look, move, lambda x, prediction, t: prediction.x0)
+
+
+def noised_path(key: Key, sde: SDE, value: Array, noise: Array, times: Array) -> tuple[Array, Array]:
+    """(path, held), each [T+1, J, D]: a value [J, D] seen with a deviation `noise`, alike, as the process noises it.
+
+    An observation with noise is a clean one at the level sigma / alpha = noise: above that it is noised further,
+    below that there is nothing to hold. The nearest of the times, in log level, is taken for it: noise added for the
+    rest would move all particles alike.
+    """
+    level = (sde.sigma(times) / sde.alpha(times))[:, None, None]
+    reachable = jnp.maximum(noise, level[-1])
+    nearest = level[jnp.abs(jnp.log(level) - jnp.log(reachable)).argmin(0), 0, 0]
+    variance = jnp.where(level > nearest, jnp.maximum(level, noise) ** 2, noise**2)
+    fresh = jnp.diff(variance[::-1], axis=0, prepend=noise[None] ** 2)
+    z = jax.random.normal(key, variance.shape, value.dtype)
+    path = value + jnp.cumsum(jnp.sqrt(jnp.maximum(fresh, 0)) * z, 0)[::-1]
+    return sde.alpha(times)[:, None, None] * path, level >= nearest
+
+
+def effective_number(log_weights: Array) -> Array:
+    """(sum w)^2 / sum w^2 [] of weights [P] given by their logarithms: between 1 and P."""
+    return jnp.exp(2 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2 * log_weights))
+
+
+def systematic(key: Key, log_weights: Array) -> Array:
+    """Indices [P], rising: one random number places P even marks on the weights, so each is taken P w times, +- 1."""
+    num = len(log_weights)
+    marks = (jax.random.uniform(key, dtype=log_weights.dtype) + jnp.arange(num)) / num
+    heights = jnp.cumsum(jax.nn.softmax(log_weights))
+    return jnp.clip(jnp.searchsorted(heights, marks), 0, num - 1)
+
+
+def _fresh_noise(sde: SDE, t: Array, s: Array) -> Array:
+    """Deviation of what a step of the reverse SDE draws anew."""
+    return sde.sigma(s) * jnp.sqrt(-jnp.expm1(log_snr(sde, t) - log_snr(sde, s)))

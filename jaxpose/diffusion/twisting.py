@@ -1,0 +1,173 @@
+"""Twists: what a measurement y of a pose says of its noisy state x_t, as a value and as a change of the score.
+
+A twist estimates log p(y | x_t) and a direction in which it rises. It steers one sampler (`steered`), and weighs
+particles (`smc.py`), which makes up for what the estimate gets wrong. With r = y - A(x0_hat), J the derivative of A at
+x0_hat, and N the measurement's noise:
+
+    pseudo_inverse   log N(r; 0, N^2 + J C J'),     change (d x0_hat / d x_t)' J' (N^2 + J C J')^-1 r
+    dps              log N(r; 0, N^2),              change: its gradient
+
+C = (S^-1 + alpha^2 / sigma^2)^-1 is what x_t leaves open of Gaussian data of covariance S: with S = s^2 it is the
+r_t^2 of `guidance.py`. So pseudo_inverse is exact for Gaussian data and linear A, whatever S, A and N >= 0 are.
+
+DPS has no such brake, and its explicit steps diverge where N is small beside what x_t leaves open. So a step goes along
+the change at most as far as brings one linear r to 0: |r / N|^2 / |gradient|^2 (Polyak's step). Where N is large, the
+limit is seldom met, and it is DPS with the bias told in `guidance.py`.
+
+`robust` takes the noise for Student's t of so many degrees of freedom: an outlier r_i counts as noise of variance
+N_i^2 (d + r_i^2 / (N_i^2 + [J C J']_ii)) / (d + 1).
+
+Source: Song et al., Pseudoinverse-guided diffusion models (ICLR 2023); Chung et al., Diffusion posterior sampling
+(ICLR 2023); Wu et al., Practical and asymptotically exact conditional sampling (NeurIPS 2023) for the name and use;
+Polyak, Introduction to optimization (1987), section 5.3; Lange et al., Robust modeling using the t distribution (1989).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.stats import norm
+from jax.scipy.stats import t as student
+
+from jaxpose.base import Array, PredictFn, Prediction
+from jaxpose.diffusion.sde import SDE, log_snr
+
+
+class Measurement(NamedTuple):
+    """What was measured of one pose.
+
+    residual_fn: x0 [J, D] -> [M], observed minus predicted, 0 where nothing was observed.
+    noise:       [M] standard deviations >= 0. seen: [M] bool, what was observed.
+    robust:      degrees of freedom of Student's t, or None for Gaussian noise.
+    """
+
+    residual_fn: Callable[[Array], Array]
+    noise: Array
+    seen: Array
+    robust: float | None = None
+
+
+class Twist(NamedTuple):
+    """prediction: the prior's own at x_t [J, D]; change: of the score, alike; log_value: [] nats;
+    longest: [] how far a step may go along the change, None where it has its own brake."""
+
+    prediction: Prediction
+    change: Array
+    log_value: Array
+    longest: Array | None = None
+
+
+# (x_t [J, D], t scalar) -> Twist, for one pose: many are a vmap
+TwistFn: TypeAlias = Callable[[Array, Array], Twist]
+
+
+def log_likelihood(measurement: Measurement, x0: Array) -> Array:
+    """log p(y | x0) [] of one pose [J, D], in nats, constants included."""
+    return _log_density(measurement, measurement.residual_fn(x0), measurement.noise)
+
+
+def dps(predict_fn: PredictFn, measurement: Measurement) -> TwistFn:
+    """The twist of plain diffusion posterior sampling, differentiated through the network; needs noise > 0."""
+
+    def twist(x_t: Array, t: Array) -> Twist:
+        def value(x_t: Array) -> tuple[Array, tuple[Prediction, Array]]:
+            prediction = predict_fn(x_t, t, None)
+            residual = measurement.residual_fn(prediction.x0)
+            log_value = _log_density(measurement, residual, measurement.noise)
+            return log_value, (
+                prediction,
+                log_value - _log_density(measurement, 0 * residual, measurement.noise),
+            )
+
+        (log_value, (prediction, below)), change = jax.value_and_grad(value, has_aux=True)(x_t)
+        longest = -2 * below / jnp.maximum(jnp.square(change).sum(), jnp.finfo(x_t.dtype).tiny)
+        return Twist(prediction, change, log_value, longest)
+
+    return twist
+
+
+def pseudo_inverse(predict_fn: PredictFn, sde: SDE, measurement: Measurement, covariance: Array) -> TwistFn:
+    """The twist of pseudo-inverse guidance for states of covariance [J D, J D].
+
+    One backward pass through the network, the derivative of the measurement, and an M x M solve per call.
+    """
+    values, axes = jnp.linalg.eigh(covariance)
+
+    def twist(x_t: Array, t: Array) -> Twist:
+        def denoised(x_t: Array) -> tuple[Array, Prediction]:
+            prediction = predict_fn(x_t, t, None)
+            return prediction.x0, prediction
+
+        alpha, sigma = sde.alpha(t), sde.sigma(t)
+        x0, pull, prediction = jax.vjp(denoised, x_t, has_aux=True)
+        residual = measurement.residual_fn(x0)
+        slope = -jax.jacrev(measurement.residual_fn)(x0).reshape(len(residual), -1)
+        # rounding makes the eigenvalues of what never moves negative
+        spread = jnp.maximum(values, 0)
+        factor = slope @ axes * (sigma * jnp.sqrt(spread / (alpha**2 * spread + sigma**2)))
+        noise = _effective_noise(measurement, residual, jnp.square(factor).sum(-1))
+        solved, log_value = _solve(residual, factor, noise, measurement.seen)
+        if measurement.robust is not None:
+            log_value = _log_density(
+                measurement, residual, jnp.sqrt(measurement.noise**2 + jnp.square(factor).sum(-1))
+            )
+        (change,) = pull((solved @ slope).reshape(x0.shape))
+        return Twist(prediction, change, log_value)
+
+    return twist
+
+
+def steered(sde: SDE, twist: Twist, t: Array) -> Prediction:
+    """The prior's prediction at t [J, D], changed by all that the twist says."""
+    alpha, sigma = sde.alpha(t), sde.sigma(t)
+    x0, eps, score = twist.prediction
+    change = twist.change
+    return Prediction(x0 + sigma**2 / alpha * change, eps - sigma * change, score + change)
+
+
+def push(sde: SDE, twist: Twist, t: Array, s: Array | None = None) -> Array:
+    """What the twist adds to x_s [J, D] in a first-order step from t, as far as it may; s None: to x0 in the last."""
+    reach = sde.sigma(t) ** 2 / sde.alpha(t)
+    if s is not None:
+        reach = -sde.alpha(s) * jnp.expm1(log_snr(sde, t) - log_snr(sde, s)) * reach
+    return (reach if twist.longest is None else jnp.minimum(reach, twist.longest)) * twist.change
+
+
+def _log_density(measurement: Measurement, residual: Array, scale: Array) -> Array:
+    scale = jnp.where(measurement.seen, scale, 1)
+    if measurement.robust is None:
+        each = norm.logpdf(residual, scale=scale)
+    else:
+        each = student.logpdf(residual, measurement.robust, scale=scale)
+    return jnp.where(measurement.seen, each, 0).sum()
+
+
+def _effective_noise(measurement: Measurement, residual: Array, open_variance: Array) -> Array:
+    """Noise [M] that a Gaussian needs to weigh each entry as Student's t does."""
+    if measurement.robust is None:
+        return measurement.noise
+    degrees, variance = measurement.robust, measurement.noise**2
+    total = jnp.where(measurement.seen, variance + open_variance, 1)
+    return jnp.sqrt(variance * (degrees + residual**2 / total) / (degrees + 1))
+
+
+def _solve(residual: Array, factor: Array, noise: Array, seen: Array) -> tuple[Array, Array]:
+    """(N^2 + F F')^-1 r and log N(r; 0, N^2 + F F'), by Cholesky at unit diagonal: units and noises may differ."""
+    covariance = factor @ factor.T + jnp.diag(noise**2)
+    scale = jnp.sqrt(
+        jnp.maximum(jnp.where(seen, jnp.diagonal(covariance), 1), jnp.finfo(residual.dtype).tiny)
+    )
+    correlation = covariance / scale[:, None] / scale
+    # more entries than the pose has numbers, all nearly exact, are singular in single precision
+    jitter = 10 * jnp.finfo(residual.dtype).eps + jnp.where(seen, 0, 1)
+    lower = jnp.linalg.cholesky(correlation + jnp.diag(jitter))
+    whitened = jax.scipy.linalg.solve_triangular(lower, residual / scale, lower=True)
+    solved = jax.scipy.linalg.solve_triangular(lower, whitened, lower=True, trans=1) / scale
+    log_scales = jnp.where(
+        seen, jnp.log(scale) + jnp.log(jnp.diagonal(lower)) + math.log(2 * math.pi) / 2, 0
+    ).sum()
+    return solved, -jnp.square(whitened).sum() / 2 - log_scales

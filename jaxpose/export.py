@@ -1,0 +1,277 @@
+"""A whole sampler in one file, that runs wherever JAX does and without this library.
+
+A task of a model (seed and observations in, samples and their summary out) is traced once, for any number of
+observations, and kept as jax.export keeps programs: StableHLO with a shape that is a variable. The file is an .npz
+archive without pickles:
+
+    header       JSON: the task, its inputs and outputs (names, shapes, units), joints, settings, versions
+    program      bytes of jax.export (uint8)
+    weights/000  and so on: the first argument of the program. They are arguments and not constants of it, since
+                 XLA works on constants while it compiles
+
+so that a few lines run it, with the packages jax and flatbuffers alone:
+
+    import jax.export
+    import numpy as np
+    with np.load("lift.jaxexport") as file:
+        program = jax.export.deserialize(bytearray(file["program"]))
+        weights = [file[name] for name in sorted(file.files) if name.startswith("weights/")]
+    lifted = jax.jit(program.call)(weights, np.uint32(0), keypoints, confidence, intrinsics)
+
+Inputs are float32 and in the header's order; lifted["samples"] are those of `tasks.lift` under jax.random.key(0).
+The first call of a number of observations compiles, which the flag jax_compilation_cache_dir keeps for later processes.
+JAX promises that a file runs under releases up to 6 months newer and 3 weeks older than the one
+that wrote it (https://docs.jax.dev/en/latest/export/export.html, "Compatibility guarantees").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Key
+from jaxpose.files import write_npz
+from jaxpose.model import Model, describe
+from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.tasks import generate as generation
+from jaxpose.tasks.complete import complete
+from jaxpose.tasks.denoise import denoise, estimate_noise
+from jaxpose.tasks.draw import network_calls
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.rotations import generate_rotations
+
+FORMAT = "jaxpose-export-1"
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+_AT_ONCE = 256  # hypotheses of all observations computed together, where their number is not known yet
+_CAMERA_AXES = "camera axes: x right, y down, z forward"
+_UNITS = {
+    "samples": "m", "root": "m", "mean": "m", "covariance": "m^2", "radius_90": "m", "noise": "m", "body_pose": "rad",
+    "weights": "1, their sum over hypotheses",
+}  # fmt: skip
+
+
+class Program(NamedTuple):
+    """What a file holds: see above. weights: numpy arrays in the order of their names."""
+
+    header: dict[str, Any]
+    program: bytes
+    weights: list[np.ndarray]
+
+
+class Sampler(NamedTuple):
+    """A loaded file: its header, and call(seed, *inputs) -> outputs by name, compiled at the first call of a shape."""
+
+    header: dict[str, Any]
+    call: Callable[..., dict[str, Array]]
+
+
+class _Input(NamedTuple):
+    """An argument of a program; shape: of one observation."""
+
+    shape: tuple[int, ...]
+    unit: str
+    said: str
+
+
+class _Task(NamedTuple):
+    inputs: dict[str, _Input]
+    run: Callable[..., dict[str, Array | None]]  # (key, model, *inputs) -> outputs
+    frame: str
+    num_steps: int | None
+
+
+def export_task(
+    model: Model,
+    task: str,
+    *,
+    num: int = 200,
+    batch: int | None = None,
+    num_steps: int | None = None,
+    sampler: str = "posterior",
+    platforms: tuple[str, ...] | None = None,
+) -> Program:
+    """A task of `model` ahead of time.
+
+    task:      one of TASKS. num: hypotheses of each observation; of generation, poses.
+    batch:     observations a call; None: any number, which denoising and models other than ScoreMLP do not offer.
+    num_steps, sampler: as in `draw_states`. platforms: some of PLATFORMS; None: where this runs.
+    ValueError for other values, for a model that does not serve the task, and without the package flatbuffers.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task: got {task!r}, legal are {list(TASKS)}")
+    if unknown := [p for p in platforms or () if p not in PLATFORMS]:
+        raise ValueError(f"platforms: got {unknown}, legal are {list(PLATFORMS)}")
+    any_number = batch is None and not task.startswith("generate")
+    if any_number and (task == "denoise" or not isinstance(model.spec.network, ScoreMLP)):
+        raise ValueError(f"batch: {task} by {model.spec.name} needs a number of observations, got none")
+    how: dict[str, Any] = {"num_steps": num_steps, "sampler": sampler}
+    made = TASKS[task](model, num, how | ({"chunk": _AT_ONCE} if any_number else {}))
+    leaves, tree = jax.tree.flatten(model)
+
+    def run(weights: list[Array], seed: Array, *inputs: Array) -> dict[str, Array]:
+        drawn = made.run(jax.random.key(seed), jax.tree.unflatten(tree, weights), *inputs)
+        return {name: value for name, value in drawn.items() if value is not None}
+
+    rows = jax.export.symbolic_shape("b")[0] if batch is None else batch
+    shapes = [jax.ShapeDtypeStruct((rows, *i.shape), jnp.float32) for i in made.inputs.values()]
+    weights = [np.asarray(leaf) for leaf in leaves]
+    exported = jax.export.export(jax.jit(run), platforms=platforms)(
+        [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights], jax.ShapeDtypeStruct((), jnp.uint32), *shapes
+    )  # fmt: skip
+    settings = {
+        "task": task, "num": num, "sampler": sampler, "network_calls": network_calls(model, sampler, made.num_steps)
+    }  # fmt: skip
+    return Program(settings | _header(model, made, exported), _serialised(exported), weights)
+
+
+def write(path: str | os.PathLike[str], program: Program) -> None:
+    """Write one file, whole or not at all; ValueError where its folder is not there."""
+    arrays = {f"weights/{i:03d}": w for i, w in enumerate(program.weights)}
+    arrays |= {
+        "header": np.array(json.dumps(program.header)),
+        "program": np.frombuffer(program.program, np.uint8),
+    }
+    write_npz(path, arrays, compress=True)  # released weights are bfloat16 numbers: half of the bytes are 0
+
+
+def load(path: str | os.PathLike[str]) -> Sampler:
+    """Read a file of `write`; ValueError, naming it, where it is none."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            header = json.loads(str(file["header"]))
+            blob = bytearray(file["program"])
+            weights = [jnp.asarray(file[name]) for name in sorted(file.files) if name.startswith("weights/")]
+    except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a sampler that jaxpose exported ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError(f"{path}: not of the format {FORMAT!r} that this version of jaxpose reads")
+    try:
+        run = jax.jit(jax.export.deserialize(blob).call)
+    except ImportError as error:
+        raise ValueError(f"{path}: reading it needs the package flatbuffers ({error})") from error
+    names = [i["name"] for i in header["inputs"]]
+
+    def call(seed: int, *inputs: Array | np.ndarray) -> dict[str, Array]:
+        if len(inputs) != len(names):
+            raise ValueError(f"inputs: needed {names}, got {len(inputs)}")
+        result: dict[str, Array] = run(
+            weights, np.uint32(seed), *(jnp.asarray(x, jnp.float32) for x in inputs)
+        )
+        return result
+
+    return Sampler(header, call)
+
+
+def _lift(model: Model, num: int, how: dict[str, Any]) -> _Task:
+    joints = len(model.skeleton.joints)
+
+    def run(key: Key, model: Model, keypoints: Array, confidence: Array, intrinsics: Array) -> dict[str, Any]:
+        lifted = lift(key, model, keypoints, confidence, intrinsics=intrinsics, num_hypotheses=num, **how)
+        return lifted._asdict()
+
+    inputs = {
+        "keypoints": _Input((joints, 2), "px", "detected joints"),
+        "confidence": _Input((joints,), "1", "0 (missing) to 1"),
+        "intrinsics": _Input((4,), "px", "fx, fy, cx, cy"),
+    }
+    return _Task(inputs, run, f"{_CAMERA_AXES}; relative to the root joint", how["num_steps"])
+
+
+def _complete(model: Model, num: int, how: dict[str, Any]) -> _Task:
+    joints = len(model.skeleton.joints)
+
+    def run(key: Key, model: Model, observed: Array, noise: Array) -> dict[str, Any]:
+        return complete(key, model, observed, noise=noise, num_hypotheses=num, **how)._asdict()
+
+    inputs = {
+        "joints": _Input((joints, 3), "m", "NaN where missing; about any origin"),
+        "noise": _Input((joints,), "m", "standard deviation per coordinate, 0: exact"),
+    }
+    return _Task(inputs, run, f"{_CAMERA_AXES}; about the origin of the joints given", how["num_steps"])
+
+
+def _denoise(model: Model, num: int, how: dict[str, Any]) -> _Task:
+    def run(key: Key, model: Model, observed: Array, noise: Array) -> dict[str, Any]:
+        unknown = jnp.isnan(noise)
+        level = jax.lax.cond(
+            unknown.any(),
+            lambda: jnp.where(unknown, estimate_noise(jax.random.split(key)[0], model, observed), noise),
+            lambda: noise,
+        )
+        return denoise(key, model, observed, noise=level, num_hypotheses=num, **how)._asdict()
+
+    inputs = {
+        "joints": _Input((len(model.skeleton.joints), 3), "m", "all finite; about any origin"),
+        "noise": _Input((), "m", "standard deviation per coordinate, NaN: to be estimated"),
+    }
+    return _Task(inputs, run, f"{_CAMERA_AXES}; about the origin of the joints given", how["num_steps"])
+
+
+def _generate(model: Model, num: int, how: dict[str, Any]) -> _Task:
+    if not (how["sampler"].startswith("original") or model.spec.times):
+        how = how | {"num_steps": how["num_steps"] or generation.NUM_STEPS}
+
+    def run(key: Key, model: Model) -> dict[str, Any]:
+        return {"samples": generation.generate(key, model, num, **how)}
+
+    return _Task({}, run, f"{_CAMERA_AXES}; relative to the root joint", how["num_steps"])
+
+
+def _generate_rotations(model: Model, num: int, how: dict[str, Any]) -> _Task:
+    def run(key: Key, model: Model) -> dict[str, Any]:
+        return {"body_pose": generate_rotations(key, model, num, **how)}
+
+    return _Task({}, run, "axis-angle of each joint but the root, relative to its parent", how["num_steps"])
+
+
+TASKS: dict[str, Callable[[Model, int, dict[str, Any]], _Task]] = {
+    "lift": _lift,
+    "complete": _complete,
+    "denoise": _denoise,
+    "generate": _generate,
+    "generate_rotations": _generate_rotations,
+}
+
+
+def _header(model: Model, task: _Task, exported: jax.export.Exported) -> dict[str, Any]:
+    names = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    num_weights = len(exported.in_avals) - 1 - len(task.inputs)
+    given = zip(task.inputs.items(), exported.in_avals[num_weights + 1 :], strict=True)
+    return {
+        "format": FORMAT,
+        "model": describe(model),
+        "joints": list(model.skeleton.joints[-model.spec.state_shape[0] :]),
+        "frame": task.frame,
+        "seed": "uint32, the argument after the weights",
+        "inputs": [
+            {"name": name, "shape": _shape(aval), "unit": i.unit, "meaning": i.said} for (name, i), aval in given
+        ],
+        "outputs": [{"name": n, "shape": _shape(aval), "unit": _UNITS.get(n, "m")} for n, aval in names.items()],
+        "platforms": list(exported.platforms),
+        "jaxpose": version("jaxpose"),
+        "jax": jax.__version__,
+    }  # fmt: skip
+
+
+def _shape(aval: Any) -> list[int | str]:
+    return [d if isinstance(d, int) else str(d) for d in aval.shape]
+
+
+def _serialised(exported: jax.export.Exported) -> bytes:
+    try:
+        return bytes(exported.serialize())
+    except ImportError as error:
+        raise ValueError(f"exporting needs the package flatbuffers ({error})") from error

@@ -1,0 +1,183 @@
+"""How likely a pose is: its log density under a model, exact through the probability flow, and how typical that is.
+
+    joints      log p = log p(z) - n log std,            z = U^T (R (X - mean X) - m) / std      n = 3 (J - 1) = 48
+    rotations   log p = log p(z) - sum of log std,       z = (x - mean) / std                    n = those that move
+
+What the density is of. Joints about their middle have 3 J coordinates of which the sums over joints are 0: they fill
+a subspace of 3 (J - 1) dimensions, and have a density there (nats, of metres), none in all 51 numbers. U is an
+orthonormal basis of it, so volumes are those of space; the density of root-relative joints is smaller by J^(3/2), 4.25
+nats for J = 17. Turning the axes (R) changes no volume. Rotations are the vectors of the model's codec as they come:
+axis-angle in radians (two vectors of one rotation, v and v (1 - 2 pi / |v|), are two poses), or for "rot6d" two columns
+of the matrix; those lie on curved surfaces of unknown dimension, so the density is of the matrix entries after the
+noise below, good for comparing poses and without a unit in radians. What never moved in training is left out.
+
+Data may lie on thinner sets still (bones of fixed length, angles rounded to a grid), so the density is that after noise
+of LEVEL units of state: 3 mm for joints, 1.2 % of a coordinate's deviation for rotations,
+
+    p(z) = alpha^n p_t(alpha z)     at the time t where sigma / alpha = LEVEL
+
+A percentile is that of the log density among those of training poses, seen by virtual cameras as in training. Poses
+that are likelier than most are ordinary ones, standing and walking, with nothing wrong in them: what is called out of
+distribution is the low end alone (`python -m experiments.evaluate_score` prints the share of corrupted poses at either
+end).
+
+Source: Song et al. (2021), section 4.3 for the flow; Nalisnick et al., Detecting out-of-distribution inputs to deep
+generative models using typicality (2019) for judging a density by those of training data.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Condition, Key
+from jaxpose.diffusion import log_likelihood, time_at, time_grid
+from jaxpose.diffusion.likelihood import within
+from jaxpose.geometry.codec import View, encode_pose
+from jaxpose.geometry.normalise import REPRESENTATIONS
+from jaxpose.model import Model
+from jaxpose.networks.diffpose import DiffPose
+from jaxpose.tasks.draw import check_joints, null_condition
+from jaxpose.tasks.rotations import check_body_pose, to_state
+
+LEVEL = 0.012  # sigma / alpha, in units of state; pose17's process begins at 0.0105, prior21's at 0.0001
+# holds 0.05 nats on validation poses of pose17, where 12 are off by up to 0.064 (against 40, 16 poses)
+NUM_STEPS = 16
+_CHUNK = 32  # poses computed at once; each is n rows of the network's derivative
+LEAST_PERCENTILE = 1.0
+
+
+def log_density(
+    model: Model,
+    pose: Array,
+    cond: Condition | None = None,
+    view: View | None = None,
+    *,
+    num_steps: int = NUM_STEPS,
+    level: float = LEVEL,
+    key: Key | None = None,
+    num_probes: int | None = None,
+) -> Array:
+    """Log density [N] in nats of joints [N, J, 3] metres, or of body poses [N, 21, 3] or [N, 63] axis-angle radians.
+
+    The model is closed over, not passed through jit: which of its numbers move must be known.
+
+    pose: joints in the axes of a camera that looks roughly level at the person, about any origin.
+    cond, view: what `encode_keypoints` makes of N detections of the same people in that camera's pixels: the density
+          given them. None: of poses from nothing.
+    num_steps: intervals of the log-SNR, two exact traces each.
+    level: noise, in units of state, after which the density is taken; the process's least where that is more.
+    key, num_probes: Hutchinson's estimate of the traces in place of the exact ones, as in `log_likelihood`.
+    ValueError for wrong shapes, missing joints, and models that do not know the score at every noise level.
+    """
+    _check_model(model)
+    basis, log_unit = _space(model)
+    if model.spec.codec in REPRESENTATIONS:
+        if cond is not None or view is not None:
+            raise ValueError(f"cond: {model.spec.name!r} is a prior over joint rotations and takes none")
+        state = to_state(model, pose)
+        check_body_pose(pose.reshape(-1, *model.spec.state_shape[:1], 3))
+    else:
+        check_joints(model, pose, "score", complete=True)
+        if (cond is None) != (view is None) or (cond is not None and cond.value.shape != pose.shape):
+            raise ValueError(
+                f"cond, view: needed both, of {len(pose)} detections (`codec.encode_keypoints`), or neither"
+            )
+        state = encode_pose(model.statistics, View(jnp.eye(3)) if view is None else view, pose)
+    z = jnp.dot(state.reshape(len(state), -1), basis, precision=jax.lax.Precision.HIGHEST)[..., None]
+
+    sde = model.spec.sde()
+    start = time_at(sde, jnp.float32(-2 * np.log(level)))
+    times = time_grid(sde._replace(t_min=start), num_steps, "log_snr")  # type: ignore[arg-type]  # a number of the graph
+    alpha = sde.alpha(start)
+    predict = within(model.predict_fn(), basis, model.spec.state_shape)
+    # one condition without rows is encoded once for all poses
+    null = (
+        None
+        if model.spec.codec in REPRESENTATIONS
+        else jax.tree.map(lambda a: a[0], null_condition(model, 1))
+    )
+
+    def block(rows: tuple[Array, Condition | None, Array | None]) -> Array:
+        z, cond, key = rows
+        return log_likelihood(
+            sde, predict, alpha * z, times, null if cond is None else cond, key=key, num_probes=num_probes
+        )
+
+    num, size = len(z), min(len(z), _CHUNK)
+    rounds = -(-num // size)
+
+    def folded(values: Array) -> Array:
+        padded = values[jnp.minimum(jnp.arange(rounds * size), num - 1)]
+        return padded.reshape(rounds, size, *values.shape[1:])
+
+    keys = None if key is None else jax.random.split(key, rounds)
+    found = jax.lax.map(block, (folded(z), jax.tree.map(folded, cond), keys))
+    return found.reshape(-1)[:num] + basis.shape[1] * jnp.log(alpha) - log_unit
+
+
+def log_density_all_round(
+    model: Model, joints: Array, *, num_views: int = 4, num_steps: int = NUM_STEPS
+) -> Array:
+    """Log density [N] of joints [N, J, 3] metres of a world without a camera, in the axes x, y down, z: from all sides.
+
+    In training a camera stands anywhere around a person. The law of poses is then the same under every turn about
+    the vertical, which the network knows only nearly: this is the log of the mean density over `num_views` such turns.
+    """
+    if num_views < 1:
+        raise ValueError(f"num_views: needed at least 1, got {num_views}")
+    check_joints(model, joints, "score", complete=True)
+    angle = 2 * np.pi * np.arange(num_views) / num_views
+    c, s, o, i = np.cos(angle), np.sin(angle), np.zeros(num_views), np.ones(num_views)
+    R = jnp.asarray(np.stack([c, o, s, o, i, o, -s, o, c], -1).reshape(-1, 3, 3), joints.dtype)
+    turned = jnp.einsum("vik,njk->vnji", R, joints, precision=jax.lax.Precision.HIGHEST)
+    found = log_density(model, turned.reshape(-1, *joints.shape[1:]), num_steps=num_steps)
+    return jax.nn.logsumexp(found.reshape(num_views, -1), 0) - jnp.log(num_views)
+
+
+def typicality(model: Model, log_density: Array | np.ndarray) -> Array:
+    """Percentiles [N] in 0..100 of log densities [N] among those of training poses; 0 below and 100 above them all.
+
+    Of unconditional densities: those given keypoints have another range. ValueError where the model has no quantiles.
+    """
+    if model.typicality.size < 2:
+        raise ValueError(
+            f"typicality: {model.spec.name!r} has no quantiles of training poses; "
+            "`python -m experiments.evaluate_score --write=FILE` measures them"
+        )
+    return jnp.interp(log_density, model.typicality, jnp.linspace(0, 100, model.typicality.size))
+
+
+def out_of_distribution(percentile: Array | np.ndarray, least: float = LEAST_PERCENTILE) -> Array:
+    """Which poses [N] are less likely than all but `least` % of training poses; those without a number are."""
+    return ~(jnp.asarray(percentile) >= least)
+
+
+def _space(model: Model) -> tuple[Array, float]:
+    """The subspace that states fill: an orthonormal basis [J D, n], and the log of the volume of its unit cube."""
+    num, width = model.spec.state_shape
+    std = np.asarray(model.statistics.std, np.float64)
+    if model.spec.codec in REPRESENTATIONS:
+        moves = np.broadcast_to(np.asarray(model.statistics.spread) > 0, (num, width)).ravel()
+        return jnp.asarray(np.eye(num * width)[:, moves], jnp.float32), float(
+            np.log(std.ravel()[moves]).sum()
+        )
+    if np.ptp(std) > 1e-6 * std.max():
+        raise ValueError(
+            f"score: needed one unit for all coordinates of the state, got {std.min()} to {std.max()}"
+        )
+    centred = np.linalg.qr(np.eye(num) - 1 / num)[0][
+        :, : num - 1
+    ]  # its first num - 1 columns are independent
+    basis = np.kron(centred, np.eye(width))
+    return jnp.asarray(basis, jnp.float32), float(basis.shape[1] * np.log(std.flat[0]))
+
+
+def _check_model(model: Model) -> None:
+    if isinstance(model.spec.network, DiffPose) or model.spec.times:
+        kind = "a few-step model" if model.spec.times else "a DiffPose model"
+        raise ValueError(
+            f"score needs a model that knows the score at every noise level, such as 'pose17' or 'prior21'; "
+            f"{model.spec.name!r} is {kind}"
+        )

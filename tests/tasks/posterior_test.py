@@ -1,0 +1,184 @@
+"""Posteriors that are known: of a Gaussian, where pseudo-inverse guidance is exact, and of a mixture, for particles."""
+
+import jax
+import jax.numpy as jnp
+import laws
+import numpy as np
+import pose_oracle
+import pytest
+from scipy.stats import multivariate_normal
+
+from jaxpose.base import Condition
+from jaxpose.model import load
+from jaxpose.tasks.posterior import Masked, Prior, fitted, posterior, prior_of
+
+SDE = laws.PROCESSES["vp"]
+LAW = laws.correlated()
+S, MEAN = LAW.covs[0], LAW.means[0].ravel()
+PRIOR = Prior(laws.oracle(LAW, SDE), SDE, laws.SHAPE, covariance=jnp.asarray(S, jnp.float32))
+MATRIX = np.random.default_rng(5).normal(size=(3, 4)).astype(np.float32)
+GOAL = np.array([0.5, -0.7, 0.3], np.float32)
+NOISE = np.array([0.3, 0.02, 0.5], np.float32)
+MASK = np.array([[1, 0], [1, 0]], np.float32)
+VALUE = np.array([[0.6, np.nan], [-0.4, 7.0]], np.float32)
+
+
+def rows(*which):
+    return lambda x: x.reshape(*x.shape[:-2], 4) @ MATRIX[list(which)].T
+
+
+def exact(law_mean, cov, matrix, goal, noise):
+    """Mean, covariance of x given matrix x + noise = goal, and log p(goal)."""
+    joint = matrix @ cov @ matrix.T + np.diag(np.broadcast_to(noise, len(goal)) ** 2)
+    gain = cov @ matrix.T @ np.linalg.inv(joint)
+    mean = law_mean + gain @ (goal - matrix @ law_mean)
+    return mean, cov - gain @ matrix @ cov, multivariate_normal.logpdf(goal, matrix @ law_mean, joint)
+
+
+def draw(prior, *given, seed=0, **options):
+    return jax.jit(lambda key: posterior(key, prior, *given, **options))(jax.random.key(seed))
+
+
+def moments(found):
+    x, w = (
+        np.asarray(found.samples, np.float64).reshape(len(found.weights), -1),
+        np.asarray(found.weights, np.float64),
+    )
+    mean = w @ x
+    return mean, (w[:, None] * (x - mean)).T @ (x - mean)
+
+
+def test_pseudo_inverse_is_exact_for_linear_gaussian_and_observations_add():
+    """Three oblique rows of a correlated Gaussian, at once and in two parts with something that was not observed."""
+    num = 2000
+    whole = draw(PRIOR, GOAL, rows(0, 1, 2), NOISE, num_hypotheses=num)
+    mean, cov, _ = exact(MEAN, S, MATRIX, GOAL, NOISE)
+    got_mean, got_cov = moments(whole)
+    deviation = np.sqrt(np.diag(cov))
+    np.testing.assert_allclose((got_mean - mean) / deviation, 0, atol=4 / num**0.5)
+    np.testing.assert_allclose((got_cov - cov) / np.outer(deviation, deviation), 0, atol=0.12)
+    parts = draw(
+        PRIOR, (GOAL[1:], jnp.asarray([np.nan, GOAL[0]])), (rows(1, 2), rows(2, 0)), (NOISE[1:], NOISE[0]),
+        num_hypotheses=10,
+    )  # fmt: skip
+    # and the first 10 of many are the 10 of few
+    np.testing.assert_allclose(parts.samples, whole.samples[:10], atol=2e-3)
+    residual = GOAL - np.asarray(whole.samples).reshape(num, 4) @ MATRIX.T
+    likelihood = multivariate_normal.logpdf(residual, np.zeros(3), np.diag(NOISE**2))
+    np.testing.assert_allclose(whole.log_likelihood, likelihood, rtol=1e-3, atol=1e-2)
+
+
+@pytest.fixture(scope="module")
+def two_modes():
+    """(posterior weight of each mode, mean, log p(y)) and the prior: 0.3 and 0.7, of which y speaks for the first."""
+    law, matrix, noise = laws.two_modes(), np.array([[0.5, 0.2, -0.1, 0.1]], np.float32), 0.25
+    goal = np.array([-0.1], np.float32)
+    each = [exact(m.ravel(), c, matrix, goal, noise) for m, c in zip(law.means, law.covs, strict=True)]
+    joint = law.weights * np.exp([e[2] for e in each])
+    share = joint / joint.sum()
+    prior = Prior(laws.oracle(law, SDE), SDE, laws.SHAPE, covariance=jnp.eye(4))
+    given = goal, lambda x: x.reshape(*x.shape[:-2], 4) @ matrix.T, noise
+    return prior, given, share, share @ np.array([e[0] for e in each]), np.log(joint.sum())
+
+
+def test_particles_find_the_weights_of_the_modes_and_the_evidence(two_modes):
+    prior, given, share, mean, evidence = two_modes
+    found = draw(prior, *given, smc=True, num_hypotheses=2000, num_steps=40)
+    first = float(found.weights @ (found.samples.mean((1, 2)) < 0))
+    assert abs(first - share[0]) < 0.05
+    np.testing.assert_allclose(moments(found)[0], mean, atol=0.1)
+    np.testing.assert_allclose(found.log_evidence, evidence, atol=0.1)
+    np.testing.assert_allclose(found.weights.sum(), 1, rtol=1e-5)
+    assert 100 < found.ess < 2000
+    alone = draw(prior, *given, num_hypotheses=2000, num_steps=40)
+    plain = float((alone.samples.mean((1, 2)) < 0).mean())
+    assert abs(plain - share[0]) > 0.1, (plain, share)
+    assert alone.ess == 2000
+    assert np.isnan(alone.log_evidence)
+
+
+def test_replacement_keeps_what_is_observed_and_particles_tell_the_rest():
+    """Of four correlated numbers two are known, one exactly: NaN and masked entries are neither."""
+    noise = np.array([[0.0, 1.0], [0.2, 1.0]])
+    mean, cov, _ = exact(MEAN, S, np.eye(4)[[0, 2]], np.array([0.6, -0.4]), noise[:, 0])
+    deviation = np.sqrt(np.diag(cov))[1:]
+    off = {}
+    for smc in (False, True):
+        found = draw(PRIOR, VALUE, Masked(MASK), noise, method="replacement", smc=smc, num_hypotheses=2000)
+        np.testing.assert_array_equal(found.samples[:, 0, 0], np.float32(0.6))
+        assert np.isfinite(found.samples).all()
+        off[smc] = np.abs((moments(found)[0] - mean)[1:] / deviation).max()
+    assert off[True] < 0.15 < 0.2 < off[False], off
+
+
+def test_dps_has_the_wrong_mean_and_variance_that_its_law_predicts():
+    """Data N(0, 1), noise^2 = c: mean y (1 - exp(-1 / c)), variance c (1 - exp(-2 / c)) / 2 (guidance.py)."""
+    prior = Prior(laws.oracle(laws.gaussian(np.zeros(laws.SHAPE), np.eye(4)), SDE), SDE, laws.SHAPE)
+    num, c, y = 2000, np.array([0.5, 1.0]), np.array([1.5, -1.0])
+    found = draw(prior, y, lambda x: x[..., 0], np.sqrt(c), method="dps", num_hypotheses=num, num_steps=100)
+    mean, cov = moments(found)
+    variance = c * (1 - np.exp(-2 / c)) / 2
+    np.testing.assert_allclose(mean[[0, 2]], y * (1 - np.exp(-1 / c)), atol=0.06)
+    np.testing.assert_allclose(cov[[0, 2], [0, 2]] / variance, 1, atol=0.12)
+    assert (variance < 0.87 * c / (1 + c)).all()
+
+
+def test_dposer_goes_to_the_likeliest_pose():
+    found = draw(PRIOR, GOAL, rows(0, 1, 2), 0.3, method="dposer", num_hypotheses=50)
+    mean, cov, _ = exact(MEAN, S, MATRIX, GOAL, 0.3)
+    got_mean, got_cov = moments(found)
+    deviation = np.sqrt(np.diag(cov))
+    np.testing.assert_allclose((got_mean - mean) / deviation, 0, atol=0.2)
+    assert (np.sqrt(np.diag(got_cov)) < 0.6 * deviation).all()
+
+
+def test_a_model_is_a_prior_in_metres():
+    """Poses of a known Gaussian law: some joints seen to 2 cm, posterior of all 51 coordinates."""
+    model = pose_oracle.make()
+    cov = pose_oracle.covariance()
+    prior = prior_of(model)._replace(covariance=jnp.asarray(cov / pose_oracle.UNIT**2, jnp.float32))
+    truth = pose_oracle.draw(np.random.default_rng(0), 1)[0]
+    truth = (truth - truth.mean(0)).astype(np.float32)
+    mask = np.zeros((17, 3), np.float32)
+    mask[[1, 4, 9, 13, 16]] = 1
+    found = draw(prior, truth, Masked(mask), 0.02, num_hypotheses=400, num_steps=30)
+    mean, spread, _ = exact(
+        pose_oracle.MEAN.ravel(), cov, np.eye(51)[mask.ravel() > 0], truth.ravel()[mask.ravel() > 0], 0.02
+    )
+    got_mean, got_cov = moments(found)
+    np.testing.assert_allclose(got_mean, mean, atol=0.006)
+    np.testing.assert_allclose(np.sqrt(np.diag(got_cov)), np.sqrt(np.diag(spread)), rtol=0.25, atol=0.002)
+
+
+def test_a_fitted_prior_has_the_law_s_covariance():
+    got = fitted(jax.random.key(0), PRIOR, 2000).covariance
+    np.testing.assert_allclose(got, 0.95 * S + 0.05 * np.diag(np.diag(S)), atol=0.09)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "magic"}, "method: got 'magic'"),
+        ({"method": "dposer", "smc": True}, "no transition densities"),
+        ({"method": "replacement"}, "operator: 'replacement' needs a Masked"),
+        ({"method": "dps", "noise": 0.0}, r"noise: 'dps' needs numbers > 0, got 0\.0"),
+        ({"noise": -1.0}, r"noise: 'pseudo_inverse' needs numbers >= 0, got -1\.0"),
+        ({"noise": np.ones(2)}, r"noise: needed to broadcast to \[3\], got \[2\]"),
+        ({"observation": np.ones(2)}, r"observation: needed the operator's \[3\], got \[2\]"),
+        ({"observation": (GOAL, GOAL)}, "as many of each, got 2, 1 and 2"),
+        ({"robust": 0.0}, "robust: needed degrees of freedom > 0"),
+        ({"num_hypotheses": 0}, "num_hypotheses: needed at least 1"),
+    ],
+)
+def test_what_is_wrong_is_named(changes, message):
+    given = {"observation": GOAL, "operator": rows(0, 1, 2), "noise": 0.1} | changes
+    with pytest.raises(ValueError, match=message):
+        posterior(jax.random.key(0), PRIOR, **given)
+
+
+def test_models_that_are_no_priors_are_named():
+    with pytest.raises(ValueError, match="'screen'"):
+        prior_of(pose_oracle.make(codec="screen"))
+    zeros = jnp.zeros((21, 3))
+    with pytest.raises(ValueError, match="takes no condition"):
+        prior_of(load("prior21"), Condition(zeros, zeros))

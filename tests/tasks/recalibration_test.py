@@ -1,0 +1,143 @@
+"""Recalibrated results: what changes about the samples, and what the covariance and radius of a result are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pose_oracle import MEAN, make
+
+from jaxpose.base import Condition
+from jaxpose.geometry.codec import encode_keypoints
+from jaxpose.model import Recalibration
+from jaxpose.tasks import complete as completion
+from jaxpose.tasks import denoise as denoising
+from jaxpose.tasks import lift as lifting
+from jaxpose.tasks import recalibration as r
+
+RNG = np.random.default_rng(0)
+CAMERA = jnp.array([1000.0, 1000.0, 500.0, 500.0])
+TRUTH = MEAN + RNG.normal(0, 0.05, (3, 17, 3)) + np.array([0.2, 0.1, 4.0])
+PIXELS = 1000 * TRUTH[..., :2] / TRUTH[..., 2:] + 500 + RNG.normal(0, 4, (3, 17, 2))
+TRUST = RNG.uniform(0.3, 1, (3, 17))
+STATES = RNG.normal(size=(6, 3, 17, 3))
+
+
+def factors(offset=0.0, slope=0.0, covariance=1.0, radius=1.0):
+    full = jnp.full(17, 1.0)
+    return Recalibration(
+        offset * jnp.ones((17, 3)), slope * jnp.ones(3), covariance * full, radius * jnp.linspace(1, 2, 17)
+    )
+
+
+def conditions(trust=TRUST):
+    return encode_keypoints(CAMERA, jnp.asarray(PIXELS, jnp.float32), jnp.asarray(trust, jnp.float32))
+
+
+@pytest.fixture(autouse=True)
+def given_draws(monkeypatch):
+    """States that need no sampler, so that nothing is compiled: [6, 3, 17, 3], of a path [6, 3, 3, 17, 3]."""
+
+    def states(*args, return_path=False, **how):
+        return jnp.asarray(np.repeat(STATES[:, None], 3, 1) if return_path else STATES, jnp.float32)
+
+    for module in (lifting, completion):
+        monkeypatch.setattr(module, "draw_states", states)
+    monkeypatch.setattr(denoising, "_from_matched_start", states)
+
+
+def lift(recalibration, **how):
+    model = make().replace(recalibration={} if recalibration is None else {"lift": recalibration})
+    pixels, trust = jnp.asarray(PIXELS, jnp.float32), jnp.asarray(TRUST, jnp.float32)
+    return lifting.lift(jax.random.key(0), model, pixels, trust, intrinsics=CAMERA, **how)
+
+
+def test_the_middle_of_a_gaussian_law_is_its_mean():
+    cond, _ = conditions()
+    np.testing.assert_allclose(r.middle(make(), cond), np.zeros((3, 17, 3)), atol=1e-4)
+
+
+def test_the_misfit_is_what_least_squares_leaves():
+    """The root by numpy's least squares on the same equations; the rms in extents of the person."""
+    cond, view = conditions()
+    x = TRUTH - TRUTH[:, :1] + RNG.normal(0, 0.02, TRUTH.shape)
+    x_view = np.einsum("nij,nkj->nki", view.R_view_cam, x)
+    for n in range(3):
+        # the observations on the plane z = 1 of the view axes, by turning the camera's rays
+        rays = (
+            np.concatenate([(PIXELS[n] - 500) / 1000, np.ones((17, 1))], 1) @ np.asarray(view.R_view_cam[n]).T
+        )
+        xy = rays[:, :2] / rays[:, 2:]
+        pose = x_view[n] - x_view[n, 0]
+        weight = np.sqrt(TRUST[n])[:, None]
+        rows = [np.concatenate([np.eye(2)[d] * weight, -xy[:, d : d + 1] * weight], 1) for d in (0, 1)]
+        right = [(xy[:, d] * pose[:, 2] - pose[:, d]) * weight[:, 0] for d in (0, 1)]
+        root = np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=None)[0]
+        seen = (pose + root)[:, :2] / (pose + root)[:, 2:]
+        centred = xy - np.average(xy, axis=0, weights=TRUST[n])
+        extent2 = np.average((centred**2).sum(-1), weights=TRUST[n])
+        rms = np.sqrt(np.average(((seen - xy) ** 2).sum(-1), weights=TRUST[n]) / extent2)
+        expected = np.clip(np.log(rms) - r.MISFIT, -r.MISFIT_RANGE, r.MISFIT_RANGE)
+        np.testing.assert_allclose(r.misfit(cond, view, jnp.asarray(x_view))[n], expected, atol=2e-3)
+
+
+def test_samples_move_about_the_middle_and_the_root_by_the_share_that_is_seen():
+    trust = np.where(np.arange(17) < [[17], [8], [0]], TRUST, 0)
+    cond, view = conditions(trust)
+    states = jnp.asarray(STATES, jnp.float32)
+    about_root = lambda x: np.asarray(x - x[..., :1, :])  # noqa: E731
+    moved = r.respread(make(), cond, view, states, factors(offset=np.log(2)))
+    for n, seen in enumerate((1, 8 / 17, 0)):  # the oracle's middle is 0
+        np.testing.assert_allclose(
+            about_root(moved[:, n]), 2**seen * about_root(states[:, n]), rtol=1e-3, atol=1e-4
+        )
+    level = r.misfit(cond, view, make().statistics.mean + 0 * cond.value)
+    assert level[2] == 0  # nothing is seen
+    fewer = r.respread(make(), cond, view, states[:2], factors(offset=np.log(2)))
+    np.testing.assert_allclose(fewer, moved[:2], atol=1e-6)  # however many are drawn
+    moved = r.respread(make(), cond, view, states, factors(slope=0.5))
+    expected = np.exp(0.5 * float(level[0])) * about_root(states[:, 0])
+    np.testing.assert_allclose(about_root(moved[:, 0]), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_result_carries_the_recalibrated_covariance_and_radius():
+    plain, changed = lift(None), lift(factors(covariance=4.0))
+    np.testing.assert_allclose(changed.samples, plain.samples, atol=1e-5)
+    np.testing.assert_allclose(changed.covariance, 4 * plain.covariance, rtol=1e-3, atol=1e-7)
+    away = np.linalg.norm(plain.samples - plain.samples.mean(0), axis=-1)
+    np.testing.assert_allclose(plain.radius_90, np.quantile(away, 0.9, axis=0), atol=1e-5)
+    np.testing.assert_allclose(changed.radius_90, plain.radius_90 * np.linspace(1, 2, 17), atol=1e-5)
+    narrow = lift(factors(offset=np.log(0.5)))
+    np.testing.assert_allclose(
+        np.linalg.norm(narrow.samples - narrow.mean, axis=-1), 0.5 * away, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_the_path_ends_with_the_recalibrated_samples():
+    drawn = lift(factors(offset=np.log(0.5)), return_path=True)
+    np.testing.assert_array_equal(drawn.path[-1], drawn.samples)
+
+
+def test_other_samplers_are_as_they_are():
+    drawn = lift(factors(offset=1.0, covariance=9.0), sampler="probability_flow")
+    np.testing.assert_allclose(
+        drawn.covariance[0, 5], np.cov(np.asarray(drawn.samples[:, 0, 5]).T), rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("task", [completion.complete, denoising.denoise])
+def test_other_tasks_take_their_own_factors(task):
+    model = make().replace(recalibration={task.__name__: factors(covariance=4.0)})
+    joints = jnp.asarray(TRUTH, jnp.float32)
+    drawn = task(jax.random.key(0), model, joints, noise=0.05)
+    samples = np.asarray(drawn.samples)
+    np.testing.assert_allclose(drawn.covariance[1, 3], 4 * np.cov(samples[:, 1, 3].T), rtol=1e-3)
+    away = np.quantile(np.linalg.norm(samples - samples.mean(0), axis=-1), 0.9, axis=0)
+    np.testing.assert_allclose(drawn.radius_90, away * np.linspace(1, 2, 17), rtol=1e-3, atol=1e-6)
+
+
+def test_a_condition_without_confidences_is_measured_by_its_mask():
+    cond, view = conditions(np.ones((3, 17)))
+    x = make().statistics.mean + 0 * cond.value
+    np.testing.assert_allclose(
+        r.misfit(Condition(cond.value, cond.mask), view, x), r.misfit(cond, view, x), atol=1e-6
+    )

@@ -1,0 +1,159 @@
+"""Log densities of poses against scipy's Gaussians on models whose law is known; percentiles against numpy's."""
+
+import dataclasses
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pose_oracle
+import pytest
+import rotation_oracle
+from laws import gaussian, oracle
+from scipy import linalg, special, stats
+from scipy.spatial.transform import Rotation
+
+from jaxpose.base import Condition
+from jaxpose.geometry.codec import View
+from jaxpose.model import Spec
+from jaxpose.networks.diffpose import DiffPose
+from jaxpose.tasks import score
+
+# orthonormal rows about the middle, in coordinates that are not ours
+BASIS = np.kron(linalg.helmert(17), np.eye(3))
+R = stats.special_ortho_group(3, seed=1).rvs()
+
+
+class Shifted(pose_oracle.Oracle):
+    """The law moved by what the condition says, in units of state."""
+
+    def predict_fn(self):
+        predict, sde = super().predict_fn(), self.spec.sde()
+
+        def moved(x, t, cond):
+            opinion = predict(x - sde.alpha(t) * cond.value, t)
+            return opinion._replace(x0=opinion.x0 + cond.value)
+
+        return moved
+
+
+def density_in_metres(joints, mean=pose_oracle.MEAN):
+    """Of the pose law after the noise of LEVEL, in 48 coordinates about the middle."""
+    noise = (score.LEVEL * pose_oracle.UNIT) ** 2
+    cov = BASIS @ pose_oracle.covariance() @ BASIS.T + noise * np.eye(48)
+    return stats.multivariate_normal(np.zeros(48), cov).logpdf((joints - mean).reshape(-1, 51) @ BASIS.T)
+
+
+def test_joints_have_the_density_of_their_law_in_metres_wherever_they_stand():
+    """With 30 steps, in blocks of which the last is not full; the law's poses stand 3 m away."""
+    joints = pose_oracle.draw(np.random.default_rng(0), 35)
+    model = pose_oracle.make()
+    run = jax.jit(lambda x: score.log_density(model, x, num_steps=30))
+    got = run(jnp.asarray(joints, jnp.float32))
+    assert got.shape == (35,)
+    np.testing.assert_allclose(got, density_in_metres(joints), atol=0.05)
+
+
+def test_given_keypoints_it_is_the_density_of_that_condition_in_camera_axes():
+    """A view turns the axes, which changes no volume."""
+    plain = pose_oracle.make()
+    model = flax.struct.dataclass(Shifted)({}, plain.statistics, plain.spec)
+    rng = np.random.default_rng(3)
+    plain_joints = pose_oracle.draw(rng, 3)
+    shift = rng.normal(0, 0.2, (3, 17, 3))
+    shift -= shift.mean(1, keepdims=True)
+    cond = Condition(jnp.asarray(shift, jnp.float32), jnp.ones((3, 17, 3)), jnp.ones((3, 17)))
+    joints = plain_joints + pose_oracle.UNIT * shift  # likely given the condition alone
+    view = View(jnp.broadcast_to(jnp.asarray(R, jnp.float32), (3, 3, 3)), jnp.zeros((3, 2)), jnp.ones(3))
+    run = jax.jit(lambda x, cond, view: score.log_density(model, x, cond, view, num_steps=30))
+    got = run(jnp.asarray(joints @ R, jnp.float32), cond, view)  # camera axes: R turns them into view axes
+    np.testing.assert_allclose(got, density_in_metres(plain_joints), atol=0.05)
+
+
+def test_all_round_is_the_mean_density_over_turns_about_the_vertical(monkeypatch):
+    """Turns of 120 degrees by scipy; the density itself stands in for the flow's."""
+    joints = pose_oracle.draw(np.random.default_rng(1), 2)
+    model = pose_oracle.make()
+    monkeypatch.setattr(
+        score, "log_density", lambda model, x, **_: jnp.asarray(density_in_metres(np.asarray(x)))
+    )
+    each = [
+        density_in_metres(joints @ Rotation.from_euler("y", a, degrees=True).as_matrix().T)
+        for a in (0, 120, 240)
+    ]
+    got = score.log_density_all_round(model, jnp.asarray(joints, jnp.float32), num_views=3)
+    np.testing.assert_allclose(got, special.logsumexp(each, 0) - np.log(3), rtol=1e-4)
+
+
+def test_rotations_have_the_density_of_their_law_in_radians_without_what_never_moves():
+    """Deviations of 0.1 to 0.3 rad, two numbers that stand still in training, one of them elsewhere here."""
+    still = np.array([5, 40])
+    moving = np.setdiff1d(np.arange(63), still)
+    law_cov = rotation_oracle.COVARIANCE.copy()
+    law_cov[still] = law_cov[:, still] = 0
+
+    class Partly(rotation_oracle.Oracle):
+        def predict_fn(self):
+            return oracle(gaussian(np.zeros((21, 3)), law_cov), self.spec.sde())
+
+    spread = jnp.ones(63).at[still].set(0).reshape(21, 3)
+    statistics = rotation_oracle.statistics()._replace(spread=spread)
+    model = flax.struct.dataclass(Partly)({}, statistics, rotation_oracle.spec())
+    poses = rotation_oracle.draw(0, 4)
+    std = rotation_oracle.STD.ravel()[moving]
+    cov = std[:, None] * (law_cov[np.ix_(moving, moving)] + score.LEVEL**2 * np.eye(61)) * std
+    away = (poses - rotation_oracle.MEAN).reshape(4, 63)[:, moving]
+    poses[2].ravel()[5] += 0.5
+    got = jax.jit(lambda x: score.log_density(model, x, num_steps=30))(jnp.asarray(poses, jnp.float32))
+    np.testing.assert_allclose(got, stats.multivariate_normal(np.zeros(61), cov).logpdf(away), atol=0.05)
+
+
+def test_probes_estimate_the_exact_density():
+    """Of independent numbers the probes of signs see the trace exactly: any key gives the exact density."""
+    model = rotation_oracle.independent()
+    poses = rotation_oracle.draw(0, 3)
+    run = jax.jit(lambda x, key: score.log_density(model, x, num_steps=30, key=key, num_probes=1))
+    std = rotation_oracle.STD * np.hypot(1, score.LEVEL)
+    expected = stats.norm(rotation_oracle.MEAN, std).logpdf(poses).sum((1, 2))
+    np.testing.assert_allclose(run(jnp.asarray(poses, jnp.float32), jax.random.key(4)), expected, atol=0.05)
+
+
+def test_percentiles_are_those_of_the_training_densities():
+    """Of the very sample the quantiles are of, against its ranks; beyond it 0 and 100; never falling."""
+    sample = np.random.default_rng(0).gumbel(-20, 9, 1000)
+    model = pose_oracle.make().replace(typicality=jnp.asarray(np.quantile(sample, np.linspace(0, 1, 201))))
+    got = score.typicality(model, jnp.asarray(sample))
+    np.testing.assert_allclose(got, stats.rankdata(sample) / 10, atol=0.3)
+    assert (np.diff(np.asarray(got)[np.argsort(sample)]) >= 0).all()
+    np.testing.assert_array_equal(score.typicality(model, jnp.array([-1e6, 1e6])), [0, 100])
+    flagged = score.out_of_distribution(jnp.array([0.0, 0.99, 1.0, 100.0, jnp.nan]))
+    np.testing.assert_array_equal(flagged, [True, True, False, False, True])
+    assert abs(float(score.out_of_distribution(got, 5.0).mean()) - 0.05) < 0.002
+
+
+def test_what_has_no_density_is_refused():
+    model = pose_oracle.make()
+    joints = jnp.zeros((2, 17, 3))
+    with pytest.raises(ValueError, match="pose 1 of 2 has a missing"):
+        score.log_density(model, joints.at[1, 3].set(jnp.nan))
+    with pytest.raises(ValueError, match=r"needed \[N, 17, 3\]"):
+        score.log_density(model, joints[:, :16])
+    with pytest.raises(ValueError, match="cond, view: needed both, of 2 detections"):
+        score.log_density(model, joints, Condition(joints, joints))
+    with pytest.raises(ValueError, match=r"has no quantiles.*evaluate_score --write"):
+        score.typicality(model, jnp.zeros(2))
+    with pytest.raises(ValueError, match="num_views: needed at least 1, got 0"):
+        score.log_density_all_round(model, joints, num_views=0)
+    with pytest.raises(ValueError, match="turns by more than 2 pi"):
+        score.log_density(rotation_oracle.tiny(), jnp.full((1, 21, 3), 90.0))
+    with pytest.raises(ValueError, match="takes none"):
+        score.log_density(rotation_oracle.tiny(), jnp.zeros((1, 21, 3)), Condition(joints, joints))
+    few = model.replace(spec=dataclasses.replace(model.spec, times=(0.9, 0.3)))
+    with pytest.raises(ValueError, match="is a few-step model"):
+        score.log_density(few, joints)
+    other = model.replace(spec=Spec("d", network=DiffPose()))
+    with pytest.raises(ValueError, match="is a DiffPose model"):
+        score.log_density(other, joints)
+    uneven = model.replace(statistics=model.statistics._replace(std=jnp.ones((17, 3)).at[0].set(2.0)))
+    with pytest.raises(ValueError, match="one unit for all coordinates"):
+        score.log_density(uneven, joints)
