@@ -35,6 +35,7 @@ from jaxpose.geometry.codec import encode_keypoints, encode_pose
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
+from jaxpose.tasks import score
 from jaxpose.tasks.body_fit import Free, dposer_prior, posed_body, start_parameters
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import DPoserSettings, complete_rotations
@@ -48,7 +49,7 @@ from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.stream import jitted_step, start_stream
 
 _PRIOR = "prior21"
-_LIKELIHOOD_STEPS = 12  # intervals, as `jaxpose score` has them
+_LIKELIHOOD_STEPS = score.NUM_STEPS  # intervals, as `jaxpose score` has them
 
 
 class Task(NamedTuple):
@@ -96,7 +97,7 @@ def tasks(setup: Setup) -> Iterator[Row]:
 
 
 def likelihood(setup: Setup) -> list[Row]:
-    """Exact log density of 16 poses, 12 intervals: given their keypoints, and given nothing.
+    """Exact log density of 16 poses, as many intervals as `jaxpose score` takes: given their keypoints, and given nothing.
 
     An interval has two traces, a linearisation with a derivative for each number, and before each a step of four calls.
     """

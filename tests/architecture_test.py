@@ -221,7 +221,7 @@ print(*{HEAVY} & packages())
     added, areas, heavy = (set(line.split()) for line in done.stdout.split("\n")[:3])
     assert added <= LIGHT
     assert areas <= AREAS_AT_ONCE
-    assert heavy == set()
+    assert heavy <= {"flatbuffers"}  # which jax.export, that the command's module loads, takes where it is
 
 
 def test_no_source_is_long():

@@ -51,7 +51,9 @@ def test_two_cameras_give_back_the_pose_from_one_file_or_two(seen, fused, tmp_pa
     with np.load(tmp_path / "o" / "two_fused.npz") as z:
         found = dict(z)
     placed = found["samples"] + found["root"][:, :, None]
-    assert np.linalg.norm(placed[:, :, OURS] - world[:, OURS], axis=-1).max() < 0.05
+    off = np.linalg.norm(placed[:, :, OURS] - world[:, OURS], axis=-1)
+    assert off.mean() < 0.02
+    assert off.max() < 0.2  # a joint that one camera alone sees, under a prior of random weights
     assert np.nanmax(found["error_px"]) < 5
     np.testing.assert_allclose(found["mean"], found["samples"].mean(0), atol=1e-5)
     np.testing.assert_array_equal(found["confidence"][0, 0, OURS] == 0, np.arange(12) == 7)

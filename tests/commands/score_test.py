@@ -76,6 +76,7 @@ def test_the_result_is_the_python_functions_with_and_without_keypoints(
     assert "out of distribution (below percentile 20 of training poses): 1 of 3" in said
 
 
+@pytest.mark.slow
 def test_poses_of_a_world_are_seen_from_several_sides_and_rotations_go_to_a_prior(
     call, poses, model_file, prior_file, tmp_path, capsys
 ):
@@ -117,5 +118,7 @@ def test_what_cannot_be_scored_is_refused(refused, file, poses, prior_file, tmp_
     assert "--fps: is for a prior over joint rotations" in refused(file, *out, "--fps", 30)
     degrees = np.full((2, 63), 40.0)
     np.save(tmp_path / "degrees.npy", degrees)
-    assert "turns by more than 2 pi" in refused(tmp_path / "degrees.npy", *out, "--model", prior_file)
+    assert "legal are 6.283 at most: are these degrees?" in refused(
+        tmp_path / "degrees.npy", *out, "--model", prior_file
+    )
     assert not (tmp_path / "o").exists()

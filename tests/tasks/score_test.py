@@ -123,7 +123,7 @@ def test_percentiles_are_those_of_the_training_densities():
     sample = np.random.default_rng(0).gumbel(-20, 9, 1000)
     model = pose_oracle.make().replace(typicality=jnp.asarray(np.quantile(sample, np.linspace(0, 1, 201))))
     got = score.typicality(model, jnp.asarray(sample))
-    np.testing.assert_allclose(got, stats.rankdata(sample) / 10, atol=0.3)
+    np.testing.assert_allclose(got, stats.rankdata(sample) / 10, atol=0.5)  # 201 quantiles
     assert (np.diff(np.asarray(got)[np.argsort(sample)]) >= 0).all()
     np.testing.assert_array_equal(score.typicality(model, jnp.array([-1e6, 1e6])), [0, 100])
     flagged = score.out_of_distribution(jnp.array([0.0, 0.99, 1.0, 100.0, jnp.nan]))
