@@ -97,7 +97,7 @@ def tasks(setup: Setup) -> Iterator[Row]:
 
 
 def likelihood(setup: Setup) -> list[Row]:
-    """Exact log density of 16 poses, as many intervals as `jaxpose score` takes: given their keypoints, and given nothing.
+    """Exact log density of 16 poses, with the intervals of `jaxpose score`: given their keypoints, and given nothing.
 
     An interval has two traces, a linearisation with a derivative for each number, and before each a step of four calls.
     """
