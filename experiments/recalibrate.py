@@ -44,6 +44,7 @@ OUT = flags.DEFINE_string("out", None, "The .safetensors file to write.")
 ALTERNATIVES = flags.DEFINE_bool(
     "alternatives", False, "Score temperatures and churns instead; writes nothing."
 )
+SPREAD = flags.DEFINE_bool("spread", True, "Fit the samples' spread too, not covariance and radius alone.")
 HYPOTHESES = flags.DEFINE_integer("hypotheses", 100, "Poses per observation.", lower_bound=10)
 STRIDE = flags.DEFINE_integer("stride", 2, "Every n-th pose only.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the one key.")
@@ -148,6 +149,8 @@ def fit(rows: dict[str, Rows], chosen: np.ndarray) -> released.Recalibration:
     taken = [take(r, chosen) for r in rows.values()]
     errors = jnp.concatenate([fitting.log_errors(r.samples, r.truth) for r in taken])
     offset, slope = fitting.fit_spread(errors, jnp.concatenate([r.level for r in taken]))
+    if not SPREAD.value:
+        offset, slope = jnp.zeros_like(offset), jnp.zeros_like(slope)
     plain = released.Recalibration(offset, slope, jnp.ones(len(offset)), jnp.ones(len(offset)))
     samples = jnp.concatenate([respread(r, plain) for r in taken], 1)
     return of_widths(samples, jnp.concatenate([r.truth for r in taken]))._replace(offset=offset, slope=slope)
