@@ -182,4 +182,6 @@ def test_help_is_quick_and_names_every_command():
     )
     root = Path(cli.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=root, check=True)
-    assert "{lift,complete,denoise,generate,ik,fit,interpolate,convert,prepare}" in done.stdout
+    assert (
+        "{lift,fuse,complete,denoise,generate,score,ik,fit,interpolate,export,convert,prepare}" in done.stdout
+    )

@@ -195,6 +195,7 @@ def test_flags_of_3d_joints_and_too_few_keypoints_are_refused(refused, keypoints
     assert "not hidden; the best has 3" in message
 
 
+@pytest.mark.slow
 def test_pictures_and_the_path_are_written(run, file, keypoints, tmp_path, capsys):
     for source in (file, keypoints):
         run("complete", source, "--out", tmp_path / "o", "--hide", "left_arm", "--path", pictures=True)

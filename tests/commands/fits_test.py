@@ -158,6 +158,7 @@ def test_two_cameras_find_the_body_in_their_world(as_clip, run_prior, posed, tmp
             assert np.linalg.norm(z["joints3d"][:, 0] - start["joints3d"][:, 0], axis=-1).max() < 0.1
 
 
+@pytest.mark.slow
 def test_one_camera_of_a_file_that_lift_reads(run_prior, posed, tmp_path):
     points = np.asarray(body_points(posed, "coco17"))[:2]
     R, t = cameras("y")

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxpose.commands import fuse
+from jaxpose.commands import fuse, fusing
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.model import load
 
@@ -83,7 +83,7 @@ def test_files_of_cameras_are_matched_by_frame(seen, tmp_path, model_file):
         cameras=None, up=None, skeleton=None, min_confidence=0.1, noise_px=None, camera=None, fov=None,
         camera_name=None, format=None,
     )  # fmt: skip
-    found, _ = fuse.read_seen([tmp_path / f"camera{c}.npz" for c in range(2)], load(model_file), args)
+    found, _ = fusing.read_seen([tmp_path / f"camera{c}.npz" for c in range(2)], load(model_file), args)
     np.testing.assert_array_equal(found.views.frame, [3, 4, 5])
     np.testing.assert_array_equal(
         (found.confidence > 0).any(-1), [[True, False], [True, True], [False, True]]

@@ -89,6 +89,7 @@ def test_joints_of_another_set_are_made_of_its_own(maps, tmp_path):
     np.testing.assert_allclose(std[0], CELL * 1.5 / np.sqrt(2), rtol=0.1)
 
 
+@pytest.mark.slow
 def test_the_command_takes_peaks_and_mixture(frame_model, places, maps, tmp_path, capsys):
     """Peaks are the keypoints; wider maps of equal peaks make DiffPose less sure, and other models do not see it."""
     source = file(tmp_path / "h.npz", maps, intrinsics=K, fps=25)

@@ -161,6 +161,7 @@ def test_a_joint_moves_its_limb_alone():
     np.testing.assert_allclose(moved[hand], (rest[hand] - elbow) @ R.T + elbow, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_picked_vertices_and_face_points_are_where_they_belong():
     body = capsule_body("smplx")
     picks = np.asarray(body.picks)

@@ -109,6 +109,7 @@ def test_half_of_the_clips_are_mirrored_as_a_whole(data, changed):
     assert still.max() < 1e-3, "one side moves, the other does not, through all frames"
 
 
+@pytest.mark.slow
 def test_a_clip_of_one_frame_is_the_single_frame_example(data):
     """The same distribution as pose_example: mean and spread of all coordinates of state and condition agree."""
     rates = views.ViewRates(no_confidence=0.3)

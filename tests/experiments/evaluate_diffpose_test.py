@@ -20,6 +20,7 @@ def run(*flags):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @needs_bench
 def test_rows_of_the_frames_benchmark(tmp_path):
     released.save(tmp_path / "tiny.safetensors", diffpose_models.tiny())

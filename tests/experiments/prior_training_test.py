@@ -127,6 +127,7 @@ def test_the_normaliser_is_that_of_poses_and_their_mirror(data, monkeypatch):
     np.testing.assert_allclose(std[0, 0], STD, rtol=0.25)
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_a_prior(data, tmp_path):
     flags = [f"--config.{k}={v}" for k, v in SMALL.items()] + [
         f"--config.train.{k}={v}"

@@ -60,6 +60,7 @@ def train(data, workdir, *flags):
     )
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_a_model_and_a_resumed_run_in_the_same(data, tmp_path):
     whole = train(
         data, tmp_path / "whole", "--config.train.steps=4", f"--export={tmp_path}/whole.safetensors"

@@ -86,6 +86,7 @@ def test_guided_sampling_knows_the_posterior_mean(method):
     np.testing.assert_allclose(got.std(), 0.65, atol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dposer", "mcg"])
 def test_more_hypotheses_begin_with_the_same_and_chunks_change_nothing(method):
     def draw(num, **options):

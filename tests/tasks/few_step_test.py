@@ -9,10 +9,10 @@ from jaxpose.diffusion import log_snr
 from jaxpose.geometry.codec import Statistics
 from jaxpose.model import Model, Spec, init_params, load, save
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.tasks.complete import complete
+from jaxpose.tasks.complete import jitted_complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import draw_states, network_calls, null_condition
-from jaxpose.tasks.generate import generate
+from jaxpose.tasks.generate import jitted_generate
 
 TIMES = (1.0, 0.25)
 
@@ -30,7 +30,7 @@ def test_a_sample_is_what_the_second_call_says_of_the_first_ones_noisy_answer(mo
     """The bridge q(x_s | x_t, x0) has the mean alpha_s x0 + sigma_s sqrt(SNR_t / SNR_s) eps, and the rest is fresh."""
     sde, predict = model.spec.sde(), model.predict_fn()
     cond = null_condition(model, 1)
-    got = draw_states(jax.random.key(3), model, cond, num_hypotheses=2)[1]
+    got = jax.jit(lambda m: draw_states(jax.random.key(3), m, cond, num_hypotheses=2)[1])(model)
 
     start_key, key = jax.random.split(jax.random.fold_in(jax.random.key(3), 1))
     t, s = (jnp.float32(v) for v in TIMES)
@@ -50,11 +50,11 @@ def test_the_file_keeps_the_times(model, tmp_path):
 
 
 def test_it_generates_and_completes(model):
-    poses = generate(jax.random.key(0), model, 3)
+    poses = jitted_generate(jax.random.key(0), model, 3)
     assert poses.shape == (3, 17, 3)
     assert bool(jnp.isfinite(poses).all())
     known = poses[:1].at[:, 4:].set(jnp.nan)
-    filled = complete(jax.random.key(0), model, known, num_hypotheses=4).samples
+    filled = jitted_complete(jax.random.key(0), model, known, num_hypotheses=4).samples
     np.testing.assert_allclose(filled[:, :, :4], jnp.broadcast_to(known[:, :4], (4, 1, 4, 3)), atol=1e-5)
     assert float(filled[:, :, 4:].std(0).min()) > 0
 

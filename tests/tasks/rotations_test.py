@@ -55,6 +55,7 @@ def test_generated_poses_have_the_prior_s_law(sampler):
     assert np.abs(correlations).max() < 5 / np.sqrt(60)
 
 
+@pytest.mark.slow
 def test_more_poses_begin_with_the_same_ones():
     model, key = rotation_oracle.tiny(), jax.random.key(2)
     seven = generate_rotations(key, model, 7, num_steps=3)

@@ -6,7 +6,7 @@ from scipy import stats
 from scipy.spatial import distance
 from sklearn.metrics import roc_auc_score
 
-from experiments import evaluate_score
+from experiments import score_sets
 from jaxpose.geometry.skeleton import H36M_17
 
 RNG = np.random.default_rng(0)
@@ -19,11 +19,11 @@ def test_auroc_is_scikit_learns(digits):
     clean, other = (np.round(RNG.normal(mean, 1, num), digits) for mean, num in ((0.4, 300), (-0.3, 500)))
     labels = np.repeat([1, 0], (300, 500))
     expected = roc_auc_score(labels, np.concatenate([clean, other]))
-    np.testing.assert_allclose(evaluate_score.auroc(clean, other), expected, atol=1e-12)
+    np.testing.assert_allclose(score_sets.auroc(clean, other), expected, atol=1e-12)
 
 
 def test_corruptions_change_what_they_say():
-    sets = evaluate_score.corrupted_joints(POSES, np.random.default_rng(1))
+    sets = score_sets.corrupted_joints(POSES, np.random.default_rng(1))
     clean = sets.pop("clean")
     gaps = lambda x: np.sort(np.stack([distance.pdist(p) for p in x]), 1)  # noqa: E731
     for mm in (25, 50, 100):
@@ -45,7 +45,7 @@ def test_corrupted_rotations_leave_alone_what_never_moves():
     std = np.full((21, 3), 0.2)
     std[9, 1] = 0
     clean = RNG.normal(0, 0.2, (500, 21, 3)).astype(np.float32)
-    sets = evaluate_score.corrupted_rotations(clean, std, np.random.default_rng(1))
+    sets = score_sets.corrupted_rotations(clean, std, np.random.default_rng(1))
     noise = sets["noise 0.25 of a deviation"] - clean
     assert not noise[:, 9, 1].any()
     np.testing.assert_allclose(noise[:, 0].std(0), 0.05, rtol=0.15)
@@ -57,7 +57,7 @@ def test_corrupted_rotations_leave_alone_what_never_moves():
 def test_baselines_are_a_gaussian_and_the_nearest_pose():
     train = RNG.normal(size=(400, 2, 3)) @ RNG.normal(size=(3, 3))
     poses = RNG.normal(size=(7, 2, 3))
-    found = evaluate_score.baseline_scores(evaluate_score.fit_baselines(train), poses)
+    found = score_sets.baseline_scores(score_sets.fit_baselines(train), poses)
     flat, reference = poses.reshape(7, 6), train.reshape(400, 6)
     law = stats.multivariate_normal(reference.mean(0), np.cov(reference.T))
     np.testing.assert_allclose(np.diff(found["gaussian"]), np.diff(law.logpdf(flat)), rtol=1e-3)
