@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     arguments.refuse(
         args, ("body", "bvh", "glb", "obj"), "is for a prior over joint rotations, such as prior21"
     )
-    args.steps = args.steps or NUM_STEPS
+    if not model.spec.times:  # a few-step model has its own
+        args.steps = args.steps or NUM_STEPS
     started = time.time()
     drawn = np.asarray(
         jitted_generate(

@@ -1,12 +1,14 @@
 """`jaxpose generate` as a user calls it: the Python function's poses, which other commands read."""
 
+import dataclasses
 import json
 
 import jax
 import numpy as np
 
+from jaxpose import cli
 from jaxpose.data.poses3d import read_poses3d
-from jaxpose.model import load
+from jaxpose.model import load, save
 from jaxpose.tasks.generate import jitted_generate
 
 
@@ -35,3 +37,14 @@ def test_bad_input_is_refused(refused, tmp_path):
     (tmp_path / "file").write_text("")
     assert "--out: " in refused("generate", "--num", 2, "--out", tmp_path / "file")
     assert "sampler: got 'x'" in refused("generate", "--num", 2, "--out", tmp_path, "--sampler", "x")
+
+
+def test_a_few_step_model_takes_its_own_steps(model_file, tmp_path):
+    tiny = load(model_file)
+    few = dataclasses.replace(tiny, spec=dataclasses.replace(tiny.spec, num_steps=1, times=(1.0, 0.2)))
+    save(tmp_path / "few.safetensors", few)
+    flags = ["--model", tmp_path / "few.safetensors", "--out", tmp_path / "o", "--no-pictures"]
+    cli.main(list(map(str, ["generate", "--num", 3, *flags])))
+    with np.load(tmp_path / "o" / "generated.npz") as z:
+        np.testing.assert_array_equal(z["samples"], jitted_generate(jax.random.key(0), few, 3))
+    assert json.loads((tmp_path / "o" / "generated.json").read_text())["network_calls"] == 2
