@@ -7,6 +7,10 @@ if _FLAG not in os.environ.get("XLA_FLAGS", ""):
     # read when jax makes its backend, so it must stand before anything imports jax
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}=4".strip()
 
+# Commands called in a test switch the user's cache on for all tests that follow; reading hundreds of programs from it
+# into one process has crashed XLA, and tests have no business there.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
