@@ -19,6 +19,7 @@ import numpy as np
 from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion import SDE, Solver, ancestral, dpmpp_2m, prior_sample, sample_hypotheses, time_grid
 from jaxpose.model import Model, Recalibration
+from jaxpose.networks.diffpose import DiffPose
 from jaxpose.tasks.gfpose import recipe, recipe_times
 
 SAMPLERS = ("posterior", "probability_flow", "mean_flow", "original", "original_mean_flow")
@@ -172,6 +173,16 @@ def check_noise(noise: Array, *shapes: tuple[int, ...]) -> None:
         raise ValueError(f"noise: needed {legal}, got shape {noise.shape}")
     if not isinstance(noise, jax.core.Tracer) and not bool((jnp.isfinite(noise) & (noise >= 0)).all()):
         raise ValueError("noise: needed metres >= 0, got a negative or non-finite number")
+
+
+def check_score(model: Model, task: str) -> None:
+    """ValueError where a model does not know the score of poses at every noise level, which `task` needs."""
+    if isinstance(model.spec.network, DiffPose) or model.spec.times:
+        kind = "a few-step model" if model.spec.times else "a DiffPose model"
+        raise ValueError(
+            f"{task} needs a model that knows the score at every noise level, such as 'pose17' or 'prior21'; "
+            f"{model.spec.name!r} is {kind}"
+        )
 
 
 def check_person_codec(model: Model, task: str) -> None:

@@ -15,8 +15,7 @@ from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.likelihood import log_likelihood
 from jaxpose.geometry.codec import encode_keypoints, encode_pose
 from jaxpose.model import Model
-from jaxpose.networks.diffpose import DiffPose
-from jaxpose.tasks.draw import check_person_codec
+from jaxpose.tasks.draw import check_person_codec, check_score
 
 _ROWS = 2048  # poses in flight at once
 
@@ -42,10 +41,7 @@ def lifted_log_density(
     ValueError for a model that is not one network of the person-centred codec.
     """
     check_person_codec(model, "lifted_log_density")
-    if isinstance(model.spec.network, DiffPose):
-        raise ValueError(
-            f"lifted_log_density needs a model such as pose17, got {model.spec.name!r} of DiffPose"
-        )
+    check_score(model, "lifted_log_density")
     cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
     states = encode_pose(model.statistics, view, samples)
     sde, predict_fn = model.spec.sde(), model.predict_fn()

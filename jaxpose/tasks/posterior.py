@@ -46,7 +46,7 @@ from jaxpose.diffusion.twisting import Measurement, TwistFn, dps, log_likelihood
 from jaxpose.geometry.codec import decode_view
 from jaxpose.geometry.normalise import REPRESENTATIONS
 from jaxpose.model import Model
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, null_condition
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_score, null_condition
 from jaxpose.tasks.minimise import minimise
 from jaxpose.tasks.prior import regulariser
 from jaxpose.tasks.rotations import to_axis_angle, to_state
@@ -114,8 +114,10 @@ def prior_of(model: Model, cond: Condition | None = None) -> Prior:
     """A released model as a prior, under a condition of one pose [J, D] if given.
 
     Codec "person": x are joints [J, 3] about their middle, metres, in view axes; "axis_angle" and "rot6d": rotations of
-    all joints but the root [J, 3], axis-angle radians. ValueError for other codecs, and for a condition of rotations.
+    all joints but the root [J, 3], axis-angle radians. ValueError for other codecs, for models without a score at every
+    noise level, and for a condition of rotations.
     """
+    check_score(model, "posterior")
     rotations = model.spec.codec in REPRESENTATIONS
     if model.spec.codec != "person" and not rotations:
         legal = ", ".join(("person", *REPRESENTATIONS))

@@ -37,8 +37,7 @@ from jaxpose.diffusion.likelihood import within
 from jaxpose.geometry.codec import View, encode_pose
 from jaxpose.geometry.normalise import REPRESENTATIONS
 from jaxpose.model import Model
-from jaxpose.networks.diffpose import DiffPose
-from jaxpose.tasks.draw import check_joints, null_condition
+from jaxpose.tasks.draw import check_joints, check_score, null_condition
 from jaxpose.tasks.rotations import check_body_pose, to_state
 
 LEVEL = 0.012  # sigma / alpha, in units of state; pose17's process begins at 0.0105, prior21's at 0.0001
@@ -71,7 +70,7 @@ def log_density(
     key, num_probes: Hutchinson's estimate of the traces in place of the exact ones, as in `log_likelihood`.
     ValueError for wrong shapes, missing joints, and models that do not know the score at every noise level.
     """
-    _check_model(model)
+    check_score(model, "score")
     basis, log_unit = _space(model)
     if model.spec.codec in REPRESENTATIONS:
         if cond is not None or view is not None:
@@ -172,12 +171,3 @@ def _space(model: Model) -> tuple[Array, float]:
     ]  # its first num - 1 columns are independent
     basis = np.kron(centred, np.eye(width))
     return jnp.asarray(basis, jnp.float32), float(basis.shape[1] * np.log(std.flat[0]))
-
-
-def _check_model(model: Model) -> None:
-    if isinstance(model.spec.network, DiffPose) or model.spec.times:
-        kind = "a few-step model" if model.spec.times else "a DiffPose model"
-        raise ValueError(
-            f"score needs a model that knows the score at every noise level, such as 'pose17' or 'prior21'; "
-            f"{model.spec.name!r} is {kind}"
-        )

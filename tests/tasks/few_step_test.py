@@ -13,6 +13,7 @@ from jaxpose.tasks.complete import jitted_complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import draw_states, network_calls, null_condition
 from jaxpose.tasks.generate import jitted_generate
+from jaxpose.tasks.posterior import prior_of
 
 TIMES = (1.0, 0.25)
 
@@ -64,5 +65,9 @@ def test_what_it_cannot_do_is_said(model):
     for how in ({"sampler": "mean_flow"}, {"sampler": "original"}, {"num_steps": 8}, {"temperature": 0.9}):
         with pytest.raises(ValueError, match="few-step model: it draws by sampler 'posterior' in 1 steps"):
             draw_states(jax.random.key(0), model, cond, num_hypotheses=2, **how)
+    with pytest.raises(
+        ValueError, match=r"posterior needs a model that knows the score .* 'few' is a few-step model"
+    ):
+        prior_of(model)
     with pytest.raises(ValueError, match="few-step model 'few' never saw"):
         denoise(jax.random.key(0), model, jnp.zeros((1, 17, 3)))

@@ -46,7 +46,7 @@ def test_hypotheses_differ_by_their_distance_from_the_mean_in_standard_deviation
 
 def test_diffpose_is_refused():
     model = released.Model({}, Statistics(0.0, 1.0), released.Spec("diffpose17", DiffPose()))
-    with pytest.raises(ValueError, match="got 'diffpose17' of DiffPose"):
+    with pytest.raises(ValueError, match="'diffpose17' is a DiffPose model"):
         jitted_lifted_log_density(
             jax.random.key(0),
             model,
