@@ -119,7 +119,7 @@ def cameras(up):
     return np.array(R), np.array(t)
 
 
-@pytest.mark.parametrize("as_clip", [False, True])
+@pytest.mark.parametrize("as_clip", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_two_cameras_find_the_body_in_their_world(as_clip, run_prior, posed, tmp_path):
     points = np.asarray(body_points(posed, "coco17"))[:3]
     z_up = np.stack([points[..., 0], -points[..., 2], points[..., 1]], -1)

@@ -74,6 +74,7 @@ def detections(frame, person, fps=None):
     return Keypoints(np.zeros((num, 17, 2)), np.ones((num, 17)), H36M_17, frame, person, ("",) * num, fps=fps)
 
 
+@pytest.mark.slow
 def test_the_command_is_the_function_on_each_persons_whole_clip(video_model, walk, tmp_path, capsys):
     """Two people, one with a gap, one of two frames only, rows shuffled, 60 frames/s: groups change nothing."""
     frame = np.concatenate([np.arange(24), np.arange(27, 40), [5, 6]])

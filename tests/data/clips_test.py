@@ -177,6 +177,7 @@ def test_outliers_come_in_runs(errors):
     assert np.corrcoef(np.linalg.norm(error, axis=-1).ravel(), errors[1][..., 16].ravel())[0, 1] < -0.6
 
 
+@pytest.mark.slow
 def test_coco_and_masks_hold_for_the_whole_clip(data):
     """Which joints are seen does not change within a clip."""
     example = draw(data, CLEAN._replace(coco=0.5), 9, 60, masks=MaskRates(0, 0.1, 0.1, 0))

@@ -114,6 +114,7 @@ def test_the_contour_follows_the_yaw():
     np.testing.assert_array_equal(rows, [0, 1, 10, 39, 39, 40, 49, 78, 78])
 
 
+@pytest.mark.slow
 def test_points_compute_no_mesh_and_have_finite_gradients():
     posed, _ = posed_body("smplx")
     body = posed.body

@@ -422,6 +422,7 @@ def test_a_frame_is_encoded_in_the_window_about_it(video):
     assert apart > 1e-3, "other windows must give other poses, or nothing was tested"
 
 
+@pytest.mark.slow
 def test_given_windows_are_taken(video):
     """Reversed rows in one window, each where it counts; a clip of fewer frames is filled up with its last."""
     cond = condition(6)

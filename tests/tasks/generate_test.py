@@ -36,6 +36,7 @@ def test_mean_flow_keeps_next_to_no_spread(model):
     assert (np.abs(centred - pose_oracle.MEAN).mean(0) < 0.06 * spread).all()
 
 
+@pytest.mark.slow
 def test_the_path_ends_in_the_result_and_more_begin_as_fewer(model):
     key = jax.random.key(1)
     path = generate(key, model, 70, num_steps=3, return_path=True)

@@ -112,6 +112,7 @@ def test_the_window_holds_the_last_frames_and_repeats_the_first(model, clip):
         np.testing.assert_allclose(stream.window[..., :3], frames[rows], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_on_constant_input_the_stream_settles_where_the_offline_lift_is(clip):
     """Hypothesis by hypothesis, within a quarter of the spread; far nearer than two hypotheses are."""
     video = tiny(FRAMES)
