@@ -39,6 +39,7 @@ def motion_joints(path):
     return joints - joints[:, :1] + motion.transl[:, None]
 
 
+@pytest.mark.slow
 def test_ik_meets_joints_without_noise_whatever_the_files_axes(run_prior, posed, tmp_path):
     joints = np.asarray(posed.joints)[:, :22]
     z_up = np.stack([joints[..., 0], -joints[..., 2], joints[..., 1]], -1)
@@ -88,6 +89,7 @@ def test_ik_of_some_points_leaves_the_others_to_the_prior(run_prior, posed, tmp_
         np.testing.assert_array_equal(z["joints3d"], z["samples"][0])
 
 
+@pytest.mark.slow
 def test_denoising_fills_gaps_and_comes_nearer(run_prior, posed, tmp_path):
     joints = np.asarray(posed.joints)[:, :22]
     noisy = joints + np.random.default_rng(0).normal(0, 0.04, joints.shape)

@@ -100,6 +100,7 @@ def test_turns_beyond_one_are_the_same_rotation(run_prior, turns, tmp_path):
         np.testing.assert_allclose(z["samples"][0, 0, 0], turns[0, 0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_path_starts_and_ends_where_it_was_told(run_prior, amass, turns, tmp_path):
     run_prior("interpolate", amass, amass, "--frame-b", -1, "--num", 5, "--out", tmp_path / "o", "--bvh")
     motion, source = read_motion(tmp_path / "o" / "interpolated_motion.npz"), read_motion(amass)

@@ -66,6 +66,7 @@ def frames_of(data, example):
     return np.abs(mark(x)[..., None, :] - mark(data[0])).sum(-1).argmin(-1)
 
 
+@pytest.mark.slow
 def test_clips_stay_in_their_sequence_and_go_both_ways(data):
     example = draw(data, CLEAN._replace(mirror=0.0), 9, 300)
     rows = frames_of(data, example)

@@ -110,6 +110,7 @@ def test_a_condition_moves_the_density(x64):
     np.testing.assert_allclose(got, density_at_end(moved, sde, x), atol=0.05)
 
 
+@pytest.mark.slow
 def test_hutchinson_is_unbiased_with_the_variance_of_its_probes(x64):
     """Signs see the diagonal of the Jacobian exactly, so all their error is in what couples the numbers."""
     sde = laws.PROCESSES["vp"]

@@ -60,6 +60,7 @@ def evaluate(folder, *flags):
     )
 
 
+@pytest.mark.slow
 def test_completion_keeps_what_it_was_shown(folder):
     """Four frames at a time, so the last batch is a part. All but the right leg: imputed, so alpha(1e-3) times it."""
     done = evaluate(

@@ -95,6 +95,7 @@ def seen(monkeypatch):
 MODEL = SimpleNamespace(spec=Spec("<tiny>", ScoreMLP()))
 
 
+@pytest.mark.slow
 def test_pages_hold_what_the_tasks_were_given(tmp_path, shared, seen):
     pages = {page.name: page for page in gallery_bodies.body_pages(jax.random.key(0), MODEL)}
     assert list(pages) == ["generate_bodies", "complete_bodies", "denoise_bodies", "fit_bodies"]

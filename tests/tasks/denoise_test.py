@@ -90,6 +90,7 @@ def test_moved_poses_come_back_moved_and_the_path_ends_there(model, observed):
     np.testing.assert_allclose(start, pose_oracle.MEAN + alpha * away, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_each_pose_has_its_own_level(model, observed):
     few = dict(num_hypotheses=2, num_steps=5)
     levels = jnp.array([0.02, 0.06, 0.2])

@@ -117,6 +117,7 @@ def test_clips_do_not_see_each_other(truth, fits):
     np.testing.assert_allclose(twice.joints[0, 1], twice.joints[0, 0], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_given_start_is_gone_on_from(truth):
     """From the truth nothing but the prior pulls; a start from behind, far from the rays, is not replaced."""
     parameters, joints = truth

@@ -93,6 +93,7 @@ def test_a_first_frame_is_what_the_offline_lift_says_of_it(model, clip):
     assert float(jnp.std(lifted.samples, 0).max()) > 0.01, "hypotheses that are alike would prove nothing"
 
 
+@pytest.mark.slow
 def test_without_warmth_every_frame_is_what_the_offline_lift_says_of_its_causal_window(video, clip):
     """Both solve the same flow from the same noise, by other solvers: so in many steps."""
     steps = follow(video, clip, range(LENGTH), warmth=0.0, num_steps=40, first_steps=40)
