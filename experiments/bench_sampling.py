@@ -23,7 +23,6 @@ from experiments.bench_timing import (
     over_devices,
     replicated,
     sampling_operations,
-    with_weights,
 )
 from jaxpose import model as released
 from jaxpose.base import Array
@@ -145,7 +144,7 @@ def lift_program(
 
     keypoints, confidence = over_devices(inputs[:2])
     intrinsics = over_devices(inputs[2]) if inputs[2].ndim == 2 else replicated(inputs[2])
-    key, whole = replicated((jax.random.key(0), with_weights(model, dtype)))
+    key, whole = replicated((jax.random.key(0), model.astype(dtype)))
     return compiled(run, key, whole, keypoints, confidence, intrinsics)
 
 

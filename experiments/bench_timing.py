@@ -294,11 +294,6 @@ def training_operations(params: Any, *, examples: int, draws: int) -> float:
     return float(examples * (pose + draws * (step + hypothesis)))
 
 
-def with_weights(model: released.Model, dtype: str) -> released.Model:
-    """A model with its weights as `dtype`, in which its networks then multiply; codec and process stay float32."""
-    return model.replace(params=jax.tree.map(lambda w: w.astype(dtype), model.params))  # type: ignore[attr-defined] # flax's
-
-
 def peak_rss_mb(run: Run) -> float:
     """Most resident memory of this process in MB while `run` runs; since its start where the system cannot tell."""
     try:

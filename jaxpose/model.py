@@ -246,7 +246,8 @@ def _parse_spec(path: Path, text: str) -> Spec:
 def _parse_recalibration(path: Path, spec: Spec, found: dict[str, Array]) -> dict[str, Recalibration]:
     fields: dict[str, dict[str, Array]] = {}
     num_joints, width = spec.state_shape
-    legal = Recalibration((num_joints, width), (width,), (num_joints,), (num_joints,))._asdict()  # type: ignore[arg-type]
+    shapes = ((num_joints, width), (width,), (num_joints,), (num_joints,))
+    legal = dict(zip(Recalibration._fields, shapes, strict=True))
     for name, tensor in found.items():
         task, _, field = name.partition("/")
         if tensor.shape != legal.get(field):
