@@ -115,6 +115,7 @@ def test_poses_without_a_joint_are_left_out_and_said(run, poses, tmp_path, capsy
     assert arrays(tmp_path / "o" / "gap.npz")["frame"].tolist() == [0, 2]
 
 
+@pytest.mark.slow
 def test_keypoints_are_lifted_without_the_hidden_ones_and_completed(run, keypoints, model_file, tmp_path):
     run("complete", keypoints, "--out", tmp_path / "o", "--hide", "right_knee,random:1")
     found, given = arrays(tmp_path / "o" / "kp.npz"), arrays(keypoints)

@@ -64,6 +64,7 @@ def test_ik_meets_joints_without_noise_whatever_the_files_axes(run_prior, posed,
     assert (tmp_path / "o" / "p.obj").read_text().count("o body_") == NUM
 
 
+@pytest.mark.slow
 def test_ik_of_some_points_leaves_the_others_to_the_prior(run_prior, posed, tmp_path):
     points = np.asarray(body_points(posed, "coco17"))[:2]
     np.savez(tmp_path / "p.npz", joints3d=points, joints=COCO_17.joints, up="y")

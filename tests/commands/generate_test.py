@@ -5,6 +5,7 @@ import json
 
 import jax
 import numpy as np
+import pytest
 
 from jaxpose import cli
 from jaxpose.data.poses3d import read_poses3d
@@ -23,6 +24,7 @@ def test_the_poses_are_the_python_functions_and_can_be_read(run, model_file, tmp
     assert summary["model"]["name"] == "tiny"
 
 
+@pytest.mark.slow
 def test_pictures_are_of_all_people_and_the_path_ends_in_the_same_poses(run, tmp_path):
     run("generate", "--num", 5, "--out", tmp_path / "plain", "--seed", 2)
     run("generate", "--num", 5, "--out", tmp_path / "drawn", "--seed", 2, "--path", pictures=True)

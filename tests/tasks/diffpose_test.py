@@ -138,6 +138,7 @@ def test_hypotheses_are_the_same_however_many_and_however_sliced(monkeypatch):
     assert jnp.abs(many[1:] - many[:-1]).max((1, 2, 3)).min() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [None, 3])
 def test_frames_of_a_clip_share_their_noise_and_single_frames_do_not(frames):
     """One input five times: of a clip a sample that stands still, else five samples."""

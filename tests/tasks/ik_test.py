@@ -83,6 +83,7 @@ def test_alignment_is_exact_for_a_body_only_turned_and_moved(truth):
         np.testing.assert_allclose((turns[0] * turns[1].inv()).magnitude(), 0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_hypotheses_differ_where_nothing_is_seen_and_agree_where_it_is(truth):
     """With a prior: the right arm is hidden."""
     _, joints = truth

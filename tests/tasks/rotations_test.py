@@ -66,6 +66,7 @@ def test_more_poses_begin_with_the_same_ones():
     assert np.std((cold - MEAN) / STD) < 0.8
 
 
+@pytest.mark.slow
 def test_a_path_has_its_ends_and_between_them_the_great_arc():
     """The flow of independent numbers of one deviation is one factor for all: the arc between latents is that between
     states."""

@@ -221,6 +221,7 @@ def test_hidden_joints_are_never_read(video, clip):
     np.testing.assert_array_equal(a.root, b.root)
 
 
+@pytest.mark.slow
 def test_people_are_streams_under_vmap(video, clip):
     """Two streams of different pasts, one of which loses its person."""
     pasts = [follow(video, clip, rows)[-1][1] for rows in ([0, 1], [40])]
