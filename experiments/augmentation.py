@@ -43,13 +43,13 @@ from absl import app, flags, logging
 from jaxpose import model as released
 from jaxpose.base import Array, Condition, Example, Key
 from jaxpose.conditioning import MaskRates
-from jaxpose.data.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
-from jaxpose.data.views import Bodies, ViewRates, make_bodies, pose_example
+from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
 from jaxpose.evaluation.metrics import align_root, mpjpe, p_mpjpe
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
+from jaxpose.examples.views import Bodies, ViewRates, make_bodies, pose_example
 from jaxpose.files import write_json
-from jaxpose.geometry.codec import Statistics, decode_pose, encode_keypoints
 from jaxpose.networks.regressor import Regressor
+from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
 from jaxpose.tasks.generate import jitted_generate
 from jaxpose.training.checkpoint import git_commit
 from jaxpose.training.loop import fit

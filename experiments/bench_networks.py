@@ -13,10 +13,10 @@ import numpy as np
 from experiments.bench_timing import Row, Setup, cpu_seconds, example_inputs, interleaved
 from experiments.plain_graph import denoise
 from jaxpose import model as released
-from jaxpose.geometry.codec import encode_keypoints
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.layers import GroupNorm
+from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.diffpose import ROWS_AT_ONCE, draw_poses, in_slices
 
 

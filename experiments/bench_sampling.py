@@ -26,7 +26,7 @@ from experiments.bench_timing import (
 )
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.metrics import align_root, best_of, mpjpe
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
 from jaxpose.tasks.draw import network_calls

@@ -26,25 +26,25 @@ from experiments.bench_timing import (
 )
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.data.capsule_body import capsule_body
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.likelihood import log_likelihood
+from jaxpose.fitting.body_fit import Free, dposer_prior, posed_body, start_parameters
+from jaxpose.fitting.fit import FitSettings, fit, one_camera, project
+from jaxpose.fitting.ik import IKSettings, ik
+from jaxpose.fitting.motion import MotionSettings, denoise_motion
 from jaxpose.geometry.body import Body, Kind, full_rotations
 from jaxpose.geometry.body_joints import body_points
-from jaxpose.geometry.codec import encode_keypoints, encode_pose
+from jaxpose.io.capsule_body import capsule_body
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
+from jaxpose.spaces.person import encode_keypoints, encode_pose
 from jaxpose.tasks import score
-from jaxpose.tasks.body_fit import Free, dposer_prior, posed_body, start_parameters
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import DPoserSettings, complete_rotations
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import network_calls
-from jaxpose.tasks.fit import FitSettings, fit, one_camera, project
 from jaxpose.tasks.generate import NUM_STEPS, generate
-from jaxpose.tasks.ik import IKSettings, ik
-from jaxpose.tasks.motion import MotionSettings, denoise_motion
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.stream import jitted_step, start_stream
 

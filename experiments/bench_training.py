@@ -38,7 +38,7 @@ from experiments.train import make_loss
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.conditioning import MaskRates
-from jaxpose.data.views import Bodies, ViewRates, pose_example
+from jaxpose.examples.views import Bodies, ViewRates, pose_example
 from jaxpose.training.optimizer import make_optimizer
 from jaxpose.training.parallel import make_runner
 from jaxpose.training.step import init_state, make_step

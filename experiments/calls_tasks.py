@@ -24,12 +24,13 @@ import numpy as np
 
 from experiments.prior_bench import generic_body, joints_of, load_poses
 from jaxpose.base import Array, Condition, Key, PredictFn, Prediction, ProjectFn
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion import SDE, Solver, prior_sample, replace, time_at
 from jaxpose.evaluation import calibration, generation, metrics
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
 from jaxpose.evaluation.tasks import HIDDEN_PARTS
-from jaxpose.geometry.codec import (
+from jaxpose.model import Model
+from jaxpose.spaces.person import (
     View,
     decode_pose,
     decode_view,
@@ -37,7 +38,6 @@ from jaxpose.geometry.codec import (
     encode_points,
     encode_pose,
 )
-from jaxpose.model import Model
 from jaxpose.tasks.complete import settle
 from jaxpose.tasks.complete_rotations import PARTS
 from jaxpose.tasks.draw import null_condition

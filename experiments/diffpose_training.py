@@ -22,20 +22,20 @@ from experiments.job import Job, load_bodies
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
-from jaxpose.data.clips import ClipExample, Clips, clip_example, make_clips
-from jaxpose.data.filmed import Filmed, film, filmed_example
-from jaxpose.data.h36m import load_frames
-from jaxpose.data.mocap import data_root
-from jaxpose.data.views import ViewRates
+from jaxpose.datasets.h36m import load_frames
+from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times
 from jaxpose.diffusion.sde import SDE
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.protocols import load_lifting_bench
 from jaxpose.evaluation.video import load_video_bench
-from jaxpose.geometry.codec import Statistics, decode_pose, encode_keypoints
+from jaxpose.examples.clips import ClipExample, Clips, clip_example, make_clips
+from jaxpose.examples.filmed import Filmed, film, filmed_example
+from jaxpose.examples.views import ViewRates
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
+from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import (
     DEPTH_RANGE,
     context_of,

@@ -18,10 +18,10 @@ from experiments.job import Job, load_bodies
 from jaxpose import model as released
 from jaxpose.base import Array, Condition, Example, Key, PredictFn
 from jaxpose.conditioning import MaskRates
-from jaxpose.data.views import ViewRates, pose_example
 from jaxpose.diffusion import ddim, time_grid
 from jaxpose.diffusion.distill import consistency_loss, energy_loss
 from jaxpose.diffusion.prediction import bind
+from jaxpose.examples.views import ViewRates, pose_example
 from jaxpose.geometry.skeleton import Skeleton, bones
 
 METHODS = ("energy", "consistency")

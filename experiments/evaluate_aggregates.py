@@ -27,8 +27,7 @@ from absl import app, flags, logging
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.commands.detections import DEFAULT_FOV_DEG, rescaled
-from jaxpose.data.keypoints import read_keypoints
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation import aggregate, metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
@@ -36,6 +35,7 @@ from jaxpose.files import write_json
 from jaxpose.geometry.camera import intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
+from jaxpose.io.keypoints import read_keypoints
 from jaxpose.tasks.lift import jitted_lift
 from jaxpose.tasks.likelihood import jitted_lifted_log_density
 from jaxpose.training.checkpoint import git_commit

@@ -28,16 +28,12 @@ from absl import app, flags
 from experiments.prior_bench import generic_body, load_clips, load_poses, show, timed, write_rows
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.data.capsule_body import capsule_body
-from jaxpose.data.mocap import data_root
-from jaxpose.data.rotations import load_rotations
+from jaxpose.datasets.mocap import data_root
+from jaxpose.datasets.rotations import load_rotations
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
-from jaxpose.geometry.body import Body
-from jaxpose.geometry.body_joints import body_points
-from jaxpose.geometry.camera import intrinsics_from_matrix
-from jaxpose.tasks.baselines import fit_gaussian, fit_mixture, l2_energy
-from jaxpose.tasks.body_fit import (
+from jaxpose.fitting.baselines import fit_gaussian, fit_mixture, l2_energy
+from jaxpose.fitting.body_fit import (
     BodyParameters,
     Free,
     PosePrior,
@@ -46,8 +42,12 @@ from jaxpose.tasks.body_fit import (
     energy_prior,
     posed_body,
 )
-from jaxpose.tasks.fit import Cameras, FitSettings, fit, project
-from jaxpose.tasks.motion import MotionSettings, denoise_motion
+from jaxpose.fitting.fit import Cameras, FitSettings, fit, project
+from jaxpose.fitting.motion import MotionSettings, denoise_motion
+from jaxpose.geometry.body import Body
+from jaxpose.geometry.body_joints import body_points
+from jaxpose.geometry.camera import intrinsics_from_matrix
+from jaxpose.io.capsule_body import capsule_body
 
 MODEL = flags.DEFINE_string("model", "prior21", "A bundled model's name, or a .safetensors file.")
 TASK = flags.DEFINE_list("task", ["motion", "fit", "walker"], "Which tables.")

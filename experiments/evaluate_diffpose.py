@@ -22,13 +22,13 @@ from absl import app, flags, logging
 
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation import aggregate, calibration, metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.protocols import load_lifting_bench
 from jaxpose.evaluation.video import load_video_bench
 from jaxpose.files import write_json
-from jaxpose.geometry.codec import decode_pose, encode_keypoints
+from jaxpose.spaces.person import decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import START, draw_poses, encode_rows, initial_distribution
 from jaxpose.tasks.stream import Stream, start_stream, step_stream
 from jaxpose.training.checkpoint import git_commit

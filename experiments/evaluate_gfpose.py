@@ -8,7 +8,7 @@
 
 `--recipe=original` takes the original's 1000 Euler-Maruyama steps; `ours` a few of the model's own solver, on the same
 weights, and starts denoising from the noise level, not from --t. Hypotheses get the true root depth and intrinsics
-(`geometry/image_depth.py`): rows compare with GFPose's tables, not with a lifter that is told neither.
+(`spaces/image_depth.py`): rows compare with GFPose's tables, not with a lifter that is told neither.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from absl import app, flags, logging
 
 from jaxpose import model as released
 from jaxpose.base import Array, Condition, Key
-from jaxpose.data.h36m import Frames, load_frames
+from jaxpose.datasets.h36m import Frames, load_frames
 from jaxpose.diffusion import prior_sample, replace, sample_hypotheses, time_at
 from jaxpose.evaluation.gfpose import NOISE_KINDS, denoising_row, gfpose_row, image_noise
 from jaxpose.evaluation.metrics import diversity
 from jaxpose.files import write_json, write_npz
-from jaxpose.geometry.image_depth import STATISTICS, back_project, decode, encode
+from jaxpose.recipes.gfpose import hide_random_joints, sample_as_gfpose
+from jaxpose.spaces.image_depth import STATISTICS, back_project, decode, encode
 from jaxpose.tasks.draw import make_run
-from jaxpose.tasks.gfpose import hide_random_joints, sample_as_gfpose
 from jaxpose.training.checkpoint import git_commit
 
 

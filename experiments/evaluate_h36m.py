@@ -8,7 +8,7 @@
 Human3.6M: protocols #1 and #2, N-MPJPE and MPJVE, mean per action, then over actions. MPI-INF-3DHP: MPJPE, PCK and AUC.
 A video model sees windows of its length; each frame counts once. `--strict` books as the released code does
 (evaluation/h36m.py), windows that overlap included. Converted checkpoints of DiffPose's authors (codec "screen") run as
-these do (tasks/diffpose_official.py): one pose, whatever --hypotheses says.
+these do (recipes/diffpose.py): one pose, whatever --hypotheses says.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from absl import app, flags, logging
 
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.data.h36m import Frames, has_truth, load_frames, load_meta
-from jaxpose.data.mpi3dhp import image_size as image_size_3dhp
+from jaxpose.datasets.h36m import Frames, has_truth, load_frames, load_meta
+from jaxpose.datasets.mpi3dhp import image_size as image_size_3dhp
 from jaxpose.evaluation import aggregate
 from jaxpose.evaluation.h36m import h36m_row, report
 from jaxpose.evaluation.mpi3dhp import mpi3dhp_row
 from jaxpose.files import write_json
 from jaxpose.geometry.camera import normalise
-from jaxpose.geometry.codec import decode_pose, encode_keypoints
 from jaxpose.geometry.flip import flip_average
+from jaxpose.geometry.windows import Windows, tile
 from jaxpose.networks.diffpose import DiffPose
+from jaxpose.recipes.diffpose import lift_official
+from jaxpose.spaces.person import decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import encode_rows
-from jaxpose.tasks.diffpose_official import lift_official
 from jaxpose.tasks.lift import lift
 from jaxpose.training.checkpoint import git_commit
-from jaxpose.windows import Windows, tile
 
 AGGREGATES = {
     f.__name__: f for f in (aggregate.mean, aggregate.median, aggregate.geometric_median, aggregate.mode)

@@ -33,14 +33,14 @@ from absl import app, flags, logging
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.commands.detections import rescaled
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.metrics import p_mpjpe
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.files import write_json
 from jaxpose.geometry.camera import project, undistort
-from jaxpose.geometry.codec import encode_keypoints
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, bones
+from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import observations
 from jaxpose.tasks.lift import jitted_lift
 from jaxpose.tasks.observations import Observed

@@ -24,20 +24,20 @@ from absl import app, flags
 from experiments.prior_bench import generic_body, joints_of, load_clips, load_poses, show, timed, write_rows
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.data.capsule_body import capsule_body
-from jaxpose.data.mocap import data_root
-from jaxpose.data.rotations import load_rotations
+from jaxpose.datasets.mocap import data_root
+from jaxpose.datasets.rotations import load_rotations
+from jaxpose.diffusion.regulariser import fixed, truncated, uniform_random
 from jaxpose.evaluation import generation
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.mesh import self_intersection_row
 from jaxpose.evaluation.parts import completion_row, hidden_errors
+from jaxpose.fitting.body_fit import Free, dposer_prior
+from jaxpose.fitting.motion import denoise_motion
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.flip import mirror_rotations
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.tasks.body_fit import Free, dposer_prior
+from jaxpose.io.capsule_body import capsule_body
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, DPoserSettings, complete_rotations
-from jaxpose.tasks.motion import denoise_motion
-from jaxpose.tasks.prior import fixed, truncated, uniform_random
 from jaxpose.tasks.rotations import generate_rotations
 
 MODEL = flags.DEFINE_string("model", "prior21", "A bundled model's name, or a .safetensors file.")

@@ -43,15 +43,15 @@ from experiments.score_sets import (
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.conditioning import MaskRates
-from jaxpose.data.mocap import balanced_weights, data_root, load_mocap
-from jaxpose.data.rotations import load_rotations
-from jaxpose.data.views import Bodies, ViewRates, pose_example
+from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap
+from jaxpose.datasets.rotations import load_rotations
 from jaxpose.evaluation.protocols import load_lifting_bench
+from jaxpose.examples.views import Bodies, ViewRates, pose_example
 from jaxpose.files import write_json
-from jaxpose.geometry.codec import decode_view, encode_keypoints
 from jaxpose.geometry.flip import mirror_rotations
-from jaxpose.geometry.normalise import REPRESENTATIONS
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.spaces.normalise import REPRESENTATIONS
+from jaxpose.spaces.person import decode_view, encode_keypoints
 from jaxpose.tasks import score
 from jaxpose.training.checkpoint import git_commit
 

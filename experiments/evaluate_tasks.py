@@ -5,7 +5,7 @@
 
 Rows: lifting with 0 and 2 joints missing, and with one `mean_flow` and one `probability_flow` sample; completion of 3D
 with parts missing; denoising with the noise level given and estimated; generation.
-`--recipe=original` draws by GFPose's 1000 Euler-Maruyama steps instead (`tasks/gfpose.py`), on the same weights;
+`--recipe=original` draws by GFPose's 1000 Euler-Maruyama steps instead (`recipes/gfpose.py`), on the same weights;
 `both` prints the two under each other. Root depth is never given; every `best` is an oracle that reads the truth.
 """
 
@@ -24,19 +24,19 @@ from absl import app, flags, logging
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.conditioning import MaskRates
-from jaxpose.data.mocap import balanced_weights, data_root, load_mocap
-from jaxpose.data.views import ViewRates, make_bodies, pose_example
+from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap
 from jaxpose.evaluation.generation import generation_row
 from jaxpose.evaluation.metrics import align_root
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.evaluation.tasks import HIDDEN_PARTS, denoising_row, hidden_joints, hidden_row
+from jaxpose.examples.views import ViewRates, make_bodies, pose_example
 from jaxpose.files import write_json
-from jaxpose.geometry.codec import View, decode_pose
+from jaxpose.recipes.gfpose import hide_random_joints
+from jaxpose.spaces.person import View, decode_pose
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise, estimate_calls
 from jaxpose.tasks.draw import network_calls
 from jaxpose.tasks.generate import NUM_STEPS, generate
-from jaxpose.tasks.gfpose import hide_random_joints
 from jaxpose.tasks.lift import lift
 from jaxpose.training.checkpoint import git_commit
 

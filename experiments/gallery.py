@@ -25,7 +25,7 @@ from absl import app, flags, logging
 from experiments.gallery_bodies import BodyPage, body_pages, write_body_page
 from jaxpose.base import Key
 from jaxpose.cli import use_compilation_cache
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion import time_grid
 from jaxpose.files import atomic
 from jaxpose.geometry.camera import project

@@ -1,6 +1,6 @@
 """Pages of bodies for the gallery: what a prior over joint rotations makes, fills in, makes clean and fits.
 
-The body is the package's own mannequin (data/capsule_body.py), free of any licence. What a prior knows are joint
+The body is the package's own mannequin (io/capsule_body.py), free of any licence. What a prior knows are joint
 rotations, not where a body stands: bodies out of nothing are set down on the floor, each at its lowest point.
 Without JAXPOSE_DATA only the page that needs no data is made.
 """
@@ -16,16 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.data.capsule_body import capsule_body
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
+from jaxpose.fitting.body_fit import BodyParameters, dposer_prior, posed_body
+from jaxpose.fitting.fit import Cameras, fit
+from jaxpose.fitting.motion import denoise_motion
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import COCO_17, SMPL_22
+from jaxpose.io.capsule_body import capsule_body
 from jaxpose.model import Model
-from jaxpose.tasks.body_fit import BodyParameters, dposer_prior, posed_body
 from jaxpose.tasks.complete_rotations import PARTS, complete_rotations
-from jaxpose.tasks.fit import Cameras, fit
-from jaxpose.tasks.motion import denoise_motion
 from jaxpose.tasks.rotations import generate_rotations, to_axis_angle
 from jaxpose.viz import mesh_html
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from jaxpose import model as released
-from jaxpose.data.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
-from jaxpose.data.views import Bodies, ViewRates, make_bodies
-from jaxpose.geometry.codec import Statistics
+from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
+from jaxpose.examples.views import Bodies, ViewRates, make_bodies
+from jaxpose.spaces.person import Statistics
 from jaxpose.training.loop import Evaluator
 from jaxpose.training.step import Data, ExampleFn, LossFn, Params
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
 from jaxpose.files import write_json
 from jaxpose.geometry.body import Body, full_rotations, skeleton_body
 from jaxpose.geometry.kinematics import forward_kinematics

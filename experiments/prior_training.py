@@ -18,14 +18,14 @@ from ml_collections import ConfigDict
 from experiments.job import Job
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
-from jaxpose.data.mocap import balanced_weights, data_root
-from jaxpose.data.rotations import load_rotations
+from jaxpose.datasets.mocap import balanced_weights, data_root
+from jaxpose.datasets.rotations import load_rotations
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times, uniform_times
-from jaxpose.geometry.codec import Statistics
 from jaxpose.geometry.flip import mirror_rotations
-from jaxpose.geometry.normalise import REPRESENTATIONS, encode, min_max, z_score
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.normalise import REPRESENTATIONS, encode, min_max, z_score
+from jaxpose.spaces.person import Statistics
 from jaxpose.training.step import TrainState
 
 _NORMALISERS = {"z_score": z_score, "min_max": min_max}

@@ -25,14 +25,14 @@ from absl import app, flags, logging
 
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation import calibration, metrics
 from jaxpose.evaluation import recalibration as fitting
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
 from jaxpose.evaluation.tasks import HIDDEN_PARTS
 from jaxpose.files import write_json
-from jaxpose.geometry.codec import decode_view, encode_keypoints
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import decode_view, encode_keypoints
 from jaxpose.tasks.complete import jitted_complete
 from jaxpose.tasks.denoise import jitted_denoise
 from jaxpose.tasks.draw import draw_states

@@ -32,16 +32,16 @@ from experiments.prior_training import prior_job
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
-from jaxpose.data.gfpose import gfpose_example, on_device
-from jaxpose.data.h36m import load_frames
-from jaxpose.data.mocap import data_root
-from jaxpose.data.views import ViewRates, pose_example
+from jaxpose.datasets.h36m import load_frames
+from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times, uniform_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
+from jaxpose.examples.gfpose import gfpose_example, on_device
+from jaxpose.examples.views import ViewRates, pose_example
 from jaxpose.files import write_json
-from jaxpose.geometry.codec import Statistics
-from jaxpose.geometry.image_depth import STATISTICS as IMAGE_DEPTH
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.image_depth import STATISTICS as IMAGE_DEPTH
+from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.lift import jitted_lift
 from jaxpose.training import checkpoint
 from jaxpose.training.loop import fit

@@ -12,17 +12,17 @@ training, data, evaluation, viz.
 """
 
 from jaxpose.base import Condition, Example, Prediction
+from jaxpose.fitting.body_fit import dposer_prior
+from jaxpose.fitting.fit import fit
+from jaxpose.fitting.ik import ik
+from jaxpose.fitting.motion import denoise_motion
 from jaxpose.model import Model, load, save
-from jaxpose.tasks.body_fit import dposer_prior
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import complete_rotations
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import Posed
-from jaxpose.tasks.fit import fit
 from jaxpose.tasks.generate import generate
-from jaxpose.tasks.ik import ik
 from jaxpose.tasks.lift import Lifted, lift
-from jaxpose.tasks.motion import denoise_motion
 from jaxpose.tasks.posterior import Posterior, Prior, posterior, prior_of
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.score import log_density, typicality

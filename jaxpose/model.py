@@ -26,13 +26,13 @@ from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, from_betas, sub_vp, ve, vp
 from jaxpose.files import atomic
-from jaxpose.geometry.codec import Statistics
-from jaxpose.geometry.normalise import REPRESENTATIONS
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.normalise import REPRESENTATIONS
+from jaxpose.spaces.person import Statistics
 
 FORMAT = "jaxpose-1"
 DEFAULT_MODEL = "pose17"
@@ -52,9 +52,9 @@ class Spec:
     """What a model is, without its numbers; hashable, and JSON in the file.
 
     context: width of the condition's further features (a confidence per joint); 0 for none.
-    codec: "person" (geometry/codec.py), "image_depth" (GFPose's pixels and depth, geometry/image_depth.py), "screen"
-    (DiffPose's screen coordinates and root-relative metres, tasks/diffpose_official.py), or for models of the rotations
-    of all joints but the root "axis_angle" or "rot6d" (geometry/normalise.py).
+    codec: "person" (spaces/person.py), "image_depth" (GFPose's pixels and depth, spaces/image_depth.py), "screen"
+    (DiffPose's screen coordinates and root-relative metres, recipes/diffpose.py), or for models of the rotations
+    of all joints but the root "axis_angle" or "rot6d" (spaces/normalise.py).
     process: "vp", "sub_vp", "ve" or "linear_betas" (first, last, number), with its parameters in order.
     target: what the network puts out (`bind`). indices: of the schedule, falling, where DiffPose's original calls the
     network; () where the grid is made of num_steps and spacing.

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose import model as released
-from jaxpose.geometry.codec import Statistics
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
+from jaxpose.spaces.person import Statistics
 
 
 def tiny(video_frames: int | None = None) -> released.Model:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpose.data.keypoints import Keypoints
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io.keypoints import Keypoints
 
 
 def people(num: int, num_joints: int, seed: int = 0) -> np.ndarray:

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 from jaxpose import model as released
 from jaxpose.base import Condition
-from jaxpose.geometry.codec import Statistics
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import Statistics
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 from laws import gaussian, oracle
 
 from jaxpose import model as released
-from jaxpose.geometry.codec import Statistics
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import Statistics
 
 UNIT = 0.25  # metres
 _MEAN = np.random.default_rng(0).normal(0, 0.3, (17, 3))

@@ -10,8 +10,8 @@ import numpy as np
 from laws import gaussian, oracle
 
 from jaxpose import model as released
-from jaxpose.geometry.codec import Statistics
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import Statistics
 
 _RNG = np.random.default_rng(11)
 MEAN = _RNG.normal(0, 0.25, (21, 3))  # radians

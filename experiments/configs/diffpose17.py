@@ -17,7 +17,7 @@ Hardware, hours and the rows reached stand in `jaxpose/assets/diffpose17.md`.
 from ml_collections import ConfigDict
 
 from jaxpose.conditioning import MaskRates
-from jaxpose.data.views import ViewRates
+from jaxpose.examples.views import ViewRates
 
 STAGES = ("encoder", "diffusion")
 

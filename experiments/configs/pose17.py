@@ -8,7 +8,7 @@ Hardware, hours and the validation row reached stand in `jaxpose/assets/pose17.m
 from ml_collections import ConfigDict
 
 from jaxpose.conditioning import MaskRates
-from jaxpose.data.views import ViewRates
+from jaxpose.examples.views import ViewRates
 
 
 def get_config() -> ConfigDict:

@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.data.motion import Motion, save_motion
-from jaxpose.data.retarget import write_motion_bvh
-from jaxpose.data.take import rotation_matrices, rotation_vectors
 from jaxpose.files import write_json, write_npz
 from jaxpose.geometry.body import Body, full_rotations
-from jaxpose.geometry.normalise import REPRESENTATIONS
 from jaxpose.geometry.skeleton import SMPL_22, Skeleton
+from jaxpose.io.motion import Motion, save_motion
+from jaxpose.io.retarget import write_motion_bvh
+from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model, describe, load
+from jaxpose.spaces.normalise import REPRESENTATIONS
 
 DEFAULT_PRIOR = "prior21"
 BODY_JOINTS = SMPL_22.joints[1:]
@@ -83,8 +83,8 @@ def load_prior(args: argparse.Namespace) -> Model:
 
 def load_body_of(args: argparse.Namespace) -> Body:
     """The body of --body, or the licence-free one."""
-    from jaxpose.data.body_files import load_body
-    from jaxpose.data.capsule_body import capsule_body
+    from jaxpose.io.body_files import load_body
+    from jaxpose.io.capsule_body import capsule_body
 
     if args.body is None:
         return capsule_body()

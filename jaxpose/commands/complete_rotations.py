@@ -14,8 +14,8 @@ import numpy as np
 
 from jaxpose.base import Array, Key
 from jaxpose.commands import bodies, motions, results
-from jaxpose.data.take import rotation_matrices, rotation_vectors
 from jaxpose.geometry.body import Body
+from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, complete_rotations
 

@@ -20,11 +20,11 @@ import numpy as np
 from jaxpose.base import Key
 from jaxpose.commands import arguments, bodies, fitted_bodies, fitting, motions, points
 from jaxpose.commands.points import Targets
-from jaxpose.data.poses3d import Poses3D, to_camera
+from jaxpose.fitting.motion import MotionSettings, estimate_noise, skeleton_of
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io.poses3d import Poses3D, to_camera
 from jaxpose.model import Model
-from jaxpose.tasks.motion import MotionSettings, estimate_noise, skeleton_of
 
 _RATE = 30.0  # frames a second, of the task's settings
 _LEAST_FRAMES = 5

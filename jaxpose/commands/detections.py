@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.commands.heatmaps import holds_heatmaps, peaks
-from jaxpose.data.heatmap_files import Heatmaps, read_heatmaps
-from jaxpose.data.keypoints import Keypoints, read_keypoints, visible_rows
-from jaxpose.data.tracking import link
 from jaxpose.geometry.camera import check_intrinsics, intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton, get_skeleton
+from jaxpose.io.heatmap_files import Heatmaps, read_heatmaps
+from jaxpose.io.keypoints import Keypoints, read_keypoints, visible_rows
+from jaxpose.io.tracking import link
 
 DEFAULT_FOV_DEG = 55.0  # along the longer side: between a phone's main camera (65-70) and a camcorder (40-50)
 _MIN_VISIBLE = 4

@@ -15,11 +15,11 @@ import numpy as np
 from jaxpose.base import Key
 from jaxpose.commands import bodies, fitted_bodies, fitting, results
 from jaxpose.commands.views import Views
-from jaxpose.data.poses3d_files import load_arrays
+from jaxpose.fitting.body_fit import BodyParameters
+from jaxpose.fitting.fit import FitSettings
 from jaxpose.geometry.body import Body
+from jaxpose.io.poses3d_files import load_arrays
 from jaxpose.model import Model
-from jaxpose.tasks.body_fit import BodyParameters
-from jaxpose.tasks.fit import FitSettings
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
 

@@ -9,11 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Key
-from jaxpose.geometry.body import Body
-from jaxpose.geometry.body_joints import body_points
-from jaxpose.model import Model
-from jaxpose.tasks.baselines import l2_energy
-from jaxpose.tasks.body_fit import (
+from jaxpose.fitting.baselines import l2_energy
+from jaxpose.fitting.body_fit import (
     EVERYTHING,
     POSE_AND_PLACE,
     BodyParameters,
@@ -22,9 +19,12 @@ from jaxpose.tasks.body_fit import (
     energy_prior,
     posed_body,
 )
-from jaxpose.tasks.fit import Cameras, FitSettings, fit, project
-from jaxpose.tasks.ik import Fitted, IKSettings, ik
-from jaxpose.tasks.motion import MotionSettings, denoise_motion
+from jaxpose.fitting.fit import Cameras, FitSettings, fit, project
+from jaxpose.fitting.ik import Fitted, IKSettings, ik
+from jaxpose.fitting.motion import MotionSettings, denoise_motion
+from jaxpose.geometry.body import Body
+from jaxpose.geometry.body_joints import body_points
+from jaxpose.model import Model
 from jaxpose.tasks.rotations import to_axis_angle
 
 PRIORS = ("dposer", "none", "l2")

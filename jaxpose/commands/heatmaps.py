@@ -16,14 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Key
-from jaxpose.data.heatmap_files import Heatmaps, intensities
-from jaxpose.data.keypoints import Keypoints
-from jaxpose.data.prepare_gmm import COMPONENTS, SAMPLES, fit_block
+from jaxpose.datasets.prepare_gmm import COMPONENTS, SAMPLES, fit_block
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.camera import denormalise_screen
 from jaxpose.geometry.heatmaps import heatmap_peak, to_image
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io.heatmap_files import Heatmaps, intensities
+from jaxpose.io.keypoints import Keypoints
 
 DEFAULT_COMPONENTS = COMPONENTS
 _BLOCK = 32  # frames at once

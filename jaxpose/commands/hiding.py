@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.tasks.gfpose import hide_random_joints, hideable_joints
+from jaxpose.recipes.gfpose import hide_random_joints, hideable_joints
 
 _PARTS = ("right_leg", "left_leg", "left_arm", "right_arm", "trunk")  # the order of Skeleton.parts
 _STREAM = 2**31  # folded into the seed's key: the blocks of poses take the small numbers

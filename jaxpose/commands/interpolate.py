@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     import numpy as np
 
     from jaxpose.commands import bodies, motions, results
-    from jaxpose.data.motion import Motion, resample
+    from jaxpose.io.motion import Motion, resample
     from jaxpose.tasks.rotations import interpolate_rotations
 
     out, paths = Path(args.out), (Path(args.first), Path(args.second))

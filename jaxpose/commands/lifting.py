@@ -24,11 +24,11 @@ from jaxpose.commands.official import OFFICIAL_RECORD, official_draw
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
 from jaxpose.geometry.camera import project
+from jaxpose.geometry.windows import Windows
 from jaxpose.model import Model
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.tasks.lift import Lifted, jitted_lift
 from jaxpose.tasks.likelihood import lifted_log_density
-from jaxpose.windows import Windows
 
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
 _PROBES = 2**31 - 3  # of the key of likelihoods

@@ -1,4 +1,4 @@
-"""DiffPose's own checkpoints in `lift`: one pose for each detection, by their own recipe (tasks/diffpose_official.py).
+"""DiffPose's own checkpoints in `lift`: one pose for each detection, by their own recipe (recipes/diffpose.py).
 
 They know no camera but the image's size, no confidence and no missing joint. Their poses are in metres of the people
 they were trained on; where the root stands is then found as for other models.
@@ -16,12 +16,12 @@ import numpy as np
 from jaxpose.base import Array, Key
 from jaxpose.commands import detections, video
 from jaxpose.commands.detections import Detections
-from jaxpose.geometry.codec import place
+from jaxpose.geometry.windows import Windows
 from jaxpose.model import Model
-from jaxpose.tasks.diffpose_official import lift_official
+from jaxpose.recipes.diffpose import lift_official
+from jaxpose.spaces.person import place
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift import Lifted, stature
-from jaxpose.windows import Windows
 
 OFFICIAL_RECORD = {"sampler": "none"}  # what a summary says instead
 

@@ -46,20 +46,20 @@ def add_parser(commands: arguments.Subparsers) -> None:
 
 def run_h36m(args: argparse.Namespace) -> Iterator[str]:
     """Convert one split of the pickles that GFPose reads."""
-    from jaxpose.data.h36m_pickle import prepare_pickles
+    from jaxpose.datasets.h36m_pickle import prepare_pickles
 
     return prepare_pickles(args.poses, args.detections, args.split, args.out)
 
 
 def run_videopose3d(args: argparse.Namespace) -> Iterator[str]:
     """Convert subjects of the archives that VideoPose3D reads."""
-    from jaxpose.data.videopose3d import prepare_videopose3d
+    from jaxpose.datasets.videopose3d import prepare_videopose3d
 
     return prepare_videopose3d(args.poses, args.detections, args.subjects.split(","), args.out)
 
 
 def run_3dhp(args: argparse.Namespace) -> Iterator[str]:
     """Convert one of the archives that P-STMO reads."""
-    from jaxpose.data.mpi3dhp import prepare_3dhp
+    from jaxpose.datasets.mpi3dhp import prepare_3dhp
 
     return prepare_3dhp(args.poses, args.split, args.out)

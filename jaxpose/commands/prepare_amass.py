@@ -34,7 +34,7 @@ def add_parser(kinds: arguments.Subparsers) -> None:
 
 def run_amass(args: argparse.Namespace) -> Iterator[str]:
     """Convert the subsets of one split."""
-    from jaxpose.data.amass import prepare_amass
+    from jaxpose.datasets.amass import prepare_amass
 
     if args.published_selection and args.fps is not None:
         raise ValueError("--fps: means nothing to --published-selection, which draws frames at any rate")
@@ -52,6 +52,6 @@ def run_amass(args: argparse.Namespace) -> Iterator[str]:
 
 def run_fragments(args: argparse.Namespace) -> Iterator[str]:
     """Cut files of motion."""
-    from jaxpose.data.fragments import prepare_fragments
+    from jaxpose.datasets.fragments import prepare_fragments
 
     return prepare_fragments(args.files, args.out, length=args.length)

@@ -20,8 +20,8 @@ def add_parser(kinds: arguments.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Write the body, and say what is in it."""
-    from jaxpose.data.body_files import save_body
-    from jaxpose.data.capsule_body import capsule_body
+    from jaxpose.io.body_files import save_body
+    from jaxpose.io.capsule_body import capsule_body
 
     body = capsule_body(args.body_kind)
     save_body(args.out, body)

@@ -50,7 +50,7 @@ def add_parser(kinds: arguments.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Convert the one source that was given."""
-    from jaxpose.data.prepare_gmm import gmm_of_detections, gmm_of_heatmaps, gmm_of_keypoints
+    from jaxpose.datasets.prepare_gmm import gmm_of_detections, gmm_of_heatmaps, gmm_of_keypoints
     from jaxpose.geometry.skeleton import get_skeleton
 
     functions: dict[str, Any] = {

@@ -49,7 +49,7 @@ def add_parser(kinds: arguments.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Convert each file, and say what was assumed."""
-    from jaxpose.data.motion import save_motion
+    from jaxpose.io.motion import save_motion
 
     paths = [Path(file) for file in args.files]
     given = {name: getattr(args, name) for name in ("asf", "unit_m", "joint_map", "fps")}
@@ -95,9 +95,9 @@ def _joint_map(path: str) -> dict[str, str]:
 
 
 def _read(path: Path, given: dict[str, Any]) -> Any:
-    from jaxpose.data.asf_amc import asf_beside
-    from jaxpose.data.motion import read_motion
-    from jaxpose.data.retarget import motion_from_amc, motion_from_bvh
+    from jaxpose.io.asf_amc import asf_beside
+    from jaxpose.io.motion import read_motion
+    from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
 
     own = {name: value for name, value in given.items() if name in _FLAGS[path.suffix.lower()]}
     match path.suffix.lower():

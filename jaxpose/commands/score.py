@@ -164,7 +164,7 @@ def _keypoints(
     import numpy as np
 
     from jaxpose.commands import detections, poses
-    from jaxpose.geometry.codec import encode_keypoints
+    from jaxpose.spaces.person import encode_keypoints
 
     if data.source.up != "-y":
         raise ValueError(

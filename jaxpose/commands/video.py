@@ -21,8 +21,8 @@ import numpy as np
 
 from jaxpose.base import Key
 from jaxpose.commands.results import AXIS, Drawn
-from jaxpose.data.keypoints import Keypoints
-from jaxpose.windows import Windows, tile
+from jaxpose.geometry.windows import Windows, tile
+from jaxpose.io.keypoints import Keypoints
 
 TRAINED_FPS = 30
 _MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group needs 54 again

@@ -16,17 +16,19 @@ import numpy as np
 
 from jaxpose.commands import detections
 from jaxpose.commands.points import set_of, skeleton_of
-from jaxpose.data.keypoint_arrays import as_float
-from jaxpose.data.keypoints import read_keypoints
-from jaxpose.data.poses3d_files import load_arrays
+from jaxpose.fitting.fit import Cameras, one_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points
 from jaxpose.geometry.camera import check_intrinsics
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS
-from jaxpose.tasks.fit import Cameras, one_camera
+from jaxpose.io.keypoint_arrays import as_float
+from jaxpose.io.keypoints import read_keypoints
+from jaxpose.io.poses3d_files import load_arrays
 
 _LEAST = 3
-_SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (data/views.py, DETECTOR)
+_SHARE = (
+    0.01  # of a person's larger extent in the image: about a detector's error (examples/views.py, DETECTOR)
+)
 
 
 class Views(NamedTuple):

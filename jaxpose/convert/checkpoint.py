@@ -1,7 +1,7 @@
 """What checkpoints of the original systems share: where the weights lie, which tensors they must be, what comes out.
 
-A PyTorch checkpoint is a tree of dicts and lists (data/torch_file.py) with a state_dict in it: tensors by name. Tensors
-are compared with those of our network of the same size, and everything that does not fit is listed in one error.
+A PyTorch checkpoint is a tree of dicts and lists (io/untrusted/torch_file.py) with a state_dict in it: tensors by name.
+Tensors are compared with those of our network of the same size; everything that does not fit is listed in one error.
 """
 
 from __future__ import annotations

@@ -24,13 +24,13 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
-from jaxpose.data.torch_file import read_torch
-from jaxpose.geometry.codec import Statistics
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE, params_from_original
-from jaxpose.tasks.diffpose_official import NUM_INDICES, PROCESS_ARGS, SCHEDULES
+from jaxpose.recipes.diffpose import NUM_INDICES, PROCESS_ARGS, SCHEDULES
+from jaxpose.spaces.person import Statistics
 
 _JOINTS = len(H36M_17.joints)
 _WIDTH, _DEPTH, _HEADS, _VIDEO_HEADS = 96, 5, 4, 8  # as released; heads cannot be seen in weights

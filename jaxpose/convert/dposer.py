@@ -24,10 +24,10 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
-from jaxpose.data.torch_file import read_torch
-from jaxpose.data.unpickle import reading
-from jaxpose.geometry.codec import Statistics
+from jaxpose.io.untrusted.torch_file import read_torch
+from jaxpose.io.untrusted.unpickle import reading
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import Statistics
 
 _JOINTS = 21
 _GROUPS = 32

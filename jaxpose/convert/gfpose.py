@@ -18,9 +18,9 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
-from jaxpose.data.torch_file import read_torch
-from jaxpose.geometry.image_depth import STATISTICS
+from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.image_depth import STATISTICS
 
 _COORDINATES = 17 * 3
 _GROUPS = 32

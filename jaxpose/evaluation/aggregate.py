@@ -29,7 +29,7 @@ import jax.numpy as jnp
 
 from jaxpose.base import Array
 from jaxpose.geometry.camera import project
-from jaxpose.geometry.codec import place
+from jaxpose.spaces.person import place
 
 # Of 0.005, 0.01, 0.02, 0.04 on every 8th validation pose: more gains more from 200 hypotheses of exact keypoints, but
 # 0.04 is worse than 0.01 with 10 in every row (python -m experiments.evaluate_aggregates --stride=8 --added=0.04).

@@ -6,7 +6,7 @@ Joints of both meshes are the first 22 of the model's regressor times the vertic
     PA-MPJPE   mean joint error after the best similarity of the 22 joints
     PA-MPVPE   mean vertex error after the best similarity of all vertices
 
-In millimetres. Both meshes stand in the camera's frame (data/ehf.py `to_camera`); translation does not enter.
+In millimetres. Both meshes stand in the camera's frame (datasets/ehf.py `to_camera`); translation does not enter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """GFPose's protocol on Human3.6M beside figures that say what they mean (spec/gfpose.md, 6.1).
 
     mpjpe_gfpose      min over hypotheses of the mean joint error in the camera's frame: no root is aligned, and the
-                      true root depth, box ratio and intrinsics went into the hypotheses (geometry/image_depth.py)
+                      true root depth, box ratio and intrinsics went into the hypotheses (spaces/image_depth.py)
     p_mpjpe_gfpose    min over hypotheses of the error after the best similarity, mirror images allowed
     average           mean per action, then the mean of the actions' means
 

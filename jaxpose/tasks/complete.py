@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Key
-from jaxpose.geometry.codec import View, decode_pose, encode_points
 from jaxpose.model import Model
+from jaxpose.spaces.person import View, decode_pose, encode_points
 from jaxpose.tasks.draw import Posed, check_joints, check_noise, draw_states, spread
 
 _EXACT = 1e-3  # metres: the smallest noise in weights; joints below count as exact together

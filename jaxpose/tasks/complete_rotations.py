@@ -22,11 +22,11 @@ import optax
 from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion import dpmpp_2m, prior_sample, replace, sample_hypotheses, time_grid
 from jaxpose.diffusion.guidance import measurement, observed
+from jaxpose.diffusion.minimise import minimise
+from jaxpose.diffusion.regulariser import ScheduleFn, regulariser, truncated
 from jaxpose.geometry.rotations import canonical_axis_angle
 from jaxpose.model import Model
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT
-from jaxpose.tasks.minimise import minimise
-from jaxpose.tasks.prior import ScheduleFn, regulariser, truncated
 from jaxpose.tasks.rotations import check_body_pose, check_rotation_model, to_axis_angle, to_state
 
 METHODS = ("dposer", "replace", "dps", "mcg")

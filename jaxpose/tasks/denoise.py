@@ -26,8 +26,8 @@ import jax.numpy as jnp
 
 from jaxpose.base import Array, Key
 from jaxpose.diffusion import sample, time_at
-from jaxpose.geometry.codec import View, decode_view, encode_pose
 from jaxpose.model import Model
+from jaxpose.spaces.person import View, decode_view, encode_pose
 from jaxpose.tasks.draw import (
     ROWS_IN_FLIGHT,
     Posed,

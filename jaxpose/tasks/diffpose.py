@@ -22,13 +22,13 @@ import numpy as np
 from jaxpose.base import Array, Condition, Key, Prediction
 from jaxpose.diffusion import sample
 from jaxpose.diffusion.mixture import Mixture, draw_component, fit_mixture, take_component
-from jaxpose.geometry.codec import View, encode_xy
+from jaxpose.geometry.windows import tile
 from jaxpose.model import Model
 from jaxpose.networks.diffpose import DiffPose
+from jaxpose.spaces.person import View, encode_xy
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, make_run
-from jaxpose.windows import tile
 
-# Detector's errors in pixels of a 256 x 256 crop whose side is 1.2 of the person (data/views.py).
+# Detector's errors in pixels of a 256 x 256 crop whose side is 1.2 of the person (examples/views.py).
 _CROP, _CROP_PX = 1.2, 256.0
 _LEAST_PX, _MOST_PX = 2.5, 13.5  # standard deviations of what it finds, and of what it misses
 # deviations of a detection that is right and of one that is not, over that of both
@@ -216,7 +216,7 @@ def draw_poses(
     moves as smoothly as its context does.
 
     start:    makes H_K of what the encoder says (`initial_distribution`); None: one Gaussian.
-    windows:  (index, counted) of `jaxpose.windows.tile`, for a video model; None: the rows are one clip.
+    windows:  (index, counted) of `jaxpose.geometry.windows.tile`, for a video model; None: the rows are one clip.
     features: False hides f_ST from the denoiser, which then knows the pose and keypoints only.
     """
     num_joints, video = cond.value.shape[-2], network_of(model).video is not None

@@ -4,7 +4,7 @@ posterior          draws from p(x0 | condition): the reverse SDE, or a blend wit
 probability_flow   draws from the same law; only the start is random (Song et al., 2021)
 mean_flow          the reverse SDE's drift without its noise: every draw seeks the mean of the law; one is enough.
                    GFPose calls it --pflow (spec/gfpose.md, 5.4)
-original           GFPose's own recipe, 1000 steps unless told (tasks/gfpose.py); for comparison
+original           GFPose's own recipe, 1000 steps unless told (recipes/gfpose.py); for comparison
 original_mean_flow the same without its noise
 """
 
@@ -20,7 +20,7 @@ from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion import SDE, Solver, ancestral, dpmpp_2m, prior_sample, sample_hypotheses, time_grid
 from jaxpose.model import Model, Recalibration
 from jaxpose.networks.diffpose import DiffPose
-from jaxpose.tasks.gfpose import recipe, recipe_times
+from jaxpose.recipes.gfpose import recipe, recipe_times
 
 SAMPLERS = ("posterior", "probability_flow", "mean_flow", "original", "original_mean_flow")
 # Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
@@ -190,5 +190,5 @@ def check_person_codec(model: Model, task: str) -> None:
     if model.spec.codec != "person":
         raise ValueError(
             f"{task} needs a model of the person-centred codec, got {model.spec.name!r} of {model.spec.codec!r}; "
-            "GFPose's own recipes are in jaxpose.tasks.gfpose"
+            "GFPose's own recipes are in jaxpose.recipes.gfpose"
         )

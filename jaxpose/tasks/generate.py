@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Key
-from jaxpose.geometry.codec import View, decode_pose
 from jaxpose.model import Model
+from jaxpose.spaces.person import View, decode_pose
 from jaxpose.tasks.draw import check_person_codec, draw_states, null_condition
 
 _ROWS = 64  # poses that share a key

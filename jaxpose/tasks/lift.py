@@ -15,10 +15,10 @@ import jax.numpy as jnp
 
 from jaxpose.base import Array, Key
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.geometry.codec import View, decode_pose, encode_keypoints, place
 from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.model import Model, Recalibration
 from jaxpose.networks.diffpose import DiffPose
+from jaxpose.spaces.person import View, decode_pose, encode_keypoints, place
 from jaxpose.tasks.diffpose import (
     START,
     Encoded,

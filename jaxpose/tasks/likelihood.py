@@ -13,8 +13,8 @@ import jax
 from jaxpose.base import Array, Key
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.likelihood import log_likelihood
-from jaxpose.geometry.codec import encode_keypoints, encode_pose
 from jaxpose.model import Model
+from jaxpose.spaces.person import encode_keypoints, encode_pose
 from jaxpose.tasks.draw import check_person_codec, check_score
 
 _ROWS = 2048  # poses in flight at once

@@ -10,7 +10,7 @@ compose by adding log likelihoods; NaN entries of an observation are not observe
     dps              diffusion posterior sampling, differentiated through the network; a known wrong mean and spread
     pseudo_inverse   exact for Gaussian priors and linear operators, an approximation for others (diffusion/twisting.py)
     dposer           a maximum of the posterior from each draw of the prior, down the DPoser regulariser
-                     (`tasks/prior.py`): its hypotheses are modes, not samples; their spread is no uncertainty
+                     (`diffusion/regulariser.py`): its hypotheses are modes, not samples; their spread is no uncertainty
 
 Each of the first three may run as particles (`smc=True`), weighted and resampled: exact as H grows, for the solver's
 own law. Where the prior has several modes, only this gives them their weights: `python -m experiments.posterior_oracle`
@@ -38,17 +38,17 @@ import optax
 
 from jaxpose.base import Array, Condition, Key, PredictFn, ProjectFn
 from jaxpose.diffusion.guidance import replace
+from jaxpose.diffusion.minimise import minimise
+from jaxpose.diffusion.regulariser import regulariser
 from jaxpose.diffusion.sampling import sample
 from jaxpose.diffusion.sde import SDE, prior_sample, time_at, time_grid
 from jaxpose.diffusion.smc import Particles, inpainting, noised_path, run, twisted
 from jaxpose.diffusion.solvers import dpmpp_2m
 from jaxpose.diffusion.twisting import Measurement, TwistFn, dps, log_likelihood, pseudo_inverse
-from jaxpose.geometry.codec import decode_view
-from jaxpose.geometry.normalise import REPRESENTATIONS
 from jaxpose.model import Model
+from jaxpose.spaces.normalise import REPRESENTATIONS
+from jaxpose.spaces.person import decode_view
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_score, null_condition
-from jaxpose.tasks.minimise import minimise
-from jaxpose.tasks.prior import regulariser
 from jaxpose.tasks.rotations import to_axis_angle, to_state
 
 METHODS = ("replacement", "dps", "pseudo_inverse", "dposer")

@@ -15,8 +15,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Condition
-from jaxpose.geometry.codec import View, decode_view, place
 from jaxpose.model import Model, Recalibration
+from jaxpose.spaces.person import View, decode_view, place
 
 # u_0 and how far u counts: the middle and the range of what exact and detected keypoints of validation give.
 MISFIT, MISFIT_RANGE = -3.4, 0.8

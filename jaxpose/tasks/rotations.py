@@ -17,8 +17,8 @@ from jaxpose.diffusion import prior_sample, sample_hypotheses, time_grid
 from jaxpose.diffusion.flow import decode as from_latent
 from jaxpose.diffusion.flow import encode as to_latent
 from jaxpose.diffusion.flow import interpolate
-from jaxpose.geometry.normalise import REPRESENTATIONS, decode, encode
 from jaxpose.model import Model
+from jaxpose.spaces.normalise import REPRESENTATIONS, decode, encode
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, make_run
 
 _FLOW_STEPS = 20  # of four network calls each

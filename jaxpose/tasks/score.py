@@ -34,9 +34,9 @@ import numpy as np
 from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion import log_likelihood, time_at, time_grid
 from jaxpose.diffusion.likelihood import within
-from jaxpose.geometry.codec import View, encode_pose
-from jaxpose.geometry.normalise import REPRESENTATIONS
 from jaxpose.model import Model
+from jaxpose.spaces.normalise import REPRESENTATIONS
+from jaxpose.spaces.person import View, encode_pose
 from jaxpose.tasks.draw import check_joints, check_score, null_condition
 from jaxpose.tasks.rotations import check_body_pose, to_state
 

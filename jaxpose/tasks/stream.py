@@ -24,9 +24,9 @@ import jax.numpy as jnp
 from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion import heun, sample, time_grid
 from jaxpose.diffusion.sde import SDE, time_at
-from jaxpose.geometry.codec import encode_keypoints
 from jaxpose.model import Model
 from jaxpose.networks.diffpose import DiffPose
+from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.diffpose import Component, Encoded, context_of, encoder_input, network_of, one_gaussian
 from jaxpose.tasks.draw import check_person_codec, make_run
 from jaxpose.tasks.lift import Lifted, as_lifted

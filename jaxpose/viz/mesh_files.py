@@ -28,12 +28,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxpose.data.motion import Motion
-from jaxpose.data.surface_nets import normals_of
 from jaxpose.files import atomic
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import MODEL_JOINTS
 from jaxpose.geometry.rotations import quaternion_from_matrix
+from jaxpose.io.motion import Motion
+from jaxpose.io.surface_nets import normals_of
 from jaxpose.viz.mesh_stage import COLOURS, mesh_arrays
 
 _NUM_WEIGHTS = 4  # a vertex's in one set of glTF, what every program reads

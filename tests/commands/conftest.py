@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
-from jaxpose.geometry.codec import fit_statistics
-from jaxpose.geometry.normalise import z_score
 from jaxpose.model import ASSETS, Model, Spec, init_params, save
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.normalise import z_score
+from jaxpose.spaces.person import fit_statistics
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 import jaxpose.convert.dposer
 import jaxpose.convert.gfpose
 from jaxpose import cli
-from jaxpose.data import h36m_pickle, videopose3d
+from jaxpose.datasets import h36m_pickle, videopose3d
 
 
 @pytest.mark.parametrize(

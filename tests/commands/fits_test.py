@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose.data.capsule_body import capsule_body
-from jaxpose.data.motion import read_motion
-from jaxpose.data.poses3d import from_camera, read_poses3d
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.body_joints import POINT_SETS, body_points
 from jaxpose.geometry.skeleton import COCO_17, SMPL_22
+from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.motion import read_motion
+from jaxpose.io.poses3d import from_camera, read_poses3d
 
 NUM = 6
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
-from jaxpose.data.poses3d import read_poses3d
+from jaxpose.io.poses3d import read_poses3d
 from jaxpose.model import load, save
 from jaxpose.tasks.generate import jitted_generate
 

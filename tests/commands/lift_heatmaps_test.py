@@ -9,11 +9,11 @@ import pytest
 
 from jaxpose import cli
 from jaxpose.commands import heatmaps
-from jaxpose.data.heatmap_files import read_heatmaps
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.geometry.codec import encode_keypoints, encode_xy
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
+from jaxpose.io.heatmap_files import read_heatmaps
 from jaxpose.model import save
+from jaxpose.spaces.person import encode_keypoints, encode_xy
 from jaxpose.tasks.lift import _known
 from tests.diffpose_models import tiny
 

@@ -11,16 +11,16 @@ import pytest
 
 from jaxpose import cli
 from jaxpose.commands.video import groups, in_groups, timing
-from jaxpose.data.keypoints import Keypoints
 from jaxpose.geometry.camera import project
-from jaxpose.geometry.codec import Statistics
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.geometry.windows import tile
+from jaxpose.io.keypoints import Keypoints
 from jaxpose.model import ASSETS, Model, Spec, init_params, load, save
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
-from jaxpose.tasks.diffpose_official import PROCESS_ARGS, lift_official
+from jaxpose.recipes.diffpose import PROCESS_ARGS, lift_official
+from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.lift import jitted_lift
-from jaxpose.windows import tile
 from tests.diffpose_models import tiny
 
 LENGTH = 6

@@ -7,8 +7,8 @@ import pytest
 from amass_files import smplh_file, smplx_file
 
 from jaxpose import cli
-from jaxpose.data.motion import read_motion
-from jaxpose.data.rotations import load_rotations
+from jaxpose.datasets.rotations import load_rotations
+from jaxpose.io.motion import read_motion
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
-from jaxpose.data.body_files import load_body
-from jaxpose.data.capsule_body import capsule_body
+from jaxpose.io.body_files import load_body
+from jaxpose.io.capsule_body import capsule_body
 
 
 def test_the_file_holds_the_body(tmp_path, capsys):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
-from jaxpose.data import prepare_gmm
-from jaxpose.data.gmm import read_gmm, read_metadata
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets import prepare_gmm
+from jaxpose.datasets.gmm import read_gmm, read_metadata
+from jaxpose.datasets.mocap import data_root
 from jaxpose.geometry.skeleton import COCO_17
 
 FIXTURE = data_root().parent / "golden" / "diffpose" / "fixture"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
-from jaxpose.data.mocap import data_root
-from jaxpose.data.motion import Motion, read_motion, save_motion
-from jaxpose.data.retarget import write_motion_bvh
+from jaxpose.datasets.mocap import data_root
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io.motion import Motion, read_motion, save_motion
+from jaxpose.io.retarget import write_motion_bvh
 
 SAMPLES = data_root() / "bvh_samples"
 needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"{SAMPLES} is absent")

@@ -8,8 +8,8 @@ import pytest
 
 from jaxpose import cli
 from jaxpose.commands import score as command
-from jaxpose.geometry.codec import encode_keypoints
 from jaxpose.model import ASSETS, load, save
+from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import score
 
 

@@ -25,7 +25,7 @@ from jaxpose.convert.diffpose import (
     read_part,
     video_part,
 )
-from jaxpose.data.torch_file import read_torch
+from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 

@@ -14,8 +14,8 @@ from torch_files import Call, Name, tensor
 
 from jaxpose import model as released
 from jaxpose.convert.dposer import convert_dposer, dposer_network, dposer_params, read_dposer, read_normaliser
-from jaxpose.geometry import normalise
-from jaxpose.geometry.codec import Statistics
+from jaxpose.spaces import normalise
+from jaxpose.spaces.person import Statistics
 
 GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden"
 needs_golden = pytest.mark.skipif(not (GOLDEN / "dposer").is_dir(), reason=f"no golden numbers at {GOLDEN}")

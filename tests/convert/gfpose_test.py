@@ -16,7 +16,7 @@ from torch_files import tensor
 from jaxpose import model as released
 from jaxpose.base import Condition
 from jaxpose.convert.gfpose import convert_gfpose, gfpose_network, gfpose_params, read_gfpose
-from jaxpose.data.torch_file import read_torch
+from jaxpose.io.untrusted.torch_file import read_torch
 
 GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden"
 PEER = GOLDEN / "gfpose/gfpose_peer.pth"

@@ -9,7 +9,7 @@ import pytest
 
 from jaxpose.evaluation import aggregate
 from jaxpose.geometry.camera import project
-from jaxpose.geometry.codec import place
+from jaxpose.spaces.person import place
 
 NAMES = ("mean", "median", "geometric_median", "medoid", "mode", "pose_mode")
 AGGREGATES = {name: jax.jit(getattr(aggregate, name)) for name in NAMES}

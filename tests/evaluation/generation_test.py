@@ -12,7 +12,7 @@ from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist, pdist
 from scipy.spatial.transform import Rotation
 
-from jaxpose.data.mocap import load_mocap
+from jaxpose.datasets.mocap import load_mocap
 from jaxpose.evaluation import generation as g
 from jaxpose.evaluation.protocols import load_lifting_bench
 from jaxpose.geometry.skeleton import H36M_17

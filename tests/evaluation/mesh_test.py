@@ -7,10 +7,10 @@ import pytest
 from scipy.optimize import linprog
 from scipy.spatial.transform import Rotation
 
-from jaxpose.data.capsule_body import capsule_body
 from jaxpose.evaluation import mesh as mesh_module
 from jaxpose.evaluation.mesh import self_intersection_row, self_intersections
 from jaxpose.geometry.body import full_rotations
+from jaxpose.io.capsule_body import capsule_body
 
 TETRAHEDRON = np.array([[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]])
 CORNERS = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4.0]])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from jaxpose.data.mannequin import (
+from experiments.make_assets.mannequin import (
     ARM_LIMITS_DEG,
     LEG_LIMITS_DEG,
     TRUNK_LIMITS_DEG,

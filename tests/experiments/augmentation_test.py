@@ -14,13 +14,13 @@ import pytest
 from experiments import augmentation
 from jaxpose import model as released
 from jaxpose.base import Condition
-from jaxpose.data.views import Bodies, ViewRates, draw_body, draw_camera, make_bodies
 from jaxpose.evaluation.protocols import LiftingBench
+from jaxpose.examples.views import Bodies, ViewRates, draw_body, draw_camera, make_bodies
 from jaxpose.geometry.camera import look_at, project, world_to_camera
-from jaxpose.geometry.codec import Statistics
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.networks.regressor import Regressor
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import Statistics
 
 ROOT = Path(__file__).parents[2]
 INTRINSICS = np.array([1145.0, 1143.0, 512.0, 515.0])

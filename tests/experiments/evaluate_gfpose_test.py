@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from jaxpose import model as released
-from jaxpose.data.h36m import Frames, write_frames
-from jaxpose.geometry import image_depth
+from jaxpose.datasets.h36m import Frames, write_frames
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces import image_depth
 
 ROOT = Path(__file__).parents[2]
 NUM = 6

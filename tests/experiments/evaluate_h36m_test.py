@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from jaxpose import model as released
-from jaxpose.data.h36m import load_frames
-from jaxpose.data.mocap import data_root
-from jaxpose.data.videopose3d import prepare_videopose3d
+from jaxpose.datasets.h36m import load_frames
+from jaxpose.datasets.mocap import data_root
+from jaxpose.datasets.videopose3d import prepare_videopose3d
 from jaxpose.tasks.lift import lift
 from tests.diffpose_models import tiny
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from experiments import gallery, gallery_bodies
-from jaxpose.data.capsule_body import capsule_body
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
+from jaxpose.fitting.body_fit import start_parameters
 from jaxpose.geometry.camera import project
+from jaxpose.io.capsule_body import capsule_body
 from jaxpose.model import Spec
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.tasks.body_fit import start_parameters
 
 RNG = np.random.default_rng(0)
 F_CLIP, F_WALK = 10, 16

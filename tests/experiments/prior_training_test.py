@@ -14,10 +14,10 @@ import pytest
 import jaxpose
 from experiments.configs import prior21
 from experiments.prior_training import PoseRates, Poses, prior_job, rotation_example
-from jaxpose.geometry.codec import Statistics
 from jaxpose.geometry.flip import mirror_rotations
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.model import load, save
+from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.rotations import generate_rotations, to_axis_angle, to_state
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose.data.h36m import Frames, write_frames
+from jaxpose.datasets.h36m import Frames, write_frames
 
 ROOT = Path(__file__).parents[2]
 FRAME, VIDEO = (f"experiments/configs/diffpose17{name}.py" for name in ("", "_video"))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose.data.mannequin import sample_body
-from jaxpose.data.synthetic import sample_pose
+from experiments.make_assets.mannequin import sample_body
+from experiments.make_assets.synthetic import sample_pose
 
 ROOT = Path(__file__).parents[2]
 TINY = [

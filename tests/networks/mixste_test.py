@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxpose.convert.checkpoint import raw_weights
-from jaxpose.data.torch_file import read_torch
+from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.mixste import Attention, MixSTE, params_from_original
 
 GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden"

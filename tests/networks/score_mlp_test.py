@@ -13,7 +13,7 @@ from jaxpose.base import Condition
 from jaxpose.convert.gfpose import read_gfpose
 from jaxpose.networks.layers import CentredDense, GroupNorm, silu, sinusoidal_embedding
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.tasks.gfpose import guess_condition
+from jaxpose.recipes.gfpose import guess_condition
 
 GOLDEN = (
     Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent

@@ -9,8 +9,8 @@ from rotation_oracle import COVARIANCE, MEAN, STD
 from scipy import stats
 
 import jaxpose
+from jaxpose.diffusion.regulariser import fixed
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, DPoserSettings, complete_rotations
-from jaxpose.tasks.prior import fixed
 
 POSE = rotation_oracle.draw(0, 2)
 KNOWN = np.ones((2, 21))

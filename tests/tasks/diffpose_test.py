@@ -12,13 +12,13 @@ from scipy import stats
 
 from jaxpose import model as released
 from jaxpose.base import Condition, Prediction
-from jaxpose.data.views import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
 from jaxpose.diffusion import mixture as mixtures
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.mixture import Mixture
+from jaxpose.examples.views import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
 from jaxpose.geometry.camera import project
-from jaxpose.geometry.codec import encode_keypoints, encode_xy
 from jaxpose.networks.diffpose import DEPTH_BINS
+from jaxpose.spaces.person import encode_keypoints, encode_xy
 from jaxpose.tasks import diffpose
 
 J, WIDTH, NUM = 17, 8, 3000

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxpose.diffusion import log_snr
-from jaxpose.geometry.codec import Statistics
 from jaxpose.model import Model, Spec, init_params, load, save
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.complete import jitted_complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import draw_states, network_calls, null_condition

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxpose
-from jaxpose.data.mocap import data_root
+from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.metrics import mpjpe
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.geometry.camera import project

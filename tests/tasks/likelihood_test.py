@@ -9,9 +9,9 @@ from laws import gaussian, oracle
 
 from jaxpose import model as released
 from jaxpose.geometry.camera import project
-from jaxpose.geometry.codec import Statistics, encode_keypoints
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import Statistics, encode_keypoints
 from jaxpose.tasks.likelihood import jitted_lifted_log_density
 
 STD = 0.15  # metres, of every coordinate: 0.6 in the state's unit of 0.25 m

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose.geometry.codec import encode_keypoints
 from jaxpose.geometry.skeleton import BODY_25, COCO_17, H36M_17, bones
 from jaxpose.model import ASSETS
+from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import observations
 from jaxpose.tasks.observations import sight
 

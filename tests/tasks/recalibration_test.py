@@ -7,8 +7,8 @@ import pytest
 from pose_oracle import MEAN, make
 
 from jaxpose.base import Condition
-from jaxpose.geometry.codec import encode_keypoints
 from jaxpose.model import Recalibration
+from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import complete as completion
 from jaxpose.tasks import denoise as denoising
 from jaxpose.tasks import lift as lifting

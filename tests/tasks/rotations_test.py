@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 import jaxpose
 from jaxpose import model as released
-from jaxpose.geometry.codec import Statistics
+from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.rotations import (
     check_body_pose,
     generate_rotations,

@@ -14,9 +14,9 @@ from scipy import linalg, special, stats
 from scipy.spatial.transform import Rotation
 
 from jaxpose.base import Condition
-from jaxpose.geometry.codec import View
 from jaxpose.model import Spec
 from jaxpose.networks.diffpose import DiffPose
+from jaxpose.spaces.person import View
 from jaxpose.tasks import score
 
 # orthonormal rows about the middle, in coordinates that are not ours

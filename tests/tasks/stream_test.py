@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from jaxpose.diffusion import vp
-from jaxpose.geometry.codec import encode_keypoints
+from jaxpose.geometry.windows import causal
 from jaxpose.model import ASSETS, Model, init_params
 from jaxpose.networks.diffpose import DiffPose
+from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.diffpose import encoder_input
 from jaxpose.tasks.lift import jitted_lift
 from jaxpose.tasks.stream import draw_next, jitted_step, start_stream, step_stream
-from jaxpose.windows import causal
 from tests import laws
 from tests.diffpose_models import tiny
 

@@ -1,0 +1,243 @@
+"""AMASS to one file of body rotations for each split (`jaxpose prepare amass`), read back by rotations.py.
+
+    <root>/<subset>/<subject>/<sequence>_poses.npz      SMPL-H release
+    <root>/<subset>/<subject>/<sequence>_stageii.npz    SMPL-X release
+
+Splits are DPoser's: VPoser's (Pavlakos et al. 2019) with BMLmovi (spec/dposer.md 3). Subsets go by several names
+(`MoSh`, `Mosh`, `MPI_mosh`), told apart without case and underscores.
+
+Frames, of the N of a sequence, always of its middle 80 % (recordings open and close in a T-pose):
+
+    published    int(0.3 * 0.8 * N) frames drawn without replacement: fast recordings count more
+    otherwise    every k-th frame, k = the recording's rate over `fps`, rounded: sequences count by their duration
+
+Every sequence is read once. The authors' script reads the files of the k-th of n subsets n - k + 1 times, each time
+with new draws (spec/dposer.md 10.1); no switch brings that back. Draws depend on seed and sequence alone.
+
+Written: <out>/<split>.npz with body_pose [N, 21, 3] and global_orient [N, 3] (y up) float32 radians, sequence and frame
+[N] int32, betas [S, 10] float32, name, subject, category (the subset), fps (the recording's) [S]; <out>/<split>.json
+with how it came about.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpose.files import write_json, write_npz
+from jaxpose.io.motion import Motion, read_motion, take_frames
+
+SPLITS = {
+    "train": (
+        *("CMU", "PosePrior", "TotalCapture", "Eyes_Japan_Dataset", "KIT"),
+        *("BMLrub", "BMLmovi", "EKUT", "TCDHands", "ACCAD"),
+    ),
+    "valid": ("HumanEva", "HDM05", "SFU", "MoSh"),
+    "test": ("Transitions", "SSM"),
+}
+# How folders of the older release are called, without case and underscores.
+_ALIASES = {
+    "mpimosh": "mosh",
+    "mpihdm05": "hdm05",
+    "mpilimits": "poseprior",
+    "biomotionlabntroje": "bmlrub",
+    "tcdhandmocap": "tcdhands",
+    "transitionsmocap": "transitions",
+    "ssmsynced": "ssm",
+    "eyesjapan": "eyesjapandataset",
+}
+_ENDINGS = ("_stageii.npz", "_poses.npz")
+_NUM_BETAS = 10
+_SECONDS = 5.0  # between lines about the progress
+
+
+class Sequence(NamedTuple):
+    """A file of AMASS: its subset (as `SPLITS` has it, where it does), subject and name."""
+
+    path: Path
+    subset: str
+    subject: str
+    name: str
+
+
+def find_sequences(root: str | os.PathLike[str], subsets: tuple[str, ...]) -> dict[str, list[Sequence]]:
+    """The sequences of each subset below `root`, in the order of their paths; a subset that is not there has none.
+
+    Subsets may be given by any name in use, and come back as `SPLITS` calls them. A sequence that is there in both
+    releases is named once, as SMPL-X. ValueError where `root` is not a folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root}: not a folder; needed the one that holds AMASS's subsets")
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    found = {}
+    for subset in map(_known_name, subsets):
+        paths = [
+            path for folder in folders if _key(folder.name) == _key(subset) for path in folder.glob("*/*")
+        ]
+        by_name: dict[tuple[str, str], Sequence] = {}
+        for ending in _ENDINGS:
+            for path in sorted(path for path in paths if path.name.endswith(ending)):
+                subject, stem = path.parent.name, path.name.removesuffix(ending)
+                by_name.setdefault((subject, stem), Sequence(path, subset, subject, stem))
+        found[subset] = [by_name[key] for key in sorted(by_name)]
+    return found
+
+
+def published_selection(num: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of DPoser's frames of a sequence of `num`, rising: 24 % drawn from its middle 80 %."""
+    first, last = _middle(num)
+    wanted = min(int(0.3 * 0.8 * num), last - first)
+    return np.sort(rng.choice(np.arange(first, last), wanted, replace=False))
+
+
+def regular_selection(num: int, rate: float, fps: float) -> np.ndarray:
+    """Indices of every k-th frame of the middle 80 % of `num`, k = rate / fps rounded, at least 1."""
+    first, last = _middle(num)
+    return np.arange(first, last, max(1, round(rate / fps)))
+
+
+def prepare_amass(
+    root: str | os.PathLike[str],
+    split: str,
+    out: str | os.PathLike[str],
+    *,
+    subsets: tuple[str, ...] | None = None,
+    fps: float = 30.0,
+    seed: int = 0,
+    published: bool = False,
+) -> Iterator[str]:
+    """Write `out`/{split}.npz and .json from AMASS below `root`; yields lines about the progress.
+
+    subsets: other than those of `SPLITS`. A file that cannot be read is left out, and named in a line and the record.
+    Memory: the frames kept twice, 0.5 kB each. ValueError where nothing is found, or the split is written already.
+    """
+    target = _check(split, out, fps)
+    wanted = SPLITS[split] if subsets is None else subsets
+    found = find_sequences(root, wanted)
+    absent = [subset for subset, sequences in found.items() if not sequences]
+    if absent and (subsets is not None or len(absent) == len(found)):
+        there = sorted(path.name for path in Path(root).iterdir() if path.is_dir())
+        needed = f"<subset>/<subject>/*{' or *'.join(_ENDINGS)}"
+        raise ValueError(f"{root}: no sequences of {', '.join(absent)}; needed {needed}; folders are {there}")
+    if absent:
+        yield f"{root}: nothing of {', '.join(absent)}, also of the split {split!r}"
+    rows: list[_Rows] = []
+    left_out: dict[str, str] = {}
+    for subset, sequences in found.items():
+        if not sequences:
+            continue
+        yield from _read(sequences, rows, left_out, fps=None if published else fps, seed=seed)
+        frames = sum(len(row.frame) for row in rows if row.sequence.subset == subset)
+        yield f"{subset}: {len(sequences)} sequences, {frames} frames kept"
+    if not rows:
+        raise ValueError(
+            f"{root}: none of {len(left_out)} files gave a frame; {next(iter(left_out.values()))}"
+        )
+    write_npz(target, _arrays(rows))
+    rule = (
+        {"rule": "24 % of the middle 80 %", "seed": seed} if published else {"rule": "every k-th", "fps": fps}
+    )
+    write_json(target.with_suffix(".json"), _record(split, rule, rows, absent, left_out))
+    yield f"wrote {target}: {sum(len(row.frame) for row in rows)} frames of {len(rows)} sequences"
+
+
+class _Rows(NamedTuple):
+    """What is kept of a sequence: the frames' indices in the file, and those frames."""
+
+    sequence: Sequence
+    frame: np.ndarray
+    motion: Motion
+
+
+def _read(
+    sequences: list[Sequence], rows: list[_Rows], left_out: dict[str, str], *, fps: float | None, seed: int
+) -> Iterator[str]:
+    """Add what is kept of each sequence to `rows`, or why nothing is to `left_out`. fps None: as published."""
+    said = time.monotonic()
+    for index, sequence in enumerate(sequences):
+        try:
+            rows.append(_select(sequence, fps, seed))
+        except ValueError as error:
+            left_out[str(sequence.path)] = str(error)
+            yield f"left out: {error}"
+        if time.monotonic() - said > _SECONDS:
+            said = time.monotonic()
+            yield f"{sequence.subset}: read {index + 1}/{len(sequences)}"
+
+
+def _select(sequence: Sequence, fps: float | None, seed: int) -> _Rows:
+    motion = read_motion(sequence.path)
+    num = len(motion.body_pose)
+    if fps is None:
+        name = f"{sequence.subset}/{sequence.subject}/{sequence.name}"
+        frames = published_selection(num, np.random.default_rng([seed, zlib.crc32(name.encode())]))
+    else:
+        frames = regular_selection(num, motion.fps, fps)
+    if not len(frames):
+        raise ValueError(f"{sequence.path}: {num} frames, too few for one to be kept")
+    return _Rows(sequence, frames, take_frames(motion, frames))
+
+
+def _arrays(rows: list[_Rows]) -> dict[str, np.ndarray]:
+    betas = np.zeros((len(rows), _NUM_BETAS), np.float32)
+    for row, target in zip(rows, betas, strict=True):
+        known = row.motion.betas if row.motion.betas is not None else target[:0]
+        target[: len(known)] = known[:_NUM_BETAS]
+    return {
+        "body_pose": np.concatenate([row.motion.body_pose for row in rows]),
+        "global_orient": np.concatenate([row.motion.global_orient for row in rows]),
+        "sequence": np.repeat(np.arange(len(rows), dtype=np.int32), [len(row.frame) for row in rows]),
+        "frame": np.concatenate([row.frame for row in rows]).astype(np.int32),
+        "betas": betas,
+        "name": np.array([row.sequence.name for row in rows]),
+        "subject": np.array([f"{row.sequence.subset}/{row.sequence.subject}" for row in rows]),
+        "category": np.array([row.sequence.subset for row in rows]),
+        "fps": np.array([row.motion.fps for row in rows]),
+    }
+
+
+def _record(
+    split: str, rule: dict[str, Any], rows: list[_Rows], absent: list[str], left_out: dict[str, str]
+) -> dict[str, Any]:
+    frames: Counter[str] = Counter()
+    for row in rows:
+        frames[row.sequence.subset] += len(row.frame)
+    sequences = Counter(row.sequence.subset for row in rows)
+    counts = {name: {"sequences": sequences[name], "frames": frames[name]} for name in frames}
+    return {"split": split, "selection": rule, "subsets": counts, "absent": absent, "left_out": left_out}
+
+
+def _check(split: str, out: str | os.PathLike[str], fps: float) -> Path:
+    if split not in SPLITS:
+        raise ValueError(f"split: got {split!r}, legal are {', '.join(SPLITS)}")
+    if not (np.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps must be more than 0 frames per second, got {fps}")
+    folder = Path(out)
+    if not folder.parent.is_dir():
+        raise ValueError(f"{folder}: {folder.parent} is not a folder; legal is a folder in one that exists")
+    folder.mkdir(exist_ok=True)
+    if (folder / f"{split}.npz").exists():
+        raise ValueError(f"{folder / split}.npz: is there already; remove it first, or name another folder")
+    return folder / f"{split}.npz"
+
+
+def _middle(num: int) -> tuple[int, int]:
+    return int(0.1 * num), int(0.9 * num)
+
+
+def _known_name(subset: str) -> str:
+    known = {_key(name): name for names in SPLITS.values() for name in names}
+    return known.get(_key(subset), subset)
+
+
+def _key(name: str) -> str:
+    plain = "".join(c for c in name.lower() if c.isalnum())
+    return _ALIASES.get(plain, plain)

@@ -1,0 +1,111 @@
+"""EHF, the 100 images that SMPL-X was evaluated on, as its authors publish the folder.
+
+    NN_img.jpg or .png   1600 x 1200 pixels          NN_2Djnt.json   OpenPose's keypoints
+    NN_align.ply         the true SMPL-X mesh, metres, in the world's frame (y up)              NN = 01, 02, ..., 100
+
+    x_cam = R x_world + t,  uv = f x_cam / z + c
+
+Cameras. `PUBLISHED` is the calibration that comes with the data. `DPOSER_SCRIPT` is what DPoser's scripts assume
+instead: f the image's diagonal, c its middle, and the truth turned by the published R with no translation
+(spec/dposer.md 7.3, 10.14). Its poses fit another projection than the image's.
+
+Source: Pavlakos et al., Expressive Body Capture, CVPR 2019; the data's EHF_camera.txt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpose.io.ply import read_ply
+from jaxpose.io.untrusted.unpickle import reading
+
+IMAGE_SIZE = (1600, 1200)
+NUM_IMAGES = 100
+
+
+class EhfCamera(NamedTuple):
+    """intrinsics: [4] fx, fy, cx, cy pixels. rotation: [3] axis-angle of R_cam_world, radians. t_cam: [3] metres."""
+
+    intrinsics: np.ndarray
+    rotation: np.ndarray
+    t_cam: np.ndarray
+
+
+_ROTATION = np.array([-2.98747896, 0.01172457, -0.05704687])
+PUBLISHED = EhfCamera(
+    np.array([1498.22426237, 1498.22426237, 790.263706, 578.90334]),
+    _ROTATION,
+    np.array([-0.03609917, 0.43416458, 2.37101226]),
+)
+DPOSER_SCRIPT = EhfCamera(np.array([2000.0, 2000.0, 800.0, 600.0]), _ROTATION, np.zeros(3))
+
+
+class Ehf(NamedTuple):
+    """name: [N] "01", ... image: the files' paths, N of them. keypoints: [N, 25, 3] BODY_25 pixels and confidence.
+
+    vertices: [N, V, 3] float64 metres, the world's frame.
+    """
+
+    name: np.ndarray
+    image: tuple[Path, ...]
+    keypoints: np.ndarray
+    vertices: np.ndarray
+
+
+def load_ehf(folder: str | os.PathLike[str], names: tuple[str, ...] | None = None) -> Ehf:
+    """The images "01" to "100" of a folder, or those of `names`.
+
+    Of several people that OpenPose saw in an image, the one with the largest sum of confidences. ValueError names the
+    files that are missing, and the one that is damaged.
+    """
+    folder = Path(folder)
+    names = tuple(f"{i:02d}" for i in range(1, NUM_IMAGES + 1)) if names is None else names
+    images = {name: _image(folder, name) for name in names}
+    files = {name: (folder / f"{name}_2Djnt.json", folder / f"{name}_align.ply") for name in names}
+    missing = [f"{name}_img.jpg (or .png)" for name, image in images.items() if image is None]
+    missing += [path.name for pair in files.values() for path in pair if not path.is_file()]
+    if missing:
+        said = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+        raise ValueError(f"{folder}: lacks {said}; needed the images, keypoints and meshes of EHF")
+    meshes = [read_ply(ply)[0] for _, ply in files.values()]
+    for mesh, (_, ply) in zip(meshes, files.values(), strict=True):
+        if mesh.shape != meshes[0].shape:
+            raise ValueError(
+                f"{ply}: {len(mesh)} vertices; the first mesh has {len(meshes[0])}, needed as many"
+            )
+    return Ehf(
+        np.array(names),
+        tuple(image for image in images.values() if image is not None),
+        np.stack([_keypoints(json_file) for json_file, _ in files.values()]),
+        np.stack(meshes),
+    )
+
+
+def to_camera(camera: EhfCamera, vertices: np.ndarray) -> np.ndarray:
+    """Points [..., V, 3] of the world in the camera's frame: x right, y down, z forward; metres."""
+    angle = np.linalg.norm(camera.rotation)
+    x, y, z = camera.rotation / angle
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    R_cam_world = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return np.asarray(vertices) @ R_cam_world.T + camera.t_cam
+
+
+def _image(folder: Path, name: str) -> Path | None:
+    paths = (folder / f"{name}_img{suffix}" for suffix in (".jpg", ".png"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _keypoints(path: Path) -> np.ndarray:
+    """BODY_25 keypoints [25, 3] of the person seen best."""
+    with reading(path, "file of OpenPose keypoints"):
+        people: list[Any] = json.loads(path.read_text())["people"]
+        values = [np.array(p["pose_keypoints_2d"], np.float64) for p in people]
+        if not values or any(v.size != 75 for v in values):
+            found = [v.size for v in values]
+            raise ValueError(f"people with {found} numbers; needed at least one person, and 25 x 3 of each")
+        return max((v.reshape(25, 3) for v in values), key=lambda person: person[:, 2].sum())

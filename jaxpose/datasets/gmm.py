@@ -1,0 +1,186 @@
+"""Gaussian mixtures of 2D joints in files: the `*_gmm.npz` of DiffPose (Gong et al., CVPR 2023).
+
+    positions_2d: subject -> action -> one array [F, 17, M, 5] for each camera;    metadata: a dict, optional
+
+The last axis is weight, u, v, sigma_u, sigma_v of M Gaussians with axes along the image's: u and v in pixels, the
+standard deviations in normalised screen units, in which the image is 2 wide (spec/diffpose.md 3.3 and 4):
+
+    uv = 2 uv_px / width - (1, height / width),    sigma = 2 sigma_px / width
+
+Joints are in H36M_17 order. Both values are pickled dicts, read by the restricted unpickler. What is legal is what the
+original loader can use: it draws a component with numpy's `choice`, so weights must sum to 1 within numpy's tolerance,
+the square root of the type's epsilon; and it reads four cameras, Human3.6M's.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.datasets.videopose3d import check_layout
+from jaxpose.diffusion.mixture import Mixture
+from jaxpose.files import atomic
+from jaxpose.geometry.camera import denormalise_screen, normalise_screen
+from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.untrusted.object_npz import load_dict
+from jaxpose.io.untrusted.unpickle import describe, reading
+
+Tree: TypeAlias = Mapping[str, Mapping[str, Sequence[np.ndarray]]]  # subject -> action -> cameras
+
+NUM_CAMERAS = 4  # what the original loader asks for
+
+
+def read_gmm(
+    path: str | os.PathLike[str], *, num_cameras: int | None = NUM_CAMERAS
+) -> dict[str, dict[str, list[np.ndarray]]]:
+    """The mixtures of a file: subject -> action -> one float64 [F, 17, M, 5] for each camera, as the module says.
+
+    num_cameras: how many every action must have; None takes any number. F may differ between cameras, M may not.
+    ValueError names the file and, as far as it goes, subject, action, camera, frame and joint.
+    """
+    path = Path(path)
+    check_layout(path)
+    return _checked(load_dict(path, "positions_2d"), f"{path}: ", num_cameras)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The dict `metadata` of a file, {} where it has none."""
+    with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
+        if "metadata.npy" not in archive.namelist():
+            return {}
+    return dict(load_dict(path, "metadata"))
+
+
+def write_gmm(path: str | os.PathLike[str], tree: Tree, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write mixtures so that the original loader reads them; the file appears whole or not at all.
+
+    tree: subject -> action -> one [F, 17, M, 5] for each camera; any number of cameras from 1, of which the original
+    loader needs four. Weights are made to sum to 1 in float64. metadata: of plain values; the joint set is added.
+    ValueError names what no mixture has, before anything is written.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"{path}: suffix {path.suffix!r}; needed .npz")
+    checked = _checked(tree, "", None)
+    positions = {
+        subject: {action: [_normalised(array) for array in cameras] for action, cameras in actions.items()}
+        for subject, actions in checked.items()
+    }
+    layout = {
+        "num_joints": len(H36M_17.joints),
+        "layout_name": "h36m",
+        "keypoints_symmetry": [list(H36M_17.left), list(H36M_17.right)],
+    }
+    with atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, value in {"positions_2d": positions, "metadata": {**(metadata or {}), **layout}}.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                _write_object(member, value)
+
+
+@jax.jit
+def to_mixture(array: np.ndarray, width: float, height: float) -> Mixture:
+    """[..., M, 5] of a file, in an image of `width` x `height` pixels, as a mixture in normalised screen units.
+
+    A component of weight 0 and no spread gets the spread 1: it is never drawn, and its density must be a number.
+    """
+    values = jnp.asarray(array, jnp.float32)
+    std = jnp.where(values[..., 3:] > 0, values[..., 3:], 1)
+    return Mixture(values[..., 0], normalise_screen(values[..., 1:3], width, height), std)
+
+
+def from_mixture(mixture: Mixture, width: float, height: float) -> np.ndarray:
+    """[..., M, 5] as a file has it, float32, of a mixture in normalised screen units; the inverse of `to_mixture`."""
+    uv_px = denormalise_screen(mixture.mean, width, height)
+    return np.asarray(jnp.concatenate([mixture.weight[..., None], uv_px, mixture.std], -1))
+
+
+def _checked(tree: Any, where: str, num_cameras: int | None) -> dict[str, dict[str, list[np.ndarray]]]:
+    """The tree in float64, if it is one of mixtures with one M."""
+    if not isinstance(tree, Mapping) or not tree:
+        raise ValueError(f"{where}needed a dict of subjects, got {describe(tree)}")
+    result: dict[str, dict[str, list[np.ndarray]]] = {}
+    for subject, actions in tree.items():
+        if not isinstance(subject, str) or not isinstance(actions, Mapping) or not actions:
+            raise ValueError(f"{where}{subject}: needed a dict of actions, got {describe(actions)}")
+        result[subject] = {
+            action: _cameras(value, f"{where}{subject} {action}", num_cameras)
+            for action, value in actions.items()
+        }
+    counts = {a.shape[2] for actions in result.values() for cameras in actions.values() for a in cameras}
+    if len(counts) > 1:
+        raise ValueError(f"{where}arrays of {sorted(counts)} components; needed one number of them")
+    return result
+
+
+def _cameras(value: Any, place: str, num_cameras: int | None) -> list[np.ndarray]:
+    count = num_cameras or "at least one"
+    if not isinstance(value, list | tuple) or not value or len(value) != (num_cameras or len(value)):
+        found = f"{len(value)} arrays" if isinstance(value, list | tuple) else describe(value)
+        raise ValueError(f"{place}: needed a list of arrays, {count}, one for each camera, got {found}")
+    return [_array(array, f"{place}, camera {camera}") for camera, array in enumerate(value)]
+
+
+def _array(array: Any, place: str) -> np.ndarray:
+    if (
+        not isinstance(array, np.ndarray)
+        or array.dtype.kind not in "fiu"
+        or array.ndim != 4
+        or array.shape[1] != len(H36M_17.joints)
+        or array.shape[3] != 5
+        or 0 in array.shape
+    ):
+        raise ValueError(f"{place}: needed numbers (F, 17, M, 5), got {describe(array)}")
+    values = array.astype(np.float64, copy=False)
+    weight, sigma = values[..., 0], values[..., 3:]
+    tolerance, total = _choice_tolerance(array.dtype), weight.sum(-1)
+    faults = (
+        (~np.isfinite(values).all((-1, -2)), "a number that is not finite"),
+        ((weight < 0).any(-1), "a negative weight"),
+        (~(abs(total - 1) <= tolerance), f"weights that do not sum to 1 within {tolerance:.1g}"),
+        (
+            ((sigma < 0) | ((sigma == 0) & (weight > 0)[..., None])).any((-1, -2)),
+            "a standard deviation that is not positive",
+        ),
+    )
+    for bad, what in faults:
+        if bad.any():
+            frame, joint = np.argwhere(bad)[0]
+            at = f"frame {frame}, joint {joint} ({H36M_17.joints[joint]})"
+            raise ValueError(f"{place}, {at}: {what}: {values[frame, joint].round(8).tolist()}")
+    return values
+
+
+def _choice_tolerance(dtype: np.dtype) -> float:
+    """How far from 1 a sum of probabilities of this type may be for `numpy.random.choice`."""
+    coarse = np.finfo(dtype).eps if dtype.kind == "f" else 0
+    return float(np.sqrt(max(np.finfo(np.float64).eps, coarse)))
+
+
+def _normalised(array: np.ndarray) -> np.ndarray:
+    """The array with weights that sum to 1; itself where they do."""
+    total = array[..., :1].sum(-2, keepdims=True)
+    if (total == 1).all():
+        return array
+    return np.concatenate([array[..., :1] / total, array[..., 1:]], -1)
+
+
+def _write_object(file: IO[bytes], value: Any) -> None:
+    """Write `value` to a .npy file as numpy 1 does, which every numpy reads.
+
+    numpy 2 names its function `numpy._core`, which the numpy that the original runs on does not know. With protocol 3
+    the name stands in plain text at the head, and once.
+    """
+    np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+    raw = pickle.dumps(np.array(value, dtype=object), protocol=3)
+    new, old = b"\x80\x03cnumpy._core.multiarray\n", b"\x80\x03cnumpy.core.multiarray\n"
+    if raw.startswith(new):
+        file.write(old)
+    file.write(memoryview(raw)[len(new) if raw.startswith(new) else 0 :])

@@ -1,0 +1,174 @@
+"""Human3.6M, frame by frame, as arrays: what every reader of its published files ends in, and MPI-INF-3DHP's too.
+
+A folder holds one `.npy` file for each field of `Frames` and a `meta.json` (format, count, sources). The arrays are
+memory-mapped, so a million frames open at once and only what is used is read.
+
+Every frame has its pose twice: `camera` in metres, and `image` as GFPose trains on it, pixels (u, v) without lens
+distortion and a root-relative depth d in pixels (spaces/image_depth.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpose.files import write_json
+
+FORMAT = "jaxpose-h36m-1"
+
+
+class Frames(NamedTuple):
+    """N frames, each of one person in one camera, joints in H36M_17 order.
+
+    image:      [N, 17, 3] float32 pixels (u, v, d).    camera: [N, 17, 3] float32 metres, camera axes.
+    keypoints:  [N, 17, 2] float32 pixels, detected.    confidence: [N, 17] float32 in [0, 1].
+    ratio:      [N] float32 pixels per metre of depth.  root_depth: [N] float32 metres.
+    intrinsics: [N, 4] float32 pixels: fx, fy, cx, cy.
+    action, subject, video, frame, camera_id: [N] int32; actions 2..16 (2 Directions ... 16
+    WalkTogether), subjects 1..11, frames from 0 within a video (one camera's), cameras 0..3.
+
+    Of MPI-INF-3DHP (mpi3dhp.py): action 0, subjects 1..8 and 101..106, cameras 0..8. Frames of its test videos that
+    are shown and not scored have no truth: image, camera, ratio and root_depth are NaN there (`has_truth`).
+    """
+
+    image: np.ndarray
+    camera: np.ndarray
+    keypoints: np.ndarray
+    confidence: np.ndarray
+    ratio: np.ndarray
+    root_depth: np.ndarray
+    intrinsics: np.ndarray
+    action: np.ndarray
+    subject: np.ndarray
+    video: np.ndarray
+    frame: np.ndarray
+    camera_id: np.ndarray
+
+
+# Field -> shape of one frame and type.
+LAYOUT: dict[str, tuple[tuple[int, ...], type]] = {
+    "image": ((17, 3), np.float32),
+    "camera": ((17, 3), np.float32),
+    "keypoints": ((17, 2), np.float32),
+    "confidence": ((17,), np.float32),
+    "ratio": ((), np.float32),
+    "root_depth": ((), np.float32),
+    "intrinsics": ((4,), np.float32),
+    **{name: ((), np.int32) for name in ("action", "subject", "video", "frame", "camera_id")},
+}
+
+
+def load_frames(folder: str | os.PathLike[str]) -> Frames:
+    """The frames of a folder that `write_frames` made, memory-mapped and read-only.
+
+    ValueError names the file that is missing, unreadable, or of another type, shape or length than meta.json says.
+    """
+    root = Path(folder)
+    meta = load_meta(root)
+    return Frames(*(_load_field(root, name, meta["count"]) for name in Frames._fields))
+
+
+def has_truth(frames: Frames) -> np.ndarray:
+    """[N] bool: which frames have a true pose, and can be trained on and scored; the others only lend keypoints."""
+    return np.isfinite(frames.root_depth)
+
+
+def load_meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `meta.json` of a frames folder says; ValueError where it is missing or of another format."""
+    path = Path(folder) / "meta.json"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; needed a folder made by `jaxpose prepare`")
+    try:
+        meta = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    found = meta.get("format") if isinstance(meta, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path}: the format is {found!r}; legal is {FORMAT!r}")
+    if not isinstance(meta.get("count"), int) or meta["count"] < 1:
+        raise ValueError(f"{path}: count must be a positive number of frames, got {meta.get('count')!r}")
+    return meta
+
+
+def write_frames(
+    out: str | os.PathLike[str], blocks: Iterable[Frames], count: int, meta: dict[str, Any]
+) -> None:
+    """Write `count` frames, given in consecutive blocks, as the new folder `out`, whole or not at all.
+
+    `meta` is stored beside format and count. ValueError if `out` is there already or the blocks do not add up.
+    """
+    if count < 1:
+        raise ValueError(f"{out}: there are no frames to write; needed at least one")
+    with new_folder(out) as draft:
+        files = {name: open(draft / f"{name}.npy", "wb") for name in Frames._fields}  # noqa: SIM115 closed below
+        try:
+            for name, file in files.items():
+                shape, kind = LAYOUT[name]
+                header = {"descr": np.dtype(kind).newbyteorder("<").str, "fortran_order": False}
+                np.lib.format.write_array_header_1_0(file, header | {"shape": (count, *shape)})
+            written = sum(_append(files, block) for block in blocks)
+        finally:
+            for file in files.values():
+                file.close()
+        if written != count:
+            raise ValueError(f"{out}: {written} frames came, {count} were announced")
+        write_json(draft / "meta.json", {"format": FORMAT, "count": count, **meta})
+
+
+@contextmanager
+def new_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to fill, under a temporary name beside `out`, which it takes when the block ends well.
+
+    ValueError where `out` is there already, or the folder that it would lie in is not.
+    """
+    target = check_new(out)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        draft.mkdir()
+        yield draft
+        os.rename(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_new(out: str | os.PathLike[str]) -> Path:
+    """`out` as an absolute path, if a folder can be made there; ValueError otherwise."""
+    target = Path(out).absolute()
+    if target.exists():
+        raise ValueError(f"{target}: is there already; legal is a new folder, or remove it first")
+    if not target.parent.is_dir():
+        raise ValueError(
+            f"{target}: {target.parent} is not a folder; legal is a new folder in one that exists"
+        )
+    return target
+
+
+def _append(files: dict[str, Any], block: Frames) -> int:
+    length = len(block.frame)
+    for name, array in block._asdict().items():
+        shape, kind = LAYOUT[name]
+        if array.shape != (length, *shape):
+            raise ValueError(f"{name}: needed shape {(length, *shape)}, got {array.shape}")
+        files[name].write(np.ascontiguousarray(array, np.dtype(kind).newbyteorder("<")).tobytes())
+    return length
+
+
+def _load_field(root: Path, name: str, count: int) -> np.ndarray:
+    path, (shape, kind) = root / f"{name}.npy", LAYOUT[name]
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; a frames folder has {', '.join(Frames._fields)}")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable .npy file ({error})") from error
+    if array.shape != (count, *shape) or array.dtype != kind:
+        needed = f"{np.dtype(kind)} {(count, *shape)}"
+        raise ValueError(f"{path}: needed {needed} as meta.json says, got {array.dtype} {array.shape}")
+    return array

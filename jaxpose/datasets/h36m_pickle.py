@@ -1,0 +1,283 @@
+"""Human3.6M as the LCN and GFPose projects publish it, to a folder of arrays (h36m.py).
+
+`h36m_train.pkl`, `h36m_test.pkl`: a pickled list of about 1.6 million dicts, one for each frame and camera, lengths in
+millimetres. `h36m_sh_dt_ft.pkl`: detections of a stacked hourglass network for both, in the same order. Of a dict are
+used joint_3d_image (pixels), joint_3d_camera, box (pixels), root_depth, camera_param, action, subject, videoid,
+imageid and cameraid. What each means: spec/gfpose.md, 3.1 and 7.
+
+    ratio = (box[2] - box[0] + 1) / 2 px per metre
+
+The list never lies in memory as a whole (pickled_list.py). Finished shards of frames stay beside the result until it is
+there: a run that was killed parses the file again, and goes on with the first shard that is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpose.datasets.h36m import LAYOUT, Frames, check_new, load_frames, write_frames
+from jaxpose.files import write_json, write_npz
+from jaxpose.io.untrusted.pickled_list import PickledList
+from jaxpose.io.untrusted.unpickle import arrays_of, describe, reading
+from jaxpose.spaces.image_depth import ratio_of, ratio_of_box
+
+_ARRAYS = {"joint_3d_image": (17, 3), "joint_3d_camera": (17, 3), "box": (4,)}
+_IDS = {
+    "action": "action",
+    "subject": "subject",
+    "videoid": "video",
+    "imageid": "frame",
+    "cameraid": "camera_id",
+}
+_INTRINSICS = ("fx", "fy", "cx", "cy")
+_TOLERANCE = (
+    0.1  # of the box' scale against focal length over root depth: lengths in other units are far beyond
+)
+
+
+class _Detections(NamedTuple):
+    keypoints: np.ndarray
+    confidence: np.ndarray
+
+
+def prepare_pickles(
+    poses_pkl: str | os.PathLike[str],
+    detections_pkl: str | os.PathLike[str] | None,
+    split: str,
+    out: str | os.PathLike[str],
+    *,
+    shard: int = 50_000,
+) -> Iterator[str]:
+    """Convert one split to the new folder `out`; yields lines about the progress.
+
+    split: "train" or "test", the part of the detections that belongs to `poses_pkl`; without detections the keypoints
+    are the true projections. shard: frames in memory at once. ValueError names file, frame and key of what is wrong.
+    """
+    target, poses = check_new(out), Path(poses_pkl)
+    sources = [poses] if detections_pkl is None else [poses, Path(detections_pkl)]
+    if shard < 1:
+        raise ValueError(f"shard must be a positive number of frames, got {shard}")
+    for path in sources:
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file")
+    detections = None if detections_pkl is None else _read_detections(Path(detections_pkl), split)
+    parts = target.with_name(f".{target.name}.parts")
+    yield from _claim(parts, sources, split, shard)
+    count = yield from _write_shards(poses, detections, parts, shard)
+    if detections is not None and len(detections.keypoints) != count:
+        raise ValueError(
+            f"{sources[1]}: {split!r} has {len(detections.keypoints)} frames; {poses} has {count}, needed as many"
+        )
+    meta = {"split": split, "sources": [{"name": s.name, "bytes": s.stat().st_size} for s in sources]}
+    write_frames(target, (_read_shard(parts, i) for i in range(-(-count // shard))), count, meta)
+    shutil.rmtree(parts)
+    yield f"wrote {target}: {count} frames, keypoints {_detection_error(target):.1f} px (median) from the truth"
+
+
+def _detection_error(folder: Path) -> float:
+    """Median distance in pixels of keypoints and projections, in ten places: large where orders differ."""
+    frames = load_frames(folder)
+    starts = np.linspace(0, len(frames.frame), 10, endpoint=False, dtype=int)
+    errors = [frames.keypoints[i : i + 100] - frames.image[i : i + 100, :, :2] for i in starts]
+    return float(np.median(np.linalg.norm(np.concatenate(errors), axis=-1)))
+
+
+def _claim(parts: Path, sources: list[Path], split: str, shard: int) -> Iterator[str]:
+    """Make the folder of shards, or keep what an earlier run of the same conversion left there."""
+    files = [[str(s.absolute()), s.stat().st_size, s.stat().st_mtime_ns] for s in sources]
+    claim = {"files": files, "split": split, "shard": shard, "layout": str(LAYOUT)}
+    path = parts / "claim.json"
+    if path.is_file() and json.loads(path.read_text()) == claim:
+        yield f"going on with {len(list(parts.glob('*.npz')))} finished shards in {parts}"
+        return
+    shutil.rmtree(parts, ignore_errors=True)
+    write_json(path, claim)
+
+
+def _write_shards(
+    poses: Path, detections: _Detections | None, parts: Path, shard: int
+) -> Generator[str, None, int]:
+    """Write the shards that are missing; yields a line after each, returns the number of frames."""
+    start, size, count = time.monotonic(), poses.stat().st_size, 0
+    pending: list[Frames] = []
+    for batch, offset in _read_batches(poses):
+        while batch:
+            index, done = divmod(count, shard)
+            taken, batch = batch[: shard - done], batch[shard - done :]
+            if not _shard_path(parts, index).is_file():
+                pending.append(_convert(taken, count, poses, detections))
+            count += len(taken)
+            if count % shard == 0:
+                _finish_shard(parts, index, pending)
+                yield _progress(count, offset, size, time.monotonic() - start)
+    if count % shard:
+        _finish_shard(parts, count // shard, pending)
+        yield _progress(count, size, size, time.monotonic() - start)
+    return count
+
+
+def _read_batches(path: Path) -> Iterator[tuple[list[Any], int]]:
+    """(frames, offset in the file), until the end."""
+    with reading(path, "pickle"), open(path, "rb") as file:
+        for batch in PickledList(file).batches(_cameras):
+            yield arrays_of(batch), file.tell()
+
+
+def _cameras(batch: list[Any]) -> Iterator[Any]:
+    """The cameras of a batch and their parts: later frames refer to them, or later videos to their parts."""
+    cameras = [frame.get("camera_param") for frame in batch if isinstance(frame, dict)]
+    for camera in {id(c): c for c in cameras if isinstance(c, dict)}.values():
+        yield from (camera, *camera.keys(), *camera.values())
+
+
+def _convert(batch: list[Any], first: int, path: Path, detections: _Detections | None) -> Frames:
+    """Arrays of consecutive frames, the first of which is number `first` of the file."""
+    places = [f"{path}: frame {first + i}" for i in range(len(batch))]
+    for frame, place in zip(batch, places, strict=True):
+        if not isinstance(frame, dict):
+            raise ValueError(f"{place}: a {type(frame).__name__}; needed a dict")
+    pairs = list(zip(batch, places, strict=True))
+    ids = {field: np.array([_id(f, key, p) for f, p in pairs], np.int32) for key, field in _IDS.items()}
+    cameras: dict[int, tuple[float, ...]] = {}
+    intrinsics = np.array([_intrinsics(f, p, cameras) for f, p in pairs])
+    arrays = {key: np.stack([_array(f, key, shape, p) for f, p in pairs]) for key, shape in _ARRAYS.items()}
+    root_depth = np.array([_number(f, "root_depth", p) for f, p in pairs]) / 1000
+    for key, values in (*arrays.items(), ("root_depth", root_depth)):
+        _check(
+            np.isfinite(values.reshape(len(batch), -1)).all(-1), places, key, "a number that is not finite"
+        )
+    ratio = np.asarray(ratio_of_box(arrays["box"]))
+    _check(root_depth > 0, places, "root_depth", "a root that is not before the camera")
+    expected = np.asarray(ratio_of(intrinsics, root_depth))
+    agree = np.abs(ratio / expected - 1) < _TOLERANCE
+    _check(
+        agree, places, "box", "a width that does not go with fx / root_depth; needed pixels and millimetres"
+    )
+    image = arrays["joint_3d_image"].astype(np.float32)
+    last = first + len(batch)
+    if detections is None:
+        seen = _Detections(image[..., :2], np.ones(image.shape[:2], np.float32))
+    else:
+        if last > len(detections.keypoints):
+            number = len(detections.keypoints)
+            raise ValueError(f"{places[number - first]}: there are detections of {number} frames only")
+        seen = _Detections(*(x[first:last] for x in detections))
+    camera = (arrays["joint_3d_camera"] / 1000).astype(np.float32)
+    floats = {"ratio": ratio, "root_depth": root_depth, "intrinsics": intrinsics}
+    floats = {name: values.astype(np.float32) for name, values in floats.items()}
+    return Frames(image=image, camera=camera, **seen._asdict(), **floats, **ids)
+
+
+def _check(good: np.ndarray, places: list[str], key: str, fault: str) -> None:
+    if not good.all():
+        raise ValueError(f"{places[int(np.argmin(good))]}, {key}: {fault}")
+
+
+def _value(frame: dict[str, Any], key: str, place: str) -> Any:
+    if key not in frame:
+        raise ValueError(f"{place} lacks {key!r}; it has {', '.join(sorted(map(str, frame)))}")
+    return frame[key]
+
+
+def _array(frame: dict[str, Any], key: str, shape: tuple[int, ...], place: str) -> np.ndarray:
+    value = _value(frame, key, place)
+    if not isinstance(value, np.ndarray) or not _is_numeric(value) or value.shape != shape:
+        raise ValueError(
+            f"{place}, {key}: needed an array of numbers of shape {shape}, got {describe(value)}"
+        )
+    return value.astype(np.float64)
+
+
+def _number(frame: dict[str, Any], key: str, place: str) -> float:
+    """A number, also as MATLAB has it, an array of length 1."""
+    value = _value(frame, key, place)
+    if (
+        not isinstance(value, int | float | np.generic | np.ndarray)
+        or np.size(value) != 1
+        or not _is_numeric(value)
+    ):
+        raise ValueError(f"{place}, {key}: needed one number, got {describe(value)}")
+    return float(np.asarray(value).item())
+
+
+def _id(frame: dict[str, Any], key: str, place: str) -> int:
+    number = _number(frame, key, place)
+    if not 0 <= number < 2**31 or number != int(number):
+        raise ValueError(f"{place}, {key}: needed a whole number of 0 or more, got {number:g}")
+    return int(number)
+
+
+def _intrinsics(frame: dict[str, Any], place: str, known: dict[int, tuple[float, ...]]) -> tuple[float, ...]:
+    """fx, fy, cx, cy of a frame; `known` holds those of the cameras met before, by identity."""
+    camera = frame.get("camera_param")
+    if id(camera) in known:
+        return known[id(camera)]
+    if not isinstance(camera, dict):
+        _value(frame, "camera_param", place)
+        raise ValueError(f"{place}, camera_param: needed a dict, got {describe(camera)}")
+    numbers = tuple(_number(camera, key, f"{place}, camera_param") for key in _INTRINSICS)
+    if not np.isfinite(numbers).all() or min(numbers[:2]) <= 0:
+        raise ValueError(f"{place}, camera_param: needed finite {_INTRINSICS}, fx and fy > 0, got {numbers}")
+    known[id(camera)] = numbers
+    return numbers
+
+
+def _read_detections(path: Path, split: str) -> _Detections:
+    """Keypoints [N, 17, 2] and confidences [N, 17] of one split, float32."""
+    with reading(path, "pickle"), open(path, "rb") as file:
+        tree = arrays_of(PickledList(file).whole())
+    if not isinstance(tree, dict) or not isinstance(tree.get(split), dict):
+        found = sorted(map(str, tree)) if isinstance(tree, dict) else describe(tree)
+        raise ValueError(f"{path}: needed a dict with the split {split!r}, got {found}")
+    arrays = []
+    for key, width in (("joint3d_image", 2), ("confidence", 1)):
+        value = _value(tree[split], key, f"{path}, {split}")
+        legal = isinstance(value, np.ndarray) and _is_numeric(value) and value.ndim == 3
+        if not legal or value.shape[1] != 17 or value.shape[2] < width:
+            raise ValueError(f"{path}, {split}, {key}: needed (N, 17, {width}), got {describe(value)}")
+        arrays.append(value[..., :width].astype(np.float32))
+    if len(arrays[0]) != len(arrays[1]):
+        raise ValueError(f"{path}, {split}: {len(arrays[0])} keypoints and {len(arrays[1])} confidences")
+    finite = np.isfinite(arrays[0]).all((1, 2)) & np.isfinite(arrays[1]).all((1, 2))
+    if not finite.all():
+        raise ValueError(f"{path}, {split}, frame {np.argmin(finite)}: a number that is not finite")
+    return _Detections(arrays[0], arrays[1][..., 0])
+
+
+def _finish_shard(parts: Path, index: int, pending: list[Frames]) -> None:
+    if pending:
+        whole = Frames(*(np.concatenate(arrays) for arrays in zip(*pending, strict=True)))
+        write_npz(_shard_path(parts, index), whole._asdict())
+        pending.clear()
+
+
+def _read_shard(parts: Path, index: int) -> Frames:
+    path = _shard_path(parts, index)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Frames(**arrays)
+    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: a damaged shard ({error}); remove it and call again") from error
+
+
+def _shard_path(parts: Path, index: int) -> Path:
+    return parts / f"{index:05}.npz"
+
+
+def _progress(count: int, offset: int, size: int, seconds: float) -> str:
+    left = seconds * (size - offset) / max(offset, 1)
+    rate = count / max(seconds, 1e-9)
+    return f"{count:,} frames, {100 * offset / size:.0f} %, {rate:,.0f} frames/s, {left:.0f} s left"
+
+
+def _is_numeric(value: Any) -> bool:
+    return np.asarray(value).dtype.kind in "fiu"

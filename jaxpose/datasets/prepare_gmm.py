@@ -1,0 +1,275 @@
+"""2D detections and heatmaps as the mixtures that DiffPose starts from (gmm.py), one for each joint and frame.
+
+A detection without confidences becomes one Gaussian at the joint, with the weights (1, 0, ...) that the published files
+have (spec/diffpose.md, 4). A detection with confidence c is right with that probability, else the joint may be anywhere
+on the person:
+
+    p(uv) = c N(uv | detected, sigma^2) + (1 - c) N(uv | m, s^2)
+
+with m, s the mean and deviation of the person's detected joints, or those of a point anywhere in the image where fewer
+than two are detected. The confidence is taken at its word; detectors are not calibrated. A joint with confidence 0, or
+that the file's joint set lacks, is the wide Gaussian alone. The first component is the detection, whatever its weight.
+
+A heatmap becomes what EM finds (diffusion/mixture.py) in points drawn from it, the heaviest component first. Joints
+that the file lacks are made of its own as `joint_sets.joint_map` says, of independent points; one that cannot be made
+is anywhere on the map, and so is one whose map is zero.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Key
+from jaxpose.datasets.gmm import Tree, from_mixture, write_gmm
+from jaxpose.datasets.videopose3d import check_layout
+from jaxpose.diffusion.mixture import Mixture, fit_mixture
+from jaxpose.geometry.camera import normalise_screen
+from jaxpose.geometry.heatmaps import Missing, sample_heatmaps, to_image
+from jaxpose.geometry.joint_sets import convert_joints, joint_map
+from jaxpose.geometry.skeleton import H36M_17, Skeleton
+from jaxpose.io.heatmap_files import intensities, read_heatmaps
+from jaxpose.io.keypoints import Keypoints, read_keypoints
+from jaxpose.io.untrusted.object_npz import is_array, load_dict
+from jaxpose.io.untrusted.unpickle import describe
+
+SIGMA = (
+    0.01  # normalised units: 5 px of 1000, the video repository's constant for tests (spec/diffpose.md, 4)
+)
+SAMPLES = 1000  # points drawn from a heatmap; the paper's number was not recovered
+COMPONENTS = 5  # the paper's
+H36M_SIZE = (1000, 1000)  # pixels; two of its four cameras have two rows more
+_SUBJECT = "S0"
+_BLOCK = 32  # frames fitted at once: 544 mixtures
+_FLOOR = 1e-6  # variance, normalised units: half a pixel of 1000
+
+
+def gmm_of_detections(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    components: int | None = None,
+    sigma: float = SIGMA,
+    image_size: tuple[int, int] | None = None,
+) -> Iterator[str]:
+    """Mixtures of VideoPose3D's `data_2d_*.npz`, all its subjects, actions and cameras; yields lines of progress.
+
+    Its arrays are [F, 17, 2] pixels, or [F, 17, 3] with confidences. components: None takes 1, or 2 with confidences;
+    those beyond what is needed get weight 0. sigma: normalised units. image_size: width, height in pixels.
+    ValueError names the file or the argument that is wrong.
+    """
+    path, target = Path(path), _check_out(out)
+    _check_numbers(components, sigma)
+    check_layout(path)
+    size = image_size or H36M_SIZE
+    tree: dict[str, dict[str, list[np.ndarray]]] = {}
+    for subject, actions in load_dict(path, "positions_2d").items():
+        if not isinstance(actions, dict):
+            raise ValueError(f"{path}: {subject}: needed a dict of actions, got {describe(actions)}")
+        tree[subject] = {
+            name: _detected(cameras, f"{path}: {subject} {name}") for name, cameras in actions.items()
+        }
+    arrays = [a for actions in tree.values() for cameras in actions.values() for a in cameras]
+    count = _num_components(components, any((a[..., 2] < 1).any() for a in arrays))
+    mixtures = {
+        s: {n: [_around(a, count, sigma, size) for a in cameras] for n, cameras in actions.items()}
+        for s, actions in tree.items()
+    }
+    few = {len(cameras) for actions in tree.values() for cameras in actions.values()}
+    notes = {"image_size": list(size)} if image_size else {}
+    write_gmm(target, mixtures, {"source": path.name, "sigma": sigma, **notes})
+    yield from _report(target, mixtures, f"{sum(map(len, arrays))} frames of {sorted(few)} cameras", size)
+
+
+def gmm_of_keypoints(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    components: int | None = None,
+    sigma: float = SIGMA,
+    image_size: tuple[int, int] | None = None,
+    skeleton: Skeleton | None = None,
+    format: str | None = None,
+) -> Iterator[str]:
+    """Mixtures of a file or folder that `read_keypoints` reads, brought to H36M_17; yields lines of progress.
+
+    They are of subject "S0" and one camera; the action is the file's name without suffix, followed by the number of the
+    person where there are several. Rows are the person's frames in order, and `metadata` says which: frames
+    without a detection have none. components, sigma as above; image_size: needed where the file has none.
+    """
+    path, target = Path(path), _check_out(out)
+    _check_numbers(components, sigma)
+    kp = read_keypoints(path, skeleton=skeleton, format=format)
+    size = image_size or kp.image_size
+    if size is None:
+        raise ValueError(f"{path}: it has no image size; needed --image-size WIDTH,HEIGHT in pixels")
+    converted = convert_joints(jnp.asarray(kp.xy), jnp.asarray(kp.confidence), kp.skeleton, H36M_17)
+    xy, confidence = jax.device_get(converted)
+    detected = np.concatenate([xy, confidence[..., None]], -1).astype(np.float64)
+    count = _num_components(components, bool((confidence < 1).any()))
+    array = _around(detected, count, sigma, size)
+    rows = _rows_of_people(kp, path.stem)
+    tree = {_SUBJECT: {name: [array[own]] for name, own in rows.items()}}
+    frames = {name: kp.frame[own].tolist() for name, own in rows.items()}
+    metadata = {"source": path.name, "sigma": sigma, "image_size": list(size), "frames": frames}
+    write_gmm(target, tree, metadata)
+    yield from _report(
+        target, tree, f"{len(array)} detections of {len(rows)} people, {kp.skeleton.name}", size
+    )
+
+
+def gmm_of_heatmaps(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    components: int = COMPONENTS,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    image_size: tuple[int, int] | None = None,
+    skeleton: Skeleton | None = None,
+    missing: Missing = "error",
+) -> Iterator[str]:
+    """Mixtures fitted to the heatmaps of a file (heatmap_files.py), brought to H36M_17; yields lines of progress.
+
+    They are of subject "S0", one camera and the action that the file's name says. samples: points drawn from each map,
+    frame i with fold_in(key(seed), i). Other arguments and errors as in `read_heatmaps`.
+    """
+    path, target = Path(path), _check_out(out)
+    _check_numbers(components, SIGMA)
+    if samples < components:
+        raise ValueError(f"samples: needed at least the {components} components, got {samples}")
+    data = read_heatmaps(path, skeleton=skeleton, image_size=image_size, missing=missing)
+    num, (width, height) = len(data.maps), data.image_size
+    weights, _ = joint_map(data.skeleton, H36M_17)
+    block = min(num, _BLOCK)
+    fitted: list[np.ndarray] = []
+    for first in range(0, num, block):
+        rows = np.minimum(np.arange(first, first + block), num - 1)  # one shape, so one compilation
+        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
+        maps = intensities(data, rows)
+        mixture = fit_block(keys, maps, data.box[rows], weights, width, height, samples, components)
+        fitted.append(from_mixture(mixture, width, height)[: num - first])
+        yield f"{min(first + block, num)} of {num} frames fitted"
+    tree = {_SUBJECT: {path.stem: [np.concatenate(fitted)]}}
+    settings = {"samples": samples, "seed": seed, "image_size": [width, height]}
+    frames = {path.stem: data.frame.tolist()}
+    write_gmm(target, tree, {"source": path.name, **settings, "frames": frames})
+    yield from _report(target, tree, f"{num} frames of heatmaps, {data.skeleton.name}", data.image_size)
+
+
+@partial(jax.jit, static_argnames=("samples", "components"))
+def fit_block(
+    keys: Key,
+    maps: Array,
+    box: Array,
+    weights: Array,
+    width: float,
+    height: float,
+    samples: int,
+    components: int,
+) -> Mixture:
+    """The mixtures [F, 17, M] of maps [F, J, h, w], in normalised units; weights [17, J] make the joints."""
+    unknown = 1 - weights.sum(-1, keepdims=True)  # of a map of zeros, put last: anywhere
+    maps, weights = jnp.pad(maps, ((0, 0), (0, 1), (0, 0), (0, 0))), jnp.concatenate([weights, unknown], -1)
+
+    def fit(key: Key, maps: Array, box: Array) -> Mixture:
+        key_draw, key_fit = jax.random.split(key)
+        uv_px = to_image(sample_heatmaps(key_draw, maps, samples), box, (maps.shape[-2], maps.shape[-1]))
+        uv = normalise_screen(uv_px, width, height)
+        uv = jnp.einsum("ts,snd->tnd", weights, uv, precision=jax.lax.Precision.HIGHEST)
+        mixture, _ = fit_mixture(key_fit, uv, components, floor=_FLOOR)
+        order = jnp.argsort(-mixture.weight, -1)
+        return Mixture(
+            jnp.take_along_axis(mixture.weight, order, -1),
+            *(jnp.take_along_axis(x, order[..., None], -2) for x in (mixture.mean, mixture.std)),
+        )
+
+    return jax.vmap(fit)(keys, maps, box)
+
+
+def _around(detected: np.ndarray, count: int, sigma: float, size: tuple[int, int]) -> np.ndarray:
+    """[F, 17, count, 5] of detections [F, 17, 3] u, v, confidence: the module's formula; from the third on weight 0."""
+    width, height = size
+    uv, confidence = detected[..., :2], detected[..., 2:]
+    seen = confidence > 0
+    number = seen.sum(1, keepdims=True)
+    known = number >= 2
+    mean = np.where(seen, uv, 0).sum(1, keepdims=True) / np.maximum(number, 1)
+    square = np.where(seen, (uv - mean) ** 2, 0).sum(1, keepdims=True) / np.maximum(number, 1)
+    mean = np.where(known, mean, (width / 2, height / 2))
+    # The deviation of a point anywhere in an image is its side / sqrt(12).
+    spread = np.where(known, np.sqrt(square), np.array([width, height]) / np.sqrt(12)) * (2 / width)
+    centre, spread = np.broadcast_to(mean, uv.shape), np.broadcast_to(np.maximum(spread, sigma), uv.shape)
+    sharp = np.concatenate([confidence, np.where(seen, uv, centre), np.full(uv.shape, sigma)], -1)
+    wide = np.concatenate([1 - confidence, centre, spread], -1)
+    unused = np.concatenate([np.zeros_like(confidence), centre, spread], -1)
+    return np.stack([sharp, wide, *[unused] * (count - 2)][:count], -2)
+
+
+def _detected(cameras: Any, place: str) -> list[np.ndarray]:
+    """[F, 17, 3] u, v, confidence of each camera of an action."""
+    if not isinstance(cameras, list | tuple) or not cameras:
+        raise ValueError(f"{place}: needed a list of arrays, one for each camera, got {describe(cameras)}")
+    result = []
+    for index, array in enumerate(cameras):
+        if not is_array(array, (17, 2)) and not is_array(array, (17, 3)):
+            raise ValueError(
+                f"{place}, camera {index}: needed (F, 17, 2) or (F, 17, 3), got {describe(array)}"
+            )
+        values = array.astype(np.float64)
+        if not np.isfinite(values).all():
+            frame = np.argmin(np.isfinite(values).all((1, 2)))
+            raise ValueError(f"{place}, camera {index}: frame {frame} is not finite")
+        if values.shape[-1] == 2:
+            values = np.concatenate([values, np.ones((*values.shape[:2], 1))], -1)
+        if (values[..., 2] < 0).any() or (values[..., 2] > 1).any():
+            raise ValueError(f"{place}, camera {index}: a confidence outside 0 to 1")
+        result.append(values)
+    return result
+
+
+def _rows_of_people(kp: Keypoints, stem: str) -> dict[str, np.ndarray]:
+    """For each person the name of an action and the rows, in the order of their frames."""
+    people = np.unique(kp.person)
+    rows = [np.flatnonzero(kp.person == person) for person in people]
+    names = [stem] if len(people) == 1 else [f"{stem} {person}" for person in people]
+    return {
+        name: own[np.argsort(kp.frame[own], kind="stable")] for name, own in zip(names, rows, strict=True)
+    }
+
+
+def _num_components(given: int | None, unsure: bool) -> int:
+    if given == 1 and unsure:
+        raise ValueError(
+            "components: 1 is for detections that are sure; with confidences below 1 needed 2 or more"
+        )
+    return given or (2 if unsure else 1)
+
+
+def _check_numbers(components: int | None, sigma: float) -> None:
+    if components is not None and components < 1:
+        raise ValueError(f"components: needed at least 1, got {components}")
+    if not 0 < sigma < 1:
+        raise ValueError(f"sigma: needed normalised units between 0 and 1, got {sigma:g}")
+
+
+def _check_out(out: str | os.PathLike[str]) -> Path:
+    """`out` as a path, if a file can be written there: told before the work, not after."""
+    path = Path(out)
+    if path.suffix != ".npz" or not path.parent.is_dir():
+        raise ValueError(f"{path}: needed a file NAME.npz in a folder that exists")
+    return path
+
+
+def _report(path: Path, tree: Tree, what: str, size: tuple[int, int]) -> Iterator[str]:
+    cameras = [camera for actions in tree.values() for cameras in actions.values() for camera in cameras]
+    yield f"wrote {path}: {what}, mixtures of {cameras[0].shape[2]} Gaussians, image {size[0]} x {size[1]}"
+    if any(len(cameras) != 4 for actions in tree.values() for cameras in actions.values()):
+        yield "the original DiffPose's loader asks for four cameras of every action; this file has others"

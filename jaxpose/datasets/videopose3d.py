@@ -1,0 +1,199 @@
+"""Human3.6M as VideoPose3D publishes it, to a folder of arrays (h36m.py).
+
+    data_3d_h36m.npz   positions_3d: subject -> action -> [F, 32, 3] metres, world axes
+    data_2d_h36m_*.npz positions_2d: subject -> action -> four of [F', 17, 2] pixels, one for each camera; metadata
+
+Both are pickled dicts inside .npz (object_npz.py). Every frame is seen by the subject's four cameras
+(h36m_cameras.py); pixels and depth follow as GFPose's files have them (spaces/image_depth.py).
+
+The frames are not GFPose's: its test list is 4 % longer than S9 and S11 here, in unknown places (spec/gfpose.md, 7).
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.datasets.h36m import Frames, check_new, write_frames
+from jaxpose.datasets.h36m_cameras import Cameras, cameras_of
+from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.untrusted.object_npz import is_array, load_dict
+from jaxpose.io.untrusted.unpickle import describe, reading
+from jaxpose.spaces.image_depth import ratio_of, to_image_depth
+
+# Of the 32 joints of the motion capture, those of H36M_17 in its order; the others do not move or are doubles.
+_OF_32 = np.array([0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27])
+# Names of the files -> Human3.6M's numbers. A name may be followed by the number of a second take.
+_ACTIONS = {
+    "Directions": 2, "Discussion": 3, "Eating": 4, "Greeting": 5, "Phoning": 6, "Posing": 7, "Purchases": 8,
+    "Sitting": 9, "SittingDown": 10, "Smoking": 11, "Photo": 12, "Waiting": 13, "Walking": 14, "WalkDog": 15,
+    "WalkTogether": 16, "TakingPhoto": 12, "WalkingDog": 15,
+}  # fmt: skip
+_LARGEST = 100.0  # metres from the origin: coordinates beyond are millimetres
+
+
+class _Part(NamedTuple):
+    """One action: joints [F, 17, 3] metres, world; keypoints of each camera [F, 17, 2] pixels."""
+
+    action: int
+    joints: np.ndarray
+    keypoints: list[np.ndarray] | None
+
+
+def prepare_videopose3d(
+    data_3d_npz: str | os.PathLike[str],
+    data_2d_npz: str | os.PathLike[str] | None,
+    subjects: Sequence[str],
+    out: str | os.PathLike[str],
+) -> Iterator[str]:
+    """Convert `subjects` ("S1", "S5", ...) to the new folder `out`; yields lines about the progress.
+
+    Without a 2D file the keypoints are the exact projections. Where lengths differ, the shorter counts. ValueError
+    names file, subject and action of what is wrong.
+    """
+    target = check_new(out)
+    if not subjects or len(set(subjects)) != len(subjects):
+        raise ValueError(f"subjects: needed distinct names, at least one, got {list(subjects)}")
+    cameras = {subject: cameras_of(subject) for subject in subjects}
+    sources = [Path(data_3d_npz)] if data_2d_npz is None else [Path(data_3d_npz), Path(data_2d_npz)]
+    positions = load_dict(sources[0], "positions_3d")
+    detections = None
+    if data_2d_npz is not None:
+        check_layout(sources[1])
+        detections = load_dict(sources[1], "positions_2d")
+    parts = {}
+    for subject in subjects:
+        actions = _entry(positions, subject, sources[0])
+        seen = None if detections is None else _entry(detections, subject, sources[1])
+        parts[subject] = yield from _read_subject(subject, actions, seen, sources)
+    count = 4 * sum(len(x) for subject in subjects for _, x, _ in parts[subject])
+    first = 4 * np.cumsum([0, *(len(parts[subject]) for subject in subjects)])
+    blocks = (
+        _film(parts[s], cameras[s], s, int(v), sources[0]) for s, v in zip(subjects, first, strict=False)
+    )
+    meta = {
+        "subjects": list(subjects),
+        "sources": [{"name": s.name, "bytes": s.stat().st_size} for s in sources],
+    }
+    write_frames(target, blocks, count, meta)
+    yield f"wrote {target}: {count} frames"
+
+
+def _read_subject(
+    subject: str, actions: Mapping[str, Any], seen: Mapping[str, Any] | None, sources: list[Path]
+) -> Generator[str, None, list[_Part]]:
+    """The subject's actions, checked, joints and keypoints of one length; yields what had to be cut."""
+    parts: list[_Part] = []
+    for name, value in actions.items():
+        place = f"{sources[0]}: {subject} {name}"
+        action, joints = _action_id(name, place), _joints(value, place)
+        keypoints = None if seen is None else _keypoints(seen, name, f"{sources[1]}: {subject} {name}")
+        lengths = [len(joints), *map(len, keypoints or ())]
+        shortest = min(lengths)
+        if max(lengths) != shortest:
+            yield f"{subject} {name}: {lengths[0]} frames in 3D, {lengths[1:]} in 2D; kept the first {shortest}"
+        parts.append(_Part(action, joints[:shortest], keypoints and [k[:shortest] for k in keypoints]))
+    yield f"{subject}: {len(parts)} actions, {4 * sum(len(p.joints) for p in parts)} frames"
+    return parts
+
+
+def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, path: Path) -> Frames:
+    """The frames of one subject: action by action, camera by camera."""
+    order = [(action, len(x), camera) for action, x, _ in parts for camera in range(4)]
+    action, length, camera_id = np.array(order, np.int32).reshape(-1, 3).T
+    per_video = {
+        "action": action,
+        "subject": np.full(len(order), int(subject[1:]), np.int32),
+        "video": first_video + np.arange(len(order), dtype=np.int32),
+        "camera_id": camera_id,
+    }
+    labels = {name: np.repeat(values, length) for name, values in per_video.items()}
+    x_cam = np.concatenate([_to_camera(x, cameras) for _, x, _ in parts]).astype(np.float32)
+    if not (x_cam[..., 2] > 0).all():
+        video = np.searchsorted(np.cumsum(length), np.argmin((x_cam[..., 2] > 0).all(-1)), side="right")
+        at = f"camera {camera_id[video]} in action {action[video]}"
+        raise ValueError(f"{path}: {subject} is not before {at}; needed z > 0")
+    intrinsics = cameras.intrinsics.astype(np.float32)[labels["camera_id"]]
+    image = np.asarray(to_image_depth(jnp.asarray(intrinsics), jnp.asarray(x_cam)))
+    detected = [k for _, _, keypoints in parts for k in keypoints or ()]
+    root_depth = x_cam[:, 0, 2]
+    return Frames(
+        image=image,
+        camera=x_cam,
+        keypoints=np.concatenate(detected) if detected else image[..., :2],
+        confidence=np.ones(image.shape[:2], np.float32),
+        ratio=np.asarray(ratio_of(jnp.asarray(intrinsics), jnp.asarray(root_depth))),
+        root_depth=root_depth,
+        intrinsics=intrinsics,
+        frame=np.concatenate([np.arange(n, dtype=np.int32) for n in length]),
+        **labels,
+    )
+
+
+def _to_camera(x_world: np.ndarray, cameras: Cameras) -> np.ndarray:
+    """[4 F, 17, 3] of joints [F, 17, 3], one camera after the other."""
+    x_cam = np.einsum("cij,fkj->cfki", cameras.R_cam_world, x_world) + cameras.t_cam[:, None, None]
+    return x_cam.reshape(-1, *x_world.shape[1:])
+
+
+def _joints(value: Any, place: str) -> np.ndarray:
+    if not is_array(value, (32, 3)) and not is_array(value, (17, 3)):
+        raise ValueError(f"{place}: needed an array (F, 32, 3) or (F, 17, 3), got {describe(value)}")
+    joints = value.astype(np.float64)
+    joints = joints[:, _OF_32] if joints.shape[1] == 32 else joints
+    if not np.isfinite(joints).all():
+        raise ValueError(f"{place}: frame {np.argmin(np.isfinite(joints).all((1, 2)))} is not finite")
+    if np.abs(joints).max() > _LARGEST:
+        raise ValueError(
+            f"{place}: a coordinate of {np.abs(joints).max():.0f}; needed metres, not millimetres"
+        )
+    return joints
+
+
+def _keypoints(seen: Mapping[str, Any], name: str, place: str) -> list[np.ndarray]:
+    value = seen.get(name)
+    if not isinstance(value, list | tuple) or len(value) != 4:
+        raise ValueError(f"{place}: needed a list of 4 arrays, one for each camera, got {describe(value)}")
+    for camera, array in enumerate(value):
+        if not is_array(array, (17, 2)):
+            raise ValueError(f"{place}, camera {camera}: needed an array (F, 17, 2), got {describe(array)}")
+        if not np.isfinite(array).all():
+            frame = np.argmin(np.isfinite(array).all((1, 2)))
+            raise ValueError(f"{place}, camera {camera}: frame {frame} is not finite")
+    return [array.astype(np.float32) for array in value]
+
+
+def _action_id(name: str, place: str) -> int:
+    known = _ACTIONS.get(name.split(" ")[0])
+    if known is None:
+        raise ValueError(
+            f"{place}: an unknown action; legal are {', '.join(_ACTIONS)}, and a number after it"
+        )
+    return known
+
+
+def check_layout(path: Path) -> None:
+    """ValueError for a 2D file that says it holds another joint set: COCO's has 17 joints as well."""
+    with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
+        if "metadata.npy" not in archive.namelist():
+            return
+    pairs = load_dict(path, "metadata").get("keypoints_symmetry")
+    legal = [list(H36M_17.left), list(H36M_17.right)]
+    if pairs is not None and str(pairs) != str(legal):
+        raise ValueError(f"{path}: its left and right joints are {pairs}; needed {legal}, Human3.6M's")
+
+
+def _entry(tree: Mapping[str, Any], subject: str, path: Path) -> Mapping[str, Any]:
+    actions = tree.get(subject)
+    if not isinstance(actions, dict) or not actions or not all(isinstance(name, str) for name in actions):
+        found = ", ".join(map(str, tree))
+        raise ValueError(
+            f"{path}: needed a dict of actions for {subject}, got {describe(actions)}; it has {found}"
+        )
+    return actions

@@ -1,0 +1,142 @@
+"""Clips of posed bodies seen by a fixed virtual camera and followed by a virtual 2D detector: pure JAX augmentations.
+
+Camera, body and the detector's error per frame are those of `views.py`; over time, a joint's error is a first-order
+autoregression and outliers come in runs:
+
+    e_f = m e_f-1 + sqrt(1 - m^2) z_f,    P(outlier at f | at f-1) = 0.7
+
+The two constants were read off the errors of the benchmark's validation clips, by eye. A clip of one frame is an
+example of the single-frame model.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Condition, Key
+from jaxpose.conditioning import MaskRates, draw_joints
+from jaxpose.datasets.mocap import Mocap
+from jaxpose.examples.views import (
+    CROP,
+    DETECTOR,
+    OUTLIER_STD_PX,
+    Bodies,
+    ViewRates,
+    as_coco,
+    augment_body,
+    draw_camera,
+    draw_confidence,
+    draw_row,
+)
+from jaxpose.geometry.camera import project, world_to_camera
+from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.spaces.person import encode_keypoints, encode_pose, encode_xy
+
+_MEMORY = (0.8, 0.93)  # of a joint's error, from a frame to the next at 30 fps; one draw for a clip
+_OUTLIER_STAYS = 0.7
+_PINHOLE = (1.0, 1.0, 0.0, 0.0)
+
+
+class Clips(NamedTuple):
+    """Bodies, with what tells frames of a sequence: `first` and `last` [N], the row at which that of each row ends."""
+
+    bodies: Bodies
+    first: Array
+    last: Array
+
+
+class ClipExample(NamedTuple):
+    """F frames of one person and what was detected, in each frame's own view.
+
+    x0: [F, J, 3] state (`codec.encode_pose`). xy: [F, J, 2] true keypoints in the condition's units. cond: of the
+    detections, leading axis F.
+    """
+
+    x0: Array
+    xy: Array
+    cond: Condition
+
+
+def make_clips(bodies: Bodies, mocap: Mocap) -> Clips:
+    """Clips of the bodies that `make_bodies` made of the same mocap."""
+    starts = np.flatnonzero(np.diff(mocap.sequence, prepend=-1))
+    ends = np.append(starts[1:], len(mocap.sequence)) - 1
+    piece = np.cumsum(np.diff(mocap.sequence, prepend=-1) != 0) - 1
+    return Clips(bodies, jnp.asarray(starts[piece]), jnp.asarray(ends[piece]))
+
+
+def clip_example(
+    key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int = 1
+) -> ClipExample:
+    """A random stretch of `num_frames` frames, forwards or backwards; a shorter sequence stands still at its ends."""
+    draw_key, body_key, camera_key, detect_key, mask_key = jax.random.split(key, 5)
+    rows, other = _draw_rows(draw_key, clips, num_frames)
+    joints = clips.bodies.joints
+    # the same key for all frames: one body, mirrored or not, with one set of bones
+    x_world = jax.vmap(lambda x, o: augment_body(body_key, x, o, view))(joints[rows], joints[other])
+    R, t = draw_camera(camera_key, x_world[num_frames // 2], view)
+    x_cam = world_to_camera(R, t, x_world)
+    x_cam = x_cam.at[..., 2].add(
+        jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0)
+    )  # nobody reaches behind the camera
+    xy = project(jnp.array(_PINHOLE), x_cam)
+    seen_xy, confidence = detect_clip(detect_key, xy, view)
+    confidence = confidence * draw_joints(mask_key, masks, H36M_17)
+    cond, turned = encode_keypoints(jnp.array(_PINHOLE), seen_xy, confidence)
+    return ClipExample(
+        encode_pose(clips.bodies.statistics, turned, x_cam), encode_xy(turned, jnp.array(_PINHOLE), xy), cond
+    )
+
+
+def detect_clip(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
+    """Noisy keypoints and confidences ([F, J, 2], [F, J]) of projected joints xy [F, J, 2], in whatever unit xy has."""
+    error_key, sure_key, plain_key, coco_key, neck_key = jax.random.split(key, 5)
+    error = _detection_error(error_key, xy.shape, rates)
+    crop_px = 256 / (CROP * jnp.max(xy.max(-2) - xy.min(-2), -1))[:, None, None]
+    confidence = draw_confidence(sure_key, error)
+    confidence = jnp.where(jax.random.bernoulli(plain_key, rates.no_confidence), 1.0, confidence)
+    xy = xy + error / crop_px
+    if not rates.coco:
+        return xy, confidence
+    coco = jax.vmap(lambda x, c: as_coco(neck_key, x, c))(xy, confidence)
+    is_coco = jax.random.bernoulli(coco_key, rates.coco)
+    return jnp.where(is_coco, coco[0], xy), jnp.where(is_coco, coco[1], confidence)
+
+
+def _draw_rows(key: Key, clips: Clips, num_frames: int) -> tuple[Array, Array]:
+    """Rows [F] of a clip, and [F] of another, whose legs it may get."""
+
+    def rows(key: Key) -> Array:
+        row_key, turn_key = jax.random.split(key)
+        middle = draw_row(row_key, clips.bodies)
+        direction = jax.random.rademacher(turn_key, ())
+        wanted = middle + direction * (jnp.arange(num_frames) - num_frames // 2)
+        return jnp.clip(wanted, clips.first[middle], clips.last[middle])
+
+    first, second = jax.random.split(key)
+    return rows(first), rows(second)
+
+
+def _detection_error(key: Key, shape: tuple[int, ...], rates: ViewRates) -> Array:
+    """Detection minus truth [F, J, 2] in pixels of a 256 x 256 crop."""
+    memory_key, drift_key, outlier_key, jump_key, gain_key = jax.random.split(key, 5)
+    gain = jax.random.uniform(gain_key, minval=rates.noise[0], maxval=rates.noise[1])
+    memory = jax.random.uniform(memory_key, minval=_MEMORY[0], maxval=_MEMORY[1])
+    white = jax.random.normal(drift_key, shape)
+    fresh = jnp.sqrt(1 - memory**2)
+    # from a frame before the first, so that all frames have the same law
+    before = jax.random.normal(jax.random.fold_in(drift_key, 0), shape[1:])
+    _, drift = jax.lax.scan(lambda e, w: (memory * e + fresh * w,) * 2, before, white)
+    error = gain * (DETECTOR[:, :2] + DETECTOR[:, 2:4] * drift)
+    # the chain that stays with _OUTLIER_STAYS and has the table's share of outliers in the long run
+    share = 1 - DETECTOR[:, 4]
+    begins = share * (1 - _OUTLIER_STAYS) / (1 - share)
+    u = jax.random.uniform(outlier_key, shape[:2])
+    _, outlier = jax.lax.scan(
+        lambda out, u: (u < jnp.where(out, _OUTLIER_STAYS, begins),) * 2, u[0] < share, u
+    )
+    return jnp.where(outlier[..., None], OUTLIER_STD_PX * jax.random.normal(jump_key, shape), error)

@@ -1,0 +1,64 @@
+"""Training examples as GFPose makes them of Human3.6M (CVPR 2023; spec/gfpose.md, 3.1 and 4.1).
+
+    x0        = encode(u, v, d)                                the truth, spaces/image_depth.py
+    condition = encode(u', v') of the detections, depth hidden
+              = x0, depth shown                                at the rate `masks.depth`
+    and then hidden by pose, part and joint (conditioning.py).
+
+Two things differ from the original. A mirrored example is mirrored whole: there, state and condition each toss their
+own coin. And frames are drawn with replacement, not shuffled by epochs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxpose.base import Array, Condition, Example, Key
+from jaxpose.conditioning import MaskRates, mask_condition
+from jaxpose.datasets.h36m import Frames
+from jaxpose.geometry.skeleton import H36M_17, mirror
+from jaxpose.spaces.image_depth import encode
+
+
+class ImagePoses(NamedTuple):
+    """The data set as it lies on the device: truth [N, 17, 3] and detections [N, 17, 2], pixels."""
+
+    image: Array
+    keypoints: Array
+
+
+def on_device(frames: Frames) -> ImagePoses:
+    """What training needs of `frames`, 340 bytes each, on the default device."""
+    return ImagePoses(jnp.asarray(frames.image), jnp.asarray(frames.keypoints))
+
+
+def gfpose_example(
+    key: Key, poses: ImagePoses, masks: MaskRates, *, flip: float = 0.0, use_truth: bool = False
+) -> Example:
+    """One training example of a frame drawn uniformly: state [17, 3] and its masked condition.
+
+    flip: share of mirrored examples, in [0, 1]. use_truth: show exact projections in place of detections. The
+    condition has no context: GFPose's network is not told confidences.
+    """
+    if not 0 <= flip <= 1:
+        raise ValueError(f"flip must be in [0, 1], got {flip}")
+    frame_key, kind_key, flip_key, mask_key = jax.random.split(key, 4)
+    index = jax.random.randint(frame_key, (), 0, poses.image.shape[0])
+    x0 = encode(poses.image[index])
+    seen = x0 if use_truth else encode(_with_depth(poses.keypoints[index]))
+    is_3d = jax.random.bernoulli(kind_key, float(masks.depth))
+    value = jnp.where(is_3d, x0, seen.at[:, 2].set(0))
+    if flip:
+        flipped = jax.random.bernoulli(flip_key, float(flip))
+        x0, value = (jnp.where(flipped, mirror(x, H36M_17), x) for x in (x0, value))
+    mask = jnp.ones_like(x0).at[:, 2].set(is_3d)
+    # The depth level was decided above, with the value that belongs to it.
+    cond = mask_condition(mask_key, Condition(value, mask), masks._replace(depth=1.0), H36M_17)
+    return Example(x0, cond)
+
+
+def _with_depth(uv_px: Array) -> Array:
+    return jnp.concatenate([uv_px, jnp.zeros_like(uv_px[..., :1])], -1)

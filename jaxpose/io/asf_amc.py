@@ -1,0 +1,279 @@
+"""Acclaim's skeleton (.asf) and motion (.amc) files, as the CMU database and HDM05 publish them.
+
+A bone of the .asf has a direction and a length in the rest pose, an axis (Euler angles that turn the world's axes into
+the bone's own) and its degrees of freedom. The .amc gives values of these for each frame. With C the bone's axis and M
+its motion, both products of turns in the order R_z R_y R_x for "XYZ" (x is applied first), its rotation in the
+parent's rest axes is
+
+    R = C M C^-1
+
+A bone turns about its near end. So the joint that carries a bone's name stands at the far end of its parent bone, and
+the take is that of the same motion as BVH.
+
+Source: M. Lander, Working with Motion Capture File Formats, Game Developer, January 1998; CMU's skeletons.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxpose.io.take import Take, euler_matrix, numbers, read_lines
+
+_DOFS = ("tx", "ty", "tz", "rx", "ry", "rz", "l")
+_SECTIONS = ("version", "name", "units", "documentation", "root", "bonedata", "hierarchy", "skin")
+
+
+class Bone(NamedTuple):
+    """A bone of an .asf file.
+
+    direction: [3] unit vector; length: file unit; axis: [3, 3] the bone's own axes in the world's, at rest.
+    order: "zyx" for XYZ. dofs: of "tx", "ty", "tz", "rx", "ry", "rz", "l", as the .amc gives them.
+    """
+
+    name: str
+    direction: np.ndarray
+    length: float
+    axis: np.ndarray
+    order: str
+    dofs: tuple[str, ...]
+
+
+class Asf(NamedTuple):
+    """An .asf file: bones, parents before children, the root first.
+
+    parents: -1 for the root. root_position: [3] file unit. degrees: whether angles of the .asf are.
+    """
+
+    bones: tuple[Bone, ...]
+    parents: tuple[int, ...]
+    root_position: np.ndarray
+    degrees: bool
+
+
+Line = tuple[str, list[str]]  # the place, to be named in errors; the words
+
+
+def read_asf(path: str | os.PathLike[str]) -> Asf:
+    """Read a skeleton; ValueError, naming file and line, where it is not as the format says."""
+    sections = _sections(path)
+    for needed in ("root", "bonedata", "hierarchy"):
+        if needed not in sections:
+            raise ValueError(f"{path}: no section :{needed}, got {', '.join(':' + s for s in sections)}")
+    angle = [(place, words[1:]) for place, words in sections.get("units", []) if words[0] == "angle"]
+    if angle and angle[0][1] not in (["deg"], ["rad"]):
+        raise ValueError(f"{angle[0][0]}: angle: got {' '.join(angle[0][1])[:40]!r}, legal are deg, rad")
+    degrees = not angle or angle[0][1] == ["deg"]
+    root, position = _root(path, sections["root"], degrees)
+    bones = {"root": root}
+    for place, block in _blocks(sections["bonedata"]):
+        bone = _bone(place, block, degrees)
+        if bone.name in bones:
+            raise ValueError(f"{place}: bone {bone.name!r} was there before; names must differ")
+        bones[bone.name] = bone
+    parent_of = _parents(sections["hierarchy"], bones)
+    return _in_order(path, bones, parent_of, position, degrees)
+
+
+def read_amc(
+    path: str | os.PathLike[str], asf: Asf, *, fps: float = 120.0, degrees: bool | None = None
+) -> Take:
+    """Read a motion of the skeleton `asf`, `fps` frames a second (the file does not say).
+
+    degrees: whether its angles are, where it has no line :DEGREES or :RADIANS; as in the .asf by default.
+    Raises ValueError, naming file and line, where it is not as the format says or of another skeleton.
+    """
+    if not (np.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps: needed a number above 0, got {fps}")
+    values, degrees = _values(path, asf, asf.degrees if degrees is None else degrees)
+    num_frames, names = len(values[0]), tuple(bone.name for bone in asf.bones)
+    ends = np.stack([bone.direction * bone.length for bone in asf.bones])
+    offsets = np.stack([ends[p] if p >= 0 else np.zeros(3) for p in asf.parents])
+    rotations = np.empty((num_frames, len(names), 3, 3))
+    for joint, (bone, value) in enumerate(zip(asf.bones, values, strict=True)):
+        turns = np.zeros((num_frames, 3))
+        for i, axis in enumerate(bone.order):
+            if f"r{axis}" in bone.dofs:
+                turns[:, i] = value[:, bone.dofs.index(f"r{axis}")]
+        motion = euler_matrix(bone.order, np.deg2rad(turns) if degrees else turns)
+        rotations[:, joint] = bone.axis @ motion @ bone.axis.T
+    translations = np.repeat(offsets[None], num_frames, 0)
+    translations[:, 0] = asf.root_position + _moved(asf.bones[0], values[0])
+    return Take(names, asf.parents, offsets, rotations, translations, fps)
+
+
+def asf_beside(amc: str | os.PathLike[str]) -> Path:
+    """The skeleton that belongs to an .amc by its name (03.asf of 03_02.amc), or the only one in the folder."""
+    path = Path(amc)
+    found = sorted(p for p in path.parent.iterdir() if p.suffix.lower() == ".asf")
+    named = [p for p in found if path.stem.startswith((f"{p.stem}_", f"{p.stem}-", f"{p.stem}."))]
+    if len(named) == 1 or (not named and len(found) == 1):
+        return (named or found)[0]
+    raise ValueError(f"{amc}: needs the .asf of its skeleton; beside it are {[p.name for p in found]}")
+
+
+def _moved(root: Bone, value: np.ndarray) -> np.ndarray:
+    columns = [value[:, root.dofs.index(f"t{a}")] if f"t{a}" in root.dofs else 0 * value[:, 0] for a in "xyz"]
+    return np.stack(columns, -1)
+
+
+def _sections(path: str | os.PathLike[str]) -> dict[str, list[Line]]:
+    """Words of the lines of each section, comments left out."""
+    sections: dict[str, list[Line]] = {}
+    current: list[Line] | None = None
+    for n, line in enumerate(read_lines(path), 1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        if words[0].startswith(":"):
+            name = words[0][1:].lower()
+            if name not in _SECTIONS:
+                legal = ", ".join(":" + section for section in _SECTIONS)
+                raise ValueError(f"{path}, line {n}: section {words[0][:40]!r}; legal are {legal}")
+            current = sections.setdefault(name, [])
+        elif current is None:
+            raise ValueError(f"{path}, line {n}: needed a section like :version, got {words[0][:40]!r}")
+        else:
+            current.append((f"{path}, line {n}", words))
+    return sections
+
+
+def _blocks(lines: list[Line]) -> list[tuple[str, list[Line]]]:
+    """The lines between each begin and end, with the place of its begin."""
+    blocks: list[tuple[str, list[Line]]] = []
+    inside = False
+    for place, words in lines:
+        if words[0] == ("end" if inside else "begin"):
+            inside = not inside
+            if inside:
+                blocks.append((place, []))
+        elif not inside or words[0] == "begin":
+            raise ValueError(f"{place}: needed {'end' if inside else 'begin'}, got {' '.join(words)[:40]!r}")
+        else:
+            blocks[-1][1].append((place, words))
+    if inside:
+        raise ValueError(f"{blocks[-1][0]}: this begin has no end")
+    return blocks
+
+
+def _fields(lines: list[Line], needed: tuple[str, ...], where: str) -> dict[str, Line]:
+    fields = {words[0]: (place, words[1:]) for place, words in lines}
+    for name in needed:
+        if name not in fields:
+            raise ValueError(f"{where}: no line {name!r}; needed {', '.join(needed)}")
+    return fields
+
+
+def _root(path: str | os.PathLike[str], lines: list[Line], degrees: bool) -> tuple[Bone, np.ndarray]:
+    fields = _fields(lines, ("order", "axis", "position", "orientation"), f"{path}: section :root")
+    place, words = fields["orientation"]
+    order = _order(*fields["axis"])
+    axis = _axis(order, numbers(words, 3, place), degrees)
+    place, words = fields["position"]
+    dofs = _dofs(*fields["order"])
+    return Bone("root", np.zeros(3), 0.0, axis, order, dofs), numbers(words, 3, place)
+
+
+def _bone(where: str, lines: list[Line], degrees: bool) -> Bone:
+    fields = _fields(lines, ("name", "direction", "length", "axis"), f"{where}: bone")
+    place, words = fields["direction"]
+    direction = numbers(words, 3, place)
+    norm = np.linalg.norm(direction)
+    if norm == 0:
+        raise ValueError(f"{place}: needed a direction, got {' '.join(words)}")
+    place, words = fields["length"]
+    (length,) = numbers(words, 1, place)
+    place, words = fields["axis"]
+    order = _order(place, words[3:])
+    axis = _axis(order, numbers(words[:3], 3, place), degrees)
+    dofs = _dofs(*fields["dof"]) if "dof" in fields else ()
+    return Bone(" ".join(fields["name"][1]), direction / norm, float(length), axis, order, dofs)
+
+
+def _order(place: str, words: list[str]) -> str:
+    """ "XYZ" -> "zyx": the first named turn is applied first, so it stands last in the product."""
+    if len(words) != 1 or sorted(words[0].upper()) != ["X", "Y", "Z"]:
+        raise ValueError(f"{place}: needed an order of the axes like XYZ, got {' '.join(words)[:40]!r}")
+    return words[0].lower()[::-1]
+
+
+def _axis(order: str, angles: np.ndarray, degrees: bool) -> np.ndarray:
+    turns = angles[["xyz".index(axis) for axis in order]]
+    return euler_matrix(order, np.deg2rad(turns) if degrees else turns)
+
+
+def _dofs(place: str, words: list[str]) -> tuple[str, ...]:
+    dofs = tuple(word.lower() for word in words)
+    for word, dof in zip(words, dofs, strict=True):
+        if dof not in _DOFS or dofs.count(dof) > 1:
+            raise ValueError(
+                f"{place}: degree of freedom {word[:40]!r}; legal are {', '.join(_DOFS)}, each once"
+            )
+    return dofs
+
+
+def _parents(lines: list[Line], bones: dict[str, Bone]) -> dict[str, str]:
+    parent_of: dict[str, str] = {}
+    for _, block in _blocks(lines):
+        for place, words in block:
+            for word in words:
+                if word not in bones:
+                    raise ValueError(f"{place}: bone {word[:40]!r} is not in :bonedata")
+            for child in words[1:]:
+                if child in parent_of or child == "root":
+                    raise ValueError(f"{place}: bone {child!r} has a parent before; needed a tree")
+                parent_of[child] = words[0]
+    return parent_of
+
+
+def _in_order(
+    path: str | os.PathLike[str],
+    bones: dict[str, Bone],
+    parent_of: dict[str, str],
+    position: np.ndarray,
+    degrees: bool,
+) -> Asf:
+    """Parents before children, children in the order of the hierarchy."""
+    order = ["root"]
+    for name in order:
+        order += [child for child, parent in parent_of.items() if parent == name]
+    lost = [name for name in bones if name not in order]
+    if lost:
+        raise ValueError(f"{path}: section :hierarchy does not join {', '.join(lost)} to the root")
+    parents = tuple(order.index(parent_of[name]) if name != "root" else -1 for name in order)
+    return Asf(tuple(bones[name] for name in order), parents, position, degrees)
+
+
+def _values(path: str | os.PathLike[str], asf: Asf, degrees: bool) -> tuple[list[np.ndarray], bool]:
+    """For each bone its values [F, number of its degrees of freedom], and whether angles are in degrees."""
+    count = {bone.name: len(bone.dofs) for bone in asf.bones}
+    frames: list[dict[str, np.ndarray]] = []
+    starts: list[str] = []
+    for n, line in enumerate(read_lines(path), 1):
+        words, place = line.split("#")[0].split(), f"{path}, line {n}"
+        if not words:
+            continue
+        if words[0].startswith(":"):
+            degrees = {":DEGREES": True, ":RADIANS": False}.get(words[0].upper(), degrees)
+        elif len(words) == 1 and words[0].isdigit():
+            frames.append({})
+            starts.append(place)
+        elif not frames:
+            raise ValueError(f"{place}: needed the number of a frame, got {' '.join(words)[:40]!r}")
+        elif words[0] not in count:
+            raise ValueError(f"{place}: bone {words[0][:40]!r} is not in the .asf file")
+        elif words[0] in frames[-1]:
+            raise ValueError(f"{place}: bone {words[0]!r} a second time in one frame")
+        else:
+            frames[-1][words[0]] = numbers(words[1:], count[words[0]], f"{place}: bone {words[0]}")
+    if not frames:
+        raise ValueError(f"{path}: holds no frame")
+    for place, frame in zip(starts, frames, strict=True):
+        for name, number in count.items():
+            if number and name not in frame:
+                raise ValueError(f"{place}: the frame has no values of bone {name!r}")
+    empty = np.zeros(0)
+    return [np.stack([frame.get(bone.name, empty) for frame in frames]) for bone in asf.bones], degrees

@@ -1,0 +1,320 @@
+"""Files of body models: SMPL (.pkl of v1.0 and v1.1, .npz), SMPL-H (.npz of AMASS, .pkl of MANO), SMPL-X (.npz, .pkl).
+
+    v_template [V, 3]   f [F, 3]   shapedirs [V, 3, L]   posedirs [V, 3, 9(J-1)]   J_regressor [J, V]   weights [V, J]
+    kintree_table [2, J], row 0 the parents, the root's 2^32 - 1; J tells the kind: 24, 52, 55
+    of SMPL-X, L = 400 are 300 of shape and 100 of expression, fewer are 10 of shape and the rest of expression
+    hands_meanl, hands_meanr [45], hands_componentsl, hands_componentsr [45, 45], where the body has fingers
+    lmk_faces_idx [51], lmk_bary_coords [51, 3], dynamic_lmk_faces_idx [79, 17], dynamic_lmk_bary_coords [79, 17, 3]
+
+Pickles are of Python 2, with arrays of chumpy and matrices of scipy.sparse in them. They are read by the restricted
+unpickler, and neither package is needed; objects that are in the way are passed over. A key of our own,
+`jaxpose_picks`, holds the vertices that stand for nose, eyes, ears, toes, heels and finger tips where V is not the
+official 6890 or 10475, whose picks are known. Source: spec/dposer.md, 8.3 and 8.4.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from jaxpose.files import write_npz
+from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks
+from jaxpose.geometry.body_joints import PICKED
+from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, _Array, _Dtype, reading
+
+_TABLES = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
+_HANDS = ("hands_meanl", "hands_meanr", "hands_componentsl", "hands_componentsr")
+_FACE = ("lmk_faces_idx", "lmk_bary_coords", "dynamic_lmk_faces_idx", "dynamic_lmk_bary_coords")
+_PICKS = "jaxpose_picks"
+_SUM_TOLERANCE = 1e-3  # of a row's sum; the published tables are float32 or rounded
+_SMPL_PICKS = (
+    *(332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787),
+    *(2746, 2319, 2445, 2556, 2673, 6191, 5782, 5905, 6016, 6133),
+)
+_SMPLX_PICKS = (
+    *(9120, 9929, 9448, 616, 6, 5770, 5780, 8846, 8463, 8474, 8635),
+    *(5361, 4933, 5058, 5169, 5286, 8079, 7669, 7794, 7905, 8022),
+)
+
+
+def load_body(path: str | os.PathLike[str]) -> Body:
+    """The body of a published file or one of `save_body`, .npz or .pkl; its kind is told from its joints.
+
+    All shape directions are kept: `Body.shape` takes fewer betas than there are, at their price. ValueError naming
+    the file, the key, what was found and what is legal, for a file that is damaged or contradicts itself.
+    """
+    tables = _read_npz(path) if str(path).endswith(".npz") else _read_pickle(path)
+    kind = _kind_of(path, tables)
+    _check(path, kind, tables)
+    num_shape = tables["shapedirs"].shape[-1]
+    if kind == "smplx":
+        num_shape = 300 if num_shape >= 400 else min(10, num_shape)
+    faces = tables["f"].astype(np.int64)
+    return make_body(
+        kind,
+        v_template=tables["v_template"],
+        shapedirs=tables["shapedirs"][..., :num_shape],
+        exprdirs=tables["shapedirs"][..., num_shape:],
+        posedirs=tables["posedirs"],
+        J_regressor=tables["J_regressor"],
+        weights=tables["weights"],
+        faces=faces,
+        **_hands(path, kind, tables),
+        picks=_picks(path, kind, tables),
+        landmarks=_landmarks(path, tables, faces) if kind == "smplx" else None,
+    )
+
+
+def save_body(path: str | os.PathLike[str], body: Body) -> None:
+    """Write a body as .npz in the official keys and types, which `load_body` and other loaders read.
+
+    SMPL-X has 10 + 10 or 300 + 100 directions there: what is missing is filled up with zeros. ValueError for a path
+    that does not end in .npz, or a folder that is not there.
+    """
+    if not str(path).endswith(".npz"):
+        raise ValueError(f"path: needed a name that ends in .npz, got {path}")
+    parents = np.array([body.parents, range(len(body.parents))], np.int64)
+    arrays = {
+        "v_template": body.v_template,
+        "f": np.asarray(body.faces).astype(np.uint32),
+        "shapedirs": _directions(body),
+        "posedirs": np.transpose(np.asarray(body.posedirs), (2, 1, 0)),
+        "J_regressor": body.J_regressor,
+        "weights": body.weights,
+        "kintree_table": parents.astype(np.uint32),  # -1 becomes 2^32 - 1
+        "J": body.joint_template,
+    }
+    if body.kind != "smpl":
+        mean = np.asarray(body.hands_mean).reshape(2, 45)
+        arrays |= dict(zip(_HANDS, (*mean, *np.asarray(body.hands_components)), strict=True))
+    if body.landmarks is not None:
+        of = body.landmarks
+        arrays |= dict(zip(_FACE, (of.faces, of.bary, of.contour_faces, of.contour_bary), strict=True))
+    if body.picks.shape[0]:
+        arrays[_PICKS] = body.picks
+    write_npz(path, {key: np.asarray(value) for key, value in arrays.items()})
+
+
+def _directions(body: Body) -> np.ndarray:
+    """shapedirs [V, 3, L], with the expression behind the shape where the readers of SMPL-X look for it."""
+    parts = [np.asarray(body.shapedirs), np.asarray(body.exprdirs)]
+    if body.kind != "smplx":
+        return parts[0]
+    sizes = (10, 10) if max(p.shape[-1] for p in parts) <= 10 else (300, 100)
+    return np.concatenate(
+        [np.pad(p, ((0, 0), (0, 0), (0, n - p.shape[-1]))) for p, n in zip(parts, sizes, strict=True)], -1
+    )
+
+
+def _read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    wanted = {*_TABLES, *_HANDS, *_FACE, _PICKS}
+    with reading(path, ".npz file"), np.load(path, allow_pickle=False) as archive:
+        # members that hold objects (joint2num, part2num) are not opened; one of a wanted name raises
+        return {key: archive[key] for key in archive.files if key in wanted}
+
+
+class _Chumpy:
+    """chumpy.ch.Ch while a pickle describes it: the array is its state's "x"."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.x = state.get("x") if isinstance(state, dict) else None
+
+
+class _Sparse:
+    """A scipy csc or csr matrix while a pickle describes it: the state's shape, data, indices and indptr."""
+
+    by_column = True
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state if isinstance(state, dict) else {}
+
+
+class _SparseRows(_Sparse):
+    by_column = False
+
+
+class _DtypeOrObject(_Dtype):
+    """numpy.dtype, of objects too: arrays of those are passed over."""
+
+    def __init__(self, code: Any, align: Any = False, copy: Any = True):
+        self.is_object = code in ("O", "O8")
+        super().__init__("u1" if self.is_object else code, align, copy)
+
+
+class _ArrayOrObjects(_Array):
+    """A numpy array while a pickle describes it; one of objects stays without a value."""
+
+    def __setstate__(self, state: Any) -> None:
+        if not getattr(state[2], "is_object", False):
+            super().__setstate__(state)
+
+
+def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
+    return _ArrayOrObjects()
+
+
+def _copy(kind: Any, base: Any, state: Any) -> Any:
+    """copyreg._reconstructor: how protocols 0 and 1 make an object of a class."""
+    if kind not in (_Chumpy, _Sparse, _SparseRows):
+        return Opaque()
+    return kind()
+
+
+_SPARSE = {"csc": _Sparse, "csr": _SparseRows}
+_NAMES: Names = {
+    **NUMPY,
+    ("numpy", "dtype"): _DtypeOrObject,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+    **{(f"chumpy.{module}", "Ch"): _Chumpy for module in ("ch", "reordering")},
+    ("chumpy", "Ch"): _Chumpy,
+    **{
+        (f"scipy.sparse.{form}{a}", f"{form}_{b}"): kind
+        for form, kind in _SPARSE.items()
+        for a, b in (("", "matrix"), ("", "array"))
+    },
+    **{
+        (f"scipy.sparse._{form}", f"{form}_{b}"): kind
+        for form, kind in _SPARSE.items()
+        for b in ("matrix", "array")
+    },
+    **{(module, "_reconstructor"): _copy for module in ("copy_reg", "copyreg")},
+    **{(builtins, name): Opaque for builtins in BUILTINS for name in ("object", "set")},  # of chumpy's state
+}
+
+
+def _read_pickle(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    with reading(path, "pickle"), open(path, "rb") as file:
+        tree = Unpickler(file.read(), _NAMES).load()
+        if not isinstance(tree, dict):
+            raise pickle.UnpicklingError(f"it holds a {type(tree).__name__}; needed a dict of tables")
+        found = {key: _dense(key, tree[key]) for key in (*_TABLES, *_HANDS, *_FACE, _PICKS) if key in tree}
+    return found
+
+
+def _dense(key: str, value: Any) -> np.ndarray:
+    """An array of what stands for one: chumpy's, a sparse matrix, or an array itself."""
+    if isinstance(value, _Chumpy):
+        return _dense(key, value.x)
+    if isinstance(value, _Sparse):
+        return _dense_matrix(key, value)
+    array = value.value if isinstance(value, _Array) else value
+    if not isinstance(array, np.ndarray):
+        raise pickle.UnpicklingError(f"{key}: no array of numbers")
+    return array
+
+
+def _dense_matrix(key: str, matrix: _Sparse) -> np.ndarray:
+    state = matrix.state
+    shape = state.get("_shape", state.get("shape"))
+    data, indices, starts = (_dense(key, state.get(name)) for name in ("data", "indices", "indptr"))
+    if (
+        not isinstance(shape, tuple)
+        or len(shape) != 2
+        or not all(isinstance(n, int | np.integer) for n in shape)
+    ):
+        raise pickle.UnpicklingError(f"{key}: a sparse matrix of shape {shape}")
+    rows, columns = shape[::-1] if matrix.by_column else shape
+    starts = starts.astype(np.int64)
+    counts = starts[1:] - starts[:-1]
+    fits = len(starts) == rows + 1 and starts[0] == 0 and (counts >= 0).all() and starts[-1] == len(data)
+    if not fits or len(indices) != len(data) or rows * columns > 100_000_000:
+        raise pickle.UnpicklingError(f"{key}: a sparse matrix that contradicts itself")
+    if len(indices) and (indices.min() < 0 or indices.max() >= columns):
+        raise pickle.UnpicklingError(f"{key}: indices outside a sparse matrix of shape {shape}")
+    dense = np.zeros((rows, columns), data.dtype)
+    np.add.at(dense, (np.repeat(np.arange(rows), counts), indices), data)
+    return dense.T if matrix.by_column else dense
+
+
+def _fault(path: Any, key: str, found: Any, legal: str) -> ValueError:
+    return ValueError(f"{path}, {key}: found {found}; legal is {legal}")
+
+
+def _kind_of(path: Any, tables: Mapping[str, np.ndarray]) -> Kind:
+    for key in _TABLES:
+        if key not in tables:
+            raise _fault(path, key, "no such key", f"a file with {', '.join(_TABLES)}")
+    shape = tables["kintree_table"].shape
+    kinds = {len(parents): kind for kind, parents in PARENTS.items()}
+    if len(shape) != 2 or shape[0] != 2 or shape[1] not in kinds:
+        raise _fault(path, "kintree_table", shape, "(2, J) with J 24 (SMPL), 52 (SMPL-H) or 55 (SMPL-X)")
+    return cast(Kind, kinds[shape[1]])
+
+
+def _check(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> None:
+    joints, num = len(PARENTS[kind]), tables["v_template"].shape[0] if tables["v_template"].ndim else 0
+    shapes: dict[str, tuple[int | None, ...]] = {
+        **{"v_template": (num, 3), "f": (None, 3), "shapedirs": (num, 3, None), "kintree_table": (2, joints)},
+        **{"posedirs": (num, 3, 9 * (joints - 1)), "J_regressor": (joints, num), "weights": (num, joints)},
+    }
+    for key, shape in shapes.items():
+        _check_shape(path, key, tables[key], shape)
+    parents = tables["kintree_table"][0].astype(np.int64).tolist()
+    parents[0] = -1 if parents[0] in (-1, 2**32 - 1) else parents[0]
+    if tuple(parents) != PARENTS[kind]:
+        wrong = next(j for j in range(joints) if parents[j] != PARENTS[kind][j])
+        raise _fault(
+            path, "kintree_table", f"parent {parents[wrong]} of joint {wrong}", f"{PARENTS[kind][wrong]}"
+        )
+    _check_ids(path, "f", tables["f"], num)
+    for key in ("weights", "J_regressor"):
+        sums = tables[key].sum(1)
+        worst = int(abs(sums - 1).argmax())
+        if abs(sums[worst] - 1) > _SUM_TOLERANCE:
+            raise _fault(path, key, f"a sum of {sums[worst]:.4g} in row {worst}", "rows that sum to 1")
+
+
+def _check_shape(path: Any, key: str, array: np.ndarray, shape: tuple[int | None, ...]) -> None:
+    fits = len(shape) == array.ndim and all(n in (m, None) for m, n in zip(array.shape, shape, strict=True))
+    if array.dtype.kind not in "fiu" or not fits or 0 in array.shape[:1]:
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise _fault(path, key, f"{array.dtype} {array.shape}", f"numbers of shape ({wanted})")
+    if not np.isfinite(array).all():
+        raise _fault(path, key, "NaN or infinity", "finite numbers")
+
+
+def _check_ids(path: Any, key: str, ids: np.ndarray, num: int) -> None:
+    if ids.dtype.kind == "f" and (ids != np.round(ids)).any():
+        raise _fault(path, key, "fractions", f"whole numbers in 0..{num - 1}")
+    if ids.size and (ids.min() < 0 or ids.max() >= num):
+        raise _fault(path, key, f"indices {ids.min()}..{ids.max()}", f"indices in 0..{num - 1}")
+
+
+def _hands(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """hands_mean and hands_components, where the file has them."""
+    present = [key for key in _HANDS if key in tables]
+    if kind == "smpl" or not present:
+        return {}
+    if len(present) != len(_HANDS):
+        raise _fault(path, "hands", ", ".join(present), f"all or none of {', '.join(_HANDS)}")
+    for key in _HANDS:
+        _check_shape(path, key, tables[key], (45,) if "mean" in key else (45, 45))
+    means, components = ([tables[key] for key in keys] for keys in (_HANDS[:2], _HANDS[2:]))
+    return {"hands_mean": np.reshape(means, (30, 3)), "hands_components": np.stack(components)}
+
+
+def _picks(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    num = len(tables["v_template"])
+    if _PICKS in tables:
+        _check_shape(path, _PICKS, tables[_PICKS], (len(PICKED),))
+        _check_ids(path, _PICKS, tables[_PICKS], num)
+        return tables[_PICKS]
+    official = (10475, _SMPLX_PICKS) if kind == "smplx" else (6890, _SMPL_PICKS)
+    return np.array(official[1]) if num == official[0] else None
+
+
+def _landmarks(path: Any, tables: Mapping[str, np.ndarray], faces: np.ndarray) -> Landmarks | None:
+    present = [key for key in _FACE if key in tables]
+    if not present:
+        return None
+    if len(present) != len(_FACE):
+        raise _fault(path, "landmarks", ", ".join(present), f"all or none of {', '.join(_FACE)}")
+    for key, shape in zip(_FACE, ((51,), (51, 3), (79, 17), (79, 17, 3)), strict=True):
+        _check_shape(path, key, tables[key], shape)
+        if key.endswith("faces_idx"):
+            _check_ids(path, key, tables[key], len(faces))
+    return make_landmarks(faces, *(tables[key] for key in _FACE))

@@ -1,0 +1,303 @@
+"""BVH files (Biovision hierarchy): read, as they are or as a take, and written.
+
+A file is a HIERARCHY of joints, each with an OFFSET from its parent, CHANNELS and a block of braces, then a MOTION of
+one line a frame with the values of all channels in the order of the file. A joint's rotation channels, in degrees,
+multiply in their order: "Zrotation Xrotation Yrotation" is R_z R_x R_y. Position channels replace the offset. The unit
+of length is not in the file.
+
+Source: the files themselves (tests/data/bvh_test.py), and M. Meredith, S. Maddock, Motion Capture File Formats
+Explained, University of Sheffield CS-01-11, 2001.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpose.files import atomic
+from jaxpose.io.take import Take, euler_matrix, numbers, read_lines
+
+CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")
+_METRES = {"cm": 0.01, "m": 1.0}
+
+
+class Bvh(NamedTuple):
+    """What a BVH file holds.
+
+    names, parents: J joints in the order of the file. offsets: [J, 3] file unit. channels: for each joint the names
+    of its channels. frames: [F, C] the values of all of them, degrees or file unit. frame_time: s.
+    """
+
+    names: tuple[str, ...]
+    parents: tuple[int, ...]
+    offsets: np.ndarray
+    channels: tuple[tuple[str, ...], ...]
+    frames: np.ndarray
+    frame_time: float
+
+
+class _Words:
+    """The words of the lines before MOTION, one by one, with the line each stands in."""
+
+    def __init__(self, path: str | os.PathLike[str], lines: Sequence[str]) -> None:
+        self.path = path
+        self._words = [(word, n) for n, line in enumerate(lines, 1) for word in _split(line)]
+        self._next = 0
+
+    def place(self, step: int = 0) -> str:
+        """Of the word that comes next, or of the last one; with step -1 of the word before."""
+        at = min(self._next + step, len(self._words) - 1)
+        return f"{self.path}, line {self._words[at][1] if self._words else 1}"
+
+    def peek(self) -> str:
+        return self._words[self._next][0] if self._next < len(self._words) else ""
+
+    def take(self, *legal: str) -> str:
+        """The next word, in capitals, if it is one of `legal`."""
+        place, word = self.place(), self.peek()
+        if word.upper() not in legal:
+            found = repr(word[:40]) if word else "the end of the hierarchy"
+            raise ValueError(f"{place}: needed {' or '.join(legal)}, got {found}")
+        self._next += 1
+        return word.upper()
+
+    def rest_of_line(self) -> list[str]:
+        """The words up to the end of this line, or to a brace."""
+        line, words = self._words[self._next - 1][1], []
+        while self._next < len(self._words) and self._words[self._next][1] == line:
+            if self.peek() in "{}":
+                break
+            words.append(self.peek())
+            self._next += 1
+        return words
+
+    def numbers(self, count: int) -> np.ndarray:
+        place = self.place()
+        words = [word for word, _ in self._words[self._next : self._next + count]]
+        self._next += count
+        return numbers(words, count, place)
+
+
+def read_bvh(path: str | os.PathLike[str]) -> Bvh:
+    """Read a BVH file.
+
+    Raises ValueError, naming file and line, for a hierarchy or a frame that is not as the format says.
+    """
+    lines = read_lines(path)
+    motion = next((n for n, line in enumerate(lines) if line.strip().upper() == "MOTION"), None)
+    words = _Words(path, lines[:motion])
+    words.take("HIERARCHY")
+    if motion is None:
+        raise ValueError(f"{path}, line {len(lines)}: the file ends without MOTION")
+    joints, offsets, channels = _hierarchy(words)
+    count = sum(len(own) for own in channels)
+    frames, frame_time = _frames(path, lines, motion + 1, count)
+    names, parents = zip(*joints, strict=True)
+    return Bvh(tuple(names), tuple(parents), np.stack(offsets), tuple(channels), frames, frame_time)
+
+
+def take_of_bvh(bvh: Bvh) -> Take:
+    """The rotations and translations that the channels stand for."""
+    num_frames, num_joints = len(bvh.frames), len(bvh.names)
+    rotations = np.empty((num_frames, num_joints, 3, 3))
+    translations = np.repeat(bvh.offsets[None], num_frames, 0)
+    start = 0
+    for joint, channels in enumerate(bvh.channels):
+        values = bvh.frames[:, start : start + len(channels)]
+        turns = [i for i, name in enumerate(channels) if name.endswith("rotation")]
+        axes = "".join(channels[i][0].lower() for i in turns)
+        rotations[:, joint] = euler_matrix(axes, np.deg2rad(values[:, turns]))
+        for i, name in enumerate(channels):
+            if name.endswith("position"):
+                translations[:, joint, "XYZ".index(name[0])] = values[:, i]
+        start += len(channels)
+    return Take(bvh.names, bvh.parents, bvh.offsets, rotations, translations, 1 / bvh.frame_time)
+
+
+def write_bvh(
+    path: str | os.PathLike[str],
+    names: Sequence[str],
+    parents: Sequence[int],
+    offsets_m: np.ndarray,
+    rotations: np.ndarray,
+    root: np.ndarray,
+    fps: float,
+    unit: str = "cm",
+) -> None:
+    """Write a motion as BVH: root with 6 channels, other joints "Zrotation Xrotation Yrotation".
+
+    names, parents: J joints, parents before children, the root first with parent -1. offsets_m: [J, 3] m.
+    rotations: [F, J, 3, 3] in the parent's axes. root: [F, 3] m. unit: of the lengths in the file, "cm" or "m".
+    Raises ValueError for shapes that do not agree, other units and values that are not finite.
+    """
+    offsets_m, rotations, root = (np.asarray(a, np.float64) for a in (offsets_m, rotations, root))
+    _check_motion(names, parents, offsets_m, rotations, root, fps, unit)
+    scale = 1 / _METRES[unit]
+    children: dict[int, list[int]] = {j: [] for j in range(-1, len(names))}
+    for joint, parent in enumerate(parents):
+        children[parent].append(joint)
+    order, lines = [], ["HIERARCHY"]
+
+    def add(joint: int, indent: str) -> None:
+        order.append(joint)
+        kind, position = ("JOINT", "3 ") if joint else ("ROOT", "6 Xposition Yposition Zposition ")
+        lines.extend([f"{indent}{kind} {names[joint]}", f"{indent}{{"])
+        inner = indent + "\t"
+        lines.append(f"{inner}OFFSET {_text(offsets_m[joint] * scale if joint else np.zeros(3))}")
+        lines.append(f"{inner}CHANNELS {position}Zrotation Xrotation Yrotation")
+        for child in children[joint]:
+            add(child, inner)
+        if not children[joint]:
+            # Readers only draw it: a bone half as long as the one above.
+            end = _text(offsets_m[joint] * scale / 2)
+            lines.extend([f"{inner}End Site", f"{inner}{{", f"{inner}\tOFFSET {end}", f"{inner}}}"])
+        lines.append(f"{indent}}}")
+
+    add(0, "")
+    angles = np.rad2deg(_zxy_angles(rotations))[:, order].reshape(len(root), -1)
+    lines += ["MOTION", f"Frames: {len(root)}", f"Frame Time: {1 / fps:.9f}"]
+    lines += [_text(row) for row in np.concatenate([root * scale, angles], -1)]
+    with atomic(path) as file:
+        file.write(("\n".join(lines) + "\n").encode())
+
+
+def _split(line: str) -> Iterator[str]:
+    yield from line.replace("{", " { ").replace("}", " } ").split()
+
+
+def _hierarchy(words: _Words) -> tuple[list[tuple[str, int]], list[np.ndarray], list[tuple[str, ...]]]:
+    joints: list[tuple[str, int]] = []
+    offsets: list[np.ndarray] = []
+    channels: list[tuple[str, ...]] = []
+    words.take("ROOT")
+    open_joints = [_open_joint(words, joints, -1)]
+    offsets.append(_offset(words))
+    channels.append(_channels(words))
+    while open_joints:
+        match words.take("JOINT", "END", "}"):
+            case "JOINT":
+                open_joints.append(_open_joint(words, joints, open_joints[-1]))
+                offsets.append(_offset(words))
+                channels.append(_channels(words))
+            case "END":
+                words.rest_of_line()
+                words.take("{")
+                _offset(words)
+                words.take("}")
+            case _:
+                open_joints.pop()
+    if words.peek():
+        raise ValueError(f"{words.place()}: needed MOTION after the one ROOT, got {words.peek()[:40]!r}")
+    return joints, offsets, channels
+
+
+def _open_joint(words: _Words, joints: list[tuple[str, int]], parent: int) -> int:
+    """Append the joint whose name and brace come next; its index."""
+    place = words.place(-1)
+    name = " ".join(words.rest_of_line())
+    if not name:
+        raise ValueError(f"{place}: needed a joint's name")
+    if name in (other for other, _ in joints):
+        raise ValueError(f"{place}: joint {name!r} was there before; names must differ")
+    words.take("{")
+    joints.append((name, parent))
+    return len(joints) - 1
+
+
+def _offset(words: _Words) -> np.ndarray:
+    words.take("OFFSET")
+    return words.numbers(3)
+
+
+def _channels(words: _Words) -> tuple[str, ...]:
+    if words.peek().upper() != "CHANNELS":
+        return ()
+    words.take("CHANNELS")
+    place = words.place()
+    count, *found = words.rest_of_line() or [""]
+    names = tuple(word.capitalize() for word in found)
+    if not count.isdigit() or int(count) != len(names):
+        raise ValueError(
+            f"{place}: needed CHANNELS, their number and as many names, got {' '.join([count, *found])}"
+        )
+    for name, word in zip(names, found, strict=True):
+        if name not in CHANNELS or names.count(name) > 1:
+            raise ValueError(f"{place}: channel {word[:40]!r}; legal are {', '.join(CHANNELS)}, each once")
+    return names
+
+
+def _frames(
+    path: str | os.PathLike[str], lines: list[str], start: int, count: int
+) -> tuple[np.ndarray, float]:
+    """The values [F, count] in the lines after MOTION, and the seconds of a frame."""
+    filled = [(n, line.split()) for n, line in enumerate(lines[start:], start + 1) if line.strip()]
+    head = {}
+    for (n, words), key in zip([*filled, (len(lines), [""])], ("Frames:", "Frame Time:"), strict=False):
+        text = " ".join(words)
+        if not text.lower().startswith(key.lower()):
+            raise ValueError(f"{path}, line {n}: needed {key!r}, got {text[:40]!r}")
+        (head[key],) = numbers(text[len(key) :].split(), 1, f"{path}, line {n}")
+    rows, number, frame_time = filled[2:], head["Frames:"], head["Frame Time:"]
+    if number != len(rows) or number < 1:
+        raise ValueError(
+            f"{path}, line {filled[0][0]}: Frames: {number:g}, but {len(rows)} lines of values follow"
+        )
+    if frame_time <= 0:
+        raise ValueError(
+            f"{path}, line {filled[1][0]}: Frame Time: needed seconds above 0, got {frame_time:g}"
+        )
+    return np.stack([numbers(words, count, f"{path}, line {n}") for n, words in rows]), float(frame_time)
+
+
+def _zxy_angles(rotations: np.ndarray) -> np.ndarray:
+    """a, b, c [F, ..., 3] rad with R = R_z(a) R_x(b) R_y(c), b in [-pi/2, pi/2]; a and c go on over the frames.
+
+    c is read off R_z(-a) R, so that the product stays right where b is near a right angle and a alone means nothing.
+    """
+    a = np.arctan2(-rotations[..., 0, 1], rotations[..., 1, 1])
+    b = np.arctan2(rotations[..., 2, 1], np.hypot(rotations[..., 0, 1], rotations[..., 1, 1]))
+    row = np.cos(a)[..., None] * rotations[..., 0, :] + np.sin(a)[..., None] * rotations[..., 1, :]
+    c = np.arctan2(row[..., 2], row[..., 0])
+    return np.stack([np.unwrap(a, axis=0), b, np.unwrap(c, axis=0)], -1)
+
+
+def _text(values: np.ndarray) -> str:
+    # 0 + turns -0 into 0
+    return " ".join(f"{value:.6f}" for value in 0 + np.round(values, 6))
+
+
+def _check_motion(
+    names: Any,
+    parents: Any,
+    offsets: np.ndarray,
+    rotations: np.ndarray,
+    root: np.ndarray,
+    fps: float,
+    unit: str,
+) -> None:
+    num = len(names)
+    if unit not in _METRES:
+        raise ValueError(f"unit: got {unit!r}, legal are {', '.join(_METRES)}")
+    if len(set(names)) != num or any(not str(name).strip() or set(name) & set("{}\n\r") for name in names):
+        raise ValueError(f"names: needed distinct names without braces, got {tuple(names)}")
+    if (
+        len(parents) != num
+        or list(parents)[:1] != [-1]
+        or any(not 0 <= p < j for j, p in enumerate(parents) if j)
+    ):
+        raise ValueError(f"parents: needed -1, then for each joint an earlier one, got {tuple(parents)}")
+    frames = len(root)
+    for name, array, shape in (
+        ("offsets_m", offsets, (num, 3)),
+        ("rotations", rotations, (frames, num, 3, 3)),
+        ("root", root, (frames, 3)),
+    ):
+        if array.shape != shape or not frames:
+            raise ValueError(f"{name}: needed {shape}, at least one frame, got {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: has values that are not finite")
+    if not (np.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps: needed a number above 0, got {fps}")

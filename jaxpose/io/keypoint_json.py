@@ -1,0 +1,279 @@
+"""2D keypoints in JSON, as the detectors write them: a table of formats, one small function each.
+
+    coco              COCO annotations: {"images": [...], "annotations": [...]}
+    coco_results      COCO results: [{"image_id": 7, "keypoints": [x, y, c, ...], "score": 0.9}]
+    alphapose         AlphaPose: [{"image_id": "7.jpg", "keypoints": [x, y, c, ...], "score": 2.9, "idx": 1}]
+    alphapose_images  AlphaPose --format cmu or open: {"7.jpg": {"bodies": [{"joints": [...]}]}}
+    openpose          OpenPose: {"people": [{"person_id": [-1], "pose_keypoints_2d": [x, y, c, ...]}]}
+    mmpose            MMPose, RTMPose: [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}] for an image,
+                      [{"frame_id": 7, "instances": [...]}] for a video; either also as "instance_info"
+
+The number of keypoints tells the joint set: 16 MPII, 17 COCO, 18 OpenPose's COCO (its neck is left out), 25
+BODY_25, 26 Halpe; of 133 (COCO-WholeBody) and 136 (Halpe) the body is taken. OpenPose's experimental BODY_25B
+looks like BODY_25 in the file: name the skeleton. Person ids are `track_id` (COCO, MMPose), `idx` (AlphaPose)
+or `person_id` (OpenPose).
+
+A folder holds one file per frame (OpenPose, MMPose on images, AlphaPose `sep-json`); files without people are
+legal. Frames are numbered by the last number in the file or image name where all have one and no two share
+it, else by the order of the names. COCO's visibility v = 0, 1 (labelled, hidden), 2 becomes confidence 0,
+0.5, 1; annotations without a labelled joint are left out.
+
+Sources: cocodataset.org/#format-results; OpenPose doc/02_output.md; AlphaPose docs/output.md; MMPose 1.x
+`split_instances`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpose.geometry.skeleton import BODY_25, COCO_17, HALPE_26, MPII_16, Skeleton
+from jaxpose.io.keypoint_arrays import Layout, Table, as_int
+
+
+class Row(NamedTuple):
+    """One person: keypoints x, y, c flat or in threes. A frame of None is numbered by `image`."""
+
+    keypoints: Any
+    image: str
+    frame: Any = None
+    person: Any = None
+
+
+class Format(NamedTuple):
+    """`matches(content)` tells the format, `rows(content, name of the file)` yields its people."""
+
+    matches: Callable[[Any], bool]
+    rows: Callable[[Any, str], Iterable[Row]]
+
+
+def _first(count: int, skeleton: Skeleton) -> Layout:
+    return Layout(count, skeleton, tuple(range(len(skeleton.joints))))
+
+
+# OpenPose's COCO-18 is COCO with a neck second and the sides in another order.
+_COCO_18 = Layout(18, COCO_17, (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10))
+# COCO-WholeBody (133) and Halpe (136) add face and hands after the body.
+_COCO_LIKE = (_first(17, COCO_17), _first(133, COCO_17), _first(26, HALPE_26), _first(136, HALPE_26))
+_LAYOUTS = (*_COCO_LIKE, _COCO_18, _first(25, BODY_25), _first(16, MPII_16))
+
+
+def _coco(content: dict, source: str) -> Iterator[Row]:
+    names = {image["id"]: image.get("file_name", "") for image in content.get("images", ())}
+    for note in content["annotations"]:
+        if any(note.get("keypoints", ())[2::3]):
+            values = np.reshape(np.asarray(note["keypoints"], float), (-1, 3)) * (1, 1, 0.5)
+            yield Row(values, names.get(note["image_id"], ""), note["image_id"], note.get("track_id"))
+
+
+def _coco_results(content: list, source: str) -> Iterator[Row]:
+    for item in content:
+        yield Row(item["keypoints"], "", item["image_id"], item.get("track_id"))
+
+
+def _alphapose(content: list, source: str) -> Iterator[Row]:
+    for item in content:
+        yield Row(item["keypoints"], str(item["image_id"]), None, item.get("idx"))
+
+
+def _alphapose_images(content: dict, source: str) -> Iterator[Row]:
+    images = {source: content} if "bodies" in content else content
+    for name, image in images.items():
+        for person in image["bodies"] if "bodies" in image else image["people"]:
+            yield Row(person["joints"] if "joints" in person else person["pose_keypoints_2d"], name)
+
+
+def _openpose(content: dict, source: str) -> Iterator[Row]:
+    for person in content["people"]:
+        keypoints = person["pose_keypoints_2d"] if "pose_keypoints_2d" in person else person["pose_keypoints"]
+        identity = person.get("person_id", [-1])
+        if keypoints:  # a person may have only a face or hands
+            yield Row(keypoints, source, None, None if identity in ([-1], -1, []) else identity)
+
+
+def _mmpose(content: list | dict, source: str) -> Iterator[Row]:
+    for item in content["instance_info"] if isinstance(content, dict) else content:
+        for person in item.get("instances", [item]):
+            xy, scores = np.asarray(person["keypoints"], float), np.asarray(person["keypoint_scores"], float)
+            if xy.shape != (*scores.shape, 2) or scores.ndim != 1:
+                raise ValueError(f"keypoints {list(xy.shape)} with keypoint_scores {list(scores.shape)}")
+            yield Row(np.column_stack([xy, scores]), source, item.get("frame_id"), person.get("track_id"))
+
+
+def _is_list_of(content: Any, *keys: str) -> bool:
+    return (
+        isinstance(content, list)
+        and bool(content)
+        and isinstance(content[0], dict)
+        and {*keys} <= {*content[0]}
+    )
+
+
+def _is_images(content: Any) -> bool:
+    inner = [content, *content.values()] if isinstance(content, dict) else []
+    return any(isinstance(image, dict) and ("bodies" in image or "people" in image) for image in inner)
+
+
+# In the order of detection: the first that matches.
+FORMATS = {
+    "coco": Format(lambda c: isinstance(c, dict) and "annotations" in c, _coco),
+    "openpose": Format(lambda c: isinstance(c, dict) and "people" in c, _openpose),
+    "mmpose": Format(
+        lambda c: (
+            (isinstance(c, dict) and "instance_info" in c)
+            or _is_list_of(c, "keypoints", "keypoint_scores")
+            or _is_list_of(c, "instances")
+        ),
+        _mmpose,
+    ),
+    "alphapose": Format(
+        lambda c: _is_list_of(c, "image_id", "keypoints") and isinstance(c[0]["image_id"], str), _alphapose
+    ),
+    "coco_results": Format(lambda c: _is_list_of(c, "image_id", "keypoints"), _coco_results),
+    "alphapose_images": Format(_is_images, _alphapose_images),
+}
+
+
+def read_json(path: Path, format: str | None = None) -> Table:
+    """A JSON file, or a folder with one per frame."""
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise ValueError(f"{path}: no .json file in this folder; needed one per frame")
+    contents = {file: _parse(file) for file in files}
+    for file, content in contents.items():
+        format = format or _detect(file, content)
+    rows = [(file, row) for file, content in contents.items() for row in _rows(file, content, format)]
+    if not rows:
+        raise ValueError(f"{path}: no people in it; files read: {len(files)}, format: {format or 'not told'}")
+    return Table(
+        values=_values(rows),
+        layouts=_layouts(contents[files[0]]),
+        image=tuple(row.image for _, row in rows),
+        frame=_frames(path, files, rows),
+        person=_people(rows),
+        image_size=_image_size(contents[files[0]]),
+    )
+
+
+def _parse(file: Path) -> Any:
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: not readable as text ({error})") from None
+    if not text.strip():
+        raise ValueError(f"{file}: the file is empty; needed JSON")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: not JSON, or cut off: {error}") from None
+
+
+def _detect(file: Path, content: Any) -> str | None:
+    """The first format that matches; None for an empty list or dict, which says nothing."""
+    if content in ([], {}):
+        return None
+    for name, form in FORMATS.items():
+        if form.matches(content):
+            return name
+    kind, inner = ("a list of ", content[0]) if isinstance(content, list) else ("", content)
+    found = f"dict with keys {list(inner)[:6]}" if isinstance(inner, dict) else type(inner).__name__
+    raise ValueError(f"{file}: {kind}{found}; that is none of the known keypoint formats {sorted(FORMATS)}")
+
+
+def _rows(file: Path, content: Any, format: str | None) -> list[Row]:
+    if content in ([], {}) or format is None:
+        return []
+    try:
+        return list(FORMATS[format].rows(content, _frame_name(file)))
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{file}: not as {format} files are: {type(error).__name__} {error}") from None
+
+
+def _layouts(content: Any) -> tuple[Layout, ...]:
+    """The legal meanings of K keypoints; where MMPose names its keypoints, 17 of them need not be COCO's."""
+    meta = content.get("meta_info") if isinstance(content, dict) else None
+    names = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
+    if isinstance(names, dict) and [names.get(str(i)) for i in range(17)] != list(COCO_17.joints):
+        return tuple(layout for layout in _LAYOUTS if layout not in _COCO_LIKE)
+    return _LAYOUTS
+
+
+def _values(rows: list[tuple[Path, Row]]) -> np.ndarray:
+    """[N, K, 3] of rows that must agree on K."""
+    values: list[np.ndarray] = []
+    for i, (file, row) in enumerate(rows):
+        try:
+            flat = np.asarray(row.keypoints, float)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{file}: person {i}: keypoints are not a list of numbers ({error})") from None
+        if flat.size == 0 or flat.size % 3 or (flat.ndim != 1 and flat.shape[1:] != (3,)):
+            raise ValueError(
+                f"{file}: person {i} has {flat.size} numbers as keypoints; needed x, y, confidence of each"
+            )
+        values.append(flat.reshape(-1, 3))
+        if len(values[-1]) != len(values[0]):
+            raise ValueError(
+                f"{file}: person {i} has {len(values[-1])} keypoints, the first person {len(values[0])}"
+            )
+    return np.stack(values)
+
+
+def _integer(file: Path, what: str, value: Any) -> int:
+    if not isinstance(value, (int, float, str)):
+        raise ValueError(f"{file}: {what} {value!r}; needed a whole number")
+    try:
+        return int(as_int(file, what, np.array([float(value)]))[0])
+    except ValueError:
+        raise ValueError(f"{file}: {what} {value!r}; needed a whole number below 2^53") from None
+
+
+def _people(rows: list[tuple[Path, Row]]) -> np.ndarray | None:
+    """Ids where every row has one; a tracker that merged detections lists all their ids, its own first."""
+    ids = []
+    for file, row in rows:
+        value = row.person
+        while isinstance(value, list) and value:
+            value = value[0]
+        if value is None or value == []:
+            return None
+        ids.append(_integer(file, "person", value))
+    return np.array(ids, np.int64)
+
+
+def _frames(path: Path, files: list[Path], rows: list[tuple[Path, Row]]) -> np.ndarray:
+    if len(files) > 1 and any(row.frame is not None for _, row in rows):
+        raise ValueError(
+            f"{path}: these files have many frames each, a folder has one in each: give one file"
+        )
+    # Where images are files, those without people count too, or counting in order would skip them.
+    per_file = all(row.image == _frame_name(file) for file, row in rows)
+    number = _frame_numbers({row.image for _, row in rows} | {_frame_name(f) for f in files if per_file})
+    frames = [number[r.image] if r.frame is None else _integer(file, "frame", r.frame) for file, r in rows]
+    return np.array(frames, np.int64)
+
+
+def _frame_name(file: Path) -> str:
+    return file.stem.removesuffix("_keypoints")
+
+
+def _frame_numbers(names: set[str]) -> dict[str, int]:
+    """Name -> the last number in it, where all have one and no two the same; else its place in order."""
+    digits = [re.findall(r"\d+", PurePath(name).stem)[-1:] for name in sorted(names)]
+    numbers = [int(d[0]) for d in digits if d and len(d[0]) < 16]
+    if len(set(numbers)) != len(names):
+        numbers = list(range(len(names)))
+    return dict(zip(sorted(names), numbers, strict=True))
+
+
+def _image_size(content: Any) -> tuple[int, int] | None:
+    """Width and height, where COCO's `images` say one size for all."""
+    images = content.get("images") if isinstance(content, dict) else None
+    images = images if isinstance(images, list) else []
+    sizes = {(image.get("width"), image.get("height")) for image in images if isinstance(image, dict)}
+    width, height = sizes.pop() if len(sizes) == 1 else (None, None)
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None

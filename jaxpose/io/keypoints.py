@@ -1,0 +1,216 @@
+"""2D keypoints of people in images, as detectors write them: one type, one reader, one writer.
+
+The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose), `keypoint_arrays` (`.npz`,
+`.npy`) and `keypoint_csv`. What every one of them becomes:
+
+- confidence is clipped to [0, 1]: AlphaPose and RTMPose (SimCC) write scores above 1;
+- a joint whose coordinates or confidence are not finite was not detected: confidence 0;
+- a joint with confidence 0 lies at (0, 0).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpose.files import write_npz
+from jaxpose.geometry.skeleton import SKELETONS, Skeleton
+from jaxpose.io.keypoint_arrays import Table, read_npy, read_npz
+from jaxpose.io.keypoint_csv import read_csv
+from jaxpose.io.keypoint_json import FORMATS, read_json
+
+_ARRAY_FORMATS = ("npz", "npy", "csv")
+
+
+class Keypoints(NamedTuple):
+    """N detections, each of one person in one image, as numpy arrays.
+
+    xy: [N, J, 2] float32 pixels, x right, y down, 0 where confidence is 0.
+    confidence: [N, J] float32 in [0, 1], 0 where not detected.
+    frame: [N] int64 number of the frame or image.
+    person: [N] int64, distinct within a frame; over all frames where the file has tracks, or by `link`.
+    image: [N] name of the image or file, "" where unknown.
+    intrinsics: [N, 4] float32 fx, fy, cx, cy in pixels, or None where the file has none.
+    image_size: width, height in pixels; None where the file does not say or its images differ.
+    fps: frames per second, or None.
+    """
+
+    xy: np.ndarray
+    confidence: np.ndarray
+    skeleton: Skeleton
+    frame: np.ndarray
+    person: np.ndarray
+    image: tuple[str, ...]
+    intrinsics: np.ndarray | None = None
+    image_size: tuple[int, int] | None = None
+    fps: float | None = None
+
+
+def read_keypoints(
+    path: str | os.PathLike[str],
+    *,
+    skeleton: Skeleton | None = None,
+    format: str | None = None,
+    camera: str | None = None,
+) -> Keypoints:
+    """The detections in a file, or in a folder of JSON files with one per frame.
+
+    skeleton: the joint set, where the file leaves it open (17 joints without names: Human3.6M, COCO or 3DHP).
+    format: a key of `keypoint_json.FORMATS`, "npz", "npy" or "csv"; None tells it by suffix and content.
+    camera: name of one camera, for an `.npz` that holds several.
+    Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, empty, cut
+    off, of no known format, without people, of the wrong shape, in normalised coordinates, with intrinsics
+    that no camera has, or whose joint set is open.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    table = _read_table(path, skeleton, format or _format_of(path), camera)
+    if not len(table.values):
+        raise ValueError(f"{path}: no people in it")
+    skeleton, columns = choose_joints(path, table, skeleton)
+    with np.errstate(over="ignore"):
+        values = table.values[:, columns].astype(np.float32)
+    finite = np.isfinite(values).all(-1)
+    confidence = np.where(finite, np.clip(values[..., 2], 0, 1), 0)
+    xy = np.where(confidence[..., None] > 0, values[..., :2], 0)
+    if (confidence > 0).sum() > 1 and abs(xy).max() <= 1:
+        raise ValueError(f"{path}: all coordinates lie within -1 and 1: normalised, needed pixels")
+    num = len(xy)
+    frame = np.arange(num) if table.frame is None else table.frame
+    return Keypoints(
+        xy=xy,
+        confidence=confidence,
+        skeleton=skeleton,
+        frame=frame,
+        person=_person_ids(frame, table.person),
+        image=table.image,
+        intrinsics=None if table.intrinsics is None else table.intrinsics.astype(np.float32),
+        image_size=table.image_size,
+        fps=table.fps,
+    )
+
+
+def write_keypoints_npz(path: str | os.PathLike[str], kp: Keypoints) -> None:
+    """Write an `.npz` that `read_keypoints` reads back; the file appears whole or not at all.
+
+    A skeleton that is not registered must be given again to the reader.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"{path}: suffix {path.suffix!r}; needed .npz")
+    arrays: dict[str, Any] = {
+        **{"keypoints": kp.xy, "confidence": kp.confidence, "frame": kp.frame, "person": kp.person},
+        **{"image": np.array(kp.image, np.str_), "joints": np.array(kp.skeleton.joints)},
+        **{"intrinsics": kp.intrinsics, "image_size": kp.image_size, "fps": kp.fps},
+    }
+    write_npz(path, {key: value for key, value in arrays.items() if value is not None})
+
+
+def visible_rows(kp: Keypoints, threshold: float = 0.0, min_visible: int = 4) -> np.ndarray:
+    """[N] bool: at least `min_visible` joints have a confidence above `threshold`."""
+    return (kp.confidence > threshold).sum(-1) >= min_visible
+
+
+def validate_keypoints(kp: Keypoints, threshold: float = 0.0, min_visible: int = 4) -> Keypoints:
+    """The keypoints themselves, if their shapes agree and every row passes `visible_rows`.
+
+    Errors: ValueError naming the field, or the first rows with too few visible joints.
+    """
+    num, num_joints = len(kp.xy), len(kp.skeleton.joints)
+    shapes = {"xy": (num, num_joints, 2), "confidence": (num, num_joints), "frame": (num,), "person": (num,)}
+    shapes |= {} if kp.intrinsics is None else {"intrinsics": (num, 4)}
+    for field, shape in shapes.items():
+        value = getattr(kp, field)
+        if value.shape != shape or not np.isfinite(value).all():
+            raise ValueError(
+                f"{field}: {list(value.shape)}; needed {list(shape)}, finite, {kp.skeleton.name}"
+            )
+    few = np.flatnonzero(~visible_rows(kp, threshold, min_visible))
+    if len(few):
+        seen = (kp.confidence > threshold).sum(-1)
+        rows = ", ".join(f"row {i} (frame {kp.frame[i]}, person {kp.person[i]}): {seen[i]}" for i in few[:3])
+        raise ValueError(
+            f"{len(few)} of {num} detections have fewer than {min_visible} joints with confidence above "
+            f"{threshold:g}: {rows}{', ...' if len(few) > 3 else ''}"
+        )
+    return kp
+
+
+def _format_of(path: Path) -> str:
+    """The reader for a path by its suffix; "json" leaves the rest to the content."""
+    suffix = path.suffix.lower().removeprefix(".")
+    if path.is_dir() or suffix == "json":
+        return "json"
+    if suffix not in _ARRAY_FORMATS:
+        raise ValueError(f"{path}: suffix {path.suffix!r}; legal are a folder, .json, .npz, .npy and .csv")
+    return suffix
+
+
+def _read_table(path: Path, skeleton: Skeleton | None, format: str, camera: str | None) -> Table:
+    if format not in ("json", *FORMATS, *_ARRAY_FORMATS):
+        raise ValueError(f"format: {format!r}; legal are {[*FORMATS, *_ARRAY_FORMATS]}")
+    if camera is not None and format != "npz":
+        raise ValueError(f"camera: {camera!r}, but {path} is {format}; only .npz files hold several cameras")
+    if path.is_file() and path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    if path.is_dir() and format in _ARRAY_FORMATS:
+        raise ValueError(f"{path}: a folder; needed one {format} file")
+    if format == "npz":
+        return read_npz(path, camera)
+    if format == "npy":
+        return read_npy(path)
+    if format == "csv":
+        return read_csv(path, skeleton)
+    return read_json(path, None if format == "json" else format)
+
+
+def choose_joints(path: Path, table: Table, given: Skeleton | None) -> tuple[Skeleton, list[int]]:
+    """The skeleton, and for each of its joints which keypoint of the file it is."""
+    num = table.values.shape[1]
+    if table.joints is not None:
+        return _joint_set_by_name(path, table.joints, num, given)
+    if given and len(given.joints) == num:
+        return given, list(range(num))
+    legal = [x for x in table.layouts if x.num_keypoints == num and given in (None, x.skeleton)]
+    if len(legal) == 1:
+        return legal[0].skeleton, list(legal[0].columns)
+    if given:
+        raise ValueError(
+            f"{path}: {num} keypoints per person; the skeleton {given.name} has {len(given.joints)}"
+        )
+    could = " or ".join(x.skeleton.name for x in legal) or "no joint set of this format"
+    counts = sorted({x.num_keypoints for x in table.layouts})
+    raise ValueError(f"{path}: {num} keypoints are {could}; known counts are {counts}: name the skeleton")
+
+
+def _joint_set_by_name(
+    path: Path, names: tuple[str, ...], num: int, given: Skeleton | None
+) -> tuple[Skeleton, list[int]]:
+    if len(names) != num or len(set(names)) != num:
+        raise ValueError(f"{path}: {len(set(names))} distinct joint names for {num} keypoints")
+    known = [s for s in SKELETONS.values() if set(s.joints) == set(names)]
+    if not known and not given:
+        raise ValueError(f"{path}: joints {list(names)} are none of {list(SKELETONS)}: name the skeleton")
+    skeleton = given or known[0]
+    if set(skeleton.joints) <= set(names):
+        return skeleton, [names.index(joint) for joint in skeleton.joints]
+    # Names of the user's own are taken on trust, another set's names never are.
+    if known or len(skeleton.joints) != num:
+        lacks = [joint for joint in skeleton.joints if joint not in names]
+        raise ValueError(f"{path}: joints {list(names)} lack {lacks} of the skeleton {skeleton.name}")
+    return skeleton, list(range(num))
+
+
+def _person_ids(frame: np.ndarray, person: np.ndarray | None) -> np.ndarray:
+    """The file's ids where they tell people of a frame apart; else each person's place in its frame."""
+    if person is not None and len(np.unique(np.stack([frame, person], -1), axis=0)) == len(frame):
+        return person
+    order = np.argsort(frame, kind="stable")
+    start = np.searchsorted(frame[order], frame[order])
+    place = np.empty(len(frame), np.int64)
+    place[order] = np.arange(len(frame)) - start
+    return place

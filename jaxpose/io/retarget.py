@@ -1,0 +1,311 @@
+"""Motion of other skeletons (BVH, ASF/AMC) as rotations of SMPL's 22 joints.
+
+A take's world rotation G_j says how joint j is turned from the rest pose. With B the turn from the rest pose's axes to
+SMPL's (x left, y up, z forward) and W the turn that makes the world y up, SMPL's joint has in the world
+
+    H_j = W G_j B^T A_j          A_j constant; local rotation H_parent^T H_j
+
+A_j is the identity for pelvis and spine. For thighs, shins, upper arms and forearms it takes SMPL's bone to where the
+source's bone points at rest, by way of the T-pose and without twist: A = Q_source Q_smpl^T, Q_b the shortest rotation
+from the T-pose's direction (down, or to the side) to bone b at rest. So spread legs and hanging arms need no T-pose
+frame. Hands and feet take the A of forearm and shin. `Flavour` holds what else is constant in a family of files.
+
+Turns about the forearm are shared half and half by elbow and wrist. The pelvis is put where the middle of SMPL's hip
+joints falls on that of the source's.
+
+Source: shared/data/README.md, "How it was made"; constants stand in source_skeletons.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io.asf_amc import read_amc, read_asf
+from jaxpose.io.bvh import read_bvh, take_of_bvh, write_bvh
+from jaxpose.io.motion import Motion
+from jaxpose.io.source_skeletons import FLAVOURS, Flavour, flavour_of_map
+from jaxpose.io.take import (
+    Take,
+    rest_positions,
+    rotation_matrices,
+    rotation_vectors,
+    shortest_rotation,
+    world,
+)
+
+# A generic adult in round numbers, m, y up, facing z: each SMPL joint relative to its parent in the T-pose.
+GENERIC_OFFSETS = np.zeros((22, 3))
+for _names, _offset in {
+    ("left_hip",): (0.08, -0.09, 0),
+    ("left_knee",): (0.015, -0.4, 0),
+    ("left_ankle",): (0, -0.42, -0.015),
+    ("left_foot",): (0.02, -0.06, 0.13),
+    ("spine1", "spine2"): (0, 0.12, 0),
+    ("spine3",): (0, 0.07, 0),
+    ("neck",): (0, 0.2, -0.02),
+    ("head_base",): (0, 0.1, 0.02),
+    ("left_collar",): (0.07, 0.12, -0.01),
+    ("left_shoulder",): (0.11, 0.03, -0.01),
+    ("left_elbow",): (0.28, 0, 0),
+    ("left_wrist",): (0.26, 0, 0),
+}.items():
+    for _name in _names:
+        GENERIC_OFFSETS[SMPL_22.joints.index(_name)] = _offset
+        if _name.startswith("left_"):
+            _mirrored = SMPL_22.joints.index(_name.replace("left", "right"))
+            GENERIC_OFFSETS[_mirrored] = _offset * np.array([-1, 1, 1])
+GENERIC_OFFSETS.flags.writeable = False
+
+# Metres, CMU's unit (length 0.45 of an .asf: 1 / 0.45 inch), centimetres, millimetres.
+UNITS_M = (1.0, 0.0254 / 0.45, 0.01, 0.001)
+LEG_M = (0.5, 0.82, 1.25)  # least, usual and greatest length of thigh and shin together
+MAX_PRONATION = np.deg2rad(
+    105
+)  # what a forearm turns at most; more is a marker lost, or an angle that wrapped
+T_POSE_WITHIN = np.deg2rad(15)
+
+_DOWN, _LEFT = np.array([0.0, -1, 0]), np.array([1.0, 0, 0])
+# Aligned joint: the joint at the bone's far end, its direction in the T-pose, the joint that follows its A.
+_LIMBS = {
+    f"{side}_{joint}": (f"{side}_{end}", direction, tuple(f"{side}_{name}" for name in followers))
+    for side, outwards in (("left", _LEFT), ("right", -_LEFT))
+    for joint, end, direction, followers in (
+        ("hip", "knee", _DOWN, ()),
+        ("knee", "ankle", _DOWN, ("ankle", "foot")),
+        ("shoulder", "elbow", outwards, ()),
+        ("elbow", "wrist", outwards, ("wrist",)),
+    )
+}
+_J = {name: index for index, name in enumerate(SMPL_22.joints)}
+
+
+def motion_from_bvh(
+    path: str | os.PathLike[str],
+    *,
+    unit_m: float | None = None,
+    joint_map: Mapping[str, str] | None = None,
+    offsets: np.ndarray = GENERIC_OFFSETS,
+    skip_t_pose: bool = True,
+) -> Motion:
+    """The motion in a BVH file; arguments, result and errors as of `retarget`."""
+    take = take_of_bvh(read_bvh(path))
+    return _named(path, take, unit_m, joint_map, offsets, skip_t_pose)
+
+
+def motion_from_amc(
+    amc: str | os.PathLike[str],
+    asf: str | os.PathLike[str],
+    *,
+    fps: float = 120.0,
+    unit_m: float | None = None,
+    joint_map: Mapping[str, str] | None = None,
+    offsets: np.ndarray = GENERIC_OFFSETS,
+    skip_t_pose: bool = True,
+) -> Motion:
+    """The motion in an .amc file of the skeleton in an .asf file; the rest as of `retarget`."""
+    take = read_amc(amc, read_asf(asf), fps=fps)
+    return _named(amc, take, unit_m, joint_map, offsets, skip_t_pose)
+
+
+def retarget(
+    take: Take,
+    *,
+    unit_m: float | None = None,
+    joint_map: Mapping[str, str] | None = None,
+    offsets: np.ndarray = GENERIC_OFFSETS,
+    skip_t_pose: bool = True,
+) -> Motion:
+    """A take as a Motion of SMPL's joints (module docstring).
+
+    unit_m: metres of one unit of the take's lengths; guessed from the legs by default. joint_map: the SMPL joint
+    (SMPL_22) of each of the take's joints that matters, for skeletons that are not in FLAVOURS. offsets: [22, 3] m the
+    target's rest pose. skip_t_pose: leave out leading frames in a T-pose. Motion.source says what was assumed.
+    Raises ValueError for unknown skeletons, rest poses that do not stand, and lengths that are no person's.
+    """
+    flavour = _flavour(take) if joint_map is None else flavour_of_map(joint_map, take.names)
+    unit, said = _unit(take, flavour, unit_m)
+    positions, rotations = world(take)
+    B, W = _axes(take, flavour)
+    H = _turned(take, flavour, W @ rotations @ B.T, B, offsets)
+    hips = [take.names.index(flavour.joints[f"{side}_hip"][0]) for side in ("left", "right")]
+    middle = unit * positions[:, hips].mean(1) @ W.T
+    pelvis = middle - H[:, 0] @ offsets[[_J["left_hip"], _J["right_hip"]]].mean(0)
+    local = [np.swapaxes(H[:, p], -1, -2) @ H[:, j] if j else H[:, 0] for j, p in enumerate(SMPL_22.parents)]
+    vectors = rotation_vectors(np.stack(local, 1)).astype(np.float32)
+    skipped = _leading_t_pose(H, offsets) if skip_t_pose else 0
+    notes = [f"{flavour.name}, {len(take.names)} joints", said]
+    if not np.array_equal(W, np.eye(3)):
+        notes.append("turned to y up")
+    if skipped:
+        notes.append(f"left out {skipped} leading T-pose frame{'s' * (skipped > 1)}")
+    kept = vectors[skipped:]
+    transl = pelvis[skipped:].astype(np.float32)
+    return Motion(kept[:, 1:], kept[:, 0], transl, take.fps, None, "; ".join(notes))
+
+
+def write_motion_bvh(
+    path: str | os.PathLike[str], motion: Motion, offsets: np.ndarray = GENERIC_OFFSETS, *, unit: str = "cm"
+) -> None:
+    """Write a motion as BVH of SMPL's 22 joints with rest pose `offsets` [22, 3] m (the root's row is not used).
+
+    `motion_from_bvh` reads the same rotations and, given the same offsets, positions. unit: "cm" or "m".
+    """
+    vectors = np.concatenate([motion.global_orient[:, None], motion.body_pose], 1)
+    rotations = rotation_matrices(vectors)
+    write_bvh(path, SMPL_22.joints, SMPL_22.parents, offsets, rotations, motion.transl, motion.fps, unit)
+
+
+def _named(
+    path: str | os.PathLike[str],
+    take: Take,
+    unit_m: float | None,
+    joint_map: Mapping[str, str] | None,
+    offsets: np.ndarray,
+    skip_t_pose: bool,
+) -> Motion:
+    try:
+        return retarget(take, unit_m=unit_m, joint_map=joint_map, offsets=offsets, skip_t_pose=skip_t_pose)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _flavour(take: Take) -> Flavour:
+    for flavour in FLAVOURS:
+        if flavour.sources() <= set(take.names):
+            return flavour
+    known = ", ".join(flavour.name for flavour in FLAVOURS)
+    raise ValueError(
+        f"joints {', '.join(take.names)} are of no skeleton known here ({known}); give a joint map"
+    )
+
+
+def _rest(take: Take, flavour: Flavour) -> dict[str, np.ndarray]:
+    """Positions [3] of SMPL's joints in the source's rest pose, file unit."""
+    rest = rest_positions(take)
+    return {name: rest[take.names.index(blend[0])] for name, blend in flavour.joints.items()}
+
+
+def _unit(take: Take, flavour: Flavour, unit_m: float | None) -> tuple[float, str]:
+    """Metres of one unit, and how they are known."""
+    rest = _rest(take, flavour)
+    leg = np.linalg.norm(rest["left_knee"] - rest["left_hip"])
+    leg += np.linalg.norm(rest["left_ankle"] - rest["left_knee"])
+    if not leg > 0:
+        raise ValueError("the legs have no length in the rest pose")
+    if unit_m is not None:
+        if not (np.isfinite(unit_m) and unit_m > 0):
+            raise ValueError(f"unit_m: needed metres above 0, got {unit_m}")
+        return unit_m, f"1 unit = {unit_m:.4g} m as given, legs {leg * unit_m:.2f} m"
+    least, usual, greatest = LEG_M
+    unit = min(UNITS_M, key=lambda u: abs(np.log(leg * u / usual)))
+    if not least <= leg * unit <= greatest:
+        raise ValueError(
+            f"legs {leg:.4g} units long are of no usual unit of length; give unit_m, metres of one unit"
+        )
+    return unit, f"1 unit = {unit:.4g} m assumed from legs of {leg * unit:.2f} m"
+
+
+def _axes(take: Take, flavour: Flavour) -> tuple[np.ndarray, np.ndarray]:
+    """B [3, 3] from the rest pose's axes to x left, y up, z forward; W [3, 3] that makes the world y up."""
+    rest = _rest(take, flavour)
+    left, right = (
+        [rest[f"{side}_{joint}"] for joint in ("hip", "shoulder", "ankle")] for side in ("left", "right")
+    )
+    hips, shoulders, ankles = (np.stack(left) + np.stack(right)) / 2
+    up = _nearest_axis(shoulders - hips)
+    side = _nearest_axis((left[0] - right[0]) * (up == 0))
+    if up @ (ankles - hips) >= 0 or not side.any():
+        raise ValueError("the rest pose does not stand: needed shoulders above and ankles below the hips")
+    B = np.stack([side, up, np.cross(side, up)])
+    # upside down is no world of a file
+    return B, np.eye(3) if up[1] else np.round(shortest_rotation(up, np.array([0.0, 1, 0])))
+
+
+def _nearest_axis(vector: np.ndarray) -> np.ndarray:
+    axis = np.argmax(np.abs(vector))
+    return np.sign(vector[axis]) * np.eye(3)[axis]
+
+
+def _turned(take: Take, flavour: Flavour, G: np.ndarray, B: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """World rotations H [F, 22, 3, 3] of SMPL's joints; G: [F, J, 3, 3] of the source's, from SMPL's axes."""
+    if flavour.t_pose is not None:
+        G = _from_t_frame(take, flavour, G)
+    constants = _alignments(take, flavour, B, offsets)
+    H = np.empty((len(G), len(_J), 3, 3))
+    for name, joint in _J.items():
+        if name in flavour.joints:
+            H[:, joint] = _blended(take, G, flavour.joints[name]) @ constants[name]
+        else:
+            H[:, joint] = H[:, SMPL_22.parents[joint]]
+    for side in ("left", "right") if not flavour.is_smpl else ():
+        carrier = flavour.pronation.get(side, flavour.joints[f"{side}_wrist"][0])
+        turned = G[:, take.names.index(carrier)] @ constants[f"{side}_wrist"]
+        _share_pronation(H, side, turned, offsets)
+    return H
+
+
+def _blended(take: Take, G: np.ndarray, blend: tuple[str, str, float]) -> np.ndarray:
+    """The rotations on the way from one joint's to another's."""
+    start, end = (G[:, take.names.index(name)] for name in blend[:2])
+    if blend[2] == 0:
+        return start
+    return start @ rotation_matrices(blend[2] * rotation_vectors(np.swapaxes(start, -1, -2) @ end))
+
+
+def _from_t_frame(take: Take, flavour: Flavour, G: np.ndarray) -> np.ndarray:
+    """G from the first frame's pose instead of the rest pose, where that frame is a T-pose too."""
+    used = [take.names.index(name) for name in sorted(flavour.sources())]
+    if np.linalg.norm(rotation_vectors(G[0, used]), axis=-1).max() > T_POSE_WITHIN:
+        return G
+    return G @ np.swapaxes(G[0], -1, -2)
+
+
+def _alignments(take: Take, flavour: Flavour, B: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
+    """A [3, 3] of each SMPL joint."""
+    result = {name: rotation_matrices(np.deg2rad([flavour.pitch_deg.get(name, 0.0), 0, 0])) for name in _J}
+    if flavour.is_smpl:
+        return result
+    rest = _rest(take, flavour)
+    for name, (end, direction, followers) in _LIMBS.items():
+        side, joint = name.split("_")
+        bone = B @ (rest[end] - rest[name])
+        if flavour.t_pose is not None:
+            bone = np.array(flavour.t_pose[joint]) * (1 if side == "left" else -1, 1, 1)
+        if not np.linalg.norm(bone) > 0:
+            raise ValueError(f"the source's {name} and {end} are at one place in the rest pose")
+        A = shortest_rotation(direction, bone) @ shortest_rotation(offsets[_J[end]], direction)
+        if joint in ("shoulder", "elbow"):
+            A = A @ rotation_matrices(np.deg2rad(flavour.arm_twist_deg) * _LEFT)
+        result |= dict.fromkeys((name, *followers), A)
+    return result
+
+
+def _share_pronation(H: np.ndarray, side: str, turned: np.ndarray, offsets: np.ndarray) -> None:
+    """Give half of the forearm's turn to the elbow in H [F, 22, 3, 3]; turned: [F, 3, 3] the forearm's far end.
+
+    A turn beyond what a forearm can do is cut, and the hand with it.
+    """
+    elbow, wrist = _J[f"{side}_elbow"], _J[f"{side}_wrist"]
+    axis = offsets[wrist] / np.linalg.norm(offsets[wrist])
+    relative = np.swapaxes(H[:, elbow], -1, -2) @ turned
+    # of R = swing twist: tan(angle / 2) = (sine part of the quaternion along the axis) / (its cosine part)
+    vector = rotation_vectors(relative)
+    half = np.linalg.norm(vector, axis=-1) / 2
+    twist = 2 * np.arctan2(np.sinc(half / np.pi) / 2 * (vector @ axis), np.cos(half))
+    legal = np.clip(twist, -MAX_PRONATION, MAX_PRONATION)
+    cut = rotation_matrices((legal - twist)[:, None] * axis)
+    H[:, wrist] = H[:, elbow] @ cut @ np.swapaxes(H[:, elbow], -1, -2) @ H[:, wrist]
+    H[:, elbow] = H[:, elbow] @ rotation_matrices(legal[:, None] / 2 * axis)
+
+
+def _leading_t_pose(H: np.ndarray, offsets: np.ndarray) -> int:
+    """How many frames at the start are a T-pose that faces z, as tools put there; 0 if all are."""
+    upright = np.linalg.norm(rotation_vectors(H[:, 0]), axis=-1) < T_POSE_WITHIN
+    for name, (end, direction, _) in _LIMBS.items():
+        bone = H[:, _J[name]] @ offsets[_J[end]]
+        upright &= bone @ direction > np.cos(T_POSE_WITHIN) * np.linalg.norm(offsets[_J[end]])
+    return 0 if upright.all() else int(np.argmin(upright))

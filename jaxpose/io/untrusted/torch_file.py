@@ -1,0 +1,174 @@
+"""Files of torch.save, read without torch and without running anything of theirs.
+
+Since torch 1.6 a file is a zip archive of plain (uncompressed) entries under one folder:
+
+    data.pkl     a pickle, in which a storage is the persistent id ("storage", type, key, location, number of items)
+    data/<key>   the storage's bytes
+    byteorder    "little" or "big"; little where it is absent
+
+and a tensor is `torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...)`: a strided view of a storage.
+Where a storage lived (CPU, CUDA) does not matter here.
+
+Source: the layout as torch's serialization notes describe it, and as files of torch 2.13 show it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, arrays_of, reading
+
+_STORAGES = {
+    "DoubleStorage": "f8",
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "BFloat16Storage": "u2",  # the upper half of a float32
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+    "ComplexFloatStorage": "c8",
+    "ComplexDoubleStorage": "c16",
+}
+# in checkpoints beside the weights: a random state (MixSTE), a configuration (DPoser) with types in it, arguments
+_NOT_READ = (
+    *(("numpy.random._pickle", f"__{kind}_ctor") for kind in ("randomstate", "generator", "bit_generator")),
+    ("numpy.random._mt19937", "MT19937"),
+    ("numpy.random._pcg64", "PCG64"),
+    ("numpy.random.bit_generator", "SeedSequence"),
+    ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
+    ("ml_collections.config_dict.config_dict", "ConfigDict"),
+    ("ml_collections.config_dict.config_dict", "FieldReference"),
+    ("argparse", "Namespace"),
+    ("torch", "device"),
+    *(
+        (b, kind)
+        for b in BUILTINS
+        for kind in ("bool", "float", "int", "list", "long", "str", "tuple", "unicode")
+    ),
+)
+# how a file of torch < 1.6 begins: a pickle of its magic number
+_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
+    layout = (offset, *size, *stride)
+    if not isinstance(storage, np.ndarray) or not all(type(n) is int and n >= 0 for n in layout):
+        raise pickle.UnpicklingError(f"a tensor of offset {offset}, shape {size} and strides {stride}")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if 0 in size:
+        return np.zeros(size, storage.dtype)
+    if last >= storage.size:
+        raise pickle.UnpicklingError(
+            f"a tensor of offset {offset}, shape {size} and strides {stride} in a storage of {storage.size} items"
+        )
+    steps = [step * storage.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
+
+
+def _rebuild_parameter(data: Any, *_: Any) -> Any:
+    return data
+
+
+def _size(numbers: Any = ()) -> tuple[Any, ...]:
+    if not isinstance(numbers, tuple | list):  # a view may have far more items than its storage
+        raise pickle.UnpicklingError("a torch.Size of no numbers")
+    return tuple(numbers)
+
+
+NAMES: Names = {
+    **NUMPY,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch", "Size"): _size,
+    **dict.fromkeys(_NOT_READ, Opaque),
+}
+
+
+class _TorchUnpickler(Unpickler):
+    """An unpickler that gets storages by `storage(key, dtype code, number of items)`."""
+
+    def __init__(self, data: bytes, storage: Callable[[str, str, int], np.ndarray]):
+        super().__init__(data, NAMES)
+        self._storage = storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The name itself for a type of storage: nothing that could be called."""
+        return name if module == "torch" and name in _STORAGES else super().find_class(module, name)
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        """The storage, as a flat array."""
+        if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage" and isinstance(pid[4], int)):
+            raise pickle.UnpicklingError(f"a persistent id {pid!r}; legal are storages of 5 entries")
+        _, kind, key, _, num_items = pid
+        if kind not in _STORAGES or not isinstance(key, str):
+            raise pickle.UnpicklingError(
+                f"a storage {key!r} of type {kind!r}; legal are {', '.join(_STORAGES)}"
+            )
+        return self._storage(key, kind, num_items)
+
+
+class _Archive:
+    """The entries of a torch.save zip, in the one folder that they share."""
+
+    def __init__(self, archive: zipfile.ZipFile, num_bytes: int):
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise pickle.UnpicklingError("compressed entries; torch.save writes plain ones")
+        if sum(entry.file_size for entry in entries) > num_bytes:
+            raise pickle.UnpicklingError("entries that overlap")
+        folders = [e.filename.removesuffix("data.pkl") for e in entries if e.filename.endswith("/data.pkl")]
+        if len(folders) != 1:
+            raise pickle.UnpicklingError(f"{len(folders)} entries data.pkl in the archive; legal is one")
+        self._archive, self._folder = archive, folders[0]
+        self._names = {entry.filename for entry in entries}
+        order = self.read("byteorder") if f"{self._folder}byteorder" in self._names else b"little"
+        if order not in (b"little", b"big"):
+            raise pickle.UnpicklingError(f"byte order {order!r}; legal are little and big")
+        self._order: Literal["<", ">"] = "<" if order == b"little" else ">"
+        self._storages: dict[tuple[str, str], np.ndarray] = {}  # tensors may share one
+
+    def read(self, name: str) -> bytes:
+        if f"{self._folder}{name}" not in self._names:
+            raise pickle.UnpicklingError(f"no entry {name} in the archive")
+        return self._archive.read(f"{self._folder}{name}")
+
+    def storage(self, key: str, kind: str, num_items: int) -> np.ndarray:
+        if (key, kind) not in self._storages:
+            flat = np.frombuffer(
+                self.read(f"data/{key}"), np.dtype(_STORAGES[kind]).newbyteorder(self._order)
+            )
+            flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
+            is_half = kind == "BFloat16Storage"
+            self._storages[key, kind] = (flat.astype(np.uint32) << 16).view(np.float32) if is_half else flat
+        found = self._storages[key, kind]
+        if found.size != num_items:
+            raise pickle.UnpicklingError(
+                f"data/{key} holds {found.size} items of {kind}, declared are {num_items}"
+            )
+        return found
+
+
+def read_torch(path: str | os.PathLike[str]) -> Any:
+    """The content of a file of torch.save: dicts, lists and plain values, tensors as numpy arrays (read-only views).
+
+    bfloat16 becomes float32, which holds it exactly. A random state or a configuration becomes an `Opaque`. Raises
+    ValueError, naming the file, where it is damaged, of torch < 1.6, or asks for anything else.
+    """
+    with reading(path, "torch file"), open(path, "rb") as file:
+        start = file.read(len(_LEGACY))
+        if start == _LEGACY:
+            raise pickle.UnpicklingError("the format of torch < 1.6; torch.save by a newer torch rewrites it")
+        if not start.startswith(b"PK"):
+            raise pickle.UnpicklingError("no zip archive, as torch.save writes it")
+        with zipfile.ZipFile(file) as archive:
+            entries = _Archive(archive, os.fstat(file.fileno()).st_size)
+            return arrays_of(_TorchUnpickler(entries.read("data.pkl"), entries.storage).load())

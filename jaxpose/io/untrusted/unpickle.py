@@ -1,0 +1,254 @@
+"""Pickles of strangers, read without running anything of theirs.
+
+A pickle is a program: it may name any importable object, call it and set its state. `Unpickler` knows a closed table
+of names (by default those of numpy arrays and scalars), and everything else raises. The numpy names are mapped to
+functions of our own, which build arrays of numbers and strings from plain bytes and nothing else. Those functions
+are handed out in a wrapper, or a pickle could set their attributes and so change them for every later reader.
+
+A table holds builtin types, classes that define `__setstate__` (setting a state on the class itself then fails)
+and functions. Memory stays near the size of the file; how long reading takes is not bounded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import pickletools
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+Names: TypeAlias = Mapping[tuple[str, str], Callable[..., Any]]
+
+_NUMBERS_AND_STRINGS = re.compile("[biufcSU][0-9]{1,9}")
+_LAST_CHARACTER = 0x10FFFF
+# opcode -> the length of its argument in bytes, or one of pickletools' negative codes
+_ARGUMENT = {ord(op.code): op.arg.n if op.arg else 0 for op in pickletools.opcodes}
+_PREFIX_BYTES = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+_STOP, _PUT, _LONG_BINPUT, _TWO_LINES = ord("."), ord("p"), ord("r"), (ord("c"), ord("i"))
+
+
+class _Call:
+    """A function that a pickle may call and cannot change."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]):
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it sets the state of a function")
+
+
+class Opaque:
+    """A stand-in for an object that is in the way and not needed (a random state, a config): it keeps nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __repr__(self) -> str:
+        return "<not read>"
+
+
+class _Dtype:
+    """numpy.dtype while a pickle describes it: a format, then a state with the byte order."""
+
+    def __init__(self, code: Any, align: Any = False, copy: Any = True):
+        if not isinstance(code, str) or not _NUMBERS_AND_STRINGS.fullmatch(code):
+            raise pickle.UnpicklingError(f"arrays of {code!r} are not read; legal are numbers and strings")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """numpy.ndarray while a pickle describes it: empty, then a state (version, shape, dtype, Fortran order, bytes)."""
+
+    def __init__(self, value: np.ndarray | None = None):
+        self.value = value
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, is_fortran, raw = state
+        self.value = _from_bytes(raw, dtype, shape, "F" if is_fortran else "C")
+
+
+def _from_bytes(raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
+    raw = raw.encode("latin1") if isinstance(raw, str) else raw  # Python 2
+    if (
+        not isinstance(dtype, _Dtype)
+        or not isinstance(raw, bytes | bytearray)
+        or not isinstance(shape, tuple)
+    ):
+        raise pickle.UnpicklingError("an array without plain bytes is not read")
+    array: np.ndarray = np.ndarray(shape, dtype.dtype, bytes(raw), order=order)
+    if array.nbytes != len(raw) or array.shape != shape:  # numpy takes -1 for what fits
+        raise pickle.UnpicklingError(f"{len(raw)} bytes for an array of shape {shape} and type {dtype.dtype}")
+    if array.dtype.kind == "U" and array.nbytes:
+        codes = np.frombuffer(raw, np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if codes.max() > _LAST_CHARACTER:
+            raise pickle.UnpicklingError("an array of strings holds no characters")
+    return array
+
+
+def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
+    return _Array()
+
+
+def _scalar(dtype: Any, raw: Any = b"") -> Any:
+    return _from_bytes(raw, dtype, (), "C")[()]
+
+
+def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> _Array:
+    """numpy's form of pickle protocol 5; order "K" is C order, and then the axes change places."""
+    array = _from_bytes(raw, dtype, shape, "F" if order == "F" else "C")
+    return _Array(array if axes is None else array.transpose(axes))
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """_codecs.encode: how protocol 2 writes bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes in {encoding!r} are not read; legal is latin1")
+    return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    """bytes(): how protocol 2 writes the empty ones."""
+    return b""
+
+
+BUILTINS = ("builtins", "__builtin__")  # protocols 0-2 write Python 2's name
+NUMPY: Names = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _encode,
+    **{(builtins, "bytes"): _no_bytes for builtins in BUILTINS},
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): Opaque,  # named as the kind to reconstruct, never made
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
+}
+
+
+class Unpickler(pickle.Unpickler):
+    """An unpickler of `data` that knows `names` (module, name) -> function, and nothing else."""
+
+    def __init__(self, data: bytes, names: Names = NUMPY):
+        _check_sizes(data)
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        self._names = names
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The function of `names`; UnpicklingError for all others."""
+        if (module, name) not in self._names:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
+        known = self._names[module, name]
+        return known if isinstance(known, type) else _Call(known)
+
+
+def arrays_of(tree: Any) -> Any:
+    """A tree of dicts, lists and tuples with every array in its final form; what is shared stays shared."""
+    done: dict[int, Any] = {}  # or a few nested lists that name each other twice would take for ever
+
+    def final(tree: Any) -> Any:
+        if id(tree) in done:
+            return done[id(tree)]
+        if isinstance(tree, _Array):
+            if tree.value is None:
+                raise pickle.UnpicklingError("an array is begun and not described")
+            return tree.value
+        if isinstance(tree, dict):
+            result: Any = {final(k): final(v) for k, v in tree.items()}
+        elif isinstance(tree, list | tuple):
+            result = type(tree)([final(v) for v in tree])
+        else:
+            return tree
+        done[id(tree)] = result
+        return result
+
+    return final(tree)
+
+
+def load_pickle(path: str | os.PathLike[str], names: Names = NUMPY) -> Any:
+    """The content of a pickle file of plain values and arrays; ValueError, naming the file, for anything else."""
+    with reading(path, "pickle"), open(path, "rb") as file:
+        return arrays_of(Unpickler(file.read(), names).load())
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """A block that reads the file `path`, a `kind`: what goes wrong in it becomes a ValueError that names the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except RecursionError as error:
+        raise ValueError(f"{path}: nested too deeply to be read") from error
+    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, MemoryError, OSError) as error:
+        raise ValueError(f"{path}: not a readable {kind} ({error or type(error).__name__})") from error
+    # what a damaged file makes of a call in it; SystemError and RuntimeError (zipfile's: encrypted) are the libraries'
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        SystemError,
+        RuntimeError,
+    ) as error:
+        raise ValueError(f"{path}: a damaged {kind} ({error})") from error
+
+
+def _check_sizes(data: bytes) -> None:
+    """Refuse what would have the unpickler allocate far more than the file is long, before it does.
+
+    For an entry n of its memo it allocates 16 n bytes, up to 64 GB, and for text and bytes the length they declare.
+    """
+    at, size = 0, len(data)
+    while at < size:
+        code, start, index = data[at], at + 1, 0
+        length = _ARGUMENT.get(code)
+        if code == _STOP or length is None:
+            return  # an unknown opcode stops the unpickler too
+        if length >= 0:
+            at = start + length
+            index = int.from_bytes(data[start:at], "little") if code == _LONG_BINPUT else 0
+        elif length == pickletools.UP_TO_NEWLINE:
+            at = _after_line(data, _after_line(data, start) if code in _TWO_LINES else start)
+            index = int(data[start:at]) if code == _PUT else 0
+        else:
+            prefix = _PREFIX_BYTES[length]
+            at = start + prefix + int.from_bytes(data[start : start + prefix], "little")
+        if index > size:
+            raise pickle.UnpicklingError(f"entry {index} of the memo in {size} bytes")
+    if at > size:
+        raise pickle.UnpicklingError(f"{at} bytes needed, {size} found")
+
+
+def _after_line(data: bytes, start: int) -> int:
+    return data.find(b"\n", start) + 1 or len(data)
+
+
+def describe(value: Any) -> str:
+    """How an error names a value that it did not need: type and shape of an array, the start of anything else."""
+    if isinstance(value, np.ndarray):
+        return f"an array {value.dtype} {value.shape}"
+    return f"{type(value).__name__} {value!r:.40}"

@@ -1,0 +1,175 @@
+"""DiffPose as its authors released it: the sampler, the lifter and the training loss (spec/diffpose.md, 2 to 3.1).
+
+The released code is simpler than the paper (tasks/diffpose.py): one pose per input, no noise, no context. A pose is
+h = (u, v, x, y, z) per joint, u and v on the screen (`camera.normalise_screen`), x, y, z metres relative to the root.
+
+    h = (keypoints, encoder(keypoints) - root)           taken for h_i, i = indices[0], without noise, and not scaled
+    h_j = sqrt(a_j) x0(h_i, i) + sqrt(1 - a_j) eps(h_i, i)    j the next of indices, or -1 with a_-1 = 1 (DDIM, eta = 0)
+    result: x, y, z of the last h, relative to the root
+
+    a_i = prod_(k <= i) (1 - b_k),  b_0 .. b_50 = 1e-4 .. 1e-3, so that h_50 is a blurred pose, not noise
+    loss = sum over joints and coordinates of (e - g(sqrt(a_i) h + sqrt(1 - a_i) e, i))^2,    e = scale n,  n ~ N(0, 1)
+
+Index i is the time (i + 1) / 51 of `sde.from_betas`, and -1 the time 0. As every start is the same, so is every
+sample: there is no number of hypotheses. Parity on a GPU needs `jax_default_matmul_precision` "highest".
+
+Source: Gong et al., DiffPose, CVPR 2023 (arXiv 2211.16940); its released code as spec/diffpose.md describes it.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Key
+from jaxpose.diffusion import SDE, ddim, sample
+from jaxpose.diffusion.prediction import ApplyFn
+from jaxpose.geometry.camera import normalise_screen
+from jaxpose.geometry.flip import flip_average
+from jaxpose.model import Model
+from jaxpose.networks.diffpose import DiffPose
+
+NUM_INDICES = 51
+PROCESS_ARGS = (1e-4, 1e-3, NUM_INDICES)  # of the process "linear_betas"
+# released: frames by detected and by exact keypoints, video by detected ones: `uniform_indices` of 24 2, 12 2 and 6 1
+SCHEDULES: dict[str, tuple[int, ...]] = {"cpn": (12, 0), "gt": (6, 0), "video": (0,)}
+EMA_DECAY = 0.999  # from the first step on, without a warm-up
+_DECAY_EVERY = 60  # epochs
+
+
+def uniform_indices(num: int, steps: int) -> tuple[int, ...]:
+    """Every (num // steps)-th index below `num`, falling to 0: `steps` of them, or more where they do not divide."""
+    _check_indices(num, steps)
+    return tuple(reversed(range(0, num, num // steps)))
+
+
+def quad_indices(num: int, steps: int) -> tuple[int, ...]:
+    """`steps` indices from about 0.8 num falling to 0, evenly spaced in their roots; small ones may come twice."""
+    _check_indices(num, steps)
+    return tuple(int(i) for i in reversed(np.linspace(0, np.sqrt(0.8 * num), steps) ** 2))
+
+
+def denoise_official(
+    model: Model,
+    uv: Array,
+    xyz: Array,
+    *,
+    indices: tuple[int, ...] | None = None,
+    eta: float = 0.0,
+    key: Key | None = None,
+    return_path: bool = False,
+) -> Array:
+    """Root-relative joints [..., J, 3] metres, camera axes, of screen coordinates uv [..., J, 2] and a guess xyz.
+
+    xyz:         [..., J, 3] metres, the root at 0; taken as it is.
+    indices:     falling, where the network is called; None: the model's.
+    eta:         in [0, 1]: of the noise between steps, which needs a key; 0 for none.
+    return_path: the states [T + 1, ..., J, 5] instead, from the start to the last, whose x, y, z are the result.
+    """
+    spec = model.spec
+    if spec.codec != "screen" or spec.process != "linear_betas" or not isinstance(spec.network, DiffPose):
+        raise ValueError(
+            f"denoise_official needs a model of DiffPose's own checkpoints (codec 'screen', process 'linear_betas'), "
+            f"got {spec.name!r} of {spec.codec!r} and {spec.process!r}"
+        )
+    indices = spec.indices if indices is None else indices
+    num = int(spec.process_args[2])
+    if (
+        not indices
+        or not all(0 <= i < num for i in indices)
+        or list(indices) != sorted(indices, reverse=True)
+    ):
+        raise ValueError(f"indices: needed falling numbers in 0..{num - 1}, at least one, got {indices}")
+    if eta > 0 and key is None:
+        raise ValueError(f"eta {eta} draws noise and needs a key")
+    times = (jnp.asarray((*indices, -1)) + 1) / num
+    path = sample(
+        jax.random.key(0) if key is None else key,
+        jnp.concatenate([uv, xyz], -1),
+        model.predict_fn(),
+        ddim(spec.sde(), eta),
+        times,
+        finish=False,  # at time 0 the state is x0
+        return_path=return_path,
+    )
+    return path if return_path else _rooted(path[..., 2:])
+
+
+def lift_official(
+    model: Model,
+    keypoints_px: Array,
+    image_size: tuple[Array | float, Array | float],
+    *,
+    flip: bool = False,
+    only_zero_root: bool = False,
+) -> Array:
+    """Root-relative joints [N, J, 3], or [N, F, J, 3] of video, metres, camera axes, of keypoints in pixels.
+
+    keypoints_px:   [N, J, 2], or for a video encoder [N, F, J, 2], windows of its length (jaxpose/geometry/windows.py).
+    image_size:     width and height in pixels, numbers or arrays that broadcast to [N] or [N, F].
+    flip:           average the encoder with its view in the mirror, as the released evaluation of video does.
+    only_zero_root: start as the released code for frames does on CPU, where subtracting the root in place overwrites
+                    the root first, so that the other joints stay as they are. For comparison only.
+
+    The start is made relative to the root, but for video, where the released code leaves it as it is. A model without
+    a denoiser gives the encoder's poses. ValueError for a model that is none of DiffPose's own or has no encoder.
+    """
+    network, num_joints = model.spec.network, len(model.skeleton.joints)
+    if model.spec.codec != "screen" or not isinstance(network, DiffPose):
+        raise ValueError(
+            f"lift_official needs a model of DiffPose's own checkpoints, got {model.spec.name!r} of "
+            f"codec {model.spec.codec!r}"
+        )
+    frames = () if network.video is None else (network.video.num_frames,)
+    if keypoints_px.ndim != 3 + len(frames) or keypoints_px.shape[1:] != (*frames, num_joints, 2):
+        needed = ", ".join(str(n) for n in ("N", *frames, num_joints, 2))
+        raise ValueError(f"keypoints_px: needed [{needed}] pixels, got shape {keypoints_px.shape}")
+
+    def encode(uv: Array) -> Array:
+        return network.apply(model.params, uv, method="encode")[0]
+
+    uv = normalise_screen(keypoints_px, *image_size)
+    xyz = (flip_average(encode, model.skeleton) if flip else encode)(uv)
+    if network.denoiser is None:
+        return _rooted(xyz)
+    if only_zero_root:
+        xyz = xyz.at[..., 0, :].set(0)
+    elif not frames:
+        xyz = _rooted(xyz)
+    return denoise_official(model, uv, xyz)
+
+
+jitted_lift_official = jax.jit(lift_official, static_argnames=("flip", "only_zero_root"))
+
+
+def official_loss(apply: ApplyFn, sde: SDE, x0: Array, scale: Array, index: Array, eps: Array) -> Array:
+    """The loss of one pose, a scalar.
+
+    apply: (x_t, t, None) -> raw output like x_t, the predicted scaled noise. x0: [J, 5], the truth.
+    scale: [J, 5], standard deviations of a mixture's component in u and v, and 1. index: scalar in 0..50.
+    eps:   [J, 5], standard normal.
+    """
+    t = (index + 1) / jnp.asarray(NUM_INDICES, x0.dtype)
+    e = scale * eps
+    return jnp.square(e - apply(sde.alpha(t) * x0 + sde.sigma(t) * e, t, None)).sum()
+
+
+def antithetic_indices(key: Key, num: int) -> Array:
+    """Indices [num] in 0..50, the later ones 50 minus the earlier: a batch has about as much noise as the next."""
+    drawn = jax.random.randint(key, (num // 2 + 1,), 0, NUM_INDICES)
+    return jnp.concatenate([drawn, NUM_INDICES - 1 - drawn])[:num]
+
+
+def learning_rate(epoch: int, first: float = 1e-3) -> float:
+    """Of an epoch, counted from 0: a tenth less after epoch 60, and again each 60 epochs later."""
+    return first * 0.9 ** (max(epoch - 1, 0) // _DECAY_EVERY)
+
+
+def _rooted(xyz: Array) -> Array:
+    return xyz - xyz[..., :1, :]
+
+
+def _check_indices(num: int, steps: int) -> None:
+    if not 1 <= steps <= num < NUM_INDICES:
+        raise ValueError(f"needed 1 <= steps <= num < {NUM_INDICES}, got num {num} and steps {steps}")

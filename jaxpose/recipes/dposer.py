@@ -1,0 +1,196 @@
+"""The original DPoser's samplers, its inverse solvers and its completion, for comparison with its numbers.
+
+Samplers (spec/dposer.md, section 5), N steps from t = 1 to t_min with dt = 1 / N, whatever t_min is:
+
+    x    += e score + sqrt(2 e) z                                          Langevin, where `snr` is given
+    x     = (1 - M) x + M (alpha y + sigma z)                              where `project`
+    mean  = x - (f x - g^2 score) dt - d/dx |M (y - x0_hat)|               the last term where `pull`
+    x     = mean + g sqrt(dt) z
+    x     = (1 - M) x + M (alpha y + sigma z)                              where `project`
+    result: the last mean, neither noised nor projected
+
+    e = 2 (1 - beta(t') / N) (snr E|z| / E|score|)^2,   t' = floor(t (N - 1)) / (N - 1),   E over the whole batch
+    d/dx |M (y - x0_hat)| = -M (y - x0_hat) / (alpha |M (y - x0_hat)|),  the norm over the whole batch
+
+    ScoreSDE  project           "DPS"  pull           "MCG"  both, which is ScoreSDE again
+
+The last line is what DPoser compares itself with: the gradient takes the score for a constant, so it reaches observed
+numbers alone, and a projection overwrites those. It is not the DPS and MCG of their authors, who differentiate through
+the network. Poses of a batch are coupled by both norms: a batch is leading axes of x, not a vmap.
+
+Completion (section 7.2): Adam on the whole normalised pose, from y with noise where hidden, in stages i = 0, 1 of 100
+steps each, with the regulariser of `prior.py`:
+
+    loss = 100 / (1 + i) mean(M (x - y)^2) + (1 + i) / 10 mean(w (x - x0_hat)^2),    w = sqrt(1 + alpha / sigma) / 2
+
+and then y where observed. The schedule is the caller's: v1 `truncated_index(1000, 5, 2)`, v2
+`truncated_range(0.3, 0.05)`, DPoser-X `truncated_range(0.15, 0.05)`.
+
+The likelihood is `diffusion.likelihood.log_likelihood`, which `bits_per_number` writes as the original does; its ODE
+sampler is `diffusion.flow.decode`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxpose.base import Array, Condition, Key, PredictFn
+from jaxpose.diffusion import SDE, Solver, drift_diffusion, replace, sample
+from jaxpose.diffusion.regulariser import ScheduleFn, regulariser
+from jaxpose.diffusion.solvers import StepPredictFn, one_step
+from jaxpose.recipes.gfpose import recipe_times
+
+SNR = 0.16  # of the Langevin steps in v1's evaluation
+_LEARNING_RATE = 0.1
+
+
+def sample_as_dposer(
+    key: Key,
+    x_init: Array,
+    predict_fn: PredictFn,
+    sde: SDE,
+    known: Condition | None = None,
+    *,
+    num_steps: int = 1000,
+    snr: float | None = None,
+    project: bool = False,
+    pull: bool = False,
+) -> Array:
+    """Carry x_init [..., J, D], N(0, 1), to poses by the original's recipe; shaped alike, in normalised numbers.
+
+    sde:   its t_min is the original's eps: 1e-3 in its demo, 5e-3 in its evaluation.
+    known: what is observed, for `project` and `pull`; the network itself is asked without a condition.
+    snr:   of a Langevin step before every step; None: none.
+    """
+    solver = recipe(sde, num_steps, known, snr=snr, project=project, pull=pull)
+    return sample(key, x_init, predict_fn, solver, recipe_times(sde, num_steps), finish=False)
+
+
+def recipe(
+    sde: SDE,
+    num_steps: int,
+    known: Condition | None = None,
+    *,
+    snr: float | None = None,
+    project: bool = False,
+    pull: bool = False,
+) -> Solver:
+    """The original's step as a solver for `gfpose.recipe_times`; arguments as in `sample_as_dposer`."""
+    if (project or pull) and known is None:
+        raise ValueError("project and pull need a condition whose observed numbers they follow, got None")
+    if snr is not None and num_steps < 20:
+        raise ValueError(f"the Langevin step needs num_steps >= 20, for 1 - beta / N > 0, got {num_steps}")
+    dt = 1 / num_steps
+
+    def step(key: Key, x: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
+        keys = jax.random.split(key, 4)
+        if snr is not None:
+            x = _langevin(keys[0], sde, num_steps, snr, x, t, predict)
+        if project and known is not None:
+            x = replace(sde, known)(keys[1], x, t)
+        f, g2 = drift_diffusion(sde, t)
+        prediction = predict(x, t)
+        mean = x - dt * (f * x - g2 * prediction.score)
+        if pull and known is not None:
+            mean = mean + _towards(known, prediction.x0) / sde.alpha(t)
+        x = mean + jnp.sqrt(g2 * dt) * jax.random.normal(keys[2], x.shape, x.dtype)
+        if project and known is not None:
+            x = replace(sde, known)(keys[3], x, t)
+        return jnp.where(s < t, x, mean)
+
+    return one_step(step)
+
+
+def _langevin(
+    key: Key, sde: SDE, num_steps: int, snr: float, x: Array, t: Array, predict: StepPredictFn
+) -> Array:
+    """A step at t whose size hangs on the mean norms of noise and score in the whole batch."""
+    noise, score = jax.random.normal(key, x.shape, x.dtype), predict(x, t).score
+    index = jnp.floor(t / sde.t_max * (num_steps - 1))
+    beta = -2 * drift_diffusion(sde, index / (num_steps - 1))[0]
+    size = 2 * (1 - beta / num_steps) * (snr * _mean_norm(noise) / _mean_norm(score)) ** 2
+    return x + size * score + jnp.sqrt(2 * size) * noise
+
+
+def _mean_norm(x: Array) -> Array:
+    return jnp.sqrt(jnp.square(x).sum((-2, -1))).mean()
+
+
+def _towards(known: Condition, x0: Array) -> Array:
+    """The unit vector, over the whole batch, to what is observed; 0 where it is reached."""
+    missing = known.mask * (known.value - x0)
+    return missing / jnp.maximum(jnp.linalg.norm(missing), jnp.finfo(x0.dtype).tiny)
+
+
+def complete_as_dposer(
+    key: Key,
+    num: int,
+    known: Condition,
+    predict_fn: PredictFn,
+    sde: SDE,
+    schedule: ScheduleFn,
+    *,
+    num_steps: int = 200,
+    num_stages: int = 2,
+    b2: float = 0.99,
+    shared_start: bool = True,
+) -> Array:
+    """`num` = H completions [H, ..., J, D] of normalised poses, value and mask [..., J, D], by the original's recipe.
+
+    num_steps: over all stages, a multiple of num_stages.
+    b2: Adam's second decay, 0.99 as in DPoser-X, 0.999 as in v1 and v2.
+    shared_start: all hypotheses begin at the same noise, as in the original's evaluation, and differ by the steps'.
+    """
+
+    def one(h: Array) -> Array:
+        start_key, step_key = (jax.random.fold_in(key, n) for n in (num if shared_start else num + 1 + h, h))
+        noise = jax.random.normal(start_key, known.value.shape, known.value.dtype)
+        start = jnp.where(known.mask > 0, known.value, noise)
+        return optimise_completion(
+            step_key, start, known, predict_fn, sde, schedule, num_steps=num_steps, num_stages=num_stages, b2=b2
+        )  # fmt: skip
+
+    return jax.vmap(one)(jnp.arange(num))
+
+
+def optimise_completion(
+    key: Key,
+    start: Array,
+    known: Condition,
+    predict_fn: PredictFn,
+    sde: SDE,
+    schedule: ScheduleFn,
+    *,
+    num_steps: int = 200,
+    num_stages: int = 2,
+    b2: float = 0.99,
+) -> Array:
+    """The completion [..., J, D] that the original's optimiser finds from `start`, alike; arguments as above."""
+    if num_stages < 1 or num_steps < 1 or num_steps % num_stages:
+        raise ValueError(f"num_steps: needed a positive multiple of {num_stages} stages, got {num_steps}")
+    tx = optax.adam(_LEARNING_RATE, 0.9, b2)
+
+    def loss(x: Array, key: Key, stage: Array, t: Array) -> Array:
+        data = (known.mask * jnp.square(x - known.value)).mean()
+        prior = regulariser(key, predict_fn, sde, x, t, weight="snr", reduction="mean").mean()
+        return 100 / (1 + stage) * data + (1 + stage) / 10 * prior
+
+    def step(carry: tuple[Array, optax.OptState], i: Array) -> tuple[tuple[Array, optax.OptState], None]:
+        x, memory = carry
+        time_key, noise_key = jax.random.split(jax.random.fold_in(key, i))
+        t = schedule(time_key, i, num_steps)
+        slope = jax.grad(loss)(x, noise_key, i // (num_steps // num_stages), t)
+        updates, memory = tx.update(slope, memory)
+        return (x + updates, memory), None
+
+    (x, _), _ = jax.lax.scan(step, (start, tx.init(start)), jnp.arange(num_steps))
+    return jnp.where(known.mask > 0, known.value, x)
+
+
+def bits_per_number(nats: Array, num_numbers: int) -> Array:
+    """The original's "bits per dimension" [...] of log densities [...] in nats of normalised poses of J D numbers."""
+    return -nats / (num_numbers * math.log(2))

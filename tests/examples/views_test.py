@@ -1,0 +1,194 @@
+"""Virtual cameras, detector and body augmentations: their stated ranges, and that the geometry stays exact."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpose.conditioning import MaskRates
+from jaxpose.examples import views
+from jaxpose.geometry.camera import world_to_camera
+from jaxpose.geometry.joint_sets import convert_joints
+from jaxpose.geometry.skeleton import COCO_17, H36M_17, bone_lengths
+from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints, to_view
+
+NO_MASKS = MaskRates(0, 0, 0, 0)
+CLEAN = views.ViewRates(noise=(0.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def bodies():
+    # A standing figure, hip at 0.9 m, and copies bent at random; enough for the laws below.
+    stand = np.array(
+        [
+            (0, 0.9, 0), (-0.1, 0.9, 0), (-0.1, 0.5, 0.02), (-0.1, 0.08, 0), (0.1, 0.9, 0), (0.1, 0.5, 0.02),
+            (0.1, 0.08, 0), (0, 1.12, 0), (0, 1.38, 0), (0, 1.48, 0.08), (0, 1.62, 0.02), (0.18, 1.38, 0),
+            (0.25, 1.1, 0), (0.25, 0.83, 0.05), (-0.18, 1.38, 0), (-0.25, 1.1, 0), (-0.25, 0.83, 0.05),
+        ]
+    )  # fmt: skip
+    noise = np.random.default_rng(0).normal(0, 0.05, (64, 17, 3))
+    joints = np.concatenate([stand[None], stand + noise])
+    return views.make_bodies(joints, np.full(65, 1 / 65), views.ViewRates())
+
+
+def test_draw_body_follows_the_weights(bodies):
+    weights = np.array([0.5, 0.0, 0.3, 0.2])
+    few = bodies._replace(joints=bodies.joints[:4], cumulative=jnp.asarray(np.cumsum(weights), jnp.float32))
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    drawn = np.asarray(jax.jit(jax.vmap(lambda k: views.draw_body(k, few)))(keys))
+    share = [(drawn == np.asarray(b)).all((1, 2)).mean() for b in few.joints]
+    np.testing.assert_allclose(share, weights, atol=0.015)
+
+
+def test_cameras_are_where_they_are_said_to_be(bodies):
+    rates = views.ViewRates(distance=(3.0, 7.0), height=(0.8, 2.2), aim=4.0, roll=2.0)
+    keys = jax.random.split(jax.random.key(1), 2000)
+    body = bodies.joints[0]
+    R, t = jax.jit(jax.vmap(lambda k: views.draw_camera(k, body, rates)))(keys)
+    eye = -jnp.einsum("nji,nj->ni", R, t)
+    flat = np.linalg.norm(np.asarray(eye - body[0])[:, [0, 2]], axis=-1)
+    assert 3 - 1e-3 < flat.min() < 3.1
+    assert 6.9 < flat.max() < 7 + 1e-3
+    assert eye[:, 1].min() > 0.8 - 1e-4
+    assert eye[:, 1].max() < 2.2 + 1e-4
+    axis_miss = np.degrees(np.arccos(np.asarray(world_to_camera(R, t, jnp.tile(body[:1], (2000, 1, 1))))[:, 0, 2]
+                                     / np.linalg.norm(np.asarray(eye - body[0]), axis=-1)))  # fmt: skip
+    assert 3 < np.sqrt((axis_miss**2).mean() / 2) < 5
+    yaw = np.arctan2(np.asarray(eye - body[0])[:, 0], np.asarray(eye - body[0])[:, 2])
+    assert abs(np.exp(1j * yaw).mean()) < 0.06, "every direction is as likely"
+
+
+def test_detector_errors_have_the_published_size():
+    xy = jnp.zeros((17, 2)).at[0].set(jnp.array([0.0, -0.5])).at[1].set(jnp.array([0.1, 0.5]))
+    keys = jax.random.split(jax.random.key(2), 20_000)
+    rates = views.ViewRates(noise=(1.0, 1.0), no_confidence=0.0)
+    seen, confidence = jax.jit(jax.vmap(lambda k: views.detect(k, xy, rates)))(keys)
+    error_px = np.asarray(seen - xy) * 256 / 1.2  # the person's extent is 1, the crop 1.2 times as large
+    hip = error_px[:, 0]  # no outliers at the hip
+    np.testing.assert_allclose(hip.mean(0), [-0.06, -2.37], atol=0.06)
+    np.testing.assert_allclose(hip.std(0), [1.33, 2.13], rtol=0.03)
+    wrist = np.linalg.norm(error_px[:, 16], axis=-1)
+    assert 0.04 < (wrist > 9).mean() < 0.1, "one right wrist in ten is an outlier, most of them far off"
+    assert np.corrcoef(wrist, confidence[:, 16])[0, 1] < -0.6
+    assert (confidence > 0).all()
+    assert (confidence <= 1).all()
+
+
+def test_example_is_consistent_geometry(bodies):
+    """Without noise the condition shows the state, as perspective shows it."""
+    exact = CLEAN._replace(no_confidence=1.0)
+    make = jax.jit(jax.vmap(lambda k: views.pose_example(k, bodies, exact, NO_MASKS)))
+    example = make(jax.random.split(jax.random.key(3), 20))
+    x_view = example.x0 * bodies.statistics.std + bodies.statistics.mean
+    np.testing.assert_allclose(x_view.mean(-2), 0, atol=1e-5)
+    # Outliers aside, x_view and the keypoints agree in direction: correlation of their centred x and y.
+    for axis in (0, 1):
+        a = x_view[..., axis] - x_view[..., axis].mean(-1, keepdims=True)
+        b = example.cond.value[..., axis]
+        r = (a * b).sum(-1) / jnp.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+        assert float(jnp.median(r)) > 0.97
+
+
+def test_coco_s_joint_set_is_what_the_converter_makes_of_it():
+    key = jax.random.key(0)
+    xy, confidence = jax.random.normal(key, (17, 2)), jax.random.uniform(key, (17,), minval=0.2)
+    names = H36M_17.joints
+    shared = [COCO_17.joints.index(j) for j in COCO_17.joints if j in names]
+    coco, sure = np.zeros((17, 2), np.float32), np.zeros(17, np.float32)
+    for j in shared:
+        coco[j], sure[j] = xy[names.index(COCO_17.joints[j])], confidence[names.index(COCO_17.joints[j])]
+    expected, trust = convert_joints(jnp.asarray(coco), jnp.asarray(sure), COCO_17, H36M_17)
+    ours, ours_sure = views.as_coco(jax.random.key(1), xy, confidence)
+    seen = np.asarray(trust) > 0
+    assert seen.sum() == 14
+    np.testing.assert_allclose(ours[seen], expected[seen], atol=1e-6)
+    np.testing.assert_allclose(ours_sure[seen], trust[seen], atol=1e-6)
+    assert (np.asarray(ours_sure)[[names.index("spine"), names.index("head")]] == 0).all()
+    neck = [float(views.as_coco(jax.random.key(i), xy, confidence)[1][9] > 0) for i in range(40)]
+    assert 0.2 < np.mean(neck) < 0.8
+
+
+def test_mirror_swaps_sides_and_keeps_bones(bodies):
+    body = bodies.joints[3]
+    rates = views.ViewRates(mirror=1.0)
+    mirrored = views.augment_body(jax.random.key(0), body, body, rates)
+    np.testing.assert_allclose(mirrored[13], body[16] * jnp.array([-1.0, 1.0, 1.0]), atol=1e-6)
+    twice = views.augment_body(jax.random.key(1), mirrored, mirrored, rates)
+    np.testing.assert_allclose(twice, body, atol=1e-6)
+
+
+def test_resized_bodies_have_scaled_bones_and_stay_on_the_floor(bodies):
+    rates = views.ViewRates(mirror=0.0, size=0.1)
+    body = bodies.joints[5]
+    grown = jax.vmap(lambda k: views.augment_body(k, body, body, rates))(
+        jax.random.split(jax.random.key(4), 500)
+    )
+    ratio = bone_lengths(grown, H36M_17) / bone_lengths(body, H36M_17)
+    np.testing.assert_allclose(ratio.std(-1), 0, atol=1e-4)
+    assert 0.08 < float(jnp.log(ratio[:, 0]).std()) < 0.12
+    np.testing.assert_allclose(grown[..., 1].min(-1), body[:, 1].min(), atol=1e-5)
+
+
+def test_each_bone_varies_by_its_stated_deviation_and_sides_are_alike(bodies):
+    rates = views.ViewRates(mirror=0.0, bone=0.1)
+    body = bodies.joints[5]
+    keys = jax.random.split(jax.random.key(7), 2000)
+    changed = jax.jit(jax.vmap(lambda k: views.augment_body(k, body, body, rates)))(keys)
+    log_ratio = np.log(np.asarray(bone_lengths(changed, H36M_17) / bone_lengths(body, H36M_17)))
+    np.testing.assert_allclose(log_ratio.std(0), 0.1, rtol=0.07)  # 4 standard errors; the trunk's bones too
+    left, right = (log_ratio[:, np.array(side) - 1] for side in (H36M_17.left, H36M_17.right))
+    np.testing.assert_allclose(left, right, atol=1e-4)
+    assert abs(np.corrcoef(log_ratio[:, 6], log_ratio[:, 7])[0, 1]) < 0.1
+
+
+def test_spliced_bodies_keep_both_halves(bodies):
+    rates = views.ViewRates(mirror=0.0, splice=1.0)
+    trunk, legs = bodies.joints[1], bodies.joints[2]
+    spliced = views.augment_body(jax.random.key(5), trunk, legs, rates)
+    lower = np.array(H36M_17.parts[0] + H36M_17.parts[1])
+    upper = np.setdiff1d(np.arange(17), lower)
+    np.testing.assert_allclose(spliced[upper], trunk[upper], atol=1e-6)
+    side = lambda x: np.linalg.norm(np.asarray(x[lower][:, None] - x[lower][None]), axis=-1)  # noqa: E731
+    np.testing.assert_allclose(side(spliced), side(legs), atol=1e-5)
+    hip = lambda x: np.arctan2(x[4, 2] - x[1, 2], x[4, 0] - x[1, 0])  # noqa: E731
+    assert float(hip(spliced)) == pytest.approx(float(hip(trunk)), abs=1e-4)
+
+
+def test_statistics_standardise_examples(bodies):
+    keys = jax.random.split(jax.random.key(6), 4000)
+    x0 = jax.jit(jax.vmap(lambda k: views.pose_example(k, bodies, views.ViewRates(), NO_MASKS).x0))(keys)
+    np.testing.assert_allclose(x0.mean(0), 0, atol=0.1)
+    np.testing.assert_allclose(x0.std(0), bodies.statistics.spread, rtol=0.05)
+
+
+def test_a_share_of_the_conditions_is_3d_and_says_its_noise(bodies):
+    """What a 3D condition says plus its noise is the state, and the rates are those asked for."""
+    rates = views.ViewRates(exact=0.25, point_noise=(0.01, 0.02))
+    masks = MaskRates(pose=0, part=0, joint=0, depth=0.3)
+    make = jax.jit(jax.vmap(lambda k: views.pose_example(k, bodies, rates, masks)))
+    x0, cond = make(jax.random.split(jax.random.key(8), 4000))
+    is_3d = np.asarray(cond.mask[..., 2].all(-1))
+    assert is_3d.mean() == pytest.approx(0.3, abs=0.03)
+    assert (cond.mask[~is_3d][..., 2] == 0).all()
+    x = x0 * bodies.statistics.std + bodies.statistics.mean
+    error = np.asarray(cond.value[is_3d] * 0.5 - x[is_3d])
+    level = np.asarray(1 / cond.context[is_3d] - 1) * 0.05
+    exact = (level == 0).all(-1)
+    assert exact.mean() == pytest.approx(0.25, abs=0.04)
+    np.testing.assert_allclose(error[exact], 0, atol=1e-5)
+    noisy = level[~exact]
+    assert noisy.min() >= 0.0099
+    assert noisy.max() <= 0.0201
+    alike = np.ptp(noisy, axis=1) < 1e-6
+    assert alike.mean() == pytest.approx(0.5, abs=0.06)
+    # about their middle, 17 joints with noise s have s^2 16 / 17
+    found = error[~exact][alike].std((1, 2)) / noisy[alike][:, 0]
+    assert found.mean() == pytest.approx(np.sqrt(16 / 17), rel=0.02)
+
+
+def test_state_of_an_example_decodes_to_the_body(bodies):
+    pose = bodies.joints[7] * jnp.array([1.0, -1.0, 1.0]) + jnp.array([0.0, 1.0, 4.0])
+    uv = pose[:, :2] / pose[:, 2:]
+    _, view = encode_keypoints(jnp.array([1.0, 1.0, 0.0, 0.0]), uv, jnp.ones(17))
+    plain = Statistics(jnp.zeros((17, 3)), jnp.ones((17, 3)))
+    np.testing.assert_allclose(decode_pose(plain, view, to_view(view, pose)), pose - pose[:1], atol=1e-5)

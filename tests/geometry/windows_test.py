@@ -1,0 +1,143 @@
+"""Windows of video: every frame counts once, in its own video and in the order of time; known windows written out."""
+
+import numpy as np
+import pytest
+
+from jaxpose.geometry.windows import causal, gather, tile
+
+
+def film(rng):
+    """Rows of a few videos with gaps, shuffled; and the pieces as a plain walk over the sorted rows finds them."""
+    rows = []
+    for name in rng.permutation(20)[: rng.integers(1, 5)]:
+        numbers = np.flatnonzero(rng.random(rng.integers(1, 60)) < rng.choice([0.5, 0.95, 1.1]))
+        rows += [(int(name), int(n) + 7) for n in numbers] or [(int(name), 3)]
+    rng.shuffle(rows)
+    pieces = []
+    for i in sorted(range(len(rows)), key=rows.__getitem__):
+        follows = pieces and rows[pieces[-1][-1]] == (rows[i][0], rows[i][1] - 1)
+        pieces[-1].append(i) if follows else pieces.append([i])
+    video, frame = np.array(rows, np.int32).T
+    return video, frame, pieces
+
+
+def random_films():
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        length = int(rng.integers(1, 14))
+        yield *film(rng), length, int(rng.integers(1, length + 1))
+
+
+def test_side_by_side_windows_written_out():
+    windows = tile(np.zeros(10, int), np.arange(10), 4)
+    np.testing.assert_array_equal(windows.index, [[0, 1, 2, 3], [4, 5, 6, 7], [6, 7, 8, 9]])
+    np.testing.assert_array_equal(windows.counted, [[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 1, 1]])
+    whole = tile(np.zeros(8, int), np.arange(8), 4)
+    np.testing.assert_array_equal(whole.index, [[0, 1, 2, 3], [4, 5, 6, 7]])
+    assert whole.counted.all()
+
+
+def test_a_gap_and_a_short_piece_written_out():
+    """Rows in no order; video 5 misses its frame 2, so that 0, 1 and 3, 4, 5 are two pieces."""
+    video, frame = np.array([5, 9, 5, 5, 5, 5]), np.array([4, 0, 0, 5, 1, 3])
+    windows = tile(video, frame, 3)
+    np.testing.assert_array_equal(windows.index, [[2, 4, 4], [5, 0, 3], [1, 1, 1]])
+    np.testing.assert_array_equal(windows.counted, [[1, 1, 0], [1, 1, 1], [1, 0, 0]])
+
+
+def test_strict_counts_as_the_published_code():
+    """It scores ceil(n / F) windows whole: the copies of a short clip and the overlap of the last window too."""
+    for count in (1, 2, 3, 4, 7, 8, 10):
+        film = np.arange(count)
+        padded = np.concatenate([film, np.repeat(film[-1], max(4 - count, 0))])
+        published = [film[i * 4 : i * 4 + 4] for i in range(-(-count // 4) - 1)] + [padded[-4:]]
+        windows = tile(np.zeros(count, int), film, 4, strict=True)
+        np.testing.assert_array_equal(windows.index, published)
+        assert windows.counted.all()
+    with pytest.raises(ValueError, match=r"row 6 of 10 counts 2 times"):
+        gather(np.zeros((3, 4)), windows, 10)
+
+
+def test_every_frame_counts_once_and_windows_keep_to_a_piece():
+    for video, frame, pieces, length, stride in random_films():
+        piece_of = {row: p for p, piece in enumerate(pieces) for row in piece}
+        for windows in (tile(video, frame, length), tile(video, frame, length, stride=stride)):
+            assert sorted(windows.index[windows.counted]) == list(range(len(video)))
+            for rows, counted in zip(windows.index, windows.counted, strict=True):
+                piece = pieces[piece_of[rows[0]]]
+                start = piece.index(rows[0])
+                expected = piece[start : start + length]
+                assert rows.tolist() == expected + [piece[-1]] * (length - len(expected))
+                assert not counted[len(expected) :].any()
+        fewest = sum(-(-len(piece) // length) for piece in pieces)
+        assert len(tile(video, frame, length).index) == fewest
+
+
+def test_with_a_stride_a_frame_counts_where_it_is_nearest_the_middle():
+    for video, frame, _, length, stride in random_films():
+        windows = tile(video, frame, length, stride=stride)
+        filler = np.zeros(windows.index.shape, bool)
+        filler[:, 1:] = windows.index[:, 1:] == windows.index[:, :-1]
+        off = np.broadcast_to(np.abs(np.arange(length) - (length - 1) / 2), windows.index.shape)
+        nearest = np.full(len(video), np.inf)
+        np.minimum.at(nearest, windows.index[~filler], off[~filler])
+        np.testing.assert_array_equal(gather(off, windows, len(video)), nearest)
+
+
+def test_a_stride_of_half_a_window_written_out():
+    windows = tile(np.zeros(9, int), np.arange(9), 5, stride=2)
+    np.testing.assert_array_equal(windows.index[:, 0], [0, 2, 4])
+    np.testing.assert_array_equal(
+        windows.counted,
+        [[1, 1, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 1]],
+        "3 and 5 are as near to two middles",
+    )
+
+
+def test_causal_windows_end_with_their_frame_and_see_no_later_one():
+    for video, frame, pieces, length, _ in random_films():
+        index = causal(video, frame, length)
+        assert index.shape == (len(video), length)
+        for piece in pieces:
+            for place, row in enumerate(piece):
+                expected = piece[max(place - length + 1, 0) : place + 1]
+                assert index[row].tolist() == [piece[0]] * (length - len(expected)) + expected
+
+
+def test_gather_undoes_the_cut():
+    for video, frame, _, length, stride in random_films():
+        truth = np.random.default_rng(len(video)).normal(size=(len(video), 3, 2)).astype(np.float32)
+        for windows in (tile(video, frame, length), tile(video, frame, length, stride=stride)):
+            back = gather(truth[windows.index], windows, len(video))
+            np.testing.assert_array_equal(back, truth)
+            assert back.dtype == truth.dtype
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tile(np.zeros(3), np.arange(3), 0), "length must be at least one frame, got 0"),
+        (lambda: causal(np.zeros(3), np.arange(3), 0), "length must be at least one frame"),
+        (lambda: tile(np.zeros(3), np.arange(3), 4, stride=5), r"stride: got 5; legal is 1\.\.4"),
+        (lambda: tile(np.zeros(3), np.arange(3), 4, stride=0), r"stride: got 0; legal is 1\.\.4"),
+        (lambda: tile(np.zeros(3), np.arange(3), 4, stride=2, strict=True), "together with strict"),
+        (lambda: tile(np.zeros(3), np.arange(2), 4), r"got \(3,\) and \(2,\)"),
+        (lambda: tile(np.zeros(0), np.zeros(0), 4), r"at least 1, got \(0,\)"),
+        (lambda: tile(np.array([7, 8, 7]), np.array([4, 4, 4]), 4), "frame: 4 of video 7 comes twice"),
+        (
+            lambda: gather(np.zeros((2, 4)), tile(np.zeros(4), np.arange(4), 4), 4),
+            r"needed \(1, 4\).*got \(2, 4\)",
+        ),
+        (
+            lambda: gather(np.zeros((1, 4)), tile(np.zeros(4), np.arange(4), 4), 5),
+            "row 4 of 5 counts 0 times",
+        ),
+        (
+            lambda: gather(np.zeros((1, 4)), tile(np.zeros(4), np.arange(4), 4), 3),
+            "row 3 of 3 counts 1 times",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

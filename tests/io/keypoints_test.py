@@ -1,0 +1,380 @@
+"""Array files in every legal shape are read back; what every format becomes; bad input must name itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keypoint_files import coco_results, people, same, write
+
+from jaxpose.geometry.skeleton import (
+    BODY_25B,
+    COCO_17,
+    H36M_17,
+    HALPE_26,
+    MPII_16,
+)
+from jaxpose.io.keypoints import (
+    read_keypoints,
+    validate_keypoints,
+    visible_rows,
+    write_keypoints_npz,
+)
+
+DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
+needs_data = pytest.mark.skipif(not (DATA / "keypoints2d").is_dir(), reason="no keypoints2d in JAXPOSE_DATA")
+
+
+# Arrays
+
+
+def test_npz_with_the_keys_of_the_benchmark(tmp_path):
+    values = people(3, 17)
+    intrinsics = np.array([1145.0, 1143.5, 512.5, 515.25]) + np.arange(3)[:, None]
+    np.savez(
+        tmp_path / "k.npz",
+        keypoints=values[..., :2],
+        confidence=values[..., 2],
+        intrinsics=intrinsics,
+        frame=np.array([220, 10, 220], np.int32),
+        name=np.array(["a", "b", "a"]),
+        fps=30.0,
+        image_size=[1000, 1002],
+    )
+    kp = read_keypoints(tmp_path / "k.npz", skeleton=H36M_17)
+    same(kp, values, H36M_17)
+    np.testing.assert_array_equal(kp.intrinsics, intrinsics)
+    assert kp.frame.tolist() == [220, 10, 220]
+    assert kp.person.tolist() == [0, 0, 1]
+    assert (kp.image, kp.fps, kp.image_size) == (("a", "b", "a"), 30.0, (1000, 1002))
+
+
+@pytest.mark.parametrize("skeleton", [H36M_17, COCO_17, BODY_25B], ids=lambda s: s.name)
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_npz_joint_names_decide(tmp_path, skeleton, shuffled):
+    values = people(2, len(skeleton.joints))
+    order = np.random.default_rng(1).permutation(len(skeleton.joints)) if shuffled else slice(None)
+    np.savez(tmp_path / "k.npz", keypoints=values[:, order], joints=np.array(skeleton.joints)[order])
+    same(read_keypoints(tmp_path / "k.npz"), values, skeleton)
+    np.savez(tmp_path / "k.npz", keypoints=values, skeleton=skeleton.name)
+    same(read_keypoints(tmp_path / "k.npz"), values, skeleton)
+
+
+def test_names_select_a_part_but_never_another_set(tmp_path):
+    values = people(2, 26)
+    np.savez(tmp_path / "k.npz", keypoints=values, joints=HALPE_26.joints)
+    same(read_keypoints(tmp_path / "k.npz", skeleton=COCO_17), values[:, :17], COCO_17)
+    np.savez(tmp_path / "k.npz", keypoints=values[:, :17], joints=COCO_17.joints)
+    with pytest.raises(
+        ValueError, match=r"lack \['hip', 'spine', 'thorax', 'neck_nose', 'head'\] of the skeleton h36m17"
+    ):
+        read_keypoints(tmp_path / "k.npz", skeleton=H36M_17)
+
+
+def test_names_of_the_users_own_need_the_skeleton(tmp_path):
+    values = people(2, 17)
+    np.savez(tmp_path / "k.npz", keypoints=values, joints=[f"marker{i}" for i in range(17)])
+    with pytest.raises(ValueError, match=r"'marker0'.*name the skeleton"):
+        read_keypoints(tmp_path / "k.npz")
+    same(read_keypoints(tmp_path / "k.npz", skeleton=H36M_17), values, H36M_17)
+
+
+def test_npz_clips_become_tracks(tmp_path):
+    values = people(6, 26).reshape(2, 3, 26, 3)
+    intrinsics = [[1000, 1001, 5, 6], [2000, 2001, 7, 8]]
+    np.savez(tmp_path / "k.npz", keypoints=values, intrinsics=intrinsics, frame=[243, 0], name=["a", "b"])
+    kp = read_keypoints(tmp_path / "k.npz")
+    same(kp, values.reshape(6, 26, 3), HALPE_26)
+    assert kp.frame.tolist() == [243, 244, 245, 0, 1, 2]
+    assert kp.person.tolist() == [0, 0, 0, 1, 1, 1]
+    assert kp.image == ("a", "a", "a", "b", "b", "b")
+    np.testing.assert_array_equal(kp.intrinsics, np.repeat(intrinsics, 3, 0))
+
+
+def test_npz_of_several_cameras_gives_the_named_one(tmp_path):
+    values = people(6, 26).reshape(3, 2, 26, 3)
+    matrix = np.array([[[900, 0, 5], [0, 901, 6], [0, 0, 1]], [[800, 0, 7], [0, 801, 8], [0, 0, 1]]], float)
+    sizes = [[1088, 1920], [640, 480]]
+    np.savez(
+        tmp_path / "k.npz", keypoints=values, K=matrix, size=sizes, camera=["left", "right"], frame=[4, 5, 6]
+    )
+    kp = read_keypoints(tmp_path / "k.npz", camera="right")
+    same(kp, values[:, 1], HALPE_26)
+    np.testing.assert_array_equal(kp.intrinsics, [[800, 801, 7, 8]] * 3)
+    assert kp.image_size == (640, 480)
+    assert kp.frame.tolist() == [4, 5, 6]
+    for camera in (None, "top"):
+        with pytest.raises(ValueError, match=r"\['left', 'right'\]"):
+            read_keypoints(tmp_path / "k.npz", camera=camera)
+
+
+@pytest.mark.parametrize("shape", [(2, 26, 3), (26, 3), (2, 26, 2)])
+def test_npy(tmp_path, shape):
+    values = people(2, 26)
+    np.save(tmp_path / "k.npy", values[0] if len(shape) == 2 else values[..., : shape[-1]])
+    expected = values.copy()
+    if shape[-1] == 2:
+        expected[..., 2] = 1
+        expected[0, 1, 2] = 0  # a joint at exactly (0, 0) was not detected
+    same(read_keypoints(tmp_path / "k.npy"), expected[: 1 if len(shape) == 2 else 2], HALPE_26)
+
+
+def csv_text(header: list[str], rows: np.ndarray) -> str:
+    return "\r\n".join([",".join(header), *(",".join(f"{v:g}" for v in row) for row in rows)]) + "\r\n"
+
+
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_csv_with_header_in_any_order(tmp_path, bom):
+    values = people(3, 17)
+    joints = H36M_17.joints[::-1]
+    header = ["frame", "person", *(f"{j}_{axis}" for j in joints for axis in ("x", "y", "confidence"))]
+    rows = np.column_stack([[5, 5, 6], [1, 0, 1], values[:, ::-1].reshape(3, -1)])
+    path = tmp_path / "k.csv"
+    path.write_text(bom + csv_text(header, rows), "utf-8")
+    kp = read_keypoints(path)
+    same(kp, values, H36M_17)
+    assert (kp.frame.tolist(), kp.person.tolist()) == ([5, 5, 6], [1, 0, 1])
+
+
+def test_csv_without_confidence_and_with_empty_cells(tmp_path):
+    values = people(2, 17)
+    values[..., 2] = 1
+    values[0, 1, 2] = 0
+    header = [f"{j}_{axis}" for j in COCO_17.joints for axis in ("x", "y")]
+    text = csv_text(header, values[..., :2].reshape(2, -1)).replace("0,0,", ",,", 1)
+    same(read_keypoints(write(tmp_path / "k.csv", text)), values, COCO_17)
+
+
+@pytest.mark.parametrize(("num_joints", "width", "given"), [(26, 3, None), (26, 2, None), (17, 3, COCO_17)])
+def test_csv_of_bare_numbers(tmp_path, num_joints, width, given):
+    values = people(2, num_joints)
+    if width == 2:
+        values[..., 2] = values[..., 0] > 0
+    rows = values[..., :width].reshape(2, -1)
+    text = csv_text([f"{v:g}" for v in rows[0]], rows[1:])
+    same(read_keypoints(write(tmp_path / "k.csv", text), skeleton=given), values, given or HALPE_26)
+
+
+def test_csv_of_48_numbers_has_two_meanings(tmp_path):
+    path = write(tmp_path / "k.csv", csv_text(["12"] * 48, np.full((1, 48), 3)))
+    with pytest.raises(ValueError, match="24 joints x 2 or 16 joints x 3"):
+        read_keypoints(path)
+    assert read_keypoints(path, skeleton=MPII_16).xy.shape == (2, 16, 2)
+
+
+# What every format becomes
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_what_is_not_finite_was_not_detected(tmp_path, bad, axis):
+    values = people(2, 26)
+    values[1, 4, axis] = bad
+    np.save(tmp_path / "k.npy", values)
+    kp = read_keypoints(tmp_path / "k.npy")
+    values[1, 4] = 0
+    same(kp, values, HALPE_26)
+
+
+def test_written_npz_reads_back(tmp_path):
+    values = people(3, 17)
+    np.savez(tmp_path / "a.npz", keypoints=values, intrinsics=[900, 901, 5, 6], joints=H36M_17.joints, fps=25)
+    kp = read_keypoints(tmp_path / "a.npz")._replace(
+        person=np.array([2, 0, 1]), image=("x.jpg", "", "y.jpg"), image_size=(640, 480)
+    )
+    write_keypoints_npz(tmp_path / "b.npz", kp)
+    again = read_keypoints(tmp_path / "b.npz")
+    for field, value in kp._asdict().items():
+        if field != "skeleton":
+            np.testing.assert_array_equal(getattr(again, field), value, err_msg=field)
+    assert again.skeleton == H36M_17
+    bare = kp._replace(intrinsics=None, image_size=None, fps=None)
+    write_keypoints_npz(tmp_path / "b.npz", bare)
+    again = read_keypoints(tmp_path / "b.npz")
+    assert (again.intrinsics, again.image_size, again.fps) == (None, None, None)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    values = people(2, 26)
+    np.save(tmp_path / "k.npy", values)
+    kp = read_keypoints(tmp_path / "k.npy")
+    write_keypoints_npz(tmp_path / "out.npz", kp)
+
+    def fails(file, **arrays):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", fails)
+    with pytest.raises(OSError, match="disk full"):
+        write_keypoints_npz(tmp_path / "out.npz", kp)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["k.npy", "out.npz"]
+    same(read_keypoints(tmp_path / "out.npz"), values, HALPE_26)
+
+
+def test_visible_rows_and_validation(tmp_path):
+    values = people(4, 26)
+    values[..., 2] = 0.9
+    values[1, 3:, 2] = 0
+    values[2, 4:, 2] = 0
+    values[3, 5:, 2] = 0.2
+    np.savez(tmp_path / "k.npz", keypoints=values, frame=[10, 11, 12, 13])
+    kp = read_keypoints(tmp_path / "k.npz")
+    assert visible_rows(kp).tolist() == [True, False, True, True]
+    assert visible_rows(kp, 0.3, 5).tolist() == [True, False, False, True]
+    with pytest.raises(
+        ValueError, match=r"1 of 4 .* fewer than 4 joints .* row 1 \(frame 11, person 0\): 3$"
+    ):
+        validate_keypoints(kp)
+    good = kp._replace(**{f: getattr(kp, f)[[0, 2]] for f in ("xy", "confidence", "frame", "person")})
+    assert validate_keypoints(good) is good
+    with pytest.raises(ValueError, match=r"confidence: \[2, 25\]; needed \[2, 26\]"):
+        validate_keypoints(good._replace(confidence=good.confidence[:, 1:]))
+    with pytest.raises(ValueError, match=r"xy: .*finite"):
+        validate_keypoints(good._replace(xy=good.xy * np.nan))
+
+
+# Bad input
+
+
+def npz(**arrays):
+    return lambda path: np.savez(path, **{"keypoints": people(3, 26), **arrays})
+
+
+MATRIX = np.array([[900.0, 0, 5], [0, 900, 6], [0, 0, 1]])
+BAD_NPZ = {
+    "objects": (npz(keypoints=np.array([{"a": 1}], object)), "not a whole numpy file.*Object arrays"),
+    "no keypoints": (
+        lambda path: np.savez(path, poses=people(2, 26)),
+        r"no key `keypoints`, found \['poses'\]",
+    ),
+    "shape": (npz(keypoints=np.ones((3, 26, 4))), r"keypoints are \[3, 26, 4\]"),
+    "axes": (npz(keypoints=np.ones(26)), r"keypoints are \[26\]"),
+    "no rows": (npz(keypoints=np.ones((0, 26, 2))), "no people in it"),
+    "no joints": (npz(keypoints=np.ones((3, 0, 2))), r"keypoints are \[3, 0, 2\]"),
+    "text": (npz(keypoints=np.full((3, 26, 2), "a")), "keypoints of type <U1"),
+    "complex": (npz(keypoints=np.ones((3, 26, 2), complex)), "keypoints of type complex128"),
+    "confidence": (
+        npz(keypoints=np.ones((3, 26, 2)), confidence=np.ones((3, 25))),
+        r"\[3, 25\]; needed \[3, 26\]",
+    ),
+    "two confidences": (npz(confidence=np.ones((3, 26))), "`confidence` is another"),
+    "open joint set": (
+        npz(keypoints=people(3, 17)),
+        "17 keypoints are h36m17 or coco17 or mpi3dhp17.*name the skel",
+    ),
+    "unknown joint set": (npz(keypoints=people(3, 19)), "19 keypoints are no joint set"),
+    "skeleton": (npz(skeleton="alien"), "skeleton 'alien'; legal are"),
+    "too few names": (npz(joints=HALPE_26.joints[:-1]), "25 distinct joint names for 26"),
+    "repeated names": (npz(joints=("nose",) * 26), "1 distinct joint names for 26"),
+    "focal length 0": (npz(intrinsics=[900, 0, 5, 6]), r"fx, fy > 0, found \[900.0, 0.0, 5.0, 6.0\]"),
+    "intrinsics nan": (
+        npz(intrinsics=[[900, 900, 5, 6]] * 2 + [[900, 900, 5, np.nan]]),
+        "must be finite.*nan",
+    ),
+    "intrinsics count": (npz(intrinsics=[900, 900, 5]), r"intrinsics are \[3\]"),
+    "intrinsics rows": (npz(intrinsics=np.ones((2, 4))), r"intrinsics are \[2, 4\]; legal.*\[3, 4\]"),
+    "singular matrix": (npz(K=MATRIX * (0, 1, 1)), "fx, fy > 0"),
+    "skew": (npz(K=MATRIX + np.eye(3, k=1)), "skew"),
+    "frames": (npz(frame=[0, 1]), r"frame is \[2\]; needed \[3\]"),
+    "half frames": (npz(frame=[0, 0.5, 1]), r"frame \[0.0, 0.5, 1.0\].*whole numbers"),
+    "fps": (npz(fps=0), "fps 0.0; needed one positive"),
+    "image size": (npz(image_size=[0, 480]), "image_size .*needed width, height"),
+    "cameras": (npz(keypoints=np.ones((3, 4, 26, 3)), camera=["a", "b"]), r"cameras \['a', 'b'\]"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_NPZ)
+def test_bad_npz(tmp_path, case):
+    make, message = BAD_NPZ[case]
+    make(tmp_path / "bad.npz")
+    with pytest.raises(ValueError, match=message) as error:
+        read_keypoints(tmp_path / "bad.npz")
+    assert "bad.npz" in str(error.value)
+
+
+BAD_CSV = {
+    "ragged": ("1,2,3\n1,2\n", "line 2 has 2 cells, the first has 3"),
+    "word": ("nose_x,nose_y\n1,left\n", "line 2: 'left' is not a number"),
+    "header": ("x,y\n1,2\n", "<joint>_x"),
+    "half a joint": ("nose_x\n1\n", "<joint>_x"),
+    "some confidences": ("a_x,a_y,a_confidence,b_x,b_y\n1,2,3,4,5\n", "for all or for none"),
+    "header only": (",".join(f"{j}_{a}" for j in COCO_17.joints for a in "xy") + "\n", "no people|no lines"),
+    "width": ("1,2,3,4\n", "rows of 4 numbers"),
+    "empty": ("\n\n", "no lines"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CSV)
+def test_bad_csv(tmp_path, case):
+    text, message = BAD_CSV[case]
+    with pytest.raises(ValueError, match=message):
+        read_keypoints(write(tmp_path / "bad.csv", text))
+
+
+def test_bad_paths_and_arguments(tmp_path):
+    good = write(tmp_path / "r.json", coco_results(people(2, 17)))
+    (tmp_path / "empty").mkdir()
+    for path, kwargs, message in (
+        (tmp_path / "none.json", {}, "no such file or folder"),
+        (tmp_path / "empty", {}, "no .json file in this folder"),
+        (tmp_path / "empty", {"format": "npz"}, "a folder; needed one npz file"),
+        (write(tmp_path / "k.pkl", "x"), {}, "suffix '.pkl'; legal are"),
+        (good, {"format": "pickle"}, "format: 'pickle'; legal are"),
+        (good, {"format": "openpose"}, "not as openpose files are"),
+        (good, {"camera": "left"}, "only .npz files hold several cameras"),
+        (good, {"skeleton": HALPE_26}, "17 keypoints per person; the skeleton halpe26 has 26"),
+        (write(tmp_path / "e.npy", ""), {}, "the file is empty"),
+        (write(tmp_path / "t.npz", "not a zip file"), {}, "not a whole numpy file"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_keypoints(path, **kwargs)
+    same(read_keypoints(good, format="coco_results"), people(2, 17), COCO_17)
+
+
+def test_every_cut_off_file_is_a_value_error(tmp_path):
+    np.savez_compressed(tmp_path / "k.npz", keypoints=people(2, 26))
+    np.save(tmp_path / "k.npy", people(2, 26))
+    for name in ("k.npz", "k.npy"):
+        whole = (tmp_path / name).read_bytes()
+        for cut in range(0, len(whole) - 1, 61):
+            (tmp_path / f"cut{Path(name).suffix}").write_bytes(whole[:cut])
+            with pytest.raises(ValueError, match=r"cut\.np"):
+                read_keypoints(tmp_path / f"cut{Path(name).suffix}")
+
+
+# Real files
+
+
+@needs_data
+def test_walker_as_coco_results_equals_walker_as_npz():
+    folder = DATA / "keypoints2d"
+    results = read_keypoints(folder / "walker_cam03_coco_results.json")
+    camera = read_keypoints(folder / "walker_4cam.npz", camera="cam03")
+    assert results.frame.tolist() == camera.frame.tolist() == list(range(100))
+    assert results.skeleton == camera.skeleton == COCO_17
+    np.testing.assert_allclose(results.xy, camera.xy, atol=0.006)
+    np.testing.assert_allclose(results.confidence, camera.confidence, atol=0.006)
+    assert (camera.fps, camera.image_size) == (60.0, (1088, 1920))
+    with np.load(folder / "walker_4cam.npz") as z:
+        k = z["K"][2]
+    np.testing.assert_allclose(
+        np.asarray(camera.intrinsics), [[k[0, 0], k[1, 1], k[0, 2], k[1, 2]]] * 100, rtol=1e-6
+    )
+    assert visible_rows(results, 0.3).all()
+
+
+@pytest.mark.skipif(not (DATA / "../bench").is_dir(), reason="no bench beside JAXPOSE_DATA")
+@pytest.mark.parametrize("name", ["val_frames", "val_video"])
+def test_benchmark_files(name):
+    path = DATA / "../bench" / f"{name}.npz"
+    kp = read_keypoints(path, skeleton=H36M_17)
+    with np.load(path) as z:
+        keypoints, confidence, intrinsics = z["keypoints"], z["confidence"], z["intrinsics"]
+    clip = keypoints.shape[1] if keypoints.ndim == 4 else 1
+    seen = confidence.reshape(-1, 17) > 0
+    np.testing.assert_array_equal(kp.xy, np.where(seen[..., None], keypoints.reshape(-1, 17, 2), 0))
+    np.testing.assert_array_equal(kp.confidence, confidence.reshape(-1, 17))
+    np.testing.assert_array_equal(np.asarray(kp.intrinsics), np.repeat(intrinsics, clip, 0))
+    assert len(np.unique(np.stack([kp.frame, kp.person], -1), axis=0)) == len(kp.xy)

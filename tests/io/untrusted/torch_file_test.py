@@ -1,0 +1,284 @@
+"""Files of torch.save: what torch wrote is read whole, what the format allows is read right, all else is refused."""
+
+import argparse
+import json
+import os
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from torch_files import REBUILD, Call, Name, Storage, entries, save, tensor, write_entries
+
+from jaxpose.io.untrusted.torch_file import read_torch
+from jaxpose.io.untrusted.unpickle import Opaque
+
+GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[3] / "../shared/data")).parent / "golden"
+needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden files in {GOLDEN}")
+
+
+def leaves(tree):
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [leaf for part in tree for leaf in leaves(part)] if isinstance(tree, list | tuple) else [tree]
+
+
+def shapes(state_dict):
+    return {name: list(value.shape) for name, value in state_dict.items()}
+
+
+@needs_golden
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gfpose/gfpose_peer.pth",
+        "diffpose/gcndiff.pth",
+        "diffpose/gcnpose.pth",
+        "diffpose/mixste_small.bin",
+        "dposer/ckpt_v1.pth",
+        "dposer/ckpt_pl.ckpt",
+        "dposer_v1/ckpt_v1.pth",
+        "dposer_v1/ckpt_pl.ckpt",
+    ],
+)
+def test_what_torch_wrote_is_read_whole(name):
+    """As many tensors as the archive has storages, each with all of its storage's numbers, and finite."""
+    with zipfile.ZipFile(GOLDEN / name) as archive:
+        sizes = [e.file_size for e in archive.infolist() if "/data/" in e.filename]
+    arrays = [leaf for leaf in leaves(read_torch(GOLDEN / name)) if isinstance(leaf, np.ndarray)]
+    assert [a.nbytes for a in arrays] == sizes
+    assert all(np.isfinite(a).all() and np.abs(a).max() < 1e4 for a in arrays)
+
+
+@needs_golden
+def test_names_shapes_and_numbers_are_those_on_record():
+    keys = json.loads((GOLDEN / "diffpose/keys.json").read_text())
+    model, _, epoch, _, ema = read_torch(GOLDEN / "diffpose/gcndiff.pth")
+    assert {f"module.{name}" for name in ema} == set(model)
+    assert shapes(ema) == keys["GCNdiff"]
+    assert isinstance(epoch, int)
+    meta = json.loads((GOLDEN / "dposer/meta.json").read_text())
+    assert shapes(read_torch(GOLDEN / "dposer/ckpt_v1.pth")["model_state_dict"]) == meta["state_dict"]
+    sigmas = read_torch(GOLDEN / "gfpose/gfpose_peer.pth")["model_state_dict"]["sigmas"]
+    np.testing.assert_allclose(sigmas, np.geomspace(50, 0.01, 1000), rtol=1e-9)  # spec/gfpose.md, 8.2
+    mixste = read_torch(GOLDEN / "diffpose/mixste_small.bin")
+    assert isinstance(mixste["random_state"], Opaque)
+    assert mixste["model_pos"]["module.Spatial_pos_embed"].shape == (1, 17, 32)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "?", "c8", "c16"])
+def test_every_type_of_storage(tmp_path, dtype):
+    array = np.arange(-3, 9).reshape(3, 4).astype(dtype)
+    found = read_torch(save(tmp_path / "a.pth", [tensor(array)]))[0]
+    assert found.dtype == array.dtype
+    np.testing.assert_array_equal(found, array)
+
+
+def test_bfloat16_is_the_upper_half_of_float32(tmp_path):
+    patterns = np.uint16([0x3F80, 0xC000, 0x3E80, 0x7F80, 0x4049])  # 1, -2, 1/4, infinity, 3.140625
+    storage = Storage(patterns, "BFloat16Storage")
+    found = read_torch(save(tmp_path / "a.pth", tensor(0, storage, 0, (5,), (1,))))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.float32([1, -2, 0.25, np.inf, 3.140625]))
+
+
+def test_views_share_a_storage(tmp_path):
+    """A transpose, a slice, a column, one number, nothing, and one number seen six times."""
+    numbers = np.arange(24, dtype=np.float32)
+    storage = Storage(numbers, location="cuda:1")
+    grid = numbers.reshape(4, 6)
+    views = [
+        ((0, (6, 4), (1, 6)), grid.T),
+        ((7, (2, 3), (6, 2)), grid[1:3, 1::2]),
+        ((5, (4,), (6,)), grid[:, 5]),
+        ((23, (), ()), grid[3, 5]),
+        ((24, (0, 3), (3, 1)), grid[:0, :3]),
+        ((2, (2, 3), (0, 0)), np.full((2, 3), 2)),
+    ]
+    found = read_torch(save(tmp_path / "a.pth", [tensor(0, storage, *view) for view, _ in views]))
+    for array, (_, wanted) in zip(found, views, strict=True):
+        np.testing.assert_array_equal(array, wanted)
+        assert array.shape == np.shape(wanted)
+    assert np.shares_memory(found[0], found[1])
+
+
+def test_the_order_of_bytes_is_the_file_s(tmp_path):
+    numbers = np.float32([[1, 2], [3, 4]])
+    contents = entries({"x": tensor(numbers)})
+    swapped = contents | {"data/0": numbers.astype(">f4").tobytes(), "byteorder": b"big"}
+    np.testing.assert_array_equal(read_torch(write_entries(tmp_path / "a.pth", swapped))["x"], numbers)
+    del contents["byteorder"]  # torch before 2.1 writes none
+    np.testing.assert_array_equal(read_torch(write_entries(tmp_path / "b.pth", contents))["x"], numbers)
+
+
+def test_what_stands_beside_the_weights_does_not_stop_the_reading(tmp_path):
+    parameter = Call(
+        Name("torch._utils", "_rebuild_parameter"), tensor(np.float32([1, 2])), True, OrderedDict()
+    )
+    config = ConfigDict({"lr": 2e-4, "sub": {"a": (1, None)}})
+    config.same = config.get_ref("lr")
+    tree = {
+        "weights": OrderedDict(p=parameter),
+        "lr": np.float64(2e-4),
+        "z": np.arange(3.0),
+        "size": Call(Name("torch", "Size"), (2, 3)),
+        "skip": [
+            np.random.RandomState(0),
+            np.random.default_rng(0),
+            config,
+            argparse.Namespace(a=1, b=float),
+            Call(Name("torch", "device"), "cuda", 0),
+        ],
+        "epoch": 3,
+    }
+    found = read_torch(save(tmp_path / "a.pth", tree))
+    assert all(isinstance(part, Opaque) for part in found.pop("skip"))
+    np.testing.assert_array_equal(found["weights"]["p"], [1, 2])
+    np.testing.assert_array_equal(found["z"], np.arange(3))
+    assert (found["lr"], found["size"], found["epoch"]) == (2e-4, (2, 3), 3)
+
+
+FOUR = Storage(np.zeros(4, np.float32))
+
+
+def rebuilt(offset, size, stride, storage=FOUR):
+    return Call(REBUILD, storage, offset, size, stride, False, OrderedDict())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (rebuilt(0, (5,), (1,)), r"shape \(5,\) and strides \(1,\) in a storage of 4 items"),
+        (rebuilt(1, (2, 2), (2, 1)), "in a storage of 4 items"),
+        (rebuilt(4, (), ()), "in a storage of 4 items"),
+        (rebuilt(3, (2**62,), (2**62,)), "in a storage of 4 items"),
+        (rebuilt(0, (2**62, 2**62), (0, 0)), "damaged"),
+        (rebuilt(3, (2,), (-1,)), "strides"),
+        (rebuilt(-1, (2,), (1,)), "offset -1"),
+        (rebuilt(0, (-2,), (1,)), "shape"),
+        (rebuilt(0, (2.0,), (1,)), "shape"),
+        (rebuilt(0, (2, 2), (1,)), "damaged"),
+        (rebuilt(0, 4, 1), "damaged"),
+        (rebuilt(0, (1,), (1,), "storage"), "offset 0"),
+        (
+            Storage(np.zeros(4, np.float32), num_items=10**12),
+            r"data/0 holds 4 items .* declared are 1000000000000",
+        ),
+        (Storage(np.zeros(4, np.float32), num_items=3), "declared are 3"),
+        (Storage(np.zeros(4, np.float32), num_items="4"), "a persistent id"),
+        (Storage(np.zeros(4, np.float32), kind="QInt8Storage"), "torch.QInt8Storage, which is not allowed"),
+        (Storage(np.zeros(3, np.uint8), kind="FloatStorage"), "damaged"),
+        (Call(Name("torch", "FloatStorage"), 3), "damaged"),
+        (Call(Name("torch", "Size"), rebuilt(0, (2**40,), (0,))), "torch.Size of no numbers"),
+        (
+            Call(Name("torch.nn.modules.linear", "Linear")),
+            "torch.nn.modules.linear.Linear, which is not allowed",
+        ),
+        (Call(Name("numpy.random._pickle", "os.system"), "true"), "which is not allowed"),
+    ],
+)
+def test_hostile_tensors(tmp_path, value, message):
+    with pytest.raises(ValueError, match=f"evil.pth: (?s:.)*{message}"):
+        read_torch(save(tmp_path / "evil.pth", {"x": value}))
+
+
+@pytest.mark.parametrize("where", ["value", "key", "argument", "state", "hooks", "location"])
+@pytest.mark.parametrize("name", ["os.system", "builtins.eval", "builtins.exec", "runpy.run_path"])
+def test_nothing_of_the_file_s_is_run(tmp_path, where, name):
+    module, _, function = name.rpartition(".")
+    code = f"touch {tmp_path}/ran" if function == "system" else f"open({str(tmp_path / 'ran')!r}, 'w')"
+    evil = Call(Name(module, function), code)
+    tree = {
+        "value": evil,
+        "key": {evil: 1},
+        "argument": rebuilt(evil, (1,), (1,)),
+        "state": Call(Name("argparse", "Namespace"), state={"a": evil}),
+        "hooks": Call(REBUILD, FOUR, 0, (1,), (1,), False, OrderedDict(a=evil)),
+        "location": Storage(np.zeros(4, np.float32), location=evil),
+    }[where]
+    path = save(tmp_path / "evil.pth", tree)
+    with pytest.raises(ValueError, match=f"evil.pth: .*{name}, which is not allowed"):
+        read_torch(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["evil.pth"]
+
+
+def test_hostile_archives(tmp_path):
+    path, good = tmp_path / "evil.pth", entries({"x": tensor(np.zeros(100, np.float32))})
+
+    def refused(message):
+        with pytest.raises(ValueError, match=f"evil.pth: .*{message}"):
+            read_torch(path)
+
+    assert read_torch(write_entries(path, good))["x"].shape == (100,)
+    write_entries(path, good, zipfile.ZIP_DEFLATED)
+    refused("compressed entries")
+    for name, message in (("data.pkl", "0 entries data.pkl"), ("data/0", "no entry data/0")):
+        write_entries(path, {n: raw for n, raw in good.items() if n != name})
+        refused(message)
+    write_entries(path, good | {"more/data.pkl": good["data.pkl"]})
+    refused("2 entries data.pkl")
+    write_entries(path, good | {"byteorder": b"middle"})
+    refused("byte order b'middle'")
+    write_entries(path, good | {"data.pkl": good["data.pkl"][:-9]})
+    refused("")
+
+    data = bytearray(write_entries(path, good).read_bytes())
+    spoil(path, data, data.index(bytes(400)) + 7, 1)
+    refused("CRC")
+    entry = data.index(b"PK\x01\x02")  # the first of the directory; its size stands at 24
+    spoil(path, data, entry + 24, *struct.pack("<I", 2**31 - 1))
+    refused("overlap")
+    spoil(path, data, entry + 8, 1)
+    refused("encrypted")
+
+
+def spoil(path, data, at, *new):
+    path.write_bytes(data[:at] + bytes(new) + data[at + len(new) :])
+
+
+def test_no_archive(tmp_path):
+    path = tmp_path / "evil.pth"
+    path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2))  # torch's magic number
+    with pytest.raises(ValueError, match=r"evil.pth: .*the format of torch < 1.6; torch.save"):
+        read_torch(path)
+    for data in (b"", b"hello", pickle.dumps({})):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=r"evil.pth: .*no zip archive"):
+            read_torch(path)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"evil.pth: no such file"):
+        read_torch(path)
+
+
+def test_cut_anywhere_it_is_refused(tmp_path):
+    whole = save(tmp_path / "a.pth", {"x": tensor(np.float32([1]))}).read_bytes()
+    cut = tmp_path / "cut.pth"
+    for length in [*range(0, len(whole), 7), len(whole) - 1]:
+        cut.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"cut.pth: "):
+            read_torch(cut)
+
+
+def test_a_spoiled_byte_is_read_or_refused(tmp_path):
+    whole, rng = (
+        save(tmp_path / "a.pth", {"x": tensor(np.float32([1]))}).read_bytes(),
+        np.random.default_rng(0),
+    )
+    path, outcomes = tmp_path / "spoiled.pth", []
+    for at in rng.permutation(len(whole))[:300]:
+        spoil(path, whole, at, rng.integers(256))
+        outcomes.append(outcome(path))
+    assert {o[: len(str(path))] for o in outcomes} <= {"read", str(path)}
+    assert 0 < outcomes.count("read") < 150
+
+
+def outcome(path):
+    try:
+        read_torch(path)
+    except ValueError as error:
+        return str(error)
+    return "read"

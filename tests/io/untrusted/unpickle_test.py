@@ -1,0 +1,263 @@
+"""Pickles: what numpy itself wrote is read back equal, and what a stranger wrote never runs."""
+
+import os
+import pickle
+import struct
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+from jaxpose.io.untrusted import unpickle
+from jaxpose.io.untrusted.unpickle import load_pickle
+
+RNG = np.random.default_rng(0)
+TREE = {
+    "float": RNG.normal(size=(3, 2)).astype(np.float32),
+    "Fortran": np.asfortranarray(RNG.normal(size=(3, 4))),
+    "permuted": RNG.normal(size=(2, 3, 4)).transpose(1, 2, 0),
+    "strided": np.arange(20)[::3],
+    "big endian": np.arange(5, dtype=">i4"),
+    "half": np.float16([0.1, -2]),
+    "bool": np.array([True, False]),
+    "complex": np.array([1 + 2j]),
+    "text": np.array([["ä", "bc"], ["", "日本"]]),
+    "big-endian text": np.array(["ab", "日"], dtype=">U2"),
+    "bytes": np.array([b"a", b"bcd"]),
+    "empty": np.zeros((0, 3), np.float32),
+    "no axes": np.array(2.5),
+    "scalars": [np.float64(0.1), np.int64(-3), np.bool_(True), np.str_("ä"), np.str_(""), np.bytes_(b"x")],
+    "plain": OrderedDict(a=(1, 2.5, None, True, "ä", b"\xff", 2**100), b=[[], {}, (), b"", ""]),
+}
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+def assert_equal(found, wanted):
+    if isinstance(wanted, dict):
+        assert list(found) == list(wanted)
+        for key in wanted:
+            assert_equal(found[key], wanted[key])
+    elif isinstance(wanted, list | tuple):
+        assert type(found) is type(wanted)
+        assert len(found) == len(wanted)
+        for pair in zip(found, wanted, strict=True):
+            assert_equal(*pair)
+    else:
+        assert type(found) is type(wanted)
+        np.testing.assert_array_equal(found, wanted)
+        if isinstance(wanted, np.ndarray | np.generic):
+            assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_what_numpy_writes_is_read_back(tmp_path, protocol):
+    assert_equal(load_pickle(write(tmp_path / "a.pkl", pickle.dumps(TREE, protocol))), TREE)
+
+
+def test_what_python_2_wrote_is_read(tmp_path):
+    """{'x': array([[1, 2]], '<f4')} by numpy 1.16 in Python 2.7, protocol 2: byte strings are BINSTRINGs there."""
+    raw = np.array([[1.0, 200.5]], "<f4").tobytes()
+    data = (
+        b"\x80\x02}U\x01xcnumpy.core.multiarray\n_reconstruct\nq\x01cnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01K\x01K\x02\x86cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89U" + bytes([len(raw)]) + raw + b"tbs."
+    )
+    wanted = pickle.loads(data, encoding="latin1")  # numpy's own reading of these bytes
+    assert_equal(load_pickle(write(tmp_path / "a.pkl", data)), wanted)
+
+
+def test_shared_parts_stay_shared_and_cost_nothing(tmp_path):
+    """Sixty lists, each naming the one before twice: 2^60 paths."""
+    tree = [0]
+    for _ in range(60):
+        tree = [tree, tree]
+    found = load_pickle(write(tmp_path / "a.pkl", pickle.dumps(tree)))
+    assert found[0] is found[1]
+
+
+class Reduce:
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts
+
+
+def touch(path):
+    return (os.system, (f"touch {path}",))
+
+
+def test_the_side_effect_would_show(tmp_path):
+    pickle.loads(pickle.dumps(Reduce(*touch(tmp_path / "ran"))))
+    assert (tmp_path / "ran").exists()
+
+
+def text_pickle(module, name, argument):
+    """A call in protocol 0, of something that may not be picklable."""
+    return f"c{module}\n{name}\n(V{argument}\ntR.".encode()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("os", "system"),
+        ("posix", "system"),
+        ("builtins", "exec"),
+        ("builtins", "eval"),
+        ("builtins", "getattr"),
+        ("builtins", "__import__"),
+        ("__builtin__", "open"),
+        ("subprocess", "check_output"),
+        ("numpy", "load"),
+        ("numpy", "memmap"),
+        ("numpy.core.multiarray", "fromfile"),
+        ("numpy._core.multiarray", "_reconstruct.__globals__"),
+        ("collections", "OrderedDict.fromkeys"),
+        ("jaxpose.io.untrusted.unpickle", "load_pickle"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [0, 4])
+def test_names_outside_the_table_are_refused(tmp_path, module, name, protocol):
+    run = (
+        f"__import__('os').system('touch {tmp_path / 'ran'}')"
+        if module != "os"
+        else f"touch {tmp_path / 'ran'}"
+    )
+    data = text_pickle(module, name, run)
+    if protocol == 4:  # STACK_GLOBAL follows dots in a name
+        strings = [b"\x8c" + bytes([len(s)]) + s.encode() for s in (module, name)]
+        data = b"\x80\x04" + b"".join(strings) + b"\x93" + b"(V" + run.encode() + b"\ntR."
+    path = write(tmp_path / "evil.pkl", data)
+    with pytest.raises(ValueError, match=r"evil.pkl: not a readable pickle .*which is not allowed"):
+        load_pickle(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["evil.pkl"]
+
+
+def test_a_call_inside_what_is_allowed_is_refused(tmp_path):
+    """A getattr chain, and a call among the arguments and the state of an array."""
+    evil = Reduce(*touch(tmp_path / "ran"))
+    array_type = np._core.multiarray._reconstruct
+    chain = Reduce(getattr, (Reduce(getattr, (np.array, "__self__")), "fromfile"))
+    for value in (
+        chain,
+        {"a": [evil]},
+        Reduce(OrderedDict, ([(1, evil)],)),
+        Reduce(array_type, (evil, (0,), b"b")),
+    ):
+        path = write(tmp_path / "evil.pkl", pickle.dumps(value))
+        with pytest.raises(ValueError, match=r"evil.pkl: .*not allowed"):
+            load_pickle(path)
+    assert not (tmp_path / "ran").exists()
+
+
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntVb\ntR"
+DTYPE = b"cnumpy\ndtype\n(V%b\nI0\nI1\ntR(I3\nV<\nNNNI-1\nI-1\nI0\ntb"
+
+
+def array(shape, code=b"f4", raw=b"VAAAA\n"):
+    numbers = b"".join(b"I%d\n" % n for n in shape)
+    return ARRAY + b"(I1\n(" + numbers + b"t" + DTYPE % code + b"I00\n" + raw + b"tb."
+
+
+def test_the_parts_of_the_hostile_arrays_make_a_sound_one(tmp_path):
+    found = load_pickle(write(tmp_path / "a.pkl", array((1,))))
+    assert_equal(found, np.frombuffer(b"AAAA", "<f4"))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "Ran out of input"),
+        (b"no pickle", "not a readable|damaged"),
+        (pickle.dumps(np.array([{}, None])), r"arrays of 'O8' are not read"),
+        (pickle.dumps(np.zeros(2, [("a", "f4")])), r"arrays of 'V4' are not read"),
+        (pickle.dumps(np.array(["2020"], "M8[D]")), r"arrays of 'M8' are not read"),
+        (array((1,), b"f4,f4"), "arrays of 'f4,f4' are not read"),
+        (array((1,), b"i3"), "damaged"),
+        (array((1,), b"f4", b"I4\n"), "without plain bytes"),
+        (array((1,), b"f4", b"NI1\n0"), "damaged|not a readable"),
+        (array((2**40, 2**15)), "damaged"),
+        (array((2**62, 2**62)), "damaged"),
+        (array((-1,)), "4 bytes for an array of shape"),
+        (array((0,)), "4 bytes for an array of shape"),
+        (array((2,)), "damaged"),
+        (array((1,), b"U1", b"V\xff\xff\xff\xff\n"), "holds no characters"),
+        (ARRAY + b".", "begun and not described"),
+        (
+            b"cnumpy._core.numeric\n_frombuffer\n(L100000000000L\n" + DTYPE % b"f4" + b"(I1\ntVC\ntR.",
+            "plain bytes",
+        ),
+        (b"cnumpy.core.multiarray\nscalar\n(" + DTYPE % b"f4" + b"VAAAAA\ntR.", "5 bytes for an array"),
+        (b"c_codecs\nencode\n(Va\nVrot13\ntR.", "bytes in 'rot13' are not read"),
+        (b"cbuiltins\nbytes\n(L100000000000L\ntR.", "damaged"),
+        (b"cnumpy.core.multiarray\n_reconstruct\n(N}V__defaults__\n(tstb.", "sets the state of a function"),
+        (b"cnumpy\ndtype\n(N}V__init__\nc_codecs\nencode\nstb.", "damaged"),
+        (b"ccollections\nOrderedDict\n(N}V__setitem__\nc_codecs\nencode\nstb.", "damaged"),
+        (b"Pan id\n.", "persistent"),
+        (b"\x80\x02\x82\x01.", "extension"),
+        (b"\x80\x02Nr\xff\xff\xff\xff.", "entry 4294967295 of the memo in 9 bytes"),
+        (b"Np99999999999\n.", "entry 99999999999 of the memo"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 2**45) + b"abc.", "bytes needed"),
+        (b"\x80\x05\x96" + struct.pack("<Q", 2**63 - 1) + b"abc.", "bytes needed"),
+        (b"(" * 5000 + b"t" * 5000 + b".", "nested too deeply"),
+        (b"]" * 5000 + b"a" * 4999 + b".", "nested too deeply"),
+        (b"]q\x00h\x00a.", "nested too deeply"),
+        (b"]}]I1\nsI1\nsb.", "damaged"),
+        (b"I" + b"9" * 5000 + b"\n.", "damaged"),
+    ],
+)
+def test_hostile_and_broken_pickles(tmp_path, data, message):
+    with pytest.raises(ValueError, match=f"evil.pkl: (?s:.)*({message})"):
+        load_pickle(write(tmp_path / "evil.pkl", data))
+
+
+def test_a_pickle_cannot_change_the_readers_functions(tmp_path):
+    """setattr by a state in two parts, on every name of the table; a later file is read as before."""
+    before = {name: dict(getattr(f, "__dict__", {})) for name, f in unpickle.NUMPY.items()}
+    for module, name in unpickle.NUMPY:
+        for attribute in ("__setstate__", "__defaults__", "__call__", "value", "_function"):
+            data = f"c{module}\n{name}\n(N}}V{attribute}\nNstb.".encode()
+            with pytest.raises(ValueError, match=r"a.pkl"):
+                load_pickle(write(tmp_path / "a.pkl", data))
+    assert before == {name: dict(getattr(f, "__dict__", {})) for name, f in unpickle.NUMPY.items()}
+    assert_equal(load_pickle(write(tmp_path / "b.pkl", pickle.dumps(TREE))), TREE)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_cut_anywhere_it_is_refused(tmp_path, protocol):
+    whole = pickle.dumps({"a": np.arange(3.0), "b": [np.float32(1), "text", (1, 2)]}, protocol)
+    for length in range(len(whole)):
+        with pytest.raises(ValueError, match=r"cut.pkl: "):
+            load_pickle(write(tmp_path / "cut.pkl", whole[:length]))
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_spoiled_byte_is_read_or_refused(tmp_path, protocol):
+    whole = pickle.dumps({"a": np.arange(2.0), "b": [np.float32(1), np.array(["x"])]}, protocol)
+    path, rng, outcomes = tmp_path / "spoiled.pkl", np.random.default_rng(protocol), []
+    for _ in range(300):
+        data = bytearray(whole)
+        for at in rng.integers(len(whole), size=rng.integers(1, 4)):
+            data[at] = rng.integers(256)
+        outcomes.append(outcome(write(path, bytes(data))))
+    assert {o[: len(str(path))] for o in outcomes} <= {"read", str(path)}
+    assert 0 < outcomes.count("read") < 200
+
+
+def outcome(path):
+    try:
+        load_pickle(path)
+    except ValueError as error:
+        return str(error)
+    return "read"
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"a.pkl: no such file"):
+        load_pickle(tmp_path / "a.pkl")
+    with pytest.raises(ValueError, match="not a readable pickle"):
+        load_pickle(tmp_path)
