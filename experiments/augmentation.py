@@ -57,17 +57,11 @@ from jaxpose.training.optimizer import make_optimizer
 from jaxpose.training.parallel import make_runner
 from jaxpose.training.step import Params, init_state, make_step
 
-MODEL = flags.DEFINE_string(
-    "model", "pose17", "A bundled model's name or a .safetensors file, for generated poses."
-)
+MODEL = flags.DEFINE_string("model", "pose17", "A bundled model's name or a .safetensors file, for generated poses.")
 OWN = flags.DEFINE_string("own", None, "Path of the models of `own`, with {share} and {seed} in it.")
-SHARES = flags.DEFINE_list(
-    "shares", ["0.01", "0.05", "0.2", "1"], "Shares of the training frames; at 1 `real` alone."
-)
+SHARES = flags.DEFINE_list("shares", ["0.01", "0.05", "0.2", "1"], "Shares of the training frames; at 1 `real` alone.")
 KINDS = flags.DEFINE_list("kinds", ["real", "classic", "generated"], "What to train on, see above.")
-SEEDS = flags.DEFINE_list(
-    "seeds", ["0"], "Each draws its own sequences, initial weights and generated poses."
-)
+SEEDS = flags.DEFINE_list("seeds", ["0"], "Each draws its own sequences, initial weights and generated poses.")
 GENERATED = flags.DEFINE_integer("generated", 20_000, "Poses to generate.")
 RATIO = flags.DEFINE_float("ratio", 1.0, "Generated examples to real ones, on average over the batches.")
 SAMPLER_STEPS = flags.DEFINE_integer("sampler_steps", 30, "Solver steps of the generation.")
@@ -115,10 +109,7 @@ def main(argv: list[str]) -> None:
     for number, row in enumerate(todo):
         left = (time.monotonic() - started) / number * (len(todo) - number) if number else None
         shown = "" if left is None else f"; about {left / 60:.0f} min left for the table"
-        print(
-            f"row {number + 1} of {len(todo)}: {row.kind}, {row.share:.0%}, seed {row.seed}{shown}",
-            flush=True,
-        )
+        print(f"row {number + 1} of {len(todo)}: {row.kind}, {row.share:.0%}, seed {row.seed}{shown}", flush=True)
         result = run_row(row, mocap, sources[row], bench)
         write_json(out / f"{row}.json", row._asdict() | {"training": training} | result)
     table = read_rows(out, training)
@@ -138,14 +129,9 @@ def requested_rows(shares: list[str], kinds: list[str], seeds: list[str]) -> lis
     if wrong := [s for s in numbers if not 0 < s <= 1]:
         raise ValueError(f"--shares: got {wrong}, legal is above 0 up to 1")
     if not (numbers and kinds and whole) or min(whole) < 0:
-        raise ValueError(
-            f"--shares, --kinds, --seeds: needed one at least, seeds from 0, got {shares, kinds, seeds}"
-        )
+        raise ValueError(f"--shares, --kinds, --seeds: needed one at least, seeds from 0, got {shares, kinds, seeds}")
     return [
-        Row(kind, share, seed)
-        for share in numbers
-        for kind in (kinds if share < 1 else ["real"])
-        for seed in whole
+        Row(kind, share, seed) for share in numbers for kind in (kinds if share < 1 else ["real"]) for seed in whole
     ]
 
 
@@ -160,9 +146,13 @@ def training_settings() -> dict[str, Any]:
         if not rate.value > 0:
             raise ValueError(f"--{rate.name}: needed more than 0, got {rate.value}")
     return {
-        "steps": STEPS.value, "batch": BATCH.value, "hidden": HIDDEN.value, "learning_rate": LEARNING_RATE.value,
-        "ema_decay": _EMA_DECAY, "view": _PLAIN._asdict(),
-    }  # fmt: skip
+        "steps": STEPS.value,
+        "batch": BATCH.value,
+        "hidden": HIDDEN.value,
+        "learning_rate": LEARNING_RATE.value,
+        "ema_decay": _EMA_DECAY,
+        "view": _PLAIN._asdict(),
+    }
 
 
 def generator_of(row: Row) -> released.Model | None:
@@ -176,9 +166,7 @@ def generator_of(row: Row) -> released.Model | None:
     try:
         path = Path(OWN.value.format(share=f"{row.share:g}", seed=row.seed))
     except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(
-            f"--own: got {OWN.value!r}, legal fields are {{share}} and {{seed}} ({error})"
-        ) from error
+        raise ValueError(f"--own: got {OWN.value!r}, legal fields are {{share}} and {{seed}} ({error})") from error
     if not path.is_file():
         raise ValueError(
             f"{path}: no such file; it comes of python -m experiments.train --config=experiments/configs/pose17.py "
@@ -199,9 +187,13 @@ def generator_settings(row: Row, generator: released.Model | None) -> dict[str, 
     for leaf in jax.tree.leaves(generator.params):
         digest.update(np.asarray(leaf).tobytes())
     return {
-        "name": generator.spec.name, "weights_sha256": digest.hexdigest()[:16], "generated": GENERATED.value,
-        "ratio": RATIO.value, "sampler_steps": SAMPLER_STEPS.value, "privilege": _PRIVILEGES[row.kind],
-    }  # fmt: skip
+        "name": generator.spec.name,
+        "weights_sha256": digest.hexdigest()[:16],
+        "generated": GENERATED.value,
+        "ratio": RATIO.value,
+        "sampler_steps": SAMPLER_STEPS.value,
+        "privilege": _PRIVILEGES[row.kind],
+    }
 
 
 def is_done(out: Path, row: Row, training: dict[str, Any], generator: released.Model | None) -> bool:
@@ -259,25 +251,16 @@ def upright(poses: np.ndarray) -> np.ndarray:
     return bodies
 
 
-def mix(
-    joints: np.ndarray, weights: np.ndarray, generated: np.ndarray, ratio: float
-) -> tuple[np.ndarray, np.ndarray]:
+def mix(joints: np.ndarray, weights: np.ndarray, generated: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
     """Real and generated bodies [N, 17, 3] with weights [N] that draw `ratio` generated ones for a real one."""
     both = np.concatenate([joints, generated])
-    return both, np.concatenate(
-        [weights / weights.sum(), np.full(len(generated), ratio / len(generated))]
-    ) / (1 + ratio)
+    return both, np.concatenate([weights / weights.sum(), np.full(len(generated), ratio / len(generated))]) / (
+        1 + ratio
+    )
 
 
 def train_lifter(
-    key: Key,
-    network: Regressor,
-    bodies: Bodies,
-    view: ViewRates,
-    *,
-    steps: int,
-    batch: int,
-    learning_rate: float,
+    key: Key, network: Regressor, bodies: Bodies, view: ViewRates, *, steps: int, batch: int, learning_rate: float
 ) -> Params:
     """Averaged weights after so many steps on the mean absolute error of the state's coordinates."""
     pose = jnp.zeros((17, 3))
@@ -290,9 +273,7 @@ def train_lifter(
     tx = make_optimizer(learning_rate, warmup_steps=min(100, steps), total_steps=steps)
     example = functools.partial(pose_example, view=view, masks=_NO_MASKS)
     build = functools.partial(make_step, example, loss, tx, batch_size=batch, ema_decay=_EMA_DECAY)
-    with (
-        tempfile.TemporaryDirectory() as workdir
-    ):  # a row is whole or absent, so its checkpoints need not stay
+    with tempfile.TemporaryDirectory() as workdir:  # a row is whole or absent, so its checkpoints need not stay
         state = fit(
             init_state(key, params, tx),
             make_runner(build, devices=jax.devices()[:1]),
@@ -305,15 +286,11 @@ def train_lifter(
     return state.ema_params
 
 
-def score(
-    network: Regressor, params: Params, statistics: Statistics, bench: LiftingBench
-) -> dict[str, float]:
+def score(network: Regressor, params: Params, statistics: Statistics, bench: LiftingBench) -> dict[str, float]:
     """Root-relative errors of the lifter's answers in mm: mean over poses, and macro over categories."""
 
     @jax.jit
-    def errors_of(
-        params: Params, intrinsics: Array, keypoints: Array, confidence: Array, joints: Array
-    ) -> Any:
+    def errors_of(params: Params, intrinsics: Array, keypoints: Array, confidence: Array, joints: Array) -> Any:
         cond, view = encode_keypoints(intrinsics, keypoints, confidence)
         state: Any = network.apply(params, cond)
         answer, truth = decode_pose(statistics, view, state), align_root(joints)
@@ -340,14 +317,10 @@ def read_rows(out: Path, training: dict[str, Any]) -> list[dict[str, Any]]:
 def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     """A line per share and kind, means over its seeds; what it brings is against `real` on the same seeds."""
     real = {(r["share"], r["seed"]): r["mpjpe_mm"] for r in rows if r["kind"] == "real"}
-    lines = [
-        "share | trained on | seeds | sequences | frames | MPJPE (least-most) | brings | P-MPJPE | macro; mm"
-    ]
+    lines = ["share | trained on | seeds | sequences | frames | MPJPE (least-most) | brings | P-MPJPE | macro; mm"]
     for share, kind in dict.fromkeys((r["share"], r["kind"]) for r in rows):
         group = [r for r in rows if (r["share"], r["kind"]) == (share, kind)]
-        mean = {
-            k: np.mean([r[k] for r in group]) for k in ("sequences", "frames", "p_mpjpe_mm", "macro_mpjpe_mm")
-        }
+        mean = {k: np.mean([r[k] for r in group]) for k in ("sequences", "frames", "p_mpjpe_mm", "macro_mpjpe_mm")}
         errors = np.array([r["mpjpe_mm"] for r in group])
         gains = [r["mpjpe_mm"] - real[share, r["seed"]] for r in group if (share, r["seed"]) in real]
         gain = f"{np.mean(gains):+.1f}" if gains and kind != "real" else ""

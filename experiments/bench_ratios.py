@@ -44,8 +44,7 @@ def rows_of(output: str) -> list[Row]:
     """The rows of such lines; all other lines are passed over."""
     found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     return [
-        Row(row["case"], row["setting"], row["figures"], tuple(row["higher"]), tuple(row["lower"]))
-        for row in found
+        Row(row["case"], row["setting"], row["figures"], tuple(row["higher"]), tuple(row["lower"])) for row in found
     ]
 
 
@@ -57,9 +56,7 @@ def ratios_of(rows: Sequence[Row]) -> Ratios:
             for name in names:
                 value = row.figures.get(name, math.nan)
                 if not (math.isfinite(value) and value > 0):
-                    raise ValueError(
-                        f"{row.case}: ratio {name!r} of {row.setting!r} is {value}, needed a number > 0"
-                    )
+                    raise ValueError(f"{row.case}: ratio {name!r} of {row.setting!r} is {value}, needed a number > 0")
                 place = found.setdefault(row.case, {}).setdefault(row.setting, {})
                 place[name] = {"value": round(value, 4), "better": better}
     return found
@@ -86,9 +83,7 @@ def say(verdicts: Sequence[Verdict], tolerance: float) -> bool:
             print(f"new: {v.name}, {v.now:.4g}")
         else:
             word = "SLOWER" if v.worse(tolerance) else "better" if v.change > 1 + tolerance else "same"
-            print(
-                f"{word}: {v.name}, {v.before:.4g} on record, {v.now:.4g} now ({100 * (v.change - 1):+.0f} %)"
-            )
+            print(f"{word}: {v.name}, {v.before:.4g} on record, {v.now:.4g} now ({100 * (v.change - 1):+.0f} %)")
     slower = [v.name for v in verdicts if v.worse(tolerance)]
     print(f"{len(slower)} of {len(verdicts)} ratios worse by more than {100 * tolerance:.0f} %")
     return not slower
@@ -125,9 +120,7 @@ def table(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row.figures))
     lines = ["| | " + " | ".join(names) + " |", "| --- " * (len(names) + 1) + "|"]
     cells = [[_shown(row.figures[n]) if n in row.figures else "" for n in names] for row in rows]
-    return "\n".join(
-        lines + [f"| {row.setting} | " + " | ".join(c) + " |" for row, c in zip(rows, cells, strict=True)]
-    )
+    return "\n".join(lines + [f"| {row.setting} | " + " | ".join(c) + " |" for row, c in zip(rows, cells, strict=True)])
 
 
 def document(path: Path, about: str, tables: dict[str, str]) -> None:

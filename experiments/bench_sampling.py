@@ -134,13 +134,17 @@ def lift_program(
 ) -> Program:
     """`lift` of inputs (keypoints, confidence, intrinsics), the poses cut over all devices, weights as `dtype`."""
 
-    def run(
-        key: Array, model: released.Model, keypoints: Array, confidence: Array, intrinsics: Array
-    ) -> Lifted:
+    def run(key: Array, model: released.Model, keypoints: Array, confidence: Array, intrinsics: Array) -> Lifted:
         return lift(
-            key, model, keypoints, confidence, intrinsics=intrinsics, num_hypotheses=num, num_steps=num_steps,
+            key,
+            model,
+            keypoints,
+            confidence,
+            intrinsics=intrinsics,
+            num_hypotheses=num,
+            num_steps=num_steps,
             sampler=sampler,
-        )  # fmt: skip
+        )
 
     keypoints, confidence = over_devices(inputs[:2])
     intrinsics = over_devices(inputs[2]) if inputs[2].ndim == 2 else replicated(inputs[2])

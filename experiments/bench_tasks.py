@@ -144,10 +144,7 @@ def skinning(setup: Setup) -> list[Row]:
         tables = sum(t.nbytes for t in (body.posedirs, body.weights, body.shapedirs, body.v_template))
         program = compiled(run, replicated(body), over_devices(pose), over_devices(betas))
         found = measured(setup, program, width=512, operations=work, traffic=tables + 12.0 * num * vertices)
-        figures = {
-            "bodies": num, "vertices": vertices, **found,
-            "bodies_per_second": num / found["seconds"],
-        }  # fmt: skip
+        figures = {"bodies": num, "vertices": vertices, **found, "bodies_per_second": num / found["seconds"]}
         rows.append(Row("skinning", kind, figures, higher=("share_of_product_rate", "share_of_copy_rate")))
     return rows
 
@@ -191,10 +188,18 @@ def fitting(setup: Setup) -> list[Row]:
     def run(rows: Array, prior: released.Model, bodies: Bodies) -> Array:
         uv = bodies.keypoints[rows][:, None, None]
         return fit(
-            jax.random.key(0), bodies.body, uv, jnp.ones(uv.shape[:-1]), one_camera(bodies.intrinsics[rows]),
-            "openpose25", dposer_prior(prior), noise_px=3.0, start=jax.tree.map(lambda x: x[rows], start),
-            free=Free(), settings=settings,
-        ).joints  # fmt: skip
+            jax.random.key(0),
+            bodies.body,
+            uv,
+            jnp.ones(uv.shape[:-1]),
+            one_camera(bodies.intrinsics[rows]),
+            "openpose25",
+            dposer_prior(prior),
+            noise_px=3.0,
+            start=jax.tree.map(lambda x: x[rows], start),
+            free=Free(),
+            settings=settings,
+        ).joints
 
     times = interleaved(
         setup.repeats,

@@ -129,15 +129,13 @@ def cpu_seconds(run: Run, repeats: int) -> float:
 
 def measured(
     setup: Setup, program: Program, *, width: int, operations: float = 0, traffic: float = 0, dtype: str = "float32"
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Figures of a program beside both ceilings: seconds, rates, shares, compile time and memory.
 
     operations, traffic: what the task needs, in operations and bytes; 0: not counted. width: of the ceiling's matrix.
     """
     peak = peak_rss_mb(program.run)
-    turns = max(
-        1, round(_LEAST_SECONDS / _seconds(program.run))
-    )  # of a program that is over too soon to time
+    turns = max(1, round(_LEAST_SECONDS / _seconds(program.run)))  # of a program that is over too soon to time
     products, copy = product_runs(width, dtype), copy_run()
     runs = (lambda: [program.run() for _ in range(turns)], *(run for run, _ in products), copy[0])
     times = interleaved(setup.repeats, *runs, warm=True)
@@ -156,11 +154,7 @@ def measured(
     figures["copy_gb_per_second"] = float(np.median(moved)) / 1e9
     if traffic:
         figures["share_of_copy_rate"] = float(np.median(traffic / times[0] / moved))
-    return figures | {
-        "compile_seconds": program.compile_seconds,
-        "working_mb": program.working_mb,
-        "peak_rss_mb": peak,
-    }
+    return figures | {"compile_seconds": program.compile_seconds, "working_mb": program.working_mb, "peak_rss_mb": peak}
 
 
 @contextlib.contextmanager
@@ -193,9 +187,7 @@ def product_runs(width: int, dtype: str = "float32") -> list[tuple[Run, float]]:
 def _product_runs(width: int, dtype: str, num_devices: int) -> list[tuple[Run, float]]:
     matrix = replicated(jax.random.normal(jax.random.key(0), (width, width), jnp.float32) / width**0.5)
     matrix = matrix.astype(dtype)
-    unrolled = (
-        1 if jax.default_backend() == "cpu" else 32
-    )  # a device asks its host after each turn of the loop
+    unrolled = 1 if jax.default_backend() == "cpu" else 32  # a device asks its host after each turn of the loop
 
     @jax.jit
     def products(x: Array, times: Array) -> Array:
@@ -288,8 +280,7 @@ def training_operations(params: Any, *, examples: int, draws: int) -> float:
     """
     found = operations_of(params)
     step, pose, hypothesis = (
-        3 * total - part
-        for total, part in zip((found.step, found.pose, found.hypothesis), found.first, strict=True)
+        3 * total - part for total, part in zip((found.step, found.pose, found.hypothesis), found.first, strict=True)
     )
     return float(examples * (pose + draws * (step + hypothesis)))
 

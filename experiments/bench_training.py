@@ -151,10 +151,15 @@ def _training_row(setup: Setup) -> Row:
         return pose_example(key, data, view, masks)
 
     build = functools.partial(
-        make_step, example, make_loss(model.spec, config.loss, bodies.statistics.spread), tx, batch_size=batch,
-        ema_decay=0.999, accumulate=setup.accumulate,
+        make_step,
+        example,
+        make_loss(model.spec, config.loss, bodies.statistics.spread),
+        tx,
+        batch_size=batch,
+        ema_decay=0.999,
+        accumulate=setup.accumulate,
         compute_dtype=None if setup.train_dtype == "float32" else jnp.dtype(setup.train_dtype),
-    )  # fmt: skip
+    )
     runner = make_runner(build, devices=devices())
     state, data = runner.place((init_state(jax.random.key(0), model.params, tx), bodies))
     keys = over_devices(jax.random.split(jax.random.key(1), batch))

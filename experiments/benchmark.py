@@ -34,49 +34,46 @@ from jaxpose.training.checkpoint import git_commit
 CASES: dict[str, Callable[[Setup], Iterable[Row]]] = {
     f.__name__: f
     for f in (
-        startup, sampling, lifting, interactive, recipe, memory, tasks, training, likelihood, skinning, group_norm,
-        scaling, graph, stream, fitting,
+        startup,
+        sampling,
+        lifting,
+        interactive,
+        recipe,
+        memory,
+        tasks,
+        training,
+        likelihood,
+        skinning,
+        group_norm,
+        scaling,
+        graph,
+        stream,
+        fitting,
     )
-}  # fmt: skip
+}
 OPT_IN = ("scaling", "graph", "stream", "fitting")  # run by name or by --case=all
 DTYPES = ("float32", "bfloat16", "float16")
 RATIOS = Path(__file__).with_name("benchmark_ratios.json")
 
 CASE = flags.DEFINE_multi_string("case", None, f"Cases to run: {', '.join(CASES)} or all.")
 MODEL = flags.DEFINE_string("model", "pose17", "Model of lifting, 3D tasks and training.")
-FAST = flags.DEFINE_string(
-    "fast", "pose17_fast", "Few-step model beside it; its rows are left out where it is absent."
-)
+FAST = flags.DEFINE_string("fast", "pose17_fast", "Few-step model beside it; its rows are left out where it is absent.")
 REPEATS = flags.DEFINE_integer("repeats", 5, "Timed rounds of each row; the median counts.", lower_bound=1)
 HYPOTHESES = flags.DEFINE_integer("hypotheses", 200, "Hypotheses of the sampling case.", lower_bound=1)
 BATCH = flags.DEFINE_integer("batch", 64, "Poses of the sampling case.", lower_bound=1)
 GRID_H = flags.DEFINE_multi_integer("grid_hypotheses", [10, 200], "Hypotheses of lifting.", lower_bound=1)
 GRID_B = flags.DEFINE_multi_integer("grid_batch", [1, 64], "Poses of lifting.", lower_bound=1)
-GRID_STEPS = flags.DEFINE_multi_integer(
-    "grid_steps", [], "Solver steps of lifting; the model's own by default.", 1
-)
-GRID_SAMPLER = flags.DEFINE_multi_string(
-    "grid_sampler", ["posterior"], f"Samplers of lifting: {', '.join(SAMPLERS)}."
-)
-GRID_DTYPE = flags.DEFINE_multi_string(
-    "grid_dtype", ["float32", "bfloat16"], f"Types of lifting: {', '.join(DTYPES)}."
-)
+GRID_STEPS = flags.DEFINE_multi_integer("grid_steps", [], "Solver steps of lifting; the model's own by default.", 1)
+GRID_SAMPLER = flags.DEFINE_multi_string("grid_sampler", ["posterior"], f"Samplers of lifting: {', '.join(SAMPLERS)}.")
+GRID_DTYPE = flags.DEFINE_multi_string("grid_dtype", ["float32", "bfloat16"], f"Types of lifting: {', '.join(DTYPES)}.")
 POSES = flags.DEFINE_integer("recipe_poses", 12, "Validation poses of the recipe case.", lower_bound=1)
 TRAIN_BATCH = flags.DEFINE_integer("train_batch", 4096, "Examples of a training step.", lower_bound=1)
 ACCUMULATE = flags.DEFINE_integer("accumulate", 1, "Slices of a device's share of a step.", lower_bound=1)
-TRAIN_DTYPE = flags.DEFINE_string(
-    "train_dtype", "float32", f"Type of the training step: {', '.join(DTYPES)}."
-)
-COMPARE = flags.DEFINE_bool(
-    "compare", False, "Say which ratios got worse than on record; exit status 1 if any."
-)
-RECORD = flags.DEFINE_bool(
-    "record", False, "Write the ratios of this run to --ratios, for this kind of device."
-)
+TRAIN_DTYPE = flags.DEFINE_string("train_dtype", "float32", f"Type of the training step: {', '.join(DTYPES)}.")
+COMPARE = flags.DEFINE_bool("compare", False, "Say which ratios got worse than on record; exit status 1 if any.")
+RECORD = flags.DEFINE_bool("record", False, "Write the ratios of this run to --ratios, for this kind of device.")
 FILE = flags.DEFINE_string("ratios", str(RATIOS), "File of the ratios on record.")
-TOLERANCE = flags.DEFINE_float(
-    "tolerance", 0.15, "Share by which a ratio may be worse.", lower_bound=0, upper_bound=1
-)
+TOLERANCE = flags.DEFINE_float("tolerance", 0.15, "Share by which a ratio may be worse.", lower_bound=0, upper_bound=1)
 DOCUMENT = flags.DEFINE_string("document", None, "Page whose tables to write, such as docs/benchmarks.md.")
 
 
@@ -85,9 +82,7 @@ def main(argv: list[str]) -> int:
     cases, setup = chosen(CASE.value), make_setup(argv)
     known = bench_ratios.read(Path(FILE.value))
     if COMPARE.value and device() not in known:
-        raise ValueError(
-            f"{FILE.value}: nothing on record for {device()!r}, but {list(known)}; --record writes it"
-        )
+        raise ValueError(f"{FILE.value}: nothing on record for {device()!r}, but {list(known)}; --record writes it")
     found: dict[str, list[Row]] = {}
     for name in cases:
         started = time.perf_counter()

@@ -30,14 +30,7 @@ from jaxpose.evaluation import calibration, generation, metrics
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
 from jaxpose.evaluation.tasks import HIDDEN_PARTS
 from jaxpose.model import Model
-from jaxpose.spaces.person import (
-    View,
-    decode_pose,
-    decode_view,
-    encode_keypoints,
-    encode_points,
-    encode_pose,
-)
+from jaxpose.spaces.person import View, decode_pose, decode_view, encode_keypoints, encode_points, encode_pose
 from jaxpose.tasks.complete import settle
 from jaxpose.tasks.complete_rotations import PARTS
 from jaxpose.tasks.draw import null_condition
@@ -76,16 +69,21 @@ def lift(model: Model, stride: int, num: int) -> Task:
     """Every `stride`-th detection of the benchmark."""
     bench = _bench(stride)
     keypoints, confidence, intrinsics, joints = (
-        jnp.asarray(x, jnp.float32)
-        for x in (bench.keypoints, bench.confidence, bench.intrinsics, bench.joints_cam)
+        jnp.asarray(x, jnp.float32) for x in (bench.keypoints, bench.confidence, bench.intrinsics, bench.joints_cam)
     )
     cond, view = encode_keypoints(intrinsics, keypoints, confidence, None)
     truth = metrics.align_root(joints)
     return Task(
-        "lift", model, model.spec.sde(), cond, num, _from_noise(model, cond.value.shape),
+        "lift",
+        model,
+        model.spec.sde(),
+        cond,
+        num,
+        _from_noise(model, cond.value.shape),
         lambda model, states: decode_pose(model.statistics, view, states),
-        lambda samples: posterior_figures(samples, truth), model.spec.num_steps,
-    )  # fmt: skip
+        lambda samples: posterior_figures(samples, truth),
+        model.spec.num_steps,
+    )
 
 
 def complete(model: Model, stride: int, num: int) -> Task:
@@ -99,10 +97,16 @@ def complete(model: Model, stride: int, num: int) -> Task:
         return settle(decode_pose(model.statistics, _CAMERA, states), truth, seen, noise)
 
     return Task(
-        "complete", model, model.spec.sde(), encode_points(truth, seen, noise), num,
-        _from_noise(model, truth.shape), decode, lambda samples: posterior_figures(samples, truth, hidden),
+        "complete",
+        model,
+        model.spec.sde(),
+        encode_points(truth, seen, noise),
+        num,
+        _from_noise(model, truth.shape),
+        decode,
+        lambda samples: posterior_figures(samples, truth, hidden),
         model.spec.num_steps,
-    )  # fmt: skip
+    )
 
 
 def denoise(model: Model, stride: int, num: int) -> Task:
@@ -121,9 +125,16 @@ def denoise(model: Model, stride: int, num: int) -> Task:
         return metrics.align_root(decode_view(model.statistics, states))
 
     return Task(
-        "denoise", model, sde, null_condition(model, len(truth)), num, start, decode,
-        lambda samples: posterior_figures(samples, truth), model.spec.num_steps,
-    )  # fmt: skip
+        "denoise",
+        model,
+        sde,
+        null_condition(model, len(truth)),
+        num,
+        start,
+        decode,
+        lambda samples: posterior_figures(samples, truth),
+        model.spec.num_steps,
+    )
 
 
 def generate(model: Model, stride: int, num: int) -> Task:
@@ -132,10 +143,16 @@ def generate(model: Model, stride: int, num: int) -> Task:
     real = metrics.align_root(jnp.asarray(_bench(1).joints_cam, jnp.float32))
     cond = null_condition(model, _ROWS)
     return Task(
-        "generate", model, model.spec.sde(), cond, -(-num // _ROWS), _from_noise(model, cond.value.shape),
+        "generate",
+        model,
+        model.spec.sde(),
+        cond,
+        -(-num // _ROWS),
+        _from_noise(model, cond.value.shape),
         lambda model, states: decode_pose(model.statistics, _CAMERA, states),
-        lambda samples: set_figures(samples, real), NUM_STEPS,
-    )  # fmt: skip
+        lambda samples: set_figures(samples, real),
+        NUM_STEPS,
+    )
 
 
 def complete_rotations(model: Model, stride: int, num: int) -> Task:
@@ -151,10 +168,17 @@ def complete_rotations(model: Model, stride: int, num: int) -> Task:
         return joints_of(body, jnp.where(known[..., None] > 0, poses, to_axis_angle(model, states)))
 
     return Task(
-        "complete_rotations", model, model.spec.sde(), None, num, _from_noise(model, value.shape), decode,
-        lambda samples: posterior_figures(samples, truth, [j + 1 for j in hidden]), model.spec.num_steps,
+        "complete_rotations",
+        model,
+        model.spec.sde(),
+        None,
+        num,
+        _from_noise(model, value.shape),
+        decode,
+        lambda samples: posterior_figures(samples, truth, [j + 1 for j in hidden]),
+        model.spec.num_steps,
         replace(model.spec.sde(), cond),
-    )  # fmt: skip
+    )
 
 
 def generate_rotations(model: Model, stride: int, num: int) -> Task:
@@ -162,10 +186,16 @@ def generate_rotations(model: Model, stride: int, num: int) -> Task:
     del stride
     real = jnp.asarray(load_poses(1).body_pose)
     return Task(
-        "generate_rotations", model, model.spec.sde(), None, -(-num // _ROWS),
-        _from_noise(model, (_ROWS, *model.spec.state_shape)), to_axis_angle,
-        lambda samples: set_figures(samples, real), model.spec.num_steps,
-    )  # fmt: skip
+        "generate_rotations",
+        model,
+        model.spec.sde(),
+        None,
+        -(-num // _ROWS),
+        _from_noise(model, (_ROWS, *model.spec.state_shape)),
+        to_axis_angle,
+        lambda samples: set_figures(samples, real),
+        model.spec.num_steps,
+    )
 
 
 def posterior_figures(samples: Array, truth: Array, chosen: Sequence[int] | None = None) -> dict[str, float]:
@@ -239,8 +269,7 @@ def knee(rows: list[dict[str, Any]]) -> dict[str, Any]:
     near = [
         r
         for r in finite
-        if all(r[k] <= factor * least[k] for k, factor in _WITHIN.items())
-        and r["ece"] <= least["ece"] + _SHARE
+        if all(r[k] <= factor * least[k] for k, factor in _WITHIN.items()) and r["ece"] <= least["ece"] + _SHARE
     ]
     # no single row may be near all three: then the rule of the mean alone
     near = near or [r for r in finite if r["mean_mm"] <= _WITHIN["mean_mm"] * least["mean_mm"]]

@@ -150,9 +150,7 @@ def load_init(path: str, network: DiffPose, needed: tuple[str, ...]) -> released
         if there is None and part in needed:
             raise ValueError(f"{path}: has no {part} encoder; needed {_brief(here)}")
         if here is not None and there is not None and here != there:
-            raise ValueError(
-                f"{path}: its {part} is {_brief(there)}; config.network.{part} is {_brief(here)}"
-            )
+            raise ValueError(f"{path}: its {part} is {_brief(there)}; config.network.{part} is {_brief(here)}")
     return model
 
 
@@ -207,16 +205,12 @@ def make_encoder_loss(network: DiffPose, config: ConfigDict) -> Any:
         if len(error) > 1:
             value = value + config.velocity_weight * jnp.square(jnp.diff(error, axis=0)).sum((-1, -2)).mean()
         rooted = error - error[:, :1]
-        return value, {
-            "mpjpe_mm": 250 * jnp.linalg.norm(rooted, axis=-1).mean()
-        }  # the state's unit is 0.25 m
+        return value, {"mpjpe_mm": 250 * jnp.linalg.norm(rooted, axis=-1).mean()}  # the state's unit is 0.25 m
 
     return loss
 
 
-def make_diffusion_loss(
-    network: DiffPose, fixed: Any, population: Array, sde: SDE, config: ConfigDict
-) -> Any:
+def make_diffusion_loss(network: DiffPose, fixed: Any, population: Array, sde: SDE, config: ConfigDict) -> Any:
     """Loss of one clip: denoising at `num_draws` levels in `num_shown` of its frames.
 
     fixed: the encoder's parameters and its "start". population: [J, 3] standard deviation of the state. config: has
@@ -254,9 +248,7 @@ def make_diffusion_loss(
     return loss
 
 
-def measure_start(
-    network: DiffPose, params: Any, data: Any, example: Any, num_poses: int = 20_000
-) -> dict[str, Array]:
+def measure_start(network: DiffPose, params: Any, data: Any, example: Any, num_poses: int = 20_000) -> dict[str, Array]:
     """The encoder's residual and histograms of depth, over some `num_poses` poses of training examples.
 
     residual: [J, 3] root mean square error, state units. depth: [J, DEPTH_BINS] shares over DEPTH_RANGE. The same in
@@ -329,10 +321,7 @@ def _load_bench(*, is_video: bool) -> list[tuple[Array, ...]] | None:
     if not is_video:
         poses = load_lifting_bench(path)
         return [
-            tuple(
-                jnp.asarray(x[::4])
-                for x in (poses.keypoints, poses.confidence, poses.intrinsics, poses.joints_cam)
-            )
+            tuple(jnp.asarray(x[::4]) for x in (poses.keypoints, poses.confidence, poses.intrinsics, poses.joints_cam))
         ]
     video = load_video_bench(path)
     intrinsics = np.broadcast_to(video.intrinsics[:, None], (*video.keypoints.shape[:2], 4))

@@ -40,9 +40,7 @@ def distill_job(config: ConfigDict, evaluators: Any) -> Job:
         params=teacher.params,
         statistics=teacher.statistics,
         data=bodies,
-        example=functools.partial(
-            pose_example, view=ViewRates(**config.view), masks=MaskRates(**config.masks)
-        ),
+        example=functools.partial(pose_example, view=ViewRates(**config.view), masks=MaskRates(**config.masks)),
         loss=make_loss(teacher, spec, config.loss),
         evaluators=evaluators(spec, teacher.statistics),
         export=lambda params: released.Model(params, teacher.statistics, spec),
@@ -64,14 +62,7 @@ def make_loss(teacher: released.Model, spec: released.Spec, config: ConfigDict) 
 
     def energy(params: Any, key: Key, example: Example) -> tuple[Array, dict[str, Array]]:
         return energy_loss(
-            key,
-            bound(params),
-            sde,
-            example,
-            spec.times,
-            views,
-            num_draws=config.num_draws,
-            early=config.early,
+            key, bound(params), sde, example, spec.times, views, num_draws=config.num_draws, early=config.early
         )
 
     def consistency(params: Any, key: Key, example: Example) -> tuple[Array, dict[str, Array]]:

@@ -47,16 +47,7 @@ ROWS = flags.DEFINE_multi_string("row", None, "Only the rows of these names.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the one key.")
 OUT = flags.DEFINE_string("out", "runs/eval", "Folder for the JSON file.")
 
-_SHOWN = (
-    "mean",
-    "geometric_median",
-    "best_of_10",
-    "best_of_N",
-    "p_mean",
-    "p_best_of_N",
-    "crps",
-    "energy_score",
-)
+_SHOWN = ("mean", "geometric_median", "best_of_10", "best_of_N", "p_mean", "p_best_of_N", "crps", "energy_score")
 
 
 def main(argv: list[str]) -> None:
@@ -125,9 +116,7 @@ def picture(name: str, samples: Array, truth: np.ndarray) -> None:
     out = Path(OUT.value) / f"reliability_{re.sub('[^a-z0-9]+', '_', name.lower())}.png"
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        reliability_png(
-            out, curve.levels, curve.curve, axes, H36M_17, title=f"{name}: ECE {float(curve.ece):.3f}"
-        )
+        reliability_png(out, curve.levels, curve.curve, axes, H36M_17, title=f"{name}: ECE {float(curve.ece):.3f}")
     except ImportError as error:
         print(f"no picture of the reliability: {error}")
     else:
@@ -153,13 +142,8 @@ def walker(model: released.Model) -> dict[str, Any]:
         truth = jnp.asarray(points3d[:, [kp.skeleton.joints.index(j) for j in shared]])
         error = 1000 * p_mpjpe(samples.mean(0)[:, ours], truth)
         best = 1000 * jnp.stack([p_mpjpe(s, truth) for s in samples[:, :, ours]]).min(0)
-        rows[camera] = {
-            "p_mean_mm": float(error.mean()),
-            f"p_best_of_{HYPOTHESES.value}_mm": float(best.mean()),
-        }
-        print(
-            f"{camera}: {len(shared)} joints, " + ", ".join(f"{k} {v:.1f}" for k, v in rows[camera].items())
-        )
+        rows[camera] = {"p_mean_mm": float(error.mean()), f"p_best_of_{HYPOTHESES.value}_mm": float(best.mean())}
+        print(f"{camera}: {len(shared)} joints, " + ", ".join(f"{k} {v:.1f}" for k, v in rows[camera].items()))
     return rows
 
 

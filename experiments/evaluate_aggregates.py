@@ -91,9 +91,7 @@ def main(argv: list[str]) -> None:
         "device": jax.devices()[0].device_kind,
         "seed": SEED.value,
         "commit": git_commit(),
-        "rows": {
-            name: row(model, name, case) for name, case in cases.items() if name in (ROWS.value or cases)
-        },
+        "rows": {name: row(model, name, case) for name, case in cases.items() if name in (ROWS.value or cases)},
     }
     path = Path(OUT.value) / f"aggregates_{DATASET.value}.json"
     write_json(path, result)
@@ -126,9 +124,7 @@ def row(model: released.Model, name: str, case: Case) -> dict[str, Any]:
             print(shown(how, errors[how], errors["mean"], case.groups), flush=True)
         found[str(num)] = {how: record(e, errors["mean"], case.groups) for how, e in errors.items()}
     if seconds is not None:
-        print(
-            f"likelihood of {max(likely)} hypotheses: {1000 * seconds / len(xy):.0f} ms a pose, compilation included"
-        )
+        print(f"likelihood of {max(likely)} hypotheses: {1000 * seconds / len(xy):.0f} ms a pose, compilation included")
     return found
 
 
@@ -179,9 +175,7 @@ def shown(how: str, errors: dict[str, Any], base: dict[str, Any], groups: np.nda
     cells = []
     for k in _FIGURES:
         gap, low, high = figures[f"{k.removesuffix('_mm')}_minus_mean_mm"]
-        cells.append(
-            f"{figures[k]:.1f}" + ("" if how == "mean" else f" ({gap:+.2f} [{low:+.2f}, {high:+.2f}])")
-        )
+        cells.append(f"{figures[k]:.1f}" + ("" if how == "mean" else f" ({gap:+.2f} [{low:+.2f}, {high:+.2f}])"))
     return f"{how} | {errors['effective_number']:.0f} | {' | '.join(cells)}"
 
 

@@ -33,15 +33,7 @@ from jaxpose.datasets.rotations import load_rotations
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.fitting.baselines import fit_gaussian, fit_mixture, l2_energy
-from jaxpose.fitting.body_fit import (
-    BodyParameters,
-    Free,
-    PosePrior,
-    Weights,
-    dposer_prior,
-    energy_prior,
-    posed_body,
-)
+from jaxpose.fitting.body_fit import BodyParameters, Free, PosePrior, Weights, dposer_prior, energy_prior, posed_body
 from jaxpose.fitting.fit import Cameras, FitSettings, fit, project
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
 from jaxpose.geometry.body import Body
@@ -52,9 +44,7 @@ from jaxpose.io.capsule_body import capsule_body
 MODEL = flags.DEFINE_string("model", "prior21", "A bundled model's name, or a .safetensors file.")
 TASK = flags.DEFINE_list("task", ["motion", "fit", "walker"], "Which tables.")
 PRIORS = flags.DEFINE_list("priors", ["dposer", "none", "l2", "gaussian", "mixture"], "Which priors.")
-STRIDE = flags.DEFINE_integer(
-    "stride", 1, "Every so many of the clips and of the 1,000 frames.", lower_bound=1
-)
+STRIDE = flags.DEFINE_integer("stride", 1, "Every so many of the clips and of the 1,000 frames.", lower_bound=1)
 SMOOTH = flags.DEFINE_list("smooth", ["600"], "Weights of smoothness of the motion, one row each, 1 / m^2.")
 SEED = flags.DEFINE_integer("seed", 0, "Of all random numbers.")
 OUT = flags.DEFINE_string("out", "runs/body", "Where the JSON goes.")
@@ -108,9 +98,7 @@ def motion(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[str, 
                 row = {"error_mm": float(errors[name].mean())}
                 row["acceleration_mm"] = 1000 * float(metrics.acceleration_error(found, joints).mean())
                 row |= _against_none(errors, name, clips.name)
-                rows.append(
-                    show(f"motion {1000 * noise:.0f} mm, smooth {smooth:.0f}, {name}", row, seconds=seconds)
-                )
+                rows.append(show(f"motion {1000 * noise:.0f} mm, smooth {smooth:.0f}, {name}", row, seconds=seconds))
     return rows
 
 
@@ -137,13 +125,27 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[s
 
         # what is seen goes in as an argument: as constants of the program it would be folded for minutes
         def run(
-            model: released.Model, body: Body, uv: Array, confidence: Array, cameras: Cameras,
-            make: PriorFn = make, settings: FitSettings = chosen_settings,
-        ) -> Array:  # fmt: skip
+            model: released.Model,
+            body: Body,
+            uv: Array,
+            confidence: Array,
+            cameras: Cameras,
+            make: PriorFn = make,
+            settings: FitSettings = chosen_settings,
+        ) -> Array:
             return fit(
-                jax.random.key(SEED.value), body, uv, confidence, cameras, "openpose25", make(model),
-                noise_px=_NOISE_PX, start_pose=start, up="y", settings=settings,
-            ).joints[0, :, 0]  # fmt: skip
+                jax.random.key(SEED.value),
+                body,
+                uv,
+                confidence,
+                cameras,
+                "openpose25",
+                make(model),
+                noise_px=_NOISE_PX,
+                start_pose=start,
+                up="y",
+                settings=settings,
+            ).joints[0, :, 0]
 
         found, seconds = timed(run, model, body, uv, confidence, cameras)
         errors[name] = 1000 * np.asarray(metrics.p_mpjpe(found, truth))
@@ -183,9 +185,18 @@ def walker(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[str, 
                 prior, key = make(model), jax.random.key(SEED.value)
                 settings = FitSettings(weights=FitSettings().weights._replace(smooth=20.0))
                 found = fit(
-                    key, body, uv[:, np.array(chosen)], seen[:, np.array(chosen)], cameras, "coco17", prior,
-                    noise_px=_WALKER_NOISE_PX, start_pose=start, up="z", settings=settings,
-                )  # fmt: skip
+                    key,
+                    body,
+                    uv[:, np.array(chosen)],
+                    seen[:, np.array(chosen)],
+                    cameras,
+                    "coco17",
+                    prior,
+                    noise_px=_WALKER_NOISE_PX,
+                    start_pose=start,
+                    up="z",
+                    settings=settings,
+                )
                 one = jax.tree.map(lambda x: x[0], found.parameters)
                 return body_points(posed_body(body, one), "coco17")[0]
 
@@ -202,12 +213,19 @@ def walker(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[str, 
 
 def _denoised(
     model: released.Model, body: Body, noisy: Array, start: Array, *, make: PriorFn, noise: float, smooth: float
-) -> Array:  # fmt: skip
+) -> Array:
     settings = MotionSettings(weights=MotionSettings().weights._replace(smooth=smooth))
     return denoise_motion(
-        jax.random.key(SEED.value), body, noisy, "smpl22", make(model), noise=noise, start_pose=start,
-        free=Free(global_orient=False, transl=False, betas=False), settings=settings,
-    ).joints[0]  # fmt: skip
+        jax.random.key(SEED.value),
+        body,
+        noisy,
+        "smpl22",
+        make(model),
+        noise=noise,
+        start_pose=start,
+        free=Free(global_orient=False, transl=False, betas=False),
+        settings=settings,
+    ).joints[0]
 
 
 def _against_none(errors: dict[str, np.ndarray], name: str, groups: np.ndarray) -> dict[str, float]:

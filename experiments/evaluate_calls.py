@@ -38,9 +38,7 @@ from jaxpose.model import Model
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, make_run
 from jaxpose.training.checkpoint import git_commit
 
-MODEL = flags.DEFINE_string(
-    "model", "pose17", "Model of joints: a bundled one's name or a .safetensors file."
-)
+MODEL = flags.DEFINE_string("model", "pose17", "Model of joints: a bundled one's name or a .safetensors file.")
 PRIOR = flags.DEFINE_string("prior", "prior21", "Prior over rotations, likewise.")
 FAST = flags.DEFINE_string("fast", None, "A few-step model (Spec.times), for rows of its own.")
 TASK = flags.DEFINE_list("task", None, "Only these tasks.")
@@ -145,15 +143,10 @@ def compiled(task: Task, solver: Solver) -> Callable[..., Array]:
         def one(h: Array) -> Array:
             start_key, key_h = jax.random.split(jax.random.fold_in(key, h))
             x, offset = task.start(start_key)
-            return (
-                carry(key_h, x, model.predict_fn(), solver, times, steps, finish, task.cond, task.project)
-                - offset
-            )
+            return carry(key_h, x, model.predict_fn(), solver, times, steps, finish, task.cond, task.project) - offset
 
         # a divisor, so that no rest needs a program of its own
-        size = max(
-            d for d in range(1, task.num + 1) if task.num % d == 0 and d * rows <= max(rows, ROWS_IN_FLIGHT)
-        )
+        size = max(d for d in range(1, task.num + 1) if task.num % d == 0 and d * rows <= max(rows, ROWS_IN_FLIGHT))
         return task.decode(model, jax.lax.map(one, jnp.arange(task.num), batch_size=size))
 
     key, times = jax.random.key(SEED.value), jnp.zeros(LONGEST)
@@ -161,9 +154,7 @@ def compiled(task: Task, solver: Solver) -> Callable[..., Array]:
     return lambda *how: program(key, task.model, *how)
 
 
-def measure(
-    task: Task, program: Callable[..., Array], times: Array, steps: int, finish: bool
-) -> dict[str, Any]:
+def measure(task: Task, program: Callable[..., Array], times: Array, steps: int, finish: bool) -> dict[str, Any]:
     """A row's figures, calls and seconds."""
     started = time.perf_counter()
     drawn = jax.block_until_ready(program(times, jnp.int32(steps), jnp.bool_(finish)))
@@ -208,9 +199,7 @@ def picture(path: Path, rows: list[dict[str, Any]]) -> Path:
                 points = sorted((r["calls"], r[kind]) for r in whole if r["solver"] == solver)
                 panel.plot(*zip(*points, strict=True), "o-", markersize=3, label=solver)
             default = [(r["calls"], r[kind]) for r in whole if r.get("default")]
-            panel.plot(
-                *zip(*default, strict=True) if default else ((), ()), "ko", markersize=9, fillstyle="none"
-            )
+            panel.plot(*zip(*default, strict=True) if default else ((), ()), "ko", markersize=9, fillstyle="none")
             panel.set(xscale="log", xlabel="network calls", title=f"{name}: {kind}")
             marks = sorted({1, 2, 5, 10, 20, 50} | {max(r["calls"] for r in whole)})
             panel.set_xticks(marks, [str(n) for n in marks])

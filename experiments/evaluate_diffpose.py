@@ -97,17 +97,20 @@ def main(argv: list[str]) -> None:
             continue
         if not ROWS.value or name in ROWS.value:
             samples, seconds = draw(model, clips, setting)
-            rows[name] = figures(samples, clips, base, setting.aggregate) | {
-                "seconds": seconds,
-                **setting._asdict(),
-            }
+            rows[name] = figures(samples, clips, base, setting.aggregate) | {"seconds": seconds, **setting._asdict()}
             show(name, rows[name])
     path = Path(OUT.value) / f"{model.spec.name}_{DATASET.value}.json"
     write_json(
         path,
-        {"model": released.describe(model), "poses": int(base.size), "seed": SEED.value, "commit": git_commit(),
-         "device": jax.devices()[0].device_kind, "rows": rows},
-    )  # fmt: skip
+        {
+            "model": released.describe(model),
+            "poses": int(base.size),
+            "seed": SEED.value,
+            "commit": git_commit(),
+            "device": jax.devices()[0].device_kind,
+            "rows": rows,
+        },
+    )
     print(f"wrote {path}")
 
 
@@ -117,20 +120,14 @@ def load_clips() -> Clips:
     path = Path(BENCH.value) if BENCH.value else data_root().parent / "bench" / name
     if DATASET.value == "video":
         video = load_video_bench(path)
-        picked = [
-            x[:: STRIDE.value]
-            for x in (video.keypoints, video.confidence, video.intrinsics, video.joints_cam)
-        ]
+        picked = [x[:: STRIDE.value] for x in (video.keypoints, video.confidence, video.intrinsics, video.joints_cam)]
         clips, frames = picked[3].shape[:2]
         intrinsics = np.broadcast_to(picked[2][:, None], (clips, frames, 4))
         return Clips(picked[0], picked[1], intrinsics, picked[3], np.repeat(np.arange(clips), frames))
     bench = load_lifting_bench(path)
     with np.load(path, allow_pickle=False) as z:
         group = z["name"][:: STRIDE.value]
-    picked = [
-        x[None, :: STRIDE.value]
-        for x in (bench.keypoints, bench.confidence, bench.intrinsics, bench.joints_cam)
-    ]
+    picked = [x[None, :: STRIDE.value] for x in (bench.keypoints, bench.confidence, bench.intrinsics, bench.joints_cam)]
     return Clips(picked[0], picked[1], picked[2], picked[3], group)
 
 
@@ -162,13 +159,22 @@ def draw(model: released.Model, clips: Clips, setting: Setting) -> tuple[Array, 
     def one(keypoints: Array, confidence: Array, intrinsics: Array) -> Array:
         cond, view = encode_keypoints(intrinsics, keypoints, confidence)
         states = draw_poses(
-            key, model, cond, num_hypotheses=setting.samples or HYPOTHESES.value, num_steps=setting.steps,
-            sampler=setting.sampler, features=setting.features,
+            key,
+            model,
+            cond,
+            num_hypotheses=setting.samples or HYPOTHESES.value,
+            num_steps=setting.steps,
+            sampler=setting.sampler,
+            features=setting.features,
             start=lambda encoded: initial_distribution(
-                jax.random.fold_in(key, START), model, encoded, num_components=setting.components, depth=setting.depth,
+                jax.random.fold_in(key, START),
+                model,
+                encoded,
+                num_components=setting.components,
+                depth=setting.depth,
                 whole_pose=setting.whole_pose,
             ),
-        )  # fmt: skip
+        )
         return decode_pose(model.statistics, view, states)
 
     inputs = [tuple(map(jnp.asarray, x)) for x in zip(*clips[:3], strict=True)]
@@ -180,9 +186,7 @@ def draw(model: released.Model, clips: Clips, setting: Setting) -> tuple[Array, 
 
 def joint_errors(poses: Array, clips: Clips) -> np.ndarray:
     """Mean joint error [C * F] mm, root-relative."""
-    return 1000 * np.asarray(
-        metrics.mpjpe(*map(metrics.align_root, (poses, jnp.asarray(clips.truth))))
-    ).reshape(-1)
+    return 1000 * np.asarray(metrics.mpjpe(*map(metrics.align_root, (poses, jnp.asarray(clips.truth))))).reshape(-1)
 
 
 def figures(samples: Array, clips: Clips, base: np.ndarray, how: str = "mean") -> dict[str, Any]:

@@ -57,27 +57,19 @@ MODEL = flags.DEFINE_string("model", None, "A .safetensors file of codec image_d
 DATA = flags.DEFINE_string("data", None, "Folder made by `jaxpose prepare h36m`.", required=True)
 TASK = flags.DEFINE_enum("task", "est", list(TASKS), "Estimate, complete, generate or denoise.")
 RECIPE = flags.DEFINE_enum("recipe", "original", ["original", "ours"], "Which sampler.")
-STEPS = flags.DEFINE_integer(
-    "steps", None, "Solver steps; original 1000, ours the model's own.", lower_bound=1
-)
-HYPOTHESES = flags.DEFINE_integer(
-    "hypotheses", None, "Poses per frame; by default the task's.", lower_bound=1
-)
+STEPS = flags.DEFINE_integer("steps", None, "Solver steps; original 1000, ours the model's own.", lower_bound=1)
+HYPOTHESES = flags.DEFINE_integer("hypotheses", None, "Poses per frame; by default the task's.", lower_bound=1)
 MEAN_FLOW = flags.DEFINE_bool("mean_flow", None, "No noise (the original's --pflow); by default the task's.")
 STRIDE = flags.DEFINE_integer("stride", 640, "Every n-th frame only.", lower_bound=1)
 GT = flags.DEFINE_bool("gt", False, "Exact projections in place of detections.")
-RANDJ = flags.DEFINE_integer(
-    "randj", 0, "Hide that many random knees, ankles, elbows, wrists.", lower_bound=0
-)
+RANDJ = flags.DEFINE_integer("randj", 0, "Hide that many random knees, ankles, elbows, wrists.", lower_bound=0)
 JLIST = flags.DEFINE_list("jlist", [], "Hide these joints of every pose, 0 to 16.")
 PER_HYPOTHESIS = flags.DEFINE_bool(
     "joints_per_hypothesis", False, "Draw hidden joints for each hypothesis, as the original does."
 )
 NOISE_TYPE = flags.DEFINE_enum("noise_type", "gaussian", list(NOISE_KINDS), "Of --task=den.")
 STD = flags.DEFINE_float("std", 5.0, "Pixels of noise of --task=den.", lower_bound=0.1)
-T = flags.DEFINE_float(
-    "t", None, "Where the original starts; by default the task's.", lower_bound=0.002, upper_bound=1
-)
+T = flags.DEFINE_float("t", None, "Where the original starts; by default the task's.", lower_bound=0.002, upper_bound=1)
 ROWS = flags.DEFINE_integer("rows", 2048, "Poses in flight at once.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the one key.")
 OUT = flags.DEFINE_string("out", "runs/gfpose", "Folder for <task>.json.")
@@ -215,9 +207,17 @@ def draw_states(
 
     if known["recipe"] == "original":
         return sample_as_gfpose(
-            key, num, start, predict, sde, cond,
-            num_steps=known["steps"], mean_flow=known["mean_flow"], impute=impute, chunk=chunk,
-        )  # fmt: skip
+            key,
+            num,
+            start,
+            predict,
+            sde,
+            cond,
+            num_steps=known["steps"],
+            mean_flow=known["mean_flow"],
+            impute=impute,
+            chunk=chunk,
+        )
     run = make_run(model, "mean_flow" if known["mean_flow"] else "posterior", sde, known["steps"])
     project = replace(sde, cond) if impute and cond is not None else None
     return sample_hypotheses(
@@ -236,9 +236,7 @@ def check_flags() -> None:
     if bad := [j for j in JLIST.value if not j.isdigit() or int(j) > 16]:
         raise ValueError(f"--jlist: got {bad}; legal are joints 0..16")
     if (JLIST.value or RANDJ.value or PER_HYPOTHESIS.value) and not TASK.value.startswith("comp"):
-        raise ValueError(
-            f"--jlist, --randj: nothing is hidden in --task={TASK.value}; legal for comp2d, comp3d"
-        )
+        raise ValueError(f"--jlist, --randj: nothing is hidden in --task={TASK.value}; legal for comp2d, comp3d")
     if JLIST.value and RANDJ.value:
         raise ValueError("--jlist and --randj: got both; legal is one of them")
     if RECIPE.value == "ours" and T.value is not None:

@@ -42,9 +42,7 @@ from jaxpose.tasks.diffpose import encode_rows
 from jaxpose.tasks.lift import lift
 from jaxpose.training.checkpoint import git_commit
 
-AGGREGATES = {
-    f.__name__: f for f in (aggregate.mean, aggregate.median, aggregate.geometric_median, aggregate.mode)
-}
+AGGREGATES = {f.__name__: f for f in (aggregate.mean, aggregate.median, aggregate.geometric_median, aggregate.mode)}
 _H36M_WIDTH, _H36M_HEIGHTS = 1000, np.array([1002, 1000, 1000, 1002])  # pixels, of cameras 0..3
 _PINHOLE = (1.0, 1.0, 0.0, 0.0)
 
@@ -56,20 +54,12 @@ ENCODER = flags.DEFINE_bool("encoder_only", False, "DiffPose's context encoder w
 FLIP = flags.DEFINE_bool("flip", False, "Average with the poses of the mirrored input.")
 STRICT = flags.DEFINE_bool("strict", False, "Averages as the released code of DiffPose has them.")
 BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size",
-    None,
-    "With --strict, poses that share a P-MPJPE: 1024 in the code for frames.",
-    lower_bound=1,
+    "batch_size", None, "With --strict, poses that share a P-MPJPE: 1024 in the code for frames.", lower_bound=1
 )
 WINDOW_STRIDE = flags.DEFINE_integer(
-    "window_stride",
-    None,
-    "Frames from a window to the next; by default they lie side by side.",
-    lower_bound=1,
+    "window_stride", None, "Frames from a window to the next; by default they lie side by side.", lower_bound=1
 )
-STRIDE = flags.DEFINE_integer(
-    "stride", 1, "Every n-th frame, or window of a video model, only.", lower_bound=1
-)
+STRIDE = flags.DEFINE_integer("stride", 1, "Every n-th frame, or window of a video model, only.", lower_bound=1)
 ROWS = flags.DEFINE_integer("rows", 2048, "Frames in flight at once.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the one key.")
 OUT = flags.DEFINE_string("out", "runs/h36m", "Folder for <model>.json.")
@@ -183,9 +173,7 @@ def person_poses(
             cond, view = encode_keypoints(pinhole, uv, sure)
             encoder = released.Model({"start": {}, **model.params}, model.statistics, model.spec)
             return decode_pose(model.statistics, view, encode_rows(encoder, cond, windows).pose)
-        lifted = lift(
-            key, model, uv, sure, intrinsics=pinhole, num_hypotheses=HYPOTHESES.value, windows=windows
-        )
+        lifted = lift(key, model, uv, sure, intrinsics=pinhole, num_hypotheses=HYPOTHESES.value, windows=windows)
         return AGGREGATES[AGGREGATE.value](lifted.samples)
 
     # on the plane z = 1, where a mirror through the lens is a change of sign
@@ -212,9 +200,7 @@ def image_size(frames: Frames, is_3dhp: bool) -> np.ndarray:
     return np.stack([np.full_like(heights, _H36M_WIDTH), heights], -1).astype(np.float32)
 
 
-def score(
-    poses: np.ndarray, frames: Frames, rows: np.ndarray, meta: dict[str, Any], is_3dhp: bool
-) -> dict[str, Any]:
+def score(poses: np.ndarray, frames: Frames, rows: np.ndarray, meta: dict[str, Any], is_3dhp: bool) -> dict[str, Any]:
     """The protocol's figures of poses [N, 17, 3] of `rows`, printed."""
     truth, video, frame = (np.asarray(x[rows]) for x in (frames.camera, frames.video, frames.frame))
     if is_3dhp:
@@ -227,12 +213,7 @@ def score(
     moving = bool(((np.diff(video[order]) == 0) & (np.diff(frame[order]) == 1)).any())
     motion: dict[str, Any] = {"video": video, "frame": frame} if moving else {}
     found = h36m_row(
-        poses,
-        truth,
-        np.asarray(frames.action[rows]),
-        strict=STRICT.value,
-        batch_size=BATCH_SIZE.value,
-        **motion,
+        poses, truth, np.asarray(frames.action[rows]), strict=STRICT.value, batch_size=BATCH_SIZE.value, **motion
     )
     print(report(found))
     return {name: result._asdict() for name, result in found.items()}

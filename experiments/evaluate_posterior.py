@@ -53,9 +53,7 @@ HYPOTHESES = flags.DEFINE_integer("hypotheses", 200, "Draws of each posterior.",
 STEPS = flags.DEFINE_integer("steps", None, "Solver steps of `posterior`; by default its own.")
 STRIDE = flags.DEFINE_integer("stride", 40, "Every n-th pose or frame only.", lower_bound=1)
 NOISE = flags.DEFINE_float("noise", observations.SURE, "Of a sure keypoint, share of the person's extent.")
-ROBUST = flags.DEFINE_float(
-    "robust", None, "Degrees of freedom of Student's t for keypoints; None: Gaussian."
-)
+ROBUST = flags.DEFINE_float("robust", None, "Degrees of freedom of Student's t for keypoints; None: Gaussian.")
 ROWS = flags.DEFINE_multi_string("row", None, "Only the rows of these names.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the one key.")
 OUT = flags.DEFINE_string("out", "runs/posterior", "Folder for the JSON file.")
@@ -73,11 +71,17 @@ def main(argv: list[str]) -> None:
     told_nothing = jax.jit(lambda key: fitted(key, prior_of(model)).covariance)(jax.random.key(SEED.value))
     prior = prior_of(model)._replace(covariance=told_nothing)
     result = {
-        "model": released.describe(model), "hypotheses": HYPOTHESES.value, "steps": STEPS.value, "stride": STRIDE.value,
-        "noise": NOISE.value, "robust": ROBUST.value, "seed": SEED.value, "commit": git_commit(),
+        "model": released.describe(model),
+        "hypotheses": HYPOTHESES.value,
+        "steps": STEPS.value,
+        "stride": STRIDE.value,
+        "noise": NOISE.value,
+        "robust": ROBUST.value,
+        "seed": SEED.value,
+        "commit": git_commit(),
         "device": jax.devices()[0].device_kind,
         "rows": {"lift": lifting, "fuse": fusion, "parts": parts}[TASK.value](model, prior),
-    }  # fmt: skip
+    }
     path = Path(OUT.value) / f"posterior_{TASK.value}.json"
     write_json(path, result)
     print(f"wrote {path}")
@@ -94,8 +98,7 @@ def lifting(model: released.Model, prior: Prior) -> dict[str, Any]:
     """Rows of (method, whether the focal length is known); the first is the network told the keypoints."""
     data = bench()
     keypoints, confidence, intrinsics, truth = (
-        jnp.asarray(x, jnp.float32)
-        for x in (data.keypoints, data.confidence, data.intrinsics, data.joints_cam)
+        jnp.asarray(x, jnp.float32) for x in (data.keypoints, data.confidence, data.intrinsics, data.joints_cam)
     )
 
     def conditional() -> Array:
@@ -130,17 +133,21 @@ def lifting(model: released.Model, prior: Prior) -> dict[str, Any]:
 def draw(key: Array, prior: Prior, seen: tuple[Observed, ...], method: str, smc: bool = False) -> Array:
     """Joints [H, J, 3] of equally likely draws: those with weights are drawn again by them, systematically."""
     drawn = posterior(
-        key, prior, *observations.together(*seen), method=method, smc=smc, robust=ROBUST.value,
-        num_hypotheses=HYPOTHESES.value, num_steps=STEPS.value,
-    )  # fmt: skip
+        key,
+        prior,
+        *observations.together(*seen),
+        method=method,
+        smc=smc,
+        robust=ROBUST.value,
+        num_hypotheses=HYPOTHESES.value,
+        num_steps=STEPS.value,
+    )
     at = (jnp.arange(HYPOTHESES.value) + jax.random.uniform(key)) / HYPOTHESES.value
     chosen = jnp.minimum(jnp.searchsorted(jnp.cumsum(drawn.weights), at), HYPOTHESES.value - 1)
     return drawn.samples[chosen]
 
 
-def table(
-    rows: dict[str, Callable[[], Array]], truth: Array, category: np.ndarray
-) -> dict[str, dict[str, Any]]:
+def table(rows: dict[str, Callable[[], Array]], truth: Array, category: np.ndarray) -> dict[str, dict[str, Any]]:
     """A line of errors for what each row draws [H, N, J, 3]; seconds include compilation."""
     print(f"{len(truth)} poses; mm | " + " | ".join(_SHOWN) + " | coverage_90 | ECE | s/pose")
     result = {}
@@ -201,8 +208,14 @@ def load_walker() -> dict[str, np.ndarray]:
     plane = (np.nan_to_num(keypoints[..., :2]) - intrinsics[:, None, 2:]) / intrinsics[:, None, :2]
     straight = np.asarray(undistort(jnp.asarray(plane), jnp.asarray(distortion)))
     xy = straight * intrinsics[:, None, :2] + intrinsics[:, None, 2:]
-    return {"xy": xy, "confidence": np.stack([rescaled(c) for c in np.swapaxes(confidence, 0, 1)], 1),
-            "intrinsics": intrinsics, "R": R, "t": t, "points3d": points}  # fmt: skip
+    return {
+        "xy": xy,
+        "confidence": np.stack([rescaled(c) for c in np.swapaxes(confidence, 0, 1)], 1),
+        "intrinsics": intrinsics,
+        "R": R,
+        "t": t,
+        "points3d": points,
+    }
 
 
 def triangulate(walker: dict[str, np.ndarray], subset: tuple[int, ...]) -> np.ndarray:
@@ -224,10 +237,7 @@ def fused(
     walker: dict[str, np.ndarray], subset: tuple[int, ...], model: released.Model, prior: Prior, told: bool
 ) -> np.ndarray:
     """Joints [H, F, 12, 3] in the world; told: the first camera's keypoints are the network's condition."""
-    c = [
-        *subset,
-        *(c for c in range(4) if c not in subset),
-    ]  # unused cameras see nothing: one program for all
+    c = [*subset, *(c for c in range(4) if c not in subset)]  # unused cameras see nothing: one program for all
     used = np.arange(4)[:, None] < len(subset)
     xy, confidence = convert_joints(
         jnp.asarray(walker["xy"][:, c]), jnp.asarray(walker["confidence"][:, c] * used), COCO_17, H36M_17
@@ -238,9 +248,16 @@ def fused(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _fuse(
-    told: bool, model: released.Model, covariance: Array, xy: Array, confidence: Array, sure: float, intrinsics: Array,
-    R: Array, t: Array,
-) -> Array:  # fmt: skip
+    told: bool,
+    model: released.Model,
+    covariance: Array,
+    xy: Array,
+    confidence: Array,
+    sure: float,
+    intrinsics: Array,
+    R: Array,
+    t: Array,
+) -> Array:
     own = observations.measured_joints(COCO_17, H36M_17)
 
     def one(row: tuple[Array, ...]) -> Array:
@@ -260,9 +277,7 @@ def _fuse(
     return jnp.swapaxes(jax.lax.map(one, (jnp.arange(len(xy)), xy, confidence)), 0, 1)
 
 
-def fusion_figures(
-    walker: dict[str, np.ndarray], subset: tuple[int, ...], world: np.ndarray
-) -> dict[str, float]:
+def fusion_figures(walker: dict[str, np.ndarray], subset: tuple[int, ...], world: np.ndarray) -> dict[str, float]:
     """Errors of the mean of draws [H, F, 12, 3]: mm from points3d, and px from detections of unused cameras."""
     truth, pose = walker["points3d"][:, _COCO], world.mean(0)
     known = np.isfinite(truth).all((1, 2)) & np.isfinite(pose).all((1, 2))
@@ -320,9 +335,7 @@ def parts(model: released.Model, prior: Prior) -> dict[str, Any]:
                 value = operator(x)
                 value += noise * jax.random.normal(jax.random.fold_in(key, i), value.shape)
                 seen += [Observed(value, operator, jnp.asarray(noise))] if name in names else []
-            return jnp.einsum(
-                "ji,hkj->hki", view.R_view_world, draw(key, prior, tuple(seen), "pseudo_inverse")
-            )
+            return jnp.einsum("ji,hkj->hki", view.R_view_world, draw(key, prior, tuple(seen), "pseudo_inverse"))
 
         rows = (jnp.arange(len(truth)), keypoints, intrinsics, truth)
         return jax.jit(lambda: jnp.swapaxes(jax.lax.map(one, rows), 0, 1))

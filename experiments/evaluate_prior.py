@@ -87,15 +87,13 @@ def complete(model: released.Model) -> list[dict[str, Any]]:
         for method, steps in settings:
             run = functools.partial(
                 _completed, known=_known(part), num_hypotheses=HYPOTHESES.value, method=method, num_steps=steps
-            )  # fmt: skip
+            )
             samples, seconds = timed(run, model, jnp.asarray(poses))
             row = completion_row(joints_of(body, samples), truth, hidden)
             calls = DPoserSettings().num_steps if steps is None else steps + 1
             rows.append(show(f"{part}, {method}", row, network_calls=calls, seconds=seconds))
         nearest = _nearest(train, poses, part)
-        rows.append(
-            show(f"{part}, nearest training poses", completion_row(joints_of(body, nearest), truth, hidden))
-        )
+        rows.append(show(f"{part}, nearest training poses", completion_row(joints_of(body, nearest), truth, hidden)))
     return rows
 
 
@@ -110,13 +108,8 @@ def generate(model: released.Model) -> list[dict[str, Any]]:
         run = functools.partial(generate_rotations, num=num, num_steps=int(steps))
         samples, seconds = timed(run, jax.random.key(SEED.value), model)
         sets[f"samples, {steps} steps"] = np.asarray(samples), {"seconds": seconds}
-    print(
-        f"generation: {num} poses; {len(val)} validation and {len(reference)} training poses to compare with"
-    )
-    return [
-        show(name, _generation_row(x, val, reference, train, body), **cost)
-        for name, (x, cost) in sets.items()
-    ]
+    print(f"generation: {num} poses; {len(val)} validation and {len(reference)} training poses to compare with")
+    return [show(name, _generation_row(x, val, reference, train, body), **cost) for name, (x, cost) in sets.items()]
 
 
 def _generation_row(
@@ -145,9 +138,7 @@ def schedules(model: released.Model) -> list[dict[str, Any]]:
     for name, schedule in SCHEDULES.items():
         settings = DPoserSettings() if schedule is None else DPoserSettings(schedule=schedule)
         for part in _PARTS:
-            run = functools.partial(
-                _completed, known=_known(part), num_hypotheses=HYPOTHESES.value, settings=settings
-            )
+            run = functools.partial(_completed, known=_known(part), num_hypotheses=HYPOTHESES.value, settings=settings)
             samples = jax.jit(run)(model, jnp.asarray(poses.body_pose))
             found = hidden_errors(joints_of(body, samples), truth, np.array(PARTS[part]) + 1)
             for figure in ("min", "mean"):
@@ -177,13 +168,17 @@ def _completed(model: released.Model, poses: Array, *, known: np.ndarray, **opti
     return complete_rotations(jax.random.key(SEED.value), model, poses, jnp.asarray(known), **options)
 
 
-def _denoised(
-    model: released.Model, noisy: Array, *, body: Any, noise: float, schedule: Any, start: Array
-) -> Array:
+def _denoised(model: released.Model, noisy: Array, *, body: Any, noise: float, schedule: Any, start: Array) -> Array:
     return denoise_motion(
-        jax.random.key(SEED.value), body, noisy, "smpl22", dposer_prior(model, schedule), noise=noise,
-        start_pose=start, free=Free(global_orient=False, transl=False, betas=False),
-    ).joints[0]  # fmt: skip
+        jax.random.key(SEED.value),
+        body,
+        noisy,
+        "smpl22",
+        dposer_prior(model, schedule),
+        noise=noise,
+        start_pose=start,
+        free=Free(global_orient=False, transl=False, betas=False),
+    ).joints[0]
 
 
 def _known(part: str) -> np.ndarray:

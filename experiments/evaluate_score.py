@@ -58,13 +58,9 @@ from jaxpose.training.checkpoint import git_commit
 MODEL = flags.DEFINE_string("model", "pose17", "A bundled model's name, or a .safetensors file.")
 STRIDE = flags.DEFINE_integer("stride", 10, "Every so many validation poses.", lower_bound=1)
 STEPS = flags.DEFINE_integer("steps", score.NUM_STEPS, "Intervals of the log-SNR.", lower_bound=1)
-WRITE = flags.DEFINE_string(
-    "write", None, "Where the model's file with its quantiles goes; nothing else is done."
-)
+WRITE = flags.DEFINE_string("write", None, "Where the model's file with its quantiles goes; nothing else is done.")
 POSES = flags.DEFINE_integer("poses", 2000, "Training poses that the quantiles are of.", lower_bound=100)
-QUANTILES = flags.DEFINE_integer(
-    "quantiles", 201, "How many, from 0 to 1.", lower_bound=101, upper_bound=1001
-)
+QUANTILES = flags.DEFINE_integer("quantiles", 201, "How many, from 0 to 1.", lower_bound=101, upper_bound=1001)
 SEED = flags.DEFINE_integer("seed", 0, "Of all random numbers.")
 OUT = flags.DEFINE_string("out", "runs/score", "Where the JSON goes.")
 
@@ -77,9 +73,7 @@ def main(argv: list[str]) -> None:
     model = released.load(MODEL.value)
     if WRITE.value:
         if Path(WRITE.value).suffix != ".safetensors" or not Path(WRITE.value).parent.is_dir():
-            raise ValueError(
-                f"--write: got {WRITE.value}; legal is a .safetensors file in a folder that exists"
-            )
+            raise ValueError(f"--write: got {WRITE.value}; legal is a .safetensors file in a folder that exists")
         released.save(WRITE.value, dataclasses.replace(model, typicality=jnp.asarray(quantiles(model))))
         print(f"wrote {WRITE.value}")
         return
@@ -109,9 +103,7 @@ def joints(model: released.Model) -> list[dict[str, Any]]:
     sets = corrupted_joints(bench.joints_cam, np.random.default_rng(SEED.value))
     baselines = fit_baselines(training_poses(model, _REFERENCE, SEED.value + 1))
     run = scorer(model)
-    cond, view = encode_keypoints(
-        *(jnp.asarray(x) for x in (bench.intrinsics, bench.keypoints, bench.confidence))
-    )
+    cond, view = encode_keypoints(*(jnp.asarray(x) for x in (bench.intrinsics, bench.keypoints, bench.confidence)))
 
     @jax.jit
     def given(x: Array, rows: Array) -> Array:
@@ -134,7 +126,7 @@ def rotations(model: released.Model) -> list[dict[str, Any]]:
 
 def table(
     model: released.Model, sets: dict[str, np.ndarray], baselines: Baselines, densities: dict[str, Callable[..., Array]]
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """One row for each set of poses, the first of which is the clean one; prints them."""
     rows: list[dict[str, Any]] = []
     clean: dict[str, Any] = {}

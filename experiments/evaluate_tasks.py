@@ -41,15 +41,11 @@ from jaxpose.tasks.lift import lift
 from jaxpose.training.checkpoint import git_commit
 
 MODEL = flags.DEFINE_string("model", "pose17", "A bundled model's name or a .safetensors file.")
-HYPOTHESES = flags.DEFINE_integer(
-    "hypotheses", 200, "Of lifting and 2D completion; 50 of denoising.", lower_bound=2
-)
+HYPOTHESES = flags.DEFINE_integer("hypotheses", 200, "Of lifting and 2D completion; 50 of denoising.", lower_bound=2)
 STEPS = flags.DEFINE_integer("steps", None, "Solver steps; by default the model's own.")
 GENERATED = flags.DEFINE_integer("generated", 10_000, "Poses to generate.", lower_bound=100)
 STRIDE = flags.DEFINE_integer("stride", 1, "Every n-th validation pose only.", lower_bound=1)
-RECIPE = flags.DEFINE_enum(
-    "recipe", "ours", ["ours", "original", "both"], "Which sampler; both: one after the other."
-)
+RECIPE = flags.DEFINE_enum("recipe", "ours", ["ours", "original", "both"], "Which sampler; both: one after the other.")
 ONLY = flags.DEFINE_multi_string("task", None, "Only these of lift, complete_3d, denoise, generate.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the one key.")
 OUT = flags.DEFINE_string("out", "runs/tasks", "Folder for tasks.json.")
@@ -69,8 +65,7 @@ class Bench:
         self.key = jax.random.key(seed)
         self.category = bench.category
         self.keypoints, self.confidence, self.intrinsics, joints = (
-            jnp.asarray(x, jnp.float32)
-            for x in (bench.keypoints, bench.confidence, bench.intrinsics, bench.joints_cam)
+            jnp.asarray(x, jnp.float32) for x in (bench.keypoints, bench.confidence, bench.intrinsics, bench.joints_cam)
         )
         self.truth = align_root(joints)
         self.num = len(joints)
@@ -85,9 +80,7 @@ def main(argv: list[str]) -> None:
     if unknown := set(ONLY.value or ()) - set(tasks):
         raise ValueError(f"--task: got {sorted(unknown)}, legal are {list(tasks)}")
     rows: list[dict[str, Any]] = []
-    recipes = {"ours": ("posterior",), "original": ("original",), "both": ("posterior", "original")}[
-        RECIPE.value
-    ]
+    recipes = {"ours": ("posterior",), "original": ("original",), "both": ("posterior", "original")}[RECIPE.value]
     print(f"{bench.num} validation poses, {model.spec.name}; errors in mm, root-relative", flush=True)
     for name, task in tasks.items():
         for sampler in recipes if not ONLY.value or name in ONLY.value else ():
@@ -119,12 +112,23 @@ def lifting(
 
     def samples_of(used: str, num: int, seen: Array | float = 1.0) -> tuple[Array, dict[str, Any]]:
         return timed(
-            model, used, num * bench.num,
-            lambda key: lift(
-                key, model, bench.keypoints, bench.confidence * seen, intrinsics=bench.intrinsics,
-                num_hypotheses=num, sampler=used, num_steps=_steps(used),
-            ).samples, bench,
-        )  # fmt: skip
+            model,
+            used,
+            num * bench.num,
+            lambda key: (
+                lift(
+                    key,
+                    model,
+                    bench.keypoints,
+                    bench.confidence * seen,
+                    intrinsics=bench.intrinsics,
+                    num_hypotheses=num,
+                    sampler=used,
+                    num_steps=_steps(used),
+                ).samples
+            ),
+            bench,
+        )
 
     for num_hidden in (0, 2):
         keys = jax.random.split(jax.random.fold_in(bench.key, num_hidden), bench.num)
@@ -148,11 +152,14 @@ def complete_3d(model: released.Model, bench: Bench, sampler: str) -> list[dict[
         hidden = jnp.asarray(hidden_joints(part, bench.num))
         given = jnp.where(hidden[..., None], jnp.nan, bench.truth)
         samples, cost = timed(
-            model, sampler, 10 * bench.num,
-            lambda key, given=given: complete(
-                key, model, given, num_hypotheses=10, sampler=sampler, num_steps=_steps(sampler)
-            ).samples, bench,
-        )  # fmt: skip
+            model,
+            sampler,
+            10 * bench.num,
+            lambda key, given=given: (
+                complete(key, model, given, num_hypotheses=10, sampler=sampler, num_steps=_steps(sampler)).samples
+            ),
+            bench,
+        )
         rows.append(show("complete 3D", f"{part} missing", hidden_row(samples, bench.truth, hidden), cost))
     return rows
 
@@ -168,11 +175,14 @@ def denoising(
         settings += [(sampler, 50, None)] if sampler == "posterior" else []
         for used, num, noise in settings:
             posed, cost = timed(
-                model, used, num * bench.num,
+                model,
+                used,
+                num * bench.num,
                 lambda key, used=used, num=num, noise=noise, noisy=noisy: denoise(
                     key, model, noisy, noise=noise, num_hypotheses=num, sampler=used, num_steps=_steps(used)
-                ), bench,
-            )  # fmt: skip
+                ),
+                bench,
+            )
             row: dict[str, Any] = denoising_row(noisy, posed.samples, bench.truth)
             row["noise_used_mm"] = 1000 * float(posed.noise.mean())
             told = "given" if noise is not None else "estimated"
@@ -194,21 +204,20 @@ def generation(
     rows = []
     for temperature in temperatures:
         samples, cost = timed(
-            model, sampler, num,
+            model,
+            sampler,
+            num,
             lambda key, t=temperature: generate(
                 key, model, num, sampler=sampler, num_steps=_steps(sampler), temperature=t
-            ), bench, usual_steps=NUM_STEPS,
-        )  # fmt: skip
+            ),
+            bench,
+            usual_steps=NUM_STEPS,
+        )
         setting = f"{num} poses, temperature {temperature:g}"
         rows.append(show("generate", setting, generation_row(samples, bench.truth, train), cost))
     if yardstick and sampler == "posterior":
         real = training_views(jax.random.fold_in(bench.key, 11), num)
-        free = {
-            "sampler": "real training poses",
-            "network_calls": 0,
-            "seconds": 0.0,
-            "poses_per_s": None,
-        }
+        free = {"sampler": "real training poses", "network_calls": 0, "seconds": 0.0, "poses_per_s": None}
         rows.append(show("yardstick", f"{num} poses", generation_row(real, bench.truth, train), free))
     return rows
 
@@ -219,9 +228,7 @@ def training_views(key: Array, num: int) -> Array:
     view = ViewRates()
     bodies = make_bodies(mocap.joints, balanced_weights(mocap), view)
     in_camera_axes = MaskRates(pose=0, part=0, joint=0, depth=1)
-    states = jax.jit(jax.vmap(lambda k: pose_example(k, bodies, view, in_camera_axes).x0))(
-        jax.random.split(key, num)
-    )
+    states = jax.jit(jax.vmap(lambda k: pose_example(k, bodies, view, in_camera_axes).x0))(jax.random.split(key, num))
     return decode_pose(bodies.statistics, View(jnp.eye(3)), states)
 
 
@@ -240,12 +247,7 @@ def timed(
     seconds = time.perf_counter() - started
     steps = _steps(sampler) or (None if sampler.startswith("original") else usual_steps)
     calls = network_calls(model, sampler, steps)
-    return result, {
-        "sampler": sampler,
-        "network_calls": calls,
-        "seconds": seconds,
-        "poses_per_s": num_poses / seconds,
-    }
+    return result, {"sampler": sampler, "network_calls": calls, "seconds": seconds, "poses_per_s": num_poses / seconds}
 
 
 def show(task: str, setting: str, row: dict[str, Any], cost: dict[str, Any]) -> dict[str, Any]:

@@ -38,12 +38,8 @@ from jaxpose.viz import path_html
 
 # Their own set: tests import this module beside others that define flags of the same names.
 FLAGS = flags.FlagValues()
-MODEL = flags.DEFINE_string(
-    "model", "pose17", "A bundled model's name or a .safetensors file.", flag_values=FLAGS
-)
-PRIOR = flags.DEFINE_string(
-    "prior", "prior21", "The same of a prior over joint rotations.", flag_values=FLAGS
-)
+MODEL = flags.DEFINE_string("model", "pose17", "A bundled model's name or a .safetensors file.", flag_values=FLAGS)
+PRIOR = flags.DEFINE_string("prior", "prior21", "The same of a prior over joint rotations.", flag_values=FLAGS)
 OUT = flags.DEFINE_string("out", "docs/gallery", "Folder for the pages.", flag_values=FLAGS)
 PEOPLE = flags.DEFINE_integer("people", 6, "People on a page.", lower_bound=1, flag_values=FLAGS)
 HYPOTHESES = flags.DEFINE_integer("hypotheses", 8, "3D poses of each.", lower_bound=2, flag_values=FLAGS)
@@ -132,9 +128,7 @@ def find_people(num: int) -> People:
         rows = np.flatnonzero([not name.startswith("hdm") for name in names])
         rows = rows[np.linspace(0, len(rows) - 1, num).round().astype(int)]
         intrinsics = np.broadcast_to(z["intrinsics"], (count, 4))
-        return People(
-            z["keypoints"][rows], z["confidence"][rows], intrinsics[rows], z["joints_cam"][rows], source
-        )
+        return People(z["keypoints"][rows], z["confidence"][rows], intrinsics[rows], z["joints_cam"][rows], source)
 
 
 def pages(key: Key, model: Model, people: People, num_hypotheses: int, num_steps: int) -> Iterator[Page]:
@@ -176,9 +170,7 @@ def denoise_page(key: Key, model: Model, people: People, counts: dict[str, Any])
     """3D from noisy 3D joints, with the noise estimated."""
     noise_key, key = jax.random.split(key)
     noise = np.resize(NOISE_MM, len(people.joints)) / 1000
-    given = people.joints + noise[:, None, None] * np.asarray(
-        jax.random.normal(noise_key, people.joints.shape)
-    )
+    given = people.joints + noise[:, None, None] * np.asarray(jax.random.normal(noise_key, people.joints.shape))
     posed = jitted_denoise(key, model, jnp.asarray(given, jnp.float32), **counts)
     found = 1000 * np.asarray(posed.noise).mean(-1)
     labels = [f"{1000 * n:.0f} mm, found {f:.0f}" for n, f in zip(noise, found, strict=True)]
@@ -201,9 +193,15 @@ def write(out: Path, page: Page, model: Model, num_steps: int, source: str) -> P
     times = time_grid(model.spec.sde(), num_steps, model.spec.spacing)
     people = "" if page.name == "generate" else f" People: {source}."
     return path_html(
-        out / f"{page.name}.html", page.states, model.skeleton, times=np.asarray(times), title=page.title,
-        note=f"{page.line} Model: {model.spec.name}.{people}", library_beside=True, **page.options,
-    )  # fmt: skip
+        out / f"{page.name}.html",
+        page.states,
+        model.skeleton,
+        times=np.asarray(times),
+        title=page.title,
+        note=f"{page.line} Model: {model.spec.name}.{people}",
+        library_beside=True,
+        **page.options,
+    )
 
 
 def write_index(out: Path, written: Sequence[Page | BodyPage], models: str, source: str) -> Path:
@@ -224,9 +222,13 @@ def _lifted(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """States of the lifting, placed before the camera for the 2D panel, and what is shown with them."""
     lifted = jitted_lift(
-        key, model, jnp.asarray(people.keypoints), jnp.asarray(confidence, jnp.float32),
-        intrinsics=jnp.asarray(people.intrinsics), **counts,
-    )  # fmt: skip
+        key,
+        model,
+        jnp.asarray(people.keypoints),
+        jnp.asarray(confidence, jnp.float32),
+        intrinsics=jnp.asarray(people.intrinsics),
+        **counts,
+    )
     # the place of the result serves for all states: a state of noise has none
     seen = project(jnp.asarray(people.intrinsics), lifted.path + lifted.root[:, :, None])
     options = {

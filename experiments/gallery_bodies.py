@@ -95,7 +95,7 @@ def complete_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
     options = {
         **{"truth": true - floor, "truth_faces": np.asarray(body.faces), "labels": names, "max_bodies": HYPOTHESES},
         **{"names": [f"leg {h}" for h in range(HYPOTHESES)], "opacity": 0.55},
-    }  # fmt: skip
+    }
     legs = meshes_of(body, drawn)[:, :, rows] - floor
     return BodyPage("complete_bodies", "Completion of a body pose", line, legs, faces, options)
 
@@ -148,17 +148,20 @@ def fit_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
         "body's."
     )
     options = {"observed": points - floor, "observed_skeleton": COCO_17, "fps": fps / WALK_STRIDE}
-    return BodyPage(
-        "fit_bodies", "A body from four cameras", line, found - floor, np.asarray(body.faces), options
-    )
+    return BodyPage("fit_bodies", "A body from four cameras", line, found - floor, np.asarray(body.faces), options)
 
 
 def write_body_page(out: Path, page: BodyPage, model: str) -> Path:
     """The page as out/NAME.html, with plotly.min.js beside it."""
     return mesh_html(
-        out / f"{page.name}.html", page.vertices, page.faces, title=page.title, note=f"{page.line} Model: {model}.",
-        library_beside=True, **page.options,
-    )  # fmt: skip
+        out / f"{page.name}.html",
+        page.vertices,
+        page.faces,
+        title=page.title,
+        note=f"{page.line} Model: {model}.",
+        library_beside=True,
+        **page.options,
+    )
 
 
 def meshes_of(body: Body, body_pose: Array) -> np.ndarray:
@@ -209,9 +212,17 @@ def _fitted(
     """Parameters, and COCO's points [1, F, 17, 3], of one clip's keypoints [F, C, 17, 2]."""
     start = to_axis_angle(model, jnp.zeros(model.spec.state_shape))
     fitted = fit(
-        key, body, jnp.swapaxes(uv_px, 0, 1)[None], jnp.swapaxes(confidence, 0, 1)[None], cameras, "coco17",
-        dposer_prior(model), noise_px=_NOISE_PX, start_pose=start, up="z",
-    )  # fmt: skip
+        key,
+        body,
+        jnp.swapaxes(uv_px, 0, 1)[None],
+        jnp.swapaxes(confidence, 0, 1)[None],
+        cameras,
+        "coco17",
+        dposer_prior(model),
+        noise_px=_NOISE_PX,
+        start_pose=start,
+        up="z",
+    )
     parameters = jax.tree.map(lambda x: x[0], fitted.parameters)
     return parameters, body_points(posed_body(body, parameters), "coco17")
 

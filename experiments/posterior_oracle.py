@@ -38,9 +38,7 @@ from jaxpose.training.checkpoint import git_commit
 
 NOISE = flags.DEFINE_list("noise", ["0.5", "0.1", "0.01"], "Deviations of the observations.")
 HYPOTHESES = flags.DEFINE_integer("hypotheses", 500, "Draws of each posterior.", lower_bound=10)
-OBSERVATIONS = flags.DEFINE_integer(
-    "observations", 16, "Observations that the figures are means over.", lower_bound=1
-)
+OBSERVATIONS = flags.DEFINE_integer("observations", 16, "Observations that the figures are means over.", lower_bound=1)
 STEPS = flags.DEFINE_integer("steps", 50, "Solver steps; dposer has its own.", lower_bound=1)
 ROWS = flags.DEFINE_multi_string("row", None, "Only methods of these names.")
 SEED = flags.DEFINE_integer("seed", 0, "Of all random numbers.")
@@ -49,9 +47,15 @@ OUT = flags.DEFINE_string("out", "runs/posterior", "Where the JSON goes.")
 _MASK = np.array([[1.0, 0.0], [1.0, 0.0]])
 _LEVELS = np.arange(0.05, 1, 0.05)
 _METHODS = (
-    ("replacement", False), ("dps", False), ("pseudo_inverse, C = 1", False), ("pseudo_inverse", False),
-    ("dposer", False), ("replacement", True), ("dps", True), ("pseudo_inverse", True),
-)  # fmt: skip
+    ("replacement", False),
+    ("dps", False),
+    ("pseudo_inverse, C = 1", False),
+    ("pseudo_inverse", False),
+    ("dposer", False),
+    ("replacement", True),
+    ("dps", True),
+    ("pseudo_inverse", True),
+)
 
 
 class Law(NamedTuple):
@@ -131,9 +135,7 @@ def figures(truth: Law, found: Posterior) -> dict[str, Array]:
     places = jax.vmap(lambda h: jnp.searchsorted(h, _LEVELS), 1, 1)(heights)
     quantile = jnp.take_along_axis(jnp.take_along_axis(x, order, 0), jnp.clip(places, 0, len(x) - 1), 0)
     widths = jnp.sqrt(jnp.diagonal(truth.covs, axis1=1, axis2=2))
-    reached = jnp.einsum(
-        "k,kqd->qd", truth.weights, norm.cdf(quantile, truth.means[:, None], widths[:, None])
-    )
+    reached = jnp.einsum("k,kqd->qd", truth.weights, norm.cdf(quantile, truth.means[:, None], widths[:, None]))
     nearest = jnp.square(x[:, None] - truth.means).sum(-1).argmin(-1)
     return {
         "mean": jnp.sqrt(jnp.square((mean - true_mean) / true_std).mean()),
@@ -151,15 +153,20 @@ def runner(name: str, smc: bool) -> Callable[[Law, Array, Array], dict[str, Arra
     steps = None if method == "dposer" else STEPS.value
 
     def one(law: Law, noise: Array, key: Key) -> dict[str, Array]:
-        prior = Prior(
-            oracle(law, sde), sde, (2, 2), covariance=jnp.eye(4) if "C = 1" in name else covariance(law)
-        )
+        prior = Prior(oracle(law, sde), sde, (2, 2), covariance=jnp.eye(4) if "C = 1" in name else covariance(law))
         y_key, key = jax.random.split(key)
         y = draw(y_key, law, noise)
         found = posterior(
-            key, prior, y, Masked(jnp.asarray(_MASK)), noise, method=method, smc=smc,
-            num_hypotheses=HYPOTHESES.value, num_steps=steps,
-        )  # fmt: skip
+            key,
+            prior,
+            y,
+            Masked(jnp.asarray(_MASK)),
+            noise,
+            method=method,
+            smc=smc,
+            num_hypotheses=HYPOTHESES.value,
+            num_steps=steps,
+        )
         return figures(conditioned(law, y.ravel()[np.flatnonzero(_MASK)], noise), found)
 
     def mean(law: Law, noise: Array, keys: Array) -> dict[str, Array]:

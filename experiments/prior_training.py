@@ -75,24 +75,27 @@ def prior_job(config: ConfigDict) -> Job:
     train = load_rotations(data_root() if not data.folder else data.folder, "train", tuple(data.files))
     poses = jnp.asarray(train.body_pose, jnp.float32)
     print(f"{len(poses)} poses of {len(train.name)} sequences")
-    both = jnp.concatenate(
-        [poses, mirror_rotations(poses, SMPL_22)]
-    )  # one normaliser for a pose and its mirror
+    both = jnp.concatenate([poses, mirror_rotations(poses, SMPL_22)])  # one normaliser for a pose and its mirror
     state = REPRESENTATIONS[config.codec].from_axis_angle(both)
     normaliser = _NORMALISERS[config.normaliser](np.asarray(state))
     normaliser = Statistics(*(jnp.asarray(x, jnp.float32) for x in normaliser))
     spec = released.Spec(
-        name=config.name, network=ScoreMLP(**config.network), skeleton="smpl22", context=0, codec=config.codec,
-        process=config.process.name, process_args=tuple(config.process.args), target=config.loss.target,
-        scale="none: rotations alone", **config.sampler,
-    )  # fmt: skip
+        name=config.name,
+        network=ScoreMLP(**config.network),
+        skeleton="smpl22",
+        context=0,
+        codec=config.codec,
+        process=config.process.name,
+        process_args=tuple(config.process.args),
+        target=config.loss.target,
+        scale="none: rotations alone",
+        **config.sampler,
+    )
     weights = np.cumsum(balanced_weights(train, data.category_power))
     init = config.train.init
     return Job(
         spec=spec,
-        params=released.load(init).params
-        if init
-        else released.init_params(jax.random.key(config.seed), spec),
+        params=released.load(init).params if init else released.init_params(jax.random.key(config.seed), spec),
         statistics=normaliser,
         data=Poses(poses, jnp.asarray(weights, jnp.float32)),
         example=functools.partial(
@@ -116,9 +119,15 @@ def _loss(spec: released.Spec, config: ConfigDict, normaliser: Statistics) -> An
             return spec.network.apply(params, x, t, cond, train=True, rngs={"dropout": dropout_key})
 
         return denoising_loss(
-            noise_key, apply, sde, example, target=spec.target, weighting=config.weighting,
-            spread=jnp.asarray(normaliser.spread), times=times,
-        )  # fmt: skip
+            noise_key,
+            apply,
+            sde,
+            example,
+            target=spec.target,
+            weighting=config.weighting,
+            spread=jnp.asarray(normaliser.spread),
+            times=times,
+        )
 
     return loss
 
@@ -150,9 +159,7 @@ def _evaluators(spec: released.Spec, normaliser: Statistics) -> dict[str, Any]:
     def validate(state: TrainState) -> dict[str, float]:
         mse = np.asarray(errors(state.ema_params))
         low, middle, high = (float(part.mean()) for part in np.array_split(mse, 3))
-        print(
-            f"validation eps mse: {mse.mean():.4f} (low noise {low:.4f}, middle {middle:.4f}, high {high:.4f})"
-        )
+        print(f"validation eps mse: {mse.mean():.4f} (low noise {low:.4f}, middle {middle:.4f}, high {high:.4f})")
         return {"eps_mse": float(mse.mean()), "low": low, "middle": middle, "high": high}
 
     return {"val": validate}

@@ -41,9 +41,7 @@ from jaxpose.training.checkpoint import git_commit
 
 MODEL = flags.DEFINE_string("model", "pose17", "A bundled model's name or a .safetensors file.")
 OUT = flags.DEFINE_string("out", None, "The .safetensors file to write.")
-ALTERNATIVES = flags.DEFINE_bool(
-    "alternatives", False, "Score temperatures and churns instead; writes nothing."
-)
+ALTERNATIVES = flags.DEFINE_bool("alternatives", False, "Score temperatures and churns instead; writes nothing.")
 SPREAD = flags.DEFINE_bool("spread", True, "Fit the samples' spread too, not covariance and radius alone.")
 HYPOTHESES = flags.DEFINE_integer("hypotheses", 100, "Poses per observation.", lower_bound=10)
 STRIDE = flags.DEFINE_integer("stride", 2, "Every n-th pose only.", lower_bound=1)
@@ -72,9 +70,7 @@ def main(argv: list[str]) -> None:
         raise ValueError("--out: needed the .safetensors file to write, or --alternatives and no file")
     model = dataclasses.replace(released.load(MODEL.value), recalibration={})
     if not isinstance(model.spec.network, ScoreMLP) or model.spec.codec != "person":
-        raise ValueError(
-            f"--model: needed one score network of the person-centred codec, got {model.spec.name!r}"
-        )
+        raise ValueError(f"--model: needed one score network of the person-centred codec, got {model.spec.name!r}")
     path = data_root().parent / "bench" / "val_frames.npz"
     bench = LiftingBench(*(x[:: STRIDE.value] for x in load_lifting_bench(path)))
     with np.load(path, allow_pickle=False) as z:
@@ -93,9 +89,7 @@ def main(argv: list[str]) -> None:
     result += table(rows, np.ones(len(subject), bool), lift, "all", "all")
     recalibration = {"lift": lift, **of_joints(model, jnp.asarray(bench.joints_cam, jnp.float32))}
     released.save(out, dataclasses.replace(model, recalibration=recalibration))
-    fields = {
-        task: {k: np.asarray(v).tolist() for k, v in r._asdict().items()} for task, r in recalibration.items()
-    }
+    fields = {task: {k: np.asarray(v).tolist() for k, v in r._asdict().items()} for task, r in recalibration.items()}
     said = {"model": released.describe(model), "stride": STRIDE.value, "hypotheses": HYPOTHESES.value}
     said |= {"seed": SEED.value, "commit": git_commit(), "rows": result, "recalibration": fields}
     write_json(out.with_suffix(".json"), said)
@@ -189,9 +183,7 @@ def of_joints(model: released.Model, truth: Array) -> dict[str, released.Recalib
     weights = jnp.asarray(hidden, jnp.float32)
     found = {"complete": of_widths(jnp.concatenate(list(completed), 1), truth, weights)}
     if not model.spec.times:  # a few-step model has no matched start to denoise from
-        cleaned = _in_blocks(
-            lambda key, x, s: jitted_denoise(key, model, x, noise=s, **few).samples, [noisy, level]
-        )
+        cleaned = _in_blocks(lambda key, x, s: jitted_denoise(key, model, x, noise=s, **few).samples, [noisy, level])
         found["denoise"] = of_widths(jnp.concatenate(list(cleaned), 1), truth)
     for task, r in found.items():
         print(
@@ -211,9 +203,7 @@ def table(
         one = jnp.ones(samples.shape[2])
         found = score(samples, few.truth, *((one, one) if r is None else (r.covariance, r.radius)))
         figures = {k: float(found[k]) for k in FIGURES}  # jit sorts them by name
-        print(
-            f"{fitted} | {scored} | {name} | " + " | ".join(f"{v:.3f}" for v in figures.values()), flush=True
-        )
+        print(f"{fitted} | {scored} | {name} | " + " | ".join(f"{v:.3f}" for v in figures.values()), flush=True)
         yield {"fitted_on": fitted, "scored_on": scored, "setting": name, **figures}
 
 
@@ -235,10 +225,7 @@ def alternatives(model: released.Model, bench: LiftingBench) -> None:
     """What temperature of the fresh noise, and churn, would do; the settings of `settings`."""
     for eta, temperature in ((1.0, 1.0), (1.0, 0.9), (1.0, 0.8), (0.8, 1.0), (0.6, 1.0), (1.3, 1.0)):
         changed = dataclasses.replace(model, spec=dataclasses.replace(model.spec, eta=eta))
-        rows = {
-            name: draw(changed, inputs, bench.joints_cam, temperature)
-            for name, inputs in settings(bench).items()
-        }
+        rows = {name: draw(changed, inputs, bench.joints_cam, temperature) for name, inputs in settings(bench).items()}
         all_of = np.ones(len(bench.joints_cam), bool)
         list(table(rows, all_of, None, f"churn {eta:g}, temperature {temperature:g}", "all"))
 

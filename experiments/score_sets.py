@@ -64,9 +64,7 @@ def fit_baselines(poses: np.ndarray) -> Baselines:
     """Of training poses [M, J, 3]; the covariance gets a millionth of its mean variance on the diagonal."""
     flat = _flat(poses)
     cov = np.cov(flat, rowvar=False)
-    return Baselines(
-        flat.mean(0), np.linalg.inv(cov + 1e-6 * np.trace(cov) / len(cov) * np.eye(len(cov))), flat
-    )
+    return Baselines(flat.mean(0), np.linalg.inv(cov + 1e-6 * np.trace(cov) / len(cov) * np.eye(len(cov))), flat)
 
 
 def baseline_scores(baselines: Baselines, poses: np.ndarray) -> dict[str, np.ndarray]:

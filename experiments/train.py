@@ -50,12 +50,8 @@ from jaxpose.training.parallel import make_runner
 from jaxpose.training.step import TrainState, init_state, make_step
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of experiments/configs.", lock_config=True)
-WORKDIR: flags.FlagHolder = flags.DEFINE_string(
-    "workdir", None, "Where checkpoints, metrics and config.json go."
-)
-EXPORT = flags.DEFINE_string(
-    "export", None, "Write the averaged weights to this .safetensors file at the end."
-)
+WORKDIR: flags.FlagHolder = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and config.json go.")
+EXPORT = flags.DEFINE_string("export", None, "Write the averaged weights to this .safetensors file at the end.")
 
 
 def main(argv: list[str]) -> None:
@@ -139,9 +135,7 @@ def score_job(config: ConfigDict) -> Job:
     )
     return Job(
         spec=spec,
-        params=released.load(init).params
-        if init
-        else released.init_params(jax.random.key(config.seed), spec),
+        params=released.load(init).params if init else released.init_params(jax.random.key(config.seed), spec),
         statistics=source.statistics,
         data=source.data,
         example=source.example,

@@ -26,9 +26,7 @@ from jaxpose.commands import (
     score,
 )
 
-_COMMANDS = (
-    lift, fuse, complete, denoise, generate, score, ik, fit, interpolate, export, convert, prepare
-)  # fmt: skip
+_COMMANDS = (lift, fuse, complete, denoise, generate, score, ik, fit, interpolate, export, convert, prepare)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -43,9 +43,7 @@ def draw_joints(key: Key, rates: MaskRates, skeleton: Skeleton) -> Array:
     for row, part in zip(member, skeleton.parts, strict=True):
         row[list(part)] = 1
     hide_pose = jax.random.bernoulli(pose_key, float(rates.pose))
-    hide_part = (
-        jax.random.bernoulli(part_key, float(rates.part), member.shape[:1]).astype(jnp.float32) @ member > 0
-    )
+    hide_part = jax.random.bernoulli(part_key, float(rates.part), member.shape[:1]).astype(jnp.float32) @ member > 0
     hide_joint = jax.random.bernoulli(joint_key, float(rates.joint), (num_joints,))
     return 1.0 - (hide_pose | hide_part | hide_joint)
 

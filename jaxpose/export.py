@@ -55,9 +55,15 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _AT_ONCE = 256  # hypotheses of all observations computed together, where their number is not known yet
 _CAMERA_AXES = "camera axes: x right, y down, z forward"
 _UNITS = {
-    "samples": "m", "root": "m", "mean": "m", "covariance": "m^2", "radius_90": "m", "noise": "m", "body_pose": "rad",
+    "samples": "m",
+    "root": "m",
+    "mean": "m",
+    "covariance": "m^2",
+    "radius_90": "m",
+    "noise": "m",
+    "body_pose": "rad",
     "weights": "1, their sum over hypotheses",
-}  # fmt: skip
+}
 
 
 class Program(NamedTuple):
@@ -127,20 +133,20 @@ def export_task(
     weights = [np.asarray(leaf) for leaf in leaves]
     exported = jax.export.export(jax.jit(run), platforms=platforms)(
         [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights], jax.ShapeDtypeStruct((), jnp.uint32), *shapes
-    )  # fmt: skip
+    )
     settings = {
-        "task": task, "num": num, "sampler": sampler, "network_calls": network_calls(model, sampler, made.num_steps)
-    }  # fmt: skip
+        "task": task,
+        "num": num,
+        "sampler": sampler,
+        "network_calls": network_calls(model, sampler, made.num_steps),
+    }
     return Program(settings | _header(model, made, exported), _serialised(exported), weights)
 
 
 def write(path: str | os.PathLike[str], program: Program) -> None:
     """Write one file, whole or not at all; ValueError where its folder is not there."""
     arrays = {f"weights/{i:03d}": w for i, w in enumerate(program.weights)}
-    arrays |= {
-        "header": np.array(json.dumps(program.header)),
-        "program": np.frombuffer(program.program, np.uint8),
-    }
+    arrays |= {"header": np.array(json.dumps(program.header)), "program": np.frombuffer(program.program, np.uint8)}
     write_npz(path, arrays, compress=True)  # released weights are bfloat16 numbers: half of the bytes are 0
 
 
@@ -167,9 +173,7 @@ def load(path: str | os.PathLike[str]) -> Sampler:
     def call(seed: int, *inputs: Array | np.ndarray) -> dict[str, Array]:
         if len(inputs) != len(names):
             raise ValueError(f"inputs: needed {names}, got {len(inputs)}")
-        result: dict[str, Array] = run(
-            weights, np.uint32(seed), *(jnp.asarray(x, jnp.float32) for x in inputs)
-        )
+        result: dict[str, Array] = run(weights, np.uint32(seed), *(jnp.asarray(x, jnp.float32) for x in inputs))
         return result
 
     return Sampler(header, call)
@@ -263,7 +267,7 @@ def _header(model: Model, task: _Task, exported: jax.export.Exported) -> dict[st
         "platforms": list(exported.platforms),
         "jaxpose": version("jaxpose"),
         "jax": jax.__version__,
-    }  # fmt: skip
+    }
 
 
 def _shape(aval: Any) -> list[int | str]:

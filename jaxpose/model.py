@@ -152,9 +152,7 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     tensors = {f"params/{k}": jnp.asarray(v, dtype) for k, v in _flat(model.params).items()}
     others = {
         "statistics": model.statistics._asdict(),
-        "recalibration": {
-            f"{task}/{k}": v for task, r in model.recalibration.items() for k, v in r._asdict().items()
-        },
+        "recalibration": {f"{task}/{k}": v for task, r in model.recalibration.items() for k, v in r._asdict().items()},
         "typicality": {"quantiles": model.typicality} if model.typicality.size else {},
     }
     for group, values in others.items():
@@ -178,9 +176,7 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         path = ASSETS / f"{name_or_path}.safetensors"
         if not path.is_file():
             bundled = sorted(p.stem for p in ASSETS.glob("*.safetensors"))
-            raise ValueError(
-                f"model: got {str(name_or_path)!r}; legal are a path to a .safetensors file or {bundled}"
-            )
+            raise ValueError(f"model: got {str(name_or_path)!r}; legal are a path to a .safetensors file or {bundled}")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
@@ -190,22 +186,16 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
     except SafetensorError as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}: format {metadata.get('format')!r}, this version of jaxpose reads {FORMAT!r}"
-        )
+        raise ValueError(f"{path}: format {metadata.get('format')!r}, this version of jaxpose reads {FORMAT!r}")
     spec = _parse_spec(path, metadata.get("spec", ""))
-    groups: dict[str, dict[str, Array]] = {
-        "params": {}, "statistics": {}, "recalibration": {}, "typicality": {}
-    }  # fmt: skip
+    groups: dict[str, dict[str, Array]] = {"params": {}, "statistics": {}, "recalibration": {}, "typicality": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition("/")
         if group not in groups:
             raise ValueError(f"{path}: unknown tensor {name!r}; legal groups are {sorted(groups)}")
         groups[group][rest] = tensor
     if set(groups["statistics"]) != set(Statistics._fields):
-        raise ValueError(
-            f"{path}: statistics {sorted(groups['statistics'])}, needed {sorted(Statistics._fields)}"
-        )
+        raise ValueError(f"{path}: statistics {sorted(groups['statistics'])}, needed {sorted(Statistics._fields)}")
     _check_fit(path, spec, groups["params"])
     params = flax.traverse_util.unflatten_dict(groups["params"], sep="/")
     return Model(
@@ -220,12 +210,7 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
 def describe(model: Model) -> dict[str, Any]:
     """Name, size and process of a model, for a result's record."""
     count = int(sum(np.size(v) for v in _flat(model.params).values()))
-    return {
-        "name": model.spec.name,
-        "parameters": count,
-        "process": model.spec.process,
-        "scale": model.spec.scale,
-    }
+    return {"name": model.spec.name, "parameters": count, "process": model.spec.process, "scale": model.spec.scale}
 
 
 def _parse_spec(path: Path, text: str) -> Spec:
@@ -292,9 +277,7 @@ def _check_fit(path: Path, spec: Spec, found: dict[str, Array]) -> None:
     for name in sorted(needed.keys() | found.keys()):
         there, here = (tuple(d[name].shape) if name in d else "absent" for d in (found, needed))
         if there != here:
-            raise ValueError(
-                f"{path}: does not fit the network it specifies: {name} is {there}, needed {here}"
-            )
+            raise ValueError(f"{path}: does not fit the network it specifies: {name} is {there}, needed {here}")
 
 
 def _flat(params: Any) -> dict[str, Array]:

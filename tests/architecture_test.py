@@ -34,31 +34,10 @@ ROWS = (
 RANK = {area: rank for rank, row in enumerate(ROWS) for area in row}
 # Not even through others: a network knows no process; what reads files and draws pictures knows no network.
 NEVER = (("networks", "diffusion"), ("io", "networks"), ("datasets", "networks"), ("viz", "networks"))
-HEAVY = {
-    "orbax",
-    "matplotlib",
-    "plotly",
-    "viser",
-    "scipy",
-    "sklearn",
-    "tensorboard",
-    "tensorboardX",
-    "flatbuffers",
-}
+HEAVY = {"orbax", "matplotlib", "plotly", "viser", "scipy", "sklearn", "tensorboard", "tensorboardX", "flatbuffers"}
 # What `import jaxpose` adds to jax and flax; together 0.1 to 0.2 s where these take 0.8 s.
 LIGHT = {"jaxpose", "optax", "jaxlie", "jax_dataclasses", "safetensors"}
-AREAS_AT_ONCE = {
-    "base",
-    "files",
-    "geometry",
-    "diffusion",
-    "spaces",
-    "networks",
-    "model",
-    "fitting",
-    "recipes",
-    "tasks",
-}
+AREAS_AT_ONCE = {"base", "files", "geometry", "diffusion", "spaces", "networks", "model", "fitting", "recipes", "tasks"}
 PMAP_HOME = "jaxpose/training/parallel.py"
 MAX_LINES = 400
 MAX_BYTES = 9_000_000
@@ -177,11 +156,7 @@ def test_pmap_is_named_in_one_file():
     [
         ("jaxpose/base.py", "import jaxpose.geometry.camera", "base imports geometry"),
         ("jaxpose/diffusion/sde.py", "from jaxpose import tasks", "diffusion imports tasks"),
-        (
-            "jaxpose/diffusion/sde.py",
-            "def f():\n    from jaxpose.geometry import codec",
-            "diffusion imports geometry",
-        ),
+        ("jaxpose/diffusion/sde.py", "def f():\n    from jaxpose.geometry import codec", "diffusion imports geometry"),
         ("jaxpose/evaluation/metrics.py", "from jaxpose.tasks.lift import lift", "evaluation imports tasks"),
         ("jaxpose/networks/graph.py", "from jaxpose.diffusion.sde import SDE", "networks loads diffusion"),
         ("jaxpose/viz/sheet.py", "from jaxpose.model import load", "viz loads networks"),
@@ -192,10 +167,7 @@ def test_pmap_is_named_in_one_file():
 )
 def test_the_check_finds_a_wrong_direction(tmp_path, file, line, fault):
     """On a tree that is right but for one line."""
-    tree = {
-        "jaxpose/model.py": "from jaxpose.networks.score_mlp import ScoreMLP",
-        "jaxpose/cli.py": "import jaxpose",
-    }
+    tree = {"jaxpose/model.py": "from jaxpose.networks.score_mlp import ScoreMLP", "jaxpose/cli.py": "import jaxpose"}
     assert broken_directions(plant(tmp_path, tree)) == []
     assert any(fault in found for found in broken_directions(plant(tmp_path, {file: line})))
 

@@ -87,49 +87,17 @@ def bad_inputs():
     return {
         "missing": (lambda d: d / "no.json", [], "no.json: no such file"),
         "empty": (lambda d: _write(d / "e.json", ""), [], "e.json: the file is empty"),
-        "truncated": (
-            lambda d: _write(d / "t.json", '[{"image_id": 0, "keyp'),
-            [],
-            "t.json: not JSON, or cut off",
-        ),
+        "truncated": (lambda d: _write(d / "t.json", '[{"image_id": 0, "keyp'), [], "t.json: not JSON, or cut off"),
         "empty folder": (lambda d: _folder(d / "f"), [], "no .json file in this folder"),
-        "few joints": (
-            lambda d: coco_results(d / "few.json", visible=3),
-            [],
-            "no detection has 4 visible joints",
-        ),
+        "few joints": (lambda d: coco_results(d / "few.json", visible=3), [], "no detection has 4 visible joints"),
         "wrong shape": (lambda d: _npy(d / "x.npy", np.zeros((2, 9, 2))), [], "x.npy"),
-        "nan": (
-            lambda d: _npy(d / "n.npy", np.full((2, 17, 2), np.nan)),
-            ["--skeleton", "coco17"],
-            "visible joints",
-        ),
+        "nan": (lambda d: _npy(d / "n.npy", np.full((2, 17, 2), np.nan)), ["--skeleton", "coco17"], "visible joints"),
         "unknown skeleton": (lambda d: coco_results(d / "a.json"), ["--skeleton", "alien"], "alien"),
-        "bad camera": (
-            lambda d: coco_results(d / "a.json"),
-            ["--camera", "0,1,2,3"],
-            "--camera: focal lengths must",
-        ),
-        "short camera": (
-            lambda d: coco_results(d / "a.json"),
-            ["--camera", "1,2"],
-            "--camera: needed 4 numbers",
-        ),
-        "both": (
-            lambda d: coco_results(d / "a.json"),
-            ["--camera", "9,9,1,1", "--fov", "50"],
-            "needed one of them",
-        ),
-        "fov": (
-            lambda d: coco_results(d / "a.json"),
-            ["--fov", "200"],
-            "--fov: needed degrees between 0 and 180",
-        ),
-        "height": (
-            lambda d: coco_results(d / "a.json"),
-            ["--height", "175"],
-            "--height: needed metres between",
-        ),
+        "bad camera": (lambda d: coco_results(d / "a.json"), ["--camera", "0,1,2,3"], "--camera: focal lengths must"),
+        "short camera": (lambda d: coco_results(d / "a.json"), ["--camera", "1,2"], "--camera: needed 4 numbers"),
+        "both": (lambda d: coco_results(d / "a.json"), ["--camera", "9,9,1,1", "--fov", "50"], "needed one of them"),
+        "fov": (lambda d: coco_results(d / "a.json"), ["--fov", "200"], "--fov: needed degrees between 0 and 180"),
+        "height": (lambda d: coco_results(d / "a.json"), ["--height", "175"], "--height: needed metres between"),
         "model": (lambda d: coco_results(d / "a.json"), ["--model", "nope"], "model: got 'nope'; legal are"),
     }
 
@@ -182,6 +150,4 @@ def test_help_is_quick_and_names_every_command():
     )
     root = Path(cli.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=root, check=True)
-    assert (
-        "{lift,fuse,complete,denoise,generate,score,ik,fit,interpolate,export,convert,prepare}" in done.stdout
-    )
+    assert "{lift,fuse,complete,denoise,generate,score,ik,fit,interpolate,export,convert,prepare}" in done.stdout

@@ -29,10 +29,7 @@ def bones(points: np.ndarray, skeleton: Skeleton, joints: Any) -> set:
 def drawn(traces: list[Any]) -> set:
     """The segments that line traces draw, in camera axes or pixels."""
     return {
-        _pair(a, b)
-        for trace in traces
-        for a, b in itertools.pairwise(points_of(trace))
-        if np.isfinite([a, b]).all()
+        _pair(a, b) for trace in traces for a, b in itertools.pairwise(points_of(trace)) if np.isfinite([a, b]).all()
     }
 
 
@@ -46,9 +43,7 @@ def points_of(trace: Any) -> np.ndarray:
 
 def traces_of(figure: Any, name: str, mode: str = "lines", row: int | None = None) -> list[Any]:
     """The traces of a layer as the figure opens, or as a row (a frame) draws them."""
-    numbers = [
-        i for i, t in enumerate(figure.data) if t.name == name and t.mode == mode and t.x[0] is not None
-    ]
+    numbers = [i for i, t in enumerate(figure.data) if t.name == name and t.mode == mode and t.x[0] is not None]
     if row is None:
         return [figure.data[i] for i in numbers]
     frame = figure.frames[row]

@@ -77,13 +77,10 @@ def oracle(law: Law, sde):
         away = x_t.reshape(*x_t.shape[:-2], 1, n) - alpha * means.reshape(num, n)
         along = jnp.einsum("...ki,kij->...kj", away, vectors)
         log_density = (
-            jnp.asarray(np.log(law.weights), x_t.dtype)
-            - (along**2 / variance + jnp.log(variance)).sum(-1) / 2
+            jnp.asarray(np.log(law.weights), x_t.dtype) - (along**2 / variance + jnp.log(variance)).sum(-1) / 2
         )
         share = jax.nn.softmax(log_density, -1)[..., None]
-        x0 = means.reshape(num, n) + jnp.einsum(
-            "...kj,kij->...ki", along * alpha * values / variance, vectors
-        )
+        x0 = means.reshape(num, n) + jnp.einsum("...kj,kij->...ki", along * alpha * values / variance, vectors)
         score = -jnp.einsum("...kj,kij->...ki", along / variance, vectors)
         x0, score = ((share * view).sum(-2).reshape(x_t.shape).astype(x_t.dtype) for view in (x0, score))
         return Prediction(x0, -sigma * score, score)

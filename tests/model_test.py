@@ -17,9 +17,7 @@ from jaxpose.spaces.person import Statistics
 
 @pytest.fixture(scope="module")
 def model():
-    spec = released.Spec(
-        name="tiny", network=ScoreMLP(hidden=32, time_width=16, num_groups=4, encoder_blocks=1)
-    )
+    spec = released.Spec(name="tiny", network=ScoreMLP(hidden=32, time_width=16, num_groups=4, encoder_blocks=1))
     cond = Condition(jnp.zeros((17, 3)), jnp.zeros((17, 3)), jnp.zeros(17))
     params = spec.network.init(jax.random.key(0), cond.value, jnp.float32(0.5), cond)
     statistics = Statistics(jnp.linspace(-1, 1, 51).reshape(17, 3), jnp.linspace(0.1, 1, 51).reshape(17, 3))
@@ -35,9 +33,7 @@ def path(model, tmp_path):
 def test_round_trip_is_exact_in_float32(model, path):
     loaded = released.load(path)
     assert loaded.spec == model.spec
-    jax.tree.map(
-        np.testing.assert_array_equal, (loaded.params, loaded.statistics), (model.params, model.statistics)
-    )
+    jax.tree.map(np.testing.assert_array_equal, (loaded.params, loaded.statistics), (model.params, model.statistics))
 
 
 def test_bfloat16_halves_the_file_and_keeps_the_opinion(model, path):
@@ -65,9 +61,7 @@ def test_prediction_is_one_opinion(model):
 def recalibration(**changes):
     rng = np.random.default_rng(0)
     shapes = {"offset": (17, 3), "slope": (3,), "covariance": (17,), "radius": (17,)} | changes
-    return released.Recalibration(
-        **{k: jnp.asarray(rng.normal(size=v), jnp.float32) for k, v in shapes.items()}
-    )
+    return released.Recalibration(**{k: jnp.asarray(rng.normal(size=v), jnp.float32) for k, v in shapes.items()})
 
 
 def test_recalibration_and_typicality_come_back_as_they_were(model, path):
@@ -82,16 +76,11 @@ def test_recalibration_and_typicality_come_back_as_they_were(model, path):
 
 @pytest.mark.parametrize(
     ("change", "found"),
-    [
-        ({"radius": (16,)}, r"lift/radius of shape \(16,\)"),
-        ({"offset": (17,)}, r"lift/offset of shape \(17,\)"),
-    ],
+    [({"radius": (16,)}, r"lift/radius of shape \(16,\)"), ({"offset": (17,)}, r"lift/offset of shape \(17,\)")],
 )
 def test_a_recalibration_of_another_skeleton_is_refused(model, path, change, found):
     released.save(path, model.replace(recalibration={"lift": recalibration(**change)}))
-    with pytest.raises(
-        ValueError, match=rf"tiny.safetensors: recalibration/{found}; legal are .*'radius': \(17,\)"
-    ):
+    with pytest.raises(ValueError, match=rf"tiny.safetensors: recalibration/{found}; legal are .*'radius': \(17,\)"):
         released.load(path)
 
 
@@ -107,15 +96,9 @@ def rewrite(path, **metadata):
         (lambda p: p.unlink(), "no such file"),
         (lambda p: p.write_bytes(b""), "not a safetensors file"),
         (lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]), "not a safetensors file"),
-        (
-            lambda p: rewrite(p, format="jaxpose-0"),
-            "format 'jaxpose-0', this version of jaxpose reads 'jaxpose-1'",
-        ),
+        (lambda p: rewrite(p, format="jaxpose-0"), "format 'jaxpose-0', this version of jaxpose reads 'jaxpose-1'"),
         (lambda p: rewrite(p, spec="{"), "specification cannot be read"),
-        (
-            lambda p: rewrite(p, spec='{"network": {"os": 1}, "process_args": []}'),
-            "specification cannot be read",
-        ),
+        (lambda p: rewrite(p, spec='{"network": {"os": 1}, "process_args": []}'), "specification cannot be read"),
         (lambda p: save_file({"a": np.zeros(1)}, p), "format None"),
     ],
 )
@@ -126,11 +109,7 @@ def test_a_bad_file_is_named(path, spoil, message):
 
 
 def test_weights_of_another_network_are_refused(path):
-    spec = {
-        "name": "t",
-        "network": {"hidden": 64, "time_width": 16, "num_groups": 4},
-        "process_args": [0.1, 20.0],
-    }
+    spec = {"name": "t", "network": {"hidden": 64, "time_width": 16, "num_groups": 4}, "process_args": [0.1, 20.0]}
     rewrite(path, spec=json.dumps(spec))
     with pytest.raises(ValueError, match="does not fit the network"):
         released.load(path)
@@ -155,9 +134,7 @@ def test_a_diffpose_model_comes_back_with_all_its_parts(tmp_path, frames):
     released.save(path, model, dtype=jnp.float32)
     loaded = released.load(path)
     assert loaded.spec == model.spec
-    jax.tree.map(
-        np.testing.assert_array_equal, (loaded.params, loaded.statistics), (model.params, model.statistics)
-    )
+    jax.tree.map(np.testing.assert_array_equal, (loaded.params, loaded.statistics), (model.params, model.statistics))
     released.save(path, model.replace(params={"params": model.params["params"]}))
     with pytest.raises(ValueError, match=r"tiny.safetensors: .*start/depth is absent"):
         released.load(path)

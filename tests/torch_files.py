@@ -56,10 +56,7 @@ def tensor(array, storage=None, offset=0, size=None, stride=None):
     array = np.asarray(array)
     if storage is None:
         storage = Storage(np.ascontiguousarray(array).ravel())
-        size, stride = (
-            array.shape,
-            tuple(s // array.itemsize for s in np.zeros(array.shape, array.dtype).strides),
-        )
+        size, stride = (array.shape, tuple(s // array.itemsize for s in np.zeros(array.shape, array.dtype).strides))
     return Call(REBUILD, storage, offset, size, stride, False, OrderedDict())
 
 

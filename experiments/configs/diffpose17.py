@@ -25,9 +25,7 @@ STAGES = ("encoder", "diffusion")
 def get_config(stage: str = "") -> ConfigDict:
     """Every number of a stage's run; override any with --config.group.name=value."""
     if stage not in STAGES:
-        raise ValueError(
-            f"--config=...py:STAGE: got stage {stage!r}; legal are {' and '.join(map(repr, STAGES))}"
-        )
+        raise ValueError(f"--config=...py:STAGE: got stage {stage!r}; legal are {' and '.join(map(repr, STAGES))}")
     graph = {"width": 64, "depth": 4, "num_heads": 4, "dropout": 0.0}
     is_encoder = stage == "encoder"
     return ConfigDict(
@@ -35,11 +33,7 @@ def get_config(stage: str = "") -> ConfigDict:
             "name": "diffpose17_encoder" if is_encoder else "diffpose17",
             "stage": stage,
             "seed": 0,
-            "network": {
-                "frame": graph,
-                "video": None,
-                "denoiser": None if is_encoder else dict(graph),
-            },
+            "network": {"frame": graph, "video": None, "denoiser": None if is_encoder else dict(graph)},
             "process": {"name": "vp", "args": (0.1, 20.0)},
             "loss": {"velocity_weight": 0.0}
             if is_encoder

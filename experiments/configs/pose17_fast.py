@@ -28,7 +28,5 @@ def get_config() -> ConfigDict:
             "train": config.train,
         }
     )
-    own.train.update(
-        {"init": "pose17", "steps": 12_000, "batch_size": 256, "learning_rate": 5e-4, "warmup_steps": 200}
-    )
+    own.train.update({"init": "pose17", "steps": 12_000, "batch_size": 256, "learning_rate": 5e-4, "warmup_steps": 200})
     return own

@@ -37,9 +37,24 @@ class DemoClip(NamedTuple):
 
 # Standard deviation of a detection in x and in y, over the person's extent in the image (its larger side).
 DETECTION_SPREAD = (
-    0.007, 0.010, 0.008, 0.008, 0.010, 0.008, 0.008, 0.006, 0.005, 0.003, 0.005, 0.008, 0.008, 0.009, 0.008,
-    0.008, 0.009,
-)  # fmt: skip
+    0.007,
+    0.010,
+    0.008,
+    0.008,
+    0.010,
+    0.008,
+    0.008,
+    0.006,
+    0.005,
+    0.003,
+    0.005,
+    0.008,
+    0.008,
+    0.009,
+    0.008,
+    0.008,
+    0.009,
+)
 OUTLIER_SPREAD = 0.05
 _OUTLIER_RATE = 0.02
 _ERROR_MEMORY = 0.8  # correlation of a joint's error with that of the frame before
@@ -92,10 +107,7 @@ def demo_clip(key: Key, num_frames: int = 90, fps: float = 30.0) -> DemoClip:
     frame = jnp.arange(num_frames)[:, None]
     wrist = jnp.array([13, 16])[jax.random.randint(side_key, (), 0, 2)]
     occluded = (frame >= start) & (frame < start + 0.2 * num_frames) & (jnp.arange(17) == wrist)
-    keypoints, confidence = (
-        jnp.where(occluded[..., None], 0.0, keypoints),
-        jnp.where(occluded, 0.0, confidence),
-    )
+    keypoints, confidence = (jnp.where(occluded[..., None], 0.0, keypoints), jnp.where(occluded, 0.0, confidence))
     return DemoClip(keypoints, confidence, keypoints_true, joints_cam, intrinsics)
 
 

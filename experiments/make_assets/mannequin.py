@@ -28,17 +28,30 @@ from jaxpose.geometry.skeleton import H36M_17
 
 # Fraction of body height of the bone that ends at each joint; `left_*` is taken from `right_*`.
 SEGMENT_RATIOS = {
-    "right_hip": 0.055, "right_knee": 0.245, "right_ankle": 0.246, "spine": 0.130, "thorax": 0.158,
-    "neck_nose": 0.066, "head": 0.089, "right_shoulder": 0.112, "right_elbow": 0.180, "right_wrist": 0.152,
-}  # fmt: skip
+    "right_hip": 0.055,
+    "right_knee": 0.245,
+    "right_ankle": 0.246,
+    "spine": 0.130,
+    "thorax": 0.158,
+    "neck_nose": 0.066,
+    "head": 0.089,
+    "right_shoulder": 0.112,
+    "right_elbow": 0.180,
+    "right_wrist": 0.152,
+}
 ANKLE_RATIO = 0.039 / (0.245 + 0.246)  # ankle height over the floor as a fraction of the leg
 
 # Where each bone points at zero angles: trunk and head as in upright motion capture, other limbs down.
 _DIRECTIONS = {
-    "right_hip": (-1, 0, 0), "left_hip": (1, 0, 0), "spine": (0, 1, -0.15), "thorax": (0, 1, 0.05),
-    "neck_nose": (0, 1, 0.30), "head": (0, 1, -0.13),
-    "right_shoulder": (-1, 0.08, -0.06), "left_shoulder": (1, 0.08, -0.06),
-}  # fmt: skip
+    "right_hip": (-1, 0, 0),
+    "left_hip": (1, 0, 0),
+    "spine": (0, 1, -0.15),
+    "thorax": (0, 1, 0.05),
+    "neck_nose": (0, 1, 0.30),
+    "head": (0, 1, -0.13),
+    "right_shoulder": (-1, 0.08, -0.06),
+    "left_shoulder": (1, 0.08, -0.06),
+}
 
 # Degrees: (lowest, highest) of flexion, abduction (trunk: bend to the left), inward rotation (trunk: turn to
 # the left), and for limbs of the hinge below (knee, elbow), which only ever bends one way.
@@ -70,9 +83,7 @@ def _side(j: str) -> str:
 
 
 @jax.jit
-def sample_body(
-    key: Key, *, mean_height: float = 1.70, std_height: float = 0.10, std_segment: float = 0.03
-) -> Array:
+def sample_body(key: Key, *, mean_height: float = 1.70, std_height: float = 0.10, std_segment: float = 0.03) -> Array:
     """Draw an adult body: bone lengths [17] in metres, entry j from joint j to its parent, 0 at the hip.
 
     Body height is normal (m); every segment varies further by a normal factor with relative spread
@@ -81,19 +92,13 @@ def sample_body(
     key_height, key_segment = jax.random.split(key)
     height = mean_height + std_height * jax.random.truncated_normal(key_height, -2.5, 2.5)
     factors = 1 + std_segment * jax.random.truncated_normal(key_segment, -2.5, 2.5, (len(SEGMENT_RATIOS),))
-    segments = dict(
-        zip(SEGMENT_RATIOS, height * factors * jnp.array(list(SEGMENT_RATIOS.values())), strict=True)
-    )
+    segments = dict(zip(SEGMENT_RATIOS, height * factors * jnp.array(list(SEGMENT_RATIOS.values())), strict=True))
     return jnp.stack([segments.get(_side(j), jnp.zeros(())) for j in H36M_17.joints])
 
 
 def clip_angles(angles: AnglesDeg) -> AnglesDeg:
     """Bring joint angles within their limits."""
-    limits = (
-        jnp.array(list(TRUNK_LIMITS_DEG.values())),
-        jnp.array(LEG_LIMITS_DEG),
-        jnp.array(ARM_LIMITS_DEG),
-    )
+    limits = (jnp.array(list(TRUNK_LIMITS_DEG.values())), jnp.array(LEG_LIMITS_DEG), jnp.array(ARM_LIMITS_DEG))
     return AnglesDeg(*(jnp.clip(a, lim[..., 0], lim[..., 1]) for a, lim in zip(angles, limits, strict=True)))
 
 

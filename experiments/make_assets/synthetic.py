@@ -22,10 +22,7 @@ from experiments.make_assets.mannequin import ANKLE_RATIO, AnglesDeg, clip_angle
 from jaxpose.base import Array, Key
 
 # Degrees at 0, 10, ... 90 % of a stride that begins with the foot's first contact.
-_GAIT_DEG = {
-    "hip": (28, 24, 15, 5, -5, -11, -3, 16, 28, 30),
-    "knee": (6, 16, 17, 10, 6, 12, 36, 60, 50, 18),
-}
+_GAIT_DEG = {"hip": (28, 24, 15, 5, -5, -11, -3, 16, 28, 30), "knee": (6, 16, 17, 10, 6, 12, 36, 60, 50, 18)}
 
 # Arm gestures, degrees: lowest and highest flexion, abduction, inward rotation and elbow, and how often (Hz).
 GESTURES = {
@@ -74,23 +71,15 @@ def _span(u: Array, low: float, high: float) -> Array:
 
 def _wander(u: Array, time: Array, hz: Array | float) -> Array:
     """A smooth signal in [-1, 1] of two incommensurable tones; its phase is u in [0, 1]."""
-    return 0.65 * jnp.sin(2 * jnp.pi * (hz * time + u)) + 0.35 * jnp.sin(
-        2 * jnp.pi * (1.618 * hz * time + 7 * u)
-    )
+    return 0.65 * jnp.sin(2 * jnp.pi * (hz * time + u)) + 0.35 * jnp.sin(2 * jnp.pi * (1.618 * hz * time + 7 * u))
 
 
-def _trunk(
-    n: Array, time: Array, pelvis=(0.0, 0.0, 0.0), spine=(0.0, 0.0, 0.0), thorax=(0.0, 0.0, 0.0)
-) -> Array:
+def _trunk(n: Array, time: Array, pelvis=(0.0, 0.0, 0.0), spine=(0.0, 0.0, 0.0), thorax=(0.0, 0.0, 0.0)) -> Array:
     """Trunk angles [4, 3]: the activity's own, a posture, a head that looks around (numbers 10-15)."""
     look = _span(n[10], 3, 28) * _wander(n[11], time, 0.17)
     nod = _span(n[12], -10, 12) + 5 * _wander(n[13], time, 0.21)
     sway = 2 * _wander(n[14], time, 0.13)
-    posture = (
-        (_span(n[14], -5, 4), 0, 0),
-        (_span(n[15], -3, 5), sway, 0),
-        (_span(n[13], -6, 4), -sway, 0.15 * look),
-    )
+    posture = ((_span(n[14], -5, 4), 0, 0), (_span(n[15], -3, 5), sway, 0), (_span(n[13], -6, 4), -sway, 0.15 * look))
     rows = [
         jnp.stack([jnp.asarray(a + b) for a, b in zip(x, y, strict=True)])
         for x, y in zip((pelvis, spine, thorax), posture, strict=True)
@@ -104,12 +93,7 @@ def _limbs(left: tuple, right: tuple) -> Array:
 
 def _hanging(n: Array, time: Array) -> tuple:
     drift = _wander(n[9], time, 0.15)
-    return (
-        _span(n[8], -8, 8) + 3 * drift,
-        _span(n[9], 5, 12),
-        _span(n[8], -5, 25),
-        _span(n[9], 8, 28) + 4 * drift,
-    )
+    return (_span(n[8], -8, 8) + 3 * drift, _span(n[9], 5, 12), _span(n[8], -5, 25), _span(n[9], 8, 28) + 4 * drift)
 
 
 def _still(angles: AnglesDeg, planted: float = 1.0) -> Move:
@@ -141,12 +125,7 @@ def _walk(n: Array, time: Array, body: Array) -> Move:
     c, s = jnp.cos(2 * jnp.pi * phase), jnp.sin(2 * jnp.pi * phase)
 
     def leg(phase: Array, side: Array) -> tuple:  # + 6: walkers in motion capture straighten the knee less
-        return (
-            size * _gait("hip", phase),
-            -1.5 + side,
-            _span(n[4], -12, -2),
-            6 + size * _gait("knee", phase),
-        )
+        return (size * _gait("hip", phase), -1.5 + side, _span(n[4], -12, -2), 6 + size * _gait("knee", phase))
 
     def ankle_ahead(phase: Array) -> Array:  # of the hip, for the foot that is on the floor
         hip, _, _, knee = jnp.radians(jnp.stack(leg(phase, jnp.zeros(()))))
@@ -158,9 +137,7 @@ def _walk(n: Array, time: Array, body: Array) -> Move:
 
     stance = jnp.array([0.08, 0.48])  # from loading to terminal stance, while the foot is flat
     speed = rate * (ankle_ahead(stance[0]) - ankle_ahead(stance[1])) / (stance[1] - stance[0])
-    trunk = _trunk(
-        n, time, (0.0, -3 * s, -5 * size * c), (0.0, 3 * s, 4 * size * c), (0.0, 0.0, 5 * size * c)
-    )
+    trunk = _trunk(n, time, (0.0, -3 * s, -5 * size * c), (0.0, 3 * s, 4 * size * c), (0.0, 0.0, 5 * size * c))
     angles = AnglesDeg(trunk, _limbs(leg(phase, -3 * s), leg(phase + 0.5, 3 * s)), _limbs(arm(-c), arm(c)))
     curvature = _span(jnp.abs(2 * n[5] - 1), 0.1, 0.9) * jnp.sign(n[5] - 0.5)  # 1 / m
     travel = speed * time
@@ -170,9 +147,7 @@ def _walk(n: Array, time: Array, body: Array) -> Move:
 def _turn(n: Array, time: Array, body: Array) -> Move:
     """Turning about on the spot with small steps."""
     rate, size = _span(n[0], 0.8, 1.1), _span(n[1], 12, 35)
-    lift = [
-        size * (0.5 + 0.5 * jnp.sin(2 * jnp.pi * (rate * time + n[2] + offset))) ** 2 for offset in (0, 0.5)
-    ]
+    lift = [size * (0.5 + 0.5 * jnp.sin(2 * jnp.pi * (rate * time + n[2] + offset))) ** 2 for offset in (0, 0.5)]
     wide, out = _span(n[3], -1, 6), _span(n[4], -12, 0)
     legs = _limbs(*((3 + x, wide, out, 5 + 1.9 * x) for x in lift))
     arms = _limbs(_hanging(n, time), _hanging(n[::-1], time))
@@ -231,8 +206,13 @@ def _jump(n: Array, time: Array, body: Array) -> Move:
 
 
 _PROGRAMS: dict[str, Callable[[Array, Array, Array], Move]] = {
-    "stand": _stand, "walk": _walk, "turn": _turn, "squat": _squat, "sit": _sit, "jump": _jump,
-}  # fmt: skip
+    "stand": _stand,
+    "walk": _walk,
+    "turn": _turn,
+    "squat": _squat,
+    "sit": _sit,
+    "jump": _jump,
+}
 ACTIVITIES = tuple(_PROGRAMS)
 
 
@@ -241,9 +221,7 @@ def draw_style(key: Key, activity: str | None) -> Style:
         raise ValueError(f"activity must be None or one of {', '.join(ACTIVITIES)}; got {activity!r}")
     keys = jax.random.split(key, 6)
     index = jax.random.randint(keys[0], (), 0, len(ACTIVITIES))
-    gesture = jax.random.randint(
-        keys[1], (), -3, len(GESTURES)
-    )  # a good third keep to the activity's own arms
+    gesture = jax.random.randint(keys[1], (), -3, len(GESTURES))  # a good third keep to the activity's own arms
     return Style(
         index if activity is None else jnp.array(ACTIVITIES.index(activity), jnp.int32),
         jnp.maximum(gesture, 0),
@@ -290,9 +268,7 @@ def _joints_at(style: Style, body: Array, time: Array) -> Array:
     return joints + jnp.stack([chord * jnp.sin(along) - feet[0], height, chord * jnp.cos(along) - feet[2]])
 
 
-def sample_motion(
-    key: Key, body: Array, num_frames: int, fps: float = 30.0, *, activity: str | None = None
-) -> Array:
+def sample_motion(key: Key, body: Array, num_frames: int, fps: float = 30.0, *, activity: str | None = None) -> Array:
     """Draw a short motion of a body: joints [F, 17, 3] metres, world frame, the first hip over x = z = 0.
 
     body: [17] bone lengths in metres. activity: one of ACTIVITIES, or None for any of them. The motion is a

@@ -10,9 +10,7 @@ Subparsers = Any  # argparse's own class of them is private
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
     """Where results go, the model and how it is sampled."""
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder for the results; made where absent"
-    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results; made where absent")
     parser.add_argument("--model", help="a bundled model's name or a .safetensors file")
     parser.add_argument("--steps", type=positive, metavar="T", help="solver steps (what validation chose)")
     parser.add_argument(
@@ -66,25 +64,17 @@ def add_prior_flag(parser: argparse.ArgumentParser) -> None:
 def add_body_flags(parser: argparse._ActionsContainer) -> None:
     """The body model, and files of bodies for other programs."""
     parser.add_argument(
-        "--body",
-        metavar="FILE",
-        help="SMPL, SMPL-H or SMPL-X file, .npz or .pkl (default: a licence-free body)",
+        "--body", metavar="FILE", help="SMPL, SMPL-H or SMPL-X file, .npz or .pkl (default: a licence-free body)"
     )
     parser.add_argument("--bvh", action="store_true", help="write the (best) motion as .bvh too")
     parser.add_argument("--glb", action="store_true", help="write it as .glb too, a skinned mesh that moves")
-    parser.add_argument(
-        "--obj", action="store_true", help="write up to 20 meshes, evenly spaced, as .obj too"
-    )
+    parser.add_argument("--obj", action="store_true", help="write up to 20 meshes, evenly spaced, as .obj too")
 
 
 def add_fit_output_flags(parser: argparse.ArgumentParser) -> None:
     """Where bodies go, and the prior."""
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder for the results; made where absent"
-    )
-    parser.add_argument(
-        "--model", help="a prior over joint rotations: a bundled one's name or a .safetensors file"
-    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results; made where absent")
+    parser.add_argument("--model", help="a prior over joint rotations: a bundled one's name or a .safetensors file")
     parser.add_argument("--seed", type=int, default=0, help="of the one key all randomness flows from (0)")
     parser.add_argument("--no-pictures", action="store_true", help="write no .png and no .html")
     parser.set_defaults(path=False)
@@ -101,30 +91,19 @@ def add_keypoint_flags(parser: argparse._ActionsContainer, *, height: bool = Tru
     """How a file of 2D keypoints is to be read, and which camera saw them; `detections` settles them."""
     parser.add_argument("--format", help="file format or joint set, where it cannot be told from the file")
     parser.add_argument(
-        "--camera",
-        "--intrinsics",
-        metavar="FX,FY,CX,CY",
-        help="intrinsics in pixels, the same for all images",
+        "--camera", "--intrinsics", metavar="FX,FY,CX,CY", help="intrinsics in pixels, the same for all images"
     )
     parser.add_argument("--camera-name", metavar="NAME", help="which camera of a file that holds several")
-    parser.add_argument(
-        "--fov", type=float, metavar="DEG", help="field of view along the longer side, degrees"
-    )
-    parser.add_argument(
-        "--image-size", metavar="W,H", help="pixels; needed for a field of view if the file has none"
-    )
+    parser.add_argument("--fov", type=float, metavar="DEG", help="field of view along the longer side, degrees")
+    parser.add_argument("--image-size", metavar="W,H", help="pixels; needed for a field of view if the file has none")
     if height:
         parser.add_argument(
             "--height", type=float, metavar="M", help="body height in metres; else the model's knowledge"
         )
     else:
         parser.set_defaults(height=None)
-    parser.add_argument(
-        "--track", action="store_true", help="link people over frames: ids that last through a clip"
-    )
-    parser.add_argument(
-        "--min-confidence", type=float, default=0.1, metavar="C", help="joints below are hidden (0.1)"
-    )
+    parser.add_argument("--track", action="store_true", help="link people over frames: ids that last through a clip")
+    parser.add_argument("--min-confidence", type=float, default=0.1, metavar="C", help="joints below are hidden (0.1)")
 
 
 def add_start_flags(parser: argparse.ArgumentParser) -> None:

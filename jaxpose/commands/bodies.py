@@ -34,11 +34,7 @@ FRAME_TAGS = {
     "z": "world metres, z up",
     "-y": "camera axes: x right, y down, z forward; metres",
 }
-R_Y_UP = {
-    "y": np.eye(3),
-    "z": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
-    "-y": np.diag([1.0, -1.0, -1.0]),
-}
+R_Y_UP = {"y": np.eye(3), "z": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), "-y": np.diag([1.0, -1.0, -1.0])}
 _MOST_BODIES, _MOST_FRAMES, _MOST_OBJECTS = 6, 120, 20  # of a page; of an .obj
 
 
@@ -106,9 +102,7 @@ def turned(R: np.ndarray, global_orient: np.ndarray, points: np.ndarray) -> tupl
     return vectors.astype(np.float32), (points @ R.T).astype(np.float32)
 
 
-def record(
-    source: Path | None, model: Model | None, args: argparse.Namespace, seconds: float
-) -> dict[str, Any]:
+def record(source: Path | None, model: Model | None, args: argparse.Namespace, seconds: float) -> dict[str, Any]:
     """What every summary says."""
     return {
         **({} if source is None else {"input": str(source)}),
@@ -122,9 +116,14 @@ def record(
 
 
 def write(
-    out: Path, name: str, arrays: dict[str, Any], summary: dict[str, Any], shown: Shown, body: Body,
+    out: Path,
+    name: str,
+    arrays: dict[str, Any],
+    summary: dict[str, Any],
+    shown: Shown,
+    body: Body,
     args: argparse.Namespace,
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     """Write the files that the module docstring names; each appears whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     write_npz(out / f"{name}.npz", {key: np.asarray(value) for key, value in arrays.items()})
@@ -134,12 +133,7 @@ def write(
     betas = None if shown.betas is None else np.asarray(shown.betas)
     one_shape = betas if betas is None or betas.ndim == 1 else betas[0] if (betas == betas[0]).all() else None
     motion = Motion(
-        shown.body_pose[0],
-        shown.global_orient[0],
-        shown.pelvis[0],
-        shown.fps or 30.0,
-        one_shape,
-        shown.source,
+        shown.body_pose[0], shown.global_orient[0], shown.pelvis[0], shown.fps or 30.0, one_shape, shown.source
     )
     save_motion(out / f"{name}_motion.npz", motion)
     yield f"wrote {out / name}_motion.npz"
@@ -162,9 +156,7 @@ def _draw(out: Path, name: str, shown: Shown, body: Body, args: argparse.Namespa
     rows = np.arange(0, frames, -(-frames // _MOST_FRAMES))
     pick = (slice(min(num, _MOST_BODIES)), rows)
     betas = shown.betas if shown.betas is None or np.ndim(shown.betas) == 1 else shown.betas[rows]
-    rotations = full_rotations(
-        body, jnp.asarray(shown.body_pose[pick]), jnp.asarray(shown.global_orient[pick])
-    )
+    rotations = full_rotations(body, jnp.asarray(shown.body_pose[pick]), jnp.asarray(shown.global_orient[pick]))
     posed = body.shape(_betas(betas)).pose(rotations)
     move = shown.pelvis[pick] - np.asarray(posed.joints[..., 0, :])
     vertices, faces = np.asarray(posed.skin()) + move[..., None, :], np.asarray(body.faces)
@@ -187,9 +179,15 @@ def _draw(out: Path, name: str, shown: Shown, body: Body, args: argparse.Namespa
         options |= {"observed": shown.observed[rows], "observed_skeleton": shown.observed_skeleton}
     stride = int(rows[1] - rows[0]) if len(rows) > 1 else 1
     page = mesh_html(
-        out / f"{name}.html", vertices, faces, title=name, note=shown.note, labels=labels,
-        fps=shown.fps / stride if shown.fps else None, **options,
-    )  # fmt: skip
+        out / f"{name}.html",
+        vertices,
+        faces,
+        title=name,
+        note=shown.note,
+        labels=labels,
+        fps=shown.fps / stride if shown.fps else None,
+        **options,
+    )
     yield f"wrote {page}"
 
 

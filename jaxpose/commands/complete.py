@@ -44,9 +44,7 @@ def add_parser(commands: arguments.Subparsers) -> None:
         "of knees, ankles, elbows and wrists drawn for each pose; separated by commas. Of rotations: joints, parts, "
         "legs, arms, hands, left_body, right_body",
     )
-    parser.add_argument(
-        "--noise", type=float, metavar="M", help="of the 3D joints, metres per coordinate (0: exact)"
-    )
+    parser.add_argument("--noise", type=float, metavar="M", help="of the 3D joints, metres per coordinate (0: exact)")
     arguments.add_skeleton_flag(parser)
     arguments.add_pose_flags(parser)
     arguments.add_hypotheses_flag(parser, None, "200; of rotations 10")
@@ -54,9 +52,7 @@ def add_parser(commands: arguments.Subparsers) -> None:
     arguments.add_keypoint_flags(parser.add_argument_group("2D keypoints"))
     rotations = parser.add_argument_group("models of joint rotations")
     rotations.add_argument("--method", metavar="NAME", help="dposer (default), replace, dps or mcg")
-    rotations.add_argument(
-        "--fps", type=float, metavar="N", help="frames per second of files that do not say"
-    )
+    rotations.add_argument("--fps", type=float, metavar="N", help="frames per second of files that do not say")
     arguments.add_body_flags(rotations)
     parser.set_defaults(run=run)
 
@@ -118,9 +114,7 @@ def _complete_3d(path: Path, out: Path, model: Model, hide: Hide, args: argparse
         )
 
     posed = yield from results.in_blocks(draw, len(data.joints), args)
-    source = (
-        f"noise of the observed joints taken as {1000 * noise:g} mm" if noise else "observed joints exact"
-    )
+    source = f"noise of the observed joints taken as {1000 * noise:g} mm" if noise else "observed joints exact"
     said = {"hide": args.hide, "missing_joints": missing, "noise_source": source}
     yield from poses.write(out, path, model, data, posed, args, said)
 

@@ -19,9 +19,9 @@ from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, complete_rotations
 
-_jitted_complete = functools.partial(
-    jax.jit, static_argnames=("num_hypotheses", "method", "num_steps")
-)(complete_rotations)  # fmt: skip
+_jitted_complete = functools.partial(jax.jit, static_argnames=("num_hypotheses", "method", "num_steps"))(
+    complete_rotations
+)
 
 
 class Completed(NamedTuple):
@@ -63,18 +63,21 @@ def run(args: argparse.Namespace, path: Path, out: Path, model: Model) -> Iterat
         raise ValueError(f"{path}: no rotation is left; `jaxpose generate` draws poses out of nothing")
     num = len(known)
     yield f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"
-    missing = {
-        name: int(count) for name, count in zip(bodies.BODY_JOINTS, (~known).sum(0), strict=True) if count
-    }
+    missing = {name: int(count) for name, count in zip(bodies.BODY_JOINTS, (~known).sum(0), strict=True) if count}
     yield f"missing or hidden: {', '.join(f'{name} {count}' for name, count in missing.items())}"
 
     def draw(key: Key, rows: np.ndarray, return_path: bool) -> Completed:
         return Completed(
             _jitted_complete(
-                key, model, jnp.asarray(motion.body_pose[rows]), jnp.asarray(known[rows], jnp.float32),
-                num_hypotheses=args.hypotheses, method=method, num_steps=args.steps,
+                key,
+                model,
+                jnp.asarray(motion.body_pose[rows]),
+                jnp.asarray(known[rows], jnp.float32),
+                num_hypotheses=args.hypotheses,
+                method=method,
+                num_steps=args.steps,
             )
-        )  # fmt: skip
+        )
 
     drawn = yield from results.in_blocks(draw, num, args)
     samples, seconds = drawn["samples"], float(drawn["seconds"])
@@ -110,10 +113,16 @@ def run(args: argparse.Namespace, path: Path, out: Path, model: Model) -> Iterat
     yield f"spread of {args.hypotheses} hypotheses about their mean, degrees: {said}"
     lead = (args.hypotheses, num, 3)
     shown = bodies.Shown(
-        samples, np.broadcast_to(root[0], lead), np.broadcast_to(root[1], lead), betas,
-        [""] * num, motion.fps, f"hypothesis 0 of {args.hypotheses}, {method}", f"hidden: {args.hide or 'NaN'}",
+        samples,
+        np.broadcast_to(root[0], lead),
+        np.broadcast_to(root[1], lead),
+        betas,
+        [""] * num,
+        motion.fps,
+        f"hypothesis 0 of {args.hypotheses}, {method}",
+        f"hidden: {args.hide or 'NaN'}",
         names=[f"hypothesis {h}" for h in range(args.hypotheses)],
-    )  # fmt: skip
+    )
     yield from bodies.write(out, results.name_of(path), arrays, summary, shown, body, args)
 
 

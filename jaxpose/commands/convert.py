@@ -19,12 +19,8 @@ def add_parser(commands: arguments.Subparsers) -> None:
         "--weights", default="ema", help="ema, the averaged ones that GFPose evaluates (default), or raw"
     )
     gfpose.set_defaults(run=run_gfpose)
-    diffpose = systems.add_parser(
-        "diffpose", help="DiffPose's *.pth, GraFormer's of 17 joints, MixSTE's *.bin"
-    )
-    diffpose.add_argument(
-        "files", nargs="+", metavar="FILE", help="a denoiser, an encoder of frames or video, or both"
-    )
+    diffpose = systems.add_parser("diffpose", help="DiffPose's *.pth, GraFormer's of 17 joints, MixSTE's *.bin")
+    diffpose.add_argument("files", nargs="+", metavar="FILE", help="a denoiser, an encoder of frames or video, or both")
     diffpose.add_argument("--out", required=True, metavar="FILE.safetensors", help="the model file to write")
     diffpose.add_argument(
         "--weights", default="raw", help="raw, which DiffPose evaluates (default), or ema, the averaged ones"
@@ -42,9 +38,7 @@ def add_parser(commands: arguments.Subparsers) -> None:
         help="statistics of the training poses, that came with the checkpoint: axis_normalize2.pt or the like",
     )
     dposer.add_argument(
-        "--identity-normalizer",
-        action="store_true",
-        help="none: states are the normalised numbers themselves",
+        "--identity-normalizer", action="store_true", help="none: states are the normalised numbers themselves"
     )
     dposer.add_argument(
         "--weights", default="ema", help="ema, the averaged ones that DPoser evaluates (default), or raw"
@@ -71,9 +65,5 @@ def run_dposer(args: argparse.Namespace) -> Iterator[str]:
     from jaxpose.convert.dposer import convert_dposer
 
     return convert_dposer(
-        args.file,
-        args.out,
-        normaliser=args.normalizer,
-        weights=args.weights,
-        identity=args.identity_normalizer,
+        args.file, args.out, normaliser=args.normalizer, weights=args.weights, identity=args.identity_normalizer
     )

@@ -32,9 +32,7 @@ def add_parser(commands: arguments.Subparsers) -> None:
     arguments.add_output_flags(parser)
     motion = parser.add_argument_group("models of joint rotations")
     motion.add_argument("--fps", type=float, metavar="N", help="frames per second (of the file, else 30)")
-    motion.add_argument(
-        "--shape", action="store_true", help="fit the body's shape too, for people of other sizes"
-    )
+    motion.add_argument("--shape", action="store_true", help="fit the body's shape too, for people of other sizes")
     arguments.add_body_flags(motion)
     parser.set_defaults(run=run)
 
@@ -91,8 +89,6 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         f"{f' in the median, {found.min():.0f} to {found.max():.0f}' if args.noise is None else ''}"
     )
     yield source
-    calls = network_calls(model, args.sampler, args.steps) + (
-        estimate_calls(model) if args.noise is None else 0
-    )
+    calls = network_calls(model, args.sampler, args.steps) + (estimate_calls(model) if args.noise is None else 0)
     said = {"noise_source": source, "noise_mm": found.round(1).tolist(), "network_calls": calls}
     yield from poses.write(out, path, model, data, posed, args, said)

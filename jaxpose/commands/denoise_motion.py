@@ -48,9 +48,7 @@ def run(args: argparse.Namespace, path: Path, out: Path, model: Model) -> Iterat
     done, started = [], time.time()
     for place, person in enumerate(people):
         key = jax.random.fold_in(jax.random.key(args.seed), place)
-        done.append(
-            _denoised(key, path, body, model, _clip(targets, person), noise, settings, own_bones, args)
-        )
+        done.append(_denoised(key, path, body, model, _clip(targets, person), noise, settings, own_bones, args))
         clip, filled = done[-1].clip, len(done[-1].clip.xyz) - int((targets.source.person == person).sum())
         rate = sum(len(d.clip.xyz) for d in done) / (time.time() - started)
         how = "estimated" if noise is None else "given"
@@ -67,17 +65,7 @@ def run(args: argparse.Namespace, path: Path, out: Path, model: Model) -> Iterat
     levels = {str(p): round(1000 * d.noise, 2) for p, d in zip(people, done, strict=True)}
     notes = {"noise_source": how, "noise_mm": levels, "fps": fps, "fps_source": said, "own_bones": own_bones}
     yield from fitted_bodies.write_fit_3d(
-        out,
-        path,
-        model,
-        body,
-        whole,
-        merged,
-        error,
-        args,
-        notes,
-        fps,
-        done[0].rest if len(done) == 1 else None,
+        out, path, model, body, whole, merged, error, args, notes, fps, done[0].rest if len(done) == 1 else None
     )
 
 
@@ -92,9 +80,16 @@ class _Denoised(NamedTuple):
 
 
 def _denoised(
-    key: Key, path: Path, body: Body, model: Model, clip: Targets, noise: float | None, settings: MotionSettings,
-    own_bones: bool, args: argparse.Namespace,
-) -> _Denoised:  # fmt: skip
+    key: Key,
+    path: Path,
+    body: Body,
+    model: Model,
+    clip: Targets,
+    noise: float | None,
+    settings: MotionSettings,
+    own_bones: bool,
+    args: argparse.Namespace,
+) -> _Denoised:
     """Estimate noise where it is not given, and fit."""
     xyz = jnp.asarray(clip.xyz)[None]
     level = noise
@@ -107,9 +102,16 @@ def _denoised(
             )
     fitted = skeleton_of(xyz[0], body.joint_template[:22], level) if own_bones else body
     found = fitting.denoise_rows(
-        key, fitted, model, xyz, jnp.float32(level), points=clip.points, prior=args.prior, shape=args.shape,
+        key,
+        fitted,
+        model,
+        xyz,
+        jnp.float32(level),
+        points=clip.points,
+        prior=args.prior,
+        shape=args.shape,
         settings=settings,
-    )  # fmt: skip
+    )
     rows = {name: value for name, value in jax.device_get(found)._asdict().items() if value is not None}
     error = fitted_bodies.point_error(fitted, rows, clip)
     return _Denoised(clip, rows, level, error, np.asarray(fitted.joint_template[:22]) if own_bones else None)

@@ -83,9 +83,7 @@ def read_detections(
     maps = None
     if holds_heatmaps(path):
         if file_format is not None or args.camera_name is not None:
-            raise ValueError(
-                f"{path} holds heatmaps: --format FILE_FORMAT and --camera-name mean nothing to them"
-            )
+            raise ValueError(f"{path} holds heatmaps: --format FILE_FORMAT and --camera-name mean nothing to them")
         size = _numbers("--image-size", args.image_size, 2, "WIDTH,HEIGHT in pixels")
         given_size = None if size is None else (int(size[0]), int(size[1]))
         maps = read_heatmaps(path, skeleton=skeleton, image_size=given_size, missing="hide")
@@ -114,9 +112,7 @@ def read_detections(
     if maps is not None and dropped:
         maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
     selected = _select(kp, rows)
-    return Detections(
-        xy[rows], confidence[rows], per_row[rows], selected, camera, dropped, least, linked, maps
-    )
+    return Detections(xy[rows], confidence[rows], per_row[rows], selected, camera, dropped, least, linked, maps)
 
 
 def describe(path: Path, data: Detections) -> Iterator[str]:
@@ -170,11 +166,7 @@ def _by_place(kp: Keypoints) -> bool:
 def _select(kp: Keypoints, rows: np.ndarray) -> Keypoints:
     image = tuple(np.array(kp.image, object)[rows]) if len(kp.image) == len(rows) else kp.image
     return kp._replace(
-        xy=kp.xy[rows],
-        confidence=kp.confidence[rows],
-        frame=kp.frame[rows],
-        person=kp.person[rows],
-        image=image,
+        xy=kp.xy[rows], confidence=kp.confidence[rows], frame=kp.frame[rows], person=kp.person[rows], image=image
     )
 
 

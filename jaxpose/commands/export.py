@@ -18,9 +18,7 @@ def add_parser(commands: arguments.Subparsers) -> None:
         "jax and flatbuffers, without this one. What goes in and comes out stands in the file's header and is told. "
         "JAX promises to run it in releases up to 6 months newer and 3 weeks older than the one that writes it.",
     )
-    parser.add_argument(
-        "--task", required=True, help="lift, complete, denoise, generate or generate_rotations"
-    )
+    parser.add_argument("--task", required=True, help="lift, complete, denoise, generate or generate_rotations")
     parser.add_argument("--model", help="a bundled model's name or a .safetensors file")
     parser.add_argument(
         "--hypotheses",
@@ -35,16 +33,12 @@ def add_parser(commands: arguments.Subparsers) -> None:
         metavar="N",
         help="observations a call (any number); denoise and DiffPose models need one",
     )
-    parser.add_argument(
-        "--steps", type=arguments.positive, metavar="T", help="solver steps (what validation chose)"
-    )
+    parser.add_argument("--steps", type=arguments.positive, metavar="T", help="solver steps (what validation chose)")
     parser.add_argument("--sampler", default="posterior", metavar="NAME", help="as in `jaxpose lift`")
     parser.add_argument(
         "--platforms", metavar="A,B", help="of cpu, cuda, rocm, tpu: where it shall run (where this runs)"
     )
-    parser.add_argument(
-        "--out", required=True, metavar="FILE", help="the file to write, such as lift.jaxexport"
-    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="the file to write, such as lift.jaxexport")
     parser.set_defaults(run=run)
 
 

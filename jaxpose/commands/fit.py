@@ -21,26 +21,17 @@ def add_parser(commands: arguments.Subparsers) -> None:
     parser.add_argument("input", metavar="INPUT", help="file or folder of 2D keypoints")
     arguments.add_points_flag(parser)
     arguments.add_keypoint_flags(parser, height=False)
+    parser.add_argument("--cameras", metavar="0,1", help="which cameras of a file of several; by number or name (all)")
+    parser.add_argument("--up", metavar="AXIS", help="the world's vertical of several cameras: z (default), y or -y")
     parser.add_argument(
-        "--cameras", metavar="0,1", help="which cameras of a file of several; by number or name (all)"
-    )
-    parser.add_argument(
-        "--up", metavar="AXIS", help="the world's vertical of several cameras: z (default), y or -y"
-    )
-    parser.add_argument(
-        "--noise-px",
-        type=float,
-        metavar="PX",
-        help="of a keypoint's coordinates (1 in 100 of the person's size)",
+        "--noise-px", type=float, metavar="PX", help="of a keypoint's coordinates (1 in 100 of the person's size)"
     )
     parser.add_argument("--as-clip", action="store_true", help="the frames of a person are one motion")
     parser.add_argument(
         "--smooth", type=float, metavar="W", help="of clips: weight of smoothness at 30 frames/s, 1/m^2 (600)"
     )
     parser.add_argument(
-        "--start",
-        metavar="NPZ",
-        help="go on from body_pose, global_orient, transl, betas, row by row, in camera axes",
+        "--start", metavar="NPZ", help="go on from body_pose, global_orient, transl, betas, row by row, in camera axes"
     )
     arguments.add_prior_flag(parser)
     arguments.add_body_flags(parser)
@@ -66,7 +57,5 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     seen = views.read_views(path, body, args)
     yield from seen.said
     start = None if args.start is None else fit_run.read_start(Path(args.start), len(seen.xy), body)
-    rows = yield from (fit_run.fit_clips if args.as_clip else fit_run.fit_frames)(
-        body, model, seen, start, args
-    )
+    rows = yield from (fit_run.fit_clips if args.as_clip else fit_run.fit_frames)(body, model, seen, start, args)
     yield from fit_run.write(out, path, model, body, seen, rows, args)

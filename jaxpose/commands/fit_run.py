@@ -33,9 +33,19 @@ def fit_frames(
         xy, confidence = (jnp.asarray(x[rows])[:, :, None] for x in (seen.xy, seen.confidence))
         own = None if start is None else _of(start, rows, 1)
         return fitting.fit_rows(
-            key, body, model, xy, confidence, seen.of(rows), jnp.asarray(seen.noise_px[rows]), own,
-            points=seen.points, prior=args.prior, up=seen.up, settings=FitSettings(),
-        )  # fmt: skip
+            key,
+            body,
+            model,
+            xy,
+            confidence,
+            seen.of(rows),
+            jnp.asarray(seen.noise_px[rows]),
+            own,
+            points=seen.points,
+            prior=args.prior,
+            up=seen.up,
+            settings=FitSettings(),
+        )
 
     return (yield from results.in_blocks(draw, len(seen.xy), args))
 
@@ -60,10 +70,19 @@ def fit_clips(
         if own is not None:
             own = own._replace(betas=own.betas.mean(0, keepdims=True))
         found = fitting.fit_rows(
-            jax.random.fold_in(jax.random.key(args.seed), place), body, model, xy, confidence, seen.of(rows[:1]),
-            jnp.asarray(seen.noise_px[rows].mean()[None]), own, points=seen.points, prior=args.prior, up=seen.up,
+            jax.random.fold_in(jax.random.key(args.seed), place),
+            body,
+            model,
+            xy,
+            confidence,
+            seen.of(rows[:1]),
+            jnp.asarray(seen.noise_px[rows].mean()[None]),
+            own,
+            points=seen.points,
+            prior=args.prior,
+            up=seen.up,
             settings=settings,
-        )  # fmt: skip
+        )
         for name, value in jax.device_get(found)._asdict().items():
             axis = results.AXIS.get(name, 0)
             shape = (*value.shape[:axis], len(seen.xy), *value.shape[axis + 1 :])
@@ -95,19 +114,13 @@ def read_start(path: Path, num: int, body: Body) -> BodyParameters:
     if lacks:
         raise ValueError(f"--start: {path}: keys {sorted(z)} lack {', '.join(lacks)}")
     found = {
-        key: np.asarray(z[key], np.float32)
-        for key in ("body_pose", "global_orient", "transl", "betas")
-        if key in z
+        key: np.asarray(z[key], np.float32) for key in ("body_pose", "global_orient", "transl", "betas") if key in z
     }
-    flat = {
-        key: value.reshape(len(value), -1) if value.ndim > 1 else value[None] for key, value in found.items()
-    }
+    flat = {key: value.reshape(len(value), -1) if value.ndim > 1 else value[None] for key, value in found.items()}
     if "betas" in flat and len(flat["betas"]) == 1:
         flat["betas"] = np.repeat(flat["betas"], num, 0)
     for key, least in (("body_pose", 63), ("global_orient", 3), ("transl", 3), ("betas", 1)):
-        if key in flat and (
-            len(flat[key]) != num or flat[key].shape[1] < least or not np.isfinite(flat[key]).all()
-        ):
+        if key in flat and (len(flat[key]) != num or flat[key].shape[1] < least or not np.isfinite(flat[key]).all()):
             raise ValueError(
                 f"--start: {path}: {key} is {list(found[key].shape)}; needed {num} rows of {least} or more finite "
                 "numbers"
@@ -122,7 +135,7 @@ def read_start(path: Path, num: int, body: Body) -> BodyParameters:
 
 def write(
     out: Path, path: Path, model: Model | None, body: Body, seen: Views, rows: results.Drawn, args: argparse.Namespace
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     """Write the fitted bodies: numbers in the cameras' axes, the motion and pictures y up."""
     error, tag = rows["error_px"], bodies.FRAME_TAGS[seen.up]
     per_frame = np.nanmean(error, 1)
@@ -131,38 +144,27 @@ def write(
     arrays: dict[str, Any] = {
         **fitted_bodies.fit_arrays(rows, seen.up, tag, many=False),
         **{"error_px": per_frame, "error_px_camera": error, "noise_px": seen.noise_px},
-        **{
-            "keypoints2d": seen.xy,
-            "confidence2d": seen.confidence,
-            "frame": seen.frame,
-            "person": seen.person,
-        },
+        **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, "frame": seen.frame, "person": seen.person},
         **({} if seen.fps is None else {"fps": seen.fps}),
     }
     num = len(seen.xy)
     summary = {
         **bodies.record(path, model, args, float(rows["seconds"])),
-        **{
-            "prior": args.prior,
-            "num_poses": num,
-            "as_clip": args.as_clip,
-            "start": args.start,
-            "read": seen.said,
-        },
-        "error_px": {
-            "median": round(float(np.median(per_frame)), 2),
-            "max": round(float(per_frame.max()), 2),
-        },
+        **{"prior": args.prior, "num_poses": num, "as_clip": args.as_clip, "start": args.start, "read": seen.said},
+        "error_px": {"median": round(float(np.median(per_frame)), 2), "max": round(float(per_frame.max()), 2)},
         "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
         **{"poses_per_second": round(num / float(rows["seconds"]), 2), "frame_tag": tag},
     }
     root, pelvis = bodies.turned(bodies.R_Y_UP[seen.up], rows["global_orient"], rows["joints"][..., 0, :])
-    labels = [
-        f"frame {f}, person {p}, {e:.1f} px"
-        for f, p, e in zip(seen.frame, seen.person, per_frame, strict=True)
-    ]
+    labels = [f"frame {f}, person {p}, {e:.1f} px" for f, p, e in zip(seen.frame, seen.person, per_frame, strict=True)]
     shown = bodies.Shown(
-        rows["body_pose"], root, pelvis, rows["betas"][0], labels, seen.fps, f"fitted to {path.name}",
+        rows["body_pose"],
+        root,
+        pelvis,
+        rows["betas"][0],
+        labels,
+        seen.fps,
+        f"fitted to {path.name}",
         f"prior {args.prior}",
-    )  # fmt: skip
+    )
     yield from bodies.write(out, f"{results.name_of(path)}_fitted", arrays, summary, shown, body, args)

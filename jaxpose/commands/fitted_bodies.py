@@ -71,9 +71,18 @@ def fit_arrays(rows: results.Drawn, up: str, tag: str, *, many: bool) -> dict[st
 
 
 def write_fit_3d(
-    out: Path, path: Path, model: Model | None, body: Body, targets: Targets, rows: results.Drawn, error: np.ndarray,
-    args: argparse.Namespace, said: dict[str, Any], fps: float | None = None, rest: np.ndarray | None = None,
-) -> Iterator[str]:  # fmt: skip
+    out: Path,
+    path: Path,
+    model: Model | None,
+    body: Body,
+    targets: Targets,
+    rows: results.Drawn,
+    error: np.ndarray,
+    args: argparse.Namespace,
+    said: dict[str, Any],
+    fps: float | None = None,
+    rest: np.ndarray | None = None,
+) -> Iterator[str]:
     """Write bodies fitted to 3D points; the first hypothesis is the motion's. rest: as in `bodies.Shown`."""
     source, tag = targets.source, bodies.FRAME_TAGS["y"]
     many = rows["body_pose"].shape[0] > 1 or args.command == "ik"
@@ -87,12 +96,7 @@ def write_fit_3d(
     found = 1000 * error[np.isfinite(error)]
     summary = {
         **bodies.record(path, model, args, float(rows["seconds"])),
-        **{
-            "prior": args.prior,
-            "shape_fitted": args.shape,
-            "num_poses": len(targets.xyz),
-            "points": targets.said,
-        },
+        **{"prior": args.prior, "shape_fitted": args.shape, "num_poses": len(targets.xyz), "points": targets.said},
         **{"input_unit": source.unit, "input_up": source.up, "frame_tag": tag},
         "error_mm": {"median": round(float(np.median(found)), 2), "mean": round(float(found.mean()), 2)},
         **said,
@@ -101,8 +105,17 @@ def write_fit_3d(
     names = [f"hypothesis {h}" for h in range(len(rows["joints"]))] if many else None
     betas = rows["betas"][0] if rows["betas"].shape[-1] else None
     shown = bodies.Shown(
-        rows["body_pose"], rows["global_orient"], rows["joints"][..., 0, :], betas, labels, rate,
-        f"fitted to {path.name}", f"prior {args.prior}", targets.xyz, skeleton_of_points(targets.points), names,
+        rows["body_pose"],
+        rows["global_orient"],
+        rows["joints"][..., 0, :],
+        betas,
+        labels,
+        rate,
+        f"fitted to {path.name}",
+        f"prior {args.prior}",
+        targets.xyz,
+        skeleton_of_points(targets.points),
+        names,
         rest=rest,
-    )  # fmt: skip
+    )
     yield from bodies.write(out, results.name_of(path), arrays, summary, shown, body, args)

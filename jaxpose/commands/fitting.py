@@ -63,48 +63,95 @@ def start_pose(model: Model | None) -> Array | None:
     return None if model is None else to_axis_angle(model, jnp.zeros(model.spec.state_shape))
 
 
-@functools.partial(
-    jax.jit, static_argnames=("points", "prior", "num_hypotheses", "shape", "settings")
-)  # fmt: skip
+@functools.partial(jax.jit, static_argnames=("points", "prior", "num_hypotheses", "shape", "settings"))
 def ik_rows(
-    key: Key, body: Body, model: Model | None, targets: Array, noise: Array, *, points: str, prior: str,
-    num_hypotheses: int, shape: bool, settings: IKSettings | None = None,
-) -> Rows:  # fmt: skip
+    key: Key,
+    body: Body,
+    model: Model | None,
+    targets: Array,
+    noise: Array,
+    *,
+    points: str,
+    prior: str,
+    num_hypotheses: int,
+    shape: bool,
+    settings: IKSettings | None = None,
+) -> Rows:
     """`ik` of targets [N, F, K, 3]; shape: fit betas too."""
     fitted = ik(
-        key, body, targets, points, prior_of(prior, model), noise=noise, start_pose=start_pose(model),
-        num_hypotheses=num_hypotheses, free=EVERYTHING if shape else POSE_AND_PLACE, settings=settings,
-    )  # fmt: skip
+        key,
+        body,
+        targets,
+        points,
+        prior_of(prior, model),
+        noise=noise,
+        start_pose=start_pose(model),
+        num_hypotheses=num_hypotheses,
+        free=EVERYTHING if shape else POSE_AND_PLACE,
+        settings=settings,
+    )
     return _rows(fitted)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("points", "prior", "shape", "settings")
-)  # fmt: skip
+@functools.partial(jax.jit, static_argnames=("points", "prior", "shape", "settings"))
 def denoise_rows(
-    key: Key, body: Body, model: Model | None, targets: Array, noise: Array, *, points: str, prior: str, shape: bool,
+    key: Key,
+    body: Body,
+    model: Model | None,
+    targets: Array,
+    noise: Array,
+    *,
+    points: str,
+    prior: str,
+    shape: bool,
     settings: MotionSettings,
-) -> Rows:  # fmt: skip
+) -> Rows:
     """`denoise_motion` of one clip's targets [1, F, K, 3] with noise in metres; shape: fit betas too."""
     fitted = denoise_motion(
-        key, body, targets, points, prior_of(prior, model), noise=noise, start_pose=start_pose(model),
-        free=EVERYTHING if shape else POSE_AND_PLACE, settings=settings,
-    )  # fmt: skip
+        key,
+        body,
+        targets,
+        points,
+        prior_of(prior, model),
+        noise=noise,
+        start_pose=start_pose(model),
+        free=EVERYTHING if shape else POSE_AND_PLACE,
+        settings=settings,
+    )
     return _rows(fitted)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("points", "prior", "up", "settings")
-)  # fmt: skip
+@functools.partial(jax.jit, static_argnames=("points", "prior", "up", "settings"))
 def fit_rows(
-    key: Key, body: Body, model: Model | None, xy: Array, confidence: Array, cameras: Cameras, noise_px: Array,
-    start: BodyParameters | None, *, points: str, prior: str, up: str, settings: FitSettings,
-) -> Rows:  # fmt: skip
+    key: Key,
+    body: Body,
+    model: Model | None,
+    xy: Array,
+    confidence: Array,
+    cameras: Cameras,
+    noise_px: Array,
+    start: BodyParameters | None,
+    *,
+    points: str,
+    prior: str,
+    up: str,
+    settings: FitSettings,
+) -> Rows:
     """`fit` of keypoints xy [N, C, F, K, 2] px, and how far its points lie from them."""
     fitted = fit(
-        key, body, xy, confidence, cameras, points, prior_of(prior, model), noise_px=noise_px, start=start,
-        start_pose=start_pose(model), up=up, settings=settings,
-    )  # fmt: skip
+        key,
+        body,
+        xy,
+        confidence,
+        cameras,
+        points,
+        prior_of(prior, model),
+        noise_px=noise_px,
+        start=start,
+        start_pose=start_pose(model),
+        up=up,
+        settings=settings,
+    )
     best = jax.tree.map(lambda x: x[0], fitted.parameters)
     away = jnp.linalg.norm(project(cameras, body_points(posed_body(body, best), points)) - xy, axis=-1)
     seen = confidence > 0

@@ -76,9 +76,18 @@ def fuse(args: argparse.Namespace) -> Iterator[str]:
         xy, confidence, noise_px = (jnp.asarray(x[rows]) for x in seen[:3])
         cameras = jax.tree.map(lambda x: x[0], tuple(seen.views.cameras))
         return fuse_rows(
-            key, model, covariance, xy, noise_px, confidence, *cameras, up=up, num_hypotheses=args.hypotheses,
-            num_steps=args.steps, method=args.method,
-        )  # fmt: skip
+            key,
+            model,
+            covariance,
+            xy,
+            noise_px,
+            confidence,
+            *cameras,
+            up=up,
+            num_hypotheses=args.hypotheses,
+            num_steps=args.steps,
+            method=args.method,
+        )
 
     drawn = yield from results.in_blocks(draw, len(seen.xy), args)
     yield from _write(out, paths, model, seen, drawn, args)
@@ -95,23 +104,37 @@ def _covariance(key: Key, model: Model) -> Array:
 
 @functools.partial(jax.jit, static_argnames=("up", "num_hypotheses", "num_steps", "method"))
 def fuse_rows(
-    key: Key, model: Model, covariance: Array, uv_px: Array, noise_px: Array, confidence: Array, intrinsics: Array,
-    R_cam_world: Array, t_cam: Array, distortion: Array | None, *, up: str, num_hypotheses: int, num_steps: int | None,
+    key: Key,
+    model: Model,
+    covariance: Array,
+    uv_px: Array,
+    noise_px: Array,
+    confidence: Array,
+    intrinsics: Array,
+    R_cam_world: Array,
+    t_cam: Array,
+    distortion: Array | None,
+    *,
+    up: str,
+    num_hypotheses: int,
+    num_steps: int | None,
     method: str,
-) -> Fused:  # fmt: skip
+) -> Fused:
     """Draw from the posterior of each of N moments in turn; cameras [C, ...] are those of all."""
 
     prior = prior_of(model)._replace(covariance=covariance)
 
     def one(row: tuple[Array, ...]) -> tuple[Array, Array]:
         index, uv, noise, sure = row
-        view = observations.sight(
-            uv, noise, sure, intrinsics, R_cam_world, t_cam, distortion, up=_VERTICAL[up]
-        )
+        view = observations.sight(uv, noise, sure, intrinsics, R_cam_world, t_cam, distortion, up=_VERTICAL[up])
         drawn = posterior(
-            jax.random.fold_in(key, index), prior, *observations.together(observations.seen_by(view)), method=method,
-            num_hypotheses=num_hypotheses, num_steps=num_steps,
-        )  # fmt: skip
+            jax.random.fold_in(key, index),
+            prior,
+            *observations.together(observations.seen_by(view)),
+            method=method,
+            num_hypotheses=num_hypotheses,
+            num_steps=num_steps,
+        )
         return observations.to_world(view, drawn.samples), _error_px(view, drawn.samples.mean(0))
 
     def _error_px(view: observations.Sight, x: Array) -> Array:
@@ -144,9 +167,7 @@ def read_seen(paths: list[Path], model: Model, args: argparse.Namespace) -> tupl
             )
         part = views.several(path, args)
         if parts and part.up != parts[0].up:
-            raise ValueError(
-                f"{path}: world {part.up} up, and {paths[0]} {parts[0].up} up; needed one (--up)"
-            )
+            raise ValueError(f"{path}: world {part.up} up, and {paths[0]} {parts[0].up} up; needed one (--up)")
         source = skeleton_of(part.points)
         assert source is not None
         sure = jnp.asarray(rescaled(part.confidence))
@@ -210,7 +231,7 @@ def _check_flags(args: argparse.Namespace) -> None:
 
 def _write(
     out: Path, paths: list[Path], model: Model, seen: Seen, drawn: dict[str, np.ndarray], args: argparse.Namespace
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     """Write the fused poses: numbers in the cameras' world, pictures as a level camera sees them."""
 
     rows, num, skeleton = seen.views, len(seen.xy), model.skeleton

@@ -54,9 +54,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         arguments.refuse(args, ("path",), "is for models of joint positions")
         yield from generate_rotations.run(args, out, _NAME, model)
         return
-    arguments.refuse(
-        args, ("body", "bvh", "glb", "obj"), "is for a prior over joint rotations, such as prior21"
-    )
+    arguments.refuse(args, ("body", "bvh", "glb", "obj"), "is for a prior over joint rotations, such as prior21")
     if not model.spec.times:  # a few-step model has its own
         args.steps = args.steps or NUM_STEPS
     started = time.time()
@@ -92,7 +90,5 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     }
     labels = [f"pose {i}" for i in range(args.num)]
     path = drawn[:, None] if args.path else None
-    picture = results.Picture(
-        samples[None], model.skeleton, labels, "out of nothing", {}, path=path, one_motion=False
-    )
+    picture = results.Picture(samples[None], model.skeleton, labels, "out of nothing", {}, path=path, one_motion=False)
     yield from results.write(out, _NAME, arrays, summary, picture, args)

@@ -58,7 +58,12 @@ def run(args: argparse.Namespace, out: Path, name: str, model: Model) -> Iterato
     }
     names = [f"pose {i}" for i in range(args.num)]
     shown = bodies.Shown(
-        body_pose[None], still[None], still[None], None, names, source="poses out of nothing, not a motion",
+        body_pose[None],
+        still[None],
+        still[None],
+        None,
+        names,
+        source="poses out of nothing, not a motion",
         note="out of nothing",
-    )  # fmt: skip
+    )
     yield from bodies.write(out, name, arrays, summary, shown, body, args)

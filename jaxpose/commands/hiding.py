@@ -47,9 +47,7 @@ def parse_hide(text: str | None, skeleton: Skeleton) -> Hide:
         kind, _, count = name.strip().partition(":")
         if kind == "random":
             if num_random or not count.isdecimal() or not 1 <= int(count) <= len(limbs):
-                raise ValueError(
-                    f"--hide: got {name!r}; legal is random:K, once, with K from 1 to {len(limbs)}"
-                )
+                raise ValueError(f"--hide: got {name!r}; legal is random:K, once, with K from 1 to {len(limbs)}")
             num_random = int(count)
         elif name.strip() in parts:
             always |= {*parts[name.strip()]}

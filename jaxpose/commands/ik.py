@@ -24,17 +24,13 @@ def add_parser(commands: arguments.Subparsers) -> None:
     )
     parser.add_argument("input", metavar="INPUT", help="file of 3D points")
     arguments.add_points_flag(parser)
-    parser.add_argument(
-        "--only", metavar="NAMES", help="points to use, by commas: left_wrist,right_wrist,nose; or all"
-    )
+    parser.add_argument("--only", metavar="NAMES", help="points to use, by commas: left_wrist,right_wrist,nose; or all")
     parser.add_argument(
         "--noise", type=float, default=0.01, metavar="M", help="of the points, metres per coordinate (0.01)"
     )
     arguments.add_pose_flags(parser)
     arguments.add_prior_flag(parser)
-    parser.add_argument(
-        "--shape", action="store_true", help="fit the body's shape too, for people of other sizes"
-    )
+    parser.add_argument("--shape", action="store_true", help="fit the body's shape too, for people of other sizes")
     arguments.add_hypotheses_flag(parser, 1)
     arguments.add_body_flags(parser)
     arguments.add_fit_output_flags(parser)
@@ -59,9 +55,16 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
     def draw(key: Key, rows: np.ndarray, return_path: bool) -> Rows:
         return fitting.ik_rows(
-            key, body, model, jnp.asarray(targets.xyz[rows])[:, None], jnp.float32(noise), points=targets.points,
-            prior=args.prior, num_hypotheses=args.hypotheses, shape=args.shape,
-        )  # fmt: skip
+            key,
+            body,
+            model,
+            jnp.asarray(targets.xyz[rows])[:, None],
+            jnp.float32(noise),
+            points=targets.points,
+            prior=args.prior,
+            num_hypotheses=args.hypotheses,
+            shape=args.shape,
+        )
 
     rows = yield from results.in_blocks(draw, len(targets.xyz), args)
     rows = fitted_bodies.best_first(rows)

@@ -19,14 +19,10 @@ def add_parser(commands: arguments.Subparsers) -> None:
     )
     parser.add_argument("first", metavar="A", help="file of the first pose")
     parser.add_argument("second", metavar="B", help="file of the last pose; may be the same")
-    parser.add_argument(
-        "--frame-a", type=int, default=0, metavar="F", help="which frame of A (0); -1 is the last"
-    )
+    parser.add_argument("--frame-a", type=int, default=0, metavar="F", help="which frame of A (0); -1 is the last")
     parser.add_argument("--frame-b", type=int, default=0, metavar="F", help="which frame of B (0)")
     parser.add_argument("--num", type=int, default=60, metavar="N", help="poses, both ends included (60)")
-    parser.add_argument(
-        "--fps", type=float, default=30.0, metavar="N", help="frames per second of the result (30)"
-    )
+    parser.add_argument("--fps", type=float, default=30.0, metavar="N", help="frames per second of the result (30)")
     arguments.add_body_flags(parser)
     arguments.add_fit_output_flags(parser)
     parser.set_defaults(run=run)
@@ -53,9 +49,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     model = bodies.load_prior(args)
     body = bodies.load_body_of(args)
     ends = []
-    for path, flag, frame in zip(
-        paths, ("--frame-a", "--frame-b"), (args.frame_a, args.frame_b), strict=True
-    ):
+    for path, flag, frame in zip(paths, ("--frame-a", "--frame-b"), (args.frame_a, args.frame_b), strict=True):
         motion, _ = motions.read_rotations(path)
         num = len(motion.body_pose)
         if not -num <= frame < num:
@@ -82,15 +76,17 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     }
     summary = {
         **bodies.record(None, model, args, seconds),
-        **{
-            "inputs": [str(path) for path in paths],
-            "frames": [args.frame_a, args.frame_b],
-            "num_poses": args.num,
-        },
+        **{"inputs": [str(path) for path in paths], "frames": [args.frame_a, args.frame_b], "num_poses": args.num},
         **{"ends_met_within_degrees": round(float(off), 4), "frame_tag": tag},
     }
     shown = bodies.Shown(
-        body_pose[None], moved.global_orient[None], moved.transl[None], None, [""] * args.num, args.fps,
-        f"from {paths[0].name} to {paths[1].name}", "latent path",
-    )  # fmt: skip
+        body_pose[None],
+        moved.global_orient[None],
+        moved.transl[None],
+        None,
+        [""] * args.num,
+        args.fps,
+        f"from {paths[0].name} to {paths[1].name}",
+        "latent path",
+    )
     yield from bodies.write(out, "interpolated", arrays, summary, shown, body, args)

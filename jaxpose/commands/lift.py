@@ -8,10 +8,7 @@ from pathlib import Path
 
 from jaxpose.commands import arguments
 
-_AGGREGATES = (
-    *("reprojection", "likelihood"),
-    *("mean", "median", "geometric_median", "medoid", "mode", "pose_mode"),
-)
+_AGGREGATES = (*("reprojection", "likelihood"), *("mean", "median", "geometric_median", "medoid", "mode", "pose_mode"))
 
 
 def add_parser(commands: arguments.Subparsers) -> None:
@@ -51,11 +48,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     lifting.check_start(model, start)
     lifting.check_aggregate(model, args)
     data = detections.read_detections(
-        path,
-        model.skeleton,
-        args,
-        whole=lifting.is_official(model),
-        video=lifting.window_length(model) is not None,
+        path, model.skeleton, args, whole=lifting.is_official(model), video=lifting.window_length(model) is not None
     )
     yield from detections.describe(path, data)
     lifted = yield from lifting.lift_all(model, data, args, start)

@@ -81,9 +81,7 @@ def lift_all(
     return (yield from video.in_groups(draw, data.source.person, clock, length, args))
 
 
-def _draw(
-    model: Model, data: Detections, args: argparse.Namespace, start: Start
-) -> Generator[str, None, video.Draw]:
+def _draw(model: Model, data: Detections, args: argparse.Namespace, start: Start) -> Generator[str, None, video.Draw]:
     """What lifts some rows with `tasks.lift`; lines about heatmaps."""
     mixture, components, depth = None, start.components or 1, start.depth or "encoder"
     if data.heatmaps is not None and not isinstance(model.spec.network, DiffPose):
@@ -128,9 +126,7 @@ def check_aggregate(model: Model, args: argparse.Namespace) -> None:
         raise ValueError("--aggregate: likelihood is of poses of the model's own size; leave out --height")
 
 
-def one_pose(
-    model: Model, data: Detections, lifted: results.Drawn, args: argparse.Namespace
-) -> results.Drawn:
+def one_pose(model: Model, data: Detections, lifted: results.Drawn, args: argparse.Namespace) -> results.Drawn:
     """`pose` [N, J, 3] and `pose_root` [N, 3], metres, that --aggregate makes of the hypotheses.
 
     The root is that of the same aggregate of all hypotheses where they stand in the camera frame.
@@ -150,9 +146,8 @@ def one_pose(
 
 @functools.partial(jax.jit, static_argnames="how")
 def _aggregated(
-    key: Key, model: Model, samples: Array, root: Array, xy: Array, confidence: Array, intrinsics: Array,
-    *, how: str,
-) -> tuple[Array, Array]:  # fmt: skip
+    key: Key, model: Model, samples: Array, root: Array, xy: Array, confidence: Array, intrinsics: Array, *, how: str
+) -> tuple[Array, Array]:
     weights = None
     if how == "reprojection":
         weights = aggregate.reprojection_weights(samples, xy, confidence, intrinsics)
@@ -172,9 +167,15 @@ def completed_keypoints(data: Detections, lifted: results.Drawn) -> np.ndarray:
 
 
 def write(
-    out: Path, path: Path, model: Model, data: Detections, lifted: results.Drawn, args: argparse.Namespace,
-    completed: np.ndarray | None = None, said: dict[str, Any] | None = None,
-) -> Iterator[str]:  # fmt: skip
+    out: Path,
+    path: Path,
+    model: Model,
+    data: Detections,
+    lifted: results.Drawn,
+    args: argparse.Namespace,
+    completed: np.ndarray | None = None,
+    said: dict[str, Any] | None = None,
+) -> Iterator[str]:
     """Write what lifting gave; completed: the `completed_keypoints`, if asked for; said: more of the summary."""
     kp, joints = data.source, model.skeleton.joints
     scale = f"a body height of {args.height} m" if args.height else model.spec.scale

@@ -20,9 +20,7 @@ class Gappy(NamedTuple):
     known: np.ndarray
 
 
-def read_rotations(
-    path: Path, *, fps: float | None = None, up: str | None = None, gaps: bool = False
-) -> Gappy:
+def read_rotations(path: Path, *, fps: float | None = None, up: str | None = None, gaps: bool = False) -> Gappy:
     """The rotations in a file; with `gaps`, NaN stands for a joint that is missing, else it is an error.
 
     AMASS's rotations by a little more than a turn are brought within one; others are a ValueError (degrees?). NaN

@@ -26,16 +26,12 @@ from jaxpose.tasks.lift import Lifted, stature
 OFFICIAL_RECORD = {"sampler": "none"}  # what a summary says instead
 
 
-def official_draw(
-    model: Model, data: Detections, args: argparse.Namespace
-) -> Generator[str, None, video.Draw]:
+def official_draw(model: Model, data: Detections, args: argparse.Namespace) -> Generator[str, None, video.Draw]:
     """What lifts some rows; `args.hypotheses` becomes 1. ValueError for a flag or input the model cannot take."""
     name = model.spec.name
     if args.steps is not None or args.sampler != "posterior" or args.path:
         flag = "--steps" if args.steps is not None else "--path" if args.path else "--sampler"
-        raise ValueError(
-            f"{flag}: means nothing to {name!r}, DiffPose's own checkpoint with its own few steps"
-        )
+        raise ValueError(f"{flag}: means nothing to {name!r}, DiffPose's own checkpoint with its own few steps")
     hidden = np.argwhere(data.confidence == 0)
     if len(hidden):
         row, joint = hidden[0]

@@ -48,9 +48,7 @@ def read_observed(
     rows = np.isfinite(joints).any((1, 2))
     if not rows.any():
         why = "--hide hides all that is there" if (known > 0).any() else f"none is of {target.name}"
-        raise ValueError(
-            f"{path}: no pose has an observed joint left: {why} (`jaxpose generate` draws from nothing)"
-        )
+        raise ValueError(f"{path}: no pose has an observed joint left: {why} (`jaxpose generate` draws from nothing)")
     kept = poses._replace(joints=poses.joints[rows], frame=poses.frame[rows], person=poses.person[rows])
     return Observed(joints[rows], kept, int((~rows).sum()))
 
@@ -75,9 +73,14 @@ def missing_per_joint(joints: np.ndarray, skeleton: Skeleton) -> dict[str, int]:
 
 
 def write(
-    out: Path, path: Path, model: Model, data: Observed, posed: results.Drawn, args: argparse.Namespace,
+    out: Path,
+    path: Path,
+    model: Model,
+    data: Observed,
+    posed: results.Drawn,
+    args: argparse.Namespace,
     said: dict[str, Any],
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     """Write what a task made of 3D joints; `said` are further entries of the summary, noise_source among them."""
     source, up = data.source, data.source.up
     tag = f"axes: {_AXES[up]}; metres; about the origin of the input"

@@ -16,24 +16,16 @@ def add_parser(commands: arguments.Subparsers) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True)
     h36m = kinds.add_parser("h36m", help="GFPose's pickles: h36m_train.pkl or h36m_test.pkl")
     h36m.add_argument("--poses", required=True, metavar="PKL", help="h36m_train.pkl or h36m_test.pkl")
-    h36m.add_argument(
-        "--detections", metavar="PKL", help="h36m_sh_dt_ft.pkl; else true projections are taken"
-    )
-    h36m.add_argument(
-        "--split", required=True, help="train or test: the part of the detections it belongs to"
-    )
+    h36m.add_argument("--detections", metavar="PKL", help="h36m_sh_dt_ft.pkl; else true projections are taken")
+    h36m.add_argument("--split", required=True, help="train or test: the part of the detections it belongs to")
     h36m.set_defaults(run=run_h36m)
     video = kinds.add_parser("videopose3d", help="VideoPose3D's archives: data_3d_h36m.npz")
     video.add_argument("--poses", required=True, metavar="NPZ", help="data_3d_h36m.npz")
-    video.add_argument(
-        "--detections", metavar="NPZ", help="data_2d_h36m_*.npz; else true projections are taken"
-    )
+    video.add_argument("--detections", metavar="NPZ", help="data_2d_h36m_*.npz; else true projections are taken")
     video.add_argument("--subjects", required=True, metavar="S9,S11", help="which subjects, by commas")
     video.set_defaults(run=run_videopose3d)
     mpi = kinds.add_parser("3dhp", help="P-STMO's archives of MPI-INF-3DHP: data_train_3dhp.npz")
-    mpi.add_argument(
-        "--poses", required=True, metavar="NPZ", help="data_train_3dhp.npz or data_test_3dhp.npz"
-    )
+    mpi.add_argument("--poses", required=True, metavar="NPZ", help="data_train_3dhp.npz or data_test_3dhp.npz")
     mpi.add_argument("--split", required=True, help="train or test: which of the two it is")
     mpi.set_defaults(run=run_3dhp)
     for kind in (h36m, video, mpi):

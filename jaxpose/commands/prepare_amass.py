@@ -24,9 +24,7 @@ def add_parser(kinds: arguments.Subparsers) -> None:
     amass.add_argument("--out", required=True, metavar="FOLDER", help="<split>.npz and .json go there")
     amass.set_defaults(run=run_amass)
     pieces = kinds.add_parser("fragments", help="motion as pieces of equal length, to denoise")
-    pieces.add_argument(
-        "files", nargs="+", metavar="FILE", help=".npz, .npy, .bvh, .amc, or a folder of them"
-    )
+    pieces.add_argument("files", nargs="+", metavar="FILE", help=".npz, .npy, .bvh, .amc, or a folder of them")
     pieces.add_argument("--length", type=arguments.positive, default=60, metavar="F", help="frames each (60)")
     pieces.add_argument("--out", required=True, metavar="FOLDER", help="the folder to make")
     pieces.set_defaults(run=run_fragments)

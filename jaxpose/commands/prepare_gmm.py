@@ -22,26 +22,15 @@ def add_parser(kinds: arguments.Subparsers) -> None:
     source = gmm.add_mutually_exclusive_group(required=True)
     source.add_argument("--detections", metavar="NPZ", help="VideoPose3D's data_2d_*.npz")
     source.add_argument("--keypoints", metavar="FILE", help="a file or folder of keypoints, as `lift` takes")
-    source.add_argument(
-        "--heatmaps", metavar="FILE", help=".npz or .npy of heatmaps [N, J, h, w]: fitted by EM"
-    )
+    source.add_argument("--heatmaps", metavar="FILE", help=".npz or .npy of heatmaps [N, J, h, w]: fitted by EM")
     gmm.add_argument("--out", required=True, metavar="NPZ", help="the file to write")
     gmm.add_argument(
-        "--components",
-        type=arguments.positive,
-        metavar="M",
-        help="Gaussians a joint (1, 2 with confidences, 5)",
+        "--components", type=arguments.positive, metavar="M", help="Gaussians a joint (1, 2 with confidences, 5)"
     )
-    gmm.add_argument(
-        "--sigma", type=float, metavar="S", help="deviation of a detection; the image is 2 wide (0.01)"
-    )
-    gmm.add_argument(
-        "--samples", type=arguments.positive, metavar="N", help="points drawn from each heatmap (1000)"
-    )
+    gmm.add_argument("--sigma", type=float, metavar="S", help="deviation of a detection; the image is 2 wide (0.01)")
+    gmm.add_argument("--samples", type=arguments.positive, metavar="N", help="points drawn from each heatmap (1000)")
     gmm.add_argument("--seed", type=int, help="of the points drawn from heatmaps (0)")
-    gmm.add_argument(
-        "--missing", choices=("error", "hide"), help="a heatmap of zeros: an error (default), or anywhere"
-    )
+    gmm.add_argument("--missing", choices=("error", "hide"), help="a heatmap of zeros: an error (default), or anywhere")
     gmm.add_argument("--image-size", type=_size, metavar="W,H", help="pixels, where the file does not say")
     gmm.add_argument("--format", help="file format of --keypoints, where it cannot be told from the file")
     arguments.add_skeleton_flag(gmm)

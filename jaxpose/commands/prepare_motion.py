@@ -23,26 +23,16 @@ def add_parser(kinds: arguments.Subparsers) -> None:
     """Add the kind `motion` to the parser of `jaxpose prepare`."""
     motion = kinds.add_parser("motion", help="BVH, ASF/AMC or AMASS files as SMPL's joint rotations (.npz)")
     motion.add_argument("files", nargs="+", metavar="FILE", help=".bvh, .amc, .npz or .npy")
-    motion.add_argument(
-        "--out", required=True, metavar="FOLDER", help="the folder to write to; made where absent"
-    )
+    motion.add_argument("--out", required=True, metavar="FOLDER", help="the folder to write to; made where absent")
     motion.add_argument("--asf", metavar="FILE", help="the skeleton of .amc files (the .asf beside each)")
     motion.add_argument(
-        "--unit-m",
-        type=float,
-        metavar="M",
-        help="metres of one unit of length of .bvh and .amc (from the legs)",
+        "--unit-m", type=float, metavar="M", help="metres of one unit of length of .bvh and .amc (from the legs)"
     )
     motion.add_argument(
-        "--fps",
-        type=float,
-        metavar="N",
-        help="frames per second of files that do not say (.amc 120, others 30)",
+        "--fps", type=float, metavar="N", help="frames per second of files that do not say (.amc 120, others 30)"
     )
     motion.add_argument(
-        "--joint-map",
-        metavar="JSON",
-        help='for other skeletons: {"LeftLeg": "left_knee", ...}, theirs to SMPL\'s',
+        "--joint-map", metavar="JSON", help='for other skeletons: {"LeftLeg": "left_knee", ...}, theirs to SMPL\'s'
     )
     motion.set_defaults(run=run)
 
@@ -75,9 +65,7 @@ def _check(paths: list[Path], given: dict[str, Any]) -> None:
     for name in given:
         if not any(name in _FLAGS[path.suffix.lower()] for path in paths):
             legal_for = ", ".join(suffix for suffix, flags in _FLAGS.items() if name in flags)
-            raise ValueError(
-                f"--{name.replace('_', '-')}: means nothing to these files; it is for {legal_for}"
-            )
+            raise ValueError(f"--{name.replace('_', '-')}: means nothing to these files; it is for {legal_for}")
     stems = [path.stem for path in paths]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:

@@ -71,9 +71,7 @@ def check_out(out: Path, source: Path | None = None) -> None:
     if source is None or not source.is_file() or source.parent.resolve() != out.resolve():
         return
     if source.suffix in (".npz", ".json"):
-        raise ValueError(
-            f"--out: {source.name} lies in {out} and would be overwritten; needed another folder"
-        )
+        raise ValueError(f"--out: {source.name} lies in {out} and would be overwritten; needed another folder")
 
 
 def in_blocks(
@@ -98,9 +96,7 @@ def in_blocks(
     return blocks[0] | merged | {"seconds": np.array(time.time() - started)}
 
 
-def record(
-    source: Path | None, model: Model, args: argparse.Namespace, num: int, seconds: float
-) -> dict[str, Any]:
+def record(source: Path | None, model: Model, args: argparse.Namespace, num: int, seconds: float) -> dict[str, Any]:
     """What every summary says: input, model, settings, versions and speed; `num` poses were drawn in all."""
     return {
         **({} if source is None else {"input": str(source)}),

@@ -42,22 +42,15 @@ def add_parser(commands: arguments.Subparsers) -> None:
         "training poses, and whether it lies out of distribution (.npz, .json).",
     )
     parser.add_argument("input", metavar="INPUT", help="file of 3D joints, or of joint rotations")
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder for the results; made where absent"
-    )
-    parser.add_argument(
-        "--model", help="a bundled model's name or a .safetensors file (pose17; of rotations prior21)"
-    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results; made where absent")
+    parser.add_argument("--model", help="a bundled model's name or a .safetensors file (pose17; of rotations prior21)")
     parser.add_argument(
         "--keypoints",
         metavar="FILE",
         help="2D keypoints of the same frames and people: the log density given them is written too",
     )
     parser.add_argument(
-        "--least",
-        type=float,
-        metavar="P",
-        help="percentile below which a pose is called out of distribution (1)",
+        "--least", type=float, metavar="P", help="percentile below which a pose is called out of distribution (1)"
     )
     parser.add_argument("--steps", type=arguments.positive, metavar="T", help="intervals of the noise level")
     parser.add_argument(
@@ -66,9 +59,7 @@ def add_parser(commands: arguments.Subparsers) -> None:
         metavar="V",
         help=f"sides from which poses without a camera are seen; the mean density counts ({_VIEWS}; of camera axes 1)",
     )
-    parser.add_argument(
-        "--fps", type=float, metavar="N", help="frames per second of rotations that do not say"
-    )
+    parser.add_argument("--fps", type=float, metavar="N", help="frames per second of rotations that do not say")
     arguments.add_skeleton_flag(parser)
     arguments.add_pose_flags(parser)
     arguments.add_keypoint_flags(parser.add_argument_group("2D keypoints"), height=False)
@@ -113,9 +104,7 @@ def _read_rotations(path: Path, model: Model, args: argparse.Namespace) -> _Read
     check_body_pose(motion.body_pose)
     num = len(motion.body_pose)
     angles = "radians of axis-angle" if model.spec.codec == "axis_angle" else "entries of rotation matrices"
-    said = [
-        f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}; the root's rotation is not judged"
-    ]
+    said = [f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}; the root's rotation is not judged"]
     density = _density(model, args, lambda rows: (jnp.asarray(motion.body_pose[rows]),))
     return _Read(np.arange(num), np.zeros(num, np.int64), angles, said, {"log_density": density})
 
@@ -175,9 +164,7 @@ def _keypoints(
         raise ValueError(f"--keypoints: {file}: no such file")
     detections.check_flags(args)
     # --skeleton is of the 3D joints; the joint set of 2D arrays without names is said by --format
-    found = detections.read_detections(
-        file, model.skeleton, argparse.Namespace(**vars(args) | {"skeleton": None})
-    )
+    found = detections.read_detections(file, model.skeleton, argparse.Namespace(**vars(args) | {"skeleton": None}))
     place = {key: row for row, key in enumerate(zip(found.source.frame, found.source.person, strict=True))}
     keys = list(zip(data.source.frame, data.source.person, strict=True))
     if lost := [row for row, key in enumerate(keys) if key not in place]:
@@ -220,9 +207,14 @@ def _in_blocks(name: str, density: Callable[[Any], Array], num: int) -> Generato
 
 
 def _write(
-    out: Path, path: Path, model: Model, read: _Read, found: dict[str, np.ndarray], seconds: float,
+    out: Path,
+    path: Path,
+    model: Model,
+    read: _Read,
+    found: dict[str, np.ndarray],
+    seconds: float,
     args: argparse.Namespace,
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     from importlib.metadata import version
 
     import numpy as np
@@ -252,25 +244,13 @@ def _write(
     write_npz(out / f"{name}.npz", arrays)
     yield f"wrote {out / name}.npz"
     summary = {
-        **{
-            "input": str(path),
-            "command": args.command,
-            "model": describe(model),
-            "jaxpose": version("jaxpose"),
-        },
-        **{
-            "density_of": f"nats of {read.unit}",
-            "num_steps": args.steps or score.NUM_STEPS,
-            "noise": score.LEVEL,
-        },
+        **{"input": str(path), "command": args.command, "model": describe(model), "jaxpose": version("jaxpose")},
+        **{"density_of": f"nats of {read.unit}", "num_steps": args.steps or score.NUM_STEPS, "noise": score.LEVEL},
         **{"said": read.said, "num_poses": len(density), "median_log_density": round(float(middle), 3)},
         **{"least_percentile": least, "seconds": round(seconds, 3)},
         "poses_per_second": round(len(density) / seconds, 1),
         "poses": [
-            {
-                key: round(v, 3) if isinstance(v := value[row].item(), float) else v
-                for key, value in arrays.items()
-            }
+            {key: round(v, 3) if isinstance(v := value[row].item(), float) else v for key, value in arrays.items()}
             for row in range(len(density))
         ],
     }

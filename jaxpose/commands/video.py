@@ -31,9 +31,7 @@ _MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group 
 class Draw(Protocol):
     """(key, rows [R] of the detections, whether to return the path, windows of these rows) -> `Lifted`."""
 
-    def __call__(
-        self, key: Key, rows: np.ndarray, return_path: bool, windows: Windows | None = None
-    ) -> Any: ...
+    def __call__(self, key: Key, rows: np.ndarray, return_path: bool, windows: Windows | None = None) -> Any: ...
 
 
 class Timing(NamedTuple):

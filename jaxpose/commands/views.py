@@ -26,9 +26,7 @@ from jaxpose.io.keypoints import read_keypoints
 from jaxpose.io.poses3d_files import load_arrays
 
 _LEAST = 3
-_SHARE = (
-    0.01  # of a person's larger extent in the image: about a detector's error (examples/views.py, DETECTOR)
-)
+_SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/views.py, DETECTOR)
 
 
 class Views(NamedTuple):
@@ -83,12 +81,8 @@ def read_views(path: Path, body: Body, args: argparse.Namespace) -> Views:
             f"{path}: frame {views.frame[few[0]]}, person {views.person[few[0]]}: {seen[few[0]]} points that the body "
             f"has, in any camera; needed {_LEAST} or more"
         )
-    noise = (
-        _noise_px(views.xy, confidence) if args.noise_px is None else np.full(len(confidence), args.noise_px)
-    )
-    how = f"noise taken as {np.median(noise):.1f} px" + (
-        ", 1 % of each person's size" if args.noise_px is None else ""
-    )
+    noise = _noise_px(views.xy, confidence) if args.noise_px is None else np.full(len(confidence), args.noise_px)
+    how = f"noise taken as {np.median(noise):.1f} px" + (", 1 % of each person's size" if args.noise_px is None else "")
     return views._replace(confidence=confidence, noise_px=noise.astype(np.float32), said=(*views.said, how))
 
 
@@ -101,30 +95,31 @@ def _one(path: Path, args: argparse.Namespace) -> Views:
             f"--points: {given.name} is not read from files of one camera; legal are {', '.join(SKELETONS)}"
         )
     args.skeleton = None if given is None else given.name
-    found = read_keypoints(
-        path,
-        skeleton=given,
-        format=args.format,
-        camera=args.camera_name,
-    ).skeleton
+    found = read_keypoints(path, skeleton=given, format=args.format, camera=args.camera_name).skeleton
     name = set_of(found)
     target = BODY_25 if name == "openpose25" else SKELETONS[name]
     data = detections.read_detections(path, target, args)
     cameras = one_camera(jnp.asarray(data.intrinsics, jnp.float32))
     said = (*detections.describe(path, data), f"{found.name} as {name}")
     return Views(
-        data.xy[:, None], data.confidence[:, None], cameras, name, data.source.frame, data.source.person,
-        np.zeros(0), "-y", data.source.fps, said,
-    )  # fmt: skip
+        data.xy[:, None],
+        data.confidence[:, None],
+        cameras,
+        name,
+        data.source.frame,
+        data.source.person,
+        np.zeros(0),
+        "-y",
+        data.source.fps,
+        said,
+    )
 
 
 def several(path: Path, args: argparse.Namespace) -> Views:
     """The rows of a file that `holds_cameras`; ValueError names the flag or key that does not fit."""
     for flag in ("camera", "fov", "camera_name", "format"):
         if getattr(args, flag) is not None:
-            raise ValueError(
-                f"--{flag.replace('_', '-')}: {path} has its own calibrated cameras (--cameras chooses)"
-            )
+            raise ValueError(f"--{flag.replace('_', '-')}: {path} has its own calibrated cameras (--cameras chooses)")
     z = load_arrays(path)
     keypoints = as_float(path, "keypoints", z["keypoints"])
     num, num_cameras = keypoints.shape[:2]
@@ -148,7 +143,7 @@ def several(path: Path, args: argparse.Namespace) -> Views:
     person = np.zeros(num, np.int64)
     return Views(
         xy.astype(np.float32), confidence.astype(np.float32), cameras, points, frame, person, np.zeros(0), up, fps, said
-    )  # fmt: skip
+    )
 
 
 def _calibration(path: Path, z: dict[str, np.ndarray], num: int, chosen: list[int]) -> Cameras:
@@ -191,9 +186,7 @@ def _chosen(text: str | None, names: list[str]) -> list[int]:
     for part in (part.strip() for part in text.split(",")):
         number = names.index(part) if part in names else int(part) if part.isdecimal() else -1
         if not 0 <= number < len(names) or number in chosen:
-            raise ValueError(
-                f"--cameras: got {part!r}; legal are 0 to {len(names) - 1}, or {', '.join(names)}, once"
-            )
+            raise ValueError(f"--cameras: got {part!r}; legal are 0 to {len(names) - 1}, or {', '.join(names)}, once")
         chosen.append(number)
     return chosen
 

@@ -78,15 +78,9 @@ def video_part(weights: Mapping[str, Any], num_heads: int = _VIDEO_HEADS) -> Par
     """The encoder of video that MixSTE's weights, by name, are of; ValueError tells what does not fit."""
     check_fit("MixSTE", weights, {name: np.shape(value) for name, value in weights.items()})
     params, fields = params_from_original(weights, num_heads)
-    layout = (
-        fields["num_joints"],
-        weights["Spatial_patch_to_embedding.weight"].shape[1],
-        fields["features_out"],
-    )
+    layout = (fields["num_joints"], weights["Spatial_patch_to_embedding.weight"].shape[1], fields["features_out"])
     if layout != (_JOINTS, 2, 3):
-        raise ValueError(
-            f"a MixSTE of {layout} joints, numbers in and numbers out; legal is {(_JOINTS, 2, 3)}"
-        )
+        raise ValueError(f"a MixSTE of {layout} joints, numbers in and numbers out; legal is {(_JOINTS, 2, 3)}")
     return Part("video", MixSTE(**fields), params["params"])
 
 
@@ -102,9 +96,7 @@ def read_part(path: str | os.PathLike[str], weights: str = "raw") -> Part:
         if "Spatial_pos_embed" in named:
             return video_part(named)._replace(path=str(path))
         if not any(name.startswith(("gconv_", "atten_layers.")) for name in named):
-            raise ValueError(
-                f"none of DiffPose's networks; its tensors are {', '.join(list(named)[:3])}, ..."
-            )
+            raise ValueError(f"none of DiffPose's networks; its tensors are {', '.join(list(named)[:3])}, ...")
         make = denoiser_part if any("temb_proj" in name for name in named) else frame_part
         return make(_averaged(tree) if weights == "ema" else named)._replace(path=str(path), weights=weights)
     except ValueError as error:
@@ -184,13 +176,9 @@ def _size(weights: Mapping[str, Any], num_heads: int) -> tuple[int, int]:
     return width, depth or _DEPTH
 
 
-def _params(
-    title: str, network: GraphNetwork, inputs: tuple[Any, ...], weights: Mapping[str, Any]
-) -> dict[str, Any]:
+def _params(title: str, network: GraphNetwork, inputs: tuple[Any, ...], weights: Mapping[str, Any]) -> dict[str, Any]:
     """Our parameters, from tensors by the original's names."""
-    shapes = flax.traverse_util.flatten_dict(
-        jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"]
-    )
+    shapes = flax.traverse_util.flatten_dict(jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"])
     is_denoiser = isinstance(network, GraphDenoiser)
     names = {
         f"{layer}.{theirs}": (*path, ours)

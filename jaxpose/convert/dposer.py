@@ -95,9 +95,7 @@ def read_normaliser(path: str | os.PathLike[str], codec: str) -> Statistics:
     try:
         offset, scale, spread = _normaliser(found, width)
         if not (scale > 0).all():
-            raise ValueError(
-                "a deviation or a range that is not positive, which the original would divide by"
-            )
+            raise ValueError("a deviation or a range that is not positive, which the original would divide by")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return Statistics(*(a.reshape(_JOINTS, -1).astype(np.float32) for a in (offset, scale, spread)))
@@ -118,9 +116,7 @@ def read_dposer(
     """
     check_weights(weights)
     if (normaliser is None) != identity:
-        raise ValueError(
-            _NEEDS_NORMALISER if normaliser is None else "a normaliser or the identity, got both"
-        )
+        raise ValueError(_NEEDS_NORMALISER if normaliser is None else "a normaliser or the identity, got both")
     tree = read_torch(path)
     try:
         state_dict = _without_prefix(raw_weights(tree))
@@ -182,9 +178,7 @@ def _averaged(tree: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("no EMA weights (ema or model_ema: shadow_params); legal is then weights='raw'")
     names = [name for name in raw if name not in _NOT_WEIGHTS]
     if [name for name in names if name not in _DEAD] != list(_shapes(dposer_network(raw), _width(raw))):
-        raise ValueError(
-            "the named weights stand in another order than DPoser's, so the EMA list has no names"
-        )
+        raise ValueError("the named weights stand in another order than DPoser's, so the EMA list has no names")
     names += [f"shadow_params[{i}]" for i in range(len(names), len(shadow))]
     return dict(zip(names, shadow, strict=False))  # a short list's end is then missing by name
 
@@ -217,9 +211,7 @@ def _width(state_dict: Mapping[str, Any]) -> int:
     width = _size(state_dict, "pre_dense.weight", 1, 63)
     if width not in _CODECS:
         of = f", as {_OTHER_NETWORKS[width]} network has" if width in _OTHER_NETWORKS else ""
-        raise ValueError(
-            f"poses of {width} numbers{of}; legal are {' and '.join(map(str, _CODECS))}, of the body"
-        )
+        raise ValueError(f"poses of {width} numbers{of}; legal are {' and '.join(map(str, _CODECS))}, of the body")
     return width
 
 
@@ -247,9 +239,7 @@ def _normaliser(found: Mapping[str, Any], width: int) -> tuple[np.ndarray, np.nd
         arrays = [np.asarray(found[name], np.float64).reshape(-1) for name in names]
         for name, array in zip(names, arrays, strict=True):
             if array.shape != (width,) or not np.isfinite(array).all():
-                raise ValueError(
-                    f"{name}: needed {width} finite numbers for these weights, got {list(array.shape)}"
-                )
+                raise ValueError(f"{name}: needed {width} finite numbers for these weights, got {list(array.shape)}")
         first, second, *more = arrays
         if names[0] == "min_poses":
             return (first + second) / 2, (second - first) / 2, np.ones(width)

@@ -98,9 +98,7 @@ def read_gfpose(path: str | os.PathLike[str], weights: str = "ema") -> model.Mod
     return model.Model(params, STATISTICS, spec)
 
 
-def convert_gfpose(
-    path: str | os.PathLike[str], out: str | os.PathLike[str], *, weights: str = "ema"
-) -> Iterator[str]:
+def convert_gfpose(path: str | os.PathLike[str], out: str | os.PathLike[str], *, weights: str = "ema") -> Iterator[str]:
     """Write the checkpoint `path` of the original GFPose as the model file `out`, in float32; yields what it did.
 
     Raises ValueError where `out` is not a .safetensors file in a folder that exists, or as `read_gfpose` does.
@@ -124,9 +122,7 @@ def _averaged(tree: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("no EMA weights (ema: shadow_params); legal is then weights='raw'")
     names = list(_shapes(gfpose_network(raw)))
     if [name for name in raw if name not in _NOT_WEIGHTS] != names:
-        raise ValueError(
-            "the named weights stand in another order than GFPose's, so the EMA list has no names"
-        )
+        raise ValueError("the named weights stand in another order than GFPose's, so the EMA list has no names")
     names += [f"shadow_params[{i}]" for i in range(len(names), len(shadow))]
     return dict(zip(names, shadow, strict=False))  # a short list's end is then missing by name
 

@@ -79,9 +79,7 @@ def find_sequences(root: str | os.PathLike[str], subsets: tuple[str, ...]) -> di
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     found = {}
     for subset in map(_known_name, subsets):
-        paths = [
-            path for folder in folders if _key(folder.name) == _key(subset) for path in folder.glob("*/*")
-        ]
+        paths = [path for folder in folders if _key(folder.name) == _key(subset) for path in folder.glob("*/*")]
         by_name: dict[tuple[str, str], Sequence] = {}
         for ending in _ENDINGS:
             for path in sorted(path for path in paths if path.name.endswith(ending)):
@@ -138,13 +136,9 @@ def prepare_amass(
         frames = sum(len(row.frame) for row in rows if row.sequence.subset == subset)
         yield f"{subset}: {len(sequences)} sequences, {frames} frames kept"
     if not rows:
-        raise ValueError(
-            f"{root}: none of {len(left_out)} files gave a frame; {next(iter(left_out.values()))}"
-        )
+        raise ValueError(f"{root}: none of {len(left_out)} files gave a frame; {next(iter(left_out.values()))}")
     write_npz(target, _arrays(rows))
-    rule = (
-        {"rule": "24 % of the middle 80 %", "seed": seed} if published else {"rule": "every k-th", "fps": fps}
-    )
+    rule = {"rule": "24 % of the middle 80 %", "seed": seed} if published else {"rule": "every k-th", "fps": fps}
     write_json(target.with_suffix(".json"), _record(split, rule, rows, absent, left_out))
     yield f"wrote {target}: {sum(len(row.frame) for row in rows)} frames of {len(rows)} sequences"
 

@@ -75,9 +75,7 @@ def load_ehf(folder: str | os.PathLike[str], names: tuple[str, ...] | None = Non
     meshes = [read_ply(ply)[0] for _, ply in files.values()]
     for mesh, (_, ply) in zip(meshes, files.values(), strict=True):
         if mesh.shape != meshes[0].shape:
-            raise ValueError(
-                f"{ply}: {len(mesh)} vertices; the first mesh has {len(meshes[0])}, needed as many"
-            )
+            raise ValueError(f"{ply}: {len(mesh)} vertices; the first mesh has {len(meshes[0])}, needed as many")
     return Ehf(
         np.array(names),
         tuple(image for image in images.values() if image is not None),

@@ -111,8 +111,7 @@ def _checked(tree: Any, where: str, num_cameras: int | None) -> dict[str, dict[s
         if not isinstance(subject, str) or not isinstance(actions, Mapping) or not actions:
             raise ValueError(f"{where}{subject}: needed a dict of actions, got {describe(actions)}")
         result[subject] = {
-            action: _cameras(value, f"{where}{subject} {action}", num_cameras)
-            for action, value in actions.items()
+            action: _cameras(value, f"{where}{subject} {action}", num_cameras) for action, value in actions.items()
         }
     counts = {a.shape[2] for actions in result.values() for cameras in actions.values() for a in cameras}
     if len(counts) > 1:

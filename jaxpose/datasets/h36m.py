@@ -97,9 +97,7 @@ def load_meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return meta
 
 
-def write_frames(
-    out: str | os.PathLike[str], blocks: Iterable[Frames], count: int, meta: dict[str, Any]
-) -> None:
+def write_frames(out: str | os.PathLike[str], blocks: Iterable[Frames], count: int, meta: dict[str, Any]) -> None:
     """Write `count` frames, given in consecutive blocks, as the new folder `out`, whole or not at all.
 
     `meta` is stored beside format and count. ValueError if `out` is there already or the blocks do not add up.
@@ -144,9 +142,7 @@ def check_new(out: str | os.PathLike[str]) -> Path:
     if target.exists():
         raise ValueError(f"{target}: is there already; legal is a new folder, or remove it first")
     if not target.parent.is_dir():
-        raise ValueError(
-            f"{target}: {target.parent} is not a folder; legal is a new folder in one that exists"
-        )
+        raise ValueError(f"{target}: {target.parent} is not a folder; legal is a new folder in one that exists")
     return target
 
 

@@ -31,17 +31,9 @@ from jaxpose.io.untrusted.unpickle import arrays_of, describe, reading
 from jaxpose.spaces.image_depth import ratio_of, ratio_of_box
 
 _ARRAYS = {"joint_3d_image": (17, 3), "joint_3d_camera": (17, 3), "box": (4,)}
-_IDS = {
-    "action": "action",
-    "subject": "subject",
-    "videoid": "video",
-    "imageid": "frame",
-    "cameraid": "camera_id",
-}
+_IDS = {"action": "action", "subject": "subject", "videoid": "video", "imageid": "frame", "cameraid": "camera_id"}
 _INTRINSICS = ("fx", "fy", "cx", "cy")
-_TOLERANCE = (
-    0.1  # of the box' scale against focal length over root depth: lengths in other units are far beyond
-)
+_TOLERANCE = 0.1  # of the box' scale against focal length over root depth: lengths in other units are far beyond
 
 
 class _Detections(NamedTuple):
@@ -103,9 +95,7 @@ def _claim(parts: Path, sources: list[Path], split: str, shard: int) -> Iterator
     write_json(path, claim)
 
 
-def _write_shards(
-    poses: Path, detections: _Detections | None, parts: Path, shard: int
-) -> Generator[str, None, int]:
+def _write_shards(poses: Path, detections: _Detections | None, parts: Path, shard: int) -> Generator[str, None, int]:
     """Write the shards that are missing; yields a line after each, returns the number of frames."""
     start, size, count = time.monotonic(), poses.stat().st_size, 0
     pending: list[Frames] = []
@@ -152,16 +142,12 @@ def _convert(batch: list[Any], first: int, path: Path, detections: _Detections |
     arrays = {key: np.stack([_array(f, key, shape, p) for f, p in pairs]) for key, shape in _ARRAYS.items()}
     root_depth = np.array([_number(f, "root_depth", p) for f, p in pairs]) / 1000
     for key, values in (*arrays.items(), ("root_depth", root_depth)):
-        _check(
-            np.isfinite(values.reshape(len(batch), -1)).all(-1), places, key, "a number that is not finite"
-        )
+        _check(np.isfinite(values.reshape(len(batch), -1)).all(-1), places, key, "a number that is not finite")
     ratio = np.asarray(ratio_of_box(arrays["box"]))
     _check(root_depth > 0, places, "root_depth", "a root that is not before the camera")
     expected = np.asarray(ratio_of(intrinsics, root_depth))
     agree = np.abs(ratio / expected - 1) < _TOLERANCE
-    _check(
-        agree, places, "box", "a width that does not go with fx / root_depth; needed pixels and millimetres"
-    )
+    _check(agree, places, "box", "a width that does not go with fx / root_depth; needed pixels and millimetres")
     image = arrays["joint_3d_image"].astype(np.float32)
     last = first + len(batch)
     if detections is None:
@@ -191,20 +177,14 @@ def _value(frame: dict[str, Any], key: str, place: str) -> Any:
 def _array(frame: dict[str, Any], key: str, shape: tuple[int, ...], place: str) -> np.ndarray:
     value = _value(frame, key, place)
     if not isinstance(value, np.ndarray) or not _is_numeric(value) or value.shape != shape:
-        raise ValueError(
-            f"{place}, {key}: needed an array of numbers of shape {shape}, got {describe(value)}"
-        )
+        raise ValueError(f"{place}, {key}: needed an array of numbers of shape {shape}, got {describe(value)}")
     return value.astype(np.float64)
 
 
 def _number(frame: dict[str, Any], key: str, place: str) -> float:
     """A number, also as MATLAB has it, an array of length 1."""
     value = _value(frame, key, place)
-    if (
-        not isinstance(value, int | float | np.generic | np.ndarray)
-        or np.size(value) != 1
-        or not _is_numeric(value)
-    ):
+    if not isinstance(value, int | float | np.generic | np.ndarray) or np.size(value) != 1 or not _is_numeric(value):
         raise ValueError(f"{place}, {key}: needed one number, got {describe(value)}")
     return float(np.asarray(value).item())
 

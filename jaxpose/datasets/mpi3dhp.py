@@ -77,9 +77,7 @@ def prepare_3dhp(path: str | os.PathLike[str], split: str, out: str | os.PathLik
         fitted, residual = _fit(video, f"{source}: {_label(video)}")
         intrinsics.append(fitted)
         yield _fit_line(video, fitted, residual)
-    blocks = (
-        _film(video, fitted, i) for i, (video, fitted) in enumerate(zip(videos, intrinsics, strict=True))
-    )
+    blocks = (_film(video, fitted, i) for i, (video, fitted) in enumerate(zip(videos, intrinsics, strict=True)))
     count = sum(len(video.frame) for video in videos)
     meta = {
         "dataset": "mpi_inf_3dhp",
@@ -134,9 +132,7 @@ def _fit(video: _Video, place: str) -> tuple[np.ndarray, float]:
     true = np.isfinite(video.camera[:, 0, 2])
     depth = float(np.median(video.camera[true, 0, 2]))
     if not _NEAR < depth < _FAR:
-        raise ValueError(
-            f"{place}: the person is {1000 * depth:.4g} away; needed millimetres before the camera"
-        )
+        raise ValueError(f"{place}: the person is {1000 * depth:.4g} away; needed millimetres before the camera")
     behind = ~(video.camera[true][..., 2] > 0).all(-1)
     if behind.any():
         raise ValueError(
@@ -145,12 +141,7 @@ def _fit(video: _Video, place: str) -> tuple[np.ndarray, float]:
     fitted, residual = fit_intrinsics(video.camera[true], video.keypoints[true])
     fx, fy, cx, cy = fitted
     width, height = (int(x) for x in image_size(np.array(video.subject)))
-    sound = (
-        _FOCAL[0] < fx / width < _FOCAL[1]
-        and abs(fy / fx - 1) < _ASPECT
-        and 0 < cx < width
-        and 0 < cy < height
-    )
+    sound = _FOCAL[0] < fx / width < _FOCAL[1] and abs(fy / fx - 1) < _ASPECT and 0 < cx < width and 0 < cy < height
     if not (sound and residual < _RESIDUAL * width):
         found = f"focal length {fx:.0f}, {fy:.0f}, centre {cx:.0f}, {cy:.0f}, {residual:.1f} px off (median)"
         raise ValueError(
@@ -207,16 +198,12 @@ def _read_sequence(split: str, name: Any, value: Any, path: Path) -> Iterator[_V
         yield _read_video(name, _TEST_SUBJECT + subject, 0, value, None, place)
         return
     if not isinstance(value, list | tuple) or len(value) != 2 or not isinstance(value[0], dict):
-        raise ValueError(
-            f"{place}: needed a list of a dict of cameras and the frame rate, got {describe(value)}"
-        )
+        raise ValueError(f"{place}: needed a list of a dict of cameras and the frame rate, got {describe(value)}")
     cameras, fps = value
     if set(cameras) != set(_CAMERAS):
         raise ValueError(f"{place}: cameras {list(cameras)}; needed the names {', '.join(_CAMERAS)}")
     for camera in _CAMERAS:
-        yield _read_video(
-            name, subject, int(camera), cameras[camera], _rate(fps, place), f"{place} camera {camera}"
-        )
+        yield _read_video(name, subject, int(camera), cameras[camera], _rate(fps, place), f"{place} camera {camera}")
 
 
 def _read_video(name: str, subject: int, camera_id: int, value: Any, fps: float | None, place: str) -> _Video:
@@ -224,9 +211,7 @@ def _read_video(name: str, subject: int, camera_id: int, value: Any, fps: float 
         raise ValueError(f"{place}: needed a dict of data_2d and data_3d, got {describe(value)}")
     keypoints, joints = (_array(value, key, tail, place) for key, tail in (("data_2d", 2), ("data_3d", 3)))
     if len(keypoints) != len(joints):
-        raise ValueError(
-            f"{place}: {len(keypoints)} frames in data_2d, {len(joints)} in data_3d; needed as many"
-        )
+        raise ValueError(f"{place}: {len(keypoints)} frames in data_2d, {len(joints)} in data_3d; needed as many")
     is_test = subject > _TEST_SUBJECT
     valid = _valid(value, len(joints), place) if is_test else np.ones(len(joints), bool)
     for key, array in (("data_2d", keypoints), ("data_3d", joints)):
@@ -236,9 +221,7 @@ def _read_video(name: str, subject: int, camera_id: int, value: Any, fps: float 
     metres = np.where(valid[:, None, None], joints[:, _TO_H36M] / 1000, np.nan).astype(np.float32)
     seen = np.isfinite(keypoints).all((1, 2))
     frame = np.flatnonzero(seen).astype(np.int32)
-    return _Video(
-        name, subject, camera_id, keypoints[seen][:, _TO_H36M].astype(np.float32), metres[seen], frame, fps
-    )
+    return _Video(name, subject, camera_id, keypoints[seen][:, _TO_H36M].astype(np.float32), metres[seen], frame, fps)
 
 
 def _array(value: Mapping[str, Any], key: str, axes: int, place: str) -> np.ndarray:

@@ -40,9 +40,7 @@ from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.untrusted.object_npz import is_array, load_dict
 from jaxpose.io.untrusted.unpickle import describe
 
-SIGMA = (
-    0.01  # normalised units: 5 px of 1000, the video repository's constant for tests (spec/diffpose.md, 4)
-)
+SIGMA = 0.01  # normalised units: 5 px of 1000, the video repository's constant for tests (spec/diffpose.md, 4)
 SAMPLES = 1000  # points drawn from a heatmap; the paper's number was not recovered
 COMPONENTS = 5  # the paper's
 H36M_SIZE = (1000, 1000)  # pixels; two of its four cameras have two rows more
@@ -73,9 +71,7 @@ def gmm_of_detections(
     for subject, actions in load_dict(path, "positions_2d").items():
         if not isinstance(actions, dict):
             raise ValueError(f"{path}: {subject}: needed a dict of actions, got {describe(actions)}")
-        tree[subject] = {
-            name: _detected(cameras, f"{path}: {subject} {name}") for name, cameras in actions.items()
-        }
+        tree[subject] = {name: _detected(cameras, f"{path}: {subject} {name}") for name, cameras in actions.items()}
     arrays = [a for actions in tree.values() for cameras in actions.values() for a in cameras]
     count = _num_components(components, any((a[..., 2] < 1).any() for a in arrays))
     mixtures = {
@@ -120,9 +116,7 @@ def gmm_of_keypoints(
     frames = {name: kp.frame[own].tolist() for name, own in rows.items()}
     metadata = {"source": path.name, "sigma": sigma, "image_size": list(size), "frames": frames}
     write_gmm(target, tree, metadata)
-    yield from _report(
-        target, tree, f"{len(array)} detections of {len(rows)} people, {kp.skeleton.name}", size
-    )
+    yield from _report(target, tree, f"{len(array)} detections of {len(rows)} people, {kp.skeleton.name}", size)
 
 
 def gmm_of_heatmaps(
@@ -166,14 +160,7 @@ def gmm_of_heatmaps(
 
 @partial(jax.jit, static_argnames=("samples", "components"))
 def fit_block(
-    keys: Key,
-    maps: Array,
-    box: Array,
-    weights: Array,
-    width: float,
-    height: float,
-    samples: int,
-    components: int,
+    keys: Key, maps: Array, box: Array, weights: Array, width: float, height: float, samples: int, components: int
 ) -> Mixture:
     """The mixtures [F, 17, M] of maps [F, J, h, w], in normalised units; weights [17, J] make the joints."""
     unknown = 1 - weights.sum(-1, keepdims=True)  # of a map of zeros, put last: anywhere
@@ -220,9 +207,7 @@ def _detected(cameras: Any, place: str) -> list[np.ndarray]:
     result = []
     for index, array in enumerate(cameras):
         if not is_array(array, (17, 2)) and not is_array(array, (17, 3)):
-            raise ValueError(
-                f"{place}, camera {index}: needed (F, 17, 2) or (F, 17, 3), got {describe(array)}"
-            )
+            raise ValueError(f"{place}, camera {index}: needed (F, 17, 2) or (F, 17, 3), got {describe(array)}")
         values = array.astype(np.float64)
         if not np.isfinite(values).all():
             frame = np.argmin(np.isfinite(values).all((1, 2)))
@@ -240,16 +225,12 @@ def _rows_of_people(kp: Keypoints, stem: str) -> dict[str, np.ndarray]:
     people = np.unique(kp.person)
     rows = [np.flatnonzero(kp.person == person) for person in people]
     names = [stem] if len(people) == 1 else [f"{stem} {person}" for person in people]
-    return {
-        name: own[np.argsort(kp.frame[own], kind="stable")] for name, own in zip(names, rows, strict=True)
-    }
+    return {name: own[np.argsort(kp.frame[own], kind="stable")] for name, own in zip(names, rows, strict=True)}
 
 
 def _num_components(given: int | None, unsure: bool) -> int:
     if given == 1 and unsure:
-        raise ValueError(
-            "components: 1 is for detections that are sure; with confidences below 1 needed 2 or more"
-        )
+        raise ValueError("components: 1 is for detections that are sure; with confidences below 1 needed 2 or more")
     return given or (2 if unsure else 1)
 
 

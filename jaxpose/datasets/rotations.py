@@ -36,9 +36,7 @@ class Rotations(NamedTuple):
     name: np.ndarray
 
 
-def load_rotations(
-    root: str | os.PathLike[str], split: str, files: tuple[str, ...] = ("cmu", "hdm05")
-) -> Rotations:
+def load_rotations(root: str | os.PathLike[str], split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Rotations:
     """The frames of `split` in the shared data below `root`, or in a folder that `jaxpose prepare amass` made.
 
     split: "train", "val" (or "valid") or "test". files: of the shared data only. ValueError where a file is missing,
@@ -51,9 +49,7 @@ def load_rotations(
     name = split if split in prepared else SAME_SPLIT.get(split, split)
     if name not in prepared:
         needed = "mocap/splits.json (shared data), or <split>.npz of `jaxpose prepare amass`"
-        raise ValueError(
-            f"{root}: no split {split!r}; found {sorted(prepared) or 'neither'}, needed {needed}"
-        )
+        raise ValueError(f"{root}: no split {split!r}; found {sorted(prepared) or 'neither'}, needed {needed}")
     return Rotations(*_arrays(prepared[name], _PREPARED_KEYS))
 
 

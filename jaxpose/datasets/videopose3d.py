@@ -31,10 +31,24 @@ from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 _OF_32 = np.array([0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27])
 # Names of the files -> Human3.6M's numbers. A name may be followed by the number of a second take.
 _ACTIONS = {
-    "Directions": 2, "Discussion": 3, "Eating": 4, "Greeting": 5, "Phoning": 6, "Posing": 7, "Purchases": 8,
-    "Sitting": 9, "SittingDown": 10, "Smoking": 11, "Photo": 12, "Waiting": 13, "Walking": 14, "WalkDog": 15,
-    "WalkTogether": 16, "TakingPhoto": 12, "WalkingDog": 15,
-}  # fmt: skip
+    "Directions": 2,
+    "Discussion": 3,
+    "Eating": 4,
+    "Greeting": 5,
+    "Phoning": 6,
+    "Posing": 7,
+    "Purchases": 8,
+    "Sitting": 9,
+    "SittingDown": 10,
+    "Smoking": 11,
+    "Photo": 12,
+    "Waiting": 13,
+    "Walking": 14,
+    "WalkDog": 15,
+    "WalkTogether": 16,
+    "TakingPhoto": 12,
+    "WalkingDog": 15,
+}
 _LARGEST = 100.0  # metres from the origin: coordinates beyond are millimetres
 
 
@@ -74,13 +88,8 @@ def prepare_videopose3d(
         parts[subject] = yield from _read_subject(subject, actions, seen, sources)
     count = 4 * sum(len(x) for subject in subjects for _, x, _ in parts[subject])
     first = 4 * np.cumsum([0, *(len(parts[subject]) for subject in subjects)])
-    blocks = (
-        _film(parts[s], cameras[s], s, int(v), sources[0]) for s, v in zip(subjects, first, strict=False)
-    )
-    meta = {
-        "subjects": list(subjects),
-        "sources": [{"name": s.name, "bytes": s.stat().st_size} for s in sources],
-    }
+    blocks = (_film(parts[s], cameras[s], s, int(v), sources[0]) for s, v in zip(subjects, first, strict=False))
+    meta = {"subjects": list(subjects), "sources": [{"name": s.name, "bytes": s.stat().st_size} for s in sources]}
     write_frames(target, blocks, count, meta)
     yield f"wrote {target}: {count} frames"
 
@@ -150,9 +159,7 @@ def _joints(value: Any, place: str) -> np.ndarray:
     if not np.isfinite(joints).all():
         raise ValueError(f"{place}: frame {np.argmin(np.isfinite(joints).all((1, 2)))} is not finite")
     if np.abs(joints).max() > _LARGEST:
-        raise ValueError(
-            f"{place}: a coordinate of {np.abs(joints).max():.0f}; needed metres, not millimetres"
-        )
+        raise ValueError(f"{place}: a coordinate of {np.abs(joints).max():.0f}; needed metres, not millimetres")
     return joints
 
 
@@ -172,9 +179,7 @@ def _keypoints(seen: Mapping[str, Any], name: str, place: str) -> list[np.ndarra
 def _action_id(name: str, place: str) -> int:
     known = _ACTIONS.get(name.split(" ")[0])
     if known is None:
-        raise ValueError(
-            f"{place}: an unknown action; legal are {', '.join(_ACTIONS)}, and a number after it"
-        )
+        raise ValueError(f"{place}: an unknown action; legal are {', '.join(_ACTIONS)}, and a number after it")
     return known
 
 
@@ -193,7 +198,5 @@ def _entry(tree: Mapping[str, Any], subject: str, path: Path) -> Mapping[str, An
     actions = tree.get(subject)
     if not isinstance(actions, dict) or not actions or not all(isinstance(name, str) for name in actions):
         found = ", ".join(map(str, tree))
-        raise ValueError(
-            f"{path}: needed a dict of actions for {subject}, got {describe(actions)}; it has {found}"
-        )
+        raise ValueError(f"{path}: needed a dict of actions for {subject}, got {describe(actions)}; it has {found}")
     return actions

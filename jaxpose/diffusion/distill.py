@@ -34,12 +34,7 @@ _SMALL = 1e-4  # state units: below it a distance is no longer a corner, so that
 
 
 def draws(
-    key: Key,
-    predict_fn: PredictFn,
-    sde: SDE,
-    times: Sequence[float],
-    shape: tuple[int, ...],
-    cond: Condition | None,
+    key: Key, predict_fn: PredictFn, sde: SDE, times: Sequence[float], shape: tuple[int, ...], cond: Condition | None
 ) -> list[Array]:
     """What each call says on the way of one sample: x0 of `shape` [..., J, D] at each of `times`, which fall."""
     solver = ancestral(sde)
@@ -93,13 +88,7 @@ def energy_loss(
 
 
 def consistency_loss(
-    key: Key,
-    predict_fn: PredictFn,
-    teacher_fn: PredictFn,
-    solver: Solver,
-    sde: SDE,
-    example: Example,
-    times: Array,
+    key: Key, predict_fn: PredictFn, teacher_fn: PredictFn, solver: Solver, sde: SDE, example: Example, times: Array
 ) -> tuple[Array, dict[str, Array]]:
     """The loss of one example: |G(x_t) - G(x_s)| over a random step t -> s of the grid `times` [T+1], falling.
 

@@ -37,16 +37,12 @@ def encode(sde: SDE, predict_fn: PredictFn, x: Array, times: Array, cond: Condit
     return transport(sde, predict_fn, x, jnp.sort(times), cond)
 
 
-def decode(
-    sde: SDE, predict_fn: PredictFn, latent: Array, times: Array, cond: Condition | None = None
-) -> Array:
+def decode(sde: SDE, predict_fn: PredictFn, latent: Array, times: Array, cond: Condition | None = None) -> Array:
     """Carry a latent [..., J, D] backwards along the flow to the state at the earliest time; undoes `encode`."""
     return transport(sde, predict_fn, latent, jnp.sort(times)[::-1], cond)
 
 
-def transport(
-    sde: SDE, predict_fn: PredictFn, x: Array, times: Array, cond: Condition | None = None
-) -> Array:
+def transport(sde: SDE, predict_fn: PredictFn, x: Array, times: Array, cond: Condition | None = None) -> Array:
     """Carry x [..., J, D] along the flow from times[0] to times[-1] [T+1], which rise or fall; four calls a step."""
     velocity = polar_velocity(sde, predict_fn, cond)
     first, last = radius(sde, jnp.asarray(times, x.dtype)[jnp.array([0, -1])])
@@ -58,9 +54,7 @@ def radius(sde: SDE, t: Array) -> Array:
     return jnp.hypot(sde.alpha(t), sde.sigma(t))
 
 
-def polar_velocity(
-    sde: SDE, predict_fn: PredictFn, cond: Condition | None
-) -> Callable[[Array, Array], Array]:
+def polar_velocity(sde: SDE, predict_fn: PredictFn, cond: Condition | None) -> Callable[[Array, Array], Array]:
     """(y [..., J, D], t scalar) -> dy/d angle, alike."""
 
     def velocity(y: Array, t: Array) -> Array:

@@ -51,9 +51,7 @@ def classifier_free(predict_fn: PredictFn, weight: float | Array) -> PredictFn:
 
     def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
         if cond is None:
-            raise ValueError(
-                "classifier_free needs a condition to compare with the null condition, got cond=None"
-            )
+            raise ValueError("classifier_free needs a condition to compare with the null condition, got cond=None")
         both = jax.tree.map(lambda known: jnp.stack([jnp.zeros_like(known), known]), cond)
         opinions = jax.vmap(predict_fn, in_axes=(None, None, 0))(x_t, t, both)
         null, informed = (jax.tree.map(lambda view, i=i: view[i], opinions) for i in range(2))

@@ -68,9 +68,7 @@ def log_likelihood(
     times = jnp.sort(jnp.asarray(times, x.dtype))
     points, weights = _gauss_points(sde, times)
 
-    def advance(
-        state: tuple[Array, Array], inputs: tuple[Array, Array, Array]
-    ) -> tuple[tuple[Array, Array], None]:
+    def advance(state: tuple[Array, Array], inputs: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
         (y, change), (before, t, weight) = state, inputs
         y = integrate(sde, velocity, y, jnp.stack([before, t]))
         _, push = jax.linearize(lambda y: velocity(y, t), y)
@@ -97,9 +95,7 @@ def within(predict_fn: PredictFn, basis: Array, shape: tuple[int, int]) -> Predi
         lead, exact = x_t.shape[:-2], jax.lax.Precision.HIGHEST
         whole = jnp.dot(x_t[..., 0], basis.T, precision=exact).reshape(*lead, *shape)
         opinion = predict_fn(whole, t, cond)
-        return jax.tree.map(
-            lambda view: jnp.dot(view.reshape(*lead, -1), basis, precision=exact)[..., None], opinion
-        )
+        return jax.tree.map(lambda view: jnp.dot(view.reshape(*lead, -1), basis, precision=exact)[..., None], opinion)
 
     return predict
 

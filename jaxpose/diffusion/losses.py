@@ -102,9 +102,7 @@ def denoising_loss(
     Metrics: "eps_mse" (unweighted, mean over entries), "x0_mse" (squared units of x0).
     """
     if weighting not in WEIGHTINGS:
-        raise ValueError(
-            f"denoising_loss: unknown weighting {weighting!r}; legal are {', '.join(WEIGHTINGS)}"
-        )
+        raise ValueError(f"denoising_loss: unknown weighting {weighting!r}; legal are {', '.join(WEIGHTINGS)}")
     time_key, noise_key = jax.random.split(key)
     if t is None:
         t = (times or uniform_times(sde))(time_key)

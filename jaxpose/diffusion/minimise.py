@@ -84,10 +84,15 @@ def minimise(
         since_best = jnp.where(better, 0, state.since_best + 1)
         active = state.active & ((since_best < patience) | (tolerance <= 0))
         return _State(
-            optax.apply_updates(state.variables, updates), opt_state, active, smooth,
-            jnp.where(better, smooth, state.best), since_best, jnp.where(state.active, each, state.energy),
+            optax.apply_updates(state.variables, updates),
+            opt_state,
+            active,
+            smooth,
+            jnp.where(better, smooth, state.best),
+            since_best,
+            jnp.where(state.active, each, state.energy),
             state.num_steps + state.active,
-        )  # fmt: skip
+        )
 
     def scanned(state: _State, k: Array) -> tuple[_State, None]:
         if tolerance <= 0:
@@ -95,8 +100,9 @@ def minimise(
         return jax.lax.cond(state.active.any(), step, lambda s, k: s, state, k), None
 
     zeros, far = jnp.zeros(num), jnp.full(num, jnp.inf)
-    start = _State(variables, tx.init(variables), jnp.ones(num, bool), zeros, far, jnp.zeros(num, int), zeros,
-                   jnp.zeros(num, int))  # fmt: skip
+    start = _State(
+        variables, tx.init(variables), jnp.ones(num, bool), zeros, far, jnp.zeros(num, int), zeros, jnp.zeros(num, int)
+    )
     end, _ = jax.lax.scan(scanned, start, jnp.arange(num_steps))
     return Minimised(rejoin(end.variables), end.energy, end.num_steps)
 

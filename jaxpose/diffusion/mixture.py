@@ -78,16 +78,12 @@ def fit_mixture(
     if x.ndim < 2 or 0 in x.shape[-2:]:
         raise ValueError(f"fit_mixture needs x [..., S, D] with S and D >= 1, got shape {x.shape}")
     if num_components < 1 or not floor > 0:
-        raise ValueError(
-            f"fit_mixture needs num_components >= 1 and floor > 0, got {num_components} and {floor}"
-        )
+        raise ValueError(f"fit_mixture needs num_components >= 1 and floor > 0, got {num_components} and {floor}")
     if start is not None:
         start = Mixture(*(jnp.asarray(a, x.dtype) for a in start))
         check_mixture(start)
         if (needed := (*x.shape[:-2], num_components, x.shape[-1])) != start.mean.shape:
-            raise ValueError(
-                f"fit_mixture: needed a start with mean of shape {needed}, got {start.mean.shape}"
-            )
+            raise ValueError(f"fit_mixture: needed a start with mean of shape {needed}, got {start.mean.shape}")
     weights = jnp.ones(x.shape[:-1], x.dtype) if weights is None else jnp.asarray(weights, x.dtype)
     _check_samples(x, weights)
     return _fit(key, x, weights, start, num_components, num_steps, tolerance, floor)
@@ -110,9 +106,7 @@ def draw_component(key: Key, mixture: Mixture) -> Array:
 
 def take_component(mixture: Mixture, index: Array) -> tuple[Array, Array]:
     """(mean, std), each [..., D], of component index [...] of each mixture."""
-    mean, std = (
-        jnp.take_along_axis(a, index[..., None, None], -2)[..., 0, :] for a in (mixture.mean, mixture.std)
-    )
+    mean, std = (jnp.take_along_axis(a, index[..., None, None], -2)[..., 0, :] for a in (mixture.mean, mixture.std))
     return mean, std
 
 
@@ -201,9 +195,7 @@ def _expectation_maximisation(
         return step + 1, mixture, after, after - before
 
     infinite = jnp.full((), jnp.inf, x.dtype)
-    _, mixture, _, _ = jax.lax.while_loop(
-        unfinished, improve, (jnp.zeros((), int), start, -infinite, infinite)
-    )
+    _, mixture, _, _ = jax.lax.while_loop(unfinished, improve, (jnp.zeros((), int), start, -infinite, infinite))
     return mixture, (weights * jax.nn.logsumexp(_log_joint(mixture, x), 0)).sum()
 
 

@@ -52,7 +52,7 @@ REDUCTIONS: dict[str, Callable[[Array], Array]] = {
 
 def regulariser(
     key: Key, predict_fn: PredictFn, sde: SDE, x0: Array, t: Array, *, weight: str = "snr", reduction: str = "mean"
-) -> Array:  # fmt: skip
+) -> Array:
     """L [...] of states x0 [..., J, D] under fresh noise at the scalar time t.
 
     weight: "unit", "snr" or "snr_squared"; reduction: "mean" or "sum" over the J D entries. Poses are not averaged.
@@ -105,9 +105,7 @@ def truncated_range(t_max: float, t_min: float) -> ScheduleFn:
 def truncated_index(num: int, trunc: float, last: int) -> ScheduleFn:
     """The first code's: falling from about 1 / trunc to about last / num through nodes of linspace(1, 1e-3, num)."""
     if not (num >= 2 and trunc >= 1 and 1 <= last < num):
-        raise ValueError(
-            f"truncated_index needs num >= 2, trunc >= 1, 1 <= last < num; got {num}, {trunc}, {last}"
-        )
+        raise ValueError(f"truncated_index needs num >= 2, trunc >= 1, 1 <= last < num; got {num}, {trunc}, {last}")
     nodes = np.linspace(1.0, 1e-3, num)
 
     def schedule(key: Key, step: Array, total: int) -> Array:

@@ -81,9 +81,7 @@ def sample_hypotheses(
     The rest as in `sample`.
     """
     if num < 1 or (chunk is not None and chunk < 1):
-        raise ValueError(
-            f"sample_hypotheses needs num >= 1 and chunk >= 1 or None, got num={num}, chunk={chunk}"
-        )
+        raise ValueError(f"sample_hypotheses needs num >= 1 and chunk >= 1 or None, got num={num}, chunk={chunk}")
     run = partial(sample, predict_fn=predict_fn, solver=solver, times=times, cond=cond)
 
     def one(h: Array) -> Array:

@@ -44,9 +44,7 @@ class SDE(NamedTuple):
 def ve(sigma_min: float = 0.01, sigma_max: float = 50.0, *, t_min: float = 1e-5) -> SDE:
     """Variance exploding: no shrinking, noise rising geometrically from sigma_min at 0 to sigma_max at 1."""
     if not 0 < sigma_min < sigma_max:
-        raise ValueError(
-            f"ve needs 0 < sigma_min < sigma_max, got sigma_min={sigma_min}, sigma_max={sigma_max}"
-        )
+        raise ValueError(f"ve needs 0 < sigma_min < sigma_max, got sigma_min={sigma_min}, sigma_max={sigma_max}")
     log_ratio = math.log(sigma_max / sigma_min)
     return SDE(jnp.ones_like, lambda t: sigma_min * jnp.exp(log_ratio * t), t_min, 1.0)
 
@@ -78,9 +76,7 @@ def from_betas(betas: Sequence[float] | np.ndarray) -> SDE:
     # the central slope, at most twice the flatter neighbour's: never rises
     inner = np.maximum((rise[1:] + rise[:-1]) / 2, 2 * np.maximum(rise[1:], rise[:-1]))
     slope = np.concatenate([rise[:1], inner, rise[-1:]])
-    cubic = np.stack(
-        [node[:-1], slope[:-1], 3 * rise - 2 * slope[:-1] - slope[1:], slope[:-1] + slope[1:] - 2 * rise]
-    )
+    cubic = np.stack([node[:-1], slope[:-1], 3 * rise - 2 * slope[:-1] - slope[1:], slope[:-1] + slope[1:] - 2 * rise])
 
     def log_alpha(t: Array) -> Array:
         place = jnp.asarray(t) * num
@@ -101,10 +97,7 @@ def _linear_log_alpha(beta_min: float, beta_max: float) -> Callable[[Array], Arr
 def _preserving(log_alpha: Callable[[Array], Array], t_min: float) -> SDE:
     # expm1: 1 - exp(2 L) loses 1 % to float32 rounding at t = 1e-5
     return SDE(
-        lambda t: jnp.exp(log_alpha(t)),
-        lambda t: jnp.sqrt(-jnp.expm1(2 * log_alpha(t))),
-        t_min=t_min,
-        t_max=1.0,
+        lambda t: jnp.exp(log_alpha(t)), lambda t: jnp.sqrt(-jnp.expm1(2 * log_alpha(t))), t_min=t_min, t_max=1.0
     )
 
 
@@ -181,11 +174,7 @@ def _low_noise(sde: SDE, u: Array) -> Array:
 
 
 # name -> (sde, u [T+1] rising from 0 to 1) -> times [T+1]
-SPACINGS: dict[str, Callable[[SDE, Array], Array]] = {
-    "uniform": _uniform,
-    "log_snr": _log_snr,
-    "low_noise": _low_noise,
-}
+SPACINGS: dict[str, Callable[[SDE, Array], Array]] = {"uniform": _uniform, "log_snr": _log_snr, "low_noise": _low_noise}
 
 
 def _floating(t: Array) -> Array:

@@ -87,9 +87,7 @@ def run(
         mean = jax.nn.logsumexp(total) - jnp.log(num)
         x, memory, opinion, log_twist = jax.tree.map(lambda a: a[chosen], (x, memory, opinion, log_twist))
         keys = jax.vmap(lambda h: jax.random.fold_in(step_key, h))(jnp.arange(num))
-        x, memory, log_ratio = jax.vmap(chain.move, (0, None, 0, 0, 0, None, None))(
-            keys, i, x, memory, opinion, t, s
-        )
+        x, memory, log_ratio = jax.vmap(chain.move, (0, None, 0, 0, 0, None, None))(keys, i, x, memory, opinion, t, s)
         log_weights = jnp.where(poor, 0, total) - log_twist + log_ratio
         return (x, memory, log_weights, log_evidence + jnp.where(poor, mean, 0)), ess
 
@@ -101,9 +99,11 @@ def run(
     total = log_weights + log_twist
     x0 = jax.vmap(chain.finish, (0, 0, None))(x, opinion, times[-1])
     return Particles(
-        x0, jax.nn.log_softmax(total), jnp.append(ess, effective_number(total)),
+        x0,
+        jax.nn.log_softmax(total),
+        jnp.append(ess, effective_number(total)),
         log_evidence + jax.nn.logsumexp(total) - jnp.log(num),
-    )  # fmt: skip
+    )
 
 
 def twisted(sde: SDE, twist_fn: TwistFn) -> Chain:
@@ -148,9 +148,7 @@ def inpainting(sde: SDE, predict_fn: PredictFn, path: Array, held: Array, covari
         new = (std / sde.sigma(s)) ** 2
         own = (sde.alpha(s) * prediction.x0 + sde.sigma(s) * jnp.sqrt(1 - new) * prediction.eps).ravel()
         left = sde.sigma(t) ** 2 * values / (sde.alpha(t) ** 2 * values + sde.sigma(t) ** 2)
-        wide = jnp.sqrt(
-            1 + (sde.alpha(s) * new / std) ** 2 * left
-        )  # deviations along the axes, in units of std
+        wide = jnp.sqrt(1 + (sde.alpha(s) * new / std) ** 2 * left)  # deviations along the axes, in units of std
         on, goal = held[i + 1].ravel(), path[i + 1].ravel()
         square = (axes * wide**2) @ axes.T
         lower = jnp.linalg.cholesky(jnp.where(on[:, None] & on, square, jnp.eye(len(on))))

@@ -48,9 +48,7 @@ class Solver(NamedTuple):
 
 def one_step(step: Callable[[Key, Array, Array, Array, StepPredictFn], Array]) -> Solver:
     """A solver without memory from (key, x_t, t, s, predict) -> x_s."""
-    return Solver(
-        lambda x: (), lambda key, x_t, memory, t, s, predict: (step(key, x_t, t, s, predict), memory)
-    )
+    return Solver(lambda x: (), lambda key, x_t, memory, t, s, predict: (step(key, x_t, t, s, predict), memory))
 
 
 def euler_maruyama(sde: SDE, churn: float = 1.0) -> Solver:

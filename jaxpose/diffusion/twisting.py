@@ -78,10 +78,7 @@ def dps(predict_fn: PredictFn, measurement: Measurement) -> TwistFn:
             prediction = predict_fn(x_t, t, None)
             residual = measurement.residual_fn(prediction.x0)
             log_value = _log_density(measurement, residual, measurement.noise)
-            return log_value, (
-                prediction,
-                log_value - _log_density(measurement, 0 * residual, measurement.noise),
-            )
+            return log_value, (prediction, log_value - _log_density(measurement, 0 * residual, measurement.noise))
 
         (log_value, (prediction, below)), change = jax.value_and_grad(value, has_aux=True)(x_t)
         longest = -2 * below / jnp.maximum(jnp.square(change).sum(), jnp.finfo(x_t.dtype).tiny)
@@ -112,9 +109,7 @@ def pseudo_inverse(predict_fn: PredictFn, sde: SDE, measurement: Measurement, co
         noise = _effective_noise(measurement, residual, jnp.square(factor).sum(-1))
         solved, log_value = _solve(residual, factor, noise, measurement.seen)
         if measurement.robust is not None:
-            log_value = _log_density(
-                measurement, residual, jnp.sqrt(measurement.noise**2 + jnp.square(factor).sum(-1))
-            )
+            log_value = _log_density(measurement, residual, jnp.sqrt(measurement.noise**2 + jnp.square(factor).sum(-1)))
         (change,) = pull((solved @ slope).reshape(x0.shape))
         return Twist(prediction, change, log_value)
 
@@ -158,16 +153,12 @@ def _effective_noise(measurement: Measurement, residual: Array, open_variance: A
 def _solve(residual: Array, factor: Array, noise: Array, seen: Array) -> tuple[Array, Array]:
     """(N^2 + F F')^-1 r and log N(r; 0, N^2 + F F'), by Cholesky at unit diagonal: units and noises may differ."""
     covariance = factor @ factor.T + jnp.diag(noise**2)
-    scale = jnp.sqrt(
-        jnp.maximum(jnp.where(seen, jnp.diagonal(covariance), 1), jnp.finfo(residual.dtype).tiny)
-    )
+    scale = jnp.sqrt(jnp.maximum(jnp.where(seen, jnp.diagonal(covariance), 1), jnp.finfo(residual.dtype).tiny))
     correlation = covariance / scale[:, None] / scale
     # more entries than the pose has numbers, all nearly exact, are singular in single precision
     jitter = 10 * jnp.finfo(residual.dtype).eps + jnp.where(seen, 0, 1)
     lower = jnp.linalg.cholesky(correlation + jnp.diag(jitter))
     whitened = jax.scipy.linalg.solve_triangular(lower, residual / scale, lower=True)
     solved = jax.scipy.linalg.solve_triangular(lower, whitened, lower=True, trans=1) / scale
-    log_scales = jnp.where(
-        seen, jnp.log(scale) + jnp.log(jnp.diagonal(lower)) + math.log(2 * math.pi) / 2, 0
-    ).sum()
+    log_scales = jnp.where(seen, jnp.log(scale) + jnp.log(jnp.diagonal(lower)) + math.log(2 * math.pi) / 2, 0).sum()
     return solved, -jnp.square(whitened).sum() / 2 - log_scales

@@ -35,9 +35,7 @@ from jaxpose.spaces.person import place
 # 0.04 is worse than 0.01 with 10 in every row (python -m experiments.evaluate_aggregates --stride=8 --added=0.04).
 ADDED = 0.01
 NOISE = 0.05  # of the keypoints' extent: about the error of a detector, 5 px where a person is 320 px tall
-_KERNEL_DIRECTIONS = (
-    6  # in which hypotheses of a pose vary: tr(C)^2 / tr(C^2), median of the same validation poses
-)
+_KERNEL_DIRECTIONS = 6  # in which hypotheses of a pose vary: tr(C)^2 / tr(C^2), median of the same validation poses
 _NEAREST = 1e-3  # metres before the camera
 _LEAST_LOG_EXPONENT = -30.0  # not 0 itself: hypotheses of log weight -inf keep weight 0
 
@@ -96,9 +94,7 @@ def medoid(samples: Array, weights: Array | None = None) -> Array:
     return jnp.where(jnp.isnan(total.sum(0))[..., None, None], jnp.nan, chosen)
 
 
-def mode(
-    samples: Array, weights: Array | None = None, *, num_steps: int = 32, smallest: float = 1e-6
-) -> Array:
+def mode(samples: Array, weights: Array | None = None, *, num_steps: int = 32, smallest: float = 1e-6) -> Array:
     """Where a smoothed density of the hypotheses peaks, joint by joint: [H, ..., J, D] -> [..., J, D].
 
     Mean shift (Comaniciu and Meer, 2002) from the densest hypothesis, under a Gaussian kernel of Scott's width
@@ -106,14 +102,10 @@ def mode(
     hypotheses H is the effective number.
     """
     joints = jnp.asarray(samples)[..., None, :]  # each a pose of one joint
-    return _peak(joints, _shares(samples, weights)[..., None], samples.shape[-1], num_steps, smallest)[
-        ..., 0, :
-    ]
+    return _peak(joints, _shares(samples, weights)[..., None], samples.shape[-1], num_steps, smallest)[..., 0, :]
 
 
-def pose_mode(
-    samples: Array, weights: Array | None = None, *, num_steps: int = 32, smallest: float = 1e-6
-) -> Array:
+def pose_mode(samples: Array, weights: Array | None = None, *, num_steps: int = 32, smallest: float = 1e-6) -> Array:
     """Where a smoothed density of whole poses peaks: [H, ..., J, D] -> [..., J, D].
 
     As `mode`, with one kernel over all numbers of a pose. They are far from independent: Scott's width is that of a
@@ -145,9 +137,7 @@ def reprojection_weights(
     keypoints = jnp.where(seen[..., None], keypoints, 0)
     root = place(intrinsics, keypoints, confidence, samples, distortion)
     placed = jnp.asarray(samples) + root[..., None, :]
-    placed = placed.at[..., 2].set(
-        jnp.maximum(placed[..., 2], _NEAREST)
-    )  # far off the image, not mirrored into it
+    placed = placed.at[..., 2].set(jnp.maximum(placed[..., 2], _NEAREST))  # far off the image, not mirrored into it
     squared = jnp.square(project(intrinsics, placed, distortion) - keypoints).sum(-1)
     noise = NOISE * _extent_px(keypoints, confidence) if noise_px is None else jnp.asarray(noise_px)
     return _tempered(-(confidence * jnp.where(seen, squared, 0)).sum(-1) / (2 * jnp.square(noise)), added)
@@ -202,9 +192,7 @@ def _shares(samples: Array, weights: Array | None) -> Array:
     if weights is None:
         return jnp.full((num, *[1] * len(shape)), 1 / num)
     if jnp.shape(weights) != (num, *shape[:-2]):
-        raise ValueError(
-            f"weights: needed {(num, *shape[:-2])} for samples {(num, *shape)}, got {jnp.shape(weights)}"
-        )
+        raise ValueError(f"weights: needed {(num, *shape[:-2])} for samples {(num, *shape)}, got {jnp.shape(weights)}")
     return (jnp.asarray(weights) / jnp.asarray(weights).sum(0))[..., None, None]
 
 

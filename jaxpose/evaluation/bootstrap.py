@@ -34,13 +34,7 @@ class Difference(NamedTuple):
 
 
 def paired_bootstrap(
-    seed: int,
-    a: np.ndarray,
-    b: np.ndarray,
-    *,
-    groups: np.ndarray | None = None,
-    num: int = 10000,
-    level: float = 0.95,
+    seed: int, a: np.ndarray, b: np.ndarray, *, groups: np.ndarray | None = None, num: int = 10000, level: float = 0.95
 ) -> Difference:
     """How much the errors a [N] differ on average from the errors b [N] of the same poses, any unit, >= 0.
 
@@ -80,9 +74,7 @@ def _compare(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _check(a: np.ndarray, b: np.ndarray, groups: np.ndarray, num: int, level: float) -> None:
     if a.ndim != 1 or b.shape != a.shape or groups.shape != a.shape or not a.size:
         found = f"{a.shape}, {b.shape} and {groups.shape}"
-        raise ValueError(
-            f"a, b and groups must be [N], one number or name for each pose, N >= 1, got {found}"
-        )
+        raise ValueError(f"a, b and groups must be [N], one number or name for each pose, N >= 1, got {found}")
     for name, value in (("a", a), ("b", b)):
         if not (np.isfinite(value) & (value >= 0)).all():
             bad = np.argmin(np.isfinite(value) & (value >= 0))

@@ -30,13 +30,9 @@ def ehf_errors(vertices: Array, truth: Array, regressor: Array) -> dict[str, Arr
     """
     vertices, truth, regressor = jnp.asarray(vertices), jnp.asarray(truth), jnp.asarray(regressor)
     if truth.ndim != 3 or vertices.shape[-3:] != truth.shape:
-        raise ValueError(
-            f"vertices must be [..., N, V, 3] of truth [N, V, 3], got {vertices.shape} and {truth.shape}"
-        )
+        raise ValueError(f"vertices must be [..., N, V, 3] of truth [N, V, 3], got {vertices.shape} and {truth.shape}")
     if regressor.ndim != 2 or regressor.shape[1] != truth.shape[1] or len(regressor) < NUM_JOINTS:
-        raise ValueError(
-            f"regressor must be [J, {truth.shape[1]}] with J >= {NUM_JOINTS}, got {regressor.shape}"
-        )
+        raise ValueError(f"regressor must be [J, {truth.shape[1]}] with J >= {NUM_JOINTS}, got {regressor.shape}")
     return _figures(vertices, truth, regressor[:NUM_JOINTS])
 
 

@@ -86,16 +86,12 @@ def neighbour_metrics(real: Array | np.ndarray, fake: Array | np.ndarray, k: int
     real, fake = _finite("real", real, 2), _finite("fake", fake, 2)
     _check_same("real", real, "fake", fake)
     if not 1 <= k < min(len(real), len(fake)):
-        raise ValueError(
-            f"k must be in 1..{min(len(real), len(fake)) - 1}, fewer than the points of a set, got {k}"
-        )
+        raise ValueError(f"k must be in 1..{min(len(real), len(fake)) - 1}, fewer than the points of a set, got {k}")
     real_radius, fake_radius = _squared_radii(real, k), _squared_radii(fake, k)
     balls = np.asarray(_count_balls(fake, real, real_radius))
     recalled = np.asarray(_count_balls(real, fake, fake_radius)) > 0
     covered = np.asarray(_squared_nearest(real, fake) < real_radius)
-    return Neighbours(
-        *(float(x) for x in ((balls > 0).mean(), recalled.mean(), balls.mean() / k, covered.mean()))
-    )
+    return Neighbours(*(float(x) for x in ((balls > 0).mean(), recalled.mean(), balls.mean() / k, covered.mean())))
 
 
 def nearest_distance(samples: Array | np.ndarray, reference: Array | np.ndarray) -> np.ndarray:
@@ -116,9 +112,7 @@ def nearest_rotations(samples: Array | np.ndarray, reference: Array | np.ndarray
     """
     samples, reference = _finite("samples", samples, 3), _finite("reference", reference, 3)
     _check_same("samples", samples, "reference", reference)
-    return np.asarray(
-        _nearest_turn(*(quaternion_from_axis_angle(jnp.asarray(x)) for x in (samples, reference)))
-    )
+    return np.asarray(_nearest_turn(*(quaternion_from_axis_angle(jnp.asarray(x)) for x in (samples, reference))))
 
 
 def align_heading(poses: Array, skeleton: Skeleton = H36M_17) -> Array:
@@ -132,18 +126,13 @@ def align_heading(poses: Array, skeleton: Skeleton = H36M_17) -> Array:
     left, right = (skeleton.joints.index(f"{side}_hip") for side in ("left", "right"))
     line = poses[..., left, :] - poses[..., right, :]
     length = jnp.hypot(line[..., 0], line[..., 2])
-    cos, sin = (
-        jnp.where(length > 0, v / length, w)[..., None] for v, w in ((line[..., 0], 1), (line[..., 2], 0))
-    )
+    cos, sin = (jnp.where(length > 0, v / length, w)[..., None] for v, w in ((line[..., 0], 1), (line[..., 2], 0)))
     x, y, z = jnp.moveaxis(poses, -1, 0)
     return jnp.stack([cos * x + sin * z, y, cos * z - sin * x], -1)
 
 
 def generation_row(
-    samples: Array | np.ndarray,
-    reference_val: Array | np.ndarray,
-    reference_train: Array | np.ndarray,
-    k: int = 3,
+    samples: Array | np.ndarray, reference_val: Array | np.ndarray, reference_train: Array | np.ndarray, k: int = 3
 ) -> dict[str, float]:
     """Every figure of samples [N, 17, 3] against held-out real poses [M, 17, 3] and training poses [L, 17, 3].
 
@@ -154,11 +143,7 @@ def generation_row(
     `val_` are the same figure of the held-out poses, the yardstick. Nearest distances are to training poses, all
     headed one way.
     """
-    named = zip(
-        ("samples", "reference_val", "reference_train"),
-        (samples, reference_val, reference_train),
-        strict=True,
-    )
+    named = zip(("samples", "reference_val", "reference_train"), (samples, reference_val, reference_train), strict=True)
     poses = [align_root(jnp.asarray(_finite(name, x, 3))) for name, x in named]
     samples, val, train = poses
     headed, headed_val, headed_train = (align_heading(x) for x in poses)
@@ -274,14 +259,10 @@ def _finite(name: str, x: Array | np.ndarray, ndim: int) -> np.ndarray:
         raise ValueError(f"{name}: needed {needed} with N >= 2, got {list(values.shape)}")
     bad = int((~np.isfinite(values)).reshape(len(values), -1).any(-1).sum())
     if bad:
-        raise ValueError(
-            f"{name}: needed finite numbers, got {bad} of {len(values)} rows with NaN or infinity"
-        )
+        raise ValueError(f"{name}: needed finite numbers, got {bad} of {len(values)} rows with NaN or infinity")
     return values
 
 
 def _check_same(name_a: str, a: Array | np.ndarray, name_b: str, b: Array | np.ndarray) -> None:
     if a.shape[1:] != b.shape[1:]:
-        raise ValueError(
-            f"{name_a} and {name_b} must agree in all axes but the first, got {a.shape} and {b.shape}"
-        )
+        raise ValueError(f"{name_a} and {name_b} must agree in all axes but the first, got {a.shape} and {b.shape}")

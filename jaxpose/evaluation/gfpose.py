@@ -34,9 +34,7 @@ def gfpose_row(samples: Array | np.ndarray, truth: Array | np.ndarray, action: n
     """
     samples, truth = jnp.asarray(samples), jnp.asarray(truth)
     if samples.ndim != 4 or samples.shape[1:] != truth.shape:
-        raise ValueError(
-            f"samples must be [H, N, J, 3] of truth [N, J, 3], got {samples.shape} and {truth.shape}"
-        )
+        raise ValueError(f"samples must be [H, N, J, 3] of truth [N, J, 3], got {samples.shape} and {truth.shape}")
     per_pose = _in_blocks(_figures, samples, truth)
     means = {name: action_mean(values, action) for name, values in per_pose.items()}
     first = means["mpjpe_gfpose_mm"]
@@ -107,7 +105,5 @@ def _figures(samples: Array, truth: Array) -> dict[str, Array]:
 
 
 def _in_blocks(figures: Any, samples: Array, truth: Array) -> dict[str, np.ndarray]:
-    blocks = [
-        figures(samples[:, i : i + _BLOCK], truth[i : i + _BLOCK]) for i in range(0, len(truth), _BLOCK)
-    ]
+    blocks = [figures(samples[:, i : i + _BLOCK], truth[i : i + _BLOCK]) for i in range(0, len(truth), _BLOCK)]
     return {name: np.concatenate([np.asarray(block[name]) for block in blocks]) for name in blocks[0]}

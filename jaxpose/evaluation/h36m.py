@@ -72,9 +72,7 @@ def action_mean(values: np.ndarray, action: np.ndarray, *, strict: bool = False)
         raise ValueError(f"values and action must be [N], N >= 1, got {values.shape} and {action.shape}")
     if unknown := sorted(set(action.tolist()) - set(ACTIONS)):
         raise ValueError(f"action: unknown ids {unknown}; legal are 2..16, Human3.6M's")
-    per_action = {
-        name: float(values[action == i].mean()) for i, name in ACTIONS.items() if (action == i).any()
-    }
+    per_action = {name: float(values[action == i].mean()) for i, name in ACTIONS.items() if (action == i).any()}
     empty = tuple(name for name in ACTIONS.values() if name not in per_action)
     average = sum(per_action.values()) / (len(ACTIONS) if strict else len(per_action))
     return ActionMean(average, per_action, empty)
@@ -100,9 +98,7 @@ def h36m_row(
     p, g, action = np.asarray(pred), np.asarray(truth), np.asarray(action)
     _check(p, g, action, video, frame)
     if batch_size is not None and (not strict or batch_size < 1):
-        raise ValueError(
-            f"batch_size: needs strict=True and a number >= 1, got {batch_size}, strict={strict}"
-        )
+        raise ValueError(f"batch_size: needs strict=True and a number >= 1, got {batch_size}, strict={strict}")
     if root is not None:
         p, g = p - p[:, root : root + 1], g - g[:, root : root + 1]
     errors = _in_blocks(_pose_errors, p, g)
@@ -125,10 +121,7 @@ def report(rows: Mapping[str, ActionMean], *, markdown: bool = False) -> str:
     header = ["", *(_TABLE_NAMES[i] for i in TABLE_ORDER), "Avg"]
     cells = [header, *([name, *_cells(result)] for name, result in rows.items())]
     width = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        [c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(r, width, strict=True))]
-        for r in cells
-    ]
+    lines = [[c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(r, width, strict=True))] for r in cells]
     if markdown:
         rule = ["-" * (w - 1) + (":" if i else "-") for i, w in enumerate(max(w, 3) for w in width)]
         text = [f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:])]
@@ -173,9 +166,7 @@ def _velocity_errors(
     same, step = np.diff(video[order]) == 0, np.diff(frame[order])
     if not strict and (twice := same & (step == 0)).any():
         row = order[np.argmax(twice)]
-        raise ValueError(
-            f"frame: frame {frame[row]} of video {video[row]} occurs twice; needed distinct frames"
-        )
+        raise ValueError(f"frame: frame {frame[row]} of video {video[row]} occurs twice; needed distinct frames")
     first = np.flatnonzero(same if strict else same & (step == 1))
     if not len(first):
         raise ValueError(
@@ -206,11 +197,7 @@ def _in_blocks(
 
 
 def _check(
-    pred: np.ndarray,
-    truth: np.ndarray,
-    action: np.ndarray,
-    video: np.ndarray | None,
-    frame: np.ndarray | None,
+    pred: np.ndarray, truth: np.ndarray, action: np.ndarray, video: np.ndarray | None, frame: np.ndarray | None
 ) -> None:
     if truth.ndim != 3 or truth.shape[1:] != (17, 3) or pred.shape != truth.shape or not len(truth):
         needed = "pred and truth must be [N, 17, 3], N >= 1, hypotheses made one pose before"
@@ -218,8 +205,6 @@ def _check(
     if (video is None) != (frame is None):
         raise ValueError("video and frame: needed both or none, got one")
     for name, value in (("action", action), ("video", video), ("frame", frame)):
-        if value is not None and (
-            np.shape(value) != truth.shape[:1] or np.asarray(value).dtype.kind not in "iu"
-        ):
+        if value is not None and (np.shape(value) != truth.shape[:1] or np.asarray(value).dtype.kind not in "iu"):
             found = f"{np.asarray(value).dtype} {np.shape(value)}"
             raise ValueError(f"{name} must be {len(truth)} whole numbers, one for each pose, got {found}")

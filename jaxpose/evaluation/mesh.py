@@ -62,9 +62,7 @@ def _check(vertices: np.ndarray, faces: np.ndarray, ndim: int) -> None:
     if faces.ndim != 2 or faces.shape[1] != 3 or not len(faces) or faces.dtype.kind not in "iu":
         raise ValueError(f"faces must be integers [F, 3] with F >= 1, got {faces.dtype} {faces.shape}")
     if faces.min() < 0 or faces.max() >= vertices.shape[-2]:
-        raise ValueError(
-            f"faces must name vertices 0..{vertices.shape[-2] - 1}, got {faces.min()}..{faces.max()}"
-        )
+        raise ValueError(f"faces must name vertices 0..{vertices.shape[-2] - 1}, got {faces.min()}..{faces.max()}")
 
 
 def _near_pairs(low: np.ndarray, high: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -72,9 +70,7 @@ def _near_pairs(low: np.ndarray, high: np.ndarray) -> Iterator[tuple[np.ndarray,
     axis = int(np.argmax(high.max(0) - low.min(0)))
     order = np.argsort(low[:, axis], kind="stable")
     low, high = low[order], high[order]
-    ends = np.searchsorted(
-        low[:, axis], high[:, axis], side="right"
-    )  # the boxes that begin before this one ends
+    ends = np.searchsorted(low[:, axis], high[:, axis], side="right")  # the boxes that begin before this one ends
     counts = ends - np.arange(len(ends)) - 1
     portions = np.cumsum(counts) // _PAIRS_AT_ONCE
     others = [k for k in range(3) if k != axis]

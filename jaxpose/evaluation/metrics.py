@@ -57,9 +57,7 @@ def n_mpjpe(pred: Array, truth: Array, weights: Array | None = None) -> Array:
     return mpjpe(scale[..., None, None] * pred, truth, weights)
 
 
-def p_mpjpe(
-    pred: Array, truth: Array, weights: Array | None = None, *, allow_reflection: bool = False
-) -> Array:
+def p_mpjpe(pred: Array, truth: Array, weights: Array | None = None, *, allow_reflection: bool = False) -> Array:
     """Mean joint error [...] after the best similarity, metres; pred and truth [..., J, D], weights [..., J].
 
     GFPose reports it with `allow_reflection=True`, which forgives a pose that is its own mirror image.
@@ -68,12 +66,7 @@ def p_mpjpe(
 
 
 def procrustes_align(
-    pred: Array,
-    truth: Array,
-    weights: Array | None = None,
-    *,
-    allow_reflection: bool = False,
-    scale: bool = True,
+    pred: Array, truth: Array, weights: Array | None = None, *, allow_reflection: bool = False, scale: bool = True
 ) -> Array:
     """The image [..., J, D] of pred under the rotation, translation and scale that bring it closest to truth.
 
@@ -96,19 +89,13 @@ def procrustes_align(
     return (size[..., None, None] * turned if scale else turned) + g_mean
 
 
-def pck(
-    pred: Array, truth: Array, weights: Array | None = None, *, threshold: float = PCK_THRESHOLD
-) -> Array:
+def pck(pred: Array, truth: Array, weights: Array | None = None, *, threshold: float = PCK_THRESHOLD) -> Array:
     """Share [...] in 0..1 of joints nearer to the truth than `threshold` metres (strictly)."""
     return auc(pred, truth, weights, thresholds=(threshold,))
 
 
 def auc(
-    pred: Array,
-    truth: Array,
-    weights: Array | None = None,
-    *,
-    thresholds: tuple[float, ...] = AUC_THRESHOLDS,
+    pred: Array, truth: Array, weights: Array | None = None, *, thresholds: tuple[float, ...] = AUC_THRESHOLDS
 ) -> Array:
     """Mean PCK [...] in 0..1 over `thresholds`, metres; by default the 31 of MPI-INF-3DHP, 0 among them."""
     errors = joint_errors(pred, truth)

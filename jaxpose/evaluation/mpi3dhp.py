@@ -23,19 +23,14 @@ from jaxpose.evaluation import metrics
 from jaxpose.geometry.skeleton import H36M_17
 
 _NAMES = {"head": ("head",), "neck": ("thorax",)} | {
-    f"{joint}s": (f"left_{joint}", f"right_{joint}")
-    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    f"{joint}s": (f"left_{joint}", f"right_{joint}") for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 }
 GROUPS = {group: tuple(H36M_17.joints.index(name) for name in names) for group, names in _NAMES.items()}
 SCORED = tuple(sorted(joint for joints in GROUPS.values() for joint in joints))
 
 
 def mpi3dhp_row(
-    pred: Array | np.ndarray,
-    truth: Array | np.ndarray,
-    sequence: np.ndarray,
-    *,
-    valid: np.ndarray | None = None,
+    pred: Array | np.ndarray, truth: Array | np.ndarray, sequence: np.ndarray, *, valid: np.ndarray | None = None
 ) -> dict[str, Any]:
     """All figures of poses [N, 17, 3] against truth [N, 17, 3], metres, joints of H36M_17; sequence [N] its name.
 
@@ -76,9 +71,7 @@ def _means(figures: dict[str, np.ndarray]) -> dict[str, float]:
 
 def _check(pred: Array, truth: Array, sequence: np.ndarray, keep: np.ndarray) -> None:
     if truth.ndim != 3 or truth.shape[1:] != (17, 3) or pred.shape != truth.shape or not len(truth):
-        raise ValueError(
-            f"pred and truth must be [N, 17, 3], N >= 1, metres, got {pred.shape} and {truth.shape}"
-        )
+        raise ValueError(f"pred and truth must be [N, 17, 3], N >= 1, metres, got {pred.shape} and {truth.shape}")
     for name, value in (("sequence", sequence), ("valid", keep)):
         if value.shape != truth.shape[:1]:
             raise ValueError(f"{name} must be [{len(truth)}], one for each pose, got {value.shape}")

@@ -51,11 +51,7 @@ def hidden_errors(samples: Array, truth: Array, hidden: Sequence[int] | np.ndarr
 
 
 def completion_row(
-    samples: Array,
-    truth: Array,
-    hidden: Sequence[int] | np.ndarray,
-    *,
-    figure: str = "mpjpe",
+    samples: Array, truth: Array, hidden: Sequence[int] | np.ndarray, *, figure: str = "mpjpe"
 ) -> dict[str, float]:
     """The mean over poses of `hidden_errors`, as `{figure}_min_mm` and so on, and `apd_mm`.
 

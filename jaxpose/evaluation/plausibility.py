@@ -36,15 +36,7 @@ BONE_MARGIN = 0.01  # metres; held-out people differ from the training people by
 
 _LEG = ("hip_elevation", "hip_forward", "hip_outward", "knee_bend", "knee_forward")
 _ARM = ("shoulder_elevation", "shoulder_forward", "shoulder_outward", "elbow_bend")
-_TRUNK = (
-    "spine_bend",
-    "spine_forward",
-    "neck_bend",
-    "neck_forward",
-    "head_bend",
-    "head_forward",
-    "trunk_twist",
-)
+_TRUNK = ("spine_bend", "spine_forward", "neck_bend", "neck_forward", "head_bend", "head_forward", "trunk_twist")
 ANGLES = (*(f"{side}_{name}" for side in ("left", "right") for name in _LEG + _ARM), *_TRUNK)
 
 
@@ -89,9 +81,7 @@ def bone_plausibility(
     difference, known_difference = (np.abs(x[:, left] - x[:, right]) for x in (lengths, known))
     both = known.copy()
     both[:, left], both[:, right] = known[:, right], known[:, left]
-    low, high = np.percentile(np.concatenate([known, both]), BONE_RANGE, axis=0) + np.array(
-        [[-margin], [margin]]
-    )
+    low, high = np.percentile(np.concatenate([known, both]), BONE_RANGE, axis=0) + np.array([[-margin], [margin]])
     even = difference <= np.percentile(known_difference, BONE_RANGE[1], axis=0) + margin
     inside = (lengths >= low) & (lengths <= high)
     return BonePlausibility(
@@ -110,8 +100,7 @@ def angle_plausibility(poses: Array | np.ndarray, reference: Array | np.ndarray)
     reference with such an angle.
     """
     angles, known, mirrored = (
-        np.asarray(_angles(jnp.asarray(x)))
-        for x in (poses, reference, mirror(jnp.asarray(reference), H36M_17))
+        np.asarray(_angles(jnp.asarray(x))) for x in (poses, reference, mirror(jnp.asarray(reference), H36M_17))
     )
     _check_reference(known)
     low, high = np.percentile(np.concatenate([known, mirrored]), ANGLE_RANGE, axis=0)
@@ -134,18 +123,14 @@ def joint_angles(poses: Array) -> Array:
     limbs = []
     for side, sign in (("left", 1), ("right", -1)):
         thigh, shin = (segment(f"{side}_{a}", f"{side}_{b}") for a, b in (("hip", "knee"), ("knee", "ankle")))
-        upper, lower = (
-            segment(f"{side}_{a}", f"{side}_{b}") for a, b in (("shoulder", "elbow"), ("elbow", "wrist"))
-        )
+        upper, lower = (segment(f"{side}_{a}", f"{side}_{b}") for a, b in (("shoulder", "elbow"), ("elbow", "wrist")))
         limbs += [*_limb(pelvis_frame, thigh, sign), _between(thigh, shin)]
         limbs += [_arcsin(_dot(shin, jnp.cross(thigh, hip_line)))]
         limbs += [*_limb(chest_frame, upper, sign), _between(upper, lower)]
     trunk = []
     for frame, part in ((pelvis_frame, chest), (chest_frame, neck), (_frame(neck, shoulder_line), head)):
         trunk += [_between(frame.up, part), _arcsin(_dot(part, frame.forward))]
-    twist = jnp.arctan2(
-        _dot(chest_frame.left, pelvis_frame.forward), _dot(chest_frame.left, pelvis_frame.left)
-    )
+    twist = jnp.arctan2(_dot(chest_frame.left, pelvis_frame.forward), _dot(chest_frame.left, pelvis_frame.left))
     return jnp.stack([*limbs, *trunk, twist], -1)
 
 
@@ -199,6 +184,4 @@ def _bone_pairs(skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
 def _check_reference(values: np.ndarray) -> None:
     bad = int((~np.isfinite(values)).any(-1).sum())
     if bad or not len(values):
-        raise ValueError(
-            f"reference: needed poses of finite lengths and angles, got {bad} of {len(values)} without"
-        )
+        raise ValueError(f"reference: needed poses of finite lengths and angles, got {bad} of {len(values)} without")

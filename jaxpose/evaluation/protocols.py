@@ -64,15 +64,11 @@ def lifting_row(
     return row | {
         "macro_mean_mm": float(np.mean(macro)),
         **_calibration_figures(samples, truth, radius_90),
-        "category_mean_mm": {
-            str(c): float(per_pose["mean_mm"][category == c].mean()) for c in np.unique(category)
-        },
+        "category_mean_mm": {str(c): float(per_pose["mean_mm"][category == c].mean()) for c in np.unique(category)},
     }
 
 
-def _calibration_figures(
-    samples: Array, truth: Array, radius_90: Array | np.ndarray | None
-) -> dict[str, float]:
+def _calibration_figures(samples: Array, truth: Array, radius_90: Array | np.ndarray | None) -> dict[str, float]:
     """Shares over all joints but the root."""
     mean = samples.mean(0)
     if radius_90 is None:
@@ -82,9 +78,7 @@ def _calibration_figures(
         "ece": float(calibration.ece(samples, truth).ece),
         "coverage_50": float(jnp.nanmean(calibration.coverage(samples, truth, 0.5)[1:])),
         "coverage_90": float(jnp.nanmean(calibration.coverage(samples, truth, 0.9)[1:])),
-        "radius_coverage_90": float(
-            jnp.nanmean(calibration.radius_coverage(jnp.asarray(radius_90), mean, truth)[1:])
-        ),
+        "radius_coverage_90": float(jnp.nanmean(calibration.radius_coverage(jnp.asarray(radius_90), mean, truth)[1:])),
         "pit_gap": float(jnp.nanmean(calibration.pit_gap(histogram)[1:])),
     }
 

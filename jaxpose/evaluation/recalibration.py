@@ -38,9 +38,7 @@ def fit_spread(errors: Array, level: Array, root: int = 0) -> tuple[Array, Array
     """
     others = np.delete(np.arange(errors.shape[1]), root)
     away = level - level.mean()
-    slope = jnp.einsum("n,njd->d", away, errors[:, others]) / (
-        len(others) * jnp.maximum((away**2).sum(), 1e-9)
-    )
+    slope = jnp.einsum("n,njd->d", away, errors[:, others]) / (len(others) * jnp.maximum((away**2).sum(), 1e-9))
     own = errors[:, others].mean(0) - slope * level.mean()
     pooled = own + _POOLED * (own.mean() - own)
     return jnp.zeros(errors.shape[1:]).at[others].set(pooled), slope

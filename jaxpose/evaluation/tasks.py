@@ -52,9 +52,7 @@ def denoising_row(noisy: Array, samples: Array, truth: Array) -> dict[str, float
     `ratio` is after / before, of root-aligned poses; `ratio_as_given` of poses as they stand, noisy root and all.
     """
     after = samples.mean(0)
-    aligned = [
-        1000 * float(metrics.mpjpe(*map(metrics.align_root, (x, truth))).mean()) for x in (noisy, after)
-    ]
+    aligned = [1000 * float(metrics.mpjpe(*map(metrics.align_root, (x, truth))).mean()) for x in (noisy, after)]
     given = [1000 * float(metrics.mpjpe(x, truth).mean()) for x in (noisy, after)]
     return {
         "before_mm": aligned[0],

@@ -69,9 +69,7 @@ def make_clips(bodies: Bodies, mocap: Mocap) -> Clips:
     return Clips(bodies, jnp.asarray(starts[piece]), jnp.asarray(ends[piece]))
 
 
-def clip_example(
-    key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int = 1
-) -> ClipExample:
+def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int = 1) -> ClipExample:
     """A random stretch of `num_frames` frames, forwards or backwards; a shorter sequence stands still at its ends."""
     draw_key, body_key, camera_key, detect_key, mask_key = jax.random.split(key, 5)
     rows, other = _draw_rows(draw_key, clips, num_frames)
@@ -80,9 +78,7 @@ def clip_example(
     x_world = jax.vmap(lambda x, o: augment_body(body_key, x, o, view))(joints[rows], joints[other])
     R, t = draw_camera(camera_key, x_world[num_frames // 2], view)
     x_cam = world_to_camera(R, t, x_world)
-    x_cam = x_cam.at[..., 2].add(
-        jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0)
-    )  # nobody reaches behind the camera
+    x_cam = x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))  # nobody reaches behind the camera
     xy = project(jnp.array(_PINHOLE), x_cam)
     seen_xy, confidence = detect_clip(detect_key, xy, view)
     confidence = confidence * draw_joints(mask_key, masks, H36M_17)
@@ -136,7 +132,5 @@ def _detection_error(key: Key, shape: tuple[int, ...], rates: ViewRates) -> Arra
     share = 1 - DETECTOR[:, 4]
     begins = share * (1 - _OUTLIER_STAYS) / (1 - share)
     u = jax.random.uniform(outlier_key, shape[:2])
-    _, outlier = jax.lax.scan(
-        lambda out, u: (u < jnp.where(out, _OUTLIER_STAYS, begins),) * 2, u[0] < share, u
-    )
+    _, outlier = jax.lax.scan(lambda out, u: (u < jnp.where(out, _OUTLIER_STAYS, begins),) * 2, u[0] < share, u)
     return jnp.where(outlier[..., None], OUTLIER_STD_PX * jax.random.normal(jump_key, shape), error)

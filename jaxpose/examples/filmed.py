@@ -22,14 +22,7 @@ from jaxpose.datasets.h36m import Frames, has_truth
 from jaxpose.examples.clips import ClipExample
 from jaxpose.geometry.camera import project
 from jaxpose.geometry.skeleton import H36M_17, mirror
-from jaxpose.spaces.person import (
-    Statistics,
-    encode_keypoints,
-    encode_pose,
-    encode_xy,
-    fit_statistics,
-    to_view,
-)
+from jaxpose.spaces.person import Statistics, encode_keypoints, encode_pose, encode_xy, fit_statistics, to_view
 
 _NUM_FITTED = 20_000  # frames that the statistics are taken from, as many as `make_bodies` takes
 
@@ -64,9 +57,7 @@ def film(frames: Frames) -> Filmed:
     keypoints, confidence, camera, intrinsics = (jnp.asarray(x[rows]) for x in taken)
     spaced = np.linspace(0, len(rows) - 1, min(len(rows), _NUM_FITTED)).astype(int)
     statistics = _statistics(*(x[spaced] for x in (keypoints, confidence, camera, intrinsics)))
-    return Filmed(
-        keypoints, confidence, camera, intrinsics, jnp.asarray(first), jnp.asarray(last), statistics
-    )
+    return Filmed(keypoints, confidence, camera, intrinsics, jnp.asarray(first), jnp.asarray(last), statistics)
 
 
 def filmed_example(
@@ -89,9 +80,7 @@ def filmed_example(
     confidence = confidence * draw_joints(mask_key, masks, H36M_17)
     cond, view = encode_keypoints(intrinsics, keypoints, confidence)
     true_px = project(intrinsics, camera)
-    return ClipExample(
-        encode_pose(filmed.statistics, view, camera), encode_xy(view, intrinsics, true_px), cond
-    )
+    return ClipExample(encode_pose(filmed.statistics, view, camera), encode_xy(view, intrinsics, true_px), cond)
 
 
 def mirror_film(

@@ -18,27 +18,31 @@ from jaxpose.base import Array, Condition, Example, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.geometry.camera import look_at, project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.spaces.person import (
-    Statistics,
-    View,
-    encode_keypoints,
-    encode_points,
-    encode_pose,
-    fit_statistics,
-)
+from jaxpose.spaces.person import Statistics, View, encode_keypoints, encode_points, encode_pose, fit_statistics
 
 # Detection minus truth, pixels of a 256 x 256 crop, joints of H36M_17 in order: mean x, mean y, std x, std y, inliers.
 DETECTOR = np.array(
     [
-        (-0.06, -2.37, 1.33, 2.13, 1.00), (-0.83, -2.07, 3.41, 2.69, 1.00), (-0.04, -1.01, 1.74, 2.20, 0.95),
-        (0.52, -3.40, 1.39, 2.14, 0.93), (0.78, -2.79, 3.26, 2.28, 1.00), (0.42, -0.15, 1.53, 1.99, 0.94),
-        (-0.15, -3.78, 1.39, 2.39, 0.93), (-0.05, 0.10, 1.36, 1.74, 0.99), (0.14, -2.56, 1.18, 1.15, 0.99),
-        (0.13, -0.26, 0.78, 0.59, 0.98), (0.09, 0.49, 1.35, 0.87, 0.99), (-0.19, 0.31, 2.51, 1.48, 0.99),
-        (0.11, -0.60, 1.79, 1.76, 0.95), (-0.02, 0.88, 2.02, 2.10, 0.91), (0.52, -0.12, 2.23, 1.73, 0.99),
-        (0.06, -0.44, 1.93, 1.63, 0.95), (0.05, 0.16, 2.02, 2.24, 0.90),
+        (-0.06, -2.37, 1.33, 2.13, 1.00),
+        (-0.83, -2.07, 3.41, 2.69, 1.00),
+        (-0.04, -1.01, 1.74, 2.20, 0.95),
+        (0.52, -3.40, 1.39, 2.14, 0.93),
+        (0.78, -2.79, 3.26, 2.28, 1.00),
+        (0.42, -0.15, 1.53, 1.99, 0.94),
+        (-0.15, -3.78, 1.39, 2.39, 0.93),
+        (-0.05, 0.10, 1.36, 1.74, 0.99),
+        (0.14, -2.56, 1.18, 1.15, 0.99),
+        (0.13, -0.26, 0.78, 0.59, 0.98),
+        (0.09, 0.49, 1.35, 0.87, 0.99),
+        (-0.19, 0.31, 2.51, 1.48, 0.99),
+        (0.11, -0.60, 1.79, 1.76, 0.95),
+        (-0.02, 0.88, 2.02, 2.10, 0.91),
+        (0.52, -0.12, 2.23, 1.73, 0.99),
+        (0.06, -0.44, 1.93, 1.63, 0.95),
+        (0.05, 0.16, 2.02, 2.24, 0.90),
     ],
     np.float32,
-)  # fmt: skip
+)
 # The next four lines were read off the errors and confidences of the benchmark's validation frames, by eye.
 CROP = 1.2  # the crop's side over the person's larger extent
 OUTLIER_STD_PX = 13.5  # px of the crop

@@ -148,9 +148,7 @@ def _em_step(mixture: Gaussians, x: np.ndarray, floor: float) -> tuple[Gaussians
     return _maximise(mass, first, second, mixture.mean, floor), total / len(x)
 
 
-def _maximise(
-    mass: np.ndarray, first: np.ndarray, second: np.ndarray, before: np.ndarray, floor: float
-) -> Gaussians:
+def _maximise(mass: np.ndarray, first: np.ndarray, second: np.ndarray, before: np.ndarray, floor: float) -> Gaussians:
     """The likeliest mixture given each component's mass [M] and moments; one without samples keeps its mean."""
     alive = mass > 1e-9
     mass, held = np.where(alive, mass, 0), np.where(alive, mass, 1)[:, None]

@@ -86,9 +86,7 @@ def dposer_prior(
     def prior(key: Key, body_pose: Array, k: Array, total: int) -> Array:
         t_key, z_key = jax.random.split(key)
         t = schedule(t_key, k, total)
-        return regulariser(
-            z_key, predict, sde, to_state(model, body_pose), t, weight=weight, reduction=reduction
-        )
+        return regulariser(z_key, predict, sde, to_state(model, body_pose), t, weight=weight, reduction=reduction)
 
     return prior
 
@@ -104,15 +102,11 @@ def posed_body(body: Body, parameters: BodyParameters) -> PosedBody:
     return body.shape(parameters.betas[:, None]).pose(rotations, parameters.transl)
 
 
-def start_parameters(
-    num: int, num_frames: int, num_betas: int, body_pose: Array | None = None
-) -> BodyParameters:
+def start_parameters(num: int, num_frames: int, num_betas: int, body_pose: Array | None = None) -> BodyParameters:
     """Zero parameters, but for a body pose [21, 3] or [N, F, 21, 3] to start from."""
     pose = jnp.zeros((21, 3)) if body_pose is None else jnp.asarray(body_pose)
     flat = jnp.zeros((num, num_frames, 3))
-    return BodyParameters(
-        jnp.broadcast_to(pose, (num, num_frames, 21, 3)), flat, flat, jnp.zeros((num, num_betas))
-    )
+    return BodyParameters(jnp.broadcast_to(pose, (num, num_frames, 21, 3)), flat, flat, jnp.zeros((num, num_betas)))
 
 
 def robust(squared: Array, width: float | Array | None) -> Array:

@@ -43,11 +43,7 @@ from jaxpose.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_
 
 NUM_YAWS = 8
 _NEAREST = 0.1  # metres before a camera: nearer points, and those behind it, are taken as being there
-_FACING = {
-    "-y": np.diag([1.0, -1.0, -1.0]),
-    "y": np.eye(3),
-    "z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
-}
+_FACING = {"-y": np.diag([1.0, -1.0, -1.0]), "y": np.eye(3), "z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
 
 
 class Cameras(NamedTuple):
@@ -123,12 +119,19 @@ def fit(
     if start is None:
         start = _placed(
             place_key, body, repeated(NUM_YAWS), uv_px, confidence, cameras, points, start_pose, up, settings
-        )  # fmt: skip
+        )
     times = len(start.betas) // len(uv_px)
     found = fit_body(
-        fit_key, body, repeated(times), start, prior, weights=settings.weights, num_steps=settings.num_steps,
-        learning_rate=settings.learning_rate, free=free,
-    )  # fmt: skip
+        fit_key,
+        body,
+        repeated(times),
+        start,
+        prior,
+        weights=settings.weights,
+        num_steps=settings.num_steps,
+        learning_rate=settings.learning_rate,
+        free=free,
+    )
     energies = jnp.where(jnp.isnan(found.energy), jnp.inf, found.energy)  # a start that diverged
     best = energies.reshape(times, -1).argmin(0) * len(uv_px) + jnp.arange(len(uv_px))
     parameters, energy, num_steps = jax.tree.map(lambda x: x[best], found)
@@ -137,12 +140,7 @@ def fit(
 
 
 def reprojection(
-    uv_px: Array,
-    confidence: Array,
-    cameras: Cameras,
-    noise_px: Array,
-    points: str,
-    width: float | None,
+    uv_px: Array, confidence: Array, cameras: Cameras, noise_px: Array, points: str, width: float | None
 ) -> DataFn:
     """The energy [N, F] of points seen at uv_px [N, C, F, K, 2] with confidence [N, C, F, K] and noise [N] px.
 
@@ -159,25 +157,28 @@ def reprojection(
 
 def project(cameras: Cameras, x_world: Array) -> Array:
     """Pixels [N, C, F, K, 2] of points [N, F, K, 3] in metres; points behind a camera as if just before it."""
-    x = (
-        jnp.einsum("ncij,nfkj->ncfki", *_same_items(cameras.R_cam_world, x_world))
-        + cameras.t_cam[:, :, None, None]
-    )
+    x = jnp.einsum("ncij,nfkj->ncfki", *_same_items(cameras.R_cam_world, x_world)) + cameras.t_cam[:, :, None, None]
     x = jnp.concatenate([x[..., :2], jnp.maximum(x[..., 2:], _NEAREST)], -1)
     distortion = None if cameras.distortion is None else cameras.distortion[:, :, None]
     return camera.project(cameras.intrinsics[:, :, None], x, distortion)
 
 
 def _placed(
-    key: Key, body: Body, data: DataFn, uv_px: Array, confidence: Array, cameras: Cameras, points: str,
-    start_pose: Array | None, up: str, settings: FitSettings,
-) -> BodyParameters:  # fmt: skip
+    key: Key,
+    body: Body,
+    data: DataFn,
+    uv_px: Array,
+    confidence: Array,
+    cameras: Cameras,
+    points: str,
+    start_pose: Array | None,
+    up: str,
+    settings: FitSettings,
+) -> BodyParameters:
     """The best `settings.starts` of NUM_YAWS starts [starts * N, ...], turned and moved to fit best."""
     num, frames = uv_px.shape[0], uv_px.shape[2]
     yaw = 2 * np.pi * np.arange(NUM_YAWS) / NUM_YAWS
-    facing = jnp.asarray(_FACING[up], jnp.float32) @ matrix_from_axis_angle(
-        jnp.asarray(yaw)[:, None] * jnp.eye(3)[1]
-    )
+    facing = jnp.asarray(_FACING[up], jnp.float32) @ matrix_from_axis_angle(jnp.asarray(yaw)[:, None] * jnp.eye(3)[1])
     orient = jnp.repeat(axis_angle_from_matrix(facing), num, 0)[:, None]
     start = start_parameters(NUM_YAWS * num, frames, body.shapedirs.shape[-1], start_pose)
     start = start._replace(global_orient=jnp.broadcast_to(orient, start.global_orient.shape))
@@ -185,9 +186,16 @@ def _placed(
     seen = _tiled((uv_px, confidence, cameras), NUM_YAWS)
     start = start._replace(transl=_place(seen[0], seen[1], seen[2], points_now))
     found = fit_body(
-        key, body, data, start, None, weights=Weights(), num_steps=settings.place_steps,
-        learning_rate=settings.place_rate, free=Free(body_pose=False, betas=False),
-    )  # fmt: skip
+        key,
+        body,
+        data,
+        start,
+        None,
+        weights=Weights(),
+        num_steps=settings.place_steps,
+        learning_rate=settings.place_rate,
+        free=Free(body_pose=False, betas=False),
+    )
     order = jnp.argsort(found.energy.reshape(NUM_YAWS, num), 0)[: settings.starts]
     rows = (order * num + jnp.arange(num)).reshape(-1)
     return jax.tree.map(lambda x: x[rows], found.variables)
@@ -221,16 +229,14 @@ def _tiled(tree: tuple, times: int) -> tuple:
 
 def _check(
     uv_px: Array, confidence: Array, cameras: Cameras, points: str, known: np.ndarray, start: BodyParameters | None
-) -> None:  # fmt: skip
+) -> None:
     if uv_px.ndim != 5 or uv_px.shape != (*confidence.shape, 2) or confidence.shape[-1] != len(known):
         raise ValueError(
             f"needed uv_px [N, C, F, {len(known)}, 2] with confidence [N, C, F, {len(known)}] for {points!r}, "
             f"got {uv_px.shape} and {confidence.shape}"
         )
     for name, value in cameras._asdict().items():
-        if value is not None and (
-            value.shape[0] not in (1, len(uv_px)) or value.shape[1] not in (1, uv_px.shape[1])
-        ):
+        if value is not None and (value.shape[0] not in (1, len(uv_px)) or value.shape[1] not in (1, uv_px.shape[1])):
             raise ValueError(
                 f"cameras.{name}: needed {len(uv_px)} items (or 1) of {uv_px.shape[1]} cameras, got {value.shape}"
             )
@@ -239,9 +245,7 @@ def _check(
             f"start: needed {len(uv_px)} clips of {uv_px.shape[2]} frames, got {start.body_pose.shape[:2]}"
         )
     if not isinstance(confidence, jax.core.Tracer):
-        seen = (
-            ((np.asarray(confidence) * known) > 0).sum(-1).max(1)
-        )  # not in jax: it may be a constant under jit
+        seen = ((np.asarray(confidence) * known) > 0).sum(-1).max(1)  # not in jax: it may be a constant under jit
         if (seen < 3).any():
             n, f = np.argwhere(seen < 3)[0]
             raise ValueError(f"confidence: frame {f} of clip {n} has fewer than three points in any camera")

@@ -87,9 +87,7 @@ def ik(
         raise ValueError(f"num_hypotheses: needed at least 1, got {num_hypotheses}")
     known = known_points(body, points)
     if targets.ndim != 4 or targets.shape[2:] != (len(known), 3):
-        raise ValueError(
-            f"targets: needed [N, F, {len(known)}, 3] for points {points!r}, got {list(targets.shape)}"
-        )
+        raise ValueError(f"targets: needed [N, F, {len(known)}, 3] for points {points!r}, got {list(targets.shape)}")
     seen = jnp.isfinite(targets).all(-1) & known
     if not isinstance(seen, jax.core.Tracer) and int(seen.sum(-1).min()) < 3:
         n, f = jnp.argwhere(seen.sum(-1) < 3)[0]
@@ -108,15 +106,17 @@ def ik(
         spread = _START_SPREAD * jax.random.normal(pose_key, start.body_pose.shape) * (num_hypotheses > 1)
         start = aligned(body, start._replace(body_pose=start.body_pose + spread), points, y, seen)
         found = fit_body(
-            fit_key, body, data, start, prior, weights=settings.weights, num_steps=settings.num_steps,
-            learning_rate=settings.learning_rate, free=free,
-        )  # fmt: skip
-        return (
-            found.variables,
-            posed_body(body, found.variables).joints[..., :22, :],
-            found.energy,
-            found.num_steps,
+            fit_key,
+            body,
+            data,
+            start,
+            prior,
+            weights=settings.weights,
+            num_steps=settings.num_steps,
+            learning_rate=settings.learning_rate,
+            free=free,
         )
+        return (found.variables, posed_body(body, found.variables).joints[..., :22, :], found.energy, found.num_steps)
 
     return Fitted(*jax.lax.map(one, jnp.arange(num_hypotheses)))
 

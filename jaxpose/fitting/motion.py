@@ -26,15 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.fitting.body_fit import (
-    POSE_AND_PLACE,
-    Free,
-    PosePrior,
-    Weights,
-    fit_body,
-    posed_body,
-    start_parameters,
-)
+from jaxpose.fitting.body_fit import POSE_AND_PLACE, Free, PosePrior, Weights, fit_body, posed_body, start_parameters
 from jaxpose.fitting.ik import Fitted, aligned
 from jaxpose.geometry.body import Body, PosedBody, skeleton_body
 from jaxpose.geometry.body_joints import body_points, known_points
@@ -56,9 +48,7 @@ class MotionSettings(NamedTuple):
 def estimate_noise(targets: Array) -> Array:
     """Standard deviation [N] in metres of each coordinate of joints [N, F, K, 3], NaN where missing; F >= 5."""
     if targets.ndim != 4 or targets.shape[1] < len(_FOURTH):
-        raise ValueError(
-            f"targets: needed [N, F, K, 3] with F >= 5 to estimate noise, got {list(targets.shape)}"
-        )
+        raise ValueError(f"targets: needed [N, F, K, 3] with F >= 5 to estimate noise, got {list(targets.shape)}")
     num = targets.shape[1] - len(_FOURTH) + 1
     fourth = sum(c * targets[:, i : i + num] for i, c in enumerate(_FOURTH))
     noise = jnp.sqrt(jnp.nanmedian(jnp.nanmean(jnp.square(fourth), 1) / 70, (1, 2)))
@@ -82,8 +72,9 @@ def skeleton_of(targets: Array, rest_joints: Array, noise: float | Array) -> Bod
     length = jnp.where(jnp.isfinite(square), jnp.sqrt(jnp.maximum(square, (own / 3) ** 2)), own)
     other = np.arange(21)
     other[np.array(SMPL_22.left) - 1], other[np.array(SMPL_22.right) - 1] = (
-        np.array(SMPL_22.right) - 1, np.array(SMPL_22.left) - 1,
-    )  # fmt: skip
+        np.array(SMPL_22.right) - 1,
+        np.array(SMPL_22.left) - 1,
+    )
     length = (length + length[other]) / 2
     offsets = jnp.concatenate([jnp.zeros((1, 3)), rest * (length / own)[:, None]])
     still = jnp.broadcast_to(jnp.eye(3), (22, 3, 3))
@@ -113,9 +104,7 @@ def denoise_motion(
     settings = settings or MotionSettings()
     known = known_points(body, points)
     if targets.ndim != 4 or targets.shape[2:] != (len(known), 3):
-        raise ValueError(
-            f"targets: needed [N, F, {len(known)}, 3] for points {points!r}, got {list(targets.shape)}"
-        )
+        raise ValueError(f"targets: needed [N, F, {len(known)}, 3] for points {points!r}, got {list(targets.shape)}")
     seen = jnp.isfinite(targets).all(-1) & known
     noise = estimate_noise(targets) if noise is None else jnp.asarray(noise)
     s = jnp.maximum(jnp.broadcast_to(noise, targets.shape[:1]), _LEAST_NOISE)
@@ -131,8 +120,15 @@ def denoise_motion(
     if free.global_orient:
         start = aligned(body, start, points, y, seen)
     found = fit_body(
-        key, body, data, start, prior, weights=settings.weights, num_steps=settings.num_steps,
-        learning_rate=settings.learning_rate, free=free,
-    )  # fmt: skip
+        key,
+        body,
+        data,
+        start,
+        prior,
+        weights=settings.weights,
+        num_steps=settings.num_steps,
+        learning_rate=settings.learning_rate,
+        free=free,
+    )
     joints = posed_body(body, found.variables).joints[..., :22, :]
     return jax.tree.map(lambda x: x[None], Fitted(found.variables, joints, found.energy, found.num_steps))

@@ -197,17 +197,8 @@ def make_body(
     hands_mean = np.zeros((30, 3)) if hands_mean is None else hands_mean
     components = np.stack([np.eye(45)] * 2) if hands_components is None else hands_components
     tables = {
-        **{
-            "v_template": v_template,
-            "shapedirs": shapedirs,
-            "exprdirs": exprdirs,
-            "J_regressor": J_regressor,
-        },
-        **{
-            "posedirs": np.transpose(posedirs, (2, 1, 0)),
-            "weights": weights,
-            "joint_template": joint_template,
-        },
+        **{"v_template": v_template, "shapedirs": shapedirs, "exprdirs": exprdirs, "J_regressor": J_regressor},
+        **{"posedirs": np.transpose(posedirs, (2, 1, 0)), "weights": weights, "joint_template": joint_template},
         **{"joint_shapedirs": joint_shapedirs, "joint_exprdirs": joint_exprdirs},
         **{"hands_mean": hands_mean, "hands_components": components},
     }
@@ -232,17 +223,18 @@ def skeleton_body(rest_joints: Array | np.ndarray) -> Body:
     joints = joints if len(joints) == 24 else joints[[*range(22), 20, 21]]
     one = np.eye(24)
     return make_body(
-        "smpl", v_template=joints, shapedirs=np.zeros((24, 3, 0)), posedirs=np.zeros((24, 3, 207)), J_regressor=one,
-        weights=one, faces=np.zeros((0, 3), int),
-    )  # fmt: skip
+        "smpl",
+        v_template=joints,
+        shapedirs=np.zeros((24, 3, 0)),
+        posedirs=np.zeros((24, 3, 207)),
+        J_regressor=one,
+        weights=one,
+        faces=np.zeros((0, 3), int),
+    )
 
 
 def make_landmarks(
-    body_faces: np.ndarray,
-    faces: np.ndarray,
-    bary: np.ndarray,
-    contour_faces: np.ndarray,
-    contour_bary: np.ndarray,
+    body_faces: np.ndarray, faces: np.ndarray, bary: np.ndarray, contour_faces: np.ndarray, contour_bary: np.ndarray
 ) -> Landmarks:
     """Landmarks on triangles of body_faces [F, 3]: faces [51], contour_faces [79, 17], and where on each of them."""
     corners = [np.asarray(body_faces)[np.asarray(index, np.int64)] for index in (faces, contour_faces)]

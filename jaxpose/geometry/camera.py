@@ -32,11 +32,7 @@ def distort(xy: Array, distortion: Array) -> Array:
     r2 = x**2 + y**2
     radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
     return jnp.stack(
-        [
-            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x**2),
-            y * radial + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y,
-        ],
-        -1,
+        [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x**2), y * radial + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y], -1
     )
 
 
@@ -135,13 +131,9 @@ def check_intrinsics(intrinsics: np.ndarray, name: str = "intrinsics") -> np.nda
     if array.shape[-1:] != (4,):
         raise ValueError(f"{name}: needed [..., 4] = fx, fy, cx, cy in pixels, got shape {array.shape}")
     if not np.isfinite(array).all():
-        raise ValueError(
-            f"{name}: fx, fy, cx, cy must be finite, got {array[~np.isfinite(array).all(-1)][:1]}"
-        )
+        raise ValueError(f"{name}: fx, fy, cx, cy must be finite, got {array[~np.isfinite(array).all(-1)][:1]}")
     if (array[..., :2] <= 0).any():
-        raise ValueError(
-            f"{name}: focal lengths must be positive pixels, got a smallest of {array[..., :2].min()}"
-        )
+        raise ValueError(f"{name}: focal lengths must be positive pixels, got a smallest of {array[..., :2].min()}")
     return array
 
 

@@ -93,9 +93,7 @@ def check_heatmaps(heatmaps: np.ndarray, name: str = "heatmaps", missing: Missin
     if missing not in ("error", "hide"):
         raise ValueError(f"missing: {missing!r}; legal are 'error' and 'hide'")
     if heatmaps.ndim != 4 or 0 in heatmaps.shape or heatmaps.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{name}: needed numbers [N, J, h, w], got {heatmaps.dtype} of shape {list(heatmaps.shape)}"
-        )
+        raise ValueError(f"{name}: needed numbers [N, J, h, w], got {heatmaps.dtype} of shape {list(heatmaps.shape)}")
     faults = {
         "not finite": lambda maps: ~np.isfinite(maps).all((-1, -2)),
         "negative (cut a network's output off at 0)": lambda maps: (maps < 0).any((-1, -2)),

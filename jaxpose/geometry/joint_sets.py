@@ -44,37 +44,23 @@ COMPOSITIONS = (
     Composition("thorax", {"left_shoulder": 0.5, "right_shoulder": 0.5}, "shoulder height: 30 / 20 mm"),
     Composition("neck", {"thorax": 1.0}, "as above; SMPL's neck is 50 mm above mid shoulders"),
     Composition("spine", {"spine1": 1.0}, "nearest SMPL joint: 38 / 62 mm (spine2: 114 / 95 mm)"),
-    Composition(
-        "pelvis", {"hip": 6 / 7, "thorax": 1 / 7}, "share of the line from hip to neck, measured: 0.14"
-    ),
+    Composition("pelvis", {"hip": 6 / 7, "thorax": 1 / 7}, "share of the line from hip to neck, measured: 0.14"),
     Composition("spine1", {"hip": 2 / 3, "thorax": 1 / 3}, "as above, 0.33 / 0.32; 31 / 70 mm"),
     Composition("spine2", {"hip": 0.45, "thorax": 0.55}, "as above, 0.55 / 0.54; 26 / 56 mm"),
     Composition("spine3", {"hip": 0.35, "thorax": 0.65}, "as above, 0.65 / 0.64; 26 / 37 mm"),
-    Composition(
-        "left_collar", {"left_shoulder": 0.7, "right_shoulder": 0.3}, "on the collarbone: 32 / 32 mm"
-    ),
-    Composition(
-        "right_collar", {"right_shoulder": 0.7, "left_shoulder": 0.3}, "on the collarbone: 32 / 32 mm"
-    ),
+    Composition("left_collar", {"left_shoulder": 0.7, "right_shoulder": 0.3}, "on the collarbone: 32 / 32 mm"),
+    Composition("right_collar", {"right_shoulder": 0.7, "left_shoulder": 0.3}, "on the collarbone: 32 / 32 mm"),
     Composition("neck_nose", {"head_base": 1.0}, "3DHP's is Human3.6M's (same); SMPL's: 95 / 53 mm"),
     Composition("neck_nose", {"thorax": 0.6, "head": 0.4}, "on that line but for 31 / 38 mm"),
     Composition(
-        "neck_nose",
-        {"thorax": 0.58, "nose": 0.42},
-        "0.11 m of the 0.26 m to the nose, of the walker's median",
+        "neck_nose", {"thorax": 0.58, "nose": 0.42}, "0.11 m of the 0.26 m to the nose, of the walker's median"
     ),
-    Composition(
-        "head_base", {"left_ear": 0.5, "right_ear": 0.5}, "the skull turns on the neck between the ears"
-    ),
+    Composition("head_base", {"left_ear": 0.5, "right_ear": 0.5}, "the skull turns on the neck between the ears"),
     Composition("head_base", {"upper_neck": 1.0}, "both mark where the head meets the neck"),
     Composition("head_base", {"neck_nose": 1.0}, "inverse of the rule for neck_nose"),
     # Ball of the foot: about 0.7 of the way from the heel to the toes.
-    Composition(
-        "left_foot", {"left_heel": 0.3, "left_big_toe": 0.35, "left_small_toe": 0.35}, "ball of the foot"
-    ),
-    Composition(
-        "right_foot", {"right_heel": 0.3, "right_big_toe": 0.35, "right_small_toe": 0.35}, "as on the left"
-    ),
+    Composition("left_foot", {"left_heel": 0.3, "left_big_toe": 0.35, "left_small_toe": 0.35}, "ball of the foot"),
+    Composition("right_foot", {"right_heel": 0.3, "right_big_toe": 0.35, "right_small_toe": 0.35}, "as on the left"),
 )
 
 
@@ -89,16 +75,12 @@ def _joint_map(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarr
     rows = dict(zip(source.joints, np.eye(len(source.joints)), strict=True))
     for rule in COMPOSITIONS:
         if rule.joint not in rows and all(joint in rows for joint in rule.weights):
-            rows[rule.joint] = sum(
-                (w * rows[joint] for joint, w in rule.weights.items()), np.zeros(len(source.joints))
-            )
+            rows[rule.joint] = sum((w * rows[joint] for joint, w in rule.weights.items()), np.zeros(len(source.joints)))
     known = np.array([joint in rows for joint in target.joints])
     return np.stack([rows.get(joint, np.zeros(len(source.joints))) for joint in target.joints]), known
 
 
-def convert_joints(
-    points: Array, confidence: Array, source: Skeleton, target: Skeleton
-) -> tuple[Array, Array]:
+def convert_joints(points: Array, confidence: Array, source: Skeleton, target: Skeleton) -> tuple[Array, Array]:
     """Points and confidences of the source set as those of the target set.
 
     points [..., J_s, D] of any unit, confidence [..., J_s] -> points [..., J_t, D], confidence [..., J_t].
@@ -109,9 +91,7 @@ def convert_joints(
     points, confidence = jnp.asarray(points), jnp.asarray(confidence)
     check_joints(points, source)
     if confidence.shape != points.shape[:-1]:
-        raise ValueError(
-            f"confidence must be {points.shape[:-1]} as points are {points.shape}, got {confidence.shape}"
-        )
+        raise ValueError(f"confidence must be {points.shape[:-1]} as points are {points.shape}, got {confidence.shape}")
     weights, known = _joint_map(source, target)
     seen = jnp.isfinite(points).all(-1) & (confidence > 0)
     # An unknown joint has no contributors: its minimum is the +inf that `known` replaces.

@@ -67,9 +67,7 @@ def validate(skeleton: Skeleton) -> Skeleton:
         for _ in range(num):
             j = skeleton.parents[j] if j >= 0 else j
         if j >= 0:
-            raise ValueError(
-                f"{where}: parents of {joint!r} run in a circle, needed a tree, got {skeleton.parents}"
-            )
+            raise ValueError(f"{where}: parents of {joint!r} run in a circle, needed a tree, got {skeleton.parents}")
     _validate_pairs(skeleton, where)
     if sorted(j for part in skeleton.parts for j in part) != list(range(num)):
         raise ValueError(f"{where}: parts must hold each of 0..{num - 1} once, got {skeleton.parts}")
@@ -82,9 +80,7 @@ def _validate_pairs(skeleton: Skeleton, where: str) -> None:
     if len(left) != len(right) or len(set(sided)) != len(sided):
         raise ValueError(f"{where}: left and right must pair distinct joints, got {left} and {right}")
     if not all(0 <= j < len(skeleton.joints) for j in sided):
-        raise ValueError(
-            f"{where}: left and right must be in 0..{len(skeleton.joints) - 1}, got {left} and {right}"
-        )
+        raise ValueError(f"{where}: left and right must be in 0..{len(skeleton.joints) - 1}, got {left} and {right}")
     for i, j in zip(left, right, strict=True):
         pair = skeleton.joints[i], skeleton.joints[j]
         if not pair[0].startswith("left_") or pair[1] != "right_" + pair[0].removeprefix("left_"):
@@ -133,12 +129,7 @@ _COCO = {
     **{"left_elbow": "left_shoulder", "right_elbow": "right_shoulder"},
     **{"left_wrist": "left_elbow", "right_wrist": "right_elbow"},
     **{"left_hip": "left_shoulder", "right_hip": "right_shoulder"},
-    **{
-        "left_knee": "left_hip",
-        "right_knee": "right_hip",
-        "left_ankle": "left_knee",
-        "right_ankle": "right_knee",
-    },
+    **{"left_knee": "left_hip", "right_knee": "right_hip", "left_ankle": "left_knee", "right_ankle": "right_knee"},
 }
 COCO_17 = _build("coco17", _COCO)
 
@@ -168,13 +159,7 @@ BODY_25B = _build(
 HALPE_26 = _build(
     "halpe26",
     _COCO
-    | {
-        "nose": "neck",
-        "left_shoulder": "neck",
-        "right_shoulder": "neck",
-        "left_hip": "hip",
-        "right_hip": "hip",
-    }
+    | {"nose": "neck", "left_shoulder": "neck", "right_shoulder": "neck", "left_hip": "hip", "right_hip": "hip"}
     | {"head": "neck", "neck": "hip", "hip": ""}
     | {"left_big_toe": "left_ankle", "right_big_toe": "right_ankle"}
     | {"left_small_toe": "left_ankle", "right_small_toe": "right_ankle"}

@@ -78,9 +78,7 @@ def read_asf(path: str | os.PathLike[str]) -> Asf:
     return _in_order(path, bones, parent_of, position, degrees)
 
 
-def read_amc(
-    path: str | os.PathLike[str], asf: Asf, *, fps: float = 120.0, degrees: bool | None = None
-) -> Take:
+def read_amc(path: str | os.PathLike[str], asf: Asf, *, fps: float = 120.0, degrees: bool | None = None) -> Take:
     """Read a motion of the skeleton `asf`, `fps` frames a second (the file does not say).
 
     degrees: whether its angles are, where it has no line :DEGREES or :RADIANS; as in the .asf by default.
@@ -209,9 +207,7 @@ def _dofs(place: str, words: list[str]) -> tuple[str, ...]:
     dofs = tuple(word.lower() for word in words)
     for word, dof in zip(words, dofs, strict=True):
         if dof not in _DOFS or dofs.count(dof) > 1:
-            raise ValueError(
-                f"{place}: degree of freedom {word[:40]!r}; legal are {', '.join(_DOFS)}, each once"
-            )
+            raise ValueError(f"{place}: degree of freedom {word[:40]!r}; legal are {', '.join(_DOFS)}, each once")
     return dofs
 
 
@@ -230,11 +226,7 @@ def _parents(lines: list[Line], bones: dict[str, Bone]) -> dict[str, str]:
 
 
 def _in_order(
-    path: str | os.PathLike[str],
-    bones: dict[str, Bone],
-    parent_of: dict[str, str],
-    position: np.ndarray,
-    degrees: bool,
+    path: str | os.PathLike[str], bones: dict[str, Bone], parent_of: dict[str, str], position: np.ndarray, degrees: bool
 ) -> Asf:
     """Parents before children, children in the order of the hierarchy."""
     order = ["root"]

@@ -176,11 +176,7 @@ _NAMES: Names = {
         for form, kind in _SPARSE.items()
         for a, b in (("", "matrix"), ("", "array"))
     },
-    **{
-        (f"scipy.sparse._{form}", f"{form}_{b}"): kind
-        for form, kind in _SPARSE.items()
-        for b in ("matrix", "array")
-    },
+    **{(f"scipy.sparse._{form}", f"{form}_{b}"): kind for form, kind in _SPARSE.items() for b in ("matrix", "array")},
     **{(module, "_reconstructor"): _copy for module in ("copy_reg", "copyreg")},
     **{(builtins, name): Opaque for builtins in BUILTINS for name in ("object", "set")},  # of chumpy's state
 }
@@ -211,11 +207,7 @@ def _dense_matrix(key: str, matrix: _Sparse) -> np.ndarray:
     state = matrix.state
     shape = state.get("_shape", state.get("shape"))
     data, indices, starts = (_dense(key, state.get(name)) for name in ("data", "indices", "indptr"))
-    if (
-        not isinstance(shape, tuple)
-        or len(shape) != 2
-        or not all(isinstance(n, int | np.integer) for n in shape)
-    ):
+    if not isinstance(shape, tuple) or len(shape) != 2 or not all(isinstance(n, int | np.integer) for n in shape):
         raise pickle.UnpicklingError(f"{key}: a sparse matrix of shape {shape}")
     rows, columns = shape[::-1] if matrix.by_column else shape
     starts = starts.astype(np.int64)
@@ -257,9 +249,7 @@ def _check(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> None:
     parents[0] = -1 if parents[0] in (-1, 2**32 - 1) else parents[0]
     if tuple(parents) != PARENTS[kind]:
         wrong = next(j for j in range(joints) if parents[j] != PARENTS[kind][j])
-        raise _fault(
-            path, "kintree_table", f"parent {parents[wrong]} of joint {wrong}", f"{PARENTS[kind][wrong]}"
-        )
+        raise _fault(path, "kintree_table", f"parent {parents[wrong]} of joint {wrong}", f"{PARENTS[kind][wrong]}")
     _check_ids(path, "f", tables["f"], num)
     for key in ("weights", "J_regressor"):
         sums = tables[key].sum(1)

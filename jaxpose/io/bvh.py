@@ -220,18 +220,14 @@ def _channels(words: _Words) -> tuple[str, ...]:
     count, *found = words.rest_of_line() or [""]
     names = tuple(word.capitalize() for word in found)
     if not count.isdigit() or int(count) != len(names):
-        raise ValueError(
-            f"{place}: needed CHANNELS, their number and as many names, got {' '.join([count, *found])}"
-        )
+        raise ValueError(f"{place}: needed CHANNELS, their number and as many names, got {' '.join([count, *found])}")
     for name, word in zip(names, found, strict=True):
         if name not in CHANNELS or names.count(name) > 1:
             raise ValueError(f"{place}: channel {word[:40]!r}; legal are {', '.join(CHANNELS)}, each once")
     return names
 
 
-def _frames(
-    path: str | os.PathLike[str], lines: list[str], start: int, count: int
-) -> tuple[np.ndarray, float]:
+def _frames(path: str | os.PathLike[str], lines: list[str], start: int, count: int) -> tuple[np.ndarray, float]:
     """The values [F, count] in the lines after MOTION, and the seconds of a frame."""
     filled = [(n, line.split()) for n, line in enumerate(lines[start:], start + 1) if line.strip()]
     head = {}
@@ -242,13 +238,9 @@ def _frames(
         (head[key],) = numbers(text[len(key) :].split(), 1, f"{path}, line {n}")
     rows, number, frame_time = filled[2:], head["Frames:"], head["Frame Time:"]
     if number != len(rows) or number < 1:
-        raise ValueError(
-            f"{path}, line {filled[0][0]}: Frames: {number:g}, but {len(rows)} lines of values follow"
-        )
+        raise ValueError(f"{path}, line {filled[0][0]}: Frames: {number:g}, but {len(rows)} lines of values follow")
     if frame_time <= 0:
-        raise ValueError(
-            f"{path}, line {filled[1][0]}: Frame Time: needed seconds above 0, got {frame_time:g}"
-        )
+        raise ValueError(f"{path}, line {filled[1][0]}: Frame Time: needed seconds above 0, got {frame_time:g}")
     return np.stack([numbers(words, count, f"{path}, line {n}") for n, words in rows]), float(frame_time)
 
 
@@ -270,24 +262,14 @@ def _text(values: np.ndarray) -> str:
 
 
 def _check_motion(
-    names: Any,
-    parents: Any,
-    offsets: np.ndarray,
-    rotations: np.ndarray,
-    root: np.ndarray,
-    fps: float,
-    unit: str,
+    names: Any, parents: Any, offsets: np.ndarray, rotations: np.ndarray, root: np.ndarray, fps: float, unit: str
 ) -> None:
     num = len(names)
     if unit not in _METRES:
         raise ValueError(f"unit: got {unit!r}, legal are {', '.join(_METRES)}")
     if len(set(names)) != num or any(not str(name).strip() or set(name) & set("{}\n\r") for name in names):
         raise ValueError(f"names: needed distinct names without braces, got {tuple(names)}")
-    if (
-        len(parents) != num
-        or list(parents)[:1] != [-1]
-        or any(not 0 <= p < j for j, p in enumerate(parents) if j)
-    ):
+    if len(parents) != num or list(parents)[:1] != [-1] or any(not 0 <= p < j for j, p in enumerate(parents) if j):
         raise ValueError(f"parents: needed -1, then for each joint an earlier one, got {tuple(parents)}")
     frames = len(root)
     for name, array, shape in (

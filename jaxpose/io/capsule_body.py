@@ -181,16 +181,11 @@ def _shapes(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     def ramp(values: np.ndarray, start: float, end: float) -> np.ndarray:
         return np.clip((values - start) / (end - start), 0, 1)
 
-    girth = sum(
-        part[name] * _GIRTH.get(name.removeprefix("left_").removeprefix("right_"), 0.001) for name in part
-    )
+    girth = sum(part[name] * _GIRTH.get(name.removeprefix("left_").removeprefix("right_"), 0.001) for name in part)
     head = part["head_base"] + part["jaw"] + part["left_eyeball"] + part["right_eyeball"]
     extremity = nothing[:, None] * vertices
     for name in ("left", "right"):
-        hand = (
-            sum(w for key, w in part.items() if key.startswith(name) and key[-1] in "123")
-            + part[f"{name}_wrist"]
-        )
+        hand = sum(w for key, w in part.items() if key.startswith(name) and key[-1] in "123") + part[f"{name}_wrist"]
         foot = part[f"{name}_ankle"] + part[f"{name}_foot"]
         extremity = extremity + hand[:, None] * (vertices - joint[f"{name}_wrist"])
         extremity = extremity + foot[:, None] * (vertices - joint[f"{name}_ankle"])
@@ -202,12 +197,8 @@ def _shapes(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         "leg_length": np.stack([nothing, -0.03 * ramp(-y, -hip[1], -ankle[1]), nothing], -1),
         "arm_length": np.stack([side * 0.025 * ramp(reach, shoulder[0], wrist[0]), nothing, nothing], -1),
         "torso_length": np.stack([nothing, 0.025 * ramp(y, 0, neck[1] - 0.06), nothing], -1),
-        "shoulder_width": np.stack(
-            [side * 0.014 * ramp(reach, 0, shoulder[0]) * upper, nothing, nothing], -1
-        ),
-        "hip_width": np.stack(
-            [side * 0.010 * ramp(reach, 0, hip[0]) * ramp(-y, -0.14, 0.05), nothing, nothing], -1
-        ),
+        "shoulder_width": np.stack([side * 0.014 * ramp(reach, 0, shoulder[0]) * upper, nothing, nothing], -1),
+        "hip_width": np.stack([side * 0.010 * ramp(reach, 0, hip[0]) * ramp(-y, -0.14, 0.05), nothing, nothing], -1),
         "head_size": 0.04 * head[:, None] * (vertices - joint["head_base"]),
         "belly": np.stack([nothing, nothing, 0.022 * belly], -1),
         "hand_and_foot_size": 0.05 * extremity,
@@ -218,11 +209,17 @@ def _shapes(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def _expressions(vertices: np.ndarray) -> np.ndarray:
     """Displacements [V, 3, 10]: bumps of a few millimetres about points of the face, alike on both sides."""
     bumps = [
-        ((0.026, 0.602), (0.004, 0.002, 0)), ((0.026, 0.602), (0.002, -0.004, 0)), ((0, 0.595), (0, -0.006, 0)),
-        ((0, 0.602), (0, 0, 0.005)), ((0.034, 0.692), (0, 0.004, 0)), ((0.034, 0.692), (-0.002, -0.003, 0.001)),
-        ((0.045, 0.625), (0.003, 0, 0.003)), ((0.032, 0.668), (0, -0.002, 0.001)), ((0, 0.645), (0, 0.003, 0.001)),
+        ((0.026, 0.602), (0.004, 0.002, 0)),
+        ((0.026, 0.602), (0.002, -0.004, 0)),
+        ((0, 0.595), (0, -0.006, 0)),
+        ((0, 0.602), (0, 0, 0.005)),
+        ((0.034, 0.692), (0, 0.004, 0)),
+        ((0.034, 0.692), (-0.002, -0.003, 0.001)),
+        ((0.045, 0.625), (0.003, 0, 0.003)),
+        ((0.032, 0.668), (0, -0.002, 0.001)),
+        ((0, 0.645), (0, 0.003, 0.001)),
         ((0, 0.575), (0, 0.003, 0.003)),
-    ]  # fmt: skip
+    ]
     result = np.zeros((*vertices.shape, len(bumps)))
     for e, ((x, y), move) in enumerate(bumps):
         for sign in (1, -1):
@@ -231,9 +228,7 @@ def _expressions(vertices: np.ndarray) -> np.ndarray:
     return result
 
 
-def _correctives(
-    vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray, parents: tuple[int, ...]
-) -> np.ndarray:
+def _correctives(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
     """posedirs [V, 3, 9(J-1)] that give back what linear skinning takes from the thickness; see the module."""
     beyond = weights.copy()
     for j in range(len(parents) - 1, 0, -1):

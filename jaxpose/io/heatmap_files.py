@@ -118,9 +118,7 @@ def _load(path: Path) -> Arrays:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except _ERRORS as error:
-        raise ValueError(
-            f"{path}: not a whole numpy file of heatmaps, plain numbers and text ({error})"
-        ) from None
+        raise ValueError(f"{path}: not a whole numpy file of heatmaps, plain numbers and text ({error})") from None
 
 
 def _settled_size(path: Path, arrays: Arrays, given: tuple[int, int] | None) -> tuple[int, int]:
@@ -129,9 +127,7 @@ def _settled_size(path: Path, arrays: Arrays, given: tuple[int, int] | None) -> 
         raise ValueError(f"{path}: image_size is {found}, given is {given}; needed one size")
     size = given if found is None else found
     if size is None:
-        raise ValueError(
-            f"{path}: it does not say one image_size for all rows; needed width, height in pixels"
-        )
+        raise ValueError(f"{path}: it does not say one image_size for all rows; needed width, height in pixels")
     return size
 
 

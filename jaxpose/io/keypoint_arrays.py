@@ -107,13 +107,9 @@ def with_confidence(path: Path, keypoints: np.ndarray, confidence: np.ndarray | 
         seen = (keypoints[..., :2] != 0).any(-1, keepdims=True)
         return keypoints if keypoints.shape[-1] == 3 else np.concatenate([keypoints, seen], -1)
     if keypoints.shape[-1] == 3:
-        raise ValueError(
-            f"{path}: keypoints {list(keypoints.shape)} hold a confidence, `confidence` is another"
-        )
+        raise ValueError(f"{path}: keypoints {list(keypoints.shape)} hold a confidence, `confidence` is another")
     if confidence.shape != keypoints.shape[:-1]:
-        raise ValueError(
-            f"{path}: confidence is {list(confidence.shape)}; needed {list(keypoints.shape[:-1])}"
-        )
+        raise ValueError(f"{path}: confidence is {list(confidence.shape)}; needed {list(keypoints.shape[:-1])}")
     return np.concatenate([keypoints, as_float(path, "confidence", confidence)[..., None]], -1)
 
 
@@ -142,9 +138,7 @@ def _load(path: Path) -> Arrays:
                 raise ValueError(f"no key `keypoints`, found {loaded.files}")
             return {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path}: not a whole numpy file of keypoints, plain numbers and text ({error})"
-        ) from None
+        raise ValueError(f"{path}: not a whole numpy file of keypoints, plain numbers and text ({error})") from None
 
 
 def _one_camera(path: Path, arrays: Arrays, camera: str | None) -> Arrays:
@@ -154,19 +148,10 @@ def _one_camera(path: Path, arrays: Arrays, camera: str | None) -> Arrays:
     if camera not in cameras:
         raise ValueError(f"{path}: camera {camera!r}; this file has the cameras {cameras}, name one of them")
     chosen, index = dict(arrays), cameras.index(camera)
-    for key, axis in (
-        ("keypoints", 1),
-        ("confidence", 1),
-        ("intrinsics", 0),
-        ("K", 0),
-        ("image_size", 0),
-        ("size", 0),
-    ):
+    for key, axis in (("keypoints", 1), ("confidence", 1), ("intrinsics", 0), ("K", 0), ("image_size", 0), ("size", 0)):
         if key in arrays:
             if arrays[key].ndim <= axis or arrays[key].shape[axis] != len(cameras):
-                raise ValueError(
-                    f"{path}: {key} is {list(arrays[key].shape)}; axis {axis} must be cameras {cameras}"
-                )
+                raise ValueError(f"{path}: {key} is {list(arrays[key].shape)}; axis {axis} must be cameras {cameras}")
             chosen[key] = np.take(arrays[key], index, axis)
     return chosen
 
@@ -187,9 +172,7 @@ def read_intrinsics(path: Path, arrays: Arrays, num: int) -> np.ndarray | None:
     if value.shape in ((3, 3), (num, 3, 3)):
         pattern = np.array([[0, 1, 0], [1, 0, 0], [1, 1, 0]], bool)
         if value[..., pattern].any() or (value[..., 2, 2] != 1).any():
-            raise ValueError(
-                f"{path}: a camera matrix has skew or a last row other than 0, 0, 1: not a pinhole camera"
-            )
+            raise ValueError(f"{path}: a camera matrix has skew or a last row other than 0, 0, 1: not a pinhole camera")
         value = value[..., [0, 1, 0, 1], [0, 1, 2, 2]]
     if value.shape not in ((4,), (num, 4)):
         raise ValueError(
@@ -197,9 +180,7 @@ def read_intrinsics(path: Path, arrays: Arrays, num: int) -> np.ndarray | None:
             f"a matrix as [3, 3] or [{num}, 3, 3]"
         )
     if not np.isfinite(value).all() or (value[..., :2] <= 0).any():
-        raise ValueError(
-            f"{path}: intrinsics must be finite with fx, fy > 0, found {_first_bad(value).tolist()}"
-        )
+        raise ValueError(f"{path}: intrinsics must be finite with fx, fy > 0, found {_first_bad(value).tolist()}")
     return np.broadcast_to(value, (num, 4))
 
 

@@ -45,10 +45,7 @@ def _bare(path: Path, cells: np.ndarray, skeleton: Skeleton | None) -> Table:
     sizes = {len(skeleton.joints)} if skeleton else {layout.num_keypoints for layout in ARRAY_LAYOUTS}
     shapes = [(width // d, d) for d in (2, 3) if width % d == 0 and width // d in sizes]
     if len(shapes) != 1:
-        found = (
-            " or ".join(f"{j} joints x {d}" for j, d in shapes)
-            or "no whole number of joints of a known joint set"
-        )
+        found = " or ".join(f"{j} joints x {d}" for j, d in shapes) or "no whole number of joints of a known joint set"
         raise ValueError(
             f"{path}: rows of {width} numbers are {found}; legal are 2 or 3 for each of {sorted(sizes)} "
             "joints (name the skeleton, or add a header of joint names)"
@@ -69,9 +66,7 @@ def _named(path: Path, header: list[str], lines: Lines) -> Table:
     columns = {name: [(number, [row[i]]) for number, row in lines] for i, name in enumerate(header)}
     numbers = np.array([_numbers(path, columns[name]).ravel() for name in wanted]).T
     ids = {
-        key: as_int(path, key, _numbers(path, columns[key]).ravel())
-        for key in ("frame", "person")
-        if key in columns
+        key: as_int(path, key, _numbers(path, columns[key]).ravel()) for key in ("frame", "person") if key in columns
     }
     return Table(
         with_confidence(path, numbers.reshape(-1, len(joints), len(axes))),

@@ -106,12 +106,7 @@ def _mmpose(content: list | dict, source: str) -> Iterator[Row]:
 
 
 def _is_list_of(content: Any, *keys: str) -> bool:
-    return (
-        isinstance(content, list)
-        and bool(content)
-        and isinstance(content[0], dict)
-        and {*keys} <= {*content[0]}
-    )
+    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and {*keys} <= {*content[0]}
 
 
 def _is_images(content: Any) -> bool:
@@ -217,9 +212,7 @@ def _values(rows: list[tuple[Path, Row]]) -> np.ndarray:
             )
         values.append(flat.reshape(-1, 3))
         if len(values[-1]) != len(values[0]):
-            raise ValueError(
-                f"{file}: person {i} has {len(values[-1])} keypoints, the first person {len(values[0])}"
-            )
+            raise ValueError(f"{file}: person {i} has {len(values[-1])} keypoints, the first person {len(values[0])}")
     return np.stack(values)
 
 
@@ -247,9 +240,7 @@ def _people(rows: list[tuple[Path, Row]]) -> np.ndarray | None:
 
 def _frames(path: Path, files: list[Path], rows: list[tuple[Path, Row]]) -> np.ndarray:
     if len(files) > 1 and any(row.frame is not None for _, row in rows):
-        raise ValueError(
-            f"{path}: these files have many frames each, a folder has one in each: give one file"
-        )
+        raise ValueError(f"{path}: these files have many frames each, a folder has one in each: give one file")
     # Where images are files, those without people count too, or counting in order would skip them.
     per_file = all(row.image == _frame_name(file) for file, row in rows)
     number = _frame_numbers({row.image for _, row in rows} | {_frame_name(f) for f in files if per_file})

@@ -126,9 +126,7 @@ def validate_keypoints(kp: Keypoints, threshold: float = 0.0, min_visible: int =
     for field, shape in shapes.items():
         value = getattr(kp, field)
         if value.shape != shape or not np.isfinite(value).all():
-            raise ValueError(
-                f"{field}: {list(value.shape)}; needed {list(shape)}, finite, {kp.skeleton.name}"
-            )
+            raise ValueError(f"{field}: {list(value.shape)}; needed {list(shape)}, finite, {kp.skeleton.name}")
     few = np.flatnonzero(~visible_rows(kp, threshold, min_visible))
     if len(few):
         seen = (kp.confidence > threshold).sum(-1)
@@ -179,9 +177,7 @@ def choose_joints(path: Path, table: Table, given: Skeleton | None) -> tuple[Ske
     if len(legal) == 1:
         return legal[0].skeleton, list(legal[0].columns)
     if given:
-        raise ValueError(
-            f"{path}: {num} keypoints per person; the skeleton {given.name} has {len(given.joints)}"
-        )
+        raise ValueError(f"{path}: {num} keypoints per person; the skeleton {given.name} has {len(given.joints)}")
     could = " or ".join(x.skeleton.name for x in legal) or "no joint set of this format"
     counts = sorted({x.num_keypoints for x in table.layouts})
     raise ValueError(f"{path}: {num} keypoints are {could}; known counts are {counts}: name the skeleton")

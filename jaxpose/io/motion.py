@@ -93,14 +93,10 @@ def read_motion(
         raise ValueError(f"{path}: no motion known by {suffix!r}; legal are .npz, .npy, .bvh and .amc")
     arrays = _load(path)
     try:
-        motion = (
-            _plain(arrays, fps, up) if isinstance(arrays, np.ndarray) else _amass(arrays, fps, up, pelvis)
-        )
+        motion = _plain(arrays, fps, up) if isinstance(arrays, np.ndarray) else _amass(arrays, fps, up, pelvis)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return check_motion(
-        motion, path, missing, MAX_ANGLE if isinstance(arrays, np.ndarray) else MAX_ANGLE_AMASS
-    )
+    return check_motion(motion, path, missing, MAX_ANGLE if isinstance(arrays, np.ndarray) else MAX_ANGLE_AMASS)
 
 
 def check_motion(
@@ -127,9 +123,7 @@ def check_motion(
             said = f"{len(frames)} frames hold NaN or infinity, the first {frames[0]}"
             raise ValueError(f"{name}: {said}; mend them, or have such frames dropped (missing 'drop')")
         if len(frames) == len(whole):
-            raise ValueError(
-                f"{name}: all {len(frames)} frames hold NaN or infinity; needed one that does not"
-            )
+            raise ValueError(f"{name}: all {len(frames)} frames hold NaN or infinity; needed one that does not")
         motion = take_frames(motion, np.flatnonzero(whole))
         motion = motion._replace(source=f"{motion.source}; dropped {len(frames)} frames of NaN".lstrip("; "))
     rotations = np.concatenate([motion.global_orient[:, None], motion.body_pose], axis=1)
@@ -154,18 +148,14 @@ def save_motion(path: str | os.PathLike[str], motion: Motion) -> None:
         "up": np.array("y"),
         "source": np.array(motion.source),
     }
-    shape: dict[str, np.ndarray] = (
-        {} if motion.betas is None else {"betas": np.asarray(motion.betas, np.float32)}
-    )
+    shape: dict[str, np.ndarray] = {} if motion.betas is None else {"betas": np.asarray(motion.betas, np.float32)}
     write_npz(path, arrays | shape)
 
 
 def take_frames(motion: Motion, frames: np.ndarray | slice) -> Motion:
     """The motion of some frames, in their order; the frame rate is not changed."""
     return motion._replace(
-        body_pose=motion.body_pose[frames],
-        global_orient=motion.global_orient[frames],
-        transl=motion.transl[frames],
+        body_pose=motion.body_pose[frames], global_orient=motion.global_orient[frames], transl=motion.transl[frames]
     )
 
 
@@ -215,9 +205,7 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
         with found as z:
             keys = z.files
             if "poses" in keys or "pose_body" in keys:
-                twice = (
-                    "poses" if "pose_body" in keys else ""
-                )  # SMPL-X files hold both: the short one is enough
+                twice = "poses" if "pose_body" in keys else ""  # SMPL-X files hold both: the short one is enough
                 return {key: z[key] for key in _KEYS if key in keys and key != twice}
             if len(keys) == 1:
                 return z[keys[0]]
@@ -290,9 +278,7 @@ def _split(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2 or array.shape[1] not in WIDTHS or array.dtype.kind not in "fiu":
         legal = "; ".join(f"{width} ({said})" for width, (said, _) in WIDTHS.items())
-        raise ValueError(
-            f"an array of {array.dtype} {shape}; legal are numbers [F, width] with width {legal}"
-        )
+        raise ValueError(f"an array of {array.dtype} {shape}; legal are numbers [F, width] with width {legal}")
     said, has_root = WIDTHS[array.shape[1]]
     values = array.astype(np.float32)
     root = values[:, :3] if has_root else np.zeros((len(values), 3), np.float32)
@@ -330,6 +316,4 @@ def _vector(q: np.ndarray) -> np.ndarray:
     """The rotation vector of at most half a turn."""
     q = np.where(q[..., :1] < 0, -q, q)
     sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
-    return q[..., 1:] * np.where(
-        sine > 1e-12, 2 * np.arctan2(sine, q[..., :1]) / np.maximum(sine, 1e-12), 2.0
-    )
+    return q[..., 1:] * np.where(sine > 1e-12, 2 * np.arctan2(sine, q[..., :1]) / np.maximum(sine, 1e-12), 2.0)

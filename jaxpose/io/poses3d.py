@@ -17,11 +17,7 @@ from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton
 from jaxpose.io.poses3d_files import READERS, Table3D
 
 UNITS = {"m": 1.0, "mm": 1e-3}
-_R_CAM_FILE = {
-    "-y": np.eye(3),
-    "y": np.diag([1.0, -1.0, -1.0]),
-    "z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
-}
+_R_CAM_FILE = {"-y": np.eye(3), "y": np.diag([1.0, -1.0, -1.0]), "z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
 
 
@@ -43,11 +39,7 @@ class Poses3D(NamedTuple):
 
 
 def read_poses3d(
-    path: str | os.PathLike[str],
-    *,
-    skeleton: Skeleton | None = None,
-    up: str | None = None,
-    unit: str | None = None,
+    path: str | os.PathLike[str], *, skeleton: Skeleton | None = None, up: str | None = None, unit: str | None = None
 ) -> Poses3D:
     """The poses in a file.
 
@@ -119,9 +111,7 @@ def _joint_set(path: Path, table: Table3D, given: Skeleton | None) -> tuple[Skel
         legal = [H36M_17] if H36M_17 in legal else legal
         if len(legal) != 1:
             found = " or ".join(s.name for s in legal) or f"none of {[s.name for s in sets]}"
-            raise ValueError(
-                f"{path}: {num} joints without names are {found}: name the skeleton (--skeleton)"
-            )
+            raise ValueError(f"{path}: {num} joints without names are {found}: name the skeleton (--skeleton)")
         return legal[0], list(range(num))
     if len(names) != num or len(set(names)) != num:
         raise ValueError(f"{path}: {len(set(names))} distinct joint names for {num} joints")

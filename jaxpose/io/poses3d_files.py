@@ -101,9 +101,7 @@ def _read_npz(path: Path) -> Table3D:
     given = [arrays[c] for c in _CONFIDENCES if key == "joints3d" and c in arrays]
     for confidence in given:
         if confidence.shape != values.shape[:2]:
-            raise ValueError(
-                f"{path}: confidence is {list(confidence.shape)}; needed {list(values.shape[:2])}"
-            )
+            raise ValueError(f"{path}: confidence is {list(confidence.shape)}; needed {list(values.shape[:2])}")
         values = _masked(values, as_float(path, "confidence", confidence))
     for name in ("frame", "person"):
         if name in arrays and arrays[name].shape != values.shape[:1]:
@@ -174,9 +172,7 @@ def _read_json(path: Path) -> Table3D:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON, or cut off: {error}") from None
     if not isinstance(content, list) or not content or not all(map(_is_pose, content)):
-        raise ValueError(
-            f'{path}: needed a list of {{"frame": 0, "person": 0, "joints": {{"hip": [x, y, z], ...}}}}'
-        )
+        raise ValueError(f'{path}: needed a list of {{"frame": 0, "person": 0, "joints": {{"hip": [x, y, z], ...}}}}')
     names = tuple(dict.fromkeys(name for pose in content for name in pose["joints"]))
     values = np.full((len(content), len(names), 3), np.nan)
     for n, pose in enumerate(content):

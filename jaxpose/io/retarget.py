@@ -28,14 +28,7 @@ from jaxpose.io.asf_amc import read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, take_of_bvh, write_bvh
 from jaxpose.io.motion import Motion
 from jaxpose.io.source_skeletons import FLAVOURS, Flavour, flavour_of_map
-from jaxpose.io.take import (
-    Take,
-    rest_positions,
-    rotation_matrices,
-    rotation_vectors,
-    shortest_rotation,
-    world,
-)
+from jaxpose.io.take import Take, rest_positions, rotation_matrices, rotation_vectors, shortest_rotation, world
 
 # A generic adult in round numbers, m, y up, facing z: each SMPL joint relative to its parent in the T-pose.
 GENERIC_OFFSETS = np.zeros((22, 3))
@@ -63,9 +56,7 @@ GENERIC_OFFSETS.flags.writeable = False
 # Metres, CMU's unit (length 0.45 of an .asf: 1 / 0.45 inch), centimetres, millimetres.
 UNITS_M = (1.0, 0.0254 / 0.45, 0.01, 0.001)
 LEG_M = (0.5, 0.82, 1.25)  # least, usual and greatest length of thigh and shin together
-MAX_PRONATION = np.deg2rad(
-    105
-)  # what a forearm turns at most; more is a marker lost, or an angle that wrapped
+MAX_PRONATION = np.deg2rad(105)  # what a forearm turns at most; more is a marker lost, or an angle that wrapped
 T_POSE_WITHIN = np.deg2rad(15)
 
 _DOWN, _LEFT = np.array([0.0, -1, 0]), np.array([1.0, 0, 0])
@@ -178,9 +169,7 @@ def _flavour(take: Take) -> Flavour:
         if flavour.sources() <= set(take.names):
             return flavour
     known = ", ".join(flavour.name for flavour in FLAVOURS)
-    raise ValueError(
-        f"joints {', '.join(take.names)} are of no skeleton known here ({known}); give a joint map"
-    )
+    raise ValueError(f"joints {', '.join(take.names)} are of no skeleton known here ({known}); give a joint map")
 
 
 def _rest(take: Take, flavour: Flavour) -> dict[str, np.ndarray]:
@@ -203,18 +192,14 @@ def _unit(take: Take, flavour: Flavour, unit_m: float | None) -> tuple[float, st
     least, usual, greatest = LEG_M
     unit = min(UNITS_M, key=lambda u: abs(np.log(leg * u / usual)))
     if not least <= leg * unit <= greatest:
-        raise ValueError(
-            f"legs {leg:.4g} units long are of no usual unit of length; give unit_m, metres of one unit"
-        )
+        raise ValueError(f"legs {leg:.4g} units long are of no usual unit of length; give unit_m, metres of one unit")
     return unit, f"1 unit = {unit:.4g} m assumed from legs of {leg * unit:.2f} m"
 
 
 def _axes(take: Take, flavour: Flavour) -> tuple[np.ndarray, np.ndarray]:
     """B [3, 3] from the rest pose's axes to x left, y up, z forward; W [3, 3] that makes the world y up."""
     rest = _rest(take, flavour)
-    left, right = (
-        [rest[f"{side}_{joint}"] for joint in ("hip", "shoulder", "ankle")] for side in ("left", "right")
-    )
+    left, right = ([rest[f"{side}_{joint}"] for joint in ("hip", "shoulder", "ankle")] for side in ("left", "right"))
     hips, shoulders, ankles = (np.stack(left) + np.stack(right)) / 2
     up = _nearest_axis(shoulders - hips)
     side = _nearest_axis((left[0] - right[0]) * (up == 0))

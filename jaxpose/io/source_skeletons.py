@@ -64,11 +64,7 @@ def flavour_of_map(joint_map: Mapping[str, str], names: Sequence[str]) -> Flavou
 
 
 def _flavour(
-    name: str,
-    sides: tuple[str, str],
-    trunk: Mapping[str, str | Blend],
-    limbs: Mapping[str, str],
-    pronation: str = "",
+    name: str, sides: tuple[str, str], trunk: Mapping[str, str | Blend], limbs: Mapping[str, str], pronation: str = ""
 ) -> Flavour:
     """A flavour from names with {} for the side."""
     joints: dict[str, Blend] = {
@@ -159,8 +155,7 @@ CMU_3DSMAX = _flavour(
 )
 # The hand's own joint is spelled in another way.
 CMU_3DSMAX = _cmu(CMU_3DSMAX)._replace(
-    joints=dict(CMU_3DSMAX.joints)
-    | {"left_wrist": ("lhand", "lhand", 0.0), "right_wrist": ("rhand", "rhand", 0.0)},
+    joints=dict(CMU_3DSMAX.joints) | {"left_wrist": ("lhand", "lhand", 0.0), "right_wrist": ("rhand", "rhand", 0.0)},
     pronation={"left": "LeftWrist", "right": "RightWrist"},
 )
 
@@ -198,14 +193,7 @@ CMU_DAZ = _flavour(
 HUMAN_IK = _flavour(
     "MotionBuilder's standard names",
     ("Left", "Right"),
-    {
-        "pelvis": "Hips",
-        "spine1": "Spine",
-        "spine2": "Spine1",
-        "spine3": "Spine2",
-        "neck": "Neck",
-        "head_base": "Head",
-    },
+    {"pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck", "head_base": "Head"},
     {
         "hip": "{}UpLeg",
         "knee": "{}Leg",
@@ -230,9 +218,7 @@ def _official(joint: str) -> str:
 
 
 SMPL_OFFICIAL = Flavour(
-    "SMPL joints",
-    {name: (_official(name), _official(name), 0.0) for name in SMPL_22.joints},
-    is_smpl=True,
+    "SMPL joints", {name: (_official(name), _official(name), 0.0) for name in SMPL_22.joints}, is_smpl=True
 )
 
 # In this order: the first whose joints are all there.

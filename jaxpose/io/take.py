@@ -42,9 +42,7 @@ def world(take: Take) -> tuple[np.ndarray, np.ndarray]:
             continue
         above = rotations[:, parent]
         rotations[:, joint] = above @ take.rotations[:, joint]
-        positions[:, joint] = positions[:, parent] + np.einsum(
-            "fij,fj->fi", above, take.translations[:, joint]
-        )
+        positions[:, joint] = positions[:, parent] + np.einsum("fij,fj->fi", above, take.translations[:, joint])
     return positions, rotations
 
 
@@ -80,9 +78,7 @@ def rotation_vectors(rotations: np.ndarray) -> np.ndarray:
     w, x, y, z = 1 + R[0, 0] + R[1, 1] + R[2, 2], R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]
     xx, yy, zz = (1 + 2 * R[i, i] - (R[0, 0] + R[1, 1] + R[2, 2]) for i in range(3))
     xy, xz, yz = R[0, 1] + R[1, 0], R[0, 2] + R[2, 0], R[1, 2] + R[2, 1]
-    columns = np.stack(
-        [np.stack(c, -1) for c in ((w, x, y, z), (x, xx, xy, xz), (y, xy, yy, yz), (z, xz, yz, zz))]
-    )
+    columns = np.stack([np.stack(c, -1) for c in ((w, x, y, z), (x, xx, xy, xz), (y, xy, yy, yz), (z, xz, yz, zz))])
     best = np.argmax(np.stack([w, xx, yy, zz]), 0)
     q = np.take_along_axis(columns, best[None, ..., None], 0)[0]
     q = np.where(q[..., :1] < 0, -q, q) / np.linalg.norm(q, axis=-1, keepdims=True)

@@ -93,9 +93,7 @@ class JointAttention(nn.Module):
             raise ValueError(f"attention needs a width divisible by {self.num_heads} heads, got {width}")
         split = (*x.shape[:-1], self.num_heads, width // self.num_heads)
         # [..., heads, J, d]: on CPU quicker than an einsum over joints that come first
-        q, k, v = (
-            jnp.moveaxis(dense(width, name)(x).reshape(split), 0, -2) for name in ("query", "key", "value")
-        )
+        q, k, v = (jnp.moveaxis(dense(width, name)(x).reshape(split), 0, -2) for name in ("query", "key", "value"))
         scores = q @ jnp.swapaxes(k, -1, -2) / np.sqrt(split[-1])
         weights = nn.Dropout(self.dropout, deterministic=not train)(jax.nn.softmax(scores))
         return dense(width, "out")(jnp.moveaxis(weights @ v, -2, 0).reshape(x.shape))

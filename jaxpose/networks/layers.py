@@ -48,9 +48,7 @@ class CentredDense(nn.Module):
         kernel = self.param("kernel", _initial(1.0), (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         narrow = kernel.dtype if jnp.finfo(kernel.dtype).bits < 32 else None
-        kernel, bias = (
-            _centre(w.astype(jnp.promote_types(w.dtype, jnp.float32)), self.groups) for w in (kernel, bias)
-        )
+        kernel, bias = (_centre(w.astype(jnp.promote_types(w.dtype, jnp.float32)), self.groups) for w in (kernel, bias))
         if narrow is None:
             return x @ kernel + bias
         return jnp.dot(x.astype(narrow), kernel.astype(narrow), preferred_element_type=jnp.float32) + bias

@@ -174,11 +174,7 @@ def _names(depth: int) -> Iterator[tuple[str, tuple[str, ...]]]:
     layers: list[tuple[str, tuple[str, ...]]]
     layers = [("Spatial_patch_to_embedding", ("embed",)), ("head.1", ("head",))]
     norms: list[tuple[str, tuple[str, ...]]]
-    norms = [
-        ("Spatial_norm", ("joint_norm",)),
-        ("Temporal_norm", ("frame_norm",)),
-        ("head.0", ("head_norm",)),
-    ]
+    norms = [("Spatial_norm", ("joint_norm",)), ("Temporal_norm", ("frame_norm",)), ("head.0", ("head_norm",))]
     for axis, block in ((axis, n) for axis in (("STE", "joint"), ("TTE", "frame")) for n in range(depth)):
         theirs, ours = f"{axis[0]}blocks.{block}", f"{axis[1]}{block}"
         layers += [(f"{theirs}.attn.qkv", (ours, "attention", "qkv"))]

@@ -88,9 +88,7 @@ class ScoreMLP(nn.Module):
     def _features(self, x: Array, cond: Condition | None) -> Array:
         if not self.explicit:
             if not self.difference:
-                raise ValueError(
-                    "ScoreMLP: explicit=False shows the condition by difference=True alone, got False"
-                )
+                raise ValueError("ScoreMLP: explicit=False shows the condition by difference=True alone, got False")
             # without leading axes: the branch is then computed once for all poses
             null = jnp.zeros(x.shape[-2:], x.dtype)
             return _flatten(null if cond is None else cond.mask * (x - cond.value))

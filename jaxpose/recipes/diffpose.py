@@ -75,11 +75,7 @@ def denoise_official(
         )
     indices = spec.indices if indices is None else indices
     num = int(spec.process_args[2])
-    if (
-        not indices
-        or not all(0 <= i < num for i in indices)
-        or list(indices) != sorted(indices, reverse=True)
-    ):
+    if not indices or not all(0 <= i < num for i in indices) or list(indices) != sorted(indices, reverse=True):
         raise ValueError(f"indices: needed falling numbers in 0..{num - 1}, at least one, got {indices}")
     if eta > 0 and key is None:
         raise ValueError(f"eta {eta} draws noise and needs a key")

@@ -105,9 +105,7 @@ def recipe(
     return one_step(step)
 
 
-def _langevin(
-    key: Key, sde: SDE, num_steps: int, snr: float, x: Array, t: Array, predict: StepPredictFn
-) -> Array:
+def _langevin(key: Key, sde: SDE, num_steps: int, snr: float, x: Array, t: Array, predict: StepPredictFn) -> Array:
     """A step at t whose size hangs on the mean norms of noise and score in the whole batch."""
     noise, score = jax.random.normal(key, x.shape, x.dtype), predict(x, t).score
     index = jnp.floor(t / sde.t_max * (num_steps - 1))
@@ -152,7 +150,7 @@ def complete_as_dposer(
         start = jnp.where(known.mask > 0, known.value, noise)
         return optimise_completion(
             step_key, start, known, predict_fn, sde, schedule, num_steps=num_steps, num_stages=num_stages, b2=b2
-        )  # fmt: skip
+        )
 
     return jax.vmap(one)(jnp.arange(num))
 

@@ -31,9 +31,7 @@ from jaxpose.diffusion.solvers import StepPredictFn, one_step
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
 
 # The joints that the original's random completion hides some of.
-_HIDEABLE = tuple(
-    f"{side}_{joint}" for joint in ("knee", "ankle", "elbow", "wrist") for side in ("left", "right")
-)
+_HIDEABLE = tuple(f"{side}_{joint}" for joint in ("knee", "ankle", "elbow", "wrist") for side in ("left", "right"))
 
 
 def sample_as_gfpose(

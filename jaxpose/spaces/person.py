@@ -67,8 +67,9 @@ def fit_statistics(x_view: Array) -> Statistics:
     return Statistics(mean, std, jnp.maximum(x_view.std(0), _SMALLEST_STD) / _UNIT)
 
 
-def encode_keypoints(intrinsics: Array, uv_px: Array, confidence: Array, distortion: Array | None = None
-                     ) -> tuple[Condition, View]:  # fmt: skip
+def encode_keypoints(
+    intrinsics: Array, uv_px: Array, confidence: Array, distortion: Array | None = None
+) -> tuple[Condition, View]:
     """The 2D condition of keypoints [..., J, 2] px with confidence [..., J] in [0, 1], 0 meaning not seen.
 
     Returns a Condition with value and mask [..., J, 3] (depth hidden) and the confidences as context [..., J], and
@@ -85,9 +86,9 @@ def encode_keypoints(intrinsics: Array, uv_px: Array, confidence: Array, distort
     value = xy / extent[..., None, None] * seen[..., None]
     depth = jnp.zeros_like(value[..., :1])
     mask = jnp.broadcast_to(seen[..., None], value.shape)
-    return Condition(
-        jnp.concatenate([value, depth], -1), jnp.concatenate([mask, depth], -1), confidence * seen
-    ), View(R, centre, extent)
+    return Condition(jnp.concatenate([value, depth], -1), jnp.concatenate([mask, depth], -1), confidence * seen), View(
+        R, centre, extent
+    )
 
 
 def encode_xy(view: View, intrinsics: Array, uv_px: Array, distortion: Array | None = None) -> Array:
@@ -136,8 +137,9 @@ def _turned(R: Array, xy: Array) -> Array:
     return ray[..., :2] / ray[..., 2:]
 
 
-def place(intrinsics: Array, uv_px: Array, confidence: Array, x_relative: Array, distortion: Array | None = None
-          ) -> Array:  # fmt: skip
+def place(
+    intrinsics: Array, uv_px: Array, confidence: Array, x_relative: Array, distortion: Array | None = None
+) -> Array:
     """Root positions [..., 3] metres, camera frame, at which joints [..., J, 3] agree best with keypoints.
 
     Least squares, weighted by confidence, on the two equations of every keypoint, linear in the root t:

@@ -43,16 +43,20 @@ def complete(
     noise = _per_joint(noise, joints.shape[:2])
     seen = jnp.isfinite(joints).all(-1)
     states = draw_states(
-        key, model, encode_points(joints, seen, noise), num_hypotheses=num_hypotheses, num_steps=num_steps,
-        sampler=sampler, chunk=chunk, return_path=return_path,
-    )  # fmt: skip
+        key,
+        model,
+        encode_points(joints, seen, noise),
+        num_hypotheses=num_hypotheses,
+        num_steps=num_steps,
+        sampler=sampler,
+        chunk=chunk,
+        return_path=return_path,
+    )
     poses = decode_pose(model.statistics, View(jnp.eye(3)), states)
     samples = settle(poses[:, -1] if return_path else poses, joints, seen, noise)
     path = None
     if return_path:
-        path = jnp.concatenate(
-            [poses[:, :-1] + (samples - poses[:, -1])[:, None, :, :1], samples[:, None]], 1
-        )
+        path = jnp.concatenate([poses[:, :-1] + (samples - poses[:, -1])[:, None, :, :1], samples[:, None]], 1)
         path = jnp.swapaxes(path, 0, 1)
     recalibration = model.recalibration.get("complete") if sampler == "posterior" else None
     return Posed(samples, *spread(samples, recalibration), noise, path)
@@ -76,6 +80,4 @@ def _per_joint(noise: float | Array, shape: tuple[int, ...]) -> Array:
     return jnp.broadcast_to(noise[:, None] if noise.ndim == 1 else noise, shape)
 
 
-jitted_complete = jax.jit(
-    complete, static_argnames=("num_hypotheses", "num_steps", "sampler", "chunk", "return_path")
-)
+jitted_complete = jax.jit(complete, static_argnames=("num_hypotheses", "num_steps", "sampler", "chunk", "return_path"))

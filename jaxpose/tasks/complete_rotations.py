@@ -83,14 +83,10 @@ def complete_rotations(
     if num_hypotheses < 1:
         raise ValueError(f"num_hypotheses: needed at least 1, got {num_hypotheses}")
     num = model.spec.state_shape[0]
-    if (
-        body_pose.ndim != 3
-        or body_pose.shape[1:] != (num, 3)
-        or known.shape not in ((num,), body_pose.shape[:2])
-    ):
+    if body_pose.ndim != 3 or body_pose.shape[1:] != (num, 3) or known.shape not in ((num,), body_pose.shape[:2]):
         raise ValueError(
             f"needed body_pose [N, {num}, 3] with known [{num}] or [N, {num}], got {body_pose.shape} and {known.shape}"
-        )  # fmt: skip
+        )
     known = jnp.broadcast_to(known, body_pose.shape[:2])
     check_body_pose(body_pose, known)
     body_pose = jnp.where(known[..., None] > 0, body_pose, 0)
@@ -105,9 +101,7 @@ def complete_rotations(
     return jnp.where(known[..., None] > 0, body_pose, drawn)
 
 
-def _optimised(
-    key: Key, model: Model, cond: Condition, num: int, settings: DPoserSettings, chunk: int
-) -> Array:
+def _optimised(key: Key, model: Model, cond: Condition, num: int, settings: DPoserSettings, chunk: int) -> Array:
     sde, predict = model.spec.sde(), model.predict_fn()
 
     def energy(key: Key, state: Array, k: Array) -> Array:
@@ -127,12 +121,18 @@ def _optimised(
 
 def _sampled(
     key: Key, model: Model, cond: Condition, num: int, method: str, num_steps: int | None, noise: float, chunk: int
-) -> Array:  # fmt: skip
+) -> Array:
     sde, predict = model.spec.sde(), model.predict_fn()
     if method in ("dps", "mcg"):
         predict = measurement(predict, sde, observed(cond), noise=noise)
     times = time_grid(sde, num_steps or model.spec.num_steps, model.spec.spacing)
     return sample_hypotheses(
-        key, num, lambda k: prior_sample(k, sde, cond.value.shape), predict, dpmpp_2m(sde, eta=model.spec.eta), times,
-        chunk=max(1, chunk // len(cond.value)), project=replace(sde, cond) if method in ("replace", "mcg") else None,
-    )  # fmt: skip
+        key,
+        num,
+        lambda k: prior_sample(k, sde, cond.value.shape),
+        predict,
+        dpmpp_2m(sde, eta=model.spec.eta),
+        times,
+        chunk=max(1, chunk // len(cond.value)),
+        project=replace(sde, cond) if method in ("replace", "mcg") else None,
+    )

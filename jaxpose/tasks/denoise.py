@@ -129,9 +129,15 @@ def _from_matched_start(
         shift = shift * (not sampler.endswith("mean_flow"))
         run = make_run(model, sampler, sde._replace(t_max=t_start), num_steps)
         result = sample(
-            key, sde.alpha(t_start) * (y + shift), model.predict_fn(), run.solver, run.times, null,
-            finish=run.finish, return_path=return_path,
-        )  # fmt: skip
+            key,
+            sde.alpha(t_start) * (y + shift),
+            model.predict_fn(),
+            run.solver,
+            run.times,
+            null,
+            finish=run.finish,
+            return_path=return_path,
+        )
         return result - shift
 
     def hypothesis(h: Array) -> Array:

@@ -146,9 +146,7 @@ def initial_distribution(
     start, population = model.params["start"], jnp.asarray(model.statistics.spread)
     plain = one_gaussian(encoded, start["residual"])
     if num_components == 1 and keypoints is None and depth == "encoder" and not whole_pose:
-        return Mixture(
-            jnp.ones((*plain.mean.shape[:-1], 1)), plain.mean[..., None, :], plain.std[..., None, :]
-        )
+        return Mixture(jnp.ones((*plain.mean.shape[:-1], 1)), plain.mean[..., None, :], plain.std[..., None, :])
     uv_key, xyz_key, z_key, fit_key = jax.random.split(key, 4)
     shape = (num_samples, *plain.mean.shape)
     uv = _draw_keypoints(uv_key, plain, keypoints, num_components > 1, num_samples)
@@ -235,9 +233,7 @@ def draw_poses(
         noise = jax.random.normal(noise_key, (1 if video else len(encoded.pose), num_joints, 5))
         r = jnp.broadcast_to(noise, component.mean.shape)
         given = cond._replace(context=context)
-        r = sample(
-            step_key, r, predict, run.solver, run.times, given, finish=run.finish, return_path=return_path
-        )
+        r = sample(step_key, r, predict, run.solver, run.times, given, finish=run.finish, return_path=return_path)
         return (component.mean + component.std * r)[..., 2:]
 
     return in_slices(jax.vmap(hypothesis), jnp.arange(num_hypotheses), max(1, at_once // len(encoded.pose)))

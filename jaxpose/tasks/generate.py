@@ -38,16 +38,19 @@ def generate(
     rows = min(num, _ROWS)
     own = sampler.startswith("original") or bool(model.spec.times)
     states = draw_states(
-        key, model, null_condition(model, rows), num_hypotheses=-(-num // rows),
+        key,
+        model,
+        null_condition(model, rows),
+        num_hypotheses=-(-num // rows),
         num_steps=num_steps or (None if own else NUM_STEPS),
-        sampler=sampler, temperature=temperature, return_path=return_path,
-    )  # fmt: skip
+        sampler=sampler,
+        temperature=temperature,
+        return_path=return_path,
+    )
     poses = decode_pose(model.statistics, View(jnp.eye(3)), states)
     if not return_path:
         return poses.reshape(-1, *poses.shape[2:])[:num]
     return jnp.moveaxis(poses, 1, 0).reshape(poses.shape[1], -1, *poses.shape[3:])[:, :num]
 
 
-jitted_generate = jax.jit(
-    generate, static_argnames=("num", "num_steps", "sampler", "temperature", "return_path")
-)
+jitted_generate = jax.jit(generate, static_argnames=("num", "num_steps", "sampler", "temperature", "return_path"))

@@ -19,14 +19,7 @@ from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.model import Model, Recalibration
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.spaces.person import View, decode_pose, encode_keypoints, place
-from jaxpose.tasks.diffpose import (
-    START,
-    Encoded,
-    draw_poses,
-    encode_mixture,
-    initial_distribution,
-    keypoint_std,
-)
+from jaxpose.tasks.diffpose import START, Encoded, draw_poses, encode_mixture, initial_distribution, keypoint_std
 from jaxpose.tasks.draw import check_person_codec, draw_states, spread
 from jaxpose.tasks.recalibration import respread
 
@@ -94,9 +87,7 @@ def lift(
             f"keypoints: needed [N, {num_joints}, 2] in the order of {model.skeleton.name}, got {keypoints.shape}"
         )
     num_rows = keypoints.shape[0]
-    confidence = (
-        jnp.ones(keypoints.shape[:-1]) if confidence is None else jnp.asarray(confidence, jnp.float32)
-    )
+    confidence = jnp.ones(keypoints.shape[:-1]) if confidence is None else jnp.asarray(confidence, jnp.float32)
     if confidence.shape != keypoints.shape[:-1]:
         raise ValueError(f"confidence: needed {keypoints.shape[:-1]} as keypoints, got {confidence.shape}")
     if intrinsics.shape not in ((4,), (num_rows, 4)):
@@ -106,8 +97,11 @@ def lift(
     cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
     recalibration = model.recalibration.get("lift") if sampler == "posterior" else None
     how: dict[str, Any] = {
-        "num_hypotheses": num_hypotheses, "num_steps": num_steps, "sampler": sampler, "return_path": return_path
-    }  # fmt: skip
+        "num_hypotheses": num_hypotheses,
+        "num_steps": num_steps,
+        "sampler": sampler,
+        "return_path": return_path,
+    }
     if isinstance(model.spec.network, DiffPose):
         keypoints_k = None
         if keypoint_mixture is not None:
@@ -171,12 +165,8 @@ def stature(x: Array, model: Model) -> Array:
     """Standing height [...] metres of poses [..., J, 3]: leg (mean of both), spine and head, laid end to end."""
     if model.skeleton.name != "h36m17":
         raise ValueError(f"stature is defined on h36m17, got a model of {model.skeleton.name}")
-    lengths = dict(
-        zip(model.skeleton.joints[1:], jnp.moveaxis(bone_lengths(x, model.skeleton), -1, 0), strict=True)
-    )
-    thigh, shin = (
-        0.5 * (lengths[f"left_{joint}"] + lengths[f"right_{joint}"]) for joint in ("knee", "ankle")
-    )
+    lengths = dict(zip(model.skeleton.joints[1:], jnp.moveaxis(bone_lengths(x, model.skeleton), -1, 0), strict=True))
+    thigh, shin = (0.5 * (lengths[f"left_{joint}"] + lengths[f"right_{joint}"]) for joint in ("knee", "ankle"))
     column = lengths["spine"] + lengths["thorax"] + lengths["neck_nose"] + lengths["head"]
     return (thigh + shin + column) / (1 - _ANKLE_HEIGHT)
 
@@ -185,17 +175,13 @@ def _known(mixture: Mixture, keypoints: Array) -> Mixture:
     """The mixture of keypoints (u, v, confidence) [N, J, 3], which is anywhere on the person where they are hidden."""
     seen = (keypoints[..., 2] > 0)[..., None, None]
     mean = jnp.where(seen, mixture.mean, keypoints[..., None, :2])
-    return mixture._replace(
-        mean=mean, std=jnp.where(seen, mixture.std, keypoint_std(keypoints)[..., None, None])
-    )
+    return mixture._replace(mean=mean, std=jnp.where(seen, mixture.std, keypoint_std(keypoints)[..., None, None]))
 
 
 def _check_mixture(mixture: Mixture, shape: tuple[int, ...], distortion: Array | None) -> None:
     weight, mean, std = mixture
     if mean.ndim != 4 or (*mean.shape[:2], mean.shape[3]) != shape or std.shape != mean.shape:
-        raise ValueError(
-            f"keypoint_mixture: needed mean and std {[*shape[:2], 'M', 2]}, got {mean.shape}, {std.shape}"
-        )
+        raise ValueError(f"keypoint_mixture: needed mean and std {[*shape[:2], 'M', 2]}, got {mean.shape}, {std.shape}")
     if weight.shape != mean.shape[:-1]:
         raise ValueError(f"keypoint_mixture: needed weight {mean.shape[:-1]}, got {weight.shape}")
     if distortion is not None:
@@ -203,14 +189,5 @@ def _check_mixture(mixture: Mixture, shape: tuple[int, ...], distortion: Array |
 
 
 jitted_lift = jax.jit(
-    lift,
-    static_argnames=(
-        "num_hypotheses",
-        "num_steps",
-        "sampler",
-        "num_components",
-        "depth",
-        "chunk",
-        "return_path",
-    ),
+    lift, static_argnames=("num_hypotheses", "num_steps", "sampler", "num_components", "depth", "chunk", "return_path")
 )

@@ -127,9 +127,14 @@ def sight(
     num, joints = uv_px.shape[0], uv_px.shape[1]
     R = jnp.eye(3)[None] if R_cam_world is None else R_cam_world
     t = jnp.zeros((1, 3)) if t_cam is None else t_cam
-    named = {"uv_px": (uv_px, (num, joints, 2)), "noise_px": (noise_px, (num, joints)),
-             "confidence": (confidence, (num, joints)), "intrinsics": (intrinsics, (num, 4)),
-             "R_cam_world": (R, (num, 3, 3)), "t_cam": (t, (num, 3))}  # fmt: skip
+    named = {
+        "uv_px": (uv_px, (num, joints, 2)),
+        "noise_px": (noise_px, (num, joints)),
+        "confidence": (confidence, (num, joints)),
+        "intrinsics": (intrinsics, (num, 4)),
+        "R_cam_world": (R, (num, 3, 3)),
+        "t_cam": (t, (num, 3)),
+    }
     if distortion is not None:
         named["distortion"] = (distortion, (num, 5))
     for name, (value, shape) in named.items():
@@ -296,9 +301,7 @@ def _middle(plane: Array, weight: Array) -> tuple[Array, Array]:
 def _meeting(mean: Array, rms: Array, weight: Array, R: Array, t: Array) -> Array:
     """The point [3] of the world nearest to the rays of the cameras' means; what they leave open: a person's size."""
     ray = jnp.concatenate([mean, jnp.ones_like(mean[:, :1])], -1)
-    guess = _unturn(
-        R, ray * (_RMS / jnp.maximum(rms, 1e-3))[:, None] - t
-    )  # [C, 3] where each camera would put it
+    guess = _unturn(R, ray * (_RMS / jnp.maximum(rms, 1e-3))[:, None] - t)  # [C, 3] where each camera would put it
     ray = _unturn(R, ray / jnp.linalg.norm(ray, axis=-1, keepdims=True))
     eye = -_unturn(R, t)
     across = jnp.eye(3) - ray[:, :, None] * ray[:, None, :]

@@ -121,9 +121,7 @@ def prior_of(model: Model, cond: Condition | None = None) -> Prior:
     rotations = model.spec.codec in REPRESENTATIONS
     if model.spec.codec != "person" and not rotations:
         legal = ", ".join(("person", *REPRESENTATIONS))
-        raise ValueError(
-            f"model: {model.spec.name!r} has the codec {model.spec.codec!r}; a prior needs one of {legal}"
-        )
+        raise ValueError(f"model: {model.spec.name!r} has the codec {model.spec.codec!r}; a prior needs one of {legal}")
     if rotations and cond is not None:
         raise ValueError(f"cond: {model.spec.name!r} is a prior over rotations, which takes no condition")
     if cond is None and not rotations:
@@ -136,9 +134,13 @@ def prior_of(model: Model, cond: Condition | None = None) -> Prior:
         decode = lambda state: decode_view(statistics, state)  # noqa: E731
         encode = lambda x: (x - statistics.mean) / statistics.std  # noqa: E731
     return Prior(
-        lambda x_t, t, _: predict(x_t, t, cond), model.spec.sde(), model.spec.state_shape, decode, encode,
+        lambda x_t, t, _: predict(x_t, t, cond),
+        model.spec.sde(),
+        model.spec.state_shape,
+        decode,
+        encode,
         jnp.diag(spread.ravel() ** 2),
-    )  # fmt: skip
+    )
 
 
 def fitted(key: Key, prior: Prior, num: int = 256, num_steps: int = 20) -> Prior:
@@ -225,8 +227,9 @@ def _measurement(prior: Prior, observed: list[_Observed], robust: float | None) 
         each = [jnp.where(o.seen, o.value - o.operator(x), 0).ravel() for o in observed]
         return jnp.concatenate(each)
 
-    noise, seen = (jnp.concatenate([a.ravel() for a in each]) for each in
-                   ([o.noise for o in observed], [o.seen for o in observed]))  # fmt: skip
+    noise, seen = (
+        jnp.concatenate([a.ravel() for a in each]) for each in ([o.noise for o in observed], [o.seen for o in observed])
+    )
     return Measurement(residual, noise, seen, robust)
 
 
@@ -246,9 +249,7 @@ def _starts(key: Key, prior: Prior, num: int) -> Array:
     return jax.vmap(lambda k: prior_sample(k, prior.sde, prior.shape))(keys)
 
 
-def _draw(
-    key: Key, prior: Prior, start: Array, times: Array, chunk: int, project: ProjectFn | None = None
-) -> Array:
+def _draw(key: Key, prior: Prior, start: Array, times: Array, chunk: int, project: ProjectFn | None = None) -> Array:
     """States [H, J, D] of the prior's own sampler from its starts."""
 
     def one(h: Array) -> Array:
@@ -279,9 +280,7 @@ def _held(prior: Prior, observed: list[_Observed]) -> _Held:
     return _Held((weight * jnp.stack(states)).sum(0) / total, mask, jnp.where(mask, noise, 0))
 
 
-def _replace(
-    key: Key, prior: Prior, held: _Held, start: Array, times: Array, smc: bool, chunk: int
-) -> Particles:
+def _replace(key: Key, prior: Prior, held: _Held, start: Array, times: Array, smc: bool, chunk: int) -> Particles:
     sde = prior.sde
     if smc:
         path_key, key = jax.random.split(key)
@@ -343,14 +342,10 @@ def _observed(prior: Prior, observation: Any, operator: Any, noise: Any, method:
     ]
 
 
-def _observed_one(
-    prior: Prior, value: Array, operator: Operator, noise: Any, method: str, which: str
-) -> _Observed:
+def _observed_one(prior: Prior, value: Array, operator: Operator, noise: Any, method: str, which: str) -> _Observed:
     given = jax.eval_shape(lambda: operator(prior.decode(jnp.zeros(prior.shape)))).shape
     if jnp.shape(value) != given:
-        raise ValueError(
-            f"observation{which}: needed the operator's {list(given)}, got {list(jnp.shape(value))}"
-        )
+        raise ValueError(f"observation{which}: needed the operator's {list(given)}, got {list(jnp.shape(value))}")
     if method == "replacement" and not isinstance(operator, Masked):
         raise ValueError(f"operator{which}: 'replacement' needs a Masked, got {operator!r}; others take any")
     # the trailing axes must agree, or be 1
@@ -362,9 +357,7 @@ def _observed_one(
         wrong = ~((np.asarray(noise) >= 0) if exact else (np.asarray(noise) > 0))
         if wrong.any():
             found = np.asarray(noise)[wrong][0]
-            raise ValueError(
-                f"noise{which}: {method!r} needs numbers {'>=' if exact else '>'} 0, got {found}"
-            )
+            raise ValueError(f"noise{which}: {method!r} needs numbers {'>=' if exact else '>'} 0, got {found}")
     value = jnp.asarray(value, jnp.result_type(float))
     seen = jnp.isfinite(value)
     if isinstance(operator, Masked):
@@ -377,9 +370,7 @@ def _check(method: str, smc: bool, num: int, num_steps: int | None, robust: floa
     if method not in METHODS:
         raise ValueError(f"method: got {method!r}, legal are {METHODS}")
     if method == "dposer" and smc:
-        raise ValueError(
-            "smc: 'dposer' descends and has no transition densities; legal are the other methods"
-        )
+        raise ValueError("smc: 'dposer' descends and has no transition densities; legal are the other methods")
     if method == "replacement" and robust is not None:
         raise ValueError("robust: 'replacement' has no likelihood to make robust; legal is None")
     if robust is not None and not robust > 0:

@@ -75,9 +75,15 @@ def generate_rotations(
     sde, shape = model.spec.sde(), model.spec.state_shape
     run = make_run(model, sampler, sde, num_steps, temperature)
     states = sample_hypotheses(
-        key, num, lambda k: prior_sample(k, sde, shape), model.predict_fn(), run.solver, run.times,
-        chunk=chunk, finish=run.finish,
-    )  # fmt: skip
+        key,
+        num,
+        lambda k: prior_sample(k, sde, shape),
+        model.predict_fn(),
+        run.solver,
+        run.times,
+        chunk=chunk,
+        finish=run.finish,
+    )
     return to_axis_angle(model, states)
 
 

@@ -92,11 +92,7 @@ def log_density(
     alpha = sde.alpha(start)
     predict = within(model.predict_fn(), basis, model.spec.state_shape)
     # one condition without rows is encoded once for all poses
-    null = (
-        None
-        if model.spec.codec in REPRESENTATIONS
-        else jax.tree.map(lambda a: a[0], null_condition(model, 1))
-    )
+    null = None if model.spec.codec in REPRESENTATIONS else jax.tree.map(lambda a: a[0], null_condition(model, 1))
 
     def block(rows: tuple[Array, Condition | None, Array | None]) -> Array:
         z, cond, key = rows
@@ -116,9 +112,7 @@ def log_density(
     return found.reshape(-1)[:num] + basis.shape[1] * jnp.log(alpha) - log_unit
 
 
-def log_density_all_round(
-    model: Model, joints: Array, *, num_views: int = 4, num_steps: int = NUM_STEPS
-) -> Array:
+def log_density_all_round(model: Model, joints: Array, *, num_views: int = 4, num_steps: int = NUM_STEPS) -> Array:
     """Log density [N] of joints [N, J, 3] metres of a world without a camera, in the axes x, y down, z: from all sides.
 
     In training a camera stands anywhere around a person. The law of poses is then the same under every turn about
@@ -159,15 +153,9 @@ def _space(model: Model) -> tuple[Array, float]:
     std = np.asarray(model.statistics.std, np.float64)
     if model.spec.codec in REPRESENTATIONS:
         moves = np.broadcast_to(np.asarray(model.statistics.spread) > 0, (num, width)).ravel()
-        return jnp.asarray(np.eye(num * width)[:, moves], jnp.float32), float(
-            np.log(std.ravel()[moves]).sum()
-        )
+        return jnp.asarray(np.eye(num * width)[:, moves], jnp.float32), float(np.log(std.ravel()[moves]).sum())
     if np.ptp(std) > 1e-6 * std.max():
-        raise ValueError(
-            f"score: needed one unit for all coordinates of the state, got {std.min()} to {std.max()}"
-        )
-    centred = np.linalg.qr(np.eye(num) - 1 / num)[0][
-        :, : num - 1
-    ]  # its first num - 1 columns are independent
+        raise ValueError(f"score: needed one unit for all coordinates of the state, got {std.min()} to {std.max()}")
+    centred = np.linalg.qr(np.eye(num) - 1 / num)[0][:, : num - 1]  # its first num - 1 columns are independent
     basis = np.kron(centred, np.eye(width))
     return jnp.asarray(basis, jnp.float32), float(basis.shape[1] * np.log(std.flat[0]))

@@ -127,14 +127,25 @@ def step_stream(
             first,
             lambda: draw_first(model, given, stream.noise, first_steps),
             lambda: draw_next(
-                model.spec.sde(), model.predict_fn(), stream.noise, stream.residual, given,
-                num_steps=num_steps, warmth=warmth,
+                model.spec.sde(),
+                model.predict_fn(),
+                stream.noise,
+                stream.residual,
+                given,
+                num_steps=num_steps,
+                warmth=warmth,
             ),
-        )  # fmt: skip
+        )
         lifted = as_lifted(
-            model, view, _states(component, r), keypoints[None], confidence[None],
-            intrinsics=intrinsics, distortion=distortion, height=height,
-        )  # fmt: skip
+            model,
+            view,
+            _states(component, r),
+            keypoints[None],
+            confidence[None],
+            intrinsics=intrinsics,
+            distortion=distortion,
+            height=height,
+        )
         return lifted, Stream(window, jnp.zeros_like(stream.missed), stream.noise, r, lifted)
 
     def hold() -> tuple[Lifted, Stream]:

@@ -25,12 +25,7 @@ Tree = TypeVar("Tree")
 
 
 def save(
-    workdir: str | Path,
-    state: TrainState,
-    meta: Mapping[str, Any],
-    *,
-    keep_last: int = 3,
-    keep_every: int = 0,
+    workdir: str | Path, state: TrainState, meta: Mapping[str, Any], *, keep_last: int = 3, keep_every: int = 0
 ) -> None:
     """Write `state` and `meta` (JSON values) under the state's step; returns when they are on disk.
 
@@ -40,8 +35,7 @@ def save(
 
     step = int(state.step)
     items = ocp.args.Composite(
-        state=ocp.args.StandardSave(_flatten(state)),
-        meta=ocp.args.JsonSave({**meta, "format": FORMAT, "step": step}),
+        state=ocp.args.StandardSave(_flatten(state)), meta=ocp.args.JsonSave({**meta, "format": FORMAT, "step": step})
     )
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep_last,
@@ -143,9 +137,7 @@ def _unflatten(leaves: Mapping[str, np.ndarray], like: Tree, source: str) -> Tre
     for name in [*wanted, *leaves]:
         there, here = _describe(leaves.get(name)), _describe(wanted.get(name))
         if there != here:
-            raise ValueError(
-                f"{source}: checkpoint of another architecture: {name} is {there} there, {here} here"
-            )
+            raise ValueError(f"{source}: checkpoint of another architecture: {name} is {there} there, {here} here")
     values = [_restored_as(leaves[name], leaf) for name, leaf in _named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), values)
 

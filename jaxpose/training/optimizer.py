@@ -56,11 +56,7 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Clip the gradient's global norm to `clip_norm` (None: do not), then AdamW that decays matrices only."""
     rate = make_schedule(
-        learning_rate,
-        warmup_steps=warmup_steps,
-        total_steps=total_steps,
-        schedule=schedule,
-        end_fraction=end_fraction,
+        learning_rate, warmup_steps=warmup_steps, total_steps=total_steps, schedule=schedule, end_fraction=end_fraction
     )
     adam = optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay, mask=_matrices)
     return adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)

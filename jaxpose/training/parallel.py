@@ -36,10 +36,7 @@ class Runner(NamedTuple):
 
 
 def make_runner(
-    build_step: Callable[..., StepFn],
-    *,
-    mode: Mode = "sharding",
-    devices: Sequence[jax.Device] | None = None,
+    build_step: Callable[..., StepFn], *, mode: Mode = "sharding", devices: Sequence[jax.Device] | None = None
 ) -> Runner:
     """Runner over `devices` (by default all) for the step that `build_step(axis=..., num_shards=...)` makes.
 
@@ -75,12 +72,7 @@ def _pmap(steps: StepFn, mesh: Mesh) -> StepFn:
         return steps(state, data)
 
     mapped = jax.pmap(
-        on_device,
-        AXIS,
-        in_axes=(0, None, None),
-        out_axes=None,
-        devices=list(mesh.devices.flat),
-        donate_argnums=1,
+        on_device, AXIS, in_axes=(0, None, None), out_axes=None, devices=list(mesh.devices.flat), donate_argnums=1
     )
     return functools.partial(mapped, np.arange(mesh.size))
 

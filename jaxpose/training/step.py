@@ -116,13 +116,8 @@ def make_step(
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         decay = ema_decay_at(state.step, ema_decay) if ema_warmup else ema_decay
-        average = jax.tree.map(
-            lambda a, p: (a + (1 - decay) * (p - a)).astype(a.dtype), state.ema_params, params
-        )
-        metrics |= {
-            "grad_norm": optax.tree_utils.tree_norm(grads),
-            "update_norm": optax.tree_utils.tree_norm(updates),
-        }
+        average = jax.tree.map(lambda a, p: (a + (1 - decay) * (p - a)).astype(a.dtype), state.ema_params, params)
+        metrics |= {"grad_norm": optax.tree_utils.tree_norm(grads), "update_norm": optax.tree_utils.tree_norm(updates)}
         return TrainState(state.step + 1, params, average, opt_state, state.key), metrics
 
     return step
@@ -136,15 +131,11 @@ def ema_decay_at(step: Array, decay: float) -> Array:
 def _checked(loss: Array, metrics: Metrics) -> tuple[Array, Metrics]:
     """Loss and metrics in float32 or wider; ValueError, at trace time, for what cannot be averaged."""
     if taken := set(metrics) & set(OWN_METRICS):
-        raise ValueError(
-            f"metrics of loss_fn must not be named {sorted(taken)}: the step adds {OWN_METRICS} itself"
-        )
+        raise ValueError(f"metrics of loss_fn must not be named {sorted(taken)}: the step adds {OWN_METRICS} itself")
     for name, value in {"loss": loss, **metrics}.items():
         if jnp.shape(value) != ():
             raise ValueError(f"{name} of one example must be a scalar, got shape {jnp.shape(value)}")
-    return jax.tree.map(
-        lambda v: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)), (loss, metrics)
-    )
+    return jax.tree.map(lambda v: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)), (loss, metrics))
 
 
 def _in_dtype(loss_fn: LossFn, dtype: Any) -> LossFn:

@@ -47,9 +47,7 @@ def build(scene: sc.Scene, skeleton: Skeleton, slider: Slider, grid: Grid | None
     layers = (*scene.layers, *scene.flat)
     first = [layer_traces(layer, skeleton, slider.start) for layer in layers]
     fixed = [*map(legend_key, scene.layers), ground(low, high, floor), *_names(grid, floor)]
-    figure = go.Figure(
-        [*(t for traces in first for t in traces), *fixed], layout(scene, low, high, top - floor, grid)
-    )
+    figure = go.Figure([*(t for traces in first for t in traces), *fixed], layout(scene, low, high, top - floor, grid))
     moves = [layer.poses.shape[1] > 1 for layer in layers]
     numbers = np.repeat(moves, [len(traces) for traces in first])
     if len(scene.rows) > 1:
@@ -57,10 +55,11 @@ def build(scene: sc.Scene, skeleton: Skeleton, slider: Slider, grid: Grid | None
         figure.frames = [
             go.Frame(
                 data=[moving_part(t) for layer in moving for t in layer_traces(layer, skeleton, row)],
-                name=str(row), traces=np.flatnonzero(numbers).tolist(),
+                name=str(row),
+                traces=np.flatnonzero(numbers).tolist(),
             )
             for row in range(len(scene.rows))
-        ]  # fmt: skip
+        ]
         figure.update_layout(controls(slider))
     return figure
 
@@ -80,9 +79,11 @@ def upright(points: np.ndarray) -> np.ndarray:
 def layer_traces(layer: sc.Layer, skeleton: Skeleton, row: int) -> list[dict[str, Any]]:
     """A layer in a row as plotly trace dictionaries; the same traces in every row."""
     base = {
-        "type": "scatter3d" if layer.poses.shape[-1] == 3 else "scatter", "name": layer.name,
-        "legendgroup": layer.group or layer.name, "showlegend": False,
-    }  # fmt: skip
+        "type": "scatter3d" if layer.poses.shape[-1] == 3 else "scatter",
+        "name": layer.name,
+        "legendgroup": layer.group or layer.name,
+        "showlegend": False,
+    }
     traces, gap = [], np.full((1, layer.poses.shape[-1]), np.nan)
     for side, parts in enumerate(sc.polylines(layer, skeleton, row)):
         if not sc.bone_paths(skeleton)[side]:
@@ -122,10 +123,17 @@ def legend_key(layer: sc.Layer) -> dict[str, Any]:
     """A trace without points: the layer's entry in the legend, strong enough to see; it switches the group."""
     line = {"color": layer.colours[2], "width": max(layer.width, 1.8) * _LINE}
     return {
-        "type": "scatter3d", "x": [None], "y": [None], "z": [None], "mode": "lines", "line": line,
-        "opacity": max(layer.opacity, 0.8), "name": layer.name, "legendgroup": layer.group or layer.name,
+        "type": "scatter3d",
+        "x": [None],
+        "y": [None],
+        "z": [None],
+        "mode": "lines",
+        "line": line,
+        "opacity": max(layer.opacity, 0.8),
+        "name": layer.name,
+        "legendgroup": layer.group or layer.name,
         "hoverinfo": "skip",
-    }  # fmt: skip
+    }
 
 
 def _limits(scene: sc.Scene, grid: Grid | None) -> tuple[np.ndarray, np.ndarray, float]:
@@ -153,10 +161,16 @@ def ground(low: np.ndarray, high: np.ndarray, level: float) -> dict[str, Any]:
             lines.append(line)
     x, y, z = np.concatenate(lines).T.astype(np.float32)
     return {
-        "type": "scatter3d", "x": x, "y": y, "z": z, "mode": "lines",
+        "type": "scatter3d",
+        "x": x,
+        "y": y,
+        "z": z,
+        "mode": "lines",
         "line": {"color": "#c9ced6", "width": 1.5},
-        "hoverinfo": "skip", "showlegend": False, "name": "ground",
-    }  # fmt: skip
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "name": "ground",
+    }
 
 
 def _names(grid: Grid | None, level: float) -> list[dict[str, Any]]:
@@ -165,16 +179,23 @@ def _names(grid: Grid | None, level: float) -> list[dict[str, Any]]:
         return []
     x, y, _ = upright(grid.places).T
     return [
-        {"type": "scatter3d", "x": x, "y": y - 0.2, "z": np.full_like(x, level), "mode": "text",
-         "text": [html.escape(name) for name in grid.names], "textfont": {"size": 12, "color": sc.MUTED},
-         "textposition": "bottom center",
-         "hoverinfo": "skip", "showlegend": False, "name": "names"}
-    ]  # fmt: skip
+        {
+            "type": "scatter3d",
+            "x": x,
+            "y": y - 0.2,
+            "z": np.full_like(x, level),
+            "mode": "text",
+            "text": [html.escape(name) for name in grid.names],
+            "textfont": {"size": 12, "color": sc.MUTED},
+            "textposition": "bottom center",
+            "hoverinfo": "skip",
+            "showlegend": False,
+            "name": "names",
+        }
+    ]
 
 
-def layout(
-    scene: sc.Scene, low: np.ndarray, high: np.ndarray, height: float, grid: Grid | None
-) -> dict[str, Any]:
+def layout(scene: sc.Scene, low: np.ndarray, high: np.ndarray, height: float, grid: Grid | None) -> dict[str, Any]:
     """The layout of a scene within low and high [3], of which `height` metres must fit into the picture."""
     split = _SHARE_2D if scene.flat else 0.0
     eye = _EYES["one" if grid is None else "many"]
@@ -188,18 +209,27 @@ def layout(
     bare = {"visible": False, "showspikes": False, "autorange": False}
     scene_layout = {
         **{f"{a}axis": {**bare, "range": [float(v) for v in r]} for a, r in zip("xyz", ranges, strict=True)},
-        "aspectmode": "manual", "aspectratio": dict(zip("xyz", map(float, ratio), strict=True)),
-        "domain": {"x": [split, 1], "y": [0, 1]}, "uirevision": "camera",
-        "camera": {"projection": {"type": "orthographic"}, "eye": dict(zip("xyz", eye, strict=True)),
-                   "center": {"x": 0, "y": 0, "z": -0.06}},
-    }  # fmt: skip
+        "aspectmode": "manual",
+        "aspectratio": dict(zip("xyz", map(float, ratio), strict=True)),
+        "domain": {"x": [split, 1], "y": [0, 1]},
+        "uirevision": "camera",
+        "camera": {
+            "projection": {"type": "orthographic"},
+            "eye": dict(zip("xyz", eye, strict=True)),
+            "center": {"x": 0, "y": 0, "z": -0.06},
+        },
+    }
     whole = {
-        "scene": scene_layout, "template": "none", "paper_bgcolor": "white", "plot_bgcolor": "white",
+        "scene": scene_layout,
+        "template": "none",
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
         "font": {"family": FONT, "size": 13, "color": sc.INK},
         "margin": {"l": 48, "r": 24, "t": 24, "b": 84 if len(scene.rows) > 1 else 24, "autoexpand": False},
         "legend": {"x": 1, "xanchor": "right", "y": 1, "bgcolor": "rgba(255,255,255,0.8)"},
-        "hovermode": "closest", "uirevision": "page",
-    }  # fmt: skip
+        "hovermode": "closest",
+        "uirevision": "page",
+    }
     return {**whole, **_input_panel(scene, split, grid is not None and grid.tiled)} if scene.flat else whole
 
 
@@ -215,36 +245,61 @@ def _input_panel(scene: sc.Scene, split: float, tiled: bool) -> dict[str, Any]:
     share = 0.08 if scene.image is None else 0.2
     margin = max(share * float(np.max(high - low)), 1.0)
     low, high = low - margin, high + margin
-    axis = {"showgrid": not tiled and scene.image is None, "gridcolor": sc.GRID, "zeroline": False,
-            "linecolor": sc.GRID, "mirror": True,
-            "showline": True, "tickfont": {"size": 11, "color": sc.MUTED}, "nticks": 5,
-            "showticklabels": not tiled, "ticks": ""}  # fmt: skip
+    axis = {
+        "showgrid": not tiled and scene.image is None,
+        "gridcolor": sc.GRID,
+        "zeroline": False,
+        "linecolor": sc.GRID,
+        "mirror": True,
+        "showline": True,
+        "tickfont": {"size": 11, "color": sc.MUTED},
+        "nticks": 5,
+        "showticklabels": not tiled,
+        "ticks": "",
+    }
     names = {"2D input": "2D input (dots)", "reprojected": "reprojected hypotheses (lines)"}
-    text = (
-        ", ".join(names[layer.name] for layer in scene.flat[::-1])
-        if len(scene.flat) > 1
-        else "2D input (pixels)"
-    )
-    heading = {"text": text, "xref": "paper", "yref": "paper", "x": 0, "y": 1,
-               "yanchor": "bottom", "xanchor": "left", "showarrow": False, "font": {"size": 13}}  # fmt: skip
+    text = ", ".join(names[layer.name] for layer in scene.flat[::-1]) if len(scene.flat) > 1 else "2D input (pixels)"
+    heading = {
+        "text": text,
+        "xref": "paper",
+        "yref": "paper",
+        "x": 0,
+        "y": 1,
+        "yanchor": "bottom",
+        "xanchor": "left",
+        "showarrow": False,
+        "font": {"size": 13},
+    }
     return {
-        "xaxis": {**axis, "domain": [0, split - 0.03], "range": [float(low[0]), float(high[0])],
-                  "constrain": "range"},
-        "yaxis": {**axis, "domain": [0, 1], "range": [float(high[1]), float(low[1])], "scaleanchor": "x",
-                  "constrain": "domain", "constraintoward": "top"},
+        "xaxis": {**axis, "domain": [0, split - 0.03], "range": [float(low[0]), float(high[0])], "constrain": "range"},
+        "yaxis": {
+            **axis,
+            "domain": [0, 1],
+            "range": [float(high[1]), float(low[1])],
+            "scaleanchor": "x",
+            "constrain": "domain",
+            "constraintoward": "top",
+        },
         "annotations": [heading],
         "images": [] if scene.image is None else [_image(scene.image)],
-    }  # fmt: skip
+    }
 
 
 def _image(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A PNG or JPEG behind the pixels, inside the page."""
     kind, size, content = read_image(path)
     return {
-        "source": f"data:{kind};base64,{base64.b64encode(content).decode()}", "layer": "below",
-        "xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": size[0], "sizey": size[1], "sizing": "stretch",
+        "source": f"data:{kind};base64,{base64.b64encode(content).decode()}",
+        "layer": "below",
+        "xref": "x",
+        "yref": "y",
+        "x": 0,
+        "y": 0,
+        "sizex": size[0],
+        "sizey": size[1],
+        "sizing": "stretch",
         "opacity": 0.7,
-    }  # fmt: skip
+    }
 
 
 def read_image(path: str | os.PathLike[str]) -> tuple[str, tuple[int, int], bytes]:
@@ -265,19 +320,33 @@ def controls(slider: Slider) -> dict[str, Any]:
     """A slider over the rows with play and pause."""
     now = {"mode": "immediate", "transition": {"duration": 0}, "frame": {"duration": 0, "redraw": True}}
     play = {**now, "fromcurrent": True, "frame": {"duration": slider.pause_ms, "redraw": True}}
-    steps = [
-        {"method": "animate", "label": label, "args": [[str(i)], now]}
-        for i, label in enumerate(slider.labels)
-    ]
+    steps = [{"method": "animate", "label": label, "args": [[str(i)], now]} for i, label in enumerate(slider.labels)]
     buttons = [
         {"method": "animate", "label": "▶ Play", "args": [None, play]},
         {"method": "animate", "label": "❚❚ Pause", "args": [[None], now]},
     ]
     place = {"yanchor": "top", "y": -0.02, "bgcolor": "white", "bordercolor": "#c9ced6"}
-    menu = {**place, "type": "buttons", "direction": "left", "showactive": False, "buttons": buttons, "x": 0,
-            "xanchor": "left", "pad": {"t": 22, "r": 10}}  # fmt: skip
-    bar = {**place, "steps": steps, "active": slider.start, "x": 0.2, "len": 0.8, "ticklen": 0, "minorticklen": 0,
-           "pad": {"t": 2, "b": 6}, "activebgcolor": sc.LEFT,
-           "font": {"color": "rgba(0,0,0,0)", "size": 1},  # a label per step would be a smear
-           "currentvalue": {"font": {"size": 13, "color": sc.INK}}}  # fmt: skip
+    menu = {
+        **place,
+        "type": "buttons",
+        "direction": "left",
+        "showactive": False,
+        "buttons": buttons,
+        "x": 0,
+        "xanchor": "left",
+        "pad": {"t": 22, "r": 10},
+    }
+    bar = {
+        **place,
+        "steps": steps,
+        "active": slider.start,
+        "x": 0.2,
+        "len": 0.8,
+        "ticklen": 0,
+        "minorticklen": 0,
+        "pad": {"t": 2, "b": 6},
+        "activebgcolor": sc.LEFT,
+        "font": {"color": "rgba(0,0,0,0)", "size": 1},  # a label per step would be a smear
+        "currentvalue": {"font": {"size": 13, "color": sc.INK}},
+    }
     return {"updatemenus": [menu], "sliders": [bar]}

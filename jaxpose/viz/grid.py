@@ -21,11 +21,7 @@ _AXES_NOTE = "metres in camera axes (x right, y down, z forward), each person mo
 _ROOM = 1.25  # a place is this much wider than a person needs, a tile of the 2D input too
 _TILE_DOTS = 0.65  # of the size of the dots where there is one 2D input
 _LINE_LENGTH = (4, 2)  # people per line over lines, without and with the 2D input beside them
-_NARROWEST, _LINES, _NAMED_LINES = (
-    0.9,
-    2.0,
-    2.7,
-)  # metres: a place, lines of people, and with names between them
+_NARROWEST, _LINES, _NAMED_LINES = (0.9, 2.0, 2.7)  # metres: a place, lines of people, and with names between them
 
 
 class Grid(NamedTuple):
@@ -82,9 +78,7 @@ def make_grid(
     num_states, _, num_people = poses.shape[:3]
     blank = np.flatnonzero(~np.isfinite(poses).any((1, 2, 3, 4)))
     if blank.size:
-        raise ValueError(
-            f"{argument}: state {blank[0]} of {num_states} has no finite joint; legal is at least one"
-        )
+        raise ValueError(f"{argument}: state {blank[0]} of {num_states} has no finite joint; legal is at least one")
     pixels, reprojected = None, layers.get("reprojected")
     if reprojected is not None and np.ndim(reprojected) == 5:
         pixels = sc.joints("reprojected", reprojected, (*poses.shape[:-1], 2))
@@ -99,9 +93,7 @@ def make_grid(
     reference = _reference(people, sc.finite_mean(poses[-1])[people.rows])
     places = _places(reference, per_line, _NAMED_LINES if any(people.labels) else _LINES, bool(people.flat))
     tiled = people.image is None and len(places) > 1 and bool(people.flat)
-    flat = (
-        tuple(layer._replace(dot=layer.dot * _TILE_DOTS) for layer in people.flat) if tiled else people.flat
-    )
+    flat = tuple(layer._replace(dot=layer.dot * _TILE_DOTS) for layer in people.flat) if tiled else people.flat
     tiles = _tiles(people.flat, places) if tiled else np.zeros((len(places), 2), np.float32)
     scene = people._replace(
         layers=_side_by_side(people, people.layers, poses[rows], put(reference, places, on_floor)),
@@ -144,9 +136,7 @@ def caption(grid: Grid) -> str:
         (len(grid.scene.rows), num_states, "states of the denoising"),
     ]
     counts = [
-        f"{some} {noun}" if some == given else f"{some} of {given} {noun}"
-        for some, given, noun in shown
-        if given > 1
+        f"{some} {noun}" if some == given else f"{some} of {given} {noun}" for some, given, noun in shown if given > 1
     ]
     return " · ".join([*counts, _AXES_NOTE, f"grid {sc.GRID_METRES} m"])
 

@@ -136,27 +136,19 @@ def _frames(
 
 
 def _path(
-    states: ArrayLike,
-    skeleton: Skeleton,
-    *,
-    times: ArrayLike | None = None,
-    **options: Unpack[gr.GridOptions],
+    states: ArrayLike, skeleton: Skeleton, *, times: ArrayLike | None = None, **options: Unpack[gr.GridOptions]
 ) -> tuple[Any, str]:
     """The figure and its caption."""
     num = np.shape(states)[0] if np.ndim(states) else 0
     if num == 1:
-        raise ValueError(
-            "states: got T = 0, one state only; legal are two or more, from the start to the result"
-        )
+        raise ValueError("states: got T = 0, one state only; legal are two or more, from the start to the result")
     grid = gr.make_grid(states, skeleton, argument="states", **options)
     words = [f"state {row} of {num - 1}" for row in grid.scene.rows]
     if times is not None:
         instants = np.asarray(times, np.float64)
         if instants.shape != (num,) or not np.isfinite(instants).all():
             raise ValueError(f"times: got shape {list(instants.shape)}, legal is [{num}], all finite")
-        words = [
-            f"{word} · t = {instants[row]:.3f}" for word, row in zip(words, grid.scene.rows, strict=True)
-        ]
+        words = [f"{word} · t = {instants[row]:.3f}" for word, row in zip(words, grid.scene.rows, strict=True)]
     pause_ms = float(np.clip(1000 * _SECONDS_PER_PATH / len(words), *_PAUSES_MS))
     slider = Slider(tuple(words), pause_ms, start=len(words) - 1)
     return build(grid.scene, skeleton, slider, grid), gr.caption(grid)

@@ -132,9 +132,7 @@ def _caption(choice: Choice, num_vertices: int, stride: int) -> str:
     return " · ".join([bodies, f"{num_vertices} vertices", frames, axes, f"grid {sc.GRID_METRES} m"])
 
 
-def _words(
-    rows: np.ndarray, num_frames: int, fps: float | None, labels: Sequence[str] | None
-) -> tuple[str, ...]:
+def _words(rows: np.ndarray, num_frames: int, fps: float | None, labels: Sequence[str] | None) -> tuple[str, ...]:
     """What the slider says at each row."""
     if labels is not None and len(labels) != num_frames:
         raise ValueError(f"labels: got {len(labels)}, legal are {num_frames}, one per frame")
@@ -182,10 +180,18 @@ def _row(stage: Stage, row: int) -> list[dict[str, Any]]:
 def _surface_trace(surface: Surface, row: int, flat: bool) -> dict[str, Any]:
     index = np.uint16 if surface.vertices.shape[1] <= 2**16 else np.int32
     return {
-        "type": "mesh3d", **_xyz(surface, row), **dict(zip("ijk", surface.faces.T.astype(index), strict=True)),
-        "color": surface.colour, "opacity": surface.opacity, "flatshading": flat, "lighting": _LIGHT,
-        "lightposition": _LAMP, "name": surface.name, "showlegend": True, "hoverinfo": "skip",
-    }  # fmt: skip
+        "type": "mesh3d",
+        **_xyz(surface, row),
+        **dict(zip("ijk", surface.faces.T.astype(index), strict=True)),
+        "color": surface.colour,
+        "opacity": surface.opacity,
+        "flatshading": flat,
+        "lighting": _LIGHT,
+        "lightposition": _LAMP,
+        "name": surface.name,
+        "showlegend": True,
+        "hoverinfo": "skip",
+    }
 
 
 def _xyz(surface: Surface, row: int) -> dict[str, np.ndarray]:

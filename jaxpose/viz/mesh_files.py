@@ -109,10 +109,7 @@ def write_motion_glb(
     num = len(joints)
     tree["materials"] = [_material(COLOURS[0])]
     tree["meshes"] = [_mesh(name, attributes, buffer.add(faces.reshape(-1, 1), _INDICES), 0)]
-    tree["nodes"] = [
-        *_joint_nodes(body, joints, turns[0], motion.transl[0]),
-        {"name": name, "mesh": 0, "skin": 0},
-    ]
+    tree["nodes"] = [*_joint_nodes(body, joints, turns[0], motion.transl[0]), {"name": name, "mesh": 0, "skin": 0}]
     tree["scenes"][0]["nodes"] = [0, num]
     bind = np.tile(np.eye(4, dtype=np.float32), (num, 1, 1))
     bind[:, 3, :3] = -joints  # column after column
@@ -164,17 +161,19 @@ def _still(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarra
 
 def _new_tree() -> dict[str, Any]:
     return {
-        "asset": {"version": "2.0", "generator": "jaxpose"}, "scene": 0, "scenes": [{"nodes": []}],
-        "nodes": [], "meshes": [], "materials": [],
-    }  # fmt: skip
+        "asset": {"version": "2.0", "generator": "jaxpose"},
+        "scene": 0,
+        "scenes": [{"nodes": []}],
+        "nodes": [],
+        "meshes": [],
+        "materials": [],
+    }
 
 
 def _surface(buffer: _Buffer, vertices: np.ndarray, faces: np.ndarray) -> dict[str, int]:
     with np.errstate(invalid="ignore", divide="ignore"):
         normals = normals_of(vertices.astype(np.float64), faces)
-    normals = np.where(
-        np.isfinite(normals), normals, [0.0, 1.0, 0.0]
-    )  # a vertex of no face; glTF needs unit length
+    normals = np.where(np.isfinite(normals), normals, [0.0, 1.0, 0.0])  # a vertex of no face; glTF needs unit length
     return {
         "POSITION": buffer.add(vertices.astype(np.float32), _VERTICES, limits=True),
         "NORMAL": buffer.add(normals.astype(np.float32), _VERTICES),
@@ -182,27 +181,18 @@ def _surface(buffer: _Buffer, vertices: np.ndarray, faces: np.ndarray) -> dict[s
 
 
 def _mesh(name: str, attributes: dict[str, int], indices: int, material: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "primitives": [{"attributes": attributes, "indices": indices, "material": material}],
-    }
+    return {"name": name, "primitives": [{"attributes": attributes, "indices": indices, "material": material}]}
 
 
 def _material(colour: str) -> dict[str, Any]:
     """Matt, of an sRGB colour "#rrggbb": files have linear light."""
     srgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    look = {
-        "baseColorFactor": [*linear.round(4).tolist(), 1.0],
-        "metallicFactor": 0.0,
-        "roughnessFactor": 0.8,
-    }
+    look = {"baseColorFactor": [*linear.round(4).tolist(), 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.8}
     return {"pbrMetallicRoughness": look, "doubleSided": True}
 
 
-def _joint_nodes(
-    body: Body, joints: np.ndarray, turns: np.ndarray, transl: np.ndarray
-) -> list[dict[str, Any]]:
+def _joint_nodes(body: Body, joints: np.ndarray, turns: np.ndarray, transl: np.ndarray) -> list[dict[str, Any]]:
     """The skeleton, in the pose of the first frame: joints [J, 3], turns [J, 4] xyzw, transl [3] of the pelvis."""
     nodes: list[dict[str, Any]] = []
     for j, (joint, parent) in enumerate(zip(MODEL_JOINTS[body.kind], body.parents, strict=True)):
@@ -223,9 +213,7 @@ def _animation(buffer: _Buffer, turns: np.ndarray, transl: np.ndarray, fps: floa
         {"input": times, "output": buffer.add(values.astype(np.float32)), "interpolation": "LINEAR"}
         for _, _, values in tracks
     ]
-    channels = [
-        {"sampler": s, "target": {"node": node, "path": path}} for s, (node, path, _) in enumerate(tracks)
-    ]
+    channels = [{"sampler": s, "target": {"node": node, "path": path}} for s, (node, path, _) in enumerate(tracks)]
     return {"name": "motion", "samplers": samplers, "channels": channels}
 
 

@@ -19,11 +19,7 @@ from jaxpose.viz import scene as sc
 from jaxpose.viz.mesh_stage import COLOURS, mesh_arrays
 
 # In axes x right, y up, z to the viewer: what a view has to the right and towards the viewer; up is up.
-_VIEWS = {
-    "front": ((1, 0, 0), (0, 0, 1)),
-    "oblique": ((0.6, 0, -0.8), (0.8, 0, 0.6)),
-    "side": ((0, 0, -1), (1, 0, 0)),
-}
+_VIEWS = {"front": ((1, 0, 0), (0, 0, 1)), "oblique": ((0.6, 0, -0.8), (0.8, 0, 0.6)), "side": ((0, 0, -1), (1, 0, 0))}
 _LAMP = np.array([-0.4, 0.6, 0.7]) / np.linalg.norm([-0.4, 0.6, 0.7])
 _INCHES, _DPI = 2.6, 110
 
@@ -44,9 +40,7 @@ def mesh_sheet(
     """
     meshes, triangles = mesh_arrays(vertices, faces)
     if len(meshes) != 1 or up not in ("y", "-y"):
-        raise ValueError(
-            f"vertices, up: got {list(np.shape(vertices))} and {up!r}, legal are [N, V, 3]; 'y' or '-y'"
-        )
+        raise ValueError(f"vertices, up: got {list(np.shape(vertices))} and {up!r}, legal are [N, V, 3]; 'y' or '-y'")
     meshes = meshes[0] * np.array({"y": [1, 1, 1], "-y": [1, -1, -1]}[up], np.float32)
     if titles is not None and len(titles) != len(meshes):
         raise ValueError(f"titles: got {len(titles)}, legal are {len(meshes)}, one per mesh")

@@ -101,9 +101,7 @@ def mesh_faces(name: str, faces: ArrayLike, num_vertices: int) -> np.ndarray:
     if array.ndim != 2 or array.shape[1] != 3 or not len(array) or array.dtype.kind not in "iu":
         raise ValueError(f"{name}: got {array.dtype} {list(array.shape)}, legal are integers [F, 3]")
     if array.min() < 0 or array.max() >= num_vertices:
-        raise ValueError(
-            f"{name}: got vertices {array.min()}..{array.max()}, legal are 0..{num_vertices - 1}"
-        )
+        raise ValueError(f"{name}: got vertices {array.min()}..{array.max()}, legal are 0..{num_vertices - 1}")
     return array.astype(np.uint32)
 
 

@@ -67,22 +67,26 @@ def write_page(
     """
     target = Path(path)
     library = _library(target) if library_beside else ""
-    config = {
-        "displaylogo": False,
-        "responsive": True,
-        "modeBarButtons": [["toImage", "resetCameraDefault3d"]],
-    }
+    config = {"displaylogo": False, "responsive": True, "modeBarButtons": [["toImage", "resetCameraDefault3d"]]}
     body = figure.to_html(
-        full_html=False, include_plotlyjs=not library_beside, auto_play=False, config=config, validate=False,
+        full_html=False,
+        include_plotlyjs=not library_beside,
+        auto_play=False,
+        config=config,
+        validate=False,
         post_script=_OPEN_ROW,
-    )  # fmt: skip
+    )
     page = _PAGE.format(
         title=html.escape(sc.printable(title, 200)),
         note=f'<p class="note">{html.escape(sc.printable(note, 300))}</p>' if note else "",
-        caption=html.escape(caption), figure=body,
-        sides=_SIDES.format(left=sc.LEFT, right=sc.RIGHT) if sides else "", library=library, ink=sc.INK, muted=sc.MUTED,
+        caption=html.escape(caption),
+        figure=body,
+        sides=_SIDES.format(left=sc.LEFT, right=sc.RIGHT) if sides else "",
+        library=library,
+        ink=sc.INK,
+        muted=sc.MUTED,
         font=FONT,
-    )  # fmt: skip
+    )
     with atomic(target) as file:
         file.write(page.encode("utf-8"))
     return target

@@ -48,9 +48,7 @@ def reliability_png(
     for panel, (name, curves) in zip(figure.subplots(1, 4, sharey=True), panels.items(), strict=True):
         panel.plot([0, 1], [0, 1], color=sc.MUTED, linewidth=1, linestyle="--")
         for joint in range(1, num_joints):
-            panel.plot(
-                levels, curves[:, joint], color=shades[joint], label=skeleton.joints[joint], linewidth=1
-            )
+            panel.plot(levels, curves[:, joint], color=shades[joint], label=skeleton.joints[joint], linewidth=1)
         panel.set(title=name, xlim=(0, 1), ylim=(0, 1), xlabel="quantile of the hypotheses", aspect="equal")
     figure.axes[0].set_ylabel("share of truths within")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="center right", fontsize=7, frameon=False)

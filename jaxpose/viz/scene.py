@@ -112,9 +112,7 @@ def make_scene(
     num_hypotheses, num_rows = poses.shape[:2]
     blank = np.flatnonzero(~np.isfinite(poses).any((0, 2, 3)))
     if blank.size:
-        raise ValueError(
-            f"{argument}: pose {blank[0]} of {num_rows} has no finite joint; legal is at least one"
-        )
+        raise ValueError(f"{argument}: pose {blank[0]} of {num_rows} has no finite joint; legal is at least one")
     shown = evenly(num_hypotheses, at_least_one("max_hypotheses", max_hypotheses))
     shape = (num_rows, *poses.shape[2:])
     solid = []
@@ -131,8 +129,12 @@ def make_scene(
     return Scene(
         (*_hypotheses(poses[shown], hidden, with_mean), *solid),
         _flat(layers, shown, poses.shape[:3]),
-        np.arange(num_rows), ("",) * num_rows, (num_hypotheses, num_rows), shown, layers.get("image"),
-    )  # fmt: skip
+        np.arange(num_rows),
+        ("",) * num_rows,
+        (num_hypotheses, num_rows),
+        shown,
+        layers.get("image"),
+    )
 
 
 def _hypotheses(poses: np.ndarray, hidden: np.ndarray | None, with_mean: bool) -> list[Layer]:
@@ -158,9 +160,7 @@ def _hidden_bones(
         observed = np.isfinite(given).all(-1)
     seen = np.asarray(observed)
     if seen.shape != shape or seen.dtype != bool:
-        raise ValueError(
-            f"observed: got {seen.dtype} of shape {list(seen.shape)}, legal is bool of {list(shape)}"
-        )
+        raise ValueError(f"observed: got {seen.dtype} of shape {list(seen.shape)}, legal is bool of {list(shape)}")
     hidden = ~(seen & seen[:, list(skeleton.parents)])
     is_bone = np.array(skeleton.parents) >= 0
     return hidden[None] if hidden[:, is_bone].any() and not hidden[:, is_bone].all() else None
@@ -295,9 +295,7 @@ def caption(scene: Scene, row_noun: str) -> str:
     """What is shown of what was given, and in which axes and units."""
     num_hypotheses, num_rows = scene.counts
     shown = f"{len(scene.shown)} of {num_hypotheses} hypotheses"
-    return " · ".join(
-        [shown, f"{len(scene.rows)} of {num_rows} {row_noun}", AXES_NOTE, f"grid {GRID_METRES} m"]
-    )
+    return " · ".join([shown, f"{len(scene.rows)} of {num_rows} {row_noun}", AXES_NOTE, f"grid {GRID_METRES} m"])
 
 
 def printable(text: str, length: int = _LABEL_LENGTH) -> str:
@@ -319,9 +317,7 @@ def need(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(
-            f"{module}: not installed; needed for pictures: pip install jaxpose[viz]"
-        ) from error
+        raise ImportError(f"{module}: not installed; needed for pictures: pip install jaxpose[viz]") from error
 
 
 def joints(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> np.ndarray:
@@ -332,8 +328,7 @@ def joints(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> np.ndar
     array = np.asarray(value, dtype=np.float32)
     legal = f"[{', '.join(map(str, shape))}]"
     fits = len(array.shape) == len(shape) and all(
-        got > 0 if isinstance(want, str) else got == want
-        for got, want in zip(array.shape, shape, strict=True)
+        got > 0 if isinstance(want, str) else got == want for got, want in zip(array.shape, shape, strict=True)
     )
     if not fits:
         raise ValueError(f"{name}: got shape {list(array.shape)}, legal is {legal}, no axis of length 0")

@@ -65,8 +65,7 @@ def _draw(scene: sc.Scene, skeleton: Skeleton, note: str) -> Any:
     num_rows = len(scene.rows)
     width = _PANEL_INCHES * len(columns) + 0.5
     lines = textwrap.wrap(
-        " · ".join([sc.caption(scene, "poses"), *([sc.printable(note, 300)] if note else [])]),
-        int(17 * (width - 0.5)),
+        " · ".join([sc.caption(scene, "poses"), *([sc.printable(note, 300)] if note else [])]), int(17 * (width - 0.5))
     )
     num_entries = 2 + len(scene.layers)
     legend_lines = -(-num_entries // (2 + len(columns)))
@@ -75,9 +74,15 @@ def _draw(scene: sc.Scene, skeleton: Skeleton, note: str) -> Any:
     figure = sc.need("matplotlib.figure").Figure(figsize=(width, height))
     sc.need("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
-        num_rows, len(columns), left=0.4 / width, right=1 - 0.1 / width, wspace=0.06, hspace=0.06,
-        bottom=foot / height, top=1 - 0.45 / height,
-    )  # fmt: skip
+        num_rows,
+        len(columns),
+        left=0.4 / width,
+        right=1 - 0.1 / width,
+        wspace=0.06,
+        hspace=0.06,
+        bottom=foot / height,
+        top=1 - 0.45 / height,
+    )
     limits = sc.bounds([layer.poses for layer in scene.layers], margin=0.08)
     for row in range(num_rows):
         for column, name in enumerate(columns):
@@ -160,6 +165,11 @@ def _legend(figure: Any, scene: sc.Scene, bottom: float, columns: int) -> None:
         styles.append((layer.name, layer.colours[2], layer.width * _WIDTH, max(layer.opacity, 0.5)))
     entries = [line([], [], label=n, color=c, linewidth=w, alpha=a) for n, c, w, a in styles]
     figure.legend(
-        handles=entries, loc="lower center", ncols=min(columns, len(entries)), frameon=False, fontsize=9,
-        labelcolor=sc.INK, bbox_to_anchor=(0.5, bottom),
-    )  # fmt: skip
+        handles=entries,
+        loc="lower center",
+        ncols=min(columns, len(entries)),
+        frameon=False,
+        fontsize=9,
+        labelcolor=sc.INK,
+        bbox_to_anchor=(0.5, bottom),
+    )

@@ -125,21 +125,21 @@ def test_keypoints_are_lifted_without_the_hidden_ones_and_completed(run, keypoin
     assert 1 <= hidden[0].sum() <= 2
     rows = [0, 1, 2, 2]
     expected = jitted_lift(
-        jax.random.fold_in(jax.random.key(0), 0), load(model_file), jnp.asarray(found["keypoints"][rows]),
-        jnp.asarray(found["confidence"][rows]), intrinsics=jnp.asarray(found["intrinsics"][rows]), num_hypotheses=4,
-    )  # fmt: skip
+        jax.random.fold_in(jax.random.key(0), 0),
+        load(model_file),
+        jnp.asarray(found["keypoints"][rows]),
+        jnp.asarray(found["confidence"][rows]),
+        intrinsics=jnp.asarray(found["intrinsics"][rows]),
+        num_hypotheses=4,
+    )
     np.testing.assert_array_equal(found["samples"], expected.samples[:, :3])
     placed = found["samples"] + found["root"][:, :, None]
     fx, fy, cx, cy = given["intrinsics"]
-    seen = np.stack(
-        [fx * placed[..., 0] / placed[..., 2] + cx, fy * placed[..., 1] / placed[..., 2] + cy], -1
-    )
+    seen = np.stack([fx * placed[..., 0] / placed[..., 2] + cx, fy * placed[..., 1] / placed[..., 2] + cy], -1)
     completed = found["keypoints_completed"]
     assert completed.shape == (4, 3, 17, 2)
     np.testing.assert_allclose(completed[:, hidden], seen[:, hidden], rtol=1e-3)
-    np.testing.assert_allclose(
-        completed[:, ~hidden], np.tile(given["keypoints"][~hidden], (4, 1, 1)), rtol=1e-6
-    )
+    np.testing.assert_allclose(completed[:, ~hidden], np.tile(given["keypoints"][~hidden], (4, 1, 1)), rtol=1e-6)
 
 
 def test_whole_keypoints_are_lifted_as_lift_does_and_it_says_so(run, keypoints, tmp_path, capsys):
@@ -202,9 +202,7 @@ def test_pictures_and_the_path_are_written(run, file, keypoints, tmp_path, capsy
         run("complete", source, "--out", tmp_path / "o", "--hide", "left_arm", "--path", pictures=True)
         endings = (".npz", ".json", ".png", ".html", "_path.html")
         files = [str(tmp_path / "o" / f"{source.stem}{ending}") for ending in endings]
-        assert [
-            line[6:] for line in capsys.readouterr().out.splitlines() if line.startswith("wrote ")
-        ] == files
+        assert [line[6:] for line in capsys.readouterr().out.splitlines() if line.startswith("wrote ")] == files
         assert "path" not in arrays(files[0])
 
 

@@ -60,9 +60,7 @@ def refused(run, capsys):
 def prior_file(tmp_path_factory):
     """A prior over joint rotations about the rest pose, of any quality."""
     network = ScoreMLP(hidden=32, time_width=16, num_groups=4, encoder_blocks=0)
-    spec = Spec(
-        "tinyrot", network, skeleton="smpl22", context=0, codec="axis_angle", target="edm", num_steps=2
-    )
+    spec = Spec("tinyrot", network, skeleton="smpl22", context=0, codec="axis_angle", target="edm", num_steps=2)
     poses = np.random.default_rng(0).normal(0, 0.3, (50, 21, 3))
     path = tmp_path_factory.mktemp("prior") / "tinyrot.safetensors"
     save(path, Model(init_params(jax.random.key(0), spec), z_score(poses), spec))

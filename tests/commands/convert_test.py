@@ -43,9 +43,7 @@ from jaxpose.datasets import h36m_pickle, videopose3d
         ),
     ],
 )
-def test_flags_reach_the_function_and_its_lines_are_printed(
-    module, function, command, expected, monkeypatch, capsys
-):
+def test_flags_reach_the_function_and_its_lines_are_printed(module, function, command, expected, monkeypatch, capsys):
     def called(*positional, **named):
         yield f"{(positional, named) == expected}"
 

@@ -48,6 +48,4 @@ def test_missing_joints_are_refused_by_the_first_pose_that_lacks_one(refused, fi
 
 @pytest.mark.parametrize("noise", ["0", "-1", "0.6", "nan"])
 def test_a_noise_that_is_none_is_refused(noise, refused, file, tmp_path):
-    assert "--noise: needed metres above 0 to 0.5" in refused(
-        "denoise", file, "--out", tmp_path, "--noise", noise
-    )
+    assert "--noise: needed metres above 0 to 0.5" in refused("denoise", file, "--out", tmp_path, "--noise", noise)

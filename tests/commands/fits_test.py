@@ -20,9 +20,7 @@ NUM = 6
 def posed():
     """A motion of NUM frames that swings a little, standing at (0.3, 1, 0.2) m, y up, turned about the vertical."""
     rng = np.random.default_rng(4)
-    pose = rng.normal(0, 0.15, (21, 3)) + 0.05 * np.linspace(0, 1, NUM)[:, None, None] * rng.normal(
-        0, 1, (21, 3)
-    )
+    pose = rng.normal(0, 0.15, (21, 3)) + 0.05 * np.linspace(0, 1, NUM)[:, None, None] * rng.normal(0, 1, (21, 3))
     body = capsule_body()
     root = np.tile([0, 0.4, 0.0], (NUM, 1))
     rotations = full_rotations(body, jnp.asarray(pose, jnp.float32), jnp.asarray(root, jnp.float32))
@@ -33,9 +31,7 @@ def motion_joints(path):
     """The joints of the motion in a file, on the licence-free body, y up."""
     motion, body = read_motion(path), capsule_body()
     rotations = full_rotations(body, jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient))
-    joints = np.asarray(body.shape(None if motion.betas is None else motion.betas).pose(rotations).joints)[
-        :, :22
-    ]
+    joints = np.asarray(body.shape(None if motion.betas is None else motion.betas).pose(rotations).joints)[:, :22]
     return joints - joints[:, :1] + motion.transl[:, None]
 
 
@@ -43,14 +39,7 @@ def motion_joints(path):
 def test_ik_meets_joints_without_noise_whatever_the_files_axes(run_prior, posed, tmp_path):
     joints = np.asarray(posed.joints)[:, :22]
     z_up = np.stack([joints[..., 0], -joints[..., 2], joints[..., 1]], -1)
-    np.savez(
-        tmp_path / "p.npz",
-        joints3d=1000 * z_up,
-        skeleton="smpl22",
-        up="z",
-        unit="mm",
-        frame=np.arange(NUM) + 7,
-    )
+    np.savez(tmp_path / "p.npz", joints3d=1000 * z_up, skeleton="smpl22", up="z", unit="mm", frame=np.arange(NUM) + 7)
     run_prior("ik", tmp_path / "p.npz", "--noise", 0, "--out", tmp_path / "o", "--bvh", "--glb", "--obj")
     with np.load(tmp_path / "o" / "p.npz") as z:
         error = np.linalg.norm(z["joints3d"] - joints, axis=-1)
@@ -69,18 +58,7 @@ def test_ik_of_some_points_leaves_the_others_to_the_prior(run_prior, posed, tmp_
     points = np.asarray(body_points(posed, "coco17"))[:2]
     np.savez(tmp_path / "p.npz", joints3d=points, joints=COCO_17.joints, up="y")
     wrists = "left_wrist,right_wrist,left_ankle,right_ankle,nose"
-    run_prior(
-        "ik",
-        tmp_path / "p.npz",
-        "--only",
-        wrists,
-        "--hypotheses",
-        3,
-        "--noise",
-        0.003,
-        "--out",
-        tmp_path / "o",
-    )
+    run_prior("ik", tmp_path / "p.npz", "--only", wrists, "--hypotheses", 3, "--noise", 0.003, "--out", tmp_path / "o")
     with np.load(tmp_path / "o" / "p.npz") as z:
         used = np.isin(POINT_SETS["coco17"], wrists.split(","))
         assert (np.isfinite(z["error"]) == used).all()
@@ -137,19 +115,13 @@ def test_two_cameras_find_the_body_in_their_world(as_clip, run_prior, posed, tmp
     run_prior("fit", tmp_path / "two.npz", "--out", tmp_path / "o", "--noise-px", 1, *flags)
     with np.load(tmp_path / "o" / "two_fitted.npz") as z:
         assert z["error_px"].max() < 3
-        limbs = [
-            COCO_17.joints.index(f"{side}_{joint}")
-            for side in ("left", "right")
-            for joint in ("elbow", "knee")
-        ]
+        limbs = [COCO_17.joints.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("elbow", "knee")]
         same = [SMPL_22.joints.index(COCO_17.joints[i]) for i in limbs]
         assert np.linalg.norm(z["joints3d"][:, same] - z_up[:, limbs], axis=-1).max() < 0.03
         assert len(np.unique(z["betas"][:, 0])) == (1 if as_clip else 3)
         y_up = from_camera(read_poses3d(tmp_path / "o" / "two_fitted.npz").joints, "y")
         if as_clip:  # else the shapes differ, and the motion's file has none
-            np.testing.assert_allclose(
-                motion_joints(tmp_path / "o" / "two_fitted_motion.npz"), y_up, atol=2e-3
-            )
+            np.testing.assert_allclose(motion_joints(tmp_path / "o" / "two_fitted_motion.npz"), y_up, atol=2e-3)
         start = dict(z)
     if not as_clip:
         # from where it ended: one camera of the two is enough to stay
@@ -166,20 +138,14 @@ def test_one_camera_of_a_file_that_lift_reads(run_prior, posed, tmp_path):
     points = np.asarray(body_points(posed, "coco17"))[:2]
     R, t = cameras("y")
     x = points @ R[0].T + t[0]
-    np.savez(
-        tmp_path / "one.npz", keypoints=x[..., :2] / x[..., 2:] * 900 + [500, 600], joints=COCO_17.joints
-    )
+    np.savez(tmp_path / "one.npz", keypoints=x[..., :2] / x[..., 2:] * 900 + [500, 600], joints=COCO_17.joints)
     run_prior("fit", tmp_path / "one.npz", "--camera", "900,900,500,600", "--out", tmp_path / "o")
     with np.load(tmp_path / "o" / "one_fitted.npz") as z:
         assert z["error_px"].max() < 10
         assert str(z["up"]) == "-y"
-        np.testing.assert_allclose(
-            z["joints3d"][:, 0], (np.asarray(posed.joints)[:2, 0] @ R[0].T) + t[0], atol=0.4
-        )
+        np.testing.assert_allclose(z["joints3d"][:, 0], (np.asarray(posed.joints)[:2, 0] @ R[0].T) + t[0], atol=0.4)
         turned = z["joints3d"][:, 0] * [1, -1, -1]
-    np.testing.assert_allclose(
-        read_motion(tmp_path / "o" / "one_fitted_motion.npz").transl, turned, atol=1e-5
-    )
+    np.testing.assert_allclose(read_motion(tmp_path / "o" / "one_fitted_motion.npz").transl, turned, atol=1e-5)
 
 
 def test_bad_input_is_refused(refused_prior, refused, posed, tmp_path):
@@ -194,15 +160,9 @@ def test_bad_input_is_refused(refused_prior, refused, posed, tmp_path):
     assert "--model: is of --prior dposer" in refused_prior("ik", file, "--prior", "none")
     assert "noise is estimated from joints" in refused_prior("denoise", file)
     assert "no.json: no such file" in refused_prior("fit", tmp_path / "no.json")
-    np.savez(
-        tmp_path / "k.npz",
-        keypoints=np.random.default_rng(0).uniform(1, 900, (1, 17, 2)),
-        joints=COCO_17.joints,
-    )
+    np.savez(tmp_path / "k.npz", keypoints=np.random.default_rng(0).uniform(1, 900, (1, 17, 2)), joints=COCO_17.joints)
     assert "--cameras: is for a file of several" in refused_prior("fit", tmp_path / "k.npz", "--cameras", "0")
-    assert "lack body_pose, global_orient, transl" in refused_prior(
-        "fit", tmp_path / "k.npz", "--start", file
-    )
+    assert "lack body_pose, global_orient, transl" in refused_prior("fit", tmp_path / "k.npz", "--start", file)
     (tmp_path / "body.pkl").write_bytes(b"no pickle")
     assert "body.pkl" in refused_prior("ik", file, "--body", tmp_path / "body.pkl")
     assert "`jaxpose ik` needs a prior over joint rotations" in refused("ik", file, "--out", tmp_path / "o")

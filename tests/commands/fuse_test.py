@@ -80,14 +80,19 @@ def test_files_of_cameras_are_matched_by_frame(seen, tmp_path, model_file):
         own |= {"keypoints": arrays["keypoints"][:, c : c + 1], "joints": arrays["joints"], "frame": frames}
         np.savez(tmp_path / f"camera{c}.npz", **own)
     args = argparse.Namespace(
-        cameras=None, up=None, skeleton=None, min_confidence=0.1, noise_px=None, camera=None, fov=None,
-        camera_name=None, format=None,
-    )  # fmt: skip
+        cameras=None,
+        up=None,
+        skeleton=None,
+        min_confidence=0.1,
+        noise_px=None,
+        camera=None,
+        fov=None,
+        camera_name=None,
+        format=None,
+    )
     found, _ = fusing.read_seen([tmp_path / f"camera{c}.npz" for c in range(2)], load(model_file), args)
     np.testing.assert_array_equal(found.views.frame, [3, 4, 5])
-    np.testing.assert_array_equal(
-        (found.confidence > 0).any(-1), [[True, False], [True, True], [False, True]]
-    )
+    np.testing.assert_array_equal((found.confidence > 0).any(-1), [[True, False], [True, True], [False, True]])
     np.testing.assert_allclose(found.xy[1, 0, OURS], arrays["keypoints"][1, 0, THEIRS, :2], rtol=1e-5)
     np.testing.assert_allclose(found.xy[1, 1, OURS[:5]], arrays["keypoints"][0, 1, THEIRS[:5], :2], rtol=1e-5)
 

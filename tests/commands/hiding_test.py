@@ -32,9 +32,7 @@ def test_names_and_parts(text, expected):
 def test_random_joints_are_distinct_limb_joints_each_as_likely_and_a_poses_own():
     hide = parse_hide("head,random:2", H36M_17)
     mask = hide.mask(0, 800)
-    limbs = [
-        j for j, n in enumerate(H36M_17.joints) if n.split("_")[-1] in ("knee", "ankle", "elbow", "wrist")
-    ]
+    limbs = [j for j, n in enumerate(H36M_17.joints) if n.split("_")[-1] in ("knee", "ankle", "elbow", "wrist")]
     assert (mask[:, limbs].sum(-1) == 2).all()
     assert mask.sum() == 800 * 3
     rate = mask[:, limbs].mean(0)  # 2 of 8 joints: 0.25, and four standard errors around it
@@ -43,9 +41,7 @@ def test_random_joints_are_distinct_limb_joints_each_as_likely_and_a_poses_own()
     assert (mask != hide.mask(1, 800)).any()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "tail", "left_knee,", "random", "random:0", "random:-1", "random:1,random:2"]
-)
+@pytest.mark.parametrize("text", ["", "tail", "left_knee,", "random", "random:0", "random:-1", "random:1,random:2"])
 def test_what_is_no_name_is_refused(text):
     with pytest.raises(ValueError, match="--hide: got"):
         parse_hide(text, H36M_17)

@@ -49,12 +49,7 @@ def maps(places):
 
 
 def file(path, maps, **keys):
-    arrays = {
-        "heatmaps": maps,
-        "skeleton": "h36m17",
-        "image_size": [640, 480],
-        "box": np.tile(BOX, (len(maps), 1)),
-    }
+    arrays = {"heatmaps": maps, "skeleton": "h36m17", "image_size": [640, 480], "box": np.tile(BOX, (len(maps), 1))}
     np.savez(path, **arrays | keys)
     return path
 
@@ -101,15 +96,10 @@ def test_the_command_takes_peaks_and_mixture(frame_model, places, maps, tmp_path
     np.testing.assert_allclose(found["pose"], np.median(found["samples"], 0), atol=1e-6)
     assert (summary["aggregate"], summary["num_hidden_joints"]) == ("median", 1)
     wide = np.where(seen[..., None, None], maps**0.1, 0)
-    other, _ = run(
-        frame_model, file(tmp_path / "w.npz", wide, intrinsics=K), tmp_path / "o", "--components", 2
-    )
+    other, _ = run(frame_model, file(tmp_path / "w.npz", wide, intrinsics=K), tmp_path / "o", "--components", 2)
     assert abs(other["samples"] - found["samples"]).max() > 1e-3
     run("pose17", source, tmp_path / "o")
-    assert (
-        "heatmaps: the peaks and how high they are; only DiffPose models use the rest"
-        in capsys.readouterr().out
-    )
+    assert "heatmaps: the peaks and how high they are; only DiffPose models use the rest" in capsys.readouterr().out
 
 
 def test_a_hidden_joint_may_be_anywhere_on_the_person(places):
@@ -132,10 +122,7 @@ def test_a_hidden_joint_may_be_anywhere_on_the_person(places):
     ("fault", "message"),
     [
         (lambda maps: maps * 0, "h.npz: no detection has 4 visible joints of h36m17"),
-        (
-            lambda maps: np.where(np.arange(24) == 3, np.nan, maps),
-            "h.npz: heatmaps: frame 0, joint 0 is not finite",
-        ),
+        (lambda maps: np.where(np.arange(24) == 3, np.nan, maps), "h.npz: heatmaps: frame 0, joint 0 is not finite"),
         (lambda maps: -maps, "h.npz: heatmaps: frame 0, joint 0 is negative"),
         (lambda maps: maps[0], "h.npz: heatmaps: needed numbers [N, J, h, w]"),
     ],

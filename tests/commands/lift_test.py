@@ -25,13 +25,7 @@ def test_blocks_and_samplers_are_those_of_the_python_function(run, model_file, t
         xy, confidence, intrinsics = inputs
         key = jax.random.fold_in(jax.random.key(5), index)
         expected = jitted_lift(
-            key,
-            load(model_file),
-            xy,
-            confidence,
-            intrinsics=intrinsics,
-            num_hypotheses=4,
-            sampler="mean_flow",
+            key, load(model_file), xy, confidence, intrinsics=intrinsics, num_hypotheses=4, sampler="mean_flow"
         )
         kept = slice(0, last - first)
         np.testing.assert_array_equal(found["samples"][:, first:last], expected.samples[:, kept])

@@ -43,12 +43,7 @@ def walk():
 
 
 def clip(path, keypoints, **keys):
-    arrays = {
-        "keypoints": keypoints,
-        "skeleton": "h36m17",
-        "intrinsics": INTRINSICS,
-        "image_size": [1000, 800],
-    }
+    arrays = {"keypoints": keypoints, "skeleton": "h36m17", "intrinsics": INTRINSICS, "image_size": [1000, 800]}
     np.savez(path, **arrays | keys)
     return path
 
@@ -190,9 +185,7 @@ def test_people_without_ids_are_linked(video_model, walk, tmp_path, capsys):
 
 def test_a_clip_without_people_or_of_ragged_shape_is_refused(video_model, walk, tmp_path, capsys):
     hidden = clip(tmp_path / "hidden.npz", walk, confidence=np.zeros((40, 17)))
-    assert "hidden.npz: no detection has 4 visible joints" in refused(
-        capsys, video_model, hidden, tmp_path / "o"
-    )
+    assert "hidden.npz: no detection has 4 visible joints" in refused(capsys, video_model, hidden, tmp_path / "o")
     ragged = clip(tmp_path / "ragged.npz", walk, frame=np.arange(39))
     assert "ragged.npz: frame is [39]; needed [40]" in refused(capsys, video_model, ragged, tmp_path / "o")
     pose17 = refused(capsys, "pose17", clip(tmp_path / "c.npz", walk), tmp_path / "o", "--components", 3)

@@ -19,8 +19,7 @@ def test_the_file_holds_the_body(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "flags",
-    [["--kind", "star", "--out", "b.npz"], ["--kind", "smpl", "--out", "nowhere/b.npz"], ["--kind", "smpl"]],
+    "flags", [["--kind", "star", "--out", "b.npz"], ["--kind", "smpl", "--out", "nowhere/b.npz"], ["--kind", "smpl"]]
 )
 def test_wrong_flags_leave_with_code_2(flags, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -172,15 +172,11 @@ def silent(folder):
 
 
 def not_a_number(folder):
-    return maps_file(
-        folder / "in.npz", np.full((1, 17, 4, 3), np.nan)
-    ), "in.npz: heatmaps: frame 0, joint 0 is not"
+    return maps_file(folder / "in.npz", np.full((1, 17, 4, 3), np.nan)), "in.npz: heatmaps: frame 0, joint 0 is not"
 
 
 def negative(folder):
-    return maps_file(
-        folder / "in.npz", -np.ones((1, 17, 4, 3))
-    ), "in.npz: heatmaps: frame 0, joint 0 is negative"
+    return maps_file(folder / "in.npz", -np.ones((1, 17, 4, 3))), "in.npz: heatmaps: frame 0, joint 0 is negative"
 
 
 def one_axis_less(folder):

@@ -28,9 +28,7 @@ def amass(tmp_path, turns):
     """As AMASS writes SMPL-H: 52 joints, z up."""
     root = np.random.default_rng(2).normal(0, 0.3, (3, 3))
     full = np.concatenate([root, turns.reshape(3, 63), np.zeros((3, 90))], 1)
-    np.savez(
-        tmp_path / "a_poses.npz", poses=full, trans=np.ones((3, 3)), mocap_framerate=60.0, betas=np.zeros(16)
-    )
+    np.savez(tmp_path / "a_poses.npz", poses=full, trans=np.ones((3, 3)), mocap_framerate=60.0, betas=np.zeros(16))
     return tmp_path / "a_poses.npz"
 
 
@@ -53,9 +51,7 @@ def test_completed_poses_keep_what_is_known_and_survive_bvh(run_prior, amass, tu
     with np.load(out / "a_poses.npz") as z:
         samples = z["samples"]
         assert samples.shape == (3, 3, 21, 3)
-        np.testing.assert_array_equal(
-            samples[:, :, known], np.broadcast_to(turns, samples.shape)[:, :, known]
-        )
+        np.testing.assert_array_equal(samples[:, :, known], np.broadcast_to(turns, samples.shape)[:, :, known])
         assert (np.ptp(samples, 0)[:, hidden] > 0.01).all()  # hypotheses differ
         read = from_camera(read_poses3d(out / "a_poses.npz").joints, "y")
         np.testing.assert_allclose(read, z["joints3d"], atol=1e-6)
@@ -63,9 +59,7 @@ def test_completed_poses_keep_what_is_known_and_survive_bvh(run_prior, amass, tu
         motion = read_motion(out / name)
         source = read_motion(amass)
         assert abs(motion.fps - 60) < 0.01
-        np.testing.assert_allclose(
-            rotation_matrices(motion.body_pose), rotation_matrices(samples[0]), atol=1e-3
-        )
+        np.testing.assert_allclose(rotation_matrices(motion.body_pose), rotation_matrices(samples[0]), atol=1e-3)
         np.testing.assert_allclose(
             rotation_matrices(motion.global_orient), rotation_matrices(source.global_orient), atol=1e-3
         )
@@ -75,17 +69,13 @@ def test_nan_stands_for_a_missing_rotation(run_prior, turns, tmp_path):
     holed = turns.copy()
     holed[1, 4] = np.nan
     np.save(tmp_path / "p.npy", holed.reshape(3, 63))
-    run_prior(
-        "complete", tmp_path / "p.npy", "--hypotheses", 2, "--method", "replace", "--out", tmp_path / "o"
-    )
+    run_prior("complete", tmp_path / "p.npy", "--hypotheses", 2, "--method", "replace", "--out", tmp_path / "o")
     with np.load(tmp_path / "o" / "p.npz") as z:
         kept = np.isfinite(holed).all(-1)
         np.testing.assert_array_equal(z["samples"][:, kept], np.broadcast_to(turns, (2, 3, 21, 3))[:, kept])
         assert np.isfinite(z["samples"]).all()
         apart = rotation_matrices(z["samples"][0, 1, 4]).T @ rotation_matrices(z["samples"][1, 1, 4])
-        half = (
-            np.degrees(np.arccos((np.trace(apart) - 1) / 2)) / 2
-        )  # of two rotations, the mean lies in the middle
+        half = np.degrees(np.arccos((np.trace(apart) - 1) / 2)) / 2  # of two rotations, the mean lies in the middle
         np.testing.assert_allclose(z["spread_deg"][1, 4], half, rtol=1e-3)
 
 
@@ -119,16 +109,10 @@ def test_bad_input_is_refused(refused_prior, amass, turns, tmp_path):
     assert "wide.npy: an array of float64 (3, 64); legal" in refused_prior("complete", tmp_path / "wide.npy")
     np.save(tmp_path / "deg.npy", np.degrees(turns).reshape(3, 63))
     assert "are these degrees?" in refused_prior("complete", tmp_path / "deg.npy", "--hide", "arms")
-    assert "--hide: got 'tail'; legal are the parts left_leg" in refused_prior(
-        "complete", amass, "--hide", "tail"
-    )
+    assert "--hide: got 'tail'; legal are the parts left_leg" in refused_prior("complete", amass, "--hide", "tail")
     assert "nothing to complete" in refused_prior("complete", amass)
-    assert "--noise: is for models of joint pos" in refused_prior(
-        "complete", amass, "--hide", "arms", "--noise", 1
-    )
-    assert "--method: got 'x'; legal are dposer" in refused_prior(
-        "complete", amass, "--hide", "arms", "--method", "x"
-    )
+    assert "--noise: is for models of joint pos" in refused_prior("complete", amass, "--hide", "arms", "--noise", 1)
+    assert "--method: got 'x'; legal are dposer" in refused_prior("complete", amass, "--hide", "arms", "--method", "x")
     assert "--frame-a: got 3;" in refused_prior("interpolate", amass, amass, "--frame-a", 3)
     (tmp_path / "body.npz").write_bytes(b"PK broken")
     assert "body.npz" in refused_prior("complete", amass, "--hide", "arms", "--body", tmp_path / "body.npz")

@@ -45,9 +45,7 @@ def file(tmp_path, poses):
     return tmp_path / "walk.npz"
 
 
-def test_the_result_is_the_python_functions_with_and_without_keypoints(
-    call, file, poses, model_file, tmp_path, capsys
-):
+def test_the_result_is_the_python_functions_with_and_without_keypoints(call, file, poses, model_file, tmp_path, capsys):
     """Percentiles of quantiles between which the poses lie; the detections of the bundled clip are in other rows."""
     model = load(model_file)
     expected = np.asarray(score.log_density(model, jnp.asarray(poses), num_steps=2))
@@ -55,8 +53,17 @@ def test_the_result_is_the_python_functions_with_and_without_keypoints(
     quantiles = jnp.asarray([low, middle, high + 1])
     save(tmp_path / "typical.safetensors", model.replace(typicality=quantiles), dtype=jnp.float32)
     out = tmp_path / "o"
-    call(file, "--out", out, "--keypoints", ASSETS / "demo_clip.npz", "--least", 20, "--model",
-         tmp_path / "typical.safetensors")  # fmt: skip
+    call(
+        file,
+        "--out",
+        out,
+        "--keypoints",
+        ASSETS / "demo_clip.npz",
+        "--least",
+        20,
+        "--model",
+        tmp_path / "typical.safetensors",
+    )
     said = capsys.readouterr().out
     with np.load(out / "walk.npz") as z:
         np.testing.assert_allclose(z["log_density"], expected, rtol=1e-4)
@@ -105,16 +112,12 @@ def test_what_cannot_be_scored_is_refused(refused, file, poses, prior_file, tmp_
     assert "frame 8, person 1 lacks head; score needs all joints" in refused(tmp_path / "gap.npz", *out)
     np.savez(tmp_path / "late.npz", joints3d=poses, frame=[0, 30, 5000])
     clip = ASSETS / "demo_clip.npz"
-    assert "has no detection of frame 5000, person 0" in refused(
-        tmp_path / "late.npz", *out, "--keypoints", clip
-    )
+    assert "has no detection of frame 5000, person 0" in refused(tmp_path / "late.npz", *out, "--keypoints", clip)
     assert "--up=-y" in refused(file, *out, "--up", "y", "--keypoints", clip)
     assert "none2.json: no such file" in refused(file, *out, "--keypoints", tmp_path / "none2.json")
     assert "--fov: is for --keypoints" in refused(file, *out, "--fov", 50)
     assert "--least: needed a percentile from 0 to 100, got 101" in refused(file, *out, "--least", 101)
-    assert "--views: is for models of joint positions" in refused(
-        file, *out, "--views", 2, "--model", prior_file
-    )
+    assert "--views: is for models of joint positions" in refused(file, *out, "--views", 2, "--model", prior_file)
     assert "--fps: is for a prior over joint rotations" in refused(file, *out, "--fps", 30)
     degrees = np.full((2, 63), 40.0)
     np.save(tmp_path / "degrees.npy", degrees)

@@ -17,22 +17,12 @@ from torch_files import tensor
 from jaxpose import cli
 from jaxpose import model as released
 from jaxpose.convert.checkpoint import raw_weights
-from jaxpose.convert.diffpose import (
-    assemble,
-    convert_diffpose,
-    denoiser_part,
-    frame_part,
-    read_part,
-    video_part,
-)
+from jaxpose.convert.diffpose import assemble, convert_diffpose, denoiser_part, frame_part, read_part, video_part
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 
-GOLDEN = (
-    Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent
-    / "golden/diffpose"
-)
+GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/diffpose"
 DENOISER, FRAME, VIDEO = (GOLDEN / name for name in ("gcndiff.pth", "gcnpose.pth", "mixste_small.bin"))
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden numbers at {GOLDEN}")
 
@@ -89,10 +79,7 @@ def test_the_listings_here_are_the_originals():
 def test_the_released_sizes():
     """1,025,674 parameters; 839,432 with the dead time branch, 654,344 without (spec/diffpose.md, 1.4 and 1.5)."""
     zeros = [
-        {
-            name: np.broadcast_to(np.float32(0), shape)
-            for name, shape in graph_shapes(96, 5, **options).items()
-        }
+        {name: np.broadcast_to(np.float32(0), shape) for name, shape in graph_shapes(96, 5, **options).items()}
         for options in ({}, {"coords": (2, 3), "times": False})
     ]
     assert sum(value.size for value in zeros[1].values()) == 839_432
@@ -188,10 +175,7 @@ BLOCK = "atten_layers.0."
         ({"gconv_output.bias": (1, 1, 3)}, [r"gconv_output.bias: \(1, 1, 3\), needed \(1, 1, 5\)"]),
         ({"gconv_input.weight": (3, 5, 8)}, [r"gconv_input.weight: \(3, 5, 8\), needed \(3, 1, 5, 96\)"]),
         ({"temb.dense.0.weight": (8, 32)}, [r"temb.dense.0.weight: \(8, 32\), needed \(32, 8\)"]),
-        (
-            {"extra": (1,), f"{BLOCK}feed_forward.A_hat": None},
-            ["2 tensors", "A_hat: missing", "extra: .*, unexpected"],
-        ),
+        ({"extra": (1,), f"{BLOCK}feed_forward.A_hat": None}, ["2 tensors", "A_hat: missing", "extra: .*, unexpected"]),
         ({"gconv_input.weight": (3, 1, 5, 6)}, ["width 6; legal are even multiples of 4 heads"]),
         ({f"{BLOCK}sublayer.0.norm.b_2": np.full(8, np.nan)}, ["b_2: holds numbers that are not finite"]),
     ],
@@ -204,10 +188,7 @@ def test_what_does_not_fit_is_listed(change, lines, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"gconv_input.weight": (3, 1, 5, 8)},
-            r"encoder of frames(?s:.)*\(3, 1, 5, 8\), needed \(3, 1, 2, 8\)",
-        ),
+        ({"gconv_input.weight": (3, 1, 5, 8)}, r"encoder of frames(?s:.)*\(3, 1, 5, 8\), needed \(3, 1, 2, 8\)"),
         ({f"{BLOCK}feed_forward.A_hat": (16, 16)}, "a GraFormer of 16 joints, as its own authors trained it"),
     ],
 )

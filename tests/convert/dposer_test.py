@@ -46,9 +46,7 @@ def save(path, state):
     ema = {"decay": 0.9999, "num_updates": 7, "shadow_params": shadow}
     tensors = {name: tensor(value) for name, value in state.items()}
     if path.suffix == ".pth":
-        return torch_files.save(
-            path, {"epoch": 3, "step": 7, "model_state_dict": OrderedDict(tensors), "ema": ema}
-        )
+        return torch_files.save(path, {"epoch": 3, "step": 7, "model_state_dict": OrderedDict(tensors), "ema": ema})
     named = OrderedDict((f"model.{name}", value) for name, value in tensors.items())
     named["body_model_vis.bm.v_template"] = tensor(np.zeros((10, 3), np.float32))
     config = Name("ml_collections.config_dict.config_dict", "ConfigDict")
@@ -77,8 +75,7 @@ def test_the_recorded_checkpoints(name):
     """Two layouts of one network; every averaged tensor is near its raw one: two mixed up would not be."""
     for weights in ("raw", "ema"):
         one, other = (
-            read_dposer(GOLDEN / name / f, weights=weights, identity=True)
-            for f in ("ckpt_v1.pth", "ckpt_pl.ckpt")
+            read_dposer(GOLDEN / name / f, weights=weights, identity=True) for f in ("ckpt_v1.pth", "ckpt_pl.ckpt")
         )
         chex.assert_trees_all_equal(one.params, other.params)
     raw = read_dposer(GOLDEN / name / "ckpt_v1.pth", weights="raw", identity=True)
@@ -153,10 +150,7 @@ def without(*names):
     ("change", "message"),
     [
         (without("b2_gnorm1.bias"), r"1 tensors .*\n  b2_gnorm1.bias: missing, needed \(32,\)"),
-        (
-            lambda s: s | {"post_dense.bias": np.zeros(64, np.float32)},
-            r"post_dense.bias: \(64,\), needed \(63,\)",
-        ),
+        (lambda s: s | {"post_dense.bias": np.zeros(64, np.float32)}, r"post_dense.bias: \(64,\), needed \(63,\)"),
         (lambda s: s | {"gauss_proj.W": np.zeros(4, np.float32)}, "Fourier time features is not supported"),
         (lambda s: s | {"cond_embed.0.weight": np.zeros((32, 63), np.float32)}, "jaxpose convert gfpose"),
         (lambda s: s | {"pre_dense.weight": np.zeros((48, 63), np.float32)}, "hidden 48 .*legal are mult"),

@@ -98,9 +98,7 @@ def test_the_original_s_score():
     golden = np.load(GOLDEN / "gfpose/gfpose_peer.npz")
     predict = jax.jit(read_gfpose(PEER, "raw").predict_fn())
     mask = np.ones((17, 3), np.float32) * [1, 1, 0]
-    for x, t, value, score in zip(
-        golden["x"], golden["t"], golden["cond2d"], golden["score_2d"], strict=True
-    ):
+    for x, t, value, score in zip(golden["x"], golden["t"], golden["cond2d"], golden["score_2d"], strict=True):
         found = predict(x, t, Condition(value, mask)).score
         np.testing.assert_allclose(found, score, rtol=1e-3, atol=1e-3 * np.abs(score).max())
 
@@ -205,7 +203,7 @@ def without(*names):
         (lambda s: s | {"pre_dense.weight": np.zeros((48, 51))}, ["hidden 48 and time width 8; legal are multiples"]),
         (lambda s: s | {"shared_time_embed.0.weight": np.zeros((0, 0))}, ["hidden 32 and time width 0"]),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_listed_in_one_error(tmp_path, change, lines):
     state = gfpose_state()
     path = save(tmp_path / "a.pth", change(state), halved(state))
@@ -219,14 +217,8 @@ def test_what_does_not_fit_is_listed_in_one_error(tmp_path, change, lines):
     [
         (lambda shadow: shadow[:-1], r"1 tensors do not fit:\n  post_dense.bias: missing, needed \(51,\)$"),
         (lambda shadow: [*shadow, np.zeros(3)], r"shadow_params\[46\]: \(3,\), unexpected"),
-        (
-            lambda shadow: [shadow[1], shadow[0], *shadow[2:]],
-            r"pre_dense.weight: \(32,\), needed \(1024, 51\)",
-        ),
-        (
-            lambda shadow: [shadow[0] * np.inf, *shadow[1:]],
-            r"pre_dense.weight: holds numbers that are not finite",
-        ),
+        (lambda shadow: [shadow[1], shadow[0], *shadow[2:]], r"pre_dense.weight: \(32,\), needed \(1024, 51\)"),
+        (lambda shadow: [shadow[0] * np.inf, *shadow[1:]], r"pre_dense.weight: holds numbers that are not finite"),
     ],
 )
 def test_an_averaged_list_that_does_not_fit(tmp_path, change, message):
@@ -246,9 +238,7 @@ def test_named_weights_in_another_order_leave_the_list_without_names(tmp_path):
 @needs_golden
 @pytest.mark.parametrize("name", ["dposer/ckpt_v1.pth", "diffpose/gcndiff.pth", "diffpose/mixste_small.bin"])
 def test_a_checkpoint_of_another_system_is_told_apart(name):
-    with pytest.raises(
-        ValueError, match=r"(ckpt_v1.pth|gcndiff.pth|mixste_small.bin): not the weights of"
-    ) as info:
+    with pytest.raises(ValueError, match=r"(ckpt_v1.pth|gcndiff.pth|mixste_small.bin): not the weights of") as info:
         read_gfpose(GOLDEN / name)
     lines = str(info.value).splitlines()
     assert len(lines) <= 14

@@ -7,13 +7,7 @@ import pytest
 from amass_files import smplh_file, smplx_file
 from scipy.spatial.transform import Rotation
 
-from jaxpose.datasets.amass import (
-    SPLITS,
-    find_sequences,
-    prepare_amass,
-    published_selection,
-    regular_selection,
-)
+from jaxpose.datasets.amass import SPLITS, find_sequences, prepare_amass, published_selection, regular_selection
 from jaxpose.datasets.fragments import fragments, prepare_fragments
 from jaxpose.datasets.mocap import balanced_weights
 from jaxpose.datasets.rotations import load_rotations
@@ -169,11 +163,7 @@ def test_fragments_of_a_folder(root, tmp_path):
     lines = list(prepare_fragments([root / "HumanEva"], tmp_path / "cut", length=40))
     assert lines[-1].endswith("3 fragments of 2 files")
     names = sorted(str(p.relative_to(tmp_path / "cut")) for p in (tmp_path / "cut").rglob("*.npz"))
-    assert names == [
-        "S1/Box_1_stageii_batch000.npz",
-        "S1/Box_1_stageii_batch001.npz",
-        "S2/Box_1_poses_batch000.npz",
-    ]
+    assert names == ["S1/Box_1_stageii_batch000.npz", "S1/Box_1_stageii_batch001.npz", "S2/Box_1_poses_batch000.npz"]
     with np.load(tmp_path / "cut" / names[1], allow_pickle=False) as z:
         np.testing.assert_allclose(z["pose_body"][:, 0], 2 + np.arange(40, 80) / 1000, rtol=1e-6)
         assert z["root_orient"].shape == (40, 3)

@@ -119,6 +119,4 @@ def test_the_published_camera_sees_a_person_upright_in_the_image():
 
 def test_the_scripts_camera_is_the_images_diagonal_and_middle():
     width, height = IMAGE_SIZE
-    np.testing.assert_allclose(
-        DPOSER_SCRIPT.intrinsics, [np.hypot(width, height)] * 2 + [width / 2, height / 2]
-    )
+    np.testing.assert_allclose(DPOSER_SCRIPT.intrinsics, [np.hypot(width, height)] * 2 + [width / 2, height / 2])

@@ -21,11 +21,7 @@ def mixtures(frames=3, components=3, seed=0):
     rng = np.random.default_rng(seed)
     weight = rng.dirichlet(np.ones(components), (frames, 17))[..., None]
     return np.concatenate(
-        [
-            weight,
-            rng.uniform(0, 1000, (frames, 17, components, 2)),
-            rng.uniform(0.01, 1, (frames, 17, components, 2)),
-        ],
+        [weight, rng.uniform(0, 1000, (frames, 17, components, 2)), rng.uniform(0.01, 1, (frames, 17, components, 2))],
         -1,
     )
 
@@ -122,9 +118,7 @@ def test_weights_may_miss_1_as_far_as_numpys_choice_lets_them(tmp_path, dtype, e
     try:
         np.random.RandomState(0).choice(2, p=array[1, 2, :, 0])
     except ValueError:
-        with pytest.raises(
-            ValueError, match=r"frame 1, joint 2 \(right_knee\): weights that do not sum to 1"
-        ):
+        with pytest.raises(ValueError, match=r"frame 1, joint 2 \(right_knee\): weights that do not sum to 1"):
             read_gmm(path, num_cameras=1)
     else:
         read_gmm(path, num_cameras=1)
@@ -150,10 +144,7 @@ def changed(value, *place):
         (tree_of(*[mixtures()] * 3, mixtures(components=2)), r"arrays of \[2, 3\] components"),
         ({}, "needed a dict of subjects"),
         ({"S9": []}, "S9: needed a dict of actions, got list"),
-        (
-            tree_of(*[changed(np.nan, 1, 4, 2, 1)] * 4),
-            r"camera 0, frame 1, joint 4 \(left_hip\): .*not finite",
-        ),
+        (tree_of(*[changed(np.nan, 1, 4, 2, 1)] * 4), r"camera 0, frame 1, joint 4 \(left_hip\): .*not finite"),
         (tree_of(*[changed(-0.1, 0, 3, 0, 0)] * 4), r"joint 3 \(right_ankle\): a negative weight: \[\[-0.1"),
         (tree_of(*[changed(0, 2, 16, 1, 4)] * 4), "joint 16 .right_wrist.: a standard deviation that is not"),
         (tree_of(*[changed(-1, 2, 16, 1, 3)] * 4), "a standard deviation that is not positive"),

@@ -20,8 +20,7 @@ def lcn_frames(lengths, seed=0):
     """Frames of one video for each length, as LCN's tools make them: what they share is shared here."""
     rng = np.random.default_rng(seed)
     calibrated = [
-        [rng.normal(size=s) for s in ((3, 3), (3, 1), (2, 1), (2, 1), (3, 1), (2, 1))] + [name]
-        for name in NAMES
+        [rng.normal(size=s) for s in ((3, 3), (3, 1), (2, 1), (2, 1), (3, 1), (2, 1))] + [name] for name in NAMES
     ]
     for _, _, f, c, *_ in calibrated:
         f += 1145
@@ -29,17 +28,7 @@ def lcn_frames(lengths, seed=0):
     frames = []
     for video, length in enumerate(lengths):
         R, T, f, c, k, p, name = calibrated[video % 4]
-        camera = {
-            "R": R,
-            "T": T,
-            "fx": f[0],
-            "fy": f[1],
-            "cx": c[0],
-            "cy": c[1],
-            "k": k,
-            "p": p,
-            "name": name,
-        }
+        camera = {"R": R, "T": T, "fx": f[0], "fy": f[1], "cx": c[0], "cy": c[1], "k": k, "p": p, "name": name}
         joints = rng.normal((0, 0, 5000), 300, (length, 17, 3))
         for i in range(length):
             frames.append(lcn_frame(joints[i], camera, video, i))
@@ -50,12 +39,7 @@ def lcn_frame(joints, camera, video, i):
     fx, fy, cx, cy = (camera[key].item() for key in ("fx", "fy", "cx", "cy"))
     x, y, z = joints[0]
     box = np.array(
-        [
-            fx * (x - 1000) / z + cx,
-            fy * (y - 1000) / z + cy,
-            fx * (x + 1000) / z + cx,
-            fy * (y + 1000) / z + cy,
-        ]
+        [fx * (x - 1000) / z + cx, fy * (y - 1000) / z + cy, fx * (x + 1000) / z + cx, fy * (y + 1000) / z + cy]
     )
     image = np.zeros_like(joints)
     for j, (X, Y, Z) in enumerate(joints):
@@ -75,7 +59,7 @@ def lcn_frame(joints, camera, video, i):
         "action": 2 + video % 15,
         "subaction": 1,
         "root_depth": joints[0, 2],
-    }  # fmt: skip
+    }
 
 
 def detections_of(frames, seed=1):
@@ -113,13 +97,9 @@ def test_every_number_is_the_files(tmp_path, protocol):
         camera = frame["camera_param"]
         np.testing.assert_allclose(out.image[n], frame["joint_3d_image"], rtol=1e-6)
         np.testing.assert_allclose(out.camera[n] * 1000, frame["joint_3d_camera"], rtol=1e-6)
-        np.testing.assert_allclose(
-            out.ratio[n], camera["fx"].item() / frame["root_depth"] * 1000 + 0.5, rtol=1e-6
-        )
+        np.testing.assert_allclose(out.ratio[n], camera["fx"].item() / frame["root_depth"] * 1000 + 0.5, rtol=1e-6)
         np.testing.assert_allclose(out.root_depth[n], frame["joint_3d_camera"][0, 2] / 1000, rtol=1e-6)
-        np.testing.assert_allclose(
-            out.intrinsics[n], [camera[k][0] for k in ("fx", "fy", "cx", "cy")], rtol=1e-6
-        )
+        np.testing.assert_allclose(out.intrinsics[n], [camera[k][0] for k in ("fx", "fy", "cx", "cy")], rtol=1e-6)
         ids = [out.action[n], out.subject[n], out.video[n], out.frame[n], out.camera_id[n]]
         assert ids == [frame[k] for k in ("action", "subject", "videoid", "imageid", "cameraid")]
         # the box' ratio turns depth in pixels back into the camera's metres
@@ -226,7 +206,7 @@ def with_item(key, value):
         (with_item("camera_param", {"fx": 0, "fy": 1, "cx": 0, "cy": 0}), "frame 7, camera_param: .*fx and fy > 0"),
         (with_item("camera_param", {"fx": np.ones(2), "fy": 1}), "frame 7, camera_param, fx: needed one number"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_frame_is_named(tmp_path, change, message):
     frames = lcn_frames([5, 5])
     change(frames)
@@ -248,7 +228,7 @@ def test_a_bad_frame_is_named(tmp_path, change, message):
         (lambda d: d.update(train=d["test"]), "a.pkl: frame 5: there are detections of 5 frames only"),
         (lambda d: d.update(train={k: np.tile(x, (2, 1, 1)) for k, x in d["train"].items()}), "20 frames; .*has 10"),
     ],
-)  # fmt: skip
+)
 def test_bad_detections_are_named(tmp_path, change, message):
     frames = lcn_frames([10])
     detections = detections_of(frames)
@@ -278,7 +258,7 @@ class Hostile:
         (b"\x80\x04](\x82\x01e.", "not allowed"),
         (b"\x80\x04](\x8e\xff\xff\xff\xff\xff\xff\xff\x7fe.", "pickle"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_list_of_frames_is_refused(tmp_path, content, message):
     poses = tmp_path / "a.pkl"
     poses.write_bytes(content)
@@ -319,9 +299,7 @@ def test_a_reference_to_what_was_let_go_raises():
 
 def test_memory_is_that_of_a_batch():
     """Of 40 MB of elements, each 10 kB with parts of its own, some 1,000 are alive at a time."""
-    data = pickle.dumps(
-        [{"a": bytes(5000) + bytes([i % 256]), "b": (str(i) * 1000,)} for i in range(4000)], 4
-    )
+    data = pickle.dumps([{"a": bytes(5000) + bytes([i % 256]), "b": (str(i) * 1000,)} for i in range(4000)], 4)
     tracemalloc.start()
     count = sum(len(batch) for batch in PickledList(io.BytesIO(data)).batches())
     peak = tracemalloc.get_traced_memory()[1]

@@ -10,9 +10,7 @@ from jaxpose.datasets.h36m import LAYOUT, Frames, load_frames, new_folder, write
 
 def some_frames(count, seed=0):
     rng = np.random.default_rng(seed)
-    return Frames(
-        **{name: rng.normal(0, 100, (count, *shape)).astype(kind) for name, (shape, kind) in LAYOUT.items()}
-    )
+    return Frames(**{name: rng.normal(0, 100, (count, *shape)).astype(kind) for name, (shape, kind) in LAYOUT.items()})
 
 
 @pytest.fixture
@@ -77,7 +75,7 @@ def test_a_folder_is_new_and_appears_whole(folder, tmp_path):
         (lambda f: cut(f / "image.npy", 0), r"image\.npy: not a readable \.npy file"),
         (lambda f: np.save(f / "ratio.npy", np.array([{}] * 7)), r"ratio\.npy: not a readable \.npy file"),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_folder_names_its_file(folder, break_it, message):
     break_it(folder)
     with pytest.raises(ValueError, match=message):

@@ -32,9 +32,7 @@ def test_splits_frames_and_units(root):
     train = load_mocap(root, "train", ("x",))
     assert train.subject.tolist() == ["a", "c"]
     assert train.sequence.tolist() == [0, 0, 0, 1, 1, 1]
-    np.testing.assert_allclose(
-        train.joints[:, 0, 0], np.array([0, 51, 102, 357, 408, 459]) * 0.0005, rtol=1e-6
-    )
+    np.testing.assert_allclose(train.joints[:, 0, 0], np.array([0, 51, 102, 357, 408, 459]) * 0.0005, rtol=1e-6)
     both = load_mocap(root, "val", ("x", "x"))
     assert both.sequence.tolist() == [0] * 4 + [1] * 4
     assert len(both.name) == 2
@@ -98,10 +96,7 @@ def test_a_share_is_above_0_up_to_1(many, share):
         (lambda r: load_mocap(r, "test", ("x",)), r"split: got 'test', legal are \['train', 'val'\]"),
         (lambda r: load_mocap(r, "val", ("y",)), r"y\.npz: no such file"),
         (lambda r: load_mocap(r / "nowhere", "val"), "no splits.json there"),
-        (
-            lambda r: (np.savez(r / "mocap" / "z.npz", a=1), load_mocap(r, "val", ("z",))),
-            r"z\.npz: lacks \['joints17'",
-        ),
+        (lambda r: (np.savez(r / "mocap" / "z.npz", a=1), load_mocap(r, "val", ("z",))), r"z\.npz: lacks \['joints17'"),
     ],
 )
 def test_errors_name_what_is_wrong(root, change, message):

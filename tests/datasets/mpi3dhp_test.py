@@ -129,9 +129,7 @@ def test_outliers_do_not_move_the_camera_and_noise_hardly():
     assert residual < 1e-3
     fitted, residual = fit_intrinsics(x, uv + rng.normal(0, 2, uv.shape))
     np.testing.assert_allclose(fitted, STUDIO, atol=2)
-    assert residual == pytest.approx(2 * np.sqrt(2 * np.log(2)), rel=0.3), (
-        "the median of a Rayleigh distribution"
-    )
+    assert residual == pytest.approx(2 * np.sqrt(2 * np.log(2)), rel=0.3), "the median of a Rayleigh distribution"
 
 
 def test_frames_of_the_test_that_are_not_scored_are_seen_and_have_no_truth(tmp_path):
@@ -199,62 +197,26 @@ def with_joint_behind(frame):
 
 ONE = ("S1 Seq1", 0, "4")
 FAULTS = [
-    (
-        "train",
-        change(["S1 Seq1"], [{}, 25]),
-        r"S1 Seq1: cameras \[\]; needed the names 0, 1, 2, 4, 5, 6, 7, 8",
-    ),
+    ("train", change(["S1 Seq1"], [{}, 25]), r"S1 Seq1: cameras \[\]; needed the names 0, 1, 2, 4, 5, 6, 7, 8"),
     ("train", change(["S1 Seq1", 0, "8"], None), r"S1 Seq1: cameras \['0', .*'7'\]; needed"),
     ("train", change(["S1 Seq1", 0, "3"], {}), r"S1 Seq1: cameras .*'3'\]; needed"),
-    (
-        "train",
-        change(["S1 Seq1"], lambda old: old[:1]),
-        "S1 Seq1: needed a list of a dict of cameras and the frame",
-    ),
-    (
-        "train",
-        change(["S1 Seq1", 1], "fast"),
-        "S1 Seq1: needed a frame rate, a number above 0, got str 'fast'",
-    ),
+    ("train", change(["S1 Seq1"], lambda old: old[:1]), "S1 Seq1: needed a list of a dict of cameras and the frame"),
+    ("train", change(["S1 Seq1", 1], "fast"), "S1 Seq1: needed a frame rate, a number above 0, got str 'fast'"),
     ("train", change(["S9 Seq1"], [{}, 25]), r"a sequence 'S9 Seq1'; legal in train are S1\.\.S8"),
     ("train", lambda tree: tree.clear(), "'data' is empty; needed sequences S1"),
     ("train", change([*ONE], 3), "S1 Seq1 camera 4: needed a dict of data_2d and data_3d, got int 3"),
     ("train", change([*ONE, "data_2d"], None), r"S1 Seq1 camera 4, data_2d: .*\(F, 17, 2\), got NoneType"),
-    (
-        "train",
-        change([*ONE, "data_3d"], lambda x: x[:, :16]),
-        r"camera 4, data_3d: needed .*got .*\(8, 16, 3\)",
-    ),
+    ("train", change([*ONE, "data_3d"], lambda x: x[:, :16]), r"camera 4, data_3d: needed .*got .*\(8, 16, 3\)"),
     ("train", change([*ONE, "data_3d"], lambda x: x[:0]), r"camera 4, data_3d: needed .*got .*\(0, 17, 3\)"),
     ("train", change([*ONE, "data_2d"], lambda x: x[:5]), "camera 4: 5 frames in data_2d, 8 in data_3d"),
     ("train", change([*ONE, "data_3d"], with_nan(3)), "camera 4, data_3d: frame 3 is not finite"),
     ("train", change([*ONE, "data_2d"], with_nan(6)), "camera 4, data_2d: frame 6 is not finite"),
-    (
-        "train",
-        change([*ONE, "data_3d"], lambda x: x / 1000),
-        "camera 4: the person is .* away; needed millimetres",
-    ),
+    ("train", change([*ONE, "data_3d"], lambda x: x / 1000), "camera 4: the person is .* away; needed millimetres"),
     ("train", change([*ONE, "data_3d"], lambda x: x * (1, 1, -1)), "camera 4: the person is -.* away"),
-    (
-        "train",
-        change([*ONE, "data_3d"], with_joint_behind(5)),
-        "camera 4: frame 5 has a joint behind the camera",
-    ),
-    (
-        "train",
-        change([*ONE, "data_3d"], lambda x: x * (1, -1, 1)),
-        "camera 4: the camera that fits best has focal l",
-    ),
-    (
-        "train",
-        change([*ONE, "data_2d"], lambda x: x[:, ::-1]),
-        "camera 4: the camera that fits best has focal l",
-    ),
-    (
-        "train",
-        change([*ONE, "data_2d"], lambda x: x / 2048),
-        "camera 4: the camera that fits best has focal length 1,",
-    ),
+    ("train", change([*ONE, "data_3d"], with_joint_behind(5)), "camera 4: frame 5 has a joint behind the camera"),
+    ("train", change([*ONE, "data_3d"], lambda x: x * (1, -1, 1)), "camera 4: the camera that fits best has focal l"),
+    ("train", change([*ONE, "data_2d"], lambda x: x[:, ::-1]), "camera 4: the camera that fits best has focal l"),
+    ("train", change([*ONE, "data_2d"], lambda x: x / 2048), "camera 4: the camera that fits best has focal length 1,"),
     ("test", change(["S1 Seq1"], {}), r"a sequence 'S1 Seq1'; legal in test are TS1\.\.TS6"),
     ("test", change(["TS1", "valid"], None), "TS1, valid: needed 12 numbers 0 or 1, got NoneType"),
     ("test", change(["TS1", "valid"], lambda x: x[:-1]), r"TS1, valid: needed 12 numbers .*\(11,\)"),

@@ -22,18 +22,13 @@ def positions(seed=0, joints=32, length=4):
     """People near the middle of the room, upright in z."""
     rng = np.random.default_rng(seed)
     person = lambda n: rng.normal((0, 0, 1), 0.4, (n, joints, 3)).astype(np.float32)  # noqa: E731
-    return {
-        "S1": {"Directions": person(length), "Walking 1": person(length + 2)},
-        "S11": {"WalkTogether": person(3)},
-    }
+    return {"S1": {"Directions": person(length), "Walking 1": person(length + 2)}, "S11": {"WalkTogether": person(3)}}
 
 
 def pixels_like(positions_3d, extra=0):
     rng = np.random.default_rng(9)
     cut = lambda x: rng.uniform(0, 1000, (len(x) + extra, 17, 2)).astype(np.float32)  # noqa: E731
-    return {
-        s: {a: [cut(x) for _ in range(4)] for a, x in actions.items()} for s, actions in positions_3d.items()
-    }
+    return {s: {a: [cut(x) for _ in range(4)] for a, x in actions.items()} for s, actions in positions_3d.items()}
 
 
 def write(path, **trees):
@@ -58,10 +53,7 @@ def test_positions_are_seen_by_the_subjects_cameras(tmp_path):
     """Written out for one camera of S1, with the numbers of the data set's calibration."""
     tree = positions()
     _, frames = prepare(tmp_path, write(tmp_path / "3d.npz", positions_3d=tree), None, ["S11", "S1"])
-    q, c = (
-        (0.5834008, -0.7853162, 0.14548823, -0.14749594),
-        np.array((-1794.7897, -3722.699, 1574.8927)) / 1000,
-    )
+    q, c = ((0.5834008, -0.7853162, 0.14548823, -0.14749594), np.array((-1794.7897, -3722.699, 1574.8927)) / 1000)
     (fx, fy), (cx, cy) = (1145.5114, 1144.7739), (514.9682, 501.88202)
     mine = (frames.subject == 1) & (frames.camera_id == 3) & (frames.action == 14)
     x = turned_back(q, tree["S1"]["Walking 1"][:, OF_32].astype(float) - c)
@@ -122,9 +114,7 @@ def test_every_camera_looks_into_the_room():
     for subject in SUBJECTS:
         R, t, intrinsics = cameras_of(subject)
         eye = -np.einsum("cji,cj->ci", R, t)
-        np.testing.assert_allclose(
-            R @ R.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (4, 3, 3)), atol=1e-12
-        )
+        np.testing.assert_allclose(R @ R.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (4, 3, 3)), atol=1e-12)
         np.testing.assert_allclose(np.linalg.det(R), 1)
         np.testing.assert_allclose(eye[:, 2], 1.55, atol=0.1)
         np.testing.assert_allclose(np.linalg.norm(eye[:, :2], axis=1), 4.9, atol=0.8)
@@ -151,15 +141,12 @@ def test_every_camera_looks_into_the_room():
         (lambda t, d: d["S1"]["Directions"].__setitem__(1, np.zeros((4, 16, 2))), r"camera 1: .*\(4, 16, 2\)"),
         (lambda t, d: d["S1"]["Directions"][1].__setitem__((3, 0, 0), np.inf), "camera 1: frame 3 is not finite"),
     ],
-)  # fmt: skip
+)
 def test_bad_content_is_named(tmp_path, change, message):
     tree = positions()
     detections = pixels_like(tree)
     change(tree, detections)
-    files = [
-        write(tmp_path / "3d.npz", positions_3d=tree),
-        write(tmp_path / "2d.npz", positions_2d=detections),
-    ]
+    files = [write(tmp_path / "3d.npz", positions_3d=tree), write(tmp_path / "2d.npz", positions_2d=detections)]
     with pytest.raises(ValueError, match=message) as error:
         list(prepare_videopose3d(*files, ["S1"], tmp_path / "out"))
     assert str(tmp_path) in str(error.value)

@@ -45,9 +45,7 @@ def test_two_modes_come_back_from_their_latents(process):
     error = np.abs(back - x).max((1, 2))
     assert np.quantile(error, 0.99) < 2e-3
     unit = np.asarray(latent).reshape(num, 4) / float(sde.sigma(sde.t_max))
-    np.testing.assert_allclose(
-        unit.mean(0), 0, atol=4 / num**0.5 + 0.03
-    )  # alpha(1) m / sigma(1) is up to 0.02
+    np.testing.assert_allclose(unit.mean(0), 0, atol=4 / num**0.5 + 0.03)  # alpha(1) m / sigma(1) is up to 0.02
     np.testing.assert_allclose(np.cov(unit.T), np.eye(4), atol=0.1)
 
 

@@ -72,13 +72,7 @@ def test_inpainted_coordinates_end_at_their_value_and_move_the_others(x64, proce
     times = jnp.asarray(laws.grid(process, 60))
     run = jax.jit(
         lambda finish: sample(
-            jax.random.key(1),
-            x_init,
-            oracle,
-            dpmpp_2m(sde, eta=1.0),
-            times,
-            project=replace(sde, cond),
-            finish=finish,
+            jax.random.key(1), x_init, oracle, dpmpp_2m(sde, eta=1.0), times, project=replace(sde, cond), finish=finish
         ),
         static_argnums=0,
     )
@@ -102,9 +96,7 @@ def test_replace_noises_the_observed_and_leaves_the_hidden():
     got = np.asarray(replace(sde, Condition(value, mask))(jax.random.key(0), x, s))
     assert (got[:, mask == 0] == 7.0).all()
     observed = got[:, mask == 1]
-    np.testing.assert_allclose(
-        observed.mean(0), sde.alpha(s) * value[mask == 1], atol=4 * sde.sigma(s) / 20_000**0.5
-    )
+    np.testing.assert_allclose(observed.mean(0), sde.alpha(s) * value[mask == 1], atol=4 * sde.sigma(s) / 20_000**0.5)
     np.testing.assert_allclose(observed.std(0), sde.sigma(s), rtol=0.03)
 
 
@@ -222,12 +214,7 @@ def test_manifold_constrained_gradients_mend_what_replacement_leaves(x64):
     def hidden(predict_fn):
         run = jax.jit(
             lambda: sample(
-                jax.random.key(1),
-                x_init,
-                predict_fn,
-                dpmpp_2m(sde, eta=1.0),
-                times,
-                project=replace(sde, OBSERVED),
+                jax.random.key(1), x_init, predict_fn, dpmpp_2m(sde, eta=1.0), times, project=replace(sde, OBSERVED)
             )
         )
         x = np.asarray(run())
@@ -242,9 +229,7 @@ def test_manifold_constrained_gradients_mend_what_replacement_leaves(x64):
     assert (np.abs(both.std(0) - 0.19**0.5) < 0.4 * np.abs(alone.std(0) - 0.19**0.5)).all()
 
 
-@pytest.mark.parametrize(
-    "given", [{"noise": -0.1}, {"noise": 0.1, "spread": -1.0}, {"noise": 0.0, "spread": 0.0}]
-)
+@pytest.mark.parametrize("given", [{"noise": -0.1}, {"noise": 0.1, "spread": -1.0}, {"noise": 0.0, "spread": 0.0}])
 def test_a_measurement_without_any_variance_is_named(given):
     sde = laws.PROCESSES["vp"]
     with pytest.raises(ValueError, match=r"measurement needs .* got noise="):

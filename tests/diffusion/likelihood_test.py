@@ -33,8 +33,7 @@ def density_at_end(law, sde, x):
 
 @pytest.mark.parametrize(
     ("process", "law"),
-    [(process, LAW) for process in laws.PROCESSES]
-    + [(process, laws.two_modes()) for process in ("ve", "sub_vp")],
+    [(process, LAW) for process in laws.PROCESSES] + [(process, laws.two_modes()) for process in ("ve", "sub_vp")],
     ids=[*laws.PROCESSES, "ve_two_modes", "sub_vp_two_modes"],
 )
 def test_equals_the_closed_form(process, law):
@@ -64,9 +63,7 @@ def test_order_is_four(x64, process):
 def test_integrates_to_one(x64):
     """Two numbers on a grid: no knowledge of the data goes into this."""
     sde = laws.PROCESSES["sub_vp"]
-    law = laws.mixture(
-        [0.4, 0.6], [[[-0.5, 0.3]], [[0.6, 0.0]]], np.stack([np.eye(2) * 0.05, np.eye(2) * 0.1])
-    )
+    law = laws.mixture([0.4, 0.6], [[[-0.5, 0.3]], [[0.6, 0.0]]], np.stack([np.eye(2) * 0.05, np.eye(2) * 0.1]))
     axis = np.linspace(-2.2, 2.6, 60)
     x = jnp.asarray(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 1, 2))
     times = jnp.asarray(laws.grid("sub_vp", 30))
@@ -119,9 +116,7 @@ def test_hutchinson_is_unbiased_with_the_variance_of_its_probes(x64):
 
     def run(law, num_probes):
         return np.asarray(
-            jax.jit(
-                lambda x: log_likelihood(sde, laws.oracle(law, sde), x, times, key=key, num_probes=num_probes)
-            )(x)
+            jax.jit(lambda x: log_likelihood(sde, laws.oracle(law, sde), x, times, key=key, num_probes=num_probes))(x)
         )
 
     exact = log_likelihood(sde, laws.oracle(LAW, sde), jnp.asarray(X[0]), times)

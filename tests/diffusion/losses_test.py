@@ -77,9 +77,7 @@ def test_edm_weighs_the_error_of_what_the_network_puts_out():
         shown.append(x)
         return said
 
-    got, _ = denoising_loss(
-        jax.random.key(5), apply, SDE, example, target="edm", weighting="edm", spread=spread, t=t
-    )
+    got, _ = denoising_loss(jax.random.key(5), apply, SDE, example, target="edm", weighting="edm", spread=spread, t=t)
     r = np.sqrt((alpha * spread) ** 2 + sigma**2)
     f = (example.x0 - alpha * spread**2 / r * shown[0]) * r / (sigma * spread)
     np.testing.assert_allclose(got, ((f - said) ** 2).sum() / 2, rtol=1e-8)
@@ -125,19 +123,14 @@ def test_one_opinion_has_one_loss_whatever_the_target():
     def say(target):
         def apply(x, t, cond):
             x0, eps, score = oracle(x, t)
-            x0, eps, score = (
-                x0 + cond.value,
-                eps - alpha / sigma * cond.value,
-                score + alpha / sigma**2 * cond.value,
-            )
+            x0, eps, score = (x0 + cond.value, eps - alpha / sigma * cond.value, score + alpha / sigma**2 * cond.value)
             return {"eps": eps, "x0": x0, "score": score, "v": alpha * eps - sigma * x0}[target]
 
         return apply
 
     key = jax.random.key(5)
     got = [
-        denoising_loss(key, say(target), SDE, example, target=target, t=t)[0]
-        for target in ("eps", "x0", "v", "score")
+        denoising_loss(key, say(target), SDE, example, target=target, t=t)[0] for target in ("eps", "x0", "v", "score")
     ]
     got.append(denoising_loss(key, say("eps"), SDE, example, times=lambda key: t)[0])
     blind = denoising_loss(key, lambda x, t, cond: oracle(x, t).eps, SDE, example, t=t)[0]
@@ -170,9 +163,7 @@ def test_times_have_their_law(times, uniform):
 def test_illegal_settings_are_named():
     x0 = jnp.zeros(laws.SHAPE)
     with pytest.raises(ValueError, match="'snr'; legal are eps, x0, min_snr, v, score_likelihood"):
-        denoising_loss(
-            jax.random.key(0), lambda x, t, c: x, SDE, Example(x0, Condition(x0, x0)), weighting="snr"
-        )
+        denoising_loss(jax.random.key(0), lambda x, t, c: x, SDE, Example(x0, Condition(x0, x0)), weighting="snr")
     with pytest.raises(ValueError, match="t_min"):
         uniform_times(SDE, 0.0)
     with pytest.raises(ValueError, match="std > 0"):

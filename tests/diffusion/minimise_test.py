@@ -41,9 +41,7 @@ def test_plain_descent_is_the_geometric_series():
     found = minimise(jax.random.key(0), bowl, jnp.zeros((4, 3)), optax.sgd(0.05), 7)
     left = (1 - 0.05 * STIFF[:, None]) ** jnp.array([6, 7])
     np.testing.assert_allclose(found.variables, CENTRE * (1 - left[:, 1:]), rtol=1e-4)
-    np.testing.assert_allclose(
-        found.energy, 7 + STIFF / 2 * jnp.square(CENTRE * left[:, :1]).sum(-1), rtol=1e-5
-    )
+    np.testing.assert_allclose(found.energy, 7 + STIFF / 2 * jnp.square(CENTRE * left[:, :1]).sum(-1), rtol=1e-5)
 
 
 def test_a_batch_is_its_items_one_by_one():
@@ -51,13 +49,7 @@ def test_a_batch_is_its_items_one_by_one():
         return lambda key, x, k: jnp.square(jnp.sin(x - centre)).sum(-1)
 
     run = lambda centre: minimise(  # noqa: E731
-        jax.random.key(0),
-        energy(centre),
-        jnp.zeros(centre.shape),
-        optax.adam(0.1),
-        30,
-        tolerance=0.1,
-        patience=3,
+        jax.random.key(0), energy(centre), jnp.zeros(centre.shape), optax.adam(0.1), 30, tolerance=0.1, patience=3
     )
     batch = run(CENTRE)
     assert len(set(batch.num_steps.tolist())) > 1
@@ -80,13 +72,7 @@ def test_items_that_stand_still_are_frozen_and_others_go_on(tolerance):
         return jnp.stack([flat[0], falling[1], stops[2]])
 
     found = minimise(
-        jax.random.key(0),
-        energy,
-        jnp.zeros((3, 1)),
-        optax.sgd(lambda k: 1.0 + k),
-        60,
-        tolerance=tolerance,
-        patience=5,
+        jax.random.key(0), energy, jnp.zeros((3, 1)), optax.sgd(lambda k: 1.0 + k), 60, tolerance=tolerance, patience=5
     )
     assert found.num_steps[0] == 6
     assert found.num_steps[1] == 60 if tolerance < 0.1 else found.num_steps[1] > 6
@@ -100,18 +86,14 @@ def test_a_frozen_item_keeps_its_place_and_energy():
     def energy(key, x, k):
         return jnp.stack([jnp.where(k < 10, 1.0, x[0, 0] ** 2 + 50), -x[1, 0]])
 
-    found = minimise(
-        jax.random.key(0), energy, jnp.ones((2, 1)), optax.sgd(0.1), 30, tolerance=1e-3, patience=5
-    )
+    found = minimise(jax.random.key(0), energy, jnp.ones((2, 1)), optax.sgd(0.1), 30, tolerance=1e-3, patience=5)
     np.testing.assert_allclose(found.variables, [[1], [4]], rtol=1e-5)
     np.testing.assert_array_equal(found.num_steps, [6, 30])
     assert found.energy[0] == 1
 
 
 def test_without_a_tolerance_none_is_frozen():
-    found = minimise(
-        jax.random.key(0), lambda key, x, k: 0 * x[:, 0], jnp.ones((2, 1)), optax.sgd(1.0), 50, patience=1
-    )
+    found = minimise(jax.random.key(0), lambda key, x, k: 0 * x[:, 0], jnp.ones((2, 1)), optax.sgd(1.0), 50, patience=1)
     np.testing.assert_array_equal(found.num_steps, 50)
 
 

@@ -51,9 +51,7 @@ def poor_start(x):
     """Far from any optimum, and different in every number."""
     rng = np.random.default_rng(5)
     shape = (NUM, x.shape[-1])
-    return Mixture(
-        np.array([0.25, 0.125, 0.625]), rng.normal(size=shape) + x.mean(0), rng.uniform(0.5, 1.5, shape)
-    )
+    return Mixture(np.array([0.25, 0.125, 0.625]), rng.normal(size=shape) + x.mean(0), rng.uniform(0.5, 1.5, shape))
 
 
 @jax.jit
@@ -69,13 +67,7 @@ def sklearn_fit(x, num=NUM, start=None, num_steps=100, tolerance=1e-3, floor=1e-
         else {"weights_init": start.weight, "means_init": start.mean, "precisions_init": start.std**-2.0}
     )
     other = GaussianMixture(
-        num,
-        covariance_type="diag",
-        max_iter=num_steps,
-        tol=tolerance,
-        reg_covar=floor,
-        random_state=seed,
-        **given,
+        num, covariance_type="diag", max_iter=num_steps, tol=tolerance, reg_covar=floor, random_state=seed, **given
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of tests that stop it early
@@ -96,9 +88,7 @@ def test_steps_and_their_end_equal_scikit_learn(num_steps, tolerance, floor):
     x = overlapping(0)
     start = poor_start(x)
     other = sklearn_fit(x, NUM, start, num_steps, tolerance, floor)
-    ours, likelihood = fit_mixture(
-        KEY, x, NUM, num_steps=num_steps, tolerance=tolerance, floor=floor, start=start
-    )
+    ours, likelihood = fit_mixture(KEY, x, NUM, num_steps=num_steps, tolerance=tolerance, floor=floor, start=start)
     assert_same(ours, other)
     np.testing.assert_allclose(likelihood, other.score(x), 1e-9)
     assert other.n_iter_ == num_steps or other.converged_
@@ -144,10 +134,7 @@ def test_density_and_responsibilities_equal_scikit_learn():
     x = np.stack([overlapping(1), 50 * overlapping(2)])
     others = [sklearn_fit(overlapping(seed), num_steps=3) for seed in (1, 2)]
     both = Mixture(
-        *(
-            np.stack(a)
-            for a in zip(*((o.weights_, o.means_, o.covariances_**0.5) for o in others), strict=True)
-        )
+        *(np.stack(a) for a in zip(*((o.weights_, o.means_, o.covariances_**0.5) for o in others), strict=True))
     )
     expected = [o.score_samples(one) for o, one in zip(others, x, strict=True)]
     np.testing.assert_allclose(log_prob(both, x), expected, 1e-9)
@@ -179,8 +166,7 @@ def test_each_step_raises_the_likelihood():
     x = overlapping(4)
     start = poor_start(x)
     likelihoods = [
-        float(fit_mixture(KEY, x, NUM, num_steps=n, tolerance=0, floor=1e-14, start=start)[1])
-        for n in range(25)
+        float(fit_mixture(KEY, x, NUM, num_steps=n, tolerance=0, floor=1e-14, start=start)[1]) for n in range(25)
     ]
     assert (np.diff(likelihoods) > -1e-12).all()
     assert likelihoods[-1] > likelihoods[1] + 0.1
@@ -279,9 +265,7 @@ def test_the_process_about_components_ends_in_the_mixture(t):
     sde = vp(0.1, 60.0)
     draw_key, noise_key = jax.random.split(jax.random.key(2))
     many = spread_out(num)
-    x_t, eps = perturb_about(
-        noise_key, sde, jnp.asarray(x0), t, *take_component(many, draw_component(draw_key, many))
-    )
+    x_t, eps = perturb_about(noise_key, sde, jnp.asarray(x0), t, *take_component(many, draw_component(draw_key, many)))
     assert x_t.shape == eps.shape == (num, DIM)
     alpha, sigma = (0.0, 1.0) if t == 1 else (float(sde.alpha(t)), float(sde.sigma(t)))
     for direction in ([1, 0], [0, 1], [1, 1]):

@@ -98,9 +98,7 @@ def test_oracle_score_is_the_gradient_of_its_log_density():
 
     def log_density(x):
         means, covs = alpha * law.means.reshape(2, 4), alpha**2 * law.covs + sigma**2 * np.eye(4)
-        parts = jax.vmap(lambda m, c: jax.scipy.stats.multivariate_normal.logpdf(x.ravel(), m, c))(
-            means, covs
-        )
+        parts = jax.vmap(lambda m, c: jax.scipy.stats.multivariate_normal.logpdf(x.ravel(), m, c))(means, covs)
         return jax.scipy.special.logsumexp(parts, b=law.weights)
 
     got = jax.jit(laws.oracle(law, sde))(x, t)

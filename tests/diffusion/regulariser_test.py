@@ -65,13 +65,10 @@ def test_nothing_flows_through_the_network():
 
     x0 = jnp.ones((2, *SHAPE))
     one, other = (
-        jax.grad(lambda x, f=f: regulariser(jax.random.key(0), f, SDE, x, T).sum())(x0)
-        for f in (steep, says_zero)
+        jax.grad(lambda x, f=f: regulariser(jax.random.key(0), f, SDE, x, T).sum())(x0) for f in (steep, says_zero)
     )
     np.testing.assert_array_equal(one, other)
-    slope = jax.grad(
-        lambda a: regulariser(jax.random.key(0), lambda x, t, c: steep(a * x, t, c), SDE, x0, T).sum()
-    )
+    slope = jax.grad(lambda a: regulariser(jax.random.key(0), lambda x, t, c: steep(a * x, t, c), SDE, x0, T).sum())
     assert float(slope(1.0)) == 0
 
 
@@ -91,9 +88,7 @@ def test_descending_it_ends_at_the_mean_of_a_gaussian():
     def step(x, k):
         return x - slope(x, jax.random.fold_in(jax.random.key(1), k)) / (1 + 0.1 * k), None
 
-    found, _ = jax.jit(lambda x: jax.lax.scan(step, x, jnp.arange(600)))(
-        LAW.means[0] + jnp.ones((20, *SHAPE))
-    )
+    found, _ = jax.jit(lambda x: jax.lax.scan(step, x, jnp.arange(600)))(LAW.means[0] + jnp.ones((20, *SHAPE)))
     # twenty runs: their mean is several times nearer than each
     np.testing.assert_allclose(found.mean(0), LAW.means[0], atol=0.03)
     assert np.abs(found - LAW.means[0]).max() < 0.3

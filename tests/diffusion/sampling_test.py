@@ -10,14 +10,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxpose.base import Prediction
-from jaxpose.diffusion import (
-    dpmpp_2m,
-    prior_sample,
-    sample,
-    sample_hypotheses,
-    sub_vp,
-    time_grid,
-)
+from jaxpose.diffusion import dpmpp_2m, prior_sample, sample, sample_hypotheses, sub_vp, time_grid
 
 SDE = sub_vp()
 ORACLE = laws.oracle(laws.two_modes(), SDE)
@@ -40,9 +33,7 @@ def by_hand(key, x, project=lambda key, x, s: x):
     memory, states = SOLVER.init(x), [project(jax.random.fold_in(key, len(TIMES) - 1), x, TIMES[0])]
     for i in range(len(TIMES) - 1):
         step_key, project_key = jax.random.split(jax.random.fold_in(key, i))
-        x, memory = SOLVER.step(
-            step_key, states[-1], memory, TIMES[i], TIMES[i + 1], lambda x, t: ORACLE(x, t)
-        )
+        x, memory = SOLVER.step(step_key, states[-1], memory, TIMES[i], TIMES[i + 1], lambda x, t: ORACLE(x, t))
         states.append(project(project_key, x, TIMES[i + 1]))
     return np.stack(states), ORACLE(states[-1], TIMES[-1]).x0
 
@@ -111,9 +102,7 @@ def test_what_depends_on_time_alone_is_not_batched():
     def with_time_features(x, t, cond=None) -> Prediction:
         return ORACLE(x + jnp.sin(t * jnp.ones(13)).mean(), t)
 
-    program = str(
-        jax.make_jaxpr(lambda: sample_hypotheses(KEY, 6, start, with_time_features, SOLVER, TIMES))()
-    )
+    program = str(jax.make_jaxpr(lambda: sample_hypotheses(KEY, 6, start, with_time_features, SOLVER, TIMES))())
     shapes = re.findall(r"f32\[([\d,]*)\] = sin ", program)
     assert shapes
     assert set(shapes) == {"13"}

@@ -39,12 +39,7 @@ CLOSED_FORMS = {
         lambda t: 1 + 0 * t,
         lambda t: 0.01 * 5000**t,
     ),
-    "vp": (
-        lambda t: -beta(t) / 2,
-        beta,
-        lambda t: np.exp(big_l(t)),
-        lambda t: np.sqrt(-np.expm1(2 * big_l(t))),
-    ),
+    "vp": (lambda t: -beta(t) / 2, beta, lambda t: np.exp(big_l(t)), lambda t: np.sqrt(-np.expm1(2 * big_l(t)))),
     "sub_vp": (
         lambda t: -beta(t) / 2,
         lambda t: beta(t) * -np.expm1(4 * big_l(t)),
@@ -73,9 +68,7 @@ def test_drift_diffusion_takes_scalars_and_arrays(x64):
     sde, t = sub_vp(), jnp.linspace(0.1, 1, 5)
     scalars = [drift_diffusion(sde, float(u)) for u in t]
     np.testing.assert_allclose(np.stack(drift_diffusion(sde, t), -1), scalars, rtol=1e-12)
-    np.testing.assert_allclose(
-        jnp.stack(jax.jit(lambda t: drift_diffusion(sde, t))(t), -1), scalars, rtol=1e-12
-    )
+    np.testing.assert_allclose(jnp.stack(jax.jit(lambda t: drift_diffusion(sde, t))(t), -1), scalars, rtol=1e-12)
 
 
 def test_from_betas_is_exact_at_every_index_and_smooth_between(x64):

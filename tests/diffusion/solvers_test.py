@@ -162,9 +162,7 @@ def test_recovers_the_weights_and_spread_of_a_mixture(name, process):
     maker, order = (DETERMINISTIC | STOCHASTIC)[name]
     times = jnp.asarray(laws.grid(process, 40 if order == 2 else 160))
     x_init = prior_sample(jax.random.key(1), sde, (num, *laws.SHAPE))
-    x = np.asarray(sample(jax.random.key(2), x_init, laws.oracle(law, sde), maker(sde), times)).reshape(
-        num, 4
-    )
+    x = np.asarray(sample(jax.random.key(2), x_init, laws.oracle(law, sde), maker(sde), times)).reshape(num, 4)
     high = x.mean(-1) > 0
     # four binomial standard errors, and the prior's own mismatch at alpha(1) > 0
     assert abs(high.mean() - 0.7) < 4 * np.sqrt(0.21 / num) + 0.01

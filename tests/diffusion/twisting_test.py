@@ -19,8 +19,10 @@ def measured(matrix, goal, noise, seen=None, robust=None):
     seen = np.ones(len(goal), bool) if seen is None else np.asarray(seen)
     return Measurement(
         lambda x0: jnp.where(seen, jnp.asarray(goal) - jnp.asarray(matrix) @ x0.ravel(), 0),
-        jnp.where(seen, jnp.asarray(noise) * jnp.ones(len(goal)), 1), jnp.asarray(seen), robust,
-    )  # fmt: skip
+        jnp.where(seen, jnp.asarray(noise) * jnp.ones(len(goal)), 1),
+        jnp.asarray(seen),
+        robust,
+    )
 
 
 def of_the_state(t):
@@ -41,9 +43,7 @@ def test_pseudo_inverse_is_exact_for_every_gaussian_linear_map_and_time(x64):
     twist_fn = jax.jit(pseudo_inverse(PREDICT, SDE, measured(MATRIX, GOAL, noise), jnp.asarray(S)))
     for t in (0.02, 0.3, 0.95):
         mean, left, slope = of_the_state(t)
-        law = stats.multivariate_normal(
-            MATRIX @ mean(x.ravel()), MATRIX @ left @ MATRIX.T + np.diag(noise**2)
-        )
+        law = stats.multivariate_normal(MATRIX @ mean(x.ravel()), MATRIX @ left @ MATRIX.T + np.diag(noise**2))
         twist = twist_fn(jnp.asarray(x), jnp.asarray(t))
         np.testing.assert_allclose(twist.log_value, law.logpdf(GOAL), rtol=1e-6)
         change = slope.T @ MATRIX.T @ np.linalg.solve(law.cov, GOAL - law.mean)
@@ -61,17 +61,18 @@ def test_single_precision_takes_tiny_noise_copies_and_what_is_not_seen():
     mean, left, slope = of_the_state(0.2)
     goal = MATRIX @ (MEAN + 0.3)  # within reach, as copies must agree
     expected = (
-        slope.T
-        @ MATRIX.T
-        @ np.linalg.solve(MATRIX @ left @ MATRIX.T, goal - MATRIX @ mean(np.float64(x).ravel()))
+        slope.T @ MATRIX.T @ np.linalg.solve(MATRIX @ left @ MATRIX.T, goal - MATRIX @ mean(np.float64(x).ravel()))
     )
     rows, noise = np.tile(MATRIX, (4, 1)), np.repeat([0, 1e-6, 1e-9, 5], 3)
     seen = np.arange(12) < 9
     observed = np.where(seen, np.tile(goal, 4), 1e9)
     hidden = measured(MATRIX, np.append(goal[:2], 1e9), 0.1, [True, True, False])
     cases = (
-        measured(MATRIX, goal, 0.0), measured(rows, observed, noise, seen), measured(MATRIX[:2], goal[:2], 0.1), hidden,
-    )  # fmt: skip
+        measured(MATRIX, goal, 0.0),
+        measured(rows, observed, noise, seen),
+        measured(MATRIX[:2], goal[:2], 0.1),
+        hidden,
+    )
     alone, copies, without, got = twists_of(cases)(x, t)
     np.testing.assert_allclose(alone.change.ravel(), expected, rtol=2e-3)
     np.testing.assert_allclose(copies.change.ravel(), expected, rtol=2e-2)
@@ -88,8 +89,7 @@ def test_dps_is_the_gradient_through_the_network_and_stops_at_the_measurement(x6
     @jax.jit
     def twists(x, t):
         twist, exact, loose = (
-            dps(PREDICT, m)(x, t)
-            for m in (measured(MATRIX, GOAL, 0.4), one, measured(MATRIX[:1], GOAL[:1], 30.0))
+            dps(PREDICT, m)(x, t) for m in (measured(MATRIX, GOAL, 0.4), one, measured(MATRIX[:1], GOAL[:1], 30.0))
         )
         after = PREDICT(x + push(SDE, exact, t, s), t).x0
         return twist, one.residual_fn(after), loose, push(SDE, loose, t, s)

@@ -11,9 +11,7 @@ from scipy.optimize import minimize
 from jaxpose.evaluation import aggregate
 from jaxpose.evaluation.metrics import mpjpe
 
-AGGREGATES = {
-    name: jax.jit(getattr(aggregate, name)) for name in ("mean", "median", "geometric_median", "medoid")
-}
+AGGREGATES = {name: jax.jit(getattr(aggregate, name)) for name in ("mean", "median", "geometric_median", "medoid")}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +32,7 @@ def test_geometric_median_is_scipys_minimum(samples):
         for j in range(5):
             points = samples[:, b, j].astype(np.float64)
             cost = lambda x, points=points: np.linalg.norm(points - x, axis=-1).sum()  # noqa: E731
-            best = minimize(
-                cost, points.mean(0), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-10}
-            )
+            best = minimize(cost, points.mean(0), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-10})
             assert cost(ours[b, j]) <= best.fun * (1 + 1e-5)
 
 

@@ -90,9 +90,7 @@ def test_the_blind_root_of_exact_keypoints_is_the_truth(scene):
     hypotheses, root, keypoints = scene
     found = PLACE(INTRINSICS, keypoints, jnp.ones((2, 6)), hypotheses)
     np.testing.assert_allclose(found[4], root, atol=2e-3)
-    placed = aggregate.mean(
-        hypotheses + found[:, :, None], np.eye(9, dtype=np.float32)[4][:, None] * np.ones(2)
-    )
+    placed = aggregate.mean(hypotheses + found[:, :, None], np.eye(9, dtype=np.float32)[4][:, None] * np.ones(2))
     np.testing.assert_allclose(placed, hypotheses[4] + root[:, None], atol=2e-3)
 
 
@@ -137,9 +135,7 @@ def test_tempering_holds_the_effective_number_and_drops_the_impossible():
     plain = np.exp(nats[:, 0]) / np.exp(nats[:, 0]).sum()  # already even: taken whole
     np.testing.assert_allclose(weights[:, 0], plain, rtol=1e-5)
     assert (weights[:20, 1] == 0).all()
-    np.testing.assert_array_equal(
-        np.argsort(weights[:, 1])[-50:], np.argsort(nats[:, 1])[-50:]
-    )  # order is kept
+    np.testing.assert_array_equal(np.argsort(weights[:, 1])[-50:], np.argsort(nats[:, 1])[-50:])  # order is kept
 
 
 def test_bad_arguments_are_named(samples):

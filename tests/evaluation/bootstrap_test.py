@@ -50,11 +50,7 @@ def clips(rng, num_clips, frames, difference):
     """Errors of two methods, whose difference varies from clip to clip more than within one; and the clips' numbers."""
     hard = rng.gamma(4, 10, (num_clips, 1)) + rng.gamma(2, 5, (num_clips, frames)) + 40
     own = [rng.normal(0, 3, (num_clips, 1)) + rng.normal(0, 2, (num_clips, frames)) for _ in range(2)]
-    return (
-        (hard + own[0] + difference).ravel(),
-        (hard + own[1]).ravel(),
-        np.repeat(np.arange(num_clips), frames),
-    )
+    return ((hard + own[0] + difference).ravel(), (hard + own[1]).ravel(), np.repeat(np.arange(num_clips), frames))
 
 
 def coverage(num_clips, frames, use_groups, repetitions=300):

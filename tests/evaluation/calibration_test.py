@@ -190,9 +190,7 @@ def test_reliability_per_axis_is_the_normal_distributions():
         np.testing.assert_allclose(curve, np.broadcast_to(expected[:, None, None], curve.shape), atol=0.035)
     samples, truth = gaussian(200, (3000, 2, 3))
     shifted = c.reliability(samples + np.array([0, 0, 0.1], np.float32), truth, levels=levels)
-    np.testing.assert_allclose(
-        shifted[1, :, 2], stats.norm.cdf(1), atol=0.03
-    )  # one deviation too far along z
+    np.testing.assert_allclose(shifted[1, :, 2], stats.norm.cdf(1), atol=0.03)  # one deviation too far along z
     np.testing.assert_allclose(shifted[1, :, 0], 0.5, atol=0.03)
 
 
@@ -202,9 +200,7 @@ def test_pit_histogram_is_flat_where_calibrated_and_its_gap_is_the_total_variati
     assert (c.pit_gap(flat) < 0.05).all()
     heaped = c.pit_histogram(*gaussian(200, (3000, 2, 3), 0.3))
     edges = stats.norm.cdf(0.3 * stats.norm.ppf(np.linspace(0, 1, 11)))
-    np.testing.assert_allclose(
-        heaped, np.broadcast_to(np.diff(edges)[:, None, None], heaped.shape), atol=0.035
-    )
+    np.testing.assert_allclose(heaped, np.broadcast_to(np.diff(edges)[:, None, None], heaped.shape), atol=0.035)
     expected = 0.5 * np.abs(np.diff(edges) - 0.1).sum()
     np.testing.assert_allclose(c.pit_gap(heaped), np.full((2, 3), expected), atol=0.04)
     with pytest.raises(ValueError, match="got 0"):

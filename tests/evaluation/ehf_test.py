@@ -31,9 +31,7 @@ def test_against_scipy_and_by_hand():
     errors = ehf_errors(pred, TRUTH, REGRESSOR)
     joints, true_joints = REGRESSOR[:22] @ pred, REGRESSOR[:22] @ TRUTH
     aligned = (joints - joints[:, :1]) - (true_joints - true_joints[:, :1])
-    np.testing.assert_allclose(
-        errors["mpjpe_mm"], 1000 * np.linalg.norm(aligned, axis=-1).mean(-1), rtol=1e-4
-    )
+    np.testing.assert_allclose(errors["mpjpe_mm"], 1000 * np.linalg.norm(aligned, axis=-1).mean(-1), rtol=1e-4)
     for name, p, g in (("pa_mpjpe_mm", joints, true_joints), ("pa_mpvpe_mm", pred, TRUTH)):
         for i in range(3):
             # scipy's standardises both: its second is ours over the truth's size

@@ -65,9 +65,7 @@ def test_frechet_distance_equals_scipy():
     np.testing.assert_allclose(g.frechet_distance(b, a), expected, rtol=1e-9)
     turn = Rotation.random(random_state=1).as_matrix()
     np.testing.assert_allclose(
-        g.frechet_distance(a[:, :3] @ turn, b[:, :3] @ turn),
-        g.frechet_distance(a[:, :3], b[:, :3]),
-        rtol=1e-9,
+        g.frechet_distance(a[:, :3] @ turn, b[:, :3] @ turn), g.frechet_distance(a[:, :3], b[:, :3]), rtol=1e-9
     )
 
 
@@ -101,9 +99,7 @@ def test_swapping_the_sets_swaps_precision_and_recall_and_turning_them_changes_n
     there, back = g.neighbour_metrics(real, fake), g.neighbour_metrics(fake, real)
     assert (there.precision, there.recall) == (back.recall, back.precision)
     turn = np.linalg.qr(features(8, 6))[0]
-    np.testing.assert_allclose(
-        g.neighbour_metrics(3 * real @ turn + 1, 3 * fake @ turn + 1), there, atol=1e-6
-    )
+    np.testing.assert_allclose(g.neighbour_metrics(3 * real @ turn + 1, 3 * fake @ turn + 1), there, atol=1e-6)
 
 
 def test_a_generator_of_one_mode_of_two_is_precise_and_covers_half():
@@ -177,9 +173,7 @@ def test_held_out_poses_in_place_of_samples_reach_their_own_yardstick(people):
     yardsticks = [name for name in row if name.startswith("val_")]
     assert len(yardsticks) > 20
     for name in yardsticks:
-        np.testing.assert_allclose(
-            row[name], row[name.removeprefix("val_")], rtol=1e-4, atol=1e-9, err_msg=name
-        )
+        np.testing.assert_allclose(row[name], row[name.removeprefix("val_")], rtol=1e-4, atol=1e-9, err_msg=name)
     relative = val - val[:, :1]
     direct = np.linalg.norm(relative[:, None] - relative[None], axis=-1).mean(-1).sum() / (60 * 59)
     np.testing.assert_allclose(row["apd_mm"], 1000 * direct, rtol=1e-5)
@@ -201,9 +195,7 @@ def test_turned_samples_change_only_what_reads_the_heading(people):
     assert copies["nearest_mm_p95"] < 0.01 < there["nearest_mm_p05"]
 
 
-@pytest.mark.skipif(
-    not (BENCH.exists() and (DATA / "mocap/cmu.npz").exists()), reason=f"no motion capture at {DATA}"
-)
+@pytest.mark.skipif(not (BENCH.exists() and (DATA / "mocap/cmu.npz").exists()), reason=f"no motion capture at {DATA}")
 def test_real_people_are_plausible_and_their_reflections_are_not():
     """Subjects that are not in the reference; reflected with their labels as they were, their knees are backwards."""
     train = load_mocap(DATA, "train").joints[::40]
@@ -225,10 +217,7 @@ def test_real_people_are_plausible_and_their_reflections_are_not():
         (lambda x, y: g.neighbour_metrics(x, x, 0), r"k must be in 1\.\.19, .* got 0"),
         (lambda x, y: g.neighbour_metrics(x, x * np.nan), "fake: needed finite numbers, got 20 of 20 rows"),
         (lambda x, y: g.nearest_distance(y, y[:, :4]), "samples and reference must agree"),
-        (
-            lambda x, y: g.generation_row(y, y, y * np.nan),
-            "reference_train: needed finite numbers, got 20 of 20",
-        ),
+        (lambda x, y: g.generation_row(y, y, y * np.nan), "reference_train: needed finite numbers, got 20 of 20"),
     ],
 )
 def test_what_is_not_a_set_is_refused(call, message):

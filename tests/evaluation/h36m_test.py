@@ -15,9 +15,22 @@ needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"no golden number
 NAMES = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm")
 # spec/diffpose.md 5.1
 PAPER = [
-    "Directions", "Discussion", "Eating", "Greeting", "Phoning", "Photo", "Posing", "Purchases", "Sitting",
-    "SittingDown", "Smoking", "Waiting", "WalkDog", "Walking", "WalkTogether",
-]  # fmt: skip
+    "Directions",
+    "Discussion",
+    "Eating",
+    "Greeting",
+    "Phoning",
+    "Photo",
+    "Posing",
+    "Purchases",
+    "Sitting",
+    "SittingDown",
+    "Smoking",
+    "Waiting",
+    "WalkDog",
+    "Walking",
+    "WalkTogether",
+]
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +114,7 @@ def test_strict_books_a_batchs_mean_p_mpjpe_for_every_action_in_it(poses):
     """Item 3. Batches of 3 of 8 poses: rows 0-2, 3-5, 6-7; P1 stays right."""
     pred, truth = poses
     action = np.array([2, 2, 3, 3, 3, 5, 5, 5])
-    each = np.array(
-        [h36m.h36m_row(pred[i : i + 1], truth[i : i + 1], [7])["p_mpjpe_mm"].average for i in range(8)]
-    )
+    each = np.array([h36m.h36m_row(pred[i : i + 1], truth[i : i + 1], [7])["p_mpjpe_mm"].average for i in range(8)])
     mean = [each[:3].mean()] * 3 + [each[3:6].mean()] * 3 + [each[6:].mean()] * 2
     expected = {"Directions": mean[0], "Discussion": np.mean(mean[2:5]), "Greeting": np.mean(mean[5:])}
     strict = h36m.h36m_row(pred, truth, action, strict=True, batch_size=3)

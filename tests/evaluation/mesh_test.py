@@ -23,9 +23,7 @@ def farthest_common_point(first, second, away):
     The point is sum_k a_k first_k = sum_k b_k second_k, a and b at least 0 with sum 1. away: whether to ask how far.
     """
     equal = np.vstack([np.hstack([first.T, -second.T]), [1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]])
-    found = linprog(
-        [0, -away, -away, 0, 0, 0], A_eq=equal, b_eq=[0, 0, 0, 1, 1], bounds=(0, 1), method="highs"
-    )
+    found = linprog([0, -away, -away, 0, 0, 0], A_eq=equal, b_eq=[0, 0, 0, 1, 1], bounds=(0, 1), method="highs")
     return -found.fun if found.status == 0 else None
 
 
@@ -61,17 +59,13 @@ def test_a_tetrahedron_whose_tip_stands_in_another_ones_face():
     # the face z = 0 is 0, 1, 2: the first; the tip is the other's vertex 0, in all its faces but the third
     assert found.tolist() == [True, False, False, False, True, True, False, True]
     assert not self_intersections(np.concatenate([CORNERS, tip - [0, 0, 1.5]]), faces).any()
-    row = self_intersection_row(
-        np.stack([np.concatenate([CORNERS, tip]), np.concatenate([CORNERS, tip + 9])]), faces
-    )
+    row = self_intersection_row(np.stack([np.concatenate([CORNERS, tip]), np.concatenate([CORNERS, tip + 9])]), faces)
     assert row == {"self_intersection_percent": pytest.approx(25.0)}
 
 
 def test_a_strip_that_runs_through_itself():
     """A band of 12 quads along a path whose first and last straight piece cross: 2 quads, 4 triangles."""
-    path = np.array(
-        [[-3, 0], [-1, 0], [1, 0], [3, 0], [4, 1], [3, 3], [1, 3], [0, 2], [0.1, 1], [0.1, -1]], float
-    )
+    path = np.array([[-3, 0], [-1, 0], [1, 0], [3, 0], [4, 1], [3, 3], [1, 3], [0, 2], [0.1, 1], [0.1, -1]], float)
     num = len(path)
     vertices = np.concatenate([np.insert(path, 1, y, axis=1) for y in (0, 1)])
     a = np.arange(num - 1)

@@ -80,9 +80,7 @@ def test_without_scale_the_size_of_the_prediction_stays(poses):
     pred, truth = poses
     aligned = np.asarray(m.procrustes_align(2.5 * pred, truth, scale=False))
     size = np.linalg.norm(aligned - aligned.mean(1, keepdims=True), axis=(1, 2))
-    np.testing.assert_allclose(
-        size, 2.5 * np.linalg.norm(pred - pred.mean(1, keepdims=True), axis=(1, 2)), rtol=1e-5
-    )
+    np.testing.assert_allclose(size, 2.5 * np.linalg.norm(pred - pred.mean(1, keepdims=True), axis=(1, 2)), rtol=1e-5)
     turn, shift = motion()
     np.testing.assert_allclose(m.procrustes_align(truth @ turn + shift, truth, scale=False), truth, atol=5e-6)
 

@@ -25,9 +25,7 @@ def test_cubic_motion_has_its_third_derivative_and_a_parabola_none():
 def test_every_figure_of_a_known_error():
     truth, pred = along_x(TIME**3), along_x(TIME**3 + 0.5 * TIME**2)
     pred[:, 1, 2] = 0.03
-    row = motion_row(
-        pred, truth, FPS, hidden=[1], vertices=truth + np.array([0, 0.004, 0.003]), true_vertices=truth
-    )
+    row = motion_row(pred, truth, FPS, hidden=[1], vertices=truth + np.array([0, 0.004, 0.003]), true_vertices=truth)
     seen = 1000 * np.mean(0.5 * TIME**2)
     assert row == pytest.approx(
         {

@@ -12,9 +12,15 @@ from jaxpose.geometry.skeleton import H36M_17, MPI3DHP_17
 # spec/diffpose.md 6.4 and 5.2: where each Human3.6M joint is in 3DHP's order, and the groups of that order
 TO_H36M = [14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4]
 GROUPS = {
-    "head": [0], "neck": [1], "shoulders": [2, 5], "elbows": [3, 6], "wrists": [4, 7], "hips": [8, 11],
-    "knees": [9, 12], "ankles": [10, 13],
-}  # fmt: skip
+    "head": [0],
+    "neck": [1],
+    "shoulders": [2, 5],
+    "elbows": [3, 6],
+    "wrists": [4, 7],
+    "hips": [8, 11],
+    "knees": [9, 12],
+    "ankles": [10, 13],
+}
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +111,7 @@ def test_only_valid_frames_count(poses):
     row = row_of(pred, spoiled, sequence, valid=valid.astype(np.float32))
     alone = row_of(pred[valid], truth[valid], sequence[valid])
     assert row["frames"] == valid.sum()
-    assert {k: row[k] for k in ("mpjpe_mm", "pck", "auc")} == {
-        k: alone[k] for k in ("mpjpe_mm", "pck", "auc")
-    }
+    assert {k: row[k] for k in ("mpjpe_mm", "pck", "auc")} == {k: alone[k] for k in ("mpjpe_mm", "pck", "auc")}
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,7 @@ def test_against_a_plain_loop():
     samples = TRUTH + rng.normal(0, 0.1, (5, *TRUTH.shape))
     errors = hidden_errors(samples, TRUTH, HIDDEN)
     for n in range(2):
-        e = [
-            1000 * np.mean([np.linalg.norm(samples[h, n, j] - TRUTH[n, j]) for j in HIDDEN]) for h in range(5)
-        ]
+        e = [1000 * np.mean([np.linalg.norm(samples[h, n, j] - TRUTH[n, j]) for j in HIDDEN]) for h in range(5)]
         for name, value in (("min", min(e)), ("mean", np.mean(e)), ("std", np.std(e))):
             np.testing.assert_allclose(errors[name][n], value, rtol=1e-4)
         pairs = [

@@ -19,9 +19,7 @@ from jaxpose.evaluation import plausibility as p
 from jaxpose.geometry.skeleton import H36M_17, bones, mirror
 
 NUM = 400
-BODY = np.array(
-    [0, 0.1, 0.4, 0.42, 0.1, 0.4, 0.42, 0.22, 0.27, 0.11, 0.15, 0.19, 0.29, 0.27, 0.19, 0.29, 0.27]
-)
+BODY = np.array([0, 0.1, 0.4, 0.42, 0.1, 0.4, 0.42, 0.22, 0.27, 0.11, 0.15, 0.19, 0.29, 0.27, 0.19, 0.29, 0.27])
 J = {name: j for j, name in enumerate(H36M_17.joints)}
 joint_angles = jax.jit(p.joint_angles)
 place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
@@ -30,11 +28,7 @@ place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
 def draw(seed, *, trunk=1.0):
     """Angles within human limits."""
     rng = np.random.default_rng(seed)
-    limits = (
-        np.array(list(TRUNK_LIMITS_DEG.values())),
-        np.array([LEG_LIMITS_DEG] * 2),
-        np.array([ARM_LIMITS_DEG] * 2),
-    )
+    limits = (np.array(list(TRUNK_LIMITS_DEG.values())), np.array([LEG_LIMITS_DEG] * 2), np.array([ARM_LIMITS_DEG] * 2))
     drawn = [rng.uniform(x[..., 0], x[..., 1], (NUM, *x.shape[:-1])) for x in limits]
     return AnglesDeg(trunk * drawn[0], *drawn[1:])
 
@@ -82,10 +76,7 @@ def test_a_body_made_by_hand():
     x = np.zeros((17, 3), np.float32)
     x[J["left_hip"]], x[J["right_hip"]] = (0.1, 0, 0), (-0.1, 0, 0)
     x[J["spine"]], x[J["thorax"]] = (0, 0.2, 0), (0, 0.4, 0.2)  # bent 45 degrees forward above the spine
-    x[J["neck_nose"]], x[J["head"]] = (
-        (0, 0.4, 0.3),
-        (0, 0.5, 0.3),
-    )  # 45 down from there, then up at a right angle
+    x[J["neck_nose"]], x[J["head"]] = ((0, 0.4, 0.3), (0, 0.5, 0.3))  # 45 down from there, then up at a right angle
     turn = np.radians(30)  # the shoulders turned to the left about the chest: the left one goes back
     line = 0.2 * np.array([np.cos(turn), 0, 0]) + 0.2 * np.sin(turn) * np.array([0, 1, -1]) / np.sqrt(2)
     x[J["left_shoulder"]], x[J["right_shoulder"]] = x[J["thorax"]] + line, x[J["thorax"]] - line
@@ -97,18 +88,29 @@ def test_a_body_made_by_hand():
     x[J["right_knee"]], x[J["right_ankle"]] = (-0.1, -0.4, 0), (-0.1, -0.7, 0.3)  # bent the wrong way by 45
     ours = named(x)
     expected = {
-        "left_hip_elevation": 90, "left_hip_forward": 0, "left_hip_outward": 90, "left_knee_bend": 90,
-        "right_hip_elevation": 0, "right_hip_outward": 0, "right_knee_bend": 45, "right_knee_forward": 45,
-        "left_shoulder_elevation": 90, "left_shoulder_forward": 0, "left_shoulder_outward": 90,
-        "left_elbow_bend": 180, "right_shoulder_elevation": 180, "right_elbow_bend": 0,
-        "spine_bend": 45, "spine_forward": 45, "neck_bend": 45, "head_bend": 90,
-    }  # fmt: skip
+        "left_hip_elevation": 90,
+        "left_hip_forward": 0,
+        "left_hip_outward": 90,
+        "left_knee_bend": 90,
+        "right_hip_elevation": 0,
+        "right_hip_outward": 0,
+        "right_knee_bend": 45,
+        "right_knee_forward": 45,
+        "left_shoulder_elevation": 90,
+        "left_shoulder_forward": 0,
+        "left_shoulder_outward": 90,
+        "left_elbow_bend": 180,
+        "right_shoulder_elevation": 180,
+        "right_elbow_bend": 0,
+        "spine_bend": 45,
+        "spine_forward": 45,
+        "neck_bend": 45,
+        "head_bend": 90,
+    }
     for name, value in expected.items():
         np.testing.assert_allclose(ours[name], value, atol=0.1, err_msg=name)
     # The chest faces 30 degrees away from the plane of the bends, so forward is less of them.
-    np.testing.assert_allclose(
-        ours["neck_forward"], np.degrees(np.arcsin(np.sqrt(0.5) * np.cos(turn))), atol=0.1
-    )
+    np.testing.assert_allclose(ours["neck_forward"], np.degrees(np.arcsin(np.sqrt(0.5) * np.cos(turn))), atol=0.1)
     # Seen along the lower trunk, the shoulder line is (cos 30, -sin 30 / sqrt 2), along the neck too but for sign.
     seen = np.degrees(np.arctan2(np.sin(turn) / np.sqrt(2), np.cos(turn)))
     np.testing.assert_allclose(ours["trunk_twist"], -seen, atol=0.1)
@@ -148,9 +150,7 @@ def test_angle_rates_equal_counting(people):
     low, high = np.percentile(known, [0.1, 99.9], axis=0)
     outside = (seen < low) | (seen > high)
     result = p.angle_plausibility(other, people)
-    np.testing.assert_allclose(
-        result.outside, outside.mean(0), atol=1.01 / NUM
-    )  # a value on the edge may round over
+    np.testing.assert_allclose(result.outside, outside.mean(0), atol=1.01 / NUM)  # a value on the edge may round over
     np.testing.assert_allclose(result.plausible, 1 - outside.any(1).mean(), atol=3.01 / NUM)
     assert 0 < result.outside.max() < 0.05
 

@@ -31,9 +31,7 @@ def test_what_was_put_in_is_found(drawn, monkeypatch):
     offset, slope = r.fit_spread(errors, level)
     np.testing.assert_allclose(slope, SLOPE, atol=0.08)
     own = -np.log(WIDTH)
-    np.testing.assert_allclose(
-        offset[1:], (own + own.mean()) / 2, atol=0.07
-    )  # half of the way to the mean of all
+    np.testing.assert_allclose(offset[1:], (own + own.mean()) / 2, atol=0.07)  # half of the way to the mean of all
     assert (offset[0] == 0).all()
     # without pooling: calibrated, which it was not
     monkeypatch.setattr(r, "_POOLED", 0.0)

@@ -12,9 +12,7 @@ from jaxpose.evaluation.protocols import lifting_row
 from jaxpose.evaluation.video import load_video_bench, video_row
 
 BENCH = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "bench"
-needs_bench = pytest.mark.skipif(
-    not (BENCH / "val_video.npz").exists(), reason=f"no val_video.npz in {BENCH}"
-)
+needs_bench = pytest.mark.skipif(not (BENCH / "val_video.npz").exists(), reason=f"no val_video.npz in {BENCH}")
 CATEGORY = np.array(["walk", "dance"])
 
 
@@ -55,9 +53,7 @@ def test_figures_of_lifting_are_those_of_all_frames(truth):
     by_category = expected.pop("category_mean_mm")
     assert row["category_mean_mm"] == pytest.approx(by_category, rel=1e-6)
     assert {k: row[k] for k in expected} == pytest.approx(expected, rel=1e-6)
-    by_hand = np.linalg.norm(
-        (samples - samples[..., :1, :]).mean(0)[0] - (truth - truth[..., :1, :])[0], axis=-1
-    )
+    by_hand = np.linalg.norm((samples - samples[..., :1, :]).mean(0)[0] - (truth - truth[..., :1, :])[0], axis=-1)
     assert row["category_mean_mm"]["walk"] == pytest.approx(1000 * by_hand.mean(), rel=1e-4)
 
 
@@ -91,12 +87,7 @@ def test_a_moving_camera_does_not_matter_to_root_relative_motion(truth):
     ],
 )
 def test_wrong_input_is_named(change, message):
-    given = {
-        "samples": np.zeros((2, 2, 6, 17, 3)),
-        "truth": np.zeros((2, 6, 17, 3)),
-        "category": CATEGORY,
-        "fps": 30,
-    }
+    given = {"samples": np.zeros((2, 2, 6, 17, 3)), "truth": np.zeros((2, 6, 17, 3)), "category": CATEGORY, "fps": 30}
     with pytest.raises(ValueError, match=message):
         video_row(**given | change)
 
@@ -130,10 +121,7 @@ def arrays(clips=2, frames=4):
     [
         ({"fps": None}, r"lacks \['fps'\]"),
         ({"keypoints": np.zeros((2, 5, 17, 2))}, r"'confidence' must be .*\(2, 5, 17\), got \(2, 4, 17\)"),
-        (
-            {"joints_cam": np.zeros((2, 4, 16, 3))},
-            r"'joints_cam' must be .*\(2, 4, 17, 3\), got \(2, 4, 16, 3\)",
-        ),
+        ({"joints_cam": np.zeros((2, 4, 16, 3))}, r"'joints_cam' must be .*\(2, 4, 17, 3\), got \(2, 4, 16, 3\)"),
         ({"name": np.full(3, "a/b")}, r"'name' must be .*\(2,\), got \(3,\)"),
         ({"fps": np.zeros(2)}, r"'fps' must be .*got \(2,\)"),
         ({"fps": np.float32(0)}, "'fps' must be > 0"),

@@ -21,11 +21,25 @@ def data():
     """100 frames of three sequences: a figure whose arm and leg swing, which each sequence has in its own size."""
     stand = np.array(
         [
-            (0, 0.9, 0), (-0.1, 0.9, 0), (-0.1, 0.5, 0.02), (-0.1, 0.08, 0), (0.1, 0.9, 0), (0.1, 0.5, 0.02),
-            (0.1, 0.08, 0), (0, 1.12, 0), (0, 1.38, 0), (0, 1.48, 0.08), (0, 1.62, 0.02), (0.18, 1.38, 0),
-            (0.25, 1.1, 0), (0.25, 0.83, 0.05), (-0.18, 1.38, 0), (-0.25, 1.1, 0), (-0.25, 0.83, 0.05),
+            (0, 0.9, 0),
+            (-0.1, 0.9, 0),
+            (-0.1, 0.5, 0.02),
+            (-0.1, 0.08, 0),
+            (0.1, 0.9, 0),
+            (0.1, 0.5, 0.02),
+            (0.1, 0.08, 0),
+            (0, 1.12, 0),
+            (0, 1.38, 0),
+            (0, 1.48, 0.08),
+            (0, 1.62, 0.02),
+            (0.18, 1.38, 0),
+            (0.25, 1.1, 0),
+            (0.25, 0.83, 0.05),
+            (-0.18, 1.38, 0),
+            (-0.25, 1.1, 0),
+            (-0.25, 0.83, 0.05),
         ]
-    )  # fmt: skip
+    )
     time = np.concatenate([np.arange(n) for n in LENGTHS])
     sequence = np.repeat(np.arange(3), LENGTHS)
     joints = np.tile(stand, (len(time), 1, 1))
@@ -41,9 +55,7 @@ def data():
 def draw(data, rates, num_frames, num, seed=0, masks=NO_MASKS):
     keys = jax.random.split(jax.random.key(seed), num)
     made = data[2]
-    return jax.jit(
-        jax.vmap(lambda k: clips.clip_example(k, made, rates, masks, num_frames=num_frames))
-    )(keys)  # fmt: skip
+    return jax.jit(jax.vmap(lambda k: clips.clip_example(k, made, rates, masks, num_frames=num_frames)))(keys)
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +128,7 @@ def test_a_clip_of_one_frame_is_the_single_frame_example(data):
     rates = views.ViewRates(no_confidence=0.3)
     one = draw(data, rates, 1, 4000)
     keys = jax.random.split(jax.random.key(5), 4000)
-    other = jax.jit(
-        jax.vmap(lambda k: views.pose_example(k, data[2].bodies, rates, NO_MASKS))
-    )(keys)  # fmt: skip
+    other = jax.jit(jax.vmap(lambda k: views.pose_example(k, data[2].bodies, rates, NO_MASKS)))(keys)
     for mine, theirs in (
         (one.x0, other.x0),
         (one.cond.value, other.cond.value),

@@ -33,10 +33,19 @@ def frames():
     camera[hidden] = np.nan
     none = np.zeros(NUM, np.int32)
     made = Frames(
-        image=camera, camera=camera, keypoints=keypoints, confidence=rng.uniform(0.3, 1, (NUM, 17)).astype(np.float32),
-        ratio=camera[:, 0, 2], root_depth=camera[:, 0, 2], intrinsics=intrinsics, action=none + 2, subject=none + 9,
-        video=video, frame=number, camera_id=none,
-    )  # fmt: skip
+        image=camera,
+        camera=camera,
+        keypoints=keypoints,
+        confidence=rng.uniform(0.3, 1, (NUM, 17)).astype(np.float32),
+        ratio=camera[:, 0, 2],
+        root_depth=camera[:, 0, 2],
+        intrinsics=intrinsics,
+        action=none + 2,
+        subject=none + 9,
+        video=video,
+        frame=number,
+        camera_id=none,
+    )
     order = rng.permutation(NUM)
     return Frames(*(x[order] for x in made))
 
@@ -90,9 +99,7 @@ def test_a_mirrored_example_is_the_mirror_image(drawn):
     _, plain, mirrored = drawn
     sign = np.array([-1.0, 1, 1])
     np.testing.assert_allclose(mirrored.xy, np.asarray(plain.xy)[..., SWAP, :] * sign[:2], atol=1e-4)
-    np.testing.assert_allclose(
-        mirrored.cond.value, np.asarray(plain.cond.value)[..., SWAP, :] * sign, atol=1e-4
-    )
+    np.testing.assert_allclose(mirrored.cond.value, np.asarray(plain.cond.value)[..., SWAP, :] * sign, atol=1e-4)
     np.testing.assert_allclose(mirrored.cond.context, np.asarray(plain.cond.context)[..., SWAP])
     np.testing.assert_allclose(mirrored.x0, np.asarray(plain.x0)[..., SWAP, :] * sign, atol=2e-4)
 

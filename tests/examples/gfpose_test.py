@@ -63,9 +63,7 @@ def test_a_mirrored_example_is_mirrored_whole(poses):
     np.testing.assert_array_equal(is_mirrored, plain.min(1) > 1e-3)
     assert 0.2 < is_mirrored.mean() < 0.4
     shown = np.where(
-        is_mirrored[:, None, None],
-        units(turned.keypoints)[mirrored.argmin(1)],
-        units(poses.keypoints)[plain.argmin(1)],
+        is_mirrored[:, None, None], units(turned.keypoints)[mirrored.argmin(1)], units(poses.keypoints)[plain.argmin(1)]
     )
     np.testing.assert_allclose(example.cond.value[..., :2], shown, atol=1e-3)
     with pytest.raises(ValueError, match=r"flip must be in \[0, 1\], got 1.5"):

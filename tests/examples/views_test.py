@@ -21,11 +21,25 @@ def bodies():
     # A standing figure, hip at 0.9 m, and copies bent at random; enough for the laws below.
     stand = np.array(
         [
-            (0, 0.9, 0), (-0.1, 0.9, 0), (-0.1, 0.5, 0.02), (-0.1, 0.08, 0), (0.1, 0.9, 0), (0.1, 0.5, 0.02),
-            (0.1, 0.08, 0), (0, 1.12, 0), (0, 1.38, 0), (0, 1.48, 0.08), (0, 1.62, 0.02), (0.18, 1.38, 0),
-            (0.25, 1.1, 0), (0.25, 0.83, 0.05), (-0.18, 1.38, 0), (-0.25, 1.1, 0), (-0.25, 0.83, 0.05),
+            (0, 0.9, 0),
+            (-0.1, 0.9, 0),
+            (-0.1, 0.5, 0.02),
+            (-0.1, 0.08, 0),
+            (0.1, 0.9, 0),
+            (0.1, 0.5, 0.02),
+            (0.1, 0.08, 0),
+            (0, 1.12, 0),
+            (0, 1.38, 0),
+            (0, 1.48, 0.08),
+            (0, 1.62, 0.02),
+            (0.18, 1.38, 0),
+            (0.25, 1.1, 0),
+            (0.25, 0.83, 0.05),
+            (-0.18, 1.38, 0),
+            (-0.25, 1.1, 0),
+            (-0.25, 0.83, 0.05),
         ]
-    )  # fmt: skip
+    )
     noise = np.random.default_rng(0).normal(0, 0.05, (64, 17, 3))
     joints = np.concatenate([stand[None], stand + noise])
     return views.make_bodies(joints, np.full(65, 1 / 65), views.ViewRates())
@@ -51,8 +65,12 @@ def test_cameras_are_where_they_are_said_to_be(bodies):
     assert 6.9 < flat.max() < 7 + 1e-3
     assert eye[:, 1].min() > 0.8 - 1e-4
     assert eye[:, 1].max() < 2.2 + 1e-4
-    axis_miss = np.degrees(np.arccos(np.asarray(world_to_camera(R, t, jnp.tile(body[:1], (2000, 1, 1))))[:, 0, 2]
-                                     / np.linalg.norm(np.asarray(eye - body[0]), axis=-1)))  # fmt: skip
+    axis_miss = np.degrees(
+        np.arccos(
+            np.asarray(world_to_camera(R, t, jnp.tile(body[:1], (2000, 1, 1))))[:, 0, 2]
+            / np.linalg.norm(np.asarray(eye - body[0]), axis=-1)
+        )
+    )
     assert 3 < np.sqrt((axis_miss**2).mean() / 2) < 5
     yaw = np.arctan2(np.asarray(eye - body[0])[:, 0], np.asarray(eye - body[0])[:, 2])
     assert abs(np.exp(1j * yaw).mean()) < 0.06, "every direction is as likely"
@@ -120,9 +138,7 @@ def test_mirror_swaps_sides_and_keeps_bones(bodies):
 def test_resized_bodies_have_scaled_bones_and_stay_on_the_floor(bodies):
     rates = views.ViewRates(mirror=0.0, size=0.1)
     body = bodies.joints[5]
-    grown = jax.vmap(lambda k: views.augment_body(k, body, body, rates))(
-        jax.random.split(jax.random.key(4), 500)
-    )
+    grown = jax.vmap(lambda k: views.augment_body(k, body, body, rates))(jax.random.split(jax.random.key(4), 500))
     ratio = bone_lengths(grown, H36M_17) / bone_lengths(body, H36M_17)
     np.testing.assert_allclose(ratio.std(-1), 0, atol=1e-4)
     assert 0.08 < float(jnp.log(ratio[:, 0]).std()) < 0.12

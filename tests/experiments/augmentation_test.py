@@ -31,19 +31,35 @@ def people():
     """60 bent figures [60, 17, 3] in the world's axes (y up), that face z; left is at positive x."""
     stand = np.array(
         [
-            (0, 0.9, 0), (-0.1, 0.9, 0), (-0.1, 0.5, 0.02), (-0.1, 0.09, 0), (0.1, 0.9, 0), (0.1, 0.5, 0.02),
-            (0.1, 0.09, 0), (0, 1.12, 0), (0, 1.38, 0), (0, 1.48, 0.08), (0, 1.62, 0.02), (0.18, 1.38, 0),
-            (0.25, 1.1, 0), (0.25, 0.83, 0.05), (-0.18, 1.38, 0), (-0.25, 1.1, 0), (-0.25, 0.83, 0.05),
+            (0, 0.9, 0),
+            (-0.1, 0.9, 0),
+            (-0.1, 0.5, 0.02),
+            (-0.1, 0.09, 0),
+            (0.1, 0.9, 0),
+            (0.1, 0.5, 0.02),
+            (0.1, 0.09, 0),
+            (0, 1.12, 0),
+            (0, 1.38, 0),
+            (0, 1.48, 0.08),
+            (0, 1.62, 0.02),
+            (0.18, 1.38, 0),
+            (0.25, 1.1, 0),
+            (0.25, 0.83, 0.05),
+            (-0.18, 1.38, 0),
+            (-0.25, 1.1, 0),
+            (-0.25, 0.83, 0.05),
         ]
-    )  # fmt: skip
+    )
     return (stand + np.random.default_rng(0).normal(0, 0.04, (60, 17, 3))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def bench(people):
     """The people as four level cameras see them, detected without error."""
-    frame = [look_at(jnp.array([5 * np.sin(a), 1.0, 5 * np.cos(a)]), jnp.array([0.0, 1.0, 0.0]), jnp.array([0.0, 1, 0]))
-             for a in np.arange(4) * np.pi / 2]  # fmt: skip
+    frame = [
+        look_at(jnp.array([5 * np.sin(a), 1.0, 5 * np.cos(a)]), jnp.array([0.0, 1.0, 0.0]), jnp.array([0.0, 1, 0]))
+        for a in np.arange(4) * np.pi / 2
+    ]
     x_cam = np.concatenate([world_to_camera(R, t, jnp.asarray(people)) for R, t in frame])
     xy = np.asarray(project(jnp.asarray(INTRINSICS, jnp.float32), jnp.asarray(x_cam)))
     num = len(x_cam)
@@ -73,9 +89,7 @@ def test_left_stays_left(people):
     keys = jax.random.split(jax.random.key(1), len(people))
     R, t = jax.vmap(lambda k, x: draw_camera(k, x, ViewRates()))(keys, jnp.asarray(people))
     seen = np.asarray(jax.vmap(world_to_camera)(R, t, jnp.asarray(people)))
-    np.testing.assert_allclose(
-        handedness(augmentation.upright(seen)), handedness(people), rtol=1e-3, atol=1e-5
-    )
+    np.testing.assert_allclose(handedness(augmentation.upright(seen)), handedness(people), rtol=1e-3, atol=1e-5)
     clear = np.abs(handedness(people)) > 1e-3
     assert clear.mean() > 0.9
     mirrored = augmentation.upright(seen * np.array([-1, 1, 1], np.float32))
@@ -88,9 +102,7 @@ def test_a_batch_holds_generated_bodies_at_the_ratio(people):
     draw = jax.jit(jax.vmap(draw_body, (0, None)))
     for ratio in (1.0, 3.0):
         joints, chance = augmentation.mix(people, weights, generated, ratio)
-        bodies = Bodies(
-            jnp.asarray(joints), jnp.asarray(np.cumsum(chance), jnp.float32), Statistics(0.0, 1.0)
-        )
+        bodies = Bodies(jnp.asarray(joints), jnp.asarray(np.cumsum(chance), jnp.float32), Statistics(0.0, 1.0))
         drawn = draw(jax.random.split(jax.random.key(2), 20_000), bodies)
         is_generated = np.asarray(drawn[:, 0, 0] > 50)
         assert abs(is_generated.mean() - ratio / (1 + ratio)) < 0.015
@@ -136,9 +148,7 @@ def test_training_improves_on_the_start(people, bench):
     network, key = Regressor(32, num_blocks=1), jax.random.key(0)
     pose = jnp.zeros((17, 3))
     start = network.init(key, Condition(pose, pose, jnp.zeros(17)))
-    end = augmentation.train_lifter(
-        key, network, bodies, ViewRates(), steps=200, batch=32, learning_rate=1e-2
-    )
+    end = augmentation.train_lifter(key, network, bodies, ViewRates(), steps=200, batch=32, learning_rate=1e-2)
     before, after = (augmentation.score(network, p, bodies.statistics, bench) for p in (start, end))
     assert after["mpjpe_mm"] < 0.4 * before["mpjpe_mm"]
     assert after["p_mpjpe_mm"] < 0.9 * before["p_mpjpe_mm"]
@@ -147,16 +157,31 @@ def test_training_improves_on_the_start(people, bench):
 def test_the_table_compares_on_the_same_seeds():
     def row(kind, share, seed, error):
         return {
-            "kind": kind, "share": share, "seed": seed, "sequences": 3, "frames": 50, "mpjpe_mm": error,
-            "p_mpjpe_mm": error / 2, "macro_mpjpe_mm": error + 1,
-        }  # fmt: skip
+            "kind": kind,
+            "share": share,
+            "seed": seed,
+            "sequences": 3,
+            "frames": 50,
+            "mpjpe_mm": error,
+            "p_mpjpe_mm": error / 2,
+            "macro_mpjpe_mm": error + 1,
+        }
 
-    rows = [row("real", 0.01, 0, 100.0), row("real", 0.01, 1, 120.0), row("generated", 0.01, 0, 90.0),
-            row("generated", 0.01, 1, 108.0), row("own", 0.01, 1, 123.0), row("own", 0.05, 0, 80.0)]  # fmt: skip
+    rows = [
+        row("real", 0.01, 0, 100.0),
+        row("real", 0.01, 1, 120.0),
+        row("generated", 0.01, 0, 90.0),
+        row("generated", 0.01, 1, 108.0),
+        row("own", 0.01, 1, 123.0),
+        row("own", 0.05, 0, 80.0),
+    ]
     shown = [line.split(" | ") for line in augmentation.table_lines(rows)[1:]]
     assert [line[:3] for line in shown] == [
-        ["1%", "real", "2"], ["1%", "generated", "2"], ["1%", "own", "1"], ["5%", "own", "1"],
-    ]  # fmt: skip
+        ["1%", "real", "2"],
+        ["1%", "generated", "2"],
+        ["1%", "own", "1"],
+        ["5%", "own", "1"],
+    ]
     assert [line[5] for line in shown[:2]] == ["110.0 (100.0-120.0)", "99.0 (90.0-108.0)"]
     assert [line[6] for line in shown] == ["", "-11.0", "+3.0", ""]
 

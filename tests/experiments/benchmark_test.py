@@ -76,9 +76,7 @@ def test_what_is_shared_is_counted_once(params):
     found = operations_of(params)
     one = sampling_operations(model, calls=9, poses=1, hypotheses=1)
     assert sampling_operations(model, calls=9, poses=1, hypotheses=200) - one == 9 * 199 * found.hypothesis
-    assert sampling_operations(model, calls=9, poses=5, hypotheses=1) - one == 4 * (
-        9 * found.hypothesis + found.pose
-    )
+    assert sampling_operations(model, calls=9, poses=5, hypotheses=1) - one == 4 * (9 * found.hypothesis + found.pose)
     assert sampling_operations(model, calls=9, poses=0, hypotheses=1) == one - found.pose
     with pytest.raises(ValueError, match="ScoreMLP alone"):
         operations_of({"params": {"encoder": {"kernel": jnp.zeros((2, 2))}}})
@@ -140,9 +138,7 @@ def test_where_lower_is_better(capsys):
 
 
 def test_only_named_positive_figures_are_ratios():
-    assert ratios_of([row(share=0.61239)]) == {
-        "sampling": {"": {"share": {"value": 0.6124, "better": "higher"}}}
-    }
+    assert ratios_of([row(share=0.61239)]) == {"sampling": {"": {"share": {"value": 0.6124, "better": "higher"}}}}
     for figures in ({}, {"share": 0.0}, {"share": math.nan}):
         with pytest.raises(ValueError, match="ratio 'share'"):
             ratios_of([Row("sampling", "", figures, higher=("share",))])
@@ -161,9 +157,14 @@ def test_record_keeps_other_cases_and_devices(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["[]", "{", '{"cpu": {}}', '{"cpu": {"ratios": {"a": {"": {"b": {"value": -1, "better": "higher"}}}}}}',
-     '{"cpu": {"ratios": {"a": {"": {"b": {"value": 1, "better": "more"}}}}}}'],
-)  # fmt: skip
+    [
+        "[]",
+        "{",
+        '{"cpu": {}}',
+        '{"cpu": {"ratios": {"a": {"": {"b": {"value": -1, "better": "higher"}}}}}}',
+        '{"cpu": {"ratios": {"a": {"": {"b": {"value": 1, "better": "more"}}}}}}',
+    ],
+)
 def test_a_file_that_is_none_is_named(tmp_path, text):
     (tmp_path / "ratios.json").write_text(text)
     with pytest.raises(ValueError, match=r"ratios\.json: not a file of ratios"):
@@ -179,15 +180,11 @@ def test_rows_pass_through_lines():
 
 def test_tables_go_where_the_page_has_a_mark(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(
-        "# a\n\n<!-- table: one -->\nold\n<!-- end -->\n\ntext\n\n<!-- table: two -->\n<!-- end -->\n"
-    )
+    page.write_text("# a\n\n<!-- table: one -->\nold\n<!-- end -->\n\ntext\n\n<!-- table: two -->\n<!-- end -->\n")
     rows = [row("two", "x", share=0.5), row("two", "y", speed=12345.0)]
     document(page, "2 x cpu", {"two": table(rows)})
     text = page.read_text()
-    assert text.startswith(
-        "# a\n\n<!-- table: one -->\nold\n<!-- end -->\n\ntext\n\n<!-- table: two -->\n2 x cpu\n\n"
-    )
+    assert text.startswith("# a\n\n<!-- table: one -->\nold\n<!-- end -->\n\ntext\n\n<!-- table: two -->\n2 x cpu\n\n")
     assert (
         "| | seconds | share | speed |\n| --- | --- | --- | --- |\n| x | 1.5 | 0.5 |  |\n| y | 1.5 |  | 12,345 |"
         in text
@@ -238,9 +235,14 @@ def test_the_command(tmp_path):
         f"{own} --document={tmp_path}/no.md": "exit 2 ",
     }
     done = subprocess.run(
-        [sys.executable, "-c", _DRIVER], input="\n".join(lines), capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""}, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", _DRIVER],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": ""},
+        check=False,
+    )
     said = [line for line in done.stdout.splitlines() if line.startswith("exit")]
     assert len(said) == len(lines), done.stderr
     for line, expected, found in zip(lines, lines.values(), said, strict=True):
@@ -250,8 +252,6 @@ def test_the_command(tmp_path):
     ]
     cases = next(line for line in done.stdout.splitlines() if line.startswith("cases")).split()[1:]
     page = (ROOT / "docs" / "benchmarks.md").read_text()
-    assert {f"<!-- table: {case} -->" for case in cases} == {
-        x for x in page.splitlines() if x.startswith("<!-- table")
-    }
+    assert {f"<!-- table: {case} -->" for case in cases} == {x for x in page.splitlines() if x.startswith("<!-- table")}
     on_record = read(ROOT / "experiments" / "benchmark_ratios.json").values()
     assert {case for entry in on_record for case in entry["ratios"]} <= set(cases)

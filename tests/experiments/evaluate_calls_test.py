@@ -31,8 +31,7 @@ def test_one_program_of_any_number_of_steps_samples_as_the_library_does():
 
 
 @pytest.mark.parametrize(
-    ("name", "solver", "told"),
-    [("ddim", ddim(SDE), (1, 2, 3, 4, 5)), ("heun", heun(SDE), (None, 2, 3, 3, 5))],
+    ("name", "solver", "told"), [("ddim", ddim(SDE), (1, 2, 3, 4, 5)), ("heun", heun(SDE), (None, 2, 3, 3, 5))]
 )
 def test_calls_are_those_made(name, solver, told):
     """Counted in a run without compilation, for 1 to 5 calls asked for."""
@@ -58,12 +57,7 @@ def row(calls, mean, best, ece):
 
 
 def test_the_knee_is_the_cheapest_row_near_the_best_of_each_figure():
-    rows = [
-        row(2, 101, 60, 0.02),
-        row(5, 101.9, 52.4, 0.029),
-        row(5, 101.0, 52.0, 0.031),
-        row(8, 100, 50, 0.01),
-    ]
+    rows = [row(2, 101, 60, 0.02), row(5, 101.9, 52.4, 0.029), row(5, 101.0, 52.0, 0.031), row(8, 100, 50, 0.01)]
     assert knee(rows) is rows[1]  # the first is 20 % off the best of H, the third 0.021 off the ECE
     assert knee([*rows, row(3, 102, 52.5, 0.03)])["calls"] == 3
     assert knee([*rows, row(3, float("nan"), 52.5, 0.03)]) is rows[1]

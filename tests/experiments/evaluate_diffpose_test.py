@@ -25,9 +25,14 @@ def run(*flags):
 def test_rows_of_the_frames_benchmark(tmp_path):
     released.save(tmp_path / "tiny.safetensors", diffpose_models.tiny())
     done = run(
-        f"--model={tmp_path / 'tiny.safetensors'}", "--stride=100", "--hypotheses=6", f"--out={tmp_path}",
-        "--row=released", "--row=N = 1", "--row=aggregate: median",
-    )  # fmt: skip
+        f"--model={tmp_path / 'tiny.safetensors'}",
+        "--stride=100",
+        "--hypotheses=6",
+        f"--out={tmp_path}",
+        "--row=released",
+        "--row=N = 1",
+        "--row=aggregate: median",
+    )
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "tiny_frames.json").read_text())["rows"]
     assert list(rows) == ["encoder alone", "released", "N = 1", "aggregate: median"]

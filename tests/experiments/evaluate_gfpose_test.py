@@ -30,31 +30,29 @@ def folder(tmp_path_factory):
     image = np.asarray(image_depth.to_image_depth(intrinsics, camera))
     depth, ids = camera[:, 0, 2], np.arange(NUM, dtype=np.int32)
     frames = Frames(
-        image=image, camera=camera, keypoints=image[..., :2], confidence=np.ones((NUM, 17), np.float32),
-        ratio=np.asarray(image_depth.ratio_of(intrinsics, depth)), root_depth=depth, intrinsics=intrinsics,
-        action=np.int32([2, 2, 3, 3, 3, 16]), subject=0 * ids + 9, video=0 * ids, frame=ids, camera_id=0 * ids,
-    )  # fmt: skip
+        image=image,
+        camera=camera,
+        keypoints=image[..., :2],
+        confidence=np.ones((NUM, 17), np.float32),
+        ratio=np.asarray(image_depth.ratio_of(intrinsics, depth)),
+        root_depth=depth,
+        intrinsics=intrinsics,
+        action=np.int32([2, 2, 3, 3, 3, 16]),
+        subject=0 * ids + 9,
+        video=0 * ids,
+        frame=ids,
+        camera_id=0 * ids,
+    )
     write_frames(folder / "frames", [frames], NUM, {})
-    network = ScoreMLP(
-        hidden=32, time_width=8, num_groups=4, difference=True, explicit=False, time_units=999.0
-    )
-    spec = released.Spec(
-        "zero", network, context=0, codec="image_depth", process="sub_vp", target="eps", num_steps=3
-    )
+    network = ScoreMLP(hidden=32, time_width=8, num_groups=4, difference=True, explicit=False, time_units=999.0)
+    spec = released.Spec("zero", network, context=0, codec="image_depth", process="sub_vp", target="eps", num_steps=3)
     params = jax.tree.map(jnp.zeros_like, released.init_params(jax.random.key(0), spec))
     released.save(folder / "model.safetensors", released.Model(params, image_depth.STATISTICS, spec))
     return folder
 
 
 def evaluate(folder, *flags):
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.evaluate_gfpose",
-        f"--data={folder}/frames",
-        "--stride=1",
-        *flags,
-    ]
+    command = [sys.executable, "-m", "experiments.evaluate_gfpose", f"--data={folder}/frames", "--stride=1", *flags]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, "XLA_FLAGS": ""}, capture_output=True, text=True, check=False
     )
@@ -64,9 +62,16 @@ def evaluate(folder, *flags):
 def test_completion_keeps_what_it_was_shown(folder):
     """Four frames at a time, so the last batch is a part. All but the right leg: imputed, so alpha(1e-3) times it."""
     done = evaluate(
-        folder, f"--model={folder}/model.safetensors", "--task=comp3d", "--jlist=1,2,3", "--steps=4", "--rows=8",
-        "--hypotheses=2", f"--out={folder}", f"--save={folder}/poses.npz",
-    )  # fmt: skip
+        folder,
+        f"--model={folder}/model.safetensors",
+        "--task=comp3d",
+        "--jlist=1,2,3",
+        "--steps=4",
+        "--rows=8",
+        "--hypotheses=2",
+        f"--out={folder}",
+        f"--save={folder}/poses.npz",
+    )
     assert done.returncode == 0, done.stderr
     assert "6/6 frames" in done.stdout
     with np.load(folder / "poses.npz") as z:

@@ -41,8 +41,12 @@ def evaluate(folder, model, *flags):
     command = [sys.executable, "-m", "experiments.evaluate_h36m", f"--model={folder}/{model}.safetensors"]
     done = subprocess.run(
         [*command, f"--data={folder}/frames", f"--out={folder}/out", *flags],
-        cwd=ROOT, env={**os.environ, "XLA_FLAGS": ""}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     path = folder / "out" / "tiny.json"
     result = json.loads(path.read_text()) if done.returncode == 0 else {}
     return done.returncode, done.stdout + done.stderr, result
@@ -100,9 +104,13 @@ def test_hypotheses_are_those_of_lift(folder):
         for x in (frames.keypoints, frames.confidence, frames.intrinsics, frames.camera, frames.action)
     )
     lifted = lift(
-        jax.random.fold_in(jax.random.key(0), 0), tiny(), jnp.asarray(keypoints), jnp.asarray(confidence),
-        intrinsics=jnp.asarray(intrinsics), num_hypotheses=3,
-    )  # fmt: skip
+        jax.random.fold_in(jax.random.key(0), 0),
+        tiny(),
+        jnp.asarray(keypoints),
+        jnp.asarray(confidence),
+        intrinsics=jnp.asarray(intrinsics),
+        num_hypotheses=3,
+    )
     error = np.median(np.asarray(lifted.samples), 0) - (camera - camera[:, :1])
     values = 1000 * np.linalg.norm(error, axis=-1).mean(1)
     np.testing.assert_allclose(result["row"]["mpjpe_mm"]["average"], macro(values, action), rtol=1e-4)

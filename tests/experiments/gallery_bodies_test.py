@@ -32,14 +32,18 @@ def shared(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXPOSE_DATA", str(tmp_path / "data"))
     names = np.array(["cmu06/a", "hdm_dg/b", *[f"cmu94/{n}" for n in range(5)]])
     np.savez(
-        tmp_path / "bench" / "val_frames.npz", name=names, category=np.full(7, "walk"),
+        tmp_path / "bench" / "val_frames.npz",
+        name=names,
+        category=np.full(7, "walk"),
         body_pose=RNG.normal(0, 0.2, (7, 63)).astype(np.float32),
-    )  # fmt: skip
+    )
     np.savez(
-        tmp_path / "bench" / "val_motion.npz", name=names[:1], fps=np.float32(30),
+        tmp_path / "bench" / "val_motion.npz",
+        name=names[:1],
+        fps=np.float32(30),
         body_pose=RNG.normal(0, 0.2, (1, F_CLIP, 63)).astype(np.float32),
         unit_noise=RNG.normal(size=(1, F_CLIP, 22, 3)).astype(np.float32),
-    )  # fmt: skip
+    )
     np.savez(tmp_path / "data" / "keypoints2d" / "walker_4cam.npz", **walk())
     return tmp_path / "data"
 
@@ -53,10 +57,15 @@ def walk():
     residual = np.zeros((F_WALK, 4, 17), np.float32)
     residual[8, 1, 3] = 100
     return {
-        "keypoints": keypoints, "points3d": np.tile(points, (F_WALK, 1, 1)), "residual_px": residual, "fps": 60.0,
-        "K": np.tile(np.diag([1000.0, 1000, 1]), (4, 1, 1)), "dist": np.zeros((4, 4)),
-        "R": np.tile(np.eye(3), (4, 1, 1)), "t": np.zeros((4, 3)),
-    }  # fmt: skip
+        "keypoints": keypoints,
+        "points3d": np.tile(points, (F_WALK, 1, 1)),
+        "residual_px": residual,
+        "fps": 60.0,
+        "K": np.tile(np.diag([1000.0, 1000, 1]), (4, 1, 1)),
+        "dist": np.zeros((4, 4)),
+        "R": np.tile(np.eye(3), (4, 1, 1)),
+        "t": np.zeros((4, 3)),
+    }
 
 
 @pytest.fixture
@@ -77,9 +86,7 @@ def seen(monkeypatch):
         seen["fit"] = np.asarray(uv_px), np.asarray(confidence)
         start = start_parameters(1, len(uv_px), 10)
         upright = jnp.zeros_like(start.global_orient).at[..., 0].set(jnp.pi / 2)
-        start = start._replace(
-            global_orient=upright, transl=jnp.zeros_like(start.transl) + jnp.array([0, 2.0, 1])
-        )
+        start = start._replace(global_orient=upright, transl=jnp.zeros_like(start.transl) + jnp.array([0, 2.0, 1]))
         return start, jnp.zeros((1, len(uv_px), 17, 3))
 
     def generated(key, model, num):

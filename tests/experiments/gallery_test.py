@@ -39,15 +39,11 @@ def model(monkeypatch):
 
     def path(about: np.ndarray, num_hypotheses: int, num_steps: int) -> np.ndarray:
         noise = np.random.default_rng(0).normal(0, 0.3, (num_steps + 1, num_hypotheses, *about.shape))
-        return np.asarray(
-            np.nan_to_num(about) + noise * np.linspace(1, 0.1, num_steps + 1)[:, None, None, None, None]
-        )
+        return np.asarray(np.nan_to_num(about) + noise * np.linspace(1, 0.1, num_steps + 1)[:, None, None, None, None])
 
     def posed(joints, *, num_hypotheses, num_steps, return_path):
         states = path(np.asarray(joints), num_hypotheses, num_steps)
-        return Posed(
-            states[-1], states[-1].mean(0), None, None, None, np.full(joints.shape[:2], 0.05), states
-        )
+        return Posed(states[-1], states[-1].mean(0), None, None, None, np.full(joints.shape[:2], 0.05), states)
 
     def lifted(keypoints, confidence, *, intrinsics, num_hypotheses, num_steps, return_path):
         assert confidence.shape == keypoints.shape[:-1]
@@ -58,8 +54,12 @@ def model(monkeypatch):
     def generated(num, *, num_steps, return_path):
         return path(np.zeros((num, 17, 3)), 1, num_steps)[:, 0]
 
-    answers = {"lift": (lift, lifted), "complete": (complete, posed), "denoise": (denoise, posed),
-               "generate": (generate, generated)}  # fmt: skip
+    answers = {
+        "lift": (lift, lifted),
+        "complete": (complete, posed),
+        "denoise": (denoise, posed),
+        "generate": (generate, generated),
+    }
     for name, (task, answer) in answers.items():
         monkeypatch.setattr(gallery, f"jitted_{name}", stand_in(task, answer))
     return SimpleNamespace(spec=Spec("<tiny>", ScoreMLP()), skeleton=H36M_17)
@@ -77,9 +77,12 @@ def test_people_are_of_cmu_and_spread_over_the_benchmark(monkeypatch, tmp_path):
     names = np.array(["cmu06/a"] * 4 + ["hdm_dg/b"] * 10 + ["cmu94/c"] * 4)
     which = np.arange(18.0)
     arrays = {
-        "keypoints": which[:, None, None] + np.zeros((18, 17, 2)), "confidence": np.ones((18, 17)), "name": names,
-        "intrinsics": which[:, None] + np.zeros((18, 4)), "joints_cam": which[:, None, None] + np.zeros((18, 17, 3)),
-    }  # fmt: skip
+        "keypoints": which[:, None, None] + np.zeros((18, 17, 2)),
+        "confidence": np.ones((18, 17)),
+        "name": names,
+        "intrinsics": which[:, None] + np.zeros((18, 4)),
+        "joints_cam": which[:, None, None] + np.zeros((18, 17, 3)),
+    }
     np.savez(tmp_path / "bench" / "val_frames.npz", **arrays)
     monkeypatch.setenv("JAXPOSE_DATA", str(tmp_path / "data"))
     found = gallery.find_people(4)

@@ -132,15 +132,26 @@ def test_a_run_ends_in_a_prior(data, tmp_path):
     flags = [f"--config.{k}={v}" for k, v in SMALL.items()] + [
         f"--config.train.{k}={v}"
         for k, v in {
-            "steps": 20, "batch_size": 32, "accumulate": 2, "warmup_steps": 2, "steps_per_dispatch": 10,
-            "log_every": 10, "checkpoint_every": 20, "eval_every": 20, "learning_rate": 0.01, "ema_decay": 0.5,
+            "steps": 20,
+            "batch_size": 32,
+            "accumulate": 2,
+            "warmup_steps": 2,
+            "steps_per_dispatch": 10,
+            "log_every": 10,
+            "checkpoint_every": 20,
+            "eval_every": 20,
+            "learning_rate": 0.01,
+            "ema_decay": 0.5,
         }.items()
-    ]  # fmt: skip
+    ]
     command = [sys.executable, "-m", "experiments.train", "--config=experiments/configs/prior21.py", *flags]
     done = subprocess.run(
         [*command, f"--workdir={tmp_path}/run", f"--export={tmp_path}/p.safetensors"],
-        cwd=ROOT, env={**os.environ, "JAXPOSE_DATA": str(data), "XLA_FLAGS": ""}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "JAXPOSE_DATA": str(data), "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]

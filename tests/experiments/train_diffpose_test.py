@@ -47,10 +47,19 @@ def data(tmp_path_factory):
     keypoints = (camera[..., :2] / camera[..., 2:] * 1000 + 500).astype(np.float32)
     none, depth = np.zeros(40, np.int32), camera[:, 0, 2]
     frames = Frames(
-        image=camera, camera=camera, keypoints=keypoints, confidence=np.ones((40, 17), np.float32), ratio=depth,
-        root_depth=depth, intrinsics=intrinsics, action=none + 2, subject=none + 1,
-        video=np.repeat(np.int32([0, 1]), 20), frame=np.tile(np.arange(20, dtype=np.int32), 2), camera_id=none,
-    )  # fmt: skip
+        image=camera,
+        camera=camera,
+        keypoints=keypoints,
+        confidence=np.ones((40, 17), np.float32),
+        ratio=depth,
+        root_depth=depth,
+        intrinsics=intrinsics,
+        action=none + 2,
+        subject=none + 1,
+        video=np.repeat(np.int32([0, 1]), 20),
+        frame=np.tile(np.arange(20, dtype=np.int32), 2),
+        camera_id=none,
+    )
     write_frames(root / "frames", [frames], 40, {})
     (root / "bench").mkdir()
     rest = {"keypoints": keypoints, "confidence": frames.confidence, "joints_cam": camera}
@@ -131,9 +140,7 @@ def test_the_diffusion_keeps_its_encoder_and_resumes_to_the_same_weights(data, e
     again = jaxpose.load(tmp_path / "whole.safetensors")
     jax.tree.map(np.testing.assert_array_equal, whole.params, again.params)
     before = jaxpose.load(f"{encoder}.safetensors")
-    jax.tree.map(
-        np.testing.assert_array_equal, before.params["params"]["frame"], whole.params["params"]["frame"]
-    )
+    jax.tree.map(np.testing.assert_array_equal, before.params["params"]["frame"], whole.params["params"]["frame"])
     jax.tree.map(np.testing.assert_array_equal, before.statistics, whole.statistics)
     assert {"val/encoder_mm", "val/mean_of_20_mm", "val/ratio"} <= set(lines(tmp_path / "whole")[-1])
 
@@ -145,9 +152,7 @@ def test_video_stands_on_the_frame_encoder(data, encoder, tmp_path):
     code, text = train(data, tmp_path / "video1", f"{VIDEO}:encoder", *TINY_VIDEO, init)
     assert code == 0, text
     first, before = jaxpose.load(tmp_path / "video1.safetensors"), jaxpose.load(f"{encoder}.safetensors")
-    jax.tree.map(
-        np.testing.assert_array_equal, before.params["params"]["frame"], first.params["params"]["frame"]
-    )
+    jax.tree.map(np.testing.assert_array_equal, before.params["params"]["frame"], first.params["params"]["frame"])
     init = f"--config.train.init={tmp_path}/video1.safetensors"
     code, text = train(data, tmp_path / "video2", f"{VIDEO}:diffusion", *TINY_VIDEO, *TINY_DIFFUSION, init)
     assert code == 0, text

@@ -62,9 +62,7 @@ def train(data, workdir, *flags):
 
 @pytest.mark.slow
 def test_a_run_ends_in_a_model_and_a_resumed_run_in_the_same(data, tmp_path):
-    whole = train(
-        data, tmp_path / "whole", "--config.train.steps=4", f"--export={tmp_path}/whole.safetensors"
-    )
+    whole = train(data, tmp_path / "whole", "--config.train.steps=4", f"--export={tmp_path}/whole.safetensors")
     assert whole.returncode == 0, whole.stderr
     config = json.loads((tmp_path / "whole" / "config.json").read_text())
     assert config["config"]["network"]["hidden"] == 32
@@ -74,23 +72,15 @@ def test_a_run_ends_in_a_model_and_a_resumed_run_in_the_same(data, tmp_path):
     assert [line["step"] for line in lines] == [2, 4]
     assert all(np.isfinite(line["loss"]) for line in lines)
     # Done already: called again, it trains nothing and exports the same weights.
-    again = train(
-        data, tmp_path / "whole", "--config.train.steps=4", f"--export={tmp_path}/again.safetensors"
-    )
+    again = train(data, tmp_path / "whole", "--config.train.steps=4", f"--export={tmp_path}/again.safetensors")
     assert again.returncode == 0, again.stderr
     first, second = (jaxpose.load(tmp_path / f"{n}.safetensors") for n in ("whole", "again"))
     jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
     # Going on from these weights: a first step of warm-up has rate 0, so the raw weights are still the old ones.
-    flags = [
-        "--config.train.steps=1",
-        "--config.view.coco=0.5",
-        f"--config.train.init={tmp_path}/whole.safetensors",
-    ]
+    flags = ["--config.train.steps=1", "--config.view.coco=0.5", f"--config.train.init={tmp_path}/whole.safetensors"]
     tuned = train(data, tmp_path / "tuned", *flags, f"--export={tmp_path}/tuned.safetensors")
     assert tuned.returncode == 0, tuned.stderr
-    jax.tree.map(
-        np.testing.assert_array_equal, first.params, jaxpose.load(tmp_path / "tuned.safetensors").params
-    )
+    jax.tree.map(np.testing.assert_array_equal, first.params, jaxpose.load(tmp_path / "tuned.safetensors").params)
 
 
 def test_bad_settings_leave_with_code_2(data, tmp_path):

@@ -24,9 +24,7 @@ def clusters(seed=0, num=900):
     roots = rng.normal(size=(3, DIM, DIM)) * 0.5
     which = rng.choice(3, num, p=[0.5, 0.3, 0.2])
     return (
-        20
-        + rng.normal(size=(3, DIM))[which] * 1.5
-        + np.einsum("nij,nj->ni", roots[which], rng.normal(size=(num, DIM)))
+        20 + rng.normal(size=(3, DIM))[which] * 1.5 + np.einsum("nij,nj->ni", roots[which], rng.normal(size=(num, DIM)))
     )
 
 
@@ -105,9 +103,7 @@ def test_nearest_energy_is_smplify_s():
     roots = np.sqrt(np.linalg.det(model.covariances_))
     away = X[:, None] - model.means_
     half = np.einsum("nmd,mde,nme->nm", away, model.precisions_, away) / 2
-    np.testing.assert_allclose(
-        prior.nearest_energy(X), (half - np.log(model.weights_ / (roots / roots.min()))).min(1)
-    )
+    np.testing.assert_allclose(prior.nearest_energy(X), (half - np.log(model.weights_ / (roots / roots.min()))).min(1))
     gap = np.asarray(prior.nearest_energy(X) - prior.energy(X))
     assert gap.min() >= 0
     assert 0.1 < gap.max() <= np.log(3)
@@ -148,11 +144,7 @@ def test_energies_are_differentiable_in_a_jit_and_of_any_leading_shape():
 
 @pytest.mark.parametrize("fit", [fit_gaussian, lambda x, **kw: fit_mixture(jax.random.key(0), x, 2, **kw)])
 def test_illegal_samples_are_named(fit):
-    for x, fault in (
-        (X[0], "shape"),
-        (np.ones((5, 3)), "all alike"),
-        (np.full((5, 3), np.nan), r"at \[0, 0\]"),
-    ):
+    for x, fault in ((X[0], "shape"), (np.ones((5, 3)), "all alike"), (np.full((5, 3), np.nan), r"at \[0, 0\]")):
         with pytest.raises(ValueError, match=fault):
             fit(x)
     with pytest.raises(ValueError, match="ridge=0"):

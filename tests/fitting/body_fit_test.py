@@ -43,9 +43,15 @@ def parameters(num=2, frames=3, seed=0):
 def at_last_step(body, start, weights, place, num_steps):
     """The energy [N] of the last of some steps that go nowhere, of a prior |pose|^2 and place * (1 + k) * pelvis_x."""
     return fit_body(
-        jax.random.key(0), body, lambda posed, k: place * (1 + k) * posed.joints[..., 0, 0], start,
-        energy_prior(lambda x: jnp.square(x).sum(-1)), weights=weights, num_steps=num_steps, learning_rate=0.0,
-    ).energy  # fmt: skip
+        jax.random.key(0),
+        body,
+        lambda posed, k: place * (1 + k) * posed.joints[..., 0, 0],
+        start,
+        energy_prior(lambda x: jnp.square(x).sum(-1)),
+        weights=weights,
+        num_steps=num_steps,
+        learning_rate=0.0,
+    ).energy
 
 
 def energy_of(body, start, place=0.0, num_steps=2, **weights):
@@ -63,24 +69,16 @@ def test_the_robust_loss():
 def test_knees_and_elbows_bend_one_way():
     """A left knee (joint 3) bends about +x, a left elbow (17) about -y, a right one (18) about +y: spec 7.3."""
     right = jnp.zeros((21, 3)).at[[3, 4], 0].set(1.0).at[17, 1].set(-1.0).at[18, 1].set(1.0)
-    np.testing.assert_allclose(
-        bend_energy(jnp.stack([right, 0 * right, -right])), 4 * np.exp([-2.0, 0, 2]), rtol=1e-5
-    )
+    np.testing.assert_allclose(bend_energy(jnp.stack([right, 0 * right, -right])), 4 * np.exp([-2.0, 0, 2]), rtol=1e-5)
 
 
 def test_each_term_of_the_energy(body):
     start = parameters()
     joints = np.asarray(body_fit.posed_body(body, start).joints)[:, :, :22]
     second = joints[:, 2:] - 2 * joints[:, 1:-1] + joints[:, :-2]
-    np.testing.assert_allclose(
-        energy_of(body, start, smooth=6.0), 3 * np.square(second).sum((1, 2, 3)), rtol=1e-4
-    )
-    np.testing.assert_allclose(
-        energy_of(body, start, shape=6.0), 3 * np.square(start.betas).sum(-1), rtol=1e-5
-    )
-    np.testing.assert_allclose(
-        energy_of(body, start, bend=2.0), 2 * bend_energy(start.body_pose).sum(-1), rtol=1e-5
-    )
+    np.testing.assert_allclose(energy_of(body, start, smooth=6.0), 3 * np.square(second).sum((1, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(energy_of(body, start, shape=6.0), 3 * np.square(start.betas).sum(-1), rtol=1e-5)
+    np.testing.assert_allclose(energy_of(body, start, bend=2.0), 2 * bend_energy(start.body_pose).sum(-1), rtol=1e-5)
     np.testing.assert_allclose(energy_of(body, start, place=1.0), 2 * joints[:, :, 0, 0].sum(1), rtol=1e-5)
 
 
@@ -111,16 +109,21 @@ def test_what_is_held_stays(body):
     start = parameters()
     away = lambda posed, k: jnp.square(posed.joints - 1).sum((-1, -2))  # noqa: E731
     found = fit_body(
-        jax.random.key(0), body, away, start, None, weights=Weights(), num_steps=3, learning_rate=0.1,
+        jax.random.key(0),
+        body,
+        away,
+        start,
+        None,
+        weights=Weights(),
+        num_steps=3,
+        learning_rate=0.1,
         free=Free(body_pose=False, betas=False),
-    ).variables  # fmt: skip
+    ).variables
     for name in BodyParameters._fields:
         same = np.array_equal(getattr(found, name), getattr(start, name))
         assert same == (name in ("body_pose", "betas")), name
 
 
 def test_a_model_of_joints_is_no_prior():
-    with pytest.raises(
-        ValueError, match="a fit needs a prior over joint rotations, such as 'prior21'; got 'pose17'"
-    ):
+    with pytest.raises(ValueError, match="a fit needs a prior over joint rotations, such as 'prior21'; got 'pose17'"):
         dposer_prior(jaxpose.load("pose17"), fixed(0.1))

@@ -42,9 +42,7 @@ def truth():
     pose = rng.normal(0, 0.2, (NUM, 1, 21, 3)) + rng.normal(0, 0.02, (NUM, 2, 21, 3))
     orient = np.array([[0, 0.3, 0], [0, 2.0, 0]])[:, None] + np.zeros((NUM, 2, 3))
     place = rng.normal(0, 0.2, (NUM, 2, 3))
-    parameters = BodyParameters(
-        *(jnp.asarray(v, jnp.float32) for v in (pose, orient, place)), jnp.zeros((NUM, 10))
-    )
+    parameters = BodyParameters(*(jnp.asarray(v, jnp.float32) for v in (pose, orient, place)), jnp.zeros((NUM, 10)))
     return parameters, body_points(posed_body(capsule_body(), parameters), POINTS)
 
 
@@ -124,9 +122,17 @@ def test_a_given_start_is_gone_on_from(truth):
     one = jax.tree.map(lambda x: x[:1], parameters)
     uv = project(CAMERAS, joints)[:1]
     found = fit(
-        jax.random.key(0), capsule_body(), uv, jnp.ones(uv.shape[:-1]), CAMERAS, POINTS, None, noise_px=2.0,
-        start=one, settings=FitSettings(num_steps=5, learning_rate=1e-6),
-    )  # fmt: skip
+        jax.random.key(0),
+        capsule_body(),
+        uv,
+        jnp.ones(uv.shape[:-1]),
+        CAMERAS,
+        POINTS,
+        None,
+        noise_px=2.0,
+        start=one,
+        settings=FitSettings(num_steps=5, learning_rate=1e-6),
+    )
     for name in BodyParameters._fields:
         np.testing.assert_allclose(getattr(found.parameters, name)[0], getattr(one, name), atol=1e-4)
     # what is left is the bending of knees and elbows
@@ -161,9 +167,7 @@ def test_illegal_arguments_are_named(truth):
         call(points="coco17")
     with pytest.raises(ValueError, match=r"got \(2, 4, 2, 22\) and"):
         call(uv=uv[..., 0])
-    with pytest.raises(
-        ValueError, match=r"cameras.intrinsics: needed 2 items \(or 1\) of 4 cameras, got \(1, 3, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"cameras.intrinsics: needed 2 items \(or 1\) of 4 cameras, got \(1, 3, 4\)"):
         call(cameras=CAMERAS._replace(intrinsics=CAMERAS.intrinsics[:, :3]))
     with pytest.raises(ValueError, match="frame 1 of clip 0 has fewer than three points in any camera"):
         call(seen=seen.at[0, :, 1, 2:].set(0))

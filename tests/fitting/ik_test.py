@@ -91,9 +91,15 @@ def test_hypotheses_differ_where_nothing_is_seen_and_agree_where_it_is(truth):
     arm = np.array([16, 18, 20]) + 1
     hidden = joints[:2].at[:, :, arm].set(jnp.nan)
     found = ik(
-        jax.random.key(0), capsule_body(), hidden, "smpl22", prior, noise=0.01, num_hypotheses=2,
+        jax.random.key(0),
+        capsule_body(),
+        hidden,
+        "smpl22",
+        prior,
+        noise=0.01,
+        num_hypotheses=2,
         settings=IKSettings(num_steps=100),
-    )  # fmt: skip
+    )
     apart = 1000 * np.linalg.norm(np.asarray(found.joints[0] - found.joints[1]), axis=-1)[:, 0]
     seen = np.delete(np.arange(22), arm)
     assert (apart[:, 21] > 1).all()
@@ -109,9 +115,7 @@ def test_hypotheses_differ_where_nothing_is_seen_and_agree_where_it_is(truth):
 def test_illegal_arguments_are_named(truth):
     _, joints = truth
     call = lambda y, points="smpl22": ik(jax.random.key(0), capsule_body(), y, points, None)  # noqa: E731
-    with pytest.raises(
-        ValueError, match=r"targets: needed \[N, F, 22, 3\] for points 'smpl22', got \[4, 1, 17, 3\]"
-    ):
+    with pytest.raises(ValueError, match=r"targets: needed \[N, F, 22, 3\] for points 'smpl22', got \[4, 1, 17, 3\]"):
         call(joints[:, :, :17])
     with pytest.raises(ValueError, match="points 'smpl23' are unknown; legal are"):
         call(joints, "smpl23")

@@ -94,9 +94,7 @@ def test_frames_without_any_joint_are_bridged(truth):
 
 def test_illegal_arguments_are_named(truth):
     call = lambda y, points="smpl22": denoise_motion(jax.random.key(0), capsule_body(), y, points, None)  # noqa: E731
-    with pytest.raises(
-        ValueError, match=r"targets: needed \[N, F, 22, 3\] for points 'smpl22', got \[2, 24, 17, 3\]"
-    ):
+    with pytest.raises(ValueError, match=r"targets: needed \[N, F, 22, 3\] for points 'smpl22', got \[2, 24, 17, 3\]"):
         call(truth[:, :, :17])
     with pytest.raises(ValueError, match="points 'body' are unknown"):
         call(truth, "body")

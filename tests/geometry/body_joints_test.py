@@ -9,14 +9,7 @@ import pytest
 from body_tables import NUM_JOINTS, random_tables
 
 from jaxpose.geometry.body import full_rotations, make_body, make_landmarks
-from jaxpose.geometry.body_joints import (
-    MODEL_JOINTS,
-    POINT_SETS,
-    _places,
-    body_points,
-    contour_row,
-    known_points,
-)
+from jaxpose.geometry.body_joints import MODEL_JOINTS, POINT_SETS, _places, body_points, contour_row, known_points
 from jaxpose.geometry.rotations import matrix_from_axis_angle
 
 # spec/dposer.md, 8.4: places in joints ++ 21 picked vertices
@@ -48,11 +41,7 @@ def posed_body(kind, seed=0, with_face=True):
         face = (rng.integers(0, 120, 51), bary[0], rng.integers(0, 120, (79, 17)), bary[1])
         landmarks = make_landmarks(tables["f"], *face)
     body = make_body(
-        kind,
-        **{n: tables[n] for n in names},
-        faces=tables["f"],
-        picks=rng.permutation(60)[:21],
-        landmarks=landmarks,
+        kind, **{n: tables[n] for n in names}, faces=tables["f"], picks=rng.permutation(60)[:21], landmarks=landmarks
     )
     R = matrix_from_axis_angle(jnp.float32(rng.normal(0, 0.4, (2, NUM_JOINTS[kind], 3))))
     return body.shape(jnp.float32(rng.normal(size=10))).pose(R, jnp.float32([[0, 0, 3], [1, 0, 2]])), face

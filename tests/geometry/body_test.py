@@ -17,9 +17,7 @@ def body_of(kind, tables, **more):
     dirs = tables["shapedirs"]
     names = ("v_template", "posedirs", "J_regressor", "weights")
     same = {name: tables[name] for name in names}
-    return make_body(
-        kind, **same, shapedirs=dirs[..., :10], exprdirs=dirs[..., 10:], faces=tables["f"], **more
-    )
+    return make_body(kind, **same, shapedirs=dirs[..., :10], exprdirs=dirs[..., 10:], faces=tables["f"], **more)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -37,9 +35,7 @@ def test_skinning_equals_plain_loops(kind):
         posed = shaped.pose(matrix_from_axis_angle(axis_angle), transl)
         return posed.joints, posed.skin(), posed.skin(jnp.array([7, 3])), shaped
 
-    found = call(
-        body_of(kind, tables), *(x.astype(np.float32) for x in (betas, expression, axis_angle, transl))
-    )
+    found = call(body_of(kind, tables), *(x.astype(np.float32) for x in (betas, expression, axis_angle, transl)))
     joints, vertices, picked, shaped = found
     for p in range(2):
         coefficients = np.concatenate([betas[p, 0], expression[p, 0]])
@@ -80,9 +76,7 @@ def test_gradients_are_those_of_finite_differences():
 
     @jax.jit
     def loss(betas, pose, root, hands, transl):
-        return (
-            body.shape(betas).pose(full_rotations(body, pose, root, hand_pose=hands), transl).skin() ** 2
-        ).sum()
+        return (body.shape(betas).pose(full_rotations(body, pose, root, hand_pose=hands), transl).skin() ** 2).sum()
 
     _, slope = jax.jvp(loss, tuple(x), tuple(v))
     reverse = sum((g * d).sum() for g, d in zip(jax.grad(loss, tuple(range(5)))(*x), v, strict=True))

@@ -19,9 +19,7 @@ def points():
 
 def test_projection_of_known_points():
     x = jnp.array([[0.0, 0.0, 2.0], [1.0, -0.5, 2.0]])
-    np.testing.assert_allclose(
-        camera.project(INTRINSICS, x), [[512, 515], [512 + 572.5, 515 - 285.75]], rtol=1e-6
-    )
+    np.testing.assert_allclose(camera.project(INTRINSICS, x), [[512, 515], [512 + 572.5, 515 - 285.75]], rtol=1e-6)
 
 
 def test_distortion_is_browns_formula(points):
@@ -85,11 +83,7 @@ def test_intrinsics_from_fov_spans_the_image():
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [
-        ([1, 1, 0], r"needed \[\.\.\., 4\]"),
-        ([0, 1, 0, 0], "must be positive"),
-        ([1, np.nan, 0, 0], "must be finite"),
-    ],
+    [([1, 1, 0], r"needed \[\.\.\., 4\]"), ([0, 1, 0, 0], "must be positive"), ([1, np.nan, 0, 0], "must be finite")],
 )
 def test_bad_intrinsics_are_named(bad, message):
     with pytest.raises(ValueError, match=f"K: .*{message}|K: {message}"):

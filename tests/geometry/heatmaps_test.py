@@ -75,9 +75,7 @@ def test_a_large_map_with_one_faint_corner():
 def test_the_peak_of_a_blob_is_its_middle():
     """Wherever in its cell that is, for blobs narrower and wider than the window."""
     uv = np.random.default_rng(2).uniform((9, 9), (27, 39), (12, 2))
-    maps = 0.8 * np.stack(
-        [blob(*x, sigma) for x, sigma in zip(uv, np.resize([1.0, 2.0, 3.0], 12), strict=True)]
-    )
+    maps = 0.8 * np.stack([blob(*x, sigma) for x, sigma in zip(uv, np.resize([1.0, 2.0, 3.0], 12), strict=True)])
     found, confidence = peak(maps)
     np.testing.assert_allclose(found, uv, atol=0.01)
     np.testing.assert_allclose(confidence, maps.max((1, 2)), rtol=1e-6)

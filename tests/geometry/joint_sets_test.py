@@ -87,20 +87,16 @@ def test_every_rule_decides_some_pair_of_registered_sets():
                 have.add(rule.joint)
                 if rule.joint in target.joints:
                     used.add(index)
-        assert {
-            j for j, k in zip(target.joints, joint_map(source, target)[1], strict=True) if k
-        } == have & set(target.joints)
+        assert {j for j, k in zip(target.joints, joint_map(source, target)[1], strict=True) if k} == have & set(
+            target.joints
+        )
     assert used == set(range(len(COMPOSITIONS)))
 
 
 def test_coco_to_h36m_of_a_hand_made_pose():
     coco = {joint: (0.0, 0.0, 0.0) for joint in COCO_17.joints}
     coco |= {"left_hip": (0.2, 1.0, 0.0), "right_hip": (-0.1, 0.9, 0.2), "nose": (0.0, 1.7, 0.1)}
-    coco |= {
-        "left_shoulder": (0.25, 1.5, 0.1),
-        "right_shoulder": (-0.15, 1.4, 0.1),
-        "left_wrist": (0.9, 1.4, 0),
-    }
+    coco |= {"left_shoulder": (0.25, 1.5, 0.1), "right_shoulder": (-0.15, 1.4, 0.1), "left_wrist": (0.9, 1.4, 0)}
     confidence = {joint: 0.9 for joint in COCO_17.joints} | {"right_hip": 0.3, "left_shoulder": 0.5}
     points, sure = convert_joints(
         np.array([coco[j] for j in COCO_17.joints], np.float32),

@@ -45,9 +45,7 @@ def test_canonical_vectors_are_short_and_scipys(vectors):
     inside = np.linalg.norm(vectors, axis=-1) < np.pi - 1e-3
     np.testing.assert_allclose(short[inside], vectors[inside], atol=2e-5)
     expected = Rotation.from_rotvec(vectors).as_rotvec()
-    away = (
-        np.abs(np.linalg.norm(vectors, axis=-1) - np.pi) > 1e-3
-    )  # at a half turn both signs of the axis are right
+    away = np.abs(np.linalg.norm(vectors, axis=-1) - np.pi) > 1e-3  # at a half turn both signs of the axis are right
     np.testing.assert_allclose(short[away], expected[away], atol=1e-4)
 
 
@@ -70,17 +68,18 @@ def test_derivatives_are_finite_differences(angle):
     with jax.enable_x64(True):
         axis = np.array([0.48, 0.6, 0.64])
         v = jnp.asarray(angle * axis)
-        for function in (rot.matrix_from_axis_angle, lambda v: rot.rot6d_from_matrix(rot.matrix_from_axis_angle(v)),
-                         lambda v: rot.quaternion_from_matrix(rot.matrix_from_axis_angle(v)) ** 2):  # fmt: skip
+        for function in (
+            rot.matrix_from_axis_angle,
+            lambda v: rot.rot6d_from_matrix(rot.matrix_from_axis_angle(v)),
+            lambda v: rot.quaternion_from_matrix(rot.matrix_from_axis_angle(v)) ** 2,
+        ):
             exact = jax.jacfwd(function)(v)
             assert np.isfinite(exact).all()
             assert np.isfinite(jax.jacrev(function)(v)).all()
             if angle < 1e-8:
                 continue  # the difference quotient straddles the branch, the limit is tested below
             h = 1e-6
-            numeric = jnp.stack(
-                [(function(v + h * e) - function(v - h * e)) / (2 * h) for e in jnp.eye(3)], -1
-            )
+            numeric = jnp.stack([(function(v + h * e) - function(v - h * e)) / (2 * h) for e in jnp.eye(3)], -1)
             np.testing.assert_allclose(exact, numeric, atol=1e-5)
 
 
@@ -113,11 +112,7 @@ def test_gram_schmidt_takes_any_columns(vectors):
 
 @pytest.mark.parametrize(
     ("function", "shape"),
-    [
-        (rot.matrix_from_axis_angle, (4,)),
-        (rot.matrix_from_rot6d, (5,)),
-        (rot.axis_angle_from_quaternion, (3,)),
-    ],
+    [(rot.matrix_from_axis_angle, (4,)), (rot.matrix_from_rot6d, (5,)), (rot.axis_angle_from_quaternion, (3,))],
 )
 def test_other_widths_are_refused(function, shape):
     with pytest.raises(ValueError, match=r"needed \[\.\.\., \d\], got"):

@@ -118,9 +118,7 @@ def test_mirror_twice_is_identity_and_once_keeps_lengths_of_partner_bones(skelet
     assert not np.array_equal(once, pose)
     order = np.arange(len(skeleton.joints))
     order[list(skeleton.left)], order[list(skeleton.right)] = skeleton.right, skeleton.left
-    np.testing.assert_allclose(
-        np.linalg.norm(once, axis=-1), np.linalg.norm(pose, axis=-1)[:, order], rtol=1e-6
-    )
+    np.testing.assert_allclose(np.linalg.norm(once, axis=-1), np.linalg.norm(pose, axis=-1)[:, order], rtol=1e-6)
 
 
 def test_mirror_moves_a_raised_right_hand_to_the_left():
@@ -147,9 +145,7 @@ def test_bone_lengths_of_a_hand_made_chain():
     lengths = dict(zip(sk.bones(sk.H36M_17), np.asarray(sk.bone_lengths(pose, sk.H36M_17)), strict=True))
     np.testing.assert_allclose(lengths[name("hip"), name("right_hip")], 0.5, rtol=1e-6)
     np.testing.assert_allclose(lengths[name("right_hip"), name("right_knee")], 0.5, rtol=1e-6)
-    np.testing.assert_allclose(
-        lengths[name("right_knee"), name("right_ankle")], np.hypot(0.3, 0.9), rtol=1e-6
-    )
+    np.testing.assert_allclose(lengths[name("right_knee"), name("right_ankle")], np.hypot(0.3, 0.9), rtol=1e-6)
     np.testing.assert_allclose(lengths[name("thorax"), name("left_shoulder")], 0.0, atol=1e-7)
 
 

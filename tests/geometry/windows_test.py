@@ -88,9 +88,7 @@ def test_a_stride_of_half_a_window_written_out():
     windows = tile(np.zeros(9, int), np.arange(9), 5, stride=2)
     np.testing.assert_array_equal(windows.index[:, 0], [0, 2, 4])
     np.testing.assert_array_equal(
-        windows.counted,
-        [[1, 1, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 1]],
-        "3 and 5 are as near to two middles",
+        windows.counted, [[1, 1, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 1]], "3 and 5 are as near to two middles"
     )
 
 
@@ -124,18 +122,9 @@ def test_gather_undoes_the_cut():
         (lambda: tile(np.zeros(3), np.arange(2), 4), r"got \(3,\) and \(2,\)"),
         (lambda: tile(np.zeros(0), np.zeros(0), 4), r"at least 1, got \(0,\)"),
         (lambda: tile(np.array([7, 8, 7]), np.array([4, 4, 4]), 4), "frame: 4 of video 7 comes twice"),
-        (
-            lambda: gather(np.zeros((2, 4)), tile(np.zeros(4), np.arange(4), 4), 4),
-            r"needed \(1, 4\).*got \(2, 4\)",
-        ),
-        (
-            lambda: gather(np.zeros((1, 4)), tile(np.zeros(4), np.arange(4), 4), 5),
-            "row 4 of 5 counts 0 times",
-        ),
-        (
-            lambda: gather(np.zeros((1, 4)), tile(np.zeros(4), np.arange(4), 4), 3),
-            "row 3 of 3 counts 1 times",
-        ),
+        (lambda: gather(np.zeros((2, 4)), tile(np.zeros(4), np.arange(4), 4), 4), r"needed \(1, 4\).*got \(2, 4\)"),
+        (lambda: gather(np.zeros((1, 4)), tile(np.zeros(4), np.arange(4), 4), 5), "row 4 of 5 counts 0 times"),
+        (lambda: gather(np.zeros((1, 4)), tile(np.zeros(4), np.arange(4), 4), 3), "row 3 of 3 counts 1 times"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -127,12 +127,7 @@ ASF_FAULTS = {
     "section": (":hierarchy", ":hierarchie", "line 40", ":hierarchy"),
     "no root": (":root\n", ":skin\n", "", "no section :root"),
     "unit": ("angle deg", "angle grad", "line 7", "legal are deg, rad"),
-    "no end": (
-        "length 1e0\n     axis 0 0 0 XYZ\n  end",
-        "length 1e0\n     axis 0 0 0 XYZ",
-        "line 33",
-        "has no end",
-    ),
+    "no end": ("length 1e0\n     axis 0 0 0 XYZ\n  end", "length 1e0\n     axis 0 0 0 XYZ", "line 33", "has no end"),
     "no begin": ("  end\n  begin\n     id 3", "  end\n     id 3", "line 33", "needed begin"),
     "no length": ("     length 4\n", "", "line 16", "'length'"),
     "direction": ("direction 0 -2 0", "direction 0 0 0", "line 19", "direction"),

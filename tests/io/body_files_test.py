@@ -179,16 +179,7 @@ def test_a_saved_body_returns(tmp_path, kind):
     again = load_body(tmp_path / "body.npz")
     assert again.kind == kind
     assert again.parents == body.parents
-    for name in (
-        "v_template",
-        "shapedirs",
-        "exprdirs",
-        "posedirs",
-        "weights",
-        "faces",
-        "picks",
-        "hands_mean",
-    ):
+    for name in ("v_template", "shapedirs", "exprdirs", "posedirs", "weights", "faces", "picks", "hands_mean"):
         np.testing.assert_array_equal(getattr(again, name), getattr(body, name), err_msg=name)
     np.testing.assert_allclose(again.joint_shapedirs, body.joint_shapedirs, atol=1e-6)
     if body.landmarks is not None:

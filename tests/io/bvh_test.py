@@ -70,9 +70,7 @@ def test_a_small_file_by_hand(tmp_path, newline):
     take = take_of_bvh(bvh)
     assert take.fps == pytest.approx(120, rel=1e-4)
     positions, rotations = world(take)
-    np.testing.assert_allclose(
-        positions[0], [[0, 0, 0], [1, 0, 0], [3, 0, 0.1], [0, -3, 0], [0, -4, 0]], atol=1e-12
-    )
+    np.testing.assert_allclose(positions[0], [[0, 0, 0], [1, 0, 0], [3, 0, 0.1], [0, -3, 0], [0, -4, 0]], atol=1e-12)
     hips = Rotation.from_euler("ZYX", [90, 30, -50], degrees=True)
     arm = hips * Rotation.from_euler("XZY", [10, 20, -70], degrees=True)
     hand = arm * Rotation.from_euler("Y", 90, degrees=True)
@@ -86,18 +84,8 @@ def test_a_small_file_by_hand(tmp_path, newline):
 
 
 FAULTS = {
-    "no channel": (
-        "3 Xrotation Zrotation Yrotation",
-        "3 Xrotation Zrotation Wrotation",
-        "line 9",
-        "'Wrotation'",
-    ),
-    "twice a channel": (
-        "3 Xrotation Zrotation Yrotation",
-        "3 Xrotation Zrotation Xrotation",
-        "line 9",
-        "each once",
-    ),
+    "no channel": ("3 Xrotation Zrotation Yrotation", "3 Xrotation Zrotation Wrotation", "line 9", "'Wrotation'"),
+    "twice a channel": ("3 Xrotation Zrotation Yrotation", "3 Xrotation Zrotation Xrotation", "line 9", "each once"),
     "number of channels": ("CHANNELS 1 Y", "CHANNELS 2 Y", "line 12", "2 Yrotation"),
     "duplicate name": ("JOINT Free", "JOINT Hand", "line 22", "'Hand'"),
     "no name": ("JOINT Free", "JOINT", "line 22", "name"),

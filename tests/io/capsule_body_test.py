@@ -68,9 +68,7 @@ def test_tables_obey_the_rules(kind):
     """Joints where the table says, rows that are positive and sum to 1, no weight across the middle."""
     body = capsule_body(kind)
     weights, regressor = np.asarray(body.weights), np.asarray(body.J_regressor)
-    np.testing.assert_allclose(
-        regressor @ np.asarray(body.v_template), capsule_shapes.rest_joints(kind), atol=1e-6
-    )
+    np.testing.assert_allclose(regressor @ np.asarray(body.v_template), capsule_shapes.rest_joints(kind), atol=1e-6)
     for table in (weights, regressor):
         assert table.min() >= 0
         np.testing.assert_allclose(table.sum(1), 1, atol=1e-5)
@@ -127,9 +125,15 @@ def test_weight_is_volume_and_not_length():
 
 
 BENT = {
-    "left_elbow": (0, -1.9, 0), "right_elbow": (0, 1.9, 0), "left_knee": (1.9, 0, 0), "right_knee": (1.9, 0, 0),
-    "left_shoulder": (0, 0, -1.2), "right_shoulder": (0, 0, 1.2), "left_hip": (-1.2, 0, 0), "neck": (0.4, 0.5, 0),
-}  # fmt: skip
+    "left_elbow": (0, -1.9, 0),
+    "right_elbow": (0, 1.9, 0),
+    "left_knee": (1.9, 0, 0),
+    "right_knee": (1.9, 0, 0),
+    "left_shoulder": (0, 0, -1.2),
+    "right_shoulder": (0, 0, 1.2),
+    "left_hip": (-1.2, 0, 0),
+    "neck": (0.4, 0.5, 0),
+}
 
 
 def test_bent_joints_neither_tear_nor_lose_their_volume():

@@ -61,9 +61,7 @@ def test_bytes_count_255_as_1(tmp_path):
 def test_maps_are_brought_into_the_skeletons_order_by_name(tmp_path):
     order = np.random.default_rng(1).permutation(17)
     names = [H36M_17.joints[i] for i in order]
-    data = read_heatmaps(
-        save(tmp_path / "a.npz", heatmaps=MAPS[:, order], image_size=[640, 480], joints=names)
-    )
+    data = read_heatmaps(save(tmp_path / "a.npz", heatmaps=MAPS[:, order], image_size=[640, 480], joints=names))
     np.testing.assert_array_equal(intensities(data, slice(3)), MAPS)
 
 
@@ -79,10 +77,7 @@ def test_an_empty_map_is_an_error_or_hidden(tmp_path):
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (
-            {"heatmaps": MAPS[0]},
-            r"heatmaps: needed numbers \[N, J, h, w\], got float32 of shape \[17, 6, 5\]",
-        ),
+        ({"heatmaps": MAPS[0]}, r"heatmaps: needed numbers \[N, J, h, w\], got float32 of shape \[17, 6, 5\]"),
         ({"heatmaps": np.where(MAPS > 0.99, np.nan, MAPS)}, "heatmaps: frame 0, joint [0-9]+ is not finite"),
         ({"heatmaps": MAPS - 0.5}, "heatmaps: frame 0, joint 0 is negative"),
         ({"heatmaps": (9 * MAPS).astype(np.int64)}, "heatmaps of type int64; legal are uint8 and floats"),
@@ -103,9 +98,7 @@ def test_an_empty_map_is_an_error_or_hidden(tmp_path):
 )
 def test_what_is_wrong_is_named(tmp_path, change, fault):
     path = save(tmp_path / "bad.npz", **WHOLE | change)
-    with pytest.raises(
-        ValueError, match=f"^{re.escape(str(path))}: .*{fault}|^{re.escape(str(path))}: {fault}"
-    ):
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: .*{fault}|^{re.escape(str(path))}: {fault}"):
         read_heatmaps(path)
 
 

@@ -10,15 +10,7 @@ import numpy as np
 import pytest
 from keypoint_files import coco_results, people, same, write
 
-from jaxpose.geometry.skeleton import (
-    BODY_25,
-    BODY_25B,
-    COCO_17,
-    H36M_17,
-    HALPE_26,
-    MPII_16,
-    SKELETONS,
-)
+from jaxpose.geometry.skeleton import BODY_25, BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16, SKELETONS
 from jaxpose.io import keypoint_json
 from jaxpose.io.keypoints import read_keypoints
 
@@ -27,16 +19,7 @@ needs_data = pytest.mark.skipif(not (DATA / "keypoints2d").is_dir(), reason="no 
 
 # Order of OpenPose's COCO model, from its documentation.
 OPENPOSE_COCO = (
-    *(
-        "nose",
-        "neck",
-        "right_shoulder",
-        "right_elbow",
-        "right_wrist",
-        "left_shoulder",
-        "left_elbow",
-        "left_wrist",
-    ),
+    *("nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"),
     *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
     *("right_eye", "left_eye", "right_ear", "left_ear"),
 )
@@ -113,14 +96,7 @@ def test_coco_annotations_turn_visibility_into_confidence(tmp_path):
         {"id": 9 - i, "image_id": 785, "category_id": 1, "num_keypoints": 11, "keypoints": p.ravel().tolist()}
         for i, p in enumerate(values)
     ]
-    crowd = {
-        "id": 3,
-        "image_id": 785,
-        "category_id": 1,
-        "iscrowd": 1,
-        "num_keypoints": 0,
-        "keypoints": [0] * 51,
-    }
+    crowd = {"id": 3, "image_id": 785, "category_id": 1, "iscrowd": 1, "num_keypoints": 0, "keypoints": [0] * 51}
     images = [{"id": 785, "width": 640, "height": 425, "file_name": "000000000785.jpg"}]
     content = {"info": {}, "images": images, "annotations": [crowd, *notes], "categories": []}
     kp = read_keypoints(write(tmp_path / "person_keypoints.json", content))
@@ -298,10 +274,7 @@ def test_mmpose_wrapped_image_and_simcc_scores(tmp_path):
 
 def test_mmpose_track_ids(tmp_path):
     frames = [
-        {
-            "frame_id": f,
-            "instances": [i | {"track_id": t} for i, t in zip(instances(people(2, 17)), ids, strict=True)],
-        }
+        {"frame_id": f, "instances": [i | {"track_id": t} for i, t in zip(instances(people(2, 17)), ids, strict=True)]}
         for f, ids in ((0, (4, 2)), (1, (2, 4)))
     ]
     assert read_keypoints(write(tmp_path / "v.json", frames)).person.tolist() == [4, 2, 2, 4]
@@ -339,27 +312,18 @@ BAD_JSON = {
     "empty file": ("", "the file is empty"),
     "blank file": ("  \n", "the file is empty"),
     "not JSON": ("frame,x,y", "not JSON, or cut off"),
-    "unknown dict": (
-        {"shapes": [], "version": 2},
-        r"dict with keys \['shapes', 'version'\].*known keypoint formats",
-    ),
+    "unknown dict": ({"shapes": [], "version": 2}, r"dict with keys \['shapes', 'version'\].*known keypoint formats"),
     "unknown list": ([{"label": 1}], r"a list of dict with keys \['label'\]"),
     "number": (3, "int; that is none of the known"),
     "no people": ([], "no people in it"),
     "no people, OpenPose": (openpose_text(np.zeros((0, 25, 3))), "no people in it.*openpose"),
     "no people, COCO": ({"images": [], "annotations": []}, "no people in it.*coco"),
-    "wrong count": (
-        coco_results(people(2, 23)),
-        r"23 keypoints are no joint set.*\[16, 17, 18, 25, 26, 133, 136\]",
-    ),
+    "wrong count": (coco_results(people(2, 23)), r"23 keypoints are no joint set.*\[16, 17, 18, 25, 26, 133, 136\]"),
     "not threes": ([{"image_id": 0, "keypoints": [1.0, 2.0]}], "person 0 has 2 numbers"),
     "ragged": (ragged(coco_results(people(3, 17))), "person 1 has 16 keypoints, the first person 17"),
     "text": ([{"image_id": 0, "keypoints": ["a", "b", "c"]}], "not a list of numbers"),
     "nested": ([{"image_id": 0, "keypoints": [[1, 2], [3]]}], "not a list of numbers"),
-    "no keypoints": (
-        [*coco_results(people(1, 17)), {"image_id": 4}],
-        "not as coco_results files are: KeyError",
-    ),
+    "no keypoints": ([*coco_results(people(1, 17)), {"image_id": 4}], "not as coco_results files are: KeyError"),
     "frame": ([{"image_id": 2.5, "keypoints": [1.0] * 51}], r"frame 2\.5; needed a whole number"),
     "huge frame": ([{"image_id": 10**30, "keypoints": [1.0] * 51}], "needed a whole number below"),
     "scores": (
@@ -409,9 +373,7 @@ def test_every_cut_off_file_is_a_value_error(tmp_path):
 def test_the_module_text_names_every_json_format():
     assert all(f"\n    {name} " in keypoint_json.__doc__ for name in keypoint_json.FORMATS)
     assert {"coco", "openpose", "mmpose", "alphapose"} <= set(keypoint_json.FORMATS)
-    assert not set(keypoint_json.FORMATS) & {"npz", "npy", "csv", "json"} | set(keypoint_json.FORMATS) & set(
-        SKELETONS
-    )
+    assert not set(keypoint_json.FORMATS) & {"npz", "npy", "csv", "json"} | set(keypoint_json.FORMATS) & set(SKELETONS)
 
 
 @needs_data

@@ -9,19 +9,8 @@ import numpy as np
 import pytest
 from keypoint_files import coco_results, people, same, write
 
-from jaxpose.geometry.skeleton import (
-    BODY_25B,
-    COCO_17,
-    H36M_17,
-    HALPE_26,
-    MPII_16,
-)
-from jaxpose.io.keypoints import (
-    read_keypoints,
-    validate_keypoints,
-    visible_rows,
-    write_keypoints_npz,
-)
+from jaxpose.geometry.skeleton import BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16
+from jaxpose.io.keypoints import read_keypoints, validate_keypoints, visible_rows, write_keypoints_npz
 
 DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
 needs_data = pytest.mark.skipif(not (DATA / "keypoints2d").is_dir(), reason="no keypoints2d in JAXPOSE_DATA")
@@ -97,9 +86,7 @@ def test_npz_of_several_cameras_gives_the_named_one(tmp_path):
     values = people(6, 26).reshape(3, 2, 26, 3)
     matrix = np.array([[[900, 0, 5], [0, 901, 6], [0, 0, 1]], [[800, 0, 7], [0, 801, 8], [0, 0, 1]]], float)
     sizes = [[1088, 1920], [640, 480]]
-    np.savez(
-        tmp_path / "k.npz", keypoints=values, K=matrix, size=sizes, camera=["left", "right"], frame=[4, 5, 6]
-    )
+    np.savez(tmp_path / "k.npz", keypoints=values, K=matrix, size=sizes, camera=["left", "right"], frame=[4, 5, 6])
     kp = read_keypoints(tmp_path / "k.npz", camera="right")
     same(kp, values[:, 1], HALPE_26)
     np.testing.assert_array_equal(kp.intrinsics, [[800, 801, 7, 8]] * 3)
@@ -223,9 +210,7 @@ def test_visible_rows_and_validation(tmp_path):
     kp = read_keypoints(tmp_path / "k.npz")
     assert visible_rows(kp).tolist() == [True, False, True, True]
     assert visible_rows(kp, 0.3, 5).tolist() == [True, False, False, True]
-    with pytest.raises(
-        ValueError, match=r"1 of 4 .* fewer than 4 joints .* row 1 \(frame 11, person 0\): 3$"
-    ):
+    with pytest.raises(ValueError, match=r"1 of 4 .* fewer than 4 joints .* row 1 \(frame 11, person 0\): 3$"):
         validate_keypoints(kp)
     good = kp._replace(**{f: getattr(kp, f)[[0, 2]] for f in ("xy", "confidence", "frame", "person")})
     assert validate_keypoints(good) is good
@@ -245,34 +230,22 @@ def npz(**arrays):
 MATRIX = np.array([[900.0, 0, 5], [0, 900, 6], [0, 0, 1]])
 BAD_NPZ = {
     "objects": (npz(keypoints=np.array([{"a": 1}], object)), "not a whole numpy file.*Object arrays"),
-    "no keypoints": (
-        lambda path: np.savez(path, poses=people(2, 26)),
-        r"no key `keypoints`, found \['poses'\]",
-    ),
+    "no keypoints": (lambda path: np.savez(path, poses=people(2, 26)), r"no key `keypoints`, found \['poses'\]"),
     "shape": (npz(keypoints=np.ones((3, 26, 4))), r"keypoints are \[3, 26, 4\]"),
     "axes": (npz(keypoints=np.ones(26)), r"keypoints are \[26\]"),
     "no rows": (npz(keypoints=np.ones((0, 26, 2))), "no people in it"),
     "no joints": (npz(keypoints=np.ones((3, 0, 2))), r"keypoints are \[3, 0, 2\]"),
     "text": (npz(keypoints=np.full((3, 26, 2), "a")), "keypoints of type <U1"),
     "complex": (npz(keypoints=np.ones((3, 26, 2), complex)), "keypoints of type complex128"),
-    "confidence": (
-        npz(keypoints=np.ones((3, 26, 2)), confidence=np.ones((3, 25))),
-        r"\[3, 25\]; needed \[3, 26\]",
-    ),
+    "confidence": (npz(keypoints=np.ones((3, 26, 2)), confidence=np.ones((3, 25))), r"\[3, 25\]; needed \[3, 26\]"),
     "two confidences": (npz(confidence=np.ones((3, 26))), "`confidence` is another"),
-    "open joint set": (
-        npz(keypoints=people(3, 17)),
-        "17 keypoints are h36m17 or coco17 or mpi3dhp17.*name the skel",
-    ),
+    "open joint set": (npz(keypoints=people(3, 17)), "17 keypoints are h36m17 or coco17 or mpi3dhp17.*name the skel"),
     "unknown joint set": (npz(keypoints=people(3, 19)), "19 keypoints are no joint set"),
     "skeleton": (npz(skeleton="alien"), "skeleton 'alien'; legal are"),
     "too few names": (npz(joints=HALPE_26.joints[:-1]), "25 distinct joint names for 26"),
     "repeated names": (npz(joints=("nose",) * 26), "1 distinct joint names for 26"),
     "focal length 0": (npz(intrinsics=[900, 0, 5, 6]), r"fx, fy > 0, found \[900.0, 0.0, 5.0, 6.0\]"),
-    "intrinsics nan": (
-        npz(intrinsics=[[900, 900, 5, 6]] * 2 + [[900, 900, 5, np.nan]]),
-        "must be finite.*nan",
-    ),
+    "intrinsics nan": (npz(intrinsics=[[900, 900, 5, 6]] * 2 + [[900, 900, 5, np.nan]]), "must be finite.*nan"),
     "intrinsics count": (npz(intrinsics=[900, 900, 5]), r"intrinsics are \[3\]"),
     "intrinsics rows": (npz(intrinsics=np.ones((2, 4))), r"intrinsics are \[2, 4\]; legal.*\[3, 4\]"),
     "singular matrix": (npz(K=MATRIX * (0, 1, 1)), "fx, fy > 0"),
@@ -359,9 +332,7 @@ def test_walker_as_coco_results_equals_walker_as_npz():
     assert (camera.fps, camera.image_size) == (60.0, (1088, 1920))
     with np.load(folder / "walker_4cam.npz") as z:
         k = z["K"][2]
-    np.testing.assert_allclose(
-        np.asarray(camera.intrinsics), [[k[0, 0], k[1, 1], k[0, 2], k[1, 2]]] * 100, rtol=1e-6
-    )
+    np.testing.assert_allclose(np.asarray(camera.intrinsics), [[k[0, 0], k[1, 1], k[0, 2], k[1, 2]]] * 100, rtol=1e-6)
     assert visible_rows(results, 0.3).all()
 
 

@@ -122,9 +122,7 @@ def test_degrees_are_told_from_the_vectors_of_real_files(tmp_path):
     motion = motion_of(4)
     motion.body_pose[1, 2] = (6.9, 0, 0)
     np.savez(
-        tmp_path / "amass.npz",
-        poses=np.pad(motion.body_pose.reshape(4, 63), ((0, 0), (3, 0))),
-        mocap_framerate=30.0,
+        tmp_path / "amass.npz", poses=np.pad(motion.body_pose.reshape(4, 63), ((0, 0), (3, 0))), mocap_framerate=30.0
     )
     assert np.abs(read_motion(tmp_path / "amass.npz").body_pose[1, 2]).max() == pytest.approx(6.9)
     np.save(tmp_path / "plain.npy", motion.body_pose.reshape(4, 63))
@@ -211,9 +209,7 @@ def test_resampling_agrees_with_scipy(old, new):
         wanted = Slerp(times, Rotation.from_rotvec(rotations))(at)
         assert (Rotation.from_rotvec(got).inv() * wanted).magnitude().max() < 1e-6
     for axis in range(3):
-        np.testing.assert_allclose(
-            out.transl[:, axis], np.interp(at, times, motion.transl[:, axis]), atol=1e-6
-        )
+        np.testing.assert_allclose(out.transl[:, axis], np.interp(at, times, motion.transl[:, axis]), atol=1e-6)
     near = resample(motion, new, method="nearest")
     gaps = np.abs(at[:, None] - times[None])
     np.testing.assert_array_equal(near.body_pose, motion.body_pose[gaps.argmin(1)])

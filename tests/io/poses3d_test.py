@@ -20,9 +20,7 @@ for n, j in MISSING:
 def npz(path):
     visible = np.ones((3, 17), bool)
     visible[tuple(np.transpose(MISSING))] = False
-    np.savez(
-        path.with_suffix(".npz"), joints3d=POSES, visible=visible, frame=[4, 4, 9], person=[0, 1, 0], fps=25
-    )
+    np.savez(path.with_suffix(".npz"), joints3d=POSES, visible=visible, frame=[4, 4, 9], person=[0, 1, 0], fps=25)
     return path.with_suffix(".npz")
 
 
@@ -48,9 +46,7 @@ def as_json(path):
         {
             "frame": [4, 4, 9][n],
             "person": [0, 1, 0][n],
-            "joints": {
-                name: None if (n, j) in MISSING else pose[j].tolist() for j, name in enumerate(H36M_17.joints)
-            },
+            "joints": {name: None if (n, j) in MISSING else pose[j].tolist() for j, name in enumerate(H36M_17.joints)},
         }
         for n, pose in enumerate(POSES)
     ]
@@ -119,9 +115,13 @@ def test_a_number_of_joints_tells_the_set(num, given, expected, tmp_path):
 
 def test_of_our_own_results_the_mean_is_read_whatever_their_input_missed(tmp_path):
     np.savez(
-        tmp_path / "a.npz", samples=np.zeros((5, 3, 17, 3)), mean=POSES, joints=np.array(H36M_17.joints),
-        confidence=np.zeros((3, 17)), keypoints=np.zeros((3, 17, 2)),
-    )  # fmt: skip
+        tmp_path / "a.npz",
+        samples=np.zeros((5, 3, 17, 3)),
+        mean=POSES,
+        joints=np.array(H36M_17.joints),
+        confidence=np.zeros((3, 17)),
+        keypoints=np.zeros((3, 17, 2)),
+    )
     np.testing.assert_array_equal(read_poses3d(tmp_path / "a.npz").joints, POSES.astype(np.float32))
 
 
@@ -170,7 +170,7 @@ BAD = {
     "list": ("a.json", _text('{"joints": {}}'), "needed a list of"),
     "triple": ("a.json", _text('[{"joints": {"hip": [1, 2]}}]'), r"pose 0, hip: \[1, 2\]; needed"),
     "unknown joint": ("a.json", _text('[{"joints": {"tail": [1, 2, 3]}}]'), r"no joint set has the joints \['tail'\]"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)

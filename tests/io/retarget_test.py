@@ -10,39 +10,19 @@ from jaxpose.datasets.mocap import data_root
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.bvh import read_bvh, take_of_bvh, write_bvh
 from jaxpose.io.motion import Motion
-from jaxpose.io.retarget import (
-    GENERIC_OFFSETS,
-    motion_from_amc,
-    motion_from_bvh,
-    retarget,
-    write_motion_bvh,
-)
+from jaxpose.io.retarget import GENERIC_OFFSETS, motion_from_amc, motion_from_bvh, retarget, write_motion_bvh
 from jaxpose.io.take import world
 
 SAMPLES, MOCAP = data_root() / "bvh_samples", data_root() / "mocap"
-needs_samples = pytest.mark.skipif(
-    not SAMPLES.is_dir() or not MOCAP.is_dir(), reason=f"{data_root()} is absent"
-)
+needs_samples = pytest.mark.skipif(not SAMPLES.is_dir() or not MOCAP.is_dir(), reason=f"{data_root()} is absent")
 J = {name: index for index, name in enumerate(SMPL_22.joints)}
 SIDES = ("left", "right")
 LIMBS = [(J[f"{s}_{a}"], J[f"{s}_{b}"]) for s in SIDES for a, b in (("hip", "knee"), ("knee", "ankle"))]
-LIMBS += [
-    (J[f"{s}_{a}"], J[f"{s}_{b}"]) for s in SIDES for a, b in (("shoulder", "elbow"), ("elbow", "wrist"))
-]
+LIMBS += [(J[f"{s}_{a}"], J[f"{s}_{b}"]) for s in SIDES for a, b in (("shoulder", "elbow"), ("elbow", "wrist"))]
 
 # Of the shared data: pitch (degrees, rounded) that it adds for a person to the world rotations of these joints.
-PITCH = {
-    "05_11": {"pelvis": 14.97, "spine1": 0.48, "head_base": 8.56},
-    "49_06": {"pelvis": 6.45},
-    "35_01": {},
-}
-PITCH["03_02"] = {
-    "spine2": 1.46,
-    "spine3": 0.26,
-    "left_collar": 0.26,
-    "right_collar": 0.26,
-    "head_base": 15.56,
-}
+PITCH = {"05_11": {"pelvis": 14.97, "spine1": 0.48, "head_base": 8.56}, "49_06": {"pelvis": 6.45}, "35_01": {}}
+PITCH["03_02"] = {"spine2": 1.46, "spine3": 0.26, "left_collar": 0.26, "right_collar": 0.26, "head_base": 15.56}
 PITCH["HDM_mm_squat1Reps_037"] = {"pelvis": 16.13, "spine2": 5.66}
 PITCH["09_01"] = {"spine2": 1.07}
 
@@ -78,9 +58,7 @@ def degrees_between(a, b):
 
 def angles_between(A, B):
     relative = np.swapaxes(A, -1, -2) @ B
-    return np.rad2deg(Rotation.from_matrix(relative.reshape(-1, 3, 3)).magnitude()).reshape(
-        relative.shape[:-2]
-    )
+    return np.rad2deg(Rotation.from_matrix(relative.reshape(-1, 3, 3)).magnitude()).reshape(relative.shape[:-2])
 
 
 def shared_pieces(name):
@@ -133,9 +111,7 @@ def test_real_files_agree_with_the_shared_motion_capture(name):
         theirs, length = turned(vectors), len(vectors)
         found, wanted = directions(ours, offsets), directions(theirs, offsets)
         last = 4 * (length - 1)
-        ends = degrees_between(found[: len(found) - last], wanted[0]) + degrees_between(
-            found[last:], wanted[-1]
-        )
+        ends = degrees_between(found[: len(found) - last], wanted[0]) + degrees_between(found[last:], wanted[-1])
         start = int(np.argmin(ends.mean(1)))
         part = slice(start, start + 4 * length, 4)
         limbs = degrees_between(found[part], wanted)
@@ -146,9 +122,7 @@ def test_real_files_agree_with_the_shared_motion_capture(name):
         for joint, index in J.items():
             limit = 0.6 if "HDM" in name and joint in ("left_elbow", "left_wrist") else 0.3
             frames = arms if joint.endswith(("elbow", "wrist")) else slice(None)
-            np.testing.assert_allclose(
-                gap[frames, index], PITCH[name].get(joint, 0), atol=limit, err_msg=joint
-            )
+            np.testing.assert_allclose(gap[frames, index], PITCH[name].get(joint, 0), atol=limit, err_msg=joint)
         if "pelvis" not in PITCH[name] and name != "09_01":
             moved = motion.transl[part] - motion.transl[part][:1] * (1, 0, 1)
             np.testing.assert_allclose(moved, transl - transl[:1] * (1, 0, 1), atol=0.003)
@@ -209,9 +183,7 @@ def test_a_written_motion_is_read_again(tmp_path, unit):
     offsets = GENERIC_OFFSETS * 1.1 + np.random.default_rng(1).normal(size=(22, 3)) * 0.01
     write_motion_bvh(path, motion, offsets, unit=unit)
     again = motion_from_bvh(path, offsets=offsets)
-    gap = angles_between(
-        *(Rotation.from_rotvec(vectors_of(m).reshape(-1, 3)).as_matrix() for m in (motion, again))
-    )
+    gap = angles_between(*(Rotation.from_rotvec(vectors_of(m).reshape(-1, 3)).as_matrix() for m in (motion, again)))
     assert gap.max() < 1e-3
     np.testing.assert_allclose(again.transl, motion.transl, atol=1e-5)
     assert again.fps == pytest.approx(60)
@@ -232,9 +204,7 @@ def test_smpls_own_names_are_known(tmp_path):
     def official(name):
         side, _, rest = name.partition("_")
         other = {"head_base": "Head", "spine1": "Spine1", "spine2": "Spine2", "spine3": "Spine3"}
-        return (
-            f"{side[0].upper()}_{rest.capitalize()}" if side in SIDES else other.get(name, name.capitalize())
-        )
+        return f"{side[0].upper()}_{rest.capitalize()}" if side in SIDES else other.get(name, name.capitalize())
 
     motion, names, offsets, rotations, root = renamed(official)
     write_bvh(tmp_path / "a.bvh", names, SMPL_22.parents, offsets, rotations, root, 60.0)

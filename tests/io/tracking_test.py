@@ -68,8 +68,7 @@ def crossing(num_frames: int = 60, speed: float = 12.0, apart: float = 20.0) -> 
     """Two people walk towards and past each other, one `apart` pixels nearer the camera."""
     t = np.arange(num_frames) - (num_frames - 1) / 2
     return np.stack(
-        [np.stack([600 + speed * t, 500 + 0 * t], -1), np.stack([600 - speed * t, 500 + apart + 0 * t], -1)],
-        1,
+        [np.stack([600 + speed * t, 500 + 0 * t], -1), np.stack([600 - speed * t, 500 + apart + 0 * t], -1)], 1
     )
 
 
@@ -109,9 +108,7 @@ def test_one_hidden_behind_the_other_while_they_pass():
 
 
 def test_three_people_one_enters_and_one_leaves():
-    paths = np.stack(
-        [np.stack([x, np.full(40, 500.0)], -1) for x in np.arange(3)[:, None] * 200.0 + np.arange(40)], 1
-    )
+    paths = np.stack([np.stack([x, np.full(40, 500.0)], -1) for x in np.arange(3)[:, None] * 200.0 + np.arange(40)], 1)
     kp, who = walkers(paths)
     rows = np.flatnonzero(~((who == 0) & (kp.frame >= 25)) & ~((who == 2) & (kp.frame < 15)))
     linked = link(take(kp, rows))

@@ -40,15 +40,14 @@ def test_video_corrects_the_poses_of_single_frames():
 def test_the_denoiser_sees_its_context_and_no_mask():
     model, (x, context) = tiny(), (RNG.normal(size=(2, 17, c)).astype(np.float32) for c in (5, 21))
     t = jnp.float32(0.4)
-    expected = model.spec.network.denoiser.apply(
-        part(model, "denoiser"), x, t, Condition(0 * x, 0 * x, context)
-    )
+    expected = model.spec.network.denoiser.apply(part(model, "denoiser"), x, t, Condition(0 * x, 0 * x, context))
     np.testing.assert_array_equal(apply(model, "denoise", x, t, context), expected)
 
 
-@pytest.mark.parametrize(("method", "inputs", "missing"), [
-    ("encode", (jnp.zeros((17, 3)),), "no encoder"), ("denoise", (jnp.zeros((17, 5)), 0.5, None), "no denoiser"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "inputs", "missing"),
+    [("encode", (jnp.zeros((17, 3)),), "no encoder"), ("denoise", (jnp.zeros((17, 5)), 0.5, None), "no denoiser")],
+)
 def test_a_missing_part_is_named(method, inputs, missing):
     with pytest.raises(ValueError, match=missing):
         DiffPose().apply({}, *inputs, method=method)

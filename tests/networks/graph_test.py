@@ -28,10 +28,7 @@ from jaxpose.networks.graph import (
 )
 from jaxpose.networks.layers import sinusoidal_embedding
 
-GOLDEN = (
-    Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent
-    / "golden/diffpose"
-)
+GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/diffpose"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden numbers at {GOLDEN}")
 J = 17
 SMALL = GraphDenoiser(width=8, depth=1, num_heads=2)
@@ -80,12 +77,7 @@ def test_the_originals_outputs_and_activations(golden):
     """Seen where the next layer takes them; in float32, at the time that the process gives an index."""
     part = read_part(GOLDEN / "gcndiff.pth")
     depth = part.network.depth
-    taken_by = {
-        "conv0_0": "act_attn0",
-        "attention1_norm": "act_gcn0",
-        "conv1_0": "act_attn1",
-        "output": "act_gcn1",
-    }
+    taken_by = {"conv0_0": "act_attn0", "attention1_norm": "act_gcn0", "conv1_0": "act_attn1", "output": "act_gcn1"}
     assert depth == 2
 
     @jax.jit
@@ -170,9 +162,7 @@ def test_the_norm_divides_by_the_unbiased_deviation():
     with jax.enable_x64(True):
         out = np.asarray(StdNorm().apply(params, x))
     deviation = x.std(-1, ddof=1, keepdims=True)
-    expected = (x - x.mean(-1, keepdims=True)) / (deviation + 1e-6) * np.linspace(1, 2, 6) + np.linspace(
-        -1, 1, 6
-    )
+    expected = (x - x.mean(-1, keepdims=True)) / (deviation + 1e-6) * np.linspace(1, 2, 6) + np.linspace(-1, 1, 6)
     np.testing.assert_allclose(out, expected, atol=1e-9)
     assert np.abs(out - (expected + 1) / 2).max() > 0.1
 
@@ -267,9 +257,7 @@ def test_dropout_is_random_in_training_alone_and_0_switches_all_of_it_off(params
     one, other = train(jax.random.key(0)), train(jax.random.key(1))
     assert jnp.abs(one - other).max() > 1e-3
     calm = SMALL.clone(dropout=0.0)
-    still = jax.jit(lambda key: calm.apply(params, x, t, train=True, rngs={"dropout": key}))(
-        jax.random.key(0)
-    )
+    still = jax.jit(lambda key: calm.apply(params, x, t, train=True, rngs={"dropout": key}))(jax.random.key(0))
     np.testing.assert_allclose(still, apply(params, x, t), atol=1e-6)
 
 

@@ -83,9 +83,7 @@ def test_attention_is_a_mean_of_values_weighted_by_likeness():
     x = np.random.default_rng(0).normal(size=(3, FRAMES, 8))
     params = jax.jit(Attention(num_heads=2).init)(jax.random.key(0), x)
     params["params"]["qkv"]["bias"] = np.linspace(-1, 1, 24, dtype=np.float32)
-    qkv, out = (
-        jax.tree.map(lambda a: np.asarray(a, np.float64), params["params"][n]) for n in ("qkv", "out")
-    )
+    qkv, out = (jax.tree.map(lambda a: np.asarray(a, np.float64), params["params"][n]) for n in ("qkv", "out"))
     for causal in (False, True):
         expected = np.zeros_like(x)
         for row, own, head in np.ndindex(3, FRAMES, 2):
@@ -124,9 +122,7 @@ def test_joints_are_told_apart_and_frames_too(params, clips):
     plain["params"] |= {f"{axis}_position": np.zeros((n, 8)) for axis, n in (("joint", 4), ("frame", 5))}
     for axis in (-2, -3):
         rolled = np.roll(clips, 1, axis)
-        np.testing.assert_allclose(
-            APPLY(plain, rolled)[0], np.roll(APPLY(plain, clips)[0], 1, axis), atol=1e-5
-        )
+        np.testing.assert_allclose(APPLY(plain, rolled)[0], np.roll(APPLY(plain, clips)[0], 1, axis), atol=1e-5)
         assert np.abs(APPLY(params, rolled)[0] - np.roll(APPLY(params, clips)[0], 1, axis)).max() > 1e-2
 
 
@@ -138,18 +134,14 @@ def test_dropped_paths_skip_whole_branches_of_later_blocks_in_training_only(para
     skipped = {"params": dict(params["params"])}
     for name in ("joint1", "frame1"):
         block = dict(skipped["params"][name])
-        block["attention"] = block["attention"] | {
-            "out": jax.tree.map(np.zeros_like, block["attention"]["out"])
-        }
+        block["attention"] = block["attention"] | {"out": jax.tree.map(np.zeros_like, block["attention"]["out"])}
         block["mlp_1"] = jax.tree.map(np.zeros_like, block["mlp_1"])
         skipped["params"][name] = block
     np.testing.assert_allclose(dropped, APPLY(skipped, clips)[0], atol=1e-5)
     np.testing.assert_array_equal(jax.jit(network.apply)(params, clips)[0], APPLY(params, clips)[0])
 
 
-@pytest.mark.parametrize(
-    "shape", [(FRAMES - 1, JOINTS, 2), (2, FRAMES + 1, JOINTS, 2), (FRAMES, 5, 2), (JOINTS, 2)]
-)
+@pytest.mark.parametrize("shape", [(FRAMES - 1, JOINTS, 2), (2, FRAMES + 1, JOINTS, 2), (FRAMES, 5, 2), (JOINTS, 2)])
 def test_another_number_of_frames_or_joints_is_an_error(shape):
     with pytest.raises(ValueError, match=r"legal is \[..., 5 frames, 4 joints, channels\]"):
         jax.eval_shape(SMALL.init, jax.random.key(0), np.zeros(shape))

@@ -15,10 +15,7 @@ from jaxpose.networks.layers import CentredDense, GroupNorm, silu, sinusoidal_em
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.recipes.gfpose import guess_condition
 
-GOLDEN = (
-    Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent
-    / "golden/gfpose"
-)
+GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/gfpose"
 needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"no golden numbers at {GOLDEN}")
 SMALL = {"hidden": 64, "time_width": 32, "num_groups": 8}
 

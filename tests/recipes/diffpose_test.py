@@ -23,10 +23,7 @@ from jaxpose.recipes import diffpose as official
 from jaxpose.tasks.lift import lift
 from jaxpose.training.step import init_state, make_step
 
-GOLDEN = (
-    Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent
-    / "golden/diffpose"
-)
+GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/diffpose"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden numbers at {GOLDEN}")
 HEIGHTS = (1002, 1000, 1000, 1002)  # pixels, of cameras 0..3; all are 1000 wide
 LEFT, RIGHT = [4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]
@@ -81,9 +78,7 @@ def test_the_process_is_the_originals(model):
 @contextlib.contextmanager
 def recorded(key, noise):
     """`jax.random.normal` gives noise[i] where step i of `sample` asks with its key, also inside jit."""
-    table = jnp.stack(
-        [jax.random.key_data(jax.random.split(jax.random.fold_in(key, i))[0]) for i in range(len(noise))]
-    )
+    table = jnp.stack([jax.random.key_data(jax.random.split(jax.random.fold_in(key, i))[0]) for i in range(len(noise))])
 
     def normal(step_key, *_):
         same = (jax.random.key_data(step_key) == table).all(-1)
@@ -177,9 +172,7 @@ def test_video_is_averaged_with_its_mirror_image_and_starts_as_the_encoder_puts_
     assert whole.spec.indices == (0,)
     started = jax.jit(lambda uv, xyz: official.denoise_official(whole, uv, xyz))(golden["x"], average)
     np.testing.assert_allclose(run(whole, flip=True), started, atol=5e-5)
-    with pytest.raises(
-        ValueError, match=r"keypoints_px: needed \[N, 9, 17, 2\] pixels, got shape \(2, 8, 17, 2\)"
-    ):
+    with pytest.raises(ValueError, match=r"keypoints_px: needed \[N, 9, 17, 2\] pixels, got shape \(2, 8, 17, 2\)"):
         official.lift_official(whole, keypoints[:, 1:], (width, height))
 
 
@@ -199,9 +192,7 @@ def test_three_training_steps(parts):
     rate = official.learning_rate(0)
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     step = jax.jit(
-        make_step(
-            lambda _, batch: batch, loss, tx, batch_size=1, ema_decay=official.EMA_DECAY, ema_warmup=False
-        )
+        make_step(lambda _, batch: batch, loss, tx, batch_size=1, ema_decay=official.EMA_DECAY, ema_warmup=False)
     )
     state = init_state(jax.random.key(0), parts[0].params, tx)
     golden["eps"] /= golden["scale"]  # recorded with the scale in it
@@ -223,9 +214,7 @@ def by_original_name(tree):
     names = list(raw_weights(read_torch(GOLDEN / "gcndiff.pth")).items())
     numbers = {name: np.full(value.shape, i, np.float32) for i, (name, value) in enumerate(names)}
     tags, values = (jax.tree.leaves(t) for t in (denoiser_part(numbers).params, tree))
-    return {
-        names[int(tag.flat[0])][0]: np.asarray(v, np.float64) for tag, v in zip(tags, values, strict=True)
-    }
+    return {names[int(tag.flat[0])][0]: np.asarray(v, np.float64) for tag, v in zip(tags, values, strict=True)}
 
 
 @needs_golden
@@ -266,9 +255,7 @@ def test_the_loss_is_of_the_scaled_noise():
 def test_what_is_told_apart(model, parts):
     keypoints = np.zeros((2, 17, 2), np.float32)
     uv, xyz = keypoints, np.zeros((2, 17, 3), np.float32)
-    with pytest.raises(
-        ValueError, match="lift needs a model of the person-centred codec, got 'diffpose' of 'screen'"
-    ):
+    with pytest.raises(ValueError, match="lift needs a model of the person-centred codec, got 'diffpose' of 'screen'"):
         lift(jax.random.key(0), model, keypoints, intrinsics=np.ones(4))
     with pytest.raises(ValueError, match=r"lift_official needs a model of DiffPose's own .* got 'pose17'"):
         official.lift_official(load(), keypoints, (1000, 1000))

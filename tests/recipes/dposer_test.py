@@ -34,9 +34,7 @@ def original(request):
     """(name, arrays with poses as [..., 21, D / 21], the raw model)."""
     with np.load(GOLDEN / request.param / "io.npz") as z:
         arrays = {k: z[k].astype(np.float64) for k in z.files}
-    poses = {
-        k: v.reshape(*v.shape[:-1], 21, -1) for k, v in arrays.items() if v.shape[-1:] in ((63,), (126,))
-    }
+    poses = {k: v.reshape(*v.shape[:-1], 21, -1) for k, v in arrays.items() if v.shape[-1:] in ((63,), (126,))}
     model = read_dposer(GOLDEN / request.param / "ckpt_v1.pth", weights="raw", identity=True)
     return request.param, arrays | poses, model
 
@@ -90,8 +88,11 @@ def test_the_network_its_gradients_and_the_score(x64, original):
     drift = z["sde/drift"] - np.asarray(g2)[:, None, None] * np.asarray(predicted.score)
     flow_drift = (drift + z["sde/drift"]) / 2
     for got, name in (
-        (predicted.score, "score"), (predicted.x0, "x0hat"), (drift, "reverse_drift"), (flow_drift, "pf_drift")
-    ):  # fmt: skip
+        (predicted.score, "score"),
+        (predicted.x0, "x0hat"),
+        (drift, "reverse_drift"),
+        (flow_drift, "pf_drift"),
+    ):
         wanted = z[f"score/{name}"]
         largest = np.abs(wanted).max((1, 2))
         worst = np.abs(np.asarray(got) - wanted).max((1, 2)) / largest
@@ -163,10 +164,7 @@ def test_the_completion_with_the_recorded_noise(x64, original):
     predict = bind(network(model), sub_vp())
     # the step's number stands for its key
     with mock.patch.multiple(
-        "jax.random",
-        fold_in=lambda key, i: i,
-        split=lambda i: (i, i),
-        normal=lambda i, *shape: noise[i],
+        "jax.random", fold_in=lambda key, i: i, split=lambda i: (i, i), normal=lambda i, *shape: noise[i]
     ):
         got = dposer_official.optimise_completion(
             jax.random.key(0), known.value, known, predict, sub_vp(), schedule, num_steps=20, b2=b2
@@ -183,14 +181,10 @@ def test_the_flow_both_ways(x64, original):
     """
     _, z, model = original
     params = {
-        "params": model.params["params"]
-        | {"post": jax.tree.map(lambda p: p / 100, model.params["params"]["post"])}
+        "params": model.params["params"] | {"post": jax.tree.map(lambda p: p / 100, model.params["params"]["post"])}
     }
     predict = bind(network(model.replace(params=params)), sub_vp())
-    for start, end, t_min, move in (
-        ("ode/x_T", "ode/x_0", 1e-3, flow.decode),
-        ("bpd/x", "bpd/z", 1e-4, flow.encode),
-    ):
+    for start, end, t_min, move in (("ode/x_T", "ode/x_0", 1e-3, flow.decode), ("bpd/x", "bpd/z", 1e-4, flow.encode)):
         times = jnp.concatenate([jnp.geomspace(t_min, 0.02, 100)[:-1], jnp.linspace(0.02, 1, 201)])
         got = jax.jit(move, static_argnums=(0, 1))(sub_vp(), predict, jnp.asarray(z[start]), times)
         error = np.linalg.norm(got - z[end]) / np.linalg.norm(z[end])
@@ -234,9 +228,16 @@ def test_hypotheses_share_their_start_or_not():
 
     def draw(shared):
         return dposer_official.complete_as_dposer(
-            jax.random.key(0), 3, known, gaussian, sub_vp(), prior.fixed(0.1),
-            num_steps=1, num_stages=1, shared_start=shared,
-        )  # fmt: skip
+            jax.random.key(0),
+            3,
+            known,
+            gaussian,
+            sub_vp(),
+            prior.fixed(0.1),
+            num_steps=1,
+            num_stages=1,
+            shared_start=shared,
+        )
 
     for shared in (True, False):
         x = np.asarray(draw(shared))

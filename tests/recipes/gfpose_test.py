@@ -16,21 +16,10 @@ import pytest
 
 from jaxpose.base import Condition, Example, Prediction
 from jaxpose.convert.gfpose import read_gfpose
-from jaxpose.diffusion import (
-    denoising_loss,
-    drift_diffusion,
-    from_betas,
-    prior_sample,
-    sub_vp,
-    ve,
-    vp,
-)
+from jaxpose.diffusion import denoising_loss, drift_diffusion, from_betas, prior_sample, sub_vp, ve, vp
 from jaxpose.recipes import gfpose
 
-GOLDEN = (
-    Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent
-    / "golden/gfpose"
-)
+GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/gfpose"
 needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"no golden numbers at {GOLDEN}")
 LEG, LEGS = (1, 2, 3), (1, 2, 3, 4, 5, 6)
 
@@ -150,15 +139,7 @@ def test_the_originals_runs_with_its_noise(x64, golden, model, run):
 
         with recorded(noise):
             return gfpose.sample_as_gfpose(
-                jax.random.key(0),
-                1,
-                start,
-                model.predict_fn(),
-                sde,
-                cond,
-                num_steps=8,
-                return_path=True,
-                **options,
+                jax.random.key(0), 1, start, model.predict_fn(), sde, cond, num_steps=8, return_path=True, **options
             )
 
     # Without jit a scan is a loop, so that every step asks for its own noise. A vmap stays one; it is over H = 1.
@@ -221,9 +202,7 @@ def test_observed_coordinates_are_held():
         return prior_sample(key, sde, (1, 3))
 
     def draw(key, chunk):
-        return gfpose.sample_as_gfpose(
-            key, 64, start, predict, sde, cond, num_steps=100, impute=True, chunk=chunk
-        )
+        return gfpose.sample_as_gfpose(key, 64, start, predict, sde, cond, num_steps=100, impute=True, chunk=chunk)
 
     x = jax.jit(draw, static_argnums=1)(jax.random.key(1), 16)[:, 0]
     np.testing.assert_allclose(x[:, [0, 2]], np.tile(sde.alpha(1e-3) * value[0, [0, 2]], (64, 1)), rtol=1e-6)
@@ -246,9 +225,7 @@ def test_a_condition_is_3d_where_any_depth_is_not_zero():
 
 
 def test_random_joints_are_knees_ankles_elbows_and_wrists():
-    seen = np.asarray(
-        jax.vmap(lambda k: gfpose.hide_random_joints(k, 3))(jax.random.split(jax.random.key(0), 800))
-    )
+    seen = np.asarray(jax.vmap(lambda k: gfpose.hide_random_joints(k, 3))(jax.random.split(jax.random.key(0), 800)))
     np.testing.assert_array_equal((seen == 0).sum(1), 3)
     rate = (seen == 0).mean(0)
     hideable = np.isin(np.arange(17), [2, 3, 5, 6, 12, 13, 15, 16])  # spec/gfpose.md, 5.3

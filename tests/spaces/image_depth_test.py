@@ -10,10 +10,7 @@ import pytest
 
 from jaxpose.spaces import image_depth as codec
 
-GOLDEN = (
-    Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent
-    / "golden/gfpose"
-)
+GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/gfpose"
 INTRINSICS = np.array([1145.0, 1143.8, 512.5, 515.4])
 
 

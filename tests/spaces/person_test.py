@@ -9,9 +9,7 @@ from jaxpose.geometry import camera
 from jaxpose.spaces import person as codec
 
 INTRINSICS = jnp.array([1145.0, 1143.0, 512.0, 515.0])
-STATISTICS = codec.Statistics(
-    jnp.linspace(-0.5, 0.5, 51).reshape(17, 3), jnp.linspace(0.1, 0.6, 51).reshape(17, 3)
-)
+STATISTICS = codec.Statistics(jnp.linspace(-0.5, 0.5, 51).reshape(17, 3), jnp.linspace(0.1, 0.6, 51).reshape(17, 3))
 
 
 @pytest.fixture

@@ -29,16 +29,9 @@ def test_known_joints_stay_and_hidden_ones_follow_the_prior(method):
     descent ends near MEAN, by the noise of its last steps."""
     given = shown(POSE, KNOWN)
     drawn = complete_rotations(
-        jax.random.key(0),
-        rotation_oracle.independent(),
-        given,
-        jnp.asarray(KNOWN),
-        num_hypotheses=100,
-        method=method,
+        jax.random.key(0), rotation_oracle.independent(), given, jnp.asarray(KNOWN), num_hypotheses=100, method=method
     )
-    np.testing.assert_array_equal(
-        drawn[:, ~HIDDEN], np.broadcast_to(given[~HIDDEN], (100, *given[~HIDDEN].shape))
-    )
+    np.testing.assert_array_equal(drawn[:, ~HIDDEN], np.broadcast_to(given[~HIDDEN], (100, *given[~HIDDEN].shape)))
     z = ((np.asarray(drawn) - MEAN) / STD)[:, HIDDEN]
     assert (z.std(0) > 0.02).all(), "hypotheses differ in every hidden number"
     if method == "dposer":
@@ -59,9 +52,15 @@ def completed(method, t=0.1, num=200):
     """State [H, h] of the hidden numbers of the right arm and leg of one pose, all others known; and what is hidden."""
     hidden = np.isin(np.arange(21), PARTS["right_body"])
     drawn = complete_rotations(
-        jax.random.key(1), rotation_oracle.correlated(), shown(POSE[:1], 1 - hidden[None]), jnp.asarray(1.0 - hidden),
-        num_hypotheses=num, method=method, settings=DPoserSettings(schedule=fixed(t)), noise=0.01,
-    )  # fmt: skip
+        jax.random.key(1),
+        rotation_oracle.correlated(),
+        shown(POSE[:1], 1 - hidden[None]),
+        jnp.asarray(1.0 - hidden),
+        num_hypotheses=num,
+        method=method,
+        settings=DPoserSettings(schedule=fixed(t)),
+        noise=0.01,
+    )
     return ((np.asarray(drawn)[:, 0] - MEAN) / STD)[:, hidden].reshape(num, -1), hidden
 
 
@@ -91,9 +90,16 @@ def test_guided_sampling_knows_the_posterior_mean(method):
 def test_more_hypotheses_begin_with_the_same_and_chunks_change_nothing(method):
     def draw(num, **options):
         return complete_rotations(
-            jax.random.key(2), rotation_oracle.tiny(), shown(POSE, KNOWN), jnp.asarray(KNOWN), num_hypotheses=num,
-            method=method, num_steps=3, settings=DPoserSettings(num_steps=5), **options,
-        )  # fmt: skip
+            jax.random.key(2),
+            rotation_oracle.tiny(),
+            shown(POSE, KNOWN),
+            jnp.asarray(KNOWN),
+            num_hypotheses=num,
+            method=method,
+            num_steps=3,
+            settings=DPoserSettings(num_steps=5),
+            **options,
+        )
 
     ten = draw(10)
     np.testing.assert_allclose(draw(3), ten[:3], atol=1e-4)

@@ -39,9 +39,7 @@ def model():
 def tiny():
     """Random weights: whatever is shown changes what comes out."""
     plain = pose_oracle.make()
-    spec = released.Spec(
-        name="tiny", network=released.ScoreMLP(hidden=32, time_width=16, num_groups=4), target="edm"
-    )
+    spec = released.Spec(name="tiny", network=released.ScoreMLP(hidden=32, time_width=16, num_groups=4), target="edm")
     return released.Model(released.init_params(jax.random.key(0), spec), plain.statistics, spec)
 
 

@@ -47,9 +47,7 @@ def test_samples_follow_the_exact_posterior(model, observed):
 
 
 def test_one_mean_flow_sample_is_the_posterior_mean(model, observed):
-    posed = jitted_denoise(
-        jax.random.key(0), model, observed, noise=NOISE, num_hypotheses=1, sampler="mean_flow"
-    )
+    posed = jitted_denoise(jax.random.key(0), model, observed, noise=NOISE, num_hypotheses=1, sampler="mean_flow")
     np.testing.assert_allclose(posed.samples[0], posterior(observed)[0], atol=2e-3)
 
 
@@ -78,9 +76,7 @@ def test_moved_poses_come_back_moved_and_the_path_ends_there(model, observed):
     few = dict(noise=NOISE, num_hypotheses=2, num_steps=5, return_path=True)
     a = jitted_denoise(jax.random.key(0), model, observed, **few)
     b = jitted_denoise(jax.random.key(0), model, observed + jnp.array([1.0, -2.0, 4.0]), **few)
-    np.testing.assert_allclose(
-        b.samples - a.samples, np.broadcast_to([1.0, -2.0, 4.0], a.samples.shape), atol=1e-4
-    )
+    np.testing.assert_allclose(b.samples - a.samples, np.broadcast_to([1.0, -2.0, 4.0], a.samples.shape), atol=1e-4)
     assert a.path.shape == (6, 2, 3, 17, 3)
     np.testing.assert_array_equal(a.path[-1], a.samples)
     # the start is the observation itself, less what the process has shrunk it by, about its middle

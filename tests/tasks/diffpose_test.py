@@ -38,9 +38,7 @@ class Exact(released.Model):
             mean, variance = (MEAN - mu) / jnp.exp(log_s), (STD / jnp.exp(log_s)) ** 2
             away = r - sde.alpha(t) * mean
             total = sde.alpha(t) ** 2 * variance + sde.sigma(t) ** 2
-            return Prediction(
-                mean + sde.alpha(t) * variance * away / total, sde.sigma(t) * away / total, -away / total
-            )
+            return Prediction(mean + sde.alpha(t) * variance * away / total, sde.sigma(t) * away / total, -away / total)
 
         return predict
 
@@ -87,9 +85,7 @@ def test_with_the_exact_score_samples_follow_the_law(oracle_path):
     samples = oracle_path[-1][:, -1]
     mean, std = MEAN[:, 2:], STD[:, 2:]
     np.testing.assert_allclose((samples.mean(0) - mean) / std, np.zeros((2, J, 3)), atol=5 / NUM**0.5)
-    np.testing.assert_allclose(
-        samples.std(0) / np.broadcast_to(std, (2, J, 3)), 1, atol=5 / (2 * NUM) ** 0.5 + 0.01
-    )
+    np.testing.assert_allclose(samples.std(0) / np.broadcast_to(std, (2, J, 3)), 1, atol=5 / (2 * NUM) ** 0.5 + 0.01)
     correlation = np.corrcoef(samples.reshape(NUM, -1).T) - np.eye(2 * J * 3)
     assert np.abs(correlation).max() < 5 / NUM**0.5
 
@@ -118,18 +114,14 @@ def test_on_the_way_a_sample_keeps_its_component(oracle_path):
         expected = centre + alpha * (mean - centre)
         variance = (alpha * std) ** 2 + sigma**2 * (weight * s**2).sum(1) + (1 - alpha) ** 2 * between
         found = path[:, k, 0]
-        np.testing.assert_allclose(
-            (found.mean(0) - expected) / variance**0.5, np.zeros((J, 3)), atol=5 / NUM**0.5
-        )
+        np.testing.assert_allclose((found.mean(0) - expected) / variance**0.5, np.zeros((J, 3)), atol=5 / NUM**0.5)
         np.testing.assert_allclose(found.var(0) / variance, np.ones((J, 3)), atol=5 * (2 / NUM) ** 0.5 + 0.02)
 
 
 def test_hypotheses_are_the_same_however_many_and_however_sliced(monkeypatch):
     model, cond = tiny(), condition(5)
     many = draws(model, cond, 5)
-    monkeypatch.setattr(
-        diffpose, "ROWS_AT_ONCE", 2
-    )  # of 5 rows: slices within a hypothesis, the last one not full
+    monkeypatch.setattr(diffpose, "ROWS_AT_ONCE", 2)  # of 5 rows: slices within a hypothesis, the last one not full
     np.testing.assert_allclose(draws(model, cond, 3), many[:3], atol=1e-5)
     monkeypatch.setattr(diffpose, "ROWS_AT_ONCE", 11)  # 2 hypotheses of 5 rows at a time
     path = draws(model, cond, 3, return_path=True)
@@ -161,8 +153,7 @@ def encoded():
         "depth": jnp.asarray(depth / depth.sum(1, keepdims=True), jnp.float32),
     }
     model = model.replace(
-        params={**model.params, "start": start},
-        statistics=model.statistics._replace(spread=jnp.full((J, 3), 0.8)),
+        params={**model.params, "start": start}, statistics=model.statistics._replace(spread=jnp.full((J, 3), 0.8))
     )
     return model, jax.jit(lambda cond: diffpose.encode_rows(model, cond))(condition(2, hidden=[4]))
 
@@ -180,12 +171,8 @@ def test_one_component_is_what_encoder_and_detector_say(encoded):
     model, seen = encoded
     one = diffpose.initial_distribution(KEY, model, seen)
     assert (one.weight == 1).all()
-    np.testing.assert_array_equal(
-        one.mean[..., 0, :], jnp.concatenate([seen.keypoints[..., :2], seen.pose], -1)
-    )
-    np.testing.assert_array_equal(
-        one.std[..., 0, 2:], jnp.broadcast_to(model.params["start"]["residual"], (2, J, 3))
-    )
+    np.testing.assert_array_equal(one.mean[..., 0, :], jnp.concatenate([seen.keypoints[..., :2], seen.pose], -1))
+    np.testing.assert_array_equal(one.std[..., 0, 2:], jnp.broadcast_to(model.params["start"]["residual"], (2, J, 3)))
     np.testing.assert_array_equal(one.std[..., 0, 0], diffpose.keypoint_std(seen.keypoints))
 
 
@@ -204,9 +191,7 @@ def test_many_components_keep_the_moments(five):
 def test_a_whole_pose_has_one_component_and_joints_have_their_own(encoded, five):
     """Two components of whole poses part all joints alike; those of joints know nothing of each other."""
     model, seen = encoded
-    whole = diffpose.initial_distribution(
-        KEY, model, seen, num_components=2, whole_pose=True, num_samples=200
-    )
+    whole = diffpose.initial_distribution(KEY, model, seen, num_components=2, whole_pose=True, num_samples=200)
     assert whole.mean.shape == (2, 2, J * 5)
 
     def index_of(mixture):
@@ -240,9 +225,7 @@ def test_h_k_of_histograms_has_the_population_and_not_the_encoder(encoded):
     other = seen._replace(pose=seen.pose + 3, features=-seen.features)
 
     def start(seen):
-        mixture = diffpose.initial_distribution(
-            KEY, model, seen, num_components=5, depth="histogram", num_samples=2000
-        )
+        mixture = diffpose.initial_distribution(KEY, model, seen, num_components=5, depth="histogram", num_samples=2000)
         return mixtures.moments(mixture)
 
     blind_mean, blind_std = start(seen)
@@ -265,24 +248,17 @@ def test_two_peaks_of_a_heatmap_stay_two(encoded):
         jnp.broadcast_to(jnp.asarray(peaks, jnp.float32), (2, J, 2, 2)),
         jnp.full((2, J, 2, 2), 0.05),
     )
-    fitted = diffpose.initial_distribution(
-        KEY, model, seen, num_components=2, keypoints=keypoints, num_samples=1000
-    )
+    fitted = diffpose.initial_distribution(KEY, model, seen, num_components=2, keypoints=keypoints, num_samples=1000)
     order = jnp.argsort(fitted.mean[..., 0], -1)
     mean, std = (jnp.take_along_axis(x, order[..., None], -2) for x in fitted[1:])
-    np.testing.assert_allclose(
-        jnp.take_along_axis(fitted.weight, order, -1)[..., 0], 0.3, atol=5 * 0.46 / 1000**0.5
-    )
+    np.testing.assert_allclose(jnp.take_along_axis(fitted.weight, order, -1)[..., 0], 0.3, atol=5 * 0.46 / 1000**0.5)
     np.testing.assert_allclose(mean[..., :2], np.broadcast_to(peaks, (2, J, 2, 2)), atol=5 * 0.05 / 300**0.5)
     np.testing.assert_allclose(std[..., :2], 0.05, rtol=0.25)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [
-        ({"depth": "guess"}, "depth: got 'guess'"),
-        ({"num_components": 0}, "num_components: needed 1 or more, got 0"),
-    ],
+    [({"depth": "guess"}, "depth: got 'guess'"), ({"num_components": 0}, "num_components: needed 1 or more, got 0")],
 )
 def test_settings_that_mean_nothing_are_named(encoded, wrong, message):
     with pytest.raises(ValueError, match=message):
@@ -343,15 +319,11 @@ def test_a_random_component_is_a_part_of_the_same_gaussian():
     num = 20_000
     known = diffpose.Component(jnp.asarray(MEAN, jnp.float32), jnp.asarray(STD, jnp.float32))
     population = jnp.full((J, 3), 0.7)
-    drawn = jax.jit(jax.vmap(lambda k: diffpose.random_component(k, known, population)))(
-        jax.random.split(KEY, num)
-    )
+    drawn = jax.jit(jax.vmap(lambda k: diffpose.random_component(k, known, population)))(jax.random.split(KEY, num))
     mean, std = (np.asarray(x, np.float64) for x in drawn)
     nothing = (mean[:, 0, 2:] == 0).all(-1)
     np.testing.assert_allclose(nothing.mean(), 0.1, atol=5 * 0.3 / num**0.5)
-    np.testing.assert_array_equal(
-        std[nothing][..., 2:], np.broadcast_to(np.float32(0.7), (nothing.sum(), J, 3))
-    )
+    np.testing.assert_array_equal(std[nothing][..., 2:], np.broadcast_to(np.float32(0.7), (nothing.sum(), J, 3)))
     mean, std, num = mean[~nothing], std[~nothing], (~nothing).sum()
     np.testing.assert_allclose((mean.mean(0) - MEAN) / STD, np.zeros((J, 5)), atol=5 / num**0.5)
     np.testing.assert_allclose((mean.var(0) + (std**2).mean(0)) / STD**2, 1, atol=5 * (2 / num) ** 0.5)
@@ -368,9 +340,7 @@ def test_the_context_says_what_r_is_relative_to(encoded):
     told = diffpose.context_of(seen, component)
     expected = [seen.features, component.mean, np.log(component.std), seen.keypoints]
     np.testing.assert_allclose(told, np.concatenate(expected, -1), rtol=1e-6)
-    np.testing.assert_array_equal(
-        diffpose.context_of(seen, component, features=False), told.at[..., :WIDTH].set(0)
-    )
+    np.testing.assert_array_equal(diffpose.context_of(seen, component, features=False), told.at[..., :WIDTH].set(0))
 
 
 @pytest.mark.parametrize("spoiled", [np.nan, 1e6])
@@ -390,8 +360,7 @@ def test_without_features_the_encoder_speaks_through_its_pose_alone():
     with_features, without = (draws(model, cond, 2, features=f) for f in (True, False))
     kernel = model.params["params"]["denoiser"]["trunk"]["context"]["kernel"].at[WIDTH : 2 * WIDTH].set(0)
     deaf = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: kernel if "'context'" in str(path) and "'kernel'" in str(path) else leaf,
-        model.params,
+        lambda path, leaf: kernel if "'context'" in str(path) and "'kernel'" in str(path) else leaf, model.params
     )
     np.testing.assert_allclose(draws(model.replace(params=deaf), cond, 2), without, atol=1e-5)
     assert jnp.abs(with_features - without).max() > 1e-3
@@ -406,9 +375,7 @@ def video():
 
 def of_window(model, cond, rows):
     network = diffpose.network_of(model)
-    return jax.jit(lambda c: diffpose.encode(network, model.params, c))(
-        jax.tree.map(lambda x: x[np.array(rows)], cond)
-    )
+    return jax.jit(lambda c: diffpose.encode(network, model.params, c))(jax.tree.map(lambda x: x[np.array(rows)], cond))
 
 
 def test_a_frame_is_encoded_in_the_window_about_it(video):
@@ -433,9 +400,7 @@ def test_given_windows_are_taken(video):
     )
     rows = diffpose.encode_rows(video, cond, (index, counted))
     reverse, forward = (of_window(video, cond, i) for i in index)
-    np.testing.assert_allclose(
-        rows.pose, np.concatenate([forward.pose[:2], reverse.pose[:4][::-1]]), atol=1e-5
-    )
+    np.testing.assert_allclose(rows.pose, np.concatenate([forward.pose[:2], reverse.pose[:4][::-1]]), atol=1e-5)
     short = diffpose.encode_rows(video, jax.tree.map(lambda x: x[:4], cond))
     filled = of_window(video, cond, [0, 1, 2, 3, 3, 3])
     np.testing.assert_allclose(short.pose, filled.pose[:4], atol=1e-5)
@@ -459,8 +424,6 @@ def test_a_mixture_of_pixels_moves_as_its_points_do():
     points = np.asarray(points).reshape(4000, *mean.shape)
     np.testing.assert_array_equal(encoded.weight, weight)
     np.testing.assert_allclose(
-        encoded.mean,
-        encode_xy(view, intrinsics, jnp.asarray(mean.reshape(2, -1, 2))).reshape(mean.shape),
-        atol=1e-5,
+        encoded.mean, encode_xy(view, intrinsics, jnp.asarray(mean.reshape(2, -1, 2))).reshape(mean.shape), atol=1e-5
     )
     np.testing.assert_allclose(encoded.std / points.std(0), 1, atol=5 / 8000**0.5)

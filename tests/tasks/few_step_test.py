@@ -65,9 +65,7 @@ def test_what_it_cannot_do_is_said(model):
     for how in ({"sampler": "mean_flow"}, {"sampler": "original"}, {"num_steps": 8}, {"temperature": 0.9}):
         with pytest.raises(ValueError, match="few-step model: it draws by sampler 'posterior' in 1 steps"):
             draw_states(jax.random.key(0), model, cond, num_hypotheses=2, **how)
-    with pytest.raises(
-        ValueError, match=r"posterior needs a model that knows the score .* 'few' is a few-step model"
-    ):
+    with pytest.raises(ValueError, match=r"posterior needs a model that knows the score .* 'few' is a few-step model"):
         prior_of(model)
     with pytest.raises(ValueError, match="few-step model 'few' never saw"):
         denoise(jax.random.key(0), model, jnp.zeros((1, 17, 3)))

@@ -22,9 +22,7 @@ def test_poses_follow_the_law(model, sampler):
     centred = poses - poses.mean(1, keepdims=True)
     np.testing.assert_allclose(centred.mean(0), pose_oracle.MEAN, atol=0.015)
     np.testing.assert_allclose(
-        np.cov(centred.reshape(3000, 51).T),
-        pose_oracle.covariance(),
-        atol=0.08 * pose_oracle.covariance().max(),
+        np.cov(centred.reshape(3000, 51).T), pose_oracle.covariance(), atol=0.08 * pose_oracle.covariance().max()
     )
 
 

@@ -27,9 +27,9 @@ def model():
 @pytest.fixture(scope="module")
 def clip():
     with np.load(ASSETS / "demo_clip.npz") as z:
-        return {
-            k: jnp.asarray(z[k][::15], jnp.float32) for k in ("keypoints", "confidence", "joints_cam")
-        } | {"intrinsics": jnp.asarray(z["intrinsics"], jnp.float32)}
+        return {k: jnp.asarray(z[k][::15], jnp.float32) for k in ("keypoints", "confidence", "joints_cam")} | {
+            "intrinsics": jnp.asarray(z["intrinsics"], jnp.float32)
+        }
 
 
 def run(model, clip, num=8, **changes):

@@ -119,13 +119,9 @@ def test_an_unknown_focal_length_is_found():
     @jax.vmap
     def found(uv, pose):
         view = seen(uv, guess, noise=0.05, R_view_world=jnp.eye(3))
-        return observations.fit_pinhole(view, pose), observations.seen_by(view, known_focal=False).operator(
-            pose
-        )
+        return observations.fit_pinhole(view, pose), observations.seen_by(view, known_focal=False).operator(pose)
 
-    pinhole, predicted = found(
-        jnp.asarray(uv, jnp.float32), jnp.asarray(x - x.mean(1, keepdims=True), jnp.float32)
-    )
+    pinhole, predicted = found(jnp.asarray(uv, jnp.float32), jnp.asarray(x - x.mean(1, keepdims=True), jnp.float32))
     np.testing.assert_allclose(pinhole.focal, 1300, rtol=0.01)
     np.testing.assert_allclose(pinhole.place, x.mean(1), rtol=0.01, atol=0.01)
     np.testing.assert_allclose(predicted, uv, atol=0.1)
@@ -195,19 +191,28 @@ def test_lengths_directions_and_chosen_joints(scene):
     def found(X, moved):
         chosen = observations.joints([3, 6, 10])
         return [
-            observations.bone_lengths(H36M_17)(X), observations.directions(bones(H36M_17))(X),
-            observations.distances([(3, 6)])(X)[:, 0], observations.end_effectors([13, 16])(X),
-            observations.end_effectors([13], 8)(X), chosen(X), chosen(moved),
+            observations.bone_lengths(H36M_17)(X),
+            observations.directions(bones(H36M_17))(X),
+            observations.distances([(3, 6)])(X)[:, 0],
+            observations.end_effectors([13, 16])(X),
+            observations.end_effectors([13], 8)(X),
+            chosen(X),
+            chosen(moved),
             jax.jacobian(observations.bone_lengths(H36M_17))(0 * X[0]),
             jax.jacobian(observations.directions([(0, 1)]))(0 * X[0]),
-        ]  # fmt: skip
+        ]
 
     *values, slope, other = found(jnp.asarray(x, jnp.float32), jnp.asarray(moved, jnp.float32))
     middle = x[:, [3, 6, 10]].mean(1, keepdims=True)
     known = (
-        length.T, np.swapaxes(away / length[..., None], 0, 1), np.linalg.norm(x[:, 6] - x[:, 3], axis=-1),
-        x[:, [13, 16]] - x[:, :1], x[:, [13]] - x[:, [8]], x[:, [3, 6, 10]] - middle, x[:, [3, 6, 10]] - middle,
-    )  # fmt: skip
+        length.T,
+        np.swapaxes(away / length[..., None], 0, 1),
+        np.linalg.norm(x[:, 6] - x[:, 3], axis=-1),
+        x[:, [13, 16]] - x[:, :1],
+        x[:, [13]] - x[:, [8]],
+        x[:, [3, 6, 10]] - middle,
+        x[:, [3, 6, 10]] - middle,
+    )
     for value, truth in zip(values, known, strict=True):
         np.testing.assert_allclose(value, truth, atol=3e-5)
     assert np.isfinite(slope).all()
@@ -225,12 +230,7 @@ def test_confidence_is_noise():
 
 def test_joints_that_say_nothing_of_their_own_are_left_out():
     names = np.array(H36M_17.joints)
-    assert names[~observations.measured_joints(COCO_17, H36M_17)].tolist() == [
-        "hip",
-        "spine",
-        "thorax",
-        "head",
-    ]
+    assert names[~observations.measured_joints(COCO_17, H36M_17)].tolist() == ["hip", "spine", "thorax", "head"]
     assert names[~observations.measured_joints(BODY_25, H36M_17)].tolist() == ["spine", "head"]
     assert observations.measured_joints(H36M_17, H36M_17).all()
 

@@ -58,9 +58,12 @@ def test_pseudo_inverse_is_exact_for_linear_gaussian_and_observations_add():
     np.testing.assert_allclose((got_mean - mean) / deviation, 0, atol=4 / num**0.5)
     np.testing.assert_allclose((got_cov - cov) / np.outer(deviation, deviation), 0, atol=0.12)
     parts = draw(
-        PRIOR, (GOAL[1:], jnp.asarray([np.nan, GOAL[0]])), (rows(1, 2), rows(2, 0)), (NOISE[1:], NOISE[0]),
+        PRIOR,
+        (GOAL[1:], jnp.asarray([np.nan, GOAL[0]])),
+        (rows(1, 2), rows(2, 0)),
+        (NOISE[1:], NOISE[0]),
         num_hypotheses=10,
-    )  # fmt: skip
+    )
     # and the first 10 of many are the 10 of few
     np.testing.assert_allclose(parts.samples, whole.samples[:10], atol=2e-3)
     residual = GOAL - np.asarray(whole.samples).reshape(num, 4) @ MATRIX.T

@@ -63,9 +63,7 @@ def test_the_misfit_is_what_least_squares_leaves():
     x_view = np.einsum("nij,nkj->nki", view.R_view_cam, x)
     for n in range(3):
         # the observations on the plane z = 1 of the view axes, by turning the camera's rays
-        rays = (
-            np.concatenate([(PIXELS[n] - 500) / 1000, np.ones((17, 1))], 1) @ np.asarray(view.R_view_cam[n]).T
-        )
+        rays = np.concatenate([(PIXELS[n] - 500) / 1000, np.ones((17, 1))], 1) @ np.asarray(view.R_view_cam[n]).T
         xy = rays[:, :2] / rays[:, 2:]
         pose = x_view[n] - x_view[n, 0]
         weight = np.sqrt(TRUST[n])[:, None]
@@ -87,9 +85,7 @@ def test_samples_move_about_the_middle_and_the_root_by_the_share_that_is_seen():
     about_root = lambda x: np.asarray(x - x[..., :1, :])  # noqa: E731
     moved = r.respread(make(), cond, view, states, factors(offset=np.log(2)))
     for n, seen in enumerate((1, 8 / 17, 0)):  # the oracle's middle is 0
-        np.testing.assert_allclose(
-            about_root(moved[:, n]), 2**seen * about_root(states[:, n]), rtol=1e-3, atol=1e-4
-        )
+        np.testing.assert_allclose(about_root(moved[:, n]), 2**seen * about_root(states[:, n]), rtol=1e-3, atol=1e-4)
     level = r.misfit(cond, view, make().statistics.mean + 0 * cond.value)
     assert level[2] == 0  # nothing is seen
     fewer = r.respread(make(), cond, view, states[:2], factors(offset=np.log(2)))
@@ -107,9 +103,7 @@ def test_a_result_carries_the_recalibrated_covariance_and_radius():
     np.testing.assert_allclose(plain.radius_90, np.quantile(away, 0.9, axis=0), atol=1e-5)
     np.testing.assert_allclose(changed.radius_90, plain.radius_90 * np.linspace(1, 2, 17), atol=1e-5)
     narrow = lift(factors(offset=np.log(0.5)))
-    np.testing.assert_allclose(
-        np.linalg.norm(narrow.samples - narrow.mean, axis=-1), 0.5 * away, rtol=1e-3, atol=1e-5
-    )
+    np.testing.assert_allclose(np.linalg.norm(narrow.samples - narrow.mean, axis=-1), 0.5 * away, rtol=1e-3, atol=1e-5)
 
 
 def test_the_path_ends_with_the_recalibrated_samples():
@@ -119,9 +113,7 @@ def test_the_path_ends_with_the_recalibrated_samples():
 
 def test_other_samplers_are_as_they_are():
     drawn = lift(factors(offset=1.0, covariance=9.0), sampler="probability_flow")
-    np.testing.assert_allclose(
-        drawn.covariance[0, 5], np.cov(np.asarray(drawn.samples[:, 0, 5]).T), rtol=1e-3
-    )
+    np.testing.assert_allclose(drawn.covariance[0, 5], np.cov(np.asarray(drawn.samples[:, 0, 5]).T), rtol=1e-3)
 
 
 @pytest.mark.parametrize("task", [completion.complete, denoising.denoise])
@@ -138,6 +130,4 @@ def test_other_tasks_take_their_own_factors(task):
 def test_a_condition_without_confidences_is_measured_by_its_mask():
     cond, view = conditions(np.ones((3, 17)))
     x = make().statistics.mean + 0 * cond.value
-    np.testing.assert_allclose(
-        r.misfit(Condition(cond.value, cond.mask), view, x), r.misfit(cond, view, x), atol=1e-6
-    )
+    np.testing.assert_allclose(r.misfit(Condition(cond.value, cond.mask), view, x), r.misfit(cond, view, x), atol=1e-6)

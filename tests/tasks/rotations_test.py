@@ -93,9 +93,7 @@ def test_illegal_arguments_are_named():
         ("generate", lambda: generate_rotations(key, joints, 3)),
         ("interpolate", lambda: interpolate_rotations(joints, MEAN, MEAN, 3)),
     ):
-        with pytest.raises(
-            ValueError, match=f"{task} needs a prior over joint rotations.*'pose17'.*'person'"
-        ):
+        with pytest.raises(ValueError, match=f"{task} needs a prior over joint rotations.*'pose17'.*'person'"):
             call()
     with pytest.raises(ValueError, match="num: needed at least 1, got 0"):
         generate_rotations(key, model, 0)

@@ -74,13 +74,8 @@ def test_all_round_is_the_mean_density_over_turns_about_the_vertical(monkeypatch
     """Turns of 120 degrees by scipy; the density itself stands in for the flow's."""
     joints = pose_oracle.draw(np.random.default_rng(1), 2)
     model = pose_oracle.make()
-    monkeypatch.setattr(
-        score, "log_density", lambda model, x, **_: jnp.asarray(density_in_metres(np.asarray(x)))
-    )
-    each = [
-        density_in_metres(joints @ Rotation.from_euler("y", a, degrees=True).as_matrix().T)
-        for a in (0, 120, 240)
-    ]
+    monkeypatch.setattr(score, "log_density", lambda model, x, **_: jnp.asarray(density_in_metres(np.asarray(x))))
+    each = [density_in_metres(joints @ Rotation.from_euler("y", a, degrees=True).as_matrix().T) for a in (0, 120, 240)]
     got = score.log_density_all_round(model, jnp.asarray(joints, jnp.float32), num_views=3)
     np.testing.assert_allclose(got, special.logsumexp(each, 0) - np.log(3), rtol=1e-4)
 

@@ -30,9 +30,7 @@ def clip():
 
 def livelier(model: Model) -> Model:
     """With a video encoder and a denoiser that say something: fresh weights end in layers of small numbers."""
-    return model.replace(
-        params={**model.params, "params": jax.tree.map(lambda w: 1.5 * w, model.params["params"])}
-    )
+    return model.replace(params={**model.params, "params": jax.tree.map(lambda w: 1.5 * w, model.params["params"])})
 
 
 @pytest.fixture(scope="module", params=["frame", "video", "video alone"])
@@ -44,9 +42,7 @@ def model(request):
         return model
     network = dataclasses.replace(model.spec.network, frame=None)
     spec = dataclasses.replace(model.spec, network=network)
-    return Model(
-        {**init_params(jax.random.key(1), spec), "start": model.params["start"]}, model.statistics, spec
-    )
+    return Model({**init_params(jax.random.key(1), spec), "start": model.params["start"]}, model.statistics, spec)
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +56,7 @@ def follow(model, clip, rows, stream=None, **options):
     results = []
     for row in rows:
         lifted, stream = jitted_step(
-            model,
-            stream,
-            clip["keypoints"][row],
-            clip["confidence"][row],
-            intrinsics=clip["intrinsics"],
-            **options,
+            model, stream, clip["keypoints"][row], clip["confidence"][row], intrinsics=clip["intrinsics"], **options
         )
         results.append((lifted, stream))
     return results
@@ -78,18 +69,23 @@ def offline(model, clip, num_rows, num_steps=None):
         index = causal(np.zeros(num_rows), np.arange(num_rows), FRAMES)
         windows = (index, np.arange(FRAMES) == np.full((num_rows, 1), FRAMES - 1))
     return jitted_lift(
-        KEY, model, clip["keypoints"][:num_rows], clip["confidence"][:num_rows], intrinsics=clip["intrinsics"],
-        num_hypotheses=HYPOTHESES, num_steps=num_steps, sampler="probability_flow", windows=windows,
-    )  # fmt: skip
+        KEY,
+        model,
+        clip["keypoints"][:num_rows],
+        clip["confidence"][:num_rows],
+        intrinsics=clip["intrinsics"],
+        num_hypotheses=HYPOTHESES,
+        num_steps=num_steps,
+        sampler="probability_flow",
+        windows=windows,
+    )
 
 
 def test_a_first_frame_is_what_the_offline_lift_says_of_it(model, clip):
     lifted, _ = follow(model, clip, [0])[0]
     expected = offline(model, clip, 1)
     for name in ("samples", "root", "mean", "covariance", "weights"):
-        np.testing.assert_allclose(
-            getattr(lifted, name), getattr(expected, name), rtol=1e-3, atol=1e-5, err_msg=name
-        )
+        np.testing.assert_allclose(getattr(lifted, name), getattr(expected, name), rtol=1e-3, atol=1e-5, err_msg=name)
     assert float(jnp.std(lifted.samples, 0).max()) > 0.01, "hypotheses that are alike would prove nothing"
 
 
@@ -140,9 +136,7 @@ def test_the_spread_of_a_settled_stream_is_that_of_the_law():
     settled = np.asarray(r).reshape(400, -1).std(0) / (deviation * np.asarray(noise).reshape(400, -1).std(0))
     np.testing.assert_allclose(settled, 1, atol=0.15)
     # the flow of a Gaussian is linear: every hypothesis is its noise, stretched
-    np.testing.assert_allclose(
-        r, settled.reshape(laws.SHAPE) * deviation.reshape(laws.SHAPE) * noise, atol=1e-2
-    )
+    np.testing.assert_allclose(r, settled.reshape(laws.SHAPE) * deviation.reshape(laws.SHAPE) * noise, atol=1e-2)
 
 
 def test_hypotheses_keep_their_identity(clip):
@@ -168,9 +162,7 @@ def test_one_program_serves_first_frames_frames_and_gaps(video, clip):
     for row, seen in enumerate([False, True, True, False, False, True]):
         _, stream = step(stream, clip["keypoints"][row], clip["confidence"][row] * seen)
     assert len(traces) == 1
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), stream) == jax.tree.map(
-        lambda x: (x.shape, x.dtype), first
-    )
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), stream) == jax.tree.map(lambda x: (x.shape, x.dtype), first)
 
 
 @pytest.mark.parametrize("how", ["no confidence", "no number", "one joint"])
@@ -233,9 +225,7 @@ def test_people_are_streams_under_vmap(video, clip):
 
     together, _ = jax.jit(jax.vmap(step))(both, clip["keypoints"][2:4], confidence)
     for n, past in enumerate(pasts):
-        alone = jitted_step(
-            video, past, clip["keypoints"][2 + n], confidence[n], intrinsics=clip["intrinsics"]
-        )[0]
+        alone = jitted_step(video, past, clip["keypoints"][2 + n], confidence[n], intrinsics=clip["intrinsics"])[0]
         np.testing.assert_allclose(together.samples[n], alone.samples, atol=1e-4)
         np.testing.assert_allclose(together.weights[n], alone.weights)
 
@@ -243,10 +233,7 @@ def test_people_are_streams_under_vmap(video, clip):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"keypoints": jnp.zeros((1, 17, 2))},
-            r"keypoints: needed \[17, 2\] of one person in the order of h36m17",
-        ),
+        ({"keypoints": jnp.zeros((1, 17, 2))}, r"keypoints: needed \[17, 2\] of one person in the order of h36m17"),
         ({"confidence": jnp.zeros(16)}, r"confidence: needed \[17\]"),
         ({"intrinsics": jnp.zeros((1, 4))}, r"intrinsics: needed \[4\]"),
         ({"warmth": 1.0}, r"warmth: needed a number in \[0, 1\), got 1.0"),
@@ -255,18 +242,14 @@ def test_people_are_streams_under_vmap(video, clip):
     ],
 )
 def test_wrong_input_is_named(video, clip, change, message):
-    inputs = (
-        {k: clip[k][0] for k in ("keypoints", "confidence")} | {"intrinsics": clip["intrinsics"]} | change
-    )
+    inputs = {k: clip[k][0] for k in ("keypoints", "confidence")} | {"intrinsics": clip["intrinsics"]} | change
     stream = start_stream(KEY, tiny(inputs.pop("stream", FRAMES)))
     with pytest.raises(ValueError, match=message):
         step_stream(video, stream, inputs.pop("keypoints"), inputs.pop("confidence"), **inputs)
 
 
 def test_a_model_without_a_context_or_no_hypotheses_is_refused(video):
-    plain = dataclasses.replace(
-        video.spec, network=DiffPose(denoiser=video.spec.network.denoiser), name="plain"
-    )
+    plain = dataclasses.replace(video.spec, network=DiffPose(denoiser=video.spec.network.denoiser), name="plain")
     with pytest.raises(ValueError, match="DiffPose model with a context, got 'plain'"):
         start_stream(KEY, video.replace(spec=plain, params={"params": {}}))
     with pytest.raises(ValueError, match="num_hypotheses: needed 1 or more, got 0"):

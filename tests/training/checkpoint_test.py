@@ -124,7 +124,5 @@ def test_meta_is_json(tmp_path, trained):
 
 
 def test_training_is_imported_without_orbax_and_tensorboard():
-    code = (
-        "import sys, jaxpose.training.loop; print([m for m in ('orbax', 'tensorboard') if m in sys.modules])"
-    )
+    code = "import sys, jaxpose.training.loop; print([m for m in ('orbax', 'tensorboard') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -114,9 +114,7 @@ def test_other_dispatch_lengths_change_nothing(tmp_path, uninterrupted):
     state = tiny.run(tmp_path, TOTAL, steps_per_dispatch=5, checkpoint_every=500)
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(uninterrupted[1].params), strict=True):
         np.testing.assert_array_equal(a, b)
-    losses = [
-        {row["step"]: row["loss"] for row in lines(w) if "loss" in row} for w in (tmp_path, uninterrupted[0])
-    ]
+    losses = [{row["step"]: row["loss"] for row in lines(w) if "loss" in row} for w in (tmp_path, uninterrupted[0])]
     assert losses[0] == losses[1]
     assert list(losses[0]) == list(range(7, TOTAL + 1, 7))
 
@@ -163,22 +161,12 @@ def test_nan_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path, where):
     build = functools.partial(make_step, lambda key, data: (), loss_fn, tx, batch_size=2, ema_decay=0.5)
     runner = make_runner(build, devices=jax.devices()[:1])
     state = init_state(jax.random.key(0), {"w": jnp.zeros(())}, tx)
-    options = {
-        "total_steps": 12,
-        "batch_size": 2,
-        "steps_per_dispatch": 4,
-        "log_every": 2,
-        "checkpoint_every": 4,
-    }
+    options = {"total_steps": 12, "batch_size": 2, "steps_per_dispatch": 4, "log_every": 2, "checkpoint_every": 4}
     with pytest.raises(FloatingPointError, match=r"^step 7: loss") as error:
         fit(state, runner, (), workdir=tmp_path, **options)
-    assert {"loss": "loss nan", "gradient": "grad_norm nan", "update": "update_norm nan"}[where] in str(
-        error.value
-    )
+    assert {"loss": "loss nan", "gradient": "grad_norm nan", "update": "update_norm nan"}[where] in str(error.value)
     assert checkpoint.steps(tmp_path) == [4]
-    restored, _ = checkpoint.restore_latest(
-        tmp_path, like=init_state(jax.random.key(0), {"w": jnp.zeros(())}, tx)
-    )
+    restored, _ = checkpoint.restore_latest(tmp_path, like=init_state(jax.random.key(0), {"w": jnp.zeros(())}, tx))
     assert float(restored.params["w"]) == -4
     assert [row["step"] for row in lines(tmp_path)] == [2, 4]
 

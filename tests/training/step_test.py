@@ -46,14 +46,7 @@ def reference():
 
 @pytest.mark.parametrize(
     ("mode", "num_devices", "accumulate"),
-    [
-        ("sharding", 1, 1),
-        ("sharding", 1, 4),
-        ("sharding", 2, 2),
-        ("sharding", 4, 1),
-        ("pmap", 2, 1),
-        ("pmap", 4, 2),
-    ],
+    [("sharding", 1, 1), ("sharding", 1, 4), ("sharding", 2, 2), ("sharding", 4, 1), ("pmap", 2, 1), ("pmap", 4, 2)],
 )
 def test_devices_forms_and_slices_give_the_result_of_the_plain_loop(mode, num_devices, accumulate):
     assert jax.device_count() >= 4, "tests/conftest.py forces 4 CPU devices"
@@ -102,9 +95,7 @@ def test_schedule_values():
     cosine = make_schedule(2.0, warmup_steps=10, total_steps=110, end_fraction=0.1)
     at = [0, 5, 10, 35, 60, 110, 500]
     quarter = 0.2 + 1.8 * (1 + np.cos(np.pi / 4)) / 2
-    np.testing.assert_allclose(
-        [cosine(jnp.asarray(n)) for n in at], [0, 1, 2, quarter, 1.1, 0.2, 0.2], rtol=1e-6
-    )
+    np.testing.assert_allclose([cosine(jnp.asarray(n)) for n in at], [0, 1, 2, quarter, 1.1, 0.2, 0.2], rtol=1e-6)
     constant = make_schedule(2.0, warmup_steps=10, total_steps=110, schedule="constant")
     np.testing.assert_allclose([constant(jnp.asarray(n)) for n in at], [0, 1, 2, 2, 2, 2, 2], rtol=1e-6)
     assert make_schedule(2.0, warmup_steps=0, total_steps=10)(jnp.asarray(0)) == 2.0

@@ -52,10 +52,7 @@ def test_each_state_draws_the_hypotheses_of_all_people_at_their_places(walk):
         poses = states[T if row is None else row] + exact
         for path, trace in zip(sc.bone_paths(H36M_17), traces_of(figure, "hypotheses", row=row), strict=True):
             wanted = np.concatenate(
-                [
-                    np.where(np.array(path)[:, None] >= 0, p[list(path)], np.nan)
-                    for p in poses.reshape(-1, J, 3)
-                ]
+                [np.where(np.array(path)[:, None] >= 0, p[list(path)], np.nan) for p in poses.reshape(-1, J, 3)]
             )
             np.testing.assert_allclose(points_of(trace), wanted, atol=6e-4)
     (dots,) = traces_of(figure, "truth", "markers")
@@ -83,8 +80,11 @@ def test_the_slider_runs_over_the_states_and_opens_at_the_result(walk):
     figure = path_figure(states, H36M_17, times=[1.0, 0.5, 0.25, 0.001])
     (slider,) = figure.layout.sliders
     assert [step.label for step in slider.steps] == [
-        "state 0 of 3 · t = 1.000", "state 1 of 3 · t = 0.500", "state 2 of 3 · t = 0.250", "state 3 of 3 · t = 0.001",
-    ]  # fmt: skip
+        "state 0 of 3 · t = 1.000",
+        "state 1 of 3 · t = 0.500",
+        "state 2 of 3 · t = 0.250",
+        "state 3 of 3 · t = 0.001",
+    ]
     assert [list(step.args[0]) for step in slider.steps] == [[str(i)] for i in range(T + 1)]
     assert slider.active == T
     play, pause = figure.layout.updatemenus[0].buttons
@@ -164,8 +164,11 @@ def test_a_set_that_does_not_move_has_no_slider(tmp_path, walk):
         (np.float64(0), {}, "states: got shape"),
         (np.full((2, H, N, J, 3), np.nan), {}, "states: found no finite joint"),
         (np.stack([np.full((H, N, J, 3), np.nan), np.zeros((H, N, J, 3))]), {}, "states: state 0 of 2 has no finite"),
-        (np.where(np.arange(N)[:, None, None] == 3, np.nan, np.zeros((2, H, N, J, 3))), {},
-         "states: pose 3 of 5 has no finite joint"),
+        (
+            np.where(np.arange(N)[:, None, None] == 3, np.nan, np.zeros((2, H, N, J, 3))),
+            {},
+            "states: pose 3 of 5 has no finite joint",
+        ),
         (np.zeros((2, H, N, J, 3)), {"times": [1, 0.5, 0]}, r"times: got shape \[3\], legal is \[2\]"),
         (np.zeros((2, H, N, J, 3)), {"times": [1, np.nan]}, "times: .*all finite"),
         (np.zeros((2, H, N, J, 3)), {"per_line": 0}, "per_line: got 0"),
@@ -177,7 +180,7 @@ def test_a_set_that_does_not_move_has_no_slider(tmp_path, walk):
         (np.zeros((2, H, N, J, 3)), {"observed": np.zeros((N, J))}, "observed: got float64 of shape"),
         (np.zeros((2, H, N, J, 3)), {"image": "a.png"}, "image: came without keypoints"),
     ],
-)  # fmt: skip
+)
 def test_bad_paths_are_named_and_nothing_is_written(tmp_path, states, options, message):
     with pytest.raises(ValueError, match=message):
         path_html(tmp_path / "x.html", states, H36M_17, **options)

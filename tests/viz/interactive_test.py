@@ -30,9 +30,7 @@ def test_every_frame_draws_exactly_the_bones_of_its_row(pose_set):
     samples, mean = samples.copy(), np.round(mean, 2)
     samples[2, 1, 3] = np.nan
     given = np.where(np.arange(J)[:, None] < 9, truth, np.nan)
-    figure = interactive_figure(
-        samples, H36M_17, truth=truth, mean=mean, given=given, observed=truth[..., 0] < 9
-    )
+    figure = interactive_figure(samples, H36M_17, truth=truth, mean=mean, given=given, observed=truth[..., 0] < 9)
     assert [f.name for f in figure.frames] == [str(n) for n in range(N)]
     layers = {"hypotheses": samples, "mean": mean[None], "given": given[None], "truth": truth[None]}
     for row in range(N):
@@ -62,9 +60,7 @@ def test_coordinates_are_within_a_millimetre_and_first_frame_is_the_first_row():
     samples = random_pose_set()[0]
     figure = interactive_figure(samples, H36M_17)
     for path, trace in zip(sc.bone_paths(H36M_17), traces_of(figure, "hypotheses"), strict=True):
-        wanted = np.concatenate(
-            [np.where(np.array(path)[:, None] >= 0, p[list(path)], np.nan) for p in samples[:, 0]]
-        )
+        wanted = np.concatenate([np.where(np.array(path)[:, None] >= 0, p[list(path)], np.nan) for p in samples[:, 0]])
         np.testing.assert_allclose(points_of(trace), wanted, atol=6e-4)
         assert np.isnan(wanted).any()
 

@@ -94,23 +94,23 @@ def played(tree, arrays):
     )
     np.testing.assert_allclose(weights.sum(1), 1, atol=1e-6)
     blended = np.einsum("vk,vkfrc->fvrc", weights, moves[which.astype(int)])
-    return arrays[times][:, 0], np.einsum("fvrc,vc->fvr", blended, np.c_[points, np.ones(len(points))])[
-        ..., :3
-    ]
+    return arrays[times][:, 0], np.einsum("fvrc,vc->fvr", blended, np.c_[points, np.ones(len(points))])[..., :3]
 
 
 def small_body(kind, num_weights, correctives):
     """A random body whose vertices hang on so many joints."""
     tables = random_tables(kind, num_vertices=40)
-    weights = np.where(
-        np.argsort(np.argsort(-tables["weights"], 1), 1) < num_weights, tables["weights"] + 1e-3, 0
-    )
+    weights = np.where(np.argsort(np.argsort(-tables["weights"], 1), 1) < num_weights, tables["weights"] + 1e-3, 0)
     return make_body(
         kind,
-        v_template=tables["v_template"], shapedirs=tables["shapedirs"], posedirs=tables["posedirs"] * correctives,
-        J_regressor=tables["J_regressor"], weights=weights / weights.sum(1, keepdims=True), faces=tables["f"],
+        v_template=tables["v_template"],
+        shapedirs=tables["shapedirs"],
+        posedirs=tables["posedirs"] * correctives,
+        J_regressor=tables["J_regressor"],
+        weights=weights / weights.sum(1, keepdims=True),
+        faces=tables["f"],
         hands_mean=None if kind == "smpl" else np.random.default_rng(5).normal(0, 0.3, (30, 3)),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -120,15 +120,13 @@ def motion():
     pose[:, 4] = [0.3, -0.2, 0.1]  # a joint that stands still, bent
     return Motion(
         pose, rng.normal(0, 2, (FRAMES, 3)).astype(np.float32), rng.normal(0, 1, (FRAMES, 3)).astype(np.float32), 25.0
-    )  # fmt: skip
+    )
 
 
 def skinned(body, motion, betas, hands="flat"):
     """The body's own vertices, with the pelvis where the motion has it."""
     shaped = body.shape(betas)
-    rotations = full_rotations(
-        body, jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient), hands=hands
-    )
+    rotations = full_rotations(body, jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient), hands=hands)
     return np.asarray(shaped.pose(rotations, jnp.asarray(motion.transl) - shaped.joints[0]).skin())
 
 
@@ -142,9 +140,7 @@ def test_a_viewer_computes_the_vertices_of_the_body(tmp_path, motion, kind, hand
     np.testing.assert_allclose(times, np.arange(FRAMES) / 25, atol=1e-6)
     np.testing.assert_allclose(vertices, skinned(body, motion, betas, hands), atol=2e-5)
     assert [tree["nodes"][j]["name"] for j in tree["skins"][0]["joints"]] == list(MODEL_JOINTS[kind])
-    moving = {
-        c["target"]["node"] for c in tree["animations"][0]["channels"] if c["target"]["path"] == "rotation"
-    }
+    moving = {c["target"]["node"] for c in tree["animations"][0]["channels"] if c["target"]["path"] == "rotation"}
     assert moving == set(range(22)) - {5}  # joint 0 is the root, so body rotation 4 is joint 5's
     (primitive,) = tree["meshes"][0]["primitives"]
     np.testing.assert_array_equal(arrays[primitive["indices"]].reshape(-1, 3), np.asarray(body.faces))
@@ -163,9 +159,7 @@ def test_what_plain_skinning_lacks_is_what_the_file_lacks(tmp_path, motion):
     which, shares = strongest_weights(np.asarray(body.weights))
     four = np.zeros(body.weights.shape, np.float32)
     np.put_along_axis(four, which.astype(int), shares, 1)
-    np.testing.assert_allclose(
-        vertices, skinned(plain.replace(weights=jnp.asarray(four)), motion, None), atol=2e-5
-    )
+    np.testing.assert_allclose(vertices, skinned(plain.replace(weights=jnp.asarray(four)), motion, None), atol=2e-5)
     assert error > 1e-3
 
 
@@ -179,9 +173,7 @@ def test_the_strongest_weights_are_four_that_fall_and_sum_to_one():
 def test_still_meshes_are_nodes_with_their_own_surface(tmp_path):
     corners = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3.0]])
     faces = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
-    path = write_glb(
-        tmp_path / "a.glb", np.stack([corners, corners + np.array([5, 0, 0])]), faces, names=["a", "b"]
-    )
+    path = write_glb(tmp_path / "a.glb", np.stack([corners, corners + np.array([5, 0, 0])]), faces, names=["a", "b"])
     tree, arrays = read_glb(path)
     assert [tree["nodes"][n]["name"] for n in tree["scenes"][0]["nodes"]] == ["a", "b"]
     for node, move in zip(tree["nodes"], (0, 5), strict=True):

@@ -80,12 +80,7 @@ def test_skeletons_and_observed_points_are_those_of_the_row_with_gaps(meshes):
 
 def test_bodies_beside_one_another_keep_their_shape_and_take_along_what_is_theirs(meshes):
     joints = np.repeat(meshes[:, :, :1], 17, axis=2)
-    options = {
-        "truth": meshes[0] + 3,
-        "observed": meshes[0, :, :2] + 3,
-        "joints": joints,
-        "skeleton": H36M_17,
-    }
+    options = {"truth": meshes[0] + 3, "observed": meshes[0, :, :2] + 3, "joints": joints, "skeleton": H36M_17}
     figure = mesh_figure(meshes, FACES, arrange="beside", **options)
     shown = [[points(traces(figure, f"body {h}", row)[0]) for row in range(F)] for h in range(H)]
     true = [points(traces(figure, "truth", row)[0]) for row in range(F)]
@@ -133,9 +128,15 @@ def test_a_page_is_binary_and_escapes_what_it_is_told(tmp_path):
     sizes = []
     for num in (2, 10):
         path = mesh_html(
-            tmp_path / "p.html", mesh[:, :num], FACES, title="<b>t", note="<i>n", names=["<u>", "w"],
-            labels=["<s>"] * num, library_beside=True,
-        )  # fmt: skip
+            tmp_path / "p.html",
+            mesh[:, :num],
+            FACES,
+            title="<b>t",
+            note="<i>n",
+            names=["<u>", "w"],
+            labels=["<s>"] * num,
+            library_beside=True,
+        )
         sizes.append(path.stat().st_size)
     assert (sizes[1] - sizes[0]) / (8 * 2 * 2000) == pytest.approx(20, rel=0.1)
     page = path.read_text()

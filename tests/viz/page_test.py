@@ -31,9 +31,17 @@ def test_html_is_self_contained_escaped_and_holds_the_data(tmp_path):
     samples, keypoints, confidence, truth = random_pose_set()
     bad = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\udcff\n"
     path = interactive_html(
-        tmp_path / "page.html", samples, H36M_17, keypoints=keypoints, confidence=confidence, truth=truth,
-        labels=[bad] * N, title=bad, note="scale: <i>height</i>", fps=25,
-    )  # fmt: skip
+        tmp_path / "page.html",
+        samples,
+        H36M_17,
+        keypoints=keypoints,
+        confidence=confidence,
+        truth=truth,
+        labels=[bad] * N,
+        title=bad,
+        note="scale: <i>height</i>",
+        fps=25,
+    )
     page = path.read_text(encoding="utf-8")
     assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)\s*=", page)
     assert "alert(1)</script>" not in page
@@ -49,8 +57,10 @@ def test_html_is_self_contained_escaped_and_holds_the_data(tmp_path):
         x = np.frombuffer(base64.b64decode(array["bdata"]), np.dtype(array["dtype"]))
         assert x[0] == pytest.approx(samples[0, n, 0, 0], abs=6e-4)
     assert {t["name"] for t in data if "legendgroup" in t and t.get("showlegend", True)} == {
-        "hypotheses", "mean", "truth",
-    }  # fmt: skip
+        "hypotheses",
+        "mean",
+        "truth",
+    }
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
@@ -160,15 +170,11 @@ def test_the_colours_of_left_and_right_are_explained_where_something_has_them(tm
     mesh, faces = np.random.default_rng(0).normal(size=(J, 3)), np.array([[0, 1, 2], [2, 3, 4]])
     pages = {
         "poses": path_html(tmp_path / "a.html", GOOD[None].repeat(2, 0), H36M_17, library_beside=True),
-        "bones": mesh_html(
-            tmp_path / "b.html", mesh, faces, joints=mesh, skeleton=H36M_17, library_beside=True
-        ),
+        "bones": mesh_html(tmp_path / "b.html", mesh, faces, joints=mesh, skeleton=H36M_17, library_beside=True),
         "mesh": mesh_html(tmp_path / "c.html", mesh, faces, observed=mesh, library_beside=True),
     }
     headers = {name: page.read_text().split("</header>")[0] for name, page in pages.items()}
-    sides = {
-        name: re.findall(r"<b style=\"color:(#\w{6})\">(left|right)</b>", h) for name, h in headers.items()
-    }
+    sides = {name: re.findall(r"<b style=\"color:(#\w{6})\">(left|right)</b>", h) for name, h in headers.items()}
     assert sides["poses"] == sides["bones"] == [(LEFT, "left"), (RIGHT, "right")]
     assert sides["mesh"] == []
     assert all("drag to orbit" in header for header in headers.values())
@@ -178,9 +184,16 @@ def test_a_page_of_a_path_is_escaped_and_holds_its_states(tmp_path):
     states = np.random.default_rng(0).normal(size=(3, 1, 2, J, 3))
     bad = "</script><img src=x>"
     path = path_html(
-        tmp_path / "a.html", states, H36M_17, title=bad, note=bad, labels=[bad] * 2, per_line=2, on_floor=False,
+        tmp_path / "a.html",
+        states,
+        H36M_17,
+        title=bad,
+        note=bad,
+        labels=[bad] * 2,
+        per_line=2,
+        on_floor=False,
         library_beside=True,
-    )  # fmt: skip
+    )
     page = path.read_text()
     assert "<img" not in page
     assert page.count("&lt;/script&gt;&lt;img src=x&gt;") == 3  # page's title, heading, note

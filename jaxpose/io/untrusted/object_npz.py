@@ -14,16 +14,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from jaxpose.io.untrusted.unpickle import (
-    NUMPY,
-    Names,
-    Opaque,
-    Unpickler,
-    _Array,
-    arrays_of,
-    describe,
-    reading,
-)
+from jaxpose.io.untrusted.unpickle import NUMPY, Names, Opaque, Unpickler, _Array, arrays_of, describe, reading
 
 
 def load_dict(path: str | os.PathLike[str], key: str) -> Mapping[str, Any]:

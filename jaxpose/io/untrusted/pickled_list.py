@@ -86,9 +86,7 @@ class PickledList(pickle._Unpickler):
         self._list.clear()
         keep = {id(part) for part in shared(batch)}
         keep.update(id(key) for element in batch if isinstance(element, dict) for key in element)
-        self._old.update(
-            (i, value) for i, value in self._young.items() if id(value) in keep or _is_common(value)
-        )
+        self._old.update((i, value) for i, value in self._young.items() if id(value) in keep or _is_common(value))
         self._young.clear()
         if len(self._old) > _MOST_OLD:
             raise pickle.UnpicklingError(f"more than {_MOST_OLD} objects are shared between its elements")
@@ -121,9 +119,7 @@ class PickledList(pickle._Unpickler):
         if index in self._young:
             self._old[index] = self._young.pop(index)
         elif index not in self._old:
-            raise pickle.UnpicklingError(
-                f"it refers to object {index} of an element that was read long before"
-            )
+            raise pickle.UnpicklingError(f"it refers to object {index} of an element that was read long before")
         self.append(self._old[index])
 
     def load_put(self) -> None:

@@ -49,11 +49,7 @@ _NOT_READ = (
     ("ml_collections.config_dict.config_dict", "FieldReference"),
     ("argparse", "Namespace"),
     ("torch", "device"),
-    *(
-        (b, kind)
-        for b in BUILTINS
-        for kind in ("bool", "float", "int", "list", "long", "str", "tuple", "unicode")
-    ),
+    *((b, kind) for b in BUILTINS for kind in ("bool", "float", "int", "list", "long", "str", "tuple", "unicode")),
 )
 # how a file of torch < 1.6 begins: a pickle of its magic number
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -110,9 +106,7 @@ class _TorchUnpickler(Unpickler):
             raise pickle.UnpicklingError(f"a persistent id {pid!r}; legal are storages of 5 entries")
         _, kind, key, _, num_items = pid
         if kind not in _STORAGES or not isinstance(key, str):
-            raise pickle.UnpicklingError(
-                f"a storage {key!r} of type {kind!r}; legal are {', '.join(_STORAGES)}"
-            )
+            raise pickle.UnpicklingError(f"a storage {key!r} of type {kind!r}; legal are {', '.join(_STORAGES)}")
         return self._storage(key, kind, num_items)
 
 
@@ -143,17 +137,13 @@ class _Archive:
 
     def storage(self, key: str, kind: str, num_items: int) -> np.ndarray:
         if (key, kind) not in self._storages:
-            flat = np.frombuffer(
-                self.read(f"data/{key}"), np.dtype(_STORAGES[kind]).newbyteorder(self._order)
-            )
+            flat = np.frombuffer(self.read(f"data/{key}"), np.dtype(_STORAGES[kind]).newbyteorder(self._order))
             flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
             is_half = kind == "BFloat16Storage"
             self._storages[key, kind] = (flat.astype(np.uint32) << 16).view(np.float32) if is_half else flat
         found = self._storages[key, kind]
         if found.size != num_items:
-            raise pickle.UnpicklingError(
-                f"data/{key} holds {found.size} items of {kind}, declared are {num_items}"
-            )
+            raise pickle.UnpicklingError(f"data/{key} holds {found.size} items of {kind}, declared are {num_items}")
         return found
 
 

@@ -93,11 +93,7 @@ class _Array:
 
 def _from_bytes(raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
     raw = raw.encode("latin1") if isinstance(raw, str) else raw  # Python 2
-    if (
-        not isinstance(dtype, _Dtype)
-        or not isinstance(raw, bytes | bytearray)
-        or not isinstance(shape, tuple)
-    ):
+    if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray) or not isinstance(shape, tuple):
         raise pickle.UnpicklingError("an array without plain bytes is not read")
     array: np.ndarray = np.ndarray(shape, dtype.dtype, bytes(raw), order=order)
     if array.nbytes != len(raw) or array.shape != shape:  # numpy takes -1 for what fits
@@ -205,15 +201,7 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
     except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, MemoryError, OSError) as error:
         raise ValueError(f"{path}: not a readable {kind} ({error or type(error).__name__})") from error
     # what a damaged file makes of a call in it; SystemError and RuntimeError (zipfile's: encrypted) are the libraries'
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        ArithmeticError,
-        SystemError,
-        RuntimeError,
-    ) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SystemError, RuntimeError) as error:
         raise ValueError(f"{path}: a damaged {kind} ({error})") from error
 
 

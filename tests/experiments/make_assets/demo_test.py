@@ -9,14 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.make_assets import demo
-from experiments.make_assets.demo import (
-    DETECTION_SPREAD,
-    OUTLIER_SPREAD,
-    demo_clip,
-    detect_clip,
-    write_demo_clip,
-)
+from experiments.make_assets.demo import DETECTION_SPREAD, OUTLIER_SPREAD, demo_clip, detect_clip, write_demo_clip
 from jaxpose.geometry.skeleton import H36M_17
 
 LEFT, RIGHT = list(H36M_17.left), list(H36M_17.right)
@@ -36,9 +29,7 @@ def clip():
 def test_demo_projects_what_it_says(clip):
     x, y, z = np.moveaxis(clip.joints_cam, -1, 0)
     fx, fy, cx, cy = clip.intrinsics
-    np.testing.assert_allclose(
-        clip.keypoints_true, np.stack([fx * x / z + cx, fy * y / z + cy], -1), atol=1e-2
-    )
+    np.testing.assert_allclose(clip.keypoints_true, np.stack([fx * x / z + cx, fy * y / z + cy], -1), atol=1e-2)
     assert tuple(clip.intrinsics) == (1145, 1145, 500, 500)
     assert (clip.keypoints_true > 0).all()
     assert (clip.keypoints_true < 1000).all()
@@ -75,9 +66,7 @@ def test_detection_errors_have_the_documented_spread():
     size = np.linalg.norm(error / np.array(DETECTION_SPREAD)[:, None], axis=-1)
     assert np.corrcoef(size[~outlier], confidence[~outlier])[0, 1] < -0.5
     pairs = ~(outlier[1:] | outlier[:-1])
-    assert np.corrcoef(error[1:][pairs].ravel(), error[:-1][pairs].ravel())[0, 1] == pytest.approx(
-        0.8, abs=0.05
-    )
+    assert np.corrcoef(error[1:][pairs].ravel(), error[:-1][pairs].ravel())[0, 1] == pytest.approx(0.8, abs=0.05)
 
 
 def test_demo_errors_are_those_of_a_detector(clip):

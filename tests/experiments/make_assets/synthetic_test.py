@@ -57,10 +57,7 @@ def motions(bodies):
     """{activity: joints [NUM, F, 17, 3]}, motion i with body i."""
     return {
         name: np.stack(
-            [
-                sample_motion(jax.random.key(100 * a + i), bodies[i], FRAMES, FPS, activity=name)
-                for i in range(NUM)
-            ]
+            [sample_motion(jax.random.key(100 * a + i), bodies[i], FRAMES, FPS, activity=name) for i in range(NUM)]
         )
         for a, name in enumerate(ACTIVITIES)
     }
@@ -70,8 +67,7 @@ def pose_angles(trunk=(), left_leg=(), right_leg=(), left_arm=(), right_arm=()):
     """Angles that are 0 but for the rows given; trunk is [4, 3]."""
     trunk = jnp.array(trunk, jnp.float32) if len(trunk) else jnp.zeros((4, 3))
     rows = [
-        jnp.array(row, jnp.float32) if len(row) else jnp.zeros(4)
-        for row in (left_leg, right_leg, left_arm, right_arm)
+        jnp.array(row, jnp.float32) if len(row) else jnp.zeros(4) for row in (left_leg, right_leg, left_arm, right_arm)
     ]
     return AnglesDeg(trunk, jnp.stack(rows[:2]), jnp.stack(rows[2:]))
 
@@ -164,9 +160,7 @@ def test_clipped_angles_never_bend_knees_or_elbows_backwards(bodies):
 @pytest.mark.parametrize("activity", ACTIVITIES)
 def test_bones_keep_the_length_of_the_body(motions, bodies, activity):
     lengths = bone_lengths(motions[activity])
-    np.testing.assert_allclose(
-        lengths, np.broadcast_to(np.asarray(bodies)[:NUM, None, 1:], lengths.shape), atol=2e-6
-    )
+    np.testing.assert_allclose(lengths, np.broadcast_to(np.asarray(bodies)[:NUM, None, 1:], lengths.shape), atol=2e-6)
 
 
 @pytest.mark.parametrize("activity", ACTIVITIES)
@@ -176,9 +170,7 @@ def test_knees_and_elbows_bend_the_human_way(motions, activity):
     for hip, knee, ankle in ((1, 2, 3), (4, 5, 6)):
         thigh, shin = joints[:, knee] - joints[:, hip], joints[:, ankle] - joints[:, knee]
         thigh, shin = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (thigh, shin))
-        signed = np.sign(np.cross(thigh, shin)[:, 0]) * np.degrees(
-            np.arccos((thigh * shin).sum(-1).clip(-1, 1))
-        )
+        signed = np.sign(np.cross(thigh, shin)[:, 0]) * np.degrees(np.arccos((thigh * shin).sum(-1).clip(-1, 1)))
         assert signed.min() > -0.5
         assert signed.max() < 140.5
     checked = 0

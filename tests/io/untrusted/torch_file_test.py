@@ -116,9 +116,7 @@ def test_the_order_of_bytes_is_the_file_s(tmp_path):
 
 
 def test_what_stands_beside_the_weights_does_not_stop_the_reading(tmp_path):
-    parameter = Call(
-        Name("torch._utils", "_rebuild_parameter"), tensor(np.float32([1, 2])), True, OrderedDict()
-    )
+    parameter = Call(Name("torch._utils", "_rebuild_parameter"), tensor(np.float32([1, 2])), True, OrderedDict())
     config = ConfigDict({"lr": 2e-4, "sub": {"a": (1, None)}})
     config.same = config.get_ref("lr")
     tree = {
@@ -164,20 +162,14 @@ def rebuilt(offset, size, stride, storage=FOUR):
         (rebuilt(0, (2, 2), (1,)), "damaged"),
         (rebuilt(0, 4, 1), "damaged"),
         (rebuilt(0, (1,), (1,), "storage"), "offset 0"),
-        (
-            Storage(np.zeros(4, np.float32), num_items=10**12),
-            r"data/0 holds 4 items .* declared are 1000000000000",
-        ),
+        (Storage(np.zeros(4, np.float32), num_items=10**12), r"data/0 holds 4 items .* declared are 1000000000000"),
         (Storage(np.zeros(4, np.float32), num_items=3), "declared are 3"),
         (Storage(np.zeros(4, np.float32), num_items="4"), "a persistent id"),
         (Storage(np.zeros(4, np.float32), kind="QInt8Storage"), "torch.QInt8Storage, which is not allowed"),
         (Storage(np.zeros(3, np.uint8), kind="FloatStorage"), "damaged"),
         (Call(Name("torch", "FloatStorage"), 3), "damaged"),
         (Call(Name("torch", "Size"), rebuilt(0, (2**40,), (0,))), "torch.Size of no numbers"),
-        (
-            Call(Name("torch.nn.modules.linear", "Linear")),
-            "torch.nn.modules.linear.Linear, which is not allowed",
-        ),
+        (Call(Name("torch.nn.modules.linear", "Linear")), "torch.nn.modules.linear.Linear, which is not allowed"),
         (Call(Name("numpy.random._pickle", "os.system"), "true"), "which is not allowed"),
     ],
 )
@@ -264,10 +256,7 @@ def test_cut_anywhere_it_is_refused(tmp_path):
 
 
 def test_a_spoiled_byte_is_read_or_refused(tmp_path):
-    whole, rng = (
-        save(tmp_path / "a.pth", {"x": tensor(np.float32([1]))}).read_bytes(),
-        np.random.default_rng(0),
-    )
+    whole, rng = (save(tmp_path / "a.pth", {"x": tensor(np.float32([1]))}).read_bytes(), np.random.default_rng(0))
     path, outcomes = tmp_path / "spoiled.pth", []
     for at in rng.permutation(len(whole))[:300]:
         spoil(path, whole, at, rng.integers(256))

@@ -122,11 +122,7 @@ def text_pickle(module, name, argument):
 )
 @pytest.mark.parametrize("protocol", [0, 4])
 def test_names_outside_the_table_are_refused(tmp_path, module, name, protocol):
-    run = (
-        f"__import__('os').system('touch {tmp_path / 'ran'}')"
-        if module != "os"
-        else f"touch {tmp_path / 'ran'}"
-    )
+    run = f"__import__('os').system('touch {tmp_path / 'ran'}')" if module != "os" else f"touch {tmp_path / 'ran'}"
     data = text_pickle(module, name, run)
     if protocol == 4:  # STACK_GLOBAL follows dots in a name
         strings = [b"\x8c" + bytes([len(s)]) + s.encode() for s in (module, name)]
@@ -142,12 +138,7 @@ def test_a_call_inside_what_is_allowed_is_refused(tmp_path):
     evil = Reduce(*touch(tmp_path / "ran"))
     array_type = np._core.multiarray._reconstruct
     chain = Reduce(getattr, (Reduce(getattr, (np.array, "__self__")), "fromfile"))
-    for value in (
-        chain,
-        {"a": [evil]},
-        Reduce(OrderedDict, ([(1, evil)],)),
-        Reduce(array_type, (evil, (0,), b"b")),
-    ):
+    for value in (chain, {"a": [evil]}, Reduce(OrderedDict, ([(1, evil)],)), Reduce(array_type, (evil, (0,), b"b"))):
         path = write(tmp_path / "evil.pkl", pickle.dumps(value))
         with pytest.raises(ValueError, match=r"evil.pkl: .*not allowed"):
             load_pickle(path)
@@ -187,10 +178,7 @@ def test_the_parts_of_the_hostile_arrays_make_a_sound_one(tmp_path):
         (array((2,)), "damaged"),
         (array((1,), b"U1", b"V\xff\xff\xff\xff\n"), "holds no characters"),
         (ARRAY + b".", "begun and not described"),
-        (
-            b"cnumpy._core.numeric\n_frombuffer\n(L100000000000L\n" + DTYPE % b"f4" + b"(I1\ntVC\ntR.",
-            "plain bytes",
-        ),
+        (b"cnumpy._core.numeric\n_frombuffer\n(L100000000000L\n" + DTYPE % b"f4" + b"(I1\ntVC\ntR.", "plain bytes"),
         (b"cnumpy.core.multiarray\nscalar\n(" + DTYPE % b"f4" + b"VAAAAA\ntR.", "5 bytes for an array"),
         (b"c_codecs\nencode\n(Va\nVrot13\ntR.", "bytes in 'rot13' are not read"),
         (b"cbuiltins\nbytes\n(L100000000000L\ntR.", "damaged"),
