@@ -48,7 +48,7 @@ PARTS |= {
 
 
 class DPoserSettings(NamedTuple):
-    """Steps of Adam, its learning rate, and the schedule of t; chosen on validation (experiments/evaluate_prior.py)."""
+    """Steps of Adam, its learning rate, and the schedule of t; chosen on validation (`experiments.evaluate prior`)."""
 
     num_steps: int = 200
     learning_rate: float = 0.1

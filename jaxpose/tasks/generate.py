@@ -12,7 +12,7 @@ from jaxpose.tasks.draw import check_person_codec, draw_states, null_condition
 
 _ROWS = 64  # poses that share a key
 # The law of all poses is wider than that of one pose that is seen, and takes more steps: precision against
-# validation poses 0.35 at 8, 0.41 at 20 (evaluate_tasks --task=generate --steps=...).
+# validation poses 0.35 at 8, 0.41 at 20 (`experiments.evaluate tasks --task=generate --steps=...`).
 NUM_STEPS = 30
 
 
