@@ -48,6 +48,27 @@ class Prediction(NamedTuple):
     score: Array
 
 
+class Bodies(NamedTuple):
+    """Fitted bodies of N clips of F frames, in H hypotheses: the result of every fit.
+
+    body_pose:     [H, N, F, 21, 3] axis-angle radians, without the root.
+    global_orient: [H, N, F, 3] axis-angle radians of the root.
+    transl:        [H, N, F, 3] metres that the template is moved.
+    betas:         [H, N, S] coefficients of the shape, one shape for a clip.
+    joints:        [H, N, F, 22, 3] metres.
+    energy:        [H, N] nats at the last step; the hypotheses of one clip compare by it.
+    num_steps:     [H, N] optimiser steps until the clip was frozen.
+    """
+
+    body_pose: Array
+    global_orient: Array
+    transl: Array
+    betas: Array
+    joints: Array
+    energy: Array
+    num_steps: Array
+
+
 # (x_t [..., J, D], t scalar, condition) -> Prediction. A batch of different times is a vmap.
 PredictFn: TypeAlias = Callable[[Array, Array, Condition | None], Prediction]
 
