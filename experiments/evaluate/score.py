@@ -37,7 +37,7 @@ from jaxpose.datasets.rotations import load_rotations
 from jaxpose.examples.views import Bodies, ViewRates, pose_example
 from jaxpose.geometry.flip import mirror_rotations
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.spaces.normalise import REPRESENTATIONS
+from jaxpose.spaces.rotations import REPRESENTATIONS
 from jaxpose.spaces.person import decode_view, encode_keypoints
 from jaxpose.tasks import score as density
 
