@@ -13,11 +13,13 @@ import numpy as np
 from experiments.benchmark.plain_graph import denoise
 from experiments.benchmark.timing import Row, Setup, cpu_seconds, example_inputs, interleaved
 from jaxpose import model as released
+from jaxpose.diffusion.sampling import in_slices
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.layers import GroupNorm
 from jaxpose.spaces.person import encode_keypoints
-from jaxpose.tasks.diffpose import ROWS_AT_ONCE, draw_poses, in_slices
+from jaxpose.tasks.diffpose import ROWS_AT_ONCE, draw_poses
+from jaxpose.tasks.samplers import stochastic
 
 
 def group_norm(setup: Setup) -> list[Row]:
@@ -65,7 +67,7 @@ def graph(setup: Setup) -> list[Row]:
 
     keypoints, confidence, intrinsics = example_inputs(poses)
     whole, cond = official_size(setup.model), encode_keypoints(intrinsics, keypoints, confidence)[0]
-    draw = jax.jit(lambda m: draw_poses(jax.random.key(0), m, cond, num_hypotheses=5, num_steps=5))
+    draw = jax.jit(lambda m: draw_poses(jax.random.key(0), m, cond, num_hypotheses=5, sampler=stochastic(5)))
     sampling = interleaved(setup.sizes.repeats, lambda: draw(whole))[0]
     figures = {
         **{f"{name}_seconds": float(np.median(v)) for name, v in times.items()},

@@ -25,12 +25,12 @@ from experiments.benchmark.timing import (
     sampling_operations,
 )
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera, Hypotheses
 from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.metrics import align_root, best_of, mpjpe
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
-from jaxpose.tasks.draw import network_calls
-from jaxpose.tasks.lift import Lifted, lift
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.samplers import SAMPLERS, Sampler, original, stochastic
 
 _INTERACTIVE_HYPOTHESES = 50
 _SAMPLES = 200  # hypotheses of the recipe case
@@ -38,25 +38,17 @@ _SAMPLES = 200  # hypotheses of the recipe case
 
 def sampling(setup: Setup) -> list[Row]:
     """`lift` of --batch poses by --hypotheses, the model's own steps, float32."""
-    return [
-        _lifting_row(setup, "sampling", "", setup.sizes.hypotheses, setup.sizes.batch, None, "posterior", "float32")
-    ]
+    return [_lifting_row(setup, "sampling", "", setup.sizes.hypotheses, setup.sizes.batch, stochastic(), "float32")]
 
 
 def lifting(setup: Setup) -> Iterator[Row]:
     """`lift` over hypotheses x poses x steps x samplers x types; what is not float32 with its distance from that."""
-    steps: tuple[int | None, ...] = setup.sizes.grid_steps or (None,)
-    grid = (
-        setup.sizes.grid_hypotheses,
-        setup.sizes.grid_batch,
-        steps,
-        setup.sizes.grid_sampler,
-        setup.sizes.grid_dtype,
-    )
-    for num, batch, num_steps, sampler, dtype in itertools.product(*grid):
-        calls = network_calls(setup.model, sampler, num_steps)
-        name = f"{num} x {batch}, {calls} calls, {sampler}, {dtype}"
-        yield _lifting_row(setup, "lifting", name, num, batch, num_steps, sampler, dtype)
+    sizes = setup.sizes
+    samplers = [SAMPLERS[name](steps) for steps in sizes.grid_steps or (None,) for name in sizes.grid_sampler]
+    grid = itertools.product(sizes.grid_hypotheses, sizes.grid_batch, samplers, sizes.grid_dtype)
+    for num, batch, sampler, dtype in grid:
+        name = f"{num} x {batch}, {sampler.network_calls(setup.model)} calls, {sampler.name}, {dtype}"
+        yield _lifting_row(setup, "lifting", name, num, batch, sampler, dtype)
 
 
 def memory(setup: Setup) -> list[Row]:
@@ -87,9 +79,9 @@ def recipe(setup: Setup) -> list[Row]:
     inputs, truth = _recipe_inputs(setup)
     one = tuple(x[:1] for x in inputs)
     models = {"shipped": setup.model} | ({} if setup.fast is None else {"few steps": setup.fast})
-    alone = [lift_program(setup.model, one, _SAMPLES, sampler="original")]
+    alone = [lift_program(setup.model, one, _SAMPLES, sampler=original())]
     alone += [lift_program(model, one, _SAMPLES) for model in models.values()]
-    together = [lift_program(setup.model, inputs, _SAMPLES, sampler="original")]
+    together = [lift_program(setup.model, inputs, _SAMPLES, sampler=original())]
     together += [lift_program(model, inputs, _SAMPLES) for model in models.values()]
     times = interleaved(min(setup.sizes.repeats, 3), *(program.run for program in alone))
     # the recipe of many poses once: it is long enough to be its own median
@@ -99,7 +91,7 @@ def recipe(setup: Setup) -> list[Row]:
     for i, (name, model) in enumerate(models.items(), 1):
         fast_times = interleaved(setup.sizes.repeats, together[i].run)[0]
         figures: dict[str, float] = {
-            "calls": network_calls(model, "posterior", None),
+            "calls": stochastic().network_calls(model),
             "recipe_calls": 1000,
             "hypotheses": _SAMPLES,
             "recipe_seconds_one": float(np.median(times[0])),
@@ -136,23 +128,13 @@ def lift_program(
     inputs: tuple[Array, ...],
     num: int,
     *,
-    num_steps: int | None = None,
-    sampler: str = "posterior",
+    sampler: Sampler | None = None,
     dtype: str = "float32",
 ) -> Program:
     """`lift` of inputs (keypoints, confidence, intrinsics), the poses cut over all devices, weights as `dtype`."""
 
-    def run(key: Array, model: released.Model, keypoints: Array, confidence: Array, intrinsics: Array) -> Lifted:
-        return lift(
-            key,
-            model,
-            keypoints,
-            confidence,
-            intrinsics=intrinsics,
-            num_hypotheses=num,
-            num_steps=num_steps,
-            sampler=sampler,
-        )
+    def run(key: Array, model: released.Model, xy: Array, sure: Array, intrinsics: Array) -> Hypotheses:
+        return lift(key, model, xy, sure, camera=Camera(intrinsics), num_hypotheses=num, sampler=sampler)
 
     keypoints, confidence = over_devices(inputs[:2])
     intrinsics = over_devices(inputs[2]) if inputs[2].ndim == 2 else replicated(inputs[2])
@@ -160,14 +142,9 @@ def lift_program(
     return compiled(run, key, whole, keypoints, confidence, intrinsics)
 
 
-def _lifting_row(
-    setup: Setup, case: str, name: str, num: int, batch: int, num_steps: int | None, sampler: str, dtype: str
-) -> Row:
-    model, inputs = setup.model, example_inputs(batch)
-    calls = network_calls(model, sampler, num_steps)
-    draw: Callable[..., Program] = functools.partial(
-        lift_program, model, inputs, num, num_steps=num_steps, sampler=sampler
-    )
+def _lifting_row(setup: Setup, case: str, name: str, num: int, batch: int, sampler: Sampler, dtype: str) -> Row:
+    model, inputs, calls = setup.model, example_inputs(batch), sampler.network_calls(setup.model)
+    draw: Callable[..., Program] = functools.partial(lift_program, model, inputs, num, sampler=sampler)
     program = draw(dtype=dtype)
     work = sampling_operations(model, calls=calls, poses=batch, hypotheses=num)
     found = measured(setup, program, width=model.spec.network.hidden, operations=work, dtype=dtype)
@@ -183,18 +160,14 @@ def _lifting_row(
 
 def _live_row(setup: Setup, name: str, model: released.Model) -> Row:
     inputs = [np.asarray(x) for x in example_inputs(64)]
-    calls = network_calls(model, "posterior", None)
+    calls, num = stochastic().network_calls(model), _INTERACTIVE_HYPOTHESES
     key = jax.random.key(0)
+
+    def run(key: Array, model: released.Model, xy: Array, sure: Array, K: Array) -> Hypotheses:
+        return lift(key, model, xy, sure, camera=Camera(K), num_hypotheses=num)
+
     started = time.perf_counter()
-    program = (
-        jax.jit(
-            lambda key, model, keypoints, confidence, K: lift(
-                key, model, keypoints, confidence, intrinsics=K, num_hypotheses=_INTERACTIVE_HYPOTHESES
-            )
-        )
-        .lower(key, model, inputs[0][:1], inputs[1][:1], inputs[2])
-        .compile()
-    )
+    program = jax.jit(run).lower(key, model, inputs[0][:1], inputs[1][:1], inputs[2]).compile()
     compile_seconds = time.perf_counter() - started
     times = []
     for frame in range(40 * setup.sizes.repeats + 2):

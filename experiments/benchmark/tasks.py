@@ -25,7 +25,7 @@ from experiments.benchmark.timing import (
     sampling_operations,
 )
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.likelihood import log_likelihood
 from jaxpose.fitting.body_fit import Free, dposer_prior, posed_body, start_parameters
@@ -43,10 +43,10 @@ from jaxpose.tasks import score
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import DPoserSettings, complete_rotations
 from jaxpose.tasks.denoise import denoise
-from jaxpose.tasks.draw import network_calls
 from jaxpose.tasks.generate import NUM_STEPS, generate
 from jaxpose.tasks.rotations import generate_rotations
-from jaxpose.tasks.stream import jitted_step, start_stream
+from jaxpose.tasks.samplers import stochastic
+from jaxpose.tasks.stream import start_stream, step_stream
 
 _PRIOR = "prior21"
 _LIKELIHOOD_STEPS = score.NUM_STEPS  # intervals, as `jaxpose score` has them
@@ -75,25 +75,76 @@ class Bodies(NamedTuple):
 def tasks(setup: Setup) -> Iterator[Row]:
     """Every task once: what it makes a second, and the network's share of the ceiling, at the sizes that stand by it.
 
-    Fits count their prior's network calls alone: the rest of their time is the body, its gradient and Adam.
+    Fits count their prior's network calls alone: the rest of their time is the body, its gradient and Adam. Denoising
+    is of a known level; estimating it takes `estimate_calls` calls of 8 hypotheses more.
     """
-    person, prior = setup.model, released.load(_PRIOR)
-    bodies = some_bodies(prior, 32)
-    made = {
-        "lift 64 x 50": lambda: _lift(person, 64, 50),
-        "lift 64 x 50, few steps": lambda: None if setup.fast is None else _lift(setup.fast, 64, 50),
-        "complete 16 x 200": lambda: _complete(person, 16, 200),
-        "denoise 64 x 50": lambda: _denoise(person, 64, 50),
-        "generate 1024": lambda: _generate(person, 1024),
-        "complete_rotations 32 x 10": lambda: _complete_rotations(prior, bodies, 10),
-        "generate_rotations 512": lambda: _generate_rotations(prior, 512),
-        "ik 32": lambda: _ik(prior, bodies),
-        "denoise_motion 2 x 32 frames": lambda: _denoise_motion(prior, bodies),
-        "fit 8, 4 starts": lambda: _fit(prior, bodies, 8),
-    }
-    for setting, make in made.items():
-        if (task := make()) is not None:
-            yield _task_row(setup, setting, task)
+    prior = released.load(_PRIOR)
+    makers = {**joint_tasks(setup.model, setup.fast), **rotation_tasks(prior, some_bodies(prior, 32))}
+    for setting, make in makers.items():
+        yield _task_row(setup, setting, make())
+
+
+def joint_tasks(model: released.Model, fast: released.Model | None) -> dict[str, Callable[[], Task]]:
+    """Tasks on joint positions, by their sizes."""
+
+    def lifted(model: released.Model) -> Task:
+        return _task(model, lift_program(model, example_inputs(64), 50), 64 * 50, poses=64)
+
+    def completed() -> Task:
+        joints = _some_joints(model, 16).at[:, 11:14].set(jnp.nan)  # the left arm is not seen
+        run = lambda key, m, x: complete(key, m, x, noise=0.01, num_hypotheses=200)  # noqa: E731
+        return _task(model, _program(run, model, joints), 16 * 200, poses=16)
+
+    def denoised() -> Task:
+        joints = _some_joints(model, 64)
+        joints = joints + 0.03 * jax.random.normal(jax.random.key(2), joints.shape)
+        run = lambda key, m, x: denoise(key, m, x, noise=0.03, num_hypotheses=50)  # noqa: E731
+        return _task(model, _program(run, model, joints), 64 * 50)
+
+    def generated() -> Task:
+        calls = stochastic().with_usual_steps(NUM_STEPS, model).network_calls(model)
+        return _task(model, _program(lambda key, m: generate(key, m, 1024), model), 1024, calls=calls)
+
+    few = {} if fast is None else {"lift 64 x 50, few steps": lambda: lifted(fast)}
+    whole = {"complete 16 x 200": completed, "denoise 64 x 50": denoised, "generate 1024": generated}
+    return {"lift 64 x 50": lambda: lifted(model), **few, **whole}
+
+
+def rotation_tasks(prior: released.Model, bodies: Bodies) -> dict[str, Callable[[], Task]]:
+    """Tasks on joint rotations, and fits with their prior, by their sizes."""
+    both, num = (prior, bodies.body), len(bodies.poses)
+
+    def completed() -> Task:
+        known = jnp.ones(21).at[jnp.array([12, 15, 17, 19])].set(0)
+        run = lambda key, m, poses: complete_rotations(key, m, poses, known, num_hypotheses=10)  # noqa: E731
+        return _task(prior, _program(run, prior, bodies.poses), 10 * num, calls=DPoserSettings().num_steps)
+
+    def generated() -> Task:
+        return _task(prior, _program(lambda key, m: generate_rotations(key, m, 512), prior), 512)
+
+    def placed() -> Task:
+        run = lambda key, m, y: ik(key, m[1], y, "smpl22", dposer_prior(m[0]), noise=0.01)  # noqa: E731
+        program = _program(run, both, bodies.joints[:, None])
+        return _task(prior, program, num, "poses", calls=IKSettings().num_steps)
+
+    def cleaned() -> Task:
+        clips = jnp.stack([bodies.joints] * 2)
+        clips = clips + 0.03 * jax.random.normal(jax.random.key(2), clips.shape)
+        run = lambda key, m, y: denoise_motion(key, m[1], y, "smpl22", dposer_prior(m[0]), noise=0.03)  # noqa: E731
+        return _task(prior, _program(run, both, clips), 2 * num, "frames", calls=MotionSettings().num_steps)
+
+    def fitted() -> Task:
+        settings, uv = FitSettings(), bodies.keypoints[:8, None, None]
+
+        def run(key: Array, m: tuple[released.Model, Body], uv: Array, intrinsics: Array) -> Any:
+            seen, cameras = jnp.ones(uv.shape[:-1]), one_camera(intrinsics)
+            return fit(key, m[1], uv, seen, cameras, "openpose25", dposer_prior(m[0]))
+
+        program, rows = _program(run, both, uv, bodies.intrinsics[:8]), 8 * settings.starts
+        return _task(prior, program, 8, "frames", calls=settings.num_steps, rows=rows)
+
+    sizes = {"complete_rotations 32 x 10": completed, "generate_rotations 512": generated, "ik 32": placed}
+    return {**sizes, "denoise_motion 2 x 32 frames": cleaned, "fit 8, 4 starts": fitted}
 
 
 def likelihood(setup: Setup) -> list[Row]:
@@ -162,9 +213,8 @@ def stream(setup: Setup) -> list[Row]:
         times, busy = [], []
         for frame in range(20 * setup.sizes.repeats + 2):
             started, used = time.perf_counter(), time.process_time()
-            _, state = jax.block_until_ready(
-                jitted_step(live, state, keypoints[0], confidence[0], intrinsics=intrinsics)
-            )
+            seen = keypoints[0], confidence[0]
+            _, state = jax.block_until_ready(step_stream(live, state, *seen, camera=Camera(intrinsics)))
             if frame == 0:
                 figures[f"first_and_compile_seconds_{num}"] = time.perf_counter() - started
             elif frame > 1:
@@ -240,96 +290,21 @@ def _program(run: Callable[..., Any], model: Any, *args: Any) -> Program:
     return compiled(run, *replicated((jax.random.key(0), model)), *over_devices(args))
 
 
+def _task(
+    model: released.Model,
+    program: Program,
+    num: int,
+    unit: str = "samples",
+    *,
+    calls: int | None = None,
+    poses: int = 0,
+    rows: int | None = None,
+) -> Task:
+    """A task that makes `num`, in `calls` network calls for `rows` (None: num), a share of them for each of `poses`."""
+    calls = stochastic().network_calls(model) if calls is None else calls
+    hypotheses = (num if rows is None else rows) // max(poses, 1)
+    return Task(program, num, unit, sampling_operations(model, calls=calls, poses=poses, hypotheses=hypotheses), model)
+
+
 def _some_joints(model: released.Model, num: int) -> Array:
-    return jax.jit(lambda m: generate(jax.random.key(1), m, num, num_steps=8))(model)
-
-
-def _lift(model: released.Model, poses: int, num: int) -> Task:
-    program = lift_program(model, example_inputs(poses), num)
-    calls = network_calls(model, "posterior", None)
-    work = sampling_operations(model, calls=calls, poses=poses, hypotheses=num)
-    return Task(program, poses * num, "samples", work, model)
-
-
-def _complete(model: released.Model, poses: int, num: int) -> Task:
-    joints = _some_joints(model, poses).at[:, 11:14].set(jnp.nan)  # the left arm is not seen
-
-    def run(key: Array, model: released.Model, joints: Array) -> Any:
-        return complete(key, model, joints, noise=0.01, num_hypotheses=num)
-
-    calls = network_calls(model, "posterior", None)
-    work = sampling_operations(model, calls=calls, poses=poses, hypotheses=num)
-    return Task(_program(run, model, joints), poses * num, "samples", work, model)
-
-
-def _denoise(model: released.Model, poses: int, num: int) -> Task:
-    """Of a known level; estimating it takes `estimate_calls` calls of 8 hypotheses more."""
-    joints = _some_joints(model, poses)
-    joints = joints + 0.03 * jax.random.normal(jax.random.key(2), joints.shape)
-
-    def run(key: Array, model: released.Model, joints: Array) -> Any:
-        return denoise(key, model, joints, noise=0.03, num_hypotheses=num)
-
-    calls = network_calls(model, "posterior", None)
-    work = sampling_operations(model, calls=calls, poses=0, hypotheses=poses * num)
-    return Task(_program(run, model, joints), poses * num, "samples", work, model)
-
-
-def _generate(model: released.Model, num: int) -> Task:
-    program = _program(lambda key, m: generate(key, m, num), model)
-    calls = network_calls(model, "posterior", None if model.spec.times else NUM_STEPS)
-    work = sampling_operations(model, calls=calls, poses=0, hypotheses=num)
-    return Task(program, num, "samples", work, model)
-
-
-def _generate_rotations(prior: released.Model, num: int) -> Task:
-    program = _program(lambda key, m: generate_rotations(key, m, num), prior)
-    calls = network_calls(prior, "posterior", None)
-    work = sampling_operations(prior, calls=calls, poses=0, hypotheses=num)
-    return Task(program, num, "samples", work, prior)
-
-
-def _complete_rotations(prior: released.Model, bodies: Bodies, num: int) -> Task:
-    known = jnp.ones(21).at[jnp.array([12, 15, 17, 19])].set(0)
-
-    def run(key: Array, prior: released.Model, poses: Array) -> Array:
-        return complete_rotations(key, prior, poses, known, num_hypotheses=num)
-
-    rows = num * len(bodies.poses)
-    work = sampling_operations(prior, calls=DPoserSettings().num_steps, poses=0, hypotheses=rows)
-    return Task(_program(run, prior, bodies.poses), rows, "samples", work, prior)
-
-
-def _ik(prior: released.Model, bodies: Bodies) -> Task:
-    targets = bodies.joints[:, None]
-
-    def run(key: Array, both: tuple[released.Model, Body], targets: Array) -> Any:
-        return ik(key, both[1], targets, "smpl22", dposer_prior(both[0]), noise=0.01)
-
-    work = sampling_operations(prior, calls=IKSettings().num_steps, poses=0, hypotheses=len(targets))
-    return Task(_program(run, (prior, bodies.body), targets), len(targets), "poses", work, prior)
-
-
-def _denoise_motion(prior: released.Model, bodies: Bodies) -> Task:
-    clips = jnp.stack([bodies.joints[: len(bodies.joints)]] * 2)
-    clips = clips + 0.03 * jax.random.normal(jax.random.key(2), clips.shape)
-
-    def run(key: Array, both: tuple[released.Model, Body], clips: Array) -> Any:
-        return denoise_motion(key, both[1], clips, "smpl22", dposer_prior(both[0]), noise=0.03)
-
-    frames = clips.shape[0] * clips.shape[1]
-    work = sampling_operations(prior, calls=MotionSettings().num_steps, poses=0, hypotheses=frames)
-    return Task(_program(run, (prior, bodies.body), clips), frames, "frames", work, prior)
-
-
-def _fit(prior: released.Model, bodies: Bodies, num: int) -> Task:
-    settings, uv = FitSettings(), bodies.keypoints[:num, None, None]
-
-    def run(key: Array, both: tuple[released.Model, Body], uv: Array, intrinsics: Array) -> Any:
-        cameras = one_camera(intrinsics)
-        return fit(key, both[1], uv, jnp.ones(uv.shape[:-1]), cameras, "openpose25", dposer_prior(both[0]))
-
-    program = _program(run, (prior, bodies.body), uv, bodies.intrinsics[:num])
-    rows = settings.starts * num
-    work = sampling_operations(prior, calls=settings.num_steps, poses=0, hypotheses=rows)
-    return Task(program, num, "frames", work, prior)
+    return generate(jax.random.key(1), model, num, sampler=stochastic(8))

@@ -33,7 +33,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.tasks.draw import SAMPLERS
+from jaxpose.tasks.samplers import SAMPLERS
 
 Run = Callable[[], Any]
 DTYPES = ("float32", "bfloat16", "float16")

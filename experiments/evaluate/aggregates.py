@@ -26,11 +26,11 @@ from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Column, Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.evaluation import aggregate, metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.tasks.lift import jitted_lift
+from jaxpose.tasks.lift import lift
 from jaxpose.tasks.likelihood import jitted_lifted_log_density
 
 _PLAIN = ("mean", "median", "geometric_median", "medoid", "mode", "pose_mode")
@@ -86,7 +86,8 @@ def of_case(model: released.Model, options: Options, name: str, case: Case) -> I
     inputs = [jnp.asarray(x, jnp.float32) for x in (case.keypoints, case.confidence, case.intrinsics)]
     xy, confidence, intrinsics = inputs
     key = jax.random.key(options.seed)
-    lifted = jitted_lift(key, model, xy, confidence, intrinsics=intrinsics, num_hypotheses=max(options.hypotheses))
+    lifted = lift(key, model, xy, confidence, camera=Camera(intrinsics), num_hypotheses=max(options.hypotheses))
+    assert lifted.root is not None, "lift places its poses"
     likely = [n for n in options.hypotheses if n <= options.likelihood]
     log_density = None
     if likely:

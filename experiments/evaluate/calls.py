@@ -35,7 +35,8 @@ from jaxpose import model as released
 from jaxpose.base import Array, Key
 from jaxpose.diffusion import SDE, Solver, ancestral, ddim, dpmpp_2m, euler_maruyama, heun, time_grid
 from jaxpose.model import Model
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, make_run
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT
+from jaxpose.tasks.samplers import stochastic
 
 SOLVERS: dict[str, Callable[[SDE], Solver]] = {
     "dpmpp_2m_sde": lambda sde: dpmpp_2m(sde, eta=1.0),
@@ -115,7 +116,7 @@ def curve(model: Model, name: str, fast: Model | None, options: Options) -> Iter
                 yield row_of(name, solver, measure(few, program, times_of(few, n - 1), n - 1, True), few=True)
     if fast is not None and name in ("lift", "complete", "generate") and fast.spec.codec == model.spec.codec:
         task = make_task(fast, name, 1, options)
-        run = make_run(fast, "posterior", task.sde, None)
+        run = stochastic().run(fast.spec, task.sde)
         program = compiled(task, run.solver, options.seed)
         yield row_of(name, fast.spec.name, measure(task, program, _padded(run.times), len(run.times) - 1, run.finish))
 
@@ -139,14 +140,16 @@ def compiled(task: Task, solver: Solver, seed: int) -> Callable[..., Array]:
     rows = _poses(task) if not task.name.startswith("generate") else _poses(task) // task.num
 
     def draw(key: Key, model: Model, times: Array, steps: Array, finish: Array) -> Array:
-        def one(h: Array) -> Array:
-            start_key, key_h = jax.random.split(jax.random.fold_in(key, h))
-            x, offset = task.start(start_key)
-            return carry(key_h, x, model.predict_fn(), solver, times, steps, finish, task.cond, task.project) - offset
+        problem = task.problem
+
+        def one(h: Array) -> Any:
+            start = problem.start(jax.random.fold_in(key, h))
+            how = times, steps, finish, problem.cond, problem.project
+            return carry(start.key, start.x, model.predict_fn(), solver, *how), start.kept
 
         # a divisor, so that no rest needs a program of its own
         size = max(d for d in range(1, task.num + 1) if task.num % d == 0 and d * rows <= max(rows, ROWS_IN_FLIGHT))
-        return task.decode(model, jax.lax.map(one, jnp.arange(task.num), batch_size=size))
+        return problem.decode(*jax.lax.map(one, jnp.arange(task.num), batch_size=size), None).samples
 
     key, times = jax.random.key(seed), jnp.zeros(LONGEST)
     program = jax.jit(draw).lower(key, task.model, times, 1, True).compile()
@@ -210,7 +213,7 @@ def _own(model: Model) -> str:
 
 
 def _poses(task: Task) -> int:
-    shape = jax.eval_shape(lambda key: task.start(key)[0], jax.random.key(0)).shape
+    shape = jax.eval_shape(task.problem.start, jax.random.key(0)).x.shape
     return shape[0] * (task.num if task.name.startswith("generate") else 1)
 
 

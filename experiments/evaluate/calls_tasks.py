@@ -14,139 +14,96 @@ neighbours, `f1`, their harmonic mean, and the Frechet distance. Recalibration i
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from experiments.evaluate.bench import generic_body, joints_of, load_frames, load_poses, on_device
-from jaxpose.base import Array, Condition, Key, PredictFn, Prediction, ProjectFn
-from jaxpose.diffusion import SDE, Solver, prior_sample, replace, time_at
+from jaxpose.base import Array, Camera, Condition, Decoded, Key, PredictFn, Prediction, Problem, ProjectFn, Start
+from jaxpose.diffusion import SDE, Solver, replace, time_at
 from jaxpose.evaluation import calibration, generation, metrics
 from jaxpose.evaluation.tasks import HIDDEN_PARTS
+from jaxpose.geometry.body import Body
 from jaxpose.model import Model
-from jaxpose.spaces.person import View, decode_pose, decode_view, encode_keypoints, encode_points, encode_pose
-from jaxpose.tasks.complete import settle
+from jaxpose.spaces.person import View, encode_pose
+from jaxpose.tasks import complete as completion
+from jaxpose.tasks import denoise as denoising
+from jaxpose.tasks import generate as generating
+from jaxpose.tasks import lift as lifting
 from jaxpose.tasks.complete_rotations import PARTS
-from jaxpose.tasks.draw import null_condition
-from jaxpose.tasks.generate import NUM_STEPS
+from jaxpose.tasks.draw import from_noise
 from jaxpose.tasks.rotations import to_axis_angle, to_state
 
 _WITHIN = {"mean_mm": 1.02, "best_mm": 1.05}  # times the least
 _SHARE = 0.02  # of ECE, F1
 _NOISE = 0.05  # metres
 _ROWS = 50  # poses of generation that share a key
-_CAMERA = View(jnp.eye(3))
 
 
 class Task(NamedTuple):
     """What `evaluate calls` needs of a task of N poses.
 
-    sde:     the process, from where the task starts. num: hypotheses H; of generation, blocks of _ROWS poses.
-    start:   key -> x_init [N, J, D] and an offset like it, taken from the result.
-    decode:  states [H, N, J, D] of a model -> what is scored. figures: that -> numbers.
-    project: applied after every step, or None. num_steps: of the solver, as the task takes them by default.
+    sde: the process, from where the task starts. num: hypotheses H; of generation, blocks of _ROWS poses.
+    problem: start, condition, projection and the way back. figures: what it decodes to -> numbers.
+    num_steps: of the solver, as the task takes them by default.
     """
 
     name: str
     model: Model
     sde: SDE
-    cond: Condition | None
     num: int
-    start: Callable[[Key], tuple[Array, Array | float]]
-    decode: Callable[[Model, Array], Array]
+    problem: Problem
     figures: Callable[[Array], dict[str, float]]
     num_steps: int
-    project: ProjectFn | None = None
 
 
 def lift(model: Model, stride: int, num: int) -> Task:
     """Every `stride`-th detection of the benchmark."""
     keypoints, confidence, intrinsics, joints = on_device(load_frames(stride))
-    cond, view = encode_keypoints(intrinsics, keypoints, confidence, None)
+    problem = lifting.problem(jax.random.key(0), model, keypoints, confidence, Camera(intrinsics))
     truth = metrics.align_root(joints)
-    return Task(
-        "lift",
-        model,
-        model.spec.sde(),
-        cond,
-        num,
-        _from_noise(model, cond.value.shape),
-        lambda model, states: decode_pose(model.statistics, view, states),
-        lambda samples: posterior_figures(samples, truth),
-        model.spec.num_steps,
-    )
+    return _task("lift", model, num, problem, lambda samples: posterior_figures(samples, truth))
 
 
 def complete(model: Model, stride: int, num: int) -> Task:
     """Every `stride`-th pose without its arms."""
     truth = metrics.align_root(on_device(load_frames(stride))[3])
     hidden = list(HIDDEN_PARTS["arms"])
-    seen = jnp.ones(truth.shape[:2], bool).at[:, jnp.array(hidden)].set(False)
-    noise = jnp.zeros(seen.shape)
-
-    def decode(model: Model, states: Array) -> Array:
-        return settle(decode_pose(model.statistics, _CAMERA, states), truth, seen, noise)
-
-    return Task(
-        "complete",
-        model,
-        model.spec.sde(),
-        encode_points(truth, seen, noise),
-        num,
-        _from_noise(model, truth.shape),
-        decode,
-        lambda samples: posterior_figures(samples, truth, hidden),
-        model.spec.num_steps,
-    )
+    given = truth.at[:, jnp.array(hidden)].set(jnp.nan)
+    problem = completion.problem(model, given, jnp.zeros(truth.shape[:2]))
+    return _task("complete", model, num, problem, lambda samples: posterior_figures(samples, truth, hidden))
 
 
 def denoise(model: Model, stride: int, num: int) -> Task:
-    """Every `stride`-th pose with noise; sampling starts at its level, as in `tasks.denoise`."""
+    """Every `stride`-th pose with noise; all of one level, so that they start at one time and share their keys."""
     truth = metrics.align_root(on_device(load_frames(stride))[3])
     noisy = truth + _NOISE * jax.random.normal(jax.random.key(7), truth.shape)
     sde, level = model.spec.sde(), _NOISE / model.statistics.std.max()
     sde = sde._replace(t_max=float(time_at(sde, -2 * jnp.log(level))))
-    observed = encode_pose(model.statistics, _CAMERA, noisy)
+    observed = encode_pose(model.statistics, View(jnp.eye(3)), noisy)
 
-    def start(key: Key) -> tuple[Array, Array]:
-        shift = level / jnp.sqrt(truth.shape[1]) * jax.random.normal(key, (len(truth), 1, 3))
-        return sde.alpha(jnp.float32(sde.t_max)) * (observed + shift), shift
+    def start(key: Key) -> Start:
+        start_key, key = jax.random.split(key)
+        shift = level / jnp.sqrt(truth.shape[1]) * jax.random.normal(start_key, (len(truth), 1, 3))
+        return Start(sde.alpha(jnp.float32(sde.t_max)) * (observed + shift), key, kept=shift)
 
-    def decode(model: Model, states: Array) -> Array:
-        return metrics.align_root(decode_view(model.statistics, states))
-
-    return Task(
-        "denoise",
-        model,
-        sde,
-        null_condition(model, len(truth)),
-        num,
-        start,
-        decode,
-        lambda samples: posterior_figures(samples, truth),
-        model.spec.num_steps,
-    )
+    problem = denoising.problem(model, noisy, jnp.full(len(truth), _NOISE))
+    problem = dataclasses.replace(problem, start=Partial(start))
+    figures = lambda samples: posterior_figures(metrics.align_root(samples), truth)  # noqa: E731
+    return _task("denoise", model, num, problem, figures)._replace(sde=sde)
 
 
 def generate(model: Model, stride: int, num: int) -> Task:
     """`num` poses against all validation poses."""
     del stride
     real = metrics.align_root(on_device(load_frames(1))[3])
-    cond = null_condition(model, _ROWS)
-    return Task(
-        "generate",
-        model,
-        model.spec.sde(),
-        cond,
-        -(-num // _ROWS),
-        _from_noise(model, cond.value.shape),
-        lambda model, states: decode_pose(model.statistics, _CAMERA, states),
-        lambda samples: set_figures(samples, real),
-        NUM_STEPS,
-    )
+    task = _task("generate", model, -(-num // _ROWS), generating.problem(model, _ROWS), lambda x: set_figures(x, real))
+    return task._replace(num_steps=generating.NUM_STEPS)
 
 
 def complete_rotations(model: Model, stride: int, num: int) -> Task:
@@ -156,40 +113,30 @@ def complete_rotations(model: Model, stride: int, num: int) -> Task:
     known = jnp.ones(poses.shape[:2]).at[:, jnp.array(hidden)].set(0)
     value = to_state(model, poses)
     mask = jnp.broadcast_to(known[..., None], value.shape)
-    cond = Condition(mask * value, mask)
-
-    def decode(model: Model, states: Array) -> Array:
-        return joints_of(body, jnp.where(known[..., None] > 0, poses, to_axis_angle(model, states)))
-
-    return Task(
-        "complete_rotations",
-        model,
-        model.spec.sde(),
-        None,
-        num,
-        _from_noise(model, value.shape),
-        decode,
-        lambda samples: posterior_figures(samples, truth, [j + 1 for j in hidden]),
-        model.spec.num_steps,
-        replace(model.spec.sde(), cond),
-    )
+    project = replace(model.spec.sde(), Condition(mask * value, mask))
+    problem = Problem(from_noise(model, value), Partial(_joints, model, body, poses, known), project=Partial(project))
+    figures = lambda samples: posterior_figures(samples, truth, [j + 1 for j in hidden])  # noqa: E731
+    return _task("complete_rotations", model, num, problem, figures)
 
 
 def generate_rotations(model: Model, stride: int, num: int) -> Task:
     """`num` body poses against all validation poses."""
     del stride
     real = jnp.asarray(load_poses(1).body_pose)
-    return Task(
-        "generate_rotations",
-        model,
-        model.spec.sde(),
-        None,
-        -(-num // _ROWS),
-        _from_noise(model, (_ROWS, *model.spec.state_shape)),
-        to_axis_angle,
-        lambda samples: set_figures(samples, real),
-        model.spec.num_steps,
-    )
+    problem = Problem(from_noise(model, jnp.zeros((_ROWS, *model.spec.state_shape))), Partial(_rotations, model))
+    return _task("generate_rotations", model, -(-num // _ROWS), problem, lambda samples: set_figures(samples, real))
+
+
+def _task(name: str, model: Model, num: int, problem: Problem, figures: Callable[[Array], dict[str, float]]) -> Task:
+    return Task(name, model, model.spec.sde(), num, problem, figures, model.spec.num_steps)
+
+
+def _joints(model: Model, body: Body, poses: Array, known: Array, states: Array, kept: None, recal: None) -> Decoded:
+    return Decoded(joints_of(body, jnp.where(known[..., None] > 0, poses, to_axis_angle(model, states))))
+
+
+def _rotations(model: Model, states: Array, kept: None, recalibration: None) -> Decoded:
+    return Decoded(to_axis_angle(model, states))
 
 
 def posterior_figures(samples: Array, truth: Array, chosen: Sequence[int] | None = None) -> dict[str, float]:
@@ -268,8 +215,3 @@ def knee(rows: list[dict[str, Any]]) -> dict[str, Any]:
     # no single row may be near all three: then the rule of the mean alone
     near = near or [r for r in finite if r["mean_mm"] <= _WITHIN["mean_mm"] * least["mean_mm"]]
     return min(near, key=lambda r: (r["calls"], r["mean_mm"]))
-
-
-def _from_noise(model: Model, shape: tuple[int, ...]) -> Callable[[Key], tuple[Array, Any]]:
-    sde = model.spec.sde()
-    return lambda key: (prior_sample(key, sde, shape), 0.0)

@@ -23,12 +23,13 @@ from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.evaluation import aggregate, calibration, metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.video import load_video_bench
 from jaxpose.spaces.person import decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import START, draw_poses, encode_rows, initial_distribution
+from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.stream import Stream, start_stream, step_stream
 
 
@@ -139,7 +140,7 @@ def draw(model: released.Model, clips: Clips, setting: Setting, options: Options
     @jax.jit
     def live(keypoints: Array, confidence: Array, intrinsics: Array) -> Array:
         def step(stream: Stream, seen: tuple[Array, Array]) -> tuple[Stream, Array]:
-            lifted, stream = step_stream(model, stream, *seen, intrinsics=intrinsics[0])
+            lifted, stream = step_stream(model, stream, *seen, camera=Camera(intrinsics[0]))
             return stream, lifted.samples[:, 0]
 
         stream = start_stream(key, model, num_hypotheses=num)
@@ -155,8 +156,7 @@ def draw(model: released.Model, clips: Clips, setting: Setting, options: Options
             model,
             cond,
             num_hypotheses=num,
-            num_steps=setting.steps,
-            sampler=setting.sampler,
+            sampler=sampler_of(setting.sampler, setting.steps),
             features=setting.features,
             start=lambda encoded: initial_distribution(start_key, model, encoded, **mixture),  # type: ignore[arg-type]
         )

@@ -35,7 +35,7 @@ from jaxpose.evaluation.metrics import diversity
 from jaxpose.files import write_npz
 from jaxpose.recipes.gfpose import hide_random_joints, sample_as_gfpose
 from jaxpose.spaces.image_depth import STATISTICS, back_project, decode, encode
-from jaxpose.tasks.draw import make_run
+from jaxpose.tasks.samplers import mean_flow, stochastic
 
 
 class Task(NamedTuple):
@@ -209,7 +209,7 @@ def draw_states(
             impute=impute,
             chunk=chunk,
         )
-    run = make_run(model, "mean_flow" if known["mean_flow"] else "posterior", sde, known["steps"])
+    run = (mean_flow if known["mean_flow"] else stochastic)(known["steps"]).run(model.spec, sde)
     project = replace(sde, cond) if impute and cond is not None else None
     return sample_hypotheses(
         key, num, start, predict, run.solver, run.times, cond, chunk=chunk, project=project, finish=run.finish

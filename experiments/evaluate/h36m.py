@@ -27,7 +27,7 @@ from experiments.evaluate import harness
 from experiments.evaluate.harness import Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.datasets.h36m import Frames, has_truth, load_frames, load_meta
 from jaxpose.datasets.mpi3dhp import image_size as image_size_3dhp
 from jaxpose.evaluation import aggregate
@@ -107,8 +107,7 @@ def make_windows(model: released.Model, frames: Frames, options: Options) -> Win
 
 def num_frames(model: released.Model) -> int:
     """Length of a video model's windows; 0 of others."""
-    network = model.spec.network
-    return network.video.num_frames if isinstance(network, DiffPose) and network.video is not None else 0
+    return model.spec.network.window or 0
 
 
 def draw_all(model: released.Model, frames: Frames, windows: Windows, size: np.ndarray, options: Options) -> np.ndarray:
@@ -167,7 +166,7 @@ def person_poses(
             cond, view = encode_keypoints(pinhole, uv, sure)
             encoder = released.Model({"start": {}, **model.params}, model.statistics, model.spec)
             return decode_pose(model.statistics, view, encode_rows(encoder, cond, windows).pose)
-        lifted = lift(key, model, uv, sure, intrinsics=pinhole, num_hypotheses=options.hypotheses, windows=windows)
+        lifted = lift(key, model, uv, sure, camera=Camera(pinhole), num_hypotheses=options.hypotheses, windows=windows)
         return AGGREGATES[options.aggregate](lifted.samples)
 
     # on the plane z = 1, where a mirror through the lens is a change of sign

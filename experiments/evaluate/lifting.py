@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,14 @@ from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Item, Row, Table, timed
 from experiments.options import option
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera, Hypotheses
 from jaxpose.commands.detections import DEFAULT_FOV_DEG
 from jaxpose.evaluation import calibration
 from jaxpose.evaluation.metrics import align_root, p_mpjpe
 from jaxpose.evaluation.protocols import lifting_row
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.tasks.lift import Lifted, lift
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.samplers import stochastic
 from jaxpose.viz import reliability_png
 
 
@@ -61,7 +61,7 @@ def frames(model: released.Model, options: Options) -> Iterator[Item]:
     title = f"{len(data.category)} poses of {Path(options.bench or 'val_frames.npz').name}; mm; 2D, camera"
     yield Table(title, f"{bench.NO_DEPTH}; best_of_* choose by the truth", bench.tuned(model), columns)
     yield {
-        "network_calls": (options.steps or model.spec.num_steps) + 1,
+        "network_calls": stochastic(options.steps).network_calls(model),
         "solver": f"dpmpp_2m(eta={model.spec.eta:g}), {model.spec.spacing} grid",
     }
     for (name, privileges), inputs in zip(told.items(), bench.lifting_inputs(data), strict=True):
@@ -111,12 +111,12 @@ _WALKER_TUNED = "the map of COCO's nose to neck_nose on this walker"
 
 def lift_all(
     model: released.Model, options: Options, keypoints: Any, confidence: Any, intrinsics: Any
-) -> tuple[Lifted, float]:
+) -> tuple[Hypotheses, float]:
     """What lifting gives and the seconds it took, compilation apart."""
     key, inputs = jax.random.key(options.seed), (jnp.asarray(x, jnp.float32) for x in (keypoints, confidence))
-    run = partial(lift, num_hypotheses=options.hypotheses, num_steps=options.steps)
+    num, sampler = options.hypotheses, stochastic(options.steps)
 
-    def lifted(key: Array, model: released.Model, xy: Array, sure: Array, intrinsics: Array) -> Lifted:
-        return run(key, model, xy, sure, intrinsics=intrinsics)
+    def lifted(key: Array, model: released.Model, xy: Array, sure: Array, intrinsics: Array) -> Hypotheses:
+        return lift(key, model, xy, sure, camera=Camera(intrinsics), num_hypotheses=num, sampler=sampler)
 
     return timed(lifted, key, model, *inputs, jnp.asarray(intrinsics, jnp.float32))

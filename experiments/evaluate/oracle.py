@@ -32,7 +32,9 @@ from experiments.evaluate.harness import Column, Item, Row, Table
 from experiments.options import option
 from jaxpose.base import Array, Condition, Key, PredictFn, Prediction
 from jaxpose.diffusion import SDE, from_score, vp
-from jaxpose.tasks.posterior import Masked, Posterior, Prior, posterior
+from jaxpose.tasks.methods import METHODS, Masked
+from jaxpose.tasks.posterior import Observed, Posterior, posterior
+from jaxpose.tasks.priors import Prior
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,24 +153,15 @@ def figures(truth: Law, found: Posterior) -> dict[str, Array]:
 @cache
 def runner(name: str, smc: bool, options: Options) -> Callable[[Law, Array, Array], dict[str, Array]]:
     """(law, noise, keys) -> the figures of a method, means over observations; compiled once for all laws and noises."""
-    sde, method = vp(), name.split(",")[0]
-    steps = None if method == "dposer" else options.steps
+    sde, kind = vp(), name.split(",")[0]
+    method = METHODS[kind]() if kind == "dposer" else METHODS[kind](options.steps, smc=smc)
 
     def one(law: Law, noise: Array, key: Key) -> dict[str, Array]:
         prior = Prior(predictor(law, sde), sde, (2, 2), covariance=jnp.eye(4) if "C = 1" in name else covariance(law))
         y_key, key = jax.random.split(key)
         y = draw(y_key, law, noise)
-        found = posterior(
-            key,
-            prior,
-            y,
-            Masked(jnp.asarray(_MASK)),
-            noise,
-            method=method,
-            smc=smc,
-            num_hypotheses=options.hypotheses,
-            num_steps=steps,
-        )
+        seen = Observed(y, Masked(jnp.asarray(_MASK)), noise)
+        found = posterior(key, prior, seen, method=method, num_hypotheses=options.hypotheses)
         return figures(conditioned(law, y.ravel()[np.flatnonzero(_MASK)], noise), found)
 
     def mean(law: Law, noise: Array, keys: Array) -> dict[str, Array]:

@@ -30,7 +30,7 @@ from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Column, Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.commands.detections import rescaled
 from jaxpose.evaluation.metrics import p_mpjpe
 from jaxpose.evaluation.protocols import lifting_row
@@ -39,10 +39,11 @@ from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import observations
-from jaxpose.tasks.lift import jitted_lift
-from jaxpose.tasks.observations import Observed
-from jaxpose.tasks.posterior import Prior, fitted, prior_of
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.methods import METHODS
+from jaxpose.tasks.posterior import Observed
 from jaxpose.tasks.posterior import posterior as draw_posterior
+from jaxpose.tasks.priors import Prior, fitted, prior_of
 
 SHARED = [joint for joint in COCO_17.joints if joint in H36M_17.joints and joint != "nose"]
 _COCO = np.array([COCO_17.joints.index(joint) for joint in SHARED])
@@ -67,8 +68,7 @@ class Options(harness.Options):
 
 def posterior(model: released.Model, options: Options) -> Iterator[Item]:
     """The table of --task."""
-    unconditional = jax.jit(lambda key: fitted(key, prior_of(model)).covariance)(jax.random.key(options.seed))
-    prior = prior_of(model)._replace(covariance=unconditional)
+    prior = fitted(jax.random.key(options.seed), prior_of(model))
     yield from {"lift": lifting, "fuse": fusion, "parts": parts}[options.task](model, prior, options)
 
 
@@ -80,7 +80,7 @@ def lifting(model: released.Model, prior: Prior, options: Options) -> Iterator[I
 
     def conditional() -> Array:
         key, num = jax.random.key(options.seed), options.hypotheses
-        return jitted_lift(key, model, keypoints, confidence, intrinsics=intrinsics, num_hypotheses=num).samples
+        return lift(key, model, keypoints, confidence, camera=Camera(intrinsics), num_hypotheses=num).samples
 
     def told_nothing(method: str, smc: bool = False, known_focal: bool = True) -> Callable[[], Array]:
         def one(row: tuple[Array, ...]) -> Array:
@@ -111,12 +111,12 @@ def draw(
     key: Array, prior: Prior, seen: tuple[Observed, ...], method: str, options: Options, smc: bool = False
 ) -> Array:
     """Joints [H, J, 3] of equally likely draws: those with weights are drawn again by them, systematically."""
-    num, how = options.hypotheses, {"method": method, "smc": smc, "robust": options.robust}
-    observed = observations.together(*seen)
-    drawn = draw_posterior(key, prior, *observed, num_hypotheses=num, num_steps=options.steps, **how)  # type: ignore[arg-type]
+    num, steps = options.hypotheses, {} if options.steps is None else {"num_steps": options.steps}
+    chosen = METHODS[method](**steps, smc=smc, robust=options.robust)
+    drawn = draw_posterior(key, prior, *seen, method=chosen, num_hypotheses=num)
     at = (jnp.arange(num) + jax.random.uniform(key)) / num
-    chosen = jnp.minimum(jnp.searchsorted(jnp.cumsum(drawn.weights), at), num - 1)
-    return drawn.samples[chosen]
+    again = jnp.minimum(jnp.searchsorted(jnp.cumsum(drawn.weights), at), num - 1)
+    return drawn.samples[again]
 
 
 def table(
@@ -240,7 +240,7 @@ def _fuse(
         if told:
             prior = prior_of(model, encode_keypoints(intrinsics[0], xy[0], confidence[0])[0])
             seen = seen._replace(value=seen.value.at[0].set(jnp.nan))
-        prior = prior._replace(covariance=covariance)
+        prior = dataclasses.replace(prior, covariance=covariance)
         key = jax.random.fold_in(jax.random.key(options.seed), index)
         drawn = draw(key, prior, (seen,), "pseudo_inverse", options)
         return observations.to_world(view, drawn)[:, _OURS]

@@ -37,8 +37,8 @@ from jaxpose.datasets.rotations import load_rotations
 from jaxpose.examples.views import Bodies, ViewRates, pose_example
 from jaxpose.geometry.flip import mirror_rotations
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.spaces.rotations import REPRESENTATIONS
 from jaxpose.spaces.person import decode_view, encode_keypoints
+from jaxpose.spaces.rotations import REPRESENTATIONS
 from jaxpose.tasks import score as density
 
 _BLOCK = 256  # poses scored by one call

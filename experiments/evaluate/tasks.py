@@ -22,7 +22,7 @@ from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Item, Row, Table, timed
 from experiments.options import option
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap
 from jaxpose.evaluation.generation import generation_row
@@ -34,9 +34,9 @@ from jaxpose.recipes.gfpose import hide_random_joints
 from jaxpose.spaces.person import View, decode_pose
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise, estimate_calls
-from jaxpose.tasks.draw import network_calls
 from jaxpose.tasks.generate import NUM_STEPS, generate
 from jaxpose.tasks.lift import lift
+from jaxpose.tasks.samplers import Sampler, sampler_of
 
 TASKS = ("lift", "complete_3d", "denoise", "generate")
 _RECIPES = {"ours": ("posterior",), "original": ("original",), "both": ("posterior", "original")}
@@ -55,9 +55,9 @@ class Options(harness.Options):
     recipe: str = option("ours", "Which sampler; both: one after the other.", legal=tuple(_RECIPES))
     task: tuple[str, ...] = option(TASKS, "Which tasks.", legal=TASKS)
 
-    def steps_of(self, sampler: str) -> int | None:
-        """--steps are of our samplers; the original's recipe keeps its 1000."""
-        return None if sampler.startswith("original") else self.steps
+    def sampler(self, name: str, **how: float) -> Sampler:
+        """The sampler of a name; --steps are of ours, the original's recipe keeps its 1000."""
+        return sampler_of(name, None if name.startswith("original") else self.steps, **how)
 
 
 class Bench:
@@ -92,14 +92,13 @@ def lifting(model: released.Model, data: Bench, options: Options, sampler: str, 
     best = None
 
     def drawn(used: str, num: int, seen: Array | float = 1.0) -> tuple[Array, dict[str, Any]]:
-        def run(key: Array) -> Array:
-            confidence = data.confidence * seen
-            counts = {"num_hypotheses": num, "num_steps": options.steps_of(used)}
-            return lift(
-                key, model, data.keypoints, confidence, intrinsics=data.intrinsics, sampler=used, **counts
-            ).samples
+        sampler = options.sampler(used)
 
-        return measured(model, data, options, used, num * data.num, run)
+        def run(key: Array) -> Array:
+            how: dict[str, Any] = {"camera": Camera(data.intrinsics), "num_hypotheses": num, "sampler": sampler}
+            return lift(key, model, data.keypoints, data.confidence * seen, **how).samples
+
+        return measured(model, data, sampler, num * data.num, run)
 
     for num_hidden in (0, 2):
         keys = jax.random.split(jax.random.fold_in(data.key, num_hidden), data.num)
@@ -122,12 +121,11 @@ def complete_3d(model: released.Model, data: Bench, options: Options, sampler: s
     for part in HIDDEN_PARTS:
         hidden = jnp.asarray(hidden_joints(part, data.num))
         given = jnp.where(hidden[..., None], jnp.nan, data.truth)
-        counts = {"num_hypotheses": 10, "num_steps": options.steps_of(sampler)}
 
-        def run(key: Array, given: Array = given, counts: Any = counts) -> Array:
-            return complete(key, model, given, sampler=sampler, **counts).samples
+        def run(key: Array, given: Array = given) -> Array:
+            return complete(key, model, given, num_hypotheses=10, sampler=options.sampler(sampler)).samples
 
-        samples, cost = measured(model, data, options, sampler, 10 * data.num, run)
+        samples, cost = measured(model, data, options.sampler(sampler), 10 * data.num, run)
         figures = hidden_row(samples, data.truth, hidden)
         yield row_of("complete 3D", f"{part} missing", figures, cost, "the other 3D joints, exact")
 
@@ -139,12 +137,12 @@ def denoising(model: released.Model, data: Bench, options: Options, sampler: str
         settings: list[tuple[str, int, float | None]] = [(_flows(sampler)[0], 1, level), (sampler, 50, level)]
         settings += [(sampler, 50, None)] if sampler == "posterior" else []
         for used, num, noise in settings:
-            how: dict[str, Any] = {"num_hypotheses": num, "num_steps": options.steps_of(used), "noise": noise}
+            how: dict[str, Any] = {"num_hypotheses": num, "noise": noise, "sampler": options.sampler(used)}
 
-            def run(key: Array, used: str = used, how: Any = how, noisy: Array = noisy) -> Any:
-                return denoise(key, model, noisy, sampler=used, **how)
+            def run(key: Array, how: Any = how, noisy: Array = noisy) -> Any:
+                return denoise(key, model, noisy, **how)
 
-            posed, cost = measured(model, data, options, used, num * data.num, run)
+            posed, cost = measured(model, data, how["sampler"], num * data.num, run)
             row: dict[str, Any] = denoising_row(noisy, posed.samples, data.truth)
             row["noise_used_mm"] = 1000 * float(posed.noise.mean())
             told = "given" if noise is not None else "estimated"
@@ -164,13 +162,14 @@ def generation(
 ) -> Iterator[Row]:
     """Poses from nothing against the validation poses; beside them, as the yardstick, poses of the training data."""
     num, train = options.generated, training_views(data.key, _NUM_TRAIN)
-    steps = options.steps_of(sampler)
     for temperature in temperatures:
+        heat = {"temperature": temperature} if temperature != 1 else {}
+        used = options.sampler(sampler, **heat).with_usual_steps(NUM_STEPS, model)
 
-        def run(key: Array, temperature: float = temperature) -> Array:
-            return generate(key, model, num, sampler=sampler, num_steps=steps, temperature=temperature)
+        def run(key: Array, used: Sampler = used) -> Array:
+            return generate(key, model, num, sampler=used)
 
-        samples, cost = measured(model, data, options, sampler, num, run, usual_steps=NUM_STEPS)
+        samples, cost = measured(model, data, used, num, run)
         setting = f"{num} poses, temperature {temperature:g}"
         yield row_of("generate", setting, generation_row(samples, data.truth, train), cost, "none")
     if yardstick and sampler == "posterior":
@@ -190,19 +189,12 @@ def training_views(key: Array, num: int) -> Array:
 
 
 def measured(
-    model: released.Model,
-    data: Bench,
-    options: Options,
-    sampler: str,
-    num_poses: int,
-    run: Callable[[Array], Any],
-    usual_steps: int | None = None,
+    model: released.Model, data: Bench, sampler: Sampler, num_poses: int, run: Callable[[Array], Any]
 ) -> tuple[Any, dict[str, Any]]:
     """The result of run(key), and what it cost: network calls and seconds, compilation apart."""
     result, seconds = timed(run, data.key)
-    steps = options.steps_of(sampler) or (None if sampler.startswith("original") else usual_steps)
-    calls = network_calls(model, sampler, steps)
-    return result, {"sampler": sampler, "network_calls": calls, "seconds": seconds, "poses_per_s": num_poses / seconds}
+    cost: dict[str, Any] = {"sampler": sampler.name, "network_calls": sampler.network_calls(model), "seconds": seconds}
+    return result, cost | {"poses_per_s": num_poses / seconds}
 
 
 def row_of(task: str, setting: str, figures: dict[str, Any], cost: dict[str, Any], privileges: str) -> Row:

@@ -23,17 +23,18 @@ import numpy as np
 
 from experiments.gallery.bodies import BodyPage, body_pages, write_body_page
 from experiments.options import option, run
-from jaxpose.base import Key
+from jaxpose.base import Camera, Key
 from jaxpose.cli import use_compilation_cache
 from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion import time_grid
 from jaxpose.files import atomic
 from jaxpose.geometry.camera import project
 from jaxpose.model import ASSETS, Model, load
-from jaxpose.tasks.complete import jitted_complete
-from jaxpose.tasks.denoise import jitted_denoise
-from jaxpose.tasks.generate import jitted_generate
-from jaxpose.tasks.lift import jitted_lift
+from jaxpose.tasks.complete import complete
+from jaxpose.tasks.denoise import denoise
+from jaxpose.tasks.generate import generate
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.samplers import stochastic
 from jaxpose.viz import path_html
 
 
@@ -134,7 +135,7 @@ def find_people(num: int) -> People:
 
 def pages(key: Key, model: Model, people: People, num_hypotheses: int, num_steps: int) -> Iterator[Page]:
     """The pages one after another, each with a key of its own."""
-    counts = {"num_hypotheses": num_hypotheses, "num_steps": num_steps, "return_path": True}
+    counts = {"num_hypotheses": num_hypotheses, "sampler": stochastic(num_steps), "return_path": True}
     makers = (lift_page, complete_2d_page, complete_3d_page, denoise_page, generate_page)
     for index, make in enumerate(makers):
         yield make(jax.random.fold_in(key, index), model, people, counts)
@@ -160,7 +161,7 @@ def complete_3d_page(key: Key, model: Model, people: People, counts: dict[str, A
     """3D from some 3D joints."""
     names, hidden = _hidden(model, len(people.joints))
     given = np.where(hidden[..., None], np.nan, people.joints)
-    posed = jitted_complete(key, model, jnp.asarray(given), **counts)
+    posed = complete(key, model, jnp.asarray(given), **counts)
     line = "3D joints with arms or legs missing: the given joints stay where they are, the rest is filled in many ways."
     labels = [f"{name} hidden" for name in names]
     options = {"given": given, "truth": people.joints, "labels": labels}
@@ -172,7 +173,7 @@ def denoise_page(key: Key, model: Model, people: People, counts: dict[str, Any])
     noise_key, key = jax.random.split(key)
     noise = np.resize(NOISE_MM, len(people.joints)) / 1000
     given = people.joints + noise[:, None, None] * np.asarray(jax.random.normal(noise_key, people.joints.shape))
-    posed = jitted_denoise(key, model, jnp.asarray(given, jnp.float32), **counts)
+    posed = denoise(key, model, jnp.asarray(given, jnp.float32), **counts)
     found = 1000 * np.asarray(posed.noise).mean(-1)
     labels = [f"{1000 * n:.0f} mm, found {f:.0f}" for n, f in zip(noise, found, strict=True)]
     line = "3D joints with 20 to 150 mm of noise in each coordinate, made clean; how much noise is found, not told."
@@ -183,8 +184,8 @@ def denoise_page(key: Key, model: Model, people: People, counts: dict[str, Any])
 def generate_page(key: Key, model: Model, people: People, counts: dict[str, Any]) -> Page:
     """3D out of nothing."""
     del people
-    steps = {name: counts[name] for name in ("num_steps", "return_path")}
-    states = np.asarray(jitted_generate(key, model, GENERATED, **steps))[:, None]
+    steps = {name: counts[name] for name in ("sampler", "return_path")}
+    states = np.asarray(generate(key, model, GENERATED, **steps))[:, None]
     line = f"{GENERATED} poses out of noise: nothing is given but what the model knows of people."
     return Page("generate", "Generation: people who do not exist", line, states, {"per_line": PER_LINE})
 
@@ -222,14 +223,9 @@ def _lifted(
     key: Key, model: Model, people: People, confidence: np.ndarray, counts: dict[str, Any]
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """States of the lifting, placed before the camera for the 2D panel, and what is shown with them."""
-    lifted = jitted_lift(
-        key,
-        model,
-        jnp.asarray(people.keypoints),
-        jnp.asarray(confidence, jnp.float32),
-        intrinsics=jnp.asarray(people.intrinsics),
-        **counts,
-    )
+    seen = jnp.asarray(people.keypoints), jnp.asarray(confidence, jnp.float32)
+    lifted = lift(key, model, *seen, camera=Camera(jnp.asarray(people.intrinsics)), **counts)
+    assert lifted.path is not None and lifted.root is not None, "the path is asked for"  # noqa: PT018
     # the place of the result serves for all states: a state of noise has none
     seen = project(jnp.asarray(people.intrinsics), lifted.path + lifted.root[:, :, None])
     options = {

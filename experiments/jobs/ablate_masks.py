@@ -25,7 +25,8 @@ from jaxpose import model as released
 from jaxpose.conditioning import MaskRates
 from jaxpose.evaluation.tasks import denoising_row
 from jaxpose.files import write_json
-from jaxpose.tasks.denoise import jitted_denoise
+from jaxpose.tasks.denoise import denoise
+from jaxpose.tasks.samplers import mean_flow
 from jaxpose.training.checkpoint import git_commit
 
 ROWS = {
@@ -92,7 +93,7 @@ def score(model: released.Model, bench: tasks.Bench, num_generated: int) -> dict
     lift, missing = (row.values for row in tasks.lifting(*told, flows=False))
     whole = {row.values["setting"]: row.values for row in tasks.complete_3d(*told)}
     noisy = bench.truth + 0.05 * jax.random.normal(bench.key, bench.truth.shape)
-    clean = jitted_denoise(bench.key, model, noisy, noise=0.05, num_hypotheses=1, sampler="mean_flow")
+    clean = denoise(bench.key, model, noisy, noise=0.05, num_hypotheses=1, sampler=mean_flow())
     made = next(tasks.generation(*told, yardstick=False)).values
     return {
         "lift_mean_mm": lift["mean_mm"],

@@ -51,7 +51,8 @@ from jaxpose.examples.views import Bodies, ViewRates, make_bodies, pose_example
 from jaxpose.files import write_json
 from jaxpose.networks.regressor import Regressor
 from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
-from jaxpose.tasks.generate import jitted_generate
+from jaxpose.tasks.generate import generate
+from jaxpose.tasks.samplers import stochastic
 from jaxpose.training.checkpoint import git_commit
 from jaxpose.training.loop import fit
 from jaxpose.training.optimizer import make_optimizer
@@ -205,7 +206,7 @@ def run_row(
     joints, weights = subset.joints, balanced_weights(subset)
     key, generate_key = jax.random.split(jax.random.key(row.seed))
     if generator is not None:
-        poses = jitted_generate(generate_key, generator, options.generated, num_steps=options.sampler_steps)
+        poses = generate(generate_key, generator, options.generated, sampler=stochastic(options.sampler_steps))
         joints, weights = mix(joints, weights, upright(np.asarray(poses)), options.ratio)
     view = _CLASSIC if row.kind in ("classic", "both") else _PLAIN
     bodies = make_bodies(joints, weights, view)

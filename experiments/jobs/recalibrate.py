@@ -24,7 +24,7 @@ import numpy as np
 from experiments.evaluate import bench as data
 from experiments.options import option, run
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.evaluation import calibration, metrics
 from jaxpose.evaluation import recalibration as fitting
 from jaxpose.evaluation.protocols import LiftingBench
@@ -32,10 +32,12 @@ from jaxpose.evaluation.tasks import HIDDEN_PARTS
 from jaxpose.files import write_json
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import decode_view, encode_keypoints
-from jaxpose.tasks.complete import jitted_complete
-from jaxpose.tasks.denoise import jitted_denoise
+from jaxpose.tasks.complete import complete
+from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import draw_states
+from jaxpose.tasks.lift import problem
 from jaxpose.tasks.recalibration import middle, misfit
+from jaxpose.tasks.samplers import stochastic
 from jaxpose.training.checkpoint import git_commit
 
 FIGURES = ("ece", "best_mm", "radius_coverage_90", "covariance_ratio")
@@ -137,7 +139,8 @@ def draw_block(
 ) -> Rows:
     """Rows of one block of detections."""
     cond, view = encode_keypoints(camera, xy, trust)
-    states = draw_states(key, model, cond, num_hypotheses=num, temperature=temperature)
+    posed, sampler = problem(key, model, xy, trust, Camera(camera)), stochastic(temperature=temperature)
+    states, _ = draw_states(key, model, posed, num=num, sampler=sampler)
     samples, centre = (decode_view(model.statistics, x) for x in (states, middle(model, cond)))
     turned = jnp.einsum("nij,nkj->nki", view.R_view_cam, truth)
     samples, about_root, turned = (metrics.align_root(x) for x in (samples, centre, turned))
@@ -185,11 +188,11 @@ def of_joints(model: released.Model, truth: Array, options: Options) -> dict[str
     noisy = truth + level[:, None, None] * jnp.asarray(rng.normal(size=truth.shape), jnp.float32)
     given = jnp.where(jnp.asarray(hidden)[..., None], jnp.nan, truth)
     few = {"num_hypotheses": min(50, options.hypotheses)}
-    completed = _in_blocks(lambda key, x: jitted_complete(key, model, x, **few).samples, [given], options.seed)
+    completed = _in_blocks(lambda key, x: complete(key, model, x, **few).samples, [given], options.seed)
     weights = jnp.asarray(hidden, jnp.float32)
     found = {"complete": of_widths(jnp.concatenate(list(completed), 1), truth, weights)}
     if not model.spec.times:  # a few-step model has no matched start to denoise from
-        denoised = lambda key, x, s: jitted_denoise(key, model, x, noise=s, **few).samples  # noqa: E731
+        denoised = lambda key, x, s: denoise(key, model, x, noise=s, **few).samples  # noqa: E731
         cleaned = _in_blocks(denoised, [noisy, level], options.seed)
         found["denoise"] = of_widths(jnp.concatenate(list(cleaned), 1), truth)
     for task, r in found.items():

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from experiments.jobs.job import Job, level_loss, load_bodies
 from jaxpose import model as released
-from jaxpose.base import Array, Example, Key
+from jaxpose.base import Array, Camera, Example, Key
 from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.h36m import load_frames
 from jaxpose.datasets.mocap import data_root
@@ -24,7 +24,7 @@ from jaxpose.examples.views import ViewRates, pose_example
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.image_depth import STATISTICS as IMAGE_DEPTH
 from jaxpose.spaces.person import Statistics
-from jaxpose.tasks.lift import jitted_lift
+from jaxpose.tasks.lift import lift
 from jaxpose.training.step import TrainState
 
 
@@ -105,14 +105,9 @@ def make_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, An
 
     def validate(state: TrainState) -> dict[str, float]:
         model = released.Model(state.ema_params, statistics, spec)
-        lifted = jitted_lift(
-            jax.random.key(0),
-            model,
-            jnp.asarray(bench.keypoints),
-            jnp.asarray(bench.confidence),
-            intrinsics=jnp.asarray(bench.intrinsics),
-            num_hypotheses=50,
-        )
+        camera = Camera(jnp.asarray(bench.intrinsics))
+        seen = jnp.asarray(bench.keypoints), jnp.asarray(bench.confidence)
+        lifted = lift(jax.random.key(0), model, *seen, camera=camera, num_hypotheses=50)
         row = lifting_row(lifted.samples, bench.joints_cam, bench.category)
         shown = {k: v for k, v in row.items() if isinstance(v, float)}
         print("validation:", ", ".join(f"{k} {v:.3g}" for k, v in shown.items()))

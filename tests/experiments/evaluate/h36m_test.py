@@ -10,6 +10,7 @@ from command_line import called
 
 from experiments.evaluate.__main__ import main
 from jaxpose import model as released
+from jaxpose.base import Camera
 from jaxpose.datasets.h36m import load_frames
 from jaxpose.datasets.mocap import data_root
 from jaxpose.datasets.videopose3d import prepare_videopose3d
@@ -100,7 +101,7 @@ def test_hypotheses_are_those_of_lift(evaluate, folder):
         tiny(),
         jnp.asarray(keypoints),
         jnp.asarray(confidence),
-        intrinsics=jnp.asarray(intrinsics),
+        camera=Camera(jnp.asarray(intrinsics)),
         num_hypotheses=3,
     )
     error = np.median(np.asarray(lifted.samples), 0) - (camera - camera[:, :1])

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from experiments.gallery import __main__ as gallery
+from jaxpose.base import Hypotheses
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.model import Spec
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
-from jaxpose.tasks.draw import Posed
 from jaxpose.tasks.generate import generate
-from jaxpose.tasks.lift import Lifted, lift
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.samplers import stochastic
 from jaxpose.viz.page import LIBRARY
 
 N, H, STEPS = 6, 8, 10  # the defaults of the command
@@ -41,18 +42,22 @@ def model(monkeypatch):
         noise = np.random.default_rng(0).normal(0, 0.3, (num_steps + 1, num_hypotheses, *about.shape))
         return np.asarray(np.nan_to_num(about) + noise * np.linspace(1, 0.1, num_steps + 1)[:, None, None, None, None])
 
-    def posed(joints, *, num_hypotheses, num_steps, return_path):
-        states = path(np.asarray(joints), num_hypotheses, num_steps)
-        return Posed(states[-1], states[-1].mean(0), None, None, None, np.full(joints.shape[:2], 0.05), states)
+    def found(states, **more):
+        none = np.zeros(0)
+        return Hypotheses(states[-1], states[-1].mean(0), none, none, none, path=states, **more)
 
-    def lifted(keypoints, confidence, *, intrinsics, num_hypotheses, num_steps, return_path):
+    def posed(joints, *, num_hypotheses, sampler, return_path):
+        states = path(np.asarray(joints), num_hypotheses, sampler.num_steps)
+        return found(states, noise=np.full(joints.shape[:2], 0.05))
+
+    def lifted(keypoints, confidence, *, camera, num_hypotheses, sampler, return_path):
         assert confidence.shape == keypoints.shape[:-1]
-        states = path(np.zeros((*keypoints.shape[:2], 3)), num_hypotheses, num_steps)
-        root = np.broadcast_to([0.0, 0, 4], (num_hypotheses, len(keypoints), 3))
-        return Lifted(states[-1], root, states[-1].mean(0), None, None, None, states)
+        assert camera.intrinsics.shape == (len(keypoints), 4)
+        states = path(np.zeros((*keypoints.shape[:2], 3)), num_hypotheses, sampler.num_steps)
+        return found(states, root=np.broadcast_to([0.0, 0, 4], (num_hypotheses, len(keypoints), 3)))
 
-    def generated(num, *, num_steps, return_path):
-        return path(np.zeros((num, 17, 3)), 1, num_steps)[:, 0]
+    def generated(num, *, sampler, return_path):
+        return path(np.zeros((num, 17, 3)), 1, sampler.num_steps)[:, 0]
 
     answers = {
         "lift": (lift, lifted),
@@ -61,7 +66,7 @@ def model(monkeypatch):
         "generate": (generate, generated),
     }
     for name, (task, answer) in answers.items():
-        monkeypatch.setattr(gallery, f"jitted_{name}", stand_in(task, answer))
+        monkeypatch.setattr(gallery, name, stand_in(task, answer))
     return SimpleNamespace(spec=Spec("<tiny>", ScoreMLP()), skeleton=H36M_17)
 
 
@@ -126,7 +131,7 @@ def test_what_is_hidden_is_not_given_and_stands_out(model, people):
 def test_noise_is_as_strong_as_the_page_says(model, people):
     many = people._replace(joints=np.tile(people.joints, (1, 200, 1)))
     shown = gallery.denoise_page(
-        jax.random.key(0), model, many, {"num_hypotheses": 1, "num_steps": 1, "return_path": True}
+        jax.random.key(0), model, many, {"num_hypotheses": 1, "sampler": stochastic(1), "return_path": True}
     )
     noise = (shown.options["given"] - many.joints).std((1, 2))
     np.testing.assert_allclose(1000 * noise, gallery.NOISE_MM, rtol=0.05)
@@ -135,7 +140,7 @@ def test_noise_is_as_strong_as_the_page_says(model, people):
 
 def test_reprojected_hypotheses_are_those_of_the_camera(model, people):
     page = gallery.lift_page(
-        jax.random.key(0), model, people, {"num_hypotheses": 2, "num_steps": 1, "return_path": True}
+        jax.random.key(0), model, people, {"num_hypotheses": 2, "sampler": stochastic(1), "return_path": True}
     )
     x = page.states[1, 0, 3, 9] + [0, 0, 4]
     fx, fy, cx, cy = people.intrinsics[3]

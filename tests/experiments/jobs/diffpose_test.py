@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import jaxpose
+from jaxpose.base import Camera
 from jaxpose.datasets.h36m import Frames, write_frames
 
 ROOT = Path(__file__).parents[3]
@@ -160,7 +161,7 @@ def test_video_stands_on_the_frame_encoder(data, encoder, tmp_path):
     assert model.spec.eta == 0
     with np.load(data / "bench" / "val_frames.npz") as z:
         lifted = jaxpose.lift(
-            jax.random.key(0), model, z["keypoints"][:4], intrinsics=z["intrinsics"][0], num_hypotheses=2
+            jax.random.key(0), model, z["keypoints"][:4], camera=Camera(z["intrinsics"][0]), num_hypotheses=2
         )
     assert np.isfinite(lifted.samples).all()
     assert lines(tmp_path / "video2")[-1]["val/ratio"] > 0
