@@ -6,13 +6,10 @@ from functools import partial
 import diffpose_models
 import pytest
 from command_line import called
+from shared import needs_bench
 
 from experiments.evaluate.__main__ import main
 from jaxpose import model as released
-from jaxpose.datasets.mocap import data_root
-
-BENCH = data_root().parent / "bench"
-needs_bench = pytest.mark.skipif(not BENCH.exists(), reason=f"no benchmark at {BENCH}")
 
 
 @pytest.fixture
