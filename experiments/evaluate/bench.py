@@ -7,6 +7,8 @@ and hdm_dg, which no released model is trained on.
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,6 +171,22 @@ def walker_view(walker: Walker, camera: str) -> WalkerView:
     truth = walker.points3d[:, [kp.skeleton.joints.index(j) for j in shared]]
     ours = np.array([H36M_17.joints.index(j) for j in shared])
     return WalkerView(keypoints, confidence, kp.intrinsics, kp.frame, truth, ours)
+
+
+def blocks(num: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Rows of each block of at most `size` of `num`, and how many of them count.
+
+    All blocks have one size, the last filled up with the last row, so that one program serves all.
+    """
+    size = min(max(1, size), num)
+    for first in range(0, num, size):
+        yield np.minimum(np.arange(first, first + size), num - 1), min(size, num - first)
+
+
+def tell_progress(done: int, total: int, started: float) -> None:
+    """Print how many frames are done, and the minutes left at this pace since `started` (time.monotonic)."""
+    left = (time.monotonic() - started) / done * (total - done)
+    print(f"{done}/{total} frames, {left / 60:.1f} min left", flush=True)
 
 
 def generic_body() -> Body:

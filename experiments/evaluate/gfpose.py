@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.evaluate import harness
+from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
@@ -140,25 +140,21 @@ def draw_all(model: released.Model, frames: Frames, options: Options) -> tuple[n
     """Hypotheses [H, N, 17, 3] and noisy poses [N, 17, 3] of all frames, metres in the camera's frame."""
     known = settings(model, options)
     per_call = 1 if options.joints_per_hypothesis else known["hypotheses"]
-    size = min(max(1, options.rows // per_call), len(frames.action))
     draw = jax.jit(partial(draw_states, known=known, num=per_call))
-    samples, noisy, started = [], [], time.monotonic()
-    for first in range(0, len(frames.action), size):
-        # the last batch is filled up with the last frame, so that one program serves all
-        index = np.minimum(np.arange(first, first + size), len(frames.action) - 1)
-        batch = Frames(*(x[index] for x in frames))
-        key = jax.random.fold_in(jax.random.key(options.seed), first // size)
+    samples, noisy, done, started = [], [], 0, time.monotonic()
+    for block, (rows, kept) in enumerate(bench.blocks(len(frames.action), options.rows // per_call)):
+        batch = Frames(*(x[rows] for x in frames))
+        key = jax.random.fold_in(jax.random.key(options.seed), block)
         noise_key, joint_key, key = jax.random.split(key, 3)
         start = encode(image_noise(noise_key, jnp.asarray(batch.image), options.std, options.noise_type))
         states = []
         for h in range(known["hypotheses"] // per_call):
             cond = condition(jax.random.fold_in(joint_key, h), batch, options)
             states.append(draw(model, cond, start, jax.random.fold_in(key, h)))
-        done = min(first + size, len(frames.action))
-        samples.append(np.asarray(to_camera(jnp.concatenate(states), batch))[:, : done - first])
-        noisy.append(np.asarray(to_camera(start, batch))[: done - first])
-        left = (time.monotonic() - started) / done * (len(frames.action) - done)
-        print(f"{done}/{len(frames.action)} frames, {left / 60:.1f} min left", flush=True)
+        samples.append(np.asarray(to_camera(jnp.concatenate(states), batch))[:, :kept])
+        noisy.append(np.asarray(to_camera(start, batch))[:kept])
+        done += kept
+        bench.tell_progress(done, len(frames.action), started)
     return np.concatenate(samples, 1), np.concatenate(noisy)
 
 

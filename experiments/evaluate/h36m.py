@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.evaluate import harness
+from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
@@ -113,20 +113,16 @@ def num_frames(model: released.Model) -> int:
 def draw_all(model: released.Model, frames: Frames, windows: Windows, size: np.ndarray, options: Options) -> np.ndarray:
     """Poses [W, F, 17, 3] metres, root-relative, of every window, a block of them at a time."""
     count, length = windows.index.shape
-    per_block = min(max(1, options.rows // length), count)
-    predict = jax.jit(predictor(model, options))
-    key, poses, started = jax.random.key(options.seed), [], time.monotonic()
-    for first in range(0, count, per_block):
-        # the last block is filled up with the last window, so that one program serves all
-        rows = windows.index[np.minimum(np.arange(first, first + per_block), count - 1)].reshape(-1)
+    predict, key = jax.jit(predictor(model, options)), jax.random.key(options.seed)
+    poses, done, started = [], 0, time.monotonic()
+    for block, (chosen, kept) in enumerate(bench.blocks(count, options.rows // length)):
+        rows = windows.index[chosen].reshape(-1)
         seen = [jnp.asarray(x[rows]) for x in (frames.keypoints, frames.confidence, frames.intrinsics, size)]
         # one key for all windows of video: neighbours then share their noise, and no seam shows
-        block_key = key if num_frames(model) else jax.random.fold_in(key, first // per_block)
-        done = min(first + per_block, count)
-        block = np.asarray(predict(model, block_key, *seen)).reshape(per_block, length, 17, 3)
-        poses.append(block[: done - first])
-        left = (time.monotonic() - started) / done * (count - done)
-        print(f"{done * length}/{count * length} frames, {left / 60:.1f} min left", flush=True)
+        block_key = key if num_frames(model) else jax.random.fold_in(key, block)
+        poses.append(np.asarray(predict(model, block_key, *seen)).reshape(-1, length, 17, 3)[:kept])
+        done += kept
+        bench.tell_progress(done * length, count * length, started)
     return np.concatenate(poses)
 
 

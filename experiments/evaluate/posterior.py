@@ -214,7 +214,7 @@ def fused(
         jnp.asarray(walker["xy"][:, c]), jnp.asarray(walker["confidence"][:, c] * used), COCO_17, H36M_17
     )
     cameras = tuple(jnp.asarray(walker[k][c]) for k in ("intrinsics", "R", "t"))
-    return np.asarray(_fuse(told, options, model, prior.covariance, xy, confidence, *cameras))
+    return np.asarray(_fuse(told, options, model, prior, xy, confidence, *cameras))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -222,7 +222,7 @@ def _fuse(
     told: bool,
     options: Options,
     model: released.Model,
-    covariance: Array,
+    prior: Prior,
     xy: Array,
     confidence: Array,
     intrinsics: Array,
@@ -236,13 +236,13 @@ def _fuse(
         noise = observations.keypoint_noise_px(xy, confidence, options.noise)
         up = None if told else (0.0, 0.0, 1.0)
         view = observations.sight(xy, noise, confidence * own, intrinsics, R, t, up=up)
-        seen, prior = observations.seen_by(view), prior_of(model)
+        seen, law = observations.seen_by(view), prior
         if told:
-            prior = prior_of(model, encode_keypoints(intrinsics[0], xy[0], confidence[0])[0])
+            given = prior_of(model, encode_keypoints(intrinsics[0], xy[0], confidence[0])[0])
+            law = dataclasses.replace(given, covariance=prior.covariance)
             seen = seen._replace(value=seen.value.at[0].set(jnp.nan))
-        prior = dataclasses.replace(prior, covariance=covariance)
         key = jax.random.fold_in(jax.random.key(options.seed), index)
-        drawn = draw(key, prior, (seen,), "pseudo_inverse", options)
+        drawn = draw(key, law, (seen,), "pseudo_inverse", options)
         return observations.to_world(view, drawn)[:, _OURS]
 
     return jnp.swapaxes(jax.lax.map(one, (jnp.arange(len(xy)), xy, confidence)), 0, 1)

@@ -125,8 +125,5 @@ def scorer(model: released.Model, num_steps: int) -> Callable[[Array, Array], Ar
 
 def in_blocks(run: Callable[[Array, Array], Array], poses: np.ndarray) -> np.ndarray:
     """`run` of all poses in blocks of one size, so that one program serves all."""
-    size, done = min(_BLOCK, len(poses)), []
-    for start in range(0, len(poses), size):
-        rows = np.minimum(np.arange(start, start + size), len(poses) - 1)
-        done.append(np.asarray(run(jnp.asarray(poses[rows]), jnp.asarray(rows)))[: len(poses) - start])
-    return np.concatenate(done)
+    parts = bench.blocks(len(poses), _BLOCK)
+    return np.concatenate([np.asarray(run(jnp.asarray(poses[r]), jnp.asarray(r)))[:kept] for r, kept in parts])

@@ -15,15 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 
-from experiments.jobs.job import Job, load_bodies
+from experiments.jobs.job import Job, load_bodies, validation
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.h36m import load_frames
-from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times
 from jaxpose.diffusion.sde import SDE
 from jaxpose.evaluation import metrics
@@ -314,9 +312,8 @@ def make_evaluators(network: DiffPose, export: Any) -> dict[str, Any]:
 
 def _load_bench(*, is_video: bool) -> list[tuple[Array, ...]] | None:
     """Clips of keypoints [F, J, 2], confidence, intrinsics [F, 4], truth [F, J, 3]; all single poses are one clip."""
-    path = data_root().parent / "bench" / ("val_video.npz" if is_video else "val_frames.npz")
-    if not path.is_file():
-        logging.warning("%s is absent: training goes on without validation", path)
+    path = validation("val_video.npz" if is_video else "val_frames.npz")
+    if path is None:
         return None
     if not is_video:
         poses = load_lifting_bench(path)

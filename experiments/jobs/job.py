@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from absl import logging
 from ml_collections import ConfigDict
 
 from jaxpose import model as released
@@ -49,6 +51,15 @@ def level_loss(spec: released.Spec, sde: SDE, times: Any, weighting: str, spread
         return denoising_loss(noise_key, apply, sde, example, **how)
 
     return loss
+
+
+def validation(name: str) -> Path | None:
+    """A file of the benchmark; None, with a warning, where it is absent."""
+    path = data_root().parent / "bench" / name
+    if not path.is_file():
+        logging.warning("%s is absent: training goes on without validation", path)
+        return None
+    return path
 
 
 def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 
-from experiments.jobs.job import Job, level_loss
+from experiments.jobs.job import Job, level_loss, validation
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.datasets.mocap import balanced_weights, data_root
@@ -111,9 +110,7 @@ def prior_job(config: ConfigDict) -> Job:
 
 def _evaluators(spec: released.Spec, normaliser: Statistics) -> dict[str, Any]:
     """How well validation poses are denoised; the tasks' own figures: `experiments.evaluate prior`."""
-    path = data_root().parent / "bench" / "val_frames.npz"
-    if not path.is_file():
-        logging.warning("%s is absent: training goes on without validation", path)
+    if (path := validation("val_frames.npz")) is None:
         return {}
     pose = jnp.asarray(np.load(path)["body_pose"][::2].reshape(-1, 21, 3))
     x0 = encode(normaliser, REPRESENTATIONS[spec.codec].from_axis_angle(pose))

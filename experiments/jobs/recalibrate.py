@@ -247,14 +247,9 @@ def take(rows: Rows, chosen: np.ndarray) -> Rows:
 
 def _in_blocks(function: Any, arrays: list[Array], seed: int) -> Iterator[Any]:
     """What `function` (key, *arrays of _BLOCK rows) makes of all rows: blocks of Rows, or of samples [H, N, J, 3]."""
-    key, num = jax.random.key(seed), len(arrays[0])
-    for index, start in enumerate(range(0, num, _BLOCK)):
-        rows, kept = np.minimum(np.arange(start, start + _BLOCK), num - 1), min(_BLOCK, num - start)
-        found = function(jax.random.fold_in(key, index), *(x[rows] for x in arrays))
-        if isinstance(found, Rows):
-            yield take(found, np.arange(kept))
-        else:
-            yield found[:, :kept]
+    for index, (rows, kept) in enumerate(data.blocks(len(arrays[0]), _BLOCK)):
+        found = function(jax.random.fold_in(jax.random.key(seed), index), *(x[rows] for x in arrays))
+        yield take(found, np.arange(kept)) if isinstance(found, Rows) else found[:, :kept]
 
 
 if __name__ == "__main__":

@@ -8,15 +8,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from absl import logging
 from ml_collections import ConfigDict
 
-from experiments.jobs.job import Job, level_loss, load_bodies
+from experiments.jobs.job import Job, level_loss, load_bodies, validation
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Example, Key
 from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.h36m import load_frames
-from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.examples.gfpose import gfpose_example, on_device
@@ -95,11 +93,9 @@ def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any
 
 def make_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, Any]:
     """The benchmark's row on every fourth validation pose, 50 hypotheses; none where the benchmark is absent."""
-    path = data_root().parent / "bench" / "val_frames.npz"
     if spec.codec != "person":
         return {}  # GFPose's protocol needs its own files: experiments.evaluate gfpose
-    if not path.is_file():
-        logging.warning("%s is absent: training goes on without validation", path)
+    if (path := validation("val_frames.npz")) is None:
         return {}
     bench = LiftingBench(*(x[::4] for x in load_lifting_bench(path)))
 
