@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from keypoint_files import coco_results, people, same, write
+from shared import BENCH, DATA, needs_bench, needs_keypoints
 
 from jaxpose.geometry.skeleton import BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16
 from jaxpose.io.keypoints import read_keypoints, validate_keypoints, visible_rows, write_keypoints_npz
-
-DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
-needs_data = pytest.mark.skipif(not (DATA / "keypoints2d").is_dir(), reason="no keypoints2d in JAXPOSE_DATA")
-
 
 # Arrays
 
@@ -323,7 +319,7 @@ def test_every_cut_off_file_is_a_value_error(tmp_path):
 # Real files
 
 
-@needs_data
+@needs_keypoints
 def test_walker_as_coco_results_equals_walker_as_npz():
     folder = DATA / "keypoints2d"
     results = read_keypoints(folder / "walker_cam03_coco_results.json")
@@ -339,10 +335,10 @@ def test_walker_as_coco_results_equals_walker_as_npz():
     assert visible_rows(results, 0.3).all()
 
 
-@pytest.mark.skipif(not (DATA / "../bench").is_dir(), reason="no bench beside JAXPOSE_DATA")
+@needs_bench
 @pytest.mark.parametrize("name", ["val_frames", "val_video"])
 def test_benchmark_files(name):
-    path = DATA / "../bench" / f"{name}.npz"
+    path = BENCH / f"{name}.npz"
     kp = read_keypoints(path, skeleton=H36M_17)
     with np.load(path) as z:
         keypoints, confidence, intrinsics = z["keypoints"], z["confidence"], z["intrinsics"]
