@@ -25,7 +25,7 @@ import numpy as np
 
 from jaxpose.geometry.heatmaps import Missing, check_heatmaps
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.io.arrays import as_float, load_arrays
+from jaxpose.io.arrays import as_float, source_of
 from jaxpose.io.keypoint_arrays import (
     ARRAY_LAYOUTS,
     Arrays,
@@ -71,9 +71,11 @@ def read_heatmaps(
     has none, and where both are given they must agree. missing: what a map of zeros is, see `check_heatmaps`.
     Errors: ValueError naming the file, what it has and what is legal.
     """
-    path = Path(path)
-    arrays = _load(path)
-    maps = arrays["heatmaps"]
+    source = source_of(path)
+    if source.suffix not in (".npz", ".npy"):
+        raise ValueError(f"{source}: suffix {source.path.suffix!r}; legal are .npz and .npy")
+    path, arrays = source.path, source.arrays
+    maps = source.array if source.suffix == ".npy" else arrays.having("heatmaps")["heatmaps"]
     if maps.dtype.kind in "iu" and maps.dtype != np.uint8:
         raise ValueError(f"{path}: heatmaps of type {maps.dtype}; legal are uint8 and floats")
     check_heatmaps(maps, f"{path}: heatmaps", missing)
@@ -98,12 +100,6 @@ def intensities(data: Heatmaps, rows: slice | np.ndarray) -> np.ndarray:
     """The maps of some rows in the skeleton's order, [n, J, h, w] float32."""
     maps = data.maps[rows][:, list(data.columns)]
     return maps.astype(np.float32) / (255 if maps.dtype == np.uint8 else 1)
-
-
-def _load(path: Path) -> Arrays:
-    if path.suffix.lower() not in (".npz", ".npy"):
-        raise ValueError(f"{path}: suffix {path.suffix!r}; legal are .npz and .npy")
-    return load_arrays(path, "heatmaps", alone="heatmaps", mmap=True)
 
 
 def _settled_size(path: Path, arrays: Arrays, given: tuple[int, int] | None) -> tuple[int, int]:

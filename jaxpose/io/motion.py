@@ -29,7 +29,7 @@ import numpy as np
 
 from jaxpose.files import write_npz
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.arrays import load_arrays
+from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.asf_amc import asf_beside
 
 JOINTS = SMPL_22.joints[1:]
@@ -83,15 +83,15 @@ def read_motion(
     and counted in `source`, or kept: NaN then marks a missing rotation. ValueError names the file, and the frame or key
     that is wrong.
     """
-    path = Path(path)
+    source = source_of(path)
+    path, suffix = source.path, source.suffix
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    suffix = path.suffix.lower()
     if suffix in (".bvh", ".amc"):
         return check_motion(_other_skeleton(path, asf, fps), path, missing)
     if suffix not in (".npy", ".npz"):
         raise ValueError(f"{path}: no motion known by {suffix!r}; legal are .npz, .npy, .bvh and .amc")
-    arrays = _load(path)
+    arrays = _load(source)
     try:
         motion = _plain(arrays, fps, up) if isinstance(arrays, np.ndarray) else _amass(arrays, fps, up, pelvis)
     except ValueError as error:
@@ -196,15 +196,15 @@ def _other_skeleton(path: Path, asf: str | os.PathLike[str] | None, fps: float |
     return motion_from_amc(path, skeleton) if fps is None else motion_from_amc(path, skeleton, fps=fps)
 
 
-def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+def _load(source: Source) -> np.ndarray | dict[str, np.ndarray]:
     """One array alone, or those of AMASS's that are read; other members of the file stay closed."""
-    arrays = load_arrays(path)
+    arrays = source.arrays
     if "poses" in arrays or "pose_body" in arrays:
         twice = "poses" if "pose_body" in arrays else ""  # SMPL-X files hold both: the short one is enough
         return {key: arrays[key] for key in _KEYS if key in arrays and key != twice}
     if len(arrays) == 1:
         return next(iter(arrays.values()))
-    raise ValueError(f"{path}: holds {', '.join(arrays)}; needed 'poses' or 'pose_body', or one array alone")
+    raise ValueError(f"{source}: holds {', '.join(arrays)}; needed 'poses' or 'pose_body', or one array alone")
 
 
 def _amass(z: dict[str, np.ndarray], fps: float | None, up: str | None, pelvis: Any) -> Motion:
