@@ -60,7 +60,7 @@ def add_parser(commands: arguments.Subparsers) -> None:
 def run(args: argparse.Namespace) -> Iterator[str]:
     """Read, hide, complete and write; what was hidden or assumed is said and stands in the summary."""
     from jaxpose.commands import bodies, hiding, results
-    from jaxpose.io.poses3d import holds_poses3d
+    from jaxpose.io.poses3d_files import holds_poses3d
 
     path, out = Path(args.input), Path(args.out)
     model = results.load_model(args)

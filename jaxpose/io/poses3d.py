@@ -94,24 +94,21 @@ def read_poses3d(
     return poses
 
 
-def holds_poses3d(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one of 3D joints, rather than of 2D keypoints or of neither.
+def holds_poses3d(source: Source) -> bool:
+    """Whether a file is one of 3D joints, rather than of 2D keypoints.
 
     .npz: it has the key `joints3d`, or one of the others and no `keypoints`. .npy: 4 numbers per joint, or 3 that are
     not x, y in pixels and a confidence: the third in [0, 1] and the others beyond 10. .csv: a header with <joint>_z.
     .json: a list with `joints` by name.
     """
-    source = source_of(path)
-    try:
-        if source.suffix == ".csv":
+    match source.suffix:
+        case ".csv":
             return any(cell.strip().endswith("_z") for cell in source.text.split("\n", 1)[0].split(","))
-        if source.suffix == ".json":
+        case ".json":
             return isinstance(source.json, list) and bool(source.json) and _is_pose(source.json[0])
-        if source.suffix == ".npz":
+        case ".npz":
             return "joints3d" in source.arrays or "keypoints" not in source.arrays
-        return source.suffix == ".npy" and not _like_keypoints(source.array)
-    except ValueError:
-        return False  # of neither kind: the reader that is asked next says why
+    return source.suffix == ".npy" and not _like_keypoints(source.array)
 
 
 def _read_npy(source: Source) -> _Table:

@@ -33,7 +33,7 @@ from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import MODEL_JOINTS
 from jaxpose.geometry.mesh import vertex_normals
 from jaxpose.geometry.rotations import quaternion_from_matrix
-from jaxpose.io.motion import Motion
+from jaxpose.io.smpl_motion import Motion
 from jaxpose.viz.mesh_stage import COLOURS, mesh_arrays
 
 _NUM_WEIGHTS = 4  # a vertex's in one set of glTF, what every program reads

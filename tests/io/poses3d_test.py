@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, MPII_16, SMPL_22
-from jaxpose.io.poses3d import holds_poses3d, read_poses3d
+from jaxpose.io import kind_of
+from jaxpose.io.keypoints import Keypoints
+from jaxpose.io.poses3d import Poses3D, read_poses3d
+
+
+def holds_poses3d(path):
+    return kind_of(path, (Poses3D, Keypoints)) is Poses3D
+
 
 RNG = np.random.default_rng(0)
 POSES = RNG.uniform(-0.8, 0.8, (3, 17, 3)).round(3)  # exact in text
