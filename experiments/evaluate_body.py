@@ -33,9 +33,11 @@ from jaxpose.datasets.rotations import load_rotations
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.fitting.baselines import fit_gaussian, fit_mixture, l2_energy
-from jaxpose.fitting.body_fit import BodyParameters, Free, PosePrior, Weights, dposer_prior, energy_prior, posed_body
-from jaxpose.fitting.fit import Cameras, FitSettings, fit, project
+from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, posed_body
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
+from jaxpose.fitting.priors import dposer_prior, energy_prior
+from jaxpose.fitting.terms import Cameras, Weights, project
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.camera import intrinsics_from_matrix
@@ -133,7 +135,7 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[s
             make: PriorFn = make,
             settings: FitSettings = chosen_settings,
         ) -> Array:
-            return fit(
+            return fit_keypoints(
                 jax.random.key(SEED.value),
                 body,
                 uv,
@@ -184,7 +186,7 @@ def walker(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[str, 
             def run(model: released.Model, body: Body, make=make, cameras=cameras, chosen=chosen) -> Array:
                 prior, key = make(model), jax.random.key(SEED.value)
                 settings = FitSettings(weights=FitSettings().weights._replace(smooth=20.0))
-                found = fit(
+                found = fit_keypoints(
                     key,
                     body,
                     uv[:, np.array(chosen)],
@@ -197,7 +199,7 @@ def walker(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[str, 
                     up="z",
                     settings=settings,
                 )
-                one = jax.tree.map(lambda x: x[0], found.parameters)
+                one = jax.tree.map(lambda x: x[0], found)
                 return body_points(posed_body(body, one), "coco17")[0]
 
             points, seconds = timed(run, model, body)

@@ -7,15 +7,16 @@
 
 and jaxpose.complete, jaxpose.denoise, jaxpose.generate, jaxpose.log_density with the same model; jaxpose.posterior
 takes whatever else was observed. With a prior over joint rotations, jaxpose.load("prior21"): generate_rotations,
-complete_rotations, denoise_motion, ik, fit. The areas are packages of their own: geometry, diffusion, networks, tasks,
-training, data, evaluation, viz.
+complete_rotations, denoise_motion, ik, fit_keypoints. The areas are packages of their own: geometry, diffusion,
+networks, tasks, training, data, evaluation, viz.
 """
 
 from jaxpose.base import Condition, Example, Prediction
-from jaxpose.fitting.body_fit import dposer_prior
-from jaxpose.fitting.fit import fit
+from jaxpose.fitting.engine import fit
 from jaxpose.fitting.ik import ik
+from jaxpose.fitting.keypoints import fit_keypoints
 from jaxpose.fitting.motion import denoise_motion
+from jaxpose.fitting.priors import dposer_prior
 from jaxpose.model import Model, load, save
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import complete_rotations
@@ -43,6 +44,7 @@ __all__ = [
     "denoise_motion",
     "dposer_prior",
     "fit",
+    "fit_keypoints",
     "generate",
     "generate_rotations",
     "ik",

@@ -16,7 +16,8 @@ import numpy as np
 
 from jaxpose.commands import detections
 from jaxpose.commands.points import set_of, skeleton_of
-from jaxpose.fitting.fit import Cameras, one_camera
+from jaxpose.fitting.keypoints import one_camera
+from jaxpose.fitting.terms import Cameras
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points
 from jaxpose.geometry.camera import check_intrinsics

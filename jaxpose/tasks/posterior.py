@@ -39,7 +39,7 @@ import optax
 from jaxpose.base import Array, Condition, Key, PredictFn, ProjectFn
 from jaxpose.diffusion.guidance import replace
 from jaxpose.diffusion.minimise import minimise
-from jaxpose.diffusion.regulariser import regulariser
+from jaxpose.diffusion.regulariser import regulariser, summed, unit
 from jaxpose.diffusion.sampling import sample
 from jaxpose.diffusion.sde import SDE, prior_sample, time_at, time_grid
 from jaxpose.diffusion.smc import Particles, inpainting, noised_path, run, twisted
@@ -309,7 +309,7 @@ def _descend(key: Key, prior: Prior, measurement: Measurement, start: Array, num
     def energy(key: Key, x0: Array, k: Array) -> Array:
         t = levels[k]
         nats = (prior.sde.alpha(t) / prior.sde.sigma(t)) ** 2
-        far = regulariser(key, prior.predict_fn, prior.sde, x0, t, weight="unit", reduction="sum")
+        far = regulariser(key, prior.predict_fn, prior.sde, x0, t, weight=unit, reduction=summed)
         return nats * far - jax.vmap(partial(likelihood, 1 / nats))(x0)
 
     def likelihood(smoothing: Array, x0: Array) -> Array:

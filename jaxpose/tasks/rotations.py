@@ -8,6 +8,8 @@ Source: Lu et al., DPoser (2023), as described in spec/dposer.md, sections 5 and
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +74,13 @@ def generate_rotations(
     check_rotation_model(model, "generate")
     if num < 1:
         raise ValueError(f"num: needed at least 1, got {num}")
+    return _generate(key, model, num=num, num_steps=num_steps, sampler=sampler, temperature=temperature, chunk=chunk)
+
+
+@functools.partial(jax.jit, static_argnames=("num", "num_steps", "sampler", "temperature", "chunk"))
+def _generate(
+    key: Key, model: Model, *, num: int, num_steps: int | None, sampler: str, temperature: float, chunk: int
+) -> Array:
     sde, shape = model.spec.sde(), model.spec.state_shape
     run = make_run(model, sampler, sde, num_steps, temperature)
     states = sample_hypotheses(
@@ -98,6 +107,11 @@ def interpolate_rotations(
     check_rotation_model(model, "interpolate")
     if num < 2:
         raise ValueError(f"num: needed at least 2, for both ends, got {num}")
+    return _interpolate(model, first, second, num=num, num_steps=num_steps)
+
+
+@functools.partial(jax.jit, static_argnames=("num", "num_steps"))
+def _interpolate(model: Model, first: Array, second: Array, *, num: int, num_steps: int) -> Array:
     sde, predict = model.spec.sde(), model.predict_fn()
     times = time_grid(sde, num_steps, model.spec.spacing)
     a, b = (to_latent(sde, predict, to_state(model, x), times) for x in (first, second))
@@ -110,7 +124,7 @@ def check_body_pose(body_pose: Array | np.ndarray, known: Array | np.ndarray | N
 
     body_pose: [N, 21, 3]. known: [N, 21], where it counts; None: everywhere. Longer vectors are degrees, or a mistake.
     """
-    if isinstance(body_pose, jax.core.Tracer):
+    if isinstance(body_pose, jax.core.Tracer) or isinstance(known, jax.core.Tracer):
         return
     values = np.asarray(body_pose)
     counts = np.ones(values.shape[:-1], bool) if known is None else np.asarray(known) > 0

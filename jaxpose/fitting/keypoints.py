@@ -1,61 +1,47 @@
 """Fitting a body model to 2D keypoints of one or many frames, seen by one or several cameras (SMPLify with a prior).
 
-    E = sum over cameras and points conf^2 rho(|u - u_hat| / noise) + w_prior prior + ...              (body_fit.py)
+    E = sum over cameras and points conf^2 rho(|u - u_hat| / noise) + w_prior prior + ...     (engine.py, terms.py)
 
 1. From `NUM_YAWS` sides: the start pose upright, turned about the vertical, placed where its points agree best with
-   all rays (linear least squares). Orientation and place are then fitted alone.
-2. The `starts` best go on with pose and shape; the lower energy wins. One camera cannot tell front from back by its
-   torso alone: that is what the sides are for.
+   all rays (linear least squares). Orientation and translation are then fitted alone.
+2. The `starts` best go on with pose and shape; the lowest energy is taken. One camera cannot tell front from back by
+   the torso alone: that is what the sides are for.
 
 The prior's weight falls over the steps, so that a likely pose is found before an exact one. Everything is one program
-over all items: a thousand frames are one call. (A robust loss that starts wide and narrows was tried: flips win more
-often, and the error grows by a fifth.)
+over all items: a thousand frames are one call. (A robust loss that starts wide and narrows was tried: flips are more
+frequent, and the error grows by a fifth.)
 
 Source: Bogo et al., SMPLify (2016); Lu et al., DPoser (2023); spec/dposer.md, section 7.3.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
-from jaxpose.fitting.body_fit import (
+from jaxpose.base import Array, Bodies, Key
+from jaxpose.fitting.engine import (
     EVERYTHING,
     BodyParameters,
-    DataFn,
     Free,
     PosePrior,
-    Weights,
-    fit_body,
+    as_value,
+    fit,
     posed_body,
-    robust,
     start_parameters,
 )
-from jaxpose.fitting.ik import Fitted
+from jaxpose.fitting.terms import Cameras, Keypoints, Weights, fit_term, in_cameras
 from jaxpose.geometry import camera
-from jaxpose.geometry.body import Body, PosedBody
+from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
 from jaxpose.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 
 NUM_YAWS = 8
-_NEAREST = 0.1  # metres before a camera: nearer points, and those behind it, are taken as being there
 _FACING = {"-y": np.diag([1.0, -1.0, -1.0]), "y": np.eye(3), "z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
-
-
-class Cameras(NamedTuple):
-    """C cameras of N items: intrinsics [N, C, 4] px, R_cam_world [N, C, 3, 3], t_cam [N, C, 3] m, distortion [N, C, 5].
-
-    x_cam = R x_world + t. Axes of length 1 broadcast. distortion: OpenCV's, or None.
-    """
-
-    intrinsics: Array
-    R_cam_world: Array
-    t_cam: Array
-    distortion: Array | None = None
 
 
 class FitSettings(NamedTuple):
@@ -76,7 +62,7 @@ def one_camera(intrinsics: Array) -> Cameras:
     return Cameras(lead, jnp.eye(3)[None, None], jnp.zeros((1, 1, 3)))
 
 
-def fit(
+def fit_keypoints(
     key: Key,
     body: Body,
     uv_px: Array,
@@ -91,7 +77,7 @@ def fit(
     up: str = "-y",
     free: Free = EVERYTHING,
     settings: FitSettings | None = None,
-) -> Fitted:
+) -> Bodies:
     """Fit N clips of F frames to keypoints [N, C, F, K, 2] px with confidence [N, C, F, K] in [0, 1], 0 for not seen.
 
     points:     the set whose K points these are, of `geometry.body_joints` ("openpose25", "coco17", "wholebody133").
@@ -99,132 +85,101 @@ def fit(
     noise_px:   standard deviation of a keypoint's coordinates: scalar or [N].
     start:      parameters to go on from, such as a regressor's: the first stage is left out. Else start_pose [21, 3].
     up:         the world's vertical, "-y" (camera axes), "y" or "z".
-    Returns H = 1 of `ik.Fitted`; joints in world axes. ValueError for shapes that do not fit, another up, or a clip of
+    settings:   numbers, not arrays: each other value is compiled anew.
+    The result has H = 1, and joints in world axes. ValueError for shapes that do not fit, another up, or a clip of
     which no camera sees three points in some frame.
     """
-    settings = settings or FitSettings()
     if up not in _FACING:
         raise ValueError(f"up: got {up!r}, legal are {', '.join(_FACING)}")
-    known = known_points(body, points)
-    _check(uv_px, confidence, cameras, points, known, start)
-    confidence = jnp.where(jnp.isfinite(uv_px).all(-1), confidence * known, 0)
-    uv_px = jnp.where(confidence[..., None] > 0, uv_px, 0)
-    scale = jnp.broadcast_to(jnp.asarray(noise_px, jnp.float32), uv_px.shape[:1])
-    place_key, fit_key = jax.random.split(key)
-
-    def repeated(times: int) -> DataFn:
-        seen = _tiled((uv_px, confidence, cameras, scale), times)
-        return reprojection(seen[0], seen[1], seen[2], seen[3], points, settings.width)
-
-    if start is None:
-        start = _placed(
-            place_key, body, repeated(NUM_YAWS), uv_px, confidence, cameras, points, start_pose, up, settings
-        )
-    times = len(start.betas) // len(uv_px)
-    found = fit_body(
-        fit_key,
-        body,
-        repeated(times),
-        start,
-        prior,
-        weights=settings.weights,
-        num_steps=settings.num_steps,
-        learning_rate=settings.learning_rate,
+    _check(uv_px, confidence, cameras, points, known_points(body, points), start)
+    return _fit_keypoints(
+        *(key, body, uv_px, confidence, cameras, as_value(prior), noise_px, start, start_pose),
+        points=points,
+        up=up,
         free=free,
+        settings=settings or FitSettings(),
     )
-    energies = jnp.where(jnp.isnan(found.energy), jnp.inf, found.energy)  # a start that diverged
-    best = energies.reshape(times, -1).argmin(0) * len(uv_px) + jnp.arange(len(uv_px))
-    parameters, energy, num_steps = jax.tree.map(lambda x: x[best], found)
-    joints = posed_body(body, parameters).joints[..., :22, :]
-    return jax.tree.map(lambda x: x[None], Fitted(parameters, joints, energy, num_steps))
 
 
-def reprojection(
-    uv_px: Array, confidence: Array, cameras: Cameras, noise_px: Array, points: str, width: float | None
-) -> DataFn:
-    """The energy [N, F] of points seen at uv_px [N, C, F, K, 2] with confidence [N, C, F, K] and noise [N] px.
-
-    width: of the robust loss, in deviations of the noise, or None.
-    """
-
-    def data(posed: PosedBody, k: Array) -> Array:
-        error = project(cameras, body_points(posed, points)) - uv_px
-        square = jnp.square(error / noise_px[:, None, None, None, None]).sum(-1)
-        return (confidence**2 * robust(square, width)).sum((1, 3))
-
-    return data
-
-
-def project(cameras: Cameras, x_world: Array) -> Array:
-    """Pixels [N, C, F, K, 2] of points [N, F, K, 3] in metres; points behind a camera as if just before it."""
-    x = jnp.einsum("ncij,nfkj->ncfki", *_same_items(cameras.R_cam_world, x_world)) + cameras.t_cam[:, :, None, None]
-    x = jnp.concatenate([x[..., :2], jnp.maximum(x[..., 2:], _NEAREST)], -1)
-    distortion = None if cameras.distortion is None else cameras.distortion[:, :, None]
-    return camera.project(cameras.intrinsics[:, :, None], x, distortion)
-
-
-def _placed(
+@functools.partial(jax.jit, static_argnames=("points", "up", "free", "settings"))
+def _fit_keypoints(
     key: Key,
     body: Body,
-    data: DataFn,
     uv_px: Array,
     confidence: Array,
     cameras: Cameras,
-    points: str,
+    prior: PosePrior | None,
+    noise_px: Array,
+    start: BodyParameters | None,
     start_pose: Array | None,
+    *,
+    points: str,
     up: str,
+    free: Free,
     settings: FitSettings,
+) -> Bodies:
+    num = len(uv_px)
+    confidence = jnp.where(jnp.isfinite(uv_px).all(-1), confidence * known_points(body, points), 0)
+    uv_px = jnp.where(confidence[..., None] > 0, uv_px, 0)
+    scale = jnp.broadcast_to(jnp.asarray(noise_px, jnp.float32), (num,))
+    seen = Keypoints(uv_px, confidence, cameras, scale, settings.width, points)
+    place_key, fit_key = jax.random.split(key)
+    if start is None:
+        start = _placed(place_key, body, seen, start_pose, up, settings)
+    times = len(start.betas) // num
+    found = fit_term(fit_key, body, prior, _tiled(seen, times), start, settings, free)
+    energies = jnp.where(jnp.isnan(found.energy[0]), jnp.inf, found.energy[0])  # a start that diverged
+    best = energies.reshape(times, -1).argmin(0) * num + jnp.arange(num)
+    *parameters, _, energy, num_steps = (x[0, best] for x in found)
+    joints = posed_body(body, BodyParameters(*parameters)).joints[..., :22, :]
+    return jax.tree.map(lambda x: x[None], Bodies(*parameters, joints, energy, num_steps))
+
+
+def _placed(
+    key: Key, body: Body, seen: Keypoints, start_pose: Array | None, up: str, settings: FitSettings
 ) -> BodyParameters:
     """The best `settings.starts` of NUM_YAWS starts [starts * N, ...], turned and moved to fit best."""
-    num, frames = uv_px.shape[0], uv_px.shape[2]
+    num, _, frames = seen.confidence.shape[:3]
     yaw = 2 * np.pi * np.arange(NUM_YAWS) / NUM_YAWS
     facing = jnp.asarray(_FACING[up], jnp.float32) @ matrix_from_axis_angle(jnp.asarray(yaw)[:, None] * jnp.eye(3)[1])
     orient = jnp.repeat(axis_angle_from_matrix(facing), num, 0)[:, None]
     start = start_parameters(NUM_YAWS * num, frames, body.shapedirs.shape[-1], start_pose)
     start = start._replace(global_orient=jnp.broadcast_to(orient, start.global_orient.shape))
-    points_now = body_points(posed_body(body, start), points)
-    seen = _tiled((uv_px, confidence, cameras), NUM_YAWS)
-    start = start._replace(transl=_place(seen[0], seen[1], seen[2], points_now))
-    found = fit_body(
-        key,
-        body,
-        data,
-        start,
-        None,
-        weights=Weights(),
+    seen = _tiled(seen, NUM_YAWS)
+    start = start._replace(transl=_place(seen, body_points(posed_body(body, start), seen.points)))
+    found = fit(
+        *(key, body, None, seen),
+        start=start,
         num_steps=settings.place_steps,
         learning_rate=settings.place_rate,
         free=Free(body_pose=False, betas=False),
     )
     order = jnp.argsort(found.energy.reshape(NUM_YAWS, num), 0)[: settings.starts]
     rows = (order * num + jnp.arange(num)).reshape(-1)
-    return jax.tree.map(lambda x: x[rows], found.variables)
+    return BodyParameters(*(x[0, rows] for x in found[:4]))
 
 
-def _place(uv_px: Array, confidence: Array, cameras: Cameras, x: Array) -> Array:
+def _place(seen: Keypoints, x: Array) -> Array:
     """Translations [N, F, 3] metres that bring points x [N, F, K, 3] nearest to the rays of all cameras' keypoints.
 
     Every keypoint says r_x - u r_z = 0 and r_y - v r_z = 0 of r = R (x + T) + t, linear in T; u, v on the plane z = 1.
     """
+    cameras = seen.cameras
     distortion = None if cameras.distortion is None else cameras.distortion[:, :, None]
-    plane = camera.normalise(cameras.intrinsics[:, :, None], uv_px, distortion)
+    plane = camera.normalise(cameras.intrinsics[:, :, None], seen.uv_px, distortion)
     R = cameras.R_cam_world[:, :, None, None]
     rows = R[..., :2, :] - plane[..., None] * R[..., 2:, :]
-    r = jnp.einsum("ncij,nfkj->ncfki", *_same_items(cameras.R_cam_world, x)) + cameras.t_cam[:, :, None, None]
+    r = in_cameras(cameras, x)
     rest = r[..., :2] - plane * r[..., 2:]
-    weight = confidence[..., None]
+    weight = seen.confidence[..., None]
     A = jnp.einsum("ncfkei,ncfkej->nfij", weight[..., None] * rows, rows)
     b = -jnp.einsum("ncfkei,ncfke->nfi", weight[..., None] * rows, rest)
     return jnp.linalg.solve(A + 1e-6 * jnp.eye(3), b[..., None])[..., 0]
 
 
-def _same_items(R: Array, x: Array) -> tuple[Array, Array]:
-    return jnp.broadcast_to(R, (len(x), *R.shape[1:])), x
-
-
-def _tiled(tree: tuple, times: int) -> tuple:
+def _tiled(seen: Keypoints, times: int) -> Keypoints:
     """Every array [N, ...] repeated along its items; those of one item for all stay as they are."""
-    return jax.tree.map(lambda a: a if len(a) == 1 else jnp.concatenate([a] * times), tree)
+    return jax.tree.map(lambda a: a if len(a) == 1 else jnp.concatenate([a] * times), seen)
 
 
 def _check(
