@@ -27,7 +27,7 @@ from absl import app, flags
 
 from experiments.prior_bench import generic_body, load_clips, load_poses, show, timed, write_rows
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.datasets.mocap import data_root
 from jaxpose.datasets.rotations import load_rotations
 from jaxpose.evaluation import metrics
@@ -37,7 +37,7 @@ from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, posed_body
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
 from jaxpose.fitting.priors import dposer_prior, energy_prior
-from jaxpose.fitting.terms import Cameras, Weights, project
+from jaxpose.fitting.terms import Weights, project
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.camera import intrinsics_from_matrix
@@ -112,7 +112,7 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[s
     betas = _SHAPE * rng.normal(size=(num, body.shapedirs.shape[-1]))
     pose, orient, place, intrinsics, R, t = (jnp.asarray(x[chosen][:, None]) for x in poses[:6])
     posed = posed_body(body, BodyParameters(pose, orient, place, jnp.asarray(betas, jnp.float32)))
-    cameras = Cameras(intrinsics, R, t)
+    cameras = Camera(intrinsics, None, R, t)
     exact = project(cameras, body_points(posed, "openpose25"))
     uv = exact + jnp.asarray(_NOISE_PX * rng.normal(size=exact.shape), jnp.float32)
     confidence = jnp.asarray(rng.random(uv.shape[:-1]) > _MISSING, jnp.float32)
@@ -131,7 +131,7 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[s
             body: Body,
             uv: Array,
             confidence: Array,
-            cameras: Cameras,
+            cameras: Camera,
             make: PriorFn = make,
             settings: FitSettings = chosen_settings,
         ) -> Array:
@@ -168,11 +168,11 @@ def walker(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[str, 
     confidence = np.where(np.isfinite(keypoints).all(-1), keypoints[..., 2], 0)
     uv, seen = jnp.asarray(np.nan_to_num(keypoints[..., :2])), jnp.asarray(np.nan_to_num(confidence))
     dist = np.pad(dist.reshape(len(K), -1), ((0, 0), (0, 5)))[:, :5]
-    all_cameras = Cameras(
+    all_cameras = Camera(
         intrinsics_from_matrix(jnp.asarray(K))[None],
+        jnp.asarray(dist)[None],
         jnp.asarray(R)[None],
         jnp.asarray(t).reshape(1, -1, 3),
-        jnp.asarray(dist)[None],
     )
     body, start, rows = capsule_body(), jnp.asarray(model.statistics.mean), []
     truth, known = jnp.asarray(points3d[:, _LIMBS]), jnp.asarray(np.isfinite(points3d[:, _LIMBS]).all(-1))

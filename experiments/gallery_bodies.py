@@ -15,13 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Bodies, Key
+from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.datasets.mocap import data_root
 from jaxpose.fitting.engine import BodyParameters, posed_body
 from jaxpose.fitting.keypoints import fit_keypoints
 from jaxpose.fitting.motion import denoise_motion
 from jaxpose.fitting.priors import dposer_prior
-from jaxpose.fitting.terms import Cameras
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import COCO_17, SMPL_22
@@ -183,11 +182,11 @@ def part_of(body: Body, joints: list[int]) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.searchsorted(rows, faces[np.isin(faces, rows).all(-1)])
 
 
-def cameras_of(K: np.ndarray, distortion: np.ndarray, R: np.ndarray, t: np.ndarray) -> Cameras:
+def cameras_of(K: np.ndarray, distortion: np.ndarray, R: np.ndarray, t: np.ndarray) -> Camera:
     """One item's cameras from K [C, 3, 3], OpenCV's four distortion numbers [C, 4], R [C, 3, 3] and t [C, 3] metres."""
     intrinsics = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], -1)
     whole = np.pad(distortion, ((0, 0), (0, 1)))
-    return Cameras(*(jnp.asarray(x[None], jnp.float32) for x in (intrinsics, R, t, whole)))
+    return Camera(*(jnp.asarray(x[None], jnp.float32) for x in (intrinsics, whole, R, t)))
 
 
 def _poses(path: Path, num: int) -> tuple[np.ndarray, list[str]]:
@@ -209,7 +208,7 @@ def _denoised(key: Key, model: Model, body: Body, targets: Array) -> tuple[BodyP
 
 @jax.jit
 def _fitted(
-    key: Key, model: Model, body: Body, uv_px: Array, confidence: Array, cameras: Cameras
+    key: Key, model: Model, body: Body, uv_px: Array, confidence: Array, cameras: Camera
 ) -> tuple[BodyParameters, Array]:
     """Parameters, and COCO's points [1, F, 17, 3], of one clip's keypoints [F, C, 17, 2]."""
     start = to_axis_angle(model, jnp.zeros(model.spec.state_shape))

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpose.base import Array, Bodies, Key
+from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.fitting.baselines import l2_energy
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE, BodyParameters, PosePrior, posed_body
 from jaxpose.fitting.ik import IKSettings, ik
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
 from jaxpose.fitting.priors import dposer_prior, energy_prior
-from jaxpose.fitting.terms import Cameras, project
+from jaxpose.fitting.terms import project
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.model import Model
@@ -122,7 +122,7 @@ def fit_rows(
     model: Model | None,
     xy: Array,
     confidence: Array,
-    cameras: Cameras,
+    cameras: Camera,
     noise_px: Array,
     start: BodyParameters | None,
     *,

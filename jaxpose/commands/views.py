@@ -8,23 +8,23 @@ likes `dist` [C, 4 or 5] of OpenCV, `camera` [C] names, `joints` [K] names, `fra
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.base import Camera
 from jaxpose.commands import detections
 from jaxpose.commands.points import set_of, skeleton_of
 from jaxpose.fitting.keypoints import one_camera
-from jaxpose.fitting.terms import Cameras
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points
 from jaxpose.geometry.camera import check_intrinsics
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS
-from jaxpose.io.keypoint_arrays import as_float
+from jaxpose.io.arrays import as_float, load_arrays
 from jaxpose.io.keypoints import read_keypoints
-from jaxpose.io.poses3d_files import load_arrays
 
 _LEAST = 3
 _SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/views.py, DETECTOR)
@@ -39,7 +39,7 @@ class Views(NamedTuple):
 
     xy: np.ndarray
     confidence: np.ndarray
-    cameras: Cameras
+    cameras: Camera
     points: str
     frame: np.ndarray
     person: np.ndarray
@@ -48,10 +48,10 @@ class Views(NamedTuple):
     fps: float | None
     said: tuple[str, ...]
 
-    def of(self, rows: np.ndarray) -> Cameras:
+    def of(self, rows: np.ndarray) -> Camera:
         """The cameras of some rows."""
         own = [None if x is None else x[rows] if len(x) > 1 else x for x in self.cameras]
-        return Cameras(*own)  # type: ignore[arg-type]  # None is the distortion alone
+        return Camera(*own)  # type: ignore[arg-type]  # None is what is not known
 
 
 def holds_cameras(path: Path) -> bool:
@@ -147,7 +147,7 @@ def several(path: Path, args: argparse.Namespace) -> Views:
     )
 
 
-def _calibration(path: Path, z: dict[str, np.ndarray], num: int, chosen: list[int]) -> Cameras:
+def _calibration(path: Path, z: Mapping[str, np.ndarray], num: int, chosen: list[int]) -> Camera:
     needed = {"K": (num, 3, 3), "R": (num, 3, 3), "t": (num, 3)}
     K, R, t = (as_float(path, key, z[key]).reshape(z[key].shape) for key in needed)
     for key, shape in needed.items():
@@ -164,10 +164,10 @@ def _calibration(path: Path, z: dict[str, np.ndarray], num: int, chosen: list[in
             raise ValueError(f"{path}: dist is {list(dist.shape)}; needed [{num}, 4] or [{num}, 5], OpenCV's")
         distortion = jnp.asarray(np.pad(dist, ((0, 0), (0, 5 - dist.shape[1])))[None, chosen], jnp.float32)
     intrinsics, R, t = (x[None, chosen].astype(np.float32) for x in (intrinsics, R, t))
-    return Cameras(jnp.asarray(intrinsics), jnp.asarray(R), jnp.asarray(t), distortion)
+    return Camera(jnp.asarray(intrinsics), distortion, jnp.asarray(R), jnp.asarray(t))
 
 
-def _points(path: Path, z: dict[str, np.ndarray], num: int, args: argparse.Namespace) -> str:
+def _points(path: Path, z: Mapping[str, np.ndarray], num: int, args: argparse.Namespace) -> str:
     """The set of body points that the K keypoints are, in its order."""
     given = skeleton_of(args.skeleton)
     names = tuple(z["joints"].astype(str).tolist()) if "joints" in z else None

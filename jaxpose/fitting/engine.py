@@ -17,13 +17,14 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxpose.base import Array, Bodies, Key
+from jaxpose.compiled import jitted
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.geometry.body import Body, PosedBody, full_rotations
 
@@ -54,6 +55,7 @@ Term: TypeAlias = Callable[[PosedBody, BodyParameters, Array], Array]
 PosePrior: TypeAlias = Callable[[Key, Array, Array, int], Array]
 
 
+@jitted("num_steps", "free", "tolerance")
 def fit(
     key: Key,
     body: Body,
@@ -70,38 +72,14 @@ def fit(
 ) -> Bodies:
     """Minimise the energy of N clips of F frames by Adam, from `start`; the result has H = 1.
 
-    prior:         of `priors`, or any function; None for none. It is not asked where the body pose is not free.
+    prior:         of `priors`, or any function; None for none. It is not evaluated where the body pose is not free.
     terms:         of `terms`, or any functions. A function written in place is compiled anew in each call: write it at
                    module level, and bind arrays to it with `jax.tree_util.Partial`.
     prior_weight:  at the last step; at the first it is `prior_start` times as large, and it falls linearly.
     learning_rate: radians and metres; it falls by a cosine to a twentieth.
     tolerance:     as in `minimise`; items that have stopped improving are frozen.
     """
-    prior, values = as_value(prior), tuple(as_value(term) for term in terms)
-    return _fit(
-        *(key, body, prior, values, start, prior_weight, prior_start, shape_weight, learning_rate),
-        num_steps=num_steps,
-        free=free,
-        tolerance=tolerance,
-    )
 
-
-@functools.partial(jax.jit, static_argnames=("num_steps", "free", "tolerance"))
-def _fit(
-    key: Key,
-    body: Body,
-    prior: PosePrior | None,
-    terms: tuple[Term, ...],
-    start: BodyParameters,
-    prior_weight: Array,
-    prior_start: Array,
-    shape_weight: Array,
-    learning_rate: Array,
-    *,
-    num_steps: int,
-    free: Free,
-    tolerance: float,
-) -> Bodies:
     def energy(key: Key, parameters: BodyParameters, k: Array) -> Array:
         posed = posed_body(body, parameters)
         total = functools.reduce(operator.add, [term(posed, parameters, k) for term in terms])
@@ -114,11 +92,6 @@ def _fit(
     found = minimise(key, energy, start, tx, num_steps, tolerance=tolerance, trainable=free)
     joints = posed_body(body, found.variables).joints[..., :22, :]
     return jax.tree.map(lambda x: x[None], Bodies(*found.variables, joints, found.energy, found.num_steps))
-
-
-def as_value(function: Any) -> Any:
-    """A function as a pytree that passes through jit; what is a pytree already stays as it is."""
-    return jax.tree_util.Partial(function) if jax.tree_util.all_leaves([function]) else function
 
 
 def posed_body(body: Body, parameters: BodyParameters | Bodies) -> PosedBody:

@@ -10,27 +10,20 @@ Source: Lu et al., DPoser (2023), section on partial and noisy input; spec/dpose
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Key
-from jaxpose.fitting.engine import (
-    POSE_AND_PLACE,
-    BodyParameters,
-    Free,
-    PosePrior,
-    as_value,
-    posed_body,
-    start_parameters,
-)
+from jaxpose.compiled import jitted, traced
+from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, posed_body, start_parameters
 from jaxpose.fitting.terms import Points, Weights, fit_term
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
 from jaxpose.geometry.rotations import axis_angle_from_matrix
+from jaxpose.tasks.draw import check_num
 
 _EXACT = 0.002  # metres: markers are trusted no further than this, or the pose could not move between them
 _FAR = 0.25  # metres: only farther markers may be outliers, or every exact one would be at the first step
@@ -49,6 +42,18 @@ class IKSettings(NamedTuple):
     width: float | None = 5.0
 
 
+def _check(
+    key: Key, body: Body, targets: Array, points: str, *args: Any, num_hypotheses: int = 1, **named: Any
+) -> None:
+    check_num(num_hypotheses)
+    check_targets(body, targets, points)
+    if not traced(targets):
+        seen = (np.isfinite(np.asarray(targets)).all(-1) & known_points(body, points)).sum(-1)
+        for n, f in np.argwhere(seen < 3)[:1]:
+            raise ValueError(f"targets: frame {f} of clip {n} has fewer than three points that the body has")
+
+
+@jitted("points", "num_hypotheses", "free", "settings", check=_check)
 def ik(
     key: Key,
     body: Body,
@@ -71,36 +76,8 @@ def ik(
     settings:   numbers, not arrays: each other value is compiled anew.
     ValueError for shapes that do not fit, or a frame without three seen points.
     """
-    if num_hypotheses < 1:
-        raise ValueError(f"num_hypotheses: needed at least 1, got {num_hypotheses}")
+    settings = settings or IKSettings()
     seen = seen_points(body, targets, points)
-    if not isinstance(targets, jax.core.Tracer) and (count := np.asarray(seen).sum(-1)).min() < 3:
-        n, f = np.argwhere(count < 3)[0]
-        raise ValueError(f"targets: frame {f} of clip {n} has fewer than three points that the body has")
-    return _ik(
-        *(key, body, targets, seen, as_value(prior), noise, start_pose),
-        points=points,
-        num_hypotheses=num_hypotheses,
-        free=free,
-        settings=settings or IKSettings(),
-    )
-
-
-@functools.partial(jax.jit, static_argnames=("points", "num_hypotheses", "free", "settings"))
-def _ik(
-    key: Key,
-    body: Body,
-    targets: Array,
-    seen: Array,
-    prior: PosePrior | None,
-    noise: Array,
-    start_pose: Array | None,
-    *,
-    points: str,
-    num_hypotheses: int,
-    free: Free,
-    settings: IKSettings,
-) -> Bodies:
     y = jnp.where(seen[..., None], targets, 0)
     scale = jnp.maximum(jnp.broadcast_to(noise, y.shape[:-1]), _EXACT)
     width = None if settings.width is None else jnp.maximum(settings.width, _FAR / scale)
@@ -108,7 +85,7 @@ def _ik(
 
     def one(h: Array) -> Bodies:
         pose_key, fit_key = jax.random.split(jax.random.fold_in(key, h))
-        start = start_parameters(*y.shape[:2], body.shapedirs.shape[-1], start_pose)
+        start = start_parameters(y.shape[0], y.shape[1], body.shapedirs.shape[-1], start_pose)
         spread = _START_SPREAD * jax.random.normal(pose_key, start.body_pose.shape) * (num_hypotheses > 1)
         start = aligned(body, start._replace(body_pose=start.body_pose + spread), points, y, seen)
         found = fit_term(fit_key, body, prior, term, start, settings, free)
@@ -117,13 +94,16 @@ def _ik(
     return jax.lax.map(one, jnp.arange(num_hypotheses))
 
 
+def check_targets(body: Body, targets: Array, points: str) -> None:
+    """ValueError where targets are not [N, F, K, 3] of the point set."""
+    num = len(known_points(body, points))
+    if targets.ndim != 4 or targets.shape[2:] != (num, 3):
+        raise ValueError(f"targets: needed [N, F, {num}, 3] for points {points!r}, got {list(targets.shape)}")
+
+
 def seen_points(body: Body, targets: Array, points: str) -> Array:
-    """[N, F, K] bool: which of the targets [N, F, K, 3] are there and on the body; ValueError for another shape."""
-    known = known_points(body, points)
-    if targets.ndim != 4 or targets.shape[2:] != (len(known), 3):
-        raise ValueError(f"targets: needed [N, F, {len(known)}, 3] for points {points!r}, got {list(targets.shape)}")
-    finite = jnp.isfinite(targets) if isinstance(targets, jax.core.Tracer) else np.isfinite(np.asarray(targets))
-    return finite.all(-1) & known
+    """[N, F, K] bool: which of the targets [N, F, K, 3] are there and on the body."""
+    return jnp.isfinite(targets).all(-1) & known_points(body, points)
 
 
 def aligned(body: Body, start: BodyParameters, points: str, y: Array, seen: Array) -> BodyParameters:

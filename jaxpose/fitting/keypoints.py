@@ -16,25 +16,16 @@ Source: Bogo et al., SMPLify (2016); Lu et al., DPoser (2023); spec/dposer.md, s
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Bodies, Key
-from jaxpose.fitting.engine import (
-    EVERYTHING,
-    BodyParameters,
-    Free,
-    PosePrior,
-    as_value,
-    fit,
-    posed_body,
-    start_parameters,
-)
-from jaxpose.fitting.terms import Cameras, Keypoints, Weights, fit_term, in_cameras
+from jaxpose.base import Array, Bodies, Camera, Key
+from jaxpose.compiled import jitted, traced
+from jaxpose.fitting.engine import EVERYTHING, BodyParameters, Free, PosePrior, fit, posed_body, start_parameters
+from jaxpose.fitting.terms import Keypoints, Weights, fit_term, in_cameras, placement
 from jaxpose.geometry import camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
@@ -56,18 +47,53 @@ class FitSettings(NamedTuple):
     width: float = 10.0
 
 
-def one_camera(intrinsics: Array) -> Cameras:
-    """The cameras of items whose world are the axes of their one camera: intrinsics [N, 4] px."""
-    lead = jnp.asarray(intrinsics)[:, None]
-    return Cameras(lead, jnp.eye(3)[None, None], jnp.zeros((1, 1, 3)))
+def one_camera(intrinsics: Array) -> Camera:
+    """The cameras [N, 1] of items that are seen by one camera, whose axes are the world's: intrinsics [N, 4] px."""
+    return Camera(jnp.asarray(intrinsics)[:, None], None, jnp.eye(3)[None, None], jnp.zeros((1, 1, 3)))
 
 
+def _check(
+    key: Key,
+    body: Body,
+    uv_px: Array,
+    confidence: Array,
+    cameras: Camera,
+    points: str,
+    *args: Any,
+    start: BodyParameters | None = None,
+    up: str = "-y",
+    **named: Any,
+) -> None:
+    if up not in _FACING:
+        raise ValueError(f"up: got {up!r}, legal are {', '.join(_FACING)}")
+    known = known_points(body, points)
+    if uv_px.ndim != 5 or uv_px.shape != (*confidence.shape, 2) or confidence.shape[-1] != len(known):
+        raise ValueError(
+            f"needed uv_px [N, C, F, {len(known)}, 2] with confidence [N, C, F, {len(known)}] for {points!r}, "
+            f"got {uv_px.shape} and {confidence.shape}"
+        )
+    for name, value in cameras._replace(size=None)._asdict().items():
+        if value is not None and (value.shape[0] not in (1, len(uv_px)) or value.shape[1] not in (1, uv_px.shape[1])):
+            raise ValueError(
+                f"cameras.{name}: needed {len(uv_px)} items (or 1) of {uv_px.shape[1]} cameras, got {value.shape}"
+            )
+    if start is not None and start.body_pose.shape[:2] != (len(uv_px), uv_px.shape[2]):
+        raise ValueError(
+            f"start: needed {len(uv_px)} clips of {uv_px.shape[2]} frames, got {start.body_pose.shape[:2]}"
+        )
+    if not traced(confidence):
+        seen = ((np.asarray(confidence) * known) > 0).sum(-1).max(1)
+        for n, f in np.argwhere(seen < 3)[:1]:
+            raise ValueError(f"confidence: frame {f} of clip {n} has fewer than three points in any camera")
+
+
+@jitted("points", "up", "free", "settings", check=_check)
 def fit_keypoints(
     key: Key,
     body: Body,
     uv_px: Array,
     confidence: Array,
-    cameras: Cameras,
+    cameras: Camera,
     points: str,
     prior: PosePrior | None,
     *,
@@ -80,6 +106,7 @@ def fit_keypoints(
 ) -> Bodies:
     """Fit N clips of F frames to keypoints [N, C, F, K, 2] px with confidence [N, C, F, K] in [0, 1], 0 for not seen.
 
+    cameras:    leading axes [N, C], each of which may be 1; x_cam = R x_world + t.
     points:     the set whose K points these are, of `geometry.body_joints` ("openpose25", "coco17", "wholebody133").
     prior:      `dposer_prior`, `energy_prior` or None.
     noise_px:   standard deviation of a keypoint's coordinates: scalar or [N].
@@ -89,40 +116,12 @@ def fit_keypoints(
     The result has H = 1, and joints in world axes. ValueError for shapes that do not fit, another up, or a clip of
     which no camera sees three points in some frame.
     """
-    if up not in _FACING:
-        raise ValueError(f"up: got {up!r}, legal are {', '.join(_FACING)}")
-    _check(uv_px, confidence, cameras, points, known_points(body, points), start)
-    return _fit_keypoints(
-        *(key, body, uv_px, confidence, cameras, as_value(prior), noise_px, start, start_pose),
-        points=points,
-        up=up,
-        free=free,
-        settings=settings or FitSettings(),
-    )
-
-
-@functools.partial(jax.jit, static_argnames=("points", "up", "free", "settings"))
-def _fit_keypoints(
-    key: Key,
-    body: Body,
-    uv_px: Array,
-    confidence: Array,
-    cameras: Cameras,
-    prior: PosePrior | None,
-    noise_px: Array,
-    start: BodyParameters | None,
-    start_pose: Array | None,
-    *,
-    points: str,
-    up: str,
-    free: Free,
-    settings: FitSettings,
-) -> Bodies:
+    settings = settings or FitSettings()
     num = len(uv_px)
     confidence = jnp.where(jnp.isfinite(uv_px).all(-1), confidence * known_points(body, points), 0)
     uv_px = jnp.where(confidence[..., None] > 0, uv_px, 0)
     scale = jnp.broadcast_to(jnp.asarray(noise_px, jnp.float32), (num,))
-    seen = Keypoints(uv_px, confidence, cameras, scale, settings.width, points)
+    seen = Keypoints(uv_px, confidence, cameras._replace(size=None), scale, settings.width, points)
     place_key, fit_key = jax.random.split(key)
     if start is None:
         start = _placed(place_key, body, seen, start_pose, up, settings)
@@ -130,9 +129,9 @@ def _fit_keypoints(
     found = fit_term(fit_key, body, prior, _tiled(seen, times), start, settings, free)
     energies = jnp.where(jnp.isnan(found.energy[0]), jnp.inf, found.energy[0])  # a start that diverged
     best = energies.reshape(times, -1).argmin(0) * num + jnp.arange(num)
-    *parameters, _, energy, num_steps = (x[0, best] for x in found)
-    joints = posed_body(body, BodyParameters(*parameters)).joints[..., :22, :]
-    return jax.tree.map(lambda x: x[None], Bodies(*parameters, joints, energy, num_steps))
+    found = jax.tree.map(lambda x: x[0, best], found)
+    found = found._replace(joints=posed_body(body, found).joints[..., :22, :])
+    return jax.tree.map(lambda x: x[None], found)
 
 
 def _placed(
@@ -148,7 +147,10 @@ def _placed(
     seen = _tiled(seen, NUM_YAWS)
     start = start._replace(transl=_place(seen, body_points(posed_body(body, start), seen.points)))
     found = fit(
-        *(key, body, None, seen),
+        key,
+        body,
+        None,
+        seen,
         start=start,
         num_steps=settings.place_steps,
         learning_rate=settings.place_rate,
@@ -167,7 +169,7 @@ def _place(seen: Keypoints, x: Array) -> Array:
     cameras = seen.cameras
     distortion = None if cameras.distortion is None else cameras.distortion[:, :, None]
     plane = camera.normalise(cameras.intrinsics[:, :, None], seen.uv_px, distortion)
-    R = cameras.R_cam_world[:, :, None, None]
+    R = placement(cameras)[0][:, :, None, None]
     rows = R[..., :2, :] - plane[..., None] * R[..., 2:, :]
     r = in_cameras(cameras, x)
     rest = r[..., :2] - plane * r[..., 2:]
@@ -180,27 +182,3 @@ def _place(seen: Keypoints, x: Array) -> Array:
 def _tiled(seen: Keypoints, times: int) -> Keypoints:
     """Every array [N, ...] repeated along its items; those of one item for all stay as they are."""
     return jax.tree.map(lambda a: a if len(a) == 1 else jnp.concatenate([a] * times), seen)
-
-
-def _check(
-    uv_px: Array, confidence: Array, cameras: Cameras, points: str, known: np.ndarray, start: BodyParameters | None
-) -> None:
-    if uv_px.ndim != 5 or uv_px.shape != (*confidence.shape, 2) or confidence.shape[-1] != len(known):
-        raise ValueError(
-            f"needed uv_px [N, C, F, {len(known)}, 2] with confidence [N, C, F, {len(known)}] for {points!r}, "
-            f"got {uv_px.shape} and {confidence.shape}"
-        )
-    for name, value in cameras._asdict().items():
-        if value is not None and (value.shape[0] not in (1, len(uv_px)) or value.shape[1] not in (1, uv_px.shape[1])):
-            raise ValueError(
-                f"cameras.{name}: needed {len(uv_px)} items (or 1) of {uv_px.shape[1]} cameras, got {value.shape}"
-            )
-    if start is not None and start.body_pose.shape[:2] != (len(uv_px), uv_px.shape[2]):
-        raise ValueError(
-            f"start: needed {len(uv_px)} clips of {uv_px.shape[2]} frames, got {start.body_pose.shape[:2]}"
-        )
-    if not isinstance(confidence, jax.core.Tracer):
-        seen = ((np.asarray(confidence) * known) > 0).sum(-1).max(1)  # not in jax: it may be a constant under jit
-        if (seen < 3).any():
-            n, f = np.argwhere(seen < 3)[0]
-            raise ValueError(f"confidence: frame {f} of clip {n} has fewer than three points in any camera")

@@ -19,8 +19,7 @@ and times for three noise levels.
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -28,8 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Key
-from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, as_value, start_parameters
-from jaxpose.fitting.ik import aligned, seen_points
+from jaxpose.compiled import jitted, traced
+from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, start_parameters
+from jaxpose.fitting.ik import aligned, check_targets, seen_points
 from jaxpose.fitting.terms import Weights, fit_term
 from jaxpose.geometry.body import Body, PosedBody, skeleton_body
 from jaxpose.geometry.body_joints import body_points
@@ -53,7 +53,7 @@ def estimate_noise(targets: Array) -> Array:
     if targets.ndim != 4 or targets.shape[1] < len(_FOURTH):
         raise ValueError(f"targets: needed [N, F, K, 3] with F >= 5 to estimate noise, got {list(targets.shape)}")
     noise = _estimate_noise(targets)
-    if not isinstance(noise, jax.core.Tracer) and not (finite := np.isfinite(noise)).all():
+    if not traced(noise) and not (finite := np.isfinite(noise)).all():
         raise ValueError(f"targets: clip {finite.argmin()} has no point in five frames running to estimate noise from")
     return noise
 
@@ -88,6 +88,13 @@ def skeleton_of(targets: Array, rest_joints: Array, noise: float | Array) -> Bod
     return skeleton_body(forward_kinematics(still, offsets, SMPL_22.parents)[0])
 
 
+def _check(key: Key, body: Body, targets: Array, points: str, *args: Any, noise: Any = None, **named: Any) -> None:
+    check_targets(body, targets, points)
+    if noise is None:
+        estimate_noise(targets)
+
+
+@jitted("points", "free", "settings", check=_check)
 def denoise_motion(
     key: Key,
     body: Body,
@@ -110,37 +117,14 @@ def denoise_motion(
     """
     seen = seen_points(body, targets, points)
     noise = estimate_noise(targets) if noise is None else noise
-    return _denoise(
-        *(key, body, targets, seen, as_value(prior), noise, start_pose, betas),
-        points=points,
-        free=free,
-        settings=settings or MotionSettings(),
-    )
-
-
-@functools.partial(jax.jit, static_argnames=("points", "free", "settings"))
-def _denoise(
-    key: Key,
-    body: Body,
-    targets: Array,
-    seen: Array,
-    prior: PosePrior | None,
-    noise: Array,
-    start_pose: Array | None,
-    betas: Array | None,
-    *,
-    points: str,
-    free: Free,
-    settings: MotionSettings,
-) -> Bodies:
     s = jnp.maximum(jnp.broadcast_to(noise, targets.shape[:1]), _LEAST_NOISE)
     y = jnp.where(seen[..., None], targets, 0)
-    start = start_parameters(*y.shape[:2], body.shapedirs.shape[-1], start_pose)
+    start = start_parameters(y.shape[0], y.shape[1], body.shapedirs.shape[-1], start_pose)
     if betas is not None:
         start = start._replace(betas=jnp.zeros_like(start.betas).at[:, : betas.shape[-1]].set(betas))
     if free.global_orient:
         start = aligned(body, start, points, y, seen)
-    return fit_term(key, body, prior, _Joints(y, seen, s, points), start, settings, free)
+    return fit_term(key, body, prior, _Joints(y, seen, s, points), start, settings or MotionSettings(), free)
 
 
 @flax.struct.dataclass

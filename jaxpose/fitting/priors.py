@@ -12,10 +12,11 @@ import flax.struct
 import jax
 
 from jaxpose.base import Array, Key
+from jaxpose.compiled import as_pytree
 from jaxpose.diffusion.regulariser import Reduction, Schedule, Weight, regulariser, snr_squared, summed, truncated
-from jaxpose.fitting.engine import PosePrior, as_value
-from jaxpose.model import Model
-from jaxpose.tasks.rotations import check_rotation_model, to_state
+from jaxpose.fitting.engine import PosePrior
+from jaxpose.model import Model, require
+from jaxpose.tasks.rotations import to_state
 
 _SCHEDULE = truncated(0.2, 0.05)  # DPoser-X's of motion denoising
 
@@ -44,7 +45,7 @@ def dposer_prior(
 
     With `snr_squared` and `summed` a weight of 1 serves all tasks, since the terms of a fit are in nats.
     """
-    check_rotation_model(model, "a fit")
+    require(model, "a fit", "rotations")
     return DPoserPrior(model, schedule or _SCHEDULE, weight, reduction)
 
 
@@ -52,7 +53,7 @@ def energy_prior(energy: Callable[[Array], Array]) -> PosePrior:
     """A prior from an energy of poses as vectors x [..., 63] -> [...] (fitting/baselines.py)."""
     if inspect.ismethod(energy):  # of a pytree such as `GaussianPrior`: its arrays pass through jit
         energy = jax.tree_util.Partial(energy.__func__, energy.__self__)
-    return jax.tree_util.Partial(_of_vectors, as_value(energy))
+    return jax.tree_util.Partial(_of_vectors, as_pytree(energy))
 
 
 def _of_vectors(energy: Callable[[Array], Array], key: Key, body_pose: Array, k: Array, num_steps: int) -> Array:

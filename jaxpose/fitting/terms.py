@@ -18,7 +18,7 @@ import flax.struct
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Bodies, Key
+from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, Term, fit
 from jaxpose.geometry import camera
 from jaxpose.geometry.body import Body, PosedBody
@@ -27,18 +27,6 @@ from jaxpose.geometry.body_joints import body_points
 _NEAREST = 0.1  # metres before a camera: nearer points, and those behind it, are taken as being there
 # left and right elbow about y, left and right knee about x: entries of the 63 and the sign of bending the wrong way
 _BEND = ((52, 1.0), (55, -1.0), (9, -1.0), (12, -1.0))
-
-
-class Cameras(NamedTuple):
-    """C cameras of N items: intrinsics [N, C, 4] px, R_cam_world [N, C, 3, 3], t_cam [N, C, 3] m, distortion [N, C, 5].
-
-    x_cam = R x_world + t. Axes of length 1 broadcast. distortion: OpenCV's, or None.
-    """
-
-    intrinsics: Array
-    R_cam_world: Array
-    t_cam: Array
-    distortion: Array | None = None
 
 
 class Weights(NamedTuple):
@@ -54,9 +42,12 @@ class Weights(NamedTuple):
 class Settings(Protocol):
     """Settings that all fits have: steps and learning rate (radians and metres) of Adam, and the weights."""
 
-    num_steps: int
-    learning_rate: float
-    weights: Weights
+    @property
+    def num_steps(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def weights(self) -> Weights: ...
 
 
 @flax.struct.dataclass
@@ -83,12 +74,13 @@ class Points:
 class Keypoints:
     """Keypoints in C cameras: uv_px [N, C, F, K, 2], confidence [N, C, F, K] in [0, 1], 0 for not seen; noise_px [N].
 
+    cameras: leading axes [N, C], each of which may be 1, and no size.
     width: of the robust loss, in units of the noise; None for squares. points: as of `Points`.
     """
 
     uv_px: Array
     confidence: Array
-    cameras: Cameras
+    cameras: Camera
     noise_px: Array
     width: float | None = flax.struct.field(pytree_node=False)
     points: str = flax.struct.field(pytree_node=False)
@@ -132,7 +124,11 @@ def fit_term(
     others: list[Term] = [Smoothness(weights.smooth)] if free.body_pose and start.body_pose.shape[1] > 2 else []
     others += [Bends(weights.bend)] if free.body_pose else []
     return fit(
-        *(key, body, prior, term, *others),
+        key,
+        body,
+        prior,
+        term,
+        *others,
         start=start,
         prior_weight=weights.prior,
         prior_start=weights.prior_start,
@@ -155,7 +151,14 @@ def bend_energy(body_pose: Array) -> Array:
     return jnp.exp(2 * flat[..., entries] * signs).sum(-1)
 
 
-def project(cameras: Cameras, x_world: Array) -> Array:
+def placement(cameras: Camera) -> tuple[Array, Array]:
+    """R [N, C, 3, 3] and t [N, C, 3] m of x_cam = R x_world + t: identity where the world axes are the camera's."""
+    if cameras.R_cam_world is None or cameras.t_cam is None:
+        return jnp.eye(3)[None, None], jnp.zeros((1, 1, 3))
+    return cameras.R_cam_world, cameras.t_cam
+
+
+def project(cameras: Camera, x_world: Array) -> Array:
     """Pixels [N, C, F, K, 2] of points [N, F, K, 3] in metres; points behind a camera as if just before it."""
     x = in_cameras(cameras, x_world)
     x = jnp.concatenate([x[..., :2], jnp.maximum(x[..., 2:], _NEAREST)], -1)
@@ -163,7 +166,8 @@ def project(cameras: Cameras, x_world: Array) -> Array:
     return camera.project(cameras.intrinsics[:, :, None], x, distortion)
 
 
-def in_cameras(cameras: Cameras, x_world: Array) -> Array:
+def in_cameras(cameras: Camera, x_world: Array) -> Array:
     """Points [N, F, K, 3] metres in the axes of each camera: [N, C, F, K, 3]."""
-    R = jnp.broadcast_to(cameras.R_cam_world, (len(x_world), *cameras.R_cam_world.shape[1:]))
-    return jnp.einsum("ncij,nfkj->ncfki", R, x_world) + cameras.t_cam[:, :, None, None]
+    R, t = placement(cameras)
+    R = jnp.broadcast_to(R, (len(x_world), *R.shape[1:]))
+    return jnp.einsum("ncij,nfkj->ncfki", R, x_world) + t[:, :, None, None]

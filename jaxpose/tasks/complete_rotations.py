@@ -20,17 +20,19 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxpose.base import Array, Condition, Key
+from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import dpmpp_2m, prior_sample, replace, sample_hypotheses, time_grid
 from jaxpose.diffusion.guidance import measurement, observed
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.diffusion.regulariser import Schedule, Weight, regulariser, snr, truncated
 from jaxpose.geometry.rotations import canonical_axis_angle
-from jaxpose.model import Model
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT
-from jaxpose.tasks.rotations import check_body_pose, check_rotation_model, to_axis_angle, to_state
+from jaxpose.model import Model, require
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
+from jaxpose.tasks.rotations import check_body_pose, to_axis_angle, to_state
 
 # The 21 joints, without the root, that a name stands for (spec/dposer.md, section 7.2; its trunk has the shoulders).
 PARTS: dict[str, tuple[int, ...]] = {
@@ -153,23 +155,28 @@ def complete_rotations(
     chunk:  poses computed at once.
     ValueError for wrong shapes, a known joint's value that is not finite, or a model of joint positions.
     """
-    check_rotation_model(model, "complete")
-    if num_hypotheses < 1:
-        raise ValueError(f"num_hypotheses: needed at least 1, got {num_hypotheses}")
-    num = model.spec.state_shape[0]
-    if body_pose.ndim != 3 or body_pose.shape[1:] != (num, 3) or known.shape not in ((num,), body_pose.shape[:2]):
+    require(model, "complete", "rotations")
+    check_num(num_hypotheses)
+    joints, rows = model.spec.state_shape[0], len(body_pose)
+    if body_pose.ndim != 3 or body_pose.shape[1:] != (joints, 3) or known.shape not in ((joints,), (rows, joints)):
         raise ValueError(
-            f"needed body_pose [N, {num}, 3] with known [{num}] or [N, {num}], got {body_pose.shape} and {known.shape}"
+            f"needed body_pose [N, {joints}, 3] with known [{joints}] or [N, {joints}], "
+            f"got {body_pose.shape} and {known.shape}"
         )
     check_body_pose(body_pose, known)
-    return _complete(
-        key, model, body_pose, known, num_hypotheses=num_hypotheses, method=method or Descent(), chunk=chunk
+    method = method or Descent()
+    if traced(key, model, body_pose, known):
+        return _complete(key, model, body_pose, known, num_hypotheses, method, chunk)
+    given = (np.asarray(body_pose), np.broadcast_to(known, (rows, joints)))
+    drawn = _complete(key, model, *filled(given, rows, size_for(rows)), size_for(num_hypotheses), method, chunk)
+    return (
+        drawn if drawn.shape[:2] == (num_hypotheses, rows) else jnp.asarray(np.asarray(drawn)[:num_hypotheses, :rows])
     )
 
 
-@functools.partial(jax.jit, static_argnames=("num_hypotheses", "method", "chunk"))
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))
 def _complete(
-    key: Key, model: Model, body_pose: Array, known: Array, *, num_hypotheses: int, method: Method, chunk: int
+    key: Key, model: Model, body_pose: Array, known: Array, num_hypotheses: int, method: Method, chunk: int
 ) -> Array:
     known = jnp.broadcast_to(known, body_pose.shape[:2])[..., None]
     body_pose = jnp.where(known > 0, body_pose, 0)

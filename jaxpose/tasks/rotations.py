@@ -15,34 +15,32 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
+from jaxpose.compiled import head, jitted, size_for, traced
 from jaxpose.diffusion import prior_sample, sample_hypotheses, time_grid
 from jaxpose.diffusion.flow import decode as from_latent
 from jaxpose.diffusion.flow import encode as to_latent
 from jaxpose.diffusion.flow import interpolate
-from jaxpose.model import Model
-from jaxpose.spaces.normalise import REPRESENTATIONS, decode, encode
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, make_run
+from jaxpose.model import Model, require
+from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
+from jaxpose.tasks.samplers import Sampler, stochastic
 
 _FLOW_STEPS = 20  # of four network calls each
 
 
-def check_rotation_model(model: Model, task: str) -> None:
-    """ValueError where a model is not a prior over joint rotations, which `task` needs."""
-    if model.spec.codec not in REPRESENTATIONS:
-        raise ValueError(
-            f"{task} needs a prior over joint rotations, such as 'prior21'; got {model.spec.name!r}, "
-            f"whose codec is {model.spec.codec!r}"
-        )
+def check_rotations(model: Model, body_pose: Array) -> None:
+    """ValueError where body poses are neither [..., 21, 3] nor [..., 63]."""
+    num, shape = model.spec.state_shape[0], jnp.shape(body_pose)
+    if shape[-1:] != (3 * num,) and shape[-2:] != (num, 3):
+        raise ValueError(f"body_pose: needed [..., {num}, 3] or [..., {3 * num}], got {list(shape)}")
 
 
 def to_state(model: Model, body_pose: Array) -> Array:
     """States [..., 21, D] of body poses [..., 21, 3] axis-angle radians, or [..., 63]; ValueError for other shapes."""
-    num = model.spec.state_shape[0]
-    shape = jnp.shape(body_pose)
+    check_rotations(model, body_pose)
+    num, shape = model.spec.state_shape[0], jnp.shape(body_pose)
     if shape[-1:] == (3 * num,):
         body_pose = jnp.reshape(body_pose, (*shape[:-1], num, 3))
-    elif shape[-2:] != (num, 3):
-        raise ValueError(f"body_pose: needed [..., {num}, 3] or [..., {3 * num}], got {list(shape)}")
     representation = REPRESENTATIONS[model.spec.codec]
     return encode(model.statistics, representation.from_axis_angle(jnp.asarray(body_pose)))
 
@@ -58,31 +56,22 @@ def to_matrices(model: Model, state: Array) -> Array:
 
 
 def generate_rotations(
-    key: Key,
-    model: Model,
-    num: int,
-    *,
-    num_steps: int | None = None,
-    sampler: str = "posterior",
-    temperature: float = 1.0,
-    chunk: int = ROWS_IN_FLIGHT,
+    key: Key, model: Model, num: int, *, sampler: Sampler | None = None, chunk: int = ROWS_IN_FLIGHT
 ) -> Array:
     """Draw `num` body poses [num, 21, 3] axis-angle radians from the prior.
 
-    num_steps, sampler, temperature: as in `draw.draw_states`. chunk: poses computed at once.
+    sampler: of `tasks.samplers`. chunk: poses computed at once.
     """
-    check_rotation_model(model, "generate")
-    if num < 1:
-        raise ValueError(f"num: needed at least 1, got {num}")
-    return _generate(key, model, num=num, num_steps=num_steps, sampler=sampler, temperature=temperature, chunk=chunk)
+    require(model, "generate", "rotations")
+    check_num(num, "num")
+    size = num if traced(key, model) else size_for(num)
+    return head(_generate(key, model, size, sampler or stochastic(), chunk), num)
 
 
-@functools.partial(jax.jit, static_argnames=("num", "num_steps", "sampler", "temperature", "chunk"))
-def _generate(
-    key: Key, model: Model, *, num: int, num_steps: int | None, sampler: str, temperature: float, chunk: int
-) -> Array:
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _generate(key: Key, model: Model, num: int, sampler: Sampler, chunk: int) -> Array:
     sde, shape = model.spec.sde(), model.spec.state_shape
-    run = make_run(model, sampler, sde, num_steps, temperature)
+    run = sampler.run(model.spec, sde)
     states = sample_hypotheses(
         key,
         num,
@@ -96,6 +85,13 @@ def _generate(
     return to_axis_angle(model, states)
 
 
+def _check_ends(model: Model, first: Array, second: Array, num: int, **options: int) -> None:
+    require(model, "interpolate", "rotations")
+    if num < 2:
+        raise ValueError(f"num: needed at least 2, for both ends, got {num}")
+
+
+@jitted("num", "num_steps", check=_check_ends)
 def interpolate_rotations(
     model: Model, first: Array, second: Array, num: int, *, num_steps: int = _FLOW_STEPS
 ) -> Array:
@@ -104,14 +100,6 @@ def interpolate_rotations(
     Both are carried to their latent noise by the probability flow; the path is the great arc between the latents,
     carried back. num >= 2. Without noise and without a key: the path is the model's own.
     """
-    check_rotation_model(model, "interpolate")
-    if num < 2:
-        raise ValueError(f"num: needed at least 2, for both ends, got {num}")
-    return _interpolate(model, first, second, num=num, num_steps=num_steps)
-
-
-@functools.partial(jax.jit, static_argnames=("num", "num_steps"))
-def _interpolate(model: Model, first: Array, second: Array, *, num: int, num_steps: int) -> Array:
     sde, predict = model.spec.sde(), model.predict_fn()
     times = time_grid(sde, num_steps, model.spec.spacing)
     a, b = (to_latent(sde, predict, to_state(model, x), times) for x in (first, second))

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from compilations import counted
 
+from jaxpose.base import Camera
 from jaxpose.fitting import keypoints as task
 from jaxpose.fitting.engine import BodyParameters, posed_body
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
 from jaxpose.fitting.priors import energy_prior
-from jaxpose.fitting.terms import Cameras, Keypoints, bend_energy, project
+from jaxpose.fitting.terms import Keypoints, bend_energy, project
 from jaxpose.geometry import camera
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.io.capsule_body import capsule_body
@@ -37,8 +38,9 @@ def looking_at_the_middle(degrees):
 
 
 RIG = [looking_at_the_middle(a) for a in (10, 100, 190, 280)]
-CAMERAS = Cameras(
+CAMERAS = Camera(
     jnp.broadcast_to(INTRINSICS, (1, 4, 4)),
+    None,
     jnp.asarray(np.stack([R for R, _ in RIG])[None], jnp.float32),
     jnp.asarray(np.stack([t for _, t in RIG])[None], jnp.float32),
 )
@@ -163,7 +165,7 @@ def test_a_body_of_known_pose_is_placed_on_its_rays(truth):
     uv = uv.at[:, :, :, 3].add(300)
     rooted = joints[:1] - parameters.transl[:1, :, None]
     for num in (4, 1):
-        some = Cameras(*(a[:, :num] for a in CAMERAS[:3]))
+        some = jax.tree.map(lambda a, num=num: a[:, :num], CAMERAS)
         keypoints = Keypoints(uv[:, :num], seen[:, :num], some, jnp.ones(1), None, POINTS)
         got = task._place(keypoints, jnp.concatenate([rooted] * 4))
         np.testing.assert_allclose(got, np.broadcast_to(parameters.transl[:1], got.shape), atol=2e-3)
