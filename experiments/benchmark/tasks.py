@@ -28,10 +28,12 @@ from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.likelihood import log_likelihood
-from jaxpose.fitting.body_fit import Free, dposer_prior, posed_body, start_parameters
-from jaxpose.fitting.fit import FitSettings, fit, one_camera, project
+from jaxpose.fitting.engine import Free, posed_body, start_parameters
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
 from jaxpose.fitting.ik import IKSettings, ik
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
+from jaxpose.fitting.priors import dposer_prior
+from jaxpose.fitting.terms import project
 from jaxpose.geometry.body import Body, Kind, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.io.capsule_body import capsule_body
@@ -41,7 +43,7 @@ from jaxpose.networks.mixste import MixSTE
 from jaxpose.spaces.person import encode_keypoints, encode_pose
 from jaxpose.tasks import score
 from jaxpose.tasks.complete import complete
-from jaxpose.tasks.complete_rotations import DPoserSettings, complete_rotations
+from jaxpose.tasks.complete_rotations import Descent, complete_rotations
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.generate import NUM_STEPS, generate
 from jaxpose.tasks.rotations import generate_rotations
@@ -117,7 +119,7 @@ def rotation_tasks(prior: released.Model, bodies: Bodies) -> dict[str, Callable[
     def completed() -> Task:
         known = jnp.ones(21).at[jnp.array([12, 15, 17, 19])].set(0)
         run = lambda key, m, poses: complete_rotations(key, m, poses, known, num_hypotheses=10)  # noqa: E731
-        return _task(prior, _program(run, prior, bodies.poses), 10 * num, calls=DPoserSettings().num_steps)
+        return _task(prior, _program(run, prior, bodies.poses), 10 * num, calls=Descent().num_steps)
 
     def generated() -> Task:
         return _task(prior, _program(lambda key, m: generate_rotations(key, m, 512), prior), 512)
@@ -138,7 +140,7 @@ def rotation_tasks(prior: released.Model, bodies: Bodies) -> dict[str, Callable[
 
         def run(key: Array, m: tuple[released.Model, Body], uv: Array, intrinsics: Array) -> Any:
             seen, cameras = jnp.ones(uv.shape[:-1]), one_camera(intrinsics)
-            return fit(key, m[1], uv, seen, cameras, "openpose25", dposer_prior(m[0]))
+            return fit_keypoints(key, m[1], uv, seen, cameras, "openpose25", dposer_prior(m[0]))
 
         program, rows = _program(run, both, uv, bodies.intrinsics[:8]), 8 * settings.starts
         return _task(prior, program, 8, "frames", calls=settings.num_steps, rows=rows)
@@ -237,7 +239,7 @@ def fitting(setup: Setup) -> list[Row]:
     @jax.jit
     def run(rows: Array, prior: released.Model, bodies: Bodies) -> Array:
         uv = bodies.keypoints[rows][:, None, None]
-        return fit(
+        return fit_keypoints(
             jax.random.key(0),
             bodies.body,
             uv,
@@ -270,7 +272,7 @@ def fitting(setup: Setup) -> list[Row]:
 def some_bodies(prior: released.Model, num: int) -> Bodies:
     """Poses drawn from the prior, four metres before a camera of 1000 pixels."""
     body = capsule_body()
-    poses = jax.jit(lambda m: generate_rotations(jax.random.key(0), m, num, num_steps=20))(prior)
+    poses = jax.jit(lambda m: generate_rotations(jax.random.key(0), m, num, sampler=stochastic(20)))(prior)
     parameters = start_parameters(num, 1, body.shapedirs.shape[-1], poses[:, None])
     parameters = parameters._replace(transl=parameters.transl + jnp.array([0.0, 0.0, 4.0]))
     intrinsics = jnp.tile(jnp.array([1100.0, 1100.0, 500.0, 500.0]), (num, 1))

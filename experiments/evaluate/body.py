@@ -29,15 +29,17 @@ from experiments.evaluate.bench import generic_body, load_motions, load_poses
 from experiments.evaluate.harness import Item, Row, Table, timed
 from experiments.options import option
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.datasets.mocap import data_root
 from jaxpose.datasets.rotations import load_rotations
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.fitting.baselines import fit_gaussian, fit_mixture, l2_energy
-from jaxpose.fitting.body_fit import BodyParameters, Free, PosePrior, Weights, dposer_prior, energy_prior, posed_body
-from jaxpose.fitting.fit import Cameras, FitSettings, fit, project
+from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, posed_body
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
+from jaxpose.fitting.priors import dposer_prior, energy_prior
+from jaxpose.fitting.terms import Weights, project
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.io.capsule_body import capsule_body
@@ -129,7 +131,7 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
     betas = _SHAPE * rng.normal(size=(num, mesh.shapedirs.shape[-1]))
     pose, orient, place, intrinsics, R, t = (jnp.asarray(x[chosen][:, None]) for x in poses[:6])
     posed = posed_body(mesh, BodyParameters(pose, orient, place, jnp.asarray(betas, jnp.float32)))
-    cameras = Cameras(intrinsics, R, t)
+    cameras = Camera(intrinsics, None, R, t)
     exact = project(cameras, body_points(posed, "openpose25"))
     uv = exact + jnp.asarray(_NOISE_PX * rng.normal(size=exact.shape), jnp.float32)
     confidence = jnp.asarray(rng.random(uv.shape[:-1]) > _MISSING, jnp.float32)
@@ -150,12 +152,12 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
             mesh: Body,
             uv: Array,
             confidence: Array,
-            cameras: Cameras,
+            cameras: Camera,
             make: PriorFn = make,
             how: dict[str, Any] = how,
         ) -> Array:
             key = jax.random.key(options.seed)
-            return fit(key, mesh, uv, confidence, cameras, "openpose25", make(model), **how).joints[0, :, 0]
+            return fit_keypoints(key, mesh, uv, confidence, cameras, "openpose25", make(model), **how).joints[0, :, 0]
 
         found, seconds = timed(run, model, mesh, uv, confidence, cameras)
         errors[name] = 1000 * np.asarray(metrics.p_mpjpe(found, truth))
@@ -172,8 +174,8 @@ def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) 
     keypoints = np.moveaxis(film.keypoints, 1, 0)[None]  # [1, C, F, K, 3]
     confidence = np.where(np.isfinite(keypoints).all(-1), keypoints[..., 2], 0)
     uv, seen = jnp.asarray(np.nan_to_num(keypoints[..., :2])), jnp.asarray(np.nan_to_num(confidence))
-    placed = (jnp.asarray(x)[None] for x in (film.intrinsics, film.R_cam_world, film.t_cam, film.distortion))
-    all_cameras, points3d = Cameras(*placed), film.points3d
+    placed = (jnp.asarray(x)[None] for x in (film.intrinsics, film.distortion, film.R_cam_world, film.t_cam))
+    all_cameras, points3d = Camera(*placed), film.points3d
     mesh, start = capsule_body(), jnp.asarray(model.statistics.mean)
     truth, known = jnp.asarray(points3d[:, _LIMBS]), jnp.asarray(np.isfinite(points3d[:, _LIMBS]).all(-1))
     settings = FitSettings(weights=FitSettings().weights._replace(smooth=20.0))
@@ -189,8 +191,8 @@ def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) 
 
             def run(model: released.Model, mesh: Body, make=make, cameras=cameras, chosen=chosen) -> Array:
                 key, which = jax.random.key(options.seed), np.array(chosen)
-                found = fit(key, mesh, uv[:, which], seen[:, which], cameras, "coco17", make(model), **how)
-                one = jax.tree.map(lambda x: x[0], found.parameters)
+                found = fit_keypoints(key, mesh, uv[:, which], seen[:, which], cameras, "coco17", make(model), **how)
+                one = jax.tree.map(lambda x: x[0], found)
                 return body_points(posed_body(mesh, one), "coco17")[0]
 
             points, seconds = timed(run, model, mesh)

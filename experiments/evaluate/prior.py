@@ -35,13 +35,14 @@ from jaxpose.evaluation import generation
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.mesh import self_intersection_row
 from jaxpose.evaluation.parts import completion_row, hidden_errors
-from jaxpose.fitting.body_fit import dposer_prior
+from jaxpose.fitting.priors import dposer_prior
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.flip import mirror_rotations
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.capsule_body import capsule_body
-from jaxpose.tasks.complete_rotations import METHODS, PARTS, DPoserSettings, complete_rotations
+from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations
+from jaxpose.tasks.samplers import stochastic
 
 TASKS = ("complete", "generate", "schedules")
 _PARTS = ("left_leg", "legs", "arms", "trunk")
@@ -86,11 +87,12 @@ def complete(model: released.Model, options: Options) -> Iterator[Item]:
         hidden = np.array(PARTS[part]) + 1
         settings = [(m, n) for m in METHODS for n in ((None,) if m == "dposer" else options.steps)]
         for method, steps in settings:
-            how = {"num_hypotheses": options.hypotheses, "method": method, "num_steps": steps}
+            chosen = METHODS[method]() if steps is None else METHODS[method](num_steps=steps)
+            how = {"num_hypotheses": options.hypotheses, "method": chosen}
             run = functools.partial(_completed, seed=options.seed, known=_known(part), **how)
             samples, seconds = timed(run, model, jnp.asarray(poses))
             row = completion_row(joints_of(body, samples), truth, hidden)
-            calls = DPoserSettings().num_steps if steps is None else steps + 1
+            calls = Descent().num_steps if steps is None else steps + 1
             about = {"task": "complete", "network_calls": float(calls), "seconds": seconds}
             yield Row(f"{part}, {method}", row | about)
         nearest = completion_row(joints_of(body, _nearest(train, poses, part)), truth, hidden)
@@ -105,7 +107,7 @@ def generate(model: released.Model, options: Options) -> Iterator[Item]:
     held, reference = train[chosen[:num]], train[chosen[num : num + 10_000]]
     sets: dict[str, tuple[np.ndarray, dict[str, float]]] = {"training poses": (held, {})}
     for steps in options.steps:
-        run = functools.partial(generate_rotations, num=num, num_steps=steps)
+        run = functools.partial(generate_rotations, num=num, sampler=stochastic(steps))
         samples, seconds = timed(run, jax.random.key(options.seed), model)
         sets[f"samples, {steps} steps"] = np.asarray(samples), {"seconds": seconds}
     title = f"generation: {num} poses; {len(val)} validation and {len(reference)} training poses to compare with"
@@ -138,9 +140,9 @@ def schedules(model: released.Model, options: Options) -> Iterator[Item]:
     truth, start = joints_of(body, poses.body_pose), jnp.asarray(model.statistics.mean)
     errors: dict[str, dict[str, np.ndarray]] = {}
     for name, schedule in SCHEDULES.items():
-        settings = DPoserSettings() if schedule is None else DPoserSettings(schedule=schedule)
+        method = Descent() if schedule is None else Descent(schedule=schedule)
         for part in _PARTS:
-            how = {"num_hypotheses": options.hypotheses, "settings": settings}
+            how = {"num_hypotheses": options.hypotheses, "method": method}
             run = functools.partial(_completed, seed=options.seed, known=_known(part), **how)
             samples = jax.jit(run)(model, jnp.asarray(poses.body_pose))
             found = hidden_errors(joints_of(body, samples), truth, np.array(PARTS[part]) + 1)
