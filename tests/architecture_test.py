@@ -25,9 +25,9 @@ ROWS = (
     {"examples", "recipes"},
     {"tasks", "training", "evaluation"},
     {"fitting"},
-    {"convert", "viz", "export"},
+    {"convert", "viz", "export", "api"},
     {"commands"},
-    {"jaxpose"},  # jaxpose/__init__.py: what `import jaxpose` offers
+    {"jaxpose"},  # jaxpose/__init__.py: the names of `api`, imported when they are asked for
     {"cli"},
     {"experiments"},
 )
@@ -37,7 +37,19 @@ NEVER = (("networks", "diffusion"), ("io", "networks"), ("datasets", "networks")
 HEAVY = {"orbax", "matplotlib", "plotly", "viser", "scipy", "sklearn", "tensorboard", "tensorboardX", "flatbuffers"}
 # What `import jaxpose` adds to jax and flax; together 0.1 to 0.2 s where these take 0.8 s.
 LIGHT = {"jaxpose", "optax", "jaxlie", "jax_dataclasses", "safetensors"}
-AREAS_AT_ONCE = {"base", "files", "geometry", "diffusion", "spaces", "networks", "model", "fitting", "recipes", "tasks"}
+AREAS_AT_ONCE = {
+    "api",
+    "base",
+    "files",
+    "geometry",
+    "diffusion",
+    "spaces",
+    "networks",
+    "model",
+    "fitting",
+    "recipes",
+    "tasks",
+}
 PMAP_HOME = "jaxpose/training/parallel.py"
 MAX_LINES = 400
 MAX_BYTES = 9_000_000
@@ -199,6 +211,7 @@ import sys, jax, flax.linen
 def packages(): return {{m.split('.')[0] for m in sys.modules}} - set(sys.stdlib_module_names)
 before = packages()
 import jaxpose
+jaxpose.lift
 print(*packages() - before)
 print(*{{m.split('.')[1] for m in sys.modules if m.startswith('jaxpose.')}})
 import jaxpose.viz, jaxpose.cli

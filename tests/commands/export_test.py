@@ -1,6 +1,5 @@
 """`jaxpose export`: the file is the Python sampler, also where neither jaxpose nor flax can be imported."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -12,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose import export, model
-from jaxpose.commands import export as command
+from jaxpose import cli, export, model
+from jaxpose.commands.export import export as command
 from jaxpose.tasks.complete import jitted_complete
 from jaxpose.tasks.denoise import jitted_denoise
 from jaxpose.tasks.generate import jitted_generate
@@ -27,11 +26,8 @@ QUICK = {"xla_backend_optimization_level": 0}  # half of the time to compile
 
 
 def exported(out, model_file, *flags):
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    flags = map(str, ("export", "--model", model_file, "--hypotheses", 4, "--out", out, *flags))
-    args = parser.parse_args(list(flags))
-    return list(args.run(args))
+    given = map(str, ("export", "--model", model_file, "--hypotheses", 4, "--out", out, *flags))
+    return list(command(cli.make_parser()(list(given))[1]))
 
 
 @pytest.fixture(scope="module")
