@@ -2,13 +2,15 @@
 
     import jax, jaxpose
     model = jaxpose.load()
-    lifted = jaxpose.lift(jax.random.key(0), model, keypoints, confidence, intrinsics=intrinsics)
-    lifted.samples        # [H, N, 17, 3] metres, root-relative, camera axes
+    found = jaxpose.lift(jax.random.key(0), model, keypoints, confidence, camera=jaxpose.Camera(intrinsics))
+    found.samples         # [H, N, 17, 3] metres, root-relative, camera axes
+    found.radius_90       # [N, 17] metres about found.mean
 
 and jaxpose.complete, jaxpose.denoise, jaxpose.generate, jaxpose.log_density with the same model; jaxpose.posterior
-takes whatever else was observed. With a prior over joint rotations, jaxpose.load("prior21"): generate_rotations,
-complete_rotations, denoise_motion, ik, fit. The areas are packages of their own: geometry, diffusion, networks, tasks,
-training, data, evaluation, viz. They are imported when a name is first asked for, so that `jaxpose --help` is quick.
+takes any other observation. With a prior over joint rotations, jaxpose.load("prior21"): generate_rotations,
+complete_rotations, denoise_motion, ik, fit. Every function is compiled once for a shape and found again on the next
+call. The areas are packages of their own: geometry, diffusion, spaces, networks, tasks, fitting, io, datasets,
+examples, training, evaluation, viz. They are imported when a name is first used, so that `jaxpose --help` is quick.
 """
 
 import importlib

@@ -1,6 +1,6 @@
 """What `import jaxpose` offers by name; `jaxpose/__init__.py` imports it when a name is first asked for."""
 
-from jaxpose.base import Condition, Example, Prediction
+from jaxpose.base import Camera, Condition, Example, Hypotheses, Prediction, Problem
 from jaxpose.fitting.body_fit import dposer_prior
 from jaxpose.fitting.fit import fit
 from jaxpose.fitting.ik import ik
@@ -9,28 +9,33 @@ from jaxpose.model import Model, load, save
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import complete_rotations
 from jaxpose.tasks.denoise import denoise
-from jaxpose.tasks.draw import Posed
+from jaxpose.tasks.draw import draw
 from jaxpose.tasks.generate import generate
-from jaxpose.tasks.lift import Lifted, lift
-from jaxpose.tasks.posterior import Posterior, Prior, posterior, prior_of
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.posterior import Observed, Posterior, posterior
+from jaxpose.tasks.priors import Prior, prior_of
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
+from jaxpose.tasks.samplers import mean_flow, probability_flow, stochastic
 from jaxpose.tasks.score import log_density, typicality
 from jaxpose.tasks.stream import start_stream, step_stream
 
 __all__ = [
+    "Camera",
     "Condition",
     "Example",
-    "Lifted",
+    "Hypotheses",
     "Model",
-    "Posed",
+    "Observed",
     "Posterior",
     "Prediction",
     "Prior",
+    "Problem",
     "complete",
     "complete_rotations",
     "denoise",
     "denoise_motion",
     "dposer_prior",
+    "draw",
     "fit",
     "generate",
     "generate_rotations",
@@ -39,10 +44,13 @@ __all__ = [
     "lift",
     "load",
     "log_density",
+    "mean_flow",
     "posterior",
     "prior_of",
+    "probability_flow",
     "save",
     "start_stream",
     "step_stream",
+    "stochastic",
     "typicality",
 ]

@@ -169,7 +169,7 @@ def test_bad_input_leaves_with_code_2_one_named_line_and_no_files(case, tmp_path
             "--image-size: needed WIDTH,HEIGHT in whole pixels",
         ),
         (["prepare", "3dhp", "--poses", "x.npz", "--out", "o"], "jaxpose prepare 3dhp: --split: needed, and not given"),
-        (["lfit"], 'jaxpose: Unknown command "lfit". Did you mean "lift"?'),
+        (["liftt"], 'jaxpose: Unknown command "liftt". Did you mean "lift"?'),
     ],
 )
 def test_bad_flags_are_refused_in_one_line(arguments, message, capsys):

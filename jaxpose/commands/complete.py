@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Key
+from jaxpose.base import Hypotheses, Key
 from jaxpose.commands import blocks, complete_rotations, detections, lift, models, poses, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.hiding import Hide, parse_hide
@@ -18,8 +18,8 @@ from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete
 from jaxpose.io.poses3d_files import holds_poses3d
 from jaxpose.model import DEFAULT_MODEL, Model, load
-from jaxpose.tasks.complete import jitted_complete
-from jaxpose.tasks.draw import Posed
+from jaxpose.tasks import complete as task
+from jaxpose.tasks.samplers import sampler_of
 
 _HYPOTHESES = 200
 
@@ -62,15 +62,16 @@ def _complete_3d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
     yield from poses.describe(path, data)
     yield f"missing or hidden: {', '.join(f'{name} {count}' for name, count in missing.items())}"
 
-    def work(key: Key, block: Block, return_path: bool) -> Posed:
-        return jitted_complete(
+    sampler = sampler_of(sampling.sampler, sampling.steps)
+
+    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
+        return task.complete(
             key,
             model,
             jnp.asarray(data.joints[block.rows]),
-            noise=jnp.float32(noise),
+            noise=noise,
             num_hypotheses=each,
-            num_steps=sampling.steps,
-            sampler=sampling.sampler,
+            sampler=sampler,
             return_path=return_path,
         )
 
@@ -81,7 +82,7 @@ def _complete_3d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
     source = f"noise of the observed joints taken as {1000 * noise:g} mm" if noise else "observed joints exact"
     said = {
         **report.record("complete", path, model, spent, num * each, seed=output.seed),
-        **{**report.sampled(model, sampling), "hide": options.hide, "missing_joints": missing},
+        **{**report.sampled(model, sampler), "hide": options.hide, "missing_joints": missing},
     }
     yield from poses.write(output, path, model, data, posed, source, said)
 

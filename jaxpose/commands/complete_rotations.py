@@ -15,7 +15,8 @@ from jaxpose.commands import blocks, models, motions, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete
-from jaxpose.commands.report_bodies import BODY_JOINTS, FRAME_TAGS, Shown, joints_of, write_bodies
+from jaxpose.commands.report_bodies import BODY_JOINTS, Shown, joints_of, write_bodies
+from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.take import rotation_matrices, rotation_vectors

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Key
+from jaxpose.base import Hypotheses, Key
 from jaxpose.commands import blocks, denoise_motion, models, poses, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Denoise
 from jaxpose.model import DEFAULT_MODEL, load
-from jaxpose.tasks.denoise import estimate_calls, jitted_denoise
-from jaxpose.tasks.draw import Posed
+from jaxpose.tasks import denoise as task
+from jaxpose.tasks.samplers import sampler_of
 
 _HYPOTHESES = 50
 
@@ -36,15 +36,16 @@ def denoise(options: Denoise) -> Iterator[str]:
     )
     yield from poses.describe(path, data)
 
-    def work(key: Key, block: Block, return_path: bool) -> Posed:
-        return jitted_denoise(
+    sampler = sampler_of(sampling.sampler, sampling.steps)
+
+    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
+        return task.denoise(
             key,
             model,
             jnp.asarray(data.joints[block.rows]),
-            noise=None if noise is None else jnp.float32(noise),
+            noise=noise,
             num_hypotheses=each,
-            num_steps=sampling.steps,
-            sampler=sampling.sampler,
+            sampler=sampler,
             return_path=return_path,
         )
 
@@ -60,7 +61,7 @@ def denoise(options: Denoise) -> Iterator[str]:
     yield source
     said = {
         **report.record("denoise", path, model, spent, num * each, seed=output.seed),
-        **{**report.sampled(model, sampling), "noise_mm": found.round(1).tolist()},
+        **{**report.sampled(model, sampler), "noise_mm": found.round(1).tolist()},
     }
-    said["network_calls"] += estimate_calls(model) if noise is None else 0
+    said["network_calls"] += task.estimate_calls(model) if noise is None else 0
     yield from poses.write(output, path, model, data, posed, source, said)

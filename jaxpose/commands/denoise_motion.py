@@ -26,9 +26,10 @@ from jaxpose.commands.report_bodies import joints_of
 from jaxpose.fitting import motion as fitting
 from jaxpose.fitting.body_fit import EVERYTHING, POSE_AND_PLACE
 from jaxpose.fitting.motion import MotionSettings, estimate_noise, skeleton_of
+from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.poses3d import Poses3D, to_camera
+from jaxpose.io.poses3d import Poses3D
 from jaxpose.model import Model
 
 _RATE = 30.0  # frames a second, of the task's settings

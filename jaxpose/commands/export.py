@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from jaxpose import export as exporting
 from jaxpose.commands.file_options import Export
 from jaxpose.model import DEFAULT_MODEL, load
+from jaxpose.tasks.samplers import sampler_of
 
 
 def export(options: Export) -> Iterator[str]:
@@ -19,8 +20,7 @@ def export(options: Export) -> Iterator[str]:
         options.task,
         num=options.hypotheses,
         batch=options.batch,
-        num_steps=options.steps,
-        sampler=options.sampler,
+        sampler=sampler_of(options.sampler, options.steps),
         platforms=options.platforms,
     )
     exporting.write(out, program)

@@ -16,14 +16,15 @@ from jaxpose.commands import blocks, fitted, models, report, views
 from jaxpose.commands.blocks import Block, Drawn
 from jaxpose.commands.fitted import Rows
 from jaxpose.commands.options import Fit
-from jaxpose.commands.report_bodies import FRAME_TAGS, R_Y_UP, Shown, turned, write_bodies
+from jaxpose.commands.report_bodies import Shown, turned, write_bodies
 from jaxpose.commands.views import Views
 from jaxpose.fitting import fit as fitting
 from jaxpose.fitting.body_fit import BodyParameters, posed_body
 from jaxpose.fitting.fit import Cameras, FitSettings, project
+from jaxpose.geometry.axes import FRAME_TAGS, turn
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points
-from jaxpose.io.poses3d_files import load_arrays
+from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
@@ -188,7 +189,7 @@ def _write(options: Fit, body: Body, seen: Views, rows: Drawn, said: dict[str, A
         "error_px": {"median": round(float(np.median(per_frame)), 2), "max": round(float(per_frame.max()), 2)},
         **{"error_px_camera": np.nanmean(error, 0).round(2).tolist(), "frame_tag": FRAME_TAGS[seen.up]},
     }
-    root, pelvis = turned(R_Y_UP[seen.up], rows["global_orient"], rows["joints"][..., 0, :])
+    root, pelvis = turned(turn(seen.up, "y"), rows["global_orient"], rows["joints"][..., 0, :])
     titles = report.labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
     source, note = f"fitted to {path.name}", f"prior {options.prior}"
     shown = Shown(rows["body_pose"], root, pelvis, rows["betas"][0], titles, seen.fps, source, note)

@@ -14,10 +14,11 @@ from jaxpose.commands import report
 from jaxpose.commands.blocks import AXIS, Drawn
 from jaxpose.commands.option_groups import BodyFiles, Output
 from jaxpose.commands.points import Targets
-from jaxpose.commands.report_bodies import FRAME_TAGS, Shown, write_bodies
+from jaxpose.commands.report_bodies import Shown, write_bodies
 from jaxpose.fitting.baselines import l2_energy
 from jaxpose.fitting.body_fit import PosePrior, dposer_prior, energy_prior
 from jaxpose.fitting.ik import Fitted
+from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import SKELETONS, SMPL_22, Skeleton

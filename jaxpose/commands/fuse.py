@@ -19,18 +19,19 @@ from jaxpose.base import Array, Key
 from jaxpose.commands import blocks, models, report, views
 from jaxpose.commands.blocks import Block, Drawn
 from jaxpose.commands.detections import rescaled
-from jaxpose.commands.options import METHODS, Fuse
+from jaxpose.commands.options import Fuse
 from jaxpose.commands.points import skeleton_of
-from jaxpose.commands.report_bodies import FRAME_TAGS
 from jaxpose.commands.views import Views
+from jaxpose.fitting.fit import Cameras
+from jaxpose.geometry.axes import FRAME_TAGS, to_camera, vertical
 from jaxpose.geometry.joint_sets import convert_joints
-from jaxpose.io.poses3d import to_camera
-from jaxpose.model import Model
+from jaxpose.model import Model, require
 from jaxpose.tasks import observations
-from jaxpose.tasks.draw import check_person_codec, spread
-from jaxpose.tasks.posterior import NUM_STEPS, fitted, posterior, prior_of
+from jaxpose.tasks.draw import spread
+from jaxpose.tasks.methods import METHODS, Method
+from jaxpose.tasks.posterior import posterior
+from jaxpose.tasks.priors import Prior, fitted, prior_of
 
-_VERTICAL = {"z": (0.0, 0.0, 1.0), "y": (0.0, 1.0, 0.0), "-y": (0.0, -1.0, 0.0)}
 _LEAST = 4  # joints that some camera must see, as for `jaxpose lift`
 
 
@@ -65,82 +66,48 @@ class Fused(NamedTuple):
 def fuse(options: Fuse) -> Iterator[str]:
     """Read, fuse and write."""
     paths, output, each = options.input, options.output, options.hypotheses
-    if options.method not in METHODS:
-        raise ValueError(f"--method: got {options.method!r}; legal are {', '.join(METHODS)}")
     report.check_out(output.out, *paths)
     model = models.load_joint_model(output.model, "fuse")
-    check_person_codec(model, "fuse")
+    require(model, "fuse", "joints", "score")
     seen, said = read_seen(paths, model, options)
     yield from said
     noise = np.median(seen.noise_px[seen.confidence > 0])
     yield f"noise of a keypoint taken as {noise:.1f} px in the median"
-    covariance = _covariance(jax.random.key(output.seed), model)
+    prior = fitted(jax.random.key(output.seed), prior_of(model))
+    method = METHODS[options.method](*(() if options.steps is None else (options.steps,)))
+    cameras, up = jax.tree.map(lambda x: x[0], seen.views.cameras), seen.views.up
 
     def work(key: Key, block: Block, return_path: bool) -> Fused:
         xy, confidence, noise_px = (jnp.asarray(x[block.rows]) for x in seen[:3])
-        cameras = jax.tree.map(lambda x: x[0], tuple(seen.views.cameras))
-        return _fuse_rows(
-            key,
-            model,
-            covariance,
-            xy,
-            noise_px,
-            confidence,
-            *cameras,
-            up=seen.views.up,
-            num_hypotheses=each,
-            num_steps=options.steps,
-            method=options.method,
-        )
+        return _fuse_rows(key, prior, xy, noise_px, confidence, cameras, up=up, num_hypotheses=each, method=method)
 
     num = len(seen.xy)
     drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
     record = report.record("fuse", None, model, spent, num * each, seed=output.seed)
-    yield from _write(options, model, seen, drawn, record)
+    yield from _write(options, model, seen, drawn, record | {"network_calls": method.num_steps})
 
 
-@jax.jit
-def _covariance(key: Key, model: Model) -> Array:
-    """Of the states that the model draws where it is told nothing."""
-
-    covariance = fitted(key, prior_of(model)).covariance
-    assert covariance is not None
-    return covariance
-
-
-@functools.partial(jax.jit, static_argnames=("up", "num_hypotheses", "num_steps", "method"))
+@functools.partial(jax.jit, static_argnames=("up", "num_hypotheses", "method"))
 def _fuse_rows(
     key: Key,
-    model: Model,
-    covariance: Array,
+    prior: Prior,
     uv_px: Array,
     noise_px: Array,
     confidence: Array,
-    intrinsics: Array,
-    R_cam_world: Array,
-    t_cam: Array,
-    distortion: Array | None,
+    cameras: Cameras,
     *,
     up: str,
     num_hypotheses: int,
-    num_steps: int | None,
-    method: str,
+    method: Method,
 ) -> Fused:
     """Draw from the posterior of each of N moments in turn; cameras [C, ...] are those of all."""
-
-    prior = prior_of(model)._replace(covariance=covariance)
+    above = tuple(vertical(up).tolist())
 
     def one(row: tuple[Array, ...]) -> tuple[Array, Array]:
         index, uv, noise, sure = row
-        view = observations.sight(uv, noise, sure, intrinsics, R_cam_world, t_cam, distortion, up=_VERTICAL[up])
-        drawn = posterior(
-            jax.random.fold_in(key, index),
-            prior,
-            *observations.together(observations.seen_by(view)),
-            method=method,
-            num_hypotheses=num_hypotheses,
-            num_steps=num_steps,
-        )
+        view = observations.sight(uv, noise, sure, *cameras, up=above)
+        seen, key_of = observations.seen_by(view), jax.random.fold_in(key, index)
+        drawn = posterior(key_of, prior, seen, method=method, num_hypotheses=num_hypotheses)
         return observations.to_world(view, drawn.samples), _error_px(view, drawn.samples.mean(0))
 
     def _error_px(view: observations.Sight, x: Array) -> Array:
@@ -232,7 +199,7 @@ def _write(options: Fuse, model: Model, seen: Seen, drawn: Drawn, record: dict[s
     tag = f"{FRAME_TAGS[rows.up]}; samples relative to the root joint"
     summary = {
         **{**record, "input": [str(p) for p in options.input], "method": options.method},
-        **{"network_calls": options.steps or NUM_STEPS, "num_poses": len(seen.xy)},
+        "num_poses": len(seen.xy),
         **{"num_hypotheses": options.hypotheses, "num_cameras": seen.xy.shape[1]},
         **{"frame_tag": tag, "scale": "the cameras' calibration", "read": list(rows.said)},
         "error_px_camera": np.nanmean(error, 0).round(2).tolist(),

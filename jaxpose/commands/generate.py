@@ -9,16 +9,18 @@ import numpy as np
 
 from jaxpose.commands import models, report
 from jaxpose.commands.blocks import Clock
-from jaxpose.commands.option_groups import Sampling, refuse
+from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Generate
-from jaxpose.commands.report_bodies import BODY_JOINTS, FRAME_TAGS, Shown, joints_of, write_bodies
+from jaxpose.commands.report_bodies import BODY_JOINTS, Shown, joints_of, write_bodies
+from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.model import DEFAULT_MODEL, Model, load
-from jaxpose.tasks.generate import NUM_STEPS, jitted_generate
+from jaxpose.tasks import generate as task
 from jaxpose.tasks.rotations import generate_rotations
+from jaxpose.tasks.samplers import Sampler, sampler_of
 
 _NAME = "generated"
-_jitted_rotations = jax.jit(generate_rotations, static_argnames=("num", "num_steps", "sampler", "temperature", "chunk"))
+_jitted_rotations = jax.jit(generate_rotations, static_argnames=("num", "sampler", "chunk"))
 
 
 def generate(options: Generate) -> Iterator[str]:
@@ -33,48 +35,38 @@ def generate(options: Generate) -> Iterator[str]:
         yield from _joints(options, model)
 
 
+def _sampler(options: Generate) -> Sampler:
+    """The sampler of the flags; ValueError for a temperature that it does not take."""
+    given = {} if options.temperature == 1 else {"temperature": options.temperature}
+    return sampler_of(options.sampling.sampler, options.sampling.steps, **given)
+
+
 def _joints(options: Generate, model: Model) -> Iterator[str]:
-    output, num, given = options.output, options.num, options.sampling
-    steps = given.steps if model.spec.times else given.steps or NUM_STEPS  # a few-step model has its own
-    sampling, clock = Sampling(steps, given.sampler, given.path), Clock()
-    drawn = np.asarray(
-        jitted_generate(
-            jax.random.key(output.seed),
-            model,
-            num,
-            num_steps=steps,
-            sampler=sampling.sampler,
-            temperature=options.temperature,
-            return_path=sampling.path,
-        )
-    )
+    output, num, clock = options.output, options.num, Clock()
+    sampler = _sampler(options).with_usual_steps(task.NUM_STEPS, model)
+    key, path = jax.random.key(output.seed), options.sampling.path
+    drawn = np.asarray(task.generate(key, model, num, sampler=sampler, return_path=path))
     spent = clock.spent()
     yield f"drew {num} poses, {spent.rate(num):,.0f} poses/s"
-    samples = drawn[-1] if sampling.path else drawn
+    samples = drawn[-1] if path else drawn
     tag = "camera axes: x right, y down, z forward; metres relative to the root joint"
     frame = np.arange(num)
     arrays = {"samples": samples, **report.rows(frame, None, None), **report.axes(model.skeleton.joints, "-y", tag)}
     summary = {
         **report.record("generate", None, model, spent, num, seed=output.seed),
-        **{**report.sampled(model, sampling), "num_poses": num, "temperature": options.temperature},
+        **{**report.sampled(model, sampler), "num_poses": num, "temperature": options.temperature},
         **{"frame_tag": tag, "scale": model.spec.scale},
     }
-    titles, states = [f"pose {i}" for i in frame], drawn[:, None] if sampling.path else None
+    titles, states = [f"pose {i}" for i in frame], drawn[:, None] if path else None
     picture = report.Picture(samples[None], model.skeleton, titles, "out of nothing", {}, path=states, one_motion=False)
     yield from report.write(output, _NAME, arrays, summary, picture)
 
 
 def _bodies(options: Generate, model: Model) -> Iterator[str]:
-    output, num, sampling = options.output, options.num, options.sampling
+    output, num = options.output, options.num
     body, clock = models.load_body(options.files.body), Clock()
-    drawn = _jitted_rotations(
-        jax.random.key(output.seed),
-        model,
-        num,
-        num_steps=sampling.steps,
-        sampler=sampling.sampler,
-        temperature=options.temperature,
-    )
+    sampler = _sampler(options)
+    drawn = _jitted_rotations(jax.random.key(output.seed), model, num, sampler=sampler)
     body_pose = np.asarray(drawn)
     spent = clock.spent()
     yield f"drew {num} body poses, {spent.rate(num):,.0f} poses/s"
@@ -86,7 +78,7 @@ def _bodies(options: Generate, model: Model) -> Iterator[str]:
     }
     summary = {
         **report.record("generate", None, model, spent, num, seed=output.seed),
-        **{"sampler": sampling.sampler, "num_poses": num, "temperature": options.temperature, "frame_tag": tag},
+        **{"sampler": sampler.name, "num_poses": num, "temperature": options.temperature, "frame_tag": tag},
     }
     titles, source = [f"pose {i}" for i in range(num)], "poses out of nothing, not a motion"
     shown = Shown(body_pose[None], still[None], still[None], None, titles, source=source, note="out of nothing")

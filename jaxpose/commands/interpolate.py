@@ -10,7 +10,8 @@ import numpy as np
 from jaxpose.commands import models, motions, report
 from jaxpose.commands.blocks import Clock
 from jaxpose.commands.options import Interpolate
-from jaxpose.commands.report_bodies import FRAME_TAGS, Shown, joints_of, write_bodies
+from jaxpose.commands.report_bodies import Shown, joints_of, write_bodies
+from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.motion import Motion, resample
 from jaxpose.tasks.rotations import interpolate_rotations

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.commands import blocks, detections, models, official, report, video
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
@@ -25,10 +25,10 @@ from jaxpose.commands.options import Lift
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
 from jaxpose.geometry.camera import project
-from jaxpose.model import Model
-from jaxpose.networks.diffpose import DiffPose
-from jaxpose.tasks.lift import Lifted, jitted_lift
+from jaxpose.model import Model, require
+from jaxpose.tasks import lift as task
 from jaxpose.tasks.likelihood import lifted_log_density
+from jaxpose.tasks.samplers import sampler_of
 
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
 _PROBES = 2**31 - 3  # of the key of likelihoods
@@ -57,8 +57,8 @@ def lift(options: Lift) -> Iterator[str]:
         model.skeleton,
         options.keypoints,
         options.skeleton,
-        whole=official.is_official(model),
-        video=video.window_length(model) is not None,
+        whole="screen" in model.capabilities,
+        video=model.spec.network.window is not None,
     )
     yield from detections.describe(path, data)
     wanted = Wanted(
@@ -73,13 +73,11 @@ def lift(options: Lift) -> Iterator[str]:
 
 def _check(model: Model, options: Lift) -> None:
     """ValueError naming the flag that means nothing to the model."""
-    diffpose = isinstance(model.spec.network, DiffPose)
     for name in ("components", "depth"):
-        if getattr(options, name) is not None and (not diffpose or official.is_official(model)):
-            raise ValueError(f"--{name}: is for DiffPose models with a context, got {model.spec.name!r}")
+        if getattr(options, name) is not None:
+            require(model, f"--{name}", "context")
     if options.aggregate == "likelihood":
-        if diffpose or official.is_official(model):
-            raise ValueError(f"--aggregate: likelihood is for models such as pose17, got {model.spec.name!r}")
+        require(model, "--aggregate likelihood", "joints", "score")
         if options.height:
             raise ValueError("--aggregate: likelihood is of poses of the model's own size; leave out --height")
 
@@ -87,13 +85,13 @@ def _check(model: Model, options: Lift) -> None:
 def lift_all(model: Model, data: Detections, wanted: Wanted) -> Generator[str, None, tuple[Drawn, Spent]]:
     """Lift all detections, block by block, or person by person where the model is one of video."""
     each = wanted.hypotheses
-    if official.is_official(model):
+    if "screen" in model.capabilities:
         each = 1
         yield f"DiffPose's own checkpoint: one pose each, relative to the root, {model.spec.scale}"
         work = official.official_work(model, data, wanted.sampling, wanted.height)
     else:
         work = yield from _work(model, data, wanted)
-    length, num = video.window_length(model), len(data.xy)
+    length, num = model.spec.network.window, len(data.xy)
     if length is None:
         groups = blocks.even(num, doubling=True)
     else:
@@ -106,7 +104,7 @@ def lift_all(model: Model, data: Detections, wanted: Wanted) -> Generator[str, N
 def _work(model: Model, data: Detections, wanted: Wanted) -> Generator[str, None, Any]:
     """What lifts a block with `tasks.lift`; lines about heatmaps."""
     mixture, components = None, wanted.components or 1
-    if data.heatmaps is not None and not isinstance(model.spec.network, DiffPose):
+    if data.heatmaps is not None and "context" not in model.capabilities:
         yield "heatmaps: the peaks and how high they are; only DiffPose models use the rest"
     elif data.heatmaps is not None:
         components = wanted.components or DEFAULT_COMPONENTS
@@ -114,18 +112,19 @@ def _work(model: Model, data: Detections, wanted: Wanted) -> Generator[str, None
         mixture = mixture_px(key, data.heatmaps, model.skeleton, components)
         yield f"heatmaps: mixtures of {components} Gaussians fitted to the maps of {len(data.xy)} frames"
 
-    def work(key: Key, block: Block, return_path: bool) -> Lifted:
+    sampler = sampler_of(wanted.sampling.sampler, wanted.sampling.steps)
+
+    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
         xy, confidence, intrinsics = data.observed(block.rows)
-        return jitted_lift(
+        return task.lift(
             key,
             model,
             xy,
             confidence,
-            intrinsics=intrinsics,
+            camera=Camera(intrinsics),
             num_hypotheses=wanted.hypotheses,
-            num_steps=wanted.sampling.steps,
+            sampler=sampler,
             height=wanted.height,
-            sampler=wanted.sampling.sampler,
             windows=video.device_windows(block),
             keypoint_mixture=None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture)),
             num_components=components,
@@ -193,7 +192,11 @@ def write(
     kp = data.source
     scale = f"a body height of {wanted.height} m" if wanted.height else model.spec.scale
     path_states = lifted.pop("path", None)
-    sampler = official.record(model) if official.is_official(model) else report.sampled(model, wanted.sampling)
+    sampler = (
+        official.record(model)
+        if "screen" in model.capabilities
+        else report.sampled(model, sampler_of(wanted.sampling.sampler, wanted.sampling.steps))
+    )
     summary = {
         **{**said, **sampler, "num_detections": len(data.xy), "num_dropped": data.num_dropped},
         **{"num_hidden_joints": int((data.confidence == 0).sum()), "num_hypotheses": len(lifted["samples"])},

@@ -6,15 +6,13 @@ from pathlib import Path
 
 from jaxpose.geometry.body import Body
 from jaxpose.model import DEFAULT_MODEL, Model, load
-from jaxpose.spaces.normalise import REPRESENTATIONS
 
 DEFAULT_PRIOR = "prior21"
-PRIORS = ("dposer", "none", "l2")
 
 
 def is_prior(model: Model) -> bool:
     """Whether a model is of joint rotations, not of joint positions."""
-    return model.spec.codec in REPRESENTATIONS
+    return "rotations" in model.capabilities
 
 
 def load_joint_model(name: str | None, command: str) -> Model:
@@ -41,8 +39,6 @@ def load_prior(name: str | None, command: str) -> Model:
 
 def load_fit_prior(prior: str, name: str | None, command: str) -> Model | None:
     """The model of --model where --prior is the one that has it; ValueError where --model is without meaning."""
-    if prior not in PRIORS:
-        raise ValueError(f"--prior: got {prior!r}; legal are {', '.join(PRIORS)}")
     if prior == "dposer":
         return load_prior(name, command)
     if name is not None:

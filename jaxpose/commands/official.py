@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array, Hypotheses, Key
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.option_groups import Sampling
@@ -21,12 +21,7 @@ from jaxpose.model import Model
 from jaxpose.recipes.diffpose import lift_official
 from jaxpose.spaces.person import place
 from jaxpose.tasks.draw import spread
-from jaxpose.tasks.lift import Lifted, stature
-
-
-def is_official(model: Model) -> bool:
-    """Whether a model is DiffPose's own checkpoint: deterministic, by screen coordinates of all joints."""
-    return model.spec.codec == "screen"
+from jaxpose.tasks.lift import stature
 
 
 def record(model: Model) -> dict[str, Any]:
@@ -53,7 +48,7 @@ def official_work(model: Model, data: Detections, sampling: Sampling, body_heigh
         raise ValueError(f"--image-size: {name!r} needs the image's WIDTH,HEIGHT, and the file has none")
     width, height = (float(x) for x in data.image_size)
 
-    def work(key: Key, block: Block, return_path: bool) -> Lifted:
+    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
         return _lift(model, *data.observed(block.rows), width, height, body_height, device_windows(block))
 
     return work
@@ -69,7 +64,7 @@ def _lift(
     height: Array,
     body_height: Array | None,
     windows: tuple[Array, Array] | None,
-) -> Lifted:
+) -> Hypotheses:
     if windows is None:
         poses = lift_official(model, xy, (width, height))
     else:
@@ -80,4 +75,4 @@ def _lift(
     samples = poses[None]
     if body_height is not None:
         samples = samples * (body_height / stature(samples, model))[..., None, None]
-    return Lifted(samples, place(intrinsics, xy, confidence, samples), *spread(samples))
+    return Hypotheses(samples, *spread(samples), place(intrinsics, xy, confidence, samples))

@@ -68,9 +68,14 @@ Names = Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, accep
 Pinhole = Annotated[tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels", _finite)]
 Size = Annotated[tuple[int, int], _numbers(2, "WIDTH,HEIGHT in whole pixels", _pixels), metavar("W,H")]
 Rate = Annotated[float, metavar("N"), within(1, 1000, "frames per second")]
-Share = Annotated[float, metavar("C"), within(0, 1, "a confidence")]
+Share = Annotated[float, metavar("C"), within(0, 1, "a confidence"), Parameter(help="joints below are hidden (0.1)")]
 NoisePx = Annotated[float, metavar("PX"), within(0.1, 1000, "pixels")]
-Height = Annotated[float, metavar("M"), within(0.3, 3, "metres")]
+Height = Annotated[
+    float | None,
+    metavar("M"),
+    within(0.3, 3, "metres"),
+    Parameter(help="body height in metres; else the model's knowledge"),
+]
 Folder = Annotated[Path, metavar("DIR")]
 Axis = Annotated[str, metavar("AXIS")]
 
@@ -150,7 +155,6 @@ class KeypointFile:
     track: bool = False
     """link people over frames: ids that last through a clip"""
     min_confidence: Share = 0.1
-    """joints below are hidden (0.1)"""
 
 
 @_beside

@@ -35,12 +35,22 @@ from jaxpose.commands.option_groups import (
     within,
 )
 
-METHODS = ("pseudo_inverse", "dps")
 Aggregate = Literal["reprojection", "likelihood", "mean", "median", "geometric_median", "medoid", "mode", "pose_mode"]
-Points = Annotated[str, metavar("SET", "--points")]
 Hypotheses = Annotated[Count, metavar("H")]
 Steps = Annotated[Count, metavar("T")]
-Prior = Annotated[str, metavar("NAME")]
+Joints = Annotated[str | None, Parameter(help="joint set of the input: h36m17, coco17, body25, halpe26, ...")]
+Points = Annotated[
+    str | None,
+    metavar("SET", "--points"),
+    Parameter(
+        help="joint set of the input: smpl22, smpl24, coco17, openpose25, h36m17, ... (told by its names or number)"
+    ),
+]
+Prior = Annotated[
+    Literal["dposer", "l2", "none"],
+    Parameter(help="what makes poses likely: dposer, the diffusion model (default), l2 or none"),
+]
+Shape = Annotated[bool, Parameter(help="fit the body's shape too, for people of other sizes")]
 Of2D = Parameter(group="2D keypoints")
 OfRotations = Parameter(group="models of joint rotations")
 
@@ -57,11 +67,9 @@ class Lift:
     input: Path
     """file or folder of 2D keypoints, or file of heatmaps"""
     _: KW_ONLY
-    skeleton: str | None = None
-    """joint set of the input: h36m17, coco17, body25, halpe26, ..."""
+    skeleton: Joints = None
     keypoints: KeypointFile = KeypointFile()
-    height: Height | None = None
-    """body height in metres; else the model's knowledge"""
+    height: Height = None
     hypotheses: Hypotheses = 200
     """3D poses per observation (200)"""
     components: Annotated[Count | None, metavar("M")] = None
@@ -87,20 +95,18 @@ class Fuse:
     input: Annotated[tuple[Path, ...], metavar("FILE")]
     """.npz of keypoints and calibrated cameras"""
     _: KW_ONLY
-    skeleton: Points | None = None
-    """joint set of the input: smpl22, smpl24, coco17, openpose25, h36m17, ... (told by its names or number)"""
+    skeleton: Points = None
     cameras: Annotated[Names | None, metavar("0,1")] = None
     """which cameras of a file of several; by number or name (all)"""
     up: Axis | None = None
     """the world's vertical: z (default), y or -y"""
     min_confidence: Share = 0.1
-    """joints below are hidden (0.1)"""
     noise_px: NoisePx | None = None
     """of a sure keypoint's coordinates; unsure ones have more (1.2 in 100 of the person's size in each image)"""
     hypotheses: Hypotheses = 100
     """3D poses per observation (100)"""
-    method: Annotated[str, metavar("NAME")] = "pseudo_inverse"
-    """how the law is drawn from: pseudo_inverse, dps"""
+    method: Literal["pseudo_inverse", "dps"] = "pseudo_inverse"
+    """how the law is drawn from"""
     steps: Steps | None = None
     """solver steps (50)"""
     output: Output
@@ -124,16 +130,14 @@ class Complete:
     left_body, right_body"""
     noise: Annotated[float | None, metavar("M"), within(0, 0.5, "metres")] = None
     """of the 3D joints, metres per coordinate (0: exact)"""
-    skeleton: str | None = None
-    """joint set of the input: h36m17, coco17, body25, halpe26, ..."""
+    skeleton: Joints = None
     axes: Axes = Axes()
     hypotheses: Hypotheses | None = None
     """3D poses per observation (200; of rotations 10)"""
     output: Output
     sampling: Sampling = Sampling()
     keypoints: Annotated[KeypointFile, Of2D] = KeypointFile()
-    height: Annotated[Height | None, Of2D] = None
-    """body height in metres; else the model's knowledge"""
+    height: Annotated[Height, Of2D] = None
     method: Annotated[str | None, metavar("NAME"), OfRotations] = None
     """dposer (default), replace, dps or mcg"""
     fps: Annotated[Rate | None, OfRotations] = None
@@ -156,8 +160,7 @@ class Denoise:
     _: KW_ONLY
     noise: Annotated[float | None, metavar("METRES"), within(0, 0.5, "metres", above=True)] = None
     """per coordinate; else estimated for each pose, and said"""
-    skeleton: Points | None = None
-    """joint set of the input: smpl22, smpl24, coco17, openpose25, h36m17, ... (told by its names or number)"""
+    skeleton: Points = None
     axes: Axes = Axes()
     hypotheses: Hypotheses | None = None
     """3D poses per observation (50)"""
@@ -165,8 +168,7 @@ class Denoise:
     sampling: Sampling = Sampling()
     fps: Annotated[Rate | None, OfRotations] = None
     """frames per second (of the file, else 30)"""
-    shape: Annotated[bool, OfRotations] = False
-    """fit the body's shape too, for people of other sizes"""
+    shape: Annotated[Shape, OfRotations] = False
     files: Annotated[BodyFiles, OfRotations] = BodyFiles()
 
 
@@ -215,8 +217,7 @@ class Score:
     """sides from which poses without a camera are seen; the mean density counts (4; of camera axes 1)"""
     fps: Rate | None = None
     """frames per second of rotations that do not say"""
-    skeleton: str | None = None
-    """joint set of the input: h36m17, coco17, body25, halpe26, ..."""
+    skeleton: Joints = None
     axes: Axes = Axes()
     camera: Annotated[KeypointFile, Of2D] = KeypointFile()
 
@@ -232,17 +233,14 @@ class Ik:
     input: Path
     """file of 3D points"""
     _: KW_ONLY
-    skeleton: Points | None = None
-    """joint set of the input: smpl22, smpl24, coco17, openpose25, h36m17, ... (told by its names or number)"""
+    skeleton: Points = None
     only: Annotated[Names | None, metavar("NAMES")] = None
     """points to use, by commas: left_wrist,right_wrist,nose; or all"""
     noise: Annotated[float, metavar("M"), within(0, 0.5, "metres")] = 0.01
     """of the points, metres per coordinate (0.01)"""
     axes: Axes = Axes()
     prior: Prior = "dposer"
-    """dposer, the diffusion model (default), l2 or none"""
-    shape: bool = False
-    """fit the body's shape too, for people of other sizes"""
+    shape: Shape = False
     hypotheses: Hypotheses = 1
     """3D poses per observation (1)"""
     files: BodyFiles = BodyFiles()
@@ -261,8 +259,7 @@ class Fit:
     input: Path
     """file or folder of 2D keypoints"""
     _: KW_ONLY
-    skeleton: Points | None = None
-    """joint set of the input: smpl22, smpl24, coco17, openpose25, h36m17, ... (told by its names or number)"""
+    skeleton: Points = None
     keypoints: KeypointFile = KeypointFile()
     cameras: Annotated[Names | None, metavar("0,1")] = None
     """which cameras of a file of several; by number or name (all)"""
@@ -277,7 +274,6 @@ class Fit:
     start: Annotated[Path | None, metavar("NPZ")] = None
     """go on from body_pose, global_orient, transl, betas, row by row, in camera axes"""
     prior: Prior = "dposer"
-    """dposer, the diffusion model (default), l2 or none"""
     files: BodyFiles = BodyFiles()
     output: FitOutput
 

@@ -13,12 +13,11 @@ import numpy as np
 from jaxpose.commands import report
 from jaxpose.commands.blocks import Drawn
 from jaxpose.commands.option_groups import Axes, Output
+from jaxpose.geometry.axes import INPUT_TAGS, covariance_from_camera, from_camera
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
-from jaxpose.io.poses3d import Poses3D, covariance_from_camera, from_camera, read_poses3d
+from jaxpose.io.poses3d import Poses3D, read_poses3d
 from jaxpose.model import Model
-
-_AXES = {"-y": "x right, y down, z forward", "y": "of the input, y up", "z": "of the input, z up"}
 
 
 class Observed(NamedTuple):
@@ -91,7 +90,7 @@ def write(
 ) -> Iterator[str]:
     """Write what a task made of 3D joints; said: entries of the summary; note: what stands below the pictures."""
     source, up = data.source, data.source.up
-    tag = f"axes: {_AXES[up]}; metres; about the origin of the input"
+    tag = f"axes: {INPUT_TAGS[up]}; metres; about the origin of the input"
     summary = {
         **{**said, "num_poses": len(data.joints), "num_dropped": data.num_dropped},
         **{"num_hypotheses": len(posed["samples"]), "frame_tag": tag, "noise_source": note},

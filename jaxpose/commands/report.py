@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.commands.blocks import Spent
-from jaxpose.commands.option_groups import Output, Sampling
+from jaxpose.commands.option_groups import Output
 from jaxpose.files import write_json, write_npz
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.model import Model, describe
-from jaxpose.tasks.draw import network_calls
+from jaxpose.tasks.samplers import Sampler
 
 
 class Picture(NamedTuple):
@@ -64,9 +64,9 @@ def record(
     }
 
 
-def sampled(model: Model, sampling: Sampling) -> dict[str, Any]:
+def sampled(model: Model, sampler: Sampler) -> dict[str, Any]:
     """What a summary says of the sampler."""
-    return {"network_calls": network_calls(model, sampling.sampler, sampling.steps), "sampler": sampling.sampler}
+    return {"network_calls": sampler.network_calls(model), "sampler": sampler.name}
 
 
 def rows(frame: np.ndarray, person: np.ndarray | None, fps: float | None) -> dict[str, Any]:

@@ -25,12 +25,6 @@ from jaxpose.io.retarget import write_motion_bvh
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 
 BODY_JOINTS = SMPL_22.joints[1:]
-FRAME_TAGS = {
-    "y": "world metres, y up",
-    "z": "world metres, z up",
-    "-y": "camera axes: x right, y down, z forward; metres",
-}
-R_Y_UP = {"y": np.eye(3), "z": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), "-y": np.diag([1.0, -1.0, -1.0])}
 _MOST_BODIES, _MOST_FRAMES, _MOST_OBJECTS = 6, 120, 20  # of a page; of an .obj
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -92,11 +91,10 @@ def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
     sides = "as the camera sees them" if views == 1 else f"the mean density over {views} sides"
     steps = options.steps or task.NUM_STEPS
 
-    def all_round(joints: Array) -> Array:
-        return task.log_density_all_round(model, joints, num_views=views, num_steps=steps)
+    def all_round(rows: np.ndarray) -> Array:
+        return task.log_density_all_round(model, jnp.asarray(data.joints[rows]), num_views=views, num_steps=steps)
 
-    jitted = jax.jit(all_round)
-    densities: dict[str, Density] = {"log_density": lambda rows: jitted(jnp.asarray(data.joints[rows]))}
+    densities: dict[str, Density] = {"log_density": all_round}
     said = [f"density of joints about their middle, {sides}"]
     if options.keypoints is not None:
         line, cond_of = _keypoints(options.keypoints, model, data, options)
@@ -139,8 +137,7 @@ def _keypoints(
 
 def _density(model: Model, options: Score, inputs: Callable[[np.ndarray], tuple[Any, ...]]) -> Density:
     """Rows -> log densities of what `inputs` makes of them: pose, and condition and view where there are."""
-    run = jax.jit(lambda *given: task.log_density(model, *given, num_steps=options.steps or task.NUM_STEPS))
-    return lambda rows: run(*inputs(rows))
+    return lambda rows: task.log_density(model, *inputs(rows), num_steps=options.steps or task.NUM_STEPS)
 
 
 def _write(options: Score, model: Model, read: _Read, found: dict[str, np.ndarray], spent: Spent) -> Iterator[str]:

@@ -21,8 +21,6 @@ from jaxpose.base import Array
 from jaxpose.commands.blocks import Block
 from jaxpose.geometry.windows import Windows, tile
 from jaxpose.io.keypoints import Keypoints
-from jaxpose.model import Model
-from jaxpose.networks.diffpose import DiffPose
 
 TRAINED_FPS = 30
 _MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group needs 54 again
@@ -34,12 +32,6 @@ class Timing(NamedTuple):
     number: np.ndarray
     every: int
     said: str
-
-
-def window_length(model: Model) -> int | None:
-    """Frames that a model of video sees together; None for a model of single frames."""
-    network = model.spec.network
-    return network.video.num_frames if isinstance(network, DiffPose) and network.video is not None else None
 
 
 def device_windows(block: Block) -> tuple[Array, Array] | None:

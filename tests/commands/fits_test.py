@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.body_joints import POINT_SETS, body_points
 from jaxpose.geometry.skeleton import COCO_17, SMPL_22
 from jaxpose.io.capsule_body import capsule_body
 from jaxpose.io.motion import read_motion
-from jaxpose.io.poses3d import from_camera, read_poses3d
+from jaxpose.io.poses3d import read_poses3d
 
 NUM = 6
 
@@ -156,7 +157,9 @@ def test_bad_input_is_refused(refused_prior, refused, posed, tmp_path):
     assert "frame 4, person 0 has 2 points" in refused_prior("ik", file)
     assert "--only: got 'tail'; legal are pelvis, left_hip" in refused_prior("ik", file, "--only", "tail")
     assert "--points: got 'x'; legal are h36m17" in refused_prior("ik", file, "--points", "x")
-    assert "--prior: got 'x'; legal are dposer" in refused_prior("ik", file, "--prior", "x")
+    assert 'Invalid value "x" for --prior. Choose from: "dposer", "l2", "none"' in refused_prior(
+        "ik", file, "--prior", "x"
+    )
     assert "--model: is of --prior dposer" in refused_prior("ik", file, "--prior", "none")
     assert "noise is estimated from joints" in refused_prior("denoise", file)
     assert "no.json: no such file" in refused_prior("fit", tmp_path / "no.json")

@@ -102,7 +102,6 @@ def test_what_cannot_be_fused_is_named(seen, fused, tmp_path):
         "empty.npz: no frame has 4 joints": [tmp_path / "empty.npz"],
         "--cameras: is for one file of several cameras, got 2 files": [two, two, "--cameras", "0"],
         "--cameras: got '5'": [two, "--cameras", "5"],
-        "--method: got 'x'; legal are pseudo_inverse, dps": [two, "--method", "x"],
     }
     for message, arguments in refusals.items():
         with pytest.raises(ValueError, match=message):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
+from jaxpose.base import Camera
 from jaxpose.commands.blocks import gather, silently
 from jaxpose.commands.video import groups, timing
 from jaxpose.geometry.camera import project
@@ -20,7 +21,7 @@ from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.recipes.diffpose import PROCESS_ARGS, lift_official
 from jaxpose.spaces.person import Statistics
-from jaxpose.tasks.lift import jitted_lift
+from jaxpose.tasks.lift import lift
 from tests.diffpose_models import tiny
 
 LENGTH = 6
@@ -86,11 +87,11 @@ def test_the_command_is_the_function_on_each_persons_whole_clip(video_model, wal
         own = person == who
         windows = tile(frame[own] % 2, frame[own] // 2, LENGTH, stride=LENGTH // 3)
         key = jax.random.fold_in(jax.random.key(4), place)
-        expected = jitted_lift(
+        expected = lift(
             key,
             model,
             jnp.asarray(keypoints[own], jnp.float32),
-            intrinsics=INTRINSICS,
+            camera=Camera(jnp.asarray(INTRINSICS)),
             windows=windows,
             num_hypotheses=2,
         )
@@ -184,7 +185,7 @@ def test_a_clip_without_people_or_of_ragged_shape_is_refused(video_model, walk, 
     ragged = clip(tmp_path / "ragged.npz", walk, frame=np.arange(39))
     assert "ragged.npz: frame is [39]; needed [40]" in refused(capsys, video_model, ragged, tmp_path / "o")
     pose17 = refused(capsys, "pose17", clip(tmp_path / "c.npz", walk), tmp_path / "o", "--components", 3)
-    assert "--components: is for DiffPose models with a context, got 'pose17'" in pose17
+    assert "--components needs a DiffPose model with a context, such as 'diffpose17'; got 'pose17'" in pose17
 
 
 @pytest.fixture(scope="module")
