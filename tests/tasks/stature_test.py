@@ -1,5 +1,7 @@
 """Standing height against a figure whose measures are written down."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ def standing(spine=0.25, chest=0.25, neck=0.12, head=0.11, thigh=(0.44, 0.44), s
 
 
 def test_legs_trunk_neck_and_head_end_to_end_over_the_ankle(model):
-    """1.60 m from the ankles to the top of the head, which are 96.1 % of the height (Winter, Biomechanics, fig. 4.1)."""
+    """1.60 m from the ankles to the top of the head: 96.1 % of the height (Winter, Biomechanics, fig. 4.1)."""
     figure = standing()
     assert figure[H36M_17.joints.index("left_ankle"), 1] - figure[H36M_17.joints.index("head"), 1] == pytest.approx(1.6)
     assert float(stature(figure, model)) == pytest.approx(1.6 / 0.961, rel=1e-5)
@@ -66,5 +68,5 @@ def test_a_given_height_is_that_of_the_lifted_skeletons(model):
         length = lambda a, b, pose=pose: np.linalg.norm(pose[H36M_17.joints.index(a)] - pose[H36M_17.joints.index(b)])  # noqa: E731
         legs = [length(f"{s}_hip", f"{s}_knee") + length(f"{s}_knee", f"{s}_ankle") for s in ("left", "right")]
         trunk = ("hip", "spine", "thorax", "neck_nose", "head")
-        tall = sum(legs) / 2 + sum(length(a, b) for a, b in zip(trunk, trunk[1:], strict=False))
+        tall = sum(legs) / 2 + sum(length(a, b) for a, b in itertools.pairwise(trunk))
         assert tall / 0.961 == pytest.approx(1.9, rel=1e-4)
