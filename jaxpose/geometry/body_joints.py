@@ -1,4 +1,4 @@
-"""Points of a posed body that detectors mark: OpenPose-25, COCO-17, COCO-WholeBody-133, by name.
+"""Keypoints of detectors on a posed body, by name: OpenPose-25, COCO-17, COCO-WholeBody-133.
 
 A point is a joint of the model, a picked vertex (nose, eyes, ears, toes, heels, finger tips; `PICKED`), or a landmark
 on a triangle of the face. What a kind of body lacks (fingers of SMPL, the face of SMPL and SMPL-H) is 0 and
@@ -110,7 +110,7 @@ def _face_points(posed: PosedBody) -> Array:
 
 
 def contour_row(R_neck: Array) -> Array:
-    """Which of the 79 contours [...] shows, of the neck's global rotation [..., 3, 3]: its yaw in whole degrees.
+    """Index [...] of the visible contour, of 79, from the neck's global rotation [..., 3, 3]: its yaw in whole degrees.
 
     Rows 0..39 are yaws of 0..39 degrees as a camera on the +z side sees them, 40..78 of -1..-39; beyond, the last.
     """

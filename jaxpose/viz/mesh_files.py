@@ -1,4 +1,4 @@
-"""Bodies as files for other programs: Wavefront .obj, and binary glTF 2.0 (.glb) with a skeleton that moves.
+"""Writers of bodies for other programs: Wavefront .obj, and binary glTF 2.0 (.glb) with an animated skeleton.
 
     still    one node for each mesh
     motion   a node for each joint: its place from its parent, and rotations over time; the pelvis also its position
@@ -8,8 +8,8 @@ What a program computes from a skinned .glb is, with w_ij the weights of a verte
 
     v_i(t) = sum_j w_ij M_j(t) B_j v_i,     M_j = M_parent(j) [R_j(t) | J_j - J_parent(j)]
 
-That is `PosedBody.skin` without two things that plain skinning has not: correctives of the pose (posedirs), and weights
-beyond the fourth. y is up, lengths are metres, quaternions are xyzw. Blender opens it with an armature. Between
+That is `PosedBody.skin` without pose correctives (posedirs) and without weights beyond the fourth, which linear
+skinning does not have. y is up, lengths are metres, quaternions are xyzw. Blender opens it with an armature. Between
 frames a program interpolates along the shorter arc.
 
 Source: glTF 2.0 specification, Khronos Group (2021), sections 3.6-3.7, 3.11 and 4.

@@ -181,7 +181,7 @@ def one_axis_less(folder):
 
 
 def code_in_heatmaps(folder):
-    return maps_file(folder / "in.npz", np.array([Smuggled()], object)), "in.npz: not a whole numpy file"
+    return maps_file(folder / "in.npz", np.array([Smuggled()], object)), "in.npz: a damaged numpy file"
 
 
 def code_in_detections(folder):
