@@ -8,9 +8,11 @@
 
 and jaxpose.complete, jaxpose.denoise, jaxpose.generate, jaxpose.log_density with the same model; jaxpose.posterior
 takes any other observation. With a prior over joint rotations, jaxpose.load("prior21"): generate_rotations,
-complete_rotations, denoise_motion, ik, fit. Every function is compiled once for a shape and found again on the next
-call. The areas are packages of their own: geometry, diffusion, spaces, networks, tasks, fitting, io, datasets,
-examples, training, evaluation, viz. They are imported when a name is first used, so that `jaxpose --help` is quick.
+complete_rotations, denoise_motion, ik, fit_keypoints, fit. Every function is compiled once for a shape and found again
+on the next call. The areas are packages of their own: geometry, diffusion, spaces, networks, tasks, fitting, io,
+datasets, examples, training, evaluation, viz.
+
+Names are imported when they are first used, so that `jaxpose --help` is quick.
 """
 
 import importlib

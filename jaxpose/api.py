@@ -1,10 +1,11 @@
 """What `import jaxpose` offers by name; `jaxpose/__init__.py` imports it when a name is first asked for."""
 
-from jaxpose.base import Camera, Condition, Example, Hypotheses, Prediction, Problem
-from jaxpose.fitting.body_fit import dposer_prior
-from jaxpose.fitting.fit import fit
+from jaxpose.base import Bodies, Camera, Condition, Example, Hypotheses, Prediction, Problem
+from jaxpose.fitting.engine import fit
 from jaxpose.fitting.ik import ik
+from jaxpose.fitting.keypoints import fit_keypoints
 from jaxpose.fitting.motion import denoise_motion
+from jaxpose.fitting.priors import dposer_prior
 from jaxpose.model import Model, load, save
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import complete_rotations
@@ -20,6 +21,7 @@ from jaxpose.tasks.score import log_density, typicality
 from jaxpose.tasks.stream import start_stream, step_stream
 
 __all__ = [
+    "Bodies",
     "Camera",
     "Condition",
     "Example",
@@ -37,6 +39,7 @@ __all__ = [
     "dposer_prior",
     "draw",
     "fit",
+    "fit_keypoints",
     "generate",
     "generate_rotations",
     "ik",

@@ -17,12 +17,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
     {"base", "files"},
+    {"compiled"},
     {"geometry", "diffusion"},
     {"spaces"},
     {"networks", "conditioning"},
     {"model", "io"},
     {"datasets"},
-    {"examples", "recipes"},
+    {"recipes", "examples"},
     {"tasks", "training", "evaluation"},
     {"fitting"},
     {"convert", "viz", "export", "api"},
@@ -41,6 +42,7 @@ AREAS_AT_ONCE = {
     "api",
     "base",
     "files",
+    "compiled",
     "geometry",
     "diffusion",
     "spaces",

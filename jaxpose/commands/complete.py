@@ -15,7 +15,7 @@ from jaxpose.commands import blocks, complete_rotations, detections, lift, model
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.hiding import Hide, parse_hide
 from jaxpose.commands.option_groups import refuse
-from jaxpose.commands.options import Complete
+from jaxpose.commands.options import Complete, Lift
 from jaxpose.io.poses3d_files import holds_poses3d
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.tasks import complete as task
@@ -97,13 +97,17 @@ def _complete_2d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
     missing = poses.missing_per_joint(visible, model.skeleton)
     told = ", ".join(f"{name} {count}" for name, count in missing.items())
     yield f"missing or hidden: {told or 'nothing, so this is what `jaxpose lift` does'}"
-    each = options.hypotheses or _HYPOTHESES
-    wanted = lift.Wanted(each, output.seed, options.sampling, options.height)
-    lifted, spent = yield from lift.lift_all(model, data, wanted)
+    lifting = Lift(
+        path,
+        height=options.height,
+        hypotheses=options.hypotheses or _HYPOTHESES,
+        output=output,
+        sampling=options.sampling,
+    )
+    lifted, spent = yield from lift.lift_all(model, data, lifting)
     num = len(data.xy) * len(lifted["samples"])
     said = {
         **report.record("complete", path, model, spent, num, seed=output.seed),
         **{"hide": options.hide, "missing_joints": missing},
     }
-    completed = lift.completed_keypoints(data, lifted)
-    yield from lift.write(output, path, model, data, lifted, said, wanted, completed)
+    yield from lift.write(lifting, model, data, lifted, said, lift.completed_keypoints(data, lifted))

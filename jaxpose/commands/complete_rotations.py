@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -25,7 +23,6 @@ from jaxpose.tasks import complete_rotations as task
 from jaxpose.tasks.complete_rotations import METHODS, PARTS
 
 _HYPOTHESES = 10
-_jitted = functools.partial(jax.jit, static_argnames=("num_hypotheses", "method", "num_steps"))(task.complete_rotations)
 
 
 class Completed(NamedTuple):
@@ -58,11 +55,13 @@ def complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     refuse(options.axes, why, "unit")
     refuse(options.sampling, why, "path", "sampler")
     report.check_out(output.out, path)
-    method = options.method or METHODS[0]
+    method = options.method or next(iter(METHODS))
     if method not in METHODS:
         raise ValueError(f"--method: got {method!r}; legal are {', '.join(METHODS)}")
     if method == "dposer" and options.sampling.steps is not None:
         raise ValueError("--steps: is for --method replace, dps and mcg; dposer's are chosen")
+    steps = {} if options.sampling.steps is None else {"num_steps": options.sampling.steps}
+    chosen = METHODS[method](**steps)
     hidden = parse_hide(options.hide)
     body = models.load_body(options.files.body)
     motion, known = motions.read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
@@ -78,8 +77,7 @@ def complete_rotations(options: Complete, model: Model) -> Iterator[str]:
 
     def work(key: Key, block: Block, return_path: bool) -> Completed:
         pose, seen = jnp.asarray(motion.body_pose[block.rows]), jnp.asarray(known[block.rows], jnp.float32)
-        steps = options.sampling.steps
-        return Completed(_jitted(key, model, pose, seen, num_hypotheses=each, method=method, num_steps=steps))
+        return Completed(task.complete_rotations(key, model, pose, seen, num_hypotheses=each, method=chosen))
 
     drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
     samples = drawn["samples"]

@@ -7,15 +7,13 @@ fitted by bones of their own lengths; --body takes that body's, --shape fits its
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Key
 from jaxpose.commands import blocks, fitted, models, motions, points, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.fitted import Rows
@@ -23,8 +21,8 @@ from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Denoise
 from jaxpose.commands.points import Targets
 from jaxpose.commands.report_bodies import joints_of
-from jaxpose.fitting import motion as fitting
-from jaxpose.fitting.body_fit import EVERYTHING, POSE_AND_PLACE
+from jaxpose.fitting import motion as task
+from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
 from jaxpose.fitting.motion import MotionSettings, estimate_noise, skeleton_of
 from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
@@ -65,18 +63,22 @@ def denoise_motion(options: Denoise, model: Model) -> Iterator[str]:
         more = f", {filled} frames filled" if filled else ""
         yield f"person {clip.source.person[0]}: noise {how}: {1000 * levels[-1]:.1f} mm per coordinate{more}"
 
+    prior, start_pose = fitted.prior_of("dposer", model), fitted.start_pose(model)
+
     def work(key: Key, block: Block, return_path: bool) -> Rows:
         own, seen = each_body[block.index], xyz[block.rows]
-        rows = _denoise_rows(
+        found_bodies = task.denoise_motion(
             key,
             own,
-            model,
             jnp.asarray(seen)[None],
-            jnp.float32(levels[block.index]),
-            points=found.points,
-            shape=options.shape,
+            found.points,
+            prior,
+            noise=np.float32(levels[block.index]),
+            start_pose=start_pose,
+            free=EVERYTHING if options.shape else POSE_AND_PLACE,
             settings=settings,
         )
+        rows = fitted.as_rows(found_bodies)
         return rows._replace(error=fitted.point_error(own, rows, found.points, seen))
 
     clip_rows = (np.flatnonzero(who == person) for person in people)
@@ -101,34 +103,6 @@ def _noise(path: Path, clip: Targets) -> float:
             f"{_LEAST_FRAMES} frames in a row, and none is; give --noise METRES"
         )
     return level
-
-
-@functools.partial(jax.jit, static_argnames=("points", "shape", "settings"))
-def _denoise_rows(
-    key: Key,
-    body: Body,
-    model: Model,
-    targets: Array,
-    noise: Array,
-    *,
-    points: str,
-    shape: bool,
-    settings: MotionSettings,
-) -> Rows:
-    """One clip's targets [1, F, K, 3] with noise in metres; shape: fit betas too."""
-    return fitted.as_rows(
-        fitting.denoise_motion(
-            key,
-            body,
-            targets,
-            points,
-            fitted.prior_of("dposer", model),
-            noise=noise,
-            start_pose=fitted.start_pose(model),
-            free=EVERYTHING if shape else POSE_AND_PLACE,
-            settings=settings,
-        )
-    )
 
 
 def _targets(path: Path, body: Body, options: Denoise) -> Targets:

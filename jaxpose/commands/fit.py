@@ -11,21 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.commands import blocks, fitted, models, report, views
 from jaxpose.commands.blocks import Block, Drawn
 from jaxpose.commands.fitted import Rows
 from jaxpose.commands.options import Fit
 from jaxpose.commands.report_bodies import Shown, turned, write_bodies
 from jaxpose.commands.views import Views
-from jaxpose.fitting import fit as fitting
-from jaxpose.fitting.body_fit import BodyParameters, posed_body
-from jaxpose.fitting.fit import Cameras, FitSettings, project
+from jaxpose.fitting.engine import BodyParameters, posed_body
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints
+from jaxpose.fitting.terms import project
 from jaxpose.geometry.axes import FRAME_TAGS, turn
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.io.arrays import load_arrays
-from jaxpose.model import Model
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
 
@@ -50,6 +49,8 @@ def fit(options: Fit) -> Iterator[str]:
         settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
         groups = yield from _clips(seen)
 
+    prior, start_pose = fitted.prior_of(options.prior, model), fitted.start_pose(model)
+
     def work(key: Key, block: Block, return_path: bool) -> Rows:
         rows = block.rows
         xy, confidence, noise = seen.xy[rows], seen.confidence[rows], seen.noise_px[rows]
@@ -59,20 +60,23 @@ def fit(options: Fit) -> Iterator[str]:
             rows = rows[:1]
         else:
             xy, confidence = xy[:, :, None], confidence[:, :, None]
-        return _fit_rows(
+        cameras, xy, confidence = seen.of(rows), jnp.asarray(xy), jnp.asarray(confidence)
+        found = fit_keypoints(
             key,
             body,
-            model,
-            jnp.asarray(xy),
-            jnp.asarray(confidence),
-            seen.of(rows),
-            jnp.asarray(noise),
-            own,
-            points=seen.points,
-            prior=options.prior,
+            xy,
+            confidence,
+            cameras,
+            seen.points,
+            prior,
+            noise_px=jnp.asarray(noise),
+            start=own,
+            start_pose=start_pose,
             up=seen.up,
             settings=settings,
         )
+        error = _error_px(body, found, xy, confidence, cameras, points=seen.points)
+        return fitted.as_rows(found)._replace(error_px=error)
 
     rows, spent = yield from blocks.gather(work, groups, num, seed=output.seed, what="fitted")
     said = report.record("fit", path, model, spent, num, seed=output.seed)
@@ -93,42 +97,14 @@ def _clips(seen: Views) -> Any:
     return found
 
 
-@functools.partial(jax.jit, static_argnames=("points", "prior", "up", "settings"))
-def _fit_rows(
-    key: Key,
-    body: Body,
-    model: Model | None,
-    xy: Array,
-    confidence: Array,
-    cameras: Cameras,
-    noise_px: Array,
-    start: BodyParameters | None,
-    *,
-    points: str,
-    prior: str,
-    up: str,
-    settings: FitSettings,
-) -> Rows:
-    """Keypoints xy [N, C, F, K, 2] px, and how far the fitted points lie from them."""
-    found = fitting.fit(
-        key,
-        body,
-        xy,
-        confidence,
-        cameras,
-        points,
-        fitted.prior_of(prior, model),
-        noise_px=noise_px,
-        start=start,
-        start_pose=fitted.start_pose(model),
-        up=up,
-        settings=settings,
-    )
-    best = jax.tree.map(lambda x: x[0], found.parameters)
+@functools.partial(jax.jit, static_argnames="points")
+def _error_px(body: Body, found: Bodies, xy: Array, confidence: Array, cameras: Camera, *, points: str) -> Array:
+    """How far fitted points lie from keypoints xy [N, C, F, K, 2] px: the mean [N F, C] of those seen."""
+    best = jax.tree.map(lambda x: x[0], found)
     away = jnp.linalg.norm(project(cameras, body_points(posed_body(body, best), points)) - xy, axis=-1)
     seen = confidence > 0
     error = jnp.where(seen, away, 0).sum(-1) / jnp.where(seen.any(-1), seen.sum(-1), jnp.nan)
-    return fitted.as_rows(found)._replace(error_px=jnp.moveaxis(error, 1, 2).reshape(-1, xy.shape[1]))
+    return jnp.moveaxis(error, 1, 2).reshape(-1, xy.shape[1])
 
 
 def _of(start: BodyParameters, rows: np.ndarray, *, as_clip: bool) -> BodyParameters:

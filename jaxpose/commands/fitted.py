@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array
+from jaxpose.base import Array, Bodies
 from jaxpose.commands import report
 from jaxpose.commands.blocks import AXIS, Drawn
 from jaxpose.commands.option_groups import BodyFiles, Output
 from jaxpose.commands.points import Targets
 from jaxpose.commands.report_bodies import Shown, write_bodies
 from jaxpose.fitting.baselines import l2_energy
-from jaxpose.fitting.body_fit import PosePrior, dposer_prior, energy_prior
-from jaxpose.fitting.ik import Fitted
+from jaxpose.fitting.engine import PosePrior
+from jaxpose.fitting.priors import dposer_prior, energy_prior
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
@@ -44,17 +44,12 @@ class Rows(NamedTuple):
     error_px: Array | None = None
 
 
-def as_rows(fitted: Fitted) -> Rows:
-    """Clips [H, N, F] as rows [H, R]; usable inside jit."""
-    found = fitted.parameters
+def as_rows(found: Bodies) -> Rows:
+    """Clips [H, N, F] as rows [H, R]."""
     lead = found.body_pose.shape[:3]
-
-    def flat(x: Array) -> Array:
-        return x.reshape(lead[0], lead[1] * lead[2], *x.shape[3:])
-
     betas = jnp.broadcast_to(found.betas[:, :, None], (*lead, found.betas.shape[-1]))
-    energy = jnp.broadcast_to(fitted.energy[:, :, None], lead)
-    return Rows(*(flat(x) for x in (*found[:3], betas, fitted.joints, energy)))
+    energy = jnp.broadcast_to(found.energy[:, :, None], lead)
+    return Rows(*(x.reshape(lead[0], -1, *x.shape[3:]) for x in (*found[:3], betas, found.joints, energy)))
 
 
 def prior_of(name: str, model: Model | None) -> PosePrior | None:

@@ -15,14 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array, Camera, Key
 from jaxpose.commands import blocks, models, report, views
 from jaxpose.commands.blocks import Block, Drawn
 from jaxpose.commands.detections import rescaled
 from jaxpose.commands.options import Fuse
 from jaxpose.commands.points import skeleton_of
 from jaxpose.commands.views import Views
-from jaxpose.fitting.fit import Cameras
 from jaxpose.geometry.axes import FRAME_TAGS, to_camera, vertical
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.model import Model, require
@@ -94,7 +93,7 @@ def _fuse_rows(
     uv_px: Array,
     noise_px: Array,
     confidence: Array,
-    cameras: Cameras,
+    cameras: Camera,
     *,
     up: str,
     num_hypotheses: int,
@@ -105,7 +104,9 @@ def _fuse_rows(
 
     def one(row: tuple[Array, ...]) -> tuple[Array, Array]:
         index, uv, noise, sure = row
-        view = observations.sight(uv, noise, sure, *cameras, up=above)
+        view = observations.sight(
+            uv, noise, sure, cameras.intrinsics, cameras.R_cam_world, cameras.t_cam, cameras.distortion, up=above
+        )
         seen, key_of = observations.seen_by(view), jax.random.fold_in(key, index)
         drawn = posterior(key_of, prior, seen, method=method, num_hypotheses=num_hypotheses)
         return observations.to_world(view, drawn.samples), _error_px(view, drawn.samples.mean(0))

@@ -20,7 +20,6 @@ from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import Sampler, sampler_of
 
 _NAME = "generated"
-_jitted_rotations = jax.jit(generate_rotations, static_argnames=("num", "sampler", "chunk"))
 
 
 def generate(options: Generate) -> Iterator[str]:
@@ -66,7 +65,7 @@ def _bodies(options: Generate, model: Model) -> Iterator[str]:
     output, num = options.output, options.num
     body, clock = models.load_body(options.files.body), Clock()
     sampler = _sampler(options)
-    drawn = _jitted_rotations(jax.random.key(output.seed), model, num, sampler=sampler)
+    drawn = generate_rotations(jax.random.key(output.seed), model, num, sampler=sampler)
     body_pose = np.asarray(drawn)
     spent = clock.spent()
     yield f"drew {num} body poses, {spent.rate(num):,.0f} poses/s"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Key
 from jaxpose.commands import blocks, fitted, models, points, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.fitted import Rows
 from jaxpose.commands.options import Ik
-from jaxpose.fitting import ik as fitting
-from jaxpose.fitting.body_fit import EVERYTHING, POSE_AND_PLACE
-from jaxpose.geometry.body import Body
-from jaxpose.model import Model
+from jaxpose.fitting import ik as task
+from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
 
 
 def ik(options: Ik) -> Iterator[str]:
@@ -30,18 +27,21 @@ def ik(options: Ik) -> Iterator[str]:
     num = len(targets.xyz)
     yield f"{path}: {num} poses, {targets.said}; noise taken as {1000 * options.noise:g} mm"
 
+    prior, start_pose = fitted.prior_of(options.prior, model), fitted.start_pose(model)
+
     def work(key: Key, block: Block, return_path: bool) -> Rows:
-        return _ik_rows(
+        found = task.ik(
             key,
             body,
-            model,
             jnp.asarray(targets.xyz[block.rows])[:, None],
-            jnp.float32(options.noise),
-            points=targets.points,
-            prior=options.prior,
+            targets.points,
+            prior,
+            noise=np.float32(options.noise),
+            start_pose=start_pose,
             num_hypotheses=each,
-            shape=options.shape,
+            free=EVERYTHING if options.shape else POSE_AND_PLACE,
         )
+        return fitted.as_rows(found)
 
     rows, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
     rows = fitted.best_first(rows)
@@ -52,32 +52,3 @@ def ik(options: Ik) -> Iterator[str]:
         **{"only": None if options.only is None else ",".join(options.only), "num_hypotheses": each},
     }
     yield from fitted.write(output, options.files, path, body, targets, rows, said, many=True)
-
-
-@functools.partial(jax.jit, static_argnames=("points", "prior", "num_hypotheses", "shape"))
-def _ik_rows(
-    key: Key,
-    body: Body,
-    model: Model | None,
-    targets: Array,
-    noise: Array,
-    *,
-    points: str,
-    prior: str,
-    num_hypotheses: int,
-    shape: bool,
-) -> Rows:
-    """Targets [N, F, K, 3]; shape: fit betas too."""
-    return fitted.as_rows(
-        fitting.ik(
-            key,
-            body,
-            targets,
-            points,
-            fitted.prior_of(prior, model),
-            noise=noise,
-            start_pose=fitted.start_pose(model),
-            num_hypotheses=num_hypotheses,
-            free=EVERYTHING if shape else POSE_AND_PLACE,
-        )
-    )

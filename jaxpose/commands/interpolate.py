@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import jax
 import numpy as np
 
 from jaxpose.commands import models, motions, report
@@ -36,8 +35,7 @@ def interpolate(options: Interpolate) -> Iterator[str]:
         yield f"{path}: frame {frame % count} of {count}; {motion.source}"
     pose, root, pelvis = (np.stack(pair) for pair in zip(*ends, strict=True))
     clock = Clock()
-    path_fn = jax.jit(interpolate_rotations, static_argnames=("num",))
-    body_pose = np.array(path_fn(model, pose[0], pose[1], num=num))
+    body_pose = np.array(interpolate_rotations(model, pose[0], pose[1], num))
     off = np.degrees(max(np.linalg.norm(body_pose[i] - pose[i], axis=-1).max() for i in (0, -1)))
     spent = clock.spent()
     yield f"{num} poses; the path meets its ends within {off:.2g} degrees"

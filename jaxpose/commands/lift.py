@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +19,6 @@ from jaxpose.commands import blocks, detections, models, official, report, video
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.heatmaps import DEFAULT_COMPONENTS, mixture_px
-from jaxpose.commands.option_groups import Output, Sampling
 from jaxpose.commands.options import Lift
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
@@ -33,17 +31,6 @@ from jaxpose.tasks.samplers import sampler_of
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
 _PROBES = 2**31 - 3  # of the key of likelihoods
 FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the root joint"
-
-
-class Wanted(NamedTuple):
-    """What is to be drawn of each detection; components and depth: of a DiffPose model's start, None for its own."""
-
-    hypotheses: int
-    seed: int
-    sampling: Sampling
-    height: float | None = None
-    components: int | None = None
-    depth: str | None = None
 
 
 def lift(options: Lift) -> Iterator[str]:
@@ -61,14 +48,10 @@ def lift(options: Lift) -> Iterator[str]:
         video=model.spec.network.window is not None,
     )
     yield from detections.describe(path, data)
-    wanted = Wanted(
-        options.hypotheses, output.seed, options.sampling, options.height, options.components, options.depth
-    )
-    lifted, spent = yield from lift_all(model, data, wanted)
+    lifted, spent = yield from lift_all(model, data, options)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
-    summary = report.record("lift", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
-    said = {"aggregate": options.aggregate}
-    yield from write(output, path, model, data, lifted, summary | said, wanted)
+    said = report.record("lift", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
+    yield from write(options, model, data, lifted, said | {"aggregate": options.aggregate})
 
 
 def _check(model: Model, options: Lift) -> None:
@@ -82,15 +65,15 @@ def _check(model: Model, options: Lift) -> None:
             raise ValueError("--aggregate: likelihood is of poses of the model's own size; leave out --height")
 
 
-def lift_all(model: Model, data: Detections, wanted: Wanted) -> Generator[str, None, tuple[Drawn, Spent]]:
+def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, None, tuple[Drawn, Spent]]:
     """Lift all detections, block by block, or person by person where the model is one of video."""
-    each = wanted.hypotheses
+    each, sampling, seed = options.hypotheses, options.sampling, options.output.seed
     if "screen" in model.capabilities:
         each = 1
         yield f"DiffPose's own checkpoint: one pose each, relative to the root, {model.spec.scale}"
-        work = official.official_work(model, data, wanted.sampling, wanted.height)
+        work = official.official_work(model, data, sampling, options.height)
     else:
-        work = yield from _work(model, data, wanted)
+        work = yield from _work(model, data, options)
     length, num = model.spec.network.window, len(data.xy)
     if length is None:
         groups = blocks.even(num, doubling=True)
@@ -98,21 +81,21 @@ def lift_all(model: Model, data: Detections, wanted: Wanted) -> Generator[str, N
         clock = video.timing(data.source)
         yield f"video model, windows of {length} frames: {clock.said}"
         groups = video.groups(data.source.person, clock, length)
-    return (yield from blocks.gather(work, groups, num, seed=wanted.seed, each=each, path=wanted.sampling.path))
+    return (yield from blocks.gather(work, groups, num, seed=seed, each=each, path=sampling.path))
 
 
-def _work(model: Model, data: Detections, wanted: Wanted) -> Generator[str, None, Any]:
+def _work(model: Model, data: Detections, options: Lift) -> Generator[str, None, Any]:
     """What lifts a block with `tasks.lift`; lines about heatmaps."""
-    mixture, components = None, wanted.components or 1
+    mixture, components = None, options.components or 1
     if data.heatmaps is not None and "context" not in model.capabilities:
         yield "heatmaps: the peaks and how high they are; only DiffPose models use the rest"
     elif data.heatmaps is not None:
-        components = wanted.components or DEFAULT_COMPONENTS
-        key = jax.random.fold_in(jax.random.key(wanted.seed), _HEATMAPS)
+        components = options.components or DEFAULT_COMPONENTS
+        key = jax.random.fold_in(jax.random.key(options.output.seed), _HEATMAPS)
         mixture = mixture_px(key, data.heatmaps, model.skeleton, components)
         yield f"heatmaps: mixtures of {components} Gaussians fitted to the maps of {len(data.xy)} frames"
 
-    sampler = sampler_of(wanted.sampling.sampler, wanted.sampling.steps)
+    sampler = sampler_of(options.sampling.sampler, options.sampling.steps)
 
     def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
         xy, confidence, intrinsics = data.observed(block.rows)
@@ -122,13 +105,13 @@ def _work(model: Model, data: Detections, wanted: Wanted) -> Generator[str, None
             xy,
             confidence,
             camera=Camera(intrinsics),
-            num_hypotheses=wanted.hypotheses,
+            num_hypotheses=options.hypotheses,
             sampler=sampler,
-            height=wanted.height,
+            height=options.height,
             windows=video.device_windows(block),
             keypoint_mixture=None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture)),
             num_components=components,
-            depth=wanted.depth or "encoder",
+            depth=options.depth or "encoder",
             return_path=return_path,
         )
 
@@ -179,23 +162,22 @@ def completed_keypoints(data: Detections, lifted: Drawn) -> np.ndarray:
 
 
 def write(
-    output: Output,
-    path: Path,
+    options: Lift,
     model: Model,
     data: Detections,
     lifted: Drawn,
     said: dict[str, Any],
-    wanted: Wanted,
     completed: np.ndarray | None = None,
 ) -> Iterator[str]:
     """Write what lifting gave; said: entries of the summary; completed: the `completed_keypoints`, if asked for."""
+    sampling, height = options.sampling, options.height
     kp = data.source
-    scale = f"a body height of {wanted.height} m" if wanted.height else model.spec.scale
+    scale = f"a body height of {height} m" if height else model.spec.scale
     path_states = lifted.pop("path", None)
     sampler = (
         official.record(model)
         if "screen" in model.capabilities
-        else report.sampled(model, sampler_of(wanted.sampling.sampler, wanted.sampling.steps))
+        else report.sampled(model, sampler_of(sampling.sampler, sampling.steps))
     )
     summary = {
         **{**said, **sampler, "num_detections": len(data.xy), "num_dropped": data.num_dropped},
@@ -218,4 +200,4 @@ def write(
         layers |= {"observed": data.confidence > 0, "reprojected": completed}
     note, titles = f"metres from {scale}; {data.camera}", report.labels(kp.frame, kp.person)
     picture = report.Picture(lifted["samples"], model.skeleton, titles, note, layers, kp.fps, path_states)
-    yield from report.write(output, report.name_of(path), arrays, summary, picture)
+    yield from report.write(options.output, report.name_of(options.input), arrays, summary, picture)
