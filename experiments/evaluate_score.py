@@ -50,8 +50,8 @@ from jaxpose.examples.views import Bodies, ViewRates, pose_example
 from jaxpose.files import write_json
 from jaxpose.geometry.flip import mirror_rotations
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.spaces.normalise import REPRESENTATIONS
 from jaxpose.spaces.person import decode_view, encode_keypoints
+from jaxpose.spaces.rotations import REPRESENTATIONS
 from jaxpose.tasks import score
 from jaxpose.training.checkpoint import git_commit
 

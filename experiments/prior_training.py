@@ -24,8 +24,8 @@ from jaxpose.diffusion.losses import denoising_loss, log_snr_times, uniform_time
 from jaxpose.geometry.flip import mirror_rotations
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.spaces.normalise import REPRESENTATIONS, encode, min_max, z_score
 from jaxpose.spaces.person import Statistics
+from jaxpose.spaces.rotations import REPRESENTATIONS, encode, min_max, z_score
 from jaxpose.training.step import TrainState
 
 _NORMALISERS = {"z_score": z_score, "min_max": min_max}

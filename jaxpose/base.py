@@ -1,4 +1,4 @@
-"""The nouns of jaxpose: what a condition, a prediction and a network bound to a process are.
+"""The types that areas of jaxpose exchange: conditions, predictions, cameras, problems put to a model, and results.
 
 Shape letters used in every docstring of the library:
 
@@ -11,8 +11,9 @@ otherwise (`mpjpe_mm`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import flax.struct
 import jax
 
 Array: TypeAlias = jax.Array
@@ -40,11 +41,32 @@ class Example(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Three views of one opinion about x_t = alpha x0 + sigma eps, each shaped like x_t; score = -eps / sigma."""
+    """The network's output at x_t = alpha x0 + sigma eps, as x0, eps and score = -eps / sigma; each like x_t."""
 
     x0: Array
     eps: Array
     score: Array
+
+
+class Bodies(NamedTuple):
+    """Fitted bodies of N clips of F frames, in H hypotheses: the result of every fit.
+
+    body_pose:     [H, N, F, 21, 3] axis-angle radians, without the root.
+    global_orient: [H, N, F, 3] axis-angle radians of the root.
+    transl:        [H, N, F, 3] metres that the template is moved.
+    betas:         [H, N, S] coefficients of the shape, one shape for a clip.
+    joints:        [H, N, F, 22, 3] metres.
+    energy:        [H, N] nats at the last step; the hypotheses of one clip compare by it.
+    num_steps:     [H, N] optimiser steps until the clip was frozen.
+    """
+
+    body_pose: Array
+    global_orient: Array
+    transl: Array
+    betas: Array
+    joints: Array
+    energy: Array
+    num_steps: Array
 
 
 # (x_t [..., J, D], t scalar, condition) -> Prediction. A batch of different times is a vmap.
@@ -52,3 +74,98 @@ PredictFn: TypeAlias = Callable[[Array, Array, Condition | None], Prediction]
 
 # (key, x_s, s) -> x_s: changes the state after a solver step that arrived at time s.
 ProjectFn: TypeAlias = Callable[[Key, Array, Array], Array]
+
+
+class Camera(NamedTuple):
+    """One pinhole camera or many; leading axes broadcast against those of the points.
+
+    intrinsics:  [..., 4] fx, fy, cx, cy pixels.
+    distortion:  [..., 5] k1, k2, p1, p2, k3 of OpenCV, or None for none.
+    R_cam_world: [..., 3, 3] and t_cam [..., 3] metres, x_cam = R x_world + t; None: the world axes are the camera's.
+    size:        width and height of the image in pixels, or None where not known.
+    """
+
+    intrinsics: Array
+    distortion: Array | None = None
+    R_cam_world: Array | None = None
+    t_cam: Array | None = None
+    size: tuple[int, int] | None = None
+
+
+class Hypotheses(NamedTuple):
+    """H poses of each of N observations, metres; what every task on joint positions returns.
+
+    samples:    [H, N, J, 3]: root-relative in camera axes from `lift` and `generate`; in the axes and about the origin
+                of the given joints from `complete` and `denoise`.
+    mean:       [N, J, 3] of the samples.
+    covariance: [N, J, 3, 3] square metres, of each joint about the mean; recalibrated where the model has it.
+    radius_90:  [N, J] metres about the mean that hold 90 % of the samples; recalibrated where the model has it.
+    weights:    [H, N] of the samples, summing to 1 over H.
+    root:       [H, N, 3] metres, position of each sample's root joint in the camera frame; None where not known.
+    noise:      [N, J] metres, the noise per coordinate that each given joint was taken to have; None without 3D input.
+    path:       [T+1, H, N, J, 3] metres, the states from start to result, or None.
+    """
+
+    samples: Array
+    mean: Array
+    covariance: Array
+    radius_90: Array
+    weights: Array
+    root: Array | None = None
+    noise: Array | None = None
+    path: Array | None = None
+
+
+class Start(NamedTuple):
+    """Where one hypothesis starts, for N rows.
+
+    x:    [N, J, D] state at the sampler's first time, or at `t`.
+    key:  of the solver's steps; [N] keys where the rows have times of their own.
+    t:    [N] time at which each row starts, or None: the first time of the sampler.
+    cond: what the network is told in this hypothesis; None: the problem's condition.
+    kept: what `decode` needs to know of this start (a mixture's component, a shift), or None.
+    """
+
+    x: Array
+    key: Key
+    t: Array | None = None
+    cond: Condition | None = None
+    kept: Any = None
+
+
+class Decoded(NamedTuple):
+    """Poses of states: samples [H, N, J, 3] metres, and root and path as in `Hypotheses`."""
+
+    samples: Array
+    root: Array | None = None
+    path: Array | None = None
+
+
+# key of one hypothesis -> Start
+StartFn: TypeAlias = Callable[[Key], Start]
+# (states [H, N, J, D], or with the path [H, T+1, N, J, D]; `Start.kept` with a leading H; recalibration or None)
+DecodeFn: TypeAlias = Callable[[Array, Any, Any], Decoded]
+
+
+@flax.struct.dataclass
+class Problem:
+    """A problem put to a model, which `tasks.draw.draw` samples from: N rows, alike in their shapes.
+
+    Its functions are `jax.tree_util.Partial` of module-level functions, so that it is a pytree and passes through jit.
+
+    start:   where a hypothesis starts: the prior's noise, a noisy pose at its own time, a component of a mixture.
+    decode:  from states to metres or radians, with the root where it is known.
+    cond:    what the network is told of the N rows, or None.
+    project: what is enforced after each solver step, or None.
+    noise:   [N, J] metres of the given joints, passed on to the result, or None.
+    task:    the name under which the model has its recalibration.
+    rows_at_once: of the network's calls, for networks that need much memory a row; None: all.
+    """
+
+    start: StartFn
+    decode: DecodeFn
+    cond: Condition | None = None
+    project: ProjectFn | None = None
+    noise: Array | None = None
+    task: str = flax.struct.field(pytree_node=False, default="")
+    rows_at_once: int | None = flax.struct.field(pytree_node=False, default=None)

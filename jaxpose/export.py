@@ -39,16 +39,16 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array, Camera, Key
 from jaxpose.files import write_npz
 from jaxpose.model import Model, describe
-from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks import generate as generation
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise, estimate_noise
-from jaxpose.tasks.draw import network_calls
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.rotations import generate_rotations
+from jaxpose.tasks.samplers import Sampler as StateSampler
+from jaxpose.tasks.samplers import stochastic
 
 FORMAT = "jaxpose-export-1"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -93,7 +93,6 @@ class _Task(NamedTuple):
     inputs: dict[str, _Input]
     run: Callable[..., dict[str, Array | None]]  # (key, model, *inputs) -> outputs
     frame: str
-    num_steps: int | None
 
 
 def export_task(
@@ -102,15 +101,14 @@ def export_task(
     *,
     num: int = 200,
     batch: int | None = None,
-    num_steps: int | None = None,
-    sampler: str = "posterior",
+    sampler: StateSampler | None = None,
     platforms: tuple[str, ...] | None = None,
 ) -> Program:
     """A task of `model` ahead of time.
 
     task:      one of TASKS. num: hypotheses of each observation; of generation, poses.
     batch:     observations a call; None: any number, which denoising and models other than ScoreMLP do not offer.
-    num_steps, sampler: as in `draw_states`. platforms: some of PLATFORMS; None: where this runs.
+    sampler:   of `tasks.samplers`. platforms: some of PLATFORMS; None: where this runs.
     ValueError for other values, for a model that does not serve the task, and without the package flatbuffers.
     """
     if task not in TASKS:
@@ -118,10 +116,11 @@ def export_task(
     if unknown := [p for p in platforms or () if p not in PLATFORMS]:
         raise ValueError(f"platforms: got {unknown}, legal are {list(PLATFORMS)}")
     any_number = batch is None and not task.startswith("generate")
-    if any_number and (task == "denoise" or not isinstance(model.spec.network, ScoreMLP)):
+    if any_number and (task == "denoise" or "encoder" in model.capabilities):
         raise ValueError(f"batch: {task} by {model.spec.name} needs a number of observations, got none")
-    how: dict[str, Any] = {"num_steps": num_steps, "sampler": sampler}
-    made = TASKS[task](model, num, how | ({"chunk": _AT_ONCE} if any_number else {}))
+    used = (sampler or stochastic()).with_usual_steps(generation.NUM_STEPS, model) if task == "generate" else sampler
+    used = used or stochastic()
+    made = TASKS[task](model, num, {"sampler": used} | ({"chunk": _AT_ONCE} if any_number else {}))
     leaves, tree = jax.tree.flatten(model)
 
     def run(weights: list[Array], seed: Array, *inputs: Array) -> dict[str, Array]:
@@ -134,12 +133,7 @@ def export_task(
     exported = jax.export.export(jax.jit(run), platforms=platforms)(
         [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights], jax.ShapeDtypeStruct((), jnp.uint32), *shapes
     )
-    settings = {
-        "task": task,
-        "num": num,
-        "sampler": sampler,
-        "network_calls": network_calls(model, sampler, made.num_steps),
-    }
+    settings = {"task": task, "num": num, "sampler": used.name, "network_calls": used.network_calls(model)}
     return Program(settings | _header(model, made, exported), _serialised(exported), weights)
 
 
@@ -183,7 +177,7 @@ def _lift(model: Model, num: int, how: dict[str, Any]) -> _Task:
     joints = len(model.skeleton.joints)
 
     def run(key: Key, model: Model, keypoints: Array, confidence: Array, intrinsics: Array) -> dict[str, Any]:
-        lifted = lift(key, model, keypoints, confidence, intrinsics=intrinsics, num_hypotheses=num, **how)
+        lifted = lift(key, model, keypoints, confidence, camera=Camera(intrinsics), num_hypotheses=num, **how)
         return lifted._asdict()
 
     inputs = {
@@ -191,7 +185,7 @@ def _lift(model: Model, num: int, how: dict[str, Any]) -> _Task:
         "confidence": _Input((joints,), "1", "0 (missing) to 1"),
         "intrinsics": _Input((4,), "px", "fx, fy, cx, cy"),
     }
-    return _Task(inputs, run, f"{_CAMERA_AXES}; relative to the root joint", how["num_steps"])
+    return _Task(inputs, run, f"{_CAMERA_AXES}; relative to the root joint")
 
 
 def _complete(model: Model, num: int, how: dict[str, Any]) -> _Task:
@@ -204,7 +198,7 @@ def _complete(model: Model, num: int, how: dict[str, Any]) -> _Task:
         "joints": _Input((joints, 3), "m", "NaN where missing; about any origin"),
         "noise": _Input((joints,), "m", "standard deviation per coordinate, 0: exact"),
     }
-    return _Task(inputs, run, f"{_CAMERA_AXES}; about the origin of the joints given", how["num_steps"])
+    return _Task(inputs, run, f"{_CAMERA_AXES}; about the origin of the joints given")
 
 
 def _denoise(model: Model, num: int, how: dict[str, Any]) -> _Task:
@@ -221,24 +215,22 @@ def _denoise(model: Model, num: int, how: dict[str, Any]) -> _Task:
         "joints": _Input((len(model.skeleton.joints), 3), "m", "all finite; about any origin"),
         "noise": _Input((), "m", "standard deviation per coordinate, NaN: to be estimated"),
     }
-    return _Task(inputs, run, f"{_CAMERA_AXES}; about the origin of the joints given", how["num_steps"])
+    return _Task(inputs, run, f"{_CAMERA_AXES}; about the origin of the joints given")
 
 
 def _generate(model: Model, num: int, how: dict[str, Any]) -> _Task:
-    if not (how["sampler"].startswith("original") or model.spec.times):
-        how = how | {"num_steps": how["num_steps"] or generation.NUM_STEPS}
 
     def run(key: Key, model: Model) -> dict[str, Any]:
         return {"samples": generation.generate(key, model, num, **how)}
 
-    return _Task({}, run, f"{_CAMERA_AXES}; relative to the root joint", how["num_steps"])
+    return _Task({}, run, f"{_CAMERA_AXES}; relative to the root joint")
 
 
 def _generate_rotations(model: Model, num: int, how: dict[str, Any]) -> _Task:
     def run(key: Key, model: Model) -> dict[str, Any]:
         return {"body_pose": generate_rotations(key, model, num, **how)}
 
-    return _Task({}, run, "axis-angle of each joint but the root, relative to its parent", how["num_steps"])
+    return _Task({}, run, "axis-angle of each joint but the root, relative to its parent")
 
 
 TASKS: dict[str, Callable[[Model, int, dict[str, Any]], _Task]] = {

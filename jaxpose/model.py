@@ -7,6 +7,7 @@ and the specification as JSON, so a file says by itself what it is; nothing in i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -27,24 +28,32 @@ from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, from_betas, sub_vp, ve, vp
 from jaxpose.files import atomic
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
+from jaxpose.networks import NETWORKS
 from jaxpose.networks.diffpose import DiffPose
-from jaxpose.networks.graph import GraFormer, GraphDenoiser
-from jaxpose.networks.mixste import MixSTE
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.spaces.normalise import REPRESENTATIONS
+from jaxpose.spaces import SPACES, Space
 from jaxpose.spaces.person import Statistics
 
 FORMAT = "jaxpose-1"
 DEFAULT_MODEL = "pose17"
+DEFAULT_PRIOR = "prior21"
 ASSETS = Path(__file__).parent / "assets"
-_NETWORKS = {c.__name__: c for c in (ScoreMLP, DiffPose, GraFormer, MixSTE, GraphDenoiser)}
 _PROCESSES: dict[str, Callable[..., SDE]] = {
     "vp": vp,
     "sub_vp": sub_vp,
     "ve": ve,
     "linear_betas": lambda first, last, num: from_betas(np.linspace(first, last, int(num))),
 }
-_CODECS = ("person", "image_depth", "screen", *REPRESENTATIONS)
+# capability -> what a task that needs it asks for
+_NEEDED = {
+    "joints": "a model of joint positions in the person-centred space, such as 'pose17'",
+    "rotations": "a prior over joint rotations, such as 'prior21'",
+    "score": "a model that knows the score at every noise level, such as 'pose17' or 'prior21'",
+    "context": "a DiffPose model with a context, such as 'diffpose17'",
+    "screen": "a model of DiffPose's own checkpoints",
+    "image_depth": "a model of GFPose's own checkpoints",
+    "encoder": "a model with an encoder of keypoints",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +61,7 @@ class Spec:
     """What a model is, without its numbers; hashable, and JSON in the file.
 
     context: width of the condition's further features (a confidence per joint); 0 for none.
-    codec: "person" (spaces/person.py), "image_depth" (GFPose's pixels and depth, spaces/image_depth.py), "screen"
-    (DiffPose's screen coordinates and root-relative metres, recipes/diffpose.py), or for models of the rotations
-    of all joints but the root "axis_angle" or "rot6d" (spaces/normalise.py).
+    codec: name of the space of its states (jaxpose/spaces).
     process: "vp", "sub_vp", "ve" or "linear_betas" (first, last, number), with its parameters in order.
     target: what the network puts out (`bind`). indices: of the schedule, falling, where DiffPose's original calls the
     network; () where the grid is made of num_steps and spacing.
@@ -79,16 +86,24 @@ class Spec:
     scale: str = "human size learned from motion capture"
 
     def sde(self) -> SDE:
-        """The diffusion process the network was trained under."""
-        return _PROCESSES[self.process](*self.process_args)
+        """The diffusion process the network was trained under; equal specifications give the same object."""
+        return _process(self.process, self.process_args)
+
+    @property
+    def space(self) -> Space:
+        """What a state means."""
+        return SPACES[self.codec]
 
     @property
     def state_shape(self) -> tuple[int, int]:
         """[J, D] of a state: joints or their rotations, and the numbers of each."""
-        num_joints = len(get_skeleton(self.skeleton).joints)
-        if self.codec in REPRESENTATIONS:
-            return num_joints - 1, REPRESENTATIONS[self.codec].width
-        return num_joints, 3
+        return self.space.shape(get_skeleton(self.skeleton))
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What a task may ask for (`require`): the space's and the network's; a few-step model has no score."""
+        own = self.network.capabilities | {self.space.capability}
+        return (own - {"score"}) | {"few_steps"} if self.times else own
 
 
 class Recalibration(NamedTuple):
@@ -130,20 +145,31 @@ class Model:
         stay float32 (`python -m experiments.benchmark --case=lifting` prints speed and error)."""
         return dataclasses.replace(self, params=jax.tree.map(lambda w: w.astype(dtype), self.params))
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What a task may ask for: of `Spec`."""
+        return self.spec.capabilities
+
     def predict_fn(self) -> PredictFn:
-        """The network's opinion as x0, eps and score. DiffPose's is of unit spread, under a context of its encoder."""
+        """The network's output as x0, eps and score; a DiffPose denoiser's states are residuals of unit spread."""
         network = self.spec.network
 
-        def score(x: Array, t: Array, cond: Condition | None) -> Array:
-            return network.apply(self.params, x, t, cond)  # type: ignore[return-value]  # no mutable state
+        def raw(x: Array, t: Array, cond: Condition | None) -> Array:
+            return network.apply(self.params, x, t, cond, method="raw")  # type: ignore[return-value]  # no mutable state
 
-        def denoise(x: Array, t: Array, cond: Condition | None) -> Array:
-            context = None if cond is None else cond.context
-            return network.apply(self.params, x, t, context, method="denoise")  # type: ignore[return-value]  # as above
+        spread = jnp.asarray(self.statistics.spread) if "score" in network.capabilities else 1.0
+        return bind(raw, self.spec.sde(), self.spec.target, spread)
 
-        if isinstance(network, DiffPose):
-            return bind(denoise, self.spec.sde(), self.spec.target)
-        return bind(score, self.spec.sde(), self.spec.target, jnp.asarray(self.statistics.spread))
+
+def require(model: Model, task: str, *capabilities: str) -> None:
+    """ValueError where `model` lacks one of the capabilities that `task` needs; the keys of _NEEDED are legal."""
+    for capability in capabilities:
+        if capability not in model.capabilities:
+            spec = model.spec
+            kind = "a few-step model" if spec.times else f"a {type(spec.network).__name__} model"
+            raise ValueError(
+                f"{task} needs {_NEEDED[capability]}; got {spec.name!r}, {kind} whose states are {spec.codec!r}"
+            )
 
 
 def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat16) -> None:
@@ -223,8 +249,8 @@ def _parse_spec(path: Path, text: str) -> Spec:
         raise ValueError(f"{path}: its specification cannot be read ({error})") from error
     if spec.process not in _PROCESSES:
         raise ValueError(f"{path}: process {spec.process!r}; legal are {sorted(_PROCESSES)}")
-    if spec.codec not in _CODECS:
-        raise ValueError(f"{path}: codec {spec.codec!r}; legal are {_CODECS}")
+    if spec.codec not in SPACES:
+        raise ValueError(f"{path}: codec {spec.codec!r}; legal are {list(SPACES)}")
     return spec
 
 
@@ -255,21 +281,19 @@ def _network_fields(network: Any) -> dict[str, Any] | None:
 
 
 def _parse_network(fields: dict[str, Any]) -> Any:
-    kind = _NETWORKS[fields.pop("kind", ScoreMLP.__name__)]
+    kind = NETWORKS[fields.pop("kind", ScoreMLP.__name__)]
     return kind(**{k: _parse_network(v) if isinstance(v, dict) else v for k, v in fields.items()})
 
 
 def init_params(key: Key, spec: Spec) -> Any:
-    """Fresh weights of the network that `spec` names."""
-    pose = jnp.zeros(spec.state_shape)
-    if isinstance(spec.network, DiffPose):
-        frames = () if spec.network.video is None else (spec.network.video.num_frames,)
-        keypoints = jnp.zeros((*frames, len(pose), 2 if spec.codec == "screen" else 3))
-        return spec.network.init(key, keypoints, jnp.zeros((*frames, len(pose), 5)), jnp.float32(0.5))
-    if spec.codec in REPRESENTATIONS:
-        return spec.network.init(key, pose, jnp.float32(0.5))  # a prior: no condition, no branch for one
-    context = jnp.zeros(spec.context) if spec.context else None
-    return spec.network.init(key, pose, jnp.float32(0.5), Condition(pose, pose, context))
+    """Fresh weights of the network that `spec` names; a prior over rotations has no condition."""
+    context = None if spec.space.representation else spec.context
+    return spec.network.init(key, *spec.network.example_inputs(spec.state_shape, spec.space.keypoint_width, context))
+
+
+@functools.cache
+def _process(name: str, args: tuple[float, ...]) -> SDE:
+    return _PROCESSES[name](*args)
 
 
 def _check_fit(path: Path, spec: Spec, found: dict[str, Array]) -> None:

@@ -25,7 +25,7 @@ from jaxpose.io.motion import Motion, save_motion
 from jaxpose.io.retarget import write_motion_bvh
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model, describe, load
-from jaxpose.spaces.normalise import REPRESENTATIONS
+from jaxpose.spaces.rotations import REPRESENTATIONS
 
 DEFAULT_PRIOR = "prior21"
 BODY_JOINTS = SMPL_22.joints[1:]

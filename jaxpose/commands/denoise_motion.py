@@ -21,9 +21,10 @@ from jaxpose.base import Key
 from jaxpose.commands import arguments, bodies, fitted_bodies, fitting, motions, points
 from jaxpose.commands.points import Targets
 from jaxpose.fitting.motion import MotionSettings, estimate_noise, skeleton_of
+from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.poses3d import Poses3D, to_camera
+from jaxpose.io.poses3d import Poses3D
 from jaxpose.model import Model
 
 _RATE = 30.0  # frames a second, of the task's settings

@@ -18,7 +18,7 @@ from jaxpose.commands.views import Views
 from jaxpose.fitting.body_fit import BodyParameters
 from jaxpose.fitting.fit import FitSettings
 from jaxpose.geometry.body import Body
-from jaxpose.io.poses3d_files import load_arrays
+from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise

@@ -18,8 +18,8 @@ from jaxpose.commands.detections import rescaled
 from jaxpose.commands.fuse import METHODS
 from jaxpose.commands.points import skeleton_of
 from jaxpose.commands.views import Views
+from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.joint_sets import convert_joints
-from jaxpose.io.poses3d import to_camera
 from jaxpose.model import Model
 from jaxpose.tasks import observations
 from jaxpose.tasks.draw import check_person_codec, spread

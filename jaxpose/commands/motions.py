@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.io.arrays import load_arrays
 from jaxpose.io.motion import WIDTHS, Motion, read_motion
-from jaxpose.io.poses3d_files import load_arrays
 
 _TURN = 2 * np.pi
 

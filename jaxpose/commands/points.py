@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
-from jaxpose.io.poses3d import Poses3D, from_camera, read_poses3d
+from jaxpose.io.poses3d import Poses3D, read_poses3d
 
 _SET_OF = {"body25": "openpose25", "coco17": "coco17", "smpl22": "smpl22", "smpl24": "smpl24"}
 _LEAST = 3

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.commands import results
+from jaxpose.geometry.axes import covariance_from_camera, from_camera
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
-from jaxpose.io.poses3d import Poses3D, covariance_from_camera, from_camera, read_poses3d
+from jaxpose.io.poses3d import Poses3D, read_poses3d
 from jaxpose.model import Model
 
 _AXES = {"-y": "x right, y down, z forward", "y": "of the input, y up", "z": "of the input, z up"}

@@ -16,7 +16,7 @@ from jaxpose.base import Key
 from jaxpose.files import write_json, write_npz
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.model import DEFAULT_MODEL, Model, describe, load
-from jaxpose.spaces.normalise import REPRESENTATIONS
+from jaxpose.spaces.rotations import REPRESENTATIONS
 from jaxpose.tasks.draw import network_calls
 
 Drawn = dict[str, np.ndarray]  # the fields of a task's result

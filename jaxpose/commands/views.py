@@ -8,6 +8,7 @@ likes `dist` [C, 4 or 5] of OpenCV, `camera` [C] names, `joints` [K] names, `fra
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +22,8 @@ from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points
 from jaxpose.geometry.camera import check_intrinsics
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS
-from jaxpose.io.keypoint_arrays import as_float
+from jaxpose.io.arrays import as_float, load_arrays
 from jaxpose.io.keypoints import read_keypoints
-from jaxpose.io.poses3d_files import load_arrays
 
 _LEAST = 3
 _SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/views.py, DETECTOR)
@@ -146,7 +146,7 @@ def several(path: Path, args: argparse.Namespace) -> Views:
     )
 
 
-def _calibration(path: Path, z: dict[str, np.ndarray], num: int, chosen: list[int]) -> Cameras:
+def _calibration(path: Path, z: Mapping[str, np.ndarray], num: int, chosen: list[int]) -> Cameras:
     needed = {"K": (num, 3, 3), "R": (num, 3, 3), "t": (num, 3)}
     K, R, t = (as_float(path, key, z[key]).reshape(z[key].shape) for key in needed)
     for key, shape in needed.items():
@@ -166,7 +166,7 @@ def _calibration(path: Path, z: dict[str, np.ndarray], num: int, chosen: list[in
     return Cameras(jnp.asarray(intrinsics), jnp.asarray(R), jnp.asarray(t), distortion)
 
 
-def _points(path: Path, z: dict[str, np.ndarray], num: int, args: argparse.Namespace) -> str:
+def _points(path: Path, z: Mapping[str, np.ndarray], num: int, args: argparse.Namespace) -> str:
     """The set of body points that the K keypoints are, in its order."""
     given = skeleton_of(args.skeleton)
     names = tuple(z["joints"].astype(str).tolist()) if "joints" in z else None

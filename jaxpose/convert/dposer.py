@@ -24,8 +24,8 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
+from jaxpose.io.arrays import load_arrays
 from jaxpose.io.untrusted.torch_file import read_torch
-from jaxpose.io.untrusted.unpickle import reading
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics
 
@@ -223,8 +223,7 @@ def _size(state_dict: Mapping[str, Any], name: str, axis: int, released: int) ->
 def _arrays(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a `.npz`, or else a file of torch.save, holds by name; ValueError naming the file."""
     if str(path).endswith(".npz"):
-        with reading(path, ".npz file"), np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
+        return dict(load_arrays(path))
     found = read_torch(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path}: needed a dict of statistics, got a {type(found).__name__}")

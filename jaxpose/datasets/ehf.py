@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxpose.io.arrays import reading
 from jaxpose.io.ply import read_ply
-from jaxpose.io.untrusted.unpickle import reading
 
 IMAGE_SIZE = (1600, 1200)
 NUM_IMAGES = 100

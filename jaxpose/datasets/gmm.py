@@ -30,8 +30,9 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.files import atomic
 from jaxpose.geometry.camera import denormalise_screen, normalise_screen
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.arrays import reading
 from jaxpose.io.untrusted.object_npz import load_dict
-from jaxpose.io.untrusted.unpickle import describe, reading
+from jaxpose.io.untrusted.unpickle import describe
 
 Tree: TypeAlias = Mapping[str, Mapping[str, Sequence[np.ndarray]]]  # subject -> action -> cameras
 

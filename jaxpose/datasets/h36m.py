@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.files import write_json
+from jaxpose.io.arrays import load_arrays
 
 FORMAT = "jaxpose-h36m-1"
 
@@ -160,10 +161,7 @@ def _load_field(root: Path, name: str, count: int) -> np.ndarray:
     path, (shape, kind) = root / f"{name}.npy", LAYOUT[name]
     if not path.is_file():
         raise ValueError(f"{path}: no such file; a frames folder has {', '.join(Frames._fields)}")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: not a readable .npy file ({error})") from error
+    array = load_arrays(path, alone=name, mmap=True)[name]
     if array.shape != (count, *shape) or array.dtype != kind:
         needed = f"{np.dtype(kind)} {(count, *shape)}"
         raise ValueError(f"{path}: needed {needed} as meta.json says, got {array.dtype} {array.shape}")

@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +25,9 @@ import numpy as np
 
 from jaxpose.datasets.h36m import LAYOUT, Frames, check_new, load_frames, write_frames
 from jaxpose.files import write_json, write_npz
+from jaxpose.io.arrays import load_arrays, reading
 from jaxpose.io.untrusted.pickled_list import PickledList
-from jaxpose.io.untrusted.unpickle import arrays_of, describe, reading
+from jaxpose.io.untrusted.unpickle import arrays_of, describe
 from jaxpose.spaces.image_depth import ratio_of, ratio_of_box
 
 _ARRAYS = {"joint_3d_image": (17, 3), "joint_3d_camera": (17, 3), "box": (4,)}
@@ -243,10 +243,9 @@ def _finish_shard(parts: Path, index: int, pending: list[Frames]) -> None:
 def _read_shard(parts: Path, index: int) -> Frames:
     path = _shard_path(parts, index)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Frames(**arrays)
-    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: a damaged shard ({error}); remove it and call again") from error
+        return Frames(**load_arrays(path, *Frames._fields))
+    except ValueError as error:
+        raise ValueError(f"{error}; remove this damaged shard and call again") from error
 
 
 def _shard_path(parts: Path, index: int) -> Path:

@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from jaxpose.io.arrays import load_arrays
+
 _KEYS = ("joints17", "pos_scale", "seq_start", "seq_length", "seq_subject", "seq_category", "seq_name")
 
 
@@ -96,23 +98,10 @@ def take_share(mocap: Mocap, share: float, seed: int) -> Mocap:
 
 
 def _load_file(path: Path, subjects: set[str]) -> Mocap:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    with np.load(path, allow_pickle=False) as z:
-        missing = [k for k in _KEYS if k not in z]
-        if missing:
-            raise ValueError(f"{path}: lacks {missing}; needed {list(_KEYS)}")
-        scale, joints = z["pos_scale"], z["joints17"]
-        rows = [
-            (i, start, length)
-            for i, (start, length, subject) in enumerate(
-                zip(z["seq_start"], z["seq_length"], z["seq_subject"], strict=True)
-            )
-            if subject in subjects
-        ]
-        keep = np.array([i for i, _, _ in rows], int)
-        frames = [joints[start : start + length] for _, start, length in rows]
-        labels = [z[k][keep] for k in ("seq_subject", "seq_category", "seq_name")]
-    sequence = np.repeat(np.arange(len(rows)), [length for _, _, length in rows])
-    stacked = np.concatenate(frames) if frames else joints[:0]
-    return Mocap(stacked.astype(np.float32) * np.float32(scale), sequence, *labels)
+    z = load_arrays(path, *_KEYS)
+    joints, start, length = z["joints17"], z["seq_start"], z["seq_length"]
+    kept = np.flatnonzero(np.isin(z["seq_subject"], sorted(subjects)))
+    frames = [joints[:0], *(joints[start[i] : start[i] + length[i]] for i in kept)]
+    sequence = np.repeat(np.arange(len(kept)), length[kept])
+    labels = [z[k][kept] for k in ("seq_subject", "seq_category", "seq_name")]
+    return Mocap(np.concatenate(frames).astype(np.float32) * np.float32(z["pos_scale"]), sequence, *labels)

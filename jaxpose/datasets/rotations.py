@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.io.untrusted.unpickle import reading
+from jaxpose.io.arrays import load_arrays
 
 _MOCAP_KEYS = ("body_pose", "rot_scale", "seq_start", "seq_length", "seq_subject", "seq_category", "seq_name")
 _PREPARED_KEYS = ("body_pose", "sequence", "subject", "category", "name")
@@ -50,7 +50,8 @@ def load_rotations(root: str | os.PathLike[str], split: str, files: tuple[str, .
     if name not in prepared:
         needed = "mocap/splits.json (shared data), or <split>.npz of `jaxpose prepare amass`"
         raise ValueError(f"{root}: no split {split!r}; found {sorted(prepared) or 'neither'}, needed {needed}")
-    return Rotations(*_arrays(prepared[name], _PREPARED_KEYS))
+    arrays = load_arrays(prepared[name], *_PREPARED_KEYS)
+    return Rotations(*(arrays[key] for key in _PREPARED_KEYS))
 
 
 def _load_mocap(folder: Path, split: str, files: tuple[str, ...]) -> Rotations:
@@ -70,17 +71,10 @@ def _load_mocap(folder: Path, split: str, files: tuple[str, ...]) -> Rotations:
 
 
 def _load_file(path: Path, subjects: list[str]) -> Rotations:
-    pose, scale, start, length, subject, category, name = _arrays(path, _MOCAP_KEYS)
+    arrays = load_arrays(path, *_MOCAP_KEYS)
+    pose, scale, start, length, subject, category, name = (arrays[key] for key in _MOCAP_KEYS)
     kept = np.flatnonzero(np.isin(subject, subjects))
     frames = [pose[start[i] : start[i] + length[i]] for i in kept]
     stacked = np.concatenate([pose[:0], *frames]).astype(np.float32) * np.float32(scale)
     sequence = np.repeat(np.arange(len(kept)), length[kept])
     return Rotations(stacked.reshape(-1, 21, 3), sequence, subject[kept], category[kept], name[kept])
-
-
-def _arrays(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
-    with reading(path, ".npz file"), np.load(path, allow_pickle=False) as z:
-        found = z.files
-        if set(keys) <= set(found):
-            return [z[key] for key in keys]
-    raise ValueError(f"{path}: lacks {sorted(set(keys) - set(found))}; needed {list(keys)}")

@@ -23,8 +23,9 @@ import numpy as np
 from jaxpose.datasets.h36m import Frames, check_new, write_frames
 from jaxpose.datasets.h36m_cameras import Cameras, cameras_of
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.arrays import reading
 from jaxpose.io.untrusted.object_npz import is_array, load_dict
-from jaxpose.io.untrusted.unpickle import describe, reading
+from jaxpose.io.untrusted.unpickle import describe
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 # Of the 32 joints of the motion capture, those of H36M_17 in its order; the others do not move or are doubles.

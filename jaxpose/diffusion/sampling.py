@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,10 +89,31 @@ def sample_hypotheses(
         start_key, sample_key = jax.random.split(jax.random.fold_in(key, h))
         return run(sample_key, start(start_key), project=project, finish=finish, return_path=return_path)
 
+    return map_hypotheses(one, num, chunk)
+
+
+def map_hypotheses(one: Callable[[Array], Any], num: int, chunk: int | None = None) -> Any:
+    """one(h) of h = 0 .. num - 1, at most `chunk` at once; every leaf gets the leading axis H."""
     if chunk is None or chunk >= num:
         return jax.vmap(one)(jnp.arange(num))
     # chunks of one size, so that one program serves all; evened out, so that the last one wastes little
     num_chunks = -(-num // chunk)
     size = -(-num // num_chunks)
-    hypotheses = jax.lax.map(jax.vmap(one), jnp.arange(num_chunks * size).reshape(num_chunks, size))
-    return hypotheses.reshape(-1, *hypotheses.shape[2:])[:num]
+    mapped = jax.lax.map(jax.vmap(one), jnp.arange(num_chunks * size).reshape(num_chunks, size))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num], mapped)
+
+
+def in_slices(function: Callable[[Any], Any], x: Any, size: int) -> Any:
+    """`function` of x, whose rows do not see each other, for at most `size` rows at a time; all leaves are [N, ...]."""
+    num = len(jax.tree.leaves(x)[0])
+    count = -(-num // size)
+    if count == 1:
+        return function(x)
+    size = -(-num // count)  # evened out, so that the last slice wastes little
+
+    def split(leaf: Array) -> Array:
+        full = jnp.pad(leaf, [(0, count * size - num)] + [(0, 0)] * (leaf.ndim - 1))
+        return full.reshape(count, size, *leaf.shape[1:])
+
+    result = jax.lax.map(function, jax.tree.map(split, x))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num], result)

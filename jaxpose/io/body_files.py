@@ -24,7 +24,8 @@ import numpy as np
 from jaxpose.files import write_npz
 from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks
 from jaxpose.geometry.body_joints import PICKED
-from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, _Array, _Dtype, reading
+from jaxpose.io.arrays import load_arrays, reading
+from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, _Array, _Dtype
 
 _TABLES = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 _HANDS = ("hands_meanl", "hands_meanr", "hands_componentsl", "hands_componentsr")
@@ -112,9 +113,9 @@ def _directions(body: Body) -> np.ndarray:
 
 def _read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     wanted = {*_TABLES, *_HANDS, *_FACE, _PICKS}
-    with reading(path, ".npz file"), np.load(path, allow_pickle=False) as archive:
-        # members that hold objects (joint2num, part2num) are not opened; one of a wanted name raises
-        return {key: archive[key] for key in archive.files if key in wanted}
+    archive = load_arrays(path)
+    # members that hold objects (joint2num, part2num) are not opened; one of a wanted name raises
+    return {key: archive[key] for key in archive if key in wanted}
 
 
 class _Chumpy:

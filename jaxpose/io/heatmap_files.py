@@ -18,8 +18,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,11 +25,11 @@ import numpy as np
 
 from jaxpose.geometry.heatmaps import Missing, check_heatmaps
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io.arrays import as_float, load_arrays
 from jaxpose.io.keypoint_arrays import (
     ARRAY_LAYOUTS,
     Arrays,
     Table,
-    as_float,
     read_fps,
     read_image_size,
     read_intrinsics,
@@ -39,8 +37,6 @@ from jaxpose.io.keypoint_arrays import (
     read_per_row,
 )
 from jaxpose.io.keypoints import choose_joints
-
-_ERRORS = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 class Heatmaps(NamedTuple):
@@ -107,18 +103,7 @@ def intensities(data: Heatmaps, rows: slice | np.ndarray) -> np.ndarray:
 def _load(path: Path) -> Arrays:
     if path.suffix.lower() not in (".npz", ".npy"):
         raise ValueError(f"{path}: suffix {path.suffix!r}; legal are .npz and .npy")
-    try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"heatmaps": loaded}
-        with loaded:
-            if "heatmaps" not in loaded.files:
-                raise ValueError(f"no key `heatmaps`, found {loaded.files}")
-            return {key: loaded[key] for key in loaded.files}
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except _ERRORS as error:
-        raise ValueError(f"{path}: not a whole numpy file of heatmaps, plain numbers and text ({error})") from None
+    return load_arrays(path, "heatmaps", alone="heatmaps", mmap=True)
 
 
 def _settled_size(path: Path, arrays: Arrays, given: tuple[int, int] | None) -> tuple[int, int]:

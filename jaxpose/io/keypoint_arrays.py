@@ -17,8 +17,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
+from jaxpose.io.arrays import as_float, as_int, load_arrays
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -62,14 +61,14 @@ ARRAY_LAYOUTS = tuple(Layout(len(s.joints), s, tuple(range(len(s.joints)))) for 
 
 def read_npy(path: Path) -> Table:
     """A `.npy` file of keypoints."""
-    values = with_confidence(path, _load(path)["keypoints"])
+    values = with_confidence(path, load_arrays(path, "keypoints", alone="keypoints")["keypoints"])
     values = values[None] if values.ndim == 2 else values
     return Table(values, ARRAY_LAYOUTS, ("",) * len(values))
 
 
 def read_npz(path: Path, camera: str | None = None) -> Table:
     """An `.npz` file with the keys of the module docstring; `camera` names the one to read of several."""
-    arrays = _one_camera(path, _load(path), camera)
+    arrays = _one_camera(path, load_arrays(path, "keypoints"), camera)
     values = with_confidence(path, arrays["keypoints"], arrays.get("confidence"))
     values = values[None] if values.ndim == 2 else values
     num, clip = len(values), values.shape[1:-2]
@@ -111,34 +110,6 @@ def with_confidence(path: Path, keypoints: np.ndarray, confidence: np.ndarray | 
     if confidence.shape != keypoints.shape[:-1]:
         raise ValueError(f"{path}: confidence is {list(confidence.shape)}; needed {list(keypoints.shape[:-1])}")
     return np.concatenate([keypoints, as_float(path, "confidence", confidence)[..., None]], -1)
-
-
-def as_float(path: Path, what: str, value: np.ndarray) -> np.ndarray:
-    """The array as float64; ValueError where it does not hold real numbers."""
-    if value.dtype.kind not in "fiub":
-        raise ValueError(f"{path}: {what} of type {value.dtype}; needed real numbers")
-    return value.astype(np.float64)
-
-
-def as_int(path: Path, what: str, value: np.ndarray) -> np.ndarray:
-    """The array as int64; ValueError where it holds anything but whole numbers below 2^53."""
-    number = as_float(path, what, value)
-    if not np.isfinite(number).all() or (number % 1).any() or (abs(number) >= 2**53).any():
-        raise ValueError(f"{path}: {what} {number.ravel()[:4].tolist()}...; needed whole numbers below 2^53")
-    return number.astype(np.int64)
-
-
-def _load(path: Path) -> Arrays:
-    try:
-        with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {"keypoints": loaded}
-            if "keypoints" not in loaded.files:
-                raise ValueError(f"no key `keypoints`, found {loaded.files}")
-            return {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole numpy file of keypoints, plain numbers and text ({error})") from None
 
 
 def _one_camera(path: Path, arrays: Arrays, camera: str | None) -> Arrays:

@@ -17,18 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.io.keypoint_arrays import ARRAY_LAYOUTS, Table, as_int, with_confidence
+from jaxpose.io.arrays import as_int, read_text
+from jaxpose.io.keypoint_arrays import ARRAY_LAYOUTS, Table, with_confidence
 
 Lines = list[tuple[int, list[str]]]  # line number, cells
 
 
 def read_csv(path: Path, skeleton: Skeleton | None = None) -> Table:
     """A `.csv` file; `skeleton` settles the meaning of bare numbers."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as text ({error})") from None
-    reader = csv.reader(io.StringIO(text))
+    reader = csv.reader(io.StringIO(read_text(path)))
     lines = [(reader.line_num, [c.strip() for c in row]) for row in reader if any(c.strip() for c in row)]
     if not lines:
         raise ValueError(f"{path}: no lines; needed numbers, or a header and numbers")

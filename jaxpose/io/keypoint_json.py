@@ -33,7 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.geometry.skeleton import BODY_25, COCO_17, HALPE_26, MPII_16, Skeleton
-from jaxpose.io.keypoint_arrays import Layout, Table, as_int
+from jaxpose.io.arrays import as_int
+from jaxpose.io.keypoint_arrays import Layout, Table
 
 
 class Row(NamedTuple):

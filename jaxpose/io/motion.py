@@ -29,8 +29,8 @@ import numpy as np
 
 from jaxpose.files import write_npz
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io.arrays import load_arrays
 from jaxpose.io.asf_amc import asf_beside
-from jaxpose.io.untrusted.unpickle import reading
 
 JOINTS = SMPL_22.joints[1:]
 # Numbers a frame -> what they are, and whether the root's rotation leads.
@@ -198,18 +198,13 @@ def _other_skeleton(path: Path, asf: str | os.PathLike[str] | None, fps: float |
 
 def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     """One array alone, or those of AMASS's that are read; other members of the file stay closed."""
-    with reading(path, f"{path.suffix} file"):
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found as z:
-            keys = z.files
-            if "poses" in keys or "pose_body" in keys:
-                twice = "poses" if "pose_body" in keys else ""  # SMPL-X files hold both: the short one is enough
-                return {key: z[key] for key in _KEYS if key in keys and key != twice}
-            if len(keys) == 1:
-                return z[keys[0]]
-    raise ValueError(f"{path}: holds {', '.join(keys)}; needed 'poses' or 'pose_body', or one array alone")
+    arrays = load_arrays(path)
+    if "poses" in arrays or "pose_body" in arrays:
+        twice = "poses" if "pose_body" in arrays else ""  # SMPL-X files hold both: the short one is enough
+        return {key: arrays[key] for key in _KEYS if key in arrays and key != twice}
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise ValueError(f"{path}: holds {', '.join(arrays)}; needed 'poses' or 'pose_body', or one array alone")
 
 
 def _amass(z: dict[str, np.ndarray], fps: float | None, up: str | None, pelvis: Any) -> Motion:

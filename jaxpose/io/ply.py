@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.io.untrusted.unpickle import reading
+from jaxpose.io.arrays import reading
 
 _TYPES = {
     **{"char": "<i1", "uchar": "<u1", "short": "<i2", "ushort": "<u2", "int": "<i4", "uint": "<u4"},

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.geometry.axes import R_CAM_WORLD, to_camera
 from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton
 from jaxpose.io.poses3d_files import READERS, Table3D
 
 UNITS = {"m": 1.0, "mm": 1e-3}
-_R_CAM_FILE = {"-y": np.eye(3), "y": np.diag([1.0, -1.0, -1.0]), "z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
 
 
@@ -55,7 +55,7 @@ def read_poses3d(
         raise ValueError(f"{path}: suffix {path.suffix!r}; legal for 3D joints are {', '.join(READERS)}")
     table = READERS[path.suffix.lower()](path)
     up, unit = up or table.up, unit or table.unit
-    for what, value, legal in (("up", up, _R_CAM_FILE), ("unit", unit, UNITS)):
+    for what, value, legal in (("up", up, R_CAM_WORLD), ("unit", unit, UNITS)):
         if value not in legal:
             raise ValueError(f"{path}: {what} {value!r} (--{what}); legal are {', '.join(legal)}")
     skeleton, columns = _joint_set(path, table, skeleton)
@@ -70,22 +70,6 @@ def read_poses3d(
     poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, table.fps, up, unit)
     _check_sizes(path, poses)
     return poses
-
-
-def to_camera(points: np.ndarray, up: str) -> np.ndarray:
-    """Points [..., 3] of a file whose axis `up` points up, in the axes of a level camera."""
-    return points @ _R_CAM_FILE[up].T.astype(points.dtype)
-
-
-def from_camera(points: np.ndarray, up: str) -> np.ndarray:
-    """The inverse of `to_camera`."""
-    return points @ _R_CAM_FILE[up].astype(points.dtype)
-
-
-def covariance_from_camera(covariance: np.ndarray, up: str) -> np.ndarray:
-    """Covariances [..., 3, 3] in camera axes, in those of a file whose axis `up` points up."""
-    R = _R_CAM_FILE[up].astype(covariance.dtype)
-    return R.T @ covariance @ R
 
 
 def _check_sizes(path: Path, poses: Poses3D) -> None:

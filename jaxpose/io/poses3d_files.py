@@ -17,15 +17,14 @@ import csv
 import io
 import json
 import os
-import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxpose.geometry.skeleton import SKELETONS
-from jaxpose.io.keypoint_arrays import as_float, as_int
+from jaxpose.io.arrays import as_float, as_int, load_arrays, read_text
 
 _KEYS = ("joints3d", "mean", "samples", "joints_cam")
 _CONFIDENCES = ("confidence", "visible")
@@ -55,12 +54,12 @@ def holds_poses3d(path: str | os.PathLike[str]) -> bool:
         return False
     try:
         if path.suffix.lower() == ".csv":
-            return any(cell.strip().endswith("_z") for cell in _text(path).split("\n", 1)[0].split(","))
+            return any(cell.strip().endswith("_z") for cell in read_text(path).split("\n", 1)[0].split(","))
         if path.suffix.lower() == ".json":
-            content = json.loads(_text(path))
+            content = json.loads(read_text(path))
             return isinstance(content, list) and bool(content) and _is_pose(content[0])
         if path.suffix.lower() in (".npz", ".npy"):
-            arrays = load_arrays(path)
+            arrays = load_arrays(path, alone="joints3d")
             if path.suffix.lower() == ".npz":
                 return "joints3d" in arrays or "keypoints" not in arrays
             return not _like_keypoints(arrays["joints3d"])
@@ -69,20 +68,8 @@ def holds_poses3d(path: str | os.PathLike[str]) -> bool:
     return False
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a numpy file; a .npy is `joints3d`."""
-    try:
-        with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {"joints3d": loaded}
-            return {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole numpy file of plain numbers and text ({error})") from None
-
-
 def _read_npy(path: Path) -> Table3D:
-    values = as_float(path, "joints", load_arrays(path)["joints3d"])
+    values = as_float(path, "joints", load_arrays(path, alone="joints3d")["joints3d"])
     values = values[None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[-1] not in (3, 4):
         raise ValueError(f"{path}: joints are {list(values.shape)}; legal are [N, J, 3] and [N, J, 4]")
@@ -117,7 +104,7 @@ def _read_npz(path: Path) -> Table3D:
     )
 
 
-def _names(path: Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...] | None:
+def _names(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...] | None:
     if "joints" in arrays:
         return tuple(arrays["joints"].astype(str).ravel().tolist())
     name = str(arrays["skeleton"]) if "skeleton" in arrays else None
@@ -138,7 +125,7 @@ def _masked(values: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
 
 
 def _read_csv(path: Path) -> Table3D:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(_text(path)))]
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(read_text(path)))]
     rows = [row for row in rows if any(row)]
     header = rows[0] if rows else []
     names = tuple(name.removesuffix("_x") for name in header if name.endswith("_x"))
@@ -168,7 +155,7 @@ def _read_csv(path: Path) -> Table3D:
 
 def _read_json(path: Path) -> Table3D:
     try:
-        content = json.loads(_text(path))
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON, or cut off: {error}") from None
     if not isinstance(content, list) or not content or not all(map(_is_pose, content)):
@@ -197,13 +184,6 @@ def _like_keypoints(values: np.ndarray) -> bool:
     if not len(finite):
         return False
     return bool((finite[:, 2] >= 0).all() and (finite[:, 2] <= 1).all() and abs(finite[:, :2]).max() > 10)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as text ({error})") from None
 
 
 READERS = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv, ".json": _read_json}

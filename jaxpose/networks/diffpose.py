@@ -9,6 +9,8 @@ poses, which it then corrects: so it starts from the single-frame estimate and n
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -45,6 +47,32 @@ class DiffPose(nn.Module):
             num = x_t.shape[-2]
             self.variable("start", "residual", jnp.ones, (num, 3))
             self.variable("start", "depth", jnp.ones, (num, DEPTH_BINS))
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """As in `networks.Network`: the parts it has; a "context" for the denoiser."""
+        has = {
+            "encoder": self.frame is not None or self.video is not None,
+            "video": self.video is not None,
+            "denoiser": self.denoiser is not None,
+            "context": self.context_width > 0,
+        }
+        return frozenset(name for name, there in has.items() if there)
+
+    @property
+    def window(self) -> int | None:
+        """Frames that the encoder of video sees together; None for single frames."""
+        return None if self.video is None else self.video.num_frames
+
+    def example_inputs(self, shape: tuple[int, int], keypoint_width: int, context: int | None) -> tuple[Any, ...]:
+        """Arguments of `init` (`networks.Network`)."""
+        frames = () if self.window is None else (self.window,)
+        keypoints = jnp.zeros((*frames, shape[0], keypoint_width))
+        return keypoints, jnp.zeros((*frames, shape[0], 5)), jnp.float32(0.5)
+
+    def raw(self, x: Array, t: Array, cond: Condition | None) -> Array:
+        """The denoiser's output at residuals x [..., J, 5], scalar t, under the condition's context [..., J, C]."""
+        return self.denoise(x, t, None if cond is None else cond.context)
 
     def encode(self, keypoints: Array, *, train: bool = False) -> tuple[Array, Array]:
         """Pose [..., F, J, 3] and features [..., F, J, C] of keypoints [..., F, J, 2 or more]; no F without `video`."""

@@ -23,6 +23,8 @@ divided by 50 at t = 0 and multiplied by 100 at t = 1, with 999 jumps of 0.9 % b
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
@@ -71,6 +73,25 @@ class ScoreMLP(nn.Module):
             h = h + layer(layer(h, f"block{block}_0"), f"block{block}_1")
         out = dense(x.shape[-1] * x.shape[-2], "post")(h).reshape(x.shape)
         return out / self._level(t).astype(out.dtype) if self.ve_output_scale else out
+
+    raw = __call__  # what the training target is of
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """As in `networks.Network`."""
+        return frozenset({"score"})
+
+    @property
+    def window(self) -> int | None:
+        """Single poses."""
+        return None
+
+    def example_inputs(self, shape: tuple[int, int], keypoint_width: int, context: int | None) -> tuple[Any, ...]:
+        """Arguments of `init` (`networks.Network`)."""
+        pose, t = jnp.zeros(shape), jnp.float32(0.5)
+        if context is None:
+            return pose, t
+        return pose, t, Condition(pose, pose, jnp.zeros(context) if context else None)
 
     def _level(self, t: Array) -> Array:
         """DPoser's s_k; beyond the table, where the original fails or wraps around, its ends."""

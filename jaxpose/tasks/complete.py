@@ -9,13 +9,19 @@ it agrees best with them, and exact joints take their observed place.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
 
-from jaxpose.base import Array, Key
-from jaxpose.model import Model
+from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem
+from jaxpose.compiled import cut, filled, size_for, traced
+from jaxpose.model import Model, Recalibration
 from jaxpose.spaces.person import View, decode_pose, encode_points
-from jaxpose.tasks.draw import Posed, check_joints, check_noise, draw_states, spread
+from jaxpose.tasks.draw import check_joints, check_noise, check_num, from_noise, hypotheses
+from jaxpose.tasks.samplers import Sampler, stochastic
 
 _EXACT = 1e-3  # metres: the smallest noise in weights; joints below count as exact together
 
@@ -27,39 +33,66 @@ def complete(
     *,
     noise: float | Array = 0.0,
     num_hypotheses: int = 200,
-    num_steps: int | None = None,
-    sampler: str = "posterior",
+    sampler: Sampler | None = None,
     chunk: int | None = None,
     return_path: bool = False,
-) -> Posed:
-    """Draw whole poses that fit the joints [N, J, 3] metres, NaN where missing; pure, and usable inside jit.
+) -> Hypotheses:
+    """Draw whole poses that fit the joints [N, J, 3] metres, NaN where missing; compiled once for a shape.
 
     joints: in the axes of a camera that looks roughly level at the person (x right, y down, z forward; for a y-up world
             (x, -y, -z)), about any origin, in the model's joint set. With every joint missing, poses are generated.
     noise:  metres, standard deviation of each coordinate: scalar, [N] or [N, J]; 0 is exact and is returned as it came.
-    The rest as in `draw_states`. ValueError for wrong shapes or a model that has not this codec.
+    sampler, chunk, return_path: as in `draw`. ValueError for wrong shapes or a model of other states than joints.
     """
     check_joints(model, joints, "complete")
-    noise = _per_joint(noise, joints.shape[:2])
-    seen = jnp.isfinite(joints).all(-1)
-    states = draw_states(
+    check_num(num_hypotheses)
+    rows = (joints, _per_joint(noise, joints.shape[:2]))
+    num, size = joints.shape[0], num_hypotheses
+    if not traced(key, model, rows):
+        rows, size = filled(rows, num, size_for(num)), size_for(num_hypotheses)
+    found = _complete(
         key,
         model,
-        encode_points(joints, seen, noise),
-        num_hypotheses=num_hypotheses,
-        num_steps=num_steps,
-        sampler=sampler,
+        *rows,
+        None if size == num_hypotheses else np.int32(num_hypotheses),
+        num=size,
+        sampler=sampler or stochastic(),
         chunk=chunk,
         return_path=return_path,
     )
+    return cut(found, num_hypotheses, num)
+
+
+def problem(model: Model, joints: Array, noise: Array) -> Problem:
+    """The problem of completing joints [N, J, 3] metres, NaN where missing, of noise [N, J] metres."""
+    seen = jnp.isfinite(joints).all(-1)
+    cond = encode_points(joints, seen, noise)
+    decode = Partial(_decode, model, joints, seen, noise)
+    return Problem(from_noise(model, cond.value), decode, cond, noise=noise, task="complete")
+
+
+def _program(key: Key, model: Model, joints: Array, noise: Array, count: Array | None, **how: Any) -> Hypotheses:
+    return hypotheses(key, model, problem(model, joints, noise), count, **how)
+
+
+_complete = jax.jit(_program, static_argnames=("num", "sampler", "chunk", "return_path"))
+
+
+def _decode(
+    model: Model,
+    joints: Array,
+    seen: Array,
+    noise: Array,
+    states: Array,
+    kept: None,
+    recalibration: Recalibration | None,
+) -> Decoded:
     poses = decode_pose(model.statistics, View(jnp.eye(3)), states)
-    samples = settle(poses[:, -1] if return_path else poses, joints, seen, noise)
-    path = None
-    if return_path:
-        path = jnp.concatenate([poses[:, :-1] + (samples - poses[:, -1])[:, None, :, :1], samples[:, None]], 1)
-        path = jnp.swapaxes(path, 0, 1)
-    recalibration = model.recalibration.get("complete") if sampler == "posterior" else None
-    return Posed(samples, *spread(samples, recalibration), noise, path)
+    if states.ndim == 4:
+        return Decoded(settle(poses, joints, seen, noise))
+    samples = settle(poses[:, -1], joints, seen, noise)
+    path = jnp.concatenate([poses[:, :-1] + (samples - poses[:, -1])[:, None, :, :1], samples[:, None]], 1)
+    return Decoded(samples, path=jnp.swapaxes(path, 0, 1))
 
 
 def settle(poses: Array, joints: Array, seen: Array, noise: Array) -> Array:
@@ -74,10 +107,8 @@ def settle(poses: Array, joints: Array, seen: Array, noise: Array) -> Array:
     return jnp.where((seen & (noise == 0))[..., None], observed, poses + offset[..., None, :])
 
 
-def _per_joint(noise: float | Array, shape: tuple[int, ...]) -> Array:
-    noise = jnp.asarray(noise, jnp.float32)
-    check_noise(noise, (), shape[:1], shape)
-    return jnp.broadcast_to(noise[:, None] if noise.ndim == 1 else noise, shape)
-
-
-jitted_complete = jax.jit(complete, static_argnames=("num_hypotheses", "num_steps", "sampler", "chunk", "return_path"))
+def _per_joint(noise: float | Array, shape: tuple[int, ...]) -> Array | np.ndarray:
+    own: Any = noise if traced(noise) else np.asarray(noise, np.float32)
+    check_noise(own, (), shape[:1], shape)
+    xp = jnp if traced(noise) else np
+    return xp.broadcast_to(own[:, None] if own.ndim == 1 else own, shape)

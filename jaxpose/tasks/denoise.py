@@ -21,23 +21,20 @@ Missing joints, or a noise of their own for each, are for `complete`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
 
-from jaxpose.base import Array, Key
-from jaxpose.diffusion import sample, time_at
-from jaxpose.model import Model
+from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem, Start
+from jaxpose.compiled import cut, filled, size_for, traced
+from jaxpose.diffusion import time_at
+from jaxpose.model import Model, Recalibration
 from jaxpose.spaces.person import View, decode_view, encode_pose
-from jaxpose.tasks.draw import (
-    ROWS_IN_FLIGHT,
-    Posed,
-    check_joints,
-    check_noise,
-    make_run,
-    network_calls,
-    null_condition,
-    spread,
-)
+from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, hypotheses, null_condition
+from jaxpose.tasks.samplers import Sampler, stochastic
 
 _FIRST_GUESS = 0.05  # metres
 _EM_STEPS, _EM_SAMPLES, _OVER_RELAXED = 4, 8, 1.6
@@ -51,42 +48,61 @@ def denoise(
     *,
     noise: float | Array | None = None,
     num_hypotheses: int = 50,
-    num_steps: int | None = None,
-    sampler: str = "posterior",
+    sampler: Sampler | None = None,
     return_path: bool = False,
-) -> Posed:
-    """Draw clean poses of noisy joints [N, J, 3] metres; pure, and usable inside jit.
+) -> Hypotheses:
+    """Draw clean poses of noisy joints [N, J, 3] metres; compiled once for a shape, and usable inside jit.
 
     joints: as in `complete`, all of them finite. Where they are not, the pose comes back as NaN, or as a ValueError if
             the numbers are known. A few-step model is refused.
     noise:  metres, standard deviation of each coordinate: scalar or [N], taken as 3 to 500 mm where it is less or more;
-            None: estimated, in `estimate_calls` network calls more, and told in the result.
-    num_steps, sampler: as in `draw_states`; one "mean_flow" sample is nearly the mean of many. The "original" ones
-            keep GFPose's step size, which is right for a start from pure noise alone, and so inflate poses.
+            None: estimated, in `estimate_calls` network calls more, and given in the result.
+    sampler: of `tasks.samplers`; one "mean_flow" sample is nearly the mean of many. The "original" ones keep GFPose's
+            step size, which is right for a start from pure noise alone, and so inflate poses.
     """
     check_joints(model, joints, "denoise", complete=True)
+    check_num(num_hypotheses)
     if model.spec.times:
         raise ValueError(
             f"denoise starts in the midst of the process, which the few-step model {model.spec.name!r} never saw; "
             "complete(..., noise=) takes noisy joints with it"
         )
-    num_rows, num_joints = joints.shape[:2]
-    estimate_key, key = jax.random.split(key)
-    level = estimate_noise(estimate_key, model, joints) if noise is None else jnp.asarray(noise, jnp.float32)
-    check_noise(level, (), (num_rows,))
-    level = jnp.clip(jnp.broadcast_to(level, num_rows), *_LEVELS)
-    states = _from_matched_start(key, model, joints, level, num_hypotheses, num_steps, sampler, return_path)
-    noise = jnp.broadcast_to(level[:, None], (num_rows, num_joints))
-    poses = decode_view(model.statistics, states) + joints.mean(-2, keepdims=True)
-    samples = poses[:, -1] if return_path else poses
-    recalibration = model.recalibration.get("denoise") if sampler == "posterior" else None
-    path = jnp.swapaxes(poses, 0, 1) if return_path else None
-    return Posed(samples, *spread(samples, recalibration), noise, path)
+    num, size = joints.shape[0], num_hypotheses
+    level: Any = None
+    if noise is not None:
+        level = noise if traced(noise) else np.asarray(noise, np.float32)
+        check_noise(level, (), (num,))
+        level = (jnp if traced(noise) else np).broadcast_to(level, (num,))
+    if not traced(key, model, joints, level):
+        (joints, level), size = filled((joints, level), num, size_for(num)), size_for(num_hypotheses)
+    found = _denoise(
+        key,
+        model,
+        joints,
+        level,
+        None if size == num_hypotheses else np.int32(num_hypotheses),
+        num=size,
+        sampler=sampler or stochastic(),
+        return_path=return_path,
+    )
+    return cut(found, num_hypotheses, num)
+
+
+def problem(model: Model, joints: Array, level: Array, *, shift: bool = True) -> Problem:
+    """The problem of denoising joints [N, J, 3] metres of noise `level` [N] metres: each row starts at its own time.
+
+    shift: put back the part of the noise that taking out the middle removes; not for a flow to the mean.
+    """
+    observed = encode_pose(model.statistics, View(jnp.eye(3)), joints)
+    start = Partial(_start, model, observed, level, jnp.asarray(shift, jnp.float32))
+    decode = Partial(_decode, model, joints.mean(-2, keepdims=True))
+    noise = jnp.broadcast_to(level[:, None], joints.shape[:2])
+    return Problem(start, decode, null_condition(model), noise=noise, task="denoise")
 
 
 def estimate_calls(model: Model) -> int:
-    """How often `estimate_noise` asks the network, one call after the other."""
-    return _EM_STEPS * network_calls(model, "posterior", None)
+    """Network calls of `estimate_noise`, one after the other."""
+    return _EM_STEPS * stochastic().network_calls(model)
 
 
 def estimate_noise(key: Key, model: Model, joints: Array) -> Array:
@@ -94,10 +110,10 @@ def estimate_noise(key: Key, model: Model, joints: Array) -> Array:
     observed = joints - joints.mean(-2, keepdims=True)
 
     def improve(step: int, level: Array) -> Array:
-        states = _from_matched_start(
-            jax.random.fold_in(key, step), model, joints, level, _EM_SAMPLES, None, "posterior"
+        states, shift = draw_states(
+            jax.random.fold_in(key, step), model, problem(model, joints, level), num=_EM_SAMPLES, sampler=stochastic()
         )
-        poses = decode_view(model.statistics, states)
+        poses = decode_view(model.statistics, states - shift)
         square = ((observed - poses + poses.mean(-2, keepdims=True)) ** 2).mean(0).sum((-1, -2))
         # about their middle, J joints have J - 1 joints' worth of noise
         found = jnp.sqrt(square / (3 * (joints.shape[1] - 1)))
@@ -106,46 +122,35 @@ def estimate_noise(key: Key, model: Model, joints: Array) -> Array:
     return jax.lax.fori_loop(0, _EM_STEPS, improve, jnp.full(joints.shape[0], _FIRST_GUESS))
 
 
-def _from_matched_start(
-    key: Key,
-    model: Model,
-    joints: Array,
-    level: Array,
-    num_hypotheses: int,
-    num_steps: int | None,
-    sampler: str,
-    return_path: bool = False,
-) -> Array:
-    """States [H, N, J, 3], or [H, T+1, N, J, 3] with the path, from joints with noise `level` [N] metres."""
-    sde = model.spec.sde()
-    unit = model.statistics.std.max()
-    observed = encode_pose(model.statistics, View(jnp.eye(3)), joints)
-    null = jax.tree.map(lambda x: x[0], null_condition(model, 1))
+def _program(
+    key: Key, model: Model, joints: Array, level: Array | None, count: Array | None, *, sampler: Sampler, **how: Any
+) -> Hypotheses:
+    estimate_key, key = jax.random.split(key)
+    if level is None:
+        level = estimate_noise(estimate_key, model, joints)
+    level = jnp.clip(level, *_LEVELS)
+    posed = problem(model, joints, level, shift=not sampler.seeks_mean)
+    return hypotheses(key, model, posed, count, sampler=sampler, **how)
 
-    def one(key: Key, y: Array, level: Array) -> Array:
+
+_denoise = jax.jit(_program, static_argnames=("num", "sampler", "return_path"))
+
+
+def _start(model: Model, observed: Array, level: Array, shifted: Array, key: Key) -> Start:
+    sde, unit = model.spec.sde(), model.statistics.std.max()
+
+    def one(n: Array, y: Array, level: Array) -> tuple[Array, Key, Array, Array]:
         t_start = time_at(sde, -2 * jnp.log(level / unit))
-        shift_key, key = jax.random.split(key)
+        shift_key, step_key = jax.random.split(jax.random.fold_in(key, n))
         shift = level / unit / jnp.sqrt(y.shape[0]) * jax.random.normal(shift_key, (1, 3))
-        shift = shift * (not sampler.endswith("mean_flow"))
-        run = make_run(model, sampler, sde._replace(t_max=t_start), num_steps)
-        result = sample(
-            key,
-            sde.alpha(t_start) * (y + shift),
-            model.predict_fn(),
-            run.solver,
-            run.times,
-            null,
-            finish=run.finish,
-            return_path=return_path,
-        )
-        return result - shift
+        shift = shift * shifted
+        return sde.alpha(t_start) * (y + shift), step_key, t_start, shift
 
-    def hypothesis(h: Array) -> Array:
-        keys = jax.vmap(lambda n: jax.random.fold_in(jax.random.fold_in(key, h), n))(jnp.arange(len(joints)))
-        return jax.vmap(one, out_axes=int(return_path))(keys, observed, level)
-
-    chunk = max(1, ROWS_IN_FLIGHT // len(joints))
-    return jax.lax.map(hypothesis, jnp.arange(num_hypotheses), batch_size=chunk)
+    x, keys, times, shift = jax.vmap(one)(jnp.arange(len(observed)), observed, level)
+    return Start(x, keys, times, kept=shift)
 
 
-jitted_denoise = jax.jit(denoise, static_argnames=("num_hypotheses", "num_steps", "sampler", "return_path"))
+def _decode(model: Model, middle: Array, states: Array, shift: Array, recalibration: Recalibration | None) -> Decoded:
+    shift = shift if states.ndim == 4 else shift[:, None]
+    poses = decode_view(model.statistics, states - shift) + middle
+    return Decoded(poses) if states.ndim == 4 else Decoded(poses[:, -1], path=jnp.swapaxes(poses, 0, 1))

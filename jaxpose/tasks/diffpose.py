@@ -18,15 +18,17 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
-from jaxpose.base import Array, Condition, Key, Prediction
-from jaxpose.diffusion import sample
+from jaxpose.base import Array, Condition, Key, Problem, Start
 from jaxpose.diffusion.mixture import Mixture, draw_component, fit_mixture, take_component
+from jaxpose.diffusion.sampling import in_slices
 from jaxpose.geometry.windows import tile
-from jaxpose.model import Model
+from jaxpose.model import Model, require
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.spaces.person import View, encode_xy
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, make_run
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw_states
+from jaxpose.tasks.samplers import Sampler, stochastic
 
 # Detector's errors in pixels of a 256 x 256 crop whose side is 1.2 of the person (examples/views.py).
 _CROP, _CROP_PX = 1.2, 256.0
@@ -62,10 +64,11 @@ class Encoded(NamedTuple):
 
 
 def network_of(model: Model) -> DiffPose:
-    """The network of a DiffPose model of the paper's profile; ValueError for another."""
-    network = model.spec.network
-    if not isinstance(network, DiffPose) or "start" not in model.params:
-        raise ValueError(f"needed a DiffPose model with a context, got {model.spec.name!r}")
+    """The network of a DiffPose model of the paper's profile; ValueError for another, or one without its start."""
+    require(model, "DiffPose's start", "context")
+    if "start" not in model.params:
+        raise ValueError(f"needed a DiffPose model with a context, got {model.spec.name!r} without its measured start")
+    network: DiffPose = model.spec.network  # type: ignore[assignment]  # what has that capability
     return network
 
 
@@ -195,56 +198,62 @@ def draw_start(key: Key, mixture: Mixture, num_joints: int, *, shared: bool) -> 
     return Component(mean.reshape(shape), std.reshape(shape)) if whole_pose else Component(mean, std)
 
 
+def residual_start(model: Model, cond: Condition, encoded: Encoded, mixture: Mixture, features: bool = True) -> Partial:
+    """The `Problem.start` of residuals r [N, J, 5]; a hypothesis keeps the component of `mixture` that it drew.
+
+    For a video model the rows are frames, and all frames of a hypothesis share its noise and its component, so that it
+    moves as smoothly as its context does. features: False hides f_ST from the denoiser.
+    """
+    return Partial(_start, model, cond, encoded, mixture, jnp.asarray(features))
+
+
+def _start(model: Model, cond: Condition, encoded: Encoded, mixture: Mixture, features: Array, key: Key) -> Start:
+    video, (rows, num_joints) = network_of(model).window is not None, encoded.pose.shape[:2]
+    component_key, noise_key, step_key = jax.random.split(key, 3)
+    component = draw_start(component_key, mixture, num_joints, shared=video)
+    noise = jax.random.normal(noise_key, (1 if video else rows, num_joints, 5))
+    r = jnp.broadcast_to(noise, component.mean.shape)
+    given = cond._replace(context=context_of(encoded, component, features=features))
+    return Start(r, step_key, cond=given, kept=component)
+
+
+def pose_states(component: Component, r: Array) -> Array:
+    """States [H, (T+1,) N, J, 3], the 3D part of h = mu + s r, of residuals r [H, (T+1,) N, J, 5]."""
+    mean, std = (x if r.ndim == x.ndim else x[:, None] for x in component)
+    return (mean + std * r)[..., 2:]
+
+
 def draw_poses(
     key: Key,
     model: Model,
     cond: Condition,
     *,
     num_hypotheses: int,
-    num_steps: int | None = None,
-    sampler: str = "posterior",
+    sampler: Sampler | None = None,
     start: Callable[[Encoded], Mixture] | None = None,
     windows: tuple[Array, Array] | None = None,
     features: bool = True,
-    return_path: bool = False,
 ) -> Array:
-    """States [H, N, J, 3] of a 2D condition of N rows, or with `return_path` [H, T+1, N, J, 3].
-
-    For a video model the rows are frames, and all frames of a hypothesis share its noise and its component, so that it
-    moves as smoothly as its context does.
+    """States [H, N, J, 3] of a 2D condition of N rows, inside a program.
 
     start:    makes H_K of what the encoder says (`initial_distribution`); None: one Gaussian.
-    windows:  (index, counted) of `jaxpose.geometry.windows.tile`, for a video model; None: the rows are one clip.
-    features: False hides f_ST from the denoiser, which then knows the pose and keypoints only.
+    windows:  (index, counted) of `geometry.windows.tile`, for a video model; None: the rows are one clip.
     """
-    num_joints, video = cond.value.shape[-2], network_of(model).video is not None
     encoded = encode_rows(model, cond, windows)
     mixture = (start or (lambda e: initial_distribution(jax.random.fold_in(key, START), model, e)))(encoded)
-    run = make_run(model, sampler, model.spec.sde(), num_steps)
-    at_once = _rows_at_once()
-
-    def predict(x: Array, t: Array, given: Condition | None) -> Prediction:
-        return in_slices(lambda part: model.predict_fn()(part[0], t, part[1]), (x, given), at_once)
-
-    def hypothesis(h: Array) -> Array:
-        component_key, noise_key, step_key = jax.random.split(jax.random.fold_in(key, h), 3)
-        component = draw_start(component_key, mixture, num_joints, shared=video)
-        context = context_of(encoded, component, features=features)
-        noise = jax.random.normal(noise_key, (1 if video else len(encoded.pose), num_joints, 5))
-        r = jnp.broadcast_to(noise, component.mean.shape)
-        given = cond._replace(context=context)
-        r = sample(step_key, r, predict, run.solver, run.times, given, finish=run.finish, return_path=return_path)
-        return (component.mean + component.std * r)[..., 2:]
-
-    return in_slices(jax.vmap(hypothesis), jnp.arange(num_hypotheses), max(1, at_once // len(encoded.pose)))
+    problem = Problem(
+        residual_start(model, cond, encoded, mixture, features), Partial(pose_states), rows_at_once=rows_at_once()
+    )
+    r, component = draw_states(key, model, problem, num=num_hypotheses, sampler=sampler or stochastic())
+    return pose_states(component, r)
 
 
 def encode_rows(model: Model, cond: Condition, windows: tuple[Array, Array] | None = None) -> Encoded:
     """`encode` for N rows: for a video model window by window, each row taken where it counts."""
-    network, at_once = network_of(model), _rows_at_once()
-    if network.video is None:
+    network, at_once = network_of(model), rows_at_once()
+    if network.window is None:
         return in_slices(lambda part: encode(network, model.params, part), cond, at_once)
-    num, length = len(cond.value), network.video.num_frames
+    num, length = len(cond.value), network.window
     index, counted = windows or tile(np.zeros(num), np.arange(num), length, stride=max(1, length // 3))
     of_windows = in_slices(
         lambda rows: encode(network, model.params, jax.tree.map(lambda x: x[rows], cond)),
@@ -256,23 +265,8 @@ def encode_rows(model: Model, cond: Condition, windows: tuple[Array, Array] | No
     return jax.tree.map(lambda x: jnp.zeros((num, *x.shape[2:])).at[place].set(x, mode="drop"), of_windows)
 
 
-def in_slices(function: Callable[[Any], Any], x: Any, size: int) -> Any:
-    """`function` of x, whose rows do not see each other, for at most `size` rows at a time; all leaves are [N, ...]."""
-    num = len(jax.tree.leaves(x)[0])
-    count = -(-num // size)
-    if count == 1:
-        return function(x)
-    size = -(-num // count)  # evened out, so that the last slice wastes little
-
-    def split(leaf: Array) -> Array:
-        full = jnp.pad(leaf, [(0, count * size - num)] + [(0, 0)] * (leaf.ndim - 1))
-        return full.reshape(count, size, *leaf.shape[1:])
-
-    result = jax.lax.map(function, jax.tree.map(split, x))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num], result)
-
-
-def _rows_at_once() -> int:
+def rows_at_once() -> int:
+    """Poses that DiffPose's networks see at once on this device."""
     return ROWS_AT_ONCE if jax.default_backend() == "cpu" else ROWS_IN_FLIGHT
 
 

@@ -1,163 +1,196 @@
-"""How the tasks draw states from a model: the samplers by name, and the result that tasks on 3D joints share.
+"""The one way to draw hypotheses: a problem put to a model, sampled H times, decoded and summarised.
 
-posterior          draws from p(x0 | condition): the reverse SDE, or a blend with the flow (`Spec.eta`)
-probability_flow   draws from the same law; only the start is random (Song et al., 2021)
-mean_flow          the reverse SDE's drift without its noise: every draw seeks the mean of the law; one is enough.
-                   GFPose calls it --pflow (spec/gfpose.md, 5.4)
-original           GFPose's own recipe, 1000 steps unless told (recipes/gfpose.py); for comparison
-original_mean_flow the same without its noise
+    problem --start--> x_t, t --sampler, project--> states --decode--> poses --spread--> mean, covariance, radius
+
+Hypothesis h has the key fold_in(key, h), so the first 10 of 200 are the 10 of a run with 10.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
-from jaxpose.base import Array, Condition, Key
-from jaxpose.diffusion import SDE, Solver, ancestral, dpmpp_2m, prior_sample, sample_hypotheses, time_grid
-from jaxpose.model import Model, Recalibration
-from jaxpose.networks.diffpose import DiffPose
-from jaxpose.recipes.gfpose import recipe, recipe_times
+from jaxpose.base import Array, Condition, Hypotheses, Key, Prediction, Problem, Start
+from jaxpose.compiled import cut, size_for, traced
+from jaxpose.diffusion import prior_sample, sample
+from jaxpose.diffusion.sampling import in_slices, map_hypotheses
+from jaxpose.model import Model, Recalibration, require
+from jaxpose.tasks.samplers import Sampler, stochastic
 
-SAMPLERS = ("posterior", "probability_flow", "mean_flow", "original", "original_mean_flow")
 # Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
 # (python -m experiments.benchmark --case=sampling).
 ROWS_IN_FLIGHT = 4096
 
 
-class Posed(NamedTuple):
-    """Many 3D poses of each of N observations, metres, in the axes and about the origin of the observation.
+def draw(
+    key: Key,
+    model: Model,
+    problem: Problem,
+    num: int = 200,
+    sampler: Sampler | None = None,
+    *,
+    chunk: int | None = None,
+    return_path: bool = False,
+) -> Hypotheses:
+    """Draw `num` = H hypotheses of each of the problem's N rows; compiled once for a shape, and usable inside jit.
 
-    samples:    [H, N, J, 3].
-    mean:       [N, J, 3] of the samples.
-    covariance: [N, J, 3, 3] square metres, of each joint about the mean, as validation says it is.
-    radius_90:  [N, J] metres about the mean that hold a joint in 90 % of the cases, as validation says.
-    weights:    [H, N] of the samples, summing to 1 over H.
-    noise:      [N, J] metres: the noise per coordinate that each observed joint was taken to have.
-    path:       [T+1, H, N, J, 3] metres, the denoising from start to result, or None.
+    sampler: a value of `tasks.samplers`; None: `stochastic()`, draws from the law in the steps that validation chose.
+    chunk:   hypotheses computed at once; None keeps about 4,000 poses in flight, whatever H is.
+    return_path: the denoising from start to result too.
     """
+    check_num(num)
+    size = num if traced(problem, key) else size_for(num)
+    found = _draw(
+        key,
+        model,
+        problem,
+        None if size == num else np.int32(num),
+        num=size,
+        sampler=sampler or stochastic(),
+        chunk=chunk,
+        return_path=return_path,
+    )
+    return cut(found, num, found.samples.shape[1])
 
-    samples: Array
-    mean: Array
-    covariance: Array
-    radius_90: Array
-    weights: Array
-    noise: Array
-    path: Array | None = None
+
+def hypotheses(
+    key: Key,
+    model: Model,
+    problem: Problem,
+    count: Array | None = None,
+    *,
+    num: int,
+    sampler: Sampler,
+    chunk: int | None = None,
+    return_path: bool = False,
+) -> Hypotheses:
+    """`draw` inside a program: `num` is what is computed, of which the first `count` make the summary (None: all)."""
+    states, kept = draw_states(key, model, problem, num=num, sampler=sampler, chunk=chunk, return_path=return_path)
+    recalibration = model.recalibration.get(problem.task) if sampler.calibrated else None
+    decoded = problem.decode(states, kept, recalibration)
+    return Hypotheses(
+        decoded.samples, *spread(decoded.samples, recalibration, count), decoded.root, problem.noise, decoded.path
+    )
+
+
+_draw = jax.jit(hypotheses, static_argnames=("num", "sampler", "chunk", "return_path"))
 
 
 def draw_states(
     key: Key,
     model: Model,
-    cond: Condition,
+    problem: Problem,
     *,
-    num_hypotheses: int,
-    num_steps: int | None = None,
-    sampler: str = "posterior",
-    temperature: float = 1.0,
+    num: int,
+    sampler: Sampler,
     chunk: int | None = None,
     return_path: bool = False,
-) -> Array:
-    """States [H, N, J, 3] under a condition of N rows; with `return_path` [H, T+1, N, J, 3], from start to result.
+) -> tuple[Array, Any]:
+    """States [H, N, J, D], or [H, T+1, N, J, D] from start to result, and `Start.kept` of each hypothesis."""
+    spec, sde = model.spec, model.spec.sde()
+    run = sampler.run(spec, sde)
+    rows = jax.eval_shape(problem.start, key).x.shape[0]
+    at_once = problem.rows_at_once or ROWS_IN_FLIGHT
 
-    num_steps: solver steps, each one network call, and one call more; None: what validation chose.
-    sampler:   one of SAMPLERS.
-    temperature: factor on the fresh noise of "posterior"; below 1 the draws keep nearer to the middle of the law.
-    chunk:     hypotheses computed at once; None keeps about 4,000 poses in flight, whatever H is.
-    """
-    sde, shape = model.spec.sde(), cond.value.shape
-    run = make_run(model, sampler, sde, num_steps, temperature)
-    return sample_hypotheses(
-        key,
-        num_hypotheses,
-        lambda k: prior_sample(k, sde, shape),
-        model.predict_fn(),
-        run.solver,
-        run.times,
-        cond,
-        chunk=chunk or max(1, ROWS_IN_FLIGHT // shape[0]),
-        finish=run.finish,
-        return_path=return_path,
-    )
+    def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
+        if problem.rows_at_once is None:
+            return model.predict_fn()(x, t, cond)
+        return in_slices(lambda part: model.predict_fn()(part[0], t, part[1]), (x, cond), at_once)
 
+    def one(h: Array) -> tuple[Array, Any]:
+        start = problem.start(jax.random.fold_in(key, h))
+        cond = problem.cond if start.cond is None else start.cond
 
-class Run(NamedTuple):
-    """A solver, its times [T+1], and whether a last denoising call follows."""
+        def solve(key: Key, x: Array, run: Any) -> Array:
+            return sample(
+                key,
+                x,
+                predict,
+                run.solver,
+                run.times,
+                cond,
+                project=problem.project,
+                finish=run.finish,
+                return_path=return_path,
+            )
 
-    solver: Solver
-    times: Array
-    finish: bool
-
-
-def make_run(model: Model, sampler: str, sde: SDE, num_steps: int | None, temperature: float = 1.0) -> Run:
-    """What a sampler's name means under `sde`, the model's process or a part of it; ValueError for other names."""
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler: got {sampler!r}, legal are {SAMPLERS}")
-    if model.spec.times:
-        return few_step_run(model, sampler, sde, num_steps, temperature)
-    if sampler.startswith("original"):
-        num_steps = num_steps or 1000
-        solver = recipe(sde, num_steps, mean_flow=sampler == "original_mean_flow")
-        return Run(solver, recipe_times(sde, num_steps), False)
-    times = time_grid(sde, num_steps or model.spec.num_steps, model.spec.spacing)
-    if sampler == "mean_flow":
-        return Run(dpmpp_2m(sde, eta=1.0, noise=0.0), times, True)
-    eta = model.spec.eta if sampler == "posterior" else 0.0
-    return Run(dpmpp_2m(sde, eta=eta, noise=temperature), times, True)
-
-
-def few_step_run(model: Model, sampler: str, sde: SDE, num_steps: int | None, temperature: float) -> Run:
-    """A few-step model's only way: each call draws an x0, which the process' own bridge carries to the next time."""
-    steps = len(model.spec.times) - 1
-    if sampler != "posterior" or num_steps not in (None, steps) or temperature != 1:
-        raise ValueError(
-            f"{model.spec.name!r} is a few-step model: it draws by sampler 'posterior' in {steps} steps at temperature "
-            f"1 alone, got {sampler!r}, {num_steps} steps, temperature {temperature}"
+        if start.t is None:
+            return solve(start.key, start.x, run), start.kept
+        of_row = jax.vmap(
+            lambda key, x, t: solve(key, x, sampler.run(spec, sde._replace(t_max=t))), out_axes=int(return_path)
         )
-    return Run(ancestral(sde), jnp.asarray(model.spec.times), True)
+        return of_row(start.key, start.x, start.t), start.kept
+
+    return map_hypotheses(one, num, chunk or max(1, at_once // rows))
 
 
-def network_calls(model: Model, sampler: str, num_steps: int | None) -> int:
-    """How often the network is asked for one pose."""
-    if sampler.startswith("original"):
-        return num_steps or 1000
-    return (num_steps or model.spec.num_steps) + 1
+def from_noise(model: Model, like: Array) -> Partial:
+    """The `Problem.start` at the process' end: in each hypothesis fresh noise shaped as `like` [N, J, D]."""
+    return Partial(_noise, model, like)
 
 
-def null_condition(model: Model, num_rows: int) -> Condition:
-    """The condition that says nothing, for `num_rows` poses."""
-    pose = jnp.zeros((num_rows, len(model.skeleton.joints), 3))
-    context = jnp.zeros((num_rows, model.spec.context)) if model.spec.context else None
-    return Condition(pose, pose, context)
+def _noise(model: Model, like: Array, key: Key) -> Start:
+    start_key, key = jax.random.split(key)
+    return Start(prior_sample(start_key, model.spec.sde(), like.shape), key)
 
 
-def spread(samples: Array, recalibration: Recalibration | None = None) -> tuple[Array, Array, Array, Array]:
+def null_condition(model: Model, num_rows: int | None = None) -> Condition:
+    """The null condition of `num_rows` poses, or of one without leading axes, which is then encoded once for all."""
+    lead = () if num_rows is None else (num_rows,)
+    pose = jnp.zeros((*lead, len(model.skeleton.joints), 3))
+    return Condition(pose, pose, jnp.zeros((*lead, model.spec.context)) if model.spec.context else None)
+
+
+def spread(
+    samples: Array, recalibration: Recalibration | None = None, count: Array | None = None
+) -> tuple[Array, Array, Array, Array]:
     """Mean [N, J, 3], covariance [N, J, 3, 3], 90 % radius [N, J] and weights [H, N] of equally likely samples.
 
     samples: [H, N, J, 3] metres. recalibration: None leaves covariance and radius as the samples have them.
+    count: how many of the H samples count, the first ones; None: all.
     """
-    mean = samples.mean(0)
-    deviation = samples - mean
-    covariance = jnp.einsum("hnji,hnjk->njik", deviation, deviation) / max(samples.shape[0] - 1, 1)
-    radius = jnp.quantile(jnp.linalg.norm(deviation, axis=-1), 0.9, axis=0)
+    if count is None:
+        num: Array | int = samples.shape[0]
+        mean = samples.mean(0)
+        deviation = samples - mean
+        radius = jnp.quantile(jnp.linalg.norm(deviation, axis=-1), 0.9, axis=0)
+    else:
+        num = count
+        counts = jnp.arange(len(samples)) < count
+        mean = jnp.where(counts[:, None, None, None], samples, 0).sum(0) / count
+        deviation = jnp.where(counts[:, None, None, None], samples - mean, 0)
+        away = jnp.where(counts[:, None, None], jnp.linalg.norm(deviation, axis=-1), jnp.inf)
+        place = 0.9 * (count - 1).astype(samples.dtype)
+        low = jnp.floor(place).astype(int)
+        ordered = jnp.sort(away, 0)
+        first, second = ordered[low], ordered[jnp.minimum(low + 1, count - 1)]
+        radius = first + (place - low) * (second - first)
+    covariance = jnp.einsum("hnji,hnjk->njik", deviation, deviation) / jnp.maximum(num - 1, 1)
     if recalibration is not None:
         covariance = covariance * recalibration.covariance[:, None, None]
         radius = radius * recalibration.radius
-    return mean, covariance, radius, jnp.full(samples.shape[:2], 1 / samples.shape[0])
+    return mean, covariance, radius, jnp.broadcast_to(1 / jnp.asarray(num, samples.dtype), samples.shape[:2])
+
+
+def check_num(num: int, name: str = "num_hypotheses") -> None:
+    """ValueError where a number of poses is below 1."""
+    if num < 1:
+        raise ValueError(f"{name}: needed at least 1, got {num}")
 
 
 def check_joints(model: Model, joints: Array, task: str, *, complete: bool = False) -> None:
     """ValueError where joints are not [N, J, 3] of the model, or, if `complete`, are known not to be all finite."""
-    check_person_codec(model, task)
+    require(model, task, "joints")
     num_joints = len(model.skeleton.joints)
     if joints.ndim != 3 or joints.shape[1:] != (num_joints, 3):
         raise ValueError(
             f"joints: needed [N, {num_joints}, 3] in the order of {model.skeleton.name}, got {joints.shape}"
         )
-    if complete and not isinstance(joints, jax.core.Tracer):
+    if complete and not traced(joints):
         broken = np.flatnonzero(~np.isfinite(np.asarray(joints)).all((1, 2)))
         if broken.size:
             raise ValueError(
@@ -166,29 +199,12 @@ def check_joints(model: Model, joints: Array, task: str, *, complete: bool = Fal
             )
 
 
-def check_noise(noise: Array, *shapes: tuple[int, ...]) -> None:
+def check_noise(noise: Array | np.ndarray, *shapes: tuple[int, ...]) -> None:
     """ValueError where noise is of none of the shapes, or is known to be negative or not finite."""
     if noise.shape not in shapes:
         legal = " or ".join(str(list(shape)) if shape else "a number" for shape in shapes)
         raise ValueError(f"noise: needed {legal}, got shape {noise.shape}")
-    if not isinstance(noise, jax.core.Tracer) and not bool((jnp.isfinite(noise) & (noise >= 0)).all()):
-        raise ValueError("noise: needed metres >= 0, got a negative or non-finite number")
-
-
-def check_score(model: Model, task: str) -> None:
-    """ValueError where a model does not know the score of poses at every noise level, which `task` needs."""
-    if isinstance(model.spec.network, DiffPose) or model.spec.times:
-        kind = "a few-step model" if model.spec.times else "a DiffPose model"
-        raise ValueError(
-            f"{task} needs a model that knows the score at every noise level, such as 'pose17' or 'prior21'; "
-            f"{model.spec.name!r} is {kind}"
-        )
-
-
-def check_person_codec(model: Model, task: str) -> None:
-    """ValueError where a model is not of the person-centred codec, which `task` needs."""
-    if model.spec.codec != "person":
-        raise ValueError(
-            f"{task} needs a model of the person-centred codec, got {model.spec.name!r} of {model.spec.codec!r}; "
-            "GFPose's own recipes are in jaxpose.recipes.gfpose"
-        )
+    if not traced(noise):
+        values = np.asarray(noise)
+        if not (np.isfinite(values) & (values >= 0)).all():
+            raise ValueError("noise: needed metres >= 0, got a negative or non-finite number")

@@ -8,44 +8,36 @@ user gives; the root is then put where the pose agrees best with the keypoints.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Problem
+from jaxpose.compiled import cut, filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.skeleton import bone_lengths
-from jaxpose.model import Model, Recalibration
-from jaxpose.networks.diffpose import DiffPose
+from jaxpose.geometry.windows import tile
+from jaxpose.model import Model, Recalibration, require
 from jaxpose.spaces.person import View, decode_pose, encode_keypoints, place
-from jaxpose.tasks.diffpose import START, Encoded, draw_poses, encode_mixture, initial_distribution, keypoint_std
-from jaxpose.tasks.draw import check_person_codec, draw_states, spread
+from jaxpose.tasks.diffpose import (
+    START,
+    encode_mixture,
+    encode_rows,
+    initial_distribution,
+    keypoint_std,
+    pose_states,
+    residual_start,
+    rows_at_once,
+)
+from jaxpose.tasks.draw import check_num, from_noise, hypotheses
 from jaxpose.tasks.recalibration import respread
+from jaxpose.tasks.samplers import Sampler, stochastic
 
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
 _ANKLE_HEIGHT = 0.039
-
-
-class Lifted(NamedTuple):
-    """Many 3D poses of each of N detections.
-
-    samples:    [H, N, J, 3] metres, root-relative, in the camera's axes (x right, y down, z forward).
-    root:       [H, N, 3] metres: where each sample's root stands in the camera frame.
-    mean:       [N, J, 3] metres, the mean sample.
-    covariance: [N, J, 3, 3] square metres, of each joint about the mean, as validation says it is.
-    radius_90:  [N, J] metres about the mean that hold a joint in 90 % of the cases, as validation says.
-    weights:    [H, N] of the samples, summing to 1 over H.
-    path:       [T+1, H, N, J, 3] metres, the denoising from start to samples, or None.
-    """
-
-    samples: Array
-    root: Array
-    mean: Array
-    covariance: Array
-    radius_90: Array
-    weights: Array
-    path: Array | None = None
 
 
 def lift(
@@ -54,111 +46,151 @@ def lift(
     keypoints: Array,
     confidence: Array | None = None,
     *,
-    intrinsics: Array,
-    distortion: Array | None = None,
+    camera: Camera,
     num_hypotheses: int = 200,
-    num_steps: int | None = None,
+    sampler: Sampler | None = None,
     height: float | Array | None = None,
-    sampler: str = "posterior",
     windows: tuple[Array, Array] | None = None,
     keypoint_mixture: Mixture | None = None,
     num_components: int = 1,
     depth: str = "encoder",
     chunk: int | None = None,
     return_path: bool = False,
-) -> Lifted:
-    """Draw `num_hypotheses` 3D poses of each 2D detection; pure, and usable inside jit.
+) -> Hypotheses:
+    """Draw `num_hypotheses` 3D poses of each 2D detection; compiled once for a shape, and usable inside jit.
 
     keypoints:  [N, J, 2] pixels in the model's joint set (`joint_sets.convert_joints` brings others to it).
     confidence: [N, J] in [0, 1], 0 where a joint is missing; None: all are trusted.
-    intrinsics: [4] or [N, 4] fx, fy, cx, cy pixels (`camera.intrinsics_from_fov` where the camera is not known).
-    height:     stature of the person(s) in metres, scalar or [N]; None: the model's own knowledge.
+    camera:     intrinsics [4] or [N, 4] (`camera.intrinsics_from_fov` where they are not known) and distortion; results
+                are in the camera's axes, so where it stands does not matter.
+    height:     stature of the person(s) in metres, scalar or [N]; None: what the model has learned.
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
     keypoint_mixture: for a DiffPose model, where each keypoint may be: pixels, weight [N, J, M], mean and std
                 [N, J, M, 2], as `fit_mixture` finds them in heatmaps. Joints of confidence 0 stay unknown.
     num_components, depth: of a DiffPose model's start H_K, as in `diffpose.initial_distribution`.
-    num_steps, sampler, chunk, return_path: as in `draw_states`; one "mean_flow" sample is the single guess.
+    sampler, chunk, return_path: as in `draw`; one `mean_flow()` sample is the single guess.
     """
-    check_person_codec(model, "lift")
-    num_joints = len(model.skeleton.joints)
-    if keypoints.ndim != 3 or keypoints.shape[1:] != (num_joints, 2):
-        raise ValueError(
-            f"keypoints: needed [N, {num_joints}, 2] in the order of {model.skeleton.name}, got {keypoints.shape}"
-        )
-    num_rows = keypoints.shape[0]
-    confidence = jnp.ones(keypoints.shape[:-1]) if confidence is None else jnp.asarray(confidence, jnp.float32)
-    if confidence.shape != keypoints.shape[:-1]:
-        raise ValueError(f"confidence: needed {keypoints.shape[:-1]} as keypoints, got {confidence.shape}")
-    if intrinsics.shape not in ((4,), (num_rows, 4)):
-        raise ValueError(f"intrinsics: needed [4] or [{num_rows}, 4], got {intrinsics.shape}")
-    confidence = jnp.where(jnp.isfinite(keypoints).all(-1), confidence, 0.0)
+    check_num(num_hypotheses)
+    _check(model, keypoints, confidence, camera)
+    given = (keypoints, confidence, camera, height, keypoint_mixture)
+    num, size, window = keypoints.shape[0], num_hypotheses, model.spec.network.window
+    if not traced(key, model, given, windows):
+        if windows is None:
+            given = filled(_of_rows(num, given), num, size_for(num))
+            windows = None if window is None else _clip(num, window)  # type: ignore[assignment]  # numpy
+        size = size_for(num_hypotheses)
+    found = _lift(
+        key,
+        model,
+        *given,
+        windows,
+        None if size == num_hypotheses else np.int32(num_hypotheses),
+        num=size,
+        sampler=sampler or stochastic(),
+        num_components=num_components,
+        depth=depth,
+        chunk=chunk,
+        return_path=return_path,
+    )
+    return cut(found, num_hypotheses, num)
 
-    cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
-    recalibration = model.recalibration.get("lift") if sampler == "posterior" else None
-    how: dict[str, Any] = {
-        "num_hypotheses": num_hypotheses,
-        "num_steps": num_steps,
-        "sampler": sampler,
-        "return_path": return_path,
-    }
-    if isinstance(model.spec.network, DiffPose):
-        keypoints_k = None
-        if keypoint_mixture is not None:
-            _check_mixture(keypoint_mixture, keypoints.shape, distortion)
-            keypoints_k = encode_mixture(view, intrinsics, keypoint_mixture)
 
-        def start(encoded: Encoded) -> Mixture:
-            return initial_distribution(
-                jax.random.fold_in(key, START),
-                model,
-                encoded,
-                num_components=num_components,
-                keypoints=None if keypoints_k is None else _known(keypoints_k, encoded.keypoints),
-                depth=depth,
-            )
-
-        states = draw_poses(key, model, cond, windows=windows, start=start, **how)
-    else:
+def problem(
+    key: Key,
+    model: Model,
+    keypoints: Array,
+    confidence: Array | None,
+    camera: Camera,
+    height: Array | float | None = None,
+    keypoint_mixture: Mixture | None = None,
+    windows: tuple[Array, Array] | None = None,
+    *,
+    num_components: int = 1,
+    depth: str = "encoder",
+) -> Problem:
+    """The problem of lifting detections; arguments as of `lift`. key: of a DiffPose model's fitted start alone."""
+    _check(model, keypoints, confidence, camera)
+    sure = jnp.ones(keypoints.shape[:-1]) if confidence is None else jnp.asarray(confidence, jnp.float32)
+    sure = jnp.where(jnp.isfinite(keypoints).all(-1), sure, 0.0)
+    cond, view = encode_keypoints(camera.intrinsics, keypoints, sure, camera.distortion)
+    place_in = (view, keypoints, sure, camera, height)
+    if "context" not in model.capabilities:
         if keypoint_mixture is not None or num_components != 1 or depth != "encoder":
             raise ValueError(
                 f"keypoint_mixture, num_components and depth are for DiffPose models, got {model.spec.name!r}"
             )
-        states = draw_states(key, model, cond, chunk=chunk, **how)
-        if recalibration is not None:
-            last = states[:, -1] if return_path else states
-            last = respread(model, cond, view, last, recalibration)
-            states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if return_path else last
-    where: dict[str, Any] = {"intrinsics": intrinsics, "distortion": distortion, "height": height}
-    return as_lifted(model, view, states, keypoints, confidence, recalibration=recalibration, **where)
+        return Problem(from_noise(model, cond.value), Partial(_decode, model, cond, *place_in), cond, task="lift")
+    keypoints_k = None
+    if keypoint_mixture is not None:
+        _check_mixture(keypoint_mixture, keypoints.shape, camera.distortion)
+        keypoints_k = encode_mixture(view, camera.intrinsics, keypoint_mixture)
+    encoded = encode_rows(model, cond, windows)
+    mixture = initial_distribution(
+        jax.random.fold_in(key, START),
+        model,
+        encoded,
+        num_components=num_components,
+        keypoints=None if keypoints_k is None else _known(keypoints_k, encoded.keypoints),
+        depth=depth,
+    )
+    start = residual_start(model, cond, encoded, mixture)
+    return Problem(start, Partial(_decode, model, None, *place_in), task="lift", rows_at_once=rows_at_once())
 
 
-def as_lifted(
+def placed(
     model: Model,
     view: View,
-    states: Array,
     keypoints: Array,
     confidence: Array,
-    *,
-    intrinsics: Array,
-    distortion: Array | None = None,
-    height: float | Array | None = None,
-    recalibration: Recalibration | None = None,
-) -> Lifted:
+    camera: Camera,
+    height: float | Array | None,
+    states: Array,
+) -> Decoded:
     """States [H, N, J, 3] in metres and in their place; or paths [H, T+1, N, J, 3], which end with the samples.
 
     view, keypoints, confidence: that the states were drawn under; confidence is 0 where keypoints are not finite.
-    recalibration: of covariance and radius; None leaves them as the states have them.
     """
     poses = decode_pose(model.statistics, view, states)
     samples = poses[:, -1] if poses.ndim == 5 else poses
-    size = (jnp.ones(samples.shape[:2]) if height is None else jnp.asarray(height) / stature(samples, model))[
-        ..., None, None
-    ]
+    size = jnp.ones(samples.shape[:2]) if height is None else jnp.asarray(height) / stature(samples, model)
+    size = size[..., None, None]
     samples = samples * size
-    root = place(intrinsics, keypoints, confidence, samples, distortion)
-    path = jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None
-    return Lifted(samples, root, *spread(samples, recalibration), path)
+    root = place(camera.intrinsics, keypoints, confidence, samples, camera.distortion)
+    return Decoded(samples, root, jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None)
+
+
+def _program(
+    key, model, keypoints, confidence, camera, height, mixture, windows, count, *, num_components, depth, **how
+):
+    posed = problem(
+        key, model, keypoints, confidence, camera, height, mixture, windows, num_components=num_components, depth=depth
+    )
+    return hypotheses(key, model, posed, count, **how)
+
+
+_lift = jax.jit(_program, static_argnames=("num", "sampler", "num_components", "depth", "chunk", "return_path"))
+
+
+def _decode(
+    model: Model,
+    cond: Condition | None,
+    view: View,
+    keypoints: Array,
+    confidence: Array,
+    camera: Camera,
+    height: Array | float | None,
+    states: Array,
+    kept: Any,
+    recalibration: Recalibration | None,
+) -> Decoded:
+    if kept is not None:
+        states = pose_states(kept, states)
+    if cond is not None and recalibration is not None:
+        path = states.ndim == 5
+        last = respread(model, cond, view, states[:, -1] if path else states, recalibration)
+        states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if path else last
+    return placed(model, view, keypoints, confidence, camera, height, states)
 
 
 def stature(x: Array, model: Model) -> Array:
@@ -169,6 +201,40 @@ def stature(x: Array, model: Model) -> Array:
     thigh, shin = (0.5 * (lengths[f"left_{joint}"] + lengths[f"right_{joint}"]) for joint in ("knee", "ankle"))
     column = lengths["spine"] + lengths["thorax"] + lengths["neck_nose"] + lengths["head"]
     return (thigh + shin + column) / (1 - _ANKLE_HEIGHT)
+
+
+def _check(model: Model, keypoints: Array, confidence: Array | None, camera: Camera) -> None:
+    require(model, "lift", "joints")
+    num_joints = len(model.skeleton.joints)
+    if keypoints.ndim != 3 or keypoints.shape[1:] != (num_joints, 2):
+        raise ValueError(
+            f"keypoints: needed [N, {num_joints}, 2] in the order of {model.skeleton.name}, got {keypoints.shape}"
+        )
+    if confidence is not None and jnp.shape(confidence) != keypoints.shape[:-1]:
+        raise ValueError(f"confidence: needed {keypoints.shape[:-1]} as keypoints, got {jnp.shape(confidence)}")
+    if jnp.shape(camera.intrinsics) not in ((4,), (keypoints.shape[0], 4)):
+        raise ValueError(
+            f"camera: needed intrinsics [4] or [{keypoints.shape[0]}, 4], got {jnp.shape(camera.intrinsics)}"
+        )
+
+
+def _of_rows(num: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of `_lift` from keypoints to the mixture, every array with a leading axis N, on the host."""
+    keypoints, confidence, camera, height, mixture = given
+
+    def each(x: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+        return None if x is None else np.broadcast_to(np.asarray(x, np.float32), (num, *shape))
+
+    lens = None if camera.distortion is None else each(camera.distortion, np.shape(camera.distortion)[-1:])
+    rows = Camera(each(camera.intrinsics, (4,)), lens)  # type: ignore[arg-type]  # numpy
+    return keypoints, confidence, rows, each(height, ()), mixture
+
+
+def _clip(num: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of one clip of `num` frames, as `encode_rows` makes them, filled up with windows that do not count."""
+    index, counted = tile(np.zeros(num), np.arange(num), length, stride=max(1, length // 3))
+    spare = size_for(len(index)) - len(index)
+    return np.concatenate([index, index[-1:].repeat(spare, 0)]), np.pad(counted, ((0, spare), (0, 0)))
 
 
 def _known(mixture: Mixture, keypoints: Array) -> Mixture:
@@ -186,8 +252,3 @@ def _check_mixture(mixture: Mixture, shape: tuple[int, ...], distortion: Array |
         raise ValueError(f"keypoint_mixture: needed weight {mean.shape[:-1]}, got {weight.shape}")
     if distortion is not None:
         raise ValueError("keypoint_mixture: needed keypoints without distortion, got one")
-
-
-jitted_lift = jax.jit(
-    lift, static_argnames=("num_hypotheses", "num_steps", "sampler", "num_components", "depth", "chunk", "return_path")
-)

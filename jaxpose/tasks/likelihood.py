@@ -13,9 +13,8 @@ import jax
 from jaxpose.base import Array, Key
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.likelihood import log_likelihood
-from jaxpose.model import Model
+from jaxpose.model import Model, require
 from jaxpose.spaces.person import encode_keypoints, encode_pose
-from jaxpose.tasks.draw import check_person_codec, check_score
 
 _ROWS = 2048  # poses in flight at once
 
@@ -40,8 +39,7 @@ def lifted_log_density(
                 pose; None: the exact trace.
     ValueError for a model that is not one network of the person-centred codec.
     """
-    check_person_codec(model, "lifted_log_density")
-    check_score(model, "lifted_log_density")
+    require(model, "lifted_log_density", "joints", "score")
     cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
     states = encode_pose(model.statistics, view, samples)
     sde, predict_fn = model.spec.sde(), model.predict_fn()

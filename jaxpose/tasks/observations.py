@@ -30,12 +30,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from jaxpose.base import Array
 from jaxpose.geometry import camera
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton, bones
-from jaxpose.tasks.posterior import Operator
+from jaxpose.tasks.posterior import Observed, Operator
 
 SURE = 0.008  # of a person's larger extent in the image: the noise of a sure keypoint
 _POWER, _LEAST_CONFIDENCE = 1.5, 0.2
@@ -44,14 +45,6 @@ _RMS = 0.4  # metres: of a person's joints about their middle in an image plane;
 _NEARNESS, _NEARNESS_STD = 0.2, 0.15  # 1 / m: of people in front of a camera whose focal length is not known
 _NEARNESS_RANGE = (0.01, 1.5)  # 1 / m
 _TINY = 1e-12
-
-
-class Observed(NamedTuple):
-    """One measurement as `posterior` takes it: value and noise broadcast to operator(x); NaN in value: not observed."""
-
-    value: Array
-    operator: Operator
-    noise: Array
 
 
 class Sight(NamedTuple):
@@ -71,12 +64,6 @@ class Sight(NamedTuple):
     distortion: Array | None
     R_view_world: Array
     centre_world: Array
-
-
-def together(*observed: Observed) -> tuple[tuple[Array, ...], tuple[Operator, ...], tuple[Array, ...]]:
-    """Several measurements as the arguments observation, operator, noise of `posterior`: likelihoods multiply."""
-    values, operators, noises = zip(*observed, strict=True)
-    return values, operators, noises
 
 
 def confidence_noise(confidence: Array, sure: Array | float) -> Array:
@@ -166,15 +153,14 @@ def seen_by(view: Sight, *, known_focal: bool = True) -> Observed:
 
 def cameras(view: Sight) -> Operator:
     """Joints [..., J, 3] -> pixels [..., C, J, 2]; what lies behind a camera is seen as if 0.1 m before it."""
-    place = placement(view)
+    return Partial(_seen_in_cameras, view, placement(view))
 
-    def see(x: Array) -> Array:
-        placed = x + place(x)[..., None, :]
-        x_cam = _turned(view.R_cam_view, placed) + view.t_cam[:, None]
-        x_cam = jnp.concatenate([x_cam[..., :2], jnp.maximum(x_cam[..., 2:], _NEAREST)], -1)
-        return camera.project(view.intrinsics, x_cam, view.distortion)
 
-    return see
+def _seen_in_cameras(view: Sight, place: Operator, x: Array) -> Array:
+    placed = x + place(x)[..., None, :]
+    x_cam = _turned(view.R_cam_view, placed) + view.t_cam[:, None]
+    x_cam = jnp.concatenate([x_cam[..., :2], jnp.maximum(x_cam[..., 2:], _NEAREST)], -1)
+    return camera.project(view.intrinsics, x_cam, view.distortion)
 
 
 def placement(view: Sight) -> Operator:
@@ -191,7 +177,11 @@ def placement(view: Sight) -> Operator:
     start = (gain[..., None] * fixed).sum((1, 2, 3, 4))
     linear = jnp.einsum("icje,cjek->ijk", gain, rows)
 
-    return lambda x: start + (linear * x[..., None, :, :]).sum((-2, -1))
+    return Partial(_affine, start, linear)
+
+
+def _affine(start: Array, linear: Array, x: Array) -> Array:
+    return start + (linear * x[..., None, :, :]).sum((-2, -1))
 
 
 def to_world(view: Sight, x: Array) -> Array:
@@ -240,30 +230,39 @@ def fit_pinhole(view: Sight, x: Array) -> Pinhole:
 
 def pinhole_unknown_focal(view: Sight) -> Operator:
     """Joints [..., J, 3] -> pixels [..., 1, J, 2] in a camera of whatever focal length fits them best."""
-    return lambda x: fit_pinhole(view, x).uv_px
+    return Partial(_seen_in_fitted_camera, view)
+
+
+def _seen_in_fitted_camera(view: Sight, x: Array) -> Array:
+    return fit_pinhole(view, x).uv_px
 
 
 def joints(indices: Sequence[int]) -> Operator:
     """Joints [..., J, 3] -> the chosen ones [..., K, 3] about their own middle: their place is not known."""
-    index = np.asarray(indices)
+    return Partial(_joints, np.asarray(indices))
 
-    def choose(x: Array) -> Array:
-        chosen = x[..., index, :]
-        return chosen - chosen.mean(-2, keepdims=True)
 
-    return choose
+def _joints(index: Array, x: Array) -> Array:
+    chosen = x[..., index, :]
+    return chosen - chosen.mean(-2, keepdims=True)
 
 
 def end_effectors(indices: Sequence[int], root: int = 0) -> Operator:
     """Joints [..., J, 3] -> the chosen ones [..., K, 3] from the joint `root`, metres in the prior's axes."""
-    index = np.asarray(indices)
-    return lambda x: x[..., index, :] - x[..., root : root + 1, :]
+    return Partial(_from_root, np.asarray(indices), np.asarray([root]))
+
+
+def _from_root(index: Array, root: Array, x: Array) -> Array:
+    return x[..., index, :] - x[..., root, :]
 
 
 def distances(pairs: Sequence[tuple[int, int]]) -> Operator:
     """Joints [..., J, 3] -> the distance [..., P] metres between each pair of joints."""
-    first, second = np.asarray(pairs).T
-    return lambda x: _length(x[..., second, :] - x[..., first, :])
+    return Partial(_distances, *np.asarray(pairs).T)
+
+
+def _distances(first: Array, second: Array, x: Array) -> Array:
+    return _length(x[..., second, :] - x[..., first, :])
 
 
 def bone_lengths(skeleton: Skeleton) -> Operator:
@@ -276,13 +275,12 @@ def directions(pairs: Sequence[tuple[int, int]]) -> Operator:
 
     In the prior's axes: a reading d in the world is `Sight.R_view_world` d. Its noise is the sine of the error's angle.
     """
-    first, second = np.asarray(pairs).T
+    return Partial(_directions, *np.asarray(pairs).T)
 
-    def point(x: Array) -> Array:
-        along = x[..., second, :] - x[..., first, :]
-        return along / _length(along)[..., None]
 
-    return point
+def _directions(first: Array, second: Array, x: Array) -> Array:
+    along = x[..., second, :] - x[..., first, :]
+    return along / _length(along)[..., None]
 
 
 def _length(x: Array) -> Array:

@@ -17,9 +17,10 @@ from jaxpose.diffusion import prior_sample, sample_hypotheses, time_grid
 from jaxpose.diffusion.flow import decode as from_latent
 from jaxpose.diffusion.flow import encode as to_latent
 from jaxpose.diffusion.flow import interpolate
-from jaxpose.model import Model
-from jaxpose.spaces.normalise import REPRESENTATIONS, decode, encode
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, make_run
+from jaxpose.model import Model, require
+from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT
+from jaxpose.tasks.samplers import Sampler, stochastic
 
 _FLOW_STEPS = 20  # of four network calls each
 
@@ -33,14 +34,19 @@ def check_rotation_model(model: Model, task: str) -> None:
         )
 
 
+def check_rotations(model: Model, body_pose: Array) -> None:
+    """ValueError where body poses are neither [..., 21, 3] nor [..., 63]."""
+    num, shape = model.spec.state_shape[0], jnp.shape(body_pose)
+    if shape[-1:] != (3 * num,) and shape[-2:] != (num, 3):
+        raise ValueError(f"body_pose: needed [..., {num}, 3] or [..., {3 * num}], got {list(shape)}")
+
+
 def to_state(model: Model, body_pose: Array) -> Array:
     """States [..., 21, D] of body poses [..., 21, 3] axis-angle radians, or [..., 63]; ValueError for other shapes."""
-    num = model.spec.state_shape[0]
-    shape = jnp.shape(body_pose)
+    check_rotations(model, body_pose)
+    num, shape = model.spec.state_shape[0], jnp.shape(body_pose)
     if shape[-1:] == (3 * num,):
         body_pose = jnp.reshape(body_pose, (*shape[:-1], num, 3))
-    elif shape[-2:] != (num, 3):
-        raise ValueError(f"body_pose: needed [..., {num}, 3] or [..., {3 * num}], got {list(shape)}")
     representation = REPRESENTATIONS[model.spec.codec]
     return encode(model.statistics, representation.from_axis_angle(jnp.asarray(body_pose)))
 
@@ -56,24 +62,17 @@ def to_matrices(model: Model, state: Array) -> Array:
 
 
 def generate_rotations(
-    key: Key,
-    model: Model,
-    num: int,
-    *,
-    num_steps: int | None = None,
-    sampler: str = "posterior",
-    temperature: float = 1.0,
-    chunk: int = ROWS_IN_FLIGHT,
+    key: Key, model: Model, num: int, *, sampler: Sampler | None = None, chunk: int = ROWS_IN_FLIGHT
 ) -> Array:
     """Draw `num` body poses [num, 21, 3] axis-angle radians from the prior.
 
-    num_steps, sampler, temperature: as in `draw.draw_states`. chunk: poses computed at once.
+    sampler: of `tasks.samplers`. chunk: poses computed at once.
     """
-    check_rotation_model(model, "generate")
+    require(model, "generate", "rotations")
     if num < 1:
         raise ValueError(f"num: needed at least 1, got {num}")
     sde, shape = model.spec.sde(), model.spec.state_shape
-    run = make_run(model, sampler, sde, num_steps, temperature)
+    run = (sampler or stochastic()).run(model.spec, sde)
     states = sample_hypotheses(
         key,
         num,
@@ -95,7 +94,7 @@ def interpolate_rotations(
     Both are carried to their latent noise by the probability flow; the path is the great arc between the latents,
     carried back. num >= 2. Without noise and without a key: the path is the model's own.
     """
-    check_rotation_model(model, "interpolate")
+    require(model, "interpolate", "rotations")
     if num < 2:
         raise ValueError(f"num: needed at least 2, for both ends, got {num}")
     sde, predict = model.spec.sde(), model.predict_fn()

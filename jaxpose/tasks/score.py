@@ -27,18 +27,20 @@ generative models using typicality (2019) for judging a density by those of trai
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Condition, Key
+from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import log_likelihood, time_at, time_grid
 from jaxpose.diffusion.likelihood import within
-from jaxpose.model import Model
-from jaxpose.spaces.normalise import REPRESENTATIONS
+from jaxpose.model import Model, require
 from jaxpose.spaces.person import View, encode_pose
-from jaxpose.tasks.draw import check_joints, check_score, null_condition
-from jaxpose.tasks.rotations import check_body_pose, to_state
+from jaxpose.tasks.draw import check_joints, null_condition
+from jaxpose.tasks.rotations import check_body_pose, check_rotations, to_state
 
 LEVEL = 0.012  # sigma / alpha, in units of state; pose17's process begins at 0.0105, prior21's at 0.0001
 # holds 0.05 nats on validation poses of pose17, where 12 are off by up to 0.064 (against 40, 16 poses)
@@ -60,7 +62,7 @@ def log_density(
 ) -> Array:
     """Log density [N] in nats of joints [N, J, 3] metres, or of body poses [N, 21, 3] or [N, 63] axis-angle radians.
 
-    The model is closed over, not passed through jit: which of its numbers move must be known.
+    Compiled once for a shape. Inside another jit the model is closed over: which of its numbers move must be known.
 
     pose: joints in the axes of a camera that looks roughly level at the person, about any origin.
     cond, view: what `encode_keypoints` makes of N detections of the same people in that camera's pixels: the density
@@ -70,12 +72,12 @@ def log_density(
     key, num_probes: Hutchinson's estimate of the traces in place of the exact ones, as in `log_likelihood`.
     ValueError for wrong shapes, missing joints, and models that do not know the score at every noise level.
     """
-    check_score(model, "score")
+    require(model, "score", "score")
     basis, log_unit = _space(model)
-    if model.spec.codec in REPRESENTATIONS:
+    if "rotations" in model.capabilities:
         if cond is not None or view is not None:
             raise ValueError(f"cond: {model.spec.name!r} is a prior over joint rotations and takes none")
-        state = to_state(model, pose)
+        check_rotations(model, pose)
         check_body_pose(pose.reshape(-1, *model.spec.state_shape[:1], 3))
     else:
         check_joints(model, pose, "score", complete=True)
@@ -83,16 +85,42 @@ def log_density(
             raise ValueError(
                 f"cond, view: needed both, of {len(pose)} detections (`codec.encode_keypoints`), or neither"
             )
+    num, size = len(pose), len(pose) if traced(pose, cond, key) else size_for(len(pose))
+    pose, cond, view = filled((pose, cond, view), num, size)
+    log_snr = np.float32(-2 * np.log(level))
+    found = _density(model, pose, cond, view, basis, log_unit, log_snr, key, num_steps=num_steps, num_probes=num_probes)
+    return found if size == num else jnp.asarray(np.asarray(found)[:num])
+
+
+@partial(jax.jit, static_argnames=("num_steps", "num_probes"))
+def _density(
+    model: Model,
+    pose: Array,
+    cond: Condition | None,
+    view: View | None,
+    basis: Array,
+    log_unit: Array,
+    log_snr: Array,
+    key: Key | None,
+    *,
+    num_steps: int,
+    num_probes: int | None,
+) -> Array:
+    """Log density [N] of poses in the subspace of `basis` [J D, n], the volume of whose unit cube is e^log_unit.
+
+    log_snr: at which the density is taken.
+    """
+    if "rotations" in model.capabilities:
+        state = to_state(model, pose)
+    else:
         state = encode_pose(model.statistics, View(jnp.eye(3)) if view is None else view, pose)
     z = jnp.dot(state.reshape(len(state), -1), basis, precision=jax.lax.Precision.HIGHEST)[..., None]
-
     sde = model.spec.sde()
-    start = time_at(sde, jnp.float32(-2 * np.log(level)))
+    start = time_at(sde, log_snr)
     times = time_grid(sde._replace(t_min=start), num_steps, "log_snr")  # type: ignore[arg-type]  # a number of the graph
     alpha = sde.alpha(start)
     predict = within(model.predict_fn(), basis, model.spec.state_shape)
-    # one condition without rows is encoded once for all poses
-    null = None if model.spec.codec in REPRESENTATIONS else jax.tree.map(lambda a: a[0], null_condition(model, 1))
+    null = None if "rotations" in model.capabilities else null_condition(model)  # one condition is encoded once for all
 
     def block(rows: tuple[Array, Condition | None, Array | None]) -> Array:
         z, cond, key = rows
@@ -151,7 +179,7 @@ def _space(model: Model) -> tuple[Array, float]:
     """The subspace that states fill: an orthonormal basis [J D, n], and the log of the volume of its unit cube."""
     num, width = model.spec.state_shape
     std = np.asarray(model.statistics.std, np.float64)
-    if model.spec.codec in REPRESENTATIONS:
+    if "rotations" in model.capabilities:
         moves = np.broadcast_to(np.asarray(model.statistics.spread) > 0, (num, width)).ravel()
         return jnp.asarray(np.eye(num * width)[:, moves], jnp.float32), float(np.log(std.ravel()[moves]).sum())
     if np.ptp(std) > 1e-6 * std.max():

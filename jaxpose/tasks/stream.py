@@ -21,15 +21,16 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
-from jaxpose.base import Array, Condition, Key, PredictFn
+from jaxpose.base import Array, Camera, Condition, Hypotheses, Key, PredictFn
 from jaxpose.diffusion import heun, sample, time_grid
 from jaxpose.diffusion.sde import SDE, time_at
-from jaxpose.model import Model
+from jaxpose.model import Model, require
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.diffpose import Component, Encoded, context_of, encoder_input, network_of, one_gaussian
-from jaxpose.tasks.draw import check_person_codec, make_run
-from jaxpose.tasks.lift import Lifted, as_lifted
+from jaxpose.tasks.draw import check_num, spread
+from jaxpose.tasks.lift import placed
+from jaxpose.tasks.samplers import probability_flow
 
 _NEVER = jnp.iinfo(jnp.int32).max // 2  # frames ago that a person was seen, before the first was
 _FARTHEST = 8.0  # of r in standard deviations
@@ -51,7 +52,7 @@ class Stream(NamedTuple):
     missed: Array
     noise: Array
     residual: Array
-    last: Lifted
+    last: Hypotheses
 
 
 def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
@@ -61,20 +62,19 @@ def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
     Raises ValueError for a model that is not of DiffPose's paper profile, or num_hypotheses < 1.
     """
     network = network_of(model)
-    check_person_codec(model, "stream")
-    if num_hypotheses < 1:
-        raise ValueError(f"num_hypotheses: needed 1 or more, got {num_hypotheses}")
+    require(model, "stream", "joints")
+    check_num(num_hypotheses)
     num_joints = len(model.skeleton.joints)
 
     def noise(h: Array) -> Array:
         _, noise_key, _ = jax.random.split(jax.random.fold_in(key, h), 3)
         return jax.random.normal(noise_key, (1, num_joints, 5))[0]
 
-    frames = 1 if network.video is None else network.video.num_frames
+    frames = network.window or 1
     channels = 3 if network.video is None or network.frame is None else 6
     row = jnp.full((num_hypotheses, 1, num_joints, 3), jnp.nan)
     unknown = jnp.full((*row.shape[1:], 3), jnp.nan)
-    last = Lifted(row, row[:, :, 0], row[0], unknown, row[0, ..., 0], jnp.zeros(row.shape[:2]))
+    last = Hypotheses(row, row[0], unknown, row[0, ..., 0], jnp.zeros(row.shape[:2]), row[:, :, 0])
     start = jax.vmap(noise)(jnp.arange(num_hypotheses))
     window = jnp.zeros((frames, num_joints, channels))
     return Stream(window, jnp.asarray(_NEVER, jnp.int32), start, jnp.zeros_like(start), last)
@@ -86,18 +86,17 @@ def step_stream(
     keypoints: Array,
     confidence: Array | None = None,
     *,
-    intrinsics: Array,
-    distortion: Array | None = None,
+    camera: Camera,
     num_steps: int = 2,
     first_steps: int | None = None,
     warmth: float | Array = 0.7,
     max_gap: int | Array = 15,
     height: float | Array | None = None,
-) -> tuple[Lifted, Stream]:
-    """Poses of the newest frame, `Lifted` of one row, and the stream after it; pure, compiled once as `jitted_step`.
+) -> tuple[Hypotheses, Stream]:
+    """Poses of the newest frame, `Hypotheses` of one row, and the stream after it; compiled once for a shape.
 
     keypoints:  [J, 2] pixels in the model's joint set; confidence [J] in [0, 1], 0 where a joint is missing, or None.
-    intrinsics: [4] fx, fy, cx, cy pixels; distortion [5] or None; both may change from frame to frame.
+    camera:     intrinsics [4] and distortion [5] or None; both may change from frame to frame.
     num_steps:  Heun steps of a frame, two network calls each. first_steps: solver steps of a first frame, which starts
                 from noise alone; None: what validation chose.
     warmth:     w in [0, 1), how much of the last sample is kept; 0 starts every frame from noise.
@@ -109,14 +108,44 @@ def step_stream(
     flagged by weights of 0, and the last frame's place in the window; before the first person the result is NaN.
     Raises ValueError for a shape that is not as above.
     """
-    keypoints, confidence = _checked(model, stream, keypoints, confidence, intrinsics)
+    keypoints, confidence = _checked(model, stream, keypoints, confidence, camera)
     if num_steps < 1:
         raise ValueError(f"num_steps: needed 1 or more, got {num_steps}")
     if not isinstance(warmth, jax.core.Tracer) and not 0 <= float(warmth) < 1:
         raise ValueError(f"warmth: needed a number in [0, 1), got {warmth}")
 
-    def follow() -> tuple[Lifted, Stream]:
-        cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
+    return _step(
+        model,
+        stream,
+        keypoints,
+        confidence,
+        camera._replace(size=None),
+        warmth,
+        max_gap,
+        height,
+        num_steps=num_steps,
+        first_steps=first_steps,
+    )
+
+
+def _program(
+    model: Model,
+    stream: Stream,
+    keypoints: Array,
+    confidence: Array | None,
+    camera: Camera,
+    warmth: float | Array,
+    max_gap: int | Array,
+    height: float | Array | None,
+    *,
+    num_steps: int,
+    first_steps: int | None,
+) -> tuple[Hypotheses, Stream]:
+    trust = jnp.ones(len(keypoints)) if confidence is None else jnp.asarray(confidence, jnp.float32)
+    confidence = jnp.where(jnp.isfinite(keypoints).all(-1) & (trust > 0), trust, 0.0)
+
+    def follow() -> tuple[Hypotheses, Stream]:
+        cond, view = encode_keypoints(camera.intrinsics, keypoints, confidence, camera.distortion)
         network, first = network_of(model), stream.missed > max_gap
         new = _row(network, model, cond)
         window = jnp.where(first, new, jnp.concatenate([stream.window[1:], new[None]]))
@@ -136,19 +165,11 @@ def step_stream(
                 warmth=warmth,
             ),
         )
-        lifted = as_lifted(
-            model,
-            view,
-            _states(component, r),
-            keypoints[None],
-            confidence[None],
-            intrinsics=intrinsics,
-            distortion=distortion,
-            height=height,
-        )
+        found = placed(model, view, keypoints[None], confidence[None], camera, height, _states(component, r))
+        lifted = Hypotheses(found.samples, *spread(found.samples), found.root)
         return lifted, Stream(window, jnp.zeros_like(stream.missed), stream.noise, r, lifted)
 
-    def hold() -> tuple[Lifted, Stream]:
+    def hold() -> tuple[Hypotheses, Stream]:
         window = jnp.concatenate([stream.window[1:], stream.window[-1:]])
         missed = jnp.minimum(stream.missed + 1, _NEVER)
         held = stream.last._replace(weights=jnp.zeros_like(stream.last.weights))
@@ -157,12 +178,15 @@ def step_stream(
     return jax.lax.cond((confidence > 0).sum() >= _LEAST_JOINTS, follow, hold)
 
 
+_step = jax.jit(_program, static_argnames=("num_steps", "first_steps"))
+
+
 def draw_first(model: Model, given: Condition, noise: Array, num_steps: int | None = None) -> Array:
     """Samples r [H, J, 5] from noise alone, as `draw_poses` with "probability_flow" draws them.
 
     given: a condition whose context is the denoiser's. num_steps: None is what validation chose.
     """
-    run = make_run(model, "probability_flow", model.spec.sde(), num_steps)
+    run = probability_flow(num_steps).run(model.spec, model.spec.sde())
     return sample(_unused(), noise, model.predict_fn(), run.solver, run.times, given, finish=run.finish)
 
 
@@ -224,9 +248,9 @@ def _unused() -> Key:
 
 
 def _checked(
-    model: Model, stream: Stream, keypoints: Array, confidence: Array | None, intrinsics: Array
-) -> tuple[Array, Array]:
-    """Keypoints and confidences [J] as arrays, 0 where a joint is not known; ValueError for wrong shapes."""
+    model: Model, stream: Stream, keypoints: Array, confidence: Array | None, camera: Camera
+) -> tuple[Array, Array | None]:
+    """Keypoints [J, 2] and confidence [J] as arrays; ValueError for wrong shapes."""
     network, num_joints = network_of(model), len(model.skeleton.joints)
     keypoints = jnp.asarray(keypoints, jnp.float32)
     if keypoints.shape != (num_joints, 2):
@@ -234,18 +258,14 @@ def _checked(
             f"keypoints: needed [{num_joints}, 2] of one person in the order of {model.skeleton.name}, "
             f"got {keypoints.shape}"
         )
-    trust = jnp.ones(num_joints) if confidence is None else jnp.asarray(confidence, jnp.float32)
-    if trust.shape != (num_joints,):
-        raise ValueError(f"confidence: needed [{num_joints}] as keypoints, got {trust.shape}")
-    if jnp.shape(intrinsics) != (4,):
-        raise ValueError(f"intrinsics: needed [4], got {jnp.shape(intrinsics)}")
-    frames = 1 if network.video is None else network.video.num_frames
+    if confidence is not None and jnp.shape(confidence) != (num_joints,):
+        raise ValueError(f"confidence: needed [{num_joints}] as keypoints, got {jnp.shape(confidence)}")
+    if jnp.shape(camera.intrinsics) != (4,):
+        raise ValueError(f"camera: needed intrinsics [4], got {jnp.shape(camera.intrinsics)}")
+    frames = network.window or 1
     if stream.window.shape[:2] != (frames, num_joints):
         raise ValueError(
             f"stream: needed a window [{frames}, {num_joints}, C] of {model.spec.name!r}, got {stream.window.shape}: "
             "it was started with another model"
         )
-    return keypoints, jnp.where(jnp.isfinite(keypoints).all(-1) & (trust > 0), trust, 0.0)
-
-
-jitted_step = jax.jit(step_stream, static_argnames=("num_steps", "first_steps"))
+    return keypoints, confidence

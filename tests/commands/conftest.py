@@ -8,8 +8,8 @@ import pytest
 from jaxpose import cli
 from jaxpose.model import ASSETS, Model, Spec, init_params, save
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.spaces.normalise import z_score
 from jaxpose.spaces.person import fit_statistics
+from jaxpose.spaces.rotations import z_score
 
 
 @pytest.fixture(scope="session")

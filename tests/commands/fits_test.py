@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.body_joints import POINT_SETS, body_points
 from jaxpose.geometry.skeleton import COCO_17, SMPL_22
 from jaxpose.io.capsule_body import capsule_body
 from jaxpose.io.motion import read_motion
-from jaxpose.io.poses3d import from_camera, read_poses3d
+from jaxpose.io.poses3d import read_poses3d
 
 NUM = 6
 

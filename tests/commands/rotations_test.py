@@ -7,11 +7,12 @@ import jax
 import numpy as np
 import pytest
 
+from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.capsule_body import capsule_body
 from jaxpose.io.motion import read_motion
-from jaxpose.io.poses3d import from_camera, read_poses3d
+from jaxpose.io.poses3d import read_poses3d
 from jaxpose.io.take import rotation_matrices
 from jaxpose.model import load
 from jaxpose.tasks.complete_rotations import PARTS

@@ -96,7 +96,10 @@ def test_a_share_is_above_0_up_to_1(many, share):
         (lambda r: load_mocap(r, "test", ("x",)), r"split: got 'test', legal are \['train', 'val'\]"),
         (lambda r: load_mocap(r, "val", ("y",)), r"y\.npz: no such file"),
         (lambda r: load_mocap(r / "nowhere", "val"), "no splits.json there"),
-        (lambda r: (np.savez(r / "mocap" / "z.npz", a=1), load_mocap(r, "val", ("z",))), r"z\.npz: lacks \['joints17'"),
+        (
+            lambda r: (np.savez(r / "mocap" / "z.npz", a=1), load_mocap(r, "val", ("z",))),
+            r"z\.npz: lacks joints17, pos_scale",
+        ),
     ],
 )
 def test_errors_name_what_is_wrong(root, change, message):

@@ -14,7 +14,8 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from jaxpose.io.untrusted.unpickle import NUMPY, Names, Opaque, Unpickler, _Array, arrays_of, describe, reading
+from jaxpose.io.arrays import reading
+from jaxpose.io.untrusted.unpickle import NUMPY, Names, Opaque, Unpickler, _Array, arrays_of, describe
 
 
 def load_dict(path: str | os.PathLike[str], key: str) -> Mapping[str, Any]:

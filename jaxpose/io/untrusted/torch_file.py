@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, arrays_of, reading
+from jaxpose.io.arrays import reading
+from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, arrays_of
 
 _STORAGES = {
     "DoubleStorage": "f8",

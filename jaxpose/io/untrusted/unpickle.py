@@ -16,13 +16,13 @@ import os
 import pickle
 import pickletools
 import re
-import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+
+from jaxpose.io.arrays import reading
 
 Names: TypeAlias = Mapping[tuple[str, str], Callable[..., Any]]
 
@@ -187,22 +187,6 @@ def load_pickle(path: str | os.PathLike[str], names: Names = NUMPY) -> Any:
     """The content of a pickle file of plain values and arrays; ValueError, naming the file, for anything else."""
     with reading(path, "pickle"), open(path, "rb") as file:
         return arrays_of(Unpickler(file.read(), names).load())
-
-
-@contextmanager
-def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
-    """A block that reads the file `path`, a `kind`: what goes wrong in it becomes a ValueError that names the file."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except RecursionError as error:
-        raise ValueError(f"{path}: nested too deeply to be read") from error
-    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, MemoryError, OSError) as error:
-        raise ValueError(f"{path}: not a readable {kind} ({error or type(error).__name__})") from error
-    # what a damaged file makes of a call in it; SystemError and RuntimeError (zipfile's: encrypted) are the libraries'
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SystemError, RuntimeError) as error:
-        raise ValueError(f"{path}: a damaged {kind} ({error})") from error
 
 
 def _check_sizes(data: bytes) -> None:

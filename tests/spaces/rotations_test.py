@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from jaxpose.spaces.normalise import REPRESENTATIONS, decode, encode, min_max, z_score
+from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode, min_max, z_score
 
 # one joint: a coordinate by hand, one that never moves, and one that moves by less than rounding
 X = np.array([[0.0, 2.5, 1.0], [1.0, 2.5, 1.00001], [2.0, 2.5, 1.0], [9.0, 2.5, 1.0]])[:, None]

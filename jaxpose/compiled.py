@@ -1,0 +1,79 @@
+"""Programs that are compiled once for a shape and found again, in eager use too.
+
+XLA compiles a program for each shape, which takes seconds and on a CPU some 500 memory maps of the process' 65,530. So
+the public functions are jitted at module level, with settings that are hashable values, and their sizes (numbers of
+observations N and of hypotheses H) are filled up to few:
+
+    1 2 3 4 5 6 8 10 12 16 20 25 32 40 50 64 80 100 125 160 200 250 315 400 500 640 800 1000 1250 ...
+
+ten for each factor of ten (Renard's series R10, rounded): at most a third is computed for nothing, and usual numbers
+are met exactly. Rows and hypotheses do not see each other and their keys do not depend on how many there are, so
+filling up changes nothing but the last bits, which matrix products of other sizes round differently.
+
+Filling and cutting are done by numpy on the host: in JAX each would be a program for each shape. Inside another jit all
+shapes are fixed, and nothing is filled up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Hypotheses
+
+_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80)
+_DECADE = (100, 125, 160, 200, 250, 315, 400, 500, 640, 800)
+
+
+def size_for(num: int) -> int:
+    """The smallest of the sizes above that holds `num` >= 1."""
+    if num <= _SIZES[-1]:
+        return next(size for size in _SIZES if size >= num)
+    factor = 1
+    while num > 10 * factor * _DECADE[0]:
+        factor *= 10
+    return next((factor * size for size in _DECADE if factor * size >= num), 10 * factor * _DECADE[0])
+
+
+def traced(*trees: Any) -> bool:
+    """Whether any array of the trees is inside a transformation, so that shapes must stay as they are."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def filled(tree: Any, num: int, size: int) -> Any:
+    """Arrays [num, ...] as [size, ...], the last row repeated."""
+    if num == size:
+        return tree
+    rows = np.minimum(np.arange(size), num - 1)
+    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[rows]), tree)
+
+
+def cut(found: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
+    """The first hypotheses and rows of a result."""
+    if found.samples.shape[:2] == (num_hypotheses, num_rows):
+        return found
+
+    def of(x: Any, *axes: int | slice) -> Any:
+        return None if x is None else jnp.asarray(np.asarray(x)[axes])
+
+    h, n = slice(num_hypotheses), slice(num_rows)
+    return Hypotheses(
+        of(found.samples, h, n),
+        of(found.mean, n),
+        of(found.covariance, n),
+        of(found.radius_90, n),
+        of(found.weights, h, n),
+        of(found.root, h, n),
+        of(found.noise, n),
+        of(found.path, slice(None), h, n),
+    )
+
+
+def merged(x: Any, num: int) -> Any:
+    """[H, N, ...] as [num, ...], the first of all H N."""
+    if traced(x):
+        return x.reshape(-1, *x.shape[2:])[:num]
+    return jnp.asarray(np.asarray(x).reshape(-1, *x.shape[2:])[:num])

@@ -1,0 +1,62 @@
+"""Axes of worlds, told by the axis that points up: turns between them and to the axes of a level camera.
+
+    up       in camera axes (x right, y down, z forward)
+    "-y"     (x, y, z)        camera axes themselves
+    "y"      (x, -y, -z)
+    "z"      (x, -z, y)
+
+All turns are exact: entries are 0, 1 and -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+# R [3, 3] with x_cam = R x_world, for a level camera.
+R_CAM_WORLD: Mapping[str, np.ndarray] = MappingProxyType(
+    {"-y": np.eye(3), "y": np.diag([1.0, -1.0, -1.0]), "z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
+)
+# What a result says of its axes.
+FRAME_TAGS: Mapping[str, str] = MappingProxyType(
+    {"-y": "camera axes: x right, y down, z forward; metres", "y": "world metres, y up", "z": "world metres, z up"}
+)
+# The same of results that keep the axes of their input.
+INPUT_TAGS: Mapping[str, str] = MappingProxyType(
+    {"-y": "x right, y down, z forward", "y": "of the input, y up", "z": "of the input, z up"}
+)
+
+
+def check_up(up: str, what: str = "up") -> str:
+    """The axis itself where it is legal; ValueError, opening with `what`, otherwise."""
+    if up not in R_CAM_WORLD:
+        raise ValueError(f"{what}: got {up!r}; legal are {', '.join(R_CAM_WORLD)}")
+    return up
+
+
+def turn(start: str, end: str) -> np.ndarray:
+    """R [3, 3] from the axes of a world in which `start` points up to those of one in which `end` does."""
+    return R_CAM_WORLD[check_up(end)].T @ R_CAM_WORLD[check_up(start)] + 0.0  # no negative zeros
+
+
+def vertical(up: str) -> np.ndarray:
+    """The unit vector [3] that points up in the world's axes."""
+    return -R_CAM_WORLD[check_up(up)][1] + 0.0
+
+
+def to_camera(points: np.ndarray, up: str) -> np.ndarray:
+    """Points [..., 3] of a world in which `up` points up, in the axes of a level camera; same type."""
+    return points @ R_CAM_WORLD[up].T.astype(points.dtype)
+
+
+def from_camera(points: np.ndarray, up: str) -> np.ndarray:
+    """The inverse of `to_camera`."""
+    return points @ R_CAM_WORLD[up].astype(points.dtype)
+
+
+def covariance_from_camera(covariance: np.ndarray, up: str) -> np.ndarray:
+    """Covariances [..., 3, 3] in camera axes, in those of a world in which `up` points up."""
+    R = R_CAM_WORLD[up].astype(covariance.dtype)
+    return R.T @ covariance @ R

@@ -1,0 +1,98 @@
+"""Reading files safely: `.npz` and `.npy` of plain numbers and text, text, and the errors of damaged files.
+
+Objects in numpy files are pickles, and are never loaded here; `untrusted/` reads those that are needed.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+_KIND = "numpy file of plain numbers and text"
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """The arrays of a numpy file by name. Each is read when it is first asked for, and kept.
+
+    A `.npy` file has one array, named `alone`. ValueError names the file where an array cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, alone: str = "array", mmap: bool = False):
+        self.path, self._read = Path(path), dict[str, np.ndarray]()
+        with reading(path, _KIND):
+            found = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        self._archive: Mapping[str, np.ndarray] = {alone: found} if isinstance(found, np.ndarray) else found
+        self._names = tuple(self._archive)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._read:
+            with reading(self.path, _KIND):
+                self._read[name] = self._archive[name]
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def load_arrays(path: str | os.PathLike[str], *needed: str, alone: str = "array", mmap: bool = False) -> Arrays:
+    """The arrays of a `.npz` or `.npy` file, with those `needed` among them.
+
+    alone: the name of a `.npy` file's array. mmap: map a `.npy` file into memory instead of reading it.
+    ValueError names the file where it is missing, damaged, or lacks a name.
+    """
+    arrays = Arrays(path, alone=alone, mmap=mmap)
+    missing = [name for name in needed if name not in arrays]
+    if missing:
+        raise ValueError(f"{path}: lacks {', '.join(missing)}; needed {', '.join(needed)}; it has {', '.join(arrays)}")
+    return arrays
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """A block that reads the file `path`, a `kind`: what goes wrong in it becomes a ValueError that names the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except RecursionError as error:
+        raise ValueError(f"{path}: nested too deeply to be read") from error
+    except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, EOFError, MemoryError, OSError) as error:
+        raise ValueError(f"{path}: not a readable {kind} ({error or type(error).__name__})") from error
+    # what a damaged file makes of a call in it; SystemError and RuntimeError (zipfile's: encrypted) are the libraries'
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SystemError, RuntimeError) as error:
+        raise ValueError(f"{path}: a damaged {kind} ({error})") from error
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark; ValueError naming the file otherwise."""
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not readable as text ({error})") from None
+
+
+def as_float(path: str | os.PathLike[str], what: str, value: np.ndarray) -> np.ndarray:
+    """The array as float64; ValueError where it does not hold real numbers."""
+    if value.dtype.kind not in "fiub":
+        raise ValueError(f"{path}: {what} of type {value.dtype}; needed real numbers")
+    return value.astype(np.float64)
+
+
+def as_int(path: str | os.PathLike[str], what: str, value: np.ndarray) -> np.ndarray:
+    """The array as int64; ValueError where it holds anything but whole numbers below 2^53."""
+    number = as_float(path, what, value)
+    if not np.isfinite(number).all() or (number % 1).any() or (abs(number) >= 2**53).any():
+        raise ValueError(f"{path}: {what} {number.ravel()[:4].tolist()}...; needed whole numbers below 2^53")
+    return number.astype(np.int64)

@@ -1,0 +1,212 @@
+"""Methods to draw from a posterior, as values; `tasks/posterior.py` says what each does, and where it comes from.
+
+A new method is a function like `_guided`, a constructor and an entry in METHODS, which the command line reads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxpose.base import Array, Condition, Key
+from jaxpose.diffusion import twisting
+from jaxpose.diffusion.guidance import replace
+from jaxpose.diffusion.minimise import minimise
+from jaxpose.diffusion.regulariser import regulariser
+from jaxpose.diffusion.sde import time_at, time_grid
+from jaxpose.diffusion.smc import Particles, inpainting, noised_path, run, twisted
+from jaxpose.diffusion.twisting import Measurement, TwistFn, log_likelihood
+from jaxpose.tasks.draw import check_num
+from jaxpose.tasks.priors import Prior, drawn
+
+_NUM_FIRST = 20  # solver steps of the draws where dposer starts
+_EXACT = 1e-9  # the least noise in weights, in units of state
+_LEARNING_RATE = 0.1  # in units of state, falling to 1 % of it
+RESAMPLE_BELOW = 0.5  # of the particles' number (Wu et al., 2023)
+_SMOOTHING = (1.0, 0.05)  # sigma / alpha at dposer's first and last step
+
+# decoded x [..., J, D'] -> [..., M...], differentiable; it is called with one pose
+Operator: TypeAlias = Callable[[Array], Array]
+
+
+class Masked(NamedTuple):
+    """The operator of observed coordinates: x [..., J, D] -> x; entries whose mask [J, D] is 0 are not observed."""
+
+    mask: Array
+
+    def __call__(self, x: Array) -> Array:
+        """x itself: the mask acts on the observation."""
+        return x
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A way to draw from a posterior; hashable, so it is a static argument of jit. Made by the functions below.
+
+    draw:      (key, prior, observations, starts [H, J, D], method, chunk) -> Particles.
+    num_steps: network calls but one. smc: weigh and resample the hypotheses.
+    robust:    take the noise for Student's t of so many degrees of freedom, against outliers; None: Gaussian.
+    exact:     whether noise 0 is legal.
+    """
+
+    name: str
+    draw: Callable[..., Particles]
+    num_steps: int
+    smc: bool = False
+    robust: float | None = None
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        """ValueError where a number is out of range."""
+        check_num(self.num_steps, "num_steps")
+        if self.robust is not None and not self.robust > 0:
+            raise ValueError(f"robust: needed degrees of freedom > 0 or None, got {self.robust}")
+
+
+def pseudo_inverse(num_steps: int = 50, *, smc: bool = False, robust: float | None = None) -> Method:
+    """Exact for Gaussian priors and linear operators, an approximation for others."""
+    return Method("pseudo_inverse", _guided, num_steps, smc, robust)
+
+
+def dps(num_steps: int = 50, *, smc: bool = False, robust: float | None = None) -> Method:
+    """Diffusion posterior sampling; its mean and spread are wrong by a known amount. Noise must be > 0."""
+    return Method("dps", _guided, num_steps, smc, robust, exact=False)
+
+
+def replacement(num_steps: int = 50, *, smc: bool = False) -> Method:
+    """Observed coordinates set to their noised value; for `Masked` operators."""
+    return Method("replacement", _replaced, num_steps, smc)
+
+
+def dposer(num_steps: int = 300, *, robust: float | None = None) -> Method:
+    """Adam down the DPoser regulariser: modes, not samples. Noise must be > 0. It has no densities, so no smc."""
+    return Method("dposer", _descended, num_steps, robust=robust, exact=False)
+
+
+# the name on the command line -> Method
+METHODS: dict[str, Callable[..., Method]] = {
+    "replacement": replacement,
+    "dps": dps,
+    "pseudo_inverse": pseudo_inverse,
+    "dposer": dposer,
+}
+
+
+class Seen(NamedTuple):
+    """One observation: value, of which 0 stands where nothing is seen, seen bool and noise, alike; the operator."""
+
+    value: Array
+    seen: Array
+    noise: Array
+    operator: Operator
+
+
+class _Held(NamedTuple):
+    """Coordinates of a state [J, D] that are set to a value, and the value's noise, alike."""
+
+    value: Array
+    mask: Array
+    noise: Array
+
+
+def measurement_of(prior: Prior, seen: list[Seen], robust: float | None) -> Measurement:
+    def residual(x0: Array) -> Array:
+        x = prior.decode(x0)
+        return jnp.concatenate([jnp.where(o.seen, o.value - o.operator(x), 0).ravel() for o in seen])
+
+    noise, is_seen = (
+        jnp.concatenate([a.ravel() for a in each]) for each in zip(*((o.noise, o.seen) for o in seen), strict=True)
+    )
+    return Measurement(residual, noise, is_seen, robust)
+
+
+def _guided(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Method, chunk: int) -> Particles:
+    chain = twisted(prior.sde, _twist_fn(prior, measurement_of(prior, seen, method.robust), method))
+    threshold = RESAMPLE_BELOW if method.smc else 0.0
+    found = run(key, start, chain, time_grid(prior.sde, method.num_steps), threshold=threshold, chunk=chunk)
+    return found if method.smc else _unweighted(found.x0)
+
+
+def _twist_fn(prior: Prior, measurement: Measurement, method: Method) -> TwistFn:
+    if not method.exact:
+        return twisting.dps(prior.predict_fn, measurement)
+    return twisting.pseudo_inverse(prior.predict_fn, prior.sde, measurement, _covariance(prior))
+
+
+def _covariance(prior: Prior) -> Array:
+    return jnp.eye(math.prod(prior.shape)) if prior.covariance is None else prior.covariance
+
+
+def _unweighted(states: Array) -> Particles:
+    num = len(states)
+    return Particles(states, jnp.full(num, -math.log(num)), jnp.full(1, float(num)), jnp.asarray(jnp.nan))
+
+
+def _held(prior: Prior, observed: list[Seen]) -> _Held:
+    """What the observations of coordinates say together, in units of state: means weighted by 1 / noise^2."""
+    states, masks, noises = [], [], []
+    for o in observed:
+        value, beside = prior.encode(o.value), prior.encode(o.value + o.noise)
+        seen = o.seen if o.seen.shape == value.shape else o.seen.all(-1, keepdims=True)
+        states.append(value)
+        masks.append(jnp.broadcast_to(seen, value.shape))
+        noises.append(jnp.abs(beside - value))
+    weight = jnp.stack(masks) / jnp.maximum(jnp.stack(noises), _EXACT) ** 2
+    total = jnp.maximum(weight.sum(0), 1e-30)
+    noise = jnp.stack(noises).min(0) if len(observed) == 1 else 1 / jnp.sqrt(total)
+    mask = jnp.stack(masks).any(0)
+    return _Held((weight * jnp.stack(states)).sum(0) / total, mask, jnp.where(mask, noise, 0))
+
+
+def _replaced(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Method, chunk: int) -> Particles:
+    held, sde, times = _held(prior, seen), prior.sde, time_grid(prior.sde, method.num_steps)
+    if method.smc:
+        path_key, key = jax.random.split(key)
+        path, on = noised_path(path_key, sde, held.value, held.noise, times)
+        on &= held.mask
+        chain, start = (
+            inpainting(sde, prior.predict_fn, path, on, _covariance(prior)),
+            jnp.where(on[0], path[0], start),
+        )
+        found = run(key, start, chain, times, threshold=RESAMPLE_BELOW, chunk=chunk)
+    else:
+        cond = Condition(held.value, held.mask.astype(held.value.dtype))
+        found = _unweighted(drawn(key, prior, start, times, chunk, replace(sde, cond, held.noise)))
+    # what is known better than the last time can tell is returned as it came
+    exact = held.mask & (sde.sigma(times[-1]) >= sde.alpha(times[-1]) * held.noise)
+    # the particles' weights are those of one noised path: no estimate of p(y)
+    return found._replace(x0=jnp.where(exact, held.value, found.x0), log_evidence=jnp.asarray(jnp.nan))
+
+
+def _descended(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Method, chunk: int) -> Particles:
+    """Adam from draws of the prior down energy in nats, while the prior's smoothing falls."""
+    measurement, num = measurement_of(prior, seen, method.robust), method.num_steps
+    first, last = (-2 * math.log(ratio) for ratio in _SMOOTHING)
+    levels = time_at(prior.sde, jnp.linspace(first, last, num))
+    tx = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num, 0.01), b2=0.95)
+
+    def energy(key: Key, x0: Array, k: Array) -> Array:
+        t = levels[k]
+        nats = (prior.sde.alpha(t) / prior.sde.sigma(t)) ** 2
+        far = regulariser(key, prior.predict_fn, prior.sde, x0, t, weight="unit", reduction="sum")
+        return nats * far - jax.vmap(partial(likelihood, 1 / nats))(x0)
+
+    def likelihood(smoothing: Array, x0: Array) -> Array:
+        slope = jax.lax.stop_gradient(jax.jacrev(measurement.residual_fn)(x0))
+        variance = measurement.noise**2 + smoothing * jnp.square(slope).sum((-2, -1))
+        return log_likelihood(measurement._replace(noise=jnp.sqrt(variance)), x0)
+
+    draws = drawn(key, prior, start, time_grid(prior.sde, _NUM_FIRST), chunk)
+
+    def one(h: Array) -> Array:
+        found = minimise(jax.random.fold_in(key, h), energy, draws[h][None], tx, num)
+        return found.variables[0]
+
+    return _unweighted(jax.lax.map(one, jnp.arange(len(start)), batch_size=min(chunk, len(start))))

@@ -1,0 +1,57 @@
+"""Numpy files: read lazily, once, and never unpickled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jaxpose.io.arrays import load_arrays
+
+
+def test_members_are_read_when_asked_for_and_kept(tmp_path):
+    """A member that holds objects does no harm until somebody asks for it."""
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.arange(3), objects=np.array([{}], dtype=object))
+    arrays = load_arrays(path, "a")
+    assert set(arrays) == {"a", "objects"}
+    assert len(arrays) == 2
+    assert arrays["a"].tolist() == [0, 1, 2]
+    assert arrays["a"] is arrays["a"]
+    with pytest.raises(ValueError, match=r"a\.npz: a damaged numpy file of plain numbers and text"):
+        arrays["objects"]
+    assert arrays.get("b") is None
+
+
+def test_the_one_array_of_an_npy_file_goes_by_the_given_name(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 3)))
+    assert load_arrays(tmp_path / "a.npy", "x", alone="x")["x"].shape == (2, 3)
+    assert isinstance(load_arrays(tmp_path / "a.npy", mmap=True)["array"], np.memmap)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no such file"),
+        (b"", "not a readable numpy file"),
+        (b"PK\x03\x04 cut off", "not a readable numpy file"),
+        (b"neither", "a damaged numpy file"),
+    ],
+)
+def test_errors_name_the_file(content, said, tmp_path):
+    path = tmp_path / "a.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.npz: {said}"):
+        load_arrays(path)
+
+
+def test_a_damaged_member_and_a_missing_one_are_named(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, a=np.arange(1000))
+    content = bytearray(path.read_bytes())
+    content[60:80] = bytes(20)
+    with pytest.raises(ValueError, match=r"a\.npz: lacks b, c; needed a, b, c; it has a"):
+        load_arrays(path, "a", "b", "c")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.npz: not a readable numpy file"):
+        load_arrays(path)["a"]
