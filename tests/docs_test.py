@@ -1,4 +1,4 @@
-"""README and the site: python blocks parse, import and (nightly) run; flags of command lines exist; links lead to files."""
+"""README and the site: python blocks parse and (nightly) run; flags of command lines exist; links lead to files."""
 
 from __future__ import annotations
 
