@@ -206,8 +206,8 @@ MUTATIONS = [
     Mutation(
         "mixture components 15 % wider",
         "tasks/diffpose.py",
-        "return (component.mean + component.std * r)[..., 2:]",
-        "return (component.mean + 1.15 * component.std * r)[..., 2:]",
+        "return (mean + std * r)[..., 2:]",
+        "return (mean + 1.15 * std * r)[..., 2:]",
         "released_test.py::test_figures_on_record[diffpose17_video]",
     ),
     # sampling
