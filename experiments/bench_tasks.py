@@ -28,10 +28,12 @@ from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.likelihood import log_likelihood
-from jaxpose.fitting.body_fit import Free, dposer_prior, posed_body, start_parameters
-from jaxpose.fitting.fit import FitSettings, fit, one_camera, project
+from jaxpose.fitting.engine import Free, posed_body, start_parameters
 from jaxpose.fitting.ik import IKSettings, ik
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
+from jaxpose.fitting.priors import dposer_prior
+from jaxpose.fitting.terms import project
 from jaxpose.geometry.body import Body, Kind, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.io.capsule_body import capsule_body
@@ -41,7 +43,7 @@ from jaxpose.networks.mixste import MixSTE
 from jaxpose.spaces.person import encode_keypoints, encode_pose
 from jaxpose.tasks import score
 from jaxpose.tasks.complete import complete
-from jaxpose.tasks.complete_rotations import DPoserSettings, complete_rotations
+from jaxpose.tasks.complete_rotations import Descent, complete_rotations
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import network_calls
 from jaxpose.tasks.generate import NUM_STEPS, generate
@@ -187,7 +189,7 @@ def fitting(setup: Setup) -> list[Row]:
     @jax.jit
     def run(rows: Array, prior: released.Model, bodies: Bodies) -> Array:
         uv = bodies.keypoints[rows][:, None, None]
-        return fit(
+        return fit_keypoints(
             jax.random.key(0),
             bodies.body,
             uv,
@@ -296,7 +298,7 @@ def _complete_rotations(prior: released.Model, bodies: Bodies, num: int) -> Task
         return complete_rotations(key, prior, poses, known, num_hypotheses=num)
 
     rows = num * len(bodies.poses)
-    work = sampling_operations(prior, calls=DPoserSettings().num_steps, poses=0, hypotheses=rows)
+    work = sampling_operations(prior, calls=Descent().num_steps, poses=0, hypotheses=rows)
     return Task(_program(run, prior, bodies.poses), rows, "samples", work, prior)
 
 
@@ -327,7 +329,7 @@ def _fit(prior: released.Model, bodies: Bodies, num: int) -> Task:
 
     def run(key: Array, both: tuple[released.Model, Body], uv: Array, intrinsics: Array) -> Any:
         cameras = one_camera(intrinsics)
-        return fit(key, both[1], uv, jnp.ones(uv.shape[:-1]), cameras, "openpose25", dposer_prior(both[0]))
+        return fit_keypoints(key, both[1], uv, jnp.ones(uv.shape[:-1]), cameras, "openpose25", dposer_prior(both[0]))
 
     program = _program(run, (prior, bodies.body), uv, bodies.intrinsics[:num])
     rows = settings.starts * num

@@ -27,15 +27,17 @@ from absl import app, flags
 
 from experiments.prior_bench import generic_body, load_clips, load_poses, show, timed, write_rows
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.datasets.mocap import data_root
 from jaxpose.datasets.rotations import load_rotations
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.fitting.baselines import fit_gaussian, fit_mixture, l2_energy
-from jaxpose.fitting.body_fit import BodyParameters, Free, PosePrior, Weights, dposer_prior, energy_prior, posed_body
-from jaxpose.fitting.fit import Cameras, FitSettings, fit, project
+from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, posed_body
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
+from jaxpose.fitting.priors import dposer_prior, energy_prior
+from jaxpose.fitting.terms import Weights, project
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.camera import intrinsics_from_matrix
@@ -110,7 +112,7 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[s
     betas = _SHAPE * rng.normal(size=(num, body.shapedirs.shape[-1]))
     pose, orient, place, intrinsics, R, t = (jnp.asarray(x[chosen][:, None]) for x in poses[:6])
     posed = posed_body(body, BodyParameters(pose, orient, place, jnp.asarray(betas, jnp.float32)))
-    cameras = Cameras(intrinsics, R, t)
+    cameras = Camera(intrinsics, None, R, t)
     exact = project(cameras, body_points(posed, "openpose25"))
     uv = exact + jnp.asarray(_NOISE_PX * rng.normal(size=exact.shape), jnp.float32)
     confidence = jnp.asarray(rng.random(uv.shape[:-1]) > _MISSING, jnp.float32)
@@ -129,11 +131,11 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[s
             body: Body,
             uv: Array,
             confidence: Array,
-            cameras: Cameras,
+            cameras: Camera,
             make: PriorFn = make,
             settings: FitSettings = chosen_settings,
         ) -> Array:
-            return fit(
+            return fit_keypoints(
                 jax.random.key(SEED.value),
                 body,
                 uv,
@@ -166,11 +168,11 @@ def walker(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[str, 
     confidence = np.where(np.isfinite(keypoints).all(-1), keypoints[..., 2], 0)
     uv, seen = jnp.asarray(np.nan_to_num(keypoints[..., :2])), jnp.asarray(np.nan_to_num(confidence))
     dist = np.pad(dist.reshape(len(K), -1), ((0, 0), (0, 5)))[:, :5]
-    all_cameras = Cameras(
+    all_cameras = Camera(
         intrinsics_from_matrix(jnp.asarray(K))[None],
+        jnp.asarray(dist)[None],
         jnp.asarray(R)[None],
         jnp.asarray(t).reshape(1, -1, 3),
-        jnp.asarray(dist)[None],
     )
     body, start, rows = capsule_body(), jnp.asarray(model.statistics.mean), []
     truth, known = jnp.asarray(points3d[:, _LIMBS]), jnp.asarray(np.isfinite(points3d[:, _LIMBS]).all(-1))
@@ -184,7 +186,7 @@ def walker(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[str, 
             def run(model: released.Model, body: Body, make=make, cameras=cameras, chosen=chosen) -> Array:
                 prior, key = make(model), jax.random.key(SEED.value)
                 settings = FitSettings(weights=FitSettings().weights._replace(smooth=20.0))
-                found = fit(
+                found = fit_keypoints(
                     key,
                     body,
                     uv[:, np.array(chosen)],
@@ -197,7 +199,7 @@ def walker(model: released.Model, priors: dict[str, PriorFn]) -> list[dict[str, 
                     up="z",
                     settings=settings,
                 )
-                one = jax.tree.map(lambda x: x[0], found.parameters)
+                one = jax.tree.map(lambda x: x[0], found)
                 return body_points(posed_body(body, one), "coco17")[0]
 
             points, seconds = timed(run, model, body)

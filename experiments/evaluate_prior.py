@@ -31,13 +31,14 @@ from jaxpose.evaluation import generation
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.mesh import self_intersection_row
 from jaxpose.evaluation.parts import completion_row, hidden_errors
-from jaxpose.fitting.body_fit import Free, dposer_prior
+from jaxpose.fitting.engine import Free
 from jaxpose.fitting.motion import denoise_motion
+from jaxpose.fitting.priors import dposer_prior
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.flip import mirror_rotations
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.capsule_body import capsule_body
-from jaxpose.tasks.complete_rotations import METHODS, PARTS, DPoserSettings, complete_rotations
+from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations
 
 MODEL = flags.DEFINE_string("model", "prior21", "A bundled model's name, or a .safetensors file.")
@@ -85,12 +86,11 @@ def complete(model: released.Model) -> list[dict[str, Any]]:
             for n in (STEPS.value if method != "dposer" else [0])
         ]
         for method, steps in settings:
-            run = functools.partial(
-                _completed, known=_known(part), num_hypotheses=HYPOTHESES.value, method=method, num_steps=steps
-            )
+            chosen = METHODS[method]() if steps is None else METHODS[method](num_steps=steps)
+            run = functools.partial(_completed, known=_known(part), num_hypotheses=HYPOTHESES.value, method=chosen)
             samples, seconds = timed(run, model, jnp.asarray(poses))
             row = completion_row(joints_of(body, samples), truth, hidden)
-            calls = DPoserSettings().num_steps if steps is None else steps + 1
+            calls = Descent().num_steps if steps is None else steps + 1
             rows.append(show(f"{part}, {method}", row, network_calls=calls, seconds=seconds))
         nearest = _nearest(train, poses, part)
         rows.append(show(f"{part}, nearest training poses", completion_row(joints_of(body, nearest), truth, hidden)))
@@ -136,9 +136,9 @@ def schedules(model: released.Model) -> list[dict[str, Any]]:
     truth = joints_of(body, poses.body_pose)
     errors: dict[str, dict[str, np.ndarray]] = {}
     for name, schedule in SCHEDULES.items():
-        settings = DPoserSettings() if schedule is None else DPoserSettings(schedule=schedule)
+        method = Descent() if schedule is None else Descent(schedule=schedule)
         for part in _PARTS:
-            run = functools.partial(_completed, known=_known(part), num_hypotheses=HYPOTHESES.value, settings=settings)
+            run = functools.partial(_completed, known=_known(part), num_hypotheses=HYPOTHESES.value, method=method)
             samples = jax.jit(run)(model, jnp.asarray(poses.body_pose))
             found = hidden_errors(joints_of(body, samples), truth, np.array(PARTS[part]) + 1)
             for figure in ("min", "mean"):

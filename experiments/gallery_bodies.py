@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.datasets.mocap import data_root
-from jaxpose.fitting.body_fit import BodyParameters, dposer_prior, posed_body
-from jaxpose.fitting.fit import Cameras, fit
+from jaxpose.fitting.engine import BodyParameters, posed_body
+from jaxpose.fitting.keypoints import fit_keypoints
 from jaxpose.fitting.motion import denoise_motion
+from jaxpose.fitting.priors import dposer_prior
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import COCO_17, SMPL_22
@@ -181,11 +182,11 @@ def part_of(body: Body, joints: list[int]) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.searchsorted(rows, faces[np.isin(faces, rows).all(-1)])
 
 
-def cameras_of(K: np.ndarray, distortion: np.ndarray, R: np.ndarray, t: np.ndarray) -> Cameras:
+def cameras_of(K: np.ndarray, distortion: np.ndarray, R: np.ndarray, t: np.ndarray) -> Camera:
     """One item's cameras from K [C, 3, 3], OpenCV's four distortion numbers [C, 4], R [C, 3, 3] and t [C, 3] metres."""
     intrinsics = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], -1)
     whole = np.pad(distortion, ((0, 0), (0, 1)))
-    return Cameras(*(jnp.asarray(x[None], jnp.float32) for x in (intrinsics, R, t, whole)))
+    return Camera(*(jnp.asarray(x[None], jnp.float32) for x in (intrinsics, whole, R, t)))
 
 
 def _poses(path: Path, num: int) -> tuple[np.ndarray, list[str]]:
@@ -202,16 +203,16 @@ def _denoised(key: Key, model: Model, body: Body, targets: Array) -> tuple[BodyP
     """Parameters and joints of one clip's targets [1, F, 22, 3]."""
     start = to_axis_angle(model, jnp.zeros(model.spec.state_shape))
     fitted = denoise_motion(key, body, targets, "smpl22", dposer_prior(model), start_pose=start)
-    return jax.tree.map(lambda x: x[0], fitted.parameters), fitted.joints[0]
+    return _best(fitted), fitted.joints[0]
 
 
 @jax.jit
 def _fitted(
-    key: Key, model: Model, body: Body, uv_px: Array, confidence: Array, cameras: Cameras
+    key: Key, model: Model, body: Body, uv_px: Array, confidence: Array, cameras: Camera
 ) -> tuple[BodyParameters, Array]:
     """Parameters, and COCO's points [1, F, 17, 3], of one clip's keypoints [F, C, 17, 2]."""
     start = to_axis_angle(model, jnp.zeros(model.spec.state_shape))
-    fitted = fit(
+    fitted = fit_keypoints(
         key,
         body,
         jnp.swapaxes(uv_px, 0, 1)[None],
@@ -223,8 +224,12 @@ def _fitted(
         start_pose=start,
         up="z",
     )
-    parameters = jax.tree.map(lambda x: x[0], fitted.parameters)
+    parameters = _best(fitted)
     return parameters, body_points(posed_body(body, parameters), "coco17")
+
+
+def _best(fitted: Bodies) -> BodyParameters:
+    return BodyParameters(*(x[0] for x in fitted[:4]))
 
 
 _generated = jax.jit(generate_rotations, static_argnums=2)

@@ -33,11 +33,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.compiled import traced
+from jaxpose.compiled import as_pytree, traced
 from jaxpose.diffusion.twisting import log_likelihood
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
 from jaxpose.tasks.methods import Masked, Method, Operator, Seen, measurement_of, pseudo_inverse
-from jaxpose.tasks.priors import Prior, as_pytree, bound, starts
+from jaxpose.tasks.priors import Prior, bound, starts
 
 
 class Observed(NamedTuple):

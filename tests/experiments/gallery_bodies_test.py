@@ -13,7 +13,7 @@ import pytest
 
 from experiments import gallery, gallery_bodies
 from jaxpose.datasets.mocap import data_root
-from jaxpose.fitting.body_fit import start_parameters
+from jaxpose.fitting.engine import start_parameters
 from jaxpose.geometry.camera import project
 from jaxpose.io.capsule_body import capsule_body
 from jaxpose.model import Spec

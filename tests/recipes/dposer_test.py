@@ -151,9 +151,9 @@ def test_the_samplers_with_the_recorded_noise(x64, original, section):
 def test_the_completion_with_the_recorded_noise(x64, original):
     name, z, model = original
     known = Condition(*(jnp.asarray(z[f"comp/{k}"]) for k in ("obs", "mask")))
-    schedule, b2 = (prior.truncated_range(0.15, 0.05), 0.99)
+    schedule, b2 = (dposer_official.truncated_range(0.15, 0.05), 0.99)
     if name == "dposer_v1":
-        schedule, b2 = prior.truncated_index(1000, 5, 2), 0.999
+        schedule, b2 = dposer_official.truncated_index(1000, 5, 2), 0.999
     noise = jnp.asarray(z["comp/noise"][-20:])
     predict = bind(network(model), sub_vp())
     # the step's number stands for its key

@@ -1,29 +1,23 @@
 """The terms of a fit's energy, one by one, against what they are said to be."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import rotation_oracle
 from body_tables import random_tables
+from compilations import counted
 from rotation_oracle import MEAN, STD
 
 import jaxpose
-from jaxpose.diffusion.regulariser import fixed
-from jaxpose.fitting import body_fit
-from jaxpose.fitting.body_fit import (
-    BodyParameters,
-    Free,
-    Weights,
-    bend_energy,
-    dposer_prior,
-    energy_prior,
-    fit_body,
-    robust,
-)
+from jaxpose.diffusion.regulariser import averaged, fixed, unit
+from jaxpose.fitting.baselines import l2_energy
+from jaxpose.fitting.engine import BodyParameters, Free, fit, posed_body
+from jaxpose.fitting.priors import dposer_prior, energy_prior
+from jaxpose.fitting.terms import Bends, Smoothness, bend_energy, robust
 from jaxpose.geometry.body import make_body
+
+joints_of = jax.jit(lambda body, parameters: posed_body(body, parameters).joints[..., :22, :])
 
 
 @pytest.fixture(scope="module")
@@ -39,24 +33,25 @@ def parameters(num=2, frames=3, seed=0):
     return BodyParameters(*(jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32) for shape in shapes))
 
 
-@functools.partial(jax.jit, static_argnames="num_steps")
-def at_last_step(body, start, weights, place, num_steps):
-    """The energy [N] of the last of some steps that go nowhere, of a prior |pose|^2 and place * (1 + k) * pelvis_x."""
-    return fit_body(
+def drift(place, posed, parameters, k):
+    """place (1 + k) times the pelvis' x, summed over the frames: [N]."""
+    return place * (1 + k) * posed.joints[..., 0, 0].sum(-1)
+
+
+def energy_of(body, start, place=0.0, num_steps=2, smooth=0.0, bend=0.0, prior=0.0, prior_start=0.0, shape=0.0):
+    """The energy [N] at the last of some steps of size 0."""
+    return fit(
         jax.random.key(0),
         body,
-        lambda posed, k: place * (1 + k) * posed.joints[..., 0, 0],
-        start,
-        energy_prior(lambda x: jnp.square(x).sum(-1)),
-        weights=weights,
+        energy_prior(l2_energy),
+        *(jax.tree_util.Partial(drift, place), Smoothness(smooth), Bends(bend)),
+        start=start,
+        prior_weight=prior,
+        prior_start=prior_start,
+        shape_weight=shape,
         num_steps=num_steps,
         learning_rate=0.0,
-    ).energy
-
-
-def energy_of(body, start, place=0.0, num_steps=2, **weights):
-    zero = dict.fromkeys(Weights._fields, 0.0)
-    return np.asarray(at_last_step(body, start, Weights(**(zero | weights)), place, num_steps))
+    ).energy[0]
 
 
 def test_the_robust_loss():
@@ -74,7 +69,7 @@ def test_knees_and_elbows_bend_one_way():
 
 def test_each_term_of_the_energy(body):
     start = parameters()
-    joints = np.asarray(body_fit.posed_body(body, start).joints)[:, :, :22]
+    joints = np.asarray(joints_of(body, start))
     second = joints[:, 2:] - 2 * joints[:, 1:-1] + joints[:, :-2]
     np.testing.assert_allclose(energy_of(body, start, smooth=6.0), 3 * np.square(second).sum((1, 2, 3)), rtol=1e-4)
     np.testing.assert_allclose(energy_of(body, start, shape=6.0), 3 * np.square(start.betas).sum(-1), rtol=1e-5)
@@ -95,7 +90,7 @@ def test_dposer_s_prior_at_a_mean_pose_is_its_noise_alone():
     """Of independent numbers: x0_hat = alpha x_t / (alpha^2 + sigma^2), so x - x0_hat is chi-squared in the noise."""
     model = rotation_oracle.independent()
     sde, t = model.spec.sde(), 0.3
-    prior = dposer_prior(model, fixed(t), weight="unit", reduction="mean")
+    prior = dposer_prior(model, fixed(t), weight=unit, reduction=averaged)
     alpha, sigma = float(sde.alpha(t)), float(sde.sigma(t))
     variance = alpha**2 + sigma**2
     for z in (0.0, 2.0):
@@ -105,23 +100,26 @@ def test_dposer_s_prior_at_a_mean_pose_is_its_noise_alone():
         np.testing.assert_allclose(got, wanted / 2, rtol=0.03)
 
 
+def away(posed, parameters, k):
+    return jnp.square(posed.joints - 1).sum((1, 2, 3))
+
+
 def test_what_is_held_stays(body):
     start = parameters()
-    away = lambda posed, k: jnp.square(posed.joints - 1).sum((-1, -2))  # noqa: E731
-    found = fit_body(
-        jax.random.key(0),
-        body,
-        away,
-        start,
-        None,
-        weights=Weights(),
-        num_steps=3,
-        learning_rate=0.1,
-        free=Free(body_pose=False, betas=False),
-    ).variables
+    held = Free(body_pose=False, betas=False)
+    found = fit(jax.random.key(0), body, None, away, start=start, num_steps=3, learning_rate=0.1, free=held)
     for name in BodyParameters._fields:
-        same = np.array_equal(getattr(found, name), getattr(start, name))
+        same = np.array_equal(getattr(found, name)[0], getattr(start, name))
         assert same == (name in ("body_pose", "betas")), name
+    np.testing.assert_allclose(found.joints[0], joints_of(body, found)[0], atol=1e-6)
+    assert found.num_steps.tolist() == [[3, 3]]
+
+
+def test_other_numbers_and_priors_alike_compile_nothing(body):
+    energy_of(body, parameters(), smooth=1.0)
+    with counted() as compiled:
+        energy_of(body, parameters(seed=1), smooth=2.0, bend=3.0, prior=0.5)
+    assert compiled.count == 0
 
 
 def test_a_model_of_joints_is_no_prior():
