@@ -63,7 +63,7 @@ class Method(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Descent:
-    """Adam down the DPoser regulariser; its numbers are chosen on validation (experiments/evaluate_prior.py)."""
+    """Adam down the DPoser regulariser; its numbers are chosen on validation (`experiments.evaluate prior`)."""
 
     num_steps: int = 200
     learning_rate: float = 0.1
