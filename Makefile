@@ -1,9 +1,10 @@
-# make demo | test | check | nightly | bench | format | clean
+# make demo | test | check | nightly | docs | bench | format | clean
 #
 # Needs Python >= 3.11, git and make. A target makes the virtual environment that it runs in: .venv with python3, or
 # .venv-<version> with the interpreter of PYTHON=python3.12. Packages are installed again only when pyproject.toml or
 # requirements.txt change. WORKERS=1 runs pytest in one process instead of two; PYTEST="tests/geometry -x" are its arguments.
-# BENCH="--case=sampling --compare" are those of the benchmark.
+# BENCH="--case=sampling --compare" are those of the benchmark. The documentation site needs packages of its own (extra `docs`),
+# which `make docs` and `make nightly` install.
 
 WORKERS := 2
 PYTEST :=
@@ -23,7 +24,7 @@ nproc := NPROC=1
 xdist := -n $(WORKERS)
 endif
 
-.PHONY: demo test check nightly bench format clean
+.PHONY: demo test check nightly docs bench format clean
 
 demo: $(STAMP)
 	$(BIN)/python -m experiments.demo --out demo_out
@@ -36,8 +37,12 @@ check: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-nightly: $(STAMP)
+nightly: docs
 	$(nproc) $(BIN)/python -m pytest -m slow $(xdist) $(PYTEST)
+
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "wrote build/docs/index.html"
 
 bench: $(STAMP)
 	$(BIN)/python -m experiments.benchmark $(BENCH)
@@ -55,4 +60,8 @@ $(STAMP): pyproject.toml requirements.txt
 	@$(PYTHON) .ci/venv.py $(VENV)
 	@echo "installing into $(VENV): some minutes the first time"
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-docs: $(STAMP)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -e ".[docs]"
 	@touch $@

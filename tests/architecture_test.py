@@ -17,12 +17,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
     {"base", "files"},
+    {"compiled"},
     {"geometry", "diffusion"},
     {"spaces"},
     {"networks", "conditioning"},
     {"model", "io"},
     {"datasets"},
-    {"examples", "recipes"},
+    {"recipes", "examples"},
     {"tasks", "training", "evaluation"},
     {"fitting"},
     {"convert", "viz", "export"},
@@ -37,7 +38,19 @@ NEVER = (("networks", "diffusion"), ("io", "networks"), ("datasets", "networks")
 HEAVY = {"orbax", "matplotlib", "plotly", "viser", "scipy", "sklearn", "tensorboard", "tensorboardX", "flatbuffers"}
 # What `import jaxpose` adds to jax and flax; together 0.1 to 0.2 s where these take 0.8 s.
 LIGHT = {"jaxpose", "optax", "jaxlie", "jax_dataclasses", "safetensors"}
-AREAS_AT_ONCE = {"base", "files", "geometry", "diffusion", "spaces", "networks", "model", "fitting", "recipes", "tasks"}
+AREAS_AT_ONCE = {
+    "base",
+    "files",
+    "compiled",
+    "geometry",
+    "diffusion",
+    "spaces",
+    "networks",
+    "model",
+    "fitting",
+    "recipes",
+    "tasks",
+}
 PMAP_HOME = "jaxpose/training/parallel.py"
 MAX_LINES = 400
 MAX_BYTES = 9_000_000

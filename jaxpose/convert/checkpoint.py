@@ -1,4 +1,4 @@
-"""What checkpoints of the original systems share: where the weights lie, which tensors they must be, what comes out.
+"""Shared by the converters of the original systems: weights of a checkpoint, checks of tensors, output file.
 
 A PyTorch checkpoint is a tree of dicts and lists (io/untrusted/torch_file.py) with a state_dict in it: tensors by name.
 Tensors are compared with those of our network of the same size; everything that does not fit is listed in one error.

@@ -1,12 +1,12 @@
 """The original DiffPose's checkpoints as models of this library: a denoiser, an encoder, or both as one.
 
     GCNdiff   the denoiser of (u, v, x, y, z)      [model, optimiser, epoch, step, ema]     GraphDenoiser
-    GCNpose   (u, v) -> (x, y, z) of frames        the same; its time branch is dead        GraFormer
+    GCNpose   (u, v) -> (x, y, z) of frames        the same; its time branch is unused        GraFormer
     MixSTE    (u, v) -> (x, y, z) of video         {model_pos, random_state, ...}           MixSTE
 
 Which one a file is follows from the names in it. A Linear stores [out, in], the transpose of a flax kernel; a ChebConv
 [3, 1, in, out] and its bias [1, 1, out]. The evaluation of the original takes the raw weights; the averaged ones, which
-its files have too, are here by choice.
+its files have too, are an option here.
 
 Source: spec/diffpose.md, sections 1, 2 and 7 (CVPR 2023; the repositories Diffpose and Diffpose_video of GONGJIA0208).
 """

@@ -3,12 +3,12 @@
     v1          *.pth     {model_state_dict, ema: {shadow_params}}
     v2, X       *.ckpt    {state_dict, model_ema: {shadow_params}}, written by Lightning; names begin with `model.`
 
-The network's names are `_layers`; a Linear stores [out, in], the transpose of a flax kernel. v1 has one more, which
-it never calls (`pre_dense_cond`). `shadow_params` is a list without names, in the order of the network's parameters.
-What else a `.ckpt` holds, the licensed body model above all, is left where it is.
+The network's names are `_layers`; a Linear stores [out, in], the transpose of a flax kernel. v1 has one more, which it
+never calls (`pre_dense_cond`). `shadow_params` is a list without names, in the order of the network's parameters. Other
+content of a `.ckpt`, such as the licensed body model, is not read.
 
-The weights mean something only beside the statistics that their training poses were normalised with, which lie in
-another file of torch.save: mean_poses and std_poses (z-score), or min_poses and max_poses, [D] each.
+The weights need the statistics that their training poses were normalised with, which are in another file of torch.save:
+mean_poses and std_poses (z-score), or min_poses and max_poses, [D] each.
 
 Source: spec/dposer.md, sections 1, 3 and 9 (moonbow721/DPoser and DPoser-X).
 """
@@ -165,13 +165,13 @@ def convert_dposer(
 
 
 def _without_prefix(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Lightning's names without `model.`, and nothing of what stands beside the network."""
+    """Lightning's names without `model.`, of the network alone."""
     inner = {n.removeprefix("model."): value for n, value in named.items() if n.startswith("model.")}
     return inner or dict(named)
 
 
 def _averaged(tree: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The EMA list with the names that it lacks; as long as the raw weights are, dead layer included."""
+    """The EMA list with names; as long as the raw weights, unused layer included."""
     ema = next((tree[k] for k in ("ema", "model_ema") if k in tree), None) if isinstance(tree, dict) else None
     shadow = ema.get("shadow_params") if isinstance(ema, dict) else None
     if not isinstance(shadow, list):
@@ -196,7 +196,7 @@ def _layers(num_blocks: int) -> Iterator[tuple[str, str]]:
 
 
 def _shapes(network: ScoreMLP, width: int) -> dict[str, tuple[int, ...]]:
-    """Every living tensor of the original network by its name there, in its order, [out, in] for a Linear."""
+    """Every used tensor of the original network by its name there, in its order, [out, in] for a Linear."""
     shapes: dict[str, tuple[int, ...]] = {}
     for theirs, ours in _layers(network.num_blocks):
         rows = {"time": network.time_width, "post": width}.get(ours, network.hidden)

@@ -1,4 +1,4 @@
-"""Diffusion over arrays: processes, predictions, solvers, sampling, guidance, losses. It knows no poses."""
+"""Diffusion over arrays: processes, predictions, solvers, sampling, guidance, losses; independent of poses."""
 
 from jaxpose.diffusion.flow import decode, encode, interpolate
 from jaxpose.diffusion.guidance import classifier_free, frozen, measurement, measurement_step, observed, replace

@@ -1,19 +1,20 @@
-"""Few-step models: a network whose every call draws an x0, so that two calls do what a diffusion model does in twenty.
+"""Few-step models: a network that draws a sample of x0 at every call, trained so that two calls replace twenty.
 
     x_T ~ N(0, sigma_T^2),   x0^(1) = G(x_T, T),   x_s ~ q(x_s | x_t, x0^(i)),   x0^(i+1) = G(x_s, s)
 
 Sampling is a diffusion model's: `solvers.ancestral` through a few times, with the call at the end that `sample` makes.
-What is new is what G says: a diffusion network says E[x0 | x_t], this one a draw of x0. Two ways to teach it:
+A diffusion network predicts E[x0 | x_t]; G draws a sample of x0. Two training losses:
 
-`energy_loss`       matches the law of the draws to the law of the data, at every call, by the energy score of M draws,
+`energy_loss`       matches the distribution of the draws to that of the data at every call, by the energy score of
+                    M draws,
 
                         1/M sum_m |x0_m - x0| - 1/(2 M (M - 1)) sum_mn |x0_m - x0_n|,
 
-                    which in expectation is least for the true conditional law alone (Gneiting and Raftery, 2007). The
-                    noise of the process is the generator's noise, and the gradient runs through all calls, so a later
-                    call learns on what the earlier ones really put out. No teacher is asked.
+                    whose expectation is minimal only for the true conditional distribution (Gneiting and Raftery,
+                    2007). The noise of the process is the generator's noise, and the gradient runs through all calls,
+                    so a later call is trained on the outputs of the earlier ones. No teacher network is needed.
 `consistency_loss`  makes G constant along the flow of a teacher: |G(x_t, t) - stop_gradient(G(x_s, s))| with x_s one
-                    solver step of the teacher from x_t (Song et al., 2023). At the end, G is the state.
+                    solver step of the teacher from x_t (Song et al., 2023). At the last time, G is the state.
 
 Source: De Bortoli et al., Distributional diffusion models with scoring rules (2025); Shen and Meinshausen, Engression
 (2024); Song, Dhariwal, Chen and Sutskever, Consistency models (2023).
@@ -36,7 +37,7 @@ _SMALL = 1e-4  # state units: below it a distance is no longer a corner, so that
 def draws(
     key: Key, predict_fn: PredictFn, sde: SDE, times: Sequence[float], shape: tuple[int, ...], cond: Condition | None
 ) -> list[Array]:
-    """What each call says on the way of one sample: x0 of `shape` [..., J, D] at each of `times`, which fall."""
+    """Output x0 of each network call of one sample: `shape` [..., J, D], at each of `times`, which fall."""
     solver = ancestral(sde)
     x, said = prior_sample(jax.random.fold_in(key, len(times)), sde, shape), []
     for i, t in enumerate(times):
@@ -53,7 +54,7 @@ def energy_score(samples: Array, truth: Array) -> Array:
     """Energy score [] of draws [M, ..., J, D] of one truth [..., J, D]: of the whole, plus the mean over its rows J.
 
     The whole's distance is the root of the mean square over rows, so both parts have the size of one row's. The first
-    sees how rows go together, the second is each row's own score. ValueError below two draws.
+    depends on the dependence between rows, the second on each row alone. ValueError below two draws.
     """
     num = len(samples)
     if num < 2:
@@ -73,7 +74,7 @@ def energy_loss(
     num_draws: int,
     early: float = 1.0,
 ) -> tuple[Array, dict[str, Array]]:
-    """The loss of one example: the energy score after the last of the calls at `times`, and `early` times the others.
+    """Loss of one example: the energy score after the last of the calls at `times`, plus `early` times the others.
 
     example: x0 [J, D] and its condition. views: [K, J], linear functions of the joints (a number per joint in each row)
     whose draws are scored, such as bones. Metrics: "energy_1" and so on, the score after each call.

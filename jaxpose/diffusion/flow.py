@@ -1,13 +1,14 @@
-"""The probability flow, both ways: data to latent noise, noise to data, and between two latents.
+"""The probability flow in both directions: data to latent noise, noise to data; interpolation of latents.
 
-The flow carries the law of x_s to the law of x_t without noise; it is d(x / alpha) = eps d(sigma / alpha). It is
+The flow maps the distribution of x_s to that of x_t without noise; it is d(x / alpha) = eps d(sigma / alpha). It is
 integrated in the polar form of the process,
 
     r^2 = alpha^2 + sigma^2,    angle = atan(sigma / alpha),    y = x / r,    dy/d angle = (alpha eps - sigma x0) / r
 
-in which data of unit variance stand still under every process: the slope is what a v-network puts out. What is left to
-integrate is how the data differ from that, so few steps serve: with 20 steps of the classical fourth-order Runge-Kutta
-rule, uniform in log-SNR, they change the log density of 63 numbers of deviations 0.1 to 2 by at most 0.02 nats.
+in which data of unit variance are constant under every process: the slope is the output of a v-network. Only the
+deviation of the data from that is integrated, so few steps suffice: with 20 steps of the classical fourth-order
+Runge-Kutta rule, uniform in log-SNR, they change the log density of 63 numbers of deviations 0.1 to 2 by at most 0.02
+nats.
 
 Source: Song et al. (2021), section 4.3 and appendix D; Salimans and Ho (2022), appendix D for the angle; Shoemake,
 Animating rotation with quaternion curves (1985) for the spherical interpolation.
@@ -93,8 +94,8 @@ def interpolate(latent_a: Array, latent_b: Array, u: Array | float) -> Array:
     """The point at u in [0, 1] of the great arc from latent_a to latent_b [..., J, D]; 0 is a, 1 is b.
 
     The arc is that of the whole pose, all J D numbers. u [...] broadcasts against the leading axes: 60 frames between
-    two poses [J, D] are u [60]. Unlike on the straight line, Gaussian latents keep their law on the way. Opposite
-    latents have no one arc between them: there the straight line is taken.
+    two poses [J, D] are u [60]. Interpolated Gaussian latents keep their distribution, which they do not on a straight
+    line. Between opposite latents the arc is not unique; there the straight line is used.
     """
     u = jnp.asarray(u, latent_a.dtype)[..., None, None]
     a, b = (z / jnp.linalg.norm(z, axis=(-2, -1), keepdims=True) for z in (latent_a, latent_b))

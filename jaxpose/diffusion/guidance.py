@@ -1,23 +1,23 @@
-"""Guidance: what changes the model's opinion (PredictFn -> PredictFn) and what changes the state (ProjectFn).
+"""Guidance: wrappers of a prediction (PredictFn -> PredictFn) and projections of the state (ProjectFn).
 
 A measurement of the pose is a residual function: x0 [..., J, D] -> [..., M...], what is left of y - A(x0), 0 where they
 agree. By Bayes' rule its log likelihood adds to the score, and is approximated at the denoised pose x0_hat(x_t):
 
     score + grad log p(y | x_t),    log p(y | x_t) ~ -1/2 |y - A x0_hat(x_t)|^2 / (noise^2 + r_t^2)
 
-    r_t^2 = sigma^2 s^2 / (alpha^2 s^2 + sigma^2)    what x_t leaves open of data with standard deviation s
+    r_t^2 = sigma^2 s^2 / (alpha^2 s^2 + sigma^2)    variance of x0 given x_t, for data of standard deviation s
 
 is exact for independent Gaussian data of deviation s of which single coordinates are observed: then the samples are
 those of the posterior, mean and covariance (pseudo-inverse guidance, `measurement`). Leaving r_t out is plain diffusion
-posterior sampling, DPS. It trusts x0_hat from the start: for data N(0, 1) and c = noise^2 its samples of a posterior
-N(y / (1 + c), c / (1 + c)) have mean y (1 - exp(-1 / c)) and variance c (1 - exp(-2 / c)) / 2.
+posterior sampling, DPS. It ignores the uncertainty of x0_hat: for data N(0, 1) and c = noise^2 its samples of a
+posterior N(y / (1 + c), c / (1 + c)) have mean y (1 - exp(-1 / c)) and variance c (1 - exp(-2 / c)) / 2.
 
     DPS in the score       measurement(..., spread=0)
     DPS as published       measurement_step: step_size down |y - A x0_hat| itself, after the solver's step
     MCG as published       either of them, and `replace` for the observed coordinates
-    DPoser's own DPS, MCG  the same on `frozen(predict_fn)`: no derivative of the network, hidden entries feel nothing
+    DPoser's own DPS, MCG  the same on `frozen(predict_fn)`: no derivative of the network, no gradient of hidden entries
 
-`twisting.py` has the same ideas for one pose with all that particles need beside.
+`twisting.py` has the same methods for one pose, with what particle methods need in addition.
 
 Source: Ho and Salimans, Classifier-free guidance (2022); Song et al. (2021), appendix I.2 for inpainting; Chung et al.,
 Diffusion posterior sampling (ICLR 2023), algorithm 1; Chung et al., Manifold constrained gradients (NeurIPS 2022);
@@ -43,10 +43,10 @@ ResidualFn: TypeAlias = Callable[[Array], Array]
 
 
 def classifier_free(predict_fn: PredictFn, weight: float | Array) -> PredictFn:
-    """null + weight (conditional - null) in every view: weight 0 forgets the condition, 1 is the model.
+    """Classifier-free guidance, null + weight (conditional - null): weight 0 is unconditional, 1 the model.
 
-    The null condition is the same with everything zero: value, mask and context. Both are asked in one call
-    (a vmap of two), so what does not depend on the condition is computed once.
+    The null condition is the same with everything zero: value, mask and context. Both are evaluated in one call (a vmap
+    of two), so what does not depend on the condition is computed once.
     """
 
     def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
@@ -93,7 +93,7 @@ def measurement(
     spread: float = 1.0,
     weight: float = 1.0,
 ) -> PredictFn:
-    """Guidance by a measurement with Gaussian noise, differentiated through the network; changes every view.
+    """Guidance by a measurement with Gaussian noise, differentiated through the network; changes x0, eps and score.
 
     residual_fn: x0 [..., J, D] -> [..., M...] (`observed` for a mask, else any differentiable function).
     noise:       standard deviation of the measurement, >= 0, in units of the residual; broadcasts to it.
@@ -101,7 +101,7 @@ def measurement(
                  noise > 0 and so many steps that one of them stays below noise^2.
     weight:      factor on the change of the score; 0 is the model, 1 is Bayes' rule.
 
-    One backward pass per call beside the forward one; poses do not see each other.
+    One backward pass per call in addition to the forward one; poses are independent of each other.
     """
     least = 1.0 if isinstance(noise, jax.core.Tracer) else np.min(noise)
     if least < 0 or spread < 0 or least == spread == 0:
@@ -148,7 +148,7 @@ def measurement_step(solver: Solver, residual_fn: ResidualFn, step_size: float =
 
 
 def frozen(predict_fn: PredictFn, sde: SDE) -> PredictFn:
-    """The same opinion with eps held constant under differentiation: dx0 / dx_t is 1 / alpha."""
+    """The same prediction with eps held constant under differentiation: dx0 / dx_t is 1 / alpha."""
 
     def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
         return from_eps(sde, x_t, t, jax.lax.stop_gradient(predict_fn(x_t, t, cond).eps))

@@ -6,15 +6,15 @@ the earliest time s to the latest t, for n = J D numbers and the Gaussian end de
     log p(x) = log N(x_t; 0, sigma(t)^2) + integral of div velocity d angle + n log(r(t) / r(s))
 
 A pose is some 60 numbers: the divergence is the exact trace of the Jacobian, by n forward derivatives of one
-linearisation. That costs n times a step of the flow, so the two are not tied together: the integral is Gauss's rule of
-two points in each interval of the log-SNR, which is of fourth order as the Runge-Kutta steps that lead from point to
-point are, and takes half the traces of Runge-Kutta steps for both. In the log-SNR u the integral is
-- sin(2 angle) / 4 div velocity du. The end density has mean 0, not alpha(t) E[x]: for 63 numbers of mean 0.5 that is
-off by 0.03 nats under VP and sub-VP, 0.1 under VE with sigma_max = 50. Hutchinson's estimate, the mean of
-z . (Jacobian z) over probes z of independent signs, is an option.
+linearisation. That costs n times a step of the flow, so the two are discretised separately: the integral uses Gauss's
+rule of two points in each interval of the log-SNR, which is of fourth order as the Runge-Kutta steps that lead from
+point to point are, and takes half the traces of Runge-Kutta steps for both. In the log-SNR u the integral is - sin(2
+angle) / 4 div velocity du. The end density has mean 0, not alpha(t) E[x]: for 63 numbers of mean 0.5 that is off by
+0.03 nats under VP and sub-VP, 0.1 under VE with sigma_max = 50. Hutchinson's estimate, the mean of z . (Jacobian z)
+over probes z of independent signs, is an option.
 
-Data that fill only a subspace (poses about their middle; joints that never turn) have a density there and none in all
-numbers. `within` turns an opinion on all of them into one on the coordinates of the subspace.
+Data that fill only a subspace (poses about their middle; joints that never turn) have a density only on that subspace.
+`within` restricts a prediction to the coordinates of the subspace.
 
 Source: Song et al. (2021), section 4.3 and appendix D.2; Grathwohl et al., FFJORD (2019) for the probes.
 """
@@ -46,13 +46,13 @@ def log_likelihood(
 ) -> Array:
     """Log density [...] in nats of each x [..., J, D], in model units, at the noise level of the earliest time.
 
-    times:      [T+1] in [t_min, t_max], rising or falling (a sampler's grid serves as it is), ending so late that
-                nothing of the data is left; two traces and at most three short steps of the flow for each interval.
+    times:      [T+1] in [t_min, t_max], rising or falling (a sampler's grid serves as it is), ending where the signal
+                is negligible; two traces and at most three short steps of the flow for each interval.
     cond:       log density given this condition.
     num_probes: None: the exact trace. Else Hutchinson's estimate from this many probes for each x, drawn from `key`
                 and kept along the flow: unbiased along the flow, with an error that falls as 1 / sqrt(num_probes).
 
-    Poses of the leading axes must not see each other in predict_fn. A change of units adds its own log determinant:
+    predict_fn must treat the poses of the leading axes independently. A change of units adds its own log determinant:
     for z = (x - offset) / scale, log p(x) = log p(z) - sum log scale.
     """
     if (key is None) != (num_probes is None) or (num_probes is not None and num_probes < 1):
@@ -85,10 +85,10 @@ def log_likelihood(
 
 
 def within(predict_fn: PredictFn, basis: Array, shape: tuple[int, int]) -> PredictFn:
-    """The opinion on coordinates [..., n, 1] of a subspace, of an opinion on states [..., J, D] that lie in it.
+    """The predictor on coordinates [..., n, 1] of a subspace, from one on states [..., J, D] that lie in it.
 
-    basis: [J D, n], orthonormal columns; shape: (J, D). What a network says across the subspace is left out: data that
-    never leave it have x0 = 0 there, under every noise.
+    basis: [J D, n], orthonormal columns; shape: (J, D). The network's output orthogonal to the subspace is dropped:
+    data in the subspace have x0 = 0 there, at every noise level.
     """
 
     def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:

@@ -2,8 +2,8 @@
 
     loss = w(t) 1/2 sum_{J,D} (eps - eps_hat)^2,    x_t = alpha x0 + sigma eps
 
-The sum over entries with the factor 1/2 is GFPose's (spec, 3.2): J D / 2 for a network that says 0, whatever
-the process. For a mean over entries multiply by 2 / (J D).
+The sum over entries with the factor 1/2 is GFPose's (spec, 3.2): J D / 2 for a network whose output is 0, under every
+process. For a mean over entries multiply by 2 / (J D).
 
     weighting           w(t)                          the same as
     "eps"               1                             the plain noise error
@@ -13,8 +13,8 @@ the process. For a mean over entries multiply by 2 / (J D).
     "score_likelihood"  g^2 / sigma^2                 1/2 g^2 |score - score_hat|^2     Song et al. (2021b)
     "edm"               1 + sigma^2 / (alpha s)^2     1/2 |f - f_hat|^2                 Karras et al. (2022)
 
-s, the spread, is the data's standard deviation in each coordinate; only "edm" knows it, and where it is 0 the weight
-is 0 too.
+s, the spread, is the data's standard deviation in each coordinate; only "edm" uses it, and where it is 0 the weight is
+0 too.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def logit_normal_times(sde: SDE, mean: float = 0.0, std: float = 1.0) -> TimesFn
 
 
 def _edm(noise_to_signal: Array, spread: Array) -> Array:
-    """0 where the data does not move: there is nothing to learn."""
+    """Weight "edm"; 0 where the data is constant."""
     moves = spread > 0
     return jnp.where(moves, 1 + noise_to_signal / jnp.where(moves, spread, 1) ** 2, 0)
 
@@ -93,7 +93,7 @@ def denoising_loss(
     times: TimesFn | None = None,
     t: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """The loss of one example, (scalar, metrics): how badly the network tells the noise it was given.
+    """Loss of one example, (scalar, metrics): the weighted squared error of the predicted noise.
 
     apply:   (x_t, t, cond) -> raw output, parameters closed over; `target`, `spread`: as in `bind`.
     example: x0 [..., J, D] of any shape, and its condition.

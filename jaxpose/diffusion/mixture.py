@@ -7,8 +7,8 @@ One EM step, with sample weights v_i that sum to 1 and n_m = sum_i v_i r_im:
     w_m = n_m,    mean_m = sum_i v_i r_im x_i / n_m,    std_m^2 = sum_i v_i r_im (x_i - mean_m)^2 / n_m + floor
 
 The floor is added, not a lower bound: from equal parameters a step equals that of scikit-learn's
-GaussianMixture(covariance_type="diag", reg_covar=floor), and so does the rule that ends the steps. A component that
-holds no samples is dead: weight exactly 0, mean where it was, std sqrt(floor); scikit-learn moves it to the origin.
+GaussianMixture(covariance_type="diag", reg_covar=floor), and so does the rule that ends the steps. A component without
+samples is empty: weight exactly 0, mean where it was, std sqrt(floor); scikit-learn moves it to the origin.
 
 The diffusion about a component of mean mu and deviation s, which ends in N(mu, s^2) where alpha -> 0 and sigma -> 1:
 
@@ -70,7 +70,7 @@ def fit_mixture(
     floor:     variance added to every component, in units of x squared, > 0.
     start:     a Mixture [..., M] to begin with, M = num_components; None: greedy k-means++ seeds, then k-means.
 
-    With fewer distinct samples than components the rest are dead (weight 0). ValueError for wrong shapes and, where
+    With fewer distinct samples than components the rest are empty (weight 0). ValueError for wrong shapes and, where
     values are known, for a sample or weight that is not finite, a negative weight, or a set whose weights are all 0;
     under tracing such a set gives NaN weights and likelihood, and leaves the others alone.
     """
@@ -100,7 +100,7 @@ def responsibilities(mixture: Mixture, x: Array) -> Array:
 
 
 def draw_component(key: Key, mixture: Mixture) -> Array:
-    """One component of each mixture, drawn with the probability of its weight: indices [...], never a dead one."""
+    """One component of each mixture, drawn with the probability of its weight: indices [...], never of weight 0."""
     return jax.random.categorical(key, jnp.log(mixture.weight))
 
 
@@ -180,7 +180,7 @@ def _fit(
 def _expectation_maximisation(
     x: Array, weights: Array, start: Mixture, num_steps: int, tolerance: float, floor: float
 ) -> tuple[Mixture, Array]:
-    """EM steps from `start` on x [D, S] until the likelihood rests; under vmap a finished fit is left as it is."""
+    """EM steps from `start` on x [D, S] until the likelihood converges; under vmap a finished fit is left as it is."""
 
     def unfinished(carry: tuple[Array, Mixture, Array, Array]) -> Array:
         step, _, _, change = carry
@@ -200,7 +200,8 @@ def _expectation_maximisation(
 
 
 def _maximise(share: Array, x: Array, mean: Array, floor: float) -> Mixture:
-    """The likeliest mixture when component m holds share [M, S] (sums to 1) of x [D, S]; the dead keep their mean."""
+    """M step: the maximum-likelihood mixture for shares [M, S] (sum 1) of x [D, S]; empty components keep their
+    mean."""
     mass = share.sum(-1)
     # below this share a component's moments are rounding errors
     alive = mass > jnp.finfo(x.dtype).eps
@@ -241,7 +242,7 @@ def _kmeans(key: Key, x: Array, weights: Array, num_components: int, floor: floa
 
 
 def _log_joint(mixture: Mixture, x: Array) -> Array:
-    """log w_m + log N(x_i | m) [..., M, S] of samples x [..., D, S]; -inf for dead components."""
+    """log w_m + log N(x_i | m) [..., M, S] of samples x [..., D, S]; -inf for empty components."""
     weight, mean, std = mixture
     z = (x[..., None, :, :] - mean[..., None]) / std[..., None]
     peak = jnp.log(weight) - jnp.log(std).sum(-1) - mean.shape[-1] * math.log(2 * math.pi) / 2

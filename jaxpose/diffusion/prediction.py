@@ -1,12 +1,12 @@
-"""What a network says, turned into one opinion seen three ways: x0, eps and score.
+"""Conversion of a network's output to a prediction of x0, eps and score.
 
     x_t = alpha x0 + sigma eps,    score = -eps / sigma,    v = alpha eps - sigma x0
 
 Given x_t, any one of them fixes the others, under every process: v and x_t are two linear equations in x0 and
 eps with determinant alpha^2 + sigma^2 (which is 1 for VP only).
 
-Where the coordinates of x0 have different standard deviations s ("spread"), a network that is shown and asked numbers
-of unit size puts out f ("edm"), with r^2 = alpha^2 s^2 + sigma^2 the variance of x_t:
+Where the coordinates of x0 have different standard deviations s ("spread"), a network with inputs and targets of unit
+size puts out f ("edm"), with r^2 = alpha^2 s^2 + sigma^2 the variance of x_t:
 
     input x_t / r,    x0 = (alpha s^2 / r^2) x_t + (sigma s / r) f
 
@@ -31,25 +31,25 @@ ApplyFn: TypeAlias = Callable[[Array, Array, Condition | None], Array]
 
 
 def from_x0(sde: SDE, x_t: Array, t: Array, x0: Array) -> Prediction:
-    """The opinion that x_t [..., J, D] at scalar t came from x0, shaped alike."""
+    """Prediction at x_t [..., J, D], scalar t, given x0 of the same shape."""
     sigma = sde.sigma(t)
     eps = (x_t - sde.alpha(t) * x0) / sigma
     return Prediction(x0, eps, -eps / sigma)
 
 
 def from_eps(sde: SDE, x_t: Array, t: Array, eps: Array) -> Prediction:
-    """The opinion that x_t [..., J, D] at scalar t holds the unit noise eps, shaped alike."""
+    """Prediction at x_t [..., J, D], scalar t, given the unit noise eps of the same shape."""
     sigma = sde.sigma(t)
     return Prediction((x_t - sigma * eps) / sde.alpha(t), eps, -eps / sigma)
 
 
 def from_score(sde: SDE, x_t: Array, t: Array, score: Array) -> Prediction:
-    """The opinion that the log density at x_t [..., J, D], scalar t, has the gradient score, shaped alike."""
+    """Prediction at x_t [..., J, D], scalar t, given the score (gradient of the log density) of the same shape."""
     return from_eps(sde, x_t, t, -sde.sigma(t) * score)._replace(score=score)
 
 
 def from_v(sde: SDE, x_t: Array, t: Array, v: Array) -> Prediction:
-    """The opinion that alpha eps - sigma x0 equals v at x_t [..., J, D], scalar t, shaped alike."""
+    """Prediction at x_t [..., J, D], scalar t, given v = alpha eps - sigma x0 of the same shape."""
     alpha, sigma = sde.alpha(t), sde.sigma(t)
     scale = alpha**2 + sigma**2
     eps = (sigma * x_t + alpha * v) / scale
@@ -57,7 +57,7 @@ def from_v(sde: SDE, x_t: Array, t: Array, v: Array) -> Prediction:
 
 
 def from_edm(sde: SDE, x_t: Array, t: Array, f: Array, spread: Array | float) -> Prediction:
-    """The opinion that x0 is the best linear guess from x_t [..., J, D], scalar t, plus sigma s / r times f, alike."""
+    """Prediction at x_t [..., J, D], scalar t, given f: x0 is the best linear estimate plus (sigma s / r) f."""
     alpha, sigma = sde.alpha(t), sde.sigma(t)
     variance = (alpha * spread) ** 2 + sigma**2
     x0 = alpha * spread**2 / variance * x_t + sigma * spread / jnp.sqrt(variance) * f
@@ -74,7 +74,7 @@ TARGETS: dict[str, Callable[[SDE, Array, Array, Array], Prediction]] = {
 
 
 def bind(apply: ApplyFn, sde: SDE, target: str = "eps", spread: Array | float = 1.0) -> PredictFn:
-    """Bind a network to its process; target is what it puts out: "eps", "x0", "v", "score" or "edm".
+    """The PredictFn of a network under a process; target: its output, "eps", "x0", "v", "score" or "edm".
 
     spread: standard deviation of the data, broadcasting to [..., J, D]; for "edm" only.
     """
@@ -92,5 +92,5 @@ def bind(apply: ApplyFn, sde: SDE, target: str = "eps", spread: Array | float = 
 
 
 def blend(weight: float | Array, first: Prediction, second: Prediction) -> Prediction:
-    """first + weight (second - first) in every view: an opinion again, as the views are related linearly."""
+    """first + weight (second - first) for x0, eps and score: consistent, as the three are related linearly."""
     return jax.tree.map(lambda a, b: a + jnp.asarray(weight, a.dtype) * (b - a), first, second)

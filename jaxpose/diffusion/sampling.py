@@ -1,4 +1,4 @@
-"""The one sampling loop, and many hypotheses from it.
+"""The sampling loop, and H hypotheses drawn by it.
 
 Step i carries the state from times[i] to times[i + 1] with the key fold_in(key, i); hypothesis h is a run
 with the key fold_in(key, h). So the first 10 of 200 hypotheses are the 10 of a run with 10, in chunks or not.

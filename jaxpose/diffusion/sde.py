@@ -1,4 +1,4 @@
-"""Diffusion processes: x_t = alpha(t) x_0 + sigma(t) z, and everything that follows from these two functions.
+"""Diffusion processes: x_t = alpha(t) x_0 + sigma(t) z, and what follows from these two functions.
 
     dx  = f(t) x dt + g(t) dw,    f = d log(alpha)/dt,    g^2 = d sigma^2/dt - 2 f sigma^2
 
@@ -139,7 +139,7 @@ def perturb(key: Key, sde: SDE, x0: Array, t: Array) -> tuple[Array, Array]:
 
 
 def prior_sample(key: Key, sde: SDE, shape: tuple[int, ...]) -> Array:
-    """Noise of the process' end, N(0, sigma(t_max)^2), [*shape]: where sampling from nothing starts."""
+    """Noise at the end of the process, N(0, sigma(t_max)^2), [*shape]: the start of sampling."""
     noise = jax.random.normal(key, shape)
     return sde.sigma(jnp.asarray(sde.t_max, noise.dtype)) * noise
 

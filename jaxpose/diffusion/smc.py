@@ -1,15 +1,15 @@
-"""Sequential Monte Carlo: samplers run side by side as particles, weighted by what they miss, and resampled.
+"""Sequential Monte Carlo: particles moved by a sampler, importance-weighted and resampled.
 
-A particle's weight at time t is the product over its steps of p(x_s | x_t) / q(x_s | x_t), the prior's own transition
-over the one it took, times what the measurement says of where it stands (its twist):
+A particle's weight at time t is the product over its steps of p(x_s | x_t) / q(x_s | x_t), the prior's transition over
+the proposal, times the estimated likelihood at its state (its twist):
 
     total_t = (product of p / q) * twist(x_t),     resample where (sum total)^2 / sum total^2 < threshold * P
 
-As P grows the weighted particles at the last time follow the sampler's own law of x times its last twist, whatever
-the twists before are: only the variance hangs on them. The mean of the weights estimates p(y). Both transitions are
-Gaussian of one covariance, so p / q = exp(-|d|^2 / 2 - d . z), d the distance of the means in deviations and z the
-noise drawn. The means are those of the second-order solver (`dpmpp_2m`), given a particle's past: the prior's with the
-prior's past predictions, the proposal's with the steered ones.
+As P grows the weighted particles at the last time follow the sampler's distribution of x times the last twist, for any
+earlier twists: these change only the variance. The mean of the weights estimates p(y). Both transitions are Gaussian of
+one covariance, so p / q = exp(-|d|^2 / 2 - d . z), d the distance of the means in deviations and z the noise drawn. The
+means are those of the second-order solver (`dpmpp_2m`), given a particle's past: the prior's with the prior's past
+predictions, the proposal's with the steered ones.
 
 Source: Wu, Trippe et al., Twisted diffusion sampler (NeurIPS 2023), algorithm 1 (first order there); Trippe et al.,
 SMCDiff (ICLR 2023) for `inpainting`; Kitagawa (1996) for systematic resampling.
@@ -33,12 +33,12 @@ Memory: TypeAlias = Any
 
 
 class Chain(NamedTuple):
-    """How one particle moves; close over it.
+    """Transition of one particle as functions; close over it.
 
     init:   x [J, D] -> memory.
-    look:   (x_t, t) -> (opinion, log twist []): all network calls are here, one a step.
-    move:   (key, step i, x_t, memory, opinion, t, s) -> (x_s, memory, log p / q []).
-    finish: (x_t, opinion, t) -> x0 [J, D] at the last time.
+    look:   (x_t, t) -> (prediction, log twist []): all network calls are here, one a step.
+    move:   (key, step i, x_t, memory, prediction, t, s) -> (x_s, memory, log p / q []).
+    finish: (x_t, prediction, t) -> x0 [J, D] at the last time.
     """
 
     init: Callable[[Array], Memory]
@@ -107,7 +107,7 @@ def run(
 
 
 def twisted(sde: SDE, twist_fn: TwistFn) -> Chain:
-    """Particles that are steered by a twist (`twisting.py`), and weighted for it."""
+    """Particles guided by a twist (`twisting.py`) and weighted accordingly."""
     mean = dpmpp_2m(sde, eta=1.0, noise=0.0)
 
     def look(x_t: Array, t: Array) -> tuple[Opinion, Array]:
@@ -132,10 +132,10 @@ def twisted(sde: SDE, twist_fn: TwistFn) -> Chain:
 
 def inpainting(sde: SDE, predict_fn: PredictFn, path: Array, held: Array, covariance: Array) -> Chain:
     """Particles whose coordinates held [T+1, J, D] follow a noised observation `path` [T+1, J, D], and are weighted by
-    how likely the prior would have gone there; x at the first time must lie on the path too.
+    the prior's transition density; x at the first time must lie on the path too.
 
-    covariance: [J D, J D] of the states. A step from t draws from the bridge about x0_hat, with what x_t leaves open of
-                Gaussian data of this covariance: without it, weights are too sure of themselves in large steps.
+    covariance: [J D, J D] of the states. A step from t draws from the bridge about x0_hat, with the covariance of x0
+                given x_t of Gaussian data: without it the weights are overconfident in large steps.
     """
     values, axes = jnp.linalg.eigh(covariance)
     values = jnp.maximum(values, 0)
@@ -164,11 +164,11 @@ def inpainting(sde: SDE, predict_fn: PredictFn, path: Array, held: Array, covari
 
 
 def noised_path(key: Key, sde: SDE, value: Array, noise: Array, times: Array) -> tuple[Array, Array]:
-    """(path, held), each [T+1, J, D]: a value [J, D] seen with a deviation `noise`, alike, as the process noises it.
+    """(path, held), each [T+1, J, D]: an observation [J, D] with deviation `noise`, diffused by the process.
 
-    An observation with noise is a clean one at the level sigma / alpha = noise: above that it is noised further,
-    below that there is nothing to hold. The nearest of the times, in log level, is taken for it: noise added for the
-    rest would move all particles alike.
+    An observation with noise is a clean one at the level sigma / alpha = noise: above that it is noised further, below
+    that nothing is fixed. The nearest of the times, in log level, is taken for it: noise added for the rest would move
+    all particles alike.
     """
     level = (sde.sigma(times) / sde.alpha(times))[:, None, None]
     reachable = jnp.maximum(noise, level[-1])
@@ -186,7 +186,8 @@ def effective_number(log_weights: Array) -> Array:
 
 
 def systematic(key: Key, log_weights: Array) -> Array:
-    """Indices [P], rising: one random number places P even marks on the weights, so each is taken P w times, +- 1."""
+    """Systematic resampling, indices [P], rising: P equidistant marks from one random number; each is taken P w +- 1
+    times."""
     num = len(log_weights)
     marks = (jax.random.uniform(key, dtype=log_weights.dtype) + jnp.arange(num)) / num
     heights = jnp.cumsum(jax.nn.softmax(log_weights))

@@ -1,7 +1,7 @@
 """Solvers: how one step carries x_t at time t to x_s at an earlier time s < t.
 
-Every solver asks `predict(x, t) -> Prediction` and is right for every process: it knows alpha and sigma only.
-With lam = log(alpha / sigma), h = lam_s - lam_t > 0, q = 1 - exp(-2 h), a = alpha_t / alpha_s and dt = t - s:
+Every solver calls `predict(x, t) -> Prediction` and is valid for every process: it uses alpha and sigma only. With lam
+= log(alpha / sigma), h = lam_s - lam_t > 0, q = 1 - exp(-2 h), a = alpha_t / alpha_s and dt = t - s:
 
     euler_maruyama      x - [f x - (1 + c^2) / 2 g^2 score] dt + c g sqrt(dt) z,    c = churn
     mean_flow           x - [f x - g^2 score] dt
@@ -66,7 +66,7 @@ def euler_maruyama(sde: SDE, churn: float = 1.0) -> Solver:
 
 
 def mean_flow(sde: SDE) -> Solver:
-    """Euler steps of the reverse SDE without its noise: it seeks the mean (GFPose's --pflow)."""
+    """Euler steps of the reverse SDE without its noise: they approach the mean (GFPose's --pflow)."""
 
     def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
         f, g2 = drift_diffusion(sde, t)

@@ -1,16 +1,16 @@
-"""Twists: what a measurement y of a pose says of its noisy state x_t, as a value and as a change of the score.
+"""Twists: estimates of log p(y | x_t) for a measurement y of a pose, as a value and as a change of the score.
 
-A twist estimates log p(y | x_t) and a direction in which it rises. It steers one sampler (`steered`), and weighs
-particles (`smc.py`), which makes up for what the estimate gets wrong. With r = y - A(x0_hat), J the derivative of A at
-x0_hat, and N the measurement's noise:
+A twist gives log p(y | x_t) and a direction in which it rises. It guides one sampler (`steered`), or weights particles
+(`smc.py`), which corrects the error of the estimate. With r = y - A(x0_hat), J the derivative of A at x0_hat, and N the
+measurement's noise:
 
     pseudo_inverse   log N(r; 0, N^2 + J C J'),     change (d x0_hat / d x_t)' J' (N^2 + J C J')^-1 r
     dps              log N(r; 0, N^2),              change: its gradient
 
-C = (S^-1 + alpha^2 / sigma^2)^-1 is what x_t leaves open of Gaussian data of covariance S: with S = s^2 it is the
-r_t^2 of `guidance.py`. So pseudo_inverse is exact for Gaussian data and linear A, whatever S, A and N >= 0 are.
+C = (S^-1 + alpha^2 / sigma^2)^-1 is the covariance of x0 given x_t, for Gaussian data of covariance S: with S = s^2 it
+is the r_t^2 of `guidance.py`. So pseudo_inverse is exact for Gaussian data and linear A, whatever S, A and N >= 0 are.
 
-DPS has no such brake, and its explicit steps diverge where N is small beside what x_t leaves open. So a step goes along
+DPS has no such damping, and its explicit steps diverge where N is small beside that covariance. So a step goes along
 the change at most as far as brings one linear r to 0: |r / N|^2 / |gradient|^2 (Polyak's step). Where N is large, the
 limit is seldom met, and it is DPS with the bias told in `guidance.py`.
 
@@ -53,7 +53,7 @@ class Measurement(NamedTuple):
 
 class Twist(NamedTuple):
     """prediction: the prior's own at x_t [J, D]; change: of the score, alike; log_value: [] nats;
-    longest: [] how far a step may go along the change, None where it has its own brake."""
+    longest: [] how far a step may go along the change, None where the twist is damped already."""
 
     prediction: Prediction
     change: Array
@@ -117,7 +117,7 @@ def pseudo_inverse(predict_fn: PredictFn, sde: SDE, measurement: Measurement, co
 
 
 def steered(sde: SDE, twist: Twist, t: Array) -> Prediction:
-    """The prior's prediction at t [J, D], changed by all that the twist says."""
+    """The prior's prediction at t [J, D] with the full change of the twist."""
     alpha, sigma = sde.alpha(t), sde.sigma(t)
     x0, eps, score = twist.prediction
     change = twist.change
@@ -125,7 +125,8 @@ def steered(sde: SDE, twist: Twist, t: Array) -> Prediction:
 
 
 def push(sde: SDE, twist: Twist, t: Array, s: Array | None = None) -> Array:
-    """What the twist adds to x_s [J, D] in a first-order step from t, as far as it may; s None: to x0 in the last."""
+    """The twist's change of x_s [J, D] in a first-order step from t, limited in length; s None: of x0 in the last
+    step."""
     reach = sde.sigma(t) ** 2 / sde.alpha(t)
     if s is not None:
         reach = -sde.alpha(s) * jnp.expm1(log_snr(sde, t) - log_snr(sde, s)) * reach

@@ -1,4 +1,4 @@
-"""Skinned bodies: SMPL, SMPL-H and SMPL-X, staged by type, so that a wrong order of calls cannot be written.
+"""Skinned bodies: SMPL, SMPL-H and SMPL-X, with one type for each stage: body, shaped, posed.
 
     body.shape(betas) -> ShapedBody          .joints at rest, .vertices at rest
         .pose(rotations, transl) -> PosedBody      .joints, .global_rotations
@@ -15,8 +15,8 @@ J is linear in betas, so its blend is computed once and joints need no mesh. In 
 axis: then a body costs two matrix products and sums along contiguous memory. For B bodies it holds about 20 B V
 floats (SMPL-X: 0.8 MB a body); beyond some thousand bodies split the batch, with `jax.lax.map(..., batch_size=)`.
 
-A `Body` is a pytree: hand it to a jitted function as an argument, or its 20 MB become constants of the program.
-Source: Loper et al., SMPL (2015); Pavlakos et al., SMPL-X (2019); layout of the files as in spec/dposer.md, 8.
+A `Body` is a pytree: pass it to a jitted function as an argument; closed over, its 20 MB become constants. Source:
+Loper et al., SMPL (2015); Pavlakos et al., SMPL-X (2019); layout of the files as in spec/dposer.md, 8.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Landmarks:
 
 @flax.struct.dataclass
 class Body:
-    """A body model; make one with `make_body`, `data.body_files.load_body` or `data.capsule_body.capsule_body`.
+    """A body model; make one with `make_body`, `io.body_files.load_body` or `io.capsule_body.capsule_body`.
 
     v_template [V, 3] m, shapedirs [V, 3, S], exprdirs [V, 3, E], posedirs [9(J-1), 3, V], J_regressor [J, V],
     weights [V, J], faces [F, 3] int32; joint_*: J_regressor times those. hands_mean [30, 3] radians, left then right;
@@ -98,7 +98,7 @@ class Body:
     parents: tuple[int, ...] = flax.struct.field(pytree_node=False)
 
     def shape(self, betas: Array | None = None, expression: Array | None = None) -> ShapedBody:
-        """The body of a person: betas [..., <= S], expression [..., <= E]; without them, the template.
+        """The body with shape coefficients betas [..., <= S], expression [..., <= E]; without them, the template.
 
         Leading axes broadcast. ValueError for more coefficients than the body has.
         """
@@ -110,7 +110,7 @@ class Body:
 
 @flax.struct.dataclass
 class ShapedBody:
-    """A person's body at rest: joints [..., J, 3] metres; `vertices` are computed when asked for."""
+    """A body of given shape at rest: joints [..., J, 3] metres; `vertices` are computed on access."""
 
     body: Body
     betas: Array
@@ -123,7 +123,7 @@ class ShapedBody:
         return _rest_vertices(self.body, self.betas, self.expression)
 
     def pose(self, rotations: Array, transl: Array | None = None) -> PosedBody:
-        """The person in a pose: local rotations [..., J, 3, 3] (`full_rotations`), transl [..., 3] metres, or none.
+        """The posed body: local rotations [..., J, 3, 3] (`full_rotations`), transl [..., 3] metres, or none.
 
         Leading axes broadcast with the shape's. ValueError for another number of joints.
         """
@@ -138,7 +138,7 @@ class ShapedBody:
 
 @flax.struct.dataclass
 class PosedBody:
-    """A person in a pose: `joints` [..., J, 3] and, by `skin`, vertices.
+    """A posed body: `joints` [..., J, 3] and, by `skin`, vertices.
 
     rotations, global_rotations: [..., J, 3, 3]; joints_rooted [..., J, 3]: before the translation transl [..., 3].
     """
@@ -264,10 +264,10 @@ def full_rotations(
 ) -> Array:
     """Local rotations of all joints [..., J, 3, 3] of the 21 of a body pose.
 
-    body_pose: [..., 21, 3] axis-angle, radians, or [..., 21, 3, 3] matrices; global_orient in the same form,
-    [..., 3] or [..., 3, 3]. hand_pose [..., 30, 3] (SMPL-H, SMPL-X: 15 left, 15 right) and face_pose [..., 3, 3]
-    (SMPL-X: jaw, left and right eyeball) are axis-angle; hands "mean" adds the model's mean pose to hand_pose. What is
-    not given is the identity; so are SMPL's two hand joints. ValueError for what the kind of body has not.
+    body_pose: [..., 21, 3] axis-angle, radians, or [..., 21, 3, 3] matrices; global_orient in the same form, [..., 3]
+    or [..., 3, 3]. hand_pose [..., 30, 3] (SMPL-H, SMPL-X: 15 left, 15 right) and face_pose [..., 3, 3] (SMPL-X: jaw,
+    left and right eyeball) are axis-angle; hands "mean" adds the model's mean pose to hand_pose. What is not given is
+    the identity; so are SMPL's two hand joints. ValueError for joints that the kind of body does not have.
     """
     if hands not in ("flat", "mean"):
         raise ValueError(f"hands: needed 'flat' or 'mean', got {hands!r}")

@@ -1,4 +1,4 @@
-"""Points of a posed body that detectors mark: OpenPose-25, COCO-17, COCO-WholeBody-133, by name.
+"""Keypoints of detectors on a posed body, by name: OpenPose-25, COCO-17, COCO-WholeBody-133.
 
 A point is a joint of the model, a picked vertex (nose, eyes, ears, toes, heels, finger tips; `PICKED`), or a landmark
 on a triangle of the face. What a kind of body lacks (fingers of SMPL, the face of SMPL and SMPL-H) is 0 and
@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxpose.base import Array
 from jaxpose.geometry.body import Body, PosedBody
-from jaxpose.geometry.skeleton import BODY_25, COCO_17, SMPL_22, SMPL_24
+from jaxpose.geometry.skeleton import BODY_25, COCO_17, SKELETONS, SMPL_22, SMPL_24, Skeleton
 
 _SIDES = ("left", "right")
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -57,6 +57,26 @@ POINT_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "smpl24": SMPL_24.joints,
     }
 )
+
+
+def point_set_of(skeleton: Skeleton) -> str:
+    """The set of body points (`POINT_SETS`) that takes a joint set: its own, else OpenPose's 25."""
+    return next((name for name, joints in POINT_SETS.items() if joints == skeleton.joints), "openpose25")
+
+
+def joint_set_of(name: str) -> Skeleton:
+    """The joint set that a name of `SKELETONS` or `POINT_SETS` stands for; ValueError for others.
+
+    A set of points that is no tree (wholebody133) has names alone: all hang from the first.
+    """
+    if name in SKELETONS:
+        return SKELETONS[name]
+    if name not in POINT_SETS:
+        legal = dict.fromkeys((*SKELETONS, *POINT_SETS))
+        raise ValueError(f"points {name!r} are unknown; legal are {', '.join(legal)}")
+    joints = POINT_SETS[name]
+    known = next((skeleton for skeleton in SKELETONS.values() if skeleton.joints == joints), None)
+    return known or Skeleton(name, joints, (-1, *[0] * (len(joints) - 1)), (), (), ())
 
 
 def known_points(body: Body, name: str) -> np.ndarray:
@@ -110,7 +130,7 @@ def _face_points(posed: PosedBody) -> Array:
 
 
 def contour_row(R_neck: Array) -> Array:
-    """Which of the 79 contours [...] shows, of the neck's global rotation [..., 3, 3]: its yaw in whole degrees.
+    """Index [...] of the visible contour, of 79, from the neck's global rotation [..., 3, 3]: its yaw in whole degrees.
 
     Rows 0..39 are yaws of 0..39 degrees as a camera on the +z side sees them, 40..78 of -1..-39; beyond, the last.
     """

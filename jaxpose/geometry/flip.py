@@ -1,12 +1,12 @@
-"""The mirror: rotations seen in it, and a predictor averaged with its view in it.
+"""Mirroring: of rotations, and test-time averaging of a predictor over a pose and its mirror image.
 
     g(x) = (f(x) + M f(M x)) / 2        M: x negated, left and right joints swapped (`skeleton.mirror`); M M = 1
 
 g commutes with M whatever f does, and g = f where f already does. VideoPose3D (Pavllo et al. 2019) and MixSTE evaluate
 so, and DiffPose's video context encoder with them (spec/diffpose.md, 3.3).
 
-A rotation about an axis a becomes M R M, of the same angle about (a_x, -a_y, -a_z): a turns into the mirror, and the
-sense of turning changes.
+A rotation about an axis a becomes M R M, of the same angle about (a_x, -a_y, -a_z): the axis is mirrored and the sense
+of rotation changes.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ constant in a cell and proportional to its intensity, which is never negative; t
     peak:    u <- sum_c p(c) k(c - u) c / sum_c p(c) k(c - u) over the middles c, from the middle of the largest cell
 
 The second is mean shift (Comaniciu and Meer, 2002) with a Gaussian k of 2 cells: the centroid about the peak, with the
-window moved onto the centroid until it rests. For a Gaussian blob that is its middle, where a window that stays on the
-largest cell leaves the centroid up to half a cell short.
+window moved onto the centroid until convergence. For a Gaussian blob that is its middle; a window fixed on the largest
+cell is up to half a cell off.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RESOLUTION = 2.0**30  # of the cumulated intensity, in whole numbers that an in
 def sample_heatmaps(key: Key, heatmaps: Array, num: int) -> Array:
     """`num` points [..., J, num, 2] = (u, v) in cells, drawn from each map of heatmaps [..., J, h, w].
 
-    A map of zeros says nothing and is drawn from evenly, all over. Intensities below 2^-31 of the map's sum count as 0.
+    A map of zeros is taken as uniform. Intensities below 2^-31 of the map's sum count as 0.
     """
     *lead, height, width = heatmaps.shape
     flat = jnp.asarray(heatmaps, jnp.float32).reshape(-1, height * width)
@@ -85,7 +85,7 @@ def to_image(uv: Array, box: Array, heatmap_size: tuple[int, int]) -> Array:
 
 
 def check_heatmaps(heatmaps: np.ndarray, name: str = "heatmaps", missing: Missing = "error") -> None:
-    """ValueError naming frame and joint, for a map of heatmaps [N, J, h, w] that no density has.
+    """ValueError naming frame and joint, for a map of heatmaps [N, J, h, w] that is no density.
 
     Legal intensities are finite and not negative. missing: "error" takes no map of zeros either; "hide" does, it is a
     joint that was not detected: `heatmap_peak` gives it confidence 0, `sample_heatmaps` draws from all of it.

@@ -1,4 +1,4 @@
-"""From one joint set to another: linear maps by joint name, with a mask for what is missing.
+"""Conversion between joint sets: linear maps by joint name, with a mask of missing joints.
 
     point_t = sum_s W[t, s] point_s        W >= 0, every known row sums to 1, every unknown row is 0
 
@@ -83,9 +83,9 @@ def _joint_map(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarr
 def convert_joints(points: Array, confidence: Array, source: Skeleton, target: Skeleton) -> tuple[Array, Array]:
     """Points and confidences of the source set as those of the target set.
 
-    points [..., J_s, D] of any unit, confidence [..., J_s] -> points [..., J_t, D], confidence [..., J_t].
-    A target joint is as sure as the least sure joint it is made of. Where that is 0, as it is for a joint the
-    source cannot give, the point is 0. A source point that is not finite, or whose confidence is not above 0,
+    points [..., J_s, D] of any unit, confidence [..., J_s] -> points [..., J_t, D], confidence [..., J_t]. The
+    confidence of a target joint is the least of the joints it is composed of. Where that is 0, as for a joint that the
+    source does not determine, the point is 0. A source point that is not finite, or whose confidence is not above 0,
     counts as unseen and touches no other joint. ValueError where J_s is not the source's.
     """
     points, confidence = jnp.asarray(points), jnp.asarray(confidence)

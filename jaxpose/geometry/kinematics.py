@@ -1,4 +1,4 @@
-"""Forward kinematics: where the joints of a tree are, given the rotation of each joint and its rest pose.
+"""Forward kinematics of a joint tree: joint positions from local rotations and the rest pose.
 
     G_root = R_root,  x_root = o_root
     G_j = G_parent R_j,  x_j = x_parent + G_parent o_j       o_j: joint j relative to its parent at rest

@@ -1,7 +1,7 @@
-"""Joint sets by name: a static, hashable description of what the J axis of a pose means.
+"""Joint sets by name: a static, hashable description of the J axis of a pose.
 
-A name stands for one anatomical thing in every set, so that sets are matched by name (joint_sets.py).
-Where the publishers' own names disagree, ours are:
+A name denotes the same anatomical point in every set, so that sets are matched by name (joint_sets.py). Where published
+names disagree, the names here are:
 
     hip         middle of the two hip joints (Human3.6M Hip, MPII and 3DHP pelvis, OpenPose MidHip, Halpe Hip)
     pelvis      SMPL's root, about 85 mm above hip on the generic skeleton of shared/data/mocap/skeletons.json
@@ -10,7 +10,7 @@ Where the publishers' own names disagree, ours are:
     upper_neck  where neck and head meet, at the height of the chin (MPII, OpenPose BODY_25B)
     head_base   the joint about which the head turns (SMPL Head; 3DHP head)
     head        the top of the head (Human3.6M Head, MPII and 3DHP head top, Halpe Head)
-    nose        the tip of the nose; Human3.6M's Neck/Nose, a point in the lower face, passes for it
+    nose        the tip of the nose; Human3.6M's Neck/Nose, a point in the lower face, is close to it
 
 Sources of the orders: Human3.6M-17 and SMPL, shared/data/README.md; COCO keypoint annotations; OpenPose
 BODY_25 and the experimental BODY_25B; Halpe full body (AlphaPose); MPII annotations; the 17 relevant joints
@@ -51,7 +51,7 @@ _LIMBS = (("right_", _LEG), ("left_", _LEG), ("left_", _ARM), ("right_", _ARM))
 
 
 def validate(skeleton: Skeleton) -> Skeleton:
-    """The skeleton itself, if its parents form a tree, its pairs swap sides and its parts share out joints.
+    """The skeleton itself, if its parents form a tree, its pairs swap sides and its parts partition the joints.
 
     Errors: ValueError naming the skeleton, the field and what is wrong with it.
     """
@@ -233,7 +233,7 @@ def bone_lengths(points: Array, skeleton: Skeleton) -> Array:
 
 
 def mirror(points: Array, skeleton: Skeleton) -> Array:
-    """The pose seen in a mirror: left and right change places and axis 0 of the coordinates changes sign.
+    """Mirror image of a pose: left and right are swapped and axis 0 of the coordinates changes sign.
 
     points and result: [..., J, D], any unit, axis 0 measured from the mirror (so centre pixels first).
     """

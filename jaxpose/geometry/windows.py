@@ -1,8 +1,8 @@
-"""Windows of video: which frames a network of fixed length sees together, and which of its answers count.
+"""Windows of video: the frames that a network of fixed length takes together, and which outputs count.
 
     piece   frames of one video with consecutive numbers; a gap in them, or another video, starts the next piece
-    tile    windows that cover every piece; an answer counts once for each frame, however windows overlap
-    causal  for every frame the window that ends with it: what a live system sees
+    tile    windows that cover every piece; one output counts for each frame, however windows overlap
+    causal  for every frame the window that ends with it, as in live use
 
 A piece of n frames and windows of length F, side by side: ceil(n / F) windows, the last of which is shifted back to end
 with the piece. The published code scores all of that window, so the frames that it shares with the one before count
@@ -30,7 +30,7 @@ def tile(
 
     Without a stride they lie side by side, and of the last, shifted back, only what is new counts. With one they
     overlap, and a frame counts where it is nearest the middle of its window (the earlier of two): context on both sides
-    makes better answers. Every frame counts once. A piece shorter than `length` is filled up with copies of its last
+    improves the output. Every frame counts once. A piece shorter than `length` is filled up with copies of its last
     frame, which do not count.
     strict: everything counts, as in the published code; only side by side.
 

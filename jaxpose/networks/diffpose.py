@@ -1,10 +1,10 @@
-"""DiffPose's two networks as one (CVPR 2023): an encoder of the 2D input, and a denoiser that is shown its features.
+"""DiffPose's two networks as one (CVPR 2023): an encoder of the 2D input, and a denoiser conditioned on its features.
 
     (pose, features) = encode(keypoints)                      once for an input
     raw              = denoise(x_t, t, context)               at each step, for each sample
 
 The encoder of single frames is GraFormer; that of video is MixSTE, alone as in the original, or on top of GraFormer's
-poses, which it then corrects: so it starts from what single frames tell, and needs little training of its own.
+poses, which it then corrects: so it starts from the single-frame estimate and needs little training.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ DEPTH_BINS = 64
 
 
 class DiffPose(nn.Module):
-    """Encoder and denoiser. frame, video: the encoder's parts. denoiser: shown `context_width` numbers for a joint.
+    """Encoder and denoiser. frame, video: the encoder's parts. denoiser: conditioned on `context_width` numbers a
+    joint.
 
     A part may be None: the original's checkpoints hold one each. context_width: 0 for no context. With a context, the
     collection "start" holds the encoder's residual [J, 3] and histograms of depth [J, DEPTH_BINS] (tasks/diffpose.py).

@@ -100,7 +100,7 @@ class JointAttention(nn.Module):
 
 
 class LearnedGraph(nn.Module):
-    """Two layers over a graph that is learned with them, started at no edges, [J, ..., C] -> alike."""
+    """Two layers over a learned graph that is initialised without edges, [J, ..., C] -> alike."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -147,7 +147,7 @@ class GraphTrunk(nn.Module):
 
 
 class GraphDenoiser(nn.Module):
-    """The noise, or what else it is trained for, in poses of D numbers per joint.
+    """DiffPose's denoiser: predicts the noise, or another target, of poses with D numbers per joint.
 
     width, depth, num_heads: of the blocks. dropout: of the residual branches; 0 switches off all dropout.
     time_units, time_shift: the time embedding is of time_units t + time_shift. The original's (51, -1) makes the

@@ -33,10 +33,10 @@ def dense(features: int, name: str, scale: float = 1.0) -> nn.Dense:
 class CentredDense(nn.Module):
     """`dense` less the means over `groups` groups of its output, with the parameters of `dense`.
 
-    A norm that comes next would take them off every row. They are linear in weight and bias, so here they are taken off
-    these, once for all rows, and the variance is a mean of squares, without the cancellation of E x^2 - (E x)^2.
-    Where the weights are bfloat16 so are the factors of the product, with sums in float32: on a CPU with matrix units
-    four times as fast.
+    A norm that follows would subtract them from every row. They are linear in weight and bias, so here they are
+    subtracted from these, once for all rows, and the variance is a mean of squares, without the cancellation of E x^2 -
+    (E x)^2. Where the weights are bfloat16 so are the factors of the product, with sums in float32: on a CPU with
+    matrix units four times as fast.
     """
 
     features: int
@@ -78,9 +78,9 @@ class GroupNorm(nn.Module):
 def _group_means(x: Array, groups: int) -> Array:
     """Means [..., groups] over contiguous groups of the channels of x [..., C]; ValueError where they do not divide.
 
-    A product with a constant matrix, which leaves nothing to a compiler's reductions over a short axis. Uncentred input
-    is normalised as fast as by flax's norm (1.04, `python -m experiments.benchmark --case=group_norm`); `centred` saves
-    one of the two products and a pass.
+    A product with a constant matrix, in place of a reduction over a short axis. Uncentred input is normalised as fast
+    as by flax's norm (1.04, `python -m experiments.benchmark --case=group_norm`); `centred` saves one of the two
+    products and a pass.
     """
     channels = x.shape[-1]
     if channels % groups:

@@ -1,7 +1,7 @@
 """MixSTE: 3D joints of every frame from 2D joints of a window of frames (Zhang et al., CVPR 2022, arXiv 2203.00859).
 
-DiffPose's context encoder for video (spec/diffpose.md, section 1.6). Attention among the joints of a frame and among
-the frames of a joint take turns:
+DiffPose's context encoder for video (spec/diffpose.md, section 1.6). Attention over the joints of a frame alternates
+with attention over the frames of a joint:
 
     h = W x + P_joint
     h = LN_s(S_n(h));  h = h + P_frame where n = 0;  h = LN_t(T_n(h))           n = 0 .. depth - 1

@@ -1,4 +1,4 @@
-"""A plain regression lifter: one answer for one condition, no noise, no time; the baseline of the experiments.
+"""Deterministic regression lifter, the baseline of the experiments: one pose for each condition, no noise, no time.
 
     h = drop SiLU GN(A0 c)
     h = h + f(f(h)),  f(h) = drop SiLU GN(A h)      num_blocks times

@@ -6,9 +6,9 @@
     h   = h + f(f(h)),  f(h) = drop SiLU GN(A h + T tau + C kap)      num_blocks times
     out = A_out h
 
-The network sees the condition as (value, mask, context). With `difference` it also sees mask (x - value), which
-is how GFPose shows a condition; the condition branch then depends on x and cannot be shared by the hypotheses
-of a pose. Without it, under a vmap over hypotheses, XLA evaluates the branch once per pose.
+The condition enters as (value, mask, context). With `difference` mask (x - value) enters too, which is GFPose's form of
+the condition; the condition branch then depends on x and cannot be shared by the hypotheses of a pose. Without it,
+under a vmap over hypotheses, XLA evaluates the branch once per pose.
 
 The original itself is `explicit=False, difference=True, time_units=999`: a hidden coordinate is then a difference
 of 0, which an observed one that agrees with x has as well.
@@ -17,8 +17,8 @@ DPoser's network (spec/dposer.md, section 1) is the one without a condition, `ti
 
     out = A_out h / s_k,    k = floor(time_units t),    s_k = 50 (0.01 / 50)^(k / 999),    k = 0..999
 
-The s_k are the noise levels of a variance-exploding process from t = 1 to 0, although its own is sub-VP: what h says is
-divided by 50 at t = 0 and multiplied by 100 at t = 1, with 999 jumps of 0.9 % between. Its weights need this.
+The s_k are the noise levels of a variance-exploding process from t = 1 to 0, although its own is sub-VP: the output is
+divided by 50 at t = 0 and multiplied by 100 at t = 1, with 999 jumps of 0.9 % between. DPoser's weights need this.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class ScoreMLP(nn.Module):
     """Residual MLP over flattened poses.
 
     hidden, time_width: widths. num_blocks: residual blocks of two layers. encoder_blocks: residual blocks in the
-    condition branch beyond its first layer. difference: also show mask * (x - value). explicit: show value, mask and
-    context; without it the difference is all there is, and no condition is the same as a difference of 0.
+    condition branch beyond its first layer. difference: mask * (x - value) is an input too. explicit: value, mask and
+    context are inputs; without it the difference is the only input, and no condition equals a difference of 0.
     time_units: t = 1 in the units of the time embedding, whose frequencies are made for about a thousand steps.
     ve_output_scale: divide the output by DPoser's table of noise levels (see above), for its weights alone.
     """

@@ -14,9 +14,9 @@ Samplers (spec/dposer.md, section 5), N steps from t = 1 to t_min with dt = 1 / 
 
     ScoreSDE  project           "DPS"  pull           "MCG"  both, which is ScoreSDE again
 
-The last line is what DPoser compares itself with: the gradient takes the score for a constant, so it reaches observed
-numbers alone, and a projection overwrites those. It is not the DPS and MCG of their authors, who differentiate through
-the network. Poses of a batch are coupled by both norms: a batch is leading axes of x, not a vmap.
+These are the baselines of DPoser's evaluation: the gradient treats the score as a constant, so it reaches observed
+numbers alone, and a projection overwrites those. They are not the DPS and MCG of their authors, who differentiate
+through the network. Poses of a batch are coupled by both norms: a batch is leading axes of x, not a vmap.
 
 Completion (section 7.2): Adam on the whole normalised pose, from y with noise where hidden, in stages i = 0, 1 of 100
 steps each, with the regulariser of `diffusion/regulariser.py`:
@@ -111,7 +111,7 @@ def recipe(
 
 
 def _langevin(key: Key, sde: SDE, num_steps: int, snr: float, x: Array, t: Array, predict: StepPredictFn) -> Array:
-    """A step at t whose size hangs on the mean norms of noise and score in the whole batch."""
+    """Langevin step at t; its size depends on the mean norms of noise and score over the whole batch."""
     noise, score = jax.random.normal(key, x.shape, x.dtype), predict(x, t).score
     index = jnp.floor(t / sde.t_max * (num_steps - 1))
     beta = -2 * drift_diffusion(sde, index / (num_steps - 1))[0]

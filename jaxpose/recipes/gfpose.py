@@ -105,10 +105,11 @@ def recipe(sde: SDE, num_steps: int, *, mean_flow: bool = False, known: Conditio
 
 
 def guess_condition(value: Array, mask: Array | None = None) -> Condition:
-    """The condition that the original takes `value` [..., J, 3] for: 3D where any depth of the pose is not 0, else 2D.
+    """The condition that the original infers from `value` [..., J, 3]: 3D where any depth of the pose is not 0, else
+    2D.
 
-    mask [..., J, 3]: 1 where observed; None: everywhere. A 3D condition that is flat at depth 0 counts as 2D; whoever
-    knows which it is writes the mask and need not guess.
+    mask [..., J, 3]: 1 where observed; None: everywhere. A 3D condition that is flat at depth 0 counts as 2D; an
+    explicit mask avoids the inference.
     """
     is_3d = (value[..., 2] != 0).any(-1)[..., None].astype(value.dtype)
     mask = jnp.ones_like(value) if mask is None else jnp.broadcast_to(mask, value.shape)

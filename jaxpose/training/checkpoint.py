@@ -1,4 +1,4 @@
-"""Checkpoints of a run: one orbax directory per step under <workdir>/checkpoints, whole or absent.
+"""Checkpoints of a training run: one orbax directory per step under <workdir>/checkpoints, written atomically.
 
 A state is stored flat, one array per leaf under the leaf's path ("params.dense.kernel"), with a JSON dict
 beside it (`format`, `step` and what the caller adds: config, seed, commit). So a checkpoint can be read,

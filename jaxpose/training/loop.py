@@ -1,9 +1,8 @@
-"""The run, read top to bottom: resume, dispatch, check, log, evaluate, save, and stop when told to.
+"""The training loop: resume, dispatch, check, log, evaluate, save; stop on SIGTERM.
 
-Steps are counted by how many are done. A dispatch ends at the next multiple of `steps_per_dispatch`; what
-is due every n steps happens at the end of the dispatch that reaches or passes a multiple of n, and at the
-end of the run. Lines of a step are written before its checkpoint, so that a kill at any moment loses no
-line for good.
+Steps are counted by how many are done. A dispatch ends at the next multiple of `steps_per_dispatch`; what is due every
+n steps happens at the end of the dispatch that reaches or passes a multiple of n, and at the end of the run. Lines of a
+step are written before its checkpoint, so that a kill at any time loses no line.
 
 SIGTERM: the dispatch under way is finished, saved, and the process leaves with code 143 (128 + SIGTERM).
 SIGKILL: the run goes on from the newest checkpoint, and ends with the same weights as one that was never

@@ -1,11 +1,11 @@
-"""Many steps per dispatch, the batch shared by all devices: two forms of the same program.
+"""Data-parallel training: many steps per dispatch, the batch divided over all devices, in two equivalent forms.
 
     "pmap"      jax.pmap, in maintenance mode in JAX, so named in this file only
-    "sharding"  jax.jit of a jax.shard_map over a mesh: its twin, and the default
+    "sharding"  jax.jit of a jax.shard_map over a mesh, with the same results; the default
 
-State and data set are replicated; each device works on its share of every batch, and gradients are averaged
-over `AXIS`. The host sees one call per dispatch, so it never starves the devices. Both forms take and
-return the state as ordinary (replicated) arrays, without a leading device axis.
+State and data set are replicated; each device works on its share of every batch, and gradients are averaged over
+`AXIS`. There is one host call per dispatch, so devices do not wait for the host. Both forms take and return the state
+as ordinary (replicated) arrays, without a leading device axis.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Tree = TypeVar("Tree")
 class Runner(NamedTuple):
     """place(tree): a copy on every device. run(state, data, num_steps): the state then, metrics [num_steps].
 
-    `run` donates the state: the one passed in is gone. Each new num_steps compiles once.
+    `run` donates the state: the one passed in is invalid afterwards. Each new num_steps compiles once.
     """
 
     place: Callable

@@ -1,4 +1,4 @@
-"""What a run tells while it runs: metrics.jsonl, TensorBoard event files, a line on the console.
+"""Progress of a training run: metrics.jsonl, TensorBoard event files, a line on the console.
 
 metrics.jsonl holds one object per line, {"step": n, name: value, ...}, and nothing that depends on the
 clock: after a resume it equals, byte for byte, the file of a run that was never interrupted. Rates are for

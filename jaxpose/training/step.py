@@ -4,9 +4,9 @@
     g         = d/dparams  1/B sum_i loss_fn(params, k_i'', example_i)
     params   += tx(g),     ema = d ema + (1 - d) params,   d = min(decay, (1 + n) / (10 + n))
 
-n is the step, i the index in the global batch of B examples. Randomness hangs on (key, n, i) alone, so the
-result does not depend on how many devices share the batch, into how many slices a device cuts its share, or
-where a run was interrupted. The warm-up of the decay is that of TensorFlow's ExponentialMovingAverage.
+n is the step, i the index in the global batch of B examples. Random numbers depend on (key, n, i) alone, so the result
+does not depend on the number of devices, on the number of slices of a device's share, or on where a run was
+interrupted. The warm-up of the decay is that of TensorFlow's ExponentialMovingAverage.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OWN_METRICS = ("loss", "grad_norm", "update_norm")
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a run is: the next step's number, weights, their average, the optimiser's memory, the key."""
+    """State of a run: number of the next step, weights, their average, optimiser state, key."""
 
     step: Array
     params: Params
@@ -141,8 +141,8 @@ def _checked(loss: Array, metrics: Metrics) -> tuple[Array, Metrics]:
 def _in_dtype(loss_fn: LossFn, dtype: Any) -> LossFn:
     """`loss_fn` with weights and every linen layer's inputs cast to `dtype`.
 
-    A network's own inputs are not cast, only those of its layers: a time of 8 bits would ruin its
-    embedding, and a pose of 8 bits loses millimetres.
+    A network's own inputs are not cast, only those of its layers: with 8 bits of mantissa the embedding of time fails,
+    and a pose loses millimetres.
     """
 
     def cast(tree: Any) -> Any:

@@ -2,8 +2,8 @@
 
 The figure's axes are those of plotly, z up: (x, z, -y) of the camera's (x right, y down, z forward), a rotation. All
 ranges are fixed over all rows. A layer is at most three line traces (left, right, middle bones) and one of dots,
-however many poses it holds: a row then costs a few buffers, not thousands of objects. What stands still is in no row.
-The view is orthographic.
+however many poses it holds: a row then costs a few buffers, not thousands of objects. Static traces are in no row. The
+view is orthographic.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _dots(layer: sc.Layer, skeleton: Skeleton, row: int) -> dict[str, Any]:
 
 
 def moving_part(trace: dict[str, Any]) -> dict[str, Any]:
-    """What a row changes of a trace."""
+    """The part of a trace that a row changes."""
     part: dict[str, Any] = {key: trace[key] for key in ("type", "x", "y", "z") if key in trace}
     if "opacity" in trace.get("marker", {}):
         part["marker"] = {"opacity": trace["marker"]["opacity"]}

@@ -1,4 +1,4 @@
-"""People side by side on a floor, read like text: the first at the far left, a new line nearer to the viewer.
+"""Layout of people on a floor, in reading order: the first at the far left, each new line nearer to the viewer.
 
 A scene with a row for each person becomes one that shows them all, with a row for each state of their denoising (or
 one row for a set that does not move). Every person is moved as a whole, so that the lowest joint of the reference, the

@@ -1,4 +1,4 @@
-"""Bodies as files for other programs: Wavefront .obj, and binary glTF 2.0 (.glb) with a skeleton that moves.
+"""Writers of bodies for other programs: Wavefront .obj, and binary glTF 2.0 (.glb) with an animated skeleton.
 
     still    one node for each mesh
     motion   a node for each joint: its place from its parent, and rotations over time; the pelvis also its position
@@ -8,8 +8,8 @@ What a program computes from a skinned .glb is, with w_ij the weights of a verte
 
     v_i(t) = sum_j w_ij M_j(t) B_j v_i,     M_j = M_parent(j) [R_j(t) | J_j - J_parent(j)]
 
-That is `PosedBody.skin` without two things that plain skinning has not: correctives of the pose (posedirs), and weights
-beyond the fourth. y is up, lengths are metres, quaternions are xyzw. Blender opens it with an armature. Between
+That is `PosedBody.skin` without pose correctives (posedirs) and without weights beyond the fourth, which linear
+skinning does not have. y is up, lengths are metres, quaternions are xyzw. Blender opens it with an armature. Between
 frames a program interpolates along the shorter arc.
 
 Source: glTF 2.0 specification, Khronos Group (2021), sections 3.6-3.7, 3.11 and 4.
@@ -31,9 +31,9 @@ from numpy.typing import ArrayLike
 from jaxpose.files import atomic
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import MODEL_JOINTS
+from jaxpose.geometry.mesh import vertex_normals
 from jaxpose.geometry.rotations import quaternion_from_matrix
-from jaxpose.io.motion import Motion
-from jaxpose.io.surface_nets import normals_of
+from jaxpose.io.smpl_motion import Motion
 from jaxpose.viz.mesh_stage import COLOURS, mesh_arrays
 
 _NUM_WEIGHTS = 4  # a vertex's in one set of glTF, what every program reads
@@ -172,7 +172,7 @@ def _new_tree() -> dict[str, Any]:
 
 def _surface(buffer: _Buffer, vertices: np.ndarray, faces: np.ndarray) -> dict[str, int]:
     with np.errstate(invalid="ignore", divide="ignore"):
-        normals = normals_of(vertices.astype(np.float64), faces)
+        normals = vertex_normals(vertices.astype(np.float64), faces)
     normals = np.where(np.isfinite(normals), normals, [0.0, 1.0, 0.0])  # a vertex of no face; glTF needs unit length
     return {
         "POSITION": buffer.add(vertices.astype(np.float32), _VERTICES, limits=True),

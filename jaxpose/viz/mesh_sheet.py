@@ -1,7 +1,7 @@
-"""A contact sheet of bodies: one PNG on which a few meshes are seen from three sides, for a quick look.
+"""Contact sheet of bodies: one PNG with a few meshes from three sides.
 
 One row per mesh. Views are orthographic and share one scale. Faces are painted from the farthest to the nearest; their
-brightness is that of a lamp above the viewer's left shoulder, n.l (Lambert).
+brightness is Lambert's n.l with a light above and left of the viewer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bodies on a stage: meshes, their skeletons and observed points, checked, thinned out and put in their places.
+"""Input of mesh figures: meshes, skeletons and observed points, checked, subsampled and placed.
 
 Everything is turned to camera axes (x right, y down, z forward), which figure.py takes.
 """

@@ -1,7 +1,7 @@
 """A plotly figure as one HTML file that opens in any browser, offline.
 
 plotly.js (4 MB) is inside the page, or in a file beside it that several pages share: where that file is missing, the
-page asks plotly's own address for the same version. `page.html#3` opens row 3.
+page loads the same version from plotly's address. `page.html#3` opens row 3.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Reliability of hypotheses as one PNG: a panel for the distance to the median and one for each axis, a line a joint.
+"""Reliability diagrams as one PNG: a panel for the distance to the median and one for each axis, a line for each joint.
 
-On the diagonal the share of truths within each quantile is the quantile itself: the hypotheses are as spread out as
-they are wrong. Below it they are too sure, above it too wide; of an axis, an S says the same and a shift says a bias.
+On the diagonal the share of truths within each quantile equals the quantile: the hypotheses are calibrated. Below it
+they are overconfident, above it too wide. In the panel of an axis, an S shape means the same, a shift means a bias.
 """
 
 from __future__ import annotations

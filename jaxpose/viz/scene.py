@@ -1,4 +1,4 @@
-"""What a picture shows, before anything is drawn: layers of poses over rows, checked and thinned out.
+"""Description of a picture for the drawing back ends: layers of poses over rows, checked and subsampled.
 
 A row is one picture of a series: one person in one frame, or one state of a denoising. A layer is a set of poses
 [L, F, J, D] drawn alike: the hypotheses (L of them), the mean, the truth; F = 1 where it is alike in all rows. A joint
@@ -232,7 +232,7 @@ def joint_sides(skeleton: Skeleton) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=512)
 def bone_paths(skeleton: Skeleton, drawn: tuple[bool, ...] | None = None) -> tuple[tuple[int, ...], ...]:
-    """The pen's way along the left, right and middle bones: joint indices, -1 where it is lifted.
+    """Polyline through the left, right and middle bones: joint indices, -1 for a break.
 
     A bone has the side of its lower joint. drawn: one per joint, whether its bone to the parent is; None: all are. A
     group without bones is empty.
@@ -292,14 +292,14 @@ def grid_levels(low: float, high: float) -> np.ndarray:
 
 
 def caption(scene: Scene, row_noun: str) -> str:
-    """What is shown of what was given, and in which axes and units."""
+    """Caption: what is shown of the input, and in which axes and units."""
     num_hypotheses, num_rows = scene.counts
     shown = f"{len(scene.shown)} of {num_hypotheses} hypotheses"
     return " · ".join([shown, f"{len(scene.rows)} of {num_rows} {row_noun}", AXES_NOTE, f"grid {GRID_METRES} m"])
 
 
 def printable(text: str, length: int = _LABEL_LENGTH) -> str:
-    """One line that any font and file can hold: labels come from file names, which may hold anything."""
+    """One printable line: labels come from file names, which may contain any character."""
     line = "".join(c if c.isprintable() else " " for c in str(text).encode("utf-8", "replace").decode())
     head = length * 2 // 3  # the tail is kept too: that is where names of files and frames differ
     return line if len(line) <= length else f"{line[:head]}…{line[head + 1 - length :]}"

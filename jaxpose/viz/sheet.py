@@ -1,4 +1,4 @@
-"""A contact sheet: one PNG on which a few poses are seen from three sides, hypotheses over one another.
+"""Contact sheet: one PNG with a few poses from three sides, hypotheses drawn over one another.
 
 One row per pose, evenly spaced over those given. All views are orthographic and share one scale and one
 range, so that rows compare. Side: seen from the camera's right, the camera to the left of the panel. Above:

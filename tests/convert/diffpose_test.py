@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import OrderedDict
-from pathlib import Path
 
 import chex
 import jax
 import numpy as np
 import pytest
+import shared
 import torch_files
 from torch_files import tensor
 
@@ -22,9 +21,8 @@ from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 
-GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/diffpose"
+GOLDEN = shared.GOLDEN / "diffpose"
 DENOISER, FRAME, VIDEO = (GOLDEN / name for name in ("gcndiff.pth", "gcnpose.pth", "mixste_small.bin"))
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden numbers at {GOLDEN}")
 
 
 def graph_shapes(width=8, depth=1, joints=17, coords=(5, 5), times=True):
@@ -69,7 +67,6 @@ def save(path, state, ema=None, layout="list"):
     return torch_files.save(path, {"list": tree, "dict": graformer, "bare": named}[layout])
 
 
-@needs_golden
 def test_the_listings_here_are_the_originals():
     keys = json.loads((GOLDEN / "keys.json").read_text())
     for name, options in (("GCNdiff", {}), ("GCNpose", {"coords": (2, 3), "times": False})):
@@ -90,7 +87,6 @@ def test_the_released_sizes():
     assert sum(leaf.size for leaf in jax.tree.leaves(frame.params)) == 654_344
 
 
-@needs_golden
 def test_the_released_encoder_of_video():
     """243 frames, 33,783,811 parameters (spec/diffpose.md, 1.6)."""
     shapes = json.loads((GOLDEN / "keys.json").read_text())["MixSTE2_243"]
@@ -99,7 +95,6 @@ def test_the_released_encoder_of_video():
     assert sum(leaf.size for leaf in jax.tree.leaves(part.params)) == 33_783_811
 
 
-@needs_golden
 @pytest.mark.parametrize(
     ("files", "schedule", "indices"),
     [
@@ -132,15 +127,13 @@ def test_converted_saved_and_loaded_it_says_what_the_original_says(files, schedu
         np.testing.assert_allclose(encode(shown), expected, atol=2e-5)
 
 
-@needs_golden
 def test_averaged_weights_are_the_fifth_entry():
     """Half of the raw ones in the golden files; a MixSTE has none of its own."""
-    for path in (DENOISER, FRAME):
-        raw, averaged = (read_part(path, weights) for weights in ("raw", "ema"))
-        assert (raw.weights, averaged.weights) == ("raw", "ema")
-        for a, b in zip(jax.tree.leaves(raw.params), jax.tree.leaves(averaged.params), strict=True):
-            assert np.abs(a - b).max() > 0
-            assert np.linalg.norm(a - 2 * b) < 0.5 * np.linalg.norm(a)
+    raw, averaged = (read_part(FRAME, weights) for weights in ("raw", "ema"))
+    assert (raw.weights, averaged.weights) == ("raw", "ema")
+    for a, b in zip(jax.tree.leaves(raw.params), jax.tree.leaves(averaged.params), strict=True):
+        assert np.abs(a - b).max() > 0
+        assert np.linalg.norm(a - 2 * b) < 0.5 * np.linalg.norm(a)
     assert read_part(VIDEO, "ema").weights == "raw"
     chex.assert_trees_all_equal(read_part(VIDEO, "ema").params, read_part(VIDEO).params)
 
@@ -208,7 +201,6 @@ def changed(state, change):
     return {name: value for name, value in (state | filled).items() if value is not None}
 
 
-@needs_golden
 def test_an_encoder_of_video_that_does_not_fit(tmp_path):
     named = raw_weights(read_torch(VIDEO))
     for change, message in (

@@ -7,17 +7,16 @@ camera, its other joints are there too; the first component of its mixtures lies
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shared
 
 from jaxpose.datasets.h36m import load_frames
 from jaxpose.datasets.h36m_cameras import cameras_of
-from jaxpose.datasets.mocap import data_root
 from jaxpose.datasets.videopose3d import prepare_videopose3d
 from jaxpose.geometry.camera import normalise_screen
 
-GOLDEN = data_root().parent / "golden" / "diffpose"
+GOLDEN = shared.GOLDEN / "diffpose"
 SUBJECTS = ["S1", "S5", "S6", "S7", "S8", "S9", "S11"]
 HEIGHTS = [1002, 1000, 1000, 1002]  # pixels, of cameras 0..3; all are 1000 wide
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"{GOLDEN} is absent")
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,13 @@ import zipfile
 
 import numpy as np
 import pytest
+import shared
 
 from jaxpose.datasets.gmm import from_mixture, read_gmm, read_metadata, to_mixture, write_gmm
-from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion.mixture import check_mixture
 
-GOLDEN = data_root().parent / "golden" / "diffpose"
+GOLDEN = shared.GOLDEN / "diffpose"
 FIXTURE = GOLDEN / "fixture"
-needs_fixture = pytest.mark.skipif(not FIXTURE.is_dir(), reason=f"{FIXTURE} is absent")
 SIZES = [(1000, 1002), (1000, 1000), (1000, 1000), (1000, 1002)]
 
 
@@ -35,7 +34,6 @@ def save(path, **trees):
     return path
 
 
-@needs_fixture
 def test_the_fixture_normalised_is_what_the_original_loader_makes_of_it():
     """It cuts the detections to the 3 frames of the motion capture."""
     cameras = read_gmm(FIXTURE / "data_2d_h36m_cpn_ft_h36m_dbb_gmm.npz")["S9"]["Walking"]
@@ -49,7 +47,6 @@ def test_the_fixture_normalised_is_what_the_original_loader_makes_of_it():
         np.testing.assert_allclose(mixture.std, std, atol=1e-6)
 
 
-@needs_fixture
 @pytest.mark.parametrize("kind", ["gt", "cpn_ft_h36m_dbb"])
 def test_reading_and_writing_the_fixture_changes_nothing(tmp_path, kind):
     path = FIXTURE / f"data_2d_h36m_{kind}_gmm.npz"

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shared
 
 from jaxpose.datasets.h36m import load_frames
 from jaxpose.datasets.h36m_cameras import SUBJECTS, cameras_of
-from jaxpose.datasets.mocap import data_root
 from jaxpose.datasets.videopose3d import prepare_videopose3d
 
-GOLDEN = data_root().parent / "golden" / "diffpose"
+GOLDEN = shared.GOLDEN / "diffpose"
 FIXTURE = GOLDEN / "fixture"
 OF_32 = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
-needs_fixture = pytest.mark.skipif(not FIXTURE.is_dir(), reason=f"{FIXTURE} is absent")
 
 
 def positions(seed=0, joints=32, length=4):
@@ -73,7 +72,6 @@ def test_positions_are_seen_by_the_subjects_cameras(tmp_path):
     np.testing.assert_array_equal(frames.action, np.repeat([16, 2, 14], [12, 16, 24]))
 
 
-@needs_fixture
 def test_the_fixture_as_the_original_loader_reads_it(tmp_path):
     detected = FIXTURE / "data_2d_h36m_cpn_ft_h36m_dbb.npz"
     lines, frames = prepare(tmp_path, FIXTURE / "data_3d_h36m.npz", detected, ["S1", "S9"])
@@ -88,7 +86,6 @@ def test_the_fixture_as_the_original_loader_reads_it(tmp_path):
         np.testing.assert_array_equal(frames.keypoints[mine], walking[camera][:3])
 
 
-@needs_fixture
 def test_exact_2d_of_the_fixture_lies_where_the_lens_puts_our_projections(tmp_path):
     """Its exact 2D file bends pixels by the lens; undone, to first order in the distortion, it is our (u, v)."""
     _, frames = prepare(tmp_path, FIXTURE / "data_3d_h36m.npz", FIXTURE / "data_2d_h36m_gt.npz", ["S9"])

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist, pdist
 from scipy.spatial.transform import Rotation
+from shared import BENCH, DATA, GOLDEN, needs
 
 from jaxpose.datasets.mocap import load_mocap
 from jaxpose.evaluation import generation as g
 from jaxpose.evaluation.protocols import load_lifting_bench
 from jaxpose.geometry.skeleton import H36M_17
 
-DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
-IO = DATA.parent / "golden/dposer/io.npz"
-BENCH = DATA.parent / "bench/val_frames.npz"
+FRAMES = BENCH / "val_frames.npz"
 
 
 def features(seed, num, width=6, shift=0.0):
@@ -37,9 +33,8 @@ def brute(real, fake, k):
     return inside.any(0).mean(), recall, inside.sum(0).mean() / k, (between.min(1) < real_radius).mean()
 
 
-@pytest.mark.skipif(not IO.exists(), reason=f"no golden numbers at {IO}")
 def test_figures_of_the_original():
-    with np.load(IO) as z:
+    with np.load(GOLDEN / "dposer/io.npz") as z:
         golden = {k.removeprefix("metric/"): z[k] for k in z.files if k.startswith("metric/")}
     np.testing.assert_allclose(g.apd(golden["joints"]), golden["apd"], rtol=2e-6)
     np.testing.assert_allclose(g.neighbour_metrics(golden["real"], golden["fake"]), golden["prdc"], atol=1e-6)
@@ -195,11 +190,11 @@ def test_turned_samples_change_only_what_reads_the_heading(people):
     assert copies["nearest_mm_p95"] < 0.01 < there["nearest_mm_p05"]
 
 
-@pytest.mark.skipif(not (BENCH.exists() and (DATA / "mocap/cmu.npz").exists()), reason=f"no motion capture at {DATA}")
+@needs(FRAMES, DATA / "mocap/cmu.npz")
 def test_real_people_are_plausible_and_their_reflections_are_not():
     """Subjects that are not in the reference; reflected with their labels as they were, their knees are backwards."""
     train = load_mocap(DATA, "train").joints[::40]
-    val = load_lifting_bench(BENCH).joints_cam
+    val = load_lifting_bench(FRAMES).joints_cam
     real = g.bone_plausibility(val, train), g.angle_plausibility(val, train)
     assert real[0].plausible > 0.9
     assert real[1].plausible > 0.8

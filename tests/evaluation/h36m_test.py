@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from shared import GOLDEN
 
 from jaxpose.evaluation import h36m
 
-GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"no golden numbers at {GOLDEN}")
 NAMES = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm")
 # spec/diffpose.md 5.1
 PAPER = [
@@ -48,7 +44,6 @@ def off_by(truth, mm):
     return pred
 
 
-@needs_golden
 def test_diffposes_own_numbers():
     """One action, one video, poses as they stand: the averages are then plain means."""
     z = np.load(GOLDEN / "diffpose/metrics.npz")

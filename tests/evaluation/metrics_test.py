@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +10,9 @@ import numpy as np
 import pytest
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.transform import Rotation
+from shared import GOLDEN
 
 from jaxpose.evaluation import metrics as m
-
-GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"no golden numbers at {GOLDEN}")
 
 POSE_ERRORS = {
     "mpjpe": jax.jit(m.mpjpe),
@@ -229,7 +225,6 @@ def test_velocity_and_acceleration_errors_of_known_motions():
         m.acceleration_error(still[:2], still[:2])
 
 
-@needs_golden
 def test_diffposes_own_numbers():
     z = np.load(GOLDEN / "diffpose/metrics.npz")
     pred, truth = z["pred"], z["target"]
@@ -239,7 +234,6 @@ def test_diffposes_own_numbers():
     np.testing.assert_allclose(m.velocity_error(pred, truth), z["mpjve"], atol=1e-6)
 
 
-@needs_golden
 def test_gfposes_own_alignment():
     z = np.load(GOLDEN / "gfpose/gfpose_peer.npz")
     aligned = m.procrustes_align(z["geo_cam_out"] / 1000, z["geo_gt"] / 1000, allow_reflection=True)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from shared import BENCH, needs_bench
 
 from jaxpose.evaluation.protocols import lifting_row
 from jaxpose.evaluation.video import load_video_bench, video_row
 
-BENCH = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "bench"
-needs_bench = pytest.mark.skipif(not (BENCH / "val_video.npz").exists(), reason=f"no val_video.npz in {BENCH}")
 CATEGORY = np.array(["walk", "dance"])
 
 

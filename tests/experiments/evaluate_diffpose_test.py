@@ -1,18 +1,14 @@
 """`experiments.evaluate_diffpose` as a user runs it: rows, what they are compared with, bad input."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import diffpose_models
 import pytest
+from shared import needs_bench
 
 from jaxpose import model as released
-
-BENCH = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "bench"
-needs_bench = pytest.mark.skipif(not BENCH.exists(), reason=f"no benchmark at {BENCH}")
 
 
 def run(*flags):

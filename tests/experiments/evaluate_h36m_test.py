@@ -10,17 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shared
 
 from jaxpose import model as released
 from jaxpose.datasets.h36m import load_frames
-from jaxpose.datasets.mocap import data_root
 from jaxpose.datasets.videopose3d import prepare_videopose3d
 from jaxpose.tasks.lift import lift
 from tests.diffpose_models import tiny
 
 ROOT = Path(__file__).parents[2]
-FIXTURE = data_root().parent / "golden" / "diffpose" / "fixture"
-pytestmark = pytest.mark.skipif(not FIXTURE.is_dir(), reason=f"{FIXTURE} is absent")
+FIXTURE = shared.GOLDEN / "diffpose/fixture"
 
 
 @pytest.fixture(scope="module")

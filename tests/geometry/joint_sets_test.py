@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from shared import DATA, needs_mocap
 
 from jaxpose.geometry.joint_sets import COMPOSITIONS, convert_joints, joint_map
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, HALPE_26, MPI3DHP_17, SKELETONS, SMPL_22, SMPL_24
 
-DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
 PAIRS = list(itertools.product(SKELETONS.values(), repeat=2))
 
 
@@ -186,7 +184,7 @@ def test_wrong_shapes_are_refused():
         convert_joints(draw(COCO_17), np.ones((3, 17, 1)), COCO_17, H36M_17)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason=f"no mocap at {DATA}")
+@needs_mocap
 @pytest.mark.parametrize("file", ["cmu", "hdm05"])
 def test_the_millimetres_stated_in_the_table_hold_on_real_motion(file):
     """Hide Human3.6M's trunk joints, compose them again, and compare with the mocap: mean distance in mm."""
@@ -202,7 +200,7 @@ def test_the_millimetres_stated_in_the_table_hold_on_real_motion(file):
         assert f"{limit}" in rule.reason
 
 
-@pytest.mark.skipif(not DATA.exists(), reason=f"no mocap at {DATA}")
+@needs_mocap
 def test_smpl_trunk_rules_match_the_rest_pose_of_the_generic_skeleton():
     generic = json.loads((DATA / "mocap/skeletons.json").read_text())["smpl22_generic"]
     rest = np.zeros((22, 3))

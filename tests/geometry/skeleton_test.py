@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shared import DATA, needs_keypoints, needs_mocap
 
 from jaxpose.geometry import skeleton as sk
 
-DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
 ALL = pytest.mark.parametrize("skeleton", sk.SKELETONS.values(), ids=sk.SKELETONS)
 
 
@@ -62,7 +60,7 @@ def test_body25_equals_the_smpl_joints_that_the_smplx_code_maps_onto_it():
     assert {j: sk.SMPL_24.joints.index(sk.BODY_25.joints[j]) for j in smpl} == smpl
 
 
-@pytest.mark.skipif(not DATA.exists(), reason=f"no mocap at {DATA}")
+@needs_mocap
 def test_parents_and_names_are_those_of_the_mocap_files():
     file = json.loads((DATA / "mocap/skeletons.json").read_text())
     assert tuple(file["joints17"]["parents"]) == sk.H36M_17.parents
@@ -73,7 +71,7 @@ def test_parents_and_names_are_those_of_the_mocap_files():
         assert joint == ours.get(theirs, side + theirs.removeprefix("L_").removeprefix("R_").lower())
 
 
-@pytest.mark.skipif(not DATA.exists(), reason=f"no keypoints at {DATA}")
+@needs_keypoints
 def test_coco_order_is_that_of_the_walker_and_of_the_annotations():
     walker = np.load(DATA / "keypoints2d/walker_4cam.npz")
     assert tuple(walker["joints"].tolist()) == sk.COCO_17.joints

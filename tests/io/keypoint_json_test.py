@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from keypoint_files import coco_results, people, same, write
+from shared import DATA, needs_keypoints
 
 from jaxpose.geometry.skeleton import BODY_25, BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16, SKELETONS
 from jaxpose.io import keypoint_json
 from jaxpose.io.keypoints import read_keypoints
-
-DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
-needs_data = pytest.mark.skipif(not (DATA / "keypoints2d").is_dir(), reason="no keypoints2d in JAXPOSE_DATA")
 
 # Order of OpenPose's COCO model, from its documentation.
 OPENPOSE_COCO = (
@@ -376,7 +373,7 @@ def test_the_module_text_names_every_json_format():
     assert not set(keypoint_json.FORMATS) & {"npz", "npy", "csv", "json"} | set(keypoint_json.FORMATS) & set(SKELETONS)
 
 
-@needs_data
+@needs_keypoints
 def test_coco_val2017_sample():
     path = DATA / "keypoints2d" / "coco_val2017_sample.json"
     kp = read_keypoints(path)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from keypoint_files import coco_results, people, same, write
+from shared import BENCH, DATA, needs_bench, needs_keypoints
 
 from jaxpose.geometry.skeleton import BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16
 from jaxpose.io.keypoints import read_keypoints, validate_keypoints, visible_rows, write_keypoints_npz
-
-DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
-needs_data = pytest.mark.skipif(not (DATA / "keypoints2d").is_dir(), reason="no keypoints2d in JAXPOSE_DATA")
-
 
 # Arrays
 
@@ -275,10 +271,10 @@ BAD_CSV = {
     "word": ("nose_x,nose_y\n1,left\n", "line 2: 'left' is not a number"),
     "header": ("x,y\n1,2\n", "<joint>_x"),
     "half a joint": ("nose_x\n1\n", "<joint>_x"),
-    "some confidences": ("a_x,a_y,a_confidence,b_x,b_y\n1,2,3,4,5\n", "for all or for none"),
+    "some confidences": ("a_x,a_y,a_confidence,b_x,b_y\n1,2,3,4,5\n", "1 confidences of 2 joints"),
     "header only": (",".join(f"{j}_{a}" for j in COCO_17.joints for a in "xy") + "\n", "no people|no lines"),
     "width": ("1,2,3,4\n", "rows of 4 numbers"),
-    "empty": ("\n\n", "no lines"),
+    "empty": ("\n\n", "the file is empty"),
 }
 
 
@@ -323,7 +319,7 @@ def test_every_cut_off_file_is_a_value_error(tmp_path):
 # Real files
 
 
-@needs_data
+@needs_keypoints
 def test_walker_as_coco_results_equals_walker_as_npz():
     folder = DATA / "keypoints2d"
     results = read_keypoints(folder / "walker_cam03_coco_results.json")
@@ -339,10 +335,10 @@ def test_walker_as_coco_results_equals_walker_as_npz():
     assert visible_rows(results, 0.3).all()
 
 
-@pytest.mark.skipif(not (DATA / "../bench").is_dir(), reason="no bench beside JAXPOSE_DATA")
+@needs_bench
 @pytest.mark.parametrize("name", ["val_frames", "val_video"])
 def test_benchmark_files(name):
-    path = DATA / "../bench" / f"{name}.npz"
+    path = BENCH / f"{name}.npz"
     kp = read_keypoints(path, skeleton=H36M_17)
     with np.load(path) as z:
         keypoints, confidence, intrinsics = z["keypoints"], z["confidence"], z["intrinsics"]

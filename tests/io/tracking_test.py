@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from shared import DATA, needs_keypoints
 
 from jaxpose.geometry.skeleton import COCO_17
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.tracking import link
-
-DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data"))
 
 # A standing person, 300 pixels tall, feet at y = 0: COCO's 17 joints.
 STANDING = np.array(
@@ -190,7 +186,7 @@ def test_illegal_arguments(kwargs):
         link(walkers(crossing(num_frames=2))[0], **kwargs)
 
 
-@pytest.mark.skipif(not (DATA / "keypoints2d").is_dir(), reason="no keypoints2d in JAXPOSE_DATA")
+@needs_keypoints
 def test_two_real_walkers_in_one_image():
     """The walker of camera 3, and the same backwards in time: they meet in the middle of the clip."""
     kp = read_keypoints(DATA / "keypoints2d" / "walker_cam03_coco_results.json")

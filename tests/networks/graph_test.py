@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import chex
 import flax.linen as nn
 import flax.traverse_util
@@ -12,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shared
 
 from jaxpose.base import Condition
 from jaxpose.convert.diffpose import read_part
@@ -28,8 +26,7 @@ from jaxpose.networks.graph import (
 )
 from jaxpose.networks.layers import sinusoidal_embedding
 
-GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/diffpose"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden numbers at {GOLDEN}")
+GOLDEN = shared.GOLDEN / "diffpose"
 J = 17
 SMALL = GraphDenoiser(width=8, depth=1, num_heads=2)
 
@@ -64,7 +61,6 @@ def float64(tree):
     return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 
-@needs_golden
 def test_the_originals_constants(golden):
     np.testing.assert_allclose(adjacency(H36M_17), golden["adj"], atol=1e-7)
     np.testing.assert_allclose(np.eye(J) - adjacency(H36M_17), golden["laplacian"], atol=2e-7)
@@ -72,7 +68,6 @@ def test_the_originals_constants(golden):
     np.testing.assert_allclose(sinusoidal_embedding(golden["t"], 96), golden["sin_emb"], atol=2e-5)
 
 
-@needs_golden
 def test_the_originals_outputs_and_activations(golden):
     """Seen where the next layer takes them; in float32, at the time that the process gives an index."""
     part = read_part(GOLDEN / "gcndiff.pth")
@@ -99,7 +94,6 @@ def test_the_originals_outputs_and_activations(golden):
         np.testing.assert_allclose(seen[name], golden[recorded], atol=2e-5, err_msg=recorded)
 
 
-@needs_golden
 def test_the_originals_encoder(golden):
     part = read_part(GOLDEN / "gcnpose.pth")
     pose, features = jax.jit(part.network.apply)({"params": part.params}, golden["uv"])

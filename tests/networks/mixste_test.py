@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import functools
-import os
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from shared import GOLDEN
 
 from jaxpose.convert.checkpoint import raw_weights
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.mixste import Attention, MixSTE, params_from_original
 
-GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden"
 ORIGINAL = GOLDEN / "diffpose/mixste_small.bin"
-needs_golden = pytest.mark.skipif(not ORIGINAL.is_file(), reason=f"no {ORIGINAL}")
 
 FRAMES, JOINTS = 5, 4
 SMALL = MixSTE(FRAMES, JOINTS, width=8, depth=2, num_heads=2)
@@ -46,7 +43,6 @@ def params(clips):
     return jax.tree.map(lambda a: rng.normal(0, 0.6, a.shape).astype(np.float32), shapes)
 
 
-@needs_golden
 def test_output_of_the_original(weights, golden):
     params, fields = params_from_original(weights)
     assert fields == {
@@ -64,7 +60,6 @@ def test_output_of_the_original(weights, golden):
     np.testing.assert_allclose(features @ head["weight"].T + head["bias"], golden["y"], atol=2e-5, rtol=0)
 
 
-@needs_golden
 def test_weights_that_do_not_fit_are_named(weights):
     lacking = {name: value for name, value in weights.items() if name != "TTEblocks.1.norm2.bias"}
     with pytest.raises(ValueError, match=r"missing \['TTEblocks.1.norm2.bias'\], unexpected \[\]"):

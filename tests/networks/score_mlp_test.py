@@ -1,13 +1,11 @@
 """The score network: what it may and may not depend on, and GFPose's size."""
 
-import os
-from pathlib import Path
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shared
 
 from jaxpose.base import Condition
 from jaxpose.convert.gfpose import read_gfpose
@@ -15,8 +13,7 @@ from jaxpose.networks.layers import CentredDense, GroupNorm, silu, sinusoidal_em
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.recipes.gfpose import guess_condition
 
-GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/gfpose"
-needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"no golden numbers at {GOLDEN}")
+GOLDEN = shared.GOLDEN / "gfpose"
 SMALL = {"hidden": 64, "time_width": 32, "num_groups": 8}
 
 
@@ -151,7 +148,6 @@ def gfpose_outputs(weights):
     return z, {name: np.asarray(net(x, t, cond)) for name, cond in conditions.items()}
 
 
-@needs_golden
 def test_gfposes_network(x64):
     z, outputs = gfpose_outputs("raw")
     for name, output in outputs.items():
@@ -161,7 +157,6 @@ def test_gfposes_network(x64):
     assert all(np.abs(averaged[name] - z[name]).max() > 0.1 for name in outputs)
 
 
-@needs_golden
 def test_gfposes_time_embedding():
     z = np.load(GOLDEN / "gfpose_peer.npz")
     np.testing.assert_allclose(sinusoidal_embedding(999 * z["t"], 32), z["time_embedding"], atol=1e-4)

@@ -4,8 +4,6 @@ Recorded runs are repeated in double precision, with the recorded noise put wher
 """
 
 import contextlib
-import os
-from pathlib import Path
 from unittest import mock
 
 import jax
@@ -13,14 +11,14 @@ import jax.numpy as jnp
 import laws
 import numpy as np
 import pytest
+import shared
 
 from jaxpose.base import Condition, Example, Prediction
 from jaxpose.convert.gfpose import read_gfpose
 from jaxpose.diffusion import denoising_loss, drift_diffusion, from_betas, prior_sample, sub_vp, ve, vp
 from jaxpose.recipes import gfpose
 
-GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/gfpose"
-needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"no golden numbers at {GOLDEN}")
+GOLDEN = shared.GOLDEN / "gfpose"
 LEG, LEGS = (1, 2, 3), (1, 2, 3, 4, 5, 6)
 
 
@@ -44,7 +42,6 @@ def recorded(noise):
     assert next(left, None) is None, "not all of the recorded noise was asked for"
 
 
-@needs_golden
 @pytest.mark.parametrize("name", ["sub_vp", "vp", "ve"])
 def test_the_processes_are_the_originals(x64, golden, name):
     """Mean, deviation, drift and diffusion of x_t, and one step of 1000; the original's arrays are float32."""
@@ -77,7 +74,6 @@ def one_of_a_thousand(name, t, f, g2):
     return np.zeros_like(t), np.sqrt(sigma(index / 999) ** 2 - before**2)
 
 
-@needs_golden
 def test_score_and_reverse_drift(x64, golden, model):
     t, x, sde = golden["t"], jnp.asarray(golden["x"]), model.spec.sde()
     cond = gfpose.guess_condition(jnp.asarray(golden["cond2d"]))
@@ -90,7 +86,6 @@ def test_score_and_reverse_drift(x64, golden, model):
     np.testing.assert_allclose(np.sqrt(g2), golden["rev_diffusion_sde"], rtol=5e-4)
 
 
-@needs_golden
 @pytest.mark.parametrize(("name", "weighting"), [("loss", "eps"), ("loss_lw", "score_likelihood")])
 def test_the_loss_is_the_originals(x64, golden, model, name, weighting):
     sde, (x0, cond2d) = model.spec.sde(), (jnp.asarray(golden[k]) for k in ("gt", "cond2d"))
@@ -120,7 +115,6 @@ RUNS = {
 }
 
 
-@needs_golden
 @pytest.mark.parametrize("run", RUNS)
 def test_the_originals_runs_with_its_noise(x64, golden, model, run):
     """All six, 8 steps, every state on the way: within 1e-3 of the largest coordinate."""
@@ -128,7 +122,8 @@ def test_the_originals_runs_with_its_noise(x64, golden, model, run):
     sde = model.spec.sde()._replace(t_max=0.05 if run == "den" else 1.0)
     value = jnp.asarray(golden["gt" if run == "comp3d" else "cond2d"])
     cond = None if run in ("gen", "den") else gfpose.guess_condition(value, visible(hidden))
-    prior, *steps = golden[f"pc_{run}_noise"]
+    # the runs start from one seed: 9 draws, 25 with imputation
+    prior, *steps = golden["pc_noise"][: 25 if options.get("impute") else 9]
     if options.get("mean_flow"):  # the original draws and drops what it does not add
         steps = [z for i, z in enumerate(steps) if i % 3 != 1] if options.get("impute") else []
 

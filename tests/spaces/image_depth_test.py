@@ -1,16 +1,14 @@
 """GFPose's pixels and depth: the original's numbers, the round trip, the box."""
 
-import os
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shared
 
 from jaxpose.spaces import image_depth as codec
 
-GOLDEN = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2] / "../shared/data")).parent / "golden/gfpose"
+GOLDEN = shared.GOLDEN / "gfpose"
 INTRINSICS = np.array([1145.0, 1143.8, 512.5, 515.4])
 
 
@@ -22,7 +20,6 @@ def poses():
     return root + rng.uniform(-0.9, 0.9, (3, 17, 3)) * (np.arange(17) > 0)[:, None]
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason=f"no golden numbers at {GOLDEN}")
 def test_gfposes_back_projection():
     """The original works in millimetres and from the file's box."""
     z = np.load(GOLDEN / "gfpose_peer.npz")

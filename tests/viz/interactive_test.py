@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 from drawn import J, N, bones, drawn, groups, points_of, random_pose_set, traces_of
 from PIL import Image
+from shared import DATA
 
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.viz import contact_sheet, interactive_figure, interactive_html
 from jaxpose.viz import scene as sc
-
-DATA = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[2].parent / "shared/data"))
 
 
 @pytest.fixture(scope="module")

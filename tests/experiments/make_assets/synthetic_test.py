@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shared
 
 from experiments.make_assets import synthetic
 from experiments.make_assets.mannequin import (
@@ -30,7 +29,7 @@ PARENTS = np.array(H36M_17.parents[1:])
 LEFT, RIGHT = list(H36M_17.left), list(H36M_17.right)
 SWAP = np.arange(17)
 SWAP[LEFT], SWAP[RIGHT] = RIGHT, LEFT
-MOCAP = Path(os.environ.get("JAXPOSE_DATA", Path(__file__).parents[3] / "../shared/data")) / "mocap"
+MOCAP = shared.DATA / "mocap"
 
 
 def bone_lengths(joints):

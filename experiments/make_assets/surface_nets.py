@@ -39,16 +39,6 @@ def surface_of(
     return vertices, _triangles(vertices, quads)
 
 
-def normals_of(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals [V, 3], outwards, weighted by the triangles' areas."""
-    a, b, c = (vertices[triangles[:, i]] for i in range(3))
-    across = np.cross(b - a, c - a)
-    total = np.zeros_like(vertices)
-    for i in range(3):
-        np.add.at(total, triangles[:, i], across)
-    return total / np.linalg.norm(total, axis=-1, keepdims=True)
-
-
 def _cell_vertices(grid: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A vertex for each cell that the surface crosses, and the number of each cell's vertex (-1: none)."""
     shape = np.array(values.shape) - 1

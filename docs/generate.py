@@ -1,0 +1,121 @@
+"""What the site needs beside its pages: one API page for each area, copies of the notebooks, docstrings as reST.
+
+The docstrings of the package are plain text: paragraphs, lists, indented equations, names in single backticks.
+`to_rest` turns them into reStructuredText: indented lines become literal blocks, special characters are escaped.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+# Areas in the order of the page: title, and the modules or packages below jaxpose/ that belong to it.
+AREAS = {
+    "base": ("Shared types and files", ("base", "files", "conditioning", "model", "export")),
+    "geometry": ("Geometry", ("geometry",)),
+    "diffusion": ("Diffusion", ("diffusion",)),
+    "networks": ("Networks", ("networks",)),
+    "spaces": ("Spaces: what a state means", ("spaces",)),
+    "tasks": ("Tasks", ("tasks",)),
+    "fitting": ("Fitting of bodies", ("fitting",)),
+    "recipes": ("Recipes of the original systems", ("recipes",)),
+    "io": ("Files: readers and writers", ("io",)),
+    "datasets": ("Data sets", ("datasets",)),
+    "examples": ("Training examples", ("examples",)),
+    "training": ("Training", ("training",)),
+    "evaluation": ("Evaluation", ("evaluation",)),
+    "viz": ("Pictures and scenes", ("viz",)),
+    "convert": ("Conversion of checkpoints", ("convert",)),
+}
+
+
+def write(docs: Path, root: Path) -> None:
+    """Write docs/api/<area>.md and docs/notebooks/*.ipynb; both folders are ignored by git."""
+    notebooks = docs / "notebooks"
+    notebooks.mkdir(exist_ok=True)
+    for path in sorted((root / "experiments" / "colabs").glob("*.ipynb")):
+        shutil.copyfile(path, notebooks / path.name)
+    (docs / "api").mkdir(exist_ok=True)
+    for name, (title, places) in AREAS.items():
+        modules = [module for place in places for module in _modules(root / "jaxpose", place)]
+        blocks = [_block(root, module) for module in modules]
+        page = f"# {title}\n\n" + "\n".join(blocks)
+        target = docs / "api" / f"{name}.md"
+        if not target.is_file() or target.read_text() != page:  # an unchanged page is not built again
+            target.write_text(page)
+
+
+def _block(root: Path, module: str) -> str:
+    """A module of the page; of a package, which only passes names on, the docstring alone."""
+    option = "   :no-members:\n" if (root / module.replace(".", "/") / "__init__.py").is_file() else ""
+    return f"## `{module}`\n\n```{{eval-rst}}\n.. automodule:: {module}\n{option}```\n"
+
+
+def _modules(package: Path, place: str) -> list[str]:
+    """Dotted names of a module, or of a package and the modules below it, without those that hold no code."""
+    single = package / f"{place}.py"
+    files = [single] if single.is_file() else sorted((package / place).rglob("*.py"))
+    found = []
+    for path in files:
+        if not ast.parse(path.read_text()).body or path.stem == "__main__":
+            continue
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return found
+
+
+def to_rest(lines: list[str]) -> list[str]:
+    """Lines of a plain-text docstring as reStructuredText."""
+    out: list[str] = []
+    literal = item = False
+    for line in lines:
+        text, indent = line.strip(), len(line) - len(line.lstrip())
+        bullet = re.match(r"[-*] |\d+\. ", text)
+        if not text:
+            out.append("")
+        elif indent and not item and out and out[-1] and not literal:  # a hanging indent
+            out.append(_escaped(text))
+        elif indent and not item:
+            if not literal:
+                out += ["", "::", ""]
+            out.append("    " + line)
+            literal = True
+            continue
+        else:
+            continues = item and indent > 0
+            if literal or (out and out[-1] and bool(bullet) != item and not continues):
+                out.append("")
+            item = bool(bullet) or continues
+            out.append(line[:indent] + (text[:2] + _escaped(text[2:]) if bullet else _escaped(text)))
+        if text:
+            literal = False
+    return out
+
+
+def _escaped(text: str) -> str:
+    parts = re.split(r"(`+[^`]+`+)", text)
+    return "".join(_literal(part) if part.startswith("`") else _plain(part) for part in parts)
+
+
+def _literal(part: str) -> str:
+    return f"``{part.strip('`')}``"
+
+
+def _plain(part: str) -> str:
+    part = re.sub(r"([\\*|`])", r"\\\1", part)
+    return re.sub(r"(\w)_(?!\w)", r"\1\\_", part)
+
+
+def process_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Sphinx event: the docstring's lines, in place."""
+    del app, what, name, obj, options
+    lines[:] = to_rest(lines)
+
+
+def skip_member(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Sphinx event: fields of tuples, which the class's own docstring describes, are not listed again."""
+    del app, what, name, skip, options
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None

@@ -1,0 +1,23 @@
+"""Where the tests find data: the shared folders, which a plain clone lacks, and the golden files, which it carries."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("JAXPOSE_DATA", ROOT / "../shared/data"))
+BENCH = DATA.parent / "bench"
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def needs(*paths: Path) -> pytest.MarkDecorator:
+    """The mark that skips a test where one of these files or folders is absent."""
+    absent = [str(path) for path in paths if not path.exists()]
+    return pytest.mark.skipif(bool(absent), reason=f"absent: {', '.join(absent)}; set JAXPOSE_DATA")
+
+
+needs_bench = needs(BENCH)
+needs_mocap = needs(DATA / "mocap")
+needs_keypoints = needs(DATA / "keypoints2d")
+needs_samples = needs(DATA / "bvh_samples")
