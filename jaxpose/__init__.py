@@ -8,16 +8,17 @@
 
 and jaxpose.complete, jaxpose.denoise, jaxpose.generate, jaxpose.log_density with the same model; jaxpose.posterior
 takes any other observation. With a prior over joint rotations, jaxpose.load("prior21"): generate_rotations,
-complete_rotations, denoise_motion, ik, fit. Every function is compiled once for a shape and found again on the next
-call. The areas are packages of their own: geometry, diffusion, spaces, networks, tasks, fitting, io, datasets,
-examples, training, evaluation, viz.
+complete_rotations, denoise_motion, ik, fit_keypoints, fit. Every function is compiled once for a shape and found again
+on the next call. The areas are packages of their own: geometry, diffusion, spaces, networks, tasks, fitting, io,
+datasets, examples, training, evaluation, viz.
 """
 
-from jaxpose.base import Camera, Condition, Example, Hypotheses, Prediction, Problem
-from jaxpose.fitting.body_fit import dposer_prior
-from jaxpose.fitting.fit import fit
+from jaxpose.base import Bodies, Camera, Condition, Example, Hypotheses, Prediction, Problem
+from jaxpose.fitting.engine import fit
 from jaxpose.fitting.ik import ik
+from jaxpose.fitting.keypoints import fit_keypoints
 from jaxpose.fitting.motion import denoise_motion
+from jaxpose.fitting.priors import dposer_prior
 from jaxpose.model import Model, load, save
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import complete_rotations
@@ -33,6 +34,7 @@ from jaxpose.tasks.score import log_density, typicality
 from jaxpose.tasks.stream import start_stream, step_stream
 
 __all__ = [
+    "Bodies",
     "Camera",
     "Condition",
     "Example",
@@ -50,6 +52,7 @@ __all__ = [
     "dposer_prior",
     "draw",
     "fit",
+    "fit_keypoints",
     "generate",
     "generate_rotations",
     "ik",

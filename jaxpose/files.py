@@ -11,6 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+ASSETS = Path(__file__).parent / "assets"  # released models, the demo clip, the licence-free body
+
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:

@@ -19,9 +19,7 @@ from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, complete_rotations
 
-_jitted_complete = functools.partial(jax.jit, static_argnames=("num_hypotheses", "method", "num_steps"))(
-    complete_rotations
-)
+_jitted_complete = functools.partial(jax.jit, static_argnames=("num_hypotheses", "method"))(complete_rotations)
 
 
 class Completed(NamedTuple):
@@ -48,11 +46,12 @@ def parse_hide(text: str | None) -> np.ndarray:
 
 def run(args: argparse.Namespace, path: Path, out: Path, model: Model) -> Iterator[str]:
     """Read, hide, complete and write."""
-    method = args.method or METHODS[0]
+    method = args.method or next(iter(METHODS))
     if method not in METHODS:
         raise ValueError(f"--method: got {method!r}; legal are {', '.join(METHODS)}")
     if method == "dposer" and args.steps is not None:
         raise ValueError("--steps: is for --method replace, dps and mcg; dposer's are chosen")
+    chosen = METHODS[method]() if args.steps is None else METHODS[method](num_steps=args.steps)
     hidden = parse_hide(args.hide)
     body = bodies.load_body_of(args)
     motion, known = motions.read_rotations(path, fps=args.fps, up=args.up, gaps=True)
@@ -74,8 +73,7 @@ def run(args: argparse.Namespace, path: Path, out: Path, model: Model) -> Iterat
                 jnp.asarray(motion.body_pose[rows]),
                 jnp.asarray(known[rows], jnp.float32),
                 num_hypotheses=args.hypotheses,
-                method=method,
-                num_steps=args.steps,
+                method=chosen,
             )
         )
 

@@ -15,8 +15,8 @@ import numpy as np
 from jaxpose.base import Key
 from jaxpose.commands import bodies, fitted_bodies, fitting, results
 from jaxpose.commands.views import Views
-from jaxpose.fitting.body_fit import BodyParameters
-from jaxpose.fitting.fit import FitSettings
+from jaxpose.fitting.engine import BodyParameters
+from jaxpose.fitting.keypoints import FitSettings
 from jaxpose.geometry.body import Body
 from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model

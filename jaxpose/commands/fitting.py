@@ -8,20 +8,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.fitting.baselines import l2_energy
-from jaxpose.fitting.body_fit import (
-    EVERYTHING,
-    POSE_AND_PLACE,
-    BodyParameters,
-    PosePrior,
-    dposer_prior,
-    energy_prior,
-    posed_body,
-)
-from jaxpose.fitting.fit import Cameras, FitSettings, fit, project
-from jaxpose.fitting.ik import Fitted, IKSettings, ik
+from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE, BodyParameters, PosePrior, posed_body
+from jaxpose.fitting.ik import IKSettings, ik
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
+from jaxpose.fitting.priors import dposer_prior, energy_prior
+from jaxpose.fitting.terms import project
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.model import Model
@@ -128,7 +122,7 @@ def fit_rows(
     model: Model | None,
     xy: Array,
     confidence: Array,
-    cameras: Cameras,
+    cameras: Camera,
     noise_px: Array,
     start: BodyParameters | None,
     *,
@@ -138,7 +132,7 @@ def fit_rows(
     settings: FitSettings,
 ) -> Rows:
     """`fit` of keypoints xy [N, C, F, K, 2] px, and how far its points lie from them."""
-    fitted = fit(
+    fitted = fit_keypoints(
         key,
         body,
         xy,
@@ -152,20 +146,19 @@ def fit_rows(
         up=up,
         settings=settings,
     )
-    best = jax.tree.map(lambda x: x[0], fitted.parameters)
+    best = jax.tree.map(lambda x: x[0], fitted)
     away = jnp.linalg.norm(project(cameras, body_points(posed_body(body, best), points)) - xy, axis=-1)
     seen = confidence > 0
     error = jnp.where(seen, away, 0).sum(-1) / jnp.where(seen.any(-1), seen.sum(-1), jnp.nan)
     return _rows(fitted)._replace(error_px=jnp.moveaxis(error, 1, 2).reshape(-1, xy.shape[1]))
 
 
-def _rows(fitted: Fitted) -> Rows:
-    found = fitted.parameters
+def _rows(found: Bodies) -> Rows:
     lead = found.body_pose.shape[:3]
 
     def flat(x: Array) -> Array:
         return x.reshape(lead[0], lead[1] * lead[2], *x.shape[3:])
 
     betas = jnp.broadcast_to(found.betas[:, :, None], (*lead, found.betas.shape[-1]))
-    energy = jnp.broadcast_to(fitted.energy[:, :, None], lead)
-    return Rows(*(flat(x) for x in (*found[:3], betas, fitted.joints, energy)))
+    energy = jnp.broadcast_to(found.energy[:, :, None], lead)
+    return Rows(*(flat(x) for x in (*found[:3], betas, found.joints, energy)))

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.base import Camera
 from jaxpose.commands import detections
 from jaxpose.commands.points import set_of, skeleton_of
-from jaxpose.fitting.fit import Cameras, one_camera
+from jaxpose.fitting.keypoints import one_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points
 from jaxpose.geometry.camera import check_intrinsics
@@ -38,7 +39,7 @@ class Views(NamedTuple):
 
     xy: np.ndarray
     confidence: np.ndarray
-    cameras: Cameras
+    cameras: Camera
     points: str
     frame: np.ndarray
     person: np.ndarray
@@ -47,10 +48,10 @@ class Views(NamedTuple):
     fps: float | None
     said: tuple[str, ...]
 
-    def of(self, rows: np.ndarray) -> Cameras:
+    def of(self, rows: np.ndarray) -> Camera:
         """The cameras of some rows."""
         own = [None if x is None else x[rows] if len(x) > 1 else x for x in self.cameras]
-        return Cameras(*own)  # type: ignore[arg-type]  # None is the distortion alone
+        return Camera(*own)  # type: ignore[arg-type]  # None is what is not known
 
 
 def holds_cameras(path: Path) -> bool:
@@ -146,7 +147,7 @@ def several(path: Path, args: argparse.Namespace) -> Views:
     )
 
 
-def _calibration(path: Path, z: Mapping[str, np.ndarray], num: int, chosen: list[int]) -> Cameras:
+def _calibration(path: Path, z: Mapping[str, np.ndarray], num: int, chosen: list[int]) -> Camera:
     needed = {"K": (num, 3, 3), "R": (num, 3, 3), "t": (num, 3)}
     K, R, t = (as_float(path, key, z[key]).reshape(z[key].shape) for key in needed)
     for key, shape in needed.items():
@@ -163,7 +164,7 @@ def _calibration(path: Path, z: Mapping[str, np.ndarray], num: int, chosen: list
             raise ValueError(f"{path}: dist is {list(dist.shape)}; needed [{num}, 4] or [{num}, 5], OpenCV's")
         distortion = jnp.asarray(np.pad(dist, ((0, 0), (0, 5 - dist.shape[1])))[None, chosen], jnp.float32)
     intrinsics, R, t = (x[None, chosen].astype(np.float32) for x in (intrinsics, R, t))
-    return Cameras(jnp.asarray(intrinsics), jnp.asarray(R), jnp.asarray(t), distortion)
+    return Camera(jnp.asarray(intrinsics), distortion, jnp.asarray(R), jnp.asarray(t))
 
 
 def _points(path: Path, z: Mapping[str, np.ndarray], num: int, args: argparse.Namespace) -> str:

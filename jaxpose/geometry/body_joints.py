@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxpose.base import Array
 from jaxpose.geometry.body import Body, PosedBody
-from jaxpose.geometry.skeleton import BODY_25, COCO_17, SMPL_22, SMPL_24
+from jaxpose.geometry.skeleton import BODY_25, COCO_17, SKELETONS, SMPL_22, SMPL_24, Skeleton
 
 _SIDES = ("left", "right")
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -57,6 +57,26 @@ POINT_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "smpl24": SMPL_24.joints,
     }
 )
+
+
+def point_set_of(skeleton: Skeleton) -> str:
+    """The set of body points (`POINT_SETS`) that takes a joint set: its own, else OpenPose's 25."""
+    return next((name for name, joints in POINT_SETS.items() if joints == skeleton.joints), "openpose25")
+
+
+def joint_set_of(name: str) -> Skeleton:
+    """The joint set that a name of `SKELETONS` or `POINT_SETS` stands for; ValueError for others.
+
+    A set of points that is no tree (wholebody133) has names alone: all hang from the first.
+    """
+    if name in SKELETONS:
+        return SKELETONS[name]
+    if name not in POINT_SETS:
+        legal = dict.fromkeys((*SKELETONS, *POINT_SETS))
+        raise ValueError(f"points {name!r} are unknown; legal are {', '.join(legal)}")
+    joints = POINT_SETS[name]
+    known = next((skeleton for skeleton in SKELETONS.values() if skeleton.joints == joints), None)
+    return known or Skeleton(name, joints, (-1, *[0] * (len(joints) - 1)), (), (), ())
 
 
 def known_points(body: Body, name: str) -> np.ndarray:

@@ -1,10 +1,12 @@
-"""Reading files safely: `.npz` and `.npy` of plain numbers and text, text, and the errors of damaged files.
+"""Files opened once and read safely: numpy files of plain numbers and text, text, JSON; errors of damaged files.
 
 Objects in numpy files are pickles, and are never loaded here; `untrusted/` reads those that are needed.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import pickle
 import zipfile
@@ -12,6 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +42,14 @@ class Arrays(Mapping[str, np.ndarray]):
                 self._read[name] = self._archive[name]
         return self._read[name]
 
+    def having(self, *needed: str) -> Arrays:
+        """These arrays, with those `needed` among them; ValueError otherwise."""
+        missing = [name for name in needed if name not in self]
+        if missing:
+            found = ", ".join(self)
+            raise ValueError(f"{self.path}: lacks {', '.join(missing)}; needed {', '.join(needed)}; it has {found}")
+        return self
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
@@ -52,11 +63,7 @@ def load_arrays(path: str | os.PathLike[str], *needed: str, alone: str = "array"
     alone: the name of a `.npy` file's array. mmap: map a `.npy` file into memory instead of reading it.
     ValueError names the file where it is missing, damaged, or lacks a name.
     """
-    arrays = Arrays(path, alone=alone, mmap=mmap)
-    missing = [name for name in needed if name not in arrays]
-    if missing:
-        raise ValueError(f"{path}: lacks {', '.join(missing)}; needed {', '.join(needed)}; it has {', '.join(arrays)}")
-    return arrays
+    return Arrays(path, alone=alone, mmap=mmap).having(*needed)
 
 
 @contextmanager
@@ -75,12 +82,53 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
         raise ValueError(f"{path}: a damaged {kind} ({error})") from error
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark; ValueError naming the file otherwise."""
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as text ({error})") from None
+class Source(os.PathLike[str]):
+    """A file whose content is read when it is first asked for, and kept: any number of readers open it once.
+
+    `arrays` of a numpy file, `array` of a `.npy` file (mapped into memory), `text` (UTF-8, with or without a byte order
+    mark) and `json`. ValueError names the file where it cannot be read as such.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self.suffix = self.path.suffix.lower()
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    __str__ = __fspath__
+
+    @functools.cached_property
+    def arrays(self) -> Arrays:
+        return load_arrays(self.path, mmap=True)
+
+    @property
+    def array(self) -> np.ndarray:
+        return np.asarray(self.arrays.having("array")["array"])
+
+    @functools.cached_property
+    def text(self) -> str:
+        if not self.path.is_file():
+            raise ValueError(f"{self}: no such file")
+        try:
+            text = self.path.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{self}: not readable as text ({error})") from None
+        if not text.strip():
+            raise ValueError(f"{self}: the file is empty")
+        return text
+
+    @functools.cached_property
+    def json(self) -> Any:
+        try:
+            return json.loads(self.text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{self}: not JSON, or cut off: {error}") from None
+
+
+def source_of(path: str | os.PathLike[str]) -> Source:
+    """The source itself, or that of a path."""
+    return path if isinstance(path, Source) else Source(path)
 
 
 def as_float(path: str | os.PathLike[str], what: str, value: np.ndarray) -> np.ndarray:

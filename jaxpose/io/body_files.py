@@ -24,7 +24,7 @@ import numpy as np
 from jaxpose.files import write_npz
 from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks
 from jaxpose.geometry.body_joints import PICKED
-from jaxpose.io.arrays import load_arrays, reading
+from jaxpose.io.arrays import Source, reading, source_of
 from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, _Array, _Dtype
 
 _TABLES = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
@@ -70,6 +70,13 @@ def load_body(path: str | os.PathLike[str]) -> Body:
     )
 
 
+def holds_body(source: Source) -> bool:
+    """Whether a file is one of a body model: a pickle, or an .npz with its tables."""
+    if source.suffix != ".npz":
+        return source.suffix == ".pkl"
+    return {"v_template", "kintree_table"} <= set(source.arrays)
+
+
 def save_body(path: str | os.PathLike[str], body: Body) -> None:
     """Write a body as .npz in the official keys and types, which `load_body` and other loaders read.
 
@@ -113,7 +120,7 @@ def _directions(body: Body) -> np.ndarray:
 
 def _read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     wanted = {*_TABLES, *_HANDS, *_FACE, _PICKS}
-    archive = load_arrays(path)
+    archive = source_of(path).arrays
     # members that hold objects (joint2num, part2num) are not opened; one of a wanted name raises
     return {key: archive[key] for key in archive if key in wanted}
 

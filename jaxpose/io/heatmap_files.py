@@ -18,14 +18,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from jaxpose.geometry.heatmaps import Missing, check_heatmaps
+from jaxpose.geometry.heatmaps import Missing, check_heatmaps, heatmap_peak, to_image
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.io.arrays import as_float, load_arrays
+from jaxpose.io.arrays import Source, as_float, source_of
 from jaxpose.io.keypoint_arrays import (
     ARRAY_LAYOUTS,
     Arrays,
@@ -36,7 +38,9 @@ from jaxpose.io.keypoint_arrays import (
     read_joint_names,
     read_per_row,
 )
-from jaxpose.io.keypoints import choose_joints
+from jaxpose.io.keypoints import Keypoints, choose_joints
+
+_peak = jax.jit(heatmap_peak)
 
 
 class Heatmaps(NamedTuple):
@@ -71,9 +75,11 @@ def read_heatmaps(
     has none, and where both are given they must agree. missing: what a map of zeros is, see `check_heatmaps`.
     Errors: ValueError naming the file, what it has and what is legal.
     """
-    path = Path(path)
-    arrays = _load(path)
-    maps = arrays["heatmaps"]
+    source = source_of(path)
+    if source.suffix not in (".npz", ".npy"):
+        raise ValueError(f"{source}: suffix {source.path.suffix!r}; legal are .npz and .npy")
+    path, arrays = source.path, source.arrays
+    maps = source.array if source.suffix == ".npy" else arrays.having("heatmaps")["heatmaps"]
     if maps.dtype.kind in "iu" and maps.dtype != np.uint8:
         raise ValueError(f"{path}: heatmaps of type {maps.dtype}; legal are uint8 and floats")
     check_heatmaps(maps, f"{path}: heatmaps", missing)
@@ -94,16 +100,49 @@ def read_heatmaps(
     )
 
 
+def holds_heatmaps(source: Source) -> bool:
+    """Whether a file is one of heatmaps: an .npz with the key `heatmaps`, an .npy [N, J, h, w] with w above 3."""
+    if source.suffix == ".npz":
+        return "heatmaps" in source.arrays
+    # [N, F, J, 2 or 3] are clips of keypoints
+    return source.suffix == ".npy" and source.array.ndim == 4 and source.array.shape[-1] > 3
+
+
+def blocks(num: int, size: int = 32) -> Iterator[tuple[slice, np.ndarray]]:
+    """The rows of a result, and as many rows of the data as every block has; the last row fills up the last block.
+
+    One program serves all blocks: they have min(num, size) rows each.
+    """
+    size = min(num, size)
+    for first in range(0, num, size):
+        yield slice(num - first), np.minimum(np.arange(first, first + size), num - 1)
+
+
+def peaks(data: Heatmaps) -> Keypoints:
+    """One detection a frame: each map's peak in pixels, and how high it is as confidence."""
+    size, xy, confidence = data.maps.shape[-2:], [], []
+    for kept, rows in blocks(len(data.maps)):
+        uv, sure = _peak(intensities(data, rows))
+        xy.append(np.asarray(to_image(uv, data.box[rows], size))[kept])
+        confidence.append(np.asarray(sure)[kept])
+    seen = np.concatenate(confidence)
+    return Keypoints(
+        xy=np.where(seen[..., None] > 0, np.concatenate(xy), 0).astype(np.float32),
+        confidence=seen,
+        skeleton=data.skeleton,
+        frame=data.frame,
+        person=np.zeros(len(seen), np.int64),
+        image=("",) * len(seen),
+        intrinsics=data.intrinsics,
+        image_size=data.image_size,
+        fps=data.fps,
+    )
+
+
 def intensities(data: Heatmaps, rows: slice | np.ndarray) -> np.ndarray:
     """The maps of some rows in the skeleton's order, [n, J, h, w] float32."""
     maps = data.maps[rows][:, list(data.columns)]
     return maps.astype(np.float32) / (255 if maps.dtype == np.uint8 else 1)
-
-
-def _load(path: Path) -> Arrays:
-    if path.suffix.lower() not in (".npz", ".npy"):
-        raise ValueError(f"{path}: suffix {path.suffix!r}; legal are .npz and .npy")
-    return load_arrays(path, "heatmaps", alone="heatmaps", mmap=True)
 
 
 def _settled_size(path: Path, arrays: Arrays, given: tuple[int, int] | None) -> tuple[int, int]:

@@ -17,16 +17,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
-from jaxpose.io.arrays import as_float, as_int, load_arrays
+from jaxpose.io.arrays import Source, as_float, as_int
 
 Arrays = Mapping[str, np.ndarray]
+Name = str | os.PathLike[str]  # of the file, for errors
 
 
 class Layout(NamedTuple):
@@ -59,16 +60,16 @@ class Table(NamedTuple):
 ARRAY_LAYOUTS = tuple(Layout(len(s.joints), s, tuple(range(len(s.joints)))) for s in SKELETONS.values())
 
 
-def read_npy(path: Path) -> Table:
+def read_npy(source: Source) -> Table:
     """A `.npy` file of keypoints."""
-    values = with_confidence(path, load_arrays(path, "keypoints", alone="keypoints")["keypoints"])
+    values = with_confidence(source, source.array)
     values = values[None] if values.ndim == 2 else values
     return Table(values, ARRAY_LAYOUTS, ("",) * len(values))
 
 
-def read_npz(path: Path, camera: str | None = None) -> Table:
+def read_npz(path: Source, camera: str | None = None) -> Table:
     """An `.npz` file with the keys of the module docstring; `camera` names the one to read of several."""
-    arrays = _one_camera(path, load_arrays(path, "keypoints"), camera)
+    arrays = _one_camera(path, path.arrays.having("keypoints"), camera)
     values = with_confidence(path, arrays["keypoints"], arrays.get("confidence"))
     values = values[None] if values.ndim == 2 else values
     num, clip = len(values), values.shape[1:-2]
@@ -94,7 +95,7 @@ def read_npz(path: Path, camera: str | None = None) -> Table:
     )
 
 
-def with_confidence(path: Path, keypoints: np.ndarray, confidence: np.ndarray | None = None) -> np.ndarray:
+def with_confidence(path: Name, keypoints: np.ndarray, confidence: np.ndarray | None = None) -> np.ndarray:
     """Keypoints [..., J, 2|3], confidence [..., J] or None -> [..., J, 3] float64, of 2 to 4 axes.
 
     Where there is no confidence at all, it is 1, except for a joint at exactly (0, 0): not detected.
@@ -112,7 +113,7 @@ def with_confidence(path: Path, keypoints: np.ndarray, confidence: np.ndarray | 
     return np.concatenate([keypoints, as_float(path, "confidence", confidence)[..., None]], -1)
 
 
-def _one_camera(path: Path, arrays: Arrays, camera: str | None) -> Arrays:
+def _one_camera(path: Name, arrays: Arrays, camera: str | None) -> Arrays:
     cameras = [str(name) for name in np.atleast_1d(arrays.get("camera", []))]
     if not cameras and camera is None:
         return arrays
@@ -127,7 +128,7 @@ def _one_camera(path: Path, arrays: Arrays, camera: str | None) -> Arrays:
     return chosen
 
 
-def read_per_row(path: Path, arrays: Arrays, key: str, num: int) -> np.ndarray | None:
+def read_per_row(path: Name, arrays: Arrays, key: str, num: int) -> np.ndarray | None:
     if key not in arrays:
         return None
     if arrays[key].shape != (num,):
@@ -135,7 +136,7 @@ def read_per_row(path: Path, arrays: Arrays, key: str, num: int) -> np.ndarray |
     return arrays[key].astype(str) if key in ("image", "name") else as_int(path, key, arrays[key])
 
 
-def read_intrinsics(path: Path, arrays: Arrays, num: int) -> np.ndarray | None:
+def read_intrinsics(path: Name, arrays: Arrays, num: int) -> np.ndarray | None:
     value = arrays.get("intrinsics", arrays.get("K"))
     if value is None:
         return None
@@ -160,7 +161,7 @@ def _first_bad(intrinsics: np.ndarray) -> np.ndarray:
     return rows[np.argmax(~np.isfinite(rows).all(-1) | (rows[:, :2] <= 0).any(-1))]
 
 
-def read_joint_names(path: Path, arrays: Arrays) -> tuple[str, ...] | None:
+def read_joint_names(path: Name, arrays: Arrays) -> tuple[str, ...] | None:
     if "joints" in arrays:
         return tuple(arrays["joints"].astype(str).ravel().tolist())
     if "skeleton" not in arrays:
@@ -171,7 +172,7 @@ def read_joint_names(path: Path, arrays: Arrays) -> tuple[str, ...] | None:
     return SKELETONS[name].joints
 
 
-def read_image_size(path: Path, arrays: Arrays) -> tuple[int, int] | None:
+def read_image_size(path: Name, arrays: Arrays) -> tuple[int, int] | None:
     key = "image_size" if "image_size" in arrays else "size"
     if key not in arrays:
         return None
@@ -181,7 +182,7 @@ def read_image_size(path: Path, arrays: Arrays) -> tuple[int, int] | None:
     return (int(sizes[0, 0]), int(sizes[0, 1])) if len(sizes) == 1 else None
 
 
-def read_fps(path: Path, arrays: Arrays) -> float | None:
+def read_fps(path: Name, arrays: Arrays) -> float | None:
     if "fps" not in arrays:
         return None
     fps = as_float(path, "fps", arrays["fps"])

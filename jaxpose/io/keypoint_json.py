@@ -24,7 +24,6 @@ Sources: cocodataset.org/#format-results; OpenPose doc/02_output.md; AlphaPose d
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
@@ -33,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.geometry.skeleton import BODY_25, COCO_17, HALPE_26, MPII_16, Skeleton
-from jaxpose.io.arrays import as_int
+from jaxpose.io.arrays import Source, as_int
 from jaxpose.io.keypoint_arrays import Layout, Table
 
 
@@ -135,12 +134,13 @@ FORMATS = {
 }
 
 
-def read_json(path: Path, format: str | None = None) -> Table:
+def read_json(source: Source, format: str | None = None) -> Table:
     """A JSON file, or a folder with one per frame."""
+    path = source.path
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not files:
         raise ValueError(f"{path}: no .json file in this folder; needed one per frame")
-    contents = {file: _parse(file) for file in files}
+    contents = {file: (source if file == path else Source(file)).json for file in files}
     for file, content in contents.items():
         format = format or _detect(file, content)
     rows = [(file, row) for file, content in contents.items() for row in _rows(file, content, format)]
@@ -154,19 +154,6 @@ def read_json(path: Path, format: str | None = None) -> Table:
         person=_people(rows),
         image_size=_image_size(contents[files[0]]),
     )
-
-
-def _parse(file: Path) -> Any:
-    try:
-        text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not readable as text ({error})") from None
-    if not text.strip():
-        raise ValueError(f"{file}: the file is empty; needed JSON")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: not JSON, or cut off: {error}") from None
 
 
 def _detect(file: Path, content: Any) -> str | None:

@@ -1,7 +1,7 @@
 """2D keypoints of people in images, as detectors write them: one type, one reader, one writer.
 
 The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose), `keypoint_arrays` (`.npz`,
-`.npy`) and `keypoint_csv`. What every one of them becomes:
+`.npy`) and `joint_csv`. What every one of them becomes:
 
 - confidence is clipped to [0, 1]: AlphaPose and RTMPose (SimCC) write scores above 1;
 - a joint whose coordinates or confidence are not finite was not detected: confidence 0;
@@ -18,8 +18,9 @@ import numpy as np
 
 from jaxpose.files import write_npz
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
+from jaxpose.io.arrays import Source, source_of
+from jaxpose.io.joint_csv import read_keypoint_csv
 from jaxpose.io.keypoint_arrays import Table, read_npy, read_npz
-from jaxpose.io.keypoint_csv import read_csv
 from jaxpose.io.keypoint_json import FORMATS, read_json
 
 _ARRAY_FORMATS = ("npz", "npy", "csv")
@@ -65,10 +66,11 @@ def read_keypoints(
     off, of no known format, without people, of the wrong shape, in normalised coordinates, with intrinsics
     that no camera has, or whose joint set is open.
     """
-    path = Path(path)
+    source = source_of(path)
+    path = source.path
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
-    table = _read_table(path, skeleton, format or _format_of(path), camera)
+    table = _read_table(source, skeleton, format or _format_of(path), camera)
     if not len(table.values):
         raise ValueError(f"{path}: no people in it")
     skeleton, columns = choose_joints(path, table, skeleton)
@@ -148,7 +150,8 @@ def _format_of(path: Path) -> str:
     return suffix
 
 
-def _read_table(path: Path, skeleton: Skeleton | None, format: str, camera: str | None) -> Table:
+def _read_table(source: Source, skeleton: Skeleton | None, format: str, camera: str | None) -> Table:
+    path = source.path
     if format not in ("json", *FORMATS, *_ARRAY_FORMATS):
         raise ValueError(f"format: {format!r}; legal are {[*FORMATS, *_ARRAY_FORMATS]}")
     if camera is not None and format != "npz":
@@ -157,13 +160,14 @@ def _read_table(path: Path, skeleton: Skeleton | None, format: str, camera: str 
         raise ValueError(f"{path}: the file is empty")
     if path.is_dir() and format in _ARRAY_FORMATS:
         raise ValueError(f"{path}: a folder; needed one {format} file")
-    if format == "npz":
-        return read_npz(path, camera)
-    if format == "npy":
-        return read_npy(path)
-    if format == "csv":
-        return read_csv(path, skeleton)
-    return read_json(path, None if format == "json" else format)
+    match format:
+        case "npz":
+            return read_npz(source, camera)
+        case "npy":
+            return read_npy(source)
+        case "csv":
+            return read_keypoint_csv(source, skeleton)
+    return read_json(source, None if format == "json" else format)
 
 
 def choose_joints(path: Path, table: Table, given: Skeleton | None) -> tuple[Skeleton, list[int]]:

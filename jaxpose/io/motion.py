@@ -1,4 +1,4 @@
-"""Motion of one SMPL-style body: read from the files people have, resampled, checked, saved.
+"""Files of the motion of one SMPL-style body (smpl_motion.py).
 
     .bvh, .amc with .asf     other skeletons, brought to SMPL's by retarget.py
     .npz of AMASS            `*_poses.npz` (SMPL-H), `*_stageii.npz` (SMPL-X); fragments (`pose_body`, `root_orient`)
@@ -27,12 +27,22 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import write_npz
-from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.arrays import load_arrays
+from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.asf_amc import asf_beside
+from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
+from jaxpose.io.smpl_motion import (
+    MAX_ANGLE,
+    MAX_ANGLE_AMASS,
+    Motion,
+    check_motion,
+    resample,
+    save_motion,
+    take_frames,
+    y_up_from_z_up,
+)
 
-JOINTS = SMPL_22.joints[1:]
+__all__ = ["Motion", "check_motion", "read_motion", "read_rotations", "resample", "save_motion", "take_frames"]
+
 # Numbers a frame -> what they are, and whether the root's rotation leads.
 WIDTHS: Mapping[int, tuple[str, bool]] = {
     63: ("21 body joints", False),
@@ -43,27 +53,15 @@ WIDTHS: Mapping[int, tuple[str, bool]] = {
     165: ("SMPL-X's 55 joints", True),
 }
 ASSUMED_FPS = 30.0
-# A rotation is said by one turn at most. Real AMASS files go a little beyond it (6.9 rad; spec/dposer.md 3), and are
-# taken up to two; degrees are far beyond both.
-MAX_ANGLE, MAX_ANGLE_AMASS = 2 * np.pi, 4 * np.pi
 _RATES = ("mocap_frame_rate", "mocap_framerate", "fps")
 _KEYS = ("poses", "pose_body", "root_orient", "trans", "transl", "betas", "up", *_RATES)
 
 
-class Motion(NamedTuple):
-    """One person's motion; world frame y up (what plain arrays hold is taken as it is).
+class PartialMotion(NamedTuple):
+    """A motion whose unknown rotations are 0, and known [F, 21] bool: which are not."""
 
-    body_pose: [F, 21, 3] float32 axis-angle radians, local, SMPL's order. global_orient: [F, 3] of the root.
-    transl: [F, 3] metres, position of the pelvis joint (module docstring; zeros where the source has none).
-    fps: frames per second. betas: [B] shape coefficients, or None. source: what was read, and what was assumed.
-    """
-
-    body_pose: np.ndarray
-    global_orient: np.ndarray
-    transl: np.ndarray
-    fps: float
-    betas: np.ndarray | None = None
-    source: str = ""
+    motion: Motion
+    known: np.ndarray
 
 
 def read_motion(
@@ -83,15 +81,15 @@ def read_motion(
     and counted in `source`, or kept: NaN then marks a missing rotation. ValueError names the file, and the frame or key
     that is wrong.
     """
-    path = Path(path)
+    source = source_of(path)
+    path, suffix = source.path, source.suffix
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    suffix = path.suffix.lower()
     if suffix in (".bvh", ".amc"):
         return check_motion(_other_skeleton(path, asf, fps), path, missing)
     if suffix not in (".npy", ".npz"):
         raise ValueError(f"{path}: no motion known by {suffix!r}; legal are .npz, .npy, .bvh and .amc")
-    arrays = _load(path)
+    arrays = _load(source)
     try:
         motion = _plain(arrays, fps, up) if isinstance(arrays, np.ndarray) else _amass(arrays, fps, up, pelvis)
     except ValueError as error:
@@ -99,112 +97,55 @@ def read_motion(
     return check_motion(motion, path, missing, MAX_ANGLE if isinstance(arrays, np.ndarray) else MAX_ANGLE_AMASS)
 
 
-def check_motion(
-    motion: Motion,
-    name: str | os.PathLike[str],
-    missing: Literal["error", "drop", "keep"] = "error",
-    max_angle: float = MAX_ANGLE,
-) -> Motion:
-    """The motion, without its frames of NaN if `missing` is "drop"; ValueError, opening with `name`, where it is wrong.
+def read_rotations(
+    path: str | os.PathLike[str],
+    *,
+    asf: str | os.PathLike[str] | None = None,
+    fps: float | None = None,
+    up: Literal["y", "z"] | None = None,
+    gaps: bool = False,
+) -> PartialMotion:
+    """The motion in a file, every rotation by a turn at most, and which rotations are known.
 
-    Wrong are: no frames, a frame rate that is not positive, NaN, and rotations beyond `max_angle` radians.
+    gaps: NaN stands for a joint that is missing; else it is an error. AMASS's rotations by a little more than a turn
+    are brought within one; others are a ValueError (degrees?). Where the root is NaN it takes its value in the nearest
+    frame that has one. Other arguments and errors as of `read_motion`.
     """
-    if missing not in ("error", "drop", "keep"):
-        raise ValueError(f"missing: got {missing!r}, legal are 'error', 'drop' and 'keep'")
-    if not len(motion.body_pose):
-        raise ValueError(f"{name}: holds no frames; needed at least one")
-    if not (np.isfinite(motion.fps) and motion.fps > 0):
-        raise ValueError(f"{name}: {motion.fps} frames per second; needed more than 0")
-    arrays = (motion.body_pose, motion.global_orient, motion.transl)
-    whole = np.all([np.isfinite(a).reshape(len(a), -1).all(1) for a in arrays], axis=0)
-    if not whole.all() and missing != "keep":
-        frames = np.flatnonzero(~whole)
-        if missing == "error":
-            said = f"{len(frames)} frames hold NaN or infinity, the first {frames[0]}"
-            raise ValueError(f"{name}: {said}; mend them, or have such frames dropped (missing 'drop')")
-        if len(frames) == len(whole):
-            raise ValueError(f"{name}: all {len(frames)} frames hold NaN or infinity; needed one that does not")
-        motion = take_frames(motion, np.flatnonzero(whole))
-        motion = motion._replace(source=f"{motion.source}; dropped {len(frames)} frames of NaN".lstrip("; "))
-    rotations = np.concatenate([motion.global_orient[:, None], motion.body_pose], axis=1)
-    angle = np.nan_to_num(np.linalg.norm(rotations, axis=-1))
-    if angle.max() > max_angle + 1e-4:  # rounding in a file
-        frame, joint = np.unravel_index(angle.argmax(), angle.shape)
-        said = f"frame {frame}, joint {SMPL_22.joints[joint]!r}: a rotation by {angle[frame, joint]:.1f} rad"
-        raise ValueError(f"{name}: {said}; legal are {max_angle:.4g} at most: are these degrees?")
-    return motion
+    motion = read_motion(path, asf=asf, fps=fps, up=up, missing="keep" if gaps else "error")
+    known = np.isfinite(motion.body_pose).all(-1)
+    root, transl = _nearest(motion.global_orient), _nearest(motion.transl)
+    body = np.where(known[..., None], motion.body_pose, 0)
+    motion = motion._replace(body_pose=_within_a_turn(body), global_orient=_within_a_turn(root), transl=transl)
+    return PartialMotion(motion, known)
 
 
-def save_motion(path: str | os.PathLike[str], motion: Motion) -> None:
-    """Write a motion as .npz with AMASS's names where they mean the same: `pose_body`, `root_orient`, `betas`.
-
-    `transl` is the pelvis' position (AMASS's `trans` is another thing, and absent), `up` says "y".
-    """
-    arrays: dict[str, np.ndarray] = {
-        "pose_body": motion.body_pose.reshape(-1, 63).astype(np.float32),
-        "root_orient": np.asarray(motion.global_orient, np.float32),
-        "transl": np.asarray(motion.transl, np.float32),
-        "mocap_frame_rate": np.array(motion.fps),
-        "up": np.array("y"),
-        "source": np.array(motion.source),
-    }
-    shape: dict[str, np.ndarray] = {} if motion.betas is None else {"betas": np.asarray(motion.betas, np.float32)}
-    write_npz(path, arrays | shape)
-
-
-def take_frames(motion: Motion, frames: np.ndarray | slice) -> Motion:
-    """The motion of some frames, in their order; the frame rate is not changed."""
-    return motion._replace(
-        body_pose=motion.body_pose[frames], global_orient=motion.global_orient[frames], transl=motion.transl[frames]
-    )
-
-
-def resample(motion: Motion, fps: float, *, method: Literal["slerp", "nearest"] = "slerp") -> Motion:
-    """The motion at `fps` frames per second, from its first frame on.
-
-    Where the old rate is a multiple of the new one, every k-th frame as it is. Else rotations run along the shorter arc
-    at constant speed, with vectors of at most half a turn, and positions along a line; or the nearest frame is taken.
-    """
-    if not (np.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps must be more than 0 frames per second, got {fps}")
-    if method not in ("slerp", "nearest"):
-        raise ValueError(f"method: got {method!r}, legal are 'slerp' and 'nearest'")
-    step = motion.fps / fps
-    if abs(step - round(step)) < 1e-3 and round(step) >= 1:
-        return take_frames(motion, slice(None, None, round(step)))._replace(fps=fps)
-    last = len(motion.body_pose) - 1
-    at = np.arange(int(np.floor(last / step + 1e-6)) + 1) * step
-    if method == "nearest":
-        return take_frames(motion, np.minimum(np.rint(at).astype(int), last))._replace(fps=fps)
-    before = np.minimum(at.astype(int), last)
-    after, share = np.minimum(before + 1, last), (at - before)[:, None]
-    transl = (1 - share) * motion.transl[before] + share * motion.transl[after]
-    return motion._replace(
-        body_pose=_slerp(motion.body_pose[before], motion.body_pose[after], share[..., None]),
-        global_orient=_slerp(motion.global_orient[before], motion.global_orient[after], share),
-        transl=transl.astype(np.float32),
-        fps=fps,
-    )
+def holds_rotations(source: Source) -> bool:
+    """Whether a file is one of joint rotations by its suffix, its keys, or the width of its only array [F, width]."""
+    if source.suffix not in (".npz", ".npy"):
+        return source.suffix in (".bvh", ".amc")
+    arrays = source.arrays
+    if "poses" in arrays or "pose_body" in arrays or len(arrays) != 1:
+        return "poses" in arrays or "pose_body" in arrays
+    only = next(iter(arrays.values()))
+    return only.ndim == 2 and only.shape[1] in WIDTHS
 
 
 def _other_skeleton(path: Path, asf: str | os.PathLike[str] | None, fps: float | None) -> Motion:
-    from jaxpose.io.retarget import motion_from_amc, motion_from_bvh  # which import Motion
-
     if path.suffix.lower() == ".bvh":
         return motion_from_bvh(path)
     skeleton = asf_beside(path) if asf is None else asf
     return motion_from_amc(path, skeleton) if fps is None else motion_from_amc(path, skeleton, fps=fps)
 
 
-def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+def _load(source: Source) -> np.ndarray | dict[str, np.ndarray]:
     """One array alone, or those of AMASS's that are read; other members of the file stay closed."""
-    arrays = load_arrays(path)
+    arrays = source.arrays
     if "poses" in arrays or "pose_body" in arrays:
         twice = "poses" if "pose_body" in arrays else ""  # SMPL-X files hold both: the short one is enough
         return {key: arrays[key] for key in _KEYS if key in arrays and key != twice}
     if len(arrays) == 1:
         return next(iter(arrays.values()))
-    raise ValueError(f"{path}: holds {', '.join(arrays)}; needed 'poses' or 'pose_body', or one array alone")
+    raise ValueError(f"{source}: holds {', '.join(arrays)}; needed 'poses' or 'pose_body', or one array alone")
 
 
 def _amass(z: dict[str, np.ndarray], fps: float | None, up: str | None, pelvis: Any) -> Motion:
@@ -225,7 +166,7 @@ def _amass(z: dict[str, np.ndarray], fps: float | None, up: str | None, pelvis: 
     if not in_pelvis:
         notes.append("positions are those of the model's origin, not of the pelvis")
     if up == "z":
-        root, transl = _y_up(root, transl)
+        root, transl = y_up_from_z_up(root, transl)
         notes.append("turned from z up to y up")
     betas = np.asarray(z["betas"], np.float32).reshape(-1) if "betas" in z else None
     return Motion(body, root, transl, rate, betas, "; ".join(notes))
@@ -249,7 +190,7 @@ def _plain(array: np.ndarray, fps: float | None, up: str | None) -> Motion:
     notes = [said]
     rate = _assume_fps(notes) if fps is None else fps
     if _checked_up(up or "y") == "z":
-        root, _ = _y_up(root, np.zeros_like(root))
+        root, _ = y_up_from_z_up(root, np.zeros_like(root))
         notes.append("turned from z up to y up")
     return Motion(body, root, np.zeros_like(root), rate, None, "; ".join(notes))
 
@@ -281,34 +222,15 @@ def _split(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     return root, body, f"rotations of {said}" + ("" if has_root else "; no root, so upright")
 
 
-def _y_up(root: np.ndarray, transl: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A quarter turn about x: z up to y up."""
-    quarter = np.array([1.0, -1.0, 0.0, 0.0]) / np.sqrt(2)
-    turned = _vector(_product(quarter, _quaternion(root)))
-    return turned.astype(np.float32), np.stack([transl[:, 0], transl[:, 2], -transl[:, 1]], axis=-1)
+def _within_a_turn(v: np.ndarray) -> np.ndarray:
+    angle = np.linalg.norm(v, axis=-1, keepdims=True)
+    return np.where(angle > MAX_ANGLE, v * (angle - MAX_ANGLE) / np.maximum(angle, 1), v).astype(np.float32)
 
 
-def _slerp(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
-    first = _quaternion(start)
-    step = _vector(_product(first * (1, -1, -1, -1), _quaternion(end)))
-    return _vector(_product(first, _quaternion(share * step))).astype(np.float32)
-
-
-# Quaternions wxyz in numpy and float64: JAX would compile anew for every number of frames.
-def _quaternion(vector: np.ndarray) -> np.ndarray:
-    vector = np.asarray(vector, np.float64)
-    half = np.linalg.norm(vector, axis=-1, keepdims=True) / 2
-    return np.concatenate([np.cos(half), np.sinc(half / np.pi) / 2 * vector], axis=-1)
-
-
-def _product(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    (a, u), (b, v) = (p[..., :1], p[..., 1:]), (q[..., :1], q[..., 1:])
-    real = a * b - (u * v).sum(-1, keepdims=True)
-    return np.concatenate([real, a * v + b * u + np.cross(u, v)], axis=-1)
-
-
-def _vector(q: np.ndarray) -> np.ndarray:
-    """The rotation vector of at most half a turn."""
-    q = np.where(q[..., :1] < 0, -q, q)
-    sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
-    return q[..., 1:] * np.where(sine > 1e-12, 2 * np.arctan2(sine, q[..., :1]) / np.maximum(sine, 1e-12), 2.0)
+def _nearest(values: np.ndarray) -> np.ndarray:
+    """Values [F, 3], those of frames that are not finite taken from the nearest that is; 0 where none is."""
+    good = np.flatnonzero(np.isfinite(values).all(-1))
+    if not good.size:
+        return np.zeros_like(values)
+    nearest = np.abs(np.arange(len(values))[:, None] - good).argmin(1)
+    return values[good[nearest]]

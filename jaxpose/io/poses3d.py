@@ -1,24 +1,35 @@
-"""3D poses of people from files, in metres and in the axes of a level camera (x right, y down, z forward):
+"""3D poses of people from files, in metres and in the axes of a level camera (geometry/axes.py).
 
-    up       "-y"  camera axes        "y"  (x, -y, -z)        "z"  (x, -z, y)
+    .npz   joints3d [N, J, 3], with `confidence` or `visible` [N, J] where known; or of our own results `mean` (else
+           `samples`) [N, J, 3]; or the benchmark's `joints_cam`. Further: `joints` [J] names or `skeleton`, `frame` and
+           `person` [N], `fps`, `up`, `unit`
+    .npy   [N, J, 3], or [N, J, 4] with a confidence; [J, 3 or 4] is one pose
+    .csv   a header frame,person,hip_x,hip_y,hip_z,... (joint_csv.py)
+    .json  [{"frame": 0, "person": 0, "joints": {"hip": [x, y, z], "head": null}}, ...]
 
-The formats are described in `poses3d_files`; our own results are among them.
+A joint is missing where a coordinate is not finite, is null or an empty cell, where its confidence is 0, or where the
+file never names it.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.geometry.axes import R_CAM_WORLD, to_camera
+from jaxpose.geometry.axes import check_up, to_camera
 from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton
-from jaxpose.io.poses3d_files import READERS, Table3D
+from jaxpose.io.arrays import Source, as_float, as_int, source_of
+from jaxpose.io.joint_csv import Columns
+from jaxpose.io.keypoint_arrays import read_fps, read_joint_names, read_per_row
 
 UNITS = {"m": 1.0, "mm": 1e-3}
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
+_KEYS = ("joints3d", "mean", "samples", "joints_cam")
+_CONFIDENCES = ("confidence", "visible")
 
 
 class Poses3D(NamedTuple):
@@ -38,6 +49,18 @@ class Poses3D(NamedTuple):
     unit: str = "m"
 
 
+class _Table(NamedTuple):
+    """What a file says: values [N, K, 3] as found, NaN where missing, and the names of its K columns, if it has any."""
+
+    values: np.ndarray
+    names: tuple[str, ...] | None = None
+    frame: np.ndarray | None = None
+    person: np.ndarray | None = None
+    fps: float | None = None
+    up: str = "-y"
+    unit: str = "m"
+
+
 def read_poses3d(
     path: str | os.PathLike[str], *, skeleton: Skeleton | None = None, up: str | None = None, unit: str | None = None
 ) -> Poses3D:
@@ -48,28 +71,124 @@ def read_poses3d(
     Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, cut off, of no known
     format or without a joint, an open joint set, and people of a size that no person has.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    if path.suffix.lower() not in READERS:
-        raise ValueError(f"{path}: suffix {path.suffix!r}; legal for 3D joints are {', '.join(READERS)}")
-    table = READERS[path.suffix.lower()](path)
-    up, unit = up or table.up, unit or table.unit
-    for what, value, legal in (("up", up, R_CAM_WORLD), ("unit", unit, UNITS)):
-        if value not in legal:
-            raise ValueError(f"{path}: {what} {value!r} (--{what}); legal are {', '.join(legal)}")
-    skeleton, columns = _joint_set(path, table, skeleton)
+    source = source_of(path)
+    if not source.path.is_file():
+        raise ValueError(f"{source}: no such file")
+    if source.suffix not in _READERS:
+        raise ValueError(f"{source}: suffix {source.path.suffix!r}; legal for 3D joints are {', '.join(_READERS)}")
+    table = _READERS[source.suffix](source)
+    up, unit = check_up(up or table.up, f"{source}: up (--up)"), unit or table.unit
+    if unit not in UNITS:
+        raise ValueError(f"{source}: unit (--unit): got {unit!r}; legal are {', '.join(UNITS)}")
+    skeleton, columns = _joint_set(source.path, table, skeleton)
     seen = np.isfinite(table.values).all(-1)
     if not seen.any():
-        raise ValueError(f"{path}: no joint is there; all are missing (NaN, null or confidence 0)")
+        raise ValueError(f"{source}: no joint is there; all are missing (NaN, null or confidence 0)")
     joints = np.full((len(seen), len(skeleton.joints), 3), np.nan)
     joints[:, columns] = np.where(seen[..., None], table.values, np.nan) * UNITS[unit]
     num = len(joints)
     frame = np.arange(num) if table.frame is None else table.frame
     person = np.zeros(num, np.int64) if table.person is None else table.person
     poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, table.fps, up, unit)
-    _check_sizes(path, poses)
+    _check_sizes(source.path, poses)
     return poses
+
+
+def holds_poses3d(source: Source) -> bool:
+    """Whether a file is one of 3D joints, rather than of 2D keypoints.
+
+    .npz: it has the key `joints3d`, or one of the others and no `keypoints`. .npy: 4 numbers per joint, or 3 that are
+    not x, y in pixels and a confidence: the third in [0, 1] and the others beyond 10. .csv: a header with <joint>_z.
+    .json: a list with `joints` by name.
+    """
+    match source.suffix:
+        case ".csv":
+            return any(cell.strip().endswith("_z") for cell in source.text.split("\n", 1)[0].split(","))
+        case ".json":
+            return isinstance(source.json, list) and bool(source.json) and _is_pose(source.json[0])
+        case ".npz":
+            return "joints3d" in source.arrays or "keypoints" not in source.arrays
+    return source.suffix == ".npy" and not _like_keypoints(source.array)
+
+
+def _read_npy(source: Source) -> _Table:
+    values = as_float(source, "joints", source.array)
+    values = values[None] if values.ndim == 2 else values
+    if values.ndim != 3 or values.shape[-1] not in (3, 4):
+        raise ValueError(f"{source}: joints are {list(values.shape)}; legal are [N, J, 3] and [N, J, 4]")
+    return _Table(_masked(values[..., :3], values[..., 3] if values.shape[-1] == 4 else None))
+
+
+def _read_npz(source: Source) -> _Table:
+    arrays = source.arrays
+    key = next((key for key in _KEYS if key in arrays), None)
+    if key is None:
+        raise ValueError(f"{source}: keys {sorted(arrays)}; needed {', '.join(_KEYS)} for 3D joints")
+    values = as_float(source, key, arrays[key])
+    if values.ndim != 3 or values.shape[-1] != 3:
+        raise ValueError(f"{source}: {key} is {list(values.shape)}; needed [N, J, 3]")
+    # the confidences of a result are those of its 2D input, of which its poses miss nothing
+    given = [arrays[c] for c in _CONFIDENCES if key == "joints3d" and c in arrays]
+    for confidence in given:
+        if confidence.shape != values.shape[:2]:
+            raise ValueError(f"{source}: confidence is {list(confidence.shape)}; needed {list(values.shape[:2])}")
+        values = _masked(values, as_float(source, "confidence", confidence))
+    frame, person = (read_per_row(source, arrays, name, len(values)) for name in ("frame", "person"))
+    names, fps = read_joint_names(source, arrays), read_fps(source, arrays)
+    return _Table(values, names, frame, person, fps, str(arrays.get("up", "-y")), str(arrays.get("unit", "m")))
+
+
+def _masked(values: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
+    return values if confidence is None else np.where((confidence > 0)[..., None], values, np.nan)
+
+
+def _read_csv(source: Source) -> _Table:
+    columns = Columns(source, "xyz", _CONFIDENCES, ("frame", "person"))
+    names = columns.joints
+    values = columns.numbers([f"{name}_{axis}" for name in names for axis in "xyz"]).reshape(-1, len(names), 3)
+    for i, name in enumerate(names):
+        for mark in _CONFIDENCES:
+            if f"{name}_{mark}" in columns.header:
+                values[:, i] = _masked(values[:, i], columns.numbers([f"{name}_{mark}"])[:, 0])
+    return _Table(values, names, columns.ids("frame"), columns.ids("person"))
+
+
+def _read_json(source: Source) -> _Table:
+    content = source.json
+    if not isinstance(content, list) or not content or not all(map(_is_pose, content)):
+        raise ValueError(f'{source}: needed a list of {{"frame": 0, "person": 0, "joints": {{"hip": [x, y, z], ...}}}}')
+    names = tuple(dict.fromkeys(name for pose in content for name in pose["joints"]))
+    values = np.full((len(content), len(names), 3), np.nan)
+    for n, pose in enumerate(content):
+        for name, xyz in pose["joints"].items():
+            try:
+                values[n, names.index(name)] = np.nan if xyz is None else np.array(xyz, float).reshape(3)
+            except (ValueError, TypeError):
+                raise ValueError(f"{source}: pose {n}, {name}: {xyz!r}; needed [x, y, z] or null") from None
+    frame = as_int(source, "frame", np.array([pose.get("frame", n) for n, pose in enumerate(content)]))
+    person = as_int(source, "person", np.array([pose.get("person", 0) for pose in content]))
+    return _Table(values, names, frame, person)
+
+
+def _is_pose(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("joints"), dict)
+
+
+def _like_keypoints(values: np.ndarray) -> bool:
+    if values.dtype.kind not in "fiub" or values.ndim == 0 or values.shape[-1] != 3:
+        return values.ndim == 0 or values.shape[-1] != 4
+    finite = values[np.isfinite(values).all(-1)]
+    if not len(finite):
+        return False
+    return bool((finite[:, 2] >= 0).all() and (finite[:, 2] <= 1).all() and abs(finite[:, :2]).max() > 10)
+
+
+_READERS: dict[str, Callable[[Source], _Table]] = {
+    ".npz": _read_npz,
+    ".npy": _read_npy,
+    ".csv": _read_csv,
+    ".json": _read_json,
+}
 
 
 def _check_sizes(path: Path, poses: Poses3D) -> None:
@@ -86,7 +205,7 @@ def _check_sizes(path: Path, poses: Poses3D) -> None:
         )
 
 
-def _joint_set(path: Path, table: Table3D, given: Skeleton | None) -> tuple[Skeleton, list[int]]:
+def _joint_set(path: Path, table: _Table, given: Skeleton | None) -> tuple[Skeleton, list[int]]:
     """The skeleton, and which of its joints each column of the file is."""
     num, names = table.values.shape[1], table.names
     sets = [given] if given else list(SKELETONS.values())

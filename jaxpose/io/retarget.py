@@ -26,7 +26,7 @@ import numpy as np
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.asf_amc import read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, take_of_bvh, write_bvh
-from jaxpose.io.motion import Motion
+from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.source_skeletons import FLAVOURS, Flavour, flavour_of_map
 from jaxpose.io.take import Take, rest_positions, rotation_matrices, rotation_vectors, shortest_rotation, world
 

@@ -31,9 +31,9 @@ from numpy.typing import ArrayLike
 from jaxpose.files import atomic
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import MODEL_JOINTS
+from jaxpose.geometry.mesh import vertex_normals
 from jaxpose.geometry.rotations import quaternion_from_matrix
-from jaxpose.io.motion import Motion
-from jaxpose.io.surface_nets import normals_of
+from jaxpose.io.smpl_motion import Motion
 from jaxpose.viz.mesh_stage import COLOURS, mesh_arrays
 
 _NUM_WEIGHTS = 4  # a vertex's in one set of glTF, what every program reads
@@ -172,7 +172,7 @@ def _new_tree() -> dict[str, Any]:
 
 def _surface(buffer: _Buffer, vertices: np.ndarray, faces: np.ndarray) -> dict[str, int]:
     with np.errstate(invalid="ignore", divide="ignore"):
-        normals = normals_of(vertices.astype(np.float64), faces)
+        normals = vertex_normals(vertices.astype(np.float64), faces)
     normals = np.where(np.isfinite(normals), normals, [0.0, 1.0, 0.0])  # a vertex of no face; glTF needs unit length
     return {
         "POSITION": buffer.add(vertices.astype(np.float32), _VERTICES, limits=True),

@@ -271,10 +271,10 @@ BAD_CSV = {
     "word": ("nose_x,nose_y\n1,left\n", "line 2: 'left' is not a number"),
     "header": ("x,y\n1,2\n", "<joint>_x"),
     "half a joint": ("nose_x\n1\n", "<joint>_x"),
-    "some confidences": ("a_x,a_y,a_confidence,b_x,b_y\n1,2,3,4,5\n", "for all or for none"),
+    "some confidences": ("a_x,a_y,a_confidence,b_x,b_y\n1,2,3,4,5\n", "1 confidences of 2 joints"),
     "header only": (",".join(f"{j}_{a}" for j in COCO_17.joints for a in "xy") + "\n", "no people|no lines"),
     "width": ("1,2,3,4\n", "rows of 4 numbers"),
-    "empty": ("\n\n", "no lines"),
+    "empty": ("\n\n", "the file is empty"),
 }
 
 

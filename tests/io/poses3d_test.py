@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, MPII_16, SMPL_22
-from jaxpose.io.poses3d import read_poses3d
-from jaxpose.io.poses3d_files import holds_poses3d
+from jaxpose.io import kind_of
+from jaxpose.io.keypoints import Keypoints
+from jaxpose.io.poses3d import Poses3D, read_poses3d
+
+
+def holds_poses3d(path):
+    return kind_of(path, (Poses3D, Keypoints)) is Poses3D
+
 
 RNG = np.random.default_rng(0)
 POSES = RNG.uniform(-0.8, 0.8, (3, 17, 3)).round(3)  # exact in text
@@ -146,13 +152,13 @@ BAD = {
     "confidence": ("a.npz", _npz(joints3d=POSES, confidence=np.ones((3, 5))), r"confidence is \[3, 5\]"),
     "frame": ("a.npz", _npz(joints3d=POSES, frame=[1, 2]), r"frame is \[2\]; needed \[3\]"),
     "fps": ("a.npz", _npz(joints3d=POSES, fps=0), "needed one positive number"),
-    "up": ("a.npz", _npz(joints3d=POSES, up="x"), r"up 'x' \(--up\); legal are -y, y, z"),
+    "up": ("a.npz", _npz(joints3d=POSES, up="x"), r"up \(--up\): got 'x'; legal are -y, y, z"),
     "names": ("a.npz", _npz(joints3d=POSES, joints=["tail"] * 17), "1 distinct joint names for 17 joints"),
     "open set": ("a.npy", _npy(np.ones((1, 25, 3))), "25 joints without names are body25 or body25b"),
     "nothing": ("a.npy", _npy(np.full((2, 17, 3), np.nan)), "no joint is there"),
     "header": ("a.csv", _text("frame,hip_x,hip_y\n1,2,3\n"), r"wrong or missing \['hip_z'\]"),
-    "cells": ("a.csv", _text("hip_x,hip_y,hip_z\n1,2\n"), "line 2 has 2 cells, the header has 3"),
-    "number": ("a.csv", _text("hip_x,hip_y,hip_z\n1,2,q\n"), "a cell is not a number"),
+    "cells": ("a.csv", _text("hip_x,hip_y,hip_z\n1,2\n"), "line 2 has 2 cells, the first has 3"),
+    "number": ("a.csv", _text("hip_x,hip_y,hip_z\n1,2,q\n"), "line 2: 'q' is not a number"),
     "json": ("a.json", _text('[{"joints": {"hip": [1,'), "not JSON, or cut off"),
     "list": ("a.json", _text('{"joints": {}}'), "needed a list of"),
     "triple": ("a.json", _text('[{"joints": {"hip": [1, 2]}}]'), r"pose 0, hip: \[1, 2\]; needed"),

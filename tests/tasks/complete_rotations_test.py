@@ -10,7 +10,7 @@ from scipy import stats
 
 import jaxpose
 from jaxpose.diffusion.regulariser import fixed
-from jaxpose.tasks.complete_rotations import METHODS, PARTS, DPoserSettings, complete_rotations
+from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations, dps, mcg
 
 POSE = rotation_oracle.draw(0, 2)
 KNOWN = np.ones((2, 21))
@@ -29,7 +29,12 @@ def test_known_joints_stay_and_hidden_ones_follow_the_prior(method):
     descent ends near MEAN, by the noise of its last steps."""
     given = shown(POSE, KNOWN)
     drawn = complete_rotations(
-        jax.random.key(0), rotation_oracle.independent(), given, jnp.asarray(KNOWN), num_hypotheses=100, method=method
+        jax.random.key(0),
+        rotation_oracle.independent(),
+        given,
+        jnp.asarray(KNOWN),
+        num_hypotheses=100,
+        method=METHODS[method](),
     )
     np.testing.assert_array_equal(drawn[:, ~HIDDEN], np.broadcast_to(given[~HIDDEN], (100, *given[~HIDDEN].shape)))
     z = ((np.asarray(drawn) - MEAN) / STD)[:, HIDDEN]
@@ -48,7 +53,7 @@ def conditional(covariance, z, hidden):
     return covariance[np.ix_(h, ~h)] @ np.linalg.solve(covariance[np.ix_(~h, ~h)], z.ravel()[~h])
 
 
-def completed(method, t=0.1, num=200):
+def completed(method, num=200):
     """State [H, h] of the hidden numbers of the right arm and leg of one pose, all others known; and what is hidden."""
     hidden = np.isin(np.arange(21), PARTS["right_body"])
     drawn = complete_rotations(
@@ -58,8 +63,6 @@ def completed(method, t=0.1, num=200):
         jnp.asarray(1.0 - hidden),
         num_hypotheses=num,
         method=method,
-        settings=DPoserSettings(schedule=fixed(t)),
-        noise=0.01,
     )
     return ((np.asarray(drawn)[:, 0] - MEAN) / STD)[:, hidden].reshape(num, -1), hidden
 
@@ -68,7 +71,7 @@ def test_descent_ends_at_the_conditional_mean_of_the_blurred_law():
     """E of the regulariser's gradient is sigma^2 C^-1 x with C = alpha^2 S + sigma^2: zero in the hidden numbers where
     they are the conditional mean under C."""
     t = 0.1
-    got, hidden = completed("dposer", t)
+    got, hidden = completed(Descent(schedule=fixed(t)))
     sde = rotation_oracle.spec().sde()
     blurred = float(sde.alpha(t)) ** 2 * COVARIANCE + float(sde.sigma(t)) ** 2 * np.eye(63)
     wanted = conditional(blurred, (POSE[0] - MEAN) / STD, hidden)
@@ -76,7 +79,7 @@ def test_descent_ends_at_the_conditional_mean_of_the_blurred_law():
     np.testing.assert_allclose(got.mean(0), wanted, atol=0.1)
 
 
-@pytest.mark.parametrize("method", ["dps", "mcg"])
+@pytest.mark.parametrize("method", [dps(noise=0.01), mcg(noise=0.01)])
 def test_guided_sampling_knows_the_posterior_mean(method):
     got, hidden = completed(method)
     wanted = conditional(COVARIANCE, (POSE[0] - MEAN) / STD, hidden)
@@ -86,7 +89,7 @@ def test_guided_sampling_knows_the_posterior_mean(method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["dposer", "mcg"])
+@pytest.mark.parametrize("method", [Descent(num_steps=5), mcg(num_steps=3)])
 def test_more_hypotheses_begin_with_the_same_and_chunks_change_nothing(method):
     def draw(num, **options):
         return complete_rotations(
@@ -96,8 +99,6 @@ def test_more_hypotheses_begin_with_the_same_and_chunks_change_nothing(method):
             jnp.asarray(KNOWN),
             num_hypotheses=num,
             method=method,
-            num_steps=3,
-            settings=DPoserSettings(num_steps=5),
             **options,
         )
 
@@ -117,8 +118,6 @@ def test_parts_are_sides_of_one_another():
 def test_illegal_arguments_are_named():
     model, pose, known = rotation_oracle.tiny(), jnp.asarray(POSE), jnp.asarray(KNOWN)
     call = lambda *args, **kw: complete_rotations(jax.random.key(0), *args, **kw)  # noqa: E731
-    with pytest.raises(ValueError, match="method: got 'hps', legal are"):
-        call(model, pose, known, method="hps")
     with pytest.raises(ValueError, match="complete needs a prior over joint rotations"):
         call(jaxpose.load("pose17"), pose, known)
     with pytest.raises(ValueError, match=r"got \(2, 21, 3\) and \(2, 20\)"):

@@ -1,0 +1,131 @@
+"""2D keypoints of one person seen by several calibrated cameras, in one `.npz` file:
+
+keypoints   [F, C, K, 2 or 3] pixels, the third number a confidence; not seen where it is 0 or a number is NaN
+K, R, t     [C, 3, 3], [C, 3, 3] and [C, 3] metres: x_cam = R x_world + t, intrinsics K without skew
+dist        [C, 4 or 5] distortion as OpenCV has it (optional, as all that follows)
+camera      [C] names                joints [K] names                frame [F]                fps
+up          the axis of the world that points up: "z" (default), "y" or "-y"
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Camera
+from jaxpose.geometry.axes import check_up
+from jaxpose.geometry.body_joints import POINT_SETS
+from jaxpose.geometry.camera import check_intrinsics
+from jaxpose.io.arrays import Source, as_float, source_of
+from jaxpose.io.keypoint_arrays import read_fps
+
+
+class MultiView(NamedTuple):
+    """F frames of one person in C cameras.
+
+    xy: [F, C, K, 2] float32 pixels and confidence: [F, C, K] float32 in [0, 1], both 0 where not seen.
+    camera: axes [C, ...], of the names `cameras` [C]; the file has `num_cameras`. points: name of the set of body
+    points (geometry/body_joints.py) that the K are. frame: [F] int. up: axis of the world that points up. fps: or None.
+    """
+
+    xy: np.ndarray
+    confidence: np.ndarray
+    camera: Camera
+    cameras: tuple[str, ...]
+    num_cameras: int
+    points: str
+    frame: np.ndarray
+    up: str
+    fps: float | None
+
+
+def holds_multiview(source: Source) -> bool:
+    """Whether a file has keypoints of several calibrated cameras."""
+    if source.suffix != ".npz":
+        return False
+    return {"keypoints", "K", "R", "t"} <= set(source.arrays) and source.arrays["keypoints"].ndim == 4
+
+
+def read_multiview(
+    path: str | os.PathLike[str],
+    *,
+    points: str | None = None,
+    up: str | None = None,
+    cameras: Sequence[str] | None = None,
+    min_confidence: float = 0.0,
+) -> MultiView:
+    """The keypoints and cameras of a file that `holds_multiview`.
+
+    points: the set of body points that the K are, where their number leaves it open. up: overrules the file's.
+    cameras: names or numbers (from 0) of those to read; None: all. min_confidence: keypoints below it are not seen.
+    ValueError names the file and key, or the argument (as a flag), what was found and what is legal.
+    """
+    source = source_of(path)
+    z = source.arrays.having("keypoints", "K", "R", "t")
+    keypoints = as_float(source, "keypoints", z["keypoints"])
+    if keypoints.ndim != 4 or keypoints.shape[-1] not in (2, 3):
+        raise ValueError(f"{source}: keypoints are {list(keypoints.shape)}; needed [F, C, K, 2] or [F, C, K, 3]")
+    num, num_cameras = keypoints.shape[:2]
+    names = z["camera"].astype(str).tolist() if "camera" in z else [str(c) for c in range(num_cameras)]
+    chosen = _chosen(cameras, names)
+    found = _point_set(source, z, keypoints.shape[2], points)
+    confidence = keypoints[..., 2] if keypoints.shape[-1] == 3 else np.ones(keypoints.shape[:-1])
+    seen = np.isfinite(keypoints).all(-1) & (np.nan_to_num(confidence) >= min_confidence)
+    xy = np.where(seen[..., None], keypoints[..., :2], 0)[:, chosen]
+    confidence = np.where(seen, np.clip(confidence, 0, 1), 0)[:, chosen]
+    return MultiView(
+        xy=xy.astype(np.float32),
+        confidence=confidence.astype(np.float32),
+        camera=_calibration(source, z, num_cameras, chosen),
+        cameras=tuple(names[c] for c in chosen),
+        num_cameras=num_cameras,
+        points=found,
+        frame=z["frame"] if "frame" in z else np.arange(num),
+        up=check_up(up or str(z.get("up", "z")), f"{source}: up (--up)"),
+        fps=read_fps(source, z),
+    )
+
+
+def _calibration(source: Source, z: Mapping[str, np.ndarray], num: int, chosen: list[int]) -> Camera:
+    for key, shape in {"K": (num, 3, 3), "R": (num, 3, 3), "t": (num, 3)}.items():
+        if z[key].shape != shape:
+            raise ValueError(f"{source}: {key} is {list(z[key].shape)}; needed {list(shape)} for {num} cameras")
+    K, R, t = (as_float(source, key, z[key]) for key in ("K", "R", "t"))
+    if abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max() > 1e-3:
+        raise ValueError(f"{source}: R holds a matrix that is no rotation")
+    intrinsics = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], -1)
+    check_intrinsics(intrinsics, f"{source}: K")
+    distortion = None
+    if "dist" in z:
+        dist = as_float(source, "dist", z["dist"])
+        if dist.ndim != 2 or dist.shape[0] != num or dist.shape[1] not in (4, 5):
+            raise ValueError(f"{source}: dist is {list(dist.shape)}; needed [{num}, 4] or [{num}, 5], OpenCV's")
+        distortion = jnp.asarray(np.pad(dist, ((0, 0), (0, 5 - dist.shape[1])))[chosen], jnp.float32)
+    intrinsics, R, t = (x[chosen].astype(np.float32) for x in (intrinsics, R, t))
+    return Camera(jnp.asarray(intrinsics), distortion, jnp.asarray(R), jnp.asarray(t))
+
+
+def _point_set(source: Source, z: Mapping[str, np.ndarray], num: int, given: str | None) -> str:
+    """The set of body points that the K keypoints are, in its order."""
+    names = tuple(z["joints"].astype(str).tolist()) if "joints" in z else None
+    for name, joints in POINT_SETS.items():
+        if given in (None, name) and len(joints) == num and names in (None, joints):
+            return name
+    raise ValueError(
+        f"{source}: {num} keypoints{'' if names is None else ' ' + ', '.join(names[:3]) + ', ...'} are not, in this "
+        f"order, {given or 'a set of body points'}; legal are {', '.join(POINT_SETS)} (--points)"
+    )
+
+
+def _chosen(asked: Sequence[str] | None, names: list[str]) -> list[int]:
+    chosen: list[int] = [] if asked is not None else list(range(len(names)))
+    for part in asked or ():
+        number = names.index(part) if part in names else int(part) if part.isdecimal() else -1
+        if not 0 <= number < len(names) or number in chosen:
+            raise ValueError(f"--cameras: got {part!r}; legal are 0 to {len(names) - 1}, or {', '.join(names)}, once")
+        chosen.append(number)
+    return chosen

@@ -1,0 +1,155 @@
+"""Motion of one SMPL-style body: the type, checked, resampled, saved.
+
+World frame y up; a Motion has the position of the pelvis joint, not of the body model's origin.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from jaxpose.files import write_npz
+from jaxpose.geometry.skeleton import SMPL_22
+
+# A rotation is said by one turn at most. Real AMASS files go a little beyond it (6.9 rad; spec/dposer.md 3), and are
+# taken up to two; degrees are far beyond both.
+MAX_ANGLE, MAX_ANGLE_AMASS = 2 * np.pi, 4 * np.pi
+
+
+class Motion(NamedTuple):
+    """One person's motion; world frame y up (what plain arrays hold is taken as it is).
+
+    body_pose: [F, 21, 3] float32 axis-angle radians, local, SMPL's order. global_orient: [F, 3] of the root.
+    transl: [F, 3] metres, position of the pelvis joint (io/motion.py; zeros where the source has none).
+    fps: frames per second. betas: [B] shape coefficients, or None. source: what was read, and what was assumed.
+    """
+
+    body_pose: np.ndarray
+    global_orient: np.ndarray
+    transl: np.ndarray
+    fps: float
+    betas: np.ndarray | None = None
+    source: str = ""
+
+
+def check_motion(
+    motion: Motion,
+    name: str | os.PathLike[str],
+    missing: Literal["error", "drop", "keep"] = "error",
+    max_angle: float = MAX_ANGLE,
+) -> Motion:
+    """The motion, without its frames of NaN if `missing` is "drop"; ValueError, opening with `name`, where it is wrong.
+
+    Wrong are: no frames, a frame rate that is not positive, NaN, and rotations beyond `max_angle` radians.
+    """
+    if missing not in ("error", "drop", "keep"):
+        raise ValueError(f"missing: got {missing!r}, legal are 'error', 'drop' and 'keep'")
+    if not len(motion.body_pose):
+        raise ValueError(f"{name}: holds no frames; needed at least one")
+    if not (np.isfinite(motion.fps) and motion.fps > 0):
+        raise ValueError(f"{name}: {motion.fps} frames per second; needed more than 0")
+    arrays = (motion.body_pose, motion.global_orient, motion.transl)
+    whole = np.all([np.isfinite(a).reshape(len(a), -1).all(1) for a in arrays], axis=0)
+    if not whole.all() and missing != "keep":
+        frames = np.flatnonzero(~whole)
+        if missing == "error":
+            said = f"{len(frames)} frames hold NaN or infinity, the first {frames[0]}"
+            raise ValueError(f"{name}: {said}; mend them, or have such frames dropped (missing 'drop')")
+        if len(frames) == len(whole):
+            raise ValueError(f"{name}: all {len(frames)} frames hold NaN or infinity; needed one that does not")
+        motion = take_frames(motion, np.flatnonzero(whole))
+        motion = motion._replace(source=f"{motion.source}; dropped {len(frames)} frames of NaN".lstrip("; "))
+    rotations = np.concatenate([motion.global_orient[:, None], motion.body_pose], axis=1)
+    angle = np.nan_to_num(np.linalg.norm(rotations, axis=-1))
+    if angle.max() > max_angle + 1e-4:  # rounding in a file
+        frame, joint = np.unravel_index(angle.argmax(), angle.shape)
+        said = f"frame {frame}, joint {SMPL_22.joints[joint]!r}: a rotation by {angle[frame, joint]:.1f} rad"
+        raise ValueError(f"{name}: {said}; legal are {max_angle:.4g} at most: are these degrees?")
+    return motion
+
+
+def save_motion(path: str | os.PathLike[str], motion: Motion) -> None:
+    """Write a motion as .npz with AMASS's names where they mean the same: `pose_body`, `root_orient`, `betas`.
+
+    `transl` is the pelvis' position (AMASS's `trans` is another thing, and absent), `up` says "y".
+    """
+    arrays: dict[str, np.ndarray] = {
+        "pose_body": motion.body_pose.reshape(-1, 63).astype(np.float32),
+        "root_orient": np.asarray(motion.global_orient, np.float32),
+        "transl": np.asarray(motion.transl, np.float32),
+        "mocap_frame_rate": np.array(motion.fps),
+        "up": np.array("y"),
+        "source": np.array(motion.source),
+    }
+    shape: dict[str, np.ndarray] = {} if motion.betas is None else {"betas": np.asarray(motion.betas, np.float32)}
+    write_npz(path, arrays | shape)
+
+
+def take_frames(motion: Motion, frames: np.ndarray | slice) -> Motion:
+    """The motion of some frames, in their order; the frame rate is not changed."""
+    return motion._replace(
+        body_pose=motion.body_pose[frames], global_orient=motion.global_orient[frames], transl=motion.transl[frames]
+    )
+
+
+def resample(motion: Motion, fps: float, *, method: Literal["slerp", "nearest"] = "slerp") -> Motion:
+    """The motion at `fps` frames per second, from its first frame on.
+
+    Where the old rate is a multiple of the new one, every k-th frame as it is. Else rotations run along the shorter arc
+    at constant speed, with vectors of at most half a turn, and positions along a line; or the nearest frame is taken.
+    """
+    if not (np.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps must be more than 0 frames per second, got {fps}")
+    if method not in ("slerp", "nearest"):
+        raise ValueError(f"method: got {method!r}, legal are 'slerp' and 'nearest'")
+    step = motion.fps / fps
+    if abs(step - round(step)) < 1e-3 and round(step) >= 1:
+        return take_frames(motion, slice(None, None, round(step)))._replace(fps=fps)
+    last = len(motion.body_pose) - 1
+    at = np.arange(int(np.floor(last / step + 1e-6)) + 1) * step
+    if method == "nearest":
+        return take_frames(motion, np.minimum(np.rint(at).astype(int), last))._replace(fps=fps)
+    before = np.minimum(at.astype(int), last)
+    after, share = np.minimum(before + 1, last), (at - before)[:, None]
+    transl = (1 - share) * motion.transl[before] + share * motion.transl[after]
+    return motion._replace(
+        body_pose=_slerp(motion.body_pose[before], motion.body_pose[after], share[..., None]),
+        global_orient=_slerp(motion.global_orient[before], motion.global_orient[after], share),
+        transl=transl.astype(np.float32),
+        fps=fps,
+    )
+
+
+def y_up_from_z_up(root: np.ndarray, transl: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations and positions [F, 3] of the root in a world with z up, in one with y up: a quarter turn about x."""
+    quarter = np.array([1.0, -1.0, 0.0, 0.0]) / np.sqrt(2)
+    turned = _vector(_product(quarter, _quaternion(root)))
+    return turned.astype(np.float32), np.stack([transl[:, 0], transl[:, 2], -transl[:, 1]], axis=-1)
+
+
+def _slerp(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
+    first = _quaternion(start)
+    step = _vector(_product(first * (1, -1, -1, -1), _quaternion(end)))
+    return _vector(_product(first, _quaternion(share * step))).astype(np.float32)
+
+
+# Quaternions wxyz in numpy and float64: JAX would compile anew for every number of frames.
+def _quaternion(vector: np.ndarray) -> np.ndarray:
+    vector = np.asarray(vector, np.float64)
+    half = np.linalg.norm(vector, axis=-1, keepdims=True) / 2
+    return np.concatenate([np.cos(half), np.sinc(half / np.pi) / 2 * vector], axis=-1)
+
+
+def _product(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    (a, u), (b, v) = (p[..., :1], p[..., 1:]), (q[..., :1], q[..., 1:])
+    real = a * b - (u * v).sum(-1, keepdims=True)
+    return np.concatenate([real, a * v + b * u + np.cross(u, v)], axis=-1)
+
+
+def _vector(q: np.ndarray) -> np.ndarray:
+    """The rotation vector of at most half a turn."""
+    q = np.where(q[..., :1] < 0, -q, q)
+    sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
+    return q[..., 1:] * np.where(sine > 1e-12, 2 * np.arctan2(sine, q[..., :1]) / np.maximum(sine, 1e-12), 2.0)

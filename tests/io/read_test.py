@@ -1,0 +1,175 @@
+"""One `read` for all files: what each holds is told from it, opened once, and read by the reader of that kind."""
+
+from __future__ import annotations
+
+import builtins
+import io
+
+import numpy as np
+import pytest
+
+from jaxpose.geometry.body import Body
+from jaxpose.geometry.skeleton import COCO_17, H36M_17
+from jaxpose.io import kind_of, read
+from jaxpose.io.body_files import save_body
+from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.heatmap_files import Heatmaps
+from jaxpose.io.keypoints import Keypoints
+from jaxpose.io.motion import PartialMotion
+from jaxpose.io.multiview import MultiView
+from jaxpose.io.poses3d import Poses3D
+from tests.keypoint_files import coco_results, people, write
+
+RNG = np.random.default_rng(0)
+XYZ = RNG.uniform(-0.8, 0.8, (2, 17, 3))
+MAPS = RNG.uniform(0, 1, (2, 17, 6, 8)).astype(np.float32)
+R = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+VIEWS = {
+    "keypoints": RNG.uniform(100, 900, (4, 2, 17, 2)),
+    "K": np.tile([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]], (2, 1, 1)),
+    "R": np.stack([R, R]),
+    "t": np.array([[0.0, 0, 4], [1, 0, 4]]),
+    "camera": ["front", "side"],
+    "joints": np.array(COCO_17.joints),
+}
+COCO_HEADER = ",".join(f"{joint}_{axis}" for joint in COCO_17.joints for axis in "xy")
+FILES = {
+    "h.npz": (Heatmaps, lambda p: np.savez(p, heatmaps=MAPS, skeleton="h36m17", image_size=[64, 48])),
+    "h.npy": (Heatmaps, lambda p: np.save(p, MAPS)),
+    "v.npz": (MultiView, lambda p: np.savez(p, **VIEWS)),
+    "m.npz": (PartialMotion, lambda p: np.savez(p, poses=np.zeros((3, 156)), mocap_framerate=60.0)),
+    "m.npy": (PartialMotion, lambda p: np.save(p, np.zeros((3, 72)))),
+    "j.npz": (Poses3D, lambda p: np.savez(p, joints3d=XYZ)),
+    "j.npy": (Poses3D, lambda p: np.save(p, XYZ)),
+    "j.csv": (Poses3D, lambda p: write(p, "hip_x,hip_y,hip_z\n1,2,3\n")),
+    "j.json": (Poses3D, lambda p: write(p, [{"joints": {"hip": [1, 2, 3]}}])),
+    "k.npz": (Keypoints, lambda p: np.savez(p, keypoints=people(3, 17), skeleton="coco17")),
+    "k.npy": (Keypoints, lambda p: np.save(p, people(3, 26))),
+    "k.csv": (Keypoints, lambda p: write(p, f"frame,{COCO_HEADER}\n1{',9' * 34}\n")),
+    "k.json": (Keypoints, lambda p: write(p, coco_results(people(3, 17)))),
+    "b.npz": (Body, lambda p: save_body(p, capsule_body("smpl"))),
+}
+GIVEN = {"h.npy": {"image_size": (64, 48), "skeleton": H36M_17}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    for name, (_, make) in FILES.items():
+        make(folder / name)
+    (folder / "frames").mkdir()
+    write(folder / "frames" / "7.json", coco_results(people(1, 17)))
+    return folder
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_told_read_and_opened_once(name, folder, monkeypatch):
+    opened, real = [], (builtins.open, io.open)
+
+    def counted(file, *args, **kwargs):
+        opened.append(str(file))
+        return real[0](file, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "open", counted)
+    monkeypatch.setattr(io, "open", counted)
+    found = read(folder / name, **GIVEN.get(name, {}))
+    assert type(found) is FILES[name][0]
+    # np.load opens a .npy file for its magic, for its header and for the map
+    assert opened.count(str(folder / name)) == (3 if name.endswith(".npy") else 1)
+
+
+def test_a_folder_holds_keypoints_and_a_pickle_a_body(folder, tmp_path):
+    assert read(folder / "frames").frame.tolist() == [40]
+    assert kind_of(tmp_path / "SMPL.pkl") is Body
+
+
+def test_the_caller_says_what_is_legal(folder):
+    """Pixels and confidence of one file may be metres to another reader; what no reader takes, the last refuses."""
+    np.save(folder / "open.npy", XYZ)
+    assert kind_of(folder / "open.npy", (Keypoints, Heatmaps)) is Keypoints
+    with pytest.raises(ValueError, match=r"j.npz: lacks keypoints, K, R, t; needed"):
+        read(folder / "j.npz", among=(MultiView,))
+    with pytest.raises(ValueError, match=r"among: got .*legal are Body, Heatmaps, MultiView"):
+        read(folder / "j.npz", among=())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("h.npz", {"format": "coco"}, r"h.npz holds heatmaps: format means nothing to them; legal are skeleton"),
+        ("k.npz", {"up": "y"}, "k.npz holds 2D keypoints: up means nothing"),
+        ("j.npz", {"camera": "a"}, "j.npz holds 3D joints: camera means nothing"),
+        ("m.npy", {"unit": "mm"}, "m.npy holds joint rotations: unit means nothing"),
+        ("b.npz", {"fps": 3}, "b.npz holds a body model: fps means nothing to them; none is legal"),
+    ],
+)
+def test_an_argument_of_another_kind_is_an_error(folder, name, options, said):
+    with pytest.raises(ValueError, match=said):
+        read(folder / name, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [("a.npz", b"PK\x03\x04", "numpy file"), ("a.json", b"[", "not JSON"), ("none.csv", None, "no such file")],
+)
+def test_a_damaged_file_is_named(tmp_path, name, content, said):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}: .*{said}"):
+        read(tmp_path / name)
+
+
+def test_cameras_of_several_views(tmp_path):
+    keypoints = VIEWS["keypoints"].copy()
+    keypoints[1, 0, 3] = np.nan
+    np.savez(tmp_path / "v.npz", **VIEWS | {"keypoints": keypoints}, dist=np.full((2, 4), 0.1), up="y", fps=25)
+    found = read(tmp_path / "v.npz", cameras=["side", "0"])
+    assert found.cameras == ("side", "front")
+    assert (found.points, found.up, found.fps, found.num_cameras) == ("coco17", "y", 25, 2)
+    np.testing.assert_allclose(found.xy[0], VIEWS["keypoints"][0, ::-1], rtol=1e-6)
+    np.testing.assert_array_equal(found.confidence[1, 1], np.arange(17) != 3)
+    np.testing.assert_array_equal(found.xy[1, 1, 3], 0)
+    np.testing.assert_allclose(found.camera.intrinsics, [[500, 510, 320, 240]] * 2)
+    np.testing.assert_allclose(found.camera.t_cam, VIEWS["t"][::-1])
+    np.testing.assert_allclose(found.camera.R_cam_world, VIEWS["R"])
+    np.testing.assert_allclose(found.camera.distortion, [[0.1] * 4 + [0]] * 2)
+    confidence = np.concatenate([VIEWS["keypoints"], np.full((4, 2, 17, 1), 0.4)], -1)
+    np.savez(tmp_path / "c.npz", **VIEWS | {"keypoints": confidence})
+    assert read(tmp_path / "c.npz", min_confidence=0.5).confidence.max() == 0
+    np.testing.assert_allclose(read(tmp_path / "c.npz", min_confidence=0.3).confidence, 0.4)
+
+
+BAD_VIEWS = {
+    "rotation": ({"R": 2 * VIEWS["R"]}, {}, "R holds a matrix that is no rotation"),
+    "shape": ({"t": np.zeros((3, 3))}, {}, r"t is \[3, 3\]; needed \[2, 3\] for 2 cameras"),
+    "lens": ({"dist": np.zeros(4)}, {}, r"dist is \[4\]; needed \[2, 4\] or \[2, 5\]"),
+    "axis": ({"up": "x"}, {}, r"up \(--up\): got 'x'; legal are -y, y, z"),
+    "joints": ({"joints": np.array(H36M_17.joints)}, {}, r"17 keypoints hip, right_hip, .* are not, in this order"),
+    "camera": ({}, {"cameras": ["top"]}, "--cameras: got 'top'; legal are 0 to 1, or front, side, once"),
+    "twice": ({}, {"cameras": ["0", "front"]}, "--cameras: got 'front'"),
+    "points": ({}, {"points": "smpl22"}, "17 keypoints .* are not, in this order, smpl22"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_VIEWS)
+def test_faults_of_several_views_are_named(case, tmp_path):
+    change, options, said = BAD_VIEWS[case]
+    np.savez(tmp_path / "v.npz", **VIEWS | change)
+    with pytest.raises(ValueError, match=said):
+        read(tmp_path / "v.npz", **options)
+
+
+def test_unknown_rotations_are_marked_and_turns_are_unwound(tmp_path):
+    """NaN marks a gap; a root that is missing takes the nearest frame's; 6.9 rad is the same turn as 6.9 - 2 pi."""
+    poses = np.zeros((3, 72), np.float32)
+    poses[:, :3] = [[0.1, 0, 0], [np.nan, 0, 0], [0.3, 0, 0]]
+    poses[1, 3:6] = np.nan
+    poses[2, 6] = 6.9
+    np.savez(tmp_path / "m.npz", poses=poses, up="y", fps=30)
+    motion, known = read(tmp_path / "m.npz", gaps=True)
+    assert np.argwhere(~known).tolist() == [[1, 0]]
+    np.testing.assert_array_equal(motion.body_pose[1], 0)
+    np.testing.assert_allclose(motion.global_orient[:, 0], [0.1, 0.1, 0.3])
+    np.testing.assert_allclose(motion.body_pose[2, 1], [6.9 - 2 * np.pi, 0, 0], atol=1e-6)
+    with pytest.raises(ValueError, match="1 frames hold NaN"):
+        read(tmp_path / "m.npz")
