@@ -90,7 +90,7 @@ def medoid(samples: Array, weights: Array | None = None) -> Array:
 
     total = jax.lax.map(total_distance, samples)
     chosen = _take(samples, jnp.where(shares > 0, total, jnp.inf).argmin(0))
-    # One NaN hypothesis spoils every sum of distances; none may then pass for the nearest.
+    # One NaN hypothesis makes every sum of distances NaN, so there is no nearest one.
     return jnp.where(jnp.isnan(total.sum(0))[..., None, None], jnp.nan, chosen)
 
 

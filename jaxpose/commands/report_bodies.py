@@ -1,40 +1,30 @@
-"""What the commands share that give bodies: the prior over rotations, the body model, and the files of a result.
+"""The files of bodies, as `report.py` writes those of joints.
 
 NAME.npz           the numbers; `joints3d` of the best body stands with `joints`, `up` and `unit`, so that whatever
                    reads 3D joints reads it
-NAME_motion.npz    the best body as a motion, y up, as `data.motion.read_motion` reads it
+NAME_motion.npz    the best body as a motion, y up, as `io.motion.read_motion` reads it
 NAME.json          what was done
 NAME.png, .html    pictures; with --bvh, --glb and --obj files for other programs
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.files import write_json, write_npz
+from jaxpose.commands.option_groups import BodyFiles, Output
+from jaxpose.commands.report import write_numbers
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.skeleton import SMPL_22, Skeleton
 from jaxpose.io.motion import Motion, save_motion
 from jaxpose.io.retarget import write_motion_bvh
 from jaxpose.io.take import rotation_matrices, rotation_vectors
-from jaxpose.model import Model, describe, load
-from jaxpose.spaces.rotations import REPRESENTATIONS
 
-DEFAULT_PRIOR = "prior21"
 BODY_JOINTS = SMPL_22.joints[1:]
-FRAME_TAGS = {
-    "y": "world metres, y up",
-    "z": "world metres, z up",
-    "-y": "camera axes: x right, y down, z forward; metres",
-}
-R_Y_UP = {"y": np.eye(3), "z": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), "-y": np.diag([1.0, -1.0, -1.0])}
 _MOST_BODIES, _MOST_FRAMES, _MOST_OBJECTS = 6, 120, 20  # of a page; of an .obj
 
 
@@ -61,34 +51,6 @@ class Shown(NamedTuple):
     rest: np.ndarray | None = None
 
 
-def is_prior(model: Model) -> bool:
-    """Whether a model is of joint rotations, not of joint positions."""
-    return model.spec.codec in REPRESENTATIONS
-
-
-def load_prior(args: argparse.Namespace) -> Model:
-    """The prior that --model names, or the bundled one; ValueError where it is no prior over rotations."""
-    model = load(args.model or DEFAULT_PRIOR)
-    if not is_prior(model):
-        raise ValueError(
-            f"--model: {model.spec.name!r} is a model of joint positions (codec {model.spec.codec!r}); "
-            f"`jaxpose {args.command}` needs a prior over joint rotations, such as {DEFAULT_PRIOR!r}"
-        )
-    return model
-
-
-def load_body_of(args: argparse.Namespace) -> Body:
-    """The body of --body, or the licence-free one."""
-    from jaxpose.io.body_files import load_body
-    from jaxpose.io.capsule_body import capsule_body
-
-    if args.body is None:
-        return capsule_body()
-    if not Path(args.body).is_file():
-        raise ValueError(f"--body: {args.body}: no such file")
-    return load_body(args.body)
-
-
 def joints_of(body: Body, body_pose: Any, global_orient: Any, pelvis: Any, betas: Any = None) -> np.ndarray:
     """The 22 joints [..., 22, 3] metres of bodies whose pelvis stands at pelvis [..., 3]."""
     rotations = full_rotations(body, jnp.asarray(body_pose), jnp.asarray(global_orient))
@@ -102,34 +64,18 @@ def turned(R: np.ndarray, global_orient: np.ndarray, points: np.ndarray) -> tupl
     return vectors.astype(np.float32), (points @ R.T).astype(np.float32)
 
 
-def record(source: Path | None, model: Model | None, args: argparse.Namespace, seconds: float) -> dict[str, Any]:
-    """What every summary says."""
-    return {
-        **({} if source is None else {"input": str(source)}),
-        "command": args.command,
-        "model": None if model is None else describe(model),
-        "body": args.body or "licence-free",
-        "seed": args.seed,
-        "jaxpose": version("jaxpose"),
-        "seconds": round(seconds, 3),
-    }
-
-
-def write(
-    out: Path,
+def write_bodies(
+    output: Output,
+    files: BodyFiles,
     name: str,
     arrays: dict[str, Any],
     summary: dict[str, Any],
     shown: Shown,
     body: Body,
-    args: argparse.Namespace,
 ) -> Iterator[str]:
     """Write the files that the module docstring names; each appears whole or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_npz(out / f"{name}.npz", {key: np.asarray(value) for key, value in arrays.items()})
-    yield f"wrote {out / name}.npz"
-    write_json(out / f"{name}.json", summary)
-    yield f"wrote {out / name}.json"
+    out = output.out
+    yield from write_numbers(out, name, arrays, summary | {"body": str(files.body or "licence-free")})
     betas = None if shown.betas is None else np.asarray(shown.betas)
     one_shape = betas if betas is None or betas.ndim == 1 else betas[0] if (betas == betas[0]).all() else None
     motion = Motion(
@@ -137,20 +83,20 @@ def write(
     )
     save_motion(out / f"{name}_motion.npz", motion)
     yield f"wrote {out / name}_motion.npz"
-    if args.bvh:
+    if files.bvh:
         rest = np.asarray(body.shape(_betas(one_shape)).joints)[:22] if shown.rest is None else shown.rest
         parents = np.maximum(np.array(SMPL_22.parents), 0)
         write_motion_bvh(out / f"{name}.bvh", motion, rest - rest[parents])
         yield f"wrote {out / name}.bvh"
-    if args.glb:
+    if files.glb:
         from jaxpose.viz.mesh_files import write_motion_glb
 
         yield f"wrote {write_motion_glb(out / f'{name}.glb', body, motion, betas=one_shape, name=name)}"
-    if args.obj or not args.no_pictures:
-        yield from _draw(out, name, shown, body, args)
+    if files.obj or not output.no_pictures:
+        yield from _draw(out, name, shown, body, files, not output.no_pictures)
 
 
-def _draw(out: Path, name: str, shown: Shown, body: Body, args: argparse.Namespace) -> Iterator[str]:
+def _draw(out: Path, name: str, shown: Shown, body: Body, files: BodyFiles, pictures: bool) -> Iterator[str]:
     """The meshes of at most so many bodies and frames, evenly spaced."""
     num, frames = shown.body_pose.shape[:2]
     rows = np.arange(0, frames, -(-frames // _MOST_FRAMES))
@@ -161,13 +107,13 @@ def _draw(out: Path, name: str, shown: Shown, body: Body, args: argparse.Namespa
     move = shown.pelvis[pick] - np.asarray(posed.joints[..., 0, :])
     vertices, faces = np.asarray(posed.skin()) + move[..., None, :], np.asarray(body.faces)
     labels = [shown.labels[row] for row in rows]
-    if args.obj:
+    if files.obj:
         from jaxpose.viz.mesh_files import write_obj
 
         first = vertices[0]
         few = first[np.linspace(0, len(first) - 1, min(len(first), _MOST_OBJECTS)).astype(int)]
         yield f"wrote {write_obj(out / f'{name}.obj', few, faces)} of {len(few)} bodies"
-    if args.no_pictures:
+    if not pictures:
         return
     from jaxpose.viz.mesh import mesh_html
     from jaxpose.viz.mesh_sheet import mesh_sheet
