@@ -29,8 +29,8 @@ from jaxpose.base import Array, Camera
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.likelihood import log_likelihood
 from jaxpose.fitting.engine import Free, posed_body, start_parameters
-from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
 from jaxpose.fitting.ik import IKSettings, ik
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
 from jaxpose.fitting.priors import dposer_prior
 from jaxpose.fitting.terms import project

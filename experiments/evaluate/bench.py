@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import model as released
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
 from jaxpose.commands.detections import DEFAULT_FOV_DEG, rescaled
 from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
@@ -65,7 +65,8 @@ class Walker(NamedTuple):
     """A person in C cameras: keypoints [F, C, 17, 3] (px, px, confidence; NaN: none) of COCO's joints.
 
     points3d: [F, 17, 3] m, world; a triangulation from the same detections, good to 1-2 cm. Cameras: intrinsics [C, 4]
-    px, distortion [C, 5] (OpenCV's), R_cam_world [C, 3, 3], t_cam [C, 3] m. name: [C].
+    px, distortion [C, 5] (OpenCV's), R_cam_world [C, 3, 3], t_cam [C, 3] m. name: [C]. residual_px: [F, C, 17], the
+    distance of a detection from the projected triangulation. fps: frames a second of the file.
     """
 
     keypoints: np.ndarray
@@ -75,6 +76,15 @@ class Walker(NamedTuple):
     R_cam_world: np.ndarray
     t_cam: np.ndarray
     name: tuple[str, ...]
+    residual_px: np.ndarray
+    fps: float
+
+    def detections(self) -> tuple[Array, Array, Camera]:
+        """One item of a fit: keypoints [1, C, F, 17, 2] px, confidence [1, C, F, 17], 0 where none; cameras [1, C]."""
+        keypoints = np.moveaxis(self.keypoints, 1, 0)[None]
+        seen = np.where(np.isfinite(keypoints).all(-1), np.nan_to_num(keypoints[..., 2]), 0)
+        placed = (jnp.asarray(x[None], jnp.float32) for x in self[2:6])
+        return jnp.asarray(np.nan_to_num(keypoints[..., :2])), jnp.asarray(seen), Camera(*placed)
 
 
 class WalkerView(NamedTuple):
@@ -158,8 +168,9 @@ def load_walker(stride: int = 1) -> Walker:
     with np.load(_walker_file(), allow_pickle=False) as z:
         K, distortion = z["K"], np.pad(z["dist"], ((0, 0), (0, 1)))
         intrinsics = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], -1)
-        names = tuple(str(c) for c in z["camera"])
-        return Walker(z["keypoints"][::stride], z["points3d"][::stride], intrinsics, distortion, z["R"], z["t"], names)
+        names, cameras = tuple(str(c) for c in z["camera"]), (intrinsics, distortion, z["R"], z["t"])
+        keypoints, points3d, residual = (z[k][::stride] for k in ("keypoints", "points3d", "residual_px"))
+        return Walker(keypoints, points3d, *cameras, names, residual, float(z["fps"]))
 
 
 def walker_view(walker: Walker, camera: str) -> WalkerView:

@@ -171,11 +171,7 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
 def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) -> Iterator[Item]:
     """A filmed person from one camera and from four."""
     film = bench.load_walker(_WALKER_STRIDE)
-    keypoints = np.moveaxis(film.keypoints, 1, 0)[None]  # [1, C, F, K, 3]
-    confidence = np.where(np.isfinite(keypoints).all(-1), keypoints[..., 2], 0)
-    uv, seen = jnp.asarray(np.nan_to_num(keypoints[..., :2])), jnp.asarray(np.nan_to_num(confidence))
-    placed = (jnp.asarray(x)[None] for x in (film.intrinsics, film.distortion, film.R_cam_world, film.t_cam))
-    all_cameras, points3d = Camera(*placed), film.points3d
+    (uv, seen, all_cameras), points3d = film.detections(), film.points3d
     mesh, start = capsule_body(), jnp.asarray(model.statistics.mean)
     truth, known = jnp.asarray(points3d[:, _LIMBS]), jnp.asarray(np.isfinite(points3d[:, _LIMBS]).all(-1))
     settings = FitSettings(weights=FitSettings().weights._replace(smooth=20.0))

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.evaluate.bench import load_walker
 from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.datasets.mocap import data_root
 from jaxpose.fitting.engine import BodyParameters, posed_body
@@ -63,7 +64,7 @@ def body_pages(key: Key, model: Model) -> Iterator[BodyPage]:
     if (bench / "val_motion.npz").is_file():
         yield denoise_page(keys[2], model, body, bench / "val_motion.npz")
     if walker.is_file():
-        yield fit_page(keys[3], model, body, walker)
+        yield fit_page(keys[3], model, body)
 
 
 def generate_page(key: Key, model: Model, body: Body) -> BodyPage:
@@ -127,18 +128,12 @@ def denoise_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
     return BodyPage("denoise_bodies", "Denoising of a motion", line, found, np.asarray(body.faces), options)
 
 
-def fit_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
+def fit_page(key: Key, model: Model, body: Body) -> BodyPage:
     """A body fitted to keypoints in four cameras, with its shape; beside it what triangulation says of the joints."""
-    with np.load(path) as z:
-        rows = slice(None, None, WALK_STRIDE)
-        keypoints, points, fps = z["keypoints"][rows], z["points3d"][rows], float(z["fps"])
-        wrong = (z["residual_px"][rows] > _WRONG_PX).any(1)
-        cameras = cameras_of(z["K"], z["dist"], z["R"], z["t"])
-    seen = np.isfinite(keypoints).all(-1)
-    confidence = jnp.asarray(np.where(seen, keypoints[..., 2], 0))
-    uv_px = jnp.asarray(np.where(seen[..., None], keypoints[..., :2], 0))
-    parameters, joints = _fitted(key, model, body, uv_px, confidence, cameras)
-    points = np.where(wrong[..., None], np.nan, points)
+    film = load_walker(WALK_STRIDE)
+    wrong = (film.residual_px > _WRONG_PX).any(1)
+    parameters, joints = _fitted(key, model, body, *film.detections())
+    points = np.where(wrong[..., None], np.nan, film.points3d)
     apart = 1000 * np.nanmedian(np.linalg.norm(np.asarray(joints)[0] - points, axis=-1))
     found = np.asarray(_skinned(body, parameters))[0] @ R_Y_UP_FROM_Z_UP.T
     points = points @ R_Y_UP_FROM_Z_UP.T
@@ -148,7 +143,7 @@ def fit_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
         f"shape. Green: the joints by triangulation, which the fit did not see; half are within {apart:.0f} mm of the "
         "body's."
     )
-    options = {"observed": points - floor, "observed_skeleton": COCO_17, "fps": fps / WALK_STRIDE}
+    options = {"observed": points - floor, "observed_skeleton": COCO_17, "fps": film.fps / WALK_STRIDE}
     return BodyPage("fit_bodies", "A body from four cameras", line, found - floor, np.asarray(body.faces), options)
 
 
@@ -182,13 +177,6 @@ def part_of(body: Body, joints: list[int]) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.searchsorted(rows, faces[np.isin(faces, rows).all(-1)])
 
 
-def cameras_of(K: np.ndarray, distortion: np.ndarray, R: np.ndarray, t: np.ndarray) -> Camera:
-    """One item's cameras from K [C, 3, 3], OpenCV's four distortion numbers [C, 4], R [C, 3, 3] and t [C, 3] metres."""
-    intrinsics = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], -1)
-    whole = np.pad(distortion, ((0, 0), (0, 1)))
-    return Camera(*(jnp.asarray(x[None], jnp.float32) for x in (intrinsics, whole, R, t)))
-
-
 def _poses(path: Path, num: int) -> tuple[np.ndarray, list[str]]:
     """Body poses [N, 21, 3] of `num` CMU frames, evenly spaced, and their names."""
     with np.load(path) as z:
@@ -210,20 +198,10 @@ def _denoised(key: Key, model: Model, body: Body, targets: Array) -> tuple[BodyP
 def _fitted(
     key: Key, model: Model, body: Body, uv_px: Array, confidence: Array, cameras: Camera
 ) -> tuple[BodyParameters, Array]:
-    """Parameters, and COCO's points [1, F, 17, 3], of one clip's keypoints [F, C, 17, 2]."""
+    """Parameters, and COCO's points [1, F, 17, 3], of one clip's keypoints [1, C, F, 17, 2]."""
     start = to_axis_angle(model, jnp.zeros(model.spec.state_shape))
-    fitted = fit_keypoints(
-        key,
-        body,
-        jnp.swapaxes(uv_px, 0, 1)[None],
-        jnp.swapaxes(confidence, 0, 1)[None],
-        cameras,
-        "coco17",
-        dposer_prior(model),
-        noise_px=_NOISE_PX,
-        start_pose=start,
-        up="z",
-    )
+    how: dict[str, Any] = {"noise_px": _NOISE_PX, "start_pose": start, "up": "z"}
+    fitted = fit_keypoints(key, body, uv_px, confidence, cameras, "coco17", dposer_prior(model), **how)
     parameters = _best(fitted)
     return parameters, body_points(posed_body(body, parameters), "coco17")
 

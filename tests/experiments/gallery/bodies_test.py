@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shared import needs_keypoints
 
+from experiments.evaluate.bench import load_walker
 from experiments.gallery import __main__ as gallery
 from experiments.gallery import bodies as gallery_bodies
-from jaxpose.datasets.mocap import data_root
 from jaxpose.fitting.engine import start_parameters
 from jaxpose.geometry.camera import project
 from jaxpose.io.capsule_body import capsule_body
@@ -66,6 +66,7 @@ def walk():
         "dist": np.zeros((4, 4)),
         "R": np.tile(np.eye(3), (4, 1, 1)),
         "t": np.zeros((4, 3)),
+        "camera": [f"cam{c}" for c in range(4)],
     }
 
 
@@ -85,10 +86,10 @@ def seen(monkeypatch):
 
     def fitted(key, model, body, uv_px, confidence, cameras):
         seen["fit"] = np.asarray(uv_px), np.asarray(confidence)
-        start = start_parameters(1, len(uv_px), 10)
+        start = start_parameters(1, uv_px.shape[2], 10)
         upright = jnp.zeros_like(start.global_orient).at[..., 0].set(jnp.pi / 2)
         start = start._replace(global_orient=upright, transl=jnp.zeros_like(start.transl) + jnp.array([0, 2.0, 1]))
-        return start, jnp.zeros((1, len(uv_px), 17, 3))
+        return start, jnp.zeros((1, uv_px.shape[2], 17, 3))
 
     def generated(key, model, num):
         return jnp.asarray(RNG.normal(0, 0.2, (num, 21, 3)), jnp.float32)
@@ -133,8 +134,8 @@ def test_pages_hold_what_the_tasks_were_given(tmp_path, shared, seen):
     np.testing.assert_allclose(noise[:, 0], np.broadcast_to(pelvis, (F_CLIP, 3)), atol=1e-6)
 
     uv_px, confidence = seen["fit"]
-    assert confidence[1, 2, 5] == 0
-    assert (np.delete(confidence.ravel(), 1 * 68 + 2 * 17 + 5) == 1).all()
+    assert confidence[0, 2, 1, 5] == 0
+    assert (np.delete(confidence.ravel(), (2 * 2 + 1) * 17 + 5) == 1).all()
     assert np.isfinite(uv_px).all()
     page = pages["fit_bodies"]
     # the stand-in's body stands where the joints are that the file holds: so both were turned alike, and set down alike
@@ -160,16 +161,14 @@ def test_without_the_data_there_is_the_page_that_needs_none(tmp_path, seen, monk
     assert [page.name for page in gallery_bodies.body_pages(jax.random.key(0), MODEL)] == ["generate_bodies"]
 
 
+@needs_keypoints
 def test_the_walkers_cameras_see_its_triangulated_joints_where_they_were_detected():
-    path = Path(data_root()) / "keypoints2d" / "walker_4cam.npz"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    with np.load(path) as z:
-        cameras = gallery_bodies.cameras_of(z["K"], z["dist"], z["R"], z["t"])
-        keypoints, points, residual = z["keypoints"], z["points3d"], z["residual_px"]
-    x = jnp.einsum("cij,fkj->fcki", cameras.R_cam_world[0], points) + cameras.t_cam[0, :, None]
-    found = project(cameras.intrinsics[0], x, cameras.distortion[0])
-    away = np.linalg.norm(np.asarray(found) - keypoints[..., :2], axis=-1)
-    told = np.isfinite(residual)
+    film = load_walker()
+    uv_px, confidence, cameras = film.detections()
+    x = jnp.einsum("cij,fkj->cfki", cameras.R_cam_world[0], film.points3d) + cameras.t_cam[0, :, None, None]
+    found = project(cameras.intrinsics[0][:, None], x, cameras.distortion[0][:, None])
+    away = np.moveaxis(np.linalg.norm(np.asarray(found) - np.asarray(uv_px[0]), axis=-1), 0, 1)
+    told = np.isfinite(film.residual_px)
     assert told.mean() > 0.8
-    np.testing.assert_allclose(away[told], residual[told], atol=0.5)
+    assert (np.moveaxis(np.asarray(confidence[0]), 0, 1)[told] > 0).all()
+    np.testing.assert_allclose(away[told], film.residual_px[told], atol=0.5)
