@@ -16,7 +16,9 @@ shapes are fixed, and nothing is filled up.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +28,37 @@ from jaxpose.base import Hypotheses
 
 _SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80)
 _DECADE = (100, 125, 160, 200, 250, 315, 400, 500, 640, 800)
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def jitted(*static: str, check: Callable[..., None] | None = None) -> Callable[[_Function], _Function]:
+    """Decorator of a public function: one program for a shape, found again in eager use, and inlined in another jit.
+
+    static: names of the arguments that are hashable values; of other arguments, functions become pytrees (`as_pytree`).
+    check:  is called with the arguments outside the program, where values can be read; raises what is wrong with them.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        program = jax.jit(function, static_argnames=static)
+
+        @functools.wraps(function)
+        def call(*args: Any, **named: Any) -> Any:
+            if check is not None:
+                check(*args, **named)
+            named = {k: v if k in static else as_pytree(v) for k, v in named.items()}
+            return program(*(as_pytree(value) for value in args), **named)
+
+        return call  # type: ignore[return-value]  # the same signature
+
+    return decorate
+
+
+def as_pytree(value: Any) -> Any:
+    """A function that is no pytree as a static one, found again where it is equal; any other value as it is."""
+    plain = callable(value) and jax.tree_util.all_leaves([value])
+    return jax.tree_util.Partial(value) if plain else value
 
 
 def size_for(num: int) -> int:
@@ -56,8 +89,8 @@ def cut(found: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
     if found.samples.shape[:2] == (num_hypotheses, num_rows):
         return found
 
-    def of(x: Any, *axes: int | slice) -> Any:
-        return None if x is None else jnp.asarray(np.asarray(x)[axes])
+    def of(x: Any, *axes: slice) -> Any:
+        return None if x is None else part(x, *axes)
 
     h, n = slice(num_hypotheses), slice(num_rows)
     return Hypotheses(
@@ -70,6 +103,13 @@ def cut(found: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
         of(found.noise, n),
         of(found.path, slice(None), h, n),
     )
+
+
+def part(x: Any, *axes: slice) -> Any:
+    """x[axes], of slices that begin at 0; on the host, but for what another program computes of constants."""
+    if all(axis.stop in (None, size) for axis, size in zip(axes, x.shape, strict=False)):
+        return x
+    return x[axes] if traced(x) else jnp.asarray(np.asarray(x)[axes])
 
 
 def merged(x: Any, num: int) -> Any:

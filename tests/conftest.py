@@ -1,6 +1,9 @@
-"""Four CPU devices for the tests of parallelism, and double precision for the tests of laws."""
+"""Four CPU devices for the tests of parallelism, double precision for those of laws, and little memory for all."""
 
+import ctypes
+import gc
 import os
+from pathlib import Path
 
 _FLAG = "--xla_force_host_platform_device_count"
 if _FLAG not in os.environ.get("XLA_FLAGS", ""):
@@ -14,9 +17,29 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+_MOST_BYTES = 1.2e9  # of resident memory after a module of tests, above which its compiled programs are dropped
+
 
 @pytest.fixture
 def x64():
     """Double precision for one test: `pytestmark = pytest.mark.usefixtures("x64")`."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_dropped():
+    """A program stays in memory for as long as its function: thousands of them would take 5 GB a worker."""
+    yield
+    if _resident_bytes() > _MOST_BYTES:
+        jax.clear_caches()
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps what was freed until it is told
+        if trim is not None:
+            trim(0)
+
+
+def _resident_bytes() -> float:
+    """Of this process; infinite where /proc is not there to tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else float("inf")

@@ -6,127 +6,119 @@ Its gradient 2 w (x0 - x0_hat) points from the pose to the nearest that the prio
 noise; nothing is propagated back through the network. One function serves every task: the weight, the reduction and
 the schedule of t are arguments.
 
-    weight            w(t), a / s = alpha / sigma           used by the originals for (spec/dposer.md, section 6)
-    "unit"            1 / 2                                 motion denoising, hand IK
-    "snr"             sqrt(1 + a / s) / 2                   completion, mesh recovery of the first release
-    "snr_squared"     sqrt(1 + (a / s)^2) / 2               mesh recovery later
+    weight         w(t), a / s = alpha / sigma           used by the originals for (spec/dposer.md, section 6)
+    unit           1 / 2                                 motion denoising, hand IK
+    snr            sqrt(1 + a / s) / 2                   completion, mesh recovery of the first release
+    snr_squared    sqrt(1 + (a / s)^2) / 2               mesh recovery later
 
-A schedule says t at step k of S: (key, k, S) -> t.
+A schedule says t at step k of S: (key, k, S) -> t. It is a hashable value, so a fit under an equal one is found again.
 
-    truncated         t_max - (t_max - t_min) k / (S - 1)                        the paper's; "uniform" is 1 to t_min
-    truncated_range   t_min + (t_max - t_min) (S - k - 1) / S                    the second code's: never at t_max
-    truncated_index   node N - floor((S - k - 1) N / (trunc S)) - c of N falling from 1 to 1e-3      the first code's
-    uniform_random    U(t_min, t_max), new at every step
-    fixed             t
+    truncated        t_max - (t_max - t_min) k / (S - 1)        the paper's; t_max 1 is its "uniform"
+    uniform_random   U(t_min, t_max), new at every step
+    fixed            t
 
+The schedules of the published codes are in recipes/dposer.py.
 Source: Lu et al., DPoser (2023) and DPoser-X (2025), as described in spec/dposer.md, section 6.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxpose.base import Array, Condition, Key, PredictFn, Prediction
-from jaxpose.diffusion.prediction import from_x0
+from jaxpose.base import Array, Key, PredictFn
 from jaxpose.diffusion.sde import SDE, perturb
 
-# (key, step k scalar, total steps S) -> t scalar
-ScheduleFn: TypeAlias = Callable[[Key, Array, int], Array]
+Weight: TypeAlias = Callable[[Array], Array]  # alpha / sigma -> w
+Reduction: TypeAlias = Callable[[Array], Array]  # squared errors [..., J, D] -> [...]
 
-# name -> w of alpha / sigma
-WEIGHTS: dict[str, Callable[[Array], Array]] = {
-    "unit": lambda ratio: jnp.full_like(ratio, 0.5),
-    "snr": lambda ratio: jnp.sqrt(1 + ratio) / 2,
-    "snr_squared": lambda ratio: jnp.sqrt(1 + ratio**2) / 2,
-}
-REDUCTIONS: dict[str, Callable[[Array], Array]] = {
-    "mean": lambda error: error.mean((-2, -1)),
-    "sum": lambda error: error.sum((-2, -1)),
-}
+
+def unit(ratio: Array) -> Array:
+    """The weight 1 / 2 at every alpha / sigma."""
+    return jnp.full_like(ratio, 0.5)
+
+
+def snr(ratio: Array) -> Array:
+    """The weight sqrt(1 + r) / 2 of r = alpha / sigma."""
+    return jnp.sqrt(1 + ratio) / 2
+
+
+def snr_squared(ratio: Array) -> Array:
+    """The weight sqrt(1 + r^2) / 2 of r = alpha / sigma."""
+    return jnp.sqrt(1 + ratio**2) / 2
+
+
+def averaged(error: Array) -> Array:
+    """The mean [...] over the J D entries of [..., J, D]."""
+    return error.mean((-2, -1))
+
+
+def summed(error: Array) -> Array:
+    """The sum [...] over the J D entries of [..., J, D]."""
+    return error.sum((-2, -1))
 
 
 def regulariser(
-    key: Key, predict_fn: PredictFn, sde: SDE, x0: Array, t: Array, *, weight: str = "snr", reduction: str = "mean"
+    key: Key,
+    predict_fn: PredictFn,
+    sde: SDE,
+    x0: Array,
+    t: Array,
+    *,
+    weight: Weight = snr,
+    reduction: Reduction = averaged,
 ) -> Array:
-    """L [...] of states x0 [..., J, D] under fresh noise at the scalar time t.
-
-    weight: "unit", "snr" or "snr_squared"; reduction: "mean" or "sum" over the J D entries. Poses are not averaged.
-    """
-    for name, value, legal in (("weight", weight, WEIGHTS), ("reduction", reduction, REDUCTIONS)):
-        if value not in legal:
-            raise ValueError(f"regulariser: {name} {value!r}; legal are {', '.join(legal)}")
+    """L [...] of states x0 [..., J, D] under fresh noise at the scalar time t; poses are not averaged."""
     t = jnp.asarray(t, x0.dtype)
     x_t, _ = perturb(key, sde, jax.lax.stop_gradient(x0), t)
     target = jax.lax.stop_gradient(predict_fn(x_t, t, None).x0)
-    w = WEIGHTS[weight](sde.alpha(t) / sde.sigma(t))
-    return w * REDUCTIONS[reduction](jnp.square(x0 - target))
+    return weight(sde.alpha(t) / sde.sigma(t)) * reduction(jnp.square(x0 - target))
 
 
-def denoised_in_steps(predict_fn: PredictFn, sde: SDE, num_steps: int, last: float = 0.1) -> PredictFn:
-    """The opinion after `num_steps` deterministic steps (DDIM) from t to last * t, evenly in t; 1 is predict_fn's own.
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """t [] at step k of `total` steps; equal where the function and its numbers are.
 
-    DPoser's second code estimates the clean pose in 10 steps for mesh recovery; its paper finds 1 better.
+    function: (key, k, total, *numbers) -> t, of module level.
     """
-    if num_steps < 1:
-        raise ValueError(f"num_steps: needed at least 1, got {num_steps}")
-    if num_steps == 1:
-        return predict_fn
 
-    def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
-        times = t * jnp.linspace(1.0, last, num_steps + 1)
+    function: Callable[..., Array]
+    numbers: tuple[float, ...]
 
-        def step(x: Array, pair: Array) -> tuple[Array, None]:
-            opinion = predict_fn(x, pair[0], cond)
-            return sde.alpha(pair[1]) * opinion.x0 + sde.sigma(pair[1]) * opinion.eps, None
-
-        x, _ = jax.lax.scan(step, x_t, jnp.stack([times[:-1], times[1:]], -1))
-        return from_x0(sde, x_t, t, predict_fn(x, times[-1], cond).x0)
-
-    return predict
+    def __call__(self, key: Key, step: Array, total: int) -> Array:
+        """t at this step; `key` is for random times."""
+        return self.function(key, step, total, *self.numbers)
 
 
-def truncated(t_max: float, t_min: float) -> ScheduleFn:
+def truncated(t_max: float, t_min: float) -> Schedule:
     """Falling linearly over the steps from t_max to t_min, both included (the paper's schedule)."""
-    _check_range(t_max, t_min)
-    return lambda key, step, total: t_max - (t_max - t_min) * step / max(total - 1, 1)
+    return Schedule(_linear, checked_range(t_max, t_min))
 
 
-def truncated_range(t_max: float, t_min: float) -> ScheduleFn:
-    """Falling linearly to t_min from one step below t_max (the second and third code's schedule)."""
-    _check_range(t_max, t_min)
-    return lambda key, step, total: t_min + (t_max - t_min) * (total - step - 1) / total
-
-
-def truncated_index(num: int, trunc: float, last: int) -> ScheduleFn:
-    """The first code's: falling from about 1 / trunc to about last / num through nodes of linspace(1, 1e-3, num)."""
-    if not (num >= 2 and trunc >= 1 and 1 <= last < num):
-        raise ValueError(f"truncated_index needs num >= 2, trunc >= 1, 1 <= last < num; got {num}, {trunc}, {last}")
-    nodes = np.linspace(1.0, 1e-3, num)
-
-    def schedule(key: Key, step: Array, total: int) -> Array:
-        index = num - jnp.floor((total - step - 1) * (num / (trunc * total))).astype(int) - last
-        return jnp.asarray(nodes)[jnp.clip(index, 0, num - 1)]
-
-    return schedule
-
-
-def uniform_random(t_max: float = 1.0, t_min: float = 1e-3) -> ScheduleFn:
+def uniform_random(t_max: float = 1.0, t_min: float = 1e-3) -> Schedule:
     """A new t from U(t_min, t_max) at every step."""
-    _check_range(t_max, t_min)
-    return lambda key, step, total: jax.random.uniform(key, minval=t_min, maxval=t_max)
+    return Schedule(_uniform, checked_range(t_max, t_min))
 
 
-def fixed(t: float) -> ScheduleFn:
+def fixed(t: float) -> Schedule:
     """The same t at every step."""
-    _check_range(t, t)
-    return lambda key, step, total: jnp.asarray(t)
+    return Schedule(_linear, checked_range(t, t))
 
 
-def _check_range(t_max: float, t_min: float) -> None:
+def _linear(key: Key, step: Array, total: int, t_max: float, t_min: float) -> Array:
+    return t_max - (t_max - t_min) * step / max(total - 1, 1)
+
+
+def _uniform(key: Key, step: Array, total: int, t_max: float, t_min: float) -> Array:
+    return jax.random.uniform(key, minval=t_min, maxval=t_max)
+
+
+def checked_range(t_max: float, t_min: float) -> tuple[float, float]:
+    """Both times; ValueError unless 0 < t_min <= t_max <= 1."""
     if not 0 < t_min <= t_max <= 1:
         raise ValueError(f"a schedule needs 0 < t_min <= t_max <= 1, got t_max={t_max}, t_min={t_min}")
+    return t_max, t_min

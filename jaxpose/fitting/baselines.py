@@ -71,11 +71,6 @@ class Gaussians(NamedTuple):
     covariance: np.ndarray
 
 
-def no_energy(x: Array) -> Array:
-    """0 for every x [..., D]: no prior."""
-    return jnp.zeros_like(x[..., 0])
-
-
 def l2_energy(x: Array) -> Array:
     """|x|^2 of x [..., D]: pulls every number to 0, the rest pose."""
     return jnp.square(x).sum(-1)

@@ -1,6 +1,6 @@
 """Inverse kinematics: bodies whose points agree with 3D positions, some of them missing, all of them noisy.
 
-    E = sum over seen points rho(|x - y| / noise) + w_prior prior(pose) + |betas|^2 / 2                (body_fit.py)
+    E = sum over seen points rho(|x - y| / noise) + w_prior prior(pose) + |betas|^2 / 2      (engine.py, terms.py)
 
 The start turns and moves the prior's mean pose onto the points (Kabsch). With the prior, what no marker holds is what
 people do; hypotheses start at different poses of it.
@@ -10,43 +10,24 @@ Source: Lu et al., DPoser (2023), section on partial and noisy input; spec/dpose
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxpose.base import Array, Key
-from jaxpose.fitting.body_fit import (
-    POSE_AND_PLACE,
-    BodyParameters,
-    Free,
-    PosePrior,
-    Weights,
-    fit_body,
-    posed_body,
-    robust,
-    start_parameters,
-)
-from jaxpose.geometry.body import Body, PosedBody
+from jaxpose.base import Array, Bodies, Key
+from jaxpose.compiled import jitted, traced
+from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, posed_body, start_parameters
+from jaxpose.fitting.terms import Points, Weights, fit_term
+from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
 from jaxpose.geometry.rotations import axis_angle_from_matrix
+from jaxpose.tasks.draw import check_num
 
 _EXACT = 0.002  # metres: markers are trusted no further than this, or the pose could not move between them
 _FAR = 0.25  # metres: only farther markers may be outliers, or every exact one would be at the first step
 _START_SPREAD = 0.3  # radians between the starting poses of hypotheses
-
-
-class Fitted(NamedTuple):
-    """Bodies fitted to N clips of F frames, in H hypotheses.
-
-    parameters: of `body_fit`, leading axes [H, N] instead of [N]. joints: [H, N, F, 22, 3] metres. energy: [H, N], by
-    which hypotheses of one clip compare. num_steps: [H, N] until each was frozen.
-    """
-
-    parameters: BodyParameters
-    joints: Array
-    energy: Array
-    num_steps: Array
 
 
 class IKSettings(NamedTuple):
@@ -61,6 +42,18 @@ class IKSettings(NamedTuple):
     width: float | None = 5.0
 
 
+def _check(
+    key: Key, body: Body, targets: Array, points: str, *args: Any, num_hypotheses: int = 1, **named: Any
+) -> None:
+    check_num(num_hypotheses)
+    check_targets(body, targets, points)
+    if not traced(targets):
+        seen = (np.isfinite(np.asarray(targets)).all(-1) & known_points(body, points)).sum(-1)
+        for n, f in np.argwhere(seen < 3)[:1]:
+            raise ValueError(f"targets: frame {f} of clip {n} has fewer than three points that the body has")
+
+
+@jitted("points", "num_hypotheses", "free", "settings", check=_check)
 def ik(
     key: Key,
     body: Body,
@@ -73,52 +66,44 @@ def ik(
     num_hypotheses: int = 1,
     free: Free = POSE_AND_PLACE,
     settings: IKSettings | None = None,
-) -> Fitted:
+) -> Bodies:
     """Fit bodies to targets [N, F, K, 3] metres, NaN where a point is not seen; N clips of F frames, F = 1 for poses.
 
     points:     the set whose K points these are, of `geometry.body_joints` ("smpl22", "coco17", "openpose25", ...).
     prior:      `dposer_prior`, `energy_prior` or None.
     noise:      metres, standard deviation of each coordinate: scalar or [N, F, K].
     start_pose: [21, 3] axis-angle, such as the prior's mean; zeros by default.
+    settings:   numbers, not arrays: each other value is compiled anew.
     ValueError for shapes that do not fit, or a frame without three seen points.
     """
     settings = settings or IKSettings()
-    if num_hypotheses < 1:
-        raise ValueError(f"num_hypotheses: needed at least 1, got {num_hypotheses}")
-    known = known_points(body, points)
-    if targets.ndim != 4 or targets.shape[2:] != (len(known), 3):
-        raise ValueError(f"targets: needed [N, F, {len(known)}, 3] for points {points!r}, got {list(targets.shape)}")
-    seen = jnp.isfinite(targets).all(-1) & known
-    if not isinstance(seen, jax.core.Tracer) and int(seen.sum(-1).min()) < 3:
-        n, f = jnp.argwhere(seen.sum(-1) < 3)[0]
-        raise ValueError(f"targets: frame {f} of clip {n} has fewer than three points that the body has")
+    seen = seen_points(body, targets, points)
     y = jnp.where(seen[..., None], targets, 0)
     scale = jnp.maximum(jnp.broadcast_to(noise, y.shape[:-1]), _EXACT)
     width = None if settings.width is None else jnp.maximum(settings.width, _FAR / scale)
+    term = Points(y, seen, scale, width, points)
 
-    def data(posed: PosedBody, k: Array) -> Array:
-        square = jnp.square((body_points(posed, points) - y) / scale[..., None]).sum(-1)
-        return (seen * robust(square, width)).sum(-1)
-
-    def one(h: Array) -> tuple[BodyParameters, Array, Array, Array]:
+    def one(h: Array) -> Bodies:
         pose_key, fit_key = jax.random.split(jax.random.fold_in(key, h))
         start = start_parameters(y.shape[0], y.shape[1], body.shapedirs.shape[-1], start_pose)
         spread = _START_SPREAD * jax.random.normal(pose_key, start.body_pose.shape) * (num_hypotheses > 1)
         start = aligned(body, start._replace(body_pose=start.body_pose + spread), points, y, seen)
-        found = fit_body(
-            fit_key,
-            body,
-            data,
-            start,
-            prior,
-            weights=settings.weights,
-            num_steps=settings.num_steps,
-            learning_rate=settings.learning_rate,
-            free=free,
-        )
-        return (found.variables, posed_body(body, found.variables).joints[..., :22, :], found.energy, found.num_steps)
+        found = fit_term(fit_key, body, prior, term, start, settings, free)
+        return jax.tree.map(lambda x: x[0], found)
 
-    return Fitted(*jax.lax.map(one, jnp.arange(num_hypotheses)))
+    return jax.lax.map(one, jnp.arange(num_hypotheses))
+
+
+def check_targets(body: Body, targets: Array, points: str) -> None:
+    """ValueError where targets are not [N, F, K, 3] of the point set."""
+    num = len(known_points(body, points))
+    if targets.ndim != 4 or targets.shape[2:] != (num, 3):
+        raise ValueError(f"targets: needed [N, F, {num}, 3] for points {points!r}, got {list(targets.shape)}")
+
+
+def seen_points(body: Body, targets: Array, points: str) -> Array:
+    """[N, F, K] bool: which of the targets [N, F, K, 3] are there and on the body."""
+    return jnp.isfinite(targets).all(-1) & known_points(body, points)
 
 
 def aligned(body: Body, start: BodyParameters, points: str, y: Array, seen: Array) -> BodyParameters:

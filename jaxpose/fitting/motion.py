@@ -1,6 +1,6 @@
 """Denoising a motion: noisy 3D joints of every frame in, one moving body out.
 
-    E = sum |x - y|^2 / (2 s^2) + smooth / 2 sum |x''|^2 + w_prior sum_f L(pose_f)                     (body_fit.py)
+    E = sum |x - y|^2 / (2 s^2) + smooth / 2 sum |x''|^2 + w_prior sum_f L(pose_f)          (engine.py, terms.py)
 
 s is the noise, known or estimated from how much more the joints shake than people do: noise of variance s^2 on each
 coordinate adds 70 s^2 to a squared fourth difference, to which real motion at 30 Hz adds next to nothing,
@@ -19,17 +19,20 @@ and times for three noise levels.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
-from jaxpose.fitting.body_fit import POSE_AND_PLACE, Free, PosePrior, Weights, fit_body, posed_body, start_parameters
-from jaxpose.fitting.ik import Fitted, aligned
+from jaxpose.base import Array, Bodies, Key
+from jaxpose.compiled import jitted, traced
+from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, start_parameters
+from jaxpose.fitting.ik import aligned, check_targets, seen_points
+from jaxpose.fitting.terms import Weights, fit_term
 from jaxpose.geometry.body import Body, PosedBody, skeleton_body
-from jaxpose.geometry.body_joints import body_points, known_points
+from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.kinematics import forward_kinematics
 from jaxpose.geometry.skeleton import SMPL_22
 
@@ -49,13 +52,17 @@ def estimate_noise(targets: Array) -> Array:
     """Standard deviation [N] in metres of each coordinate of joints [N, F, K, 3], NaN where missing; F >= 5."""
     if targets.ndim != 4 or targets.shape[1] < len(_FOURTH):
         raise ValueError(f"targets: needed [N, F, K, 3] with F >= 5 to estimate noise, got {list(targets.shape)}")
+    noise = _estimate_noise(targets)
+    if not traced(noise) and not (finite := np.isfinite(noise)).all():
+        raise ValueError(f"targets: clip {finite.argmin()} has no point in five frames running to estimate noise from")
+    return noise
+
+
+@jax.jit
+def _estimate_noise(targets: Array) -> Array:
     num = targets.shape[1] - len(_FOURTH) + 1
     fourth = sum(c * targets[:, i : i + num] for i, c in enumerate(_FOURTH))
-    noise = jnp.sqrt(jnp.nanmedian(jnp.nanmean(jnp.square(fourth), 1) / 70, (1, 2)))
-    if not isinstance(noise, jax.core.Tracer) and not bool(jnp.isfinite(noise).all()):
-        n = int(jnp.argmin(jnp.isfinite(noise)))
-        raise ValueError(f"targets: clip {n} has no point in five frames running to estimate noise from")
-    return noise
+    return jnp.sqrt(jnp.nanmedian(jnp.nanmean(jnp.square(fourth), 1) / 70, (1, 2)))
 
 
 def skeleton_of(targets: Array, rest_joints: Array, noise: float | Array) -> Body:
@@ -81,6 +88,13 @@ def skeleton_of(targets: Array, rest_joints: Array, noise: float | Array) -> Bod
     return skeleton_body(forward_kinematics(still, offsets, SMPL_22.parents)[0])
 
 
+def _check(key: Key, body: Body, targets: Array, points: str, *args: Any, noise: Any = None, **named: Any) -> None:
+    check_targets(body, targets, points)
+    if noise is None:
+        estimate_noise(targets)
+
+
+@jitted("points", "free", "settings", check=_check)
 def denoise_motion(
     key: Key,
     body: Body,
@@ -93,42 +107,35 @@ def denoise_motion(
     betas: Array | None = None,
     free: Free = POSE_AND_PLACE,
     settings: MotionSettings | None = None,
-) -> Fitted:
-    """Fit a moving body to joints [N, F, K, 3] metres of N clips, NaN where missing; H = 1 of `ik.Fitted`.
+) -> Bodies:
+    """Fit a moving body to joints [N, F, K, 3] metres of N clips, NaN where missing; the result has H = 1.
 
     points: the set whose K points these are, of `geometry.body_joints`. prior: `dposer_prior`, `energy_prior` or None.
     noise:  metres, of each coordinate: scalar or [N]; None: estimated. start_pose: [21, 3], the prior's mean.
     betas:  [N, S] shape to start from. free: what may change; the root's rotation and place are held without
-            `global_orient` and `transl` at 0.
+            `global_orient` and `transl` at 0. settings: numbers, not arrays: each other value is compiled anew.
     """
-    settings = settings or MotionSettings()
-    known = known_points(body, points)
-    if targets.ndim != 4 or targets.shape[2:] != (len(known), 3):
-        raise ValueError(f"targets: needed [N, F, {len(known)}, 3] for points {points!r}, got {list(targets.shape)}")
-    seen = jnp.isfinite(targets).all(-1) & known
-    noise = estimate_noise(targets) if noise is None else jnp.asarray(noise)
+    seen = seen_points(body, targets, points)
+    noise = estimate_noise(targets) if noise is None else noise
     s = jnp.maximum(jnp.broadcast_to(noise, targets.shape[:1]), _LEAST_NOISE)
     y = jnp.where(seen[..., None], targets, 0)
-
-    def data(posed: PosedBody, k: Array) -> Array:
-        square = jnp.square(body_points(posed, points) - y).sum(-1)
-        return (seen * square).sum(-1) / (2 * s[:, None] ** 2)
-
     start = start_parameters(y.shape[0], y.shape[1], body.shapedirs.shape[-1], start_pose)
     if betas is not None:
         start = start._replace(betas=jnp.zeros_like(start.betas).at[:, : betas.shape[-1]].set(betas))
     if free.global_orient:
         start = aligned(body, start, points, y, seen)
-    found = fit_body(
-        key,
-        body,
-        data,
-        start,
-        prior,
-        weights=settings.weights,
-        num_steps=settings.num_steps,
-        learning_rate=settings.learning_rate,
-        free=free,
-    )
-    joints = posed_body(body, found.variables).joints[..., :22, :]
-    return jax.tree.map(lambda x: x[None], Fitted(found.variables, joints, found.energy, found.num_steps))
+    return fit_term(key, body, prior, _Joints(y, seen, s, points), start, settings or MotionSettings(), free)
+
+
+@flax.struct.dataclass
+class _Joints:
+    """Points [N, F, K, 3] metres, seen [N, F, K], under noise [N] of a whole clip: squares, scaled once a clip."""
+
+    targets: Array
+    seen: Array
+    noise: Array
+    points: str = flax.struct.field(pytree_node=False)
+
+    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
+        square = jnp.square(body_points(posed, self.points) - self.targets).sum(-1)
+        return ((self.seen * square).sum(-1) / (2 * self.noise[:, None] ** 2)).sum(-1)

@@ -19,12 +19,15 @@ numbers alone, and a projection overwrites those. They are not the DPS and MCG o
 through the network. Poses of a batch are coupled by both norms: a batch is leading axes of x, not a vmap.
 
 Completion (section 7.2): Adam on the whole normalised pose, from y with noise where hidden, in stages i = 0, 1 of 100
-steps each, with the regulariser of `prior.py`:
+steps each, with the regulariser of `diffusion/regulariser.py`:
 
     loss = 100 / (1 + i) mean(M (x - y)^2) + (1 + i) / 10 mean(w (x - x0_hat)^2),    w = sqrt(1 + alpha / sigma) / 2
 
 and then y where observed. The schedule is the caller's: v1 `truncated_index(1000, 5, 2)`, v2
-`truncated_range(0.3, 0.05)`, DPoser-X `truncated_range(0.15, 0.05)`.
+`truncated_range(0.3, 0.05)`, DPoser-X `truncated_range(0.15, 0.05)`. At step k of S (section 6):
+
+    truncated_range   t_min + (t_max - t_min) (S - k - 1) / S                    the second code's: never at t_max
+    truncated_index   node N - floor((S - k - 1) N / (trunc S)) - c of N falling from 1 to 1e-3      the first code's
 
 The likelihood is `diffusion.likelihood.log_likelihood`, which `bits_per_number` writes as the original does; its ODE
 sampler is `diffusion.flow.decode`.
@@ -36,11 +39,13 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from jaxpose.base import Array, Condition, Key, PredictFn
+from jaxpose.base import Array, Condition, Key, PredictFn, Prediction
 from jaxpose.diffusion import SDE, Solver, drift_diffusion, replace, sample
-from jaxpose.diffusion.regulariser import ScheduleFn, regulariser
+from jaxpose.diffusion.prediction import from_x0
+from jaxpose.diffusion.regulariser import Schedule, checked_range, regulariser
 from jaxpose.diffusion.solvers import StepPredictFn, one_step
 from jaxpose.recipes.gfpose import recipe_times
 
@@ -130,7 +135,7 @@ def complete_as_dposer(
     known: Condition,
     predict_fn: PredictFn,
     sde: SDE,
-    schedule: ScheduleFn,
+    schedule: Schedule,
     *,
     num_steps: int = 200,
     num_stages: int = 2,
@@ -161,7 +166,7 @@ def optimise_completion(
     known: Condition,
     predict_fn: PredictFn,
     sde: SDE,
-    schedule: ScheduleFn,
+    schedule: Schedule,
     *,
     num_steps: int = 200,
     num_stages: int = 2,
@@ -174,7 +179,7 @@ def optimise_completion(
 
     def loss(x: Array, key: Key, stage: Array, t: Array) -> Array:
         data = (known.mask * jnp.square(x - known.value)).mean()
-        prior = regulariser(key, predict_fn, sde, x, t, weight="snr", reduction="mean").mean()
+        prior = regulariser(key, predict_fn, sde, x, t).mean()
         return 100 / (1 + stage) * data + (1 + stage) / 10 * prior
 
     def step(carry: tuple[Array, optax.OptState], i: Array) -> tuple[tuple[Array, optax.OptState], None]:
@@ -192,3 +197,47 @@ def optimise_completion(
 def bits_per_number(nats: Array, num_numbers: int) -> Array:
     """The original's "bits per dimension" [...] of log densities [...] in nats of normalised poses of J D numbers."""
     return -nats / (num_numbers * math.log(2))
+
+
+def denoised_in_steps(predict_fn: PredictFn, sde: SDE, num_steps: int, last: float = 0.1) -> PredictFn:
+    """The prediction after `num_steps` deterministic steps (DDIM) from t to last * t, evenly in t; of 1, predict_fn.
+
+    DPoser's second code estimates the clean pose in 10 steps for mesh recovery; its paper finds 1 better.
+    """
+    if num_steps < 1:
+        raise ValueError(f"num_steps: needed at least 1, got {num_steps}")
+    if num_steps == 1:
+        return predict_fn
+
+    def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
+        times = t * jnp.linspace(1.0, last, num_steps + 1)
+
+        def step(x: Array, pair: Array) -> tuple[Array, None]:
+            found = predict_fn(x, pair[0], cond)
+            return sde.alpha(pair[1]) * found.x0 + sde.sigma(pair[1]) * found.eps, None
+
+        x, _ = jax.lax.scan(step, x_t, jnp.stack([times[:-1], times[1:]], -1))
+        return from_x0(sde, x_t, t, predict_fn(x, times[-1], cond).x0)
+
+    return predict
+
+
+def truncated_range(t_max: float, t_min: float) -> Schedule:
+    """Falling linearly to t_min from one step below t_max (the second and third code's schedule)."""
+    return Schedule(_range, checked_range(t_max, t_min))
+
+
+def truncated_index(num: int, trunc: float, last: int) -> Schedule:
+    """The first code's: falling from about 1 / trunc to about last / num through nodes of linspace(1, 1e-3, num)."""
+    if not (num >= 2 and trunc >= 1 and 1 <= last < num):
+        raise ValueError(f"truncated_index needs num >= 2, trunc >= 1, 1 <= last < num; got {num}, {trunc}, {last}")
+    return Schedule(_index, (num, trunc, last))
+
+
+def _range(key: Key, step: Array, total: int, t_max: float, t_min: float) -> Array:
+    return t_min + (t_max - t_min) * (total - step - 1) / total
+
+
+def _index(key: Key, step: Array, total: int, num: int, trunc: float, last: int) -> Array:
+    index = num - jnp.floor((total - step - 1) * (num / (trunc * total))).astype(int) - last
+    return jnp.asarray(np.linspace(1.0, 1e-3, num))[jnp.clip(index, 0, num - 1)]

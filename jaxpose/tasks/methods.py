@@ -19,7 +19,7 @@ from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion import twisting
 from jaxpose.diffusion.guidance import replace
 from jaxpose.diffusion.minimise import minimise
-from jaxpose.diffusion.regulariser import regulariser
+from jaxpose.diffusion.regulariser import regulariser, summed, unit
 from jaxpose.diffusion.sde import time_at, time_grid
 from jaxpose.diffusion.smc import Particles, inpainting, noised_path, run, twisted
 from jaxpose.diffusion.twisting import Measurement, TwistFn, log_likelihood
@@ -195,7 +195,7 @@ def _descended(key: Key, prior: Prior, seen: list[Seen], start: Array, method: M
     def energy(key: Key, x0: Array, k: Array) -> Array:
         t = levels[k]
         nats = (prior.sde.alpha(t) / prior.sde.sigma(t)) ** 2
-        far = regulariser(key, prior.predict_fn, prior.sde, x0, t, weight="unit", reduction="sum")
+        far = regulariser(key, prior.predict_fn, prior.sde, x0, t, weight=unit, reduction=summed)
         return nats * far - jax.vmap(partial(likelihood, 1 / nats))(x0)
 
     def likelihood(smoothing: Array, x0: Array) -> Array:

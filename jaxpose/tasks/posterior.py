@@ -13,7 +13,7 @@ compose by adding log likelihoods; NaN entries of an observation are not observe
                      (`diffusion/regulariser.py`): its hypotheses are modes, not samples; their spread is no uncertainty
 
 Each of the first three may run as particles (`smc=True`), weighted and resampled: exact as H grows, for the solver's
-own law. Where the prior has several modes, only this gives them their weights: `python -m experiments.posterior_oracle`
+own law. Where the prior has several modes, only this gives them their weights: `python -m experiments.evaluate oracle`
 prints by how much each method misses a posterior that is known.
 
 dposer's energy is in nats at every t: (alpha / sigma)^2 |x0 - x0_hat(x_t)|^2 / 2, whose slope is that of -log p
@@ -33,11 +33,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.compiled import traced
+from jaxpose.compiled import as_pytree, traced
 from jaxpose.diffusion.twisting import log_likelihood
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
 from jaxpose.tasks.methods import Masked, Method, Operator, Seen, measurement_of, pseudo_inverse
-from jaxpose.tasks.priors import Prior, as_pytree, bound, starts
+from jaxpose.tasks.priors import Prior, bound, starts
 
 
 class Observed(NamedTuple):

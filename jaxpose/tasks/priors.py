@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Condition, Key, PredictFn, Prediction, ProjectFn
+from jaxpose.compiled import as_pytree
 from jaxpose.diffusion.sampling import sample
 from jaxpose.diffusion.sde import SDE, prior_sample, time_grid
 from jaxpose.diffusion.solvers import dpmpp_2m
@@ -106,11 +107,6 @@ def bound(prior: Prior) -> Prior:
     """The prior with all its functions as pytrees."""
     predict_fn, decode, encode = (as_pytree(f) for f in (prior.predict_fn, prior.decode, prior.encode))
     return dataclasses.replace(prior, predict_fn=predict_fn, decode=decode, encode=encode)
-
-
-def as_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function as a pytree: one that is none is static, found again in later calls where it is equal."""
-    return function if isinstance(function, Partial | tuple) else Partial(function)
 
 
 def _predict(model: Model, cond: Condition | None, x_t: Array, t: Array, none: None) -> Prediction:

@@ -8,30 +8,24 @@ Source: Lu et al., DPoser (2023), as described in spec/dposer.md, sections 5 and
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
+from jaxpose.compiled import jitted, part, size_for, traced
 from jaxpose.diffusion import prior_sample, sample_hypotheses, time_grid
 from jaxpose.diffusion.flow import decode as from_latent
 from jaxpose.diffusion.flow import encode as to_latent
 from jaxpose.diffusion.flow import interpolate
 from jaxpose.model import Model, require
 from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 _FLOW_STEPS = 20  # of four network calls each
-
-
-def check_rotation_model(model: Model, task: str) -> None:
-    """ValueError where a model is not a prior over joint rotations, which `task` needs."""
-    if model.spec.codec not in REPRESENTATIONS:
-        raise ValueError(
-            f"{task} needs a prior over joint rotations, such as 'prior21'; got {model.spec.name!r}, "
-            f"whose codec is {model.spec.codec!r}"
-        )
 
 
 def check_rotations(model: Model, body_pose: Array) -> None:
@@ -69,10 +63,15 @@ def generate_rotations(
     sampler: of `tasks.samplers`. chunk: poses computed at once.
     """
     require(model, "generate", "rotations")
-    if num < 1:
-        raise ValueError(f"num: needed at least 1, got {num}")
+    check_num(num, "num")
+    size = num if traced(key, model) else size_for(num)
+    return part(_generate(key, model, size, sampler or stochastic(), chunk), slice(num))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _generate(key: Key, model: Model, num: int, sampler: Sampler, chunk: int) -> Array:
     sde, shape = model.spec.sde(), model.spec.state_shape
-    run = (sampler or stochastic()).run(model.spec, sde)
+    run = sampler.run(model.spec, sde)
     states = sample_hypotheses(
         key,
         num,
@@ -86,6 +85,13 @@ def generate_rotations(
     return to_axis_angle(model, states)
 
 
+def _check_ends(model: Model, first: Array, second: Array, num: int, **options: int) -> None:
+    require(model, "interpolate", "rotations")
+    if num < 2:
+        raise ValueError(f"num: needed at least 2, for both ends, got {num}")
+
+
+@jitted("num", "num_steps", check=_check_ends)
 def interpolate_rotations(
     model: Model, first: Array, second: Array, num: int, *, num_steps: int = _FLOW_STEPS
 ) -> Array:
@@ -94,9 +100,6 @@ def interpolate_rotations(
     Both are carried to their latent noise by the probability flow; the path is the great arc between the latents,
     carried back. num >= 2. Without noise and without a key: the path is the model's own.
     """
-    require(model, "interpolate", "rotations")
-    if num < 2:
-        raise ValueError(f"num: needed at least 2, for both ends, got {num}")
     sde, predict = model.spec.sde(), model.predict_fn()
     times = time_grid(sde, num_steps, model.spec.spacing)
     a, b = (to_latent(sde, predict, to_state(model, x), times) for x in (first, second))
@@ -109,7 +112,7 @@ def check_body_pose(body_pose: Array | np.ndarray, known: Array | np.ndarray | N
 
     body_pose: [N, 21, 3]. known: [N, 21], where it counts; None: everywhere. Longer vectors are degrees, or a mistake.
     """
-    if isinstance(body_pose, jax.core.Tracer):
+    if isinstance(body_pose, jax.core.Tracer) or isinstance(known, jax.core.Tracer):
         return
     values = np.asarray(body_pose)
     counts = np.ones(values.shape[:-1], bool) if known is None else np.asarray(known) > 0

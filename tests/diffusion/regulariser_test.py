@@ -1,4 +1,4 @@
-"""The DPoser regulariser against its formulas: the gradient, the weights, the schedules of all three codes."""
+"""The DPoser regulariser against its formulas: the gradient, the weights, the schedules."""
 
 import math
 
@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws import PROCESSES, SHAPE, correlated, flow, oracle
+from laws import SHAPE, correlated, oracle
 from scipy import stats
 
 from jaxpose.base import Prediction
 from jaxpose.diffusion import regulariser as prior
 from jaxpose.diffusion import sub_vp
 from jaxpose.diffusion.prediction import from_x0
-from jaxpose.diffusion.regulariser import denoised_in_steps, regulariser
+from jaxpose.diffusion.regulariser import regulariser
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -28,13 +28,13 @@ def alpha_sigma(t):
     return math.exp(log_alpha), 1 - math.exp(2 * log_alpha)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", [prior.averaged, prior.summed])
 @pytest.mark.parametrize(
     ("weight", "of"),
     [
-        ("unit", lambda r: 0.5),
-        ("snr", lambda r: 0.5 * math.sqrt(1 + r)),
-        ("snr_squared", lambda r: 0.5 * math.sqrt(1 + r**2)),
+        (prior.unit, lambda r: 0.5),
+        (prior.snr, lambda r: 0.5 * math.sqrt(1 + r)),
+        (prior.snr_squared, lambda r: 0.5 * math.sqrt(1 + r**2)),
     ],
 )
 def test_value_and_gradient_are_the_paper_s(weight, of, reduction):
@@ -48,7 +48,7 @@ def test_value_and_gradient_are_the_paper_s(weight, of, reduction):
     alpha, sigma = alpha_sigma(T)
     z = jax.random.normal(key, x0.shape, x0.dtype)
     opinion = predict(alpha * x0 + sigma * z, jnp.asarray(T))
-    share = 1 / 4 if reduction == "mean" else 1
+    share = 1 / 4 if reduction is prior.averaged else 1
     w = of(alpha / sigma) * share
     np.testing.assert_allclose(each, w * np.square(x0 - opinion.x0).sum((1, 2)), rtol=1e-6)
     np.testing.assert_allclose(slope, 2 * w * sigma / alpha * (opinion.eps - z), rtol=1e-6)
@@ -83,7 +83,7 @@ def test_poses_have_noise_of_their_own_and_do_not_see_each_other():
 def test_descending_it_ends_at_the_mean_of_a_gaussian():
     """Robbins-Monro steps: the noise averages out, and only the mean is where x0_hat is x0 on average."""
     predict = oracle(LAW, SDE)
-    slope = jax.grad(lambda x, key: regulariser(key, predict, SDE, x, 0.5, reduction="sum").sum())
+    slope = jax.grad(lambda x, key: regulariser(key, predict, SDE, x, 0.5, reduction=prior.summed).sum())
 
     def step(x, k):
         return x - slope(x, jax.random.fold_in(jax.random.key(1), k)) / (1 + 0.1 * k), None
@@ -95,38 +95,22 @@ def test_descending_it_ends_at_the_mean_of_a_gaussian():
 
 
 def values(schedule, total):
-    step = jax.jit(lambda k: schedule(jax.random.key(0), k, total))
-    return np.array([step(k) for k in range(total)])
-
-
-@pytest.mark.parametrize(
-    ("num", "trunc", "last", "total", "ends"),
-    [
-        (1000, 5, 2, 200, (0.201, 0.002)),
-        (500, 10, 2, 120, (0.101, 0.003)),
-        (500, 4, 2, 180, (0.251, 0.003)),
-        (500, 3, 2, 240, (0.333, 0.003)),
-        (500, 20, 5, 500, (0.057, 0.009)),
-    ],
-)
-def test_the_first_code_s_nodes(num, trunc, last, total, ends):
-    """The table of spec/dposer.md, section 6, and every node between by the formula in whole numbers."""
-    got = values(prior.truncated_index(num, trunc, last), total)
-    np.testing.assert_allclose(got[[0, -1]], ends, atol=6e-4)
-    index = [num - (total - k - 1) * num // (trunc * total) - last for k in range(total)]
-    np.testing.assert_allclose(got, np.linspace(1, 1e-3, num)[index], rtol=1e-6)
+    return np.asarray(jax.jit(jax.vmap(lambda k: schedule(jax.random.key(0), k, total)))(jnp.arange(total)))
 
 
 @pytest.mark.parametrize(("high", "low"), [(0.3, 0.05), (0.15, 0.05), (0.2, 0.01), (0.12, 0.08)])
 def test_the_falling_schedules(high, low):
-    """The paper's from t_max to t_min, and that of the later codes, which begins one step lower."""
-    k = np.arange(50)
+    """The paper's, from t_max to t_min."""
     np.testing.assert_allclose(values(prior.truncated(high, low), 50), np.linspace(high, low, 50), rtol=1e-6)
-    np.testing.assert_allclose(
-        values(prior.truncated_range(high, low), 50), low + (49 - k) / 50 * (high - low), rtol=1e-6
-    )
     assert values(prior.truncated(high, low), 1)[0] == pytest.approx(high)
     np.testing.assert_allclose(values(prior.fixed(high), 3), high)
+
+
+def test_schedules_of_the_same_numbers_are_one_static_value():
+    """Those of different kinds are not, though their numbers are alike."""
+    assert prior.truncated(0.3, 0.1) == prior.truncated(0.3, 0.1)
+    assert hash(prior.truncated(0.3, 0.1)) == hash(prior.truncated(0.3, 0.1))
+    assert len({prior.truncated(0.3, 0.1), prior.truncated(0.3, 0.2), prior.uniform_random(0.3, 0.1)}) == 3
 
 
 def test_random_times_are_uniform_and_new_at_each_key():
@@ -135,44 +119,10 @@ def test_random_times_are_uniform_and_new_at_each_key():
     assert stats.kstest(t, stats.uniform(0.1, 0.8).cdf).pvalue > 0.01
 
 
-@pytest.mark.parametrize("process", ["vp", "sub_vp"])
-def test_denoising_in_many_steps_is_the_end_of_the_flow(process):
-    """DDIM converges to the probability flow: in 200 steps to t / 10, then the oracle's x0 there."""
-    sde, predict = PROCESSES[process], oracle(LAW, PROCESSES[process])
-    x = jnp.asarray(np.random.default_rng(3).normal(size=(5, *SHAPE)))
-    t = jnp.asarray(0.6)
-    wanted = predict(flow(LAW, sde, x, t, 0.1 * t), 0.1 * t).x0
-    few, many = (jax.jit(denoised_in_steps(predict, sde, n), static_argnums=2)(x, t, None) for n in (10, 200))
-    error = [np.abs(got.x0 - wanted).max() for got in (few, many)]
-    assert error[1] < 0.02
-    assert error[1] < error[0] / 10
-    # one opinion in three views
-    np.testing.assert_allclose(sde.alpha(t) * many.x0 + sde.sigma(t) * many.eps, x, rtol=1e-9)
-    assert denoised_in_steps(predict, sde, 1) is predict
-
-
-def test_one_certain_pose_is_reached_in_any_number_of_steps():
-    """Data at one point: every step of DDIM is exact."""
-    point = jnp.arange(4.0).reshape(SHAPE)
-    predict = lambda x, t, cond: from_x0(SDE, x, t, jnp.broadcast_to(point, x.shape))  # noqa: E731
-    got = denoised_in_steps(predict, SDE, 3)(jnp.ones((2, *SHAPE)), jnp.asarray(0.3), None)
-    np.testing.assert_allclose(got.x0, np.broadcast_to(point, (2, *SHAPE)), rtol=1e-12)
-
-
 def test_illegal_arguments_are_named():
-    x = jnp.zeros(SHAPE)
-    call = lambda **kw: regulariser(jax.random.key(0), oracle(LAW, SDE), SDE, x, T, **kw)  # noqa: E731
-    with pytest.raises(ValueError, match="weight 'big'; legal are unit, snr, snr_squared"):
-        call(weight="big")
-    with pytest.raises(ValueError, match="reduction 'max'; legal are mean, sum"):
-        call(reduction="max")
-    for make in (prior.truncated, prior.truncated_range, prior.uniform_random):
+    for make in (prior.truncated, prior.uniform_random):
         for ends in ((0.1, 0.2), (1.5, 0.1), (0.5, 0.0)):
             with pytest.raises(ValueError, match=f"t_max={ends[0]}, t_min={ends[1]}"):
                 make(*ends)
     with pytest.raises(ValueError, match="t_max=0, t_min=0"):
         prior.fixed(0)
-    with pytest.raises(ValueError, match=r"got 100, 0\.5, 2"):
-        prior.truncated_index(100, 0.5, 2)
-    with pytest.raises(ValueError, match="num_steps: needed at least 1, got 0"):
-        denoised_in_steps(oracle(LAW, SDE), SDE, 0)

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from jaxpose.fitting import baselines
-from jaxpose.fitting.baselines import Gaussians, fit_gaussian, fit_mixture, l2_energy, no_energy
+from jaxpose.fitting.baselines import Gaussians, fit_gaussian, fit_mixture, l2_energy
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -138,7 +138,6 @@ def test_energies_are_differentiable_in_a_jit_and_of_any_leading_shape():
         rise = (prior.energy(x + step) - prior.energy(x - step)) / 2
         np.testing.assert_allclose((slopes(prior, x) * step).sum(-1), rise, rtol=1e-4, atol=1e-9)
         assert prior.energy(x).shape == (2, 3)
-    np.testing.assert_array_equal(no_energy(x), np.zeros((2, 3)))
     np.testing.assert_allclose(l2_energy(x), np.linalg.norm(x, axis=-1) ** 2)
 
 

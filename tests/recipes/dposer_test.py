@@ -4,6 +4,7 @@ Its networks here have groups of two channels, which blow rounding up: its own s
 """
 
 import contextlib
+import functools
 from unittest import mock
 
 import jax
@@ -20,7 +21,7 @@ from jaxpose.diffusion.prediction import from_eps
 from jaxpose.geometry import rotations
 from jaxpose.recipes import dposer as dposer_official
 from jaxpose.recipes.gfpose import recipe_times
-from jaxpose.spaces import normalise
+from jaxpose.spaces import rotations as space
 from jaxpose.spaces.person import Statistics
 
 
@@ -73,14 +74,15 @@ def test_the_network_its_gradients_and_the_score(x64, original):
     if model.spec.codec == "axis_angle":
         check_gradients(z, model, x, t)
     # at t = 1e-5 the original's float32 deviation is wrong by 1 %
-    np.testing.assert_allclose(sde.alpha(t), z["sde/alpha"][:, 0], rtol=1e-6)
-    np.testing.assert_allclose(sde.sigma(t)[1:], z["sde/sigma"][1:], rtol=5e-4)
-    np.testing.assert_allclose(sde.sigma(t)[0], z["sde/sigma"][0], rtol=2e-2)
-    f, g2 = drift_diffusion(sde, t)
-    np.testing.assert_allclose(f[:, None, None] * x, z["sde/drift"], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(jnp.sqrt(g2), z["sde/diffusion"], rtol=2e-2)
-    predicted = jax.vmap(lambda x, t, eps: from_eps(sde, x, t, eps))(x, t, out)
-    drift = z["sde/drift"] - np.asarray(g2)[:, None, None] * np.asarray(predicted.score)
+    described = jax.jit(lambda t: (sde.alpha(t), sde.sigma(t), *drift_diffusion(sde, t)))
+    alpha, sigma, f, g2 = (np.asarray(v) for v in described(t))
+    np.testing.assert_allclose(alpha, z["sde/alpha"][:, 0], rtol=1e-6)
+    np.testing.assert_allclose(sigma[1:], z["sde/sigma"][1:], rtol=5e-4)
+    np.testing.assert_allclose(sigma[0], z["sde/sigma"][0], rtol=2e-2)
+    np.testing.assert_allclose(f[:, None, None] * np.asarray(x), z["sde/drift"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.sqrt(g2), z["sde/diffusion"], rtol=2e-2)
+    predicted = jax.jit(jax.vmap(lambda x, t, eps: from_eps(sde, x, t, eps)))(x, t, out)
+    drift = z["sde/drift"] - g2[:, None, None] * np.asarray(predicted.score)
     flow_drift = (drift + z["sde/drift"]) / 2
     for got, name in (
         (predicted.score, "score"),
@@ -149,9 +151,9 @@ def test_the_samplers_with_the_recorded_noise(x64, original, section):
 def test_the_completion_with_the_recorded_noise(x64, original):
     name, z, model = original
     known = Condition(*(jnp.asarray(z[f"comp/{k}"]) for k in ("obs", "mask")))
-    schedule, b2 = (prior.truncated_range(0.15, 0.05), 0.99)
+    schedule, b2 = (dposer_official.truncated_range(0.15, 0.05), 0.99)
     if name == "dposer_v1":
-        schedule, b2 = prior.truncated_index(1000, 5, 2), 0.999
+        schedule, b2 = dposer_official.truncated_index(1000, 5, 2), 0.999
     noise = jnp.asarray(z["comp/noise"][-20:])
     predict = bind(network(model), sub_vp())
     # the step's number stands for its key
@@ -168,13 +170,14 @@ def test_the_completion_with_the_recorded_noise(x64, original):
 def test_normalisation_and_rotations(x64, original):
     name, z, _ = original
     statistics = Statistics(z["norm/mean"], z["norm/std"], np.ones_like(z["norm/std"]))
-    form = normalise.REPRESENTATIONS["rot6d" if name == "dposer_v1" else "axis_angle"]
-    encoded = normalise.encode(statistics, form.from_axis_angle(jnp.asarray(z["norm/aa"])))
+    form = space.REPRESENTATIONS["rot6d" if name == "dposer_v1" else "axis_angle"]
+    encode = jax.jit(lambda x: space.encode(statistics, form.from_axis_angle(x)))
+    decode = jax.jit(lambda x: form.to_axis_angle(space.decode(statistics, x)))
+    encoded = encode(jnp.asarray(z["norm/aa"]))
     # some deviations of 6D entries are 1e-3 and less, and the recorded numbers are float32
     np.testing.assert_allclose(encoded, z["norm/z"], atol=5e-4)
-    back = form.to_axis_angle(normalise.decode(statistics, jnp.asarray(z["norm/z"])))
-    np.testing.assert_allclose(back, z["norm/back"], atol=1e-4)
-    six = rotations.rot6d_from_matrix(rotations.matrix_from_axis_angle(jnp.asarray(z["rot6d/aa"])))
+    np.testing.assert_allclose(decode(jnp.asarray(z["norm/z"])), z["norm/back"], atol=1e-4)
+    six = jax.jit(lambda x: rotations.rot6d_from_matrix(rotations.matrix_from_axis_angle(x)))(z["rot6d/aa"])
     np.testing.assert_allclose(six, z["rot6d/r6"], atol=1e-5)
 
 
@@ -202,7 +205,7 @@ def test_hypotheses_share_their_start_or_not():
         )
 
     for shared in (True, False):
-        x = np.asarray(draw(shared))
+        x = np.asarray(jax.jit(draw, static_argnums=0)(shared))
         np.testing.assert_array_equal(x[:, 5:], 1)
         apart = np.abs(x[0, :5] - x[1, :5]).max()
         assert (apart < 0.21) == shared
@@ -212,12 +215,15 @@ def test_without_a_gradient_through_the_network_mcg_is_scoresde():
     """spec/dposer.md, section 10, pitfall 4: bit for bit."""
     known = Condition(jnp.ones((2, 21, 3)), jnp.ones((2, 21, 3)).at[:, :5].set(0))
     x = jax.random.normal(jax.random.key(1), (2, 21, 3))
-    one, other = (
-        dposer_official.sample_as_dposer(
-            jax.random.key(0), x, gaussian, sub_vp(), known, num_steps=30, project=True, pull=pull
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def draw(x, pull):
+        key = jax.random.key(0)
+        return dposer_official.sample_as_dposer(
+            key, x, gaussian, sub_vp(), known, num_steps=30, project=True, pull=pull
         )
-        for pull in (True, False)
-    )
+
+    one, other = (draw(x, pull) for pull in (True, False))
     np.testing.assert_allclose(one[:, :5], other[:, :5], atol=1e-6)
 
 

@@ -1,0 +1,173 @@
+"""Terms of a fit's energy, each a pytree of arrays that is a function: (posed, parameters, step) -> energy [N], nats.
+
+    Points       sum over seen points rho(|x - y| / noise)                     3D points
+    Keypoints    sum over cameras and points conf^2 rho(|u - y| / noise)       pixels
+    Smoothness   weight / 2 sum |x_{f+1} - 2 x_f + x_{f-1}|^2                  the 22 joints of a clip, metres
+    Bends        weight sum exp(angle)^2                                       knees and elbows bent the wrong way
+
+    rho(r) = r^2 / 2,  or with a width c the robust c^2 r^2 / (2 (c^2 + r^2))   (Geman-McClure)
+
+Source: Bogo et al., SMPLify (2016); spec/dposer.md, section 7.3.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import flax.struct
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Bodies, Camera, Key
+from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, Term, fit
+from jaxpose.geometry import camera
+from jaxpose.geometry.body import Body, PosedBody
+from jaxpose.geometry.body_joints import body_points
+
+_NEAREST = 0.1  # metres before a camera: nearer points, and those behind it, are taken as being there
+# left and right elbow about y, left and right knee about x: entries of the 63 and the sign of bending the wrong way
+_BEND = ((52, 1.0), (55, -1.0), (9, -1.0), (12, -1.0))
+
+
+class Weights(NamedTuple):
+    """Weights of the energy's terms; smooth in 1 / m^2; prior falls over the steps from `prior_start` times itself."""
+
+    prior: float = 1.0
+    smooth: float = 0.0
+    shape: float = 1.0
+    bend: float = 0.0
+    prior_start: float = 1.0
+
+
+class Settings(Protocol):
+    """Settings that all fits have: steps and learning rate (radians and metres) of Adam, and the weights."""
+
+    @property
+    def num_steps(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def weights(self) -> Weights: ...
+
+
+@flax.struct.dataclass
+class Points:
+    """3D points that were observed: targets [N, F, K, 3] m, seen [N, F, K] bool, noise [N, F, K] m of a coordinate.
+
+    width: of the robust loss, in units of the noise, broadcasting to it; None for squares. points: the set of the K
+    points, of `geometry.body_joints`. Targets are finite where not seen, too.
+    """
+
+    targets: Array
+    seen: Array
+    noise: Array
+    width: Array | None
+    points: str = flax.struct.field(pytree_node=False)
+
+    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
+        """Energy [N]."""
+        square = jnp.square((body_points(posed, self.points) - self.targets) / self.noise[..., None]).sum(-1)
+        return (self.seen * robust(square, self.width)).sum(-1).sum(-1)
+
+
+@flax.struct.dataclass
+class Keypoints:
+    """Keypoints in C cameras: uv_px [N, C, F, K, 2], confidence [N, C, F, K] in [0, 1], 0 for not seen; noise_px [N].
+
+    cameras: leading axes [N, C], each of which may be 1, and no size.
+    width: of the robust loss, in units of the noise; None for squares. points: as of `Points`.
+    """
+
+    uv_px: Array
+    confidence: Array
+    cameras: Camera
+    noise_px: Array
+    width: float | None = flax.struct.field(pytree_node=False)
+    points: str = flax.struct.field(pytree_node=False)
+
+    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
+        """Energy [N]."""
+        error = project(self.cameras, body_points(posed, self.points)) - self.uv_px
+        square = jnp.square(error / self.noise_px[:, None, None, None, None]).sum(-1)
+        return (self.confidence**2 * robust(square, self.width)).sum((1, 3)).sum(-1)
+
+
+@flax.struct.dataclass
+class Smoothness:
+    """Squared second differences of the joints' paths; weight in 1 / m^2. 0 for clips of less than three frames."""
+
+    weight: float | Array
+
+    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
+        """Energy [N]."""
+        joints = posed.joints[..., :22, :]
+        second = joints[:, 2:] - 2 * joints[:, 1:-1] + joints[:, :-2]
+        return self.weight / 2 * jnp.square(second).sum((1, 2, 3))
+
+
+@flax.struct.dataclass
+class Bends:
+    """Knees and elbows that bend the wrong way."""
+
+    weight: float | Array
+
+    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
+        """Energy [N]."""
+        return self.weight * bend_energy(parameters.body_pose).sum(-1)
+
+
+def fit_term(
+    key: Key, body: Body, prior: PosePrior | None, term: Term, start: BodyParameters, settings: Settings, free: Free
+) -> Bodies:
+    """`fit` of one term of observations, with the other terms as the settings weigh them where the pose is free."""
+    weights = settings.weights
+    others: list[Term] = [Smoothness(weights.smooth)] if free.body_pose and start.body_pose.shape[1] > 2 else []
+    others += [Bends(weights.bend)] if free.body_pose else []
+    return fit(
+        key,
+        body,
+        prior,
+        term,
+        *others,
+        start=start,
+        prior_weight=weights.prior,
+        prior_start=weights.prior_start,
+        shape_weight=weights.shape,
+        num_steps=settings.num_steps,
+        learning_rate=settings.learning_rate,
+        free=free,
+    )
+
+
+def robust(squared: Array, width: float | Array | None) -> Array:
+    """rho of squared, scaled errors: half of them, or Geman-McClure's of that width, which tends to width^2 / 2."""
+    return squared / 2 if width is None else width**2 * squared / (2 * (width**2 + squared))
+
+
+def bend_energy(body_pose: Array) -> Array:
+    """sum exp(angle)^2 [...] of knees and elbows, angle > 0 where they bend the wrong way; poses [..., 21, 3]."""
+    flat = body_pose.reshape(*body_pose.shape[:-2], 63)
+    entries, signs = np.array([e for e, _ in _BEND]), np.array([s for _, s in _BEND], np.float32)
+    return jnp.exp(2 * flat[..., entries] * signs).sum(-1)
+
+
+def placement(cameras: Camera) -> tuple[Array, Array]:
+    """R [N, C, 3, 3] and t [N, C, 3] m of x_cam = R x_world + t: identity where the world axes are the camera's."""
+    if cameras.R_cam_world is None or cameras.t_cam is None:
+        return jnp.eye(3)[None, None], jnp.zeros((1, 1, 3))
+    return cameras.R_cam_world, cameras.t_cam
+
+
+def project(cameras: Camera, x_world: Array) -> Array:
+    """Pixels [N, C, F, K, 2] of points [N, F, K, 3] in metres; points behind a camera as if just before it."""
+    x = in_cameras(cameras, x_world)
+    x = jnp.concatenate([x[..., :2], jnp.maximum(x[..., 2:], _NEAREST)], -1)
+    distortion = None if cameras.distortion is None else cameras.distortion[:, :, None]
+    return camera.project(cameras.intrinsics[:, :, None], x, distortion)
+
+
+def in_cameras(cameras: Camera, x_world: Array) -> Array:
+    """Points [N, F, K, 3] metres in the axes of each camera: [N, C, F, K, 3]."""
+    R, t = placement(cameras)
+    R = jnp.broadcast_to(R, (len(x_world), *R.shape[1:]))
+    return jnp.einsum("ncij,nfkj->ncfki", R, x_world) + t[:, :, None, None]

@@ -1,0 +1,114 @@
+"""Each shipped model on fixed poses with a fixed key: its error, its spread and its likelihood are those on record.
+
+Draws are a function of the key, so the figures move only when weights, recalibration or what leads to them changes; the
+bounds fail at 3 % more error and at 15 % more or less spread. They were recorded by `python tests/released_test.py`, on
+CPU. Errors and spreads are counted here by numpy.
+
+    error      mean distance of the mean pose's joints from the truth, roots aligned, mm
+    single     the same of the samples, on average
+    spread     mean distance of the samples' joints from the mean pose, mm
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from shared import BENCH, needs_bench
+
+from jaxpose import model as released
+from jaxpose.base import Camera
+from jaxpose.diffusion import log_likelihood, time_grid
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.rotations import generate_rotations, to_state
+from jaxpose.tasks.samplers import stochastic
+
+pytestmark = needs_bench
+FRAMES = slice(None, None, 40)  # 50 of 1,997 poses
+ERROR, SPREAD = 0.015, 0.07  # how far a figure may be from its record, relative
+
+RECORD: dict[str, dict[str, float]] = {
+    "pose17": {"error": 56.06, "single": 74.6, "spread": 48.86},
+    "pose17_fast": {"error": 56.46, "single": 73.4, "spread": 47.24},
+    "diffpose17": {"error": 58.25, "single": 74.2, "spread": 45.27},
+    "diffpose17_video": {"error": 56.58, "single": 67.83, "spread": 38.13},
+    "prior21": {"x0 at 0.05": 0.02607, "x0 at 0.20": 0.3018, "x0 at 0.50": 0.8557, "nats": 67.13, "spread": 0.4517},
+}
+
+
+def lifted_figures(name: str) -> dict[str, float]:
+    """Figures of a lifting model: of 50 single frames, or of 81 frames of each of two clips."""
+    video = name.endswith("video")
+    with np.load(BENCH / ("val_video.npz" if video else "val_frames.npz")) as z:
+        arrays = [z[key] for key in ("keypoints", "confidence", "intrinsics", "joints_cam")]
+    if video:  # one window of 81 frames of two clips
+        keypoints, confidence, truth = (np.concatenate(arrays[i][::8, :81]) for i in (0, 1, 3))
+        intrinsics = np.repeat(arrays[2][::8], 81, axis=0)
+        windows = jnp.arange(2 * 81).reshape(2, 81), jnp.ones((2, 81), bool)
+    else:
+        keypoints, confidence, intrinsics, truth = (x[FRAMES] for x in arrays)
+        windows = None
+    model = released.load(name)
+    keypoints, confidence, intrinsics = (jnp.asarray(x, jnp.float32) for x in (keypoints, confidence, intrinsics))
+    found = lift(
+        jax.random.key(0),
+        model,
+        keypoints,
+        confidence,
+        camera=Camera(intrinsics),
+        num_hypotheses=4 if video else 10,
+        windows=windows,
+    )
+    samples, truth = np.asarray(found.samples, np.float64), truth - truth[:, :1]
+    assert np.abs(samples[:, :, 0]).max() < 1e-6, "roots are at the origin"
+    mean = samples.mean(0)
+    return {
+        "error": 1000 * np.linalg.norm(mean - truth, axis=-1).mean(),
+        "single": 1000 * np.linalg.norm(samples - truth, axis=-1).mean(),
+        "spread": 1000 * np.linalg.norm(samples - mean, axis=-1).mean(),
+    }
+
+
+def prior_figures(name: str = "prior21") -> dict[str, float]:
+    """Figures of the prior over rotations.
+
+    x0 at t: rms error of the network's x0 for 50 held-out poses with the noise of time t, in the state's unit.
+    nats:    mean log density of 10 of them by the flow.
+    spread:  rms deviation of the rotation vectors of 50 generated poses, radians.
+    """
+    with np.load(BENCH / "val_frames.npz") as z:
+        poses = z["body_pose"][FRAMES].reshape(-1, 21, 3)
+    model, figures = released.load(name), {}
+    sde, x0 = model.spec.sde(), to_state(model, jnp.asarray(poses, jnp.float32))
+    noise = jax.random.normal(jax.random.key(1), x0.shape)
+    denoise = jax.jit(lambda x, t: model.predict_fn()(x, t, None).x0)
+    for t in (0.05, 0.2, 0.5):
+        t = jnp.float32(t)
+        found = np.asarray(denoise(sde.alpha(t) * x0 + sde.sigma(t) * noise, t), np.float64)
+        figures[f"x0 at {float(t):.2f}"] = np.sqrt(((found - x0) ** 2).mean())
+    times = time_grid(sde, 12, model.spec.spacing)
+    nats = jax.jit(lambda x, key: log_likelihood(sde, model.predict_fn(), x, times, key=key, num_probes=4))
+    figures["nats"] = np.asarray(nats(x0[:10], jax.random.key(2)), np.float64).mean()
+    drawn = jax.jit(lambda key: generate_rotations(key, model, 50, sampler=stochastic(10)))(jax.random.key(3))
+    drawn = np.asarray(drawn, np.float64)
+    figures["spread"] = np.sqrt(((drawn - drawn.mean(0)) ** 2).sum(-1).mean())
+    return figures
+
+
+def figures_of(name: str) -> dict[str, float]:
+    return prior_figures(name) if name == "prior21" else lifted_figures(name)
+
+
+@pytest.mark.parametrize("name", ["pose17", "pose17_fast", "diffpose17", "diffpose17_video", "prior21"])
+def test_figures_on_record(name):
+    found = figures_of(name)
+    assert set(found) == set(RECORD[name])
+    for figure, value in found.items():
+        bound = SPREAD if figure == "spread" else ERROR
+        assert value == pytest.approx(RECORD[name][figure], rel=bound), f"{name}: {figure}"
+
+
+if __name__ == "__main__":
+    for name in RECORD:
+        print(f"    {name!r}: { ({k: float(f'{v:.4g}') for k, v in figures_of(name).items()}) },")
