@@ -22,9 +22,12 @@ from jaxpose.commands.options import COMMANDS, GROUPS
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script."""
-    started = time.time()
+    started, given = time.time(), sys.argv[1:] if argv is None else argv
+    if len(given) == 0 or (len(given) == 1 and given[0] in GROUPS):
+        legal = dict.fromkeys(name.split()[len(given)] for name in COMMANDS if name.split()[: len(given)] == given)
+        _refuse(" ".join(given), f"needed a command, legal are {', '.join(legal)}; --help describes them")
     try:
-        chosen = make_parser()(sys.argv[1:] if argv is None else argv)
+        chosen = make_parser()(given)
     except CycloptsError as error:
         _refuse(" ".join(error.command_chain or ()), _message(error))
     if chosen is None:  # help or version

@@ -113,12 +113,13 @@ def heading(table: Table) -> str:
 
 
 def line(row: Row, columns: Mapping[str, Column]) -> str:
-    """A row as it is printed."""
+    """A row as it is printed, with its own privileges at the end."""
+    told = "" if row.privileges is None else f"  ({row.privileges})"
     if not columns:
         figures = [f"{k} {_shown(v)}" for k, v in row.values.items() if _is_shown(v)]
-        return f"{row.name}: {', '.join(figures)}"
+        return f"{row.name}: {', '.join(figures)}{told}"
     cells = [_cell(row.values, column) for column in columns.values()]
-    return " | ".join([row.name, *cells])
+    return " | ".join([row.name, *cells]) + told
 
 
 def timed(run: Callable[..., Any], *args: Any) -> tuple[Any, float]:

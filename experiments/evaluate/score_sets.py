@@ -1,4 +1,4 @@
-"""For evaluate_score: poses that are wrong in known ways, plain scores beside it, the area under the curve."""
+"""For `evaluate score`: poses that are wrong in known ways, plain scores beside it, the area under the curve."""
 
 from __future__ import annotations
 

@@ -67,37 +67,22 @@ def _check(model: Model, options: Lift) -> None:
 
 def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, None, tuple[Drawn, Spent]]:
     """Lift all detections, block by block, or person by person where the model is one of video."""
-    each, sampling, seed = options.hypotheses, options.sampling, options.output.seed
+    each, num, length = options.hypotheses, len(data.xy), model.spec.network.window
+    sampling, seed, work = options.sampling, options.output.seed, None
     if "screen" in model.capabilities:
-        each = 1
+        each, work = 1, official.official_work(model, data, sampling, options.height)
         yield f"DiffPose's own checkpoint: one pose each, relative to the root, {model.spec.scale}"
-        work = official.official_work(model, data, sampling, options.height)
-    else:
-        work = yield from _work(model, data, options)
-    length, num = model.spec.network.window, len(data.xy)
-    if length is None:
-        groups = blocks.even(num, doubling=True)
-    else:
-        clock = video.timing(data.source)
-        yield f"video model, windows of {length} frames: {clock.said}"
-        groups = video.groups(data.source.person, clock, length)
-    return (yield from blocks.gather(work, groups, num, seed=seed, each=each, path=sampling.path))
-
-
-def _work(model: Model, data: Detections, options: Lift) -> Generator[str, None, Any]:
-    """What lifts a block with `tasks.lift`; lines about heatmaps."""
     mixture, components = None, options.components or 1
     if data.heatmaps is not None and "context" not in model.capabilities:
         yield "heatmaps: the peaks and how high they are; only DiffPose models use the rest"
     elif data.heatmaps is not None:
         components = options.components or DEFAULT_COMPONENTS
-        key = jax.random.fold_in(jax.random.key(options.output.seed), _HEATMAPS)
+        key = jax.random.fold_in(jax.random.key(seed), _HEATMAPS)
         mixture = mixture_px(key, data.heatmaps, model.skeleton, components)
-        yield f"heatmaps: mixtures of {components} Gaussians fitted to the maps of {len(data.xy)} frames"
+        yield f"heatmaps: mixtures of {components} Gaussians fitted to the maps of {num} frames"
+    sampler = sampler_of(sampling.sampler, sampling.steps)
 
-    sampler = sampler_of(options.sampling.sampler, options.sampling.steps)
-
-    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
+    def lift_block(key: Key, block: Block, return_path: bool) -> Hypotheses:
         xy, confidence, intrinsics = data.observed(block.rows)
         return task.lift(
             key,
@@ -105,7 +90,7 @@ def _work(model: Model, data: Detections, options: Lift) -> Generator[str, None,
             xy,
             confidence,
             camera=Camera(intrinsics),
-            num_hypotheses=options.hypotheses,
+            num_hypotheses=each,
             sampler=sampler,
             height=options.height,
             windows=video.device_windows(block),
@@ -115,7 +100,12 @@ def _work(model: Model, data: Detections, options: Lift) -> Generator[str, None,
             return_path=return_path,
         )
 
-    return work
+    groups = blocks.even(num, doubling=True)
+    if length is not None:
+        clock = video.timing(data.source)
+        yield f"video model, windows of {length} frames: {clock.said}"
+        groups = video.groups(data.source.person, clock, length)
+    return (yield from blocks.gather(work or lift_block, groups, num, seed=seed, each=each, path=sampling.path))
 
 
 class _One(NamedTuple):

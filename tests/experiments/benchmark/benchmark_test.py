@@ -1,5 +1,6 @@
 """`experiments.benchmark`: operations of known networks, ratios on record against those of a run, and the command."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -199,12 +200,16 @@ def test_tables_go_where_the_page_has_a_mark(tmp_path):
 
 def test_the_command(tmp_path, monkeypatch, capsys):
     """With a case that takes no time, whose ratio is the number of --repeats."""
-    weights = released.init_params(jax.random.key(0), SPEC)
+    shapes = jax.eval_shape(lambda: released.init_params(jax.random.key(0), SPEC))
+    weights = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), shapes)
     statistics = released.Statistics(jnp.zeros((17, 3)), jnp.ones((17, 3)))
-    released.save(tmp_path / "tiny.safetensors", released.Model(weights, statistics, SPEC))
+    for name, times in (("tiny", ()), ("quick", (1.0, 0.15))):
+        spec = dataclasses.replace(SPEC, name=name, times=times)
+        released.save(tmp_path / f"{name}.safetensors", released.Model(weights, statistics, spec))
     quick = lambda setup: [Row("group_norm", "", {"ratio": float(setup.sizes.repeats)}, ("ratio",))]  # noqa: E731
     monkeypatch.setitem(command.CASES, "group_norm", quick)
-    own = f"--case=group_norm --model={tmp_path}/tiny.safetensors --ratios={tmp_path}/ratios.json"
+    tiny, quick = (f"{tmp_path}/{name}.safetensors" for name in ("tiny", "quick"))
+    own = f"--case=group_norm --model={tiny} --fast={quick} --ratios={tmp_path}/ratios.json"
     lines = {
         f"{own} --compare": (2, "nothing on record for"),
         f"{own} --record --repeats=10": (0, ""),
@@ -215,7 +220,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         f"{own} --grid_dtype=float8": (2, "--grid_dtype: got ['float8'], legal are ['float32', "),
         f"{own} --grid_sampler=best": (2, "--grid_sampler: got ['best'], legal are ['posterior', "),
         f"{own} --fast=nosuch": (2, "--fast: model: got 'nosuch'"),
-        f"{own} --fast={tmp_path}/tiny.safetensors": (2, "--fast: "),
+        f"{own} --fast={tiny}": (2, "--fast: "),
         f"{own} nosuch": (2, "got 'nosuch', which is no flag"),
         f"{own} --document={tmp_path}/no.md": (2, "no.md: no such file"),
     }

@@ -35,7 +35,7 @@ def test_tables_are_printed_and_rows_written_with_what_they_were_told(tmp_path, 
         "tuned: the step on these poses",
         "row | mean | share | double",
         "a | 12.3 | 50% | 25",
-        "b | 20.0 |  | 40",
+        "b | 20.0 |  | 40  (exact 2D)",
     ]
     assert "c: ratio 0.9877 (0.9 to 1.1), error_mm 3.142" in printed
     record = json.loads(path.read_text())
