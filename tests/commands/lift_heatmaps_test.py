@@ -79,8 +79,8 @@ def test_joints_of_another_set_are_made_of_its_own(maps, tmp_path):
     data = read_heatmaps(file(tmp_path / "h.npz", maps[:1], skeleton="coco17"))
     mean, std = (np.asarray(x)[0, :, 0] for x in mixture_px(jax.random.key(0), data, H36M_17, 1)[1:])
     hips = [COCO_17.joints.index(f"{side}_hip") for side in ("left", "right")]
-    peaks = peaks(data).xy[0, hips]
-    np.testing.assert_allclose(mean[0], peaks.mean(0), atol=2)
+    found = peaks(data).xy[0, hips]
+    np.testing.assert_allclose(mean[0], found.mean(0), atol=2)
     np.testing.assert_allclose(std[0], CELL * 1.5 / np.sqrt(2), rtol=0.1)
 
 
