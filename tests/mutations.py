@@ -408,7 +408,7 @@ def main() -> int:
     places = {m: _places(ROOT, m) for m in chosen}
     lost = [m for m in chosen if len(places[m]) != 1]
     for mutation in lost:
-        print(f"NOT FOUND  {mutation.name}: the snippet occurs in {[str(path) for path in places[mutation]]}, needed one place")
+        print(f"NOT FOUND  {mutation.name}: needed the snippet in one place, found {len(places[mutation])}")
     if args.list:
         print(*(f"{m.name}: {places[m][0]}, tests/{m.test}" for m in chosen if m not in lost), sep="\n")
         print(f"{len(chosen)} mutations")
