@@ -18,11 +18,14 @@ from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.commands import blocks, detections, models, official, report, video
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
-from jaxpose.commands.heatmaps import DEFAULT_COMPONENTS, mixture_px
 from jaxpose.commands.options import Lift
+from jaxpose.datasets.prepare_gmm import COMPONENTS, SAMPLES, fit_block
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
-from jaxpose.geometry.camera import project
+from jaxpose.geometry.camera import denormalise_screen, project
+from jaxpose.geometry.joint_sets import joint_map
+from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io.heatmap_files import BLOCK, Heatmaps, intensities
 from jaxpose.model import Model, require
 from jaxpose.tasks import lift as task
 from jaxpose.tasks.likelihood import lifted_log_density
@@ -76,7 +79,7 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
     if data.heatmaps is not None and "context" not in model.capabilities:
         yield "heatmaps: the peaks and how high they are; only DiffPose models use the rest"
     elif data.heatmaps is not None:
-        components = options.components or DEFAULT_COMPONENTS
+        components = options.components or COMPONENTS
         key = jax.random.fold_in(jax.random.key(seed), _HEATMAPS)
         mixture = mixture_px(key, data.heatmaps, model.skeleton, components)
         yield f"heatmaps: mixtures of {components} Gaussians fitted to the maps of {num} frames"
@@ -106,6 +109,24 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         yield f"video model, windows of {length} frames: {clock.said}"
         groups = video.groups(data.source.person, clock, length)
     return (yield from blocks.gather(work or lift_block, groups, num, seed=seed, each=each, path=sampling.path))
+
+
+def mixture_px(key: Key, data: Heatmaps, target: Skeleton, num_components: int) -> Mixture:
+    """Mixtures of the joints of `target` in pixels, weight [N, J, M], of heatmaps; the heaviest component first.
+
+    They are fitted by EM to points drawn from the maps. Joints that the file lacks are made of its own.
+    """
+    num, (width, height) = len(data.maps), data.image_size
+    weights = joint_map(data.skeleton, target)[0]
+
+    def work(_: Key, block: Block, __: bool) -> Mixture:
+        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.asarray(block.rows))
+        maps, box = intensities(data, block.rows), data.box[block.rows]
+        return fit_block(keys, maps, box, weights, width, height, SAMPLES, num_components)
+
+    found = Mixture(**blocks.silently(blocks.gather(work, blocks.even(num, BLOCK), num)))  # type: ignore[arg-type]
+    mean_px = denormalise_screen(jnp.asarray(found.mean), width, height)
+    return Mixture(jnp.asarray(found.weight), mean_px, jnp.asarray(found.std) * (width / 2))
 
 
 class _One(NamedTuple):
