@@ -70,7 +70,7 @@ def complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     if known.all():
         raise ValueError(f"{path}: nothing to complete, every rotation is there; --hide hides some")
     if not known.any():
-        raise ValueError(f"{path}: no rotation is left; `jaxpose generate` draws poses out of nothing")
+        raise ValueError(f"{path}: no rotation is left; `jaxpose generate` draws unconditional poses")
     num = len(known)
     yield f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"
     missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}

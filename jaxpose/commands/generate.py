@@ -1,4 +1,4 @@
-"""`jaxpose generate --num N --out DIR`: poses out of nothing; with a prior over joint rotations, bodies."""
+"""`jaxpose generate --num N --out DIR`: unconditional poses; with a prior over joint rotations, bodies."""
 
 from __future__ import annotations
 
