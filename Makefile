@@ -39,6 +39,7 @@ check: $(STAMP)
 
 nightly: docs
 	$(nproc) $(BIN)/python -m pytest -m slow $(xdist) $(PYTEST)
+	NPROC=1 $(BIN)/python tests/mutations.py
 
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

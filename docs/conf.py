@@ -5,6 +5,7 @@ The API pages and the copies of the notebooks are written by `docs/generate.py` 
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -24,7 +25,6 @@ extensions = ["myst_nb", "sphinx.ext.autodoc"]
 exclude_patterns = ["gallery/*"]
 html_theme = "sphinx_book_theme"
 html_title = f"jaxpose {release}"
-html_extra_path = ["gallery_root"] if (DOCS / "gallery_root").is_dir() else []
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
@@ -40,6 +40,13 @@ python_maximum_signature_line_length = 100
 generate.write(DOCS, ROOT)
 
 
+def copy_gallery(app, exception):
+    """The gallery's pages, which `python -m experiments.gallery` writes, as they are."""
+    if exception is None and app.builder.format == "html":
+        shutil.copytree(DOCS / "gallery", Path(app.outdir) / "gallery", dirs_exist_ok=True)
+
+
 def setup(app):
+    app.connect("build-finished", copy_gallery)
     app.connect("autodoc-process-docstring", generate.process_docstring)
     app.connect("autodoc-skip-member", generate.skip_member)

@@ -14,7 +14,7 @@ from typing import Any
 
 # Areas in the order of the page: title, and the modules or packages below jaxpose/ that belong to it.
 AREAS = {
-    "base": ("Shared types and files", ("base", "files", "conditioning", "model", "export")),
+    "base": ("Shared types and files", ("base", "files", "compiled", "conditioning", "model", "export")),
     "geometry": ("Geometry", ("geometry",)),
     "diffusion": ("Diffusion", ("diffusion",)),
     "networks": ("Networks", ("networks",)),
@@ -49,8 +49,9 @@ def write(docs: Path, root: Path) -> None:
 
 
 def _block(root: Path, module: str) -> str:
-    """A module of the page; of a package, which only passes names on, the docstring alone."""
-    option = "   :no-members:\n" if (root / module.replace(".", "/") / "__init__.py").is_file() else ""
+    """A module of the page; of a package that passes names on (it has `__all__`), the docstring alone."""
+    package = root / module.replace(".", "/") / "__init__.py"
+    option = "   :no-members:\n" if package.is_file() and "__all__" in package.read_text() else ""
     return f"## `{module}`\n\n```{{eval-rst}}\n.. automodule:: {module}\n{option}```\n"
 
 

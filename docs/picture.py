@@ -90,7 +90,7 @@ def draw_poses(
 def bones(axes: Any, poses: np.ndarray, *, width: float, alpha: float) -> None:
     """Lines from each joint of poses [L, J, 2] to its parent, coloured by side."""
     for side, colour in enumerate(COLOURS):
-        children = np.flatnonzero((SIDES == side) & (PARENTS >= 0))
+        children = np.flatnonzero((side == SIDES) & (PARENTS >= 0))
         lines = np.stack([poses[:, children], poses[:, PARENTS[children]]], 2).reshape(-1, 2, 2)
         axes.add_collection(
             LineCollection(list(lines), colors=colour, linewidths=width, alpha=alpha, capstyle="round", zorder=2)

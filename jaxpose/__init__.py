@@ -11,62 +11,27 @@ takes any other observation. With a prior over joint rotations, jaxpose.load("pr
 complete_rotations, denoise_motion, ik, fit_keypoints, fit. Every function is compiled once for a shape and found again
 on the next call. The areas are packages of their own: geometry, diffusion, spaces, networks, tasks, fitting, io,
 datasets, examples, training, evaluation, viz.
+
+Names are imported when they are first used, so that `jaxpose --help` is quick.
 """
 
-from jaxpose.base import Bodies, Camera, Condition, Example, Hypotheses, Prediction, Problem
-from jaxpose.fitting.engine import fit
-from jaxpose.fitting.ik import ik
-from jaxpose.fitting.keypoints import fit_keypoints
-from jaxpose.fitting.motion import denoise_motion
-from jaxpose.fitting.priors import dposer_prior
-from jaxpose.model import Model, load, save
-from jaxpose.tasks.complete import complete
-from jaxpose.tasks.complete_rotations import complete_rotations
-from jaxpose.tasks.denoise import denoise
-from jaxpose.tasks.draw import draw
-from jaxpose.tasks.generate import generate
-from jaxpose.tasks.lift import lift
-from jaxpose.tasks.posterior import Observed, Posterior, posterior
-from jaxpose.tasks.priors import Prior, prior_of
-from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
-from jaxpose.tasks.samplers import mean_flow, probability_flow, stochastic
-from jaxpose.tasks.score import log_density, typicality
-from jaxpose.tasks.stream import start_stream, step_stream
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Bodies",
-    "Camera",
-    "Condition",
-    "Example",
-    "Hypotheses",
-    "Model",
-    "Observed",
-    "Posterior",
-    "Prediction",
-    "Prior",
-    "Problem",
-    "complete",
-    "complete_rotations",
-    "denoise",
-    "denoise_motion",
-    "dposer_prior",
-    "draw",
-    "fit",
-    "fit_keypoints",
-    "generate",
-    "generate_rotations",
-    "ik",
-    "interpolate_rotations",
-    "lift",
-    "load",
-    "log_density",
-    "mean_flow",
-    "posterior",
-    "prior_of",
-    "probability_flow",
-    "save",
-    "start_stream",
-    "step_stream",
-    "stochastic",
-    "typicality",
-]
+if TYPE_CHECKING:
+    from jaxpose.api import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_") or name == "api":
+        raise AttributeError(f"module 'jaxpose' has no attribute {name!r}")
+    api = importlib.import_module("jaxpose.api")
+    if name in api.__all__:
+        return getattr(api, name)
+    if name in globals():  # an area, such as jaxpose.geometry, that `api` has imported
+        return globals()[name]
+    raise AttributeError(f"module 'jaxpose' has no attribute {name!r}; legal are {', '.join(api.__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *importlib.import_module("jaxpose.api").__all__})

@@ -89,8 +89,8 @@ def cut(found: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
     if found.samples.shape[:2] == (num_hypotheses, num_rows):
         return found
 
-    def of(x: Any, *axes: int | slice) -> Any:
-        return None if x is None else jnp.asarray(np.asarray(x)[axes])
+    def of(x: Any, *axes: slice) -> Any:
+        return None if x is None else part(x, *axes)
 
     h, n = slice(num_hypotheses), slice(num_rows)
     return Hypotheses(
@@ -105,9 +105,11 @@ def cut(found: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
     )
 
 
-def head(x: Any, num: int) -> Any:
-    """The first `num` of x [n, ...]."""
-    return x if len(x) == num else jnp.asarray(np.asarray(x)[:num])
+def part(x: Any, *axes: slice) -> Any:
+    """x[axes], of slices that begin at 0; on the host, but for what another program computes of constants."""
+    if all(axis.stop in (None, size) for axis, size in zip(axes, x.shape, strict=False)):
+        return x
+    return x[axes] if traced(x) else jnp.asarray(np.asarray(x)[axes])
 
 
 def merged(x: Any, num: int) -> Any:

@@ -1,14 +1,18 @@
 """The command as a user calls it: results of good input, code 2 and one named line for bad, nothing half-written."""
 
+import importlib
+import inspect
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxpose import cli
+from jaxpose.commands.options import COMMANDS
 from jaxpose.model import ASSETS
 
 CLIP = ASSETS / "demo_clip.npz"
@@ -44,6 +48,7 @@ def test_a_clip_becomes_samples_and_a_summary(tmp_path, capsys):
     summary = json.loads((tmp_path / "demo_clip.json").read_text())
     assert summary["camera"] == "camera from the file"
     assert summary["network_calls"] == 3
+    assert summary["compile_seconds"] < summary["seconds"]
     assert "wrote" in capsys.readouterr().out
 
 
@@ -53,6 +58,14 @@ def test_a_result_can_be_read_back_as_input(tmp_path):
     with np.load(tmp_path / "once" / "a.npz") as once, np.load(tmp_path / "twice" / "a.npz") as twice:
         np.testing.assert_array_equal(once["keypoints"], twice["keypoints"])
         np.testing.assert_array_equal(once["frame"], twice["frame"])
+
+
+def test_a_results_frame_rate_and_image_size_are_its_inputs(tmp_path):
+    keypoints = np.random.default_rng(0).uniform(50, 400, (2, 17, 2))
+    np.savez(tmp_path / "a.npz", keypoints=keypoints, skeleton="coco17", fps=25.0, image_size=[640, 480])
+    lift(tmp_path / "a.npz", "--out", tmp_path / "o")
+    with np.load(tmp_path / "o" / "a.npz") as z:
+        assert (z["fps"], z["image_size"].tolist()) == (25, [640, 480])
 
 
 def test_a_run_is_repeatable_and_its_seed_counts(tmp_path):
@@ -96,8 +109,17 @@ def bad_inputs():
         "bad camera": (lambda d: coco_results(d / "a.json"), ["--camera", "0,1,2,3"], "--camera: focal lengths must"),
         "short camera": (lambda d: coco_results(d / "a.json"), ["--camera", "1,2"], "--camera: needed 4 numbers"),
         "both": (lambda d: coco_results(d / "a.json"), ["--camera", "9,9,1,1", "--fov", "50"], "needed one of them"),
-        "fov": (lambda d: coco_results(d / "a.json"), ["--fov", "200"], "--fov: needed degrees between 0 and 180"),
-        "height": (lambda d: coco_results(d / "a.json"), ["--height", "175"], "--height: needed metres between"),
+        "fov": (lambda d: coco_results(d / "a.json"), ["--fov", "200"], "--fov: needed degrees from 5 to 175, got 200"),
+        "radians": (
+            lambda d: coco_results(d / "a.json"),
+            ["--fov", "1.2"],
+            "--fov: needed degrees from 5 to 175, got 1.2",
+        ),
+        "height": (
+            lambda d: coco_results(d / "a.json"),
+            ["--height", "175"],
+            "--height: needed metres from 0.3 to 3, got 175",
+        ),
         "model": (lambda d: coco_results(d / "a.json"), ["--model", "nope"], "model: got 'nope'; legal are"),
     }
 
@@ -130,24 +152,81 @@ def test_bad_input_leaves_with_code_2_one_named_line_and_no_files(case, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_flags_are_refused_by_the_parser(capsys):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lift", "x.json", "--out", "o", "--hypotheses", "0"], "jaxpose lift: --hypotheses: needed a positive number"),
+        (["lift", "x.json"], "jaxpose lift: --out: needed, and not given"),
+        (["lift", "--out", "o"], "jaxpose lift: --input: needed, and not given"),
+        (["lift", "x.json", "--out", "o", "--depht", "encoder"], "jaxpose lift: Unknown option: --depht"),
+        (["lift", "x.json", "--out", "o", "--aggregate", "best"], 'Invalid value "best" for --aggregate. Choose from'),
+        (
+            ["lift", "x.json", "--out", "o", "--intrinsics", "1,2,x,4"],
+            "--intrinsics: needed fx,fy,cx,cy in pixels, got",
+        ),
+        (
+            ["lift", "x.json", "--out", "o", "--image-size", "640x480"],
+            "--image-size: needed WIDTH,HEIGHT in whole pixels",
+        ),
+        ([], "jaxpose: needed a command, legal are lift, fuse, complete"),
+        (["convert"], "jaxpose convert: needed a command, legal are gfpose, diffpose, dposer"),
+        (["prepare", "3dhp", "--poses", "x.npz", "--out", "o"], "jaxpose prepare 3dhp: --split: needed, and not given"),
+        (["liftt"], 'jaxpose: Unknown command "liftt". Did you mean "lift"?'),
+    ],
+)
+def test_bad_flags_are_refused_in_one_line(arguments, message, capsys):
     with pytest.raises(SystemExit) as exit_info:
-        cli.main(["lift", "x.json", "--out", "o", "--hypotheses", "0"])
+        cli.main(arguments)
     assert exit_info.value.code == 2
-    assert "needed a positive number, got 0" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
-def test_help_is_quick_and_names_every_command():
-    """The commands' own modules load neither JAX nor numpy; what `import jaxpose` loads is set aside."""
+def test_spellings_of_flags():
+    """Values that begin with a dash, aliases, lists of numbers, positional arguments in any place."""
+
+    def options(*arguments):
+        return cli.make_parser()(list(arguments))[1]
+
+    lift = options("lift", "--out", "o", "--intrinsics", "900,900,500,400", "x.json", "--image-size=640,480")
+    assert lift.input == Path("x.json")
+    assert lift.keypoints.camera == (900, 900, 500, 400)
+    assert lift.keypoints.image_size == (640, 480)
+    assert lift == options("lift", "x.json", "--camera=900,900,500,400", "--image-size", "640,480", "--out", "o")
+    for up in (["--up=-y"], ["--up", "-y"]):
+        assert options("complete", "x.npz", "--out", "o", *up).axes.up == "-y"
+    fuse = options("fuse", "a.npz", "--points", "coco17", "--cameras", "0, 2", "--out", "o", "b.npz")
+    assert (fuse.input, fuse.skeleton, fuse.cameras) == ((Path("a.npz"), Path("b.npz")), "coco17", ("0", "2"))
+    assert options("ik", "x.npz", "--skeleton", "coco17", "--no-pictures", "--out", "o").output.no_pictures
+    assert options("interpolate", "a.npz", "b.npz", "--frame-b", "-1", "--out", "o").frame_b == -1
+
+
+def test_help_loads_neither_jax_nor_numpy_and_every_option_has_its_text():
     probe = (
-        "import sys, types\n"
-        "package = types.ModuleType('jaxpose')\n"
-        "package.__path__ = ['jaxpose']\n"
-        "sys.modules['jaxpose'] = package\n"
-        "import jaxpose.cli\n"
-        "assert not {'jax', 'numpy'} & sys.modules.keys()\n"
+        "import sys, contextlib, io, jaxpose.cli\n"
+        "from jaxpose.commands.options import COMMANDS\n"
+        "for name in COMMANDS:\n"
+        "    text = io.StringIO()\n"
+        "    with contextlib.redirect_stdout(text):\n"
+        "        jaxpose.cli.main([*name.split(), '--help'])\n"
+        "    lines = [' '.join(line.strip('│* ').split()) for line in text.getvalue().splitlines()]\n"
+        "    assert not [line for line in lines if line.startswith('--') and len(line.split()) < 3], (name, lines)\n"
         "jaxpose.cli.main(['--help'])\n"
+        "jaxpose.cli.main(['--version'])\n"
+        "assert not {'jax', 'numpy'} & sys.modules.keys()\n"
     )
     root = Path(cli.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=root, check=True)
-    assert "{lift,fuse,complete,denoise,generate,score,ik,fit,interpolate,export,convert,prepare}" in done.stdout
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=root, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("lift", "fuse", "complete", "denoise", "generate", "score", "ik", "fit", "interpolate", "export"):
+        assert f"│ {name} " in done.stdout
+    assert done.stdout.splitlines()[-1] == version("jaxpose")
+
+
+def test_every_command_names_a_function_that_takes_its_options():
+    for options, place in COMMANDS.values():
+        module, _, function = place.partition(":")
+        found = getattr(importlib.import_module(f"jaxpose.commands.{module}"), function)
+        (parameter,) = inspect.signature(found, eval_str=True).parameters.values()
+        assert parameter.annotation is options

@@ -18,9 +18,11 @@ import pytest
 from shared import BENCH, needs_bench
 
 from jaxpose import model as released
+from jaxpose.base import Camera
 from jaxpose.diffusion import log_likelihood, time_grid
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.rotations import generate_rotations, to_state
+from jaxpose.tasks.samplers import stochastic
 
 pytestmark = needs_bench
 FRAMES = slice(None, None, 40)  # 50 of 1,997 poses
@@ -48,15 +50,17 @@ def lifted_figures(name: str) -> dict[str, float]:
         keypoints, confidence, intrinsics, truth = (x[FRAMES] for x in arrays)
         windows = None
     model = released.load(name)
-
-    @jax.jit
-    def run(key, keypoints, confidence, intrinsics):
-        return lift(
-            key, model, keypoints, confidence, intrinsics=intrinsics, num_hypotheses=4 if video else 10, windows=windows
-        ).samples
-
-    samples = run(jax.random.key(0), *(jnp.asarray(x, jnp.float32) for x in (keypoints, confidence, intrinsics)))
-    samples, truth = np.asarray(samples, np.float64), truth - truth[:, :1]
+    keypoints, confidence, intrinsics = (jnp.asarray(x, jnp.float32) for x in (keypoints, confidence, intrinsics))
+    found = lift(
+        jax.random.key(0),
+        model,
+        keypoints,
+        confidence,
+        camera=Camera(intrinsics),
+        num_hypotheses=4 if video else 10,
+        windows=windows,
+    )
+    samples, truth = np.asarray(found.samples, np.float64), truth - truth[:, :1]
     assert np.abs(samples[:, :, 0]).max() < 1e-6, "roots are at the origin"
     mean = samples.mean(0)
     return {
@@ -86,7 +90,7 @@ def prior_figures(name: str = "prior21") -> dict[str, float]:
     times = time_grid(sde, 12, model.spec.spacing)
     nats = jax.jit(lambda x, key: log_likelihood(sde, model.predict_fn(), x, times, key=key, num_probes=4))
     figures["nats"] = np.asarray(nats(x0[:10], jax.random.key(2)), np.float64).mean()
-    drawn = jax.jit(lambda key: generate_rotations(key, model, 50, num_steps=10))(jax.random.key(3))
+    drawn = jax.jit(lambda key: generate_rotations(key, model, 50, sampler=stochastic(10)))(jax.random.key(3))
     drawn = np.asarray(drawn, np.float64)
     figures["spread"] = np.sqrt(((drawn - drawn.mean(0)) ** 2).sum(-1).mean())
     return figures

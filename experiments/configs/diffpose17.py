@@ -16,6 +16,7 @@ Hardware, hours and the rows reached stand in `jaxpose/assets/diffpose17.md`.
 
 from ml_collections import ConfigDict
 
+from experiments.configs.training import training
 from jaxpose.conditioning import MaskRates
 from jaxpose.examples.views import ViewRates
 
@@ -49,25 +50,15 @@ def get_config(stage: str = "") -> ConfigDict:
             },
             "view": ViewRates(splice=0.25, bone=0.03, size=0.03, coco=0.15)._asdict(),
             "masks": MaskRates(pose=0.0, part=0.03, joint=0.02, depth=0.0)._asdict(),
-            "train": {
-                "init": "",  # of stage "diffusion": the export of stage "encoder"
-                "steps": 11_500 if is_encoder else 10_850,
-                "batch_size": 256 if is_encoder else 128,
-                "accumulate": 4,
-                "learning_rate": 1e-3,
-                "warmup_steps": 300,
-                "schedule": "cosine",
-                "weight_decay": 0.0,
-                "clip_norm": 10.0,
-                "ema_decay": 0.999,
-                "dtype": "float32",
-                "export_dtype": "float32",
-                "mode": "sharding",
-                "num_devices": 0,
-                "steps_per_dispatch": 50,
-                "log_every": 100,
-                "checkpoint_every": 500,
-                "eval_every": 1000,
-            },
+            "train": training(  # init, of stage "diffusion": the export of stage "encoder"
+                steps=11_500 if is_encoder else 10_850,
+                batch_size=256 if is_encoder else 128,
+                accumulate=4,
+                learning_rate=1e-3,
+                warmup_steps=300,
+                export_dtype="float32",
+                steps_per_dispatch=50,
+                checkpoint_every=500,
+            ),
         }
     )

@@ -11,6 +11,7 @@ names, about 600 times each frame.
 
 from ml_collections import ConfigDict
 
+from experiments.configs.training import training
 from jaxpose.conditioning import MaskRates
 
 
@@ -38,24 +39,16 @@ def get_config() -> ConfigDict:
             "sampler": {"num_steps": 50, "spacing": "log_snr", "eta": 1.0},
             "data": {"kind": "h36m", "folder": "data/h36m_train", "flip": 0.0, "use_truth": False},
             "masks": MaskRates(pose=0.1, part=0.1, joint=0.1, depth=0.1)._asdict(),
-            "train": {
-                "init": "",  # a .safetensors file to go on from, instead of fresh weights
-                "steps": 950_000,
-                "batch_size": 1000,
-                "accumulate": 1,
-                "learning_rate": 2e-4,
-                "warmup_steps": 5000,
-                "schedule": "constant",
-                "weight_decay": 0.0,
-                "clip_norm": 1.0,
-                "ema_decay": 0.9999,
-                "dtype": "float32",
-                "mode": "sharding",
-                "num_devices": 0,
-                "steps_per_dispatch": 100,
-                "log_every": 100,
-                "checkpoint_every": 5000,
-                "eval_every": 8000,
-            },
+            "train": training(
+                steps=950_000,
+                batch_size=1000,
+                learning_rate=2e-4,
+                warmup_steps=5000,
+                schedule="constant",
+                clip_norm=1.0,
+                ema_decay=0.9999,
+                checkpoint_every=5000,
+                eval_every=8000,
+            ),
         }
     )

@@ -7,6 +7,7 @@ Hardware, hours and the validation row reached stand in `jaxpose/assets/pose17.m
 
 from ml_collections import ConfigDict
 
+from experiments.configs.training import training
 from jaxpose.conditioning import MaskRates
 from jaxpose.examples.views import ViewRates
 
@@ -32,24 +33,6 @@ def get_config() -> ConfigDict:
             "data": {"files": ("cmu", "hdm05"), "category_power": 0.5, "share": 1.0},
             "view": ViewRates(splice=0.25, bone=0.03, size=0.03, coco=0.15)._asdict(),
             "masks": MaskRates(pose=0.08, part=0.04, joint=0.02, depth=0.2)._asdict(),
-            "train": {
-                "init": "",  # a .safetensors file to go on from, instead of fresh weights
-                "steps": 20_000,
-                "batch_size": 768,
-                "accumulate": 1,
-                "learning_rate": 1e-3,
-                "warmup_steps": 500,
-                "schedule": "cosine",
-                "weight_decay": 0.0,
-                "clip_norm": 10.0,
-                "ema_decay": 0.999,
-                "dtype": "float32",
-                "mode": "sharding",
-                "num_devices": 0,
-                "steps_per_dispatch": 100,
-                "log_every": 100,
-                "checkpoint_every": 1000,
-                "eval_every": 2500,
-            },
+            "train": training(steps=20_000, batch_size=768, learning_rate=1e-3, eval_every=2500),
         }
     )

@@ -8,6 +8,8 @@ parametrisation instead: noise divided by the VE table, times uniform, plain noi
 
 from ml_collections import ConfigDict
 
+from experiments.configs.training import training
+
 
 def get_config(kind: str = "own") -> ConfigDict:
     """Every number of a run; override any with --config.group.name=value."""
@@ -40,24 +42,12 @@ def get_config(kind: str = "own") -> ConfigDict:
             "sampler": {"num_steps": 50, "spacing": "log_snr", "eta": 1.0},
             "data": {"folder": "", "files": ("cmu", "hdm05"), "category_power": 0.5},
             "poses": {"mirror": 0.5, "splice": 0.1, "jitter": 0.0},
-            "train": {
-                "init": "",  # a .safetensors file to go on from, instead of fresh weights
-                "steps": 18_000,
-                "batch_size": 1024,
-                "accumulate": 4,
-                "learning_rate": 1e-3 if own else 2e-4,
-                "warmup_steps": 500,
-                "schedule": "cosine",
-                "weight_decay": 0.0,
-                "clip_norm": 10.0 if own else 1.0,
-                "ema_decay": 0.999,
-                "dtype": "float32",
-                "mode": "sharding",
-                "num_devices": 0,
-                "steps_per_dispatch": 100,
-                "log_every": 100,
-                "checkpoint_every": 1000,
-                "eval_every": 1000,
-            },
+            "train": training(
+                steps=18_000,
+                batch_size=1024,
+                accumulate=4,
+                learning_rate=1e-3 if own else 2e-4,
+                clip_norm=10.0 if own else 1.0,
+            ),
         }
     )

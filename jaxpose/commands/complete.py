@@ -5,94 +5,55 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from jaxpose.commands import arguments
+import jax.numpy as jnp
+import numpy as np
 
-if TYPE_CHECKING:  # loading them takes seconds
-    from jaxpose.base import Key
-    from jaxpose.commands.hiding import Hide
-    from jaxpose.model import Model
-    from jaxpose.tasks.draw import Posed
+from jaxpose.base import Hypotheses, Key
+from jaxpose.commands import blocks, complete_rotations, detections, lift, models, poses, report
+from jaxpose.commands.blocks import Block
+from jaxpose.commands.hiding import Hide, parse_hide
+from jaxpose.commands.option_groups import refuse
+from jaxpose.commands.options import Complete, Lift
+from jaxpose.io.poses3d_files import holds_poses3d
+from jaxpose.model import DEFAULT_MODEL, Model, load
+from jaxpose.tasks import complete as task
+from jaxpose.tasks.samplers import sampler_of
 
-_ONLY_2D = ("format", "camera", "camera_name", "fov", "image_size", "height")
-_ONLY_3D = ("noise", "up", "unit")
-_ONLY_JOINTS = (*_ONLY_2D, "noise", "unit", "skeleton", "track", "path", "sampler")
-_ONLY_ROTATIONS = ("method", "fps", "body", "bvh", "glb", "obj")
-
-
-def add_parser(commands: arguments.Subparsers) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "complete",
-        help="3D joints or 2D keypoints, some missing, in; many whole 3D poses out",
-        description="Reads 3D joints (.npz, .npy, .csv, .json; NaN, null or confidence 0 where missing) or the 2D "
-        "keypoints that `jaxpose lift` reads, and writes whole poses as it does. With a prior over joint rotations "
-        "(prior21) the input is of rotations: AMASS .npz, .bvh, .amc, or arrays [F, 63, 66, 69, 72, 156 or 165], NaN "
-        "where missing.",
-    )
-    parser.add_argument(
-        "input", metavar="INPUT", help="file of 3D joints or of rotations, or file or folder of 2D keypoints"
-    )
-    parser.add_argument(
-        "--hide",
-        metavar="WHAT",
-        help="hide more: joints (left_knee), parts (left_leg, right_leg, left_arm, right_arm, trunk) and random:K, K "
-        "of knees, ankles, elbows and wrists drawn for each pose; separated by commas. Of rotations: joints, parts, "
-        "legs, arms, hands, left_body, right_body",
-    )
-    parser.add_argument("--noise", type=float, metavar="M", help="of the 3D joints, metres per coordinate (0: exact)")
-    arguments.add_skeleton_flag(parser)
-    arguments.add_pose_flags(parser)
-    arguments.add_hypotheses_flag(parser, None, "200; of rotations 10")
-    arguments.add_output_flags(parser)
-    arguments.add_keypoint_flags(parser.add_argument_group("2D keypoints"))
-    rotations = parser.add_argument_group("models of joint rotations")
-    rotations.add_argument("--method", metavar="NAME", help="dposer (default), replace, dps or mcg")
-    rotations.add_argument("--fps", type=float, metavar="N", help="frames per second of files that do not say")
-    arguments.add_body_flags(rotations)
-    parser.set_defaults(run=run)
+_HYPOTHESES = 200
 
 
-def run(args: argparse.Namespace) -> Iterator[str]:
+def complete(options: Complete) -> Iterator[str]:
     """Read, hide, complete and write; what was hidden or assumed is said and stands in the summary."""
-    from jaxpose.commands import bodies, hiding, results
-    from jaxpose.io.poses3d_files import holds_poses3d
-
-    path, out = Path(args.input), Path(args.out)
-    model = results.load_model(args)
-    if bodies.is_prior(model):
-        from jaxpose.commands import complete_rotations
-
-        arguments.refuse(args, _ONLY_JOINTS, "is for models of joint positions")
-        results.check_out(out, path)
-        args.hypotheses = args.hypotheses or 10
-        yield from complete_rotations.run(args, path, out, model)
+    path = options.input
+    model = load(options.output.model or DEFAULT_MODEL)
+    if models.is_prior(model):
+        yield from complete_rotations.complete_rotations(options, model)
         return
-    arguments.refuse(args, _ONLY_ROTATIONS, "is for a prior over joint rotations, such as prior21")
-    args.hypotheses = args.hypotheses or 200
+    why = "is for a prior over joint rotations, such as prior21"
+    refuse(options, why, "method", "fps")
+    refuse(options.files, why)
     in_3d = holds_poses3d(path)
-    for flag in _ONLY_2D if in_3d else _ONLY_3D:
-        if getattr(args, flag) is not None:
-            found, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
-            raise ValueError(f"--{flag.replace('_', '-')}: is for {needed}, and {path} holds {found}")
-    results.check_out(out, path)
-    hide = hiding.parse_hide(args.hide, model.skeleton)
-    yield from (_complete_3d if in_3d else _complete_2d)(path, out, model, hide, args)
+    found, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
+    why = f"is for {needed}, and {path} holds {found}"
+    if in_3d:
+        refuse(options.keypoints, why)
+        refuse(options, why, "height")
+    else:
+        refuse(options.axes, why)
+        refuse(options, why, "noise")
+    report.check_out(options.output.out, path)
+    hide = parse_hide(options.hide, model.skeleton)
+    yield from (_complete_3d if in_3d else _complete_2d)(options, model, hide)
 
 
-def _complete_3d(path: Path, out: Path, model: Model, hide: Hide, args: argparse.Namespace) -> Iterator[str]:
-    import jax.numpy as jnp
-    import numpy as np
-
-    from jaxpose.commands import poses, results
-    from jaxpose.tasks.complete import jitted_complete
-
-    noise = arguments.noise(args, exact=True) or 0.0
-    data = poses.read_observed(path, model.skeleton, args, lambda num: hide.mask(args.seed, num))
+def _complete_3d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
+    path, output, sampling = options.input, options.output, options.sampling
+    noise = options.noise or 0.0
+    data = poses.read_observed(
+        path, model.skeleton, options.axes, options.skeleton, lambda num: hide.mask(output.seed, num)
+    )
     missing = poses.missing_per_joint(data.joints, model.skeleton)
     if not missing:
         raise ValueError(
@@ -101,37 +62,52 @@ def _complete_3d(path: Path, out: Path, model: Model, hide: Hide, args: argparse
     yield from poses.describe(path, data)
     yield f"missing or hidden: {', '.join(f'{name} {count}' for name, count in missing.items())}"
 
-    def draw(key: Key, rows: np.ndarray, return_path: bool) -> Posed:
-        return jitted_complete(
+    sampler = sampler_of(sampling.sampler, sampling.steps)
+
+    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
+        return task.complete(
             key,
             model,
-            jnp.asarray(data.joints[rows]),
-            noise=jnp.float32(noise),
-            num_hypotheses=args.hypotheses,
-            num_steps=args.steps,
-            sampler=args.sampler,
+            jnp.asarray(data.joints[block.rows]),
+            noise=noise,
+            num_hypotheses=each,
+            sampler=sampler,
             return_path=return_path,
         )
 
-    posed = yield from results.in_blocks(draw, len(data.joints), args)
+    each, num = options.hypotheses or _HYPOTHESES, len(data.joints)
+    posed, spent = yield from blocks.gather(
+        work, blocks.even(num, doubling=True), num, seed=output.seed, each=each, path=sampling.path
+    )
     source = f"noise of the observed joints taken as {1000 * noise:g} mm" if noise else "observed joints exact"
-    said = {"hide": args.hide, "missing_joints": missing, "noise_source": source}
-    yield from poses.write(out, path, model, data, posed, args, said)
+    said = {
+        **report.record("complete", path, model, spent, num * each, seed=output.seed),
+        **{**report.sampled(model, sampler), "hide": options.hide, "missing_joints": missing},
+    }
+    yield from poses.write(output, path, model, data, posed, source, said)
 
 
-def _complete_2d(path: Path, out: Path, model: Model, hide: Hide, args: argparse.Namespace) -> Iterator[str]:
-    import numpy as np
-
-    from jaxpose.commands import detections, lifting, poses
-
-    detections.check_flags(args)
-    data = detections.read_detections(path, model.skeleton, args, lambda num: hide.mask(args.seed, num))
+def _complete_2d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
+    path, output = options.input, options.output
+    data = detections.read_detections(
+        path, model.skeleton, options.keypoints, options.skeleton, lambda num: hide.mask(output.seed, num)
+    )
     yield from detections.describe(path, data)
     visible = np.where(data.confidence[..., None] > 0, data.xy, np.nan)
     missing = poses.missing_per_joint(visible, model.skeleton)
-    said = ", ".join(f"{name} {count}" for name, count in missing.items())
-    yield f"missing or hidden: {said or 'nothing, so this is what `jaxpose lift` does'}"
-    lifted = yield from lifting.lift_all(model, data, args)
-    completed = lifting.completed_keypoints(data, lifted)
-    notes = {"hide": args.hide, "missing_joints": missing}
-    yield from lifting.write(out, path, model, data, lifted, args, completed, notes)
+    told = ", ".join(f"{name} {count}" for name, count in missing.items())
+    yield f"missing or hidden: {told or 'nothing, so this is what `jaxpose lift` does'}"
+    lifting = Lift(
+        path,
+        height=options.height,
+        hypotheses=options.hypotheses or _HYPOTHESES,
+        output=output,
+        sampling=options.sampling,
+    )
+    lifted, spent = yield from lift.lift_all(model, data, lifting)
+    num = len(data.xy) * len(lifted["samples"])
+    said = {
+        **report.record("complete", path, model, spent, num, seed=output.seed),
+        **{"hide": options.hide, "missing_joints": missing},
+    }
+    yield from lift.write(lifting, model, data, lifted, said, lift.completed_keypoints(data, lifted))

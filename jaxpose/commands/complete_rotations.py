@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
-import functools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.commands import bodies, motions, results
+from jaxpose.commands import blocks, models, motions, report
+from jaxpose.commands.blocks import Block
+from jaxpose.commands.option_groups import refuse
+from jaxpose.commands.options import Complete
+from jaxpose.commands.report_bodies import BODY_JOINTS, Shown, joints_of, write_bodies
+from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body
+from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model
-from jaxpose.tasks.complete_rotations import METHODS, PARTS, complete_rotations
+from jaxpose.tasks import complete_rotations as task
+from jaxpose.tasks.complete_rotations import METHODS, PARTS
 
-_jitted_complete = functools.partial(jax.jit, static_argnames=("num_hypotheses", "method"))(complete_rotations)
+_HYPOTHESES = 10
 
 
 class Completed(NamedTuple):
@@ -30,31 +33,38 @@ class Completed(NamedTuple):
 
 def parse_hide(text: str | None) -> np.ndarray:
     """[21] bool, True where --hide hides a body joint; ValueError for a name that is no joint or part."""
-    hidden = np.zeros(len(bodies.BODY_JOINTS), bool)
+    hidden = np.zeros(len(BODY_JOINTS), bool)
     for name in (part.strip() for part in text.split(",")) if text is not None else ():
         if name in PARTS:
             hidden[list(PARTS[name])] = True
-        elif name in bodies.BODY_JOINTS:
-            hidden[bodies.BODY_JOINTS.index(name)] = True
+        elif name in BODY_JOINTS:
+            hidden[BODY_JOINTS.index(name)] = True
         else:
             raise ValueError(
-                f"--hide: got {name!r}; legal are the parts {', '.join(PARTS)} and the joints "
-                f"{', '.join(bodies.BODY_JOINTS)}"
+                f"--hide: got {name!r}; legal are the parts {', '.join(PARTS)} and the joints {', '.join(BODY_JOINTS)}"
             )
     return hidden
 
 
-def run(args: argparse.Namespace, path: Path, out: Path, model: Model) -> Iterator[str]:
+def complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     """Read, hide, complete and write."""
-    method = args.method or next(iter(METHODS))
+    path, output, each = options.input, options.output, options.hypotheses or _HYPOTHESES
+    why = "is for models of joint positions"
+    refuse(options.keypoints, why)
+    refuse(options, why, "height", "noise", "skeleton")
+    refuse(options.axes, why, "unit")
+    refuse(options.sampling, why, "path", "sampler")
+    report.check_out(output.out, path)
+    method = options.method or next(iter(METHODS))
     if method not in METHODS:
         raise ValueError(f"--method: got {method!r}; legal are {', '.join(METHODS)}")
-    if method == "dposer" and args.steps is not None:
+    if method == "dposer" and options.sampling.steps is not None:
         raise ValueError("--steps: is for --method replace, dps and mcg; dposer's are chosen")
-    chosen = METHODS[method]() if args.steps is None else METHODS[method](num_steps=args.steps)
-    hidden = parse_hide(args.hide)
-    body = bodies.load_body_of(args)
-    motion, known = motions.read_rotations(path, fps=args.fps, up=args.up, gaps=True)
+    steps = {} if options.sampling.steps is None else {"num_steps": options.sampling.steps}
+    chosen = METHODS[method](**steps)
+    hidden = parse_hide(options.hide)
+    body = models.load_body(options.files.body)
+    motion, known = motions.read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
     known = known & ~hidden
     if known.all():
         raise ValueError(f"{path}: nothing to complete, every rotation is there; --hide hides some")
@@ -62,66 +72,52 @@ def run(args: argparse.Namespace, path: Path, out: Path, model: Model) -> Iterat
         raise ValueError(f"{path}: no rotation is left; `jaxpose generate` draws poses out of nothing")
     num = len(known)
     yield f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"
-    missing = {name: int(count) for name, count in zip(bodies.BODY_JOINTS, (~known).sum(0), strict=True) if count}
+    missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}
     yield f"missing or hidden: {', '.join(f'{name} {count}' for name, count in missing.items())}"
 
-    def draw(key: Key, rows: np.ndarray, return_path: bool) -> Completed:
-        return Completed(
-            _jitted_complete(
-                key,
-                model,
-                jnp.asarray(motion.body_pose[rows]),
-                jnp.asarray(known[rows], jnp.float32),
-                num_hypotheses=args.hypotheses,
-                method=chosen,
-            )
-        )
+    def work(key: Key, block: Block, return_path: bool) -> Completed:
+        pose, seen = jnp.asarray(motion.body_pose[block.rows]), jnp.asarray(known[block.rows], jnp.float32)
+        return Completed(task.complete_rotations(key, model, pose, seen, num_hypotheses=each, method=chosen))
 
-    drawn = yield from results.in_blocks(draw, num, args)
-    samples, seconds = drawn["samples"], float(drawn["seconds"])
+    drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
+    samples = drawn["samples"]
     mean, spread = mean_rotation(samples)
-    tag = bodies.FRAME_TAGS["y"]
-    betas = motion.betas if args.body and _fits(motion.betas, body) else None
+    betas = motion.betas if options.files.body and _fits(motion.betas, body) else None
     root = (motion.global_orient, motion.transl)
     arrays = {
-        "samples": samples,
-        "mean": mean,
-        "spread_deg": np.degrees(spread),
+        **{"samples": samples, "mean": mean, "spread_deg": np.degrees(spread)},
         "observed": np.where(known[..., None], motion.body_pose, np.nan),
-        "global_orient": motion.global_orient,
-        "pelvis": motion.transl,
-        "frame": np.arange(num),
-        "joints3d": bodies.joints_of(body, samples[0], *root, betas),
-        "joints": np.array(("pelvis", *bodies.BODY_JOINTS)),
-        "body_joints": np.array(bodies.BODY_JOINTS),
-        **{"fps": motion.fps, "up": "y", "unit": "m", "frame_tag": tag},
+        **{"global_orient": motion.global_orient, "pelvis": motion.transl},
+        "joints3d": joints_of(body, samples[0], *root, betas),
+        "body_joints": np.array(BODY_JOINTS),
+        **report.rows(np.arange(num), None, motion.fps),
+        **report.axes(SMPL_22.joints, "y", FRAME_TAGS["y"]),
+    }
+    degrees = {
+        name: round(float(np.degrees(np.mean(spread[:, j]))), 1)
+        for j, name in enumerate(BODY_JOINTS)
+        if name in missing
     }
     summary = {
-        **bodies.record(path, model, args, seconds),
-        **{"method": method, "hide": args.hide, "missing_joints": missing, "num_poses": num},
-        **{"num_hypotheses": args.hypotheses, "source": motion.source, "frame_tag": tag},
-        "poses_per_second": round(num * args.hypotheses / seconds, 1),
-        "spread_deg": {
-            name: round(float(np.degrees(np.mean(spread[:, j]))), 1)
-            for j, name in enumerate(bodies.BODY_JOINTS)
-            if name in missing
-        },
+        **report.record("complete", path, model, spent, num * each, seed=output.seed),
+        **{"method": method, "hide": options.hide, "missing_joints": missing, "num_poses": num},
+        **{"num_hypotheses": each, "source": motion.source, "frame_tag": FRAME_TAGS["y"], "spread_deg": degrees},
     }
-    said = ", ".join(f"{name} {degrees:g}" for name, degrees in summary["spread_deg"].items())
-    yield f"spread of {args.hypotheses} hypotheses about their mean, degrees: {said}"
-    lead = (args.hypotheses, num, 3)
-    shown = bodies.Shown(
+    said = ", ".join(f"{name} {angle:g}" for name, angle in degrees.items())
+    yield f"spread of {each} hypotheses about their mean, degrees: {said}"
+    lead = (each, num, 3)
+    shown = Shown(
         samples,
         np.broadcast_to(root[0], lead),
         np.broadcast_to(root[1], lead),
         betas,
         [""] * num,
         motion.fps,
-        f"hypothesis 0 of {args.hypotheses}, {method}",
-        f"hidden: {args.hide or 'NaN'}",
-        names=[f"hypothesis {h}" for h in range(args.hypotheses)],
+        f"hypothesis 0 of {each}, {method}",
+        f"hidden: {options.hide or 'NaN'}",
+        names=[f"hypothesis {h}" for h in range(each)],
     )
-    yield from bodies.write(out, results.name_of(path), arrays, summary, shown, body, args)
+    yield from write_bodies(output, options.files, report.name_of(path), arrays, summary, shown, body)
 
 
 def mean_rotation(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

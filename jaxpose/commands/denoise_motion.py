@@ -7,19 +7,22 @@ fitted by bones of their own lengths; --body takes that body's, --shape fits its
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Key
-from jaxpose.commands import arguments, bodies, fitted_bodies, fitting, motions, points
+from jaxpose.commands import blocks, fitted, models, motions, points, report
+from jaxpose.commands.blocks import Block
+from jaxpose.commands.fitted import Rows
+from jaxpose.commands.option_groups import refuse
+from jaxpose.commands.options import Denoise
 from jaxpose.commands.points import Targets
+from jaxpose.commands.report_bodies import joints_of
+from jaxpose.fitting import motion as task
+from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
 from jaxpose.fitting.motion import MotionSettings, estimate_noise, skeleton_of
 from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
@@ -31,101 +34,85 @@ _RATE = 30.0  # frames a second, of the task's settings
 _LEAST_FRAMES = 5
 
 
-def run(args: argparse.Namespace, path: Path, out: Path, model: Model) -> Iterator[str]:
+def denoise_motion(options: Denoise, model: Model) -> Iterator[str]:
     """Read, denoise and write."""
-    noise = arguments.noise(args, exact=False)
-    body = bodies.load_body_of(args)
-    targets = _targets(path, body, args)
-    fps = args.fps or targets.source.fps
-    said = "given" if args.fps else "of the file" if fps else "assumed"
-    fps = float(fps or _RATE)
+    path, output = options.input, options.output
+    refuse(options, "is for models of joint positions", "hypotheses")
+    refuse(options.sampling, "is for models of joint positions")
+    body = models.load_body(options.files.body)
+    found = _targets(path, body, options)
+    fps = float(options.fps or found.source.fps or _RATE)
+    source = "given" if options.fps else "of the file" if found.source.fps else "assumed"
     if not 1 <= fps <= 1000:
-        raise ValueError(f"--fps: needed frames per second from 1 to 1000, got {fps:g}")
-    people = np.unique(targets.source.person)
-    yield f"{path}: {len(targets.xyz)} frames at {fps:g}/s ({said}), {len(people)} people; {targets.said}"
+        raise ValueError(f"{path}: {fps:g} frames per second; needed 1 to 1000 (--fps)")
+    people = np.unique(found.source.person)
+    yield f"{path}: {len(found.xyz)} frames at {fps:g}/s ({source}), {len(people)} people; {found.said}"
     weights = MotionSettings().weights
     settings = MotionSettings(weights=weights._replace(smooth=weights.smooth * (fps / _RATE) ** 3))
-    own_bones = targets.points == "smpl22" and args.body is None and not args.shape
-    done, started = [], time.time()
-    for place, person in enumerate(people):
-        key = jax.random.fold_in(jax.random.key(args.seed), place)
-        done.append(_denoised(key, path, body, model, _clip(targets, person), noise, settings, own_bones, args))
-        clip, filled = done[-1].clip, len(done[-1].clip.xyz) - int((targets.source.person == person).sum())
-        rate = sum(len(d.clip.xyz) for d in done) / (time.time() - started)
-        how = "estimated" if noise is None else "given"
+    own_bones = found.points == "smpl22" and options.files.body is None and not options.shape
+    clips = [_clip(found, person) for person in people]
+    frame, who = (np.concatenate([getattr(clip.source, name) for clip in clips]) for name in ("frame", "person"))
+    xyz, how = np.concatenate([clip.xyz for clip in clips]), "given" if options.noise else "estimated"
+    whole = found._replace(xyz=xyz, source=found.source._replace(frame=frame, person=who, fps=fps))
+    levels, each_body = [], []
+    for clip in clips:
+        levels.append(options.noise or _noise(path, clip))
+        rest = body.joint_template[:22]
+        each_body.append(skeleton_of(jnp.asarray(clip.xyz), rest, levels[-1]) if own_bones else body)
+        filled = len(clip.xyz) - int((found.source.person == clip.source.person[0]).sum())
         more = f", {filled} frames filled" if filled else ""
-        yield f"person {person}: noise {how}: {1000 * done[-1].noise:.1f} mm per coordinate{more}; {rate:.1f} frames/s"
-    merged = {name: np.concatenate([d.rows[name] for d in done], 1) for name in done[0].rows}
-    merged["seconds"] = np.array(time.time() - started)
-    frame, who = (np.concatenate([getattr(d.clip.source, k) for d in done]) for k in ("frame", "person"))
-    whole = targets._replace(
-        xyz=np.concatenate([d.clip.xyz for d in done]), source=clip.source._replace(frame=frame, person=who)
-    )
-    error = np.concatenate([d.error for d in done])
-    yield fitted_bodies.say_error(error)
-    levels = {str(p): round(1000 * d.noise, 2) for p, d in zip(people, done, strict=True)}
-    notes = {"noise_source": how, "noise_mm": levels, "fps": fps, "fps_source": said, "own_bones": own_bones}
-    yield from fitted_bodies.write_fit_3d(
-        out, path, model, body, whole, merged, error, args, notes, fps, done[0].rest if len(done) == 1 else None
-    )
+        yield f"person {clip.source.person[0]}: noise {how}: {1000 * levels[-1]:.1f} mm per coordinate{more}"
+
+    prior, start_pose = fitted.prior_of("dposer", model), fitted.start_pose(model)
+
+    def work(key: Key, block: Block, return_path: bool) -> Rows:
+        own, seen = each_body[block.index], xyz[block.rows]
+        found_bodies = task.denoise_motion(
+            key,
+            own,
+            jnp.asarray(seen)[None],
+            found.points,
+            prior,
+            noise=np.float32(levels[block.index]),
+            start_pose=start_pose,
+            free=EVERYTHING if options.shape else POSE_AND_PLACE,
+            settings=settings,
+        )
+        rows = fitted.as_rows(found_bodies)
+        return rows._replace(error=fitted.point_error(own, rows, found.points, seen))
+
+    clip_rows = (np.flatnonzero(who == person) for person in people)
+    groups = (Block(place, rows, np.arange(len(rows))) for place, rows in enumerate(clip_rows))
+    rows, spent = yield from blocks.gather(work, groups, len(xyz), seed=output.seed, what="fitted")
+    said = {
+        **report.record("denoise", path, model, spent, len(xyz), seed=output.seed),
+        **{"prior": "dposer", "shape_fitted": options.shape, "noise_source": how, "fps": fps, "fps_source": source},
+        "noise_mm": {str(p): round(1000 * level, 2) for p, level in zip(people, levels, strict=True)},
+        "own_bones": own_bones,
+    }
+    rest = np.asarray(each_body[0].joint_template[:22]) if own_bones and len(people) == 1 else None
+    yield from fitted.write(output, options.files, path, body, whole, rows, said, rest=rest)
 
 
-class _Denoised(NamedTuple):
-    """One person: the clip, fitted rows, noise in metres, errors, and rest joints [22, 3] where they are its own."""
-
-    clip: Targets
-    rows: dict[str, np.ndarray]
-    noise: float
-    error: np.ndarray
-    rest: np.ndarray | None
-
-
-def _denoised(
-    key: Key,
-    path: Path,
-    body: Body,
-    model: Model,
-    clip: Targets,
-    noise: float | None,
-    settings: MotionSettings,
-    own_bones: bool,
-    args: argparse.Namespace,
-) -> _Denoised:
-    """Estimate noise where it is not given, and fit."""
-    xyz = jnp.asarray(clip.xyz)[None]
-    level = noise
-    if level is None:
-        level = float(estimate_noise(xyz)[0]) if len(clip.xyz) >= _LEAST_FRAMES else np.nan
-        if not np.isfinite(level):
-            raise ValueError(
-                f"{path}: person {clip.source.person[0]}: noise is estimated from joints that are seen in "
-                f"{_LEAST_FRAMES} frames in a row, and none is; give --noise METRES"
-            )
-    fitted = skeleton_of(xyz[0], body.joint_template[:22], level) if own_bones else body
-    found = fitting.denoise_rows(
-        key,
-        fitted,
-        model,
-        xyz,
-        jnp.float32(level),
-        points=clip.points,
-        prior=args.prior,
-        shape=args.shape,
-        settings=settings,
-    )
-    rows = {name: value for name, value in jax.device_get(found)._asdict().items() if value is not None}
-    error = fitted_bodies.point_error(fitted, rows, clip)
-    return _Denoised(clip, rows, level, error, np.asarray(fitted.joint_template[:22]) if own_bones else None)
+def _noise(path: Path, clip: Targets) -> float:
+    """The noise per coordinate of a clip, metres; ValueError where there is too little to tell."""
+    level = float(estimate_noise(jnp.asarray(clip.xyz)[None])[0]) if len(clip.xyz) >= _LEAST_FRAMES else np.nan
+    if not np.isfinite(level):
+        raise ValueError(
+            f"{path}: person {clip.source.person[0]}: noise is estimated from joints that are seen in "
+            f"{_LEAST_FRAMES} frames in a row, and none is; give --noise METRES"
+        )
+    return level
 
 
-def _targets(path: Path, body: Body, args: argparse.Namespace) -> Targets:
+def _targets(path: Path, body: Body, options: Denoise) -> Targets:
     """The file's points, or the joints of this body in a file of rotations."""
     if not motions.holds_rotations(path):
-        return points.read_targets(path, body, args)
-    if args.skeleton is not None or args.unit is not None:
+        return points.read_targets(path, body, options.axes, options.skeleton)
+    if options.skeleton is not None or options.axes.unit is not None:
         raise ValueError(f"--skeleton, --unit: are for 3D joints, and {path} holds rotations")
-    motion, _ = motions.read_rotations(path, fps=args.fps, up=args.up)
-    xyz = bodies.joints_of(body, motion.body_pose, motion.global_orient, motion.transl)
+    motion, _ = motions.read_rotations(path, fps=options.fps, up=options.axes.up)
+    xyz = joints_of(body, motion.body_pose, motion.global_orient, motion.transl)
     num = len(xyz)
     source = Poses3D(to_camera(xyz, "y"), SMPL_22, np.arange(num), np.zeros(num, np.int64), motion.fps, "y")
     return Targets(xyz, "smpl22", source, f"joints of this body by {motion.source}")

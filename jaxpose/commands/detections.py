@@ -5,7 +5,6 @@ Everything that had to be assumed (camera, trust in the detector, who is who) is
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.commands.heatmaps import holds_heatmaps, peaks
+from jaxpose.commands.option_groups import KeypointFile
 from jaxpose.geometry.camera import check_intrinsics, intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton, get_skeleton
@@ -32,7 +32,8 @@ class Detections(NamedTuple):
 
     xy [N, J, 2] px, confidence [N, J] in [0, 1], intrinsics [N, 4] px; source: the same rows as the file has them;
     camera: in words, where the intrinsics come from. min_visible: joints a detection needed. linked: people were linked
-    over frames. heatmaps: of the same rows, where the keypoints are their peaks.
+    over frames. heatmaps: of the same rows, where the keypoints are their peaks. image_size: width and height in
+    pixels, where they are known.
     """
 
     xy: np.ndarray
@@ -44,25 +45,21 @@ class Detections(NamedTuple):
     min_visible: int = _MIN_VISIBLE
     linked: bool = False
     heatmaps: Heatmaps | None = None
+    image_size: tuple[int, int] | None = None
 
-
-def check_flags(args: argparse.Namespace) -> None:
-    """ValueError naming the flag whose value no camera, person or detector has."""
-    if args.height is not None and not 0.3 < args.height < 3:
-        raise ValueError(f"--height: needed metres between 0.3 and 3, got {args.height}")
-    if args.fov is not None and not 0 < args.fov < 180:
-        raise ValueError(f"--fov: needed degrees between 0 and 180, got {args.fov}")
-    if not 0 <= args.min_confidence <= 1:
-        raise ValueError(f"--min-confidence: needed 0 to 1, got {args.min_confidence}")
-    size = _numbers("--image-size", args.image_size, 2, "WIDTH,HEIGHT in pixels")
-    if size is not None and not (size > 0).all():
-        raise ValueError(f"--image-size: needed positive pixels, got {args.image_size}")
+    def observed(self, rows: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """xy, confidence and intrinsics of some rows, float32 on the device."""
+        xy, confidence, intrinsics = (
+            jnp.asarray(x[rows], jnp.float32) for x in (self.xy, self.confidence, self.intrinsics)
+        )
+        return xy, confidence, intrinsics
 
 
 def read_detections(
     path: Path,
     target: Skeleton,
-    args: argparse.Namespace,
+    given: KeypointFile,
+    skeleton_name: str | None = None,
     hide: Callable[[int], np.ndarray] | None = None,
     *,
     whole: bool = False,
@@ -70,30 +67,29 @@ def read_detections(
 ) -> Detections:
     """The detections of a file or folder, brought to the joint set `target`; what is not to be trusted is hidden.
 
+    skeleton_name: the joint set of the file, where it is told; given.format may name it too.
     hide: number of detections -> [N, J] bool, joints to be hidden besides. Detections with too few visible joints, or
     if `whole` not all of them, are left out; ValueError where none is left. video: link people whom the file does not
     follow, as --track does.
     """
-    given, file_format = args.skeleton, args.format
+    file_format = given.format
     if file_format in SKELETONS:
-        if given not in (None, file_format):
-            raise ValueError(f"--format {file_format} and --skeleton {given} are two joint sets; needed one")
-        given, file_format = file_format, None
-    skeleton = get_skeleton(given) if given else None
+        if skeleton_name not in (None, file_format):
+            raise ValueError(f"--format {file_format} and --skeleton {skeleton_name} are two joint sets; needed one")
+        skeleton_name, file_format = file_format, None
+    skeleton = get_skeleton(skeleton_name) if skeleton_name else None
     maps = None
     if holds_heatmaps(path):
-        if file_format is not None or args.camera_name is not None:
+        if file_format is not None or given.camera_name is not None:
             raise ValueError(f"{path} holds heatmaps: --format FILE_FORMAT and --camera-name mean nothing to them")
-        size = _numbers("--image-size", args.image_size, 2, "WIDTH,HEIGHT in pixels")
-        given_size = None if size is None else (int(size[0]), int(size[1]))
-        maps = read_heatmaps(path, skeleton=skeleton, image_size=given_size, missing="hide")
+        maps = read_heatmaps(path, skeleton=skeleton, image_size=given.image_size, missing="hide")
         kp = peaks(maps)
     else:
-        kp = read_keypoints(path, skeleton=skeleton, format=file_format, camera=args.camera_name)
-    linked = args.track or (video and path.suffix.lower() not in (".npz", ".npy") and _by_place(kp))
+        kp = read_keypoints(path, skeleton=skeleton, format=file_format, camera=given.camera_name)
+    linked = given.track or (video and path.suffix.lower() not in (".npz", ".npy") and _by_place(kp))
     if linked:
-        kp = link(kp, threshold=args.min_confidence)
-    confidence = np.where(kp.confidence >= args.min_confidence, kp.confidence, 0)
+        kp = link(kp, threshold=given.min_confidence)
+    confidence = np.where(kp.confidence >= given.min_confidence, kp.confidence, 0)
     converted = convert_joints(jnp.asarray(kp.xy), jnp.asarray(rescaled(confidence)), kp.skeleton, target)
     xy, confidence = jax.device_get(converted)
     if hide is not None:
@@ -104,15 +100,16 @@ def read_detections(
         most = int((confidence > 0).sum(-1).max())
         raise ValueError(
             f"{path}: no detection has {least} visible joints of {target.name} with confidence of "
-            f"{args.min_confidence} or more{', not hidden' if hide else ''}; the best has {most}"
+            f"{given.min_confidence} or more{', not hidden' if hide else ''}; the best has {most}"
         )
-    intrinsics, camera = settle_camera(kp, args)
+    intrinsics, camera = settle_camera(kp, given)
     per_row = np.broadcast_to(intrinsics, (len(xy), 4))
     dropped = int((~rows).sum())
     if maps is not None and dropped:
         maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
     selected = _select(kp, rows)
-    return Detections(xy[rows], confidence[rows], per_row[rows], selected, camera, dropped, least, linked, maps)
+    size = given.image_size or kp.image_size
+    return Detections(xy[rows], confidence[rows], per_row[rows], selected, camera, dropped, least, linked, maps, size)
 
 
 def describe(path: Path, data: Detections) -> Iterator[str]:
@@ -130,29 +127,22 @@ def rescaled(confidence: np.ndarray) -> np.ndarray:
     return np.minimum(confidence / np.quantile(seen, _SURE_QUANTILE), 1) if len(seen) else confidence
 
 
-def settle_camera(kp: Keypoints, args: argparse.Namespace) -> tuple[np.ndarray, str]:
+def settle_camera(kp: Keypoints, given: KeypointFile) -> tuple[np.ndarray, str]:
     """Intrinsics [4] or [N, 4], and in words where they come from: flag, file, or an assumed field of view."""
-    given = _numbers("--camera", args.camera, 4, "fx,fy,cx,cy in pixels")
-    if given is not None:
-        if args.fov is not None:
+    if given.camera is not None:
+        if given.fov is not None:
             raise ValueError("--camera and --fov: needed one of them, got both")
-        return check_intrinsics(given, "--camera"), "camera given"
-    if kp.intrinsics is not None and args.fov is None:
+        return check_intrinsics(np.array(given.camera), "--camera"), "camera given"
+    if kp.intrinsics is not None and given.fov is None:
         return check_intrinsics(kp.intrinsics, "intrinsics"), "camera from the file"
-    fov = DEFAULT_FOV_DEG if args.fov is None else args.fov
-    size, origin = image_size(kp, args), "image"
+    fov = DEFAULT_FOV_DEG if given.fov is None else given.fov
+    size, origin = given.image_size or kp.image_size, "image"
     if size is None:
         size, origin = kp.xy[kp.confidence > 0].max(0), "smallest image that holds the keypoints,"
     width, height = float(size[0]), float(size[1])
-    how = "given" if args.fov is not None else "assumed (no camera known)"
+    how = "given" if given.fov is not None else "assumed (no camera known)"
     intrinsics = intrinsics_from_fov(width, height, np.radians(fov))
     return intrinsics, f"field of view of {fov:g} degrees {how}, {origin} {width:.0f} x {height:.0f}"
-
-
-def image_size(kp: Keypoints, args: argparse.Namespace) -> np.ndarray | None:
-    """Width and height [2] in pixels: of the flag, else of the file, if it has one."""
-    size = _numbers("--image-size", args.image_size, 2, "WIDTH,HEIGHT in pixels")
-    return np.array(kp.image_size, float) if size is None and kp.image_size is not None else size
 
 
 def _by_place(kp: Keypoints) -> bool:
@@ -168,15 +158,3 @@ def _select(kp: Keypoints, rows: np.ndarray) -> Keypoints:
     return kp._replace(
         xy=kp.xy[rows], confidence=kp.confidence[rows], frame=kp.frame[rows], person=kp.person[rows], image=image
     )
-
-
-def _numbers(flag: str, text: str | None, count: int, meaning: str) -> np.ndarray | None:
-    if text is None:
-        return None
-    try:
-        values = np.array([float(v) for v in text.split(",")])
-    except ValueError:
-        raise ValueError(f"{flag}: needed {meaning}, got {text!r}") from None
-    if len(values) != count or not np.isfinite(values).all():
-        raise ValueError(f"{flag}: needed {count} numbers, {meaning}, got {text!r}")
-    return values

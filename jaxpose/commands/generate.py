@@ -1,94 +1,84 @@
-"""`jaxpose generate --num N --out DIR`: poses out of nothing."""
+"""`jaxpose generate --num N --out DIR`: poses out of nothing; with a prior over joint rotations, bodies."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
-from jaxpose.commands import arguments
+import jax
+import numpy as np
+
+from jaxpose.commands import models, report
+from jaxpose.commands.blocks import Clock
+from jaxpose.commands.option_groups import refuse
+from jaxpose.commands.options import Generate
+from jaxpose.commands.report_bodies import BODY_JOINTS, Shown, joints_of, write_bodies
+from jaxpose.geometry.axes import FRAME_TAGS
+from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.model import DEFAULT_MODEL, Model, load
+from jaxpose.tasks import generate as task
+from jaxpose.tasks.rotations import generate_rotations
+from jaxpose.tasks.samplers import Sampler, sampler_of
 
 _NAME = "generated"
 
 
-def add_parser(commands: arguments.Subparsers) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "generate",
-        help="3D poses out of nothing",
-        description="Draws poses of the kind the model was trained on and writes them (generated.npz, `samples` "
-        "[N, J, 3] metres relative to the root, as a level camera sees them), a summary and pictures. With a prior "
-        "over joint rotations (prior21): `body_pose` [N, 21, 3] radians, and the bodies they are, y up.",
-    )
-    parser.add_argument("--num", type=arguments.positive, required=True, metavar="N", help="how many poses")
-    parser.add_argument(
-        "--temperature",
-        type=float,
-        default=1.0,
-        metavar="T",
-        help="1 draws what the model takes for the law of poses (default); below, likelier and less varied ones",
-    )
-    arguments.add_output_flags(parser)
-    arguments.add_body_flags(parser.add_argument_group("models of joint rotations"))
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> Iterator[str]:
+def generate(options: Generate) -> Iterator[str]:
     """Draw and write."""
-    import time
+    report.check_out(options.output.out)
+    model = load(options.output.model or DEFAULT_MODEL)
+    if models.is_prior(model):
+        refuse(options.sampling, "is for models of joint positions", "path")
+        yield from _bodies(options, model)
+    else:
+        refuse(options.files, "is for a prior over joint rotations, such as prior21")
+        yield from _joints(options, model)
 
-    import jax
-    import numpy as np
 
-    from jaxpose.commands import bodies, results
-    from jaxpose.tasks.generate import NUM_STEPS, jitted_generate
+def _sampler(options: Generate) -> Sampler:
+    """The sampler of the flags; ValueError for a temperature that it does not take."""
+    given = {} if options.temperature == 1 else {"temperature": options.temperature}
+    return sampler_of(options.sampling.sampler, options.sampling.steps, **given)
 
-    if not 0 <= args.temperature <= 2:
-        raise ValueError(f"--temperature: needed a number from 0 to 2, got {args.temperature}")
-    out = Path(args.out)
-    results.check_out(out)
-    model = results.load_model(args)
-    if bodies.is_prior(model):
-        from jaxpose.commands import generate_rotations
 
-        arguments.refuse(args, ("path",), "is for models of joint positions")
-        yield from generate_rotations.run(args, out, _NAME, model)
-        return
-    arguments.refuse(args, ("body", "bvh", "glb", "obj"), "is for a prior over joint rotations, such as prior21")
-    if not model.spec.times:  # a few-step model has its own
-        args.steps = args.steps or NUM_STEPS
-    started = time.time()
-    drawn = np.asarray(
-        jitted_generate(
-            jax.random.key(args.seed),
-            model,
-            args.num,
-            num_steps=args.steps,
-            sampler=args.sampler,
-            temperature=args.temperature,
-            return_path=args.path,
-        )
-    )
-    seconds = time.time() - started
-    samples = drawn[-1] if args.path else drawn
-    yield f"drew {args.num} poses, {args.num / seconds:,.0f} poses/s"
+def _joints(options: Generate, model: Model) -> Iterator[str]:
+    output, num, clock = options.output, options.num, Clock()
+    sampler = _sampler(options).with_usual_steps(task.NUM_STEPS, model)
+    key, path = jax.random.key(output.seed), options.sampling.path
+    drawn = np.asarray(task.generate(key, model, num, sampler=sampler, return_path=path))
+    spent = clock.spent()
+    yield f"drew {num} poses, {spent.rate(num):,.0f} poses/s"
+    samples = drawn[-1] if path else drawn
     tag = "camera axes: x right, y down, z forward; metres relative to the root joint"
+    frame = np.arange(num)
+    arrays = {"samples": samples, **report.rows(frame, None, None), **report.axes(model.skeleton.joints, "-y", tag)}
+    summary = {
+        **report.record("generate", None, model, spent, num, seed=output.seed),
+        **{**report.sampled(model, sampler), "num_poses": num, "temperature": options.temperature},
+        **{"frame_tag": tag, "scale": model.spec.scale},
+    }
+    titles, states = [f"pose {i}" for i in frame], drawn[:, None] if path else None
+    picture = report.Picture(samples[None], model.skeleton, titles, "out of nothing", {}, path=states, one_motion=False)
+    yield from report.write(output, _NAME, arrays, summary, picture)
+
+
+def _bodies(options: Generate, model: Model) -> Iterator[str]:
+    output, num = options.output, options.num
+    body, clock = models.load_body(options.files.body), Clock()
+    sampler = _sampler(options)
+    drawn = generate_rotations(jax.random.key(output.seed), model, num, sampler=sampler)
+    body_pose = np.asarray(drawn)
+    spent = clock.spent()
+    yield f"drew {num} body poses, {spent.rate(num):,.0f} poses/s"
+    still, tag = np.zeros((num, 3), np.float32), f"{FRAME_TAGS['y']}; pelvis at the origin, facing z"
     arrays = {
-        "samples": samples,
-        "frame": np.arange(args.num),
-        "joints": np.array(model.skeleton.joints),
-        "up": np.array("-y"),
-        "unit": np.array("m"),
-        "frame_tag": np.array(tag),
+        **{"body_pose": body_pose, "samples": joints_of(body, body_pose, still, still)},
+        **{"body_joints": np.array(BODY_JOINTS), **report.rows(np.arange(num), None, None)},
+        **report.axes(SMPL_22.joints, "y", tag),
     }
     summary = {
-        **results.record(None, model, args, args.num, seconds),
-        "num_poses": args.num,
-        "temperature": args.temperature,
-        "frame_tag": tag,
-        "scale": model.spec.scale,
+        **report.record("generate", None, model, spent, num, seed=output.seed),
+        **{"sampler": sampler.name, "num_poses": num, "temperature": options.temperature, "frame_tag": tag},
     }
-    labels = [f"pose {i}" for i in range(args.num)]
-    path = drawn[:, None] if args.path else None
-    picture = results.Picture(samples[None], model.skeleton, labels, "out of nothing", {}, path=path, one_motion=False)
-    yield from results.write(out, _NAME, arrays, summary, picture, args)
+    titles, source = [f"pose {i}" for i in range(num)], "poses out of nothing, not a motion"
+    shown = Shown(body_pose[None], still[None], still[None], None, titles, source=source, note="out of nothing")
+    yield from write_bodies(output, options.files, _NAME, arrays, summary, shown, body)

@@ -2,73 +2,53 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from jaxpose.commands import arguments
+import jax.numpy as jnp
+import numpy as np
 
-if TYPE_CHECKING:  # loading it takes seconds
-    from jaxpose.base import Key
-    from jaxpose.commands.fitting import Rows
-
-
-def add_parser(commands: arguments.Subparsers) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "ik",
-        help="3D markers or end effectors in, bodies out (inverse kinematics)",
-        description="Reads 3D points (.npz, .npy, .csv, .json; NaN where missing) and writes bodies whose points agree "
-        "with them and whose other joints are likely under the prior, each frame for itself. World axes, y up.",
-    )
-    parser.add_argument("input", metavar="INPUT", help="file of 3D points")
-    arguments.add_points_flag(parser)
-    parser.add_argument("--only", metavar="NAMES", help="points to use, by commas: left_wrist,right_wrist,nose; or all")
-    parser.add_argument(
-        "--noise", type=float, default=0.01, metavar="M", help="of the points, metres per coordinate (0.01)"
-    )
-    arguments.add_pose_flags(parser)
-    arguments.add_prior_flag(parser)
-    parser.add_argument("--shape", action="store_true", help="fit the body's shape too, for people of other sizes")
-    arguments.add_hypotheses_flag(parser, 1)
-    arguments.add_body_flags(parser)
-    arguments.add_fit_output_flags(parser)
-    parser.set_defaults(run=run)
+from jaxpose.base import Key
+from jaxpose.commands import blocks, fitted, models, points, report
+from jaxpose.commands.blocks import Block
+from jaxpose.commands.fitted import Rows
+from jaxpose.commands.options import Ik
+from jaxpose.fitting import ik as task
+from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
 
 
-def run(args: argparse.Namespace) -> Iterator[str]:
+def ik(options: Ik) -> Iterator[str]:
     """Read, fit and write."""
-    import jax.numpy as jnp
-    import numpy as np
-
-    from jaxpose.commands import bodies, fitted_bodies, fitting, points, results
-
-    path, out = Path(args.input), Path(args.out)
-    noise = arguments.noise(args, exact=True)
-    results.check_out(out, path)
-    model = fitted_bodies.model_of(args)
-    body = bodies.load_body_of(args)
-    targets = points.read_targets(path, body, args, args.only)
+    path, output, each = options.input, options.output, options.hypotheses
+    report.check_out(output.out, path)
+    model = models.load_fit_prior(options.prior, output.model, "ik")
+    body = models.load_body(options.files.body)
+    targets = points.read_targets(path, body, options.axes, options.skeleton, options.only)
     points.check_enough(path, targets)
-    yield f"{path}: {len(targets.xyz)} poses, {targets.said}; noise taken as {1000 * args.noise:g} mm"
+    num = len(targets.xyz)
+    yield f"{path}: {num} poses, {targets.said}; noise taken as {1000 * options.noise:g} mm"
 
-    def draw(key: Key, rows: np.ndarray, return_path: bool) -> Rows:
-        return fitting.ik_rows(
+    prior, start_pose = fitted.prior_of(options.prior, model), fitted.start_pose(model)
+
+    def work(key: Key, block: Block, return_path: bool) -> Rows:
+        found = task.ik(
             key,
             body,
-            model,
-            jnp.asarray(targets.xyz[rows])[:, None],
-            jnp.float32(noise),
-            points=targets.points,
-            prior=args.prior,
-            num_hypotheses=args.hypotheses,
-            shape=args.shape,
+            jnp.asarray(targets.xyz[block.rows])[:, None],
+            targets.points,
+            prior,
+            noise=np.float32(options.noise),
+            start_pose=start_pose,
+            num_hypotheses=each,
+            free=EVERYTHING if options.shape else POSE_AND_PLACE,
         )
+        return fitted.as_rows(found)
 
-    rows = yield from results.in_blocks(draw, len(targets.xyz), args)
-    rows = fitted_bodies.best_first(rows)
-    error = fitted_bodies.point_error(body, rows, targets)
-    yield fitted_bodies.say_error(error)
-    said = {"noise_m": args.noise, "only": args.only, "num_hypotheses": args.hypotheses}
-    yield from fitted_bodies.write_fit_3d(out, path, model, body, targets, rows, error, args, said)
+    rows, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
+    rows = fitted.best_first(rows)
+    rows["error"] = fitted.point_error(body, rows, targets.points, targets.xyz)
+    said = {
+        **report.record("ik", path, model, spent, num * each, seed=output.seed),
+        **{"prior": options.prior, "shape_fitted": options.shape, "noise_m": options.noise},
+        **{"only": None if options.only is None else ",".join(options.only), "num_hypotheses": each},
+    }
+    yield from fitted.write(output, options.files, path, body, targets, rows, said, many=True)

@@ -1,56 +1,193 @@
-"""`jaxpose lift INPUT --out DIR`: 2D keypoints in, many 3D poses in metres out."""
+"""`jaxpose lift INPUT --out DIR`: 2D keypoints in, many 3D poses in metres out; `complete` on 2D keypoints shares it.
+
+Detections are worked on in blocks, or by person and window where the model is one of video (`video.py`); by
+`tasks.lift`, or by its own recipe where the model is DiffPose's own checkpoint (`official.py`).
+"""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
-from pathlib import Path
+import functools
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple
 
-from jaxpose.commands import arguments
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-_AGGREGATES = (*("reprojection", "likelihood"), *("mean", "median", "geometric_median", "medoid", "mode", "pose_mode"))
+from jaxpose.base import Array, Camera, Hypotheses, Key
+from jaxpose.commands import blocks, detections, models, official, report, video
+from jaxpose.commands.blocks import Block, Drawn, Spent
+from jaxpose.commands.detections import Detections
+from jaxpose.commands.heatmaps import DEFAULT_COMPONENTS, mixture_px
+from jaxpose.commands.options import Lift
+from jaxpose.diffusion.mixture import Mixture
+from jaxpose.evaluation import aggregate
+from jaxpose.geometry.camera import project
+from jaxpose.model import Model, require
+from jaxpose.tasks import lift as task
+from jaxpose.tasks.likelihood import lifted_log_density
+from jaxpose.tasks.samplers import sampler_of
 
-
-def add_parser(commands: arguments.Subparsers) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "lift",
-        help="2D keypoints in, many 3D poses in metres out",
-        description="Reads COCO, OpenPose, MMPose/RTMPose and AlphaPose JSON (a file or a folder), .npz, .npy and "
-        ".csv of keypoints, .npz and .npy of heatmaps, and writes "
-        "samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene (.html).",
-    )
-    parser.add_argument("input", metavar="INPUT", help="file or folder of 2D keypoints, or file of heatmaps")
-    arguments.add_skeleton_flag(parser)
-    arguments.add_keypoint_flags(parser)
-    arguments.add_hypotheses_flag(parser, 200)
-    arguments.add_start_flags(parser)
-    parser.add_argument(
-        "--aggregate",
-        choices=_AGGREGATES,
-        default="reprojection",
-        help="the one pose that pictures show of many hypotheses, written as `pose` and `pose_root`: the mean "
-        "weighted by agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights",
-    )
-    arguments.add_output_flags(parser)
-    parser.set_defaults(run=run)
+_HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
+_PROBES = 2**31 - 3  # of the key of likelihoods
+FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the root joint"
 
 
-def run(args: argparse.Namespace) -> Iterator[str]:
+def lift(options: Lift) -> Iterator[str]:
     """Read, lift and write; what was assumed of the camera and of scale is said and stands in the summary."""
-    from jaxpose.commands import detections, lifting, results
-
-    path, out = Path(args.input), Path(args.out)
-    detections.check_flags(args)
-    results.check_out(out, path)
-    model = results.load_joint_model(args)
-    start = lifting.Start(args.components, args.depth)
-    lifting.check_start(model, start)
-    lifting.check_aggregate(model, args)
+    path, output = options.input, options.output
+    report.check_out(output.out, path)
+    model = models.load_joint_model(output.model, "lift")
+    _check(model, options)
     data = detections.read_detections(
-        path, model.skeleton, args, whole=lifting.is_official(model), video=lifting.window_length(model) is not None
+        path,
+        model.skeleton,
+        options.keypoints,
+        options.skeleton,
+        whole="screen" in model.capabilities,
+        video=model.spec.network.window is not None,
     )
     yield from detections.describe(path, data)
-    lifted = yield from lifting.lift_all(model, data, args, start)
-    lifted |= lifting.one_pose(model, data, lifted, args)
-    yield from lifting.write(out, path, model, data, lifted, args, said={"aggregate": args.aggregate})
+    lifted, spent = yield from lift_all(model, data, options)
+    lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
+    said = report.record("lift", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
+    yield from write(options, model, data, lifted, said | {"aggregate": options.aggregate})
+
+
+def _check(model: Model, options: Lift) -> None:
+    """ValueError naming the flag that means nothing to the model."""
+    for name in ("components", "depth"):
+        if getattr(options, name) is not None:
+            require(model, f"--{name}", "context")
+    if options.aggregate == "likelihood":
+        require(model, "--aggregate likelihood", "joints", "score")
+        if options.height:
+            raise ValueError("--aggregate: likelihood is of poses of the model's own size; leave out --height")
+
+
+def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, None, tuple[Drawn, Spent]]:
+    """Lift all detections, block by block, or person by person where the model is one of video."""
+    each, num, length = options.hypotheses, len(data.xy), model.spec.network.window
+    sampling, seed, work = options.sampling, options.output.seed, None
+    if "screen" in model.capabilities:
+        each, work = 1, official.official_work(model, data, sampling, options.height)
+        yield f"DiffPose's own checkpoint: one pose each, relative to the root, {model.spec.scale}"
+    mixture, components = None, options.components or 1
+    if data.heatmaps is not None and "context" not in model.capabilities:
+        yield "heatmaps: the peaks and how high they are; only DiffPose models use the rest"
+    elif data.heatmaps is not None:
+        components = options.components or DEFAULT_COMPONENTS
+        key = jax.random.fold_in(jax.random.key(seed), _HEATMAPS)
+        mixture = mixture_px(key, data.heatmaps, model.skeleton, components)
+        yield f"heatmaps: mixtures of {components} Gaussians fitted to the maps of {num} frames"
+    sampler = sampler_of(sampling.sampler, sampling.steps)
+
+    def lift_block(key: Key, block: Block, return_path: bool) -> Hypotheses:
+        xy, confidence, intrinsics = data.observed(block.rows)
+        return task.lift(
+            key,
+            model,
+            xy,
+            confidence,
+            camera=Camera(intrinsics),
+            num_hypotheses=each,
+            sampler=sampler,
+            height=options.height,
+            windows=video.device_windows(block),
+            keypoint_mixture=None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture)),
+            num_components=components,
+            depth=options.depth or "encoder",
+            return_path=return_path,
+        )
+
+    groups = blocks.even(num, doubling=True)
+    if length is not None:
+        clock = video.timing(data.source)
+        yield f"video model, windows of {length} frames: {clock.said}"
+        groups = video.groups(data.source.person, clock, length)
+    return (yield from blocks.gather(work or lift_block, groups, num, seed=seed, each=each, path=sampling.path))
+
+
+class _One(NamedTuple):
+    """pose: [N, J, 3] metres relative to the root; pose_root: [N, 3] metres."""
+
+    pose: Array
+    pose_root: Array
+
+
+def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int) -> Drawn:
+    """`pose` [N, J, 3] and `pose_root` [N, 3], metres, that --aggregate makes of the hypotheses.
+
+    The root is that of the same aggregate of all hypotheses where they stand in the camera frame.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), _PROBES)
+
+    def work(_: Key, block: Block, __: bool) -> _One:
+        samples, root = lifted["samples"][:, block.rows], lifted["root"][:, block.rows]
+        return _One(*_aggregated(key, model, samples, root, *data.observed(block.rows), how=how))
+
+    return blocks.silently(blocks.gather(work, blocks.even(len(data.xy)), len(data.xy)))
+
+
+@functools.partial(jax.jit, static_argnames="how")
+def _aggregated(
+    key: Key, model: Model, samples: Array, root: Array, xy: Array, confidence: Array, intrinsics: Array, *, how: str
+) -> tuple[Array, Array]:
+    weights = None
+    if how == "reprojection":
+        weights = aggregate.reprojection_weights(samples, xy, confidence, intrinsics)
+    elif how == "likelihood":
+        weights = aggregate.likelihood_weights(
+            lifted_log_density(key, model, samples, xy, confidence, intrinsics=intrinsics)
+        )
+    one = aggregate.mean if weights is not None else getattr(aggregate, how)
+    return one(samples, weights), one(samples + root[:, :, None], weights)[:, 0]
+
+
+def completed_keypoints(data: Detections, lifted: Drawn) -> np.ndarray:
+    """Keypoints [H, N, J, 2] px: those observed as they are, the others where the camera sees each sample's joint."""
+    placed = jnp.asarray(lifted["samples"] + lifted["root"][:, :, None])
+    seen = np.asarray(project(jnp.asarray(data.intrinsics, jnp.float32), placed))
+    return np.where((data.confidence > 0)[..., None], data.xy, seen)
+
+
+def write(
+    options: Lift,
+    model: Model,
+    data: Detections,
+    lifted: Drawn,
+    said: dict[str, Any],
+    completed: np.ndarray | None = None,
+) -> Iterator[str]:
+    """Write what lifting gave; said: entries of the summary; completed: the `completed_keypoints`, if asked for."""
+    sampling, height = options.sampling, options.height
+    kp = data.source
+    scale = f"a body height of {height} m" if height else model.spec.scale
+    path_states = lifted.pop("path", None)
+    sampler = (
+        official.record(model)
+        if "screen" in model.capabilities
+        else report.sampled(model, sampler_of(sampling.sampler, sampling.steps))
+    )
+    summary = {
+        **{**said, **sampler, "num_detections": len(data.xy), "num_dropped": data.num_dropped},
+        **{"num_hidden_joints": int((data.confidence == 0).sum()), "num_hypotheses": len(lifted["samples"])},
+        **{"frame_tag": FRAME_TAG, "scale": scale, "camera": data.camera},
+        "spread_mm": report.spread_mm(lifted["covariance"], model.skeleton),
+    }
+    arrays = {
+        **lifted,
+        **{"keypoints": data.xy, "confidence": data.confidence, "intrinsics": data.intrinsics},
+        **report.rows(kp.frame, kp.person, kp.fps),
+        **{"image": np.array(kp.image, np.str_), "joints": np.array(model.skeleton.joints)},
+        **{"frame_tag": np.array(FRAME_TAG), "scale": np.array(scale)},
+        **({} if data.image_size is None else {"image_size": np.array(data.image_size)}),
+        **({} if completed is None else {"keypoints_completed": completed}),
+    }
+    visible = np.where(data.confidence[..., None] > 0, data.xy, np.nan)  # what is hidden is not drawn
+    layers = {"keypoints": visible, "confidence": data.confidence, "mean": lifted.get("pose", lifted["mean"])}
+    if completed is not None:
+        layers |= {"observed": data.confidence > 0, "reprojected": completed}
+    note, titles = f"metres from {scale}; {data.camera}", report.labels(kp.frame, kp.person)
+    picture = report.Picture(lifted["samples"], model.skeleton, titles, note, layers, kp.fps, path_states)
+    yield from report.write(options.output, report.name_of(options.input), arrays, summary, picture)

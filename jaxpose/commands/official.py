@@ -6,55 +6,52 @@ they were trained on; where the root stands is then found as for other models.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Generator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
-from jaxpose.commands import detections, video
+from jaxpose.base import Array, Hypotheses, Key
+from jaxpose.commands.blocks import Block
 from jaxpose.commands.detections import Detections
-from jaxpose.geometry.windows import Windows
+from jaxpose.commands.option_groups import Sampling
+from jaxpose.commands.video import device_windows
 from jaxpose.model import Model
 from jaxpose.recipes.diffpose import lift_official
 from jaxpose.spaces.person import place
 from jaxpose.tasks.draw import spread
-from jaxpose.tasks.lift import Lifted, stature
-
-OFFICIAL_RECORD = {"sampler": "none"}  # what a summary says instead
+from jaxpose.tasks.lift import stature
 
 
-def official_draw(model: Model, data: Detections, args: argparse.Namespace) -> Generator[str, None, video.Draw]:
-    """What lifts some rows; `args.hypotheses` becomes 1. ValueError for a flag or input the model cannot take."""
+def record(model: Model) -> dict[str, Any]:
+    """What a summary says of the sampler."""
+    return {"network_calls": len(model.spec.indices), "sampler": "none"}
+
+
+def official_work(model: Model, data: Detections, sampling: Sampling, body_height: float | None) -> Any:
+    """What lifts a block, for `blocks.gather`. ValueError for a flag or input that the model cannot take."""
     name = model.spec.name
-    if args.steps is not None or args.sampler != "posterior" or args.path:
-        flag = "--steps" if args.steps is not None else "--path" if args.path else "--sampler"
-        raise ValueError(f"{flag}: means nothing to {name!r}, DiffPose's own checkpoint with its own few steps")
+    for flag, given in (
+        ("steps", sampling.steps),
+        ("path", sampling.path),
+        ("sampler", sampling.sampler != "posterior"),
+    ):
+        if given:
+            raise ValueError(f"--{flag}: means nothing to {name!r}, DiffPose's own checkpoint with its own few steps")
     hidden = np.argwhere(data.confidence == 0)
     if len(hidden):
         row, joint = hidden[0]
         found = f"frame {data.source.frame[row]} lacks {model.skeleton.joints[joint]}"
         raise ValueError(f"{name!r}, DiffPose's own checkpoint, needs every joint, and {found}")
-    size = detections.image_size(data.source, args)
-    if size is None:
+    if data.image_size is None:
         raise ValueError(f"--image-size: {name!r} needs the image's WIDTH,HEIGHT, and the file has none")
-    args.hypotheses = 1
-    yield f"DiffPose's own checkpoint: one pose each, relative to the root, {model.spec.scale}"
-    width, height = (float(x) for x in size)
+    width, height = (float(x) for x in data.image_size)
 
-    def draw(key: Key, rows: np.ndarray, return_path: bool, windows: Windows | None = None) -> Lifted:
-        return _lift(
-            model,
-            *(jnp.asarray(x[rows], jnp.float32) for x in (data.xy, data.confidence, data.intrinsics)),
-            width,
-            height,
-            args.height,
-            None if windows is None else (jnp.asarray(windows.index), jnp.asarray(windows.counted)),
-        )
+    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
+        return _lift(model, *data.observed(block.rows), width, height, body_height, device_windows(block))
 
-    return draw
+    return work
 
 
 @jax.jit
@@ -67,7 +64,7 @@ def _lift(
     height: Array,
     body_height: Array | None,
     windows: tuple[Array, Array] | None,
-) -> Lifted:
+) -> Hypotheses:
     if windows is None:
         poses = lift_official(model, xy, (width, height))
     else:
@@ -78,4 +75,4 @@ def _lift(
     samples = poses[None]
     if body_height is not None:
         samples = samples * (body_height / stature(samples, model))[..., None, None]
-    return Lifted(samples, place(intrinsics, xy, confidence, samples), *spread(samples))
+    return Hypotheses(samples, *spread(samples), place(intrinsics, xy, confidence, samples))

@@ -5,7 +5,6 @@ The sets of joints that are no such set (h36m17, mpii16, ...) are brought to Ope
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.commands.option_groups import Axes
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points
@@ -51,9 +51,11 @@ def set_of(skeleton: Skeleton) -> str:
     return skeleton.name if skeleton.name in POINT_SETS else _SET_OF.get(skeleton.name, "openpose25")
 
 
-def read_targets(path: Path, body: Body, args: argparse.Namespace, only: str | None = None) -> Targets:
-    """The 3D points in a file; ValueError names a frame where fewer than three are left, or an unknown point."""
-    source = read_poses3d(path, skeleton=skeleton_of(args.skeleton), up=args.up, unit=args.unit)
+def read_targets(
+    path: Path, body: Body, axes: Axes, skeleton: str | None = None, only: tuple[str, ...] | None = None
+) -> Targets:
+    """The 3D points in a file, all or `only` those named; ValueError where none is left, or names an unknown point."""
+    source = read_poses3d(path, skeleton=skeleton_of(skeleton), up=axes.up, unit=axes.unit)
     name = set_of(source.skeleton)
     xyz = from_camera(source.joints, "y")
     if len(POINT_SETS[name]) != len(source.skeleton.joints) or name == "openpose25":
@@ -82,12 +84,11 @@ def check_enough(path: Path, targets: Targets) -> None:
         )
 
 
-def _chosen(only: str | None, name: str) -> np.ndarray:
+def _chosen(only: tuple[str, ...] | None, name: str) -> np.ndarray:
     names = POINT_SETS[name]
     if only is None:
         return np.ones(len(names), bool)
-    asked = [part.strip() for part in only.split(",")]
-    unknown = [part for part in asked if part not in names]
+    unknown = [part for part in only if part not in names]
     if unknown:
         raise ValueError(f"--only: got {unknown[0]!r}; legal are {', '.join(names)}")
-    return np.isin(np.array(names), asked)
+    return np.isin(np.array(names), only)

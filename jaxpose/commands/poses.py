@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.commands import results
-from jaxpose.geometry.axes import covariance_from_camera, from_camera
+from jaxpose.commands import report
+from jaxpose.commands.blocks import Drawn
+from jaxpose.commands.option_groups import Axes, Output
+from jaxpose.geometry.axes import INPUT_TAGS, covariance_from_camera, from_camera
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.io.poses3d import Poses3D, read_poses3d
 from jaxpose.model import Model
-
-_AXES = {"-y": "x right, y down, z forward", "y": "of the input, y up", "z": "of the input, z up"}
 
 
 class Observed(NamedTuple):
@@ -33,14 +32,19 @@ class Observed(NamedTuple):
 
 
 def read_observed(
-    path: Path, target: Skeleton, args: argparse.Namespace, hide: Callable[[int], np.ndarray] | None = None
+    path: Path,
+    target: Skeleton,
+    axes: Axes,
+    skeleton: str | None = None,
+    hide: Callable[[int], np.ndarray] | None = None,
 ) -> Observed:
     """The 3D joints of a file in the joint set `target`; poses of which nothing is left are left out.
 
-    hide: number of poses -> [N, J] bool, joints to be hidden. ValueError where no pose is left.
+    skeleton: the joint set of the file, where it is told. hide: number of poses -> [N, J] bool, joints to be hidden.
+    ValueError where no pose is left.
     """
-    skeleton = get_skeleton(args.skeleton) if args.skeleton else None
-    poses = read_poses3d(path, skeleton=skeleton, up=args.up, unit=args.unit)
+    given = get_skeleton(skeleton) if skeleton else None
+    poses = read_poses3d(path, skeleton=given, up=axes.up, unit=axes.unit)
     seen = jnp.asarray(np.isfinite(poses.joints).all(-1), jnp.float32)
     converted = convert_joints(jnp.asarray(poses.joints), seen, poses.skeleton, target)
     joints, known = jax.device_get(converted)
@@ -62,6 +66,14 @@ def describe(path: Path, data: Observed) -> Iterator[str]:
         yield f"left out {data.num_dropped} poses without an observed joint"
 
 
+def check_whole(path: Path, data: Observed, target: Skeleton, instead: str) -> None:
+    """ValueError naming the first pose that lacks joints; instead: what to do about it."""
+    broken = np.flatnonzero(~np.isfinite(data.joints).all((1, 2)))
+    if broken.size:
+        lacks = missing_per_joint(data.joints[broken[:1]], target)
+        raise ValueError(f"{path}: {label(data.source, broken[0])} lacks {', '.join(lacks)}; {instead}")
+
+
 def label(poses: Poses3D, row: int) -> str:
     """A pose of a file in words."""
     return f"frame {poses.frame[row]}, person {poses.person[row]}"
@@ -74,57 +86,29 @@ def missing_per_joint(joints: np.ndarray, skeleton: Skeleton) -> dict[str, int]:
 
 
 def write(
-    out: Path,
-    path: Path,
-    model: Model,
-    data: Observed,
-    posed: results.Drawn,
-    args: argparse.Namespace,
-    said: dict[str, Any],
+    output: Output, path: Path, model: Model, data: Observed, posed: Drawn, note: str, said: dict[str, Any]
 ) -> Iterator[str]:
-    """Write what a task made of 3D joints; `said` are further entries of the summary, noise_source among them."""
+    """Write what a task made of 3D joints; said: entries of the summary; note: what stands below the pictures."""
     source, up = data.source, data.source.up
-    tag = f"axes: {_AXES[up]}; metres; about the origin of the input"
-    seconds, path_states = float(posed["seconds"]), posed.get("path")
+    tag = f"axes: {INPUT_TAGS[up]}; metres; about the origin of the input"
     summary = {
-        **results.record(path, model, args, len(data.joints) * args.hypotheses, seconds),
-        "num_poses": len(data.joints),
-        "num_dropped": data.num_dropped,
-        "num_hypotheses": args.hypotheses,
-        "frame_tag": tag,
-        "input_joints": source.skeleton.name,
-        "input_unit": source.unit,
-        "input_up": up,
-        **said,
-        "spread_mm": results.spread_mm(posed["covariance"], model.skeleton),
+        **{**said, "num_poses": len(data.joints), "num_dropped": data.num_dropped},
+        **{"num_hypotheses": len(posed["samples"]), "frame_tag": tag, "noise_source": note},
+        **{"input_joints": source.skeleton.name, "input_unit": source.unit, "input_up": up},
+        "spread_mm": report.spread_mm(posed["covariance"], model.skeleton),
     }
     arrays = {
-        "samples": from_camera(posed["samples"], up),
-        "mean": from_camera(posed["mean"], up),
+        **{name: from_camera(posed[name], up) for name in ("samples", "mean")},
         "covariance": covariance_from_camera(posed["covariance"], up),
-        "radius_90": posed["radius_90"],
-        "weights": posed["weights"],
-        "noise": posed["noise"],
+        **{name: posed[name] for name in ("radius_90", "weights", "noise")},
         "observed": from_camera(data.joints, up),
-        "frame": source.frame,
-        "person": source.person,
-        "joints": np.array(model.skeleton.joints),
-        "up": np.array(up),
-        "unit": np.array("m"),
-        "frame_tag": np.array(tag),
-        **({} if source.fps is None else {"fps": np.array(source.fps)}),
+        **report.rows(source.frame, source.person, source.fps),
+        **report.axes(model.skeleton.joints, up, tag),
     }
     # pictures are about the mean root, one place for all samples of a pose: what was observed stays in place
-    centre = posed["mean"][:, :1]
+    centre, states = posed["mean"][:, :1], posed.get("path")
     layers = {"mean": posed["mean"] - centre, "given": data.joints - centre}
-    labels = [label(source, row) for row in range(len(data.joints))]
-    picture = results.Picture(
-        posed["samples"] - centre,
-        model.skeleton,
-        labels,
-        said["noise_source"],
-        layers,
-        source.fps,
-        None if path_states is None else path_states - centre[: path_states.shape[2]],
-    )
-    yield from results.write(out, results.name_of(path), arrays, summary, picture, args)
+    path_states = None if states is None else states - centre[: states.shape[2]]
+    titles = report.labels(source.frame, source.person)
+    picture = report.Picture(posed["samples"] - centre, model.skeleton, titles, note, layers, source.fps, path_states)
+    yield from report.write(output, report.name_of(path), arrays, summary, picture)

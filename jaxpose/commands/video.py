@@ -11,27 +11,19 @@ that makes hypothesis h: it is the same motion from the first group to the last.
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Generator, Iterator
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Key
-from jaxpose.commands.results import AXIS, Drawn
+from jaxpose.base import Array
+from jaxpose.commands.blocks import Block
 from jaxpose.geometry.windows import Windows, tile
 from jaxpose.io.keypoints import Keypoints
 
 TRAINED_FPS = 30
 _MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group needs 54 again
-
-
-class Draw(Protocol):
-    """(key, rows [R] of the detections, whether to return the path, windows of these rows) -> `Lifted`."""
-
-    def __call__(self, key: Key, rows: np.ndarray, return_path: bool, windows: Windows | None = None) -> Any: ...
 
 
 class Timing(NamedTuple):
@@ -42,16 +34,9 @@ class Timing(NamedTuple):
     said: str
 
 
-class Group(NamedTuple):
-    """person: its place among the people. rows: [R] of the clip, filled up with copies; windows: of these rows."""
-
-    person: int
-    rows: np.ndarray
-    windows: Windows
-
-    def counted(self) -> np.ndarray:
-        """Which of the rows are answered here, [n] places in `rows`."""
-        return np.unique(self.windows.index[self.windows.counted])
+def device_windows(block: Block) -> tuple[Array, Array] | None:
+    """The windows of a block as `tasks.lift` takes them."""
+    return None if block.windows is None else (jnp.asarray(block.windows.index), jnp.asarray(block.windows.counted))
 
 
 def timing(kp: Keypoints) -> Timing:
@@ -70,8 +55,11 @@ def timing(kp: Keypoints) -> Timing:
     return Timing(number, every, said)
 
 
-def groups(person: np.ndarray, clock: Timing, length: int) -> Iterator[Group]:
-    """Windows of `length` frames that answer each row once, person by person, filled up to a few sizes."""
+def groups(person: np.ndarray, clock: Timing, length: int) -> Iterator[Block]:
+    """Windows of `length` frames that answer each row once, person by person, filled up to a few sizes.
+
+    The index of a block is the person's place among the people.
+    """
     stride = max(1, length // 3)
     for place, who in enumerate(np.unique(person)):
         rows = np.flatnonzero(person == who)
@@ -87,39 +75,7 @@ def groups(person: np.ndarray, clock: Timing, length: int) -> Iterator[Group]:
             spare = most - len(index)
             index = np.concatenate([index, np.repeat(index[-1:], spare, 0)])
             counted = np.concatenate([windows.counted, np.zeros((spare, length), bool)])
-            yield Group(place, filled, Windows(index, counted))
-
-
-def in_groups(
-    draw: Draw, person: np.ndarray, clock: Timing, length: int, args: argparse.Namespace
-) -> Generator[str, None, Drawn]:
-    """What `draw` makes of the rows, as `results.in_blocks`; it is given the windows of its rows besides.
-
-    The path, where --path asks for it, is of the first rows, as many as are answered together.
-    """
-    key, num, done, started = jax.random.key(args.seed), len(person), 0, time.time()
-    whole: Drawn = {}
-    for group in groups(person, clock, length):
-        own = group.counted()
-        rows = group.rows[own]
-        with_path = args.path and bool((rows == 0).any())
-        drawn = draw(jax.random.fold_in(key, group.person), group.rows, with_path, group.windows)._asdict()
-        for name, value in jax.device_get(drawn).items():
-            if value is None:
-                continue
-            axis = AXIS.get(name, 0)
-            value = np.take(value, own, axis)
-            if name == "path":
-                together = int(np.argmin(np.isin(np.arange(num + 1), rows)))
-                whole[name] = np.take(value, np.argsort(rows)[:together], axis)
-                continue
-            if name not in whole:
-                whole[name] = np.empty((*value.shape[:axis], num, *value.shape[axis + 1 :]), value.dtype)
-            whole[name][(slice(None),) * axis + (rows,)] = value
-        done += len(rows)
-        rate = done * args.hypotheses / (time.time() - started)
-        yield f"drew {done}/{num}, {rate:,.0f} poses/s, {(num - done) * args.hypotheses / rate:.0f} s left"
-    return whole | {"seconds": np.array(time.time() - started)}
+            yield Block(place, filled, np.unique(index[counted]), Windows(index, counted))
 
 
 def _cuts(index: np.ndarray, most: int, size: int) -> Iterator[tuple[int, int]]:

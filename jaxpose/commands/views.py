@@ -7,8 +7,8 @@ likes `dist` [C, 4 or 5] of OpenCV, `camera` [C] names, `joints` [K] names, `fra
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from jaxpose.base import Camera
 from jaxpose.commands import detections
+from jaxpose.commands.option_groups import refuse
+from jaxpose.commands.options import Fit, Fuse
 from jaxpose.commands.points import set_of, skeleton_of
 from jaxpose.fitting.keypoints import one_camera
 from jaxpose.geometry.body import Body
@@ -27,6 +29,7 @@ from jaxpose.io.arrays import as_float, load_arrays
 from jaxpose.io.keypoints import read_keypoints
 
 _LEAST = 3
+_ONE_CAMERA = ("camera", "fov", "camera_name", "format")
 _SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/views.py, DETECTOR)
 
 
@@ -65,15 +68,14 @@ def holds_cameras(path: Path) -> bool:
     return {"keypoints", "K", "R", "t"} <= set(z) and z["keypoints"].ndim == 4
 
 
-def read_views(path: Path, body: Body, args: argparse.Namespace) -> Views:
+def read_views(path: Path, body: Body, options: Fit) -> Views:
     """The rows of a file; ValueError names a row that no camera sees three of the body's points of."""
     if path.is_file() and holds_cameras(path):
-        views = several(path, args)
+        refuse(options.keypoints, f"{path} has its own calibrated cameras (--cameras chooses)", *_ONE_CAMERA)
+        views = several(path, options, options.keypoints.min_confidence)
     else:
-        for flag in ("cameras", "up"):
-            if getattr(args, flag) is not None:
-                raise ValueError(f"--{flag}: is for a file of several calibrated cameras, and {path} is none")
-        views = _one(path, args)
+        refuse(options, f"is for a file of several calibrated cameras, and {path} is none", "cameras", "up")
+        views = _one(path, options)
     confidence = views.confidence * known_points(body, views.points)
     seen = (confidence > 0).sum(-1).max(1)
     few = np.flatnonzero(seen < _LEAST)
@@ -82,24 +84,24 @@ def read_views(path: Path, body: Body, args: argparse.Namespace) -> Views:
             f"{path}: frame {views.frame[few[0]]}, person {views.person[few[0]]}: {seen[few[0]]} points that the body "
             f"has, in any camera; needed {_LEAST} or more"
         )
-    noise = _noise_px(views.xy, confidence) if args.noise_px is None else np.full(len(confidence), args.noise_px)
-    how = f"noise taken as {np.median(noise):.1f} px" + (", 1 % of each person's size" if args.noise_px is None else "")
+    noise = np.broadcast_to(options.noise_px or _noise_px(views.xy, confidence), len(confidence))
+    how = f"noise taken as {np.median(noise):.1f} px" + ("" if options.noise_px else ", 1 % of each person's size")
     return views._replace(confidence=confidence, noise_px=noise.astype(np.float32), said=(*views.said, how))
 
 
-def _one(path: Path, args: argparse.Namespace) -> Views:
-    if args.format in SKELETONS and args.skeleton is None:
-        args.skeleton, args.format = args.format, None
-    given = skeleton_of(args.skeleton)
-    if given is not None and given.name not in SKELETONS:
+def _one(path: Path, options: Fit) -> Views:
+    given, name = options.keypoints, options.skeleton
+    if given.format in SKELETONS and name is None:
+        given, name = replace(given, format=None), given.format
+    skeleton = skeleton_of(name)
+    if skeleton is not None and skeleton.name not in SKELETONS:
         raise ValueError(
-            f"--points: {given.name} is not read from files of one camera; legal are {', '.join(SKELETONS)}"
+            f"--points: {skeleton.name} is not read from files of one camera; legal are {', '.join(SKELETONS)}"
         )
-    args.skeleton = None if given is None else given.name
-    found = read_keypoints(path, skeleton=given, format=args.format, camera=args.camera_name).skeleton
+    found = read_keypoints(path, skeleton=skeleton, format=given.format, camera=given.camera_name).skeleton
     name = set_of(found)
     target = BODY_25 if name == "openpose25" else SKELETONS[name]
-    data = detections.read_detections(path, target, args)
+    data = detections.read_detections(path, target, given, None if skeleton is None else skeleton.name)
     cameras = one_camera(jnp.asarray(data.intrinsics, jnp.float32))
     said = (*detections.describe(path, data), f"{found.name} as {name}")
     return Views(
@@ -116,22 +118,19 @@ def _one(path: Path, args: argparse.Namespace) -> Views:
     )
 
 
-def several(path: Path, args: argparse.Namespace) -> Views:
+def several(path: Path, options: Fit | Fuse, min_confidence: float) -> Views:
     """The rows of a file that `holds_cameras`; ValueError names the flag or key that does not fit."""
-    for flag in ("camera", "fov", "camera_name", "format"):
-        if getattr(args, flag) is not None:
-            raise ValueError(f"--{flag.replace('_', '-')}: {path} has its own calibrated cameras (--cameras chooses)")
     z = load_arrays(path)
     keypoints = as_float(path, "keypoints", z["keypoints"])
     num, num_cameras = keypoints.shape[:2]
     names = z["camera"].astype(str).tolist() if "camera" in z else [str(c) for c in range(num_cameras)]
-    chosen = _chosen(args.cameras, names)
-    points = _points(path, z, keypoints.shape[2], args)
+    chosen = _chosen(options.cameras, names)
+    points = _points(path, z, keypoints.shape[2], options.skeleton)
     confidence = keypoints[..., 2] if keypoints.shape[-1] == 3 else np.ones(keypoints.shape[:-1])
-    seen = np.isfinite(keypoints).all(-1) & (np.nan_to_num(confidence) >= args.min_confidence)
+    seen = np.isfinite(keypoints).all(-1) & (np.nan_to_num(confidence) >= min_confidence)
     xy = np.where(seen[..., None], keypoints[..., :2], 0)[:, chosen]
     confidence = np.where(seen, np.clip(confidence, 0, 1), 0)[:, chosen]
-    up = args.up or str(z.get("up", "z"))
+    up = options.up or str(z.get("up", "z"))
     if up not in ("-y", "y", "z"):
         raise ValueError(f"{path}: up {up!r} (--up); legal are -y, y, z")
     cameras = _calibration(path, z, num_cameras, chosen)
@@ -167,24 +166,24 @@ def _calibration(path: Path, z: Mapping[str, np.ndarray], num: int, chosen: list
     return Camera(jnp.asarray(intrinsics), distortion, jnp.asarray(R), jnp.asarray(t))
 
 
-def _points(path: Path, z: Mapping[str, np.ndarray], num: int, args: argparse.Namespace) -> str:
+def _points(path: Path, z: Mapping[str, np.ndarray], num: int, skeleton: str | None) -> str:
     """The set of body points that the K keypoints are, in its order."""
-    given = skeleton_of(args.skeleton)
+    given = skeleton_of(skeleton)
     names = tuple(z["joints"].astype(str).tolist()) if "joints" in z else None
     for name, joints in POINT_SETS.items():
         if (given is None or set_of(given) == name) and len(joints) == num and names in (None, joints):
             return name
     raise ValueError(
         f"{path}: {num} keypoints{'' if names is None else ' ' + ', '.join(names[:3]) + ', ...'} are not, in this "
-        f"order, {args.skeleton or 'a set of body points'}; legal are {', '.join(POINT_SETS)} (--points)"
+        f"order, {skeleton or 'a set of body points'}; legal are {', '.join(POINT_SETS)} (--points)"
     )
 
 
-def _chosen(text: str | None, names: list[str]) -> list[int]:
-    if text is None:
+def _chosen(asked: tuple[str, ...] | None, names: list[str]) -> list[int]:
+    if asked is None:
         return list(range(len(names)))
-    chosen = []
-    for part in (part.strip() for part in text.split(",")):
+    chosen: list[int] = []
+    for part in asked:
         number = names.index(part) if part in names else int(part) if part.isdecimal() else -1
         if not 0 <= number < len(names) or number in chosen:
             raise ValueError(f"--cameras: got {part!r}; legal are 0 to {len(names) - 1}, or {', '.join(names)}, once")

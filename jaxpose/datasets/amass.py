@@ -1,4 +1,4 @@
-"""AMASS to one file of body rotations for each split (`jaxpose prepare amass`), read back by rotations.py.
+"""Conversion of AMASS to one file of body rotations for each split (`jaxpose prepare amass`); rotations.py reads it.
 
     <root>/<subset>/<subject>/<sequence>_poses.npz      SMPL-H release
     <root>/<subset>/<subject>/<sequence>_stageii.npz    SMPL-X release
@@ -12,11 +12,11 @@ Frames, of the N of a sequence, always of its middle 80 % (recordings open and c
     otherwise    every k-th frame, k = the recording's rate over `fps`, rounded: sequences count by their duration
 
 Every sequence is read once. The authors' script reads the files of the k-th of n subsets n - k + 1 times, each time
-with new draws (spec/dposer.md 10.1); no switch brings that back. Draws depend on seed and sequence alone.
+with new draws (spec/dposer.md 10.1); this is not reproduced. Draws depend on seed and sequence alone.
 
 Written: <out>/<split>.npz with body_pose [N, 21, 3] and global_orient [N, 3] (y up) float32 radians, sequence and frame
 [N] int32, betas [S, 10] float32, name, subject, category (the subset), fps (the recording's) [S]; <out>/<split>.json
-with how it came about.
+with the selection, the counts and the files that were left out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SPLITS = {
     "valid": ("HumanEva", "HDM05", "SFU", "MoSh"),
     "test": ("Transitions", "SSM"),
 }
-# How folders of the older release are called, without case and underscores.
+# Names of folders in the older release, without case and underscores.
 _ALIASES = {
     "mpimosh": "mosh",
     "mpihdm05": "hdm05",
@@ -68,10 +68,10 @@ class Sequence(NamedTuple):
 
 
 def find_sequences(root: str | os.PathLike[str], subsets: tuple[str, ...]) -> dict[str, list[Sequence]]:
-    """The sequences of each subset below `root`, in the order of their paths; a subset that is not there has none.
+    """The sequences of each subset below `root`, in the order of their paths; empty for a subset that is absent.
 
-    Subsets may be given by any name in use, and come back as `SPLITS` calls them. A sequence that is there in both
-    releases is named once, as SMPL-X. ValueError where `root` is not a folder.
+    Subsets may be given by any of their names; the result has those of `SPLITS`. A sequence in both releases is listed
+    once, as SMPL-X. ValueError where `root` is not a folder.
     """
     root = Path(root)
     if not root.is_dir():
@@ -114,8 +114,8 @@ def prepare_amass(
 ) -> Iterator[str]:
     """Write `out`/{split}.npz and .json from AMASS below `root`; yields lines about the progress.
 
-    subsets: other than those of `SPLITS`. A file that cannot be read is left out, and named in a line and the record.
-    Memory: the frames kept twice, 0.5 kB each. ValueError where nothing is found, or the split is written already.
+    subsets: other than those of `SPLITS`. A file that cannot be read is left out and named in the lines and in the
+    .json file. Memory: the frames kept twice, 0.5 kB each. ValueError where nothing is found, or the split file exists.
     """
     target = _check(split, out, fps)
     wanted = SPLITS[split] if subsets is None else subsets
@@ -144,7 +144,7 @@ def prepare_amass(
 
 
 class _Rows(NamedTuple):
-    """What is kept of a sequence: the frames' indices in the file, and those frames."""
+    """The selected frames of a sequence: their indices in the file, and their motion."""
 
     sequence: Sequence
     frame: np.ndarray
@@ -154,7 +154,7 @@ class _Rows(NamedTuple):
 def _read(
     sequences: list[Sequence], rows: list[_Rows], left_out: dict[str, str], *, fps: float | None, seed: int
 ) -> Iterator[str]:
-    """Add what is kept of each sequence to `rows`, or why nothing is to `left_out`. fps None: as published."""
+    """Append the selected frames of each sequence to `rows`, or the error to `left_out`. fps None: as published."""
     said = time.monotonic()
     for index, sequence in enumerate(sequences):
         try:
@@ -219,7 +219,7 @@ def _check(split: str, out: str | os.PathLike[str], fps: float) -> Path:
         raise ValueError(f"{folder}: {folder.parent} is not a folder; legal is a folder in one that exists")
     folder.mkdir(exist_ok=True)
     if (folder / f"{split}.npz").exists():
-        raise ValueError(f"{folder / split}.npz: is there already; remove it first, or name another folder")
+        raise ValueError(f"{folder / split}.npz: exists already; remove it first, or name another folder")
     return folder / f"{split}.npz"
 
 

@@ -1,4 +1,4 @@
-"""EHF, the 100 images that SMPL-X was evaluated on, as its authors publish the folder.
+"""Reader of EHF: 100 images with keypoints and SMPL-X meshes, the evaluation set of SMPL-X.
 
     NN_img.jpg or .png   1600 x 1200 pixels          NN_2Djnt.json   OpenPose's keypoints
     NN_align.ply         the true SMPL-X mesh, metres, in the world's frame (y up)              NN = 01, 02, ..., 100
@@ -7,7 +7,7 @@
 
 Cameras. `PUBLISHED` is the calibration that comes with the data. `DPOSER_SCRIPT` is what DPoser's scripts assume
 instead: f the image's diagonal, c its middle, and the truth turned by the published R with no translation
-(spec/dposer.md 7.3, 10.14). Its poses fit another projection than the image's.
+(spec/dposer.md 7.3, 10.14). These poses project elsewhere than the person in the image.
 
 Source: Pavlakos et al., Expressive Body Capture, CVPR 2019; the data's EHF_camera.txt.
 """
@@ -60,7 +60,7 @@ class Ehf(NamedTuple):
 def load_ehf(folder: str | os.PathLike[str], names: tuple[str, ...] | None = None) -> Ehf:
     """The images "01" to "100" of a folder, or those of `names`.
 
-    Of several people that OpenPose saw in an image, the one with the largest sum of confidences. ValueError names the
+    Of several people in a keypoint file, the one with the largest sum of confidences is read. ValueError names the
     files that are missing, and the one that is damaged.
     """
     folder = Path(folder)
@@ -99,7 +99,7 @@ def _image(folder: Path, name: str) -> Path | None:
 
 
 def _keypoints(path: Path) -> np.ndarray:
-    """BODY_25 keypoints [25, 3] of the person seen best."""
+    """BODY_25 keypoints [25, 3] of the person with the largest sum of confidences."""
     with reading(path, "file of OpenPose keypoints"):
         people: list[Any] = json.loads(path.read_text())["people"]
         values = [np.array(p["pose_keypoints_2d"], np.float64) for p in people]

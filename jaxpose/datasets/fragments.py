@@ -1,25 +1,24 @@
-"""Motion cut into pieces of equal length, as DPoser's motion denoising is evaluated on HumanEva.
+"""Motion cut into fragments of equal length, as in DPoser's evaluation of motion denoising on HumanEva.
 
-Pieces follow each other without overlap at the file's own rate, and what is left at the end is dropped.
-`<sequence>_batch###.npz` holds `pose_body` [L, 63] and `root_orient` [L, 3], as the authors' files do, and what else
-`save_motion` writes (spec/dposer.md 3).
+Fragments do not overlap and keep the file's frame rate; a shorter rest at the end is dropped.
+`<sequence>_batch###.npz` holds `pose_body` [L, 63] and `root_orient` [L, 3], as the authors' files do, and the
+other keys of `save_motion` (spec/dposer.md 3).
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxpose.datasets.h36m import check_new
+from jaxpose.datasets.h36m import check_new, new_folder
 from jaxpose.io.motion import Motion, read_motion, save_motion, take_frames
 
 _SUFFIXES = (".npz", ".npy", ".bvh", ".amc")
 
 
 def fragments(motion: Motion, length: int = 60) -> list[Motion]:
-    """The pieces of `length` frames, in their order; none where the motion is shorter."""
+    """The fragments of `length` frames, in order; none where the motion is shorter."""
     if length < 1:
         raise ValueError(f"length must be a positive number of frames, got {length}")
     count = len(motion.body_pose) // length
@@ -31,8 +30,8 @@ def prepare_fragments(
 ) -> Iterator[str]:
     """Write the fragments of files, and of all files of motion in folders, below `out`; yields lines.
 
-    Folders inside a given folder are kept, so that sequences of one name do not meet. ValueError names a file that is
-    wrong, and an `out` that is there.
+    The structure of folders is kept, so that sequences of the same name stay apart. ValueError names a file with a
+    fault, and an `out` that exists.
     """
     target = check_new(out)
     if length < 1:
@@ -42,8 +41,8 @@ def prepare_fragments(
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{twice.name}: two of the files have this name; give the folder above them instead")
-    total, draft = 0, target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    total = 0
+    with new_folder(target) as draft:
         for path, name in files:
             motion = read_motion(path)
             pieces = fragments(motion, length)
@@ -53,14 +52,11 @@ def prepare_fragments(
             total += len(pieces)
             rest = len(motion.body_pose) - length * len(pieces)
             yield f"{path}: {len(pieces)} fragments of {length} frames, {rest} frames dropped"
-        os.replace(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     yield f"wrote {target}: {total} fragments of {len(files)} files"
 
 
 def _files(source: Path) -> list[tuple[Path, Path]]:
-    """Files of motion, each with its place below the folder that was given."""
+    """Motion files, each with its path relative to the given folder."""
     if source.is_file():
         return [(source, Path(source.name))]
     if not source.is_dir():

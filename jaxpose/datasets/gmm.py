@@ -7,9 +7,9 @@ standard deviations in normalised screen units, in which the image is 2 wide (sp
 
     uv = 2 uv_px / width - (1, height / width),    sigma = 2 sigma_px / width
 
-Joints are in H36M_17 order. Both values are pickled dicts, read by the restricted unpickler. What is legal is what the
-original loader can use: it draws a component with numpy's `choice`, so weights must sum to 1 within numpy's tolerance,
-the square root of the type's epsilon; and it reads four cameras, Human3.6M's.
+Joints are in H36M_17 order. Both values are pickled dicts, read by the restricted unpickler. Files are legal where
+the original loader accepts them: it draws a component with numpy's `choice`, so weights must sum to 1 within numpy's
+tolerance, the square root of the type's epsilon; and it reads the four cameras of Human3.6M.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from jaxpose.files import atomic
 from jaxpose.geometry.camera import denormalise_screen, normalise_screen
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import reading
-from jaxpose.io.untrusted.object_npz import load_dict
+from jaxpose.io.untrusted.object_npz import list_of_cameras, load_dict
 from jaxpose.io.untrusted.unpickle import describe
 
 Tree: TypeAlias = Mapping[str, Mapping[str, Sequence[np.ndarray]]]  # subject -> action -> cameras
 
-NUM_CAMERAS = 4  # what the original loader asks for
+NUM_CAMERAS = 4  # that the original loader needs
 
 
 def read_gmm(
@@ -45,7 +45,7 @@ def read_gmm(
     """The mixtures of a file: subject -> action -> one float64 [F, 17, M, 5] for each camera, as the module says.
 
     num_cameras: how many every action must have; None takes any number. F may differ between cameras, M may not.
-    ValueError names the file and, as far as it goes, subject, action, camera, frame and joint.
+    ValueError names the file and, where known, subject, action, camera, frame and joint.
     """
     path = Path(path)
     check_layout(path)
@@ -65,7 +65,7 @@ def write_gmm(path: str | os.PathLike[str], tree: Tree, metadata: Mapping[str, A
 
     tree: subject -> action -> one [F, 17, M, 5] for each camera; any number of cameras from 1, of which the original
     loader needs four. Weights are made to sum to 1 in float64. metadata: of plain values; the joint set is added.
-    ValueError names what no mixture has, before anything is written.
+    ValueError for invalid mixtures, before anything is written.
     """
     path = Path(path)
     if path.suffix != ".npz":
@@ -90,7 +90,7 @@ def write_gmm(path: str | os.PathLike[str], tree: Tree, metadata: Mapping[str, A
 def to_mixture(array: np.ndarray, width: float, height: float) -> Mixture:
     """[..., M, 5] of a file, in an image of `width` x `height` pixels, as a mixture in normalised screen units.
 
-    A component of weight 0 and no spread gets the spread 1: it is never drawn, and its density must be a number.
+    A component with weight 0 and standard deviation 0 gets the standard deviation 1, so that its density is finite.
     """
     values = jnp.asarray(array, jnp.float32)
     std = jnp.where(values[..., 3:] > 0, values[..., 3:], 1)
@@ -104,7 +104,7 @@ def from_mixture(mixture: Mixture, width: float, height: float) -> np.ndarray:
 
 
 def _checked(tree: Any, where: str, num_cameras: int | None) -> dict[str, dict[str, list[np.ndarray]]]:
-    """The tree in float64, if it is one of mixtures with one M."""
+    """The tree in float64; ValueError unless its arrays are mixtures with the same number of components."""
     if not isinstance(tree, Mapping) or not tree:
         raise ValueError(f"{where}needed a dict of subjects, got {describe(tree)}")
     result: dict[str, dict[str, list[np.ndarray]]] = {}
@@ -121,11 +121,7 @@ def _checked(tree: Any, where: str, num_cameras: int | None) -> dict[str, dict[s
 
 
 def _cameras(value: Any, place: str, num_cameras: int | None) -> list[np.ndarray]:
-    count = num_cameras or "at least one"
-    if not isinstance(value, list | tuple) or not value or len(value) != (num_cameras or len(value)):
-        found = f"{len(value)} arrays" if isinstance(value, list | tuple) else describe(value)
-        raise ValueError(f"{place}: needed a list of arrays, {count}, one for each camera, got {found}")
-    return [_array(array, f"{place}, camera {camera}") for camera, array in enumerate(value)]
+    return [_array(array, at) for at, array in list_of_cameras(value, place, num_cameras)]
 
 
 def _array(array: Any, place: str) -> np.ndarray:
@@ -165,7 +161,7 @@ def _choice_tolerance(dtype: np.dtype) -> float:
 
 
 def _normalised(array: np.ndarray) -> np.ndarray:
-    """The array with weights that sum to 1; itself where they do."""
+    """The array with weights normalised to sum to 1."""
     total = array[..., :1].sum(-2, keepdims=True)
     if (total == 1).all():
         return array

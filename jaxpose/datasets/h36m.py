@@ -1,7 +1,7 @@
-"""Human3.6M, frame by frame, as arrays: what every reader of its published files ends in, and MPI-INF-3DHP's too.
+"""Frames of Human3.6M and MPI-INF-3DHP as arrays: the common output of the readers of their published files.
 
 A folder holds one `.npy` file for each field of `Frames` and a `meta.json` (format, count, sources). The arrays are
-memory-mapped, so a million frames open at once and only what is used is read.
+memory-mapped, so that a million frames open at once and only the used parts are read.
 
 Every frame has its pose twice: `camera` in metres, and `image` as GFPose trains on it, pixels (u, v) without lens
 distortion and a root-relative depth d in pixels (spaces/image_depth.py).
@@ -36,7 +36,7 @@ class Frames(NamedTuple):
     WalkTogether), subjects 1..11, frames from 0 within a video (one camera's), cameras 0..3.
 
     Of MPI-INF-3DHP (mpi3dhp.py): action 0, subjects 1..8 and 101..106, cameras 0..8. Frames of its test videos that
-    are shown and not scored have no truth: image, camera, ratio and root_depth are NaN there (`has_truth`).
+    are not scored have no truth: image, camera, ratio and root_depth are NaN there (`has_truth`).
     """
 
     image: np.ndarray
@@ -77,12 +77,12 @@ def load_frames(folder: str | os.PathLike[str]) -> Frames:
 
 
 def has_truth(frames: Frames) -> np.ndarray:
-    """[N] bool: which frames have a true pose, and can be trained on and scored; the others only lend keypoints."""
+    """[N] bool: which frames have a true pose. Frames without one have keypoints only."""
     return np.isfinite(frames.root_depth)
 
 
 def load_meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `meta.json` of a frames folder says; ValueError where it is missing or of another format."""
+    """The content of `meta.json` of a frames folder; ValueError where it is missing or of another format."""
     path = Path(folder) / "meta.json"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; needed a folder made by `jaxpose prepare`")
@@ -99,9 +99,9 @@ def load_meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def write_frames(out: str | os.PathLike[str], blocks: Iterable[Frames], count: int, meta: dict[str, Any]) -> None:
-    """Write `count` frames, given in consecutive blocks, as the new folder `out`, whole or not at all.
+    """Write `count` frames, given in consecutive blocks, as the new folder `out`, which appears when it is complete.
 
-    `meta` is stored beside format and count. ValueError if `out` is there already or the blocks do not add up.
+    `meta` is stored beside format and count. ValueError if `out` exists or the blocks have another number of frames.
     """
     if count < 1:
         raise ValueError(f"{out}: there are no frames to write; needed at least one")
@@ -117,15 +117,15 @@ def write_frames(out: str | os.PathLike[str], blocks: Iterable[Frames], count: i
             for file in files.values():
                 file.close()
         if written != count:
-            raise ValueError(f"{out}: {written} frames came, {count} were announced")
+            raise ValueError(f"{out}: {written} frames were given; needed {count}")
         write_json(draft / "meta.json", {"format": FORMAT, "count": count, **meta})
 
 
 @contextmanager
 def new_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder to fill, under a temporary name beside `out`, which it takes when the block ends well.
+    """A folder with a temporary name beside `out`, renamed to `out` when the block ends without an error.
 
-    ValueError where `out` is there already, or the folder that it would lie in is not.
+    ValueError where `out` exists, or its parent folder does not.
     """
     target = check_new(out)
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -141,7 +141,7 @@ def check_new(out: str | os.PathLike[str]) -> Path:
     """`out` as an absolute path, if a folder can be made there; ValueError otherwise."""
     target = Path(out).absolute()
     if target.exists():
-        raise ValueError(f"{target}: is there already; legal is a new folder, or remove it first")
+        raise ValueError(f"{target}: exists already; legal is a new folder, or remove it first")
     if not target.parent.is_dir():
         raise ValueError(f"{target}: {target.parent} is not a folder; legal is a new folder in one that exists")
     return target

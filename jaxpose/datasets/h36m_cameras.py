@@ -1,9 +1,9 @@
-"""The cameras of Human3.6M: four for every subject, as its publishers calibrated them.
+"""Calibrated cameras of Human3.6M, four for each subject.
 
     x_cam = R_cam_world x_world + t_cam,    R_cam_world = R(q)^T,    t_cam = -R_cam_world c
 
 with the camera's orientation q = (w, x, y, z) and position c, camera to world. Order of the cameras, here and in the
-2D files: 54138969, 55011271, 58860488, 60457274. Lens distortion is left out, as GFPose leaves it out.
+2D files: 54138969, 55011271, 58860488, 60457274. Lens distortion is ignored, as in GFPose.
 Source: the data set's calibration, as quoted by VideoPose3D (common/h36m_dataset.py); exact to float32.
 """
 

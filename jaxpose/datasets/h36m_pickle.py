@@ -1,4 +1,4 @@
-"""Human3.6M as the LCN and GFPose projects publish it, to a folder of arrays (h36m.py).
+"""Conversion of Human3.6M as published by LCN and GFPose to a folder of arrays (h36m.py).
 
 `h36m_train.pkl`, `h36m_test.pkl`: a pickled list of about 1.6 million dicts, one for each frame and camera, lengths in
 millimetres. `h36m_sh_dt_ft.pkl`: detections of a stacked hourglass network for both, in the same order. Of a dict are
@@ -7,8 +7,8 @@ imageid and cameraid. What each means: spec/gfpose.md, 3.1 and 7.
 
     ratio = (box[2] - box[0] + 1) / 2 px per metre
 
-The list never lies in memory as a whole (pickled_list.py). Finished shards of frames stay beside the result until it is
-there: a run that was killed parses the file again, and goes on with the first shard that is missing.
+The list is never in memory as a whole (pickled_list.py). Finished shards of frames are kept beside the result until it
+is complete: a run that was interrupted parses the file again and continues with the first missing shard.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from jaxpose.spaces.image_depth import ratio_of, ratio_of_box
 _ARRAYS = {"joint_3d_image": (17, 3), "joint_3d_camera": (17, 3), "box": (4,)}
 _IDS = {"action": "action", "subject": "subject", "videoid": "video", "imageid": "frame", "cameraid": "camera_id"}
 _INTRINSICS = ("fx", "fy", "cx", "cy")
-_TOLERANCE = 0.1  # of the box' scale against focal length over root depth: lengths in other units are far beyond
+_TOLERANCE = (
+    0.1  # relative, of the box scale against focal length over root depth; other units of length exceed it by far
+)
 
 
 class _Detections(NamedTuple):
@@ -84,7 +86,7 @@ def _detection_error(folder: Path) -> float:
 
 
 def _claim(parts: Path, sources: list[Path], split: str, shard: int) -> Iterator[str]:
-    """Make the folder of shards, or keep what an earlier run of the same conversion left there."""
+    """Make the folder of shards, or keep the shards of an earlier run of the same conversion."""
     files = [[str(s.absolute()), s.stat().st_size, s.stat().st_mtime_ns] for s in sources]
     claim = {"files": files, "split": split, "shard": shard, "layout": str(LAYOUT)}
     path = parts / "claim.json"
@@ -116,7 +118,7 @@ def _write_shards(poses: Path, detections: _Detections | None, parts: Path, shar
 
 
 def _read_batches(path: Path) -> Iterator[tuple[list[Any], int]]:
-    """(frames, offset in the file), until the end."""
+    """Pairs of frames and the offset in the file after them."""
     with reading(path, "pickle"), open(path, "rb") as file:
         for batch in PickledList(file).batches(_cameras):
             yield arrays_of(batch), file.tell()
@@ -144,10 +146,10 @@ def _convert(batch: list[Any], first: int, path: Path, detections: _Detections |
     for key, values in (*arrays.items(), ("root_depth", root_depth)):
         _check(np.isfinite(values.reshape(len(batch), -1)).all(-1), places, key, "a number that is not finite")
     ratio = np.asarray(ratio_of_box(arrays["box"]))
-    _check(root_depth > 0, places, "root_depth", "a root that is not before the camera")
+    _check(root_depth > 0, places, "root_depth", "a root that is not in front of the camera")
     expected = np.asarray(ratio_of(intrinsics, root_depth))
     agree = np.abs(ratio / expected - 1) < _TOLERANCE
-    _check(agree, places, "box", "a width that does not go with fx / root_depth; needed pixels and millimetres")
+    _check(agree, places, "box", "a width that disagrees with fx / root_depth; needed pixels and millimetres")
     image = arrays["joint_3d_image"].astype(np.float32)
     last = first + len(batch)
     if detections is None:
@@ -155,7 +157,7 @@ def _convert(batch: list[Any], first: int, path: Path, detections: _Detections |
     else:
         if last > len(detections.keypoints):
             number = len(detections.keypoints)
-            raise ValueError(f"{places[number - first]}: there are detections of {number} frames only")
+            raise ValueError(f"{places[number - first]}: the detections have {number} frames only")
         seen = _Detections(*(x[first:last] for x in detections))
     camera = (arrays["joint_3d_camera"] / 1000).astype(np.float32)
     floats = {"ratio": ratio, "root_depth": root_depth, "intrinsics": intrinsics}

@@ -1,4 +1,4 @@
-"""Motion capture in the compact form of `shared/data/mocap`: 17 joint positions and SMPL-style rotations at 30 fps.
+"""Reader of the motion capture files in `shared/data/mocap`: 17 joint positions and SMPL rotations at 30 fps.
 
 World frame: metres, y up, floor near y = 0. Sequences are concatenated along the frame axis. See the README beside
 the files for fields and licences.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from jaxpose.io.arrays import load_arrays
 
-_KEYS = ("joints17", "pos_scale", "seq_start", "seq_length", "seq_subject", "seq_category", "seq_name")
+_KEYS = ("seq_start", "seq_length", "seq_subject", "seq_category", "seq_name")
 
 
 class Categorised(Protocol):
@@ -51,23 +52,40 @@ def load_mocap(root: str | os.PathLike[str], split: str, files: tuple[str, ...] 
 
     Raises ValueError where a file is missing, lacks a key, or the split is unknown.
     """
-    folder = Path(root) / "mocap"
+    return Mocap(*load_sequences(Path(root) / "mocap", split, files, "joints17", "pos_scale"))
+
+
+def load_sequences(
+    folder: Path, split: str, files: tuple[str, ...], field: str, scale: str, aliases: Mapping[str, str] = {}
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Frames [N, ...] float32, `field` times `scale`; their sequence [N]; subject, category and name of each sequence.
+
+    aliases: further names of splits. ValueError as in `load_mocap`.
+    """
     if not (folder / "splits.json").is_file():
         raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
     splits = json.loads((folder / "splits.json").read_text())
-    if split not in splits:
+    name = split if split in splits else aliases.get(split, split)
+    if name not in splits:
         raise ValueError(f"split: got {split!r}, legal are {sorted(splits)}")
-    parts = [_load_file(folder / f"{name}.npz", set(splits[split])) for name in files]
-    offsets = np.cumsum([0] + [len(p.subject) for p in parts[:-1]])
-    return Mocap(
-        np.concatenate([p.joints for p in parts]),
-        np.concatenate([p.sequence + o for p, o in zip(parts, offsets, strict=True)]),
-        *(np.concatenate([getattr(p, f) for p in parts]) for f in ("subject", "category", "name")),
-    )
+    if not files:
+        raise ValueError("files: got none; legal are names of .npz files in mocap, as 'cmu' and 'hdm05'")
+    frames, sequence, labels, count = [], [], [], 0
+    for file in files:
+        z = load_arrays(folder / f"{file}.npz", field, scale, *_KEYS)
+        values, start, length = z[field], z["seq_start"], z["seq_length"]
+        kept = np.flatnonzero(np.isin(z["seq_subject"], splits[name]))
+        own = np.concatenate([values[:0], *(values[start[i] : start[i] + length[i]] for i in kept)])
+        frames.append(own.astype(np.float32) * np.float32(z[scale]))
+        sequence.append(np.repeat(count + np.arange(len(kept)), length[kept]))
+        labels.append([z[key][kept] for key in ("seq_subject", "seq_category", "seq_name")])
+        count += len(kept)
+    subject, category, names = (np.concatenate(of) for of in zip(*labels, strict=True))
+    return np.concatenate(frames), np.concatenate(sequence), subject, category, names
 
 
 def balanced_weights(mocap: Categorised, power: float = 0.5) -> np.ndarray:
-    """Sampling probability of each frame [N]: categories by their number of frames to `power`, frames alike in one.
+    """Sampling probability of each frame [N]: categories by their number of frames to `power`, uniform in each.
 
     power 1 samples frames uniformly, 0 makes all categories equally likely.
     """
@@ -81,10 +99,10 @@ def balanced_weights(mocap: Categorised, power: float = 0.5) -> np.ndarray:
 
 
 def take_share(mocap: Mocap, share: float, seed: int) -> Mocap:
-    """Whole sequences, drawn at random by `seed`, that hold about `share` of the frames; they keep their order.
+    """Whole sequences, drawn at random by `seed`, with about `share` of the frames, in their order.
 
-    Of one random order of the sequences, as many as come nearest to share in (0, 1] of the frames, at least one. So at
-    one seed the sequences of a smaller share are among those of a larger one.
+    The sequences are put in a random order, and the first of them are taken whose frames come nearest to `share` in
+    (0, 1], at least one. For one seed, a smaller share is a subset of a larger one.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be in (0, 1], got {share}")
@@ -95,13 +113,3 @@ def take_share(mocap: Mocap, share: float, seed: int) -> Mocap:
     frames = np.isin(mocap.sequence, kept)
     sequence = np.searchsorted(kept, mocap.sequence[frames])
     return Mocap(mocap.joints[frames], sequence, mocap.subject[kept], mocap.category[kept], mocap.name[kept])
-
-
-def _load_file(path: Path, subjects: set[str]) -> Mocap:
-    z = load_arrays(path, *_KEYS)
-    joints, start, length = z["joints17"], z["seq_start"], z["seq_length"]
-    kept = np.flatnonzero(np.isin(z["seq_subject"], sorted(subjects)))
-    frames = [joints[:0], *(joints[start[i] : start[i] + length[i]] for i in kept)]
-    sequence = np.repeat(np.arange(len(kept)), length[kept])
-    labels = [z[k][kept] for k in ("seq_subject", "seq_category", "seq_name")]
-    return Mocap(np.concatenate(frames).astype(np.float32) * np.float32(z["pos_scale"]), sequence, *labels)

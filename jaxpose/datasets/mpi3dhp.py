@@ -1,16 +1,16 @@
-"""MPI-INF-3DHP as P-STMO publishes it, to a folder of arrays (h36m.py).
+"""Conversion of MPI-INF-3DHP as published by P-STMO to a folder of arrays (h36m.py).
 
     data_train_3dhp.npz  data: "S1 Seq1" -> [camera "0" -> {data_2d [F, 17, 2] pixels, data_3d [F, 17, 3] mm}, fps]
     data_test_3dhp.npz   data: "TS1" -> {data_2d, data_3d, valid [F] 0 or 1}
 
 A pickled dict inside .npz (object_npz.py). 3D is `univ_annot3`: camera axes, bodies scaled to one height. The files
-hold no cameras; these are fitted, for each sequence and camera, as two lines that leave outliers out:
+hold no cameras; these are fitted for each sequence and camera, as two lines with outliers removed:
 
     u = fx X / Z + cx,   v = fy Y / Z + cy
 
-Every frame of a test video is kept: windows of video show them all, though only the valid ones are scored (603 of some
-6000 in TS1). Where `valid` is 0 the truth is NaN (h36m.has_truth); where the keypoints are not finite either the frame
-is left out, and its number is missing. Subjects are 1..8, and 101..106 for TS1..TS6; the action is 0.
+Every frame of a test video is kept, for windows of video, though only the valid ones are scored (603 of some 6000 in
+TS1). Where `valid` is 0 the truth is NaN (h36m.has_truth); where the keypoints are not finite either, the
+frame is left out. Subjects are 1..8, and 101..106 for TS1..TS6; the action is 0.
 
 Source: D. Mehta et al., Monocular 3D human pose estimation in the wild, 3DV 2017; layout of the files and order of the
 joints: W. Shan et al., P-STMO, ECCV 2022, as described in spec/diffpose.md, 5.2 and 6.4.
@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.datasets.h36m import Frames, check_new, write_frames
-from jaxpose.io.untrusted.object_npz import is_array, load_dict
+from jaxpose.io.untrusted.object_npz import array_of, load_dict
 from jaxpose.io.untrusted.unpickle import describe
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
@@ -42,12 +42,12 @@ _NAMES = {
 _TEST_SUBJECT = 100  # TS1 is 101: the test's people are not those of S1..S8
 _WIDE = (105, 106)  # TS5 and TS6, outdoors, by another camera
 
-# A fit beyond these is of another joint order, unit or axis convention. The data set's lenses: fx about 0.73 and 0.88
-# of the width, fy within 1 % of fx, centres within 3 % of the middle.
+# A fit beyond these limits indicates another joint order, unit or axis convention. Lenses of the data set: fx about
+# 0.73 and 0.88 of the width, fy within 1 % of fx, centres within 3 % of the middle.
 _FOCAL = (0.2, 5.0)  # of the image's width
 _ASPECT = 0.1  # fy / fx from 1
 _RESIDUAL = 0.02  # median, of the width
-_NEAR, _FAR = 0.5, 100.0  # metres; the root's median depth, which only units can put outside
+_NEAR, _FAR = 0.5, 100.0  # metres, of the root's median depth; other units exceed them
 
 
 class _Video(NamedTuple):
@@ -99,7 +99,7 @@ def image_size(subject: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def fit_intrinsics(x_cam: np.ndarray, uv_px: np.ndarray) -> tuple[np.ndarray, float]:
     """fx, fy, cx, cy [4] pixels of points [..., 3] seen at uv_px [..., 2], and the median residual in pixels.
 
-    Points are of any unit and before the camera. Outliers, up to a tenth and more, do not move the result.
+    Points are in any unit and in front of the camera. Outliers, up to a tenth and more, have no effect.
     """
     xy = (x_cam[..., :2] / x_cam[..., 2:]).reshape(-1, 2).astype(np.float64)
     uv = uv_px.reshape(-1, 2).astype(np.float64)
@@ -110,7 +110,7 @@ def fit_intrinsics(x_cam: np.ndarray, uv_px: np.ndarray) -> tuple[np.ndarray, fl
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope and offset of y over x by least squares, repeated without what is far off; NaN where x stands still."""
+    """Slope and offset of y over x by least squares, repeated without outliers; NaN where x is constant."""
     kept, before = np.ones(len(x), bool), np.zeros(len(x), bool)
     slope = offset = np.nan
     for _ in range(10):
@@ -122,17 +122,17 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         slope = centred @ (y[kept] - y_mean) / spread if spread > 0 else np.nan
         offset = y_mean - slope * x_mean
         error = np.abs(slope * x + offset - y)
-        # 3 standard deviations, estimated from the median, which outliers hardly move
+        # 3 standard deviations, estimated from the median, which is robust to outliers
         before, kept = kept, error <= 3 * 1.4826 * np.median(error) + 1e-6
     return slope, offset
 
 
 def _fit(video: _Video, place: str) -> tuple[np.ndarray, float]:
-    """The camera of a video and its residual, or a ValueError where no camera of the data set can be so."""
+    """The camera of a video and its residual; ValueError where it is implausible for the data set."""
     true = np.isfinite(video.camera[:, 0, 2])
     depth = float(np.median(video.camera[true, 0, 2]))
     if not _NEAR < depth < _FAR:
-        raise ValueError(f"{place}: the person is {1000 * depth:.4g} away; needed millimetres before the camera")
+        raise ValueError(f"{place}: the person is {1000 * depth:.4g} away; needed millimetres in front of the camera")
     behind = ~(video.camera[true][..., 2] > 0).all(-1)
     if behind.any():
         raise ValueError(
@@ -145,7 +145,7 @@ def _fit(video: _Video, place: str) -> tuple[np.ndarray, float]:
     if not (sound and residual < _RESIDUAL * width):
         found = f"focal length {fx:.0f}, {fy:.0f}, centre {cx:.0f}, {cy:.0f}, {residual:.1f} px off (median)"
         raise ValueError(
-            f"{place}: the camera that fits best has {found} for an image of {width} x {height}; "
+            f"{place}: the best fit has {found} for an image of {width} x {height}; "
             "needed keypoints that are projections of the joints, axes right, down, forward"
         )
     return fitted, residual
@@ -209,7 +209,10 @@ def _read_sequence(split: str, name: Any, value: Any, path: Path) -> Iterator[_V
 def _read_video(name: str, subject: int, camera_id: int, value: Any, fps: float | None, place: str) -> _Video:
     if not isinstance(value, dict):
         raise ValueError(f"{place}: needed a dict of data_2d and data_3d, got {describe(value)}")
-    keypoints, joints = (_array(value, key, tail, place) for key, tail in (("data_2d", 2), ("data_3d", 3)))
+    keypoints, joints = (
+        array_of(value.get(key), f"{place}, {key}", (17, axes), finite=False)
+        for key, axes in (("data_2d", 2), ("data_3d", 3))
+    )
     if len(keypoints) != len(joints):
         raise ValueError(f"{place}: {len(keypoints)} frames in data_2d, {len(joints)} in data_3d; needed as many")
     is_test = subject > _TEST_SUBJECT
@@ -222,13 +225,6 @@ def _read_video(name: str, subject: int, camera_id: int, value: Any, fps: float 
     seen = np.isfinite(keypoints).all((1, 2))
     frame = np.flatnonzero(seen).astype(np.int32)
     return _Video(name, subject, camera_id, keypoints[seen][:, _TO_H36M].astype(np.float32), metres[seen], frame, fps)
-
-
-def _array(value: Mapping[str, Any], key: str, axes: int, place: str) -> np.ndarray:
-    array = value.get(key)
-    if not is_array(array, (17, axes)):
-        raise ValueError(f"{place}, {key}: needed an array (F, 17, {axes}), got {describe(array)}")
-    return array
 
 
 def _valid(value: Mapping[str, Any], count: int, place: str) -> np.ndarray:

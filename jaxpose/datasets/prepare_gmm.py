@@ -1,18 +1,18 @@
-"""2D detections and heatmaps as the mixtures that DiffPose starts from (gmm.py), one for each joint and frame.
+"""Conversion of 2D detections and heatmaps to Gaussian mixtures for DiffPose (gmm.py), one per joint and frame.
 
 A detection without confidences becomes one Gaussian at the joint, with the weights (1, 0, ...) that the published files
-have (spec/diffpose.md, 4). A detection with confidence c is right with that probability, else the joint may be anywhere
-on the person:
+have (spec/diffpose.md, 4). A detection with confidence c is correct with probability c, else the joint is anywhere on
+the person:
 
     p(uv) = c N(uv | detected, sigma^2) + (1 - c) N(uv | m, s^2)
 
 with m, s the mean and deviation of the person's detected joints, or those of a point anywhere in the image where fewer
-than two are detected. The confidence is taken at its word; detectors are not calibrated. A joint with confidence 0, or
-that the file's joint set lacks, is the wide Gaussian alone. The first component is the detection, whatever its weight.
+than two are detected. The confidence is used as a probability, though detectors are not calibrated. A joint with
+confidence 0, or that the file's joint set lacks, is the wide Gaussian alone. The first component is the detection.
 
-A heatmap becomes what EM finds (diffusion/mixture.py) in points drawn from it, the heaviest component first. Joints
-that the file lacks are made of its own as `joint_sets.joint_map` says, of independent points; one that cannot be made
-is anywhere on the map, and so is one whose map is zero.
+A heatmap becomes a mixture fitted by EM (diffusion/mixture.py) to points drawn from it, the heaviest component first.
+Joints that the file lacks are composed of its joints (`joint_sets.joint_map`), from independent points. A joint that
+cannot be composed, or whose map is zero, is uniform on the map.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from jaxpose.geometry.camera import normalise_screen
 from jaxpose.geometry.heatmaps import Missing, sample_heatmaps, to_image
 from jaxpose.geometry.joint_sets import convert_joints, joint_map
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
-from jaxpose.io.heatmap_files import intensities, read_heatmaps
+from jaxpose.io.heatmap_files import blocks, intensities, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
-from jaxpose.io.untrusted.object_npz import is_array, load_dict
+from jaxpose.io.untrusted.object_npz import array_of, list_of_cameras, load_dict
 from jaxpose.io.untrusted.unpickle import describe
 
 SIGMA = 0.01  # normalised units: 5 px of 1000, the video repository's constant for tests (spec/diffpose.md, 4)
@@ -45,7 +45,6 @@ SAMPLES = 1000  # points drawn from a heatmap; the paper's number was not recove
 COMPONENTS = 5  # the paper's
 H36M_SIZE = (1000, 1000)  # pixels; two of its four cameras have two rows more
 _SUBJECT = "S0"
-_BLOCK = 32  # frames fitted at once: 544 mixtures
 _FLOOR = 1e-6  # variance, normalised units: half a pixel of 1000
 
 
@@ -60,7 +59,7 @@ def gmm_of_detections(
     """Mixtures of VideoPose3D's `data_2d_*.npz`, all its subjects, actions and cameras; yields lines of progress.
 
     Its arrays are [F, 17, 2] pixels, or [F, 17, 3] with confidences. components: None takes 1, or 2 with confidences;
-    those beyond what is needed get weight 0. sigma: normalised units. image_size: width, height in pixels.
+    further components get weight 0. sigma: normalised units. image_size: width, height in pixels.
     ValueError names the file or the argument that is wrong.
     """
     path, target = Path(path), _check_out(out)
@@ -96,9 +95,9 @@ def gmm_of_keypoints(
 ) -> Iterator[str]:
     """Mixtures of a file or folder that `read_keypoints` reads, brought to H36M_17; yields lines of progress.
 
-    They are of subject "S0" and one camera; the action is the file's name without suffix, followed by the number of the
-    person where there are several. Rows are the person's frames in order, and `metadata` says which: frames
-    without a detection have none. components, sigma as above; image_size: needed where the file has none.
+    They have the subject "S0" and one camera; the action is the file's name without suffix, followed by the number of
+    the person where there are several. Rows are the person's detected frames in order; `metadata` lists them.
+    components, sigma as above; image_size: needed where the file has none.
     """
     path, target = Path(path), _check_out(out)
     _check_numbers(components, sigma)
@@ -132,7 +131,7 @@ def gmm_of_heatmaps(
 ) -> Iterator[str]:
     """Mixtures fitted to the heatmaps of a file (heatmap_files.py), brought to H36M_17; yields lines of progress.
 
-    They are of subject "S0", one camera and the action that the file's name says. samples: points drawn from each map,
+    They have the subject "S0", one camera and the file's name as action. samples: points drawn from each map,
     frame i with fold_in(key(seed), i). Other arguments and errors as in `read_heatmaps`.
     """
     path, target = Path(path), _check_out(out)
@@ -142,15 +141,13 @@ def gmm_of_heatmaps(
     data = read_heatmaps(path, skeleton=skeleton, image_size=image_size, missing=missing)
     num, (width, height) = len(data.maps), data.image_size
     weights, _ = joint_map(data.skeleton, H36M_17)
-    block = min(num, _BLOCK)
     fitted: list[np.ndarray] = []
-    for first in range(0, num, block):
-        rows = np.minimum(np.arange(first, first + block), num - 1)  # one shape, so one compilation
+    for kept, rows in blocks(num):
         keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
         maps = intensities(data, rows)
         mixture = fit_block(keys, maps, data.box[rows], weights, width, height, samples, components)
-        fitted.append(from_mixture(mixture, width, height)[: num - first])
-        yield f"{min(first + block, num)} of {num} frames fitted"
+        fitted.append(from_mixture(mixture, width, height)[kept])
+        yield f"{rows[-1] + 1} of {num} frames fitted"
     tree = {_SUBJECT: {path.stem: [np.concatenate(fitted)]}}
     settings = {"samples": samples, "seed": seed, "image_size": [width, height]}
     frames = {path.stem: data.frame.tolist()}
@@ -163,7 +160,7 @@ def fit_block(
     keys: Key, maps: Array, box: Array, weights: Array, width: float, height: float, samples: int, components: int
 ) -> Mixture:
     """The mixtures [F, 17, M] of maps [F, J, h, w], in normalised units; weights [17, J] make the joints."""
-    unknown = 1 - weights.sum(-1, keepdims=True)  # of a map of zeros, put last: anywhere
+    unknown = 1 - weights.sum(-1, keepdims=True)  # weight of a uniform map, added last
     maps, weights = jnp.pad(maps, ((0, 0), (0, 1), (0, 0), (0, 0))), jnp.concatenate([weights, unknown], -1)
 
     def fit(key: Key, maps: Array, box: Array) -> Mixture:
@@ -202,20 +199,13 @@ def _around(detected: np.ndarray, count: int, sigma: float, size: tuple[int, int
 
 def _detected(cameras: Any, place: str) -> list[np.ndarray]:
     """[F, 17, 3] u, v, confidence of each camera of an action."""
-    if not isinstance(cameras, list | tuple) or not cameras:
-        raise ValueError(f"{place}: needed a list of arrays, one for each camera, got {describe(cameras)}")
     result = []
-    for index, array in enumerate(cameras):
-        if not is_array(array, (17, 2)) and not is_array(array, (17, 3)):
-            raise ValueError(f"{place}, camera {index}: needed (F, 17, 2) or (F, 17, 3), got {describe(array)}")
-        values = array.astype(np.float64)
-        if not np.isfinite(values).all():
-            frame = np.argmin(np.isfinite(values).all((1, 2)))
-            raise ValueError(f"{place}, camera {index}: frame {frame} is not finite")
+    for at, array in list_of_cameras(cameras, place):
+        values = array_of(array, at, (17, 2), (17, 3)).astype(np.float64)
         if values.shape[-1] == 2:
             values = np.concatenate([values, np.ones((*values.shape[:2], 1))], -1)
         if (values[..., 2] < 0).any() or (values[..., 2] > 1).any():
-            raise ValueError(f"{place}, camera {index}: a confidence outside 0 to 1")
+            raise ValueError(f"{at}: a confidence outside 0 to 1")
         result.append(values)
     return result
 
@@ -230,7 +220,7 @@ def _rows_of_people(kp: Keypoints, stem: str) -> dict[str, np.ndarray]:
 
 def _num_components(given: int | None, unsure: bool) -> int:
     if given == 1 and unsure:
-        raise ValueError("components: 1 is for detections that are sure; with confidences below 1 needed 2 or more")
+        raise ValueError("components: 1 needs confidences of 1; with confidences below 1 needed 2 or more")
     return given or (2 if unsure else 1)
 
 
@@ -242,7 +232,7 @@ def _check_numbers(components: int | None, sigma: float) -> None:
 
 
 def _check_out(out: str | os.PathLike[str]) -> Path:
-    """`out` as a path, if a file can be written there: told before the work, not after."""
+    """`out` as a path; ValueError where a file cannot be written there."""
     path = Path(out)
     if path.suffix != ".npz" or not path.parent.is_dir():
         raise ValueError(f"{path}: needed a file NAME.npz in a folder that exists")
@@ -253,4 +243,4 @@ def _report(path: Path, tree: Tree, what: str, size: tuple[int, int]) -> Iterato
     cameras = [camera for actions in tree.values() for cameras in actions.values() for camera in cameras]
     yield f"wrote {path}: {what}, mixtures of {cameras[0].shape[2]} Gaussians, image {size[0]} x {size[1]}"
     if any(len(cameras) != 4 for actions in tree.values() for cameras in actions.values()):
-        yield "the original DiffPose's loader asks for four cameras of every action; this file has others"
+        yield "the loader of the original DiffPose needs four cameras of every action; this file has another number"

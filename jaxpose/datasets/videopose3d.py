@@ -1,4 +1,4 @@
-"""Human3.6M as VideoPose3D publishes it, to a folder of arrays (h36m.py).
+"""Conversion of Human3.6M as published by VideoPose3D to a folder of arrays (h36m.py).
 
     data_3d_h36m.npz   positions_3d: subject -> action -> [F, 32, 3] metres, world axes
     data_2d_h36m_*.npz positions_2d: subject -> action -> four of [F', 17, 2] pixels, one for each camera; metadata
@@ -6,7 +6,8 @@
 Both are pickled dicts inside .npz (object_npz.py). Every frame is seen by the subject's four cameras
 (h36m_cameras.py); pixels and depth follow as GFPose's files have them (spaces/image_depth.py).
 
-The frames are not GFPose's: its test list is 4 % longer than S9 and S11 here, in unknown places (spec/gfpose.md, 7).
+The frames differ from GFPose's: its test list is 4 % longer than S9 and S11 here, in unknown places (spec/gfpose.md,
+7).
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from jaxpose.datasets.h36m import Frames, check_new, write_frames
 from jaxpose.datasets.h36m_cameras import Cameras, cameras_of
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import reading
-from jaxpose.io.untrusted.object_npz import is_array, load_dict
+from jaxpose.io.untrusted.object_npz import array_of, list_of_cameras, load_dict
 from jaxpose.io.untrusted.unpickle import describe
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
-# Of the 32 joints of the motion capture, those of H36M_17 in its order; the others do not move or are doubles.
+# Of the 32 joints of the motion capture, those of H36M_17 in its order; the others are constant or duplicates.
 _OF_32 = np.array([0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27])
 # Names of the files -> Human3.6M's numbers. A name may be followed by the number of a second take.
 _ACTIONS = {
@@ -69,7 +70,7 @@ def prepare_videopose3d(
 ) -> Iterator[str]:
     """Convert `subjects` ("S1", "S5", ...) to the new folder `out`; yields lines about the progress.
 
-    Without a 2D file the keypoints are the exact projections. Where lengths differ, the shorter counts. ValueError
+    Without a 2D file the keypoints are the exact projections. Where lengths differ, the shorter is used. ValueError
     names file, subject and action of what is wrong.
     """
     target = check_new(out)
@@ -98,12 +99,15 @@ def prepare_videopose3d(
 def _read_subject(
     subject: str, actions: Mapping[str, Any], seen: Mapping[str, Any] | None, sources: list[Path]
 ) -> Generator[str, None, list[_Part]]:
-    """The subject's actions, checked, joints and keypoints of one length; yields what had to be cut."""
+    """The subject's actions, checked, joints and keypoints cut to one length; yields a line for each cut."""
     parts: list[_Part] = []
     for name, value in actions.items():
         place = f"{sources[0]}: {subject} {name}"
         action, joints = _action_id(name, place), _joints(value, place)
-        keypoints = None if seen is None else _keypoints(seen, name, f"{sources[1]}: {subject} {name}")
+        keypoints = None
+        if seen is not None:
+            cameras = list_of_cameras(seen.get(name), f"{sources[1]}: {subject} {name}", 4)
+            keypoints = [array_of(array, at, (17, 2)).astype(np.float32) for at, array in cameras]
         lengths = [len(joints), *map(len, keypoints or ())]
         shortest = min(lengths)
         if max(lengths) != shortest:
@@ -128,7 +132,7 @@ def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, 
     if not (x_cam[..., 2] > 0).all():
         video = np.searchsorted(np.cumsum(length), np.argmin((x_cam[..., 2] > 0).all(-1)), side="right")
         at = f"camera {camera_id[video]} in action {action[video]}"
-        raise ValueError(f"{path}: {subject} is not before {at}; needed z > 0")
+        raise ValueError(f"{path}: {subject} is not in front of {at}; needed z > 0")
     intrinsics = cameras.intrinsics.astype(np.float32)[labels["camera_id"]]
     image = np.asarray(to_image_depth(jnp.asarray(intrinsics), jnp.asarray(x_cam)))
     detected = [k for _, _, keypoints in parts for k in keypoints or ()]
@@ -153,28 +157,11 @@ def _to_camera(x_world: np.ndarray, cameras: Cameras) -> np.ndarray:
 
 
 def _joints(value: Any, place: str) -> np.ndarray:
-    if not is_array(value, (32, 3)) and not is_array(value, (17, 3)):
-        raise ValueError(f"{place}: needed an array (F, 32, 3) or (F, 17, 3), got {describe(value)}")
-    joints = value.astype(np.float64)
+    joints = array_of(value, place, (32, 3), (17, 3)).astype(np.float64)
     joints = joints[:, _OF_32] if joints.shape[1] == 32 else joints
-    if not np.isfinite(joints).all():
-        raise ValueError(f"{place}: frame {np.argmin(np.isfinite(joints).all((1, 2)))} is not finite")
     if np.abs(joints).max() > _LARGEST:
         raise ValueError(f"{place}: a coordinate of {np.abs(joints).max():.0f}; needed metres, not millimetres")
     return joints
-
-
-def _keypoints(seen: Mapping[str, Any], name: str, place: str) -> list[np.ndarray]:
-    value = seen.get(name)
-    if not isinstance(value, list | tuple) or len(value) != 4:
-        raise ValueError(f"{place}: needed a list of 4 arrays, one for each camera, got {describe(value)}")
-    for camera, array in enumerate(value):
-        if not is_array(array, (17, 2)):
-            raise ValueError(f"{place}, camera {camera}: needed an array (F, 17, 2), got {describe(array)}")
-        if not np.isfinite(array).all():
-            frame = np.argmin(np.isfinite(array).all((1, 2)))
-            raise ValueError(f"{place}, camera {camera}: frame {frame} is not finite")
-    return [array.astype(np.float32) for array in value]
 
 
 def _action_id(name: str, place: str) -> int:
@@ -185,7 +172,7 @@ def _action_id(name: str, place: str) -> int:
 
 
 def check_layout(path: Path) -> None:
-    """ValueError for a 2D file that says it holds another joint set: COCO's has 17 joints as well."""
+    """ValueError for a 2D file whose metadata names another joint set (COCO has 17 joints, too)."""
     with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
         if "metadata.npy" not in archive.namelist():
             return

@@ -32,7 +32,7 @@ from jaxpose.geometry.camera import project
 from jaxpose.spaces.person import place
 
 # Of 0.005, 0.01, 0.02, 0.04 on every 8th validation pose: more gains more from 200 hypotheses of exact keypoints, but
-# 0.04 is worse than 0.01 with 10 in every row (python -m experiments.evaluate_aggregates --stride=8 --added=0.04).
+# 0.04 is worse than 0.01 with 10 in every row (python -m experiments.evaluate aggregates --stride=8 --added=0.04).
 ADDED = 0.01
 NOISE = 0.05  # of the keypoints' extent: about the error of a detector, 5 px where a person is 320 px tall
 _KERNEL_DIRECTIONS = 6  # in which hypotheses of a pose vary: tr(C)^2 / tr(C^2), median of the same validation poses
@@ -90,7 +90,7 @@ def medoid(samples: Array, weights: Array | None = None) -> Array:
 
     total = jax.lax.map(total_distance, samples)
     chosen = _take(samples, jnp.where(shares > 0, total, jnp.inf).argmin(0))
-    # One NaN hypothesis spoils every sum of distances; none may then pass for the nearest.
+    # One NaN hypothesis makes every sum of distances NaN, so there is no nearest one.
     return jnp.where(jnp.isnan(total.sum(0))[..., None, None], jnp.nan, chosen)
 
 

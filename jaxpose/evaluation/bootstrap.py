@@ -1,4 +1,4 @@
-"""Is one method's mean error lower than another's, or did the poses happen to suit it?
+"""Confidence interval of the difference of two methods' mean errors on the same poses.
 
 The paired bootstrap: both methods are scored on the same poses, so the poses are drawn anew, with replacement, and each
 draw carries both errors with it. Of the draws' differences of means, the middle share `level` is the interval: the

@@ -1,4 +1,4 @@
-"""Are the hypotheses as spread out as they are wrong?
+"""Calibration of hypotheses, and proper scores: how their spread agrees with their errors.
 
     ECE       mean over joints and levels q of |share of truths within the q-quantile of |X - median|  -  q|
     CRPS      E|X - y| - 1/2 E|X - X'| of every coordinate            (Gneiting & Raftery 2007, eq. 21)
@@ -111,7 +111,7 @@ def reliability(
 ) -> Array:
     """Share [L, J, D] of truths with a PIT of at most each level, per joint and axis: the levels where calibrated.
 
-    S-shaped about the diagonal: rising late and steeply where too wide, at the ends where too sure; above it
+    S-shaped about the diagonal: rising late and steeply where too wide, at the ends where too narrow; above it
     throughout where the hypotheses lie too far along the axis.
     """
     rank = pit(samples, truth)

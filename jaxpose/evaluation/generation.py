@@ -8,11 +8,11 @@
 
 and of plausibility.py the shares of poses with bones and joint angles of real bodies.
 
-Every figure needs its yardstick. Precision, recall, density and coverage depend on the numbers of real and generated
-poses, and real poses of other people do not reach 1: compare with the row of real training poses drawn in place of
-the samples, in equal number. Against the 1,997 validation poses of the benchmark with k = 3, 10,000 views of training
-frames have precision 0.56 and recall 0.71; against 1,997 other training views, 0.89 and 0.90. The distance to the
-nearest training pose is read beside that of held-out real poses.
+Every figure is read beside a reference. Precision, recall, density and coverage depend on the numbers of real and
+generated poses, and real poses of other people do not reach 1: compare with the row of real training poses drawn in
+place of the samples, in equal number. Against the 1,997 validation poses of the benchmark with k = 3, 10,000 views of
+training frames have precision 0.56 and recall 0.71; against 1,997 other training views, 0.89 and 0.90. The distance to
+the nearest training pose is read beside that of held-out real poses.
 
 Distances are differences, squared and summed in float32. The matrix product |a|^2 + |b|^2 - 2 a.b would lose those of
 near neighbours: about 1e-6 m^2 for poses of 5 m^2, and frames in sequence are 4e-4 m^2 apart.
@@ -54,7 +54,7 @@ def apd(samples: Array | np.ndarray) -> float:
 def frechet_distance(a: Array | np.ndarray, b: Array | np.ndarray) -> float:
     """Squared Frechet distance of the normal distributions fitted to a [N, F] and b [M, F]; unit: theirs squared.
 
-    Covariances over N - 1, in float64. Singular ones are welcome: with S = R R', tr (S1 S2)^(1/2) is the sum of the
+    Covariances over N - 1, in float64. Singular ones are legal: with S = R R', tr (S1 S2)^(1/2) is the sum of the
     singular values of R1' R2. Raises ValueError for features that are not finite, N < 2, or another F.
     """
     a, b = (np.asarray(_finite(name, x, 2), np.float64) for name, x in (("a", a), ("b", b)))
@@ -140,7 +140,7 @@ def generation_row(
     is first seen through drawn cameras (`data.views`), as the held-out poses are. Roots are moved to the origin here.
 
     Names carry units; shares have none. `heading_` stands before figures of poses that all head one way. Names with
-    `val_` are the same figure of the held-out poses, the yardstick. Nearest distances are to training poses, all
+    `val_` are the same figure of the held-out poses, for reference. Nearest distances are to training poses, all
     headed one way.
     """
     named = zip(("samples", "reference_val", "reference_train"), (samples, reference_val, reference_train), strict=True)

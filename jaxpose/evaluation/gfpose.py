@@ -1,11 +1,11 @@
-"""GFPose's protocol on Human3.6M beside figures that say what they mean (spec/gfpose.md, 6.1).
+"""GFPose's protocol on Human3.6M, and the usual figures beside it (spec/gfpose.md, 6.1).
 
     mpjpe_gfpose      min over hypotheses of the mean joint error in the camera's frame: no root is aligned, and the
                       true root depth, box ratio and intrinsics went into the hypotheses (spaces/image_depth.py)
     p_mpjpe_gfpose    min over hypotheses of the error after the best similarity, mirror images allowed
     average           mean per action, then the mean of the actions' means
 
-Honest rows align the root, forbid the reflection, and tell the best of H, which reads the truth, from one
+The other figures align the root, allow no reflection, and separate the best of H, which reads the truth, from one
 hypothesis and from the mean pose. Poses are [N, J, 3] metres in the camera's frame; rows are millimetres.
 """
 
@@ -49,9 +49,9 @@ def gfpose_row(samples: Array | np.ndarray, truth: Array | np.ndarray, action: n
 def denoising_row(
     noisy: Array | np.ndarray, denoised: Array | np.ndarray, truth: Array | np.ndarray, action: np.ndarray
 ) -> dict[str, Any]:
-    """The original's denoising figure, p_mpjpe_gfpose before and after, beside honest ones; poses [N, J, 3] metres.
+    """The original's denoising figure, p_mpjpe_gfpose before and after, beside the usual ones; poses [N, J, 3] metres.
 
-    The best similarity forgives a wrong size and place, which denoising at the wrong dt makes; `mpjpe` does not.
+    The best similarity removes a wrong size and place, which denoising at the wrong dt makes; `mpjpe` does not.
     """
     row: dict[str, Any] = {}
     for when, poses in (("before", noisy), ("after", denoised)):

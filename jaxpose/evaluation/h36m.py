@@ -1,4 +1,4 @@
-"""Human3.6M's protocols per action, as in DiffPose's tables (spec/diffpose.md, 5.1), or booked as its code does.
+"""Human3.6M's protocols per action, as in DiffPose's tables (spec/diffpose.md, 5.1), or averaged as its code does.
 
     mpjpe_mm             protocol #1: mean joint error, all 17 joints, roots aligned (the root's own 0 counts too)
     p_mpjpe_mm           protocol #2: after the best similarity; no reflection
@@ -6,7 +6,7 @@
     mpjve_mm_per_frame   error of the velocity between neighbouring frames of one video
     average              mean per action, then the mean of the means of the actions that have frames
 
-`strict=True` books as the released code does, to be compared with its numbers (items of spec/diffpose.md, 8):
+`strict=True` averages as the released code does, to be compared with its numbers (items of spec/diffpose.md, 8):
 
     item 3    with `batch_size`: every pose of a batch gets the batch's mean P-MPJPE, whatever its action (frame
               repository; the video repository evaluates one action at a time, so leave `batch_size` away)
@@ -112,7 +112,7 @@ def h36m_row(
 
 
 def report(rows: Mapping[str, ActionMean], *, markdown: bool = False) -> str:
-    """A table of named results in the papers' order of actions, then the average; actions without frames are told.
+    """A table of named results in the papers' order of actions, then the average; actions without frames are named.
 
     One decimal; plain text in columns, or markdown. Example: `report({"P1": row["mpjpe_mm"]})`. ValueError if empty.
     """

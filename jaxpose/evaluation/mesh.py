@@ -1,4 +1,4 @@
-"""Does a mesh run through itself? The share of faces that cross another face of the same mesh (spec/dposer.md 7.1).
+"""Self-intersection of meshes: the share of faces that cross another face of the same mesh (spec/dposer.md 7.1).
 
     SI = 100 * mean over meshes of (faces that cross a face) / (faces)
 

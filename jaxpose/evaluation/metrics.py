@@ -60,7 +60,7 @@ def n_mpjpe(pred: Array, truth: Array, weights: Array | None = None) -> Array:
 def p_mpjpe(pred: Array, truth: Array, weights: Array | None = None, *, allow_reflection: bool = False) -> Array:
     """Mean joint error [...] after the best similarity, metres; pred and truth [..., J, D], weights [..., J].
 
-    GFPose reports it with `allow_reflection=True`, which forgives a pose that is its own mirror image.
+    GFPose reports it with `allow_reflection=True`, under which a mirrored pose has no error.
     """
     return mpjpe(procrustes_align(pred, truth, weights, allow_reflection=allow_reflection), truth, weights)
 
@@ -109,18 +109,13 @@ def best_of(errors: Array, num: int | None = None) -> Array:
     """Smallest [...] of the first `num` of the errors [H, ...] of H hypotheses; of all of them by default.
 
     An oracle: it reads the truth. Over errors per pose it picks whole poses, the usual "best of H"; over
-    errors per joint (`joint_errors`) it would assemble a pose that nobody proposed.
+    errors per joint (`joint_errors`) it would put together a pose of several hypotheses.
     """
     errors = jnp.asarray(errors)
     num_all = errors.shape[0]
     if num is not None and not 1 <= num <= num_all:
         raise ValueError(f"num must be in 1..{num_all}, the number of hypotheses, got {num}")
     return errors[:num].min(0)
-
-
-def best_of_curve(errors: Array) -> Array:
-    """Best of 1, 2, ..., H: element k of the result [H, ...] is `best_of(errors, k + 1)`."""
-    return jax.lax.cummin(jnp.asarray(errors), axis=0)
 
 
 def diversity(samples: Array, root: int = 0) -> Array:

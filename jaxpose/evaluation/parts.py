@@ -1,4 +1,4 @@
-"""How well hidden parts of a body are completed: figures over the hypotheses of a pose (spec/dposer.md 7.2).
+"""Errors of completed body parts over the hypotheses of a pose (spec/dposer.md 7.2).
 
     e_h = mean over the hidden points of |p_h - g|            of hypothesis h = 1..H, in mm
     min, mean, std of e_h over h                              of a pose; then the mean over poses

@@ -1,4 +1,4 @@
-"""Could a body do this? Bone lengths and joint angles of poses against the ranges of real ones.
+"""Plausibility of poses: bone lengths and joint angles within the ranges of real ones.
 
 Nothing is known of anatomy but what the reference poses show: a pose is plausible where all its lengths (or angles) lie
 within ranges of the reference, whose mirror images count as reference too. Ranges are taken one quantity at a time, so

@@ -26,7 +26,7 @@ _SMALLEST = 1e-3  # of a deviation: a truth that is met counts as this far off
 
 
 def log_errors(samples: Array, truth: Array) -> Array:
-    """log |y - mean| / deviation - E log |z| of coordinates [N, J, D]: 0 on average if calibrated, more if too sure."""
+    """log |y - mean| / deviation - E log |z| of coordinates [N, J, D]: mean 0 if calibrated, > 0 if too narrow."""
     deviation = jnp.maximum(samples.std(0), 1e-9)
     return jnp.log(jnp.abs(truth - samples.mean(0)) / deviation + _SMALLEST) - _MEAN_LOG_NORMAL
 

@@ -1,11 +1,11 @@
-"""Clips of posed bodies seen by a fixed virtual camera and followed by a virtual 2D detector: pure JAX augmentations.
+"""Clips of posed bodies seen by a fixed virtual camera and a virtual 2D detector: training examples, in JAX.
 
 Camera, body and the detector's error per frame are those of `views.py`; over time, a joint's error is a first-order
 autoregression and outliers come in runs:
 
     e_f = m e_f-1 + sqrt(1 - m^2) z_f,    P(outlier at f | at f-1) = 0.7
 
-The two constants were read off the errors of the benchmark's validation clips, by eye. A clip of one frame is an
+The two constants were chosen by eye from the errors of the benchmark's validation clips. A clip of one frame is an
 example of the single-frame model.
 """
 
@@ -42,7 +42,7 @@ _PINHOLE = (1.0, 1.0, 0.0, 0.0)
 
 
 class Clips(NamedTuple):
-    """Bodies, with what tells frames of a sequence: `first` and `last` [N], the row at which that of each row ends."""
+    """Bodies, and for each row the `first` and `last` row [N] of its sequence."""
 
     bodies: Bodies
     first: Array
@@ -52,7 +52,7 @@ class Clips(NamedTuple):
 class ClipExample(NamedTuple):
     """F frames of one person and what was detected, in each frame's own view.
 
-    x0: [F, J, 3] state (`codec.encode_pose`). xy: [F, J, 2] true keypoints in the condition's units. cond: of the
+    x0: [F, J, 3] state (`encode_pose`). xy: [F, J, 2] true keypoints in the condition's units. cond: of the
     detections, leading axis F.
     """
 
@@ -70,7 +70,10 @@ def make_clips(bodies: Bodies, mocap: Mocap) -> Clips:
 
 
 def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int = 1) -> ClipExample:
-    """A random stretch of `num_frames` frames, forwards or backwards; a shorter sequence stands still at its ends."""
+    """A random stretch of `num_frames` frames, forwards or backwards.
+
+    Beyond the ends of a shorter sequence its first or last frame is repeated.
+    """
     draw_key, body_key, camera_key, detect_key, mask_key = jax.random.split(key, 5)
     rows, other = _draw_rows(draw_key, clips, num_frames)
     joints = clips.bodies.joints
@@ -78,7 +81,7 @@ def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, n
     x_world = jax.vmap(lambda x, o: augment_body(body_key, x, o, view))(joints[rows], joints[other])
     R, t = draw_camera(camera_key, x_world[num_frames // 2], view)
     x_cam = world_to_camera(R, t, x_world)
-    x_cam = x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))  # nobody reaches behind the camera
+    x_cam = x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))  # no joint behind the camera
     xy = project(jnp.array(_PINHOLE), x_cam)
     seen_xy, confidence = detect_clip(detect_key, xy, view)
     confidence = confidence * draw_joints(mask_key, masks, H36M_17)
@@ -89,7 +92,7 @@ def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, n
 
 
 def detect_clip(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
-    """Noisy keypoints and confidences ([F, J, 2], [F, J]) of projected joints xy [F, J, 2], in whatever unit xy has."""
+    """Noisy keypoints and confidences ([F, J, 2], [F, J]) of projected joints xy [F, J, 2], in the unit of xy."""
     error_key, sure_key, plain_key, coco_key, neck_key = jax.random.split(key, 5)
     error = _detection_error(error_key, xy.shape, rates)
     crop_px = 256 / (CROP * jnp.max(xy.max(-2) - xy.min(-2), -1))[:, None, None]
@@ -124,11 +127,11 @@ def _detection_error(key: Key, shape: tuple[int, ...], rates: ViewRates) -> Arra
     memory = jax.random.uniform(memory_key, minval=_MEMORY[0], maxval=_MEMORY[1])
     white = jax.random.normal(drift_key, shape)
     fresh = jnp.sqrt(1 - memory**2)
-    # from a frame before the first, so that all frames have the same law
+    # the scan starts a frame before the first, so that all frames have the same distribution
     before = jax.random.normal(jax.random.fold_in(drift_key, 0), shape[1:])
     _, drift = jax.lax.scan(lambda e, w: (memory * e + fresh * w,) * 2, before, white)
     error = gain * (DETECTOR[:, :2] + DETECTOR[:, 2:4] * drift)
-    # the chain that stays with _OUTLIER_STAYS and has the table's share of outliers in the long run
+    # Markov chain that stays with _OUTLIER_STAYS; its stationary share of outliers is the table's
     share = 1 - DETECTOR[:, 4]
     begins = share * (1 - _OUTLIER_STAYS) / (1 - share)
     u = jax.random.uniform(outlier_key, shape[:2])

@@ -1,11 +1,11 @@
-"""Films of a prepared folder (h36m.py) as training examples: real cameras, real detections, in the units of `clips.py`.
+"""Videos of a prepared folder (h36m.py) as training examples: real cameras and detections, in the units of `clips.py`.
 
     x0    = encode_pose(camera-frame truth)          in the view that the frame's own detections and intrinsics give
     xy    = the truth's projection without lens distortion; cond = encode_keypoints(detections)
-    mirror: u -> -u, cx -> -cx, X -> -X, left and right joints change places: the film of the mirrored person
+    mirror: u -> -u, cx -> -cx, X -> -X, left and right joints change places: the video of the mirrored person
 
 A piece is a stretch of one video with consecutive frame numbers; a clip never leaves its piece. Frames without a true
-pose (`has_truth`) are left out first, so they end a piece and are never drawn.
+pose (`has_truth`) are removed first, so that they end a piece.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Filmed(NamedTuple):
 def film(frames: Frames) -> Filmed:
     """The frames that have a true pose, 420 bytes each, on the default device.
 
-    ValueError where no frame has one, or where a frame comes twice in its video.
+    ValueError where no frame has one, or where a frame occurs twice in its video.
     """
     known = np.flatnonzero(has_truth(frames))
     if not len(known):
@@ -63,8 +63,9 @@ def film(frames: Frames) -> Filmed:
 def filmed_example(
     key: Key, filmed: Filmed, masks: MaskRates, *, num_frames: int = 1, flip: float = 0.5
 ) -> ClipExample:
-    """A random stretch of `num_frames` frames, forwards or backwards; a shorter piece stands still at its ends.
+    """A random stretch of `num_frames` frames, forwards or backwards.
 
+    Beyond the ends of a shorter piece its first or last frame is repeated.
     flip: share of mirrored examples, in [0, 1]; ValueError beyond. Joints are hidden for the whole clip.
     """
     if not 0 <= flip <= 1:
@@ -86,7 +87,7 @@ def filmed_example(
 def mirror_film(
     keypoints: Array, confidence: Array, camera: Array, intrinsics: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """Keypoints [..., J, 2], confidence [..., J], joints [..., J, 3], intrinsics [..., 4] of the scene in a mirror."""
+    """Keypoints [..., J, 2], confidence [..., J], joints [..., J, 3], intrinsics [..., 4] of the mirrored scene."""
     image = mirror(jnp.concatenate([keypoints, confidence[..., None]], -1), H36M_17)
     turned = intrinsics * jnp.array([1.0, 1.0, -1.0, 1.0])
     return image[..., :2], image[..., 2], mirror(camera, H36M_17), turned
@@ -97,7 +98,7 @@ def _pieces(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarra
     same, step = np.diff(video) == 0, np.diff(frame)
     if (twice := same & (step == 0)).any():
         row = np.argmax(twice)
-        raise ValueError(f"frames: frame {frame[row]} of video {video[row]} comes twice; needed each once")
+        raise ValueError(f"frames: frame {frame[row]} of video {video[row]} occurs twice; needed each once")
     begins = np.append(0, np.flatnonzero(~same | (step != 1)) + 1)
     ends = np.append(begins[1:], len(frame)) - 1
     piece = np.searchsorted(begins, np.arange(len(frame)), side="right") - 1

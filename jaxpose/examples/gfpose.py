@@ -1,12 +1,12 @@
-"""Training examples as GFPose makes them of Human3.6M (CVPR 2023; spec/gfpose.md, 3.1 and 4.1).
+"""Training examples of Human3.6M in GFPose's way (CVPR 2023; spec/gfpose.md, 3.1 and 4.1).
 
     x0        = encode(u, v, d)                                the truth, spaces/image_depth.py
     condition = encode(u', v') of the detections, depth hidden
               = x0, depth shown                                at the rate `masks.depth`
     and then hidden by pose, part and joint (conditioning.py).
 
-Two things differ from the original. A mirrored example is mirrored whole: there, state and condition each toss their
-own coin. And frames are drawn with replacement, not shuffled by epochs.
+Two differences from the original: state and condition are mirrored together (there, independently), and frames are
+drawn with replacement (there, shuffled in epochs).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jaxpose.spaces.image_depth import encode
 
 
 class ImagePoses(NamedTuple):
-    """The data set as it lies on the device: truth [N, 17, 3] and detections [N, 17, 2], pixels."""
+    """The data set on the device: truth [N, 17, 3] and detections [N, 17, 2], pixels."""
 
     image: Array
     keypoints: Array

@@ -1,8 +1,8 @@
-"""Virtual cameras, a virtual 2D detector and noisy 3D joints: pure JAX augmentations of a posed body into an example.
+"""Virtual cameras, a virtual 2D detector and noisy 3D joints: training examples of posed bodies, in JAX.
 
 The detector's errors follow published figures of a real one on Human3.6M, per joint (J. Y. Chang, G. Moon, K. M. Lee,
 AbsPoseLifter, arXiv:1910.12029), in pixels of a 256 x 256 crop around the person: a bias, a spread, and a share of
-outliers. Its confidence falls with its error, as a calibrated detector's does; a share of the examples carry no
+outliers. Its confidence falls with its error, as a calibrated detector's does; a share of the examples has no
 confidence, so that a model does not depend on it.
 """
 
@@ -43,7 +43,7 @@ DETECTOR = np.array(
     ],
     np.float32,
 )
-# The next four lines were read off the errors and confidences of the benchmark's validation frames, by eye.
+# The next constants were chosen by eye from the errors and confidences of the benchmark's validation frames.
 CROP = 1.2  # the crop's side over the person's larger extent
 OUTLIER_STD_PX = 13.5  # px of the crop
 _LEAST = 0.08  # confidence of a detection that is far off
@@ -78,7 +78,7 @@ class ViewRates(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """The data set as it lies on the device.
+    """The data set on the device.
 
     joints: [N, 17, 3] metres, world, y up. cumulative: [N] running sum of the sampling weights. statistics: of the
     model's state, over the views of these bodies.
@@ -111,13 +111,13 @@ def draw_body(key: Key, bodies: Bodies) -> Array:
 
 
 def augment_body(key: Key, joints: Array, other: Array, rates: ViewRates) -> Array:
-    """A mirrored, resized, re-proportioned or spliced body [17, 3], standing where it stood."""
+    """A mirrored, resized, re-proportioned or spliced body [17, 3], with its lowest joint at the same height."""
     mirror_key, size_key, bone_key, splice_key = jax.random.split(key, 4)
     if rates.splice:
         joints = jnp.where(jax.random.bernoulli(splice_key, rates.splice), _splice(joints, other), joints)
     if rates.size or rates.bone:
         own = jax.random.normal(bone_key, (17,))
-        # Sides are alike: the right takes the left's. The trunk's bones, which have no other side, keep their own.
+        # Both sides have the left's scale; bones of the trunk have their own.
         own = own.at[np.array(H36M_17.right)].set(own[np.array(H36M_17.left)])
         log_scale = rates.bone * own + rates.size * jax.random.normal(size_key)
         joints = _rescale_bones(joints, jnp.exp(log_scale))
@@ -126,7 +126,7 @@ def augment_body(key: Key, joints: Array, other: Array, rates: ViewRates) -> Arr
 
 
 def draw_camera(key: Key, joints: Array, rates: ViewRates) -> tuple[Array, Array]:
-    """(R_cam_world [3, 3], t_cam [3]) of a camera around a body [17, 3], about upright, looking near the body's hip."""
+    """(R_cam_world [3, 3], t_cam [3]) of a camera around a body [17, 3], about upright, looking near the hip."""
     yaw_key, distance_key, height_key, aim_key, roll_key = jax.random.split(key, 5)
     yaw = jax.random.uniform(yaw_key, maxval=2 * jnp.pi)
     distance = jax.random.uniform(distance_key, minval=rates.distance[0], maxval=rates.distance[1])
@@ -141,7 +141,7 @@ def draw_camera(key: Key, joints: Array, rates: ViewRates) -> tuple[Array, Array
 
 
 def detect(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
-    """Noisy keypoints and confidences ([17, 2], [17]) of projected joints xy [17, 2], in whatever unit xy has."""
+    """Noisy keypoints and confidences ([17, 2], [17]) of projected joints xy [17, 2], in the unit of xy."""
     spread_key, outlier_key, choice_key, gain_key, confidence_key, plain_key = jax.random.split(key, 6)
     crop_px = 256 / (CROP * jnp.max(xy.max(0) - xy.min(0)))
     gain = jax.random.uniform(gain_key, minval=rates.noise[0], maxval=rates.noise[1])
@@ -163,8 +163,8 @@ def draw_confidence(key: Key, error: Array) -> Array:
 def as_coco(key: Key, xy: Array, confidence: Array) -> tuple[Array, Array]:
     """Keypoints [17, 2] and confidences [17] as `convert_joints` makes them of COCO's 17.
 
-    Hip and thorax are middles of hips and shoulders, spine and head are unseen. The neck needs COCO's nose, which the
-    mocap lacks: it is kept for half of the examples.
+    Hip and thorax are the middles of hips and shoulders; spine and head are not seen. The neck needs COCO's nose, which
+    the motion capture lacks: it is kept in half of the examples.
     """
     keep_neck = jax.random.bernoulli(key).astype(confidence.dtype)
     for joint, left, right in ((0, 4, 1), (8, 11, 14)):
@@ -190,13 +190,13 @@ def pose_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates) ->
     """One training example: state and condition of a random body seen by a random camera.
 
     The condition is 2D detections or, at the rate `masks.depth`, 3D joints with noise. Joints are hidden before either
-    is normalised, so a hidden joint does not even touch the person's centre and extent.
+    is normalised, so that a hidden joint does not change the person's centre and extent.
     """
     body_key, other_key, augment_key, camera_key, detect_key, mask_key = jax.random.split(key, 6)
     joints = draw_body(body_key, bodies)
     joints = augment_body(augment_key, joints, draw_body(other_key, bodies) if view.splice else joints, view)
     x_cam = world_to_camera(*draw_camera(camera_key, joints, view), joints)
-    x_cam = x_cam.at[:, 2].add(jnp.maximum(0.5 - x_cam[:, 2].min(), 0.0))  # nobody reaches behind the camera
+    x_cam = x_cam.at[:, 2].add(jnp.maximum(0.5 - x_cam[:, 2].min(), 0.0))  # no joint behind the camera
     seen = draw_joints(mask_key, masks, H36M_17)
     cond, turned = _seen_in_2d(detect_key, x_cam, seen, view)
     if masks.depth:
@@ -226,7 +226,7 @@ def _swap_sides(x: Array) -> Array:
 
 
 def _rescale_bones(joints: Array, scale: Array) -> Array:
-    """The same directions with bone j, from the parent of joint j, `scale[j]` times as long; the floor stays put."""
+    """Bone j, which ends at joint j, `scale[j]` times as long; the lowest joint keeps its height."""
     placed = [joints[0]]
     for j, parent in enumerate(H36M_17.parents[1:], 1):
         placed.append(placed[parent] + scale[j] * (joints[j] - joints[parent]))

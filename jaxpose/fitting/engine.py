@@ -90,8 +90,9 @@ def fit(
 
     tx = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps, 0.05))
     found = minimise(key, energy, start, tx, num_steps, tolerance=tolerance, trainable=free)
-    joints = posed_body(body, found.variables).joints[..., :22, :]
-    return jax.tree.map(lambda x: x[None], Bodies(*found.variables, joints, found.energy, found.num_steps))
+    parameters: BodyParameters = found.variables
+    joints = posed_body(body, parameters).joints[..., :22, :]
+    return jax.tree.map(lambda x: x[None], Bodies(*parameters, joints, found.energy, found.num_steps))
 
 
 def posed_body(body: Body, parameters: BodyParameters | Bodies) -> PosedBody:

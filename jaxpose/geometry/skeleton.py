@@ -87,8 +87,12 @@ def _validate_pairs(skeleton: Skeleton, where: str) -> None:
             raise ValueError(f"{where}: a pair must be named left_X and right_X, got {pair}")
 
 
+_BUILT: dict[str, Skeleton] = {}
+SKELETONS: Mapping[str, Skeleton] = MappingProxyType(_BUILT)  # every joint set of this file, by name
+
+
 def _build(name: str, tree: Mapping[str, str]) -> Skeleton:
-    """The skeleton with the joints of `tree` in order, each with its parent's name ("" for the root).
+    """The skeleton with the joints of `tree` in order, each with its parent's name ("" for the root); in `SKELETONS`.
 
     Sides and parts follow from the names.
     """
@@ -99,7 +103,8 @@ def _build(name: str, tree: Mapping[str, str]) -> Skeleton:
     parts = [tuple(j for j, joint in enumerate(joints) if joint in limb) for limb in limbs]
     trunk = tuple(j for j, joint in enumerate(joints) if not any(joint in limb for limb in limbs))
     parents = tuple(joints.index(parent) if parent else -1 for parent in tree.values())
-    return validate(Skeleton(name, joints, parents, left, right, (*parts, trunk)))
+    _BUILT[name] = validate(Skeleton(name, joints, parents, left, right, (*parts, trunk)))
+    return _BUILT[name]
 
 
 _RIGHT_LEG = {"right_knee": "right_hip", "right_ankle": "right_knee"}
@@ -201,9 +206,6 @@ _SMPL = {
 }
 SMPL_22 = _build("smpl22", _SMPL)
 SMPL_24 = _build("smpl24", _SMPL | {"left_hand": "left_wrist", "right_hand": "right_wrist"})
-
-_ALL = (H36M_17, COCO_17, BODY_25, BODY_25B, HALPE_26, MPII_16, MPI3DHP_17, SMPL_22, SMPL_24)
-SKELETONS: Mapping[str, Skeleton] = MappingProxyType({skeleton.name: skeleton for skeleton in _ALL})
 
 
 def get_skeleton(name: str) -> Skeleton:

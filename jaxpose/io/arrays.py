@@ -1,6 +1,6 @@
 """Files opened once and read safely: numpy files of plain numbers and text, text, JSON; errors of damaged files.
 
-Objects in numpy files are pickles, and are never loaded here; `untrusted/` reads those that are needed.
+Objects in numpy files are pickles and are not loaded here; `untrusted/` has restricted readers for them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _KIND = "numpy file of plain numbers and text"
 
 
 class Arrays(Mapping[str, np.ndarray]):
-    """The arrays of a numpy file by name. Each is read when it is first asked for, and kept.
+    """The arrays of a numpy file by name. Each is read on first access and kept.
 
     A `.npy` file has one array, named `alone`. ValueError names the file where an array cannot be read.
     """
@@ -68,7 +68,7 @@ def load_arrays(path: str | os.PathLike[str], *needed: str, alone: str = "array"
 
 @contextmanager
 def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
-    """A block that reads the file `path`, a `kind`: what goes wrong in it becomes a ValueError that names the file."""
+    """Context in which the file `path`, a `kind`, is read: its errors become ValueErrors that name the file."""
     try:
         yield
     except FileNotFoundError:
@@ -77,13 +77,13 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
         raise ValueError(f"{path}: nested too deeply to be read") from error
     except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, EOFError, MemoryError, OSError) as error:
         raise ValueError(f"{path}: not a readable {kind} ({error or type(error).__name__})") from error
-    # what a damaged file makes of a call in it; SystemError and RuntimeError (zipfile's: encrypted) are the libraries'
+    # errors of calls with damaged content; SystemError and RuntimeError (encrypted zip) are the libraries'
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SystemError, RuntimeError) as error:
         raise ValueError(f"{path}: a damaged {kind} ({error})") from error
 
 
 class Source(os.PathLike[str]):
-    """A file whose content is read when it is first asked for, and kept: any number of readers open it once.
+    """A file whose content is read on first access and kept, so that several readers open it once.
 
     `arrays` of a numpy file, `array` of a `.npy` file (mapped into memory), `text` (UTF-8, with or without a byte order
     mark) and `json`. ValueError names the file where it cannot be read as such.

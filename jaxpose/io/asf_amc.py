@@ -1,4 +1,4 @@
-"""Acclaim's skeleton (.asf) and motion (.amc) files, as the CMU database and HDM05 publish them.
+"""Reader of Acclaim skeleton (.asf) and motion (.amc) files, as published by the CMU database and HDM05.
 
 A bone of the .asf has a direction and a length in the rest pose, an axis (Euler angles that turn the world's axes into
 the bone's own) and its degrees of freedom. The .amc gives values of these for each frame. With C the bone's axis and M
@@ -7,8 +7,8 @@ parent's rest axes is
 
     R = C M C^-1
 
-A bone turns about its near end. So the joint that carries a bone's name stands at the far end of its parent bone, and
-the take is that of the same motion as BVH.
+A bone turns about its near end. So the joint with a bone's name is at the far end of its parent bone, as in BVH files
+of the same motion.
 
 Source: M. Lander, Working with Motion Capture File Formats, Game Developer, January 1998; CMU's skeletons.
 """
@@ -54,11 +54,11 @@ class Asf(NamedTuple):
     degrees: bool
 
 
-Line = tuple[str, list[str]]  # the place, to be named in errors; the words
+Line = tuple[str, list[str]]  # file and line, for errors; the words
 
 
 def read_asf(path: str | os.PathLike[str]) -> Asf:
-    """Read a skeleton; ValueError, naming file and line, where it is not as the format says."""
+    """Read a skeleton; ValueError, naming file and line, where it violates the format."""
     sections = _sections(path)
     for needed in ("root", "bonedata", "hierarchy"):
         if needed not in sections:
@@ -140,7 +140,7 @@ def _sections(path: str | os.PathLike[str]) -> dict[str, list[Line]]:
 
 
 def _blocks(lines: list[Line]) -> list[tuple[str, list[Line]]]:
-    """The lines between each begin and end, with the place of its begin."""
+    """The lines between each begin and end, with file and line of the begin."""
     blocks: list[tuple[str, list[Line]]] = []
     inside = False
     for place, words in lines:
@@ -220,7 +220,7 @@ def _parents(lines: list[Line], bones: dict[str, Bone]) -> dict[str, str]:
                     raise ValueError(f"{place}: bone {word[:40]!r} is not in :bonedata")
             for child in words[1:]:
                 if child in parent_of or child == "root":
-                    raise ValueError(f"{place}: bone {child!r} has a parent before; needed a tree")
+                    raise ValueError(f"{place}: bone {child!r} has two parents; needed a tree")
                 parent_of[child] = words[0]
     return parent_of
 
@@ -234,7 +234,7 @@ def _in_order(
         order += [child for child, parent in parent_of.items() if parent == name]
     lost = [name for name in bones if name not in order]
     if lost:
-        raise ValueError(f"{path}: section :hierarchy does not join {', '.join(lost)} to the root")
+        raise ValueError(f"{path}: section :hierarchy does not connect {', '.join(lost)} to the root")
     parents = tuple(order.index(parent_of[name]) if name != "root" else -1 for name in order)
     return Asf(tuple(bones[name] for name in order), parents, position, degrees)
 
@@ -258,7 +258,7 @@ def _values(path: str | os.PathLike[str], asf: Asf, degrees: bool) -> tuple[list
         elif words[0] not in count:
             raise ValueError(f"{place}: bone {words[0][:40]!r} is not in the .asf file")
         elif words[0] in frames[-1]:
-            raise ValueError(f"{place}: bone {words[0]!r} a second time in one frame")
+            raise ValueError(f"{place}: bone {words[0]!r} twice in one frame")
         else:
             frames[-1][words[0]] = numbers(words[1:], count[words[0]], f"{place}: bone {words[0]}")
     if not frames:

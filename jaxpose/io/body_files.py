@@ -6,9 +6,9 @@
     hands_meanl, hands_meanr [45], hands_componentsl, hands_componentsr [45, 45], where the body has fingers
     lmk_faces_idx [51], lmk_bary_coords [51, 3], dynamic_lmk_faces_idx [79, 17], dynamic_lmk_bary_coords [79, 17, 3]
 
-Pickles are of Python 2, with arrays of chumpy and matrices of scipy.sparse in them. They are read by the restricted
-unpickler, and neither package is needed; objects that are in the way are passed over. A key of our own,
-`jaxpose_picks`, holds the vertices that stand for nose, eyes, ears, toes, heels and finger tips where V is not the
+The pickles are of Python 2 and contain arrays of chumpy and matrices of scipy.sparse. They are read by the restricted
+unpickler, without these packages; objects of other kinds are skipped. The additional key `jaxpose_picks` holds the
+vertices of nose, eyes, ears, toes, heels and finger tips where V is not the
 official 6890 or 10475, whose picks are known. Source: spec/dposer.md, 8.3 and 8.4.
 """
 
@@ -43,10 +43,10 @@ _SMPLX_PICKS = (
 
 
 def load_body(path: str | os.PathLike[str]) -> Body:
-    """The body of a published file or one of `save_body`, .npz or .pkl; its kind is told from its joints.
+    """The body of a published file or one of `save_body`, .npz or .pkl; the number of joints tells its kind.
 
-    All shape directions are kept: `Body.shape` takes fewer betas than there are, at their price. ValueError naming
-    the file, the key, what was found and what is legal, for a file that is damaged or contradicts itself.
+    All shape directions are kept; `Body.shape` accepts fewer betas, at the cost of all. ValueError naming
+    the file, the key, what was found and what is legal, for a file that is damaged or inconsistent.
     """
     tables = _read_npz(path) if str(path).endswith(".npz") else _read_pickle(path)
     kind = _kind_of(path, tables)
@@ -80,7 +80,7 @@ def holds_body(source: Source) -> bool:
 def save_body(path: str | os.PathLike[str], body: Body) -> None:
     """Write a body as .npz in the official keys and types, which `load_body` and other loaders read.
 
-    SMPL-X has 10 + 10 or 300 + 100 directions there: what is missing is filled up with zeros. ValueError for a path
+    SMPL-X has 10 + 10 or 300 + 100 directions there: missing ones are filled with zeros. ValueError for a path
     that does not end in .npz, or a folder that is not there.
     """
     if not str(path).endswith(".npz"):
@@ -108,7 +108,7 @@ def save_body(path: str | os.PathLike[str], body: Body) -> None:
 
 
 def _directions(body: Body) -> np.ndarray:
-    """shapedirs [V, 3, L], with the expression behind the shape where the readers of SMPL-X look for it."""
+    """shapedirs [V, 3, L], with the expression after the shape where readers of SMPL-X expect it."""
     parts = [np.asarray(body.shapedirs), np.asarray(body.exprdirs)]
     if body.kind != "smplx":
         return parts[0]
@@ -126,14 +126,14 @@ def _read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 class _Chumpy:
-    """chumpy.ch.Ch while a pickle describes it: the array is its state's "x"."""
+    """chumpy.ch.Ch during unpickling: the array is its state's "x"."""
 
     def __setstate__(self, state: Any) -> None:
         self.x = state.get("x") if isinstance(state, dict) else None
 
 
 class _Sparse:
-    """A scipy csc or csr matrix while a pickle describes it: the state's shape, data, indices and indptr."""
+    """A scipy csc or csr matrix during unpickling: the state's shape, data, indices and indptr."""
 
     by_column = True
 
@@ -146,7 +146,7 @@ class _SparseRows(_Sparse):
 
 
 class _DtypeOrObject(_Dtype):
-    """numpy.dtype, of objects too: arrays of those are passed over."""
+    """numpy.dtype during unpickling, of objects too, whose arrays are skipped."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True):
         self.is_object = code in ("O", "O8")
@@ -154,7 +154,7 @@ class _DtypeOrObject(_Dtype):
 
 
 class _ArrayOrObjects(_Array):
-    """A numpy array while a pickle describes it; one of objects stays without a value."""
+    """A numpy array during unpickling; an array of objects has no value."""
 
     def __setstate__(self, state: Any) -> None:
         if not getattr(state[2], "is_object", False):
@@ -166,7 +166,7 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
 
 
 def _copy(kind: Any, base: Any, state: Any) -> Any:
-    """copyreg._reconstructor: how protocols 0 and 1 make an object of a class."""
+    """copyreg._reconstructor, with which protocols 0 and 1 make an object of a class."""
     if kind not in (_Chumpy, _Sparse, _SparseRows):
         return Opaque()
     return kind()
@@ -200,7 +200,7 @@ def _read_pickle(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def _dense(key: str, value: Any) -> np.ndarray:
-    """An array of what stands for one: chumpy's, a sparse matrix, or an array itself."""
+    """The numpy array of a chumpy array, a sparse matrix or an array."""
     if isinstance(value, _Chumpy):
         return _dense(key, value.x)
     if isinstance(value, _Sparse):
@@ -222,7 +222,7 @@ def _dense_matrix(key: str, matrix: _Sparse) -> np.ndarray:
     counts = starts[1:] - starts[:-1]
     fits = len(starts) == rows + 1 and starts[0] == 0 and (counts >= 0).all() and starts[-1] == len(data)
     if not fits or len(indices) != len(data) or rows * columns > 100_000_000:
-        raise pickle.UnpicklingError(f"{key}: a sparse matrix that contradicts itself")
+        raise pickle.UnpicklingError(f"{key}: an inconsistent sparse matrix")
     if len(indices) and (indices.min() < 0 or indices.max() >= columns):
         raise pickle.UnpicklingError(f"{key}: indices outside a sparse matrix of shape {shape}")
     dense = np.zeros((rows, columns), data.dtype)

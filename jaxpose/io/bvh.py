@@ -1,11 +1,11 @@
-"""BVH files (Biovision hierarchy): read, as they are or as a take, and written.
+"""Reader and writer of BVH files (Biovision hierarchy).
 
 A file is a HIERARCHY of joints, each with an OFFSET from its parent, CHANNELS and a block of braces, then a MOTION of
 one line a frame with the values of all channels in the order of the file. A joint's rotation channels, in degrees,
 multiply in their order: "Zrotation Xrotation Yrotation" is R_z R_x R_y. Position channels replace the offset. The unit
-of length is not in the file.
+of length is not given in the file.
 
-Source: the files themselves (tests/data/bvh_test.py), and M. Meredith, S. Maddock, Motion Capture File Formats
+Source: published files (tests/io/bvh_test.py), and M. Meredith, S. Maddock, Motion Capture File Formats
 Explained, University of Sheffield CS-01-11, 2001.
 """
 
@@ -25,7 +25,7 @@ _METRES = {"cm": 0.01, "m": 1.0}
 
 
 class Bvh(NamedTuple):
-    """What a BVH file holds.
+    """The content of a BVH file.
 
     names, parents: J joints in the order of the file. offsets: [J, 3] file unit. channels: for each joint the names
     of its channels. frames: [F, C] the values of all of them, degrees or file unit. frame_time: s.
@@ -40,7 +40,7 @@ class Bvh(NamedTuple):
 
 
 class _Words:
-    """The words of the lines before MOTION, one by one, with the line each stands in."""
+    """The words of the lines before MOTION, in order, with their line numbers."""
 
     def __init__(self, path: str | os.PathLike[str], lines: Sequence[str]) -> None:
         self.path = path
@@ -48,7 +48,7 @@ class _Words:
         self._next = 0
 
     def place(self, step: int = 0) -> str:
-        """Of the word that comes next, or of the last one; with step -1 of the word before."""
+        """File and line of the next word, or of the last one; with step -1 of the previous word."""
         at = min(self._next + step, len(self._words) - 1)
         return f"{self.path}, line {self._words[at][1] if self._words else 1}"
 
@@ -84,7 +84,7 @@ class _Words:
 def read_bvh(path: str | os.PathLike[str]) -> Bvh:
     """Read a BVH file.
 
-    Raises ValueError, naming file and line, for a hierarchy or a frame that is not as the format says.
+    Raises ValueError, naming file and line, for a hierarchy or a frame that violates the format.
     """
     lines = read_lines(path)
     motion = next((n for n, line in enumerate(lines) if line.strip().upper() == "MOTION"), None)
@@ -100,7 +100,7 @@ def read_bvh(path: str | os.PathLike[str]) -> Bvh:
 
 
 def take_of_bvh(bvh: Bvh) -> Take:
-    """The rotations and translations that the channels stand for."""
+    """The rotations and translations of the channels."""
     num_frames, num_joints = len(bvh.frames), len(bvh.names)
     rotations = np.empty((num_frames, num_joints, 3, 3))
     translations = np.repeat(bvh.offsets[None], num_frames, 0)
@@ -151,7 +151,7 @@ def write_bvh(
         for child in children[joint]:
             add(child, inner)
         if not children[joint]:
-            # Readers only draw it: a bone half as long as the one above.
+            # The end site is only drawn by readers: half as long as the bone above.
             end = _text(offsets_m[joint] * scale / 2)
             lines.extend([f"{inner}End Site", f"{inner}{{", f"{inner}\tOFFSET {end}", f"{inner}}}"])
         lines.append(f"{indent}}}")
@@ -201,7 +201,7 @@ def _open_joint(words: _Words, joints: list[tuple[str, int]], parent: int) -> in
     if not name:
         raise ValueError(f"{place}: needed a joint's name")
     if name in (other for other, _ in joints):
-        raise ValueError(f"{place}: joint {name!r} was there before; names must differ")
+        raise ValueError(f"{place}: joint {name!r} occurs twice; names must differ")
     words.take("{")
     joints.append((name, parent))
     return len(joints) - 1
@@ -245,9 +245,9 @@ def _frames(path: str | os.PathLike[str], lines: list[str], start: int, count: i
 
 
 def _zxy_angles(rotations: np.ndarray) -> np.ndarray:
-    """a, b, c [F, ..., 3] rad with R = R_z(a) R_x(b) R_y(c), b in [-pi/2, pi/2]; a and c go on over the frames.
+    """a, b, c [F, ..., 3] rad with R = R_z(a) R_x(b) R_y(c), b in [-pi/2, pi/2]; a and c are continuous in time.
 
-    c is read off R_z(-a) R, so that the product stays right where b is near a right angle and a alone means nothing.
+    c is computed from R_z(-a) R, so that the product is right where b is near a right angle and a is undetermined.
     """
     a = np.arctan2(-rotations[..., 0, 1], rotations[..., 1, 1])
     b = np.arctan2(rotations[..., 2, 1], np.hypot(rotations[..., 0, 1], rotations[..., 1, 1]))

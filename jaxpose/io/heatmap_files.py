@@ -1,8 +1,8 @@
-"""Files of 2D joint heatmaps, one person a row, as detectors can save them.
+"""Reader of 2D joint heatmaps, one person per row, as detectors can save them.
 
 `.npz` keys (only `heatmaps` is required; pickled objects are never loaded):
 
-    heatmaps     [N, J, h, w] intensities, float, or uint8 of which 255 counts as 1; zero is "not here"
+    heatmaps     [N, J, h, w] intensities, float, or uint8 of which 255 counts as 1; zeros: not found
     box          [N, 4] x0, y0, width, height: the part of each image that its maps cover, edge to edge, in pixels
                  (geometry/heatmaps.py says what that means for detectors that count from the cells' middles);
                  without it the maps cover the whole image
@@ -40,13 +40,14 @@ from jaxpose.io.keypoint_arrays import (
 )
 from jaxpose.io.keypoints import Keypoints, choose_joints
 
+BLOCK = 32  # frames at once; 544 mixtures are fitted together
 _peak = jax.jit(heatmap_peak)
 
 
 class Heatmaps(NamedTuple):
     """Heatmaps of one person in N frames.
 
-    maps: [N, K, h, w] as the file has them, float or uint8; `intensities` gives what they mean.
+    maps: [N, K, h, w] as in the file, float or uint8; `intensities` converts them.
     skeleton, columns: joint i of the skeleton is map `columns[i]` of the K.
     box: [N, 4] float32 x0, y0, width, height pixels. image_size: width, height pixels. frame: [N] int64.
     intrinsics: [N, 4] float32 fx, fy, cx, cy pixels, or None. fps: or None.
@@ -72,7 +73,7 @@ def read_heatmaps(
     """The heatmaps of an `.npz` or `.npy` file.
 
     skeleton: the joint set where the file leaves it open. image_size: width, height in pixels; needed where the file
-    has none, and where both are given they must agree. missing: what a map of zeros is, see `check_heatmaps`.
+    has none, and where both are given they must agree. missing: the treatment of maps of zeros, see `check_heatmaps`.
     Errors: ValueError naming the file, what it has and what is legal.
     """
     source = source_of(path)
@@ -108,18 +109,18 @@ def holds_heatmaps(source: Source) -> bool:
     return source.suffix == ".npy" and source.array.ndim == 4 and source.array.shape[-1] > 3
 
 
-def blocks(num: int, size: int = 32) -> Iterator[tuple[slice, np.ndarray]]:
+def blocks(num: int) -> Iterator[tuple[slice, np.ndarray]]:
     """The rows of a result, and as many rows of the data as every block has; the last row fills up the last block.
 
-    One program serves all blocks: they have min(num, size) rows each.
+    One program serves all blocks: they have min(num, BLOCK) rows each.
     """
-    size = min(num, size)
+    size = min(num, BLOCK)
     for first in range(0, num, size):
         yield slice(num - first), np.minimum(np.arange(first, first + size), num - 1)
 
 
 def peaks(data: Heatmaps) -> Keypoints:
-    """One detection a frame: each map's peak in pixels, and how high it is as confidence."""
+    """One detection per frame: the position of each map's peak in pixels, and its height as confidence."""
     size, xy, confidence = data.maps.shape[-2:], [], []
     for kept, rows in blocks(len(data.maps)):
         uv, sure = _peak(intensities(data, rows))
@@ -151,7 +152,7 @@ def _settled_size(path: Path, arrays: Arrays, given: tuple[int, int] | None) -> 
         raise ValueError(f"{path}: image_size is {found}, given is {given}; needed one size")
     size = given if found is None else found
     if size is None:
-        raise ValueError(f"{path}: it does not say one image_size for all rows; needed width, height in pixels")
+        raise ValueError(f"{path}: it has no image_size common to all rows; needed width, height in pixels")
     return size
 
 
@@ -176,6 +177,6 @@ def _frames(path: Path, arrays: Arrays, num: int) -> np.ndarray:
     numbers, counts = np.unique(frame, return_counts=True)
     if (counts > 1).any():
         raise ValueError(
-            f"{path}: frame {numbers[counts > 1][0]} comes {counts.max()} times; needed one person, a row a frame"
+            f"{path}: frame {numbers[counts > 1][0]} occurs {counts.max()} times; needed one person, one row per frame"
         )
     return frame

@@ -1,4 +1,4 @@
-"""2D keypoints in numpy files, and the Table that every reader of keypoints fills.
+"""2D keypoints in numpy files, and the `Table` that all readers of keypoints return.
 
 `.npz` keys (only `keypoints` is required; pickled objects are never loaded):
 
@@ -31,7 +31,7 @@ Name = str | os.PathLike[str]  # of the file, for errors
 
 
 class Layout(NamedTuple):
-    """K = `num_keypoints` per person can mean this: joint i of `skeleton` is keypoint `columns[i]`."""
+    """One meaning of K = `num_keypoints` keypoints per person: joint i of `skeleton` is keypoint `columns[i]`."""
 
     num_keypoints: int
     skeleton: Skeleton
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What a file says of its N detections, before the keypoint axis is matched to a skeleton.
+    """The N detections of a file, before the keypoint axis is matched to a skeleton.
 
     values: [N, K, 3] x, y, confidence as found. frame, person: [N] int, None where the file has none.
     joints: [K] names where the file has them; else `layouts` are the legal meanings of K keypoints.

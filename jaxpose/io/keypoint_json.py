@@ -1,4 +1,4 @@
-"""2D keypoints in JSON, as the detectors write them: a table of formats, one small function each.
+"""2D keypoints in JSON, as detectors write them: a table of formats with a function each.
 
     coco              COCO annotations: {"images": [...], "annotations": [...]}
     coco_results      COCO results: [{"image_id": 7, "keypoints": [x, y, c, ...], "score": 0.9}]
@@ -157,7 +157,7 @@ def read_json(source: Source, format: str | None = None) -> Table:
 
 
 def _detect(file: Path, content: Any) -> str | None:
-    """The first format that matches; None for an empty list or dict, which says nothing."""
+    """The first format that matches; None for an empty list or dict, which matches any."""
     if content in ([], {}):
         return None
     for name, form in FORMATS.items():
@@ -174,7 +174,7 @@ def _rows(file: Path, content: Any, format: str | None) -> list[Row]:
     try:
         return list(FORMATS[format].rows(content, _frame_name(file)))
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{file}: not as {format} files are: {type(error).__name__} {error}") from None
+        raise ValueError(f"{file}: not a valid {format} file: {type(error).__name__} {error}") from None
 
 
 def _layouts(content: Any) -> tuple[Layout, ...]:
@@ -214,7 +214,7 @@ def _integer(file: Path, what: str, value: Any) -> int:
 
 
 def _people(rows: list[tuple[Path, Row]]) -> np.ndarray | None:
-    """Ids where every row has one; a tracker that merged detections lists all their ids, its own first."""
+    """Ids where every row has one. A tracker that merged detections lists several, the id of the track first."""
     ids = []
     for file, row in rows:
         value = row.person
@@ -229,7 +229,7 @@ def _people(rows: list[tuple[Path, Row]]) -> np.ndarray | None:
 def _frames(path: Path, files: list[Path], rows: list[tuple[Path, Row]]) -> np.ndarray:
     if len(files) > 1 and any(row.frame is not None for _, row in rows):
         raise ValueError(f"{path}: these files have many frames each, a folder has one in each: give one file")
-    # Where images are files, those without people count too, or counting in order would skip them.
+    # Where images are files, those without people have a number too.
     per_file = all(row.image == _frame_name(file) for file, row in rows)
     number = _frame_numbers({row.image for _, row in rows} | {_frame_name(f) for f in files if per_file})
     frames = [number[r.image] if r.frame is None else _integer(file, "frame", r.frame) for file, r in rows]

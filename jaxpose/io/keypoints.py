@@ -63,8 +63,8 @@ def read_keypoints(
     format: a key of `keypoint_json.FORMATS`, "npz", "npy" or "csv"; None tells it by suffix and content.
     camera: name of one camera, for an `.npz` that holds several.
     Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, empty, cut
-    off, of no known format, without people, of the wrong shape, in normalised coordinates, with intrinsics
-    that no camera has, or whose joint set is open.
+    off, of no known format, without people, of the wrong shape, in normalised coordinates, with
+    invalid intrinsics, or whose joint set is not determined.
     """
     source = source_of(path)
     path = source.path
@@ -115,29 +115,6 @@ def write_keypoints_npz(path: str | os.PathLike[str], kp: Keypoints) -> None:
 def visible_rows(kp: Keypoints, threshold: float = 0.0, min_visible: int = 4) -> np.ndarray:
     """[N] bool: at least `min_visible` joints have a confidence above `threshold`."""
     return (kp.confidence > threshold).sum(-1) >= min_visible
-
-
-def validate_keypoints(kp: Keypoints, threshold: float = 0.0, min_visible: int = 4) -> Keypoints:
-    """The keypoints themselves, if their shapes agree and every row passes `visible_rows`.
-
-    Errors: ValueError naming the field, or the first rows with too few visible joints.
-    """
-    num, num_joints = len(kp.xy), len(kp.skeleton.joints)
-    shapes = {"xy": (num, num_joints, 2), "confidence": (num, num_joints), "frame": (num,), "person": (num,)}
-    shapes |= {} if kp.intrinsics is None else {"intrinsics": (num, 4)}
-    for field, shape in shapes.items():
-        value = getattr(kp, field)
-        if value.shape != shape or not np.isfinite(value).all():
-            raise ValueError(f"{field}: {list(value.shape)}; needed {list(shape)}, finite, {kp.skeleton.name}")
-    few = np.flatnonzero(~visible_rows(kp, threshold, min_visible))
-    if len(few):
-        seen = (kp.confidence > threshold).sum(-1)
-        rows = ", ".join(f"row {i} (frame {kp.frame[i]}, person {kp.person[i]}): {seen[i]}" for i in few[:3])
-        raise ValueError(
-            f"{len(few)} of {num} detections have fewer than {min_visible} joints with confidence above "
-            f"{threshold:g}: {rows}{', ...' if len(few) > 3 else ''}"
-        )
-    return kp
 
 
 def _format_of(path: Path) -> str:
@@ -198,7 +175,7 @@ def _joint_set_by_name(
     skeleton = given or known[0]
     if set(skeleton.joints) <= set(names):
         return skeleton, [names.index(joint) for joint in skeleton.joints]
-    # Names of the user's own are taken on trust, another set's names never are.
+    # Names of no known set are accepted for the given skeleton; names of another set are an error.
     if known or len(skeleton.joints) != num:
         lacks = [joint for joint in skeleton.joints if joint not in names]
         raise ValueError(f"{path}: joints {list(names)} lack {lacks} of the skeleton {skeleton.name}")
@@ -206,7 +183,7 @@ def _joint_set_by_name(
 
 
 def _person_ids(frame: np.ndarray, person: np.ndarray | None) -> np.ndarray:
-    """The file's ids where they tell people of a frame apart; else each person's place in its frame."""
+    """The ids of the file where they are distinct within each frame; else the place of each person in its frame."""
     if person is not None and len(np.unique(np.stack([frame, person], -1), axis=0)) == len(frame):
         return person
     order = np.argsort(frame, kind="stable")

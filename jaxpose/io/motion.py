@@ -3,17 +3,17 @@
     .bvh, .amc with .asf     other skeletons, brought to SMPL's by retarget.py
     .npz of AMASS            `*_poses.npz` (SMPL-H), `*_stageii.npz` (SMPL-X); fragments (`pose_body`, `root_orient`)
     .npz of `save_motion`    the same keys, with the world's up axis and the pelvis' position
-    .npy, .npz of one array  [F, width] or [F, joints, 3]; the width tells what it holds (`WIDTHS`)
+    .npy, .npz of one array  [F, width] or [F, joints, 3]; the width tells the joints (`WIDTHS`)
 
-What all share: root 3 numbers, then the 21 body joints in SMPL's order (SMPL_22.joints[1:]); what follows (SMPL's two
-hand joints, jaw, eyes, fingers) is not read. Pickled members of AMASS's files are never opened.
+Common to all: root 3 numbers, then the 21 body joints in SMPL's order (SMPL_22.joints[1:]); joints after these (SMPL's
+two hand joints, jaw, eyes, fingers) are not read. Pickled members of AMASS's files are not opened.
 
 Up axis. AMASS has z up; a Motion has y up, so (x, y, z) becomes (x, z, -y), and the root's rotation R becomes A R.
 
 Position. A Motion has the position of the pelvis joint. AMASS's `trans` moves the body model, whose pelvis lies at J_0
 of the rest pose, and its root turns about that joint: pelvis = trans + J_0, before the change of axes. J_0 belongs to
 the body model (with SMPL-X about (0, -0.35, 0.01) m, with SMPL-H (0, -0.22, 0.03) m), so give it as `pelvis`; without
-it positions are off by that constant, in AMASS's axes nearly horizontal.
+it positions have that constant offset, nearly horizontal in AMASS's axes.
 
 Sources: spec/dposer.md 3; AMASS (Mahmood et al. 2019); files of both releases.
 """
@@ -75,11 +75,11 @@ def read_motion(
 ) -> Motion:
     """The motion in a file, told by its suffix and keys (module docstring).
 
-    asf: the skeleton of an .amc file; by default the .asf beside it. fps: for files that do not say
-    (30 assumed, 120 of .amc). up: of an .npz or .npy that does not say (AMASS's keys: z; plain arrays: y). pelvis: [3]
-    metres, J_0 of the body model, for AMASS's `trans`. missing: frames with NaN or infinity are an error, dropped
-    and counted in `source`, or kept: NaN then marks a missing rotation. ValueError names the file, and the frame or key
-    that is wrong.
+    asf: the skeleton of an .amc file; by default the .asf beside it. fps: for files without a frame rate
+    (default 30, 120 of .amc). up: of an .npz or .npy without one (default z with AMASS's keys, y for plain arrays).
+    pelvis: [3] metres, J_0 of the body model, for AMASS's `trans`. missing: frames with NaN or infinity are an error,
+    dropped and counted in `source`, or kept, where NaN marks a missing rotation. ValueError names the file, and the
+    frame or key with the fault.
     """
     source = source_of(path)
     path, suffix = source.path, source.suffix
@@ -138,7 +138,7 @@ def _other_skeleton(path: Path, asf: str | os.PathLike[str] | None, fps: float |
 
 
 def _load(source: Source) -> np.ndarray | dict[str, np.ndarray]:
-    """One array alone, or those of AMASS's that are read; other members of the file stay closed."""
+    """The only array of a file, or those of AMASS's keys that are needed; other members are not opened."""
     arrays = source.arrays
     if "poses" in arrays or "pose_body" in arrays:
         twice = "poses" if "pose_body" in arrays else ""  # SMPL-X files hold both: the short one is enough
@@ -207,7 +207,7 @@ def _assume_fps(notes: list[str]) -> float:
 
 
 def _split(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Root [F, 3] and body [F, 21, 3] of an array [F, width], [F, joints, 3] or [width], and what it was taken for."""
+    """Root [F, 3] and body [F, 21, 3] of an array [F, width], [F, joints, 3] or [width], and its joints in words."""
     shape = array.shape
     if array.ndim == 3 and shape[-1] == 3:
         array = array.reshape(len(array), -1)

@@ -1,7 +1,7 @@
-"""Meshes in PLY files, ascii and binary little endian: vertices, and faces that all have as many corners.
+"""Reader of meshes in PLY files, ascii and binary little endian; all faces have the same number of corners.
 
 A header names elements (vertex, face) with their number and properties, and their values follow in that order. Other
-elements and properties are passed over. Source: G. Turk, The PLY Polygon File Format, 1994.
+elements and properties are skipped. Source: G. Turk, The PLY Polygon File Format, 1994.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _binary(data: bytes, elements: list[_Element]) -> dict[str, dict[str, np.nda
         fields: list[tuple] = []
         for name, kind, *length in element.properties:
             if length:
-                # Lists are of one length: that of the first, which stands behind the fields before it.
+                # All lists have the length of the first, which follows the fields before it.
                 ahead = at + np.dtype(fields).itemsize
                 corners = int(np.frombuffer(data, length[0], 1, ahead)[0]) if element.num else 0
                 fields += [(f"length of {name}", length[0]), (name, kind, (corners,))]

@@ -7,8 +7,8 @@
     .csv   a header frame,person,hip_x,hip_y,hip_z,... (joint_csv.py)
     .json  [{"frame": 0, "person": 0, "joints": {"hip": [x, y, z], "head": null}}, ...]
 
-A joint is missing where a coordinate is not finite, is null or an empty cell, where its confidence is 0, or where the
-file never names it.
+A joint is missing where a coordinate is not finite, null or an empty cell, where its confidence is 0, and where the
+file does not name it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Poses3D(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """What a file says: values [N, K, 3] as found, NaN where missing, and the names of its K columns, if it has any."""
+    """The content of a file: values [N, K, 3] as found, NaN where missing, and names of the K columns or None."""
 
     values: np.ndarray
     names: tuple[str, ...] | None = None
@@ -69,7 +69,7 @@ def read_poses3d(
     skeleton: the joint set; None: told by the names, else by the number of joints (17 without names: Human3.6M).
     up: "-y", "y" or "z", the axis that points up; unit: "m" or "mm"; None: what the file says, else "-y" and "m".
     Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, cut off, of no known
-    format or without a joint, an open joint set, and people of a size that no person has.
+    format or without a joint, an open joint set, and people smaller or larger than any person.
     """
     source = source_of(path)
     if not source.path.is_file():
@@ -83,7 +83,7 @@ def read_poses3d(
     skeleton, columns = _joint_set(source.path, table, skeleton)
     seen = np.isfinite(table.values).all(-1)
     if not seen.any():
-        raise ValueError(f"{source}: no joint is there; all are missing (NaN, null or confidence 0)")
+        raise ValueError(f"{source}: all joints are missing (NaN, null or confidence 0); needed at least one")
     joints = np.full((len(seen), len(skeleton.joints), 3), np.nan)
     joints[:, columns] = np.where(seen[..., None], table.values, np.nan) * UNITS[unit]
     num = len(joints)
@@ -127,7 +127,7 @@ def _read_npz(source: Source) -> _Table:
     values = as_float(source, key, arrays[key])
     if values.ndim != 3 or values.shape[-1] != 3:
         raise ValueError(f"{source}: {key} is {list(values.shape)}; needed [N, J, 3]")
-    # the confidences of a result are those of its 2D input, of which its poses miss nothing
+    # in a result, confidences belong to the 2D input; the poses are complete
     given = [arrays[c] for c in _CONFIDENCES if key == "joints3d" and c in arrays]
     for confidence in given:
         if confidence.shape != values.shape[:2]:
@@ -200,7 +200,7 @@ def _check_sizes(path: Path, poses: Poses3D) -> None:
     if wrong.size:
         row, other = wrong[0], "mm" if poses.unit == "m" else "m"
         raise ValueError(
-            f"{path}: frame {poses.frame[row]}, person {poses.person[row]} is {extent[row]:.3g} metres large, taken "
+            f"{path}: frame {poses.frame[row]}, person {poses.person[row]} is {extent[row]:.3g} metres large, read "
             f"as {poses.unit}; a person is {_SMALLEST} to {_LARGEST} m: try --unit {other}"
         )
 

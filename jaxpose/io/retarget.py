@@ -1,19 +1,20 @@
-"""Motion of other skeletons (BVH, ASF/AMC) as rotations of SMPL's 22 joints.
+"""Retargeting: motion of other skeletons (BVH, ASF/AMC) as rotations of SMPL's 22 joints.
 
-A take's world rotation G_j says how joint j is turned from the rest pose. With B the turn from the rest pose's axes to
-SMPL's (x left, y up, z forward) and W the turn that makes the world y up, SMPL's joint has in the world
+G_j is the world rotation of joint j from the rest pose. With B the rotation from the rest pose's axes to SMPL's (x
+left, y up, z forward) and W the rotation to a world with y up, the world rotation of SMPL's joint is
 
     H_j = W G_j B^T A_j          A_j constant; local rotation H_parent^T H_j
 
 A_j is the identity for pelvis and spine. For thighs, shins, upper arms and forearms it takes SMPL's bone to where the
 source's bone points at rest, by way of the T-pose and without twist: A = Q_source Q_smpl^T, Q_b the shortest rotation
-from the T-pose's direction (down, or to the side) to bone b at rest. So spread legs and hanging arms need no T-pose
-frame. Hands and feet take the A of forearm and shin. `Flavour` holds what else is constant in a family of files.
+from the T-pose's direction (down, or to the side) to bone b at rest. So rest poses with spread legs and hanging arms
+need no T-pose frame. Hands and feet have the A of forearm and shin. `Flavour` has the other constants of a family of
+files.
 
-Turns about the forearm are shared half and half by elbow and wrist. The pelvis is put where the middle of SMPL's hip
-joints falls on that of the source's.
+Rotations about the forearm are shared equally by elbow and wrist. The pelvis is placed such that the middle of SMPL's
+hip joints is that of the source's.
 
-Source: shared/data/README.md, "How it was made"; constants stand in source_skeletons.py.
+Source: shared/data/README.md, "How it was made"; constants are in source_skeletons.py.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ GENERIC_OFFSETS.flags.writeable = False
 # Metres, CMU's unit (length 0.45 of an .asf: 1 / 0.45 inch), centimetres, millimetres.
 UNITS_M = (1.0, 0.0254 / 0.45, 0.01, 0.001)
 LEG_M = (0.5, 0.82, 1.25)  # least, usual and greatest length of thigh and shin together
-MAX_PRONATION = np.deg2rad(105)  # what a forearm turns at most; more is a marker lost, or an angle that wrapped
+MAX_PRONATION = np.deg2rad(105)  # limit of a forearm; larger angles come from lost markers or wrapped angles
 T_POSE_WITHIN = np.deg2rad(15)
 
 _DOWN, _LEFT = np.array([0.0, -1, 0]), np.array([1.0, 0, 0])
@@ -114,8 +115,8 @@ def retarget(
 
     unit_m: metres of one unit of the take's lengths; guessed from the legs by default. joint_map: the SMPL joint
     (SMPL_22) of each of the take's joints that matters, for skeletons that are not in FLAVOURS. offsets: [22, 3] m the
-    target's rest pose. skip_t_pose: leave out leading frames in a T-pose. Motion.source says what was assumed.
-    Raises ValueError for unknown skeletons, rest poses that do not stand, and lengths that are no person's.
+    target's rest pose. skip_t_pose: leave out leading frames in a T-pose. Motion.source lists what was assumed.
+    Raises ValueError for unknown skeletons, rest poses that do not stand, and implausible lengths of the legs.
     """
     flavour = _flavour(take) if joint_map is None else flavour_of_map(joint_map, take.names)
     unit, said = _unit(take, flavour, unit_m)
@@ -169,7 +170,7 @@ def _flavour(take: Take) -> Flavour:
         if flavour.sources() <= set(take.names):
             return flavour
     known = ", ".join(flavour.name for flavour in FLAVOURS)
-    raise ValueError(f"joints {', '.join(take.names)} are of no skeleton known here ({known}); give a joint map")
+    raise ValueError(f"joints {', '.join(take.names)} fit no known skeleton ({known}); give a joint map")
 
 
 def _rest(take: Take, flavour: Flavour) -> dict[str, np.ndarray]:
@@ -179,7 +180,7 @@ def _rest(take: Take, flavour: Flavour) -> dict[str, np.ndarray]:
 
 
 def _unit(take: Take, flavour: Flavour, unit_m: float | None) -> tuple[float, str]:
-    """Metres of one unit, and how they are known."""
+    """Metres of one unit, and their origin in words."""
     rest = _rest(take, flavour)
     leg = np.linalg.norm(rest["left_knee"] - rest["left_hip"])
     leg += np.linalg.norm(rest["left_ankle"] - rest["left_knee"])
@@ -192,7 +193,7 @@ def _unit(take: Take, flavour: Flavour, unit_m: float | None) -> tuple[float, st
     least, usual, greatest = LEG_M
     unit = min(UNITS_M, key=lambda u: abs(np.log(leg * u / usual)))
     if not least <= leg * unit <= greatest:
-        raise ValueError(f"legs {leg:.4g} units long are of no usual unit of length; give unit_m, metres of one unit")
+        raise ValueError(f"legs of {leg:.4g} units fit no usual unit of length; give unit_m, metres of one unit")
     return unit, f"1 unit = {unit:.4g} m assumed from legs of {leg * unit:.2f} m"
 
 
@@ -206,7 +207,7 @@ def _axes(take: Take, flavour: Flavour) -> tuple[np.ndarray, np.ndarray]:
     if up @ (ankles - hips) >= 0 or not side.any():
         raise ValueError("the rest pose does not stand: needed shoulders above and ankles below the hips")
     B = np.stack([side, up, np.cross(side, up)])
-    # upside down is no world of a file
+    # worlds that are upside down do not occur
     return B, np.eye(3) if up[1] else np.round(shortest_rotation(up, np.array([0.0, 1, 0])))
 
 
@@ -234,7 +235,7 @@ def _turned(take: Take, flavour: Flavour, G: np.ndarray, B: np.ndarray, offsets:
 
 
 def _blended(take: Take, G: np.ndarray, blend: tuple[str, str, float]) -> np.ndarray:
-    """The rotations on the way from one joint's to another's."""
+    """Rotations between those of two joints, by the share blend[2]."""
     start, end = (G[:, take.names.index(name)] for name in blend[:2])
     if blend[2] == 0:
         return start
@@ -242,7 +243,7 @@ def _blended(take: Take, G: np.ndarray, blend: tuple[str, str, float]) -> np.nda
 
 
 def _from_t_frame(take: Take, flavour: Flavour, G: np.ndarray) -> np.ndarray:
-    """G from the first frame's pose instead of the rest pose, where that frame is a T-pose too."""
+    """G relative to the first frame instead of the rest pose, where that frame is near the rest pose."""
     used = [take.names.index(name) for name in sorted(flavour.sources())]
     if np.linalg.norm(rotation_vectors(G[0, used]), axis=-1).max() > T_POSE_WITHIN:
         return G
@@ -261,7 +262,7 @@ def _alignments(take: Take, flavour: Flavour, B: np.ndarray, offsets: np.ndarray
         if flavour.t_pose is not None:
             bone = np.array(flavour.t_pose[joint]) * (1 if side == "left" else -1, 1, 1)
         if not np.linalg.norm(bone) > 0:
-            raise ValueError(f"the source's {name} and {end} are at one place in the rest pose")
+            raise ValueError(f"the source's {name} and {end} are at the same place in the rest pose")
         A = shortest_rotation(direction, bone) @ shortest_rotation(offsets[_J[end]], direction)
         if joint in ("shoulder", "elbow"):
             A = A @ rotation_matrices(np.deg2rad(flavour.arm_twist_deg) * _LEFT)
@@ -270,9 +271,9 @@ def _alignments(take: Take, flavour: Flavour, B: np.ndarray, offsets: np.ndarray
 
 
 def _share_pronation(H: np.ndarray, side: str, turned: np.ndarray, offsets: np.ndarray) -> None:
-    """Give half of the forearm's turn to the elbow in H [F, 22, 3, 3]; turned: [F, 3, 3] the forearm's far end.
+    """Move half of the forearm's twist to the elbow in H [F, 22, 3, 3]; turned: [F, 3, 3] of the forearm's far end.
 
-    A turn beyond what a forearm can do is cut, and the hand with it.
+    A twist beyond MAX_PRONATION is clipped, for the hand too.
     """
     elbow, wrist = _J[f"{side}_elbow"], _J[f"{side}_wrist"]
     axis = offsets[wrist] / np.linalg.norm(offsets[wrist])
@@ -288,7 +289,7 @@ def _share_pronation(H: np.ndarray, side: str, turned: np.ndarray, offsets: np.n
 
 
 def _leading_t_pose(H: np.ndarray, offsets: np.ndarray) -> int:
-    """How many frames at the start are a T-pose that faces z, as tools put there; 0 if all are."""
+    """Number of leading frames in a T-pose that faces z, as some tools insert them; 0 if all are."""
     upright = np.linalg.norm(rotation_vectors(H[:, 0]), axis=-1) < T_POSE_WITHIN
     for name, (end, direction, _) in _LIMBS.items():
         bone = H[:, _J[name]] @ offsets[_J[end]]

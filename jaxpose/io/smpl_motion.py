@@ -13,17 +13,17 @@ import numpy as np
 from jaxpose.files import write_npz
 from jaxpose.geometry.skeleton import SMPL_22
 
-# A rotation is said by one turn at most. Real AMASS files go a little beyond it (6.9 rad; spec/dposer.md 3), and are
-# taken up to two; degrees are far beyond both.
+# One turn is the largest legal angle. Files of AMASS exceed it slightly (6.9 rad; spec/dposer.md 3) and are accepted up
+# to two turns; angles in degrees exceed both.
 MAX_ANGLE, MAX_ANGLE_AMASS = 2 * np.pi, 4 * np.pi
 
 
 class Motion(NamedTuple):
-    """One person's motion; world frame y up (what plain arrays hold is taken as it is).
+    """One person's motion; world frame y up (plain arrays are not turned).
 
     body_pose: [F, 21, 3] float32 axis-angle radians, local, SMPL's order. global_orient: [F, 3] of the root.
     transl: [F, 3] metres, position of the pelvis joint (io/motion.py; zeros where the source has none).
-    fps: frames per second. betas: [B] shape coefficients, or None. source: what was read, and what was assumed.
+    fps: frames per second. betas: [B] shape coefficients, or None. source: what was read and assumed, in words.
     """
 
     body_pose: np.ndarray
@@ -40,9 +40,9 @@ def check_motion(
     missing: Literal["error", "drop", "keep"] = "error",
     max_angle: float = MAX_ANGLE,
 ) -> Motion:
-    """The motion, without its frames of NaN if `missing` is "drop"; ValueError, opening with `name`, where it is wrong.
+    """The motion, without its frames of NaN if `missing` is "drop"; ValueError, opening with `name`, for faults.
 
-    Wrong are: no frames, a frame rate that is not positive, NaN, and rotations beyond `max_angle` radians.
+    Faults are: no frames, a frame rate that is not positive, NaN, and rotations beyond `max_angle` radians.
     """
     if missing not in ("error", "drop", "keep"):
         raise ValueError(f"missing: got {missing!r}, legal are 'error', 'drop' and 'keep'")
@@ -56,7 +56,7 @@ def check_motion(
         frames = np.flatnonzero(~whole)
         if missing == "error":
             said = f"{len(frames)} frames hold NaN or infinity, the first {frames[0]}"
-            raise ValueError(f"{name}: {said}; mend them, or have such frames dropped (missing 'drop')")
+            raise ValueError(f"{name}: {said}; correct them, or drop such frames (missing 'drop')")
         if len(frames) == len(whole):
             raise ValueError(f"{name}: all {len(frames)} frames hold NaN or infinity; needed one that does not")
         motion = take_frames(motion, np.flatnonzero(whole))
@@ -73,7 +73,7 @@ def check_motion(
 def save_motion(path: str | os.PathLike[str], motion: Motion) -> None:
     """Write a motion as .npz with AMASS's names where they mean the same: `pose_body`, `root_orient`, `betas`.
 
-    `transl` is the pelvis' position (AMASS's `trans` is another thing, and absent), `up` says "y".
+    `transl` is the position of the pelvis, not AMASS's `trans`, and `up` is "y".
     """
     arrays: dict[str, np.ndarray] = {
         "pose_body": motion.body_pose.reshape(-1, 63).astype(np.float32),
@@ -88,7 +88,7 @@ def save_motion(path: str | os.PathLike[str], motion: Motion) -> None:
 
 
 def take_frames(motion: Motion, frames: np.ndarray | slice) -> Motion:
-    """The motion of some frames, in their order; the frame rate is not changed."""
+    """The motion of some frames, in the given order; the frame rate is unchanged."""
     return motion._replace(
         body_pose=motion.body_pose[frames], global_orient=motion.global_orient[frames], transl=motion.transl[frames]
     )
@@ -97,8 +97,8 @@ def take_frames(motion: Motion, frames: np.ndarray | slice) -> Motion:
 def resample(motion: Motion, fps: float, *, method: Literal["slerp", "nearest"] = "slerp") -> Motion:
     """The motion at `fps` frames per second, from its first frame on.
 
-    Where the old rate is a multiple of the new one, every k-th frame as it is. Else rotations run along the shorter arc
-    at constant speed, with vectors of at most half a turn, and positions along a line; or the nearest frame is taken.
+    Where the old rate is a multiple of the new one, every k-th frame is taken. Else rotations are interpolated
+    spherically (slerp), with vectors of at most half a turn, and positions linearly; or the nearest frame is taken.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be more than 0 frames per second, got {fps}")

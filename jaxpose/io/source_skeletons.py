@@ -1,11 +1,11 @@
-"""Skeletons whose joints are known by name, and what SMPL's joints are to them (retarget.py).
+"""Known skeletons by their joint names, and their correspondence to SMPL's joints (retarget.py).
 
-The families of CMU's database (shared/data/README.md, bvh_samples) share one convention, recorded by Vicon: the head of
-the rest pose looks up by 13 degrees, and elbows bend about an axis 30 degrees off SMPL's. SMPL's neck stands between
-their two neck joints. Their constants were read off shared/data/mocap, where they hold within 0.02 degrees.
+The families of CMU's database (shared/data/README.md, bvh_samples) have one convention, from the recording by Vicon: in
+the rest pose the head looks up by 13 degrees, and elbows bend about an axis 30 degrees from SMPL's. SMPL's neck is
+between their two neck joints. The constants were measured on shared/data/mocap, where they hold within 0.02 degrees.
 
-Daz figures got CMU's motion from MotionBuilder, which took their rest pose for that of the T-pose frames of the
-MotionBuilder files: legs 1 degree inwards, arms 8 degrees down, neck -16 and 5, head 16 degrees up.
+The Daz files were made by MotionBuilder, which used their rest pose as that of the T-pose frames of the MotionBuilder
+files: legs 1 degree inwards, arms 8 degrees down, neck -16 and 5, head 16 degrees up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxpose.geometry.skeleton import SMPL_22
 
-# The rotation of the first joint, turned by a share of the way to the second's.
+# Two joints and a share: the rotation of the first, moved by this share towards that of the second.
 Blend = tuple[str, str, float]
 
 NEEDED = (
@@ -50,7 +50,7 @@ class Flavour(NamedTuple):
 
 
 def flavour_of_map(joint_map: Mapping[str, str], names: Sequence[str]) -> Flavour:
-    """The flavour of a map from joints `names` to SMPL's; ValueError for unknown names and for what is missing."""
+    """The flavour of a map from joints `names` to SMPL's; ValueError for unknown and for missing names."""
     for source, target in joint_map.items():
         if source not in names:
             raise ValueError(f"joint map: no joint {source!r}; the skeleton has {', '.join(names)}")
@@ -63,151 +63,72 @@ def flavour_of_map(joint_map: Mapping[str, str], names: Sequence[str]) -> Flavou
     return Flavour("skeleton of the joint map", {target: (s, s, 0.0) for s, target in joint_map.items()})
 
 
-def _flavour(
-    name: str, sides: tuple[str, str], trunk: Mapping[str, str | Blend], limbs: Mapping[str, str], pronation: str = ""
-) -> Flavour:
-    """A flavour from names with {} for the side."""
-    joints: dict[str, Blend] = {
-        joint: (found, found, 0.0) if isinstance(found, str) else found for joint, found in trunk.items()
-    }
+def _flavour(name: str, sides: tuple[str, str], trunk: str, limbs: str, pronation: str = "") -> Flavour:
+    """A flavour from SMPL's joints and theirs by turns, words apart; {} stands for the side in names of limbs."""
+    words = trunk.split()
+    joints = {joint: (found, found, 0.0) for joint, found in zip(words[::2], words[1::2], strict=True)}
+    words, carriers = limbs.split(), {}
     for side, word in zip(("left", "right"), sides, strict=True):
-        for joint, pattern in limbs.items():
-            found = pattern.format(word)
-            joints[f"{side}_{joint}"] = (found, found, 0.0)
-    carriers = {side: pronation.format(word) for side, word in zip(("left", "right"), sides, strict=True)}
+        named = [pattern.format(word) for pattern in words[1::2]]
+        joints |= {f"{side}_{joint}": (found, found, 0.0) for joint, found in zip(words[::2], named, strict=True)}
+        carriers[side] = pronation.format(word)
     return Flavour(name, joints, carriers if pronation else {})
+
+
+def _with(flavour: Flavour, **blends: Blend) -> Flavour:
+    return flavour._replace(joints={**flavour.joints, **blends})
 
 
 def _cmu(flavour: Flavour) -> Flavour:
     return flavour._replace(pitch_deg={"head_base": -13.0}, arm_twist_deg=-30.0)
 
 
-CMU_ASF = _flavour(
+_CMU_ASF = _flavour(
     "CMU or HDM05 ASF/AMC",
     ("l", "r"),
-    {
-        "pelvis": "root",
-        "spine1": "lowerback",
-        "spine2": "upperback",
-        "spine3": "thorax",
-        "neck": ("lowerneck", "upperneck", 0.5),
-        "head_base": "head",
-    },
-    {
-        "hip": "{}femur",
-        "knee": "{}tibia",
-        "ankle": "{}foot",
-        "foot": "{}toes",
-        "collar": "{}clavicle",
-        "shoulder": "{}humerus",
-        "elbow": "{}radius",
-        "wrist": "{}hand",
-    },
+    "pelvis root spine1 lowerback spine2 upperback spine3 thorax head_base head",
+    "hip {}femur knee {}tibia ankle {}foot foot {}toes collar {}clavicle shoulder {}humerus elbow {}radius "
+    "wrist {}hand",
     pronation="{}wrist",
 )
-
-CMU_MOTIONBUILDER = _flavour(
+_STANDARD = "hip {}UpLeg knee {}Leg ankle {}Foot foot {}ToeBase collar {}Shoulder shoulder {}Arm elbow {}ForeArm "
+_CMU_MOTIONBUILDER = _flavour(
     "CMU BVH for MotionBuilder",
     ("Left", "Right"),
-    {
-        "pelvis": "Hips",
-        "spine1": "LowerBack",
-        "spine2": "Spine",
-        "spine3": "Spine1",
-        "neck": ("Neck", "Neck1", 0.5),
-        "head_base": "Head",
-    },
-    {
-        "hip": "{}UpLeg",
-        "knee": "{}Leg",
-        "ankle": "{}Foot",
-        "foot": "{}ToeBase",
-        "collar": "{}Shoulder",
-        "shoulder": "{}Arm",
-        "elbow": "{}ForeArm",
-        "wrist": "{}FingerBase",
-    },
+    "pelvis Hips spine1 LowerBack spine2 Spine spine3 Spine1 head_base Head",
+    _STANDARD + "wrist {}FingerBase",
     pronation="{}Hand",
 )
-
-_CMU_3DSMAX_LIMBS = {
-    "hip": "{}Hip",
-    "knee": "{}Knee",
-    "ankle": "{}Ankle",
-    "foot": "{}Toe",
-    "collar": "{}Collar",
-    "shoulder": "{}Shoulder",
-    "elbow": "{}Elbow",
-    "wrist": "{}Wrist",
-}
-CMU_3DSMAX = _flavour(
+_CMU_3DSMAX = _flavour(
     "CMU BVH for 3ds Max",
     ("Left", "Right"),
-    {
-        "pelvis": "Hips",
-        "spine1": "lowerback",
-        "spine2": "Chest",
-        "spine3": "Chest2",
-        "neck": ("lowerneck", "Neck", 0.5),
-        "head_base": "Head",
-    },
-    _CMU_3DSMAX_LIMBS,
+    "pelvis Hips spine1 lowerback spine2 Chest spine3 Chest2 head_base Head",
+    "hip {}Hip knee {}Knee ankle {}Ankle foot {}Toe collar {}Collar shoulder {}Shoulder elbow {}Elbow",
+    pronation="{}Wrist",
 )
-# The hand's own joint is spelled in another way.
-CMU_3DSMAX = _cmu(CMU_3DSMAX)._replace(
-    joints=dict(CMU_3DSMAX.joints) | {"left_wrist": ("lhand", "lhand", 0.0), "right_wrist": ("rhand", "rhand", 0.0)},
-    pronation={"left": "LeftWrist", "right": "RightWrist"},
-)
-
 _LEG, _ARM = np.deg2rad(1.0), np.deg2rad(8.0)
 _DAZ_LEG = (-float(np.sin(_LEG)), -float(np.cos(_LEG)), 0.0)
 _DAZ_ARM = (float(np.cos(_ARM)), -float(np.sin(_ARM)), 0.0)
-CMU_DAZ = _flavour(
+_CMU_DAZ = _flavour(
     "CMU BVH for Daz",
     ("l", "r"),
-    {
-        "pelvis": "hip",
-        # MotionBuilder made two joints of three: shares that were read off shared/data/mocap.
-        "spine1": ("hip", "abdomen", 0.7),
-        "spine2": "abdomen",
-        "spine3": "chest",
-        "neck": ("neck", "head", 0.25),
-        "head_base": "head",
-    },
-    {
-        "hip": "{}Thigh",
-        "knee": "{}Shin",
-        "ankle": "{}Foot",
-        "collar": "{}Collar",
-        "shoulder": "{}Shldr",
-        "elbow": "{}ForeArm",
-        "wrist": "{}Hand",
-    },
+    "pelvis hip spine2 abdomen spine3 chest head_base head",
+    "hip {}Thigh knee {}Shin ankle {}Foot collar {}Collar shoulder {}Shldr elbow {}ForeArm wrist {}Hand",
 )._replace(
     pitch_deg={"neck": (-16.0 + 5.0) / 2, "head_base": 16.0 - 13.0},
     arm_twist_deg=-30.0,
     t_pose={"hip": _DAZ_LEG, "knee": _DAZ_LEG, "shoulder": _DAZ_ARM, "elbow": _DAZ_ARM},
 )
-
 # Mixamo's figures and others of MotionBuilder's standard names; the T-pose is the rest pose.
-HUMAN_IK = _flavour(
+_HUMAN_IK = _flavour(
     "MotionBuilder's standard names",
     ("Left", "Right"),
-    {"pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck", "head_base": "Head"},
-    {
-        "hip": "{}UpLeg",
-        "knee": "{}Leg",
-        "ankle": "{}Foot",
-        "foot": "{}ToeBase",
-        "collar": "{}Shoulder",
-        "shoulder": "{}Arm",
-        "elbow": "{}ForeArm",
-        "wrist": "{}Hand",
-    },
+    "pelvis Hips spine1 Spine spine2 Spine1 spine3 Spine2 neck Neck head_base Head",
+    _STANDARD + "wrist {}Hand",
 )
 
 # `write_motion_bvh`'s names, and SMPL's own: Pelvis, L_Hip, ...
-SMPL_OURS = Flavour("SMPL joints", {name: (name, name, 0.0) for name in SMPL_22.joints}, is_smpl=True)
+_SMPL_OURS = Flavour("SMPL joints", {name: (name, name, 0.0) for name in SMPL_22.joints}, is_smpl=True)
 
 
 def _official(joint: str) -> str:
@@ -217,9 +138,26 @@ def _official(joint: str) -> str:
     return {"head_base": "Head"}.get(joint, joint.capitalize())
 
 
-SMPL_OFFICIAL = Flavour(
+_SMPL_OFFICIAL = Flavour(
     "SMPL joints", {name: (_official(name), _official(name), 0.0) for name in SMPL_22.joints}, is_smpl=True
 )
 
 # In this order: the first whose joints are all there.
-FLAVOURS = (_cmu(CMU_ASF), _cmu(CMU_MOTIONBUILDER), CMU_3DSMAX, CMU_DAZ, SMPL_OURS, SMPL_OFFICIAL, HUMAN_IK)
+FLAVOURS = (
+    _cmu(_with(_CMU_ASF, neck=("lowerneck", "upperneck", 0.5))),
+    _cmu(_with(_CMU_MOTIONBUILDER, neck=("Neck", "Neck1", 0.5))),
+    # the hand's joint follows another pattern
+    _cmu(
+        _with(
+            _CMU_3DSMAX,
+            neck=("lowerneck", "Neck", 0.5),
+            left_wrist=("lhand", "lhand", 0.0),
+            right_wrist=("rhand", "rhand", 0.0),
+        )
+    ),
+    # MotionBuilder made two joints from three: shares measured on shared/data/mocap
+    _with(_CMU_DAZ, spine1=("hip", "abdomen", 0.7), neck=("neck", "head", 0.25)),
+    _SMPL_OURS,
+    _SMPL_OFFICIAL,
+    _HUMAN_IK,
+)

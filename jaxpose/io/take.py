@@ -1,11 +1,11 @@
-"""A take of motion capture on any skeleton, as BVH and ASF/AMC files hold it, and its forward kinematics.
+"""Motion capture of any skeleton, as in BVH and ASF/AMC files, and its forward kinematics.
 
-Joint j stands at its parent's joint moved by a translation in the parent's axes, and turns by a rotation in them:
+The position of joint j is its parent's plus a translation in the parent's axes; its rotation is relative to them:
 
     G_j = G_parent R_j            p_j = p_parent + G_parent t_j
 
-All rotations are the identity in the rest pose, where t_j is the joint's offset. Lengths are in the file's own
-unit, which neither format names. Everything here is float64: a take is converted once, exactly.
+All rotations are the identity in the rest pose, where t_j is the joint's offset. Lengths are in the file's
+unit, which neither format gives. All computations are in float64.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Take(NamedTuple):
 
     names, parents: J joints, parents before children, -1 for the root, which is first.
     offsets: [J, 3] joint relative to its parent in the rest pose, file unit. rotations: [F, J, 3, 3] in the parent's
-    axes. translations: [F, J, 3] file unit, the offsets wherever the file does not move a joint by itself.
+    axes. translations: [F, J, 3] file unit, equal to the offsets where a joint has no position channels.
     """
 
     names: tuple[str, ...]
@@ -72,7 +72,8 @@ def euler_matrix(axes: str, angles: np.ndarray) -> np.ndarray:
 def rotation_vectors(rotations: np.ndarray) -> np.ndarray:
     """Axis-angle vectors [..., 3] rad, no longer than pi, of rotations [..., 3, 3].
 
-    The 4 x 4 products of a unit quaternion's entries (times 4) are linear in R; its longest column is the safe one.
+    The 4 x 4 products of a unit quaternion's entries (times 4) are linear in R; its longest column is the most accurate
+    one.
     """
     R = np.moveaxis(rotations, (-2, -1), (0, 1))
     w, x, y, z = 1 + R[0, 0] + R[1, 1] + R[2, 2], R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]
@@ -95,7 +96,7 @@ def rotation_matrices(vectors: np.ndarray) -> np.ndarray:
     cross = np.zeros((*vectors.shape[:-1], 3, 3))
     cross[..., 2, 1], cross[..., 0, 2], cross[..., 1, 0] = x, y, z
     cross -= np.swapaxes(cross, -1, -2)
-    # sin(a) / a and (1 - cos(a)) / a^2, right at 0 too
+    # sin(a) / a and (1 - cos(a)) / a^2, also right at 0
     sine, cosine = np.sinc(angle / np.pi), np.sinc(angle / (2 * np.pi)) ** 2 / 2
     return np.eye(3) + sine * cross + cosine * (cross @ cross)
 
@@ -110,10 +111,10 @@ def shortest_rotation(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a text file, whatever ends them; ValueError where it is absent or empty."""
+    """The lines of a text file with any line ends; ValueError where it is absent or empty."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file")
-    # Joint names may be in any encoding; everything that is looked at here is ASCII.
+    # Joint names may be in any encoding; all other content is ASCII.
     lines = Path(path).read_bytes().decode("utf-8-sig", "replace").splitlines()
     if not any(line.strip() for line in lines):
         raise ValueError(f"{path}: the file is empty")
@@ -121,7 +122,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 
 def numbers(words: list[str], count: int, place: str) -> np.ndarray:
-    """`count` finite numbers [count] of as many words; ValueError naming `place` and what was found."""
+    """`count` finite numbers [count] from words; ValueError naming `place` and what was found."""
     if len(words) != count:
         raise ValueError(f"{place}: needed {count} numbers, got {len(words)}")
     try:

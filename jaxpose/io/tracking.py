@@ -1,4 +1,4 @@
-"""Who is who from frame to frame: detections of several people linked into tracks.
+"""Tracking: detections of several people linked over frames.
 
 A track is a pose of constant velocity: at frame f, joint j is expected at e_j = x_j + v (f - f_last).
 How far a detection is from it, in sizes of the person, is
@@ -6,10 +6,9 @@ How far a detection is from it, in sizes of the person, is
     d = sum_j w_j min(|x_j - e_j| / size, 1) / sum_j w_j
 
 over the joints known to both; w is the detection's confidence, size about the person's height: four times
-the median distance of the track's joints from their median. The cap keeps one misplaced joint from
-outweighing the rest, as saturation does in COCO's object keypoint similarity. In each frame the closest pairs
-are joined first. A joint that a detection lacks stays where the track expects it, so that a person half
-hidden is compared by what was seen before.
+the median distance of the track's joints from their median. The limit of 1 bounds the effect of one misplaced
+joint, as in COCO's object keypoint similarity. In each frame the closest pairs are joined first. A joint that
+a detection lacks moves as the track predicts, so that a partly hidden person is compared in all joints.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ import numpy as np
 import optax
 
 from jaxpose.base import Array, Condition, Key
-from jaxpose.compiled import filled, size_for, traced
+from jaxpose.compiled import filled, part, size_for, traced
 from jaxpose.diffusion import dpmpp_2m, prior_sample, replace, sample_hypotheses, time_grid
 from jaxpose.diffusion.guidance import measurement, observed
 from jaxpose.diffusion.minimise import minimise
@@ -63,7 +63,7 @@ class Method(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Descent:
-    """Adam down the DPoser regulariser; its numbers are chosen on validation (experiments/evaluate_prior.py)."""
+    """Adam down the DPoser regulariser; its numbers are chosen on validation (`experiments.evaluate prior`)."""
 
     num_steps: int = 200
     learning_rate: float = 0.1
@@ -169,9 +169,7 @@ def complete_rotations(
         return _complete(key, model, body_pose, known, num_hypotheses, method, chunk)
     given = (np.asarray(body_pose), np.broadcast_to(known, (rows, joints)))
     drawn = _complete(key, model, *filled(given, rows, size_for(rows)), size_for(num_hypotheses), method, chunk)
-    return (
-        drawn if drawn.shape[:2] == (num_hypotheses, rows) else jnp.asarray(np.asarray(drawn)[:num_hypotheses, :rows])
-    )
+    return part(drawn, slice(num_hypotheses), slice(rows))
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6))

@@ -13,7 +13,7 @@ compose by adding log likelihoods; NaN entries of an observation are not observe
                      (`diffusion/regulariser.py`): its hypotheses are modes, not samples; their spread is no uncertainty
 
 Each of the first three may run as particles (`smc=True`), weighted and resampled: exact as H grows, for the solver's
-own law. Where the prior has several modes, only this gives them their weights: `python -m experiments.posterior_oracle`
+own law. Where the prior has several modes, only this gives them their weights: `python -m experiments.evaluate oracle`
 prints by how much each method misses a posterior that is known.
 
 dposer's energy is in nats at every t: (alpha / sigma)^2 |x0 - x0_hat(x_t)|^2 / 2, whose slope is that of -log p

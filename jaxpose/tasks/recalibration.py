@@ -7,7 +7,7 @@
 v is the share of joints that are seen, so that where nothing is, nothing changes. u says how good the keypoints are,
 which a confidence of 1 does not: the model was trained on a detector that is never exact, and on exact keypoints its
 hypotheses are nearly twice too wide along the image. offset and slope come from `evaluation.calibration.fit_spread`, by
-`python -m experiments.recalibrate`.
+`python -m experiments.jobs.recalibrate`.
 """
 
 from __future__ import annotations

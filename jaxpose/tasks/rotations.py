@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.compiled import head, jitted, size_for, traced
+from jaxpose.compiled import jitted, part, size_for, traced
 from jaxpose.diffusion import prior_sample, sample_hypotheses, time_grid
 from jaxpose.diffusion.flow import decode as from_latent
 from jaxpose.diffusion.flow import encode as to_latent
@@ -65,7 +65,7 @@ def generate_rotations(
     require(model, "generate", "rotations")
     check_num(num, "num")
     size = num if traced(key, model) else size_for(num)
-    return head(_generate(key, model, size, sampler or stochastic(), chunk), num)
+    return part(_generate(key, model, size, sampler or stochastic(), chunk), slice(num))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))

@@ -18,7 +18,7 @@ of LEVEL units of state: 3 mm for joints, 1.2 % of a coordinate's deviation for 
 
 A percentile is that of the log density among those of training poses, seen by virtual cameras as in training. Poses
 that are likelier than most are ordinary ones, standing and walking, with nothing wrong in them: what is called out of
-distribution is the low end alone (`python -m experiments.evaluate_score` prints the share of corrupted poses at either
+distribution is the low end alone (`python -m experiments.evaluate score` prints the share of corrupted poses at either
 end).
 
 Source: Song et al. (2021), section 4.3 for the flow; Nalisnick et al., Detecting out-of-distribution inputs to deep
@@ -165,7 +165,7 @@ def typicality(model: Model, log_density: Array | np.ndarray) -> Array:
     if model.typicality.size < 2:
         raise ValueError(
             f"typicality: {model.spec.name!r} has no quantiles of training poses; "
-            "`python -m experiments.evaluate_score --write=FILE` measures them"
+            "`python -m experiments.jobs.quantiles --out=FILE` measures them"
         )
     return jnp.interp(log_density, model.typicality, jnp.linspace(0, 100, model.typicality.size))
 

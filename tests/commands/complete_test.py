@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpose.base import Camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.model import ASSETS, load
-from jaxpose.tasks.complete import jitted_complete
-from jaxpose.tasks.lift import jitted_lift
+from jaxpose.tasks.complete import complete
+from jaxpose.tasks.lift import lift
 
 JOINTS = H36M_17.joints
 LEFT_ARM = list(H36M_17.parts[2])
@@ -46,7 +47,7 @@ def test_the_result_is_the_python_functions(run, file, poses, model_file, tmp_pa
     np.testing.assert_array_equal(found["observed"], joints)
     key = jax.random.fold_in(jax.random.key(3), 0)
     block = jnp.asarray(joints[[0, 1, 2, 2]])  # one block of 4 rows
-    expected = jitted_complete(key, load(model_file), block, noise=jnp.float32(0.02), num_hypotheses=4)
+    expected = complete(key, load(model_file), block, noise=0.02, num_hypotheses=4)
     np.testing.assert_array_equal(found["samples"], expected.samples[:, :3])
     np.testing.assert_array_equal(found["covariance"], expected.covariance[:3])
     np.testing.assert_allclose(found["noise"], 0.02)
@@ -124,12 +125,12 @@ def test_keypoints_are_lifted_without_the_hidden_ones_and_completed(run, keypoin
     assert hidden[2, JOINTS.index("thorax")]
     assert 1 <= hidden[0].sum() <= 2
     rows = [0, 1, 2, 2]
-    expected = jitted_lift(
+    expected = lift(
         jax.random.fold_in(jax.random.key(0), 0),
         load(model_file),
         jnp.asarray(found["keypoints"][rows]),
         jnp.asarray(found["confidence"][rows]),
-        intrinsics=jnp.asarray(found["intrinsics"][rows]),
+        camera=Camera(jnp.asarray(found["intrinsics"][rows])),
         num_hypotheses=4,
     )
     np.testing.assert_array_equal(found["samples"], expected.samples[:, :3])
@@ -166,8 +167,8 @@ BAD = {
         "--hide hides all that is there",
     ),
     "nothing to do": (lambda p: p, [], "nothing to complete, every joint is there"),
-    "unknown unit": (lambda p: p, ["--unit", "cm", "--hide", "head"], "unit 'cm' (--unit); legal are m, mm"),
-    "unknown axis": (lambda p: p, ["--up", "x", "--hide", "head"], "up 'x' (--up); legal are -y, y, z"),
+    "unknown unit": (lambda p: p, ["--unit", "cm", "--hide", "head"], "unit (--unit): got 'cm'; legal are m, mm"),
+    "unknown axis": (lambda p: p, ["--up", "x", "--hide", "head"], "up (--up): got 'x'; legal are -y, y, z"),
     "wrong unit": (lambda p: 1000 * p, ["--hide", "head"], "try --unit mm"),
     "negative noise": (lambda p: p, ["--noise", "-0.1", "--hide", "head"], "--noise: needed metres from 0"),
     "noise in mm": (lambda p: p, ["--noise", "50", "--hide", "head"], "--noise: needed metres from 0 to 0.5"),

@@ -1,5 +1,7 @@
 """`jaxpose convert` and `jaxpose prepare`: flags reach the functions, errors leave with code 2."""
 
+from pathlib import Path
+
 import pytest
 
 import jaxpose.convert.dposer
@@ -15,31 +17,34 @@ from jaxpose.datasets import h36m_pickle, videopose3d
             jaxpose.convert.gfpose,
             "convert_gfpose",
             "convert gfpose a.pth --out b.safetensors --weights raw",
-            (("a.pth", "b.safetensors"), {"weights": "raw"}),
+            ((Path("a.pth"), Path("b.safetensors")), {"weights": "raw"}),
         ),
         (
             jaxpose.convert.dposer,
             "convert_dposer",
             "convert dposer a.ckpt --out b.safetensors --normalizer n.pt",
-            (("a.ckpt", "b.safetensors"), {"normaliser": "n.pt", "weights": "ema", "identity": False}),
+            (
+                (Path("a.ckpt"), Path("b.safetensors")),
+                {"normaliser": Path("n.pt"), "weights": "ema", "identity": False},
+            ),
         ),
         (
             jaxpose.convert.dposer,
             "convert_dposer",
             "convert dposer a.pth --out b.safetensors --identity-normalizer --weights raw",
-            (("a.pth", "b.safetensors"), {"normaliser": None, "weights": "raw", "identity": True}),
+            ((Path("a.pth"), Path("b.safetensors")), {"normaliser": None, "weights": "raw", "identity": True}),
         ),
         (
             h36m_pickle,
             "prepare_pickles",
             "prepare h36m --poses a.pkl --detections b.pkl --split train --out f",
-            (("a.pkl", "b.pkl", "train", "f"), {}),
+            ((Path("a.pkl"), Path("b.pkl"), "train", Path("f")), {}),
         ),
         (
             videopose3d,
             "prepare_videopose3d",
             "prepare videopose3d --poses a.npz --subjects S9,S11 --out f",
-            (("a.npz", None, ["S9", "S11"], "f"), {}),
+            ((Path("a.npz"), None, ["S9", "S11"], Path("f")), {}),
         ),
     ],
 )

@@ -1,6 +1,5 @@
 """`jaxpose export`: the file is the Python sampler, also where neither jaxpose nor flax can be imported."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -12,26 +11,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose import export, model
-from jaxpose.commands import export as command
-from jaxpose.tasks.complete import jitted_complete
-from jaxpose.tasks.denoise import jitted_denoise
-from jaxpose.tasks.generate import jitted_generate
-from jaxpose.tasks.lift import jitted_lift
+from jaxpose import cli, export, model
+from jaxpose.base import Camera
+from jaxpose.commands.export import export as command
+from jaxpose.tasks.complete import complete
+from jaxpose.tasks.denoise import denoise
+from jaxpose.tasks.generate import generate
+from jaxpose.tasks.lift import lift
 from jaxpose.tasks.rotations import generate_rotations
+from jaxpose.tasks.samplers import stochastic
 
 pytest.importorskip("flatbuffers", reason="jax.export writes and reads with the package flatbuffers")
 SEED = 3
 NEAR = {"rtol": 1e-5, "atol": 1e-5}  # metres, radians: float32 rounding in two compilations
-QUICK = {"xla_backend_optimization_level": 0}  # half of the time to compile
 
 
 def exported(out, model_file, *flags):
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    flags = map(str, ("export", "--model", model_file, "--hypotheses", 4, "--out", out, *flags))
-    args = parser.parse_args(list(flags))
-    return list(args.run(args))
+    given = map(str, ("export", "--model", model_file, "--hypotheses", 4, "--out", out, *flags))
+    return list(command(cli.make_parser()(list(given))[1]))
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +50,7 @@ def lift_file(model_file, tmp_path_factory):
 
 def lifted(model_file, keypoints, confidence, intrinsics):
     args = jax.random.key(SEED), model.load(model_file), jnp.asarray(keypoints), jnp.asarray(confidence)
-    known = {"intrinsics": jnp.asarray(intrinsics)}
-    program = jitted_lift.lower(*args, **known, num_hypotheses=4).compile(compiler_options=QUICK)
-    return given(program(*args, **known))
+    return given(lift(*args, camera=Camera(jnp.asarray(intrinsics)), num_hypotheses=4))
 
 
 def given(result):
@@ -116,7 +111,7 @@ def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tm
     ):
         with pytest.raises(ValueError, match=said):
             exported(out, model_file, *flags)
-    with pytest.raises(ValueError, match="lift needs a model of the person-centred codec"):
+    with pytest.raises(ValueError, match="lift needs a model of joint positions"):
         exported(out, prior_file, "--task", "lift")
     with pytest.raises(ValueError, match=r"--out: got .*; needed a file in a folder that exists"):
         exported(tmp_path / "no" / "a", model_file, "--task", "lift")
@@ -147,18 +142,18 @@ def test_every_task_is_the_python_function(lift_file, model_file, prior_file, po
     joints, noise = poses.copy(), np.full(poses.shape[:2], 0.02, np.float32)
     joints[0, 3:5], noise[1] = np.nan, 0
     exported(path, model_file, "--task", "complete")
-    completed = jitted_complete(key, tiny, jnp.asarray(joints), noise=jnp.asarray(noise), num_hypotheses=4)
+    completed = complete(key, tiny, jnp.asarray(joints), noise=jnp.asarray(noise), num_hypotheses=4)
     assert_same(export.load(path).call(SEED, joints, noise), given(completed))
 
     exported(path, model_file, "--task", "denoise", "--batch", len(poses))
     call = export.load(path).call
     for level in (0.05, None):
         told = np.full(len(poses), np.nan if level is None else level)
-        expected = jitted_denoise(key, tiny, jnp.asarray(poses), noise=level, num_hypotheses=4)
+        expected = denoise(key, tiny, jnp.asarray(poses), noise=level, num_hypotheses=4)
         assert_same(call(SEED, poses, told), given(expected))
 
     exported(path, model_file, "--task", "generate", "--steps", 2)
-    drawn = jitted_generate(key, tiny, 4, num_steps=2)
+    drawn = generate(key, tiny, 4, sampler=stochastic(2))
     assert_same(export.load(path).call(SEED), {"samples": drawn})
 
     exported(path, prior_file, "--task", "generate_rotations")

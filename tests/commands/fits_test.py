@@ -157,7 +157,9 @@ def test_bad_input_is_refused(refused_prior, refused, posed, tmp_path):
     assert "frame 4, person 0 has 2 points" in refused_prior("ik", file)
     assert "--only: got 'tail'; legal are pelvis, left_hip" in refused_prior("ik", file, "--only", "tail")
     assert "--points: got 'x'; legal are h36m17" in refused_prior("ik", file, "--points", "x")
-    assert "--prior: got 'x'; legal are dposer" in refused_prior("ik", file, "--prior", "x")
+    assert 'Invalid value "x" for --prior. Choose from: "dposer", "l2", "none"' in refused_prior(
+        "ik", file, "--prior", "x"
+    )
     assert "--model: is of --prior dposer" in refused_prior("ik", file, "--prior", "none")
     assert "noise is estimated from joints" in refused_prior("denoise", file)
     assert "no.json: no such file" in refused_prior("fit", tmp_path / "no.json")

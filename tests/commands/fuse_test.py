@@ -1,12 +1,14 @@
 """`jaxpose fuse`: two cameras find the pose in their world, in one file or in two; what is refused."""
 
-import argparse
 import json
 
 import numpy as np
 import pytest
 
-from jaxpose.commands import fuse, fusing
+from jaxpose import cli
+from jaxpose.commands import fuse
+from jaxpose.commands.option_groups import Output
+from jaxpose.commands.options import Fuse
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.model import load
 
@@ -18,11 +20,9 @@ THEIRS = [COCO_17.joints.index(joint) for joint in SHARED]
 @pytest.fixture
 def fused(model_file):
     def call(*arguments):
-        parser = argparse.ArgumentParser()
-        fuse.add_parser(parser.add_subparsers(dest="command"))
         flags = ["--model", model_file, "--hypotheses", 4, "--steps", 8, "--no-pictures"]
-        args = parser.parse_args(["fuse", *map(str, (*arguments, *flags))])
-        return list(args.run(args))
+        _, options = cli.make_parser()(["fuse", *map(str, (*arguments, *flags))])
+        return list(fuse.fuse(options))
 
     return call
 
@@ -79,18 +79,9 @@ def test_files_of_cameras_are_matched_by_frame(seen, tmp_path, model_file):
         own = {k: v[c : c + 1] for k, v in arrays.items() if k in ("K", "R", "t")}
         own |= {"keypoints": arrays["keypoints"][:, c : c + 1], "joints": arrays["joints"], "frame": frames}
         np.savez(tmp_path / f"camera{c}.npz", **own)
-    args = argparse.Namespace(
-        cameras=None,
-        up=None,
-        skeleton=None,
-        min_confidence=0.1,
-        noise_px=None,
-        camera=None,
-        fov=None,
-        camera_name=None,
-        format=None,
-    )
-    found, _ = fusing.read_seen([tmp_path / f"camera{c}.npz" for c in range(2)], load(model_file), args)
+    files = tuple(tmp_path / f"camera{c}.npz" for c in range(2))
+    options = Fuse(files, output=Output(out=tmp_path))
+    found, _ = fuse.read_seen(files, load(model_file), options)
     np.testing.assert_array_equal(found.views.frame, [3, 4, 5])
     np.testing.assert_array_equal((found.confidence > 0).any(-1), [[True, False], [True, True], [False, True]])
     np.testing.assert_allclose(found.xy[1, 0, OURS], arrays["keypoints"][1, 0, THEIRS, :2], rtol=1e-5)
@@ -111,9 +102,6 @@ def test_what_cannot_be_fused_is_named(seen, fused, tmp_path):
         "empty.npz: no frame has 4 joints": [tmp_path / "empty.npz"],
         "--cameras: is for one file of several cameras, got 2 files": [two, two, "--cameras", "0"],
         "--cameras: got '5'": [two, "--cameras", "5"],
-        "--method: got 'x'; legal are pseudo_inverse, dps": [two, "--method", "x"],
-        "--noise-px: needed pixels from 0.1 to 1000": [two, "--noise-px", "0"],
-        "--min-confidence: needed 0 to 1": [two, "--min-confidence", "2"],
     }
     for message, arguments in refusals.items():
         with pytest.raises(ValueError, match=message):

@@ -1,10 +1,11 @@
 """The one pose that `jaxpose lift --aggregate` writes, against the hypotheses in the same file."""
 
 import json
+from typing import get_args
 
 import numpy as np
 
-from jaxpose.commands import lift
+from jaxpose.commands.options import Aggregate
 from jaxpose.evaluation import aggregate
 from jaxpose.model import ASSETS
 
@@ -33,7 +34,7 @@ def test_the_default_weights_the_hypotheses_by_their_agreement_with_the_keypoint
 
 
 def test_every_name_is_an_aggregate_and_likelihood_is_refused_where_it_has_no_meaning(refused, tmp_path):
-    assert all(hasattr(aggregate, name) for name in lift._AGGREGATES[2:])
+    assert all(hasattr(aggregate, name) for name in get_args(Aggregate)[2:])
     message = refused("lift", CLIP, "--out", tmp_path / "o", "--aggregate", "likelihood", "--height", 1.8)
     assert "--aggregate: likelihood" in message
     assert not (tmp_path / "o").exists()

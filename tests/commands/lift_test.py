@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.base import Camera
 from jaxpose.model import ASSETS, load
-from jaxpose.tasks.lift import jitted_lift
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.samplers import mean_flow
 
 CLIP = ASSETS / "demo_clip.npz"
 
@@ -24,9 +26,8 @@ def test_blocks_and_samplers_are_those_of_the_python_function(run, model_file, t
         inputs = (jnp.asarray(found[name][rows]) for name in ("keypoints", "confidence", "intrinsics"))
         xy, confidence, intrinsics = inputs
         key = jax.random.fold_in(jax.random.key(5), index)
-        expected = jitted_lift(
-            key, load(model_file), xy, confidence, intrinsics=intrinsics, num_hypotheses=4, sampler="mean_flow"
-        )
+        camera = Camera(intrinsics)
+        expected = lift(key, load(model_file), xy, confidence, camera=camera, num_hypotheses=4, sampler=mean_flow())
         kept = slice(0, last - first)
         np.testing.assert_array_equal(found["samples"][:, first:last], expected.samples[:, kept])
         np.testing.assert_array_equal(found["root"][:, first:last], expected.root[:, kept])

@@ -1,6 +1,5 @@
 """`jaxpose lift` with a model of video: whose frames form windows, at which rate; and DiffPose's own checkpoints."""
 
-import argparse
 import json
 from typing import NamedTuple
 
@@ -10,7 +9,9 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
-from jaxpose.commands.video import groups, in_groups, timing
+from jaxpose.base import Camera
+from jaxpose.commands.blocks import gather, silently
+from jaxpose.commands.video import groups, timing
 from jaxpose.geometry.camera import project
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.geometry.windows import tile
@@ -20,7 +21,7 @@ from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.recipes.diffpose import PROCESS_ARGS, lift_official
 from jaxpose.spaces.person import Statistics
-from jaxpose.tasks.lift import jitted_lift
+from jaxpose.tasks.lift import lift
 from tests.diffpose_models import tiny
 
 LENGTH = 6
@@ -86,11 +87,11 @@ def test_the_command_is_the_function_on_each_persons_whole_clip(video_model, wal
         own = person == who
         windows = tile(frame[own] % 2, frame[own] // 2, LENGTH, stride=LENGTH // 3)
         key = jax.random.fold_in(jax.random.key(4), place)
-        expected = jitted_lift(
+        expected = lift(
             key,
             model,
             jnp.asarray(keypoints[own], jnp.float32),
-            intrinsics=INTRINSICS,
+            camera=Camera(jnp.asarray(INTRINSICS)),
             windows=windows,
             num_hypotheses=2,
         )
@@ -110,7 +111,7 @@ def test_groups_answer_each_row_once_and_have_few_shapes():
     for group in groups(person, clock, 9):
         np.add.at(times, group.rows[group.windows.index[group.windows.counted]], 1)
         rows = group.rows[group.windows.index]
-        assert (person[rows] == np.unique(person)[group.person]).all()
+        assert (person[rows] == np.unique(person)[group.index]).all()
         assert np.isin(np.diff(frame[rows]), (0, 2)).all()
         shapes.add((group.rows.shape, group.windows.index.shape))
     assert (times == 1).all()
@@ -141,25 +142,20 @@ def test_the_path_is_of_the_first_rows(walk):
         samples: np.ndarray
         path: np.ndarray | None
 
-    def draw(key, rows, return_path, windows):
+    def draw(key, block, return_path):
+        rows = block.rows
         where = np.broadcast_to(rows[None, :, None, None], (2, len(rows), 17, 3))
         return Rows(where, np.stack([where, where + 1000]) if return_path else None)
 
     frame = np.tile(np.arange(12), 2)[::-1]
     person = np.repeat([0, 1], 12)
-    args = argparse.Namespace(seed=0, path=True, hypotheses=2)
     for who, together in ((person, 12), (np.arange(24) % 2, 1)):
         number = frame if who is person else np.repeat(np.arange(12), 2)
         clock = timing(detections(number, who))
-        *_, last = drained(in_groups(draw, who, clock, LENGTH, args))
+        last = silently(gather(draw, groups(who, clock, LENGTH), 24, each=2, path=True))
         np.testing.assert_array_equal(last["samples"][0, :, 0, 0], np.arange(24))
         np.testing.assert_array_equal(last["path"][0, 0, :, 0, 0], np.arange(together))
         np.testing.assert_array_equal(last["path"][1, 0, :, 0, 0], np.arange(together) + 1000)
-
-
-def drained(generator):
-    """What a generator yields, and last what it returns."""
-    yield (yield from generator)
 
 
 def test_people_without_ids_are_linked(video_model, walk, tmp_path, capsys):
@@ -189,7 +185,7 @@ def test_a_clip_without_people_or_of_ragged_shape_is_refused(video_model, walk, 
     ragged = clip(tmp_path / "ragged.npz", walk, frame=np.arange(39))
     assert "ragged.npz: frame is [39]; needed [40]" in refused(capsys, video_model, ragged, tmp_path / "o")
     pose17 = refused(capsys, "pose17", clip(tmp_path / "c.npz", walk), tmp_path / "o", "--components", 3)
-    assert "--components: is for DiffPose models with a context, got 'pose17'" in pose17
+    assert "--components needs a DiffPose model with a context, such as 'diffpose17'; got 'pose17'" in pose17
 
 
 @pytest.fixture(scope="module")

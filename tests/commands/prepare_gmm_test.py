@@ -7,9 +7,9 @@ import pytest
 import shared
 
 from jaxpose import cli
-from jaxpose.datasets import prepare_gmm
 from jaxpose.datasets.gmm import read_gmm, read_metadata
 from jaxpose.geometry.skeleton import COCO_17
+from jaxpose.io import heatmap_files
 
 FIXTURE = shared.GOLDEN / "diffpose/fixture"
 WIDTH, HEIGHT = 640, 480
@@ -63,7 +63,7 @@ def test_two_peaks_are_found_again(tmp_path, capsys):
     assert metadata["image_size"] == [WIDTH, HEIGHT]
     said = capsys.readouterr().out
     assert "2 of 2 frames fitted" in said
-    assert "asks for four cameras" in said
+    assert "needs four cameras" in said
     run("--heatmaps", path, "--out", tmp_path / "b.npz", *flags)
     run("--heatmaps", path, "--out", tmp_path / "c.npz", *flags, "--seed", 1)
     again, other = (read_gmm(tmp_path / f"{n}.npz", num_cameras=None)["S0"]["Walking 1"][0] for n in "bc")
@@ -76,7 +76,7 @@ def test_heatmaps_of_coco_joints_become_human36ms(tmp_path, monkeypatch):
 
     Three frames in blocks of two, so that blocks meet.
     """
-    monkeypatch.setattr(prepare_gmm, "_BLOCK", 2)
+    monkeypatch.setattr(heatmap_files, "BLOCK", 2)
     _, middle, sigma = two_peaks(3, 17, seed=1)
     maps = blob(middle[0], sigma[0])
     maps = (255 * maps / maps.max((-1, -2), keepdims=True)).round().astype(np.uint8)
@@ -197,7 +197,7 @@ def detections(folder, array, *flags):
 
 
 def wrong_joints(folder):
-    return detections(folder, np.ones((3, 16, 2))), "in.npz: S9 Sitting, camera 0: needed (F, 17, 2) or"
+    return detections(folder, np.ones((3, 16, 2))), "in.npz: S9 Sitting, camera 0: needed an array (F, 17, 2) or"
 
 
 def a_confidence_of_two(folder):
@@ -205,7 +205,7 @@ def a_confidence_of_two(folder):
 
 
 def one_gaussian_for_the_unsure(folder):
-    return detections(folder, np.full((3, 17, 3), 0.5), "--components", 1), "components: 1 is for detections"
+    return detections(folder, np.full((3, 17, 3), 0.5), "--components", 1), "components: 1 needs confidences of 1"
 
 
 def a_flag_of_another_source(folder):

@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
-from jaxpose.commands import score as command
 from jaxpose.model import ASSETS, load, save
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import score
-
-
-@pytest.fixture(autouse=True)
-def wired(monkeypatch):
-    monkeypatch.setattr(cli, "_COMMANDS", (*(c for c in cli._COMMANDS if c is not command), command))
 
 
 @pytest.fixture

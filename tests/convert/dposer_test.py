@@ -15,7 +15,7 @@ from jaxpose import model as released
 from jaxpose.convert.checkpoint import raw_weights
 from jaxpose.convert.dposer import convert_dposer, dposer_network, dposer_params, read_dposer, read_normaliser
 from jaxpose.io.untrusted.torch_file import read_torch
-from jaxpose.spaces import normalise
+from jaxpose.spaces import rotations as space
 from jaxpose.spaces.person import Statistics
 
 PUBLISHED = "mean_poses", "std_poses"
@@ -105,15 +105,15 @@ def test_the_statistics_normalise_as_the_original_does(tmp_path, suffix):
     x = rng.normal(size=(4, 21, 3)).astype(np.float32)
     flat = x.reshape(4, 63)
     z_score = statistics_file(tmp_path / f"2.{suffix}", mean_poses=low, std_poses=width)
-    z = normalise.encode(read_normaliser(z_score, "axis_angle"), jnp.asarray(x))
+    z = space.encode(read_normaliser(z_score, "axis_angle"), jnp.asarray(x))
     np.testing.assert_allclose(z.reshape(4, 63), (flat - low) / width, rtol=1e-5, atol=1e-5)
     min_max = statistics_file(tmp_path / f"1.{suffix}", min_poses=low, max_poses=low + width)
-    z = normalise.encode(read_normaliser(min_max, "axis_angle"), jnp.asarray(x))
+    z = space.encode(read_normaliser(min_max, "axis_angle"), jnp.asarray(x))
     np.testing.assert_allclose(z.reshape(4, 63), 2 * (flat - low) / width - 1, rtol=1e-4, atol=1e-4)
 
 
 def test_our_own_statistics_are_taken_as_they_are(tmp_path):
-    own = normalise.z_score(np.random.default_rng(2).normal(size=(9, 21, 6)))
+    own = space.z_score(np.random.default_rng(2).normal(size=(9, 21, 6)))
     path = tmp_path / "own.npz"
     np.savez(path, **own._asdict())
     chex.assert_trees_all_close(read_normaliser(path, "rot6d"), jax.tree.map(np.float32, own))

@@ -145,7 +145,7 @@ def test_faults_are_named(root, tmp_path):
     with pytest.raises(ValueError, match="fps must be more than 0"):
         run(root, "valid", tmp_path / "out", fps=0)
     run(root, "train", tmp_path / "out")
-    with pytest.raises(ValueError, match=r"train\.npz: is there already"):
+    with pytest.raises(ValueError, match=r"train\.npz: exists already"):
         run(root, "train", tmp_path / "out")
     with pytest.raises(ValueError, match=r"no split 'test'; found \['train'\]"):
         load_rotations(tmp_path / "out", "test")

@@ -130,9 +130,9 @@ def changed(value, *place):
 @pytest.mark.parametrize(
     ("tree", "fault"),
     [
-        (tree_of(*[mixtures()] * 3), "S9 Walking 1: needed a list of arrays, 4, .* got 3 arrays"),
+        (tree_of(*[mixtures()] * 3), "S9 Walking 1: needed a list of 4 arrays, .* got 3 arrays"),
         (tree_of(*[mixtures()] * 5), "got 5 arrays"),
-        ({"S9": {"Walking 1": mixtures()}}, "needed a list of arrays, 4, .* got an array float64"),
+        ({"S9": {"Walking 1": mixtures()}}, "needed a list of 4 arrays, .* got an array float64"),
         (tree_of(*[mixtures()] * 3, mixtures()[..., :4]), r"camera 3: needed numbers \(F, 17, M, 5\)"),
         (tree_of(*[mixtures()] * 3, mixtures()[:, :16]), r"camera 3: needed numbers \(F, 17, M, 5\)"),
         (tree_of(*[mixtures()] * 3, mixtures()[:0]), r"camera 3: needed numbers \(F, 17, M, 5\)"),

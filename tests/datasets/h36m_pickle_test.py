@@ -191,9 +191,9 @@ def with_item(key, value):
         (with_item("joint_3d_camera", [[0.0] * 3] * 17), r"frame 7, joint_3d_camera: .*got list"),
         (with_item("joint_3d_image", np.full((17, 3), np.nan)), "frame 7, joint_3d_image: a number that is not finite"),
         (with_item("box", np.zeros(3)), r"frame 7, box: needed an array of numbers of shape \(4,\)"),
-        (with_item("box", np.array([0.0, 0, 1, 1])), "frame 7, box: a width that does not go with fx / root_depth"),
+        (with_item("box", np.array([0.0, 0, 1, 1])), "frame 7, box: a width that disagrees with fx / root_depth"),
         (with_item("root_depth", 5.0), "frame 7, box: a width"),
-        (with_item("root_depth", -5.0), "frame 7, root_depth: a root that is not before the camera"),
+        (with_item("root_depth", -5.0), "frame 7, root_depth: a root that is not in front of the camera"),
         (with_item("root_depth", float("inf")), "frame 7, root_depth: a number that is not finite"),
         (with_item("root_depth", np.zeros(2)), "frame 7, root_depth: needed one number, got an array"),
         (with_item("action", "walking"), "frame 7, action: needed one number, got str 'walking'"),
@@ -225,7 +225,7 @@ def test_a_bad_frame_is_named(tmp_path, change, message):
         (lambda d: d["train"].update(confidence=np.ones((10, 17))), r"train, confidence: needed \(N, 17, 1\)"),
         (lambda d: d["train"].update(confidence=np.ones((9, 17, 1))), "10 keypoints and 9 confidences"),
         (lambda d: d["train"]["joint3d_image"].__setitem__((3, 2, 1), np.nan), "train, frame 3: a number that is not"),
-        (lambda d: d.update(train=d["test"]), "a.pkl: frame 5: there are detections of 5 frames only"),
+        (lambda d: d.update(train=d["test"]), "a.pkl: frame 5: the detections have 5 frames only"),
         (lambda d: d.update(train={k: np.tile(x, (2, 1, 1)) for k, x in d["train"].items()}), "20 frames; .*has 10"),
     ],
 )
@@ -318,5 +318,5 @@ def test_arguments_are_checked(tmp_path):
         list(prepare_pickles(tmp_path / "b.pkl", None, "train", tmp_path / "out"))
     with pytest.raises(ValueError, match="shard must be a positive"):
         list(prepare_pickles(poses, None, "train", tmp_path / "out", shard=0))
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="exists already"):
         list(prepare_pickles(poses, None, "train", tmp_path))

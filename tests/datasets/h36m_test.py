@@ -34,7 +34,7 @@ def test_what_was_written_in_blocks_is_read_as_one(folder):
 
 
 def test_blocks_of_another_number_or_shape_leave_nothing(tmp_path):
-    with pytest.raises(ValueError, match="7 frames came, 8 were announced"):
+    with pytest.raises(ValueError, match="7 frames were given; needed 8"):
         write_frames(tmp_path / "h36m", [some_frames(7)], 8, {})
     wrong = some_frames(3)._replace(camera=np.zeros((3, 16, 3), np.float32))
     with pytest.raises(ValueError, match=r"camera: needed shape \(3, 17, 3\), got \(3, 16, 3\)"):
@@ -45,7 +45,7 @@ def test_blocks_of_another_number_or_shape_leave_nothing(tmp_path):
 
 
 def test_a_folder_is_new_and_appears_whole(folder, tmp_path):
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="exists already"):
         write_frames(folder, [some_frames(1)], 1, {})
     with pytest.raises(ValueError, match="is not a folder"):
         write_frames(tmp_path / "no" / "h36m", [some_frames(1)], 1, {})

@@ -1,5 +1,7 @@
 """The denoising loss: its known minimum at the oracle, a flat gradient there, and the laws of its times."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import laws
@@ -32,16 +34,25 @@ def draw_examples(key):
     return Example(x0, Condition(jnp.zeros_like(x0), jnp.zeros_like(x0)))
 
 
-def losses(apply, **settings):
-    """The loss of every one of NUM examples."""
-    keys = jax.random.split(jax.random.key(1), NUM)
-    run = jax.jit(jax.vmap(lambda key, example: denoising_loss(key, apply, SDE, example, **settings)[0]))
-    return run(keys, draw_examples(jax.random.key(0)))
+@functools.partial(jax.jit, static_argnames="weighting")
+def oracle_losses(t, weighting):
+    """The loss at time t of every one of NUM examples, of the network that knows their law."""
+    oracle, keys = laws.oracle(LAW, SDE), jax.random.split(jax.random.key(1), NUM)
+
+    def one(key, example):
+        return denoising_loss(key, lambda x, t, cond: oracle(x, t).eps, SDE, example, weighting=weighting, t=t)[0]
+
+    return jax.vmap(one)(keys, draw_examples(jax.random.key(0)))
 
 
 def assert_mean(samples, expected):
     error = samples.std(0) / np.sqrt(len(samples))
     assert (np.abs(samples.mean(0) - expected) < 4 * error).all(), (samples.mean(0), expected, error)
+
+
+@jax.jit
+def described(t):
+    return SDE.alpha(t), SDE.sigma(t), drift_diffusion(SDE, t)[1]
 
 
 WEIGHTS = {
@@ -58,12 +69,10 @@ WEIGHTS = {
 def test_minimum_is_the_trace_formula(weighting, time):
     """E 1/2 |eps - E[eps | x_t]|^2 = 1/2 tr(alpha^2 S (alpha^2 S + sigma^2)^-1), times the weight."""
     t = jnp.asarray(time)
-    alpha, sigma, g2 = float(SDE.alpha(t)), float(SDE.sigma(t)), float(drift_diffusion(SDE, t)[1])
+    alpha, sigma, g2 = (float(v) for v in described(t))
     signal = alpha**2 * LAW.covs[0]
     least = np.trace(np.linalg.solve(signal + sigma**2 * np.eye(4), signal)) / 2
-    oracle = laws.oracle(LAW, SDE)
-    got = losses(lambda x, t, cond: oracle(x, t).eps, weighting=weighting, t=t)
-    assert_mean(got, least * WEIGHTS[weighting](alpha, sigma, g2))
+    assert_mean(oracle_losses(t, weighting), least * WEIGHTS[weighting](alpha, sigma, g2))
 
 
 def test_edm_weighs_the_error_of_what_the_network_puts_out():
@@ -92,9 +101,10 @@ def test_gradient_vanishes_at_the_oracle_and_only_there():
 
         return denoising_loss(key, apply, SDE, example)[0]
 
+    @jax.jit
     def gradients(theta):
         keys = jax.random.split(jax.random.key(3), NUM)
-        return jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0)))(theta, keys, draw_examples(jax.random.key(2)))
+        return jax.vmap(jax.grad(loss), (None, 0, 0))(theta, keys, draw_examples(jax.random.key(2)))
 
     assert_mean(gradients(jnp.zeros(3)), np.zeros(3))
     away = gradients(jnp.full(3, 0.1))

@@ -28,14 +28,19 @@ def ten_hypotheses(key):
     return sample_hypotheses(key, 10, start, ORACLE, SOLVER, TIMES)
 
 
+@jax.jit
+def step(key, x, memory, t, s):
+    return SOLVER.step(key, x, memory, t, s, lambda x, t: ORACLE(x, t))
+
+
 def by_hand(key, x, project=lambda key, x, s: x):
-    """The loop in plain Python, nothing compiled: all states, and the prediction at the end."""
+    """The loop in plain Python: all states, and the prediction at the end."""
     memory, states = SOLVER.init(x), [project(jax.random.fold_in(key, len(TIMES) - 1), x, TIMES[0])]
     for i in range(len(TIMES) - 1):
         step_key, project_key = jax.random.split(jax.random.fold_in(key, i))
-        x, memory = SOLVER.step(step_key, states[-1], memory, TIMES[i], TIMES[i + 1], lambda x, t: ORACLE(x, t))
+        x, memory = step(step_key, states[-1], memory, TIMES[i], TIMES[i + 1])
         states.append(project(project_key, x, TIMES[i + 1]))
-    return np.stack(states), ORACLE(states[-1], TIMES[-1]).x0
+    return np.stack(states), jax.jit(ORACLE)(states[-1], TIMES[-1]).x0
 
 
 def halve_first(key, x, s):

@@ -176,14 +176,10 @@ def test_hypotheses_broadcast_against_one_truth_as_vmap_does(poses, name):
     np.testing.assert_allclose(POSE_ERRORS[name](samples, truth), expected, atol=2e-6)
 
 
-def test_best_of_is_the_minimum_of_the_first_and_falls_with_their_number():
-    errors = jnp.array(np.random.default_rng(0).exponential(size=(20, 6)))
-    curve = np.asarray(m.best_of_curve(errors))
-    assert (np.diff(curve, axis=0) <= 0).all()
-    assert (np.diff(curve, axis=0) < 0).any()
+def test_best_of_is_the_minimum_of_the_first():
+    errors = np.random.default_rng(0).exponential(size=(20, 6)).astype(np.float32)
     for num in (1, 7, 20):
-        np.testing.assert_array_equal(m.best_of(errors, num), np.min(errors[:num], axis=0))
-        np.testing.assert_array_equal(m.best_of(errors, num), curve[num - 1])
+        np.testing.assert_array_equal(m.best_of(errors, num), [min(errors[:num, i]) for i in range(6)])
     np.testing.assert_array_equal(m.best_of(errors), m.best_of(errors, 20))
     with pytest.raises(ValueError, match=r"1\.\.20"):
         m.best_of(errors, 21)

@@ -49,7 +49,7 @@ def test_an_array_alone_needs_to_be_told_the_rest(tmp_path):
     assert data.skeleton == COCO_17
     with pytest.raises(ValueError, match=r"a.npy: 17 keypoints are .*h36m17 or .*name the skeleton"):
         read_heatmaps(tmp_path / "a.npy", image_size=(640, 480))
-    with pytest.raises(ValueError, match=r"a.npy: it does not say one image_size"):
+    with pytest.raises(ValueError, match=r"a.npy: it has no image_size"):
         read_heatmaps(tmp_path / "a.npy", skeleton=COCO_17)
 
 
@@ -87,9 +87,9 @@ def test_an_empty_map_is_an_error_or_hidden(tmp_path):
         ({"box": [[0, 0, 9, 9], [0, 0, 9, 0], [0, 0, 9, 9]]}, r"box \[0.0, 0.0, 9.0, 0.0\] of frame 1"),
         ({"box": np.full((3, 4), np.nan)}, "box .* of frame 0"),
         ({"image_size": [640, 0]}, "image_size .*needed width, height"),
-        ({"image_size": [[640, 480], [640, 481], [640, 480]]}, "does not say one image_size"),
+        ({"image_size": [[640, 480], [640, 481], [640, 480]]}, "has no image_size common to all rows"),
         ({"skeleton": "h36m"}, "skeleton 'h36m'; legal are"),
-        ({"frame": [0, 1, 1]}, "frame 1 comes 2 times"),
+        ({"frame": [0, 1, 1]}, "frame 1 occurs 2 times"),
         ({"frame": [0, 1]}, r"frame is \[2\]; needed \[3\]"),
         ({"intrinsics": [1, 2, 3]}, "intrinsics are"),
         ({"fps": 0}, "fps"),

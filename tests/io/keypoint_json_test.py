@@ -320,7 +320,7 @@ BAD_JSON = {
     "ragged": (ragged(coco_results(people(3, 17))), "person 1 has 16 keypoints, the first person 17"),
     "text": ([{"image_id": 0, "keypoints": ["a", "b", "c"]}], "not a list of numbers"),
     "nested": ([{"image_id": 0, "keypoints": [[1, 2], [3]]}], "not a list of numbers"),
-    "no keypoints": ([*coco_results(people(1, 17)), {"image_id": 4}], "not as coco_results files are: KeyError"),
+    "no keypoints": ([*coco_results(people(1, 17)), {"image_id": 4}], "not a valid coco_results file: KeyError"),
     "frame": ([{"image_id": 2.5, "keypoints": [1.0] * 51}], r"frame 2\.5; needed a whole number"),
     "huge frame": ([{"image_id": 10**30, "keypoints": [1.0] * 51}], "needed a whole number below"),
     "scores": (
@@ -329,8 +329,8 @@ BAD_JSON = {
     ),
     "3D": ([{"keypoints": [[1, 2, 3]] * 17, "keypoint_scores": [1] * 17}], r"keypoints \[17, 3\] with"),
     "normalised": (coco_results(people(2, 17) / (1000, 1000, 1)), "normalised, needed pixels"),
-    "people is null": ({"people": None}, "not as openpose files are"),
-    "people of text": ({"people": ["bob"]}, "not as openpose files are"),
+    "people is null": ({"people": None}, "not a valid openpose file"),
+    "people of text": ({"people": ["bob"]}, "not a valid openpose file"),
 }
 
 

@@ -155,7 +155,7 @@ BAD = {
     "up": ("a.npz", _npz(joints3d=POSES, up="x"), r"up \(--up\): got 'x'; legal are -y, y, z"),
     "names": ("a.npz", _npz(joints3d=POSES, joints=["tail"] * 17), "1 distinct joint names for 17 joints"),
     "open set": ("a.npy", _npy(np.ones((1, 25, 3))), "25 joints without names are body25 or body25b"),
-    "nothing": ("a.npy", _npy(np.full((2, 17, 3), np.nan)), "no joint is there"),
+    "nothing": ("a.npy", _npy(np.full((2, 17, 3), np.nan)), "all joints are missing"),
     "header": ("a.csv", _text("frame,hip_x,hip_y\n1,2,3\n"), r"wrong or missing \['hip_z'\]"),
     "cells": ("a.csv", _text("hip_x,hip_y,hip_z\n1,2\n"), "line 2 has 2 cells, the first has 3"),
     "number": ("a.csv", _text("hip_x,hip_y,hip_z\n1,2,q\n"), "line 2: 'q' is not a number"),

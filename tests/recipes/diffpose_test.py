@@ -12,6 +12,7 @@ import optax
 import pytest
 import shared
 
+from jaxpose.base import Camera
 from jaxpose.convert.checkpoint import raw_weights
 from jaxpose.convert.diffpose import assemble, denoiser_part, read_part
 from jaxpose.datasets.gmm import read_gmm
@@ -245,7 +246,7 @@ def test_what_is_told_apart(model, parts):
     keypoints = np.zeros((2, 17, 2), np.float32)
     uv, xyz = keypoints, np.zeros((2, 17, 3), np.float32)
     with pytest.raises(ValueError, match="lift needs a model of the person-centred codec, got 'diffpose' of 'screen'"):
-        lift(jax.random.key(0), model, keypoints, intrinsics=np.ones(4))
+        lift(jax.random.key(0), model, keypoints, camera=Camera(np.ones(4)))
     with pytest.raises(ValueError, match=r"lift_official needs a model of DiffPose's own .* got 'pose17'"):
         official.lift_official(load(), keypoints, (1000, 1000))
     with pytest.raises(ValueError, match=r"denoise_official needs .* got 'pose17' of 'person' and 'vp'"):

@@ -21,7 +21,7 @@ from jaxpose.diffusion.prediction import from_eps
 from jaxpose.geometry import rotations
 from jaxpose.recipes import dposer as dposer_official
 from jaxpose.recipes.gfpose import recipe_times
-from jaxpose.spaces import normalise
+from jaxpose.spaces import rotations as space
 from jaxpose.spaces.person import Statistics
 
 
@@ -170,9 +170,9 @@ def test_the_completion_with_the_recorded_noise(x64, original):
 def test_normalisation_and_rotations(x64, original):
     name, z, _ = original
     statistics = Statistics(z["norm/mean"], z["norm/std"], np.ones_like(z["norm/std"]))
-    form = normalise.REPRESENTATIONS["rot6d" if name == "dposer_v1" else "axis_angle"]
-    encode = jax.jit(lambda x: normalise.encode(statistics, form.from_axis_angle(x)))
-    decode = jax.jit(lambda x: form.to_axis_angle(normalise.decode(statistics, x)))
+    form = space.REPRESENTATIONS["rot6d" if name == "dposer_v1" else "axis_angle"]
+    encode = jax.jit(lambda x: space.encode(statistics, form.from_axis_angle(x)))
+    decode = jax.jit(lambda x: form.to_axis_angle(space.decode(statistics, x)))
     encoded = encode(jnp.asarray(z["norm/aa"]))
     # some deviations of 6D entries are 1e-3 and less, and the recorded numbers are float32
     np.testing.assert_allclose(encoded, z["norm/z"], atol=5e-4)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import rotation_oracle
+from compilations import counted
 from rotation_oracle import MEAN, STD
 from scipy import stats
 from scipy.spatial.transform import Rotation
@@ -20,6 +21,7 @@ from jaxpose.tasks.rotations import (
     to_matrices,
     to_state,
 )
+from jaxpose.tasks.samplers import probability_flow, stochastic
 
 
 def six():
@@ -44,7 +46,7 @@ def test_states_and_back():
         np.testing.assert_allclose(to_matrices(either, state), matrices, atol=1e-5)
 
 
-@pytest.mark.parametrize("sampler", ["posterior", "probability_flow"])
+@pytest.mark.parametrize("sampler", [stochastic(), probability_flow()])
 def test_generated_poses_have_the_prior_s_law(sampler):
     model = rotation_oracle.independent()
     pose = np.asarray(generate_rotations(jax.random.key(0), model, 60, sampler=sampler))
@@ -55,14 +57,26 @@ def test_generated_poses_have_the_prior_s_law(sampler):
     assert np.abs(correlations).max() < 5 / np.sqrt(60)
 
 
-@pytest.mark.slow
+THREE_STEPS = stochastic(3)
+
+
 def test_more_poses_begin_with_the_same_ones():
+    """Seven are the first of eight, of one program; and in chunks, and inside another jit, which computes seven."""
     model, key = rotation_oracle.tiny(), jax.random.key(2)
-    seven = generate_rotations(key, model, 7, num_steps=3)
-    np.testing.assert_allclose(generate_rotations(key, model, 4, num_steps=3), seven[:4], atol=1e-5)
-    np.testing.assert_allclose(generate_rotations(key, model, 7, num_steps=3, chunk=3), seven, atol=1e-5)
+    eight = generate_rotations(key, model, 8, sampler=THREE_STEPS)
+    with counted() as compiled:
+        seven = generate_rotations(key, model, 7, sampler=THREE_STEPS)
+    assert compiled.count == 0
+    np.testing.assert_array_equal(seven, eight[:7])
+    np.testing.assert_allclose(generate_rotations(key, model, 7, sampler=THREE_STEPS, chunk=3), seven, atol=1e-5)
+    inner = jax.jit(lambda key, model: generate_rotations(key, model, 7, sampler=THREE_STEPS))
+    np.testing.assert_allclose(inner(key, model), seven, atol=1e-5)
     assert np.abs(np.diff(seven, axis=0)).max((1, 2)).min() > 0.1
-    cold = generate_rotations(key, rotation_oracle.independent(), 20, temperature=0.5)
+
+
+@pytest.mark.slow
+def test_low_temperature_narrows_the_law():
+    cold = generate_rotations(jax.random.key(2), rotation_oracle.independent(), 20, sampler=stochastic(temperature=0.5))
     assert np.std((cold - MEAN) / STD) < 0.8
 
 
@@ -82,6 +96,10 @@ def test_a_path_has_its_ends_and_between_them_the_great_arc():
 def test_the_ends_come_back_through_any_network():
     model, pose = rotation_oracle.tiny(), rotation_oracle.draw(2, 4)
     path = np.asarray(interpolate_rotations(model, pose[:2], pose[2:], 3))
+    with counted() as compiled:
+        again = interpolate_rotations(model, pose[2:], pose[:2], 3)
+    assert compiled.count == 0
+    np.testing.assert_allclose(again[[0, 2]], path[[2, 0]], atol=1e-4)
     np.testing.assert_allclose(path[[0, 2]], [pose[:2], pose[2:]], atol=0.03)
     assert np.abs(path[1] - pose[:2]).max() > 0.2
 

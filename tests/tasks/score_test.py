@@ -135,7 +135,7 @@ def test_what_has_no_density_is_refused():
         score.log_density(model, joints[:, :16])
     with pytest.raises(ValueError, match="cond, view: needed both, of 2 detections"):
         score.log_density(model, joints, Condition(joints, joints))
-    with pytest.raises(ValueError, match=r"has no quantiles.*evaluate_score --write"):
+    with pytest.raises(ValueError, match=r"has no quantiles.*experiments.jobs.quantiles"):
         score.typicality(model, jnp.zeros(2))
     with pytest.raises(ValueError, match="num_views: needed at least 1, got 0"):
         score.log_density_all_round(model, joints, num_views=0)

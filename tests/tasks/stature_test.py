@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpose import model as released
+from jaxpose.base import Camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.tasks.lift import lift, stature
 
@@ -60,7 +61,7 @@ def test_a_given_height_is_that_of_the_lifted_skeletons(model):
         jax.random.key(0),
         model,
         uv[None, :, :2],
-        intrinsics=np.float32([1000, 1000, 500, 500]),
+        camera=Camera(np.float32([1000, 1000, 500, 500])),
         num_hypotheses=3,
         height=1.9,
     ).samples

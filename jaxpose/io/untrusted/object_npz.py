@@ -1,7 +1,7 @@
-"""A dict in an .npz file: how VideoPose3D and those after it publish trees of arrays.
+"""Dicts of arrays in .npz files, as VideoPose3D and later projects publish them.
 
 `np.savez(path, data=tree)` with a dict makes an array of objects without axes, which numpy stores as a .npy header and
-a pickle. Here the pickle goes through the restricted unpickler: a stranger's file is read and never run.
+a pickle. The pickle is read by the restricted unpickler, so that no code of the file runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from jaxpose.io.untrusted.unpickle import NUMPY, Names, Opaque, Unpickler, _Arra
 def load_dict(path: str | os.PathLike[str], key: str) -> Mapping[str, Any]:
     """The dict that an .npz file holds under `key`, its arrays numbers or strings.
 
-    The whole tree is in memory. ValueError, naming the file, for one that is missing or damaged, has no such key, holds
-    something else under it, or asks for more than plain values and arrays.
+    The whole tree is in memory. ValueError, naming the file, where it is missing or damaged, lacks the key, holds
+    something else under it, or contains more than plain values and arrays.
     """
     tree = None
     with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
@@ -37,15 +37,28 @@ def load_dict(path: str | os.PathLike[str], key: str) -> Mapping[str, Any]:
     return tree
 
 
-def is_array(value: Any, tail: tuple[int, ...]) -> TypeGuard[np.ndarray]:
-    """Whether `value` is an array of numbers [F, *tail] with at least one row."""
-    return (
-        isinstance(value, np.ndarray)
-        and value.dtype.kind in "fiu"
-        and value.ndim == 1 + len(tail)
-        and value.shape[1:] == tail
-        and len(value) > 0
-    )
+def array_of(value: Any, place: str, *tails: tuple[int, ...], finite: bool = True) -> np.ndarray:
+    """`value`, if it is an array of numbers [F, *tail] with one of the `tails` and F > 0, and finite where asked for.
+
+    ValueError, opening with `place`, otherwise.
+    """
+    is_numeric = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+    if not is_numeric or value.shape[1:] not in tails or not len(value):
+        needed = " or ".join(f"(F, {', '.join(map(str, tail))})" for tail in tails)
+        raise ValueError(f"{place}: needed an array {needed}, got {describe(value)}")
+    good = np.isfinite(value).reshape(len(value), -1).all(1)
+    if finite and not good.all():
+        raise ValueError(f"{place}: frame {np.argmin(good)} is not finite")
+    return value
+
+
+def list_of_cameras(value: Any, place: str, num_cameras: int | None = None) -> list[tuple[str, Any]]:
+    """(place, array) of each camera of an action; ValueError unless there are as many, or one or more."""
+    if not isinstance(value, list | tuple) or not value or len(value) != (num_cameras or len(value)):
+        found = f"{len(value)} arrays" if isinstance(value, list | tuple) else describe(value)
+        needed = f"a list of {num_cameras or 'one or more'} arrays, one for each camera"
+        raise ValueError(f"{place}: needed {needed}, got {found}")
+    return [(f"{place}, camera {camera}", array) for camera, array in enumerate(value)]
 
 
 def _skip_header(member: Any) -> None:
@@ -59,7 +72,7 @@ def _skip_header(member: Any) -> None:
 
 
 class _ArrayOrObject(_Array):
-    """A numpy array in a pickle, or the one object that an object array without axes holds."""
+    """A numpy array in a pickle, or the one object in an object array without axes."""
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, _, content = state

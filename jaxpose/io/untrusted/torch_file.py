@@ -1,4 +1,4 @@
-"""Files of torch.save, read without torch and without running anything of theirs.
+"""Reader of torch.save files without torch; the restricted unpickler runs no code of the file.
 
 Since torch 1.6 a file is a zip archive of plain (uncompressed) entries under one folder:
 
@@ -7,7 +7,7 @@ Since torch 1.6 a file is a zip archive of plain (uncompressed) entries under on
     byteorder    "little" or "big"; little where it is absent
 
 and a tensor is `torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...)`: a strided view of a storage.
-Where a storage lived (CPU, CUDA) does not matter here.
+The device of a storage (CPU, CUDA) is ignored.
 
 Source: the layout as torch's serialization notes describe it, and as files of torch 2.13 show it.
 """
@@ -39,7 +39,7 @@ _STORAGES = {
     "ComplexFloatStorage": "c8",
     "ComplexDoubleStorage": "c16",
 }
-# in checkpoints beside the weights: a random state (MixSTE), a configuration (DPoser) with types in it, arguments
+# other objects in checkpoints: a random state (MixSTE), a configuration (DPoser) with types in it, arguments
 _NOT_READ = (
     *(("numpy.random._pickle", f"__{kind}_ctor") for kind in ("randomstate", "generator", "bit_generator")),
     ("numpy.random._mt19937", "MT19937"),
@@ -91,14 +91,14 @@ NAMES: Names = {
 
 
 class _TorchUnpickler(Unpickler):
-    """An unpickler that gets storages by `storage(key, dtype code, number of items)`."""
+    """An unpickler with storages from `storage(key, dtype code, number of items)`."""
 
     def __init__(self, data: bytes, storage: Callable[[str, str, int], np.ndarray]):
         super().__init__(data, NAMES)
         self._storage = storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """The name itself for a type of storage: nothing that could be called."""
+        """The name itself for a type of storage, which is not callable; else as in `Unpickler`."""
         return name if module == "torch" and name in _STORAGES else super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> np.ndarray:

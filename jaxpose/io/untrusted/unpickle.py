@@ -1,12 +1,12 @@
-"""Pickles of strangers, read without running anything of theirs.
+"""Restricted unpickler for untrusted files of plain values and numpy arrays.
 
-A pickle is a program: it may name any importable object, call it and set its state. `Unpickler` knows a closed table
-of names (by default those of numpy arrays and scalars), and everything else raises. The numpy names are mapped to
-functions of our own, which build arrays of numbers and strings from plain bytes and nothing else. Those functions
-are handed out in a wrapper, or a pickle could set their attributes and so change them for every later reader.
+A pickle is a program: it may import any object, call it and set its state. `Unpickler` knows a closed table of names
+(by default those of numpy arrays and scalars) and raises for all others. The numpy names are mapped to functions of
+this module, which build arrays of numbers and strings from plain bytes. The functions are passed on in a wrapper:
+otherwise a pickle could set their attributes and change them for all later reads.
 
 A table holds builtin types, classes that define `__setstate__` (setting a state on the class itself then fails)
-and functions. Memory stays near the size of the file; how long reading takes is not bounded.
+and functions. Memory stays near the size of the file. The time of reading is not bounded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _STOP, _PUT, _LONG_BINPUT, _TWO_LINES = ord("."), ord("p"), ord("r"), (ord("c"),
 
 
 class _Call:
-    """A function that a pickle may call and cannot change."""
+    """A function that a pickle may call but not change."""
 
     __slots__ = ("_function",)
 
@@ -55,7 +55,7 @@ class _Call:
 
 
 class Opaque:
-    """A stand-in for an object that is in the way and not needed (a random state, a config): it keeps nothing."""
+    """Placeholder for an object that is not needed (a random state, a configuration). It stores nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         pass
@@ -68,7 +68,7 @@ class Opaque:
 
 
 class _Dtype:
-    """numpy.dtype while a pickle describes it: a format, then a state with the byte order."""
+    """numpy.dtype during unpickling: a format, then a state with the byte order."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True):
         if not isinstance(code, str) or not _NUMBERS_AND_STRINGS.fullmatch(code):
@@ -81,7 +81,7 @@ class _Dtype:
 
 
 class _Array:
-    """numpy.ndarray while a pickle describes it: empty, then a state (version, shape, dtype, Fortran order, bytes)."""
+    """numpy.ndarray during unpickling: empty, then a state (version, shape, dtype, Fortran order, bytes)."""
 
     def __init__(self, value: np.ndarray | None = None):
         self.value = value
@@ -145,7 +145,7 @@ NUMPY: Names = {
 
 
 class Unpickler(pickle.Unpickler):
-    """An unpickler of `data` that knows `names` (module, name) -> function, and nothing else."""
+    """An unpickler of `data` that knows only `names`: (module, name) -> function."""
 
     def __init__(self, data: bytes, names: Names = NUMPY):
         _check_sizes(data)
@@ -161,15 +161,15 @@ class Unpickler(pickle.Unpickler):
 
 
 def arrays_of(tree: Any) -> Any:
-    """A tree of dicts, lists and tuples with every array in its final form; what is shared stays shared."""
-    done: dict[int, Any] = {}  # or a few nested lists that name each other twice would take for ever
+    """The tree of dicts, lists and tuples with its arrays as numpy arrays; shared objects stay shared."""
+    done: dict[int, Any] = {}  # without it, nested lists with shared elements take exponential time
 
     def final(tree: Any) -> Any:
         if id(tree) in done:
             return done[id(tree)]
         if isinstance(tree, _Array):
             if tree.value is None:
-                raise pickle.UnpicklingError("an array is begun and not described")
+                raise pickle.UnpicklingError("an array without a state")
             return tree.value
         if isinstance(tree, dict):
             result: Any = {final(k): final(v) for k, v in tree.items()}
@@ -190,7 +190,7 @@ def load_pickle(path: str | os.PathLike[str], names: Names = NUMPY) -> Any:
 
 
 def _check_sizes(data: bytes) -> None:
-    """Refuse what would have the unpickler allocate far more than the file is long, before it does.
+    """UnpicklingError where unpickling would allocate far more memory than the file is long; raised before it does.
 
     For an entry n of its memo it allocates 16 n bytes, up to 64 GB, and for text and bytes the length they declare.
     """
@@ -220,7 +220,7 @@ def _after_line(data: bytes, start: int) -> int:
 
 
 def describe(value: Any) -> str:
-    """How an error names a value that it did not need: type and shape of an array, the start of anything else."""
+    """A value in an error message: type and shape of an array, the start of the text of anything else."""
     if isinstance(value, np.ndarray):
         return f"an array {value.dtype} {value.shape}"
     return f"{type(value).__name__} {value!r:.40}"

@@ -1,0 +1,131 @@
+"""How fast, and how near to what the machine can do.
+
+    python -m experiments.benchmark                                    the default cases, some minutes on 2 cores
+    python -m experiments.benchmark --case=lifting --case=recipe       these; --case=all: the slow ones too
+    python -m experiments.benchmark --compare                          and what got slower; exit status 1 if anything
+    python -m experiments.benchmark --record                           keep the ratios for later comparison
+    python -m experiments.benchmark --document=docs/benchmarks.md      and put the tables into the page
+
+One table row and one JSON line per row of a case: compile time apart from run time, medians of interleaved runs, and
+beside each throughput the ceilings measured in the same run (experiments/benchmark/timing.py). The cases stand in
+experiments/benchmark; the same command serves GPU and TPU, and cuts batches over all devices that JAX shows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import jax
+
+from experiments.benchmark import ratios
+from experiments.benchmark.networks import graph, group_norm
+from experiments.benchmark.sampling import interactive, lifting, memory, recipe, sampling
+from experiments.benchmark.tasks import fitting, likelihood, skinning, stream, tasks
+from experiments.benchmark.timing import Row, Setup, Sizes, num_cores
+from experiments.benchmark.training import scaling, startup, training
+from experiments.options import option, run
+from jaxpose import model as released
+from jaxpose.training.checkpoint import git_commit
+
+CASES: dict[str, Callable[[Setup], Iterable[Row]]] = {
+    f.__name__: f
+    for f in (
+        startup,
+        sampling,
+        lifting,
+        interactive,
+        recipe,
+        memory,
+        tasks,
+        training,
+        likelihood,
+        skinning,
+        group_norm,
+        scaling,
+        graph,
+        stream,
+        fitting,
+    )
+}
+OPT_IN = ("scaling", "graph", "stream", "fitting")  # run by name or by --case=all
+RATIOS = Path(__file__).with_name("ratios.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Sizes):
+    """Of the command."""
+
+    case: tuple[str, ...] = option((), f"Cases to run: {', '.join(CASES)} or all.", legal=(*CASES, "all"))
+    compare: bool = option(False, "Say which ratios got worse than on record; exit status 1 if any.")
+    record: bool = option(False, "Write the ratios of this run to --ratios, for this kind of device.")
+    ratios: str = option(str(RATIOS), "File of the ratios on record.")
+    tolerance: float = option(0.15, "Share by which a ratio may be worse.", low=0, high=1)
+    document: str | None = option(None, "Page whose tables to write, such as docs/benchmarks.md.")
+
+
+def main(options: Options) -> int:
+    """Run the cases; 1 where a ratio got worse."""
+    names = [name for name in CASES if (name in options.case or "all" in options.case or not options.case)]
+    names = [name for name in names if options.case or name not in OPT_IN]
+    setup = Setup(options, released.load(options.model), few_step_model(options.fast))
+    known = ratios.read(Path(options.ratios))
+    if options.compare and device() not in known:
+        raise ValueError(f"{options.ratios}: nothing on record for {device()!r}, but {list(known)}; --record writes it")
+    found: dict[str, list[Row]] = {}
+    for name in names:
+        started = time.perf_counter()
+        for row in CASES[name](setup):
+            show(row)
+            found.setdefault(name, []).append(row)
+        print(f"{name} took {time.perf_counter() - started:.0f} s", flush=True)
+    now = ratios.ratios_of([row for rows in found.values() for row in rows])
+    if options.document:
+        about = f"{device()}, JAX {jax.__version__}, commit {short_commit()}"
+        ratios.document(Path(options.document), about, {name: ratios.table(rows) for name, rows in found.items()})
+    good = True
+    if options.compare:
+        good = ratios.say(ratios.compare(known[device()]["ratios"], now, names), options.tolerance)
+    if options.record:
+        ratios.record(Path(options.ratios), device(), now, jax=jax.__version__, commit=git_commit())
+    return 0 if good else 1
+
+
+def few_step_model(name: str) -> released.Model | None:
+    """The few-step model; None, with the reason printed, where the default is not there; ValueError for another."""
+    try:
+        model = released.load(name)
+    except ValueError as error:
+        if name != Sizes.fast:
+            raise ValueError(f"--fast: {error}") from error
+        print(f"no rows of a few-step model: {error}", flush=True)
+        return None
+    if not model.spec.times:
+        raise ValueError(f"--fast: {name} is no few-step model (its Spec.times is empty)")
+    return model
+
+
+def device() -> str:
+    """Kind and number of devices, and of a CPU its cores: what ratios are compared within."""
+    kind = jax.devices()[0].device_kind
+    cores = f", {num_cores()} cores" if jax.default_backend() == "cpu" else ""
+    return f"{jax.device_count()} x {kind}{cores}"
+
+
+def show(row: Row) -> None:
+    """A row for people and a line for programs."""
+    name = f"{row.case} ({row.setting})" if row.setting else row.case
+    print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.figures.items()))
+    print(ratios.line_of(row, device=device(), jax=jax.__version__), flush=True)
+
+
+def short_commit() -> str:
+    """The commit in 12 digits, with "-dirty" where files differ from it."""
+    commit, dash, mark = git_commit().partition("-")
+    return f"{commit[:12]}{dash}{mark}"
+
+
+if __name__ == "__main__":
+    run("benchmark", main, Options, __doc__)

@@ -1,0 +1,216 @@
+"""Cases of `experiments.benchmark` on lifting: many sizes, memory, one person live, the 1000-call recipe beside it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmark.timing import (
+    Program,
+    Row,
+    Setup,
+    compiled,
+    example_inputs,
+    interleaved,
+    measured,
+    over_devices,
+    replicated,
+    sampling_operations,
+)
+from jaxpose import model as released
+from jaxpose.base import Array, Camera, Hypotheses
+from jaxpose.datasets.mocap import data_root
+from jaxpose.evaluation.metrics import align_root, best_of, mpjpe
+from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.samplers import SAMPLERS, Sampler, original, stochastic
+
+_INTERACTIVE_HYPOTHESES = 50
+_SAMPLES = 200  # hypotheses of the recipe case
+
+
+def sampling(setup: Setup) -> list[Row]:
+    """`lift` of --batch poses by --hypotheses, the model's own steps, float32."""
+    return [_lifting_row(setup, "sampling", "", setup.sizes.hypotheses, setup.sizes.batch, stochastic(), "float32")]
+
+
+def lifting(setup: Setup) -> Iterator[Row]:
+    """`lift` over hypotheses x poses x steps x samplers x types; what is not float32 with its distance from that."""
+    sizes = setup.sizes
+    samplers = [SAMPLERS[name](steps) for steps in sizes.grid_steps or (None,) for name in sizes.grid_sampler]
+    grid = itertools.product(sizes.grid_hypotheses, sizes.grid_batch, samplers, sizes.grid_dtype)
+    for num, batch, sampler, dtype in grid:
+        name = f"{num} x {batch}, {sampler.network_calls(setup.model)} calls, {sampler.name}, {dtype}"
+        yield _lifting_row(setup, "lifting", name, num, batch, sampler, dtype)
+
+
+def memory(setup: Setup) -> list[Row]:
+    """Working memory of the compiled lift for 1 pose, by hypotheses: beyond the result it must not grow."""
+    figures: dict[str, float] = {}
+    for num in (1_000, 10_000, 100_000):
+        program = lift_program(setup.model, example_inputs(1), num)
+        figures[f"working_mb_{num}"] = program.working_mb
+        figures[f"result_mb_{num}"] = num * 18 * 3 * 4 / 1e6  # joints and root
+    figures["working_over_result_100000"] = figures["working_mb_100000"] / figures["result_mb_100000"]
+    return [Row("memory", "", figures, lower=("working_over_result_100000",))]
+
+
+def interactive(setup: Setup) -> list[Row]:
+    """One person, 50 hypotheses, frame by frame: from keypoints in numpy to samples in numpy. 30 ms are asked for."""
+    return [
+        _live_row(setup, name, model)
+        for name, model in (("shipped", setup.model), ("few steps", setup.fast))
+        if model is not None
+    ]
+
+
+def recipe(setup: Setup) -> list[Row]:
+    """200 hypotheses by 1000 calls of Euler-Maruyama against few calls of the same network, of one pose and of many.
+
+    Where validation poses are (shared/bench): mean best-of-200 of both, the ratio, and its standard error over poses.
+    """
+    inputs, truth = _recipe_inputs(setup)
+    one = tuple(x[:1] for x in inputs)
+    models = {"shipped": setup.model} | ({} if setup.fast is None else {"few steps": setup.fast})
+    alone = [lift_program(setup.model, one, _SAMPLES, sampler=original())]
+    alone += [lift_program(model, one, _SAMPLES) for model in models.values()]
+    together = [lift_program(setup.model, inputs, _SAMPLES, sampler=original())]
+    together += [lift_program(model, inputs, _SAMPLES) for model in models.values()]
+    times = interleaved(min(setup.sizes.repeats, 3), *(program.run for program in alone))
+    # the recipe of many poses once: it is long enough to be its own median
+    slow_samples, slow_seconds = _once(together[0])
+    slow_error = _best(slow_samples, truth)
+    rows = []
+    for i, (name, model) in enumerate(models.items(), 1):
+        fast_times = interleaved(setup.sizes.repeats, together[i].run)[0]
+        figures: dict[str, float] = {
+            "calls": stochastic().network_calls(model),
+            "recipe_calls": 1000,
+            "hypotheses": _SAMPLES,
+            "recipe_seconds_one": float(np.median(times[0])),
+            "seconds_one": float(np.median(times[i])),
+            "speedup_one": float(np.median(times[0] / times[i])),
+            "poses": len(inputs[0]),
+            "recipe_seconds": slow_seconds,
+            "seconds": float(np.median(fast_times)),
+            "speedup": slow_seconds / float(np.median(fast_times)),
+        }
+        if slow_error is not None:
+            error = _best(together[i].run().samples, truth)
+            assert error is not None
+            figures |= best_figures(slow_error, error)
+        higher, lower = ("speedup_one", "speedup"), ("best_of_200_over_recipe",)
+        rows.append(Row("recipe", name, figures, higher, lower if slow_error is not None else ()))
+    return rows
+
+
+def best_figures(recipe_mm: np.ndarray, found_mm: np.ndarray) -> dict[str, float]:
+    """Means of two best-of-200 [N], their ratio, and its standard error over the poses (paired, delta method)."""
+    ratio = found_mm.mean() / recipe_mm.mean()
+    spread = np.std(found_mm - ratio * recipe_mm, ddof=1) if len(found_mm) > 1 else np.nan
+    return {
+        "recipe_best_of_200_mm": float(recipe_mm.mean()),
+        "best_of_200_mm": float(found_mm.mean()),
+        "best_of_200_over_recipe": float(ratio),
+        "standard_error": float(spread / np.sqrt(len(found_mm)) / recipe_mm.mean()),
+    }
+
+
+def lift_program(
+    model: released.Model,
+    inputs: tuple[Array, ...],
+    num: int,
+    *,
+    sampler: Sampler | None = None,
+    dtype: str = "float32",
+) -> Program:
+    """`lift` of inputs (keypoints, confidence, intrinsics), the poses cut over all devices, weights as `dtype`."""
+
+    def run(key: Array, model: released.Model, xy: Array, sure: Array, intrinsics: Array) -> Hypotheses:
+        return lift(key, model, xy, sure, camera=Camera(intrinsics), num_hypotheses=num, sampler=sampler)
+
+    keypoints, confidence = over_devices(inputs[:2])
+    intrinsics = over_devices(inputs[2]) if inputs[2].ndim == 2 else replicated(inputs[2])
+    key, whole = replicated((jax.random.key(0), model.astype(dtype)))
+    return compiled(run, key, whole, keypoints, confidence, intrinsics)
+
+
+def _lifting_row(setup: Setup, case: str, name: str, num: int, batch: int, sampler: Sampler, dtype: str) -> Row:
+    model, inputs, calls = setup.model, example_inputs(batch), sampler.network_calls(setup.model)
+    draw: Callable[..., Program] = functools.partial(lift_program, model, inputs, num, sampler=sampler)
+    program = draw(dtype=dtype)
+    work = sampling_operations(model, calls=calls, poses=batch, hypotheses=num)
+    found = measured(setup, program, width=model.spec.network.hidden, operations=work, dtype=dtype)
+    figures = {"poses": batch, "hypotheses": num, "calls": calls, **found}
+    figures["poses_per_second"] = batch * num / found["seconds"]
+    if dtype != "float32":
+        samples, exact = program.run().samples, draw(dtype="float32").run().samples
+        figures["sample_error_mm"] = float(1000 * jnp.linalg.norm(samples - exact, axis=-1).mean())
+        mean_error = jnp.linalg.norm(samples.mean(0) - exact.mean(0), axis=-1)
+        figures["mean_error_mm"] = float(1000 * mean_error.mean())
+    return Row(case, name, figures, higher=("share_of_product_rate",))
+
+
+def _live_row(setup: Setup, name: str, model: released.Model) -> Row:
+    inputs = [np.asarray(x) for x in example_inputs(64)]
+    calls, num = stochastic().network_calls(model), _INTERACTIVE_HYPOTHESES
+    key = jax.random.key(0)
+
+    def run(key: Array, model: released.Model, xy: Array, sure: Array, K: Array) -> Hypotheses:
+        return lift(key, model, xy, sure, camera=Camera(K), num_hypotheses=num)
+
+    started = time.perf_counter()
+    program = jax.jit(run).lower(key, model, inputs[0][:1], inputs[1][:1], inputs[2]).compile()
+    compile_seconds = time.perf_counter() - started
+    times = []
+    for frame in range(40 * setup.sizes.repeats + 2):
+        row = slice(frame % 64, frame % 64 + 1)
+        started = time.perf_counter()
+        np.asarray(program(key, model, inputs[0][row], inputs[1][row], inputs[2]).samples)
+        times.append(time.perf_counter() - started)
+    work = sampling_operations(model, calls=calls, poses=1, hypotheses=_INTERACTIVE_HYPOTHESES)
+    whole = lift_program(model, example_inputs(1), _INTERACTIVE_HYPOTHESES)
+    found = measured(setup, whole, width=model.spec.network.hidden, operations=work)
+    figures = {
+        "hypotheses": _INTERACTIVE_HYPOTHESES,
+        "calls": calls,
+        "ms": 1e3 * float(np.median(times[2:])),
+        "ms_90th": 1e3 * float(np.quantile(times[2:], 0.9)),
+        **{k: found[k] for k in ("gflops", "product_gflops", "share_of_product_rate")},
+        "compile_seconds": compile_seconds,
+    }
+    return Row("interactive", name, figures, higher=("share_of_product_rate",))
+
+
+def _recipe_inputs(setup: Setup) -> tuple[tuple[Array, ...], Array | None]:
+    """Evenly spaced validation poses with their truth [N, J, 3], or frames of the bundled clip without."""
+    path, num = data_root().parent / "bench" / "val_frames.npz", setup.sizes.recipe_poses
+    if not path.is_file():
+        print(f"recipe: no best-of-200, {path} is absent; times are of the bundled clip's frames", flush=True)
+        keypoints, confidence, intrinsics = example_inputs(num)
+        return (keypoints, confidence, jnp.tile(intrinsics, (num, 1))), None
+    bench = load_lifting_bench(path)
+    if num > len(bench.keypoints):
+        raise ValueError(f"--recipe_poses: got {num}, {path} holds {len(bench.keypoints)}")
+    rows = np.arange(num) * (len(bench.keypoints) // num)
+    chosen = LiftingBench(*(x[rows] for x in bench))
+    inputs = tuple(jnp.asarray(x) for x in (chosen.keypoints, chosen.confidence, chosen.intrinsics))
+    return inputs, align_root(jnp.asarray(chosen.joints_cam))
+
+
+def _best(samples: Array, truth: Array | None) -> np.ndarray | None:
+    """Best-of-H [N] in mm."""
+    return None if truth is None else np.asarray(1000 * best_of(mpjpe(align_root(samples), truth)))
+
+
+def _once(program: Program) -> tuple[Any, float]:
+    started = time.perf_counter()
+    samples = jax.block_until_ready(program.run()).samples
+    return samples, time.perf_counter() - started

@@ -1,0 +1,312 @@
+"""Cases of `experiments.benchmark` on tasks: each of them, likelihood, skinning, fits in a batch, live video."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmark.sampling import lift_program
+from experiments.benchmark.timing import (
+    Program,
+    Row,
+    Setup,
+    compiled,
+    example_inputs,
+    interleaved,
+    measured,
+    operations_of,
+    over_devices,
+    replicated,
+    sampling_operations,
+)
+from jaxpose import model as released
+from jaxpose.base import Array, Camera
+from jaxpose.diffusion import time_grid
+from jaxpose.diffusion.likelihood import log_likelihood
+from jaxpose.fitting.engine import Free, posed_body, start_parameters
+from jaxpose.fitting.ik import IKSettings, ik
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
+from jaxpose.fitting.motion import MotionSettings, denoise_motion
+from jaxpose.fitting.priors import dposer_prior
+from jaxpose.fitting.terms import project
+from jaxpose.geometry.body import Body, Kind, full_rotations
+from jaxpose.geometry.body_joints import body_points
+from jaxpose.io.capsule_body import capsule_body
+from jaxpose.networks.diffpose import DiffPose
+from jaxpose.networks.graph import GraFormer, GraphDenoiser
+from jaxpose.networks.mixste import MixSTE
+from jaxpose.spaces.person import encode_keypoints, encode_pose
+from jaxpose.tasks import score
+from jaxpose.tasks.complete import complete
+from jaxpose.tasks.complete_rotations import Descent, complete_rotations
+from jaxpose.tasks.denoise import denoise
+from jaxpose.tasks.generate import NUM_STEPS, generate
+from jaxpose.tasks.rotations import generate_rotations
+from jaxpose.tasks.samplers import stochastic
+from jaxpose.tasks.stream import start_stream, step_stream
+
+_PRIOR = "prior21"
+_LIKELIHOOD_STEPS = score.NUM_STEPS  # intervals, as `jaxpose score` has them
+
+
+class Task(NamedTuple):
+    """A task as it is timed: its program, what it makes (in a unit), the network's operations, and the network."""
+
+    program: Program
+    num: int
+    unit: str
+    operations: float
+    model: released.Model
+
+
+class Bodies(NamedTuple):
+    """A mesh, poses of the prior [N, 21, 3] before a camera, their joints [N, 22, 3] m and keypoints [N, 25, 2] px."""
+
+    body: Body
+    poses: Array
+    joints: Array
+    keypoints: Array
+    intrinsics: Array
+
+
+def tasks(setup: Setup) -> Iterator[Row]:
+    """Every task once: what it makes a second, and the network's share of the ceiling, at the sizes that stand by it.
+
+    Fits count their prior's network calls alone: the rest of their time is the body, its gradient and Adam. Denoising
+    is of a known level; estimating it takes `estimate_calls` calls of 8 hypotheses more.
+    """
+    prior = released.load(_PRIOR)
+    makers = {**joint_tasks(setup.model, setup.fast), **rotation_tasks(prior, some_bodies(prior, 32))}
+    for setting, make in makers.items():
+        yield _task_row(setup, setting, make())
+
+
+def joint_tasks(model: released.Model, fast: released.Model | None) -> dict[str, Callable[[], Task]]:
+    """Tasks on joint positions, by their sizes."""
+
+    def lifted(model: released.Model) -> Task:
+        return _task(model, lift_program(model, example_inputs(64), 50), 64 * 50, poses=64)
+
+    def completed() -> Task:
+        joints = _some_joints(model, 16).at[:, 11:14].set(jnp.nan)  # the left arm is not seen
+        run = lambda key, m, x: complete(key, m, x, noise=0.01, num_hypotheses=200)  # noqa: E731
+        return _task(model, _program(run, model, joints), 16 * 200, poses=16)
+
+    def denoised() -> Task:
+        joints = _some_joints(model, 64)
+        joints = joints + 0.03 * jax.random.normal(jax.random.key(2), joints.shape)
+        run = lambda key, m, x: denoise(key, m, x, noise=0.03, num_hypotheses=50)  # noqa: E731
+        return _task(model, _program(run, model, joints), 64 * 50)
+
+    def generated() -> Task:
+        calls = stochastic().with_usual_steps(NUM_STEPS, model).network_calls(model)
+        return _task(model, _program(lambda key, m: generate(key, m, 1024), model), 1024, calls=calls)
+
+    few = {} if fast is None else {"lift 64 x 50, few steps": lambda: lifted(fast)}
+    whole = {"complete 16 x 200": completed, "denoise 64 x 50": denoised, "generate 1024": generated}
+    return {"lift 64 x 50": lambda: lifted(model), **few, **whole}
+
+
+def rotation_tasks(prior: released.Model, bodies: Bodies) -> dict[str, Callable[[], Task]]:
+    """Tasks on joint rotations, and fits with their prior, by their sizes."""
+    both, num = (prior, bodies.body), len(bodies.poses)
+
+    def completed() -> Task:
+        known = jnp.ones(21).at[jnp.array([12, 15, 17, 19])].set(0)
+        run = lambda key, m, poses: complete_rotations(key, m, poses, known, num_hypotheses=10)  # noqa: E731
+        return _task(prior, _program(run, prior, bodies.poses), 10 * num, calls=Descent().num_steps)
+
+    def generated() -> Task:
+        return _task(prior, _program(lambda key, m: generate_rotations(key, m, 512), prior), 512)
+
+    def placed() -> Task:
+        run = lambda key, m, y: ik(key, m[1], y, "smpl22", dposer_prior(m[0]), noise=0.01)  # noqa: E731
+        program = _program(run, both, bodies.joints[:, None])
+        return _task(prior, program, num, "poses", calls=IKSettings().num_steps)
+
+    def cleaned() -> Task:
+        clips = jnp.stack([bodies.joints] * 2)
+        clips = clips + 0.03 * jax.random.normal(jax.random.key(2), clips.shape)
+        run = lambda key, m, y: denoise_motion(key, m[1], y, "smpl22", dposer_prior(m[0]), noise=0.03)  # noqa: E731
+        return _task(prior, _program(run, both, clips), 2 * num, "frames", calls=MotionSettings().num_steps)
+
+    def fitted() -> Task:
+        settings, uv = FitSettings(), bodies.keypoints[:8, None, None]
+
+        def run(key: Array, m: tuple[released.Model, Body], uv: Array, intrinsics: Array) -> Any:
+            seen, cameras = jnp.ones(uv.shape[:-1]), one_camera(intrinsics)
+            return fit_keypoints(key, m[1], uv, seen, cameras, "openpose25", dposer_prior(m[0]))
+
+        program, rows = _program(run, both, uv, bodies.intrinsics[:8]), 8 * settings.starts
+        return _task(prior, program, 8, "frames", calls=settings.num_steps, rows=rows)
+
+    sizes = {"complete_rotations 32 x 10": completed, "generate_rotations 512": generated, "ik 32": placed}
+    return {**sizes, "denoise_motion 2 x 32 frames": cleaned, "fit 8, 4 starts": fitted}
+
+
+def likelihood(setup: Setup) -> list[Row]:
+    """Exact log density of 16 poses, with the intervals of `jaxpose score`: given their keypoints, and given nothing.
+
+    An interval has two traces, a linearisation with a derivative for each number, and before each a step of four calls.
+    """
+    model, num = setup.model, 16
+    keypoints, confidence, intrinsics = example_inputs(num)
+    cond, view = encode_keypoints(intrinsics, keypoints, confidence)
+    x = encode_pose(model.statistics, view, _some_joints(model, num))
+    times = time_grid(model.spec.sde(), _LIKELIHOOD_STEPS, model.spec.spacing)
+    numbers, cost = int(np.prod(model.spec.state_shape)), operations_of(model.params)
+
+    def run(model: released.Model, x: Array, cond: Any) -> Array:
+        return log_likelihood(model.spec.sde(), model.predict_fn(), x, times, cond)
+
+    rows = []
+    for setting, condition in (("given keypoints", cond), ("given nothing", None)):
+        traces = 2 * _LIKELIHOOD_STEPS
+        calls = 4 * (traces + 1) + traces
+        work = calls * cost.step + num * (calls + traces * numbers) * cost.hypothesis
+        work += num * cost.pose * (condition is not None)
+        program = compiled(run, replicated(model), over_devices(x), over_devices(condition))
+        rows.append(_task_row(setup, setting, Task(program, num, "poses", work, model), "likelihood"))
+    return rows
+
+
+def skinning(setup: Setup) -> list[Row]:
+    """Vertices of 128 bodies of the licence-free mesh, SMPL's and SMPL-X's tables, with shapes.
+
+    Beside the products: bytes that must be read and written (tables and vertices) against the copy rate. What is left
+    out of both is the blend of 12 numbers for each vertex, which the products leave and the last step reads.
+    """
+    num, rows = 128, []
+    kinds: tuple[Kind, ...] = ("smpl", "smplx")
+    for kind in kinds:
+        body = capsule_body(kind)
+        key = jax.random.key(0)
+        pose = 0.3 * jax.random.normal(key, (num, 21, 3))
+        betas = jax.random.normal(key, (num, body.shapedirs.shape[-1]))
+
+        def run(body: Body, pose: Array, betas: Array) -> Array:
+            return body.shape(betas).pose(full_rotations(body, pose)).skin()
+
+        vertices, joints = body.v_template.shape[0], len(body.parents)
+        work = 2.0 * num * vertices * (3 * 9 * (joints - 1) + 12 * joints + 3 * body.shapedirs.shape[-1])
+        tables = sum(t.nbytes for t in (body.posedirs, body.weights, body.shapedirs, body.v_template))
+        program = compiled(run, replicated(body), over_devices(pose), over_devices(betas))
+        found = measured(setup, program, width=512, operations=work, traffic=tables + 12.0 * num * vertices)
+        figures = {"bodies": num, "vertices": vertices, **found, "bodies_per_second": num / found["seconds"]}
+        rows.append(Row("skinning", kind, figures, higher=("share_of_product_rate", "share_of_copy_rate")))
+    return rows
+
+
+def stream(setup: Setup) -> list[Row]:
+    """Milliseconds of a frame of `step_stream`, network as in diffpose17_video with random weights; 30 fps leave 33."""
+    video = MixSTE(num_frames=81, width=64, depth=3, num_heads=4)
+    network = DiffPose(GraFormer(64, 4), video, GraphDenoiser(64, 4), context_width=64 + 13)
+    spec = released.Spec("stream", network, target="edm", eta=0.0)
+    live = released.Model(released.init_params(jax.random.key(0), spec), setup.model.statistics, spec)
+    keypoints, confidence, intrinsics = example_inputs(1)
+    figures: dict[str, float] = {}
+    for num in (10, 20):
+        state = start_stream(jax.random.key(0), live, num_hypotheses=num)
+        times, busy = [], []
+        for frame in range(20 * setup.sizes.repeats + 2):
+            started, used = time.perf_counter(), time.process_time()
+            seen = keypoints[0], confidence[0]
+            _, state = jax.block_until_ready(step_stream(live, state, *seen, camera=Camera(intrinsics)))
+            if frame == 0:
+                figures[f"first_and_compile_seconds_{num}"] = time.perf_counter() - started
+            elif frame > 1:
+                times.append(time.perf_counter() - started)
+                busy.append(time.process_time() - used)
+        figures |= {f"ms_{num}": 1e3 * float(np.median(times)), f"cpu_ms_{num}": 1e3 * float(np.median(busy))}
+        figures[f"fastest_ms_{num}"] = 1e3 * min(times)
+    return [Row("stream", "", figures)]
+
+
+def fitting(setup: Setup) -> list[Row]:
+    """256 frames, 500 steps: bodies to 2D keypoints with the prior `prior21`, in one batch and one by one (8)."""
+    num, singles = 256, 8
+    prior = released.load(_PRIOR)
+    bodies = some_bodies(prior, num)
+    start = start_parameters(num, 1, bodies.body.shapedirs.shape[-1], jnp.zeros((21, 3)))
+    start = start._replace(transl=start.transl + jnp.array([0.0, 0.0, 4.0]))
+    settings = FitSettings(num_steps=500)
+
+    @jax.jit
+    def run(rows: Array, prior: released.Model, bodies: Bodies) -> Array:
+        uv = bodies.keypoints[rows][:, None, None]
+        return fit_keypoints(
+            jax.random.key(0),
+            bodies.body,
+            uv,
+            jnp.ones(uv.shape[:-1]),
+            one_camera(bodies.intrinsics[rows]),
+            "openpose25",
+            dposer_prior(prior),
+            noise_px=3.0,
+            start=jax.tree.map(lambda x: x[rows], start),
+            free=Free(),
+            settings=settings,
+        ).joints
+
+    times = interleaved(
+        setup.sizes.repeats,
+        lambda: run(jnp.arange(num), prior, bodies),
+        lambda: [run(jnp.array([i]), prior, bodies) for i in range(singles)],
+    )
+    one_by_one = times[1] * num / singles
+    figures = {
+        "frames": num,
+        "steps": settings.num_steps,
+        "seconds": float(np.median(times[0])),
+        "one_by_one_seconds": float(np.median(one_by_one)),
+        "one_by_one_over_batch": float(np.median(one_by_one / times[0])),
+    }
+    return [Row("fitting", "", figures, higher=("one_by_one_over_batch",))]
+
+
+def some_bodies(prior: released.Model, num: int) -> Bodies:
+    """Poses drawn from the prior, four metres before a camera of 1000 pixels."""
+    body = capsule_body()
+    poses = jax.jit(lambda m: generate_rotations(jax.random.key(0), m, num, sampler=stochastic(20)))(prior)
+    parameters = start_parameters(num, 1, body.shapedirs.shape[-1], poses[:, None])
+    parameters = parameters._replace(transl=parameters.transl + jnp.array([0.0, 0.0, 4.0]))
+    intrinsics = jnp.tile(jnp.array([1100.0, 1100.0, 500.0, 500.0]), (num, 1))
+    posed = posed_body(body, parameters)
+    uv = project(one_camera(intrinsics), body_points(posed, "openpose25"))
+    return Bodies(body, poses, posed.joints[:, 0, :22], uv[:, 0, 0], intrinsics)
+
+
+def _task_row(setup: Setup, setting: str, task: Task, case: str = "tasks") -> Row:
+    found = measured(setup, task.program, width=task.model.spec.network.hidden, operations=task.operations)
+    figures = {task.unit: task.num, "per_second": task.num / found["seconds"], **found}
+    return Row(case, setting, figures, higher=("share_of_product_rate",))
+
+
+def _program(run: Callable[..., Any], model: Any, *args: Any) -> Program:
+    """The program of run(key, model, *args), args cut over all devices, key and model whole on each."""
+    return compiled(run, *replicated((jax.random.key(0), model)), *over_devices(args))
+
+
+def _task(
+    model: released.Model,
+    program: Program,
+    num: int,
+    unit: str = "samples",
+    *,
+    calls: int | None = None,
+    poses: int = 0,
+    rows: int | None = None,
+) -> Task:
+    """A task that makes `num`, in `calls` network calls for `rows` (None: num), a share of them for each of `poses`."""
+    calls = stochastic().network_calls(model) if calls is None else calls
+    hypotheses = (num if rows is None else rows) // max(poses, 1)
+    return Task(program, num, unit, sampling_operations(model, calls=calls, poses=poses, hypotheses=hypotheses), model)
+
+
+def _some_joints(model: released.Model, num: int) -> Array:
+    return generate(jax.random.key(1), model, num, sampler=stochastic(8))

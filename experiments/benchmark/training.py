@@ -1,0 +1,197 @@
+"""Cases of `experiments.benchmark`: training steps, strong scaling over devices, and what an import costs.
+
+A CPU shows as many devices as XLA_FLAGS=--xla_force_host_platform_device_count says, before JAX starts: such rows are
+runs of the same command in another process, whose JSON lines are read. With several real devices `scaling` takes the
+first 1, 2, 4, ... of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmark.ratios import rows_of
+from experiments.benchmark.sampling import sampling
+from experiments.benchmark.timing import (
+    Row,
+    Setup,
+    devices,
+    first_devices,
+    interleaved,
+    num_cores,
+    over_devices,
+    peak_rss_mb,
+    product_runs,
+    training_operations,
+)
+from experiments.configs import pose17
+from experiments.jobs.score import make_loss
+from jaxpose import model as released
+from jaxpose.base import Array
+from jaxpose.conditioning import MaskRates
+from jaxpose.examples.views import Bodies, ViewRates, pose_example
+from jaxpose.training.optimizer import make_optimizer
+from jaxpose.training.parallel import make_runner
+from jaxpose.training.step import init_state, make_step
+
+_STARTS = 5  # processes that import; the median counts
+_COUNTS = (1, 2, 4)  # devices
+_FORCED = "--xla_force_host_platform_device_count"
+_IMPORTS = """
+import time
+a = time.perf_counter()
+import jax, flax
+b = time.perf_counter()
+import jaxpose
+print(b - a, time.perf_counter() - b)
+"""
+
+
+def training(setup: Setup) -> list[Row]:
+    """A step of pose17's loss on random bodies, data made in the step, as `experiments.train` runs it.
+
+    share_of_product_rate: of the products of one gradient, forward and backward. share_of_step_making_data: the time of
+    the making alone over that of the step. On a CPU of one device a second row has a forced device for each core.
+    """
+    rows = [_training_row(setup)]
+    cores = num_cores()
+    forced = _FORCED in os.environ.get("XLA_FLAGS", "")
+    if jax.default_backend() == "cpu" and not forced and cores > 1:
+        rows += in_process(setup, "training", cores)
+    return rows
+
+
+def scaling(setup: Setup) -> list[Row]:
+    """Strong scaling of training and of lifting over 1, 2 and 4 devices: one batch, one result, how much sooner.
+
+    On a CPU the devices are forced and have one thread each, so that there is something to gain up to the number of
+    cores; efficiency is seconds of one device over (devices x seconds), with as many devices as cores at most.
+    """
+    cores = num_cores()
+    on_cpu = jax.default_backend() == "cpu"
+    counts = [n for n in _COUNTS if on_cpu or n <= jax.device_count()]
+    found: dict[int, dict[str, float]] = {}
+    for n in counts:
+        if on_cpu:
+            lines = in_process(setup, "training", n, threads=1) + in_process(setup, "sampling", n, threads=1)
+        else:
+            with first_devices(n):
+                lines = [_training_row(setup), *sampling(setup)]
+        found[n] = {"training": lines[0].figures["seconds"], "sampling": lines[1].figures["seconds"]}
+    rows = []
+    for n, seconds in found.items():
+        figures: dict[str, float] = {"devices": n}
+        for name, value in seconds.items():
+            figures |= {f"{name}_seconds": value, f"{name}_speedup": found[counts[0]][name] / value}
+        ratios = tuple(f"{name}_speedup" for name in seconds) if 1 < n <= (cores if on_cpu else n) else ()
+        rows.append(Row("scaling", f"{n} device{'s' * (n > 1)}", figures, higher=ratios))
+    return rows
+
+
+def startup(setup: Setup) -> list[Row]:
+    """Seconds of `import jaxpose` in a new process once jax and flax are imported; 0.3 are asked for."""
+    del setup
+    runs = []
+    for _ in range(_STARTS + 1):
+        done = subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True, check=True)
+        runs.append([float(x) for x in done.stdout.split()])
+    base, beyond = np.array(runs[1:]).T
+    figures = {
+        "jax_and_flax_seconds": float(np.median(base)),
+        "jaxpose_beyond_seconds": float(np.median(beyond)),
+        "beyond_over_jax_and_flax": float(np.median(beyond / base)),
+    }
+    return [Row("startup", "", figures, lower=("beyond_over_jax_and_flax",))]
+
+
+def in_process(setup: Setup, case: str, num: int, *, threads: int | None = None) -> list[Row]:
+    """Rows of a case of this command in a new process with `num` forced CPU devices."""
+    kept = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(_FORCED)]
+    environment = {**os.environ, "XLA_FLAGS": " ".join([*kept, f"{_FORCED}={num}"]), "JAX_PLATFORMS": "cpu"}
+    if threads:
+        environment["NPROC"] = str(threads)
+    command = [
+        *(sys.executable, "-m", "experiments.benchmark", f"--case={case}", f"--repeats={setup.sizes.repeats}"),
+        *(f"--train_batch={setup.sizes.train_batch}", f"--accumulate={setup.sizes.accumulate}"),
+        *(f"--train_dtype={setup.sizes.train_dtype}", f"--model={setup.sizes.model}"),
+        *(f"--batch={setup.sizes.batch}", f"--hypotheses={setup.sizes.hypotheses}"),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2], check=False
+    )
+    if done.returncode:
+        raise ValueError(f"{case} on {num} devices: exit status {done.returncode}: {done.stderr[-500:]}")
+    return rows_of(done.stdout)
+
+
+def random_bodies(model: released.Model, num: int) -> Bodies:
+    """A data set of `num` random poses of the model's mean and spread: a step takes as long whatever is learned."""
+    mean, std, spread = model.statistics
+    joints = jnp.asarray(mean) + std * spread * jax.random.normal(jax.random.key(0), (num, *mean.shape))
+    upright = joints * jnp.array([1.0, -1.0, -1.0])  # y up
+    return Bodies(upright, jnp.arange(1.0, num + 1), model.statistics)
+
+
+def _training_row(setup: Setup) -> Row:
+    model, config, batch = setup.model, pose17.get_config(), setup.sizes.train_batch
+    view, masks = ViewRates(**config.view), MaskRates(**config.masks)
+    bodies = random_bodies(model, 64)
+    tx = make_optimizer(1e-3, warmup_steps=1, total_steps=10)
+
+    def example(key: Array, data: Any) -> Any:
+        return pose_example(key, data, view, masks)
+
+    build = functools.partial(
+        make_step,
+        example,
+        make_loss(model.spec, config.loss, bodies.statistics.spread),
+        tx,
+        batch_size=batch,
+        ema_decay=0.999,
+        accumulate=setup.sizes.accumulate,
+        compute_dtype=None if setup.sizes.train_dtype == "float32" else jnp.dtype(setup.sizes.train_dtype),
+    )
+    runner = make_runner(build, devices=devices())
+    state, data = runner.place((init_state(jax.random.key(0), model.params, tx), bodies))
+    keys = over_devices(jax.random.split(jax.random.key(1), batch))
+    made = jax.jit(jax.vmap(lambda k, data: example(k, data), in_axes=(0, None)))
+
+    def step() -> Any:
+        nonlocal state
+        state, metrics = runner.run(state, data, 1)
+        return metrics
+
+    started = time.perf_counter()
+    jax.block_until_ready(step())
+    first = time.perf_counter() - started
+    peak = peak_rss_mb(step)
+    products = product_runs(model.spec.network.hidden, setup.sizes.train_dtype)
+    times = interleaved(setup.sizes.repeats, step, lambda: made(keys, data), *(run for run, _ in products))
+    product = np.max([work / t for (_, work), t in zip(products, times[2:], strict=True)], 0)
+    work = training_operations(model.params, examples=batch, draws=config.loss.num_draws)
+    seconds = float(np.median(times[0]))
+    figures = {
+        "batch": batch,
+        "accumulate": setup.sizes.accumulate,
+        "draws_per_example": config.loss.num_draws,
+        "devices": len(devices()),
+        "seconds": seconds,
+        "examples_per_second": batch / seconds,
+        "gflops": work / seconds / 1e9,
+        "product_gflops": float(np.median(product)) / 1e9,
+        "share_of_product_rate": float(np.median(work / times[0] / product)),
+        "share_of_step_making_data": float(np.median(times[1] / times[0])),
+        "compile_and_first_seconds": first,
+        "peak_rss_mb": peak,
+    }
+    setting = f"{len(devices())} device{'s' * (len(devices()) > 1)}, {setup.sizes.train_dtype}"
+    return Row("training", setting, figures, ("share_of_product_rate",), ("share_of_step_making_data",))

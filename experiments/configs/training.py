@@ -1,0 +1,24 @@
+"""Settings of a training run that all configs share; each config names what is its own."""
+
+from typing import Any
+
+
+def training(**own: Any) -> dict[str, Any]:
+    """The group `train` of a config: steps, batch_size and learning_rate must be among `own`."""
+    return {
+        "init": "",  # a .safetensors file to go on from, instead of fresh weights
+        "accumulate": 1,
+        "warmup_steps": 500,
+        "schedule": "cosine",
+        "weight_decay": 0.0,
+        "clip_norm": 10.0,
+        "ema_decay": 0.999,
+        "dtype": "float32",
+        "mode": "sharding",
+        "num_devices": 0,
+        "steps_per_dispatch": 100,
+        "log_every": 100,
+        "checkpoint_every": 1000,
+        "eval_every": 1000,
+        **own,
+    }

@@ -1,0 +1,224 @@
+"""The fixed data that evaluations read: validation frames and motions, the filmed walker, and what was tuned on them.
+
+`shared/bench/README.md` and `shared/data/README.md` tell the files' fields. Validation subjects are cmu06, cmu08, cmu94
+and hdm_dg, which no released model is trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose import model as released
+from jaxpose.base import Array, Camera
+from jaxpose.commands.detections import DEFAULT_FOV_DEG, rescaled
+from jaxpose.datasets.mocap import data_root
+from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
+from jaxpose.geometry.body import Body, full_rotations, skeleton_body
+from jaxpose.geometry.camera import intrinsics_from_fov
+from jaxpose.geometry.joint_sets import convert_joints
+from jaxpose.geometry.kinematics import forward_kinematics
+from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
+from jaxpose.io.keypoints import read_keypoints
+
+NO_DEPTH = "root depth is not given"
+# What was chosen on the validation subjects, by model (jaxpose/assets/*.md)
+_TUNED = {
+    "pose17": "augmentation, mask rates and number of steps of pose17 on these validation poses, which the simulated "
+    "detector's confidence curve was read off; its recalibration is fitted on every second of them",
+    "pose17_fast": "number of training steps and times of pose17_fast on these validation poses; its recalibration "
+    "(covariance and radius alone) is fitted on every second of them",
+    "diffpose17": "number of steps of diffpose17 on these validation subjects",
+    "diffpose17_video": "number of steps and churn of diffpose17_video on these validation subjects",
+    "prior21": "prior21, its sampler and the weights of the fits on these validation subjects",
+}
+
+
+class Poses(NamedTuple):
+    """The benchmark's frames: body_pose [N, 21, 3], rotation and place of the root [N, 3], cameras, sequence's name."""
+
+    body_pose: np.ndarray
+    global_orient: np.ndarray
+    transl: np.ndarray
+    intrinsics: np.ndarray
+    R_cam_world: np.ndarray
+    t_cam: np.ndarray
+    sequence: np.ndarray
+
+
+class Motions(NamedTuple):
+    """The benchmark's motions: joints [N, F, 22, 3] m, unit_noise alike, name [N]."""
+
+    joints: np.ndarray
+    unit_noise: np.ndarray
+    name: np.ndarray
+
+
+class Walker(NamedTuple):
+    """A person in C cameras: keypoints [F, C, 17, 3] (px, px, confidence; NaN: none) of COCO's joints.
+
+    points3d: [F, 17, 3] m, world; a triangulation from the same detections, good to 1-2 cm. Cameras: intrinsics [C, 4]
+    px, distortion [C, 5] (OpenCV's), R_cam_world [C, 3, 3], t_cam [C, 3] m. name: [C]. residual_px: [F, C, 17], the
+    distance of a detection from the projected triangulation. fps: frames a second of the file.
+    """
+
+    keypoints: np.ndarray
+    points3d: np.ndarray
+    intrinsics: np.ndarray
+    distortion: np.ndarray
+    R_cam_world: np.ndarray
+    t_cam: np.ndarray
+    name: tuple[str, ...]
+    residual_px: np.ndarray
+    fps: float
+
+    def detections(self) -> tuple[Array, Array, Camera]:
+        """One item of a fit: keypoints [1, C, F, 17, 2] px, confidence [1, C, F, 17], 0 where none; cameras [1, C]."""
+        keypoints = np.moveaxis(self.keypoints, 1, 0)[None]
+        seen = np.where(np.isfinite(keypoints).all(-1), np.nan_to_num(keypoints[..., 2]), 0)
+        placed = (jnp.asarray(x[None], jnp.float32) for x in self[2:6])
+        return jnp.asarray(np.nan_to_num(keypoints[..., :2])), jnp.asarray(seen), Camera(*placed)
+
+
+class WalkerView(NamedTuple):
+    """One camera's detections in the model's joints: keypoints [F, 17, 2] px, confidence, intrinsics [F, 4], frame [F].
+
+    truth: [F, S, 3] m, world, of the S joints that COCO and the model both name; joints: [S] of them in the model.
+    """
+
+    keypoints: Array
+    confidence: Array
+    intrinsics: np.ndarray
+    frame: np.ndarray
+    truth: np.ndarray
+    joints: np.ndarray
+
+
+def tuned(model: released.Model) -> str:
+    """What was chosen on the validation subjects for this model."""
+    return _TUNED.get(model.spec.name, f"unknown for {model.spec.name}, which is not a released model")
+
+
+def bench_file(name: str) -> Path:
+    """A file of the benchmark; ValueError where it is absent."""
+    return _present(data_root().parent / "bench" / name, "it lies beside the folder that JAXPOSE_DATA names")
+
+
+def load_frames(stride: int, path: str | None = None) -> LiftingBench:
+    """Every `stride`-th frame of val_frames.npz, or of a file like it."""
+    return LiftingBench(*(x[::stride] for x in load_lifting_bench(path or bench_file("val_frames.npz"))))
+
+
+def on_device(bench: LiftingBench) -> tuple[Array, Array, Array, Array]:
+    """Keypoints [N, 17, 2], confidence [N, 17], intrinsics [N, 4] and joints [N, 17, 3] as float32."""
+    keypoints, confidence, intrinsics, joints = (
+        jnp.asarray(x, jnp.float32) for x in (bench.keypoints, bench.confidence, bench.intrinsics, bench.joints_cam)
+    )
+    return keypoints, confidence, intrinsics, joints
+
+
+def lifting_inputs(bench: LiftingBench) -> list[tuple[Any, Any, np.ndarray]]:
+    """(keypoints, confidence, intrinsics): detected; through COCO's joints; exact 2D; detected, camera unknown."""
+    sure = np.ones_like(bench.confidence)
+    no_camera = np.tile(intrinsics_from_fov(1000, 1000, np.radians(DEFAULT_FOV_DEG)), (len(sure), 1))
+    through_coco = (jnp.asarray(bench.keypoints), jnp.asarray(bench.confidence))
+    for source, target in ((H36M_17, COCO_17), (COCO_17, H36M_17)):
+        through_coco = convert_joints(*through_coco, source, target)
+    return [
+        (bench.keypoints, bench.confidence, bench.intrinsics),
+        (*through_coco, bench.intrinsics),
+        (bench.keypoints_true, sure, bench.intrinsics),
+        (bench.keypoints, bench.confidence, no_camera),
+    ]
+
+
+def load_poses(stride: int) -> Poses:
+    """Every `stride`-th frame of val_frames.npz, with the rotation of its root from the motion capture."""
+    with np.load(bench_file("val_frames.npz"), allow_pickle=False) as z:
+        name, frame = z["name"][::stride], z["frame"][::stride]
+        pose = z["body_pose"][::stride].reshape(-1, 21, 3)
+        cameras = [z[k][::stride] for k in ("intrinsics", "R", "t")]
+    where: dict[str, tuple[np.ndarray, np.ndarray, int]] = {}
+    for file in ("cmu", "hdm05"):
+        with np.load(data_root() / "mocap" / f"{file}.npz", allow_pickle=False) as z:
+            orient, transl = z["global_orient"] * z["rot_scale"], z["transl"] * z["pos_scale"]
+            for sequence, subject, start in zip(z["seq_name"], z["seq_subject"], z["seq_start"], strict=True):
+                where[f"{subject}/{sequence}"] = orient, transl, int(start)
+    rows = [(*where[n][:2], where[n][2] + int(f)) for n, f in zip(name, frame, strict=True)]
+    orients = np.stack([orient[row] for orient, _, row in rows]).astype(np.float32)
+    places = np.stack([transl[row] for _, transl, row in rows]).astype(np.float32)
+    return Poses(pose, orients, places, cameras[0], cameras[1], cameras[2], name)
+
+
+def load_motions(stride: int) -> Motions:
+    """Every `stride`-th clip of val_motion.npz."""
+    with np.load(bench_file("val_motion.npz"), allow_pickle=False) as z:
+        return Motions(*(z[k][::stride] for k in ("joints22", "unit_noise", "name")))
+
+
+def load_walker(stride: int = 1) -> Walker:
+    """Every `stride`-th frame of walker_4cam.npz."""
+    with np.load(_walker_file(), allow_pickle=False) as z:
+        K, distortion = z["K"], np.pad(z["dist"], ((0, 0), (0, 1)))
+        intrinsics = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], -1)
+        names, cameras = tuple(str(c) for c in z["camera"]), (intrinsics, distortion, z["R"], z["t"])
+        keypoints, points3d, residual = (z[k][::stride] for k in ("keypoints", "points3d", "residual_px"))
+        return Walker(keypoints, points3d, *cameras, names, residual, float(z["fps"]))
+
+
+def walker_view(walker: Walker, camera: str) -> WalkerView:
+    """What one camera sees, as `jaxpose lift` reads it; walker: with all its frames."""
+    kp = read_keypoints(_walker_file(), camera=camera)
+    shared = [j for j in kp.skeleton.joints if j in H36M_17.joints]
+    sure = jnp.asarray(rescaled(np.where(kp.confidence >= 0.1, kp.confidence, 0)))
+    keypoints, confidence = convert_joints(jnp.asarray(kp.xy), sure, kp.skeleton, H36M_17)
+    truth = walker.points3d[:, [kp.skeleton.joints.index(j) for j in shared]]
+    ours = np.array([H36M_17.joints.index(j) for j in shared])
+    return WalkerView(keypoints, confidence, kp.intrinsics, kp.frame, truth, ours)
+
+
+def blocks(num: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Rows of each block of at most `size` of `num`, and how many of them count.
+
+    All blocks have one size, the last filled up with the last row, so that one program serves all.
+    """
+    size = min(max(1, size), num)
+    for first in range(0, num, size):
+        yield np.minimum(np.arange(first, first + size), num - 1), min(size, num - first)
+
+
+def tell_progress(done: int, total: int, started: float) -> None:
+    """Print how many frames are done, and the minutes left at this pace since `started` (time.monotonic)."""
+    left = (time.monotonic() - started) / done * (total - done)
+    print(f"{done}/{total} frames, {left / 60:.1f} min left", flush=True)
+
+
+def generic_body() -> Body:
+    """The skeleton on which the benchmark's joints were made, without a mesh."""
+    skeletons = json.loads((data_root() / "mocap" / "skeletons.json").read_text())
+    offsets = jnp.asarray(skeletons["smpl22_generic"]["offsets_m"], jnp.float32)
+    still = jnp.broadcast_to(jnp.eye(3), (22, 3, 3))
+    return skeleton_body(forward_kinematics(still, offsets, SMPL_22.parents)[0])
+
+
+@jax.jit
+def joints_of(body: Body, body_pose: Array) -> Array:
+    """Joints [..., 22, 3] metres of body poses [..., 21, 3], root at the origin and unrotated."""
+    return body.shape().pose(full_rotations(body, body_pose)).joints[..., :22, :]
+
+
+def _walker_file() -> Path:
+    return _present(data_root() / "keypoints2d" / "walker_4cam.npz", "set JAXPOSE_DATA")
+
+
+def _present(path: Path, hint: str) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; {hint}")
+    return path

@@ -1,0 +1,201 @@
+"""Does the diffusion improve on its own context encoder, and what do steps, samples, mixture and context give?
+
+    python -m experiments.evaluate diffpose --model=diffpose17 --out=runs/diffpose               single frames
+    python -m experiments.evaluate video --model=diffpose17_video --out=runs/diffpose            clips
+
+Every row is of the fixed benchmark: 2D detected, camera known, root depth never given; errors in mm, root-relative, in
+camera axes. "ratio" is the row's error of the mean pose over that of the encoder alone, with the 95 % interval of a
+paired bootstrap over sequences (frames) or clips (video). One setting is changed at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.evaluate import bench, harness
+from experiments.evaluate.harness import Item, Row, Table
+from experiments.options import option
+from jaxpose import model as released
+from jaxpose.base import Array, Camera
+from jaxpose.evaluation import aggregate, calibration, metrics
+from jaxpose.evaluation.bootstrap import paired_bootstrap
+from jaxpose.evaluation.video import load_video_bench
+from jaxpose.spaces.person import decode_pose, encode_keypoints
+from jaxpose.tasks.diffpose import START, draw_poses, encode_rows, initial_distribution
+from jaxpose.tasks.samplers import sampler_of
+from jaxpose.tasks.stream import Stream, start_stream, step_stream
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(harness.Options):
+    """Of DiffPose."""
+
+    model: str = option("diffpose17", "A DiffPose model's name or a .safetensors file.")
+    bench: str | None = option(None, "Benchmark file; by default the one beside JAXPOSE_DATA.")
+    hypotheses: int = option(200, "Samples of a pose, unless a row says another number.", low=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoOptions(Options):
+    """Of DiffPose on clips."""
+
+    model: str = option("diffpose17_video", "A DiffPose model's name or a .safetensors file.")
+
+
+class Clips(NamedTuple):
+    """C inputs of F rows each: a clip's frames, or all single frames as one input."""
+
+    keypoints: np.ndarray
+    confidence: np.ndarray
+    intrinsics: np.ndarray
+    truth: np.ndarray
+    group: np.ndarray
+
+
+class Setting(NamedTuple):
+    """What a row changes: steps K (None: the model's), samples N, mixture components M, what the denoiser is told."""
+
+    steps: int | None = None
+    samples: int | None = None
+    components: int = 1
+    whole_pose: bool = False
+    depth: str = "encoder"
+    features: bool = True
+    sampler: str = "posterior"
+    aggregate: str = "mean"
+    live: bool = False
+
+
+SETTINGS = {
+    "released": Setting(),
+    **{f"K = {k}": Setting(steps=k) for k in (1, 2, 3, 5, 8, 25)},
+    **{f"N = {n}": Setting(samples=n) for n in (1, 2, 5, 10, 20, 50)},
+    **{f"M = {m}, joint by joint": Setting(components=m) for m in (2, 3, 5)},
+    "M = 5, whole poses": Setting(components=5, whole_pose=True),
+    "M = 1, depth from histograms": Setting(depth="histogram"),
+    "M = 5, depth from histograms": Setting(components=5, depth="histogram"),
+    "without f_ST": Setting(features=False),
+    "one sample, mean flow": Setting(samples=1, sampler="mean_flow"),
+    "live, frame by frame": Setting(samples=20, live=True),
+    **{f"aggregate: {a}": Setting(aggregate=a) for a in ("median", "geometric_median", "mode")},
+}
+
+
+def diffpose(model: released.Model, options: Options) -> Iterator[Item]:
+    """Single frames: one input of all, grouped by sequence."""
+    data = bench.load_frames(options.stride, options.bench)
+    with np.load(options.bench or bench.bench_file("val_frames.npz"), allow_pickle=False) as z:
+        group = z["name"][:: options.stride]
+    picked = (x[None] for x in (data.keypoints, data.confidence, data.intrinsics, data.joints_cam))
+    yield from rows_of(model, options, Clips(*picked, group))
+
+
+def video(model: released.Model, options: VideoOptions) -> Iterator[Item]:
+    """Clips of 243 frames."""
+    data = load_video_bench(options.bench or bench.bench_file("val_video.npz"))
+    picked = (data.keypoints, data.confidence, data.intrinsics, data.joints_cam)
+    keypoints, confidence, intrinsics, truth = (x[:: options.stride] for x in picked)
+    num, frames = truth.shape[:2]
+    intrinsics = np.broadcast_to(intrinsics[:, None], (num, frames, 4))
+    clips = Clips(keypoints, confidence, intrinsics, truth, np.repeat(np.arange(num), frames))
+    yield from rows_of(model, options, clips)
+
+
+def rows_of(model: released.Model, options: Options, clips: Clips) -> Iterator[Item]:
+    """The encoder alone, then every setting."""
+    encoded = encoder_poses(model, clips)
+    base = joint_errors(encoded, clips)
+    told = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* choose by the truth"
+    yield Table(f"{base.size} poses, {model.spec.name}; mm", told, bench.tuned(model))
+    yield Row("encoder alone", figures(encoded[None], clips, base, options.seed))
+    for name, setting in SETTINGS.items():
+        if options.wants(name) and not (setting.live and len(clips.truth) == 1):
+            samples, seconds = draw(model, clips, setting, options)
+            row = figures(samples, clips, base, options.seed, setting.aggregate)
+            yield Row(name, row | {"seconds": seconds, **setting._asdict()})
+
+
+def encoder_poses(model: released.Model, clips: Clips) -> Array:
+    """Poses [C, F, J, 3] metres of the context encoder alone."""
+
+    @jax.jit
+    def one(keypoints: Array, confidence: Array, intrinsics: Array) -> Array:
+        cond, view = encode_keypoints(intrinsics, keypoints, confidence)
+        return decode_pose(model.statistics, view, encode_rows(model, cond).pose)
+
+    return jnp.stack([one(*map(jnp.asarray, x)) for x in zip(*clips[:3], strict=True)])
+
+
+def draw(model: released.Model, clips: Clips, setting: Setting, options: Options) -> tuple[Array, float]:
+    """Samples [H, C, F, J, 3] metres, and seconds, compilation apart."""
+    key, num = jax.random.key(options.seed), setting.samples or options.hypotheses
+
+    @jax.jit
+    def live(keypoints: Array, confidence: Array, intrinsics: Array) -> Array:
+        def step(stream: Stream, seen: tuple[Array, Array]) -> tuple[Stream, Array]:
+            lifted, stream = step_stream(model, stream, *seen, camera=Camera(intrinsics[0]))
+            return stream, lifted.samples[:, 0]
+
+        stream = start_stream(key, model, num_hypotheses=num)
+        return jnp.swapaxes(jax.lax.scan(step, stream, (keypoints, confidence))[1], 0, 1)
+
+    @jax.jit
+    def one(keypoints: Array, confidence: Array, intrinsics: Array) -> Array:
+        cond, view = encode_keypoints(intrinsics, keypoints, confidence)
+        mixture = {"num_components": setting.components, "depth": setting.depth, "whole_pose": setting.whole_pose}
+        start_key = jax.random.fold_in(key, START)
+        states = draw_poses(
+            key,
+            model,
+            cond,
+            num_hypotheses=num,
+            sampler=sampler_of(setting.sampler, setting.steps),
+            features=setting.features,
+            start=lambda encoded: initial_distribution(start_key, model, encoded, **mixture),  # type: ignore[arg-type]
+        )
+        return decode_pose(model.statistics, view, states)
+
+    inputs = [tuple(map(jnp.asarray, x)) for x in zip(*clips[:3], strict=True)]
+    compiled = (live if setting.live else one).lower(*inputs[0]).compile()
+    started = time.perf_counter()
+    samples = jnp.stack([jax.block_until_ready(compiled(*x)) for x in inputs], 1)
+    return samples, time.perf_counter() - started
+
+
+def joint_errors(poses: Array, clips: Clips) -> np.ndarray:
+    """Mean joint error [C * F] mm, root-relative."""
+    return 1000 * np.asarray(metrics.mpjpe(*map(metrics.align_root, (poses, jnp.asarray(clips.truth))))).reshape(-1)
+
+
+def figures(samples: Array, clips: Clips, base: np.ndarray, seed: int, how: str = "mean") -> dict[str, Any]:
+    """A row: errors of the aggregate, its ratio to `base`, calibration; of clips also the motion's errors."""
+    truth = metrics.align_root(jnp.asarray(clips.truth))
+    num, joints = len(samples), truth.shape[-2:]
+    pose = getattr(aggregate, how)(samples)
+    error = joint_errors(pose, clips)
+    flat, flat_truth = samples.reshape(num, -1, *joints), truth.reshape(-1, *joints)
+    change = paired_bootstrap(seed, error, base, groups=clips.group)
+    row: dict[str, Any] = {
+        "mean_mm": float(error.mean()),
+        "p_mpjpe_mm": 1000 * float(metrics.p_mpjpe(pose.reshape(-1, *joints), flat_truth).mean()),
+        "ratio": [change.ratio, change.ratio_low, change.ratio_high],
+    }
+    if num > 1:
+        each = metrics.mpjpe(flat, flat_truth)
+        row |= {
+            "best_of_5_mm": 1000 * float(metrics.best_of(each, min(5, num)).mean()),
+            f"best_of_{num}_mm": 1000 * float(metrics.best_of(each).mean()),
+            "ece": float(calibration.ece(flat, flat_truth).ece),
+        }
+    if clips.truth.shape[0] > 1:
+        row["velocity_mm"] = 1000 * float(metrics.velocity_error(pose, truth).mean())
+        row["acceleration_mm"] = 1000 * float(metrics.acceleration_error(pose, truth).mean())
+        row["acceleration_single_mm"] = 1000 * float(metrics.acceleration_error(samples[0], truth).mean())
+    return row

@@ -1,0 +1,147 @@
+"""What every evaluation shares: its options, timing, the printed table, the JSON file.
+
+An evaluator is a generator evaluate(model, options) of three kinds of items:
+
+    Table    begins a table: what its rows are of, what they were told, what was tuned on what
+    Row      a line of it: a name and its figures
+    dict     what else the JSON file shall hold
+
+The file is <out>/<what>[_<task or dataset>][_<model>].json with the command, options, seed, commit ("-dirty" where
+files differ from it), device and version of JAX, and of every row its privileges and what was tuned on its data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from experiments.options import option
+from jaxpose import model as released
+from jaxpose.files import write_json
+from jaxpose.training.checkpoint import git_commit
+
+Column = str | Callable[[dict[str, Any]], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What all evaluators take; each has its own defaults and more fields."""
+
+    model: str = option("pose17", "A bundled model's name or a .safetensors file.")
+    stride: int = option(1, "Every n-th pose, clip or frame only.", low=1)
+    seed: int = option(0, "Of the one key.")
+    row: tuple[str, ...] = option((), "Only the rows of these names; give the flag once for each.", split=False)
+    out: str = option("runs/evaluate", "Folder for the JSON file.")
+
+    @property
+    def variant(self) -> str:
+        """What tells apart the files of one evaluator's tables; "" where it has one."""
+        return ""
+
+    def wants(self, row: str) -> bool:
+        """Whether --row asks for a row of this name."""
+        return not self.row or row in self.row
+
+
+class Table(NamedTuple):
+    """Begins a table.
+
+    privileges: what its rows are told that a user's own data would not tell. tuned: what was chosen on which data.
+    columns: heading -> "figure:format", or a function of the figures; {}: all numbers of a row, with their names.
+    """
+
+    title: str
+    privileges: str
+    tuned: str
+    columns: Mapping[str, Column] = {}
+
+
+class Row(NamedTuple):
+    """A line of the table before it: figures by name, JSON values; privileges where they are not the table's."""
+
+    name: str
+    values: dict[str, Any]
+    privileges: str | None = None
+
+
+Item = Table | Row | dict[str, Any]
+
+
+def report(what: str, items: Iterable[Item], options: Options, model: released.Model | None) -> Path:
+    """Print what an evaluator yields as it comes, and write it to the file told above, whose path is given back."""
+    more: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    table = Table("", "", "")
+    for item in items:
+        if isinstance(item, Table):
+            table = item
+            print(heading(item), flush=True)
+        elif isinstance(item, Row):
+            print(line(item, table.columns), flush=True)
+            told = table.privileges if item.privileges is None else item.privileges
+            rows.append({"name": item.name, **item.values, "privileges": told, "tuned": table.tuned})
+        else:
+            more |= item
+    record = {
+        "evaluator": what,
+        "command": " ".join(["python -m experiments.evaluate", *sys.argv[1:]]),
+        "model": None if model is None else released.describe(model),
+        "options": dataclasses.asdict(options),
+        "seed": options.seed,
+        "commit": git_commit(),
+        "device": jax.devices()[0].device_kind,
+        "jax": jax.__version__,
+    }
+    parts = [what, options.variant, "" if model is None else model.spec.name]
+    path = Path(options.out) / f"{'_'.join(filter(None, parts))}.json"
+    write_json(path, record | more | {"rows": rows})
+    print(f"wrote {path}")
+    return path
+
+
+def heading(table: Table) -> str:
+    """The lines above a table's rows."""
+    lines = ["", table.title, f"privileges: {table.privileges}", f"tuned: {table.tuned}"]
+    return "\n".join([*lines, " | ".join(["row", *table.columns])] if table.columns else lines)
+
+
+def line(row: Row, columns: Mapping[str, Column]) -> str:
+    """A row as it is printed, with its own privileges at the end."""
+    told = "" if row.privileges is None else f"  ({row.privileges})"
+    if not columns:
+        figures = [f"{k} {_shown(v)}" for k, v in row.values.items() if _is_shown(v)]
+        return f"{row.name}: {', '.join(figures)}{told}"
+    cells = [_cell(row.values, column) for column in columns.values()]
+    return " | ".join([row.name, *cells]) + told
+
+
+def timed(run: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+    """The result of run(*args), compiled first, and its seconds without the compilation."""
+    compiled = jax.jit(run).lower(*args).compile()
+    started = time.perf_counter()
+    return jax.block_until_ready(compiled(*args)), time.perf_counter() - started
+
+
+def _cell(values: dict[str, Any], column: Column) -> str:
+    if callable(column):
+        return column(values)
+    name, _, form = column.partition(":")
+    value = values.get(name)
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else f"{value:{form}}"
+
+
+def _is_shown(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, list) and len(value) == 3)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):  # a figure with its interval
+        return "{:.4g} ({:.4g} to {:.4g})".format(*value)
+    return f"{value:.4g}"

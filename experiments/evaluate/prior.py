@@ -1,0 +1,196 @@
+"""A prior over joint rotations on validation subjects: completion, generation, and what the schedule of t is worth.
+
+    python -m experiments.evaluate prior --model=prior21 [--task=complete,generate,schedules] [--stride=4] [--out=DIR]
+
+complete:  10 hypotheses of hidden parts (joint error over them, min / mean / std over hypotheses, mm) by every method,
+           with seconds and network calls; and what the nearest training poses would give.
+generate:  samples against validation and training rotations; training poses in their place are the yardstick.
+schedules: truncated, uniform, random and fixed times for completion and motion denoising, with the 95 % interval of
+           the ratio to truncated (paired bootstrap over sequences or clips).
+Hidden joints' truth is read for `min` only in the choice of the hypothesis; nothing is aligned; root is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.evaluate import bench, harness
+from experiments.evaluate.bench import generic_body, joints_of, load_motions, load_poses
+from experiments.evaluate.body import denoised_joints
+from experiments.evaluate.harness import Item, Row, Table, timed
+from experiments.options import option
+from jaxpose import model as released
+from jaxpose.base import Array
+from jaxpose.datasets.mocap import data_root
+from jaxpose.datasets.rotations import load_rotations
+from jaxpose.diffusion.regulariser import fixed, truncated, uniform_random
+from jaxpose.evaluation import generation
+from jaxpose.evaluation.bootstrap import paired_bootstrap
+from jaxpose.evaluation.mesh import self_intersection_row
+from jaxpose.evaluation.parts import completion_row, hidden_errors
+from jaxpose.fitting.priors import dposer_prior
+from jaxpose.geometry.body import full_rotations
+from jaxpose.geometry.flip import mirror_rotations
+from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io.capsule_body import capsule_body
+from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations
+from jaxpose.tasks.rotations import generate_rotations
+from jaxpose.tasks.samplers import stochastic
+
+TASKS = ("complete", "generate", "schedules")
+_PARTS = ("left_leg", "legs", "arms", "trunk")
+_NEIGHBOURS, _APART = 10, 40  # nearest training poses: every 40th, since frames in sequence are one pose
+_MESHES = 100  # whose self-intersections are counted
+SCHEDULES = {
+    "truncated": None,  # the default
+    "uniform": truncated(1.0, 1e-3),
+    "random": uniform_random(1.0, 1e-3),
+    "fixed": fixed(0.1),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(harness.Options):
+    """Of a prior over rotations."""
+
+    model: str = option("prior21", "A bundled model's name, or a .safetensors file.")
+    task: tuple[str, ...] = option(TASKS, "Which tables.", legal=TASKS)
+    stride: int = option(4, "Every so many validation poses, and clips.", low=1)
+    hypotheses: int = option(10, "Hypotheses of a completion.", low=1)
+    steps: tuple[int, ...] = option((50,), "Solver steps of the samplers, one row each.", low=1)
+    samples: int = option(5000, "Generated poses.", low=10)
+
+
+def prior(model: released.Model, options: Options) -> Iterator[Item]:
+    """The tables of --task."""
+    makers = dict(zip(TASKS, (complete, generate, schedules), strict=True))
+    for name in options.task:
+        yield from makers[name](model, options)
+
+
+def complete(model: released.Model, options: Options) -> Iterator[Item]:
+    """The table of completion."""
+    body, poses = generic_body(), load_poses(options.stride).body_pose
+    truth = joints_of(body, poses)
+    train = _training_poses()
+    title = f"completion of {len(poses)} validation poses, {options.hypotheses} hypotheses"
+    told = "the other joints' rotations, exact, and the root; min_* choose by the truth"
+    yield Table(title, told, bench.tuned(model))
+    for part in _PARTS:
+        hidden = np.array(PARTS[part]) + 1
+        settings = [(m, n) for m in METHODS for n in ((None,) if m == "dposer" else options.steps)]
+        for method, steps in settings:
+            chosen = METHODS[method]() if steps is None else METHODS[method](num_steps=steps)
+            how = {"num_hypotheses": options.hypotheses, "method": chosen}
+            run = functools.partial(_completed, seed=options.seed, known=_known(part), **how)
+            samples, seconds = timed(run, model, jnp.asarray(poses))
+            row = completion_row(joints_of(body, samples), truth, hidden)
+            calls = Descent().num_steps if steps is None else steps + 1
+            about = {"task": "complete", "network_calls": float(calls), "seconds": seconds}
+            yield Row(f"{part}, {method}", row | about)
+        nearest = completion_row(joints_of(body, _nearest(train, poses, part)), truth, hidden)
+        yield Row(f"{part}, nearest training poses", nearest | {"task": "complete"})
+
+
+def generate(model: released.Model, options: Options) -> Iterator[Item]:
+    """Samples, and as many training poses, against validation and training rotations."""
+    body, val, train = generic_body(), load_poses(1).body_pose, _training_poses()
+    rng, num = np.random.default_rng(options.seed), options.samples
+    chosen = rng.permutation(len(train))
+    held, reference = train[chosen[:num]], train[chosen[num : num + 10_000]]
+    sets: dict[str, tuple[np.ndarray, dict[str, float]]] = {"training poses": (held, {})}
+    for steps in options.steps:
+        run = functools.partial(generate_rotations, num=num, sampler=stochastic(steps))
+        samples, seconds = timed(run, jax.random.key(options.seed), model)
+        sets[f"samples, {steps} steps"] = np.asarray(samples), {"seconds": seconds}
+    title = f"generation: {num} poses; {len(val)} validation and {len(reference)} training poses to compare with"
+    yield Table(title, "none", bench.tuned(model))
+    for name, (x, cost) in sets.items():
+        yield Row(name, {"task": "generate", **_generation_row(x, val, reference, train, body), **cost})
+
+
+def _generation_row(
+    x: np.ndarray, val: np.ndarray, reference: np.ndarray, train: np.ndarray, body: Any
+) -> dict[str, float]:
+    flat, val_flat, ref_flat = (a.reshape(len(a), -1) for a in (x, val, reference))
+    row = {
+        "apd_cm": 100 * generation.apd(joints_of(body, x[:500])),
+        "fid_val": generation.frechet_distance(flat, val_flat),
+        "fid_train": generation.frechet_distance(flat, ref_flat),
+    }
+    for name, real in (("val", val_flat), ("train", ref_flat)):
+        found = generation.neighbour_metrics(real, flat)
+        row |= {f"{k}_{name}": v for k, v in found._asdict().items()}
+    mesh = capsule_body()
+    vertices = mesh.shape().pose(full_rotations(mesh, jnp.asarray(x[:_MESHES]))).skin()
+    row |= self_intersection_row(np.asarray(vertices), np.asarray(mesh.faces))
+    return row | {"dnn_rad": float(generation.nearest_rotations(x[:_MESHES], train).mean())}
+
+
+def schedules(model: released.Model, options: Options) -> Iterator[Item]:
+    """Every schedule of t for completion (mean over hypotheses) and motion denoising."""
+    body, poses, clips = generic_body(), load_poses(options.stride), load_motions(options.stride)
+    truth, start = joints_of(body, poses.body_pose), jnp.asarray(model.statistics.mean)
+    errors: dict[str, dict[str, np.ndarray]] = {}
+    for name, schedule in SCHEDULES.items():
+        method = Descent() if schedule is None else Descent(schedule=schedule)
+        for part in _PARTS:
+            how = {"num_hypotheses": options.hypotheses, "method": method}
+            run = functools.partial(_completed, seed=options.seed, known=_known(part), **how)
+            samples = jax.jit(run)(model, jnp.asarray(poses.body_pose))
+            found = hidden_errors(joints_of(body, samples), truth, np.array(PARTS[part]) + 1)
+            for figure in ("min", "mean"):
+                errors.setdefault(f"complete {part}, {figure}", {})[name] = np.asarray(found[figure])
+        for noise in (0.02, 0.04, 0.1):
+            joints = jnp.asarray(clips.joints)
+            make = functools.partial(dposer_prior, schedule=schedule)
+            how = {"make": make, "noise": noise, "seed": options.seed}
+            denoise = jax.jit(lambda model, noisy, how=how: denoised_joints(model, body, noisy, start, **how))
+            found_joints = denoise(model, joints + noise * jnp.asarray(clips.unit_noise))
+            error = jnp.linalg.norm(found_joints - joints, axis=-1).mean((1, 2))
+            errors.setdefault(f"denoise {1000 * noise:.0f} mm", {})[name] = 1000 * np.asarray(error)
+    told = "completion: the other rotations, exact, and the root; denoising: the noise level and the root"
+    yield Table(f"schedules of t, {len(poses.sequence)} poses, {len(clips.name)} clips", told, bench.tuned(model))
+    for setting, by_schedule in errors.items():
+        groups = poses.sequence if setting.startswith("complete") else clips.name
+        for name, error in by_schedule.items():
+            gap = paired_bootstrap(options.seed, error, by_schedule["truncated"], groups=groups)
+            row = {"error_mm": float(error.mean()), "ratio": gap.ratio}
+            row |= {"ratio_low": gap.ratio_low, "ratio_high": gap.ratio_high}
+            yield Row(f"{setting}, {name}", {"task": "schedules", **row})
+
+
+def _completed(model: released.Model, poses: Array, *, seed: int, known: np.ndarray, **how: Any) -> Array:
+    return complete_rotations(jax.random.key(seed), model, poses, jnp.asarray(known), **how)
+
+
+def _known(part: str) -> np.ndarray:
+    known: np.ndarray = np.ones(21, np.float32)
+    known[list(PARTS[part])] = 0
+    return known
+
+
+def _training_poses() -> np.ndarray:
+    poses = load_rotations(data_root(), "train").body_pose
+    return np.concatenate([poses, np.asarray(mirror_rotations(jnp.asarray(poses), SMPL_22))])
+
+
+def _nearest(train: np.ndarray, poses: np.ndarray, part: str) -> np.ndarray:
+    """Poses completed [10, N, 21, 3] by training poses of nearest known rotations, spread over the nearest 400."""
+    hidden = list(PARTS[part])
+    known = [j for j in range(21) if j not in hidden]
+    reference = train[:, known].reshape(len(train), -1)
+    found = np.repeat(poses[None], _NEIGHBOURS, 0)
+    for i, pose in enumerate(poses):
+        far = np.square(reference - pose[known].reshape(-1)).sum(1)
+        near = np.argpartition(far, _NEIGHBOURS * _APART)[: _NEIGHBOURS * _APART]
+        order = near[np.argsort(far[near])][::_APART]
+        found[:, i, hidden] = train[order][:, hidden]
+    return found

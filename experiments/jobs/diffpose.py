@@ -1,0 +1,330 @@
+"""The two stages of a DiffPose model, for `experiments.train`: `stage` "encoder", then "diffusion" on top of it.
+
+    encoder     |e|^2 + w |de|^2 of the state's error e, de its change from frame to frame, w = `velocity_weight`
+    diffusion   denoising of r = (h - mu) / s under a random component of H_K (jaxpose/tasks/diffpose.py); encoder fixed
+
+The export of the first stage is a model without a denoiser. `config.train.init` names it for the second stage; for the
+encoder of video it names the frame encoder, which is corrected. Where there is an `init`, its statistics are kept.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.jobs.job import Job, load_bodies, validation
+from jaxpose import model as released
+from jaxpose.base import Array, Example, Key
+from jaxpose.conditioning import MaskRates
+from jaxpose.datasets.h36m import load_frames
+from jaxpose.diffusion.losses import denoising_loss, log_snr_times
+from jaxpose.diffusion.sde import SDE
+from jaxpose.evaluation import metrics
+from jaxpose.evaluation.protocols import load_lifting_bench
+from jaxpose.evaluation.video import load_video_bench
+from jaxpose.examples.clips import ClipExample, Clips, clip_example, make_clips
+from jaxpose.examples.filmed import Filmed, film, filmed_example
+from jaxpose.examples.views import ViewRates
+from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
+from jaxpose.networks.graph import GraFormer, GraphDenoiser
+from jaxpose.networks.mixste import MixSTE
+from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
+from jaxpose.tasks.diffpose import (
+    DEPTH_RANGE,
+    context_of,
+    draw_poses,
+    encode,
+    encode_rows,
+    encoder_input,
+    one_gaussian,
+    random_component,
+)
+from jaxpose.training.step import TrainState
+
+_FARTHEST = 8.0  # of r in standard deviations: a hidden outlier is no reason for a loss of hundreds
+_STRIDE = 9  # frames of a clip are much alike
+_BLOCKS = 40  # in which the start is measured
+_HYPOTHESES = 20  # whose mean is validated
+
+
+def diffpose_job(config: ConfigDict) -> Job:
+    """The run of the stage that `config.stage` names; ValueError where `config.train.init` lacks what it stands on."""
+    if config.stage not in ("encoder", "diffusion"):
+        raise ValueError(f"config.stage: got {config.stage!r}; legal are 'encoder' and 'diffusion'")
+    return (_encoder_job if config.stage == "encoder" else _diffusion_job)(config)
+
+
+def _encoder_job(config: ConfigDict) -> Job:
+    spec = make_spec(config)
+    network = spec.network
+    assert isinstance(network, DiffPose)
+    init = load_init(config.train.init, network, ("frame",) if network.frame and network.video else ())
+    data, example, statistics = _load_data_for(config, init)
+    params = released.init_params(jax.random.key(config.seed), spec)["params"]
+    if network.video is not None:
+        params["video"]["head"] = jax.tree.map(lambda x: config.train.head_scale * x, params["video"]["head"])
+    if init is not None:
+        params |= {part: v for part, v in init.params["params"].items() if part in params}
+
+    def export(params: Any) -> released.Model:
+        return released.Model(params, statistics, spec)
+
+    loss = make_encoder_loss(network, config.loss)
+    evaluators = make_evaluators(network, export)
+    return Job(spec, {"params": params}, statistics, data, example, loss, evaluators, export)
+
+
+def _diffusion_job(config: ConfigDict) -> Job:
+    spec = make_spec(config)
+    network = spec.network
+    assert isinstance(network, DiffPose)
+    encoders = tuple(part for part in ("frame", "video") if getattr(network, part) is not None)
+    init = load_init(config.train.init, network, encoders)
+    assert init is not None, "an encoder is needed"
+    data, example, statistics = _load_data_for(config, init)
+    fixed = {"params": {part: init.params["params"][part] for part in encoders}}
+    fixed["start"] = measure_start(network, fixed, data, example, config.loss.start_poses)
+    fresh = released.init_params(jax.random.key(config.seed), spec)["params"]
+    params = {"params": {"denoiser": init.params["params"].get("denoiser", fresh["denoiser"])}}
+
+    def export(params: Any) -> released.Model:
+        return released.Model(
+            {"params": {**fixed["params"], **params["params"]}, "start": fixed["start"]}, statistics, spec
+        )
+
+    loss = make_diffusion_loss(network, fixed, jnp.asarray(statistics.spread), spec.sde(), config.loss)
+    evaluators = make_evaluators(network, export)
+    return Job(spec, params, statistics, data, example, loss, evaluators, export)
+
+
+def make_network(config: ConfigDict) -> DiffPose:
+    """The network that `config.network` names, part by part; a denoiser is shown the context of `context_of`."""
+    parts = config.network
+    frame = GraFormer(**parts.frame) if parts.frame else None
+    video = MixSTE(**parts.video) if parts.video else None
+    encoder = frame if video is None else video
+    if encoder is None:
+        raise ValueError("config.network: needed a 'frame' or a 'video' encoder, got none")
+    if not parts.denoiser:
+        return DiffPose(frame, video)
+    return DiffPose(frame, video, GraphDenoiser(**parts.denoiser), context_width=encoder.width + 13)
+
+
+def make_spec(config: ConfigDict) -> released.Spec:
+    """What the exported model says of itself; that of the encoder stage has no denoiser."""
+    if (config.stage == "diffusion") != bool(config.network.denoiser):
+        raise ValueError("config.network.denoiser: needed in stage 'diffusion', and None in stage 'encoder'")
+    return released.Spec(
+        name=config.name,
+        network=make_network(config),
+        process=config.process.name,
+        process_args=tuple(config.process.args),
+        target="edm",
+        **config.sampler,
+    )
+
+
+def load_init(path: str, network: DiffPose, needed: tuple[str, ...]) -> released.Model | None:
+    """The model to start from, with the parts that are `needed`; None where there is no path and no need.
+
+    ValueError names the file and the part that is missing or is another than the config's.
+    """
+    if not path:
+        if needed:
+            raise ValueError(
+                f"config.train.init: got none; needed the export of stage 'encoder', with its {' and '.join(needed)}"
+            )
+        return None
+    model = released.load(path)
+    if model.spec.codec != "person":
+        raise ValueError(f"{path}: codec {model.spec.codec!r}; needed 'person'")
+    for part in ("frame", "video", "denoiser"):
+        here, there = getattr(network, part), getattr(model.spec.network, part, None)
+        if there is None and part in needed:
+            raise ValueError(f"{path}: has no {part} encoder; needed {_brief(here)}")
+        if here is not None and there is not None and here != there:
+            raise ValueError(f"{path}: its {part} is {_brief(there)}; config.network.{part} is {_brief(here)}")
+    return model
+
+
+def load_data(config: ConfigDict) -> tuple[Any, Any, Statistics]:
+    """Clips that `config.data` names, how an example is drawn, and the codec's numbers.
+
+    kind "mocap": motion capture seen by virtual cameras; "frames": a folder made by `jaxpose prepare`.
+    """
+    masks, data = MaskRates(**config.masks), config.data
+    num_frames = config.network.video.num_frames if config.network.video else 1
+    kind = data.get("kind", "mocap")
+    if kind == "frames":
+        filmed = film(load_frames(data.folder))
+        print(f"{len(filmed.first)} frames of {data.folder}")
+        example = functools.partial(filmed_example, masks=masks, num_frames=num_frames, flip=data.flip)
+        return filmed, example, filmed.statistics
+    if kind != "mocap":
+        raise ValueError(f"config.data.kind: got {kind!r}, legal are 'mocap' and 'frames'")
+    bodies, mocap = load_bodies(config)
+    view = ViewRates(**config.view)
+    example = functools.partial(clip_example, view=view, masks=masks, num_frames=num_frames)
+    return make_clips(bodies, mocap), example, bodies.statistics
+
+
+def _load_data_for(config: ConfigDict, init: released.Model | None) -> tuple[Any, Any, Statistics]:
+    """`load_data`, in the state's units of the model that training goes on from."""
+    data, example, statistics = load_data(config)
+    if init is None:
+        return data, example, statistics
+    return with_statistics(data, init.statistics), example, init.statistics
+
+
+def with_statistics(data: Clips | Filmed, statistics: Statistics) -> Clips | Filmed:
+    """The same data, whose examples are states of other statistics."""
+    if isinstance(data, Filmed):
+        return data._replace(statistics=statistics)
+    return data._replace(bodies=data.bodies._replace(statistics=statistics))
+
+
+def make_encoder_loss(network: DiffPose, config: ConfigDict) -> Any:
+    """Loss of one clip [F, ...]; a frame encoder takes the frames one by one. config: has `velocity_weight`."""
+
+    def loss(params: Any, key: Key, example: ClipExample) -> tuple[Array, dict[str, Array]]:
+        if network.video is not None and network.frame is not None:
+            # the part of single frames stays as it is
+            frozen = jax.lax.stop_gradient(params["params"]["frame"])
+            params = {**params, "params": {**params["params"], "frame": frozen}}
+        seen = encoder_input(example.cond)
+        pose, _ = network.apply(params, seen, train=True, method="encode", rngs={"dropout": key})
+        error = pose - example.x0
+        value = jnp.square(error).sum((-1, -2)).mean()
+        if len(error) > 1:
+            value = value + config.velocity_weight * jnp.square(jnp.diff(error, axis=0)).sum((-1, -2)).mean()
+        rooted = error - error[:, :1]
+        return value, {"mpjpe_mm": 250 * jnp.linalg.norm(rooted, axis=-1).mean()}  # the state's unit is 0.25 m
+
+    return loss
+
+
+def make_diffusion_loss(network: DiffPose, fixed: Any, population: Array, sde: SDE, config: ConfigDict) -> Any:
+    """Loss of one clip: denoising at `num_draws` levels in `num_shown` of its frames.
+
+    fixed: the encoder's parameters and its "start". population: [J, 3] standard deviation of the state. config: has
+    num_draws, num_shown and no_features, the share of draws without f_ST.
+    """
+    times = log_snr_times(sde)
+    residual = fixed["start"]["residual"]
+
+    def loss(params: Any, key: Key, example: ClipExample) -> tuple[Array, dict[str, Array]]:
+        encoded = encode(network, fixed, example.cond)
+        truth = jnp.concatenate([example.xy, example.x0], -1)
+        pick_key, key = jax.random.split(key)
+        shown = jax.random.choice(pick_key, len(truth), (min(config.num_shown, len(truth)),), replace=False)
+        encoded, truth = jax.tree.map(lambda x: x[shown], (encoded, truth))
+        known = one_gaussian(encoded, residual)
+
+        def draw(key: Key) -> tuple[Array, dict[str, Array]]:
+            component_key, drop_key, noise_key = jax.random.split(key, 3)
+            component = random_component(component_key, known, population)
+            told = jax.random.bernoulli(drop_key, 1 - config.no_features)
+            context = context_of(encoded, component, features=told)
+            r = jnp.clip((truth - component.mean) / component.std, -_FARTHEST, _FARTHEST)
+
+            def apply(x: Array, t: Array, cond: Any) -> Any:
+                return network.apply(params, x, t, context, train=True, method="denoise")
+
+            value, metrics = denoising_loss(
+                noise_key, apply, sde, Example(r, example.cond), target="edm", weighting="edm", times=times
+            )
+            return value / len(shown), metrics
+
+        losses, metrics = jax.vmap(draw)(jax.random.split(key, config.num_draws))
+        return losses.mean(), jax.tree.map(jnp.mean, metrics)
+
+    return loss
+
+
+def measure_start(network: DiffPose, params: Any, data: Any, example: Any, num_poses: int = 20_000) -> dict[str, Array]:
+    """The encoder's residual and histograms of depth, over some `num_poses` poses of training examples.
+
+    residual: [J, 3] root mean square error, state units. depth: [J, DEPTH_BINS] shares over DEPTH_RANGE. The same in
+    every run on the same data.
+    """
+
+    def one(key: Key, params: Any, data: Any) -> tuple[Array, Array]:
+        seen = example(key, data)
+        return (encode(network, params, seen.cond).pose - seen.x0)[::_STRIDE], seen.x0[::_STRIDE]
+
+    frames = 1 if network.video is None else network.video.num_frames
+    per_block = max(1, num_poses * _STRIDE // (frames + _STRIDE) // _BLOCKS)
+    keys = jax.random.split(jax.random.key(1), _BLOCKS * per_block).reshape(_BLOCKS, per_block)
+    run = jax.jit(jax.vmap(one, (0, None, None)))
+    blocks = [run(block, params, data) for block in keys]
+    joints = blocks[0][0].shape[-2:]
+    error, x0 = (np.concatenate(v).reshape(-1, *joints) for v in zip(*blocks, strict=True))
+    depth = np.stack([np.histogram(x0[:, j, 2], DEPTH_BINS, DEPTH_RANGE)[0] for j in range(joints[0])])
+    return {
+        "residual": jnp.asarray(np.sqrt(np.square(error).mean(0)), jnp.float32),
+        "depth": jnp.asarray(depth / depth.sum(1, keepdims=True), jnp.float32),
+    }
+
+
+def make_evaluators(network: DiffPose, export: Any) -> dict[str, Any]:
+    """Errors on every fourth pose or clip of the benchmark's validation; none where the benchmark is absent.
+
+    export: makes the model of a state's parameters.
+    """
+    clips = _load_bench(is_video=network.video is not None)
+    if clips is None:
+        return {}
+
+    @jax.jit
+    def errors(model: released.Model, *clip: Array) -> dict[str, Array]:
+        keypoints, confidence, intrinsics, truth = clip
+        cond, view = encode_keypoints(intrinsics, keypoints, confidence)
+
+        def error_mm(states: Array) -> Array:
+            pose = decode_pose(model.statistics, view, states)
+            return 1000 * metrics.mpjpe(pose, metrics.align_root(truth)).mean()
+
+        if network.denoiser is None:  # `encode_rows` wants a model that can draw, but it only encodes
+            model = released.Model({**model.params, "start": {}}, model.statistics, model.spec)
+            return {"encoder_mm": error_mm(encode_rows(model, cond).pose)}
+        states = draw_poses(jax.random.key(0), model, cond, num_hypotheses=_HYPOTHESES)
+        return {
+            "encoder_mm": error_mm(encode_rows(model, cond).pose),
+            f"mean_of_{_HYPOTHESES}_mm": error_mm(states.mean(0)),
+        }
+
+    def validate(state: TrainState) -> dict[str, float]:
+        model = export(state.ema_params)
+        rows = [errors(model, *clip) for clip in clips]
+        row = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
+        if network.denoiser is not None:
+            row["ratio"] = row[f"mean_of_{_HYPOTHESES}_mm"] / row["encoder_mm"]
+        print("validation:", ", ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True)
+        return row
+
+    return {"val": validate}
+
+
+def _load_bench(*, is_video: bool) -> list[tuple[Array, ...]] | None:
+    """Clips of keypoints [F, J, 2], confidence, intrinsics [F, 4], truth [F, J, 3]; all single poses are one clip."""
+    path = validation("val_video.npz" if is_video else "val_frames.npz")
+    if path is None:
+        return None
+    if not is_video:
+        poses = load_lifting_bench(path)
+        return [
+            tuple(jnp.asarray(x[::4]) for x in (poses.keypoints, poses.confidence, poses.intrinsics, poses.joints_cam))
+        ]
+    video = load_video_bench(path)
+    intrinsics = np.broadcast_to(video.intrinsics[:, None], (*video.keypoints.shape[:2], 4))
+    rows = zip(video.keypoints, video.confidence, intrinsics, video.joints_cam, strict=True)
+    return [tuple(jnp.asarray(x) for x in row) for row in list(rows)[::4]]
+
+
+def _brief(module: Any) -> str:
+    return " ".join(repr(module).replace("# attributes", "").split())

@@ -1,0 +1,74 @@
+"""What `experiments.train` runs: a model under training, its data and loss, and what is made of it at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from absl import logging
+from ml_collections import ConfigDict
+
+from jaxpose import model as released
+from jaxpose.base import Array, Example, Key
+from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
+from jaxpose.diffusion import SDE
+from jaxpose.diffusion.losses import denoising_loss
+from jaxpose.examples.views import Bodies, ViewRates, make_bodies
+from jaxpose.spaces.person import Statistics
+from jaxpose.training.loop import Evaluator
+from jaxpose.training.step import Data, ExampleFn, LossFn, Params
+
+
+class Job(NamedTuple):
+    """All that tells one kind of training from another.
+
+    spec, statistics: of the model at the end. params: what is trained, which need not be all of it. data, example,
+    loss: as `training.step.make_step` takes them. export: the whole model of trained (averaged) `params`.
+    """
+
+    spec: released.Spec
+    params: Params
+    statistics: Statistics
+    data: Data
+    example: ExampleFn
+    loss: LossFn
+    evaluators: Mapping[str, Evaluator]
+    export: Callable[[Any], released.Model]
+
+
+def level_loss(spec: released.Spec, sde: SDE, times: Any, weighting: str, spread: Any) -> LossFn:
+    """(params, key, example) -> loss and metrics of denoising one example at one level of `times`."""
+
+    def loss(params: Params, key: Key, example: Example) -> tuple[Array, dict[str, Array]]:
+        noise_key, dropout_key = jax.random.split(key)
+
+        def apply(x: Array, t: Array, cond: Any) -> Any:
+            return spec.network.apply(params, x, t, cond, train=True, rngs={"dropout": dropout_key})
+
+        how = {"target": spec.target, "weighting": weighting, "spread": spread, "times": times}
+        return denoising_loss(noise_key, apply, sde, example, **how)
+
+    return loss
+
+
+def validation(name: str) -> Path | None:
+    """A file of the benchmark; None, with a warning, where it is absent."""
+    path = data_root().parent / "bench" / name
+    if not path.is_file():
+        logging.warning("%s is absent: training goes on without validation", path)
+        return None
+    return path
+
+
+def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
+    """The training subjects' motion capture that `config.data` names, on the device and as it was read."""
+    data = config.data
+    mocap = load_mocap(data_root(), "train", tuple(data.files))
+    if data.get("share", 1.0) < 1:
+        mocap = take_share(mocap, data.share, config.seed)
+    weights = balanced_weights(mocap, data.category_power)
+    bodies = make_bodies(mocap.joints, weights, ViewRates(**config.view))
+    print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
+    return bodies, mocap

@@ -1,0 +1,139 @@
+"""Training of a prior over body-joint rotations, for `experiments.train`: configs with `kind` "prior".
+
+An example is the pose of one frame, drawn by its weight, perhaps in the mirror, perhaps spliced: the joints above the
+pelvis of one frame with the legs of another. No condition: completion, denoising and fitting bring their own.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.jobs.job import Job, level_loss, validation
+from jaxpose import model as released
+from jaxpose.base import Array, Example, Key
+from jaxpose.datasets.mocap import balanced_weights, data_root
+from jaxpose.datasets.rotations import load_rotations
+from jaxpose.diffusion.losses import log_snr_times, uniform_times
+from jaxpose.geometry.flip import mirror_rotations
+from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import Statistics
+from jaxpose.spaces.rotations import REPRESENTATIONS, encode, min_max, z_score
+from jaxpose.training.step import TrainState
+
+_NORMALISERS = {"z_score": z_score, "min_max": min_max}
+_LEGS = np.isin(np.arange(21), (0, 1, 3, 4, 6, 7, 9, 10))
+_BLOCKS = 20  # of noise levels at which validation poses are denoised
+
+
+class Poses(NamedTuple):
+    """Training poses [N, 21, 3] axis-angle radians on the device, and the running sum [N] of their weights."""
+
+    rotations: Array
+    cumulative: Array
+
+
+class PoseRates(NamedTuple):
+    """Probabilities of seeing a pose in the mirror, and of legs from another frame; jitter: radians of noise."""
+
+    mirror: float = 0.5
+    splice: float = 0.0
+    jitter: float = 0.0
+
+
+def rotation_example(key: Key, poses: Poses, rates: PoseRates, codec: str, normaliser: Statistics) -> Example:
+    """One pose as a state [21, D] of the codec."""
+    own_key, other_key, splice_key, mirror_key, jitter_key = jax.random.split(key, 5)
+
+    def draw(key: Key) -> Array:
+        u = jax.random.uniform(key) * poses.cumulative[-1]
+        return poses.rotations[
+            jnp.minimum(jnp.searchsorted(poses.cumulative, u, side="right"), len(poses.rotations) - 1)
+        ]
+
+    x = draw(own_key)
+    if rates.splice:
+        spliced = jnp.where(_LEGS[:, None], draw(other_key), x)
+        x = jnp.where(jax.random.bernoulli(splice_key, rates.splice), spliced, x)
+    x = jnp.where(jax.random.bernoulli(mirror_key, rates.mirror), mirror_rotations(x, SMPL_22), x)
+    if rates.jitter:
+        noise = rates.jitter * jax.random.normal(jitter_key, x.shape)
+        x = x + jnp.where(jnp.asarray(normaliser.spread)[:, :3] > 0, noise, 0)
+    return Example(encode(normaliser, REPRESENTATIONS[codec].from_axis_angle(x)), None)
+
+
+def prior_job(config: ConfigDict) -> Job:
+    """The run that a config of kind "prior" describes."""
+    data = config.data
+    train = load_rotations(data_root() if not data.folder else data.folder, "train", tuple(data.files))
+    poses = jnp.asarray(train.body_pose, jnp.float32)
+    print(f"{len(poses)} poses of {len(train.name)} sequences")
+    both = jnp.concatenate([poses, mirror_rotations(poses, SMPL_22)])  # one normaliser for a pose and its mirror
+    state = REPRESENTATIONS[config.codec].from_axis_angle(both)
+    normaliser = _NORMALISERS[config.normaliser](np.asarray(state))
+    normaliser = Statistics(*(jnp.asarray(x, jnp.float32) for x in normaliser))
+    spec = released.Spec(
+        name=config.name,
+        network=ScoreMLP(**config.network),
+        skeleton="smpl22",
+        context=0,
+        codec=config.codec,
+        process=config.process.name,
+        process_args=tuple(config.process.args),
+        target=config.loss.target,
+        scale="none: rotations alone",
+        **config.sampler,
+    )
+    weights = np.cumsum(balanced_weights(train, data.category_power))
+    init = config.train.init
+    sde = spec.sde()._replace(t_min=config.loss.t_min)
+    times = uniform_times(sde) if config.loss.times == "uniform" else log_snr_times(sde)
+    return Job(
+        spec=spec,
+        params=released.load(init).params if init else released.init_params(jax.random.key(config.seed), spec),
+        statistics=normaliser,
+        data=Poses(poses, jnp.asarray(weights, jnp.float32)),
+        example=functools.partial(
+            rotation_example, rates=PoseRates(**config.poses), codec=config.codec, normaliser=normaliser
+        ),
+        loss=level_loss(spec, sde, times, config.loss.weighting, jnp.asarray(normaliser.spread)),
+        evaluators=_evaluators(spec, normaliser),
+        export=lambda params: released.Model(params, normaliser, spec),
+    )
+
+
+def _evaluators(spec: released.Spec, normaliser: Statistics) -> dict[str, Any]:
+    """How well validation poses are denoised; the tasks' own figures: `experiments.evaluate prior`."""
+    if (path := validation("val_frames.npz")) is None:
+        return {}
+    pose = jnp.asarray(np.load(path)["body_pose"][::2].reshape(-1, 21, 3))
+    x0 = encode(normaliser, REPRESENTATIONS[spec.codec].from_axis_angle(pose))
+    sde = spec.sde()
+    levels = jnp.linspace(0.03, 0.6, _BLOCKS)
+    moving = np.flatnonzero(np.asarray(normaliser.spread) > 0)
+
+    @jax.jit
+    def errors(params: Any) -> Array:
+        predict = released.Model(params, normaliser, spec).predict_fn()
+
+        def at(t: Array, key: Key) -> Array:
+            eps = jax.random.normal(key, x0.shape)
+            x = sde.alpha(t) * x0 + sde.sigma(t) * eps
+            error = jnp.square(predict(x, t, None).eps - eps).reshape(len(x), -1)
+            return error[:, moving].mean()
+
+        return jax.lax.map(lambda a: at(*a), (levels, jax.random.split(jax.random.key(0), _BLOCKS)))
+
+    def validate(state: TrainState) -> dict[str, float]:
+        mse = np.asarray(errors(state.ema_params))
+        low, middle, high = (float(part.mean()) for part in np.array_split(mse, 3))
+        print(f"validation eps mse: {mse.mean():.4f} (low noise {low:.4f}, middle {middle:.4f}, high {high:.4f})")
+        return {"eps_mse": float(mse.mean()), "low": low, "middle": middle, "high": high}
+
+    return {"val": validate}

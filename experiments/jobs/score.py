@@ -1,0 +1,112 @@
+"""Training of one network under a process, for `experiments.train`: `pose17`, or GFPose as it was trained."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from experiments.jobs.job import Job, level_loss, load_bodies, validation
+from jaxpose import model as released
+from jaxpose.base import Array, Camera, Example, Key
+from jaxpose.conditioning import MaskRates
+from jaxpose.datasets.h36m import load_frames
+from jaxpose.diffusion.losses import log_snr_times, uniform_times
+from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
+from jaxpose.examples.gfpose import gfpose_example, on_device
+from jaxpose.examples.views import ViewRates, pose_example
+from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.image_depth import STATISTICS as IMAGE_DEPTH
+from jaxpose.spaces.person import Statistics
+from jaxpose.tasks.lift import lift
+from jaxpose.training.step import TrainState
+
+
+def score_job(config: ConfigDict) -> Job:
+    """One network under a process: the released `pose17`, or GFPose as it was trained."""
+    source, init = load_data(config), config.train.init
+    spec = released.Spec(
+        name=config.name,
+        network=ScoreMLP(**config.network),
+        process=config.process.name,
+        process_args=tuple(config.process.args),
+        target=config.loss.target,
+        codec=config.get("codec", "person"),
+        context=config.get("context", 17),
+        **config.sampler,
+    )
+    return Job(
+        spec=spec,
+        params=released.load(init).params if init else released.init_params(jax.random.key(config.seed), spec),
+        statistics=source.statistics,
+        data=source.data,
+        example=source.example,
+        loss=make_loss(spec, config.loss, source.statistics.spread),
+        evaluators=make_evaluators(spec, source.statistics),
+        export=lambda params: released.Model(params, source.statistics, spec),
+    )
+
+
+class Source(NamedTuple):
+    """Arrays on the device, how one example is drawn from them, and the codec's numbers."""
+
+    data: Any
+    example: Callable[[Key, Any], Example]
+    statistics: Statistics
+
+
+def load_data(config: ConfigDict) -> Source:
+    """The training data that `config.data` names: bodies of motion capture, or prepared frames of Human3.6M."""
+    masks, data = MaskRates(**config.masks), config.data
+    kind = data.get("kind", "mocap")
+    if kind == "h36m":
+        frames = on_device(load_frames(data.folder))
+        print(f"{len(frames.image)} frames of {data.folder}")
+        example = functools.partial(gfpose_example, masks=masks, flip=data.flip, use_truth=data.use_truth)
+        return Source(frames, example, IMAGE_DEPTH)
+    if kind != "mocap":
+        raise ValueError(f"config.data.kind: got {kind!r}, legal are 'mocap' and 'h36m'")
+    bodies, _ = load_bodies(config)
+    example = functools.partial(pose_example, view=ViewRates(**config.view), masks=masks)
+    return Source(bodies, example, bodies.statistics)
+
+
+def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any:
+    """Loss of one example: the mean over `num_draws` noise levels, which share the condition's features."""
+    sde = spec.sde()
+    uniform = config.get("times", "log_snr") == "uniform"
+    times = uniform_times(sde, config.t_min) if uniform else log_snr_times(sde)
+
+    at_one_level = level_loss(spec, sde, times, config.weighting, spread)
+
+    def loss(params: Any, key: Key, example: Example) -> tuple[Array, dict[str, Array]]:
+        keys = jax.random.split(key, config.num_draws)
+        losses, metrics = jax.vmap(lambda k: at_one_level(params, k, example))(keys)
+        return losses.mean(), jax.tree.map(jnp.mean, metrics)
+
+    return loss
+
+
+def make_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, Any]:
+    """The benchmark's row on every fourth validation pose, 50 hypotheses; none where the benchmark is absent."""
+    if spec.codec != "person":
+        return {}  # GFPose's protocol needs its own files: experiments.evaluate gfpose
+    if (path := validation("val_frames.npz")) is None:
+        return {}
+    bench = LiftingBench(*(x[::4] for x in load_lifting_bench(path)))
+
+    def validate(state: TrainState) -> dict[str, float]:
+        model = released.Model(state.ema_params, statistics, spec)
+        camera = Camera(jnp.asarray(bench.intrinsics))
+        seen = jnp.asarray(bench.keypoints), jnp.asarray(bench.confidence)
+        lifted = lift(jax.random.key(0), model, *seen, camera=camera, num_hypotheses=50)
+        row = lifting_row(lifted.samples, bench.joints_cam, bench.category)
+        shown = {k: v for k, v in row.items() if isinstance(v, float)}
+        print("validation:", ", ".join(f"{k} {v:.3g}" for k, v in shown.items()))
+        return shown
+
+    return {"val": validate}

@@ -1,0 +1,127 @@
+"""Command lines of the experiments: a dataclass of options, each field an absl flag.
+
+    @dataclass(frozen=True)
+    class Options:
+        stride: int = option(1, "Every n-th pose only.", low=1)
+        calls: tuple[int, ...] = option((1, 2), "Network calls.")        --calls=1,2 or --calls=1 --calls=2
+
+A field is a bool, int, float or str, one of these or None, or a tuple of one of them. What a command does is then a
+function of its options, which a test calls as the command line does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from absl import flags, logging
+
+T = TypeVar("T")
+_DEFINE: dict[type, Callable[..., Any]] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    legal: Sequence[str] = (),
+    required: bool = False,
+    split: bool = True,
+) -> Any:
+    """A field of an options class: its default, its help, bounds of a number, legal values of a text.
+
+    required: the flag must be given. split: values of a tuple are separated by commas too, not by repetition alone.
+    """
+    metadata = {"help": help, "low": low, "high": high, "legal": legal, "required": required, "split": split}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def parse(kind: type[T], argv: Sequence[str]) -> T:
+    """Options of the flags in `argv`; ValueError names the flag, what came and what is legal."""
+    found, bases = _flags_of(kind)
+    try:
+        rest = found(["", *argv])[1:]
+    except flags.Error as error:
+        raise ValueError(str(error)) from error
+    if rest:
+        raise ValueError(f"got {rest[0]!r}, which is no flag; --help lists them")
+    values = {}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # any dataclass
+        value, base = found[field.name].value, bases[field.name]
+        if base is not None and value is not None:
+            value = _many(field, base, value)
+        values[field.name] = field.default if value is None else value
+        if values[field.name] is None and field.metadata["required"]:
+            raise ValueError(f"--{field.name}: needed, got none: {field.metadata['help']}")
+    return kind(**values)
+
+
+def usage(kind: type, text: str) -> str:
+    """The text of --help: what the command does, then its flags."""
+    return f"{text.strip()}\n\n{_flags_of(kind)[0].module_help('flags').strip()}"
+
+
+def run(
+    name: str, main: Callable[[T], int | None], kind: type[T], text: str, argv: Sequence[str] | None = None
+) -> None:
+    """Call main(options) and leave with its status; errors that a user can mend leave with code 2 and one line."""
+    argv = sys.argv[1:] if argv is None else argv
+    logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
+    if {"--help", "-h"} & set(argv):
+        print(usage(kind, text))
+        return
+    try:
+        status = main(parse(kind, argv))
+    except ValueError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(status or 0)
+
+
+def _flags_of(kind: type) -> tuple[flags.FlagValues, dict[str, type | None]]:
+    """The flags of an options class, and of each that takes many values their type, None of the others."""
+    found, bases = flags.FlagValues(), {}
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        about = field.metadata
+        # `int | None` is an int that may be left out; `tuple[int, ...]` is a flag that is given many times
+        hint = next((a for a in typing.get_args(hints[field.name]) if a is not types.NoneType), hints[field.name])
+        is_many = typing.get_origin(hints[field.name]) is tuple
+        bases[field.name] = hint if is_many else None
+        bounds = {"lower_bound": about["low"], "upper_bound": about["high"]}
+        more: dict[str, Any] = {"flag_values": found, "module_name": "flags"}
+        if is_many:
+            shown = f" ({', '.join(map(str, field.default))} by default)" if field.default else ""
+            flags.DEFINE_multi_string(field.name, None, about["help"] + shown, **more)
+        elif about["legal"]:
+            flags.DEFINE_enum(field.name, field.default, list(about["legal"]), about["help"], **more)
+        else:
+            _DEFINE[hint](field.name, field.default, about["help"], **(bounds if hint in (int, float) else {}), **more)
+    return found, bases
+
+
+def _many(field: dataclasses.Field[Any], base: type, texts: list[str]) -> tuple[Any, ...]:
+    """Values of a flag that takes many; ValueError for one that is not legal."""
+    about = field.metadata
+    parts = [part for text in texts for part in (text.split(",") if about["split"] else [text]) if part]
+    if about["legal"] and (unknown := sorted(set(parts) - set(about["legal"]))):
+        raise ValueError(f"--{field.name}: got {unknown}, legal are {list(about['legal'])}")
+    try:
+        values = tuple(base(part) for part in parts)
+    except ValueError as error:
+        raise ValueError(f"--{field.name}: got {parts}, legal are numbers of type {base.__name__}") from error
+    low, high = about["low"], about["high"]
+    if wrong := [v for v in values if (low is not None and not v >= low) or (high is not None and not v <= high)]:
+        raise ValueError(f"--{field.name}: got {wrong}, legal is {low} to {'any' if high is None else high}")
+    return values

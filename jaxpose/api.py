@@ -1,0 +1,59 @@
+"""What `import jaxpose` offers by name; `jaxpose/__init__.py` imports it when a name is first asked for."""
+
+from jaxpose.base import Bodies, Camera, Condition, Example, Hypotheses, Prediction, Problem
+from jaxpose.fitting.engine import fit
+from jaxpose.fitting.ik import ik
+from jaxpose.fitting.keypoints import fit_keypoints
+from jaxpose.fitting.motion import denoise_motion
+from jaxpose.fitting.priors import dposer_prior
+from jaxpose.model import Model, load, save
+from jaxpose.tasks.complete import complete
+from jaxpose.tasks.complete_rotations import complete_rotations
+from jaxpose.tasks.denoise import denoise
+from jaxpose.tasks.draw import draw
+from jaxpose.tasks.generate import generate
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.posterior import Observed, Posterior, posterior
+from jaxpose.tasks.priors import Prior, prior_of
+from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
+from jaxpose.tasks.samplers import mean_flow, probability_flow, stochastic
+from jaxpose.tasks.score import log_density, typicality
+from jaxpose.tasks.stream import start_stream, step_stream
+
+__all__ = [
+    "Bodies",
+    "Camera",
+    "Condition",
+    "Example",
+    "Hypotheses",
+    "Model",
+    "Observed",
+    "Posterior",
+    "Prediction",
+    "Prior",
+    "Problem",
+    "complete",
+    "complete_rotations",
+    "denoise",
+    "denoise_motion",
+    "dposer_prior",
+    "draw",
+    "fit",
+    "fit_keypoints",
+    "generate",
+    "generate_rotations",
+    "ik",
+    "interpolate_rotations",
+    "lift",
+    "load",
+    "log_density",
+    "mean_flow",
+    "posterior",
+    "prior_of",
+    "probability_flow",
+    "save",
+    "start_stream",
+    "step_stream",
+    "stochastic",
+    "typicality",
+]

@@ -1,0 +1,58 @@
+"""The models and bodies that the flags name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jaxpose.geometry.body import Body
+from jaxpose.model import DEFAULT_MODEL, Model, load
+
+DEFAULT_PRIOR = "prior21"
+
+
+def is_prior(model: Model) -> bool:
+    """Whether a model is of joint rotations, not of joint positions."""
+    return "rotations" in model.capabilities
+
+
+def load_joint_model(name: str | None, command: str) -> Model:
+    """The model that --model names; ValueError where it is a prior over joint rotations."""
+    model = load(name or DEFAULT_MODEL)
+    if is_prior(model):
+        raise ValueError(
+            f"--model: {model.spec.name!r} is a prior over joint rotations; `jaxpose {command}` needs a model of joint "
+            f"positions, such as {DEFAULT_MODEL!r} (`jaxpose fit` takes 2D keypoints and such a prior)"
+        )
+    return model
+
+
+def load_prior(name: str | None, command: str) -> Model:
+    """The prior that --model names, or the bundled one; ValueError where it is no prior over rotations."""
+    model = load(name or DEFAULT_PRIOR)
+    if not is_prior(model):
+        raise ValueError(
+            f"--model: {model.spec.name!r} is a model of joint positions (codec {model.spec.codec!r}); "
+            f"`jaxpose {command}` needs a prior over joint rotations, such as {DEFAULT_PRIOR!r}"
+        )
+    return model
+
+
+def load_fit_prior(prior: str, name: str | None, command: str) -> Model | None:
+    """The model of --model where --prior is the one that has it; ValueError where --model is without meaning."""
+    if prior == "dposer":
+        return load_prior(name, command)
+    if name is not None:
+        raise ValueError(f"--model: is of --prior dposer, and --prior {prior} was given")
+    return None
+
+
+def load_body(path: Path | None) -> Body:
+    """The body of --body, or the licence-free one."""
+    from jaxpose.io import body_files
+    from jaxpose.io.capsule_body import capsule_body
+
+    if path is None:
+        return capsule_body()
+    if not path.is_file():
+        raise ValueError(f"--body: {path}: no such file")
+    return body_files.load_body(path)

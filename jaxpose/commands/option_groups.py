@@ -1,0 +1,175 @@
+"""Groups of options that several commands share, and the checks of their values that need no file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
+
+
+def metavar(text: str, *aliases: str) -> Parameter:
+    """What stands for a flag's value in the help, and other names of the flag."""
+    return Parameter(metavar=text, alias=aliases or None, allow_leading_hyphen=text == "AXIS")
+
+
+def within(low: float, high: float, what: str, *, above: bool = False) -> Parameter:
+    """A number from `low` (or `above` it) to `high`; what: its unit in words, for the error."""
+
+    def check(_: Any, value: float | None) -> None:
+        if value is not None and (not low <= value <= high or (above and value == low)):
+            raise ValueError(f"needed {what} {'above' if above else 'from'} {low:g} to {high:g}, got {value:g}")
+
+    return Parameter(validator=check)
+
+
+def _positive(_: Any, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"needed a positive number, got {value}")
+
+
+def _numbers(count: int, meaning: str, kind: Callable[[str], Any]) -> Parameter:
+    def convert(_: Any, tokens: Sequence[Token]) -> tuple[Any, ...]:
+        text = tokens[0].value
+        try:
+            values = tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            raise ValueError(f"needed {meaning}, got {text!r}") from None
+        if len(values) != count:
+            raise ValueError(f"needed {count} numbers, {meaning}, got {text!r}")
+        return values
+
+    return Parameter(converter=convert, n_tokens=1, accepts_keys=False)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _pixels(text: str) -> int:
+    value = float(text)
+    if not (value >= 1 and value == int(value)):
+        raise ValueError
+    return int(value)
+
+
+def _names(_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
+    return tuple(part.strip() for part in tokens[0].value.split(","))
+
+
+Count = Annotated[int, Parameter(validator=_positive)]
+Names = Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, accepts_keys=False)]
+Pinhole = Annotated[tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels", _finite)]
+Size = Annotated[tuple[int, int], _numbers(2, "WIDTH,HEIGHT in whole pixels", _pixels), metavar("W,H")]
+Rate = Annotated[float, metavar("N"), within(1, 1000, "frames per second")]
+Share = Annotated[float, metavar("C"), within(0, 1, "a confidence"), Parameter(help="joints below are hidden (0.1)")]
+NoisePx = Annotated[float, metavar("PX"), within(0.1, 1000, "pixels")]
+Height = Annotated[
+    float | None,
+    metavar("M"),
+    within(0.3, 3, "metres"),
+    Parameter(help="body height in metres; else the model's knowledge"),
+]
+Folder = Annotated[Path, metavar("DIR")]
+Axis = Annotated[str, metavar("AXIS")]
+
+_beside = Parameter(name="*")  # a group's flags stand beside those of the command
+
+
+@_beside
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where results go, the model, and the seed."""
+
+    out: Folder
+    """folder for the results; made where absent"""
+    model: str | None = None
+    """a bundled model's name or a .safetensors file"""
+    seed: int = 0
+    """of the one key all randomness flows from (0)"""
+    no_pictures: bool = False
+    """write numbers only (.npz and .json)"""
+
+
+@_beside
+@dataclass(frozen=True, kw_only=True)
+class FitOutput(Output):
+    """Where bodies go, the prior's model, and the seed."""
+
+    model: str | None = None
+    """a prior over joint rotations: a bundled one's name or a .safetensors file"""
+    no_pictures: bool = False
+    """write no .png and no .html"""
+
+
+@_beside
+@dataclass(frozen=True)
+class Sampling:
+    """How poses are drawn from a model."""
+
+    steps: Annotated[Count | None, metavar("T")] = None
+    """solver steps (what validation chose)"""
+    sampler: Annotated[str, metavar("NAME")] = "posterior"
+    """posterior draws plausible poses (default), probability_flow draws them without noise on the way, mean_flow seeks
+    their mean: one hypothesis is enough"""
+    path: bool = False
+    """write NAME_path.html too: how noise becomes poses, step by step"""
+
+
+@_beside
+@dataclass(frozen=True)
+class BodyFiles:
+    """The body model, and files of bodies for other programs."""
+
+    body: Annotated[Path | None, metavar("FILE")] = None
+    """SMPL, SMPL-H or SMPL-X file, .npz or .pkl (default: a licence-free body)"""
+    bvh: bool = False
+    """write the (best) motion as .bvh too"""
+    glb: bool = False
+    """write it as .glb too, a skinned mesh that moves"""
+    obj: bool = False
+    """write up to 20 meshes, evenly spaced, as .obj too"""
+
+
+@_beside
+@dataclass(frozen=True)
+class KeypointFile:
+    """How a file of 2D keypoints is read, and which camera saw them."""
+
+    format: str | None = None
+    """file format or joint set, where it cannot be told from the file"""
+    camera: Annotated[Pinhole | None, metavar("FX,FY,CX,CY", "--intrinsics")] = None
+    """intrinsics in pixels, the same for all images"""
+    camera_name: Annotated[str | None, metavar("NAME")] = None
+    """which camera of a file that holds several"""
+    fov: Annotated[float | None, metavar("DEG"), within(5, 175, "degrees")] = None
+    """field of view along the longer side, degrees"""
+    image_size: Size | None = None
+    """pixels; needed for a field of view if the file has none"""
+    track: bool = False
+    """link people over frames: ids that last through a clip"""
+    min_confidence: Share = 0.1
+
+
+@_beside
+@dataclass(frozen=True)
+class Axes:
+    """How a file of 3D joints is read."""
+
+    up: Axis | None = None
+    """the file's axis that points up: --up=-y (camera axes, default), y or z"""
+    unit: str | None = None
+    """of the file's coordinates: m (default) or mm"""
+
+
+def refuse(group: Any, why: str, *names: str) -> None:
+    """ValueError naming the first option of a group (of `names` in it, or of all) that was given; why: its purpose."""
+    for entry in fields(group):
+        if (not names or entry.name in names) and getattr(group, entry.name) != entry.default:
+            raise ValueError(f"--{entry.name.replace('_', '-')}: {why}")

@@ -1,0 +1,319 @@
+"""The options of every command: a frozen dataclass each, of which `jaxpose.cli` makes the parser with cyclopts.
+
+The docstring below a field is its help, and a class's docstring the command's. Options that several commands share are
+dataclasses too (`option_groups.py`); a command holds them as fields, and functions take the group that they need.
+These modules load neither JAX nor numpy, so that help is quick.
+
+A new command: its dataclass and a line of COMMANDS here, and a module in this folder with the function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from jaxpose.commands import file_options
+from jaxpose.commands.option_groups import (
+    Axes,
+    Axis,
+    BodyFiles,
+    Count,
+    FitOutput,
+    Folder,
+    Height,
+    KeypointFile,
+    Names,
+    NoisePx,
+    Output,
+    Rate,
+    Sampling,
+    Share,
+    metavar,
+    within,
+)
+
+Aggregate = Literal["reprojection", "likelihood", "mean", "median", "geometric_median", "medoid", "mode", "pose_mode"]
+Hypotheses = Annotated[Count, metavar("H")]
+Steps = Annotated[Count, metavar("T")]
+Joints = Annotated[str | None, Parameter(help="joint set of the input: h36m17, coco17, body25, halpe26, ...")]
+Points = Annotated[
+    str | None,
+    metavar("SET", "--points"),
+    Parameter(
+        help="joint set of the input: smpl22, smpl24, coco17, openpose25, h36m17, ... (told by its names or number)"
+    ),
+]
+Prior = Annotated[
+    Literal["dposer", "l2", "none"],
+    Parameter(help="what makes poses likely: dposer, the diffusion model (default), l2 or none"),
+]
+Shape = Annotated[bool, Parameter(help="fit the body's shape too, for people of other sizes")]
+Of2D = Parameter(group="2D keypoints")
+OfRotations = Parameter(group="models of joint rotations")
+
+
+@dataclass(frozen=True)
+class Lift:
+    """2D keypoints in, many 3D poses in metres out.
+
+    Reads COCO, OpenPose, MMPose/RTMPose and AlphaPose JSON (a file or a folder), .npz, .npy and .csv of keypoints, .npz
+    and .npy of heatmaps, and writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene
+    (.html).
+    """
+
+    input: Path
+    """file or folder of 2D keypoints, or file of heatmaps"""
+    _: KW_ONLY
+    skeleton: Joints = None
+    keypoints: KeypointFile = KeypointFile()
+    height: Height = None
+    hypotheses: Hypotheses = 200
+    """3D poses per observation (200)"""
+    components: Annotated[Count | None, metavar("M")] = None
+    """DiffPose: Gaussians a joint that its samples start from (1, of heatmaps 5)"""
+    depth: Literal["encoder", "histogram"] | None = None
+    """DiffPose: where the start's x, y, z come from, its encoder (default) or the training poses, blindly"""
+    aggregate: Aggregate = "reprojection"
+    """the one pose that pictures show of many hypotheses, written as `pose` and `pose_root`: the mean weighted by
+    agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights"""
+    output: Output
+    sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True)
+class Fuse:
+    """2D keypoints of several calibrated cameras in, many 3D poses in their world out.
+
+    Reads .npz of one person in calibrated cameras (keypoints [F, C, K, 3], K, R, t, dist), one file of all cameras or
+    a file for each, and writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene
+    (.html).
+    """
+
+    input: Annotated[tuple[Path, ...], metavar("FILE")]
+    """.npz of keypoints and calibrated cameras"""
+    _: KW_ONLY
+    skeleton: Points = None
+    cameras: Annotated[Names | None, metavar("0,1")] = None
+    """which cameras of a file of several; by number or name (all)"""
+    up: Axis | None = None
+    """the world's vertical: z (default), y or -y"""
+    min_confidence: Share = 0.1
+    noise_px: NoisePx | None = None
+    """of a sure keypoint's coordinates; unsure ones have more (1.2 in 100 of the person's size in each image)"""
+    hypotheses: Hypotheses = 100
+    """3D poses per observation (100)"""
+    method: Literal["pseudo_inverse", "dps"] = "pseudo_inverse"
+    """how the law is drawn from"""
+    steps: Steps | None = None
+    """solver steps (50)"""
+    output: Output
+
+
+@dataclass(frozen=True)
+class Complete:
+    """3D joints or 2D keypoints, some missing, in; many whole 3D poses out.
+
+    Reads 3D joints (.npz, .npy, .csv, .json; NaN, null or confidence 0 where missing) or the 2D keypoints that `jaxpose
+    lift` reads, and writes whole poses as it does. With a prior over joint rotations (prior21) the input is of
+    rotations: AMASS .npz, .bvh, .amc, or arrays [F, 63, 66, 69, 72, 156 or 165], NaN where missing.
+    """
+
+    input: Path
+    """file of 3D joints or of rotations, or file or folder of 2D keypoints"""
+    _: KW_ONLY
+    hide: Annotated[str | None, metavar("WHAT")] = None
+    """hide more: joints (left_knee), parts (left_leg, right_leg, left_arm, right_arm, trunk) and random:K, K of knees,
+    ankles, elbows and wrists drawn for each pose; separated by commas. Of rotations: joints, parts, legs, arms, hands,
+    left_body, right_body"""
+    noise: Annotated[float | None, metavar("M"), within(0, 0.5, "metres")] = None
+    """of the 3D joints, metres per coordinate (0: exact)"""
+    skeleton: Joints = None
+    axes: Axes = Axes()
+    hypotheses: Hypotheses | None = None
+    """3D poses per observation (200; of rotations 10)"""
+    output: Output
+    sampling: Sampling = Sampling()
+    keypoints: Annotated[KeypointFile, Of2D] = KeypointFile()
+    height: Annotated[Height, Of2D] = None
+    method: Annotated[str | None, metavar("NAME"), OfRotations] = None
+    """dposer (default), replace, dps or mcg"""
+    fps: Annotated[Rate | None, OfRotations] = None
+    """frames per second of files that do not say"""
+    files: Annotated[BodyFiles, OfRotations] = BodyFiles()
+
+
+@dataclass(frozen=True)
+class Denoise:
+    """noisy 3D joints in, clean poses out.
+
+    Reads 3D joints (.npz, .npy, .csv, .json), none of them missing, and writes samples of the clean poses (.npz), a
+    summary (.json), a contact sheet (.png) and an interactive scene (.html). With a prior over joint rotations
+    (prior21) the poses are the frames of a motion, joints may be missing, a file of rotations will do, and the result
+    is one moving body for each person, y up.
+    """
+
+    input: Path
+    """file of 3D joints, or of joint rotations"""
+    _: KW_ONLY
+    noise: Annotated[float | None, metavar("METRES"), within(0, 0.5, "metres", above=True)] = None
+    """per coordinate; else estimated for each pose, and said"""
+    skeleton: Points = None
+    axes: Axes = Axes()
+    hypotheses: Hypotheses | None = None
+    """3D poses per observation (50)"""
+    output: Output
+    sampling: Sampling = Sampling()
+    fps: Annotated[Rate | None, OfRotations] = None
+    """frames per second (of the file, else 30)"""
+    shape: Annotated[Shape, OfRotations] = False
+    files: Annotated[BodyFiles, OfRotations] = BodyFiles()
+
+
+@dataclass(frozen=True)
+class Generate:
+    """3D poses out of nothing.
+
+    Draws poses of the kind the model was trained on and writes them (generated.npz, `samples` [N, J, 3] metres relative
+    to the root, as a level camera sees them), a summary and pictures. With a prior over joint rotations (prior21):
+    `body_pose` [N, 21, 3] radians, and the bodies they are, y up.
+    """
+
+    _: KW_ONLY
+    num: Annotated[Count, metavar("N")]
+    """how many poses"""
+    temperature: Annotated[float, metavar("T"), within(0, 2, "a number")] = 1.0
+    """1 draws what the model takes for the law of poses (default); below, likelier and less varied ones"""
+    output: Output
+    sampling: Sampling = Sampling()
+    files: Annotated[BodyFiles, OfRotations] = BodyFiles()
+
+
+@dataclass(frozen=True)
+class Score:
+    """3D poses in, log density and typicality of each out.
+
+    Reads 3D joints (.npz, .npy, .csv, .json), none of them missing, or joint rotations (AMASS .npz, .bvh, .amc,
+    arrays), and writes the exact log density of each pose under the model, its percentile among training poses, and
+    whether it lies out of distribution (.npz, .json).
+    """
+
+    input: Path
+    """file of 3D joints, or of joint rotations"""
+    _: KW_ONLY
+    out: Folder
+    """folder for the results; made where absent"""
+    model: str | None = None
+    """a bundled model's name or a .safetensors file (pose17; of rotations prior21)"""
+    keypoints: Annotated[Path | None, metavar("FILE")] = None
+    """2D keypoints of the same frames and people: the log density given them is written too"""
+    least: Annotated[float | None, metavar("P"), within(0, 100, "a percentile")] = None
+    """percentile below which a pose is called out of distribution (1)"""
+    steps: Steps | None = None
+    """intervals of the noise level"""
+    views: Annotated[Count | None, metavar("V")] = None
+    """sides from which poses without a camera are seen; the mean density counts (4; of camera axes 1)"""
+    fps: Rate | None = None
+    """frames per second of rotations that do not say"""
+    skeleton: Joints = None
+    axes: Axes = Axes()
+    camera: Annotated[KeypointFile, Of2D] = KeypointFile()
+
+
+@dataclass(frozen=True)
+class Ik:
+    """3D markers or end effectors in, bodies out (inverse kinematics).
+
+    Reads 3D points (.npz, .npy, .csv, .json; NaN where missing) and writes bodies whose points agree with them and
+    whose other joints are likely under the prior, each frame for itself. World axes, y up.
+    """
+
+    input: Path
+    """file of 3D points"""
+    _: KW_ONLY
+    skeleton: Points = None
+    only: Annotated[Names | None, metavar("NAMES")] = None
+    """points to use, by commas: left_wrist,right_wrist,nose; or all"""
+    noise: Annotated[float, metavar("M"), within(0, 0.5, "metres")] = 0.01
+    """of the points, metres per coordinate (0.01)"""
+    axes: Axes = Axes()
+    prior: Prior = "dposer"
+    shape: Shape = False
+    hypotheses: Hypotheses = 1
+    """3D poses per observation (1)"""
+    files: BodyFiles = BodyFiles()
+    output: FitOutput
+
+
+@dataclass(frozen=True)
+class Fit:
+    """2D keypoints in, bodies out (pose, shape and place by optimisation).
+
+    Reads the 2D keypoints that `jaxpose lift` reads, or an .npz of several calibrated cameras (keypoints [F, C, K, 3],
+    K, R, t, dist), and fits body models: each detection for itself, or with --as-clip each person as one moving body of
+    one shape.
+    """
+
+    input: Path
+    """file or folder of 2D keypoints"""
+    _: KW_ONLY
+    skeleton: Points = None
+    keypoints: KeypointFile = KeypointFile()
+    cameras: Annotated[Names | None, metavar("0,1")] = None
+    """which cameras of a file of several; by number or name (all)"""
+    up: Axis | None = None
+    """the world's vertical of several cameras: z (default), y or -y"""
+    noise_px: NoisePx | None = None
+    """of a keypoint's coordinates (1 in 100 of the person's size)"""
+    as_clip: bool = False
+    """the frames of a person are one motion"""
+    smooth: Annotated[float | None, metavar("W")] = None
+    """of clips: weight of smoothness at 30 frames/s, 1/m^2 (600)"""
+    start: Annotated[Path | None, metavar("NPZ")] = None
+    """go on from body_pose, global_orient, transl, betas, row by row, in camera axes"""
+    prior: Prior = "dposer"
+    files: BodyFiles = BodyFiles()
+    output: FitOutput
+
+
+@dataclass(frozen=True)
+class Interpolate:
+    """two body poses in, a motion between them through the prior's latent space out.
+
+    Reads a frame of each of two files of joint rotations (AMASS .npz, .bvh, .amc, arrays) and writes the motion between
+    them. The root's rotation goes the shorter way, its position along a line.
+    """
+
+    first: Annotated[Path, metavar("A")]
+    """file of the first pose"""
+    second: Annotated[Path, metavar("B")]
+    """file of the last pose; may be the same"""
+    _: KW_ONLY
+    frame_a: Annotated[int, metavar("F")] = 0
+    """which frame of A (0); -1 is the last"""
+    frame_b: Annotated[int, metavar("F")] = 0
+    """which frame of B (0)"""
+    num: Annotated[int, metavar("N")] = 60
+    """poses, both ends included (60)"""
+    fps: Annotated[float, metavar("N"), within(0, 1000, "frames per second", above=True)] = 30.0
+    """frames per second of the result (30)"""
+    files: BodyFiles = BodyFiles()
+    output: FitOutput
+
+
+# Command -> its options, and "module:function" in this folder that is imported when it runs. Order: of the help.
+COMMANDS: dict[str, tuple[type, str]] = {
+    "lift": (Lift, "lift:lift"),
+    "fuse": (Fuse, "fuse:fuse"),
+    "complete": (Complete, "complete:complete"),
+    "denoise": (Denoise, "denoise:denoise"),
+    "generate": (Generate, "generate:generate"),
+    "score": (Score, "score:score"),
+    "ik": (Ik, "ik:ik"),
+    "fit": (Fit, "fit:fit"),
+    "interpolate": (Interpolate, "interpolate:interpolate"),
+    **file_options.COMMANDS,
+}
+GROUPS = file_options.GROUPS

@@ -1,0 +1,126 @@
+"""The files of a result: NAME.npz (arrays), NAME.json (what was done), and of joints NAME.png, .html and _path.html.
+
+`report_bodies.py` is its counterpart for bodies. Each file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpose.commands.blocks import Spent
+from jaxpose.commands.option_groups import Output
+from jaxpose.files import write_json, write_npz
+from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.model import Model, describe
+from jaxpose.tasks.samplers import Sampler
+
+
+class Picture(NamedTuple):
+    """What is drawn: samples [H, N, J, 3] metres, camera axes, about a place near the root of each of the N poses.
+
+    layers: what viz shows beside them (its `Layers`); path: [T+1, H, N', J, 3] of the first N' <= N poses, or None;
+    one_motion: the N poses are frames, shown one at a time, not people side by side.
+    """
+
+    samples: np.ndarray
+    skeleton: Skeleton
+    labels: list[str]
+    note: str
+    layers: dict[str, Any]
+    fps: float | None = None
+    path: np.ndarray | None = None
+    one_motion: bool = True
+
+
+def name_of(source: Path) -> str:
+    """The name of the results of a file or folder."""
+    return source.name if source.is_dir() else source.stem
+
+
+def check_out(out: Path, *sources: Path) -> None:
+    """ValueError where --out is no folder, or where a result would take the place of an input."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out: {out} is a file; needed a folder")
+    for source in sources:
+        if source.is_file() and source.parent.resolve() == out.resolve() and source.suffix in (".npz", ".json"):
+            raise ValueError(f"--out: {source.name} lies in {out} and would be overwritten; needed another folder")
+
+
+def record(
+    command: str, source: Path | None, model: Model | None, spent: Spent, num: int, *, seed: int | None = None
+) -> dict[str, Any]:
+    """What every summary says: input, model, seed, version and speed; `num` poses were made in all."""
+    return {
+        **({} if source is None else {"input": str(source)}),
+        **{"command": command, "model": None if model is None else describe(model)},
+        **({} if seed is None else {"seed": seed}),
+        **{"jaxpose": version("jaxpose"), "seconds": round(spent.seconds, 3)},
+        **{"compile_seconds": round(spent.compiling, 3), "poses_per_second": round(spent.rate(num), 1)},
+    }
+
+
+def sampled(model: Model, sampler: Sampler) -> dict[str, Any]:
+    """What a summary says of the sampler."""
+    return {"network_calls": sampler.network_calls(model), "sampler": sampler.name}
+
+
+def rows(frame: np.ndarray, person: np.ndarray | None, fps: float | None) -> dict[str, Any]:
+    """Arrays that say which frame and person each row is, and how fast frames follow each other where it is known."""
+    people = {} if person is None else {"person": person}
+    return {"frame": frame, **people, **({} if fps is None else {"fps": np.array(fps)})}
+
+
+def axes(joints: tuple[str, ...], up: str, tag: str) -> dict[str, Any]:
+    """Arrays that say what coordinates are of and in: joint names, axes, metres."""
+    return {**{"joints": np.array(joints), "up": np.array(up)}, **{"unit": np.array("m"), "frame_tag": np.array(tag)}}
+
+
+def labels(frame: np.ndarray, person: np.ndarray, more: Any = None) -> list[str]:
+    """A title for each row."""
+    said = [""] * len(frame) if more is None else more
+    return [f"frame {f}, person {p}{m}" for f, p, m in zip(frame, person, said, strict=True)]
+
+
+def spread_mm(covariance: np.ndarray, skeleton: Skeleton) -> dict[str, float]:
+    """Of each joint, the root of the trace of its covariance [N, J, 3, 3], averaged over N; millimetres."""
+    spread = 1000 * np.sqrt(np.trace(covariance.astype(np.float64), axis1=-2, axis2=-1))
+    return dict(zip(skeleton.joints, spread.mean(0).round(1).tolist(), strict=True))
+
+
+def write_numbers(out: Path, name: str, arrays: dict[str, Any], summary: dict[str, Any]) -> Iterator[str]:
+    """Write NAME.npz and NAME.json, into a folder that is made where absent; yields lines about them."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_npz(out / f"{name}.npz", {key: np.asarray(value) for key, value in arrays.items()})
+    yield f"wrote {out / name}.npz"
+    write_json(out / f"{name}.json", summary)
+    yield f"wrote {out / name}.json"
+
+
+def write(
+    output: Output, name: str, arrays: dict[str, Any], summary: dict[str, Any], picture: Picture
+) -> Iterator[str]:
+    """Write the numbers, then the pictures that the flags ask for."""
+    out = output.out
+    yield from write_numbers(out, name, arrays, summary)
+    poses, page = (picture.samples, picture.skeleton), out / f"{name}.html"
+    if not output.no_pictures:
+        from jaxpose.viz import contact_sheet, grid_html, interactive_html
+
+        common: dict[str, Any] = {"note": picture.note, **picture.layers}
+        yield f"wrote {contact_sheet(out / f'{name}.png', *poses, titles=picture.labels, **common)}"
+        common |= {"labels": picture.labels, "title": name}
+        if picture.one_motion:
+            yield f"wrote {interactive_html(page, *poses, fps=picture.fps, **common)}"
+        else:
+            yield f"wrote {grid_html(page, *poses, **common)}"
+    if picture.path is not None:
+        from jaxpose.viz import path_html
+
+        first = picture.labels[: picture.path.shape[2]]
+        page = out / f"{name}_path.html"
+        yield f"wrote {path_html(page, picture.path, picture.skeleton, labels=first, title=name)}"

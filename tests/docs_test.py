@@ -1,0 +1,161 @@
+"""README and the site: python blocks parse and (nightly) run; flags of command lines exist; links lead to files."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    [
+        *(ROOT / name for name in ("README.md", "WORKSPACE.md", "third_party/README.md")),
+        *(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "api"),  # which are generated
+        *(ROOT / "jaxpose" / "assets").glob("*.md"),
+    ]
+)
+PYTHON = [path for path in PAGES if "```python" in path.read_text()]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def command_lines(path: Path) -> Iterator[str]:
+    """Commands after "$ " in console blocks, continued by a backslash, and `python -m experiments...` within a text."""
+    for block in blocks(path, "console"):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                yield line[2:]
+    yield from re.findall(r"`(python -m experiments\.[^`\n]*)`", path.read_text())
+
+
+def commands(start: str) -> list[str]:
+    found = {line for path in PAGES for line in command_lines(path) if line.startswith(start)}
+    return sorted(re.sub(r"[\[\]]", "", line) for line in found)  # brackets enclose what may be left out
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_python_blocks_parse_and_what_they_import_exists(path):
+    for block in blocks(path, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    importlib.import_module(alias.name)
+            elif isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(node.module or "")
+                for alias in node.names:
+                    if not hasattr(module, alias.name):
+                        importlib.import_module(f"{node.module}.{alias.name}")
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "jaxpose":
+                package = importlib.import_module("jaxpose")
+                assert hasattr(package, node.attr) or importlib.util.find_spec(f"jaxpose.{node.attr}"), node.attr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_python_blocks_run(path):
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for number, block in enumerate(blocks(path, "python")):
+        exec(compile(block, f"{name(path)}, block {number}", "exec"), names)
+
+
+@pytest.mark.parametrize("line", commands("jaxpose "))
+def test_flags_of_commands_exist(line):
+    from jaxpose import cli
+
+    assert cli.make_parser()(shlex.split(line)[1:]) is not None
+
+
+@pytest.mark.parametrize("line", commands("python -m experiments"))
+def test_experiments_and_their_flags_exist(line):
+    _, _, module, *arguments = shlex.split(line)
+    if module == "experiments.evaluate":
+        check_evaluator(arguments)
+        return
+    spec = importlib.util.find_spec(module)
+    assert spec is not None, module
+    assert spec.origin is not None, module
+    source = "".join(file.read_text() for file in sources(Path(spec.origin)))
+    for argument in arguments:
+        flag = re.fullmatch(r"--([\w.]+)(=.*)?", argument)
+        assert flag is not None, f"{argument} is no flag of {module}"
+        words = flag[1].removeprefix("config.").split(".") if module == "experiments.train" else [flag[1]]
+        places = source + config_of(arguments)
+        for word in words:
+            assert re.search(rf"\b{word.removeprefix('no')}\b|\b{word}\b", places), f"{module} has no --{flag[1]}"
+
+
+def sources(origin: Path) -> list[Path]:
+    return sorted(origin.parent.glob("*.py")) if origin.stem == "__init__" else [origin]
+
+
+def config_of(arguments: list[str]) -> str:
+    found = [a.removeprefix("--config=").partition(":")[0] for a in arguments if a.startswith("--config=")]
+    return "".join((ROOT / path).read_text() for path in found)
+
+
+def check_evaluator(arguments: list[str]) -> None:
+    """The first argument names an evaluator, and its options take the others."""
+    import typing
+
+    from experiments import options
+    from experiments.evaluate import __main__ as program
+
+    if not arguments or arguments[0] == "WHAT":
+        return
+    module = importlib.import_module(f"experiments.evaluate.{program.FILES[arguments[0]]}")
+    kind = typing.get_type_hints(getattr(module, arguments[0]))["options"]
+    if "--help" not in arguments:
+        options.parse(kind, arguments[1:])
+
+
+def test_targets_of_make_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    told = {line.split()[1] for line in commands("make ")} | set(
+        re.findall(r"`make ([a-z]+)", "".join(path.read_text() for path in PAGES))
+    )
+    assert told - targets == set()
+    assert {"demo", "test", "docs"} <= told
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_relative_links_lead_to_files(path):
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    generated = {"notebooks/lift", "notebooks/body_prior"}
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not target.startswith(("http", "mailto:")) and target not in generated:
+            assert (path.parent / target).exists(), f"{name(path)}: {target}"
+
+
+def test_every_page_of_the_site_is_in_a_table_of_contents():
+    docs = ROOT / "docs"
+    listed = set()
+    for path in docs.rglob("*.md"):
+        for tree in re.findall(r"^```\{toctree\}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
+            entries = [line for line in tree.splitlines() if line and not line.startswith(":")]
+            listed |= {(path.parent / f"{entry}.md").relative_to(docs).as_posix() for entry in entries}
+    pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
+    assert pages - listed == {"index.md"}
+
+
+def test_workspace_shows_the_rows_of_imports():
+    from architecture_test import ROWS
+
+    block = next(b for b in blocks(ROOT / "WORKSPACE.md", "") if "<-" in b)
+    shown = [
+        {area.strip() for area in row.split(",")} for row in block.replace("jaxpose/__init__", "jaxpose").split("<-")
+    ]
+    assert shown == list(ROWS)
