@@ -16,6 +16,7 @@ from jaxpose.commands.blocks import Block
 from jaxpose.commands.hiding import Hide, parse_hide
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete, Lift
+from jaxpose.compiled import exact
 from jaxpose.io import kind_of
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.poses3d import Poses3D
@@ -66,18 +67,13 @@ def _complete_3d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
 
     sampler = sampler_of(sampling.sampler, sampling.steps)
 
-    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
-        return task.complete(
-            key,
-            model,
-            jnp.asarray(data.joints[block.rows]),
-            noise=noise,
-            num_hypotheses=each,
-            sampler=sampler,
-            return_path=return_path,
-        )
-
     each, num = options.hypotheses or _HYPOTHESES, len(data.joints)
+    run = exact(task.complete, "return_path", num_hypotheses=each, sampler=sampler)
+
+    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
+        found: Hypotheses = run(key, model, jnp.asarray(data.joints[block.rows]), noise=noise, return_path=return_path)
+        return found
+
     posed, spent = yield from blocks.gather(
         work, blocks.even(num, doubling=True), num, seed=output.seed, each=each, path=sampling.path
     )

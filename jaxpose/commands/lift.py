@@ -19,6 +19,7 @@ from jaxpose.commands import blocks, detections, models, official, report, video
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.options import Lift
+from jaxpose.compiled import exact
 from jaxpose.datasets.prepare_gmm import COMPONENTS, SAMPLES, fit_block
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
@@ -85,23 +86,24 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         yield f"heatmaps: mixtures of {components} Gaussians fitted to the maps of {num} frames"
     sampler = sampler_of(sampling.sampler, sampling.steps)
 
+    how = {"sampler": sampler, "num_components": components, "depth": options.depth or "encoder"}
+    run = exact(task.lift, "return_path", num_hypotheses=each, **how)
+
     def lift_block(key: Key, block: Block, return_path: bool) -> Hypotheses:
         xy, confidence, intrinsics = data.observed(block.rows)
-        return task.lift(
+        maps = None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture))
+        found: Hypotheses = run(
             key,
             model,
             xy,
             confidence,
             camera=Camera(intrinsics),
-            num_hypotheses=each,
-            sampler=sampler,
             height=options.height,
             windows=video.device_windows(block),
-            keypoint_mixture=None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture)),
-            num_components=components,
-            depth=options.depth or "encoder",
+            keypoint_mixture=maps,
             return_path=return_path,
         )
+        return found
 
     groups = blocks.even(num, doubling=True)
     if length is not None:
