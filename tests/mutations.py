@@ -282,13 +282,13 @@ MUTATIONS = [
         "robust loss of half the width",
         "width**2 * squared / (2 * (width**2 + squared))",
         "width**2 * squared / (2 * (width**2 / 4 + squared))",
-        "fitting/body_fit_test.py::test_the_robust_loss",
+        "fitting/engine_test.py::test_the_robust_loss",
     ),
     Mutation(
         "knees and elbows bend the other way",
         "return jnp.exp(2 * flat[..., entries] * signs).sum(-1)",
         "return jnp.exp(-2 * flat[..., entries] * signs).sum(-1)",
-        "fitting/body_fit_test.py::test_knees_and_elbows_bend_one_way",
+        "fitting/engine_test.py::test_knees_and_elbows_bend_one_way",
     ),
     Mutation(
         "the regulariser's slope runs through the network",

@@ -54,9 +54,11 @@ def test_each_call_of_a_right_generator_draws_from_the_law():
     said = jax.jit(jax.vmap(lambda k: jnp.stack(draws(k, flow_map, SDE, TIMES, (2, 3), None))))(keys(5_000))
     np.testing.assert_allclose(said.mean((0, 2, 3)), MEAN, atol=0.015)
     np.testing.assert_allclose(said.std((0, 2, 3)), STD, atol=0.015)
-    # another draw, not the first one again
+    # another draw, of which the state keeps what alpha and sigma of its time let it
     first, second = (said[:, i].ravel() - MEAN for i in (0, 1))
-    assert 0.2 < float((first * second).mean() / STD**2) < 0.97
+    kept, noise = (float(f(jnp.float32(TIMES[1]))) for f in (SDE.alpha, SDE.sigma))
+    expected = kept * STD / np.hypot(kept * STD, noise)
+    np.testing.assert_allclose((first * second).mean() / STD**2, expected, atol=0.03)
 
 
 def test_energy_loss_teaches_mean_and_spread():
