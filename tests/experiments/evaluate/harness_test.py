@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 
 import jax.numpy as jnp
 import pytest
@@ -68,9 +66,8 @@ def test_an_unknown_evaluator_is_named(capsys):
 
 
 @pytest.mark.parametrize("what", ["frames", "oracle"])
-def test_help_lists_the_flags(what):
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.evaluate", what, "--help"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "--hypotheses" in done.stdout
+def test_help_lists_the_flags(what, capsys):
+    code, text = called(capsys, main, what, "--help")
+    assert code == 0
+    assert f"python -m experiments.evaluate {what}" in text
+    assert "--hypotheses" in text
