@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import jax.numpy as jnp
 import pytest
@@ -46,9 +47,13 @@ def test_tables_are_printed_and_rows_written_with_what_they_were_told(tmp_path, 
 
 
 def test_time_is_without_compilation():
-    result, seconds = timed(lambda x: x * 2, jnp.arange(3.0))
+    def run(x):
+        time.sleep(0.5)  # while it is traced
+        return x * 2
+
+    result, seconds = timed(run, jnp.arange(3.0))
     assert result.tolist() == [0, 2, 4]
-    assert 0 < seconds < 0.1
+    assert 0 < seconds < 0.5
 
 
 def test_every_evaluator_has_a_file_with_its_function(capsys):
