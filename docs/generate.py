@@ -39,13 +39,28 @@ def write(docs: Path, root: Path) -> None:
     for path in sorted((root / "experiments" / "colabs").glob("*.ipynb")):
         shutil.copyfile(path, notebooks / path.name)
     (docs / "api").mkdir(exist_ok=True)
+    pages = {"jaxpose": _tier_1(root / "jaxpose" / "api.py")}
     for name, (title, places) in AREAS.items():
         modules = [module for place in places for module in _modules(root / "jaxpose", place)]
         blocks = [_block(root, module) for module in modules]
-        page = f"# {title}\n\n" + "\n".join(blocks)
+        pages[name] = f"# {title}\n\n" + "\n".join(blocks)
+    for name, page in pages.items():
         target = docs / "api" / f"{name}.md"
         if not target.is_file() or target.read_text() != page:  # an unchanged page is not built again
             target.write_text(page)
+
+
+def _tier_1(api: Path) -> str:
+    """The page of the names in `__all__` of jaxpose/api.py: functions first, then types."""
+    values = [n.value for n in ast.parse(api.read_text()).body if isinstance(n, ast.Assign)]
+    names = [ast.literal_eval(x) for value in values for x in getattr(value, "elts", ())]
+    kinds = {"Functions": ("autofunction", str.islower), "Types": ("autoclass", str.isupper)}
+    page = "# `jaxpose`\n"
+    for title, (directive, belongs) in kinds.items():
+        chosen = [name for name in names if belongs(name[0])]
+        lines = "\n".join(f".. {directive}:: jaxpose.{name}" for name in chosen)
+        page += f"\n## {title}\n\n```{{eval-rst}}\n{lines}\n```\n"
+    return page
 
 
 def _block(root: Path, module: str) -> str:

@@ -21,7 +21,7 @@ Key: TypeAlias = jax.Array
 
 
 class Condition(NamedTuple):
-    """What is known of a pose.
+    """Condition of a network: the observed coordinates of a pose.
 
     value:   [..., J, D] observed coordinates in model units, 0 where hidden.
     mask:    [..., J, D] 1 where observed, 0 where hidden; all 0 is the null condition.

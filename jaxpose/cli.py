@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, ValidationError
 from cyclopts.help import DefaultFormatter, HelpPanel
@@ -119,7 +119,7 @@ def _message(error: CycloptsError) -> str:
     return " ".join(str(error).split())
 
 
-def _refuse(command: str, message: str) -> None:
+def _refuse(command: str, message: str) -> NoReturn:
     print(f"jaxpose {command}: {message}" if command else f"jaxpose: {message}", file=sys.stderr)
     sys.exit(2)
 

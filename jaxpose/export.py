@@ -1,4 +1,4 @@
-"""A whole sampler in one file, that runs wherever JAX does and without this library.
+"""Export of a sampler as one file that JAX runs without this library.
 
 A task of a model (seed and observations in, samples and their summary out) is traced once, for any number of
 observations, and kept as jax.export keeps programs: StableHLO with a shape that is a variable. The file is an .npz

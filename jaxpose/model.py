@@ -107,7 +107,7 @@ class Spec:
 
 
 class Recalibration(NamedTuple):
-    """What validation subjects say of the spread of one task's hypotheses (`python -m experiments.jobs.recalibrate`).
+    """Recalibration of one task's hypotheses, fitted on validation subjects (`python -m experiments.jobs.recalibrate`).
 
     offset, slope: [J, D], [D] logarithm of the factor on the samples, and how it grows with how badly the keypoints fit
                    (`tasks/recalibration.py`); 0 leaves them as they are.

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
+from random_params import random_params
 
 from jaxpose import model as released
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
@@ -21,9 +21,8 @@ def tiny(video_frames: int | None = None) -> released.Model:
     spec = released.Spec(
         "tiny", network, target="edm", num_steps=3, eta=0.0 if video else 1.0, scale="nothing: random weights"
     )
-    params = released.init_params(jax.random.key(0), spec)
     start = {"residual": jnp.full((17, 3), 0.2), "depth": jnp.full((17, DEPTH_BINS), 1 / DEPTH_BINS)}
-    params = {**params, "start": start}
+    params = {**random_params(spec), "start": start}
     statistics = Statistics(jnp.zeros((17, 3)), jnp.full((17, 3), 0.25), jnp.ones((17, 3)))
     return released.Model(params, statistics, spec)
 

@@ -5,8 +5,11 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pose_oracle
 import pytest
+import rotation_oracle
 from diffpose_models import tiny
+from random_params import random_params
 from safetensors.numpy import load_file, save_file
 
 from jaxpose import model as released
@@ -18,10 +21,8 @@ from jaxpose.spaces.person import Statistics
 @pytest.fixture(scope="module")
 def model():
     spec = released.Spec(name="tiny", network=ScoreMLP(hidden=32, time_width=16, num_groups=4, encoder_blocks=1))
-    cond = Condition(jnp.zeros((17, 3)), jnp.zeros((17, 3)), jnp.zeros(17))
-    params = spec.network.init(jax.random.key(0), cond.value, jnp.float32(0.5), cond)
     statistics = Statistics(jnp.linspace(-1, 1, 51).reshape(17, 3), jnp.linspace(0.1, 1, 51).reshape(17, 3))
-    return released.Model(params, statistics, spec)
+    return released.Model(random_params(spec), statistics, spec)
 
 
 @pytest.fixture
@@ -36,13 +37,17 @@ def test_round_trip_is_exact_in_float32(model, path):
     jax.tree.map(np.testing.assert_array_equal, (loaded.params, loaded.statistics), (model.params, model.statistics))
 
 
-def test_bfloat16_halves_the_file_and_keeps_the_opinion(model, path):
+@jax.jit
+def predict(model, x, t):
+    return model.predict_fn()(x, t, Condition(jnp.ones((17, 3)), jnp.ones((17, 3)), jnp.ones(17)))
+
+
+def test_bfloat16_halves_the_file_and_keeps_the_prediction(model, path):
     small = path.with_name("small.safetensors")
     released.save(small, model)
     assert small.stat().st_size < 0.65 * path.stat().st_size
-    cond = Condition(jnp.ones((17, 3)), jnp.ones((17, 3)), jnp.ones(17))
     x = jax.random.normal(jax.random.key(1), (17, 3))
-    full, half = (m.predict_fn()(x, jnp.float32(0.3), cond).x0 for m in (model, released.load(small)))
+    full, half = (predict(m, x, 0.3).x0 for m in (model, released.load(small)))
     assert 0 < float(jnp.abs(full - half).max()) < 0.05
 
 
@@ -50,10 +55,9 @@ def test_saving_leaves_nothing_but_the_file(path):
     assert [p.name for p in path.parent.iterdir()] == ["tiny.safetensors"]
 
 
-def test_prediction_is_one_opinion(model):
-    cond = Condition(jnp.ones((17, 3)), jnp.ones((17, 3)), jnp.ones(17))
+def test_a_prediction_is_the_same_as_x0_eps_and_score(model):
     x, t = jax.random.normal(jax.random.key(1), (17, 3)), jnp.float32(0.4)
-    p, sde = model.predict_fn()(x, t, cond), model.spec.sde()
+    p, sde = predict(model, x, t), model.spec.sde()
     np.testing.assert_allclose(sde.alpha(t) * p.x0 + sde.sigma(t) * p.eps, x, atol=1e-5)
     np.testing.assert_allclose(p.score, -p.eps / sde.sigma(t), atol=1e-5)
 
@@ -125,6 +129,27 @@ def test_an_unknown_name_lists_the_bundled_ones():
 def test_the_bundled_model_is_small_and_loads():
     assert (released.ASSETS / "pose17.safetensors").stat().st_size < 8e6
     assert released.load("pose17").skeleton.name == "h36m17"
+
+
+def test_what_a_task_needs_is_asked_in_one_place(model):
+    """Each kind of model against each kind of need; the message names task, need and what was found."""
+    few = released.Spec("few", model.spec.network, times=(1.0, 0.3))
+    kinds = {
+        "score": (model, {"score", "joints"}),
+        "few": (released.Model({}, model.statistics, few), {"few_steps", "joints"}),
+        "diffpose": (tiny(), {"joints", "encoder", "denoiser", "context"}),
+        "rotations": (rotation_oracle.correlated(), {"score", "rotations"}),
+        "gfpose": (pose_oracle.make(codec="image_depth"), {"score", "image_depth"}),
+        "screen": (pose_oracle.make(codec="screen"), {"score", "screen"}),
+    }
+    for name, (one, able) in kinds.items():
+        assert one.capabilities == able, name
+        released.require(one, "task", *able - {"few_steps"})
+        for need in released._NEEDED.keys() - able:
+            with pytest.raises(
+                ValueError, match=f"task needs a.*; got '{one.spec.name}', a .* states are '{one.spec.codec}'"
+            ):
+                released.require(one, "task", need)
 
 
 @pytest.mark.parametrize("frames", [None, 3])

@@ -4,6 +4,7 @@ import flax.struct
 import jax.numpy as jnp
 import numpy as np
 from laws import gaussian, oracle
+from random_params import random_params
 
 from jaxpose import model as released
 from jaxpose.networks.score_mlp import ScoreMLP
@@ -30,11 +31,22 @@ class Oracle(released.Model):
         return oracle(gaussian(np.zeros((17, 3)), covariance() / UNIT**2), self.spec.sde())
 
 
+def statistics() -> Statistics:
+    """Of the law: its mean, and the unit of the state."""
+    return Statistics(jnp.asarray(MEAN, jnp.float32), jnp.full((17, 3), UNIT), jnp.ones((17, 3)))
+
+
 def make(**changes) -> Oracle:
     """The oracle with 40 steps of the second-order solver."""
-    spec = released.Spec(name="oracle", network=ScoreMLP(), num_steps=40, **changes)
-    statistics = Statistics(jnp.asarray(MEAN, jnp.float32), jnp.full((17, 3), UNIT), jnp.ones((17, 3)))
-    return flax.struct.dataclass(Oracle)({}, statistics, spec)
+    spec = released.Spec(**{"name": "oracle", "network": ScoreMLP(), "num_steps": 40, **changes})
+    return flax.struct.dataclass(Oracle)({}, statistics(), spec)
+
+
+def tiny(**changes) -> released.Model:
+    """A small network of random weights in the same units: whatever it is shown changes what comes out."""
+    network = ScoreMLP(hidden=16, time_width=8, num_blocks=1, num_groups=4, dropout=0.0)
+    spec = released.Spec(**{"name": "tiny", "network": network, "target": "edm", "num_steps": 3, **changes})
+    return released.Model(random_params(spec), statistics(), spec)
 
 
 def draw(rng: np.random.Generator, num: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which one pose to take of many hypotheses, blindly: the aggregates of `evaluation/aggregate.py` against the mean.
+"""Aggregates of hypotheses, without the truth: those of `evaluation/aggregate.py` against the mean.
 
     python -m experiments.evaluate aggregates                              validation frames, four rows, every 20th pose
     python -m experiments.evaluate aggregates --dataset=walker --stride=4  real detections of four cameras

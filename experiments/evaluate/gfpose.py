@@ -1,4 +1,5 @@
-"""Score a model of GFPose's codec by GFPose's protocol on prepared Human3.6M frames, beside honest figures.
+"""Score a model of GFPose's codec by GFPose's protocol on prepared Human3.6M frames, beside figures without its
+privileges.
 
     jaxpose convert gfpose best_model.pth --out gfpose.safetensors
     python -m experiments.evaluate gfpose --model=gfpose.safetensors --data=data/h36m_test                  est, 200

@@ -64,7 +64,7 @@ class Table(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A line of the table before it: figures by name, JSON values; privileges where they are not the table's."""
+    """A line of the table before it: figures by name, JSON values; privileges beyond the table's."""
 
     name: str
     values: dict[str, Any]
@@ -85,7 +85,7 @@ def report(what: str, items: Iterable[Item], options: Options, model: released.M
             print(heading(item), flush=True)
         elif isinstance(item, Row):
             print(line(item, table.columns), flush=True)
-            told = table.privileges if item.privileges is None else item.privileges
+            told = "; ".join(filter(None, (item.privileges, table.privileges)))
             rows.append({"name": item.name, **item.values, "privileges": told, "tuned": table.tuned})
         else:
             more |= item

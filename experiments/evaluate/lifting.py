@@ -70,7 +70,7 @@ def frames(model: released.Model, options: Options) -> Iterator[Item]:
         lifted, seconds = lift_all(model, options, *inputs)
         row = lifting_row(lifted.samples, data.joints_cam, data.category, radius_90=lifted.radius_90)
         row |= {"seconds_per_pose": seconds / len(data.category), "root_depth": "none", "scale": model.spec.scale}
-        yield Row(name, row, f"{privileges}; {bench.NO_DEPTH}")
+        yield Row(name, row, privileges)
         picture(Path(options.out), name, lifted.samples, data.joints_cam)
 
 

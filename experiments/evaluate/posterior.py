@@ -103,7 +103,7 @@ def lifting(model: released.Model, prior: Prior, options: Options) -> Iterator[I
         "told nothing, dps, smc": told_nothing("dps", smc=True),
         "told nothing, pseudo_inverse, focal unknown": told_nothing("pseudo_inverse", known_focal=False),
     }
-    told = {name: f"{'centre alone' if 'focal' in name else 'intrinsics'}; {bench.NO_DEPTH}" for name in rows}
+    told = {name: "2D detected, principal point" if "focal" in name else "2D detected, intrinsics" for name in rows}
     yield from table(model, rows, told, truth, data.category, options)
 
 
@@ -131,7 +131,9 @@ def table(
     shown = ("mean", "geometric_median", "best_of_10", "best_of_N", "p_mean", "p_best_of_N", "energy_score")
     columns: dict[str, Column] = {k: f"{k.replace('_N', f'_{options.hypotheses}')}_mm:.1f" for k in shown}
     columns |= {"coverage_90": "coverage_90:.2f", "ECE": "ece:.3f", "s/pose": "seconds_per_pose:.2f"}
-    yield Table(f"{len(truth)} poses; mm", "best_of_* choose by the truth", bench.tuned(model), columns)
+    yield Table(
+        f"{len(truth)} poses; mm", f"{bench.NO_DEPTH}; best_of_* choose by the truth", bench.tuned(model), columns
+    )
     for name, samples_of in rows.items():
         if options.wants(name):
             started = time.perf_counter()

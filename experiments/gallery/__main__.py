@@ -182,7 +182,7 @@ def denoise_page(key: Key, model: Model, people: People, counts: dict[str, Any])
 
 
 def generate_page(key: Key, model: Model, people: People, counts: dict[str, Any]) -> Page:
-    """3D out of nothing."""
+    """Unconditional 3D poses."""
     del people
     steps = {name: counts[name] for name in ("sampler", "return_path")}
     states = np.asarray(generate(key, model, GENERATED, **steps))[:, None]

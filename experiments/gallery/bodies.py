@@ -1,7 +1,7 @@
 """Pages of bodies for the gallery: what a prior over joint rotations makes, fills in, makes clean and fits.
 
 The body is the package's own mannequin (io/capsule_body.py), free of any licence. What a prior knows are joint
-rotations, not where a body stands: bodies out of nothing are set down on the floor, each at its lowest point.
+rotations, not where a body stands: unconditional bodies are set down on the floor, each at its lowest point.
 Without JAXPOSE_DATA only the page that needs no data is made.
 """
 
@@ -68,7 +68,7 @@ def body_pages(key: Key, model: Model) -> Iterator[BodyPage]:
 
 
 def generate_page(key: Key, model: Model, body: Body) -> BodyPage:
-    """Bodies out of nothing, side by side."""
+    """Unconditional bodies, side by side."""
     drawn = _generated(key, model, SIDE_BY_SIDE * SETS)
     meshes = on_floor(meshes_of(body, drawn)).reshape(SIDE_BY_SIDE, SETS, -1, 3)
     line = (

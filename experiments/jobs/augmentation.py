@@ -11,7 +11,7 @@ Network, steps, batch, virtual cameras, detector and mirroring are alike in all 
     classic     the share, spliced, re-proportioned and resized (ViewRates, as the released models are trained)
     generated   the share, and poses that --model generates. A privilege: the model has seen ALL training sequences
     both        `classic` on top of `generated`
-    own         the share, and poses of a model trained on this very share (--own); the honest form of `generated`
+    own         the share, and poses of a model trained on this very share (--own); `generated` without its privilege
 
 Released models, and so the poses they generate, have `classic` in their own training.
 

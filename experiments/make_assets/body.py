@@ -7,7 +7,7 @@
     poses     linear skinning of a vertex with share s beyond joint j draws it to the axis by s (1 - s) (1 - cos a); the
               same is given back, -s (1 - s) sym(R_j - I) (v - J_j), which is linear in R_j: thickness is kept
 
-The numbers are in capsule_shapes.py and all our own. The three kinds share the surface and differ in their joints;
+The numbers are in capsule_shapes.py and were made for jaxpose. The three kinds share the surface, not the joints;
 the hand is a mitten with a thumb, whose fingers bend.
 
 `python -m experiments.make_assets.body` writes `jaxpose/assets/capsule_body.npz`, which `io/capsule_body.py` reads and

@@ -1,4 +1,4 @@
-"""The numbers of the licence-free body: its joints, the capsules of its surface, points of its face. All our own.
+"""The numbers of the licence-free body: its joints, the capsules of its surface, points of its face; made for jaxpose.
 
 An adult of 1.72 m and 70 litres at rest: arms out, palms down, y up, facing +z, left towards +x; the pelvis is the
 origin and the floor at y = -0.95. Names of joints are those of geometry/skeleton.py, with fingers and face as in
@@ -72,7 +72,7 @@ _TIPS = {
 }
 _FINGER_RADIUS = {"thumb": 0.0130, "index": 0.0120, "middle": 0.0120, "ring": 0.0120, "pinky": 0.0110}
 
-# Where to look for the vertex that stands for each of the 21 picked points, in their order (body_joints.PICKED).
+# Points near the vertex of each of the 21 picked points, in their order (body_joints.PICKED).
 _PICKS = {
     "nose": (0, 0.64, 0.15),
     "eye": (0.033, 0.668, 0.125),

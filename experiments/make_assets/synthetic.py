@@ -51,7 +51,7 @@ class Move(NamedTuple):
 
 
 class Style(NamedTuple):
-    """What tells one performance from another; `numbers` and `arms` in [0, 1] are what an activity reads."""
+    """Parameters of one performance; `numbers` and `arms` in [0, 1] are what an activity reads."""
 
     activity: Array
     gesture: Array

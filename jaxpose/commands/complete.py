@@ -16,7 +16,10 @@ from jaxpose.commands.blocks import Block
 from jaxpose.commands.hiding import Hide, parse_hide
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete, Lift
-from jaxpose.io.poses3d_files import holds_poses3d
+from jaxpose.compiled import exact
+from jaxpose.io import kind_of
+from jaxpose.io.keypoints import Keypoints
+from jaxpose.io.poses3d import Poses3D
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.tasks import complete as task
 from jaxpose.tasks.samplers import sampler_of
@@ -34,7 +37,7 @@ def complete(options: Complete) -> Iterator[str]:
     why = "is for a prior over joint rotations, such as prior21"
     refuse(options, why, "method", "fps")
     refuse(options.files, why)
-    in_3d = holds_poses3d(path)
+    in_3d = kind_of(path, (Poses3D, Keypoints)) is Poses3D
     found, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
     why = f"is for {needed}, and {path} holds {found}"
     if in_3d:
@@ -64,18 +67,13 @@ def _complete_3d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
 
     sampler = sampler_of(sampling.sampler, sampling.steps)
 
-    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
-        return task.complete(
-            key,
-            model,
-            jnp.asarray(data.joints[block.rows]),
-            noise=noise,
-            num_hypotheses=each,
-            sampler=sampler,
-            return_path=return_path,
-        )
-
     each, num = options.hypotheses or _HYPOTHESES, len(data.joints)
+    run = exact(task.complete, "return_path", num_hypotheses=each, sampler=sampler)
+
+    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
+        found: Hypotheses = run(key, model, jnp.asarray(data.joints[block.rows]), noise=noise, return_path=return_path)
+        return found
+
     posed, spent = yield from blocks.gather(
         work, blocks.even(num, doubling=True), num, seed=output.seed, each=each, path=sampling.path
     )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.commands import blocks, models, motions, report
+from jaxpose.commands import blocks, models, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete
@@ -17,6 +17,7 @@ from jaxpose.commands.report_bodies import BODY_JOINTS, Shown, joints_of, write_
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io.motion import read_rotations
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model
 from jaxpose.tasks import complete_rotations as task
@@ -64,12 +65,12 @@ def complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     chosen = METHODS[method](**steps)
     hidden = parse_hide(options.hide)
     body = models.load_body(options.files.body)
-    motion, known = motions.read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
+    motion, known = read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
     known = known & ~hidden
     if known.all():
         raise ValueError(f"{path}: nothing to complete, every rotation is there; --hide hides some")
     if not known.any():
-        raise ValueError(f"{path}: no rotation is left; `jaxpose generate` draws poses out of nothing")
+        raise ValueError(f"{path}: no rotation is left; `jaxpose generate` draws unconditional poses")
     num = len(known)
     yield f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"
     missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}

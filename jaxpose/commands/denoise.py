@@ -12,6 +12,7 @@ from jaxpose.commands import blocks, denoise_motion, models, poses, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Denoise
+from jaxpose.compiled import exact
 from jaxpose.model import DEFAULT_MODEL, load
 from jaxpose.tasks import denoise as task
 from jaxpose.tasks.samplers import sampler_of
@@ -38,18 +39,13 @@ def denoise(options: Denoise) -> Iterator[str]:
 
     sampler = sampler_of(sampling.sampler, sampling.steps)
 
-    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
-        return task.denoise(
-            key,
-            model,
-            jnp.asarray(data.joints[block.rows]),
-            noise=noise,
-            num_hypotheses=each,
-            sampler=sampler,
-            return_path=return_path,
-        )
-
     each, num = options.hypotheses or _HYPOTHESES, len(data.joints)
+    run = exact(task.denoise, "return_path", num_hypotheses=each, sampler=sampler)
+
+    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
+        found: Hypotheses = run(key, model, jnp.asarray(data.joints[block.rows]), noise=noise, return_path=return_path)
+        return found
+
     posed, spent = yield from blocks.gather(
         work, blocks.even(num, doubling=True), num, seed=output.seed, each=each, path=sampling.path
     )

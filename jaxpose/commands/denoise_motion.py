@@ -14,19 +14,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Key
-from jaxpose.commands import blocks, fitted, models, motions, points, report
+from jaxpose.commands import blocks, fitted, models, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.fitted import Rows
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Denoise
-from jaxpose.commands.points import Targets
 from jaxpose.commands.report_bodies import joints_of
+from jaxpose.commands.views import joint_set
 from jaxpose.fitting import motion as task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
 from jaxpose.fitting.motion import MotionSettings, estimate_noise, skeleton_of
 from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io import kind_of
+from jaxpose.io.body_points import BodyPoints, read_body_points
+from jaxpose.io.motion import PartialMotion, read_rotations
 from jaxpose.io.poses3d import Poses3D
 from jaxpose.model import Model
 
@@ -40,13 +43,13 @@ def denoise_motion(options: Denoise, model: Model) -> Iterator[str]:
     refuse(options, "is for models of joint positions", "hypotheses")
     refuse(options.sampling, "is for models of joint positions")
     body = models.load_body(options.files.body)
-    found = _targets(path, body, options)
+    found, points = _targets(path, body, options)
     fps = float(options.fps or found.source.fps or _RATE)
     source = "given" if options.fps else "of the file" if found.source.fps else "assumed"
     if not 1 <= fps <= 1000:
         raise ValueError(f"{path}: {fps:g} frames per second; needed 1 to 1000 (--fps)")
     people = np.unique(found.source.person)
-    yield f"{path}: {len(found.xyz)} frames at {fps:g}/s ({source}), {len(people)} people; {found.said}"
+    yield f"{path}: {len(found.xyz)} frames at {fps:g}/s ({source}), {len(people)} people; {points}"
     weights = MotionSettings().weights
     settings = MotionSettings(weights=weights._replace(smooth=weights.smooth * (fps / _RATE) ** 3))
     own_bones = found.points == "smpl22" and options.files.body is None and not options.shape
@@ -88,13 +91,13 @@ def denoise_motion(options: Denoise, model: Model) -> Iterator[str]:
         **report.record("denoise", path, model, spent, len(xyz), seed=output.seed),
         **{"prior": "dposer", "shape_fitted": options.shape, "noise_source": how, "fps": fps, "fps_source": source},
         "noise_mm": {str(p): round(1000 * level, 2) for p, level in zip(people, levels, strict=True)},
-        "own_bones": own_bones,
+        **{"own_bones": own_bones, "points": points},
     }
     rest = np.asarray(each_body[0].joint_template[:22]) if own_bones and len(people) == 1 else None
     yield from fitted.write(output, options.files, path, body, whole, rows, said, rest=rest)
 
 
-def _noise(path: Path, clip: Targets) -> float:
+def _noise(path: Path, clip: BodyPoints) -> float:
     """The noise per coordinate of a clip, metres; ValueError where there is too little to tell."""
     level = float(estimate_noise(jnp.asarray(clip.xyz)[None])[0]) if len(clip.xyz) >= _LEAST_FRAMES else np.nan
     if not np.isfinite(level):
@@ -105,20 +108,22 @@ def _noise(path: Path, clip: Targets) -> float:
     return level
 
 
-def _targets(path: Path, body: Body, options: Denoise) -> Targets:
-    """The file's points, or the joints of this body in a file of rotations."""
-    if not motions.holds_rotations(path):
-        return points.read_targets(path, body, options.axes, options.skeleton)
-    if options.skeleton is not None or options.axes.unit is not None:
+def _targets(path: Path, body: Body, options: Denoise) -> tuple[BodyPoints, str]:
+    """The file's points, or the joints of this body in a file of rotations; and what they are, in words."""
+    up, unit = options.axes.up, options.axes.unit
+    if kind_of(path, (PartialMotion, Poses3D)) is Poses3D:
+        found = read_body_points(path, body, skeleton=joint_set(options.skeleton), up=up, unit=unit)
+        return found, fitted.say_points(found)
+    if options.skeleton is not None or unit is not None:
         raise ValueError(f"--skeleton, --unit: are for 3D joints, and {path} holds rotations")
-    motion, _ = motions.read_rotations(path, fps=options.fps, up=options.axes.up)
+    motion, _ = read_rotations(path, fps=options.fps, up=up)  # type: ignore[arg-type]  # checked there
     xyz = joints_of(body, motion.body_pose, motion.global_orient, motion.transl)
     num = len(xyz)
     source = Poses3D(to_camera(xyz, "y"), SMPL_22, np.arange(num), np.zeros(num, np.int64), motion.fps, "y")
-    return Targets(xyz, "smpl22", source, f"joints of this body by {motion.source}")
+    return BodyPoints(xyz, "smpl22", source, len(SMPL_22.joints)), f"joints of this body by {motion.source}"
 
 
-def _clip(targets: Targets, person: int) -> Targets:
+def _clip(targets: BodyPoints, person: int) -> BodyPoints:
     """One person's frames in their order, NaN for those that are skipped: frames step by the largest common step."""
     rows = np.flatnonzero(targets.source.person == person)
     rows = rows[np.argsort(targets.source.frame[rows], kind="stable")]

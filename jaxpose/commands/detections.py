@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.commands.heatmaps import holds_heatmaps, peaks
 from jaxpose.commands.option_groups import KeypointFile
 from jaxpose.geometry.camera import check_intrinsics, intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton, get_skeleton
-from jaxpose.io.heatmap_files import Heatmaps, read_heatmaps
+from jaxpose.io import kind_of
+from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints, visible_rows
 from jaxpose.io.tracking import link
 
@@ -79,7 +79,7 @@ def read_detections(
         skeleton_name, file_format = file_format, None
     skeleton = get_skeleton(skeleton_name) if skeleton_name else None
     maps = None
-    if holds_heatmaps(path):
+    if kind_of(path, (Heatmaps, Keypoints)) is Heatmaps:
         if file_format is not None or given.camera_name is not None:
             raise ValueError(f"{path} holds heatmaps: --format FILE_FORMAT and --camera-name mean nothing to them")
         maps = read_heatmaps(path, skeleton=skeleton, image_size=given.image_size, missing="hide")

@@ -13,7 +13,6 @@ from jaxpose.base import Array, Bodies
 from jaxpose.commands import report
 from jaxpose.commands.blocks import AXIS, Drawn
 from jaxpose.commands.option_groups import BodyFiles, Output
-from jaxpose.commands.points import Targets
 from jaxpose.commands.report_bodies import Shown, write_bodies
 from jaxpose.fitting.baselines import l2_energy
 from jaxpose.fitting.engine import PosePrior
@@ -22,6 +21,7 @@ from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import SKELETONS, SMPL_22, Skeleton
+from jaxpose.io.body_points import BodyPoints
 from jaxpose.model import Model
 from jaxpose.tasks.rotations import to_axis_angle
 
@@ -72,6 +72,12 @@ def point_error(body: Body, rows: Rows, points: str, xyz: np.ndarray) -> np.ndar
     return np.linalg.norm(np.asarray(body_points(posed, points)) - xyz, axis=-1)
 
 
+def say_points(data: BodyPoints) -> str:
+    """What of a file's joints is used."""
+    source = data.source.skeleton
+    return f"{source.name}, {data.used} of {len(source.joints)} points used, as {data.points}"
+
+
 def say_error(error: np.ndarray) -> str:
     """A line about `point_error`."""
     mm = 1000 * error[np.isfinite(error)]
@@ -103,7 +109,7 @@ def write(
     files: BodyFiles,
     path: Path,
     body: Body,
-    targets: Targets,
+    targets: BodyPoints,
     rows: Drawn,
     said: dict[str, Any],
     *,
@@ -112,7 +118,7 @@ def write(
 ) -> Iterator[str]:
     """Write bodies fitted to 3D points; the first hypothesis is the motion's.
 
-    said: entries of the summary, `prior` among them. many: with the axis of hypotheses. rest: as in `Shown`.
+    said: entries of the summary, `prior` and `points` among them. many: with the axis of hypotheses. rest: of `Shown`.
     """
     source, error = targets.source, rows["error"]
     yield say_error(error)
@@ -123,7 +129,7 @@ def write(
     }
     found = 1000 * error[np.isfinite(error)]
     summary = {
-        **{**said, "num_poses": len(targets.xyz), "points": targets.said},
+        **{**said, "num_poses": len(targets.xyz)},
         **{"input_unit": source.unit, "input_up": source.up, "frame_tag": FRAME_TAGS["y"]},
         "error_mm": {"median": round(float(np.median(found)), 2), "mean": round(float(found.mean()), 2)},
     }

@@ -20,10 +20,10 @@ from jaxpose.commands import blocks, models, report, views
 from jaxpose.commands.blocks import Block, Drawn
 from jaxpose.commands.detections import rescaled
 from jaxpose.commands.options import Fuse
-from jaxpose.commands.points import skeleton_of
-from jaxpose.commands.views import Views
 from jaxpose.geometry.axes import FRAME_TAGS, to_camera, vertical
+from jaxpose.geometry.body_joints import joint_set_of
 from jaxpose.geometry.joint_sets import convert_joints
+from jaxpose.io.multiview import MultiView
 from jaxpose.model import Model, require
 from jaxpose.tasks import observations
 from jaxpose.tasks.draw import spread
@@ -32,18 +32,6 @@ from jaxpose.tasks.posterior import posterior
 from jaxpose.tasks.priors import Prior, fitted, prior_of
 
 _LEAST = 4  # joints that some camera must see, as for `jaxpose lift`
-
-
-class Seen(NamedTuple):
-    """N moments in C cameras, in the model's joints.
-
-    xy [N, C, J, 2] px, confidence, noise_px [N, C, J]; views: the files' own rows, with the cameras, which all share.
-    """
-
-    xy: np.ndarray
-    confidence: np.ndarray
-    noise_px: np.ndarray
-    views: Views
 
 
 class Fused(NamedTuple):
@@ -68,22 +56,21 @@ def fuse(options: Fuse) -> Iterator[str]:
     report.check_out(output.out, *paths)
     model = models.load_joint_model(output.model, "fuse")
     require(model, "fuse", "joints", "score")
-    seen, said = read_seen(paths, model, options)
+    seen, noise, said = read_seen(paths, model, options)
     yield from said
-    noise = np.median(seen.noise_px[seen.confidence > 0])
-    yield f"noise of a keypoint taken as {noise:.1f} px in the median"
+    yield f"noise of a keypoint taken as {np.median(noise[seen.confidence > 0]):.1f} px in the median"
     prior = fitted(jax.random.key(output.seed), prior_of(model))
     method = METHODS[options.method](*(() if options.steps is None else (options.steps,)))
-    cameras, up = jax.tree.map(lambda x: x[0], seen.views.cameras), seen.views.up
 
     def work(key: Key, block: Block, return_path: bool) -> Fused:
-        xy, confidence, noise_px = (jnp.asarray(x[block.rows]) for x in seen[:3])
-        return _fuse_rows(key, prior, xy, noise_px, confidence, cameras, up=up, num_hypotheses=each, method=method)
+        given = (jnp.asarray(x[block.rows]) for x in (seen.xy, noise, seen.confidence))
+        return _fuse_rows(key, prior, *given, seen.camera, up=seen.up, num_hypotheses=each, method=method)
 
     num = len(seen.xy)
     drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
     record = report.record("fuse", None, model, spent, num * each, seed=output.seed)
-    yield from _write(options, model, seen, drawn, record | {"network_calls": method.num_steps})
+    record |= {"network_calls": method.num_steps, "read": said[:1]}
+    yield from _write(options, model, seen, noise, drawn, record)
 
 
 @functools.partial(jax.jit, static_argnames=("up", "num_hypotheses", "method"))
@@ -122,15 +109,15 @@ def _fuse_rows(
     return Fused(samples, world[:, :, 0], *spread(samples), error_px)
 
 
-def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Seen, list[str]]:
-    """The moments of one file, or of several with a camera or more each, matched by frame; and lines of what was read.
+def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[MultiView, np.ndarray, list[str]]:
+    """The moments of one file, or of several with a camera or more each, matched by frame, in the model's joints.
 
-    ValueError names the file that has no calibrated cameras, another vertical, or that is left without a moment.
+    Also the noise [F, C, J] px of the keypoints, and lines of what was read, the first of the first file. ValueError
+    names the file that has no calibrated cameras, another vertical, or that is left without a moment.
     """
-
     if len(paths) > 1 and options.cameras is not None:
         raise ValueError(f"--cameras: is for one file of several cameras, got {len(paths)} files")
-    parts: list[Views] = []
+    parts: list[MultiView] = []
     said: list[str] = []
     for path in paths:
         if not path.is_file():
@@ -139,16 +126,15 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[See
             raise ValueError(
                 f"{path}: needed an .npz of calibrated cameras, with keypoints [F, C, K, 2 or 3], K, R and t"
             )
-        part = views.several(path, options, options.min_confidence)
+        part = views.read_cameras(path, options, options.min_confidence)
         if parts and part.up != parts[0].up:
             raise ValueError(f"{path}: world {part.up} up, and {paths[0]} {parts[0].up} up; needed one (--up)")
-        source = skeleton_of(part.points)
-        assert source is not None
+        source = joint_set_of(part.points)
         sure = jnp.asarray(rescaled(part.confidence))
         xy, confidence = jax.device_get(convert_joints(jnp.asarray(part.xy), sure, source, model.skeleton))
         confidence = confidence * observations.measured_joints(source, model.skeleton)
         parts.append(part._replace(xy=xy, confidence=confidence))
-        said += part.said
+        said.append(views.describe(path, part))
     whole = _merged(parts)
     enough = (whole.confidence > 0).sum(-1).max(1) >= _LEAST
     if not enough.any():
@@ -158,22 +144,20 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[See
         )
     if not enough.all():
         said.append(f"left out {(~enough).sum()} frames with fewer than {_LEAST} joints in every camera")
-    rows = {k: getattr(whole, k)[enough] for k in ("xy", "confidence", "frame", "person")}
-    whole = whole._replace(**rows)
+    whole = whole._replace(**{name: getattr(whole, name)[enough] for name in ("xy", "confidence", "frame")})
+    xy, sure = jnp.asarray(whole.xy), jnp.asarray(whole.confidence)
     if options.noise_px is None:
-        noise = observations.keypoint_noise_px(jnp.asarray(whole.xy), jnp.asarray(whole.confidence))
-    else:
-        noise = observations.confidence_noise(jnp.asarray(whole.confidence), options.noise_px)
-    return Seen(whole.xy, whole.confidence, np.asarray(noise), whole), said
+        return whole, np.asarray(observations.keypoint_noise_px(xy, sure)), said
+    return whole, np.asarray(observations.confidence_noise(sure, options.noise_px)), said
 
 
-def _merged(parts: list[Views]) -> Views:
+def _merged(parts: list[MultiView]) -> MultiView:
     """Files of a camera or more each as one, over all frames that any of them has; unseen where a file lacks one."""
     if len(parts) == 1:
         return parts[0]
     frames = np.unique(np.concatenate([p.frame for p in parts]))
 
-    def spread_out(part: Views, value: np.ndarray) -> np.ndarray:
+    def spread_out(part: MultiView, value: np.ndarray) -> np.ndarray:
         out = np.zeros((len(frames), *value.shape[1:]), value.dtype)
         out[np.searchsorted(frames, part.frame)] = value
         return out
@@ -181,46 +165,41 @@ def _merged(parts: list[Views]) -> Views:
     xy, confidence = (
         np.concatenate([spread_out(p, getattr(p, name)) for p in parts], 1) for name in ("xy", "confidence")
     )
-    bent = any(p.cameras.distortion is not None for p in parts)
-    cameras = [
-        p.cameras._replace(distortion=jnp.zeros((1, p.xy.shape[1], 5)))
-        if bent and p.cameras.distortion is None
-        else p.cameras
-        for p in parts
-    ]
-    joined = jax.tree.map(lambda *x: jnp.concatenate(x, 1), *cameras)
-    return parts[0]._replace(
-        xy=xy, confidence=confidence, cameras=joined, frame=frames, person=np.zeros(len(frames), np.int64)
-    )
+    cameras = [p.camera for p in parts]
+    if any(c.distortion is not None for c in cameras):
+        straight = [c._replace(distortion=jnp.zeros((len(c.intrinsics), 5))) for c in cameras]
+        cameras = [s if c.distortion is None else c for c, s in zip(cameras, straight, strict=True)]
+    joined = jax.tree.map(lambda *x: jnp.concatenate(x), *cameras)
+    return parts[0]._replace(xy=xy, confidence=confidence, camera=joined, frame=frames)
 
 
-def _write(options: Fuse, model: Model, seen: Seen, drawn: Drawn, record: dict[str, Any]) -> Iterator[str]:
+def _write(
+    options: Fuse, model: Model, seen: MultiView, noise: np.ndarray, drawn: Drawn, record: dict[str, Any]
+) -> Iterator[str]:
     """Write the fused poses: numbers in the cameras' world, pictures as a level camera sees them."""
-    rows, skeleton, error = seen.views, model.skeleton, drawn["error_px"]
-    tag = f"{FRAME_TAGS[rows.up]}; samples relative to the root joint"
+    skeleton, error, num = model.skeleton, drawn["error_px"], len(seen.xy)
+    tag = f"{FRAME_TAGS[seen.up]}; samples relative to the root joint"
     summary = {
-        **{**record, "input": [str(p) for p in options.input], "method": options.method},
-        "num_poses": len(seen.xy),
+        **{**record, "input": [str(p) for p in options.input], "method": options.method, "num_poses": num},
         **{"num_hypotheses": options.hypotheses, "num_cameras": seen.xy.shape[1]},
-        **{"frame_tag": tag, "scale": "the cameras' calibration", "read": list(rows.said)},
+        **{"frame_tag": tag, "scale": "the cameras' calibration"},
         "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
         "spread_mm": report.spread_mm(drawn["covariance"], skeleton),
     }
     arrays = {
         **drawn,
-        **{k: np.asarray(v[0]) for k, v in rows.cameras._asdict().items() if v is not None},
-        **{"keypoints": seen.xy, "confidence": seen.confidence, "noise_px": seen.noise_px},
-        **report.rows(rows.frame, rows.person, rows.fps),
-        **report.axes(skeleton.joints, rows.up, tag),
+        **{name: value for name, value in seen.camera._asdict().items() if value is not None},
+        **{"keypoints": seen.xy, "confidence": seen.confidence, "noise_px": noise},
+        **report.rows(seen.frame, np.zeros(num, np.int64), seen.fps),
+        **report.axes(skeleton.joints, seen.up, tag),
     }
     yield f"keypoints met within {np.nanmedian(error):.1f} px in the median of frames and cameras"
     layers = {
-        "mean": to_camera(drawn["mean"], rows.up),
+        "mean": to_camera(drawn["mean"], seen.up),
         "keypoints": np.where(seen.confidence[:, 0, :, None] > 0, seen.xy[:, 0], np.nan),
         "confidence": seen.confidence[:, 0],
     }
-    titles = [f"frame {frame}" for frame in rows.frame]
+    titles = [f"frame {frame}" for frame in seen.frame]
     note = f"{seen.xy.shape[1]} cameras, metres from their calibration; keypoints of the first"
-    samples = to_camera(drawn["samples"], rows.up)
-    picture = report.Picture(samples, skeleton, titles, note, layers, rows.fps)
+    picture = report.Picture(to_camera(drawn["samples"], seen.up), skeleton, titles, note, layers, seen.fps)
     yield from report.write(options.output, f"{report.name_of(options.input[0])}_fused", arrays, summary, picture)

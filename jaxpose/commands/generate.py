@@ -1,4 +1,4 @@
-"""`jaxpose generate --num N --out DIR`: poses out of nothing; with a prior over joint rotations, bodies."""
+"""`jaxpose generate --num N --out DIR`: unconditional poses; with a prior over joint rotations, bodies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jaxpose.commands.blocks import Clock
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Generate
 from jaxpose.commands.report_bodies import BODY_JOINTS, Shown, joints_of, write_bodies
+from jaxpose.compiled import exact
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.model import DEFAULT_MODEL, Model, load
@@ -44,7 +45,7 @@ def _joints(options: Generate, model: Model) -> Iterator[str]:
     output, num, clock = options.output, options.num, Clock()
     sampler = _sampler(options).with_usual_steps(task.NUM_STEPS, model)
     key, path = jax.random.key(output.seed), options.sampling.path
-    drawn = np.asarray(task.generate(key, model, num, sampler=sampler, return_path=path))
+    drawn = np.asarray(exact(task.generate, num=num, sampler=sampler, return_path=path)(key, model))
     spent = clock.spent()
     yield f"drew {num} poses, {spent.rate(num):,.0f} poses/s"
     samples = drawn[-1] if path else drawn

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Key
-from jaxpose.commands import blocks, fitted, models, points, report
+from jaxpose.commands import blocks, fitted, models, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.fitted import Rows
 from jaxpose.commands.options import Ik
+from jaxpose.commands.views import joint_set
 from jaxpose.fitting import ik as task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
+from jaxpose.io.body_points import check_enough, read_body_points
 
 
 def ik(options: Ik) -> Iterator[str]:
@@ -22,10 +24,11 @@ def ik(options: Ik) -> Iterator[str]:
     report.check_out(output.out, path)
     model = models.load_fit_prior(options.prior, output.model, "ik")
     body = models.load_body(options.files.body)
-    targets = points.read_targets(path, body, options.axes, options.skeleton, options.only)
-    points.check_enough(path, targets)
-    num = len(targets.xyz)
-    yield f"{path}: {num} poses, {targets.said}; noise taken as {1000 * options.noise:g} mm"
+    axes, skeleton = options.axes, joint_set(options.skeleton)
+    targets = read_body_points(path, body, skeleton=skeleton, up=axes.up, unit=axes.unit, only=options.only)
+    check_enough(path, targets)
+    num, points = len(targets.xyz), fitted.say_points(targets)
+    yield f"{path}: {num} poses, {points}; noise taken as {1000 * options.noise:g} mm"
 
     prior, start_pose = fitted.prior_of(options.prior, model), fitted.start_pose(model)
 
@@ -50,5 +53,6 @@ def ik(options: Ik) -> Iterator[str]:
         **report.record("ik", path, model, spent, num * each, seed=output.seed),
         **{"prior": options.prior, "shape_fitted": options.shape, "noise_m": options.noise},
         **{"only": None if options.only is None else ",".join(options.only), "num_hypotheses": each},
+        "points": points,
     }
     yield from fitted.write(output, options.files, path, body, targets, rows, said, many=True)

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxpose.commands import models, motions, report
+from jaxpose.commands import models, report
 from jaxpose.commands.blocks import Clock
 from jaxpose.commands.options import Interpolate
 from jaxpose.commands.report_bodies import Shown, joints_of, write_bodies
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.motion import Motion, resample
+from jaxpose.io.motion import Motion, read_rotations, resample
 from jaxpose.tasks.rotations import interpolate_rotations
 
 
@@ -27,7 +27,7 @@ def interpolate(options: Interpolate) -> Iterator[str]:
     frames = (options.frame_a, options.frame_b)
     ends = []
     for path, flag, frame in zip(paths, ("--frame-a", "--frame-b"), frames, strict=True):
-        motion, _ = motions.read_rotations(path)
+        motion, _ = read_rotations(path)
         count = len(motion.body_pose)
         if not -count <= frame < count:
             raise ValueError(f"{flag}: got {frame}; {path} has frames 0 to {count - 1}")

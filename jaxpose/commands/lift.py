@@ -18,11 +18,15 @@ from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.commands import blocks, detections, models, official, report, video
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
-from jaxpose.commands.heatmaps import DEFAULT_COMPONENTS, mixture_px
 from jaxpose.commands.options import Lift
+from jaxpose.compiled import exact
+from jaxpose.datasets.prepare_gmm import COMPONENTS, SAMPLES, fit_block
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
-from jaxpose.geometry.camera import project
+from jaxpose.geometry.camera import denormalise_screen, project
+from jaxpose.geometry.joint_sets import joint_map
+from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io.heatmap_files import BLOCK, Heatmaps, intensities
 from jaxpose.model import Model, require
 from jaxpose.tasks import lift as task
 from jaxpose.tasks.likelihood import lifted_log_density
@@ -76,29 +80,30 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
     if data.heatmaps is not None and "context" not in model.capabilities:
         yield "heatmaps: the peaks and how high they are; only DiffPose models use the rest"
     elif data.heatmaps is not None:
-        components = options.components or DEFAULT_COMPONENTS
+        components = options.components or COMPONENTS
         key = jax.random.fold_in(jax.random.key(seed), _HEATMAPS)
         mixture = mixture_px(key, data.heatmaps, model.skeleton, components)
         yield f"heatmaps: mixtures of {components} Gaussians fitted to the maps of {num} frames"
     sampler = sampler_of(sampling.sampler, sampling.steps)
 
+    how = {"sampler": sampler, "num_components": components, "depth": options.depth or "encoder"}
+    run = exact(task.lift, "return_path", num_hypotheses=each, **how)
+
     def lift_block(key: Key, block: Block, return_path: bool) -> Hypotheses:
         xy, confidence, intrinsics = data.observed(block.rows)
-        return task.lift(
+        maps = None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture))
+        found: Hypotheses = run(
             key,
             model,
             xy,
             confidence,
             camera=Camera(intrinsics),
-            num_hypotheses=each,
-            sampler=sampler,
             height=options.height,
             windows=video.device_windows(block),
-            keypoint_mixture=None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture)),
-            num_components=components,
-            depth=options.depth or "encoder",
+            keypoint_mixture=maps,
             return_path=return_path,
         )
+        return found
 
     groups = blocks.even(num, doubling=True)
     if length is not None:
@@ -106,6 +111,24 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         yield f"video model, windows of {length} frames: {clock.said}"
         groups = video.groups(data.source.person, clock, length)
     return (yield from blocks.gather(work or lift_block, groups, num, seed=seed, each=each, path=sampling.path))
+
+
+def mixture_px(key: Key, data: Heatmaps, target: Skeleton, num_components: int) -> Mixture:
+    """Mixtures of the joints of `target` in pixels, weight [N, J, M], of heatmaps; the heaviest component first.
+
+    They are fitted by EM to points drawn from the maps. Joints that the file lacks are made of its own.
+    """
+    num, (width, height) = len(data.maps), data.image_size
+    weights = joint_map(data.skeleton, target)[0]
+
+    def work(_: Key, block: Block, __: bool) -> Mixture:
+        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.asarray(block.rows))
+        maps, box = intensities(data, block.rows), data.box[block.rows]
+        return fit_block(keys, maps, box, weights, width, height, SAMPLES, num_components)
+
+    found = Mixture(**blocks.silently(blocks.gather(work, blocks.even(num, BLOCK), num)))  # type: ignore[arg-type]
+    mean_px = denormalise_screen(jnp.asarray(found.mean), width, height)
+    return Mixture(jnp.asarray(found.weight), mean_px, jnp.asarray(found.std) * (width / 2))
 
 
 class _One(NamedTuple):

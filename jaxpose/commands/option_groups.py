@@ -92,7 +92,7 @@ class Output:
     model: str | None = None
     """a bundled model's name or a .safetensors file"""
     seed: int = 0
-    """of the one key all randomness flows from (0)"""
+    """random seed (0)"""
     no_pictures: bool = False
     """write numbers only (.npz and .json)"""
 
@@ -116,10 +116,10 @@ class Sampling:
     steps: Annotated[Count | None, metavar("T")] = None
     """solver steps (what validation chose)"""
     sampler: Annotated[str, metavar("NAME")] = "posterior"
-    """posterior draws plausible poses (default), probability_flow draws them without noise on the way, mean_flow seeks
-    their mean: one hypothesis is enough"""
+    """posterior samples the posterior (default), probability_flow samples it without noise in the steps, mean_flow
+    approaches its mean: one hypothesis is enough"""
     path: bool = False
-    """write NAME_path.html too: how noise becomes poses, step by step"""
+    """write NAME_path.html too: the denoising, step by step"""
 
 
 @_beside

@@ -43,7 +43,7 @@ Points = Annotated[
     str | None,
     metavar("SET", "--points"),
     Parameter(
-        help="joint set of the input: smpl22, smpl24, coco17, openpose25, h36m17, ... (told by its names or number)"
+        help="joint set of the input: smpl22, smpl24, coco17, openpose25, h36m17, ... (default: by its names or number)"
     ),
 ]
 Prior = Annotated[
@@ -75,7 +75,7 @@ class Lift:
     components: Annotated[Count | None, metavar("M")] = None
     """DiffPose: Gaussians a joint that its samples start from (1, of heatmaps 5)"""
     depth: Literal["encoder", "histogram"] | None = None
-    """DiffPose: where the start's x, y, z come from, its encoder (default) or the training poses, blindly"""
+    """DiffPose: where the start's x, y, z come from, its encoder (default) or statistics of the training poses"""
     aggregate: Aggregate = "reprojection"
     """the one pose that pictures show of many hypotheses, written as `pose` and `pose_root`: the mean weighted by
     agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights"""
@@ -106,7 +106,7 @@ class Fuse:
     hypotheses: Hypotheses = 100
     """3D poses per observation (100)"""
     method: Literal["pseudo_inverse", "dps"] = "pseudo_inverse"
-    """how the law is drawn from"""
+    """method of sampling the posterior"""
     steps: Steps | None = None
     """solver steps (50)"""
     output: Output
@@ -174,7 +174,7 @@ class Denoise:
 
 @dataclass(frozen=True)
 class Generate:
-    """3D poses out of nothing.
+    """unconditional samples: 3D poses without any input.
 
     Draws poses of the kind the model was trained on and writes them (generated.npz, `samples` [N, J, 3] metres relative
     to the root, as a level camera sees them), a summary and pictures. With a prior over joint rotations (prior21):
@@ -185,7 +185,7 @@ class Generate:
     num: Annotated[Count, metavar("N")]
     """how many poses"""
     temperature: Annotated[float, metavar("T"), within(0, 2, "a number")] = 1.0
-    """1 draws what the model takes for the law of poses (default); below, likelier and less varied ones"""
+    """1 samples the model's distribution of poses (default); below 1, more probable and less varied poses"""
     output: Output
     sampling: Sampling = Sampling()
     files: Annotated[BodyFiles, OfRotations] = BodyFiles()

@@ -10,10 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
-from jaxpose.commands import blocks, detections, models, motions, poses, report
+from jaxpose.commands import blocks, detections, models, poses, report
 from jaxpose.commands.blocks import Spent
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Score
+from jaxpose.io import kind_of
+from jaxpose.io.motion import PartialMotion, read_rotations
+from jaxpose.io.poses3d import Poses3D
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import score as task
@@ -46,7 +49,8 @@ def score(options: Score) -> Iterator[str]:
     """Read, score and write; what the numbers are of is said and stands in the summary."""
     path = options.input
     report.check_out(options.out, path)
-    model = load(options.model or (models.DEFAULT_PRIOR if motions.holds_rotations(path) else DEFAULT_MODEL))
+    of_rotations = kind_of(path, (PartialMotion, Poses3D)) is PartialMotion
+    model = load(options.model or (models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
     if options.keypoints is None:
         refuse(options.camera, "is for --keypoints")
     if models.is_prior(model):
@@ -73,7 +77,7 @@ def score(options: Score) -> Iterator[str]:
 
 def _read_rotations(model: Model, options: Score) -> _Read:
     path = options.input
-    motion, _ = motions.read_rotations(path, fps=options.fps, up=options.axes.up)
+    motion, _ = read_rotations(path, fps=options.fps, up=options.axes.up)
     check_body_pose(motion.body_pose)
     num = len(motion.body_pose)
     angles = "radians of axis-angle" if model.spec.codec == "axis_angle" else "entries of rotation matrices"

@@ -4,7 +4,7 @@
     <root>/<subset>/<subject>/<sequence>_stageii.npz    SMPL-X release
 
 Splits are DPoser's: VPoser's (Pavlakos et al. 2019) with BMLmovi (spec/dposer.md 3). Subsets go by several names
-(`MoSh`, `Mosh`, `MPI_mosh`), told apart without case and underscores.
+(`MoSh`, `Mosh`, `MPI_mosh`), compared without case and underscores.
 
 Frames, of the N of a sequence, always of its middle 80 % (recordings open and close in a T-pose):
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from jaxpose.io.arrays import reading
 from jaxpose.io.ply import read_ply
+from jaxpose.io.take import rotation_matrices
 
 IMAGE_SIZE = (1600, 1200)
 NUM_IMAGES = 100
@@ -86,11 +87,7 @@ def load_ehf(folder: str | os.PathLike[str], names: tuple[str, ...] | None = Non
 
 def to_camera(camera: EhfCamera, vertices: np.ndarray) -> np.ndarray:
     """Points [..., V, 3] of the world in the camera's frame: x right, y down, z forward; metres."""
-    angle = np.linalg.norm(camera.rotation)
-    x, y, z = camera.rotation / angle
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    R_cam_world = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-    return np.asarray(vertices) @ R_cam_world.T + camera.t_cam
+    return np.asarray(vertices) @ rotation_matrices(camera.rotation).T + camera.t_cam
 
 
 def _image(folder: Path, name: str) -> Path | None:

@@ -62,7 +62,7 @@ def _files(source: Path) -> list[tuple[Path, Path]]:
     if not source.is_dir():
         raise ValueError(f"{source}: no such file or folder")
     found = sorted(p for p in source.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
-    # a subject's shape stands beside AMASS's sequences: shape.npz, neutral_stagei.npz
+    # AMASS has the subject's shape beside the sequences: shape.npz, neutral_stagei.npz
     found = [p for p in found if not p.name.endswith(("shape.npz", "_stagei.npz"))]
     if not found:
         raise ValueError(f"{source}: no files of motion in it; legal are {', '.join(_SUFFIXES)}")

@@ -42,7 +42,7 @@ NUM_CAMERAS = 4  # that the original loader needs
 def read_gmm(
     path: str | os.PathLike[str], *, num_cameras: int | None = NUM_CAMERAS
 ) -> dict[str, dict[str, list[np.ndarray]]]:
-    """The mixtures of a file: subject -> action -> one float64 [F, 17, M, 5] for each camera, as the module says.
+    """The mixtures of a file: subject -> action -> one float64 [F, 17, M, 5] for each camera (module docstring).
 
     num_cameras: how many every action must have; None takes any number. F may differ between cameras, M may not.
     ValueError names the file and, where known, subject, action, camera, frame and joint.
@@ -172,7 +172,7 @@ def _write_object(file: IO[bytes], value: Any) -> None:
     """Write `value` to a .npy file as numpy 1 does, which every numpy reads.
 
     numpy 2 names its function `numpy._core`, which the numpy that the original runs on does not know. With protocol 3
-    the name stands in plain text at the head, and once.
+    the name occurs once, in plain text at the start.
     """
     np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
     raw = pickle.dumps(np.array(value, dtype=object), protocol=3)

@@ -69,7 +69,7 @@ LAYOUT: dict[str, tuple[tuple[int, ...], type]] = {
 def load_frames(folder: str | os.PathLike[str]) -> Frames:
     """The frames of a folder that `write_frames` made, memory-mapped and read-only.
 
-    ValueError names the file that is missing, unreadable, or of another type, shape or length than meta.json says.
+    ValueError names the file that is missing, unreadable, or of another type, shape or length than in meta.json.
     """
     root = Path(folder)
     meta = load_meta(root)

@@ -1,4 +1,4 @@
-"""One pose out of many hypotheses, without looking at the truth.
+"""Aggregates: one pose from many hypotheses, without the truth.
 
     mean                the best guess under squared error
     median              per coordinate: the best guess under the sum of absolute coordinate errors

@@ -1,4 +1,4 @@
-"""What validation says of a spread: factors on hypotheses, on their covariance and on their 90 % radius.
+"""Recalibration fitted on validation data: factors on hypotheses, on their covariance and on their 90 % radius.
 
     log factor = a_jd + b_d u,      by least squares on  log |y - mean| / deviation - E log |z|,   z standard normal
 

@@ -41,7 +41,7 @@ def gfpose_example(
     """One training example of a frame drawn uniformly: state [17, 3] and its masked condition.
 
     flip: share of mirrored examples, in [0, 1]. use_truth: show exact projections in place of detections. The
-    condition has no context: GFPose's network is not told confidences.
+    condition has no context: GFPose's network has no confidences as input.
     """
     if not 0 <= flip <= 1:
         raise ValueError(f"flip must be in [0, 1], got {flip}")

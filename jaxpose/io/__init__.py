@@ -1,4 +1,4 @@
-"""Files in and out: `read` tells what a file holds and returns it; a module for each format reads and writes."""
+"""Reading and writing files: `read` detects the content of a file and returns it; each format has a module."""
 
 from jaxpose.io.contents import Data, kind_of, read
 

@@ -82,7 +82,7 @@ def read_amc(path: str | os.PathLike[str], asf: Asf, *, fps: float = 120.0, degr
     """Read a motion of the skeleton `asf`, `fps` frames a second (the file does not say).
 
     degrees: whether its angles are, where it has no line :DEGREES or :RADIANS; as in the .asf by default.
-    Raises ValueError, naming file and line, where it is not as the format says or of another skeleton.
+    Raises ValueError, naming file and line, where it violates the format or is of another skeleton.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps: needed a number above 0, got {fps}")
@@ -192,7 +192,7 @@ def _bone(where: str, lines: list[Line], degrees: bool) -> Bone:
 
 
 def _order(place: str, words: list[str]) -> str:
-    """ "XYZ" -> "zyx": the first named turn is applied first, so it stands last in the product."""
+    """ "XYZ" -> "zyx": the first named rotation is applied first, so it is last in the product."""
     if len(words) != 1 or sorted(words[0].upper()) != ["X", "Y", "Z"]:
         raise ValueError(f"{place}: needed an order of the axes like XYZ, got {' '.join(words)[:40]!r}")
     return words[0].lower()[::-1]

@@ -1,7 +1,7 @@
 """A body model that needs no licence: a mannequin of capsules with the structure of SMPL, SMPL-H or SMPL-X.
 
-Its tables are in `assets/capsule_body.npz`, made by `python -m experiments.make_assets.body`, which says how. The three
-kinds share surface, shapes and the regressors of the joints that they share.
+Its tables are in `assets/capsule_body.npz`, made and described by `experiments/make_assets/body.py`. The three kinds
+share surface, shapes and the regressors of the joints that they share.
 
     shapedirs, exprdirs, faces, picks, hands_mean, landmarks_*   as in `Body`; of the first two, the last axis first
     vertices           [V, 3] float64, of the template

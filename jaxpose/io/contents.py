@@ -1,4 +1,4 @@
-"""What a file or folder holds, and its value: one `read` for all kinds.
+"""Detection and reading of the content of a file or folder.
 
     value           holds                                                     files
     Body            a body model                                              .pkl; .npz with v_template, kintree_table
@@ -8,7 +8,7 @@
     Poses3D         3D joints of people                                       .npz, .npy, .csv, .json
     Keypoints       2D keypoints of people                                    .npz, .npy, .csv, .json, folders
 
-The modules of the readers say exactly what is legal. A file is opened and parsed once.
+The modules of the readers define what is legal. A file is opened and parsed once.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _KINDS: Mapping[type[Data], _Kind] = {
 
 
 def kind_of(path: str | os.PathLike[str], among: Sequence[type[Data]] = tuple(_KINDS)) -> type[Data]:
-    """What a file or folder holds, of the types `among`: the first in the module's order that fits, else the last.
+    """The type of the content of a file or folder, of the types `among`: the first in the module's order that fits.
 
-    A file that is missing or damaged fits none, and its reader says why.
+    If none fits, the last: its reader then names the fault of a file that is missing or damaged.
     """
     source = source_of(path)
     legal = [kind for kind in _KINDS if kind in among]
@@ -85,12 +85,12 @@ def read(
     asf: str | os.PathLike[str] | None = None,
     gaps: bool | None = None,
 ) -> Data:
-    """What a file or folder holds, as one of the types `among`.
+    """The content of a file or folder, as one of the types `among`.
 
     Other arguments go to the reader of that type, which describes them: `read_keypoints` (skeleton, format, camera),
     `read_heatmaps` (skeleton, image_size, missing), `read_multiview` (points, up, cameras, min_confidence),
     `read_poses3d` (skeleton, up, unit), `read_rotations` (up, fps, asf, gaps). None: the reader's default. ValueError
-    where an argument means nothing to what the file holds, and where the reader finds a fault.
+    where an argument does not apply to the content, and where the reader finds a fault.
     """
     source = source_of(path)
     words, _, reader = _KINDS[kind_of(source, among)]
@@ -104,5 +104,5 @@ def read(
     for name in given:
         if name not in legal:
             found = f"legal are {', '.join(legal)}" if legal else "none is legal"
-            raise ValueError(f"{source} holds {words}: {name} means nothing to them; {found}")
+            raise ValueError(f"{source} holds {words}: {name} does not apply; {found}")
     return reader(source, **given)

@@ -4,7 +4,7 @@
 
     heatmaps     [N, J, h, w] intensities, float, or uint8 of which 255 counts as 1; zeros: not found
     box          [N, 4] x0, y0, width, height: the part of each image that its maps cover, edge to edge, in pixels
-                 (geometry/heatmaps.py says what that means for detectors that count from the cells' middles);
+                 (see geometry/heatmaps.py for detectors whose coordinates refer to the middles of cells);
                  without it the maps cover the whole image
     image_size (or `size`)   width, height
     joints       [J] joint names, or `skeleton`, the name of a registered joint set

@@ -8,7 +8,7 @@
     mmpose            MMPose, RTMPose: [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}] for an image,
                       [{"frame_id": 7, "instances": [...]}] for a video; either also as "instance_info"
 
-The number of keypoints tells the joint set: 16 MPII, 17 COCO, 18 OpenPose's COCO (its neck is left out), 25
+The number of keypoints determines the joint set: 16 MPII, 17 COCO, 18 OpenPose's COCO (its neck is left out), 25
 BODY_25, 26 Halpe; of 133 (COCO-WholeBody) and 136 (Halpe) the body is taken. OpenPose's experimental BODY_25B
 looks like BODY_25 in the file: name the skeleton. Person ids are `track_id` (COCO, MMPose), `idx` (AlphaPose)
 or `person_id` (OpenPose).
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 class Format(NamedTuple):
-    """`matches(content)` tells the format, `rows(content, name of the file)` yields its people."""
+    """`matches(content)` detects the format, `rows(content, name of the file)` yields its people."""
 
     matches: Callable[[Any], bool]
     rows: Callable[[Any, str], Iterable[Row]]
@@ -145,7 +145,7 @@ def read_json(source: Source, format: str | None = None) -> Table:
         format = format or _detect(file, content)
     rows = [(file, row) for file, content in contents.items() for row in _rows(file, content, format)]
     if not rows:
-        raise ValueError(f"{path}: no people in it; files read: {len(files)}, format: {format or 'not told'}")
+        raise ValueError(f"{path}: no people in it; files read: {len(files)}, format: {format or 'not detected'}")
     return Table(
         values=_values(rows),
         layouts=_layouts(contents[files[0]]),

@@ -5,7 +5,7 @@ The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose)
 
 - confidence is clipped to [0, 1]: AlphaPose and RTMPose (SimCC) write scores above 1;
 - a joint whose coordinates or confidence are not finite was not detected: confidence 0;
-- a joint with confidence 0 lies at (0, 0).
+- a joint with confidence 0 is at (0, 0).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def read_keypoints(
     """The detections in a file, or in a folder of JSON files with one per frame.
 
     skeleton: the joint set, where the file leaves it open (17 joints without names: Human3.6M, COCO or 3DHP).
-    format: a key of `keypoint_json.FORMATS`, "npz", "npy" or "csv"; None tells it by suffix and content.
+    format: a key of `keypoint_json.FORMATS`, "npz", "npy" or "csv"; None: detected by suffix and content.
     camera: name of one camera, for an `.npz` that holds several.
     Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, empty, cut
     off, of no known format, without people, of the wrong shape, in normalised coordinates, with

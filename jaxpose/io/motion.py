@@ -3,14 +3,14 @@
     .bvh, .amc with .asf     other skeletons, brought to SMPL's by retarget.py
     .npz of AMASS            `*_poses.npz` (SMPL-H), `*_stageii.npz` (SMPL-X); fragments (`pose_body`, `root_orient`)
     .npz of `save_motion`    the same keys, with the world's up axis and the pelvis' position
-    .npy, .npz of one array  [F, width] or [F, joints, 3]; the width tells the joints (`WIDTHS`)
+    .npy, .npz of one array  [F, width] or [F, joints, 3]; the width determines the joints (`WIDTHS`)
 
 Common to all: root 3 numbers, then the 21 body joints in SMPL's order (SMPL_22.joints[1:]); joints after these (SMPL's
 two hand joints, jaw, eyes, fingers) are not read. Pickled members of AMASS's files are not opened.
 
 Up axis. AMASS has z up; a Motion has y up, so (x, y, z) becomes (x, z, -y), and the root's rotation R becomes A R.
 
-Position. A Motion has the position of the pelvis joint. AMASS's `trans` moves the body model, whose pelvis lies at J_0
+Position. A Motion has the position of the pelvis joint. AMASS's `trans` moves the body model, whose pelvis is at J_0
 of the rest pose, and its root turns about that joint: pelvis = trans + J_0, before the change of axes. J_0 belongs to
 the body model (with SMPL-X about (0, -0.35, 0.01) m, with SMPL-H (0, -0.22, 0.03) m), so give it as `pelvis`; without
 it positions have that constant offset, nearly horizontal in AMASS's axes.
@@ -73,7 +73,7 @@ def read_motion(
     pelvis: Sequence[float] | np.ndarray | None = None,
     missing: Literal["error", "drop", "keep"] = "error",
 ) -> Motion:
-    """The motion in a file, told by its suffix and keys (module docstring).
+    """The motion in a file, whose format is detected by suffix and keys (module docstring).
 
     asf: the skeleton of an .amc file; by default the .asf beside it. fps: for files without a frame rate
     (default 30, 120 of .amc). up: of an .npz or .npy without one (default z with AMASS's keys, y for plain arrays).
@@ -105,7 +105,7 @@ def read_rotations(
     up: Literal["y", "z"] | None = None,
     gaps: bool = False,
 ) -> PartialMotion:
-    """The motion in a file, every rotation by a turn at most, and which rotations are known.
+    """The motion in a file, with rotations of at most one turn, and which rotations are known.
 
     gaps: NaN stands for a joint that is missing; else it is an error. AMASS's rotations by a little more than a turn
     are brought within one; others are a ValueError (degrees?). Where the root is NaN it takes its value in the nearest

@@ -66,8 +66,8 @@ def read_poses3d(
 ) -> Poses3D:
     """The poses in a file.
 
-    skeleton: the joint set; None: told by the names, else by the number of joints (17 without names: Human3.6M).
-    up: "-y", "y" or "z", the axis that points up; unit: "m" or "mm"; None: what the file says, else "-y" and "m".
+    skeleton: the joint set; None: determined by the names, else by the number of joints (17 without names: Human3.6M).
+    up: "-y", "y" or "z", the axis that points up; unit: "m" or "mm"; None: as in the file, else "-y" and "m".
     Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, cut off, of no known
     format or without a joint, an open joint set, and people smaller or larger than any person.
     """

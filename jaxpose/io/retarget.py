@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -75,32 +76,25 @@ _LIMBS = {
 _J = {name: index for index, name in enumerate(SMPL_22.joints)}
 
 
-def motion_from_bvh(
-    path: str | os.PathLike[str],
-    *,
-    unit_m: float | None = None,
-    joint_map: Mapping[str, str] | None = None,
-    offsets: np.ndarray = GENERIC_OFFSETS,
-    skip_t_pose: bool = True,
-) -> Motion:
-    """The motion in a BVH file; arguments, result and errors as of `retarget`."""
-    take = take_of_bvh(read_bvh(path))
-    return _named(path, take, unit_m, joint_map, offsets, skip_t_pose)
+class Retargeting(TypedDict, total=False):
+    """Options of `retarget`."""
+
+    unit_m: float | None
+    joint_map: Mapping[str, str] | None
+    offsets: np.ndarray
+    skip_t_pose: bool
+
+
+def motion_from_bvh(path: str | os.PathLike[str], **options: Unpack[Retargeting]) -> Motion:
+    """The motion in a BVH file; options, result and errors as of `retarget`."""
+    return _named(path, take_of_bvh(read_bvh(path)), options)
 
 
 def motion_from_amc(
-    amc: str | os.PathLike[str],
-    asf: str | os.PathLike[str],
-    *,
-    fps: float = 120.0,
-    unit_m: float | None = None,
-    joint_map: Mapping[str, str] | None = None,
-    offsets: np.ndarray = GENERIC_OFFSETS,
-    skip_t_pose: bool = True,
+    amc: str | os.PathLike[str], asf: str | os.PathLike[str], *, fps: float = 120.0, **options: Unpack[Retargeting]
 ) -> Motion:
     """The motion in an .amc file of the skeleton in an .asf file; the rest as of `retarget`."""
-    take = read_amc(amc, read_asf(asf), fps=fps)
-    return _named(amc, take, unit_m, joint_map, offsets, skip_t_pose)
+    return _named(amc, read_amc(amc, read_asf(asf), fps=fps), options)
 
 
 def retarget(
@@ -151,16 +145,9 @@ def write_motion_bvh(
     write_bvh(path, SMPL_22.joints, SMPL_22.parents, offsets, rotations, motion.transl, motion.fps, unit)
 
 
-def _named(
-    path: str | os.PathLike[str],
-    take: Take,
-    unit_m: float | None,
-    joint_map: Mapping[str, str] | None,
-    offsets: np.ndarray,
-    skip_t_pose: bool,
-) -> Motion:
+def _named(path: str | os.PathLike[str], take: Take, options: Retargeting) -> Motion:
     try:
-        return retarget(take, unit_m=unit_m, joint_map=joint_map, offsets=offsets, skip_t_pose=skip_t_pose)
+        return retarget(take, **options)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -64,7 +64,7 @@ def flavour_of_map(joint_map: Mapping[str, str], names: Sequence[str]) -> Flavou
 
 
 def _flavour(name: str, sides: tuple[str, str], trunk: str, limbs: str, pronation: str = "") -> Flavour:
-    """A flavour from SMPL's joints and theirs by turns, words apart; {} stands for the side in names of limbs."""
+    """A flavour from a text of pairs of SMPL's joint and the source's; {} is the side in names of limbs."""
     words = trunk.split()
     joints = {joint: (found, found, 0.0) for joint, found in zip(words[::2], words[1::2], strict=True)}
     words, carriers = limbs.split(), {}

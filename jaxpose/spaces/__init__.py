@@ -1,4 +1,4 @@
-"""What the state of a model means, by the name in its file.
+"""Spaces: the meaning of a model's states, by the name in its file.
 
     person        joints about their middle, in view axes, one unit for all coordinates      spaces/person.py
     image_depth   GFPose's own: pixels, and depth on the pixel scale of the root             spaces/image_depth.py

@@ -37,7 +37,7 @@ _NOISE_UNIT = 0.05  # metres of noise per coordinate at which the trust in a joi
 
 
 class View(NamedTuple):
-    """How a person is looked at.
+    """View of a person: axes turned to them, and their size in the image.
 
     R_view_cam: [..., 3, 3] turns camera axes so that the person is on the z axis.
     centre: [..., 2], extent: [...] of the visible keypoints on the plane z = 1 of the view axes; 0 and 1 of a 3D view.

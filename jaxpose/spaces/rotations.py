@@ -1,4 +1,4 @@
-"""What turns rotations into a network's numbers, z = (x - mean) / std of axis-angle or 6D vectors, and back.
+"""Normalisation of rotations, z = (x - mean) / std of axis-angle or 6D vectors, and back.
 
     z-score    mean and standard deviation (over N - 1)
     min-max    the middle of the range as mean, half of it as std: z in [-1, 1]

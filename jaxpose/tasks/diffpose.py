@@ -1,4 +1,4 @@
-"""DiffPose: from an uncertain pose distribution to a certain one (Gong et al., CVPR 2023, arXiv 2211.16940).
+"""DiffPose: diffusion of poses about the Gaussian mixture of an encoder (Gong et al., CVPR 2023, arXiv 2211.16940).
 
 A pose is h = (u, v, x, y, z) per joint: keypoints and 3D state in the units of `geometry.codec`. What is known of it
 before the diffusion is a mixture of Gaussians H_K: keypoints from a detector's confidences or heatmaps, x, y, z from
@@ -56,7 +56,7 @@ class Component(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """What the encoder says of an input: pose [..., J, 3] state, features [..., J, C]; keypoints [..., J, 3] it saw."""
+    """Output of the encoder: pose [..., J, 3] state, features [..., J, C]; keypoints [..., J, 3] it saw."""
 
     pose: Array
     features: Array
@@ -80,7 +80,7 @@ def encode(network: DiffPose, params: Any, cond: Condition) -> Encoded:
 
 
 def encoder_input(cond: Condition) -> Array:
-    """What the encoder is shown of a 2D condition: (u, v, confidence) of each joint, 0 where hidden, [..., J, 3]."""
+    """Input of the encoder, of a 2D condition: (u, v, confidence) of each joint, 0 where hidden, [..., J, 3]."""
     assert cond.context is not None, "a condition of `encode_keypoints` has its confidences as context"
     seen = cond.mask[..., :1] > 0
     # not a product with the mask: nothing of a hidden joint passes, not even NaN
@@ -113,7 +113,7 @@ def keypoint_std(keypoints: Array) -> Array:
 
 
 def context_of(encoded: Encoded, component: Component, *, features: Array | bool = True) -> Array:
-    """What the denoiser is shown besides r: f_ST, mu, log s, keypoints, [..., J, C + 13]; no `features`: f_ST = 0."""
+    """Context of the denoiser beside r: f_ST, mu, log s, keypoints, [..., J, C + 13]; no `features`: f_ST = 0."""
     told = jnp.where(features, encoded.features, 0)
     told, *rest = (
         jnp.broadcast_to(v, (*component.mean.shape[:-1], v.shape[-1]))

@@ -1,4 +1,4 @@
-"""The one way to draw hypotheses: a problem put to a model, sampled H times, decoded and summarised.
+"""Drawing of hypotheses: a problem is sampled H times with a model, decoded and summarised.
 
     problem --start--> x_t, t --sampler, project--> states --decode--> poses --spread--> mean, covariance, radius
 

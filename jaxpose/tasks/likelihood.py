@@ -1,4 +1,4 @@
-"""How likely a lifting model holds hypotheses to be, given the keypoints they were drawn under.
+"""Log density of hypotheses under a lifting model, given the keypoints they were drawn from.
 
     log p(X | keypoints) = log_likelihood(state of X, condition) + constant        (diffusion/likelihood.py)
 

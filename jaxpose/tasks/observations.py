@@ -1,4 +1,4 @@
-"""What may be observed of a pose, as operators: from decoded joints to what a measurement would say of them.
+"""Observation operators: from decoded joints to the value of a measurement.
 
 Joints are x [..., J, 3] metres about their middle in the axes of the prior, those of a level camera that looks at the
 person (x right, y down, z forward). Where the person stands is in no pose: operators of images find it in closed form.

@@ -1,4 +1,4 @@
-"""Hypotheses as spread out as validation says they are wrong.
+"""Recalibration: the spread of hypotheses is scaled to their error on validation data.
 
     c   = x0 of one network call at the process' start, from x = 0: the posterior's middle, the same for any number H
     u   = log of the rms distance, in extents of the person, at which the joints of c reproject from the keypoints
@@ -35,7 +35,7 @@ def respread(model: Model, cond: Condition, view: View, states: Array, recalibra
 
 
 def middle(model: Model, cond: Condition) -> Array:
-    """State [N, J, 3] in the middle of what the model holds possible under a condition of N rows."""
+    """Approximate posterior mean [N, J, 3], a state, of the model under a condition of N rows."""
     start = model.spec.times[0] if model.spec.times else model.spec.sde().t_max
     return model.predict_fn()(jnp.zeros_like(cond.value), jnp.asarray(start, cond.value.dtype), cond).x0
 

@@ -1,4 +1,4 @@
-"""Poses as rotations of the body's joints: into a model's state and back, out of nothing, and between two.
+"""Poses as rotations of the body's joints: encoding, decoding, unconditional sampling, interpolation.
 
 A model of the codec "axis_angle" or "rot6d" is a prior over the 21 joint rotations of SMPL's bodies without the root;
 it has no condition. What it is asked for here, and in complete_rotations, motion and fit, is axis-angle [..., 21, 3].

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
-from jaxpose.commands import heatmaps
+from jaxpose.commands.lift import mixture_px
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
-from jaxpose.io.heatmap_files import read_heatmaps
+from jaxpose.io.heatmap_files import peaks, read_heatmaps
 from jaxpose.model import save
 from jaxpose.spaces.person import encode_keypoints, encode_xy
 from jaxpose.tasks.lift import _known
@@ -66,7 +66,7 @@ def test_a_map_of_two_places_becomes_a_mixture_of_two(places, maps, tmp_path):
     maps = maps.copy()
     maps[0, 2] = 3 * blob((6, 8), 1.2) * 1.8**2 / 1.2**2 / 10 + blob((18, 25), 1.8) / 10
     data = read_heatmaps(file(tmp_path / "h.npz", maps), missing="hide")
-    mixture = heatmaps.mixture_px(jax.random.key(0), data, H36M_17, 2)
+    mixture = mixture_px(jax.random.key(0), data, H36M_17, 2)
     weight, mean, std = (np.asarray(x)[0, 2] for x in mixture)
     np.testing.assert_allclose(weight, [0.75, 0.25], atol=0.05)
     np.testing.assert_allclose(mean, BOX[:2] + CELL * np.array([[6, 8], [18, 25]]), atol=3)
@@ -77,10 +77,10 @@ def test_a_map_of_two_places_becomes_a_mixture_of_two(places, maps, tmp_path):
 def test_joints_of_another_set_are_made_of_its_own(maps, tmp_path):
     """COCO has no hip: its mixture is that of the middle of independent points of both hips."""
     data = read_heatmaps(file(tmp_path / "h.npz", maps[:1], skeleton="coco17"))
-    mean, std = (np.asarray(x)[0, :, 0] for x in heatmaps.mixture_px(jax.random.key(0), data, H36M_17, 1)[1:])
+    mean, std = (np.asarray(x)[0, :, 0] for x in mixture_px(jax.random.key(0), data, H36M_17, 1)[1:])
     hips = [COCO_17.joints.index(f"{side}_hip") for side in ("left", "right")]
-    peaks = heatmaps.peaks(data).xy[0, hips]
-    np.testing.assert_allclose(mean[0], peaks.mean(0), atol=2)
+    found = peaks(data).xy[0, hips]
+    np.testing.assert_allclose(mean[0], found.mean(0), atol=2)
     np.testing.assert_allclose(std[0], CELL * 1.5 / np.sqrt(2), rtol=0.1)
 
 
@@ -135,13 +135,3 @@ def test_bad_heatmaps_are_refused(frame_model, maps, tmp_path, capsys, fault, me
     assert exit_info.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
-
-
-def test_which_files_hold_heatmaps(maps, tmp_path):
-    np.save(tmp_path / "maps.npy", maps)
-    np.save(tmp_path / "clips.npy", np.zeros((2, 5, 17, 3)))
-    np.savez(tmp_path / "keypoints.npz", keypoints=np.zeros((5, 17, 2)))
-    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04")
-    file(tmp_path / "maps.npz", maps)
-    names = ("maps.npy", "maps.npz", "clips.npy", "keypoints.npz", "broken.npz", "absent.npz")
-    assert [heatmaps.holds_heatmaps(tmp_path / n) for n in names] == [True, True, False, False, False, False]

@@ -154,7 +154,7 @@ AMC_FAULTS = {
     "number": ("thigh 30 40 50", "thigh 30 40", "line 10", "needed 3 numbers, got 2"),
     "word": ("thigh 30 40 50", "thigh 30 40 5O", "line 10", "'5O'"),
     "nan": ("thigh 30 40 50", "thigh 30 nan 50", "line 10", "'nan'"),
-    "twice": ("root 1 2", "shin 1\nroot 1 2", "line 11", "second time"),
+    "twice": ("root 1 2", "shin 1\nroot 1 2", "line 11", "twice in one frame"),
     "missing": ("shin 400\n", "", "line 8", "'shin'"),
     "no frame": ("1\nroot", "root", "line 4", "number of a frame"),
 }

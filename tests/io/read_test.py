@@ -96,11 +96,11 @@ def test_the_caller_says_what_is_legal(folder):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("h.npz", {"format": "coco"}, r"h.npz holds heatmaps: format means nothing to them; legal are skeleton"),
-        ("k.npz", {"up": "y"}, "k.npz holds 2D keypoints: up means nothing"),
-        ("j.npz", {"camera": "a"}, "j.npz holds 3D joints: camera means nothing"),
-        ("m.npy", {"unit": "mm"}, "m.npy holds joint rotations: unit means nothing"),
-        ("b.npz", {"fps": 3}, "b.npz holds a body model: fps means nothing to them; none is legal"),
+        ("h.npz", {"format": "coco"}, r"h.npz holds heatmaps: format does not apply; legal are skeleton"),
+        ("k.npz", {"up": "y"}, "k.npz holds 2D keypoints: up does not apply"),
+        ("j.npz", {"camera": "a"}, "j.npz holds 3D joints: camera does not apply"),
+        ("m.npy", {"unit": "mm"}, "m.npy holds joint rotations: unit does not apply"),
+        ("b.npz", {"fps": 3}, "b.npz holds a body model: fps does not apply; none is legal"),
     ],
 )
 def test_an_argument_of_another_kind_is_an_error(folder, name, options, said):

@@ -10,9 +10,10 @@ import pytest
 from jaxpose import model as released
 from jaxpose.base import Prediction
 from jaxpose.diffusion.prediction import from_x0
-from jaxpose.tasks.complete import complete, jitted_complete, settle
+from jaxpose.tasks.complete import complete, settle
+from jaxpose.tasks.samplers import stochastic
 
-FEW = {"num_hypotheses": 3, "num_steps": 4}
+FEW = {"num_hypotheses": 3, "sampler": stochastic(4)}
 
 
 class Echo(released.Model):
@@ -37,10 +38,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def tiny():
-    """Random weights: whatever is shown changes what comes out."""
-    plain = pose_oracle.make()
-    spec = released.Spec(name="tiny", network=released.ScoreMLP(hidden=32, time_width=16, num_groups=4), target="edm")
-    return released.Model(released.init_params(jax.random.key(0), spec), plain.statistics, spec)
+    return pose_oracle.tiny()
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +48,7 @@ def pose():
 
 def test_exact_joints_come_back_and_hidden_ones_are_filled(tiny, pose):
     hidden = pose.at[0, :6].set(jnp.nan).at[1, [0, 16]].set(jnp.nan).at[2, 1:].set(jnp.nan)
-    posed = jitted_complete(jax.random.key(0), tiny, hidden, **FEW)
+    posed = complete(jax.random.key(0), tiny, hidden, **FEW)
     seen = np.isfinite(np.asarray(hidden))
     for sample in np.asarray(posed.samples):
         np.testing.assert_array_equal(sample[seen], np.asarray(hidden)[seen])
@@ -61,14 +59,14 @@ def test_exact_joints_come_back_and_hidden_ones_are_filled(tiny, pose):
 def test_it_does_not_matter_where_the_person_stands(tiny, pose):
     hidden = pose.at[:, [0, 4, 5]].set(jnp.nan)
     shift = jnp.array([0.5, -3.0, 2.0])
-    a = jitted_complete(jax.random.key(0), tiny, hidden, **FEW)
-    b = jitted_complete(jax.random.key(0), tiny, hidden + shift, **FEW)
+    a = complete(jax.random.key(0), tiny, hidden, **FEW)
+    b = complete(jax.random.key(0), tiny, hidden + shift, **FEW)
     np.testing.assert_allclose(b.samples, a.samples + shift, atol=1e-4)
 
 
 def test_the_condition_is_understood(model, pose):
-    """A model that believes what it is shown returns it, noisy or not, in its place."""
-    posed = jitted_complete(jax.random.key(0), model, pose, noise=0.05, **FEW)
+    """A model that believes what it is shown returns it, noisy as it is, in its place."""
+    posed = complete(jax.random.key(0), model, pose, noise=0.05, **FEW)
     np.testing.assert_allclose(posed.samples, np.broadcast_to(pose, posed.samples.shape), atol=1e-4)
     np.testing.assert_allclose(posed.noise, 0.05)
 
@@ -85,21 +83,21 @@ def test_settle_weighs_joints_by_their_noise(pose):
 
 def test_a_noisier_joint_is_trusted_less_by_the_network(tiny, pose):
     a, b = (
-        jitted_complete(jax.random.key(0), tiny, pose.at[:, 5].set(jnp.nan), noise=s, **FEW).samples
+        complete(jax.random.key(0), tiny, pose.at[:, 5].set(jnp.nan), noise=s, **FEW).samples
         for s in (jnp.full((4, 17), 0.05), jnp.full((4, 17), 0.05).at[:, 3].set(0.2))
     )
     assert float(jnp.abs(a - b).max()) > 1e-3
 
 
 def test_nothing_observed_generates(tiny, pose):
-    posed = jitted_complete(jax.random.key(0), tiny, jnp.full_like(pose, jnp.nan), **FEW)
+    posed = complete(jax.random.key(0), tiny, jnp.full_like(pose, jnp.nan), **FEW)
     assert np.isfinite(posed.samples).all()
     np.testing.assert_allclose(posed.samples[:, :, 0], 0, atol=1e-6)
 
 
 def test_the_path_ends_in_the_samples(tiny, pose):
     hidden = pose.at[:, 4:7].set(jnp.nan)
-    posed = jitted_complete(jax.random.key(0), tiny, hidden, return_path=True, **FEW)
+    posed = complete(jax.random.key(0), tiny, hidden, return_path=True, **FEW)
     assert posed.path.shape == (5, 3, 4, 17, 3)
     np.testing.assert_array_equal(posed.path[-1], posed.samples)
 

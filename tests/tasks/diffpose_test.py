@@ -1,6 +1,7 @@
 """DiffPose's profile of the paper against known laws: the oracle's draws, H_K, what the networks are shown."""
 
 import dataclasses
+from functools import partial
 
 import flax.struct
 import jax
@@ -8,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from diffpose_models import tiny
+from jax.tree_util import Partial
 from scipy import stats
 
 from jaxpose import model as released
-from jaxpose.base import Condition, Prediction
+from jaxpose.base import Condition, Prediction, Problem
 from jaxpose.diffusion import mixture as mixtures
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.mixture import Mixture
@@ -20,6 +22,8 @@ from jaxpose.geometry.camera import project
 from jaxpose.networks.diffpose import DEPTH_BINS
 from jaxpose.spaces.person import encode_keypoints, encode_xy
 from jaxpose.tasks import diffpose
+from jaxpose.tasks.draw import draw_states
+from jaxpose.tasks.samplers import stochastic
 
 J, WIDTH, NUM = 17, 8, 3000
 RNG = np.random.default_rng(0)
@@ -49,6 +53,9 @@ def exact(eta):
     return flax.struct.dataclass(Exact)(model.params, model.statistics, spec)
 
 
+keypoint_std = jax.jit(diffpose.keypoint_std)
+
+
 def condition(num, seed=0, hidden=()):
     rng = np.random.default_rng(seed)
     value = rng.normal(size=(num, J, 3)).astype(np.float32) * [1, 1, 0]
@@ -67,17 +74,26 @@ def components(num_rows, num):
     return Mixture(*(jnp.asarray(np.broadcast_to(p, (num_rows, *p.shape)), jnp.float32) for p in parts))
 
 
-def draws(model, cond, num, **how):
-    return jax.jit(lambda cond: diffpose.draw_poses(KEY, model, cond, num_hypotheses=num, **how))(cond)
+@partial(jax.jit, static_argnames="num")
+def draws(model, cond, num=2, features=True):
+    return diffpose.draw_poses(KEY, model, cond, num_hypotheses=num, features=features)
+
+
+@jax.jit
+def path_of(model, mixture):
+    """Paths [NUM, T+1, 2, J, 3] of two rows whose encoder says nothing, by the problem that `draw_poses` makes."""
+    nothing = diffpose.Encoded(jnp.zeros((2, J, 3)), jnp.zeros((2, J, WIDTH)), jnp.zeros((2, J, 3)))
+    problem = Problem(diffpose.residual_start(model, condition(2), nothing, mixture), Partial(diffpose.pose_states))
+    states, component = draw_states(KEY, model, problem, num=NUM, sampler=stochastic(), return_path=True)
+    return diffpose.pose_states(component, states)
 
 
 @pytest.fixture(scope="module", params=[(1, 0.0), (3, 1.0), (3, 0.0)], ids=str)
 def oracle_path(request):
     num, eta = request.param
     model, mixture = exact(eta), components(2, num)
-    path = draws(model, condition(2), NUM, start=lambda _: mixture, return_path=True)
     times = time_grid(model.spec.sde(), model.spec.num_steps, model.spec.spacing)
-    return mixture, model.spec.sde(), np.asarray(times), np.asarray(path)
+    return mixture, model.spec.sde(), np.asarray(times), np.asarray(path_of(model, mixture))
 
 
 def test_with_the_exact_score_samples_follow_the_law(oracle_path):
@@ -120,23 +136,19 @@ def test_on_the_way_a_sample_keeps_its_component(oracle_path):
 
 def test_hypotheses_are_the_same_however_many_and_however_sliced(monkeypatch):
     model, cond = tiny(), condition(5)
-    many = draws(model, cond, 5)
-    monkeypatch.setattr(diffpose, "ROWS_AT_ONCE", 2)  # of 5 rows: slices within a hypothesis, the last one not full
-    np.testing.assert_allclose(draws(model, cond, 3), many[:3], atol=1e-5)
-    monkeypatch.setattr(diffpose, "ROWS_AT_ONCE", 11)  # 2 hypotheses of 5 rows at a time
-    path = draws(model, cond, 3, return_path=True)
-    np.testing.assert_allclose(path[:, -1], many[:3], atol=1e-5)
-    assert jnp.abs(path[:, 0] - path[:, -1]).min((0, 2, 3)).max() > 0
-    assert jnp.abs(many[1:] - many[:-1]).max((1, 2, 3)).min() > 1e-2
+    few = draws(model, cond)
+    for rows in (2, 11):  # slices within a hypothesis, of which the last is not full; 2 hypotheses of 5 rows at a time
+        monkeypatch.setattr(diffpose, "ROWS_AT_ONCE", rows)
+        many = jax.jit(lambda cond: diffpose.draw_poses(KEY, model, cond, num_hypotheses=3))(cond)
+        np.testing.assert_allclose(many[:2], few, atol=1e-5)
+        assert jnp.abs(many[1:] - many[:-1]).max((1, 2, 3)).min() > 1e-2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("frames", [None, 3])
 def test_frames_of_a_clip_share_their_noise_and_single_frames_do_not(frames):
     """One input five times: of a clip a sample that stands still, else five samples."""
-    model = tiny(frames)
-    cond = jax.tree.map(lambda x: jnp.repeat(x, 5, 0), condition(1))
-    samples = draws(model, cond, 2)
+    cond = jax.tree.map(lambda x: np.repeat(np.asarray(x), 5, 0), condition(1))
+    samples = draws(tiny(frames), cond)
     apart = jnp.abs(samples - samples[:, :1]).max((0, 2, 3))
     assert apart[1:].max() < 1e-4 if frames else apart[1:].min() > 1e-2
     assert jnp.abs(samples[0] - samples[1]).max() > 1e-2
@@ -155,7 +167,7 @@ def encoded():
     model = model.replace(
         params={**model.params, "start": start}, statistics=model.statistics._replace(spread=jnp.full((J, 3), 0.8))
     )
-    return model, jax.jit(lambda cond: diffpose.encode_rows(model, cond))(condition(2, hidden=[4]))
+    return model, jax.jit(diffpose.encode_rows)(model, condition(2, hidden=[4]))
 
 
 @pytest.fixture(scope="module")
@@ -248,12 +260,12 @@ def test_two_peaks_of_a_heatmap_stay_two(encoded):
         jnp.broadcast_to(jnp.asarray(peaks, jnp.float32), (2, J, 2, 2)),
         jnp.full((2, J, 2, 2), 0.05),
     )
-    fitted = diffpose.initial_distribution(KEY, model, seen, num_components=2, keypoints=keypoints, num_samples=1000)
+    fitted = diffpose.initial_distribution(KEY, model, seen, num_components=2, keypoints=keypoints, num_samples=2000)
     order = jnp.argsort(fitted.mean[..., 0], -1)
     mean, std = (jnp.take_along_axis(x, order[..., None], -2) for x in fitted[1:])
-    np.testing.assert_allclose(jnp.take_along_axis(fitted.weight, order, -1)[..., 0], 0.3, atol=5 * 0.46 / 1000**0.5)
-    np.testing.assert_allclose(mean[..., :2], np.broadcast_to(peaks, (2, J, 2, 2)), atol=5 * 0.05 / 300**0.5)
-    np.testing.assert_allclose(std[..., :2], 0.05, rtol=0.25)
+    np.testing.assert_allclose(jnp.take_along_axis(fitted.weight, order, -1)[..., 0], 0.3, atol=5 * 0.46 / 2000**0.5)
+    np.testing.assert_allclose(mean[..., :2], np.broadcast_to(peaks, (2, J, 2, 2)), atol=5 * 0.05 / 600**0.5)
+    np.testing.assert_allclose(std[..., :2], 0.05, rtol=5 / (2 * 600) ** 0.5)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +279,7 @@ def test_settings_that_mean_nothing_are_named(encoded, wrong, message):
 
 def test_a_model_without_a_context_is_refused():
     model = tiny()
-    with pytest.raises(ValueError, match="DiffPose model with a context, got 'tiny'"):
+    with pytest.raises(ValueError, match="a DiffPose model with a context, got 'tiny' without its measured start"):
         diffpose.network_of(model.replace(params={"params": model.params["params"]}))
 
 
@@ -280,10 +292,10 @@ def test_a_confidence_tells_the_error_of_the_training_detector():
     error = DETECTOR[:, :2] + DETECTOR[:, 2:4] * rng.normal(size=(num, J, 2))
     outlier = rng.uniform(size=(num, J, 1)) > DETECTOR[:, 4:]
     error = np.where(outlier, OUTLIER_STD_PX * rng.normal(size=error.shape), error)
-    confidence = np.asarray(draw_confidence(KEY, jnp.asarray(error)))
+    confidence = np.asarray(jax.jit(draw_confidence)(KEY, error.astype(np.float32)))
     # joints on a diagonal of 100 pixels: the crop's 256 pixels are 120 of these
     uv = np.broadcast_to(np.linspace(0, 100, J)[:, None], (num, J, 2))
-    told = np.asarray(diffpose.keypoint_std(jnp.asarray(np.concatenate([uv, confidence[..., None]], -1))))
+    told = np.asarray(keypoint_std(np.concatenate([uv, confidence[..., None]], -1)))
     told_px = told * 256 / (CROP * 100)
     for low, high in ((0.4, 0.5), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9)):
         chosen = (low < confidence) & (confidence < high)
@@ -295,23 +307,23 @@ def test_a_confidence_tells_the_error_of_the_training_detector():
 def test_the_deviation_of_keypoints_is_in_their_own_unit():
     rng = np.random.default_rng(1)
     keypoints = np.concatenate([rng.normal(size=(4, J, 2)), rng.uniform(0.1, 1, (4, J, 1))], -1)
-    std = diffpose.keypoint_std(jnp.asarray(keypoints))
+    std = keypoint_std(keypoints)
     order = np.argsort(keypoints[0, :, 2])
     assert (np.diff(std[0][order]) <= 0).all()
     assert np.ptp(std[0]) > 0
     moved = keypoints * [3, 3, 1] + [5, -2, 0]
-    np.testing.assert_allclose(diffpose.keypoint_std(jnp.asarray(moved)), 3 * std, rtol=1e-5)
+    np.testing.assert_allclose(keypoint_std(moved), 3 * std, rtol=1e-5)
     hidden = keypoints.copy()
     hidden[:, 2] = [1e3, 1e3, 0]  # far away, and not seen
     others = np.delete(np.arange(J), 2)
-    told = diffpose.keypoint_std(jnp.asarray(hidden))
+    told = keypoint_std(hidden)
     assert (told[:, 2] == 1).all()
     extent = [np.ptp(k[others, :2], 0).max() / np.ptp(k[:, :2], 0).max() for k in keypoints]
     np.testing.assert_allclose(told[:, others], std[:, others] * np.array(extent)[:, None], rtol=1e-5)
     lone = np.zeros((J, 3))
     lone[3] = 1
-    assert (diffpose.keypoint_std(jnp.asarray(lone)) > 0).all()
-    assert (diffpose.keypoint_std(jnp.zeros((J, 3))) == 1).all()
+    assert (keypoint_std(lone) > 0).all()
+    assert (keypoint_std(np.zeros((J, 3))) == 1).all()
 
 
 def test_a_random_component_is_a_part_of_the_same_gaussian():
@@ -345,8 +357,8 @@ def test_the_context_says_what_r_is_relative_to(encoded):
 
 @pytest.mark.parametrize("spoiled", [np.nan, 1e6])
 def test_a_hidden_joint_reaches_neither_network(spoiled):
-    model, cond = tiny(), condition(2, hidden=[3, 12])
-    run = jax.jit(lambda cond: diffpose.draw_poses(KEY, model, cond, num_hypotheses=2))
+    cond = condition(5, hidden=[3, 12])
+    run = partial(draws, tiny())
     value = cond.value.at[:, [3, 12]].set(spoiled)
     other = cond._replace(value=value, context=cond.context.at[:, [3, 12]].set(spoiled))
     np.testing.assert_array_equal(run(other), run(cond))
@@ -356,32 +368,37 @@ def test_a_hidden_joint_reaches_neither_network(spoiled):
 
 def test_without_features_the_encoder_speaks_through_its_pose_alone():
     """Of an encoder whose features are scaled, with the same pose, the denoiser hears nothing."""
-    model, cond = tiny(), condition(2)
-    with_features, without = (draws(model, cond, 2, features=f) for f in (True, False))
+    model, cond = tiny(), condition(5)
+    with_features, without = (draws(model, cond, features=f) for f in (True, False))
     kernel = model.params["params"]["denoiser"]["trunk"]["context"]["kernel"].at[WIDTH : 2 * WIDTH].set(0)
     deaf = jax.tree_util.tree_map_with_path(
         lambda path, leaf: kernel if "'context'" in str(path) and "'kernel'" in str(path) else leaf, model.params
     )
-    np.testing.assert_allclose(draws(model.replace(params=deaf), cond, 2), without, atol=1e-5)
+    np.testing.assert_allclose(draws(model.replace(params=deaf), cond), without, atol=1e-5)
     assert jnp.abs(with_features - without).max() > 1e-3
 
 
 @pytest.fixture(scope="module")
 def video():
-    model = tiny(6)
-    params = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(KEY, a.shape), model.params)
-    return model.replace(params={**params, "start": model.params["start"]})
+    return tiny(6)
+
+
+@jax.jit
+def _encode(model, cond):
+    return diffpose.encode(diffpose.network_of(model), model.params, cond)
 
 
 def of_window(model, cond, rows):
-    network = diffpose.network_of(model)
-    return jax.jit(lambda c: diffpose.encode(network, model.params, c))(jax.tree.map(lambda x: x[np.array(rows)], cond))
+    return _encode(model, jax.tree.map(lambda x: np.asarray(x)[np.array(rows)], cond))
+
+
+encode_rows = jax.jit(diffpose.encode_rows)
 
 
 def test_a_frame_is_encoded_in_the_window_about_it(video):
     """Windows of 6 at a stride of 2 over 10 frames: frame 4 is third of rows 2..7, frame 0 first of 0..5."""
     cond = condition(10)
-    rows = jax.jit(lambda c: diffpose.encode_rows(video, c))(cond)
+    rows = encode_rows(video, cond)
     for frame, first in ((0, 0), (2, 0), (4, 2), (5, 2), (6, 4), (9, 4)):
         window = of_window(video, cond, range(first, first + 6))
         for found, expected in zip(rows, window, strict=True):
@@ -398,10 +415,10 @@ def test_given_windows_are_taken(video):
         np.array([[5, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5]]),
         np.array([[True] * 4 + [False] * 2, [True] * 2 + [False] * 4]),
     )
-    rows = diffpose.encode_rows(video, cond, (index, counted))
+    rows = encode_rows(video, cond, (index, counted))
     reverse, forward = (of_window(video, cond, i) for i in index)
     np.testing.assert_allclose(rows.pose, np.concatenate([forward.pose[:2], reverse.pose[:4][::-1]]), atol=1e-5)
-    short = diffpose.encode_rows(video, jax.tree.map(lambda x: x[:4], cond))
+    short = encode_rows(video, jax.tree.map(lambda x: x[:4], cond))
     filled = of_window(video, cond, [0, 1, 2, 3, 3, 3])
     np.testing.assert_allclose(short.pose, filled.pose[:4], atol=1e-5)
 
@@ -412,18 +429,15 @@ def test_a_mixture_of_pixels_moves_as_its_points_do():
     intrinsics = jnp.array([[1145.0, 1143.0, 512.0, 515.0], [600.0, 620.0, 300.0, 200.0]])
     x = 0.3 * rng.normal(size=(2, J, 3)) + [[[1.8, 0.2, 4.0]], [[-0.5, 1.0, 3.0]]]
     uv = project(intrinsics, jnp.asarray(x, jnp.float32))
-    _, view = encode_keypoints(intrinsics, uv, jnp.ones((2, J)))
+    _, view = jax.jit(encode_keypoints)(intrinsics, uv, jnp.ones((2, J)))
     mean = np.asarray(uv)[:, :, None] + rng.normal(0, 10, (2, J, 3, 2))
     std = rng.uniform(0.5, 2, mean.shape)
     weight = jnp.full((2, J, 3), 1 / 3)
-    encoded = diffpose.encode_mixture(
-        view, intrinsics, Mixture(weight, *(jnp.asarray(a, jnp.float32) for a in (mean, std)))
-    )
+    parts = Mixture(weight, *(jnp.asarray(a, jnp.float32) for a in (mean, std)))
+    encoded = jax.jit(diffpose.encode_mixture)(view, intrinsics, parts)
     noise = rng.normal(size=(4000, *mean.shape))
-    points = jax.jit(jax.vmap(lambda p: encode_xy(view, intrinsics, p.reshape(2, -1, 2))))(mean + std * noise)
-    points = np.asarray(points).reshape(4000, *mean.shape)
+    points_of = jax.jit(jax.vmap(lambda p: encode_xy(view, intrinsics, p.reshape(2, -1, 2))))
+    points = np.asarray(points_of(mean + std * noise)).reshape(4000, *mean.shape)
     np.testing.assert_array_equal(encoded.weight, weight)
-    np.testing.assert_allclose(
-        encoded.mean, encode_xy(view, intrinsics, jnp.asarray(mean.reshape(2, -1, 2))).reshape(mean.shape), atol=1e-5
-    )
+    np.testing.assert_allclose(encoded.mean, points_of(mean[None])[0].reshape(mean.shape), atol=1e-5)
     np.testing.assert_allclose(encoded.std / points.std(0), 1, atol=5 / 8000**0.5)

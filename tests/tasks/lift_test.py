@@ -1,49 +1,58 @@
-"""Lifting with the bundled model: laws of the result, privacy of hidden joints, errors, and quality on real poses."""
-
-from pathlib import Path
+"""Lifting: laws of the result, privacy of hidden joints, errors, and the released model on the bundled clip."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pose_oracle
 import pytest
 
 import jaxpose
-from jaxpose.datasets.mocap import data_root
-from jaxpose.evaluation.metrics import mpjpe
-from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
+from jaxpose.base import Camera
 from jaxpose.geometry.camera import project
 from jaxpose.model import ASSETS
-from jaxpose.tasks.lift import jitted_lift, stature
+from jaxpose.tasks.lift import lift, stature
+from jaxpose.tasks.samplers import stochastic
 
-BENCH = data_root().parent / "bench" / "val_frames.npz"
 STEPS = 4
 
 
 @pytest.fixture(scope="module")
-def model():
+def released():
     return jaxpose.load("pose17")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Random weights: the laws below hold for any, and whatever is shown changes what comes out."""
+    return pose_oracle.tiny()
 
 
 @pytest.fixture(scope="module")
 def clip():
     with np.load(ASSETS / "demo_clip.npz") as z:
-        return {k: jnp.asarray(z[k][::15], jnp.float32) for k in ("keypoints", "confidence", "joints_cam")} | {
-            "intrinsics": jnp.asarray(z["intrinsics"], jnp.float32)
+        return {k: z[k][::15].astype(np.float32) for k in ("keypoints", "confidence", "joints_cam")} | {
+            "intrinsics": z["intrinsics"].astype(np.float32)
         }
 
 
 def run(model, clip, num=8, **changes):
     inputs = {**clip, **changes}
-    return jitted_lift(
+    return lift(
         jax.random.key(0),
         model,
         inputs["keypoints"],
         inputs["confidence"],
-        intrinsics=inputs["intrinsics"],
+        camera=Camera(inputs["intrinsics"]),
         num_hypotheses=num,
-        num_steps=STEPS,
+        sampler=stochastic(STEPS),
         **{k: v for k, v in changes.items() if k in ("height", "chunk")},
     )
+
+
+def hidden(array, joint, value=0.0):
+    changed = array.copy()
+    changed[:, joint] = value
+    return changed
 
 
 @pytest.fixture(scope="module")
@@ -51,52 +60,64 @@ def lifted(model, clip):
     return run(model, clip)
 
 
-def test_samples_are_near_the_truth_and_distinct(lifted, clip):
+@pytest.fixture(scope="module")
+def of_released(released, clip):
+    return run(released, clip)
+
+
+def test_the_released_model_s_samples_are_near_the_truth_and_distinct(of_released, clip):
+    """95 mm at 4 steps on these six frames."""
     truth = clip["joints_cam"] - clip["joints_cam"][:, :1]
-    assert float(mpjpe(lifted.mean, truth).mean()) < 0.12
-    assert float(jnp.abs(lifted.samples[0] - lifted.samples[1]).max()) > 0.01
-    np.testing.assert_allclose(lifted.samples[:, :, 0], 0, atol=1e-6)
+    assert np.linalg.norm(of_released.mean - truth, axis=-1).mean() < 0.1
+    assert np.abs(of_released.samples[0] - of_released.samples[1]).max() > 0.01
+    np.testing.assert_allclose(of_released.samples[:, :, 0], 0, atol=1e-6)
 
 
-def test_mean_covariance_and_weights_are_those_of_the_samples(model, clip):
+def test_the_placed_pose_falls_on_its_keypoints(of_released, clip):
+    """Mean reprojection error under 4 % of the person's height, where joints are seen."""
+    uv = project(clip["intrinsics"], of_released.samples + of_released.root[:, :, None])
+    error = np.linalg.norm(uv - clip["keypoints"], axis=-1)
+    rows = np.where(clip["keypoints"][..., 1] == 0, 500.0, clip["keypoints"][..., 1])
+    seen = clip["confidence"] > 0.4
+    assert (np.where(seen, error, 0).sum(-1) / seen.sum(-1) / np.ptp(rows, axis=-1)).mean() < 0.04
+
+
+def test_a_hidden_ankle_is_less_certain_than_a_seen_one(released, of_released, clip):
+    without = run(released, clip, confidence=hidden(clip["confidence"], 6))
+    spread = [
+        np.trace(np.asarray(found.covariance)[:, 6], axis1=-2, axis2=-1).mean() for found in (without, of_released)
+    ]
+    assert spread[0] > 1.5 * spread[1]
+
+
+def test_mean_covariance_and_weights_are_those_of_the_samples(lifted):
     """Where no recalibration changes the covariance."""
-    lifted = run(model.replace(recalibration={}), clip)
     samples = np.asarray(lifted.samples, np.float64)
     np.testing.assert_allclose(lifted.mean, samples.mean(0), atol=1e-5)
     for n, j in [(0, 3), (2, 13)]:
-        np.testing.assert_allclose(lifted.covariance[n, j], np.cov(samples[:, n, j].T), atol=1e-5)
+        np.testing.assert_allclose(lifted.covariance[n, j], np.cov(samples[:, n, j].T), rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(lifted.weights.sum(0), 1, rtol=1e-5)
-
-
-def test_the_placed_pose_falls_on_its_keypoints(lifted, clip):
-    """Mean reprojection error under 4 % of the person's height, where joints are seen."""
-    uv = project(clip["intrinsics"], lifted.samples + lifted.root[:, :, None])
-    error = jnp.linalg.norm(uv - clip["keypoints"], axis=-1)
-    size = jnp.ptp(clip["keypoints"][..., 1].at[clip["keypoints"][..., 1] == 0].set(500.0), axis=-1)
-    seen = clip["confidence"] > 0.4
-    assert float((jnp.where(seen, error, 0).sum(-1) / seen.sum(-1) / size).mean()) < 0.04
+    np.testing.assert_allclose(samples[:, :, 0], 0, atol=1e-6)
 
 
 def test_the_first_hypotheses_do_not_depend_on_how_many_are_drawn(model, clip, lifted):
     more = run(model, clip, num=12, chunk=5)
     np.testing.assert_allclose(more.samples[:8], lifted.samples, atol=1e-4)
+    assert np.abs(np.asarray(more.samples)[1:] - more.samples[:-1]).max((1, 2, 3)).min() > 0.01
 
 
-def test_hidden_joints_are_never_read(model, clip):
-    confidence = clip["confidence"].at[:, 6].set(0.0)
+def test_hidden_joints_are_never_read(model, clip, lifted):
+    confidence = hidden(clip["confidence"], 6)
     a = run(model, clip, confidence=confidence)
-    b = run(model, clip, confidence=confidence, keypoints=clip["keypoints"].at[:, 6].set(jnp.nan))
+    b = run(model, clip, confidence=confidence, keypoints=hidden(clip["keypoints"], 6, np.nan))
     np.testing.assert_array_equal(a.samples, b.samples)
     np.testing.assert_array_equal(a.root, b.root)
-    c = run(model, clip)
-    assert float(jnp.trace(a.covariance[:, 6], axis1=-2, axis2=-1).mean()) > float(
-        jnp.trace(c.covariance[:, 6], axis1=-2, axis2=-1).mean()
-    ), "a hidden ankle is less certain than a seen one"
+    assert np.abs(a.samples - lifted.samples).max() > 1e-3
 
 
 def test_not_finite_keypoints_count_as_missing(model, clip):
-    a = run(model, clip, confidence=clip["confidence"].at[:, 2].set(0.0))
-    b = run(model, clip, keypoints=clip["keypoints"].at[:, 2].set(jnp.inf))
+    a = run(model, clip, confidence=hidden(clip["confidence"], 2))
+    b = run(model, clip, keypoints=hidden(clip["keypoints"], 2, np.inf))
     np.testing.assert_array_equal(a.samples, b.samples)
 
 
@@ -104,7 +125,10 @@ def test_height_sets_the_scale_and_with_it_the_distance(model, clip, lifted):
     tall = run(model, clip, height=1.9)
     np.testing.assert_allclose(stature(tall.samples, model), 1.9, rtol=1e-4)
     ratio = 1.9 / stature(lifted.samples, model)
+    np.testing.assert_allclose(tall.samples, ratio[..., None, None] * lifted.samples, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(tall.root[..., 2] / lifted.root[..., 2], ratio, rtol=1e-3)
+    each = run(model, clip, height=np.linspace(1.5, 2, 6, dtype=np.float32))
+    np.testing.assert_allclose(stature(each.samples, model), np.tile(np.linspace(1.5, 2, 6), (8, 1)), rtol=1e-4)
 
 
 def test_result_does_not_depend_on_focal_length_and_resolution(model, clip, lifted):
@@ -116,9 +140,13 @@ def test_result_does_not_depend_on_focal_length_and_resolution(model, clip, lift
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"keypoints": jnp.zeros((3, 16, 2))}, r"keypoints: needed \[N, 17, 2\] in the order of h36m17, got"),
-        ({"confidence": jnp.zeros((3, 17))}, r"confidence: needed \(6, 17\)"),
-        ({"intrinsics": jnp.zeros((3, 3))}, r"intrinsics: needed \[4\] or \[6, 4\]"),
+        (
+            {"keypoints": jnp.zeros((3, 16, 2))},
+            r"keypoints: needed \[N, 17, 2\] in the order of h36m17, got \(3, 16, 2\)",
+        ),
+        ({"confidence": jnp.zeros((3, 17))}, r"confidence: needed \(6, 17\) as keypoints, got \(3, 17\)"),
+        ({"intrinsics": jnp.zeros((3, 3))}, r"camera: needed intrinsics \[4\] or \[6, 4\], got \(3, 3\)"),
+        ({"num": 0}, "num_hypotheses: needed at least 1, got 0"),
     ],
 )
 def test_wrong_shapes_are_named(model, clip, change, message):
@@ -126,20 +154,11 @@ def test_wrong_shapes_are_named(model, clip, change, message):
         run(model, clip, **change)
 
 
-@pytest.mark.skipif(not Path(BENCH).is_file(), reason="shared/bench is absent")
-def test_released_model_keeps_its_quality_on_real_poses(model):
-    """On 100 validation poses and 20 hypotheses, well within what the card states for all of them and 200."""
-    bench = LiftingBench(*(x[::20] for x in load_lifting_bench(BENCH)))
-    lifted = jitted_lift(
-        jax.random.key(0),
-        model,
-        jnp.asarray(bench.keypoints),
-        jnp.asarray(bench.confidence),
-        intrinsics=jnp.asarray(bench.intrinsics),
-        num_hypotheses=20,
-    )
-    row = lifting_row(lifted.samples, bench.joints_cam, bench.category)
-    assert row["mean_mm"] < 66
-    assert row["best_of_20_mm"] < 58
-    assert row["ece"] < 0.12
-    assert row["best_of_20_mm"] < row["mean_mm"] < row["single_mm"]
+def test_what_another_model_needs_is_refused(model, clip):
+    given = jax.random.key(0), model, clip["keypoints"], clip["confidence"]
+    for change in ({"num_components": 5}, {"depth": "histogram"}):
+        with pytest.raises(ValueError, match="are for DiffPose models, got 'tiny'"):
+            lift(*given, camera=Camera(clip["intrinsics"]), **change)
+    other = pose_oracle.make(codec="image_depth")
+    with pytest.raises(ValueError, match=r"lift needs a model of joint positions .* states are 'image_depth'"):
+        lift(given[0], other, *given[2:], camera=Camera(clip["intrinsics"]))

@@ -46,7 +46,9 @@ def test_hypotheses_differ_by_their_distance_from_the_mean_in_standard_deviation
 
 def test_diffpose_is_refused():
     model = released.Model({}, Statistics(0.0, 1.0), released.Spec("diffpose17", DiffPose()))
-    with pytest.raises(ValueError, match="'diffpose17' is a DiffPose model"):
+    with pytest.raises(
+        ValueError, match=r"lifted_log_density needs a model that knows the score .* got 'diffpose17', a DiffPose model"
+    ):
         jitted_lifted_log_density(
             jax.random.key(0),
             model,

@@ -1,21 +1,25 @@
 """Recalibrated results: what changes about the samples, and what the covariance and radius of a result are."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from pose_oracle import MEAN, make
 
-from jaxpose.base import Condition
+from jaxpose.base import Camera, Condition
+from jaxpose.diffusion.solvers import one_step
 from jaxpose.model import Recalibration
 from jaxpose.spaces.person import encode_keypoints
-from jaxpose.tasks import complete as completion
-from jaxpose.tasks import denoise as denoising
-from jaxpose.tasks import lift as lifting
 from jaxpose.tasks import recalibration as r
+from jaxpose.tasks.complete import complete
+from jaxpose.tasks.denoise import denoise
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.samplers import Run, Sampler
 
 RNG = np.random.default_rng(0)
-CAMERA = jnp.array([1000.0, 1000.0, 500.0, 500.0])
+INTRINSICS = jnp.array([1000.0, 1000.0, 500.0, 500.0])
 TRUTH = MEAN + RNG.normal(0, 0.05, (3, 17, 3)) + np.array([0.2, 0.1, 4.0])
 PIXELS = 1000 * TRUTH[..., :2] / TRUTH[..., 2:] + 500 + RNG.normal(0, 4, (3, 17, 2))
 TRUST = RNG.uniform(0.3, 1, (3, 17))
@@ -30,25 +34,22 @@ def factors(offset=0.0, slope=0.0, covariance=1.0, radius=1.0):
 
 
 def conditions(trust=TRUST):
-    return encode_keypoints(CAMERA, jnp.asarray(PIXELS, jnp.float32), jnp.asarray(trust, jnp.float32))
+    return encode_keypoints(INTRINSICS, jnp.asarray(PIXELS, jnp.float32), jnp.asarray(trust, jnp.float32))
 
 
-@pytest.fixture(autouse=True)
-def given_draws(monkeypatch):
-    """States that need no sampler, so that nothing is compiled: [6, 3, 17, 3], of a path [6, 3, 3, 17, 3]."""
-
-    def states(*args, return_path=False, **how):
-        return jnp.asarray(np.repeat(STATES[:, None], 3, 1) if return_path else STATES, jnp.float32)
-
-    for module in (lifting, completion):
-        monkeypatch.setattr(module, "draw_states", states)
-    monkeypatch.setattr(denoising, "_from_matched_start", states)
+def standing_still(sampler, spec, sde):
+    """One step that asks no network and changes nothing: states are those of the start, and quickly compiled."""
+    return Run(one_step(lambda key, x, t, s, predict: x), jnp.array([sde.t_max, sde.t_min]), False)
 
 
-def lift(recalibration, **how):
+STILL = Sampler("still", standing_still, calibrated=True)
+
+
+def lifted(recalibration, sampler=STILL, **how):
     model = make().replace(recalibration={} if recalibration is None else {"lift": recalibration})
-    pixels, trust = jnp.asarray(PIXELS, jnp.float32), jnp.asarray(TRUST, jnp.float32)
-    return lifting.lift(jax.random.key(0), model, pixels, trust, intrinsics=CAMERA, **how)
+    pixels, trust = PIXELS.astype(np.float32), TRUST.astype(np.float32)
+    camera = Camera(INTRINSICS)
+    return lift(jax.random.key(0), model, pixels, trust, camera=camera, num_hypotheses=6, sampler=sampler, **how)
 
 
 def test_the_middle_of_a_gaussian_law_is_its_mean():
@@ -96,31 +97,33 @@ def test_samples_move_about_the_middle_and_the_root_by_the_share_that_is_seen():
 
 
 def test_a_result_carries_the_recalibrated_covariance_and_radius():
-    plain, changed = lift(None), lift(factors(covariance=4.0))
+    plain, changed = lifted(None), lifted(factors(covariance=4.0))
     np.testing.assert_allclose(changed.samples, plain.samples, atol=1e-5)
     np.testing.assert_allclose(changed.covariance, 4 * plain.covariance, rtol=1e-3, atol=1e-7)
     away = np.linalg.norm(plain.samples - plain.samples.mean(0), axis=-1)
     np.testing.assert_allclose(plain.radius_90, np.quantile(away, 0.9, axis=0), atol=1e-5)
     np.testing.assert_allclose(changed.radius_90, plain.radius_90 * np.linspace(1, 2, 17), atol=1e-5)
-    narrow = lift(factors(offset=np.log(0.5)))
+    narrow = lifted(factors(offset=np.log(0.5)))
     np.testing.assert_allclose(np.linalg.norm(narrow.samples - narrow.mean, axis=-1), 0.5 * away, rtol=1e-3, atol=1e-5)
 
 
 def test_the_path_ends_with_the_recalibrated_samples():
-    drawn = lift(factors(offset=np.log(0.5)), return_path=True)
+    drawn = lifted(factors(offset=np.log(0.5)), return_path=True)
     np.testing.assert_array_equal(drawn.path[-1], drawn.samples)
+    np.testing.assert_allclose(drawn.samples, lifted(factors(offset=np.log(0.5))).samples, atol=1e-5)
 
 
-def test_other_samplers_are_as_they_are():
-    drawn = lift(factors(offset=1.0, covariance=9.0), sampler="probability_flow")
+def test_samplers_that_it_was_not_found_for_are_as_they_are():
+    drawn = lifted(factors(offset=1.0, covariance=9.0), dataclasses.replace(STILL, calibrated=False))
     np.testing.assert_allclose(drawn.covariance[0, 5], np.cov(np.asarray(drawn.samples[:, 0, 5]).T), rtol=1e-3)
+    np.testing.assert_allclose(drawn.samples, lifted(None).samples, atol=1e-5)
 
 
-@pytest.mark.parametrize("task", [completion.complete, denoising.denoise])
+@pytest.mark.parametrize("task", [complete, denoise], ids=lambda task: task.__name__)
 def test_other_tasks_take_their_own_factors(task):
-    model = make().replace(recalibration={task.__name__: factors(covariance=4.0)})
-    joints = jnp.asarray(TRUTH, jnp.float32)
-    drawn = task(jax.random.key(0), model, joints, noise=0.05)
+    model = make().replace(recalibration={task.__name__: factors(covariance=4.0), "lift": factors(offset=1.0)})
+    joints = TRUTH.astype(np.float32)
+    drawn = task(jax.random.key(0), model, joints, noise=0.05, num_hypotheses=6, sampler=STILL)
     samples = np.asarray(drawn.samples)
     np.testing.assert_allclose(drawn.covariance[1, 3], 4 * np.cov(samples[:, 1, 3].T), rtol=1e-3)
     away = np.quantile(np.linalg.norm(samples - samples.mean(0), axis=-1), 0.9, axis=0)

@@ -51,4 +51,5 @@ def test_rows_of_the_frames_benchmark(run, tmp_path):
 def test_a_model_that_is_no_diffpose_is_refused(run):
     code, text = run("--model=pose17", "--stride=500")
     assert code == 2
-    assert "needed a DiffPose model with a context, got 'pose17'" in text
+    assert "needs a DiffPose model with a context" in text
+    assert "got 'pose17', a ScoreMLP model" in text

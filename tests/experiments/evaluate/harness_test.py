@@ -40,7 +40,7 @@ def test_tables_are_printed_and_rows_written_with_what_they_were_told(tmp_path, 
     assert "c: ratio 0.9877 (0.9 to 1.1), error_mm 3.142" in printed
     record = json.loads(path.read_text())
     assert [row["name"] for row in record["rows"]] == ["a", "b", "c"]
-    assert [row["privileges"] for row in record["rows"]] == ["intrinsics", "exact 2D", "none"]
+    assert [row["privileges"] for row in record["rows"]] == ["intrinsics", "exact 2D; intrinsics", "none"]
     assert [row["tuned"] for row in record["rows"]] == ["the step on these poses"] * 2 + ["nothing"]
     assert (record["seed"], record["network_calls"], record["options"]["seed"]) == (7, 9, 7)
     assert record["commit"] == git_commit()

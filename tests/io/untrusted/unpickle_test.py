@@ -177,7 +177,7 @@ def test_the_parts_of_the_hostile_arrays_make_a_sound_one(tmp_path):
         (array((0,)), "4 bytes for an array of shape"),
         (array((2,)), "damaged"),
         (array((1,), b"U1", b"V\xff\xff\xff\xff\n"), "holds no characters"),
-        (ARRAY + b".", "begun and not described"),
+        (ARRAY + b".", "an array without a state"),
         (b"cnumpy._core.numeric\n_frombuffer\n(L100000000000L\n" + DTYPE % b"f4" + b"(I1\ntVC\ntR.", "plain bytes"),
         (b"cnumpy.core.multiarray\nscalar\n(" + DTYPE % b"f4" + b"VAAAAA\ntR.", "5 bytes for an array"),
         (b"c_codecs\nencode\n(Va\nVrot13\ntR.", "bytes in 'rot13' are not read"),

@@ -1,0 +1,85 @@
+"""A problem as a value: it passes through jit, and what is drawn of it by hand is what the thin functions return."""
+
+import jax
+import numpy as np
+import pose_oracle
+import pytest
+from diffpose_models import tiny
+
+from jaxpose.base import Camera, Problem
+from jaxpose.tasks import complete, denoise, generate, lift
+from jaxpose.tasks.draw import draw, draw_states, spread
+from jaxpose.tasks.samplers import stochastic
+
+KEY, NUM, SAMPLER = jax.random.key(5), 5, stochastic(2)
+RNG = np.random.default_rng(0)
+JOINTS = pose_oracle.draw(RNG, 3).astype(np.float32)
+KEYPOINTS = (500 + 1000 * JOINTS[..., :2] / JOINTS[..., 2:]).astype(np.float32)
+TRUST = RNG.uniform(0.2, 1, (3, 17)).astype(np.float32)
+CAMERA = Camera(np.array([1000.0, 1000, 500, 500], np.float32))
+
+
+def in_denoising(model):
+    """As the thin function: one half of the key is for the estimate of the noise."""
+    return jax.random.split(KEY)[1], denoise.problem(model, JOINTS, np.full(3, 0.05, np.float32))
+
+
+THIN = {
+    "lift": lambda model: lift.lift(KEY, model, KEYPOINTS, TRUST, camera=CAMERA, num_hypotheses=NUM, sampler=SAMPLER),
+    "complete": lambda model: complete.complete(KEY, model, JOINTS, noise=0.1, num_hypotheses=NUM, sampler=SAMPLER),
+    "denoise": lambda model: denoise.denoise(KEY, model, JOINTS, noise=0.05, num_hypotheses=NUM, sampler=SAMPLER),
+    "generate": lambda model: generate.generate(KEY, model, NUM, sampler=SAMPLER),
+}
+PROBLEMS = {
+    "lift": lambda model: (KEY, lift.problem(KEY, model, KEYPOINTS, TRUST, CAMERA)),
+    "complete": lambda model: (KEY, complete.problem(model, JOINTS, np.full((3, 17), 0.1, np.float32))),
+    "denoise": in_denoising,
+    "generate": lambda model: (KEY, generate.problem(model, NUM)),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return pose_oracle.tiny()
+
+
+@pytest.mark.parametrize(("task", "diffpose"), [*((task, False) for task in THIN), ("lift", True)])
+def test_a_problem_drawn_by_hand_is_what_the_task_returns(model, task, diffpose):
+    """Bit for bit; built inside one program and drawn in another, to which the problem is an argument."""
+    model = tiny() if diffpose else model
+    key, problem = jax.jit(PROBLEMS[task])(model)
+    assert isinstance(problem, Problem)
+    num = 1 if task == "generate" else NUM  # of its rows, which are the poses
+    by_hand, thin = draw(key, model, problem, num, SAMPLER), THIN[task](model)
+    if task == "generate":
+        np.testing.assert_array_equal(by_hand.samples[0], thin)
+    else:
+        jax.tree.map(np.testing.assert_array_equal, by_hand, thin)
+    assert np.isfinite(by_hand.samples).all()
+
+
+def test_states_and_what_was_kept_have_a_place_for_each_hypothesis(model):
+    @jax.jit
+    def states(problem):
+        return draw_states(KEY, model, problem, num=4, sampler=SAMPLER)
+
+    found, shift = states(jax.jit(PROBLEMS["denoise"])(model)[1])
+    assert (found.shape, shift.shape) == ((4, 3, 17, 3), (4, 3, 1, 3))
+    assert np.abs(np.diff(np.asarray(shift), axis=0)).min() > 0
+    assert states(jax.jit(PROBLEMS["complete"])(model)[1])[1] is None
+
+
+def test_a_summary_of_the_first_samples_is_that_of_these_alone():
+    """Mean, covariance and quantile by numpy; what fills the rest up does not count."""
+    samples = RNG.normal(size=(8, 3, 17, 3))
+    for num in (1, 5, 8):
+        first = samples[:num]
+        mean, covariance, radius, weights = jax.jit(spread)(samples, None, np.int32(num))
+        np.testing.assert_allclose(mean, first.mean(0), atol=1e-5)
+        away = first - first.mean(0)
+        expected = np.einsum("hnji,hnjk->njik", away, away) / max(num - 1, 1)
+        np.testing.assert_allclose(covariance, expected, atol=1e-5)
+        np.testing.assert_allclose(radius, np.quantile(np.linalg.norm(away, axis=-1), 0.9, axis=0), atol=1e-5)
+        np.testing.assert_allclose(weights[:num].sum(0), 1, rtol=1e-5)
+    for got, expected in zip(jax.jit(spread)(samples), jax.jit(spread)(samples, None, np.int32(8)), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
