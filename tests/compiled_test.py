@@ -22,7 +22,7 @@ from compilations import counted
 from diffpose_models import tiny
 
 from jaxpose.base import Camera, Hypotheses
-from jaxpose.compiled import cut, filled, merged, size_for
+from jaxpose.compiled import cut, exact, filled, merged, size_for
 from jaxpose.model import Model
 from jaxpose.tasks import complete as completion
 from jaxpose.tasks.complete import complete
@@ -219,6 +219,22 @@ def test_merged_takes_the_first_of_all_in_eager_use_and_inside_jit():
     x = np.arange(24.0).reshape(3, 4, 2)
     for found in (merged(x, 7), jax.jit(lambda x: merged(x, 7))(x)):
         np.testing.assert_array_equal(found, np.arange(14.0).reshape(7, 2))
+
+
+def test_a_program_of_exact_sizes_fills_nothing_up():
+    model, given = small(), (KEYPOINTS[:7], TRUST[:7])
+    run = exact(lift, "num_hypotheses", camera=CAMERA, sampler=FEW)
+    with counted() as compiled:
+        found = run(KEY, model, *given, num_hypotheses=7)
+        once = compiled.count
+        again = run(KEY, model, *given, num_hypotheses=7)
+    assert once == compiled.count > 0
+    jax.tree.map(np.testing.assert_array_equal, found, again)
+    jax.tree.map(np.testing.assert_array_equal, found, jax.jit(lambda key: lifted_by_hand(key, model, given))(KEY))
+
+
+def lifted_by_hand(key, model, given):
+    return lift(key, model, *given, camera=CAMERA, num_hypotheses=7, sampler=FEW)
 
 
 def on_host(tree: Any) -> Any:

@@ -31,7 +31,7 @@ from jaxpose.evaluation import aggregate, metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.likelihood import jitted_lifted_log_density
+from jaxpose.tasks.likelihood import lifted_log_density
 
 _PLAIN = ("mean", "median", "geometric_median", "medoid", "mode", "pose_mode")
 _FIGURES = ("mpjpe_mm", "p_mpjpe_mm", "absolute_mm")
@@ -92,7 +92,7 @@ def of_case(model: released.Model, options: Options, name: str, case: Case) -> I
     log_density = None
     if likely:
         samples, started = lifted.samples[: max(likely)], time.perf_counter()
-        log_density = jitted_lifted_log_density(key, model, samples, xy, confidence, intrinsics=intrinsics)
+        log_density = lifted_log_density(key, model, samples, xy, confidence, intrinsics=intrinsics)
         jax.block_until_ready(log_density)
         seconds = time.perf_counter() - started
         yield {"likelihood_seconds": seconds}

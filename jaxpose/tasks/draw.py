@@ -43,7 +43,7 @@ def draw(
     return_path: the denoising from start to result too.
     """
     check_num(num)
-    size = num if traced(problem, key) else size_for(num)
+    size = num if traced(key, model, problem) else size_for(num)
     found = _draw(
         key,
         model,

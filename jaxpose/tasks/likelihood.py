@@ -8,6 +8,8 @@ will do, if all of them share it: its error is then nearly the same for all and 
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 
 from jaxpose.base import Array, Key
@@ -19,6 +21,7 @@ from jaxpose.spaces.person import encode_keypoints, encode_pose
 _ROWS = 2048  # poses in flight at once
 
 
+@partial(jax.jit, static_argnames=("num_steps", "num_probes"))
 def lifted_log_density(
     key: Key,
     model: Model,
@@ -32,6 +35,8 @@ def lifted_log_density(
     num_probes: int | None = 1,
 ) -> Array:
     """Log density [H, N] in nats of the model's state, of hypotheses of N detections: comparable within a detection.
+
+    Compiled once for a shape.
 
     samples:    [H, N, J, 3] metres in camera axes, wherever they stand; as `Lifted.samples`, without a given height.
     keypoints, confidence, intrinsics, distortion: as in `lift`; what is not finite must have confidence 0.
@@ -50,6 +55,3 @@ def lifted_log_density(
         return log_likelihood(sde, predict_fn, state, times, cond, key=probe_key, num_probes=num_probes)
 
     return jax.lax.map(of_one, states, batch_size=max(1, min(len(states), _ROWS // states.shape[1])))
-
-
-jitted_lifted_log_density = jax.jit(lifted_log_density, static_argnames=("num_steps", "num_probes"))

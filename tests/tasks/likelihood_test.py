@@ -12,7 +12,7 @@ from jaxpose.geometry.camera import project
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics, encode_keypoints
-from jaxpose.tasks.likelihood import jitted_lifted_log_density
+from jaxpose.tasks.likelihood import lifted_log_density
 
 STD = 0.15  # metres, of every coordinate: 0.6 in the state's unit of 0.25 m
 INTRINSICS = jnp.array([1000.0, 1000.0, 500.0, 500.0])
@@ -33,7 +33,7 @@ def test_hypotheses_differ_by_their_distance_from_the_mean_in_standard_deviation
     poses = MEAN + rng.normal(0, STD, (3, 2, 17, 3)) + np.array([1.0, 0.3, 4.0])
     keypoints, confidence = project(INTRINSICS, jnp.asarray(poses[0])), jnp.ones((2, 17))
     samples = jnp.asarray(poses - poses[:, :, :1])
-    found = jitted_lifted_log_density(
+    found = lifted_log_density(
         jax.random.key(0), model, samples, keypoints, confidence, intrinsics=INTRINSICS, num_steps=8
     )
     _, view = encode_keypoints(INTRINSICS, keypoints, confidence)
@@ -49,7 +49,7 @@ def test_diffpose_is_refused():
     with pytest.raises(
         ValueError, match=r"lifted_log_density needs a model that knows the score .* got 'diffpose17', a DiffPose model"
     ):
-        jitted_lifted_log_density(
+        lifted_log_density(
             jax.random.key(0),
             model,
             jnp.zeros((2, 1, 17, 3)),
