@@ -98,7 +98,6 @@ def _flags_of(kind: type) -> tuple[flags.FlagValues, dict[str, type | None]]:
         # `int | None` is an int that may be left out; `tuple[int, ...]` is a flag that is given many times
         hint = next((a for a in typing.get_args(hints[field.name]) if a is not types.NoneType), hints[field.name])
         is_many = typing.get_origin(hints[field.name]) is tuple
-        default: Any = field.default
         bases[field.name] = hint if is_many else None
         bounds = {"lower_bound": about["low"], "upper_bound": about["high"]}
         more: dict[str, Any] = {"flag_values": found, "module_name": "flags"}
