@@ -14,9 +14,9 @@ walker's truth is a triangulation good to 1-2 cm, relative to the hips' middle.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -100,7 +100,7 @@ def of_case(model: released.Model, options: Options, name: str, case: Case) -> I
         shown = f"likelihood of {max(likely)} hypotheses: {1000 * seconds / len(xy):.0f} ms a pose"
         print(f"{shown}, compilation included", flush=True)
     columns: dict[str, Column] = {"effective number": "effective_number:.0f"}
-    columns |= {k: partial(_cell, k) for k in _FIGURES}
+    columns |= {k: functools.partial(_cell, figure=k) for k in _FIGURES}
     told = "camera assumed" if name == "camera unknown" else "intrinsics"
     for num in options.hypotheses:
         title = f"{name}, {len(xy)} poses, {num} hypotheses"
@@ -183,7 +183,7 @@ def _minus(figure: str) -> str:
     return f"{figure.removesuffix('_mm')}_minus_mean_mm"
 
 
-def _cell(figure: str, values: dict[str, Any]) -> str:
+def _cell(values: dict[str, Any], figure: str) -> str:
     gap, low, high = values[_minus(figure)]
     difference = "" if values["aggregate"] == "mean" else f" ({gap:+.2f} [{low:+.2f}, {high:+.2f}])"
     return f"{values[figure]:.1f}{difference}"

@@ -84,8 +84,7 @@ class Walker(NamedTuple):
         keypoints = np.moveaxis(self.keypoints, 1, 0)[None]
         seen = np.where(np.isfinite(keypoints).all(-1), np.nan_to_num(keypoints[..., 2]), 0)
         intrinsics, distortion, R, t = (jnp.asarray(x[None], jnp.float32) for x in self[2:6])
-        uv = jnp.asarray(np.nan_to_num(keypoints[..., :2]))
-        return uv, jnp.asarray(seen), Camera(intrinsics, distortion, R, t)
+        return jnp.asarray(np.nan_to_num(keypoints[..., :2])), jnp.asarray(seen), Camera(intrinsics, distortion, R, t)
 
 
 class WalkerView(NamedTuple):
@@ -182,7 +181,7 @@ def walker_view(walker: Walker, camera: str) -> WalkerView:
     keypoints, confidence = convert_joints(jnp.asarray(kp.xy), sure, kp.skeleton, H36M_17)
     truth = walker.points3d[:, [kp.skeleton.joints.index(j) for j in shared]]
     ours = np.array([H36M_17.joints.index(j) for j in shared])
-    assert kp.intrinsics is not None, "the file holds them"
+    assert kp.intrinsics is not None, "the walker's file has its cameras"
     return WalkerView(keypoints, confidence, kp.intrinsics, kp.frame, truth, ours)
 
 

@@ -93,9 +93,10 @@ def diffpose(model: released.Model, options: Options) -> Iterator[Item]:
     data = bench.load_frames(options.stride, options.bench)
     with np.load(options.bench or bench.bench_file("val_frames.npz"), allow_pickle=False) as z:
         group = z["name"][:: options.stride]
-    picked = (data.keypoints, data.confidence, data.intrinsics, data.joints_cam)
-    keypoints, confidence, intrinsics, truth = (x[None] for x in picked)
-    yield from rows_of(model, options, Clips(keypoints, confidence, intrinsics, truth, group))
+    keypoints, confidence, intrinsics, joints = (
+        x[None] for x in (data.keypoints, data.confidence, data.intrinsics, data.joints_cam)
+    )
+    yield from rows_of(model, options, Clips(keypoints, confidence, intrinsics, joints, group))
 
 
 def video(model: released.Model, options: VideoOptions) -> Iterator[Item]:

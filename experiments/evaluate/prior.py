@@ -142,8 +142,8 @@ def schedules(model: released.Model, options: Options) -> Iterator[Item]:
     for name, schedule in SCHEDULES.items():
         method = Descent() if schedule is None else Descent(schedule=schedule)
         for part in _PARTS:
-            how_drawn: dict[str, Any] = {"num_hypotheses": options.hypotheses, "method": method}
-            run = functools.partial(_completed, seed=options.seed, known=_known(part), **how_drawn)
+            how: dict[str, Any] = {"num_hypotheses": options.hypotheses, "method": method}
+            run = functools.partial(_completed, seed=options.seed, known=_known(part), **how)
             samples = jax.jit(run)(model, jnp.asarray(poses.body_pose))
             found = hidden_errors(joints_of(body, samples), truth, np.array(PARTS[part]) + 1)
             for figure in ("min", "mean"):
