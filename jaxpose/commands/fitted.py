@@ -49,7 +49,8 @@ def as_rows(found: Bodies) -> Rows:
     lead = found.body_pose.shape[:3]
     betas = jnp.broadcast_to(found.betas[:, :, None], (*lead, found.betas.shape[-1]))
     energy = jnp.broadcast_to(found.energy[:, :, None], lead)
-    return Rows(*(x.reshape(lead[0], -1, *x.shape[3:]) for x in (*found[:3], betas, found.joints, energy)))
+    rows = lead[1] * lead[2]  # not -1: a skeleton without shapes has betas of size 0
+    return Rows(*(x.reshape(lead[0], rows, *x.shape[3:]) for x in (*found[:3], betas, found.joints, energy)))
 
 
 def prior_of(name: str, model: Model | None) -> PosePrior | None:
