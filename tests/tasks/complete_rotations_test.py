@@ -94,13 +94,12 @@ def test_guided_sampling_has_the_posterior_s_mean_and_spread(method):
 @pytest.mark.parametrize("method", [Descent(num_steps=5), mcg(num_steps=3)])
 def test_more_hypotheses_begin_with_the_same_and_chunks_change_nothing(method):
     """Nine are the first of ten, of one program, as seven poses are the first of eight."""
+    model = rotation_oracle.tiny()
 
     def draw(num, rows=2, chunk=4096, seed=2):
         pose, known = (np.concatenate([x] * 4)[:rows] for x in (shown(POSE, KNOWN), KNOWN))
         key = jax.random.key(seed)
-        return complete_rotations(
-            key, rotation_oracle.tiny(), pose, known, num_hypotheses=num, method=method, chunk=chunk
-        )
+        return complete_rotations(key, model, pose, known, num_hypotheses=num, method=method, chunk=chunk)
 
     ten = draw(10)
     with counted() as compiled:
