@@ -94,7 +94,7 @@ def _flags_of(kind: type) -> tuple[flags.FlagValues, dict[str, type | None]]:
     found, bases = flags.FlagValues(), {}
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        about = field.metadata
+        about, default = field.metadata, _default(field)
         # `int | None` is an int that may be left out; `tuple[int, ...]` is a flag that is given many times
         hint = next((a for a in typing.get_args(hints[field.name]) if a is not types.NoneType), hints[field.name])
         is_many = typing.get_origin(hints[field.name]) is tuple
@@ -102,13 +102,17 @@ def _flags_of(kind: type) -> tuple[flags.FlagValues, dict[str, type | None]]:
         bounds = {"lower_bound": about["low"], "upper_bound": about["high"]}
         more: dict[str, Any] = {"flag_values": found, "module_name": "flags"}
         if is_many:
-            shown = f" ({', '.join(map(str, field.default))} by default)" if field.default else ""
+            shown = f" ({', '.join(map(str, default))} by default)" if default else ""
             flags.DEFINE_multi_string(field.name, None, about["help"] + shown, **more)
         elif about["legal"]:
-            flags.DEFINE_enum(field.name, field.default, list(about["legal"]), about["help"], **more)
+            flags.DEFINE_enum(field.name, default, list(about["legal"]), about["help"], **more)
         else:
-            _DEFINE[hint](field.name, field.default, about["help"], **(bounds if hint in (int, float) else {}), **more)
+            _DEFINE[hint](field.name, default, about["help"], **(bounds if hint in (int, float) else {}), **more)
     return found, bases
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default
 
 
 def _many(field: dataclasses.Field[Any], base: type, texts: list[str]) -> tuple[Any, ...]:

@@ -85,7 +85,7 @@ MUTATIONS = [
         "GFPose's honest row allows mirror images",
         "turned = jax.lax.map(lambda x: metrics.p_mpjpe(x, truth), samples)",
         "turned = mirrored",
-        ROWS + "test_gfpose_row_equals_plain_loops",
+        "evaluation/gfpose_test.py::test_a_mirrored_pose_is_right_only_for_the_original",
     ),
     Mutation(
         "Procrustes allows reflections",
@@ -168,15 +168,15 @@ MUTATIONS = [
     ),
     # released models: what moves error or spread
     Mutation(
-        "states 3 % too small",
+        "states 6 % too small",
         "return x0 * statistics.std + statistics.mean",
-        "return 0.97 * (x0 * statistics.std + statistics.mean)",
+        "return 0.94 * (x0 * statistics.std + statistics.mean)",
         "released_test.py::test_figures_on_record[pose17_fast]",
     ),
     Mutation(
-        "fresh noise 15 % too strong",
+        "fresh noise 30 % too strong",
         "x_s = x_s + noise * sde.sigma(s)",
-        "x_s = x_s + 1.15 * noise * sde.sigma(s)",
+        "x_s = x_s + 1.3 * noise * sde.sigma(s)",
         "released_test.py::test_figures_on_record[diffpose17]",
     ),
     Mutation(
@@ -244,7 +244,7 @@ MUTATIONS = [
         "loss weights of another target",
         '"x0": lambda sde, t, _: jnp.exp(-log_snr(sde, t)),',
         '"x0": lambda sde, t, _: jnp.exp(-log_snr(sde, t) / 2),',
-        "diffusion/losses_test.py::test_one_opinion_has_one_loss_whatever_the_target",
+        "diffusion/losses_test.py::test_minimum_is_the_trace_formula",
     ),
     Mutation(
         "guidance without what the state leaves open",
@@ -272,9 +272,9 @@ MUTATIONS = [
         "tasks/recalibration_test.py::test_samples_move_about_the_middle_and_the_root_by_the_share_that_is_seen",
     ),
     Mutation(
-        "misfit not clipped",
-        "-MISFIT_RANGE, MISFIT_RANGE)",
-        "-10 * MISFIT_RANGE, 10 * MISFIT_RANGE)",
+        "misfit of the mean square, not its root",
+        "level = jnp.clip(0.5 * jnp.log(",
+        "level = jnp.clip(jnp.log(",
         "tasks/recalibration_test.py::test_the_misfit_is_what_least_squares_leaves",
     ),
     # fits and their energies
@@ -321,7 +321,7 @@ MUTATIONS = [
         "parts hidden at the rate of joints",
         "jax.random.bernoulli(part_key, float(rates.part)",
         "jax.random.bernoulli(part_key, float(rates.joint)",
-        "conditioning_test.py::test_joint_rates_of_the_three_levels_together",
+        "conditioning_test.py::test_part_level_hides_whole_parts_independently",
     ),
     Mutation(
         "depth shown at every rate",

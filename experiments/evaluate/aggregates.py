@@ -14,6 +14,7 @@ walker's truth is a triangulation good to 1-2 cm, relative to the hips' middle.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -99,7 +100,7 @@ def of_case(model: released.Model, options: Options, name: str, case: Case) -> I
         shown = f"likelihood of {max(likely)} hypotheses: {1000 * seconds / len(xy):.0f} ms a pose"
         print(f"{shown}, compilation included", flush=True)
     columns: dict[str, Column] = {"effective number": "effective_number:.0f"}
-    columns |= {k: lambda values, k=k: _cell(values, k) for k in _FIGURES}
+    columns |= {k: functools.partial(_cell, figure=k) for k in _FIGURES}
     told = "camera assumed" if name == "camera unknown" else "intrinsics"
     for num in options.hypotheses:
         title = f"{name}, {len(xy)} poses, {num} hypotheses"

@@ -83,8 +83,8 @@ class Walker(NamedTuple):
         """One item of a fit: keypoints [1, C, F, 17, 2] px, confidence [1, C, F, 17], 0 where none; cameras [1, C]."""
         keypoints = np.moveaxis(self.keypoints, 1, 0)[None]
         seen = np.where(np.isfinite(keypoints).all(-1), np.nan_to_num(keypoints[..., 2]), 0)
-        placed = (jnp.asarray(x[None], jnp.float32) for x in self[2:6])
-        return jnp.asarray(np.nan_to_num(keypoints[..., :2])), jnp.asarray(seen), Camera(*placed)
+        intrinsics, distortion, R, t = (jnp.asarray(x[None], jnp.float32) for x in self[2:6])
+        return jnp.asarray(np.nan_to_num(keypoints[..., :2])), jnp.asarray(seen), Camera(intrinsics, distortion, R, t)
 
 
 class WalkerView(NamedTuple):
@@ -181,6 +181,7 @@ def walker_view(walker: Walker, camera: str) -> WalkerView:
     keypoints, confidence = convert_joints(jnp.asarray(kp.xy), sure, kp.skeleton, H36M_17)
     truth = walker.points3d[:, [kp.skeleton.joints.index(j) for j in shared]]
     ours = np.array([H36M_17.joints.index(j) for j in shared])
+    assert kp.intrinsics is not None, "the walker's file has its cameras"
     return WalkerView(keypoints, confidence, kp.intrinsics, kp.frame, truth, ours)
 
 

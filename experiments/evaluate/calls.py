@@ -149,7 +149,8 @@ def compiled(task: Task, solver: Solver, seed: int) -> Callable[..., Array]:
 
         # a divisor, so that no rest needs a program of its own
         size = max(d for d in range(1, task.num + 1) if task.num % d == 0 and d * rows <= max(rows, ROWS_IN_FLIGHT))
-        return problem.decode(*jax.lax.map(one, jnp.arange(task.num), batch_size=size), None).samples
+        states, kept = jax.lax.map(one, jnp.arange(task.num), batch_size=size)
+        return problem.decode(states, kept, None).samples
 
     key, times = jax.random.key(seed), jnp.zeros(LONGEST)
     program = jax.jit(draw).lower(key, task.model, times, 1, True).compile()

@@ -93,8 +93,10 @@ def diffpose(model: released.Model, options: Options) -> Iterator[Item]:
     data = bench.load_frames(options.stride, options.bench)
     with np.load(options.bench or bench.bench_file("val_frames.npz"), allow_pickle=False) as z:
         group = z["name"][:: options.stride]
-    picked = (x[None] for x in (data.keypoints, data.confidence, data.intrinsics, data.joints_cam))
-    yield from rows_of(model, options, Clips(*picked, group))
+    keypoints, confidence, intrinsics, joints = (
+        x[None] for x in (data.keypoints, data.confidence, data.intrinsics, data.joints_cam)
+    )
+    yield from rows_of(model, options, Clips(keypoints, confidence, intrinsics, joints, group))
 
 
 def video(model: released.Model, options: VideoOptions) -> Iterator[Item]:

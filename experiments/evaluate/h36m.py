@@ -36,7 +36,6 @@ from jaxpose.evaluation.mpi3dhp import mpi3dhp_row
 from jaxpose.geometry.camera import normalise
 from jaxpose.geometry.flip import flip_average
 from jaxpose.geometry.windows import Windows, tile
-from jaxpose.networks.diffpose import DiffPose
 from jaxpose.recipes.diffpose import lift_official
 from jaxpose.spaces.person import decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import encode_rows
@@ -153,15 +152,13 @@ def person_poses(
     if length:
         index = np.arange(len(keypoints)).reshape(-1, length)
         windows = (jnp.asarray(index), jnp.ones(index.shape, bool))
-    network = model.spec.network
-    alone = options.encoder_only or (isinstance(network, DiffPose) and network.denoiser is None)
+    alone = options.encoder_only or ("encoder" in model.capabilities and "denoiser" not in model.capabilities)
 
     def pose(x: Array) -> Array:
         uv, sure, pinhole = x[..., :2], x[..., 2], jnp.array(_PINHOLE)
         if alone:
             cond, view = encode_keypoints(pinhole, uv, sure)
-            encoder = released.Model({"start": {}, **model.params}, model.statistics, model.spec)
-            return decode_pose(model.statistics, view, encode_rows(encoder, cond, windows).pose)
+            return decode_pose(model.statistics, view, encode_rows(model, cond, windows).pose)
         lifted = lift(key, model, uv, sure, camera=Camera(pinhole), num_hypotheses=options.hypotheses, windows=windows)
         return AGGREGATES[options.aggregate](lifted.samples)
 

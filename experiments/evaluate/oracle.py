@@ -160,7 +160,7 @@ def runner(name: str, smc: bool, options: Options) -> Callable[[Law, Array, Arra
         prior = Prior(predictor(law, sde), sde, (2, 2), covariance=jnp.eye(4) if "C = 1" in name else covariance(law))
         y_key, key = jax.random.split(key)
         y = draw(y_key, law, noise)
-        seen = Observed(y, Masked(jnp.asarray(_MASK)), noise)
+        seen = Observed(y, Masked(jnp.asarray(_MASK)), noise)  # type: ignore[arg-type]  # called by position
         found = posterior(key, prior, seen, method=method, num_hypotheses=options.hypotheses)
         return figures(conditioned(law, y.ravel()[np.flatnonzero(_MASK)], noise), found)
 

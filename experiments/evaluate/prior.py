@@ -88,7 +88,7 @@ def complete(model: released.Model, options: Options) -> Iterator[Item]:
         settings = [(m, n) for m in METHODS for n in ((None,) if m == "dposer" else options.steps)]
         for method, steps in settings:
             chosen = METHODS[method]() if steps is None else METHODS[method](num_steps=steps)
-            how = {"num_hypotheses": options.hypotheses, "method": chosen}
+            how: dict[str, Any] = {"num_hypotheses": options.hypotheses, "method": chosen}
             run = functools.partial(_completed, seed=options.seed, known=_known(part), **how)
             samples, seconds = timed(run, model, jnp.asarray(poses))
             row = completion_row(joints_of(body, samples), truth, hidden)
@@ -142,7 +142,7 @@ def schedules(model: released.Model, options: Options) -> Iterator[Item]:
     for name, schedule in SCHEDULES.items():
         method = Descent() if schedule is None else Descent(schedule=schedule)
         for part in _PARTS:
-            how = {"num_hypotheses": options.hypotheses, "method": method}
+            how: dict[str, Any] = {"num_hypotheses": options.hypotheses, "method": method}
             run = functools.partial(_completed, seed=options.seed, known=_known(part), **how)
             samples = jax.jit(run)(model, jnp.asarray(poses.body_pose))
             found = hidden_errors(joints_of(body, samples), truth, np.array(PARTS[part]) + 1)

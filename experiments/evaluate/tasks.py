@@ -77,7 +77,7 @@ def tasks(model: released.Model, options: Options) -> Iterator[Item]:
     data = Bench(options.stride, options.seed)
     title = f"{data.num} validation poses, {model.spec.name}; errors in mm, root-relative"
     yield Table(title, f"{bench.NO_DEPTH}; best_* choose by the truth", bench.tuned(model))
-    makers = dict(zip(TASKS, (lifting, complete_3d, denoising, generation), strict=True))
+    makers: dict[str, Any] = dict(zip(TASKS, (lifting, complete_3d, denoising, generation), strict=True))
     for name in TASKS:
         for sampler in _RECIPES[options.recipe] if name in options.task else ():
             own = {"temperatures": _TEMPERATURES} if name == "generate" and sampler == "posterior" else {}

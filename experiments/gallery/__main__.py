@@ -227,12 +227,12 @@ def _lifted(
     lifted = lift(key, model, *seen, camera=Camera(jnp.asarray(people.intrinsics)), **counts)
     assert lifted.path is not None and lifted.root is not None, "the path is asked for"  # noqa: PT018
     # the place of the result serves for all states: a state of noise has none
-    seen = project(jnp.asarray(people.intrinsics), lifted.path + lifted.root[:, :, None])
+    reprojected = project(jnp.asarray(people.intrinsics), lifted.path + lifted.root[:, :, None])
     options = {
         "keypoints": np.where(confidence[..., None] > 0, people.keypoints, np.nan),
         "confidence": confidence,
         "truth": people.joints - people.joints[:, :1],
-        "reprojected": np.asarray(seen),
+        "reprojected": np.asarray(reprojected),
     }
     return np.asarray(lifted.path), options
 

@@ -131,9 +131,9 @@ def denoise_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
 def fit_page(key: Key, model: Model, body: Body) -> BodyPage:
     """A body fitted to keypoints in four cameras, with its shape; beside it what triangulation says of the joints."""
     film = load_walker(WALK_STRIDE)
-    wrong = (film.residual_px > _WRONG_PX).any(1)
+    wrong = np.any(np.asarray(film.residual_px) > _WRONG_PX, axis=1)
     parameters, joints = _fitted(key, model, body, *film.detections())
-    points = np.where(wrong[..., None], np.nan, film.points3d)
+    points = np.where(np.expand_dims(wrong, -1), np.nan, film.points3d)
     apart = 1000 * np.nanmedian(np.linalg.norm(np.asarray(joints)[0] - points, axis=-1))
     found = np.asarray(_skinned(body, parameters))[0] @ R_Y_UP_FROM_Z_UP.T
     points = points @ R_Y_UP_FROM_Z_UP.T

@@ -289,14 +289,11 @@ def make_evaluators(network: DiffPose, export: Any) -> dict[str, Any]:
             pose = decode_pose(model.statistics, view, states)
             return 1000 * metrics.mpjpe(pose, metrics.align_root(truth)).mean()
 
-        if network.denoiser is None:  # `encode_rows` wants a model that can draw, but it only encodes
-            model = released.Model({**model.params, "start": {}}, model.statistics, model.spec)
-            return {"encoder_mm": error_mm(encode_rows(model, cond).pose)}
+        found = {"encoder_mm": error_mm(encode_rows(model, cond).pose)}
+        if network.denoiser is None:
+            return found
         states = draw_poses(jax.random.key(0), model, cond, num_hypotheses=_HYPOTHESES)
-        return {
-            "encoder_mm": error_mm(encode_rows(model, cond).pose),
-            f"mean_of_{_HYPOTHESES}_mm": error_mm(states.mean(0)),
-        }
+        return found | {f"mean_of_{_HYPOTHESES}_mm": error_mm(states.mean(0))}
 
     def validate(state: TrainState) -> dict[str, float]:
         model = export(state.ema_params)

@@ -94,7 +94,11 @@ def main(options: Options) -> None:
     recalibration = {"lift": lift, **of_joints(model, jnp.asarray(bench.joints_cam, jnp.float32), options)}
     released.save(out, dataclasses.replace(model, recalibration=recalibration))
     fields = {task: {k: np.asarray(v).tolist() for k, v in r._asdict().items()} for task, r in recalibration.items()}
-    said = {"model": released.describe(model), "options": dataclasses.asdict(options), "commit": git_commit()}
+    said: dict[str, Any] = {
+        "model": released.describe(model),
+        "options": dataclasses.asdict(options),
+        "commit": git_commit(),
+    }
     said |= {"tuned": "spread, covariance and radius of each row on its `fitted_on`; u0 and range of u on all four"}
     said |= {"privileges": f"intrinsics; {data.NO_DEPTH}", "rows": result, "recalibration": fields}
     write_json(out.with_suffix(".json"), said)
@@ -187,7 +191,7 @@ def of_joints(model: released.Model, truth: Array, options: Options) -> dict[str
     level = jnp.asarray(np.exp(rng.uniform(np.log(0.02), np.log(0.1), len(truth))), jnp.float32)
     noisy = truth + level[:, None, None] * jnp.asarray(rng.normal(size=truth.shape), jnp.float32)
     given = jnp.where(jnp.asarray(hidden)[..., None], jnp.nan, truth)
-    few = {"num_hypotheses": min(50, options.hypotheses)}
+    few: dict[str, Any] = {"num_hypotheses": min(50, options.hypotheses)}
     completed = _in_blocks(lambda key, x: complete(key, model, x, **few).samples, [given], options.seed)
     weights = jnp.asarray(hidden, jnp.float32)
     found = {"complete": of_widths(jnp.concatenate(list(completed), 1), truth, weights)}

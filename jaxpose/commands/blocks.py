@@ -30,7 +30,7 @@ class Block(NamedTuple):
     are answered here. windows: of these rows, for a model of video.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nothing uses
     rows: np.ndarray
     kept: np.ndarray
     windows: Windows | None = None
@@ -69,10 +69,10 @@ _listening: list[bool] = []
 _compiling: list[tuple[float, float]] = []
 
 
-def _note(event: str, seconds: float, **_: Any) -> None:
+def _note(event: str, duration_secs: float, **_: Any) -> None:
     if event.startswith("/jax/core/compile/"):
         now = time.time()
-        _compiling.append((now - seconds, now))
+        _compiling.append((now - duration_secs, now))
 
 
 def even(num: int, most: int = BLOCK, *, doubling: bool = False) -> Iterator[Block]:

@@ -14,6 +14,7 @@ from jaxpose.commands.blocks import Block
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete
 from jaxpose.commands.report_bodies import BODY_JOINTS, Shown, joints_of, write_bodies
+from jaxpose.compiled import exact
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
@@ -76,9 +77,11 @@ def complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}
     yield f"missing or hidden: {', '.join(f'{name} {count}' for name, count in missing.items())}"
 
+    run = exact(task.complete_rotations, num_hypotheses=each, method=chosen)
+
     def work(key: Key, block: Block, return_path: bool) -> Completed:
         pose, seen = jnp.asarray(motion.body_pose[block.rows]), jnp.asarray(known[block.rows], jnp.float32)
-        return Completed(task.complete_rotations(key, model, pose, seen, num_hypotheses=each, method=chosen))
+        return Completed(run(key, model, pose, seen))
 
     drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
     samples = drawn["samples"]

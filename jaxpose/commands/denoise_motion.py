@@ -76,13 +76,13 @@ def denoise_motion(options: Denoise, model: Model) -> Iterator[str]:
             jnp.asarray(seen)[None],
             found.points,
             prior,
-            noise=np.float32(levels[block.index]),
+            noise=jnp.float32(levels[block.index]),
             start_pose=start_pose,
             free=EVERYTHING if options.shape else POSE_AND_PLACE,
             settings=settings,
         )
-        rows = fitted.as_rows(found_bodies)
-        return rows._replace(error=fitted.point_error(own, rows, found.points, seen))
+        one = fitted.as_rows(found_bodies)
+        return one._replace(error=fitted.point_error(own, one, found.points, seen))
 
     clip_rows = (np.flatnonzero(who == person) for person in people)
     groups = (Block(place, rows, np.arange(len(rows))) for place, rows in enumerate(clip_rows))
@@ -93,8 +93,8 @@ def denoise_motion(options: Denoise, model: Model) -> Iterator[str]:
         "noise_mm": {str(p): round(1000 * level, 2) for p, level in zip(people, levels, strict=True)},
         **{"own_bones": own_bones, "points": points},
     }
-    rest = np.asarray(each_body[0].joint_template[:22]) if own_bones and len(people) == 1 else None
-    yield from fitted.write(output, options.files, path, body, whole, rows, said, rest=rest)
+    own_rest = np.asarray(each_body[0].joint_template[:22]) if own_bones and len(people) == 1 else None
+    yield from fitted.write(output, options.files, path, body, whole, rows, said, rest=own_rest)
 
 
 def _noise(path: Path, clip: BodyPoints) -> float:
@@ -116,7 +116,7 @@ def _targets(path: Path, body: Body, options: Denoise) -> tuple[BodyPoints, str]
         return found, fitted.say_points(found)
     if options.skeleton is not None or unit is not None:
         raise ValueError(f"--skeleton, --unit: are for 3D joints, and {path} holds rotations")
-    motion, _ = read_rotations(path, fps=options.fps, up=up)  # type: ignore[arg-type]  # checked there
+    motion, _ = read_rotations(path, fps=options.fps, up=up)
     xyz = joints_of(body, motion.body_pose, motion.global_orient, motion.transl)
     num = len(xyz)
     source = Poses3D(to_camera(xyz, "y"), SMPL_22, np.arange(num), np.zeros(num, np.int64), motion.fps, "y")

@@ -49,7 +49,8 @@ def as_rows(found: Bodies) -> Rows:
     lead = found.body_pose.shape[:3]
     betas = jnp.broadcast_to(found.betas[:, :, None], (*lead, found.betas.shape[-1]))
     energy = jnp.broadcast_to(found.energy[:, :, None], lead)
-    return Rows(*(x.reshape(lead[0], -1, *x.shape[3:]) for x in (*found[:3], betas, found.joints, energy)))
+    num = lead[1] * lead[2]  # not -1: a skeleton has no betas, and an empty array no size to tell it from
+    return Rows(*(x.reshape(lead[0], num, *x.shape[3:]) for x in (*found[:3], betas, found.joints, energy)))
 
 
 def prior_of(name: str, model: Model | None) -> PosePrior | None:

@@ -66,7 +66,7 @@ def _bodies(options: Generate, model: Model) -> Iterator[str]:
     output, num = options.output, options.num
     body, clock = models.load_body(options.files.body), Clock()
     sampler = _sampler(options)
-    drawn = generate_rotations(jax.random.key(output.seed), model, num, sampler=sampler)
+    drawn = exact(generate_rotations, num=num, sampler=sampler)(jax.random.key(output.seed), model)
     body_pose = np.asarray(drawn)
     spent = clock.spent()
     yield f"drew {num} body poses, {spent.rate(num):,.0f} poses/s"

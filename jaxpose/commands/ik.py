@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import jax.numpy as jnp
-import numpy as np
 
 from jaxpose.base import Key
 from jaxpose.commands import blocks, fitted, models, report
@@ -39,7 +38,7 @@ def ik(options: Ik) -> Iterator[str]:
             jnp.asarray(targets.xyz[block.rows])[:, None],
             targets.points,
             prior,
-            noise=np.float32(options.noise),
+            noise=jnp.float32(options.noise),
             start_pose=start_pose,
             num_hypotheses=each,
             free=EVERYTHING if options.shape else POSE_AND_PLACE,
@@ -48,7 +47,8 @@ def ik(options: Ik) -> Iterator[str]:
 
     rows, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
     rows = fitted.best_first(rows)
-    rows["error"] = fitted.point_error(body, rows, targets.points, targets.xyz)
+    fits = Rows(**{name: rows[name] for name in Rows._fields if name in rows})  # type: ignore[arg-type]  # numpy
+    rows["error"] = fitted.point_error(body, fits, targets.points, targets.xyz)
     said = {
         **report.record("ik", path, model, spent, num * each, seed=output.seed),
         **{"prior": options.prior, "shape_fitted": options.shape, "noise_m": options.noise},

@@ -102,7 +102,7 @@ def read_rotations(
     *,
     asf: str | os.PathLike[str] | None = None,
     fps: float | None = None,
-    up: Literal["y", "z"] | None = None,
+    up: str | None = None,
     gaps: bool = False,
 ) -> PartialMotion:
     """The motion in a file, with rotations of at most one turn, and which rotations are known.
@@ -111,7 +111,7 @@ def read_rotations(
     are brought within one; others are a ValueError (degrees?). Where the root is NaN it takes its value in the nearest
     frame that has one. Other arguments and errors as of `read_motion`.
     """
-    motion = read_motion(path, asf=asf, fps=fps, up=up, missing="keep" if gaps else "error")
+    motion = read_motion(path, asf=asf, fps=fps, up=up, missing="keep" if gaps else "error")  # type: ignore[arg-type]  # checked there
     known = np.isfinite(motion.body_pose).all(-1)
     root, transl = _nearest(motion.global_orient), _nearest(motion.transl)
     body = np.where(known[..., None], motion.body_pose, 0)

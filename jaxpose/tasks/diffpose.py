@@ -249,8 +249,12 @@ def draw_poses(
 
 
 def encode_rows(model: Model, cond: Condition, windows: tuple[Array, Array] | None = None) -> Encoded:
-    """`encode` for N rows: for a video model window by window, each row taken where it counts."""
-    network, at_once = network_of(model), rows_at_once()
+    """`encode` for N rows: for a video model window by window, each row taken where it counts.
+
+    The model may be an encoder alone, without a denoiser and its start; ValueError for one without an encoder.
+    """
+    require(model, "an encoding of keypoints", "joints", "encoder")
+    network, at_once = cast(DiffPose, model.spec.network), rows_at_once()
     if network.window is None:
         return in_slices(lambda part: encode(network, model.params, part), cond, at_once)
     num, length = len(cond.value), network.window

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpose.base import Bodies
+from jaxpose.commands.fitted import as_rows
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.body_joints import POINT_SETS, body_points
@@ -147,6 +149,17 @@ def test_one_camera_of_a_file_that_lift_reads(run_prior, posed, tmp_path):
         np.testing.assert_allclose(z["joints3d"][:, 0], (np.asarray(posed.joints)[:2, 0] @ R[0].T) + t[0], atol=0.4)
         turned = z["joints3d"][:, 0] * [1, -1, -1]
     np.testing.assert_allclose(read_motion(tmp_path / "o" / "one_fitted_motion.npz").transl, turned, atol=1e-5)
+
+
+def test_clips_become_rows_also_of_a_body_without_shape_numbers():
+    """Two clips of three frames: frame f of clip n is row 3 n + f; betas and energy are those of the clip."""
+    rng = np.random.default_rng(0)
+    shapes = ((2, 2, 3, 21, 3), (2, 2, 3, 3), (2, 2, 3, 3), (2, 2, 0), (2, 2, 3, 22, 3), (2, 2), (2, 2))
+    found = Bodies(*(jnp.asarray(rng.normal(size=shape)) for shape in shapes))
+    rows = as_rows(found)
+    assert rows.betas.shape == (2, 6, 0)
+    np.testing.assert_array_equal(rows.body_pose[1, 4], found.body_pose[1, 1, 1])
+    np.testing.assert_array_equal(rows.energy[0], np.repeat(found.energy[0], 3))
 
 
 def test_bad_input_is_refused(refused_prior, refused, posed, tmp_path):

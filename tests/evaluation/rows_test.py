@@ -52,7 +52,7 @@ def test_lifting_row_with_the_radius_that_a_result_tells(drawn):
 def test_blocks_of_poses_change_no_figure(drawn, monkeypatch):
     samples, truth = drawn
     whole = protocols.lifting_row(samples, truth, np.array(CATEGORY))
-    monkeypatch.setattr(protocols, "_BLOCK", 3)
+    monkeypatch.setattr(protocols, "_BLOCK", 2)
     split = protocols.lifting_row(samples, truth, np.array(CATEGORY))
     assert split.pop("category_mean_mm") == pytest.approx(whole.pop("category_mean_mm"), rel=1e-5)
     assert split == pytest.approx(whole, rel=1e-5)

@@ -51,5 +51,5 @@ def test_rows_of_the_frames_benchmark(run, tmp_path):
 def test_a_model_that_is_no_diffpose_is_refused(run):
     code, text = run("--model=pose17", "--stride=500")
     assert code == 2
-    assert "needs a DiffPose model with a context" in text
+    assert "needs a model with an encoder of keypoints" in text
     assert "got 'pose17', a ScoreMLP model" in text

@@ -4,7 +4,6 @@ import json
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from command_line import called
@@ -44,7 +43,8 @@ def folder(tmp_path_factory):
     write_frames(folder / "frames", [frames], NUM, {})
     network = ScoreMLP(hidden=32, time_width=8, num_groups=4, difference=True, explicit=False, time_units=999.0)
     spec = released.Spec("zero", network, context=0, codec="image_depth", process="sub_vp", target="eps", num_steps=3)
-    params = jax.tree.map(jnp.zeros_like, released.init_params(jax.random.key(0), spec))
+    shapes = jax.eval_shape(lambda: released.init_params(jax.random.key(0), spec))
+    params = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), shapes)
     released.save(folder / "model.safetensors", released.Model(params, image_depth.STATISTICS, spec))
     return folder
 

@@ -2,8 +2,7 @@
 
 import json
 import math
-import subprocess
-import sys
+import time
 
 import jax.numpy as jnp
 import pytest
@@ -48,9 +47,13 @@ def test_tables_are_printed_and_rows_written_with_what_they_were_told(tmp_path, 
 
 
 def test_time_is_without_compilation():
-    result, seconds = timed(lambda x: x * 2, jnp.arange(3.0))
+    def run(x):
+        time.sleep(0.5)  # while it is traced
+        return x * 2
+
+    result, seconds = timed(run, jnp.arange(3.0))
     assert result.tolist() == [0, 2, 4]
-    assert 0 < seconds < 0.1
+    assert 0 < seconds < 0.5
 
 
 def test_every_evaluator_has_a_file_with_its_function(capsys):
@@ -68,9 +71,8 @@ def test_an_unknown_evaluator_is_named(capsys):
 
 
 @pytest.mark.parametrize("what", ["frames", "oracle"])
-def test_help_lists_the_flags(what):
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.evaluate", what, "--help"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "--hypotheses" in done.stdout
+def test_help_lists_the_flags(what, capsys):
+    code, text = called(capsys, main, what, "--help")
+    assert code == 0
+    assert f"python -m experiments.evaluate {what}" in text
+    assert "--hypotheses" in text
