@@ -5,9 +5,8 @@ import gc
 import os
 from pathlib import Path
 
-# Read when jax makes its backend, so they must stand before anything imports jax. Programs of tests run once or twice: the
-# compiler's later optimisations cost more than they save (a quarter of the processor time of guidance, recipes/dposer and
-# generate tests).
+# Read when jax makes its backend, so they must stand before anything imports jax. Programs of tests run once or twice:
+# the compiler's later optimisations cost more than they save (a quarter of the processor time of three test files).
 _FLAGS = {"--xla_force_host_platform_device_count": "4", "--xla_backend_optimization_level": "1"}
 _given = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = " ".join([_given, *(f"{k}={v}" for k, v in _FLAGS.items() if k not in _given)]).strip()
