@@ -10,8 +10,9 @@ ten for each factor of ten (Renard's series R10, rounded): at most a third is co
 are met exactly. Rows and hypotheses do not see each other and their keys do not depend on how many there are, so
 filling up changes nothing but the last bits, which matrix products of other sizes round differently.
 
-Filling and cutting are done by numpy on the host: in JAX each would be a program for each shape. Inside another jit all
-shapes are fixed, and nothing is filled up.
+Filling and cutting are done by numpy on the host, and `device_put` takes the result: in JAX each would be a program for
+each shape (so is `jnp.asarray` of a part of an array). Inside another jit all shapes are fixed, and nothing is filled
+up.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Hypotheses
@@ -81,7 +81,7 @@ def filled(tree: Any, num: int, size: int) -> Any:
     if num == size:
         return tree
     rows = np.minimum(np.arange(size), num - 1)
-    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[rows]), tree)
+    return jax.tree.map(lambda x: jax.device_put(np.asarray(x)[rows]), tree)
 
 
 def cut(found: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
@@ -109,14 +109,14 @@ def part(x: Any, *axes: slice) -> Any:
     """x[axes], of slices that begin at 0; on the host, but for what another program computes of constants."""
     if all(axis.stop in (None, size) for axis, size in zip(axes, x.shape, strict=False)):
         return x
-    return x[axes] if traced(x) else jnp.asarray(np.asarray(x)[axes])
+    return x[axes] if traced(x) else jax.device_put(np.asarray(x)[axes])
 
 
 def merged(x: Any, num: int) -> Any:
     """[H, N, ...] as [num, ...], the first of all H N."""
     if traced(x):
         return x.reshape(-1, *x.shape[2:])[:num]
-    return jnp.asarray(np.asarray(x).reshape(-1, *x.shape[2:])[:num])
+    return jax.device_put(np.asarray(x).reshape(-1, *x.shape[2:])[:num])
 
 
 def exact(function: Callable[..., Any], *static: str, **settings: Any) -> Callable[..., Any]:

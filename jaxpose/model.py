@@ -48,6 +48,7 @@ _PROCESSES: dict[str, Callable[..., SDE]] = {
 _NEEDED = {
     "joints": "a model of joint positions in the person-centred space, such as 'pose17'",
     "rotations": "a prior over joint rotations, such as 'prior21'",
+    "condition": "a model conditioned on any joints or none, such as 'pose17'",
     "score": "a model that knows the score at every noise level, such as 'pose17' or 'prior21'",
     "context": "a DiffPose model with a context, such as 'diffpose17'",
     "screen": "a model of DiffPose's own checkpoints",

@@ -33,10 +33,10 @@ NO_DEPTH = "root depth is not given"
 _TUNED = {
     "pose17": "augmentation, mask rates and number of steps of pose17 on these validation poses, which the simulated "
     "detector's confidence curve was read off; its recalibration is fitted on every second of them",
-    "pose17_fast": "number of training steps and times of pose17_fast on these validation poses; its recalibration "
-    "(covariance and radius alone) is fitted on every second of them",
-    "diffpose17": "number of steps of diffpose17 on these validation subjects",
-    "diffpose17_video": "number of steps and churn of diffpose17_video on these validation subjects",
+    "pose17_fast": "augmentation and mask rates of pose17, where pose17_fast starts, on these validation poses; its "
+    "covariance and 90 % radius are recalibrated on them",
+    "diffpose17": "the sampler (number of steps, churn) of diffpose17 on validation subjects",
+    "diffpose17_video": "the sampler (number of steps, churn) of diffpose17_video on validation subjects",
     "prior21": "prior21, its sampler and the weights of the fits on these validation subjects",
 }
 

@@ -15,7 +15,8 @@ from jaxpose.networks.score_mlp import ScoreMLP
 class Network(Protocol):
     """What a model asks of its network beyond being a linen module.
 
-    capabilities: some of "score" (of states, at every noise level), "encoder", "denoiser", "video".
+    capabilities: some of "score" (of states, at every noise level), "condition" (on any joints, 2D or 3D, or none),
+                  "encoder", "denoiser", "video", "context".
     window:       frames that it sees together, or None for single frames.
     """
 

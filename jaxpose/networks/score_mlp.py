@@ -79,7 +79,7 @@ class ScoreMLP(nn.Module):
     @property
     def capabilities(self) -> frozenset[str]:
         """As in `networks.Network`."""
-        return frozenset({"score"})
+        return frozenset({"score", "condition"})
 
     @property
     def window(self) -> int | None:

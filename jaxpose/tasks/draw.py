@@ -184,7 +184,7 @@ def check_num(num: int, name: str = "num_hypotheses") -> None:
 
 def check_joints(model: Model, joints: Array, task: str, *, complete: bool = False) -> None:
     """ValueError where joints are not [N, J, 3] of the model, or, if `complete`, are known not to be all finite."""
-    require(model, task, "joints")
+    require(model, task, "joints", "condition")
     num_joints = len(model.skeleton.joints)
     if joints.ndim != 3 or joints.shape[1:] != (num_joints, 3):
         raise ValueError(

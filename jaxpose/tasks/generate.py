@@ -20,7 +20,7 @@ NUM_STEPS = 30
 
 def problem(model: Model, num_rows: int) -> Problem:
     """The unconditional problem of `num_rows` poses; ValueError for a model of other states than joints."""
-    require(model, "generate", "joints")
+    require(model, "generate", "joints", "condition")
     cond = null_condition(model, num_rows)
     return Problem(from_noise(model, cond.value), Partial(_decode, model), cond)
 

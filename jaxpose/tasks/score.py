@@ -89,7 +89,7 @@ def log_density(
     pose, cond, view = filled((pose, cond, view), num, size)
     log_snr = np.float32(-2 * np.log(level))
     found = _density(model, pose, cond, view, basis, log_unit, log_snr, key, num_steps=num_steps, num_probes=num_probes)
-    return found if size == num else jnp.asarray(np.asarray(found)[:num])
+    return found if size == num else jax.device_put(np.asarray(found)[:num])
 
 
 @partial(jax.jit, static_argnames=("num_steps", "num_probes"))

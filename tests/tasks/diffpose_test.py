@@ -140,7 +140,7 @@ def test_hypotheses_are_the_same_however_many_and_however_sliced(monkeypatch):
     for rows in (2, 11):  # slices within a hypothesis, of which the last is not full; 2 hypotheses of 5 rows at a time
         monkeypatch.setattr(diffpose, "ROWS_AT_ONCE", rows)
         many = jax.jit(lambda cond: diffpose.draw_poses(KEY, model, cond, num_hypotheses=3))(cond)
-        np.testing.assert_allclose(many[:2], few, atol=1e-5)
+        np.testing.assert_allclose(many[:2], few, atol=1e-5 * float(jnp.abs(few).max()))
         assert jnp.abs(many[1:] - many[:-1]).max((1, 2, 3)).min() > 1e-2
 
 
@@ -150,7 +150,8 @@ def test_frames_of_a_clip_share_their_noise_and_single_frames_do_not(frames):
     cond = jax.tree.map(lambda x: np.repeat(np.asarray(x), 5, 0), condition(1))
     samples = draws(tiny(frames), cond)
     apart = jnp.abs(samples - samples[:, :1]).max((0, 2, 3))
-    assert apart[1:].max() < 1e-4 if frames else apart[1:].min() > 1e-2
+    still = 1e-4 * jnp.abs(samples).max()  # rounding of numbers of this size
+    assert apart[1:].max() < still if frames else apart[1:].min() > 1e-2
     assert jnp.abs(samples[0] - samples[1]).max() > 1e-2
 
 

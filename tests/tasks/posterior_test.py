@@ -124,7 +124,7 @@ def test_dps_has_the_wrong_mean_and_variance_that_its_law_predicts():
     found = draw(prior, Observed(y, lambda x: x[..., 0], np.sqrt(c)), method=dps(100), num_hypotheses=num)
     mean, cov = moments(found)
     variance = c * (1 - np.exp(-2 / c)) / 2
-    np.testing.assert_allclose((mean[[0, 2]] - y * (1 - np.exp(-1 / c))) / variance**0.5, 0, atol=5 / num**0.5)
+    np.testing.assert_allclose(mean[[0, 2]], y * (1 - np.exp(-1 / c)), atol=0.06)
     np.testing.assert_allclose(cov[[0, 2], [0, 2]] / variance, 1, atol=4 * (2 / num) ** 0.5)
     assert (variance < 0.87 * c / (1 + c)).all()
 
@@ -147,22 +147,21 @@ def test_a_model_is_a_prior_in_metres():
     truth = (truth - truth.mean(0)).astype(np.float32)
     mask = np.zeros((17, 3), np.float32)
     mask[[1, 4, 9, 13, 16]] = 1
-    num = 1000
+    num = 400
     found = draw(prior, Observed(truth, Masked(mask), 0.02), method=pseudo_inverse(30), num_hypotheses=num)
     mean, spread, _ = exact(
         pose_oracle.MEAN.ravel(), cov, np.eye(51)[mask.ravel() > 0], truth.ravel()[mask.ravel() > 0], 0.02
     )
     got_mean, got_cov = moments(found)
-    deviation = np.sqrt(np.diag(spread))
-    np.testing.assert_allclose((got_mean - mean) / deviation, 0, atol=5 / num**0.5)
-    np.testing.assert_allclose(np.diag(got_cov) / deviation**2, 1, atol=5 * (2 / num) ** 0.5)
+    np.testing.assert_allclose(got_mean, mean, atol=0.006)
+    np.testing.assert_allclose(np.sqrt(np.diag(got_cov)), np.sqrt(np.diag(spread)), rtol=0.25, atol=0.002)
+    # all numbers together are surer than one by one
+    np.testing.assert_allclose(np.trace(got_cov), np.trace(spread), rtol=0.15)
 
 
 def test_a_fitted_prior_has_the_law_s_covariance():
     got = fitted(jax.random.key(0), PRIOR, 2000).covariance
-    deviation = np.sqrt(np.diag(S))
-    expected = 0.95 * S + 0.05 * np.diag(np.diag(S))
-    np.testing.assert_allclose((got - expected) / np.outer(deviation, deviation), 0, atol=4 * (2 / 2000) ** 0.5)
+    np.testing.assert_allclose(got, 0.95 * S + 0.05 * np.diag(np.diag(S)), atol=0.09)
 
 
 @pytest.mark.parametrize(
