@@ -15,7 +15,8 @@ from jaxpose.tasks import score
 @pytest.fixture
 def call(model_file):
     def run(*arguments):
-        cli.main(["score", "--steps", "2", "--model", str(model_file), *map(str, arguments)])
+        own = () if "--model" in arguments else ("--model", str(model_file))
+        cli.main(["score", "--steps", "2", *own, *map(str, arguments)])
 
     return run
 
