@@ -1,9 +1,10 @@
 """A tiny DiffPose model with random weights: right in all shapes, knows nothing."""
 
 import dataclasses
+import functools
 
+import jax
 import jax.numpy as jnp
-from random_params import random_params
 
 from jaxpose import model as released
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
@@ -12,6 +13,7 @@ from jaxpose.networks.mixste import MixSTE
 from jaxpose.spaces.person import Statistics
 
 
+@functools.cache
 def tiny(video_frames: int | None = None) -> released.Model:
     """Of single frames, or of windows of `video_frames`."""
     width = 8
@@ -22,7 +24,7 @@ def tiny(video_frames: int | None = None) -> released.Model:
         "tiny", network, target="edm", num_steps=3, eta=0.0 if video else 1.0, scale="nothing: random weights"
     )
     start = {"residual": jnp.full((17, 3), 0.2), "depth": jnp.full((17, DEPTH_BINS), 1 / DEPTH_BINS)}
-    params = {**random_params(spec), "start": start}
+    params = {**released.init_params(jax.random.key(0), spec), "start": start}
     statistics = Statistics(jnp.zeros((17, 3)), jnp.full((17, 3), 0.25), jnp.ones((17, 3)))
     return released.Model(params, statistics, spec)
 

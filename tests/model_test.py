@@ -135,12 +135,12 @@ def test_what_a_task_needs_is_asked_in_one_place(model):
     """Each kind of model against each kind of need; the message names task, need and what was found."""
     few = released.Spec("few", model.spec.network, times=(1.0, 0.3))
     kinds = {
-        "score": (model, {"score", "joints"}),
-        "few": (released.Model({}, model.statistics, few), {"few_steps", "joints"}),
+        "score": (model, {"score", "joints", "condition"}),
+        "few": (released.Model({}, model.statistics, few), {"few_steps", "joints", "condition"}),
         "diffpose": (tiny(), {"joints", "encoder", "denoiser", "context"}),
-        "rotations": (rotation_oracle.correlated(), {"score", "rotations"}),
-        "gfpose": (pose_oracle.make(codec="image_depth"), {"score", "image_depth"}),
-        "screen": (pose_oracle.make(codec="screen"), {"score", "screen"}),
+        "rotations": (rotation_oracle.correlated(), {"score", "rotations", "condition"}),
+        "gfpose": (pose_oracle.make(codec="image_depth"), {"score", "image_depth", "condition"}),
+        "screen": (pose_oracle.make(codec="screen"), {"score", "screen", "condition"}),
     }
     for name, (one, able) in kinds.items():
         assert one.capabilities == able, name
