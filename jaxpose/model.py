@@ -104,6 +104,7 @@ class Spec:
     def capabilities(self) -> frozenset[str]:
         """What a task may ask for (`require`): the space's and the network's; a few-step model has no score."""
         own = self.network.capabilities | {self.space.capability}
+        own -= {"condition"} if self.space.representation else set()  # priors over rotations have none
         return (own - {"score"}) | {"few_steps"} if self.times else own
 
 

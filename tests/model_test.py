@@ -138,7 +138,7 @@ def test_what_a_task_needs_is_asked_in_one_place(model):
         "score": (model, {"score", "joints", "condition"}),
         "few": (released.Model({}, model.statistics, few), {"few_steps", "joints", "condition"}),
         "diffpose": (tiny(), {"joints", "encoder", "denoiser", "context"}),
-        "rotations": (rotation_oracle.correlated(), {"score", "rotations", "condition"}),
+        "rotations": (rotation_oracle.correlated(), {"score", "rotations"}),
         "gfpose": (pose_oracle.make(codec="image_depth"), {"score", "image_depth", "condition"}),
         "screen": (pose_oracle.make(codec="screen"), {"score", "screen", "condition"}),
     }
