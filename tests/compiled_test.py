@@ -231,7 +231,7 @@ def test_a_program_of_exact_sizes_fills_nothing_up():
         again = run(KEY, model, *given, num_hypotheses=7)
     assert once == compiled.count > 0
     jax.tree.map(np.testing.assert_array_equal, found, again)
-    jax.tree.map(np.testing.assert_array_equal, found, jax.jit(lambda key: lifted_by_hand(key, model, given))(KEY))
+    begins_alike(on_host(found), on_host(jax.jit(lifted_by_hand)(KEY, model, given)))
 
 
 def lifted_by_hand(key, model, given):
