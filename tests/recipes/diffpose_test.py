@@ -245,7 +245,7 @@ def test_the_loss_is_of_the_scaled_noise():
 def test_what_is_told_apart(model, parts):
     keypoints = np.zeros((2, 17, 2), np.float32)
     uv, xyz = keypoints, np.zeros((2, 17, 3), np.float32)
-    with pytest.raises(ValueError, match="lift needs a model of joint positions .* got 'diffpose'.* 'screen'"):
+    with pytest.raises(ValueError, match=r"lift needs a model of joint positions .* got 'diffpose'.* 'screen'"):
         lift(jax.random.key(0), model, keypoints, camera=Camera(np.ones(4)))
     with pytest.raises(ValueError, match=r"lift_official needs a model of DiffPose's own .* got 'pose17'"):
         official.lift_official(load(), keypoints, (1000, 1000))
