@@ -7,8 +7,8 @@ observations N and of hypotheses H) are filled up to few:
     1 2 3 4 5 6 8 10 12 16 20 25 32 40 50 64 80 100 125 160 200 250 315 400 500 640 800 1000 1250 ...
 
 ten for each factor of ten (Renard's series R10, rounded): at most a third is computed for nothing, and usual numbers
-are met exactly. Rows and hypotheses do not see each other and their keys do not depend on how many there are, so
-filling up changes nothing but the last bits, which matrix products of other sizes round differently.
+are met exactly. Rows and hypotheses are independent of each other, and their keys do not depend on how many there are.
+So filling up changes nothing but the last bits, which matrix products of other sizes round differently.
 
 Filling and cutting are done by numpy on the host, and `device_put` takes the result: in JAX each would be a program for
 each shape (so is `jnp.asarray` of a part of an array). Inside another jit all shapes are fixed, and nothing is filled
@@ -62,7 +62,9 @@ def as_pytree(value: Any) -> Any:
 
 
 def size_for(num: int) -> int:
-    """The smallest of the sizes above that holds `num` >= 1."""
+    """The smallest of the sizes above that is at least `num`; ValueError for a number below 1."""
+    if num < 1:
+        raise ValueError(f"needed at least 1 observation and 1 hypothesis, got {num}")
     if num <= _SIZES[-1]:
         return next(size for size in _SIZES if size >= num)
     factor = 1

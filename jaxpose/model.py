@@ -26,7 +26,7 @@ from safetensors.flax import save as serialise
 from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, from_betas, sub_vp, ve, vp
-from jaxpose.files import atomic
+from jaxpose.files import ASSETS, atomic
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.networks import NETWORKS
 from jaxpose.networks.diffpose import DiffPose
@@ -37,7 +37,6 @@ from jaxpose.spaces.person import Statistics
 FORMAT = "jaxpose-1"
 DEFAULT_MODEL = "pose17"
 DEFAULT_PRIOR = "prior21"
-ASSETS = Path(__file__).parent / "assets"
 _PROCESSES: dict[str, Callable[..., SDE]] = {
     "vp": vp,
     "sub_vp": sub_vp,

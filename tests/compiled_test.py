@@ -176,6 +176,8 @@ def test_a_summary_does_not_count_what_fills_up():
 
 
 def test_sizes_are_few_and_hold_what_is_asked():
+    with pytest.raises(ValueError, match="needed at least 1 observation and 1 hypothesis, got 0"):
+        size_for(0)
     sizes = sorted({size_for(num) for num in range(1, 20_001)})
     assert sizes[:17] == [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80]
     decade = np.array([100, 125, 160, 200, 250, 315, 400, 500, 640, 800])

@@ -160,7 +160,7 @@ def draw(model: released.Model, clips: Clips, setting: Setting, options: Options
             num_hypotheses=num,
             sampler=sampler_of(setting.sampler, setting.steps),
             features=setting.features,
-            start=lambda encoded: initial_distribution(start_key, model, encoded, **mixture),  # type: ignore[arg-type]
+            start=lambda encoded: initial_distribution(start_key, model, encoded, **mixture),  # type: ignore[arg-type]  # of many types
         )
         return decode_pose(model.statistics, view, states)
 

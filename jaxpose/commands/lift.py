@@ -126,7 +126,7 @@ def mixture_px(key: Key, data: Heatmaps, target: Skeleton, num_components: int) 
         maps, box = intensities(data, block.rows), data.box[block.rows]
         return fit_block(keys, maps, box, weights, width, height, SAMPLES, num_components)
 
-    found = Mixture(**blocks.silently(blocks.gather(work, blocks.even(num, BLOCK), num)))  # type: ignore[arg-type]
+    found = Mixture(**blocks.silently(blocks.gather(work, blocks.even(num, BLOCK), num)))  # type: ignore[arg-type]  # numpy
     mean_px = denormalise_screen(jnp.asarray(found.mean), width, height)
     return Mixture(jnp.asarray(found.weight), mean_px, jnp.asarray(found.std) * (width / 2))
 

@@ -64,7 +64,7 @@ def score(options: Score) -> Iterator[str]:
     found, times = {}, []
     for name, density in read.densities.items():
         drawn, spent = yield from blocks.gather(
-            lambda key, block, return_path, density=density: _Scored(density(block.rows)),  # type: ignore[misc]
+            lambda key, block, return_path, density=density: _Scored(density(block.rows)),  # type: ignore[misc]  # a default argument binds the loop's value
             blocks.even(len(read.frame), _BLOCK),
             len(read.frame),
             what=f"{name} of",

@@ -1,5 +1,8 @@
-"""The networks by the name in a model's file. A new network is a linen module with the four members of `Network`, and
-an entry in NETWORKS."""
+"""Networks by their name in a model's file.
+
+A new network of a model is a linen module with the four members of `Network`, and an entry in NETWORKS. GraFormer,
+MixSTE and GraphDenoiser are entries as parts of DiffPose; they need no such members.
+"""
 
 from __future__ import annotations
 
