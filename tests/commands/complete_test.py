@@ -158,7 +158,7 @@ def test_whole_keypoints_are_lifted_as_lift_does_and_it_says_so(run, keypoints, 
 BAD = {
     "missing file": (lambda p: None, [], "no such file"),
     "wrong count": (lambda p: p[:, :9], [], "9 joints without names are none of"),
-    "nothing there": (lambda p: np.full_like(p, np.nan), [], "no joint is there"),
+    "nothing there": (lambda p: np.full_like(p, np.nan), [], "all joints are missing (NaN, null or confidence 0)"),
     "unknown name": (lambda p: p, ["--hide", "left_tail"], "--hide: got 'left_tail'; legal are"),
     "random of none": (lambda p: p, ["--hide", "random:9"], "legal is random:K, once, with K from 1 to 8"),
     "hides everything": (

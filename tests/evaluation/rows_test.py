@@ -196,6 +196,7 @@ def plausible(poses, train):
     trunk, left, right = bones_of(poses)
     known_trunk, known_left, known_right = bones_of(train)
     known_side = np.concatenate([known_left, known_right], 1)
+    known_trunk = np.concatenate([known_trunk, known_trunk], 1)  # a mirror image has the same trunk
     lengths, known = np.concatenate([trunk, left, right]), [*known_trunk, *known_side, *known_side]
     ranges = [np.percentile(x, [0.5, 99.5]) + np.array([-0.01, 0.01]) for x in known]
     excess = np.array([np.maximum(np.maximum(lo - x, x - hi), 0) for x, (lo, hi) in zip(lengths, ranges, strict=True)])
