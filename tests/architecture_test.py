@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -121,6 +122,25 @@ def broken_directions(root: Path) -> list[str]:
     return unknown + wrong + [f"{a} loads {b}" for a, b in NEVER if b in reach(graph, a)]
 
 
+def circle(root: Path) -> list[str]:
+    """Modules that import each other in a ring, within a folder too and inside functions too; [] where there is none."""
+    files = {".".join(p.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): p for p in sources(root)}
+    graph: dict[str, set[str]] = {}
+    for module, path in files.items():
+        loaded = graph.setdefault(module, set())
+        for node in ast.walk(parsed(path.read_text())):
+            if isinstance(node, ast.Import):
+                loaded |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                loaded |= {name if name in files else str(node.module) for name in names}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def at_import(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes that run when a module is imported: all but the bodies of functions."""
     yield node
@@ -155,6 +175,17 @@ def uses_of_pmap(root: Path) -> set[str]:
 
 def test_imports_run_one_way():
     assert broken_directions(ROOT) == []
+
+
+def test_no_module_imports_itself_through_others():
+    assert circle(ROOT) == []
+
+
+def test_the_check_finds_a_circle_inside_a_folder(tmp_path):
+    tree = {"jaxpose/io/a.py": "from jaxpose.io import b", "jaxpose/io/b.py": "def f():\n    import jaxpose.io.c"}
+    assert circle(plant(tmp_path, tree | {"jaxpose/io/c.py": ""})) == []
+    found = circle(plant(tmp_path, {"jaxpose/io/c.py": "from jaxpose.io.a import x"}))
+    assert set(found) == {"jaxpose.io.a", "jaxpose.io.b", "jaxpose.io.c"}
 
 
 def test_nothing_heavy_is_imported_at_module_level():
