@@ -123,7 +123,7 @@ def broken_directions(root: Path) -> list[str]:
 
 
 def circle(root: Path) -> list[str]:
-    """Modules that import each other in a ring, within a folder too and inside functions too; [] where there is none."""
+    """Modules that import each other in a ring, within a folder and inside functions too; [] where there is none."""
     files = {".".join(p.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): p for p in sources(root)}
     graph: dict[str, set[str]] = {}
     for module, path in files.items():
