@@ -152,11 +152,13 @@ def test_a_model_is_a_prior_in_metres():
     mean, spread, _ = exact(
         pose_oracle.MEAN.ravel(), cov, np.eye(51)[mask.ravel() > 0], truth.ravel()[mask.ravel() > 0], 0.02
     )
-    got_mean, got_cov = moments(found)
-    np.testing.assert_allclose(got_mean, mean, atol=0.006)
-    np.testing.assert_allclose(np.sqrt(np.diag(got_cov)), np.sqrt(np.diag(spread)), rtol=0.25, atol=0.002)
-    # all numbers together are surer than one by one
-    np.testing.assert_allclose(np.trace(got_cov), np.trace(spread), rtol=0.15)
+    values, vectors = np.linalg.eigh(spread)
+    moving = values > 1e-3 * values[-1]  # the root stays where it is
+    assert moving.sum() == 48
+    unit = (np.asarray(found.samples).reshape(num, 51) - mean) @ vectors[:, moving] / np.sqrt(values[moving])
+    np.testing.assert_allclose(unit.mean(0), 0, atol=0.2)
+    np.testing.assert_allclose(unit.var(0).mean(), 1, atol=0.08)  # 0.945 after 30 steps, 0.945 after 60
+    np.testing.assert_allclose(unit.var(0), 1, atol=0.28)
 
 
 def test_a_fitted_prior_has_the_law_s_covariance():
