@@ -116,7 +116,7 @@ def _draw(out: Path, name: str, shown: Shown, body: Body, files: BodyFiles, pict
     if not pictures:
         return
     from jaxpose.viz.mesh import mesh_html
-    from jaxpose.viz.mesh_sheet import mesh_sheet
+    from jaxpose.viz.sheet import mesh_sheet
 
     titles = [label or f"frame {row}" for label, row in zip(labels, rows, strict=True)]
     yield f"wrote {mesh_sheet(out / f'{name}.png', vertices[0], faces, titles=titles)}"
