@@ -61,8 +61,35 @@ def check_fps(fps: float | None) -> None:
         raise ValueError(f"fps: got {fps}, legal is a finite number above 0, or None")
 
 
-def build(scene: sc.Scene, skeleton: Skeleton, slider: Slider, caption: str, grid: Grid | None = None) -> Any:
-    """The plotly Figure of a scene, of one person at a time or of a grid's people; ImportError without plotly."""
+class Parts(NamedTuple):
+    """What a figure is made of.
+
+    traces: of a row, plotly trace dictionaries, the same in every row, each with whether it moves. fixed: traces that
+    are in no row. around: the layout.
+    """
+
+    traces: Callable[[int], list[tuple[dict[str, Any], bool]]]
+    fixed: list[dict[str, Any]]
+    around: dict[str, Any]
+
+
+def build(parts: Parts, slider: Slider, caption: str) -> Any:
+    """The plotly Figure of parts, its caption in `layout.meta`; ImportError without plotly."""
+    go = sc.need("plotly.graph_objects")
+    first = parts.traces(slider.start)
+    figure = go.Figure([*(trace for trace, _ in first), *parts.fixed], parts.around | {"meta": caption})
+    if len(slider.labels) > 1:
+        moving = [number for number, (_, moves) in enumerate(first) if moves]
+        figure.frames = [
+            go.Frame(data=[_moving_part(t) for t, moves in parts.traces(row) if moves], name=str(row), traces=moving)
+            for row in range(len(slider.labels))
+        ]
+        figure.update_layout(controls(slider))
+    return figure
+
+
+def scene_parts(scene: sc.Scene, skeleton: Skeleton, slider: Slider, grid: Grid | None = None) -> Parts:
+    """The parts of a scene, of one person at a time or of a grid's people."""
     low, high, top = _limits(scene, grid)
     floor = float(low[2]) if grid is None or grid.floor is None else -grid.floor
 
@@ -70,32 +97,7 @@ def build(scene: sc.Scene, skeleton: Skeleton, slider: Slider, caption: str, gri
         return [pair for layer in (*scene.layers, *scene.flat) for pair in layer_traces(layer, skeleton, row)]
 
     fixed = [*map(legend_key, scene.layers), ground(low, high, floor), *_names(grid, floor)]
-    around = layout(low, high, top - floor, slider, scene, grid)
-    return animated(traces, fixed, around, slider, caption)
-
-
-def animated(
-    traces: Callable[[int], list[tuple[dict[str, Any], bool]]],
-    fixed: list[dict[str, Any]],
-    around: dict[str, Any],
-    slider: Slider,
-    caption: str,
-) -> Any:
-    """The Figure of traces, a function of the row that also says which of them move, and of fixed ones.
-
-    around: its layout. caption: kept in `layout.meta`, where `page.write_page` finds it.
-    """
-    go = sc.need("plotly.graph_objects")
-    first = traces(slider.start)
-    figure = go.Figure([*(trace for trace, _ in first), *fixed], around | {"meta": caption})
-    if len(slider.labels) > 1:
-        moving = [number for number, (_, moves) in enumerate(first) if moves]
-        figure.frames = [
-            go.Frame(data=[_moving_part(t) for t, moves in traces(row) if moves], name=str(row), traces=moving)
-            for row in range(len(slider.labels))
-        ]
-        figure.update_layout(controls(slider))
-    return figure
+    return Parts(traces, fixed, layout(low, high, top - floor, slider, scene, grid))
 
 
 def _coordinates(points: np.ndarray) -> dict[str, np.ndarray]:

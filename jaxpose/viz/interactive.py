@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.viz import grid as gr
 from jaxpose.viz import scene as sc
-from jaxpose.viz.figure import Slider, build, check_fps, frame_slider
+from jaxpose.viz.figure import Slider, build, check_fps, frame_slider, scene_parts
 from jaxpose.viz.page import write_page
 
 _SECONDS_PER_POSE = 0.7  # without a frame rate rows need not be one motion: slow enough to look at each
@@ -72,7 +72,8 @@ def grid_html(
     """Write samples [H, N, J, 3] as one HTML file: N people on a floor; options: of `grid.make_grid`."""
     poses = sc.joints("samples", samples, ("H", "N", len(skeleton.joints), 3))
     grid = gr.make_grid(poses[None], skeleton, argument="samples", **options)
-    figure = build(grid.scene, skeleton, Slider(("",), 0.0), gr.caption(grid), grid)
+    slider = Slider(("",), 0.0)
+    figure = build(scene_parts(grid.scene, skeleton, slider, grid), slider, gr.caption(grid))
     return write_page(path, figure, title, note, library_beside)
 
 
@@ -96,7 +97,7 @@ def interactive_figure(
     scene = sc.with_labels(scene, "labels", labels)
     scene = sc.take_rows(scene, sc.strided(len(scene.rows), sc.at_least_one("max_frames", max_frames)))
     slider = frame_slider(scene.rows, scene.counts[1], fps, scene.labels, _SECONDS_PER_POSE)
-    return build(scene, skeleton, slider, sc.caption(scene, "frames"))
+    return build(scene_parts(scene, skeleton, slider), slider, sc.caption(scene, "frames"))
 
 
 def path_figure(states: ArrayLike, skeleton: Skeleton, *, times: ArrayLike | None = None, **options: Any) -> Any:
@@ -115,4 +116,5 @@ def path_figure(states: ArrayLike, skeleton: Skeleton, *, times: ArrayLike | Non
             raise ValueError(f"times: got shape {list(instants.shape)}, legal is [{num}], all finite")
         words = [f"{word} · t = {instants[row]:.3f}" for word, row in zip(words, grid.scene.rows, strict=True)]
     pause_ms = float(np.clip(1000 * _SECONDS_PER_PATH / len(words), *_PAUSES_MS))
-    return build(grid.scene, skeleton, Slider(tuple(words), pause_ms, start=len(words) - 1), gr.caption(grid), grid)
+    slider = Slider(tuple(words), pause_ms, start=len(words) - 1)
+    return build(scene_parts(grid.scene, skeleton, slider, grid), slider, gr.caption(grid))

@@ -151,7 +151,7 @@ def mesh_figure(vertices: ArrayLike, faces: ArrayLike, **options: Any) -> Any:
         *(_FRAME_NOTES[up], f"grid {sc.GRID_METRES} m"),
     ]
     slider = fg.frame_slider(rows, num_frames, fps, words, _SECONDS_PER_FRAME)
-    return _drawn(stage, slider, given.flat, " · ".join(caption))
+    return fg.build(_parts(stage, slider, given.flat), slider, " · ".join(caption))
 
 
 def mesh_arrays(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +160,7 @@ def mesh_arrays(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.n
     return meshes, _checked_faces("faces", faces, meshes.shape[-2])
 
 
-def _drawn(stage: _Stage, slider: fg.Slider, flat: bool, caption: str) -> Any:
+def _parts(stage: _Stage, slider: fg.Slider, flat: bool) -> fg.Parts:
     clouds = [fg.upright(surface.vertices) for surface in stage.surfaces]
     clouds += [fg.upright(layer.poses) for layer, _ in stage.layers]
     low, high = sc.bounds(clouds, margin=0.05)
@@ -171,7 +171,7 @@ def _drawn(stage: _Stage, slider: fg.Slider, flat: bool, caption: str) -> Any:
         return surfaces + [pair for layer, skeleton in stage.layers for pair in fg.layer_traces(layer, skeleton, row)]
 
     fixed = [*(fg.legend_key(layer) for layer, _ in stage.layers), fg.ground(low, high, floor)]
-    return fg.animated(traces, fixed, fg.layout(low, high, float(high[2]) - floor, slider), slider, caption)
+    return fg.Parts(traces, fixed, fg.layout(low, high, float(high[2]) - floor, slider))
 
 
 def _surface_trace(surface: _Surface, row: int, flat: bool) -> dict[str, Any]:
