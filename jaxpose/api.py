@@ -1,4 +1,9 @@
-"""What `import jaxpose` offers by name; `jaxpose/__init__.py` imports it when a name is first asked for."""
+"""What `import jaxpose` offers by name: all that is imported here.
+
+`jaxpose/__init__.py` imports this module when a name is first asked for.
+"""
+
+# ruff: noqa: F401
 
 from jaxpose.base import Bodies, Camera, Condition, Example, Hypotheses, Prediction, Problem
 from jaxpose.fitting.engine import fit
@@ -20,40 +25,4 @@ from jaxpose.tasks.samplers import mean_flow, probability_flow, stochastic
 from jaxpose.tasks.score import log_density, typicality
 from jaxpose.tasks.stream import start_stream, step_stream
 
-__all__ = [
-    "Bodies",
-    "Camera",
-    "Condition",
-    "Example",
-    "Hypotheses",
-    "Model",
-    "Observed",
-    "Posterior",
-    "Prediction",
-    "Prior",
-    "Problem",
-    "complete",
-    "complete_rotations",
-    "denoise",
-    "denoise_motion",
-    "dposer_prior",
-    "draw",
-    "fit",
-    "fit_keypoints",
-    "generate",
-    "generate_rotations",
-    "ik",
-    "interpolate_rotations",
-    "lift",
-    "load",
-    "log_density",
-    "mean_flow",
-    "posterior",
-    "prior_of",
-    "probability_flow",
-    "save",
-    "start_stream",
-    "step_stream",
-    "stochastic",
-    "typicality",
-]
+__all__ = sorted(name for name in globals() if not name.startswith("_"))

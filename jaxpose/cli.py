@@ -34,9 +34,10 @@ def main(argv: list[str] | None = None) -> None:
         return
     name, options = chosen
     use_compilation_cache()
-    module, _, function = COMMANDS[name][1].partition(":")
+    place, _, function = COMMANDS[name][1].partition(":")
     try:
-        for line in getattr(importlib.import_module(f"jaxpose.commands.{module}"), function)(options):
+        run = getattr(importlib.import_module(f"jaxpose.{place}"), function)
+        for line in run(options) if place.startswith("commands.") else run(**vars(options)):
             print(line, flush=True)
     except (ValueError, OSError) as error:
         _refuse(name.partition(" ")[0], str(error))

@@ -82,16 +82,18 @@ class Sampler(NamedTuple):
 
 
 class _Input(NamedTuple):
-    """An argument of a program; shape: of one observation."""
+    """An argument of a program; shape: of one observation, "J" for the model's joints."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...]
     unit: str
     said: str
 
 
 class _Task(NamedTuple):
+    """run: (key, model, *inputs, number, settings) -> outputs by name; frame: what they are in."""
+
     inputs: dict[str, _Input]
-    run: Callable[..., dict[str, Array | None]]  # (key, model, *inputs) -> outputs
+    run: Callable[..., dict[str, Any]]
     frame: str
 
 
@@ -120,21 +122,22 @@ def export_task(
         raise ValueError(f"batch: {task} by {model.spec.name} needs a number of observations, got none")
     used = (sampler or stochastic()).with_usual_steps(generation.NUM_STEPS, model) if task == "generate" else sampler
     used = used or stochastic()
-    made = TASKS[task](model, num, {"sampler": used} | ({"chunk": _AT_ONCE} if any_number else {}))
+    made, settings = TASKS[task], {"sampler": used} | ({"chunk": _AT_ONCE} if any_number else {})
     leaves, tree = jax.tree.flatten(model)
 
     def run(weights: list[Array], seed: Array, *inputs: Array) -> dict[str, Array]:
-        drawn = made.run(jax.random.key(seed), jax.tree.unflatten(tree, weights), *inputs)
+        drawn = made.run(jax.random.key(seed), jax.tree.unflatten(tree, weights), *inputs, num=num, **settings)
         return {name: value for name, value in drawn.items() if value is not None}
 
     rows = jax.export.symbolic_shape("b")[0] if batch is None else batch
-    shapes = [jax.ShapeDtypeStruct((rows, *i.shape), jnp.float32) for i in made.inputs.values()]
+    sizes = [[len(model.skeleton.joints) if size == "J" else size for size in i.shape] for i in made.inputs.values()]
+    shapes = [jax.ShapeDtypeStruct((rows, *size), jnp.float32) for size in sizes]
     weights = [np.asarray(leaf) for leaf in leaves]
     exported = jax.export.export(jax.jit(run), platforms=platforms)(
         [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights], jax.ShapeDtypeStruct((), jnp.uint32), *shapes
     )
-    settings = {"task": task, "num": num, "sampler": used.name, "network_calls": used.network_calls(model)}
-    return Program(settings | _header(model, made, exported), _serialised(exported), weights)
+    said = {"task": task, "num": num, "sampler": used.name, "network_calls": used.network_calls(model)}
+    return Program(said | _header(model, made, exported), _serialised(exported), weights)
 
 
 def write(path: str | os.PathLike[str], program: Program) -> None:
@@ -173,72 +176,57 @@ def load(path: str | os.PathLike[str]) -> Sampler:
     return Sampler(header, call)
 
 
-def _lift(model: Model, num: int, how: dict[str, Any]) -> _Task:
-    joints = len(model.skeleton.joints)
-
-    def run(key: Key, model: Model, keypoints: Array, confidence: Array, intrinsics: Array) -> dict[str, Any]:
-        lifted = lift(key, model, keypoints, confidence, camera=Camera(intrinsics), num_hypotheses=num, **how)
-        return lifted._asdict()
-
-    inputs = {
-        "keypoints": _Input((joints, 2), "px", "detected joints"),
-        "confidence": _Input((joints,), "1", "0 (missing) to 1"),
-        "intrinsics": _Input((4,), "px", "fx, fy, cx, cy"),
-    }
-    return _Task(inputs, run, f"{_CAMERA_AXES}; relative to the root joint")
+def _lift(key: Key, model: Model, xy: Array, sure: Array, K: Array, *, num: int, **how: Any) -> dict[str, Any]:
+    return lift(key, model, xy, sure, camera=Camera(K), num_hypotheses=num, **how)._asdict()
 
 
-def _complete(model: Model, num: int, how: dict[str, Any]) -> _Task:
-    joints = len(model.skeleton.joints)
-
-    def run(key: Key, model: Model, observed: Array, noise: Array) -> dict[str, Any]:
-        return complete(key, model, observed, noise=noise, num_hypotheses=num, **how)._asdict()
-
-    inputs = {
-        "joints": _Input((joints, 3), "m", "NaN where missing; about any origin"),
-        "noise": _Input((joints,), "m", "standard deviation per coordinate, 0: exact"),
-    }
-    return _Task(inputs, run, f"{_CAMERA_AXES}; about the origin of the joints given")
+def _complete(key: Key, model: Model, joints: Array, noise: Array, *, num: int, **how: Any) -> dict[str, Any]:
+    return complete(key, model, joints, noise=noise, num_hypotheses=num, **how)._asdict()
 
 
-def _denoise(model: Model, num: int, how: dict[str, Any]) -> _Task:
-    def run(key: Key, model: Model, observed: Array, noise: Array) -> dict[str, Any]:
-        unknown = jnp.isnan(noise)
-        level = jax.lax.cond(
-            unknown.any(),
-            lambda: jnp.where(unknown, estimate_noise(jax.random.split(key)[0], model, observed), noise),
-            lambda: noise,
-        )
-        return denoise(key, model, observed, noise=level, num_hypotheses=num, **how)._asdict()
-
-    inputs = {
-        "joints": _Input((len(model.skeleton.joints), 3), "m", "all finite; about any origin"),
-        "noise": _Input((), "m", "standard deviation per coordinate, NaN: to be estimated"),
-    }
-    return _Task(inputs, run, f"{_CAMERA_AXES}; about the origin of the joints given")
+def _denoise(key: Key, model: Model, joints: Array, noise: Array, *, num: int, **how: Any) -> dict[str, Any]:
+    unknown = jnp.isnan(noise)
+    level = jax.lax.cond(
+        unknown.any(),
+        lambda: jnp.where(unknown, estimate_noise(jax.random.split(key)[0], model, joints), noise),
+        lambda: noise,
+    )
+    return denoise(key, model, joints, noise=level, num_hypotheses=num, **how)._asdict()
 
 
-def _generate(model: Model, num: int, how: dict[str, Any]) -> _Task:
-
-    def run(key: Key, model: Model) -> dict[str, Any]:
-        return {"samples": generation.generate(key, model, num, **how)}
-
-    return _Task({}, run, f"{_CAMERA_AXES}; relative to the root joint")
-
-
-def _generate_rotations(model: Model, num: int, how: dict[str, Any]) -> _Task:
-    def run(key: Key, model: Model) -> dict[str, Any]:
-        return {"body_pose": generate_rotations(key, model, num, **how)}
-
-    return _Task({}, run, "axis-angle of each joint but the root, relative to its parent")
-
-
-TASKS: dict[str, Callable[[Model, int, dict[str, Any]], _Task]] = {
-    "lift": _lift,
-    "complete": _complete,
-    "denoise": _denoise,
-    "generate": _generate,
-    "generate_rotations": _generate_rotations,
+_ROOT, _ORIGIN = "; relative to the root joint", "; about the origin of the joints given"
+TASKS = {
+    "lift": _Task(
+        {
+            "keypoints": _Input(("J", 2), "px", "detected joints"),
+            "confidence": _Input(("J",), "1", "0 (missing) to 1"),
+            "intrinsics": _Input((4,), "px", "fx, fy, cx, cy"),
+        },
+        _lift,
+        _CAMERA_AXES + _ROOT,
+    ),
+    "complete": _Task(
+        {
+            "joints": _Input(("J", 3), "m", "NaN where missing; about any origin"),
+            "noise": _Input(("J",), "m", "standard deviation per coordinate, 0: exact"),
+        },
+        _complete,
+        _CAMERA_AXES + _ORIGIN,
+    ),
+    "denoise": _Task(
+        {
+            "joints": _Input(("J", 3), "m", "all finite; about any origin"),
+            "noise": _Input((), "m", "standard deviation per coordinate, NaN: to be estimated"),
+        },
+        _denoise,
+        _CAMERA_AXES + _ORIGIN,
+    ),
+    "generate": _Task({}, lambda *given, **how: {"samples": generation.generate(*given, **how)}, _CAMERA_AXES + _ROOT),
+    "generate_rotations": _Task(
+        {},
+        lambda *given, **how: {"body_pose": generate_rotations(*given, **how)},
+        "axis-angle of each joint but the root, relative to its parent",
+    ),
 }
 
 

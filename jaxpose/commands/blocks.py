@@ -95,15 +95,16 @@ def gather(
 ) -> Generator[str, None, tuple[Drawn, Spent]]:
     """What `work` makes of `num` observations, row by row; yields lines of progress.
 
-    work: (key, block, whether to return the path) -> a NamedTuple of arrays, their axis of observations as in `AXIS`;
-    fields that are None are left out. each: poses drawn of an observation. path: ask for the path of the first block.
+    work: (key, block, whether to return the path) -> arrays by name, a dict or a NamedTuple, their axis of observations
+    as in `AXIS`; None is left out. each: poses drawn of an observation. path: ask for the path of the first block.
     """
     key, clock = jax.random.key(seed), Clock()
     whole: Drawn = {}
     done = 0
     for block in blocks:
         rows = block.rows[block.kept]
-        found = work(jax.random.fold_in(key, block.index), block, path and bool((rows == 0).any()))._asdict()
+        found = work(jax.random.fold_in(key, block.index), block, path and bool((rows == 0).any()))
+        found = found if isinstance(found, dict) else found._asdict()
         for name, value in jax.device_get({k: v for k, v in found.items() if v is not None}).items():
             axis = AXIS.get(name, 0)
             value = np.take(value, block.kept, axis)

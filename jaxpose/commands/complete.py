@@ -1,30 +1,88 @@
 """`jaxpose complete INPUT --out DIR`: poses with missing joints in, many whole poses out.
 
-3D joints go to tasks.complete, 2D keypoints to tasks.lift. Names of --hide are joints of the model.
+3D joints go to tasks.complete, 2D keypoints to tasks.lift; with a prior over joint rotations, rotations to
+tasks.complete_rotations. What --hide names are joints of the model, parts of the body, and random:K, K of the limbs'
+joints, drawn for every pose: --hide=left_knee,right_arm,random:2
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Hypotheses, Key
-from jaxpose.commands import blocks, complete_rotations, detections, lift, models, poses, report
-from jaxpose.commands.blocks import Block
-from jaxpose.commands.hiding import Hide, parse_hide
+from jaxpose.commands import blocks, detections, lift, models, poses, report
+from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, load_body, write_bodies
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete, Lift
 from jaxpose.compiled import exact
+from jaxpose.geometry.axes import FRAME_TAGS
+from jaxpose.geometry.skeleton import SMPL_22, Skeleton
 from jaxpose.io import kind_of
 from jaxpose.io.keypoints import Keypoints
+from jaxpose.io.motion import read_rotations
 from jaxpose.io.poses3d import Poses3D
+from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import DEFAULT_MODEL, Model, load
+from jaxpose.recipes.gfpose import hide_random_joints, hideable_joints
 from jaxpose.tasks import complete as task
-from jaxpose.tasks.samplers import sampler_of
+from jaxpose.tasks import complete_rotations as rotations_task
 
-_HYPOTHESES = 200
+_HYPOTHESES, _HYPOTHESES_OF_ROTATIONS = 200, 10
+_PARTS = ("right_leg", "left_leg", "left_arm", "right_arm", "trunk")  # the order of Skeleton.parts
+_STREAM = 2**31  # folded into the seed's key: the blocks of poses take the small numbers
+
+
+class Hide(NamedTuple):
+    """Joints that are hidden in every pose, and how many knees, ankles, elbows and wrists more, drawn for each."""
+
+    skeleton: Skeleton
+    always: tuple[int, ...] = ()
+    num_random: int = 0
+
+    def mask(self, seed: int, num: int) -> np.ndarray:
+        """[num, J] bool, True where hidden; pose n's draw does not depend on how many there are."""
+        hidden = np.zeros((num, len(self.skeleton.joints)), bool)
+        hidden[:, list(self.always)] = True
+        if self.num_random:
+            key = jax.random.fold_in(jax.random.key(seed), _STREAM)
+            keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(num))
+            visible = jax.vmap(lambda k: hide_random_joints(k, self.num_random, self.skeleton))(keys)
+            hidden |= np.asarray(visible) == 0
+        return hidden
+
+
+def parse_hide(text: str | None, skeleton: Skeleton) -> Hide:
+    """The meaning of --hide for a joint set; ValueError for a name that is none of its joints or parts."""
+    parts = dict(zip(_PARTS, skeleton.parts, strict=True))
+    return Hide(skeleton, *_parse_hide(text, skeleton.joints, parts, len(hideable_joints(skeleton))))
+
+
+def _parse_hide(
+    text: str | None, joints: tuple[str, ...], parts: Mapping[str, Collection[int]], most_random: int = 0
+) -> tuple[tuple[int, ...], int]:
+    """Numbers of the joints that --hide names, and the K of random:K, which is legal where most_random is not 0."""
+    always: set[int] = set()
+    num_random = 0
+    for given in text.split(",") if text is not None else ():
+        name = given.strip()
+        kind, _, count = name.partition(":")
+        if most_random and kind == "random":
+            if num_random or not count.isdecimal() or not 1 <= int(count) <= most_random:
+                raise ValueError(f"--hide: got {given!r}; legal is random:K, once, with K from 1 to {most_random}")
+            num_random = int(count)
+        elif name in parts:
+            always |= {*parts[name]}
+        elif name in joints:
+            always.add(joints.index(name))
+        else:
+            legal = f"{'random:K, ' if most_random else ''}the parts {', '.join(parts)} and the joints"
+            raise ValueError(f"--hide: got {given!r}; legal are {legal} {', '.join(joints)}")
+    return tuple(sorted(always)), num_random
 
 
 def complete(options: Complete) -> Iterator[str]:
@@ -32,7 +90,7 @@ def complete(options: Complete) -> Iterator[str]:
     path = options.input
     model = load(options.output.model or DEFAULT_MODEL)
     if models.is_prior(model):
-        yield from complete_rotations.complete_rotations(options, model)
+        yield from _complete_rotations(options, model)
         return
     why = "is for a prior over joint rotations, such as prior21"
     refuse(options, why, "method", "fps")
@@ -40,72 +98,124 @@ def complete(options: Complete) -> Iterator[str]:
     in_3d = kind_of(path, (Poses3D, Keypoints)) is Poses3D
     found, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
     why = f"is for {needed}, and {path} holds {found}"
-    if in_3d:
-        refuse(options.keypoints, why)
-        refuse(options, why, "height")
-    else:
-        refuse(options.axes, why)
-        refuse(options, why, "noise")
+    refuse(options.keypoints if in_3d else options.axes, why)
+    refuse(options, why, "height" if in_3d else "noise")
     report.check_out(options.output.out, path)
     hide = parse_hide(options.hide, model.skeleton)
     yield from (_complete_3d if in_3d else _complete_2d)(options, model, hide)
 
 
 def _complete_3d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
-    path, output, sampling = options.input, options.output, options.sampling
-    noise = options.noise or 0.0
-    data = poses.read_observed(
-        path, model.skeleton, options.axes, options.skeleton, lambda num: hide.mask(output.seed, num)
-    )
+    path, output, noise = options.input, options.output, options.noise or 0.0
+    hidden = functools.partial(hide.mask, output.seed)
+    data = poses.read_observed(path, model.skeleton, options.axes, options.skeleton, hidden)
     missing = poses.missing_per_joint(data.joints, model.skeleton)
     if not missing:
         raise ValueError(
             f"{path}: nothing to complete, every joint is there; --hide hides some, `jaxpose denoise` cleans noisy ones"
         )
     yield from poses.describe(path, data)
-    yield f"missing or hidden: {', '.join(f'{name} {count}' for name, count in missing.items())}"
-
-    sampler = sampler_of(sampling.sampler, sampling.steps)
-
-    each, num = options.hypotheses or _HYPOTHESES, len(data.joints)
-    run = exact(task.complete, "return_path", num_hypotheses=each, sampler=sampler)
-
-    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
-        found: Hypotheses = run(key, model, jnp.asarray(data.joints[block.rows]), noise=noise, return_path=return_path)
-        return found
-
-    posed, spent = yield from blocks.gather(
-        work, blocks.even(num, doubling=True), num, seed=output.seed, each=each, path=sampling.path
-    )
+    yield f"missing or hidden: {_counted(missing)}"
+    posed, said = yield from poses.draw(task.complete, options, model, data, noise, _HYPOTHESES)
     source = f"noise of the observed joints taken as {1000 * noise:g} mm" if noise else "observed joints exact"
-    said = {
-        **report.record("complete", path, model, spent, num * each, seed=output.seed),
-        **{**report.sampled(model, sampler), "hide": options.hide, "missing_joints": missing},
-    }
+    said |= {"hide": options.hide, "missing_joints": missing}
     yield from poses.write(output, path, model, data, posed, source, said)
 
 
 def _complete_2d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
     path, output = options.input, options.output
-    data = detections.read_detections(
-        path, model.skeleton, options.keypoints, options.skeleton, lambda num: hide.mask(output.seed, num)
-    )
+    hidden = functools.partial(hide.mask, output.seed)
+    data = detections.read_detections(path, model.skeleton, options.keypoints, options.skeleton, hidden)
     yield from detections.describe(path, data)
-    visible = np.where(data.confidence[..., None] > 0, data.xy, np.nan)
-    missing = poses.missing_per_joint(visible, model.skeleton)
-    told = ", ".join(f"{name} {count}" for name, count in missing.items())
-    yield f"missing or hidden: {told or 'nothing, so this is what `jaxpose lift` does'}"
-    lifting = Lift(
-        path,
-        height=options.height,
-        hypotheses=options.hypotheses or _HYPOTHESES,
-        output=output,
-        sampling=options.sampling,
-    )
+    missing = poses.missing_per_joint(data.visible, model.skeleton)
+    yield f"missing or hidden: {_counted(missing) or 'nothing, so this is what `jaxpose lift` does'}"
+    shared = {"height": options.height, "output": output, "sampling": options.sampling}
+    lifting = Lift(path, hypotheses=options.hypotheses or _HYPOTHESES, **shared)
     lifted, spent = yield from lift.lift_all(model, data, lifting)
-    num = len(data.xy) * len(lifted["samples"])
-    said = {
-        **report.record("complete", path, model, spent, num, seed=output.seed),
-        **{"hide": options.hide, "missing_joints": missing},
-    }
+    said = report.record("complete", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
+    said |= {"hide": options.hide, "missing_joints": missing}
     yield from lift.write(lifting, model, data, lifted, said, lift.completed_keypoints(data, lifted))
+
+
+def _counted(missing: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in missing.items())
+
+
+def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
+    path, output, each = options.input, options.output, options.hypotheses or _HYPOTHESES_OF_ROTATIONS
+    why = "is for models of joint positions"
+    refuse(options.keypoints, why)
+    refuse(options, why, "height", "noise", "skeleton")
+    refuse(options.axes, why, "unit")
+    refuse(options.sampling, why, "path", "sampler")
+    report.check_out(output.out, path)
+    methods = rotations_task.METHODS
+    method = options.method or next(iter(methods))
+    if method not in methods:
+        raise ValueError(f"--method: got {method!r}; legal are {', '.join(methods)}")
+    if method == "dposer" and options.sampling.steps is not None:
+        raise ValueError("--steps: is for --method replace, dps and mcg; dposer's are chosen")
+    steps = {} if options.sampling.steps is None else {"num_steps": options.sampling.steps}
+    run = exact(rotations_task.complete_rotations, num_hypotheses=each, method=methods[method](**steps))
+    hidden, _ = _parse_hide(options.hide, BODY_JOINTS, rotations_task.PARTS)
+    body = load_body(options.files.body)
+    motion, known = read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
+    known[:, list(hidden)] = False
+    if known.all():
+        raise ValueError(f"{path}: nothing to complete, every rotation is there; --hide hides some")
+    if not known.any():
+        raise ValueError(f"{path}: no rotation is left; `jaxpose generate` draws unconditional poses")
+    num = len(known)
+    yield f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"
+    missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}
+    yield f"missing or hidden: {_counted(missing)}"
+
+    def work(key: jax.Array, block: blocks.Block, _: bool) -> dict[str, jax.Array]:
+        pose, seen = jnp.asarray(motion.body_pose[block.rows]), jnp.asarray(known[block.rows], jnp.float32)
+        return {"samples": run(key, model, pose, seen)}
+
+    drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
+    samples = drawn["samples"]
+    mean, spread = mean_rotation(samples)
+    fits = options.files.body and motion.betas is not None and len(motion.betas) <= body.shapedirs.shape[-1]
+    betas, root = motion.betas if fits else None, (motion.global_orient, motion.transl)
+    arrays = {
+        **{"samples": samples, "mean": mean, "spread_deg": np.degrees(spread)},
+        "observed": np.where(known[..., None], motion.body_pose, np.nan),
+        **{"global_orient": motion.global_orient, "pelvis": motion.transl, "body_joints": BODY_JOINTS},
+        "joints3d": joints_of(body, samples[0], *root, betas),
+        **report.rows(np.arange(num), None, motion.fps),
+        **report.axes(SMPL_22.joints, "y", FRAME_TAGS["y"]),
+    }
+    of_joints = zip(BODY_JOINTS, spread.T, strict=True)
+    degrees = {name: round(float(np.degrees(np.mean(x))), 1) for name, x in of_joints if name in missing}
+    summary = {
+        **report.record("complete", path, model, spent, num * each, seed=output.seed),
+        **{"method": method, "hide": options.hide, "missing_joints": missing, "num_poses": num},
+        **{"num_hypotheses": each, "source": motion.source, "frame_tag": FRAME_TAGS["y"], "spread_deg": degrees},
+    }
+    said = ", ".join(f"{name} {angle:g}" for name, angle in degrees.items())
+    yield f"spread of {each} hypotheses about their mean, degrees: {said}"
+    shown = Shown(
+        samples,
+        *(np.broadcast_to(value, (each, num, 3)) for value in root),
+        betas=betas,
+        fps=motion.fps,
+        source=f"hypothesis 0 of {each}, {method}",
+        note=f"hidden: {options.hide or 'NaN'}",
+        names=[f"hypothesis {h}" for h in range(each)],
+    )
+    yield from write_bodies(output, options.files, report.name_of(path), arrays, summary, shown, body)
+
+
+def mean_rotation(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean [N, J, 3] of rotations [H, N, J, 3], nearest in the mean of matrices, and the rms angle from it [N, J].
+
+    All in radians. The rotation nearest to a mean M = U S V^T is U diag(1, 1, det U V^T) V^T.
+    """
+    R = rotation_matrices(samples.astype(np.float64))
+    U, _, Vt = np.linalg.svd(R.mean(0))
+    U[..., 2] *= np.linalg.det(U @ Vt)[..., None]
+    mean = U @ Vt
+    away = np.linalg.norm(rotation_vectors(np.swapaxes(mean, -1, -2) @ R), axis=-1)
+    return rotation_vectors(mean).astype(np.float32), np.sqrt((away**2).mean(0))

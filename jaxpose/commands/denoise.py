@@ -1,63 +1,155 @@
-"""`jaxpose denoise INPUT --out DIR`: noisy 3D joints in, clean poses out."""
+"""`jaxpose denoise INPUT --out DIR`: noisy 3D joints in, clean poses out.
+
+With a prior over joint rotations: a motion of noisy 3D joints or rotations in, a moving body out. Frames that the file
+skips are filled. Positions are smoothed with the weight of the task at 30 frames a second; at another rate f it is
+(f / 30)^3 times that, which holds the same accelerations back as much. Joints of SMPL (smpl22) are fitted by bones of
+their own lengths; --body takes that body's, --shape fits its shape too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Hypotheses, Key
-from jaxpose.commands import blocks, denoise_motion, models, poses, report
+from jaxpose.base import Key
+from jaxpose.commands import blocks, bodies, models, poses, report
 from jaxpose.commands.blocks import Block
+from jaxpose.commands.detections import joint_set
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Denoise
-from jaxpose.compiled import exact
+from jaxpose.fitting import motion as motion_task
+from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
+from jaxpose.fitting.motion import MotionSettings, estimate_noise, skeleton_of
+from jaxpose.geometry.axes import to_camera
+from jaxpose.geometry.body import Body
+from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io import kind_of
+from jaxpose.io.body_points import BodyPoints, read_body_points
+from jaxpose.io.motion import PartialMotion, read_rotations
+from jaxpose.io.poses3d import Poses3D
 from jaxpose.model import DEFAULT_MODEL, load
 from jaxpose.tasks import denoise as task
-from jaxpose.tasks.samplers import sampler_of
 
 _HYPOTHESES = 50
+_RATE = 30.0  # frames a second, of the settings of the task on motions
+_LEAST_FRAMES = 5
 
 
 def denoise(options: Denoise) -> Iterator[str]:
     """Read, denoise and write; the noise that was given or found is said and stands in the summary."""
-    path, output, sampling, noise = options.input, options.output, options.sampling, options.noise
+    path, output, noise = options.input, options.output, options.noise
     report.check_out(output.out, path)
     model = load(output.model or DEFAULT_MODEL)
     if models.is_prior(model):
-        yield from denoise_motion.denoise_motion(options, model)
+        yield from _denoise_motion(options, bodies.dposer(model))
         return
     why = "is for a prior over joint rotations, such as prior21"
     refuse(options, why, "fps", "shape")
     refuse(options.files, why)
-    data = poses.read_observed(path, model.skeleton, options.axes, options.skeleton)
-    poses.check_whole(
-        path, data, model.skeleton, "denoise needs all joints, `jaxpose complete --noise METRES` takes what is there"
-    )
-    yield from poses.describe(path, data)
-
-    sampler = sampler_of(sampling.sampler, sampling.steps)
-
-    each, num = options.hypotheses or _HYPOTHESES, len(data.joints)
-    run = exact(task.denoise, "return_path", num_hypotheses=each, sampler=sampler)
-
-    def work(key: Key, block: Block, return_path: bool) -> Hypotheses:
-        found: Hypotheses = run(key, model, jnp.asarray(data.joints[block.rows]), noise=noise, return_path=return_path)
-        return found
-
-    posed, spent = yield from blocks.gather(
-        work, blocks.even(num, doubling=True), num, seed=output.seed, each=each, path=sampling.path
-    )
+    instead = "denoise needs all joints, `jaxpose complete --noise METRES` takes what is there"
+    data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead)
+    posed, said = yield from poses.draw(task.denoise, options, model, data, noise, _HYPOTHESES)
     found = 1000 * posed["noise"][:, 0].astype(np.float64)
     source = (
         f"noise {'estimated' if noise is None else 'given'}: {np.median(found):.0f} mm per coordinate"
         f"{f' in the median, {found.min():.0f} to {found.max():.0f}' if noise is None else ''}"
     )
     yield source
-    said = {
-        **report.record("denoise", path, model, spent, num * each, seed=output.seed),
-        **{**report.sampled(model, sampler), "noise_mm": found.round(1).tolist()},
-    }
+    said["noise_mm"] = found.round(1).tolist()
     said["network_calls"] += task.estimate_calls(model) if noise is None else 0
     yield from poses.write(output, path, model, data, posed, source, said)
+
+
+def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Iterator[str]:
+    path, output = options.input, options.output
+    refuse(options, "is for models of joint positions", "hypotheses")
+    refuse(options.sampling, "is for models of joint positions")
+    body = bodies.load_body(options.files.body)
+    found, points = _targets(path, body, options)
+    fps = float(options.fps or found.source.fps or _RATE)
+    source = "given" if options.fps else "of the file" if found.source.fps else "assumed"
+    if not 1 <= fps <= 1000:
+        raise ValueError(f"{path}: {fps:g} frames per second; needed 1 to 1000 (--fps)")
+    people = np.unique(found.source.person)
+    yield f"{path}: {len(found.xyz)} frames at {fps:g}/s ({source}), {len(people)} people; {points}"
+    weights = MotionSettings().weights
+    settings = MotionSettings(weights=weights._replace(smooth=weights.smooth * (fps / _RATE) ** 3))
+    own_bones = found.points == "smpl22" and options.files.body is None and not options.shape
+    clips = [_clip(found, person) for person in people]
+    frame, who = (np.concatenate([getattr(clip.source, name) for clip in clips]) for name in ("frame", "person"))
+    xyz, how = np.concatenate([clip.xyz for clip in clips]), "given" if options.noise else "estimated"
+    whole = found._replace(xyz=xyz, source=found.source._replace(frame=frame, person=who, fps=fps))
+    levels, each_body = [], []
+    for clip in clips:
+        levels.append(options.noise or _noise(path, clip))
+        rest = body.joint_template[:22]
+        each_body.append(skeleton_of(jnp.asarray(clip.xyz), rest, levels[-1]) if own_bones else body)
+        filled = len(clip.xyz) - int((found.source.person == clip.source.person[0]).sum())
+        more = f", {filled} frames filled" if filled else ""
+        yield f"person {clip.source.person[0]}: noise {how}: {1000 * levels[-1]:.1f} mm per coordinate{more}"
+    free = EVERYTHING if options.shape else POSE_AND_PLACE
+
+    def work(key: Key, block: Block, _: bool) -> dict[str, Any]:
+        own, seen = each_body[block.index], xyz[block.rows]
+        given: dict[str, Any] = {"start_pose": fitting.start_pose, "free": free, "settings": settings}
+        observed = (jnp.asarray(seen)[None], found.points, fitting.prior)
+        noise = jnp.float32(levels[block.index])
+        rows = bodies.as_rows(motion_task.denoise_motion(key, own, *observed, noise=noise, **given))
+        return {**rows, "error": bodies.point_error(own, rows, found.points, seen)}
+
+    clip_rows = (np.flatnonzero(who == person) for person in people)
+    groups = (Block(place, rows, np.arange(len(rows))) for place, rows in enumerate(clip_rows))
+    rows, spent = yield from blocks.gather(work, groups, len(xyz), seed=output.seed, what="fitted")
+    said = {
+        **report.record("denoise", path, fitting.model, spent, len(xyz), seed=output.seed),
+        **{"prior": "dposer", "shape_fitted": options.shape, "noise_source": how, "fps": fps, "fps_source": source},
+        "noise_mm": {str(p): round(1000 * level, 2) for p, level in zip(people, levels, strict=True)},
+        **{"own_bones": own_bones, "points": points},
+    }
+    own_rest = np.asarray(each_body[0].joint_template[:22]) if own_bones and len(people) == 1 else None
+    yield from bodies.write_point_fits(output, options.files, path, body, whole, rows, said, rest=own_rest)
+
+
+def _noise(path: Path, clip: BodyPoints) -> float:
+    """The noise per coordinate of a clip, metres; ValueError where there is too little to tell."""
+    level = float(estimate_noise(jnp.asarray(clip.xyz)[None])[0]) if len(clip.xyz) >= _LEAST_FRAMES else np.nan
+    if not np.isfinite(level):
+        raise ValueError(
+            f"{path}: person {clip.source.person[0]}: noise is estimated from joints that are seen in "
+            f"{_LEAST_FRAMES} frames in a row, and none is; give --noise METRES"
+        )
+    return level
+
+
+def _targets(path: Path, body: Body, options: Denoise) -> tuple[BodyPoints, str]:
+    """The file's points, or the joints of this body in a file of rotations; and what they are, in words."""
+    up, unit = options.axes.up, options.axes.unit
+    if kind_of(path, (PartialMotion, Poses3D)) is Poses3D:
+        found = read_body_points(path, body, skeleton=joint_set(options.skeleton), up=up, unit=unit)
+        return found, bodies.say_points(found)
+    if options.skeleton is not None or unit is not None:
+        raise ValueError(f"--skeleton, --unit: are for 3D joints, and {path} holds rotations")
+    motion, _ = read_rotations(path, fps=options.fps, up=up)
+    xyz = bodies.joints_of(body, motion.body_pose, motion.global_orient, motion.transl)
+    num = len(xyz)
+    source = Poses3D(to_camera(xyz, "y"), SMPL_22, np.arange(num), np.zeros(num, np.int64), motion.fps, "y")
+    return BodyPoints(xyz, "smpl22", source, len(SMPL_22.joints)), f"joints of this body by {motion.source}"
+
+
+def _clip(targets: BodyPoints, person: int) -> BodyPoints:
+    """One person's frames in their order, NaN for those that are skipped: frames step by the largest common step."""
+    rows = np.flatnonzero(targets.source.person == person)
+    rows = rows[np.argsort(targets.source.frame[rows], kind="stable")]
+    frame = targets.source.frame[rows]
+    step = int(np.gcd.reduce(frame - frame[0])) or 1
+    number = (frame - frame[0]) // step
+    if len(np.unique(number)) != len(number):
+        raise ValueError(f"person {person} is twice in one frame; needed a person number for each of them")
+    xyz = np.full((number[-1] + 1, *targets.xyz.shape[1:]), np.nan, np.float32)
+    xyz[number] = targets.xyz[rows]
+    frame = frame[0] + step * np.arange(len(xyz))
+    return targets._replace(xyz=xyz, source=targets.source._replace(frame=frame, person=np.full(len(xyz), person)))

@@ -1,6 +1,7 @@
 """2D keypoints as the commands take them: in the model's joint set, with a camera, trusted as far as they deserve.
 
-Everything that had to be assumed (camera, trust in the detector, who is who) is said.
+Everything that had to be assumed (camera, trust in the detector, who is who) is said. Files of several calibrated
+cameras are those of `io/multiview.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.commands.option_groups import KeypointFile
+from jaxpose.commands.options import Fit, Fuse
+from jaxpose.geometry.body_joints import joint_set_of, point_set_of
 from jaxpose.geometry.camera import check_intrinsics, intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton, get_skeleton
 from jaxpose.io import kind_of
 from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
-from jaxpose.io.keypoints import Keypoints, read_keypoints, visible_rows
+from jaxpose.io.keypoints import Keypoints, read_keypoints
+from jaxpose.io.multiview import MultiView, read_multiview
 from jaxpose.io.tracking import link
 
 DEFAULT_FOV_DEG = 55.0  # along the longer side: between a phone's main camera (65-70) and a camcorder (40-50)
@@ -42,22 +46,25 @@ class Detections(NamedTuple):
     source: Keypoints
     camera: str
     num_dropped: int
-    min_visible: int = _MIN_VISIBLE
-    linked: bool = False
-    heatmaps: Heatmaps | None = None
-    image_size: tuple[int, int] | None = None
+    min_visible: int
+    linked: bool
+    heatmaps: Heatmaps | None
+    image_size: tuple[int, int] | None
+
+    @property
+    def visible(self) -> np.ndarray:
+        """xy, NaN where a joint is hidden."""
+        return np.where(self.confidence[..., None] > 0, self.xy, np.nan)
 
     def observed(self, rows: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
         """xy, confidence and intrinsics of some rows, float32 on the device."""
-        xy, confidence, intrinsics = (
-            jnp.asarray(x[rows], jnp.float32) for x in (self.xy, self.confidence, self.intrinsics)
-        )
-        return xy, confidence, intrinsics
+        xy, confidence = jnp.asarray(self.xy[rows], jnp.float32), jnp.asarray(self.confidence[rows], jnp.float32)
+        return xy, confidence, jnp.asarray(self.intrinsics[rows], jnp.float32)
 
 
 def read_detections(
     path: Path,
-    target: Skeleton,
+    target: Skeleton | Callable[[Skeleton], Skeleton],
     given: KeypointFile,
     skeleton_name: str | None = None,
     hide: Callable[[int], np.ndarray] | None = None,
@@ -67,7 +74,8 @@ def read_detections(
 ) -> Detections:
     """The detections of a file or folder, brought to the joint set `target`; what is not to be trusted is hidden.
 
-    skeleton_name: the joint set of the file, where it is told; given.format may name it too.
+    target: may be a function of the file's joint set. skeleton_name: that set, where it is told; given.format may name
+    it too.
     hide: number of detections -> [N, J] bool, joints to be hidden besides. Detections with too few visible joints, or
     if `whole` not all of them, are left out; ValueError where none is left. video: link people whom the file does not
     follow, as --track does.
@@ -89,13 +97,14 @@ def read_detections(
     linked = given.track or (video and path.suffix.lower() not in (".npz", ".npy") and _by_place(kp))
     if linked:
         kp = link(kp, threshold=given.min_confidence)
+    target = target(kp.skeleton) if callable(target) else target
     confidence = np.where(kp.confidence >= given.min_confidence, kp.confidence, 0)
     converted = convert_joints(jnp.asarray(kp.xy), jnp.asarray(rescaled(confidence)), kp.skeleton, target)
     xy, confidence = jax.device_get(converted)
     if hide is not None:
         confidence = np.where(hide(len(xy)), 0, confidence)
     least = len(target.joints) if whole else _MIN_VISIBLE
-    rows = visible_rows(kp._replace(xy=xy, confidence=confidence), 0.0, least)
+    rows = (confidence > 0).sum(-1) >= least
     if not rows.any():
         most = int((confidence > 0).sum(-1).max())
         raise ValueError(
@@ -104,12 +113,10 @@ def read_detections(
         )
     intrinsics, camera = settle_camera(kp, given)
     per_row = np.broadcast_to(intrinsics, (len(xy), 4))
-    dropped = int((~rows).sum())
-    if maps is not None and dropped:
+    if maps is not None and not rows.all():
         maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
-    selected = _select(kp, rows)
-    size = given.image_size or kp.image_size
-    return Detections(xy[rows], confidence[rows], per_row[rows], selected, camera, dropped, least, linked, maps, size)
+    size, counts = given.image_size or kp.image_size, (int((~rows).sum()), least)
+    return Detections(xy[rows], confidence[rows], per_row[rows], _select(kp, rows), camera, *counts, linked, maps, size)
 
 
 def describe(path: Path, data: Detections) -> Iterator[str]:
@@ -158,3 +165,25 @@ def _select(kp: Keypoints, rows: np.ndarray) -> Keypoints:
     return kp._replace(
         xy=kp.xy[rows], confidence=kp.confidence[rows], frame=kp.frame[rows], person=kp.person[rows], image=image
     )
+
+
+def joint_set(name: str | None) -> Skeleton | None:
+    """The joint set of --points; ValueError names the flag."""
+    try:
+        return None if name is None else joint_set_of(name)
+    except ValueError as error:
+        raise ValueError(f"--points: {error}") from None
+
+
+def holds_cameras(path: Path) -> bool:
+    """Whether a file has keypoints of several calibrated cameras."""
+    return kind_of(path, (MultiView, Keypoints)) is MultiView
+
+
+def read_cameras(path: Path, options: Fit | Fuse, min_confidence: float) -> tuple[MultiView, str]:
+    """The keypoints and cameras of a file that `holds_cameras`, and a line of what was read."""
+    given = joint_set(options.skeleton)
+    chosen = {"points": None if given is None else point_set_of(given), "up": options.up, "cameras": options.cameras}
+    data = read_multiview(path, min_confidence=min_confidence, **chosen)
+    cameras = f"{len(data.cameras)} of {data.num_cameras} cameras ({', '.join(data.cameras)})"
+    return data, f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up"

@@ -1,4 +1,7 @@
-"""The options of the commands that make files for others: export, convert and prepare."""
+"""The options of the commands that make files for others: export, convert and prepare.
+
+Where a command is a function of the library, the fields have the names of its arguments.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from jaxpose.commands.option_groups import Count, Names, Rate, Size, metavar
+from cyclopts import Parameter
+
+from jaxpose.commands.option_groups import Count, Joints, ModelName, Names, Rate, Size, Steps, metavar, text
 
 Poses = Annotated[Path, metavar("NPZ")]
-Target = Annotated[Path, metavar("FOLDER")]
-ModelFile = Annotated[Path, metavar("FILE.safetensors")]
+Target = Annotated[Path, metavar("FOLDER"), text("the folder to make")]
+ModelFile = Annotated[Path, metavar("FILE.safetensors"), text("the model file to write")]
+Detections = Parameter(name="--detections")
 
 
 @dataclass(frozen=True)
@@ -23,48 +29,37 @@ class Export:
     """
 
     _: KW_ONLY
-    task: str
-    """lift, complete, denoise, generate or generate_rotations"""
-    model: str | None = None
-    """a bundled model's name or a .safetensors file"""
-    hypotheses: Annotated[Count, metavar("H")] = 200
-    """poses per observation; of generation, in all (200)"""
+    task: Annotated[str, text("lift, complete, denoise, generate or generate_rotations")]
+    model: ModelName = None
+    hypotheses: Annotated[Count, metavar("H"), text("poses per observation; of generation, in all (200)")] = 200
     batch: Annotated[Count | None, metavar("N")] = None
     """observations a call (any number); denoise and DiffPose models need one"""
-    steps: Annotated[Count | None, metavar("T")] = None
-    """solver steps (what validation chose)"""
-    sampler: Annotated[str, metavar("NAME")] = "posterior"
-    """as in `jaxpose lift`"""
+    steps: Steps = None
+    sampler: Annotated[str, metavar("NAME"), text("as in `jaxpose lift`")] = "posterior"
     platforms: Annotated[Names | None, metavar("A,B")] = None
     """of cpu, cuda, rocm, tpu: where it shall run (where this runs)"""
-    out: Annotated[Path, metavar("FILE")]
-    """the file to write, such as lift.jaxexport"""
+    out: Annotated[Path, metavar("FILE"), text("the file to write, such as lift.jaxexport")]
 
 
 @dataclass(frozen=True)
 class ConvertGfpose:
     """GFPose's checkpoint_*.pth"""
 
-    file: Annotated[Path, metavar("FILE")]
-    """the checkpoint, as PyTorch saved it"""
+    path: Annotated[Path, metavar("FILE"), Parameter(name="--file"), text("the checkpoint, as PyTorch saved it")]
     _: KW_ONLY
     out: ModelFile
-    """the model file to write"""
-    weights: str = "ema"
-    """ema, the averaged ones that GFPose evaluates (default), or raw"""
+    weights: Annotated[str, text("ema, the averaged ones that GFPose evaluates (default), or raw")] = "ema"
 
 
 @dataclass(frozen=True)
 class ConvertDiffpose:
     """DiffPose's *.pth, GraFormer's of 17 joints, MixSTE's *.bin"""
 
-    files: Annotated[tuple[Path, ...], metavar("FILE")]
+    paths: Annotated[tuple[Path, ...], metavar("FILE"), Parameter(name="--files")]
     """a denoiser, an encoder of frames or video, or both"""
     _: KW_ONLY
     out: ModelFile
-    """the model file to write"""
-    weights: str = "raw"
-    """raw, which DiffPose evaluates (default), or ema, the averaged ones"""
+    weights: Annotated[str, text("raw, which DiffPose evaluates (default), or ema, the averaged ones")] = "raw"
     schedule: str | None = None
     """released evaluation to follow: cpn (default), gt, or video (default with MixSTE)"""
 
@@ -73,17 +68,15 @@ class ConvertDiffpose:
 class ConvertDposer:
     """DPoser's *.pth, and *.ckpt of its body, DPoser-X's too"""
 
-    file: Annotated[Path, metavar("FILE")]
+    path: Annotated[Path, metavar("FILE"), Parameter(name="--file")]
     """the checkpoint, as PyTorch or Lightning saved it"""
     _: KW_ONLY
     out: ModelFile
-    """the model file to write"""
-    normalizer: Annotated[Path | None, metavar("FILE.pt")] = None
+    normaliser: Annotated[Path | None, metavar("FILE.pt"), Parameter(name="--normalizer")] = None
     """statistics of the training poses, that came with the checkpoint: axis_normalize2.pt or the like"""
-    identity_normalizer: bool = False
+    identity: Annotated[bool, Parameter(name="--identity-normalizer")] = False
     """none: states are the normalised numbers themselves"""
-    weights: str = "ema"
-    """ema, the averaged ones that DPoser evaluates (default), or raw"""
+    weights: Annotated[str, text("ema, the averaged ones that DPoser evaluates (default), or raw")] = "ema"
 
 
 @dataclass(frozen=True)
@@ -91,14 +84,11 @@ class PrepareH36m:
     """GFPose's pickles: h36m_train.pkl or h36m_test.pkl"""
 
     _: KW_ONLY
-    poses: Annotated[Path, metavar("PKL")]
-    """h36m_train.pkl or h36m_test.pkl"""
-    detections: Annotated[Path | None, metavar("PKL")] = None
+    poses_pkl: Annotated[Path, metavar("PKL"), Parameter(name="--poses"), text("h36m_train.pkl or h36m_test.pkl")]
+    detections_pkl: Annotated[Path | None, metavar("PKL"), Detections] = None
     """h36m_sh_dt_ft.pkl; else true projections are taken"""
-    split: str
-    """train or test: the part of the detections it belongs to"""
+    split: Annotated[str, text("train or test: the part of the detections it belongs to")]
     out: Target
-    """the folder to make"""
 
 
 @dataclass(frozen=True)
@@ -106,14 +96,10 @@ class PrepareVideopose3d:
     """VideoPose3D's archives: data_3d_h36m.npz"""
 
     _: KW_ONLY
-    poses: Poses
-    """data_3d_h36m.npz"""
-    detections: Poses | None = None
-    """data_2d_h36m_*.npz; else true projections are taken"""
-    subjects: Annotated[Names, metavar("S9,S11")]
-    """which subjects, by commas"""
+    data_3d_npz: Annotated[Poses, Parameter(name="--poses"), text("data_3d_h36m.npz")]
+    data_2d_npz: Annotated[Poses | None, Detections, text("data_2d_h36m_*.npz; else true projections are taken")] = None
+    subjects: Annotated[Names, metavar("S9,S11"), text("which subjects, by commas")]
     out: Target
-    """the folder to make"""
 
 
 @dataclass(frozen=True)
@@ -121,12 +107,9 @@ class Prepare3dhp:
     """P-STMO's archives of MPI-INF-3DHP: data_train_3dhp.npz"""
 
     _: KW_ONLY
-    poses: Poses
-    """data_train_3dhp.npz or data_test_3dhp.npz"""
-    split: str
-    """train or test: which of the two it is"""
+    path: Annotated[Poses, Parameter(name="--poses"), text("data_train_3dhp.npz or data_test_3dhp.npz")]
+    split: Annotated[str, text("train or test: which of the two it is")]
     out: Target
-    """the folder to make"""
 
 
 @dataclass(frozen=True)
@@ -137,30 +120,20 @@ class PrepareGmm:
     """
 
     _: KW_ONLY
-    detections: Poses | None = None
-    """VideoPose3D's data_2d_*.npz"""
-    keypoints: Annotated[Path | None, metavar("FILE")] = None
-    """a file or folder of keypoints, as `lift` takes"""
+    detections: Annotated[Poses | None, text("VideoPose3D's data_2d_*.npz")] = None
+    keypoints: Annotated[Path | None, metavar("FILE"), text("a file or folder of keypoints, as `lift` takes")] = None
     heatmaps: Annotated[Path | None, metavar("FILE")] = None
     """.npz or .npy of heatmaps [N, J, h, w]: fitted by EM"""
-    out: Poses
-    """the file to write"""
-    components: Annotated[Count | None, metavar("M")] = None
-    """Gaussians a joint (1, 2 with confidences, 5)"""
-    sigma: Annotated[float | None, metavar("S")] = None
-    """deviation of a detection; the image is 2 wide (0.01)"""
-    samples: Annotated[Count | None, metavar("N")] = None
-    """points drawn from each heatmap (1000)"""
-    seed: int | None = None
-    """of the points drawn from heatmaps (0)"""
+    out: Annotated[Poses, text("the file to write")]
+    components: Annotated[Count | None, metavar("M"), text("Gaussians a joint (1, 2 with confidences, 5)")] = None
+    sigma: Annotated[float | None, metavar("S"), text("deviation of a detection; the image is 2 wide (0.01)")] = None
+    samples: Annotated[Count | None, metavar("N"), text("points drawn from each heatmap (1000)")] = None
+    seed: Annotated[int | None, text("of the points drawn from heatmaps (0)")] = None
     missing: Literal["error", "hide"] | None = None
     """a heatmap of zeros: an error (default), or anywhere"""
-    image_size: Size | None = None
-    """pixels, where the file does not say"""
-    format: str | None = None
-    """file format of --keypoints, where it cannot be told from the file"""
-    skeleton: str | None = None
-    """joint set of the input: h36m17, coco17, body25, halpe26, ..."""
+    image_size: Annotated[Size | None, text("pixels, where the file does not say")] = None
+    format: Annotated[str | None, text("file format of --keypoints, where it cannot be told from the file")] = None
+    skeleton: Joints = None
 
 
 @dataclass(frozen=True)
@@ -168,10 +141,8 @@ class PrepareBody:
     """a body model that needs no licence, laid out as SMPL's files"""
 
     _: KW_ONLY
-    kind: Literal["smpl", "smplh", "smplx"]
-    """whose joints it has"""
-    out: Poses
-    """the file to write"""
+    kind: Annotated[Literal["smpl", "smplh", "smplx"], text("whose joints it has")]
+    out: Annotated[Poses, text("the file to write")]
 
 
 @dataclass(frozen=True)
@@ -179,67 +150,55 @@ class PrepareAmass:
     """AMASS (SMPL-H or SMPL-X) as body rotations to train from"""
 
     _: KW_ONLY
-    root: Annotated[Path, metavar("DIR")]
-    """the folder that holds AMASS's subsets"""
-    split: str
-    """train, valid or test: DPoser's shares of the subsets"""
-    subsets: Annotated[Names | None, metavar("A,B")] = None
-    """other subsets than the split's, by commas"""
-    fps: float | None = None
-    """about this many frames a second of motion (30)"""
-    seed: int = 0
-    """of the frames drawn by --published-selection (0)"""
+    root: Annotated[Path, metavar("DIR"), text("the folder that holds AMASS's subsets")]
+    split: Annotated[str, text("train, valid or test: DPoser's shares of the subsets")]
+    subsets: Annotated[Names | None, metavar("A,B"), text("other subsets than the split's, by commas")] = None
+    fps: Annotated[float | None, text("about this many frames a second of motion (30)")] = None
+    seed: Annotated[int, text("of the frames drawn by --published-selection (0)")] = 0
     published_selection: bool = False
     """24 % of the frames at random, as published: recordings of 120 fps count 4 times those of 30"""
-    out: Target
-    """<split>.npz and .json go there"""
+    out: Annotated[Target, text("<split>.npz and .json go there")]
 
 
 @dataclass(frozen=True)
 class PrepareFragments:
     """motion as pieces of equal length, to denoise"""
 
-    files: Annotated[tuple[Path, ...], metavar("FILE")]
+    sources: Annotated[tuple[Path, ...], metavar("FILE"), Parameter(name="--files")]
     """.npz, .npy, .bvh, .amc, or a folder of them"""
     _: KW_ONLY
-    length: Annotated[Count, metavar("F")] = 60
-    """frames each (60)"""
+    length: Annotated[Count, metavar("F"), text("frames each (60)")] = 60
     out: Target
-    """the folder to make"""
 
 
 @dataclass(frozen=True)
 class PrepareMotion:
     """BVH, ASF/AMC or AMASS files as SMPL's joint rotations (.npz)"""
 
-    files: Annotated[tuple[Path, ...], metavar("FILE")]
-    """.bvh, .amc, .npz or .npy"""
+    files: Annotated[tuple[Path, ...], metavar("FILE"), text(".bvh, .amc, .npz or .npy")]
     _: KW_ONLY
-    out: Target
-    """the folder to write to; made where absent"""
-    asf: Annotated[Path | None, metavar("FILE")] = None
-    """the skeleton of .amc files (the .asf beside each)"""
+    out: Annotated[Target, text("the folder to write to; made where absent")]
+    asf: Annotated[Path | None, metavar("FILE"), text("the skeleton of .amc files (the .asf beside each)")] = None
     unit_m: Annotated[float | None, metavar("M")] = None
     """metres of one unit of length of .bvh and .amc (from the legs)"""
-    fps: Rate | None = None
-    """frames per second of files that do not say (.amc 120, others 30)"""
+    fps: Annotated[Rate | None, text("frames per second of files that do not say (.amc 120, others 30)")] = None
     joint_map: Annotated[Path | None, metavar("JSON")] = None
     """for other skeletons: {"LeftLeg": "left_knee", ...}, theirs to SMPL's"""
 
 
 COMMANDS: dict[str, tuple[type, str]] = {
-    "export": (Export, "export:export"),
-    "convert gfpose": (ConvertGfpose, "convert:gfpose"),
-    "convert diffpose": (ConvertDiffpose, "convert:diffpose"),
-    "convert dposer": (ConvertDposer, "convert:dposer"),
-    "prepare h36m": (PrepareH36m, "prepare:h36m"),
-    "prepare videopose3d": (PrepareVideopose3d, "prepare:videopose3d"),
-    "prepare 3dhp": (Prepare3dhp, "prepare:mpi3dhp"),
-    "prepare gmm": (PrepareGmm, "prepare:gmm"),
-    "prepare body": (PrepareBody, "prepare:body"),
-    "prepare amass": (PrepareAmass, "prepare:amass"),
-    "prepare fragments": (PrepareFragments, "prepare:fragments"),
-    "prepare motion": (PrepareMotion, "prepare:motion"),
+    "export": (Export, "commands.prepare:export"),
+    "convert gfpose": (ConvertGfpose, "convert.gfpose:convert_gfpose"),
+    "convert diffpose": (ConvertDiffpose, "convert.diffpose:convert_diffpose"),
+    "convert dposer": (ConvertDposer, "convert.dposer:convert_dposer"),
+    "prepare h36m": (PrepareH36m, "datasets.h36m_pickle:prepare_pickles"),
+    "prepare videopose3d": (PrepareVideopose3d, "datasets.videopose3d:prepare_videopose3d"),
+    "prepare 3dhp": (Prepare3dhp, "datasets.mpi3dhp:prepare_3dhp"),
+    "prepare gmm": (PrepareGmm, "commands.prepare:gmm"),
+    "prepare body": (PrepareBody, "commands.prepare:body"),
+    "prepare amass": (PrepareAmass, "commands.prepare:amass"),
+    "prepare fragments": (PrepareFragments, "datasets.fragments:prepare_fragments"),
+    "prepare motion": (PrepareMotion, "commands.prepare:motion"),
 }
 GROUPS = {
     "convert": "a checkpoint of an original system in, a model file out",

@@ -1,89 +1,174 @@
-"""`jaxpose fit INPUT --out DIR`: 2D keypoints of one or several cameras in, bodies out."""
+"""`jaxpose fit INPUT --out DIR`: 2D keypoints of one or several cameras in, bodies out.
+
+Keypoints of one camera are read as `jaxpose lift` reads them; files of several are those of `io/multiview.py`.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Camera, Key
-from jaxpose.commands import blocks, fitted, models, report, views
-from jaxpose.commands.blocks import Block, Drawn
-from jaxpose.commands.fitted import Rows
+from jaxpose.commands import blocks, bodies, detections, report
+from jaxpose.commands.blocks import Block
+from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Fit
-from jaxpose.commands.report_bodies import Shown, turned, write_bodies
-from jaxpose.commands.views import Views
 from jaxpose.fitting.engine import BodyParameters, posed_body
-from jaxpose.fitting.keypoints import FitSettings, fit_keypoints
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
 from jaxpose.fitting.terms import project
-from jaxpose.geometry.axes import FRAME_TAGS, turn
 from jaxpose.geometry.body import Body
-from jaxpose.geometry.body_joints import body_points
+from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
+from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
 from jaxpose.io.arrays import load_arrays
+from jaxpose.io.body_points import LEAST_POINTS
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
+_ONE_CAMERA = ("camera", "fov", "camera_name", "format")
+_SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/views.py, DETECTOR)
+_START = {"body_pose": 63, "global_orient": 3, "transl": 3, "betas": 1}  # of --start: least numbers in a row
+
+
+class Views(NamedTuple):
+    """R rows seen by C cameras.
+
+    xy [R, C, K, 2] px, confidence [R, C, K]; cameras: with R items or one; points: the set of the K; frame, person [R];
+    up: the world's vertical; said: lines of what was read and assumed; noise_px [R], once it is settled.
+    """
+
+    xy: np.ndarray
+    confidence: np.ndarray
+    cameras: Camera
+    points: str
+    frame: np.ndarray
+    person: np.ndarray
+    up: str
+    fps: float | None
+    said: tuple[str, ...]
+    noise_px: np.ndarray = np.zeros(0)
+
+    def of(self, rows: np.ndarray) -> Camera:
+        """The cameras of some rows."""
+        own = [None if x is None else x[rows] if len(x) > 1 else x for x in self.cameras]
+        return Camera(*own)  # type: ignore[arg-type]  # None is what is not known
 
 
 def fit(options: Fit) -> Iterator[str]:
     """Read, fit and write; each row for itself, or with --as-clip each person as one moving body."""
-    path, output = options.input, options.output
-    if options.smooth is not None and not (options.as_clip and options.smooth >= 0):
+    path, output, as_clip = options.input, options.output, options.as_clip
+    if options.smooth is not None and not (as_clip and options.smooth >= 0):
         raise ValueError(f"--smooth: needed --as-clip and a weight of 0 or more, got {options.smooth:g}")
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     report.check_out(output.out, path)
-    model = models.load_fit_prior(options.prior, output.model, "fit")
-    body = models.load_body(options.files.body)
-    seen = views.read_views(path, body, options)
+    fitting = bodies.load_fitting(options.prior, output.model, "fit")
+    body = bodies.load_body(options.files.body)
+    seen = _read_views(path, body, options)
     yield from seen.said
     num = len(seen.xy)
     start = None if options.start is None else _read_start(options.start, num, body)
     settings, groups = FitSettings(), list(blocks.even(num, doubling=True))
-    if options.as_clip:
+    if as_clip:
         smooth = (_SMOOTH if options.smooth is None else options.smooth) * ((seen.fps or _RATE) / _RATE) ** 3
         settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
         groups = yield from _clips(seen)
 
-    prior, start_pose = fitted.prior_of(options.prior, model), fitted.start_pose(model)
-
-    def work(key: Key, block: Block, return_path: bool) -> Rows:
+    def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
         rows = block.rows
         xy, confidence, noise = seen.xy[rows], seen.confidence[rows], seen.noise_px[rows]
-        own = None if start is None else _of(start, rows, as_clip=options.as_clip)
-        if options.as_clip:  # one item of many frames, cameras of the first
+        given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": seen.up}
+        if as_clip:  # one item of many frames, cameras of the first
             xy, confidence, noise = np.moveaxis(xy, 0, 1)[None], np.moveaxis(confidence, 0, 1)[None], noise.mean()[None]
             rows = rows[:1]
         else:
             xy, confidence = xy[:, :, None], confidence[:, :, None]
-        cameras, xy, confidence = seen.of(rows), jnp.asarray(xy), jnp.asarray(confidence)
-        found = fit_keypoints(
-            key,
-            body,
-            xy,
-            confidence,
-            cameras,
-            seen.points,
-            prior,
-            noise_px=jnp.asarray(noise),
-            start=own,
-            start_pose=start_pose,
-            up=seen.up,
-            settings=settings,
-        )
-        error = _error_px(body, found, xy, confidence, cameras, points=seen.points)
-        return fitted.as_rows(found)._replace(error_px=error)
+        observed = (jnp.asarray(xy), jnp.asarray(confidence), seen.of(rows))
+        given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
+        found = fit_keypoints(key, body, *observed, seen.points, fitting.prior, **given)
+        return {**bodies.as_rows(found), "error_px": _error_px(body, found, *observed, points=seen.points)}
 
     rows, spent = yield from blocks.gather(work, groups, num, seed=output.seed, what="fitted")
-    said = report.record("fit", path, model, spent, num, seed=output.seed)
-    yield from _write(options, body, seen, rows, said)
+    error = rows["error_px"]
+    per_frame = np.nanmean(error, 1)
+    yield (
+        f"keypoints met within {np.median(per_frame):.1f} px in the median of frames, at worst {per_frame.max():.1f} px"
+    )
+    arrays = {
+        **{"error_px": per_frame, "error_px_camera": error, "noise_px": seen.noise_px},
+        **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, **report.rows(seen.frame, seen.person, seen.fps)},
+    }
+    summary = {
+        **report.record("fit", path, fitting.model, spent, num, seed=output.seed),
+        **{"prior": options.prior, "as_clip": as_clip, "read": seen.said},
+        **{"start": None if options.start is None else str(options.start)},
+        "error_px": {"median": round(float(np.median(per_frame)), 2), "max": round(float(per_frame.max()), 2)},
+        "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
+    }
+    titles = report.labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
+    said, name = {"labels": titles, "source": f"fitted to {path.name}"}, f"{report.name_of(path)}_fitted"
+    yield from bodies.write_fits(output, options.files, name, body, rows, seen.up, arrays, summary, **said)
 
 
-def _clips(seen: Views) -> Any:
+def _read_views(path: Path, body: Body, options: Fit) -> Views:
+    """The rows of a file; ValueError names a row that no camera sees three of the body's points of."""
+    if detections.holds_cameras(path):
+        refuse(options.keypoints, f"{path} has its own calibrated cameras (--cameras chooses)", *_ONE_CAMERA)
+        data, line = detections.read_cameras(path, options, options.keypoints.min_confidence)
+        cameras, people = jax.tree.map(lambda x: x[None], data.camera), np.zeros(len(data.xy), np.int64)
+        seen = (data.xy, data.confidence, cameras, data.points, data.frame, people, data.up, data.fps)
+        views = Views(*seen, said=(line,))
+    else:
+        refuse(options, f"is for a file of several calibrated cameras, and {path} is none", "cameras", "up")
+        views = _of_one_camera(path, options)
+    confidence = views.confidence * known_points(body, views.points)
+    count = (confidence > 0).sum(-1).max(1)
+    few = np.flatnonzero(count < LEAST_POINTS)
+    if few.size:
+        raise ValueError(
+            f"{path}: frame {views.frame[few[0]]}, person {views.person[few[0]]}: {count[few[0]]} points that the body "
+            f"has, in any camera; needed {LEAST_POINTS} or more"
+        )
+    noise = np.broadcast_to(options.noise_px or _noise_px(views.xy, confidence), len(confidence))
+    how = f"noise taken as {np.median(noise):.1f} px" + ("" if options.noise_px else ", 1 % of each person's size")
+    return views._replace(confidence=confidence, noise_px=noise.astype(np.float32), said=(*views.said, how))
+
+
+def _of_one_camera(path: Path, options: Fit) -> Views:
+    skeleton = detections.joint_set(options.skeleton)
+    if skeleton is not None and skeleton.name not in SKELETONS:
+        raise ValueError(
+            f"--points: {skeleton.name} is not read from files of one camera; legal are {', '.join(SKELETONS)}"
+        )
+    given = None if skeleton is None else skeleton.name
+    data = detections.read_detections(path, _body_set, options.keypoints, given)
+    source = data.source
+    name, cameras = point_set_of(source.skeleton), one_camera(jnp.asarray(data.intrinsics, jnp.float32))
+    said = (*detections.describe(path, data), f"{source.skeleton.name} as {name}")
+    seen = (data.xy[:, None], data.confidence[:, None], cameras, name, source.frame, source.person)
+    return Views(*seen, "-y", source.fps, said)
+
+
+def _body_set(skeleton: Skeleton) -> Skeleton:
+    """The joint set of the body's points that are nearest to a file's."""
+    name = point_set_of(skeleton)
+    return BODY_25 if name == "openpose25" else SKELETONS[name]
+
+
+def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """A share of the larger extent of the person, [R], mean over the cameras that see three points of it."""
+    seen = (confidence > 0)[..., None]
+    low, high = np.where(seen, xy, np.inf).min(2), np.where(seen, xy, -np.inf).max(2)
+    enough = (confidence > 0).sum(-1) >= LEAST_POINTS
+    extent = np.where(enough, np.where(np.isfinite(low), high - low, 0).max(-1), 0)
+    return np.maximum(_SHARE * extent.sum(1) / np.maximum(enough.sum(1), 1), 0.5)
+
+
+def _clips(seen: Views) -> Generator[str, None, list[Block]]:
     """Each person's rows, in the order of their frames, as a block; yields lines about frames that are missing."""
     found = []
     for place, person in enumerate(np.unique(seen.person)):
@@ -124,51 +209,20 @@ def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
     if path.suffix != ".npz":
         raise ValueError(f"--start: {path}: suffix {path.suffix!r}; needed .npz")
     z = load_arrays(path)
-    lacks = [key for key in ("body_pose", "global_orient", "transl") if key not in z]
-    if lacks:
+    if lacks := [key for key in _START if key not in z and key != "betas"]:
         raise ValueError(f"--start: {path}: keys {sorted(z)} lack {', '.join(lacks)}")
-    found = {
-        key: np.asarray(z[key], np.float32) for key in ("body_pose", "global_orient", "transl", "betas") if key in z
-    }
-    flat = {key: value.reshape(len(value), -1) if value.ndim > 1 else value[None] for key, value in found.items()}
-    if "betas" in flat and len(flat["betas"]) == 1:
-        flat["betas"] = np.repeat(flat["betas"], num, 0)
-    for key, least in (("body_pose", 63), ("global_orient", 3), ("transl", 3), ("betas", 1)):
-        if key in flat and (len(flat[key]) != num or flat[key].shape[1] < least or not np.isfinite(flat[key]).all()):
+    flat = {}
+    for key, least in _START.items():
+        value = np.asarray(z[key] if key in z else np.zeros((num, 1)), np.float32)
+        rows = value.reshape(len(value), -1) if value.ndim > 1 else value[None]
+        rows = np.repeat(rows, num, 0) if key == "betas" and len(rows) == 1 else rows
+        if len(rows) != num or rows.shape[1] < least or not np.isfinite(rows).all():
             raise ValueError(
-                f"--start: {path}: {key} is {list(found[key].shape)}; needed {num} rows of {least} or more finite "
-                "numbers"
+                f"--start: {path}: {key} is {list(value.shape)}; needed {num} rows of {least} or more finite numbers"
             )
+        flat[key] = rows
     betas = np.zeros((num, body.shapedirs.shape[-1]), np.float32)
-    if "betas" in flat:
-        width = min(betas.shape[1], flat["betas"].shape[1])
-        betas[:, :width] = flat["betas"][:, :width]
+    width = min(betas.shape[1], flat["betas"].shape[1])
+    betas[:, :width] = flat["betas"][:, :width]
     pose = flat["body_pose"][:, :63].reshape(num, 21, 3)
     return BodyParameters(pose, flat["global_orient"], flat["transl"], betas)  # type: ignore[arg-type]  # numpy's, yet
-
-
-def _write(options: Fit, body: Body, seen: Views, rows: Drawn, said: dict[str, Any]) -> Iterator[str]:
-    """Write the fitted bodies: numbers in the cameras' axes, the motion and pictures y up."""
-    path, error = options.input, rows["error_px"]
-    per_frame = np.nanmean(error, 1)
-    yield (
-        f"keypoints met within {np.median(per_frame):.1f} px in the median of frames, at worst {per_frame.max():.1f} px"
-    )
-    arrays = {
-        **fitted.fit_arrays(rows, seen.up, many=False),
-        **{"error_px": per_frame, "error_px_camera": error, "noise_px": seen.noise_px},
-        **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, **report.rows(seen.frame, seen.person, seen.fps)},
-    }
-    summary = {
-        **{**said, "prior": options.prior, "num_poses": len(seen.xy), "as_clip": options.as_clip},
-        **{"start": None if options.start is None else str(options.start), "read": seen.said},
-        "error_px": {"median": round(float(np.median(per_frame)), 2), "max": round(float(per_frame.max()), 2)},
-        **{"error_px_camera": np.nanmean(error, 0).round(2).tolist(), "frame_tag": FRAME_TAGS[seen.up]},
-    }
-    root, pelvis = turned(turn(seen.up, "y"), rows["global_orient"], rows["joints"][..., 0, :])
-    titles = report.labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
-    source, note = f"fitted to {path.name}", f"prior {options.prior}"
-    shown = Shown(rows["body_pose"], root, pelvis, rows["betas"][0], titles, seen.fps, source, note)
-    yield from write_bodies(
-        options.output, options.files, f"{report.name_of(path)}_fitted", arrays, summary, shown, body
-    )

@@ -9,16 +9,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Key
-from jaxpose.commands import blocks, models, report, views
-from jaxpose.commands.blocks import Block, Drawn
-from jaxpose.commands.detections import rescaled
+from jaxpose.commands import blocks, detections, models, report
+from jaxpose.commands.blocks import Block
 from jaxpose.commands.options import Fuse
 from jaxpose.geometry.axes import FRAME_TAGS, to_camera, vertical
 from jaxpose.geometry.body_joints import joint_set_of
@@ -34,22 +32,6 @@ from jaxpose.tasks.priors import Prior, fitted, prior_of
 _LEAST = 4  # joints that some camera must see, as for `jaxpose lift`
 
 
-class Fused(NamedTuple):
-    """Many 3D poses of each of N moments, in the world of the cameras, metres.
-
-    samples [H, N, J, 3] relative to the root joint, root [H, N, 3]; mean [N, J, 3], covariance [N, J, 3, 3], radius_90
-    [N, J] and weights [H, N] of them; error_px [N, C]: of the mean pose, by trust, NaN where a camera sees none.
-    """
-
-    samples: Array
-    root: Array
-    mean: Array
-    covariance: Array
-    radius_90: Array
-    weights: Array
-    error_px: Array
-
-
 def fuse(options: Fuse) -> Iterator[str]:
     """Read, fuse and write."""
     paths, output, each = options.input, options.output, options.hypotheses
@@ -62,15 +44,37 @@ def fuse(options: Fuse) -> Iterator[str]:
     prior = fitted(jax.random.key(output.seed), prior_of(model))
     method = METHODS[options.method](*(() if options.steps is None else (options.steps,)))
 
-    def work(key: Key, block: Block, return_path: bool) -> Fused:
+    def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
         given = (jnp.asarray(x[block.rows]) for x in (seen.xy, noise, seen.confidence))
         return _fuse_rows(key, prior, *given, seen.camera, up=seen.up, num_hypotheses=each, method=method)
 
     num = len(seen.xy)
     drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
-    record = report.record("fuse", None, model, spent, num * each, seed=output.seed)
-    record |= {"network_calls": method.num_steps, "read": said[:1]}
-    yield from _write(options, model, seen, noise, drawn, record)
+    skeleton, error = model.skeleton, drawn["error_px"]
+    tag = f"{FRAME_TAGS[seen.up]}; samples relative to the root joint"
+    summary = {
+        **report.record("fuse", None, model, spent, num * each, seed=output.seed),
+        **{"input": [str(p) for p in paths], "read": said[:1], "method": options.method, "num_poses": num},
+        **{"network_calls": method.num_steps, "num_hypotheses": each, "num_cameras": seen.xy.shape[1]},
+        **{"frame_tag": tag, "scale": "the cameras' calibration"},
+        "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
+        "spread_mm": report.spread_mm(drawn["covariance"], skeleton),
+    }
+    arrays = {
+        **{**drawn, **seen.camera._asdict(), "keypoints": seen.xy, "confidence": seen.confidence, "noise_px": noise},
+        **report.rows(seen.frame, np.zeros(num, np.int64), seen.fps),
+        **report.axes(skeleton.joints, seen.up, tag),
+    }
+    yield f"keypoints met within {np.nanmedian(error):.1f} px in the median of frames and cameras"
+    layers = {
+        "mean": to_camera(drawn["mean"], seen.up),
+        "keypoints": np.where(seen.confidence[:, 0, :, None] > 0, seen.xy[:, 0], np.nan),
+        "confidence": seen.confidence[:, 0],
+    }
+    titles = [f"frame {frame}" for frame in seen.frame]
+    note = f"{seen.xy.shape[1]} cameras, metres from their calibration; keypoints of the first"
+    picture = report.Picture(to_camera(drawn["samples"], seen.up), skeleton, titles, note, layers, seen.fps)
+    yield from report.write(output, f"{report.name_of(paths[0])}_fused", arrays, summary, picture)
 
 
 @functools.partial(jax.jit, static_argnames=("up", "num_hypotheses", "method"))
@@ -85,15 +89,19 @@ def _fuse_rows(
     up: str,
     num_hypotheses: int,
     method: Method,
-) -> Fused:
-    """Draw from the posterior of each of N moments in turn; cameras [C, ...] are those of all."""
+) -> dict[str, Array]:
+    """Draw from the posterior of each of N moments in turn; cameras [C, ...] are those of all.
+
+    samples [H, N, J, 3] relative to the root joint, root [H, N, 3]; mean [N, J, 3], covariance [N, J, 3, 3], radius_90
+    [N, J] and weights [H, N] of them, in the world of the cameras, metres; error_px [N, C]: of the mean pose, by trust,
+    NaN where a camera sees none.
+    """
     above = tuple(vertical(up).tolist())
 
     def one(row: tuple[Array, ...]) -> tuple[Array, Array]:
         index, uv, noise, sure = row
-        view = observations.sight(
-            uv, noise, sure, cameras.intrinsics, cameras.R_cam_world, cameras.t_cam, cameras.distortion, up=above
-        )
+        placed = (cameras.intrinsics, cameras.R_cam_world, cameras.t_cam, cameras.distortion)
+        view = observations.sight(uv, noise, sure, *placed, up=above)
         seen, key_of = observations.seen_by(view), jax.random.fold_in(key, index)
         drawn = posterior(key_of, prior, seen, method=method, num_hypotheses=num_hypotheses)
         return observations.to_world(view, drawn.samples), _error_px(view, drawn.samples.mean(0))
@@ -106,7 +114,8 @@ def _fuse_rows(
     world, error_px = jax.lax.map(one, (jnp.arange(len(uv_px)), uv_px, noise_px, confidence))
     world = jnp.moveaxis(world, 0, 1)
     samples = world - world[:, :, :1]
-    return Fused(samples, world[:, :, 0], *spread(samples), error_px)
+    summary = dict(zip(("mean", "covariance", "radius_90", "weights"), spread(samples), strict=True))
+    return {"samples": samples, "root": world[:, :, 0], **summary, "error_px": error_px}
 
 
 def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[MultiView, np.ndarray, list[str]]:
@@ -122,19 +131,18 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
     for path in paths:
         if not path.is_file():
             raise ValueError(f"{path}: no such file")
-        if not views.holds_cameras(path):
-            raise ValueError(
-                f"{path}: needed an .npz of calibrated cameras, with keypoints [F, C, K, 2 or 3], K, R and t"
-            )
-        part = views.read_cameras(path, options, options.min_confidence)
+        if not detections.holds_cameras(path):
+            needed = "keypoints [F, C, K, 2 or 3], K, R and t"
+            raise ValueError(f"{path}: needed an .npz of calibrated cameras, with {needed}")
+        part, line = detections.read_cameras(path, options, options.min_confidence)
         if parts and part.up != parts[0].up:
             raise ValueError(f"{path}: world {part.up} up, and {paths[0]} {parts[0].up} up; needed one (--up)")
         source = joint_set_of(part.points)
-        sure = jnp.asarray(rescaled(part.confidence))
+        sure = jnp.asarray(detections.rescaled(part.confidence))
         xy, confidence = jax.device_get(convert_joints(jnp.asarray(part.xy), sure, source, model.skeleton))
         confidence = confidence * observations.measured_joints(source, model.skeleton)
         parts.append(part._replace(xy=xy, confidence=confidence))
-        said.append(views.describe(path, part))
+        said.append(line)
     whole = _merged(parts)
     enough = (whole.confidence > 0).sum(-1).max(1) >= _LEAST
     if not enough.any():
@@ -171,35 +179,3 @@ def _merged(parts: list[MultiView]) -> MultiView:
         cameras = [s if c.distortion is None else c for c, s in zip(cameras, straight, strict=True)]
     joined = jax.tree.map(lambda *x: jnp.concatenate(x), *cameras)
     return parts[0]._replace(xy=xy, confidence=confidence, camera=joined, frame=frames)
-
-
-def _write(
-    options: Fuse, model: Model, seen: MultiView, noise: np.ndarray, drawn: Drawn, record: dict[str, Any]
-) -> Iterator[str]:
-    """Write the fused poses: numbers in the cameras' world, pictures as a level camera sees them."""
-    skeleton, error, num = model.skeleton, drawn["error_px"], len(seen.xy)
-    tag = f"{FRAME_TAGS[seen.up]}; samples relative to the root joint"
-    summary = {
-        **{**record, "input": [str(p) for p in options.input], "method": options.method, "num_poses": num},
-        **{"num_hypotheses": options.hypotheses, "num_cameras": seen.xy.shape[1]},
-        **{"frame_tag": tag, "scale": "the cameras' calibration"},
-        "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
-        "spread_mm": report.spread_mm(drawn["covariance"], skeleton),
-    }
-    arrays = {
-        **drawn,
-        **{name: value for name, value in seen.camera._asdict().items() if value is not None},
-        **{"keypoints": seen.xy, "confidence": seen.confidence, "noise_px": noise},
-        **report.rows(seen.frame, np.zeros(num, np.int64), seen.fps),
-        **report.axes(skeleton.joints, seen.up, tag),
-    }
-    yield f"keypoints met within {np.nanmedian(error):.1f} px in the median of frames and cameras"
-    layers = {
-        "mean": to_camera(drawn["mean"], seen.up),
-        "keypoints": np.where(seen.confidence[:, 0, :, None] > 0, seen.xy[:, 0], np.nan),
-        "confidence": seen.confidence[:, 0],
-    }
-    titles = [f"frame {frame}" for frame in seen.frame]
-    note = f"{seen.xy.shape[1]} cameras, metres from their calibration; keypoints of the first"
-    picture = report.Picture(to_camera(drawn["samples"], seen.up), skeleton, titles, note, layers, seen.fps)
-    yield from report.write(options.output, f"{report.name_of(options.input[0])}_fused", arrays, summary, picture)

@@ -8,8 +8,8 @@ import numpy as np
 
 from jaxpose.commands import models, report
 from jaxpose.commands.blocks import Clock
+from jaxpose.commands.bodies import Shown, joints_of, load_body, write_bodies
 from jaxpose.commands.options import Interpolate
-from jaxpose.commands.report_bodies import Shown, joints_of, write_bodies
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.motion import Motion, read_rotations, resample
@@ -23,7 +23,7 @@ def interpolate(options: Interpolate) -> Iterator[str]:
         raise ValueError(f"--num: needed 2 or more, for both ends, got {num}")
     report.check_out(output.out, *paths)
     model = models.load_prior(output.model, "interpolate")
-    body = models.load_body(options.files.body)
+    body = load_body(options.files.body)
     frames = (options.frame_a, options.frame_b)
     ends = []
     for path, flag, frame in zip(paths, ("--frame-a", "--frame-b"), frames, strict=True):
@@ -52,7 +52,7 @@ def interpolate(options: Interpolate) -> Iterator[str]:
         **{"inputs": [str(path) for path in paths], "frames": list(frames), "num_poses": num},
         **{"ends_met_within_degrees": round(float(off), 4), "frame_tag": FRAME_TAGS["y"]},
     }
-    source = f"from {paths[0].name} to {paths[1].name}"
     moving = (body_pose[None], moved.global_orient[None], moved.transl[None])
-    shown = Shown(*moving, None, [""] * num, options.fps, source, "latent path")
+    source = f"from {paths[0].name} to {paths[1].name}"
+    shown = Shown(*moving, fps=options.fps, source=source, note="latent path")
     yield from write_bodies(output, options.files, "interpolated", arrays, summary, shown, body)

@@ -1,21 +1,23 @@
 """`jaxpose lift INPUT --out DIR`: 2D keypoints in, many 3D poses in metres out; `complete` on 2D keypoints shares it.
 
 Detections are worked on in blocks, or by person and window where the model is one of video (`video.py`); by
-`tasks.lift`, or by its own recipe where the model is DiffPose's own checkpoint (`official.py`).
+`tasks.lift`, or by its own recipe where the model is DiffPose's own checkpoint: one pose for each detection. Those know
+no camera but the image's size, no confidence and no missing joint. Their poses are in metres of the people they were
+trained on; where the root stands is then found as for other models.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Generator, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key
-from jaxpose.commands import blocks, detections, models, official, report, video
+from jaxpose.commands import blocks, detections, models, report, video
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.options import Lift
@@ -28,7 +30,11 @@ from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.heatmap_files import BLOCK, Heatmaps, intensities
 from jaxpose.model import Model, require
+from jaxpose.recipes.diffpose import lift_official
+from jaxpose.spaces.person import place
 from jaxpose.tasks import lift as task
+from jaxpose.tasks.draw import spread
+from jaxpose.tasks.lift import stature
 from jaxpose.tasks.likelihood import lifted_log_density
 from jaxpose.tasks.samplers import sampler_of
 
@@ -43,14 +49,8 @@ def lift(options: Lift) -> Iterator[str]:
     report.check_out(output.out, path)
     model = models.load_joint_model(output.model, "lift")
     _check(model, options)
-    data = detections.read_detections(
-        path,
-        model.skeleton,
-        options.keypoints,
-        options.skeleton,
-        whole="screen" in model.capabilities,
-        video=model.spec.network.window is not None,
-    )
+    kind = {"whole": "screen" in model.capabilities, "video": model.spec.network.window is not None}
+    data = detections.read_detections(path, model.skeleton, options.keypoints, options.skeleton, **kind)
     yield from detections.describe(path, data)
     lifted, spent = yield from lift_all(model, data, options)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
@@ -74,7 +74,7 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
     each, num, length = options.hypotheses, len(data.xy), model.spec.network.window
     sampling, seed, work = options.sampling, options.output.seed, None
     if "screen" in model.capabilities:
-        each, work = 1, official.official_work(model, data, sampling, options.height)
+        each, work = 1, _lifting_by_recipe(model, data, options)
         yield f"DiffPose's own checkpoint: one pose each, relative to the root, {model.spec.scale}"
     mixture, components = None, options.components or 1
     if data.heatmaps is not None and "context" not in model.capabilities:
@@ -89,21 +89,12 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
     how = {"sampler": sampler, "num_components": components, "depth": options.depth or "encoder"}
     run = exact(task.lift, "return_path", num_hypotheses=each, **how)
 
-    def lift_block(key: Key, block: Block, return_path: bool) -> Hypotheses:
+    def lift_block(key: Key, block: Block, return_path: bool) -> Any:
         xy, confidence, intrinsics = data.observed(block.rows)
-        maps = None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture))
-        found: Hypotheses = run(
-            key,
-            model,
-            xy,
-            confidence,
-            camera=Camera(intrinsics),
-            height=options.height,
-            windows=video.device_windows(block),
-            keypoint_mixture=maps,
-            return_path=return_path,
-        )
-        return found
+        given: dict[str, Any] = {"camera": Camera(intrinsics), "height": options.height, "return_path": return_path}
+        given["windows"] = video.device_windows(block)
+        given["keypoint_mixture"] = None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture))
+        return run(key, model, xy, confidence, **given)
 
     groups = blocks.even(num, doubling=True)
     if length is not None:
@@ -111,6 +102,50 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         yield f"video model, windows of {length} frames: {clock.said}"
         groups = video.groups(data.source.person, clock, length)
     return (yield from blocks.gather(work or lift_block, groups, num, seed=seed, each=each, path=sampling.path))
+
+
+def _lifting_by_recipe(model: Model, data: Detections, options: Lift) -> Any:
+    """What lifts a block, for `blocks.gather`. ValueError for a flag or input that the model cannot take."""
+    name, sampling = model.spec.name, options.sampling
+    given = {"steps": sampling.steps, "path": sampling.path, "sampler": sampling.sampler != "posterior"}
+    flag = next((flag for flag, value in given.items() if value), None)
+    if flag:
+        raise ValueError(f"--{flag}: means nothing to {name!r}, DiffPose's own checkpoint with its own few steps")
+    hidden = np.argwhere(data.confidence == 0)
+    if len(hidden):
+        row, joint = hidden[0]
+        found = f"frame {data.source.frame[row]} lacks {model.skeleton.joints[joint]}"
+        raise ValueError(f"{name!r}, DiffPose's own checkpoint, needs every joint, and {found}")
+    if data.image_size is None:
+        raise ValueError(f"--image-size: {name!r} needs the image's WIDTH,HEIGHT, and the file has none")
+    size = tuple(float(x) for x in data.image_size)
+    return lambda key, block, return_path: _lift_by_recipe(
+        model, *data.observed(block.rows), *size, options.height, video.device_windows(block)
+    )
+
+
+@jax.jit
+def _lift_by_recipe(
+    model: Model,
+    xy: Array,
+    confidence: Array,
+    intrinsics: Array,
+    width: Array,
+    height: Array,
+    body_height: Array | None,
+    windows: tuple[Array, Array] | None,
+) -> Hypotheses:
+    if windows is None:
+        poses = lift_official(model, xy, (width, height))
+    else:
+        index, counted = windows
+        of_windows = lift_official(model, xy[index], (width, height), flip=True)  # as the released evaluation
+        row = jnp.where(counted, index, len(xy))  # what does not count is dropped
+        poses = jnp.zeros((*xy.shape[:-1], 3)).at[row].set(of_windows, mode="drop")
+    samples = poses[None]
+    if body_height is not None:
+        samples = samples * (body_height / stature(samples, model))[..., None, None]
+    return Hypotheses(samples, *spread(samples), place(intrinsics, xy, confidence, samples))
 
 
 def mixture_px(key: Key, data: Heatmaps, target: Skeleton, num_components: int) -> Mixture:
@@ -131,13 +166,6 @@ def mixture_px(key: Key, data: Heatmaps, target: Skeleton, num_components: int) 
     return Mixture(jnp.asarray(found.weight), mean_px, jnp.asarray(found.std) * (width / 2))
 
 
-class _One(NamedTuple):
-    """pose: [N, J, 3] metres relative to the root; pose_root: [N, 3] metres."""
-
-    pose: Array
-    pose_root: Array
-
-
 def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int) -> Drawn:
     """`pose` [N, J, 3] and `pose_root` [N, 3], metres, that --aggregate makes of the hypotheses.
 
@@ -145,9 +173,10 @@ def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int)
     """
     key = jax.random.fold_in(jax.random.key(seed), _PROBES)
 
-    def work(_: Key, block: Block, __: bool) -> _One:
+    def work(_: Key, block: Block, __: bool) -> dict[str, Array]:
         samples, root = lifted["samples"][:, block.rows], lifted["root"][:, block.rows]
-        return _One(*_aggregated(key, model, samples, root, *data.observed(block.rows), how=how))
+        pose, pose_root = _aggregated(key, model, samples, root, *data.observed(block.rows), how=how)
+        return {"pose": pose, "pose_root": pose_root}
 
     return blocks.silently(blocks.gather(work, blocks.even(len(data.xy)), len(data.xy)))
 
@@ -183,32 +212,26 @@ def write(
     completed: np.ndarray | None = None,
 ) -> Iterator[str]:
     """Write what lifting gave; said: entries of the summary; completed: the `completed_keypoints`, if asked for."""
-    sampling, height = options.sampling, options.height
-    kp = data.source
+    sampling, height, kp = options.sampling, options.height, data.source
     scale = f"a body height of {height} m" if height else model.spec.scale
     path_states = lifted.pop("path", None)
-    sampler = (
-        official.record(model)
-        if "screen" in model.capabilities
-        else report.sampled(model, sampler_of(sampling.sampler, sampling.steps))
-    )
+    if "screen" in model.capabilities:
+        drawn: dict[str, Any] = {"network_calls": len(model.spec.indices), "sampler": "none"}
+    else:
+        drawn = report.sampled(model, sampler_of(sampling.sampler, sampling.steps))
     summary = {
-        **{**said, **sampler, "num_detections": len(data.xy), "num_dropped": data.num_dropped},
+        **{**said, **drawn, "num_detections": len(data.xy), "num_dropped": data.num_dropped},
         **{"num_hidden_joints": int((data.confidence == 0).sum()), "num_hypotheses": len(lifted["samples"])},
         **{"frame_tag": FRAME_TAG, "scale": scale, "camera": data.camera},
         "spread_mm": report.spread_mm(lifted["covariance"], model.skeleton),
     }
     arrays = {
-        **lifted,
-        **{"keypoints": data.xy, "confidence": data.confidence, "intrinsics": data.intrinsics},
-        **report.rows(kp.frame, kp.person, kp.fps),
-        **{"image": np.array(kp.image, np.str_), "joints": np.array(model.skeleton.joints)},
-        **{"frame_tag": np.array(FRAME_TAG), "scale": np.array(scale)},
-        **({} if data.image_size is None else {"image_size": np.array(data.image_size)}),
-        **({} if completed is None else {"keypoints_completed": completed}),
+        **{**lifted, "keypoints": data.xy, "confidence": data.confidence, "intrinsics": data.intrinsics},
+        **{**report.rows(kp.frame, kp.person, kp.fps), "image": np.array(kp.image, np.str_)},
+        **{"joints": model.skeleton.joints, "frame_tag": FRAME_TAG, "scale": scale},
+        **{"image_size": data.image_size, "keypoints_completed": completed},
     }
-    visible = np.where(data.confidence[..., None] > 0, data.xy, np.nan)  # what is hidden is not drawn
-    layers = {"keypoints": visible, "confidence": data.confidence, "mean": lifted.get("pose", lifted["mean"])}
+    layers = {"keypoints": data.visible, "confidence": data.confidence, "mean": lifted.get("pose", lifted["mean"])}
     if completed is not None:
         layers |= {"observed": data.confidence > 0, "reprojected": completed}
     note, titles = f"metres from {scale}; {data.camera}", report.labels(kp.frame, kp.person)

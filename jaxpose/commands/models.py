@@ -1,10 +1,7 @@
-"""The models and bodies that the flags name."""
+"""The models that --model names."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from jaxpose.geometry.body import Body
 from jaxpose.model import DEFAULT_MODEL, Model, load
 
 DEFAULT_PRIOR = "prior21"
@@ -35,24 +32,3 @@ def load_prior(name: str | None, command: str) -> Model:
             f"`jaxpose {command}` needs a prior over joint rotations, such as {DEFAULT_PRIOR!r}"
         )
     return model
-
-
-def load_fit_prior(prior: str, name: str | None, command: str) -> Model | None:
-    """The model of --model where --prior is the one that has it; ValueError where --model is without meaning."""
-    if prior == "dposer":
-        return load_prior(name, command)
-    if name is not None:
-        raise ValueError(f"--model: is of --prior dposer, and --prior {prior} was given")
-    return None
-
-
-def load_body(path: Path | None) -> Body:
-    """The body of --body, or the licence-free one."""
-    from jaxpose.io import body_files
-    from jaxpose.io.capsule_body import capsule_body
-
-    if path is None:
-        return capsule_body()
-    if not path.is_file():
-        raise ValueError(f"--body: {path}: no such file")
-    return body_files.load_body(path)

@@ -16,6 +16,11 @@ def metavar(text: str, *aliases: str) -> Parameter:
     return Parameter(metavar=text, alias=aliases or None, allow_leading_hyphen=text == "AXIS")
 
 
+def text(help: str) -> Parameter:
+    """A flag's help, where it fits into the flag's line; else it stands below as a docstring."""
+    return Parameter(help=help)
+
+
 def within(low: float, high: float, what: str, *, above: bool = False) -> Parameter:
     """A number from `low` (or `above` it) to `high`; what: its unit in words, for the error."""
 
@@ -68,15 +73,15 @@ Names = Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, accep
 Pinhole = Annotated[tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels", _finite)]
 Size = Annotated[tuple[int, int], _numbers(2, "WIDTH,HEIGHT in whole pixels", _pixels), metavar("W,H")]
 Rate = Annotated[float, metavar("N"), within(1, 1000, "frames per second")]
-Share = Annotated[float, metavar("C"), within(0, 1, "a confidence"), Parameter(help="joints below are hidden (0.1)")]
+Share = Annotated[float, metavar("C"), within(0, 1, "a confidence"), text("joints below are hidden (0.1)")]
 NoisePx = Annotated[float, metavar("PX"), within(0.1, 1000, "pixels")]
 Height = Annotated[
-    float | None,
-    metavar("M"),
-    within(0.3, 3, "metres"),
-    Parameter(help="body height in metres; else the model's knowledge"),
+    float | None, metavar("M"), within(0.3, 3, "metres"), text("body height in metres; else the model's knowledge")
 ]
-Folder = Annotated[Path, metavar("DIR")]
+Out = Annotated[Path, metavar("DIR"), text("folder for the results; made where absent")]
+ModelName = Annotated[str | None, text("a bundled model's name or a .safetensors file")]
+Steps = Annotated[Count | None, metavar("T"), text("solver steps (what validation chose)")]
+Joints = Annotated[str | None, text("joint set of the input: h36m17, coco17, body25, halpe26, ...")]
 Axis = Annotated[str, metavar("AXIS")]
 
 _beside = Parameter(name="*")  # a group's flags stand beside those of the command
@@ -87,14 +92,10 @@ _beside = Parameter(name="*")  # a group's flags stand beside those of the comma
 class Output:
     """Where results go, the model, and the seed."""
 
-    out: Folder
-    """folder for the results; made where absent"""
-    model: str | None = None
-    """a bundled model's name or a .safetensors file"""
-    seed: int = 0
-    """random seed (0)"""
-    no_pictures: bool = False
-    """write numbers only (.npz and .json)"""
+    out: Out
+    model: ModelName = None
+    seed: Annotated[int, text("random seed (0)")] = 0
+    no_pictures: Annotated[bool, text("write numbers only (.npz and .json)")] = False
 
 
 @_beside
@@ -104,8 +105,7 @@ class FitOutput(Output):
 
     model: str | None = None
     """a prior over joint rotations: a bundled one's name or a .safetensors file"""
-    no_pictures: bool = False
-    """write no .png and no .html"""
+    no_pictures: Annotated[bool, text("write no .png and no .html")] = False
 
 
 @_beside
@@ -113,13 +113,11 @@ class FitOutput(Output):
 class Sampling:
     """How poses are drawn from a model."""
 
-    steps: Annotated[Count | None, metavar("T")] = None
-    """solver steps (what validation chose)"""
+    steps: Steps = None
     sampler: Annotated[str, metavar("NAME")] = "posterior"
     """posterior samples the posterior (default), probability_flow samples it without noise in the steps, mean_flow
     approaches its mean: one hypothesis is enough"""
-    path: bool = False
-    """write NAME_path.html too: the denoising, step by step"""
+    path: Annotated[bool, text("write NAME_path.html too: the denoising, step by step")] = False
 
 
 @_beside
@@ -129,12 +127,9 @@ class BodyFiles:
 
     body: Annotated[Path | None, metavar("FILE")] = None
     """SMPL, SMPL-H or SMPL-X file, .npz or .pkl (default: a licence-free body)"""
-    bvh: bool = False
-    """write the (best) motion as .bvh too"""
-    glb: bool = False
-    """write it as .glb too, a skinned mesh that moves"""
-    obj: bool = False
-    """write up to 20 meshes, evenly spaced, as .obj too"""
+    bvh: Annotated[bool, text("write the (best) motion as .bvh too")] = False
+    glb: Annotated[bool, text("write it as .glb too, a skinned mesh that moves")] = False
+    obj: Annotated[bool, text("write up to 20 meshes, evenly spaced, as .obj too")] = False
 
 
 @_beside
@@ -142,18 +137,14 @@ class BodyFiles:
 class KeypointFile:
     """How a file of 2D keypoints is read, and which camera saw them."""
 
-    format: str | None = None
-    """file format or joint set, where it cannot be told from the file"""
+    format: Annotated[str | None, text("file format or joint set, where it cannot be told from the file")] = None
     camera: Annotated[Pinhole | None, metavar("FX,FY,CX,CY", "--intrinsics")] = None
     """intrinsics in pixels, the same for all images"""
-    camera_name: Annotated[str | None, metavar("NAME")] = None
-    """which camera of a file that holds several"""
+    camera_name: Annotated[str | None, metavar("NAME"), text("which camera of a file that holds several")] = None
     fov: Annotated[float | None, metavar("DEG"), within(5, 175, "degrees")] = None
     """field of view along the longer side, degrees"""
-    image_size: Size | None = None
-    """pixels; needed for a field of view if the file has none"""
-    track: bool = False
-    """link people over frames: ids that last through a clip"""
+    image_size: Annotated[Size | None, text("pixels; needed for a field of view if the file has none")] = None
+    track: Annotated[bool, text("link people over frames: ids that last through a clip")] = False
     min_confidence: Share = 0.1
 
 
@@ -162,10 +153,8 @@ class KeypointFile:
 class Axes:
     """How a file of 3D joints is read."""
 
-    up: Axis | None = None
-    """the file's axis that points up: --up=-y (camera axes, default), y or z"""
-    unit: str | None = None
-    """of the file's coordinates: m (default) or mm"""
+    up: Annotated[Axis | None, text("the file's axis that points up: --up=-y (camera axes, default), y or z")] = None
+    unit: Annotated[str | None, text("of the file's coordinates: m (default) or mm")] = None
 
 
 def refuse(group: Any, why: str, *names: str) -> None:

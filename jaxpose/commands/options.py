@@ -1,8 +1,8 @@
 """The options of every command: a frozen dataclass each, of which `jaxpose.cli` makes the parser with cyclopts.
 
-The docstring below a field is its help, and a class's docstring the command's. Options that several commands share are
-dataclasses too (`option_groups.py`); a command holds them as fields, and functions take the group that they need.
-These modules load neither JAX nor numpy, so that help is quick.
+A field's help is its `text`, or the docstring below it; a class's docstring is the command's. Options that several
+commands share are dataclasses too (`option_groups.py`); a command holds them as fields, and functions take the group
+that they need. These modules load neither JAX nor numpy, so that help is quick.
 
 A new command: its dataclass and a line of COMMANDS here, and a module in this folder with the function.
 """
@@ -22,23 +22,24 @@ from jaxpose.commands.option_groups import (
     BodyFiles,
     Count,
     FitOutput,
-    Folder,
     Height,
+    Joints,
     KeypointFile,
     Names,
     NoisePx,
+    Out,
     Output,
     Rate,
     Sampling,
     Share,
+    Steps,
     metavar,
+    text,
     within,
 )
 
 Aggregate = Literal["reprojection", "likelihood", "mean", "median", "geometric_median", "medoid", "mode", "pose_mode"]
 Hypotheses = Annotated[Count, metavar("H")]
-Steps = Annotated[Count, metavar("T")]
-Joints = Annotated[str | None, Parameter(help="joint set of the input: h36m17, coco17, body25, halpe26, ...")]
 Points = Annotated[
     str | None,
     metavar("SET", "--points"),
@@ -47,10 +48,9 @@ Points = Annotated[
     ),
 ]
 Prior = Annotated[
-    Literal["dposer", "l2", "none"],
-    Parameter(help="what makes poses likely: dposer, the diffusion model (default), l2 or none"),
+    Literal["dposer", "l2", "none"], text("what makes poses likely: dposer, the diffusion model (default), l2 or none")
 ]
-Shape = Annotated[bool, Parameter(help="fit the body's shape too, for people of other sizes")]
+Shape = Annotated[bool, text("fit the body's shape too, for people of other sizes")]
 Of2D = Parameter(group="2D keypoints")
 OfRotations = Parameter(group="models of joint rotations")
 
@@ -64,14 +64,12 @@ class Lift:
     (.html).
     """
 
-    input: Path
-    """file or folder of 2D keypoints, or file of heatmaps"""
+    input: Annotated[Path, text("file or folder of 2D keypoints, or file of heatmaps")]
     _: KW_ONLY
     skeleton: Joints = None
     keypoints: KeypointFile = KeypointFile()
     height: Height = None
-    hypotheses: Hypotheses = 200
-    """3D poses per observation (200)"""
+    hypotheses: Annotated[Hypotheses, text("3D poses per observation (200)")] = 200
     components: Annotated[Count | None, metavar("M")] = None
     """DiffPose: Gaussians a joint that its samples start from (1, of heatmaps 5)"""
     depth: Literal["encoder", "histogram"] | None = None
@@ -92,23 +90,18 @@ class Fuse:
     (.html).
     """
 
-    input: Annotated[tuple[Path, ...], metavar("FILE")]
-    """.npz of keypoints and calibrated cameras"""
+    input: Annotated[tuple[Path, ...], metavar("FILE"), text(".npz of keypoints and calibrated cameras")]
     _: KW_ONLY
     skeleton: Points = None
     cameras: Annotated[Names | None, metavar("0,1")] = None
     """which cameras of a file of several; by number or name (all)"""
-    up: Axis | None = None
-    """the world's vertical: z (default), y or -y"""
+    up: Annotated[Axis | None, text("the world's vertical: z (default), y or -y")] = None
     min_confidence: Share = 0.1
     noise_px: NoisePx | None = None
     """of a sure keypoint's coordinates; unsure ones have more (1.2 in 100 of the person's size in each image)"""
-    hypotheses: Hypotheses = 100
-    """3D poses per observation (100)"""
-    method: Literal["pseudo_inverse", "dps"] = "pseudo_inverse"
-    """method of sampling the posterior"""
-    steps: Steps | None = None
-    """solver steps (50)"""
+    hypotheses: Annotated[Hypotheses, text("3D poses per observation (100)")] = 100
+    method: Annotated[Literal["pseudo_inverse", "dps"], text("method of sampling the posterior")] = "pseudo_inverse"
+    steps: Annotated[Steps, text("solver steps (50)")] = None
     output: Output
 
 
@@ -121,8 +114,7 @@ class Complete:
     rotations: AMASS .npz, .bvh, .amc, or arrays [F, 63, 66, 69, 72, 156 or 165], NaN where missing.
     """
 
-    input: Path
-    """file of 3D joints or of rotations, or file or folder of 2D keypoints"""
+    input: Annotated[Path, text("file of 3D joints or of rotations, or file or folder of 2D keypoints")]
     _: KW_ONLY
     hide: Annotated[str | None, metavar("WHAT")] = None
     """hide more: joints (left_knee), parts (left_leg, right_leg, left_arm, right_arm, trunk) and random:K, K of knees,
@@ -132,16 +124,13 @@ class Complete:
     """of the 3D joints, metres per coordinate (0: exact)"""
     skeleton: Joints = None
     axes: Axes = Axes()
-    hypotheses: Hypotheses | None = None
-    """3D poses per observation (200; of rotations 10)"""
+    hypotheses: Annotated[Hypotheses | None, text("3D poses per observation (200; of rotations 10)")] = None
     output: Output
     sampling: Sampling = Sampling()
     keypoints: Annotated[KeypointFile, Of2D] = KeypointFile()
     height: Annotated[Height, Of2D] = None
-    method: Annotated[str | None, metavar("NAME"), OfRotations] = None
-    """dposer (default), replace, dps or mcg"""
-    fps: Annotated[Rate | None, OfRotations] = None
-    """frames per second of files that do not say"""
+    method: Annotated[str | None, metavar("NAME"), OfRotations, text("dposer (default), replace, dps or mcg")] = None
+    fps: Annotated[Rate | None, OfRotations, text("frames per second of files that do not say")] = None
     files: Annotated[BodyFiles, OfRotations] = BodyFiles()
 
 
@@ -155,19 +144,16 @@ class Denoise:
     is one moving body for each person, y up.
     """
 
-    input: Path
-    """file of 3D joints, or of joint rotations"""
+    input: Annotated[Path, text("file of 3D joints, or of joint rotations")]
     _: KW_ONLY
     noise: Annotated[float | None, metavar("METRES"), within(0, 0.5, "metres", above=True)] = None
     """per coordinate; else estimated for each pose, and said"""
     skeleton: Points = None
     axes: Axes = Axes()
-    hypotheses: Hypotheses | None = None
-    """3D poses per observation (50)"""
+    hypotheses: Annotated[Hypotheses | None, text("3D poses per observation (50)")] = None
     output: Output
     sampling: Sampling = Sampling()
-    fps: Annotated[Rate | None, OfRotations] = None
-    """frames per second (of the file, else 30)"""
+    fps: Annotated[Rate | None, OfRotations, text("frames per second (of the file, else 30)")] = None
     shape: Annotated[Shape, OfRotations] = False
     files: Annotated[BodyFiles, OfRotations] = BodyFiles()
 
@@ -182,8 +168,7 @@ class Generate:
     """
 
     _: KW_ONLY
-    num: Annotated[Count, metavar("N")]
-    """how many poses"""
+    num: Annotated[Count, metavar("N"), text("how many poses")]
     temperature: Annotated[float, metavar("T"), within(0, 2, "a number")] = 1.0
     """1 samples the model's distribution of poses (default); below 1, more probable and less varied poses"""
     output: Output
@@ -200,23 +185,19 @@ class Score:
     whether it lies out of distribution (.npz, .json).
     """
 
-    input: Path
-    """file of 3D joints, or of joint rotations"""
+    input: Annotated[Path, text("file of 3D joints, or of joint rotations")]
     _: KW_ONLY
-    out: Folder
-    """folder for the results; made where absent"""
+    out: Out
     model: str | None = None
     """a bundled model's name or a .safetensors file (pose17; of rotations prior21)"""
     keypoints: Annotated[Path | None, metavar("FILE")] = None
     """2D keypoints of the same frames and people: the log density given them is written too"""
     least: Annotated[float | None, metavar("P"), within(0, 100, "a percentile")] = None
     """percentile below which a pose is called out of distribution (1)"""
-    steps: Steps | None = None
-    """intervals of the noise level"""
+    steps: Annotated[Steps, text("intervals of the noise level")] = None
     views: Annotated[Count | None, metavar("V")] = None
     """sides from which poses without a camera are seen; the mean density counts (4; of camera axes 1)"""
-    fps: Rate | None = None
-    """frames per second of rotations that do not say"""
+    fps: Annotated[Rate | None, text("frames per second of rotations that do not say")] = None
     skeleton: Joints = None
     axes: Axes = Axes()
     camera: Annotated[KeypointFile, Of2D] = KeypointFile()
@@ -230,8 +211,7 @@ class Ik:
     whose other joints are likely under the prior, each frame for itself. World axes, y up.
     """
 
-    input: Path
-    """file of 3D points"""
+    input: Annotated[Path, text("file of 3D points")]
     _: KW_ONLY
     skeleton: Points = None
     only: Annotated[Names | None, metavar("NAMES")] = None
@@ -241,8 +221,7 @@ class Ik:
     axes: Axes = Axes()
     prior: Prior = "dposer"
     shape: Shape = False
-    hypotheses: Hypotheses = 1
-    """3D poses per observation (1)"""
+    hypotheses: Annotated[Hypotheses, text("3D poses per observation (1)")] = 1
     files: BodyFiles = BodyFiles()
     output: FitOutput
 
@@ -256,19 +235,15 @@ class Fit:
     one shape.
     """
 
-    input: Path
-    """file or folder of 2D keypoints"""
+    input: Annotated[Path, text("file or folder of 2D keypoints")]
     _: KW_ONLY
     skeleton: Points = None
     keypoints: KeypointFile = KeypointFile()
     cameras: Annotated[Names | None, metavar("0,1")] = None
     """which cameras of a file of several; by number or name (all)"""
-    up: Axis | None = None
-    """the world's vertical of several cameras: z (default), y or -y"""
-    noise_px: NoisePx | None = None
-    """of a keypoint's coordinates (1 in 100 of the person's size)"""
-    as_clip: bool = False
-    """the frames of a person are one motion"""
+    up: Annotated[Axis | None, text("the world's vertical of several cameras: z (default), y or -y")] = None
+    noise_px: Annotated[NoisePx | None, text("of a keypoint's coordinates (1 in 100 of the person's size)")] = None
+    as_clip: Annotated[bool, text("the frames of a person are one motion")] = False
     smooth: Annotated[float | None, metavar("W")] = None
     """of clips: weight of smoothness at 30 frames/s, 1/m^2 (600)"""
     start: Annotated[Path | None, metavar("NPZ")] = None
@@ -286,34 +261,30 @@ class Interpolate:
     them. The root's rotation goes the shorter way, its position along a line.
     """
 
-    first: Annotated[Path, metavar("A")]
-    """file of the first pose"""
-    second: Annotated[Path, metavar("B")]
-    """file of the last pose; may be the same"""
+    first: Annotated[Path, metavar("A"), text("file of the first pose")]
+    second: Annotated[Path, metavar("B"), text("file of the last pose; may be the same")]
     _: KW_ONLY
-    frame_a: Annotated[int, metavar("F")] = 0
-    """which frame of A (0); -1 is the last"""
-    frame_b: Annotated[int, metavar("F")] = 0
-    """which frame of B (0)"""
-    num: Annotated[int, metavar("N")] = 60
-    """poses, both ends included (60)"""
+    frame_a: Annotated[int, metavar("F"), text("which frame of A (0); -1 is the last")] = 0
+    frame_b: Annotated[int, metavar("F"), text("which frame of B (0)")] = 0
+    num: Annotated[int, metavar("N"), text("poses, both ends included (60)")] = 60
     fps: Annotated[float, metavar("N"), within(0, 1000, "frames per second", above=True)] = 30.0
     """frames per second of the result (30)"""
     files: BodyFiles = BodyFiles()
     output: FitOutput
 
 
-# Command -> its options, and "module:function" in this folder that is imported when it runs. Order: of the help.
+# Command -> its options, and "module:function" below jaxpose that is imported when it runs: of this folder with the
+# options, of another with their fields as its arguments. Order: of the help.
 COMMANDS: dict[str, tuple[type, str]] = {
-    "lift": (Lift, "lift:lift"),
-    "fuse": (Fuse, "fuse:fuse"),
-    "complete": (Complete, "complete:complete"),
-    "denoise": (Denoise, "denoise:denoise"),
-    "generate": (Generate, "generate:generate"),
-    "score": (Score, "score:score"),
-    "ik": (Ik, "ik:ik"),
-    "fit": (Fit, "fit:fit"),
-    "interpolate": (Interpolate, "interpolate:interpolate"),
+    "lift": (Lift, "commands.lift:lift"),
+    "fuse": (Fuse, "commands.fuse:fuse"),
+    "complete": (Complete, "commands.complete:complete"),
+    "denoise": (Denoise, "commands.denoise:denoise"),
+    "generate": (Generate, "commands.generate:generate"),
+    "score": (Score, "commands.score:score"),
+    "ik": (Ik, "commands.ik:ik"),
+    "fit": (Fit, "commands.fit:fit"),
+    "interpolate": (Interpolate, "commands.interpolate:interpolate"),
     **file_options.COMMANDS,
 }
 GROUPS = file_options.GROUPS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,14 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.commands import report
+from jaxpose.base import Hypotheses
+from jaxpose.commands import blocks, report
 from jaxpose.commands.blocks import Drawn
 from jaxpose.commands.option_groups import Axes, Output
+from jaxpose.commands.options import Complete, Denoise
+from jaxpose.compiled import exact
 from jaxpose.geometry.axes import INPUT_TAGS, covariance_from_camera, from_camera
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.io.poses3d import Poses3D, read_poses3d
 from jaxpose.model import Model
+from jaxpose.tasks.samplers import sampler_of
 
 
 class Observed(NamedTuple):
@@ -66,12 +70,17 @@ def describe(path: Path, data: Observed) -> Iterator[str]:
         yield f"left out {data.num_dropped} poses without an observed joint"
 
 
-def check_whole(path: Path, data: Observed, target: Skeleton, instead: str) -> None:
-    """ValueError naming the first pose that lacks joints; instead: what to do about it."""
+def read_whole(
+    path: Path, target: Skeleton, axes: Axes, skeleton: str | None, instead: str
+) -> Generator[str, None, Observed]:
+    """As `read_observed`, and lines about it; ValueError names the first pose that lacks joints, and says `instead`."""
+    data = read_observed(path, target, axes, skeleton)
     broken = np.flatnonzero(~np.isfinite(data.joints).all((1, 2)))
     if broken.size:
         lacks = missing_per_joint(data.joints[broken[:1]], target)
         raise ValueError(f"{path}: {label(data.source, broken[0])} lacks {', '.join(lacks)}; {instead}")
+    yield from describe(path, data)
+    return data
 
 
 def label(poses: Poses3D, row: int) -> str:
@@ -83,6 +92,30 @@ def missing_per_joint(joints: np.ndarray, skeleton: Skeleton) -> dict[str, int]:
     """In how many of the poses [N, J, D] each joint is missing (not finite), of those that are in any."""
     counts = (~np.isfinite(joints).all(-1)).sum(0).tolist()
     return {name: count for name, count in zip(skeleton.joints, counts, strict=True) if count}
+
+
+def draw(
+    task: Callable[..., Hypotheses],
+    options: Complete | Denoise,
+    model: Model,
+    data: Observed,
+    noise: float | None,
+    default_hypotheses: int,
+) -> Generator[str, None, tuple[Drawn, dict[str, Any]]]:
+    """What `task` makes of the observed joints with --hypotheses or so many, and entries of the summary."""
+    sampling, seed, num = options.sampling, options.output.seed, len(data.joints)
+    each, sampler = options.hypotheses or default_hypotheses, sampler_of(sampling.sampler, sampling.steps)
+    run = exact(task, "return_path", num_hypotheses=each, sampler=sampler)
+    drawn, spent = yield from blocks.gather(
+        lambda key, block, path: run(key, model, jnp.asarray(data.joints[block.rows]), noise=noise, return_path=path),
+        blocks.even(num, doubling=True),
+        num,
+        seed=seed,
+        each=each,
+        path=sampling.path,
+    )
+    said = report.record(task.__name__, options.input, model, spent, num * each, seed=seed)
+    return drawn, said | report.sampled(model, sampler)
 
 
 def write(

@@ -1,22 +1,37 @@
-"""`jaxpose prepare h36m | videopose3d | 3dhp | gmm | body | amass | fragments | motion`: published files as ours."""
+"""`jaxpose export`, `jaxpose prepare gmm | body | amass | motion`: files for other programs, published files as ours.
+
+The other conversions are functions of the library (`file_options.COMMANDS`).
+"""
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from jaxpose import export as exporting
 from jaxpose.commands import file_options as kinds
+from jaxpose.datasets.amass import prepare_amass
+from jaxpose.datasets.prepare_gmm import gmm_of_detections, gmm_of_heatmaps, gmm_of_keypoints
+from jaxpose.geometry.skeleton import get_skeleton
+from jaxpose.io.asf_amc import asf_beside
+from jaxpose.io.body_files import save_body
+from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.motion import read_motion, save_motion
+from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
+from jaxpose.model import DEFAULT_MODEL, load
+from jaxpose.tasks.samplers import sampler_of
 
-# Source -> the options that mean something to it; others would be ignored in silence.
-_GMM = {
-    "detections": ("components", "sigma", "image_size"),
-    "keypoints": ("components", "sigma", "image_size", "skeleton", "format"),
-    "heatmaps": ("components", "samples", "seed", "image_size", "skeleton", "missing"),
+# The source that is given -> what converts it; its arguments are the options that mean something to it.
+_GMM: dict[str, Callable[..., Iterator[str]]] = {
+    "detections": gmm_of_detections,
+    "keypoints": gmm_of_keypoints,
+    "heatmaps": gmm_of_heatmaps,
 }
-# Suffix -> likewise.
+# Suffix -> the options that mean something to it; others would be ignored in silence.
 _MOTION = {
     ".bvh": ("unit_m", "joint_map"),
     ".amc": ("asf", "unit_m", "joint_map", "fps"),
@@ -25,32 +40,25 @@ _MOTION = {
 }
 
 
-def h36m(options: kinds.PrepareH36m) -> Iterator[str]:
-    """Convert one split of the pickles that GFPose reads."""
-    from jaxpose.datasets.h36m_pickle import prepare_pickles
-
-    return prepare_pickles(options.poses, options.detections, options.split, options.out)
-
-
-def videopose3d(options: kinds.PrepareVideopose3d) -> Iterator[str]:
-    """Convert subjects of the archives that VideoPose3D reads."""
-    from jaxpose.datasets.videopose3d import prepare_videopose3d
-
-    return prepare_videopose3d(options.poses, options.detections, list(options.subjects), options.out)
-
-
-def mpi3dhp(options: kinds.Prepare3dhp) -> Iterator[str]:
-    """Convert one of the archives that P-STMO reads."""
-    from jaxpose.datasets.mpi3dhp import prepare_3dhp
-
-    return prepare_3dhp(options.poses, options.split, options.out)
+def export(options: kinds.Export) -> Iterator[str]:
+    """Trace a task ahead of time, write it, and say what the program takes and gives."""
+    out, given = options.out, {"num": options.hypotheses, "batch": options.batch, "platforms": options.platforms}
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise ValueError(f"--out: got {out}; needed a file in a folder that exists")
+    model, sampler = load(options.model or DEFAULT_MODEL), sampler_of(options.sampler, options.steps)
+    program = exporting.export_task(model, options.task, sampler=sampler, **given)
+    exporting.write(out, program)
+    header = program.header
+    for side in ("inputs", "outputs"):
+        for entry in header[side]:
+            yield f"{side[:-1]}: {entry['name']} {entry['shape']}, {entry['unit']}"
+    yield f"frame: {header['frame']}"
+    yield f"{header['network_calls']} network calls; for {', '.join(header['platforms'])}"
+    yield f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB"
 
 
 def body(options: kinds.PrepareBody) -> Iterator[str]:
     """Write the licence-free body in the layout of SMPL's files, and say what is in it."""
-    from jaxpose.io.body_files import save_body
-    from jaxpose.io.capsule_body import capsule_body
-
     made = capsule_body(options.kind)
     save_body(options.out, made)
     yield (
@@ -61,56 +69,33 @@ def body(options: kinds.PrepareBody) -> Iterator[str]:
 
 def amass(options: kinds.PrepareAmass) -> Iterator[str]:
     """Convert the subsets of one split."""
-    from jaxpose.datasets.amass import prepare_amass
-
-    if options.published_selection and options.fps is not None:
-        raise ValueError("--fps: means nothing to --published-selection, which draws frames at any rate")
-    return prepare_amass(
-        options.root,
-        options.split,
-        options.out,
-        subsets=options.subsets,
-        fps=30.0 if options.fps is None else options.fps,
-        seed=options.seed,
-        published=options.published_selection,
-    )
-
-
-def fragments(options: kinds.PrepareFragments) -> Iterator[str]:
-    """Cut files of motion."""
-    from jaxpose.datasets.fragments import prepare_fragments
-
-    return prepare_fragments(list(options.files), options.out, length=options.length)
+    given: dict[str, Any] = {"subsets": options.subsets, "seed": options.seed, "published": options.published_selection}
+    if options.fps is not None:
+        if options.published_selection:
+            raise ValueError("--fps: means nothing to --published-selection, which draws frames at any rate")
+        given["fps"] = options.fps
+    return prepare_amass(options.root, options.split, options.out, **given)
 
 
 def gmm(options: kinds.PrepareGmm) -> Iterator[str]:
     """Convert the one source that was given to the mixtures of Gaussians that DiffPose starts from."""
-    from jaxpose.datasets import prepare_gmm
-    from jaxpose.geometry.skeleton import get_skeleton
-
     sources = [name for name in _GMM if getattr(options, name) is not None]
     if len(sources) != 1:
         raise ValueError(f"--detections, --keypoints, --heatmaps: needed one of them, got {len(sources)}")
     source = sources[0]
-    given = _given(options, {name for names in _GMM.values() for name in names})
+    legal = [*inspect.signature(_GMM[source]).parameters][2:]
+    given = _given(options, {entry.name for entry in fields(options)} - {*_GMM, "out"})
     for name in given:
-        if name not in _GMM[source]:
-            flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in _GMM[source])
+        if name not in legal:
+            flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in legal)
             raise ValueError(f"--{name}: means nothing to --{source}; legal are {flags}")
     if "skeleton" in given:
         given["skeleton"] = get_skeleton(given["skeleton"])
-    convert: Any = {
-        "detections": prepare_gmm.gmm_of_detections,
-        "keypoints": prepare_gmm.gmm_of_keypoints,
-        "heatmaps": prepare_gmm.gmm_of_heatmaps,
-    }[source]
-    return convert(getattr(options, source), options.out, **given)
+    return _GMM[source](getattr(options, source), options.out, **given)
 
 
 def motion(options: kinds.PrepareMotion) -> Iterator[str]:
     """Convert BVH, ASF/AMC and AMASS files to .npz of SMPL's joint rotations, one for each; say what was assumed."""
-    from jaxpose.io.motion import save_motion
-
     given = _given(options, {"asf", "unit_m", "joint_map", "fps"})
     _check_motion(options.files, given)
     if "joint_map" in given:
@@ -156,10 +141,6 @@ def _joint_map(path: Path) -> dict[str, str]:
 
 
 def _read_motion(path: Path, given: dict[str, Any]) -> Any:
-    from jaxpose.io.asf_amc import asf_beside
-    from jaxpose.io.motion import read_motion
-    from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
-
     suffix = path.suffix.lower()
     own = {name: value for name, value in given.items() if name in _MOTION[suffix]}
     if suffix == ".bvh":

@@ -55,13 +55,11 @@ def record(
     command: str, source: Path | None, model: Model | None, spent: Spent, num: int, *, seed: int | None = None
 ) -> dict[str, Any]:
     """What every summary says: input, model, seed, version and speed; `num` poses were made in all."""
-    return {
-        **({} if source is None else {"input": str(source)}),
-        **{"command": command, "model": None if model is None else describe(model)},
-        **({} if seed is None else {"seed": seed}),
-        **{"jaxpose": version("jaxpose"), "seconds": round(spent.seconds, 3)},
-        **{"compile_seconds": round(spent.compiling, 3), "poses_per_second": round(spent.rate(num), 1)},
-    }
+    said = {"command": command, "model": None if model is None else describe(model), "jaxpose": version("jaxpose")}
+    said |= {} if source is None else {"input": str(source)}
+    said |= {} if seed is None else {"seed": seed}
+    speed = {"compile_seconds": round(spent.compiling, 3), "poses_per_second": round(spent.rate(num), 1)}
+    return {**said, "seconds": round(spent.seconds, 3), **speed}
 
 
 def sampled(model: Model, sampler: Sampler) -> dict[str, Any]:
@@ -71,13 +69,12 @@ def sampled(model: Model, sampler: Sampler) -> dict[str, Any]:
 
 def rows(frame: np.ndarray, person: np.ndarray | None, fps: float | None) -> dict[str, Any]:
     """Arrays that say which frame and person each row is, and how fast frames follow each other where it is known."""
-    people = {} if person is None else {"person": person}
-    return {"frame": frame, **people, **({} if fps is None else {"fps": np.array(fps)})}
+    return {"frame": frame, "person": person, "fps": fps}
 
 
 def axes(joints: tuple[str, ...], up: str, tag: str) -> dict[str, Any]:
     """Arrays that say what coordinates are of and in: joint names, axes, metres."""
-    return {**{"joints": np.array(joints), "up": np.array(up)}, **{"unit": np.array("m"), "frame_tag": np.array(tag)}}
+    return {"joints": joints, "up": up, "unit": "m", "frame_tag": tag}
 
 
 def labels(frame: np.ndarray, person: np.ndarray, more: Any = None) -> list[str]:
@@ -93,9 +90,9 @@ def spread_mm(covariance: np.ndarray, skeleton: Skeleton) -> dict[str, float]:
 
 
 def write_numbers(out: Path, name: str, arrays: dict[str, Any], summary: dict[str, Any]) -> Iterator[str]:
-    """Write NAME.npz and NAME.json, into a folder that is made where absent; yields lines about them."""
+    """Write NAME.npz, of arrays that are not None, and NAME.json, into a folder that is made where absent."""
     out.mkdir(parents=True, exist_ok=True)
-    write_npz(out / f"{name}.npz", {key: np.asarray(value) for key, value in arrays.items()})
+    write_npz(out / f"{name}.npz", {key: np.asarray(value) for key, value in arrays.items() if value is not None})
     yield f"wrote {out / name}.npz"
     write_json(out / f"{name}.json", summary)
     yield f"wrote {out / name}.json"
@@ -107,20 +104,18 @@ def write(
     """Write the numbers, then the pictures that the flags ask for."""
     out = output.out
     yield from write_numbers(out, name, arrays, summary)
-    poses, page = (picture.samples, picture.skeleton), out / f"{name}.html"
+    if output.no_pictures and picture.path is None:
+        return
+    from jaxpose import viz
+
+    poses = (picture.samples, picture.skeleton)
     if not output.no_pictures:
-        from jaxpose.viz import contact_sheet, grid_html, interactive_html
-
-        common: dict[str, Any] = {"note": picture.note, **picture.layers}
-        yield f"wrote {contact_sheet(out / f'{name}.png', *poses, titles=picture.labels, **common)}"
-        common |= {"labels": picture.labels, "title": name}
-        if picture.one_motion:
-            yield f"wrote {interactive_html(page, *poses, fps=picture.fps, **common)}"
-        else:
-            yield f"wrote {grid_html(page, *poses, **common)}"
+        shown: dict[str, Any] = {"note": picture.note, **picture.layers}
+        yield f"wrote {viz.contact_sheet(out / f'{name}.png', *poses, titles=picture.labels, **shown)}"
+        shown |= {"labels": picture.labels, "title": name}
+        shown |= {"fps": picture.fps} if picture.one_motion else {}
+        page = viz.interactive_html if picture.one_motion else viz.grid_html
+        yield f"wrote {page(out / f'{name}.html', *poses, **shown)}"
     if picture.path is not None:
-        from jaxpose.viz import path_html
-
-        first = picture.labels[: picture.path.shape[2]]
-        page = out / f"{name}_path.html"
-        yield f"wrote {path_html(page, picture.path, picture.skeleton, labels=first, title=name)}"
+        file, first = out / f"{name}_path.html", picture.labels[: picture.path.shape[2]]
+        yield f"wrote {viz.path_html(file, picture.path, picture.skeleton, labels=first, title=name)}"

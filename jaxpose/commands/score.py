@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array
+from jaxpose.base import Array, Key
 from jaxpose.commands import blocks, detections, models, poses, report
-from jaxpose.commands.blocks import Spent
+from jaxpose.commands.blocks import Block, Spent
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Score
 from jaxpose.io import kind_of
@@ -26,7 +26,7 @@ _BLOCK = 128  # poses between lines of progress
 _SHOWN = 5  # of the least typical poses
 _VIEWS = 4
 
-Density = Callable[[np.ndarray], Array]  # rows -> log densities
+Density = Callable[[Key, Block, bool], dict[str, Array]]  # what `blocks.gather` calls: `density` [n] nats
 
 
 class _Read(NamedTuple):
@@ -37,12 +37,6 @@ class _Read(NamedTuple):
     unit: str
     said: list[str]
     densities: dict[str, Density]
-
-
-class _Scored(NamedTuple):
-    """density: [N] nats."""
-
-    density: Array
 
 
 def score(options: Score) -> Iterator[str]:
@@ -61,14 +55,9 @@ def score(options: Score) -> Iterator[str]:
         refuse(options, "is for a prior over joint rotations, such as prior21", "fps")
         read = yield from _read_joints(model, options)
     yield from read.said
-    found, times = {}, []
+    found, times, num = {}, [], len(read.frame)
     for name, density in read.densities.items():
-        drawn, spent = yield from blocks.gather(
-            lambda key, block, return_path, density=density: _Scored(density(block.rows)),  # type: ignore[misc]  # a default argument binds the loop's value
-            blocks.even(len(read.frame), _BLOCK),
-            len(read.frame),
-            what=f"{name} of",
-        )
+        drawn, spent = yield from blocks.gather(density, blocks.even(num, _BLOCK), num, what=f"{name} of")
         found[name] = drawn["density"]
         times.append(spent)
     spent = Spent(*(sum(parts) for parts in zip(*times, strict=True)))
@@ -88,15 +77,15 @@ def _read_rotations(model: Model, options: Score) -> _Read:
 
 def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
     path = options.input
-    data = poses.read_observed(path, model.skeleton, options.axes, options.skeleton)
-    poses.check_whole(path, data, model.skeleton, "score needs all joints, `jaxpose complete` fills them")
-    yield from poses.describe(path, data)
+    instead = "score needs all joints, `jaxpose complete` fills them"
+    data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead)
     views = options.views or (1 if data.source.up == "-y" else _VIEWS)
     sides = "as the camera sees them" if views == 1 else f"the mean density over {views} sides"
     steps = options.steps or task.NUM_STEPS
 
-    def all_round(rows: np.ndarray) -> Array:
-        return task.log_density_all_round(model, jnp.asarray(data.joints[rows]), num_views=views, num_steps=steps)
+    def all_round(_: Key, block: Block, __: bool) -> dict[str, Array]:
+        joints = jnp.asarray(data.joints[block.rows])
+        return {"density": task.log_density_all_round(model, joints, num_views=views, num_steps=steps)}
 
     densities: dict[str, Density] = {"log_density": all_round}
     said = [f"density of joints about their middle, {sides}"]
@@ -140,8 +129,9 @@ def _keypoints(
 
 
 def _density(model: Model, options: Score, inputs: Callable[[np.ndarray], tuple[Any, ...]]) -> Density:
-    """Rows -> log densities of what `inputs` makes of them: pose, and condition and view where there are."""
-    return lambda rows: task.log_density(model, *inputs(rows), num_steps=options.steps or task.NUM_STEPS)
+    """Log densities of what `inputs` makes of rows: pose, and condition and view where there are."""
+    steps = options.steps or task.NUM_STEPS
+    return lambda _, block, __: {"density": task.log_density(model, *inputs(block.rows), num_steps=steps)}
 
 
 def _write(options: Score, model: Model, read: _Read, found: dict[str, np.ndarray], spent: Spent) -> Iterator[str]:

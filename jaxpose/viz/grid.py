@@ -41,22 +41,6 @@ class Grid(NamedTuple):
     floor: float | None
 
 
-class GridOptions(sc.Layers, total=False):
-    """How people on a floor are shown; `reprojected` may be [S, H, N, J, 2], for each state.
-
-    labels: one per person, written at their feet. per_line: people per line; by default as wide a grid as a screen
-    is. on_floor (True): the lowest joint of each, in the truth or else in the mean result, is on the floor.
-    max_hypotheses (12), max_people (40), max_states (60): at most so many are shown, evenly spaced.
-    """
-
-    labels: Sequence[str] | None
-    per_line: int | None
-    on_floor: bool
-    max_hypotheses: int
-    max_people: int
-    max_states: int
-
-
 def make_grid(
     states: ArrayLike,
     skeleton: Skeleton,
@@ -70,9 +54,13 @@ def make_grid(
     max_states: int = 60,
     **layers: Unpack[sc.Layers],
 ) -> Grid:
-    """The N people of states [S, H, N, J, 3] side by side, as `GridOptions` say.
+    """The N people of states [S, H, N, J, 3] side by side.
 
-    argument: the name of states in errors. ValueError as in `make_scene`, and for a state without a finite joint.
+    labels: one per person, written at their feet. per_line: people per line; by default as wide a grid as a screen
+    is. on_floor: the lowest joint of each, in the truth or else in the mean result, is on the floor. max_hypotheses,
+    max_people, max_states: at most so many are shown, evenly spaced. layers: `reprojected` may be [S, H, N, J, 2], for
+    each state. argument: the name of states in errors. ValueError as in `make_scene`, and for a state without a finite
+    joint.
     """
     poses = sc.joints(argument, states, ("T+1", "H", "N", len(skeleton.joints), 3))
     num_states, _, num_people = poses.shape[:3]

@@ -4,17 +4,15 @@ interactive: one person at a time, a slider over the frames.
 path:        all people on a floor, a slider over the states of their denoising (the diffusion time).
 grid:        all people on a floor, without a slider.
 
-What may be shown beside the poses is told in `Layers`, how the picture is made in the classes of options here. Poses
-are metres in camera axes (x right, y down, z forward); in a picture they are rounded to a millimetre, pixels to a
-tenth, and joints that are not finite are gaps. title, note and labels are escaped; note is a line for the caption,
-such as where the scale comes from. With library_beside plotly.js goes into a file beside the page, for several to
-share. All raise ValueError for wrong shapes, H = 0, poses without a finite joint, and a folder that is not there;
-ImportError without plotly.
+What may be shown beside the poses is told in `Layers`. Poses are metres in camera axes (x right, y down, z forward); in
+a picture they are rounded to a millimetre, pixels to a tenth, and joints that are not finite are gaps. title, note and
+labels are escaped; note is a line for the caption, such as where the scale comes from. With library_beside plotly.js
+goes into a file beside the page, for several to share. All raise ValueError for wrong shapes, H = 0, poses without a
+finite joint, and a folder that is not there; ImportError without plotly.
 """
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,30 +24,11 @@ from numpy.typing import ArrayLike
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.viz import grid as gr
 from jaxpose.viz import scene as sc
-from jaxpose.viz.figure import Slider, build
+from jaxpose.viz.figure import Slider, build, check_fps, frame_slider, scene_parts
 from jaxpose.viz.page import write_page
 
 _SECONDS_PER_POSE = 0.7  # without a frame rate rows need not be one motion: slow enough to look at each
 _SECONDS_PER_PATH, _PAUSES_MS = 4.0, (60.0, 500.0)  # of a denoising, and between its states
-
-
-class FrameOptions(sc.Layers, total=False):
-    """How frames are shown.
-
-    fps: rows per second, for playing in real time. labels: one per row. max_hypotheses (30) of the H are shown, evenly
-    spaced; at most max_frames (300) rows, a constant stride apart, and the caption says so.
-    """
-
-    fps: float | None
-    labels: Sequence[str] | None
-    max_hypotheses: int
-    max_frames: int
-
-
-class PathOptions(gr.GridOptions, total=False):
-    """How a denoising is shown: times [T+1], the diffusion time of each state, for the slider."""
-
-    times: ArrayLike | None
 
 
 def interactive_html(
@@ -60,16 +39,10 @@ def interactive_html(
     title: str = "3D pose hypotheses",
     note: str = "",
     library_beside: bool = False,
-    **options: Unpack[FrameOptions],
+    **options: Any,
 ) -> Path:
-    """Write samples [H, N, J, 3] as one HTML file; a row of the N is one person in one frame, root-relative."""
-    figure, caption = _frames(samples, skeleton, **options)
-    return write_page(path, figure, title, note, caption, library_beside)
-
-
-def interactive_figure(samples: ArrayLike, skeleton: Skeleton, **options: Unpack[FrameOptions]) -> Any:
-    """The plotly Figure of samples [H, N, J, 3]: hypotheses, mean, truth and 2D input, a frame per row."""
-    return _frames(samples, skeleton, **options)[0]
+    """Write samples [H, N, J, 3] as one HTML file; options: of `interactive_figure`."""
+    return write_page(path, interactive_figure(samples, skeleton, **options), title, note, library_beside)
 
 
 def path_html(
@@ -80,16 +53,10 @@ def path_html(
     title: str = "From noise to 3D poses",
     note: str = "",
     library_beside: bool = False,
-    **options: Unpack[PathOptions],
+    **options: Any,
 ) -> Path:
-    """Write denoising states [T+1, H, N, J, 3], T >= 1, as one HTML file; it opens with the last, the result."""
-    figure, caption = _path(states, skeleton, **options)
-    return write_page(path, figure, title, note, caption, library_beside)
-
-
-def path_figure(states: ArrayLike, skeleton: Skeleton, **options: Unpack[PathOptions]) -> Any:
-    """The plotly Figure of denoising states [T+1, H, N, J, 3], T >= 1: people on a floor, a slider over the states."""
-    return _path(states, skeleton, **options)[0]
+    """Write denoising states [T+1, H, N, J, 3] as one HTML file, opening with the last; options: of `path_figure`."""
+    return write_page(path, path_figure(states, skeleton, **options), title, note, library_beside)
 
 
 def grid_html(
@@ -100,16 +67,17 @@ def grid_html(
     title: str = "3D poses",
     note: str = "",
     library_beside: bool = False,
-    **options: Unpack[gr.GridOptions],
+    **options: Any,
 ) -> Path:
-    """Write samples [H, N, J, 3] as one HTML file: N people on a floor, with H hypotheses each."""
+    """Write samples [H, N, J, 3] as one HTML file: N people on a floor; options: of `grid.make_grid`."""
     poses = sc.joints("samples", samples, ("H", "N", len(skeleton.joints), 3))
     grid = gr.make_grid(poses[None], skeleton, argument="samples", **options)
-    figure = build(grid.scene, skeleton, Slider(("",), 0.0), grid)
-    return write_page(path, figure, title, note, gr.caption(grid), library_beside)
+    slider = Slider(("",), 0.0)
+    figure = build(scene_parts(grid.scene, skeleton, slider, grid), slider, gr.caption(grid))
+    return write_page(path, figure, title, note, library_beside)
 
 
-def _frames(
+def interactive_figure(
     samples: ArrayLike,
     skeleton: Skeleton,
     *,
@@ -118,27 +86,25 @@ def _frames(
     max_hypotheses: int = 30,
     max_frames: int = 300,
     **layers: Unpack[sc.Layers],
-) -> tuple[Any, str]:
-    """The figure and its caption."""
-    if fps is not None and not 0 < fps < np.inf:
-        raise ValueError(f"fps: got {fps}, legal is a finite number above 0, or None")
+) -> Any:
+    """The plotly Figure of samples [H, N, J, 3]; a row of the N is one person in one frame, root-relative.
+
+    fps: rows per second, for playing in real time. labels: one per row. max_hypotheses of the H are shown, evenly
+    spaced; at most max_frames rows, a constant stride apart, and the caption says so.
+    """
+    check_fps(fps)
     scene = sc.make_scene(samples, skeleton, max_hypotheses=max_hypotheses, **layers)
     scene = sc.with_labels(scene, "labels", labels)
     scene = sc.take_rows(scene, sc.strided(len(scene.rows), sc.at_least_one("max_frames", max_frames)))
-    stride = int(scene.rows[1] - scene.rows[0]) if len(scene.rows) > 1 else 1
-    seconds = stride / fps if fps else _SECONDS_PER_POSE
-    words = []
-    for row, label in zip(scene.rows, scene.labels, strict=True):
-        time = [f"{row / fps:.2f} s"] if fps else []
-        parts = [f"frame {row} of {scene.counts[1]}", *time, *([html.escape(label)] if label else [])]
-        words.append(" · ".join(parts))
-    return build(scene, skeleton, Slider(tuple(words), 1000 * seconds)), sc.caption(scene, "frames")
+    slider = frame_slider(scene.rows, scene.counts[1], fps, scene.labels, _SECONDS_PER_POSE)
+    return build(scene_parts(scene, skeleton, slider), slider, sc.caption(scene, "frames"))
 
 
-def _path(
-    states: ArrayLike, skeleton: Skeleton, *, times: ArrayLike | None = None, **options: Unpack[gr.GridOptions]
-) -> tuple[Any, str]:
-    """The figure and its caption."""
+def path_figure(states: ArrayLike, skeleton: Skeleton, *, times: ArrayLike | None = None, **options: Any) -> Any:
+    """The plotly Figure of denoising states [T+1, H, N, J, 3], T >= 1: people on a floor, a slider over the states.
+
+    times: [T+1] the diffusion time of each state, for the slider. options: of `grid.make_grid`.
+    """
     num = np.shape(states)[0] if np.ndim(states) else 0
     if num == 1:
         raise ValueError("states: got T = 0, one state only; legal are two or more, from the start to the result")
@@ -151,4 +117,4 @@ def _path(
         words = [f"{word} · t = {instants[row]:.3f}" for word, row in zip(words, grid.scene.rows, strict=True)]
     pause_ms = float(np.clip(1000 * _SECONDS_PER_PATH / len(words), *_PAUSES_MS))
     slider = Slider(tuple(words), pause_ms, start=len(words) - 1)
-    return build(grid.scene, skeleton, slider, grid), gr.caption(grid)
+    return build(scene_parts(grid.scene, skeleton, slider, grid), slider, gr.caption(grid))

@@ -34,7 +34,7 @@ from jaxpose.geometry.body_joints import MODEL_JOINTS
 from jaxpose.geometry.mesh import vertex_normals
 from jaxpose.geometry.rotations import quaternion_from_matrix
 from jaxpose.io.smpl_motion import Motion
-from jaxpose.viz.mesh_stage import COLOURS, mesh_arrays
+from jaxpose.viz.mesh import COLOURS, mesh_arrays
 
 _NUM_WEIGHTS = 4  # a vertex's in one set of glTF, what every program reads
 _TYPES = {np.dtype(np.float32): 5126, np.dtype(np.uint32): 5125, np.dtype(np.uint8): 5121}
@@ -74,8 +74,7 @@ def write_glb(
         attributes = _surface(buffer, mesh, triangles)
         tree["materials"].append(_material(COLOURS[number % len(COLOURS)]))
         tree["meshes"].append(_mesh(name, attributes, indices, number))
-        node: dict[str, Any] = {"name": name, "mesh": number}
-        tree["nodes"].append(node)
+        tree["nodes"].append({"name": name, "mesh": number})
         tree["scenes"][0]["nodes"].append(number)
     return _write(path, tree, buffer)
 
@@ -160,14 +159,8 @@ def _still(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarra
 
 
 def _new_tree() -> dict[str, Any]:
-    return {
-        "asset": {"version": "2.0", "generator": "jaxpose"},
-        "scene": 0,
-        "scenes": [{"nodes": []}],
-        "nodes": [],
-        "meshes": [],
-        "materials": [],
-    }
+    head = {"asset": {"version": "2.0", "generator": "jaxpose"}, "scene": 0, "scenes": [{"nodes": []}]}
+    return {**head, "nodes": [], "meshes": [], "materials": []}
 
 
 def _surface(buffer: _Buffer, vertices: np.ndarray, faces: np.ndarray) -> dict[str, int]:

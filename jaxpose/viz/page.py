@@ -51,16 +51,9 @@ openRow();
 
 
 def write_page(
-    path: str | os.PathLike[str],
-    figure: Any,
-    title: str,
-    note: str,
-    caption: str,
-    library_beside: bool,
-    *,
-    sides: bool = True,
+    path: str | os.PathLike[str], figure: Any, title: str, note: str, library_beside: bool, *, sides: bool = True
 ) -> Path:
-    """Write a figure under a title, a note and a caption, which are escaped; with library_beside also plotly.min.js.
+    """Write a figure under a title, a note and its caption, which are escaped; with library_beside also plotly.min.js.
 
     sides: whether the figure has skeletons, whose colours of left and right are then explained.
     Raises ValueError for a folder that is not there.
@@ -68,25 +61,15 @@ def write_page(
     target = Path(path)
     library = _library(target) if library_beside else ""
     config = {"displaylogo": False, "responsive": True, "modeBarButtons": [["toImage", "resetCameraDefault3d"]]}
-    body = figure.to_html(
-        full_html=False,
-        include_plotlyjs=not library_beside,
-        auto_play=False,
-        config=config,
-        validate=False,
-        post_script=_OPEN_ROW,
-    )
-    page = _PAGE.format(
-        title=html.escape(sc.printable(title, 200)),
-        note=f'<p class="note">{html.escape(sc.printable(note, 300))}</p>' if note else "",
-        caption=html.escape(caption),
-        figure=body,
-        sides=_SIDES.format(left=sc.LEFT, right=sc.RIGHT) if sides else "",
-        library=library,
-        ink=sc.INK,
-        muted=sc.MUTED,
-        font=FONT,
-    )
+    parts = {"full_html": False, "include_plotlyjs": not library_beside, "post_script": _OPEN_ROW}
+    body = figure.to_html(auto_play=False, config=config, validate=False, **parts)
+    text = {
+        "title": html.escape(sc.printable(title, 200)),
+        "note": f'<p class="note">{html.escape(sc.printable(note, 300))}</p>' if note else "",
+        "caption": html.escape(figure.layout.meta),
+        "sides": _SIDES.format(left=sc.LEFT, right=sc.RIGHT) if sides else "",
+    }
+    page = _PAGE.format(**text, figure=body, library=library, ink=sc.INK, muted=sc.MUTED, font=FONT)
     with atomic(target) as file:
         file.write(page.encode("utf-8"))
     return target

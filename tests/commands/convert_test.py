@@ -1,13 +1,15 @@
 """`jaxpose convert` and `jaxpose prepare`: flags reach the functions, errors leave with code 2."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 
+import jaxpose.convert.diffpose
 import jaxpose.convert.dposer
 import jaxpose.convert.gfpose
 from jaxpose import cli
-from jaxpose.datasets import h36m_pickle, videopose3d
+from jaxpose.datasets import fragments, h36m_pickle, mpi3dhp, videopose3d
 
 
 @pytest.mark.parametrize(
@@ -17,40 +19,66 @@ from jaxpose.datasets import h36m_pickle, videopose3d
             jaxpose.convert.gfpose,
             "convert_gfpose",
             "convert gfpose a.pth --out b.safetensors --weights raw",
-            ((Path("a.pth"), Path("b.safetensors")), {"weights": "raw"}),
+            {"path": Path("a.pth"), "out": Path("b.safetensors"), "weights": "raw"},
+        ),
+        (
+            jaxpose.convert.diffpose,
+            "convert_diffpose",
+            "convert diffpose a.pth b.bin --out b.safetensors --schedule gt",
+            {
+                "paths": (Path("a.pth"), Path("b.bin")),
+                **{"out": Path("b.safetensors"), "weights": "raw", "schedule": "gt"},
+            },
         ),
         (
             jaxpose.convert.dposer,
             "convert_dposer",
             "convert dposer a.ckpt --out b.safetensors --normalizer n.pt",
-            (
-                (Path("a.ckpt"), Path("b.safetensors")),
-                {"normaliser": Path("n.pt"), "weights": "ema", "identity": False},
-            ),
+            {
+                **{"path": Path("a.ckpt"), "out": Path("b.safetensors")},
+                **{"normaliser": Path("n.pt"), "weights": "ema", "identity": False},
+            },
         ),
         (
             jaxpose.convert.dposer,
             "convert_dposer",
             "convert dposer a.pth --out b.safetensors --identity-normalizer --weights raw",
-            ((Path("a.pth"), Path("b.safetensors")), {"normaliser": None, "weights": "raw", "identity": True}),
+            {
+                **{"path": Path("a.pth"), "out": Path("b.safetensors")},
+                **{"normaliser": None, "weights": "raw", "identity": True},
+            },
         ),
         (
             h36m_pickle,
             "prepare_pickles",
             "prepare h36m --poses a.pkl --detections b.pkl --split train --out f",
-            ((Path("a.pkl"), Path("b.pkl"), "train", Path("f")), {}),
+            {"poses_pkl": Path("a.pkl"), "detections_pkl": Path("b.pkl"), "split": "train", "out": Path("f")},
         ),
         (
             videopose3d,
             "prepare_videopose3d",
             "prepare videopose3d --poses a.npz --subjects S9,S11 --out f",
-            ((Path("a.npz"), None, ["S9", "S11"], Path("f")), {}),
+            {"data_3d_npz": Path("a.npz"), "data_2d_npz": None, "subjects": ("S9", "S11"), "out": Path("f")},
+        ),
+        (
+            mpi3dhp,
+            "prepare_3dhp",
+            "prepare 3dhp --poses a.npz --split test --out f",
+            {"path": Path("a.npz"), "split": "test", "out": Path("f")},
+        ),
+        (
+            fragments,
+            "prepare_fragments",
+            "prepare fragments a.npz b.bvh --length 9 --out f",
+            {"sources": (Path("a.npz"), Path("b.bvh")), "length": 9, "out": Path("f")},
         ),
     ],
 )
 def test_flags_reach_the_function_and_its_lines_are_printed(module, function, command, expected, monkeypatch, capsys):
-    def called(*positional, **named):
-        yield f"{(positional, named) == expected}"
+    inspect.signature(getattr(module, function)).bind(**expected)
+
+    def called(**named):
+        yield f"{named == expected}"
 
     monkeypatch.setattr(module, function, called)
     cli.main(command.split())

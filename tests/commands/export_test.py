@@ -13,7 +13,7 @@ import pytest
 
 from jaxpose import cli, export, model
 from jaxpose.base import Camera
-from jaxpose.commands.export import export as command
+from jaxpose.commands.prepare import export as command
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.generate import generate

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpose.base import Bodies
-from jaxpose.commands.fitted import as_rows
+from jaxpose.commands.bodies import as_rows
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.body_joints import POINT_SETS, body_points
@@ -157,9 +157,9 @@ def test_clips_become_rows_also_of_a_body_without_shape_numbers():
     shapes = ((2, 2, 3, 21, 3), (2, 2, 3, 3), (2, 2, 3, 3), (2, 2, 0), (2, 2, 3, 22, 3), (2, 2), (2, 2))
     found = Bodies(*(jnp.asarray(rng.normal(size=shape)) for shape in shapes))
     rows = as_rows(found)
-    assert rows.betas.shape == (2, 6, 0)
-    np.testing.assert_array_equal(rows.body_pose[1, 4], found.body_pose[1, 1, 1])
-    np.testing.assert_array_equal(rows.energy[0], np.repeat(found.energy[0], 3))
+    assert rows["betas"].shape == (2, 6, 0)
+    np.testing.assert_array_equal(rows["body_pose"][1, 4], found.body_pose[1, 1, 1])
+    np.testing.assert_array_equal(rows["energy"][0], np.repeat(found.energy[0], 3))
 
 
 def test_bad_input_is_refused(refused_prior, refused, posed, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxpose.commands.hiding import Hide, parse_hide
+from jaxpose.commands.complete import Hide, parse_hide
 from jaxpose.geometry.skeleton import H36M_17
 
 

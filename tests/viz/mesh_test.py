@@ -12,7 +12,7 @@ from PIL import Image
 
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.viz.mesh import mesh_figure, mesh_html
-from jaxpose.viz.mesh_sheet import _painted, mesh_sheet
+from jaxpose.viz.sheet import _painted, mesh_sheet
 
 H, F, V = 3, 5, 9
 FACES = np.array([[0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 8]])

@@ -1,0 +1,276 @@
+"""Bodies: the models and priors that the flags name, fits as `ik`, `fit` and `denoise` share them, and their files.
+
+NAME.npz           the numbers; `joints3d` of the best body stands with `joints`, `up` and `unit`, so that whatever
+                   reads 3D joints reads it
+NAME_motion.npz    the best body as a motion, y up, as `io.motion.read_motion` reads it
+NAME.json          what was done
+NAME.png, .html    pictures; with --bvh, --glb and --obj files for other programs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Bodies
+from jaxpose.commands import report
+from jaxpose.commands.blocks import AXIS, Drawn
+from jaxpose.commands.models import load_prior
+from jaxpose.commands.option_groups import BodyFiles, Output
+from jaxpose.fitting.baselines import l2_energy
+from jaxpose.fitting.engine import PosePrior
+from jaxpose.fitting.priors import dposer_prior, energy_prior
+from jaxpose.geometry.axes import FRAME_TAGS, turn
+from jaxpose.geometry.body import Body, full_rotations
+from jaxpose.geometry.body_joints import body_points
+from jaxpose.geometry.skeleton import SKELETONS, SMPL_22, Skeleton
+from jaxpose.io import body_files
+from jaxpose.io.body_points import BodyPoints
+from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.motion import Motion, save_motion
+from jaxpose.io.retarget import write_motion_bvh
+from jaxpose.io.take import rotation_matrices, rotation_vectors
+from jaxpose.model import Model
+from jaxpose.tasks.rotations import to_axis_angle
+
+BODY_JOINTS = SMPL_22.joints[1:]
+_MOST_BODIES, _MOST_FRAMES, _MOST_OBJECTS = 6, 120, 20  # of a page; of an .obj
+
+
+class Fitting(NamedTuple):
+    """The model of --prior dposer, the prior of fits, and the mean pose [21, 3] where they start."""
+
+    model: Model | None
+    prior: PosePrior | None
+    start_pose: Array | None
+
+
+class Shown(NamedTuple):
+    """Bodies [H, F] in a world with y up; H = 0 is the best.
+
+    body_pose [H, F, 21, 3], global_orient [H, F, 3] rad; pelvis [H, F, 3] m, the position of that joint; betas
+    [F, S] or [S] of the best, or None for the template. labels: F. fps: None where frames are not of one motion.
+    source: what is said in the motion's file. observed: [F, K, 3] m, NaN where missing. names: of the H bodies.
+    rest: [22, 3] m, the joints at rest where they are not the body's.
+    """
+
+    body_pose: np.ndarray
+    global_orient: np.ndarray
+    pelvis: np.ndarray
+    betas: np.ndarray | None = None
+    labels: list[str] | None = None
+    fps: float | None = None
+    source: str = ""
+    note: str = ""
+    observed: np.ndarray | None = None
+    observed_skeleton: Skeleton | None = None
+    names: list[str] | None = None
+    rest: np.ndarray | None = None
+
+
+def load_fitting(prior: str, name: str | None, command: str) -> Fitting:
+    """What --prior and --model name; ValueError where --model is without meaning."""
+    if prior == "dposer":
+        return dposer(load_prior(name, command))
+    if name is not None:
+        raise ValueError(f"--model: is of --prior dposer, and --prior {prior} was given")
+    return Fitting(None, energy_prior(l2_energy) if prior == "l2" else None, None)
+
+
+def dposer(model: Model) -> Fitting:
+    """A prior over joint rotations, as fits take it."""
+    return Fitting(model, dposer_prior(model), to_axis_angle(model, jnp.zeros(model.spec.state_shape)))
+
+
+def load_body(path: Path | None) -> Body:
+    """The body of --body, or the licence-free one."""
+    if path is None:
+        return capsule_body()
+    if not path.is_file():
+        raise ValueError(f"--body: {path}: no such file")
+    return body_files.load_body(path)
+
+
+def joints_of(body: Body, body_pose: Any, global_orient: Any, pelvis: Any, betas: Any = None) -> np.ndarray:
+    """The 22 joints [..., 22, 3] metres of bodies whose pelvis stands at pelvis [..., 3]."""
+    rotations = full_rotations(body, jnp.asarray(body_pose), jnp.asarray(global_orient))
+    joints = np.asarray(body.shape(_betas(betas)).pose(rotations).joints[..., :22, :])
+    return joints - joints[..., :1, :] + np.asarray(pelvis)[..., None, :]
+
+
+def as_rows(found: Bodies) -> dict[str, Array]:
+    """Fitted clips [H, N, F] as rows: R = N F frames, H hypotheses.
+
+    body_pose [H, R, 21, 3], global_orient [H, R, 3] rad, transl [H, R, 3] m (moves the template), betas [H, R, S],
+    joints [H, R, 22, 3] m, energy [H, R] of the whole clip.
+    """
+    lead = found.body_pose.shape[:3]
+    values = found._asdict() | {
+        "betas": jnp.broadcast_to(found.betas[:, :, None], (*lead, found.betas.shape[-1])),
+        "energy": jnp.broadcast_to(found.energy[:, :, None], lead),
+    }
+    names = ("body_pose", "global_orient", "transl", "betas", "joints", "energy")
+    num = lead[1] * lead[2]  # not -1: a skeleton has no betas, and an empty array no size to tell it from
+    return {name: values[name].reshape(lead[0], num, *values[name].shape[3:]) for name in names}
+
+
+def point_error(body: Body, rows: dict[str, Any], points: str, xyz: np.ndarray) -> np.ndarray:
+    """How far the points of the first hypothesis lie from those seen [R, K, 3]: [R, K] metres, NaN where not seen."""
+    pose, root, transl, betas = (
+        jnp.asarray(rows[name][0]) for name in ("body_pose", "global_orient", "transl", "betas")
+    )
+    posed = body.shape(betas).pose(full_rotations(body, pose, root), transl)
+    return np.linalg.norm(np.asarray(body_points(posed, points)) - xyz, axis=-1)
+
+
+def best_first(rows: Drawn) -> Drawn:
+    """The same rows, the hypotheses of each in the order of their energies."""
+    order = np.argsort(rows["energy"], 0)
+
+    def in_order(value: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(value, order.reshape(*order.shape, *[1] * (value.ndim - 2)), 0)
+
+    return {name: in_order(value) if name in AXIS else value for name, value in rows.items()}
+
+
+def say_points(data: BodyPoints) -> str:
+    """What of a file's joints is used."""
+    source = data.source.skeleton
+    return f"{source.name}, {data.used} of {len(source.joints)} points used, as {data.points}"
+
+
+def write_fits(
+    output: Output,
+    files: BodyFiles,
+    name: str,
+    body: Body,
+    rows: Drawn,
+    up: str,
+    arrays: dict[str, Any],
+    summary: dict[str, Any],
+    *,
+    many: bool = False,
+    **shown: Any,
+) -> Iterator[str]:
+    """Write fitted rows in a world with `up`; arrays: `frame`, `person` and `fps` among them.
+
+    summary: `prior` among its entries. many: with the axis of hypotheses. shown: further fields of `Shown`.
+    """
+    numbers = {key: rows[key] if many else rows[key][0] for key in rows if key in AXIS and key != "joints"}
+    numbers |= {"samples": rows["joints"] if many else None, "joints3d": rows["joints"][0]}
+    numbers |= report.axes(SMPL_22.joints, up, FRAME_TAGS[up]) | arrays
+    summary = {**summary, "num_poses": rows["joints"].shape[1], "frame_tag": FRAME_TAGS[up]}
+    root, pelvis = rows["global_orient"], rows["joints"][..., 0, :]
+    if up != "y":
+        R = turn(up, "y")
+        root = rotation_vectors(R @ rotation_matrices(root.astype(np.float64))).astype(np.float32)
+        pelvis = (pelvis @ R.T).astype(np.float32)
+    betas = rows["betas"][0] if rows["betas"].shape[-1] else None
+    shown |= {"betas": betas, "fps": arrays["fps"], "note": f"prior {summary['prior']}"}
+    yield from write_bodies(
+        output, files, name, numbers, summary, Shown(rows["body_pose"], root, pelvis, **shown), body
+    )
+
+
+def write_point_fits(
+    output: Output,
+    files: BodyFiles,
+    path: Path,
+    body: Body,
+    targets: BodyPoints,
+    rows: Drawn,
+    said: dict[str, Any],
+    *,
+    many: bool = False,
+    rest: np.ndarray | None = None,
+) -> Iterator[str]:
+    """Write bodies fitted to the 3D points of a file, as `write_fits`; the first hypothesis is the motion's."""
+    source, points = targets.source, targets.points
+    error = point_error(body, rows, points, targets.xyz) if "error" not in rows else rows["error"]
+    found = 1000 * error[np.isfinite(error)]
+    yield (
+        f"points met within {np.median(found):.1f} mm in the median, 95 in 100 within {np.quantile(found, 0.95):.1f} mm"
+    )
+    arrays = {"observed": targets.xyz, "points": points, "error": error}
+    arrays |= report.rows(source.frame, source.person, source.fps)
+    error_mm = {"median": round(float(np.median(found)), 2), "mean": round(float(found.mean()), 2)}
+    summary = {**said, "input_unit": source.unit, "input_up": source.up, "error_mm": error_mm}
+    shown = {
+        "labels": report.labels(source.frame, source.person),
+        "source": f"fitted to {path.name}",
+        "observed": targets.xyz,
+        "observed_skeleton": SKELETONS.get({"openpose25": "body25"}.get(points, points)),  # its bones, where it has any
+        "names": [f"hypothesis {h}" for h in range(len(rows["joints"]))] if many else None,
+    }
+    name = report.name_of(path)
+    yield from write_fits(output, files, name, body, rows, "y", arrays, summary, many=many, rest=rest, **shown)
+
+
+def write_bodies(
+    output: Output,
+    files: BodyFiles,
+    name: str,
+    arrays: dict[str, Any],
+    summary: dict[str, Any],
+    shown: Shown,
+    body: Body,
+) -> Iterator[str]:
+    """Write the files that the module docstring names; each appears whole or not at all."""
+    out = output.out
+    yield from report.write_numbers(out, name, arrays, summary | {"body": str(files.body or "licence-free")})
+    betas = None if shown.betas is None else np.asarray(shown.betas)
+    one_shape = betas if betas is None or betas.ndim == 1 else betas[0] if (betas == betas[0]).all() else None
+    still = (shown.body_pose[0], shown.global_orient[0], shown.pelvis[0])
+    motion = Motion(*still, shown.fps or 30.0, one_shape, shown.source)
+    save_motion(out / f"{name}_motion.npz", motion)
+    yield f"wrote {out / name}_motion.npz"
+    if files.bvh:
+        rest = np.asarray(body.shape(_betas(one_shape)).joints)[:22] if shown.rest is None else shown.rest
+        parents = np.maximum(np.array(SMPL_22.parents), 0)
+        write_motion_bvh(out / f"{name}.bvh", motion, rest - rest[parents])
+        yield f"wrote {out / name}.bvh"
+    if files.glb:
+        from jaxpose.viz import write_motion_glb
+
+        yield f"wrote {write_motion_glb(out / f'{name}.glb', body, motion, betas=one_shape, name=name)}"
+    if files.obj or not output.no_pictures:
+        yield from _draw(out, name, shown, body, files, not output.no_pictures)
+
+
+def _draw(out: Path, name: str, shown: Shown, body: Body, files: BodyFiles, pictures: bool) -> Iterator[str]:
+    """The meshes of at most so many bodies and frames, evenly spaced."""
+    from jaxpose import viz
+
+    num, frames = shown.body_pose.shape[:2]
+    rows = np.arange(0, frames, -(-frames // _MOST_FRAMES))
+    pick = (slice(min(num, _MOST_BODIES)), rows)
+    betas = shown.betas if shown.betas is None or np.ndim(shown.betas) == 1 else shown.betas[rows]
+    rotations = full_rotations(body, jnp.asarray(shown.body_pose[pick]), jnp.asarray(shown.global_orient[pick]))
+    posed = body.shape(_betas(betas)).pose(rotations)
+    move = shown.pelvis[pick] - np.asarray(posed.joints[..., 0, :])
+    vertices, faces = np.asarray(posed.skin()) + move[..., None, :], np.asarray(body.faces)
+    labels = ["" if shown.labels is None else shown.labels[row] for row in rows]
+    if files.obj:
+        first = vertices[0]
+        few = first[np.linspace(0, len(first) - 1, min(len(first), _MOST_OBJECTS)).astype(int)]
+        yield f"wrote {viz.write_obj(out / f'{name}.obj', few, faces)} of {len(few)} bodies"
+    if not pictures:
+        return
+    titles = [label or f"frame {row}" for label, row in zip(labels, rows, strict=True)]
+    yield f"wrote {viz.mesh_sheet(out / f'{name}.png', vertices[0], faces, titles=titles)}"
+    options = {
+        **{"title": name, "note": shown.note, "labels": labels},
+        "names": None if shown.names is None else shown.names[: len(vertices)],
+        "observed": None if shown.observed is None else shown.observed[rows],
+        "observed_skeleton": shown.observed_skeleton,
+        "fps": shown.fps / int(rows[1] - rows[0] if len(rows) > 1 else 1) if shown.fps else None,
+    }
+    yield f"wrote {viz.mesh_html(out / f'{name}.html', vertices, faces, **options)}"
+
+
+def _betas(betas: Any) -> Any:
+    return None if betas is None else jnp.asarray(betas)
