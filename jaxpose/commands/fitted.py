@@ -21,7 +21,7 @@ from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import SKELETONS, SMPL_22, Skeleton
-from jaxpose.io.body_points import BodyPoints
+from jaxpose.io.poses3d import BodyPoints
 from jaxpose.model import Model
 from jaxpose.tasks.rotations import to_axis_angle
 

@@ -14,7 +14,7 @@ from jaxpose.commands.options import Ik
 from jaxpose.commands.views import joint_set
 from jaxpose.fitting import ik as task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
-from jaxpose.io.body_points import check_enough, read_body_points
+from jaxpose.io.poses3d import check_enough, read_body_points
 
 
 def ik(options: Ik) -> Iterator[str]:

@@ -22,9 +22,9 @@ from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import joint_set_of, known_points, point_set_of
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
 from jaxpose.io import kind_of
-from jaxpose.io.body_points import LEAST_POINTS
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.multiview import MultiView, read_multiview
+from jaxpose.io.poses3d import LEAST_POINTS
 
 _ONE_CAMERA = ("camera", "fov", "camera_name", "format")
 _SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/views.py, DETECTOR)

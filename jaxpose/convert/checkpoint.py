@@ -6,12 +6,13 @@ Tensors are compared with those of our network of the same size; everything that
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from jaxpose.files import FilePath
 
 WEIGHTS = ("ema", "raw")
 _MOST_LINES = 12
@@ -61,7 +62,7 @@ def check_weights(weights: str) -> None:
         raise ValueError(f"weights: got {weights!r}; legal are {', '.join(WEIGHTS)}")
 
 
-def check_out(out: str | os.PathLike[str]) -> Path:
+def check_out(out: FilePath) -> Path:
     """The file to write, or a ValueError where it is not a .safetensors file in a folder that exists."""
     target = Path(out)
     if target.suffix != ".safetensors" or not target.parent.is_dir():

@@ -13,7 +13,6 @@ Source: spec/diffpose.md, sections 1, 2 and 7 (CVPR 2023; the repositories Diffp
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,6 +23,7 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.diffpose import DiffPose
@@ -84,7 +84,7 @@ def video_part(weights: Mapping[str, Any], num_heads: int = _VIDEO_HEADS) -> Par
     return Part("video", MixSTE(**fields), params["params"])
 
 
-def read_part(path: str | os.PathLike[str], weights: str = "raw") -> Part:
+def read_part(path: FilePath, weights: str = "raw") -> Part:
     """The network in one checkpoint; `weights` "raw" or "ema", of which a MixSTE has the raw ones only.
 
     Raises ValueError, naming the file, where it is no checkpoint of DiffPose's networks or has no such weights.
@@ -133,11 +133,7 @@ def assemble(parts: Sequence[Part], schedule: str | None = None) -> model.Model:
 
 
 def convert_diffpose(
-    paths: Sequence[str | os.PathLike[str]],
-    out: str | os.PathLike[str],
-    *,
-    weights: str = "raw",
-    schedule: str | None = None,
+    paths: Sequence[FilePath], out: FilePath, *, weights: str = "raw", schedule: str | None = None
 ) -> Iterator[str]:
     """Write the checkpoints `paths`, a denoiser, an encoder or both, as the one model file `out`, in float32.
 

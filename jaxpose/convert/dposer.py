@@ -14,7 +14,6 @@ Source: spec/dposer.md, sections 1, 3 and 9 (moonbow721/DPoser and DPoser-X).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.score_mlp import PROCESS, Original, read_params, size, write_model
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.spaces.person import Statistics
@@ -57,7 +57,7 @@ DPOSER = Original(
 )
 
 
-def read_normaliser(path: str | os.PathLike[str], codec: str) -> Statistics:
+def read_normaliser(path: FilePath, codec: str) -> Statistics:
     """The statistics in a file of the original's (`.pt`) or in an `.npz` with the same names, or with `Statistics`'s.
 
     codec: "axis_angle" or "rot6d", what they must be of. A min-max file does not tell the spread: 1 stands there.
@@ -75,11 +75,7 @@ def read_normaliser(path: str | os.PathLike[str], codec: str) -> Statistics:
 
 
 def read_dposer(
-    path: str | os.PathLike[str],
-    normaliser: str | os.PathLike[str] | None = None,
-    *,
-    weights: str = "ema",
-    identity: bool = False,
+    path: FilePath, normaliser: FilePath | None = None, *, weights: str = "ema", identity: bool = False
 ) -> model.Model:
     """The model in a checkpoint of the original DPoser.
 
@@ -105,12 +101,7 @@ def read_dposer(
 
 
 def convert_dposer(
-    path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    normaliser: str | os.PathLike[str] | None = None,
-    weights: str = "ema",
-    identity: bool = False,
+    path: FilePath, out: FilePath, *, normaliser: FilePath | None = None, weights: str = "ema", identity: bool = False
 ) -> Iterator[str]:
     """Write the checkpoint `path` of the original DPoser as the model file `out`, in float32; yields what it did.
 
@@ -122,7 +113,7 @@ def convert_dposer(
     )
 
 
-def _arrays(path: str | os.PathLike[str]) -> dict[str, Any]:
+def _arrays(path: FilePath) -> dict[str, Any]:
     """What a `.npz`, or else a file of torch.save, holds by name; ValueError naming the file."""
     if str(path).endswith(".npz"):
         return dict(load_arrays(path))

@@ -8,11 +8,11 @@ Source: spec/gfpose.md, sections 1, 2 and 8 (CVPR 2023; Embracing/GFPose).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from jaxpose import model
 from jaxpose.convert.score_mlp import PROCESS, Original, read_params, write_model
+from jaxpose.files import FilePath
 from jaxpose.spaces.image_depth import STATISTICS
 
 GFPOSE = Original(
@@ -22,7 +22,7 @@ GFPOSE = Original(
 _NUM_STEPS = 20
 
 
-def read_gfpose(path: str | os.PathLike[str], weights: str = "ema") -> model.Model:
+def read_gfpose(path: FilePath, weights: str = "ema") -> model.Model:
     """The model in a checkpoint of the original GFPose.
 
     weights: "ema", the averaged ones, which the original evaluates, or "raw". Raises ValueError, naming the file,
@@ -41,7 +41,7 @@ def read_gfpose(path: str | os.PathLike[str], weights: str = "ema") -> model.Mod
     return model.Model(params, STATISTICS, spec)
 
 
-def convert_gfpose(path: str | os.PathLike[str], out: str | os.PathLike[str], *, weights: str = "ema") -> Iterator[str]:
+def convert_gfpose(path: FilePath, out: FilePath, *, weights: str = "ema") -> Iterator[str]:
     """Write the checkpoint `path` of the original GFPose as the model file `out`, in float32; yields what it did.
 
     Raises ValueError where `out` is not a .safetensors file in a folder that exists, or as `read_gfpose` does.

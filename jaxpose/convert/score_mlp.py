@@ -6,7 +6,6 @@ The averaged weights are a list `shadow_params` without names, in the order of t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
+from jaxpose.files import FilePath
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.score_mlp import ScoreMLP
 
@@ -85,7 +85,7 @@ def params_of(original: Original, named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_params(
-    original: Original, path: str | os.PathLike[str], weights: str, prefix: str = ""
+    original: Original, path: FilePath, weights: str, prefix: str = ""
 ) -> tuple[ScoreMLP, dict[str, Any], int]:
     """Network, parameters and width of the "raw" or "ema" `weights` in a checkpoint; ValueError naming the file.
 
@@ -107,7 +107,7 @@ def read_params(
 
 
 def write_model(
-    path: str | os.PathLike[str], out: str | os.PathLike[str], read: Callable[[], model.Model], title: str, ending: str
+    path: FilePath, out: FilePath, read: Callable[[], model.Model], title: str, ending: str
 ) -> Iterator[str]:
     """Write what `read` gets from `path` as the model file `out`, in float32; yields what it did.
 

@@ -9,24 +9,35 @@ Cameras. `PUBLISHED` is the calibration that comes with the data. `DPOSER_SCRIPT
 instead: f the image's diagonal, c its middle, and the truth turned by the published R with no translation
 (spec/dposer.md 7.3, 10.14). These poses project elsewhere than the person in the image.
 
-Source: Pavlakos et al., Expressive Body Capture, CVPR 2019; the data's EHF_camera.txt.
+Meshes in PLY files are ascii or binary little endian: a header names elements (vertex, face) with their number and
+properties, and their values follow in that order. Other elements and properties are skipped.
+
+Sources: Pavlakos et al., Expressive Body Capture, CVPR 2019; the data's EHF_camera.txt; G. Turk, The PLY Polygon File
+Format, 1994.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import reading
-from jaxpose.io.ply import read_ply
 from jaxpose.io.take import rotation_matrices
 
 IMAGE_SIZE = (1600, 1200)
 NUM_IMAGES = 100
+
+
+_TYPES = {
+    **{"char": "<i1", "uchar": "<u1", "short": "<i2", "ushort": "<u2", "int": "<i4", "uint": "<u4"},
+    **{"int8": "<i1", "uint8": "<u1", "int16": "<i2", "uint16": "<u2", "int32": "<i4", "uint32": "<u4"},
+    **{"float": "<f4", "double": "<f8", "float32": "<f4", "float64": "<f8"},
+}
+_FORMATS = ("ascii", "binary_little_endian")
 
 
 class EhfCamera(NamedTuple):
@@ -58,7 +69,7 @@ class Ehf(NamedTuple):
     vertices: np.ndarray
 
 
-def load_ehf(folder: str | os.PathLike[str], names: tuple[str, ...] | None = None) -> Ehf:
+def load_ehf(folder: FilePath, names: tuple[str, ...] | None = None) -> Ehf:
     """The images "01" to "100" of a folder, or those of `names`.
 
     Of several people in a keypoint file, the one with the largest sum of confidences is read. ValueError names the
@@ -104,3 +115,95 @@ def _keypoints(path: Path) -> np.ndarray:
             found = [v.size for v in values]
             raise ValueError(f"people with {found} numbers; needed at least one person, and 25 x 3 of each")
         return max((v.reshape(25, 3) for v in values), key=lambda person: person[:, 2].sum())
+
+
+class _Element(NamedTuple):
+    """properties: (name, type), and for a list (name, type, type of its length)."""
+
+    name: str
+    num: int
+    properties: list[tuple[str, ...]]
+
+
+def read_ply(path: FilePath) -> tuple[np.ndarray, np.ndarray | None]:
+    """Vertices [V, 3] float64 in the file's unit, and faces [T, corners] int32, or None where there are none.
+
+    ValueError, naming the file, for one that is missing, cut short or of another format.
+    """
+    with reading(path, ".ply file"):
+        with open(path, "rb") as file:
+            data = file.read()
+        form, elements, start = _header(data)
+        content = (_binary if form == _FORMATS[1] else _ascii)(data[start:], elements)
+        if "vertex" not in content or not {"x", "y", "z"} <= set(content["vertex"]):
+            raise ValueError("no element vertex with x, y and z")
+        vertices = np.stack([content["vertex"][axis] for axis in "xyz"], axis=-1).astype(np.float64)
+        faces = next((v for k, v in content.get("face", {}).items() if k.startswith("vertex_ind")), None)
+        if faces is not None and faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
+            raise ValueError(f"faces name vertex {faces.max()} of {len(vertices)}")
+    return vertices, None if faces is None else faces.astype(np.int32)
+
+
+def _header(data: bytes) -> tuple[str, list[_Element], int]:
+    """Format, elements, and where their values start."""
+    end = data.find(b"end_header")
+    start = data.find(b"\n", end) + 1
+    if not data.startswith(b"ply") or end < 0 or start == 0:
+        raise ValueError("no PLY header")
+    form, elements = "", []
+    for line in data[:end].decode("latin1").splitlines():
+        match line.split():
+            case ["format", form, *_]:
+                pass
+            case ["element", name, count]:
+                elements.append(_Element(name, int(count), []))
+            case ["property", "list", length, kind, name]:
+                elements[-1].properties.append((name, _TYPES[kind], _TYPES[length]))
+            case ["property", kind, name]:
+                elements[-1].properties.append((name, _TYPES[kind]))
+    if form not in _FORMATS:
+        raise ValueError(f"format {form!r}; legal are {', '.join(_FORMATS)}")
+    return form, elements, start
+
+
+def _binary(data: bytes, elements: list[_Element]) -> dict[str, dict[str, np.ndarray]]:
+    content: dict[str, dict[str, np.ndarray]] = {}
+    at = 0
+    for element in elements:
+        fields: list[tuple] = []
+        for name, kind, *length in element.properties:
+            if length:
+                # All lists have the length of the first, which follows the fields before it.
+                ahead = at + np.dtype(fields).itemsize
+                corners = int(np.frombuffer(data, length[0], 1, ahead)[0]) if element.num else 0
+                fields += [(f"length of {name}", length[0]), (name, kind, (corners,))]
+            else:
+                fields.append((name, kind))
+        values = np.frombuffer(data, np.dtype(fields), element.num, at)
+        at += values.nbytes
+        for name in values.dtype.names or ():
+            if name.startswith("length of ") and (values[name] != values[name][0]).any():
+                raise ValueError(f"{element.name}: lists of several lengths; legal is one length")
+        content[element.name] = {name: values[name] for name in values.dtype.names or ()}
+    return content
+
+
+def _ascii(data: bytes, elements: list[_Element]) -> dict[str, dict[str, np.ndarray]]:
+    content: dict[str, dict[str, np.ndarray]] = {}
+    at = 0
+    lines = [line for line in data.decode("latin1").splitlines() if line.strip()]
+    for element in elements:
+        rows = [line.split() for line in lines[at : at + element.num]]
+        if len(rows) < element.num or len({len(row) for row in rows}) > 1:
+            raise ValueError(f"{element.name}: {len(rows)} rows of {element.num}, or of several lengths")
+        at += element.num
+        values, column = np.array(rows, float).reshape(element.num, -1), 0
+        fields = content.setdefault(element.name, {})
+        for name, _, *length in element.properties:
+            width = int(values[0, column]) if length and element.num else 1
+            column += 1 if length else 0
+            fields[name] = values[:, column : column + width] if length else values[:, column]
+            column += width
+        if element.num and column != values.shape[1]:
+            raise ValueError(f"{element.name}: {values.shape[1]} numbers in a row, needed {column}")
+    return content

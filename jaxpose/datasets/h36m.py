@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import write_json
+from jaxpose.files import FilePath, write_json
 from jaxpose.io.arrays import load_arrays
 
 FORMAT = "jaxpose-h36m-1"
@@ -66,7 +66,7 @@ LAYOUT: dict[str, tuple[tuple[int, ...], type]] = {
 }
 
 
-def load_frames(folder: str | os.PathLike[str]) -> Frames:
+def load_frames(folder: FilePath) -> Frames:
     """The frames of a folder that `write_frames` made, memory-mapped and read-only.
 
     ValueError names the file that is missing, unreadable, or of another type, shape or length than in meta.json.
@@ -81,7 +81,7 @@ def has_truth(frames: Frames) -> np.ndarray:
     return np.isfinite(frames.root_depth)
 
 
-def load_meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
+def load_meta(folder: FilePath) -> dict[str, Any]:
     """The content of `meta.json` of a frames folder; ValueError where it is missing or of another format."""
     path = Path(folder) / "meta.json"
     if not path.is_file():
@@ -98,7 +98,7 @@ def load_meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return meta
 
 
-def write_frames(out: str | os.PathLike[str], blocks: Iterable[Frames], count: int, meta: dict[str, Any]) -> None:
+def write_frames(out: FilePath, blocks: Iterable[Frames], count: int, meta: dict[str, Any]) -> None:
     """Write `count` frames, given in consecutive blocks, as the new folder `out`, which appears when it is complete.
 
     `meta` is stored beside format and count. ValueError if `out` exists or the blocks have another number of frames.
@@ -122,7 +122,7 @@ def write_frames(out: str | os.PathLike[str], blocks: Iterable[Frames], count: i
 
 
 @contextmanager
-def new_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
+def new_folder(out: FilePath) -> Iterator[Path]:
     """A folder with a temporary name beside `out`, renamed to `out` when the block ends without an error.
 
     ValueError where `out` exists, or its parent folder does not.
@@ -137,7 +137,7 @@ def new_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def check_new(out: str | os.PathLike[str]) -> Path:
+def check_new(out: FilePath) -> Path:
     """`out` as an absolute path, if a folder can be made there; ValueError otherwise."""
     target = Path(out).absolute()
     if target.exists():

@@ -3,7 +3,7 @@
     data_3d_h36m.npz   positions_3d: subject -> action -> [F, 32, 3] metres, world axes
     data_2d_h36m_*.npz positions_2d: subject -> action -> four of [F', 17, 2] pixels, one for each camera; metadata
 
-Both are pickled dicts inside .npz (object_npz.py). Every frame is seen by the subject's four cameras
+Both are pickled dicts inside .npz (untrusted/unpickle.py). Every frame is seen by the subject's four cameras
 (h36m_cameras.py); pixels and depth follow as GFPose's files have them (spaces/image_depth.py).
 
 The frames differ from GFPose's: its test list is 4 % longer than S9 and S11 here, in unknown places (spec/gfpose.md,
@@ -12,7 +12,6 @@ The frames differ from GFPose's: its test list is 4 % longer than S9 and S11 her
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,34 +22,20 @@ import numpy as np
 
 from jaxpose.datasets.h36m import Frames, check_new, write_frames
 from jaxpose.datasets.h36m_cameras import Cameras, cameras_of
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import reading
-from jaxpose.io.untrusted.object_npz import array_of, list_of_cameras, load_dict
-from jaxpose.io.untrusted.unpickle import describe
+from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 # Of the 32 joints of the motion capture, those of H36M_17 in its order; the others are constant or duplicates.
 _OF_32 = np.array([0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27])
-# Names of the files -> Human3.6M's numbers. A name may be followed by the number of a second take.
-_ACTIONS = {
-    "Directions": 2,
-    "Discussion": 3,
-    "Eating": 4,
-    "Greeting": 5,
-    "Phoning": 6,
-    "Posing": 7,
-    "Purchases": 8,
-    "Sitting": 9,
-    "SittingDown": 10,
-    "Smoking": 11,
-    "Photo": 12,
-    "Waiting": 13,
-    "Walking": 14,
-    "WalkDog": 15,
-    "WalkTogether": 16,
-    "TakingPhoto": 12,
-    "WalkingDog": 15,
-}
+# Names of the files, by Human3.6M's numbers from 2 on. A name may be followed by the number of a second take.
+_NAMES = (
+    *("Directions", "Discussion", "Eating", "Greeting", "Phoning", "Posing", "Purchases", "Sitting", "SittingDown"),
+    *("Smoking", "Photo", "Waiting", "Walking", "WalkDog", "WalkTogether"),
+)
+_ACTIONS = {name: number for number, name in enumerate(_NAMES, 2)} | {"TakingPhoto": 12, "WalkingDog": 15}
 _LARGEST = 100.0  # metres from the origin: coordinates beyond are millimetres
 
 
@@ -63,10 +48,7 @@ class _Part(NamedTuple):
 
 
 def prepare_videopose3d(
-    data_3d_npz: str | os.PathLike[str],
-    data_2d_npz: str | os.PathLike[str] | None,
-    subjects: Sequence[str],
-    out: str | os.PathLike[str],
+    data_3d_npz: FilePath, data_2d_npz: FilePath | None, subjects: Sequence[str], out: FilePath
 ) -> Iterator[str]:
     """Convert `subjects` ("S1", "S5", ...) to the new folder `out`; yields lines about the progress.
 
@@ -171,12 +153,17 @@ def _action_id(name: str, place: str) -> int:
     return known
 
 
-def check_layout(path: Path) -> None:
-    """ValueError for a 2D file whose metadata names another joint set (COCO has 17 joints, too)."""
+def read_metadata(path: FilePath) -> Mapping[str, Any]:
+    """The dict `metadata` of a file, {} where it has none."""
     with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
         if "metadata.npy" not in archive.namelist():
-            return
-    pairs = load_dict(path, "metadata").get("keypoints_symmetry")
+            return {}
+    return load_dict(path, "metadata")
+
+
+def check_layout(path: Path) -> None:
+    """ValueError for a 2D file whose metadata names another joint set (COCO has 17 joints, too)."""
+    pairs = read_metadata(path).get("keypoints_symmetry")
     legal = [list(H36M_17.left), list(H36M_17.right)]
     if pairs is not None and str(pairs) != str(legal):
         raise ValueError(f"{path}: its left and right joints are {pairs}; needed {legal}, Human3.6M's")

@@ -17,7 +17,7 @@ import numpy as np
 from jaxpose.base import Array, Condition, Example, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.geometry.camera import look_at, project, world_to_camera
-from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.geometry.skeleton import H36M_17, mirror
 from jaxpose.spaces.person import Statistics, View, encode_keypoints, encode_points, encode_pose, fit_statistics
 
 # Detection minus truth, pixels of a 256 x 256 crop, joints of H36M_17 in order: mean x, mean y, std x, std y, inliers.
@@ -121,8 +121,7 @@ def augment_body(key: Key, joints: Array, other: Array, rates: ViewRates) -> Arr
         own = own.at[np.array(H36M_17.right)].set(own[np.array(H36M_17.left)])
         log_scale = rates.bone * own + rates.size * jax.random.normal(size_key)
         joints = _rescale_bones(joints, jnp.exp(log_scale))
-    mirrored = _swap_sides(joints) * jnp.array([-1.0, 1.0, 1.0])
-    return jnp.where(jax.random.bernoulli(mirror_key, rates.mirror), mirrored, joints)
+    return jnp.where(jax.random.bernoulli(mirror_key, rates.mirror), mirror(joints, H36M_17), joints)
 
 
 def draw_camera(key: Key, joints: Array, rates: ViewRates) -> tuple[Array, Array]:
@@ -217,12 +216,6 @@ def _seen_in_2d(key: Key, x_cam: Array, seen: Array, view: ViewRates) -> tuple[C
         pair = zip(as_coco(neck_key, xy, confidence), (xy, confidence), strict=True)
         xy, confidence = (jnp.where(coco, a, b) for a, b in pair)
     return encode_keypoints(pinhole, xy, confidence * seen)
-
-
-def _swap_sides(x: Array) -> Array:
-    order = np.arange(17)
-    order[list(H36M_17.left)], order[list(H36M_17.right)] = H36M_17.right, H36M_17.left
-    return x[order]
 
 
 def _rescale_bones(joints: Array, scale: Array) -> Array:

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxpose.files import FilePath
+
 _KIND = "numpy file of plain numbers and text"
 
 
@@ -27,7 +29,7 @@ class Arrays(Mapping[str, np.ndarray]):
     A `.npy` file has one array, named `alone`. ValueError names the file where an array cannot be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, alone: str = "array", mmap: bool = False):
+    def __init__(self, path: FilePath, *, alone: str = "array", mmap: bool = False):
         self.path, self._read = Path(path), dict[str, np.ndarray]()
         with reading(path, _KIND):
             found = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
@@ -57,7 +59,7 @@ class Arrays(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def load_arrays(path: str | os.PathLike[str], *needed: str, alone: str = "array", mmap: bool = False) -> Arrays:
+def load_arrays(path: FilePath, *needed: str, alone: str = "array", mmap: bool = False) -> Arrays:
     """The arrays of a `.npz` or `.npy` file, with those `needed` among them.
 
     alone: the name of a `.npy` file's array. mmap: map a `.npy` file into memory instead of reading it.
@@ -67,7 +69,7 @@ def load_arrays(path: str | os.PathLike[str], *needed: str, alone: str = "array"
 
 
 @contextmanager
-def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+def reading(path: FilePath, kind: str) -> Iterator[None]:
     """Context in which the file `path`, a `kind`, is read: its errors become ValueErrors that name the file."""
     try:
         yield
@@ -89,7 +91,7 @@ class Source(os.PathLike[str]):
     mark) and `json`. ValueError names the file where it cannot be read as such.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: FilePath):
         self.path = Path(path)
         self.suffix = self.path.suffix.lower()
 
@@ -126,19 +128,19 @@ class Source(os.PathLike[str]):
             raise ValueError(f"{self}: not JSON, or cut off: {error}") from None
 
 
-def source_of(path: str | os.PathLike[str]) -> Source:
+def source_of(path: FilePath) -> Source:
     """The source itself, or that of a path."""
     return path if isinstance(path, Source) else Source(path)
 
 
-def as_float(path: str | os.PathLike[str], what: str, value: np.ndarray) -> np.ndarray:
+def as_float(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
     """The array as float64; ValueError where it does not hold real numbers."""
     if value.dtype.kind not in "fiub":
         raise ValueError(f"{path}: {what} of type {value.dtype}; needed real numbers")
     return value.astype(np.float64)
 
 
-def as_int(path: str | os.PathLike[str], what: str, value: np.ndarray) -> np.ndarray:
+def as_int(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
     """The array as int64; ValueError where it holds anything but whole numbers below 2^53."""
     number = as_float(path, what, value)
     if not np.isfinite(number).all() or (number % 1).any() or (abs(number) >= 2**53).any():

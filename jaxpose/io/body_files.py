@@ -14,18 +14,17 @@ official 6890 or 10475, whose picks are known. Source: spec/dposer.md, 8.3 and 8
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 
-from jaxpose.files import write_npz
+from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks
 from jaxpose.geometry.body_joints import PICKED
 from jaxpose.io.arrays import Source, reading, source_of
-from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, _Array, _Dtype
+from jaxpose.io.untrusted.unpickle import BUILTINS, WITH_OBJECTS, Names, Opaque, Unpickler, _Array
 
 _TABLES = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 _HANDS = ("hands_meanl", "hands_meanr", "hands_componentsl", "hands_componentsr")
@@ -42,7 +41,7 @@ _SMPLX_PICKS = (
 )
 
 
-def load_body(path: str | os.PathLike[str]) -> Body:
+def load_body(path: FilePath) -> Body:
     """The body of a published file or one of `save_body`, .npz or .pkl; the number of joints tells its kind.
 
     All shape directions are kept; `Body.shape` accepts fewer betas, at the cost of all. ValueError naming
@@ -77,7 +76,7 @@ def holds_body(source: Source) -> bool:
     return {"v_template", "kintree_table"} <= set(source.arrays)
 
 
-def save_body(path: str | os.PathLike[str], body: Body) -> None:
+def save_body(path: FilePath, body: Body) -> None:
     """Write a body as .npz in the official keys and types, which `load_body` and other loaders read.
 
     SMPL-X has 10 + 10 or 300 + 100 directions there: missing ones are filled with zeros. ValueError for a path
@@ -118,7 +117,7 @@ def _directions(body: Body) -> np.ndarray:
     )
 
 
-def _read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def _read_npz(path: FilePath) -> dict[str, np.ndarray]:
     wanted = {*_TABLES, *_HANDS, *_FACE, _PICKS}
     archive = source_of(path).arrays
     # members that hold objects (joint2num, part2num) are not opened; one of a wanted name raises
@@ -145,26 +144,6 @@ class _SparseRows(_Sparse):
     by_column = False
 
 
-class _DtypeOrObject(_Dtype):
-    """numpy.dtype during unpickling, of objects too, whose arrays are skipped."""
-
-    def __init__(self, code: Any, align: Any = False, copy: Any = True):
-        self.is_object = code in ("O", "O8")
-        super().__init__("u1" if self.is_object else code, align, copy)
-
-
-class _ArrayOrObjects(_Array):
-    """A numpy array during unpickling; an array of objects has no value."""
-
-    def __setstate__(self, state: Any) -> None:
-        if not getattr(state[2], "is_object", False):
-            super().__setstate__(state)
-
-
-def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
-    return _ArrayOrObjects()
-
-
 def _copy(kind: Any, base: Any, state: Any) -> Any:
     """copyreg._reconstructor, with which protocols 0 and 1 make an object of a class."""
     if kind not in (_Chumpy, _Sparse, _SparseRows):
@@ -174,9 +153,7 @@ def _copy(kind: Any, base: Any, state: Any) -> Any:
 
 _SPARSE = {"csc": _Sparse, "csr": _SparseRows}
 _NAMES: Names = {
-    **NUMPY,
-    ("numpy", "dtype"): _DtypeOrObject,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+    **WITH_OBJECTS,  # which are skipped
     **{(f"chumpy.{module}", "Ch"): _Chumpy for module in ("ch", "reordering")},
     ("chumpy", "Ch"): _Chumpy,
     **{
@@ -190,7 +167,7 @@ _NAMES: Names = {
 }
 
 
-def _read_pickle(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def _read_pickle(path: FilePath) -> dict[str, np.ndarray]:
     with reading(path, "pickle"), open(path, "rb") as file:
         tree = Unpickler(file.read(), _NAMES).load()
         if not isinstance(tree, dict):

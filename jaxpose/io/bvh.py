@@ -11,17 +11,16 @@ Explained, University of Sheffield CS-01-11, 2001.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import atomic
+from jaxpose.files import FilePath, atomic
 from jaxpose.io.take import Take, euler_matrix, numbers, read_lines
 
-CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")
 _METRES = {"cm": 0.01, "m": 1.0}
+CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")
 
 
 class Bvh(NamedTuple):
@@ -39,12 +38,20 @@ class Bvh(NamedTuple):
     frame_time: float
 
 
+class _Joint(NamedTuple):
+    name: str
+    parent: int
+    offset: np.ndarray
+    channels: tuple[str, ...]
+
+
 class _Words:
     """The words of the lines before MOTION, in order, with their line numbers."""
 
-    def __init__(self, path: str | os.PathLike[str], lines: Sequence[str]) -> None:
+    def __init__(self, path: FilePath, lines: Sequence[str]) -> None:
         self.path = path
-        self._words = [(word, n) for n, line in enumerate(lines, 1) for word in _split(line)]
+        spaced = (line.replace("{", " { ").replace("}", " } ") for line in lines)
+        self._words = [(word, n) for n, line in enumerate(spaced, 1) for word in line.split()]
         self._next = 0
 
     def place(self, step: int = 0) -> str:
@@ -66,13 +73,10 @@ class _Words:
 
     def rest_of_line(self) -> list[str]:
         """The words up to the end of this line, or to a brace."""
-        line, words = self._words[self._next - 1][1], []
-        while self._next < len(self._words) and self._words[self._next][1] == line:
-            if self.peek() in "{}":
-                break
-            words.append(self.peek())
+        line, start = self._words[self._next - 1][1], self._next
+        while self._next < len(self._words) and self._words[self._next][1] == line and self.peek() not in "{}":
             self._next += 1
-        return words
+        return [word for word, _ in self._words[start : self._next]]
 
     def numbers(self, count: int) -> np.ndarray:
         place = self.place()
@@ -81,7 +85,7 @@ class _Words:
         return numbers(words, count, place)
 
 
-def read_bvh(path: str | os.PathLike[str]) -> Bvh:
+def read_bvh(path: FilePath) -> Bvh:
     """Read a BVH file.
 
     Raises ValueError, naming file and line, for a hierarchy or a frame that violates the format.
@@ -92,11 +96,9 @@ def read_bvh(path: str | os.PathLike[str]) -> Bvh:
     words.take("HIERARCHY")
     if motion is None:
         raise ValueError(f"{path}, line {len(lines)}: the file ends without MOTION")
-    joints, offsets, channels = _hierarchy(words)
-    count = sum(len(own) for own in channels)
-    frames, frame_time = _frames(path, lines, motion + 1, count)
-    names, parents = zip(*joints, strict=True)
-    return Bvh(tuple(names), tuple(parents), np.stack(offsets), tuple(channels), frames, frame_time)
+    names, parents, offsets, channels = zip(*_hierarchy(words), strict=True)
+    frames, frame_time = _frames(path, lines, motion + 1, sum(map(len, channels)))
+    return Bvh(names, parents, np.stack(offsets), channels, frames, frame_time)
 
 
 def take_of_bvh(bvh: Bvh) -> Take:
@@ -118,7 +120,7 @@ def take_of_bvh(bvh: Bvh) -> Take:
 
 
 def write_bvh(
-    path: str | os.PathLike[str],
+    path: FilePath,
     names: Sequence[str],
     parents: Sequence[int],
     offsets_m: np.ndarray,
@@ -136,9 +138,6 @@ def write_bvh(
     offsets_m, rotations, root = (np.asarray(a, np.float64) for a in (offsets_m, rotations, root))
     _check_motion(names, parents, offsets_m, rotations, root, fps, unit)
     scale = 1 / _METRES[unit]
-    children: dict[int, list[int]] = {j: [] for j in range(-1, len(names))}
-    for joint, parent in enumerate(parents):
-        children[parent].append(joint)
     order, lines = [], ["HIERARCHY"]
 
     def add(joint: int, indent: str) -> None:
@@ -148,9 +147,10 @@ def write_bvh(
         inner = indent + "\t"
         lines.append(f"{inner}OFFSET {_text(offsets_m[joint] * scale if joint else np.zeros(3))}")
         lines.append(f"{inner}CHANNELS {position}Zrotation Xrotation Yrotation")
-        for child in children[joint]:
+        children = [child for child, parent in enumerate(parents) if parent == joint]
+        for child in children:
             add(child, inner)
-        if not children[joint]:
+        if not children:
             # The end site is only drawn by readers: half as long as the bone above.
             end = _text(offsets_m[joint] * scale / 2)
             lines.extend([f"{inner}End Site", f"{inner}{{", f"{inner}\tOFFSET {end}", f"{inner}}}"])
@@ -164,47 +164,40 @@ def write_bvh(
         file.write(("\n".join(lines) + "\n").encode())
 
 
-def _split(line: str) -> Iterator[str]:
-    yield from line.replace("{", " { ").replace("}", " } ").split()
-
-
-def _hierarchy(words: _Words) -> tuple[list[tuple[str, int]], list[np.ndarray], list[tuple[str, ...]]]:
-    joints: list[tuple[str, int]] = []
-    offsets: list[np.ndarray] = []
-    channels: list[tuple[str, ...]] = []
-    words.take("ROOT")
-    open_joints = [_open_joint(words, joints, -1)]
-    offsets.append(_offset(words))
-    channels.append(_channels(words))
-    while open_joints:
-        match words.take("JOINT", "END", "}"):
-            case "JOINT":
-                open_joints.append(_open_joint(words, joints, open_joints[-1]))
-                offsets.append(_offset(words))
-                channels.append(_channels(words))
-            case "END":
-                words.rest_of_line()
-                words.take("{")
-                _offset(words)
-                words.take("}")
-            case _:
-                open_joints.pop()
+def _hierarchy(words: _Words) -> list[_Joint]:
+    joints: list[_Joint] = []
+    open_joints: list[int] = []
+    keyword = words.take("ROOT")
+    while True:
+        if keyword == "}":
+            open_joints.pop()
+        elif keyword == "END":
+            words.rest_of_line()
+            words.take("{")
+            _offset(words)
+            words.take("}")
+        else:
+            joints.append(_joint(words, {joint.name for joint in joints}, open_joints[-1] if open_joints else -1))
+            open_joints.append(len(joints) - 1)
+        if not open_joints:
+            break
+        keyword = words.take("JOINT", "END", "}")
     if words.peek():
         raise ValueError(f"{words.place()}: needed MOTION after the one ROOT, got {words.peek()[:40]!r}")
-    return joints, offsets, channels
+    return joints
 
 
-def _open_joint(words: _Words, joints: list[tuple[str, int]], parent: int) -> int:
-    """Append the joint whose name and brace come next; its index."""
+def _joint(words: _Words, others: set[str], parent: int) -> _Joint:
+    """The joint whose name comes next, up to its channels."""
     place = words.place(-1)
     name = " ".join(words.rest_of_line())
     if not name:
         raise ValueError(f"{place}: needed a joint's name")
-    if name in (other for other, _ in joints):
+    if name in others:
         raise ValueError(f"{place}: joint {name!r} occurs twice; names must differ")
     words.take("{")
-    joints.append((name, parent))
-    return len(joints) - 1
+    offset = _offset(words)
+    return _Joint(name, parent, offset, _channels(words))
 
 
 def _offset(words: _Words) -> np.ndarray:
@@ -227,7 +220,7 @@ def _channels(words: _Words) -> tuple[str, ...]:
     return names
 
 
-def _frames(path: str | os.PathLike[str], lines: list[str], start: int, count: int) -> tuple[np.ndarray, float]:
+def _frames(path: FilePath, lines: list[str], start: int, count: int) -> tuple[np.ndarray, float]:
     """The values [F, count] in the lines after MOTION, and the seconds of a frame."""
     filled = [(n, line.split()) for n, line in enumerate(lines[start:], start + 1) if line.strip()]
     head = {}
@@ -264,19 +257,15 @@ def _text(values: np.ndarray) -> str:
 def _check_motion(
     names: Any, parents: Any, offsets: np.ndarray, rotations: np.ndarray, root: np.ndarray, fps: float, unit: str
 ) -> None:
-    num = len(names)
+    num, frames = len(names), len(root)
     if unit not in _METRES:
         raise ValueError(f"unit: got {unit!r}, legal are {', '.join(_METRES)}")
     if len(set(names)) != num or any(not str(name).strip() or set(name) & set("{}\n\r") for name in names):
         raise ValueError(f"names: needed distinct names without braces, got {tuple(names)}")
     if len(parents) != num or list(parents)[:1] != [-1] or any(not 0 <= p < j for j, p in enumerate(parents) if j):
         raise ValueError(f"parents: needed -1, then for each joint an earlier one, got {tuple(parents)}")
-    frames = len(root)
-    for name, array, shape in (
-        ("offsets_m", offsets, (num, 3)),
-        ("rotations", rotations, (frames, num, 3, 3)),
-        ("root", root, (frames, 3)),
-    ):
+    shapes = {"offsets_m": (num, 3), "rotations": (frames, num, 3, 3), "root": (frames, 3)}
+    for (name, shape), array in zip(shapes.items(), (offsets, rotations, root), strict=True):
         if array.shape != shape or not frames:
             raise ValueError(f"{name}: needed {shape}, at least one frame, got {array.shape}")
         if not np.isfinite(array).all():

@@ -17,7 +17,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.geometry.heatmaps import Missing, check_heatmaps, heatmap_peak, to_image
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.arrays import Source, as_float, source_of
@@ -64,7 +64,7 @@ class Heatmaps(NamedTuple):
 
 
 def read_heatmaps(
-    path: str | os.PathLike[str],
+    path: FilePath,
     *,
     skeleton: Skeleton | None = None,
     image_size: tuple[int, int] | None = None,
@@ -162,11 +162,10 @@ def _boxes(path: Path, arrays: Arrays, num: int, size: tuple[int, int]) -> np.nd
     box = as_float(path, "box", arrays["box"])
     if box.shape != (num, 4):
         raise ValueError(f"{path}: box is {list(box.shape)}; needed [{num}, 4]: x0, y0, width, height")
-    bad = np.flatnonzero(~np.isfinite(box).all(-1) | (box[:, 2:] <= 0).any(-1))
-    if len(bad):
-        raise ValueError(
-            f"{path}: box {box[bad[0]].tolist()} of frame {bad[0]}; needed finite x0, y0 and width, height > 0"
-        )
+    bad = ~np.isfinite(box).all(-1) | (box[:, 2:] <= 0).any(-1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(f"{path}: box {box[row].tolist()} of frame {row}; needed finite x0, y0 and width, height > 0")
     return box.astype(np.float32)
 
 
@@ -176,7 +175,6 @@ def _frames(path: Path, arrays: Arrays, num: int) -> np.ndarray:
         return np.arange(num)
     numbers, counts = np.unique(frame, return_counts=True)
     if (counts > 1).any():
-        raise ValueError(
-            f"{path}: frame {numbers[counts > 1][0]} occurs {counts.max()} times; needed one person, one row per frame"
-        )
+        found = f"frame {numbers[counts > 1][0]} occurs {counts.max()} times"
+        raise ValueError(f"{path}: {found}; needed one person, one row per frame")
     return frame

@@ -1,7 +1,7 @@
 """2D keypoints of people in images, as detectors write them: one type, one reader, one writer.
 
 The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose), `keypoint_arrays` (`.npz`,
-`.npy`) and `joint_csv`. What every one of them becomes:
+`.npy`, `.csv`). What every one of them becomes:
 
 - confidence is clipped to [0, 1]: AlphaPose and RTMPose (SimCC) write scores above 1;
 - a joint whose coordinates or confidence are not finite was not detected: confidence 0;
@@ -10,17 +10,15 @@ The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose)
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import write_npz
+from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, source_of
-from jaxpose.io.joint_csv import read_keypoint_csv
-from jaxpose.io.keypoint_arrays import Table, read_npy, read_npz
+from jaxpose.io.keypoint_arrays import Table, read_keypoint_csv, read_npy, read_npz
 from jaxpose.io.keypoint_json import FORMATS, read_json
 
 _ARRAY_FORMATS = ("npz", "npy", "csv")
@@ -51,11 +49,7 @@ class Keypoints(NamedTuple):
 
 
 def read_keypoints(
-    path: str | os.PathLike[str],
-    *,
-    skeleton: Skeleton | None = None,
-    format: str | None = None,
-    camera: str | None = None,
+    path: FilePath, *, skeleton: Skeleton | None = None, format: str | None = None, camera: str | None = None
 ) -> Keypoints:
     """The detections in a file, or in a folder of JSON files with one per frame.
 
@@ -96,7 +90,7 @@ def read_keypoints(
     )
 
 
-def write_keypoints_npz(path: str | os.PathLike[str], kp: Keypoints) -> None:
+def write_keypoints_npz(path: FilePath, kp: Keypoints) -> None:
     """Write an `.npz` that `read_keypoints` reads back; the file appears whole or not at all.
 
     A skeleton that is not registered must be given again to the reader.

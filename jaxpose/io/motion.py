@@ -20,13 +20,13 @@ Sources: spec/dposer.md 3; AMASS (Mahmood et al. 2019); files of both releases.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.asf_amc import asf_beside
 from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
@@ -65,9 +65,9 @@ class PartialMotion(NamedTuple):
 
 
 def read_motion(
-    path: str | os.PathLike[str],
+    path: FilePath,
     *,
-    asf: str | os.PathLike[str] | None = None,
+    asf: FilePath | None = None,
     fps: float | None = None,
     up: Literal["y", "z"] | None = None,
     pelvis: Sequence[float] | np.ndarray | None = None,
@@ -98,12 +98,7 @@ def read_motion(
 
 
 def read_rotations(
-    path: str | os.PathLike[str],
-    *,
-    asf: str | os.PathLike[str] | None = None,
-    fps: float | None = None,
-    up: str | None = None,
-    gaps: bool = False,
+    path: FilePath, *, asf: FilePath | None = None, fps: float | None = None, up: str | None = None, gaps: bool = False
 ) -> PartialMotion:
     """The motion in a file, with rotations of at most one turn, and which rotations are known.
 
@@ -130,7 +125,7 @@ def holds_rotations(source: Source) -> bool:
     return only.ndim == 2 and only.shape[1] in WIDTHS
 
 
-def _other_skeleton(path: Path, asf: str | os.PathLike[str] | None, fps: float | None) -> Motion:
+def _other_skeleton(path: Path, asf: FilePath | None, fps: float | None) -> Motion:
     if path.suffix.lower() == ".bvh":
         return motion_from_bvh(path)
     skeleton = asf_beside(path) if asf is None else asf

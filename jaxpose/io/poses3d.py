@@ -4,32 +4,38 @@
            `samples`) [N, J, 3]; or the benchmark's `joints_cam`. Further: `joints` [J] names or `skeleton`, `frame` and
            `person` [N], `fps`, `up`, `unit`
     .npy   [N, J, 3], or [N, J, 4] with a confidence; [J, 3 or 4] is one pose
-    .csv   a header frame,person,hip_x,hip_y,hip_z,... (joint_csv.py)
+    .csv   a header frame,person,hip_x,hip_y,hip_z,... (keypoint_arrays.py)
     .json  [{"frame": 0, "person": 0, "joints": {"hip": [x, y, z], "head": null}}, ...]
 
 A joint is missing where a coordinate is not finite, null or an empty cell, where its confidence is 0, and where the
-file does not name it.
+file does not name it. `read_body_points` has them as points of a body, in a set that bodies have (`POINT_SETS`); joint
+sets that are no such set (h36m17, mpii16, ...) are brought to OpenPose's 25 as far as they have them.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.geometry.axes import check_up, to_camera
-from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton
+from jaxpose.files import FilePath
+from jaxpose.geometry.axes import check_up, from_camera, to_camera
+from jaxpose.geometry.body import Body
+from jaxpose.geometry.body_joints import POINT_SETS, known_points, point_set_of
+from jaxpose.geometry.joint_sets import convert_joints
+from jaxpose.geometry.skeleton import BODY_25, H36M_17, SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, as_float, as_int, source_of
-from jaxpose.io.joint_csv import Columns
-from jaxpose.io.keypoint_arrays import read_fps, read_joint_names, read_per_row
+from jaxpose.io.keypoint_arrays import Columns, read_fps, read_joint_names, read_per_row
 
 UNITS = {"m": 1.0, "mm": 1e-3}
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
 _KEYS = ("joints3d", "mean", "samples", "joints_cam")
 _CONFIDENCES = ("confidence", "visible")
+LEAST_POINTS = 3  # what places a body
 
 
 class Poses3D(NamedTuple):
@@ -49,6 +55,18 @@ class Poses3D(NamedTuple):
     unit: str = "m"
 
 
+class BodyPoints(NamedTuple):
+    """xyz [N, K, 3] float32 metres, y up, NaN where not seen or not of the body; points: the set; source: the file's.
+
+    used: how many of the file's joints are in `xyz` in some row.
+    """
+
+    xyz: np.ndarray
+    points: str
+    source: Poses3D
+    used: int
+
+
 class _Table(NamedTuple):
     """The content of a file: values [N, K, 3] as found, NaN where missing, and names of the K columns or None."""
 
@@ -62,7 +80,7 @@ class _Table(NamedTuple):
 
 
 def read_poses3d(
-    path: str | os.PathLike[str], *, skeleton: Skeleton | None = None, up: str | None = None, unit: str | None = None
+    path: FilePath, *, skeleton: Skeleton | None = None, up: str | None = None, unit: str | None = None
 ) -> Poses3D:
     """The poses in a file.
 
@@ -92,6 +110,46 @@ def read_poses3d(
     poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, table.fps, up, unit)
     _check_sizes(source.path, poses)
     return poses
+
+
+def read_body_points(
+    path: FilePath,
+    body: Body,
+    *,
+    skeleton: Skeleton | None = None,
+    up: str | None = None,
+    unit: str | None = None,
+    only: Sequence[str] | None = None,
+) -> BodyPoints:
+    """The points of `body` in a file of 3D joints; other arguments and errors as of `read_poses3d`.
+
+    only: names of the points to keep. ValueError where no point is left, or for an unknown name.
+    """
+    source = read_poses3d(path, skeleton=skeleton, up=up, unit=unit)
+    name = point_set_of(source.skeleton)
+    xyz = from_camera(source.joints, "y")
+    if len(POINT_SETS[name]) != len(source.skeleton.joints) or name == "openpose25":
+        seen = jnp.asarray(np.isfinite(xyz).all(-1), jnp.float32)
+        moved, sure = jax.device_get(convert_joints(jnp.asarray(xyz), seen, source.skeleton, BODY_25))
+        xyz = np.where(sure[..., None] > 0, moved, np.nan)
+    unknown = [part for part in only or () if part not in POINT_SETS[name]]
+    if unknown:
+        raise ValueError(f"--only: got {unknown[0]!r}; legal are {', '.join(POINT_SETS[name])}")
+    keep = known_points(body, name) & (only is None or np.isin(np.array(POINT_SETS[name]), list(only)))
+    xyz = np.where(keep[:, None], xyz, np.nan).astype(np.float32)
+    seen = np.isfinite(xyz).all(-1)
+    if not seen.any():
+        raise ValueError(f"{path}: none of its points is one of the body's, or of those asked for")
+    return BodyPoints(xyz, name, source, int(seen.any(0).sum()))
+
+
+def check_enough(path: FilePath, data: BodyPoints) -> None:
+    """ValueError naming the first pose with fewer than three points."""
+    count = np.isfinite(data.xyz).all(-1).sum(-1)
+    few = np.flatnonzero(count < LEAST_POINTS)
+    if few.size:
+        at = f"frame {data.source.frame[few[0]]}, person {data.source.person[few[0]]}"
+        raise ValueError(f"{path}: {at} has {count[few[0]]} points that the body has; needed {LEAST_POINTS} or more")
 
 
 def holds_poses3d(source: Source) -> bool:
@@ -183,12 +241,8 @@ def _like_keypoints(values: np.ndarray) -> bool:
     return bool((finite[:, 2] >= 0).all() and (finite[:, 2] <= 1).all() and abs(finite[:, :2]).max() > 10)
 
 
-_READERS: dict[str, Callable[[Source], _Table]] = {
-    ".npz": _read_npz,
-    ".npy": _read_npy,
-    ".csv": _read_csv,
-    ".json": _read_json,
-}
+_READERS: dict[str, Callable[[Source], _Table]]
+_READERS = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv, ".json": _read_json}
 
 
 def _check_sizes(path: Path, poses: Poses3D) -> None:

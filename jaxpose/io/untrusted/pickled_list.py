@@ -58,11 +58,6 @@ class PickledList(pickle._Unpickler):
         if self._list:
             yield self._hand_over(shared)
 
-    def whole(self) -> Any:
-        """The content of the file, if it is not a list."""
-        self._run()
-        return self.stack.pop()
-
     def find_class(self, module: str, name: str) -> Any:
         """The function of `names`; UnpicklingError for all others."""
         if (module, name) not in self._names:
@@ -122,30 +117,6 @@ class PickledList(pickle._Unpickler):
             raise pickle.UnpicklingError(f"it refers to object {index} of an element that was read long before")
         self.append(self._old[index])
 
-    def load_put(self) -> None:
-        self._remember(int(self.readline()))
-
-    def load_binput(self) -> None:
-        self._remember(self.read(1)[0])
-
-    def load_long_binput(self) -> None:
-        self._remember(int.from_bytes(self.read(4), "little"))
-
-    def load_memoize(self) -> None:
-        self._remember(self._next)
-
-    def load_get(self) -> None:
-        self._recall(int(self.readline()))
-
-    def load_binget(self) -> None:
-        self._recall(self.read(1)[0])
-
-    def load_long_binget(self) -> None:
-        self._recall(int.from_bytes(self.read(4), "little"))
-
-    def load_frame(self) -> None:
-        self.read(8)  # a hint about how much to read ahead
-
     def load_empty_list(self) -> None:
         is_bottom = not self.stack and not self.metastack
         self.append(self._list if is_bottom else [])
@@ -161,21 +132,21 @@ class PickledList(pickle._Unpickler):
             raise pickle.UnpicklingError(f"it sets the state of a {type(self.stack[-1]).__name__}")
         self.stack[-1].__setstate__(state)
 
-    def refuse(self) -> NoReturn:
+    def _refuse(self) -> NoReturn:
         raise pickle.UnpicklingError("it uses extensions or persistent names, which are not allowed")
 
     dispatch: ClassVar[dict[int, Any]] = {
         **pickle._Unpickler.dispatch,
-        pickle.PUT[0]: load_put,
-        pickle.BINPUT[0]: load_binput,
-        pickle.LONG_BINPUT[0]: load_long_binput,
-        pickle.MEMOIZE[0]: load_memoize,
-        pickle.GET[0]: load_get,
-        pickle.BINGET[0]: load_binget,
-        pickle.LONG_BINGET[0]: load_long_binget,
-        pickle.FRAME[0]: load_frame,
+        pickle.PUT[0]: lambda self: self._remember(int(self.readline())),
+        pickle.BINPUT[0]: lambda self: self._remember(self.read(1)[0]),
+        pickle.LONG_BINPUT[0]: lambda self: self._remember(int.from_bytes(self.read(4), "little")),
+        pickle.MEMOIZE[0]: lambda self: self._remember(self._next),
+        pickle.GET[0]: lambda self: self._recall(int(self.readline())),
+        pickle.BINGET[0]: lambda self: self._recall(self.read(1)[0]),
+        pickle.LONG_BINGET[0]: lambda self: self._recall(int.from_bytes(self.read(4), "little")),
+        pickle.FRAME[0]: lambda self: self.read(8),  # a hint about how much to read ahead
         pickle.EMPTY_LIST[0]: load_empty_list,
         pickle.LIST[0]: load_list,
         pickle.BUILD[0]: load_build,
-        **dict.fromkeys((code[0] for code in _FORBIDDEN), refuse),
+        **dict.fromkeys((code[0] for code in _FORBIDDEN), _refuse),
     }

@@ -22,22 +22,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import reading
 from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, arrays_of
 
 _STORAGES = {
-    "DoubleStorage": "f8",
-    "FloatStorage": "f4",
-    "HalfStorage": "f2",
-    "BFloat16Storage": "u2",  # the upper half of a float32
-    "LongStorage": "i8",
-    "IntStorage": "i4",
-    "ShortStorage": "i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "?",
-    "ComplexFloatStorage": "c8",
-    "ComplexDoubleStorage": "c16",
+    **{"DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "BFloat16Storage": "u2"},  # its upper half
+    **{"LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1"},
+    **{"BoolStorage": "?", "ComplexFloatStorage": "c8", "ComplexDoubleStorage": "c16"},
 }
 # other objects in checkpoints: a random state (MixSTE), a configuration (DPoser) with types in it, arguments
 _NOT_READ = (
@@ -148,7 +140,7 @@ class _Archive:
         return found
 
 
-def read_torch(path: str | os.PathLike[str]) -> Any:
+def read_torch(path: FilePath) -> Any:
     """The content of a file of torch.save: dicts, lists and plain values, tensors as numpy arrays (read-only views).
 
     bfloat16 becomes float32, which holds it exactly. A random state or a configuration becomes an `Opaque`. Raises
