@@ -121,7 +121,7 @@ def y_up_from_z_up(root: np.ndarray, transl: np.ndarray) -> tuple[np.ndarray, np
     """Rotations and positions [F, 3] of the root in a world with z up, in one with y up: a quarter turn about x."""
     quarter = np.array([1.0, -1.0, 0.0, 0.0]) / np.sqrt(2)
     turned = vector_of_quaternion(_product(quarter, _quaternion(root)))
-    return turned.astype(np.float32), np.stack([transl[:, 0], transl[:, 2], -transl[:, 1]], axis=-1)
+    return turned.astype(np.float32), np.stack([transl[:, 0], transl[:, 2], 0 - transl[:, 1]], axis=-1)
 
 
 def _slerp(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
