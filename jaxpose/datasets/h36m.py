@@ -55,13 +55,9 @@ class Frames(NamedTuple):
 
 # Field -> shape of one frame and type.
 LAYOUT: dict[str, tuple[tuple[int, ...], type]] = {
-    "image": ((17, 3), np.float32),
-    "camera": ((17, 3), np.float32),
-    "keypoints": ((17, 2), np.float32),
-    "confidence": ((17,), np.float32),
-    "ratio": ((), np.float32),
-    "root_depth": ((), np.float32),
-    "intrinsics": ((4,), np.float32),
+    **{name: ((17, 3), np.float32) for name in ("image", "camera")},
+    **{"keypoints": ((17, 2), np.float32), "confidence": ((17,), np.float32), "intrinsics": ((4,), np.float32)},
+    **{name: ((), np.float32) for name in ("ratio", "root_depth")},
     **{name: ((), np.int32) for name in ("action", "subject", "video", "frame", "camera_id")},
 }
 

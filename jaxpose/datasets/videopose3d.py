@@ -15,7 +15,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,12 +39,8 @@ _ACTIONS = {name: number for number, name in enumerate(_NAMES, 2)} | {"TakingPho
 _LARGEST = 100.0  # metres from the origin: coordinates beyond are millimetres
 
 
-class _Part(NamedTuple):
-    """One action: joints [F, 17, 3] metres, world; keypoints of each camera [F, 17, 2] pixels."""
-
-    action: int
-    joints: np.ndarray
-    keypoints: list[np.ndarray] | None
+# one action: its number, joints [F, 17, 3] metres, world, and keypoints of each camera [F, 17, 2] pixels
+_Part: TypeAlias = tuple[int, np.ndarray, list[np.ndarray] | None]
 
 
 def prepare_videopose3d(
@@ -85,8 +81,9 @@ def _read_subject(
     parts: list[_Part] = []
     for name, value in actions.items():
         place = f"{sources[0]}: {subject} {name}"
-        action, joints = _action_id(name, place), _joints(value, place)
-        keypoints = None
+        action, joints, keypoints = _ACTIONS.get(name.split(" ")[0]), _joints(value, place), None
+        if action is None:
+            raise ValueError(f"{place}: an unknown action; legal are {', '.join(_ACTIONS)}, and a number after it")
         if seen is not None:
             cameras = list_of_cameras(seen.get(name), f"{sources[1]}: {subject} {name}", 4)
             keypoints = [array_of(array, at, (17, 2)).astype(np.float32) for at, array in cameras]
@@ -94,8 +91,8 @@ def _read_subject(
         shortest = min(lengths)
         if max(lengths) != shortest:
             yield f"{subject} {name}: {lengths[0]} frames in 3D, {lengths[1:]} in 2D; kept the first {shortest}"
-        parts.append(_Part(action, joints[:shortest], keypoints and [k[:shortest] for k in keypoints]))
-    yield f"{subject}: {len(parts)} actions, {4 * sum(len(p.joints) for p in parts)} frames"
+        parts.append((action, joints[:shortest], keypoints and [k[:shortest] for k in keypoints]))
+    yield f"{subject}: {len(parts)} actions, {4 * sum(len(x) for _, x, _ in parts)} frames"
     return parts
 
 
@@ -110,7 +107,8 @@ def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, 
         "camera_id": camera_id,
     }
     labels = {name: np.repeat(values, length) for name, values in per_video.items()}
-    x_cam = np.concatenate([_to_camera(x, cameras) for _, x, _ in parts]).astype(np.float32)
+    turned = (np.einsum("cij,fkj->cfki", cameras.R_cam_world, x) + cameras.t_cam[:, None, None] for _, x, _ in parts)
+    x_cam = np.concatenate([x.reshape(-1, 17, 3) for x in turned]).astype(np.float32)
     if not (x_cam[..., 2] > 0).all():
         video = np.searchsorted(np.cumsum(length), np.argmin((x_cam[..., 2] > 0).all(-1)), side="right")
         at = f"camera {camera_id[video]} in action {action[video]}"
@@ -132,25 +130,12 @@ def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, 
     )
 
 
-def _to_camera(x_world: np.ndarray, cameras: Cameras) -> np.ndarray:
-    """[4 F, 17, 3] of joints [F, 17, 3], one camera after the other."""
-    x_cam = np.einsum("cij,fkj->cfki", cameras.R_cam_world, x_world) + cameras.t_cam[:, None, None]
-    return x_cam.reshape(-1, *x_world.shape[1:])
-
-
 def _joints(value: Any, place: str) -> np.ndarray:
     joints = array_of(value, place, (32, 3), (17, 3)).astype(np.float64)
     joints = joints[:, _OF_32] if joints.shape[1] == 32 else joints
     if np.abs(joints).max() > _LARGEST:
         raise ValueError(f"{place}: a coordinate of {np.abs(joints).max():.0f}; needed metres, not millimetres")
     return joints
-
-
-def _action_id(name: str, place: str) -> int:
-    known = _ACTIONS.get(name.split(" ")[0])
-    if known is None:
-        raise ValueError(f"{place}: an unknown action; legal are {', '.join(_ACTIONS)}, and a number after it")
-    return known
 
 
 def read_metadata(path: FilePath) -> Mapping[str, Any]:

@@ -23,21 +23,6 @@ _METRES = {"cm": 0.01, "m": 1.0}
 CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")
 
 
-class Bvh(NamedTuple):
-    """The content of a BVH file.
-
-    names, parents: J joints in the order of the file. offsets: [J, 3] file unit. channels: for each joint the names
-    of its channels. frames: [F, C] the values of all of them, degrees or file unit. frame_time: s.
-    """
-
-    names: tuple[str, ...]
-    parents: tuple[int, ...]
-    offsets: np.ndarray
-    channels: tuple[tuple[str, ...], ...]
-    frames: np.ndarray
-    frame_time: float
-
-
 class _Joint(NamedTuple):
     name: str
     parent: int
@@ -85,8 +70,8 @@ class _Words:
         return numbers(words, count, place)
 
 
-def read_bvh(path: FilePath) -> Bvh:
-    """Read a BVH file.
+def read_bvh(path: FilePath) -> Take:
+    """The skeleton and motion in a BVH file; lengths in the file's unit.
 
     Raises ValueError, naming file and line, for a hierarchy or a frame that violates the format.
     """
@@ -96,27 +81,23 @@ def read_bvh(path: FilePath) -> Bvh:
     words.take("HIERARCHY")
     if motion is None:
         raise ValueError(f"{path}, line {len(lines)}: the file ends without MOTION")
-    names, parents, offsets, channels = zip(*_hierarchy(words), strict=True)
-    frames, frame_time = _frames(path, lines, motion + 1, sum(map(len, channels)))
-    return Bvh(names, parents, np.stack(offsets), channels, frames, frame_time)
-
-
-def take_of_bvh(bvh: Bvh) -> Take:
-    """The rotations and translations of the channels."""
-    num_frames, num_joints = len(bvh.frames), len(bvh.names)
-    rotations = np.empty((num_frames, num_joints, 3, 3))
-    translations = np.repeat(bvh.offsets[None], num_frames, 0)
+    joints = _hierarchy(words)
+    frames, frame_time = _frames(path, lines, motion + 1, sum(len(joint.channels) for joint in joints))
+    offsets = np.stack([joint.offset for joint in joints])
+    rotations = np.empty((len(frames), len(joints), 3, 3))
+    translations = np.repeat(offsets[None], len(frames), 0)
     start = 0
-    for joint, channels in enumerate(bvh.channels):
-        values = bvh.frames[:, start : start + len(channels)]
+    for j, (_, _, _, channels) in enumerate(joints):
+        values = frames[:, start : start + len(channels)]
         turns = [i for i, name in enumerate(channels) if name.endswith("rotation")]
         axes = "".join(channels[i][0].lower() for i in turns)
-        rotations[:, joint] = euler_matrix(axes, np.deg2rad(values[:, turns]))
+        rotations[:, j] = euler_matrix(axes, np.deg2rad(values[:, turns]))
         for i, name in enumerate(channels):
             if name.endswith("position"):
-                translations[:, joint, "XYZ".index(name[0])] = values[:, i]
+                translations[:, j, "XYZ".index(name[0])] = values[:, i]
         start += len(channels)
-    return Take(bvh.names, bvh.parents, bvh.offsets, rotations, translations, 1 / bvh.frame_time)
+    names, parents = tuple(joint.name for joint in joints), tuple(joint.parent for joint in joints)
+    return Take(names, parents, offsets, rotations, translations, 1 / frame_time)
 
 
 def write_bvh(

@@ -27,7 +27,7 @@ import numpy as np
 from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.asf_amc import read_amc, read_asf
-from jaxpose.io.bvh import read_bvh, take_of_bvh, write_bvh
+from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.source_skeletons import FLAVOURS, Flavour, flavour_of_map
 from jaxpose.io.take import Take, rest_positions, rotation_matrices, rotation_vectors, shortest_rotation, world
@@ -74,7 +74,7 @@ class Retargeting(TypedDict, total=False):
 
 def motion_from_bvh(path: FilePath, **options: Unpack[Retargeting]) -> Motion:
     """The motion in a BVH file; options, result and errors as of `retarget`."""
-    return _named(path, take_of_bvh(read_bvh(path)), options)
+    return _named(path, read_bvh(path), options)
 
 
 def motion_from_amc(amc: FilePath, asf: FilePath, *, fps: float = 120.0, **options: Unpack[Retargeting]) -> Motion:
