@@ -21,10 +21,7 @@ _RAW_KEYS = ("model_state_dict", "state_dict", "model_pos")
 
 
 def raw_weights(tree: Any) -> dict[str, Any]:
-    """The named weights in a checkpoint: a bare state_dict, or one in a dict or at the head of a list.
-
-    The prefix `module.` (DataParallel) is taken off. Raises ValueError where there are none.
-    """
+    """The named weights in a checkpoint, without `module.` (DataParallel); ValueError where there are none."""
     if isinstance(tree, list | tuple) and tree:  # DiffPose: [model, optimiser, epoch, step, ema]
         tree = tree[0]
     if isinstance(tree, dict):

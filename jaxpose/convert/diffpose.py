@@ -85,10 +85,7 @@ def video_part(weights: Mapping[str, Any], num_heads: int = _VIDEO_HEADS) -> Par
 
 
 def read_part(path: FilePath, weights: str = "raw") -> Part:
-    """The network in one checkpoint; `weights` "raw" or "ema", of which a MixSTE has the raw ones only.
-
-    Raises ValueError, naming the file, where it is no checkpoint of DiffPose's networks or has no such weights.
-    """
+    """The network in one checkpoint, "raw" or "ema" weights (a MixSTE has raw ones only); ValueError names the file."""
     check_weights(weights)
     tree = read_torch(path)
     try:
@@ -135,11 +132,7 @@ def assemble(parts: Sequence[Part], schedule: str | None = None) -> model.Model:
 def convert_diffpose(
     paths: Sequence[FilePath], out: FilePath, *, weights: str = "raw", schedule: str | None = None
 ) -> Iterator[str]:
-    """Write the checkpoints `paths`, a denoiser, an encoder or both, as the one model file `out`, in float32.
-
-    Yields what it did. Raises ValueError where `out` is not a .safetensors file in a folder that exists, or as
-    `read_part` and `assemble` do.
-    """
+    """Write the checkpoints `paths`, a denoiser, an encoder or both, as one model file `out`, float32; yields lines."""
     target = check_out(out)
     parts = [read_part(path, weights) for path in paths]
     whole = assemble(parts, schedule)

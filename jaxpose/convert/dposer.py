@@ -103,10 +103,7 @@ def read_dposer(
 def convert_dposer(
     path: FilePath, out: FilePath, *, normaliser: FilePath | None = None, weights: str = "ema", identity: bool = False
 ) -> Iterator[str]:
-    """Write the checkpoint `path` of the original DPoser as the model file `out`, in float32; yields what it did.
-
-    Raises ValueError where `out` is not a .safetensors file in a folder that exists, or as `read_dposer` does.
-    """
+    """Write the checkpoint as the .safetensors file `out`, in float32; yields lines. Errors as of `read_dposer`."""
     title, ending = f"DPoser of {{codec}}, {weights} weights", f", normalised by {normaliser or 'nothing'}"
     return write_model(
         path, out, lambda: read_dposer(path, normaliser, weights=weights, identity=identity), title, ending

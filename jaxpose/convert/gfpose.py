@@ -42,8 +42,5 @@ def read_gfpose(path: FilePath, weights: str = "ema") -> model.Model:
 
 
 def convert_gfpose(path: FilePath, out: FilePath, *, weights: str = "ema") -> Iterator[str]:
-    """Write the checkpoint `path` of the original GFPose as the model file `out`, in float32; yields what it did.
-
-    Raises ValueError where `out` is not a .safetensors file in a folder that exists, or as `read_gfpose` does.
-    """
+    """Write the checkpoint as the .safetensors file `out`, in float32; yields lines. Errors as of `read_gfpose`."""
     return write_model(path, out, lambda: read_gfpose(path, weights), f"GFPose, {weights} weights", "")

@@ -69,10 +69,7 @@ def network_of(original: Original, named: Mapping[str, Any]) -> ScoreMLP:
 
 
 def params_of(original: Original, named: Mapping[str, Any]) -> dict[str, Any]:
-    """Our parameters, {"params": {layer: {name: float32 array}}}, of named weights.
-
-    Raises ValueError, listing every tensor that is missing, unexpected, of another shape or not finite numbers.
-    """
+    """Our parameters, {"params": {layer: {name: float32 array}}}; ValueError lists every tensor that does not fit."""
     hints = {"gauss_proj.W": f"; {original.name} with Fourier time features is not supported"}
     ignored = (*_NOT_WEIGHTS, *original.dead)
     check_fit(f"{original.name}'s network", named, _shapes(original, named), ignored=ignored, hints=hints)
@@ -109,10 +106,7 @@ def read_params(
 def write_model(
     path: FilePath, out: FilePath, read: Callable[[], model.Model], title: str, ending: str
 ) -> Iterator[str]:
-    """Write what `read` gets from `path` as the model file `out`, in float32; yields what it did.
-
-    title: of the model, {codec} filled in. ValueError where `out` is not a .safetensors file in a folder that exists.
-    """
+    """Write what `read` gets from `path` as the .safetensors file `out`, float32; {codec} is filled in in `title`."""
     target, found = check_out(out), read()
     network, count = found.spec.network, model.describe(found)["parameters"]
     yield (

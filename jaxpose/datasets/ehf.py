@@ -126,10 +126,7 @@ class _Element(NamedTuple):
 
 
 def read_ply(path: FilePath) -> tuple[np.ndarray, np.ndarray | None]:
-    """Vertices [V, 3] float64 in the file's unit, and faces [T, corners] int32, or None where there are none.
-
-    ValueError, naming the file, for one that is missing, cut short or of another format.
-    """
+    """Vertices [V, 3] float64 in the file's unit, and faces [T, corners] int32 or None; ValueError names the file."""
     with reading(path, ".ply file"):
         with open(path, "rb") as file:
             data = file.read()

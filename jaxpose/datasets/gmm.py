@@ -68,10 +68,7 @@ def write_gmm(path: FilePath, tree: Tree, metadata: Mapping[str, Any] | None = N
 
 @jax.jit
 def to_mixture(array: np.ndarray, width: float, height: float) -> Mixture:
-    """[..., M, 5] of a file, in an image of `width` x `height` pixels, as a mixture in normalised screen units.
-
-    A component with weight 0 and standard deviation 0 gets the standard deviation 1, so that its density is finite.
-    """
+    """[..., M, 5] of a file, in an image of `width` x `height` px, in normalised units; a std of 0 becomes 1."""
     values = jnp.asarray(array, jnp.float32)
     std = jnp.where(values[..., 3:] > 0, values[..., 3:], 1)
     return Mixture(values[..., 0], normalise_screen(values[..., 1:3], width, height), std)
@@ -142,10 +139,9 @@ def _normalised(array: np.ndarray) -> np.ndarray:
 
 
 def _write_object(file: IO[bytes], value: Any) -> None:
-    """Write `value` to a .npy file as numpy 1 does, which every numpy reads.
+    """Write `value` to a .npy file as numpy 1 does, which every numpy reads: numpy 2 names `numpy._core`, unknown then.
 
-    numpy 2 names its function `numpy._core`, which the numpy that the original runs on does not know. With protocol 3
-    the name occurs once, in plain text at the start.
+    With protocol 3 the name occurs once, in plain text at the start.
     """
     np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
     raw = pickle.dumps(np.array(value, dtype=object), protocol=3)

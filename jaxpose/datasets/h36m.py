@@ -63,10 +63,7 @@ LAYOUT: dict[str, tuple[tuple[int, ...], type]] = {
 
 
 def load_frames(folder: FilePath) -> Frames:
-    """The frames of a folder that `write_frames` made, memory-mapped and read-only.
-
-    ValueError names the file that is missing, unreadable, or of another type, shape or length than in meta.json.
-    """
+    """The frames of a folder that `write_frames` made, memory-mapped; ValueError names a file that does not fit."""
     root = Path(folder)
     meta = load_meta(root)
     return Frames(*(_load_field(root, name, meta["count"]) for name in Frames._fields))
@@ -95,10 +92,7 @@ def load_meta(folder: FilePath) -> dict[str, Any]:
 
 
 def write_frames(out: FilePath, blocks: Iterable[Frames], count: int, meta: dict[str, Any]) -> None:
-    """Write `count` frames, given in consecutive blocks, as the new folder `out`, which appears when it is complete.
-
-    `meta` is stored beside format and count. ValueError if `out` exists or the blocks have another number of frames.
-    """
+    """Write `count` frames, given in blocks, as the new folder `out`, complete or not at all; `meta` is stored too."""
     if count < 1:
         raise ValueError(f"{out}: there are no frames to write; needed at least one")
     with new_folder(out) as draft:
@@ -119,10 +113,7 @@ def write_frames(out: FilePath, blocks: Iterable[Frames], count: int, meta: dict
 
 @contextmanager
 def new_folder(out: FilePath) -> Iterator[Path]:
-    """A folder with a temporary name beside `out`, renamed to `out` when the block ends without an error.
-
-    ValueError where `out` exists, or its parent folder does not.
-    """
+    """A folder beside the new folder `out`, which becomes `out` when the block ends without an error."""
     target = check_new(out)
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:

@@ -53,18 +53,14 @@ def data_root() -> Path:
 
 
 def load_mocap(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Mocap:
-    """The frames of every subject of `split` ("train" or "val") in `root`/mocap/{files}.npz.
-
-    Raises ValueError where a file is missing, lacks a key, or the split is unknown.
-    """
+    """The frames of every subject of `split` ("train" or "val") in `root`/mocap/{files}.npz, or a ValueError."""
     return Mocap(*load_sequences(Path(root) / "mocap", split, files, "joints17", "pos_scale"))
 
 
 def load_rotations(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Rotations:
     """The frames of `split` in the shared data below `root`, or in a folder that `jaxpose prepare amass` made.
 
-    split: "train", "val" (or "valid") or "test". files: of the shared data only. ValueError where a file is missing,
-    damaged or lacks a key, and for an absent split.
+    split: "train", "val" (or "valid") or "test". files: of the shared data only. ValueError names what is missing.
     """
     root = Path(root)
     if (root / "mocap" / "splits.json").is_file():
@@ -82,10 +78,7 @@ def load_rotations(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", 
 def load_sequences(
     folder: Path, split: str, files: tuple[str, ...], field: str, scale: str, aliases: Mapping[str, str] = {}
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Frames [N, ...] float32, `field` times `scale`; their sequence [N]; subject, category and name of each sequence.
-
-    aliases: further names of splits. ValueError as in `load_mocap`.
-    """
+    """Frames [N, ...] float32, `field` times `scale`, and as in `Mocap`; aliases: further names of splits."""
     if not (folder / "splits.json").is_file():
         raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
     splits = json.loads((folder / "splits.json").read_text())
@@ -109,10 +102,7 @@ def load_sequences(
 
 
 def balanced_weights(mocap: Mocap | Rotations, power: float = 0.5) -> np.ndarray:
-    """Sampling probability of each frame [N]: categories by their number of frames to `power`, uniform in each.
-
-    power 1 samples frames uniformly, 0 makes all categories equally likely.
-    """
+    """Sampling probability of each frame [N]: categories by their frames to `power`, 1: uniform, 0: alike."""
     if not 0 <= power <= 1:
         raise ValueError(f"power must be in [0, 1], got {power}")
     _, category = np.unique(mocap.category, return_inverse=True)

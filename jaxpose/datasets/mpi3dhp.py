@@ -104,10 +104,7 @@ def image_size(subject: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_intrinsics(x_cam: np.ndarray, uv_px: np.ndarray) -> tuple[np.ndarray, float]:
-    """fx, fy, cx, cy [4] pixels of points [..., 3] seen at uv_px [..., 2], and the median residual in pixels.
-
-    Points are in any unit and in front of the camera. Outliers, up to a tenth and more, have no effect.
-    """
+    """fx, fy, cx, cy [4] pixels of points [..., 3], any unit, seen at uv_px [..., 2], and the median residual."""
     xy = (x_cam[..., :2] / x_cam[..., 2:]).reshape(-1, 2).astype(np.float64)
     uv = uv_px.reshape(-1, 2).astype(np.float64)
     (fx, cx), (fy, cy) = (_line(xy[:, axis], uv[:, axis]) for axis in range(2))

@@ -49,11 +49,7 @@ class Clips(NamedTuple):
 
 
 class ClipExample(NamedTuple):
-    """F frames of one person and what was detected, in each frame's own view.
-
-    x0: [F, J, 3] state (`encode_pose`). xy: [F, J, 2] true keypoints in the condition's units. cond: of the
-    detections, leading axis F.
-    """
+    """F frames as seen: x0 [F, J, 3] state, xy [F, J, 2] true keypoints in the units of `cond`, of the detections."""
 
     x0: Array
     xy: Array

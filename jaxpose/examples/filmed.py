@@ -43,10 +43,7 @@ class Filmed(NamedTuple):
 
 
 def film(frames: Frames) -> Filmed:
-    """The frames that have a true pose, 420 bytes each, on the default device.
-
-    ValueError where no frame has one, or where a frame occurs twice in its video.
-    """
+    """The frames that have a true pose, 420 bytes each, on the default device; ValueError for none, or one twice."""
     known = np.flatnonzero(has_truth(frames))
     if not len(known):
         raise ValueError(f"frames: none of {len(frames.frame)} has a true pose; needed at least one")

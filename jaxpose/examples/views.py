@@ -78,11 +78,7 @@ class ViewRates(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """The data set on the device.
-
-    joints: [N, 17, 3] metres, world, y up. cumulative: [N] running sum of the sampling weights. statistics: of the
-    model's state, over the views of these bodies.
-    """
+    """joints [N, 17, 3] metres, y up; cumulative [N], running sum of the weights; statistics of the state."""
 
     joints: Array
     cumulative: Array
@@ -173,10 +169,7 @@ def as_coco(key: Key, xy: Array, confidence: Array) -> tuple[Array, Array]:
 
 
 def observe_points(key: Key, x: Array, rates: ViewRates) -> tuple[Array, Array]:
-    """Noisy 3D joints [17, 3] of exact ones, and the noise of each joint [17]; metres.
-
-    One level for all joints in half of the noisy examples, one for each joint in the other half.
-    """
+    """Noisy 3D joints [17, 3] and the noise of each [17], metres; half have one level for all joints."""
     exact_key, level_key, shared_key, noise_key = jax.random.split(key, 4)
     low, high = (float(np.log(v)) for v in rates.point_noise)
     level = jnp.exp(jax.random.uniform(level_key, (17,), minval=low, maxval=high))

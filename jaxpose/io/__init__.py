@@ -52,9 +52,9 @@ _KINDS: Mapping[type[Data], _Kind] = {
 
 
 def kind_of(path: FilePath, among: Sequence[type[Data]] = tuple(_KINDS)) -> type[Data]:
-    """The type of the content of a file or folder, of the types `among`: the first in the module's order that fits.
+    """The type of a file's or folder's content, of the types `among`: the first in the module's order that fits.
 
-    If none fits, the last: its reader then names the fault of a file that is missing or damaged.
+    If none fits, the last: its reader then names the fault.
     """
     source = source_of(path)
     legal = [kind for kind in _KINDS if kind in among]

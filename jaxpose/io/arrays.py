@@ -24,10 +24,7 @@ _KIND = "numpy file of plain numbers and text"
 
 
 class Arrays(Mapping[str, np.ndarray]):
-    """The arrays of a numpy file by name. Each is read on first access and kept.
-
-    A `.npy` file has one array, named `alone`. ValueError names the file where an array cannot be read.
-    """
+    """Arrays of a numpy file by name, each read on first access and kept; a `.npy` file has one, named `alone`."""
 
     def __init__(self, path: FilePath, *, alone: str = "array", mmap: bool = False):
         self.path, self._read = Path(path), dict[str, np.ndarray]()
@@ -60,10 +57,9 @@ class Arrays(Mapping[str, np.ndarray]):
 
 
 def load_arrays(path: FilePath, *needed: str, alone: str = "array", mmap: bool = False) -> Arrays:
-    """The arrays of a `.npz` or `.npy` file, with those `needed` among them.
+    """The arrays of a `.npz` or `.npy` file, with those `needed` among them; ValueError names the file otherwise.
 
     alone: the name of a `.npy` file's array. mmap: map a `.npy` file into memory instead of reading it.
-    ValueError names the file where it is missing, damaged, or lacks a name.
     """
     return Arrays(path, alone=alone, mmap=mmap).having(*needed)
 
@@ -85,10 +81,9 @@ def reading(path: FilePath, kind: str) -> Iterator[None]:
 
 
 class Source(os.PathLike[str]):
-    """A file whose content is read on first access and kept, so that several readers open it once.
+    """A file whose content is read on first access and kept; ValueError names one that cannot be read as such.
 
-    `arrays` of a numpy file, `array` of a `.npy` file (mapped into memory), `text` (UTF-8, with or without a byte order
-    mark) and `json`. ValueError names the file where it cannot be read as such.
+    `arrays` of a numpy file, `array` of a `.npy` file (mapped into memory), `text` in UTF-8 and `json`.
     """
 
     def __init__(self, path: FilePath):

@@ -43,10 +43,7 @@ class Bone(NamedTuple):
 
 
 class Asf(NamedTuple):
-    """An .asf file: bones, parents before children, the root first.
-
-    parents: -1 for the root. root_position: [3] file unit. degrees: whether angles of the .asf are.
-    """
+    """An .asf file: bones, parents before children; the root's position [3], file unit; whether angles are degrees."""
 
     bones: tuple[Bone, ...]
     parents: tuple[int, ...]
@@ -86,10 +83,9 @@ def read_asf(path: FilePath) -> Asf:
 
 
 def read_amc(path: FilePath, asf: Asf, *, fps: float = 120.0, degrees: bool | None = None) -> Take:
-    """Read a motion of the skeleton `asf`, `fps` frames a second (the file does not say).
+    """Read a motion of the skeleton `asf`, `fps` frames a second; ValueError names file and line of a fault.
 
     degrees: whether its angles are, where it has no line :DEGREES or :RADIANS; as in the .asf by default.
-    Raises ValueError, naming file and line, where it violates the format or is of another skeleton.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps: needed a number above 0, got {fps}")

@@ -87,8 +87,7 @@ def holds_body(source: Source) -> bool:
 def save_body(path: FilePath, body: Body) -> None:
     """Write a body as .npz in the official keys and types, which `load_body` and other loaders read.
 
-    SMPL-X has 10 + 10 or 300 + 100 directions there: missing ones are filled with zeros. ValueError for a path
-    that does not end in .npz, or a folder that is not there.
+    SMPL-X has 10 + 10 or 300 + 100 directions there: missing ones are filled with zeros.
     """
     if not str(path).endswith(".npz"):
         raise ValueError(f"path: needed a name that ends in .npz, got {path}")

@@ -71,10 +71,7 @@ class _Words:
 
 
 def read_bvh(path: FilePath) -> Take:
-    """The skeleton and motion in a BVH file; lengths in the file's unit.
-
-    Raises ValueError, naming file and line, for a hierarchy or a frame that violates the format.
-    """
+    """The skeleton and motion in a BVH file, lengths in its unit; ValueError names file and line of a fault."""
     lines = read_lines(path)
     motion = next((n for n, line in enumerate(lines) if line.strip().upper() == "MOTION"), None)
     words = _Words(path, lines[:motion])

@@ -110,10 +110,7 @@ def holds_heatmaps(source: Source) -> bool:
 
 
 def blocks(num: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """The rows of a result, and as many rows of the data as every block has; the last row fills up the last block.
-
-    One program serves all blocks: they have min(num, BLOCK) rows each.
-    """
+    """The rows of a result, and the min(num, BLOCK) rows of data for them: one size, so one program, for all blocks."""
     size = min(num, BLOCK)
     for first in range(0, num, size):
         yield slice(num - first), np.minimum(np.arange(first, first + size), num - 1)

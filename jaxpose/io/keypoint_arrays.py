@@ -106,10 +106,7 @@ def read_npz(path: Source, camera: str | None = None) -> Table:
 
 
 def with_confidence(path: FilePath, keypoints: np.ndarray, confidence: np.ndarray | None = None) -> np.ndarray:
-    """Keypoints [..., J, 2|3], confidence [..., J] or None -> [..., J, 3] float64, of 2 to 4 axes.
-
-    Where there is no confidence at all, it is 1, except for a joint at exactly (0, 0): not detected.
-    """
+    """Keypoints [..., J, 2|3], confidence [..., J] or None -> [..., J, 3] float64; without one, 1, or 0 at (0, 0)."""
     if keypoints.ndim not in (2, 3, 4) or keypoints.shape[-1] not in (2, 3) or 0 in keypoints.shape[1:]:
         raise ValueError(f"{path}: keypoints are {list(keypoints.shape)}; legal are [N, J, 2] and [N, J, 3]")
     keypoints = as_float(path, "keypoints", keypoints)

@@ -55,10 +55,8 @@ def read_keypoints(
 
     skeleton: the joint set, where the file leaves it open (17 joints without names: Human3.6M, COCO or 3DHP).
     format: a key of `keypoint_json.FORMATS`, "npz", "npy" or "csv"; None: detected by suffix and content.
-    camera: name of one camera, for an `.npz` that holds several.
-    Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, empty, cut
-    off, of no known format, without people, of the wrong shape, in normalised coordinates, with
-    invalid intrinsics, or whose joint set is not determined.
+    camera: name of one camera, for an `.npz` that holds several. ValueError names the file, what it has and what is
+    legal, also for normalised coordinates and a joint set that is not determined.
     """
     source = source_of(path)
     path = source.path

@@ -77,8 +77,7 @@ def read_motion(
     asf: the skeleton of an .amc file; by default the .asf beside it. fps: for files without a frame rate
     (default 30, 120 of .amc). up: of an .npz or .npy without one (default z with AMASS's keys, y for plain arrays).
     pelvis: [3] metres, J_0 of the body model, for AMASS's `trans`. missing: frames with NaN or infinity are an error,
-    dropped and counted in `source`, or kept, where NaN marks a missing rotation. ValueError names the file, and the
-    frame or key with the fault.
+    dropped and counted in `source`, or kept. ValueError names the file, and the frame or key with the fault.
     """
     source = source_of(path)
     path, suffix = source.path, source.suffix

@@ -56,10 +56,7 @@ class Poses3D(NamedTuple):
 
 
 class BodyPoints(NamedTuple):
-    """xyz [N, K, 3] float32 metres, y up, NaN where not seen or not of the body; points: the set; source: the file's.
-
-    used: how many of the file's joints are in `xyz` in some row.
-    """
+    """xyz [N, K, 3] float32 metres, y up, NaN where not seen; the set `points`; `used` of the joints of `source`."""
 
     xyz: np.ndarray
     points: str

@@ -121,10 +121,7 @@ def retarget(
 def write_motion_bvh(
     path: FilePath, motion: Motion, offsets: np.ndarray = GENERIC_OFFSETS, *, unit: str = "cm"
 ) -> None:
-    """Write a motion as BVH of SMPL's 22 joints with rest pose `offsets` [22, 3] m (the root's row is not used).
-
-    `motion_from_bvh` reads the same rotations and, given the same offsets, positions. unit: "cm" or "m".
-    """
+    """Write a motion as BVH, `unit` "cm" or "m", with SMPL's rest pose `offsets` [22, 3] m: see `motion_from_bvh`."""
     vectors = np.concatenate([motion.global_orient[:, None], motion.body_pose], 1)
     rotations = rotation_matrices(vectors)
     write_bvh(path, SMPL_22.joints, SMPL_22.parents, offsets, rotations, motion.transl, motion.fps, unit)
@@ -243,10 +240,7 @@ def _alignments(take: Take, flavour: Flavour, B: np.ndarray, offsets: np.ndarray
 
 
 def _share_pronation(H: np.ndarray, side: str, turned: np.ndarray, offsets: np.ndarray) -> None:
-    """Move half of the forearm's twist to the elbow in H [F, 22, 3, 3]; turned: [F, 3, 3] of the forearm's far end.
-
-    A twist beyond MAX_PRONATION is clipped, for the hand too.
-    """
+    """Move half of the forearm's twist, at most MAX_PRONATION, to the elbow in H; turned [F, 3, 3]: the far end's."""
     elbow, wrist = _J[f"{side}_elbow"], _J[f"{side}_wrist"]
     axis = offsets[wrist] / np.linalg.norm(offsets[wrist])
     relative = np.swapaxes(H[:, elbow], -1, -2) @ turned

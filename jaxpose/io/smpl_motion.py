@@ -68,10 +68,7 @@ def check_motion(
 
 
 def save_motion(path: FilePath, motion: Motion) -> None:
-    """Write a motion as .npz with AMASS's names where they mean the same: `pose_body`, `root_orient`, `betas`.
-
-    `transl` is the position of the pelvis, not AMASS's `trans`, and `up` is "y".
-    """
+    """Write a motion as .npz with AMASS's names, but the pelvis' position as `transl`, and `up` "y"."""
     pose, others = (
         motion.body_pose.reshape(-1, 63),
         {"mocap_frame_rate": motion.fps, "up": "y", "source": motion.source},
