@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -117,25 +117,21 @@ def _keypoints(path: Path) -> np.ndarray:
         return max((v.reshape(25, 3) for v in values), key=lambda person: person[:, 2].sum())
 
 
-class _Element(NamedTuple):
-    """properties: (name, type), and for a list (name, type, type of its length)."""
-
-    name: str
-    num: int
-    properties: list[tuple[str, ...]]
+# name, number, and properties (name, type), of a list (name, type, type of its length)
+_Element: TypeAlias = tuple[str, int, list[tuple[str, ...]]]
 
 
 def read_ply(path: FilePath) -> tuple[np.ndarray, np.ndarray | None]:
     """Vertices [V, 3] float64 in the file's unit, and faces [T, corners] int32 or None; ValueError names the file."""
     with reading(path, ".ply file"):
-        with open(path, "rb") as file:
-            data = file.read()
+        data = Path(path).read_bytes()
         form, elements, start = _header(data)
-        content = (_binary if form == _FORMATS[1] else _ascii)(data[start:], elements)
-        if "vertex" not in content or not {"x", "y", "z"} <= set(content["vertex"]):
+        content = _content(data[start:], form == "ascii", elements)
+        vertex, face = (content.get(name, np.empty(0)) for name in ("vertex", "face"))
+        if not {"x", "y", "z"} <= set(vertex.dtype.names or ()):
             raise ValueError("no element vertex with x, y and z")
-        vertices = np.stack([content["vertex"][axis] for axis in "xyz"], axis=-1).astype(np.float64)
-        faces = next((v for k, v in content.get("face", {}).items() if k.startswith("vertex_ind")), None)
+        vertices = np.stack([vertex[axis] for axis in "xyz"], axis=-1).astype(np.float64)
+        faces = next((face[name] for name in face.dtype.names or () if name.startswith("vertex_ind")), None)
         if faces is not None and faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
             raise ValueError(f"faces name vertex {faces.max()} of {len(vertices)}")
     return vertices, None if faces is None else faces.astype(np.int32)
@@ -147,60 +143,54 @@ def _header(data: bytes) -> tuple[str, list[_Element], int]:
     start = data.find(b"\n", end) + 1
     if not data.startswith(b"ply") or end < 0 or start == 0:
         raise ValueError("no PLY header")
-    form, elements = "", []
+    form, elements = "", list[_Element]()
     for line in data[:end].decode("latin1").splitlines():
         match line.split():
             case ["format", form, *_]:
                 pass
             case ["element", name, count]:
-                elements.append(_Element(name, int(count), []))
+                elements.append((name, int(count), []))
             case ["property", "list", length, kind, name]:
-                elements[-1].properties.append((name, _TYPES[kind], _TYPES[length]))
+                elements[-1][2].append((name, _TYPES[kind], _TYPES[length]))
             case ["property", kind, name]:
-                elements[-1].properties.append((name, _TYPES[kind]))
+                elements[-1][2].append((name, _TYPES[kind]))
     if form not in _FORMATS:
         raise ValueError(f"format {form!r}; legal are {', '.join(_FORMATS)}")
     return form, elements, start
 
 
-def _binary(data: bytes, elements: list[_Element]) -> dict[str, dict[str, np.ndarray]]:
-    content: dict[str, dict[str, np.ndarray]] = {}
-    at = 0
-    for element in elements:
-        fields: list[tuple] = []
-        for name, kind, *length in element.properties:
-            if length:
-                # All lists have the length of the first, which follows the fields before it.
-                ahead = at + np.dtype(fields).itemsize
-                corners = int(np.frombuffer(data, length[0], 1, ahead)[0]) if element.num else 0
-                fields += [(f"length of {name}", length[0]), (name, kind, (corners,))]
-            else:
-                fields.append((name, kind))
-        values = np.frombuffer(data, np.dtype(fields), element.num, at)
-        at += values.nbytes
-        for name in values.dtype.names or ():
-            if name.startswith("length of ") and (values[name] != values[name][0]).any():
-                raise ValueError(f"{element.name}: lists of several lengths; legal is one length")
-        content[element.name] = {name: values[name] for name in values.dtype.names or ()}
+def _content(data: bytes, is_ascii: bool, elements: list[_Element]) -> dict[str, np.ndarray]:
+    """The values of each element, an array with fields of the names of its properties."""
+    content: dict[str, np.ndarray] = {}
+    lines, at = data.decode("latin1").splitlines() if is_ascii else [], 0
+    rows = [line.split() for line in lines if line.strip()]
+    for name, num, properties in elements:
+        if not is_ascii:
+            values = _fields(data, at, num, properties)
+            at += values.nbytes
+        else:
+            own, rows = rows[:num], rows[num:]
+            if len(own) < num or len({len(row) for row in own}) > 1:
+                raise ValueError(f"{name}: {len(own)} rows of {num}, or of several lengths")
+            raw, doubles = np.array(own, float), [(p, *("<f8" for _ in kinds)) for p, *kinds in properties]
+            values = _fields(raw.tobytes(), 0, num, doubles)
+            if values.nbytes != raw.nbytes:
+                raise ValueError(f"{name}: {raw.nbytes} bytes of numbers, needed {values.nbytes}")
+        for field in values.dtype.names or ():
+            if field.startswith("length of ") and (values[field] != values[field][0]).any():
+                raise ValueError(f"{name}: lists of several lengths; legal is one length")
+        content[name] = values
     return content
 
 
-def _ascii(data: bytes, elements: list[_Element]) -> dict[str, dict[str, np.ndarray]]:
-    content: dict[str, dict[str, np.ndarray]] = {}
-    at = 0
-    lines = [line for line in data.decode("latin1").splitlines() if line.strip()]
-    for element in elements:
-        rows = [line.split() for line in lines[at : at + element.num]]
-        if len(rows) < element.num or len({len(row) for row in rows}) > 1:
-            raise ValueError(f"{element.name}: {len(rows)} rows of {element.num}, or of several lengths")
-        at += element.num
-        values, column = np.array(rows, float).reshape(element.num, -1), 0
-        fields = content.setdefault(element.name, {})
-        for name, _, *length in element.properties:
-            width = int(values[0, column]) if length and element.num else 1
-            column += 1 if length else 0
-            fields[name] = values[:, column : column + width] if length else values[:, column]
-            column += width
-        if element.num and column != values.shape[1]:
-            raise ValueError(f"{element.name}: {values.shape[1]} numbers in a row, needed {column}")
-    return content
+def _fields(data: bytes, at: int, num: int, properties: list[tuple[str, ...]]) -> np.ndarray:
+    """The values [num] that start at a byte; all lists have the length of the first."""
+    fields: list[tuple] = []
+    for name, kind, *length in properties:
+        if length:
+            ahead = at + np.dtype(fields).itemsize
+            corners = int(np.frombuffer(data, length[0], 1, ahead)[0]) if num else 0
+            fields += [(f"length of {name}", length[0]), (name, kind, (corners,))]
+        else:
+            fields.append((name, kind))
+    return np.frombuffer(data, np.dtype(fields), num, at) if num else np.empty(0, np.dtype(fields))

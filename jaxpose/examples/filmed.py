@@ -56,7 +56,8 @@ def film(frames: Frames) -> Filmed:
     keypoints, confidence, camera, intrinsics = (jnp.asarray(x[rows]) for x in taken)
     spaced = np.linspace(0, len(rows) - 1, min(len(rows), _NUM_FITTED)).astype(int)
     statistics = _statistics(*(x[spaced] for x in (keypoints, confidence, camera, intrinsics)))
-    return Filmed(keypoints, confidence, camera, intrinsics, *map(jnp.asarray, pieces(video, frame)), statistics)
+    first, last = (jnp.asarray(x) for x in pieces(video, frame))
+    return Filmed(keypoints, confidence, camera, intrinsics, first, last, statistics)
 
 
 def filmed_example(

@@ -33,7 +33,7 @@ from jaxpose.io.source_skeletons import FLAVOURS, Flavour, flavour_of_map
 from jaxpose.io.take import Take, rest_positions, rotation_matrices, rotation_vectors, shortest_rotation, world
 
 # A generic adult in round numbers, m, y up, facing z: each SMPL joint relative to its parent in the T-pose.
-_TRUNK = {"spine1": (0, 0.12, 0), "spine2": (0, 0.12, 0), "spine3": (0, 0.07, 0)}
+_TRUNK: dict[str, tuple[float, float, float]] = {"spine1": (0, 0.12, 0), "spine2": (0, 0.12, 0), "spine3": (0, 0.07, 0)}
 _TRUNK |= {"neck": (0, 0.2, -0.02), "head_base": (0, 0.1, 0.02)}
 _LEFT_SIDE = {
     **{"hip": (0.08, -0.09, 0), "knee": (0.015, -0.4, 0), "ankle": (0, -0.42, -0.015), "foot": (0.02, -0.06, 0.13)},
