@@ -27,17 +27,8 @@ import numpy as np
 from jaxpose.files import FilePath
 from jaxpose.geometry.heatmaps import Missing, check_heatmaps, heatmap_peak, to_image
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io import keypoint_arrays as keys
 from jaxpose.io.arrays import Source, as_float, source_of
-from jaxpose.io.keypoint_arrays import (
-    ARRAY_LAYOUTS,
-    Arrays,
-    Table,
-    read_fps,
-    read_image_size,
-    read_intrinsics,
-    read_joint_names,
-    read_per_row,
-)
 from jaxpose.io.keypoints import Keypoints, choose_joints
 
 BLOCK = 32  # frames at once; 544 mixtures are fitted together
@@ -86,9 +77,10 @@ def read_heatmaps(
     check_heatmaps(maps, f"{path}: heatmaps", missing)
     num = len(maps)
     size = _settled_size(path, arrays, image_size)
-    table = Table(np.empty((0, maps.shape[1], 3)), ARRAY_LAYOUTS, (), joints=read_joint_names(path, arrays))
+    names = keys.read_joint_names(path, arrays)
+    table = keys.Table(np.empty((0, maps.shape[1], 3)), keys.ARRAY_LAYOUTS, (), joints=names)
     joint_set, columns = choose_joints(path, table, skeleton)
-    intrinsics = read_intrinsics(path, arrays, num)
+    intrinsics = keys.read_intrinsics(path, arrays, num)
     return Heatmaps(
         maps=maps,
         skeleton=joint_set,
@@ -97,7 +89,7 @@ def read_heatmaps(
         image_size=size,
         frame=_frames(path, arrays, num),
         intrinsics=None if intrinsics is None else intrinsics.astype(np.float32),
-        fps=read_fps(path, arrays),
+        fps=keys.read_fps(path, arrays),
     )
 
 
@@ -143,8 +135,8 @@ def intensities(data: Heatmaps, rows: slice | np.ndarray) -> np.ndarray:
     return maps.astype(np.float32) / (255 if maps.dtype == np.uint8 else 1)
 
 
-def _settled_size(path: Path, arrays: Arrays, given: tuple[int, int] | None) -> tuple[int, int]:
-    found = read_image_size(path, arrays)
+def _settled_size(path: Path, arrays: keys.Arrays, given: tuple[int, int] | None) -> tuple[int, int]:
+    found = keys.read_image_size(path, arrays)
     if found is not None and given is not None and found != given:
         raise ValueError(f"{path}: image_size is {found}, given is {given}; needed one size")
     size = given if found is None else found
@@ -153,7 +145,7 @@ def _settled_size(path: Path, arrays: Arrays, given: tuple[int, int] | None) -> 
     return size
 
 
-def _boxes(path: Path, arrays: Arrays, num: int, size: tuple[int, int]) -> np.ndarray:
+def _boxes(path: Path, arrays: keys.Arrays, num: int, size: tuple[int, int]) -> np.ndarray:
     if "box" not in arrays:
         return np.tile(np.array([0, 0, *size], np.float32), (num, 1))
     box = as_float(path, "box", arrays["box"])
@@ -166,8 +158,8 @@ def _boxes(path: Path, arrays: Arrays, num: int, size: tuple[int, int]) -> np.nd
     return box.astype(np.float32)
 
 
-def _frames(path: Path, arrays: Arrays, num: int) -> np.ndarray:
-    frame = read_per_row(path, arrays, "frame", num)
+def _frames(path: Path, arrays: keys.Arrays, num: int) -> np.ndarray:
+    frame = keys.read_per_row(path, arrays, "frame", num)
     if frame is None:
         return np.arange(num)
     numbers, counts = np.unique(frame, return_counts=True)

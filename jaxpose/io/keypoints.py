@@ -1,4 +1,4 @@
-"""2D keypoints of people in images, as detectors write them: one type, one reader, one writer.
+"""2D keypoints of people in images, as detectors write them: one type and its reader.
 
 The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose), `keypoint_arrays` (`.npz`,
 `.npy`, `.csv`). What every one of them becomes:
@@ -11,11 +11,11 @@ The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose)
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath, write_npz
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.keypoint_arrays import Table, read_keypoint_csv, read_npy, read_npz
@@ -86,22 +86,6 @@ def read_keypoints(
         image_size=table.image_size,
         fps=table.fps,
     )
-
-
-def write_keypoints_npz(path: FilePath, kp: Keypoints) -> None:
-    """Write an `.npz` that `read_keypoints` reads back; the file appears whole or not at all.
-
-    A skeleton that is not registered must be given again to the reader.
-    """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"{path}: suffix {path.suffix!r}; needed .npz")
-    arrays: dict[str, Any] = {
-        **{"keypoints": kp.xy, "confidence": kp.confidence, "frame": kp.frame, "person": kp.person},
-        **{"image": np.array(kp.image, np.str_), "joints": np.array(kp.skeleton.joints)},
-        **{"intrinsics": kp.intrinsics, "image_size": kp.image_size, "fps": kp.fps},
-    }
-    write_npz(path, {key: value for key, value in arrays.items() if value is not None})
 
 
 def visible_rows(kp: Keypoints, threshold: float = 0.0, min_visible: int = 4) -> np.ndarray:

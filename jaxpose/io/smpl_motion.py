@@ -86,23 +86,19 @@ def take_frames(motion: Motion, frames: np.ndarray | slice) -> Motion:
     )
 
 
-def resample(motion: Motion, fps: float, *, method: Literal["slerp", "nearest"] = "slerp") -> Motion:
+def resample(motion: Motion, fps: float) -> Motion:
     """The motion at `fps` frames per second, from its first frame on.
 
     Where the old rate is a multiple of the new one, every k-th frame is taken. Else rotations are interpolated
-    spherically (slerp), with vectors of at most half a turn, and positions linearly; or the nearest frame is taken.
+    spherically (slerp), with vectors of at most half a turn, and positions linearly.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be more than 0 frames per second, got {fps}")
-    if method not in ("slerp", "nearest"):
-        raise ValueError(f"method: got {method!r}, legal are 'slerp' and 'nearest'")
     step = motion.fps / fps
     if abs(step - round(step)) < 1e-3 and round(step) >= 1:
         return take_frames(motion, slice(None, None, round(step)))._replace(fps=fps)
     last = len(motion.body_pose) - 1
     at = np.arange(int(np.floor(last / step + 1e-6)) + 1) * step
-    if method == "nearest":
-        return take_frames(motion, np.minimum(np.rint(at).astype(int), last))._replace(fps=fps)
     before = np.minimum(at.astype(int), last)
     after, share = np.minimum(before + 1, last), (at - before)[:, None]
     transl = (1 - share) * motion.transl[before] + share * motion.transl[after]
