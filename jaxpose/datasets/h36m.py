@@ -9,7 +9,6 @@ distortion and a root-relative depth d in pixels (spaces/image_depth.py).
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath, write_json
-from jaxpose.io.arrays import load_arrays
+from jaxpose.io.arrays import Source, load_arrays
 
 FORMAT = "jaxpose-h36m-1"
 
@@ -79,10 +78,7 @@ def load_meta(folder: FilePath) -> dict[str, Any]:
     path = Path(folder) / "meta.json"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; needed a folder made by `jaxpose prepare`")
-    try:
-        meta = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
+    meta = Source(path).json
     found = meta.get("format") if isinstance(meta, dict) else None
     if found != FORMAT:
         raise ValueError(f"{path}: the format is {found!r}; legal is {FORMAT!r}")

@@ -72,14 +72,16 @@ ARRAY_LAYOUTS = tuple(Layout(len(s.joints), s, tuple(range(len(s.joints)))) for 
 
 def read_npy(source: Source) -> Table:
     """A `.npy` file of keypoints."""
-    values = with_confidence(source, source.array)
-    values = values[None] if values.ndim == 2 else values
-    return Table(values, ARRAY_LAYOUTS, ("",) * len(values))
+    return _table(source, {"keypoints": source.array})
 
 
-def read_npz(path: Source, camera: str | None = None) -> Table:
+def read_npz(source: Source, camera: str | None = None) -> Table:
     """An `.npz` file with the keys of the module docstring; `camera` names the one to read of several."""
-    arrays = _one_camera(path, path.arrays.having("keypoints"), camera)
+    return _table(source, _one_camera(source, source.arrays.having("keypoints"), camera))
+
+
+def _table(path: Source, arrays: Arrays) -> Table:
+    """The detections in arrays with the keys of the module docstring."""
     values = with_confidence(path, arrays["keypoints"], arrays.get("confidence"))
     values = values[None] if values.ndim == 2 else values
     num, clip = len(values), values.shape[1:-2]
@@ -197,7 +199,7 @@ class Columns:
     """The columns of a file with a header: `joints` [J] names, and values by column."""
 
     def __init__(self, source: Source, axes: str, marks: tuple[str, ...], others: tuple[str, ...]):
-        self.source = source
+        self.source, self._others = source, others
         (_, self.header), *self.lines = read_lines(source)
         self.joints = tuple(name.removesuffix("_x") for name in self.header if name.endswith("_x"))
         needed = {f"{joint}_{axis}" for joint in self.joints for axis in axes}
@@ -211,19 +213,16 @@ class Columns:
         if not self.lines:
             raise ValueError(f"{source}: no lines of numbers after the header")
 
-    def text(self, name: str) -> list[str]:
-        """The cells [N] of a column."""
-        index = self.header.index(name)
-        return [row[index] for _, row in self.lines]
-
     def numbers(self, names: Sequence[str]) -> np.ndarray:
         """The values [N, K] of some columns, NaN for empty cells."""
         index = [self.header.index(name) for name in names]
         return _numbers(self.source, [(number, [row[i] for i in index]) for number, row in self.lines])
 
-    def ids(self, name: str) -> np.ndarray | None:
-        """The whole numbers [N] of a column, or None where there is no such column."""
-        return as_int(self.source, name, self.numbers([name])[:, 0]) if name in self.header else None
+    def others(self) -> dict[str, np.ndarray]:
+        """The columns [N] that are of no joint, by name: numbers, but for the image."""
+        there = [name for name in self._others if name in self.header]
+        images = [row[self.header.index("image")] for _, row in self.lines] if "image" in there else []
+        return {name: np.array(images) if name == "image" else self.numbers([name])[:, 0] for name in there}
 
 
 def read_lines(source: Source) -> Lines:
@@ -247,14 +246,8 @@ def read_keypoint_csv(source: Source, skeleton: Skeleton | None = None) -> Table
         raise ValueError(f"{source}: {count} confidences of {len(columns.joints)} joints; legal are all or none")
     axes = ("x", "y", "confidence")[: 3 if count else 2]
     values = columns.numbers([f"{joint}_{axis}" for joint in columns.joints for axis in axes])
-    return Table(
-        with_confidence(source, values.reshape(len(values), -1, len(axes))),
-        ARRAY_LAYOUTS,
-        image=tuple(columns.text("image")) if "image" in columns.header else ("",) * len(values),
-        joints=columns.joints,
-        frame=columns.ids("frame"),
-        person=columns.ids("person"),
-    )
+    keypoints = values.reshape(len(values), -1, len(axes))
+    return _table(source, {"keypoints": keypoints, "joints": np.array(columns.joints), **columns.others()})
 
 
 def _bare(source: Source, cells: np.ndarray, skeleton: Skeleton | None) -> Table:
@@ -267,8 +260,7 @@ def _bare(source: Source, cells: np.ndarray, skeleton: Skeleton | None) -> Table
             f"{source}: rows of {width} numbers are {found}; legal are 2 or 3 for each of {sorted(sizes)} "
             "joints (name the skeleton, or add a header of joint names)"
         )
-    values = with_confidence(source, cells.reshape(len(cells), *shapes[0]))
-    return Table(values, ARRAY_LAYOUTS, ("",) * len(values))
+    return _table(source, {"keypoints": cells.reshape(len(cells), *shapes[0])})
 
 
 def _is_number(cell: str) -> bool:
