@@ -4,8 +4,6 @@ A PyTorch checkpoint is a tree of dicts and lists (io/untrusted/torch_file.py) w
 Tensors are compared with those of our network of the same size; everything that does not fit is listed in one error.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any

@@ -11,8 +11,6 @@ its files have too, are an option here.
 Source: spec/diffpose.md, sections 1, 2 and 7 (CVPR 2023; the repositories Diffpose and Diffpose_video of GONGJIA0208).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 

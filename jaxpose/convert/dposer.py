@@ -12,8 +12,6 @@ mean_poses and std_poses (z-score), or min_poses and max_poses, [D] each.
 Source: spec/dposer.md, sections 1, 3 and 9 (moonbow721/DPoser and DPoser-X).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -6,8 +6,6 @@ The raw output is eps, the noise: score = -out / std(t). A checkpoint is a dict 
 Source: spec/gfpose.md, sections 1, 2 and 8 (CVPR 2023; Embracing/GFPose).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from jaxpose import model

@@ -4,8 +4,6 @@ Both originals (PyTorch) name their layers as `_layers` does; a Linear stores [o
 The averaged weights are a list `shadow_params` without names, in the order of the network's parameters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 

@@ -19,8 +19,6 @@ Written: <out>/<split>.npz with body_pose [N, 21, 3] and global_orient [N, 3] (y
 with the selection, the counts and the files that were left out.
 """
 
-from __future__ import annotations
-
 import time
 import zlib
 from collections.abc import Iterator

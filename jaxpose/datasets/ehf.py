@@ -16,8 +16,6 @@ Sources: Pavlakos et al., Expressive Body Capture, CVPR 2019; the data's EHF_cam
 Format, 1994.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias

@@ -5,8 +5,6 @@ Fragments do not overlap and keep the file's frame rate; a shorter rest at the e
 other keys of `save_motion` (spec/dposer.md 3).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

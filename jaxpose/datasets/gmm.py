@@ -12,8 +12,6 @@ the original loader accepts them: it draws a component with numpy's `choice`, so
 tolerance, the square root of the type's epsilon; and it reads the four cameras of Human3.6M.
 """
 
-from __future__ import annotations
-
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping, Sequence

@@ -7,8 +7,6 @@ Every frame has its pose twice: `camera` in metres, and `image` as GFPose trains
 distortion and a root-relative depth d in pixels (spaces/image_depth.py).
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterable, Iterator

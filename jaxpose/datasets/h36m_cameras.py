@@ -7,8 +7,6 @@ with the camera's orientation q = (w, x, y, z) and position c, camera to world. 
 Source: the data set's calibration, as quoted by VideoPose3D (common/h36m_dataset.py); exact to float32.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -11,8 +11,6 @@ The list is never in memory as a whole (pickled_list.py). Finished shards of fra
 is complete: a run that was interrupted parses the file again and continues with the first missing shard.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

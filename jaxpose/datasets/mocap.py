@@ -6,8 +6,6 @@
 World frame: metres, y up, floor near y = 0. See the README beside the files for fields and licences.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -16,8 +16,6 @@ Source: D. Mehta et al., Monocular 3D human pose estimation in the wild, 3DV 201
 joints: W. Shan et al., P-STMO, ECCV 2022, as described in spec/diffpose.md, 5.2 and 6.4.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

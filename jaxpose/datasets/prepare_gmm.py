@@ -15,8 +15,6 @@ Joints that the file lacks are composed of its joints (`joint_sets.joint_map`), 
 cannot be composed, or whose map is zero, is uniform on the map.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path

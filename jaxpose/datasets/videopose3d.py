@@ -10,8 +10,6 @@ The frames differ from GFPose's: its test list is 4 % longer than S9 and S11 her
 7).
 """
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path

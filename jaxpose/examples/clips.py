@@ -9,8 +9,6 @@ The two constants were chosen by eye from the errors of the benchmark's validati
 example of the single-frame model.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

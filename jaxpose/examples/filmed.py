@@ -7,8 +7,6 @@
 A clip never leaves its piece (`pieces`). Frames without a true pose (`has_truth`) are removed first.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

@@ -9,8 +9,6 @@ Two differences from the original: state and condition are mirrored together (th
 drawn with replacement (there, shuffled in epochs).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

@@ -6,8 +6,6 @@ outliers. Its confidence falls with its error, as a calibrated detector's does; 
 confidence, so that a model does not depend on it.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

@@ -3,8 +3,6 @@
 Objects in numpy files are pickles and are not loaded here; `untrusted/` has restricted readers for them.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import os
@@ -14,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -41,7 +39,7 @@ class Arrays(Mapping[str, np.ndarray]):
                 self._read[name] = self._archive[name]
         return self._read[name]
 
-    def having(self, *needed: str) -> Arrays:
+    def having(self, *needed: str) -> Self:
         """These arrays, with those `needed` among them; ValueError otherwise."""
         missing = [name for name in needed if name not in self]
         if missing:

@@ -13,8 +13,6 @@ of the same motion.
 Source: M. Lander, Working with Motion Capture File Formats, Game Developer, January 1998; CMU's skeletons.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

@@ -12,8 +12,6 @@ vertices of nose, eyes, ears, toes, heels and finger tips where V is not the
 official 6890 or 10475, whose picks are known. Source: spec/dposer.md, 8.3 and 8.4.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping
 from typing import Any, cast

@@ -9,8 +9,6 @@ Source: published files (tests/io/bvh_test.py), and M. Meredith, S. Maddock, Mot
 Explained, University of Sheffield CS-01-11, 2001.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -13,8 +13,6 @@ share surface, shapes and the regressors of the joints that they share.
 The correctives (posedirs) are computed from these, see `correctives`.
 """
 
-from __future__ import annotations
-
 import functools
 
 import jax.numpy as jnp

@@ -15,8 +15,6 @@
 `.npy`: the array `heatmaps` alone, memory-mapped. The other keys mean what they do in keypoint_arrays.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple

@@ -23,8 +23,6 @@ where frame, person, image and the confidences may be left out and joints come i
 x, y or x, y, confidence for every joint. An empty cell is a joint that was not detected.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence

@@ -22,8 +22,6 @@ Sources: cocodataset.org/#format-results; OpenPose doc/02_output.md; AlphaPose d
 `split_instances`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath

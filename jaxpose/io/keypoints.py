@@ -8,8 +8,6 @@ The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose)
 - a joint with confidence 0 is at (0, 0).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

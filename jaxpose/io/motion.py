@@ -18,8 +18,6 @@ it positions have that constant offset, nearly horizontal in AMASS's axes.
 Sources: spec/dposer.md 3; AMASS (Mahmood et al. 2019); files of both releases.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 

@@ -7,8 +7,6 @@ camera      [C] names                joints [K] names                frame [F]  
 up          the axis of the world that points up: "z" (default), "y" or "-y"
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -12,8 +12,6 @@ file does not name it. `read_body_points` has them as points of a body, in a set
 sets that are no such set (h36m17, mpii16, ...) are brought to OpenPose's 25 as far as they have them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -17,8 +17,6 @@ hip joints is that of the source's.
 Source: shared/data/README.md, "How it was made"; constants are in source_skeletons.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypedDict, Unpack
 

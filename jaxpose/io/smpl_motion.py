@@ -3,8 +3,6 @@
 World frame y up; a Motion has the position of the pelvis joint, not of the body model's origin.
 """
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 import numpy as np

@@ -8,8 +8,6 @@ The Daz files were made by MotionBuilder, which used their rest pose as that of 
 files: legs 1 degree inwards, arms 8 degrees down, neck -16 and 5, head 16 degrees up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -8,8 +8,6 @@ All rotations are the identity in the rest pose, where t_j is the joint's offset
 unit, which neither format gives. All computations are in float64.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

@@ -9,8 +9,6 @@ A reference to a removed object raises an error.
 Names are as restricted as in `unpickle.py`. Pure Python: 60 us of processor time for a frame of `h36m_train.pkl`.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, ClassVar, NoReturn

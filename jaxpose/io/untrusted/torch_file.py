@@ -12,8 +12,6 @@ The device of a storage (CPU, CUDA) is ignored.
 Source: the layout as torch's serialization notes describe it, and as files of torch 2.13 show it.
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import zipfile

@@ -9,8 +9,6 @@ A table holds builtin types, classes that define `__setstate__` (setting a state
 and functions. Memory stays near the size of the file. The time of reading is not bounded.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import pickletools
