@@ -96,7 +96,14 @@ def write_frames(out: FilePath, blocks: Iterable[Frames], count: int, meta: dict
                 shape, kind = LAYOUT[name]
                 header = {"descr": np.dtype(kind).newbyteorder("<").str, "fortran_order": False}
                 np.lib.format.write_array_header_1_0(file, header | {"shape": (count, *shape)})
-            written = sum(_append(files, block) for block in blocks)
+            written = 0
+            for block in blocks:
+                written += len(block.frame)
+                for name, array in block._asdict().items():
+                    shape, kind = LAYOUT[name]
+                    if array.shape != (len(block.frame), *shape):
+                        raise ValueError(f"{name}: needed shape {(len(block.frame), *shape)}, got {array.shape}")
+                    files[name].write(np.ascontiguousarray(array, np.dtype(kind).newbyteorder("<")).tobytes())
         finally:
             for file in files.values():
                 file.close()
@@ -128,21 +135,11 @@ def check_new(out: FilePath) -> Path:
     return target
 
 
-def _append(files: dict[str, Any], block: Frames) -> int:
-    length = len(block.frame)
-    for name, array in block._asdict().items():
-        shape, kind = LAYOUT[name]
-        if array.shape != (length, *shape):
-            raise ValueError(f"{name}: needed shape {(length, *shape)}, got {array.shape}")
-        files[name].write(np.ascontiguousarray(array, np.dtype(kind).newbyteorder("<")).tobytes())
-    return length
-
-
 def _load_field(root: Path, name: str, count: int) -> np.ndarray:
     path, (shape, kind) = root / f"{name}.npy", LAYOUT[name]
     if not path.is_file():
         raise ValueError(f"{path}: no such file; a frames folder has {', '.join(Frames._fields)}")
-    array = load_arrays(path, alone=name, mmap=True)[name]
+    array = load_arrays(path)["array"]
     if array.shape != (count, *shape) or array.dtype != kind:
         needed = f"{np.dtype(kind)} {(count, *shape)}"
         raise ValueError(f"{path}: needed {needed} as meta.json says, got {array.dtype} {array.shape}")

@@ -22,13 +22,16 @@ _KIND = "numpy file of plain numbers and text"
 
 
 class Arrays(Mapping[str, np.ndarray]):
-    """Arrays of a numpy file by name, each read on first access and kept; a `.npy` file has one, named `alone`."""
+    """Arrays of a numpy file by name, each read on first access and kept.
 
-    def __init__(self, path: FilePath, *, alone: str = "array", mmap: bool = False):
+    A `.npy` file has one, `array`, mapped into memory.
+    """
+
+    def __init__(self, path: FilePath):
         self.path, self._read = Path(path), dict[str, np.ndarray]()
         with reading(path, _KIND):
-            found = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-        self._archive: Mapping[str, np.ndarray] = {alone: found} if isinstance(found, np.ndarray) else found
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        self._archive: Mapping[str, np.ndarray] = {"array": found} if isinstance(found, np.ndarray) else found
         self._names = tuple(self._archive)
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -54,12 +57,9 @@ class Arrays(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def load_arrays(path: FilePath, *needed: str, alone: str = "array", mmap: bool = False) -> Arrays:
-    """The arrays of a `.npz` or `.npy` file, with those `needed` among them; ValueError names the file otherwise.
-
-    alone: the name of a `.npy` file's array. mmap: map a `.npy` file into memory instead of reading it.
-    """
-    return Arrays(path, alone=alone, mmap=mmap).having(*needed)
+def load_arrays(path: FilePath, *needed: str) -> Arrays:
+    """The arrays of a `.npz` or `.npy` file, with those `needed` among them; ValueError names the file otherwise."""
+    return Arrays(path).having(*needed)
 
 
 @contextmanager
@@ -95,7 +95,7 @@ class Source(os.PathLike[str]):
 
     @functools.cached_property
     def arrays(self) -> Arrays:
-        return load_arrays(self.path, mmap=True)
+        return Arrays(self.path)
 
     @property
     def array(self) -> np.ndarray:

@@ -74,7 +74,12 @@ def read_heatmaps(
         raise ValueError(f"{path}: heatmaps of type {maps.dtype}; legal are uint8 and floats")
     check_heatmaps(maps, f"{path}: heatmaps", missing)
     num = len(maps)
-    size = _settled_size(path, arrays, image_size)
+    found = keys.read_image_size(path, arrays)
+    if found is not None and image_size is not None and found != image_size:
+        raise ValueError(f"{path}: image_size is {found}, given is {image_size}; needed one size")
+    size = image_size if found is None else found
+    if size is None:
+        raise ValueError(f"{path}: it has no image_size common to all rows; needed width, height in pixels")
     names = keys.read_joint_names(path, arrays)
     table = keys.Table(np.empty((0, maps.shape[1], 3)), keys.ARRAY_LAYOUTS, (), joints=names)
     joint_set, columns = choose_joints(path, table, skeleton)
@@ -131,16 +136,6 @@ def intensities(data: Heatmaps, rows: slice | np.ndarray) -> np.ndarray:
     """The maps of some rows in the skeleton's order, [n, J, h, w] float32."""
     maps = data.maps[rows][:, list(data.columns)]
     return maps.astype(np.float32) / (255 if maps.dtype == np.uint8 else 1)
-
-
-def _settled_size(path: Path, arrays: keys.Arrays, given: tuple[int, int] | None) -> tuple[int, int]:
-    found = keys.read_image_size(path, arrays)
-    if found is not None and given is not None and found != given:
-        raise ValueError(f"{path}: image_size is {found}, given is {given}; needed one size")
-    size = given if found is None else found
-    if size is None:
-        raise ValueError(f"{path}: it has no image_size common to all rows; needed width, height in pixels")
-    return size
 
 
 def _boxes(path: Path, arrays: keys.Arrays, num: int, size: tuple[int, int]) -> np.ndarray:

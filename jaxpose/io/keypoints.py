@@ -60,7 +60,7 @@ def read_keypoints(
     path = source.path
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
-    table = _read_table(source, skeleton, format or _format_of(path), camera)
+    table = _read_table(source, skeleton, format or None, camera)
     if not len(table.values):
         raise ValueError(f"{path}: no people in it")
     skeleton, columns = choose_joints(path, table, skeleton)
@@ -91,18 +91,13 @@ def visible_rows(kp: Keypoints, threshold: float = 0.0, min_visible: int = 4) ->
     return (kp.confidence > threshold).sum(-1) >= min_visible
 
 
-def _format_of(path: Path) -> str:
-    """The reader for a path by its suffix; "json" leaves the rest to the content."""
-    suffix = path.suffix.lower().removeprefix(".")
-    if path.is_dir() or suffix == "json":
-        return "json"
-    if suffix not in _ARRAY_FORMATS:
-        raise ValueError(f"{path}: suffix {path.suffix!r}; legal are a folder, .json, .npz, .npy and .csv")
-    return suffix
-
-
-def _read_table(source: Source, skeleton: Skeleton | None, format: str, camera: str | None) -> Table:
+def _read_table(source: Source, skeleton: Skeleton | None, format: str | None, camera: str | None) -> Table:
+    """The content by the format given, or else by the suffix; "json" leaves the rest to the content."""
     path = source.path
+    if format is None:
+        format = "json" if path.is_dir() else path.suffix.lower().removeprefix(".")
+        if format not in ("json", *_ARRAY_FORMATS):
+            raise ValueError(f"{path}: suffix {path.suffix!r}; legal are a folder, .json, .npz, .npy and .csv")
     if format not in ("json", *FORMATS, *_ARRAY_FORMATS):
         raise ValueError(f"format: {format!r}; legal are {[*FORMATS, *_ARRAY_FORMATS]}")
     if camera is not None and format != "npz":

@@ -185,8 +185,10 @@ def _nearest_axis(vector: np.ndarray) -> np.ndarray:
 
 def _turned(take: Take, flavour: Flavour, G: np.ndarray, B: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """World rotations H [F, 22, 3, 3] of SMPL's joints; G: [F, J, 3, 3] of the source's, from SMPL's axes."""
-    if flavour.t_pose is not None:
-        G = _from_t_frame(take, flavour, G)
+    if flavour.t_pose is not None:  # from the first frame instead of the rest pose, where that frame is near it
+        used = [take.names.index(name) for name in sorted(flavour.sources())]
+        if np.linalg.norm(rotation_vectors(G[0, used]), axis=-1).max() <= T_POSE_WITHIN:
+            G = G @ np.swapaxes(G[0], -1, -2)
     constants = _alignments(take, flavour, B, offsets)
     H = np.empty((len(G), len(_J), 3, 3))
     for name, joint in _J.items():
@@ -207,14 +209,6 @@ def _blended(take: Take, G: np.ndarray, blend: tuple[str, str, float]) -> np.nda
     if blend[2] == 0:
         return start
     return start @ rotation_matrices(blend[2] * rotation_vectors(np.swapaxes(start, -1, -2) @ end))
-
-
-def _from_t_frame(take: Take, flavour: Flavour, G: np.ndarray) -> np.ndarray:
-    """G relative to the first frame instead of the rest pose, where that frame is near the rest pose."""
-    used = [take.names.index(name) for name in sorted(flavour.sources())]
-    if np.linalg.norm(rotation_vectors(G[0, used]), axis=-1).max() > T_POSE_WITHIN:
-        return G
-    return G @ np.swapaxes(G[0], -1, -2)
 
 
 def _alignments(take: Take, flavour: Flavour, B: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:

@@ -27,10 +27,6 @@ def _is_common(value: Any) -> bool:
     return callable(value) or isinstance(value, _DTYPE) or (isinstance(value, str | bytes) and len(value) < 2)
 
 
-def _nothing(batch: list[Any]) -> Iterable[Any]:
-    return ()
-
-
 class PickledList(pickle._Unpickler):
     """A pickle file, read once. Faults raise the errors of the pickle module."""
 
@@ -47,7 +43,7 @@ class PickledList(pickle._Unpickler):
         self.append = self.stack.append
         self.read = self._read
 
-    def batches(self, shared: Callable[[list[Any]], Iterable[Any]] = _nothing) -> Iterator[list[Any]]:
+    def batches(self, shared: Callable[[list[Any]], Iterable[Any]] = lambda _: ()) -> Iterator[list[Any]]:
         """The elements of the list, about `_BATCH` at a time; `shared` returns objects to keep in the memo."""
         while not self._run():
             yield self._hand_over(shared)

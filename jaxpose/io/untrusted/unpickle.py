@@ -112,10 +112,6 @@ def _from_bytes(raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> n
     return array
 
 
-def _scalar(dtype: Any, raw: Any = b"") -> Any:
-    return _from_bytes(raw, dtype, (), "C")[()]
-
-
 def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> _Array:
     """numpy's form of pickle protocol 5; order "K" is C order, and then the axes change places."""
     array = _from_bytes(raw, dtype, shape, "F" if order == "F" else "C")
@@ -129,21 +125,19 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _no_bytes() -> bytes:
-    """bytes(): how protocol 2 writes the empty ones."""
-    return b""
-
-
+_CORE: Names = {
+    ("multiarray", "_reconstruct"): lambda kind, shape, code: _Array(),
+    ("multiarray", "scalar"): lambda dtype, raw=b"": _from_bytes(raw, dtype, (), "C")[()],
+    ("numeric", "_frombuffer"): _frombuffer,
+}
 BUILTINS = ("builtins", "__builtin__")  # protocols 0-2 write Python 2's name
 NUMPY: Names = {
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _encode,
-    **{(builtins, "bytes"): _no_bytes for builtins in BUILTINS},
+    **{(builtins, "bytes"): lambda: b"" for builtins in BUILTINS},
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): Opaque,  # named as the kind to reconstruct, never made
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): lambda *_: _Array() for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
+    **{(f"numpy.{core}.{name[0]}", name[1]): call for core in ("core", "_core") for name, call in _CORE.items()},
 }
 WITH_OBJECTS: Names = {  # for files with arrays of objects too, whose type is an Opaque
     **NUMPY,
