@@ -1,21 +1,20 @@
 """Files that are written atomically."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
+FilePath: TypeAlias = str | os.PathLike[str]
 ASSETS = Path(__file__).parent / "assets"  # released models, the demo clip, the licence-free body
 
 
 @contextmanager
-def atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic(path: FilePath) -> Iterator[BinaryIO]:
     """A file open for writing bytes under a temporary name beside `path`, which it takes when the block ends well.
 
     Raises ValueError where the folder is not there.
@@ -32,13 +31,13 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         draft.unlink(missing_ok=True)
 
 
-def write_npz(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], *, compress: bool = False) -> None:
+def write_npz(path: FilePath, arrays: dict[str, np.ndarray], *, compress: bool = False) -> None:
     """Write named arrays as .npz; nothing in them may need pickling."""
     with atomic(path) as file:
         (np.savez_compressed if compress else np.savez)(file, allow_pickle=False, **arrays)
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
+def write_json(path: FilePath, value: Any) -> None:
     """Write `value` as indented JSON; folders above it are made."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as file:

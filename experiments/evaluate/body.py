@@ -30,8 +30,7 @@ from experiments.evaluate.harness import Item, Row, Table, timed
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array, Camera
-from jaxpose.datasets.mocap import data_root
-from jaxpose.datasets.rotations import load_rotations
+from jaxpose.datasets.mocap import data_root, load_rotations
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.fitting.baselines import fit_gaussian, fit_mixture, l2_energy

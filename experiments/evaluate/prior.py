@@ -28,8 +28,7 @@ from experiments.evaluate.harness import Item, Row, Table, timed
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.datasets.mocap import data_root
-from jaxpose.datasets.rotations import load_rotations
+from jaxpose.datasets.mocap import data_root, load_rotations
 from jaxpose.diffusion.regulariser import fixed, truncated, uniform_random
 from jaxpose.evaluation import generation
 from jaxpose.evaluation.bootstrap import paired_bootstrap

@@ -32,8 +32,7 @@ from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.conditioning import MaskRates
-from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap
-from jaxpose.datasets.rotations import load_rotations
+from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap, load_rotations
 from jaxpose.examples.views import Bodies, ViewRates, pose_example
 from jaxpose.geometry.flip import mirror_rotations
 from jaxpose.geometry.skeleton import SMPL_22

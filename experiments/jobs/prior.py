@@ -17,8 +17,7 @@ from ml_collections import ConfigDict
 from experiments.jobs.job import Job, level_loss, validation
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
-from jaxpose.datasets.mocap import balanced_weights, data_root
-from jaxpose.datasets.rotations import load_rotations
+from jaxpose.datasets.mocap import balanced_weights, data_root, load_rotations
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.geometry.flip import mirror_rotations
 from jaxpose.geometry.skeleton import SMPL_22

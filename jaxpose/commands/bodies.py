@@ -29,9 +29,9 @@ from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import SKELETONS, SMPL_22, Skeleton
 from jaxpose.io import body_files
-from jaxpose.io.body_points import BodyPoints
 from jaxpose.io.capsule_body import capsule_body
 from jaxpose.io.motion import Motion, save_motion
+from jaxpose.io.poses3d import BodyPoints
 from jaxpose.io.retarget import write_motion_bvh
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model

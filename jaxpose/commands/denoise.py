@@ -28,9 +28,8 @@ from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io import kind_of
-from jaxpose.io.body_points import BodyPoints, read_body_points
 from jaxpose.io.motion import PartialMotion, read_rotations
-from jaxpose.io.poses3d import Poses3D
+from jaxpose.io.poses3d import BodyPoints, Poses3D, read_body_points
 from jaxpose.model import DEFAULT_MODEL, load
 from jaxpose.tasks import denoise as task
 

@@ -26,7 +26,7 @@ from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
 from jaxpose.io.arrays import load_arrays
-from jaxpose.io.body_points import LEAST_POINTS
+from jaxpose.io.poses3d import LEAST_POINTS
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
 _ONE_CAMERA = ("camera", "fov", "camera_name", "format")

@@ -13,7 +13,7 @@ from jaxpose.commands.detections import joint_set
 from jaxpose.commands.options import Ik
 from jaxpose.fitting import ik as task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
-from jaxpose.io.body_points import check_enough, read_body_points
+from jaxpose.io.poses3d import check_enough, read_body_points
 
 
 def ik(options: Ik) -> Iterator[str]:

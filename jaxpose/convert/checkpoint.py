@@ -4,14 +4,13 @@ A PyTorch checkpoint is a tree of dicts and lists (io/untrusted/torch_file.py) w
 Tensors are compared with those of our network of the same size; everything that does not fit is listed in one error.
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from jaxpose.files import FilePath
 
 WEIGHTS = ("ema", "raw")
 _MOST_LINES = 12
@@ -20,10 +19,7 @@ _RAW_KEYS = ("model_state_dict", "state_dict", "model_pos")
 
 
 def raw_weights(tree: Any) -> dict[str, Any]:
-    """The named weights in a checkpoint: a bare state_dict, or one in a dict or at the head of a list.
-
-    The prefix `module.` (DataParallel) is taken off. Raises ValueError where there are none.
-    """
+    """The named weights in a checkpoint, without `module.` (DataParallel); ValueError where there are none."""
     if isinstance(tree, list | tuple) and tree:  # DiffPose: [model, optimiser, epoch, step, ema]
         tree = tree[0]
     if isinstance(tree, dict):
@@ -61,7 +57,7 @@ def check_weights(weights: str) -> None:
         raise ValueError(f"weights: got {weights!r}; legal are {', '.join(WEIGHTS)}")
 
 
-def check_out(out: str | os.PathLike[str]) -> Path:
+def check_out(out: FilePath) -> Path:
     """The file to write, or a ValueError where it is not a .safetensors file in a folder that exists."""
     target = Path(out)
     if target.suffix != ".safetensors" or not target.parent.is_dir():

@@ -11,9 +11,6 @@ its files have too, are an option here.
 Source: spec/diffpose.md, sections 1, 2 and 7 (CVPR 2023; the repositories Diffpose and Diffpose_video of GONGJIA0208).
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,6 +21,7 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.diffpose import DiffPose
@@ -84,11 +82,8 @@ def video_part(weights: Mapping[str, Any], num_heads: int = _VIDEO_HEADS) -> Par
     return Part("video", MixSTE(**fields), params["params"])
 
 
-def read_part(path: str | os.PathLike[str], weights: str = "raw") -> Part:
-    """The network in one checkpoint; `weights` "raw" or "ema", of which a MixSTE has the raw ones only.
-
-    Raises ValueError, naming the file, where it is no checkpoint of DiffPose's networks or has no such weights.
-    """
+def read_part(path: FilePath, weights: str = "raw") -> Part:
+    """The network in one checkpoint, "raw" or "ema" weights (a MixSTE has raw ones only); ValueError names the file."""
     check_weights(weights)
     tree = read_torch(path)
     try:
@@ -133,17 +128,9 @@ def assemble(parts: Sequence[Part], schedule: str | None = None) -> model.Model:
 
 
 def convert_diffpose(
-    paths: Sequence[str | os.PathLike[str]],
-    out: str | os.PathLike[str],
-    *,
-    weights: str = "raw",
-    schedule: str | None = None,
+    paths: Sequence[FilePath], out: FilePath, *, weights: str = "raw", schedule: str | None = None
 ) -> Iterator[str]:
-    """Write the checkpoints `paths`, a denoiser, an encoder or both, as the one model file `out`, in float32.
-
-    Yields what it did. Raises ValueError where `out` is not a .safetensors file in a folder that exists, or as
-    `read_part` and `assemble` do.
-    """
+    """Write the checkpoints `paths`, a denoiser, an encoder or both, as one model file `out`, float32; yields lines."""
     target = check_out(out)
     parts = [read_part(path, weights) for path in paths]
     whole = assemble(parts, schedule)

@@ -1,4 +1,4 @@
-"""Conversion of AMASS to one file of body rotations for each split (`jaxpose prepare amass`); rotations.py reads it.
+"""Conversion of AMASS to one file of body rotations for each split (`jaxpose prepare amass`); mocap.py reads it.
 
     <root>/<subset>/<subject>/<sequence>_poses.npz      SMPL-H release
     <root>/<subset>/<subject>/<sequence>_stageii.npz    SMPL-X release
@@ -19,19 +19,15 @@ Written: <out>/<split>.npz with body_pose [N, 21, 3] and global_orient [N, 3] (y
 with the selection, the counts and the files that were left out.
 """
 
-from __future__ import annotations
-
-import os
 import time
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import write_json, write_npz
+from jaxpose.files import FilePath, write_json, write_npz
 from jaxpose.io.motion import Motion, read_motion, take_frames
 
 SPLITS = {
@@ -44,14 +40,9 @@ SPLITS = {
 }
 # Names of folders in the older release, without case and underscores.
 _ALIASES = {
-    "mpimosh": "mosh",
-    "mpihdm05": "hdm05",
-    "mpilimits": "poseprior",
-    "biomotionlabntroje": "bmlrub",
-    "tcdhandmocap": "tcdhands",
-    "transitionsmocap": "transitions",
-    "ssmsynced": "ssm",
-    "eyesjapan": "eyesjapandataset",
+    **{"mpimosh": "mosh", "mpihdm05": "hdm05", "mpilimits": "poseprior", "biomotionlabntroje": "bmlrub"},
+    **{"tcdhandmocap": "tcdhands", "transitionsmocap": "transitions", "ssmsynced": "ssm"},
+    **{"eyesjapan": "eyesjapandataset"},
 }
 _ENDINGS = ("_stageii.npz", "_poses.npz")
 _NUM_BETAS = 10
@@ -67,7 +58,7 @@ class Sequence(NamedTuple):
     name: str
 
 
-def find_sequences(root: str | os.PathLike[str], subsets: tuple[str, ...]) -> dict[str, list[Sequence]]:
+def find_sequences(root: FilePath, subsets: tuple[str, ...]) -> dict[str, list[Sequence]]:
     """The sequences of each subset below `root`, in the order of their paths; empty for a subset that is absent.
 
     Subsets may be given by any of their names; the result has those of `SPLITS`. A sequence in both releases is listed
@@ -77,8 +68,9 @@ def find_sequences(root: str | os.PathLike[str], subsets: tuple[str, ...]) -> di
     if not root.is_dir():
         raise ValueError(f"{root}: not a folder; needed the one that holds AMASS's subsets")
     folders = sorted(path for path in root.iterdir() if path.is_dir())
+    known = {_key(name): name for names in SPLITS.values() for name in names}
     found = {}
-    for subset in map(_known_name, subsets):
+    for subset in (known.get(_key(name), name) for name in subsets):
         paths = [path for folder in folders if _key(folder.name) == _key(subset) for path in folder.glob("*/*")]
         by_name: dict[tuple[str, str], Sequence] = {}
         for ending in _ENDINGS:
@@ -91,21 +83,20 @@ def find_sequences(root: str | os.PathLike[str], subsets: tuple[str, ...]) -> di
 
 def published_selection(num: int, rng: np.random.Generator) -> np.ndarray:
     """Indices of DPoser's frames of a sequence of `num`, rising: 24 % drawn from its middle 80 %."""
-    first, last = _middle(num)
+    first, last = int(0.1 * num), int(0.9 * num)
     wanted = min(int(0.3 * 0.8 * num), last - first)
     return np.sort(rng.choice(np.arange(first, last), wanted, replace=False))
 
 
 def regular_selection(num: int, rate: float, fps: float) -> np.ndarray:
     """Indices of every k-th frame of the middle 80 % of `num`, k = rate / fps rounded, at least 1."""
-    first, last = _middle(num)
-    return np.arange(first, last, max(1, round(rate / fps)))
+    return np.arange(int(0.1 * num), int(0.9 * num), max(1, round(rate / fps)))
 
 
 def prepare_amass(
-    root: str | os.PathLike[str],
+    root: FilePath,
     split: str,
-    out: str | os.PathLike[str],
+    out: FilePath,
     *,
     subsets: tuple[str, ...] | None = None,
     fps: float = 30.0,
@@ -129,17 +120,23 @@ def prepare_amass(
         yield f"{root}: nothing of {', '.join(absent)}, also of the split {split!r}"
     rows: list[_Rows] = []
     left_out: dict[str, str] = {}
+    counts: dict[str, dict[str, int]] = {}
     for subset, sequences in found.items():
         if not sequences:
             continue
-        yield from _read(sequences, rows, left_out, fps=None if published else fps, seed=seed)
-        frames = sum(len(row.frame) for row in rows if row.sequence.subset == subset)
+        own: list[_Rows] = []
+        yield from _read(sequences, own, left_out, fps=None if published else fps, seed=seed)
+        frames = sum(len(row.frame) for row in own)
         yield f"{subset}: {len(sequences)} sequences, {frames} frames kept"
+        rows += own
+        if own:
+            counts[subset] = {"sequences": len(own), "frames": frames}
     if not rows:
         raise ValueError(f"{root}: none of {len(left_out)} files gave a frame; {next(iter(left_out.values()))}")
     write_npz(target, _arrays(rows))
     rule = {"rule": "24 % of the middle 80 %", "seed": seed} if published else {"rule": "every k-th", "fps": fps}
-    write_json(target.with_suffix(".json"), _record(split, rule, rows, absent, left_out))
+    record = {"split": split, "selection": rule, "subsets": counts, "absent": absent, "left_out": left_out}
+    write_json(target.with_suffix(".json"), record)
     yield f"wrote {target}: {sum(len(row.frame) for row in rows)} frames of {len(rows)} sequences"
 
 
@@ -198,18 +195,7 @@ def _arrays(rows: list[_Rows]) -> dict[str, np.ndarray]:
     }
 
 
-def _record(
-    split: str, rule: dict[str, Any], rows: list[_Rows], absent: list[str], left_out: dict[str, str]
-) -> dict[str, Any]:
-    frames: Counter[str] = Counter()
-    for row in rows:
-        frames[row.sequence.subset] += len(row.frame)
-    sequences = Counter(row.sequence.subset for row in rows)
-    counts = {name: {"sequences": sequences[name], "frames": frames[name]} for name in frames}
-    return {"split": split, "selection": rule, "subsets": counts, "absent": absent, "left_out": left_out}
-
-
-def _check(split: str, out: str | os.PathLike[str], fps: float) -> Path:
+def _check(split: str, out: FilePath, fps: float) -> Path:
     if split not in SPLITS:
         raise ValueError(f"split: got {split!r}, legal are {', '.join(SPLITS)}")
     if not (np.isfinite(fps) and fps > 0):
@@ -221,15 +207,6 @@ def _check(split: str, out: str | os.PathLike[str], fps: float) -> Path:
     if (folder / f"{split}.npz").exists():
         raise ValueError(f"{folder / split}.npz: exists already; remove it first, or name another folder")
     return folder / f"{split}.npz"
-
-
-def _middle(num: int) -> tuple[int, int]:
-    return int(0.1 * num), int(0.9 * num)
-
-
-def _known_name(subset: str) -> str:
-    known = {_key(name): name for names in SPLITS.values() for name in names}
-    return known.get(_key(subset), subset)
 
 
 def _key(name: str) -> str:

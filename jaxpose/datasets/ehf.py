@@ -9,24 +9,33 @@ Cameras. `PUBLISHED` is the calibration that comes with the data. `DPOSER_SCRIPT
 instead: f the image's diagonal, c its middle, and the truth turned by the published R with no translation
 (spec/dposer.md 7.3, 10.14). These poses project elsewhere than the person in the image.
 
-Source: Pavlakos et al., Expressive Body Capture, CVPR 2019; the data's EHF_camera.txt.
+Meshes in PLY files are ascii or binary little endian: a header names elements (vertex, face) with their number and
+properties, and their values follow in that order. Other elements and properties are skipped.
+
+Sources: Pavlakos et al., Expressive Body Capture, CVPR 2019; the data's EHF_camera.txt; G. Turk, The PLY Polygon File
+Format, 1994.
 """
 
-from __future__ import annotations
-
 import json
-import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import reading
-from jaxpose.io.ply import read_ply
 from jaxpose.io.take import rotation_matrices
 
 IMAGE_SIZE = (1600, 1200)
 NUM_IMAGES = 100
+
+
+_TYPES = {
+    **{"char": "<i1", "uchar": "<u1", "short": "<i2", "ushort": "<u2", "int": "<i4", "uint": "<u4"},
+    **{"int8": "<i1", "uint8": "<u1", "int16": "<i2", "uint16": "<u2", "int32": "<i4", "uint32": "<u4"},
+    **{"float": "<f4", "double": "<f8", "float32": "<f4", "float64": "<f8"},
+}
+_FORMATS = ("ascii", "binary_little_endian")
 
 
 class EhfCamera(NamedTuple):
@@ -58,7 +67,7 @@ class Ehf(NamedTuple):
     vertices: np.ndarray
 
 
-def load_ehf(folder: str | os.PathLike[str], names: tuple[str, ...] | None = None) -> Ehf:
+def load_ehf(folder: FilePath, names: tuple[str, ...] | None = None) -> Ehf:
     """The images "01" to "100" of a folder, or those of `names`.
 
     Of several people in a keypoint file, the one with the largest sum of confidences is read. ValueError names the
@@ -104,3 +113,82 @@ def _keypoints(path: Path) -> np.ndarray:
             found = [v.size for v in values]
             raise ValueError(f"people with {found} numbers; needed at least one person, and 25 x 3 of each")
         return max((v.reshape(25, 3) for v in values), key=lambda person: person[:, 2].sum())
+
+
+# name, number, and properties (name, type), of a list (name, type, type of its length)
+_Element: TypeAlias = tuple[str, int, list[tuple[str, ...]]]
+
+
+def read_ply(path: FilePath) -> tuple[np.ndarray, np.ndarray | None]:
+    """Vertices [V, 3] float64 in the file's unit, and faces [T, corners] int32 or None; ValueError names the file."""
+    with reading(path, ".ply file"):
+        data = Path(path).read_bytes()
+        form, elements, start = _header(data)
+        content = _content(data[start:], form == "ascii", elements)
+        vertex, face = (content.get(name, np.empty(0)) for name in ("vertex", "face"))
+        if not {"x", "y", "z"} <= set(vertex.dtype.names or ()):
+            raise ValueError("no element vertex with x, y and z")
+        vertices = np.stack([vertex[axis] for axis in "xyz"], axis=-1).astype(np.float64)
+        faces = next((face[name] for name in face.dtype.names or () if name.startswith("vertex_ind")), None)
+        if faces is not None and faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
+            raise ValueError(f"faces name vertex {faces.max()} of {len(vertices)}")
+    return vertices, None if faces is None else faces.astype(np.int32)
+
+
+def _header(data: bytes) -> tuple[str, list[_Element], int]:
+    """Format, elements, and where their values start."""
+    end = data.find(b"end_header")
+    start = data.find(b"\n", end) + 1
+    if not data.startswith(b"ply") or end < 0 or start == 0:
+        raise ValueError("no PLY header")
+    form, elements = "", list[_Element]()
+    for line in data[:end].decode("latin1").splitlines():
+        match line.split():
+            case ["format", form, *_]:
+                pass
+            case ["element", name, count]:
+                elements.append((name, int(count), []))
+            case ["property", "list", length, kind, name]:
+                elements[-1][2].append((name, _TYPES[kind], _TYPES[length]))
+            case ["property", kind, name]:
+                elements[-1][2].append((name, _TYPES[kind]))
+    if form not in _FORMATS:
+        raise ValueError(f"format {form!r}; legal are {', '.join(_FORMATS)}")
+    return form, elements, start
+
+
+def _content(data: bytes, is_ascii: bool, elements: list[_Element]) -> dict[str, np.ndarray]:
+    """The values of each element, an array with fields of the names of its properties."""
+    content: dict[str, np.ndarray] = {}
+    lines, at = data.decode("latin1").splitlines() if is_ascii else [], 0
+    rows = [line.split() for line in lines if line.strip()]
+    for name, num, properties in elements:
+        if not is_ascii:
+            values = _fields(data, at, num, properties)
+            at += values.nbytes
+        else:
+            own, rows = rows[:num], rows[num:]
+            if len(own) < num or len({len(row) for row in own}) > 1:
+                raise ValueError(f"{name}: {len(own)} rows of {num}, or of several lengths")
+            raw, doubles = np.array(own, float), [(p, *("<f8" for _ in kinds)) for p, *kinds in properties]
+            values = _fields(raw.tobytes(), 0, num, doubles)
+            if values.nbytes != raw.nbytes:
+                raise ValueError(f"{name}: {raw.nbytes} bytes of numbers, needed {values.nbytes}")
+        for field in values.dtype.names or ():
+            if field.startswith("length of ") and (values[field] != values[field][0]).any():
+                raise ValueError(f"{name}: lists of several lengths; legal is one length")
+        content[name] = values
+    return content
+
+
+def _fields(data: bytes, at: int, num: int, properties: list[tuple[str, ...]]) -> np.ndarray:
+    """The values [num] that start at a byte; all lists have the length of the first."""
+    fields: list[tuple] = []
+    for name, kind, *length in properties:
+        if length:
+            ahead = at + np.dtype(fields).itemsize
+            corners = int(np.frombuffer(data, length[0], 1, ahead)[0]) if num else 0
+            fields += [(f"length of {name}", length[0]), (name, kind, (corners,))]
+        else:
+            fields.append((name, kind))
+    return np.frombuffer(data, np.dtype(fields), num, at) if num else np.empty(0, np.dtype(fields))

@@ -5,13 +5,11 @@ Fragments do not overlap and keep the file's frame rate; a shorter rest at the e
 other keys of `save_motion` (spec/dposer.md 3).
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from jaxpose.datasets.h36m import check_new, new_folder
+from jaxpose.files import FilePath
 from jaxpose.io.motion import Motion, read_motion, save_motion, take_frames
 
 _SUFFIXES = (".npz", ".npy", ".bvh", ".amc")
@@ -25,9 +23,7 @@ def fragments(motion: Motion, length: int = 60) -> list[Motion]:
     return [take_frames(motion, slice(i * length, (i + 1) * length)) for i in range(count)]
 
 
-def prepare_fragments(
-    sources: list[str] | list[Path], out: str | os.PathLike[str], *, length: int = 60
-) -> Iterator[str]:
+def prepare_fragments(sources: list[str] | list[Path], out: FilePath, *, length: int = 60) -> Iterator[str]:
     """Write the fragments of files, and of all files of motion in folders, below `out`; yields lines.
 
     The structure of folders is kept, so that sequences of the same name stay apart. ValueError names a file with a

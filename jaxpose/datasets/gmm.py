@@ -12,12 +12,9 @@ the original loader accepts them: it draws a component with numpy's `choice`, so
 tolerance, the square root of the type's epsilon; and it reads the four cameras of Human3.6M.
 """
 
-from __future__ import annotations
-
-import os
 import pickle
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -27,21 +24,17 @@ import numpy as np
 
 from jaxpose.datasets.videopose3d import check_layout
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.files import atomic
+from jaxpose.files import FilePath, atomic
 from jaxpose.geometry.camera import denormalise_screen, normalise_screen
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.io.arrays import reading
-from jaxpose.io.untrusted.object_npz import list_of_cameras, load_dict
-from jaxpose.io.untrusted.unpickle import describe
+from jaxpose.io.untrusted.unpickle import describe, list_of_cameras, load_dict
 
 Tree: TypeAlias = Mapping[str, Mapping[str, Sequence[np.ndarray]]]  # subject -> action -> cameras
 
 NUM_CAMERAS = 4  # that the original loader needs
 
 
-def read_gmm(
-    path: str | os.PathLike[str], *, num_cameras: int | None = NUM_CAMERAS
-) -> dict[str, dict[str, list[np.ndarray]]]:
+def read_gmm(path: FilePath, *, num_cameras: int | None = NUM_CAMERAS) -> dict[str, dict[str, list[np.ndarray]]]:
     """The mixtures of a file: subject -> action -> one float64 [F, 17, M, 5] for each camera (module docstring).
 
     num_cameras: how many every action must have; None takes any number. F may differ between cameras, M may not.
@@ -52,15 +45,7 @@ def read_gmm(
     return _checked(load_dict(path, "positions_2d"), f"{path}: ", num_cameras)
 
 
-def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The dict `metadata` of a file, {} where it has none."""
-    with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
-        if "metadata.npy" not in archive.namelist():
-            return {}
-    return dict(load_dict(path, "metadata"))
-
-
-def write_gmm(path: str | os.PathLike[str], tree: Tree, metadata: Mapping[str, Any] | None = None) -> None:
+def write_gmm(path: FilePath, tree: Tree, metadata: Mapping[str, Any] | None = None) -> None:
     """Write mixtures so that the original loader reads them; the file appears whole or not at all.
 
     tree: subject -> action -> one [F, 17, M, 5] for each camera; any number of cameras from 1, of which the original
@@ -70,16 +55,9 @@ def write_gmm(path: str | os.PathLike[str], tree: Tree, metadata: Mapping[str, A
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"{path}: suffix {path.suffix!r}; needed .npz")
-    checked = _checked(tree, "", None)
-    positions = {
-        subject: {action: [_normalised(array) for array in cameras] for action, cameras in actions.items()}
-        for subject, actions in checked.items()
-    }
-    layout = {
-        "num_joints": len(H36M_17.joints),
-        "layout_name": "h36m",
-        "keypoints_symmetry": [list(H36M_17.left), list(H36M_17.right)],
-    }
+    positions = each_camera(_checked(tree, "", None), _normalised)
+    sides = [list(H36M_17.left), list(H36M_17.right)]
+    layout = {"num_joints": len(H36M_17.joints), "layout_name": "h36m", "keypoints_symmetry": sides}
     with atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, value in {"positions_2d": positions, "metadata": {**(metadata or {}), **layout}}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -88,10 +66,7 @@ def write_gmm(path: str | os.PathLike[str], tree: Tree, metadata: Mapping[str, A
 
 @jax.jit
 def to_mixture(array: np.ndarray, width: float, height: float) -> Mixture:
-    """[..., M, 5] of a file, in an image of `width` x `height` pixels, as a mixture in normalised screen units.
-
-    A component with weight 0 and standard deviation 0 gets the standard deviation 1, so that its density is finite.
-    """
+    """[..., M, 5] of a file, in an image of `width` x `height` px, in normalised units; a std of 0 becomes 1."""
     values = jnp.asarray(array, jnp.float32)
     std = jnp.where(values[..., 3:] > 0, values[..., 3:], 1)
     return Mixture(values[..., 0], normalise_screen(values[..., 1:3], width, height), std)
@@ -103,6 +78,14 @@ def from_mixture(mixture: Mixture, width: float, height: float) -> np.ndarray:
     return np.asarray(jnp.concatenate([mixture.weight[..., None], uv_px, mixture.std], -1))
 
 
+def each_camera(tree: Tree, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, dict[str, list[np.ndarray]]]:
+    """The tree with the array of each camera changed."""
+    return {
+        subject: {action: [change(array) for array in cameras] for action, cameras in actions.items()}
+        for subject, actions in tree.items()
+    }
+
+
 def _checked(tree: Any, where: str, num_cameras: int | None) -> dict[str, dict[str, list[np.ndarray]]]:
     """The tree in float64; ValueError unless its arrays are mixtures with the same number of components."""
     if not isinstance(tree, Mapping) or not tree:
@@ -112,7 +95,8 @@ def _checked(tree: Any, where: str, num_cameras: int | None) -> dict[str, dict[s
         if not isinstance(subject, str) or not isinstance(actions, Mapping) or not actions:
             raise ValueError(f"{where}{subject}: needed a dict of actions, got {describe(actions)}")
         result[subject] = {
-            action: _cameras(value, f"{where}{subject} {action}", num_cameras) for action, value in actions.items()
+            action: [_array(a, at) for at, a in list_of_cameras(value, f"{where}{subject} {action}", num_cameras)]
+            for action, value in actions.items()
         }
     counts = {a.shape[2] for actions in result.values() for cameras in actions.values() for a in cameras}
     if len(counts) > 1:
@@ -120,31 +104,21 @@ def _checked(tree: Any, where: str, num_cameras: int | None) -> dict[str, dict[s
     return result
 
 
-def _cameras(value: Any, place: str, num_cameras: int | None) -> list[np.ndarray]:
-    return [_array(array, at) for at, array in list_of_cameras(value, place, num_cameras)]
-
-
 def _array(array: Any, place: str) -> np.ndarray:
-    if (
-        not isinstance(array, np.ndarray)
-        or array.dtype.kind not in "fiu"
-        or array.ndim != 4
-        or array.shape[1] != len(H36M_17.joints)
-        or array.shape[3] != 5
-        or 0 in array.shape
-    ):
+    legal = isinstance(array, np.ndarray) and array.dtype.kind in "fiu" and array.ndim == 4 and 0 not in array.shape
+    if not legal or array.shape[1::2] != (len(H36M_17.joints), 5):
         raise ValueError(f"{place}: needed numbers (F, 17, M, 5), got {describe(array)}")
     values = array.astype(np.float64, copy=False)
     weight, sigma = values[..., 0], values[..., 3:]
-    tolerance, total = _choice_tolerance(array.dtype), weight.sum(-1)
+    not_positive = (sigma < 0) | ((sigma == 0) & (weight > 0)[..., None])
+    # how far from 1 a sum of probabilities of this type may be for `numpy.random.choice`
+    coarse = np.finfo(array.dtype).eps if array.dtype.kind == "f" else 0
+    tolerance, total = float(np.sqrt(max(np.finfo(np.float64).eps, coarse))), weight.sum(-1)
     faults = (
         (~np.isfinite(values).all((-1, -2)), "a number that is not finite"),
         ((weight < 0).any(-1), "a negative weight"),
         (~(abs(total - 1) <= tolerance), f"weights that do not sum to 1 within {tolerance:.1g}"),
-        (
-            ((sigma < 0) | ((sigma == 0) & (weight > 0)[..., None])).any((-1, -2)),
-            "a standard deviation that is not positive",
-        ),
+        (not_positive.any((-1, -2)), "a standard deviation that is not positive"),
     )
     for bad, what in faults:
         if bad.any():
@@ -152,12 +126,6 @@ def _array(array: Any, place: str) -> np.ndarray:
             at = f"frame {frame}, joint {joint} ({H36M_17.joints[joint]})"
             raise ValueError(f"{place}, {at}: {what}: {values[frame, joint].round(8).tolist()}")
     return values
-
-
-def _choice_tolerance(dtype: np.dtype) -> float:
-    """How far from 1 a sum of probabilities of this type may be for `numpy.random.choice`."""
-    coarse = np.finfo(dtype).eps if dtype.kind == "f" else 0
-    return float(np.sqrt(max(np.finfo(np.float64).eps, coarse)))
 
 
 def _normalised(array: np.ndarray) -> np.ndarray:
@@ -169,10 +137,9 @@ def _normalised(array: np.ndarray) -> np.ndarray:
 
 
 def _write_object(file: IO[bytes], value: Any) -> None:
-    """Write `value` to a .npy file as numpy 1 does, which every numpy reads.
+    """Write `value` to a .npy file as numpy 1 does, which every numpy reads: numpy 2 names `numpy._core`, unknown then.
 
-    numpy 2 names its function `numpy._core`, which the numpy that the original runs on does not know. With protocol 3
-    the name occurs once, in plain text at the start.
+    With protocol 3 the name occurs once, in plain text at the start.
     """
     np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
     raw = pickle.dumps(np.array(value, dtype=object), protocol=3)

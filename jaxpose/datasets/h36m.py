@@ -7,9 +7,6 @@ Every frame has its pose twice: `camera` in metres, and `image` as GFPose trains
 distortion and a root-relative depth d in pixels (spaces/image_depth.py).
 """
 
-from __future__ import annotations
-
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -19,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import write_json
-from jaxpose.io.arrays import load_arrays
+from jaxpose.files import FilePath, write_json
+from jaxpose.io.arrays import Source, load_arrays
 
 FORMAT = "jaxpose-h36m-1"
 
@@ -55,22 +52,15 @@ class Frames(NamedTuple):
 
 # Field -> shape of one frame and type.
 LAYOUT: dict[str, tuple[tuple[int, ...], type]] = {
-    "image": ((17, 3), np.float32),
-    "camera": ((17, 3), np.float32),
-    "keypoints": ((17, 2), np.float32),
-    "confidence": ((17,), np.float32),
-    "ratio": ((), np.float32),
-    "root_depth": ((), np.float32),
-    "intrinsics": ((4,), np.float32),
+    **{name: ((17, 3), np.float32) for name in ("image", "camera")},
+    **{"keypoints": ((17, 2), np.float32), "confidence": ((17,), np.float32), "intrinsics": ((4,), np.float32)},
+    **{name: ((), np.float32) for name in ("ratio", "root_depth")},
     **{name: ((), np.int32) for name in ("action", "subject", "video", "frame", "camera_id")},
 }
 
 
-def load_frames(folder: str | os.PathLike[str]) -> Frames:
-    """The frames of a folder that `write_frames` made, memory-mapped and read-only.
-
-    ValueError names the file that is missing, unreadable, or of another type, shape or length than in meta.json.
-    """
+def load_frames(folder: FilePath) -> Frames:
+    """The frames of a folder that `write_frames` made, memory-mapped; ValueError names a file that does not fit."""
     root = Path(folder)
     meta = load_meta(root)
     return Frames(*(_load_field(root, name, meta["count"]) for name in Frames._fields))
@@ -81,15 +71,12 @@ def has_truth(frames: Frames) -> np.ndarray:
     return np.isfinite(frames.root_depth)
 
 
-def load_meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
+def load_meta(folder: FilePath) -> dict[str, Any]:
     """The content of `meta.json` of a frames folder; ValueError where it is missing or of another format."""
     path = Path(folder) / "meta.json"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; needed a folder made by `jaxpose prepare`")
-    try:
-        meta = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
+    meta = Source(path).json
     found = meta.get("format") if isinstance(meta, dict) else None
     if found != FORMAT:
         raise ValueError(f"{path}: the format is {found!r}; legal is {FORMAT!r}")
@@ -98,11 +85,8 @@ def load_meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return meta
 
 
-def write_frames(out: str | os.PathLike[str], blocks: Iterable[Frames], count: int, meta: dict[str, Any]) -> None:
-    """Write `count` frames, given in consecutive blocks, as the new folder `out`, which appears when it is complete.
-
-    `meta` is stored beside format and count. ValueError if `out` exists or the blocks have another number of frames.
-    """
+def write_frames(out: FilePath, blocks: Iterable[Frames], count: int, meta: dict[str, Any]) -> None:
+    """Write `count` frames, given in blocks, as the new folder `out`, complete or not at all; `meta` is stored too."""
     if count < 1:
         raise ValueError(f"{out}: there are no frames to write; needed at least one")
     with new_folder(out) as draft:
@@ -112,7 +96,14 @@ def write_frames(out: str | os.PathLike[str], blocks: Iterable[Frames], count: i
                 shape, kind = LAYOUT[name]
                 header = {"descr": np.dtype(kind).newbyteorder("<").str, "fortran_order": False}
                 np.lib.format.write_array_header_1_0(file, header | {"shape": (count, *shape)})
-            written = sum(_append(files, block) for block in blocks)
+            written = 0
+            for block in blocks:
+                written += len(block.frame)
+                for name, array in block._asdict().items():
+                    shape, kind = LAYOUT[name]
+                    if array.shape != (len(block.frame), *shape):
+                        raise ValueError(f"{name}: needed shape {(len(block.frame), *shape)}, got {array.shape}")
+                    files[name].write(np.ascontiguousarray(array, np.dtype(kind).newbyteorder("<")).tobytes())
         finally:
             for file in files.values():
                 file.close()
@@ -122,11 +113,8 @@ def write_frames(out: str | os.PathLike[str], blocks: Iterable[Frames], count: i
 
 
 @contextmanager
-def new_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder with a temporary name beside `out`, renamed to `out` when the block ends without an error.
-
-    ValueError where `out` exists, or its parent folder does not.
-    """
+def new_folder(out: FilePath) -> Iterator[Path]:
+    """A folder beside the new folder `out`, which becomes `out` when the block ends without an error."""
     target = check_new(out)
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -137,7 +125,7 @@ def new_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def check_new(out: str | os.PathLike[str]) -> Path:
+def check_new(out: FilePath) -> Path:
     """`out` as an absolute path, if a folder can be made there; ValueError otherwise."""
     target = Path(out).absolute()
     if target.exists():
@@ -147,21 +135,11 @@ def check_new(out: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _append(files: dict[str, Any], block: Frames) -> int:
-    length = len(block.frame)
-    for name, array in block._asdict().items():
-        shape, kind = LAYOUT[name]
-        if array.shape != (length, *shape):
-            raise ValueError(f"{name}: needed shape {(length, *shape)}, got {array.shape}")
-        files[name].write(np.ascontiguousarray(array, np.dtype(kind).newbyteorder("<")).tobytes())
-    return length
-
-
 def _load_field(root: Path, name: str, count: int) -> np.ndarray:
     path, (shape, kind) = root / f"{name}.npy", LAYOUT[name]
     if not path.is_file():
         raise ValueError(f"{path}: no such file; a frames folder has {', '.join(Frames._fields)}")
-    array = load_arrays(path, alone=name, mmap=True)[name]
+    array = load_arrays(path)["array"]
     if array.shape != (count, *shape) or array.dtype != kind:
         needed = f"{np.dtype(kind)} {(count, *shape)}"
         raise ValueError(f"{path}: needed {needed} as meta.json says, got {array.dtype} {array.shape}")

@@ -11,45 +11,34 @@ The list is never in memory as a whole (pickled_list.py). Finished shards of fra
 is complete: a run that was interrupted parses the file again and continues with the first missing shard.
 """
 
-from __future__ import annotations
-
 import json
-import os
 import shutil
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from jaxpose.datasets.h36m import LAYOUT, Frames, check_new, load_frames, write_frames
-from jaxpose.files import write_json, write_npz
+from jaxpose.files import FilePath, write_json, write_npz
 from jaxpose.io.arrays import load_arrays, reading
 from jaxpose.io.untrusted.pickled_list import PickledList
-from jaxpose.io.untrusted.unpickle import arrays_of, describe
+from jaxpose.io.untrusted.unpickle import arrays_of, describe, load_pickle
 from jaxpose.spaces.image_depth import ratio_of, ratio_of_box
 
 _ARRAYS = {"joint_3d_image": (17, 3), "joint_3d_camera": (17, 3), "box": (4,)}
 _IDS = {"action": "action", "subject": "subject", "videoid": "video", "imageid": "frame", "cameraid": "camera_id"}
 _INTRINSICS = ("fx", "fy", "cx", "cy")
-_TOLERANCE = (
-    0.1  # relative, of the box scale against focal length over root depth; other units of length exceed it by far
-)
+# relative, of the box scale against focal length over root depth; other units of length exceed it by far
+_TOLERANCE = 0.1
 
 
-class _Detections(NamedTuple):
-    keypoints: np.ndarray
-    confidence: np.ndarray
+_Detections: TypeAlias = tuple[np.ndarray, np.ndarray]  # keypoints [N, 17, 2] and confidences [N, 17], float32
 
 
 def prepare_pickles(
-    poses_pkl: str | os.PathLike[str],
-    detections_pkl: str | os.PathLike[str] | None,
-    split: str,
-    out: str | os.PathLike[str],
-    *,
-    shard: int = 50_000,
+    poses_pkl: FilePath, detections_pkl: FilePath | None, split: str, out: FilePath, *, shard: int = 50_000
 ) -> Iterator[str]:
     """Convert one split to the new folder `out`; yields lines about the progress.
 
@@ -67,9 +56,9 @@ def prepare_pickles(
     parts = target.with_name(f".{target.name}.parts")
     yield from _claim(parts, sources, split, shard)
     count = yield from _write_shards(poses, detections, parts, shard)
-    if detections is not None and len(detections.keypoints) != count:
+    if detections is not None and len(detections[0]) != count:
         raise ValueError(
-            f"{sources[1]}: {split!r} has {len(detections.keypoints)} frames; {poses} has {count}, needed as many"
+            f"{sources[1]}: {split!r} has {len(detections[0])} frames; {poses} has {count}, needed as many"
         )
     meta = {"split": split, "sources": [{"name": s.name, "bytes": s.stat().st_size} for s in sources]}
     write_frames(target, (_read_shard(parts, i) for i in range(-(-count // shard))), count, meta)
@@ -101,6 +90,16 @@ def _write_shards(poses: Path, detections: _Detections | None, parts: Path, shar
     """Write the shards that are missing; yields a line after each, returns the number of frames."""
     start, size, count = time.monotonic(), poses.stat().st_size, 0
     pending: list[Frames] = []
+
+    def finish(index: int, offset: int) -> str:
+        if pending:
+            whole = Frames(*(np.concatenate(arrays) for arrays in zip(*pending, strict=True)))
+            write_npz(_shard_path(parts, index), whole._asdict())
+            pending.clear()
+        seconds = time.monotonic() - start
+        left, rate = seconds * (size - offset) / max(offset, 1), count / max(seconds, 1e-9)
+        return f"{count:,} frames, {100 * offset / size:.0f} %, {rate:,.0f} frames/s, {left:.0f} s left"
+
     for batch, offset in _read_batches(poses):
         while batch:
             index, done = divmod(count, shard)
@@ -109,11 +108,9 @@ def _write_shards(poses: Path, detections: _Detections | None, parts: Path, shar
                 pending.append(_convert(taken, count, poses, detections))
             count += len(taken)
             if count % shard == 0:
-                _finish_shard(parts, index, pending)
-                yield _progress(count, offset, size, time.monotonic() - start)
+                yield finish(index, offset)
     if count % shard:
-        _finish_shard(parts, count // shard, pending)
-        yield _progress(count, size, size, time.monotonic() - start)
+        yield finish(count // shard, size)
     return count
 
 
@@ -141,28 +138,24 @@ def _convert(batch: list[Any], first: int, path: Path, detections: _Detections |
     ids = {field: np.array([_id(f, key, p) for f, p in pairs], np.int32) for key, field in _IDS.items()}
     cameras: dict[int, tuple[float, ...]] = {}
     intrinsics = np.array([_intrinsics(f, p, cameras) for f, p in pairs])
-    arrays = {key: np.stack([_array(f, key, shape, p) for f, p in pairs]) for key, shape in _ARRAYS.items()}
-    root_depth = np.array([_number(f, "root_depth", p) for f, p in pairs]) / 1000
+    arrays = {key: np.stack([_numbers(f, key, p, shape) for f, p in pairs]) for key, shape in _ARRAYS.items()}
+    root_depth = np.array([_numbers(f, "root_depth", p) for f, p in pairs]) / 1000
     for key, values in (*arrays.items(), ("root_depth", root_depth)):
         _check(np.isfinite(values.reshape(len(batch), -1)).all(-1), places, key, "a number that is not finite")
-    ratio = np.asarray(ratio_of_box(arrays["box"]))
     _check(root_depth > 0, places, "root_depth", "a root that is not in front of the camera")
-    expected = np.asarray(ratio_of(intrinsics, root_depth))
-    agree = np.abs(ratio / expected - 1) < _TOLERANCE
+    ratio = np.asarray(ratio_of_box(arrays["box"]))
+    agree = np.abs(ratio / ratio_of(intrinsics, root_depth) - 1) < _TOLERANCE
     _check(agree, places, "box", "a width that disagrees with fx / root_depth; needed pixels and millimetres")
     image = arrays["joint_3d_image"].astype(np.float32)
-    last = first + len(batch)
-    if detections is None:
-        seen = _Detections(image[..., :2], np.ones(image.shape[:2], np.float32))
-    else:
-        if last > len(detections.keypoints):
-            number = len(detections.keypoints)
+    keypoints, confidence = image[..., :2], np.ones(image.shape[:2], np.float32)
+    if detections is not None:
+        if first + len(batch) > (number := len(detections[0])):
             raise ValueError(f"{places[number - first]}: the detections have {number} frames only")
-        seen = _Detections(*(x[first:last] for x in detections))
-    camera = (arrays["joint_3d_camera"] / 1000).astype(np.float32)
+        keypoints, confidence = (x[first : first + len(batch)] for x in detections)
     floats = {"ratio": ratio, "root_depth": root_depth, "intrinsics": intrinsics}
+    floats |= {"camera": arrays["joint_3d_camera"] / 1000}
     floats = {name: values.astype(np.float32) for name, values in floats.items()}
-    return Frames(image=image, camera=camera, **seen._asdict(), **floats, **ids)
+    return Frames(image=image, keypoints=keypoints, confidence=confidence, **floats, **ids)
 
 
 def _check(good: np.ndarray, places: list[str], key: str, fault: str) -> None:
@@ -176,23 +169,19 @@ def _value(frame: dict[str, Any], key: str, place: str) -> Any:
     return frame[key]
 
 
-def _array(frame: dict[str, Any], key: str, shape: tuple[int, ...], place: str) -> np.ndarray:
+def _numbers(frame: dict[str, Any], key: str, place: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """The float64 array under a key; without a shape one number, also as MATLAB has it, an array of length 1."""
     value = _value(frame, key, place)
-    if not isinstance(value, np.ndarray) or not _is_numeric(value) or value.shape != shape:
-        raise ValueError(f"{place}, {key}: needed an array of numbers of shape {shape}, got {describe(value)}")
-    return value.astype(np.float64)
-
-
-def _number(frame: dict[str, Any], key: str, place: str) -> float:
-    """A number, also as MATLAB has it, an array of length 1."""
-    value = _value(frame, key, place)
-    if not isinstance(value, int | float | np.generic | np.ndarray) or np.size(value) != 1 or not _is_numeric(value):
-        raise ValueError(f"{place}, {key}: needed one number, got {describe(value)}")
-    return float(np.asarray(value).item())
+    fits = isinstance(value, np.ndarray) if shape else isinstance(value, int | float | np.generic | np.ndarray)
+    fits = fits and np.asarray(value).dtype.kind in "fiu"
+    if not fits or (np.shape(value) != shape if shape else np.size(value) != 1):
+        needed = f"an array of numbers of shape {shape}" if shape else "one number"
+        raise ValueError(f"{place}, {key}: needed {needed}, got {describe(value)}")
+    return np.asarray(value, np.float64).reshape(shape or ())
 
 
 def _id(frame: dict[str, Any], key: str, place: str) -> int:
-    number = _number(frame, key, place)
+    number = float(_numbers(frame, key, place))
     if not 0 <= number < 2**31 or number != int(number):
         raise ValueError(f"{place}, {key}: needed a whole number of 0 or more, got {number:g}")
     return int(number)
@@ -206,7 +195,7 @@ def _intrinsics(frame: dict[str, Any], place: str, known: dict[int, tuple[float,
     if not isinstance(camera, dict):
         _value(frame, "camera_param", place)
         raise ValueError(f"{place}, camera_param: needed a dict, got {describe(camera)}")
-    numbers = tuple(_number(camera, key, f"{place}, camera_param") for key in _INTRINSICS)
+    numbers = tuple(float(_numbers(camera, key, f"{place}, camera_param")) for key in _INTRINSICS)
     if not np.isfinite(numbers).all() or min(numbers[:2]) <= 0:
         raise ValueError(f"{place}, camera_param: needed finite {_INTRINSICS}, fx and fy > 0, got {numbers}")
     known[id(camera)] = numbers
@@ -215,15 +204,14 @@ def _intrinsics(frame: dict[str, Any], place: str, known: dict[int, tuple[float,
 
 def _read_detections(path: Path, split: str) -> _Detections:
     """Keypoints [N, 17, 2] and confidences [N, 17] of one split, float32."""
-    with reading(path, "pickle"), open(path, "rb") as file:
-        tree = arrays_of(PickledList(file).whole())
+    tree = load_pickle(path)
     if not isinstance(tree, dict) or not isinstance(tree.get(split), dict):
         found = sorted(map(str, tree)) if isinstance(tree, dict) else describe(tree)
         raise ValueError(f"{path}: needed a dict with the split {split!r}, got {found}")
     arrays = []
     for key, width in (("joint3d_image", 2), ("confidence", 1)):
         value = _value(tree[split], key, f"{path}, {split}")
-        legal = isinstance(value, np.ndarray) and _is_numeric(value) and value.ndim == 3
+        legal = isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.ndim == 3
         if not legal or value.shape[1] != 17 or value.shape[2] < width:
             raise ValueError(f"{path}, {split}, {key}: needed (N, 17, {width}), got {describe(value)}")
         arrays.append(value[..., :width].astype(np.float32))
@@ -232,14 +220,7 @@ def _read_detections(path: Path, split: str) -> _Detections:
     finite = np.isfinite(arrays[0]).all((1, 2)) & np.isfinite(arrays[1]).all((1, 2))
     if not finite.all():
         raise ValueError(f"{path}, {split}, frame {np.argmin(finite)}: a number that is not finite")
-    return _Detections(arrays[0], arrays[1][..., 0])
-
-
-def _finish_shard(parts: Path, index: int, pending: list[Frames]) -> None:
-    if pending:
-        whole = Frames(*(np.concatenate(arrays) for arrays in zip(*pending, strict=True)))
-        write_npz(_shard_path(parts, index), whole._asdict())
-        pending.clear()
+    return arrays[0], arrays[1][..., 0]
 
 
 def _read_shard(parts: Path, index: int) -> Frames:
@@ -252,13 +233,3 @@ def _read_shard(parts: Path, index: int) -> Frames:
 
 def _shard_path(parts: Path, index: int) -> Path:
     return parts / f"{index:05}.npz"
-
-
-def _progress(count: int, offset: int, size: int, seconds: float) -> str:
-    left = seconds * (size - offset) / max(offset, 1)
-    rate = count / max(seconds, 1e-9)
-    return f"{count:,} frames, {100 * offset / size:.0f} %, {rate:,.0f} frames/s, {left:.0f} s left"
-
-
-def _is_numeric(value: Any) -> bool:
-    return np.asarray(value).dtype.kind in "fiu"

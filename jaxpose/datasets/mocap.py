@@ -1,31 +1,24 @@
-"""Reader of the motion capture files in `shared/data/mocap`: 17 joint positions and SMPL rotations at 30 fps.
+"""Motion capture to train on: 17 joint positions, or body rotations for a prior, of many sequences in one array.
 
-World frame: metres, y up, floor near y = 0. Sequences are concatenated along the frame axis. See the README beside
-the files for fields and licences.
+    shared data   <root>/mocap/{cmu,hdm05}.npz at 30 fps, `joints17` or `body_pose` as int16 times a scale; splits.json
+    prepared      <folder>/{train,valid,test}.npz of `jaxpose prepare amass` (amass.py), rotations alone
+
+World frame: metres, y up, floor near y = 0. See the README beside the files for fields and licences.
 """
-
-from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import load_arrays
 
+_SAME_SPLIT = {"val": "valid", "valid": "val"}  # names of the validation split in our mocap and in AMASS
 _KEYS = ("seq_start", "seq_length", "seq_subject", "seq_category", "seq_name")
-
-
-class Categorised(Protocol):
-    """Frames of sequences that have categories: `Mocap`, or the rotations of rotations.py."""
-
-    @property
-    def sequence(self) -> np.ndarray: ...
-    @property
-    def category(self) -> np.ndarray: ...
 
 
 class Mocap(NamedTuple):
@@ -42,26 +35,48 @@ class Mocap(NamedTuple):
     name: np.ndarray
 
 
+class Rotations(NamedTuple):
+    """Frames of many sequences, as in `Mocap`; body_pose: [N, 21, 3] float32 axis-angle radians, SMPL's order."""
+
+    body_pose: np.ndarray
+    sequence: np.ndarray
+    subject: np.ndarray
+    category: np.ndarray
+    name: np.ndarray
+
+
 def data_root() -> Path:
     """The folder of the shared data: the environment variable JAXPOSE_DATA, or ../shared/data."""
     return Path(os.environ.get("JAXPOSE_DATA", "../shared/data"))
 
 
-def load_mocap(root: str | os.PathLike[str], split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Mocap:
-    """The frames of every subject of `split` ("train" or "val") in `root`/mocap/{files}.npz.
-
-    Raises ValueError where a file is missing, lacks a key, or the split is unknown.
-    """
+def load_mocap(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Mocap:
+    """The frames of every subject of `split` ("train" or "val") in `root`/mocap/{files}.npz, or a ValueError."""
     return Mocap(*load_sequences(Path(root) / "mocap", split, files, "joints17", "pos_scale"))
+
+
+def load_rotations(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Rotations:
+    """The frames of `split` in the shared data below `root`, or in a folder that `jaxpose prepare amass` made.
+
+    split: "train", "val" (or "valid") or "test". files: of the shared data only. ValueError names what is missing.
+    """
+    root = Path(root)
+    if (root / "mocap" / "splits.json").is_file():
+        loaded = load_sequences(root / "mocap", split, files, "body_pose", "rot_scale", _SAME_SPLIT)
+        return Rotations(loaded[0].reshape(-1, 21, 3), *loaded[1:])
+    prepared = {path.stem: path for path in sorted(root.glob("*.npz"))}
+    name = split if split in prepared else _SAME_SPLIT.get(split, split)
+    if name not in prepared:
+        needed = "mocap/splits.json (shared data), or <split>.npz of `jaxpose prepare amass`"
+        raise ValueError(f"{root}: no split {split!r}; found {sorted(prepared) or 'neither'}, needed {needed}")
+    arrays = load_arrays(prepared[name], *Rotations._fields)
+    return Rotations(*(arrays[key] for key in Rotations._fields))
 
 
 def load_sequences(
     folder: Path, split: str, files: tuple[str, ...], field: str, scale: str, aliases: Mapping[str, str] = {}
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Frames [N, ...] float32, `field` times `scale`; their sequence [N]; subject, category and name of each sequence.
-
-    aliases: further names of splits. ValueError as in `load_mocap`.
-    """
+    """Frames [N, ...] float32, `field` times `scale`, and as in `Mocap`; aliases: further names of splits."""
     if not (folder / "splits.json").is_file():
         raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
     splits = json.loads((folder / "splits.json").read_text())
@@ -84,11 +99,8 @@ def load_sequences(
     return np.concatenate(frames), np.concatenate(sequence), subject, category, names
 
 
-def balanced_weights(mocap: Categorised, power: float = 0.5) -> np.ndarray:
-    """Sampling probability of each frame [N]: categories by their number of frames to `power`, uniform in each.
-
-    power 1 samples frames uniformly, 0 makes all categories equally likely.
-    """
+def balanced_weights(mocap: Mocap | Rotations, power: float = 0.5) -> np.ndarray:
+    """Sampling probability of each frame [N]: categories by their frames to `power`, 1: uniform, 0: alike."""
     if not 0 <= power <= 1:
         raise ValueError(f"power must be in [0, 1], got {power}")
     _, category = np.unique(mocap.category, return_inverse=True)

@@ -3,8 +3,8 @@
     data_train_3dhp.npz  data: "S1 Seq1" -> [camera "0" -> {data_2d [F, 17, 2] pixels, data_3d [F, 17, 3] mm}, fps]
     data_test_3dhp.npz   data: "TS1" -> {data_2d, data_3d, valid [F] 0 or 1}
 
-A pickled dict inside .npz (object_npz.py). 3D is `univ_annot3`: camera axes, bodies scaled to one height. The files
-hold no cameras; these are fitted for each sequence and camera, as two lines with outliers removed:
+A pickled dict inside .npz (untrusted/unpickle.py). 3D is `univ_annot3`: camera axes, bodies scaled to one height. The
+files hold no cameras; these are fitted for each sequence and camera, as two lines with outliers removed:
 
     u = fx X / Z + cx,   v = fy Y / Z + cy
 
@@ -16,11 +16,8 @@ Source: D. Mehta et al., Monocular 3D human pose estimation in the wild, 3DV 201
 joints: W. Shan et al., P-STMO, ECCV 2022, as described in spec/diffpose.md, 5.2 and 6.4.
 """
 
-from __future__ import annotations
-
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.datasets.h36m import Frames, check_new, write_frames
-from jaxpose.io.untrusted.object_npz import array_of, load_dict
-from jaxpose.io.untrusted.unpickle import describe
+from jaxpose.files import FilePath
+from jaxpose.io.untrusted.unpickle import array_of, describe, load_dict
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 # H36M_17's joints among the 17 of the files: thorax, neck/nose and head are their neck, head and head top.
@@ -62,7 +59,7 @@ class _Video(NamedTuple):
     fps: float | None
 
 
-def prepare_3dhp(path: str | os.PathLike[str], split: str, out: str | os.PathLike[str]) -> Iterator[str]:
+def prepare_3dhp(path: FilePath, split: str, out: FilePath) -> Iterator[str]:
     """Convert data_train_3dhp.npz (split "train") or data_test_3dhp.npz ("test") to the new folder `out`.
 
     Yields lines about the progress, one for each camera with its fit. The file is in memory as a whole: 1 to 2 GB for
@@ -71,12 +68,20 @@ def prepare_3dhp(path: str | os.PathLike[str], split: str, out: str | os.PathLik
     target, source = check_new(out), Path(path)
     if split not in _NAMES:
         raise ValueError(f"split: got {split!r}; legal are train and test")
-    videos = _read(split, source)
+    tree = load_dict(source, "data")
+    if not tree:
+        raise ValueError(f"{source}: 'data' is empty; needed sequences {_NAMES[split][1]}")
+    videos = [video for name in tree for video in _read_sequence(split, name, tree[name], source)]
     intrinsics = []
     for video in videos:
-        fitted, residual = _fit(video, f"{source}: {_label(video)}")
+        label = video.name if video.subject > _TEST_SUBJECT else f"{video.name} camera {video.camera_id}"
+        fitted, residual = _fit(video, f"{source}: {label}")
         intrinsics.append(fitted)
-        yield _fit_line(video, fitted, residual)
+        fx, fy, cx, cy = fitted
+        yield (
+            f"{label}: {len(video.frame)} frames, focal length {fx:.1f}, {fy:.1f}, centre {cx:.1f}, {cy:.1f} px, "
+            f"fitted to {residual:.2f} px (median)"
+        )
     blocks = (_film(video, fitted, i) for i, (video, fitted) in enumerate(zip(videos, intrinsics, strict=True)))
     count = sum(len(video.frame) for video in videos)
     meta = {
@@ -97,10 +102,7 @@ def image_size(subject: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_intrinsics(x_cam: np.ndarray, uv_px: np.ndarray) -> tuple[np.ndarray, float]:
-    """fx, fy, cx, cy [4] pixels of points [..., 3] seen at uv_px [..., 2], and the median residual in pixels.
-
-    Points are in any unit and in front of the camera. Outliers, up to a tenth and more, have no effect.
-    """
+    """fx, fy, cx, cy [4] pixels of points [..., 3], any unit, seen at uv_px [..., 2], and the median residual."""
     xy = (x_cam[..., :2] / x_cam[..., 2:]).reshape(-1, 2).astype(np.float64)
     uv = uv_px.reshape(-1, 2).astype(np.float64)
     (fx, cx), (fy, cy) = (_line(xy[:, axis], uv[:, axis]) for axis in range(2))
@@ -135,9 +137,8 @@ def _fit(video: _Video, place: str) -> tuple[np.ndarray, float]:
         raise ValueError(f"{place}: the person is {1000 * depth:.4g} away; needed millimetres in front of the camera")
     behind = ~(video.camera[true][..., 2] > 0).all(-1)
     if behind.any():
-        raise ValueError(
-            f"{place}: frame {video.frame[true][np.argmax(behind)]} has a joint behind the camera; needed z > 0"
-        )
+        frame = video.frame[true][np.argmax(behind)]
+        raise ValueError(f"{place}: frame {frame} has a joint behind the camera; needed z > 0")
     fitted, residual = fit_intrinsics(video.camera[true], video.keypoints[true])
     fx, fy, cx, cy = fitted
     width, height = (int(x) for x in image_size(np.array(video.subject)))
@@ -149,14 +150,6 @@ def _fit(video: _Video, place: str) -> tuple[np.ndarray, float]:
             "needed keypoints that are projections of the joints, axes right, down, forward"
         )
     return fitted, residual
-
-
-def _fit_line(video: _Video, intrinsics: np.ndarray, residual: float) -> str:
-    focal, centre = intrinsics[:2], intrinsics[2:]
-    return (
-        f"{_label(video)}: {len(video.frame)} frames, focal length {focal[0]:.1f}, {focal[1]:.1f}, "
-        f"centre {centre[0]:.1f}, {centre[1]:.1f} px, fitted to {residual:.2f} px (median)"
-    )
 
 
 def _film(video: _Video, fitted: np.ndarray, number: int) -> Frames:
@@ -180,13 +173,6 @@ def _film(video: _Video, fitted: np.ndarray, number: int) -> Frames:
     )
 
 
-def _read(split: str, path: Path) -> list[_Video]:
-    tree = load_dict(path, "data")
-    if not tree:
-        raise ValueError(f"{path}: 'data' is empty; needed sequences {_NAMES[split][1]}")
-    return [video for name in tree for video in _read_sequence(split, name, tree[name], path)]
-
-
 def _read_sequence(split: str, name: Any, value: Any, path: Path) -> Iterator[_Video]:
     """The videos of one sequence, checked: eight cameras for train, one for test."""
     pattern, legal = _NAMES[split]
@@ -203,7 +189,9 @@ def _read_sequence(split: str, name: Any, value: Any, path: Path) -> Iterator[_V
     if set(cameras) != set(_CAMERAS):
         raise ValueError(f"{place}: cameras {list(cameras)}; needed the names {', '.join(_CAMERAS)}")
     for camera in _CAMERAS:
-        yield _read_video(name, subject, int(camera), cameras[camera], _rate(fps, place), f"{place} camera {camera}")
+        if not isinstance(fps, int | float | np.number) or not 0 < fps < np.inf:
+            raise ValueError(f"{place}: needed a frame rate, a number above 0, got {describe(fps)}")
+        yield _read_video(name, subject, int(camera), cameras[camera], float(fps), f"{place} camera {camera}")
 
 
 def _read_video(name: str, subject: int, camera_id: int, value: Any, fps: float | None, place: str) -> _Video:
@@ -215,8 +203,14 @@ def _read_video(name: str, subject: int, camera_id: int, value: Any, fps: float 
     )
     if len(keypoints) != len(joints):
         raise ValueError(f"{place}: {len(keypoints)} frames in data_2d, {len(joints)} in data_3d; needed as many")
-    is_test = subject > _TEST_SUBJECT
-    valid = _valid(value, len(joints), place) if is_test else np.ones(len(joints), bool)
+    valid = np.ones(len(joints), bool)
+    if subject > _TEST_SUBJECT:
+        flags = value.get("valid")
+        if not isinstance(flags, np.ndarray) or flags.shape != valid.shape or not np.isin(flags, (0, 1)).all():
+            raise ValueError(f"{place}, valid: needed {len(joints)} numbers 0 or 1, got {describe(flags)}")
+        if not flags.any():
+            raise ValueError(f"{place}, valid: no frame is valid; needed at least one")
+        valid = flags == 1
     for key, array in (("data_2d", keypoints), ("data_3d", joints)):
         bad = valid & ~np.isfinite(array).all((1, 2))
         if bad.any():
@@ -225,22 +219,3 @@ def _read_video(name: str, subject: int, camera_id: int, value: Any, fps: float 
     seen = np.isfinite(keypoints).all((1, 2))
     frame = np.flatnonzero(seen).astype(np.int32)
     return _Video(name, subject, camera_id, keypoints[seen][:, _TO_H36M].astype(np.float32), metres[seen], frame, fps)
-
-
-def _valid(value: Mapping[str, Any], count: int, place: str) -> np.ndarray:
-    array = value.get("valid")
-    if not isinstance(array, np.ndarray) or array.shape != (count,) or not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{place}, valid: needed {count} numbers 0 or 1, got {describe(array)}")
-    if not array.any():
-        raise ValueError(f"{place}, valid: no frame is valid; needed at least one")
-    return array == 1
-
-
-def _rate(fps: Any, place: str) -> float:
-    if not isinstance(fps, int | float | np.number) or not 0 < fps < np.inf:
-        raise ValueError(f"{place}: needed a frame rate, a number above 0, got {describe(fps)}")
-    return float(fps)
-
-
-def _label(video: _Video) -> str:
-    return video.name if video.subject > _TEST_SUBJECT else f"{video.name} camera {video.camera_id}"

@@ -15,9 +15,6 @@ Joints that the file lacks are composed of its joints (`joint_sets.joint_map`), 
 cannot be composed, or whose map is zero, is uniform on the map.
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -28,17 +25,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.datasets.gmm import Tree, from_mixture, write_gmm
+from jaxpose.datasets.gmm import Tree, each_camera, from_mixture, write_gmm
 from jaxpose.datasets.videopose3d import check_layout
 from jaxpose.diffusion.mixture import Mixture, fit_mixture
+from jaxpose.files import FilePath
 from jaxpose.geometry.camera import normalise_screen
 from jaxpose.geometry.heatmaps import Missing, sample_heatmaps, to_image
 from jaxpose.geometry.joint_sets import convert_joints, joint_map
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
 from jaxpose.io.heatmap_files import blocks, intensities, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
-from jaxpose.io.untrusted.object_npz import array_of, list_of_cameras, load_dict
-from jaxpose.io.untrusted.unpickle import describe
+from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 
 SIGMA = 0.01  # normalised units: 5 px of 1000, the video repository's constant for tests (spec/diffpose.md, 4)
 SAMPLES = 1000  # points drawn from a heatmap; the paper's number was not recovered
@@ -49,8 +46,8 @@ _FLOOR = 1e-6  # variance, normalised units: half a pixel of 1000
 
 
 def gmm_of_detections(
-    path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    path: FilePath,
+    out: FilePath,
     *,
     components: int | None = None,
     sigma: float = SIGMA,
@@ -62,8 +59,7 @@ def gmm_of_detections(
     further components get weight 0. sigma: normalised units. image_size: width, height in pixels.
     ValueError names the file or the argument that is wrong.
     """
-    path, target = Path(path), _check_out(out)
-    _check_numbers(components, sigma)
+    path, target = _opened(path, out, components, sigma)
     check_layout(path)
     size = image_size or H36M_SIZE
     tree: dict[str, dict[str, list[np.ndarray]]] = {}
@@ -73,19 +69,16 @@ def gmm_of_detections(
         tree[subject] = {name: _detected(cameras, f"{path}: {subject} {name}") for name, cameras in actions.items()}
     arrays = [a for actions in tree.values() for cameras in actions.values() for a in cameras]
     count = _num_components(components, any((a[..., 2] < 1).any() for a in arrays))
-    mixtures = {
-        s: {n: [_around(a, count, sigma, size) for a in cameras] for n, cameras in actions.items()}
-        for s, actions in tree.items()
-    }
+    mixtures = each_camera(tree, lambda a: _around(a, count, sigma, size))
     few = {len(cameras) for actions in tree.values() for cameras in actions.values()}
     notes = {"image_size": list(size)} if image_size else {}
-    write_gmm(target, mixtures, {"source": path.name, "sigma": sigma, **notes})
-    yield from _report(target, mixtures, f"{sum(map(len, arrays))} frames of {sorted(few)} cameras", size)
+    what = f"{sum(map(len, arrays))} frames of {sorted(few)} cameras"
+    yield from _write(target, mixtures, {"source": path.name, "sigma": sigma, **notes}, what, size)
 
 
 def gmm_of_keypoints(
-    path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    path: FilePath,
+    out: FilePath,
     *,
     components: int | None = None,
     sigma: float = SIGMA,
@@ -99,8 +92,7 @@ def gmm_of_keypoints(
     the person where there are several. Rows are the person's detected frames in order; `metadata` lists them.
     components, sigma as above; image_size: needed where the file has none.
     """
-    path, target = Path(path), _check_out(out)
-    _check_numbers(components, sigma)
+    path, target = _opened(path, out, components, sigma)
     kp = read_keypoints(path, skeleton=skeleton, format=format)
     size = image_size or kp.image_size
     if size is None:
@@ -114,13 +106,13 @@ def gmm_of_keypoints(
     tree = {_SUBJECT: {name: [array[own]] for name, own in rows.items()}}
     frames = {name: kp.frame[own].tolist() for name, own in rows.items()}
     metadata = {"source": path.name, "sigma": sigma, "image_size": list(size), "frames": frames}
-    write_gmm(target, tree, metadata)
-    yield from _report(target, tree, f"{len(array)} detections of {len(rows)} people, {kp.skeleton.name}", size)
+    what = f"{len(array)} detections of {len(rows)} people, {kp.skeleton.name}"
+    yield from _write(target, tree, metadata, what, size)
 
 
 def gmm_of_heatmaps(
-    path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    path: FilePath,
+    out: FilePath,
     *,
     components: int = COMPONENTS,
     samples: int = SAMPLES,
@@ -134,8 +126,7 @@ def gmm_of_heatmaps(
     They have the subject "S0", one camera and the file's name as action. samples: points drawn from each map,
     frame i with fold_in(key(seed), i). Other arguments and errors as in `read_heatmaps`.
     """
-    path, target = Path(path), _check_out(out)
-    _check_numbers(components, SIGMA)
+    path, target = _opened(path, out, components, SIGMA)
     if samples < components:
         raise ValueError(f"samples: needed at least the {components} components, got {samples}")
     data = read_heatmaps(path, skeleton=skeleton, image_size=image_size, missing=missing)
@@ -149,10 +140,9 @@ def gmm_of_heatmaps(
         fitted.append(from_mixture(mixture, width, height)[kept])
         yield f"{rows[-1] + 1} of {num} frames fitted"
     tree = {_SUBJECT: {path.stem: [np.concatenate(fitted)]}}
-    settings = {"samples": samples, "seed": seed, "image_size": [width, height]}
-    frames = {path.stem: data.frame.tolist()}
-    write_gmm(target, tree, {"source": path.name, **settings, "frames": frames})
-    yield from _report(target, tree, f"{num} frames of heatmaps, {data.skeleton.name}", data.image_size)
+    settings = {"source": path.name, "samples": samples, "seed": seed, "image_size": [width, height]}
+    metadata = {**settings, "frames": {path.stem: data.frame.tolist()}}
+    yield from _write(target, tree, metadata, f"{num} frames of heatmaps, {data.skeleton.name}", data.image_size)
 
 
 @partial(jax.jit, static_argnames=("samples", "components"))
@@ -224,22 +214,20 @@ def _num_components(given: int | None, unsure: bool) -> int:
     return given or (2 if unsure else 1)
 
 
-def _check_numbers(components: int | None, sigma: float) -> None:
+def _opened(path: FilePath, out: FilePath, components: int | None, sigma: float) -> tuple[Path, Path]:
+    """Both files as paths; ValueError for wrong numbers, and where no file can be written at `out`."""
+    target = Path(out)
+    if target.suffix != ".npz" or not target.parent.is_dir():
+        raise ValueError(f"{target}: needed a file NAME.npz in a folder that exists")
     if components is not None and components < 1:
         raise ValueError(f"components: needed at least 1, got {components}")
     if not 0 < sigma < 1:
         raise ValueError(f"sigma: needed normalised units between 0 and 1, got {sigma:g}")
+    return Path(path), target
 
 
-def _check_out(out: str | os.PathLike[str]) -> Path:
-    """`out` as a path; ValueError where a file cannot be written there."""
-    path = Path(out)
-    if path.suffix != ".npz" or not path.parent.is_dir():
-        raise ValueError(f"{path}: needed a file NAME.npz in a folder that exists")
-    return path
-
-
-def _report(path: Path, tree: Tree, what: str, size: tuple[int, int]) -> Iterator[str]:
+def _write(path: Path, tree: Tree, metadata: dict[str, Any], what: str, size: tuple[int, int]) -> Iterator[str]:
+    write_gmm(path, tree, metadata)
     cameras = [camera for actions in tree.values() for cameras in actions.values() for camera in cameras]
     yield f"wrote {path}: {what}, mixtures of {cameras[0].shape[2]} Gaussians, image {size[0]} x {size[1]}"
     if any(len(cameras) != 4 for actions in tree.values() for cameras in actions.values()):

@@ -3,70 +3,46 @@
     data_3d_h36m.npz   positions_3d: subject -> action -> [F, 32, 3] metres, world axes
     data_2d_h36m_*.npz positions_2d: subject -> action -> four of [F', 17, 2] pixels, one for each camera; metadata
 
-Both are pickled dicts inside .npz (object_npz.py). Every frame is seen by the subject's four cameras
+Both are pickled dicts inside .npz (untrusted/unpickle.py). Every frame is seen by the subject's four cameras
 (h36m_cameras.py); pixels and depth follow as GFPose's files have them (spaces/image_depth.py).
 
 The frames differ from GFPose's: its test list is 4 % longer than S9 and S11 here, in unknown places (spec/gfpose.md,
 7).
 """
 
-from __future__ import annotations
-
-import os
 import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.datasets.h36m import Frames, check_new, write_frames
 from jaxpose.datasets.h36m_cameras import Cameras, cameras_of
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import reading
-from jaxpose.io.untrusted.object_npz import array_of, list_of_cameras, load_dict
-from jaxpose.io.untrusted.unpickle import describe
+from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 # Of the 32 joints of the motion capture, those of H36M_17 in its order; the others are constant or duplicates.
 _OF_32 = np.array([0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27])
-# Names of the files -> Human3.6M's numbers. A name may be followed by the number of a second take.
-_ACTIONS = {
-    "Directions": 2,
-    "Discussion": 3,
-    "Eating": 4,
-    "Greeting": 5,
-    "Phoning": 6,
-    "Posing": 7,
-    "Purchases": 8,
-    "Sitting": 9,
-    "SittingDown": 10,
-    "Smoking": 11,
-    "Photo": 12,
-    "Waiting": 13,
-    "Walking": 14,
-    "WalkDog": 15,
-    "WalkTogether": 16,
-    "TakingPhoto": 12,
-    "WalkingDog": 15,
-}
+# Names of the files, by Human3.6M's numbers from 2 on. A name may be followed by the number of a second take.
+_NAMES = (
+    *("Directions", "Discussion", "Eating", "Greeting", "Phoning", "Posing", "Purchases", "Sitting", "SittingDown"),
+    *("Smoking", "Photo", "Waiting", "Walking", "WalkDog", "WalkTogether"),
+)
+_ACTIONS = {name: number for number, name in enumerate(_NAMES, 2)} | {"TakingPhoto": 12, "WalkingDog": 15}
 _LARGEST = 100.0  # metres from the origin: coordinates beyond are millimetres
 
 
-class _Part(NamedTuple):
-    """One action: joints [F, 17, 3] metres, world; keypoints of each camera [F, 17, 2] pixels."""
-
-    action: int
-    joints: np.ndarray
-    keypoints: list[np.ndarray] | None
+# one action: its number, joints [F, 17, 3] metres, world, and keypoints of each camera [F, 17, 2] pixels
+_Part: TypeAlias = tuple[int, np.ndarray, list[np.ndarray] | None]
 
 
 def prepare_videopose3d(
-    data_3d_npz: str | os.PathLike[str],
-    data_2d_npz: str | os.PathLike[str] | None,
-    subjects: Sequence[str],
-    out: str | os.PathLike[str],
+    data_3d_npz: FilePath, data_2d_npz: FilePath | None, subjects: Sequence[str], out: FilePath
 ) -> Iterator[str]:
     """Convert `subjects` ("S1", "S5", ...) to the new folder `out`; yields lines about the progress.
 
@@ -103,8 +79,9 @@ def _read_subject(
     parts: list[_Part] = []
     for name, value in actions.items():
         place = f"{sources[0]}: {subject} {name}"
-        action, joints = _action_id(name, place), _joints(value, place)
-        keypoints = None
+        action, joints, keypoints = _ACTIONS.get(name.split(" ")[0]), _joints(value, place), None
+        if action is None:
+            raise ValueError(f"{place}: an unknown action; legal are {', '.join(_ACTIONS)}, and a number after it")
         if seen is not None:
             cameras = list_of_cameras(seen.get(name), f"{sources[1]}: {subject} {name}", 4)
             keypoints = [array_of(array, at, (17, 2)).astype(np.float32) for at, array in cameras]
@@ -112,8 +89,8 @@ def _read_subject(
         shortest = min(lengths)
         if max(lengths) != shortest:
             yield f"{subject} {name}: {lengths[0]} frames in 3D, {lengths[1:]} in 2D; kept the first {shortest}"
-        parts.append(_Part(action, joints[:shortest], keypoints and [k[:shortest] for k in keypoints]))
-    yield f"{subject}: {len(parts)} actions, {4 * sum(len(p.joints) for p in parts)} frames"
+        parts.append((action, joints[:shortest], keypoints and [k[:shortest] for k in keypoints]))
+    yield f"{subject}: {len(parts)} actions, {4 * sum(len(x) for _, x, _ in parts)} frames"
     return parts
 
 
@@ -128,7 +105,8 @@ def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, 
         "camera_id": camera_id,
     }
     labels = {name: np.repeat(values, length) for name, values in per_video.items()}
-    x_cam = np.concatenate([_to_camera(x, cameras) for _, x, _ in parts]).astype(np.float32)
+    turned = (np.einsum("cij,fkj->cfki", cameras.R_cam_world, x) + cameras.t_cam[:, None, None] for _, x, _ in parts)
+    x_cam = np.concatenate([x.reshape(-1, 17, 3) for x in turned]).astype(np.float32)
     if not (x_cam[..., 2] > 0).all():
         video = np.searchsorted(np.cumsum(length), np.argmin((x_cam[..., 2] > 0).all(-1)), side="right")
         at = f"camera {camera_id[video]} in action {action[video]}"
@@ -150,12 +128,6 @@ def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, 
     )
 
 
-def _to_camera(x_world: np.ndarray, cameras: Cameras) -> np.ndarray:
-    """[4 F, 17, 3] of joints [F, 17, 3], one camera after the other."""
-    x_cam = np.einsum("cij,fkj->cfki", cameras.R_cam_world, x_world) + cameras.t_cam[:, None, None]
-    return x_cam.reshape(-1, *x_world.shape[1:])
-
-
 def _joints(value: Any, place: str) -> np.ndarray:
     joints = array_of(value, place, (32, 3), (17, 3)).astype(np.float64)
     joints = joints[:, _OF_32] if joints.shape[1] == 32 else joints
@@ -164,19 +136,17 @@ def _joints(value: Any, place: str) -> np.ndarray:
     return joints
 
 
-def _action_id(name: str, place: str) -> int:
-    known = _ACTIONS.get(name.split(" ")[0])
-    if known is None:
-        raise ValueError(f"{place}: an unknown action; legal are {', '.join(_ACTIONS)}, and a number after it")
-    return known
+def read_metadata(path: FilePath) -> Mapping[str, Any]:
+    """The dict `metadata` of a file, {} where it has none."""
+    with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
+        if "metadata.npy" not in archive.namelist():
+            return {}
+    return load_dict(path, "metadata")
 
 
 def check_layout(path: Path) -> None:
     """ValueError for a 2D file whose metadata names another joint set (COCO has 17 joints, too)."""
-    with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
-        if "metadata.npy" not in archive.namelist():
-            return
-    pairs = load_dict(path, "metadata").get("keypoints_symmetry")
+    pairs = read_metadata(path).get("keypoints_symmetry")
     legal = [list(H36M_17.left), list(H36M_17.right)]
     if pairs is not None and str(pairs) != str(legal):
         raise ValueError(f"{path}: its left and right joints are {pairs}; needed {legal}, Human3.6M's")

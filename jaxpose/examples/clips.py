@@ -9,8 +9,6 @@ The two constants were chosen by eye from the errors of the benchmark's validati
 example of the single-frame model.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax
@@ -20,25 +18,14 @@ import numpy as np
 from jaxpose.base import Array, Condition, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.datasets.mocap import Mocap
-from jaxpose.examples.views import (
-    CROP,
-    DETECTOR,
-    OUTLIER_STD_PX,
-    Bodies,
-    ViewRates,
-    as_coco,
-    augment_body,
-    draw_camera,
-    draw_confidence,
-    draw_row,
-)
+from jaxpose.examples import views
+from jaxpose.examples.views import Bodies, ViewRates
 from jaxpose.geometry.camera import project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.spaces.person import encode_keypoints, encode_pose, encode_xy
+from jaxpose.spaces.person import Statistics, encode_keypoints, encode_pose, encode_xy
 
 _MEMORY = (0.8, 0.93)  # of a joint's error, from a frame to the next at 30 fps; one draw for a clip
 _OUTLIER_STAYS = 0.7
-_PINHOLE = (1.0, 1.0, 0.0, 0.0)
 
 
 class Clips(NamedTuple):
@@ -50,11 +37,7 @@ class Clips(NamedTuple):
 
 
 class ClipExample(NamedTuple):
-    """F frames of one person and what was detected, in each frame's own view.
-
-    x0: [F, J, 3] state (`encode_pose`). xy: [F, J, 2] true keypoints in the condition's units. cond: of the
-    detections, leading axis F.
-    """
+    """F frames as seen: x0 [F, J, 3] state, xy [F, J, 2] true keypoints in the units of `cond`, of the detections."""
 
     x0: Array
     xy: Array
@@ -63,45 +46,59 @@ class ClipExample(NamedTuple):
 
 def make_clips(bodies: Bodies, mocap: Mocap) -> Clips:
     """Clips of the bodies that `make_bodies` made of the same mocap."""
-    starts = np.flatnonzero(np.diff(mocap.sequence, prepend=-1))
-    ends = np.append(starts[1:], len(mocap.sequence)) - 1
-    piece = np.cumsum(np.diff(mocap.sequence, prepend=-1) != 0) - 1
-    return Clips(bodies, jnp.asarray(starts[piece]), jnp.asarray(ends[piece]))
+    return Clips(bodies, *map(jnp.asarray, pieces(mocap.sequence, np.arange(len(mocap.sequence)))))
+
+
+def pieces(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last row [N] of each row's piece, a stretch of one video with consecutive frames; rows are sorted."""
+    begins = np.append(0, np.flatnonzero((np.diff(video) != 0) | (np.diff(frame) != 1)) + 1)
+    ends = np.append(begins[1:], len(frame)) - 1
+    piece = np.searchsorted(begins, np.arange(len(frame)), side="right") - 1
+    return begins[piece], ends[piece]
+
+
+def stretch(key: Key, middle: Array, first: Array, last: Array, num_frames: int) -> Array:
+    """Rows [F] around row `middle`, forwards or backwards; beyond its piece the first or last row is repeated."""
+    wanted = middle + jax.random.rademacher(key, ()) * (jnp.arange(num_frames) - num_frames // 2)
+    return jnp.clip(wanted, first[middle], last[middle])
 
 
 def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int = 1) -> ClipExample:
-    """A random stretch of `num_frames` frames, forwards or backwards.
-
-    Beyond the ends of a shorter sequence its first or last frame is repeated.
-    """
+    """A random `stretch` of `num_frames` frames."""
     draw_key, body_key, camera_key, detect_key, mask_key = jax.random.split(key, 5)
     rows, other = _draw_rows(draw_key, clips, num_frames)
     joints = clips.bodies.joints
     # the same key for all frames: one body, mirrored or not, with one set of bones
-    x_world = jax.vmap(lambda x, o: augment_body(body_key, x, o, view))(joints[rows], joints[other])
-    R, t = draw_camera(camera_key, x_world[num_frames // 2], view)
+    x_world = jax.vmap(lambda x, o: views.augment_body(body_key, x, o, view))(joints[rows], joints[other])
+    R, t = views.draw_camera(camera_key, x_world[num_frames // 2], view)
     x_cam = world_to_camera(R, t, x_world)
     x_cam = x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))  # no joint behind the camera
-    xy = project(jnp.array(_PINHOLE), x_cam)
+    pinhole = jnp.array([1.0, 1.0, 0.0, 0.0])
+    xy = project(pinhole, x_cam)
     seen_xy, confidence = detect_clip(detect_key, xy, view)
     confidence = confidence * draw_joints(mask_key, masks, H36M_17)
-    cond, turned = encode_keypoints(jnp.array(_PINHOLE), seen_xy, confidence)
-    return ClipExample(
-        encode_pose(clips.bodies.statistics, turned, x_cam), encode_xy(turned, jnp.array(_PINHOLE), xy), cond
-    )
+    return as_example(clips.bodies.statistics, pinhole, seen_xy, confidence, x_cam, xy)
+
+
+def as_example(
+    statistics: Statistics, intrinsics: Array, keypoints: Array, confidence: Array, x_cam: Array, xy: Array
+) -> ClipExample:
+    """The example of detections [F, J, 2] and [F, J], joints [F, J, 3] and their projections [F, J, 2]."""
+    cond, view = encode_keypoints(intrinsics, keypoints, confidence)
+    return ClipExample(encode_pose(statistics, view, x_cam), encode_xy(view, intrinsics, xy), cond)
 
 
 def detect_clip(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
     """Noisy keypoints and confidences ([F, J, 2], [F, J]) of projected joints xy [F, J, 2], in the unit of xy."""
     error_key, sure_key, plain_key, coco_key, neck_key = jax.random.split(key, 5)
     error = _detection_error(error_key, xy.shape, rates)
-    crop_px = 256 / (CROP * jnp.max(xy.max(-2) - xy.min(-2), -1))[:, None, None]
-    confidence = draw_confidence(sure_key, error)
+    crop_px = 256 / (views.CROP * jnp.max(xy.max(-2) - xy.min(-2), -1))[:, None, None]
+    confidence = views.draw_confidence(sure_key, error)
     confidence = jnp.where(jax.random.bernoulli(plain_key, rates.no_confidence), 1.0, confidence)
     xy = xy + error / crop_px
     if not rates.coco:
         return xy, confidence
-    coco = jax.vmap(lambda x, c: as_coco(neck_key, x, c))(xy, confidence)
+    coco = jax.vmap(lambda x, c: views.as_coco(neck_key, x, c))(xy, confidence)
     is_coco = jax.random.bernoulli(coco_key, rates.coco)
     return jnp.where(is_coco, coco[0], xy), jnp.where(is_coco, coco[1], confidence)
 
@@ -111,10 +108,7 @@ def _draw_rows(key: Key, clips: Clips, num_frames: int) -> tuple[Array, Array]:
 
     def rows(key: Key) -> Array:
         row_key, turn_key = jax.random.split(key)
-        middle = draw_row(row_key, clips.bodies)
-        direction = jax.random.rademacher(turn_key, ())
-        wanted = middle + direction * (jnp.arange(num_frames) - num_frames // 2)
-        return jnp.clip(wanted, clips.first[middle], clips.last[middle])
+        return stretch(turn_key, views.draw_row(row_key, clips.bodies), clips.first, clips.last, num_frames)
 
     first, second = jax.random.split(key)
     return rows(first), rows(second)
@@ -130,10 +124,10 @@ def _detection_error(key: Key, shape: tuple[int, ...], rates: ViewRates) -> Arra
     # the scan starts a frame before the first, so that all frames have the same distribution
     before = jax.random.normal(jax.random.fold_in(drift_key, 0), shape[1:])
     _, drift = jax.lax.scan(lambda e, w: (memory * e + fresh * w,) * 2, before, white)
-    error = gain * (DETECTOR[:, :2] + DETECTOR[:, 2:4] * drift)
+    error = gain * (views.DETECTOR[:, :2] + views.DETECTOR[:, 2:4] * drift)
     # Markov chain that stays with _OUTLIER_STAYS; its stationary share of outliers is the table's
-    share = 1 - DETECTOR[:, 4]
+    share = 1 - views.DETECTOR[:, 4]
     begins = share * (1 - _OUTLIER_STAYS) / (1 - share)
     u = jax.random.uniform(outlier_key, shape[:2])
     _, outlier = jax.lax.scan(lambda out, u: (u < jnp.where(out, _OUTLIER_STAYS, begins),) * 2, u[0] < share, u)
-    return jnp.where(outlier[..., None], OUTLIER_STD_PX * jax.random.normal(jump_key, shape), error)
+    return jnp.where(outlier[..., None], views.OUTLIER_STD_PX * jax.random.normal(jump_key, shape), error)

@@ -9,8 +9,6 @@ Two differences from the original: state and condition are mirrored together (th
 drawn with replacement (there, shuffled in epochs).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax
@@ -48,7 +46,7 @@ def gfpose_example(
     frame_key, kind_key, flip_key, mask_key = jax.random.split(key, 4)
     index = jax.random.randint(frame_key, (), 0, poses.image.shape[0])
     x0 = encode(poses.image[index])
-    seen = x0 if use_truth else encode(_with_depth(poses.keypoints[index]))
+    seen = x0 if use_truth else encode(jnp.pad(poses.keypoints[index], ((0, 0), (0, 1))))
     is_3d = jax.random.bernoulli(kind_key, float(masks.depth))
     value = jnp.where(is_3d, x0, seen.at[:, 2].set(0))
     if flip:
@@ -58,7 +56,3 @@ def gfpose_example(
     # The depth level was decided above, with the value that belongs to it.
     cond = mask_condition(mask_key, Condition(value, mask), masks._replace(depth=1.0), H36M_17)
     return Example(x0, cond)
-
-
-def _with_depth(uv_px: Array) -> Array:
-    return jnp.concatenate([uv_px, jnp.zeros_like(uv_px[..., :1])], -1)

@@ -6,8 +6,6 @@ outliers. Its confidence falls with its error, as a calibrated detector's does; 
 confidence, so that a model does not depend on it.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax
@@ -17,7 +15,7 @@ import numpy as np
 from jaxpose.base import Array, Condition, Example, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.geometry.camera import look_at, project, world_to_camera
-from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.geometry.skeleton import H36M_17, mirror
 from jaxpose.spaces.person import Statistics, View, encode_keypoints, encode_points, encode_pose, fit_statistics
 
 # Detection minus truth, pixels of a 256 x 256 crop, joints of H36M_17 in order: mean x, mean y, std x, std y, inliers.
@@ -78,11 +76,7 @@ class ViewRates(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """The data set on the device.
-
-    joints: [N, 17, 3] metres, world, y up. cumulative: [N] running sum of the sampling weights. statistics: of the
-    model's state, over the views of these bodies.
-    """
+    """joints [N, 17, 3] metres, y up; cumulative [N], running sum of the weights; statistics of the state."""
 
     joints: Array
     cumulative: Array
@@ -121,8 +115,7 @@ def augment_body(key: Key, joints: Array, other: Array, rates: ViewRates) -> Arr
         own = own.at[np.array(H36M_17.right)].set(own[np.array(H36M_17.left)])
         log_scale = rates.bone * own + rates.size * jax.random.normal(size_key)
         joints = _rescale_bones(joints, jnp.exp(log_scale))
-    mirrored = _swap_sides(joints) * jnp.array([-1.0, 1.0, 1.0])
-    return jnp.where(jax.random.bernoulli(mirror_key, rates.mirror), mirrored, joints)
+    return jnp.where(jax.random.bernoulli(mirror_key, rates.mirror), mirror(joints, H36M_17), joints)
 
 
 def draw_camera(key: Key, joints: Array, rates: ViewRates) -> tuple[Array, Array]:
@@ -174,10 +167,7 @@ def as_coco(key: Key, xy: Array, confidence: Array) -> tuple[Array, Array]:
 
 
 def observe_points(key: Key, x: Array, rates: ViewRates) -> tuple[Array, Array]:
-    """Noisy 3D joints [17, 3] of exact ones, and the noise of each joint [17]; metres.
-
-    One level for all joints in half of the noisy examples, one for each joint in the other half.
-    """
+    """Noisy 3D joints [17, 3] and the noise of each [17], metres; half have one level for all joints."""
     exact_key, level_key, shared_key, noise_key = jax.random.split(key, 4)
     low, high = (float(np.log(v)) for v in rates.point_noise)
     level = jnp.exp(jax.random.uniform(level_key, (17,), minval=low, maxval=high))
@@ -217,12 +207,6 @@ def _seen_in_2d(key: Key, x_cam: Array, seen: Array, view: ViewRates) -> tuple[C
         pair = zip(as_coco(neck_key, xy, confidence), (xy, confidence), strict=True)
         xy, confidence = (jnp.where(coco, a, b) for a, b in pair)
     return encode_keypoints(pinhole, xy, confidence * seen)
-
-
-def _swap_sides(x: Array) -> Array:
-    order = np.arange(17)
-    order[list(H36M_17.left)], order[list(H36M_17.right)] = H36M_17.right, H36M_17.left
-    return x[order]
 
 
 def _rescale_bones(joints: Array, scale: Array) -> Array:

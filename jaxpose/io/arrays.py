@@ -3,8 +3,6 @@
 Objects in numpy files are pickles and are not loaded here; `untrusted/` has restricted readers for them.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import os
@@ -14,24 +12,26 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+
+from jaxpose.files import FilePath
 
 _KIND = "numpy file of plain numbers and text"
 
 
 class Arrays(Mapping[str, np.ndarray]):
-    """The arrays of a numpy file by name. Each is read on first access and kept.
+    """Arrays of a numpy file by name, each read on first access and kept.
 
-    A `.npy` file has one array, named `alone`. ValueError names the file where an array cannot be read.
+    A `.npy` file has one, `array`, mapped into memory.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, alone: str = "array", mmap: bool = False):
+    def __init__(self, path: FilePath):
         self.path, self._read = Path(path), dict[str, np.ndarray]()
         with reading(path, _KIND):
-            found = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-        self._archive: Mapping[str, np.ndarray] = {alone: found} if isinstance(found, np.ndarray) else found
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        self._archive: Mapping[str, np.ndarray] = {"array": found} if isinstance(found, np.ndarray) else found
         self._names = tuple(self._archive)
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -42,7 +42,7 @@ class Arrays(Mapping[str, np.ndarray]):
                 self._read[name] = self._archive[name]
         return self._read[name]
 
-    def having(self, *needed: str) -> Arrays:
+    def having(self, *needed: str) -> Self:
         """These arrays, with those `needed` among them; ValueError otherwise."""
         missing = [name for name in needed if name not in self]
         if missing:
@@ -57,17 +57,13 @@ class Arrays(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def load_arrays(path: str | os.PathLike[str], *needed: str, alone: str = "array", mmap: bool = False) -> Arrays:
-    """The arrays of a `.npz` or `.npy` file, with those `needed` among them.
-
-    alone: the name of a `.npy` file's array. mmap: map a `.npy` file into memory instead of reading it.
-    ValueError names the file where it is missing, damaged, or lacks a name.
-    """
-    return Arrays(path, alone=alone, mmap=mmap).having(*needed)
+def load_arrays(path: FilePath, *needed: str) -> Arrays:
+    """The arrays of a `.npz` or `.npy` file, with those `needed` among them; ValueError names the file otherwise."""
+    return Arrays(path).having(*needed)
 
 
 @contextmanager
-def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+def reading(path: FilePath, kind: str) -> Iterator[None]:
     """Context in which the file `path`, a `kind`, is read: its errors become ValueErrors that name the file."""
     try:
         yield
@@ -83,13 +79,12 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 
 
 class Source(os.PathLike[str]):
-    """A file whose content is read on first access and kept, so that several readers open it once.
+    """A file whose content is read on first access and kept; ValueError names one that cannot be read as such.
 
-    `arrays` of a numpy file, `array` of a `.npy` file (mapped into memory), `text` (UTF-8, with or without a byte order
-    mark) and `json`. ValueError names the file where it cannot be read as such.
+    `arrays` of a numpy file, `array` of a `.npy` file (mapped into memory), `text` in UTF-8 and `json`.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: FilePath):
         self.path = Path(path)
         self.suffix = self.path.suffix.lower()
 
@@ -100,7 +95,7 @@ class Source(os.PathLike[str]):
 
     @functools.cached_property
     def arrays(self) -> Arrays:
-        return load_arrays(self.path, mmap=True)
+        return Arrays(self.path)
 
     @property
     def array(self) -> np.ndarray:
@@ -126,19 +121,19 @@ class Source(os.PathLike[str]):
             raise ValueError(f"{self}: not JSON, or cut off: {error}") from None
 
 
-def source_of(path: str | os.PathLike[str]) -> Source:
+def source_of(path: FilePath) -> Source:
     """The source itself, or that of a path."""
     return path if isinstance(path, Source) else Source(path)
 
 
-def as_float(path: str | os.PathLike[str], what: str, value: np.ndarray) -> np.ndarray:
+def as_float(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
     """The array as float64; ValueError where it does not hold real numbers."""
     if value.dtype.kind not in "fiub":
         raise ValueError(f"{path}: {what} of type {value.dtype}; needed real numbers")
     return value.astype(np.float64)
 
 
-def as_int(path: str | os.PathLike[str], what: str, value: np.ndarray) -> np.ndarray:
+def as_int(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
     """The array as int64; ValueError where it holds anything but whole numbers below 2^53."""
     number = as_float(path, what, value)
     if not np.isfinite(number).all() or (number % 1).any() or (abs(number) >= 2**53).any():

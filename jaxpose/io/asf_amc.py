@@ -13,14 +13,12 @@ of the same motion.
 Source: M. Lander, Working with Motion Capture File Formats, Game Developer, January 1998; CMU's skeletons.
 """
 
-from __future__ import annotations
-
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.io.take import Take, euler_matrix, numbers, read_lines
 
 _DOFS = ("tx", "ty", "tz", "rx", "ry", "rz", "l")
@@ -43,10 +41,7 @@ class Bone(NamedTuple):
 
 
 class Asf(NamedTuple):
-    """An .asf file: bones, parents before children, the root first.
-
-    parents: -1 for the root. root_position: [3] file unit. degrees: whether angles of the .asf are.
-    """
+    """An .asf file: bones, parents before children; the root's position [3], file unit; whether angles are degrees."""
 
     bones: tuple[Bone, ...]
     parents: tuple[int, ...]
@@ -57,7 +52,7 @@ class Asf(NamedTuple):
 Line = tuple[str, list[str]]  # file and line, for errors; the words
 
 
-def read_asf(path: str | os.PathLike[str]) -> Asf:
+def read_asf(path: FilePath) -> Asf:
     """Read a skeleton; ValueError, naming file and line, where it violates the format."""
     sections = _sections(path)
     for needed in ("root", "bonedata", "hierarchy"):
@@ -75,14 +70,20 @@ def read_asf(path: str | os.PathLike[str]) -> Asf:
             raise ValueError(f"{place}: bone {bone.name!r} was there before; names must differ")
         bones[bone.name] = bone
     parent_of = _parents(sections["hierarchy"], bones)
-    return _in_order(path, bones, parent_of, position, degrees)
+    order = ["root"]  # parents before children, children in the order of the hierarchy
+    for name in order:
+        order += [child for child, parent in parent_of.items() if parent == name]
+    lost = [name for name in bones if name not in order]
+    if lost:
+        raise ValueError(f"{path}: section :hierarchy does not connect {', '.join(lost)} to the root")
+    parents = tuple(order.index(parent_of[name]) if name != "root" else -1 for name in order)
+    return Asf(tuple(bones[name] for name in order), parents, position, degrees)
 
 
-def read_amc(path: str | os.PathLike[str], asf: Asf, *, fps: float = 120.0, degrees: bool | None = None) -> Take:
-    """Read a motion of the skeleton `asf`, `fps` frames a second (the file does not say).
+def read_amc(path: FilePath, asf: Asf, *, fps: float = 120.0, degrees: bool | None = None) -> Take:
+    """Read a motion of the skeleton `asf`, `fps` frames a second; ValueError names file and line of a fault.
 
     degrees: whether its angles are, where it has no line :DEGREES or :RADIANS; as in the .asf by default.
-    Raises ValueError, naming file and line, where it violates the format or is of another skeleton.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps: needed a number above 0, got {fps}")
@@ -92,18 +93,15 @@ def read_amc(path: str | os.PathLike[str], asf: Asf, *, fps: float = 120.0, degr
     offsets = np.stack([ends[p] if p >= 0 else np.zeros(3) for p in asf.parents])
     rotations = np.empty((num_frames, len(names), 3, 3))
     for joint, (bone, value) in enumerate(zip(asf.bones, values, strict=True)):
-        turns = np.zeros((num_frames, 3))
-        for i, axis in enumerate(bone.order):
-            if f"r{axis}" in bone.dofs:
-                turns[:, i] = value[:, bone.dofs.index(f"r{axis}")]
+        turns = _channels(bone, value, "r", bone.order)
         motion = euler_matrix(bone.order, np.deg2rad(turns) if degrees else turns)
         rotations[:, joint] = bone.axis @ motion @ bone.axis.T
     translations = np.repeat(offsets[None], num_frames, 0)
-    translations[:, 0] = asf.root_position + _moved(asf.bones[0], values[0])
+    translations[:, 0] = asf.root_position + _channels(asf.bones[0], values[0], "t", "xyz")
     return Take(names, asf.parents, offsets, rotations, translations, fps)
 
 
-def asf_beside(amc: str | os.PathLike[str]) -> Path:
+def asf_beside(amc: FilePath) -> Path:
     """The skeleton that belongs to an .amc by its name (03.asf of 03_02.amc), or the only one in the folder."""
     path = Path(amc)
     found = sorted(p for p in path.parent.iterdir() if p.suffix.lower() == ".asf")
@@ -113,12 +111,13 @@ def asf_beside(amc: str | os.PathLike[str]) -> Path:
     raise ValueError(f"{amc}: needs the .asf of its skeleton; beside it are {[p.name for p in found]}")
 
 
-def _moved(root: Bone, value: np.ndarray) -> np.ndarray:
-    columns = [value[:, root.dofs.index(f"t{a}")] if f"t{a}" in root.dofs else 0 * value[:, 0] for a in "xyz"]
-    return np.stack(columns, -1)
+def _channels(bone: Bone, value: np.ndarray, kind: str, axes: str) -> np.ndarray:
+    """Values [F, 3] of the degrees of freedom of a kind, 0 where the bone has none."""
+    wanted, none = [f"{kind}{axis}" for axis in axes], np.zeros(len(value))
+    return np.stack([value[:, bone.dofs.index(dof)] if dof in bone.dofs else none for dof in wanted], -1)
 
 
-def _sections(path: str | os.PathLike[str]) -> dict[str, list[Line]]:
+def _sections(path: FilePath) -> dict[str, list[Line]]:
     """Words of the lines of each section, comments left out."""
     sections: dict[str, list[Line]] = {}
     current: list[Line] | None = None
@@ -165,30 +164,30 @@ def _fields(lines: list[Line], needed: tuple[str, ...], where: str) -> dict[str,
     return fields
 
 
-def _root(path: str | os.PathLike[str], lines: list[Line], degrees: bool) -> tuple[Bone, np.ndarray]:
+def _root(path: FilePath, lines: list[Line], degrees: bool) -> tuple[Bone, np.ndarray]:
     fields = _fields(lines, ("order", "axis", "position", "orientation"), f"{path}: section :root")
-    place, words = fields["orientation"]
     order = _order(*fields["axis"])
-    axis = _axis(order, numbers(words, 3, place), degrees)
-    place, words = fields["position"]
-    dofs = _dofs(*fields["order"])
-    return Bone("root", np.zeros(3), 0.0, axis, order, dofs), numbers(words, 3, place)
+    axis = _axis(order, _three(fields["orientation"]), degrees)
+    return Bone("root", np.zeros(3), 0.0, axis, order, _dofs(*fields["order"])), _three(fields["position"])
 
 
 def _bone(where: str, lines: list[Line], degrees: bool) -> Bone:
     fields = _fields(lines, ("name", "direction", "length", "axis"), f"{where}: bone")
-    place, words = fields["direction"]
-    direction = numbers(words, 3, place)
+    direction = _three(fields["direction"])
     norm = np.linalg.norm(direction)
     if norm == 0:
-        raise ValueError(f"{place}: needed a direction, got {' '.join(words)}")
+        raise ValueError(f"{fields['direction'][0]}: needed a direction, got {' '.join(fields['direction'][1])}")
     place, words = fields["length"]
     (length,) = numbers(words, 1, place)
     place, words = fields["axis"]
     order = _order(place, words[3:])
-    axis = _axis(order, numbers(words[:3], 3, place), degrees)
+    axis = _axis(order, _three((place, words[:3])), degrees)
     dofs = _dofs(*fields["dof"]) if "dof" in fields else ()
     return Bone(" ".join(fields["name"][1]), direction / norm, float(length), axis, order, dofs)
+
+
+def _three(line: Line) -> np.ndarray:
+    return numbers(line[1], 3, line[0])
 
 
 def _order(place: str, words: list[str]) -> str:
@@ -225,21 +224,7 @@ def _parents(lines: list[Line], bones: dict[str, Bone]) -> dict[str, str]:
     return parent_of
 
 
-def _in_order(
-    path: str | os.PathLike[str], bones: dict[str, Bone], parent_of: dict[str, str], position: np.ndarray, degrees: bool
-) -> Asf:
-    """Parents before children, children in the order of the hierarchy."""
-    order = ["root"]
-    for name in order:
-        order += [child for child, parent in parent_of.items() if parent == name]
-    lost = [name for name in bones if name not in order]
-    if lost:
-        raise ValueError(f"{path}: section :hierarchy does not connect {', '.join(lost)} to the root")
-    parents = tuple(order.index(parent_of[name]) if name != "root" else -1 for name in order)
-    return Asf(tuple(bones[name] for name in order), parents, position, degrees)
-
-
-def _values(path: str | os.PathLike[str], asf: Asf, degrees: bool) -> tuple[list[np.ndarray], bool]:
+def _values(path: FilePath, asf: Asf, degrees: bool) -> tuple[list[np.ndarray], bool]:
     """For each bone its values [F, number of its degrees of freedom], and whether angles are in degrees."""
     count = {bone.name: len(bone.dofs) for bone in asf.bones}
     frames: list[dict[str, np.ndarray]] = []

@@ -12,25 +12,26 @@ vertices of nose, eyes, ears, toes, heels and finger tips where V is not the
 official 6890 or 10475, whose picks are known. Source: spec/dposer.md, 8.3 and 8.4.
 """
 
-from __future__ import annotations
-
-import os
 import pickle
 from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 
-from jaxpose.files import write_npz
+from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks
 from jaxpose.geometry.body_joints import PICKED
 from jaxpose.io.arrays import Source, reading, source_of
-from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, _Array, _Dtype
+from jaxpose.io.untrusted.unpickle import BUILTINS, WITH_OBJECTS, Names, Opaque, Unpickler, _Array
 
 _TABLES = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
-_HANDS = ("hands_meanl", "hands_meanr", "hands_componentsl", "hands_componentsr")
-_FACE = ("lmk_faces_idx", "lmk_bary_coords", "dynamic_lmk_faces_idx", "dynamic_lmk_bary_coords")
+_HANDS = {"hands_meanl": (45,), "hands_meanr": (45,), "hands_componentsl": (45, 45), "hands_componentsr": (45, 45)}
+_FACE = {
+    **{"lmk_faces_idx": (51,), "lmk_bary_coords": (51, 3)},
+    **{"dynamic_lmk_faces_idx": (79, 17), "dynamic_lmk_bary_coords": (79, 17, 3)},
+}
 _PICKS = "jaxpose_picks"
+_WANTED = (*_TABLES, *_HANDS, *_FACE, _PICKS)
 _SUM_TOLERANCE = 1e-3  # of a row's sum; the published tables are float32 or rounded
 _SMPL_PICKS = (
     *(332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787),
@@ -42,13 +43,17 @@ _SMPLX_PICKS = (
 )
 
 
-def load_body(path: str | os.PathLike[str]) -> Body:
+def load_body(path: FilePath) -> Body:
     """The body of a published file or one of `save_body`, .npz or .pkl; the number of joints tells its kind.
 
     All shape directions are kept; `Body.shape` accepts fewer betas, at the cost of all. ValueError naming
     the file, the key, what was found and what is legal, for a file that is damaged or inconsistent.
     """
-    tables = _read_npz(path) if str(path).endswith(".npz") else _read_pickle(path)
+    if str(path).endswith(".npz"):
+        arrays = source_of(path).arrays  # members of other names hold objects (joint2num, part2num), and are not opened
+        tables = {key: arrays[key] for key in arrays if key in _WANTED}
+    else:
+        tables = _read_pickle(path)
     kind = _kind_of(path, tables)
     _check(path, kind, tables)
     num_shape = tables["shapedirs"].shape[-1]
@@ -77,19 +82,24 @@ def holds_body(source: Source) -> bool:
     return {"v_template", "kintree_table"} <= set(source.arrays)
 
 
-def save_body(path: str | os.PathLike[str], body: Body) -> None:
+def save_body(path: FilePath, body: Body) -> None:
     """Write a body as .npz in the official keys and types, which `load_body` and other loaders read.
 
-    SMPL-X has 10 + 10 or 300 + 100 directions there: missing ones are filled with zeros. ValueError for a path
-    that does not end in .npz, or a folder that is not there.
+    SMPL-X has 10 + 10 or 300 + 100 directions there: missing ones are filled with zeros.
     """
     if not str(path).endswith(".npz"):
         raise ValueError(f"path: needed a name that ends in .npz, got {path}")
     parents = np.array([body.parents, range(len(body.parents))], np.int64)
+    shapedirs = np.asarray(body.shapedirs)
+    if body.kind == "smplx":  # the expression after the shape, where readers expect it
+        parts = shapedirs, np.asarray(body.exprdirs)
+        sizes = (10, 10) if max(p.shape[-1] for p in parts) <= 10 else (300, 100)
+        padded = [np.pad(p, ((0, 0), (0, 0), (0, n - p.shape[-1]))) for p, n in zip(parts, sizes, strict=True)]
+        shapedirs = np.concatenate(padded, -1)
     arrays = {
         "v_template": body.v_template,
         "f": np.asarray(body.faces).astype(np.uint32),
-        "shapedirs": _directions(body),
+        "shapedirs": shapedirs,
         "posedirs": np.transpose(np.asarray(body.posedirs), (2, 1, 0)),
         "J_regressor": body.J_regressor,
         "weights": body.weights,
@@ -105,24 +115,6 @@ def save_body(path: str | os.PathLike[str], body: Body) -> None:
     if body.picks.shape[0]:
         arrays[_PICKS] = body.picks
     write_npz(path, {key: np.asarray(value) for key, value in arrays.items()})
-
-
-def _directions(body: Body) -> np.ndarray:
-    """shapedirs [V, 3, L], with the expression after the shape where readers of SMPL-X expect it."""
-    parts = [np.asarray(body.shapedirs), np.asarray(body.exprdirs)]
-    if body.kind != "smplx":
-        return parts[0]
-    sizes = (10, 10) if max(p.shape[-1] for p in parts) <= 10 else (300, 100)
-    return np.concatenate(
-        [np.pad(p, ((0, 0), (0, 0), (0, n - p.shape[-1]))) for p, n in zip(parts, sizes, strict=True)], -1
-    )
-
-
-def _read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    wanted = {*_TABLES, *_HANDS, *_FACE, _PICKS}
-    archive = source_of(path).arrays
-    # members that hold objects (joint2num, part2num) are not opened; one of a wanted name raises
-    return {key: archive[key] for key in archive if key in wanted}
 
 
 class _Chumpy:
@@ -145,26 +137,6 @@ class _SparseRows(_Sparse):
     by_column = False
 
 
-class _DtypeOrObject(_Dtype):
-    """numpy.dtype during unpickling, of objects too, whose arrays are skipped."""
-
-    def __init__(self, code: Any, align: Any = False, copy: Any = True):
-        self.is_object = code in ("O", "O8")
-        super().__init__("u1" if self.is_object else code, align, copy)
-
-
-class _ArrayOrObjects(_Array):
-    """A numpy array during unpickling; an array of objects has no value."""
-
-    def __setstate__(self, state: Any) -> None:
-        if not getattr(state[2], "is_object", False):
-            super().__setstate__(state)
-
-
-def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
-    return _ArrayOrObjects()
-
-
 def _copy(kind: Any, base: Any, state: Any) -> Any:
     """copyreg._reconstructor, with which protocols 0 and 1 make an object of a class."""
     if kind not in (_Chumpy, _Sparse, _SparseRows):
@@ -174,9 +146,7 @@ def _copy(kind: Any, base: Any, state: Any) -> Any:
 
 _SPARSE = {"csc": _Sparse, "csr": _SparseRows}
 _NAMES: Names = {
-    **NUMPY,
-    ("numpy", "dtype"): _DtypeOrObject,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+    **WITH_OBJECTS,  # which are skipped
     **{(f"chumpy.{module}", "Ch"): _Chumpy for module in ("ch", "reordering")},
     ("chumpy", "Ch"): _Chumpy,
     **{
@@ -190,12 +160,12 @@ _NAMES: Names = {
 }
 
 
-def _read_pickle(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def _read_pickle(path: FilePath) -> dict[str, np.ndarray]:
     with reading(path, "pickle"), open(path, "rb") as file:
         tree = Unpickler(file.read(), _NAMES).load()
         if not isinstance(tree, dict):
             raise pickle.UnpicklingError(f"it holds a {type(tree).__name__}; needed a dict of tables")
-        found = {key: _dense(key, tree[key]) for key in (*_TABLES, *_HANDS, *_FACE, _PICKS) if key in tree}
+        found = {key: _dense(key, tree[key]) for key in _WANTED if key in tree}
     return found
 
 
@@ -282,17 +252,22 @@ def _check_ids(path: Any, key: str, ids: np.ndarray, num: int) -> None:
         raise _fault(path, key, f"indices {ids.min()}..{ids.max()}", f"indices in 0..{num - 1}")
 
 
+def _all_or_none(path: Any, what: str, tables: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether the file has the tables of `shapes`; ValueError where it has some, or where their shapes differ."""
+    present = [key for key in shapes if key in tables]
+    if present and len(present) != len(shapes):
+        raise _fault(path, what, ", ".join(present), f"all or none of {', '.join(shapes)}")
+    for key in present:
+        _check_shape(path, key, tables[key], shapes[key])
+    return bool(present)
+
+
 def _hands(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """hands_mean and hands_components, where the file has them."""
-    present = [key for key in _HANDS if key in tables]
-    if kind == "smpl" or not present:
+    if kind == "smpl" or not _all_or_none(path, "hands", tables, _HANDS):
         return {}
-    if len(present) != len(_HANDS):
-        raise _fault(path, "hands", ", ".join(present), f"all or none of {', '.join(_HANDS)}")
-    for key in _HANDS:
-        _check_shape(path, key, tables[key], (45,) if "mean" in key else (45, 45))
-    means, components = ([tables[key] for key in keys] for keys in (_HANDS[:2], _HANDS[2:]))
-    return {"hands_mean": np.reshape(means, (30, 3)), "hands_components": np.stack(components)}
+    left, right, *components = (tables[key] for key in _HANDS)
+    return {"hands_mean": np.reshape([left, right], (30, 3)), "hands_components": np.stack(components)}
 
 
 def _picks(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> np.ndarray | None:
@@ -306,13 +281,8 @@ def _picks(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> np.ndarra
 
 
 def _landmarks(path: Any, tables: Mapping[str, np.ndarray], faces: np.ndarray) -> Landmarks | None:
-    present = [key for key in _FACE if key in tables]
-    if not present:
+    if not _all_or_none(path, "landmarks", tables, _FACE):
         return None
-    if len(present) != len(_FACE):
-        raise _fault(path, "landmarks", ", ".join(present), f"all or none of {', '.join(_FACE)}")
-    for key, shape in zip(_FACE, ((51,), (51, 3), (79, 17), (79, 17, 3)), strict=True):
-        _check_shape(path, key, tables[key], shape)
-        if key.endswith("faces_idx"):
-            _check_ids(path, key, tables[key], len(faces))
+    for key in ("lmk_faces_idx", "dynamic_lmk_faces_idx"):
+        _check_ids(path, key, tables[key], len(faces))
     return make_landmarks(faces, *(tables[key] for key in _FACE))

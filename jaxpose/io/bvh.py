@@ -9,42 +9,32 @@ Source: published files (tests/io/bvh_test.py), and M. Meredith, S. Maddock, Mot
 Explained, University of Sheffield CS-01-11, 2001.
 """
 
-from __future__ import annotations
-
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import atomic
+from jaxpose.files import FilePath, atomic
 from jaxpose.io.take import Take, euler_matrix, numbers, read_lines
 
-CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")
 _METRES = {"cm": 0.01, "m": 1.0}
+CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")
 
 
-class Bvh(NamedTuple):
-    """The content of a BVH file.
-
-    names, parents: J joints in the order of the file. offsets: [J, 3] file unit. channels: for each joint the names
-    of its channels. frames: [F, C] the values of all of them, degrees or file unit. frame_time: s.
-    """
-
-    names: tuple[str, ...]
-    parents: tuple[int, ...]
-    offsets: np.ndarray
-    channels: tuple[tuple[str, ...], ...]
-    frames: np.ndarray
-    frame_time: float
+class _Joint(NamedTuple):
+    name: str
+    parent: int
+    offset: np.ndarray
+    channels: tuple[str, ...]
 
 
 class _Words:
     """The words of the lines before MOTION, in order, with their line numbers."""
 
-    def __init__(self, path: str | os.PathLike[str], lines: Sequence[str]) -> None:
+    def __init__(self, path: FilePath, lines: Sequence[str]) -> None:
         self.path = path
-        self._words = [(word, n) for n, line in enumerate(lines, 1) for word in _split(line)]
+        spaced = (line.replace("{", " { ").replace("}", " } ") for line in lines)
+        self._words = [(word, n) for n, line in enumerate(spaced, 1) for word in line.split()]
         self._next = 0
 
     def place(self, step: int = 0) -> str:
@@ -66,13 +56,10 @@ class _Words:
 
     def rest_of_line(self) -> list[str]:
         """The words up to the end of this line, or to a brace."""
-        line, words = self._words[self._next - 1][1], []
-        while self._next < len(self._words) and self._words[self._next][1] == line:
-            if self.peek() in "{}":
-                break
-            words.append(self.peek())
+        line, start = self._words[self._next - 1][1], self._next
+        while self._next < len(self._words) and self._words[self._next][1] == line and self.peek() not in "{}":
             self._next += 1
-        return words
+        return [word for word, _ in self._words[start : self._next]]
 
     def numbers(self, count: int) -> np.ndarray:
         place = self.place()
@@ -81,44 +68,35 @@ class _Words:
         return numbers(words, count, place)
 
 
-def read_bvh(path: str | os.PathLike[str]) -> Bvh:
-    """Read a BVH file.
-
-    Raises ValueError, naming file and line, for a hierarchy or a frame that violates the format.
-    """
+def read_bvh(path: FilePath) -> Take:
+    """The skeleton and motion in a BVH file, lengths in its unit; ValueError names file and line of a fault."""
     lines = read_lines(path)
     motion = next((n for n, line in enumerate(lines) if line.strip().upper() == "MOTION"), None)
     words = _Words(path, lines[:motion])
     words.take("HIERARCHY")
     if motion is None:
         raise ValueError(f"{path}, line {len(lines)}: the file ends without MOTION")
-    joints, offsets, channels = _hierarchy(words)
-    count = sum(len(own) for own in channels)
-    frames, frame_time = _frames(path, lines, motion + 1, count)
-    names, parents = zip(*joints, strict=True)
-    return Bvh(tuple(names), tuple(parents), np.stack(offsets), tuple(channels), frames, frame_time)
-
-
-def take_of_bvh(bvh: Bvh) -> Take:
-    """The rotations and translations of the channels."""
-    num_frames, num_joints = len(bvh.frames), len(bvh.names)
-    rotations = np.empty((num_frames, num_joints, 3, 3))
-    translations = np.repeat(bvh.offsets[None], num_frames, 0)
+    joints = _hierarchy(words)
+    frames, frame_time = _frames(path, lines, motion + 1, sum(len(joint.channels) for joint in joints))
+    offsets = np.stack([joint.offset for joint in joints])
+    rotations = np.empty((len(frames), len(joints), 3, 3))
+    translations = np.repeat(offsets[None], len(frames), 0)
     start = 0
-    for joint, channels in enumerate(bvh.channels):
-        values = bvh.frames[:, start : start + len(channels)]
+    for j, (_, _, _, channels) in enumerate(joints):
+        values = frames[:, start : start + len(channels)]
         turns = [i for i, name in enumerate(channels) if name.endswith("rotation")]
         axes = "".join(channels[i][0].lower() for i in turns)
-        rotations[:, joint] = euler_matrix(axes, np.deg2rad(values[:, turns]))
+        rotations[:, j] = euler_matrix(axes, np.deg2rad(values[:, turns]))
         for i, name in enumerate(channels):
             if name.endswith("position"):
-                translations[:, joint, "XYZ".index(name[0])] = values[:, i]
+                translations[:, j, "XYZ".index(name[0])] = values[:, i]
         start += len(channels)
-    return Take(bvh.names, bvh.parents, bvh.offsets, rotations, translations, 1 / bvh.frame_time)
+    names, parents = tuple(joint.name for joint in joints), tuple(joint.parent for joint in joints)
+    return Take(names, parents, offsets, rotations, translations, 1 / frame_time)
 
 
 def write_bvh(
-    path: str | os.PathLike[str],
+    path: FilePath,
     names: Sequence[str],
     parents: Sequence[int],
     offsets_m: np.ndarray,
@@ -136,9 +114,6 @@ def write_bvh(
     offsets_m, rotations, root = (np.asarray(a, np.float64) for a in (offsets_m, rotations, root))
     _check_motion(names, parents, offsets_m, rotations, root, fps, unit)
     scale = 1 / _METRES[unit]
-    children: dict[int, list[int]] = {j: [] for j in range(-1, len(names))}
-    for joint, parent in enumerate(parents):
-        children[parent].append(joint)
     order, lines = [], ["HIERARCHY"]
 
     def add(joint: int, indent: str) -> None:
@@ -148,9 +123,10 @@ def write_bvh(
         inner = indent + "\t"
         lines.append(f"{inner}OFFSET {_text(offsets_m[joint] * scale if joint else np.zeros(3))}")
         lines.append(f"{inner}CHANNELS {position}Zrotation Xrotation Yrotation")
-        for child in children[joint]:
+        children = [child for child, parent in enumerate(parents) if parent == joint]
+        for child in children:
             add(child, inner)
-        if not children[joint]:
+        if not children:
             # The end site is only drawn by readers: half as long as the bone above.
             end = _text(offsets_m[joint] * scale / 2)
             lines.extend([f"{inner}End Site", f"{inner}{{", f"{inner}\tOFFSET {end}", f"{inner}}}"])
@@ -164,47 +140,40 @@ def write_bvh(
         file.write(("\n".join(lines) + "\n").encode())
 
 
-def _split(line: str) -> Iterator[str]:
-    yield from line.replace("{", " { ").replace("}", " } ").split()
-
-
-def _hierarchy(words: _Words) -> tuple[list[tuple[str, int]], list[np.ndarray], list[tuple[str, ...]]]:
-    joints: list[tuple[str, int]] = []
-    offsets: list[np.ndarray] = []
-    channels: list[tuple[str, ...]] = []
-    words.take("ROOT")
-    open_joints = [_open_joint(words, joints, -1)]
-    offsets.append(_offset(words))
-    channels.append(_channels(words))
-    while open_joints:
-        match words.take("JOINT", "END", "}"):
-            case "JOINT":
-                open_joints.append(_open_joint(words, joints, open_joints[-1]))
-                offsets.append(_offset(words))
-                channels.append(_channels(words))
-            case "END":
-                words.rest_of_line()
-                words.take("{")
-                _offset(words)
-                words.take("}")
-            case _:
-                open_joints.pop()
+def _hierarchy(words: _Words) -> list[_Joint]:
+    joints: list[_Joint] = []
+    open_joints: list[int] = []
+    keyword = words.take("ROOT")
+    while True:
+        if keyword == "}":
+            open_joints.pop()
+        elif keyword == "END":
+            words.rest_of_line()
+            words.take("{")
+            _offset(words)
+            words.take("}")
+        else:
+            joints.append(_joint(words, {joint.name for joint in joints}, open_joints[-1] if open_joints else -1))
+            open_joints.append(len(joints) - 1)
+        if not open_joints:
+            break
+        keyword = words.take("JOINT", "END", "}")
     if words.peek():
         raise ValueError(f"{words.place()}: needed MOTION after the one ROOT, got {words.peek()[:40]!r}")
-    return joints, offsets, channels
+    return joints
 
 
-def _open_joint(words: _Words, joints: list[tuple[str, int]], parent: int) -> int:
-    """Append the joint whose name and brace come next; its index."""
+def _joint(words: _Words, others: set[str], parent: int) -> _Joint:
+    """The joint whose name comes next, up to its channels."""
     place = words.place(-1)
     name = " ".join(words.rest_of_line())
     if not name:
         raise ValueError(f"{place}: needed a joint's name")
-    if name in (other for other, _ in joints):
+    if name in others:
         raise ValueError(f"{place}: joint {name!r} occurs twice; names must differ")
     words.take("{")
-    joints.append((name, parent))
-    return len(joints) - 1
+    offset = _offset(words)
+    return _Joint(name, parent, offset, _channels(words))
 
 
 def _offset(words: _Words) -> np.ndarray:
@@ -227,7 +196,7 @@ def _channels(words: _Words) -> tuple[str, ...]:
     return names
 
 
-def _frames(path: str | os.PathLike[str], lines: list[str], start: int, count: int) -> tuple[np.ndarray, float]:
+def _frames(path: FilePath, lines: list[str], start: int, count: int) -> tuple[np.ndarray, float]:
     """The values [F, count] in the lines after MOTION, and the seconds of a frame."""
     filled = [(n, line.split()) for n, line in enumerate(lines[start:], start + 1) if line.strip()]
     head = {}
@@ -264,19 +233,15 @@ def _text(values: np.ndarray) -> str:
 def _check_motion(
     names: Any, parents: Any, offsets: np.ndarray, rotations: np.ndarray, root: np.ndarray, fps: float, unit: str
 ) -> None:
-    num = len(names)
+    num, frames = len(names), len(root)
     if unit not in _METRES:
         raise ValueError(f"unit: got {unit!r}, legal are {', '.join(_METRES)}")
     if len(set(names)) != num or any(not str(name).strip() or set(name) & set("{}\n\r") for name in names):
         raise ValueError(f"names: needed distinct names without braces, got {tuple(names)}")
     if len(parents) != num or list(parents)[:1] != [-1] or any(not 0 <= p < j for j, p in enumerate(parents) if j):
         raise ValueError(f"parents: needed -1, then for each joint an earlier one, got {tuple(parents)}")
-    frames = len(root)
-    for name, array, shape in (
-        ("offsets_m", offsets, (num, 3)),
-        ("rotations", rotations, (frames, num, 3, 3)),
-        ("root", root, (frames, 3)),
-    ):
+    shapes = {"offsets_m": (num, 3), "rotations": (frames, num, 3, 3), "root": (frames, 3)}
+    for (name, shape), array in zip(shapes.items(), (offsets, rotations, root), strict=True):
         if array.shape != shape or not frames:
             raise ValueError(f"{name}: needed {shape}, at least one frame, got {array.shape}")
         if not np.isfinite(array).all():

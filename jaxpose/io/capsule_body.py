@@ -13,8 +13,6 @@ share surface, shapes and the regressors of the joints that they share.
 The correctives (posedirs) are computed from these, see `correctives`.
 """
 
-from __future__ import annotations
-
 import functools
 
 import jax.numpy as jnp
@@ -41,8 +39,7 @@ LANDMARKS = tuple(Landmarks.__dataclass_fields__)
 def capsule_body(kind: Kind = "smpl") -> Body:
     """The mannequin as a body of a kind: 10 betas (`SHAPES`), and 10 expressions for "smplx".
 
-    1.72 m tall at betas 0, arms out, facing +z, pelvis at the origin; read once in a process. ValueError for an
-    unknown kind.
+    1.72 m tall at betas 0, arms out, facing +z, pelvis at the origin; read once in a process.
     """
     if kind not in PARENTS:
         raise ValueError(f"kind {kind!r} is unknown; legal are {', '.join(PARENTS)}")

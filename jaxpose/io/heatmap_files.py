@@ -15,9 +15,6 @@
 `.npy`: the array `heatmaps` alone, memory-mapped. The other keys mean what they do in keypoint_arrays.py.
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -25,19 +22,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.geometry.heatmaps import Missing, check_heatmaps, heatmap_peak, to_image
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io import keypoint_arrays as keys
 from jaxpose.io.arrays import Source, as_float, source_of
-from jaxpose.io.keypoint_arrays import (
-    ARRAY_LAYOUTS,
-    Arrays,
-    Table,
-    read_fps,
-    read_image_size,
-    read_intrinsics,
-    read_joint_names,
-    read_per_row,
-)
 from jaxpose.io.keypoints import Keypoints, choose_joints
 
 BLOCK = 32  # frames at once; 544 mixtures are fitted together
@@ -64,7 +53,7 @@ class Heatmaps(NamedTuple):
 
 
 def read_heatmaps(
-    path: str | os.PathLike[str],
+    path: FilePath,
     *,
     skeleton: Skeleton | None = None,
     image_size: tuple[int, int] | None = None,
@@ -85,10 +74,16 @@ def read_heatmaps(
         raise ValueError(f"{path}: heatmaps of type {maps.dtype}; legal are uint8 and floats")
     check_heatmaps(maps, f"{path}: heatmaps", missing)
     num = len(maps)
-    size = _settled_size(path, arrays, image_size)
-    table = Table(np.empty((0, maps.shape[1], 3)), ARRAY_LAYOUTS, (), joints=read_joint_names(path, arrays))
+    found = keys.read_image_size(path, arrays)
+    if found is not None and image_size is not None and found != image_size:
+        raise ValueError(f"{path}: image_size is {found}, given is {image_size}; needed one size")
+    size = image_size if found is None else found
+    if size is None:
+        raise ValueError(f"{path}: it has no image_size common to all rows; needed width, height in pixels")
+    names = keys.read_joint_names(path, arrays)
+    table = keys.Table(np.empty((0, maps.shape[1], 3)), keys.ARRAY_LAYOUTS, (), joints=names)
     joint_set, columns = choose_joints(path, table, skeleton)
-    intrinsics = read_intrinsics(path, arrays, num)
+    intrinsics = keys.read_intrinsics(path, arrays, num)
     return Heatmaps(
         maps=maps,
         skeleton=joint_set,
@@ -97,7 +92,7 @@ def read_heatmaps(
         image_size=size,
         frame=_frames(path, arrays, num),
         intrinsics=None if intrinsics is None else intrinsics.astype(np.float32),
-        fps=read_fps(path, arrays),
+        fps=keys.read_fps(path, arrays),
     )
 
 
@@ -110,10 +105,7 @@ def holds_heatmaps(source: Source) -> bool:
 
 
 def blocks(num: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """The rows of a result, and as many rows of the data as every block has; the last row fills up the last block.
-
-    One program serves all blocks: they have min(num, BLOCK) rows each.
-    """
+    """The rows of a result, and the min(num, BLOCK) rows of data for them: one size, so one program, for all blocks."""
     size = min(num, BLOCK)
     for first in range(0, num, size):
         yield slice(num - first), np.minimum(np.arange(first, first + size), num - 1)
@@ -146,37 +138,25 @@ def intensities(data: Heatmaps, rows: slice | np.ndarray) -> np.ndarray:
     return maps.astype(np.float32) / (255 if maps.dtype == np.uint8 else 1)
 
 
-def _settled_size(path: Path, arrays: Arrays, given: tuple[int, int] | None) -> tuple[int, int]:
-    found = read_image_size(path, arrays)
-    if found is not None and given is not None and found != given:
-        raise ValueError(f"{path}: image_size is {found}, given is {given}; needed one size")
-    size = given if found is None else found
-    if size is None:
-        raise ValueError(f"{path}: it has no image_size common to all rows; needed width, height in pixels")
-    return size
-
-
-def _boxes(path: Path, arrays: Arrays, num: int, size: tuple[int, int]) -> np.ndarray:
+def _boxes(path: Path, arrays: keys.Arrays, num: int, size: tuple[int, int]) -> np.ndarray:
     if "box" not in arrays:
         return np.tile(np.array([0, 0, *size], np.float32), (num, 1))
     box = as_float(path, "box", arrays["box"])
     if box.shape != (num, 4):
         raise ValueError(f"{path}: box is {list(box.shape)}; needed [{num}, 4]: x0, y0, width, height")
-    bad = np.flatnonzero(~np.isfinite(box).all(-1) | (box[:, 2:] <= 0).any(-1))
-    if len(bad):
-        raise ValueError(
-            f"{path}: box {box[bad[0]].tolist()} of frame {bad[0]}; needed finite x0, y0 and width, height > 0"
-        )
+    bad = ~np.isfinite(box).all(-1) | (box[:, 2:] <= 0).any(-1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(f"{path}: box {box[row].tolist()} of frame {row}; needed finite x0, y0 and width, height > 0")
     return box.astype(np.float32)
 
 
-def _frames(path: Path, arrays: Arrays, num: int) -> np.ndarray:
-    frame = read_per_row(path, arrays, "frame", num)
+def _frames(path: Path, arrays: keys.Arrays, num: int) -> np.ndarray:
+    frame = keys.read_per_row(path, arrays, "frame", num)
     if frame is None:
         return np.arange(num)
     numbers, counts = np.unique(frame, return_counts=True)
     if (counts > 1).any():
-        raise ValueError(
-            f"{path}: frame {numbers[counts > 1][0]} occurs {counts.max()} times; needed one person, one row per frame"
-        )
+        found = f"frame {numbers[counts > 1][0]} occurs {counts.max()} times"
+        raise ValueError(f"{path}: {found}; needed one person, one row per frame")
     return frame

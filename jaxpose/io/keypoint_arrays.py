@@ -1,4 +1,4 @@
-"""2D keypoints in numpy files, and the `Table` that all readers of keypoints return.
+"""Keypoints in numpy and .csv files, and the `Table` that all readers of 2D keypoints return.
 
 `.npz` keys (only `keypoints` is required; pickled objects are never loaded):
 
@@ -13,21 +13,29 @@
     fps          frames per second
 
 `.npy`: the array `keypoints` alone. Lens distortion, if the file has any, is not undone.
+
+`.csv`, comma separated, one person in one frame per line: either a header and numbers,
+
+    frame,person,image,nose_x,nose_y,nose_confidence,left_eye_x,...          2D; confidences for all joints or for none
+    frame,person,hip_x,hip_y,hip_z,hip_confidence,...                        3D; <joint>_confidence or <joint>_visible
+
+where frame, person, image and the confidences may be left out and joints come in any order, or in 2D bare numbers:
+x, y or x, y, confidence for every joint. An empty cell is a joint that was not detected.
 """
 
-from __future__ import annotations
-
-import os
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, as_float, as_int
 
 Arrays = Mapping[str, np.ndarray]
-Name = str | os.PathLike[str]  # of the file, for errors
+Lines = list[tuple[int, list[str]]]  # of a .csv: line number, cells
 
 
 class Layout(NamedTuple):
@@ -62,14 +70,16 @@ ARRAY_LAYOUTS = tuple(Layout(len(s.joints), s, tuple(range(len(s.joints)))) for 
 
 def read_npy(source: Source) -> Table:
     """A `.npy` file of keypoints."""
-    values = with_confidence(source, source.array)
-    values = values[None] if values.ndim == 2 else values
-    return Table(values, ARRAY_LAYOUTS, ("",) * len(values))
+    return _table(source, {"keypoints": source.array})
 
 
-def read_npz(path: Source, camera: str | None = None) -> Table:
+def read_npz(source: Source, camera: str | None = None) -> Table:
     """An `.npz` file with the keys of the module docstring; `camera` names the one to read of several."""
-    arrays = _one_camera(path, path.arrays.having("keypoints"), camera)
+    return _table(source, _one_camera(source, source.arrays.having("keypoints"), camera))
+
+
+def _table(path: Source, arrays: Arrays) -> Table:
+    """The detections in arrays with the keys of the module docstring."""
     values = with_confidence(path, arrays["keypoints"], arrays.get("confidence"))
     values = values[None] if values.ndim == 2 else values
     num, clip = len(values), values.shape[1:-2]
@@ -95,11 +105,8 @@ def read_npz(path: Source, camera: str | None = None) -> Table:
     )
 
 
-def with_confidence(path: Name, keypoints: np.ndarray, confidence: np.ndarray | None = None) -> np.ndarray:
-    """Keypoints [..., J, 2|3], confidence [..., J] or None -> [..., J, 3] float64, of 2 to 4 axes.
-
-    Where there is no confidence at all, it is 1, except for a joint at exactly (0, 0): not detected.
-    """
+def with_confidence(path: FilePath, keypoints: np.ndarray, confidence: np.ndarray | None = None) -> np.ndarray:
+    """Keypoints [..., J, 2|3], confidence [..., J] or None -> [..., J, 3] float64; without one, 1, or 0 at (0, 0)."""
     if keypoints.ndim not in (2, 3, 4) or keypoints.shape[-1] not in (2, 3) or 0 in keypoints.shape[1:]:
         raise ValueError(f"{path}: keypoints are {list(keypoints.shape)}; legal are [N, J, 2] and [N, J, 3]")
     keypoints = as_float(path, "keypoints", keypoints)
@@ -113,7 +120,7 @@ def with_confidence(path: Name, keypoints: np.ndarray, confidence: np.ndarray | 
     return np.concatenate([keypoints, as_float(path, "confidence", confidence)[..., None]], -1)
 
 
-def _one_camera(path: Name, arrays: Arrays, camera: str | None) -> Arrays:
+def _one_camera(path: FilePath, arrays: Arrays, camera: str | None) -> Arrays:
     cameras = [str(name) for name in np.atleast_1d(arrays.get("camera", []))]
     if not cameras and camera is None:
         return arrays
@@ -128,7 +135,7 @@ def _one_camera(path: Name, arrays: Arrays, camera: str | None) -> Arrays:
     return chosen
 
 
-def read_per_row(path: Name, arrays: Arrays, key: str, num: int) -> np.ndarray | None:
+def read_per_row(path: FilePath, arrays: Arrays, key: str, num: int) -> np.ndarray | None:
     if key not in arrays:
         return None
     if arrays[key].shape != (num,):
@@ -136,7 +143,7 @@ def read_per_row(path: Name, arrays: Arrays, key: str, num: int) -> np.ndarray |
     return arrays[key].astype(str) if key in ("image", "name") else as_int(path, key, arrays[key])
 
 
-def read_intrinsics(path: Name, arrays: Arrays, num: int) -> np.ndarray | None:
+def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | None:
     value = arrays.get("intrinsics", arrays.get("K"))
     if value is None:
         return None
@@ -147,21 +154,16 @@ def read_intrinsics(path: Name, arrays: Arrays, num: int) -> np.ndarray | None:
             raise ValueError(f"{path}: a camera matrix has skew or a last row other than 0, 0, 1: not a pinhole camera")
         value = value[..., [0, 1, 0, 1], [0, 1, 2, 2]]
     if value.shape not in ((4,), (num, 4)):
-        raise ValueError(
-            f"{path}: intrinsics are {list(value.shape)}; legal are fx, fy, cx, cy as [4] or [{num}, 4], or "
-            f"a matrix as [3, 3] or [{num}, 3, 3]"
-        )
-    if not np.isfinite(value).all() or (value[..., :2] <= 0).any():
-        raise ValueError(f"{path}: intrinsics must be finite with fx, fy > 0, found {_first_bad(value).tolist()}")
+        legal = f"fx, fy, cx, cy as [4] or [{num}, 4], or a matrix as [3, 3] or [{num}, 3, 3]"
+        raise ValueError(f"{path}: intrinsics are {list(value.shape)}; legal are {legal}")
+    bad = ~np.isfinite(value).all(-1) | (value[..., :2] <= 0).any(-1)
+    if bad.any():
+        found = value.reshape(-1, 4)[np.argmax(bad)].tolist()
+        raise ValueError(f"{path}: intrinsics must be finite with fx, fy > 0, found {found}")
     return np.broadcast_to(value, (num, 4))
 
 
-def _first_bad(intrinsics: np.ndarray) -> np.ndarray:
-    rows = intrinsics.reshape(-1, 4)
-    return rows[np.argmax(~np.isfinite(rows).all(-1) | (rows[:, :2] <= 0).any(-1))]
-
-
-def read_joint_names(path: Name, arrays: Arrays) -> tuple[str, ...] | None:
+def read_joint_names(path: FilePath, arrays: Arrays) -> tuple[str, ...] | None:
     if "joints" in arrays:
         return tuple(arrays["joints"].astype(str).ravel().tolist())
     if "skeleton" not in arrays:
@@ -172,7 +174,7 @@ def read_joint_names(path: Name, arrays: Arrays) -> tuple[str, ...] | None:
     return SKELETONS[name].joints
 
 
-def read_image_size(path: Name, arrays: Arrays) -> tuple[int, int] | None:
+def read_image_size(path: FilePath, arrays: Arrays) -> tuple[int, int] | None:
     key = "image_size" if "image_size" in arrays else "size"
     if key not in arrays:
         return None
@@ -182,10 +184,94 @@ def read_image_size(path: Name, arrays: Arrays) -> tuple[int, int] | None:
     return (int(sizes[0, 0]), int(sizes[0, 1])) if len(sizes) == 1 else None
 
 
-def read_fps(path: Name, arrays: Arrays) -> float | None:
+def read_fps(path: FilePath, arrays: Arrays) -> float | None:
     if "fps" not in arrays:
         return None
     fps = as_float(path, "fps", arrays["fps"])
     if fps.size != 1 or not np.isfinite(fps).all() or (fps <= 0).any():
         raise ValueError(f"{path}: fps {fps.tolist()}; needed one positive number")
     return float(fps.item())
+
+
+class Columns:
+    """The columns of a file with a header: `joints` [J] names, and values by column."""
+
+    def __init__(self, source: Source, axes: str, marks: tuple[str, ...], others: tuple[str, ...]):
+        self.source, self._others = source, others
+        (_, self.header), *self.lines = read_lines(source)
+        self.joints = tuple(name.removesuffix("_x") for name in self.header if name.endswith("_x"))
+        needed = {f"{joint}_{axis}" for joint in self.joints for axis in axes}
+        legal = needed | {f"{joint}_{mark}" for joint in self.joints for mark in marks} | set(others)
+        wrong = (needed - set(self.header)) | (set(self.header) - legal)
+        if not self.joints or wrong or len(set(self.header)) < len(self.header):
+            raise ValueError(
+                f"{source}: header {self.header[:5]}..., wrong or missing {sorted(wrong)[:5]}; legal are "
+                f"{', '.join(others)} and, for every joint, <joint>_{', _'.join(axes)} and _{' or _'.join(marks)}, once"
+            )
+        if not self.lines:
+            raise ValueError(f"{source}: no lines of numbers after the header")
+
+    def numbers(self, names: Sequence[str]) -> np.ndarray:
+        """The values [N, K] of some columns, NaN for empty cells."""
+        index = [self.header.index(name) for name in names]
+        return _numbers(self.source, [(number, [row[i] for i in index]) for number, row in self.lines])
+
+    def others(self) -> dict[str, np.ndarray]:
+        """The columns [N] that are of no joint, by name: numbers, but for the image."""
+        there = [name for name in self._others if name in self.header]
+        images = [row[self.header.index("image")] for _, row in self.lines] if "image" in there else []
+        return {name: np.array(images) if name == "image" else self.numbers([name])[:, 0] for name in there}
+
+
+def read_lines(source: Source) -> Lines:
+    """The lines that are not blank, all of one width; ValueError where there are none."""
+    reader = csv.reader(io.StringIO(source.text))
+    lines = [(reader.line_num, [c.strip() for c in row]) for row in reader if any(c.strip() for c in row)]
+    for number, row in lines:
+        if len(row) != len(lines[0][1]):
+            raise ValueError(f"{source}: line {number} has {len(row)} cells, the first has {len(lines[0][1])}")
+    return lines
+
+
+def read_keypoint_csv(source: Source, skeleton: Skeleton | None = None) -> Table:
+    """2D keypoints; `skeleton` settles the meaning of bare numbers."""
+    lines = read_lines(source)
+    if all(map(_is_number, lines[0][1])):
+        return _bare(source, _numbers(source, lines), skeleton)
+    columns = Columns(source, "xy", ("confidence",), ("frame", "person", "image"))
+    count = sum(name.endswith("_confidence") for name in columns.header)
+    if count not in (0, len(columns.joints)):
+        raise ValueError(f"{source}: {count} confidences of {len(columns.joints)} joints; legal are all or none")
+    axes = ("x", "y", "confidence")[: 3 if count else 2]
+    values = columns.numbers([f"{joint}_{axis}" for joint in columns.joints for axis in axes])
+    keypoints = values.reshape(len(values), -1, len(axes))
+    return _table(source, {"keypoints": keypoints, "joints": np.array(columns.joints), **columns.others()})
+
+
+def _bare(source: Source, cells: np.ndarray, skeleton: Skeleton | None) -> Table:
+    width = cells.shape[1]
+    sizes = {len(skeleton.joints)} if skeleton else {layout.num_keypoints for layout in ARRAY_LAYOUTS}
+    shapes = [(width // d, d) for d in (2, 3) if width % d == 0 and width // d in sizes]
+    if len(shapes) != 1:
+        found = " or ".join(f"{j} joints x {d}" for j, d in shapes) or "no whole number of joints of a known joint set"
+        raise ValueError(
+            f"{source}: rows of {width} numbers are {found}; legal are 2 or 3 for each of {sorted(sizes)} "
+            "joints (name the skeleton, or add a header of joint names)"
+        )
+    return _table(source, {"keypoints": cells.reshape(len(cells), *shapes[0])})
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(source: Source, lines: Lines) -> np.ndarray:
+    for number, row in lines:
+        for cell in row:
+            if not _is_number(cell):
+                raise ValueError(f"{source}: line {number}: {cell!r} is not a number")
+    return np.array([[float(cell or "nan") for cell in row] for _, row in lines])

@@ -22,8 +22,6 @@ Sources: cocodataset.org/#format-results; OpenPose doc/02_output.md; AlphaPose d
 `split_instances`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
@@ -45,13 +43,6 @@ class Row(NamedTuple):
     person: Any = None
 
 
-class Format(NamedTuple):
-    """`matches(content)` detects the format, `rows(content, name of the file)` yields its people."""
-
-    matches: Callable[[Any], bool]
-    rows: Callable[[Any, str], Iterable[Row]]
-
-
 def _first(count: int, skeleton: Skeleton) -> Layout:
     return Layout(count, skeleton, tuple(range(len(skeleton.joints))))
 
@@ -69,16 +60,6 @@ def _coco(content: dict, source: str) -> Iterator[Row]:
         if any(note.get("keypoints", ())[2::3]):
             values = np.reshape(np.asarray(note["keypoints"], float), (-1, 3)) * (1, 1, 0.5)
             yield Row(values, names.get(note["image_id"], ""), note["image_id"], note.get("track_id"))
-
-
-def _coco_results(content: list, source: str) -> Iterator[Row]:
-    for item in content:
-        yield Row(item["keypoints"], "", item["image_id"], item.get("track_id"))
-
-
-def _alphapose(content: list, source: str) -> Iterator[Row]:
-    for item in content:
-        yield Row(item["keypoints"], str(item["image_id"]), None, item.get("idx"))
 
 
 def _alphapose_images(content: dict, source: str) -> Iterator[Row]:
@@ -114,23 +95,25 @@ def _is_images(content: Any) -> bool:
     return any(isinstance(image, dict) and ("bodies" in image or "people" in image) for image in inner)
 
 
-# In the order of detection: the first that matches.
-FORMATS = {
-    "coco": Format(lambda c: isinstance(c, dict) and "annotations" in c, _coco),
-    "openpose": Format(lambda c: isinstance(c, dict) and "people" in c, _openpose),
-    "mmpose": Format(
-        lambda c: (
-            (isinstance(c, dict) and "instance_info" in c)
-            or _is_list_of(c, "keypoints", "keypoint_scores")
-            or _is_list_of(c, "instances")
-        ),
-        _mmpose,
+def _is_mmpose(content: Any) -> bool:
+    is_dict = isinstance(content, dict) and "instance_info" in content
+    return is_dict or _is_list_of(content, "keypoints", "keypoint_scores") or _is_list_of(content, "instances")
+
+
+# Format -> whether a content has it, and the people of a content, given the file's name. The first that matches is it.
+FORMATS: dict[str, tuple[Callable[[Any], bool], Callable[[Any, str], Iterable[Row]]]] = {
+    "coco": (lambda c: isinstance(c, dict) and "annotations" in c, _coco),
+    "openpose": (lambda c: isinstance(c, dict) and "people" in c, _openpose),
+    "mmpose": (_is_mmpose, _mmpose),
+    "alphapose": (
+        lambda c: _is_list_of(c, "image_id", "keypoints") and isinstance(c[0]["image_id"], str),
+        lambda c, _: [Row(item["keypoints"], str(item["image_id"]), None, item.get("idx")) for item in c],
     ),
-    "alphapose": Format(
-        lambda c: _is_list_of(c, "image_id", "keypoints") and isinstance(c[0]["image_id"], str), _alphapose
+    "coco_results": (
+        lambda c: _is_list_of(c, "image_id", "keypoints"),
+        lambda c, _: [Row(item["keypoints"], "", item["image_id"], item.get("track_id")) for item in c],
     ),
-    "coco_results": Format(lambda c: _is_list_of(c, "image_id", "keypoints"), _coco_results),
-    "alphapose_images": Format(_is_images, _alphapose_images),
+    "alphapose_images": (_is_images, _alphapose_images),
 }
 
 
@@ -160,8 +143,8 @@ def _detect(file: Path, content: Any) -> str | None:
     """The first format that matches; None for an empty list or dict, which matches any."""
     if content in ([], {}):
         return None
-    for name, form in FORMATS.items():
-        if form.matches(content):
+    for name, (matches, _) in FORMATS.items():
+        if matches(content):
             return name
     kind, inner = ("a list of ", content[0]) if isinstance(content, list) else ("", content)
     found = f"dict with keys {list(inner)[:6]}" if isinstance(inner, dict) else type(inner).__name__
@@ -172,7 +155,7 @@ def _rows(file: Path, content: Any, format: str | None) -> list[Row]:
     if content in ([], {}) or format is None:
         return []
     try:
-        return list(FORMATS[format].rows(content, _frame_name(file)))
+        return list(FORMATS[format][1](content, _frame_name(file)))
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{file}: not a valid {format} file: {type(error).__name__} {error}") from None
 

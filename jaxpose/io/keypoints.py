@@ -1,26 +1,22 @@
-"""2D keypoints of people in images, as detectors write them: one type, one reader, one writer.
+"""2D keypoints of people in images, as detectors write them: one type and its reader.
 
 The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose), `keypoint_arrays` (`.npz`,
-`.npy`) and `joint_csv`. What every one of them becomes:
+`.npy`, `.csv`). What every one of them becomes:
 
 - confidence is clipped to [0, 1]: AlphaPose and RTMPose (SimCC) write scores above 1;
 - a joint whose coordinates or confidence are not finite was not detected: confidence 0;
 - a joint with confidence 0 is at (0, 0).
 """
 
-from __future__ import annotations
-
-import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import write_npz
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, source_of
-from jaxpose.io.joint_csv import read_keypoint_csv
-from jaxpose.io.keypoint_arrays import Table, read_npy, read_npz
+from jaxpose.io.keypoint_arrays import Table, read_keypoint_csv, read_npy, read_npz
 from jaxpose.io.keypoint_json import FORMATS, read_json
 
 _ARRAY_FORMATS = ("npz", "npy", "csv")
@@ -51,26 +47,20 @@ class Keypoints(NamedTuple):
 
 
 def read_keypoints(
-    path: str | os.PathLike[str],
-    *,
-    skeleton: Skeleton | None = None,
-    format: str | None = None,
-    camera: str | None = None,
+    path: FilePath, *, skeleton: Skeleton | None = None, format: str | None = None, camera: str | None = None
 ) -> Keypoints:
     """The detections in a file, or in a folder of JSON files with one per frame.
 
     skeleton: the joint set, where the file leaves it open (17 joints without names: Human3.6M, COCO or 3DHP).
     format: a key of `keypoint_json.FORMATS`, "npz", "npy" or "csv"; None: detected by suffix and content.
-    camera: name of one camera, for an `.npz` that holds several.
-    Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, empty, cut
-    off, of no known format, without people, of the wrong shape, in normalised coordinates, with
-    invalid intrinsics, or whose joint set is not determined.
+    camera: name of one camera, for an `.npz` that holds several. ValueError names the file, what it has and what is
+    legal, also for normalised coordinates and a joint set that is not determined.
     """
     source = source_of(path)
     path = source.path
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
-    table = _read_table(source, skeleton, format or _format_of(path), camera)
+    table = _read_table(source, skeleton, format or None, camera)
     if not len(table.values):
         raise ValueError(f"{path}: no people in it")
     skeleton, columns = choose_joints(path, table, skeleton)
@@ -96,39 +86,18 @@ def read_keypoints(
     )
 
 
-def write_keypoints_npz(path: str | os.PathLike[str], kp: Keypoints) -> None:
-    """Write an `.npz` that `read_keypoints` reads back; the file appears whole or not at all.
-
-    A skeleton that is not registered must be given again to the reader.
-    """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"{path}: suffix {path.suffix!r}; needed .npz")
-    arrays: dict[str, Any] = {
-        **{"keypoints": kp.xy, "confidence": kp.confidence, "frame": kp.frame, "person": kp.person},
-        **{"image": np.array(kp.image, np.str_), "joints": np.array(kp.skeleton.joints)},
-        **{"intrinsics": kp.intrinsics, "image_size": kp.image_size, "fps": kp.fps},
-    }
-    write_npz(path, {key: value for key, value in arrays.items() if value is not None})
-
-
 def visible_rows(kp: Keypoints, threshold: float = 0.0, min_visible: int = 4) -> np.ndarray:
     """[N] bool: at least `min_visible` joints have a confidence above `threshold`."""
     return (kp.confidence > threshold).sum(-1) >= min_visible
 
 
-def _format_of(path: Path) -> str:
-    """The reader for a path by its suffix; "json" leaves the rest to the content."""
-    suffix = path.suffix.lower().removeprefix(".")
-    if path.is_dir() or suffix == "json":
-        return "json"
-    if suffix not in _ARRAY_FORMATS:
-        raise ValueError(f"{path}: suffix {path.suffix!r}; legal are a folder, .json, .npz, .npy and .csv")
-    return suffix
-
-
-def _read_table(source: Source, skeleton: Skeleton | None, format: str, camera: str | None) -> Table:
+def _read_table(source: Source, skeleton: Skeleton | None, format: str | None, camera: str | None) -> Table:
+    """The content by the format given, or else by the suffix; "json" leaves the rest to the content."""
     path = source.path
+    if format is None:
+        format = "json" if path.is_dir() else path.suffix.lower().removeprefix(".")
+        if format not in ("json", *_ARRAY_FORMATS):
+            raise ValueError(f"{path}: suffix {path.suffix!r}; legal are a folder, .json, .npz, .npy and .csv")
     if format not in ("json", *FORMATS, *_ARRAY_FORMATS):
         raise ValueError(f"format: {format!r}; legal are {[*FORMATS, *_ARRAY_FORMATS]}")
     if camera is not None and format != "npz":

@@ -18,15 +18,12 @@ it positions have that constant offset, nearly horizontal in AMASS's axes.
 Sources: spec/dposer.md 3; AMASS (Mahmood et al. 2019); files of both releases.
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.asf_amc import asf_beside
 from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
@@ -65,9 +62,9 @@ class PartialMotion(NamedTuple):
 
 
 def read_motion(
-    path: str | os.PathLike[str],
+    path: FilePath,
     *,
-    asf: str | os.PathLike[str] | None = None,
+    asf: FilePath | None = None,
     fps: float | None = None,
     up: Literal["y", "z"] | None = None,
     pelvis: Sequence[float] | np.ndarray | None = None,
@@ -78,32 +75,29 @@ def read_motion(
     asf: the skeleton of an .amc file; by default the .asf beside it. fps: for files without a frame rate
     (default 30, 120 of .amc). up: of an .npz or .npy without one (default z with AMASS's keys, y for plain arrays).
     pelvis: [3] metres, J_0 of the body model, for AMASS's `trans`. missing: frames with NaN or infinity are an error,
-    dropped and counted in `source`, or kept, where NaN marks a missing rotation. ValueError names the file, and the
-    frame or key with the fault.
+    dropped and counted in `source`, or kept. ValueError names the file, and the frame or key with the fault.
     """
     source = source_of(path)
     path, suffix = source.path, source.suffix
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    if suffix in (".bvh", ".amc"):
-        return check_motion(_other_skeleton(path, asf, fps), path, missing)
+    if suffix == ".bvh":
+        return check_motion(motion_from_bvh(path), path, missing)
+    if suffix == ".amc":
+        skeleton = asf_beside(path) if asf is None else asf
+        return check_motion(motion_from_amc(path, skeleton, fps=120.0 if fps is None else fps), path, missing)
     if suffix not in (".npy", ".npz"):
         raise ValueError(f"{path}: no motion known by {suffix!r}; legal are .npz, .npy, .bvh and .amc")
     arrays = _load(source)
     try:
-        motion = _plain(arrays, fps, up) if isinstance(arrays, np.ndarray) else _amass(arrays, fps, up, pelvis)
+        motion = _motion(arrays, fps, up, pelvis)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return check_motion(motion, path, missing, MAX_ANGLE if isinstance(arrays, np.ndarray) else MAX_ANGLE_AMASS)
+    return check_motion(motion, path, missing, MAX_ANGLE if "" in arrays else MAX_ANGLE_AMASS)
 
 
 def read_rotations(
-    path: str | os.PathLike[str],
-    *,
-    asf: str | os.PathLike[str] | None = None,
-    fps: float | None = None,
-    up: str | None = None,
-    gaps: bool = False,
+    path: FilePath, *, asf: FilePath | None = None, fps: float | None = None, up: str | None = None, gaps: bool = False
 ) -> PartialMotion:
     """The motion in a file, with rotations of at most one turn, and which rotations are known.
 
@@ -130,38 +124,31 @@ def holds_rotations(source: Source) -> bool:
     return only.ndim == 2 and only.shape[1] in WIDTHS
 
 
-def _other_skeleton(path: Path, asf: str | os.PathLike[str] | None, fps: float | None) -> Motion:
-    if path.suffix.lower() == ".bvh":
-        return motion_from_bvh(path)
-    skeleton = asf_beside(path) if asf is None else asf
-    return motion_from_amc(path, skeleton) if fps is None else motion_from_amc(path, skeleton, fps=fps)
-
-
-def _load(source: Source) -> np.ndarray | dict[str, np.ndarray]:
-    """The only array of a file, or those of AMASS's keys that are needed; other members are not opened."""
+def _load(source: Source) -> dict[str, np.ndarray]:
+    """The only array of a file, under "", or those of AMASS's keys that are needed; other members are not opened."""
     arrays = source.arrays
     if "poses" in arrays or "pose_body" in arrays:
         twice = "poses" if "pose_body" in arrays else ""  # SMPL-X files hold both: the short one is enough
         return {key: arrays[key] for key in _KEYS if key in arrays and key != twice}
     if len(arrays) == 1:
-        return next(iter(arrays.values()))
+        return {"": next(iter(arrays.values()))}
     raise ValueError(f"{source}: holds {', '.join(arrays)}; needed 'poses' or 'pose_body', or one array alone")
 
 
-def _amass(z: dict[str, np.ndarray], fps: float | None, up: str | None, pelvis: Any) -> Motion:
-    if "poses" in z:
-        root, body, said = _split(z["poses"])
-    else:
-        root, body, said = _split(z["pose_body"])
-        if "root_orient" in z:
-            root = np.asarray(z["root_orient"], np.float32).reshape(-1, 3)
-        if len(root) != len(body):
-            raise ValueError(f"'root_orient' has {len(root)} frames, 'pose_body' {len(body)}; needed as many")
+def _motion(z: dict[str, np.ndarray], fps: float | None, up: str | None, pelvis: Any) -> Motion:
+    root, body, said = _split(next(z[key] for key in ("poses", "pose_body", "") if key in z))
+    if "root_orient" in z and "poses" not in z:
+        root = np.asarray(z["root_orient"], np.float32).reshape(-1, 3)
+    if len(root) != len(body):
+        raise ValueError(f"'root_orient' has {len(root)} frames, 'pose_body' {len(body)}; needed as many")
     notes = [said]
     rate = next((float(z[key]) for key in _RATES if key in z), fps)
     if rate is None:
-        rate = _assume_fps(notes)
-    up = _checked_up(str(z["up"]) if "up" in z else up or "z")
+        rate = ASSUMED_FPS
+        notes.append(f"assumed {rate:g} frames per second, the file does not say")
+    up = str(z["up"]) if "up" in z else up or ("y" if "" in z else "z")
+    if up not in ("y", "z"):
+        raise ValueError(f"up: got {up!r}, legal are 'y' and 'z'")
     transl, in_pelvis = _positions(z, len(body), pelvis)
     if not in_pelvis:
         notes.append("positions are those of the model's origin, not of the pelvis")
@@ -183,27 +170,6 @@ def _positions(z: dict[str, np.ndarray], num: int, pelvis: Any) -> tuple[np.ndar
     if key == "transl" or pelvis is None:
         return value, key == "transl"
     return value + np.asarray(pelvis, np.float32).reshape(3), True
-
-
-def _plain(array: np.ndarray, fps: float | None, up: str | None) -> Motion:
-    root, body, said = _split(array)
-    notes = [said]
-    rate = _assume_fps(notes) if fps is None else fps
-    if _checked_up(up or "y") == "z":
-        root, _ = y_up_from_z_up(root, np.zeros_like(root))
-        notes.append("turned from z up to y up")
-    return Motion(body, root, np.zeros_like(root), rate, None, "; ".join(notes))
-
-
-def _checked_up(up: str) -> str:
-    if up not in ("y", "z"):
-        raise ValueError(f"up: got {up!r}, legal are 'y' and 'z'")
-    return up
-
-
-def _assume_fps(notes: list[str]) -> float:
-    notes.append(f"assumed {ASSUMED_FPS:g} frames per second, the file does not say")
-    return ASSUMED_FPS
 
 
 def _split(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:

@@ -7,9 +7,6 @@ camera      [C] names                joints [K] names                frame [F]  
 up          the axis of the world that points up: "z" (default), "y" or "-y"
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Camera
+from jaxpose.files import FilePath
 from jaxpose.geometry.axes import check_up
 from jaxpose.geometry.body_joints import POINT_SETS
 from jaxpose.geometry.camera import check_intrinsics
@@ -51,7 +49,7 @@ def holds_multiview(source: Source) -> bool:
 
 
 def read_multiview(
-    path: str | os.PathLike[str],
+    path: FilePath,
     *,
     points: str | None = None,
     up: str | None = None,

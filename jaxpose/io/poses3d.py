@@ -4,32 +4,36 @@
            `samples`) [N, J, 3]; or the benchmark's `joints_cam`. Further: `joints` [J] names or `skeleton`, `frame` and
            `person` [N], `fps`, `up`, `unit`
     .npy   [N, J, 3], or [N, J, 4] with a confidence; [J, 3 or 4] is one pose
-    .csv   a header frame,person,hip_x,hip_y,hip_z,... (joint_csv.py)
+    .csv   a header frame,person,hip_x,hip_y,hip_z,... (keypoint_arrays.py)
     .json  [{"frame": 0, "person": 0, "joints": {"hip": [x, y, z], "head": null}}, ...]
 
 A joint is missing where a coordinate is not finite, null or an empty cell, where its confidence is 0, and where the
-file does not name it.
+file does not name it. `read_body_points` has them as points of a body, in a set that bodies have (`POINT_SETS`); joint
+sets that are no such set (h36m17, mpii16, ...) are brought to OpenPose's 25 as far as they have them.
 """
 
-from __future__ import annotations
-
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.geometry.axes import check_up, to_camera
-from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton
-from jaxpose.io.arrays import Source, as_float, as_int, source_of
-from jaxpose.io.joint_csv import Columns
-from jaxpose.io.keypoint_arrays import read_fps, read_joint_names, read_per_row
+from jaxpose.files import FilePath
+from jaxpose.geometry.axes import check_up, from_camera, to_camera
+from jaxpose.geometry.body import Body
+from jaxpose.geometry.body_joints import POINT_SETS, known_points, point_set_of
+from jaxpose.geometry.joint_sets import convert_joints
+from jaxpose.geometry.skeleton import BODY_25, H36M_17, SKELETONS, Skeleton
+from jaxpose.io.arrays import Source, as_float, source_of
+from jaxpose.io.keypoint_arrays import Columns, read_fps, read_joint_names, read_per_row
 
 UNITS = {"m": 1.0, "mm": 1e-3}
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
 _KEYS = ("joints3d", "mean", "samples", "joints_cam")
 _CONFIDENCES = ("confidence", "visible")
+LEAST_POINTS = 3  # what places a body
 
 
 class Poses3D(NamedTuple):
@@ -49,20 +53,17 @@ class Poses3D(NamedTuple):
     unit: str = "m"
 
 
-class _Table(NamedTuple):
-    """The content of a file: values [N, K, 3] as found, NaN where missing, and names of the K columns or None."""
+class BodyPoints(NamedTuple):
+    """xyz [N, K, 3] float32 metres, y up, NaN where not seen; the set `points`; `used` of the joints of `source`."""
 
-    values: np.ndarray
-    names: tuple[str, ...] | None = None
-    frame: np.ndarray | None = None
-    person: np.ndarray | None = None
-    fps: float | None = None
-    up: str = "-y"
-    unit: str = "m"
+    xyz: np.ndarray
+    points: str
+    source: Poses3D
+    used: int
 
 
 def read_poses3d(
-    path: str | os.PathLike[str], *, skeleton: Skeleton | None = None, up: str | None = None, unit: str | None = None
+    path: FilePath, *, skeleton: Skeleton | None = None, up: str | None = None, unit: str | None = None
 ) -> Poses3D:
     """The poses in a file.
 
@@ -76,22 +77,65 @@ def read_poses3d(
         raise ValueError(f"{source}: no such file")
     if source.suffix not in _READERS:
         raise ValueError(f"{source}: suffix {source.path.suffix!r}; legal for 3D joints are {', '.join(_READERS)}")
-    table = _READERS[source.suffix](source)
-    up, unit = check_up(up or table.up, f"{source}: up (--up)"), unit or table.unit
+    arrays = _READERS[source.suffix](source)
+    values = _values(source, arrays)
+    num, names = len(values), read_joint_names(source, arrays)
+    frame, person = (read_per_row(source, arrays, name, num) for name in ("frame", "person"))
+    fps, unit = read_fps(source, arrays), unit or str(arrays.get("unit", "m"))
+    up = check_up(up or str(arrays.get("up", "-y")), f"{source}: up (--up)")
     if unit not in UNITS:
         raise ValueError(f"{source}: unit (--unit): got {unit!r}; legal are {', '.join(UNITS)}")
-    skeleton, columns = _joint_set(source.path, table, skeleton)
-    seen = np.isfinite(table.values).all(-1)
+    skeleton, columns = _joint_set(source.path, values.shape[1], names, skeleton)
+    seen = np.isfinite(values).all(-1)
     if not seen.any():
         raise ValueError(f"{source}: all joints are missing (NaN, null or confidence 0); needed at least one")
-    joints = np.full((len(seen), len(skeleton.joints), 3), np.nan)
-    joints[:, columns] = np.where(seen[..., None], table.values, np.nan) * UNITS[unit]
-    num = len(joints)
-    frame = np.arange(num) if table.frame is None else table.frame
-    person = np.zeros(num, np.int64) if table.person is None else table.person
-    poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, table.fps, up, unit)
+    joints = np.full((num, len(skeleton.joints), 3), np.nan)
+    joints[:, columns] = np.where(seen[..., None], values, np.nan) * UNITS[unit]
+    frame = np.arange(num) if frame is None else frame
+    person = np.zeros(num, np.int64) if person is None else person
+    poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, fps, up, unit)
     _check_sizes(source.path, poses)
     return poses
+
+
+def read_body_points(
+    path: FilePath,
+    body: Body,
+    *,
+    skeleton: Skeleton | None = None,
+    up: str | None = None,
+    unit: str | None = None,
+    only: Sequence[str] | None = None,
+) -> BodyPoints:
+    """The points of `body` in a file of 3D joints; other arguments and errors as of `read_poses3d`.
+
+    only: names of the points to keep. ValueError where no point is left, or for an unknown name.
+    """
+    source = read_poses3d(path, skeleton=skeleton, up=up, unit=unit)
+    name = point_set_of(source.skeleton)
+    xyz = from_camera(source.joints, "y")
+    if len(POINT_SETS[name]) != len(source.skeleton.joints) or name == "openpose25":
+        seen = jnp.asarray(np.isfinite(xyz).all(-1), jnp.float32)
+        moved, sure = jax.device_get(convert_joints(jnp.asarray(xyz), seen, source.skeleton, BODY_25))
+        xyz = np.where(sure[..., None] > 0, moved, np.nan)
+    unknown = [part for part in only or () if part not in POINT_SETS[name]]
+    if unknown:
+        raise ValueError(f"--only: got {unknown[0]!r}; legal are {', '.join(POINT_SETS[name])}")
+    keep = known_points(body, name) & (only is None or np.isin(np.array(POINT_SETS[name]), list(only)))
+    xyz = np.where(keep[:, None], xyz, np.nan).astype(np.float32)
+    seen = np.isfinite(xyz).all(-1)
+    if not seen.any():
+        raise ValueError(f"{path}: none of its points is one of the body's, or of those asked for")
+    return BodyPoints(xyz, name, source, int(seen.any(0).sum()))
+
+
+def check_enough(path: FilePath, data: BodyPoints) -> None:
+    """ValueError naming the first pose with fewer than three points."""
+    count = np.isfinite(data.xyz).all(-1).sum(-1)
+    few = np.flatnonzero(count < LEAST_POINTS)
+    if few.size:
+        at = f"frame {data.source.frame[few[0]]}, person {data.source.person[few[0]]}"
+        raise ValueError(f"{path}: {at} has {count[few[0]]} points that the body has; needed {LEAST_POINTS} or more")
 
 
 def holds_poses3d(source: Source) -> bool:
@@ -111,16 +155,8 @@ def holds_poses3d(source: Source) -> bool:
     return source.suffix == ".npy" and not _like_keypoints(source.array)
 
 
-def _read_npy(source: Source) -> _Table:
-    values = as_float(source, "joints", source.array)
-    values = values[None] if values.ndim == 2 else values
-    if values.ndim != 3 or values.shape[-1] not in (3, 4):
-        raise ValueError(f"{source}: joints are {list(values.shape)}; legal are [N, J, 3] and [N, J, 4]")
-    return _Table(_masked(values[..., :3], values[..., 3] if values.shape[-1] == 4 else None))
-
-
-def _read_npz(source: Source) -> _Table:
-    arrays = source.arrays
+def _values(source: Source, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """[N, K, 3] as found, NaN where missing."""
     key = next((key for key in _KEYS if key in arrays), None)
     if key is None:
         raise ValueError(f"{source}: keys {sorted(arrays)}; needed {', '.join(_KEYS)} for 3D joints")
@@ -128,32 +164,34 @@ def _read_npz(source: Source) -> _Table:
     if values.ndim != 3 or values.shape[-1] != 3:
         raise ValueError(f"{source}: {key} is {list(values.shape)}; needed [N, J, 3]")
     # in a result, confidences belong to the 2D input; the poses are complete
-    given = [arrays[c] for c in _CONFIDENCES if key == "joints3d" and c in arrays]
-    for confidence in given:
+    for confidence in [arrays[c] for c in _CONFIDENCES if key == "joints3d" and c in arrays]:
         if confidence.shape != values.shape[:2]:
             raise ValueError(f"{source}: confidence is {list(confidence.shape)}; needed {list(values.shape[:2])}")
-        values = _masked(values, as_float(source, "confidence", confidence))
-    frame, person = (read_per_row(source, arrays, name, len(values)) for name in ("frame", "person"))
-    names, fps = read_joint_names(source, arrays), read_fps(source, arrays)
-    return _Table(values, names, frame, person, fps, str(arrays.get("up", "-y")), str(arrays.get("unit", "m")))
+        values = np.where((as_float(source, "confidence", confidence) > 0)[..., None], values, np.nan)
+    return values
 
 
-def _masked(values: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
-    return values if confidence is None else np.where((confidence > 0)[..., None], values, np.nan)
+# Readers of the other formats bring them to the keys of .npz.
+def _read_npy(source: Source) -> dict[str, np.ndarray]:
+    values = as_float(source, "joints", source.array)
+    values = values[None] if values.ndim == 2 else values
+    if values.ndim != 3 or values.shape[-1] not in (3, 4):
+        raise ValueError(f"{source}: joints are {list(values.shape)}; legal are [N, J, 3] and [N, J, 4]")
+    return {"joints3d": values[..., :3]} | ({"confidence": values[..., 3]} if values.shape[-1] == 4 else {})
 
 
-def _read_csv(source: Source) -> _Table:
+def _read_csv(source: Source) -> dict[str, np.ndarray]:
     columns = Columns(source, "xyz", _CONFIDENCES, ("frame", "person"))
-    names = columns.joints
-    values = columns.numbers([f"{name}_{axis}" for name in names for axis in "xyz"]).reshape(-1, len(names), 3)
-    for i, name in enumerate(names):
-        for mark in _CONFIDENCES:
-            if f"{name}_{mark}" in columns.header:
-                values[:, i] = _masked(values[:, i], columns.numbers([f"{name}_{mark}"])[:, 0])
-    return _Table(values, names, columns.ids("frame"), columns.ids("person"))
+    values = columns.numbers([f"{name}_{axis}" for name in columns.joints for axis in "xyz"])
+    arrays = {"joints3d": values.reshape(len(values), -1, 3), "joints": np.array(columns.joints), **columns.others()}
+    for mark in _CONFIDENCES:
+        marked = [i for i, name in enumerate(columns.joints) if f"{name}_{mark}" in columns.header]
+        arrays[mark] = np.ones((len(values), len(columns.joints)))
+        arrays[mark][:, marked] = columns.numbers([f"{columns.joints[i]}_{mark}" for i in marked])
+    return arrays
 
 
-def _read_json(source: Source) -> _Table:
+def _read_json(source: Source) -> dict[str, np.ndarray]:
     content = source.json
     if not isinstance(content, list) or not content or not all(map(_is_pose, content)):
         raise ValueError(f'{source}: needed a list of {{"frame": 0, "person": 0, "joints": {{"hip": [x, y, z], ...}}}}')
@@ -165,9 +203,9 @@ def _read_json(source: Source) -> _Table:
                 values[n, names.index(name)] = np.nan if xyz is None else np.array(xyz, float).reshape(3)
             except (ValueError, TypeError):
                 raise ValueError(f"{source}: pose {n}, {name}: {xyz!r}; needed [x, y, z] or null") from None
-    frame = as_int(source, "frame", np.array([pose.get("frame", n) for n, pose in enumerate(content)]))
-    person = as_int(source, "person", np.array([pose.get("person", 0) for pose in content]))
-    return _Table(values, names, frame, person)
+    frame = np.array([pose.get("frame", n) for n, pose in enumerate(content)])
+    person = np.array([pose.get("person", 0) for pose in content])
+    return {"joints3d": values, "joints": np.array(names), "frame": frame, "person": person}
 
 
 def _is_pose(item: Any) -> bool:
@@ -183,12 +221,8 @@ def _like_keypoints(values: np.ndarray) -> bool:
     return bool((finite[:, 2] >= 0).all() and (finite[:, 2] <= 1).all() and abs(finite[:, :2]).max() > 10)
 
 
-_READERS: dict[str, Callable[[Source], _Table]] = {
-    ".npz": _read_npz,
-    ".npy": _read_npy,
-    ".csv": _read_csv,
-    ".json": _read_json,
-}
+_READERS: dict[str, Callable[[Source], Mapping[str, np.ndarray]]]
+_READERS = {".npz": lambda source: source.arrays, ".npy": _read_npy, ".csv": _read_csv, ".json": _read_json}
 
 
 def _check_sizes(path: Path, poses: Poses3D) -> None:
@@ -205,9 +239,10 @@ def _check_sizes(path: Path, poses: Poses3D) -> None:
         )
 
 
-def _joint_set(path: Path, table: _Table, given: Skeleton | None) -> tuple[Skeleton, list[int]]:
-    """The skeleton, and which of its joints each column of the file is."""
-    num, names = table.values.shape[1], table.names
+def _joint_set(
+    path: Path, num: int, names: tuple[str, ...] | None, given: Skeleton | None
+) -> tuple[Skeleton, list[int]]:
+    """The skeleton, and which of its joints each of the `num` columns of the file is."""
     sets = [given] if given else list(SKELETONS.values())
     if names is None:
         legal = [s for s in sets if len(s.joints) == num]

@@ -17,42 +17,29 @@ hip joints is that of the source's.
 Source: shared/data/README.md, "How it was made"; constants are in source_skeletons.py.
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Mapping
 from typing import TypedDict, Unpack
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.asf_amc import read_amc, read_asf
-from jaxpose.io.bvh import read_bvh, take_of_bvh, write_bvh
+from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.source_skeletons import FLAVOURS, Flavour, flavour_of_map
 from jaxpose.io.take import Take, rest_positions, rotation_matrices, rotation_vectors, shortest_rotation, world
 
 # A generic adult in round numbers, m, y up, facing z: each SMPL joint relative to its parent in the T-pose.
-GENERIC_OFFSETS = np.zeros((22, 3))
-for _names, _offset in {
-    ("left_hip",): (0.08, -0.09, 0),
-    ("left_knee",): (0.015, -0.4, 0),
-    ("left_ankle",): (0, -0.42, -0.015),
-    ("left_foot",): (0.02, -0.06, 0.13),
-    ("spine1", "spine2"): (0, 0.12, 0),
-    ("spine3",): (0, 0.07, 0),
-    ("neck",): (0, 0.2, -0.02),
-    ("head_base",): (0, 0.1, 0.02),
-    ("left_collar",): (0.07, 0.12, -0.01),
-    ("left_shoulder",): (0.11, 0.03, -0.01),
-    ("left_elbow",): (0.28, 0, 0),
-    ("left_wrist",): (0.26, 0, 0),
-}.items():
-    for _name in _names:
-        GENERIC_OFFSETS[SMPL_22.joints.index(_name)] = _offset
-        if _name.startswith("left_"):
-            _mirrored = SMPL_22.joints.index(_name.replace("left", "right"))
-            GENERIC_OFFSETS[_mirrored] = _offset * np.array([-1, 1, 1])
+_TRUNK: dict[str, tuple[float, float, float]] = {"spine1": (0, 0.12, 0), "spine2": (0, 0.12, 0), "spine3": (0, 0.07, 0)}
+_TRUNK |= {"neck": (0, 0.2, -0.02), "head_base": (0, 0.1, 0.02)}
+_LEFT_SIDE = {
+    **{"hip": (0.08, -0.09, 0), "knee": (0.015, -0.4, 0), "ankle": (0, -0.42, -0.015), "foot": (0.02, -0.06, 0.13)},
+    **{"collar": (0.07, 0.12, -0.01), "shoulder": (0.11, 0.03, -0.01), "elbow": (0.28, 0, 0), "wrist": (0.26, 0, 0)},
+}
+_SIDES = {f"left_{name}": offset for name, offset in _LEFT_SIDE.items()}
+_SIDES |= {f"right_{name}": (-1.0 * x, y, z) for name, (x, y, z) in _LEFT_SIDE.items()}
+GENERIC_OFFSETS = np.array([({"pelvis": (0, 0, 0)} | _TRUNK | _SIDES)[name] for name in SMPL_22.joints], np.float64)
 GENERIC_OFFSETS.flags.writeable = False
 
 # Metres, CMU's unit (length 0.45 of an .asf: 1 / 0.45 inch), centimetres, millimetres.
@@ -65,12 +52,10 @@ _DOWN, _LEFT = np.array([0.0, -1, 0]), np.array([1.0, 0, 0])
 # Aligned joint: the joint at the bone's far end, its direction in the T-pose, the joint that follows its A.
 _LIMBS = {
     f"{side}_{joint}": (f"{side}_{end}", direction, tuple(f"{side}_{name}" for name in followers))
-    for side, outwards in (("left", _LEFT), ("right", -_LEFT))
+    for side, out in (("left", _LEFT), ("right", -_LEFT))
     for joint, end, direction, followers in (
-        ("hip", "knee", _DOWN, ()),
-        ("knee", "ankle", _DOWN, ("ankle", "foot")),
-        ("shoulder", "elbow", outwards, ()),
-        ("elbow", "wrist", outwards, ("wrist",)),
+        *(("hip", "knee", _DOWN, ()), ("knee", "ankle", _DOWN, ("ankle", "foot"))),
+        *(("shoulder", "elbow", out, ()), ("elbow", "wrist", out, ("wrist",))),
     )
 }
 _J = {name: index for index, name in enumerate(SMPL_22.joints)}
@@ -85,14 +70,12 @@ class Retargeting(TypedDict, total=False):
     skip_t_pose: bool
 
 
-def motion_from_bvh(path: str | os.PathLike[str], **options: Unpack[Retargeting]) -> Motion:
+def motion_from_bvh(path: FilePath, **options: Unpack[Retargeting]) -> Motion:
     """The motion in a BVH file; options, result and errors as of `retarget`."""
-    return _named(path, take_of_bvh(read_bvh(path)), options)
+    return _named(path, read_bvh(path), options)
 
 
-def motion_from_amc(
-    amc: str | os.PathLike[str], asf: str | os.PathLike[str], *, fps: float = 120.0, **options: Unpack[Retargeting]
-) -> Motion:
+def motion_from_amc(amc: FilePath, asf: FilePath, *, fps: float = 120.0, **options: Unpack[Retargeting]) -> Motion:
     """The motion in an .amc file of the skeleton in an .asf file; the rest as of `retarget`."""
     return _named(amc, read_amc(amc, read_asf(asf), fps=fps), options)
 
@@ -134,18 +117,15 @@ def retarget(
 
 
 def write_motion_bvh(
-    path: str | os.PathLike[str], motion: Motion, offsets: np.ndarray = GENERIC_OFFSETS, *, unit: str = "cm"
+    path: FilePath, motion: Motion, offsets: np.ndarray = GENERIC_OFFSETS, *, unit: str = "cm"
 ) -> None:
-    """Write a motion as BVH of SMPL's 22 joints with rest pose `offsets` [22, 3] m (the root's row is not used).
-
-    `motion_from_bvh` reads the same rotations and, given the same offsets, positions. unit: "cm" or "m".
-    """
+    """Write a motion as BVH, `unit` "cm" or "m", with SMPL's rest pose `offsets` [22, 3] m: see `motion_from_bvh`."""
     vectors = np.concatenate([motion.global_orient[:, None], motion.body_pose], 1)
     rotations = rotation_matrices(vectors)
     write_bvh(path, SMPL_22.joints, SMPL_22.parents, offsets, rotations, motion.transl, motion.fps, unit)
 
 
-def _named(path: str | os.PathLike[str], take: Take, options: Retargeting) -> Motion:
+def _named(path: FilePath, take: Take, options: Retargeting) -> Motion:
     try:
         return retarget(take, **options)
     except ValueError as error:
@@ -205,8 +185,10 @@ def _nearest_axis(vector: np.ndarray) -> np.ndarray:
 
 def _turned(take: Take, flavour: Flavour, G: np.ndarray, B: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """World rotations H [F, 22, 3, 3] of SMPL's joints; G: [F, J, 3, 3] of the source's, from SMPL's axes."""
-    if flavour.t_pose is not None:
-        G = _from_t_frame(take, flavour, G)
+    if flavour.t_pose is not None:  # from the first frame instead of the rest pose, where that frame is near it
+        used = [take.names.index(name) for name in sorted(flavour.sources())]
+        if np.linalg.norm(rotation_vectors(G[0, used]), axis=-1).max() <= T_POSE_WITHIN:
+            G = G @ np.swapaxes(G[0], -1, -2)
     constants = _alignments(take, flavour, B, offsets)
     H = np.empty((len(G), len(_J), 3, 3))
     for name, joint in _J.items():
@@ -227,14 +209,6 @@ def _blended(take: Take, G: np.ndarray, blend: tuple[str, str, float]) -> np.nda
     if blend[2] == 0:
         return start
     return start @ rotation_matrices(blend[2] * rotation_vectors(np.swapaxes(start, -1, -2) @ end))
-
-
-def _from_t_frame(take: Take, flavour: Flavour, G: np.ndarray) -> np.ndarray:
-    """G relative to the first frame instead of the rest pose, where that frame is near the rest pose."""
-    used = [take.names.index(name) for name in sorted(flavour.sources())]
-    if np.linalg.norm(rotation_vectors(G[0, used]), axis=-1).max() > T_POSE_WITHIN:
-        return G
-    return G @ np.swapaxes(G[0], -1, -2)
 
 
 def _alignments(take: Take, flavour: Flavour, B: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
@@ -258,10 +232,7 @@ def _alignments(take: Take, flavour: Flavour, B: np.ndarray, offsets: np.ndarray
 
 
 def _share_pronation(H: np.ndarray, side: str, turned: np.ndarray, offsets: np.ndarray) -> None:
-    """Move half of the forearm's twist to the elbow in H [F, 22, 3, 3]; turned: [F, 3, 3] of the forearm's far end.
-
-    A twist beyond MAX_PRONATION is clipped, for the hand too.
-    """
+    """Move half of the forearm's twist, at most MAX_PRONATION, to the elbow in H; turned [F, 3, 3]: the far end's."""
     elbow, wrist = _J[f"{side}_elbow"], _J[f"{side}_wrist"]
     axis = offsets[wrist] / np.linalg.norm(offsets[wrist])
     relative = np.swapaxes(H[:, elbow], -1, -2) @ turned

@@ -3,15 +3,13 @@
 World frame y up; a Motion has the position of the pelvis joint, not of the body model's origin.
 """
 
-from __future__ import annotations
-
-import os
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import write_npz
+from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io.take import vector_of_quaternion
 
 # One turn is the largest legal angle. Files of AMASS exceed it slightly (6.9 rad; spec/dposer.md 3) and are accepted up
 # to two turns; angles in degrees exceed both.
@@ -35,10 +33,7 @@ class Motion(NamedTuple):
 
 
 def check_motion(
-    motion: Motion,
-    name: str | os.PathLike[str],
-    missing: Literal["error", "drop", "keep"] = "error",
-    max_angle: float = MAX_ANGLE,
+    motion: Motion, name: FilePath, missing: Literal["error", "drop", "keep"] = "error", max_angle: float = MAX_ANGLE
 ) -> Motion:
     """The motion, without its frames of NaN if `missing` is "drop"; ValueError, opening with `name`, for faults.
 
@@ -70,21 +65,16 @@ def check_motion(
     return motion
 
 
-def save_motion(path: str | os.PathLike[str], motion: Motion) -> None:
-    """Write a motion as .npz with AMASS's names where they mean the same: `pose_body`, `root_orient`, `betas`.
-
-    `transl` is the position of the pelvis, not AMASS's `trans`, and `up` is "y".
-    """
-    arrays: dict[str, np.ndarray] = {
-        "pose_body": motion.body_pose.reshape(-1, 63).astype(np.float32),
-        "root_orient": np.asarray(motion.global_orient, np.float32),
-        "transl": np.asarray(motion.transl, np.float32),
-        "mocap_frame_rate": np.array(motion.fps),
-        "up": np.array("y"),
-        "source": np.array(motion.source),
-    }
-    shape: dict[str, np.ndarray] = {} if motion.betas is None else {"betas": np.asarray(motion.betas, np.float32)}
-    write_npz(path, arrays | shape)
+def save_motion(path: FilePath, motion: Motion) -> None:
+    """Write a motion as .npz with AMASS's names, but the pelvis' position as `transl`, and `up` "y"."""
+    pose, others = (
+        motion.body_pose.reshape(-1, 63),
+        {"mocap_frame_rate": motion.fps, "up": "y", "source": motion.source},
+    )
+    floats = {"pose_body": pose, "root_orient": motion.global_orient, "transl": motion.transl}
+    arrays = {name: np.asarray(value, np.float32) for name, value in floats.items()}
+    arrays |= {name: np.array(value) for name, value in others.items()}
+    write_npz(path, arrays | ({} if motion.betas is None else {"betas": np.asarray(motion.betas, np.float32)}))
 
 
 def take_frames(motion: Motion, frames: np.ndarray | slice) -> Motion:
@@ -94,23 +84,19 @@ def take_frames(motion: Motion, frames: np.ndarray | slice) -> Motion:
     )
 
 
-def resample(motion: Motion, fps: float, *, method: Literal["slerp", "nearest"] = "slerp") -> Motion:
+def resample(motion: Motion, fps: float) -> Motion:
     """The motion at `fps` frames per second, from its first frame on.
 
     Where the old rate is a multiple of the new one, every k-th frame is taken. Else rotations are interpolated
-    spherically (slerp), with vectors of at most half a turn, and positions linearly; or the nearest frame is taken.
+    spherically (slerp), with vectors of at most half a turn, and positions linearly.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be more than 0 frames per second, got {fps}")
-    if method not in ("slerp", "nearest"):
-        raise ValueError(f"method: got {method!r}, legal are 'slerp' and 'nearest'")
     step = motion.fps / fps
     if abs(step - round(step)) < 1e-3 and round(step) >= 1:
         return take_frames(motion, slice(None, None, round(step)))._replace(fps=fps)
     last = len(motion.body_pose) - 1
     at = np.arange(int(np.floor(last / step + 1e-6)) + 1) * step
-    if method == "nearest":
-        return take_frames(motion, np.minimum(np.rint(at).astype(int), last))._replace(fps=fps)
     before = np.minimum(at.astype(int), last)
     after, share = np.minimum(before + 1, last), (at - before)[:, None]
     transl = (1 - share) * motion.transl[before] + share * motion.transl[after]
@@ -125,14 +111,14 @@ def resample(motion: Motion, fps: float, *, method: Literal["slerp", "nearest"] 
 def y_up_from_z_up(root: np.ndarray, transl: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rotations and positions [F, 3] of the root in a world with z up, in one with y up: a quarter turn about x."""
     quarter = np.array([1.0, -1.0, 0.0, 0.0]) / np.sqrt(2)
-    turned = _vector(_product(quarter, _quaternion(root)))
-    return turned.astype(np.float32), np.stack([transl[:, 0], transl[:, 2], -transl[:, 1]], axis=-1)
+    turned = vector_of_quaternion(_product(quarter, _quaternion(root)))
+    return turned.astype(np.float32), np.stack([transl[:, 0], transl[:, 2], 0 - transl[:, 1]], axis=-1)
 
 
 def _slerp(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
     first = _quaternion(start)
-    step = _vector(_product(first * (1, -1, -1, -1), _quaternion(end)))
-    return _vector(_product(first, _quaternion(share * step))).astype(np.float32)
+    step = vector_of_quaternion(_product(first * (1, -1, -1, -1), _quaternion(end)))
+    return vector_of_quaternion(_product(first, _quaternion(share * step))).astype(np.float32)
 
 
 # Quaternions wxyz in numpy and float64: JAX would compile anew for every number of frames.
@@ -146,10 +132,3 @@ def _product(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     (a, u), (b, v) = (p[..., :1], p[..., 1:]), (q[..., :1], q[..., 1:])
     real = a * b - (u * v).sum(-1, keepdims=True)
     return np.concatenate([real, a * v + b * u + np.cross(u, v)], axis=-1)
-
-
-def _vector(q: np.ndarray) -> np.ndarray:
-    """The rotation vector of at most half a turn."""
-    q = np.where(q[..., :1] < 0, -q, q)
-    sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
-    return q[..., 1:] * np.where(sine > 1e-12, 2 * np.arctan2(sine, q[..., :1]) / np.maximum(sine, 1e-12), 2.0)

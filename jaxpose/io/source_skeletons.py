@@ -8,10 +8,8 @@ The Daz files were made by MotionBuilder, which used their rest pose as that of 
 files: legs 1 degree inwards, arms 8 degrees down, neck -16 and 5, head 16 degrees up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,104 +58,89 @@ def flavour_of_map(joint_map: Mapping[str, str], names: Sequence[str]) -> Flavou
     if missing or len(set(joint_map.values())) != len(joint_map):
         said = f"lacks {', '.join(missing)}" if missing else "gives a joint twice"
         raise ValueError(f"joint map: {said}; needed are {', '.join(NEEDED)}, each once")
-    return Flavour("skeleton of the joint map", {target: (s, s, 0.0) for s, target in joint_map.items()})
+    return Flavour("skeleton of the joint map", {target: _same(s) for s, target in joint_map.items()})
 
 
-def _flavour(name: str, sides: tuple[str, str], trunk: str, limbs: str, pronation: str = "") -> Flavour:
+def _same(name: str) -> Blend:
+    return name, name, 0.0
+
+
+def _flavour(
+    name: str, sides: tuple[str, str], trunk: str, limbs: str, pronation: str = "", blends: Mapping[str, Blend] = {}
+) -> Flavour:
     """A flavour from a text of pairs of SMPL's joint and the source's; {} is the side in names of limbs."""
     words = trunk.split()
-    joints = {joint: (found, found, 0.0) for joint, found in zip(words[::2], words[1::2], strict=True)}
-    words, carriers = limbs.split(), {}
-    for side, word in zip(("left", "right"), sides, strict=True):
-        named = [pattern.format(word) for pattern in words[1::2]]
-        joints |= {f"{side}_{joint}": (found, found, 0.0) for joint, found in zip(words[::2], named, strict=True)}
-        carriers[side] = pronation.format(word)
-    return Flavour(name, joints, carriers if pronation else {})
+    joints = {joint: _same(found) for joint, found in zip(words[::2], words[1::2], strict=True)}
+    words, named = limbs.split(), dict(zip(("left", "right"), sides, strict=True))
+    for side, word in named.items():
+        joints |= {f"{side}_{j}": _same(p.format(word)) for j, p in zip(words[::2], words[1::2], strict=True)}
+    carriers = {side: pronation.format(word) for side, word in named.items() if pronation}
+    return Flavour(name, {**joints, **blends}, carriers)
 
 
-def _with(flavour: Flavour, **blends: Blend) -> Flavour:
-    return flavour._replace(joints={**flavour.joints, **blends})
-
-
-def _cmu(flavour: Flavour) -> Flavour:
-    return flavour._replace(pitch_deg={"head_base": -13.0}, arm_twist_deg=-30.0)
-
-
-_CMU_ASF = _flavour(
-    "CMU or HDM05 ASF/AMC",
-    ("l", "r"),
-    "pelvis root spine1 lowerback spine2 upperback spine3 thorax head_base head",
-    "hip {}femur knee {}tibia ankle {}foot foot {}toes collar {}clavicle shoulder {}humerus elbow {}radius "
-    "wrist {}hand",
-    pronation="{}wrist",
-)
+_CMU: dict[str, Any] = {"pitch_deg": {"head_base": -13.0}, "arm_twist_deg": -30.0}
 _STANDARD = "hip {}UpLeg knee {}Leg ankle {}Foot foot {}ToeBase collar {}Shoulder shoulder {}Arm elbow {}ForeArm "
-_CMU_MOTIONBUILDER = _flavour(
-    "CMU BVH for MotionBuilder",
-    ("Left", "Right"),
-    "pelvis Hips spine1 LowerBack spine2 Spine spine3 Spine1 head_base Head",
-    _STANDARD + "wrist {}FingerBase",
-    pronation="{}Hand",
-)
-_CMU_3DSMAX = _flavour(
-    "CMU BVH for 3ds Max",
-    ("Left", "Right"),
-    "pelvis Hips spine1 lowerback spine2 Chest spine3 Chest2 head_base Head",
-    "hip {}Hip knee {}Knee ankle {}Ankle foot {}Toe collar {}Collar shoulder {}Shoulder elbow {}Elbow",
-    pronation="{}Wrist",
-)
 _LEG, _ARM = np.deg2rad(1.0), np.deg2rad(8.0)
 _DAZ_LEG = (-float(np.sin(_LEG)), -float(np.cos(_LEG)), 0.0)
 _DAZ_ARM = (float(np.cos(_ARM)), -float(np.sin(_ARM)), 0.0)
-_CMU_DAZ = _flavour(
-    "CMU BVH for Daz",
-    ("l", "r"),
-    "pelvis hip spine2 abdomen spine3 chest head_base head",
-    "hip {}Thigh knee {}Shin ankle {}Foot collar {}Collar shoulder {}Shldr elbow {}ForeArm wrist {}Hand",
-)._replace(
-    pitch_deg={"neck": (-16.0 + 5.0) / 2, "head_base": 16.0 - 13.0},
-    arm_twist_deg=-30.0,
-    t_pose={"hip": _DAZ_LEG, "knee": _DAZ_LEG, "shoulder": _DAZ_ARM, "elbow": _DAZ_ARM},
-)
-# Mixamo's figures and others of MotionBuilder's standard names; the T-pose is the rest pose.
-_HUMAN_IK = _flavour(
-    "MotionBuilder's standard names",
-    ("Left", "Right"),
-    "pelvis Hips spine1 Spine spine2 Spine1 spine3 Spine2 neck Neck head_base Head",
-    _STANDARD + "wrist {}Hand",
-)
-
-# `write_motion_bvh`'s names, and SMPL's own: Pelvis, L_Hip, ...
-_SMPL_OURS = Flavour("SMPL joints", {name: (name, name, 0.0) for name in SMPL_22.joints}, is_smpl=True)
 
 
 def _official(joint: str) -> str:
+    """SMPL's own names: Pelvis, L_Hip, ..."""
     side, _, rest = joint.partition("_")
     if side in ("left", "right"):
         return f"{side[0].upper()}_{rest.capitalize()}"
     return {"head_base": "Head"}.get(joint, joint.capitalize())
 
 
-_SMPL_OFFICIAL = Flavour(
-    "SMPL joints", {name: (_official(name), _official(name), 0.0) for name in SMPL_22.joints}, is_smpl=True
-)
-
 # In this order: the first whose joints are all there.
 FLAVOURS = (
-    _cmu(_with(_CMU_ASF, neck=("lowerneck", "upperneck", 0.5))),
-    _cmu(_with(_CMU_MOTIONBUILDER, neck=("Neck", "Neck1", 0.5))),
-    # the hand's joint follows another pattern
-    _cmu(
-        _with(
-            _CMU_3DSMAX,
-            neck=("lowerneck", "Neck", 0.5),
-            left_wrist=("lhand", "lhand", 0.0),
-            right_wrist=("rhand", "rhand", 0.0),
-        )
+    _flavour(
+        "CMU or HDM05 ASF/AMC",
+        ("l", "r"),
+        "pelvis root spine1 lowerback spine2 upperback spine3 thorax head_base head",
+        "hip {}femur knee {}tibia ankle {}foot foot {}toes collar {}clavicle shoulder {}humerus elbow {}radius "
+        "wrist {}hand",
+        "{}wrist",
+        {"neck": ("lowerneck", "upperneck", 0.5)},
+    )._replace(**_CMU),
+    _flavour(
+        "CMU BVH for MotionBuilder",
+        ("Left", "Right"),
+        "pelvis Hips spine1 LowerBack spine2 Spine spine3 Spine1 head_base Head",
+        _STANDARD + "wrist {}FingerBase",
+        "{}Hand",
+        {"neck": ("Neck", "Neck1", 0.5)},
+    )._replace(**_CMU),
+    _flavour(
+        "CMU BVH for 3ds Max",
+        ("Left", "Right"),
+        "pelvis Hips spine1 lowerback spine2 Chest spine3 Chest2 head_base Head",
+        "hip {}Hip knee {}Knee ankle {}Ankle foot {}Toe collar {}Collar shoulder {}Shoulder elbow {}Elbow",
+        "{}Wrist",
+        # the hand's joint follows another pattern
+        {"neck": ("lowerneck", "Neck", 0.5), "left_wrist": _same("lhand"), "right_wrist": _same("rhand")},
+    )._replace(**_CMU),
+    _flavour(
+        "CMU BVH for Daz",
+        ("l", "r"),
+        "pelvis hip spine2 abdomen spine3 chest head_base head",
+        "hip {}Thigh knee {}Shin ankle {}Foot collar {}Collar shoulder {}Shldr elbow {}ForeArm wrist {}Hand",
+        # MotionBuilder made two joints from three: shares measured on shared/data/mocap
+        blends={"spine1": ("hip", "abdomen", 0.7), "neck": ("neck", "head", 0.25)},
+    )._replace(
+        pitch_deg={"neck": (-16.0 + 5.0) / 2, "head_base": 16.0 - 13.0},
+        arm_twist_deg=-30.0,
+        t_pose={"hip": _DAZ_LEG, "knee": _DAZ_LEG, "shoulder": _DAZ_ARM, "elbow": _DAZ_ARM},
     ),
-    # MotionBuilder made two joints from three: shares measured on shared/data/mocap
-    _with(_CMU_DAZ, spine1=("hip", "abdomen", 0.7), neck=("neck", "head", 0.25)),
-    _SMPL_OURS,
-    _SMPL_OFFICIAL,
-    _HUMAN_IK,
+    # of `write_motion_bvh`
+    Flavour("SMPL joints", {name: _same(name) for name in SMPL_22.joints}, is_smpl=True),
+    Flavour("SMPL joints", {name: _same(_official(name)) for name in SMPL_22.joints}, is_smpl=True),
+    # Mixamo's figures and others of MotionBuilder's standard names; the T-pose is the rest pose.
+    _flavour(
+        "MotionBuilder's standard names",
+        ("Left", "Right"),
+        "pelvis Hips spine1 Spine spine2 Spine1 spine3 Spine2 neck Neck head_base Head",
+        _STANDARD + "wrist {}Hand",
+    ),
 )

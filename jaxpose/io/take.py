@@ -8,13 +8,12 @@ All rotations are the identity in the rest pose, where t_j is the joint's offset
 unit, which neither format gives. All computations are in float64.
 """
 
-from __future__ import annotations
-
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from jaxpose.files import FilePath
 
 
 class Take(NamedTuple):
@@ -82,10 +81,14 @@ def rotation_vectors(rotations: np.ndarray) -> np.ndarray:
     columns = np.stack([np.stack(c, -1) for c in ((w, x, y, z), (x, xx, xy, xz), (y, xy, yy, yz), (z, xz, yz, zz))])
     best = np.argmax(np.stack([w, xx, yy, zz]), 0)
     q = np.take_along_axis(columns, best[None, ..., None], 0)[0]
-    q = np.where(q[..., :1] < 0, -q, q) / np.linalg.norm(q, axis=-1, keepdims=True)
+    return vector_of_quaternion(q / np.linalg.norm(q, axis=-1, keepdims=True))
+
+
+def vector_of_quaternion(q: np.ndarray) -> np.ndarray:
+    """The rotation vector [..., 3] of at most half a turn of a unit quaternion [..., 4] wxyz."""
+    q = np.where(q[..., :1] < 0, -q, q)
     sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(sine, q[..., :1])
-    return q[..., 1:] * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0)
+    return q[..., 1:] * np.where(sine > 1e-12, 2 * np.arctan2(sine, q[..., :1]) / np.maximum(sine, 1e-12), 2.0)
 
 
 def rotation_matrices(vectors: np.ndarray) -> np.ndarray:
@@ -110,7 +113,7 @@ def shortest_rotation(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     return rotation_matrices(axis * (angle / sine if sine > 1e-12 else 1.0))
 
 
-def read_lines(path: str | os.PathLike[str]) -> list[str]:
+def read_lines(path: FilePath) -> list[str]:
     """The lines of a text file with any line ends; ValueError where it is absent or empty."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file")

@@ -11,8 +11,6 @@ joint, as in COCO's object keypoint similarity. In each frame the closest pairs 
 a detection lacks moves as the track predicts, so that a partly hidden person is compared in all joints.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

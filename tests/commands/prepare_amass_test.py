@@ -7,7 +7,7 @@ import pytest
 from amass_files import smplh_file, smplx_file
 
 from jaxpose import cli
-from jaxpose.datasets.rotations import load_rotations
+from jaxpose.datasets.mocap import load_rotations
 from jaxpose.io.motion import read_motion
 
 

@@ -13,7 +13,8 @@ from torch_files import Call, Name, tensor
 
 from jaxpose import model as released
 from jaxpose.convert.checkpoint import raw_weights
-from jaxpose.convert.dposer import convert_dposer, dposer_network, dposer_params, read_dposer, read_normaliser
+from jaxpose.convert.dposer import DPOSER, convert_dposer, read_dposer, read_normaliser
+from jaxpose.convert.score_mlp import network_of, params_of
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.spaces import rotations as space
 from jaxpose.spaces.person import Statistics
@@ -63,7 +64,7 @@ def test_both_layouts_and_both_representations(tmp_path, suffix, numbers, dead, 
     assert raw.spec.network.ve_output_scale
     assert (raw.spec.network.hidden, raw.spec.network.time_width) == (32, 8)
     chex.assert_trees_all_equal(averaged.params, jax.tree.map(lambda p: p / 2, raw.params))
-    chex.assert_trees_all_equal(raw.params, dposer_params(state))
+    chex.assert_trees_all_equal(raw.params, params_of(DPOSER, state))
     needed = jax.eval_shape(lambda: released.init_params(jax.random.key(0), raw.spec))
     chex.assert_trees_all_equal_shapes(raw.params, needed)
 
@@ -85,7 +86,7 @@ def test_recorded_checkpoints_have_the_names_shapes_and_order_of_the_made_ones(n
 @pytest.mark.parametrize(("numbers", "count"), [(63, 7_227_967), (126, 7_357_054)])
 def test_the_released_network_has_its_number_of_parameters(numbers, count):
     """spec/dposer.md, section 1."""
-    spec = released.Spec("d", dposer_network({}), "smpl22", 0, "rot6d" if numbers == 126 else "axis_angle")
+    spec = released.Spec("d", network_of(DPOSER, {}), "smpl22", 0, "rot6d" if numbers == 126 else "axis_angle")
     params = jax.eval_shape(lambda: released.init_params(jax.random.key(0), spec))
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
 

@@ -15,7 +15,8 @@ from torch_files import tensor
 from jaxpose import model as released
 from jaxpose.base import Condition
 from jaxpose.convert.checkpoint import raw_weights
-from jaxpose.convert.gfpose import convert_gfpose, gfpose_network, gfpose_params, read_gfpose
+from jaxpose.convert.gfpose import GFPOSE, convert_gfpose, read_gfpose
+from jaxpose.convert.score_mlp import network_of, params_of
 from jaxpose.io.untrusted.torch_file import read_torch
 
 PEER = GOLDEN / "gfpose/gfpose_peer.pth"
@@ -132,9 +133,9 @@ def test_what_it_is_follows_from_the_file(checkpoint):
 @pytest.mark.parametrize(("hidden", "width", "blocks"), [(32, 8, 1), (64, 4, 3)])
 def test_sizes_are_read_from_the_shapes(hidden, width, blocks):
     state = gfpose_state(hidden, width, blocks)
-    spec = released.Spec("gfpose", gfpose_network(state), context=0)
+    spec = released.Spec("gfpose", network_of(GFPOSE, state), context=0)
     needed = jax.eval_shape(lambda: released.init_params(jax.random.key(0), spec))
-    chex.assert_trees_all_equal_shapes(gfpose_params(state), needed)
+    chex.assert_trees_all_equal_shapes(params_of(GFPOSE, state), needed)
 
 
 def test_the_released_network_has_its_number_of_parameters():
@@ -146,13 +147,13 @@ def test_the_released_network_has_its_number_of_parameters():
         for name, value in state.items()
         if name != "sigmas"
     }
-    assert sum(leaf.size for leaf in jax.tree.leaves(gfpose_params(grown))) == 12_504_627
+    assert sum(leaf.size for leaf in jax.tree.leaves(params_of(GFPOSE, grown))) == 12_504_627
 
 
 @pytest.mark.parametrize("wrapped", ["module.", "list", "bare", "state_dict", "half"])
 def test_other_wrappings_of_the_same_weights(tmp_path, wrapped):
     state = gfpose_state()
-    path, plain = tmp_path / "a.pth", gfpose_params(state)
+    path, plain = tmp_path / "a.pth", params_of(GFPOSE, state)
     if wrapped == "half":
         state = {name: value.astype(np.float16) for name, value in state.items()}
         plain = jax.tree.map(lambda p: p.astype(np.float16).astype(np.float32), plain)
@@ -216,7 +217,7 @@ def test_named_weights_in_another_order_leave_the_list_without_names(tmp_path):
     path = save(tmp_path / "a.pth", dict(sorted(state.items())), halved(state))
     with pytest.raises(ValueError, match=r"a.pth: the named weights stand in another order"):
         read_gfpose(path)
-    chex.assert_trees_all_equal(read_gfpose(path, "raw").params, gfpose_params(state))
+    chex.assert_trees_all_equal(read_gfpose(path, "raw").params, params_of(GFPOSE, state))
 
 
 @pytest.mark.parametrize("name", ["dposer/ckpt_v1.pth", "diffpose/gcndiff.pth", "diffpose/mixste_small.bin"])

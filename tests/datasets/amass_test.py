@@ -9,8 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from jaxpose.datasets.amass import SPLITS, find_sequences, prepare_amass, published_selection, regular_selection
 from jaxpose.datasets.fragments import fragments, prepare_fragments
-from jaxpose.datasets.mocap import balanced_weights
-from jaxpose.datasets.rotations import load_rotations
+from jaxpose.datasets.mocap import balanced_weights, load_rotations
 from jaxpose.io.motion import Motion, read_motion
 
 

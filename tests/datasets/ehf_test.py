@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from jaxpose.datasets.ehf import DPOSER_SCRIPT, IMAGE_SIZE, PUBLISHED, load_ehf, to_camera
-from jaxpose.io.ply import read_ply
+from jaxpose.datasets.ehf import DPOSER_SCRIPT, IMAGE_SIZE, PUBLISHED, load_ehf, read_ply, to_camera
 
 FACES = [[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]]
 VERTICES = np.array([[0, 0, 0], [1, 0, 0.25], [0, 1, -0.5], [0, 0.125, 1]])

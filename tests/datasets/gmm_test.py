@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import shared
 
-from jaxpose.datasets.gmm import from_mixture, read_gmm, read_metadata, to_mixture, write_gmm
+from jaxpose.datasets.gmm import from_mixture, read_gmm, to_mixture, write_gmm
+from jaxpose.datasets.videopose3d import read_metadata
 from jaxpose.diffusion.mixture import check_mixture
 
 GOLDEN = shared.GOLDEN / "diffpose"

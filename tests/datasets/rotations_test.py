@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap
-from jaxpose.datasets.rotations import load_rotations
+from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap, load_rotations
 
 
 @pytest.fixture

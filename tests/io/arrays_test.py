@@ -22,10 +22,11 @@ def test_members_are_read_when_asked_for_and_kept(tmp_path):
     assert arrays.get("b") is None
 
 
-def test_the_one_array_of_an_npy_file_goes_by_the_given_name(tmp_path):
+def test_the_one_array_of_an_npy_file_is_mapped(tmp_path):
     np.save(tmp_path / "a.npy", np.ones((2, 3)))
-    assert load_arrays(tmp_path / "a.npy", "x", alone="x")["x"].shape == (2, 3)
-    assert isinstance(load_arrays(tmp_path / "a.npy", mmap=True)["array"], np.memmap)
+    array = load_arrays(tmp_path / "a.npy", "array")["array"]
+    assert array.shape == (2, 3)
+    assert isinstance(array, np.memmap)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pytest
 from keypoint_files import coco_results, people, same, write
 from shared import BENCH, DATA, needs_bench, needs_keypoints
 
+from jaxpose.files import write_npz
 from jaxpose.geometry.skeleton import BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16
-from jaxpose.io.keypoints import read_keypoints, visible_rows, write_keypoints_npz
+from jaxpose.io.keypoints import read_keypoints, visible_rows
 
 # Arrays
 
@@ -161,29 +162,10 @@ def test_what_is_not_finite_was_not_detected(tmp_path, bad, axis):
     same(kp, values, HALPE_26)
 
 
-def test_written_npz_reads_back(tmp_path):
-    values = people(3, 17)
-    np.savez(tmp_path / "a.npz", keypoints=values, intrinsics=[900, 901, 5, 6], joints=H36M_17.joints, fps=25)
-    kp = read_keypoints(tmp_path / "a.npz")._replace(
-        person=np.array([2, 0, 1]), image=("x.jpg", "", "y.jpg"), image_size=(640, 480)
-    )
-    write_keypoints_npz(tmp_path / "b.npz", kp)
-    again = read_keypoints(tmp_path / "b.npz")
-    for field, value in kp._asdict().items():
-        if field != "skeleton":
-            np.testing.assert_array_equal(getattr(again, field), value, err_msg=field)
-    assert again.skeleton == H36M_17
-    bare = kp._replace(intrinsics=None, image_size=None, fps=None)
-    write_keypoints_npz(tmp_path / "b.npz", bare)
-    again = read_keypoints(tmp_path / "b.npz")
-    assert (again.intrinsics, again.image_size, again.fps) == (None, None, None)
-
-
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     values = people(2, 26)
     np.save(tmp_path / "k.npy", values)
-    kp = read_keypoints(tmp_path / "k.npy")
-    write_keypoints_npz(tmp_path / "out.npz", kp)
+    write_npz(tmp_path / "out.npz", {"keypoints": values})
 
     def fails(file, **arrays):
         file.write(b"half")
@@ -191,7 +173,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "savez", fails)
     with pytest.raises(OSError, match="disk full"):
-        write_keypoints_npz(tmp_path / "out.npz", kp)
+        write_npz(tmp_path / "out.npz", {"keypoints": values})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["k.npy", "out.npz"]
     same(read_keypoints(tmp_path / "out.npz"), values, HALPE_26)
 

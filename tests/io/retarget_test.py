@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from jaxpose.datasets.mocap import data_root
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.bvh import read_bvh, take_of_bvh, write_bvh
+from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.motion import Motion
 from jaxpose.io.retarget import GENERIC_OFFSETS, motion_from_amc, motion_from_bvh, retarget, write_motion_bvh
 from jaxpose.io.take import world
@@ -131,7 +131,7 @@ def test_real_files_agree_with_the_shared_motion_capture(name):
 @needs_samples
 def test_a_rest_pose_with_hanging_arms():
     """3ds Max: limbs point as in the file within 0.01 degree; elbows bend about y, the left to -, the right to +."""
-    take = take_of_bvh(read_bvh(SAMPLES / "131_01_3dsmax.bvh"))
+    take = read_bvh(SAMPLES / "131_01_3dsmax.bvh")
     motion = motion_from_bvh(SAMPLES / "131_01_3dsmax.bvh")
     positions = world(take)[0]
     wanted = [
@@ -246,7 +246,7 @@ def test_a_turn_of_the_forearm_is_shared(tmp_path):
     motion = Motion(body, np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32), 30.0)
     _, names, offsets, rotations, root = renamed(lambda name: "x" + name, motion=motion)
     write_bvh(tmp_path / "a.bvh", names, SMPL_22.parents, offsets, rotations, root, 30.0)
-    take = take_of_bvh(read_bvh(tmp_path / "a.bvh"))
+    take = read_bvh(tmp_path / "a.bvh")
     again = retarget(take, joint_map=dict(zip(names, SMPL_22.joints, strict=True)))
     wanted = np.zeros((2, 21, 3))
     for joint in ("left_elbow", "left_wrist"):
@@ -257,7 +257,7 @@ def test_a_turn_of_the_forearm_is_shared(tmp_path):
 def test_wrong_maps_and_skeletons_are_errors(tmp_path):
     _, names, offsets, rotations, root = renamed(lambda name: "x" + name)
     write_bvh(tmp_path / "a.bvh", names, SMPL_22.parents, offsets, rotations, root, 60.0)
-    take = take_of_bvh(read_bvh(tmp_path / "a.bvh"))
+    take = read_bvh(tmp_path / "a.bvh")
     full = dict(zip(names, SMPL_22.joints, strict=True))
     for joint_map, said in (
         (full | {"other": "neck"}, "no joint 'other'"),

@@ -9,8 +9,6 @@ A reference to a removed object raises an error.
 Names are as restricted as in `unpickle.py`. Pure Python: 60 us of processor time for a frame of `h36m_train.pkl`.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, ClassVar, NoReturn
@@ -29,10 +27,6 @@ def _is_common(value: Any) -> bool:
     return callable(value) or isinstance(value, _DTYPE) or (isinstance(value, str | bytes) and len(value) < 2)
 
 
-def _nothing(batch: list[Any]) -> Iterable[Any]:
-    return ()
-
-
 class PickledList(pickle._Unpickler):
     """A pickle file, read once. Faults raise the errors of the pickle module."""
 
@@ -49,7 +43,7 @@ class PickledList(pickle._Unpickler):
         self.append = self.stack.append
         self.read = self._read
 
-    def batches(self, shared: Callable[[list[Any]], Iterable[Any]] = _nothing) -> Iterator[list[Any]]:
+    def batches(self, shared: Callable[[list[Any]], Iterable[Any]] = lambda _: ()) -> Iterator[list[Any]]:
         """The elements of the list, about `_BATCH` at a time; `shared` returns objects to keep in the memo."""
         while not self._run():
             yield self._hand_over(shared)
@@ -57,11 +51,6 @@ class PickledList(pickle._Unpickler):
             raise pickle.UnpicklingError(f"it holds a {type(top).__name__}; needed a list")
         if self._list:
             yield self._hand_over(shared)
-
-    def whole(self) -> Any:
-        """The content of the file, if it is not a list."""
-        self._run()
-        return self.stack.pop()
 
     def find_class(self, module: str, name: str) -> Any:
         """The function of `names`; UnpicklingError for all others."""
@@ -122,30 +111,6 @@ class PickledList(pickle._Unpickler):
             raise pickle.UnpicklingError(f"it refers to object {index} of an element that was read long before")
         self.append(self._old[index])
 
-    def load_put(self) -> None:
-        self._remember(int(self.readline()))
-
-    def load_binput(self) -> None:
-        self._remember(self.read(1)[0])
-
-    def load_long_binput(self) -> None:
-        self._remember(int.from_bytes(self.read(4), "little"))
-
-    def load_memoize(self) -> None:
-        self._remember(self._next)
-
-    def load_get(self) -> None:
-        self._recall(int(self.readline()))
-
-    def load_binget(self) -> None:
-        self._recall(self.read(1)[0])
-
-    def load_long_binget(self) -> None:
-        self._recall(int.from_bytes(self.read(4), "little"))
-
-    def load_frame(self) -> None:
-        self.read(8)  # a hint about how much to read ahead
-
     def load_empty_list(self) -> None:
         is_bottom = not self.stack and not self.metastack
         self.append(self._list if is_bottom else [])
@@ -161,21 +126,21 @@ class PickledList(pickle._Unpickler):
             raise pickle.UnpicklingError(f"it sets the state of a {type(self.stack[-1]).__name__}")
         self.stack[-1].__setstate__(state)
 
-    def refuse(self) -> NoReturn:
+    def _refuse(self) -> NoReturn:
         raise pickle.UnpicklingError("it uses extensions or persistent names, which are not allowed")
 
     dispatch: ClassVar[dict[int, Any]] = {
         **pickle._Unpickler.dispatch,
-        pickle.PUT[0]: load_put,
-        pickle.BINPUT[0]: load_binput,
-        pickle.LONG_BINPUT[0]: load_long_binput,
-        pickle.MEMOIZE[0]: load_memoize,
-        pickle.GET[0]: load_get,
-        pickle.BINGET[0]: load_binget,
-        pickle.LONG_BINGET[0]: load_long_binget,
-        pickle.FRAME[0]: load_frame,
+        pickle.PUT[0]: lambda self: self._remember(int(self.readline())),
+        pickle.BINPUT[0]: lambda self: self._remember(self.read(1)[0]),
+        pickle.LONG_BINPUT[0]: lambda self: self._remember(int.from_bytes(self.read(4), "little")),
+        pickle.MEMOIZE[0]: lambda self: self._remember(self._next),
+        pickle.GET[0]: lambda self: self._recall(int(self.readline())),
+        pickle.BINGET[0]: lambda self: self._recall(self.read(1)[0]),
+        pickle.LONG_BINGET[0]: lambda self: self._recall(int.from_bytes(self.read(4), "little")),
+        pickle.FRAME[0]: lambda self: self.read(8),  # a hint about how much to read ahead
         pickle.EMPTY_LIST[0]: load_empty_list,
         pickle.LIST[0]: load_list,
         pickle.BUILD[0]: load_build,
-        **dict.fromkeys((code[0] for code in _FORBIDDEN), refuse),
+        **dict.fromkeys((code[0] for code in _FORBIDDEN), _refuse),
     }

@@ -12,32 +12,21 @@ The device of a storage (CPU, CUDA) is ignored.
 Source: the layout as torch's serialization notes describe it, and as files of torch 2.13 show it.
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import reading
 from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, arrays_of
 
 _STORAGES = {
-    "DoubleStorage": "f8",
-    "FloatStorage": "f4",
-    "HalfStorage": "f2",
-    "BFloat16Storage": "u2",  # the upper half of a float32
-    "LongStorage": "i8",
-    "IntStorage": "i4",
-    "ShortStorage": "i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "?",
-    "ComplexFloatStorage": "c8",
-    "ComplexDoubleStorage": "c16",
+    **{"DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "BFloat16Storage": "u2"},  # its upper half
+    **{"LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1"},
+    **{"BoolStorage": "?", "ComplexFloatStorage": "c8", "ComplexDoubleStorage": "c16"},
 }
 # other objects in checkpoints: a random state (MixSTE), a configuration (DPoser) with types in it, arguments
 _NOT_READ = (
@@ -71,10 +60,6 @@ def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) 
     return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
 
 
-def _rebuild_parameter(data: Any, *_: Any) -> Any:
-    return data
-
-
 def _size(numbers: Any = ()) -> tuple[Any, ...]:
     if not isinstance(numbers, tuple | list):  # a view may have far more items than its storage
         raise pickle.UnpicklingError("a torch.Size of no numbers")
@@ -84,18 +69,37 @@ def _size(numbers: Any = ()) -> tuple[Any, ...]:
 NAMES: Names = {
     **NUMPY,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
     ("torch", "Size"): _size,
     **dict.fromkeys(_NOT_READ, Opaque),
 }
 
 
 class _TorchUnpickler(Unpickler):
-    """An unpickler with storages from `storage(key, dtype code, number of items)`."""
+    """An unpickler of a torch.save zip, whose entries share one folder."""
 
-    def __init__(self, data: bytes, storage: Callable[[str, str, int], np.ndarray]):
-        super().__init__(data, NAMES)
-        self._storage = storage
+    def __init__(self, archive: zipfile.ZipFile, num_bytes: int):
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise pickle.UnpicklingError("compressed entries; torch.save writes plain ones")
+        if sum(entry.file_size for entry in entries) > num_bytes:
+            raise pickle.UnpicklingError("entries that overlap")
+        folders = [e.filename.removesuffix("data.pkl") for e in entries if e.filename.endswith("/data.pkl")]
+        if len(folders) != 1:
+            raise pickle.UnpicklingError(f"{len(folders)} entries data.pkl in the archive; legal is one")
+        self._archive, self._folder = archive, folders[0]
+        self._entries = {entry.filename for entry in entries}
+        order = self._read("byteorder") if f"{self._folder}byteorder" in self._entries else b"little"
+        if order not in (b"little", b"big"):
+            raise pickle.UnpicklingError(f"byte order {order!r}; legal are little and big")
+        self._order: Literal["<", ">"] = "<" if order == b"little" else ">"
+        self._storages: dict[tuple[str, str], np.ndarray] = {}  # tensors may share one
+        super().__init__(self._read("data.pkl"), NAMES)
+
+    def _read(self, name: str) -> bytes:
+        if f"{self._folder}{name}" not in self._entries:
+            raise pickle.UnpicklingError(f"no entry {name} in the archive")
+        return self._archive.read(f"{self._folder}{name}")
 
     def find_class(self, module: str, name: str) -> Any:
         """The name itself for a type of storage, which is not callable; else as in `Unpickler`."""
@@ -108,37 +112,8 @@ class _TorchUnpickler(Unpickler):
         _, kind, key, _, num_items = pid
         if kind not in _STORAGES or not isinstance(key, str):
             raise pickle.UnpicklingError(f"a storage {key!r} of type {kind!r}; legal are {', '.join(_STORAGES)}")
-        return self._storage(key, kind, num_items)
-
-
-class _Archive:
-    """The entries of a torch.save zip, in the one folder that they share."""
-
-    def __init__(self, archive: zipfile.ZipFile, num_bytes: int):
-        entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise pickle.UnpicklingError("compressed entries; torch.save writes plain ones")
-        if sum(entry.file_size for entry in entries) > num_bytes:
-            raise pickle.UnpicklingError("entries that overlap")
-        folders = [e.filename.removesuffix("data.pkl") for e in entries if e.filename.endswith("/data.pkl")]
-        if len(folders) != 1:
-            raise pickle.UnpicklingError(f"{len(folders)} entries data.pkl in the archive; legal is one")
-        self._archive, self._folder = archive, folders[0]
-        self._names = {entry.filename for entry in entries}
-        order = self.read("byteorder") if f"{self._folder}byteorder" in self._names else b"little"
-        if order not in (b"little", b"big"):
-            raise pickle.UnpicklingError(f"byte order {order!r}; legal are little and big")
-        self._order: Literal["<", ">"] = "<" if order == b"little" else ">"
-        self._storages: dict[tuple[str, str], np.ndarray] = {}  # tensors may share one
-
-    def read(self, name: str) -> bytes:
-        if f"{self._folder}{name}" not in self._names:
-            raise pickle.UnpicklingError(f"no entry {name} in the archive")
-        return self._archive.read(f"{self._folder}{name}")
-
-    def storage(self, key: str, kind: str, num_items: int) -> np.ndarray:
         if (key, kind) not in self._storages:
-            flat = np.frombuffer(self.read(f"data/{key}"), np.dtype(_STORAGES[kind]).newbyteorder(self._order))
+            flat = np.frombuffer(self._read(f"data/{key}"), np.dtype(_STORAGES[kind]).newbyteorder(self._order))
             flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
             is_half = kind == "BFloat16Storage"
             self._storages[key, kind] = (flat.astype(np.uint32) << 16).view(np.float32) if is_half else flat
@@ -148,7 +123,7 @@ class _Archive:
         return found
 
 
-def read_torch(path: str | os.PathLike[str]) -> Any:
+def read_torch(path: FilePath) -> Any:
     """The content of a file of torch.save: dicts, lists and plain values, tensors as numpy arrays (read-only views).
 
     bfloat16 becomes float32, which holds it exactly. A random state or a configuration becomes an `Opaque`. Raises
@@ -161,5 +136,4 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
         if not start.startswith(b"PK"):
             raise pickle.UnpicklingError("no zip archive, as torch.save writes it")
         with zipfile.ZipFile(file) as archive:
-            entries = _Archive(archive, os.fstat(file.fileno()).st_size)
-            return arrays_of(_TorchUnpickler(entries.read("data.pkl"), entries.storage).load())
+            return arrays_of(_TorchUnpickler(archive, os.fstat(file.fileno()).st_size).load())

@@ -1,4 +1,4 @@
-"""Restricted unpickler for untrusted files of plain values and numpy arrays.
+"""Restricted unpickler for untrusted files of plain values and numpy arrays: pickles, and dicts in .npz files.
 
 A pickle is a program: it may import any object, call it and set its state. `Unpickler` knows a closed table of names
 (by default those of numpy arrays and scalars) and raises for all others. The numpy names are mapped to functions of
@@ -9,19 +9,18 @@ A table holds builtin types, classes that define `__setstate__` (setting a state
 and functions. Memory stays near the size of the file. The time of reading is not bounded.
 """
 
-from __future__ import annotations
-
 import io
-import os
 import pickle
 import pickletools
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import reading
 
 Names: TypeAlias = Mapping[tuple[str, str], Callable[..., Any]]
@@ -81,14 +80,22 @@ class _Dtype:
 
 
 class _Array:
-    """numpy.ndarray during unpickling: empty, then a state (version, shape, dtype, Fortran order, bytes)."""
+    """numpy.ndarray during unpickling: empty, then a state (version, shape, dtype, Fortran order, bytes).
+
+    An array of objects has no value; `objects` are its shape and content.
+    """
+
+    objects: tuple[Any, Any] | None = None
 
     def __init__(self, value: np.ndarray | None = None):
         self.value = value
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, is_fortran, raw = state
-        self.value = _from_bytes(raw, dtype, shape, "F" if is_fortran else "C")
+        if isinstance(dtype, Opaque):
+            self.objects = shape, raw
+        else:
+            self.value = _from_bytes(raw, dtype, shape, "F" if is_fortran else "C")
 
 
 def _from_bytes(raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
@@ -105,14 +112,6 @@ def _from_bytes(raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> n
     return array
 
 
-def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
-    return _Array()
-
-
-def _scalar(dtype: Any, raw: Any = b"") -> Any:
-    return _from_bytes(raw, dtype, (), "C")[()]
-
-
 def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> _Array:
     """numpy's form of pickle protocol 5; order "K" is C order, and then the axes change places."""
     array = _from_bytes(raw, dtype, shape, "F" if order == "F" else "C")
@@ -126,21 +125,23 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _no_bytes() -> bytes:
-    """bytes(): how protocol 2 writes the empty ones."""
-    return b""
-
-
+_CORE: Names = {
+    ("multiarray", "_reconstruct"): lambda kind, shape, code: _Array(),
+    ("multiarray", "scalar"): lambda dtype, raw=b"": _from_bytes(raw, dtype, (), "C")[()],
+    ("numeric", "_frombuffer"): _frombuffer,
+}
 BUILTINS = ("builtins", "__builtin__")  # protocols 0-2 write Python 2's name
 NUMPY: Names = {
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _encode,
-    **{(builtins, "bytes"): _no_bytes for builtins in BUILTINS},
+    **{(builtins, "bytes"): lambda: b"" for builtins in BUILTINS},
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): Opaque,  # named as the kind to reconstruct, never made
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
+    **{(f"numpy.{core}.{name[0]}", name[1]): call for core in ("core", "_core") for name, call in _CORE.items()},
+}
+WITH_OBJECTS: Names = {  # for files with arrays of objects too, whose type is an Opaque
+    **NUMPY,
+    ("numpy", "dtype"): lambda code, *rest: Opaque() if code in ("O", "O8") else _Dtype(code, *rest),
 }
 
 
@@ -161,16 +162,24 @@ class Unpickler(pickle.Unpickler):
 
 
 def arrays_of(tree: Any) -> Any:
-    """The tree of dicts, lists and tuples with its arrays as numpy arrays; shared objects stay shared."""
+    """The tree of dicts, lists and tuples with its arrays as numpy arrays; shared objects stay shared.
+
+    An array of one object without axes becomes the object.
+    """
     done: dict[int, Any] = {}  # without it, nested lists with shared elements take exponential time
 
     def final(tree: Any) -> Any:
         if id(tree) in done:
             return done[id(tree)]
         if isinstance(tree, _Array):
-            if tree.value is None:
+            if tree.value is not None:
+                return tree.value
+            if tree.objects is None:
                 raise pickle.UnpicklingError("an array without a state")
-            return tree.value
+            shape, content = tree.objects
+            if shape != () or not isinstance(content, list) or len(content) != 1:
+                raise pickle.UnpicklingError("an array of objects; legal is one object without axes")
+            return final(content[0])
         if isinstance(tree, dict):
             result: Any = {final(k): final(v) for k, v in tree.items()}
         elif isinstance(tree, list | tuple):
@@ -183,10 +192,40 @@ def arrays_of(tree: Any) -> Any:
     return final(tree)
 
 
-def load_pickle(path: str | os.PathLike[str], names: Names = NUMPY) -> Any:
+def load_pickle(path: FilePath, names: Names = NUMPY) -> Any:
     """The content of a pickle file of plain values and arrays; ValueError, naming the file, for anything else."""
     with reading(path, "pickle"), open(path, "rb") as file:
         return arrays_of(Unpickler(file.read(), names).load())
+
+
+def load_dict(path: FilePath, key: str) -> Mapping[str, Any]:
+    """The dict that an .npz file holds under `key`, its arrays numbers or strings, as VideoPose3D publishes them.
+
+    `np.savez(path, data=tree)` makes of a dict an array of one object, stored as a .npy header and a pickle. The whole
+    tree is in memory. ValueError, naming the file, where it is missing or damaged, lacks the key, holds something else
+    under it, or contains more than plain values and arrays.
+    """
+    tree = None
+    with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if f"{key}.npy" in names:
+            with archive.open(f"{key}.npy") as member:
+                _skip_header(member)
+                tree = arrays_of(Unpickler(member.read(), WITH_OBJECTS).load())
+    if not isinstance(tree, dict):
+        found = describe(tree) if f"{key}.npy" in names else f"a file of {', '.join(names)}"
+        raise ValueError(f"{path}: needed a dict {key!r}, got {found}")
+    return tree
+
+
+def _skip_header(member: Any) -> None:
+    version = np.lib.format.read_magic(member)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in headers:
+        raise ValueError(f"version {version} of the .npy format; legal are {sorted(headers)}")
+    shape, _, dtype = headers[version](member)
+    if shape != () or dtype.kind != "O":
+        raise ValueError(f"an array of {dtype} and shape {shape}; needed one pickled dict")
 
 
 def _check_sizes(data: bytes) -> None:
@@ -224,3 +263,27 @@ def describe(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array {value.dtype} {value.shape}"
     return f"{type(value).__name__} {value!r:.40}"
+
+
+def array_of(value: Any, place: str, *tails: tuple[int, ...], finite: bool = True) -> np.ndarray:
+    """`value`, if it is an array of numbers [F, *tail] with one of the `tails` and F > 0, and finite where asked for.
+
+    ValueError, opening with `place`, otherwise.
+    """
+    is_numeric = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+    if not is_numeric or value.shape[1:] not in tails or not len(value):
+        needed = " or ".join(f"(F, {', '.join(map(str, tail))})" for tail in tails)
+        raise ValueError(f"{place}: needed an array {needed}, got {describe(value)}")
+    good = np.isfinite(value).reshape(len(value), -1).all(1)
+    if finite and not good.all():
+        raise ValueError(f"{place}: frame {np.argmin(good)} is not finite")
+    return value
+
+
+def list_of_cameras(value: Any, place: str, num_cameras: int | None = None) -> list[tuple[str, Any]]:
+    """(place, array) of each camera of an action; ValueError unless there are as many, or one or more."""
+    if not isinstance(value, list | tuple) or not value or len(value) != (num_cameras or len(value)):
+        found = f"{len(value)} arrays" if isinstance(value, list | tuple) else describe(value)
+        needed = f"a list of {num_cameras or 'one or more'} arrays, one for each camera"
+        raise ValueError(f"{place}: needed {needed}, got {found}")
+    return [(f"{place}, camera {camera}", array) for camera, array in enumerate(value)]
