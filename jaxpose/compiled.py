@@ -15,8 +15,6 @@ each shape (so is `jnp.asarray` of a part of an array). Inside another jit all s
 up.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar

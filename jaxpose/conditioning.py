@@ -11,8 +11,6 @@ Unlike the original, what is hidden is said to the network (`Condition.mask`), s
 to agree with the state is never mistaken for a hidden one.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

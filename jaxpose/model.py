@@ -4,15 +4,13 @@ Weights may be stored as bfloat16 and are loaded as float32. The header (`__meta
 and the specification as JSON, so a file says by itself what it is; nothing in it is executed.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import flax.linen as nn
 import flax.struct
@@ -141,7 +139,7 @@ class Model:
         """The joint set of the model's poses."""
         return get_skeleton(self.spec.skeleton)
 
-    def astype(self, dtype: Any) -> Model:
+    def astype(self, dtype: Any) -> Self:
         """The same with weights of another type. bfloat16 makes sampling faster where a device has units for it; states
         stay float32 (`python -m experiments.benchmark --case=lifting` prints speed and error)."""
         return dataclasses.replace(self, params=jax.tree.map(lambda w: w.astype(dtype), self.params))

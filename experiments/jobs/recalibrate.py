@@ -27,8 +27,7 @@ from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.evaluation import calibration, metrics
 from jaxpose.evaluation import recalibration as fitting
-from jaxpose.evaluation.protocols import LiftingBench
-from jaxpose.evaluation.tasks import HIDDEN_PARTS
+from jaxpose.evaluation.protocols import HIDDEN_PARTS, LiftingBench
 from jaxpose.files import write_json
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import decode_view, encode_keypoints

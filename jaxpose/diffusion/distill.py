@@ -20,8 +20,6 @@ Source: De Bortoli et al., Distributional diffusion models with scoring rules (2
 (2024); Song, Dhariwal, Chen and Sutskever, Consistency models (2023).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import jax

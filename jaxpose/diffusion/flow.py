@@ -14,8 +14,6 @@ Source: Song et al. (2021), section 4.3 and appendix D; Salimans and Ho (2022), 
 Animating rotation with quaternion curves (1985) for the spherical interpolation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar
 

@@ -24,8 +24,6 @@ Diffusion posterior sampling (ICLR 2023), algorithm 1; Chung et al., Manifold co
 Song et al., Pseudoinverse-guided diffusion models (ICLR 2023), equation 7 and appendix A.3 for r_t.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeAlias
 

@@ -19,8 +19,6 @@ Data that fill only a subspace (poses about their middle; joints that never turn
 Source: Song et al. (2021), section 4.3 and appendix D.2; Grathwohl et al., FFJORD (2019) for the probes.
 """
 
-from __future__ import annotations
-
 import math
 
 import jax

@@ -17,8 +17,6 @@ s, the spread, is the data's standard deviation in each coordinate; only "edm" u
 0 too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeAlias
 

@@ -7,8 +7,6 @@ by one, and hypotheses are more items.
 An item that has stopped improving is frozen by a mask; when all are, the rest of the steps cost nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 

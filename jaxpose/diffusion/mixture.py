@@ -1,4 +1,4 @@
-"""Mixtures of diagonal Gaussians: fitting by EM, densities, draws, and a diffusion that ends in one.
+"""Mixtures of diagonal Gaussians: fitting by EM, and draws.
 
     p(x) = sum_m w_m N(x | mean_m, diag(std_m^2)),    r_im = w_m N(x_i | m) / p(x_i)
 
@@ -10,15 +10,9 @@ The floor is added, not a lower bound: from equal parameters a step equals that 
 GaussianMixture(covariance_type="diag", reg_covar=floor), and so does the rule that ends the steps. A component without
 samples is empty: weight exactly 0, mean where it was, std sqrt(floor); scikit-learn moves it to the origin.
 
-The diffusion about a component of mean mu and deviation s, which ends in N(mu, s^2) where alpha -> 0 and sigma -> 1:
-
-    x_t = mu + alpha(t) (x_0 - mu) + sigma(t) s eps
-
 Source: Dempster, Laird and Rubin (1977) for EM; Arthur and Vassilvitskii, k-means++ (2007), with several candidates a
-seed as in section 7 there; Gong et al., DiffPose (CVPR 2023, arXiv 2211.16940) for the diffusion.
+seed as in section 7 there.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable
@@ -30,7 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.diffusion.sde import SDE
 
 # Hard assignments between the seeds and EM. On 1088 sets of 1000 points in 5 overlapping clusters the mean likelihood
 # after EM is 2e-4 nats below that of 40 assignments; without any it is 2e-3 below.
@@ -89,11 +82,6 @@ def fit_mixture(
     return _fit(key, x, weights, start, num_components, num_steps, tolerance, floor)
 
 
-def log_prob(mixture: Mixture, x: Array) -> Array:
-    """Log density [..., S] of each sample x [..., S, D] under its mixture, in nats."""
-    return jax.nn.logsumexp(_log_joint(mixture, jnp.swapaxes(x, -1, -2)), -2)
-
-
 def responsibilities(mixture: Mixture, x: Array) -> Array:
     """Probability [..., S, M] that a sample x [..., S, D] comes from each component; sums to 1 over M."""
     return jnp.swapaxes(jax.nn.softmax(_log_joint(mixture, jnp.swapaxes(x, -1, -2)), -2), -1, -2)
@@ -116,17 +104,6 @@ def moments(mixture: Mixture) -> tuple[Array, Array]:
     mean = (weight * mixture.mean).sum(-2)
     variance = (weight * (mixture.std**2 + (mixture.mean - mean[..., None, :]) ** 2)).sum(-2)
     return mean, jnp.sqrt(variance)
-
-
-def perturb_about(key: Key, sde: SDE, x0: Array, t: Array, mean: Array, std: Array) -> tuple[Array, Array]:
-    """Draw x_t given x0 [..., D] at the scalar time t, about a component's mean and std [..., D].
-
-    Returns (x_t, eps) with eps ~ N(0, 1): x_t = mean + alpha (x0 - mean) + sigma std eps. The leading axes broadcast;
-    every number of x_t has noise of its own.
-    """
-    shape = jnp.broadcast_shapes(x0.shape, mean.shape, std.shape)
-    eps = jax.random.normal(key, shape, x0.dtype)
-    return mean + sde.alpha(t) * (x0 - mean) + sde.sigma(t) * std * eps, eps
 
 
 def check_mixture(mixture: Mixture) -> None:

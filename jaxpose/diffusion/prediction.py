@@ -15,8 +15,6 @@ For s = 1 under VP this is f = -v.
 Source: Song et al. (2021); Salimans and Ho, Progressive distillation (2022) for v; Karras et al., EDM (2022), table 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeAlias
 

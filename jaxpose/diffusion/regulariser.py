@@ -21,8 +21,6 @@ The schedules of the published codes are in recipes/dposer.py.
 Source: Lu et al., DPoser (2023) and DPoser-X (2025), as described in spec/dposer.md, section 6.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import TypeAlias

@@ -5,8 +5,6 @@ with the key fold_in(key, h). So the first 10 of 200 hypotheses are the 10 of a 
 Time is never batched: under vmap over hypotheses XLA still computes what depends on t alone once per step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

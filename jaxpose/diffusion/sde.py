@@ -12,8 +12,6 @@ Source: Song et al., Score-based generative modeling through SDEs (2021), append
 for `from_betas`; Karras et al., EDM (2022), eq. 5 for the low-noise grid.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -15,8 +15,6 @@ Source: Wu, Trippe et al., Twisted diffusion sampler (NeurIPS 2023), algorithm 1
 SMCDiff (ICLR 2023) for `inpainting`; Kitagawa (1996) for systematic resampling.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 

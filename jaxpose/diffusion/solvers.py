@@ -20,8 +20,6 @@ Source: Song et al. (2021); Song, Meng and Ermon, DDIM (2021); Karras et al., ED
 DPM-Solver++ (2022).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 

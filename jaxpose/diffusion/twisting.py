@@ -22,8 +22,6 @@ Source: Song et al., Pseudoinverse-guided diffusion models (ICLR 2023); Chung et
 Polyak, Introduction to optimization (1987), section 5.3; Lange et al., Robust modeling using the t distribution (1989).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias

@@ -22,8 +22,6 @@ pose: w_h^b with the largest b <= 1 at which sum w^2 <= 1 / H + ADDED. Then weig
 hypotheses' variance to the mean's: the effective number is at least 67 of 200, 9 of 10.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 

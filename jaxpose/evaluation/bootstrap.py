@@ -13,8 +13,6 @@ The interval tells what other poses (or groups) of the same kind would change, n
 Percentile intervals of few groups are too short: with 16 a nominal 95 % holds the truth in about 93 %.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

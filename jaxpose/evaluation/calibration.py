@@ -20,8 +20,6 @@ enters, any other makes the result NaN. What returns a number per pose and joint
 weights and keeps a NaN where it is.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax.numpy as jnp

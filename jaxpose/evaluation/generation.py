@@ -18,8 +18,6 @@ Distances are differences, squared and summed in float32. The matrix product |a|
 near neighbours: about 1e-6 m^2 for poses of 5 m^2, and frames in sequence are 4e-4 m^2 apart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple

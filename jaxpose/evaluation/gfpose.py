@@ -9,8 +9,6 @@ The other figures align the root, allow no reflection, and separate the best of 
 hypothesis and from the mean pose. Poses are [N, J, 3] metres in the camera's frame; rows are millimetres.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -18,8 +18,6 @@ Windows that overlap count some frames twice (item 12 too): that lies in which r
 the root centring on overlapping memory, whose result depends on the device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 

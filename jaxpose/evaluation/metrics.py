@@ -20,8 +20,6 @@ Hypotheses lead: samples [H, ..., J, D] against truth [..., J, D] broadcast, and
 `best_of`.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

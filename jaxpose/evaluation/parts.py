@@ -8,8 +8,6 @@ Points are joints (MPJPE) or vertices (MPVPE): those that the hidden joints move
 truth share root and body. std is the population's (over H). The minimum reads the truth: it is an oracle's choice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import jax
@@ -18,21 +16,6 @@ import numpy as np
 
 from jaxpose.base import Array
 from jaxpose.evaluation import metrics
-
-
-def vertices_of(weights: np.ndarray, joints: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Indices, rising, of the vertices that one of `joints` moves more than any other joint does.
-
-    weights: [V, J] of skinning. joints: of the body model, so a body rotation's index plus 1. The authors count
-    vertices by a table that is not free; with it a leg has 690 of SMPL-X's. ValueError where no vertex is left.
-    """
-    weights, chosen = np.asarray(weights), np.asarray(joints, int)
-    if weights.ndim != 2 or not chosen.size or chosen.min() < 0 or chosen.max() >= weights.shape[1]:
-        raise ValueError(f"joints must be of the {weights.shape[-1:]} of weights [V, J], got {list(joints)}")
-    found = np.flatnonzero(np.isin(weights.argmax(1), chosen))
-    if not found.size:
-        raise ValueError(f"joints {chosen.tolist()} are the strongest of no vertex")
-    return found
 
 
 def hidden_errors(samples: Array, truth: Array, hidden: Sequence[int] | np.ndarray) -> dict[str, Array]:

@@ -19,8 +19,6 @@ The knee's sign supposes a hinge along the hip line and fades as thigh and hip l
 the upper arm, which positions do not show: its bend has no sign, and an elbow bent the wrong way is not found.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

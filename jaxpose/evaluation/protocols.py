@@ -1,12 +1,11 @@
-"""The benchmark's lifting row: every figure of `shared/bench/README.md` at once, with the privileges it used.
+"""The benchmark (shared/bench/README.md): its files, and rows of every figure, with the privileges they used.
 
-All errors in millimetres over all joints, root-relative, camera frame; plain means over poses, and macro: the mean
-over categories of their means.
+Errors in millimetres, root-relative, camera frame, over all joints unless a row says otherwise; plain means over
+poses, and macro: the mean over categories of their means.
 """
 
-from __future__ import annotations
-
 import os
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +15,22 @@ import numpy as np
 
 from jaxpose.base import Array
 from jaxpose.evaluation import aggregate, calibration, metrics
+from jaxpose.geometry.skeleton import H36M_17
 
-_KEYS = ("keypoints", "keypoints_true", "confidence", "intrinsics", "joints_cam", "category")
 _BLOCK = 256  # poses scored at once: 200 hypotheses of them, and their pairs, stay under 1 GB
+_RIGHT_LEG, _LEFT_LEG, _LEFT_ARM, _RIGHT_ARM, _TRUNK = H36M_17.parts
+HIDDEN_PARTS = {
+    "left leg": _LEFT_LEG,
+    "right leg": _RIGHT_LEG,
+    "legs": _LEFT_LEG + _RIGHT_LEG,
+    "left arm": _LEFT_ARM,
+    "arms": _LEFT_ARM + _RIGHT_ARM,
+    "trunk": _TRUNK,
+}
 
 
 class LiftingBench(NamedTuple):
-    """Poses with 2D input and truth: see `shared/bench/README.md` for the fields, arrays of N poses."""
+    """Poses with 2D input and truth, arrays of N poses."""
 
     keypoints: np.ndarray
     keypoints_true: np.ndarray
@@ -32,15 +40,55 @@ class LiftingBench(NamedTuple):
     category: np.ndarray
 
 
+class VideoBench(NamedTuple):
+    """Clips with 2D input and truth.
+
+    keypoints [C, F, 17, 2] pixels, confidence [C, F, 17], intrinsics [C, 4] fx, fy, cx, cy pixels, joints_cam
+    [C, F, 17, 3] metres in the camera's frame, category [C], name [C], fps: frames per second.
+    """
+
+    keypoints: np.ndarray
+    confidence: np.ndarray
+    intrinsics: np.ndarray
+    joints_cam: np.ndarray
+    category: np.ndarray
+    name: np.ndarray
+    fps: float
+
+
+# Axes of each array; letters that return are of one length, -1 marks fps.
+_AXES: dict[str, tuple[str | int, ...]] = {
+    "keypoints": ("C", "F", 17, 2),
+    "confidence": ("C", "F", 17),
+    "intrinsics": ("C", 4),
+    "joints_cam": ("C", "F", 17, 3),
+    "category": ("C",),
+    "name": ("C",),
+    "fps": (),
+}
+
+
 def load_lifting_bench(path: str | os.PathLike[str]) -> LiftingBench:
     """Read `val_frames.npz` or a file like it; ValueError names a missing file or key."""
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    _require_file(path)
     with np.load(path, allow_pickle=False) as z:
-        if missing := [k for k in _KEYS if k not in z]:
-            raise ValueError(f"{path}: lacks {missing}; needed {list(_KEYS)}")
-        return LiftingBench(*(z[k] for k in _KEYS))
+        if missing := [k for k in LiftingBench._fields if k not in z]:
+            raise ValueError(f"{path}: lacks {missing}; needed {list(LiftingBench._fields)}")
+        return LiftingBench(*(z[k] for k in LiftingBench._fields))
+
+
+def load_video_bench(path: str | os.PathLike[str]) -> VideoBench:
+    """Read `val_video.npz` or a file like it; ValueError names the file and what is missing or has another shape."""
+    _require_file(path)
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            if missing := [key for key in _AXES if key not in z]:
+                raise ValueError(f"lacks {missing}; needed {list(_AXES)}")
+            arrays = {key: z[key] for key in _AXES}
+        _check_arrays(arrays)
+    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a video benchmark: {error}") from error
+    return VideoBench(**arrays | {"fps": float(arrays["fps"])})
 
 
 def lifting_row(
@@ -104,3 +152,65 @@ def _pose_figures(samples: Array, truth: Array) -> dict[str, Array]:
         "energy_score": calibration.energy_score(samples, truth).mean(-1),
     }
     return {f"{k}_mm": 1000 * v for k, v in figures.items()}
+
+
+def hidden_joints(part: str, num_poses: int) -> np.ndarray:
+    """Which joints [N, 17] (bool) the name of HIDDEN_PARTS hides."""
+    hidden = np.zeros((num_poses, len(H36M_17.joints)), bool)
+    hidden[:, HIDDEN_PARTS[part]] = True
+    return hidden
+
+
+def hidden_row(samples: Array, truth: Array, hidden: Array) -> dict[str, float]:
+    """Figures over the hidden joints [N, J] (bool) of samples [H, N, J, 3] of truths [N, J, 3], one frame, metres.
+
+    `mean`: of the samples' mean; `best_of_10`, `best_of_H`: oracles over whole poses; `single`: one sample, on average.
+    """
+    weights = hidden.astype(samples.dtype)
+    errors = metrics.mpjpe(samples, truth, weights)
+    num = len(samples)
+    row = {
+        "mean": metrics.mpjpe(samples.mean(0), truth, weights),
+        "single": errors.mean(0),
+        "best_of_10": metrics.best_of(errors, min(10, num)),
+        f"best_of_{num}": metrics.best_of(errors),
+    }
+    return {f"{k}_mm": 1000 * float(v.mean()) for k, v in row.items()}
+
+
+def denoising_row(noisy: Array, samples: Array, truth: Array) -> dict[str, float]:
+    """Error before and after denoising of noisy joints [N, J, 3] by the mean of samples [H, N, J, 3]; root-relative.
+
+    `ratio` is after / before, of root-aligned poses; `ratio_as_given` of poses as they stand, noisy root and all.
+    """
+    after = samples.mean(0)
+    aligned = [1000 * float(metrics.mpjpe(*map(metrics.align_root, (x, truth))).mean()) for x in (noisy, after)]
+    given = [1000 * float(metrics.mpjpe(x, truth).mean()) for x in (noisy, after)]
+    return {
+        "before_mm": aligned[0],
+        "after_mm": aligned[1],
+        "ratio": aligned[1] / aligned[0],
+        "before_as_given_mm": given[0],
+        "after_as_given_mm": given[1],
+        "ratio_as_given": given[1] / given[0],
+        "ece": float(calibration.ece(samples, truth).ece) if len(samples) > 1 else float("nan"),
+    }
+
+
+def _require_file(path: str | os.PathLike[str]) -> None:
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such file")
+
+
+def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
+    size: dict[str, int] = {}
+    for key, axes in _AXES.items():
+        shape = arrays[key].shape
+        if len(shape) == len(axes):
+            for axis, length in zip(axes, shape, strict=True):
+                size.setdefault(str(axis), length)
+        needed = tuple(size.get(str(axis), axis) if isinstance(axis, str) else axis for axis in axes)
+        if shape != needed or 0 in shape:
+            raise ValueError(f"{key!r} must be {axes}, here {needed}, got {shape}")
+    if not arrays["fps"] > 0:
+        raise ValueError(f"'fps' must be > 0, got {arrays['fps']}")

@@ -12,8 +12,6 @@ the mean of all: left alone, they follow the body sizes of the few subjects ther
 Samples are [H, N, J, D] and truths [N, J, D], metres, about joint `root`.
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import numpy as np
 

@@ -15,8 +15,6 @@ covariances in 63 dimensions; mixtures of diagonal Gaussians, and EM's reference
 Source: Bogo et al., Keep it SMPL (ECCV 2016), section 3.2, equation 7 for the minimum over modes.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

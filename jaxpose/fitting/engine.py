@@ -12,8 +12,6 @@ shape: for other numbers in a term or a prior, the program is found again.
 Source: Bogo et al., SMPLify (2016); Lu et al., DPoser (2023); spec/dposer.md, sections 7.3 to 7.5.
 """
 
-from __future__ import annotations
-
 import functools
 import operator
 from collections.abc import Callable

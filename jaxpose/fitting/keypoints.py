@@ -14,8 +14,6 @@ frequent, and the error grows by a fifth.)
 Source: Bogo et al., SMPLify (2016); Lu et al., DPoser (2023); spec/dposer.md, section 7.3.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -17,8 +17,6 @@ Source: Lu et al., DPoser (2023); spec/dposer.md, section 7.4. The published rec
 and times for three noise levels.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import flax.struct

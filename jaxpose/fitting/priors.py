@@ -3,8 +3,6 @@
 DPoser, a Gaussian, a mixture (fitting/baselines.py) and none are compared in one code.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 

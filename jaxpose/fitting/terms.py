@@ -10,8 +10,6 @@
 Source: Bogo et al., SMPLify (2016); spec/dposer.md, section 7.3.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple, Protocol
 
 import flax.struct

@@ -19,8 +19,6 @@ A `Body` is a pytree: pass it to a jitted function as an argument; closed over, 
 Loper et al., SMPL (2015); Pavlakos et al., SMPL-X (2019); layout of the files as in spec/dposer.md, 8.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -97,7 +95,7 @@ class Body:
     kind: Kind = flax.struct.field(pytree_node=False)
     parents: tuple[int, ...] = flax.struct.field(pytree_node=False)
 
-    def shape(self, betas: Array | None = None, expression: Array | None = None) -> ShapedBody:
+    def shape(self, betas: Array | None = None, expression: Array | None = None) -> "ShapedBody":
         """The body with shape coefficients betas [..., <= S], expression [..., <= E]; without them, the template.
 
         Leading axes broadcast. ValueError for more coefficients than the body has.
@@ -122,7 +120,7 @@ class ShapedBody:
         """Vertices at rest [..., V, 3], metres."""
         return _rest_vertices(self.body, self.betas, self.expression)
 
-    def pose(self, rotations: Array, transl: Array | None = None) -> PosedBody:
+    def pose(self, rotations: Array, transl: Array | None = None) -> "PosedBody":
         """The posed body: local rotations [..., J, 3, 3] (`full_rotations`), transl [..., 3] metres, or none.
 
         Leading axes broadcast with the shape's. ValueError for another number of joints.

@@ -9,8 +9,6 @@ of the hips. Names are those of geometry/skeleton.py. Picked vertices are skinne
 Source: spec/dposer.md, 8.4; the order of COCO-WholeBody: Jin et al. (2020).
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -9,8 +9,6 @@ A rotation about an axis a becomes M R M, of the same angle about (a_x, -a_y, -a
 of rotation changes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -12,8 +12,6 @@ window moved onto the centroid until convergence. For a Gaussian blob that is it
 cell is up to half a cell off.
 """
 
-from __future__ import annotations
-
 from typing import Literal, TypeAlias
 
 import jax

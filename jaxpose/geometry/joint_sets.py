@@ -14,8 +14,6 @@ joints17 where the rule is between Human3.6M joints, on forward kinematics of th
 skeletons.json where it is between SMPL joints, and across the two where it is between both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple

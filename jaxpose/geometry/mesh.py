@@ -1,7 +1,5 @@
 """Triangle meshes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

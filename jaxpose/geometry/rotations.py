@@ -9,8 +9,6 @@ convention.
 Source: Sola et al., A micro Lie theory (2018); Zhou et al., On the continuity of rotation representations (2019).
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 from jaxlie import SO3
 
@@ -56,11 +54,6 @@ def quaternion_from_matrix(R: Array) -> Array:
     return _upper(SO3.from_matrix(_last("R", R, 3)).wxyz)
 
 
-def matrix_from_quaternion(wxyz: Array) -> Array:
-    """Rotation matrices [..., 3, 3] of quaternions [..., 4] (wxyz), of any length but 0."""
-    return SO3(_unit(_last("wxyz", wxyz, 4))).as_matrix()
-
-
 def quaternion_from_axis_angle(axis_angle: Array) -> Array:
     """Unit quaternions [..., 4] (wxyz, w >= 0) of axis-angle vectors [..., 3] in radians."""
     return _upper(SO3.exp(_last("axis_angle", axis_angle, 3)).wxyz)
@@ -69,12 +62,6 @@ def quaternion_from_axis_angle(axis_angle: Array) -> Array:
 def axis_angle_from_quaternion(wxyz: Array) -> Array:
     """Axis-angle vectors [..., 3] radians, no longer than pi, of quaternions [..., 4] (wxyz), of any length but 0."""
     return SO3(_upper(_unit(_last("wxyz", wxyz, 4)))).log()
-
-
-def rotation_angle(R1: Array, R2: Array) -> Array:
-    """Angle [...] in radians, 0 to pi, of the rotation between R1 and R2 [..., 3, 3]."""
-    relative = jnp.einsum("...ji,...jk->...ik", R1, R2)
-    return jnp.linalg.norm(axis_angle_from_matrix(relative), axis=-1)
 
 
 def _upper(wxyz: Array) -> Array:

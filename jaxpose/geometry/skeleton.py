@@ -17,8 +17,6 @@ BODY_25 and the experimental BODY_25B; Halpe full body (AlphaPose); MPII annotat
 of MPI-INF-3DHP (P-STMO's order); SMPL, Loper et al. 2015.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple

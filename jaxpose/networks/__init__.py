@@ -4,8 +4,6 @@ A new network of a model is a linen module with the four members of `Network`, a
 MixSTE and GraphDenoiser are entries as parts of DiffPose; they need no such members.
 """
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 from jaxpose.base import Array, Condition

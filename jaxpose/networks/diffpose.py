@@ -7,8 +7,6 @@ The encoder of single frames is GraFormer; that of video is MixSTE, alone as in 
 poses, which it then corrects: so it starts from the single-frame estimate and needs little training.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import flax.linen as nn

@@ -15,8 +15,6 @@ product with all W_k; joints are the first axis inside, [J, ..., C], so that bot
 (`python -m experiments.benchmark --case=graph` compares with a product for each term).
 """
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,5 @@
 """Layers that the score networks share: the time embedding, a linear layer, and a norm over the last axis."""
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp

@@ -12,8 +12,6 @@ with attention over the frames of a joint:
 over the joints and over the frames. LN_s, LN_t and the positions P are shared by all n.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -21,8 +21,6 @@ The s_k are the noise levels of a variance-exploding process from t = 1 to 0, al
 divided by 50 at t = 0 and multiplied by 100 at t = 1, with 999 jumps of 0.9 % between. DPoser's weights need this.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import flax.linen as nn

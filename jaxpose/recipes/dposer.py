@@ -33,8 +33,6 @@ The likelihood is `diffusion.likelihood.log_likelihood`, which `bits_per_number`
 sampler is `diffusion.flow.decode`.
 """
 
-from __future__ import annotations
-
 import math
 
 import jax

@@ -9,8 +9,6 @@
 A new space is a module with its encoding and decoding, and an entry here.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from jaxpose.geometry.skeleton import Skeleton

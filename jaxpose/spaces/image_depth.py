@@ -10,8 +10,6 @@ centred on the person: a pose has another state elsewhere in the image, or seen 
 Source: GFPose (CVPR 2023) and the LCN data files it reads, as described in spec/gfpose.md, 3.1 and 6.1.
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import numpy as np
 

@@ -20,8 +20,6 @@ so x and y mean nearly the same as for keypoints, the mask shows the third coord
 in a joint in both: a detector's confidence, or 1 for exact joints and less the noisier they are.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax.numpy as jnp

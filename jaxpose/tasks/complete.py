@@ -7,8 +7,6 @@ it agrees best with them, and exact joints take their observed place.
 2D keypoints with missing joints are completed by `lift`: it hides what has no confidence.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

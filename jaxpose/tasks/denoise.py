@@ -19,8 +19,6 @@ over-relaxed, log s <- log s + 1.6 (log s_new - log s), since the plain step clo
 Missing joints, or a noise of their own for each, are for `complete`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

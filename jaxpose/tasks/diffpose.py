@@ -10,8 +10,6 @@ process carries the pose to it, and a sample comes back from it (the paper's equ
 The denoiser works on r. Its context says what r is relative to: the encoder's features f_ST, mu, log s, the keypoints.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 

@@ -5,8 +5,6 @@
 Hypothesis h has the key fold_in(key, h), so the first 10 of 200 are the 10 of a run with 10.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -6,8 +6,6 @@ Root depth is not asked for. Metres come from what the model knows of human size
 user gives; the root is then put where the pose agrees best with the keypoints.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

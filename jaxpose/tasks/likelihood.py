@@ -6,8 +6,6 @@ The exact trace costs a derivative for each of 51 numbers at every call. To comp
 will do, if all of them share it: its error is then nearly the same for all and drops out of their weights.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import jax

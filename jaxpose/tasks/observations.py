@@ -23,8 +23,6 @@ detector of shared/bench/val_frames.npz n is 0.8 % of the person's larger extent
 quarter of the root mean square error per coordinate at c = 0.25 (6.0 %), 0.6 (1.7 %), 0.85 (0.9 %) and 0.97 (0.7 %).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

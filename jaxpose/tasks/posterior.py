@@ -23,8 +23,6 @@ Source: those named in `diffusion/twisting.py` and `diffusion/smc.py`; Lu et al.
 RED-diff (ICLR 2024) for the weight.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import NamedTuple
 

@@ -10,8 +10,6 @@ hypotheses are nearly twice too wide along the image. offset and slope come from
 `python -m experiments.jobs.recalibrate`.
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Condition

@@ -6,8 +6,6 @@ it has no condition. What it is asked for here, and in complete_rotations, motio
 Source: Lu et al., DPoser (2023), as described in spec/dposer.md, sections 5 and 7.1.
 """
 
-from __future__ import annotations
-
 import functools
 
 import jax
@@ -48,11 +46,6 @@ def to_state(model: Model, body_pose: Array) -> Array:
 def to_axis_angle(model: Model, state: Array) -> Array:
     """Body poses [..., 21, 3] axis-angle radians of states [..., 21, D]."""
     return REPRESENTATIONS[model.spec.codec].to_axis_angle(decode(model.statistics, state))
-
-
-def to_matrices(model: Model, state: Array) -> Array:
-    """Body poses [..., 21, 3, 3] as rotation matrices, of states [..., 21, D]."""
-    return REPRESENTATIONS[model.spec.codec].to_matrix(decode(model.statistics, state))
 
 
 def generate_rotations(

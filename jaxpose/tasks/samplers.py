@@ -10,11 +10,9 @@ original_mean_flow  the same without its noise
 A new sampler is a function like `_flow` and an entry in SAMPLERS, which the command line reads.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import jax.numpy as jnp
 
@@ -44,7 +42,7 @@ class Sampler:
     """
 
     name: str
-    make: Callable[[Sampler, Spec, SDE], Run]
+    make: Callable[["Sampler", Spec, SDE], Run]
     num_steps: int | None = None
     temperature: float = 1.0
     usual_steps: int | None = None
@@ -61,7 +59,7 @@ class Sampler:
             return self.num_steps or self.usual_steps
         return (self.num_steps or model.spec.num_steps) + 1
 
-    def with_usual_steps(self, num_steps: int, model: Model) -> Sampler:
+    def with_usual_steps(self, num_steps: int, model: Model) -> Self:
         """Itself with `num_steps` where none are given; not where the sampler or a few-step model has its own."""
         own = self.num_steps or self.usual_steps or model.spec.times
         return self if own else dataclasses.replace(self, num_steps=num_steps)

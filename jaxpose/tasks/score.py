@@ -25,8 +25,6 @@ Source: Song et al. (2021), section 4.3 for the flow; Nalisnick et al., Detectin
 generative models using typicality (2019) for judging a density by those of training data.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import jax

@@ -14,8 +14,6 @@ Of a window the encoder's last frame is taken; it was trained on all of them. On
 single frames. The warm start and its constants are ours; the paper has no stream.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple, cast
 
 import jax

@@ -7,8 +7,6 @@ at the end: a save that was killed leaves no checkpoint, and the one before it i
 rename.
 """
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.training.step import Params, TrainState
+from jaxpose.training.step import TrainState
 
 FORMAT = 1
 Tree = TypeVar("Tree")
@@ -66,23 +64,6 @@ def restore_latest(workdir: str | Path, like: TrainState) -> tuple[TrainState, d
         return None
     leaves, meta = _read(workdir, found[-1])
     return _unflatten(leaves, like, f"{_directory(workdir) / str(found[-1])}"), meta
-
-
-def restore_params(
-    workdir: str | Path, like: Params, *, ema: bool = True, step: int | None = None
-) -> tuple[Params, dict[str, Any]]:
-    """Weights alone, for export: the averaged ones, or with ema=False the raw ones; and the meta.
-
-    `like` gives their structure; `step` is the newest by default. ValueError where there is none such.
-    """
-    found = steps(workdir)
-    if not found or (step is not None and step not in found):
-        raise ValueError(f"{_directory(workdir)}: wanted step {step or 'any'}, found steps {found}")
-    step = found[-1] if step is None else step
-    leaves, meta = _read(workdir, step)
-    prefix = "ema_params." if ema else "params."
-    of_kind = {name.removeprefix(prefix): leaf for name, leaf in leaves.items() if name.startswith(prefix)}
-    return _unflatten(of_kind, like, f"{_directory(workdir) / str(step)}"), meta
 
 
 def git_commit() -> str:

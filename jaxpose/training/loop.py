@@ -9,8 +9,6 @@ SIGKILL: the run goes on from the newest checkpoint, and ends with the same weig
 killed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import threading

@@ -6,8 +6,6 @@
 Adam: Kingma & Ba, 2015; decoupled decay: Loshchilov & Hutter, 2019; cosine: Loshchilov & Hutter, 2017.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import jax

@@ -8,8 +8,6 @@ State and data set are replicated; each device works on its share of every batch
 as ordinary (replicated) arrays, without a leading device axis.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias, TypeVar

@@ -5,8 +5,6 @@ clock: after a resume it equals, byte for byte, the file of a run that was never
 the console.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Mapping

@@ -9,8 +9,6 @@ does not depend on the number of devices, on the number of slices of a device's 
 interrupted. The warm-up of the decay is that of TensorFlow's ExponentialMovingAverage.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
