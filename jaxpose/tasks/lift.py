@@ -6,6 +6,7 @@ Root depth is not asked for. Metres come from what the model knows of human size
 user gives; the root is then put where the pose agrees best with the keypoints.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Problem
-from jaxpose.compiled import cut, filled, size_for, traced
+from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.geometry.windows import tile
@@ -30,9 +31,9 @@ from jaxpose.tasks.diffpose import (
     residual_start,
     rows_at_once,
 )
-from jaxpose.tasks.draw import check_num, from_noise, hypotheses
+from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses
 from jaxpose.tasks.recalibration import respread
-from jaxpose.tasks.samplers import Sampler, stochastic
+from jaxpose.tasks.samplers import Sampler
 
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
 _ANKLE_HEIGHT = 0.039
@@ -78,20 +79,8 @@ def lift(
             given = filled(_of_rows(num, given), num, size_for(num))
             windows = None if window is None else _clip(num, window)  # type: ignore[assignment]  # numpy
         size = size_for(num_hypotheses)
-    found = _lift(
-        key,
-        model,
-        *given,
-        windows,
-        None if size == num_hypotheses else np.int32(num_hypotheses),
-        num=size,
-        sampler=sampler or stochastic(),
-        num_components=num_components,
-        depth=depth,
-        chunk=chunk,
-        return_path=return_path,
-    )
-    return cut(found, num_hypotheses, num)
+    how = {"num_components": num_components, "depth": depth, "chunk": chunk, "return_path": return_path}
+    return drawn(_lift, key, model, (*given, windows), size, num_hypotheses, num, sampler, **how)
 
 
 def problem(
@@ -158,16 +147,12 @@ def placed(
     return Decoded(samples, root, jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None)
 
 
-def _program(
-    key, model, keypoints, confidence, camera, height, mixture, windows, count, *, num_components, depth, **how
-):
+@partial(jax.jit, static_argnames=(*STATIC, "num_components", "depth"))
+def _lift(key, model, keypoints, confidence, camera, height, mixture, windows, count, *, num_components, depth, **how):
     posed = problem(
         key, model, keypoints, confidence, camera, height, mixture, windows, num_components=num_components, depth=depth
     )
     return hypotheses(key, model, posed, count, **how)
-
-
-_lift = jax.jit(_program, static_argnames=("num", "sampler", "num_components", "depth", "chunk", "return_path"))
 
 
 def _decode(

@@ -14,6 +14,7 @@ Of a window the encoder's last frame is taken; it was trained on all of them. On
 single frames. The warm start and its constants are ours; the paper has no stream.
 """
 
+from functools import partial
 from typing import NamedTuple, cast
 
 import jax
@@ -126,7 +127,8 @@ def step_stream(
     )
 
 
-def _program(
+@partial(jax.jit, static_argnames=("num_steps", "first_steps"))
+def _step(
     model: Model,
     stream: Stream,
     keypoints: Array,
@@ -174,9 +176,6 @@ def _program(
         return held, stream._replace(window=window, missed=missed)
 
     return jax.lax.cond((confidence > 0).sum() >= _LEAST_JOINTS, follow, hold)
-
-
-_step = jax.jit(_program, static_argnames=("num_steps", "first_steps"))
 
 
 def draw_first(model: Model, given: Condition, noise: Array, num_steps: int | None = None) -> Array:
