@@ -109,7 +109,7 @@ class Recalibration(NamedTuple):
     """Recalibration of one task's hypotheses, fitted on validation subjects (`python -m experiments.jobs.recalibrate`).
 
     offset, slope: [J, D], [D] logarithm of the factor on the samples, and how it grows with how badly the keypoints fit
-                   (`tasks/recalibration.py`); 0 leaves them as they are.
+                   (tasks/lift.py); 0 leaves them as they are.
     covariance:    [J] factor on the covariance of each joint over the samples.
     radius:        [J] factor on the samples' own 90 % radius, so that it holds the truth in 90 % of the cases.
     """

@@ -101,8 +101,8 @@ MUTATIONS = [
     ),
     Mutation(
         "fair pairs counted as plain ones",
-        "return num - 1 if fair else num",
-        "return num",
+        "(rank * offset).sum(0) / (num * (num - 1))",
+        "(rank * offset).sum(0) / (num * num)",
         CALIBRATION + "test_crps_and_energy_score_by_brute_force",
     ),
     Mutation(

@@ -26,7 +26,7 @@ from experiments.options import option, run
 from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.evaluation import calibration, metrics
-from jaxpose.evaluation import recalibration as fitting
+from jaxpose.evaluation import calibration as fitting
 from jaxpose.evaluation.protocols import HIDDEN_PARTS, LiftingBench
 from jaxpose.files import write_json
 from jaxpose.networks.score_mlp import ScoreMLP
@@ -34,8 +34,7 @@ from jaxpose.spaces.person import decode_view, encode_keypoints
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import draw_states
-from jaxpose.tasks.lift import problem
-from jaxpose.tasks.recalibration import middle, misfit
+from jaxpose.tasks.lift import middle, misfit, problem
 from jaxpose.tasks.samplers import stochastic
 from jaxpose.training.checkpoint import git_commit
 

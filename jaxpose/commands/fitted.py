@@ -14,9 +14,8 @@ from jaxpose.commands import report
 from jaxpose.commands.blocks import AXIS, Drawn
 from jaxpose.commands.option_groups import BodyFiles, Output
 from jaxpose.commands.report_bodies import Shown, write_bodies
-from jaxpose.fitting.baselines import l2_energy
 from jaxpose.fitting.engine import PosePrior
-from jaxpose.fitting.priors import dposer_prior, energy_prior
+from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points

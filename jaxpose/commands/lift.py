@@ -29,8 +29,8 @@ from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.heatmap_files import BLOCK, Heatmaps, intensities
 from jaxpose.model import Model, require
 from jaxpose.tasks import lift as task
-from jaxpose.tasks.likelihood import lifted_log_density
 from jaxpose.tasks.samplers import sampler_of
+from jaxpose.tasks.score import lifted_log_density
 
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
 _PROBES = 2**31 - 3  # of the key of likelihoods

@@ -31,7 +31,7 @@ from jaxpose.fitting.ik import aligned, check_targets, seen_points
 from jaxpose.fitting.terms import Weights, fit_term
 from jaxpose.geometry.body import Body, PosedBody, skeleton_body
 from jaxpose.geometry.body_joints import body_points
-from jaxpose.geometry.kinematics import forward_kinematics
+from jaxpose.geometry.rotations import forward_kinematics
 from jaxpose.geometry.skeleton import SMPL_22
 
 _LEAST_NOISE = 0.002  # metres

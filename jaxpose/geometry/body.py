@@ -28,8 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
-from jaxpose.geometry.kinematics import forward_kinematics, offsets_of
-from jaxpose.geometry.rotations import matrix_from_axis_angle
+from jaxpose.geometry.rotations import forward_kinematics, matrix_from_axis_angle, offsets_of
 
 Kind: TypeAlias = Literal["smpl", "smplh", "smplx"]
 
@@ -322,3 +321,13 @@ def _rows(body: Body, ids: Array) -> Body:
         posedirs=body.posedirs[..., ids],
         weights=body.weights[ids],
     )
+
+
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Unit normals [V, 3] of vertices [V, 3], outwards, means over triangles [F, 3] weighted by their areas."""
+    a, b, c = (vertices[triangles[:, i]] for i in range(3))
+    across = np.cross(b - a, c - a)
+    total = np.zeros_like(vertices)
+    for i in range(3):
+        np.add.at(total, triangles[:, i], across)
+    return total / np.linalg.norm(total, axis=-1, keepdims=True)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxpose.base import Array, Key
 from jaxpose.diffusion import ddim, sample
 from jaxpose.geometry.camera import normalise_screen
-from jaxpose.geometry.flip import flip_average
+from jaxpose.geometry.skeleton import flip_average
 from jaxpose.model import Model
 from jaxpose.networks.diffpose import DiffPose
 

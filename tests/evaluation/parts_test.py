@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxpose.evaluation.parts import completion_row, hidden_errors
+from jaxpose.evaluation.protocols import completion_row, hidden_errors
 
 TRUTH = np.random.default_rng(0).normal(size=(2, 22, 3)).astype(np.float32)
 HIDDEN = [1, 4, 7, 10]

@@ -227,11 +227,6 @@ def test_without_a_gradient_through_the_network_mcg_is_scoresde():
     np.testing.assert_allclose(one[:, :5], other[:, :5], atol=1e-6)
 
 
-def test_bits_per_number_of_a_known_density():
-    """Uniform on a cube of edge 4: 2 bits a number."""
-    np.testing.assert_allclose(dposer_official.bits_per_number(-63 * np.log(4.0), 63), 2)
-
-
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="project and pull need a condition"):
         dposer_official.recipe(sub_vp(), 20, project=True)
