@@ -55,9 +55,8 @@ from jaxpose.tasks.generate import generate
 from jaxpose.tasks.samplers import stochastic
 from jaxpose.training.checkpoint import git_commit
 from jaxpose.training.loop import fit
-from jaxpose.training.optimizer import make_optimizer
 from jaxpose.training.parallel import make_runner
-from jaxpose.training.step import Params, init_state, make_step
+from jaxpose.training.step import Params, init_state, make_optimizer, make_step
 
 _KINDS = ("real", "classic", "generated", "both", "own")
 _WITH_POSES = ("generated", "both", "own")

@@ -26,7 +26,6 @@ from experiments.options import option, run
 from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.evaluation import calibration, metrics
-from jaxpose.evaluation import calibration as fitting
 from jaxpose.evaluation.protocols import HIDDEN_PARTS, LiftingBench
 from jaxpose.files import write_json
 from jaxpose.networks.score_mlp import ScoreMLP
@@ -152,8 +151,8 @@ def draw_block(
 def fit(rows: dict[str, Rows], chosen: np.ndarray, options: Options) -> released.Recalibration:
     """Recalibration of lifting from the chosen poses [N] (bool) of all settings together."""
     taken = [take(r, chosen) for r in rows.values()]
-    errors = jnp.concatenate([fitting.log_errors(r.samples, r.truth) for r in taken])
-    offset, slope = fitting.fit_spread(errors, jnp.concatenate([r.level for r in taken]))
+    errors = jnp.concatenate([calibration.log_errors(r.samples, r.truth) for r in taken])
+    offset, slope = calibration.fit_spread(errors, jnp.concatenate([r.level for r in taken]))
     if not options.spread:
         offset, slope = jnp.zeros_like(offset), jnp.zeros_like(slope)
     plain = released.Recalibration(offset, slope, jnp.ones(len(offset)), jnp.ones(len(offset)))
@@ -162,7 +161,7 @@ def fit(rows: dict[str, Rows], chosen: np.ndarray, options: Options) -> released
 
 
 def respread(rows: Rows, r: released.Recalibration) -> Array:
-    """What `tasks.recalibration.respread` makes of the samples, about the root."""
+    """What `tasks.lift.respread` makes of the samples, about the root."""
     factor = jnp.exp(rows.seen[:, None, None] * (r.offset + r.slope * rows.level[:, None, None]))
     return rows.middle + factor * (rows.samples - rows.middle)
 
@@ -174,8 +173,8 @@ def of_widths(samples: Array, truth: Array, weights: Array | None = None) -> rel
     return released.Recalibration(
         jnp.zeros(truth.shape[1:]),
         jnp.zeros(3),
-        fitting.fit_covariance(samples, truth, weights),
-        fitting.fit_radius(radius, metrics.joint_errors(mean, truth), weights),
+        calibration.fit_covariance(samples, truth, weights),
+        calibration.fit_radius(radius, metrics.joint_errors(mean, truth), weights),
     )
 
 

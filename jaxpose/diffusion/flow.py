@@ -43,8 +43,7 @@ def encode(sde: SDE, predict_fn: PredictFn, x: Array, times: Array, cond: Condit
     """Carry data x [..., J, D] forwards along the flow to the latent noise it comes from, shaped alike.
 
     times: [T+1] in [t_min, t_max], rising or falling (a sampler's grid serves as it is); x is the state at the
-           earliest. The latent is the state at the latest, N(0, sigma(t_max)^2) for data of the model: `decode` and
-           any deterministic solver take it as it is.
+           earliest, the latent that at the latest, N(0, sigma(t_max)^2) for data of the model.
     """
     return transport(sde, predict_fn, x, jnp.sort(times), cond)
 

@@ -61,8 +61,7 @@ def classifier_free(predict_fn: PredictFn, weight: float | Array) -> PredictFn:
 def replace(sde: SDE, cond: Condition, noise: float | Array = 0.0) -> ProjectFn:
     """Inpainting: set the observed coordinates of x_s to their value at noise level s, leave the others.
 
-    The state keeps its shape [..., J, D], cond's broadcasts to it. An observed coordinate ends within
-    the noise of the last time of its value.
+    cond broadcasts to x_s [..., J, D]. An observed coordinate ends within the noise of the last time of its value.
     noise: deviation of the values themselves, broadcasting to them: they are set while sigma / alpha exceeds it, and
            what they have of it is not added again.
     """

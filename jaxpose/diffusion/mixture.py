@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
+from jaxpose.diffusion.sde import floating
 
 # Hard assignments between the seeds and EM. On 1088 sets of 1000 points in 5 overlapping clusters the mean likelihood
 # after EM is 2e-4 nats below that of 40 assignments; without any it is 2e-3 below.
@@ -33,9 +34,7 @@ NUM_ASSIGNMENTS = 10
 class Mixture(NamedTuple):
     """Mixtures of M diagonal Gaussians over D numbers; the leading axes are independent mixtures.
 
-    weight: [..., M] non-negative, sums to 1.
-    mean:   [..., M, D].
-    std:    [..., M, D] standard deviations, positive.
+    weight [..., M] non-negative, of sum 1; mean and std [..., M, D], deviations positive.
     """
 
     weight: Array
@@ -67,7 +66,7 @@ def fit_mixture(
     values are known, for a sample or weight that is not finite, a negative weight, or a set whose weights are all 0;
     under tracing such a set gives NaN weights and likelihood, and leaves the others alone.
     """
-    x = _floating(x)
+    x = floating(x)
     if x.ndim < 2 or 0 in x.shape[-2:]:
         raise ValueError(f"fit_mixture needs x [..., S, D] with S and D >= 1, got shape {x.shape}")
     if num_components < 1 or not floor > 0:
@@ -78,7 +77,11 @@ def fit_mixture(
         if (needed := (*x.shape[:-2], num_components, x.shape[-1])) != start.mean.shape:
             raise ValueError(f"fit_mixture: needed a start with mean of shape {needed}, got {start.mean.shape}")
     weights = jnp.ones(x.shape[:-1], x.dtype) if weights is None else jnp.asarray(weights, x.dtype)
-    _check_samples(x, weights)
+    if weights.shape != x.shape[:-1]:
+        raise ValueError(f"fit_mixture: needed weights of shape {x.shape[:-1]}, got {weights.shape}")
+    _require("fit_mixture: x", x, "a finite number", np.isfinite)
+    _require("fit_mixture: weights", weights, "a number >= 0", lambda a: np.isfinite(a) & (a >= 0))
+    _require("fit_mixture: weights", weights.sum(-1), "a sum over S > 0", lambda a: a > 0)
     return _fit(key, x, weights, start, num_components, num_steps, tolerance, floor)
 
 
@@ -177,8 +180,7 @@ def _expectation_maximisation(
 
 
 def _maximise(share: Array, x: Array, mean: Array, floor: float) -> Mixture:
-    """M step: the maximum-likelihood mixture for shares [M, S] (sum 1) of x [D, S]; empty components keep their
-    mean."""
+    """M step: the likeliest mixture for shares [M, S] (sum 1) of x [D, S]; empty components keep their mean."""
     mass = share.sum(-1)
     # below this share a component's moments are rounding errors
     alive = mass > jnp.finfo(x.dtype).eps
@@ -226,14 +228,6 @@ def _log_joint(mixture: Mixture, x: Array) -> Array:
     return peak[..., None] - (z**2).sum(-2) / 2
 
 
-def _check_samples(x: Array, weights: Array) -> None:
-    if weights.shape != x.shape[:-1]:
-        raise ValueError(f"fit_mixture: needed weights of shape {x.shape[:-1]}, got {weights.shape}")
-    _require("fit_mixture: x", x, "a finite number", np.isfinite)
-    _require("fit_mixture: weights", weights, "a number >= 0", lambda a: np.isfinite(a) & (a >= 0))
-    _require("fit_mixture: weights", weights.sum(-1), "a sum over S > 0", lambda a: a > 0)
-
-
 def _require(name: str, found: Array, needed: str, legal: Callable[[np.ndarray], np.ndarray]) -> None:
     """ValueError naming the first place of `found` that is known not to be legal."""
     if isinstance(found, jax.core.Tracer):
@@ -243,8 +237,3 @@ def _require(name: str, found: Array, needed: str, legal: Callable[[np.ndarray],
     if len(places):
         place = tuple(places[0].tolist())
         raise ValueError(f"{name}: needed {needed}, got {values[place]} at {list(place)}")
-
-
-def _floating(x: Array) -> Array:
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)

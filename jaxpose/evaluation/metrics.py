@@ -20,6 +20,8 @@ Hypotheses lead: samples [H, ..., J, D] against truth [..., J, D] broadcast, and
 `best_of`.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -166,6 +168,16 @@ def weighted_mean(values: Array, weights: Array | None = None) -> Array:
         return values.mean(-1)
     weights = jnp.broadcast_to(jnp.asarray(weights, values.dtype), values.shape)
     return (weights * jnp.where(weights > 0, values, 0)).sum(-1) / weights.sum(-1)
+
+
+def in_blocks(
+    figures: Callable[..., dict[str, Array]], pred: Array | np.ndarray, truth: Array | np.ndarray, size: int
+) -> dict[str, np.ndarray]:
+    """figures(pred, truth) of each row [N], `size` rows at once; pred [N, ...] as truth [N, ...], or [H, N, ...]."""
+    lead = (slice(None),) * (pred.ndim - truth.ndim)
+    rows = [slice(i, i + size) for i in range(0, len(truth), size)]
+    blocks = [figures(pred[(*lead, row)], truth[row]) for row in rows]
+    return {name: np.concatenate([np.asarray(block[name]) for block in blocks]) for name in blocks[0]}
 
 
 def _motion_error(pred: Array, truth: Array, order: int) -> Array:

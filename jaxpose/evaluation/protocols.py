@@ -114,9 +114,7 @@ def lifting_row(
     `pit_gap` are shares. radius_90: [N, J] metres about the mean, as a result tells it; None: the samples' own.
     """
     samples, truth = metrics.align_root(jnp.asarray(samples)), metrics.align_root(jnp.asarray(truth))
-    num = truth.shape[0]
-    blocks = [_pose_figures(samples[:, i : i + _BLOCK], truth[i : i + _BLOCK]) for i in range(0, num, _BLOCK)]
-    per_pose = {k: np.concatenate([np.asarray(b[k]) for b in blocks]) for k in blocks[0]}
+    per_pose = metrics.in_blocks(_pose_figures, samples, truth, _BLOCK)
     macro = [per_pose["mean_mm"][category == c].mean() for c in np.unique(category)]
     row: dict[str, Any] = {k: float(v.mean()) for k, v in per_pose.items()}
     return row | {

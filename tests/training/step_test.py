@@ -13,9 +13,8 @@ import optax
 import pytest
 from training import tiny
 
-from jaxpose.training.optimizer import make_optimizer, make_schedule
 from jaxpose.training.parallel import make_runner
-from jaxpose.training.step import init_state, make_step
+from jaxpose.training.step import init_state, make_optimizer, make_schedule, make_step
 
 NUM_STEPS = 5  # the length of a dispatch of tiny.train
 
