@@ -7,6 +7,7 @@ import contextlib
 import functools
 from unittest import mock
 
+import dposer_original as dposer_official
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +20,6 @@ from jaxpose.diffusion import bind, denoising_loss, drift_diffusion, sub_vp
 from jaxpose.diffusion import regulariser as prior
 from jaxpose.diffusion.prediction import from_eps
 from jaxpose.geometry import rotations
-from jaxpose.recipes import dposer as dposer_official
 from jaxpose.recipes.gfpose import recipe_times
 from jaxpose.spaces import rotations as space
 from jaxpose.spaces.person import Statistics
