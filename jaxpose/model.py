@@ -1,7 +1,7 @@
 """A released model: one `.safetensors` file with weights, codec statistics and a specification in its header.
 
-Weights may be stored as bfloat16 and are loaded as float32. The header (`__metadata__`) holds the format's version
-and the specification as JSON, so a file says by itself what it is; nothing in it is executed.
+Weights may be stored as bfloat16 and are loaded as float32. The header holds the format's version and the
+specification as JSON; nothing in a file is executed.
 """
 
 import dataclasses
@@ -41,6 +41,7 @@ _PROCESSES: dict[str, Callable[..., SDE]] = {
     "ve": ve,
     "linear_betas": lambda first, last, num: from_betas(np.linspace(first, last, int(num))),
 }
+_process = functools.cache(lambda name, args: _PROCESSES[name](*args))
 # capability -> what a task that needs it asks for
 _NEEDED = {
     "joints": "a model of joint positions in the person-centred space, such as 'pose17'",
@@ -146,7 +147,7 @@ class Model:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What a task may ask for: of `Spec`."""
+        """Of `Spec`."""
         return self.spec.capabilities
 
     def predict_fn(self) -> PredictFn:
@@ -288,11 +289,6 @@ def init_params(key: Key, spec: Spec) -> Any:
     """Fresh weights of the network that `spec` names; a prior over rotations has no condition."""
     context = None if spec.space.representation else spec.context
     return spec.network.init(key, *spec.network.example_inputs(spec.state_shape, spec.space.keypoint_width, context))
-
-
-@functools.cache
-def _process(name: str, args: tuple[float, ...]) -> SDE:
-    return _PROCESSES[name](*args)
 
 
 def _check_fit(path: Path, spec: Spec, found: dict[str, Array]) -> None:

@@ -16,10 +16,10 @@ Weights come from what is known besides the hypotheses: how well they agree with
     reprojection_weights    log w_h = -sum_j c_j |project(X_hj + t_h) - u_j|^2 / (2 s^2)      t_h of `codec.place`
     likelihood_weights      log w_h = log p(X_h | keypoints)
 
-The hypotheses are draws from a posterior already, so the few that agree best are no answer: their mean is as noisy as
-they are few. The variance of a weighted mean is that of the hypotheses times sum w^2, so both are tempered, pose by
-pose: w_h^b with the largest b <= 1 at which sum w^2 <= 1 / H + ADDED. Then weighting adds at most 1 % of the
-hypotheses' variance to the mean's: the effective number is at least 67 of 200, 9 of 10.
+The hypotheses are draws from a posterior already, so the mean of the few that agree best is as noisy as they are few.
+The variance of a weighted mean is that of the hypotheses times sum w^2, so both are tempered, pose by pose: w_h^b with
+the largest b <= 1 at which sum w^2 <= 1 / H + ADDED. Then weighting adds at most 1 % of the hypotheses' variance to the
+mean's: the effective number is at least 67 of 200, 9 of 10.
 """
 
 import jax
@@ -78,15 +78,11 @@ def geometric_median(
 def medoid(samples: Array, weights: Array | None = None) -> Array:
     """The hypothesis with the least mean joint distance to the others: [H, ..., J, D] -> [..., J, D].
 
-    One of weight 0 is never chosen. One hypothesis at a time meets all the others: memory grows as H, not as H^2.
+    One of weight 0 is never chosen. Memory grows as H, not as H^2.
     """
     samples = jnp.asarray(samples)
     shares = _shares(samples, weights)[..., 0, 0]
-
-    def total_distance(sample):
-        return (shares * jnp.linalg.norm(samples - sample, axis=-1).mean(-1)).sum(0)
-
-    total = jax.lax.map(total_distance, samples)
+    total = jax.lax.map(lambda one: (shares * jnp.linalg.norm(samples - one, axis=-1).mean(-1)).sum(0), samples)
     chosen = _take(samples, jnp.where(shares > 0, total, jnp.inf).argmin(0))
     # One NaN hypothesis makes every sum of distances NaN, so there is no nearest one.
     return jnp.where(jnp.isnan(total.sum(0))[..., None, None], jnp.nan, chosen)

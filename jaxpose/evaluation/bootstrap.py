@@ -1,8 +1,8 @@
 """Confidence interval of the difference of two methods' mean errors on the same poses.
 
-The paired bootstrap: both methods are scored on the same poses, so the poses are drawn anew, with replacement, and each
-draw carries both errors with it. Of the draws' differences of means, the middle share `level` is the interval: the
-percentile interval (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13).
+The paired bootstrap: the poses are drawn anew, with replacement, and each draw carries both errors with it. Of the
+draws' differences of means, the middle share `level` is the interval: the percentile interval (Efron and Tibshirani
+1993, An Introduction to the Bootstrap, chapter 13).
 
 Neighbouring frames err alike, so a clip of 243 frames is nowhere near 243 observations. With `groups` whole groups are
 drawn, and a draw's mean is over the poses of its groups, each as often as its group came up:

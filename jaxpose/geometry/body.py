@@ -11,12 +11,12 @@ With w the skinning weights, J the rest joints, R the local and G the global rot
     skin    v_p = v_s + posedirs (R_1 - I, ..., R_{J-1} - I)               joint after joint, each row after row
             v_i = sum_j w_ij (G_j (v_p,i - J_j) + x_j) + transl
 
-J is linear in betas, so its blend is computed once and joints need no mesh. In `skin` the vertices are the last
-axis: then a body costs two matrix products and sums along contiguous memory. For B bodies it holds about 20 B V
-floats (SMPL-X: 0.8 MB a body); beyond some thousand bodies split the batch, with `jax.lax.map(..., batch_size=)`.
+J is linear in betas, so joints need no mesh. In `skin` the vertices are the last axis: a body costs two matrix products
+and sums along contiguous memory. For B bodies it holds about 20 B V floats (SMPL-X: 0.8 MB a body); beyond some
+thousand split the batch, with `jax.lax.map(..., batch_size=)`. A `Body` is a pytree: pass it to a jitted function as an
+argument; closed over, its 20 MB become constants.
 
-A `Body` is a pytree: pass it to a jitted function as an argument; closed over, its 20 MB become constants. Source:
-Loper et al., SMPL (2015); Pavlakos et al., SMPL-X (2019); layout of the files as in spec/dposer.md, 8.
+Source: Loper et al., SMPL (2015); Pavlakos et al., SMPL-X (2019); layout of the files as in spec/dposer.md, 8.
 """
 
 from collections.abc import Mapping
