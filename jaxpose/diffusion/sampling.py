@@ -79,7 +79,7 @@ def sample_hypotheses(
     """
     if num < 1 or (chunk is not None and chunk < 1):
         raise ValueError(f"sample_hypotheses needs num >= 1 and chunk >= 1 or None, got num={num}, chunk={chunk}")
-    how = {"project": project, "finish": finish, "return_path": return_path}
+    how: dict[str, Any] = {"project": project, "finish": finish, "return_path": return_path}
 
     def one(h: Array) -> Array:
         start_key, sample_key = jax.random.split(jax.random.fold_in(key, h))

@@ -62,7 +62,7 @@ def dposer_prior(
 ) -> DPoserPrior:
     """The DPoser regulariser (diffusion/regulariser.py) of a prior over rotations, such as `load("prior21")`.
 
-    With `snr_squared` and `summed` a weight of 1 serves all tasks, since the terms of a fit are in nats.
+    With `snr_squared` and `summed` a weight of 1 serves all tasks.
     """
     require(model, "a fit", "rotations")
     return DPoserPrior(model, schedule or _SCHEDULE, weight, reduction)

@@ -204,7 +204,7 @@ def mirror(points: Array, skeleton: Skeleton) -> Array:
     points and result: [..., J, D], any unit, axis 0 measured from the mirror (so centre pixels first).
     """
     check_joints(points, skeleton)
-    return jnp.asarray(points)[..., _other_side(skeleton), :].at[..., 0].multiply(-1)
+    return jnp.asarray(points)[..., other_side(skeleton), :].at[..., 0].multiply(-1)
 
 
 def flip_average(predict: Callable[..., Array], skeleton: Skeleton) -> Callable[..., Array]:
@@ -233,11 +233,11 @@ def mirror_rotations(axis_angle: Array, skeleton: Skeleton) -> Array:
     num, given = len(skeleton.joints), jnp.shape(axis_angle)[-2]
     if given not in (num, num - 1):
         raise ValueError(f"axis_angle: needed {num} joints or {num - 1}, of {skeleton.name!r}, got {given}")
-    order = _other_side(skeleton)[num - given :] - (num - given)  # the root, which has no other side, comes first
+    order = other_side(skeleton)[num - given :] - (num - given)  # the root, which has no other side, comes first
     return axis_angle[..., order, :] * jnp.array([1.0, -1.0, -1.0], axis_angle.dtype)
 
 
-def _other_side(skeleton: Skeleton) -> np.ndarray:
+def other_side(skeleton: Skeleton) -> np.ndarray:
     """For each joint the one on the other side, or itself: [J]."""
     order = np.arange(len(skeleton.joints))
     order[list(skeleton.left)], order[list(skeleton.right)] = skeleton.right, skeleton.left

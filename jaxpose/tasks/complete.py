@@ -49,7 +49,7 @@ def complete(
     num, size = joints.shape[0], num_hypotheses
     if not traced(key, model, rows):
         rows, size = filled(rows, num, size_for(num)), size_for(num_hypotheses)
-    how = {"chunk": chunk, "return_path": return_path}
+    how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
     return drawn(_complete, key, model, rows, size, num_hypotheses, num, sampler, **how)
 
 

@@ -92,7 +92,7 @@ def lift(
             given = filled(_of_rows(num, given), num, size_for(num))
             windows = None if window is None else _clip(num, window)  # type: ignore[assignment]  # numpy
         size = size_for(num_hypotheses)
-    how = {"num_components": num_components, "depth": depth, "chunk": chunk, "return_path": return_path}
+    how: dict[str, Any] = {"num_components": num_components, "depth": depth, "chunk": chunk, "return_path": return_path}
     return drawn(_lift, key, model, (*given, windows), size, num_hypotheses, num, sampler, **how)
 
 

@@ -74,11 +74,10 @@ def make_step(
     """The function (state, data) -> (state, metrics) of one step over a global batch of `batch_size`.
 
     Metrics are means over the batch of what `loss_fn` returns, with `loss`, `grad_norm` (before clipping) and
-    `update_norm`: one of these is not finite as soon as anything in the state is. `accumulate` cuts a
-    shard's share into so many slices, one in memory at a time. With `axis`, the step runs as one of
-    `num_shards` under a pmap or shard_map of that axis name. `compute_dtype` (such as bfloat16) runs linen
-    layers in that type; weights, optimiser, examples and whatever the loss computes outside the network
-    stay float32. ValueError if the batch does not divide.
+    `update_norm`: one of these is not finite as soon as anything in the state is. `accumulate` cuts a shard's share
+    into so many slices, one in memory at a time. With `axis`, the step runs as one of `num_shards` under a pmap or
+    shard_map of that axis name. `compute_dtype` (such as bfloat16) runs linen layers in that type; all else stays
+    float32. ValueError if the batch does not divide.
     """
     if batch_size <= 0 or batch_size % (num_shards * accumulate):
         raise ValueError(
