@@ -343,8 +343,8 @@ MUTATIONS = [
     ),
     Mutation(
         "biases decay too",
-        "lambda p: jnp.ndim(p) > 1, params)",
-        "lambda p: jnp.ndim(p) > 0, params)",
+        "lambda p: jnp.ndim(p) > 1)",
+        "lambda p: jnp.ndim(p) > 0)",
         "training/step_test.py::test_only_matrices_decay",
     ),
     Mutation(

@@ -134,7 +134,8 @@ def report(rows: Mapping[str, ActionMean], *, markdown: bool = False) -> str:
         text = [f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:])]
     else:
         text = ["  ".join(line).rstrip() for line in lines]
-    notes = [f"{name}: no frames of {_absent(result)}" for name, result in rows.items() if result.empty]
+    absent = {k: [_TABLE_NAMES[i] for i in TABLE_ORDER if ACTIONS[i] in r.empty] for k, r in rows.items() if r.empty}
+    notes = [f"{name}: no frames of {', '.join(actions)}" for name, actions in absent.items()]
     return "\n".join(text + (["", *notes] if notes else [])) + "\n"
 
 
@@ -142,10 +143,6 @@ def _cells(result: ActionMean) -> list[str]:
     known = result.per_action
     values = [f"{known[ACTIONS[i]]:.1f}" if ACTIONS[i] in known else "-" for i in TABLE_ORDER]
     return [*values, f"{result.average:.1f}"]
-
-
-def _absent(result: ActionMean) -> str:
-    return ", ".join(_TABLE_NAMES[i] for i in TABLE_ORDER if ACTIONS[i] in result.empty)
 
 
 @jax.jit

@@ -169,9 +169,9 @@ class GraphDenoiser(nn.Module):
         trunk = GraphTrunk(self.width, self.depth, self.num_heads, self.dropout, self.skeleton, name="trunk")
         context = None if cond is None else cond.context
         if context is not None:
-            context = _joints_first(jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1])))
-        h = trunk(_joints_first(x), context, tau, train=train)
-        return _joints_last(ChebConv(x.shape[-1], self.skeleton, name="output")(h))
+            context = jnp.moveaxis(jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1])), -2, 0)
+        h = trunk(jnp.moveaxis(x, -2, 0), context, tau, train=train)
+        return jnp.moveaxis(ChebConv(x.shape[-1], self.skeleton, name="output")(h), 0, -2)
 
 
 class GraFormer(nn.Module):
@@ -188,17 +188,9 @@ class GraFormer(nn.Module):
     def __call__(self, x: Array, *, train: bool = False) -> tuple[Array, Array]:
         """Pose [..., J, features_out] and features [..., J, width], the last layer's input, of x [..., J, C]."""
         trunk = GraphTrunk(self.width, self.depth, self.num_heads, self.dropout, self.skeleton, name="trunk")
-        features = trunk(_joints_first(x), train=train)
+        features = trunk(jnp.moveaxis(x, -2, 0), train=train)
         pose = ChebConv(self.features_out, self.skeleton, name="output")(features)
-        return _joints_last(pose), _joints_last(features)
-
-
-def _joints_first(x: Array) -> Array:
-    return jnp.moveaxis(x, -2, 0)
-
-
-def _joints_last(x: Array) -> Array:
-    return jnp.moveaxis(x, 0, -2)
+        return jnp.moveaxis(pose, 0, -2), jnp.moveaxis(features, 0, -2)
 
 
 def _mix_joints(matrix: Array, x: Array) -> Array:

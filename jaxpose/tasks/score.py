@@ -17,9 +17,8 @@ of LEVEL units of state: 3 mm for joints, 1.2 % of a coordinate's deviation for 
     p(z) = alpha^n p_t(alpha z)     at the time t where sigma / alpha = LEVEL
 
 A percentile is that of the log density among those of training poses, seen by virtual cameras as in training. Poses
-that are likelier than most are ordinary ones, standing and walking, with nothing wrong in them: what is called out of
-distribution is the low end alone (`python -m experiments.evaluate score` prints the share of corrupted poses at either
-end).
+that are likelier than most are ordinary ones, standing and walking: out of distribution is the low end alone (`python
+-m experiments.evaluate score` prints the share of corrupted poses at either end).
 
 Source: Song et al. (2021), section 4.3 for the flow; Nalisnick et al., Detecting out-of-distribution inputs to deep
 generative models using typicality (2019) for judging a density by those of training data.
@@ -56,8 +55,6 @@ def log_density(
     *,
     num_steps: int = NUM_STEPS,
     level: float = LEVEL,
-    key: Key | None = None,
-    num_probes: int | None = None,
 ) -> Array:
     """Log density [N] in nats of joints [N, J, 3] metres, or of body poses [N, 21, 3] or [N, 63] axis-angle radians.
 
@@ -68,7 +65,6 @@ def log_density(
           given them. None: of poses from nothing.
     num_steps: intervals of the log-SNR, two exact traces each.
     level: noise, in units of state, after which the density is taken; the process's least where that is more.
-    key, num_probes: Hutchinson's estimate of the traces in place of the exact ones, as in `log_likelihood`.
     ValueError for wrong shapes, missing joints, and models that do not know the score at every noise level.
     """
     require(model, "score", "score")
@@ -84,14 +80,14 @@ def log_density(
             raise ValueError(
                 f"cond, view: needed both, of {len(pose)} detections (`codec.encode_keypoints`), or neither"
             )
-    num, size = len(pose), len(pose) if traced(pose, cond, key) else size_for(len(pose))
+    num, size = len(pose), len(pose) if traced(pose, cond) else size_for(len(pose))
     pose, cond, view = filled((pose, cond, view), num, size)
     log_snr = np.float32(-2 * np.log(level))
-    found = _density(model, pose, cond, view, basis, log_unit, log_snr, key, num_steps=num_steps, num_probes=num_probes)
+    found = _density(model, pose, cond, view, basis, log_unit, log_snr, num_steps=num_steps)
     return found if size == num else jax.device_put(np.asarray(found)[:num])
 
 
-@partial(jax.jit, static_argnames=("num_steps", "num_probes"))
+@partial(jax.jit, static_argnames="num_steps")
 def _density(
     model: Model,
     pose: Array,
@@ -100,15 +96,10 @@ def _density(
     basis: Array,
     log_unit: Array,
     log_snr: Array,
-    key: Key | None,
     *,
     num_steps: int,
-    num_probes: int | None,
 ) -> Array:
-    """Log density [N] of poses in the subspace of `basis` [J D, n], the volume of whose unit cube is e^log_unit.
-
-    log_snr: at which the density is taken.
-    """
+    """Log density [N] at `log_snr` of poses in the subspace of `basis` [J D, n], whose unit cube is e^log_unit."""
     if "rotations" in model.capabilities:
         state = to_state(model, pose)
     else:
@@ -121,11 +112,9 @@ def _density(
     predict = within(model.predict_fn(), basis, model.spec.state_shape)
     null = None if "rotations" in model.capabilities else null_condition(model)  # one condition is encoded once for all
 
-    def block(rows: tuple[Array, Condition | None, Array | None]) -> Array:
-        z, cond, key = rows
-        return log_likelihood(
-            sde, predict, alpha * z, times, null if cond is None else cond, key=key, num_probes=num_probes
-        )
+    def block(rows: tuple[Array, Condition | None]) -> Array:
+        z, cond = rows
+        return log_likelihood(sde, predict, alpha * z, times, null if cond is None else cond)
 
     num, size = len(z), min(len(z), _CHUNK)
     rounds = -(-num // size)
@@ -134,8 +123,7 @@ def _density(
         padded = values[jnp.minimum(jnp.arange(rounds * size), num - 1)]
         return padded.reshape(rounds, size, *values.shape[1:])
 
-    keys = None if key is None else jax.random.split(key, rounds)
-    found = jax.lax.map(block, (folded(z), jax.tree.map(folded, cond), keys))
+    found = jax.lax.map(block, (folded(z), jax.tree.map(folded, cond)))
     return found.reshape(-1)[:num] + basis.shape[1] * jnp.log(alpha) - log_unit
 
 

@@ -15,6 +15,7 @@ clipping; its rate warms up and then decays (cosine: Loshchilov & Hutter, 2017):
     lr(n) = peak (end + (1 - end) (1 + cos(pi u)) / 2)                u = (n - warmup) / (total - warmup)
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -148,8 +149,11 @@ def _in_dtype(loss_fn: LossFn, dtype: Any) -> LossFn:
     and a pose loses millimetres.
     """
 
+    def is_float(x: Any) -> bool:
+        return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
+
     def cast(tree: Any) -> Any:
-        return jax.tree.map(lambda x: x.astype(dtype) if _is_float(x) else x, tree)
+        return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
 
     def cast_inputs(next_fun: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         if type(context.module).__module__.startswith("flax.linen"):
@@ -161,10 +165,6 @@ def _in_dtype(loss_fn: LossFn, dtype: Any) -> LossFn:
             return loss_fn(cast(params), key, example)
 
     return low_precision_loss
-
-
-def _is_float(x: Any) -> bool:
-    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
 
 
 def make_schedule(
@@ -208,9 +208,6 @@ def make_optimizer(
     rate = make_schedule(
         learning_rate, warmup_steps=warmup_steps, total_steps=total_steps, schedule=schedule, end_fraction=end_fraction
     )
-    adam = optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay, mask=_matrices)
+    matrices = functools.partial(jax.tree.map, lambda p: jnp.ndim(p) > 1)
+    adam = optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay, mask=matrices)
     return adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)
-
-
-def _matrices(params: optax.Params) -> optax.Params:
-    return jax.tree.map(lambda p: jnp.ndim(p) > 1, params)
