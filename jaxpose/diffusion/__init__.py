@@ -1,8 +1,8 @@
 """Diffusion over arrays: processes, predictions, solvers, sampling, guidance, losses; independent of poses."""
 
 from jaxpose.diffusion.flow import decode, encode, interpolate, log_likelihood
-from jaxpose.diffusion.guidance import classifier_free, frozen, measurement, measurement_step, observed, replace
-from jaxpose.diffusion.losses import denoising_loss, log_snr_times, logit_normal_times, uniform_times
+from jaxpose.diffusion.guidance import classifier_free, measurement, observed, replace
+from jaxpose.diffusion.losses import denoising_loss, log_snr_times, uniform_times
 from jaxpose.diffusion.prediction import bind, from_eps, from_score, from_v, from_x0
 from jaxpose.diffusion.sampling import sample, sample_hypotheses
 from jaxpose.diffusion.sde import (

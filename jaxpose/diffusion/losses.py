@@ -50,17 +50,6 @@ def log_snr_times(sde: SDE) -> TimesFn:
     return draw
 
 
-def logit_normal_times(sde: SDE, mean: float = 0.0, std: float = 1.0) -> TimesFn:
-    """Training times t_min + (t_max - t_min) sigmoid(N(mean, std^2)) (Esser et al., 2024)."""
-    if std <= 0:
-        raise ValueError(f"logit_normal_times needs std > 0, got {std}")
-
-    def draw(key: Key) -> Array:
-        return sde.t_min + (sde.t_max - sde.t_min) * jax.nn.sigmoid(mean + std * jax.random.normal(key))
-
-    return draw
-
-
 def _edm(sde: SDE, t: Array, spread: Array | float) -> Array:
     moves = jnp.asarray(spread) > 0
     return jnp.where(moves, 1 + jnp.exp(-log_snr(sde, t)) / jnp.where(moves, spread, 1) ** 2, 0)

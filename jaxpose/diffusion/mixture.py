@@ -101,14 +101,6 @@ def take_component(mixture: Mixture, index: Array) -> tuple[Array, Array]:
     return mean, std
 
 
-def moments(mixture: Mixture) -> tuple[Array, Array]:
-    """(mean, std), each [..., D], of the one Gaussian that shares each coordinate's first two moments."""
-    weight = mixture.weight[..., None]
-    mean = (weight * mixture.mean).sum(-2)
-    variance = (weight * (mixture.std**2 + (mixture.mean - mean[..., None, :]) ** 2)).sum(-2)
-    return mean, jnp.sqrt(variance)
-
-
 def check_mixture(mixture: Mixture) -> None:
     """ValueError where the arrays are no Mixture, or, where values are known, name the first place that is wrong.
 

@@ -117,8 +117,5 @@ def lift_official(
     return denoise_official(model, uv, xyz)
 
 
-jitted_lift_official = jax.jit(lift_official, static_argnames=("flip", "only_zero_root"))
-
-
 def _rooted(xyz: Array) -> Array:
     return xyz - xyz[..., :1, :]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from by_hand import moments
 from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -15,7 +16,6 @@ from jaxpose.diffusion.mixture import (
     check_mixture,
     draw_component,
     fit_mixture,
-    moments,
     responsibilities,
     take_component,
 )

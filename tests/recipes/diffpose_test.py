@@ -24,6 +24,7 @@ from jaxpose.training.step import init_state, make_step
 
 GOLDEN = shared.GOLDEN / "diffpose"
 HEIGHTS = (1002, 1000, 1000, 1002)  # pixels, of cameras 0..3; all are 1000 wide
+LIFT = jax.jit(official.lift_official, static_argnames=("flip", "only_zero_root"))
 LEFT, RIGHT = [4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]
 
 
@@ -119,12 +120,12 @@ def test_the_originals_test_loop_from_pixels_to_poses(model, detections):
     uv = keypoints / 500 - np.stack([np.ones(36), heights / 1000], -1)[:, None]
     np.testing.assert_allclose(uv, golden["sampler_in"][..., :2], atol=1e-6)
 
-    as_released = official.jitted_lift_official(model, keypoints, (1000, heights), only_zero_root=True)
+    as_released = LIFT(model, keypoints, (1000, heights), only_zero_root=True)
     ended = golden["sampler_out"][..., 2:]
     np.testing.assert_allclose(as_released, ended - ended[:, :1], atol=5e-5)
 
     # and what it meant to do: the same start, less the root that the network puts out
-    right = official.jitted_lift_official(model, keypoints, (1000, heights))
+    right = LIFT(model, keypoints, (1000, heights))
     xyz = jax.jit(lambda uv: model.spec.network.apply(model.params, uv, method="encode")[0])(uv)
     start = golden["sampler_in"][..., 2:] - np.asarray(xyz)[:, :1] * (np.arange(17) > 0)[:, None]
     meant = jax.jit(lambda uv, xyz: official.denoise_official(model, uv, xyz))(uv, start)
@@ -145,7 +146,7 @@ def test_video_is_averaged_with_its_mirror_image_and_starts_as_the_encoder_puts_
     encoder = assemble(parts[2:])
 
     def run(model, **options):
-        return official.jitted_lift_official(model, keypoints.astype(np.float32), (width, height), **options)
+        return LIFT(model, keypoints.astype(np.float32), (width, height), **options)
 
     other = jax.jit(parts[2].network.apply)({"params": parts[2].params}, flipped(golden["x"]))[0]
     average = (golden["y"] + flipped(np.asarray(other))) / 2
