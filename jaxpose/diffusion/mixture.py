@@ -6,9 +6,9 @@ One EM step, with sample weights v_i that sum to 1 and n_m = sum_i v_i r_im:
 
     w_m = n_m,    mean_m = sum_i v_i r_im x_i / n_m,    std_m^2 = sum_i v_i r_im (x_i - mean_m)^2 / n_m + floor
 
-The floor is added, not a lower bound: from equal parameters a step equals that of scikit-learn's
-GaussianMixture(covariance_type="diag", reg_covar=floor), and so does the rule that ends the steps. A component without
-samples is empty: weight exactly 0, mean where it was, std sqrt(floor); scikit-learn moves it to the origin.
+The floor is added, not a lower bound: a step, and the rule that ends them, equal those of scikit-learn's
+GaussianMixture(covariance_type="diag", reg_covar=floor). But a component without samples is empty: weight exactly 0,
+mean where it was, std sqrt(floor).
 
 Source: Dempster, Laird and Rubin (1977) for EM; Arthur and Vassilvitskii, k-means++ (2007), with several candidates a
 seed as in section 7 there.

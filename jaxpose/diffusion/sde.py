@@ -61,8 +61,8 @@ def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0, *, t_min: float = 1e-3
 def from_betas(betas: Sequence[float] | np.ndarray) -> SDE:
     """A discrete DDPM schedule [N] made continuous: index i = 0 .. N-1 is t = (i + 1) / N; t_min = 1 / N.
 
-    log alpha_bar is interpolated by a monotone cubic (slopes limited after Fritsch and Carlson, 1980): it is
-    exact at every index, falls strictly, and has a continuous slope.
+    log alpha_bar is interpolated by a monotone cubic (slopes limited after Fritsch and Carlson, 1980), exact at every
+    index.
     """
     betas = np.asarray(betas, np.float64)
     if betas.ndim != 1 or len(betas) < 2 or not ((betas > 0) & (betas < 1)).all():

@@ -35,23 +35,11 @@ from jaxpose.base import Array, Key
 from jaxpose.evaluation import metrics
 
 # Human3.6M's own numbering; 0 and 1 are not activities.
-ACTIONS = {
-    2: "Directions",
-    3: "Discussion",
-    4: "Eating",
-    5: "Greeting",
-    6: "Phoning",
-    7: "Posing",
-    8: "Purchases",
-    9: "Sitting",
-    10: "SittingDown",
-    11: "Smoking",
-    12: "TakingPhoto",
-    13: "Waiting",
-    14: "Walking",
-    15: "WalkingDog",
-    16: "WalkTogether",
-}
+_NAMES = (
+    *("Directions", "Discussion", "Eating", "Greeting", "Phoning", "Posing", "Purchases", "Sitting", "SittingDown"),
+    *("Smoking", "TakingPhoto", "Waiting", "Walking", "WalkingDog", "WalkTogether"),
+)
+ACTIONS = dict(enumerate(_NAMES, 2))
 # Columns of the papers' tables in their order, and their names for two of the actions.
 TABLE_ORDER = (2, 3, 4, 5, 6, 12, 7, 8, 9, 10, 11, 13, 15, 14, 16)
 _TABLE_NAMES = {**ACTIONS, 12: "Photo", 15: "WalkDog"}

@@ -55,121 +55,104 @@ _BUILT: dict[str, Skeleton] = {}
 SKELETONS: Mapping[str, Skeleton] = MappingProxyType(_BUILT)  # every joint set of this file, by name
 
 
-def _build(name: str, tree: Mapping[str, str]) -> Skeleton:
-    """The skeleton with the joints of `tree` in order, each with its parent's name ("" for the root); in `SKELETONS`.
+def _build(name: str, tree: str) -> Skeleton:
+    """The skeleton of the words of `tree`, joint:parent in the order of joints, the root alone; in `SKELETONS`.
 
     Sides and parts follow from the names.
     """
-    joints = tuple(tree)
+    above = dict(word.partition(":")[::2] for word in tree.split())
+    joints = tuple(above)
     left = tuple(j for j, joint in enumerate(joints) if joint.startswith("left_"))
     right = tuple(joints.index("right_" + joints[j].removeprefix("left_")) for j in left)
     limbs = [{side + joint for joint in limb} for side, limb in _LIMBS]
     parts = [tuple(j for j, joint in enumerate(joints) if joint in limb) for limb in limbs]
     trunk = tuple(j for j, joint in enumerate(joints) if not any(joint in limb for limb in limbs))
-    parents = tuple(joints.index(parent) if parent else -1 for parent in tree.values())
+    parents = tuple(joints.index(parent) if parent else -1 for parent in above.values())
     _BUILT[name] = Skeleton(name, joints, parents, left, right, (*parts, trunk))
     return _BUILT[name]
 
 
-_RIGHT_LEG = {"right_knee": "right_hip", "right_ankle": "right_knee"}
-_LEFT_LEG = {"left_knee": "left_hip", "left_ankle": "left_knee"}
-_RIGHT_ARM = {"right_elbow": "right_shoulder", "right_wrist": "right_elbow"}
-_LEFT_ARM = {"left_elbow": "left_shoulder", "left_wrist": "left_elbow"}
-_LEFT_FOOT = {"left_big_toe": "left_ankle", "left_small_toe": "left_ankle", "left_heel": "left_ankle"}
-_RIGHT_FOOT = {"right_big_toe": "right_ankle", "right_small_toe": "right_ankle", "right_heel": "right_ankle"}
-
 # `neck_nose` is a point of the lower face, 0.11 m above the thorax; COCO's nose is 0.26 m from the mid shoulders.
 H36M_17 = _build(
     "h36m17",
-    {
-        "hip": "",
-        **{"right_hip": "hip"} | _RIGHT_LEG,
-        **{"left_hip": "hip"} | _LEFT_LEG,
-        **{"spine": "hip", "thorax": "spine", "neck_nose": "thorax", "head": "neck_nose"},
-        **{"left_shoulder": "thorax"} | _LEFT_ARM,
-        **{"right_shoulder": "thorax"} | _RIGHT_ARM,
-    },
+    """
+    hip right_hip:hip right_knee:right_hip right_ankle:right_knee left_hip:hip left_knee:left_hip left_ankle:left_knee
+    spine:hip thorax:spine neck_nose:thorax head:neck_nose
+    left_shoulder:thorax left_elbow:left_shoulder left_wrist:left_elbow right_shoulder:thorax right_elbow:right_shoulder
+    right_wrist:right_elbow
+    """,
 )
-
 # COCO marks no point of the trunk's axis: its tree hangs from the nose.
-_COCO = {
-    **{"nose": "", "left_eye": "nose", "right_eye": "nose", "left_ear": "left_eye", "right_ear": "right_eye"},
-    **{"left_shoulder": "nose", "right_shoulder": "nose"},
-    **{"left_elbow": "left_shoulder", "right_elbow": "right_shoulder"},
-    **{"left_wrist": "left_elbow", "right_wrist": "right_elbow"},
-    **{"left_hip": "left_shoulder", "right_hip": "right_shoulder"},
-    **{"left_knee": "left_hip", "right_knee": "right_hip", "left_ankle": "left_knee", "right_ankle": "right_knee"},
-}
-COCO_17 = _build("coco17", _COCO)
-
+COCO_17 = _build(
+    "coco17",
+    """
+    nose left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
+    left_shoulder:nose right_shoulder:nose left_elbow:left_shoulder right_elbow:right_shoulder left_wrist:left_elbow
+    right_wrist:right_elbow
+    left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
+    right_ankle:right_knee
+    """,
+)
 BODY_25 = _build(
     "body25",
-    {
-        **{"nose": "neck", "neck": "hip"},
-        **{"right_shoulder": "neck"} | _RIGHT_ARM,
-        **{"left_shoulder": "neck"} | _LEFT_ARM,
-        "hip": "",
-        **{"right_hip": "hip"} | _RIGHT_LEG,
-        **{"left_hip": "hip"} | _LEFT_LEG,
-        **{"right_eye": "nose", "left_eye": "nose", "right_ear": "right_eye", "left_ear": "left_eye"},
-        **_LEFT_FOOT | _RIGHT_FOOT,
-    },
+    """
+    nose:neck neck:hip right_shoulder:neck right_elbow:right_shoulder right_wrist:right_elbow left_shoulder:neck
+    left_elbow:left_shoulder left_wrist:left_elbow
+    hip right_hip:hip right_knee:right_hip right_ankle:right_knee left_hip:hip left_knee:left_hip left_ankle:left_knee
+    right_eye:nose left_eye:nose right_ear:right_eye left_ear:left_eye left_big_toe:left_ankle left_small_toe:left_ankle
+    left_heel:left_ankle
+    right_big_toe:right_ankle right_small_toe:right_ankle right_heel:right_ankle
+    """,
 )
-
 BODY_25B = _build(
     "body25b",
-    _COCO
-    | {"nose": "upper_neck", "left_shoulder": "upper_neck", "right_shoulder": "upper_neck"}
-    | {"upper_neck": "", "head": "upper_neck"}
-    | _LEFT_FOOT
-    | _RIGHT_FOOT,
+    """
+    nose:upper_neck left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
+    left_shoulder:upper_neck right_shoulder:upper_neck left_elbow:left_shoulder right_elbow:right_shoulder
+    left_wrist:left_elbow right_wrist:right_elbow
+    left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
+    right_ankle:right_knee
+    upper_neck head:upper_neck left_big_toe:left_ankle left_small_toe:left_ankle left_heel:left_ankle
+    right_big_toe:right_ankle right_small_toe:right_ankle right_heel:right_ankle
+    """,
 )
-
 HALPE_26 = _build(
     "halpe26",
-    _COCO
-    | {"nose": "neck", "left_shoulder": "neck", "right_shoulder": "neck", "left_hip": "hip", "right_hip": "hip"}
-    | {"head": "neck", "neck": "hip", "hip": ""}
-    | {"left_big_toe": "left_ankle", "right_big_toe": "right_ankle"}
-    | {"left_small_toe": "left_ankle", "right_small_toe": "right_ankle"}
-    | {"left_heel": "left_ankle", "right_heel": "right_ankle"},
+    """
+    nose:neck left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
+    left_shoulder:neck right_shoulder:neck left_elbow:left_shoulder right_elbow:right_shoulder left_wrist:left_elbow
+    right_wrist:right_elbow
+    left_hip:hip right_hip:hip left_knee:left_hip right_knee:right_hip left_ankle:left_knee right_ankle:right_knee
+    head:neck neck:hip hip left_big_toe:left_ankle right_big_toe:right_ankle
+    left_small_toe:left_ankle right_small_toe:right_ankle left_heel:left_ankle right_heel:right_ankle
+    """,
 )
-
 MPII_16 = _build(
     "mpii16",
-    {
-        **{"right_ankle": "right_knee", "right_knee": "right_hip", "right_hip": "hip"},
-        **{"left_hip": "hip"} | _LEFT_LEG,
-        **{"hip": "", "thorax": "hip", "upper_neck": "thorax", "head": "upper_neck"},
-        **{"right_wrist": "right_elbow", "right_elbow": "right_shoulder", "right_shoulder": "thorax"},
-        **{"left_shoulder": "thorax"} | _LEFT_ARM,
-    },
+    """
+    right_ankle:right_knee right_knee:right_hip right_hip:hip left_hip:hip left_knee:left_hip left_ankle:left_knee
+    hip thorax:hip upper_neck:thorax head:upper_neck right_wrist:right_elbow right_elbow:right_shoulder
+    right_shoulder:thorax left_shoulder:thorax left_elbow:left_shoulder left_wrist:left_elbow
+    """,
 )
-
 MPI3DHP_17 = _build(
     "mpi3dhp17",
-    {
-        **{"head": "neck", "neck": "spine"},
-        **{"right_shoulder": "neck"} | _RIGHT_ARM,
-        **{"left_shoulder": "neck"} | _LEFT_ARM,
-        **{"right_hip": "hip"} | _RIGHT_LEG,
-        **{"left_hip": "hip"} | _LEFT_LEG,
-        **{"hip": "", "spine": "hip", "head_base": "neck"},
-    },
+    """
+    head:neck neck:spine right_shoulder:neck right_elbow:right_shoulder right_wrist:right_elbow
+    left_shoulder:neck left_elbow:left_shoulder left_wrist:left_elbow
+    right_hip:hip right_knee:right_hip right_ankle:right_knee left_hip:hip left_knee:left_hip left_ankle:left_knee
+    hip spine:hip head_base:neck
+    """,
 )
-
-_SMPL = {
-    **{"pelvis": "", "left_hip": "pelvis", "right_hip": "pelvis", "spine1": "pelvis"},
-    **{"left_knee": "left_hip", "right_knee": "right_hip", "spine2": "spine1"},
-    **{"left_ankle": "left_knee", "right_ankle": "right_knee", "spine3": "spine2"},
-    **{"left_foot": "left_ankle", "right_foot": "right_ankle", "neck": "spine3"},
-    **{"left_collar": "spine3", "right_collar": "spine3", "head_base": "neck"},
-    **{"left_shoulder": "left_collar", "right_shoulder": "right_collar"},
-    **{"left_elbow": "left_shoulder", "right_elbow": "right_shoulder"},
-    **{"left_wrist": "left_elbow", "right_wrist": "right_elbow"},
-}
+_SMPL = """
+    pelvis left_hip:pelvis right_hip:pelvis spine1:pelvis left_knee:left_hip right_knee:right_hip spine2:spine1
+    left_ankle:left_knee right_ankle:right_knee spine3:spine2 left_foot:left_ankle right_foot:right_ankle
+    neck:spine3 left_collar:spine3 right_collar:spine3 head_base:neck
+    left_shoulder:left_collar right_shoulder:right_collar left_elbow:left_shoulder right_elbow:right_shoulder
+    left_wrist:left_elbow right_wrist:right_elbow
+"""
 SMPL_22 = _build("smpl22", _SMPL)
-SMPL_24 = _build("smpl24", _SMPL | {"left_hand": "left_wrist", "right_hand": "right_wrist"})
+SMPL_24 = _build("smpl24", _SMPL + "left_hand:left_wrist right_hand:right_wrist")
 
 
 def get_skeleton(name: str) -> Skeleton:

@@ -10,9 +10,8 @@ With A the skeleton's adjacency with self loops, its rows divided by their sums,
     h = ChebConv(x);  h = W [h, context] where there is context;  blocks;  out = ChebConv(h)
 
 The norm divides by the unbiased standard deviation plus 1e-6, which is not LayerNorm. A denoiser is this with the time
-features tau, GraFormer (Zhao et al., CVPR 2022) without. T_k x for all k is one product with a constant, and then one
-product with all W_k; joints are the first axis inside, [J, ..., C], so that both are plain products of large matrices
-(`python -m experiments.benchmark --case=graph` compares with a product for each term).
+features tau, GraFormer (Zhao et al., CVPR 2022) without. Joints are the first axis inside, [J, ..., C]: T_k x for all
+k, and all W_k, are then two plain products of large matrices (`python -m experiments.benchmark --case=graph`).
 """
 
 import flax.linen as nn

@@ -121,8 +121,8 @@ def params_from_original(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Our parameters and the fields of `MixSTE` for the weights of the original, by their names there.
 
-    weights: without the prefix `module.`. num_heads: cannot be seen in weights; 8 in the original. Raises ValueError
-    naming what is missing, unexpected or of another shape.
+    weights: without the prefix `module.`. num_heads: cannot be seen in weights; 8 in the original. ValueError names
+    what is missing, unexpected or of another shape.
     """
     depth = 0
     while f"STEblocks.{depth}.norm1.weight" in weights:

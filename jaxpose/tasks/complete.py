@@ -3,8 +3,6 @@
 The observed joints are the network's condition, with how far each is to be trusted. They are taken relative to their
 own middle, so they may lie anywhere and any of them may be missing, the root too. Each sample is then moved to where
 it agrees best with them, and exact joints take their observed place.
-
-2D keypoints with missing joints are completed by `lift`: it hides what has no confidence.
 """
 
 from functools import partial

@@ -15,8 +15,6 @@ An unknown level is found by expectation maximisation (Dempster, Laird and Rubin
 
 over-relaxed, log s <- log s + 1.6 (log s_new - log s), since the plain step closes only 40 to 60 % of the way
 (Salakhutdinov and Roweis, ICML 2003).
-
-Missing joints, or a noise of their own for each, are for `complete`.
 """
 
 from functools import partial

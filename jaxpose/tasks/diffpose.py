@@ -199,8 +199,8 @@ def draw_start(key: Key, mixture: Mixture, num_joints: int, *, shared: bool) -> 
 def residual_start(model: Model, cond: Condition, encoded: Encoded, mixture: Mixture, features: bool = True) -> Partial:
     """The `Problem.start` of residuals r [N, J, 5]; a hypothesis keeps the component of `mixture` that it drew.
 
-    For a video model the rows are frames, and all frames of a hypothesis share its noise and its component, so that it
-    moves as smoothly as its context does. features: False hides f_ST from the denoiser.
+    For a video model all rows are frames, which share a hypothesis' noise and component, so that it moves as smoothly
+    as its context does. features: False hides f_ST from the denoiser.
     """
     return Partial(_start, model, cond, encoded, mixture, jnp.asarray(features))
 

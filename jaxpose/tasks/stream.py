@@ -9,8 +9,8 @@ The noise n of a hypothesis never changes, so it moves as smoothly as its contex
 the first frame r_(k-1) and n are no longer independent: in the plain w r + q n their deviations add up, and the spread
 of the hypotheses grows by sqrt((1 + w) / (1 - w)), twofold at w = 0.6. Divided by w + q, a standard normal r stays so.
 
-Of a window the encoder's last frame is taken; it was trained on all of them. Only the new frame passes the encoder of
-single frames. The warm start and its constants are ours; the paper has no stream.
+Only the new frame passes the encoder of single frames. The warm start and its constants are ours; the paper has no
+stream.
 """
 
 from functools import partial
@@ -57,7 +57,7 @@ def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
     """A stream that has seen nothing yet; after a cut, or for another person, start again with the same key.
 
     key: all randomness of the stream: the noise that `draw_poses` of the same key gives to its first row, or to a clip.
-    Raises ValueError for a model that is not of DiffPose's paper profile, or num_hypotheses < 1.
+    ValueError for a model that is not of DiffPose's paper profile, or num_hypotheses < 1.
     """
     network = network_of(model)
     require(model, "stream", "joints")
@@ -104,7 +104,7 @@ def step_stream(
 
     A frame without a person (fewer than two joints with confidence > 0 and finite keypoints) repeats the last result,
     flagged by weights of 0, and the last frame's place in the window; before the first person the result is NaN.
-    Raises ValueError for a shape that is not as above.
+    ValueError for a shape that is not as above.
     """
     keypoints, confidence = _checked(model, stream, keypoints, confidence, camera)
     if num_steps < 1:
