@@ -34,6 +34,7 @@ from jaxpose.spaces.person import place
 ADDED = 0.01
 NOISE = 0.05  # of the keypoints' extent: about the error of a detector, 5 px where a person is 320 px tall
 _KERNEL_DIRECTIONS = 6  # in which hypotheses of a pose vary: tr(C)^2 / tr(C^2), median of the same validation poses
+_NUM_STEPS, _SMALLEST = 32, 1e-6  # of iterations; metres
 _NEAREST = 1e-3  # metres before the camera
 _LEAST_LOG_EXPONENT = -30.0  # not 0 itself: hypotheses of log weight -inf keep weight 0
 
@@ -57,22 +58,19 @@ def median(samples: Array, weights: Array | None = None) -> Array:
     return jnp.where(jnp.isnan(samples.sum(0) + shares.sum(0)), jnp.nan, sum(ends) / 2)
 
 
-def geometric_median(
-    samples: Array, weights: Array | None = None, *, num_steps: int = 32, smallest: float = 1e-6
-) -> Array:
+def geometric_median(samples: Array, weights: Array | None = None) -> Array:
     """Point per joint with the least mean distance to the hypotheses: [H, ..., J, D] -> [..., J, D].
 
-    Weiszfeld's iteration from the mean, `num_steps` times. Distances below `smallest` (a micrometre, for
-    metres) count as that, so that a step which lands on a hypothesis does not divide by 0.
+    Weiszfeld's iterations from the mean. Distances below a micrometre count as that: a step may land on a hypothesis.
     """
     samples = jnp.asarray(samples)
     shares = _shares(samples, weights)
 
     def step(_, centre):
         distance = jnp.linalg.norm(samples - centre, axis=-1, keepdims=True)
-        return _average(samples, shares / jnp.maximum(distance, smallest))
+        return _average(samples, shares / jnp.maximum(distance, _SMALLEST))
 
-    return jax.lax.fori_loop(0, num_steps, step, _average(samples, shares))
+    return jax.lax.fori_loop(0, _NUM_STEPS, step, _average(samples, shares))
 
 
 def medoid(samples: Array, weights: Array | None = None) -> Array:
@@ -88,25 +86,25 @@ def medoid(samples: Array, weights: Array | None = None) -> Array:
     return jnp.where(jnp.isnan(total.sum(0))[..., None, None], jnp.nan, chosen)
 
 
-def mode(samples: Array, weights: Array | None = None, *, num_steps: int = 32, smallest: float = 1e-6) -> Array:
+def mode(samples: Array, weights: Array | None = None) -> Array:
     """Where a smoothed density of the hypotheses peaks, joint by joint: [H, ..., J, D] -> [..., J, D].
 
     Mean shift (Comaniciu and Meer, 2002) from the densest hypothesis, under a Gaussian kernel of Scott's width
-    s H^(-1 / (D + 4)), s the root mean square deviation of a coordinate, but not below `smallest`; of weighted
+    s H^(-1 / (D + 4)), s the root mean square deviation of a coordinate, but not below a micrometre; of weighted
     hypotheses H is the effective number.
     """
     joints = jnp.asarray(samples)[..., None, :]  # each a pose of one joint
-    return _peak(joints, _shares(samples, weights)[..., None], samples.shape[-1], num_steps, smallest)[..., 0, :]
+    return _peak(joints, _shares(samples, weights)[..., None], samples.shape[-1])[..., 0, :]
 
 
-def pose_mode(samples: Array, weights: Array | None = None, *, num_steps: int = 32, smallest: float = 1e-6) -> Array:
+def pose_mode(samples: Array, weights: Array | None = None) -> Array:
     """Where a smoothed density of whole poses peaks: [H, ..., J, D] -> [..., J, D].
 
     As `mode`, with one kernel over all numbers of a pose. They are far from independent: Scott's width is that of a
     density in 6 dimensions with the poses' total variance.
     """
     samples = jnp.asarray(samples)
-    return _peak(samples, _shares(samples, weights), _KERNEL_DIRECTIONS, num_steps, smallest)
+    return _peak(samples, _shares(samples, weights), _KERNEL_DIRECTIONS)
 
 
 def reprojection_weights(
@@ -199,11 +197,11 @@ def _take(samples: Array, chosen: Array) -> Array:
     return jnp.take_along_axis(samples, chosen[None, ..., None, None], axis=0)[0]
 
 
-def _peak(samples: Array, shares: Array, directions: int, num_steps: int, smallest: float) -> Array:
+def _peak(samples: Array, shares: Array, directions: int) -> Array:
     """Mean shift of poses [H, ..., J, D] from the densest; shares [H, ..., 1, 1] sum to 1 over H."""
     num = 1 / jnp.square(shares).sum(0)[..., 0, 0]
     total = (shares * jnp.square(samples - _average(samples, shares))).sum((0, -2, -1))
-    variance = jnp.maximum(total / directions * num ** (-2 / (directions + 4)), smallest**2)
+    variance = jnp.maximum(total / directions * num ** (-2 / (directions + 4)), _SMALLEST**2)
 
     def nearness(at: Array) -> Array:
         return shares[..., 0, 0] * jnp.exp(-0.5 * jnp.square(samples - at).sum((-2, -1)) / variance)
@@ -212,4 +210,4 @@ def _peak(samples: Array, shares: Array, directions: int, num_steps: int, smalle
         return _average(samples, nearness(at)[..., None, None])
 
     densest = jax.lax.map(lambda sample: nearness(sample).sum(0), samples).argmax(0)
-    return jax.lax.fori_loop(0, num_steps, shift, _take(samples, densest))
+    return jax.lax.fori_loop(0, _NUM_STEPS, shift, _take(samples, densest))

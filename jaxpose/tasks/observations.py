@@ -105,7 +105,7 @@ def sight(
     confidence: [C, J], 0 where not seen (its size counts in `noise_px`); so counts a keypoint that is not finite.
     intrinsics [C, 4] px, R_cam_world [C, 3, 3], t_cam [C, 3] m (None: one camera is the world), distortion [C, 5].
     up:         the world's vertical, three numbers: the prior's axes are then level. None: camera 0 is taken as level,
-                and turned to the person as a model's condition is (`geometry.codec`). R_view_world [3, 3]: these axes.
+                and turned to the person as a model's condition is (spaces/person.py). R_view_world [3, 3]: these axes.
     ValueError for shapes that do not fit.
     """
     num, joints = uv_px.shape[0], uv_px.shape[1]
