@@ -13,7 +13,7 @@ in `medoid` and `pose_mode`.
 
 Weights come from what is known besides the hypotheses: how well they agree with the keypoints, or how likely they are.
 
-    reprojection_weights    log w_h = -sum_j c_j |project(X_hj + t_h) - u_j|^2 / (2 s^2)      t_h of `codec.place`
+    reprojection_weights    log w_h = -sum_j c_j |project(X_hj + t_h) - u_j|^2 / (2 s^2)      t_h of `place`
     likelihood_weights      log w_h = log p(X_h | keypoints)
 
 The hypotheses are draws from a posterior already, so the mean of the few that agree best is as noisy as they are few.
@@ -119,7 +119,7 @@ def reprojection_weights(
 ) -> Array:
     """Weights [H, ...] by how near each hypothesis' joints, seen by the camera, lie to the keypoints.
 
-    samples:    [H, ..., J, 3] metres, camera axes; where they stand is found by `codec.place`, each for itself.
+    samples:    [H, ..., J, 3] metres, camera axes; where they stand is found by `spaces.person.place`, each for itself.
     keypoints:  [..., J, 2] pixels; confidence [..., J], 0 where not seen, and there they may be NaN.
     intrinsics: [..., 4] pixels; distortion [..., 5] or None.
     noise_px:   standard deviation of a coordinate, scalar or [...]; None: 0.05 of the keypoints' extent.

@@ -1,6 +1,6 @@
 """DiffPose: diffusion of poses about the Gaussian mixture of an encoder (Gong et al., CVPR 2023, arXiv 2211.16940).
 
-A pose is h = (u, v, x, y, z) per joint: keypoints and 3D state in the units of `geometry.codec`. What is known of it
+A pose is h = (u, v, x, y, z) per joint: keypoints and 3D state in the units of spaces/person.py. What is known of it
 before the diffusion is a mixture of Gaussians H_K: keypoints from a detector's confidences or heatmaps, x, y, z from
 the context encoder or from histograms of the training poses. One component (mu, s) is drawn for a sample and kept; the
 process carries the pose to it, and a sample comes back from it (the paper's equations 3 and 4, spec 2.5):
@@ -96,7 +96,7 @@ def keypoint_std(keypoints: Array) -> Array:
     """Standard deviation [..., J] of keypoints (u, v, confidence) [..., J, 3], in their units.
 
     A detector's confidence c tells the size of its error, on which our training detector's was made
-    (`data.views.draw_confidence`): e = 9.5 - 4.2 logit((c - 0.08) / 0.92) pixels of a crop.
+    (`examples.views.draw_confidence`): e = 9.5 - 4.2 logit((c - 0.08) / 0.92) pixels of a crop.
     """
     uv, confidence = keypoints[..., :2], keypoints[..., 2]
     seen = confidence > 0
