@@ -127,8 +127,8 @@ def generation_row(
 ) -> dict[str, float]:
     """Every figure of samples [N, 17, 3] against held-out real poses [M, 17, 3] and training poses [L, 17, 3].
 
-    Poses of `H36M_17` in metres and in axes of one kind: camera axes with any heading, so motion capture in world axes
-    is first seen through drawn cameras (examples/views.py), as the held-out poses are. Roots are moved to the origin here.
+    Poses of `H36M_17` in metres and in axes of one kind: camera axes with any heading, so motion capture is first seen
+    through drawn cameras (examples/views.py), as the held-out poses are. Roots are moved to the origin here.
 
     Names carry units; shares have none. `heading_` stands before figures of poses that all head one way. Names with
     `val_` are the same figure of the held-out poses, for reference. Nearest distances are to training poses, all
