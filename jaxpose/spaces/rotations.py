@@ -26,7 +26,8 @@ def z_score(x: Array | np.ndarray) -> Statistics:
     """The normaliser that brings x [N, J, D] to mean 0 and deviation 1 in each coordinate; N >= 2."""
     x = _checked(x)
     std = x.std(0, ddof=1)
-    return _statistics(x.mean(0), std, std)
+    moves = std > _STILL
+    return Statistics(x.mean(0), np.where(moves, std, 1), np.where(moves, 1.0, 0.0))
 
 
 def min_max(x: Array | np.ndarray, quantile: float = 0.0) -> Statistics:
@@ -38,13 +39,9 @@ def min_max(x: Array | np.ndarray, quantile: float = 0.0) -> Statistics:
         raise ValueError(f"quantile: needed a number in [0, 0.5), got {quantile}")
     x = _checked(x)
     low, high = np.quantile(x, [quantile, 1 - quantile], axis=0)
-    return _statistics((low + high) / 2, (high - low) / 2, x.std(0, ddof=1))
-
-
-def _statistics(mean: np.ndarray, scale: np.ndarray, std: np.ndarray) -> Statistics:
-    moves = scale > _STILL
-    scale = np.where(moves, scale, 1)
-    return Statistics(mean, scale, np.where(moves, std / scale, 0.0))
+    moves = (high - low) / 2 > _STILL
+    scale = np.where(moves, (high - low) / 2, 1)
+    return Statistics((low + high) / 2, scale, np.where(moves, x.std(0, ddof=1) / scale, 0.0))
 
 
 def encode(statistics: Statistics, x: Array) -> Array:
