@@ -30,16 +30,7 @@ from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import time_at
 from jaxpose.model import Model, Recalibration
 from jaxpose.spaces.person import View, decode_view, encode_pose
-from jaxpose.tasks.draw import (
-    STATIC,
-    check_joints,
-    check_noise,
-    check_num,
-    draw_states,
-    drawn,
-    hypotheses,
-    null_condition,
-)
+from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, drawn, hypotheses, null_condition
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 _FIRST_GUESS = 0.05  # metres
@@ -119,7 +110,7 @@ def estimate_noise(key: Key, model: Model, joints: Array) -> Array:
     return jax.lax.fori_loop(0, _EM_STEPS, improve, jnp.full(joints.shape[0], _FIRST_GUESS))
 
 
-@partial(jax.jit, static_argnames=STATIC)
+@partial(jax.jit, static_argnames=("num", "sampler", "return_path"))
 def _denoise(
     key: Key, model: Model, joints: Array, level: Array | None, count: Array | None, *, sampler: Sampler, **how: Any
 ) -> Hypotheses:

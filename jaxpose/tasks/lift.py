@@ -276,8 +276,8 @@ def misfit(cond: Condition, view: View, x_view: Array) -> Array:
     trust = cond.mask[..., 0] if cond.context is None else cond.context
     x = x_view - x_view[:, :1]
     xy = cond.value[..., :2] * extent + centre
-    placed = x + place(jnp.asarray(_PLANE), xy, trust, x)[:, None]
-    away = (placed[..., :2] / placed[..., 2:] - xy) / extent
+    x_placed = x + place(jnp.asarray(_PLANE), xy, trust, x)[:, None]
+    away = (x_placed[..., :2] / x_placed[..., 2:] - xy) / extent
     square = (trust * (away**2).sum(-1)).sum(-1) / jnp.maximum(trust.sum(-1), 1e-6)
     level = jnp.clip(0.5 * jnp.log(jnp.maximum(square, 1e-12)) - MISFIT, -MISFIT_RANGE, MISFIT_RANGE)
     return jnp.where((trust > 0).sum(-1) >= 2, level, 0.0)
