@@ -32,9 +32,8 @@ from jaxpose import model as released
 from jaxpose.files import write_json
 from jaxpose.training import checkpoint
 from jaxpose.training.loop import fit
-from jaxpose.training.optimizer import make_optimizer
 from jaxpose.training.parallel import make_runner
-from jaxpose.training.step import init_state, make_step
+from jaxpose.training.step import init_state, make_optimizer, make_step
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of experiments/configs.", lock_config=True)
 WORKDIR: flags.FlagHolder = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and config.json go.")

@@ -8,8 +8,6 @@ Shape letters used in every docstring of the library:
 otherwise (`mpjpe_mm`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 

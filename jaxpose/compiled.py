@@ -2,20 +2,15 @@
 
 XLA compiles a program for each shape, which takes seconds and on a CPU some 500 memory maps of the process' 65,530. So
 the public functions are jitted at module level, with settings that are hashable values, and their sizes (numbers of
-observations N and of hypotheses H) are filled up to few:
-
-    1 2 3 4 5 6 8 10 12 16 20 25 32 40 50 64 80 100 125 160 200 250 315 400 500 640 800 1000 1250 ...
-
-ten for each factor of ten (Renard's series R10, rounded): at most a third is computed for nothing, and usual numbers
-are met exactly. Rows and hypotheses are independent of each other, and their keys do not depend on how many there are.
-So filling up changes nothing but the last bits, which matrix products of other sizes round differently.
+observations N and of hypotheses H) are filled up to few, ten for each factor of ten (Renard's series R10, rounded): at
+most a third is computed for nothing, and usual numbers are met exactly. Rows and hypotheses are independent of each
+other, and their keys do not depend on how many there are. So filling up changes nothing but the last bits, which matrix
+products of other sizes round differently.
 
 Filling and cutting are done by numpy on the host, and `device_put` takes the result: in JAX each would be a program for
 each shape (so is `jnp.asarray` of a part of an array). Inside another jit all shapes are fixed, and nothing is filled
 up.
 """
-
-from __future__ import annotations
 
 import functools
 from collections.abc import Callable
@@ -62,7 +57,7 @@ def as_pytree(value: Any) -> Any:
 
 
 def size_for(num: int) -> int:
-    """The smallest of the sizes above that is at least `num`; ValueError for a number below 1."""
+    """The smallest size, of those that programs are compiled for, of at least `num`; ValueError below 1."""
     if num < 1:
         raise ValueError(f"needed at least 1 observation and 1 hypothesis, got {num}")
     if num <= _SIZES[-1]:
@@ -91,20 +86,10 @@ def cut(found: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
     if found.samples.shape[:2] == (num_hypotheses, num_rows):
         return found
 
-    def of(x: Any, *axes: slice) -> Any:
-        return None if x is None else part(x, *axes)
-
     h, n = slice(num_hypotheses), slice(num_rows)
-    return Hypotheses(
-        of(found.samples, h, n),
-        of(found.mean, n),
-        of(found.covariance, n),
-        of(found.radius_90, n),
-        of(found.weights, h, n),
-        of(found.root, h, n),
-        of(found.noise, n),
-        of(found.path, slice(None), h, n),
-    )
+    axes = {name: (h, n) for name in ("samples", "weights", "root")} | {"path": (slice(None), h, n)}
+    kept = {k: None if x is None else part(x, *axes.get(k, (n,))) for k, x in found._asdict().items()}
+    return Hypotheses(**kept)
 
 
 def part(x: Any, *axes: slice) -> Any:

@@ -7,11 +7,9 @@ In this order, independently for every example (GFPose, CVPR 2023, section 3.3; 
     joint  each joint is hidden
     depth  the rate at which a condition is 3D; otherwise its last coordinate is hidden
 
-Unlike the original, what is hidden is said to the network (`Condition.mask`), so an observed joint that happens
-to agree with the state is never mistaken for a hidden one.
+Unlike the original, what is hidden is said to the network (`Condition.mask`): an observed joint that agrees with the
+state is never mistaken for a hidden one.
 """
-
-from __future__ import annotations
 
 from typing import NamedTuple
 

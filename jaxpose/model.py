@@ -1,10 +1,8 @@
 """A released model: one `.safetensors` file with weights, codec statistics and a specification in its header.
 
-Weights may be stored as bfloat16 and are loaded as float32. The header (`__metadata__`) holds the format's version
-and the specification as JSON, so a file says by itself what it is; nothing in it is executed.
+Weights may be stored as bfloat16 and are loaded as float32. The header holds the format's version and the
+specification as JSON; nothing in a file is executed.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import functools
@@ -12,7 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import flax.linen as nn
 import flax.struct
@@ -43,6 +41,7 @@ _PROCESSES: dict[str, Callable[..., SDE]] = {
     "ve": ve,
     "linear_betas": lambda first, last, num: from_betas(np.linspace(first, last, int(num))),
 }
+_process = functools.cache(lambda name, args: _PROCESSES[name](*args))
 # capability -> what a task that needs it asks for
 _NEEDED = {
     "joints": "a model of joint positions in the person-centred space, such as 'pose17'",
@@ -111,7 +110,7 @@ class Recalibration(NamedTuple):
     """Recalibration of one task's hypotheses, fitted on validation subjects (`python -m experiments.jobs.recalibrate`).
 
     offset, slope: [J, D], [D] logarithm of the factor on the samples, and how it grows with how badly the keypoints fit
-                   (`tasks/recalibration.py`); 0 leaves them as they are.
+                   (tasks/lift.py); 0 leaves them as they are.
     covariance:    [J] factor on the covariance of each joint over the samples.
     radius:        [J] factor on the samples' own 90 % radius, so that it holds the truth in 90 % of the cases.
     """
@@ -141,14 +140,14 @@ class Model:
         """The joint set of the model's poses."""
         return get_skeleton(self.spec.skeleton)
 
-    def astype(self, dtype: Any) -> Model:
+    def astype(self, dtype: Any) -> Self:
         """The same with weights of another type. bfloat16 makes sampling faster where a device has units for it; states
         stay float32 (`python -m experiments.benchmark --case=lifting` prints speed and error)."""
         return dataclasses.replace(self, params=jax.tree.map(lambda w: w.astype(dtype), self.params))
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What a task may ask for: of `Spec`."""
+        """Of `Spec`."""
         return self.spec.capabilities
 
     def predict_fn(self) -> PredictFn:
@@ -290,11 +289,6 @@ def init_params(key: Key, spec: Spec) -> Any:
     """Fresh weights of the network that `spec` names; a prior over rotations has no condition."""
     context = None if spec.space.representation else spec.context
     return spec.network.init(key, *spec.network.example_inputs(spec.state_shape, spec.space.keypoint_width, context))
-
-
-@functools.cache
-def _process(name: str, args: tuple[float, ...]) -> SDE:
-    return _PROCESSES[name](*args)
 
 
 def _check_fit(path: Path, spec: Spec, found: dict[str, Array]) -> None:

@@ -9,6 +9,14 @@ import numpy as np
 from scipy.optimize import minimize
 
 
+def moments(mixture):
+    """(mean, std), each [..., D], of the one Gaussian that shares a mixture's first two moments of each number."""
+    weight, mean, std = (np.asarray(x, np.float64) for x in mixture)
+    middle = (weight[..., None] * mean).sum(-2)
+    variance = (weight[..., None] * (std**2 + (mean - middle[..., None, :]) ** 2)).sum(-2)
+    return middle, np.sqrt(variance)
+
+
 def relative(poses):
     poses = np.asarray(poses, np.float64)
     return poses - poses[..., :1, :]

@@ -101,8 +101,8 @@ MUTATIONS = [
     ),
     Mutation(
         "fair pairs counted as plain ones",
-        "return num - 1 if fair else num",
-        "return num",
+        "(rank * offset).sum(0) / (num * (num - 1))",
+        "(rank * offset).sum(0) / (num * num)",
         CALIBRATION + "test_crps_and_energy_score_by_brute_force",
     ),
     Mutation(
@@ -343,8 +343,8 @@ MUTATIONS = [
     ),
     Mutation(
         "biases decay too",
-        "lambda p: jnp.ndim(p) > 1, params)",
-        "lambda p: jnp.ndim(p) > 0, params)",
+        "lambda p: jnp.ndim(p) > 1)",
+        "lambda p: jnp.ndim(p) > 0)",
         "training/step_test.py::test_only_matrices_decay",
     ),
     Mutation(

@@ -27,7 +27,7 @@ from experiments.benchmark.timing import (
 from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.diffusion import time_grid
-from jaxpose.diffusion.likelihood import log_likelihood
+from jaxpose.diffusion.flow import log_likelihood
 from jaxpose.fitting.engine import Free, posed_body, start_parameters
 from jaxpose.fitting.ik import IKSettings, ik
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera

@@ -39,9 +39,8 @@ from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.conditioning import MaskRates
 from jaxpose.examples.views import Bodies, ViewRates, pose_example
-from jaxpose.training.optimizer import make_optimizer
 from jaxpose.training.parallel import make_runner
-from jaxpose.training.step import init_state, make_step
+from jaxpose.training.step import init_state, make_optimizer, make_step
 
 _STARTS = 5  # processes that import; the median counts
 _COUNTS = (1, 2, 4)  # devices

@@ -32,7 +32,7 @@ from jaxpose.evaluation import aggregate, metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.likelihood import lifted_log_density
+from jaxpose.tasks.score import lifted_log_density
 
 _PLAIN = ("mean", "median", "geometric_median", "medoid", "mode", "pose_mode")
 _FIGURES = ("mpjpe_mm", "p_mpjpe_mm", "absolute_mm")

@@ -24,7 +24,7 @@ from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
 from jaxpose.geometry.body import Body, full_rotations, skeleton_body
 from jaxpose.geometry.camera import intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
-from jaxpose.geometry.kinematics import forward_kinematics
+from jaxpose.geometry.rotations import forward_kinematics
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
 from jaxpose.io.keypoints import read_keypoints
 

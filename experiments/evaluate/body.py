@@ -33,11 +33,10 @@ from jaxpose.base import Array, Camera
 from jaxpose.datasets.mocap import data_root, load_rotations
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
-from jaxpose.fitting.baselines import fit_gaussian, fit_mixture, l2_energy
 from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, posed_body
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
-from jaxpose.fitting.priors import dposer_prior, energy_prior
+from jaxpose.fitting.priors import dposer_prior, energy_prior, fit_gaussian, fit_mixture, l2_energy
 from jaxpose.fitting.terms import Weights, project
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points

@@ -27,7 +27,7 @@ from experiments.evaluate.bench import generic_body, joints_of, load_frames, loa
 from jaxpose.base import Array, Camera, Condition, Decoded, Key, PredictFn, Prediction, Problem, ProjectFn, Start
 from jaxpose.diffusion import SDE, Solver, replace, time_at
 from jaxpose.evaluation import calibration, generation, metrics
-from jaxpose.evaluation.tasks import HIDDEN_PARTS
+from jaxpose.evaluation.protocols import HIDDEN_PARTS
 from jaxpose.geometry.body import Body
 from jaxpose.model import Model
 from jaxpose.spaces.person import View, encode_pose

@@ -26,7 +26,7 @@ from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.evaluation import aggregate, calibration, metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
-from jaxpose.evaluation.video import load_video_bench
+from jaxpose.evaluation.protocols import load_video_bench
 from jaxpose.spaces.person import decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import START, draw_poses, encode_rows, initial_distribution
 from jaxpose.tasks.samplers import sampler_of

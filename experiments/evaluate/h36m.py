@@ -34,7 +34,7 @@ from jaxpose.evaluation import aggregate
 from jaxpose.evaluation.h36m import h36m_row, report
 from jaxpose.evaluation.mpi3dhp import mpi3dhp_row
 from jaxpose.geometry.camera import normalise
-from jaxpose.geometry.flip import flip_average
+from jaxpose.geometry.skeleton import flip_average
 from jaxpose.geometry.windows import Windows, tile
 from jaxpose.recipes.diffpose import lift_official
 from jaxpose.spaces.person import decode_pose, encode_keypoints

@@ -33,11 +33,10 @@ from jaxpose.diffusion.regulariser import fixed, truncated, uniform_random
 from jaxpose.evaluation import generation
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.mesh import self_intersection_row
-from jaxpose.evaluation.parts import completion_row, hidden_errors
+from jaxpose.evaluation.protocols import completion_row, hidden_errors
 from jaxpose.fitting.priors import dposer_prior
 from jaxpose.geometry.body import full_rotations
-from jaxpose.geometry.flip import mirror_rotations
-from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.io.capsule_body import capsule_body
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.geometry.flip import mirror_rotations
-from jaxpose.geometry.skeleton import H36M_17, SMPL_22
+from jaxpose.geometry.skeleton import H36M_17, SMPL_22, mirror_rotations
 
 
 class Baselines(NamedTuple):

@@ -23,7 +23,7 @@ from experiments.evaluate import tasks
 from experiments.options import option, run
 from jaxpose import model as released
 from jaxpose.conditioning import MaskRates
-from jaxpose.evaluation.tasks import denoising_row
+from jaxpose.evaluation.protocols import denoising_row
 from jaxpose.files import write_json
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.samplers import mean_flow

@@ -3,7 +3,7 @@
     python -m experiments.jobs.augmentation --model=pose17 --out=runs/augmentation       10 rows
     python -m experiments.jobs.augmentation --shares=0.01 --seeds=0,1,2                  more rows for the same table
 
-A regression lifter (networks/regressor.py) is trained on a share of the motion capture, whole sequences drawn by a
+A regression lifter (jobs/regressor.py) is trained on a share of the motion capture, whole sequences drawn by a
 seed, and scored by its single answer on the benchmark's validation frames (2D detected, camera given, root depth not).
 Network, steps, batch, virtual cameras, detector and mirroring are alike in all rows; only the bodies differ:
 
@@ -40,6 +40,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.evaluate.bench import load_frames
+from experiments.jobs.regressor import Regressor
 from experiments.options import option, run
 from jaxpose import model as released
 from jaxpose.base import Array, Condition, Example, Key
@@ -49,15 +50,13 @@ from jaxpose.evaluation.metrics import align_root, mpjpe, p_mpjpe
 from jaxpose.evaluation.protocols import LiftingBench
 from jaxpose.examples.views import Bodies, ViewRates, make_bodies, pose_example
 from jaxpose.files import write_json
-from jaxpose.networks.regressor import Regressor
 from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
 from jaxpose.tasks.generate import generate
 from jaxpose.tasks.samplers import stochastic
 from jaxpose.training.checkpoint import git_commit
 from jaxpose.training.loop import fit
-from jaxpose.training.optimizer import make_optimizer
 from jaxpose.training.parallel import make_runner
-from jaxpose.training.step import Params, init_state, make_step
+from jaxpose.training.step import Params, init_state, make_optimizer, make_step
 
 _KINDS = ("real", "classic", "generated", "both", "own")
 _WITH_POSES = ("generated", "both", "own")

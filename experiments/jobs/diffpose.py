@@ -25,8 +25,7 @@ from jaxpose.datasets.h36m import load_frames
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times
 from jaxpose.diffusion.sde import SDE
 from jaxpose.evaluation import metrics
-from jaxpose.evaluation.protocols import load_lifting_bench
-from jaxpose.evaluation.video import load_video_bench
+from jaxpose.evaluation.protocols import load_lifting_bench, load_video_bench
 from jaxpose.examples.clips import ClipExample, Clips, clip_example, make_clips
 from jaxpose.examples.filmed import Filmed, film, filmed_example
 from jaxpose.examples.views import ViewRates

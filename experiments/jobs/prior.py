@@ -19,8 +19,7 @@ from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.datasets.mocap import balanced_weights, data_root, load_rotations
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
-from jaxpose.geometry.flip import mirror_rotations
-from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics
 from jaxpose.spaces.rotations import REPRESENTATIONS, encode, min_max, z_score

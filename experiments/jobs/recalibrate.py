@@ -26,17 +26,14 @@ from experiments.options import option, run
 from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.evaluation import calibration, metrics
-from jaxpose.evaluation import recalibration as fitting
-from jaxpose.evaluation.protocols import LiftingBench
-from jaxpose.evaluation.tasks import HIDDEN_PARTS
+from jaxpose.evaluation.protocols import HIDDEN_PARTS, LiftingBench
 from jaxpose.files import write_json
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import decode_view, encode_keypoints
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import draw_states
-from jaxpose.tasks.lift import problem
-from jaxpose.tasks.recalibration import middle, misfit
+from jaxpose.tasks.lift import middle, misfit, problem
 from jaxpose.tasks.samplers import stochastic
 from jaxpose.training.checkpoint import git_commit
 
@@ -154,8 +151,8 @@ def draw_block(
 def fit(rows: dict[str, Rows], chosen: np.ndarray, options: Options) -> released.Recalibration:
     """Recalibration of lifting from the chosen poses [N] (bool) of all settings together."""
     taken = [take(r, chosen) for r in rows.values()]
-    errors = jnp.concatenate([fitting.log_errors(r.samples, r.truth) for r in taken])
-    offset, slope = fitting.fit_spread(errors, jnp.concatenate([r.level for r in taken]))
+    errors = jnp.concatenate([calibration.log_errors(r.samples, r.truth) for r in taken])
+    offset, slope = calibration.fit_spread(errors, jnp.concatenate([r.level for r in taken]))
     if not options.spread:
         offset, slope = jnp.zeros_like(offset), jnp.zeros_like(slope)
     plain = released.Recalibration(offset, slope, jnp.ones(len(offset)), jnp.ones(len(offset)))
@@ -164,7 +161,7 @@ def fit(rows: dict[str, Rows], chosen: np.ndarray, options: Options) -> released
 
 
 def respread(rows: Rows, r: released.Recalibration) -> Array:
-    """What `tasks.recalibration.respread` makes of the samples, about the root."""
+    """What `tasks.lift.respread` makes of the samples, about the root."""
     factor = jnp.exp(rows.seen[:, None, None] * (r.offset + r.slope * rows.level[:, None, None]))
     return rows.middle + factor * (rows.samples - rows.middle)
 
@@ -176,8 +173,8 @@ def of_widths(samples: Array, truth: Array, weights: Array | None = None) -> rel
     return released.Recalibration(
         jnp.zeros(truth.shape[1:]),
         jnp.zeros(3),
-        fitting.fit_covariance(samples, truth, weights),
-        fitting.fit_radius(radius, metrics.joint_errors(mean, truth), weights),
+        calibration.fit_covariance(samples, truth, weights),
+        calibration.fit_radius(radius, metrics.joint_errors(mean, truth), weights),
     )
 
 

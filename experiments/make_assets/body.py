@@ -23,9 +23,8 @@ import numpy as np
 from experiments.make_assets import capsule_shapes
 from experiments.make_assets.surface_nets import surface_of
 from jaxpose.files import write_npz
-from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks
+from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks, vertex_normals
 from jaxpose.geometry.body_joints import MODEL_JOINTS, PICKED
-from jaxpose.geometry.mesh import vertex_normals
 from jaxpose.io.capsule_body import ASSET, HEIGHT, LANDMARKS, SHAPES, correctives
 
 _BLEND = 0.010  # metres, k

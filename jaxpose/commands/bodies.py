@@ -21,9 +21,8 @@ from jaxpose.commands import report
 from jaxpose.commands.blocks import AXIS, Drawn
 from jaxpose.commands.models import load_prior
 from jaxpose.commands.option_groups import BodyFiles, Output
-from jaxpose.fitting.baselines import l2_energy
 from jaxpose.fitting.engine import PosePrior
-from jaxpose.fitting.priors import dposer_prior, energy_prior
+from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
 from jaxpose.geometry.axes import FRAME_TAGS, turn
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points

@@ -35,8 +35,8 @@ from jaxpose.spaces.person import place
 from jaxpose.tasks import lift as task
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift import stature
-from jaxpose.tasks.likelihood import lifted_log_density
 from jaxpose.tasks.samplers import sampler_of
+from jaxpose.tasks.score import lifted_log_density
 
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
 _PROBES = 2**31 - 3  # of the key of likelihoods

@@ -1,9 +1,8 @@
 """Diffusion over arrays: processes, predictions, solvers, sampling, guidance, losses; independent of poses."""
 
-from jaxpose.diffusion.flow import decode, encode, interpolate
-from jaxpose.diffusion.guidance import classifier_free, frozen, measurement, measurement_step, observed, replace
-from jaxpose.diffusion.likelihood import log_likelihood
-from jaxpose.diffusion.losses import denoising_loss, log_snr_times, logit_normal_times, uniform_times
+from jaxpose.diffusion.flow import decode, encode, interpolate, log_likelihood
+from jaxpose.diffusion.guidance import classifier_free, measurement, observed, replace
+from jaxpose.diffusion.losses import denoising_loss, log_snr_times, uniform_times
 from jaxpose.diffusion.prediction import bind, from_eps, from_score, from_v, from_x0
 from jaxpose.diffusion.sampling import sample, sample_hypotheses
 from jaxpose.diffusion.sde import (
@@ -31,48 +30,3 @@ from jaxpose.diffusion.solvers import (
     predictor_corrector,
     reverse_diffusion,
 )
-
-__all__ = [
-    "SDE",
-    "Solver",
-    "ancestral",
-    "bind",
-    "classifier_free",
-    "ddim",
-    "decode",
-    "denoising_loss",
-    "dpmpp_2m",
-    "drift_diffusion",
-    "encode",
-    "euler_maruyama",
-    "from_betas",
-    "from_eps",
-    "from_score",
-    "from_v",
-    "from_x0",
-    "frozen",
-    "heun",
-    "interpolate",
-    "langevin",
-    "log_likelihood",
-    "log_snr",
-    "log_snr_times",
-    "logit_normal_times",
-    "mean_flow",
-    "measurement",
-    "measurement_step",
-    "observed",
-    "perturb",
-    "predictor_corrector",
-    "prior_sample",
-    "replace",
-    "reverse_diffusion",
-    "sample",
-    "sample_hypotheses",
-    "sub_vp",
-    "time_at",
-    "time_grid",
-    "uniform_times",
-    "ve",
-    "vp",
-]

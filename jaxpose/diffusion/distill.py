@@ -2,8 +2,8 @@
 
     x_T ~ N(0, sigma_T^2),   x0^(1) = G(x_T, T),   x_s ~ q(x_s | x_t, x0^(i)),   x0^(i+1) = G(x_s, s)
 
-Sampling is a diffusion model's: `solvers.ancestral` through a few times, with the call at the end that `sample` makes.
-A diffusion network predicts E[x0 | x_t]; G draws a sample of x0. Two training losses:
+A diffusion network predicts E[x0 | x_t]; G draws a sample of x0. `solvers.ancestral` carries it through a few times, as
+`sample` does. Two training losses:
 
 `energy_loss`       matches the distribution of the draws to that of the data at every call, by the energy score of
                     M draws,
@@ -19,8 +19,6 @@ A diffusion network predicts E[x0 | x_t]; G draws a sample of x0. Two training l
 Source: De Bortoli et al., Distributional diffusion models with scoring rules (2025); Shen and Meinshausen, Engression
 (2024); Song, Dhariwal, Chen and Sutskever, Consistency models (2023).
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 

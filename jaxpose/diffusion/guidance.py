@@ -12,19 +12,13 @@ those of the posterior, mean and covariance (pseudo-inverse guidance, `measureme
 posterior sampling, DPS. It ignores the uncertainty of x0_hat: for data N(0, 1) and c = noise^2 its samples of a
 posterior N(y / (1 + c), c / (1 + c)) have mean y (1 - exp(-1 / c)) and variance c (1 - exp(-2 / c)) / 2.
 
-    DPS in the score       measurement(..., spread=0)
-    DPS as published       measurement_step: step_size down |y - A x0_hat| itself, after the solver's step
-    MCG as published       either of them, and `replace` for the observed coordinates
-    DPoser's own DPS, MCG  the same on `frozen(predict_fn)`: no derivative of the network, no gradient of hidden entries
-
-`twisting.py` has the same methods for one pose, with what particle methods need in addition.
+So DPS is measurement(..., spread=0), and MCG adds `replace` for the observed coordinates. `twisting.py` has the same
+methods for one pose, with what particle methods need in addition.
 
 Source: Ho and Salimans, Classifier-free guidance (2022); Song et al. (2021), appendix I.2 for inpainting; Chung et al.,
 Diffusion posterior sampling (ICLR 2023), algorithm 1; Chung et al., Manifold constrained gradients (NeurIPS 2022);
 Song et al., Pseudoinverse-guided diffusion models (ICLR 2023), equation 7 and appendix A.3 for r_t.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -34,9 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Condition, Key, PredictFn, Prediction, ProjectFn
-from jaxpose.diffusion.prediction import blend, from_eps, from_score
+from jaxpose.diffusion.prediction import blend, from_score
 from jaxpose.diffusion.sde import SDE
-from jaxpose.diffusion.solvers import Memory, Solver, StepPredictFn
 
 # x0 [..., J, D] -> [..., M...]: each pose's own distance from what was measured, entry by entry
 ResidualFn: TypeAlias = Callable[[Array], Array]
@@ -63,8 +56,7 @@ def classifier_free(predict_fn: PredictFn, weight: float | Array) -> PredictFn:
 def replace(sde: SDE, cond: Condition, noise: float | Array = 0.0) -> ProjectFn:
     """Inpainting: set the observed coordinates of x_s to their value at noise level s, leave the others.
 
-    The state keeps its shape [..., J, D], cond's broadcasts to it. An observed coordinate ends within
-    the noise of the last time of its value.
+    cond broadcasts to x_s [..., J, D]. An observed coordinate ends within the noise of the last time of its value.
     noise: deviation of the values themselves, broadcasting to them: they are set while sigma / alpha exceeds it, and
            what they have of it is not added again.
     """
@@ -121,36 +113,5 @@ def measurement(
 
         change, prediction = jax.grad(log_likelihood, has_aux=True)(x_t)
         return from_score(sde, x_t, t, prediction.score + weight * change)
-
-    return predict
-
-
-def measurement_step(solver: Solver, residual_fn: ResidualFn, step_size: float = 1.0) -> Solver:
-    """`solver` with the correction of DPS after each step: x_s - step_size d|residual(x0_hat(x_t))| / dx_t.
-
-    The norm is each pose's own (over all axes after those that lead to a pose), so a batch does not couple its poses;
-    where it is 0 nothing moves. step_size is per solver step, in model units: with it the strength of the guidance
-    grows with the number of steps, as published; `measurement` does not have this.
-    """
-
-    def step(key: Key, x_t: Array, memory: Memory, t: Array, s: Array, predict: StepPredictFn):
-        x_s, memory = solver.step(key, x_t, memory, t, s, predict)
-
-        def distance(x_t: Array) -> Array:
-            residual = residual_fn(predict(x_t, t).x0)
-            square = jnp.square(residual).sum(tuple(range(x_t.ndim - 2, residual.ndim)))
-            # the derivative of a norm at 0 is NaN
-            return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0).sum()
-
-        return x_s - step_size * jax.grad(distance)(x_t), memory
-
-    return Solver(solver.init, step)
-
-
-def frozen(predict_fn: PredictFn, sde: SDE) -> PredictFn:
-    """The same prediction with eps held constant under differentiation: dx0 / dx_t is 1 / alpha."""
-
-    def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
-        return from_eps(sde, x_t, t, jax.lax.stop_gradient(predict_fn(x_t, t, cond).eps))
 
     return predict

@@ -2,8 +2,7 @@
 
     loss = w(t) 1/2 sum_{J,D} (eps - eps_hat)^2,    x_t = alpha x0 + sigma eps
 
-The sum over entries with the factor 1/2 is GFPose's (spec, 3.2): J D / 2 for a network whose output is 0, under every
-process. For a mean over entries multiply by 2 / (J D).
+The sum over entries with the factor 1/2 is GFPose's (spec, 3.2); for a mean over entries multiply by 2 / (J D).
 
     weighting           w(t)                          the same as
     "eps"               1                             the plain noise error
@@ -16,8 +15,6 @@ process. For a mean over entries multiply by 2 / (J D).
 s, the spread, is the data's standard deviation in each coordinate; only "edm" uses it, and where it is 0 the weight is
 0 too.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -53,21 +50,9 @@ def log_snr_times(sde: SDE) -> TimesFn:
     return draw
 
 
-def logit_normal_times(sde: SDE, mean: float = 0.0, std: float = 1.0) -> TimesFn:
-    """Training times t_min + (t_max - t_min) sigmoid(N(mean, std^2)) (Esser et al., 2024)."""
-    if std <= 0:
-        raise ValueError(f"logit_normal_times needs std > 0, got {std}")
-
-    def draw(key: Key) -> Array:
-        return sde.t_min + (sde.t_max - sde.t_min) * jax.nn.sigmoid(mean + std * jax.random.normal(key))
-
-    return draw
-
-
-def _edm(noise_to_signal: Array, spread: Array) -> Array:
-    """Weight "edm"; 0 where the data is constant."""
-    moves = spread > 0
-    return jnp.where(moves, 1 + noise_to_signal / jnp.where(moves, spread, 1) ** 2, 0)
+def _edm(sde: SDE, t: Array, spread: Array | float) -> Array:
+    moves = jnp.asarray(spread) > 0
+    return jnp.where(moves, 1 + jnp.exp(-log_snr(sde, t)) / jnp.where(moves, spread, 1) ** 2, 0)
 
 
 # name -> w(t), the factor of the plain noise error, from (process, t, spread)
@@ -77,7 +62,7 @@ WEIGHTINGS: dict[str, Callable[[SDE, Array, Array | float], Array]] = {
     "min_snr": lambda sde, t, _: jnp.minimum(1, MIN_SNR_GAMMA * jnp.exp(-log_snr(sde, t))),
     "v": lambda sde, t, _: (sde.alpha(t) + sde.sigma(t) ** 2 / sde.alpha(t)) ** 2,
     "score_likelihood": lambda sde, t, _: drift_diffusion(sde, t)[1] / sde.sigma(t) ** 2,
-    "edm": lambda sde, t, spread: _edm(jnp.exp(-log_snr(sde, t)), jnp.asarray(spread)),
+    "edm": _edm,
 }
 
 

@@ -7,8 +7,6 @@ by one, and hypotheses are more items.
 An item that has stopped improving is frozen by a mask; when all are, the rest of the steps cost nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -62,7 +60,11 @@ def minimise(
                 frozen; 0: none is. Not meant for energies whose weights still change.
     Step k has the key fold_in(key, k). ValueError where num_steps < 0 or variables have no common leading axis.
     """
-    num = _common_axis(variables)
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(variables)]
+    lengths = {shape[:1] for shape in shapes}
+    if len(lengths) != 1 or () in lengths:
+        raise ValueError(f"variables: needed arrays [N, ...] of one N, got shapes {shapes}")
+    num = shapes[0][0]
     if num_steps < 0:
         raise ValueError(f"num_steps: needed at least 0, got {num_steps}")
     if trainable is not None:
@@ -77,7 +79,7 @@ def minimise(
     def step(state: _State, k: Array) -> _State:
         grads, each = jax.grad(total, has_aux=True)(state.variables, jax.random.fold_in(key, k), k)
         updates, opt_state = tx.update(grads, state.opt_state, state.variables)
-        updates = jax.tree.map(lambda u: jnp.where(_like(state.active, u), u, 0), updates)
+        updates = jax.tree.map(lambda u: jnp.where(state.active.reshape(-1, *[1] * (u.ndim - 1)), u, 0), updates)
         smooth = jnp.where(k == 0, each, _MEMORY * state.smooth + (1 - _MEMORY) * each)
         # the first is better than nothing: inf - tolerance * inf is not a number
         better = (k == 0) | (smooth < state.best - tolerance * jnp.abs(state.best))
@@ -107,14 +109,6 @@ def minimise(
     return Minimised(rejoin(end.variables), end.energy, end.num_steps)
 
 
-def _common_axis(variables: Variables) -> int:
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(variables)]
-    lengths = {shape[:1] for shape in shapes}
-    if len(lengths) != 1 or () in lengths:
-        raise ValueError(f"variables: needed arrays [N, ...] of one N, got shapes {shapes}")
-    return shapes[0][0]
-
-
 def _split(variables: Variables, trainable: Any) -> tuple[list[Array], Callable[[list[Array]], Variables]]:
     """The trainable leaves, and the way from new ones to the whole tree."""
     leaves, tree = jax.tree.flatten(variables)
@@ -128,7 +122,3 @@ def _split(variables: Variables, trainable: Any) -> tuple[list[Array], Callable[
         return jax.tree.unflatten(tree, whole)
 
     return [leaf for leaf, free in zip(leaves, chosen, strict=True) if free], rejoin
-
-
-def _like(mask: Array, x: Array) -> Array:
-    return mask.reshape(-1, *[1] * (x.ndim - 1))

@@ -1,4 +1,4 @@
-"""Mixtures of diagonal Gaussians: fitting by EM, densities, draws, and a diffusion that ends in one.
+"""Mixtures of diagonal Gaussians: fitting by EM, and draws.
 
     p(x) = sum_m w_m N(x | mean_m, diag(std_m^2)),    r_im = w_m N(x_i | m) / p(x_i)
 
@@ -6,19 +6,13 @@ One EM step, with sample weights v_i that sum to 1 and n_m = sum_i v_i r_im:
 
     w_m = n_m,    mean_m = sum_i v_i r_im x_i / n_m,    std_m^2 = sum_i v_i r_im (x_i - mean_m)^2 / n_m + floor
 
-The floor is added, not a lower bound: from equal parameters a step equals that of scikit-learn's
-GaussianMixture(covariance_type="diag", reg_covar=floor), and so does the rule that ends the steps. A component without
-samples is empty: weight exactly 0, mean where it was, std sqrt(floor); scikit-learn moves it to the origin.
-
-The diffusion about a component of mean mu and deviation s, which ends in N(mu, s^2) where alpha -> 0 and sigma -> 1:
-
-    x_t = mu + alpha(t) (x_0 - mu) + sigma(t) s eps
+The floor is added, not a lower bound: a step, and the rule that ends them, equal those of scikit-learn's
+GaussianMixture(covariance_type="diag", reg_covar=floor). But a component without samples is empty: weight exactly 0,
+mean where it was, std sqrt(floor).
 
 Source: Dempster, Laird and Rubin (1977) for EM; Arthur and Vassilvitskii, k-means++ (2007), with several candidates a
-seed as in section 7 there; Gong et al., DiffPose (CVPR 2023, arXiv 2211.16940) for the diffusion.
+seed as in section 7 there.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable
@@ -30,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.diffusion.sde import SDE
+from jaxpose.diffusion.sde import floating
 
 # Hard assignments between the seeds and EM. On 1088 sets of 1000 points in 5 overlapping clusters the mean likelihood
 # after EM is 2e-4 nats below that of 40 assignments; without any it is 2e-3 below.
@@ -40,9 +34,7 @@ NUM_ASSIGNMENTS = 10
 class Mixture(NamedTuple):
     """Mixtures of M diagonal Gaussians over D numbers; the leading axes are independent mixtures.
 
-    weight: [..., M] non-negative, sums to 1.
-    mean:   [..., M, D].
-    std:    [..., M, D] standard deviations, positive.
+    weight [..., M] non-negative, of sum 1; mean and std [..., M, D], deviations positive.
     """
 
     weight: Array
@@ -74,7 +66,7 @@ def fit_mixture(
     values are known, for a sample or weight that is not finite, a negative weight, or a set whose weights are all 0;
     under tracing such a set gives NaN weights and likelihood, and leaves the others alone.
     """
-    x = _floating(x)
+    x = floating(x)
     if x.ndim < 2 or 0 in x.shape[-2:]:
         raise ValueError(f"fit_mixture needs x [..., S, D] with S and D >= 1, got shape {x.shape}")
     if num_components < 1 or not floor > 0:
@@ -85,13 +77,12 @@ def fit_mixture(
         if (needed := (*x.shape[:-2], num_components, x.shape[-1])) != start.mean.shape:
             raise ValueError(f"fit_mixture: needed a start with mean of shape {needed}, got {start.mean.shape}")
     weights = jnp.ones(x.shape[:-1], x.dtype) if weights is None else jnp.asarray(weights, x.dtype)
-    _check_samples(x, weights)
+    if weights.shape != x.shape[:-1]:
+        raise ValueError(f"fit_mixture: needed weights of shape {x.shape[:-1]}, got {weights.shape}")
+    _require("fit_mixture: x", x, "a finite number", np.isfinite)
+    _require("fit_mixture: weights", weights, "a number >= 0", lambda a: np.isfinite(a) & (a >= 0))
+    _require("fit_mixture: weights", weights.sum(-1), "a sum over S > 0", lambda a: a > 0)
     return _fit(key, x, weights, start, num_components, num_steps, tolerance, floor)
-
-
-def log_prob(mixture: Mixture, x: Array) -> Array:
-    """Log density [..., S] of each sample x [..., S, D] under its mixture, in nats."""
-    return jax.nn.logsumexp(_log_joint(mixture, jnp.swapaxes(x, -1, -2)), -2)
 
 
 def responsibilities(mixture: Mixture, x: Array) -> Array:
@@ -108,25 +99,6 @@ def take_component(mixture: Mixture, index: Array) -> tuple[Array, Array]:
     """(mean, std), each [..., D], of component index [...] of each mixture."""
     mean, std = (jnp.take_along_axis(a, index[..., None, None], -2)[..., 0, :] for a in (mixture.mean, mixture.std))
     return mean, std
-
-
-def moments(mixture: Mixture) -> tuple[Array, Array]:
-    """(mean, std), each [..., D], of the one Gaussian that shares each coordinate's first two moments."""
-    weight = mixture.weight[..., None]
-    mean = (weight * mixture.mean).sum(-2)
-    variance = (weight * (mixture.std**2 + (mixture.mean - mean[..., None, :]) ** 2)).sum(-2)
-    return mean, jnp.sqrt(variance)
-
-
-def perturb_about(key: Key, sde: SDE, x0: Array, t: Array, mean: Array, std: Array) -> tuple[Array, Array]:
-    """Draw x_t given x0 [..., D] at the scalar time t, about a component's mean and std [..., D].
-
-    Returns (x_t, eps) with eps ~ N(0, 1): x_t = mean + alpha (x0 - mean) + sigma std eps. The leading axes broadcast;
-    every number of x_t has noise of its own.
-    """
-    shape = jnp.broadcast_shapes(x0.shape, mean.shape, std.shape)
-    eps = jax.random.normal(key, shape, x0.dtype)
-    return mean + sde.alpha(t) * (x0 - mean) + sde.sigma(t) * std * eps, eps
 
 
 def check_mixture(mixture: Mixture) -> None:
@@ -200,8 +172,7 @@ def _expectation_maximisation(
 
 
 def _maximise(share: Array, x: Array, mean: Array, floor: float) -> Mixture:
-    """M step: the maximum-likelihood mixture for shares [M, S] (sum 1) of x [D, S]; empty components keep their
-    mean."""
+    """M step: the likeliest mixture for shares [M, S] (sum 1) of x [D, S]; empty components keep their mean."""
     mass = share.sum(-1)
     # below this share a component's moments are rounding errors
     alive = mass > jnp.finfo(x.dtype).eps
@@ -249,14 +220,6 @@ def _log_joint(mixture: Mixture, x: Array) -> Array:
     return peak[..., None] - (z**2).sum(-2) / 2
 
 
-def _check_samples(x: Array, weights: Array) -> None:
-    if weights.shape != x.shape[:-1]:
-        raise ValueError(f"fit_mixture: needed weights of shape {x.shape[:-1]}, got {weights.shape}")
-    _require("fit_mixture: x", x, "a finite number", np.isfinite)
-    _require("fit_mixture: weights", weights, "a number >= 0", lambda a: np.isfinite(a) & (a >= 0))
-    _require("fit_mixture: weights", weights.sum(-1), "a sum over S > 0", lambda a: a > 0)
-
-
 def _require(name: str, found: Array, needed: str, legal: Callable[[np.ndarray], np.ndarray]) -> None:
     """ValueError naming the first place of `found` that is known not to be legal."""
     if isinstance(found, jax.core.Tracer):
@@ -266,8 +229,3 @@ def _require(name: str, found: Array, needed: str, legal: Callable[[np.ndarray],
     if len(places):
         place = tuple(places[0].tolist())
         raise ValueError(f"{name}: needed {needed}, got {values[place]} at {list(place)}")
-
-
-def _floating(x: Array) -> Array:
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)

@@ -2,8 +2,7 @@
 
     x_t = alpha x0 + sigma eps,    score = -eps / sigma,    v = alpha eps - sigma x0
 
-Given x_t, any one of them fixes the others, under every process: v and x_t are two linear equations in x0 and
-eps with determinant alpha^2 + sigma^2 (which is 1 for VP only).
+Given x_t, any one of them fixes the others, under every process.
 
 Where the coordinates of x0 have different standard deviations s ("spread"), a network with inputs and targets of unit
 size puts out f ("edm"), with r^2 = alpha^2 s^2 + sigma^2 the variance of x_t:
@@ -14,8 +13,6 @@ For s = 1 under VP this is f = -v.
 
 Source: Song et al. (2021); Salimans and Ho, Progressive distillation (2022) for v; Karras et al., EDM (2022), table 1.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeAlias

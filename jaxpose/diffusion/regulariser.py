@@ -3,8 +3,7 @@
     x_t = alpha x0 + sigma z,     L = w(t) |x0 - stop_gradient(x0_hat(x_t, t))|^2
 
 Its gradient 2 w (x0 - x0_hat) points from the pose to the nearest that the prior finds plausible at the scale of the
-noise; nothing is propagated back through the network. One function serves every task: the weight, the reduction and
-the schedule of t are arguments.
+noise; nothing is propagated back through the network.
 
     weight         w(t), a / s = alpha / sigma           used by the originals for (spec/dposer.md, section 6)
     unit           1 / 2                                 motion denoising, hand IK
@@ -17,11 +16,9 @@ A schedule says t at step k of S: (key, k, S) -> t. It is a hashable value, so a
     uniform_random   U(t_min, t_max), new at every step
     fixed            t
 
-The schedules of the published codes are in recipes/dposer.py.
+The schedules of the published codes are in tests/dposer_original.py.
 Source: Lu et al., DPoser (2023) and DPoser-X (2025), as described in spec/dposer.md, section 6.
 """
-
-from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable

@@ -1,14 +1,10 @@
 """The sampling loop, and H hypotheses drawn by it.
 
-Step i carries the state from times[i] to times[i + 1] with the key fold_in(key, i); hypothesis h is a run
-with the key fold_in(key, h). So the first 10 of 200 hypotheses are the 10 of a run with 10, in chunks or not.
-Time is never batched: under vmap over hypotheses XLA still computes what depends on t alone once per step.
+Step i carries the state from times[i] to times[i + 1] with the key fold_in(key, i); hypothesis h is a run with the key
+fold_in(key, h). Time is never batched: under a vmap XLA still computes what depends on t alone once per step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -83,11 +79,11 @@ def sample_hypotheses(
     """
     if num < 1 or (chunk is not None and chunk < 1):
         raise ValueError(f"sample_hypotheses needs num >= 1 and chunk >= 1 or None, got num={num}, chunk={chunk}")
-    run = partial(sample, predict_fn=predict_fn, solver=solver, times=times, cond=cond)
+    how: dict[str, Any] = {"project": project, "finish": finish, "return_path": return_path}
 
     def one(h: Array) -> Array:
         start_key, sample_key = jax.random.split(jax.random.fold_in(key, h))
-        return run(sample_key, start(start_key), project=project, finish=finish, return_path=return_path)
+        return sample(sample_key, start(start_key), predict_fn, solver, times, cond, **how)
 
     return map_hypotheses(one, num, chunk)
 

@@ -12,8 +12,6 @@ Source: Song et al., Score-based generative modeling through SDEs (2021), append
 for `from_betas`; Karras et al., EDM (2022), eq. 5 for the low-noise grid.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -51,8 +49,7 @@ def ve(sigma_min: float = 0.01, sigma_max: float = 50.0, *, t_min: float = 1e-5)
 
 def vp(beta_min: float = 0.1, beta_max: float = 20.0, *, t_min: float = 1e-3) -> SDE:
     """Variance preserving: alpha^2 + sigma^2 = 1, with a noise rate linear in t."""
-    log_alpha = _linear_log_alpha(beta_min, beta_max)
-    return _preserving(log_alpha, t_min)
+    return _preserving(_linear_log_alpha(beta_min, beta_max), t_min)
 
 
 def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0, *, t_min: float = 1e-3) -> SDE:
@@ -64,8 +61,8 @@ def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0, *, t_min: float = 1e-3
 def from_betas(betas: Sequence[float] | np.ndarray) -> SDE:
     """A discrete DDPM schedule [N] made continuous: index i = 0 .. N-1 is t = (i + 1) / N; t_min = 1 / N.
 
-    log alpha_bar is interpolated by a monotone cubic (slopes limited after Fritsch and Carlson, 1980): it is
-    exact at every index, falls strictly, and has a continuous slope.
+    log alpha_bar is interpolated by a monotone cubic (slopes limited after Fritsch and Carlson, 1980), exact at every
+    index.
     """
     betas = np.asarray(betas, np.float64)
     if betas.ndim != 1 or len(betas) < 2 or not ((betas > 0) & (betas < 1)).all():
@@ -103,13 +100,13 @@ def _preserving(log_alpha: Callable[[Array], Array], t_min: float) -> SDE:
 
 def log_snr(sde: SDE, t: Array) -> Array:
     """log(alpha^2 / sigma^2), element-wise in t; falls strictly."""
-    t = _floating(t)
+    t = floating(t)
     return 2 * (jnp.log(sde.alpha(t)) - jnp.log(sde.sigma(t)))
 
 
 def drift_diffusion(sde: SDE, t: Array) -> tuple[Array, Array]:
     """(f, g^2) of dx = f x dt + g dw at t, element-wise, by differentiating alpha and sigma."""
-    t = _floating(t)
+    t = floating(t)
     ones = jnp.ones_like(t)
     _, f = jax.jvp(lambda t: jnp.log(sde.alpha(t)), (t,), (ones,))
     _, slope = jax.jvp(lambda t: log_snr(sde, t), (t,), (ones,))
@@ -118,7 +115,7 @@ def drift_diffusion(sde: SDE, t: Array) -> tuple[Array, Array]:
 
 def time_at(sde: SDE, target: Array) -> Array:
     """The time in [t_min, t_max] at which log_snr is `target` (any shape), by bisection; clipped."""
-    target = _floating(target)
+    target = floating(target)
     low, high = jnp.full_like(target, sde.t_min), jnp.full_like(target, sde.t_max)
 
     def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -177,6 +174,7 @@ def _low_noise(sde: SDE, u: Array) -> Array:
 SPACINGS: dict[str, Callable[[SDE, Array], Array]] = {"uniform": _uniform, "log_snr": _log_snr, "low_noise": _low_noise}
 
 
-def _floating(t: Array) -> Array:
+def floating(t: Array) -> Array:
+    """`t` as an array of floating-point numbers."""
     t = jnp.asarray(t)
     return t if jnp.issubdtype(t.dtype, jnp.floating) else t.astype(float)

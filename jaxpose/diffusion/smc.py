@@ -5,17 +5,14 @@ the proposal, times the estimated likelihood at its state (its twist):
 
     total_t = (product of p / q) * twist(x_t),     resample where (sum total)^2 / sum total^2 < threshold * P
 
-As P grows the weighted particles at the last time follow the sampler's distribution of x times the last twist, for any
-earlier twists: these change only the variance. The mean of the weights estimates p(y). Both transitions are Gaussian of
-one covariance, so p / q = exp(-|d|^2 / 2 - d . z), d the distance of the means in deviations and z the noise drawn. The
-means are those of the second-order solver (`dpmpp_2m`), given a particle's past: the prior's with the prior's past
-predictions, the proposal's with the steered ones.
+As P grows the weighted particles at the last time follow the sampler's distribution of x times the last twist; earlier
+twists change only the variance. The mean of the weights estimates p(y). Both transitions are Gaussian of one
+covariance, so p / q = exp(-|d|^2 / 2 - d . z), d the distance of the means in deviations and z the noise drawn. The
+means are those of `dpmpp_2m`, the prior's with the prior's past predictions, the proposal's with the steered ones.
 
 Source: Wu, Trippe et al., Twisted diffusion sampler (NeurIPS 2023), algorithm 1 (first order there); Trippe et al.,
 SMCDiff (ICLR 2023) for `inpainting`; Kitagawa (1996) for systematic resampling.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -186,8 +183,7 @@ def effective_number(log_weights: Array) -> Array:
 
 
 def systematic(key: Key, log_weights: Array) -> Array:
-    """Systematic resampling, indices [P], rising: P equidistant marks from one random number; each is taken P w +- 1
-    times."""
+    """Systematic resampling, indices [P], rising, each P w +- 1 times: P equidistant marks from one random number."""
     num = len(log_weights)
     marks = (jax.random.uniform(key, dtype=log_weights.dtype) + jnp.arange(num)) / num
     heights = jnp.cumsum(jax.nn.softmax(log_weights))

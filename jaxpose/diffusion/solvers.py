@@ -20,8 +20,6 @@ Source: Song et al. (2021); Song, Meng and Ermon, DDIM (2021); Karras et al., ED
 DPM-Solver++ (2022).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -124,9 +122,8 @@ def heun(sde: SDE) -> Solver:
 def dpmpp_2m(sde: SDE, eta: float = 0.0, noise: float = 1.0) -> Solver:
     """DPM-Solver++(2M): second order, one evaluation a step; eta = 1 is its SDE form, 0 the probability flow.
 
-    noise: factor on the fresh noise; eta = 1 without noise is `mean_flow` at second order.
-    Remembers the last x0-prediction and how far back in lam it lies: infinitely far before the first step,
-    which is therefore of first order.
+    noise: factor on the fresh noise; eta = 1 without noise is `mean_flow` at second order. Remembers the last
+    x0-prediction and how far back in lam it lies: infinitely far at first, so the first step is of first order.
     """
     if eta < 0:
         raise ValueError(f"dpmpp_2m needs eta >= 0, got {eta}")

@@ -11,8 +11,7 @@ C = (S^-1 + alpha^2 / sigma^2)^-1 is the covariance of x0 given x_t, for Gaussia
 is the r_t^2 of `guidance.py`. So pseudo_inverse is exact for Gaussian data and linear A, whatever S, A and N >= 0 are.
 
 DPS has no such damping, and its explicit steps diverge where N is small beside that covariance. So a step goes along
-the change at most as far as brings one linear r to 0: |r / N|^2 / |gradient|^2 (Polyak's step). Where N is large, the
-limit is seldom met, and it is DPS with the bias told in `guidance.py`.
+the change at most as far as brings one linear r to 0: |r / N|^2 / |gradient|^2 (Polyak's step).
 
 `robust` takes the noise for Student's t of so many degrees of freedom: an outlier r_i counts as noise of variance
 N_i^2 (d + r_i^2 / (N_i^2 + [J C J']_ii)) / (d + 1).
@@ -21,8 +20,6 @@ Source: Song et al., Pseudoinverse-guided diffusion models (ICLR 2023); Chung et
 (ICLR 2023); Wu et al., Practical and asymptotically exact conditional sampling (NeurIPS 2023) for the name and use;
 Polyak, Introduction to optimization (1987), section 5.3; Lange et al., Robust modeling using the t distribution (1989).
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable

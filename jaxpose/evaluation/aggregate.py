@@ -13,16 +13,14 @@ in `medoid` and `pose_mode`.
 
 Weights come from what is known besides the hypotheses: how well they agree with the keypoints, or how likely they are.
 
-    reprojection_weights    log w_h = -sum_j c_j |project(X_hj + t_h) - u_j|^2 / (2 s^2)      t_h of `codec.place`
+    reprojection_weights    log w_h = -sum_j c_j |project(X_hj + t_h) - u_j|^2 / (2 s^2)      t_h of `place`
     likelihood_weights      log w_h = log p(X_h | keypoints)
 
-The hypotheses are draws from a posterior already, so the few that agree best are no answer: their mean is as noisy as
-they are few. The variance of a weighted mean is that of the hypotheses times sum w^2, so both are tempered, pose by
-pose: w_h^b with the largest b <= 1 at which sum w^2 <= 1 / H + ADDED. Then weighting adds at most 1 % of the
-hypotheses' variance to the mean's: the effective number is at least 67 of 200, 9 of 10.
+The hypotheses are draws from a posterior already, so the mean of the few that agree best is as noisy as they are few.
+The variance of a weighted mean is that of the hypotheses times sum w^2, so both are tempered, pose by pose: w_h^b with
+the largest b <= 1 at which sum w^2 <= 1 / H + ADDED. Then weighting adds at most 1 % of the hypotheses' variance to the
+mean's: the effective number is at least 67 of 200, 9 of 10.
 """
-
-from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +34,7 @@ from jaxpose.spaces.person import place
 ADDED = 0.01
 NOISE = 0.05  # of the keypoints' extent: about the error of a detector, 5 px where a person is 320 px tall
 _KERNEL_DIRECTIONS = 6  # in which hypotheses of a pose vary: tr(C)^2 / tr(C^2), median of the same validation poses
+_NUM_STEPS, _SMALLEST = 32, 1e-6  # of iterations; metres
 _NEAREST = 1e-3  # metres before the camera
 _LEAST_LOG_EXPONENT = -30.0  # not 0 itself: hypotheses of log weight -inf keep weight 0
 
@@ -59,60 +58,53 @@ def median(samples: Array, weights: Array | None = None) -> Array:
     return jnp.where(jnp.isnan(samples.sum(0) + shares.sum(0)), jnp.nan, sum(ends) / 2)
 
 
-def geometric_median(
-    samples: Array, weights: Array | None = None, *, num_steps: int = 32, smallest: float = 1e-6
-) -> Array:
+def geometric_median(samples: Array, weights: Array | None = None) -> Array:
     """Point per joint with the least mean distance to the hypotheses: [H, ..., J, D] -> [..., J, D].
 
-    Weiszfeld's iteration from the mean, `num_steps` times. Distances below `smallest` (a micrometre, for
-    metres) count as that, so that a step which lands on a hypothesis does not divide by 0.
+    Weiszfeld's iterations from the mean. Distances below a micrometre count as that: a step may land on a hypothesis.
     """
     samples = jnp.asarray(samples)
     shares = _shares(samples, weights)
 
     def step(_, centre):
         distance = jnp.linalg.norm(samples - centre, axis=-1, keepdims=True)
-        return _average(samples, shares / jnp.maximum(distance, smallest))
+        return _average(samples, shares / jnp.maximum(distance, _SMALLEST))
 
-    return jax.lax.fori_loop(0, num_steps, step, _average(samples, shares))
+    return jax.lax.fori_loop(0, _NUM_STEPS, step, _average(samples, shares))
 
 
 def medoid(samples: Array, weights: Array | None = None) -> Array:
     """The hypothesis with the least mean joint distance to the others: [H, ..., J, D] -> [..., J, D].
 
-    One of weight 0 is never chosen. One hypothesis at a time meets all the others: memory grows as H, not as H^2.
+    One of weight 0 is never chosen. Memory grows as H, not as H^2.
     """
     samples = jnp.asarray(samples)
     shares = _shares(samples, weights)[..., 0, 0]
-
-    def total_distance(sample):
-        return (shares * jnp.linalg.norm(samples - sample, axis=-1).mean(-1)).sum(0)
-
-    total = jax.lax.map(total_distance, samples)
+    total = jax.lax.map(lambda one: (shares * jnp.linalg.norm(samples - one, axis=-1).mean(-1)).sum(0), samples)
     chosen = _take(samples, jnp.where(shares > 0, total, jnp.inf).argmin(0))
     # One NaN hypothesis makes every sum of distances NaN, so there is no nearest one.
     return jnp.where(jnp.isnan(total.sum(0))[..., None, None], jnp.nan, chosen)
 
 
-def mode(samples: Array, weights: Array | None = None, *, num_steps: int = 32, smallest: float = 1e-6) -> Array:
+def mode(samples: Array, weights: Array | None = None) -> Array:
     """Where a smoothed density of the hypotheses peaks, joint by joint: [H, ..., J, D] -> [..., J, D].
 
     Mean shift (Comaniciu and Meer, 2002) from the densest hypothesis, under a Gaussian kernel of Scott's width
-    s H^(-1 / (D + 4)), s the root mean square deviation of a coordinate, but not below `smallest`; of weighted
+    s H^(-1 / (D + 4)), s the root mean square deviation of a coordinate, but not below a micrometre; of weighted
     hypotheses H is the effective number.
     """
     joints = jnp.asarray(samples)[..., None, :]  # each a pose of one joint
-    return _peak(joints, _shares(samples, weights)[..., None], samples.shape[-1], num_steps, smallest)[..., 0, :]
+    return _peak(joints, _shares(samples, weights)[..., None], samples.shape[-1])[..., 0, :]
 
 
-def pose_mode(samples: Array, weights: Array | None = None, *, num_steps: int = 32, smallest: float = 1e-6) -> Array:
+def pose_mode(samples: Array, weights: Array | None = None) -> Array:
     """Where a smoothed density of whole poses peaks: [H, ..., J, D] -> [..., J, D].
 
     As `mode`, with one kernel over all numbers of a pose. They are far from independent: Scott's width is that of a
     density in 6 dimensions with the poses' total variance.
     """
     samples = jnp.asarray(samples)
-    return _peak(samples, _shares(samples, weights), _KERNEL_DIRECTIONS, num_steps, smallest)
+    return _peak(samples, _shares(samples, weights), _KERNEL_DIRECTIONS)
 
 
 def reprojection_weights(
@@ -127,7 +119,7 @@ def reprojection_weights(
 ) -> Array:
     """Weights [H, ...] by how near each hypothesis' joints, seen by the camera, lie to the keypoints.
 
-    samples:    [H, ..., J, 3] metres, camera axes; where they stand is found by `codec.place`, each for itself.
+    samples:    [H, ..., J, 3] metres, camera axes; where they stand is found by `spaces.person.place`, each for itself.
     keypoints:  [..., J, 2] pixels; confidence [..., J], 0 where not seen, and there they may be NaN.
     intrinsics: [..., 4] pixels; distortion [..., 5] or None.
     noise_px:   standard deviation of a coordinate, scalar or [...]; None: 0.05 of the keypoints' extent.
@@ -205,11 +197,11 @@ def _take(samples: Array, chosen: Array) -> Array:
     return jnp.take_along_axis(samples, chosen[None, ..., None, None], axis=0)[0]
 
 
-def _peak(samples: Array, shares: Array, directions: int, num_steps: int, smallest: float) -> Array:
+def _peak(samples: Array, shares: Array, directions: int) -> Array:
     """Mean shift of poses [H, ..., J, D] from the densest; shares [H, ..., 1, 1] sum to 1 over H."""
     num = 1 / jnp.square(shares).sum(0)[..., 0, 0]
     total = (shares * jnp.square(samples - _average(samples, shares))).sum((0, -2, -1))
-    variance = jnp.maximum(total / directions * num ** (-2 / (directions + 4)), smallest**2)
+    variance = jnp.maximum(total / directions * num ** (-2 / (directions + 4)), _SMALLEST**2)
 
     def nearness(at: Array) -> Array:
         return shares[..., 0, 0] * jnp.exp(-0.5 * jnp.square(samples - at).sum((-2, -1)) / variance)
@@ -218,4 +210,4 @@ def _peak(samples: Array, shares: Array, directions: int, num_steps: int, smalle
         return _average(samples, nearness(at)[..., None, None])
 
     densest = jax.lax.map(lambda sample: nearness(sample).sum(0), samples).argmax(0)
-    return jax.lax.fori_loop(0, num_steps, shift, _take(samples, densest))
+    return jax.lax.fori_loop(0, _NUM_STEPS, shift, _take(samples, densest))

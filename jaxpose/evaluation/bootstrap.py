@@ -1,8 +1,8 @@
 """Confidence interval of the difference of two methods' mean errors on the same poses.
 
-The paired bootstrap: both methods are scored on the same poses, so the poses are drawn anew, with replacement, and each
-draw carries both errors with it. Of the draws' differences of means, the middle share `level` is the interval: the
-percentile interval (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13).
+The paired bootstrap: the poses are drawn anew, with replacement, and each draw carries both errors with it. Of the
+draws' differences of means, the middle share `level` is the interval: the percentile interval (Efron and Tibshirani
+1993, An Introduction to the Bootstrap, chapter 13).
 
 Neighbouring frames err alike, so a clip of 243 frames is nowhere near 243 observations. With `groups` whole groups are
 drawn, and a draw's mean is over the poses of its groups, each as often as its group came up:
@@ -12,8 +12,6 @@ drawn, and a draw's mean is over the poses of its groups, each as often as its g
 The interval tells what other poses (or groups) of the same kind would change, not what another training run would.
 Percentile intervals of few groups are too short: with 16 a nominal 95 % holds the truth in about 93 %.
 """
-
-from __future__ import annotations
 
 from typing import NamedTuple
 

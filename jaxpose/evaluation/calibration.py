@@ -11,16 +11,22 @@ CRPS and energy score are proper: in expectation nothing scores lower than the t
 the samples' unit, metres. ECE, PIT and coverage have none, and say nothing about sharpness: a wide guess can
 be calibrated.
 
-Estimators: E|X - y| is the mean over the H hypotheses. E|X - X'| is the mean over the H (H - 1) pairs of
-different hypotheses ("fair": unbiased, so that 10 and 200 hypotheses can be compared), or over all H^2 pairs
-("plain": the score of the H samples taken as the whole distribution, larger by E|X - X'| / 2H).
+E|X - y| is estimated by the mean over the H hypotheses, E|X - X'| by that over the H (H - 1) pairs of different
+hypotheses: unbiased, so that 10 and 200 hypotheses can be compared.
 
-Samples are [H, ..., J, D] and truth [..., J, D]. `weights` [..., J] as in metrics.py: a NaN of weight 0 never
-enters, any other makes the result NaN. What returns a number per pose and joint or coordinate takes no
-weights and keeps a NaN where it is.
+Recalibration (`log_errors` and below), fitted on validation data: factors on hypotheses, covariance and 90 % radius,
+
+    log factor = a_jd + b_d u,      by least squares on  log |y - mean| / deviation - E log |z|,   z standard normal
+    covariance_j = sum |y - mean|^2 / sum trace C          over poses
+    radius_j     = 90 % quantile of |y - mean| / r   split conformal (Vovk et al. 2005), r of the samples
+
+per joint j and axis d, with u known before the truth is (tasks/lift.py); E log |z| = -(gamma + log 2) / 2. The
+logarithm keeps the few truths that are far off from deciding for all. Each a_jd is then moved half of its way to the
+mean of all: left alone, they follow the body sizes of the few subjects there are.
+
+Samples are [H, ..., J, D] and truth [..., J, D]. A NaN makes a mean NaN; what returns a number per pose and joint or
+coordinate keeps it where it is.
 """
-
-from __future__ import annotations
 
 from typing import NamedTuple
 
@@ -28,9 +34,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
-from jaxpose.evaluation.metrics import joint_errors, pairwise_distance, weighted_mean
+from jaxpose.evaluation.metrics import joint_errors, pairwise_distance
 
 ECE_LEVELS = tuple(i / 20 for i in range(21))
+_MEAN_LOG_NORMAL = -(np.euler_gamma + np.log(2)) / 2
+_POOLED = 0.5  # of the way of each joint and axis to the mean of all
+_NOTHING = 1e-9  # square metres: of a joint that does not move, such as the root
+_SMALLEST = 1e-3  # of a deviation: a truth that is met counts as this far off
 
 
 class Calibration(NamedTuple):
@@ -41,20 +51,12 @@ class Calibration(NamedTuple):
     curve: Array
 
 
-def ece(
-    samples: Array,
-    truth: Array,
-    weights: Array | None = None,
-    *,
-    levels: tuple[float, ...] = ECE_LEVELS,
-    root: int | None = 0,
-) -> Calibration:
+def ece(samples: Array, truth: Array, *, levels: tuple[float, ...] = ECE_LEVELS, root: int | None = 0) -> Calibration:
     """Expected calibration error of all poses together (shared/bench/README.md); the curves are per joint.
 
     A truth counts as within level q of its joint if it is no farther from the per-coordinate median of the
-    hypotheses than the q-quantile of the hypotheses themselves. The joint `root` is left out of the mean:
-    root-relative poses have it at the origin, hypotheses and truth alike, which is within every level. Give
-    None to count every joint.
+    hypotheses than the q-quantile of the hypotheses themselves. The joint `root` of root-relative poses is within every
+    level, and left out of the mean; None counts every joint.
     """
     samples, truth = _pair(samples, truth)
     if root is not None and not 0 <= root < truth.shape[-2]:
@@ -65,38 +67,32 @@ def ece(
     within = jnp.where(jnp.isnan(quantile - error), jnp.nan, (error <= quantile).astype(samples.dtype))
     num_joints = truth.shape[-2]
     per_joint = jnp.moveaxis(within, -1, 1).reshape(len(levels), num_joints, -1)
-    if weights is not None:
-        weights = jnp.moveaxis(jnp.broadcast_to(weights, error.shape), -1, 0).reshape(num_joints, -1)
-    curve = weighted_mean(per_joint, weights)
+    curve = per_joint.mean(-1)
     scored = np.delete(np.arange(num_joints), [] if root is None else root)
     levels_array = jnp.asarray(levels, samples.dtype)
     return Calibration(abs(curve - levels_array[:, None])[:, scored].mean(), levels_array, curve)
 
 
-def crps(samples: Array, truth: Array, *, fair: bool = True) -> Array:
+def crps(samples: Array, truth: Array) -> Array:
     """Continuous ranked probability score per coordinate [..., J, D], metres; exact, O(H log H) by sorting.
 
     With x_1 <= ... <= x_H, sum_ij |x_i - x_j| = 2 sum_i (2 i - H - 1) x_i.
     """
-    samples, truth = _pair(samples, truth)
+    samples, truth = _pairs(samples, truth)
     num = samples.shape[0]
     # Measured from the truth: at 5 m from the camera the sum above would otherwise lose four digits.
     offset = jnp.sort(samples - truth, axis=0)
     rank = jnp.arange(1 - num, num, 2, dtype=offset.dtype).reshape(-1, *[1] * truth.ndim)
-    pairs = num * _num_partners(num, fair)
-    return abs(offset).mean(0) - (rank * offset).sum(0) / pairs
+    return abs(offset).mean(0) - (rank * offset).sum(0) / (num * (num - 1))
 
 
-def energy_score(samples: Array, truth: Array, *, fair: bool = True) -> Array:
+def energy_score(samples: Array, truth: Array) -> Array:
     """Energy score per joint [..., J], metres; the bench's number is its mean over joints and poses.
 
     Compares H^2 pairs, one hypothesis at a time: memory grows as H.
     """
-    samples, truth = _pair(samples, truth)
-    num = samples.shape[0]
-    partners = _num_partners(num, fair)
-    spread = pairwise_distance(samples) * ((num - 1) / partners) if num > 1 else 0.0
-    return joint_errors(samples, truth).mean(0) - spread / 2
+    samples, truth = _pairs(samples, truth)
+    return joint_errors(samples, truth).mean(0) - pairwise_distance(samples) / 2
 
 
 def pit(samples: Array, truth: Array) -> Array:
@@ -106,9 +102,7 @@ def pit(samples: Array, truth: Array) -> Array:
     return jnp.where(jnp.isnan(samples.sum(0) + truth), jnp.nan, rank)
 
 
-def reliability(
-    samples: Array, truth: Array, weights: Array | None = None, *, levels: tuple[float, ...] = ECE_LEVELS
-) -> Array:
+def reliability(samples: Array, truth: Array, *, levels: tuple[float, ...] = ECE_LEVELS) -> Array:
     """Share [L, J, D] of truths with a PIT of at most each level, per joint and axis: the levels where calibrated.
 
     S-shaped about the diagonal: rising late and steeply where too wide, at the ends where too narrow; above it
@@ -116,17 +110,17 @@ def reliability(
     """
     rank = pit(samples, truth)
     below = (rank <= jnp.asarray(levels, rank.dtype).reshape(-1, *[1] * rank.ndim)).astype(rank.dtype)
-    return _shares(jnp.where(jnp.isnan(rank), jnp.nan, below), truth, weights)
+    return _shares(jnp.where(jnp.isnan(rank), jnp.nan, below))
 
 
-def pit_histogram(samples: Array, truth: Array, weights: Array | None = None, *, num_bins: int = 10) -> Array:
+def pit_histogram(samples: Array, truth: Array, *, num_bins: int = 10) -> Array:
     """Share [num_bins, J, D] of truths in each of equal bins of the PIT: 1 / num_bins where calibrated."""
     if num_bins < 1:
         raise ValueError(f"num_bins must be at least 1, got {num_bins}")
     rank = pit(samples, truth)
     index = jnp.minimum((rank * num_bins).astype(jnp.int32), num_bins - 1)
     inside = (index == jnp.arange(num_bins).reshape(-1, *[1] * rank.ndim)).astype(rank.dtype)
-    return _shares(jnp.where(jnp.isnan(rank), jnp.nan, inside), truth, weights)
+    return _shares(jnp.where(jnp.isnan(rank), jnp.nan, inside))
 
 
 def pit_gap(shares: Array) -> Array:
@@ -134,37 +128,35 @@ def pit_gap(shares: Array) -> Array:
     return 0.5 * jnp.abs(shares - 1 / shares.shape[0]).sum(0)
 
 
-def radius_coverage(radius: Array, centre: Array, truth: Array, weights: Array | None = None) -> Array:
+def radius_coverage(radius: Array, centre: Array, truth: Array) -> Array:
     """Share [J] of truths [..., J, D] no farther than radius [..., J] from centre [..., J, D], all in one unit."""
     error = joint_errors(centre, truth)
     within = jnp.where(jnp.isnan(error + radius), jnp.nan, (error <= radius).astype(error.dtype))
-    return _shares(within[None, ..., None], truth, weights)[0, :, 0]
+    return _shares(within[None, ..., None])[0, :, 0]
 
 
-def coverage(samples: Array, truth: Array, level: float = 0.9, weights: Array | None = None) -> Array:
+def coverage(samples: Array, truth: Array, level: float = 0.9) -> Array:
     """Share [J, D] of truths between the (1 - level) / 2 and (1 + level) / 2 quantiles of the hypotheses."""
     samples, truth = _pair(samples, truth)
     if not 0 < level < 1:
         raise ValueError(f"level must be in (0, 1), got {level}")
     low, high = jnp.quantile(samples, jnp.array([(1 - level) / 2, (1 + level) / 2], samples.dtype), axis=0)
     inside = ((low <= truth) & (truth <= high)).astype(samples.dtype)
-    return _shares(jnp.where(jnp.isnan(low + truth), jnp.nan, inside)[None], truth, weights)[0]
+    return _shares(jnp.where(jnp.isnan(low + truth), jnp.nan, inside)[None])[0]
 
 
-def _shares(values: Array, truth: Array, weights: Array | None) -> Array:
-    """Mean [L, J, D] over poses of values [L, ..., J, D] (D may be 1), by the weights [..., J] of truth [..., J, D]."""
-    num_joints = truth.shape[-2]
-    if weights is not None:
-        weights = jnp.broadcast_to(weights, truth.shape[:-1]).reshape(-1, num_joints).T[:, None, :]
-    flat = values.reshape(len(values), -1, num_joints, values.shape[-1])
-    return weighted_mean(jnp.moveaxis(flat, 1, -1), weights)
+def _shares(values: Array) -> Array:
+    """Mean [L, J, D] over poses of values [L, ..., J, D]."""
+    flat = values.reshape(len(values), -1, *values.shape[-2:])
+    return jnp.moveaxis(flat, 1, -1).mean(-1)
 
 
-def _num_partners(num: int, fair: bool) -> int:
-    """How many hypotheses each of `num` is compared with."""
-    if fair and num < 2:
-        raise ValueError("samples must hold H >= 2 hypotheses, got 1; only fair=False takes a single one")
-    return num - 1 if fair else num
+def _pairs(samples: Array, truth: Array) -> tuple[Array, Array]:
+    """`_pair` of hypotheses that are compared with each other."""
+    samples, truth = _pair(samples, truth)
+    if len(samples) < 2:
+        raise ValueError("samples must hold H >= 2 hypotheses, got 1")
+    return samples, truth
 
 
 def _pair(samples: Array, truth: Array) -> tuple[Array, Array]:
@@ -174,3 +166,45 @@ def _pair(samples: Array, truth: Array) -> tuple[Array, Array]:
         needed = "samples must be [H, ..., J, D] and truth [..., J, D]"
         raise ValueError(f"{needed}, got {samples.shape} and {truth.shape}")
     return samples, truth
+
+
+def log_errors(samples: Array, truth: Array) -> Array:
+    """log |y - mean| / deviation - E log |z| of coordinates [N, J, D]: mean 0 if calibrated, > 0 if too narrow."""
+    deviation = jnp.maximum(samples.std(0), 1e-9)
+    return jnp.log(jnp.abs(truth - samples.mean(0)) / deviation + _SMALLEST) - _MEAN_LOG_NORMAL
+
+
+def fit_spread(errors: Array, level: Array, root: int = 0) -> tuple[Array, Array]:
+    """Offset [J, D] and slope [D] of the logarithm of the factor on the samples; the offset of joint `root` is 0.
+
+    errors: [N, J, D] `log_errors` of many poses. level: [N] u of each.
+    """
+    others = np.delete(np.arange(errors.shape[1]), root)
+    away = level - level.mean()
+    slope = jnp.einsum("n,njd->d", away, errors[:, others]) / (len(others) * jnp.maximum((away**2).sum(), 1e-9))
+    own = errors[:, others].mean(0) - slope * level.mean()
+    pooled = own + _POOLED * (own.mean() - own)
+    return jnp.zeros(errors.shape[1:]).at[others].set(pooled), slope
+
+
+def fit_covariance(samples: Array, truth: Array, weights: Array | None = None) -> Array:
+    """Factor [J] on the samples' covariance that gives it the trace of the mean squared error; 1 where both are 0.
+
+    weights: [N, J], 0 for joints that do not count, such as those that were observed.
+    """
+    weights = jnp.ones(truth.shape[:-1]) if weights is None else weights
+    share = weights / jnp.maximum(weights.sum(0), 1)
+    square = (share * ((truth - samples.mean(0)) ** 2).sum(-1)).sum(0)
+    trace = (share * samples.var(0, ddof=1).sum(-1)).sum(0)
+    return jnp.where(trace > _NOTHING, square / jnp.maximum(trace, _NOTHING), 1.0)
+
+
+def fit_radius(radius: Array, errors: Array, weights: Array | None = None, level: float = 0.9) -> Array:
+    """Factor [J] on radii [N, J], then they hold `level` of the errors [N, J] of weight > 0; 1 where none counts."""
+    counted = radius > 1e-6 if weights is None else (weights > 0) & (radius > 1e-6)
+    ratio = jnp.where(counted, errors / jnp.maximum(radius, 1e-6), jnp.nan)
+    # the quantile of n + 1, of which the next case is one: what makes the promise hold for it
+    num = counted.sum(0)
+    rank = jnp.clip(jnp.ceil((num + 1) * level) - 1, 0, jnp.maximum(num - 1, 0)).astype(jnp.int32)
+    found = jnp.take_along_axis(jnp.sort(ratio, axis=0), rank[None], axis=0)[0]
+    return jnp.where(num > 0, found, 1.0)

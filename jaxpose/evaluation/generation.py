@@ -8,17 +8,14 @@
 
 and of plausibility.py the shares of poses with bones and joint angles of real bodies.
 
-Every figure is read beside a reference. Precision, recall, density and coverage depend on the numbers of real and
-generated poses, and real poses of other people do not reach 1: compare with the row of real training poses drawn in
-place of the samples, in equal number. Against the 1,997 validation poses of the benchmark with k = 3, 10,000 views of
-training frames have precision 0.56 and recall 0.71; against 1,997 other training views, 0.89 and 0.90. The distance to
-the nearest training pose is read beside that of held-out real poses.
+Every figure is read beside a reference. Precision, recall, density and coverage depend on the numbers of poses, and
+real poses of other people do not reach 1: compare with real training poses in place of the samples, in equal number.
+Against the 1,997 validation poses of the benchmark with k = 3, 10,000 views of training frames have precision 0.56 and
+recall 0.71; against 1,997 other training views, 0.89 and 0.90.
 
 Distances are differences, squared and summed in float32. The matrix product |a|^2 + |b|^2 - 2 a.b would lose those of
 near neighbours: about 1e-6 m^2 for poses of 5 m^2, and frames in sequence are 4e-4 m^2 apart.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +29,7 @@ from jaxpose.base import Array
 from jaxpose.evaluation.metrics import align_root, pairwise_distance
 from jaxpose.evaluation.plausibility import ANGLES, angle_plausibility, bone_plausibility
 from jaxpose.geometry.rotations import quaternion_from_axis_angle
-from jaxpose.geometry.skeleton import H36M_17, Skeleton, check_joints
+from jaxpose.geometry.skeleton import H36M_17, check_joints
 
 _ROWS = 64  # rows of the distance matrix in flight: 20 MB against 80,000 references
 
@@ -55,10 +52,9 @@ def frechet_distance(a: Array | np.ndarray, b: Array | np.ndarray) -> float:
     """Squared Frechet distance of the normal distributions fitted to a [N, F] and b [M, F]; unit: theirs squared.
 
     Covariances over N - 1, in float64. Singular ones are legal: with S = R R', tr (S1 S2)^(1/2) is the sum of the
-    singular values of R1' R2. Raises ValueError for features that are not finite, N < 2, or another F.
+    singular values of R1' R2. ValueError for features that are not finite, N < 2, or another F.
     """
-    a, b = (np.asarray(_finite(name, x, 2), np.float64) for name, x in (("a", a), ("b", b)))
-    _check_same("a", a, "b", b)
+    a, b = (x.astype(np.float64) for x in _both(2, a=a, b=b))
     roots, spread = [], 0.0
     for x in (a, b):
         values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(x, rowvar=False)))
@@ -80,11 +76,10 @@ def neighbour_metrics(real: Array | np.ndarray, fake: Array | np.ndarray, k: int
         density     number of real balls that a fake lies in, mean over fakes, over k
         coverage    share of reals in whose ball some fake lies
 
-    A point with k exact copies has an empty ball. Raises ValueError for features that are not finite, another F, and
-    k outside 1 .. min(N, M) - 1.
+    A point with k exact copies has an empty ball. ValueError for features that are not finite, another F, and k outside
+    1 .. min(N, M) - 1.
     """
-    real, fake = _finite("real", real, 2), _finite("fake", fake, 2)
-    _check_same("real", real, "fake", fake)
+    real, fake = _both(2, real=real, fake=fake)
     if not 1 <= k < min(len(real), len(fake)):
         raise ValueError(f"k must be in 1..{min(len(real), len(fake)) - 1}, fewer than the points of a set, got {k}")
     real_radius, fake_radius = _squared_radii(real, k), _squared_radii(fake, k)
@@ -97,12 +92,9 @@ def neighbour_metrics(real: Array | np.ndarray, fake: Array | np.ndarray, k: int
 def nearest_distance(samples: Array | np.ndarray, reference: Array | np.ndarray) -> np.ndarray:
     """Mean joint distance [N] of each sample [N, J, D] to the reference pose [M, J, D] nearest to it, metres.
 
-    Exact, and not a copy's distance to itself: leave the samples out of the reference. Raises ValueError for poses
-    that are not finite and for other joints.
+    Leave the samples out of the reference. ValueError for poses that are not finite and for other joints.
     """
-    samples, reference = _finite("samples", samples, 3), _finite("reference", reference, 3)
-    _check_same("samples", samples, "reference", reference)
-    return np.asarray(_nearest(samples, reference))
+    return np.asarray(_nearest(*_both(3, samples=samples, reference=reference)))
 
 
 def nearest_rotations(samples: Array | np.ndarray, reference: Array | np.ndarray) -> np.ndarray:
@@ -110,20 +102,19 @@ def nearest_rotations(samples: Array | np.ndarray, reference: Array | np.ndarray
 
     The angle between two rotations is 2 acos |q . q'| (DPoser's dNN; spec/dposer.md, section 7.1).
     """
-    samples, reference = _finite("samples", samples, 3), _finite("reference", reference, 3)
-    _check_same("samples", samples, "reference", reference)
-    return np.asarray(_nearest_turn(*(quaternion_from_axis_angle(jnp.asarray(x)) for x in (samples, reference))))
+    both = _both(3, samples=samples, reference=reference)
+    return np.asarray(_nearest_turn(*(quaternion_from_axis_angle(jnp.asarray(x)) for x in both)))
 
 
-def align_heading(poses: Array, skeleton: Skeleton = H36M_17) -> Array:
-    """Poses [..., J, 3] turned about the axis y so that the line from right to left hip points to +x.
+def align_heading(poses: Array) -> Array:
+    """Poses [..., 17, 3] turned about the axis y so that the line from right to left hip points to +x.
 
     In camera axes a person who stands upright then faces the camera. y is taken as the vertical: a camera's pitch
     stays in the poses. Where the hip line is vertical, nothing is turned.
     """
-    check_joints(poses, skeleton)
+    check_joints(poses, H36M_17)
     poses = jnp.asarray(poses)
-    left, right = (skeleton.joints.index(f"{side}_hip") for side in ("left", "right"))
+    left, right = (H36M_17.joints.index(f"{side}_hip") for side in ("left", "right"))
     line = poses[..., left, :] - poses[..., right, :]
     length = jnp.hypot(line[..., 0], line[..., 2])
     cos, sin = (jnp.where(length > 0, v / length, w)[..., None] for v, w in ((line[..., 0], 1), (line[..., 2], 0)))
@@ -136,8 +127,8 @@ def generation_row(
 ) -> dict[str, float]:
     """Every figure of samples [N, 17, 3] against held-out real poses [M, 17, 3] and training poses [L, 17, 3].
 
-    Poses of `H36M_17` in metres and in axes of one kind: camera axes with any heading, so motion capture in world axes
-    is first seen through drawn cameras (`data.views`), as the held-out poses are. Roots are moved to the origin here.
+    Poses of `H36M_17` in metres and in axes of one kind: camera axes with any heading, so motion capture is first seen
+    through drawn cameras (examples/views.py), as the held-out poses are. Roots are moved to the origin here.
 
     Names carry units; shares have none. `heading_` stands before figures of poses that all head one way. Names with
     `val_` are the same figure of the held-out poses, for reference. Nearest distances are to training poses, all
@@ -173,9 +164,7 @@ def _plausibility_figures(poses: Array, train: Array) -> dict[str, float]:
     } | {f"{name}_outside": float(np.mean(rate)) for name, rate in rates.items()}
 
 
-@jax.jit
-def _apd(samples: Array) -> Array:
-    return pairwise_distance(samples).mean()
+_apd = jax.jit(lambda samples: pairwise_distance(samples).mean())
 
 
 @partial(jax.jit, static_argnames="k")
@@ -190,14 +179,8 @@ def _count_balls(points: Array, centres: Array, squared_radii: Array) -> Array:
     return _by_rows(lambda x: (_squared_distances(x, centres) < squared_radii).sum(), points)
 
 
-@jax.jit
-def _squared_nearest(points: Array, others: Array) -> Array:
-    return _by_rows(lambda x: _squared_distances(x, others).min(), points)
-
-
-@jax.jit
-def _nearest(samples: Array, reference: Array) -> Array:
-    return _by_rows(lambda x: _joint_distances(x, reference).min(), samples)
+_squared_nearest = jax.jit(lambda x, others: _by_rows(lambda row: _squared_distances(row, others).min(), x))
+_nearest = jax.jit(lambda x, others: _by_rows(lambda row: _joint_distances(row, others).min(), x))
 
 
 @jax.jit
@@ -263,6 +246,9 @@ def _finite(name: str, x: Array | np.ndarray, ndim: int) -> np.ndarray:
     return values
 
 
-def _check_same(name_a: str, a: Array | np.ndarray, name_b: str, b: Array | np.ndarray) -> None:
+def _both(ndim: int, **named: Array | np.ndarray) -> list[np.ndarray]:
+    """Two arguments by name as `_finite` gives them; ValueError where they differ in an axis but the first."""
+    (a, b), names = (_finite(name, x, ndim) for name, x in named.items()), " and ".join(named)
     if a.shape[1:] != b.shape[1:]:
-        raise ValueError(f"{name_a} and {name_b} must agree in all axes but the first, got {a.shape} and {b.shape}")
+        raise ValueError(f"{names} must agree in all axes but the first, got {a.shape} and {b.shape}")
+    return [a, b]

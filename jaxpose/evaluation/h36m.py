@@ -1,4 +1,4 @@
-"""Human3.6M's protocols per action, as in DiffPose's tables (spec/diffpose.md, 5.1), or averaged as its code does.
+"""Protocols on Human3.6M: DiffPose's per action (spec/diffpose.md, 5.1) and GFPose's (spec/gfpose.md, 6.1).
 
     mpjpe_mm             protocol #1: mean joint error, all 17 joints, roots aligned (the root's own 0 counts too)
     p_mpjpe_mm           protocol #2: after the best similarity; no reflection
@@ -16,41 +16,36 @@
 
 Windows that overlap count some frames twice (item 12 too): that lies in which rows are passed. Not reproduced: item 1,
 the root centring on overlapping memory, whose result depends on the device.
+
+GFPose's figures of hypotheses, beside which `gfpose_row` has the usual ones (roots aligned, no reflection):
+
+    mpjpe_gfpose      min over hypotheses of the mean joint error in the camera's frame: no root is aligned, and the
+                      true root depth, box ratio and intrinsics went into the hypotheses (spaces/image_depth.py)
+    p_mpjpe_gfpose    min over hypotheses of the error after the best similarity, mirror images allowed
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array
+from jaxpose.base import Array, Key
 from jaxpose.evaluation import metrics
 
 # Human3.6M's own numbering; 0 and 1 are not activities.
-ACTIONS = {
-    2: "Directions",
-    3: "Discussion",
-    4: "Eating",
-    5: "Greeting",
-    6: "Phoning",
-    7: "Posing",
-    8: "Purchases",
-    9: "Sitting",
-    10: "SittingDown",
-    11: "Smoking",
-    12: "TakingPhoto",
-    13: "Waiting",
-    14: "Walking",
-    15: "WalkingDog",
-    16: "WalkTogether",
-}
+_NAMES = (
+    *("Directions", "Discussion", "Eating", "Greeting", "Phoning", "Posing", "Purchases", "Sitting", "SittingDown"),
+    *("Smoking", "TakingPhoto", "Waiting", "Walking", "WalkingDog", "WalkTogether"),
+)
+ACTIONS = dict(enumerate(_NAMES, 2))
 # Columns of the papers' tables in their order, and their names for two of the actions.
 TABLE_ORDER = (2, 3, 4, 5, 6, 12, 7, 8, 9, 10, 11, 13, 15, 14, 16)
 _TABLE_NAMES = {**ACTIONS, 12: "Photo", 15: "WalkDog"}
-_BLOCK = 4096  # poses scored at once
+_POSES = 4096  # scored at once
+_BLOCK = 256  # poses scored at once: 200 hypotheses of them stay below 100 MB
+_AXES = ("x", "y", "z")
 
 
 class ActionMean(NamedTuple):
@@ -101,7 +96,7 @@ def h36m_row(
         raise ValueError(f"batch_size: needs strict=True and a number >= 1, got {batch_size}, strict={strict}")
     if root is not None:
         p, g = p - p[:, root : root + 1], g - g[:, root : root + 1]
-    errors = _in_blocks(_pose_errors, p, g)
+    errors = {k: v.astype(np.float64) for k, v in metrics.in_blocks(_pose_errors, p, g, _POSES).items()}
     if batch_size is not None:
         errors["p_mpjpe_mm"] = _batch_means(errors["p_mpjpe_mm"], batch_size)
     row = {name: action_mean(values, action, strict=strict) for name, values in errors.items()}
@@ -127,7 +122,8 @@ def report(rows: Mapping[str, ActionMean], *, markdown: bool = False) -> str:
         text = [f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:])]
     else:
         text = ["  ".join(line).rstrip() for line in lines]
-    notes = [f"{name}: no frames of {_absent(result)}" for name, result in rows.items() if result.empty]
+    absent = {k: [_TABLE_NAMES[i] for i in TABLE_ORDER if ACTIONS[i] in r.empty] for k, r in rows.items() if r.empty}
+    notes = [f"{name}: no frames of {', '.join(actions)}" for name, actions in absent.items()]
     return "\n".join(text + (["", *notes] if notes else [])) + "\n"
 
 
@@ -135,10 +131,6 @@ def _cells(result: ActionMean) -> list[str]:
     known = result.per_action
     values = [f"{known[ACTIONS[i]]:.1f}" if ACTIONS[i] in known else "-" for i in TABLE_ORDER]
     return [*values, f"{result.average:.1f}"]
-
-
-def _absent(result: ActionMean) -> str:
-    return ", ".join(_TABLE_NAMES[i] for i in TABLE_ORDER if ACTIONS[i] in result.empty)
 
 
 @jax.jit
@@ -173,7 +165,7 @@ def _velocity_errors(
             f"frame: none of the {len(frame)} rows follows another in its video, so nothing has a velocity"
         )
     pairs = np.stack([order[first], order[first + 1]], 1)
-    errors = _in_blocks(_pair_errors, pred[pairs], truth[pairs])["mpjve_mm_per_frame"]
+    errors = metrics.in_blocks(_pair_errors, pred[pairs], truth[pairs], _POSES)["mpjve_mm_per_frame"].astype(np.float64)
     if not strict:
         return errors, pairs[:, 1]
     _, of = np.unique(video, return_inverse=True)
@@ -189,13 +181,6 @@ def _batch_means(values: np.ndarray, size: int) -> np.ndarray:
     return (np.bincount(batch, values) / np.bincount(batch))[batch]
 
 
-def _in_blocks(
-    errors: Callable[[np.ndarray, np.ndarray], dict[str, Array]], pred: np.ndarray, truth: np.ndarray
-) -> dict[str, np.ndarray]:
-    blocks = [errors(pred[i : i + _BLOCK], truth[i : i + _BLOCK]) for i in range(0, len(truth), _BLOCK)]
-    return {name: np.concatenate([np.asarray(b[name], np.float64) for b in blocks]) for name in blocks[0]}
-
-
 def _check(
     pred: np.ndarray, truth: np.ndarray, action: np.ndarray, video: np.ndarray | None, frame: np.ndarray | None
 ) -> None:
@@ -208,3 +193,81 @@ def _check(
         if value is not None and (np.shape(value) != truth.shape[:1] or np.asarray(value).dtype.kind not in "iu"):
             found = f"{np.asarray(value).dtype} {np.shape(value)}"
             raise ValueError(f"{name} must be {len(truth)} whole numbers, one for each pose, got {found}")
+
+
+def gfpose_row(samples: Array | np.ndarray, truth: Array | np.ndarray, action: np.ndarray) -> dict[str, Any]:
+    """All figures of hypotheses [H, N, J, 3] against truth [N, J, 3], metres in the camera's frame; action [N].
+
+    Every figure ending in _mm is the mean of the actions' means, but for `diversity_mm`: the deviation over hypotheses
+    of root-relative joints along x, y and z, plain mean over poses. `*_best_*` and `*_gfpose_*` read the truth.
+    """
+    samples, truth = jnp.asarray(samples), jnp.asarray(truth)
+    if samples.ndim != 4 or samples.shape[1:] != truth.shape:
+        raise ValueError(f"samples must be [H, N, J, 3] of truth [N, J, 3], got {samples.shape} and {truth.shape}")
+    per_pose = metrics.in_blocks(_figures, samples, truth, _BLOCK)
+    means = {name: action_mean(values, action) for name, values in per_pose.items()}
+    first = means["mpjpe_gfpose_mm"]
+    row: dict[str, Any] = {name: m.average for name, m in means.items()}
+    row["mpjpe_gfpose_per_action_mm"] = first.per_action
+    row["p_mpjpe_gfpose_per_action_mm"] = means["p_mpjpe_gfpose_mm"].per_action
+    spread = 1000 * np.asarray(metrics.diversity(samples)).mean(0)
+    row["diversity_mm"] = dict(zip(_AXES, spread.tolist(), strict=True))
+    return row | {"hypotheses": samples.shape[0], "poses": len(truth), "empty_actions": list(first.empty)}
+
+
+def denoising_row(
+    noisy: Array | np.ndarray, denoised: Array | np.ndarray, truth: Array | np.ndarray, action: np.ndarray
+) -> dict[str, Any]:
+    """The original's denoising figure, p_mpjpe_gfpose before and after, beside the usual ones; poses [N, J, 3] metres.
+
+    The best similarity removes a wrong size and place, which denoising at the wrong dt makes; `mpjpe` does not.
+    """
+    row: dict[str, Any] = {}
+    for when, poses in (("before", noisy), ("after", denoised)):
+        whole = gfpose_row(jnp.asarray(poses)[None], truth, action)
+        row |= {
+            f"p_mpjpe_gfpose_{when}_mm": whole["p_mpjpe_gfpose_mm"],
+            f"p_mpjpe_{when}_mm": whole["p_mpjpe_single_mm"],
+            f"mpjpe_{when}_mm": whole["mpjpe_single_mm"],
+        }
+    return row | {"poses": whole["poses"], "empty_actions": whole["empty_actions"]}
+
+
+# kind -> how it is drawn at std 1, and the standard deviation that it then has
+NOISE_KINDS: dict[str, tuple[Callable[[Key, tuple[int, ...]], Array], float]] = {
+    "gaussian": (lambda key, shape: jax.random.normal(key, shape), 1.0),
+    "uniform": (lambda key, shape: jax.random.uniform(key, shape) - 0.5, 12**-0.5),
+}
+
+
+def image_noise(key: Key, uvd_px: Array, std: float, kind: str = "gaussian") -> Array:
+    """(u, v, d) pixels [..., J, 3] with the denoising task's noise; also the depth's is in pixels.
+
+    kind "gaussian": of standard deviation `std`; "uniform": within +-std / 2, of deviation std / sqrt(12).
+    """
+    if kind not in NOISE_KINDS:
+        raise ValueError(f"image_noise: unknown kind {kind!r}; legal are {', '.join(NOISE_KINDS)}")
+    draw, _ = NOISE_KINDS[kind]
+    return uvd_px + std * draw(key, uvd_px.shape)
+
+
+@jax.jit
+def _figures(samples: Array, truth: Array) -> dict[str, Array]:
+    """Figures of each pose [N], millimetres."""
+    rooted, rooted_truth = metrics.align_root(samples), metrics.align_root(truth)
+    absolute, relative = metrics.mpjpe(samples, truth), metrics.mpjpe(rooted, rooted_truth)
+    # one hypothesis at a time: the decompositions of 200 at once are slower on CPU
+    mirrored = jax.lax.map(lambda x: metrics.p_mpjpe(x, truth, allow_reflection=True), samples)
+    turned = jax.lax.map(lambda x: metrics.p_mpjpe(x, truth), samples)
+    mean = rooted.mean(0)
+    figures = {
+        "mpjpe_gfpose": metrics.best_of(absolute),
+        "p_mpjpe_gfpose": metrics.best_of(mirrored),
+        "mpjpe_best": metrics.best_of(relative),
+        "mpjpe_single": relative.mean(0),
+        "mpjpe_mean": metrics.mpjpe(mean, rooted_truth),
+        "p_mpjpe_best": metrics.best_of(turned),
+        "p_mpjpe_single": turned.mean(0),
+        "p_mpjpe_mean": metrics.p_mpjpe(mean, rooted_truth),
+    }
+    return {f"{name}_mm": 1000 * value for name, value in figures.items()}

@@ -17,8 +17,6 @@ it does not happen by chance).
 Pairs are found by a sweep along the longest axis over the faces' boxes, some million pairs at a time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -8,19 +8,15 @@
     velocity       mean |dp - dg|, d = difference of neighbouring frames (VideoPose3D's MPJVE)
     acceleration   mean |ddp - ddg|, dd = second difference
 
-Poses are [..., J, D] in metres and errors come back in metres, one per pose. Nothing here moves a pose by
-itself: MPJPE and N-MPJPE take what they are given, so align roots first (`align_root`) where the protocol
-says so.
+Poses are [..., J, D] in metres and errors come back in metres, one per pose. MPJPE and N-MPJPE take poses as they
+stand: align roots first (`align_root`) where the protocol says so. Hypotheses lead: samples [H, ..., J, D] against
+truth [..., J, D] broadcast, and give errors [H, ...] for `best_of`.
 
-`weights` [..., J] says which joints count (1) and which do not (0); it broadcasts. What has weight 0 may be
-NaN and never enters. A NaN that does count makes the pose's result NaN: a missing joint is not an error of
-0, nor a miss.
-
-Hypotheses lead: samples [H, ..., J, D] against truth [..., J, D] broadcast, and give errors [H, ...] for
-`best_of`.
+`weights` [..., J] says which joints count (1) and which do not (0); it broadcasts. What has weight 0 may be NaN and
+never enters. A NaN that does count makes the pose's result NaN.
 """
 
-from __future__ import annotations
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -66,13 +62,12 @@ def p_mpjpe(pred: Array, truth: Array, weights: Array | None = None, *, allow_re
 
 
 def procrustes_align(
-    pred: Array, truth: Array, weights: Array | None = None, *, allow_reflection: bool = False, scale: bool = True
+    pred: Array, truth: Array, weights: Array | None = None, *, allow_reflection: bool = False
 ) -> Array:
     """The image [..., J, D] of pred under the rotation, translation and scale that bring it closest to truth.
 
-    Closest in the weighted sum of squares: Umeyama 1991, eq. 40-42, with weights. `scale=False` keeps the
-    size. A
-    pred whose joints all coincide has no direction: it becomes the centre of truth.
+    Closest in the weighted sum of squares: Umeyama 1991, eq. 40-42, with weights. A pred whose joints all coincide has
+    no direction: it becomes the centre of truth.
     """
     pred, truth = _pair(pred, truth)
     p_mean, g_mean = _centre(pred, weights), _centre(truth, weights)
@@ -86,7 +81,7 @@ def procrustes_align(
     rotation = jnp.einsum("...ik,...kl->...il", u, vt, precision=Precision.HIGHEST)
     size = s.sum(-1) / jnp.maximum((w * p * p).sum((-2, -1)), jnp.finfo(p.dtype).tiny)
     turned = jnp.einsum("...ji,...il->...jl", pred - p_mean, rotation, precision=Precision.HIGHEST)
-    return (size[..., None, None] * turned if scale else turned) + g_mean
+    return size[..., None, None] * turned + g_mean
 
 
 def pck(pred: Array, truth: Array, weights: Array | None = None, *, threshold: float = PCK_THRESHOLD) -> Array:
@@ -108,8 +103,7 @@ def auc(
 def best_of(errors: Array, num: int | None = None) -> Array:
     """Smallest [...] of the first `num` of the errors [H, ...] of H hypotheses; of all of them by default.
 
-    An oracle: it reads the truth. Over errors per pose it picks whole poses, the usual "best of H"; over
-    errors per joint (`joint_errors`) it would put together a pose of several hypotheses.
+    An oracle: it reads the truth. Over errors per joint it would put together a pose of several hypotheses.
     """
     errors = jnp.asarray(errors)
     num_all = errors.shape[0]
@@ -131,8 +125,7 @@ def diversity(samples: Array, root: int = 0) -> Array:
 def pairwise_distance(samples: Array) -> Array:
     """Mean distance of two different hypotheses per joint [..., J], metres; samples [H, ..., J, D], H >= 2.
 
-    Its mean over joints is the average pairwise distance (APD). One hypothesis at a time meets all the
-    others, so memory grows as H, not as H^2.
+    Its mean over joints is the average pairwise distance (APD). Memory grows as H, not as H^2.
     """
     samples = jnp.asarray(samples)
     num = samples.shape[0]
@@ -147,18 +140,12 @@ def pairwise_distance(samples: Array) -> Array:
 
 
 def velocity_error(pred: Array, truth: Array, fps: float = 1.0) -> Array:
-    """Mean error of joint velocity [...], metres per second; pred and truth [..., F, J, D], F >= 2.
-
-    With `fps=1`, metres per frame: VideoPose3D's MPJVE.
-    """
+    """Mean error of joint velocity [...], m/s; pred and truth [..., F, J, D], F >= 2; of fps 1 VideoPose3D's MPJVE."""
     return _motion_error(pred, truth, 1) * fps
 
 
 def acceleration_error(pred: Array, truth: Array, fps: float = 1.0) -> Array:
-    """Mean error of joint acceleration [...], m/s^2; pred and truth [..., F, J, D], F >= 3.
-
-    With `fps=1`, metres per frame^2.
-    """
+    """Mean error of joint acceleration [...], m/s^2; pred and truth [..., F, J, D], F >= 3."""
     return _motion_error(pred, truth, 2) * fps**2
 
 
@@ -168,6 +155,16 @@ def weighted_mean(values: Array, weights: Array | None = None) -> Array:
         return values.mean(-1)
     weights = jnp.broadcast_to(jnp.asarray(weights, values.dtype), values.shape)
     return (weights * jnp.where(weights > 0, values, 0)).sum(-1) / weights.sum(-1)
+
+
+def in_blocks(
+    figures: Callable[..., dict[str, Array]], pred: Array | np.ndarray, truth: Array | np.ndarray, size: int
+) -> dict[str, np.ndarray]:
+    """figures(pred, truth) of each row [N], `size` rows at once; pred [N, ...] as truth [N, ...], or [H, N, ...]."""
+    lead = (slice(None),) * (pred.ndim - truth.ndim)
+    rows = [slice(i, i + size) for i in range(0, len(truth), size)]
+    blocks = [figures(pred[(*lead, row)], truth[row]) for row in rows]
+    return {name: np.concatenate([np.asarray(block[name]) for block in blocks]) for name in blocks[0]}
 
 
 def _motion_error(pred: Array, truth: Array, order: int) -> Array:

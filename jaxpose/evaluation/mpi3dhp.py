@@ -10,8 +10,6 @@ A figure of all sequences weighs each by its frames: it is a plain mean over fra
 Poses are in our Human3.6M order (`skeleton.H36M_17`), where 3DHP's neck is "thorax" and its top of the head "head".
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

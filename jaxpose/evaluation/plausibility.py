@@ -1,8 +1,8 @@
 """Plausibility of poses: bone lengths and joint angles within the ranges of real ones.
 
-Nothing is known of anatomy but what the reference poses show: a pose is plausible where all its lengths (or angles) lie
-within ranges of the reference, whose mirror images count as reference too. Ranges are taken one quantity at a time, so
-a real pose fails now and then: read the share of plausible samples beside that of held-out real poses.
+A pose is plausible where all its lengths (or angles) lie within ranges of the reference, whose mirror images count as
+reference too. Ranges are taken one quantity at a time, so a real pose fails now and then: read the share of plausible
+samples beside that of held-out real poses.
 
 Angles come from joint positions alone, so turning a pose as a whole changes none of them; a mirror image does. With u
 a segment's unit direction and a frame of the trunk below it (up along the trunk, left towards the left hip or shoulder,
@@ -19,8 +19,6 @@ The knee's sign supposes a hinge along the hip line and fades as thigh and hip l
 the upper arm, which positions do not show: its bend has no sign, and an elbow bent the wrong way is not found.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax
@@ -28,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
-from jaxpose.geometry.skeleton import H36M_17, Skeleton, bone_lengths, bones, check_joints, mirror
+from jaxpose.geometry.skeleton import H36M_17, bone_lengths, bones, check_joints, mirror
 
 BONE_RANGE = (0.5, 99.5)  # percentiles of the reference
 ANGLE_RANGE = (0.1, 99.9)
@@ -63,20 +61,17 @@ class AnglePlausibility(NamedTuple):
 
 
 def bone_plausibility(
-    poses: Array | np.ndarray,
-    reference: Array | np.ndarray,
-    *,
-    skeleton: Skeleton = H36M_17,
-    margin: float = BONE_MARGIN,
+    poses: Array | np.ndarray, reference: Array | np.ndarray, *, margin: float = BONE_MARGIN
 ) -> BonePlausibility:
-    """Bone lengths of poses [N, J, 3] against those of the reference [M, J, 3], metres.
+    """Bone lengths of poses [N, 17, 3] against those of the reference [M, 17, 3] of `H36M_17`, metres.
 
     A length is in range within the reference's 0.5 to 99.5 percentiles widened by `margin` metres at either end; a
-    left-right difference is, up to the reference's 99.5 percentile and the margin. Raises ValueError for joints that
-    are not the skeleton's and for a reference that is not finite.
+    left-right difference is, up to the reference's 99.5 percentile and the margin. ValueError for another number of
+    joints and for a reference that is not finite.
     """
-    lengths, known = (np.asarray(bone_lengths(jnp.asarray(x), skeleton)) for x in (poses, reference))
-    left, right = _bone_pairs(skeleton)
+    lengths, known = (np.asarray(bone_lengths(jnp.asarray(x), H36M_17)) for x in (poses, reference))
+    where = {child: i for i, (_, child) in enumerate(bones(H36M_17))}
+    left, right = (np.array([where[j] for j in side]) for side in (H36M_17.left, H36M_17.right))
     _check_reference(known)
     difference, known_difference = (np.abs(x[:, left] - x[:, right]) for x in (lengths, known))
     both = known.copy()
@@ -96,8 +91,7 @@ def angle_plausibility(poses: Array | np.ndarray, reference: Array | np.ndarray)
     """Joint angles of poses [N, 17, 3] against those of the reference [M, 17, 3] of `H36M_17`, any unit, any axes.
 
     An angle is in range within the 0.1 to 99.9 percentiles of the reference and its mirror images. One that does not
-    exist, since two joints coincide, is out of range. Raises ValueError for another number of joints and for a
-    reference with such an angle.
+    exist, since two joints coincide, is out of range; in a reference it is a ValueError.
     """
     angles, known, mirrored = (
         np.asarray(_angles(jnp.asarray(x))) for x in (poses, reference, mirror(jnp.asarray(reference), H36M_17))
@@ -172,13 +166,6 @@ def _dot(a: Array, b: Array) -> Array:
 
 def _unit(x: Array) -> Array:
     return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def _bone_pairs(skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Positions along `bones` of the left bones and of the right ones."""
-    where = {child: i for i, (_, child) in enumerate(bones(skeleton))}
-    left, right = (np.array([where[j] for j in side]) for side in (skeleton.left, skeleton.right))
-    return left, right
 
 
 def _check_reference(values: np.ndarray) -> None:

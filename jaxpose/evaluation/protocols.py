@@ -1,12 +1,21 @@
-"""The benchmark's lifting row: every figure of `shared/bench/README.md` at once, with the privileges it used.
+"""The benchmark (shared/bench/README.md): its files, and rows of every figure, with the privileges they used.
 
-All errors in millimetres over all joints, root-relative, camera frame; plain means over poses, and macro: the mean
-over categories of their means.
+Errors in millimetres, root-relative, camera frame, over all joints unless a row says otherwise; plain means over
+poses, and macro: the mean over categories of their means.
+
+Completed body parts (spec/dposer.md 7.2), of points that the hidden joints move:
+
+    e_h = mean over the hidden points of |p_h - g|            of hypothesis h = 1..H
+    min, mean, std of e_h over h                              of a pose; then the mean over poses
+    APD = mean over pairs h != k and points of |p_h - p_k|    the hypotheses' spread; then the mean over poses
+
+Nothing is aligned: hypotheses and truth share root and body. std is the population's (over H). The minimum reads the
+truth: it is an oracle's choice.
 """
 
-from __future__ import annotations
-
 import os
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +25,22 @@ import numpy as np
 
 from jaxpose.base import Array
 from jaxpose.evaluation import aggregate, calibration, metrics
+from jaxpose.geometry.skeleton import H36M_17
 
-_KEYS = ("keypoints", "keypoints_true", "confidence", "intrinsics", "joints_cam", "category")
 _BLOCK = 256  # poses scored at once: 200 hypotheses of them, and their pairs, stay under 1 GB
+_RIGHT_LEG, _LEFT_LEG, _LEFT_ARM, _RIGHT_ARM, _TRUNK = H36M_17.parts
+HIDDEN_PARTS = {
+    "left leg": _LEFT_LEG,
+    "right leg": _RIGHT_LEG,
+    "legs": _LEFT_LEG + _RIGHT_LEG,
+    "left arm": _LEFT_ARM,
+    "arms": _LEFT_ARM + _RIGHT_ARM,
+    "trunk": _TRUNK,
+}
 
 
 class LiftingBench(NamedTuple):
-    """Poses with 2D input and truth: see `shared/bench/README.md` for the fields, arrays of N poses."""
+    """Poses with 2D input and truth, arrays of N poses."""
 
     keypoints: np.ndarray
     keypoints_true: np.ndarray
@@ -32,15 +50,55 @@ class LiftingBench(NamedTuple):
     category: np.ndarray
 
 
+class VideoBench(NamedTuple):
+    """Clips with 2D input and truth.
+
+    keypoints [C, F, 17, 2] pixels, confidence [C, F, 17], intrinsics [C, 4] fx, fy, cx, cy pixels, joints_cam
+    [C, F, 17, 3] metres in the camera's frame, category [C], name [C], fps: frames per second.
+    """
+
+    keypoints: np.ndarray
+    confidence: np.ndarray
+    intrinsics: np.ndarray
+    joints_cam: np.ndarray
+    category: np.ndarray
+    name: np.ndarray
+    fps: float
+
+
+# Axes of each array; letters that return are of one length, -1 marks fps.
+_AXES: dict[str, tuple[str | int, ...]] = {
+    "keypoints": ("C", "F", 17, 2),
+    "confidence": ("C", "F", 17),
+    "intrinsics": ("C", 4),
+    "joints_cam": ("C", "F", 17, 3),
+    "category": ("C",),
+    "name": ("C",),
+    "fps": (),
+}
+
+
 def load_lifting_bench(path: str | os.PathLike[str]) -> LiftingBench:
     """Read `val_frames.npz` or a file like it; ValueError names a missing file or key."""
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    _require_file(path)
     with np.load(path, allow_pickle=False) as z:
-        if missing := [k for k in _KEYS if k not in z]:
-            raise ValueError(f"{path}: lacks {missing}; needed {list(_KEYS)}")
-        return LiftingBench(*(z[k] for k in _KEYS))
+        if missing := [k for k in LiftingBench._fields if k not in z]:
+            raise ValueError(f"{path}: lacks {missing}; needed {list(LiftingBench._fields)}")
+        return LiftingBench(*(z[k] for k in LiftingBench._fields))
+
+
+def load_video_bench(path: str | os.PathLike[str]) -> VideoBench:
+    """Read `val_video.npz` or a file like it; ValueError names the file and what is missing or has another shape."""
+    _require_file(path)
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            if missing := [key for key in _AXES if key not in z]:
+                raise ValueError(f"lacks {missing}; needed {list(_AXES)}")
+            arrays = {key: z[key] for key in _AXES}
+        _check_arrays(arrays)
+    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a video benchmark: {error}") from error
+    return VideoBench(**arrays | {"fps": float(arrays["fps"])})
 
 
 def lifting_row(
@@ -56,9 +114,7 @@ def lifting_row(
     `pit_gap` are shares. radius_90: [N, J] metres about the mean, as a result tells it; None: the samples' own.
     """
     samples, truth = metrics.align_root(jnp.asarray(samples)), metrics.align_root(jnp.asarray(truth))
-    num = truth.shape[0]
-    blocks = [_pose_figures(samples[:, i : i + _BLOCK], truth[i : i + _BLOCK]) for i in range(0, num, _BLOCK)]
-    per_pose = {k: np.concatenate([np.asarray(b[k]) for b in blocks]) for k in blocks[0]}
+    per_pose = metrics.in_blocks(_pose_figures, samples, truth, _BLOCK)
     macro = [per_pose["mean_mm"][category == c].mean() for c in np.unique(category)]
     row: dict[str, Any] = {k: float(v.mean()) for k, v in per_pose.items()}
     return row | {
@@ -104,3 +160,102 @@ def _pose_figures(samples: Array, truth: Array) -> dict[str, Array]:
         "energy_score": calibration.energy_score(samples, truth).mean(-1),
     }
     return {f"{k}_mm": 1000 * v for k, v in figures.items()}
+
+
+def hidden_joints(part: str, num_poses: int) -> np.ndarray:
+    """Which joints [N, 17] (bool) the name of HIDDEN_PARTS hides."""
+    hidden = np.zeros((num_poses, len(H36M_17.joints)), bool)
+    hidden[:, HIDDEN_PARTS[part]] = True
+    return hidden
+
+
+def hidden_row(samples: Array, truth: Array, hidden: Array) -> dict[str, float]:
+    """Figures over the hidden joints [N, J] (bool) of samples [H, N, J, 3] of truths [N, J, 3], one frame, metres.
+
+    `mean`: of the samples' mean; `best_of_10`, `best_of_H`: oracles over whole poses; `single`: one sample, on average.
+    """
+    weights = hidden.astype(samples.dtype)
+    errors = metrics.mpjpe(samples, truth, weights)
+    num = len(samples)
+    row = {
+        "mean": metrics.mpjpe(samples.mean(0), truth, weights),
+        "single": errors.mean(0),
+        "best_of_10": metrics.best_of(errors, min(10, num)),
+        f"best_of_{num}": metrics.best_of(errors),
+    }
+    return {f"{k}_mm": 1000 * float(v.mean()) for k, v in row.items()}
+
+
+def denoising_row(noisy: Array, samples: Array, truth: Array) -> dict[str, float]:
+    """Error before and after denoising of noisy joints [N, J, 3] by the mean of samples [H, N, J, 3]; root-relative.
+
+    `ratio` is after / before, of root-aligned poses; `ratio_as_given` of poses as they stand, noisy root and all.
+    """
+    after = samples.mean(0)
+    aligned = [1000 * float(metrics.mpjpe(*map(metrics.align_root, (x, truth))).mean()) for x in (noisy, after)]
+    given = [1000 * float(metrics.mpjpe(x, truth).mean()) for x in (noisy, after)]
+    return {
+        "before_mm": aligned[0],
+        "after_mm": aligned[1],
+        "ratio": aligned[1] / aligned[0],
+        "before_as_given_mm": given[0],
+        "after_as_given_mm": given[1],
+        "ratio_as_given": given[1] / given[0],
+        "ece": float(calibration.ece(samples, truth).ece) if len(samples) > 1 else float("nan"),
+    }
+
+
+def _require_file(path: str | os.PathLike[str]) -> None:
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such file")
+
+
+def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
+    size: dict[str, int] = {}
+    for key, axes in _AXES.items():
+        shape = arrays[key].shape
+        if len(shape) == len(axes):
+            for axis, length in zip(axes, shape, strict=True):
+                size.setdefault(str(axis), length)
+        needed = tuple(size.get(str(axis), axis) if isinstance(axis, str) else axis for axis in axes)
+        if shape != needed or 0 in shape:
+            raise ValueError(f"{key!r} must be {axes}, here {needed}, got {shape}")
+    if not arrays["fps"] > 0:
+        raise ValueError(f"'fps' must be > 0, got {arrays['fps']}")
+
+
+def hidden_errors(samples: Array, truth: Array, hidden: Sequence[int] | np.ndarray) -> dict[str, Array]:
+    """min, mean and std over hypotheses of each pose's error [N], and its "apd" where H >= 2; all in mm.
+
+    samples: [H, N, P, 3] metres. truth: [N, P, 3]. hidden: indices of the points that count. ValueError where they do
+    not go together.
+    """
+    samples, truth, chosen = jnp.asarray(samples), jnp.asarray(truth), np.unique(np.asarray(hidden, int))
+    if truth.ndim != 3 or samples.ndim != 4 or samples.shape[1:] != truth.shape or not samples.size:
+        needed = "samples must be [H, N, P, 3] of truth [N, P, 3], none of them 0"
+        raise ValueError(f"{needed}, got {samples.shape} and {truth.shape}")
+    if not chosen.size or chosen.min() < 0 or chosen.max() >= truth.shape[1]:
+        raise ValueError(f"hidden must be some of the points 0..{truth.shape[1] - 1}, got {chosen.tolist()}")
+    return _figures(samples[:, :, chosen], truth[:, chosen])
+
+
+def completion_row(
+    samples: Array, truth: Array, hidden: Sequence[int] | np.ndarray, *, figure: str = "mpjpe"
+) -> dict[str, float]:
+    """The mean over poses of `hidden_errors`, as `{figure}_min_mm` and so on, and `apd_mm`.
+
+    figure: "mpjpe" where the points are joints, "mpvpe" where they are vertices; it only names.
+    """
+    errors = hidden_errors(samples, truth, hidden)
+    means = {name: float(np.asarray(value, np.float64).mean()) for name, value in errors.items()}
+    apd = {"apd_mm": means.pop("apd")} if "apd" in means else {}
+    return {f"{figure}_{name}_mm": value for name, value in means.items()} | apd
+
+
+@jax.jit
+def _figures(samples: Array, truth: Array) -> dict[str, Array]:
+    errors = metrics.mpjpe(samples, truth)
+    figures = {"min": metrics.best_of(errors), "mean": errors.mean(0), "std": errors.std(0)}
+    if len(samples) > 1:
+        figures["apd"] = metrics.pairwise_distance(samples).mean(-1)
+    return {name: 1000 * value for name, value in figures.items()}

@@ -1,18 +1,15 @@
 """Fits of a body model: the one engine of `ik`, `fit_keypoints` and `denoise_motion`.
 
-An item is one clip of one person, of F >= 1 frames; its shape is one, its pose, orientation and translation are of each
-frame. Thousands of items are fitted at once; hypotheses are more items. The energy of an item, in nats, is
+An item is one clip of one person, of F >= 1 frames: one shape, and pose, orientation and translation of each frame.
+Thousands of items are fitted at once; hypotheses are more items. The energy of an item, in nats, is
 
     E = sum of terms + w_prior(k) sum_f prior(pose_f) + w_shape |betas|^2 / 2
 
 The terms (fitting/terms.py) say what is observed and how a body moves; the prior (fitting/priors.py) which poses are
-likely; betas are N(0, 1). All of them are values, pytrees that pass through jit, so that a fit is compiled once for a
-shape: for other numbers in a term or a prior, the program is found again.
+likely; betas are N(0, 1). All are pytrees that pass through jit: a fit is compiled once for a shape.
 
 Source: Bogo et al., SMPLify (2016); Lu et al., DPoser (2023); spec/dposer.md, sections 7.3 to 7.5.
 """
-
-from __future__ import annotations
 
 import functools
 import operator

@@ -8,8 +8,6 @@ people do; hypotheses start at different poses of it.
 Source: Lu et al., DPoser (2023), section on partial and noisy input; spec/dposer.md, sections 7.4 and 7.5.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

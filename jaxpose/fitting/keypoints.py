@@ -7,14 +7,11 @@
 2. The `starts` best go on with pose and shape; the lowest energy is taken. One camera cannot tell front from back by
    the torso alone: that is what the sides are for.
 
-The prior's weight falls over the steps, so that a likely pose is found before an exact one. Everything is one program
-over all items: a thousand frames are one call. (A robust loss that starts wide and narrows was tried: flips are more
-frequent, and the error grows by a fifth.)
+The prior's weight falls over the steps, so that a likely pose is found before an exact one. (A robust loss that starts
+wide and narrows was tried: flips are more frequent, and the error grows by a fifth.)
 
 Source: Bogo et al., SMPLify (2016); Lu et al., DPoser (2023); spec/dposer.md, section 7.3.
 """
-
-from __future__ import annotations
 
 from typing import Any, NamedTuple
 
@@ -27,12 +24,12 @@ from jaxpose.compiled import jitted, traced
 from jaxpose.fitting.engine import EVERYTHING, BodyParameters, Free, PosePrior, fit, posed_body, start_parameters
 from jaxpose.fitting.terms import Keypoints, Weights, fit_term, in_cameras, placement
 from jaxpose.geometry import camera
+from jaxpose.geometry.axes import R_CAM_WORLD, turn
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
 from jaxpose.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 
 NUM_YAWS = 8
-_FACING = {"-y": np.diag([1.0, -1.0, -1.0]), "y": np.eye(3), "z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
 
 
 class FitSettings(NamedTuple):
@@ -64,8 +61,8 @@ def _check(
     up: str = "-y",
     **named: Any,
 ) -> None:
-    if up not in _FACING:
-        raise ValueError(f"up: got {up!r}, legal are {', '.join(_FACING)}")
+    if up not in R_CAM_WORLD:
+        raise ValueError(f"up: got {up!r}, legal are {', '.join(R_CAM_WORLD)}")
     known = known_points(body, points)
     if uv_px.ndim != 5 or uv_px.shape != (*confidence.shape, 2) or confidence.shape[-1] != len(known):
         raise ValueError(
@@ -140,22 +137,14 @@ def _placed(
     """The best `settings.starts` of NUM_YAWS starts [starts * N, ...], turned and moved to fit best."""
     num, _, frames = seen.confidence.shape[:3]
     yaw = 2 * np.pi * np.arange(NUM_YAWS) / NUM_YAWS
-    facing = jnp.asarray(_FACING[up], jnp.float32) @ matrix_from_axis_angle(jnp.asarray(yaw)[:, None] * jnp.eye(3)[1])
+    facing = jnp.asarray(turn("y", up), jnp.float32) @ matrix_from_axis_angle(jnp.asarray(yaw)[:, None] * jnp.eye(3)[1])
     orient = jnp.repeat(axis_angle_from_matrix(facing), num, 0)[:, None]
     start = start_parameters(NUM_YAWS * num, frames, body.shapedirs.shape[-1], start_pose)
     start = start._replace(global_orient=jnp.broadcast_to(orient, start.global_orient.shape))
     seen = _tiled(seen, NUM_YAWS)
     start = start._replace(transl=_place(seen, body_points(posed_body(body, start), seen.points)))
-    found = fit(
-        key,
-        body,
-        None,
-        seen,
-        start=start,
-        num_steps=settings.place_steps,
-        learning_rate=settings.place_rate,
-        free=Free(body_pose=False, betas=False),
-    )
+    place, rate = Free(body_pose=False, betas=False), settings.place_rate
+    found = fit(key, body, None, seen, start=start, num_steps=settings.place_steps, learning_rate=rate, free=place)
     order = jnp.argsort(found.energy.reshape(NUM_YAWS, num), 0)[: settings.starts]
     rows = (order * num + jnp.arange(num)).reshape(-1)
     return BodyParameters(*(x[0, rows] for x in found[:4]))

@@ -2,22 +2,19 @@
 
     E = sum |x - y|^2 / (2 s^2) + smooth / 2 sum |x''|^2 + w_prior sum_f L(pose_f)          (engine.py, terms.py)
 
-s is the noise, known or estimated from how much more the joints shake than people do: noise of variance s^2 on each
-coordinate adds 70 s^2 to a squared fourth difference, to which real motion at 30 Hz adds next to nothing,
+s is the noise, known or estimated: noise of variance s^2 on each coordinate adds 70 s^2 to a squared fourth difference,
+to which real motion at 30 Hz adds next to nothing,
 
     s^2 = median over joints and coordinates of the mean of (y_{f-2} - 4 y_{f-1} + 6 y_f - 4 y_{f+1} + y_{f+2})^2 / 70
 
-The data term is in nats, so the other weights do not depend on s, and any noise level is served. Missing joints (NaN)
-are filled from the frames around and by the prior: inverse kinematics over a motion. The body is anybody's: a body
-model's, or with `skeleton_of` a tree of the bone lengths that are seen,
+The data term is in nats, so the other weights do not depend on s. Missing joints (NaN) are filled from the frames
+around and by the prior. The body is a body model's, or with `skeleton_of` a tree of the bone lengths that are seen,
 
     L^2 = mean over frames of |x_child - x_parent|^2 - 6 s^2
 
 Source: Lu et al., DPoser (2023); spec/dposer.md, section 7.4. The published recipe has unsquared distances, and weights
 and times for three noise levels.
 """
-
-from __future__ import annotations
 
 from typing import Any, NamedTuple
 
@@ -33,8 +30,8 @@ from jaxpose.fitting.ik import aligned, check_targets, seen_points
 from jaxpose.fitting.terms import Weights, fit_term
 from jaxpose.geometry.body import Body, PosedBody, skeleton_body
 from jaxpose.geometry.body_joints import body_points
-from jaxpose.geometry.kinematics import forward_kinematics
-from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.geometry.rotations import forward_kinematics
+from jaxpose.geometry.skeleton import SMPL_22, other_side
 
 _LEAST_NOISE = 0.002  # metres
 _FOURTH = (1.0, -4.0, 6.0, -4.0, 1.0)
@@ -77,12 +74,7 @@ def skeleton_of(targets: Array, rest_joints: Array, noise: float | Array) -> Bod
     rest = rest_joints[1:] - rest_joints[parents]
     own = jnp.linalg.norm(rest, axis=-1)
     length = jnp.where(jnp.isfinite(square), jnp.sqrt(jnp.maximum(square, (own / 3) ** 2)), own)
-    other = np.arange(21)
-    other[np.array(SMPL_22.left) - 1], other[np.array(SMPL_22.right) - 1] = (
-        np.array(SMPL_22.right) - 1,
-        np.array(SMPL_22.left) - 1,
-    )
-    length = (length + length[other]) / 2
+    length = (length + length[other_side(SMPL_22)[1:] - 1]) / 2
     offsets = jnp.concatenate([jnp.zeros((1, 3)), rest * (length / own)[:, None]])
     still = jnp.broadcast_to(jnp.eye(3), (22, 3, 3))
     return skeleton_body(forward_kinematics(still, offsets, SMPL_22.parents)[0])

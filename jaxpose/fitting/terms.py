@@ -10,9 +10,7 @@
 Source: Bogo et al., SMPLify (2016); spec/dposer.md, section 7.3.
 """
 
-from __future__ import annotations
-
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import flax.struct
 import jax.numpy as jnp
@@ -65,7 +63,6 @@ class Points:
     points: str = flax.struct.field(pytree_node=False)
 
     def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
-        """Energy [N]."""
         square = jnp.square((body_points(posed, self.points) - self.targets) / self.noise[..., None]).sum(-1)
         return (self.seen * robust(square, self.width)).sum(-1).sum(-1)
 
@@ -86,7 +83,6 @@ class Keypoints:
     points: str = flax.struct.field(pytree_node=False)
 
     def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
-        """Energy [N]."""
         error = project(self.cameras, body_points(posed, self.points)) - self.uv_px
         square = jnp.square(error / self.noise_px[:, None, None, None, None]).sum(-1)
         return (self.confidence**2 * robust(square, self.width)).sum((1, 3)).sum(-1)
@@ -99,7 +95,6 @@ class Smoothness:
     weight: float | Array
 
     def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
-        """Energy [N]."""
         joints = posed.joints[..., :22, :]
         second = joints[:, 2:] - 2 * joints[:, 1:-1] + joints[:, :-2]
         return self.weight / 2 * jnp.square(second).sum((1, 2, 3))
@@ -112,7 +107,6 @@ class Bends:
     weight: float | Array
 
     def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
-        """Energy [N]."""
         return self.weight * bend_energy(parameters.body_pose).sum(-1)
 
 
@@ -123,20 +117,9 @@ def fit_term(
     weights = settings.weights
     others: list[Term] = [Smoothness(weights.smooth)] if free.body_pose and start.body_pose.shape[1] > 2 else []
     others += [Bends(weights.bend)] if free.body_pose else []
-    return fit(
-        key,
-        body,
-        prior,
-        term,
-        *others,
-        start=start,
-        prior_weight=weights.prior,
-        prior_start=weights.prior_start,
-        shape_weight=weights.shape,
-        num_steps=settings.num_steps,
-        learning_rate=settings.learning_rate,
-        free=free,
-    )
+    how: dict[str, Any] = {"prior_weight": weights.prior, "prior_start": weights.prior_start}
+    how |= {"shape_weight": weights.shape, "num_steps": settings.num_steps, "learning_rate": settings.learning_rate}
+    return fit(key, body, prior, term, *others, start=start, free=free, **how)
 
 
 def robust(squared: Array, width: float | Array | None) -> Array:

@@ -8,8 +8,6 @@
 All turns are exact: entries are 0, 1 and -1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 

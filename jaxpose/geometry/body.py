@@ -11,15 +11,13 @@ With w the skinning weights, J the rest joints, R the local and G the global rot
     skin    v_p = v_s + posedirs (R_1 - I, ..., R_{J-1} - I)               joint after joint, each row after row
             v_i = sum_j w_ij (G_j (v_p,i - J_j) + x_j) + transl
 
-J is linear in betas, so its blend is computed once and joints need no mesh. In `skin` the vertices are the last
-axis: then a body costs two matrix products and sums along contiguous memory. For B bodies it holds about 20 B V
-floats (SMPL-X: 0.8 MB a body); beyond some thousand bodies split the batch, with `jax.lax.map(..., batch_size=)`.
+J is linear in betas, so joints need no mesh. In `skin` the vertices are the last axis: a body costs two matrix products
+and sums along contiguous memory. For B bodies it holds about 20 B V floats (SMPL-X: 0.8 MB a body); beyond some
+thousand split the batch, with `jax.lax.map(..., batch_size=)`. A `Body` is a pytree: pass it to a jitted function as an
+argument; closed over, its 20 MB become constants.
 
-A `Body` is a pytree: pass it to a jitted function as an argument; closed over, its 20 MB become constants. Source:
-Loper et al., SMPL (2015); Pavlakos et al., SMPL-X (2019); layout of the files as in spec/dposer.md, 8.
+Source: Loper et al., SMPL (2015); Pavlakos et al., SMPL-X (2019); layout of the files as in spec/dposer.md, 8.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -30,8 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
-from jaxpose.geometry.kinematics import forward_kinematics, offsets_of
-from jaxpose.geometry.rotations import matrix_from_axis_angle
+from jaxpose.geometry.rotations import forward_kinematics, matrix_from_axis_angle, offsets_of
 
 Kind: TypeAlias = Literal["smpl", "smplh", "smplx"]
 
@@ -97,7 +94,7 @@ class Body:
     kind: Kind = flax.struct.field(pytree_node=False)
     parents: tuple[int, ...] = flax.struct.field(pytree_node=False)
 
-    def shape(self, betas: Array | None = None, expression: Array | None = None) -> ShapedBody:
+    def shape(self, betas: Array | None = None, expression: Array | None = None) -> "ShapedBody":
         """The body with shape coefficients betas [..., <= S], expression [..., <= E]; without them, the template.
 
         Leading axes broadcast. ValueError for more coefficients than the body has.
@@ -122,7 +119,7 @@ class ShapedBody:
         """Vertices at rest [..., V, 3], metres."""
         return _rest_vertices(self.body, self.betas, self.expression)
 
-    def pose(self, rotations: Array, transl: Array | None = None) -> PosedBody:
+    def pose(self, rotations: Array, transl: Array | None = None) -> "PosedBody":
         """The posed body: local rotations [..., J, 3, 3] (`full_rotations`), transl [..., 3] metres, or none.
 
         Leading axes broadcast with the shape's. ValueError for another number of joints.
@@ -324,3 +321,13 @@ def _rows(body: Body, ids: Array) -> Body:
         posedirs=body.posedirs[..., ids],
         weights=body.weights[ids],
     )
+
+
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Unit normals [V, 3] of vertices [V, 3], outwards, means over triangles [F, 3] weighted by their areas."""
+    a, b, c = (vertices[triangles[:, i]] for i in range(3))
+    across = np.cross(b - a, c - a)
+    total = np.zeros_like(vertices)
+    for i in range(3):
+        np.add.at(total, triangles[:, i], across)
+    return total / np.linalg.norm(total, axis=-1, keepdims=True)

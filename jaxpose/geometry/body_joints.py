@@ -5,11 +5,9 @@ on a triangle of the face. What a kind of body lacks (fingers of SMPL, the face 
 `known_points` is False there, so that a loss weighted by it has no NaN in its gradient.
 
 OpenPose's MidHip ("hip") is the model's joint 0, the pelvis, as in all SMPLify codes, though it lies above the middle
-of the hips. Names are those of geometry/skeleton.py. Picked vertices are skinned alone: no mesh is computed.
+of the hips. Picked vertices are skinned alone: no mesh is computed.
 Source: spec/dposer.md, 8.4; the order of COCO-WholeBody: Jin et al. (2020).
 """
-
-from __future__ import annotations
 
 import functools
 from collections.abc import Mapping

@@ -14,8 +14,6 @@ Source: D. C. Brown, Close-range camera calibration, 1971; R. Hartley and A. Zis
 screen coordinates: VideoPose3D (Pavllo et al., CVPR 2019), as described in spec/diffpose.md, 3.3.
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -79,11 +77,6 @@ def world_to_camera(R_cam_world: Array, t_cam: Array, x_world: Array) -> Array:
     return jnp.einsum("...ij,...kj->...ki", R_cam_world, x_world) + t_cam[..., None, :]
 
 
-def camera_to_world(R_cam_world: Array, t_cam: Array, x_cam: Array) -> Array:
-    """The inverse of `world_to_camera`."""
-    return jnp.einsum("...ji,...kj->...ki", R_cam_world, x_cam - t_cam[..., None, :])
-
-
 def look_at(eye: Array, target: Array, up: Array) -> tuple[Array, Array]:
     """(R_cam_world [..., 3, 3], t_cam [..., 3]) of a camera at `eye` whose axis meets `target`, `up` upright."""
     forward = _unit(target - eye)
@@ -108,11 +101,6 @@ def turn_to(xy: Array) -> Array:
         ],
         -2,
     )
-
-
-def intrinsics_from_matrix(K: Array) -> Array:
-    """fx, fy, cx, cy [..., 4] of camera matrices [..., 3, 3] without skew."""
-    return jnp.stack([K[..., 0, 0], K[..., 1, 1], K[..., 0, 2], K[..., 1, 2]], -1)
 
 
 def intrinsics_from_fov(width: float, height: float, fov: float) -> np.ndarray:

@@ -7,12 +7,9 @@ constant in a cell and proportional to its intensity, which is never negative; t
     sample:  cell = inverse of the cumulated intensity at a uniform draw, point = corner + uniform in the unit square
     peak:    u <- sum_c p(c) k(c - u) c / sum_c p(c) k(c - u) over the middles c, from the middle of the largest cell
 
-The second is mean shift (Comaniciu and Meer, 2002) with a Gaussian k of 2 cells: the centroid about the peak, with the
-window moved onto the centroid until convergence. For a Gaussian blob that is its middle; a window fixed on the largest
-cell is up to half a cell off.
+The second is mean shift (Comaniciu and Meer, 2002) with a Gaussian k of 2 cells. For a Gaussian blob that is its
+middle; a window fixed on the largest cell is up to half a cell off.
 """
-
-from __future__ import annotations
 
 from typing import Literal, TypeAlias
 

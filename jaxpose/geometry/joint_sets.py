@@ -2,19 +2,16 @@
 
     point_t = sum_s W[t, s] point_s        W >= 0, every known row sums to 1, every unknown row is 0
 
-A joint that both sets have is copied. A joint the source lacks is composed where COMPOSITIONS has a rule
-for it, and is unknown otherwise. Rows that sum to 1 make a map commute with rigid motions; weights that are
-never negative keep a composed point between the points it comes from. Nothing is extrapolated: the top of
-the head stays unknown to COCO, and so do the hands to every set but SMPL-24, and Human3.6M's spine to sets
-without one: half way from hip to thorax is 45 / 87 mm off, worse for a lifter than nothing. Compositions of
-distant points are of 3D: in an image perspective bends them a little.
+A joint that both sets have is copied. One that the source lacks is composed where COMPOSITIONS has a rule for it, and
+unknown otherwise. Rows that sum to 1 make a map commute with rigid motions. Nothing is extrapolated: the top of the
+head stays unknown to COCO, the hands to every set but SMPL-24, and Human3.6M's spine to sets without one: half way from
+hip to thorax is 45 / 87 mm off, worse for a lifter than nothing. Compositions of distant points are of 3D: in an image
+perspective bends them a little.
 
 The millimetres below are mean distances over every fifth frame of shared/data/mocap, CMU / HDM05, taken on
 joints17 where the rule is between Human3.6M joints, on forward kinematics of the generic SMPL skeleton of
 skeletons.json where it is between SMPL joints, and across the two where it is between both.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache

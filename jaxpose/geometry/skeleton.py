@@ -12,16 +12,17 @@ names disagree, the names here are:
     head        the top of the head (Human3.6M Head, MPII and 3DHP head top, Halpe Head)
     nose        the tip of the nose; Human3.6M's Neck/Nose, a point in the lower face, is close to it
 
+`mirror` is M of poses: x negated, left and right joints swapped; M M = 1. A rotation about an axis a becomes M R M, of
+the same angle about (a_x, -a_y, -a_z): the axis is mirrored and the sense of rotation changes (`mirror_rotations`).
+
 Sources of the orders: Human3.6M-17 and SMPL, shared/data/README.md; COCO keypoint annotations; OpenPose
 BODY_25 and the experimental BODY_25B; Halpe full body (AlphaPose); MPII annotations; the 17 relevant joints
 of MPI-INF-3DHP (P-STMO's order); SMPL, Loper et al. 2015.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -50,162 +51,108 @@ _ARM = ("shoulder", "elbow", "wrist", "hand")
 _LIMBS = (("right_", _LEG), ("left_", _LEG), ("left_", _ARM), ("right_", _ARM))
 
 
-def validate(skeleton: Skeleton) -> Skeleton:
-    """The skeleton itself, if its parents form a tree, its pairs swap sides and its parts partition the joints.
-
-    Errors: ValueError naming the skeleton, the field and what is wrong with it.
-    """
-    num, where = len(skeleton.joints), f"skeleton {skeleton.name!r}"
-    if num == 0 or len(set(skeleton.joints)) != num:
-        raise ValueError(f"{where}: joints must be distinct names, at least one, got {skeleton.joints}")
-    if len(skeleton.parents) != num or not all(-1 <= p < num for p in skeleton.parents):
-        raise ValueError(f"{where}: parents must be {num} indices in -1..{num - 1}, got {skeleton.parents}")
-    if skeleton.parents.count(-1) != 1:
-        raise ValueError(f"{where}: parents must hold -1 once, for the root, got {skeleton.parents}")
-    for start, joint in enumerate(skeleton.joints):
-        j = start
-        for _ in range(num):
-            j = skeleton.parents[j] if j >= 0 else j
-        if j >= 0:
-            raise ValueError(f"{where}: parents of {joint!r} run in a circle, needed a tree, got {skeleton.parents}")
-    _validate_pairs(skeleton, where)
-    if sorted(j for part in skeleton.parts for j in part) != list(range(num)):
-        raise ValueError(f"{where}: parts must hold each of 0..{num - 1} once, got {skeleton.parts}")
-    return skeleton
-
-
-def _validate_pairs(skeleton: Skeleton, where: str) -> None:
-    left, right = skeleton.left, skeleton.right
-    sided = (*left, *right)
-    if len(left) != len(right) or len(set(sided)) != len(sided):
-        raise ValueError(f"{where}: left and right must pair distinct joints, got {left} and {right}")
-    if not all(0 <= j < len(skeleton.joints) for j in sided):
-        raise ValueError(f"{where}: left and right must be in 0..{len(skeleton.joints) - 1}, got {left} and {right}")
-    for i, j in zip(left, right, strict=True):
-        pair = skeleton.joints[i], skeleton.joints[j]
-        if not pair[0].startswith("left_") or pair[1] != "right_" + pair[0].removeprefix("left_"):
-            raise ValueError(f"{where}: a pair must be named left_X and right_X, got {pair}")
-
-
 _BUILT: dict[str, Skeleton] = {}
 SKELETONS: Mapping[str, Skeleton] = MappingProxyType(_BUILT)  # every joint set of this file, by name
 
 
-def _build(name: str, tree: Mapping[str, str]) -> Skeleton:
-    """The skeleton with the joints of `tree` in order, each with its parent's name ("" for the root); in `SKELETONS`.
+def _build(name: str, tree: str) -> Skeleton:
+    """The skeleton of the words of `tree`, joint:parent in the order of joints, the root alone; in `SKELETONS`.
 
     Sides and parts follow from the names.
     """
-    joints = tuple(tree)
+    above = dict(word.partition(":")[::2] for word in tree.split())
+    joints = tuple(above)
     left = tuple(j for j, joint in enumerate(joints) if joint.startswith("left_"))
     right = tuple(joints.index("right_" + joints[j].removeprefix("left_")) for j in left)
     limbs = [{side + joint for joint in limb} for side, limb in _LIMBS]
     parts = [tuple(j for j, joint in enumerate(joints) if joint in limb) for limb in limbs]
     trunk = tuple(j for j, joint in enumerate(joints) if not any(joint in limb for limb in limbs))
-    parents = tuple(joints.index(parent) if parent else -1 for parent in tree.values())
-    _BUILT[name] = validate(Skeleton(name, joints, parents, left, right, (*parts, trunk)))
+    parents = tuple(joints.index(parent) if parent else -1 for parent in above.values())
+    _BUILT[name] = Skeleton(name, joints, parents, left, right, (*parts, trunk))
     return _BUILT[name]
 
-
-_RIGHT_LEG = {"right_knee": "right_hip", "right_ankle": "right_knee"}
-_LEFT_LEG = {"left_knee": "left_hip", "left_ankle": "left_knee"}
-_RIGHT_ARM = {"right_elbow": "right_shoulder", "right_wrist": "right_elbow"}
-_LEFT_ARM = {"left_elbow": "left_shoulder", "left_wrist": "left_elbow"}
-_LEFT_FOOT = {"left_big_toe": "left_ankle", "left_small_toe": "left_ankle", "left_heel": "left_ankle"}
-_RIGHT_FOOT = {"right_big_toe": "right_ankle", "right_small_toe": "right_ankle", "right_heel": "right_ankle"}
 
 # `neck_nose` is a point of the lower face, 0.11 m above the thorax; COCO's nose is 0.26 m from the mid shoulders.
 H36M_17 = _build(
     "h36m17",
-    {
-        "hip": "",
-        **{"right_hip": "hip"} | _RIGHT_LEG,
-        **{"left_hip": "hip"} | _LEFT_LEG,
-        **{"spine": "hip", "thorax": "spine", "neck_nose": "thorax", "head": "neck_nose"},
-        **{"left_shoulder": "thorax"} | _LEFT_ARM,
-        **{"right_shoulder": "thorax"} | _RIGHT_ARM,
-    },
+    """
+    hip right_hip:hip right_knee:right_hip right_ankle:right_knee left_hip:hip left_knee:left_hip left_ankle:left_knee
+    spine:hip thorax:spine neck_nose:thorax head:neck_nose
+    left_shoulder:thorax left_elbow:left_shoulder left_wrist:left_elbow right_shoulder:thorax right_elbow:right_shoulder
+    right_wrist:right_elbow
+    """,
 )
-
 # COCO marks no point of the trunk's axis: its tree hangs from the nose.
-_COCO = {
-    **{"nose": "", "left_eye": "nose", "right_eye": "nose", "left_ear": "left_eye", "right_ear": "right_eye"},
-    **{"left_shoulder": "nose", "right_shoulder": "nose"},
-    **{"left_elbow": "left_shoulder", "right_elbow": "right_shoulder"},
-    **{"left_wrist": "left_elbow", "right_wrist": "right_elbow"},
-    **{"left_hip": "left_shoulder", "right_hip": "right_shoulder"},
-    **{"left_knee": "left_hip", "right_knee": "right_hip", "left_ankle": "left_knee", "right_ankle": "right_knee"},
-}
-COCO_17 = _build("coco17", _COCO)
-
+COCO_17 = _build(
+    "coco17",
+    """
+    nose left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
+    left_shoulder:nose right_shoulder:nose left_elbow:left_shoulder right_elbow:right_shoulder left_wrist:left_elbow
+    right_wrist:right_elbow
+    left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
+    right_ankle:right_knee
+    """,
+)
 BODY_25 = _build(
     "body25",
-    {
-        **{"nose": "neck", "neck": "hip"},
-        **{"right_shoulder": "neck"} | _RIGHT_ARM,
-        **{"left_shoulder": "neck"} | _LEFT_ARM,
-        "hip": "",
-        **{"right_hip": "hip"} | _RIGHT_LEG,
-        **{"left_hip": "hip"} | _LEFT_LEG,
-        **{"right_eye": "nose", "left_eye": "nose", "right_ear": "right_eye", "left_ear": "left_eye"},
-        **_LEFT_FOOT | _RIGHT_FOOT,
-    },
+    """
+    nose:neck neck:hip right_shoulder:neck right_elbow:right_shoulder right_wrist:right_elbow left_shoulder:neck
+    left_elbow:left_shoulder left_wrist:left_elbow
+    hip right_hip:hip right_knee:right_hip right_ankle:right_knee left_hip:hip left_knee:left_hip left_ankle:left_knee
+    right_eye:nose left_eye:nose right_ear:right_eye left_ear:left_eye left_big_toe:left_ankle left_small_toe:left_ankle
+    left_heel:left_ankle
+    right_big_toe:right_ankle right_small_toe:right_ankle right_heel:right_ankle
+    """,
 )
-
 BODY_25B = _build(
     "body25b",
-    _COCO
-    | {"nose": "upper_neck", "left_shoulder": "upper_neck", "right_shoulder": "upper_neck"}
-    | {"upper_neck": "", "head": "upper_neck"}
-    | _LEFT_FOOT
-    | _RIGHT_FOOT,
+    """
+    nose:upper_neck left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
+    left_shoulder:upper_neck right_shoulder:upper_neck left_elbow:left_shoulder right_elbow:right_shoulder
+    left_wrist:left_elbow right_wrist:right_elbow
+    left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
+    right_ankle:right_knee
+    upper_neck head:upper_neck left_big_toe:left_ankle left_small_toe:left_ankle left_heel:left_ankle
+    right_big_toe:right_ankle right_small_toe:right_ankle right_heel:right_ankle
+    """,
 )
-
 HALPE_26 = _build(
     "halpe26",
-    _COCO
-    | {"nose": "neck", "left_shoulder": "neck", "right_shoulder": "neck", "left_hip": "hip", "right_hip": "hip"}
-    | {"head": "neck", "neck": "hip", "hip": ""}
-    | {"left_big_toe": "left_ankle", "right_big_toe": "right_ankle"}
-    | {"left_small_toe": "left_ankle", "right_small_toe": "right_ankle"}
-    | {"left_heel": "left_ankle", "right_heel": "right_ankle"},
+    """
+    nose:neck left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
+    left_shoulder:neck right_shoulder:neck left_elbow:left_shoulder right_elbow:right_shoulder left_wrist:left_elbow
+    right_wrist:right_elbow
+    left_hip:hip right_hip:hip left_knee:left_hip right_knee:right_hip left_ankle:left_knee right_ankle:right_knee
+    head:neck neck:hip hip left_big_toe:left_ankle right_big_toe:right_ankle
+    left_small_toe:left_ankle right_small_toe:right_ankle left_heel:left_ankle right_heel:right_ankle
+    """,
 )
-
 MPII_16 = _build(
     "mpii16",
-    {
-        **{"right_ankle": "right_knee", "right_knee": "right_hip", "right_hip": "hip"},
-        **{"left_hip": "hip"} | _LEFT_LEG,
-        **{"hip": "", "thorax": "hip", "upper_neck": "thorax", "head": "upper_neck"},
-        **{"right_wrist": "right_elbow", "right_elbow": "right_shoulder", "right_shoulder": "thorax"},
-        **{"left_shoulder": "thorax"} | _LEFT_ARM,
-    },
+    """
+    right_ankle:right_knee right_knee:right_hip right_hip:hip left_hip:hip left_knee:left_hip left_ankle:left_knee
+    hip thorax:hip upper_neck:thorax head:upper_neck right_wrist:right_elbow right_elbow:right_shoulder
+    right_shoulder:thorax left_shoulder:thorax left_elbow:left_shoulder left_wrist:left_elbow
+    """,
 )
-
 MPI3DHP_17 = _build(
     "mpi3dhp17",
-    {
-        **{"head": "neck", "neck": "spine"},
-        **{"right_shoulder": "neck"} | _RIGHT_ARM,
-        **{"left_shoulder": "neck"} | _LEFT_ARM,
-        **{"right_hip": "hip"} | _RIGHT_LEG,
-        **{"left_hip": "hip"} | _LEFT_LEG,
-        **{"hip": "", "spine": "hip", "head_base": "neck"},
-    },
+    """
+    head:neck neck:spine right_shoulder:neck right_elbow:right_shoulder right_wrist:right_elbow
+    left_shoulder:neck left_elbow:left_shoulder left_wrist:left_elbow
+    right_hip:hip right_knee:right_hip right_ankle:right_knee left_hip:hip left_knee:left_hip left_ankle:left_knee
+    hip spine:hip head_base:neck
+    """,
 )
-
-_SMPL = {
-    **{"pelvis": "", "left_hip": "pelvis", "right_hip": "pelvis", "spine1": "pelvis"},
-    **{"left_knee": "left_hip", "right_knee": "right_hip", "spine2": "spine1"},
-    **{"left_ankle": "left_knee", "right_ankle": "right_knee", "spine3": "spine2"},
-    **{"left_foot": "left_ankle", "right_foot": "right_ankle", "neck": "spine3"},
-    **{"left_collar": "spine3", "right_collar": "spine3", "head_base": "neck"},
-    **{"left_shoulder": "left_collar", "right_shoulder": "right_collar"},
-    **{"left_elbow": "left_shoulder", "right_elbow": "right_shoulder"},
-    **{"left_wrist": "left_elbow", "right_wrist": "right_elbow"},
-}
+_SMPL = """
+    pelvis left_hip:pelvis right_hip:pelvis spine1:pelvis left_knee:left_hip right_knee:right_hip spine2:spine1
+    left_ankle:left_knee right_ankle:right_knee spine3:spine2 left_foot:left_ankle right_foot:right_ankle
+    neck:spine3 left_collar:spine3 right_collar:spine3 head_base:neck
+    left_shoulder:left_collar right_shoulder:right_collar left_elbow:left_shoulder right_elbow:right_shoulder
+    left_wrist:left_elbow right_wrist:right_elbow
+"""
 SMPL_22 = _build("smpl22", _SMPL)
-SMPL_24 = _build("smpl24", _SMPL | {"left_hand": "left_wrist", "right_hand": "right_wrist"})
+SMPL_24 = _build("smpl24", _SMPL + "left_hand:left_wrist right_hand:right_wrist")
 
 
 def get_skeleton(name: str) -> Skeleton:
@@ -240,6 +187,41 @@ def mirror(points: Array, skeleton: Skeleton) -> Array:
     points and result: [..., J, D], any unit, axis 0 measured from the mirror (so centre pixels first).
     """
     check_joints(points, skeleton)
+    return jnp.asarray(points)[..., other_side(skeleton), :].at[..., 0].multiply(-1)
+
+
+def flip_average(predict: Callable[..., Array], skeleton: Skeleton) -> Callable[..., Array]:
+    """The predictor x [..., J, D], ... -> pose [..., J, 3] that averages `predict` over x and its mirror image.
+
+    g(x) = (f(x) + M f(M x)) / 2 commutes with M whatever f does, and g = f where f already does. VideoPose3D (Pavllo et
+    al. 2019), MixSTE and DiffPose's video context encoder evaluate so (spec/diffpose.md, 3.3).
+
+    The first of x's D numbers is the horizontal place, measured from the mirror: pixels need the image's middle at 0.
+    The others, such as a confidence, only change sides. Further arguments reach `predict` as they are and must mean
+    the same in the mirror. ValueError where x or the pose has not the skeleton's joints.
+    """
+
+    def averaged(x: Array, *args: Any, **kwargs: Any) -> Array:
+        mirrored = predict(mirror(x, skeleton), *args, **kwargs)
+        return (predict(x, *args, **kwargs) + mirror(mirrored, skeleton)) / 2
+
+    return averaged
+
+
+def mirror_rotations(axis_angle: Array, skeleton: Skeleton) -> Array:
+    """Local rotations seen in a mirror across x: left and right change places, y and z of each axis change sign.
+
+    axis_angle and result: [..., J, 3] radians for all J joints of the skeleton, or [..., J - 1, 3] without its root.
+    """
+    num, given = len(skeleton.joints), jnp.shape(axis_angle)[-2]
+    if given not in (num, num - 1):
+        raise ValueError(f"axis_angle: needed {num} joints or {num - 1}, of {skeleton.name!r}, got {given}")
+    order = other_side(skeleton)[num - given :] - (num - given)  # the root, which has no other side, comes first
+    return axis_angle[..., order, :] * jnp.array([1.0, -1.0, -1.0], axis_angle.dtype)
+
+
+def other_side(skeleton: Skeleton) -> np.ndarray:
+    """For each joint the one on the other side, or itself: [J]."""
     order = np.arange(len(skeleton.joints))
     order[list(skeleton.left)], order[list(skeleton.right)] = skeleton.right, skeleton.left
-    return jnp.asarray(points)[..., order, :].at[..., 0].multiply(-1)
+    return order

@@ -9,8 +9,6 @@ with the piece. The published code scores all of that window, so the frames that
 twice, and so do the copies that fill up a short piece (spec/diffpose.md, 3.3 and 8); `strict` repeats this.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -7,8 +7,6 @@ The encoder of single frames is GraFormer; that of video is MixSTE, alone as in 
 poses, which it then corrects: so it starts from the single-frame estimate and needs little training.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import flax.linen as nn
@@ -50,7 +48,7 @@ class DiffPose(nn.Module):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """As in `networks.Network`: the parts it has; a "context" for the denoiser."""
+        """The parts it has; a "context" for the denoiser."""
         has = {
             "encoder": self.frame is not None or self.video is not None,
             "video": self.video is not None,
@@ -65,7 +63,7 @@ class DiffPose(nn.Module):
         return None if self.video is None else self.video.num_frames
 
     def example_inputs(self, shape: tuple[int, int], keypoint_width: int, context: int | None) -> tuple[Any, ...]:
-        """Arguments of `init` (`networks.Network`)."""
+        """Arguments of `init`."""
         frames = () if self.window is None else (self.window,)
         keypoints = jnp.zeros((*frames, shape[0], keypoint_width))
         return keypoints, jnp.zeros((*frames, shape[0], 5)), jnp.float32(0.5)

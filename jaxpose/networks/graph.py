@@ -10,12 +10,9 @@ With A the skeleton's adjacency with self loops, its rows divided by their sums,
     h = ChebConv(x);  h = W [h, context] where there is context;  blocks;  out = ChebConv(h)
 
 The norm divides by the unbiased standard deviation plus 1e-6, which is not LayerNorm. A denoiser is this with the time
-features tau, GraFormer (Zhao et al., CVPR 2022) without. T_k x for all k is one product with a constant, and then one
-product with all W_k; joints are the first axis inside, [J, ..., C], so that both are plain products of large matrices
-(`python -m experiments.benchmark --case=graph` compares with a product for each term).
+features tau, GraFormer (Zhao et al., CVPR 2022) without. Joints are the first axis inside, [J, ..., C]: T_k x for all
+k, and all W_k, are then two plain products of large matrices (`python -m experiments.benchmark --case=graph`).
 """
-
-from __future__ import annotations
 
 import flax.linen as nn
 import jax
@@ -171,9 +168,9 @@ class GraphDenoiser(nn.Module):
         trunk = GraphTrunk(self.width, self.depth, self.num_heads, self.dropout, self.skeleton, name="trunk")
         context = None if cond is None else cond.context
         if context is not None:
-            context = _joints_first(jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1])))
-        h = trunk(_joints_first(x), context, tau, train=train)
-        return _joints_last(ChebConv(x.shape[-1], self.skeleton, name="output")(h))
+            context = jnp.moveaxis(jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1])), -2, 0)
+        h = trunk(jnp.moveaxis(x, -2, 0), context, tau, train=train)
+        return jnp.moveaxis(ChebConv(x.shape[-1], self.skeleton, name="output")(h), 0, -2)
 
 
 class GraFormer(nn.Module):
@@ -190,17 +187,9 @@ class GraFormer(nn.Module):
     def __call__(self, x: Array, *, train: bool = False) -> tuple[Array, Array]:
         """Pose [..., J, features_out] and features [..., J, width], the last layer's input, of x [..., J, C]."""
         trunk = GraphTrunk(self.width, self.depth, self.num_heads, self.dropout, self.skeleton, name="trunk")
-        features = trunk(_joints_first(x), train=train)
+        features = trunk(jnp.moveaxis(x, -2, 0), train=train)
         pose = ChebConv(self.features_out, self.skeleton, name="output")(features)
-        return _joints_last(pose), _joints_last(features)
-
-
-def _joints_first(x: Array) -> Array:
-    return jnp.moveaxis(x, -2, 0)
-
-
-def _joints_last(x: Array) -> Array:
-    return jnp.moveaxis(x, 0, -2)
+        return jnp.moveaxis(pose, 0, -2), jnp.moveaxis(features, 0, -2)
 
 
 def _mix_joints(matrix: Array, x: Array) -> Array:

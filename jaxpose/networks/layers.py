@@ -1,7 +1,5 @@
 """Layers that the score networks share: the time embedding, a linear layer, and a norm over the last axis."""
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -21,13 +19,12 @@ def sinusoidal_embedding(time: Array, width: int) -> Array:
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], -1)
 
 
-def _initial(scale: float) -> nn.initializers.Initializer:
-    return nn.initializers.variance_scaling(scale**2 / 3, "fan_in", "uniform")
+_INITIAL = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-def dense(features: int, name: str, scale: float = 1.0) -> nn.Dense:
-    """Linear layer started at `scale` x U(+-1/sqrt(fan_in)), weight and bias, as GFPose's layers are."""
-    return nn.Dense(features, kernel_init=_initial(scale), name=name)
+def dense(features: int, name: str) -> nn.Dense:
+    """Linear layer whose weights start at U(+-1/sqrt(fan_in)), as GFPose's layers do."""
+    return nn.Dense(features, kernel_init=_INITIAL, name=name)
 
 
 class CentredDense(nn.Module):
@@ -45,7 +42,7 @@ class CentredDense(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """x [..., C] to [..., features], of mean 0 in each group."""
-        kernel = self.param("kernel", _initial(1.0), (x.shape[-1], self.features))
+        kernel = self.param("kernel", _INITIAL, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         narrow = kernel.dtype if jnp.finfo(kernel.dtype).bits < 32 else None
         kernel, bias = (_centre(w.astype(jnp.promote_types(w.dtype, jnp.float32)), self.groups) for w in (kernel, bias))

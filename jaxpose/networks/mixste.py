@@ -12,8 +12,6 @@ with attention over the frames of a joint:
 over the joints and over the frames. LN_s, LN_t and the positions P are shared by all n.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -123,8 +121,8 @@ def params_from_original(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Our parameters and the fields of `MixSTE` for the weights of the original, by their names there.
 
-    weights: without the prefix `module.`. num_heads: cannot be seen in weights; 8 in the original. Raises ValueError
-    naming what is missing, unexpected or of another shape.
+    weights: without the prefix `module.`. num_heads: cannot be seen in weights; 8 in the original. ValueError names
+    what is missing, unexpected or of another shape.
     """
     depth = 0
     while f"STEblocks.{depth}.norm1.weight" in weights:

@@ -6,22 +6,18 @@
     h   = h + f(f(h)),  f(h) = drop SiLU GN(A h + T tau + C kap)      num_blocks times
     out = A_out h
 
-The condition enters as (value, mask, context). With `difference` mask (x - value) enters too, which is GFPose's form of
-the condition; the condition branch then depends on x and cannot be shared by the hypotheses of a pose. Without it,
-under a vmap over hypotheses, XLA evaluates the branch once per pose.
-
-The original itself is `explicit=False, difference=True, time_units=999`: a hidden coordinate is then a difference
-of 0, which an observed one that agrees with x has as well.
+The condition enters as (value, mask, context). With `difference` mask (x - value) enters too, GFPose's form of the
+condition; the branch then depends on x. Without it, under a vmap over hypotheses, XLA evaluates it once per pose. The
+original itself is `explicit=False, difference=True, time_units=999`: a hidden coordinate is then a difference of 0,
+which an observed one that agrees with x has as well.
 
 DPoser's network (spec/dposer.md, section 1) is the one without a condition, `time_units=999, ve_output_scale=True`:
 
     out = A_out h / s_k,    k = floor(time_units t),    s_k = 50 (0.01 / 50)^(k / 999),    k = 0..999
 
-The s_k are the noise levels of a variance-exploding process from t = 1 to 0, although its own is sub-VP: the output is
-divided by 50 at t = 0 and multiplied by 100 at t = 1, with 999 jumps of 0.9 % between. DPoser's weights need this.
+The s_k are the noise levels of a variance-exploding process from t = 1 to 0, although its own is sub-VP. DPoser's
+weights need this.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
@@ -78,7 +74,7 @@ class ScoreMLP(nn.Module):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """As in `networks.Network`."""
+        """As in `networks`."""
         return frozenset({"score", "condition"})
 
     @property
@@ -87,7 +83,7 @@ class ScoreMLP(nn.Module):
         return None
 
     def example_inputs(self, shape: tuple[int, int], keypoint_width: int, context: int | None) -> tuple[Any, ...]:
-        """Arguments of `init` (`networks.Network`)."""
+        """Arguments of `init`."""
         pose, t = jnp.zeros(shape), jnp.float32(0.5)
         if context is None:
             return pose, t

@@ -1,4 +1,4 @@
-"""DiffPose as its authors released it: the sampler, the lifter and the training loss (spec/diffpose.md, 2 to 3.1).
+"""DiffPose as its authors released it: the sampler and the lifter (spec/diffpose.md, 2 to 3.1).
 
 The released code is simpler than the paper (tasks/diffpose.py): one pose per input, no noise, no context. A pose is
 h = (u, v, x, y, z) per joint, u and v on the screen (`camera.normalise_screen`), x, y, z metres relative to the root.
@@ -8,7 +8,6 @@ h = (u, v, x, y, z) per joint, u and v on the screen (`camera.normalise_screen`)
     result: x, y, z of the last h, relative to the root
 
     a_i = prod_(k <= i) (1 - b_k),  b_0 .. b_50 = 1e-4 .. 1e-3, so that h_50 is a blurred pose, not noise
-    loss = sum over joints and coordinates of (e - g(sqrt(a_i) h + sqrt(1 - a_i) e, i))^2,    e = scale n,  n ~ N(0, 1)
 
 Index i is the time (i + 1) / 51 of `sde.from_betas`, and -1 the time 0. As every start is the same, so is every
 sample: there is no number of hypotheses. Parity on a GPU needs `jax_default_matmul_precision` "highest".
@@ -16,38 +15,20 @@ sample: there is no number of hypotheses. Parity on a GPU needs `jax_default_mat
 Source: Gong et al., DiffPose, CVPR 2023 (arXiv 2211.16940); its released code as spec/diffpose.md describes it.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.diffusion import SDE, ddim, sample
-from jaxpose.diffusion.prediction import ApplyFn
+from jaxpose.diffusion import ddim, sample
 from jaxpose.geometry.camera import normalise_screen
-from jaxpose.geometry.flip import flip_average
+from jaxpose.geometry.skeleton import flip_average
 from jaxpose.model import Model
 from jaxpose.networks.diffpose import DiffPose
 
 NUM_INDICES = 51
 PROCESS_ARGS = (1e-4, 1e-3, NUM_INDICES)  # of the process "linear_betas"
-# released: frames by detected and by exact keypoints, video by detected ones: `uniform_indices` of 24 2, 12 2 and 6 1
+# released: frames by detected and by exact keypoints, video by detected ones
 SCHEDULES: dict[str, tuple[int, ...]] = {"cpn": (12, 0), "gt": (6, 0), "video": (0,)}
-EMA_DECAY = 0.999  # from the first step on, without a warm-up
-_DECAY_EVERY = 60  # epochs
-
-
-def uniform_indices(num: int, steps: int) -> tuple[int, ...]:
-    """Every (num // steps)-th index below `num`, falling to 0: `steps` of them, or more where they do not divide."""
-    _check_indices(num, steps)
-    return tuple(reversed(range(0, num, num // steps)))
-
-
-def quad_indices(num: int, steps: int) -> tuple[int, ...]:
-    """`steps` indices from about 0.8 num falling to 0, evenly spaced in their roots; small ones may come twice."""
-    _check_indices(num, steps)
-    return tuple(int(i) for i in reversed(np.linspace(0, np.sqrt(0.8 * num), steps) ** 2))
 
 
 def denoise_official(
@@ -136,36 +117,5 @@ def lift_official(
     return denoise_official(model, uv, xyz)
 
 
-jitted_lift_official = jax.jit(lift_official, static_argnames=("flip", "only_zero_root"))
-
-
-def official_loss(apply: ApplyFn, sde: SDE, x0: Array, scale: Array, index: Array, eps: Array) -> Array:
-    """The loss of one pose, a scalar.
-
-    apply: (x_t, t, None) -> raw output like x_t, the predicted scaled noise. x0: [J, 5], the truth.
-    scale: [J, 5], standard deviations of a mixture's component in u and v, and 1. index: scalar in 0..50.
-    eps:   [J, 5], standard normal.
-    """
-    t = (index + 1) / jnp.asarray(NUM_INDICES, x0.dtype)
-    e = scale * eps
-    return jnp.square(e - apply(sde.alpha(t) * x0 + sde.sigma(t) * e, t, None)).sum()
-
-
-def antithetic_indices(key: Key, num: int) -> Array:
-    """Indices [num] in 0..50, the later ones 50 minus the earlier: a batch has about as much noise as the next."""
-    drawn = jax.random.randint(key, (num // 2 + 1,), 0, NUM_INDICES)
-    return jnp.concatenate([drawn, NUM_INDICES - 1 - drawn])[:num]
-
-
-def learning_rate(epoch: int, first: float = 1e-3) -> float:
-    """Of an epoch, counted from 0: a tenth less after epoch 60, and again each 60 epochs later."""
-    return first * 0.9 ** (max(epoch - 1, 0) // _DECAY_EVERY)
-
-
 def _rooted(xyz: Array) -> Array:
     return xyz - xyz[..., :1, :]
-
-
-def _check_indices(num: int, steps: int) -> None:
-    if not 1 <= steps <= num < NUM_INDICES:
-        raise ValueError(f"needed 1 <= steps <= num < {NUM_INDICES}, got num {num} and steps {steps}")

@@ -1,4 +1,4 @@
-"""The original GFPose's sampling recipe, its five tasks, and how it reads a condition (spec/gfpose.md, 5.1 and 5.3).
+"""The original GFPose's sampling recipe and its five tasks (spec/gfpose.md, 5.1 and 5.3).
 
     t_i   = t_max ... t_min, i = 0 .. N - 1, evenly spaced;  dt = 1 / N whatever t_max and N are
     x     = impute(x, t_i)
@@ -17,8 +17,6 @@ For comparison with published numbers: dt is right for t_max - t_min = 1 alone, 
 for 20 times too long, and 20 steps of `dpmpp_2m` do what 1000 of these do. The network and its process are the
 caller's: any PredictFn works.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 
@@ -102,19 +100,6 @@ def recipe(sde: SDE, num_steps: int, *, mean_flow: bool = False, known: Conditio
         return jnp.where(s < t, x, x_mean)
 
     return one_step(step)
-
-
-def guess_condition(value: Array, mask: Array | None = None) -> Condition:
-    """The condition that the original infers from `value` [..., J, 3]: 3D where any depth of the pose is not 0, else
-    2D.
-
-    mask [..., J, 3]: 1 where observed; None: everywhere. A 3D condition that is flat at depth 0 counts as 2D; an
-    explicit mask avoids the inference.
-    """
-    is_3d = (value[..., 2] != 0).any(-1)[..., None].astype(value.dtype)
-    mask = jnp.ones_like(value) if mask is None else jnp.broadcast_to(mask, value.shape)
-    mask = jnp.asarray(mask, value.dtype).at[..., 2].multiply(is_3d)
-    return Condition(jnp.where(mask > 0, value, 0), mask)
 
 
 def hideable_joints(skeleton: Skeleton) -> tuple[int, ...]:

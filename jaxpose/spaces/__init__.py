@@ -9,8 +9,6 @@
 A new space is a module with its encoding and decoding, and an entry here.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from jaxpose.geometry.skeleton import Skeleton
@@ -20,7 +18,7 @@ from jaxpose.spaces.rotations import REPRESENTATIONS, Representation
 class Space(NamedTuple):
     """The meaning of states [..., J, D].
 
-    capability:     what a task may ask a model of this space for: "joints", "rotations", "image_depth" or "screen".
+    capability:     what a task may ask a model of this space for.
     width:          D, the numbers of each joint. keypoint_width: of a joint of the keypoints that encoders are shown.
     representation: of rotations, or None.
     """

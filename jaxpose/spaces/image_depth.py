@@ -4,13 +4,11 @@
     state = (u - 500, v - 500, d) / (500 / 30)
 
 r is what the published Human3.6M files imply: a box from the projections of the root moved 1 m to the left and to the
-right has the width 2 fx / Z_root, and r = (right - left + 1) / 2. The way back needs the true root depth. Nothing is
-centred on the person: a pose has another state elsewhere in the image, or seen by another focal length.
+right has the width 2 fx / Z_root, and r = (right - left + 1) / 2. The way back needs the true root depth, and a pose
+has another state elsewhere in the image.
 
 Source: GFPose (CVPR 2023) and the LCN data files it reads, as described in spec/gfpose.md, 3.1 and 6.1.
 """
-
-from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np

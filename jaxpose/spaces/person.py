@@ -8,9 +8,8 @@ on the resolution:
     x0  = (R_view_cam (X_j - mean X) - m_j) / 0.25 m                       state: about the middle of all joints
 
 Mean and rms run over the visible joints, weighted by confidence. The state has one unit for all coordinates, so noise
-of the process is noise in metres, alike in all; and it has no special joint, so noise on a root does not spread. The
-state is metric: how large a person is, and
-so how far away, is for the model to know. `place` then finds the root that agrees best with the keypoints.
+of the process is noise in metres, alike in all; it has no special joint, so noise on a root does not spread; and it is
+metric: how large a person is, and so how far away, is for the model to know. `place` then finds the root.
 
 A 3D observation fills the same slot, in the axes it comes in (R_view_cam = 1), with a fixed extent for the rms:
 
@@ -19,8 +18,6 @@ A 3D observation fills the same slot, in the axes it comes in (R_view_cam = 1), 
 so x and y mean nearly the same as for keypoints, the mask shows the third coordinate, and the context is the trust
 in a joint in both: a detector's confidence, or 1 for exact joints and less the noisier they are.
 """
-
-from __future__ import annotations
 
 from typing import NamedTuple
 

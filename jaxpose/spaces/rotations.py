@@ -9,8 +9,6 @@ A coordinate that never moves in the data (SMPL's collars in most motion capture
 Source: DPoser (spec, section 3); its originals divide by the bare deviation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -57,23 +55,21 @@ def decode(statistics: Statistics, z: Array) -> Array:
 
 
 class Representation(NamedTuple):
-    """A way to write a rotation in `width` numbers: from and to axis-angle [..., 3], and to matrices [..., 3, 3]."""
+    """A way to write a rotation in `width` numbers: from and to axis-angle [..., 3]."""
 
     width: int
     from_axis_angle: Callable[[Array], Array]
     to_axis_angle: Callable[[Array], Array]
-    to_matrix: Callable[[Array], Array]
 
 
 # the codec of a model of rotations -> its representation. Axis-angle is taken as it comes: canonical vectors or not,
 # a model must be shown what it was trained on.
 REPRESENTATIONS: dict[str, Representation] = {
-    "axis_angle": Representation(3, lambda v: v, lambda v: v, rot.matrix_from_axis_angle),
+    "axis_angle": Representation(3, lambda v: v, lambda v: v),
     "rot6d": Representation(
         6,
         lambda v: rot.rot6d_from_matrix(rot.matrix_from_axis_angle(v)),
         lambda x: rot.axis_angle_from_matrix(rot.matrix_from_rot6d(x)),
-        rot.matrix_from_rot6d,
     ),
 }
 

@@ -3,12 +3,9 @@
 The observed joints are the network's condition, with how far each is to be trusted. They are taken relative to their
 own middle, so they may lie anywhere and any of them may be missing, the root too. Each sample is then moved to where
 it agrees best with them, and exact joints take their observed place.
-
-2D keypoints with missing joints are completed by `lift`: it hides what has no confidence.
 """
 
-from __future__ import annotations
-
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,11 +14,11 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem
-from jaxpose.compiled import cut, filled, size_for, traced
+from jaxpose.compiled import filled, size_for, traced
 from jaxpose.model import Model, Recalibration
 from jaxpose.spaces.person import View, decode_pose, encode_points
-from jaxpose.tasks.draw import check_joints, check_noise, check_num, from_noise, hypotheses
-from jaxpose.tasks.samplers import Sampler, stochastic
+from jaxpose.tasks.draw import STATIC, check_joints, check_noise, check_num, drawn, from_noise, hypotheses
+from jaxpose.tasks.samplers import Sampler
 
 _EXACT = 1e-3  # metres: the smallest noise in weights; joints below count as exact together
 
@@ -50,17 +47,8 @@ def complete(
     num, size = joints.shape[0], num_hypotheses
     if not traced(key, model, rows):
         rows, size = filled(rows, num, size_for(num)), size_for(num_hypotheses)
-    found = _complete(
-        key,
-        model,
-        *rows,
-        None if size == num_hypotheses else np.int32(num_hypotheses),
-        num=size,
-        sampler=sampler or stochastic(),
-        chunk=chunk,
-        return_path=return_path,
-    )
-    return cut(found, num_hypotheses, num)
+    how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
+    return drawn(_complete, key, model, rows, size, num_hypotheses, num, sampler, **how)
 
 
 def problem(model: Model, joints: Array, noise: Array) -> Problem:
@@ -71,11 +59,9 @@ def problem(model: Model, joints: Array, noise: Array) -> Problem:
     return Problem(from_noise(model, cond.value), decode, cond, noise=noise, task="complete")
 
 
-def _program(key: Key, model: Model, joints: Array, noise: Array, count: Array | None, **how: Any) -> Hypotheses:
+@partial(jax.jit, static_argnames=STATIC)
+def _complete(key: Key, model: Model, joints: Array, noise: Array, count: Array | None, **how: Any) -> Hypotheses:
     return hypotheses(key, model, problem(model, joints, noise), count, **how)
-
-
-_complete = jax.jit(_program, static_argnames=("num", "sampler", "chunk", "return_path"))
 
 
 def _decode(

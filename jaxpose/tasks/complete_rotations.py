@@ -6,12 +6,10 @@
     mcg        both: DPS' gradient and replacement (MCG)
 
 What is observed is returned as it came. The originals' recipes, which keep every hypothesis at one start, and whose DPS
-and MCG do not differentiate the network, are in recipes/dposer.py.
+and MCG do not differentiate the network, are in tests/dposer_original.py.
 
 Source: Lu et al., DPoser (2023); Song et al. (2021); Chung et al. (2022, 2023); spec/dposer.md, sections 5 and 7.2.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import functools

@@ -15,12 +15,9 @@ An unknown level is found by expectation maximisation (Dempster, Laird and Rubin
 
 over-relaxed, log s <- log s + 1.6 (log s_new - log s), since the plain step closes only 40 to 60 % of the way
 (Salakhutdinov and Roweis, ICML 2003).
-
-Missing joints, or a noise of their own for each, are for `complete`.
 """
 
-from __future__ import annotations
-
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,11 +26,11 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem, Start
-from jaxpose.compiled import cut, filled, size_for, traced
+from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import time_at
 from jaxpose.model import Model, Recalibration
 from jaxpose.spaces.person import View, decode_view, encode_pose
-from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, hypotheses, null_condition
+from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, drawn, hypotheses, null_condition
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 _FIRST_GUESS = 0.05  # metres
@@ -75,17 +72,8 @@ def denoise(
         level = (jnp if traced(noise) else np).broadcast_to(level, (num,))
     if not traced(key, model, joints, level):
         (joints, level), size = filled((joints, level), num, size_for(num)), size_for(num_hypotheses)
-    found = _denoise(
-        key,
-        model,
-        joints,
-        level,
-        None if size == num_hypotheses else np.int32(num_hypotheses),
-        num=size,
-        sampler=sampler or stochastic(),
-        return_path=return_path,
-    )
-    return cut(found, num_hypotheses, num)
+    given = (joints, level)
+    return drawn(_denoise, key, model, given, size, num_hypotheses, num, sampler, return_path=return_path)
 
 
 def problem(model: Model, joints: Array, level: Array, *, shift: bool = True) -> Problem:
@@ -122,7 +110,8 @@ def estimate_noise(key: Key, model: Model, joints: Array) -> Array:
     return jax.lax.fori_loop(0, _EM_STEPS, improve, jnp.full(joints.shape[0], _FIRST_GUESS))
 
 
-def _program(
+@partial(jax.jit, static_argnames=("num", "sampler", "return_path"))
+def _denoise(
     key: Key, model: Model, joints: Array, level: Array | None, count: Array | None, *, sampler: Sampler, **how: Any
 ) -> Hypotheses:
     estimate_key, key = jax.random.split(key)
@@ -131,9 +120,6 @@ def _program(
     level = jnp.clip(level, *_LEVELS)
     posed = problem(model, joints, level, shift=not sampler.seeks_mean)
     return hypotheses(key, model, posed, count, sampler=sampler, **how)
-
-
-_denoise = jax.jit(_program, static_argnames=("num", "sampler", "return_path"))
 
 
 def _start(model: Model, observed: Array, level: Array, shifted: Array, key: Key) -> Start:

@@ -1,6 +1,6 @@
 """DiffPose: diffusion of poses about the Gaussian mixture of an encoder (Gong et al., CVPR 2023, arXiv 2211.16940).
 
-A pose is h = (u, v, x, y, z) per joint: keypoints and 3D state in the units of `geometry.codec`. What is known of it
+A pose is h = (u, v, x, y, z) per joint: keypoints and 3D state in the units of spaces/person.py. What is known of it
 before the diffusion is a mixture of Gaussians H_K: keypoints from a detector's confidences or heatmaps, x, y, z from
 the context encoder or from histograms of the training poses. One component (mu, s) is drawn for a sample and kept; the
 process carries the pose to it, and a sample comes back from it (the paper's equations 3 and 4, spec 2.5):
@@ -9,8 +9,6 @@ process carries the pose to it, and a sample comes back from it (the paper's equ
 
 The denoiser works on r. Its context says what r is relative to: the encoder's features f_ST, mu, log s, the keypoints.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -98,7 +96,7 @@ def keypoint_std(keypoints: Array) -> Array:
     """Standard deviation [..., J] of keypoints (u, v, confidence) [..., J, 3], in their units.
 
     A detector's confidence c tells the size of its error, on which our training detector's was made
-    (`data.views.draw_confidence`): e = 9.5 - 4.2 logit((c - 0.08) / 0.92) pixels of a crop.
+    (`examples.views.draw_confidence`): e = 9.5 - 4.2 logit((c - 0.08) / 0.92) pixels of a crop.
     """
     uv, confidence = keypoints[..., :2], keypoints[..., 2]
     seen = confidence > 0
@@ -201,8 +199,8 @@ def draw_start(key: Key, mixture: Mixture, num_joints: int, *, shared: bool) -> 
 def residual_start(model: Model, cond: Condition, encoded: Encoded, mixture: Mixture, features: bool = True) -> Partial:
     """The `Problem.start` of residuals r [N, J, 5]; a hypothesis keeps the component of `mixture` that it drew.
 
-    For a video model the rows are frames, and all frames of a hypothesis share its noise and its component, so that it
-    moves as smoothly as its context does. features: False hides f_ST from the denoiser.
+    For a video model all rows are frames, which share a hypothesis' noise and component, so that it moves as smoothly
+    as its context does. features: False hides f_ST from the denoiser.
     """
     return Partial(_start, model, cond, encoded, mixture, jnp.asarray(features))
 

@@ -5,8 +5,7 @@
 Hypothesis h has the key fold_in(key, h), so the first 10 of 200 are the 10 of a run with 10.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,6 +23,7 @@ from jaxpose.tasks.samplers import Sampler, stochastic
 # Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
 # (python -m experiments.benchmark --case=sampling).
 ROWS_IN_FLIGHT = 4096
+STATIC = ("num", "sampler", "chunk", "return_path")  # arguments of `hypotheses` that are hashable values
 
 
 def draw(
@@ -44,17 +44,24 @@ def draw(
     """
     check_num(num)
     size = num if traced(key, model, problem) else size_for(num)
-    found = _draw(
-        key,
-        model,
-        problem,
-        None if size == num else np.int32(num),
-        num=size,
-        sampler=sampler or stochastic(),
-        chunk=chunk,
-        return_path=return_path,
-    )
-    return cut(found, num, found.samples.shape[1])
+    return drawn(_draw, key, model, (problem,), size, num, None, sampler, chunk=chunk, return_path=return_path)
+
+
+def drawn(
+    program: Callable[..., Hypotheses],
+    key: Key,
+    model: Model,
+    given: tuple[Any, ...],
+    size: int,
+    num: int,
+    num_rows: int | None,
+    sampler: Sampler | None,
+    **how: Any,
+) -> Hypotheses:
+    """The first `num` of `size` hypotheses that a compiled program draws, and the first `num_rows` rows (None: all)."""
+    count = None if size == num else np.int32(num)
+    found = program(key, model, *given, count, num=size, sampler=sampler or stochastic(), **how)
+    return cut(found, num, found.samples.shape[1] if num_rows is None else num_rows)
 
 
 def hypotheses(
@@ -77,7 +84,7 @@ def hypotheses(
     )
 
 
-_draw = jax.jit(hypotheses, static_argnames=("num", "sampler", "chunk", "return_path"))
+_draw = jax.jit(hypotheses, static_argnames=STATIC)
 
 
 def draw_states(

@@ -1,7 +1,5 @@
 """Generation: unconditional poses, drawn from the model under the null condition."""
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 from jax.tree_util import Partial
 

@@ -4,10 +4,20 @@
 
 Root depth is not asked for. Metres come from what the model knows of human size, or from a body height that the
 user gives; the root is then put where the pose agrees best with the keypoints.
+
+Recalibration scales the spread of hypotheses to their error on validation data:
+
+    c   = x0 of one network call at the process' start, from x = 0: the posterior's middle, the same for any number H
+    u   = log of the rms distance, in extents of the person, at which the joints of c reproject from the keypoints
+    x'  = c + exp(v (offset + slope (u - u_0))) (x - c)         per joint and axis of the view, about the root
+
+v is the share of joints that are seen, so that where nothing is, nothing changes. u says how good the keypoints are,
+which a confidence of 1 does not: the model was trained on a detector that is never exact, and on exact keypoints its
+hypotheses are nearly twice too wide along the image. offset and slope come from `evaluation.calibration.fit_spread`, by
+`python -m experiments.jobs.recalibrate`.
 """
 
-from __future__ import annotations
-
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,12 +26,12 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Problem
-from jaxpose.compiled import cut, filled, size_for, traced
+from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.geometry.windows import tile
 from jaxpose.model import Model, Recalibration, require
-from jaxpose.spaces.person import View, decode_pose, encode_keypoints, place
+from jaxpose.spaces.person import View, decode_pose, decode_view, encode_keypoints, place
 from jaxpose.tasks.diffpose import (
     START,
     encode_mixture,
@@ -32,12 +42,14 @@ from jaxpose.tasks.diffpose import (
     residual_start,
     rows_at_once,
 )
-from jaxpose.tasks.draw import check_num, from_noise, hypotheses
-from jaxpose.tasks.recalibration import respread
-from jaxpose.tasks.samplers import Sampler, stochastic
+from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses
+from jaxpose.tasks.samplers import Sampler
 
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
 _ANKLE_HEIGHT = 0.039
+# u_0 and how far u counts: the middle and the range of what exact and detected keypoints of validation give.
+MISFIT, MISFIT_RANGE = -3.4, 0.8
+_PLANE = (1.0, 1.0, 0.0, 0.0)  # intrinsics of the plane z = 1
 
 
 def lift(
@@ -80,20 +92,8 @@ def lift(
             given = filled(_of_rows(num, given), num, size_for(num))
             windows = None if window is None else _clip(num, window)  # type: ignore[assignment]  # numpy
         size = size_for(num_hypotheses)
-    found = _lift(
-        key,
-        model,
-        *given,
-        windows,
-        None if size == num_hypotheses else np.int32(num_hypotheses),
-        num=size,
-        sampler=sampler or stochastic(),
-        num_components=num_components,
-        depth=depth,
-        chunk=chunk,
-        return_path=return_path,
-    )
-    return cut(found, num_hypotheses, num)
+    how: dict[str, Any] = {"num_components": num_components, "depth": depth, "chunk": chunk, "return_path": return_path}
+    return drawn(_lift, key, model, (*given, windows), size, num_hypotheses, num, sampler, **how)
 
 
 def problem(
@@ -160,16 +160,12 @@ def placed(
     return Decoded(samples, root, jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None)
 
 
-def _program(
-    key, model, keypoints, confidence, camera, height, mixture, windows, count, *, num_components, depth, **how
-):
+@partial(jax.jit, static_argnames=(*STATIC, "num_components", "depth"))
+def _lift(key, model, keypoints, confidence, camera, height, mixture, windows, count, *, num_components, depth, **how):
     posed = problem(
         key, model, keypoints, confidence, camera, height, mixture, windows, num_components=num_components, depth=depth
     )
     return hypotheses(key, model, posed, count, **how)
-
-
-_lift = jax.jit(_program, static_argnames=("num", "sampler", "num_components", "depth", "chunk", "return_path"))
 
 
 def _decode(
@@ -252,3 +248,36 @@ def _check_mixture(mixture: Mixture, shape: tuple[int, ...], distortion: Array |
         raise ValueError(f"keypoint_mixture: needed weight {mean.shape[:-1]}, got {weight.shape}")
     if distortion is not None:
         raise ValueError("keypoint_mixture: needed keypoints without distortion, got one")
+
+
+def respread(model: Model, cond: Condition, view: View, states: Array, recalibration: Recalibration) -> Array:
+    """States [H, N, J, 3] of lifting, moved away from or towards the middle of their law; one network call."""
+    centre = middle(model, cond)
+    seen = cond.mask[..., 0].mean(-1)
+    level = misfit(cond, view, decode_view(model.statistics, centre))
+    log_factor = recalibration.offset + recalibration.slope * level[:, None, None]
+    deviation = states - centre
+    root = deviation[..., :1, :]
+    return centre + root + jnp.exp(seen[:, None, None] * log_factor) * (deviation - root)
+
+
+def middle(model: Model, cond: Condition) -> Array:
+    """Approximate posterior mean [N, J, 3], a state, of the model under a condition of N rows."""
+    start = model.spec.times[0] if model.spec.times else model.spec.sde().t_max
+    return model.predict_fn()(jnp.zeros_like(cond.value), jnp.asarray(start, cond.value.dtype), cond).x0
+
+
+def misfit(cond: Condition, view: View, x_view: Array) -> Array:
+    """u - u_0 [N] of poses [N, J, 3] metres in view axes, within +- MISFIT_RANGE; 0 where fewer than 2 are seen.
+
+    cond, view: of `encode_keypoints`.
+    """
+    extent, centre = jnp.asarray(view.extent)[:, None, None], jnp.asarray(view.centre)[:, None]
+    trust = cond.mask[..., 0] if cond.context is None else cond.context
+    x = x_view - x_view[:, :1]
+    xy = cond.value[..., :2] * extent + centre
+    x_placed = x + place(jnp.asarray(_PLANE), xy, trust, x)[:, None]
+    away = (x_placed[..., :2] / x_placed[..., 2:] - xy) / extent
+    square = (trust * (away**2).sum(-1)).sum(-1) / jnp.maximum(trust.sum(-1), 1e-6)
+    level = jnp.clip(0.5 * jnp.log(jnp.maximum(square, 1e-12)) - MISFIT, -MISFIT_RANGE, MISFIT_RANGE)
+    return jnp.where((trust > 0).sum(-1) >= 2, level, 0.0)

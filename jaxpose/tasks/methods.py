@@ -3,8 +3,6 @@
 A new method is a function like `_guided`, a constructor and an entry in METHODS, which the command line reads.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable

@@ -7,9 +7,8 @@ Calibrated cameras see u = project(R x + R T + t). The keypoint (a, b) on the pl
 
     (X - a Z) + (e_x - a e_z) . (R T + t) = 0,    (Y - b Z) + (e_y - b e_z) . (R T + t) = 0
 
-two equations linear in T, each divided by its noise in metres, (depth / focal length) noise_px, with the depth of the
-rays' meeting point. So T is one fixed linear function of x for any number of cameras, and the prediction is the pose
-where it fits best: a likelihood with the place profiled out (for one camera, `geometry.codec.place`).
+each divided by its noise in metres, (depth / focal length) noise_px, with the depth of the rays' meeting point. So T is
+one fixed linear function of x for any number of cameras: a likelihood with the place profiled out.
 
 Unknown focal length f: p (Z + t_z) = f (X + t_x), p in pixels from the principal point, is linear in (f t_x, f t_y, f,
 t_z), and over t_z linear in the scale s = f / t_z, the nearness q = 1 / t_z, and (s t_x, s t_y):
@@ -22,8 +21,6 @@ Confidence c of a detector is a noise of n / c^1.5, c at least 0.2, with n that 
 detector of shared/bench/val_frames.npz n is 0.8 % of the person's larger extent in the image, and the rule within a
 quarter of the root mean square error per coordinate at c = 0.25 (6.0 %), 0.6 (1.7 %), 0.85 (0.9 %) and 0.97 (0.7 %).
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -108,7 +105,7 @@ def sight(
     confidence: [C, J], 0 where not seen (its size counts in `noise_px`); so counts a keypoint that is not finite.
     intrinsics [C, 4] px, R_cam_world [C, 3, 3], t_cam [C, 3] m (None: one camera is the world), distortion [C, 5].
     up:         the world's vertical, three numbers: the prior's axes are then level. None: camera 0 is taken as level,
-                and turned to the person as a model's condition is (`geometry.codec`). R_view_world [3, 3]: these axes.
+                and turned to the person as a model's condition is (spaces/person.py). R_view_world [3, 3]: these axes.
     ValueError for shapes that do not fit.
     """
     num, joints = uv_px.shape[0], uv_px.shape[1]
@@ -136,7 +133,7 @@ def sight(
     centre = _meeting(mean, rms, weight.sum(-1), R, t)
     if R_view_world is None:
         R_view_world = _axes(camera.turn_to(mean[0]) @ R[0], up)
-    t_centre = t + _turn(R, centre)
+    t_centre = t + jnp.einsum("cij,j->ci", R, centre)
     R_cam_view = jnp.einsum("cij,kj->cik", R, R_view_world)
     uv_px = jnp.where(seen[..., None], uv_px, jnp.nan)
     return Sight(uv_px, plane, noise_px, intrinsics, R_cam_view, t_centre, distortion, R_view_world, centre)
@@ -147,7 +144,7 @@ def seen_by(view: Sight, *, known_focal: bool = True) -> Observed:
 
     known_focal: False takes the focal length of one camera from each pose too; the principal point stays known.
     """
-    operator = cameras(view) if known_focal else pinhole_unknown_focal(view)
+    operator = cameras(view) if known_focal else Partial(_seen_in_fitted_camera, view)
     return Observed(view.uv_px, operator, view.noise_px[..., None])
 
 
@@ -158,7 +155,7 @@ def cameras(view: Sight) -> Operator:
 
 def _seen_in_cameras(view: Sight, place: Operator, x: Array) -> Array:
     placed = x + place(x)[..., None, :]
-    x_cam = _turned(view.R_cam_view, placed) + view.t_cam[:, None]
+    x_cam = jnp.einsum("cij,...kj->...cki", view.R_cam_view, placed) + view.t_cam[:, None]
     x_cam = jnp.concatenate([x_cam[..., :2], jnp.maximum(x_cam[..., 2:], _NEAREST)], -1)
     return camera.project(view.intrinsics, x_cam, view.distortion)
 
@@ -175,9 +172,7 @@ def placement(view: Sight) -> Operator:
     fixed = (view.t_cam[:, None, :2] - view.plane * view.t_cam[:, None, 2:])[..., None]
     gain = -jnp.einsum("ik,cjek->icje", inverse, weight)
     start = (gain[..., None] * fixed).sum((1, 2, 3, 4))
-    linear = jnp.einsum("icje,cjek->ijk", gain, rows)
-
-    return Partial(_affine, start, linear)
+    return Partial(_affine, start, jnp.einsum("icje,cjek->ijk", gain, rows))
 
 
 def _affine(start: Array, linear: Array, x: Array) -> Array:
@@ -228,12 +223,8 @@ def fit_pinhole(view: Sight, x: Array) -> Pinhole:
     return Pinhole((s / q)[..., 0, 0], place, uv[..., None, :, :])
 
 
-def pinhole_unknown_focal(view: Sight) -> Operator:
-    """Joints [..., J, 3] -> pixels [..., 1, J, 2] in a camera of whatever focal length fits them best."""
-    return Partial(_seen_in_fitted_camera, view)
-
-
 def _seen_in_fitted_camera(view: Sight, x: Array) -> Array:
+    """Pixels [..., 1, J, 2] of joints [..., J, 3] in a camera of whatever focal length fits them best."""
     return fit_pinhole(view, x).uv_px
 
 
@@ -320,14 +311,5 @@ def _axes(R_view_world: Array, up: Sequence[float] | None) -> Array:
     return jnp.stack([jnp.cross(down, forward), down, forward])
 
 
-def _turn(R: Array, x: Array) -> Array:
-    return jnp.einsum("cij,...j->...ci", R, x)
-
-
 def _unturn(R: Array, x: Array) -> Array:
     return jnp.einsum("cji,cj->ci", R, x)
-
-
-def _turned(R: Array, x: Array) -> Array:
-    """Joints [..., J, 3] in the axes of C cameras: [..., C, J, 3]."""
-    return jnp.einsum("cij,...kj->...cki", R, x)

@@ -2,8 +2,8 @@
 
     log p(x | y) = log p(x) - 1/2 sum_i |(y_i - operator_i(x)) / noise_i|^2 + const
 
-The prior is anything with a score: a released model, under a condition or not (`prior_of`), or an oracle. Observations
-compose by adding log likelihoods; NaN entries of an observation are not observed.
+The prior is anything with a score: a released model, under a condition or not (`prior_of`), or an oracle. NaN entries
+of an observation are not observed.
 
     replacement      observed coordinates are set to their value as the process noises it; linear masks only. Hidden
                      coordinates are moved too little by them
@@ -13,8 +13,8 @@ compose by adding log likelihoods; NaN entries of an observation are not observe
                      (`diffusion/regulariser.py`): its hypotheses are modes, not samples; their spread is no uncertainty
 
 Each of the first three may run as particles (`smc=True`), weighted and resampled: exact as H grows, for the solver's
-own law. Where the prior has several modes, only this gives them their weights: `python -m experiments.evaluate oracle`
-prints by how much each method misses a posterior that is known.
+own law. Only this gives several modes their weights: `python -m experiments.evaluate oracle` prints by how much each
+method misses a posterior that is known.
 
 dposer's energy is in nats at every t: (alpha / sigma)^2 |x0 - x0_hat(x_t)|^2 / 2, whose slope is that of -log p
 smoothed by noise sigma / alpha, while t falls. The observations are smoothed by as much: Adam fails in narrow valleys.
@@ -22,8 +22,6 @@ smoothed by noise sigma / alpha, while t falls. The observations are smoothed by
 Source: those named in `diffusion/twisting.py` and `diffusion/smc.py`; Lu et al., DPoser (2023); Mardani et al.,
 RED-diff (ICLR 2024) for the weight.
 """
-
-from __future__ import annotations
 
 from functools import partial
 from typing import NamedTuple

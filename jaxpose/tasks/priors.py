@@ -1,7 +1,5 @@
 """Laws of poses by their score, as values: what a posterior multiplies with the likelihood of observations."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from functools import partial

@@ -1,12 +1,10 @@
 """Poses as rotations of the body's joints: encoding, decoding, unconditional sampling, interpolation.
 
-A model of the codec "axis_angle" or "rot6d" is a prior over the 21 joint rotations of SMPL's bodies without the root;
-it has no condition. What it is asked for here, and in complete_rotations, motion and fit, is axis-angle [..., 21, 3].
+A model of the codec "axis_angle" or "rot6d" is a prior over the 21 joint rotations of SMPL's bodies without the root,
+axis-angle [..., 21, 3]; it has no condition.
 
 Source: Lu et al., DPoser (2023), as described in spec/dposer.md, sections 5 and 7.1.
 """
-
-from __future__ import annotations
 
 import functools
 
@@ -48,11 +46,6 @@ def to_state(model: Model, body_pose: Array) -> Array:
 def to_axis_angle(model: Model, state: Array) -> Array:
     """Body poses [..., 21, 3] axis-angle radians of states [..., 21, D]."""
     return REPRESENTATIONS[model.spec.codec].to_axis_angle(decode(model.statistics, state))
-
-
-def to_matrices(model: Model, state: Array) -> Array:
-    """Body poses [..., 21, 3, 3] as rotation matrices, of states [..., 21, D]."""
-    return REPRESENTATIONS[model.spec.codec].to_matrix(decode(model.statistics, state))
 
 
 def generate_rotations(
@@ -98,7 +91,7 @@ def interpolate_rotations(
     """A path [num, ..., 21, 3] of plausible poses from first to second [..., 21, 3] axis-angle, both ends included.
 
     Both are carried to their latent noise by the probability flow; the path is the great arc between the latents,
-    carried back. num >= 2. Without noise and without a key: the path is the model's own.
+    carried back. num >= 2.
     """
     sde, predict = model.spec.sde(), model.predict_fn()
     times = time_grid(sde, num_steps, model.spec.spacing)

@@ -1,20 +1,11 @@
 """How states are drawn, as values: a solver, its times, and whether a last denoising call follows.
 
-stochastic          draws from p(x0 | condition): the reverse SDE, or a blend with the flow (`Spec.eta`)
-probability_flow    draws from the same law; only the start is random (Song et al., 2021)
-mean_flow           the reverse SDE's drift without its noise: every draw approaches the mean of the law; one is enough.
-                    GFPose calls it --pflow (spec/gfpose.md, 5.4)
-original            GFPose's own recipe, 1000 steps unless given (recipes/gfpose.py); for comparison
-original_mean_flow  the same without its noise
-
 A new sampler is a function like `_flow` and an entry in SAMPLERS, which the command line reads.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import jax.numpy as jnp
 
@@ -44,7 +35,7 @@ class Sampler:
     """
 
     name: str
-    make: Callable[[Sampler, Spec, SDE], Run]
+    make: Callable[["Sampler", Spec, SDE], Run]
     num_steps: int | None = None
     temperature: float = 1.0
     usual_steps: int | None = None
@@ -61,34 +52,40 @@ class Sampler:
             return self.num_steps or self.usual_steps
         return (self.num_steps or model.spec.num_steps) + 1
 
-    def with_usual_steps(self, num_steps: int, model: Model) -> Sampler:
+    def with_usual_steps(self, num_steps: int, model: Model) -> Self:
         """Itself with `num_steps` where none are given; not where the sampler or a few-step model has its own."""
         own = self.num_steps or self.usual_steps or model.spec.times
         return self if own else dataclasses.replace(self, num_steps=num_steps)
 
 
 def stochastic(num_steps: int | None = None, temperature: float = 1.0) -> Sampler:
-    """Draws from the law; the only sampler whose draws the released models' recalibration is for."""
+    """Draws from p(x0 | condition): the reverse SDE, or a blend with the flow (`Spec.eta`).
+
+    The only sampler whose draws the released models' recalibration is for.
+    """
     return Sampler("posterior", _stochastic, num_steps, temperature, calibrated=True)
 
 
 def probability_flow(num_steps: int | None = None) -> Sampler:
-    """Draws from the law without noise on the way."""
+    """Draws from the same law; only the start is random (Song et al., 2021)."""
     return Sampler("probability_flow", _flow, num_steps)
 
 
 def mean_flow(num_steps: int | None = None) -> Sampler:
-    """Approaches the mean of the law; one draw is enough."""
+    """The reverse SDE's drift without its noise: each draw approaches the mean of the law, and one is enough.
+
+    GFPose calls it --pflow (spec/gfpose.md, 5.4).
+    """
     return Sampler("mean_flow", _mean_flow, num_steps, seeks_mean=True)
 
 
 def original(num_steps: int | None = None) -> Sampler:
-    """GFPose's 1000-step recipe."""
+    """GFPose's own recipe, 1000 steps unless given (recipes/gfpose.py); for comparison."""
     return Sampler("original", _original, num_steps, usual_steps=1000)
 
 
 def original_mean_flow(num_steps: int | None = None) -> Sampler:
-    """GFPose's 1000-step recipe without noise."""
+    """The same without its noise."""
     return Sampler("original_mean_flow", _original, num_steps, usual_steps=1000, seeks_mean=True)
 
 

@@ -17,15 +17,12 @@ of LEVEL units of state: 3 mm for joints, 1.2 % of a coordinate's deviation for 
     p(z) = alpha^n p_t(alpha z)     at the time t where sigma / alpha = LEVEL
 
 A percentile is that of the log density among those of training poses, seen by virtual cameras as in training. Poses
-that are likelier than most are ordinary ones, standing and walking, with nothing wrong in them: what is called out of
-distribution is the low end alone (`python -m experiments.evaluate score` prints the share of corrupted poses at either
-end).
+that are likelier than most are ordinary ones, standing and walking: out of distribution is the low end alone (`python
+-m experiments.evaluate score` prints the share of corrupted poses at either end).
 
 Source: Song et al. (2021), section 4.3 for the flow; Nalisnick et al., Detecting out-of-distribution inputs to deep
 generative models using typicality (2019) for judging a density by those of training data.
 """
-
-from __future__ import annotations
 
 from functools import partial
 
@@ -35,10 +32,10 @@ import numpy as np
 
 from jaxpose.base import Array, Condition, Key
 from jaxpose.compiled import filled, size_for, traced
-from jaxpose.diffusion import log_likelihood, time_at, time_grid
-from jaxpose.diffusion.likelihood import within
+from jaxpose.diffusion import time_at, time_grid
+from jaxpose.diffusion.flow import log_likelihood, within
 from jaxpose.model import Model, require
-from jaxpose.spaces.person import View, encode_pose
+from jaxpose.spaces.person import View, encode_keypoints, encode_pose
 from jaxpose.tasks.draw import check_joints, null_condition
 from jaxpose.tasks.rotations import check_body_pose, check_rotations, to_state
 
@@ -46,6 +43,7 @@ LEVEL = 0.012  # sigma / alpha, in units of state; pose17's process begins at 0.
 # holds 0.05 nats on validation poses of pose17, where 12 are off by up to 0.064 (against 40, 16 poses)
 NUM_STEPS = 16
 _CHUNK = 32  # poses computed at once; each is n rows of the network's derivative
+_ROWS = 2048  # poses in flight at once
 LEAST_PERCENTILE = 1.0
 
 
@@ -57,8 +55,6 @@ def log_density(
     *,
     num_steps: int = NUM_STEPS,
     level: float = LEVEL,
-    key: Key | None = None,
-    num_probes: int | None = None,
 ) -> Array:
     """Log density [N] in nats of joints [N, J, 3] metres, or of body poses [N, 21, 3] or [N, 63] axis-angle radians.
 
@@ -69,7 +65,6 @@ def log_density(
           given them. None: of poses from nothing.
     num_steps: intervals of the log-SNR, two exact traces each.
     level: noise, in units of state, after which the density is taken; the process's least where that is more.
-    key, num_probes: Hutchinson's estimate of the traces in place of the exact ones, as in `log_likelihood`.
     ValueError for wrong shapes, missing joints, and models that do not know the score at every noise level.
     """
     require(model, "score", "score")
@@ -85,14 +80,14 @@ def log_density(
             raise ValueError(
                 f"cond, view: needed both, of {len(pose)} detections (`codec.encode_keypoints`), or neither"
             )
-    num, size = len(pose), len(pose) if traced(pose, cond, key) else size_for(len(pose))
+    num, size = len(pose), len(pose) if traced(pose, cond) else size_for(len(pose))
     pose, cond, view = filled((pose, cond, view), num, size)
     log_snr = np.float32(-2 * np.log(level))
-    found = _density(model, pose, cond, view, basis, log_unit, log_snr, key, num_steps=num_steps, num_probes=num_probes)
+    found = _density(model, pose, cond, view, basis, log_unit, log_snr, num_steps=num_steps)
     return found if size == num else jax.device_put(np.asarray(found)[:num])
 
 
-@partial(jax.jit, static_argnames=("num_steps", "num_probes"))
+@partial(jax.jit, static_argnames="num_steps")
 def _density(
     model: Model,
     pose: Array,
@@ -101,15 +96,10 @@ def _density(
     basis: Array,
     log_unit: Array,
     log_snr: Array,
-    key: Key | None,
     *,
     num_steps: int,
-    num_probes: int | None,
 ) -> Array:
-    """Log density [N] of poses in the subspace of `basis` [J D, n], the volume of whose unit cube is e^log_unit.
-
-    log_snr: at which the density is taken.
-    """
+    """Log density [N] at `log_snr` of poses in the subspace of `basis` [J D, n], whose unit cube is e^log_unit."""
     if "rotations" in model.capabilities:
         state = to_state(model, pose)
     else:
@@ -122,11 +112,9 @@ def _density(
     predict = within(model.predict_fn(), basis, model.spec.state_shape)
     null = None if "rotations" in model.capabilities else null_condition(model)  # one condition is encoded once for all
 
-    def block(rows: tuple[Array, Condition | None, Array | None]) -> Array:
-        z, cond, key = rows
-        return log_likelihood(
-            sde, predict, alpha * z, times, null if cond is None else cond, key=key, num_probes=num_probes
-        )
+    def block(rows: tuple[Array, Condition | None]) -> Array:
+        z, cond = rows
+        return log_likelihood(sde, predict, alpha * z, times, null if cond is None else cond)
 
     num, size = len(z), min(len(z), _CHUNK)
     rounds = -(-num // size)
@@ -135,8 +123,7 @@ def _density(
         padded = values[jnp.minimum(jnp.arange(rounds * size), num - 1)]
         return padded.reshape(rounds, size, *values.shape[1:])
 
-    keys = None if key is None else jax.random.split(key, rounds)
-    found = jax.lax.map(block, (folded(z), jax.tree.map(folded, cond), keys))
+    found = jax.lax.map(block, (folded(z), jax.tree.map(folded, cond)))
     return found.reshape(-1)[:num] + basis.shape[1] * jnp.log(alpha) - log_unit
 
 
@@ -187,3 +174,40 @@ def _space(model: Model) -> tuple[Array, float]:
     centred = np.linalg.qr(np.eye(num) - 1 / num)[0][:, : num - 1]  # its first num - 1 columns are independent
     basis = np.kron(centred, np.eye(width))
     return jnp.asarray(basis, jnp.float32), float(basis.shape[1] * np.log(std.flat[0]))
+
+
+@partial(jax.jit, static_argnames=("num_steps", "num_probes"))
+def lifted_log_density(
+    key: Key,
+    model: Model,
+    samples: Array,
+    keypoints: Array,
+    confidence: Array,
+    *,
+    intrinsics: Array,
+    distortion: Array | None = None,
+    num_steps: int = 4,
+    num_probes: int | None = 1,
+) -> Array:
+    """Log density [H, N] in nats of the model's state, of hypotheses of N detections: comparable within a detection.
+
+    Compiled once for a shape. The exact trace costs a derivative for each of 51 numbers at every call. To compare
+    hypotheses of one pose one probe will do, if all share it: its error is nearly the same for all.
+
+    samples:    [H, N, J, 3] metres in camera axes, wherever they stand; as `Lifted.samples`, without a given height.
+    keypoints, confidence, intrinsics, distortion: as in `lift`; what is not finite must have confidence 0.
+    num_steps:  of the flow, four network calls each. num_probes: as in `log_likelihood`, shared by the hypotheses of a
+                pose; None: the exact trace.
+    ValueError for a model that is not one network of the person-centred codec.
+    """
+    require(model, "lifted_log_density", "joints", "score")
+    cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
+    states = encode_pose(model.statistics, view, samples)
+    sde, predict_fn = model.spec.sde(), model.predict_fn()
+    times = time_grid(sde, num_steps, model.spec.spacing)
+    probe_key = None if num_probes is None else key
+
+    def of_one(state: Array) -> Array:
+        return log_likelihood(sde, predict_fn, state, times, cond, key=probe_key, num_probes=num_probes)
+
+    return jax.lax.map(of_one, states, batch_size=max(1, min(len(states), _ROWS // states.shape[1])))

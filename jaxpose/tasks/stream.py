@@ -7,15 +7,13 @@
 
 The noise n of a hypothesis never changes, so it moves as smoothly as its context does and keeps its identity. After
 the first frame r_(k-1) and n are no longer independent: in the plain w r + q n their deviations add up, and the spread
-of the hypotheses grows by sqrt((1 + w) / (1 - w)), twofold at w = 0.6. Divided by w + q, r = n is what stays as it is
-where r is standard normal, which the residual r is by its construction.
+of the hypotheses grows by sqrt((1 + w) / (1 - w)), twofold at w = 0.6. Divided by w + q, a standard normal r stays so.
 
-Of a window the encoder's last frame is taken; it was trained on all of them. Only the new frame passes the encoder of
-single frames. The warm start and its constants are ours; the paper has no stream.
+Only the new frame passes the encoder of single frames. The warm start and its constants are ours; the paper has no
+stream.
 """
 
-from __future__ import annotations
-
+from functools import partial
 from typing import NamedTuple, cast
 
 import jax
@@ -27,7 +25,7 @@ from jaxpose.diffusion.sde import SDE, time_at
 from jaxpose.model import Model, require
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.spaces.person import encode_keypoints
-from jaxpose.tasks.diffpose import Component, Encoded, context_of, encoder_input, network_of, one_gaussian
+from jaxpose.tasks.diffpose import Encoded, context_of, encoder_input, network_of, one_gaussian
 from jaxpose.tasks.draw import check_num, spread
 from jaxpose.tasks.lift import placed
 from jaxpose.tasks.samplers import probability_flow
@@ -59,7 +57,7 @@ def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
     """A stream that has seen nothing yet; after a cut, or for another person, start again with the same key.
 
     key: all randomness of the stream: the noise that `draw_poses` of the same key gives to its first row, or to a clip.
-    Raises ValueError for a model that is not of DiffPose's paper profile, or num_hypotheses < 1.
+    ValueError for a model that is not of DiffPose's paper profile, or num_hypotheses < 1.
     """
     network = network_of(model)
     require(model, "stream", "joints")
@@ -106,7 +104,7 @@ def step_stream(
 
     A frame without a person (fewer than two joints with confidence > 0 and finite keypoints) repeats the last result,
     flagged by weights of 0, and the last frame's place in the window; before the first person the result is NaN.
-    Raises ValueError for a shape that is not as above.
+    ValueError for a shape that is not as above.
     """
     keypoints, confidence = _checked(model, stream, keypoints, confidence, camera)
     if num_steps < 1:
@@ -128,7 +126,8 @@ def step_stream(
     )
 
 
-def _program(
+@partial(jax.jit, static_argnames=("num_steps", "first_steps"))
+def _step(
     model: Model,
     stream: Stream,
     keypoints: Array,
@@ -152,9 +151,14 @@ def _program(
         encoded = _newest(network, model, window)
         component = one_gaussian(encoded, model.params["start"]["residual"])
         given = cond._replace(context=context_of(encoded, component))
+
+        def from_noise() -> Array:
+            run = probability_flow(first_steps).run(model.spec, model.spec.sde())
+            return sample(_unused(), stream.noise, model.predict_fn(), run.solver, run.times, given, finish=run.finish)
+
         r = jax.lax.cond(
             first,
-            lambda: draw_first(model, given, stream.noise, first_steps),
+            from_noise,
             lambda: draw_next(
                 model.spec.sde(),
                 model.predict_fn(),
@@ -165,7 +169,8 @@ def _program(
                 warmth=warmth,
             ),
         )
-        found = placed(model, view, keypoints[None], confidence[None], camera, height, _states(component, r))
+        states = (component.mean + component.std * r)[:, None, :, 2:]  # the 3D part of h, of one row
+        found = placed(model, view, keypoints[None], confidence[None], camera, height, states)
         lifted = Hypotheses(found.samples, *spread(found.samples), found.root)
         return lifted, Stream(window, jnp.zeros_like(stream.missed), stream.noise, r, lifted)
 
@@ -176,18 +181,6 @@ def _program(
         return held, stream._replace(window=window, missed=missed)
 
     return jax.lax.cond((confidence > 0).sum() >= _LEAST_JOINTS, follow, hold)
-
-
-_step = jax.jit(_program, static_argnames=("num_steps", "first_steps"))
-
-
-def draw_first(model: Model, given: Condition, noise: Array, num_steps: int | None = None) -> Array:
-    """Samples r [H, J, 5] from noise alone, as `draw_poses` with "probability_flow" draws them.
-
-    given: a condition whose context is the denoiser's. num_steps: None is what validation chose.
-    """
-    run = probability_flow(num_steps).run(model.spec, model.spec.sde())
-    return sample(_unused(), noise, model.predict_fn(), run.solver, run.times, given, finish=run.finish)
 
 
 def draw_next(
@@ -203,7 +196,7 @@ def draw_next(
     """Samples r [H, J, 5] that follow on those of the last frame, `residual`, with the noise of their hypotheses.
 
     Heun steps, even in t: where r has unit spread they keep it within 5 %; as many calls of `dpmpp_2m` on the grid of
-    `draw_first` lose a fifth. There is no last denoising: what is left of the noise at t_min is 1 % of r.
+    a first frame lose a fifth. There is no last denoising: what is left of the noise at t_min is 1 % of r.
     """
     kept, fresh = jnp.asarray(warmth), jnp.sqrt(1 - jnp.square(warmth))
     below = sde._replace(t_max=time_at(sde, 2 * (jnp.log(kept) - jnp.log(fresh))))
@@ -235,11 +228,6 @@ def _apply(model: Model, x: Array, part: str) -> tuple[Array, Array]:
     """Pose and features of one part of the encoder, "frame" or "video"."""
     run = network_of(model).apply(model.params, x, method=lambda net, x: getattr(net, part)(x))
     return cast(tuple[Array, Array], run)
-
-
-def _states(component: Component, r: Array) -> Array:
-    """The 3D part of h as states of one row, [H, 1, J, 3]."""
-    return (component.mean + component.std * r)[:, None, :, 2:]
 
 
 def _unused() -> Key:

@@ -1,13 +1,9 @@
 """Checkpoints of a training run: one orbax directory per step under <workdir>/checkpoints, written atomically.
 
-A state is stored flat, one array per leaf under the leaf's path ("params.dense.kernel"), with a JSON dict
-beside it (`format`, `step` and what the caller adds: config, seed, commit). So a checkpoint can be read,
-and a mismatch named, without the code that wrote it. orbax writes into a temporary directory and renames it
-at the end: a save that was killed leaves no checkpoint, and the one before it is removed only after the
-rename.
+A state is stored flat, one array per leaf under the leaf's path ("params.dense.kernel"), with a JSON dict beside it
+(`format`, `step` and what the caller adds: config, seed, commit). orbax writes into a temporary directory and renames
+it at the end: a save that was killed leaves no checkpoint, and the one before it is removed only after the rename.
 """
-
-from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
@@ -18,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.training.step import Params, TrainState
+from jaxpose.training.step import TrainState
 
 FORMAT = 1
 Tree = TypeVar("Tree")
@@ -61,28 +57,20 @@ def restore_latest(workdir: str | Path, like: TrainState) -> tuple[TrainState, d
 
     `like` gives structure, shapes and types. ValueError names the first leaf that differs, with both shapes.
     """
+    import orbax.checkpoint as ocp
+
     found = steps(workdir)
     if not found:
         return None
-    leaves, meta = _read(workdir, found[-1])
-    return _unflatten(leaves, like, f"{_directory(workdir) / str(found[-1])}"), meta
-
-
-def restore_params(
-    workdir: str | Path, like: Params, *, ema: bool = True, step: int | None = None
-) -> tuple[Params, dict[str, Any]]:
-    """Weights alone, for export: the averaged ones, or with ema=False the raw ones; and the meta.
-
-    `like` gives their structure; `step` is the newest by default. ValueError where there is none such.
-    """
-    found = steps(workdir)
-    if not found or (step is not None and step not in found):
-        raise ValueError(f"{_directory(workdir)}: wanted step {step or 'any'}, found steps {found}")
-    step = found[-1] if step is None else step
-    leaves, meta = _read(workdir, step)
-    prefix = "ema_params." if ema else "params."
-    of_kind = {name.removeprefix(prefix): leaf for name, leaf in leaves.items() if name.startswith(prefix)}
-    return _unflatten(of_kind, like, f"{_directory(workdir) / str(step)}"), meta
+    path = _directory(workdir) / str(found[-1])
+    with _reader(workdir) as manager:
+        meta = manager.restore(found[-1], args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+        if meta.get("format") != FORMAT:
+            raise ValueError(
+                f"{path}: checkpoint of format {meta.get('format')}, this version of jaxpose reads format {FORMAT}"
+            )
+        leaves = manager.restore(found[-1], args=ocp.args.Composite(state=ocp.args.StandardRestore())).state
+    return _unflatten(leaves, like, str(path)), meta
 
 
 def git_commit() -> str:
@@ -106,19 +94,6 @@ def _reader(workdir: str | Path) -> Any:
     return ocp.CheckpointManager(_directory(workdir), options=options)
 
 
-def _read(workdir: str | Path, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    import orbax.checkpoint as ocp
-
-    with _reader(workdir) as manager:
-        meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
-        if meta.get("format") != FORMAT:
-            raise ValueError(
-                f"{_directory(workdir) / str(step)}: checkpoint of format {meta.get('format')}, "
-                f"this version of jaxpose reads format {FORMAT}"
-            )
-        return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore())).state, meta
-
-
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]
@@ -138,14 +113,14 @@ def _unflatten(leaves: Mapping[str, np.ndarray], like: Tree, source: str) -> Tre
         there, here = _describe(leaves.get(name)), _describe(wanted.get(name))
         if there != here:
             raise ValueError(f"{source}: checkpoint of another architecture: {name} is {there} there, {here} here")
-    values = [_restored_as(leaves[name], leaf) for name, leaf in _named_leaves(like)]
+
+    def restored(stored: np.ndarray, like: Any) -> Any:
+        if not _is_key(like):
+            return stored
+        return jax.random.wrap_key_data(jnp.asarray(stored), impl=jax.random.key_impl(like))
+
+    values = [restored(leaves[name], leaf) for name, leaf in _named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), values)
-
-
-def _restored_as(stored: np.ndarray, like: Any) -> Any:
-    if not _is_key(like):
-        return stored
-    return jax.random.wrap_key_data(jnp.asarray(stored), impl=jax.random.key_impl(like))
 
 
 def _describe(leaf: np.ndarray | None) -> str:

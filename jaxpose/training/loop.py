@@ -5,11 +5,8 @@ n steps happens at the end of the dispatch that reaches or passes a multiple of 
 step are written before its checkpoint, so that a kill at any time loses no line.
 
 SIGTERM: the dispatch under way is finished, saved, and the process leaves with code 143 (128 + SIGTERM).
-SIGKILL: the run goes on from the newest checkpoint, and ends with the same weights as one that was never
-killed.
+SIGKILL: the run goes on from the newest checkpoint, and ends with the same weights as one that was never killed.
 """
-
-from __future__ import annotations
 
 import contextlib
 import signal
@@ -50,11 +47,10 @@ def fit(
 ) -> TrainState:
     """Train `state` to `total_steps`, or on from the newest checkpoint in `workdir`; donates `state`.
 
-    `batch_size` is for the rate on the console. metrics.jsonl holds means over each `log_every` steps and
-    the values of the evaluators as "<evaluator>/<name>", every `eval_every` steps (0: at the end only).
-    `meta` (JSON values: config, seed, commit) goes into every checkpoint. FloatingPointError names the
-    first step with a loss, gradient or update that is not finite; the checkpoints before it stay as they
-    are. SystemExit(143) after SIGTERM.
+    `batch_size` is for the rate on the console. metrics.jsonl holds means over each `log_every` steps and the values of
+    the evaluators as "<evaluator>/<name>", every `eval_every` steps (0: at the end only). `meta` (JSON values: config,
+    seed, commit) goes into every checkpoint. FloatingPointError names the first step with a loss, gradient or update
+    that is not finite. SystemExit(143) after SIGTERM.
     """
     Path(workdir).mkdir(parents=True, exist_ok=True)
     window: Rows = {}  # metrics since the last line; saved, or the next line would differ after a resume

@@ -4,11 +4,8 @@
     "sharding"  jax.jit of a jax.shard_map over a mesh, with the same results; the default
 
 State and data set are replicated; each device works on its share of every batch, and gradients are averaged over
-`AXIS`. There is one host call per dispatch, so devices do not wait for the host. Both forms take and return the state
-as ordinary (replicated) arrays, without a leading device axis.
+`AXIS`. Both forms take and return the state as ordinary (replicated) arrays, without a leading device axis.
 """
-
-from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
@@ -66,8 +63,7 @@ def make_runner(
 
 
 def _pmap(steps: StepFn, mesh: Mesh) -> StepFn:
-    # pmap wants one mapped argument, so each device gets its number; out_axes=None returns the replicated
-    # state once.
+    # pmap wants one mapped argument, so each device gets its number; out_axes=None returns the replicated state once
     def on_device(device: jax.Array, state: TrainState, data: Data) -> tuple[TrainState, Metrics]:
         return steps(state, data)
 
@@ -78,8 +74,7 @@ def _pmap(steps: StepFn, mesh: Mesh) -> StepFn:
 
 
 def _shard_map(steps: StepFn, mesh: Mesh) -> StepFn:
-    # check_vma off: with it, the gradient of replicated weights comes out summed over the devices, unlike
-    # pmap's.
+    # check_vma off: with it, the gradient of replicated weights is summed over the devices, unlike pmap's
     spec = PartitionSpec()
     mapped = jax.shard_map(steps, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
     return jax.jit(mapped, donate_argnums=0)

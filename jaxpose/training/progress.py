@@ -1,11 +1,8 @@
 """Progress of a training run: metrics.jsonl, TensorBoard event files, a line on the console.
 
-metrics.jsonl holds one object per line, {"step": n, name: value, ...}, and nothing that depends on the
-clock: after a resume it equals, byte for byte, the file of a run that was never interrupted. Rates are for
-the console.
+metrics.jsonl holds one object per line, {"step": n, name: value, ...}, and nothing that depends on the clock: after a
+resume it equals, byte for byte, the file of a run that was never interrupted.
 """
-
-from __future__ import annotations
 
 import json
 import time

@@ -7,12 +7,17 @@
 n is the step, i the index in the global batch of B examples. Random numbers depend on (key, n, i) alone, so the result
 does not depend on the number of devices, on the number of slices of a device's share, or on where a run was
 interrupted. The warm-up of the decay is that of TensorFlow's ExponentialMovingAverage.
+
+The optimiser is Adam (Kingma & Ba, 2015) with decoupled weight decay (Loshchilov & Hutter, 2019) and global-norm
+clipping; its rate warms up and then decays (cosine: Loshchilov & Hutter, 2017):
+
+    lr(n) = peak n / warmup                                           n < warmup
+    lr(n) = peak (1 + cos(pi u)) / 2                                  u = (n - warmup) / (total - warmup)
 """
 
-from __future__ import annotations
-
+import functools
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import flax.linen as nn
 import flax.struct
@@ -70,11 +75,10 @@ def make_step(
     """The function (state, data) -> (state, metrics) of one step over a global batch of `batch_size`.
 
     Metrics are means over the batch of what `loss_fn` returns, with `loss`, `grad_norm` (before clipping) and
-    `update_norm`: one of these is not finite as soon as anything in the state is. `accumulate` cuts a
-    shard's share into so many slices, one in memory at a time. With `axis`, the step runs as one of
-    `num_shards` under a pmap or shard_map of that axis name. `compute_dtype` (such as bfloat16) runs linen
-    layers in that type; weights, optimiser, examples and whatever the loss computes outside the network
-    stay float32. ValueError if the batch does not divide.
+    `update_norm`: one of these is not finite as soon as anything in the state is. `accumulate` cuts a shard's share
+    into so many slices, one in memory at a time. With `axis`, the step runs as one of `num_shards` under a pmap or
+    shard_map of that axis name. `compute_dtype` (such as bfloat16) runs linen layers in that type; all else stays
+    float32. ValueError if the batch does not divide.
     """
     if batch_size <= 0 or batch_size % (num_shards * accumulate):
         raise ValueError(
@@ -145,8 +149,11 @@ def _in_dtype(loss_fn: LossFn, dtype: Any) -> LossFn:
     and a pose loses millimetres.
     """
 
+    def is_float(x: Any) -> bool:
+        return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
+
     def cast(tree: Any) -> Any:
-        return jax.tree.map(lambda x: x.astype(dtype) if _is_float(x) else x, tree)
+        return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
 
     def cast_inputs(next_fun: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         if type(context.module).__module__.startswith("flax.linen"):
@@ -160,5 +167,36 @@ def _in_dtype(loss_fn: LossFn, dtype: Any) -> LossFn:
     return low_precision_loss
 
 
-def _is_float(x: Any) -> bool:
-    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
+def make_schedule(
+    learning_rate: float, *, warmup_steps: int, total_steps: int, schedule: Literal["cosine", "constant"] = "cosine"
+) -> optax.Schedule:
+    """Learning rate at a step: linear to `learning_rate`, then flat or a cosine to 0."""
+    if not 0 <= warmup_steps <= total_steps:
+        raise ValueError(f"warmup_steps must lie in 0..total_steps = {total_steps}, got {warmup_steps}")
+    if schedule not in ("cosine", "constant"):
+        raise ValueError(f"schedule must be 'cosine' or 'constant', got {schedule!r}")
+
+    def rate(step: Array) -> Array:
+        warmup = jnp.minimum(1.0, step / warmup_steps) if warmup_steps else 1.0
+        if schedule == "constant":
+            return learning_rate * jnp.asarray(warmup)
+        u = jnp.clip((step - warmup_steps) / max(total_steps - warmup_steps, 1), 0.0, 1.0)
+        return learning_rate * warmup * ((1 + jnp.cos(jnp.pi * u)) / 2)
+
+    return rate
+
+
+def make_optimizer(
+    learning_rate: float,
+    *,
+    warmup_steps: int,
+    total_steps: int,
+    schedule: Literal["cosine", "constant"] = "cosine",
+    weight_decay: float = 0.0,
+    clip_norm: float | None = 1.0,
+) -> optax.GradientTransformation:
+    """Clip the gradient's global norm to `clip_norm` (None: do not), then AdamW that decays matrices only."""
+    rate = make_schedule(learning_rate, warmup_steps=warmup_steps, total_steps=total_steps, schedule=schedule)
+    matrices = functools.partial(jax.tree.map, lambda p: jnp.ndim(p) > 1)
+    adam = optax.adamw(rate, weight_decay=weight_decay, mask=matrices)
+    return adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)

@@ -29,9 +29,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxpose.files import atomic
-from jaxpose.geometry.body import Body, full_rotations
+from jaxpose.geometry.body import Body, full_rotations, vertex_normals
 from jaxpose.geometry.body_joints import MODEL_JOINTS
-from jaxpose.geometry.mesh import vertex_normals
 from jaxpose.geometry.rotations import quaternion_from_matrix
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.viz.mesh import COLOURS, mesh_arrays

@@ -10,15 +10,7 @@ import pytest
 from scipy import stats
 
 from jaxpose.base import Condition, Example
-from jaxpose.diffusion import (
-    denoising_loss,
-    drift_diffusion,
-    log_snr,
-    log_snr_times,
-    logit_normal_times,
-    sub_vp,
-    uniform_times,
-)
+from jaxpose.diffusion import denoising_loss, drift_diffusion, log_snr, log_snr_times, sub_vp, uniform_times
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -157,10 +149,6 @@ def test_one_opinion_has_one_loss_whatever_the_target():
             log_snr_times(SDE),
             lambda t: (log_snr(SDE, t) - log_snr(SDE, 1.0)) / (log_snr(SDE, 1e-3) - log_snr(SDE, 1.0)),
         ),
-        (
-            logit_normal_times(SDE, -0.5, 1.2),
-            lambda t: stats.norm.cdf((jax.scipy.special.logit((t - 1e-3) / (1 - 1e-3)) + 0.5) / 1.2),
-        ),
     ],
 )
 def test_times_have_their_law(times, uniform):
@@ -176,5 +164,3 @@ def test_illegal_settings_are_named():
         denoising_loss(jax.random.key(0), lambda x, t, c: x, SDE, Example(x0, Condition(x0, x0)), weighting="snr")
     with pytest.raises(ValueError, match="t_min"):
         uniform_times(SDE, 0.0)
-    with pytest.raises(ValueError, match="std > 0"):
-        logit_normal_times(SDE, std=0.0)

@@ -164,7 +164,7 @@ def test_blocks_do_not_change_figures(poses, monkeypatch):
     pred, truth = poses
     labels = {"action": np.arange(2, 10), "video": np.zeros(8, int), "frame": np.arange(8)}
     whole = h36m.h36m_row(pred, truth, **labels)
-    monkeypatch.setattr(h36m, "_BLOCK", 3)
+    monkeypatch.setattr(h36m, "_POSES", 3)
     split = h36m.h36m_row(pred, truth, **labels)
     for name in (*NAMES, "mpjve_mm_per_frame"):
         assert split[name].per_action == pytest.approx(whole[name].per_action, rel=1e-5)

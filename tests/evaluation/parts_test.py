@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxpose.evaluation.parts import completion_row, hidden_errors, vertices_of
+from jaxpose.evaluation.protocols import completion_row, hidden_errors
 
 TRUTH = np.random.default_rng(0).normal(size=(2, 22, 3)).astype(np.float32)
 HIDDEN = [1, 4, 7, 10]
@@ -48,18 +48,6 @@ def test_min_is_per_pose_and_one_hypothesis_has_no_spread():
     row = completion_row(samples[:1], TRUTH, HIDDEN, figure="mpvpe")
     assert sorted(row) == ["mpvpe_mean_mm", "mpvpe_min_mm", "mpvpe_std_mm"]
     assert row["mpvpe_std_mm"] == 0
-
-
-def test_vertices_follow_their_strongest_joint():
-    weights = np.array([[0.6, 0.4, 0], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0, 0.9, 0.1]])
-    assert vertices_of(weights, [1]).tolist() == [1, 3]
-    assert vertices_of(weights, (0, 2)).tolist() == [0, 2]
-    every = np.concatenate([vertices_of(weights, [j]) for j in range(3)])
-    assert sorted(every.tolist()) == [0, 1, 2, 3]
-    with pytest.raises(ValueError, match="strongest of no vertex"):
-        vertices_of(weights[:1], [2])
-    with pytest.raises(ValueError, match=r"joints must be of the .*3"):
-        vertices_of(weights, [3])
 
 
 def test_faults_are_named():

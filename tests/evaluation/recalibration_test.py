@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from jaxpose.evaluation import calibration
-from jaxpose.evaluation import recalibration as r
+from jaxpose.evaluation import calibration as r
 
 H, N, J = 100, 1500, 4
 WIDTH = np.linspace(0.5, 1.8, 3 * (J - 1)).reshape(J - 1, 3)  # of the hypotheses, over what is true

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose.evaluation.tasks import HIDDEN_PARTS, denoising_row, hidden_joints, hidden_row
+from jaxpose.evaluation.protocols import HIDDEN_PARTS, denoising_row, hidden_joints, hidden_row
 from jaxpose.geometry.skeleton import H36M_17
 
 

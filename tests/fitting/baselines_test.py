@@ -10,8 +10,8 @@ from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from jaxpose.fitting import baselines
-from jaxpose.fitting.baselines import Gaussians, fit_gaussian, fit_mixture, l2_energy
+from jaxpose.fitting import priors as baselines
+from jaxpose.fitting.priors import Gaussians, fit_gaussian, fit_mixture, l2_energy
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -11,9 +11,8 @@ from rotation_oracle import MEAN, STD
 
 import jaxpose
 from jaxpose.diffusion.regulariser import averaged, fixed, unit
-from jaxpose.fitting.baselines import l2_energy
 from jaxpose.fitting.engine import BodyParameters, Free, fit, posed_body
-from jaxpose.fitting.priors import dposer_prior, energy_prior
+from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
 from jaxpose.fitting.terms import Bends, Smoothness, bend_energy, robust
 from jaxpose.geometry.body import make_body
 

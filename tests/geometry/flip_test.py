@@ -7,10 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose.geometry.flip import flip_average, mirror_rotations
-from jaxpose.geometry.kinematics import forward_kinematics
-from jaxpose.geometry.rotations import matrix_from_axis_angle
-from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22, mirror
+from jaxpose.geometry.rotations import forward_kinematics, matrix_from_axis_angle
+from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22, flip_average, mirror, mirror_rotations
 
 # spec/diffpose.md 3.3
 LEFT, RIGHT = [4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]

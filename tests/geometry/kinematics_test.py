@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from jaxpose.geometry.kinematics import forward_kinematics, offsets_of
-from jaxpose.geometry.rotations import matrix_from_axis_angle
+from jaxpose.geometry.rotations import forward_kinematics, matrix_from_axis_angle, offsets_of
 from jaxpose.geometry.skeleton import SMPL_22
 
 PARENTS = SMPL_22.parents

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dposer_original import denoised_in_steps, truncated_index, truncated_range
 from laws import PROCESSES, SHAPE, correlated, flow, oracle
 
 from jaxpose.diffusion import sub_vp
 from jaxpose.diffusion.prediction import from_x0
-from jaxpose.recipes.dposer import denoised_in_steps, truncated_index, truncated_range
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -7,6 +7,7 @@ import contextlib
 import functools
 from unittest import mock
 
+import dposer_original as dposer_official
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +20,6 @@ from jaxpose.diffusion import bind, denoising_loss, drift_diffusion, sub_vp
 from jaxpose.diffusion import regulariser as prior
 from jaxpose.diffusion.prediction import from_eps
 from jaxpose.geometry import rotations
-from jaxpose.recipes import dposer as dposer_official
 from jaxpose.recipes.gfpose import recipe_times
 from jaxpose.spaces import rotations as space
 from jaxpose.spaces.person import Statistics
@@ -225,11 +225,6 @@ def test_without_a_gradient_through_the_network_mcg_is_scoresde():
 
     one, other = (draw(x, pull) for pull in (True, False))
     np.testing.assert_allclose(one[:, :5], other[:, :5], atol=1e-6)
-
-
-def test_bits_per_number_of_a_known_density():
-    """Uniform on a cube of edge 4: 2 bits a number."""
-    np.testing.assert_allclose(dposer_official.bits_per_number(-63 * np.log(4.0), 63), 2)
 
 
 def test_wrong_arguments_are_named():

@@ -22,6 +22,13 @@ GOLDEN = shared.GOLDEN / "gfpose"
 LEG, LEGS = (1, 2, 3), (1, 2, 3, 4, 5, 6)
 
 
+def guess_condition(value, mask=1.0):
+    """The condition that the original infers from joints [..., J, 3]: 3D where any depth is not 0, else 2D."""
+    is_3d = (value[..., 2] != 0).any(-1)[..., None].astype(value.dtype)
+    mask = jnp.broadcast_to(jnp.asarray(mask, value.dtype), value.shape).at[..., 2].multiply(is_3d)
+    return Condition(jnp.where(mask > 0, value, 0), mask)
+
+
 @pytest.fixture(scope="module")
 def golden():
     with np.load(GOLDEN / "gfpose_peer.npz") as z:
@@ -81,7 +88,7 @@ def one_of_a_thousand(name, t, f, g2):
 
 def test_score_and_reverse_drift(x64, golden, model):
     t, x, sde = golden["t"], jnp.asarray(golden["x"]), model.spec.sde()
-    cond = gfpose.guess_condition(jnp.asarray(golden["cond2d"]))
+    cond = guess_condition(jnp.asarray(golden["cond2d"]))
     score = np.asarray(jax.jit(jax.vmap(model.predict_fn()))(x, t, cond).score)
     _, sigma, (f, g2) = described(sde, t)
     sigma = sigma[:, None, None]
@@ -95,7 +102,7 @@ def test_score_and_reverse_drift(x64, golden, model):
 @pytest.mark.parametrize(("name", "weighting"), [("loss", "eps"), ("loss_lw", "score_likelihood")])
 def test_the_loss_is_the_originals(x64, golden, model, name, weighting):
     sde, (x0, cond2d) = model.spec.sde(), (jnp.asarray(golden[k]) for k in ("gt", "cond2d"))
-    cond = gfpose.guess_condition(cond2d)
+    cond = guess_condition(cond2d)
     t = golden[f"{name}_u"] * (1 - 1e-5) + 1e-5
 
     def apply(x, t, cond):
@@ -127,7 +134,7 @@ def test_the_originals_runs_with_its_noise(x64, golden, model, run):
     hidden, options = RUNS[run]
     sde = model.spec.sde()._replace(t_max=0.05 if run == "den" else 1.0)
     value = jnp.asarray(golden["gt" if run == "comp3d" else "cond2d"])
-    cond = None if run in ("gen", "den") else gfpose.guess_condition(value, visible(hidden))
+    cond = None if run in ("gen", "den") else guess_condition(value, visible(hidden))
     # the runs start from one seed: 9 draws, 25 with imputation
     prior, *steps = golden["pc_noise"][: 25 if options.get("impute") else 9]
     if options.get("mean_flow"):  # the original draws and drops what it does not add
@@ -210,20 +217,6 @@ def test_observed_coordinates_are_held():
     # Euler's steps of 1 / 400 leave 0.02; the rest is four standard errors
     np.testing.assert_allclose(x[:, 1].mean(), 8, atol=0.02 * 8 + 4 / 4000**0.5)
     np.testing.assert_allclose(x[:, 1].std(), 1, atol=0.03 + 4 / 8000**0.5)
-
-
-def test_a_condition_is_3d_where_any_depth_is_not_zero():
-    value = np.ones((3, 17, 3), np.float32)
-    value[0, :, 2] = 0
-    value[1, :, 2] = 0
-    value[1, 16, 2] = -1e-3
-    mask = np.ones_like(value)
-    mask[2, :5] = 0
-    got = gfpose.guess_condition(jnp.asarray(value), jnp.asarray(mask))
-    expected = mask.copy()
-    expected[0, :, 2] = 0
-    np.testing.assert_array_equal(got.mask, expected)
-    np.testing.assert_array_equal(got.value, np.where(expected > 0, value, 0))
 
 
 def test_random_joints_are_knees_ankles_elbows_and_wrists():

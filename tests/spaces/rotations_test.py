@@ -64,7 +64,6 @@ def test_rotations_come_back(codec, make):
     back = decode(normaliser, encode(normaliser, state))
     np.testing.assert_allclose(form.to_axis_angle(back), v, atol=2e-3)
     matrices = Rotation.from_rotvec(v.reshape(-1, 3)).as_matrix().reshape(*v.shape[:-1], 3, 3)
-    np.testing.assert_allclose(form.to_matrix(back), matrices, atol=1e-5)
     if codec == "rot6d":
         np.testing.assert_allclose(state, matrices[..., :2].reshape(*v.shape[:-1], 6), atol=1e-6)
 

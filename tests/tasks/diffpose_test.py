@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from by_hand import moments
 from diffpose_models import tiny
 from jax.tree_util import Partial
 from scipy import stats
 
 from jaxpose import model as released
 from jaxpose.base import Condition, Prediction, Problem
-from jaxpose.diffusion import mixture as mixtures
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.examples.views import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
@@ -192,7 +192,7 @@ def test_one_component_is_what_encoder_and_detector_say(encoded):
 def test_many_components_keep_the_moments(five):
     """Of keypoints too, which the detector has found or missed: the variance is that of the confidence."""
     fitted, plain = five
-    mean, std = mixtures.moments(fitted)
+    mean, std = moments(fitted)
     np.testing.assert_allclose((mean - plain.mean) / plain.std, jnp.zeros((2, J, 5)), atol=5 / 2000**0.5)
     spread = np.asarray(std / plain.std)
     # kurtosis of the narrow and wide one: 3 (0.93 0.6^4 + 0.07 3^4) = 18.3, of a Gaussian 3
@@ -239,7 +239,7 @@ def test_h_k_of_histograms_has_the_population_and_not_the_encoder(encoded):
 
     def start(seen):
         mixture = diffpose.initial_distribution(KEY, model, seen, num_components=5, depth="histogram", num_samples=2000)
-        return mixtures.moments(mixture)
+        return moments(mixture)
 
     blind_mean, blind_std = start(seen)
     jax.tree.map(np.testing.assert_array_equal, (blind_mean, blind_std), start(other))

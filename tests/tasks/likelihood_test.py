@@ -12,7 +12,7 @@ from jaxpose.geometry.camera import project
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics, encode_keypoints
-from jaxpose.tasks.likelihood import lifted_log_density
+from jaxpose.tasks.score import lifted_log_density
 
 STD = 0.15  # metres, of every coordinate: 0.6 in the state's unit of 0.25 m
 INTRINSICS = jnp.array([1000.0, 1000.0, 500.0, 500.0])

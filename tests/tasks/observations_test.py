@@ -172,7 +172,7 @@ def test_poses_that_reach_behind_a_camera_have_finite_derivatives(scene):
     @jax.jit
     def slopes():
         views = seen(uv, K, R, t), seen(uv[:1], K[:1])
-        operators = observations.cameras(views[0]), observations.pinhole_unknown_focal(views[1])
+        operators = observations.cameras(views[0]), observations.seen_by(views[1], known_focal=False).operator
         huge = 30 * in_view(views[0], x)
         return [jax.value_and_grad(lambda pose, see=see: jnp.sum(see(pose) ** 2))(huge) for see in operators]
 

@@ -12,7 +12,7 @@ from jaxpose.base import Camera, Condition
 from jaxpose.diffusion.solvers import one_step
 from jaxpose.model import Recalibration
 from jaxpose.spaces.person import encode_keypoints
-from jaxpose.tasks import recalibration as r
+from jaxpose.tasks import lift as r
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.lift import lift

@@ -3,7 +3,6 @@
 import dataclasses
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pose_oracle
@@ -100,17 +99,6 @@ def test_rotations_have_the_density_of_their_law_in_radians_without_what_never_m
     poses[2].ravel()[5] += 0.5
     got = score.log_density(model, jnp.asarray(poses, jnp.float32), num_steps=30)
     np.testing.assert_allclose(got, stats.multivariate_normal(np.zeros(61), cov).logpdf(away), atol=0.05)
-
-
-def test_probes_estimate_the_exact_density():
-    """Of independent numbers the probes of signs see the trace exactly: any key gives the exact density."""
-    model = rotation_oracle.independent()
-    poses = rotation_oracle.draw(0, 3)
-    key, x = jax.random.key(4), jnp.asarray(poses, jnp.float32)
-    got = score.log_density(model, x, num_steps=30, key=key, num_probes=1)
-    std = rotation_oracle.STD * np.hypot(1, score.LEVEL)
-    expected = stats.norm(rotation_oracle.MEAN, std).logpdf(poses).sum((1, 2))
-    np.testing.assert_allclose(got, expected, atol=0.05)
 
 
 def test_percentiles_are_those_of_the_training_densities():

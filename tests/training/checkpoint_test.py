@@ -53,21 +53,6 @@ def test_other_number_types(tmp_path):
 def test_nothing_there(tmp_path, trained):
     assert checkpoint.restore_latest(tmp_path / "none", like=trained) is None
     assert checkpoint.steps(tmp_path) == []
-    with pytest.raises(ValueError, match=r"wanted step any, found steps \[\]"):
-        checkpoint.restore_params(tmp_path, like=trained.params)
-
-
-def test_weights_alone(tmp_path, trained):
-    checkpoint.save(tmp_path, trained, {"seed": 1})
-    checkpoint.save(tmp_path, at_step(tiny.start(), 9), {"seed": 2})
-    average, meta = checkpoint.restore_params(tmp_path, like=trained.params, step=5)
-    same(average, trained.ema_params)
-    assert meta["seed"] == 1
-    raw, _ = checkpoint.restore_params(tmp_path, like=trained.params, step=5, ema=False)
-    same(raw, trained.params)
-    newest, meta = checkpoint.restore_params(tmp_path, like=trained.params)
-    same(newest, tiny.start().params)
-    assert meta["step"] == 9
 
 
 def test_keep_policy(tmp_path, trained):
@@ -91,8 +76,6 @@ def test_another_architecture_is_named_with_both_shapes(tmp_path):
     for message, like in cases.items():
         with pytest.raises(ValueError, match=message):
             checkpoint.restore_latest(tmp_path, like=like)
-    with pytest.raises(ValueError, match=r"checkpoints/0: .* b is float32\[3, 64\] there, float32\[1\] here"):
-        checkpoint.restore_params(tmp_path, like=state(a=(2,), b=(1,)).params)
 
 
 def test_another_format_is_refused(tmp_path, trained, monkeypatch):

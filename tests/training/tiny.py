@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.training.loop import fit
-from jaxpose.training.optimizer import make_optimizer
 from jaxpose.training.parallel import make_runner
-from jaxpose.training.step import init_state, make_step
+from jaxpose.training.step import init_state, make_optimizer, make_step
 
 BATCH = 16
 

@@ -9,6 +9,7 @@ import pytest
 from command_line import called
 
 from experiments.jobs import augmentation
+from experiments.jobs.regressor import Regressor
 from experiments.options import parse, run
 from jaxpose import model as released
 from jaxpose.base import Condition
@@ -16,7 +17,6 @@ from jaxpose.evaluation.protocols import LiftingBench
 from jaxpose.examples.views import Bodies, ViewRates, draw_body, draw_camera, make_bodies
 from jaxpose.geometry.camera import look_at, project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.networks.regressor import Regressor
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics
 

@@ -14,8 +14,7 @@ import pytest
 import jaxpose
 from experiments.configs import prior21
 from experiments.jobs.prior import PoseRates, Poses, prior_job, rotation_example
-from jaxpose.geometry.flip import mirror_rotations
-from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.model import load, save
 from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.rotations import generate_rotations, to_axis_angle, to_state

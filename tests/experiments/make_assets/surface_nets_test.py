@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.make_assets.surface_nets import surface_of
-from jaxpose.geometry.mesh import vertex_normals
+from jaxpose.geometry.body import vertex_normals
 
 RADII = np.array([0.3, 0.2, 0.25])
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.jobs.regressor import Regressor
 from jaxpose.base import Condition
-from jaxpose.networks.regressor import Regressor
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ c holds value, mask and context of the condition. The shape is the residual MLP 
 effective baseline for 3D human pose estimation", ICCV 2017), with the score networks' norm and activation.
 """
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax.numpy as jnp
 

@@ -29,13 +29,8 @@ and then y where observed. The schedule is the caller's: v1 `truncated_index(100
     truncated_range   t_min + (t_max - t_min) (S - k - 1) / S                    the second code's: never at t_max
     truncated_index   node N - floor((S - k - 1) N / (trunc S)) - c of N falling from 1 to 1e-3      the first code's
 
-The likelihood is `diffusion.likelihood.log_likelihood`, which `bits_per_number` writes as the original does; its ODE
-sampler is `diffusion.flow.decode`.
+The likelihood is `diffusion.flow.log_likelihood`, and the ODE sampler `diffusion.flow.decode`.
 """
-
-from __future__ import annotations
-
-import math
 
 import jax
 import jax.numpy as jnp
@@ -192,11 +187,6 @@ def optimise_completion(
 
     (x, _), _ = jax.lax.scan(step, (start, tx.init(start)), jnp.arange(num_steps))
     return jnp.where(known.mask > 0, known.value, x)
-
-
-def bits_per_number(nats: Array, num_numbers: int) -> Array:
-    """The original's "bits per dimension" [...] of log densities [...] in nats of normalised poses of J D numbers."""
-    return -nats / (num_numbers * math.log(2))
 
 
 def denoised_in_steps(predict_fn: PredictFn, sde: SDE, num_steps: int, last: float = 0.1) -> PredictFn:
