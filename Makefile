@@ -21,7 +21,7 @@ STAMP := $(VENV)/installed
 # NPROC is XLA's number of threads: each worker keeps to one core.
 ifneq ($(WORKERS),1)
 nproc := NPROC=1
-xdist := -n $(WORKERS)
+xdist := -n $(WORKERS) --dist worksteal
 endif
 
 .PHONY: demo test check nightly docs bench format clean

@@ -5,15 +5,10 @@ import gc
 import os
 from pathlib import Path
 
-# Read when jax makes its backend, so they must stand before anything imports jax. Programs of tests run once or twice:
-# optimisations of the compiler cost more than they save (54 of 83 s of processor time in diffusion/guidance_test.py).
-_FLAGS = {
-    "--xla_force_host_platform_device_count": "4",
-    "--xla_backend_optimization_level": "0",
-    "--xla_llvm_disable_expensive_passes": "true",
-    "--xla_cpu_parallel_codegen_split_count": "1",
-    "--xla_cpu_use_fusion_emitters": "false",
-}
+from xla import CHEAP
+
+# Read when jax makes its backend, so they must stand before anything imports jax.
+_FLAGS = {"--xla_force_host_platform_device_count": "4", **CHEAP}
 _given = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = " ".join([_given, *(f"{k}={v}" for k, v in _FLAGS.items() if k not in _given)]).strip()
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xla
 
 from jaxpose import cli, export, model
 from jaxpose.base import Camera
@@ -78,7 +79,7 @@ def test_the_documented_lines_run_it_without_this_library(lift_file, model_file,
         "assert not [m for m in sys.modules if m.startswith(('jaxpose.', 'flax.'))]",
     ]
     (tmp_path / "lift.jaxexport").symlink_to(lift_file)
-    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    environment = os.environ | {"XLA_FLAGS": xla.FLAGS}
     subprocess.run([sys.executable, "-c", "\n".join(script)], cwd=tmp_path, env=environment, check=True)
     with np.load(tmp_path / "found.npz") as found:
         assert_same(dict(found), lifted(model_file, *observed))

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import xla
 
 import jaxpose
 
@@ -51,7 +52,7 @@ def data(tmp_path_factory):
 
 def train(data, workdir, *flags):
     command = [sys.executable, "-m", "experiments.train", "--config=experiments/configs/pose17.py"]
-    env = {**os.environ, "JAXPOSE_DATA": str(data), "XLA_FLAGS": ""}
+    env = {**os.environ, "JAXPOSE_DATA": str(data), "XLA_FLAGS": xla.FLAGS}
     return subprocess.run(
         [*command, f"--workdir={workdir}", *TINY, *flags], cwd=ROOT, env=env, capture_output=True, text=True
     )

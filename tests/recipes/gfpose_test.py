@@ -178,7 +178,7 @@ def elementwise(mean, deviation, sde):
 def test_a_thousand_steps_draw_from_the_law(process):
     """Coordinates N(8, 0.3^2), N(8, 1), N(8, 3^2): spec/gfpose.md, 5.4, says 8.00 +- 0.01 and 0.301, 0.990, 3.006."""
     sde, deviation = laws.PROCESSES[process], np.array([[0.3, 1.0, 3.0]], np.float32)
-    predict, num = elementwise(8.0, deviation, sde), 20_000
+    predict, num = elementwise(8.0, deviation, sde), 5_000
 
     def start(key):
         return prior_sample(key, sde, (num, 1, 3))

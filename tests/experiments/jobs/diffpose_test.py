@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import xla
 
 import jaxpose
 from jaxpose.base import Camera
@@ -75,7 +76,7 @@ def data(tmp_path_factory):
 
 def train(data, workdir, config, *flags):
     command = [sys.executable, "-m", "experiments.train", f"--config={config}", f"--workdir={workdir}"]
-    env = {**os.environ, "JAXPOSE_DATA": f"{data}/data", "XLA_FLAGS": ""}
+    env = {**os.environ, "JAXPOSE_DATA": f"{data}/data", "XLA_FLAGS": xla.FLAGS}
     flags = [*TINY, f"--config.data.folder={data}/frames", f"--export={workdir}.safetensors", *flags]
     done = subprocess.run([*command, *flags], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xla
 
 import jaxpose
 from experiments.configs import prior21
@@ -150,7 +151,7 @@ def test_a_run_ends_in_a_prior(data, tmp_path):
     done = subprocess.run(
         [*command, f"--workdir={tmp_path}/run", f"--export={tmp_path}/p.safetensors"],
         cwd=ROOT,
-        env={**os.environ, "JAXPOSE_DATA": str(data), "XLA_FLAGS": ""},
+        env={**os.environ, "JAXPOSE_DATA": str(data), "XLA_FLAGS": xla.FLAGS},
         capture_output=True,
         text=True,
     )
