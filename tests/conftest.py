@@ -19,7 +19,7 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-_MOST_BYTES = 1.2e9  # of resident memory after a module of tests, above which its compiled programs are dropped
+_MOST_BYTES = 0.95e9  # of resident memory after a module of tests, above which its compiled programs are dropped
 
 
 @pytest.fixture
