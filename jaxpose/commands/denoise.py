@@ -111,7 +111,7 @@ def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Iterator[str]:
         **{"own_bones": own_bones, "points": points},
     }
     own_rest = np.asarray(each_body[0].joint_template[:22]) if own_bones and len(people) == 1 else None
-    yield from bodies.write_point_fits(output, options.files, path, body, whole, rows, said, rest=own_rest)
+    yield from bodies.write_point_fits(options, body, whole, rows, said, rest=own_rest)
 
 
 def _noise(path: Path, clip: BodyPoints) -> float:

@@ -282,9 +282,9 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "denoise": (Denoise, "commands.denoise:denoise"),
     "generate": (Generate, "commands.generate:generate"),
     "score": (Score, "commands.score:score"),
-    "ik": (Ik, "commands.ik:ik"),
+    "ik": (Ik, "commands.fit:ik"),
     "fit": (Fit, "commands.fit:fit"),
-    "interpolate": (Interpolate, "commands.interpolate:interpolate"),
+    "interpolate": (Interpolate, "commands.generate:interpolate"),
     **file_options.COMMANDS,
 }
 GROUPS = file_options.GROUPS
