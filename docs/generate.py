@@ -51,15 +51,15 @@ def write(docs: Path, root: Path) -> None:
 
 
 def _tier_1(api: Path) -> str:
-    """The page of the names in `__all__` of jaxpose/api.py: functions first, then types."""
-    values = [n.value for n in ast.parse(api.read_text()).body if isinstance(n, ast.Assign)]
-    names = [ast.literal_eval(x) for value in values for x in getattr(value, "elts", ())]
+    """The page of the names that jaxpose/api.py imports: functions first, then types."""
+    lines = [n for n in ast.parse(api.read_text()).body if isinstance(n, ast.ImportFrom)]
+    names = sorted(alias.name for line in lines for alias in line.names)
     kinds = {"Functions": ("autofunction", str.islower), "Types": ("autoclass", str.isupper)}
     page = "# `jaxpose`\n"
     for title, (directive, belongs) in kinds.items():
         chosen = [name for name in names if belongs(name[0])]
-        lines = "\n".join(f".. {directive}:: jaxpose.{name}" for name in chosen)
-        page += f"\n## {title}\n\n```{{eval-rst}}\n{lines}\n```\n"
+        listed = "\n".join(f".. {directive}:: jaxpose.{name}" for name in chosen)
+        page += f"\n## {title}\n\n```{{eval-rst}}\n{listed}\n```\n"
     return page
 
 

@@ -81,18 +81,13 @@ class Sampler(NamedTuple):
     call: Callable[..., dict[str, Array]]
 
 
-class _Input(NamedTuple):
-    """An argument of a program; shape: of one observation, "J" for the model's joints."""
-
-    shape: tuple[int | str, ...]
-    unit: str
-    said: str
-
-
 class _Task(NamedTuple):
-    """run: (key, model, *inputs, number, settings) -> outputs by name; frame: what they are in."""
+    """inputs: of each the shape of one observation ("J": the model's joints), its unit and its meaning.
 
-    inputs: dict[str, _Input]
+    run: (key, model, *inputs, num, settings) -> outputs by name; frame: what they are in.
+    """
+
+    inputs: dict[str, tuple[tuple[int | str, ...], str, str]]
     run: Callable[..., dict[str, Any]]
     frame: str
 
@@ -130,7 +125,8 @@ def export_task(
         return {name: value for name, value in drawn.items() if value is not None}
 
     rows = jax.export.symbolic_shape("b")[0] if batch is None else batch
-    sizes = [[len(model.skeleton.joints) if size == "J" else size for size in i.shape] for i in made.inputs.values()]
+    joints = len(model.skeleton.joints)
+    sizes = [[joints if size == "J" else size for size in shape] for shape, _, _ in made.inputs.values()]
     shapes = [jax.ShapeDtypeStruct((rows, *size), jnp.float32) for size in sizes]
     weights = [np.asarray(leaf) for leaf in leaves]
     exported = jax.export.export(jax.jit(run), platforms=platforms)(
@@ -198,25 +194,25 @@ _ROOT, _ORIGIN = "; relative to the root joint", "; about the origin of the join
 TASKS = {
     "lift": _Task(
         {
-            "keypoints": _Input(("J", 2), "px", "detected joints"),
-            "confidence": _Input(("J",), "1", "0 (missing) to 1"),
-            "intrinsics": _Input((4,), "px", "fx, fy, cx, cy"),
+            "keypoints": (("J", 2), "px", "detected joints"),
+            "confidence": (("J",), "1", "0 (missing) to 1"),
+            "intrinsics": ((4,), "px", "fx, fy, cx, cy"),
         },
         _lift,
         _CAMERA_AXES + _ROOT,
     ),
     "complete": _Task(
         {
-            "joints": _Input(("J", 3), "m", "NaN where missing; about any origin"),
-            "noise": _Input(("J",), "m", "standard deviation per coordinate, 0: exact"),
+            "joints": (("J", 3), "m", "NaN where missing; about any origin"),
+            "noise": (("J",), "m", "standard deviation per coordinate, 0: exact"),
         },
         _complete,
         _CAMERA_AXES + _ORIGIN,
     ),
     "denoise": _Task(
         {
-            "joints": _Input(("J", 3), "m", "all finite; about any origin"),
-            "noise": _Input((), "m", "standard deviation per coordinate, NaN: to be estimated"),
+            "joints": (("J", 3), "m", "all finite; about any origin"),
+            "noise": ((), "m", "standard deviation per coordinate, NaN: to be estimated"),
         },
         _denoise,
         _CAMERA_AXES + _ORIGIN,
@@ -241,7 +237,8 @@ def _header(model: Model, task: _Task, exported: jax.export.Exported) -> dict[st
         "frame": task.frame,
         "seed": "uint32, the argument after the weights",
         "inputs": [
-            {"name": name, "shape": _shape(aval), "unit": i.unit, "meaning": i.said} for (name, i), aval in given
+            {"name": name, "shape": _shape(aval), "unit": unit, "meaning": said}
+            for (name, (_, unit, said)), aval in given
         ],
         "outputs": [{"name": n, "shape": _shape(aval), "unit": _UNITS.get(n, "m")} for n, aval in names.items()],
         "platforms": list(exported.platforms),

@@ -4,8 +4,6 @@ A block is filled up with copies of its last row; what is made of the copies is 
 `fold_in(key(seed), b)`.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NamedTuple

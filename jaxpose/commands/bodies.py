@@ -7,8 +7,6 @@ NAME.json          what was done
 NAME.png, .html    pictures; with --bvh, --glb and --obj files for other programs
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +18,7 @@ from jaxpose.base import Array, Bodies
 from jaxpose.commands import report
 from jaxpose.commands.blocks import AXIS, Drawn
 from jaxpose.commands.models import load_prior
-from jaxpose.commands.option_groups import BodyFiles, Output
+from jaxpose.commands.options import Complete, Denoise, Fit, Generate, Ik, Interpolate
 from jaxpose.fitting.engine import PosePrior
 from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
 from jaxpose.geometry.axes import FRAME_TAGS, turn
@@ -143,8 +141,7 @@ def say_points(data: BodyPoints) -> str:
 
 
 def write_fits(
-    output: Output,
-    files: BodyFiles,
+    options: Denoise | Fit | Ik,
     name: str,
     body: Body,
     rows: Drawn,
@@ -160,8 +157,7 @@ def write_fits(
     summary: `prior` among its entries. many: with the axis of hypotheses. shown: further fields of `Shown`.
     """
     numbers = {key: rows[key] if many else rows[key][0] for key in rows if key in AXIS and key != "joints"}
-    numbers |= {"samples": rows["joints"] if many else None, "joints3d": rows["joints"][0]}
-    numbers |= report.axes(SMPL_22.joints, up, FRAME_TAGS[up]) | arrays
+    numbers |= {"samples": rows["joints"] if many else None, "joints3d": rows["joints"][0], **arrays}
     summary = {**summary, "num_poses": rows["joints"].shape[1], "frame_tag": FRAME_TAGS[up]}
     root, pelvis = rows["global_orient"], rows["joints"][..., 0, :]
     if up != "y":
@@ -170,25 +166,14 @@ def write_fits(
         pelvis = (pelvis @ R.T).astype(np.float32)
     betas = rows["betas"][0] if rows["betas"].shape[-1] else None
     shown |= {"betas": betas, "fps": arrays["fps"], "note": f"prior {summary['prior']}"}
-    yield from write_bodies(
-        output, files, name, numbers, summary, Shown(rows["body_pose"], root, pelvis, **shown), body
-    )
+    yield from write_bodies(options, name, numbers, summary, Shown(rows["body_pose"], root, pelvis, **shown), body, up)
 
 
 def write_point_fits(
-    output: Output,
-    files: BodyFiles,
-    path: Path,
-    body: Body,
-    targets: BodyPoints,
-    rows: Drawn,
-    said: dict[str, Any],
-    *,
-    many: bool = False,
-    rest: np.ndarray | None = None,
+    options: Denoise | Ik, body: Body, targets: BodyPoints, rows: Drawn, said: dict[str, Any], **more: Any
 ) -> Iterator[str]:
-    """Write bodies fitted to the 3D points of a file, as `write_fits`; the first hypothesis is the motion's."""
-    source, points = targets.source, targets.points
+    """Write bodies fitted to the 3D points of a file; more: of `write_fits`. The first hypothesis is the motion's."""
+    path, source, points = options.input, targets.source, targets.points
     error = point_error(body, rows, points, targets.xyz) if "error" not in rows else rows["error"]
     found = 1000 * error[np.isfinite(error)]
     yield (
@@ -198,28 +183,27 @@ def write_point_fits(
     arrays |= report.rows(source.frame, source.person, source.fps)
     error_mm = {"median": round(float(np.median(found)), 2), "mean": round(float(found.mean()), 2)}
     summary = {**said, "input_unit": source.unit, "input_up": source.up, "error_mm": error_mm}
-    shown = {
-        "labels": report.labels(source.frame, source.person),
-        "source": f"fitted to {path.name}",
-        "observed": targets.xyz,
-        "observed_skeleton": SKELETONS.get({"openpose25": "body25"}.get(points, points)),  # its bones, where it has any
-        "names": [f"hypothesis {h}" for h in range(len(rows["joints"]))] if many else None,
-    }
-    name = report.name_of(path)
-    yield from write_fits(output, files, name, body, rows, "y", arrays, summary, many=many, rest=rest, **shown)
+    more |= {"labels": report.labels(source.frame, source.person), "source": f"fitted to {path.name}"}
+    bones = SKELETONS.get({"openpose25": "body25"}.get(points, points))  # where the points have any
+    more |= {"observed": targets.xyz, "observed_skeleton": bones}
+    yield from write_fits(options, report.name_of(path), body, rows, "y", arrays, summary, **more)
 
 
 def write_bodies(
-    output: Output,
-    files: BodyFiles,
+    options: Complete | Denoise | Fit | Generate | Ik | Interpolate,
     name: str,
     arrays: dict[str, Any],
     summary: dict[str, Any],
     shown: Shown,
     body: Body,
+    up: str = "y",
 ) -> Iterator[str]:
-    """Write the files that the module docstring names; each appears whole or not at all."""
-    out = output.out
+    """Write the files that the module docstring names; each appears whole or not at all.
+
+    up: of the world of the arrays, of which the summary's `frame_tag` says more.
+    """
+    out, files, pictures = options.output.out, options.files, not options.output.no_pictures
+    arrays = {**arrays, **report.axes(SMPL_22.joints, up, summary["frame_tag"])}
     yield from report.write_numbers(out, name, arrays, summary | {"body": str(files.body or "licence-free")})
     betas = None if shown.betas is None else np.asarray(shown.betas)
     one_shape = betas if betas is None or betas.ndim == 1 else betas[0] if (betas == betas[0]).all() else None
@@ -236,11 +220,11 @@ def write_bodies(
         from jaxpose.viz import write_motion_glb
 
         yield f"wrote {write_motion_glb(out / f'{name}.glb', body, motion, betas=one_shape, name=name)}"
-    if files.obj or not output.no_pictures:
-        yield from _draw(out, name, shown, body, files, not output.no_pictures)
+    if files.obj or pictures:
+        yield from _draw(out, name, shown, body, files.obj, pictures)
 
 
-def _draw(out: Path, name: str, shown: Shown, body: Body, files: BodyFiles, pictures: bool) -> Iterator[str]:
+def _draw(out: Path, name: str, shown: Shown, body: Body, objects: bool, pictures: bool) -> Iterator[str]:
     """The meshes of at most so many bodies and frames, evenly spaced."""
     from jaxpose import viz
 
@@ -253,7 +237,7 @@ def _draw(out: Path, name: str, shown: Shown, body: Body, files: BodyFiles, pict
     move = shown.pelvis[pick] - np.asarray(posed.joints[..., 0, :])
     vertices, faces = np.asarray(posed.skin()) + move[..., None, :], np.asarray(body.faces)
     labels = ["" if shown.labels is None else shown.labels[row] for row in rows]
-    if files.obj:
+    if objects:
         first = vertices[0]
         few = first[np.linspace(0, len(first) - 1, min(len(first), _MOST_OBJECTS)).astype(int)]
         yield f"wrote {viz.write_obj(out / f'{name}.obj', few, faces)} of {len(few)} bodies"
@@ -261,7 +245,7 @@ def _draw(out: Path, name: str, shown: Shown, body: Body, files: BodyFiles, pict
         return
     titles = [label or f"frame {row}" for label, row in zip(labels, rows, strict=True)]
     yield f"wrote {viz.mesh_sheet(out / f'{name}.png', vertices[0], faces, titles=titles)}"
-    options = {
+    options: dict[str, Any] = {
         **{"title": name, "note": shown.note, "labels": labels},
         "names": None if shown.names is None else shown.names[: len(vertices)],
         "observed": None if shown.observed is None else shown.observed[rows],

@@ -5,11 +5,9 @@ tasks.complete_rotations. What --hide names are joints of the model, parts of th
 joints, drawn for every pose: --hide=left_knee,right_arm,random:2
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Collection, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +19,7 @@ from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete, Lift
 from jaxpose.compiled import exact
 from jaxpose.geometry.axes import FRAME_TAGS
-from jaxpose.geometry.skeleton import SMPL_22, Skeleton
+from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io import kind_of
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.motion import read_rotations
@@ -129,7 +127,7 @@ def _complete_2d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
     yield from detections.describe(path, data)
     missing = poses.missing_per_joint(data.visible, model.skeleton)
     yield f"missing or hidden: {_counted(missing) or 'nothing, so this is what `jaxpose lift` does'}"
-    shared = {"height": options.height, "output": output, "sampling": options.sampling}
+    shared: dict[str, Any] = {"height": options.height, "output": output, "sampling": options.sampling}
     lifting = Lift(path, hypotheses=options.hypotheses or _HYPOTHESES, **shared)
     lifted, spent = yield from lift.lift_all(model, data, lifting)
     said = report.record("complete", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
@@ -184,8 +182,7 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
         "observed": np.where(known[..., None], motion.body_pose, np.nan),
         **{"global_orient": motion.global_orient, "pelvis": motion.transl, "body_joints": BODY_JOINTS},
         "joints3d": joints_of(body, samples[0], *root, betas),
-        **report.rows(np.arange(num), None, motion.fps),
-        **report.axes(SMPL_22.joints, "y", FRAME_TAGS["y"]),
+        **{"frame": np.arange(num), "fps": motion.fps},
     }
     of_joints = zip(BODY_JOINTS, spread.T, strict=True)
     degrees = {name: round(float(np.degrees(np.mean(x))), 1) for name, x in of_joints if name in missing}
@@ -196,16 +193,16 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     }
     said = ", ".join(f"{name} {angle:g}" for name, angle in degrees.items())
     yield f"spread of {each} hypotheses about their mean, degrees: {said}"
+    orient, pelvis = (np.broadcast_to(value, (each, num, 3)) for value in root)
     shown = Shown(
-        samples,
-        *(np.broadcast_to(value, (each, num, 3)) for value in root),
+        *(samples, orient, pelvis),
         betas=betas,
         fps=motion.fps,
         source=f"hypothesis 0 of {each}, {method}",
         note=f"hidden: {options.hide or 'NaN'}",
         names=[f"hypothesis {h}" for h in range(each)],
     )
-    yield from write_bodies(output, options.files, report.name_of(path), arrays, summary, shown, body)
+    yield from write_bodies(options, report.name_of(path), arrays, summary, shown, body)
 
 
 def mean_rotation(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,6 @@ skips are filled. Positions are smoothed with the weight of the task at 30 frame
 their own lengths; --body takes that body's, --shape fits its shape too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,7 +108,7 @@ def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Iterator[str]:
         **{"own_bones": own_bones, "points": points},
     }
     own_rest = np.asarray(each_body[0].joint_template[:22]) if own_bones and len(people) == 1 else None
-    yield from bodies.write_point_fits(output, options.files, path, body, whole, rows, said, rest=own_rest)
+    yield from bodies.write_point_fits(options, body, whole, rows, said, rest=own_rest)
 
 
 def _noise(path: Path, clip: BodyPoints) -> float:

@@ -4,8 +4,6 @@ Everything that had to be assumed (camera, trust in the detector, who is who) is
 cameras are those of `io/multiview.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -183,7 +181,7 @@ def holds_cameras(path: Path) -> bool:
 def read_cameras(path: Path, options: Fit | Fuse, min_confidence: float) -> tuple[MultiView, str]:
     """The keypoints and cameras of a file that `holds_cameras`, and a line of what was read."""
     given = joint_set(options.skeleton)
-    chosen = {"points": None if given is None else point_set_of(given), "up": options.up, "cameras": options.cameras}
-    data = read_multiview(path, min_confidence=min_confidence, **chosen)
+    points = None if given is None else point_set_of(given)
+    data = read_multiview(path, points=points, up=options.up, cameras=options.cameras, min_confidence=min_confidence)
     cameras = f"{len(data.cameras)} of {data.num_cameras} cameras ({', '.join(data.cameras)})"
     return data, f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up"

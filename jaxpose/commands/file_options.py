@@ -3,8 +3,6 @@
 Where a command is a function of the library, the fields have the names of its arguments.
 """
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,9 +1,9 @@
-"""`jaxpose fit INPUT --out DIR`: 2D keypoints of one or several cameras in, bodies out.
+"""Bodies fitted to what was seen of them.
 
-Keypoints of one camera are read as `jaxpose lift` reads them; files of several are those of `io/multiview.py`.
+`jaxpose fit INPUT --out DIR`: 2D keypoints of one or several cameras in, bodies out. Keypoints of one camera are read
+as `jaxpose lift` reads them; files of several are those of `io/multiview.py`.
+`jaxpose ik INPUT --out DIR`: 3D points of bodies, some of them missing, in; whole bodies out.
 """
-
-from __future__ import annotations
 
 import functools
 from collections.abc import Generator, Iterator
@@ -18,15 +18,16 @@ from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.commands import blocks, bodies, detections, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.option_groups import refuse
-from jaxpose.commands.options import Fit
-from jaxpose.fitting.engine import BodyParameters, posed_body
+from jaxpose.commands.options import Fit, Ik
+from jaxpose.fitting import ik as ik_task
+from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE, BodyParameters, posed_body
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
 from jaxpose.fitting.terms import project
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
 from jaxpose.io.arrays import load_arrays
-from jaxpose.io.poses3d import LEAST_POINTS
+from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
 _ONE_CAMERA = ("camera", "fov", "camera_name", "format")
@@ -110,8 +111,8 @@ def fit(options: Fit) -> Iterator[str]:
         "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
     }
     titles = report.labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
-    said, name = {"labels": titles, "source": f"fitted to {path.name}"}, f"{report.name_of(path)}_fitted"
-    yield from bodies.write_fits(output, options.files, name, body, rows, seen.up, arrays, summary, **said)
+    name, said = f"{report.name_of(path)}_fitted", f"fitted to {path.name}"
+    yield from bodies.write_fits(options, name, body, rows, seen.up, arrays, summary, labels=titles, source=said)
 
 
 def _read_views(path: Path, body: Body, options: Fit) -> Views:
@@ -226,3 +227,33 @@ def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
     betas[:, :width] = flat["betas"][:, :width]
     pose = flat["body_pose"][:, :63].reshape(num, 21, 3)
     return BodyParameters(pose, flat["global_orient"], flat["transl"], betas)  # type: ignore[arg-type]  # numpy's, yet
+
+
+def ik(options: Ik) -> Iterator[str]:
+    """Read, fit and write."""
+    path, output, each = options.input, options.output, options.hypotheses
+    report.check_out(output.out, path)
+    fitting = bodies.load_fitting(options.prior, output.model, "ik")
+    body = bodies.load_body(options.files.body)
+    axes, skeleton = options.axes, detections.joint_set(options.skeleton)
+    targets = read_body_points(path, body, skeleton=skeleton, up=axes.up, unit=axes.unit, only=options.only)
+    check_enough(path, targets)
+    num, points = len(targets.xyz), bodies.say_points(targets)
+    yield f"{path}: {num} poses, {points}; noise taken as {1000 * options.noise:g} mm"
+    free = EVERYTHING if options.shape else POSE_AND_PLACE
+
+    def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
+        seen = jnp.asarray(targets.xyz[block.rows])[:, None]
+        given: dict[str, Any] = {"start_pose": fitting.start_pose, "num_hypotheses": each, "free": free}
+        given["noise"] = jnp.float32(options.noise)
+        return bodies.as_rows(ik_task.ik(key, body, seen, targets.points, fitting.prior, **given))
+
+    rows, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
+    said = {
+        **report.record("ik", path, fitting.model, spent, num * each, seed=output.seed),
+        **{"prior": options.prior, "shape_fitted": options.shape, "noise_m": options.noise},
+        **{"only": None if options.only is None else ",".join(options.only), "num_hypotheses": each},
+        "points": points,
+    }
+    rows, names = bodies.best_first(rows), [f"hypothesis {h}" for h in range(each)]
+    yield from bodies.write_point_fits(options, body, targets, rows, said, many=True, names=names)

@@ -4,8 +4,6 @@ Each moment is a posterior: the model's law of poses, known to nothing, times ho
 cameras at once (`tasks/observations.py`, `tasks/posterior.py`). One camera is legal too, and leaves the depth open.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,6 +1,8 @@
-"""`jaxpose generate --num N --out DIR`: unconditional poses; with a prior over joint rotations, bodies."""
+"""Poses out of nothing, and between two.
 
-from __future__ import annotations
+`jaxpose generate --num N --out DIR`: unconditional poses; with a prior over joint rotations, bodies.
+`jaxpose interpolate A B --out DIR`: two body poses in, a path of plausible poses between them out.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,13 +14,13 @@ from jaxpose.commands import models, report
 from jaxpose.commands.blocks import Clock
 from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, load_body, write_bodies
 from jaxpose.commands.option_groups import refuse
-from jaxpose.commands.options import Generate
+from jaxpose.commands.options import Generate, Interpolate
 from jaxpose.compiled import exact
 from jaxpose.geometry.axes import FRAME_TAGS
-from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io.motion import Motion, read_rotations, resample
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.tasks import generate as task
-from jaxpose.tasks.rotations import generate_rotations
+from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.samplers import sampler_of
 
 _NAME = "generated"
@@ -67,7 +69,7 @@ def _bodies(options: Generate, model: Model) -> Iterator[str]:
     still, tag = np.zeros((num, 3), np.float32), f"{FRAME_TAGS['y']}; pelvis at the origin, facing z"
     arrays = {
         **{"body_pose": body_pose, "samples": joints_of(body, body_pose, still, still), "frame": np.arange(num)},
-        **{"body_joints": BODY_JOINTS, **report.axes(SMPL_22.joints, "y", tag)},
+        "body_joints": BODY_JOINTS,
     }
     summary = {
         **report.record("generate", None, model, spent, num, seed=output.seed),
@@ -75,9 +77,50 @@ def _bodies(options: Generate, model: Model) -> Iterator[str]:
     }
     said: dict[str, Any] = {"source": "poses out of nothing, not a motion", "note": "out of nothing"}
     shown = Shown(body_pose[None], still[None], still[None], labels=[f"pose {i}" for i in range(num)], **said)
-    yield from write_bodies(output, options.files, _NAME, arrays, summary, shown, body)
+    yield from write_bodies(options, _NAME, arrays, summary, shown, body)
 
 
 def _temperature(options: Generate) -> dict[str, float]:
     """What samplers take, where another one than 1 is asked for; some take none."""
     return {} if options.temperature == 1 else {"temperature": options.temperature}
+
+
+def interpolate(options: Interpolate) -> Iterator[str]:
+    """Read, carry over and write."""
+    output, num, paths = options.output, options.num, (options.first, options.second)
+    if num < 2:
+        raise ValueError(f"--num: needed 2 or more, for both ends, got {num}")
+    report.check_out(output.out, *paths)
+    model = models.load_prior(output.model, "interpolate")
+    body = load_body(options.files.body)
+    frames = (options.frame_a, options.frame_b)
+    ends = []
+    for path, flag, frame in zip(paths, ("--frame-a", "--frame-b"), frames, strict=True):
+        motion, _ = read_rotations(path)
+        count = len(motion.body_pose)
+        if not -count <= frame < count:
+            raise ValueError(f"{flag}: got {frame}; {path} has frames 0 to {count - 1}")
+        ends.append((motion.body_pose[frame], motion.global_orient[frame], motion.transl[frame]))
+        yield f"{path}: frame {frame % count} of {count}; {motion.source}"
+    pose, root, pelvis = (np.stack(pair) for pair in zip(*ends, strict=True))
+    clock = Clock()
+    body_pose = np.array(interpolate_rotations(model, pose[0], pose[1], num))
+    off = np.degrees(max(np.linalg.norm(body_pose[i] - pose[i], axis=-1).max() for i in (0, -1)))
+    spent = clock.spent()
+    yield f"{num} poses; the path meets its ends within {off:.2g} degrees"
+    still = Motion(np.zeros((2, 21, 3), np.float32), root, pelvis, 1.0)
+    moved = resample(still, num - 1.0)  # the two ends are one second apart: N - 1 steps
+    arrays = {
+        **{"body_pose": body_pose, "global_orient": moved.global_orient, "pelvis": moved.transl},
+        "joints3d": joints_of(body, body_pose, moved.global_orient, moved.transl),
+        **{"frame": np.arange(num), "fps": options.fps},
+    }
+    summary = {
+        **report.record("interpolate", None, model, spent, num, seed=output.seed),
+        **{"inputs": [str(path) for path in paths], "frames": list(frames), "num_poses": num},
+        **{"ends_met_within_degrees": round(float(off), 4), "frame_tag": FRAME_TAGS["y"]},
+    }
+    moving = (body_pose[None], moved.global_orient[None], moved.transl[None])
+    source = f"from {paths[0].name} to {paths[1].name}"
+    shown = Shown(*moving, fps=options.fps, source=source, note="latent path")
+    yield from write_bodies(options, "interpolated", arrays, summary, shown, body)

@@ -6,8 +6,6 @@ no camera but the image's size, no confidence and no missing joint. Their poses 
 trained on; where the root stands is then found as for other models.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -49,7 +47,7 @@ def lift(options: Lift) -> Iterator[str]:
     report.check_out(output.out, path)
     model = models.load_joint_model(output.model, "lift")
     _check(model, options)
-    kind = {"whole": "screen" in model.capabilities, "video": model.spec.network.window is not None}
+    kind: dict[str, Any] = {"whole": "screen" in model.capabilities, "video": model.spec.network.window is not None}
     data = detections.read_detections(path, model.skeleton, options.keypoints, options.skeleton, **kind)
     yield from detections.describe(path, data)
     lifted, spent = yield from lift_all(model, data, options)

@@ -1,7 +1,5 @@
 """The models that --model names."""
 
-from __future__ import annotations
-
 from jaxpose.model import DEFAULT_MODEL, Model, load
 
 DEFAULT_PRIOR = "prior21"

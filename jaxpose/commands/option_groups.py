@@ -1,7 +1,5 @@
 """Groups of options that several commands share, and the checks of their values that need no file."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields

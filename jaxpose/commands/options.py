@@ -7,8 +7,6 @@ that they need. These modules load neither JAX nor numpy, so that help is quick.
 A new command: its dataclass and a line of COMMANDS here, and a module in this folder with the function.
 """
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -282,9 +280,9 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "denoise": (Denoise, "commands.denoise:denoise"),
     "generate": (Generate, "commands.generate:generate"),
     "score": (Score, "commands.score:score"),
-    "ik": (Ik, "commands.ik:ik"),
+    "ik": (Ik, "commands.fit:ik"),
     "fit": (Fit, "commands.fit:fit"),
-    "interpolate": (Interpolate, "commands.interpolate:interpolate"),
+    "interpolate": (Interpolate, "commands.generate:interpolate"),
     **file_options.COMMANDS,
 }
 GROUPS = file_options.GROUPS

@@ -1,7 +1,5 @@
 """3D joints as the commands take them, in the model's joint set, and what becomes of them in the file's own axes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple

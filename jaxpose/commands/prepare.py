@@ -3,8 +3,6 @@
 The other conversions are functions of the library (`file_options.COMMANDS`).
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 from collections.abc import Callable, Iterator
@@ -42,11 +40,12 @@ _MOTION = {
 
 def export(options: kinds.Export) -> Iterator[str]:
     """Trace a task ahead of time, write it, and say what the program takes and gives."""
-    out, given = options.out, {"num": options.hypotheses, "batch": options.batch, "platforms": options.platforms}
+    out, task, num = options.out, options.task, options.hypotheses
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise ValueError(f"--out: got {out}; needed a file in a folder that exists")
     model, sampler = load(options.model or DEFAULT_MODEL), sampler_of(options.sampler, options.steps)
-    program = exporting.export_task(model, options.task, sampler=sampler, **given)
+    where: dict[str, Any] = {"batch": options.batch, "platforms": options.platforms}
+    program = exporting.export_task(model, task, num=num, sampler=sampler, **where)
     exporting.write(out, program)
     header = program.header
     for side in ("inputs", "outputs"):

@@ -1,9 +1,7 @@
 """The files of a result: NAME.npz (arrays), NAME.json (what was done), and of joints NAME.png, .html and _path.html.
 
-`report_bodies.py` is its counterpart for bodies. Each file appears whole or not at all.
+`bodies.py` is its counterpart for bodies. Each file appears whole or not at all.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -55,7 +53,8 @@ def record(
     command: str, source: Path | None, model: Model | None, spent: Spent, num: int, *, seed: int | None = None
 ) -> dict[str, Any]:
     """What every summary says: input, model, seed, version and speed; `num` poses were made in all."""
-    said = {"command": command, "model": None if model is None else describe(model), "jaxpose": version("jaxpose")}
+    about = None if model is None else describe(model)
+    said: dict[str, Any] = {"command": command, "model": about, "jaxpose": version("jaxpose")}
     said |= {} if source is None else {"input": str(source)}
     said |= {} if seed is None else {"seed": seed}
     speed = {"compile_seconds": round(spent.compiling, 3), "poses_per_second": round(spent.rate(num), 1)}

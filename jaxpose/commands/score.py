@@ -1,7 +1,5 @@
 """`jaxpose score INPUT --out DIR`: 3D poses in, how likely and how typical each of them is out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple

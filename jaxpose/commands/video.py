@@ -9,8 +9,6 @@ A group is some windows of one person and the frames they need. All groups of a 
 that makes hypothesis h: it is the same motion from the first group to the last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

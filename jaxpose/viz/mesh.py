@@ -5,9 +5,9 @@ their skeletons, and the points that were observed. A slider runs over the frame
 Vertices are binary inside the page, about 20 bytes each and frame. Frames beyond 30 a second, beyond `max_frames` and
 beyond `max_megabytes` are left out, a constant stride apart, and the caption says so.
 
-The frame is the world's with y up (bodies of geometry/body.py face +z, the viewer), or a camera's with y down; a stage
-is in camera axes (x right, y down, z forward), which figure.py takes. title, note, names and labels are escaped. All
-raise ValueError for wrong shapes, values that are not finite, and a folder that is not there; ImportError without
+The frame is the world's with y up (bodies of geometry/body.py face +z, the viewer), or a camera's with y down; it is
+turned to camera axes (x right, y down, z forward), which figure.py takes. title, note, names and labels are escaped.
+All raise ValueError for wrong shapes, values that are not finite, and a folder that is not there; ImportError without
 plotly.
 """
 
@@ -101,13 +101,6 @@ class _Surface(NamedTuple):
     opacity: float
 
 
-class _Stage(NamedTuple):
-    """What a figure shows: surfaces, and layers of skeletons or points with the skeleton of each."""
-
-    surfaces: list[_Surface]
-    layers: list[tuple[sc.Layer, Skeleton]]
-
-
 def mesh_html(
     path: str | os.PathLike[str],
     vertices: ArrayLike,
@@ -140,7 +133,7 @@ def mesh_figure(vertices: ArrayLike, faces: ArrayLike, **options: Any) -> Any:
     limit = max(1, min(sc.at_least_one("max_frames", given.max_frames), room))
     stride = max(-(-num_frames // limit), round(fps / _MAX_FPS) if fps else 1, 1)
     rows = np.arange(0, num_frames, stride)
-    stage = _make_stage(meshes, triangles, _Choice(shown, rows, (num_bodies, num_frames), up), given)
+    surfaces, layers = _placed(meshes, triangles, _Choice(shown, rows, (num_bodies, num_frames), up), given)
     if labels is not None and len(labels) != num_frames:
         raise ValueError(f"labels: got {len(labels)}, legal are {num_frames}, one per frame")
     words = ["" if labels is None else sc.printable(labels[row] or "") for row in rows]
@@ -151,7 +144,7 @@ def mesh_figure(vertices: ArrayLike, faces: ArrayLike, **options: Any) -> Any:
         *(_FRAME_NOTES[up], f"grid {sc.GRID_METRES} m"),
     ]
     slider = fg.frame_slider(rows, num_frames, fps, words, _SECONDS_PER_FRAME)
-    return fg.build(_parts(stage, slider, given.flat), slider, " · ".join(caption))
+    return fg.build(_parts(surfaces, layers, slider, given.flat), slider, " · ".join(caption))
 
 
 def mesh_arrays(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -160,17 +153,18 @@ def mesh_arrays(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.n
     return meshes, _checked_faces("faces", faces, meshes.shape[-2])
 
 
-def _parts(stage: _Stage, slider: fg.Slider, flat: bool) -> fg.Parts:
-    clouds = [fg.upright(surface.vertices) for surface in stage.surfaces]
-    clouds += [fg.upright(layer.poses) for layer, _ in stage.layers]
-    low, high = sc.bounds(clouds, margin=0.05)
+def _parts(
+    surfaces: list[_Surface], layers: list[tuple[sc.Layer, Skeleton]], slider: fg.Slider, flat: bool
+) -> fg.Parts:
+    clouds = [surface.vertices for surface in surfaces] + [layer.poses for layer, _ in layers]
+    low, high = sc.bounds([fg.upright(cloud) for cloud in clouds], margin=0.05)
     floor = float(low[2]) + 0.05
 
     def traces(row: int) -> list[tuple[dict[str, Any], bool]]:
-        surfaces = [(_surface_trace(surface, row, flat), len(surface.vertices) > 1) for surface in stage.surfaces]
-        return surfaces + [pair for layer, skeleton in stage.layers for pair in fg.layer_traces(layer, skeleton, row)]
+        meshes = [(_surface_trace(surface, row, flat), len(surface.vertices) > 1) for surface in surfaces]
+        return meshes + [pair for layer, skeleton in layers for pair in fg.layer_traces(layer, skeleton, row)]
 
-    fixed = [*(fg.legend_key(layer) for layer, _ in stage.layers), fg.ground(low, high, floor)]
+    fixed = [*(fg.legend_key(layer) for layer, _ in layers), fg.ground(low, high, floor)]
     return fg.Parts(traces, fixed, fg.layout(low, high, float(high[2]) - floor, slider))
 
 
@@ -187,7 +181,10 @@ def _surface_trace(surface: _Surface, row: int, flat: bool) -> dict[str, Any]:
     }
 
 
-def _make_stage(meshes: np.ndarray, faces: np.ndarray, choice: _Choice, given: MeshOptions) -> _Stage:
+def _placed(
+    meshes: np.ndarray, faces: np.ndarray, choice: _Choice, given: MeshOptions
+) -> tuple[list[_Surface], list[tuple[sc.Layer, Skeleton]]]:
+    """Surfaces, and layers of skeletons or points with the skeleton of each, where they stand."""
     if given.arrange not in ("over", "beside"):
         raise ValueError(f"arrange: got {given.arrange!r}, legal are 'over' and 'beside'")
     beside = given.arrange == "beside"
@@ -207,7 +204,7 @@ def _make_stage(meshes: np.ndarray, faces: np.ndarray, choice: _Choice, given: M
         layers.append(_skeletons(given.joints, given.skeleton, of_bodies, choice))
     if given.observed is not None:
         layers.append(_observed(given.observed, given.observed_skeleton, places[0], choice))
-    return _Stage(surfaces, layers)
+    return surfaces, layers
 
 
 def _bodies(
