@@ -15,10 +15,7 @@ ASSETS = Path(__file__).parent / "assets"  # released models, the demo clip, the
 
 @contextmanager
 def atomic(path: FilePath) -> Iterator[BinaryIO]:
-    """A file open for writing bytes under a temporary name beside `path`, which it takes when the block ends well.
-
-    Raises ValueError where the folder is not there.
-    """
+    """A file open for writing under a temporary name beside `path`, which it takes when the block ends well."""
     target = Path(path)
     if not target.parent.is_dir():
         raise ValueError(f"path: {target.parent} is not a folder; legal is a file in a folder that exists")

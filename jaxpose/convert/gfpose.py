@@ -21,10 +21,9 @@ _NUM_STEPS = 20
 
 
 def read_gfpose(path: FilePath, weights: str = "ema") -> model.Model:
-    """The model in a checkpoint of the original GFPose.
+    """The model in a checkpoint of the original GFPose; ValueError, naming the file, where it is none.
 
-    weights: "ema", the averaged ones, which the original evaluates, or "raw". Raises ValueError, naming the file,
-    where it is no such checkpoint.
+    weights: "ema", the averaged ones, which the original evaluates, or "raw".
     """
     network, params, _ = read_params(GFPOSE, path, weights)
     spec = model.Spec(

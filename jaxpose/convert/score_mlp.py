@@ -82,10 +82,7 @@ def params_of(original: Original, named: Mapping[str, Any]) -> dict[str, Any]:
 def read_params(
     original: Original, path: FilePath, weights: str, prefix: str = ""
 ) -> tuple[ScoreMLP, dict[str, Any], int]:
-    """Network, parameters and width of the "raw" or "ema" `weights` in a checkpoint; ValueError naming the file.
-
-    prefix: of the network's tensors, where the file has others beside them.
-    """
+    """Network, parameters and width of "raw" or "ema" weights, of names with `prefix`; ValueError names the file."""
     check_weights(weights)
     tree = read_torch(path)
     try:

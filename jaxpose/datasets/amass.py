@@ -105,8 +105,8 @@ def prepare_amass(
 ) -> Iterator[str]:
     """Write `out`/{split}.npz and .json from AMASS below `root`; yields lines about the progress.
 
-    subsets: other than those of `SPLITS`. A file that cannot be read is left out and named in the lines and in the
-    .json file. Memory: the frames kept twice, 0.5 kB each. ValueError where nothing is found, or the split file exists.
+    subsets: other than those of `SPLITS`. A file that cannot be read is left out, and named in the lines and the .json.
+    Memory: the frames kept twice, 0.5 kB each. ValueError where nothing is found, or the split file exists.
     """
     target = _check(split, out, fps)
     wanted = SPLITS[split] if subsets is None else subsets

@@ -68,10 +68,9 @@ class Ehf(NamedTuple):
 
 
 def load_ehf(folder: FilePath, names: tuple[str, ...] | None = None) -> Ehf:
-    """The images "01" to "100" of a folder, or those of `names`.
+    """The images "01" to "100" of a folder, or those of `names`; ValueError names files that are missing or damaged.
 
-    Of several people in a keypoint file, the one with the largest sum of confidences is read. ValueError names the
-    files that are missing, and the one that is damaged.
+    Of several people in a keypoint file, the one with the largest sum of confidences is read.
     """
     folder = Path(folder)
     names = tuple(f"{i:02d}" for i in range(1, NUM_IMAGES + 1)) if names is None else names

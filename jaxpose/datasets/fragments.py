@@ -24,10 +24,9 @@ def fragments(motion: Motion, length: int = 60) -> list[Motion]:
 
 
 def prepare_fragments(sources: list[str] | list[Path], out: FilePath, *, length: int = 60) -> Iterator[str]:
-    """Write the fragments of files, and of all files of motion in folders, below `out`; yields lines.
+    """Write the fragments of files, and of all files of motion in folders, below the new folder `out`; yields lines.
 
-    The structure of folders is kept, so that sequences of the same name stay apart. ValueError names a file with a
-    fault, and an `out` that exists.
+    The structure of folders is kept, so that sequences of the same name stay apart.
     """
     target = check_new(out)
     if length < 1:

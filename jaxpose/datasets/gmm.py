@@ -38,7 +38,6 @@ def read_gmm(path: FilePath, *, num_cameras: int | None = NUM_CAMERAS) -> dict[s
     """The mixtures of a file: subject -> action -> one float64 [F, 17, M, 5] for each camera (module docstring).
 
     num_cameras: how many every action must have; None takes any number. F may differ between cameras, M may not.
-    ValueError names the file and, where known, subject, action, camera, frame and joint.
     """
     path = Path(path)
     check_layout(path)

@@ -61,10 +61,7 @@ def film(frames: Frames) -> Filmed:
 def filmed_example(
     key: Key, filmed: Filmed, masks: MaskRates, *, num_frames: int = 1, flip: float = 0.5
 ) -> ClipExample:
-    """A random `stretch` of `num_frames` frames.
-
-    flip: share of mirrored examples, in [0, 1]; ValueError beyond. Joints are hidden for the whole clip.
-    """
+    """A random `stretch` of frames; flip: share of mirrored ones, in [0, 1]. Joints are hidden for the whole clip."""
     if not 0 <= flip <= 1:
         raise ValueError(f"flip: got {flip}; legal is 0..1, the share of mirrored examples")
     row_key, turn_key, flip_key, mask_key = jax.random.split(key, 4)

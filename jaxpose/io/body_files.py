@@ -44,10 +44,9 @@ _SMPLX_PICKS = (
 
 
 def load_body(path: FilePath) -> Body:
-    """The body of a published file or one of `save_body`, .npz or .pkl; the number of joints tells its kind.
+    """The body of a published file or one of `save_body`, .npz or .pkl; ValueError names file, key and what is legal.
 
-    All shape directions are kept; `Body.shape` accepts fewer betas, at the cost of all. ValueError naming
-    the file, the key, what was found and what is legal, for a file that is damaged or inconsistent.
+    All shape directions are kept; `Body.shape` accepts fewer betas, at the cost of all.
     """
     if str(path).endswith(".npz"):
         arrays = source_of(path).arrays  # members of other names hold objects (joint2num, part2num), and are not opened
@@ -137,25 +136,23 @@ class _SparseRows(_Sparse):
     by_column = False
 
 
-def _copy(kind: Any, base: Any, state: Any) -> Any:
-    """copyreg._reconstructor, with which protocols 0 and 1 make an object of a class."""
-    if kind not in (_Chumpy, _Sparse, _SparseRows):
-        return Opaque()
-    return kind()
-
-
 _SPARSE = {"csc": _Sparse, "csr": _SparseRows}
+_MADE = (_Chumpy, _Sparse, _SparseRows)
 _NAMES: Names = {
     **WITH_OBJECTS,  # which are skipped
     **{(f"chumpy.{module}", "Ch"): _Chumpy for module in ("ch", "reordering")},
     ("chumpy", "Ch"): _Chumpy,
     **{
-        (f"scipy.sparse.{form}{a}", f"{form}_{b}"): kind
-        for form, kind in _SPARSE.items()
-        for a, b in (("", "matrix"), ("", "array"))
+        (f"scipy.sparse.{prefix}{form}", f"{form}_{kind}"): stand_in
+        for form, stand_in in _SPARSE.items()
+        for prefix in ("", "_")
+        for kind in ("matrix", "array")
     },
-    **{(f"scipy.sparse._{form}", f"{form}_{b}"): kind for form, kind in _SPARSE.items() for b in ("matrix", "array")},
-    **{(module, "_reconstructor"): _copy for module in ("copy_reg", "copyreg")},
+    # with which protocols 0 and 1 make an object of a class
+    **{
+        (module, "_reconstructor"): lambda kind, *_: (kind if kind in _MADE else Opaque)()
+        for module in ("copy_reg", "copyreg")
+    },
     **{(builtins, name): Opaque for builtins in BUILTINS for name in ("object", "set")},  # of chumpy's state
 }
 

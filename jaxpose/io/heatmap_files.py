@@ -6,13 +6,10 @@
     box          [N, 4] x0, y0, width, height: the part of each image that its maps cover, edge to edge, in pixels
                  (see geometry/heatmaps.py for detectors whose coordinates refer to the middles of cells);
                  without it the maps cover the whole image
-    image_size (or `size`)   width, height
-    joints       [J] joint names, or `skeleton`, the name of a registered joint set
-    intrinsics   fx, fy, cx, cy or a 3 x 3 matrix (also under the key `K`), once or per row
     frame        [N] number of each row's frame, each once
-    fps          frames per second
 
-`.npy`: the array `heatmaps` alone, memory-mapped. The other keys mean what they do in keypoint_arrays.py.
+and image_size, joints or skeleton, intrinsics and fps as in keypoint_arrays.py. `.npy`: the array `heatmaps` alone,
+memory-mapped.
 """
 
 from collections.abc import Iterator

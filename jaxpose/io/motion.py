@@ -27,16 +27,7 @@ from jaxpose.files import FilePath
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.asf_amc import asf_beside
 from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
-from jaxpose.io.smpl_motion import (
-    MAX_ANGLE,
-    MAX_ANGLE_AMASS,
-    Motion,
-    check_motion,
-    resample,
-    save_motion,
-    take_frames,
-    y_up_from_z_up,
-)
+from jaxpose.io.smpl_motion import Motion, check_motion, resample, save_motion, take_frames, y_up_from_z_up
 
 __all__ = ["Motion", "check_motion", "read_motion", "read_rotations", "resample", "save_motion", "take_frames"]
 
@@ -93,7 +84,7 @@ def read_motion(
         motion = _motion(arrays, fps, up, pelvis)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return check_motion(motion, path, missing, MAX_ANGLE if "" in arrays else MAX_ANGLE_AMASS)
+    return check_motion(motion, path, missing, max_turns=1 if "" in arrays else 2)
 
 
 def read_rotations(
@@ -189,8 +180,8 @@ def _split(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def _within_a_turn(v: np.ndarray) -> np.ndarray:
-    angle = np.linalg.norm(v, axis=-1, keepdims=True)
-    return np.where(angle > MAX_ANGLE, v * (angle - MAX_ANGLE) / np.maximum(angle, 1), v).astype(np.float32)
+    angle, turn = np.linalg.norm(v, axis=-1, keepdims=True), 2 * np.pi
+    return np.where(angle > turn, v * (angle - turn) / np.maximum(angle, 1), v).astype(np.float32)
 
 
 def _nearest(values: np.ndarray) -> np.ndarray:

@@ -69,8 +69,7 @@ def read_poses3d(
 
     skeleton: the joint set; None: determined by the names, else by the number of joints (17 without names: Human3.6M).
     up: "-y", "y" or "z", the axis that points up; unit: "m" or "mm"; None: as in the file, else "-y" and "m".
-    Errors: ValueError naming the file, what it has and what is legal, for a file that is missing, cut off, of no known
-    format or without a joint, an open joint set, and people smaller or larger than any person.
+    ValueError names the file, what it has and what is legal, also for people smaller or larger than any person.
     """
     source = source_of(path)
     if not source.path.is_file():
@@ -107,10 +106,7 @@ def read_body_points(
     unit: str | None = None,
     only: Sequence[str] | None = None,
 ) -> BodyPoints:
-    """The points of `body` in a file of 3D joints; other arguments and errors as of `read_poses3d`.
-
-    only: names of the points to keep. ValueError where no point is left, or for an unknown name.
-    """
+    """The points of `body` in a file, of them `only` those of these names; the rest as of `read_poses3d`."""
     source = read_poses3d(path, skeleton=skeleton, up=up, unit=unit)
     name = point_set_of(source.skeleton)
     xyz = from_camera(source.joints, "y")

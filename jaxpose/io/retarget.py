@@ -18,7 +18,7 @@ Source: shared/data/README.md, "How it was made"; constants are in source_skelet
 """
 
 from collections.abc import Mapping
-from typing import TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 
@@ -61,21 +61,12 @@ _LIMBS = {
 _J = {name: index for index, name in enumerate(SMPL_22.joints)}
 
 
-class Retargeting(TypedDict, total=False):
-    """Options of `retarget`."""
-
-    unit_m: float | None
-    joint_map: Mapping[str, str] | None
-    offsets: np.ndarray
-    skip_t_pose: bool
-
-
-def motion_from_bvh(path: FilePath, **options: Unpack[Retargeting]) -> Motion:
+def motion_from_bvh(path: FilePath, **options: Any) -> Motion:
     """The motion in a BVH file; options, result and errors as of `retarget`."""
     return _named(path, read_bvh(path), options)
 
 
-def motion_from_amc(amc: FilePath, asf: FilePath, *, fps: float = 120.0, **options: Unpack[Retargeting]) -> Motion:
+def motion_from_amc(amc: FilePath, asf: FilePath, *, fps: float = 120.0, **options: Any) -> Motion:
     """The motion in an .amc file of the skeleton in an .asf file; the rest as of `retarget`."""
     return _named(amc, read_amc(amc, read_asf(asf), fps=fps), options)
 
@@ -125,7 +116,7 @@ def write_motion_bvh(
     write_bvh(path, SMPL_22.joints, SMPL_22.parents, offsets, rotations, motion.transl, motion.fps, unit)
 
 
-def _named(path: FilePath, take: Take, options: Retargeting) -> Motion:
+def _named(path: FilePath, take: Take, options: dict[str, Any]) -> Motion:
     try:
         return retarget(take, **options)
     except ValueError as error:

@@ -11,10 +11,6 @@ from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.take import vector_of_quaternion
 
-# One turn is the largest legal angle. Files of AMASS exceed it slightly (6.9 rad; spec/dposer.md 3) and are accepted up
-# to two turns; angles in degrees exceed both.
-MAX_ANGLE, MAX_ANGLE_AMASS = 2 * np.pi, 4 * np.pi
-
 
 class Motion(NamedTuple):
     """One person's motion; world frame y up (plain arrays are not turned).
@@ -33,11 +29,12 @@ class Motion(NamedTuple):
 
 
 def check_motion(
-    motion: Motion, name: FilePath, missing: Literal["error", "drop", "keep"] = "error", max_angle: float = MAX_ANGLE
+    motion: Motion, name: FilePath, missing: Literal["error", "drop", "keep"] = "error", max_turns: int = 1
 ) -> Motion:
     """The motion, without its frames of NaN if `missing` is "drop"; ValueError, opening with `name`, for faults.
 
-    Faults are: no frames, a frame rate that is not positive, NaN, and rotations beyond `max_angle` radians.
+    Faults are: no frames, a frame rate that is not positive, NaN, and rotations by more than `max_turns`. Files of
+    AMASS exceed one turn slightly (6.9 rad; spec/dposer.md 3), angles in degrees exceed two.
     """
     if missing not in ("error", "drop", "keep"):
         raise ValueError(f"missing: got {missing!r}, legal are 'error', 'drop' and 'keep'")
@@ -58,6 +55,7 @@ def check_motion(
         motion = motion._replace(source=f"{motion.source}; dropped {len(frames)} frames of NaN".lstrip("; "))
     rotations = np.concatenate([motion.global_orient[:, None], motion.body_pose], axis=1)
     angle = np.nan_to_num(np.linalg.norm(rotations, axis=-1))
+    max_angle = 2 * np.pi * max_turns
     if angle.max() > max_angle + 1e-4:  # rounding in a file
         frame, joint = np.unravel_index(angle.argmax(), angle.shape)
         said = f"frame {frame}, joint {SMPL_22.joints[joint]!r}: a rotation by {angle[frame, joint]:.1f} rad"

@@ -71,8 +71,7 @@ def euler_matrix(axes: str, angles: np.ndarray) -> np.ndarray:
 def rotation_vectors(rotations: np.ndarray) -> np.ndarray:
     """Axis-angle vectors [..., 3] rad, no longer than pi, of rotations [..., 3, 3].
 
-    The 4 x 4 products of a unit quaternion's entries (times 4) are linear in R; its longest column is the most accurate
-    one.
+    The 4 x 4 products of a unit quaternion's entries (times 4) are linear in R; its longest column is most accurate.
     """
     R = np.moveaxis(rotations, (-2, -1), (0, 1))
     w, x, y, z = 1 + R[0, 0] + R[1, 1] + R[2, 2], R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]

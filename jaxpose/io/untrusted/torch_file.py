@@ -126,8 +126,8 @@ class _TorchUnpickler(Unpickler):
 def read_torch(path: FilePath) -> Any:
     """The content of a file of torch.save: dicts, lists and plain values, tensors as numpy arrays (read-only views).
 
-    bfloat16 becomes float32, which holds it exactly. A random state or a configuration becomes an `Opaque`. Raises
-    ValueError, naming the file, where it is damaged, of torch < 1.6, or asks for anything else.
+    bfloat16 becomes float32, which holds it exactly. A random state or a configuration becomes an `Opaque`. ValueError
+    names a file that is damaged, of torch < 1.6, or asks for anything else.
     """
     with reading(path, "torch file"), open(path, "rb") as file:
         start = file.read(len(_LEGACY))

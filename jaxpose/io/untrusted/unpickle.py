@@ -162,10 +162,7 @@ class Unpickler(pickle.Unpickler):
 
 
 def arrays_of(tree: Any) -> Any:
-    """The tree of dicts, lists and tuples with its arrays as numpy arrays; shared objects stay shared.
-
-    An array of one object without axes becomes the object.
-    """
+    """The tree with its arrays as numpy arrays, one object without axes as itself; shared objects stay shared."""
     done: dict[int, Any] = {}  # without it, nested lists with shared elements take exponential time
 
     def final(tree: Any) -> Any:
@@ -202,8 +199,7 @@ def load_dict(path: FilePath, key: str) -> Mapping[str, Any]:
     """The dict that an .npz file holds under `key`, its arrays numbers or strings, as VideoPose3D publishes them.
 
     `np.savez(path, data=tree)` makes of a dict an array of one object, stored as a .npy header and a pickle. The whole
-    tree is in memory. ValueError, naming the file, where it is missing or damaged, lacks the key, holds something else
-    under it, or contains more than plain values and arrays.
+    tree is in memory. ValueError names a file that is missing, damaged, or holds something else under the key.
     """
     tree = None
     with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
@@ -266,10 +262,7 @@ def describe(value: Any) -> str:
 
 
 def array_of(value: Any, place: str, *tails: tuple[int, ...], finite: bool = True) -> np.ndarray:
-    """`value`, if it is an array of numbers [F, *tail] with one of the `tails` and F > 0, and finite where asked for.
-
-    ValueError, opening with `place`, otherwise.
-    """
+    """`value`, an array of numbers [F, *tail] with one of the `tails`, F > 0, finite if asked, or a ValueError."""
     is_numeric = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
     if not is_numeric or value.shape[1:] not in tails or not len(value):
         needed = " or ".join(f"(F, {', '.join(map(str, tail))})" for tail in tails)
