@@ -58,9 +58,7 @@ def _shares(pred: Array, truth: Array, joints: tuple[int, ...]) -> dict[str, np.
     return {"pck": np.asarray(pck, np.float64), "auc": np.asarray(auc, np.float64)}
 
 
-@jax.jit
-def _pck_and_auc(pred: Array, truth: Array, weights: Array) -> tuple[Array, Array]:
-    return metrics.pck(pred, truth, weights), metrics.auc(pred, truth, weights)
+_pck_and_auc = jax.jit(lambda *given: (metrics.pck(*given), metrics.auc(*given)))
 
 
 def _means(figures: dict[str, np.ndarray]) -> dict[str, float]:
