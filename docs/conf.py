@@ -3,8 +3,6 @@
 The API pages and the copies of the notebooks are written by `docs/generate.py` before Sphinx reads its sources.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 import tomllib

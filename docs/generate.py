@@ -4,8 +4,6 @@ The docstrings of the package are plain text: paragraphs, lists, indented equati
 `to_rest` turns them into reStructuredText: indented lines become literal blocks, special characters are escaped.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import shutil

@@ -6,8 +6,6 @@ It runs `jaxpose lift jaxpose/assets/demo_clip.npz` (seed 0, 200 hypotheses) and
 procedural and shows no person; its truth is known because the clip is made.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from pathlib import Path

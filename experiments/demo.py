@@ -3,8 +3,6 @@
 python -m experiments.demo --out=demo_out
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -9,8 +9,6 @@ A field is a bool, int, float or str, one of these or None, or a tuple of one of
 function of its options, which a test calls as the command line does.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import sys
 import types

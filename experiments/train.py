@@ -11,8 +11,6 @@ first. One with `kind` "prior" is of a prior over rotations (experiments/jobs/pr
 few-step model (experiments/jobs/distill.py).
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import sys

@@ -4,8 +4,6 @@ A command's module is imported when the command runs: `jaxpose --help` loads nei
 can mend leave with code 2 and one line that names the file or the flag.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -24,8 +24,6 @@ JAX promises that a file runs under releases up to 6 months newer and 3 weeks ol
 that wrote it (https://docs.jax.dev/en/latest/export/export.html, "Compatibility guarantees").
 """
 
-from __future__ import annotations
-
 import json
 import os
 import zipfile

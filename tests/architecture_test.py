@@ -3,8 +3,6 @@
 An area is a module or a package right under jaxpose/, or `experiments`. Areas of one row do not see each other.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import graphlib

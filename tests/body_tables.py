@@ -1,7 +1,5 @@
 """Random body models in the layout of the published files, and skinning as plain loops in float64: the oracle."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from jaxpose.geometry.body import PARENTS

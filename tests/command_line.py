@@ -1,7 +1,5 @@
 """Commands called as from a shell, in this process: what they print, and the code they leave with."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ hypotheses within the same sizes; results equal those of exact shapes inside ano
 maps do not grow.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from pathlib import Path

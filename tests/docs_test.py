@@ -1,7 +1,5 @@
 """README and the site: python blocks parse and (nightly) run; flags of command lines exist; links lead to files."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import importlib.util

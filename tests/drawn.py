@@ -1,7 +1,5 @@
 """What the tests of pictures share: random poses, and the bones that a figure draws, read back from its traces."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

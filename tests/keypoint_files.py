@@ -1,7 +1,5 @@
 """What the tests of keypoint files share: people to write, files to write them in, and what must come back."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -5,8 +5,6 @@ With one component every step of a solver is affine in x, so its law after any n
 exactly (`propagate`): no sampling error stands between a solver and its claim.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 from unittest import mock

@@ -9,8 +9,6 @@ there and puts the file back. First all tests run on the unchanged copy: one tha
 code is 1 where a mutation was not caught, a snippet is not found, or a test did not run.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

@@ -9,8 +9,6 @@ CPU. Errors and spreads are counted here by numpy.
     spread     mean distance of the samples' joints from the mean pose, mm
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -11,8 +11,6 @@ beside each throughput the ceilings measured in the same run (experiments/benchm
 experiments/benchmark; the same command serves GPU and TPU, and cuts batches over all devices that JAX shows.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable, Iterable

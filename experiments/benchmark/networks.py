@@ -1,7 +1,5 @@
 """Cases of `experiments.benchmark` on parts of networks: the norm against flax's, and DiffPose's graph network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -7,8 +7,6 @@ It computes what jaxpose/networks/graph.py computes, with the same parameters, o
     time        features of t for every pose, though t is the same for all
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -6,8 +6,6 @@ or of this one on another day, say nothing about the code.
     {"<device>": {"jax": ..., "commit": ..., "ratios": {"<case>": {"<setting>": {"<figure>": {"value", "better"}}}}}}
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Cases of `experiments.benchmark` on lifting: many sizes, memory, one person live, the 1000-call recipe beside it."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import time

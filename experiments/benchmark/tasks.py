@@ -1,7 +1,5 @@
 """Cases of `experiments.benchmark` on tasks: each of them, likelihood, skinning, fits in a batch, live video."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple

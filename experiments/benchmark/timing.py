@@ -11,8 +11,6 @@ once a call for all poses, the condition branch once a pose for all its hypothes
 (the norm's own products, padding, what it computes twice) is not counted, so a share of 1 cannot be had by waste.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools

@@ -5,8 +5,6 @@ runs of the same command in another process, whose JSON lines are read. With sev
 first 1, 2, 4, ... of them.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import subprocess

@@ -11,8 +11,6 @@
 `python -m experiments.evaluate WHAT --help` lists the flags.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 import typing

@@ -11,8 +11,6 @@ to the root, P-MPJPE after Procrustes, absolute in the camera frame: each hypoth
 walker's truth is a triangulation good to 1-2 cm, relative to the hips' middle.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import time

@@ -4,8 +4,6 @@
 and hdm_dg, which no released model is trained on.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

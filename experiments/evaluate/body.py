@@ -13,8 +13,6 @@ Each with the DPoser prior, none, L2, and a Gaussian and a mixture fitted to the
 has its 95 % interval by paired bootstrap over clips or sequences.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator

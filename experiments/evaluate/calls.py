@@ -16,8 +16,6 @@ one of least mean error, or highest F1. All rows share their key, so that differ
 Beside the JSON file stands calls.png. Seconds are of one run of all poses, compiled before.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable, Iterator

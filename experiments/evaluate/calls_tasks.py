@@ -12,8 +12,6 @@ Figures of the first three and of the fifth, over N poses and H hypotheses: `mea
 neighbours, `f1`, their harmonic mean, and the Frechet distance. Recalibration is left out: it would hide what is asked.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Sequence

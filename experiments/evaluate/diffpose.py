@@ -8,8 +8,6 @@ camera axes. "ratio" is the row's error of the mean pose over that of the encode
 paired bootstrap over sequences (frames) or clips (video). One setting is changed at a time.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Iterator

@@ -12,8 +12,6 @@ weights, and starts denoising from the noise level, not from --t. Hypotheses get
 (`spaces/image_depth.py`): rows compare with GFPose's tables, not with a lifter that is told neither.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Iterator

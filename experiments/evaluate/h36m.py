@@ -11,8 +11,6 @@ A video model sees windows of its length; each frame counts once. `--strict` boo
 these do (recipes/diffpose.py): one pose, whatever --hypotheses says.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable, Iterator

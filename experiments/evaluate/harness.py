@@ -10,8 +10,6 @@ The file is <out>/<what>[_<task or dataset>][_<model>].json with the command, op
 files differ from it), device and version of JAX, and of every row its privileges and what was tuned on its data.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import sys

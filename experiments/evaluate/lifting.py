@@ -9,8 +9,6 @@ reliability (with `[viz]`). `walker`: P-MPJPE of the mean pose, each camera alon
 model both name, against a triangulation that is itself good to 1-2 cm.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterator

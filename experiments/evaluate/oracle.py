@@ -14,8 +14,6 @@ drawn from the law itself, in units of the posterior's own standard deviations.
 pseudo_inverse takes the prior's covariance; "C = 1" that of independent numbers of deviation 1.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator
 from functools import cache, partial

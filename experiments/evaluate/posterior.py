@@ -14,8 +14,6 @@ parts  validation poses from 3D joints with noise, some exact joints, bone lengt
        each alone and all together.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import itertools

@@ -10,8 +10,6 @@ schedules: truncated, uniform, random and fixed times for completion and motion 
 Hidden joints' truth is read for `min` only in the choice of the hypothesis; nothing is aligned; root is known.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Iterator

@@ -14,8 +14,6 @@ pose17:  joints in camera axes; "given keypoints" is the density under the simul
 prior21: rotations; noise in shares of each number's deviation in training; everything 1.5 and 2 times as far from rest.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """For `evaluate score`: poses that are wrong in known ways, plain scores beside it, the area under the curve."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax.numpy as jnp

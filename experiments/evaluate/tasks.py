@@ -9,8 +9,6 @@ with parts missing; denoising with the noise level given and estimated; generati
 `both` prints the two under each other. Root depth is never given; every `best` is an oracle that reads the truth.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any

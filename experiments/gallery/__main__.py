@@ -9,8 +9,6 @@ not there, frames of the bundled procedural clip. plotly.js is written beside th
 the repository) they ask plotly's address for it. The pages are small enough to be committed.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import html
 from collections.abc import Iterator, Sequence

@@ -5,8 +5,6 @@ rotations, not where a body stands: unconditional bodies are set down on the flo
 Without JAXPOSE_DATA only the page that needs no data is made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple

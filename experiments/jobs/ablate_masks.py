@@ -7,8 +7,6 @@ row is trained for 2,000 steps (10 % of the released run), scored on every 8th v
 goes on with the rows that are missing. Short runs of one seed: differences of a few percent mean little.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import subprocess

@@ -24,8 +24,6 @@ Released models, and so the poses they generate, have `classic` in their own tra
 A finished row is a JSON file in --out and is not run again; the table is made of all that lie there.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import hashlib

@@ -7,8 +7,6 @@ The export of the first stage is a model without a denoiser. `config.train.init`
 encoder of video it names the frame encoder, which is corrected. Where there is an `init`, its statistics are kept.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -4,8 +4,6 @@ A config of `kind` "distill" is run by experiments/train.py. `loss.method`: "ene
 starts from the teacher's weights; "consistency" follows the teacher's flow. Data and masks are the teacher's.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from typing import Any

@@ -1,7 +1,5 @@
 """What `experiments.train` runs: a model under training, its data and loss, and what is made of it at the end."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple

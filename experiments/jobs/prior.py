@@ -4,8 +4,6 @@ An example is the pose of one frame, drawn by its weight, perhaps in the mirror,
 pelvis of one frame with the legs of another. No condition: completion, denoising and fitting bring their own.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any, NamedTuple
 

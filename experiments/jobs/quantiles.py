@@ -6,8 +6,6 @@ The poses are those of training subjects, drawn as in training: balanced categor
 cameras, not resized or spliced.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from pathlib import Path

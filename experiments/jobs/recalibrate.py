@@ -9,8 +9,6 @@ all, which is what is written. Completion of 3D joints and denoising get factors
 Prints a table before and after, and writes it beside the model as `.json`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """Training of one network under a process, for `experiments.train`: `pose17`, or GFPose as it was trained."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple

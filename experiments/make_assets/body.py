@@ -14,8 +14,6 @@ the hand is a mitten with a thumb, whose fingers bend.
 describes.
 """
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

@@ -5,8 +5,6 @@ origin and the floor at y = -0.95. Names of joints are those of geometry/skeleto
 geometry/body_joints.py. Right is left in a mirror. Metres.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

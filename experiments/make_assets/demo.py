@@ -4,8 +4,6 @@ World, camera and joints as in `synthetic.py` and `camera.py`; the detector's er
 `jaxpose/assets/demo_clip.npz` is `write_demo_clip` of key 0.
 """
 
-from __future__ import annotations
-
 import os
 from typing import NamedTuple
 

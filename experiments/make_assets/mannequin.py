@@ -14,8 +14,6 @@ and shoulder widths are bony breadths there and the narrower distances of joint 
 about the normal ranges of motion of the American Academy of Orthopaedic Surgeons.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

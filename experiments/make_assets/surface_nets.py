@@ -7,8 +7,6 @@ The vertices are then evened out and moved onto the surface, x <- x - f(x) grad 
 Source: S. F. Gibson, Constrained elastic surface nets (1998), without the constraint.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -7,8 +7,6 @@ Source. Gait curves: typical sagittal hip and knee angles over a stride (D. A. W
 Control of Human Movement; J. Perry, Gait Analysis), read at every tenth of a stride.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import NamedTuple

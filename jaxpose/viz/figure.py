@@ -6,8 +6,6 @@ however many poses it holds: a row then costs a few buffers, not thousands of ob
 view is orthographic.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import io

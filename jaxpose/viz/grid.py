@@ -6,8 +6,6 @@ truth where there is one, stands on the floor at y = 0. The 2D inputs are laid o
 one image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple, Unpack
 

@@ -11,8 +11,6 @@ goes into a file beside the page, for several to share. All raise ValueError for
 finite joint, and a folder that is not there; ImportError without plotly.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

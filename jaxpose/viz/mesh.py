@@ -11,8 +11,6 @@ All raise ValueError for wrong shapes, values that are not finite, and a folder 
 plotly.
 """
 
-from __future__ import annotations
-
 import html
 import os
 from collections.abc import Sequence

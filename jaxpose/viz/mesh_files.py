@@ -15,8 +15,6 @@ frames a program interpolates along the shorter arc.
 Source: glTF 2.0 specification, Khronos Group (2021), sections 3.6-3.7, 3.11 and 4.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import struct

@@ -4,8 +4,6 @@ plotly.js (4 MB) is inside the page, or in a file beside it that several pages s
 page loads the same version from plotly's address. `page.html#3` opens row 3.
 """
 
-from __future__ import annotations
-
 import html
 import os
 from pathlib import Path

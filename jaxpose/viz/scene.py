@@ -9,8 +9,6 @@ black: colour-blind readers tell these apart by hue or by lightness.
 A further layer is a field of `Layers` and an entry in `make_scene`.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import os

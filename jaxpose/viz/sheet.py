@@ -6,8 +6,6 @@ nearest; their brightness is Lambert's n.l with a light above and left of the vi
 shapes and a folder that is not there; ImportError without matplotlib.
 """
 
-from __future__ import annotations
-
 import os
 import textwrap
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The original DiffPose's checkpoints: our networks on their weights against its outputs, and every misfit."""
 
-from __future__ import annotations
-
 import json
 from collections import OrderedDict
 

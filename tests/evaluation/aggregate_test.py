@@ -1,7 +1,5 @@
 """Blind aggregates against brute force, scipy's optimiser and their defining inequalities."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,5 @@
 """Weighted aggregates against numpy and against repeated hypotheses; weights against closed forms; the blind root."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,5 @@
 """The paired bootstrap against all possible draws, against scipy, and how often its interval holds the truth."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Calibration and scoring rules against closed forms of the Gaussian and brute force."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,5 @@
 """Sets against sets: the original's numbers, brute force in numpy and scipy, closed forms and invariances."""
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Human3.6M's protocols: DiffPose's own numbers, averages by hand, the original's quirks beside honest figures."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from shared import GOLDEN

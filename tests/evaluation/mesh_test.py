@@ -1,7 +1,5 @@
 """Self-intersections against a linear program, against meshes whose crossing faces are known, and on a body."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.optimize import linprog

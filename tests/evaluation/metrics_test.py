@@ -1,7 +1,5 @@
 """Pose errors against scipy, hand-made answers, the originals' numbers, and their defining invariances."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import jax

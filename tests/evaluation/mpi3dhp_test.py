@@ -1,7 +1,5 @@
 """MPI-INF-3DHP's protocol against plain loops in 3DHP's own joint order."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

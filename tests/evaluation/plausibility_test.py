@@ -1,7 +1,5 @@
 """Joint angles of bodies whose angles are known, ranges against counting by hand, and the laws of turns and mirrors."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

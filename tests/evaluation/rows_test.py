@@ -1,7 +1,5 @@
 """Every number of the rows against plain loops: lifting, hidden parts, denoising, GFPose, generated sets."""
 
-from __future__ import annotations
-
 import by_hand
 import numpy as np
 import pytest

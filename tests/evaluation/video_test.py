@@ -1,7 +1,5 @@
 """The benchmark's file of clips."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from shared import BENCH, needs_bench

@@ -1,7 +1,5 @@
 """Up-axes: turns against points placed by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Averaging over the mirror: its fixed points, its symmetry, and the published lists of sides."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

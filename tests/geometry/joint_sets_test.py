@@ -1,7 +1,5 @@
 """Laws of the maps between joint sets, known answers, and what the rules are worth on real motion capture."""
 
-from __future__ import annotations
-
 import itertools
 import json
 

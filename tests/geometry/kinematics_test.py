@@ -1,7 +1,5 @@
 """Forward kinematics against a loop over joints in scipy's rotations."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,5 @@
 """Rotations: round trips, scipy's answers, and derivatives where formulas divide by zero."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

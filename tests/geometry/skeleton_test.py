@@ -1,7 +1,5 @@
 """Every registered joint set against its publisher's definition, and the laws of mirrors and bones."""
 
-from __future__ import annotations
-
 import json
 
 import jax.numpy as jnp

@@ -1,7 +1,5 @@
 """Numpy files: read lazily, once, and never unpickled."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Every JSON format is written here as its tool writes it, then read back; bad files must name themselves."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

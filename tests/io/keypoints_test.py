@@ -1,7 +1,5 @@
 """Array files in every legal shape are read back; what every format becomes; bad input must name itself."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One `read` for all files: what each holds is told from it, opened once, and read by the reader of that kind."""
 
-from __future__ import annotations
-
 import builtins
 import io
 

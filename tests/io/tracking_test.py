@@ -1,7 +1,5 @@
 """People whose identity is known walk, cross, hide and come back; their tracks must be theirs."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from shared import DATA, needs_keypoints

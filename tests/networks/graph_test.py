@@ -1,7 +1,5 @@
 """DiffPose's graph networks against the original's recorded numbers and against plain sums in numpy."""
 
-from __future__ import annotations
-
 import chex
 import flax.linen as nn
 import flax.traverse_util

@@ -1,7 +1,5 @@
 """MixSTE against the original's recorded output, and the laws of its attention."""
 
-from __future__ import annotations
-
 import functools
 
 import jax

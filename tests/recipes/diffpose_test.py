@@ -1,7 +1,5 @@
 """DiffPose as released, against the original's recorded runs: sampler, test loop, three training steps."""
 
-from __future__ import annotations
-
 import contextlib
 from unittest import mock
 

@@ -1,7 +1,5 @@
 """What is saved comes back bit for bit; what does not fit is named."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """A run that is stopped, killed or goes wrong, against one that was left alone."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json

@@ -1,7 +1,5 @@
 """The log of a run, and what becomes of it when the run is interrupted."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -1,7 +1,5 @@
 """The step against a plain loop over examples, the average and the optimiser against their closed forms."""
 
-from __future__ import annotations
-
 import functools
 
 import chex

@@ -3,8 +3,6 @@
 python tiny.py WORKDIR TOTAL_STEPS STEPS_PER_DISPATCH CHECKPOINT_EVERY
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 import time

@@ -1,7 +1,5 @@
 """People on a floor and their denoising: where they stand, what each state draws, the slider, the truth, the tiles."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from drawn import J, bones, drawn, points_of, traces_of

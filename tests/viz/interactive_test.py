@@ -1,7 +1,5 @@
 """A figure of frames shows the data it was given: coordinates, gaps, layers, the 2D input and the slider."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Files of meshes, read back by a small reader of glTF's own rules: surfaces, and skinning from the file's numbers."""
 
-from __future__ import annotations
-
 import json
 import struct
 

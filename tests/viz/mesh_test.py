@@ -1,7 +1,5 @@
 """A figure of meshes shows the vertices it was given, where and when it says; a sheet, their outlines and light."""
 
-from __future__ import annotations
-
 import itertools
 import re
 

@@ -1,7 +1,5 @@
 """Pages: self-contained or sharing plotly.js, escaped, small, whole or not there; what bad arrays and options get."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

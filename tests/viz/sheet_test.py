@@ -1,7 +1,5 @@
 """The contact sheet: a picture with a row per pose, up is up, the truth in its own colour, gaps left out."""
 
-from __future__ import annotations
-
 import numpy as np
 from drawn import random_pose_set
 from PIL import Image

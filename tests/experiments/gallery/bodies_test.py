@@ -1,7 +1,5 @@
 """`experiments.gallery.bodies`: which pages there are, what each hides, gives and shows, and how large they are."""
 
-from __future__ import annotations
-
 import re
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """`experiments.gallery`: whom it shows, what each page holds, how large the pages are, and whom the index thanks."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from types import SimpleNamespace

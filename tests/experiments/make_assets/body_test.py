@@ -1,7 +1,5 @@
 """The baked body is what its generator makes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from experiments.make_assets import body

@@ -1,7 +1,5 @@
 """The demo clip: exact projection, documented detector errors, one occluded wrist, and its file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jax

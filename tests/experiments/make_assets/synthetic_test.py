@@ -1,7 +1,5 @@
 """The procedural human keeps its bones, its joint limits, its feet on the floor, and looks like real ones."""
 
-from __future__ import annotations
-
 import json
 
 import jax
