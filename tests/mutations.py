@@ -4,9 +4,9 @@
     python tests/mutations.py --only=best_of    those whose name or test contains the text
     python tests/mutations.py --list            names and tests, nothing run
 
-Each mutation of mutations.toml replaces one snippet, which must occur once in the library, in a copy of the working tree, runs its test
-there and puts the file back. First all tests run on the unchanged copy: one that fails anyway proves nothing. The exit
-code is 1 where a mutation was not caught, a snippet is not found, or a test did not run.
+Each mutation of mutations.toml replaces one snippet, which must occur once in the library, in a copy of the working
+tree, runs its test there and puts the file back. First all tests run on the unchanged copy: one that fails anyway
+proves nothing. The exit code is 1 where a mutation was not caught, a snippet is not found, or a test did not run.
 """
 
 import argparse
