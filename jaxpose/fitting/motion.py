@@ -19,7 +19,6 @@ and times for three noise levels.
 from typing import Any, NamedTuple
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -49,17 +48,12 @@ def estimate_noise(targets: Array) -> Array:
     """Standard deviation [N] in metres of each coordinate of joints [N, F, K, 3], NaN where missing; F >= 5."""
     if targets.ndim != 4 or targets.shape[1] < len(_FOURTH):
         raise ValueError(f"targets: needed [N, F, K, 3] with F >= 5 to estimate noise, got {list(targets.shape)}")
-    noise = _estimate_noise(targets)
+    num = targets.shape[1] - len(_FOURTH) + 1
+    fourth = sum(c * targets[:, i : i + num] for i, c in enumerate(_FOURTH))
+    noise = jnp.sqrt(jnp.nanmedian(jnp.nanmean(jnp.square(fourth), 1) / 70, (1, 2)))
     if not traced(noise) and not (finite := np.isfinite(noise)).all():
         raise ValueError(f"targets: clip {finite.argmin()} has no point in five frames running to estimate noise from")
     return noise
-
-
-@jax.jit
-def _estimate_noise(targets: Array) -> Array:
-    num = targets.shape[1] - len(_FOURTH) + 1
-    fourth = sum(c * targets[:, i : i + num] for i, c in enumerate(_FOURTH))
-    return jnp.sqrt(jnp.nanmedian(jnp.nanmean(jnp.square(fourth), 1) / 70, (1, 2)))
 
 
 def skeleton_of(targets: Array, rest_joints: Array, noise: float | Array) -> Body:
