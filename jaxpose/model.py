@@ -288,7 +288,8 @@ def _parse_network(fields: dict[str, Any]) -> Any:
 def init_params(key: Key, spec: Spec) -> Any:
     """Fresh weights of the network that `spec` names; a prior over rotations has no condition."""
     context = None if spec.space.representation else spec.context
-    return spec.network.init(key, *spec.network.example_inputs(spec.state_shape, spec.space.keypoint_width, context))
+    inputs = spec.network.example_inputs(spec.state_shape, spec.space.keypoint_width, context)
+    return jax.jit(spec.network.init)(key, *inputs)  # one program in place of one for each operation
 
 
 def _check_fit(path: Path, spec: Spec, found: dict[str, Array]) -> None:
