@@ -206,9 +206,9 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        with safe_open(path, framework="flax") as f:
+        with safe_open(path, framework="numpy") as f:
             metadata = f.metadata() or {}
-            tensors = {k: jnp.asarray(f.get_tensor(k), jnp.float32) for k in f.keys()}  # noqa: SIM118
+            tensors = {k: jax.device_put(f.get_tensor(k).astype(np.float32)) for k in f.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:

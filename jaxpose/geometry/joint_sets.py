@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import Precision
@@ -89,7 +90,11 @@ def convert_joints(points: Array, confidence: Array, source: Skeleton, target: S
     check_joints(points, source)
     if confidence.shape != points.shape[:-1]:
         raise ValueError(f"confidence must be {points.shape[:-1]} as points are {points.shape}, got {confidence.shape}")
-    weights, known = _joint_map(source, target)
+    return _converted(points, confidence, *_joint_map(source, target))
+
+
+@jax.jit
+def _converted(points: Array, confidence: Array, weights: Array, known: Array) -> tuple[Array, Array]:
     seen = jnp.isfinite(points).all(-1) & (confidence > 0)
     # An unknown joint has no contributors: its minimum is the +inf that `known` replaces.
     sure = jnp.where(weights > 0, jnp.where(seen, confidence, 0)[..., None, :], jnp.inf).min(-1)

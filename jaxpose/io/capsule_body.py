@@ -15,7 +15,7 @@ The correctives (posedirs) are computed from these, see `correctives`.
 
 import functools
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from jaxpose.files import ASSETS
@@ -59,11 +59,11 @@ def capsule_body(kind: Kind = "smpl") -> Body:
         "hands_mean": np.zeros((30, 3)) if kind == "smpl" else z["hands_mean"],
         "hands_components": np.stack([np.eye(45)] * 2),
     }
-    landmarks = Landmarks(*(jnp.asarray(z[f"landmarks_{field}"]) for field in LANDMARKS)) if is_x else None
+    landmarks = Landmarks(*(jax.device_put(z[f"landmarks_{field}"]) for field in LANDMARKS)) if is_x else None
     return Body(
-        **{name: jnp.asarray(np.ascontiguousarray(table, np.float32)) for name, table in tables.items()},
-        faces=jnp.asarray(z["faces"], jnp.int32),
-        picks=jnp.asarray(z["picks"], jnp.int32),
+        **{name: jax.device_put(np.ascontiguousarray(table, np.float32)) for name, table in tables.items()},
+        faces=jax.device_put(z["faces"].astype(np.int32)),
+        picks=jax.device_put(z["picks"].astype(np.int32)),
         landmarks=landmarks,
         kind=kind,
         parents=PARENTS[kind],

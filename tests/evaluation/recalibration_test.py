@@ -57,10 +57,10 @@ def test_the_radius_holds_nine_in_ten_of_other_truths(drawn):
 
 
 def test_the_radius_of_few_cases_is_the_quantile_of_one_more():
-    # of 19 ratios 1..19, rank ceil(20 * 0.9) = 18; what has no weight does not count
-    errors = np.arange(1.0, 21.0)[:, None]
+    # of 18 ratios 1..18, rank ceil(19 * 0.9) = 18, where ceil(18 * 0.9) is 17; what has no weight does not count
+    errors = np.arange(1.0, 20.0)[:, None]
     weights = np.ones_like(errors)
-    weights[19] = 0
+    weights[18] = 0
     assert float(r.fit_radius(np.ones_like(errors), errors, weights)[0]) == 18
     assert float(r.fit_radius(np.ones_like(errors), errors, 0 * weights)[0]) == 1
 
