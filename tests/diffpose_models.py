@@ -5,8 +5,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxpose import model as released
+from jaxpose.base import Condition
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
@@ -32,3 +34,13 @@ def tiny(video_frames: int | None = None) -> released.Model:
 def with_steps(model: released.Model, num_steps: int) -> released.Model:
     """The same with another number of solver steps."""
     return dataclasses.replace(model, spec=dataclasses.replace(model.spec, num_steps=num_steps))
+
+
+def condition(num: int, seed: int = 0, hidden: tuple[int, ...] = ()) -> Condition:
+    """Random 2D conditions of `num` poses; hidden: joints that are not seen."""
+    rng = np.random.default_rng(seed)
+    value = rng.normal(size=(num, 17, 3)).astype(np.float32) * [1, 1, 0]
+    mask = np.ones((num, 17, 3), np.float32) * [1, 1, 0]
+    mask[:, list(hidden)] = 0
+    trust = rng.uniform(0.3, 0.9, (num, 17)).astype(np.float32) * mask[..., 0]
+    return Condition(*(jnp.asarray(x, jnp.float32) for x in (value * mask, mask, trust)))

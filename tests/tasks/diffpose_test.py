@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from by_hand import moments
-from diffpose_models import tiny
+from diffpose_models import condition, tiny
 from jax.tree_util import Partial
 from scipy import stats
 
 from jaxpose import model as released
-from jaxpose.base import Condition, Prediction, Problem
+from jaxpose.base import Prediction, Problem
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.examples.views import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
@@ -54,15 +54,6 @@ def exact(eta):
 
 
 keypoint_std = jax.jit(diffpose.keypoint_std)
-
-
-def condition(num, seed=0, hidden=()):
-    rng = np.random.default_rng(seed)
-    value = rng.normal(size=(num, J, 3)).astype(np.float32) * [1, 1, 0]
-    mask = np.ones((num, J, 3), np.float32) * [1, 1, 0]
-    mask[:, list(hidden)] = 0
-    trust = rng.uniform(0.3, 0.9, (num, J)).astype(np.float32) * mask[..., 0]
-    return Condition(*(jnp.asarray(x, jnp.float32) for x in (value * mask, mask, trust)))
 
 
 def components(num_rows, num):
@@ -377,51 +368,6 @@ def test_without_features_the_encoder_speaks_through_its_pose_alone():
     )
     np.testing.assert_allclose(draws(model.replace(params=deaf), cond), without, atol=1e-5)
     assert jnp.abs(with_features - without).max() > 1e-3
-
-
-@pytest.fixture(scope="module")
-def video():
-    return tiny(6)
-
-
-@jax.jit
-def _encode(model, cond):
-    return diffpose.encode(diffpose.network_of(model), model.params, cond)
-
-
-def of_window(model, cond, rows):
-    return _encode(model, jax.tree.map(lambda x: np.asarray(x)[np.array(rows)], cond))
-
-
-encode_rows = jax.jit(diffpose.encode_rows)
-
-
-def test_a_frame_is_encoded_in_the_window_about_it(video):
-    """Windows of 6 at a stride of 2 over 10 frames: frame 4 is third of rows 2..7, frame 0 first of 0..5."""
-    cond = condition(10)
-    rows = encode_rows(video, cond)
-    for frame, first in ((0, 0), (2, 0), (4, 2), (5, 2), (6, 4), (9, 4)):
-        window = of_window(video, cond, range(first, first + 6))
-        for found, expected in zip(rows, window, strict=True):
-            np.testing.assert_allclose(found[frame], expected[frame - first], atol=1e-5)
-    apart = jnp.abs(of_window(video, cond, range(6)).pose[4] - rows.pose[4]).max()
-    assert apart > 1e-3, "other windows must give other poses, or nothing was tested"
-
-
-@pytest.mark.slow
-def test_given_windows_are_taken(video):
-    """Reversed rows in one window, each where it counts; a clip of fewer frames is filled up with its last."""
-    cond = condition(6)
-    index, counted = (
-        np.array([[5, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5]]),
-        np.array([[True] * 4 + [False] * 2, [True] * 2 + [False] * 4]),
-    )
-    rows = encode_rows(video, cond, (index, counted))
-    reverse, forward = (of_window(video, cond, i) for i in index)
-    np.testing.assert_allclose(rows.pose, np.concatenate([forward.pose[:2], reverse.pose[:4][::-1]]), atol=1e-5)
-    short = encode_rows(video, jax.tree.map(lambda x: x[:4], cond))
-    filled = of_window(video, cond, [0, 1, 2, 3, 3, 3])
-    np.testing.assert_allclose(short.pose, filled.pose[:4], atol=1e-5)
 
 
 def test_a_mixture_of_pixels_moves_as_its_points_do():
