@@ -3,7 +3,7 @@
 `jaxpose/__init__.py` imports this module when a name is first asked for.
 """
 
-# ruff: noqa: F401
+# ruff: noqa: F401 - the names are passed on
 
 from jaxpose.base import Bodies, Camera, Condition, Example, Hypotheses, Prediction, Problem
 from jaxpose.fitting.engine import fit

@@ -3,7 +3,7 @@
 Needs `pip install jaxpose[viz]` when a picture is drawn, not when this package is imported.
 """
 
-# ruff: noqa: F401
+# ruff: noqa: F401 - the names are passed on
 
 from jaxpose.viz.interactive import grid_html, interactive_figure, interactive_html, path_figure, path_html
 from jaxpose.viz.mesh import mesh_figure, mesh_html
