@@ -35,7 +35,7 @@ _MOMENTS = 8  # worked on at once: a line of progress every few seconds
 def fuse(options: Fuse) -> Iterator[str]:
     """Read, fuse and write."""
     paths, output, each = options.input, options.output, options.hypotheses
-    report.check_out(output.out, *paths)
+    name = report.result(output, "fuse", f"{paths[0].stem}_fused", *paths)
     model = models.load_joint_model(output.model, "fuse")
     require(model, "fuse", "joints", "score")
     seen, noise, said = read_seen(paths, model, options)
@@ -53,8 +53,8 @@ def fuse(options: Fuse) -> Iterator[str]:
     skeleton, error = model.skeleton, drawn["error_px"]
     tag = f"{FRAME_TAGS[seen.up]}; samples relative to the root joint"
     summary = {
-        **report.record("fuse", None, model, spent, num * each, seed=output.seed),
-        **{"input": [str(p) for p in paths], "read": said[:1], "method": options.method, "num_poses": num},
+        **report.record("fuse", paths, model, spent, num * each, seed=output.seed),
+        **{"read": said[:1], "method": options.method, "num_poses": num},
         **{"network_calls": method.num_steps, "num_hypotheses": each, "num_cameras": seen.xy.shape[1]},
         **{"frame_tag": tag, "scale": "the cameras' calibration"},
         "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
@@ -74,7 +74,7 @@ def fuse(options: Fuse) -> Iterator[str]:
     titles = [f"frame {frame}" for frame in seen.frame]
     note = f"{seen.xy.shape[1]} cameras, metres from their calibration; keypoints of the first"
     picture = report.Picture(to_camera(drawn["samples"], seen.up), skeleton, titles, note, layers, seen.fps)
-    yield from report.write(output, f"{report.name_of(paths[0])}_fused", arrays, summary, picture)
+    yield from report.write(output, name, arrays, summary, picture)
 
 
 @functools.partial(jax.jit, static_argnames=("up", "num_hypotheses", "method"))

@@ -88,7 +88,7 @@ def pseudo_inverse(predict_fn: PredictFn, sde: SDE, measurement: Measurement, co
     """The twist of pseudo-inverse guidance for states of covariance [J D, J D].
 
     One backward pass through the network, the derivative of the measurement, and per call a solve of min(M, J D)
-    unknowns. With more entries than the pose has numbers, a noise counts as at least 3e-3 of what x_t leaves open there.
+    unknowns. With more entries than the pose has numbers, a noise counts as at least 3e-3 of what x_t leaves open.
     """
     values, axes = jnp.linalg.eigh(covariance)
 
