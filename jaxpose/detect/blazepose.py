@@ -13,27 +13,25 @@ The networks are MediaPipe's (`weights.py`). What happens around them follows it
    2012). The detector is used again where the flag is below 1/2.
 
 MediaPipe's further smoothing of the landmarks is left out: errors that are correlated over time by a filter are harder
-to model than those of the network. New here: several people. Every person of the detector is followed, others are
-looked for twice a second, and of two poses in one place the newer is dropped. MediaPipe compares crops; people that
-stand side by side have crops that overlap by more than half, so that landmarks are compared here.
+to model than those of the network. Several people are followed as `people.py` says; with `people=1` the rule is
+MediaPipe's own.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxpose.detect import ssd
-from jaxpose.detect.base import Detector, Found, Frame
-from jaxpose.detect.regions import Region, crop, to_image, turn, whole
-from jaxpose.detect.weights import Weights, interpreter
+from jaxpose.detect.base import Detector, Frame
+from jaxpose.detect.people import Find, Look, Person, follow
+from jaxpose.detect.regions import Region, crop, to_image, turn
+from jaxpose.detect.weights import Network, Weights, interpreter
 from jaxpose.geometry.skeleton import MEDIAPIPE_33
 
 _BOX, _CROP, _GRID = 224, 256, 64  # pixels of the networks' inputs; cells of a heatmap
 _ANCHORS = ssd.anchors(_BOX, (8, 16, 32, 32, 32), 2)
 _PRESENT = 0.5  # least score of a person, of the detector and of the landmarks' flag
-_AGAIN = 0.5  # seconds after which others are looked for
-_SAME = 0.1  # of a crop's side: landmarks of two poses that are nearer on average are of one person
 _POINTS = len(MEDIAPIPE_33.joints)
 
 
@@ -46,38 +44,10 @@ class Smooth(NamedTuple):
     speed: np.ndarray
 
 
-class Pose(NamedTuple):
-    """A person: landmarks `xy_px` [33, 2], `confidence` [33], `world` [33, 3]; smoothed points of the next crop."""
-
-    xy_px: np.ndarray
-    confidence: np.ndarray
-    world: np.ndarray
-    circle: Smooth
-
-
 def blazepose(weights: Weights, *, people: int | None = None, threads: int = 1) -> Detector:
     """The detector with these networks. people: the most that are followed; 1 is MediaPipe's own rule, None all."""
-    find, look = _detector(interpreter(weights.detector, threads)), _landmarks(interpreter(weights.landmarks, threads))
-
-    def detect(frames: Iterable[Frame]) -> Iterator[Found]:
-        poses: list[Pose] = []
-        looked = -np.inf
-        for frame in frames:
-            states: list[tuple[Region, Smooth | None]] = [(region_of(*p.circle.points), p.circle) for p in poses]
-            wanted = people is None or len(poses) < people
-            if not poses or (wanted and frame.seconds - looked >= _AGAIN):
-                looked = frame.seconds
-                states += [(region, None) for region in find(frame.rgb)]
-            poses = []
-            for region, circle in states:
-                if people is not None and len(poses) == people:
-                    break
-                pose = look(frame, region, circle)
-                if pose is not None and not any(_same(pose, other) for other in poses):
-                    poses.append(pose)
-            yield _found(poses)
-
-    return Detector(f"{weights.name}, people {people or 'all'}", MEDIAPIPE_33, detect)
+    find, look = finder(weights.detector, threads), _landmarks(interpreter(weights.landmarks, threads))
+    return Detector(f"{weights.name}, people {people or 'all'}", MEDIAPIPE_33, follow(find, look, _POINTS, people))
 
 
 def region_of(centre: np.ndarray, rim: np.ndarray) -> Region:
@@ -119,19 +89,25 @@ def _gain(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
     return 1 / (1 + 1 / (2 * np.pi * cutoff * step))
 
 
-def _detector(run: Callable[[np.ndarray], list[np.ndarray]]) -> Callable[[np.ndarray], list[Region]]:
-    def find(rgb: np.ndarray) -> list[Region]:
-        square = whole(rgb)
-        raw, logits = run(crop(rgb, square, _BOX, extend=False) / 127.5 - 1)
-        rows = ssd.suppress(ssd.boxes(raw, logits[:, 0], _ANCHORS, _BOX, _PRESENT), 0.3)
-        circles = to_image(square, rows[:, 5:9].reshape(-1, 2, 2))
-        return [region_of(*circle) for circle in circles]
+def finder(path: Path, threads: int = 1) -> Find:
+    """BlazePose's detector of people (.tflite)."""
+    run = interpreter(path, threads)
+
+    def find(rgb: np.ndarray, squares: list[Region]) -> list[Region]:
+        found = []
+        for square in squares:
+            raw, logits = run(crop(rgb, square, _BOX, extend=False) / 127.5 - 1)
+            rows = ssd.suppress(ssd.boxes(raw, logits[:, 0], _ANCHORS, _BOX, _PRESENT), 0.3)
+            found += [(row[0], region_of(*to_image(square, row[5:9].reshape(2, 2)))) for row in rows]
+        return [region for _, region in sorted(found, key=lambda entry: -entry[0])]
 
     return find
 
 
-def _landmarks(run: Callable[[np.ndarray], list[np.ndarray]]) -> Callable[[Frame, Region, Smooth | None], Pose | None]:
-    def look(frame: Frame, region: Region, circle: Smooth | None) -> Pose | None:
+def _landmarks(run: Network) -> Look:
+    """What looks at a crop, with the filter's state as its memory."""
+
+    def look(frame: Frame, region: Region, circle: Smooth | None) -> Person | None:
         landmarks, flag, _, heatmaps, world = run(crop(frame.rgb, region, _CROP, extend=True) / 255)
         if not flag.item() >= _PRESENT:
             return None
@@ -143,24 +119,11 @@ def _landmarks(run: Callable[[np.ndarray], list[np.ndarray]]) -> Callable[[Frame
         turned = world.reshape(-1, 3)[:_POINTS].astype(np.float64)
         turned[:, :2] = turned[:, :2] @ turn(region.angle).T
         circle = smooth(circle, xy[_POINTS : _POINTS + 2], frame.seconds, size)
-        return Pose(xy[:_POINTS], _sigmoid(landmarks[:_POINTS, 3]), turned, circle)
+        confidence = _sigmoid(landmarks[:_POINTS, 3])
+        return Person(xy[:_POINTS], confidence, turned, region_of(*circle.points), circle)
 
     return look
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(x, -80, 80)))  # within float32
-
-
-def _same(pose: Pose, other: Pose) -> bool:
-    away = np.linalg.norm(pose.xy_px - other.xy_px, axis=-1).mean()
-    return bool(away < _SAME * region_of(*other.circle.points).side)
-
-
-def _found(poses: list[Pose]) -> Found:
-    shape = (len(poses), _POINTS)
-    return Found(
-        np.array([p.xy_px for p in poses], np.float32).reshape(*shape, 2),
-        np.array([p.confidence for p in poses], np.float32).reshape(shape),
-        np.array([p.world for p in poses], np.float32).reshape(*shape, 3),
-    )

@@ -40,7 +40,7 @@ class Clip(NamedTuple):
 def holds_frames(source: Path) -> bool:
     """Whether a source is a video, a camera, a photo or a folder of images; keypoints and heatmaps are not."""
     if source.is_dir():
-        return bool(_images(source)) and not any(source.glob("*.json"))
+        return bool(images(source)) and not any(source.glob("*.json"))
     return source.suffix.lower() not in _DATA
 
 
@@ -64,7 +64,7 @@ def expected(clip: Clip) -> int | None:
     if clip.camera is not None:
         return None
     if clip.source.is_dir():
-        num, rate = len(_images(clip.source)), _FPS
+        num, rate = len(images(clip.source)), _FPS
     else:
         with _opened(clip) as container:
             stream = container.streams.video[0]
@@ -91,7 +91,7 @@ def frames(clip: Clip, first: int = 0) -> Iterator[Frame]:
 
 
 def _of_images(folder: Path) -> Iterator[tuple[int, float, Any, Fraction | None]]:
-    paths = _images(folder)
+    paths = images(folder)
     for number, path in enumerate(paths):
         _, _, picture, aspect = next(_of_stream(Clip(path)))
         yield number, number / _FPS, picture, aspect
@@ -172,7 +172,7 @@ def _upright(picture: Any, aspect: Fraction | None) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(rgb, round(picture.rotation / 90)))
 
 
-def _images(folder: Path) -> list[Path]:
+def images(folder: Path) -> list[Path]:
     """The images of a folder: numbers in their names count as numbers."""
     return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGES), key=_natural)
 

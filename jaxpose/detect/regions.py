@@ -26,6 +26,14 @@ def whole(rgb: np.ndarray) -> Region:
     return Region(np.array([width, height]) / 2, float(max(width, height)), 0.0)
 
 
+def tiles(rgb: np.ndarray) -> list[Region]:
+    """Squares of 0.6 of the longer side, three along each side that is longer than that: they overlap by a half."""
+    height, width = rgb.shape[:2]
+    side = 0.6 * max(width, height)
+    x, y = (np.linspace(side / 2, size - side / 2, 3) if size > side else [size / 2] for size in (width, height))
+    return [Region(np.array([u, v]), side, 0.0) for v in y for u in x]
+
+
 def to_image(region: Region, points: np.ndarray) -> np.ndarray:
     """Pixels of points [..., 2] given in shares of the region's side."""
     return region.centre + region.side * (points - 0.5) @ turn(region.angle).T

