@@ -1,0 +1,288 @@
+"""BlazePose on the walker's four videos: our poses from its 2D keypoints, beside its own 3D landmarks; and its errors.
+
+    python -m experiments.evaluate blazepose --model=pose17 [--detector=blazepose-full] [--table=FILE.json]
+
+Of every camera on its own: the person's 12 limb joints (shoulders to wrists, hips to ankles) against a triangulation
+of the *other three* cameras, from the OpenPose detections of walker_4cam.npz, so that reference and input share neither
+detector nor camera. The reference itself is good to 1 to 2 cm. PA-MPJPE is after Procrustes alignment; MPJPE is
+relative to the middle of the hips. Differences to BlazePose's landmarks have 95 % intervals by paired bootstrap over
+stretches of 10 frames of a camera. ECE and the share within the 90 % radius are of root-relative joints.
+
+--table writes the detector's errors in the image against the reprojected reference, per joint, in pixels of a 256 x 256
+crop of the person (1.2 of the larger extent): bias, spread and share of inliers, as the simulated detector of training
+takes them; and tails, correlation over frames and joints, and confidence. They contain the reference's error.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.evaluate import bench, harness
+from experiments.evaluate.harness import Item, Row, Table
+from experiments.options import option
+from jaxpose import model as released
+from jaxpose.base import Camera
+from jaxpose.commands.clips import keypoints_of
+from jaxpose.commands.detections import DEFAULT_FOV_DEG, rescaled
+from jaxpose.commands.option_groups import VideoFile
+from jaxpose.datasets.mocap import data_root
+from jaxpose.detect.clip import files_of
+from jaxpose.evaluation import aggregate, metrics
+from jaxpose.evaluation.bootstrap import paired_bootstrap
+from jaxpose.evaluation.calibration import ece
+from jaxpose.files import write_json
+from jaxpose.geometry.camera import intrinsics_from_fov, normalise, project
+from jaxpose.geometry.joint_sets import convert_joints
+from jaxpose.geometry.skeleton import COCO_17
+from jaxpose.io.keypoints import Keypoints, read_keypoints
+from jaxpose.tasks.lift import lift
+
+LIMBS = tuple(j for j in COCO_17.joints if j.split("_")[-1] in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
+_STRETCH = 10  # frames that the bootstrap draws together
+_CROP, _SIDE = 1.2, 256  # of the crop in whose pixels the table is
+_OUTLIER = 4.0  # times the robust spread of a joint: beyond, an error is no inlier
+_LEAST_SURE = 0.3  # confidence that a detection needs to count in the triangulation
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(harness.Options):
+    """Of videos."""
+
+    detector: str = option("blazepose-full", "The detector, as `jaxpose lift --detector` has it.")
+    hypotheses: int = option(200, "Hypotheses per frame.", low=2)
+    table: str = option("", "File for the table of the detector's errors; none by default.")
+    cache: str = option("runs/evaluate/blazepose", "Folder in which the detections are kept.")
+
+
+class Seen(NamedTuple):
+    """One camera: keypoints of the video, landmarks [F, 12, 3] m of the detector, and the reference [F, 12, 3] m.
+
+    All in camera axes; reference NaN where fewer than two other cameras see a joint.
+    """
+
+    name: str
+    keypoints: Keypoints
+    landmarks: np.ndarray
+    reference: np.ndarray
+    camera: Camera
+
+
+def blazepose(model: released.Model, options: Options) -> Iterator[Item]:
+    """Tables of poses and of the detector's errors."""
+    views = [view_of(number, options) for number in range(4)]
+    told = "the person is the only one; the reference is made of the other three cameras"
+    columns: dict[str, harness.Column] = {
+        **{"PA mm": "pa_mm:.1f", "MPJPE mm": "mpjpe_mm:.1f", "best of H": "best_mm:.1f", "ECE": "ece:.3f"},
+        **{"in 90 %": "within_90:.3f", "PA less landmarks": interval},
+    }
+    tuned = f"{bench.tuned(model)}; nothing on this walker"
+    yield Table(f"walker's videos, {options.detector}, {len(views[0].reference)} frames a camera", told, tuned, columns)
+    whole: dict[str, list[np.ndarray]] = {}
+    for view in views:
+        for name, values, errors in rows_of(model, view, options):
+            if name not in whole:
+                whole[name] = []
+            whole[name].append(errors)
+            yield Row(f"{view.name}, {name}", values)
+    stretches = np.concatenate([100 * c + np.arange(len(v.reference)) // _STRETCH for c, v in enumerate(views)])
+    base = np.concatenate(whole["landmarks"])
+    for name, errors in whole.items():
+        mine = np.concatenate(errors)
+        row = {"pa_mm": float(mine.mean())}
+        yield Row(f"all, {name}", row if name == "landmarks" else row | difference(mine, base, stretches, options.seed))
+    if options.table:
+        write_json(Path(options.table), errors_table(views, options.detector))
+        yield {"table": options.table}
+
+
+def interval(values: dict[str, Any]) -> str:
+    """The difference with its interval, as it is printed."""
+    found = values.get("difference")
+    return "" if found is None else "{:+.1f} ({:+.1f} to {:+.1f})".format(*found)
+
+
+def view_of(number: int, options: Options) -> Seen:
+    """What the detector finds in the video of camera `number`, and the reference without that camera."""
+    film = bench.load_walker()
+    video = data_root() / "video" / "walker" / f"{film.name[number]}.mp4"
+    folder = Path(options.cache) / options.detector
+    folder.mkdir(parents=True, exist_ok=True)
+    run = keypoints_of(video, VideoFile(detector=options.detector, people=1), folder, video.stem)
+    for line in run:
+        print(line, flush=True)
+    files = files_of(folder, video.stem)
+    keypoints = read_keypoints(files.keypoints)
+    with np.load(files.landmarks) as z:
+        order = [z["joints"].astype(str).tolist().index(joint) for joint in LIMBS]
+        landmarks = z["joints3d"][:, order]
+    if not np.array_equal(keypoints.frame, np.arange(len(film.keypoints))):
+        raise ValueError(f"{video}: the detector left out frames; needed a person in each of {len(film.keypoints)}")
+    world = triangulated(film, [c for c in range(4) if c != number])
+    R, t = film.R_cam_world[number], film.t_cam[number]
+    camera = Camera(jnp.asarray(film.intrinsics[number]), jnp.asarray(film.distortion[number]))
+    return Seen(film.name[number], keypoints, landmarks, world @ R.T + t, camera)
+
+
+def triangulated(film: bench.Walker, cameras: list[int]) -> np.ndarray:
+    """The limb joints [F, 12, 3] m in the world that some cameras' detections meet at, NaN where fewer than two see.
+
+    Linear least squares by weight: each detection (a, b) on the plane z = 1 asks (R_x - a R_z) X = a t_z - t_x, and
+    so for y; one step more weighs a camera by its residual (Geman-McClure, 10 px).
+    """
+    limbs = [COCO_17.joints.index(joint) for joint in LIMBS]
+    kp = film.keypoints[:, cameras][:, :, limbs]
+    intrinsics, distortion = (jnp.asarray(x[None, cameras], jnp.float32) for x in (film.intrinsics, film.distortion))
+    seen = np.isfinite(kp).all(-1) & (np.nan_to_num(kp[..., 2]) >= _LEAST_SURE)
+    plane = np.asarray(normalise(intrinsics, jnp.asarray(np.nan_to_num(kp[..., :2]), jnp.float32), distortion))
+    R, t = film.R_cam_world[cameras], film.t_cam[cameras]
+    rows = R[None, :, None, :2] - plane[..., None] * R[None, :, None, 2:]  # [F, C, J, 2, 3]
+    asked = plane * t[None, :, None, 2:] - t[None, :, None, :2]
+    weight = np.where(seen, np.nan_to_num(kp[..., 2]), 0.0)
+    for _ in range(2):
+        A = np.einsum("fcj,fcjei,fcjek->fjik", weight, rows, rows) + 1e-9 * np.eye(3)
+        b = np.einsum("fcj,fcjei,fcje->fji", weight, rows, asked)
+        world = np.linalg.solve(A, b[..., None])[..., 0]
+        residual = np.linalg.norm(np.einsum("fcjei,fji->fcje", rows, world) - asked, axis=-1)
+        depth = np.einsum("ci,fji->fcj", R[:, 2], world) + t[None, :, None, 2]
+        away_px = residual / np.maximum(depth, 0.1) * film.intrinsics[cameras][None, :, None, 0]
+        weight = np.where(seen, np.nan_to_num(kp[..., 2]) / (1 + (away_px / 10) ** 2) ** 2, 0.0)
+    return np.where((seen.sum(1) >= 2)[..., None], world, np.nan)
+
+
+def rows_of(model: released.Model, view: Seen, options: Options) -> Iterator[tuple[str, dict[str, Any], np.ndarray]]:
+    """The detector's landmarks, and our poses with the camera known and with an assumed field of view."""
+    truth, known = view.reference, np.isfinite(view.reference).all(-1)
+    stretches = np.arange(len(truth)) // _STRETCH
+    base = aligned_mm(view.landmarks, truth, known)
+    values = {"pa_mm": float(base.mean()), "mpjpe_mm": rooted_mm(view.landmarks, truth, known)}
+    yield "landmarks", values, base
+    assert view.keypoints.image_size is not None, "detections of a video have its size"
+    size = [float(x) for x in view.keypoints.image_size]
+    cameras = {
+        "K known": view.camera,
+        "K assumed": Camera(jnp.asarray(intrinsics_from_fov(*size, np.radians(DEFAULT_FOV_DEG)))),
+    }
+    for told, camera in cameras.items():
+        samples, poses, radius = lifted(model, view.keypoints, camera, options)
+        for how, pose in poses.items():
+            errors = aligned_mm(pose, truth, known)
+            row: dict[str, Any] = {"pa_mm": float(errors.mean()), "mpjpe_mm": rooted_mm(pose, truth, known)}
+            row |= difference(errors, base, stretches, options.seed)
+            if how == "mean":
+                each = np.stack([aligned_mm(sample, truth, known) for sample in samples])
+                row |= {"best_mm": float(each.min(0).mean())} | calibration(samples, pose, radius, truth, known)
+            yield f"{how}, {told}", row, errors
+
+
+def lifted(
+    model: released.Model, kp: Keypoints, camera: Camera, options: Options
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Samples [H, F, 12, 3], the poses [F, 12, 3] by how they are made of them, and radius_90 [F, 12]; metres."""
+    sure = jnp.asarray(rescaled(np.where(kp.confidence >= 0.1, kp.confidence, 0)))
+    xy, confidence = convert_joints(jnp.asarray(kp.xy), sure, kp.skeleton, model.skeleton)
+    found = lift(jax.random.key(options.seed), model, xy, confidence, camera=camera, num_hypotheses=options.hypotheses)
+    weights = aggregate.reprojection_weights(found.samples, xy, confidence, camera.intrinsics)
+    limbs = np.array([model.skeleton.joints.index(joint) for joint in LIMBS])
+    poses = {"mean": found.mean, "reprojection": aggregate.mean(found.samples, weights)}
+    samples = np.asarray(found.samples)[:, :, limbs]
+    return (
+        samples,
+        {how: np.asarray(pose)[:, limbs] for how, pose in poses.items()},
+        np.asarray(found.radius_90)[:, limbs],
+    )
+
+
+def aligned_mm(poses: np.ndarray, truth: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """PA-MPJPE [F] mm over the joints that are known."""
+    filled = np.where(known[..., None], truth, poses)
+    error = metrics.p_mpjpe(jnp.asarray(poses), jnp.asarray(filled, jnp.float32), jnp.asarray(known, jnp.float32))
+    return 1000 * np.asarray(error, np.float64)
+
+
+def rooted_mm(poses: np.ndarray, truth: np.ndarray, known: np.ndarray) -> float:
+    """Mean joint error, relative to the middle of the hips, mm, over the joints that are known."""
+    away = np.linalg.norm(from_hips(poses) - from_hips(truth), axis=-1)
+    return 1000 * float(away[known & np.isfinite(away)].mean())
+
+
+def from_hips(poses: np.ndarray) -> np.ndarray:
+    """Joints [..., 12, 3] about the middle of the hips."""
+    hips = [LIMBS.index(side) for side in ("left_hip", "right_hip")]
+    return poses - poses[..., hips, :].mean(-2, keepdims=True)
+
+
+def difference(errors: np.ndarray, base: np.ndarray, stretches: np.ndarray, seed: int) -> dict[str, Any]:
+    """Of our errors and the landmarks', mm, with its interval."""
+    found = paired_bootstrap(seed, errors, base, groups=stretches)
+    return {
+        "difference": [found.mean, found.low, found.high],
+        "ratio": [found.ratio, found.ratio_low, found.ratio_high],
+    }
+
+
+def calibration(
+    samples: np.ndarray, mean: np.ndarray, radius: np.ndarray, truth: np.ndarray, known: np.ndarray
+) -> dict[str, float]:
+    """ECE, and the share of truths within the 90 % radius, of joints about the hips."""
+    goal = from_hips(truth)
+    rows = known.all(-1) & np.isfinite(goal).all((1, 2))
+    found = ece(jnp.asarray(from_hips(samples)[:, rows]), jnp.asarray(goal[rows], jnp.float32), root=None)
+    away = np.linalg.norm(from_hips(mean) - goal, axis=-1)[rows]
+    return {"ece": float(found.ece), "within_90": float((away <= radius[rows]).mean())}
+
+
+def errors_table(views: list[Seen], detector: str) -> dict[str, Any]:
+    """The detector's errors over all cameras, as the module's docstring says."""
+    errors, sure = zip(*(crop_errors(view) for view in views), strict=True)
+    away, confidence = np.concatenate(errors), np.concatenate(sure)
+    middle = np.nanmedian(away, 0)
+    spread = 1.4826 * np.nanmedian(np.abs(away - middle), 0)
+    inlier = (np.abs(away - middle) < _OUTLIER * spread).all(-1)
+    kept = np.where(inlier[..., None], away, np.nan)
+    table = []
+    for j, joint in enumerate(LIMBS):
+        (mx, my), (sx, sy) = np.nanmean(kept[:, j], 0), np.nanstd(kept[:, j], 0)
+        whole = np.nanstd(away[:, j], 0) / np.maximum(spread[j], 1e-6)
+        row = {"joint": joint, "mean_x": mx, "mean_y": my, "std_x": sx, "std_y": sy, "inlier": inlier[:, j].mean()}
+        row |= {"tail": whole.mean(), "confidence": float(np.nanmean(confidence[:, j]))}
+        row["correlation_next_frame"] = float(np.mean([correlation(e[:-1, j], e[1:, j]) for e in errors]))
+        table.append({key: round(float(v), 3) if key != "joint" else v for key, v in row.items()})
+    flat = kept - np.nanmean(kept, 0)
+    between = [correlation(flat[:, i], flat[:, j]) for i in range(len(LIMBS)) for j in range(i)]
+    by_confidence = []
+    for low, high in ((0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.01)):
+        at = (confidence >= low) & (confidence < high) & np.isfinite(away).all(-1)
+        if at.sum() > 20:
+            rms = float(np.sqrt(np.square(away[at] - np.broadcast_to(middle, away.shape)[at]).mean()))
+            by_confidence.append({"from": low, "to": min(high, 1.0), "share": float(at.mean()), "rms": round(rms, 2)})
+    crop = f"pixels of a {_SIDE} x {_SIDE} person crop of {_CROP} times the larger extent"
+    film = f"the walker, {len(views)} cameras, {len(away)} frames"
+    return {
+        "detector": detector,
+        "unit": f"{crop}; x right, y down; detection minus truth",
+        "measured_on": f"{film}; truth: triangulation of the others, good to 1-2 cm",
+        "joints": table,
+        "correlation_between_joints": round(float(np.mean(between)), 3),
+        "by_confidence": by_confidence,
+    }
+
+
+def crop_errors(view: Seen) -> tuple[np.ndarray, np.ndarray]:
+    """Errors [F, 12, 2] in pixels of the person's crop, NaN where there is no reference, and confidences [F, 12]."""
+    kp = view.keypoints
+    order = [kp.skeleton.joints.index(joint) for joint in LIMBS]
+    camera = view.camera
+    seen = np.asarray(project(camera.intrinsics, jnp.asarray(view.reference, jnp.float32), camera.distortion))
+    extent = (np.nanmax(seen, 1) - np.nanmin(seen, 1)).max(-1)[:, None, None]
+    return (kp.xy[:, order] - seen) / (_CROP * extent) * _SIDE, kp.confidence[:, order]
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Of the coordinates [N, 2] of two errors, the mean of x and y; entries that are not finite are left out."""
+    rows = np.isfinite(a).all(-1) & np.isfinite(b).all(-1)
+    return float(np.mean([np.corrcoef(a[rows, axis], b[rows, axis])[0, 1] for axis in (0, 1)]))
