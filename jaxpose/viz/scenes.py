@@ -63,9 +63,12 @@ def motion_page(
     crowd = cr.make_crowd(poses.shape[1], frame, person)
     place = cr.places(crowd, root)
     rows = crowd.rows_until(sc.at_least_one("max_frames", max_frames))
+    layers.setdefault("mean_name", sc.MEAN if len(poses) > 1 else "pose")
     room = max(3, _MOST_NUMBERS // (len(rows) * 3 * len(skeleton.joints)))
     scene = sc.make_scene(poses, skeleton, max_hypotheses=min(max_hypotheses, room), **layers)
     scene = sc.with_labels(scene, "labels", labels)
+    if len(poses) == 1:  # the pose says it all
+        scene = scene._replace(layers=tuple(layer for layer in scene.layers if layer.group != sc.HYPOTHESES))
     said = scene.labels
     num_frames = len(crowd.frames)
     crowd = cr.make_crowd(len(rows), crowd.frames[crowd.at[rows]], crowd.people[crowd.who[rows]])

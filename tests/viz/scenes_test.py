@@ -69,14 +69,14 @@ def test_several_people_stand_in_one_space_at_their_roots():
 def test_people_without_a_known_place_stand_side_by_side():
     samples = np.random.default_rng(0).normal(0, 0.1, (1, 2, J, 3))
     page = read(samples, frame=np.zeros(2, int), person=np.arange(2))
-    left, right = page.poses("mean")[:, 0].mean(1)
+    left, right = page.poses("pose")[:, 0].mean(1)
     assert right[0] - left[0] == pytest.approx(1.2, abs=0.1)
 
 
 def test_a_frame_and_person_that_occur_twice_are_pictures_one_after_another():
     samples = np.random.default_rng(0).normal(size=(1, 3, J, 3))
     page = read(samples, frame=np.array([0, 0, 1]), person=np.zeros(3, int))
-    np.testing.assert_allclose(page.poses("mean")[0], samples[0], atol=WITHIN)
+    np.testing.assert_allclose(page.poses("pose")[0], samples[0], atol=WITHIN)
 
 
 @pytest.mark.parametrize(("up", "words"), [("-y", "camera axes"), ("z", "world axes: z up"), ("y", "world axes: y up")])
@@ -86,7 +86,7 @@ def test_axes_are_those_of_the_data(up, words):
     page = read(to_camera(world, up), up=up)
     axes = page.content["axes"]
     assert axes["said"].startswith(words)
-    (layer,) = page.layers("mean")
+    (layer,) = page.layers("pose")
     told = page.positions(layer["poses"]) @ np.array(axes["turn"]).T
     np.testing.assert_allclose(told[0, 0], world[0, 0], atol=WITHIN)
     caption = " ".join(page.content["caption"])
@@ -245,7 +245,7 @@ def test_real_poses_of_the_benchmark_stand_upright():
     with np.load(path) as z:
         poses = z["joints_cam"][:3]
     page = read((poses - poses[:, :1])[None])
-    (layer,) = page.layers("mean")
+    (layer,) = page.layers("pose")
     height = dict(zip(H36M_17.joints, page.positions(layer["poses"])[0, 0, :, 1], strict=True))
     assert height["head"] > height["hip"] > height["left_ankle"]
     assert page.content["floor"] < min(height.values())
