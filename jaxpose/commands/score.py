@@ -41,7 +41,7 @@ class _Read(NamedTuple):
 def score(options: Score) -> Iterator[str]:
     """Read, score and write; what the numbers are of is said and stands in the summary."""
     path = options.input
-    report.check_out(options.out, path)
+    name = report.result(options, "score", None, path)
     of_rotations = kind_of(path, (PartialMotion, Poses3D)) is PartialMotion
     model = load(options.model or (models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
     if options.keypoints is None:
@@ -55,12 +55,12 @@ def score(options: Score) -> Iterator[str]:
         read = yield from _read_joints(model, options)
     yield from read.said
     found, times, num = {}, [], len(read.frame)
-    for name, density in read.densities.items():
-        drawn, spent = yield from blocks.gather(density, blocks.even(num, _BLOCK), num, what=f"{name} of")
-        found[name] = drawn["density"]
+    for kind, density in read.densities.items():
+        drawn, spent = yield from blocks.gather(density, blocks.even(num, _BLOCK), num, what=f"{kind} of")
+        found[kind] = drawn["density"]
         times.append(spent)
     spent = Spent(*(sum(parts) for parts in zip(*times, strict=True)))
-    yield from _write(options, model, read, found, spent)
+    yield from _write(options, name, model, read, found, spent)
 
 
 def _read_rotations(model: Model, options: Score) -> _Read:
@@ -133,7 +133,9 @@ def _density(model: Model, options: Score, inputs: Callable[[np.ndarray], tuple[
     return lambda _, block, __: {"density": task.log_density(model, *inputs(block.rows), num_steps=steps)}
 
 
-def _write(options: Score, model: Model, read: _Read, found: dict[str, np.ndarray], spent: Spent) -> Iterator[str]:
+def _write(
+    options: Score, name: str, model: Model, read: _Read, found: dict[str, np.ndarray], spent: Spent
+) -> Iterator[str]:
     density = found["log_density"]
     arrays = {"frame": read.frame, "person": read.person, **found}
     low, middle, high = np.quantile(density, (0.05, 0.5, 0.95))
@@ -159,7 +161,6 @@ def _write(options: Score, model: Model, read: _Read, found: dict[str, np.ndarra
             for row in range(len(density))
         ],
     }
-    name = report.name_of(options.input)
     yield from report.write_numbers(options.out, name, arrays, summary)
     if read.seen is not None:
         yield f"wrote {_page(read.seen, model, arrays, name).write(options.out / f'{name}.html')}"

@@ -109,7 +109,7 @@ def test_pages_hold_what_the_tasks_were_given(tmp_path, shared, seen):
     assert list(pages) == ["generate_bodies", "complete_bodies", "denoise_bodies", "fit_bodies"]
 
     drawn = np.stack([skin.sampled() for skin in pages["generate_bodies"].skins])
-    np.testing.assert_allclose(drawn[..., 1].min(-1), 0, atol=1e-5)
+    np.testing.assert_allclose(drawn[..., 1].min(-1), 0, atol=3e-3)  # of four weights a vertex
 
     given, known = seen["complete"]
     assert np.flatnonzero(known == 0).tolist() == LEFT_LEG
