@@ -243,8 +243,8 @@ def _draw(out: Path, name: str, shown: Shown, body: Body, objects: bool, picture
     few = np.linspace(0, len(rows) - 1, min(len(rows), _MOST_STILLS)).astype(int)
     titles = [labels[row] or f"frame {row}" for row in rows[few]]
     yield f"wrote {viz.mesh_sheet(out / f'{name}.png', stills[few], faces, titles=titles)}"
-    people = [] if shown.person is None else np.unique(shown.person)
-    make = _scene_of_people if len(people) > 1 else _scene_of_one
+    several = shown.person is not None and len(np.unique(shown.person)) > 1
+    make = _scene_of_people if several else _scene_of_one
     skins, options = make(shown, body)
     page = viz.mesh_page(skins, faces, title=name, note=shown.note, max_frames=_MOST_FRAMES, **options)
     yield f"wrote {page.write(out / f'{name}.html')}"

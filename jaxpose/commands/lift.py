@@ -256,6 +256,6 @@ def write(
     picture = report.Picture(
         *(lifted["samples"], model.skeleton, titles, note, layers, kp.fps, path_states, kp.frame, kp.person),
         root=lifted.get("pose_root", lifted["root"].mean(0)),
-        image_size=None if data.image_size is None else tuple(data.image_size),
+        image_size=data.image_size,
     )
     yield from report.write(options.output, name, arrays, summary, picture)

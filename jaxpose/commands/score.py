@@ -174,9 +174,15 @@ def _page(seen: poses.Observed, model: Model, arrays: dict[str, np.ndarray], tit
     words = [f"{density:.0f} nats" for density in arrays["log_density"]]
     if "percentile" in arrays:
         words = [f"{word}, percentile {p:.1f}" for word, p in zip(words, arrays["percentile"], strict=True)]
-    shown = {"frame": source.frame, "person": source.person, "root": root[:, 0], "fps": source.fps, "labels": words}
-    marks = {"unusual": arrays.get("out_of_distribution"), "up": source.up, "mean_name": "pose"}
-    return viz.motion_page((seen.joints - root)[None], model.skeleton, title=title, max_hypotheses=1, **shown, **marks)
+    shown: dict[str, Any] = {
+        "frame": source.frame,
+        "person": source.person,
+        "root": root[:, 0],
+        "fps": source.fps,
+        "labels": words,
+    }
+    shown |= {"unusual": arrays.get("out_of_distribution"), "up": source.up, "mean_name": "pose"}
+    return viz.motion_page((seen.joints - root)[None], model.skeleton, title=title, max_hypotheses=1, **shown)
 
 
 def _told(arrays: dict[str, np.ndarray], row: int) -> str:

@@ -10,6 +10,7 @@ import os
 import platform
 import socket
 import statistics
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -69,7 +70,7 @@ class Posterior:
 
     def num_compiled(self) -> int:
         """How many programs were compiled."""
-        return self._run._cache_size()  # type: ignore[attr-defined, no-any-return]  # of what jax.jit returns
+        return self._run._cache_size()  # type: ignore[attr-defined]  # of what jax.jit returns
 
 
 def observed(
@@ -141,11 +142,12 @@ class _Stage:
         self.server, self.result, self.skeleton = server, result, skeleton
         self.posterior, self.device = posterior, device
         self.dragged: dict[int, np.ndarray] = {}
+        self.one = threading.Lock()
         up = {"-y": "-y", "y": "+y", "z": "+z"}[result.up]
         server.scene.set_up_direction(up)
         centre = from_camera(result.mean[0, :1], result.up)[0]
         server.initial_camera.look_at = tuple(centre)
-        server.initial_camera.position = tuple(centre + from_camera(np.array([0.9, -0.5, -2.6]), result.up))
+        server.initial_camera.position = tuple(centre + from_camera(np.array([0.8, -0.4, -2.1]), result.up))
         floor = from_camera(result.mean[0, 0] * [1, 0, 1] + [0, float(result.mean[0, :, 1].max()), 0], result.up)
         plane: Any = "xy" if result.up == "z" else "xz"
         server.scene.add_grid("/floor", 8, 8, plane=plane, cell_size=0.5, section_size=2.5, position=tuple(floor))
@@ -171,11 +173,11 @@ class _Stage:
 
     def drag(self) -> None:
         """What a moved handle does: the posterior given all dragged joints, drawn."""
-        joint = self.skeleton.joints.index(self.joint.value)
-        place = to_camera(np.asarray(self.handle.position, np.float32), self.result.up)
-        self.dragged[joint] = place
-        answer = self.posterior(self.result, self.at(), self.dragged)
-        self.show(answer.samples, f"answered in **{1000 * answer.seconds:.0f} ms**")
+        with self.one:  # viser calls from several threads: the last to enter has the newest place
+            joint = self.skeleton.joints.index(self.joint.value)
+            self.dragged[joint] = to_camera(np.asarray(self.handle.position, np.float32), self.result.up)
+            answer = self.posterior(self.result, self.at(), self.dragged)
+            self.show(answer.samples, f"answered in **{1000 * answer.seconds:.0f} ms**")
 
     def place_handle(self) -> None:
         joint = self.skeleton.joints.index(self.joint.value)
@@ -186,16 +188,18 @@ class _Stage:
         own = from_camera(samples[:40].astype(np.float32), self.result.up)
         self.mean = samples.mean(0)
         bones = [(parent, joint) for joint, parent in enumerate(self.skeleton.parents) if parent >= 0]
-        tints = np.array([self.colour(joint) for _, joint in bones], np.uint8)
+        tints = np.array([self.colour(joint) for _, joint in bones], float)
         lines = own[:, np.array(bones)].reshape(-1, 2, 3)
-        pale = np.tile((0.5 * tints + 127).astype(np.uint8)[:, None], (len(own), 2, 1))
+        pale, full = (np.repeat(_linear(x)[:, None], 2, 1) for x in (0.6 * tints + 102, tints))
         mean = own.mean(0)
         scene = self.server.scene
-        scene.add_line_segments("/hypotheses", lines, pale, thickness=1.0, thickness_units="screen")
-        scene.add_line_segments("/mean", mean[np.array(bones)], np.repeat(tints[:, None], 2, 1), thickness=0.03)
+        scene.add_line_segments(
+            "/hypotheses", lines, np.tile(pale, (len(own), 1, 1)), thickness=1.0, thickness_units="screen"
+        )
+        scene.add_line_segments("/mean", mean[np.array(bones)], full, thickness=0.03)
         places = np.array(sorted(self.dragged), int)
         shown = mean[places] if len(places) else np.zeros((1, 3), np.float32) + np.float32(1e4)
-        scene.add_point_cloud("/dragged", shown, _DRAGGED, point_size=0.05, point_shape="circle")
+        scene.add_point_cloud("/dragged", shown, _DRAGGED, point_size=0.025, point_shape="circle")
         row = self.at()
         held = ", ".join(self.skeleton.joints[joint] for joint in sorted(self.dragged)) or "none"
         self.words.content = (
@@ -205,6 +209,11 @@ class _Stage:
 
     def colour(self, joint: int) -> tuple[int, int, int]:
         return _LEFT if joint in self.skeleton.left else _RIGHT if joint in self.skeleton.right else _MIDDLE
+
+
+def _linear(srgb: np.ndarray) -> np.ndarray:
+    """Colours [..., 3] of 0 to 255 as viser's lines take them, in linear light."""
+    return np.rint(255 * (srgb / 255) ** 2.2).astype(np.uint8)
 
 
 def processor() -> str:

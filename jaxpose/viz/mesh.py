@@ -125,7 +125,11 @@ def mesh_page(
         raise ValueError(f"up: got {up!r}, legal are {sorted(_UPS)}")
     meshes: Bodies
     if isinstance(vertices, Sequence) and vertices and isinstance(vertices[0], Skin):
-        meshes, room, said = list(vertices), given.max_frames, f", {vertices[0].said}"
+        meshes, room, said = (
+            [skin for skin in vertices if isinstance(skin, Skin)],
+            given.max_frames,
+            f", {vertices[0].said}",
+        )
         num_bodies, num_frames, num_vertices = len(meshes), len(vertices[0].transforms), len(vertices[0].rest)
         triangles = _checked_faces("faces", faces, num_vertices)
     else:
@@ -139,7 +143,7 @@ def mesh_page(
     surfaces, layers = _placed(meshes, triangles, _Choice(shown, rows, (num_bodies, num_frames), up), given)
     if labels is not None and len(labels) != num_frames:
         raise ValueError(f"labels: got {len(labels)}, legal are {num_frames}, one per frame")
-    words = ["" if labels is None else sc.printable(labels[row] or "") for row in rows]
+    words = ["" if labels is None else sc.printable(labels[row] or "") for row in rows.tolist()]
     caption = [
         "1 body" if num_bodies == 1 else f"{len(shown)} of {num_bodies} bodies",
         f"{num_vertices} vertices{said}",

@@ -173,8 +173,7 @@ def _uncertainty(
 ) -> dict[str, Any] | None:
     """Ellipsoids and radii [P, F, J, ...] of the rows (`posterior.Spread`); shape as xx, yy, zz, xy, xz, yz."""
     covariance, radius = (
-        None if layers.get(name) is None else np.asarray(layers[name])[rows]  # type: ignore[literal-required]
-        for name in ("covariance", "radius_90")
+        None if layers.get(name) is None else np.asarray(layers[name])[rows] for name in ("covariance", "radius_90")
     )
     found = spread_of(poses, covariance, radius)
     if found is None:

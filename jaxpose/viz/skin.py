@@ -61,7 +61,7 @@ class Skin(NamedTuple):
         transforms, joints = _FLIP @ self.transforms[:, used], self.joints_at_rest[used]
         known = np.isfinite(transforms).all((-1, -2), keepdims=True)
         matrices = np.where(known, transforms[..., :3], np.eye(3)).astype(np.float32)
-        turns = np.roll(np.asarray(quaternion_from_matrix(matrices)), -1, -1)  # xyzw
+        turns = np.roll(np.asarray(quaternion_from_matrix(jnp.asarray(matrices))), -1, -1)  # xyzw
         turns *= np.where(turns[..., 3:] < 0, -1, 1)
         posed = np.einsum("fjrc,jc->fjr", transforms[..., :3], joints) + transforms[..., 3]
         time = 0 if len(transforms) > 1 else None

@@ -185,7 +185,7 @@ function drawAxes(context, size, camera) {
   const axes = content.axes.names.map((name, i) => {
     const p = content.axes.turn[i]; // the data's axis i in display axes
     const seen = [0, 1, 2].map((row) => view[row] * p[0] + view[4 + row] * p[1] + view[8 + row] * p[2]);
-    return { name, seen, colour: ["#d0453f", "#3f9b46", "#3b6fd6"][i] };
+    return { name, seen, colour: ["#e0524b", "#46a84e", "#5b8cf0"][i] };
   });
   context.lineWidth = 2.4;
   context.lineCap = "round";

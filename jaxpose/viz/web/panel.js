@@ -9,6 +9,7 @@ class Panel {
     const flat = content.flat;
     if (!flat) return;
     this.figure.hidden = false;
+    this.figure.classList.toggle("portrait", flat.high[1] - flat.low[1] > 1.2 * (flat.high[0] - flat.low[0]));
     const names = show.flat.map((layer) => (layer.dot ? "2D keypoints, fainter where less sure" : "hypotheses as the camera sees them"));
     document.getElementById("flat-caption").textContent = [...new Set(names.reverse())].join(" · ");
     const load = async (file, kind, place) => {
@@ -35,13 +36,14 @@ class Panel {
     context.fillRect(...at(flat.low), scale * size[0], scale * size[1]);
     if (picture) context.drawImage(picture, ...corner, far[0] - corner[0], far[1] - corner[1]);
     context.lineCap = "round";
+    const pen = ratio * Math.max(0.45, Math.min(1, Math.min(canvas.width, canvas.height) / ratio / 340)); // finer where small
     for (const layer of this.show.flat) {
       if (this.show.hidden.has(layer.group) && layer.group === "hypotheses") continue;
-      this.drawLayer(context, layer, layer.steps > 1 ? step : 0, at, ratio, Boolean(picture));
+      this.drawLayer(context, layer, layer.steps > 1 ? step : 0, at, pen, Boolean(picture));
     }
   }
 
-  drawLayer(context, layer, step, at, ratio, over) {
+  drawLayer(context, layer, step, at, pen, over) {
     const { parents } = this.show.skeleton(layer), point = (l, j) => {
       const i = (layer.at(l, step) + j) * 2;
       return [layer.poses[i], layer.poses[i + 1]];
@@ -54,7 +56,7 @@ class Panel {
         if (a[0] !== a[0] || b[0] !== b[0]) return;
         context.globalAlpha = layer.dot ? Math.min(strength(l, i), strength(l, j)) : layer.opacity;
         context.strokeStyle = css(this.show.colourOf(layer, l % this.show.people, step, j));
-        context.lineWidth = (layer.dot ? (over ? 2.6 : 2.2) : 1) * ratio;
+        context.lineWidth = (layer.dot ? (over ? 2.6 : 2.2) : 1) * pen;
         context.beginPath();
         context.moveTo(...at(a));
         context.lineTo(...at(b));
@@ -67,7 +69,7 @@ class Panel {
         context.globalAlpha = strength(l, j);
         context.fillStyle = css(this.show.colourOf(layer, l % this.show.people, step, j));
         context.beginPath();
-        context.arc(...at(p), (layer.dot > 6 ? 3.4 : 2.4) * ratio, 0, 7);
+        context.arc(...at(p), (layer.dot > 6 ? 3.4 : 2.4) * pen, 0, 7);
         context.fill();
       }
     }
