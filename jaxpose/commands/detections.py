@@ -123,6 +123,8 @@ def read_detections(
 def describe(path: Path, data: Detections) -> Iterator[str]:
     """Lines that say what was read, assumed and left out."""
     yield f"{path}: {len(data.xy)} detections of {data.source.skeleton.name}; {data.camera}"
+    if data.source.ignored:
+        yield f"not used: {data.source.ignored} keypoints of each person that are not of this set (face, hands, ...)"
     if data.num_dropped:
         yield f"left out {data.num_dropped} detections with fewer than {data.min_visible} visible joints"
     if data.linked:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key
-from jaxpose.commands import blocks, detections, models, report, video
+from jaxpose.commands import blocks, clips, detections, models, report, video
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.options import Lift
@@ -58,13 +58,14 @@ def lift(options: Lift) -> Iterator[str]:
     name = report.result(output, "lift", None, path)
     model = models.load_joint_model(output.model, "lift")
     _check(model, options)
+    seen = yield from clips.keypoints_of(path, options.video, output.out, name)
     kind: dict[str, Any] = {
         "fps": options.fps,
         "whole": "screen" in model.capabilities,
         "video": model.spec.network.window is not None,
     }
-    data = detections.read_detections(path, model.skeleton, options.keypoints, options.skeleton, **kind)
-    yield from detections.describe(path, data)
+    data = detections.read_detections(seen, model.skeleton, options.keypoints, options.skeleton, **kind)
+    yield from detections.describe(seen, data)
     lifted, spent = yield from lift_all(model, data, options)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
     said = report.record("lift", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
@@ -257,5 +258,6 @@ def write(
         *(lifted["samples"], model.skeleton, titles, note, layers, kp.fps, path_states, kp.frame, kp.person),
         root=lifted.get("pose_root", lifted["root"].mean(0)),
         image_size=data.image_size,
+        film=None if options.output.no_pictures else clips.film(options.input, kp.frame),
     )
     yield from report.write(options.output, name, arrays, summary, picture)

@@ -33,6 +33,7 @@ from jaxpose.commands.option_groups import (
     Sampling,
     Share,
     Steps,
+    VideoFile,
     metavar,
     text,
     within,
@@ -52,20 +53,23 @@ Prior = Annotated[
 ]
 Shape = Annotated[bool, text("fit the body's shape too, for people of other sizes")]
 Of2D = Parameter(group="2D keypoints")
+OfVideos = Parameter(group="videos")
 OfRotations = Parameter(group="models of joint rotations")
 
 
 @dataclass(frozen=True)
 class Lift:
-    """2D keypoints in, many 3D poses in metres out.
+    """a video, or 2D keypoints, in; many 3D poses in metres out.
 
-    Reads COCO, OpenPose, MMPose/RTMPose and AlphaPose JSON (a file or a folder), .npz, .npy and .csv of keypoints, .npz
-    and .npy of heatmaps, and writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene
+    Reads videos, folders of images and cameras (by number), in which people are found first; COCO, OpenPose,
+    MMPose/RTMPose and AlphaPose JSON (a file or a folder), .npz, .npy and .csv of keypoints, .npz and .npy of heatmaps.
+    Writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene
     (.html).
     """
 
-    input: Annotated[Path, text("file or folder of 2D keypoints, or file of heatmaps")]
+    input: Annotated[Path, text("video, folder of images, camera's number; or file of 2D keypoints or heatmaps")]
     _: KW_ONLY
+    video: Annotated[VideoFile, OfVideos] = VideoFile()
     skeleton: Joints = None
     keypoints: KeypointFile = KeypointFile()
     fps: Fps = None

@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.geometry.skeleton import SKELETONS, Skeleton
+from jaxpose.geometry.skeleton import SKELETONS, WHOLEBODY_23, Skeleton
 from jaxpose.io.arrays import Source, as_float, as_int
 
 Arrays = Mapping[str, np.ndarray]
@@ -65,7 +65,10 @@ class Table(NamedTuple):
     fps: float | None = None
 
 
-ARRAY_LAYOUTS = tuple(Layout(len(s.joints), s, tuple(range(len(s.joints)))) for s in SKELETONS.values())
+ARRAY_LAYOUTS = (
+    *(Layout(len(s.joints), s, tuple(range(len(s.joints)))) for s in SKELETONS.values()),
+    Layout(133, WHOLEBODY_23, tuple(range(23))),
+)
 
 
 def read_npy(source: Source) -> Table:
