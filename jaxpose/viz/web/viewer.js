@@ -60,7 +60,7 @@ class Viewer {
       entries.push(this.entry(group, label, swatch(layers.at(-1), show)));
     }
     if (show.uncertainty)
-      entries.push(this.entry("capsules", "50 % and 90 % capsules", swatch({ shell: true }, show), "each joint lies inside with that probability"));
+      entries.push(this.entry("capsules", "50 % and 90 % capsules", swatch({ shell: true }, show), "of the posterior, for each joint"));
     for (const surface of show.surfaces) entries.push(this.entry(surface.name, surface.name, swatch({ colour: surface.colour, bone: 1 }, show)));
     if (show.layers.length) entries.push(this.colourChoice(), this.colourKey());
     if (this.travels() > 0.7) entries.push(this.followChoice());
