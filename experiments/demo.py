@@ -16,7 +16,7 @@ from jaxpose import cli
 from jaxpose.evaluation.protocols import lifting_row
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.model import ASSETS
-from jaxpose.viz import contact_sheet, interactive_html
+from jaxpose.viz import contact_sheet, motion_page
 
 OUT = flags.DEFINE_string("out", "demo_out", "Folder for the results.")
 
@@ -46,9 +46,8 @@ A procedural person, {len(truth)} frames, 2D detections with noise and an occlud
     common = {"keypoints": keypoints, "confidence": confidence, "truth": truth, "mean": mean}
     note = "bundled procedural clip; truth is known because the clip is made"
     sheet = contact_sheet(out / "demo_clip.png", samples, H36M_17, note=note, **common)
-    scene = interactive_html(
-        out / "demo_clip.html", samples, H36M_17, fps=fps, note=note, title="jaxpose demo", **common
-    )
+    page = motion_page(samples, H36M_17, root=root.mean(0), fps=fps, note=note, title="jaxpose demo", **common)
+    scene = page.write(out / "demo_clip.html")
     print(f"pictures: {sheet}\nopen in a browser: {scene}\n{time.time() - started:.0f} s in all")
 
 

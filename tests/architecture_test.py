@@ -43,7 +43,6 @@ NEVER = (
 HEAVY = {
     "orbax",
     "matplotlib",
-    "plotly",
     "viser",
     "scipy",
     "sklearn",

@@ -1,11 +1,12 @@
-"""What the tests of pictures share: random poses, and the bones that a figure draws, read back from its traces."""
+"""What the tests of pictures share: random poses, and what a page holds, read back from its file."""
 
-import itertools
+import base64
+import json
+import re
+import zlib
 from typing import Any
 
 import numpy as np
-
-from jaxpose.geometry.skeleton import H36M_17, Skeleton
 
 H, N, J = 5, 4, 17
 
@@ -18,42 +19,41 @@ def random_pose_set(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     return samples, keypoints, rng.uniform(0, 1, (N, J)), samples.mean(0) + 0.1
 
 
-def bones(points: np.ndarray, skeleton: Skeleton, joints: Any) -> set:
-    """Every bone above one of `joints` as a rounded pair of its ends; those with a gap are left out."""
-    pairs = [(points[skeleton.parents[j]], points[j]) for j in joints if skeleton.parents[j] >= 0]
-    return {_pair(a, b) for a, b in pairs if np.isfinite([a, b]).all()}
+class Read:
+    """A page's content and arrays, as a browser finds them in the text of the file."""
 
+    def __init__(self, page: str) -> None:
+        def inside(kind: str) -> str:
+            return re.search(f'<script type="{kind}" id="[a-z]+">(.*?)</script>', page, re.DOTALL)[1]  # type: ignore[index]
 
-def drawn(traces: list[Any]) -> set:
-    """The segments that line traces draw, in camera axes or pixels."""
-    return {
-        _pair(a, b) for trace in traces for a, b in itertools.pairwise(points_of(trace)) if np.isfinite([a, b]).all()
-    }
+        self.content: dict[str, Any] = json.loads(inside("application/json"))
+        self._bytes = np.frombuffer(zlib.decompress(base64.b64decode(inside("text/plain"))), np.uint8)
 
+    def whole(self, array: dict[str, Any]) -> np.ndarray:
+        """Integers: planes of bytes, the lowest first, and differences along time modulo the range."""
+        count, width = int(np.prod(array["shape"])), array["bytes"]
+        planes = self._bytes[array["at"] : array["at"] + count * width].reshape(width, count).astype(np.int64)
+        values = sum(plane << (8 * place) for place, plane in enumerate(planes)).reshape(array["shape"])  # type: ignore[union-attr]
+        if "time" in array:
+            values = np.cumsum(values, axis=array["time"]) % (1 << 8 * width)
+        return (
+            np.where(values >= 1 << (8 * width - 1), values - (1 << 8 * width), values) if array["signed"] else values
+        )
 
-def points_of(trace: Any) -> np.ndarray:
-    """The points of a trace, [*, 3] metres in camera axes or [*, 2] px."""
-    if trace.type == "scatter":
-        return np.stack([np.asarray(trace[k], float) for k in "xy"], -1)
-    x, y, z = (np.asarray(trace[k], float) for k in "xyz")
-    return np.stack([x, -z, y], -1)
+    def positions(self, array: dict[str, Any]) -> np.ndarray:
+        """Points of any unit, NaN where there is a gap."""
+        whole = self.whole(array)
+        return np.where(whole == -32768, np.nan, np.array(array["middle"]) + array["step"] * whole)
 
+    def camera(self, array: dict[str, Any]) -> np.ndarray:
+        """Points in camera axes; the page has those of the display (x right, y up, z to the viewer)."""
+        return self.positions(array) * [1, -1, -1]
 
-def traces_of(figure: Any, name: str, mode: str = "lines", row: int | None = None) -> list[Any]:
-    """The traces of a layer as the figure opens, or as a row (a frame) draws them."""
-    numbers = [i for i, t in enumerate(figure.data) if t.name == name and t.mode == mode and t.x[0] is not None]
-    if row is None:
-        return [figure.data[i] for i in numbers]
-    frame = figure.frames[row]
-    moved = dict(zip(frame.traces, frame.data, strict=True))
-    return [moved[i] for i in numbers]
+    def layers(self, name: str) -> list[dict[str, Any]]:
+        """The 3D layers whose name begins so."""
+        return [layer for layer in self.content["layers"] if layer["name"].startswith(name)]
 
-
-def groups() -> list[Any]:
-    """The joints of H36M_17 at the left, at the right and in the middle."""
-    middle = sorted(set(range(J)) - set(H36M_17.left) - set(H36M_17.right))
-    return [H36M_17.left, H36M_17.right, middle]
-
-
-def _pair(a: np.ndarray, b: np.ndarray) -> tuple:
-    return tuple(sorted(tuple(np.round(np.asarray(p, float), 2) + 0.0) for p in (a, b)))
+    def poses(self, name: str) -> np.ndarray:
+        """The poses [L, F, J, 3] of the one layer of this name, in camera axes."""
+        (layer,) = self.layers(name)
+        return self.camera(layer["poses"])

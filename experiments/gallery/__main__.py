@@ -5,8 +5,7 @@
 Bodies of the prior over joint rotations have pages of their own (bodies.py).
 
 The people are CMU subjects of the benchmark's validation half, which no model is trained on; where JAXPOSE_DATA is
-not there, frames of the bundled procedural clip. plotly.js is written beside the pages, once; without it (it is not in
-the repository) they ask plotly's address for it. The pages are small enough to be committed.
+not there, frames of the bundled procedural clip. Each page is one file, small enough to be committed.
 """
 
 import dataclasses
@@ -33,7 +32,7 @@ from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.generate import generate
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import stochastic
-from jaxpose.viz import path_html
+from jaxpose.viz import path_page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +85,7 @@ class People(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What a page shows: states [T+1, H, N, J, 3] metres, and the options of `path_html`."""
+    """What a page shows: states [T+1, H, N, J, 3] metres, and the options of `path_page`."""
 
     name: str
     title: str
@@ -189,19 +188,18 @@ def generate_page(key: Key, model: Model, people: People, counts: dict[str, Any]
 
 
 def write(out: Path, page: Page, model: Model, num_steps: int, source: str) -> Path:
-    """The page as out/NAME.html, with plotly.min.js beside it."""
+    """The page as out/NAME.html."""
     times = time_grid(model.spec.sde(), num_steps, model.spec.spacing)
     people = "" if page.name == "generate" else f" People: {source}."
-    return path_html(
-        out / f"{page.name}.html",
+    shown = path_page(
         page.states,
         model.skeleton,
         times=np.asarray(times),
         title=page.title,
         note=f"{page.line} Model: {model.spec.name}.{people}",
-        library_beside=True,
         **page.options,
     )
+    return shown.write(out / f"{page.name}.html")
 
 
 def write_index(out: Path, written: Sequence[Page | BodyPage], models: str, source: str) -> Path:
@@ -247,19 +245,25 @@ def _hidden(model: Model, num: int) -> tuple[list[str], np.ndarray]:
 _INDEX = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>jaxpose: gallery</title>
 <style>
-body {{ max-width: 44em; margin: 3em auto; padding: 0 1.5em; color: #1f2937; line-height: 1.5;
+:root {{ --ink: #1b2430; --soft: #5b6675; --link: #0072b2; --paper: #ffffff; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --ink: #e8edf4; --soft: #9aa7b8; --link: #58b3ea; --paper: #10141a; }}
+}}
+body {{ max-width: 44em; margin: 3em auto; padding: 0 1.5em; line-height: 1.5;
+  color: var(--ink); background: var(--paper);
   font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; }}
 h1 {{ font-size: 1.5em; }}
 ul {{ list-style: none; padding: 0; }}
 li {{ margin: 0 0 1em; }}
-a {{ color: #0072b2; font-weight: 600; }}
-footer {{ margin-top: 3em; font-size: 0.85em; color: #6b7280; }}
+a {{ color: var(--link); font-weight: 600; }}
+footer {{ margin-top: 3em; font-size: 0.85em; color: var(--soft); }}
 </style></head>
 <body><h1>jaxpose: from noise to 3D poses</h1>
-<p>Each page can be played, turned and zoomed. Of joints there is a slider over the denoising; blue is left, vermilion
-right, black the truth, green what the task was given. Bodies are meshes; their truth is grey.</p>
+<p>Each page can be played, turned and zoomed, and works offline. Of joints there is a slider over the denoising; blue
+is left, vermilion right, green what the task was given. Bodies are meshes; their truth is grey.</p>
 <ul>
 {links}
 </ul>

@@ -27,7 +27,7 @@ from jaxpose.io.capsule_body import capsule_body
 from jaxpose.model import Model
 from jaxpose.tasks.complete_rotations import PARTS, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations, to_axis_angle
-from jaxpose.viz import mesh_html
+from jaxpose.viz import Skin, mesh_page, skins_of
 
 SIDE_BY_SIDE, SETS = 5, 4  # generated bodies at once, and how often
 HIDDEN, HYPOTHESES, POSES = "left_leg", 10, 6
@@ -41,12 +41,12 @@ R_Y_UP_FROM_Z_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
 
 
 class BodyPage(NamedTuple):
-    """What a page shows: meshes [H, F, V, 3] metres with faces [_, 3], and the options of `mesh_html`."""
+    """What a page shows: a skin for each body, with faces [_, 3], and the options of `mesh_page`."""
 
     name: str
     title: str
     line: str
-    vertices: np.ndarray
+    skins: list[Skin]
     faces: np.ndarray
     options: dict[str, Any]
 
@@ -68,13 +68,14 @@ def body_pages(key: Key, model: Model) -> Iterator[BodyPage]:
 def generate_page(key: Key, model: Model, body: Body) -> BodyPage:
     """Unconditional bodies, side by side."""
     drawn = _generated(key, model, SIDE_BY_SIDE * SETS)
-    meshes = on_floor(meshes_of(body, drawn)).reshape(SIDE_BY_SIDE, SETS, -1, 3)
+    posed = _posed(body, drawn.reshape(SIDE_BY_SIDE, SETS, -1, 3))
+    skins = skins_of(posed, on_floor(np.asarray(posed.skin())))
     line = (
         f"{SIDE_BY_SIDE * SETS} bodies out of noise. Their joint rotations are drawn, not their turn in space: one "
         "that leans may be bowing, falling or running."
     )
     options = {"arrange": "beside", "labels": [f"{SIDE_BY_SIDE} others"] * SETS}
-    return BodyPage("generate_bodies", "Generation: bodies", line, meshes, np.asarray(body.faces), options)
+    return BodyPage("generate_bodies", "Generation: bodies", line, skins, np.asarray(body.faces), options)
 
 
 def complete_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
@@ -85,18 +86,20 @@ def complete_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
     known[list(hidden)] = 0
     given = np.where(known[:, None] > 0, pose, np.nan)
     drawn = _completed(key, model, jnp.asarray(given), jnp.asarray(known), num_hypotheses=HYPOTHESES)
-    true = meshes_of(body, jnp.asarray(pose))
+    true = _posed(body, jnp.asarray(pose))
     rows, faces = part_of(body, [joint + 1 for joint in hidden])
-    floor = true[..., 1].min(-1)[:, None, None] * np.array([0, 1, 0], np.float32)
+    move = on_floor(np.asarray(true.skin()))
+    (truth,) = skins_of(true, move)
     line = (
         f"The {HIDDEN.replace('_', ' ')} is hidden, the rest of the pose is given: {HYPOTHESES} legs that the prior "
         "holds likely, in colour; the true body in grey."
     )
     options = {
-        **{"truth": true - floor, "truth_faces": np.asarray(body.faces), "labels": names, "max_bodies": HYPOTHESES},
+        **{"truth": truth, "truth_faces": np.asarray(body.faces), "labels": names, "max_bodies": HYPOTHESES},
         **{"names": [f"leg {h}" for h in range(HYPOTHESES)], "opacity": 0.55},
     }
-    legs = meshes_of(body, drawn)[:, :, rows] - floor
+    whole = skins_of(_posed(body, drawn), np.broadcast_to(move, (HYPOTHESES, *move.shape)))
+    legs = [skin._replace(rest=skin.rest[rows], weights=skin.weights[rows]) for skin in whole]
     return BodyPage("complete_bodies", "Completion of a body pose", line, legs, faces, options)
 
 
@@ -118,9 +121,10 @@ def denoise_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
         f"{after:.0f} mm after."
     )
     rows = slice(None, None, CLIP_STRIDE)
-    found = np.asarray(_skinned(body, parameters))[0, rows]
+    found, (truth,) = skins_of(posed_body(body, parameters)), skins_of(true)
+    found, truth = [_every(skin, rows) for skin in found], _every(truth, rows)
     options = {
-        **{"truth": np.asarray(true.skin())[rows], "observed": noisy[rows], "observed_skeleton": SMPL_22},
+        **{"truth": truth, "observed": noisy[rows], "observed_skeleton": SMPL_22},
         **{"fps": fps / CLIP_STRIDE, "arrange": "beside", "opacity": 1.0},
     }
     return BodyPage("denoise_bodies", "Denoising of a motion", line, found, np.asarray(body.faces), options)
@@ -133,39 +137,31 @@ def fit_page(key: Key, model: Model, body: Body) -> BodyPage:
     parameters, joints = _fitted(key, model, body, *film.detections())
     points = np.where(np.expand_dims(wrong, -1), np.nan, film.points3d)
     apart = 1000 * np.nanmedian(np.linalg.norm(np.asarray(joints)[0] - points, axis=-1))
-    found = np.asarray(_skinned(body, parameters))[0] @ R_Y_UP_FROM_Z_UP.T
+    posed = posed_body(body, parameters)
+    lowest = np.asarray(posed.skin())[0][..., 2].min(-1)
+    floor = np.array([0, np.quantile(lowest, 0.5), 0], np.float32)
+    found = [skin.turned(R_Y_UP_FROM_Z_UP, np.arange(len(points))).moved(-floor) for skin in skins_of(posed)]
     points = points @ R_Y_UP_FROM_Z_UP.T
-    floor = np.array([0, np.quantile(found[..., 1].min(-1), 0.5), 0], np.float32)
     line = (
         "Keypoints of OpenPose in four calibrated cameras (Pose2Sim's demo), one body fitted to all of them, with its "
         f"shape. Green: the joints by triangulation, which the fit did not see; half are within {apart:.0f} mm of the "
         "body's."
     )
     options = {"observed": points - floor, "observed_skeleton": COCO_17, "fps": film.fps / WALK_STRIDE}
-    return BodyPage("fit_bodies", "A body from four cameras", line, found - floor, np.asarray(body.faces), options)
+    return BodyPage("fit_bodies", "A body from four cameras", line, found, np.asarray(body.faces), options)
 
 
 def write_body_page(out: Path, page: BodyPage, model: str) -> Path:
-    """The page as out/NAME.html, with plotly.min.js beside it."""
-    return mesh_html(
-        out / f"{page.name}.html",
-        page.vertices,
-        page.faces,
-        title=page.title,
-        note=f"{page.line} Model: {model}.",
-        library_beside=True,
-        **page.options,
+    """The page as out/NAME.html."""
+    note = f"{page.line} Model: {model}."
+    return mesh_page(page.skins, page.faces, title=page.title, note=note, **page.options).write(
+        out / f"{page.name}.html"
     )
 
 
-def meshes_of(body: Body, body_pose: Array) -> np.ndarray:
-    """Meshes [..., V, 3] metres, pelvis at rest at the origin, of body poses [..., 21, 3] radians."""
-    return np.asarray(_posed(body, body_pose))
-
-
 def on_floor(meshes: np.ndarray) -> np.ndarray:
-    """Meshes [..., V, 3], y up, moved so that the lowest vertex of each lies at 0."""
-    return meshes - meshes[..., 1].min(-1)[..., None, None] * np.array([0, 1, 0], np.float32)
+    """What moves [..., 3] meshes [..., V, 3], y up, so that the lowest vertex of each lies at 0."""
+    return -meshes[..., 1].min(-1)[..., None] * np.array([0, 1, 0], np.float32)
 
 
 def part_of(body: Body, joints: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -204,11 +200,14 @@ def _fitted(
     return parameters, body_points(posed_body(body, parameters), "coco17")
 
 
+def _every(skin: Skin, rows: slice) -> Skin:
+    return skin._replace(transforms=skin.transforms[rows])
+
+
 def _best(fitted: Bodies) -> BodyParameters:
     return BodyParameters(*(x[0] for x in fitted[:4]))
 
 
 _generated = jax.jit(generate_rotations, static_argnums=2)
 _completed = jax.jit(complete_rotations, static_argnames="num_hypotheses")
-_posed = jax.jit(lambda body, body_pose: body.shape().pose(full_rotations(body, body_pose)).skin())
-_skinned = jax.jit(lambda body, parameters: posed_body(body, parameters).skin())
+_posed = jax.jit(lambda body, body_pose: body.shape().pose(full_rotations(body, body_pose)))

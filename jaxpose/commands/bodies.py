@@ -22,7 +22,7 @@ from jaxpose.commands.options import Complete, Denoise, Fit, Generate, Ik, Inter
 from jaxpose.fitting.engine import PosePrior
 from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
 from jaxpose.geometry.axes import FRAME_TAGS, turn
-from jaxpose.geometry.body import Body, full_rotations
+from jaxpose.geometry.body import Body, PosedBody, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import SKELETONS, SMPL_22, Skeleton
 from jaxpose.io import body_files
@@ -35,7 +35,7 @@ from jaxpose.model import Model
 from jaxpose.tasks.rotations import to_axis_angle
 
 BODY_JOINTS = SMPL_22.joints[1:]
-_MOST_BODIES, _MOST_FRAMES, _MOST_OBJECTS = 6, 120, 20  # of a page; of an .obj
+_MOST_BODIES, _MOST_FRAMES, _MOST_STILLS, _MOST_OBJECTS = 6, 300, 8, 20  # of a page, of its sheet, of an .obj
 
 
 class Fitting(NamedTuple):
@@ -52,7 +52,7 @@ class Shown(NamedTuple):
     body_pose [H, F, 21, 3], global_orient [H, F, 3] rad; pelvis [H, F, 3] m, the position of that joint; betas
     [F, S] or [S] of the best, or None for the template. labels: F. fps: None where frames are not of one motion.
     source: what is said in the motion's file. observed: [F, K, 3] m, NaN where missing. names: of the H bodies.
-    rest: [22, 3] m, the joints at rest where they are not the body's.
+    rest: [22, 3] m, the joints at rest where they are not the body's. frame, person: [F], where several people move.
     """
 
     body_pose: np.ndarray
@@ -67,6 +67,8 @@ class Shown(NamedTuple):
     observed_skeleton: Skeleton | None = None
     names: list[str] | None = None
     rest: np.ndarray | None = None
+    frame: np.ndarray | None = None
+    person: np.ndarray | None = None
 
 
 def load_fitting(prior: str, name: str | None, command: str) -> Fitting:
@@ -166,6 +168,7 @@ def write_fits(
         pelvis = (pelvis @ R.T).astype(np.float32)
     betas = rows["betas"][0] if rows["betas"].shape[-1] else None
     shown |= {"betas": betas, "fps": arrays["fps"], "note": f"prior {summary['prior']}"}
+    shown |= {key: arrays[key] for key in ("frame", "person")}
     yield from write_bodies(options, name, numbers, summary, Shown(rows["body_pose"], root, pelvis, **shown), body, up)
 
 
@@ -225,34 +228,68 @@ def write_bodies(
 
 
 def _draw(out: Path, name: str, shown: Shown, body: Body, objects: bool, pictures: bool) -> Iterator[str]:
-    """The meshes of at most so many bodies and frames, evenly spaced."""
+    """The meshes of some bodies: stills, evenly spaced, and the page of at most so many frames."""
     from jaxpose import viz
 
-    num, frames = shown.body_pose.shape[:2]
-    rows = np.arange(0, frames, -(-frames // _MOST_FRAMES))
-    pick = (slice(min(num, _MOST_BODIES)), rows)
+    faces, num = np.asarray(body.faces), shown.body_pose.shape[1]
+    rows = np.linspace(0, num - 1, min(num, _MOST_OBJECTS)).astype(int)
+    posed, move = _posed(shown, body, slice(1), rows)
+    stills = np.asarray(posed.skin())[0] + move[0, :, None]
+    if objects:
+        yield f"wrote {viz.write_obj(out / f'{name}.obj', stills, faces)} of {len(stills)} bodies"
+    if not pictures:
+        return
+    labels = [""] * num if shown.labels is None else shown.labels
+    few = np.linspace(0, len(rows) - 1, min(len(rows), _MOST_STILLS)).astype(int)
+    titles = [labels[row] or f"frame {row}" for row in rows[few]]
+    yield f"wrote {viz.mesh_sheet(out / f'{name}.png', stills[few], faces, titles=titles)}"
+    several = shown.person is not None and len(np.unique(shown.person)) > 1
+    make = _scene_of_people if several else _scene_of_one
+    skins, options = make(shown, body)
+    page = viz.mesh_page(skins, faces, title=name, note=shown.note, max_frames=_MOST_FRAMES, **options)
+    yield f"wrote {page.write(out / f'{name}.html')}"
+
+
+def _scene_of_one(shown: Shown, body: Body) -> tuple[list[Any], dict[str, Any]]:
+    """The first hypotheses of one moving body, and the options of its page."""
+    from jaxpose import viz
+
+    each, num = slice(_MOST_BODIES), shown.body_pose.shape[1]
+    skins = viz.skins_of(*_posed(shown, body, each, np.arange(num)))
+    return skins, {
+        **{"names": None if shown.names is None else shown.names[each], "labels": shown.labels, "fps": shown.fps},
+        **{"observed": shown.observed, "observed_skeleton": shown.observed_skeleton},
+    }
+
+
+def _scene_of_people(shown: Shown, body: Body) -> tuple[list[Any], dict[str, Any]]:
+    """The best body of each person in one space over time."""
+    from jaxpose import viz
+    from jaxpose.viz.crowd import make_crowd
+
+    crowd = make_crowd(shown.body_pose.shape[1], shown.frame, shown.person)
+    skins = []
+    for place in range(len(crowd.people)):
+        rows = np.flatnonzero(crowd.who == place)
+        (own,) = viz.skins_of(*_posed(shown, body, slice(1), rows))
+        transforms = np.full((len(crowd.frames), *own.transforms.shape[1:]), np.nan)
+        transforms[crowd.at[rows]] = own.transforms
+        skins.append(own._replace(transforms=transforms))
+    return skins, {
+        **{"names": [f"person {person}" for person in crowd.people], "fps": shown.fps},
+        "max_bodies": len(skins),
+        "observed": None if shown.observed is None else crowd.spread_out(shown.observed),
+        "observed_skeleton": shown.observed_skeleton,
+    }
+
+
+def _posed(shown: Shown, body: Body, bodies: slice, rows: np.ndarray) -> tuple[PosedBody, np.ndarray]:
+    """Some bodies [H] in some frames [F], posed, and what moves them to their place, [H, F, 3]."""
+    pick = (bodies, rows)
     betas = shown.betas if shown.betas is None or np.ndim(shown.betas) == 1 else shown.betas[rows]
     rotations = full_rotations(body, jnp.asarray(shown.body_pose[pick]), jnp.asarray(shown.global_orient[pick]))
     posed = body.shape(_betas(betas)).pose(rotations)
-    move = shown.pelvis[pick] - np.asarray(posed.joints[..., 0, :])
-    vertices, faces = np.asarray(posed.skin()) + move[..., None, :], np.asarray(body.faces)
-    labels = ["" if shown.labels is None else shown.labels[row] for row in rows]
-    if objects:
-        first = vertices[0]
-        few = first[np.linspace(0, len(first) - 1, min(len(first), _MOST_OBJECTS)).astype(int)]
-        yield f"wrote {viz.write_obj(out / f'{name}.obj', few, faces)} of {len(few)} bodies"
-    if not pictures:
-        return
-    titles = [label or f"frame {row}" for label, row in zip(labels, rows, strict=True)]
-    yield f"wrote {viz.mesh_sheet(out / f'{name}.png', vertices[0], faces, titles=titles)}"
-    options: dict[str, Any] = {
-        **{"title": name, "note": shown.note, "labels": labels},
-        "names": None if shown.names is None else shown.names[: len(vertices)],
-        "observed": None if shown.observed is None else shown.observed[rows],
-        "observed_skeleton": shown.observed_skeleton,
-        "fps": shown.fps / int(rows[1] - rows[0] if len(rows) > 1 else 1) if shown.fps else None,
-    }
-    yield f"wrote {viz.mesh_html(out / f'{name}.html', vertices, faces, **options)}"
+    return posed, shown.pelvis[pick] - np.asarray(posed.joints[..., 0, :])
 
 
 def _betas(betas: Any) -> Any:

@@ -3,14 +3,17 @@
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from jaxpose.commands.file_options import PrepareDetector
 from jaxpose.commands.option_groups import VideoFile, refuse
 from jaxpose.detect import weights
 from jaxpose.detect.base import Detector
 from jaxpose.detect.blazepose import blazepose, finder
 from jaxpose.detect.clip import detect_clip
-from jaxpose.detect.frames import Clip, check, holds_frames
+from jaxpose.detect.frames import Clip, check, frames, holds_frames
 from jaxpose.detect.rtmpose import rtmpose
+from jaxpose.viz.film import film_of
 
 _BLAZEPOSE = tuple(f"blazepose-{size}" for size in weights.SIZES)
 
@@ -28,6 +31,14 @@ def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generato
     if clip.camera is not None and given.stop is None:
         yield f"camera {clip.camera}: Ctrl-C ends the recording"
     return (yield from detect_clip(clip, detector, out, name)).keypoints
+
+
+def film(path: Path, frame: np.ndarray) -> list[bytes | None] | None:
+    """Small pictures (JPEG) of the frames [N] of a video or folder of images for a page; None for other paths."""
+    clip = Clip(path)
+    if not holds_frames(path) or clip.camera is not None:
+        return None
+    return film_of(((found.number, found.rgb) for found in frames(clip)), frame)
 
 
 def _detector(given: VideoFile) -> Generator[str, None, Detector]:

@@ -16,7 +16,7 @@ from jaxpose.base import Array, Camera, Key
 from jaxpose.commands import blocks, detections, models, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.options import Fuse
-from jaxpose.geometry.axes import FRAME_TAGS, to_camera, vertical
+from jaxpose.geometry.axes import FRAME_TAGS, covariance_to_camera, to_camera, vertical
 from jaxpose.geometry.body_joints import joint_set_of
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.io.multiview import MultiView
@@ -70,10 +70,15 @@ def fuse(options: Fuse) -> Iterator[str]:
         "mean": to_camera(drawn["mean"], seen.up),
         "keypoints": np.where(seen.confidence[:, 0, :, None] > 0, seen.xy[:, 0], np.nan),
         "confidence": seen.confidence[:, 0],
+        **{"up": seen.up, "covariance": covariance_to_camera(drawn["covariance"], seen.up)},
+        "radius_90": drawn["radius_90"],
     }
     titles = [f"frame {frame}" for frame in seen.frame]
     note = f"{seen.xy.shape[1]} cameras, metres from their calibration; keypoints of the first"
-    picture = report.Picture(to_camera(drawn["samples"], seen.up), skeleton, titles, note, layers, seen.fps)
+    picture = report.Picture(
+        *(to_camera(drawn["samples"], seen.up), skeleton, titles, note, layers, seen.fps, None, seen.frame),
+        root=to_camera(drawn["root"].mean(0), seen.up),
+    )
     yield from report.write(output, name, arrays, summary, picture)
 
 

@@ -53,7 +53,7 @@ def _joints(options: Generate, name: str, model: Model) -> Iterator[str]:
         **{"frame_tag": tag, "scale": model.spec.scale},
     }
     titles, states = [f"pose {i}" for i in range(num)], drawn[:, None] if path else None
-    picture = report.Picture(samples[None], model.skeleton, titles, "out of nothing", {}, path=states, one_motion=False)
+    picture = report.Picture(samples[None], model.skeleton, titles, "out of nothing", {}, path=states)
     yield from report.write(output, name, arrays, summary, picture)
 
 

@@ -38,6 +38,17 @@ from jaxpose.tasks.score import lifted_log_density
 
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
 _PROBES = 2**31 - 3  # of the key of likelihoods
+# What pictures call the pose that --aggregate makes of the hypotheses.
+_POSE_NAMES = {
+    "reprojection": "mean weighted by agreement with the keypoints",
+    "likelihood": "mean weighted by likelihood",
+    "median": "median of each coordinate",
+    "geometric_median": "geometric median",
+    "medoid": "medoid: the hypothesis nearest to the others",
+    "mode": "mode of each joint",
+    "pose_mode": "mode of whole poses",
+    "mean": "mean of the hypotheses",
+}
 FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the root joint"
 
 
@@ -236,9 +247,17 @@ def write(
         "scale": scale,
         **{"image_size": data.image_size, "keypoints_completed": completed},
     }
-    layers = {"keypoints": data.visible, "confidence": data.confidence, "mean": lifted.get("pose", lifted["mean"])}
+    layers: dict[str, Any] = {"keypoints": data.visible, "confidence": data.confidence, "mean": lifted["mean"]}
+    layers |= {name: lifted[name] for name in ("covariance", "radius_90")}
+    if "pose" in lifted:
+        layers |= {"mean": lifted["pose"], "mean_name": _POSE_NAMES[options.aggregate]}
     if completed is not None:
         layers |= {"observed": data.confidence > 0, "reprojected": completed}
     note, titles = f"metres from {scale}; {data.camera}", report.labels(kp.frame, kp.person)
-    picture = report.Picture(lifted["samples"], model.skeleton, titles, note, layers, kp.fps, path_states)
+    picture = report.Picture(
+        *(lifted["samples"], model.skeleton, titles, note, layers, kp.fps, path_states, kp.frame, kp.person),
+        root=lifted.get("pose_root", lifted["root"].mean(0)),
+        image_size=data.image_size,
+        film=None if options.output.no_pictures else clips.film(options.input, kp.frame),
+    )
     yield from report.write(options.output, name, arrays, summary, picture)

@@ -281,6 +281,23 @@ class Interpolate:
     output: FitOutput
 
 
+@dataclass(frozen=True)
+class View:
+    """a result in the browser, served live, where joints can be dragged.
+
+    Reads the .npz that lift, fuse, complete or denoise wrote. Dragged joints are exact, the rest of their limb is open,
+    and the model draws poses that fit them and the rest of the result.
+    """
+
+    input: Annotated[Path, metavar("RESULT"), text(".npz of a result")]
+    _: KW_ONLY
+    model: Annotated[str, text("a bundled model's name or a .safetensors file (pose17_fast)")] = "pose17_fast"
+    hypotheses: Annotated[Hypotheses, text("3D poses of an answer (40)")] = 40
+    host: Annotated[str, text("where to listen (127.0.0.1, this machine alone)")] = "127.0.0.1"
+    port: Annotated[Count, metavar("N"), text("(8080)")] = 8080
+    seed: Annotated[int, text("random seed (0)")] = 0
+
+
 # Command -> its options, and "module:function" below jaxpose that is imported when it runs: of this folder with the
 # options, of another with their fields as its arguments. Order: of the help.
 COMMANDS: dict[str, tuple[type, str]] = {
@@ -293,6 +310,7 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "ik": (Ik, "commands.fit:ik"),
     "fit": (Fit, "commands.fit:fit"),
     "interpolate": (Interpolate, "commands.generate:interpolate"),
+    "view": (View, "commands.view:view"),
     **file_options.COMMANDS,
 }
 GROUPS = file_options.GROUPS

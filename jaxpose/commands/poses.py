@@ -143,8 +143,14 @@ def write(
     }
     # pictures are about the mean root, one place for all samples of a pose: what was observed stays in place
     centre, states = posed["mean"][:, :1], posed.get("path")
-    layers = {"mean": posed["mean"] - centre, "given": data.joints - centre}
+    layers: dict[str, Any] = {"mean": posed["mean"] - centre, "given": data.joints - centre, "up": up}
+    layers |= {name: posed[name] for name in ("covariance", "radius_90")}
     path_states = None if states is None else states - centre[: states.shape[2]]
     titles = report.labels(source.frame, source.person)
-    picture = report.Picture(posed["samples"] - centre, model.skeleton, titles, note, layers, source.fps, path_states)
+    picture = report.Picture(
+        *(posed["samples"] - centre, model.skeleton, titles, note, layers, source.fps, path_states),
+        frame=source.frame,
+        person=source.person,
+        root=centre[:, 0],
+    )
     yield from report.write(output, name, arrays, summary, picture)

@@ -24,7 +24,8 @@ class Picture(NamedTuple):
     """What is drawn: samples [H, N, J, 3] metres, camera axes, about a place near the root of each of the N poses.
 
     layers: what viz shows beside them (its `Layers`); path: [T+1, H, N', J, 3] of the first N' <= N poses, or None;
-    one_motion: the N poses are frames, shown one at a time, not people side by side.
+    frame, person: [N], where the poses are of frames, not people side by side; root: [N, 3] metres, camera axes, where
+    each pose stands; image_size: of the picture that keypoints lie in; film: [N] JPEGs of it (viz/film.py) or None.
     """
 
     samples: np.ndarray
@@ -34,7 +35,11 @@ class Picture(NamedTuple):
     layers: dict[str, Any]
     fps: float | None = None
     path: np.ndarray | None = None
-    one_motion: bool = True
+    frame: np.ndarray | None = None
+    person: np.ndarray | None = None
+    root: np.ndarray | None = None
+    image_size: tuple[int, int] | None = None
+    film: list[bytes | None] | None = None
 
 
 def result(output: Output | Score, command: str, default: str | None, *sources: Path) -> str:
@@ -146,10 +151,17 @@ def write(
     if not output.no_pictures:
         shown: dict[str, Any] = {"note": picture.note, **picture.layers}
         yield f"wrote {viz.contact_sheet(out / f'{name}.png', *poses, titles=picture.labels, **shown)}"
-        shown |= {"labels": picture.labels, "title": name}
-        shown |= {"fps": picture.fps} if picture.one_motion else {}
-        page = viz.interactive_html if picture.one_motion else viz.grid_html
-        yield f"wrote {page(out / f'{name}.html', *poses, **shown)}"
+        yield f"wrote {_page(picture, name, shown).write(out / f'{name}.html')}"
     if picture.path is not None:
         file, first = out / f"{name}_path.html", picture.labels[: picture.path.shape[2]]
-        yield f"wrote {viz.path_html(file, picture.path, picture.skeleton, labels=first, title=name)}"
+        yield f"wrote {viz.path_page(picture.path, picture.skeleton, labels=first, title=name).write(file)}"
+
+
+def _page(picture: Picture, title: str, shown: dict[str, Any]) -> Any:
+    """The page of a picture: frames over time, or people side by side."""
+    from jaxpose import viz
+
+    if picture.frame is None:
+        return viz.grid_page(picture.samples, picture.skeleton, labels=picture.labels, title=title, **shown)
+    place = {name: getattr(picture, name) for name in ("frame", "person", "root", "fps", "image_size", "film")}
+    return viz.motion_page(picture.samples, picture.skeleton, title=title, **place, **shown)

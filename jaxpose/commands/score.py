@@ -28,13 +28,14 @@ Density = Callable[[Key, Block, bool], dict[str, Array]]  # what `blocks.gather`
 
 
 class _Read(NamedTuple):
-    """N poses of a file, the unit that their density is of, what is said of them, and densities by name."""
+    """N poses of a file, the unit that their density is of, what is said of them, densities by name, and joints."""
 
     frame: np.ndarray
     person: np.ndarray
     unit: str
     said: list[str]
     densities: dict[str, Density]
+    seen: poses.Observed | None = None
 
 
 def score(options: Score) -> Iterator[str]:
@@ -93,7 +94,7 @@ def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
         densities["log_density_given_keypoints"] = _density(
             model, options, lambda rows: (jnp.asarray(data.joints[rows]), *cond_of(rows))
         )
-    return _Read(data.source.frame, data.source.person, "metres", said, densities)
+    return _Read(data.source.frame, data.source.person, "metres", said, densities, data)
 
 
 def _keypoints(
@@ -161,6 +162,27 @@ def _write(
         ],
     }
     yield from report.write_numbers(options.out, name, arrays, summary)
+    if read.seen is not None:
+        yield f"wrote {_page(read.seen, model, arrays, name).write(options.out / f'{name}.html')}"
+
+
+def _page(seen: poses.Observed, model: Model, arrays: dict[str, np.ndarray], title: str) -> Any:
+    """The poses over time, each with its density, those out of distribution marked."""
+    from jaxpose import viz
+
+    root, source = seen.joints[:, :1], seen.source
+    words = [f"{density:.0f} nats" for density in arrays["log_density"]]
+    if "percentile" in arrays:
+        words = [f"{word}, percentile {p:.1f}" for word, p in zip(words, arrays["percentile"], strict=True)]
+    shown: dict[str, Any] = {
+        "frame": source.frame,
+        "person": source.person,
+        "root": root[:, 0],
+        "fps": source.fps,
+        "labels": words,
+    }
+    shown |= {"unusual": arrays.get("out_of_distribution"), "up": source.up, "mean_name": "pose"}
+    return viz.motion_page((seen.joints - root)[None], model.skeleton, title=title, max_hypotheses=1, **shown)
 
 
 def _told(arrays: dict[str, np.ndarray], row: int) -> str:

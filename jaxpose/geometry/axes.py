@@ -81,6 +81,12 @@ def from_camera(points: np.ndarray, up: str) -> np.ndarray:
     return points @ R_CAM_WORLD[up].astype(points.dtype)
 
 
+def covariance_to_camera(covariance: np.ndarray, up: str) -> np.ndarray:
+    """Covariances [..., 3, 3] of a world in which `up` points up, in the axes of a level camera."""
+    R = R_CAM_WORLD[up].astype(covariance.dtype)
+    return R @ covariance @ R.T
+
+
 def covariance_from_camera(covariance: np.ndarray, up: str) -> np.ndarray:
     """Covariances [..., 3, 3] in camera axes, in those of a world in which `up` points up."""
     R = R_CAM_WORLD[up].astype(covariance.dtype)

@@ -113,7 +113,7 @@ def put(poses: np.ndarray, places: np.ndarray, on_floor: bool = True) -> np.ndar
     return places - foot
 
 
-def caption(grid: Grid) -> str:
+def caption(grid: Grid) -> list[str]:
     """What is shown of what was given, and in which axes and units."""
     num_hypotheses, num_states = grid.scene.counts
     shown = [
@@ -124,7 +124,7 @@ def caption(grid: Grid) -> str:
     counts = [
         f"{some} {noun}" if some == given else f"{some} of {given} {noun}" for some, given, noun in shown if given > 1
     ]
-    return " · ".join([*counts, _AXES_NOTE, f"grid {sc.GRID_METRES} m"])
+    return [*counts, _AXES_NOTE, f"grid {sc.GRID_METRES} m"]
 
 
 def _reference(people: sc.Scene, otherwise: np.ndarray) -> np.ndarray:

@@ -32,8 +32,8 @@ from jaxpose.geometry.body_joints import MODEL_JOINTS
 from jaxpose.geometry.rotations import quaternion_from_matrix
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.viz.mesh import COLOURS, mesh_arrays
+from jaxpose.viz.skin import strongest_weights
 
-_NUM_WEIGHTS = 4  # a vertex's in one set of glTF, what every program reads
 _TYPES = {np.dtype(np.float32): 5126, np.dtype(np.uint32): 5125, np.dtype(np.uint8): 5121}
 _KINDS = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 _VERTICES, _INDICES = 34962, 34963  # what a buffer view is for
@@ -113,17 +113,6 @@ def write_motion_glb(
     tree["skins"] = [{"joints": list(range(num)), "skeleton": 0, "inverseBindMatrices": bound}]
     tree["animations"] = [_animation(buffer, turns, np.asarray(motion.transl), motion.fps)]
     return _write(path, tree, buffer)
-
-
-def strongest_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Joints [V, 4] uint8 and weights [V, 4] float32, falling, with sum 1, of skinning weights [V, J].
-
-    Joint 0 stands beside weight 0.
-    """
-    order = np.argsort(-weights, axis=1, kind="stable")[:, :_NUM_WEIGHTS]
-    shares = np.take_along_axis(weights, order, 1).astype(np.float64)
-    shares = (shares / shares.sum(1, keepdims=True)).astype(np.float32)
-    return np.where(shares > 0, order, 0).astype(np.uint8), shares
 
 
 class _Buffer:

@@ -19,13 +19,20 @@ from typing import NamedTuple, TypedDict, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxpose.geometry.axes import check_up
 from jaxpose.geometry.skeleton import Skeleton
 
 LEFT, RIGHT, MIDDLE, TRUTH, GIVEN = "#0072b2", "#d55e00", "#8a919e", "#111111", "#009e73"
 LIMBS = (LEFT, RIGHT, MIDDLE)
 PALE_LIMBS = ("#99c7e0", "#eebf99", "#d0d3d8")  # LIMBS with 60 % white
 INK, MUTED, GRID = "#1f2937", "#6b7280", "#e2e5ea"
-AXES_NOTE = "root-relative metres in camera axes (x right, y down, z forward)"
+# What a picture says of the axes of its poses, by the axis of theirs that points up.
+AXES_NOTES = {
+    "-y": "camera axes (x right, y down, z forward)",
+    "y": "world axes, y up, seen along -z",
+    "z": "world axes, z up, seen along y",
+}
+MEAN = "mean"
 GRID_METRES = 0.5
 HYPOTHESES = "hypotheses"
 _LABEL_LENGTH = 60
@@ -38,12 +45,15 @@ class Layers(TypedDict, total=False):
 
     keypoints:   [N, J, 2] px, the 2D input; confidence: [N, J] in [0, 1], its opacity.
     truth:       [N, J, 3] metres, like samples.
-    mean:        [N, J, 3] metres; where a picture shows a mean, that of all H by default.
+    mean:        [N, J, 3] metres; where a picture shows a mean, that of all H by default. mean_name: what it is.
     given:       [N, J, 3] metres, like samples: the joints that a task was given, noisy or incomplete.
     observed:    [N, J] bool: bones that end in a joint which is not observed stand out; the joints of `given` by
                  default.
     reprojected: [H, N, J, 2] px, the samples as the camera sees them, drawn over the 2D input.
     image:       path of the PNG or JPEG that the pixels lie in, drawn behind them.
+    covariance:  [N, J, 3, 3] square metres and radius_90 [N, J] metres: of the samples by default.
+    unusual:     [N] bool: poses that are out of the model's distribution.
+    up:          the axis that points up in the axes which the poses had before they were turned to camera axes.
     """
 
     keypoints: ArrayLike | None
@@ -54,6 +64,11 @@ class Layers(TypedDict, total=False):
     observed: ArrayLike | None
     reprojected: ArrayLike | None
     image: str | os.PathLike[str] | None
+    mean_name: str
+    covariance: ArrayLike | None
+    radius_90: ArrayLike | None
+    unusual: ArrayLike | None
+    up: str
 
 
 class Layer(NamedTuple):
@@ -80,7 +95,7 @@ class Scene(NamedTuple):
 
     layers: in metres. flat: in pixels; empty without 2D input. rows: [F] index of each row in what the caller gave.
     labels: one per row, "" where there is none. counts: hypotheses and rows that were given. shown: [h] indices of
-    the hypotheses that are kept. image: path of the picture behind the pixels, or None.
+    the hypotheses that are kept. image: path of the picture behind the pixels, or None. up: as in `Layers`.
     """
 
     layers: tuple[Layer, ...]
@@ -90,6 +105,7 @@ class Scene(NamedTuple):
     counts: tuple[int, int]
     shown: np.ndarray
     image: str | os.PathLike[str] | None = None
+    up: str = "-y"
 
 
 def make_scene(
@@ -117,7 +133,7 @@ def make_scene(
     mean, given, truth = layers.get("mean"), layers.get("given"), layers.get("truth")
     if mean is not None or with_mean:
         middle = finite_mean(poses) if mean is None else joints("mean", mean, shape)
-        solid.append(Layer("mean", middle[None], LIMBS, 4.5, 1.0, 3.0))
+        solid.append(Layer(layers.get("mean_name", MEAN), middle[None], LIMBS, 4.5, 1.0, 3.0, MEAN))
     if given is not None:
         given = joints("given", given, shape)
         solid.append(Layer("given", given[None], (GIVEN,) * 3, 1.2, 1.0, 3.4))
@@ -132,6 +148,7 @@ def make_scene(
         (num_hypotheses, num_rows),
         shown,
         layers.get("image"),
+        check_up(layers.get("up", "-y")),
     )
 
 
@@ -293,7 +310,8 @@ def caption(scene: Scene, row_noun: str) -> str:
     """Caption: what is shown of the input, and in which axes and units."""
     num_hypotheses, num_rows = scene.counts
     shown = f"{len(scene.shown)} of {num_hypotheses} hypotheses"
-    return " · ".join([shown, f"{len(scene.rows)} of {num_rows} {row_noun}", AXES_NOTE, f"grid {GRID_METRES} m"])
+    axes = f"root-relative metres in {AXES_NOTES[scene.up]}"
+    return " · ".join([shown, f"{len(scene.rows)} of {num_rows} {row_noun}", axes, f"grid {GRID_METRES} m"])
 
 
 def printable(text: str, length: int = _LABEL_LENGTH) -> str:

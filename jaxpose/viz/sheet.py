@@ -22,12 +22,9 @@ from jaxpose.viz.mesh import COLOURS, mesh_arrays
 
 # name -> coordinate along the panel's right and up, each as (camera axis, sign)
 _VIEWS = {"front": ((0, 1), (1, -1)), "side": ((2, 1), (1, -1)), "above": ((0, 1), (2, 1))}
-_AXIS_NAMES = {
-    "2D input": "pixels, fitted to the person",
-    "front": "x →   ↑ up",
-    "side": "depth →   ↑ up",
-    "above": "x →   ↑ depth",
-}
+_PIXELS = "2D input"
+# what lies to the right, up and away from the viewer of the front view, by the axis of the poses that points up
+_AXIS_NAMES = {"-y": ("x", "up", "depth"), "y": ("x", "y", "-z"), "z": ("x", "z", "y")}
 # Of meshes, in axes x right, y up, z to the viewer: what a view has to the right and towards the viewer; up is up.
 _MESH_VIEWS = {
     **{"front": ((1, 0, 0), (0, 0, 1)), "oblique": ((0.6, 0, -0.8), (0.8, 0, 0.6))},
@@ -77,7 +74,7 @@ def _saved(path: str | os.PathLike[str], figure: Any, dpi: int) -> Path:
 
 
 def _draw(scene: sc.Scene, skeleton: Skeleton, note: str) -> Any:
-    columns = (["2D input"] if scene.flat else []) + list(_VIEWS)
+    columns = ([_PIXELS] if scene.flat else []) + list(_VIEWS)
     num_rows = len(scene.rows)
     width = _PANEL_INCHES * len(columns) + 0.5
     lines = textwrap.wrap(
@@ -101,7 +98,7 @@ def _draw(scene: sc.Scene, skeleton: Skeleton, note: str) -> Any:
                 label = scene.labels[row] or f"pose {scene.rows[row]}"
                 axes.set_ylabel(sc.printable(label, 30), fontsize=8, color=sc.INK, parse_math=False)
             if row == num_rows - 1:
-                axes.set_xlabel(_AXIS_NAMES[name], fontsize=8, color=sc.MUTED)
+                axes.set_xlabel(_axis_names(name, scene.up), fontsize=8, color=sc.MUTED)
             if name in _VIEWS:
                 _draw_view(axes, scene, row, skeleton, name, limits)
             else:
@@ -110,6 +107,14 @@ def _draw(scene: sc.Scene, skeleton: Skeleton, note: str) -> Any:
     style = {"fontsize": 7, "color": sc.MUTED, "va": "bottom", "parse_math": False}
     figure.text(0.4 / width, 0.1 / height, "\n".join(lines), **style)
     return figure
+
+
+def _axis_names(view: str, up: str) -> str:
+    if view == _PIXELS:
+        return "pixels, fitted to the person"
+    right, high, away = _AXIS_NAMES[up]
+    across, along = {"front": (right, high), "side": (away, high), "above": (right, away)}[view]
+    return f"{across} →   ↑ {along}"
 
 
 def _frame(axes: Any) -> None:
@@ -131,7 +136,7 @@ def _draw_view(
             draw(level, color=sc.GRID, linewidth=0.6, zorder=0)
     for layer in scene.layers:
         seen = layer._replace(poses=layer.poses[..., [across, up]] * signs)
-        _draw_layer(axes, seen, skeleton, row, dot=0 if layer.name == "mean" else layer.dot)
+        _draw_layer(axes, seen, skeleton, row, dot=0 if layer.group == sc.MEAN else layer.dot)
 
 
 def _draw_pixels(axes: Any, scene: sc.Scene, row: int, skeleton: Skeleton) -> None:

@@ -5,6 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import Read
 
 from jaxpose import cli
 from jaxpose.model import ASSETS, load, save
@@ -74,6 +75,13 @@ def test_the_result_is_the_python_functions_with_and_without_keypoints(call, fil
     summary = json.loads((out / "walk.json").read_text())
     assert [row["out_of_distribution"] for row in summary["poses"]] == (expected == low).tolist()
     assert summary["density_of"] == "nats of metres"
+    page = Read((out / "walk.html").read_text())
+    np.testing.assert_array_equal(page.whole(page.content["marks"]["unusual"]), [expected == low])
+    np.testing.assert_allclose(page.poses("pose")[0], poses, atol=3e-4)
+    assert page.content["steps"]["labels"][1].startswith("frame 30 · ")
+    assert page.content["steps"]["labels"][1].endswith(
+        f"percentile {np.interp(expected, quantiles, [0, 50, 100])[1]:.1f}"
+    )
     assert f"least typical: frame {30 * int(np.argmin(expected))}, person 0" in said
     assert "out of distribution (below percentile 20 of training poses): 1 of 3" in said
 
