@@ -1,0 +1,90 @@
+// Detector and sampler, beside the page's thread: frames in, poses out.
+//
+// in:  {start: {folder, detector, facts}}, {frame: ImageBitmap, seconds, fov}, {lift: {...}, id}
+// out: {ready: {...}}, {pose: {...} | null, times, frame} (the picture that it is of), {lifted: {...}, id}, {failed: sentence}
+
+import {loadAndCompile, loadLiteRt, supportsFeature, Tensor} from '@litertjs/core';
+
+import {blazepose} from './blazepose.js';
+import {loadLifter} from './lifter.js';
+
+let detect, lifter, canvas, context;
+
+async function start({folder, detector, facts}) {
+  const threads = self.crossOriginIsolated && (await supportsFeature('relaxedSimd')) && navigator.hardwareConcurrency > 1;
+  // in a worker LiteRT takes this script's place for its own
+  const place = `${folder}litert/`;
+  self.Module = {locateFile: name => place + name, mainScriptUrlOrBlob: `${place}litert_wasm_threaded_internal.js`};
+  await loadLiteRt(place, {threads});
+  const gpu = await adapter();
+  const network = async (name, size) => compiled(`${folder}${name}.tflite`, size, gpu, threads);
+  const [find, look] = [await network('pose_detection', 224), await network(`pose_landmark_${detector}`, 256)];
+  detect = blazepose(find.run, look.run);
+  lifter = await loadLifter(folder, facts);
+  postMessage({ready: {noise: lifter.noise, detector, runsOn: look.runsOn}});
+}
+
+async function adapter() {
+  try {
+    return (await navigator.gpu?.requestAdapter()) ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** A network as a function from its input to its outputs; on the graphics processor where there is one that can. */
+async function compiled(url, size, gpu, threads) {
+  const count = threads ? Math.min(4, Math.max(1, navigator.hardwareConcurrency - 1)) : 1; // one is left to the page
+  for (const accelerator of gpu ? ['webgpu', 'wasm'] : ['wasm']) {
+    try {
+      const model = await loadAndCompile(url, {accelerator, cpuOptions: {numThreads: count}});
+      const run = async input => {
+        let tensor = new Tensor(input, [1, size, size, 3]);
+        if (accelerator === 'webgpu') tensor = await tensor.moveTo('webgpu');
+        const outputs = await model.run(tensor);
+        tensor.delete();
+        const arrays = [];
+        for (const output of outputs) {
+          const local = accelerator === 'webgpu' ? await output.moveTo('wasm') : output;
+          arrays.push(local.toTypedArray().slice());
+          local.delete();
+        }
+        return arrays;
+      };
+      await run(new Float32Array(size * size * 3));
+      const runsOn = accelerator === 'webgpu' ? 'WebGPU' : `WebAssembly, ${count} thread${count > 1 ? 's' : ''}`;
+      return {run, runsOn};
+    } catch (error) {
+      if (accelerator === 'wasm') throw error;
+      console.warn(`${url}: not on WebGPU (${error.message}); WebAssembly is used`);
+    }
+  }
+}
+
+async function pose({frame, seconds, fov}) {
+  const began = performance.now(), {width, height} = frame;
+  if (!canvas || canvas.width !== width || canvas.height !== height) {
+    canvas = new OffscreenCanvas(width, height);
+    context = canvas.getContext('2d', {willReadFrequently: true});
+  }
+  context.drawImage(frame, 0, 0);
+  const image = context.getImageData(0, 0, width, height), read = performance.now();
+  const person = await detect(image, seconds), found = performance.now();
+  const times = {read: read - began, detector: found - read, sampler: 0};
+  if (!person) return postMessage({pose: null, times, frame}, [frame]);
+  const focal = (0.5 * Math.max(width, height)) / Math.tan(0.5 * fov);
+  const given = {...person, intrinsics: Float32Array.of(focal, focal, width / 2, height / 2)};
+  const lifted = await lifter.lift(given);
+  times.sampler = performance.now() - found;
+  postMessage({pose: {...given, ...lifted, seconds, width, height}, times, frame}, [frame]);
+}
+
+onmessage = async ({data}) => {
+  try {
+    if (data.start) await start(data.start);
+    else if (data.frame) await pose(data);
+    else postMessage({lifted: await lifter.lift(data.lift), id: data.id});
+  } catch (error) {
+    postMessage({failed: error.message ?? String(error)});
+  }
+};
