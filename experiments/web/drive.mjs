@@ -22,6 +22,7 @@ const [width, height] = given.size.split('x').map(Number);
 const flags = ['--no-sandbox', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--mute-audio', ...given.flag];
 flags.push(...(given['no-webgl'] ? ['--disable-gpu', '--disable-3d-apis'] : ['--enable-unsafe-swiftshader']));
 if (given.camera) flags.push('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${given.camera}`);
+if (given.deny) flags.push('--use-fake-device-for-media-stream', '--deny-permission-prompts');
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const browser = await puppeteer.launch({executablePath, headless: true, args: flags});
 const said = [];
@@ -76,6 +77,9 @@ try {
   result.elsewhere = asked.filter(address => !address.startsWith(new URL(url).origin) && !address.startsWith('blob:') && !address.startsWith('data:'));
   await page.screenshot({path: `${out}.png`, fullPage: given.size.startsWith('390')});
   writeFileSync(`${out}.json`, JSON.stringify(result));
+  const ms = Object.entries(result.times).map(([name, value]) => `${name} ${value.toFixed(1)} ms`).join(', ');
+  if (result.posesPerSecond !== undefined) console.log(`${result.posesPerSecond.toFixed(1)} poses a second: ${ms}; ${result.runsOn}; ${result.cores} cores`);
+  if (result.message) console.log(result.message);
 } finally {
   await browser.close();
 }
