@@ -34,7 +34,7 @@ async function adapter() {
 
 /** A network as a function from its input to its outputs; on the graphics processor where there is one that can. */
 async function compiled(url, size, gpu, threads) {
-  const count = threads ? Math.min(4, Math.max(1, navigator.hardwareConcurrency - 1)) : 1; // one is left to the page
+  const count = threads ? Math.min(4, navigator.hardwareConcurrency) : 1;
   for (const accelerator of gpu ? ['webgpu', 'wasm'] : ['wasm']) {
     try {
       const model = await loadAndCompile(url, {accelerator, cpuOptions: {numThreads: count}});
