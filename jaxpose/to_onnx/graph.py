@@ -10,8 +10,8 @@ Weights are initialisers, stored once as float16 where that holds them: bfloat16
 lose less than 6e-8 of their absolute value below 6e-5 and nothing above. Computation is in float32.
 
 The package jax2onnx 0.17 converts the same sampler as exactly. Its file of pose17_fast has 22 MB and 2,258 nodes, since
-weights are float32 and some twice there, where this one has 7 MB and 870; it takes 40 s to make and twice as long to run
-(8.3 and 4.2 ms, onnxruntime 1.32, one thread). It brings 11 packages and an orbax older than the one that training uses.
+weights are float32 and some twice there; this one has 7 MB and 870. It takes 40 s to make and twice as long to run (8.3
+and 4.2 ms, onnxruntime 1.32, one thread), and brings 11 packages and an orbax older than the one that training uses.
 
 Sources: https://docs.jax.dev/en/latest/jaxpr.html, https://onnx.ai/onnx/operators/
 """
