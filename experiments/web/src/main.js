@@ -8,7 +8,7 @@ const LISTED = ['neck_nose', 'left_shoulder', 'right_shoulder', 'left_elbow', 'r
 const $ = id => document.getElementById(id);
 const video = $('video'), ink = $('skeleton').getContext('2d');
 const state = (window.jaxpose = {ready: false, last: null, poses: 0, message: '', times: {}, fps: 0, lift});
-let worker, facts, scene, waiting = new Map(), flying = 0, session = 0, stamps = [], fresh = false, picture = null, starting;
+let worker, facts, scene, waiting = new Map(), flying = 0, session = 0, sessions = 0, stamps = [], fresh = false, picture = null, starting;
 
 const slow = {}; // running means of milliseconds
 const settle = (name, value) => (slow[name] = slow[name] === undefined ? value : 0.9 * slow[name] + 0.1 * value);
@@ -200,8 +200,7 @@ async function begin(open) {
   try {
     say('Opening …');
     await open();
-    session++;
-    flying = 0;
+    session = ++sessions;
     stamps = [];
     $('start').hidden = true;
     $('stop').hidden = false;
