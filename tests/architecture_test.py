@@ -21,7 +21,7 @@ ROWS = (
     {"spaces"},
     {"networks", "conditioning"},
     {"model", "io"},
-    {"datasets"},
+    {"datasets", "detect"},
     {"recipes", "examples"},
     {"tasks", "training", "evaluation"},
     {"fitting"},
@@ -33,7 +33,13 @@ ROWS = (
 )
 RANK = {area: rank for rank, row in enumerate(ROWS) for area in row}
 # Not even through others: a network knows no process; what reads files and draws pictures knows no network.
-NEVER = (("networks", "diffusion"), ("io", "networks"), ("datasets", "networks"), ("viz", "networks"))
+NEVER = (
+    ("networks", "diffusion"),
+    ("io", "networks"),
+    ("datasets", "networks"),
+    ("viz", "networks"),
+    ("detect", "networks"),
+)
 HEAVY = {
     "orbax",
     "matplotlib",
@@ -44,6 +50,8 @@ HEAVY = {
     "tensorboard",
     "tensorboardX",
     "flatbuffers",
+    "av",
+    "ai_edge_litert",
     "onnx",
     "onnxruntime",
 }
