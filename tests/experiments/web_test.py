@@ -15,6 +15,9 @@ from shared import DATA, needs
 
 from experiments.web.facts import facts
 from jaxpose.base import Camera
+from jaxpose.detect.base import Frame
+from jaxpose.detect.blazepose import blazepose
+from jaxpose.detect.weights import Weights
 from jaxpose.files import ASSETS
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import get_skeleton
@@ -143,19 +146,18 @@ def test_a_recorded_camera_is_lifted(drive, film):
 @needs(CLIP)
 def test_landmarks_are_those_of_the_python_detector(drive):
     """A frame of a file: the two networks, crops and refinement of the page and of jaxpose/detect agree."""
-    detectors = pytest.importorskip("jaxpose.detect.blazepose")
-    weights = pytest.importorskip("jaxpose.detect.weights")
     pytest.importorskip("ai_edge_litert", reason="extra [video]")
-    av = pytest.importorskip("av")
+    av = pytest.importorskip("av", reason="extra [video]")
     last = drive("--video", CLIP, "--seconds", 3, "--no-webgl")["last"]
-    networks = weights.Weights("lite", PAGE / "pose_detection.tflite", PAGE / "pose_landmark_lite.tflite")
+    networks = Weights("lite", PAGE / "pose_detection.tflite", PAGE / "pose_landmark_lite.tflite")
     with av.open(CLIP) as source:
         images = [frame for frame in source.decode(video=0) if abs(float(frame.time) - last["seconds"]) < 1e-3]
         (image,) = [f.reformat(last["width"], last["height"]).to_ndarray(format="rgb24") for f in images]
-    frame = detectors.Frame(0, 0.0, image)
-    (found,) = detectors.blazepose(networks, people=1).detect([frame])
+    frame = Frame(0, 0.0, image)
+    (found,) = blazepose(networks, people=1).detect([frame])
     away = np.linalg.norm(np.reshape(last["keypoints"], (33, 2)) - found.xy_px[0], axis=-1)
     body = np.ptp(found.xy_px[0][:, 1])
+    print(f"landmarks: median distance {np.median(away):.2f} px of a person {body:.0f} px tall")
     assert np.median(away) < 0.02 * body  # a crop found in another frame: two detections of one picture
 
 

@@ -66,8 +66,8 @@ function refine(landmarks, heatmaps) {
     const column = Math.trunc(u * GRID), row = Math.trunc(v * GRID);
     let most = 0, total = 0, x = 0, y = 0;
     if (column >= 0 && column < GRID && row >= 0 && row < GRID) {
-      for (let i = Math.max(0, row - 3); i < Math.min(GRID, row + 4); i++) {
-        for (let j = Math.max(0, column - 3); j < Math.min(GRID, column + 4); j++) {
+      for (let i = Math.max(0, row - 4); i < Math.min(GRID, row + 5); i++) {
+        for (let j = Math.max(0, column - 4); j < Math.min(GRID, column + 5); j++) {
           const weight = sigmoid(heatmaps[(i * GRID + j) * ALL + k]);
           most = Math.max(most, weight);
           total += weight;

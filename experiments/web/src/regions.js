@@ -17,38 +17,34 @@ export function toImage({x, y, side, angle}, u, v) {
 }
 
 /**
- * The region as [size, size, 3] numbers scale * value + shift of values 0 to 255, bilinear, written to `out`.
- * Outside the image are its border pixels (extend) or zeros.
+ * The region as [size, size, 3] numbers scale * value + shift of whole values 0 to 255, written to `out`: bilinear in steps of
+ * 1/32 pixel and rounded, as the networks saw pictures. Outside the image are its border pixels (extend) or zeros.
  */
-export function crop(image, region, size, {extend, scale, shift}, out) {
-  const {data, width, height} = image, right = width - 1, bottom = height - 1;
-  const [x0, y0] = toImage(region, 0, 0);
-  const c = (region.side / size) * Math.cos(region.angle), s = (region.side / size) * Math.sin(region.angle);
+export function crop({data, width, height}, region, size, {extend, scale, shift}, out) {
+  const [x0, y0] = toImage(region, 0, 0), right = width - 1, bottom = height - 1;
+  const along = (32 * region.side * Math.cos(region.angle)) / size, across = (32 * region.side * Math.sin(region.angle)) / size;
+  const within = (value, most) => (value < 0 ? 0 : value > most ? most : value);
   for (let i = 0, k = 0; i < size; i++) {
     for (let j = 0; j < size; j++, k += 3) {
-      let x = x0 + c * j - s * i, y = y0 + s * j + c * i;
-      if (extend) {
-        x = x < 0 ? 0 : x > right ? right : x;
-        y = y < 0 ? 0 : y > bottom ? bottom : y;
-      }
-      let x1 = Math.floor(x), y1 = Math.floor(y), x2 = x1 + 1, y2 = y1 + 1;
-      // scale times the weights of the four pixels around: 1 left and above, 2 right and below
-      let w11 = scale * (x2 - x) * (y2 - y), w21 = scale * (x - x1) * (y2 - y);
-      let w12 = scale * (x2 - x) * (y - y1), w22 = scale * (x - x1) * (y - y1);
+      const x = Math.round(32 * x0 + along * j - across * i), y = Math.round(32 * y0 + across * j + along * i);
+      const u = (x & 31) / 32, v = (y & 31) / 32;
+      let x1 = x >> 5, y1 = y >> 5, x2 = x1 + 1, y2 = y1 + 1;
+      // weights of the four pixels around: 1 left and above, 2 right and below
+      let w11 = (1 - u) * (1 - v), w21 = u * (1 - v), w12 = (1 - u) * v, w22 = u * v;
       if (x1 < 0 || y1 < 0 || x2 > right || y2 > bottom) {
-        if (x1 < 0 || x1 > right) w11 = w12 = 0;
-        if (x2 < 0 || x2 > right) w21 = w22 = 0;
-        if (y1 < 0 || y1 > bottom) w11 = w21 = 0;
-        if (y2 < 0 || y2 > bottom) w12 = w22 = 0;
-        x1 = Math.min(Math.max(x1, 0), right);
-        x2 = Math.min(Math.max(x2, 0), right);
-        y1 = Math.min(Math.max(y1, 0), bottom);
-        y2 = Math.min(Math.max(y2, 0), bottom);
+        if (!extend) {
+          if (x1 < 0 || x1 > right) w11 = w12 = 0;
+          if (x2 < 0 || x2 > right) w21 = w22 = 0;
+          if (y1 < 0 || y1 > bottom) w11 = w21 = 0;
+          if (y2 < 0 || y2 > bottom) w12 = w22 = 0;
+        }
+        [x1, x2, y1, y2] = [within(x1, right), within(x2, right), within(y1, bottom), within(y2, bottom)];
       }
-      const a = 4 * (y1 * width + x1), b = 4 * (y1 * width + x2), d = 4 * (y2 * width + x1), e = 4 * (y2 * width + x2);
-      out[k] = shift + w11 * data[a] + w21 * data[b] + w12 * data[d] + w22 * data[e];
-      out[k + 1] = shift + w11 * data[a + 1] + w21 * data[b + 1] + w12 * data[d + 1] + w22 * data[e + 1];
-      out[k + 2] = shift + w11 * data[a + 2] + w21 * data[b + 2] + w12 * data[d + 2] + w22 * data[e + 2];
+      const a = 4 * (y1 * width + x1), b = 4 * (y1 * width + x2), c = 4 * (y2 * width + x1), d = 4 * (y2 * width + x2);
+      for (let n = 0; n < 3; n++) {
+        const value = w11 * data[a + n] + w21 * data[b + n] + w12 * data[c + n] + w22 * data[d + n];
+        out[k + n] = shift + scale * Math.floor(value + 0.5);
+      }
     }
   }
   return out;
