@@ -1,14 +1,17 @@
-# make demo | test | check | nightly | docs | bench | format | clean
+# make demo | test | check | nightly | docs | web | web-test | bench | format | clean
 #
 # Needs Python >= 3.11, git and make. A target makes the virtual environment that it runs in: .venv with python3, or
 # .venv-<version> with the interpreter of PYTHON=python3.12. Packages are installed again only when pyproject.toml or
 # requirements.txt change. WORKERS=1 runs pytest in one process instead of two; PYTEST="tests/geometry -x" are its arguments.
 # BENCH="--case=sampling --compare" are those of the benchmark. The documentation site needs packages of its own (extra `docs`),
-# which `make docs` and `make nightly` install.
+# which `make docs` and `make nightly` install. `make web` builds the page for browsers from the registries of Python and npm (node >= 20);
+# WEB_MODEL=FILE.safetensors HYPOTHESES=40 are its few-step model and how many poses it draws.
 
 WORKERS := 2
 PYTEST :=
 BENCH :=
+WEB_MODEL := pose17_fast
+HYPOTHESES := 20
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := python3
@@ -24,7 +27,7 @@ nproc := NPROC=1
 xdist := -n $(WORKERS) --dist worksteal
 endif
 
-.PHONY: demo test check nightly docs bench format clean
+.PHONY: demo test check nightly docs web web-test bench format clean
 
 demo: $(STAMP)
 	$(BIN)/python -m experiments.demo --out demo_out
@@ -44,6 +47,16 @@ nightly: docs
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo "wrote build/docs/index.html"
+
+web: $(STAMP)
+	mkdir -p build/web
+	$(BIN)/jaxpose export --format onnx --task lift --model $(WEB_MODEL) --hypotheses $(HYPOTHESES) --skeleton mediapipe33 --out build/web/lift.onnx
+	$(BIN)/python -m experiments.web.facts build/web/lift.onnx
+	cd experiments/web && npm ci --ignore-scripts --no-audit --no-fund
+	node experiments/web/build.mjs build/web
+
+web-test: web
+	$(nproc) $(BIN)/python -m pytest -m slow tests/experiments/web_test.py
 
 bench: $(STAMP)
 	$(BIN)/python -m experiments.benchmark $(BENCH)

@@ -25,7 +25,7 @@ ROWS = (
     {"recipes", "examples"},
     {"tasks", "training", "evaluation"},
     {"fitting"},
-    {"convert", "viz", "export", "api"},
+    {"convert", "viz", "export", "to_onnx", "api"},
     {"commands"},
     {"jaxpose"},  # jaxpose/__init__.py: the names of `api`, imported when they are asked for
     {"cli"},
@@ -51,6 +51,7 @@ HEAVY = {
     "flatbuffers",
     "av",
     "ai_edge_litert",
+    "onnx",
     "onnxruntime",
 }
 # What `import jaxpose` adds to jax and flax; together 0.1 to 0.2 s where these take 0.8 s.

@@ -19,19 +19,26 @@ Detections = Parameter(name="--detections")
 
 @dataclass(frozen=True)
 class Export:
-    """a whole sampler in one file, run by JAX alone.
+    """a whole sampler in one file, run by JAX alone or by ONNX runtimes.
 
     Writes a task of a model, from observations to samples, as one file that runs with the packages jax and flatbuffers,
     without this one. What goes in and comes out stands in the file's header and is told. JAX promises to run it in
     releases up to 6 months newer and 3 weeks older than the one that writes it.
+
+    --format onnx writes lifting by a few-step model (pose17_fast) for onnxruntime and browsers: fixed sizes, random
+    numbers are an input. The file is run beside JAX, and the largest difference is told.
     """
 
     _: KW_ONLY
     task: Annotated[str, text("lift, complete, denoise, generate or generate_rotations")]
     model: ModelName = None
-    hypotheses: Annotated[Count, metavar("H"), text("poses per observation; of generation, in all (200)")] = 200
+    format: Annotated[str, metavar("NAME"), text("jax (default) or onnx")] = "jax"
+    hypotheses: Annotated[Count | None, metavar("H")] = None
+    """poses per observation; of generation, in all (200; onnx: 20)"""
     batch: Annotated[Count | None, metavar("N")] = None
-    """observations a call (any number); denoise and DiffPose models need one"""
+    """observations a call (any number; onnx: 1); denoise and DiffPose models need one"""
+    skeleton: Annotated[str | None, metavar("NAME")] = None
+    """onnx: joint set of the keypoints that go in, such as mediapipe33 (the model's)"""
     steps: Steps = None
     sampler: Annotated[str, metavar("NAME"), text("as in `jaxpose lift`")] = "posterior"
     platforms: Annotated[Names | None, metavar("A,B")] = None

@@ -22,6 +22,7 @@ from jaxpose.io.motion import read_motion, save_motion
 from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
 from jaxpose.model import DEFAULT_MODEL, load
 from jaxpose.tasks.samplers import sampler_of
+from jaxpose.to_onnx import few_steps
 
 # The source that is given -> what converts it; its arguments are the options that mean something to it.
 _GMM: dict[str, Callable[..., Iterator[str]]] = {
@@ -40,20 +41,51 @@ _MOTION = {
 
 def export(options: kinds.Export) -> Iterator[str]:
     """Trace a task ahead of time, write it, and say what the program takes and gives."""
-    out, task, num = options.out, options.task, options.hypotheses
+    out = options.out
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise ValueError(f"--out: got {out}; needed a file in a folder that exists")
+    if options.format not in _FORMATS:
+        raise ValueError(f"--format: got {options.format!r}, legal are {list(_FORMATS)}")
+    yield from _FORMATS[options.format](options)
+    yield f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB"
+
+
+def _export_jax(options: kinds.Export) -> Iterator[str]:
+    if options.skeleton is not None:
+        raise ValueError("--skeleton: means nothing to --format jax, whose keypoints are in the model's joint set")
     model, sampler = load(options.model or DEFAULT_MODEL), sampler_of(options.sampler, options.steps)
     where: dict[str, Any] = {"batch": options.batch, "platforms": options.platforms}
-    program = exporting.export_task(model, task, num=num, sampler=sampler, **where)
-    exporting.write(out, program)
+    program = exporting.export_task(model, options.task, num=options.hypotheses or 200, sampler=sampler, **where)
+    exporting.write(options.out, program)
     header = program.header
     for side in ("inputs", "outputs"):
         for entry in header[side]:
             yield f"{side[:-1]}: {entry['name']} {entry['shape']}, {entry['unit']}"
     yield f"frame: {header['frame']}"
     yield f"{header['network_calls']} network calls; for {', '.join(header['platforms'])}"
-    yield f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB"
+
+
+def _export_onnx(options: kinds.Export) -> Iterator[str]:
+    if options.task != "lift":
+        raise ValueError(f"--task: --format onnx writes lift alone, got {options.task!r}")
+    for name, usual in (("platforms", None), ("steps", None), ("sampler", "posterior")):
+        if getattr(options, name) != usual:
+            raise ValueError(f"--{name}: means nothing to --format onnx; few-step models have their own sampler")
+    model, skeleton = load(options.model or DEFAULT_MODEL), options.skeleton and get_skeleton(options.skeleton)
+    num, batch = options.hypotheses or few_steps.HYPOTHESES, options.batch or 1
+    exported = few_steps.export_lift(model, num=num, batch=batch, skeleton=skeleton or model.skeleton)
+    for side, sizes in (("input", exported.inputs), ("output", exported.outputs)):
+        for name, size in sizes.items():
+            yield f"{side}: {name} {list(size)}, {few_steps.UNITS[name]}"
+    yield f"frame: {exported.metadata['frame']}"
+    yield f"{len(model.spec.times)} network calls; weights: {exported.metadata['licence']}"
+    worst, frames = few_steps.difference_mm(exported, model)
+    yield f"largest difference to JAX: {worst:.4f} mm, {frames} frames of the bundled clip"
+    few_steps.write(options.out, exported)
+
+
+# --format -> what writes the file and says what is in it
+_FORMATS: dict[str, Callable[[kinds.Export], Iterator[str]]] = {"jax": _export_jax, "onnx": _export_onnx}
 
 
 def body(options: kinds.PrepareBody) -> Iterator[str]:

@@ -1,0 +1,48 @@
+"""What the page knows of its model: the metadata of an exported ONNX file, as JSON beside it.
+
+python -m experiments.web.facts build/web/lift.onnx
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from jaxpose.geometry.skeleton import bones, get_skeleton
+from jaxpose.to_onnx.few_steps import FORMAT
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """Joints, parents and sides of the poses; shapes of the inputs; lines and sides of the landmarks in the picture."""
+    import onnx
+
+    made = onnx.load(path)
+    said = {p.key: p.value for p in made.metadata_props}
+    if said.get("format") != FORMAT:
+        raise ValueError(f"{path}: not of the format {FORMAT!r} that `jaxpose export --format onnx` writes")
+    given = get_skeleton(said["input_skeleton"])
+    index = given.joints.index
+    lines = [pair for pair in bones(given) if not _from_face(given.joints, pair)]
+    lines += [(index(f"left_{j}"), index(f"right_{j}")) for j in ("shoulder", "hip") if f"left_{j}" in given.joints]
+    return {
+        **{name: json.loads(said[name]) for name in ("joints", "parents", "left", "right")},
+        "name": json.loads(said["model"])["name"],
+        "licence": said["licence"],
+        "jaxpose": said["jaxpose"],
+        "inputs": {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in made.graph.input},
+        "input_skeleton": given.name,
+        "input_lines": lines,
+        "input_left": given.left,
+        "input_right": given.right,
+    }
+
+
+def _from_face(joints: tuple[str, ...], pair: tuple[int, int]) -> bool:
+    """Whether a bone is only there because its set has no neck: nobody has a line from nose to shoulder."""
+    parent, child = (joints[i] for i in pair)
+    return parent == "nose" and child.endswith("_shoulder")
+
+
+if __name__ == "__main__":
+    source = Path(sys.argv[1])
+    source.with_suffix(".json").write_text(json.dumps(facts(source)))
