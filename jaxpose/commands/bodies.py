@@ -26,7 +26,7 @@ from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import SKELETONS, SMPL_22, Skeleton
 from jaxpose.io import body_files
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 from jaxpose.io.motion import Motion, save_motion
 from jaxpose.io.poses3d import BodyPoints
 from jaxpose.io.retarget import write_motion_bvh
@@ -86,7 +86,7 @@ def dposer(model: Model) -> Fitting:
 def load_body(path: Path | None) -> Body:
     """The body of --body, or the licence-free one."""
     if path is None:
-        return capsule_body()
+        return anny_body()
     if not path.is_file():
         raise ValueError(f"--body: {path}: no such file")
     return body_files.load_body(path)

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from jaxpose.evaluation import mesh as mesh_module
 from jaxpose.evaluation.mesh import self_intersection_row, self_intersections
 from jaxpose.geometry.body import full_rotations
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 
 TETRAHEDRON = np.array([[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]])
 CORNERS = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4.0]])
@@ -104,7 +104,7 @@ def test_flat_parts_of_a_fine_mesh_do_not_cross_by_rounding():
 
 
 def test_a_body_crosses_itself_where_its_arm_goes_through_the_trunk(monkeypatch):
-    body = capsule_body()
+    body = anny_body()
     faces = np.asarray(body.faces)
     rest = np.asarray(body.v_template)
     assert not self_intersections(rest, faces).any()

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from body_tables import kintree, random_tables
 
+from jaxpose.io.anny_body import anny_body
 from jaxpose.io.body_files import _SMPL_PICKS, load_body, save_body
-from jaxpose.io.capsule_body import capsule_body
 
 SPARSE = pytest.importorskip("scipy.sparse")
 
@@ -170,7 +170,7 @@ def test_official_picks_belong_to_official_meshes(tmp_path):
 
 @pytest.mark.parametrize("kind", ["smpl", "smplx"])
 def test_a_saved_body_returns(tmp_path, kind):
-    body = capsule_body(kind)
+    body = anny_body(kind)
     save_body(tmp_path / "body.npz", body)
     again = load_body(tmp_path / "body.npz")
     assert again.kind == kind
@@ -184,7 +184,7 @@ def test_a_saved_body_returns(tmp_path, kind):
 
 def test_saved_files_have_the_official_layout(tmp_path):
     """Keys and types that the loaders of SMPL-X name; the root's parent is 2^32 - 1."""
-    save_body(tmp_path / "x.npz", capsule_body("smplx"))
+    save_body(tmp_path / "x.npz", anny_body("smplx"))
     with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
         tables = {key: arrays[key] for key in arrays.files}
     num = len(tables["v_template"])
@@ -196,7 +196,7 @@ def test_saved_files_have_the_official_layout(tmp_path):
     assert tables["hands_componentsr"].shape == (45, 45)
     assert tables["dynamic_lmk_bary_coords"].shape == (79, 17, 3)
     with pytest.raises(ValueError, match="path: needed a name that ends"):
-        save_body(tmp_path / "x.pkl", capsule_body("smplx"))
+        save_body(tmp_path / "x.pkl", anny_body("smplx"))
 
 
 def _change(key, value):

