@@ -174,7 +174,7 @@ def likelihood(setup: Setup) -> list[Row]:
 
 
 def skinning(setup: Setup) -> list[Row]:
-    """Vertices of 128 bodies of the licence-free mesh, SMPL's and SMPL-X's tables, with shapes.
+    """Vertices of 128 bodies of the default mesh, SMPL's and SMPL-X's tables, with shapes.
 
     Beside the products: bytes that must be read and written (tables and vertices) against the copy rate. What is left
     out of both is the blend of 12 numbers for each vertex, which the products leave and the last step reads.

@@ -4,7 +4,7 @@
 
 motion: val_motion at 20, 40 and 100 mm of noise (32, 64, 160 mm of error): mean joint error after the fit, mm, on the
         generic skeleton, root known; and the same with more and less smoothness.
-fit:    1,000 validation frames of the licence-free body, shapes drawn from N(0, 0.5^2), projected to OpenPose's 25
+fit:    1,000 validation frames of the default body, shapes drawn from N(0, 0.5^2), projected to OpenPose's 25
         points through the frames' cameras (known), 3 px of noise, 10 % missing: PA-MPJPE and MPJPE of the 22 joints.
 walker: walker_4cam (real detections), every 5th frame, fitted as one clip from each camera and from all four; against
         points3d (a triangulation from the same detections, itself good to 1-2 cm), COCO joints without the head, mm.

@@ -1,6 +1,6 @@
 """Pages of bodies for the gallery: what a prior over joint rotations makes, fills in, makes clean and fits.
 
-The body is the package's own mannequin (io/anny_body.py), free of any licence. What a prior knows are joint
+The body is ANNY's (io/anny_body.py). What a prior knows are joint
 rotations, not where a body stands: unconditional bodies are set down on the floor, each at its lowest point.
 Without JAXPOSE_DATA only the page that needs no data is made.
 """

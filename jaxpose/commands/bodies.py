@@ -84,7 +84,7 @@ def dposer(model: Model) -> Fitting:
 
 
 def load_body(path: Path | None) -> Body:
-    """The body of --body, or the licence-free one."""
+    """The body of --body, or ANNY's."""
     if path is None:
         return anny_body()
     if not path.is_file():
@@ -204,7 +204,7 @@ def write_bodies(
     """
     out, files, pictures = options.output.out, options.files, not options.output.no_pictures
     arrays = {**arrays, **report.axes(SMPL_22.joints, up, summary["frame_tag"])}
-    yield from report.write_numbers(out, name, arrays, summary | {"body": str(files.body or "licence-free")})
+    yield from report.write_numbers(out, name, arrays, summary | {"body": str(files.body or "anny")})
     betas = None if shown.betas is None else np.asarray(shown.betas)
     one_shape = betas if betas is None or betas.ndim == 1 else betas[0] if (betas == betas[0]).all() else None
     still = (shown.body_pose[0], shown.global_orient[0], shown.pelvis[0])

@@ -57,7 +57,7 @@ def export(options: kinds.Export) -> Iterator[str]:
 
 
 def body(options: kinds.PrepareBody) -> Iterator[str]:
-    """Write the licence-free body in the layout of SMPL's files, and say what is in it."""
+    """Write the default body in the layout of SMPL's files, and say what is in it."""
     made = anny_body(options.kind)
     save_body(options.out, made)
     yield (
