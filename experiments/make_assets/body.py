@@ -88,8 +88,7 @@ def t_pose(data: MakeHuman, turns: dict[str, np.ndarray], vertices: np.ndarray) 
     # dual part: t q / 2 of each bone, of which the first is the identity
     dual = 0.0
     for k, name in enumerate(names):
-        t = shift[name][..., None, :]
-        q = _quaternion(turns[name])
+        t, q = shift[name][..., None, :], _quaternion(turns[name])
         product = np.concatenate([-(t @ q[1:])[..., None], t * q[0] + np.cross(t, q[1:])], -1) / 2
         dual = dual + share[:, k + 1, None] * product
     real, dual = real / norm, dual / norm
@@ -191,7 +190,7 @@ def _bones(joint: str) -> list[tuple[str, float]]:
 
 
 _TRUNK = ("root", "pelvis", "spine05", "spine04", "spine03", "spine02", "spine01", "breast")
-_RAMP = 0.06  # metres, half the height over which the trunk bends at a joint of the spine
+_RAMP = 0.06  # metres, half the height over which the trunk bends at a joint
 _OWNERS = {
     **{"clavicle": "collar", "shoulder01": "collar", "upperarm": "shoulder", "lowerarm": "elbow", "wrist": "wrist"},
     **{"metacarpal": "wrist", "upperleg": "hip", "lowerleg": "knee", "foot": "ankle", "toe": "foot", "neck": "neck"},
@@ -286,8 +285,8 @@ def surface(wheel: Path) -> Surface:
 
 def _shares_of_people(data: MakeHuman) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients [N, K] of the targets of a sample of people, and the mean [K] of its adults."""
-    years, phenotypes = people(np.random.default_rng(0), _PEOPLE)
-    shares = target_coefficients([name[1:] for name in data.names], **phenotypes)
+    years, found = people(np.random.default_rng(0), _PEOPLE)
+    shares = target_coefficients([name[1:] for name in data.names], **found)
     return shares, shares[(years > 18) & (years < 65)].mean(0)
 
 
@@ -303,8 +302,8 @@ def make(wheel: Path, num_components: int = _COMPONENTS) -> dict[str, np.ndarray
     moved = np.stack([t_pose(data, turns, target) for target in data.targets])
     targets, target_joints = whole(mesh, mesh.take(moved)), joints_of(data, moved)
     few = shares[:: _PEOPLE // 150] - adults
+    few = np.concatenate([np.zeros((1, len(names))), few])
     around = template + np.tensordot(few, targets, 1), joints + np.tensordot(few, target_joints, 1)
-    around = [np.concatenate([at[None], people_at]) for at, people_at in zip((template, joints), around, strict=True)]
     ids, regressor = regressors(mesh, *around)
     found = np.einsum("nvkd,vk->nvd", around[0][:, ids], regressor)
     error = 1000 * np.linalg.norm(found - around[1], axis=-1)
@@ -326,7 +325,7 @@ def make(wheel: Path, num_components: int = _COMPONENTS) -> dict[str, np.ndarray
     shapedirs, to_betas = shapedirs[:num_components], to_betas[:, :num_components]
     scale = np.abs(shapedirs).max((1, 2)) / 32767
     top = np.argsort(-weights, 1)[:, :4]
-    strongest = np.take_along_axis(weights, top, 1)
+    strong = np.take_along_axis(weights, top, 1)
     return {
         "vertices": template.astype(np.float32),
         "faces": mesh.faces.astype(np.uint16),
@@ -336,7 +335,7 @@ def make(wheel: Path, num_components: int = _COMPONENTS) -> dict[str, np.ndarray
         "regressor_ids": ids.astype(np.uint16),
         "regressor": regressor.astype(np.float32),
         "weight_ids": top.astype(np.uint8),
-        "weights": (strongest / strongest.sum(1, keepdims=True)).astype(np.float32),
+        "weights": (strong / strong.sum(1, keepdims=True)).astype(np.float32),
         "targets": np.array(["-".join(name) for name in names]),
         "phenotypes": to_betas.astype(np.float32),
         "phenotype_offset": (-adults @ to_betas).astype(np.float32),
@@ -374,8 +373,7 @@ _PICKS = {
 
 def picks_of(data: MakeHuman, base: np.ndarray, vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Vertices [21] of `PICKED`: nearest to points of the base mesh; of a finger, that farthest from its joint."""
-    found = []
-    names = MODEL_JOINTS["smplx"]
+    found, names = [], MODEL_JOINTS["smplx"]
     for point in PICKED:
         if point.endswith("_tip"):
             finger = weights[:, names.index(point.replace("_tip", "3"))] > 0.5
