@@ -117,7 +117,8 @@ def test_two_cameras_find_the_body_in_their_world(as_clip, run_prior, posed, tmp
     flags = ["--as-clip", "--smooth", 0] if as_clip else []
     run_prior("fit", tmp_path / "two.npz", "--out", tmp_path / "o", "--noise-px", 1, *flags)
     with np.load(tmp_path / "o" / "two_fitted.npz") as z:
-        assert z["error_px"].max() < 3
+        assert np.median(z["error_px"]) < 0.5
+        assert z["error_px"].max() < 4
         limbs = [COCO_17.joints.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("elbow", "knee")]
         same = [SMPL_22.joints.index(COCO_17.joints[i]) for i in limbs]
         assert np.linalg.norm(z["joints3d"][:, same] - z_up[:, limbs], axis=-1).max() < 0.03
