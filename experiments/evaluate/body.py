@@ -4,7 +4,7 @@
 
 motion: val_motion at 20, 40 and 100 mm of noise (32, 64, 160 mm of error): mean joint error after the fit, mm, on the
         generic skeleton, root known; and the same with more and less smoothness.
-fit:    1,000 validation frames of the licence-free body, shapes drawn from N(0, 0.5^2), projected to OpenPose's 25
+fit:    1,000 validation frames of the default body, shapes drawn from N(0, 0.5^2), projected to OpenPose's 25
         points through the frames' cameras (known), 3 px of noise, 10 % missing: PA-MPJPE and MPJPE of the 22 joints.
 walker: walker_4cam (real detections), every 5th frame, fitted as one clip from each camera and from all four; against
         points3d (a triangulation from the same detections, itself good to 1-2 cm), COCO joints without the head, mm.
@@ -38,7 +38,7 @@ from jaxpose.fitting.priors import dposer_prior, energy_prior, fit_gaussian, fit
 from jaxpose.fitting.terms import Weights, project
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 
 TASKS = ("motion", "fit", "walker")
 PRIORS = ("dposer", "none", "l2", "gaussian", "mixture")
@@ -121,7 +121,7 @@ def denoised_joints(
 
 def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Options) -> Iterator[Item]:
     """Synthetic keypoints of 1,000 frames, in one call."""
-    mesh, poses = capsule_body(), load_poses(1)
+    mesh, poses = anny_body(), load_poses(1)
     chosen = np.linspace(0, len(poses.body_pose) - 1, _FRAMES).astype(int)[:: options.stride]
     rng, num = np.random.default_rng(options.seed), len(chosen)
     betas = _SHAPE * rng.normal(size=(num, mesh.shapedirs.shape[-1]))
@@ -168,7 +168,7 @@ def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) 
     """A filmed person from one camera and from four."""
     film = bench.load_walker(_WALKER_STRIDE)
     (uv, seen, all_cameras), points3d = film.detections(), film.points3d
-    mesh, start = capsule_body(), jnp.asarray(model.statistics.mean)
+    mesh, start = anny_body(), jnp.asarray(model.statistics.mean)
     truth, known = jnp.asarray(points3d[:, _LIMBS]), jnp.asarray(np.isfinite(points3d[:, _LIMBS]).all(-1))
     settings = FitSettings(weights=FitSettings().weights._replace(smooth=20.0))
     how: dict[str, Any] = {"noise_px": _WALKER_NOISE_PX, "start_pose": start, "up": "z", "settings": settings}

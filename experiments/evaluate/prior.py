@@ -35,7 +35,7 @@ from jaxpose.evaluation.protocols import completion_row, hidden_errors
 from jaxpose.fitting.priors import dposer_prior
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import stochastic
@@ -124,7 +124,7 @@ def _generation_row(
     for name, real in (("val", val_flat), ("train", ref_flat)):
         found = generation.neighbour_metrics(real, flat)
         row |= {f"{k}_{name}": v for k, v in found._asdict().items()}
-    mesh = capsule_body()
+    mesh = anny_body()
     vertices = mesh.shape().pose(full_rotations(mesh, jnp.asarray(x[:_MESHES]))).skin()
     row |= self_intersection_row(np.asarray(vertices), np.asarray(mesh.faces))
     return row | {"dnn_rad": float(generation.nearest_rotations(x[:_MESHES], train).mean())}

@@ -1,6 +1,6 @@
 """Pages of bodies for the gallery: what a prior over joint rotations makes, fills in, makes clean and fits.
 
-The body is the package's own mannequin (io/capsule_body.py), free of any licence. What a prior knows are joint
+The body is ANNY's (io/anny_body.py). What a prior knows are joint
 rotations, not where a body stands: unconditional bodies are set down on the floor, each at its lowest point.
 Without JAXPOSE_DATA only the page that needs no data is made.
 """
@@ -23,7 +23,7 @@ from jaxpose.fitting.priors import dposer_prior
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import COCO_17, SMPL_22
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 from jaxpose.model import Model
 from jaxpose.tasks.complete_rotations import PARTS, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations, to_axis_angle
@@ -53,7 +53,7 @@ class BodyPage(NamedTuple):
 
 def body_pages(key: Key, model: Model) -> Iterator[BodyPage]:
     """The pages one after another, each with a key of its own; those whose data is there."""
-    body, shared = capsule_body(), data_root()
+    body, shared = anny_body(), data_root()
     bench, walker = shared.parent / "bench", shared / "keypoints2d" / "walker_4cam.npz"
     keys = [jax.random.fold_in(key, index) for index in range(4)]
     yield generate_page(keys[0], model, body)

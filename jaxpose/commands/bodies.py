@@ -26,7 +26,7 @@ from jaxpose.geometry.body import Body, PosedBody, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import SKELETONS, SMPL_22, Skeleton
 from jaxpose.io import body_files
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 from jaxpose.io.motion import Motion, save_motion
 from jaxpose.io.poses3d import BodyPoints
 from jaxpose.io.retarget import write_motion_bvh
@@ -86,9 +86,9 @@ def dposer(model: Model) -> Fitting:
 
 
 def load_body(path: Path | None) -> Body:
-    """The body of --body, or the licence-free one."""
+    """The body of --body, or ANNY's."""
     if path is None:
-        return capsule_body()
+        return anny_body()
     if not path.is_file():
         raise ValueError(f"--body: {path}: no such file")
     return body_files.load_body(path)
@@ -207,7 +207,7 @@ def write_bodies(
     """
     out, files, pictures = options.output.out, options.files, not options.output.no_pictures
     arrays = {**arrays, **report.axes(SMPL_22.joints, up, summary["frame_tag"])}
-    yield from report.write_numbers(out, name, arrays, summary | {"body": str(files.body or "licence-free")})
+    yield from report.write_numbers(out, name, arrays, summary | {"body": str(files.body or "anny")})
     betas = None if shown.betas is None else np.asarray(shown.betas)
     one_shape = betas if betas is None or betas.ndim == 1 else betas[0] if (betas == betas[0]).all() else None
     still = (shown.body_pose[0], shown.global_orient[0], shown.pelvis[0])

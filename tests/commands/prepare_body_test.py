@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from jaxpose import cli
+from jaxpose.io.anny_body import anny_body
 from jaxpose.io.body_files import load_body
-from jaxpose.io.capsule_body import capsule_body
 
 
 def test_the_file_holds_the_body(tmp_path, capsys):
     cli.main(["prepare", "body", "--kind", "smplh", "--out", str(tmp_path / "b.npz")])
-    body, wanted = load_body(tmp_path / "b.npz"), capsule_body("smplh")
+    body, wanted = load_body(tmp_path / "b.npz"), anny_body("smplh")
     assert body.kind == "smplh"
     np.testing.assert_array_equal(body.v_template, wanted.v_template)
     np.testing.assert_array_equal(body.weights, wanted.weights)

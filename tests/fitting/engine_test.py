@@ -76,6 +76,27 @@ def test_each_term_of_the_energy(body):
     np.testing.assert_allclose(energy_of(body, start, place=1.0), 2 * joints[:, :, 0, 0].sum(1), rtol=1e-5)
 
 
+def evidence(precision, seen, posed, parameters, k):
+    """Betas [N, S] that each frame shows with a precision [N, 1]: [N] nats."""
+    return posed.joints.shape[1] / 2 * (precision * jnp.square(parameters.betas - seen)).sum(-1)
+
+
+def test_betas_stay_human_unless_the_data_insist(body):
+    """Three people whose 4 frames say betas of (2, -2), (6, -6) and (6, -6), the first two weakly: the least energy is
+    known in closed form. Within 2.5 it is the mean of two Gaussians; beyond, all frames' tails pull back."""
+    precision, seen = jnp.array([0.5, 0.5, 50.0]), jnp.array([[2.0, -2.0], [6.0, -6.0], [6.0, -6.0]])
+    start = parameters(num=3, frames=4)
+    term, only = jax.tree_util.Partial(evidence, precision[:, None], seen), Free(False, False, False, True)
+    found = fit(jax.random.key(0), body, None, term, start=start, num_steps=600, learning_rate=0.1, free=only)
+    h, sizes = 4 * np.asarray(precision), np.array([2.0, 6.0, 6.0])
+    gaussian = h * sizes / (h + 1)
+    tailed = (h * sizes + 4 * 2.5) / (h + 1 + 4)
+    wanted = np.where(gaussian < 2.5, gaussian, tailed)
+    np.testing.assert_allclose(found.betas[0], wanted[:, None] * [1, -1], atol=0.01)
+    assert wanted[1] < 3.2
+    assert wanted[2] > 5.7
+
+
 def test_the_prior_s_weight_falls_to_itself(body):
     """It is `prior_start` times the weight at the first step, and the weight itself at the last."""
     start = parameters()

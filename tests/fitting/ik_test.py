@@ -12,7 +12,7 @@ from jaxpose.diffusion.regulariser import fixed
 from jaxpose.fitting.engine import BodyParameters, posed_body, start_parameters
 from jaxpose.fitting.ik import IKSettings, aligned, ik
 from jaxpose.fitting.priors import dposer_prior
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 
 NUM = 4
 SETTINGS = IKSettings(num_steps=600)
@@ -21,7 +21,7 @@ joints_of = jax.jit(lambda body, parameters: posed_body(body, parameters).joints
 
 def alone(y, noise, seed=0):
     """Without a prior; one program for all tests."""
-    return ik(jax.random.key(seed), capsule_body(), y, "smpl22", None, noise=noise, settings=SETTINGS)
+    return ik(jax.random.key(seed), anny_body(), y, "smpl22", None, noise=noise, settings=SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def truth():
     shapes = ((21, 3), 0.2), ((3,), 1.0), ((3,), 2.0)
     values = [rng.normal(0, size, (NUM, 1, *shape)) for shape, size in shapes]
     parameters = BodyParameters(*(jnp.asarray(v, jnp.float32) for v in values), jnp.zeros((NUM, 10)))
-    return parameters, joints_of(capsule_body(), parameters)
+    return parameters, joints_of(anny_body(), parameters)
 
 
 def errors(found, joints):
@@ -44,7 +44,7 @@ def test_exact_joints_come_back(truth):
     found = alone(joints, 0.005)
     assert errors(found, joints).max() < 5
     # what is returned is of one body
-    np.testing.assert_allclose(joints_of(capsule_body(), found), found.joints, atol=1e-5)
+    np.testing.assert_allclose(joints_of(anny_body(), found), found.joints, atol=1e-5)
     np.testing.assert_array_equal(found.betas, 0)
 
 
@@ -87,7 +87,7 @@ def test_missing_joints_and_one_wild_one_do_no_harm(truth):
 def test_alignment_is_exact_for_a_body_only_turned_and_moved(truth):
     """Of four points too, with a mirror-free rotation, which scipy composes."""
     parameters, _ = truth
-    body, start = capsule_body(), start_parameters(NUM, 1, 10)._replace(body_pose=parameters.body_pose)
+    body, start = anny_body(), start_parameters(NUM, 1, 10)._replace(body_pose=parameters.body_pose)
     joints = joints_of(body, parameters)
     align = jax.jit(aligned, static_argnums=2)
     for seen in (np.ones(22), np.isin(np.arange(22), (0, 5, 9, 14))):
@@ -106,7 +106,7 @@ def test_hypotheses_differ_where_nothing_is_seen_and_agree_where_it_is(truth):
     hidden = joints[:2].at[:, :, arm].set(jnp.nan)
     found = ik(
         jax.random.key(0),
-        capsule_body(),
+        anny_body(),
         hidden,
         "smpl22",
         prior,
@@ -128,7 +128,7 @@ def test_hypotheses_differ_where_nothing_is_seen_and_agree_where_it_is(truth):
 
 def test_illegal_arguments_are_named(truth):
     _, joints = truth
-    call = lambda y, points="smpl22": ik(jax.random.key(0), capsule_body(), y, points, None)  # noqa: E731
+    call = lambda y, points="smpl22": ik(jax.random.key(0), anny_body(), y, points, None)  # noqa: E731
     with pytest.raises(ValueError, match=r"targets: needed \[N, F, 22, 3\] for points 'smpl22', got \[4, 1, 17, 3\]"):
         call(joints[:, :, :17])
     with pytest.raises(ValueError, match="points 'smpl23' are unknown; legal are"):

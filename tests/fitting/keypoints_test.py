@@ -14,7 +14,7 @@ from jaxpose.fitting.priors import energy_prior
 from jaxpose.fitting.terms import Keypoints, bend_energy, project
 from jaxpose.geometry import camera
 from jaxpose.geometry.body_joints import body_points
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 
 NUM, POINTS = 2, "smpl22"
 INTRINSICS = jnp.array([1000.0, 1000.0, 500.0, 500.0])
@@ -54,7 +54,7 @@ def truth():
     orient = np.array([[0, 0.3, 0], [0, 2.0, 0]])[:, None] + np.zeros((NUM, 2, 3))
     place = rng.normal(0, 0.2, (NUM, 2, 3))
     parameters = BodyParameters(*(jnp.asarray(v, jnp.float32) for v in (pose, orient, place)), jnp.zeros((NUM, 10)))
-    return parameters, points_of(capsule_body(), parameters)
+    return parameters, points_of(anny_body(), parameters)
 
 
 seen_by = jax.jit(lambda cameras, joints: project(cameras, joints))
@@ -63,7 +63,7 @@ points_of = jax.jit(lambda body, parameters: body_points(posed_body(body, parame
 
 def run(uv, confidence, seed=0):
     """One program for all tests."""
-    body, key = capsule_body(), jax.random.key(seed)
+    body, key = anny_body(), jax.random.key(seed)
     return fit_keypoints(key, body, uv, confidence, CAMERAS, POINTS, PRIOR, noise_px=2.0, up="y", settings=SETTINGS)
 
 
@@ -88,7 +88,7 @@ def fits(truth):
 
 
 def pixels(found, truth, num):
-    seen = points_of(capsule_body(), jax.tree.map(lambda x: x[0], found))
+    seen = points_of(anny_body(), jax.tree.map(lambda x: x[0], found))
     return np.linalg.norm(seen_by(CAMERAS, seen) - seen_by(CAMERAS, truth[1]), axis=-1)[:, :num]
 
 
@@ -142,7 +142,7 @@ def test_a_given_start_is_gone_on_from(truth):
     uv = seen_by(CAMERAS, joints)[:1]
     found = fit_keypoints(
         jax.random.key(0),
-        capsule_body(),
+        anny_body(),
         uv,
         jnp.ones(uv.shape[:-1]),
         CAMERAS,
@@ -177,7 +177,7 @@ def test_illegal_arguments_are_named(truth):
     seen = jnp.ones(uv.shape[:-1])
 
     def call(uv=uv, seen=seen, cameras=CAMERAS, points=POINTS, **options):
-        return fit_keypoints(jax.random.key(0), capsule_body(), uv, seen, cameras, points, None, **options)
+        return fit_keypoints(jax.random.key(0), anny_body(), uv, seen, cameras, points, None, **options)
 
     with pytest.raises(ValueError, match="up: got 'x', legal are -y, y, z"):
         call(up="x")

@@ -9,7 +9,7 @@ from compilations import counted
 from jaxpose.fitting.engine import BodyParameters, posed_body
 from jaxpose.fitting.motion import MotionSettings, denoise_motion, estimate_noise
 from jaxpose.fitting.priors import energy_prior
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 
 FRAMES = 24
 LEVELS = np.array([0.02, 0.06])  # metres
@@ -27,7 +27,7 @@ def truth():
         *(jnp.asarray(v, jnp.float32) for v in (pose, np.broadcast_to([0, 1.0, 0], (2, FRAMES, 3)), place)),
         jnp.zeros((2, 10)),
     )
-    return joints_of(capsule_body(), parameters)
+    return joints_of(anny_body(), parameters)
 
 
 def noisy(joints, seed=0):
@@ -43,9 +43,7 @@ def half_square(x):
 def run(y, seed=0):
     """One program for all tests."""
     settings = MotionSettings(num_steps=200)
-    return denoise_motion(
-        jax.random.key(seed), capsule_body(), y, "smpl22", energy_prior(half_square), settings=settings
-    )
+    return denoise_motion(jax.random.key(seed), anny_body(), y, "smpl22", energy_prior(half_square), settings=settings)
 
 
 def errors(x, joints):
@@ -72,7 +70,7 @@ def test_noise_is_taken_off_at_both_levels(truth):
     assert (errors(found.joints[0], truth) < 0.6 * errors(y, truth)).all()
     jitter = [np.square(np.diff(np.asarray(x), 2, axis=1)).mean() for x in (found.joints[0], y)]
     assert jitter[0] < jitter[1] / 10
-    np.testing.assert_allclose(joints_of(capsule_body(), found), found.joints, atol=1e-5)
+    np.testing.assert_allclose(joints_of(anny_body(), found), found.joints, atol=1e-5)
 
 
 def test_a_second_call_compiles_nothing(truth):
@@ -101,7 +99,7 @@ def test_frames_without_any_joint_are_bridged(truth):
 
 
 def test_illegal_arguments_are_named(truth):
-    call = lambda y, points="smpl22": denoise_motion(jax.random.key(0), capsule_body(), y, points, None)  # noqa: E731
+    call = lambda y, points="smpl22": denoise_motion(jax.random.key(0), anny_body(), y, points, None)  # noqa: E731
     with pytest.raises(ValueError, match=r"targets: needed \[N, F, 22, 3\] for points 'smpl22', got \[2, 24, 17, 3\]"):
         call(truth[:, :, :17])
     with pytest.raises(ValueError, match="points 'body' are unknown"):

@@ -9,8 +9,8 @@ import pytest
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.io import kind_of, read
+from jaxpose.io.anny_body import anny_body
 from jaxpose.io.body_files import save_body
-from jaxpose.io.capsule_body import capsule_body
 from jaxpose.io.heatmap_files import Heatmaps
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.motion import PartialMotion
@@ -45,7 +45,7 @@ FILES = {
     "k.npy": (Keypoints, lambda p: np.save(p, people(3, 26))),
     "k.csv": (Keypoints, lambda p: write(p, f"frame,{COCO_HEADER}\n1{',9' * 34}\n")),
     "k.json": (Keypoints, lambda p: write(p, coco_results(people(3, 17)))),
-    "b.npz": (Body, lambda p: save_body(p, capsule_body("smpl"))),
+    "b.npz": (Body, lambda p: save_body(p, anny_body("smpl"))),
 }
 GIVEN = {"h.npy": {"image_size": (64, 48), "skeleton": H36M_17}}
 

