@@ -83,7 +83,7 @@ def linked(clip: Clip, detector: Detector, found: Arrays) -> tuple[Keypoints, st
     """What was found as keypoints, each person with one id, and what there is to say of people and of time."""
     count, number, seconds = found["count"], found["number"], found["seconds"]
     if not count.sum():
-        raise ValueError(f"{clip.source}: nobody was found in its {len(number)} frames")
+        raise ValueError(f"{clip.source}: nobody was found in {_counted(len(number), 'frame', 'frames')}")
     sizes = np.unique(found["size"], axis=0)
     paths = reading.images(clip.source) if clip.source.is_dir() else []
     frame = np.repeat(number, count)
@@ -101,8 +101,8 @@ def linked(clip: Clip, detector: Detector, found: Arrays) -> tuple[Keypoints, st
     keypoints = link(keypoints)
     empty = int((count == 0).sum())
     people = len(np.unique(keypoints.person))
-    said = f"{len(number)} frames{rate}: {people} {'person' if people == 1 else 'people'}"
-    return keypoints, said + (f"; nobody in {empty} frames" if empty else "")
+    said = f"{_counted(len(number), 'frame', 'frames')}{rate}: {_counted(people, 'person', 'people')}"
+    return keypoints, said + (f"; nobody in {_counted(empty, 'frame', 'frames')}" if empty else "")
 
 
 def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_of: str) -> Iterator[str]:
@@ -210,6 +210,10 @@ def _removed_on_error(out: Path, parts: Path) -> Iterator[None]:
         raise
 
 
+def _counted(num: int, one: str, many: str) -> str:
+    return f"{num} {one if num == 1 else many}"
+
+
 class _Clock:
     """How many frames are done of `total`, and how fast; `done` of them by an earlier run."""
 
@@ -232,4 +236,4 @@ class _Clock:
         line += f", {rate:.1f} frames/s"
         if self._total:
             line += f", {max(0, self._total - self._done) / rate:.0f} s left"
-        return f"{line}, {len(people.xy_px)} people in the last"
+        return f"{line}, {_counted(len(people.xy_px), 'person', 'people')} in the last"

@@ -118,7 +118,7 @@ def test_one_frame_is_a_clip(tmp_path):
 
 
 def test_nobody_at_all_and_damage_leave_nothing_behind(video, tmp_path):
-    with pytest.raises(ValueError, match=r"clip\.mp4: nobody was found in its 30 frames"):
+    with pytest.raises(ValueError, match=r"clip\.mp4: nobody was found in 30 frames"):
         run(video, tmp_path / "out", [], crowd=0)
     assert not (tmp_path / "out").exists()
     content = video.source.read_bytes()
