@@ -185,16 +185,19 @@ def _origin(clip: Clip, detector: Detector) -> str:
 
 
 def _rate(number: np.ndarray, seconds: np.ndarray) -> tuple[float | None, str]:
-    """Frames a second of the source, the median, and what there is to say of it."""
+    """Frames a second of the source, the median where they vary, and what there is to say of it."""
     if len(number) < 2:
         return None, ""
     step = np.diff(seconds) / np.diff(number)
-    fps = round(1 / max(float(np.median(step)), 1e-3), 3)
     slow, fast = 1 / np.maximum(np.quantile(step, (0.95, 0.05)), 1e-3)
-    said = f", {fps:g} frames/s"
-    if fast - slow > _VARIES * fps:
-        said += f" (varies from {slow:.3g} to {fast:.3g}; speeds take the median)"
-    return fps, said
+    median = 1 / max(float(np.median(step)), 1e-3)
+    if fast - slow > _VARIES * median:
+        fps = round(median, 3)
+        return fps, f", {fps:g} frames/s (varies from {slow:.3g} to {fast:.3g}; speeds take the median)"
+    fps = round(
+        float((number[-1] - number[0]) / max(seconds[-1] - seconds[0], 1e-3)), 3
+    )  # files may count milliseconds
+    return fps, f", {fps:g} frames/s"
 
 
 @contextmanager

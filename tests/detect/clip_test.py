@@ -111,6 +111,13 @@ def test_rates_that_vary_are_said_and_the_median_counts(tmp_path):
     assert any("25 frames/s (varies from 12.5 to 25; speeds take the median)" in line for line in said)
 
 
+def test_times_in_whole_milliseconds_do_not_change_the_rate(tmp_path):
+    times = np.round(np.arange(61) / 30, 3)  # steps of 33 and 34 ms
+    clip = Clip(write_video(tmp_path / "clip.mp4", map(picture, range(61)), times))
+    files, _ = run(clip, tmp_path / "out", [])
+    assert read_keypoints(files.keypoints).fps == pytest.approx(30, abs=0.005)
+
+
 def test_one_frame_is_a_clip(tmp_path):
     files, _ = run(Clip(write_video(tmp_path / "clip.mp4", [picture(0)])), tmp_path / "out", [])
     kp = read_keypoints(files.keypoints)
