@@ -13,6 +13,7 @@ after the other as mediapipe's Python interface has it, with the full model and 
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -44,10 +45,11 @@ def record(video: str) -> dict[str, np.ndarray]:
     return {name: np.array(value, np.float32) for name, value in found.items()}
 
 
-def _square(rect, width: int, height: int) -> list[float]:  # type: ignore[no-untyped-def]
+def _square(rect: Any, width: int, height: int) -> list[float]:
     return [rect.x_center * width, rect.y_center * height, rect.width * width, rect.rotation]
 
 
 if __name__ == "__main__":
     videos = [record(video) for video in sys.argv[2:]]
-    np.savez_compressed(sys.argv[1], **{name: np.stack([v[name] for v in videos]) for name in videos[0]})
+    arrays: dict[str, Any] = {name: np.stack([v[name] for v in videos]) for name in videos[0]}
+    np.savez_compressed(sys.argv[1], **arrays)

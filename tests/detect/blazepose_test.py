@@ -168,3 +168,17 @@ def test_several_people_are_found_followed_and_told_apart():
     assert found[0].world is None
     nobody = next(follow(lambda image, squares: [], look, 5, None)(clip))
     assert nobody.xy_px.shape == (0, 5, 2)
+
+
+def test_two_crops_that_show_one_person_are_one():
+    """The finder gives two places 12 px apart, which the network both takes to one dot."""
+    dot = np.array([50.0, 50.0])
+
+    def find(image, squares):
+        return [Region(dot + np.array([x, 0.0]), 40.0, 0.0) for x in (-6.0, 6.0)]
+
+    def look(frame, region, memory):
+        return Person(np.tile(dot, (5, 1)), np.ones(5), None, Region(dot, 40.0, 0.0))
+
+    clip = [Frame(n, n / 30, np.zeros((100, 100, 3), np.uint8)) for n in range(20)]
+    assert [len(f.xy_px) for f in follow(find, look, 5, None)(clip)] == [1] * 20
