@@ -3,7 +3,6 @@
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from jaxpose.commands import report
 from jaxpose.commands.file_options import PrepareDetector
 from jaxpose.commands.option_groups import VideoFile, refuse
 from jaxpose.detect import weights
@@ -16,7 +15,7 @@ from jaxpose.detect.rtmpose import rtmpose
 _BLAZEPOSE = tuple(f"blazepose-{size}" for size in weights.SIZES)
 
 
-def keypoints_of(path: Path, given: VideoFile, out: Path) -> Generator[str, None, Path]:
+def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generator[str, None, Path]:
     """The file of keypoints of a video, folder of images or camera, made below `out`; other paths as they are."""
     if not holds_frames(path):
         refuse(given, f"means nothing to {path}, which holds no frames")
@@ -28,7 +27,7 @@ def keypoints_of(path: Path, given: VideoFile, out: Path) -> Generator[str, None
     detector = yield from _detector(given)
     if clip.camera is not None and given.stop is None:
         yield f"camera {clip.camera}: Ctrl-C ends the recording"
-    return (yield from detect_clip(clip, detector, out, report.name_of(path))).keypoints
+    return (yield from detect_clip(clip, detector, out, name)).keypoints
 
 
 def _detector(given: VideoFile) -> Generator[str, None, Detector]:

@@ -71,12 +71,14 @@ Names = Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, accep
 Pinhole = Annotated[tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels", _finite)]
 Size = Annotated[tuple[int, int], _numbers(2, "WIDTH,HEIGHT in whole pixels", _pixels), metavar("W,H")]
 Rate = Annotated[float, metavar("N"), within(1, 1000, "frames per second")]
+Fps = Annotated[Rate | None, text("frames per second of the input, where it does not say")]
 Share = Annotated[float, metavar("C"), within(0, 1, "a confidence"), text("joints below are hidden (0.1)")]
 NoisePx = Annotated[float, metavar("PX"), within(0.1, 1000, "pixels")]
 Height = Annotated[
     float | None, metavar("M"), within(0.3, 3, "metres"), text("body height in metres; else the model's knowledge")
 ]
 Out = Annotated[Path, metavar("DIR"), text("folder for the results; made where absent")]
+Name = Annotated[str | None, text("name of the files of the result (that of the input)")]
 ModelName = Annotated[str | None, text("a bundled model's name or a .safetensors file")]
 Steps = Annotated[Count | None, metavar("T"), text("solver steps (what validation chose)")]
 Joints = Annotated[str | None, text("joint set of the input: h36m17, coco17, body25, halpe26, ...")]
@@ -91,6 +93,7 @@ class Output:
     """Where results go, the model, and the seed."""
 
     out: Out
+    name: Name = None
     model: ModelName = None
     seed: Annotated[int, text("random seed (0)")] = 0
     no_pictures: Annotated[bool, text("write numbers only (.npz and .json)")] = False

@@ -128,7 +128,8 @@ def _one_camera(path: FilePath, arrays: Arrays, camera: str | None) -> Arrays:
     if not cameras and camera is None:
         return arrays
     if camera not in cameras:
-        raise ValueError(f"{path}: camera {camera!r}; this file has the cameras {cameras}, name one of them")
+        wrong = "needed the name of one" if camera is None else f"got {camera!r}"
+        raise ValueError(f"{path}: camera (--camera-name): {wrong}; this file has {', '.join(cameras)}")
     chosen, index = dict(arrays), cameras.index(camera)
     for key, axis in (("keypoints", 1), ("confidence", 1), ("intrinsics", 0), ("K", 0), ("image_size", 0), ("size", 0)):
         if key in arrays:

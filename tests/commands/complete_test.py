@@ -209,5 +209,5 @@ def test_pictures_and_the_path_are_written(run, file, keypoints, tmp_path, capsy
 
 def test_the_input_is_not_overwritten(refused, keypoints):
     before = keypoints.read_bytes()
-    assert "--out: kp.npz lies in" in refused("complete", keypoints, "--out", keypoints.parent)
+    assert "is an input and would be overwritten" in refused("complete", keypoints, "--out", keypoints.parent)
     assert keypoints.read_bytes() == before
