@@ -26,7 +26,7 @@ from jaxpose.detect import ssd
 from jaxpose.detect.base import Detector, Frame
 from jaxpose.detect.people import Find, Look, Person, follow
 from jaxpose.detect.regions import Region, crop, to_image, turn
-from jaxpose.detect.weights import Network, Weights, interpreter
+from jaxpose.detect.weights import Weights, interpreter
 from jaxpose.geometry.skeleton import MEDIAPIPE_33
 
 _BOX, _CROP, _GRID = 224, 256, 64  # pixels of the networks' inputs; cells of a heatmap
@@ -46,7 +46,7 @@ class Smooth(NamedTuple):
 
 def blazepose(weights: Weights, *, people: int | None = None, threads: int = 1) -> Detector:
     """The detector with these networks. people: the most that are followed; 1 is MediaPipe's own rule, None all."""
-    find, look = finder(weights.detector, threads), _landmarks(interpreter(weights.landmarks, threads))
+    find, look = finder(weights.detector, threads), looker(weights.landmarks, threads)
     return Detector(f"{weights.name}, people {people or 'all'}", MEDIAPIPE_33, follow(find, look, _POINTS, people))
 
 
@@ -104,8 +104,9 @@ def finder(path: Path, threads: int = 1) -> Find:
     return find
 
 
-def _landmarks(run: Network) -> Look:
-    """What looks at a crop, with the filter's state as its memory."""
+def looker(path: Path, threads: int = 1) -> Look:
+    """One of BlazePose's landmark networks (.tflite); its memory is the filter's state."""
+    run = interpreter(path, threads)
 
     def look(frame: Frame, region: Region, circle: Smooth | None) -> Person | None:
         landmarks, flag, _, heatmaps, world = run(crop(frame.rgb, region, _CROP, extend=True) / 255)

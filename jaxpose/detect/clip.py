@@ -83,7 +83,7 @@ def linked(clip: Clip, detector: Detector, found: Arrays) -> tuple[Keypoints, st
     """What was found as keypoints, each person with one id, and what there is to say of people and of time."""
     count, number, seconds = found["count"], found["number"], found["seconds"]
     if not count.sum():
-        raise ValueError(f"{clip.source}: nobody was found in its {len(number)} frames")
+        raise ValueError(f"{clip.source}: nobody was found in {_counted(len(number), 'frame', 'frames')}")
     sizes = np.unique(found["size"], axis=0)
     paths = reading.images(clip.source) if clip.source.is_dir() else []
     frame = np.repeat(number, count)
@@ -101,8 +101,8 @@ def linked(clip: Clip, detector: Detector, found: Arrays) -> tuple[Keypoints, st
     keypoints = link(keypoints)
     empty = int((count == 0).sum())
     people = len(np.unique(keypoints.person))
-    said = f"{len(number)} frames{rate}: {people} {'person' if people == 1 else 'people'}"
-    return keypoints, said + (f"; nobody in {empty} frames" if empty else "")
+    said = f"{_counted(len(number), 'frame', 'frames')}{rate}: {_counted(people, 'person', 'people')}"
+    return keypoints, said + (f"; nobody in {_counted(empty, 'frame', 'frames')}" if empty else "")
 
 
 def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_of: str) -> Iterator[str]:
@@ -185,16 +185,19 @@ def _origin(clip: Clip, detector: Detector) -> str:
 
 
 def _rate(number: np.ndarray, seconds: np.ndarray) -> tuple[float | None, str]:
-    """Frames a second of the source, the median, and what there is to say of it."""
+    """Frames a second of the source, the median where they vary, and what there is to say of it."""
     if len(number) < 2:
         return None, ""
     step = np.diff(seconds) / np.diff(number)
-    fps = round(1 / max(float(np.median(step)), 1e-3), 3)
     slow, fast = 1 / np.maximum(np.quantile(step, (0.95, 0.05)), 1e-3)
-    said = f", {fps:g} frames/s"
-    if fast - slow > _VARIES * fps:
-        said += f" (varies from {slow:.3g} to {fast:.3g}; speeds take the median)"
-    return fps, said
+    median = 1 / max(float(np.median(step)), 1e-3)
+    if fast - slow > _VARIES * median:
+        fps = round(median, 3)
+        return fps, f", {fps:g} frames/s (varies from {slow:.3g} to {fast:.3g}; speeds take the median)"
+    fps = round(
+        float((number[-1] - number[0]) / max(seconds[-1] - seconds[0], 1e-3)), 3
+    )  # files may count milliseconds
+    return fps, f", {fps:g} frames/s"
 
 
 @contextmanager
@@ -208,6 +211,10 @@ def _removed_on_error(out: Path, parts: Path) -> Iterator[None]:
         if made and out.exists() and not any(out.iterdir()):
             out.rmdir()
         raise
+
+
+def _counted(num: int, one: str, many: str) -> str:
+    return f"{num} {one if num == 1 else many}"
 
 
 class _Clock:
@@ -232,4 +239,4 @@ class _Clock:
         line += f", {rate:.1f} frames/s"
         if self._total:
             line += f", {max(0, self._total - self._done) / rate:.0f} s left"
-        return f"{line}, {len(people.xy_px)} people in the last"
+        return f"{line}, {_counted(len(people.xy_px), 'person', 'people')} in the last"

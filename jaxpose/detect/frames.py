@@ -56,7 +56,8 @@ def check(clip: Clip) -> None:
         raise ValueError(f"{source}: no such file or folder; legal are a video, a folder of images, a camera's number")
     if source.is_file() and source.stat().st_size == 0:
         raise ValueError(f"{source}: the file is empty")
-    _av()
+    if not source.is_dir():
+        _opened(clip).close()
 
 
 def expected(clip: Clip) -> int | None:

@@ -8,7 +8,7 @@ import pytest
 from keypoint_files import coco_results, people, same, write
 from shared import DATA, needs_keypoints
 
-from jaxpose.geometry.skeleton import BODY_25, BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16, SKELETONS
+from jaxpose.geometry.skeleton import BODY_25, BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16, SKELETONS, WHOLEBODY_23
 from jaxpose.io import keypoint_json
 from jaxpose.io.keypoints import read_keypoints
 
@@ -78,9 +78,16 @@ def test_coco_results(tmp_path):
     assert kp.person.tolist() == [0, 1, 0, 1]
 
 
-def test_coco_wholebody_is_read_as_its_body(tmp_path):
+def test_coco_wholebody_is_read_as_body_and_feet(tmp_path):
+    """Of 133: body 0 to 16, feet 17 to 22, face 23 to 90, hands 91 to 132 (MMPose's coco_wholebody)."""
     values = people(2, 133)
-    same(read_keypoints(write(tmp_path / "r.json", coco_results(values))), values[:, :17], COCO_17)
+    found = read_keypoints(write(tmp_path / "r.json", coco_results(values)))
+    same(found, values[:, :23], WHOLEBODY_23)
+    assert found.ignored == 68 + 2 * 21
+    feet = [f"{side}_{point}" for side in ("left", "right") for point in ("big_toe", "small_toe", "heel")]
+    assert WHOLEBODY_23.joints == (*COCO_17.joints, *feet)
+    np.save(tmp_path / "r.npy", values)
+    same(read_keypoints(tmp_path / "r.npy"), values[:, :23], WHOLEBODY_23)
 
 
 def test_coco_annotations_turn_visibility_into_confidence(tmp_path):
@@ -313,7 +320,10 @@ BAD_JSON = {
     "no people": ([], "no people in it"),
     "no people, OpenPose": (openpose_text(np.zeros((0, 25, 3))), "no people in it.*openpose"),
     "no people, COCO": ({"images": [], "annotations": []}, "no people in it.*coco"),
-    "wrong count": (coco_results(people(2, 23)), r"23 keypoints are no joint set.*\[16, 17, 18, 25, 26, 133, 136\]"),
+    "wrong count": (
+        coco_results(people(2, 23)),
+        r"23 keypoints are no joint set.*\[16, 17, 18, 25, 26, 33, 133, 136\]",
+    ),
     "not threes": ([{"image_id": 0, "keypoints": [1.0, 2.0]}], "person 0 has 2 numbers"),
     "ragged": (ragged(coco_results(people(3, 17))), "person 1 has 16 keypoints, the first person 17"),
     "text": ([{"image_id": 0, "keypoints": ["a", "b", "c"]}], "not a list of numbers"),

@@ -57,6 +57,25 @@ def test_names_select_a_part_but_never_another_set(tmp_path):
         read_keypoints(tmp_path / "k.npz", skeleton=H36M_17)
 
 
+def test_a_part_of_a_set_in_any_order_lacks_the_other_joints(tmp_path):
+    values = people(2, 17)
+    names = ("left_hip", "right_hip", "right_knee", "left_knee", "nose", "left_ankle")
+    places = [COCO_17.joints.index(name) for name in names]
+    np.savez(tmp_path / "k.npz", keypoints=values[:, places], joints=names)
+    hidden = np.zeros_like(values)
+    hidden[:, places] = values[:, places]
+    for skeleton in (None, COCO_17):
+        found = read_keypoints(tmp_path / "k.npz", skeleton=skeleton)
+        columns = [found.skeleton.joints.index(name) for name in names]
+        same(
+            found._replace(xy=found.xy[:, columns], confidence=found.confidence[:, columns]),
+            values[:, places],
+            found.skeleton,
+        )
+        assert (found.confidence > 0).sum() == (values[:, places, 2] > 0).sum()
+        assert found.ignored == 0
+
+
 def test_names_of_the_users_own_need_the_skeleton(tmp_path):
     values = people(2, 17)
     np.savez(tmp_path / "k.npz", keypoints=values, joints=[f"marker{i}" for i in range(17)])
