@@ -63,8 +63,9 @@ class Walker(NamedTuple):
     """A person in C cameras: keypoints [F, C, 17, 3] (px, px, confidence; NaN: none) of COCO's joints.
 
     points3d: [F, 17, 3] m, world; a triangulation from the same detections, good to 1-2 cm. Cameras: intrinsics [C, 4]
-    px, distortion [C, 5] (OpenCV's), R_cam_world [C, 3, 3], t_cam [C, 3] m. name: [C]. residual_px: [F, C, 17], the
-    distance of a detection from the projected triangulation. fps: frames a second of the file.
+    px, distortion [C, 5] (OpenCV's), R_cam_world [C, 3, 3], t_cam [C, 3] m. name: [C]. size: [C, 2] px.
+    residual_px: [F, C, 17], the distance of a detection from the projected triangulation. fps: frames a second of the
+    file.
     """
 
     keypoints: np.ndarray
@@ -74,6 +75,7 @@ class Walker(NamedTuple):
     R_cam_world: np.ndarray
     t_cam: np.ndarray
     name: tuple[str, ...]
+    size: np.ndarray
     residual_px: np.ndarray
     fps: float
 
@@ -168,7 +170,7 @@ def load_walker(stride: int = 1) -> Walker:
         intrinsics = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], -1)
         names, cameras = tuple(str(c) for c in z["camera"]), (intrinsics, distortion, z["R"], z["t"])
         keypoints, points3d, residual = (z[k][::stride] for k in ("keypoints", "points3d", "residual_px"))
-        return Walker(keypoints, points3d, *cameras, names, residual, float(z["fps"]))
+        return Walker(keypoints, points3d, *cameras, names, z["size"], residual, float(z["fps"]))
 
 
 def walker_view(walker: Walker, camera: str) -> WalkerView:
