@@ -137,7 +137,8 @@ def best_first(rows: Drawn) -> Drawn:
 def say_points(data: BodyPoints) -> str:
     """What of a file's joints is used."""
     source = data.source.skeleton
-    return f"{source.name}, {data.used} of {len(source.joints)} points used, as {data.points}"
+    left = f"; markers left out: {', '.join(data.source.ignored)}" if data.source.ignored else ""
+    return f"{source.name}, {data.used} of {len(source.joints)} points used, as {data.points}{left}"
 
 
 def write_fits(

@@ -64,6 +64,8 @@ def describe(path: Path, data: Observed) -> Iterator[str]:
     """Lines that say what was read, assumed and left out."""
     source = data.source
     yield f"{path}: {len(data.joints)} 3D poses of {source.skeleton.name}, in {source.unit}, {source.up} up"
+    if source.ignored:
+        yield f"markers that are no joints, left out: {', '.join(source.ignored)}"
     if data.num_dropped:
         yield f"left out {data.num_dropped} poses without an observed joint"
 
