@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Key
-from jaxpose.commands import blocks, detections, models, report
+from jaxpose.commands import blocks, detections, exports, models, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.options import Fuse
 from jaxpose.geometry.axes import FRAME_TAGS, to_camera, vertical
@@ -34,6 +34,7 @@ def fuse(options: Fuse) -> Iterator[str]:
     """Read, fuse and write."""
     paths, output, each = options.input, options.output, options.hypotheses
     report.check_out(output.out, *paths)
+    exports.check(output.exports, each, mesh=exports.NO_MESH)
     model = models.load_joint_model(output.model, "fuse")
     require(model, "fuse", "joints", "score")
     seen, noise, said = read_seen(paths, model, options)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key
-from jaxpose.commands import blocks, detections, models, report, video
+from jaxpose.commands import blocks, detections, exports, models, report, video
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.options import Lift
@@ -45,6 +45,7 @@ def lift(options: Lift) -> Iterator[str]:
     """Read, lift and write; what was assumed of the camera and of scale is said and stands in the summary."""
     path, output = options.input, options.output
     report.check_out(output.out, path)
+    exports.check(output.exports, options.hypotheses, mesh=exports.NO_MESH)
     model = models.load_joint_model(output.model, "lift")
     _check(model, options)
     kind: dict[str, Any] = {"whole": "screen" in model.capabilities, "video": model.spec.network.window is not None}

@@ -17,7 +17,6 @@ from jaxpose.commands import file_options
 from jaxpose.commands.option_groups import (
     Axes,
     Axis,
-    BodyFiles,
     Count,
     FitOutput,
     Height,
@@ -129,7 +128,6 @@ class Complete:
     height: Annotated[Height, Of2D] = None
     method: Annotated[str | None, metavar("NAME"), OfRotations, text("dposer (default), replace, dps or mcg")] = None
     fps: Annotated[Rate | None, OfRotations, text("frames per second of files that do not say")] = None
-    files: Annotated[BodyFiles, OfRotations] = BodyFiles()
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,6 @@ class Denoise:
     sampling: Sampling = Sampling()
     fps: Annotated[Rate | None, OfRotations, text("frames per second (of the file, else 30)")] = None
     shape: Annotated[Shape, OfRotations] = False
-    files: Annotated[BodyFiles, OfRotations] = BodyFiles()
 
 
 @dataclass(frozen=True)
@@ -171,7 +168,6 @@ class Generate:
     """1 samples the model's distribution of poses (default); below 1, more probable and less varied poses"""
     output: Output
     sampling: Sampling = Sampling()
-    files: Annotated[BodyFiles, OfRotations] = BodyFiles()
 
 
 @dataclass(frozen=True)
@@ -220,7 +216,6 @@ class Ik:
     prior: Prior = "dposer"
     shape: Shape = False
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (1)")] = 1
-    files: BodyFiles = BodyFiles()
     output: FitOutput
 
 
@@ -247,7 +242,6 @@ class Fit:
     start: Annotated[Path | None, metavar("NPZ")] = None
     """go on from body_pose, global_orient, transl, betas, row by row, in camera axes"""
     prior: Prior = "dposer"
-    files: BodyFiles = BodyFiles()
     output: FitOutput
 
 
@@ -267,7 +261,6 @@ class Interpolate:
     num: Annotated[int, metavar("N"), text("poses, both ends included (60)")] = 60
     fps: Annotated[float, metavar("N"), within(0, 1000, "frames per second", above=True)] = 30.0
     """frames per second of the result (30)"""
-    files: BodyFiles = BodyFiles()
     output: FitOutput
 
 

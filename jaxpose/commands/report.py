@@ -1,6 +1,7 @@
 """The files of a result: NAME.npz (arrays), NAME.json (what was done), and of joints NAME.png, .html and _path.html.
 
-`bodies.py` is its counterpart for bodies. Each file appears whole or not at all.
+`bodies.py` is its counterpart for bodies; `exports.py` writes the files for other programs. Each file appears whole or
+not at all.
 """
 
 from collections.abc import Iterator
@@ -10,12 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxpose.commands import exports, tracks
 from jaxpose.commands.blocks import Spent
+from jaxpose.commands.models import load_body
 from jaxpose.commands.option_groups import Output
 from jaxpose.files import write_json, write_npz
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.model import Model, describe
 from jaxpose.tasks.samplers import Sampler
+
+_WRITTEN = (".npz", ".json", ".bvh", ".glb", ".trc", ".c3d", ".csv", ".obj")
 
 
 class Picture(NamedTuple):
@@ -45,7 +50,7 @@ def check_out(out: Path, *sources: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: {out} is a file; needed a folder")
     for source in sources:
-        if source.is_file() and source.parent.resolve() == out.resolve() and source.suffix in (".npz", ".json"):
+        if source.is_file() and source.parent.resolve() == out.resolve() and source.suffix in _WRITTEN:
             raise ValueError(f"--out: {source.name} lies in {out} and would be overwritten; needed another folder")
 
 
@@ -101,8 +106,16 @@ def write(
     output: Output, name: str, arrays: dict[str, Any], summary: dict[str, Any], picture: Picture
 ) -> Iterator[str]:
     """Write the numbers, then the pictures that the flags ask for."""
-    out = output.out
+    out, wanted, clip = output.out, output.exports, None
+    if exports.any_of(wanted):
+        clip = tracks.of_joints(arrays, wanted.takes or 0, output.seed)
+        body = load_body(wanted.body)
+        clip = exports.with_rotations(clip, body) if wanted.bvh or wanted.glb else clip
+        summary = summary | {"exports": clip.said}
     yield from write_numbers(out, name, arrays, summary)
+    if clip is not None:
+        yield from exports.lines(clip)
+        yield from exports.write(wanted, out, name, clip, body)
     if output.no_pictures and picture.path is None:
         return
     from jaxpose import viz

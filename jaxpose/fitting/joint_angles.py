@@ -4,8 +4,8 @@ A point k of the joint set is held by joint a of a skeleton, at an offset o_k fr
 
     x_k = p_a + G_a o_k,      p_j = p_parent + G_parent t_j,      G_j = G_parent exp(v_j)
 
-Bones t and offsets o are linear in a shape s, alike on both sides and common to all frames; rotations v and the place of
-the pelvis are each frame's own. With the mean m and deviation d of rotations in motion capture,
+Bones t and offsets o are linear in a shape s, alike on both sides and common to all frames; rotations v and the place
+of the pelvis are each frame's own. With the mean m and deviation d of rotations in motion capture,
 
     E = sum |x_k - y_k|^2 / (2 noise^2) + sum_j |(v_j - m_j) / d_j|^2 / 2 + |s|^2 / 2
 
@@ -31,7 +31,7 @@ from jaxpose.io.take import Take, rotation_matrices, rotation_vectors, world
 NOISE = 0.01  # metres, of each coordinate
 LEAST_POINTS = 6  # of a frame; fewer do not hold a body
 _LEAST_DEVIATION = 0.1  # radians: the solvers of motion capture hold collars and hinges still, which bodies do not
-_UNOBSERVED = 0.5  # share of the prior's variance that is left in the least known direction of a rotation
+_OPEN = 10.0  # degrees, standard deviation about the least known axis: a rotation that positions do not show
 _BONE, _OFFSET = 0.1, 0.04  # deviations of the shape: a share of a bone, metres of an offset
 _STEPS, _ROUNDS, _OF_SHAPE = 40, 5, 64  # steps for poses; rounds of the shape, and frames that it is taken from
 _BLOCK = 512  # frames solved at once: 40 MB
@@ -80,7 +80,8 @@ class JointAngles(NamedTuple):
 
     body_pose [F, 21, 3], global_orient [F, 3] axis-angle rad; pelvis [F, 3] m; rest [22, 3] m, the joints at rest with
     the pelvis at 0. error [F, K] m, of each given point, NaN where it is missing or not held. unobserved: joints with a
-    direction of rotation that the positions do not show, and its standard deviation in degrees (median over frames).
+    rotation that the positions leave open by more than 10 degrees about some axis, and by how many (standard deviation,
+    median over frames).
     """
 
     body_pose: np.ndarray
@@ -99,7 +100,7 @@ class _Shape(NamedTuple):
 
 
 class _Problem(NamedTuple):
-    """holder [K]: the joint of each point; below [22, K]: which joints turn which points; prior mean, deviation [22, 3]."""
+    """holder [K]: the joint of each point; below [22, K]: which joints turn it; the prior's mean, deviation [22, 3]."""
 
     holder: np.ndarray
     below: np.ndarray
@@ -115,13 +116,20 @@ class _Pose(NamedTuple):
 
 
 def joint_angles(
-    joints: np.ndarray, names: Sequence[str], rest: np.ndarray, mean: np.ndarray, deviation: np.ndarray
+    joints: np.ndarray,
+    names: Sequence[str],
+    rest: np.ndarray,
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    *,
+    num_for_shape: int | None = None,
 ) -> JointAngles:
     """Joint angles of one person's points [F, K, 3] metres, y up, NaN where missing; `names` of the K points.
 
     rest: [22, 3] m, the joints of a body at rest that faces z, whose bone directions are taken, and the lengths of
-    bones that no point shows. mean, deviation: [21, 3] rad, of each rotation in motion capture. Points that are no
-    joint of SMPL's and that no joint is known to hold are left out. ValueError where a frame has fewer than six others.
+    bones that no point shows. mean, deviation: [21, 3] rad, of each rotation in motion capture. num_for_shape: bones
+    are those of the first so many frames (None: of all). Points that are no joint of SMPL's and that no joint is known
+    to hold are left out. ValueError where a frame has fewer than six others.
     """
     y = np.asarray(joints, np.float64)
     known = np.array([name in _J or name in _HELD or name == "hip" for name in names])
@@ -132,8 +140,9 @@ def joint_angles(
     used = [name for name, keep in zip(names, known, strict=True) if keep]
     y = y[:, known]
     problem = _problem(used, mean, deviation)
-    shape, basis = _start_shape(y, used, np.asarray(rest, np.float64))
-    few = y[np.unique(np.linspace(0, len(y) - 1, min(len(y), _OF_SHAPE)).astype(int))]
+    whole = y[:num_for_shape]
+    shape, basis = _start_shape(whole, used, np.asarray(rest, np.float64))
+    few = whole[np.unique(np.linspace(0, len(whole) - 1, min(len(whole), _OF_SHAPE)).astype(int))]
     pose = _start_pose(few, problem, shape)
     coefficients = np.zeros(len(basis.bones))
     here = shape
@@ -151,7 +160,7 @@ def joint_angles(
     vectors = rotation_vectors(rotation_matrices(pose.vectors))
     turns = (vectors[:, 1:].astype(np.float32), vectors[:, 0].astype(np.float32))
     place, rest_now = pose.place.astype(np.float32), _at_rest(here.bones)
-    return JointAngles(*turns, place, rest_now, error, _unobserved(few, problem, here, pose))
+    return JointAngles(*turns, place, rest_now, error, _unobserved(few, problem, here))
 
 
 def _problem(names: Sequence[str], mean: np.ndarray, deviation: np.ndarray) -> _Problem:
@@ -300,7 +309,6 @@ def _normal_equations(y: np.ndarray, problem: _Problem, shape: _Shape, pose: _Po
 
 def _fit_shape(y: np.ndarray, problem: _Problem, shape: _Shape, basis: _Shape, pose: _Pose) -> np.ndarray:
     """Coefficients [S] of the shape for given rotations; where the pelvis stands is left free in each frame."""
-    _, _, G = _points(problem, shape, pose)
     still = _Pose(pose.vectors, np.zeros_like(pose.place))
     seen = np.isfinite(y).all(-1)[..., None]
     total = np.maximum(seen.sum(1, keepdims=True), 1)
@@ -314,17 +322,15 @@ def _fit_shape(y: np.ndarray, problem: _Problem, shape: _Shape, basis: _Shape, p
     return np.linalg.solve(A.T @ A + np.eye(A.shape[1]), A.T @ b)
 
 
-def _unobserved(y: np.ndarray, problem: _Problem, shape: _Shape, pose: _Pose) -> dict[str, float]:
-    rows = np.unique(np.linspace(0, len(pose.place) - 1, len(y)).astype(int))
-    A, _ = _normal_equations(y, problem, shape, _Pose(pose.vectors[rows], pose.place[rows]))
-    covariance = np.linalg.inv(A)
+def _unobserved(y: np.ndarray, problem: _Problem, shape: _Shape) -> dict[str, float]:
+    pose = _fit_pose(y, problem, shape, _start_pose(y, problem, shape))
+    covariance = np.linalg.inv(_normal_equations(y, problem, shape, pose)[0])
     found = {}
     for j, name in enumerate(SMPL_22.joints[1:], 1):
         block = covariance[:, 3 * j : 3 * j + 3, 3 * j : 3 * j + 3]
-        d = problem.deviation[j]
-        share = np.linalg.eigvalsh(block / np.outer(d, d))[:, -1]
-        if np.median(share) > _UNOBSERVED:
-            found[name] = round(float(np.degrees(np.median(np.sqrt(np.linalg.eigvalsh(block)[:, -1])))), 1)
+        degrees = float(np.degrees(np.median(np.sqrt(np.linalg.eigvalsh(block)[:, -1]))))
+        if degrees > _OPEN:
+            found[name] = round(degrees, 1)
     return found
 
 
