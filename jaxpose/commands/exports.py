@@ -70,8 +70,9 @@ def with_rotations(clip: Clip, body: Body) -> Clip:
         found = joint_angles(joints, clip.names, rest, np.asarray(prior.mean), deviation, num_for_shape=best)
         rests[person] = found.rest
         ends = np.cumsum([len(track.joints) for track in own])[:-1]
-        parts = (np.split(x, ends) for x in (found.body_pose, found.global_orient, found.pelvis))
-        tracks += [t._replace(motion=Motion(*p, clip.fps)) for t, *p in zip(own, *parts, strict=True)]
+        parts = [np.split(x, ends) for x in (found.body_pose, found.global_orient, found.pelvis)]
+        for track, pose, root, pelvis in zip(own, *parts, strict=True):
+            tracks.append(track._replace(motion=Motion(pose, root, pelvis, clip.fps)))
         error = 1000 * found.error[:best]
         error = error[np.isfinite(error)]
         said[str(person)] = {
@@ -80,8 +81,8 @@ def with_rotations(clip: Clip, body: Body) -> Clip:
         }
     meaning = (
         "position_error_mm: joints of the skeleton from the poses. rotation_not_observed_deg: joints whose rotation "
-        "the positions leave open by more than 10 degrees about some axis (standard deviation); there it is the mean "
-        f"of {DEFAULT_PRIOR}'s training poses"
+        "the positions leave open by more than 10 degrees about some axis, and by how many (standard deviation); the "
+        f"rotation is there what {DEFAULT_PRIOR}'s training poses have in the mean"
     )
     return clip._replace(tracks=tracks, rest=rests, said={**clip.said, "rotations": {"meaning": meaning, **said}})
 

@@ -22,9 +22,10 @@ from jaxpose.io.take import Take, rotation_matrices, world
 
 ASSUMED_FPS, STILL_FPS = 30.0, 1.0
 _COHERENT = 1.5  # times as far as their mean, from frame to frame: hypotheses that are motions already
-_PLACED = "where the camera stands is the origin, level; y up"
-_WORLD = "of the world, turned to y up"
-_ROOT = "the root joint stays at the origin: where it is was not found; y up"
+_PLACED = "the camera, taken as level, stands at the origin; y up"
+_INPUT = "about the origin of the input, its camera taken as level; y up"
+_WORLD = "about the origin of the world, turned to y up"
+_ROOT = "poses out of nothing, the root joint at the origin; y up"
 
 
 class Track(NamedTuple):
@@ -78,7 +79,7 @@ def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
     [H, N, J, 3]; root [H, N, 3] that they stand at; radius_90 [N, J]; frame, person [N], fps; up.
     """
     get = arrays.get
-    R, samples, root = turn(str(get("up") or "-y"), "y").T, get("samples"), get("root")
+    R, samples, root = turn(str(get("up") or "-y"), "y").T, arrays["samples"], get("root")
     alone = np.ndim(samples) == 3
     if get("pose") is not None:
         best = arrays["pose"] + np.asarray(arrays["pose_root"])[:, None]
@@ -88,7 +89,8 @@ def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
         best = arrays["mean"] if root is None else arrays["mean"] + np.mean(root, 0)[:, None]
     best = np.asarray(best, np.float64)
     rows = _rows(get("frame"), get("person"), get("fps"), len(best), alone)
-    axes = _WORLD if get("up") not in (None, "-y") else _PLACED if root is not None else _ROOT
+    camera = _PLACED if root is not None else _INPUT
+    axes = _ROOT if alone else camera if get("up") in (None, "-y") else _WORLD
     tracks = []
     radius = get("radius_90")
     for person, (own, number) in rows.of.items():

@@ -21,7 +21,7 @@ Sola et al., A micro Lie theory (2018), equation 145.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -64,7 +64,8 @@ _LEG = 0.82  # metres, thigh and shin of that adult (io/retarget.py)
 # Bones, and the pairs of points (or of middles of points) whose distance shows their lengths.
 _SIDES = ("left", "right")
 _HIPS, _SHOULDERS = (tuple(f"{side}_{joint}" for side in _SIDES) for joint in ("hip", "shoulder"))
-_MEASURES = [
+_Ends: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+_MEASURES: list[tuple[list[str], list[_Ends]]] = [
     ([f"{side}_{end}" for side in _SIDES], [((f"{side}_{start}",), (f"{side}_{end}",)) for side in _SIDES])
     for start, end in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 ]

@@ -250,7 +250,7 @@ def stretched(body: Body, rest_joints: Array | np.ndarray) -> Body:
         move[j] = move[parents[j]]
     vertices = np.asarray(body.v_template) + np.asarray(body.shapedirs) @ betas + np.asarray(body.weights) @ move
     none = jnp.zeros((*vertices.shape, 0)), jnp.zeros((*joints.shape, 0))
-    return body.replace(  # type: ignore[attr-defined, no-any-return] # flax's
+    return body.replace(  # type: ignore[attr-defined] # flax's
         v_template=jnp.asarray(vertices, jnp.float32),
         joint_template=jnp.asarray(joints + move, jnp.float32),
         posedirs=jnp.zeros_like(body.posedirs),

@@ -86,13 +86,13 @@ def joints_of_markers(path: FilePath, markers: Markers) -> MarkerJoints:
             f"{len(names)} are joints by their names; needed 3 or more, such as RHip, RKnee, RAnkle"
         )
     rows = []
-    for person, subject in enumerate(subjects):
+    for place, subject in enumerate(subjects):
         own = np.full((len(markers.xyz), len(names), 3), np.nan)
         for j, joint in enumerate(names):
             if (subject, joint) in columns:
                 own[:, j] = markers.xyz[:, columns[subject, joint]]
         seen = np.flatnonzero(np.isfinite(own).all(-1).any(-1))
-        rows.append((own[seen], seen + markers.first, np.full(len(seen), person)))
+        rows.append((own[seen], seen + markers.first, np.full(len(seen), place)))
     values, frame, person = (np.concatenate(x) for x in zip(*rows, strict=True))
     used = {k for (_, joint), k in columns.items() if joint in names}
     ignored = tuple(name for k, name in enumerate(markers.names) if k not in used)
