@@ -34,7 +34,10 @@ ROWS = (
 RANK = {area: rank for rank, row in enumerate(ROWS) for area in row}
 # Not even through others: a network knows no process; what reads files and draws pictures knows no network.
 NEVER = (("networks", "diffusion"), ("io", "networks"), ("datasets", "networks"), ("viz", "networks"))
-HEAVY = {"orbax", "matplotlib", "plotly", "viser", "scipy", "sklearn", "tensorboard", "tensorboardX", "flatbuffers"}
+HEAVY = {
+    *("orbax", "matplotlib", "plotly", "viser", "scipy", "sklearn", "tensorboard", "tensorboardX", "flatbuffers"),
+    "ezc3d",
+}
 # What `import jaxpose` adds to jax and flax; together 0.1 to 0.2 s where these take 0.8 s.
 LIGHT = {"jaxpose", "optax", "jaxlie", "jax_dataclasses", "safetensors"}
 AREAS_AT_ONCE = {

@@ -196,7 +196,11 @@ def write_bodies(
     clip = None
     if exports.any_of(files):
         moving = (shown.body_pose, shown.global_orient, shown.pelvis)
-        shape: dict[str, Any] = {"betas": shown.betas, "rests": shown.rest, "still": shown.fps is None and "fps" not in arrays}
+        shape: dict[str, Any] = {
+            "betas": shown.betas,
+            "rests": shown.rest,
+            "still": shown.fps is None and "fps" not in arrays,
+        }
         clip = tracks.of_bodies(body, *moving, arrays, files.takes or 0, **shape)
         summary = summary | {"exports": clip.said}
     yield from report.write_numbers(out, name, arrays, summary | {"body": str(files.body or "licence-free")})

@@ -148,11 +148,10 @@ def _write_glb(path: Path, clip: Clip, tracks: list[Track], body: Body, name: st
 
 
 def _write_csv(path: Path, clip: Clip) -> Path:
-    first, step = clip.said["first_frame"], clip.said["frame_step"]
     lines = ["frame,time_s,person,take,joint,x_m,y_m,z_m,radius_90_m"]
     for track in clip.tracks:
-        for f, number in enumerate(track.number):
-            head = f"{first + step * number},{number / clip.fps:.6f},{track.person},{track.take or 'best'}"
+        for f, (frame, number) in enumerate(zip(track.frame, track.number, strict=True)):
+            head = f"{frame},{number / clip.fps:.6f},{track.person},{track.take or 'best'}"
             for j, joint in enumerate(clip.names):
                 x, y, z = track.joints[f, j]
                 radius = "" if track.radius is None else f"{track.radius[f, j]:.5f}"

@@ -1,6 +1,8 @@
 """Results as tracks: for each person, and for each hypothesis that is asked for, joints over time in a world with y up.
 
-Files of joints (lift, fuse, complete, denoise, generate) come as the arrays of their .npz; bodies with their rotations.
+Results of joints (lift, fuse, complete, denoise, generate) come as the arrays of their .npz; bodies with their
+rotations. Poses that are no motion (generate; images whose numbers are far apart) are frames of one second each.
+
 A take is a motion. Where hypotheses were drawn for each frame by itself, hypothesis h of one frame has nothing to do
 with hypothesis h of the next: then take k is mean_f + S_f z_k, with S_f the root of the covariance of all coordinates
 of frame f, and z_k normal, the same for all frames. It has the hypotheses' mean and covariance in each frame, and moves
@@ -31,12 +33,14 @@ _ROOT = "poses out of nothing, the root joint at the origin; y up"
 class Track(NamedTuple):
     """One take of one person.
 
-    take: "" for the one pose, else take_0, ... number [F]: frames of the clip, rising, some may be left out. joints
-    [F, J, 3] m, y up. radius [F, J] m or None. motion: of the F frames, where rotations are known.
+    take: "" for the one pose, else take_0, ... frame [F]: the input's numbers. number [F]: places on the clip's grid of
+    frames, rising, some may be left out. joints [F, J, 3] m, y up. radius [F, J] m or None. motion: of the F frames,
+    where rotations are known.
     """
 
     person: int
     take: str
+    frame: np.ndarray
     number: np.ndarray
     joints: np.ndarray
     radius: np.ndarray | None = None
@@ -67,6 +71,7 @@ class _Rows(NamedTuple):
     """rows of each person, in order, and their numbers on the clip's grid of frames."""
 
     of: dict[int, tuple[np.ndarray, np.ndarray]]
+    frame: np.ndarray
     fps: float
     still: bool
     said: dict[str, Any]
@@ -94,11 +99,12 @@ def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
     tracks = []
     radius = get("radius_90")
     for person, (own, number) in rows.of.items():
-        tracks.append(Track(person, "", number, best[own] @ R, None if radius is None else np.asarray(radius)[own]))
+        known = None if radius is None else np.asarray(radius)[own]
+        tracks.append(Track(person, "", rows.frame[own], number, best[own] @ R, known))
         if takes:
             placed = samples[:, own] if root is None else samples[:, own] + root[:, own, None]
             moving = _takes(np.asarray(placed, np.float64), takes, np.random.default_rng((seed, abs(person))))
-            tracks += [Track(person, f"take_{k}", number, take @ R) for k, take in enumerate(moving)]
+            tracks += [Track(person, f"take_{k}", rows.frame[own], number, take @ R) for k, take in enumerate(moving)]
     return Clip(tracks, tuple(map(str, arrays["joints"])), rows.fps, rows.still, {"axes": axes, **rows.said})
 
 
@@ -129,7 +135,7 @@ def of_bodies(
         )
         for h, take in [(0, ""), *((k, f"take_{k}") for k in range(takes))]:
             moving = Motion(body_pose[h, own], global_orient[h, own], pelvis[h, own], rows.fps, shape)
-            tracks.append(Track(person, take, number, _joints(moving, rest), None, moving))
+            tracks.append(Track(person, take, rows.frame[own], number, _joints(moving, rest), None, moving))
     return Clip(tracks, SMPL_22.joints, rows.fps, rows.still, {"axes": _WORLD, **rows.said}, rests or {}, shapes)
 
 
@@ -162,9 +168,10 @@ def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
     rate = STILL_FPS if still else float(fps) / step if fps is not None else ASSUMED_FPS
     source = "poses, one a second" if still else "of the input" if fps is not None else "assumed"
     gaps = {str(p): [int(a[-1] - a[0] + 1 - len(a)), int(a[0])] for p, (_, a) in of.items()}
-    said: dict[str, Any] = {"fps": round(rate, 6), "fps_source": source, "first_frame": int(frame.min())}
-    said |= {"frame_step": step, "starts": {p: first for p, (_, first) in gaps.items()}}
-    return _Rows(of, rate, still, said | {"interpolated_frames": {p: count for p, (count, _) in gaps.items()}})
+    said: dict[str, Any] = {"fps": round(rate, 6), "fps_source": source}
+    said |= {"first_frame": 0 if still else int(frame.min()), "frame_step": 1 if still else step}
+    said |= {"starts": {p: first for p, (_, first) in gaps.items()}}
+    return _Rows(of, frame, rate, still, said | {"interpolated_frames": {p: count for p, (count, _) in gaps.items()}})
 
 
 def _takes(samples: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:

@@ -81,7 +81,7 @@ def test_what_no_point_shows_is_named_and_left_to_the_prior(found):
 def test_a_turned_and_moved_person_has_the_same_pose(found):
     points = walker(size=0.9)[0]
     turn = Rotation.from_euler("y", 2.0)
-    moved = turn.apply(points.reshape(-1, 3)).reshape(points.shape) + [3, 0.5, -4]
+    moved = turn.apply(points.reshape(-1, 3)).reshape(points.shape) + np.array([3, 0.5, -4])
     other = found_for(moved)
     np.testing.assert_allclose(other.body_pose, found.body_pose, atol=5e-3)
     expected = turn * Rotation.from_rotvec(found.global_orient)

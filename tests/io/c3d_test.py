@@ -50,7 +50,7 @@ def test_the_header_repeats_rate_and_scale_of_the_parameters(written):
 
 
 def test_read_again_it_is_the_joints(written):
-    path, points, radius = written
+    path, points, _ = written
     markers = read_c3d(path)
     assert (markers.up, markers.unit, markers.first, markers.fps) == ("z", "mm", 7, 50)
     assert np.isnan(markers.radius[3, 4])
