@@ -12,7 +12,8 @@ interpolated along the shorter arc and the place along a line. The others leave 
 """
 
 import importlib.util
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from jaxpose.commands.models import DEFAULT_PRIOR
 from jaxpose.commands.option_groups import Exports
 from jaxpose.commands.tracks import Clip, Track
 from jaxpose.files import atomic
-from jaxpose.fitting.joint_angles import joint_angles
+from jaxpose.fitting.joint_angles import JointAngles, fit_skeleton, joint_angles
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.body import Body, stretched
 from jaxpose.geometry.skeleton import SMPL_22
@@ -33,6 +34,7 @@ from jaxpose.io.trc import write_trc
 from jaxpose.model import load
 
 NO_MESH = "there is a mesh of bodies only (`jaxpose fit`, `ik`); --glb has a body on the joints"
+_BLOCK = 256  # frames solved at once
 _FORMATS = ("bvh", "glb", "trc", "c3d", "csv")
 
 
@@ -45,6 +47,8 @@ def check(wanted: Exports, num_hypotheses: int = 1, mesh: str = "") -> None:
         raise ValueError(f"--takes: is of files for other programs: {', '.join('--' + name for name in _FORMATS)}")
     if wanted.takes is not None and wanted.takes > num_hypotheses:
         raise ValueError(f"--takes: got {wanted.takes}, and there are {num_hypotheses} hypotheses")
+    if mesh and wanted.body and not (wanted.bvh or wanted.glb):
+        raise ValueError("--body: is of bodies, and of --bvh and --glb")
     if wanted.c3d and importlib.util.find_spec("ezc3d") is None:
         raise ValueError('--c3d: needs ezc3d: pip install "jaxpose[c3d]"')
 
@@ -54,31 +58,35 @@ def any_of(wanted: Exports) -> bool:
     return any(getattr(wanted, name) for name in _FORMATS)
 
 
-def with_rotations(clip: Clip, body: Body) -> Clip:
-    """The clip with rotations of SMPL's joints in each track; what they do not show stands in `said`.
+def with_rotations(clip: Clip, body: Body) -> Generator[str, None, Clip]:
+    """The clip with rotations of SMPL's joints in each track; what they do not show stands in `said`. Yields progress.
 
-    A person has one skeleton in all takes.
+    A person has one skeleton in all takes, with the bones of the first.
     """
     prior = load(DEFAULT_PRIOR).statistics
-    deviation = np.asarray(prior.std) * np.asarray(prior.spread)
-    rest = np.asarray(body.joint_template[:22])
-    tracks, rests, said = [], {}, {}
+    known = np.asarray(prior.mean), np.asarray(prior.std) * np.asarray(prior.spread)
+    tracks: list[Track] = []
+    rests, said, done, num = {}, {}, 0, sum(len(track.joints) for track in clip.tracks)
+    started = time.time()
     for person in clip.people:
         own = [track for track in clip.tracks if track.person == person]
-        joints = np.concatenate([track.joints for track in own])
-        best = len(own[0].joints)
-        found = joint_angles(joints, clip.names, rest, np.asarray(prior.mean), deviation, num_for_shape=best)
-        rests[person] = found.rest
-        ends = np.cumsum([len(track.joints) for track in own])[:-1]
-        parts = [np.split(x, ends) for x in (found.body_pose, found.global_orient, found.pelvis)]
-        for track, pose, root, pelvis in zip(own, *parts, strict=True):
-            tracks.append(track._replace(motion=Motion(pose, root, pelvis, clip.fps)))
-        error = 1000 * found.error[:best]
-        error = error[np.isfinite(error)]
-        said[str(person)] = {
-            "position_error_mm": {"median": _round(np.median(error)), "95": _round(np.quantile(error, 0.95))},
-            "rotation_not_observed_deg": found.unobserved,
-        }
+        skeleton = fit_skeleton(own[0].joints, clip.names, np.asarray(body.joint_template[:22]), *known)
+        rests[person] = skeleton.rest
+        for track in own:
+            parts = []
+            for joints in np.array_split(track.joints, -(-len(track.joints) // _BLOCK)):
+                parts.append(joint_angles(skeleton, joints))
+                done += len(joints)
+                left = (time.time() - started) * (num - done) / done
+                yield f"joint angles {done}/{num}, {left:.0f} s left"
+            found = JointAngles(*(np.concatenate(x) for x in zip(*parts, strict=True)))
+            tracks.append(track._replace(motion=Motion(found.body_pose, found.global_orient, found.pelvis, clip.fps)))
+            if not track.take:
+                error = 1000 * found.error[np.isfinite(found.error)]
+                said[str(person)] = {
+                    "position_error_mm": {"median": _round(np.median(error)), "95": _round(np.quantile(error, 0.95))},
+                    "rotation_not_observed_deg": skeleton.unobserved,
+                }
     meaning = (
         "position_error_mm: joints of the skeleton from the poses. rotation_not_observed_deg: joints whose rotation "
         "the positions leave open by more than 10 degrees about some axis, and by how many (standard deviation); the "

@@ -157,7 +157,7 @@ class Axes:
     """How a file of 3D joints is read."""
 
     up: Annotated[Axis | None, text("the file's axis that points up: --up=-y (camera axes, default), y or z")] = None
-    unit: Annotated[str | None, text("of the file's coordinates: m (default) or mm")] = None
+    unit: Annotated[str | None, text("of the file's coordinates: m (default), cm or mm")] = None
 
 
 def refuse(group: Any, why: str, *names: str) -> None:

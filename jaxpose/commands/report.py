@@ -110,7 +110,7 @@ def write(
     if exports.any_of(wanted):
         clip = tracks.of_joints(arrays, wanted.takes or 0, output.seed)
         body = load_body(wanted.body)
-        clip = exports.with_rotations(clip, body) if wanted.bvh or wanted.glb else clip
+        clip = (yield from exports.with_rotations(clip, body)) if wanted.bvh or wanted.glb else clip
         summary = summary | {"exports": clip.said}
     yield from write_numbers(out, name, arrays, summary)
     if clip is not None:

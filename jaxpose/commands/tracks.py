@@ -80,13 +80,16 @@ class _Rows(NamedTuple):
 def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
     """The tracks of a result's arrays, with `takes` of its hypotheses.
 
-    joints [J] names; `pose` with `pose_root`, or `mean`, or `samples` [N, J, 3] alone (poses out of nothing); samples
-    [H, N, J, 3]; root [H, N, 3] that they stand at; radius_90 [N, J]; frame, person [N], fps; up.
+    joints [J] names; `joints_world` with `root_world` [N, 3], or `pose` with `pose_root`, or `mean`, or `samples`
+    [N, J, 3] alone (poses out of nothing); samples [H, N, J, 3]; root [H, N, 3] that they stand at; radius_90 [N, J];
+    frame, person [N], fps; up.
     """
     get = arrays.get
     R, samples, root = turn(str(get("up") or "-y"), "y").T, arrays["samples"], get("root")
     alone = np.ndim(samples) == 3
-    if get("pose") is not None:
+    if get("joints_world") is not None:  # with a path of the root that holds for all hypotheses
+        best, root = arrays["joints_world"], np.asarray(arrays["root_world"])[None]
+    elif get("pose") is not None:
         best = arrays["pose"] + np.asarray(arrays["pose_root"])[:, None]
     elif alone:
         best = samples

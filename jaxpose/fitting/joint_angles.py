@@ -33,8 +33,7 @@ LEAST_POINTS = 6  # of a frame; fewer do not hold a body
 _LEAST_DEVIATION = 0.1  # radians: the solvers of motion capture hold collars and hinges still, which bodies do not
 _OPEN = 10.0  # degrees, standard deviation about the least known axis: a rotation that positions do not show
 _BONE, _OFFSET = 0.1, 0.04  # deviations of the shape: a share of a bone, metres of an offset
-_STEPS, _ROUNDS, _OF_SHAPE = 40, 5, 64  # steps for poses; rounds of the shape, and frames that it is taken from
-_BLOCK = 512  # frames solved at once: 40 MB
+_STEPS, _ROUNDS, _STEPS_OF_SHAPE, _OF_SHAPE = 40, 5, 8, 64  # for poses; of the shape: rounds of steps, frames
 
 _J = {name: j for j, name in enumerate(SMPL_22.joints)}
 _PARENTS = SMPL_22.parents
@@ -76,23 +75,6 @@ _MEASURES += [
 ]
 
 
-class JointAngles(NamedTuple):
-    """Rotations of SMPL's 22 joints in a world with y up, and what positions say of them.
-
-    body_pose [F, 21, 3], global_orient [F, 3] axis-angle rad; pelvis [F, 3] m; rest [22, 3] m, the joints at rest with
-    the pelvis at 0. error [F, K] m, of each given point, NaN where it is missing or not held. unobserved: joints with a
-    rotation that the positions leave open by more than 10 degrees about some axis, and by how many (standard deviation,
-    median over frames).
-    """
-
-    body_pose: np.ndarray
-    global_orient: np.ndarray
-    pelvis: np.ndarray
-    rest: np.ndarray
-    error: np.ndarray
-    unobserved: dict[str, float]
-
-
 class _Shape(NamedTuple):
     """Bones [22, 3] from the parent and offsets [K, 3] of points from the joints that hold them."""
 
@@ -116,52 +98,75 @@ class _Pose(NamedTuple):
     place: np.ndarray
 
 
-def joint_angles(
-    joints: np.ndarray,
-    names: Sequence[str],
-    rest: np.ndarray,
-    mean: np.ndarray,
-    deviation: np.ndarray,
-    *,
-    num_for_shape: int | None = None,
-) -> JointAngles:
-    """Joint angles of one person's points [F, K, 3] metres, y up, NaN where missing; `names` of the K points.
+class PointSkeleton(NamedTuple):
+    """A skeleton with a person's bones, which holds the points of a joint set.
+
+    rest: [22, 3] m, its joints at rest with the pelvis at 0. unobserved: joints with a rotation that the points leave
+    open by more than 10 degrees about some axis, and by how many (standard deviation, median over frames). known [K]
+    bool: the points that it holds.
+    """
+
+    rest: np.ndarray
+    unobserved: dict[str, float]
+    known: np.ndarray
+    problem: _Problem
+    shape: _Shape
+
+
+class JointAngles(NamedTuple):
+    """body_pose [F, 21, 3], global_orient [F, 3] axis-angle rad and pelvis [F, 3] m, in a world with y up.
+
+    error [F, K] m, of each given point, NaN where it is missing or not held.
+    """
+
+    body_pose: np.ndarray
+    global_orient: np.ndarray
+    pelvis: np.ndarray
+    error: np.ndarray
+
+
+def fit_skeleton(
+    points: np.ndarray, names: Sequence[str], rest: np.ndarray, mean: np.ndarray, deviation: np.ndarray
+) -> PointSkeleton:
+    """The skeleton of one person's points [F, K, 3] metres, y up, NaN where missing; `names` of the K points.
 
     rest: [22, 3] m, the joints of a body at rest that faces z, whose bone directions are taken, and the lengths of
-    bones that no point shows. mean, deviation: [21, 3] rad, of each rotation in motion capture. num_for_shape: bones
-    are those of the first so many frames (None: of all). Points that are no joint of SMPL's and that no joint is known
-    to hold are left out. ValueError where a frame has fewer than six others.
+    bones that no point shows. mean, deviation: [21, 3] rad, of each rotation in motion capture. Points that are no
+    joint of SMPL's and that no joint is known to hold are left out. ValueError where a frame has fewer than six others.
     """
-    y = np.asarray(joints, np.float64)
     known = np.array([name in _J or name in _HELD or name == "hip" for name in names])
-    count = (np.isfinite(y).all(-1) & known).sum(-1)
+    y, used = _held(points, known), [name for name, keep in zip(names, known, strict=True) if keep]
+    problem = _problem(used, mean, deviation)
+    start, basis = _start_shape(y, used, np.asarray(rest, np.float64))
+    few = y[np.unique(np.linspace(0, len(y) - 1, min(len(y), _OF_SHAPE)).astype(int))]
+    pose, shape = _start_pose(few, problem, start), start
+    for _ in range(_ROUNDS):
+        pose = _fit_pose(few, problem, shape, pose, _STEPS_OF_SHAPE)
+        coefficients = _fit_shape(few, problem, start, basis, pose)
+        shape = _Shape(*(a + np.tensordot(coefficients, b, 1) for a, b in zip(start, basis, strict=True)))
+    return PointSkeleton(_at_rest(shape.bones), _unobserved(few, problem, shape), known, problem, shape)
+
+
+def joint_angles(skeleton: PointSkeleton, points: np.ndarray) -> JointAngles:
+    """The joint angles of points [F, K, 3] metres, y up, NaN where missing, of a skeleton that holds them.
+
+    ValueError where a frame has fewer than six points that it holds.
+    """
+    y, problem, shape = _held(points, skeleton.known), skeleton.problem, skeleton.shape
+    pose = _fit_pose(y, problem, shape, _start_pose(y, problem, shape))
+    error = np.full(points.shape[:2], np.nan)
+    error[:, skeleton.known] = np.linalg.norm(_points(problem, shape, pose)[0] - y, axis=-1)
+    vectors = rotation_vectors(rotation_matrices(pose.vectors)).astype(np.float32)
+    return JointAngles(vectors[:, 1:], vectors[:, 0], pose.place.astype(np.float32), error)
+
+
+def _held(points: np.ndarray, known: np.ndarray) -> np.ndarray:
+    y = np.asarray(points, np.float64)[:, known]
+    count = np.isfinite(y).all(-1).sum(-1)
     if not len(y) or count.min() < LEAST_POINTS:
         found = f"frame {count.argmin()} has {count.min()}" if len(y) else "there is no frame"
-        raise ValueError(f"joints: needed {LEAST_POINTS} points that a skeleton holds in each frame; {found}")
-    used = [name for name, keep in zip(names, known, strict=True) if keep]
-    y = y[:, known]
-    problem = _problem(used, mean, deviation)
-    whole = y[:num_for_shape]
-    shape, basis = _start_shape(whole, used, np.asarray(rest, np.float64))
-    few = whole[np.unique(np.linspace(0, len(whole) - 1, min(len(whole), _OF_SHAPE)).astype(int))]
-    pose = _start_pose(few, problem, shape)
-    coefficients = np.zeros(len(basis.bones))
-    here = shape
-    for _ in range(_ROUNDS):
-        pose = _fit_pose(few, problem, here, pose)
-        coefficients = _fit_shape(few, problem, shape, basis, pose)
-        here = _Shape(*(a + np.tensordot(coefficients, b, 1) for a, b in zip(shape, basis, strict=True)))
-    parts = [
-        _fit_pose(part, problem, here, _start_pose(part, problem, here))
-        for part in np.array_split(y, -(-len(y) // _BLOCK))
-    ]
-    pose = _Pose(*(np.concatenate(x) for x in zip(*parts, strict=True)))
-    error = np.full((len(y), len(names)), np.nan)
-    error[:, known] = np.linalg.norm(_points(problem, here, pose)[0] - y, axis=-1)
-    vectors = rotation_vectors(rotation_matrices(pose.vectors))
-    turns = (vectors[:, 1:].astype(np.float32), vectors[:, 0].astype(np.float32))
-    place, rest_now = pose.place.astype(np.float32), _at_rest(here.bones)
-    return JointAngles(*turns, place, rest_now, error, _unobserved(few, problem, here))
+        raise ValueError(f"points: needed {LEAST_POINTS} that a skeleton holds in each frame; {found}")
+    return y
 
 
 def _problem(names: Sequence[str], mean: np.ndarray, deviation: np.ndarray) -> _Problem:
@@ -263,10 +268,10 @@ def _start_pose(y: np.ndarray, problem: _Problem, shape: _Shape) -> _Pose:
     return _Pose(vectors, (y_mid - np.einsum("fij,fkj->fki", R, x_mid - p[:, :1]))[:, 0])
 
 
-def _fit_pose(y: np.ndarray, problem: _Problem, shape: _Shape, pose: _Pose) -> _Pose:
+def _fit_pose(y: np.ndarray, problem: _Problem, shape: _Shape, pose: _Pose, num_steps: int = _STEPS) -> _Pose:
     """Levenberg-Marquardt: each frame has its own damping, and takes a step that lowers its energy."""
     damping, cost = np.full(len(y), 1.0), _energy(y, problem, shape, pose)
-    for _ in range(_STEPS):
+    for _ in range(num_steps):
         A, b = _normal_equations(y, problem, shape, pose)
         diagonal = np.einsum("fii->fi", A)
         step = np.linalg.solve(A + (damping[:, None] * diagonal)[..., None] * np.eye(69), b[..., None])[..., 0]
@@ -296,7 +301,8 @@ def _normal_equations(y: np.ndarray, problem: _Problem, shape: _Shape, pose: _Po
     above = np.concatenate([np.broadcast_to(np.eye(3), (num, 1, 3, 3)), G[:, list(_PARENTS[1:])]], 1)
     turned = above @ _left_jacobian(pose.vectors)  # [F, 22, 3, 3]: turn in the world by a change of v_j
     lever = x[:, None] - p[:, :, None]  # [F, 22, K, 3]
-    J = -np.einsum("fjkab,fjbc->fkajc", _cross(lever), turned) * problem.below.T[None, :, None, :, None]
+    J = (_cross(-lever) @ turned[:, :, None]) * problem.below[None, :, :, None, None]
+    J = J.transpose(0, 2, 3, 1, 4)
     J = np.concatenate([J.reshape(num, K, 3, 66), np.broadcast_to(np.eye(3), (num, K, 3, 3))], -1)
     seen = np.isfinite(y).all(-1)
     J = (J * (seen / NOISE)[..., None, None]).reshape(num, 3 * K, 69)

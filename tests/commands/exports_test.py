@@ -11,14 +11,25 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from jaxpose.commands import exports, tracks
+from jaxpose.commands.models import load_body
 from jaxpose.commands.option_groups import Exports
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.body import full_rotations, stretched
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.capsule_body import capsule_body
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.model import ASSETS
 from tests.walker import NAMES, walker
+
+
+def with_rotations(clip):
+    """The clip with joint angles, without the lines of progress."""
+    work = exports.with_rotations(clip, load_body(None))
+    while True:
+        try:
+            assert "joint angles" in next(work)
+        except StopIteration as end:
+            return end.value
+
 
 NUM, FPS, GAP = 24, 60.0, (9, 10, 11)
 CLIP = ASSETS / "demo_clip.npz"
@@ -46,9 +57,9 @@ def truth():
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     pytest.importorskip("ezc3d")
-    out, body = tmp_path_factory.mktemp("files"), capsule_body()
+    out, body = tmp_path_factory.mktemp("files"), load_body(None)
     wanted = Exports(bvh=True, glb=True, trc=True, c3d=True, csv=True, takes=2)
-    clip = exports.with_rotations(tracks.of_joints(result(), 2), body)
+    clip = with_rotations(tracks.of_joints(result(), 2))
     lines = [*exports.lines(clip), *exports.write(wanted, out, "clip", clip, body)]
     return out, clip, lines
 
@@ -203,6 +214,15 @@ def test_any_worlds_axes_are_turned_to_y_up(up):
     np.testing.assert_allclose(track.joints, np.delete(truth(), GAP, 0), atol=1e-9)
 
 
+def test_a_path_of_the_root_in_the_world_places_pose_and_takes():
+    arrays = result("y")
+    path = arrays["pose_root"] + [0, 0, 1]
+    arrays |= {"joints_world": arrays["pose"] + path[:, None], "root_world": path}
+    best, take = tracks.of_joints(arrays, 1).tracks
+    np.testing.assert_allclose(best.joints, np.delete(truth(), GAP, 0) + np.array([0, 0, 1]), atol=1e-9)
+    assert np.abs(take.joints - best.joints).mean() < 0.03
+
+
 def test_takes_move_smoothly_and_have_the_hypotheses_mean_and_spread():
     arrays = result(num_hypotheses=200)
     arrays["samples"] = arrays["mean"] + 4 * (arrays["samples"] - arrays["mean"])
@@ -232,9 +252,9 @@ def test_people_have_files_of_their_own_and_start_where_they_come_in(tmp_path):
     }
     frame = np.concatenate([arrays["frame"], arrays["frame"] + 8])
     arrays |= {**twice, "frame": frame, "person": np.repeat([0, 7], num)}
-    clip = exports.with_rotations(tracks.of_joints(arrays), capsule_body())
+    clip = with_rotations(tracks.of_joints(arrays))
     assert clip.said["starts"] == {"0": 0, "7": 4}
-    [*exports.write(Exports(bvh=True, glb=True, trc=True), tmp_path, "x", clip, capsule_body())]
+    [*exports.write(Exports(bvh=True, glb=True, trc=True), tmp_path, "x", clip, load_body(None))]
     kinds = {f"x_person{p}.{kind}" for p in (0, 7) for kind in ("bvh", "glb", "trc")}
     assert {p.name for p in tmp_path.iterdir()} == kinds
     assert glb_joints(tmp_path / "x_person7.glb", "motion", 0)[1] == pytest.approx(4 / 30)
@@ -252,7 +272,7 @@ def test_a_person_twice_in_a_frame_and_images_without_order():
 
 
 def test_the_body_of_a_skeleton_has_its_joints_and_its_faces_hold():
-    body = capsule_body()
+    body = load_body(None)
     rest = np.asarray(body.joint_template[:22]) * [1.1, 0.95, 1.0]
     other = stretched(body, rest)
     np.testing.assert_allclose(other.joint_template[:22], rest, atol=1e-6)
@@ -268,7 +288,7 @@ def test_the_body_of_a_skeleton_has_its_joints_and_its_faces_hold():
 
 def test_bodies_are_tracks_with_their_rotations():
     _, joints, vectors = walker(6)
-    body = capsule_body()
+    body = load_body(None)
     moving = (vectors[None, :, 1:], vectors[None, :, 0], joints[None, :, 0])
     clip = tracks.of_bodies(body, *moving, {"frame": np.arange(6), "person": None, "fps": 25.0})
     (track,) = clip.tracks
@@ -297,6 +317,7 @@ def test_lift_writes_them_and_the_summary_says_how(run, tmp_path):
     [
         ("lift", ["--takes", "2"], "--takes: is of files for other programs"),
         ("lift", ["--bvh", "--takes", "9"], "--takes: got 9, and there are 4 hypotheses"),
+        ("lift", ["--csv", "--body", "smpl.npz"], "--body: is of bodies, and of --bvh and --glb"),
         ("lift", ["--obj"], "--obj: there is a mesh of bodies only"),
     ],
 )
