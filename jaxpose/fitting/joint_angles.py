@@ -14,7 +14,7 @@ gives the covariance of the rotations: where positions do not show a rotation (a
 hands of 17 joints), it keeps the spread d of the prior, and the pose takes the prior's mean there. Frames are
 independent of each other; the result is as smooth in time as the positions.
 
-numpy in float64: a clip of 100 frames takes about a second, of which a compiled fit (engine.py) takes thirty.
+numpy in float64: 100 frames take 2 to 4 s; a fit by engine.py takes thirty, most of them to be compiled.
 
 Source: Gauss-Newton and its damping: Nocedal, Wright, Numerical Optimization (2006), chapter 10; derivative of exp:
 Sola et al., A micro Lie theory (2018), equation 145.
