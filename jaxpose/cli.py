@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -100,6 +101,8 @@ def _choose(name: str, options: type) -> Callable[[Any], tuple[str, Any]]:
         return name, given
 
     choose.__annotations__ = {"given": Annotated[options, Parameter(name="*")]}
+    if all(entry.default is not MISSING for entry in fields(options)):
+        choose.__defaults__ = (options(),)
     return choose
 
 

@@ -21,7 +21,7 @@ ROWS = (
     {"spaces"},
     {"networks", "conditioning"},
     {"model", "io"},
-    {"datasets"},
+    {"datasets", "detect"},
     {"recipes", "examples"},
     {"tasks", "training", "evaluation"},
     {"fitting"},
@@ -33,9 +33,26 @@ ROWS = (
 )
 RANK = {area: rank for rank, row in enumerate(ROWS) for area in row}
 # Not even through others: a network knows no process; what reads files and draws pictures knows no network.
-NEVER = (("networks", "diffusion"), ("io", "networks"), ("datasets", "networks"), ("viz", "networks"))
+NEVER = (
+    ("networks", "diffusion"),
+    ("io", "networks"),
+    ("datasets", "networks"),
+    ("viz", "networks"),
+    ("detect", "networks"),
+)
 HEAVY = {
-    *("orbax", "matplotlib", "plotly", "viser", "scipy", "sklearn", "tensorboard", "tensorboardX", "flatbuffers"),
+    "orbax",
+    "matplotlib",
+    "plotly",
+    "viser",
+    "scipy",
+    "sklearn",
+    "tensorboard",
+    "tensorboardX",
+    "flatbuffers",
+    "av",
+    "ai_edge_litert",
+    "onnxruntime",
     "ezc3d",
 }
 # What `import jaxpose` adds to jax and flax; together 0.1 to 0.2 s where these take 0.8 s.

@@ -124,9 +124,9 @@ def best_first(rows: Drawn) -> Drawn:
 
 def say_points(data: BodyPoints) -> str:
     """What of a file's joints is used."""
-    source = data.source.skeleton
+    source, up = data.source.skeleton, f"{data.source.up} up ({data.source.axes})"
     left = f"; markers left out: {', '.join(data.source.ignored)}" if data.source.ignored else ""
-    return f"{source.name}, {data.used} of {len(source.joints)} points used, as {data.points}{left}"
+    return f"{source.name}, {up}, {data.used} of {len(source.joints)} points used, as {data.points}{left}"
 
 
 def write_fits(
@@ -159,7 +159,7 @@ def write_fits(
 
 
 def write_point_fits(
-    options: Denoise | Ik, body: Body, targets: BodyPoints, rows: Drawn, said: dict[str, Any], **more: Any
+    options: Denoise | Ik, name: str, body: Body, targets: BodyPoints, rows: Drawn, said: dict[str, Any], **more: Any
 ) -> Iterator[str]:
     """Write bodies fitted to the 3D points of a file; more: of `write_fits`. The first hypothesis is the motion's."""
     path, source, points = options.input, targets.source, targets.points
@@ -175,7 +175,7 @@ def write_point_fits(
     more |= {"labels": report.labels(source.frame, source.person), "source": f"fitted to {path.name}"}
     bones = SKELETONS.get({"openpose25": "body25"}.get(points, points))  # where the points have any
     more |= {"observed": targets.xyz, "observed_skeleton": bones}
-    yield from write_fits(options, report.name_of(path), body, rows, "y", arrays, summary, **more)
+    yield from write_fits(options, name, body, rows, "y", arrays, summary, **more)
 
 
 def write_bodies(

@@ -91,22 +91,22 @@ def complete(options: Complete) -> Iterator[str]:
         yield from _complete_rotations(options, model)
         return
     why = "is for a prior over joint rotations, such as prior21"
-    refuse(options, why, "method", "fps")
+    refuse(options, why, "method")
     in_3d = kind_of(path, (Poses3D, Keypoints)) is Poses3D
     found, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
     why = f"is for {needed}, and {path} holds {found}"
     refuse(options.keypoints if in_3d else options.axes, why)
     refuse(options, why, "height" if in_3d else "noise")
-    report.check_out(options.output.out, path)
+    name = report.result(options.output, "complete", None, path)
     exports.check(options.output.exports, options.hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
     hide = parse_hide(options.hide, model.skeleton)
-    yield from (_complete_3d if in_3d else _complete_2d)(options, model, hide)
+    yield from (_complete_3d if in_3d else _complete_2d)(options, name, model, hide)
 
 
-def _complete_3d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
+def _complete_3d(options: Complete, name: str, model: Model, hide: Hide) -> Iterator[str]:
     path, output, noise = options.input, options.output, options.noise or 0.0
     hidden = functools.partial(hide.mask, output.seed)
-    data = poses.read_observed(path, model.skeleton, options.axes, options.skeleton, hidden)
+    data = poses.read_observed(path, model.skeleton, options.axes, options.skeleton, hidden, options.fps)
     missing = poses.missing_per_joint(data.joints, model.skeleton)
     if not missing:
         raise ValueError(
@@ -117,13 +117,15 @@ def _complete_3d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
     posed, said = yield from poses.draw(task.complete, options, model, data, noise, _HYPOTHESES)
     source = f"noise of the observed joints taken as {1000 * noise:g} mm" if noise else "observed joints exact"
     said |= {"hide": options.hide, "missing_joints": missing}
-    yield from poses.write(output, path, model, data, posed, source, said)
+    yield from poses.write(output, name, model, data, posed, source, said)
 
 
-def _complete_2d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
+def _complete_2d(options: Complete, name: str, model: Model, hide: Hide) -> Iterator[str]:
     path, output = options.input, options.output
     hidden = functools.partial(hide.mask, output.seed)
-    data = detections.read_detections(path, model.skeleton, options.keypoints, options.skeleton, hidden)
+    data = detections.read_detections(
+        path, model.skeleton, options.keypoints, options.skeleton, hidden, fps=options.fps
+    )
     yield from detections.describe(path, data)
     missing = poses.missing_per_joint(data.visible, model.skeleton)
     yield f"missing or hidden: {_counted(missing) or 'nothing, so this is what `jaxpose lift` does'}"
@@ -132,7 +134,7 @@ def _complete_2d(options: Complete, model: Model, hide: Hide) -> Iterator[str]:
     lifted, spent = yield from lift.lift_all(model, data, lifting)
     said = report.record("complete", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
     said |= {"hide": options.hide, "missing_joints": missing}
-    yield from lift.write(lifting, model, data, lifted, said, lift.completed_keypoints(data, lifted))
+    yield from lift.write(lifting, name, model, data, lifted, said, lift.completed_keypoints(data, lifted))
 
 
 def _counted(missing: dict[str, int]) -> str:
@@ -146,7 +148,7 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     refuse(options, why, "height", "noise", "skeleton")
     refuse(options.axes, why, "unit")
     refuse(options.sampling, why, "path", "sampler")
-    report.check_out(output.out, path)
+    name = report.result(output, "complete", None, path)
     exports.check(output.exports, each)
     methods = rotations_task.METHODS
     method = options.method or next(iter(methods))
@@ -203,7 +205,7 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
         note=f"hidden: {options.hide or 'NaN'}",
         names=[f"hypothesis {h}" for h in range(each)],
     )
-    yield from write_bodies(options, report.name_of(path), arrays, summary, shown, body)
+    yield from write_bodies(options, name, arrays, summary, shown, body)
 
 
 def mean_rotation(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

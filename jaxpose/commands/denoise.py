@@ -39,16 +39,16 @@ _LEAST_FRAMES = 5
 def denoise(options: Denoise) -> Iterator[str]:
     """Read, denoise and write; the noise that was given or found is said and stands in the summary."""
     path, output, noise = options.input, options.output, options.noise
-    report.check_out(output.out, path)
+    name = report.result(output, "denoise", None, path)
     model = load(output.model or DEFAULT_MODEL)
     if models.is_prior(model):
-        yield from _denoise_motion(options, bodies.dposer(model))
+        yield from _denoise_motion(options, name, bodies.dposer(model))
         return
     why = "is for a prior over joint rotations, such as prior21"
-    refuse(options, why, "fps", "shape")
+    refuse(options, why, "shape")
     exports.check(output.exports, options.hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
     instead = "denoise needs all joints, `jaxpose complete --noise METRES` takes what is there"
-    data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead)
+    data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead, options.fps)
     posed, said = yield from poses.draw(task.denoise, options, model, data, noise, _HYPOTHESES)
     found = 1000 * posed["noise"][:, 0].astype(np.float64)
     source = (
@@ -58,10 +58,10 @@ def denoise(options: Denoise) -> Iterator[str]:
     yield source
     said["noise_mm"] = found.round(1).tolist()
     said["network_calls"] += task.estimate_calls(model) if noise is None else 0
-    yield from poses.write(output, path, model, data, posed, source, said)
+    yield from poses.write(output, name, model, data, posed, source, said)
 
 
-def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Iterator[str]:
+def _denoise_motion(options: Denoise, name: str, fitting: bodies.Fitting) -> Iterator[str]:
     path, output = options.input, options.output
     refuse(options, "is for models of joint positions", "hypotheses")
     refuse(options.sampling, "is for models of joint positions")
@@ -109,7 +109,7 @@ def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Iterator[str]:
         **{"own_bones": own_bones, "points": points},
     }
     rests = {int(p): np.asarray(own.joint_template[:22]) for p, own in zip(people, each_body, strict=True)}
-    yield from bodies.write_point_fits(options, body, whole, rows, said, rest=rests if own_bones else None)
+    yield from bodies.write_point_fits(options, name, body, whole, rows, said, rest=rests if own_bones else None)
 
 
 def _noise(path: Path, clip: BodyPoints) -> float:

@@ -67,6 +67,7 @@ def read_detections(
     skeleton_name: str | None = None,
     hide: Callable[[int], np.ndarray] | None = None,
     *,
+    fps: float | None = None,
     whole: bool = False,
     video: bool = False,
 ) -> Detections:
@@ -74,7 +75,8 @@ def read_detections(
 
     target: may be a function of the file's joint set. skeleton_name: that set, where it is told; given.format may name
     it too.
-    hide: number of detections -> [N, J] bool, joints to be hidden besides. Detections with too few visible joints, or
+    hide: number of detections -> [N, J] bool, joints to be hidden besides. fps: frames per second, where the file does
+    not say. Detections with too few visible joints, or
     if `whole` not all of them, are left out; ValueError where none is left. video: link people whom the file does not
     follow, as --track does.
     """
@@ -92,6 +94,7 @@ def read_detections(
         kp = peaks(maps)
     else:
         kp = read_keypoints(path, skeleton=skeleton, format=file_format, camera=given.camera_name)
+    kp = kp._replace(fps=kp.fps or fps)
     linked = given.track or (video and path.suffix.lower() not in (".npz", ".npy") and _by_place(kp))
     if linked:
         kp = link(kp, threshold=given.min_confidence)
@@ -120,6 +123,8 @@ def read_detections(
 def describe(path: Path, data: Detections) -> Iterator[str]:
     """Lines that say what was read, assumed and left out."""
     yield f"{path}: {len(data.xy)} detections of {data.source.skeleton.name}; {data.camera}"
+    if data.source.ignored:
+        yield f"not used: {data.source.ignored} keypoints of each person that are not of this set (face, hands, ...)"
     if data.num_dropped:
         yield f"left out {data.num_dropped} detections with fewer than {data.min_visible} visible joints"
     if data.linked:
@@ -184,4 +189,5 @@ def read_cameras(path: Path, options: Fit | Fuse, min_confidence: float) -> tupl
     points = None if given is None else point_set_of(given)
     data = read_multiview(path, points=points, up=options.up, cameras=options.cameras, min_confidence=min_confidence)
     cameras = f"{len(data.cameras)} of {data.num_cameras} cameras ({', '.join(data.cameras)})"
+    data = data._replace(fps=data.fps or options.fps)
     return data, f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up"

@@ -144,6 +144,20 @@ class PrepareBody:
 
 
 @dataclass(frozen=True)
+class PrepareDetector:
+    """the networks of BlazePose, which `lift` of a video fetches when it first needs them
+
+    41 MB from the npm registry, or from a file: the npm package @mediapipe/pose 0.5.1675469404 (.tgz), the wheel of
+    mediapipe 0.10.14, or .tflite files of them. They are kept in the user's cache.
+    """
+
+    _: KW_ONLY
+    file: Annotated[Path | None, metavar("FILE"), Parameter(name="--from"), text("a file instead of the network")] = (
+        None
+    )
+
+
+@dataclass(frozen=True)
 class PrepareAmass:
     """AMASS (SMPL-H or SMPL-X) as body rotations to train from"""
 
@@ -194,6 +208,7 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "prepare 3dhp": (Prepare3dhp, "datasets.mpi3dhp:prepare_3dhp"),
     "prepare gmm": (PrepareGmm, "commands.prepare:gmm"),
     "prepare body": (PrepareBody, "commands.prepare:body"),
+    "prepare detector": (PrepareDetector, "commands.clips:prepare"),
     "prepare amass": (PrepareAmass, "commands.prepare:amass"),
     "prepare fragments": (PrepareFragments, "datasets.fragments:prepare_fragments"),
     "prepare motion": (PrepareMotion, "commands.prepare:motion"),

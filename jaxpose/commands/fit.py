@@ -66,7 +66,7 @@ def fit(options: Fit) -> Iterator[str]:
         raise ValueError(f"--smooth: needed --as-clip and a weight of 0 or more, got {options.smooth:g}")
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
-    report.check_out(output.out, path)
+    name = report.result(output, "fit", f"{path.stem}_fitted", path)
     exports.check(output.exports)
     fitting = bodies.load_fitting(options.prior, output.model, "fit")
     body = models.load_body(options.output.exports.body)
@@ -112,7 +112,7 @@ def fit(options: Fit) -> Iterator[str]:
         "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
     }
     titles = report.labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
-    name, said = f"{report.name_of(path)}_fitted", f"fitted to {path.name}"
+    said = f"fitted to {path.name}"
     yield from bodies.write_fits(options, name, body, rows, seen.up, arrays, summary, labels=titles, source=said)
 
 
@@ -147,7 +147,7 @@ def _of_one_camera(path: Path, options: Fit) -> Views:
             f"--points: {skeleton.name} is not read from files of one camera; legal are {', '.join(SKELETONS)}"
         )
     given = None if skeleton is None else skeleton.name
-    data = detections.read_detections(path, _body_set, options.keypoints, given)
+    data = detections.read_detections(path, _body_set, options.keypoints, given, fps=options.fps)
     source = data.source
     name, cameras = point_set_of(source.skeleton), one_camera(jnp.asarray(data.intrinsics, jnp.float32))
     said = (*detections.describe(path, data), f"{source.skeleton.name} as {name}")
@@ -233,7 +233,7 @@ def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
 def ik(options: Ik) -> Iterator[str]:
     """Read, fit and write."""
     path, output, each = options.input, options.output, options.hypotheses
-    report.check_out(output.out, path)
+    name = report.result(output, "ik", None, path)
     exports.check(output.exports, each)
     fitting = bodies.load_fitting(options.prior, output.model, "ik")
     body = models.load_body(options.output.exports.body)
@@ -258,4 +258,4 @@ def ik(options: Ik) -> Iterator[str]:
         "points": points,
     }
     rows, names = bodies.best_first(rows), [f"hypothesis {h}" for h in range(each)]
-    yield from bodies.write_point_fits(options, body, targets, rows, said, many=True, names=names)
+    yield from bodies.write_point_fits(options, name, body, targets, rows, said, many=True, names=names)

@@ -23,22 +23,20 @@ from jaxpose.tasks import generate as task
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.samplers import sampler_of
 
-_NAME = "generated"
-
 
 def generate(options: Generate) -> Iterator[str]:
     """Draw and write."""
-    report.check_out(options.output.out)
+    name = report.result(options.output, "generate", "generated")
     model = load(options.output.model or DEFAULT_MODEL)
     exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
     if models.is_prior(model):
         refuse(options.sampling, "is for models of joint positions", "path")
-        yield from _bodies(options, model)
+        yield from _bodies(options, name, model)
     else:
-        yield from _joints(options, model)
+        yield from _joints(options, name, model)
 
 
-def _joints(options: Generate, model: Model) -> Iterator[str]:
+def _joints(options: Generate, name: str, model: Model) -> Iterator[str]:
     output, num, path, clock = options.output, options.num, options.sampling.path, Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     sampler = sampler.with_usual_steps(task.NUM_STEPS, model)
@@ -50,16 +48,16 @@ def _joints(options: Generate, model: Model) -> Iterator[str]:
     tag = "camera axes: x right, y down, z forward; metres relative to the root joint"
     arrays = {"samples": samples, "frame": np.arange(num), **report.axes(model.skeleton.joints, "-y", tag)}
     summary = {
-        **report.record("generate", None, model, spent, num, seed=output.seed),
+        **report.record("generate", (), model, spent, num, seed=output.seed),
         **{**report.sampled(model, sampler), "num_poses": num, "temperature": options.temperature},
         **{"frame_tag": tag, "scale": model.spec.scale},
     }
     titles, states = [f"pose {i}" for i in range(num)], drawn[:, None] if path else None
     picture = report.Picture(samples[None], model.skeleton, titles, "out of nothing", {}, path=states, one_motion=False)
-    yield from report.write(output, _NAME, arrays, summary, picture)
+    yield from report.write(output, name, arrays, summary, picture)
 
 
-def _bodies(options: Generate, model: Model) -> Iterator[str]:
+def _bodies(options: Generate, name: str, model: Model) -> Iterator[str]:
     output, num = options.output, options.num
     body, clock = models.load_body(options.output.exports.body), Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
@@ -72,12 +70,12 @@ def _bodies(options: Generate, model: Model) -> Iterator[str]:
         "body_joints": BODY_JOINTS,
     }
     summary = {
-        **report.record("generate", None, model, spent, num, seed=output.seed),
+        **report.record("generate", (), model, spent, num, seed=output.seed),
         **{"sampler": sampler.name, "num_poses": num, "temperature": options.temperature, "frame_tag": tag},
     }
     said: dict[str, Any] = {"source": "poses out of nothing, not a motion", "note": "out of nothing"}
     shown = Shown(body_pose[None], still[None], still[None], labels=[f"pose {i}" for i in range(num)], **said)
-    yield from write_bodies(options, _NAME, arrays, summary, shown, body)
+    yield from write_bodies(options, name, arrays, summary, shown, body)
 
 
 def _temperature(options: Generate) -> dict[str, float]:
@@ -90,7 +88,7 @@ def interpolate(options: Interpolate) -> Iterator[str]:
     output, num, paths = options.output, options.num, (options.first, options.second)
     if num < 2:
         raise ValueError(f"--num: needed 2 or more, for both ends, got {num}")
-    report.check_out(output.out, *paths)
+    name = report.result(output, "interpolate", "interpolated", *paths)
     exports.check(output.exports)
     model = models.load_prior(output.model, "interpolate")
     body = models.load_body(options.output.exports.body)
@@ -117,11 +115,11 @@ def interpolate(options: Interpolate) -> Iterator[str]:
         **{"frame": np.arange(num), "fps": options.fps},
     }
     summary = {
-        **report.record("interpolate", None, model, spent, num, seed=output.seed),
-        **{"inputs": [str(path) for path in paths], "frames": list(frames), "num_poses": num},
+        **report.record("interpolate", paths, model, spent, num, seed=output.seed),
+        **{"frames": list(frames), "num_poses": num},
         **{"ends_met_within_degrees": round(float(off), 4), "frame_tag": FRAME_TAGS["y"]},
     }
     moving = (body_pose[None], moved.global_orient[None], moved.transl[None])
     source = f"from {paths[0].name} to {paths[1].name}"
     shown = Shown(*moving, fps=options.fps, source=source, note="latent path")
-    yield from write_bodies(options, "interpolated", arrays, summary, shown, body)
+    yield from write_bodies(options, name, arrays, summary, shown, body)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key
-from jaxpose.commands import blocks, detections, exports, models, report, video
+from jaxpose.commands import blocks, clips, detections, exports, models, report, video
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.options import Lift
@@ -44,17 +44,22 @@ FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the roo
 def lift(options: Lift) -> Iterator[str]:
     """Read, lift and write; what was assumed of the camera and of scale is said and stands in the summary."""
     path, output = options.input, options.output
-    report.check_out(output.out, path)
+    name = report.result(output, "lift", None, path)
     exports.check(output.exports, options.hypotheses, mesh=exports.NO_MESH)
     model = models.load_joint_model(output.model, "lift")
     _check(model, options)
-    kind: dict[str, Any] = {"whole": "screen" in model.capabilities, "video": model.spec.network.window is not None}
-    data = detections.read_detections(path, model.skeleton, options.keypoints, options.skeleton, **kind)
-    yield from detections.describe(path, data)
+    seen = yield from clips.keypoints_of(path, options.video, output.out, name)
+    kind: dict[str, Any] = {
+        "fps": options.fps,
+        "whole": "screen" in model.capabilities,
+        "video": model.spec.network.window is not None,
+    }
+    data = detections.read_detections(seen, model.skeleton, options.keypoints, options.skeleton, **kind)
+    yield from detections.describe(seen, data)
     lifted, spent = yield from lift_all(model, data, options)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
     said = report.record("lift", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
-    yield from write(options, model, data, lifted, said | {"aggregate": options.aggregate})
+    yield from write(options, name, model, data, lifted, said | {"aggregate": options.aggregate})
 
 
 def _check(model: Model, options: Lift) -> None:
@@ -204,6 +209,7 @@ def completed_keypoints(data: Detections, lifted: Drawn) -> np.ndarray:
 
 def write(
     options: Lift,
+    name: str,
     model: Model,
     data: Detections,
     lifted: Drawn,
@@ -227,7 +233,8 @@ def write(
     arrays = {
         **{**lifted, "keypoints": data.xy, "confidence": data.confidence, "intrinsics": data.intrinsics},
         **{**report.rows(kp.frame, kp.person, kp.fps), "image": np.array(kp.image, np.str_)},
-        **{"joints": model.skeleton.joints, "frame_tag": FRAME_TAG, "scale": scale},
+        **report.axes(model.skeleton.joints, "-y", FRAME_TAG),
+        "scale": scale,
         **{"image_size": data.image_size, "keypoints_completed": completed},
     }
     layers = {"keypoints": data.visible, "confidence": data.confidence, "mean": lifted.get("pose", lifted["mean"])}
@@ -235,4 +242,4 @@ def write(
         layers |= {"observed": data.confidence > 0, "reprojected": completed}
     note, titles = f"metres from {scale}; {data.camera}", report.labels(kp.frame, kp.person)
     picture = report.Picture(lifted["samples"], model.skeleton, titles, note, layers, kp.fps, path_states)
-    yield from report.write(options.output, report.name_of(options.input), arrays, summary, picture)
+    yield from report.write(options.output, name, arrays, summary, picture)

@@ -71,12 +71,14 @@ Names = Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, accep
 Pinhole = Annotated[tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels", _finite)]
 Size = Annotated[tuple[int, int], _numbers(2, "WIDTH,HEIGHT in whole pixels", _pixels), metavar("W,H")]
 Rate = Annotated[float, metavar("N"), within(1, 1000, "frames per second")]
+Fps = Annotated[Rate | None, text("frames per second of the input, where it does not say")]
 Share = Annotated[float, metavar("C"), within(0, 1, "a confidence"), text("joints below are hidden (0.1)")]
 NoisePx = Annotated[float, metavar("PX"), within(0.1, 1000, "pixels")]
 Height = Annotated[
     float | None, metavar("M"), within(0.3, 3, "metres"), text("body height in metres; else the model's knowledge")
 ]
 Out = Annotated[Path, metavar("DIR"), text("folder for the results; made where absent")]
+Name = Annotated[str | None, text("name of the files of the result (that of the input)")]
 ModelName = Annotated[str | None, text("a bundled model's name or a .safetensors file")]
 Steps = Annotated[Count | None, metavar("T"), text("solver steps (what validation chose)")]
 Joints = Annotated[str | None, text("joint set of the input: h36m17, coco17, body25, halpe26, ...")]
@@ -107,6 +109,7 @@ class Output:
     """Where results go, the model, and the seed."""
 
     out: Out
+    name: Name = None
     model: ModelName = None
     seed: Annotated[int, text("random seed (0)")] = 0
     no_pictures: Annotated[bool, text("write numbers only (.npz and .json)")] = False
@@ -149,6 +152,21 @@ class KeypointFile:
     image_size: Annotated[Size | None, text("pixels; needed for a field of view if the file has none")] = None
     track: Annotated[bool, text("link people over frames: ids that last through a clip")] = False
     min_confidence: Share = 0.1
+
+
+@_beside
+@dataclass(frozen=True)
+class VideoFile:
+    """How people are found in a video."""
+
+    detector: Annotated[str, metavar("NAME")] = "blazepose-full"
+    """blazepose-lite, blazepose-full (default), blazepose-heavy, or rtmpose with --weights"""
+    weights: Annotated[Path | None, metavar("FILE"), text("the network of rtmpose, .onnx")] = None
+    people: Annotated[Count | None, metavar("N"), text("the most people in a frame; 1 is fastest (all)")] = None
+    every: Annotated[Count, metavar("K"), text("use every K-th frame (1)")] = 1
+    start: Annotated[float, metavar("S"), within(0, 1e6, "seconds"), text("second to begin at (0)")] = 0.0
+    stop: Annotated[float | None, metavar("S"), within(0, 1e6, "seconds", above=True)] = None
+    """second to end before (that of the last frame); a camera runs until then or until Ctrl-C"""
 
 
 @_beside

@@ -19,9 +19,11 @@ from jaxpose.commands.option_groups import (
     Axis,
     Count,
     FitOutput,
+    Fps,
     Height,
     Joints,
     KeypointFile,
+    Name,
     Names,
     NoisePx,
     Out,
@@ -30,6 +32,7 @@ from jaxpose.commands.option_groups import (
     Sampling,
     Share,
     Steps,
+    VideoFile,
     metavar,
     text,
     within,
@@ -49,22 +52,26 @@ Prior = Annotated[
 ]
 Shape = Annotated[bool, text("fit the body's shape too, for people of other sizes")]
 Of2D = Parameter(group="2D keypoints")
+OfVideos = Parameter(group="videos")
 OfRotations = Parameter(group="models of joint rotations")
 
 
 @dataclass(frozen=True)
 class Lift:
-    """2D keypoints in, many 3D poses in metres out.
+    """a video, or 2D keypoints, in; many 3D poses in metres out.
 
-    Reads COCO, OpenPose, MMPose/RTMPose and AlphaPose JSON (a file or a folder), .npz, .npy and .csv of keypoints, .npz
-    and .npy of heatmaps, and writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene
+    Reads videos, folders of images and cameras (by number), in which people are found first; COCO, OpenPose,
+    MMPose/RTMPose and AlphaPose JSON (a file or a folder), .npz, .npy and .csv of keypoints, .npz and .npy of heatmaps.
+    Writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene
     (.html).
     """
 
-    input: Annotated[Path, text("file or folder of 2D keypoints, or file of heatmaps")]
+    input: Annotated[Path, text("video, folder of images, camera's number; or file of 2D keypoints or heatmaps")]
     _: KW_ONLY
+    video: Annotated[VideoFile, OfVideos] = VideoFile()
     skeleton: Joints = None
     keypoints: KeypointFile = KeypointFile()
+    fps: Fps = None
     height: Height = None
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (200)")] = 200
     components: Annotated[Count | None, metavar("M")] = None
@@ -93,12 +100,13 @@ class Fuse:
     cameras: Annotated[Names | None, metavar("0,1")] = None
     """which cameras of a file of several; by number or name (all)"""
     up: Annotated[Axis | None, text("the world's vertical: z (default), y or -y")] = None
+    fps: Fps = None
     min_confidence: Share = 0.1
     noise_px: NoisePx | None = None
     """of a sure keypoint's coordinates; unsure ones have more (1.2 in 100 of the person's size in each image)"""
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (100)")] = 100
     method: Annotated[Literal["pseudo_inverse", "dps"], text("method of sampling the posterior")] = "pseudo_inverse"
-    steps: Annotated[Steps, text("solver steps (50)")] = None
+    steps: Annotated[Steps, text("solver steps (25)")] = None
     output: Output
 
 
@@ -121,13 +129,13 @@ class Complete:
     """of the 3D joints, metres per coordinate (0: exact)"""
     skeleton: Joints = None
     axes: Axes = Axes()
+    fps: Fps = None
     hypotheses: Annotated[Hypotheses | None, text("3D poses per observation (200; of rotations 10)")] = None
     output: Output
     sampling: Sampling = Sampling()
     keypoints: Annotated[KeypointFile, Of2D] = KeypointFile()
     height: Annotated[Height, Of2D] = None
     method: Annotated[str | None, metavar("NAME"), OfRotations, text("dposer (default), replace, dps or mcg")] = None
-    fps: Annotated[Rate | None, OfRotations, text("frames per second of files that do not say")] = None
 
 
 @dataclass(frozen=True)
@@ -146,10 +154,10 @@ class Denoise:
     """per coordinate; else estimated for each pose, and said"""
     skeleton: Points = None
     axes: Axes = Axes()
+    fps: Fps = None
     hypotheses: Annotated[Hypotheses | None, text("3D poses per observation (50)")] = None
     output: Output
     sampling: Sampling = Sampling()
-    fps: Annotated[Rate | None, OfRotations, text("frames per second (of the file, else 30)")] = None
     shape: Annotated[Shape, OfRotations] = False
 
 
@@ -182,6 +190,7 @@ class Score:
     input: Annotated[Path, text("file of 3D joints, or of joint rotations")]
     _: KW_ONLY
     out: Out
+    name: Name = None
     model: str | None = None
     """a bundled model's name or a .safetensors file (pose17; of rotations prior21)"""
     keypoints: Annotated[Path | None, metavar("FILE")] = None
@@ -235,6 +244,7 @@ class Fit:
     cameras: Annotated[Names | None, metavar("0,1")] = None
     """which cameras of a file of several; by number or name (all)"""
     up: Annotated[Axis | None, text("the world's vertical of several cameras: z (default), y or -y")] = None
+    fps: Fps = None
     noise_px: Annotated[NoisePx | None, text("of a keypoint's coordinates (1 in 100 of the person's size)")] = None
     as_clip: Annotated[bool, text("the frames of a person are one motion")] = False
     smooth: Annotated[float | None, metavar("W")] = None

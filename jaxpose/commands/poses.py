@@ -39,10 +39,12 @@ def read_observed(
     axes: Axes,
     skeleton: str | None = None,
     hide: Callable[[int], np.ndarray] | None = None,
+    fps: float | None = None,
 ) -> Observed:
     """The 3D joints of a file in the joint set `target`; poses of which nothing is left are left out.
 
     skeleton: the joint set of the file, where it is told. hide: number of poses -> [N, J] bool, joints to be hidden.
+    fps: frames per second, where the file does not say.
     ValueError where no pose is left.
     """
     given = get_skeleton(skeleton) if skeleton else None
@@ -56,14 +58,17 @@ def read_observed(
     if not rows.any():
         why = "--hide hides all that is there" if (known > 0).any() else f"none is of {target.name}"
         raise ValueError(f"{path}: no pose has an observed joint left: {why} (`jaxpose generate` draws from nothing)")
-    kept = poses._replace(joints=poses.joints[rows], frame=poses.frame[rows], person=poses.person[rows])
+    kept = poses._replace(
+        fps=poses.fps or fps, joints=poses.joints[rows], frame=poses.frame[rows], person=poses.person[rows]
+    )
     return Observed(joints[rows], kept, int((~rows).sum()))
 
 
 def describe(path: Path, data: Observed) -> Iterator[str]:
     """Lines that say what was read, assumed and left out."""
     source = data.source
-    yield f"{path}: {len(data.joints)} 3D poses of {source.skeleton.name}, in {source.unit}, {source.up} up"
+    axes = f"{source.up} up ({source.axes})"
+    yield f"{path}: {len(data.joints)} 3D poses of {source.skeleton.name}, in {source.unit}, {axes}"
     if source.ignored:
         yield f"markers that are no joints, left out: {', '.join(source.ignored)}"
     if data.num_dropped:
@@ -71,10 +76,10 @@ def describe(path: Path, data: Observed) -> Iterator[str]:
 
 
 def read_whole(
-    path: Path, target: Skeleton, axes: Axes, skeleton: str | None, instead: str
+    path: Path, target: Skeleton, axes: Axes, skeleton: str | None, instead: str, fps: float | None = None
 ) -> Generator[str, None, Observed]:
     """As `read_observed`, and lines about it; ValueError names the first pose that lacks joints, and says `instead`."""
-    data = read_observed(path, target, axes, skeleton)
+    data = read_observed(path, target, axes, skeleton, fps=fps)
     broken = np.flatnonzero(~np.isfinite(data.joints).all((1, 2)))
     if broken.size:
         lacks = missing_per_joint(data.joints[broken[:1]], target)
@@ -119,7 +124,7 @@ def draw(
 
 
 def write(
-    output: Output, path: Path, model: Model, data: Observed, posed: Drawn, note: str, said: dict[str, Any]
+    output: Output, name: str, model: Model, data: Observed, posed: Drawn, note: str, said: dict[str, Any]
 ) -> Iterator[str]:
     """Write what a task made of 3D joints; said: entries of the summary; note: what stands below the pictures."""
     source, up = data.source, data.source.up
@@ -144,4 +149,4 @@ def write(
     path_states = None if states is None else states - centre[: states.shape[2]]
     titles = report.labels(source.frame, source.person)
     picture = report.Picture(posed["samples"] - centre, model.skeleton, titles, note, layers, source.fps, path_states)
-    yield from report.write(output, report.name_of(path), arrays, summary, picture)
+    yield from report.write(output, name, arrays, summary, picture)

@@ -100,9 +100,9 @@ def motion(options: kinds.PrepareMotion) -> Iterator[str]:
     if "joint_map" in given:
         given["joint_map"] = _joint_map(given["joint_map"])
     options.out.mkdir(parents=True, exist_ok=True)
-    for path in options.files:
+    for path, name in zip(options.files, _names(options.files), strict=True):
         found = _read_motion(path, given)
-        target = options.out / f"{path.stem}.npz"
+        target = options.out / f"{name}.npz"
         save_motion(target, found)
         yield f"{target}: {len(found.body_pose)} frames at {found.fps:.4g} per second; {found.source}"
 
@@ -123,10 +123,16 @@ def _check_motion(paths: tuple[Path, ...], given: dict[str, Any]) -> None:
         if not any(name in _MOTION[path.suffix.lower()] for path in paths):
             legal_for = ", ".join(suffix for suffix, names in _MOTION.items() if name in names)
             raise ValueError(f"--{name.replace('_', '-')}: means nothing to these files; it is for {legal_for}")
-    stems = [path.stem for path in paths]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    names = _names(paths)
+    twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{twice}: two files of this name would be written to one; convert them apart")
+
+
+def _names(paths: tuple[Path, ...]) -> list[str]:
+    """The stems of the files; where some are alike, those with the format: walk_bvh, walk_amc."""
+    stems = [path.stem for path in paths]
+    return [f"{s}_{p.suffix[1:].lower()}" if stems.count(s) > 1 else s for s, p in zip(stems, paths, strict=True)]
 
 
 def _joint_map(path: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@
 not at all.
 """
 
+import json
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from jaxpose.commands import exports, tracks
 from jaxpose.commands.blocks import Spent
 from jaxpose.commands.models import load_body
 from jaxpose.commands.option_groups import Output
+from jaxpose.commands.options import Score
 from jaxpose.files import write_json, write_npz
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.model import Model, describe
@@ -40,27 +42,60 @@ class Picture(NamedTuple):
     one_motion: bool = True
 
 
-def name_of(source: Path) -> str:
-    """The name of the results of a file or folder."""
+def result(output: Output | Score, command: str, default: str | None, *sources: Path) -> str:
+    """The name of a result's files: --name, else `default`, else that of the first source.
+
+    ValueError where --out is no folder, and where files of this name in it are a source or another result: of another
+    command, or of other sources.
+    """
+    out, found = output.out, output.name or default or _stem(sources[0])
+    if Path(found).name != found or found == "..":
+        raise ValueError(f"--name: got {found!r}; needed a name of files, without a folder")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out: {out} is a file; needed a folder")
+    if any((out / f"{found}{suffix}").resolve() == path.resolve() for path in sources for suffix in _WRITTEN):
+        raise ValueError(
+            f"--out: {found} in {out} is an input and would be overwritten; needed another --out or --name"
+        )
+    before = _command_of(out / f"{found}.json")
+    if before not in (None, (command, _paths(sources))):
+        was = " ".join((before[0], *before[1]))
+        raise ValueError(f"--out: {out / found}.json is the result of `{was}`; needed another --out or --name")
+    return found
+
+
+def _stem(source: Path) -> str:
     return source.name if source.is_dir() else source.stem
 
 
-def check_out(out: Path, *sources: Path) -> None:
-    """ValueError where --out is no folder, or where a result would take the place of an input."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out: {out} is a file; needed a folder")
-    for source in sources:
-        if source.is_file() and source.parent.resolve() == out.resolve() and source.suffix in _WRITTEN:
-            raise ValueError(f"--out: {source.name} lies in {out} and would be overwritten; needed another folder")
+def _paths(sources: tuple[Path, ...]) -> tuple[str, ...]:
+    return tuple(str(path.absolute()) for path in sources)
+
+
+def _command_of(summary: Path) -> tuple[str, tuple[str, ...]] | None:
+    """The command and sources of an earlier result; None where there is none."""
+    try:
+        said = json.loads(summary.read_text())
+        found = said.get("input", [])
+        return str(said["command"]), (found,) if isinstance(found, str) else tuple(map(str, found))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def record(
-    command: str, source: Path | None, model: Model | None, spent: Spent, num: int, *, seed: int | None = None
+    command: str,
+    sources: Path | tuple[Path, ...],
+    model: Model | None,
+    spent: Spent,
+    num: int,
+    *,
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """What every summary says: input, model, seed, version and speed; `num` poses were made in all."""
     about = None if model is None else describe(model)
     said: dict[str, Any] = {"command": command, "model": about, "jaxpose": version("jaxpose")}
-    said |= {} if source is None else {"input": str(source)}
+    paths = _paths(sources if isinstance(sources, tuple) else (sources,))
+    said |= {"input": paths[0] if len(paths) == 1 else paths} if paths else {}
     said |= {} if seed is None else {"seed": seed}
     speed = {"compile_seconds": round(spent.compiling, 3), "poses_per_second": round(spent.rate(num), 1)}
     return {**said, "seconds": round(spent.seconds, 3), **speed}

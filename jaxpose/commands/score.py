@@ -40,7 +40,7 @@ class _Read(NamedTuple):
 def score(options: Score) -> Iterator[str]:
     """Read, score and write; what the numbers are of is said and stands in the summary."""
     path = options.input
-    report.check_out(options.out, path)
+    name = report.result(options, "score", None, path)
     of_rotations = kind_of(path, (PartialMotion, Poses3D)) is PartialMotion
     model = load(options.model or (models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
     if options.keypoints is None:
@@ -54,12 +54,12 @@ def score(options: Score) -> Iterator[str]:
         read = yield from _read_joints(model, options)
     yield from read.said
     found, times, num = {}, [], len(read.frame)
-    for name, density in read.densities.items():
-        drawn, spent = yield from blocks.gather(density, blocks.even(num, _BLOCK), num, what=f"{name} of")
-        found[name] = drawn["density"]
+    for kind, density in read.densities.items():
+        drawn, spent = yield from blocks.gather(density, blocks.even(num, _BLOCK), num, what=f"{kind} of")
+        found[kind] = drawn["density"]
         times.append(spent)
     spent = Spent(*(sum(parts) for parts in zip(*times, strict=True)))
-    yield from _write(options, model, read, found, spent)
+    yield from _write(options, name, model, read, found, spent)
 
 
 def _read_rotations(model: Model, options: Score) -> _Read:
@@ -132,7 +132,9 @@ def _density(model: Model, options: Score, inputs: Callable[[np.ndarray], tuple[
     return lambda _, block, __: {"density": task.log_density(model, *inputs(block.rows), num_steps=steps)}
 
 
-def _write(options: Score, model: Model, read: _Read, found: dict[str, np.ndarray], spent: Spent) -> Iterator[str]:
+def _write(
+    options: Score, name: str, model: Model, read: _Read, found: dict[str, np.ndarray], spent: Spent
+) -> Iterator[str]:
     density = found["log_density"]
     arrays = {"frame": read.frame, "person": read.person, **found}
     low, middle, high = np.quantile(density, (0.05, 0.5, 0.95))
@@ -158,7 +160,7 @@ def _write(options: Score, model: Model, read: _Read, found: dict[str, np.ndarra
             for row in range(len(density))
         ],
     }
-    yield from report.write_numbers(options.out, report.name_of(options.input), arrays, summary)
+    yield from report.write_numbers(options.out, name, arrays, summary)
 
 
 def _told(arrays: dict[str, np.ndarray], row: int) -> str:

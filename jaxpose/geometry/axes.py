@@ -13,6 +13,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from jaxpose.geometry.skeleton import Skeleton
+
 # R [3, 3] with x_cam = R x_world, for a level camera.
 R_CAM_WORLD: Mapping[str, np.ndarray] = MappingProxyType(
     {"-y": np.eye(3), "y": np.diag([1.0, -1.0, -1.0]), "z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
@@ -25,6 +27,8 @@ FRAME_TAGS: Mapping[str, str] = MappingProxyType(
 INPUT_TAGS: Mapping[str, str] = MappingProxyType(
     {"-y": "x right, y down, z forward", "y": "of the input, y up", "z": "of the input, z up"}
 )
+_LOWER = (("hip",), ("left_hip", "right_hip"), ("pelvis",))
+_UPPER = (("neck",), ("thorax",), ("left_shoulder", "right_shoulder"), ("head_base",), ("nose",), ("head",))
 
 
 def check_up(up: str, what: str = "up") -> str:
@@ -32,6 +36,29 @@ def check_up(up: str, what: str = "up") -> str:
     if up not in R_CAM_WORLD:
         raise ValueError(f"{what}: got {up!r}; legal are {', '.join(R_CAM_WORLD)}")
     return up
+
+
+def uprightness(joints: np.ndarray, skeleton: Skeleton) -> dict[str, float]:
+    """How far heads stand over hips along each axis of `R_CAM_WORLD`: -1 to 1, the mean over poses of unit trunks.
+
+    joints: [N, J, 3] in the world's axes, NaN where missing. A trunk goes from the hips to the upper end that a pose
+    has. Empty where no pose has both.
+    """
+    ends = [_middle(joints, skeleton, groups) for groups in (_LOWER, _UPPER)]
+    trunk = ends[1] - ends[0]
+    length = np.linalg.norm(trunk, axis=-1, keepdims=True)
+    trunk = (trunk / np.where(length > 0, length, np.nan))[np.isfinite(trunk).all(-1) & (length[:, 0] > 0)]
+    return {up: float(trunk.mean(0) @ vertical(up)) for up in R_CAM_WORLD} if len(trunk) else {}
+
+
+def _middle(joints: np.ndarray, skeleton: Skeleton, groups: tuple[tuple[str, ...], ...]) -> np.ndarray:
+    """The middle [N, 3] of the first of the groups of joints that each pose has whole, NaN where it has none."""
+    middle = np.full((len(joints), 3), np.nan)
+    for names in groups:
+        if set(names) <= set(skeleton.joints):
+            found = joints[:, [skeleton.joints.index(name) for name in names]].mean(1)
+            middle = np.where(np.isfinite(middle), middle, found)
+    return middle
 
 
 def turn(start: str, end: str) -> np.ndarray:

@@ -59,6 +59,8 @@ COMPOSITIONS = (
     # Ball of the foot: about 0.7 of the way from the heel to the toes.
     Composition("left_foot", {"left_heel": 0.3, "left_big_toe": 0.35, "left_small_toe": 0.35}, "ball of the foot"),
     Composition("right_foot", {"right_heel": 0.3, "right_big_toe": 0.35, "right_small_toe": 0.35}, "as on the left"),
+    Composition("left_foot", {"left_heel": 0.3, "left_foot_index": 0.7}, "ball of the foot, of MediaPipe's two points"),
+    Composition("right_foot", {"right_heel": 0.3, "right_foot_index": 0.7}, "as on the left"),
 )
 
 

@@ -17,7 +17,8 @@ the same angle about (a_x, -a_y, -a_z): the axis is mirrored and the sense of ro
 
 Sources of the orders: Human3.6M-17 and SMPL, shared/data/README.md; COCO keypoint annotations; OpenPose
 BODY_25 and the experimental BODY_25B; Halpe full body (AlphaPose); MPII annotations; the 17 relevant joints
-of MPI-INF-3DHP (P-STMO's order); SMPL, Loper et al. 2015.
+of MPI-INF-3DHP (P-STMO's order); SMPL, Loper et al. 2015; COCO-WholeBody, Jin et al. 2020; BlazePose, Bazarevsky et
+al. 2020 (mediapipe's PoseLandmark).
 """
 
 from collections.abc import Callable, Mapping
@@ -46,8 +47,8 @@ class Skeleton(NamedTuple):
     parts: tuple[tuple[int, ...], ...]
 
 
-_LEG = ("hip", "knee", "ankle", "foot", "big_toe", "small_toe", "heel")
-_ARM = ("shoulder", "elbow", "wrist", "hand")
+_LEG = ("hip", "knee", "ankle", "foot", "big_toe", "small_toe", "heel", "foot_index")
+_ARM = ("shoulder", "elbow", "wrist", "hand", "pinky", "index", "thumb")
 _LIMBS = (("right_", _LEG), ("left_", _LEG), ("left_", _ARM), ("right_", _ARM))
 
 
@@ -91,6 +92,18 @@ COCO_17 = _build(
     right_wrist:right_elbow
     left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
     right_ankle:right_knee
+    """,
+)
+# Body and feet of COCO-WholeBody, the first 23 of its 133.
+WHOLEBODY_23 = _build(
+    "wholebody23",
+    """
+    nose left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
+    left_shoulder:nose right_shoulder:nose left_elbow:left_shoulder right_elbow:right_shoulder left_wrist:left_elbow
+    right_wrist:right_elbow
+    left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
+    right_ankle:right_knee left_big_toe:left_ankle left_small_toe:left_ankle left_heel:left_ankle
+    right_big_toe:right_ankle right_small_toe:right_ankle right_heel:right_ankle
     """,
 )
 BODY_25 = _build(
@@ -142,6 +155,22 @@ MPI3DHP_17 = _build(
     left_shoulder:neck left_elbow:left_shoulder left_wrist:left_elbow
     right_hip:hip right_knee:right_hip right_ankle:right_knee left_hip:hip left_knee:left_hip left_ankle:left_knee
     hip spine:hip head_base:neck
+    """,
+)
+# BlazePose marks no point of the trunk's axis either; index, pinky and thumb are knuckles, foot_index the toes.
+MEDIAPIPE_33 = _build(
+    "mediapipe33",
+    """
+    nose left_eye_inner:nose left_eye:left_eye_inner left_eye_outer:left_eye
+    right_eye_inner:nose right_eye:right_eye_inner right_eye_outer:right_eye
+    left_ear:left_eye_outer right_ear:right_eye_outer left_mouth:nose right_mouth:nose
+    left_shoulder:nose right_shoulder:nose left_elbow:left_shoulder right_elbow:right_shoulder left_wrist:left_elbow
+    right_wrist:right_elbow
+    left_pinky:left_wrist right_pinky:right_wrist left_index:left_wrist right_index:right_wrist left_thumb:left_wrist
+    right_thumb:right_wrist
+    left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
+    right_ankle:right_knee left_heel:left_ankle right_heel:right_ankle left_foot_index:left_heel
+    right_foot_index:right_heel
     """,
 )
 _SMPL = """

@@ -80,6 +80,10 @@ def read_heatmaps(
     names = keys.read_joint_names(path, arrays)
     table = keys.Table(np.empty((0, maps.shape[1], 3)), keys.ARRAY_LAYOUTS, (), joints=names)
     joint_set, columns = choose_joints(path, table, skeleton)
+    if -1 in columns:
+        raise ValueError(
+            f"{path}: no map of {joint_set.joints[columns.index(-1)]}; needed all joints of {joint_set.name}"
+        )
     intrinsics = keys.read_intrinsics(path, arrays, num)
     return Heatmaps(
         maps=maps,

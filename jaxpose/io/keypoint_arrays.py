@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.geometry.skeleton import SKELETONS, Skeleton
+from jaxpose.geometry.skeleton import SKELETONS, WHOLEBODY_23, Skeleton
 from jaxpose.io.arrays import Source, as_float, as_int
 
 Arrays = Mapping[str, np.ndarray]
@@ -65,7 +65,10 @@ class Table(NamedTuple):
     fps: float | None = None
 
 
-ARRAY_LAYOUTS = tuple(Layout(len(s.joints), s, tuple(range(len(s.joints)))) for s in SKELETONS.values())
+ARRAY_LAYOUTS = (
+    *(Layout(len(s.joints), s, tuple(range(len(s.joints)))) for s in SKELETONS.values()),
+    Layout(133, WHOLEBODY_23, tuple(range(23))),
+)
 
 
 def read_npy(source: Source) -> Table:
@@ -125,7 +128,8 @@ def _one_camera(path: FilePath, arrays: Arrays, camera: str | None) -> Arrays:
     if not cameras and camera is None:
         return arrays
     if camera not in cameras:
-        raise ValueError(f"{path}: camera {camera!r}; this file has the cameras {cameras}, name one of them")
+        wrong = "needed the name of one" if camera is None else f"got {camera!r}"
+        raise ValueError(f"{path}: camera (--camera-name): {wrong}; this file has {', '.join(cameras)}")
     chosen, index = dict(arrays), cameras.index(camera)
     for key, axis in (("keypoints", 1), ("confidence", 1), ("intrinsics", 0), ("K", 0), ("image_size", 0), ("size", 0)):
         if key in arrays:

@@ -9,9 +9,9 @@
                       [{"frame_id": 7, "instances": [...]}] for a video; either also as "instance_info"
 
 The number of keypoints determines the joint set: 16 MPII, 17 COCO, 18 OpenPose's COCO (its neck is left out), 25
-BODY_25, 26 Halpe; of 133 (COCO-WholeBody) and 136 (Halpe) the body is taken. OpenPose's experimental BODY_25B
-looks like BODY_25 in the file: name the skeleton. Person ids are `track_id` (COCO, MMPose), `idx` (AlphaPose)
-or `person_id` (OpenPose).
+BODY_25, 26 Halpe, 33 MediaPipe; of 133 (COCO-WholeBody) and 136 (Halpe) body and feet are taken. OpenPose's
+experimental BODY_25B looks like BODY_25 in the file: name the skeleton. Person ids are `track_id` (COCO, MMPose), `idx`
+(AlphaPose) or `person_id` (OpenPose).
 
 A folder holds one file per frame (OpenPose, MMPose on images, AlphaPose `sep-json`); files without people are
 legal. Frames are numbered by the last number in the file or image name where all have one and no two share
@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.geometry.skeleton import BODY_25, COCO_17, HALPE_26, MPII_16, Skeleton
+from jaxpose.geometry.skeleton import BODY_25, COCO_17, HALPE_26, MEDIAPIPE_33, MPII_16, WHOLEBODY_23, Skeleton
 from jaxpose.io.arrays import Source, as_int
 from jaxpose.io.keypoint_arrays import Layout, Table
 
@@ -50,8 +50,8 @@ def _first(count: int, skeleton: Skeleton) -> Layout:
 # OpenPose's COCO-18 is COCO with a neck second and the sides in another order.
 _COCO_18 = Layout(18, COCO_17, (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10))
 # COCO-WholeBody (133) and Halpe (136) add face and hands after the body.
-_COCO_LIKE = (_first(17, COCO_17), _first(133, COCO_17), _first(26, HALPE_26), _first(136, HALPE_26))
-_LAYOUTS = (*_COCO_LIKE, _COCO_18, _first(25, BODY_25), _first(16, MPII_16))
+_COCO_LIKE = (_first(17, COCO_17), _first(133, WHOLEBODY_23), _first(26, HALPE_26), _first(136, HALPE_26))
+_LAYOUTS = (*_COCO_LIKE, _COCO_18, _first(25, BODY_25), _first(16, MPII_16), _first(33, MEDIAPIPE_33))
 
 
 def _coco(content: dict, source: str) -> Iterator[Row]:

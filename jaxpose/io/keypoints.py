@@ -33,6 +33,7 @@ class Keypoints(NamedTuple):
     intrinsics: [N, 4] float32 fx, fy, cx, cy in pixels, or None where the file has none.
     image_size: width, height in pixels; None where the file does not say or its images differ.
     fps: frames per second, or None.
+    ignored: keypoints of each person in the file that no joint is made of, such as those of face and hands.
     """
 
     xy: np.ndarray
@@ -44,6 +45,7 @@ class Keypoints(NamedTuple):
     intrinsics: np.ndarray | None = None
     image_size: tuple[int, int] | None = None
     fps: float | None = None
+    ignored: int = 0
 
 
 def read_keypoints(
@@ -65,7 +67,8 @@ def read_keypoints(
         raise ValueError(f"{path}: no people in it")
     skeleton, columns = choose_joints(path, table, skeleton)
     with np.errstate(over="ignore"):
-        values = table.values[:, columns].astype(np.float32)
+        unnamed = np.full_like(table.values[:, :1], np.nan)  # what a column of -1 takes
+        values = np.concatenate([table.values, unnamed], 1)[:, columns].astype(np.float32)
     finite = np.isfinite(values).all(-1)
     confidence = np.where(finite, np.clip(values[..., 2], 0, 1), 0)
     xy = np.where(confidence[..., None] > 0, values[..., :2], 0)
@@ -83,6 +86,7 @@ def read_keypoints(
         intrinsics=None if table.intrinsics is None else table.intrinsics.astype(np.float32),
         image_size=table.image_size,
         fps=table.fps,
+        ignored=table.values.shape[1] - sum(column >= 0 for column in columns),
     )
 
 
@@ -117,7 +121,7 @@ def _read_table(source: Source, skeleton: Skeleton | None, format: str | None, c
 
 
 def choose_joints(path: Path, table: Table, given: Skeleton | None) -> tuple[Skeleton, list[int]]:
-    """The skeleton, and for each of its joints which keypoint of the file it is."""
+    """The skeleton, and for each of its joints which keypoint of the file it is, -1 where the file lacks it."""
     num = table.values.shape[1]
     if table.joints is not None:
         return _joint_set_by_name(path, table.joints, num, given)
@@ -138,12 +142,12 @@ def _joint_set_by_name(
 ) -> tuple[Skeleton, list[int]]:
     if len(names) != num or len(set(names)) != num:
         raise ValueError(f"{path}: {len(set(names))} distinct joint names for {num} keypoints")
-    known = [s for s in SKELETONS.values() if set(s.joints) == set(names)]
+    known = sorted((s for s in SKELETONS.values() if set(s.joints) >= set(names)), key=lambda s: len(s.joints))
     if not known and not given:
         raise ValueError(f"{path}: joints {list(names)} are none of {list(SKELETONS)}: name the skeleton")
     skeleton = given or known[0]
-    if set(skeleton.joints) <= set(names):
-        return skeleton, [names.index(joint) for joint in skeleton.joints]
+    if set(skeleton.joints) <= set(names) or set(names) <= set(skeleton.joints):
+        return skeleton, [names.index(joint) if joint in names else -1 for joint in skeleton.joints]
     # Names of no known set are accepted for the given skeleton; names of another set are an error.
     if known or len(skeleton.joints) != num:
         lacks = [joint for joint in skeleton.joints if joint not in names]

@@ -1,8 +1,8 @@
 """3D poses of people from files, in metres and in the axes of a level camera (geometry/axes.py).
 
-    .npz   joints3d [N, J, 3], with `confidence` or `visible` [N, J] where known; or of our own results `mean` (else
-           `samples`) [N, J, 3]; or the benchmark's `joints_cam`. Further: `joints` [J] names or `skeleton`, `frame` and
-           `person` [N], `fps`, `up`, `unit`
+    .npz   joints3d [N, J, 3], with `confidence` or `visible` [N, J] where known; or of our own results `pose` at
+           `pose_root`, else `mean`, else `samples` [N, J, 3]; or the benchmark's `joints_cam`. Further: `joints` [J]
+           names or `skeleton`, `frame` and `person` [N], `fps`, `up`, `unit`
     .npy   [N, J, 3], or [N, J, 4] with a confidence; [J, 3 or 4] is one pose
     .csv   a header frame,person,hip_x,hip_y,hip_z,... (keypoint_arrays.py)
     .json  [{"frame": 0, "person": 0, "joints": {"hip": [x, y, z], "head": null}}, ...]
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.geometry.axes import check_up, from_camera, to_camera
+from jaxpose.geometry.axes import check_up, from_camera, to_camera, uprightness
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points, point_set_of
 from jaxpose.geometry.joint_sets import convert_joints
@@ -34,6 +34,7 @@ from jaxpose.io.markers import joints_of_markers
 from jaxpose.io.trc import read_trc
 
 UNITS = {"m": 1.0, "mm": 1e-3, "cm": 1e-2}
+_CLEARLY_UPRIGHT = 0.7  # mean height of unit trunks: of 683 takes of shared/data/mocap 50 have less (floor, acrobatics)
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
 _KEYS = ("joints3d", "mean", "samples", "joints_cam")
 _CONFIDENCES = ("confidence", "visible")
@@ -45,7 +46,8 @@ class Poses3D(NamedTuple):
 
     joints: [N, J, 3] float32 metres, camera axes (x right, y down, z forward), NaN where missing.
     frame, person: [N] int64. fps: frames per second, or None.
-    up, unit: the file's own axes (`from_camera` goes back to them) and unit. ignored: markers that are no joints.
+    up, unit: the file's own axes (`from_camera` goes back to them) and unit. axes: in words, who says `up`, and
+    whether the poses agree. ignored: markers that are no joints.
     """
 
     joints: np.ndarray
@@ -55,6 +57,7 @@ class Poses3D(NamedTuple):
     fps: float | None = None
     up: str = "-y"
     unit: str = "m"
+    axes: str = ""
     ignored: tuple[str, ...] = ()
 
 
@@ -73,7 +76,8 @@ def read_poses3d(
     """The poses in a file.
 
     skeleton: the joint set; None: determined by the names, else by the number of joints (17 without names: Human3.6M).
-    up: "-y", "y" or "z", the axis that points up; unit: "m", "cm" or "mm"; None: as in the file, else "-y" and "m".
+    up: "-y", "y" or "z", the axis that points up; None: as in the file, else as heads stand over hips, else "-y".
+    unit: "m", "cm" or "mm"; None: as in the file, else "m".
     ValueError names the file, what it has and what is legal, also for people smaller or larger than any person.
     """
     source = source_of(path)
@@ -86,7 +90,6 @@ def read_poses3d(
     num, names = len(values), read_joint_names(source, arrays)
     frame, person = (read_per_row(source, arrays, name, num) for name in ("frame", "person"))
     fps, unit = read_fps(source, arrays), unit or str(arrays.get("unit", "m"))
-    up = check_up(up or str(arrays.get("up", "-y")), f"{source}: up (--up)")
     if unit not in UNITS:
         raise ValueError(f"{source}: unit (--unit): got {unit!r}; legal are {', '.join(UNITS)}")
     skeleton, columns = _joint_set(source.path, values.shape[1], names, skeleton)
@@ -98,7 +101,9 @@ def read_poses3d(
     frame = np.arange(num) if frame is None else frame
     person = np.zeros(num, np.int64) if person is None else person
     ignored = tuple(arrays.get("ignored", np.zeros(0, np.str_)).tolist())
-    poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, fps, up, unit, ignored)
+    told = None if up is None and "up" not in arrays else check_up(up or str(arrays["up"]), f"{source}: up (--up)")
+    up, axes = _vertical(told, uprightness(joints, skeleton), "--up" if up else "the file")
+    poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, fps, up, unit, axes, ignored)
     _check_sizes(source.path, poses)
     return poses
 
@@ -160,6 +165,10 @@ def holds_poses3d(source: Source) -> bool:
 def _values(source: Source, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """[N, K, 3] as found, NaN where missing."""
     key = next((key for key in _KEYS if key in arrays), None)
+    if key == "mean" and {"pose", "pose_root"} <= set(arrays):  # a lift: the one pose of each row, where it stands
+        pose, root = (as_float(source, name, arrays[name]) for name in ("pose", "pose_root"))
+        if pose.ndim == 3 and root.shape == (len(pose), 3):
+            return pose + root[:, None]
     if key is None:
         raise ValueError(f"{source}: keys {sorted(arrays)}; needed {', '.join(_KEYS)} for 3D joints")
     values = as_float(source, key, arrays[key])
@@ -237,6 +246,17 @@ _MARKERS = {".trc": (read_trc, "y"), ".c3d": (read_c3d, "z")}
 _READERS: dict[str, Callable[[Source], Mapping[str, np.ndarray]]]
 _READERS = {".npz": lambda source: source.arrays, ".npy": _read_npy, ".csv": _read_csv, ".json": _read_json}
 _READERS |= dict.fromkeys(_MARKERS, _read_markers)
+
+
+def _vertical(told: str | None, stands: Mapping[str, float], who: str) -> tuple[str, str]:
+    """The axis that points up and who says so, by what is told (by `who`) and by the `uprightness` of the poses."""
+    best = max(stands, key=lambda up: stands[up], default="-y")
+    clear = stands.get(best, 0) > _CLEARLY_UPRIGHT
+    if told is None:
+        return (best, "as heads stand over hips") if clear else ("-y", "assumed: the poses do not tell")
+    if clear and stands[told] < 1 - _CLEARLY_UPRIGHT:
+        return told, f"as {who} says, BUT heads stand over hips along {best}: people who lie, or the wrong axis"
+    return told, f"as {who} says"
 
 
 def _check_sizes(path: Path, poses: Poses3D) -> None:

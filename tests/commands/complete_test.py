@@ -167,7 +167,7 @@ BAD = {
         "--hide hides all that is there",
     ),
     "nothing to do": (lambda p: p, [], "nothing to complete, every joint is there"),
-    "unknown unit": (lambda p: p, ["--unit", "inch", "--hide", "head"], "unit (--unit): got 'inch'; legal are m, mm, cm"),
+    "unknown unit": (lambda p: p, ["--unit", "in", "--hide", "head"], "unit (--unit): got 'in'; legal are m, mm, cm"),
     "unknown axis": (lambda p: p, ["--up", "x", "--hide", "head"], "up (--up): got 'x'; legal are -y, y, z"),
     "wrong unit": (lambda p: 1000 * p, ["--hide", "head"], "try --unit mm"),
     "negative noise": (lambda p: p, ["--noise", "-0.1", "--hide", "head"], "--noise: needed metres from 0"),
@@ -209,5 +209,5 @@ def test_pictures_and_the_path_are_written(run, file, keypoints, tmp_path, capsy
 
 def test_the_input_is_not_overwritten(refused, keypoints):
     before = keypoints.read_bytes()
-    assert "--out: kp.npz lies in" in refused("complete", keypoints, "--out", keypoints.parent)
+    assert "is an input and would be overwritten" in refused("complete", keypoints, "--out", keypoints.parent)
     assert keypoints.read_bytes() == before

@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxpose.base import Camera
 from jaxpose.model import ASSETS, load
@@ -38,3 +39,27 @@ def test_an_unknown_sampler_is_refused(refused, tmp_path):
     message = refused("lift", CLIP, "--out", tmp_path / "o", "--sampler", "best")
     assert "sampler: got 'best', legal are" in message
     assert not (tmp_path / "o").exists()
+
+
+def test_a_result_is_not_overwritten_by_that_of_another_input_or_command(run, refused, poses, tmp_path, capsys):
+    """The same command on the same file again is legal; what the file does not say of its rate is told."""
+    keypoints = {"keypoints": 300 * poses[..., :2] + 500, "confidence": np.ones(poses.shape[:2]), "skeleton": "h36m17"}
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        np.savez(tmp_path / folder / "k.npz", **keypoints, image_size=[1000, 1000], intrinsics=[900, 900, 500, 500])
+    first, out = tmp_path / "a" / "k.npz", tmp_path / "o"
+    run("lift", first, "--out", out)
+    run("lift", first, "--out", out, "--fps", 60)
+    with np.load(out / "k.npz") as z:
+        assert (z["fps"].item(), z["up"].item(), z["image_size"].tolist()) == (60, "-y", [1000, 1000])
+        before = z["samples"]
+    for other in (("lift", tmp_path / "b" / "k.npz"), ("complete", first)):
+        message = f"k.json is the result of `lift {first}`; needed another --out or --name"
+        with pytest.raises(SystemExit):
+            run(*other, "--out", out)
+        assert message in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load(out / "k.npz")["samples"], before)
+    run("lift", tmp_path / "b" / "k.npz", "--out", out, "--name", "other")
+    assert (out / "other.npz").exists()
+    for name in ("a/b", ".."):
+        assert "--name: got" in refused("lift", first, "--out", tmp_path / "p", "--name", name)

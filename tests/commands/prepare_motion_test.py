@@ -64,6 +64,13 @@ def test_the_skeleton_of_an_amc_is_found_beside_it(tmp_path, capsys):
     assert given.fps == 120
 
 
+def test_files_of_one_stem_are_told_apart_by_their_format(tmp_path):
+    write_motion_bvh(tmp_path / "a.bvh", drawn())
+    save_motion(tmp_path / "a.npz", drawn())
+    run(tmp_path / "a.bvh", tmp_path / "a.npz", "--out", tmp_path / "o")
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["a_bvh.npz", "a_npz.npz"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -72,7 +79,7 @@ def test_the_skeleton_of_an_amc_is_found_beside_it(tmp_path, capsys):
         (["a.bvh", "--asf", "x"], "--asf: means nothing to these files; it is for .amc"),
         (["a.bvh", "--fps", "30"], "--fps"),
         (["b.npz", "--unit-m", "1"], "--unit-m: means nothing to these files; it is for .bvh, .amc"),
-        (["a.bvh", "a.npz"], "a: two files of this name"),
+        (["a.bvh", "../o/a.bvh", "a.npz"], "a_bvh: two files of this name"),
         (["a.bvh", "--unit-m", "-1"], "a.bvh: unit_m: needed metres above 0"),
         (["a.bvh", "--joint-map", "broken.json"], "broken.json: needed JSON"),
         (["a.bvh", "--joint-map", "list.json"], "list.json: needed an object"),
@@ -84,6 +91,8 @@ def test_bad_input_leaves_with_code_2(tmp_path, monkeypatch, capsys, arguments, 
     write_motion_bvh("a.bvh", drawn())
     for name in ("a.npz", "b.npz"):
         save_motion(name, drawn())
+    (tmp_path.parent / "o").mkdir(exist_ok=True)
+    write_motion_bvh("../o/a.bvh", drawn())
     for name, text in {"a.txt": "", "broken.json": "{", "list.json": "[]", "broken.bvh": "MOTION\n"}.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(SystemExit) as left:

@@ -88,7 +88,7 @@ def test_npz_of_several_cameras_gives_the_named_one(tmp_path):
     assert kp.image_size == (640, 480)
     assert kp.frame.tolist() == [4, 5, 6]
     for camera in (None, "top"):
-        with pytest.raises(ValueError, match=r"\['left', 'right'\]"):
+        with pytest.raises(ValueError, match=r"--camera-name.* this file has left, right"):
             read_keypoints(tmp_path / "k.npz", camera=camera)
 
 
@@ -225,7 +225,7 @@ BAD_NPZ = {
     "half frames": (npz(frame=[0, 0.5, 1]), r"frame \[0.0, 0.5, 1.0\].*whole numbers"),
     "fps": (npz(fps=0), "fps 0.0; needed one positive"),
     "image size": (npz(image_size=[0, 480]), "image_size .*needed width, height"),
-    "cameras": (npz(keypoints=np.ones((3, 4, 26, 3)), camera=["a", "b"]), r"cameras \['a', 'b'\]"),
+    "cameras": (npz(keypoints=np.ones((3, 4, 26, 3)), camera=["a", "b"]), r"this file has a, b"),
 }
 
 

@@ -197,3 +197,39 @@ def test_metric_triples_are_poses(tmp_path):
     assert holds_poses3d(tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", 1000 * POSES)
     assert holds_poses3d(tmp_path / "a.npy")
+
+
+STANDING = np.zeros((17, 3))  # y up: head and shoulders over hips over feet
+for name, height in {"head": 0.7, "neck_nose": 0.6, "thorax": 0.5, "knee": -0.45, "ankle": -0.9, "hip": 0.0}.items():
+    for j, joint in enumerate(H36M_17.joints):
+        if joint.endswith(name):
+            STANDING[j, 1] = height
+
+
+@pytest.mark.parametrize(("up", "turned"), [("y", (0, 1, 2)), ("z", (0, 2, 1)), ("-y", (0, 1, 2))])
+def test_axes_that_nobody_told_are_those_over_which_heads_stand(up, turned, tmp_path):
+    """A camera that tilts its people by 30 degrees changes nothing; the joints end up in camera axes."""
+    tilt = np.array([[1, 0, 0], [0, np.cos(0.5), -np.sin(0.5)], [0, np.sin(0.5), np.cos(0.5)]])
+    poses = (STANDING @ tilt.T)[:, list(turned)] * (-1 if up == "-y" else 1)
+    np.savez(tmp_path / "a.npz", joints3d=np.stack([poses, poses + 0.1]))
+    found = read_poses3d(tmp_path / "a.npz")
+    assert (found.up, found.axes) == (up, "as heads stand over hips")
+    assert (found.joints[:, 10, 1] < found.joints[:, 0, 1] - 0.5).all()  # camera axes: y points down
+
+
+def test_an_axis_that_the_poses_contradict_is_taken_and_said(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, joints3d=STANDING[None])
+    assert "BUT heads stand over hips along y" in read_poses3d(path, up="-y").axes
+    np.savez(path, joints3d=STANDING[None], up="z")
+    assert "as the file says, BUT" in read_poses3d(path).axes
+    np.savez(path, joints3d=STANDING[None][..., [1, 0, 2]])  # lying along x: nothing tells
+    assert read_poses3d(path).up == "-y"
+    assert read_poses3d(path).axes == "assumed: the poses do not tell"
+
+
+def test_a_lift_is_read_where_its_people_stand(tmp_path):
+    root = np.array([[1.0, 0.2, 4], [1.1, 0.2, 5]])
+    pose = STANDING[None] * [1, -1, 1] * np.array([1, 0.9])[:, None, None]
+    np.savez(tmp_path / "a.npz", mean=pose * 0.5, pose=pose, pose_root=root, up="-y", confidence=np.zeros((2, 17)))
+    np.testing.assert_allclose(read_poses3d(tmp_path / "a.npz").joints, pose + root[:, None], atol=1e-6)

@@ -1,0 +1,41 @@
+"""What detectors take and return.
+
+A detector is a function from the frames of a clip, in order, to what is found in each. It keeps what it needs of
+earlier frames, such as where people were, in its own generator: called again, it starts anew.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxpose.geometry.skeleton import Skeleton
+
+
+class Frame(NamedTuple):
+    """An image of a clip: its number from 0, its time in seconds, rgb [H, W, 3] uint8, upright."""
+
+    number: int
+    seconds: float
+    rgb: np.ndarray
+
+
+class Found(NamedTuple):
+    """The people in a frame, none where P is 0.
+
+    xy_px: [P, K, 2] float32 pixels, x right, y down; the image covers 0 to W and 0 to H.
+    confidence: [P, K] float32 in [0, 1].
+    world: [P, K, 3] float32 metres in camera axes (x right, y down, z forward), origin mid hips; or None.
+    """
+
+    xy_px: np.ndarray
+    confidence: np.ndarray
+    world: np.ndarray | None = None
+
+
+class Detector(NamedTuple):
+    """A detector: its name and settings in words (results of other ones are not mixed), its joint set, its function."""
+
+    name: str
+    skeleton: Skeleton
+    detect: Callable[[Iterable[Frame]], Iterator[Found]]

@@ -1,0 +1,150 @@
+"""The networks of BlazePose: fetched once from the npm registry, checked, and kept in the user's cache.
+
+They are files of the npm package `@mediapipe/pose` (Google, Apache-2.0): the detector, and the landmark networks lite,
+full and heavy. The wheel of mediapipe 0.10.14 holds the detector and full too. Each file is known by its SHA-256.
+"""
+
+import hashlib
+import io
+import os
+import tarfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from jaxpose.files import FilePath, atomic
+
+PACKAGE = "@mediapipe/pose/-/pose-0.5.1675469404.tgz"
+SIZES = ("lite", "full", "heavy")
+# SHA-256 of what may stand in the place of each file: the detector of the npm package and of the wheel differ in their
+# descriptions only, and give equal numbers.
+_DIGESTS = {
+    "pose_detection.tflite": (
+        "a63c614bef30d35947f13be361820b1e4e3bec9cfeebf4d11216a18373108e85",
+        "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+    ),
+    "pose_landmark_lite.tflite": ("f17bfbecadb61c3be1baa8b8d851cc6619c870a87167b32848ad20db306b9d61",),
+    "pose_landmark_full.tflite": ("e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",),
+    "pose_landmark_heavy.tflite": ("59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe",),
+}
+Network = Callable[[np.ndarray], list[np.ndarray]]  # input -> outputs, without their first axis of 1
+_LARGEST = 32 << 20  # bytes of one of them, about
+
+
+class Weights(NamedTuple):
+    """A detector's and a landmark network's file (.tflite), and the name of the pair."""
+
+    name: str
+    detector: Path
+    landmarks: Path
+
+
+def folder() -> Path:
+    """Where the networks are kept."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "jaxpose" / "blazepose"
+
+
+def registry() -> str:
+    """The npm registry that is used: npm's own setting of the environment, or the public one."""
+    return (os.environ.get("NPM_CONFIG_REGISTRY") or "https://registry.npmjs.org").rstrip("/")
+
+
+def cached(size: str) -> Weights | None:
+    """The networks of a size, where both were fetched before; ValueError for a size that is none of SIZES."""
+    if size not in SIZES:
+        raise ValueError(f"size {size!r}; legal are {', '.join(SIZES)}")
+    found = Weights(f"blazepose-{size}", folder() / "pose_detection.tflite", folder() / f"pose_landmark_{size}.tflite")
+    return found if found.detector.is_file() and found.landmarks.is_file() else None
+
+
+def fetch() -> list[str]:
+    """Fetch the package and keep its networks; returns their names. ValueError where the registry gives no answer."""
+    url = f"{registry()}/{PACKAGE}"
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            content = answer.read()
+    except (urllib.error.URLError, OSError) as error:
+        raise ValueError(
+            f"{url}: {getattr(error, 'reason', error)}; fetch this file on another machine, or the wheel of mediapipe "
+            "0.10.14, and give it: jaxpose prepare detector --from FILE"
+        ) from None
+    return keep(content, url)
+
+
+def keep_file(path: FilePath) -> list[str]:
+    """Keep the networks of a file: the npm package (.tgz), the wheel (.whl), or one .tflite; returns their names."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    return keep(path.read_bytes(), str(path))
+
+
+def keep(content: bytes, source: str) -> list[str]:
+    """Keep every network that is in a package's content; ValueError where there is none."""
+    kept = []
+    for part in _parts(content, source):
+        digest = hashlib.sha256(part).hexdigest()
+        for name, known in _DIGESTS.items():
+            if digest in known:
+                folder().mkdir(parents=True, exist_ok=True)
+                with atomic(folder() / name) as file:
+                    file.write(part)
+                kept.append(name)
+    if not kept:
+        raise ValueError(
+            f"{source}: none of its files is a network of BlazePose, by SHA-256; legal are the npm package "
+            "@mediapipe/pose 0.5.1675469404 (.tgz), the wheel of mediapipe 0.10.14, and .tflite files of these"
+        )
+    return kept
+
+
+def _parts(content: bytes, source: str) -> Iterator[bytes]:
+    """The files of an archive that may be networks, or the content itself."""
+    try:
+        if content[:2] == b"\x1f\x8b":
+            with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+                for entry in archive:
+                    if entry.isfile() and entry.name.endswith((".tflite", ".data")):
+                        yield _limited(archive.extractfile(entry))
+        elif content[:2] == b"PK":
+            with zipfile.ZipFile(io.BytesIO(content)) as wheel:
+                for name in wheel.namelist():
+                    if name.endswith(".tflite"):
+                        with wheel.open(name) as file:
+                            yield _limited(file)
+        else:
+            yield content
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise ValueError(f"{source}: damaged archive: {error}") from None
+
+
+def _limited(file: IO[bytes] | None) -> bytes:
+    return b"" if file is None else file.read(_LARGEST)
+
+
+def interpreter(path: Path, threads: int) -> Network:
+    """A network (.tflite) as a function; its outputs in the file's order."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise ValueError('BlazePose needs the package ai-edge-litert: pip install "jaxpose[video]"') from None
+    try:
+        network = Interpreter(model_path=str(path), num_threads=threads)
+        network.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: no network for LiteRT ({error})") from None
+    (place,) = [entry["index"] for entry in network.get_input_details()]
+    results = [entry["index"] for entry in network.get_output_details()]
+
+    def run(x: np.ndarray) -> list[np.ndarray]:
+        network.set_tensor(place, x[None].astype(np.float32))
+        network.invoke()
+        return [network.get_tensor(index)[0] for index in results]
+
+    return run
