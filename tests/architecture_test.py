@@ -53,6 +53,7 @@ HEAVY = {
     "ai_edge_litert",
     "onnx",
     "onnxruntime",
+    "ezc3d",
 }
 # What `import jaxpose` adds to jax and flax; together 0.1 to 0.2 s where these take 0.8 s.
 LIGHT = {"jaxpose", "optax", "jaxlie", "jax_dataclasses", "safetensors"}

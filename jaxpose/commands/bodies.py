@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies
-from jaxpose.commands import report
+from jaxpose.commands import exports, report, tracks
 from jaxpose.commands.blocks import AXIS, Drawn
 from jaxpose.commands.models import load_prior
 from jaxpose.commands.options import Complete, Denoise, Fit, Generate, Ik, Interpolate
@@ -25,11 +25,8 @@ from jaxpose.geometry.axes import FRAME_TAGS, turn
 from jaxpose.geometry.body import Body, PosedBody, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import SKELETONS, SMPL_22, Skeleton
-from jaxpose.io import body_files
-from jaxpose.io.anny_body import anny_body
 from jaxpose.io.motion import Motion, save_motion
 from jaxpose.io.poses3d import BodyPoints
-from jaxpose.io.retarget import write_motion_bvh
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model
 from jaxpose.tasks.rotations import to_axis_angle
@@ -52,7 +49,8 @@ class Shown(NamedTuple):
     body_pose [H, F, 21, 3], global_orient [H, F, 3] rad; pelvis [H, F, 3] m, the position of that joint; betas
     [F, S] or [S] of the best, or None for the template. labels: F. fps: None where frames are not of one motion.
     source: what is said in the motion's file. observed: [F, K, 3] m, NaN where missing. names: of the H bodies.
-    rest: [22, 3] m, the joints at rest where they are not the body's. frame, person: [F], where several people move.
+    rest: [22, 3] m by person, the joints at rest where they are not the body's. frame, person: [F], where several
+    people move.
     """
 
     body_pose: np.ndarray
@@ -66,7 +64,7 @@ class Shown(NamedTuple):
     observed: np.ndarray | None = None
     observed_skeleton: Skeleton | None = None
     names: list[str] | None = None
-    rest: np.ndarray | None = None
+    rest: dict[int, np.ndarray] | None = None
     frame: np.ndarray | None = None
     person: np.ndarray | None = None
 
@@ -83,15 +81,6 @@ def load_fitting(prior: str, name: str | None, command: str) -> Fitting:
 def dposer(model: Model) -> Fitting:
     """A prior over joint rotations, as fits take it."""
     return Fitting(model, dposer_prior(model), to_axis_angle(model, jnp.zeros(model.spec.state_shape)))
-
-
-def load_body(path: Path | None) -> Body:
-    """The body of --body, or ANNY's."""
-    if path is None:
-        return anny_body()
-    if not path.is_file():
-        raise ValueError(f"--body: {path}: no such file")
-    return body_files.load_body(path)
 
 
 def joints_of(body: Body, body_pose: Any, global_orient: Any, pelvis: Any, betas: Any = None) -> np.ndarray:
@@ -139,7 +128,8 @@ def best_first(rows: Drawn) -> Drawn:
 def say_points(data: BodyPoints) -> str:
     """What of a file's joints is used."""
     source, up = data.source.skeleton, f"{data.source.up} up ({data.source.axes})"
-    return f"{source.name}, {up}, {data.used} of {len(source.joints)} points used, as {data.points}"
+    left = f"; markers left out: {', '.join(data.source.ignored)}" if data.source.ignored else ""
+    return f"{source.name}, {up}, {data.used} of {len(source.joints)} points used, as {data.points}{left}"
 
 
 def write_fits(
@@ -205,8 +195,18 @@ def write_bodies(
 
     up: of the world of the arrays, of which the summary's `frame_tag` says more.
     """
-    out, files, pictures = options.output.out, options.files, not options.output.no_pictures
+    out, files, pictures = options.output.out, options.output.exports, not options.output.no_pictures
     arrays = {**arrays, **report.axes(SMPL_22.joints, up, summary["frame_tag"])}
+    clip = None
+    if exports.any_of(files):
+        moving = (shown.body_pose, shown.global_orient, shown.pelvis)
+        shape: dict[str, Any] = {
+            "betas": shown.betas,
+            "rests": shown.rest,
+            "still": shown.fps is None and "fps" not in arrays,
+        }
+        clip = tracks.of_bodies(body, *moving, arrays, files.takes or 0, **shape)
+        summary = summary | {"exports": clip.said}
     yield from report.write_numbers(out, name, arrays, summary | {"body": str(files.body or "anny")})
     betas = None if shown.betas is None else np.asarray(shown.betas)
     one_shape = betas if betas is None or betas.ndim == 1 else betas[0] if (betas == betas[0]).all() else None
@@ -214,15 +214,9 @@ def write_bodies(
     motion = Motion(*still, shown.fps or 30.0, one_shape, shown.source)
     save_motion(out / f"{name}_motion.npz", motion)
     yield f"wrote {out / name}_motion.npz"
-    if files.bvh:
-        rest = np.asarray(body.shape(_betas(one_shape)).joints)[:22] if shown.rest is None else shown.rest
-        parents = np.maximum(np.array(SMPL_22.parents), 0)
-        write_motion_bvh(out / f"{name}.bvh", motion, rest - rest[parents])
-        yield f"wrote {out / name}.bvh"
-    if files.glb:
-        from jaxpose.viz import write_motion_glb
-
-        yield f"wrote {write_motion_glb(out / f'{name}.glb', body, motion, betas=one_shape, name=name)}"
+    if clip is not None:
+        yield from exports.lines(clip)
+        yield from exports.write(files, out, name, clip, body)
     if files.obj or pictures:
         yield from _draw(out, name, shown, body, files.obj, pictures)
 

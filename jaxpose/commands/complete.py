@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.commands import blocks, detections, lift, models, poses, report
-from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, load_body, write_bodies
+from jaxpose.commands import blocks, detections, exports, lift, models, poses, report
+from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete, Lift
 from jaxpose.compiled import exact
@@ -92,13 +92,13 @@ def complete(options: Complete) -> Iterator[str]:
         return
     why = "is for a prior over joint rotations, such as prior21"
     refuse(options, why, "method")
-    refuse(options.files, why)
     in_3d = kind_of(path, (Poses3D, Keypoints)) is Poses3D
     found, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
     why = f"is for {needed}, and {path} holds {found}"
     refuse(options.keypoints if in_3d else options.axes, why)
     refuse(options, why, "height" if in_3d else "noise")
     name = report.result(options.output, "complete", None, path)
+    exports.check(options.output.exports, options.hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
     hide = parse_hide(options.hide, model.skeleton)
     yield from (_complete_3d if in_3d else _complete_2d)(options, name, model, hide)
 
@@ -149,6 +149,7 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     refuse(options.axes, why, "unit")
     refuse(options.sampling, why, "path", "sampler")
     name = report.result(output, "complete", None, path)
+    exports.check(output.exports, each)
     methods = rotations_task.METHODS
     method = options.method or next(iter(methods))
     if method not in methods:
@@ -158,7 +159,7 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     steps = {} if options.sampling.steps is None else {"num_steps": options.sampling.steps}
     run = exact(rotations_task.complete_rotations, num_hypotheses=each, method=methods[method](**steps))
     hidden, _ = _parse_hide(options.hide, BODY_JOINTS, rotations_task.PARTS)
-    body = load_body(options.files.body)
+    body = models.load_body(options.output.exports.body)
     motion, known = read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
     known[:, list(hidden)] = False
     if known.all():
@@ -177,7 +178,7 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
     samples = drawn["samples"]
     mean, spread = mean_rotation(samples)
-    fits = options.files.body and motion.betas is not None and len(motion.betas) <= body.shapedirs.shape[-1]
+    fits = options.output.exports.body and motion.betas is not None and len(motion.betas) <= body.shapedirs.shape[-1]
     betas, root = motion.betas if fits else None, (motion.global_orient, motion.transl)
     arrays = {
         **{"samples": samples, "mean": mean, "spread_deg": np.degrees(spread)},

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Key
-from jaxpose.commands import blocks, bodies, models, poses, report
+from jaxpose.commands import blocks, bodies, exports, models, poses, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.detections import joint_set
 from jaxpose.commands.option_groups import refuse
@@ -46,7 +46,7 @@ def denoise(options: Denoise) -> Iterator[str]:
         return
     why = "is for a prior over joint rotations, such as prior21"
     refuse(options, why, "shape")
-    refuse(options.files, why)
+    exports.check(output.exports, options.hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
     instead = "denoise needs all joints, `jaxpose complete --noise METRES` takes what is there"
     data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead, options.fps)
     posed, said = yield from poses.draw(task.denoise, options, model, data, noise, _HYPOTHESES)
@@ -65,7 +65,8 @@ def _denoise_motion(options: Denoise, name: str, fitting: bodies.Fitting) -> Ite
     path, output = options.input, options.output
     refuse(options, "is for models of joint positions", "hypotheses")
     refuse(options.sampling, "is for models of joint positions")
-    body = bodies.load_body(options.files.body)
+    exports.check(output.exports)
+    body = models.load_body(options.output.exports.body)
     found, points = _targets(path, body, options)
     fps = float(options.fps or found.source.fps or _RATE)
     source = "given" if options.fps else "of the file" if found.source.fps else "assumed"
@@ -75,7 +76,7 @@ def _denoise_motion(options: Denoise, name: str, fitting: bodies.Fitting) -> Ite
     yield f"{path}: {len(found.xyz)} frames at {fps:g}/s ({source}), {len(people)} people; {points}"
     weights = MotionSettings().weights
     settings = MotionSettings(weights=weights._replace(smooth=weights.smooth * (fps / _RATE) ** 3))
-    own_bones = found.points == "smpl22" and options.files.body is None and not options.shape
+    own_bones = found.points == "smpl22" and options.output.exports.body is None and not options.shape
     clips = [_clip(found, person) for person in people]
     frame, who = (np.concatenate([getattr(clip.source, name) for clip in clips]) for name in ("frame", "person"))
     xyz, how = np.concatenate([clip.xyz for clip in clips]), "given" if options.noise else "estimated"
@@ -107,8 +108,8 @@ def _denoise_motion(options: Denoise, name: str, fitting: bodies.Fitting) -> Ite
         "noise_mm": {str(p): round(1000 * level, 2) for p, level in zip(people, levels, strict=True)},
         **{"own_bones": own_bones, "points": points},
     }
-    own_rest = np.asarray(each_body[0].joint_template[:22]) if own_bones and len(people) == 1 else None
-    yield from bodies.write_point_fits(options, name, body, whole, rows, said, rest=own_rest)
+    rests = {int(p): np.asarray(own.joint_template[:22]) for p, own in zip(people, each_body, strict=True)}
+    yield from bodies.write_point_fits(options, name, body, whole, rows, said, rest=rests if own_bones else None)
 
 
 def _noise(path: Path, clip: BodyPoints) -> float:

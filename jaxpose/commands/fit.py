@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Camera, Key
-from jaxpose.commands import blocks, bodies, detections, report
+from jaxpose.commands import blocks, bodies, detections, exports, models, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Fit, Ik
@@ -67,8 +67,9 @@ def fit(options: Fit) -> Iterator[str]:
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     name = report.result(output, "fit", f"{path.stem}_fitted", path)
+    exports.check(output.exports)
     fitting = bodies.load_fitting(options.prior, output.model, "fit")
-    body = bodies.load_body(options.files.body)
+    body = models.load_body(options.output.exports.body)
     seen = _read_views(path, body, options)
     yield from seen.said
     num = len(seen.xy)
@@ -233,8 +234,9 @@ def ik(options: Ik) -> Iterator[str]:
     """Read, fit and write."""
     path, output, each = options.input, options.output, options.hypotheses
     name = report.result(output, "ik", None, path)
+    exports.check(output.exports, each)
     fitting = bodies.load_fitting(options.prior, output.model, "ik")
-    body = bodies.load_body(options.files.body)
+    body = models.load_body(options.output.exports.body)
     axes, skeleton = options.axes, detections.joint_set(options.skeleton)
     targets = read_body_points(path, body, skeleton=skeleton, up=axes.up, unit=axes.unit, only=options.only)
     check_enough(path, targets)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Key
-from jaxpose.commands import blocks, detections, models, report
+from jaxpose.commands import blocks, detections, exports, models, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.options import Fuse
 from jaxpose.geometry.axes import FRAME_TAGS, covariance_to_camera, to_camera, vertical
@@ -36,6 +36,7 @@ def fuse(options: Fuse) -> Iterator[str]:
     """Read, fuse and write."""
     paths, output, each = options.input, options.output, options.hypotheses
     name = report.result(output, "fuse", f"{paths[0].stem}_fused", *paths)
+    exports.check(output.exports, each, mesh=exports.NO_MESH)
     model = models.load_joint_model(output.model, "fuse")
     require(model, "fuse", "joints", "score")
     seen, noise, said = read_seen(paths, model, options)

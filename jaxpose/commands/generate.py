@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxpose.commands import models, report
+from jaxpose.commands import exports, models, report
 from jaxpose.commands.blocks import Clock
-from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, load_body, write_bodies
+from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Generate, Interpolate
 from jaxpose.compiled import exact
@@ -28,11 +28,11 @@ def generate(options: Generate) -> Iterator[str]:
     """Draw and write."""
     name = report.result(options.output, "generate", "generated")
     model = load(options.output.model or DEFAULT_MODEL)
+    exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
     if models.is_prior(model):
         refuse(options.sampling, "is for models of joint positions", "path")
         yield from _bodies(options, name, model)
     else:
-        refuse(options.files, "is for a prior over joint rotations, such as prior21")
         yield from _joints(options, name, model)
 
 
@@ -59,7 +59,7 @@ def _joints(options: Generate, name: str, model: Model) -> Iterator[str]:
 
 def _bodies(options: Generate, name: str, model: Model) -> Iterator[str]:
     output, num = options.output, options.num
-    body, clock = load_body(options.files.body), Clock()
+    body, clock = models.load_body(options.output.exports.body), Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     body_pose = np.asarray(exact(generate_rotations, num=num, sampler=sampler)(jax.random.key(output.seed), model))
     spent = clock.spent()
@@ -89,8 +89,9 @@ def interpolate(options: Interpolate) -> Iterator[str]:
     if num < 2:
         raise ValueError(f"--num: needed 2 or more, for both ends, got {num}")
     name = report.result(output, "interpolate", "interpolated", *paths)
+    exports.check(output.exports)
     model = models.load_prior(output.model, "interpolate")
-    body = load_body(options.files.body)
+    body = models.load_body(options.output.exports.body)
     frames = (options.frame_a, options.frame_b)
     ends = []
     for path, flag, frame in zip(paths, ("--frame-a", "--frame-b"), frames, strict=True):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key
-from jaxpose.commands import blocks, clips, detections, models, report, video
+from jaxpose.commands import blocks, clips, detections, exports, models, report, video
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.options import Lift
@@ -56,6 +56,7 @@ def lift(options: Lift) -> Iterator[str]:
     """Read, lift and write; what was assumed of the camera and of scale is said and stands in the summary."""
     path, output = options.input, options.output
     name = report.result(output, "lift", None, path)
+    exports.check(output.exports, options.hypotheses, mesh=exports.NO_MESH)
     model = models.load_joint_model(output.model, "lift")
     _check(model, options)
     seen = yield from clips.keypoints_of(path, options.video, output.out, name)

@@ -1,5 +1,10 @@
-"""The models that --model names."""
+"""The models that --model names, and the body of --body."""
 
+from pathlib import Path
+
+from jaxpose.geometry.body import Body
+from jaxpose.io import body_files
+from jaxpose.io.anny_body import anny_body
 from jaxpose.model import DEFAULT_MODEL, Model, load
 
 DEFAULT_PRIOR = "prior21"
@@ -30,3 +35,12 @@ def load_prior(name: str | None, command: str) -> Model:
             f"`jaxpose {command}` needs a prior over joint rotations, such as {DEFAULT_PRIOR!r}"
         )
     return model
+
+
+def load_body(path: Path | None) -> Body:
+    """The body of --body, or ANNY's."""
+    if path is None:
+        return anny_body()
+    if not path.is_file():
+        raise ValueError(f"--body: {path}: no such file")
+    return body_files.load_body(path)

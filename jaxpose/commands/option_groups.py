@@ -88,6 +88,22 @@ _beside = Parameter(name="*")  # a group's flags stand beside those of the comma
 
 
 @_beside
+@dataclass(frozen=True)
+class Exports:
+    """Files for other programs."""
+
+    bvh: Annotated[bool, text("write .bvh too: an animated skeleton")] = False
+    glb: Annotated[bool, text("write .glb too: a skinned body that moves")] = False
+    trc: Annotated[bool, text("write .trc too: joints as markers, y up, mm")] = False
+    c3d: Annotated[bool, text("write .c3d too: the same, z up, 90 % radii as residuals")] = False
+    csv: Annotated[bool, text("write .csv too: a row for each joint, y up, m")] = False
+    obj: Annotated[bool, text("of bodies: up to 20 meshes, evenly spaced, as .obj too")] = False
+    takes: Annotated[Count | None, metavar("N"), text("in these files N hypotheses too, as takes")] = None
+    body: Annotated[Path | None, metavar("FILE")] = None
+    """body of fits and of --glb: SMPL, SMPL-H or SMPL-X, .npz or .pkl (default: ANNY's)"""
+
+
+@_beside
 @dataclass(frozen=True, kw_only=True)
 class Output:
     """Where results go, the model, and the seed."""
@@ -97,6 +113,7 @@ class Output:
     model: ModelName = None
     seed: Annotated[int, text("random seed (0)")] = 0
     no_pictures: Annotated[bool, text("write numbers only (.npz and .json)")] = False
+    exports: Annotated[Exports, Parameter(group="files for other programs")] = Exports()
 
 
 @_beside
@@ -119,18 +136,6 @@ class Sampling:
     """posterior samples the posterior (default), probability_flow samples it without noise in the steps, mean_flow
     approaches its mean: one hypothesis is enough"""
     path: Annotated[bool, text("write NAME_path.html too: the denoising, step by step")] = False
-
-
-@_beside
-@dataclass(frozen=True)
-class BodyFiles:
-    """The body model, and files of bodies for other programs."""
-
-    body: Annotated[Path | None, metavar("FILE")] = None
-    """SMPL, SMPL-H or SMPL-X file, .npz or .pkl (default: ANNY's body)"""
-    bvh: Annotated[bool, text("write the (best) motion as .bvh too")] = False
-    glb: Annotated[bool, text("write it as .glb too, a skinned mesh that moves")] = False
-    obj: Annotated[bool, text("write up to 20 meshes, evenly spaced, as .obj too")] = False
 
 
 @_beside
@@ -170,7 +175,7 @@ class Axes:
     """How a file of 3D joints is read."""
 
     up: Annotated[Axis | None, text("the file's axis that points up: --up=-y (camera axes, default), y or z")] = None
-    unit: Annotated[str | None, text("of the file's coordinates: m (default) or mm")] = None
+    unit: Annotated[str | None, text("of the file's coordinates: m (default), cm or mm")] = None
 
 
 def refuse(group: Any, why: str, *names: str) -> None:

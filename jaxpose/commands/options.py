@@ -17,7 +17,6 @@ from jaxpose.commands import file_options
 from jaxpose.commands.option_groups import (
     Axes,
     Axis,
-    BodyFiles,
     Count,
     FitOutput,
     Fps,
@@ -137,7 +136,6 @@ class Complete:
     keypoints: Annotated[KeypointFile, Of2D] = KeypointFile()
     height: Annotated[Height, Of2D] = None
     method: Annotated[str | None, metavar("NAME"), OfRotations, text("dposer (default), replace, dps or mcg")] = None
-    files: Annotated[BodyFiles, OfRotations] = BodyFiles()
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,6 @@ class Denoise:
     output: Output
     sampling: Sampling = Sampling()
     shape: Annotated[Shape, OfRotations] = False
-    files: Annotated[BodyFiles, OfRotations] = BodyFiles()
 
 
 @dataclass(frozen=True)
@@ -179,7 +176,6 @@ class Generate:
     """1 samples the model's distribution of poses (default); below 1, more probable and less varied poses"""
     output: Output
     sampling: Sampling = Sampling()
-    files: Annotated[BodyFiles, OfRotations] = BodyFiles()
 
 
 @dataclass(frozen=True)
@@ -229,7 +225,6 @@ class Ik:
     prior: Prior = "dposer"
     shape: Shape = False
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (1)")] = 1
-    files: BodyFiles = BodyFiles()
     output: FitOutput
 
 
@@ -257,7 +252,6 @@ class Fit:
     start: Annotated[Path | None, metavar("NPZ")] = None
     """go on from body_pose, global_orient, transl, betas, row by row, in camera axes"""
     prior: Prior = "dposer"
-    files: BodyFiles = BodyFiles()
     output: FitOutput
 
 
@@ -277,7 +271,6 @@ class Interpolate:
     num: Annotated[int, metavar("N"), text("poses, both ends included (60)")] = 60
     fps: Annotated[float, metavar("N"), within(0, 1000, "frames per second", above=True)] = 30.0
     """frames per second of the result (30)"""
-    files: BodyFiles = BodyFiles()
     output: FitOutput
 
 

@@ -69,6 +69,8 @@ def describe(path: Path, data: Observed) -> Iterator[str]:
     source = data.source
     axes = f"{source.up} up ({source.axes})"
     yield f"{path}: {len(data.joints)} 3D poses of {source.skeleton.name}, in {source.unit}, {axes}"
+    if source.ignored:
+        yield f"markers that are no joints, left out: {', '.join(source.ignored)}"
     if data.num_dropped:
         yield f"left out {data.num_dropped} poses without an observed joint"
 

@@ -1,6 +1,7 @@
 """The files of a result: NAME.npz (arrays), NAME.json (what was done), and of joints NAME.png, .html and _path.html.
 
-`bodies.py` is its counterpart for bodies. Each file appears whole or not at all.
+`bodies.py` is its counterpart for bodies; `exports.py` writes the files for other programs. Each file appears whole or
+not at all.
 """
 
 import json
@@ -11,13 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxpose.commands import exports, tracks
 from jaxpose.commands.blocks import Spent
+from jaxpose.commands.models import load_body
 from jaxpose.commands.option_groups import Output
 from jaxpose.commands.options import Score
 from jaxpose.files import write_json, write_npz
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.model import Model, describe
 from jaxpose.tasks.samplers import Sampler
+
+_WRITTEN = (".npz", ".json", ".bvh", ".glb", ".trc", ".c3d", ".csv", ".obj")
 
 
 class Picture(NamedTuple):
@@ -53,7 +58,7 @@ def result(output: Output | Score, command: str, default: str | None, *sources: 
         raise ValueError(f"--name: got {found!r}; needed a name of files, without a folder")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: {out} is a file; needed a folder")
-    if any((out / f"{found}{suffix}").resolve() == path.resolve() for path in sources for suffix in (".npz", ".json")):
+    if any((out / f"{found}{suffix}").resolve() == path.resolve() for path in sources for suffix in _WRITTEN):
         raise ValueError(
             f"--out: {found} in {out} is an input and would be overwritten; needed another --out or --name"
         )
@@ -141,8 +146,16 @@ def write(
     output: Output, name: str, arrays: dict[str, Any], summary: dict[str, Any], picture: Picture
 ) -> Iterator[str]:
     """Write the numbers, then the pictures that the flags ask for."""
-    out = output.out
+    out, wanted, clip = output.out, output.exports, None
+    if exports.any_of(wanted):
+        clip = tracks.of_joints(arrays, wanted.takes or 0, output.seed)
+        body = load_body(wanted.body)
+        clip = (yield from exports.with_rotations(clip, body)) if wanted.bvh or wanted.glb else clip
+        summary = summary | {"exports": clip.said}
     yield from write_numbers(out, name, arrays, summary)
+    if clip is not None:
+        yield from exports.lines(clip)
+        yield from exports.write(wanted, out, name, clip, body)
     if output.no_pictures and picture.path is None:
         return
     from jaxpose import viz

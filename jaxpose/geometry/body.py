@@ -230,6 +230,34 @@ def skeleton_body(rest_joints: Array | np.ndarray) -> Body:
     )
 
 
+def stretched(body: Body, rest_joints: Array | np.ndarray) -> Body:
+    """A body without shapes or correctives whose first 22 joints rest at rest_joints [22, 3] metres.
+
+    Its shape coefficients, N(0, 1), bring its bones as near to these as 1 cm; what is then left of the way moves each
+    vertex by the weights of its joints. Fingers keep their places in the hand.
+    """
+    target, parents = np.asarray(rest_joints, np.float64), np.array(body.parents)
+    if target.shape != (22, 3):
+        raise ValueError(f"rest_joints: needed [22, 3], got {list(target.shape)}")
+    joints, by_betas = np.asarray(body.joint_template, np.float64), np.asarray(body.joint_shapedirs, np.float64)
+    A, b = (x[1:22] - x[parents[1:22]] for x in (by_betas, np.concatenate([target, joints[22:]]) - joints))
+    A, b = A.reshape(63, -1) / 0.01, b.ravel() / 0.01
+    betas = np.linalg.solve(A.T @ A + np.eye(A.shape[1]), A.T @ b)
+    joints = joints + by_betas @ betas
+    move = np.zeros_like(joints)
+    move[:22] = target - joints[:22]
+    for j in range(22, len(joints)):
+        move[j] = move[parents[j]]
+    vertices = np.asarray(body.v_template) + np.asarray(body.shapedirs) @ betas + np.asarray(body.weights) @ move
+    none = jnp.zeros((*vertices.shape, 0)), jnp.zeros((*joints.shape, 0))
+    return body.replace(  # type: ignore[attr-defined] # flax's
+        v_template=jnp.asarray(vertices, jnp.float32),
+        joint_template=jnp.asarray(joints + move, jnp.float32),
+        posedirs=jnp.zeros_like(body.posedirs),
+        **{"shapedirs": none[0], "exprdirs": none[0], "joint_shapedirs": none[1], "joint_exprdirs": none[1]},
+    )
+
+
 def make_landmarks(
     body_faces: np.ndarray, faces: np.ndarray, bary: np.ndarray, contour_faces: np.ndarray, contour_bary: np.ndarray
 ) -> Landmarks:

@@ -5,7 +5,7 @@
     Heatmaps        2D joint heatmaps of one person                           .npz with heatmaps; .npy [N, J, h, w]
     MultiView       keypoints of one person in several calibrated cameras     .npz with keypoints, K, R, t
     PartialMotion   joint rotations of one person                             .bvh, .amc; .npz of AMASS; .npy [F, width]
-    Poses3D         3D joints of people                                       .npz, .npy, .csv, .json
+    Poses3D         3D joints of people                                       .npz, .npy, .csv, .json, .trc, .c3d
     Keypoints       2D keypoints of people                                    .npz, .npy, .csv, .json, folders
 
 A file is opened and parsed once.

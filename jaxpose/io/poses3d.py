@@ -6,6 +6,7 @@
     .npy   [N, J, 3], or [N, J, 4] with a confidence; [J, 3 or 4] is one pose
     .csv   a header frame,person,hip_x,hip_y,hip_z,... (keypoint_arrays.py)
     .json  [{"frame": 0, "person": 0, "joints": {"hip": [x, y, z], "head": null}}, ...]
+    .trc, .c3d   markers of motion capture: those that are joints by their names (markers.py); of .trc y is up
 
 A joint is missing where a coordinate is not finite, null or an empty cell, where its confidence is 0, and where the
 file does not name it. `read_body_points` has them as points of a body, in a set that bodies have (`POINT_SETS`); joint
@@ -27,9 +28,12 @@ from jaxpose.geometry.body_joints import POINT_SETS, known_points, point_set_of
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import BODY_25, H36M_17, SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, as_float, source_of
+from jaxpose.io.c3d import read_c3d
 from jaxpose.io.keypoint_arrays import Columns, read_fps, read_joint_names, read_per_row
+from jaxpose.io.markers import joints_of_markers
+from jaxpose.io.trc import read_trc
 
-UNITS = {"m": 1.0, "mm": 1e-3}
+UNITS = {"m": 1.0, "mm": 1e-3, "cm": 1e-2}
 _CLEARLY_UPRIGHT = 0.7  # mean height of unit trunks: of 683 takes of shared/data/mocap 50 have less (floor, acrobatics)
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
 _KEYS = ("joints3d", "mean", "samples", "joints_cam")
@@ -43,7 +47,7 @@ class Poses3D(NamedTuple):
     joints: [N, J, 3] float32 metres, camera axes (x right, y down, z forward), NaN where missing.
     frame, person: [N] int64. fps: frames per second, or None.
     up, unit: the file's own axes (`from_camera` goes back to them) and unit. axes: in words, who says `up`, and
-    whether the poses agree.
+    whether the poses agree. ignored: markers that are no joints.
     """
 
     joints: np.ndarray
@@ -54,6 +58,7 @@ class Poses3D(NamedTuple):
     up: str = "-y"
     unit: str = "m"
     axes: str = ""
+    ignored: tuple[str, ...] = ()
 
 
 class BodyPoints(NamedTuple):
@@ -72,7 +77,7 @@ def read_poses3d(
 
     skeleton: the joint set; None: determined by the names, else by the number of joints (17 without names: Human3.6M).
     up: "-y", "y" or "z", the axis that points up; None: as in the file, else as heads stand over hips, else "-y".
-    unit: "m" or "mm"; None: as in the file, else "m".
+    unit: "m", "cm" or "mm"; None: as in the file, else "m".
     ValueError names the file, what it has and what is legal, also for people smaller or larger than any person.
     """
     source = source_of(path)
@@ -95,9 +100,10 @@ def read_poses3d(
     joints[:, columns] = np.where(seen[..., None], values, np.nan) * UNITS[unit]
     frame = np.arange(num) if frame is None else frame
     person = np.zeros(num, np.int64) if person is None else person
+    ignored = tuple(arrays.get("ignored", np.zeros(0, np.str_)).tolist())
     told = None if up is None and "up" not in arrays else check_up(up or str(arrays["up"]), f"{source}: up (--up)")
     up, axes = _vertical(told, uprightness(joints, skeleton), "--up" if up else "the file")
-    poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, fps, up, unit, axes)
+    poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, fps, up, unit, axes, ignored)
     _check_sizes(source.path, poses)
     return poses
 
@@ -144,7 +150,7 @@ def holds_poses3d(source: Source) -> bool:
 
     .npz: it has the key `joints3d`, or one of the others and no `keypoints`. .npy: 4 numbers per joint, or 3 that are
     not x, y in pixels and a confidence: the third in [0, 1] and the others beyond 10. .csv: a header with <joint>_z.
-    .json: a list with `joints` by name.
+    .json: a list with `joints` by name. .trc, .c3d: always.
     """
     match source.suffix:
         case ".csv":
@@ -153,7 +159,7 @@ def holds_poses3d(source: Source) -> bool:
             return isinstance(source.json, list) and bool(source.json) and _is_pose(source.json[0])
         case ".npz":
             return "joints3d" in source.arrays or "keypoints" not in source.arrays
-    return source.suffix == ".npy" and not _like_keypoints(source.array)
+    return source.suffix in _MARKERS or (source.suffix == ".npy" and not _like_keypoints(source.array))
 
 
 def _values(source: Source, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -226,8 +232,20 @@ def _like_keypoints(values: np.ndarray) -> bool:
     return bool((finite[:, 2] >= 0).all() and (finite[:, 2] <= 1).all() and abs(finite[:, :2]).max() > 10)
 
 
+def _read_markers(source: Source) -> dict[str, np.ndarray]:
+    reader, up = _MARKERS[source.suffix]
+    markers = reader(source.path)
+    found = joints_of_markers(source, markers)
+    arrays = {**found._asdict(), "joints3d": found.values, "joints": found.names, "fps": markers.fps}
+    arrays |= {"unit": markers.unit, "up": markers.up or up}
+    return {key: np.asarray(value) for key, value in arrays.items() if key not in ("values", "names")}
+
+
+# Readers of markers, and the axis that points up where the file does not say.
+_MARKERS = {".trc": (read_trc, "y"), ".c3d": (read_c3d, "z")}
 _READERS: dict[str, Callable[[Source], Mapping[str, np.ndarray]]]
 _READERS = {".npz": lambda source: source.arrays, ".npy": _read_npy, ".csv": _read_csv, ".json": _read_json}
+_READERS |= dict.fromkeys(_MARKERS, _read_markers)
 
 
 def _vertical(told: str | None, stands: Mapping[str, float], who: str) -> tuple[str, str]:

@@ -94,7 +94,12 @@ def resample(motion: Motion, fps: float) -> Motion:
     if abs(step - round(step)) < 1e-3 and round(step) >= 1:
         return take_frames(motion, slice(None, None, round(step)))._replace(fps=fps)
     last = len(motion.body_pose) - 1
-    at = np.arange(int(np.floor(last / step + 1e-6)) + 1) * step
+    return motion_at(motion, np.arange(int(np.floor(last / step + 1e-6)) + 1) * step)._replace(fps=fps)
+
+
+def motion_at(motion: Motion, at: np.ndarray) -> Motion:
+    """The motion at frames `at` [G], between them interpolated: rotations spherically, positions linearly."""
+    last = len(motion.body_pose) - 1
     before = np.minimum(at.astype(int), last)
     after, share = np.minimum(before + 1, last), (at - before)[:, None]
     transl = (1 - share) * motion.transl[before] + share * motion.transl[after]
@@ -102,7 +107,6 @@ def resample(motion: Motion, fps: float) -> Motion:
         body_pose=_slerp(motion.body_pose[before], motion.body_pose[after], share[..., None]),
         global_orient=_slerp(motion.global_orient[before], motion.global_orient[after], share),
         transl=transl.astype(np.float32),
-        fps=fps,
     )
 
 

@@ -18,7 +18,7 @@ Source: glTF 2.0 specification, Khronos Group (2021), sections 3.6-3.7, 3.11 and
 import json
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,24 +79,27 @@ def write_glb(
 def write_motion_glb(
     path: str | os.PathLike[str],
     body: Body,
-    motion: Motion,
+    motion: Motion | Mapping[str, Motion],
     *,
     betas: ArrayLike | None = None,
     hands: Literal["flat", "mean"] = "flat",
     name: str = "body",
+    start: float = 0.0,
+    still: bool = False,
 ) -> Path:
-    """Write a body that moves as .glb: skin, skeleton and one animation at the motion's own speed.
+    """Write a body that moves as .glb: skin, skeleton and an animation of each motion at its own speed.
 
-    betas: [<= S] of this body; without them it is the template, for `motion.betas` may be another model's. hands: what
-    SMPL-H's and SMPL-X's fingers do, all the time. ValueError for what does not fit, and no such folder.
+    motion: one, or takes by name. betas: [<= S] of this body; without them it is the template, for `motion.betas` may
+    be another model's. hands: what SMPL-H's and SMPL-X's fingers do, all the time. start: seconds of the first frame.
+    still: frames are poses, without movement between them. ValueError for what does not fit, and no such folder.
     """
+    takes = {"motion": motion} if isinstance(motion, Motion) else motion
     shaped = body.shape(None if betas is None else jnp.asarray(betas))
     joints, vertices = np.asarray(shaped.joints), np.asarray(shaped.vertices)
     if joints.ndim != 2:
         raise ValueError(f"betas: got shape {list(joints.shape[:-2])} of bodies, legal is one: [n]")
-    pose, root = jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient)
-    rotations = full_rotations(body, pose, root, hands=hands)
-    turns = _continuous(np.roll(np.asarray(quaternion_from_matrix(rotations)), -1, axis=-1))
+    turns = {label: _turns(body, take, hands) for label, take in takes.items()}
+    first = next(iter(takes))
     tree, buffer = _new_tree(), _Buffer()
     faces = np.asarray(body.faces).astype(np.uint32)
     attributes = _surface(buffer, vertices, faces)
@@ -105,13 +108,20 @@ def write_motion_glb(
     num = len(joints)
     tree["materials"] = [_material(COLOURS[0])]
     tree["meshes"] = [_mesh(name, attributes, buffer.add(faces.reshape(-1, 1), _INDICES), 0)]
-    tree["nodes"] = [*_joint_nodes(body, joints, turns[0], motion.transl[0]), {"name": name, "mesh": 0, "skin": 0}]
+    tree["nodes"] = [
+        *_joint_nodes(body, joints, turns[first][0], takes[first].transl[0]),
+        {"name": name, "mesh": 0, "skin": 0},
+    ]
     tree["scenes"][0]["nodes"] = [0, num]
     bind = np.tile(np.eye(4, dtype=np.float32), (num, 1, 1))
     bind[:, 3, :3] = -joints  # column after column
     bound = buffer.add(bind.reshape(num, 16))
     tree["skins"] = [{"joints": list(range(num)), "skeleton": 0, "inverseBindMatrices": bound}]
-    tree["animations"] = [_animation(buffer, turns, np.asarray(motion.transl), motion.fps)]
+    moving = np.ptp(np.concatenate(list(turns.values())), axis=0).max(-1) > _STILL
+    tree["animations"] = [
+        _animation(buffer, label, turns[label], take, np.flatnonzero(moving), start, "STEP" if still else "LINEAR")
+        for label, take in takes.items()
+    ]
     return _write(path, tree, buffer)
 
 
@@ -182,18 +192,25 @@ def _joint_nodes(body: Body, joints: np.ndarray, turns: np.ndarray, transl: np.n
     return nodes
 
 
-def _animation(buffer: _Buffer, turns: np.ndarray, transl: np.ndarray, fps: float) -> dict[str, Any]:
-    """Tracks of the joints that move, turns [F, J, 4], and of the pelvis' position [F, 3]."""
-    times = buffer.add((np.arange(len(turns)) / fps).astype(np.float32)[:, None], limits=True)
-    tracks = [(0, "translation", transl)]
-    moving = np.flatnonzero(np.ptp(turns, axis=0).max(-1) > _STILL)
-    tracks += [(int(j), "rotation", turns[:, j]) for j in moving]
+def _turns(body: Body, motion: Motion, hands: Literal["flat", "mean"]) -> np.ndarray:
+    """Quaternions [F, J, 4] xyzw."""
+    pose, root = jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient)
+    rotations = full_rotations(body, pose, root, hands=hands)
+    return _continuous(np.roll(np.asarray(quaternion_from_matrix(rotations)), -1, axis=-1))
+
+
+def _animation(
+    buffer: _Buffer, name: str, turns: np.ndarray, motion: Motion, moving: np.ndarray, start: float, between: str
+) -> dict[str, Any]:
+    """Tracks of the joints `moving`, turns [F, J, 4], and of the pelvis' position."""
+    times = buffer.add((start + np.arange(len(turns)) / motion.fps).astype(np.float32)[:, None], limits=True)
+    tracks = [(0, "translation", np.asarray(motion.transl)), *((int(j), "rotation", turns[:, j]) for j in moving)]
     samplers = [
-        {"input": times, "output": buffer.add(values.astype(np.float32)), "interpolation": "LINEAR"}
+        {"input": times, "output": buffer.add(values.astype(np.float32)), "interpolation": between}
         for _, _, values in tracks
     ]
     channels = [{"sampler": s, "target": {"node": node, "path": path}} for s, (node, path, _) in enumerate(tracks)]
-    return {"name": "motion", "samplers": samplers, "channels": channels}
+    return {"name": name, "samplers": samplers, "channels": channels}
 
 
 def _continuous(quaternions: np.ndarray) -> np.ndarray:

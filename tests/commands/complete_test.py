@@ -167,7 +167,7 @@ BAD = {
         "--hide hides all that is there",
     ),
     "nothing to do": (lambda p: p, [], "nothing to complete, every joint is there"),
-    "unknown unit": (lambda p: p, ["--unit", "cm", "--hide", "head"], "unit (--unit): got 'cm'; legal are m, mm"),
+    "unknown unit": (lambda p: p, ["--unit", "in", "--hide", "head"], "unit (--unit): got 'in'; legal are m, mm, cm"),
     "unknown axis": (lambda p: p, ["--up", "x", "--hide", "head"], "up (--up): got 'x'; legal are -y, y, z"),
     "wrong unit": (lambda p: 1000 * p, ["--hide", "head"], "try --unit mm"),
     "negative noise": (lambda p: p, ["--noise", "-0.1", "--hide", "head"], "--noise: needed metres from 0"),

@@ -122,6 +122,6 @@ def test_bad_input_is_refused(refused_prior, amass, turns, tmp_path):
 
 def test_a_prior_is_needed_where_rotations_are_asked_for(refused, amass, tmp_path):
     out = ("--out", tmp_path / "o")
-    assert "--bvh: is for a prior over joint rotations" in refused("generate", "--num", 2, "--bvh", *out)
+    assert "--obj: there is a mesh of bodies only" in refused("generate", "--num", 2, "--obj", *out)
     assert "--method: is for a prior" in refused("complete", amass, "--method", "dps", *out)
     assert not (tmp_path / "o").exists()

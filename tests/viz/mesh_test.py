@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawn import Read
+from jaxpose.io.anny_body import anny_body
 from PIL import Image
 
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.io.capsule_body import capsule_body
 from jaxpose.viz import mesh_page, skins_of
 from jaxpose.viz.sheet import _painted, mesh_sheet
 
@@ -119,7 +119,7 @@ def skinned(read, part):
 
 def test_a_skin_moves_as_its_body_and_is_small():
     """Against the vertices of the body itself, which has no pose correctives."""
-    body, rng = capsule_body(), np.random.default_rng(0)
+    body, rng = anny_body(), np.random.default_rng(0)
     pose, root = jnp.asarray(rng.normal(0, 0.4, (2, 300, 21, 3))), jnp.asarray(rng.normal(0, 1, (2, 300, 3)))
     move = rng.normal(size=(2, 300, 3))
     posed = body.shape(jnp.zeros(10)).pose(full_rotations(body, pose, root))
@@ -136,7 +136,7 @@ def test_a_skin_moves_as_its_body_and_is_small():
 
 
 def test_a_person_who_is_absent_has_no_joints_there():
-    body = capsule_body()
+    body = anny_body()
     posed = body.shape().pose(full_rotations(body, jnp.zeros((4, 21, 3)), jnp.zeros((4, 3))))
     (skin,) = skins_of(posed)
     gone = skin._replace(transforms=np.where(np.arange(4)[:, None, None, None] == 2, np.nan, skin.transforms))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from browser import browser
 from drawn import J, Read
+from jaxpose.io.anny_body import anny_body
 from PIL import Image
 
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.io.capsule_body import capsule_body
 from jaxpose.viz import mesh_page, motion_page, skins_of
 
 F = 20
@@ -26,7 +26,7 @@ def chromium():
 def page(tmp_path_factory):
     """Two people who move apart, one missing in the end, with a joint that is not seen."""
     rng = np.random.default_rng(0)
-    rest = np.asarray(capsule_body().shape().joints[:J]) * [1, -1, -1]
+    rest = np.asarray(anny_body().shape().joints[:J]) * [1, -1, -1]
     samples = rest - rest[:1] + rng.normal(0, 0.04, (12, 2 * F, J, 3))
     person, frame = np.repeat([0, 1], F), np.tile(np.arange(F), 2)
     root = np.stack([np.where(person, 0.5, -0.5) + 0.02 * frame * (2 * person - 1), 0 * frame, 4 + 0 * frame], -1)
@@ -157,7 +157,7 @@ def test_a_hash_opens_a_step_and_a_phone_sees_it_all(chromium, page):
 
 def test_a_skin_is_drawn_where_its_vertices_are(chromium, tmp_path):
     """The same body by its skin and by its vertices covers the same pixels."""
-    body, rng = capsule_body(), np.random.default_rng(1)
+    body, rng = anny_body(), np.random.default_rng(1)
     pose, root = rng.normal(0, 0.3, (3, 21, 3)), rng.normal(0, 0.3, (3, 3))
     posed = body.shape().pose(full_rotations(body, pose, root))
     by_skin = mesh_page(skins_of(posed), body.faces).write(tmp_path / "skin.html")

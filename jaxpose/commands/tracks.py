@@ -1,0 +1,192 @@
+"""Results as tracks: for each person, and for each hypothesis that is asked for, joints over time in a world with y up.
+
+Results of joints (lift, fuse, complete, denoise, generate) come as the arrays of their .npz; bodies with their
+rotations. Poses that are no motion (generate; images whose numbers are far apart) are frames of one second each.
+
+A take is a motion. Where hypotheses were drawn for each frame by itself, hypothesis h of one frame has nothing to do
+with hypothesis h of the next: then take k is mean_f + S_f z_k, with S_f the root of the covariance of all coordinates
+of frame f, and z_k normal, the same for all frames. It has the hypotheses' mean and covariance in each frame, and moves
+as smoothly as they do.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.geometry.axes import turn
+from jaxpose.geometry.body import Body
+from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io.smpl_motion import Motion
+from jaxpose.io.take import Take, rotation_matrices, world
+
+ASSUMED_FPS, STILL_FPS = 30.0, 1.0
+_COHERENT = 1.5  # times as far as their mean, from frame to frame: hypotheses that are motions already
+_PLACED = "the camera, taken as level, stands at the origin; y up"
+_INPUT = "about the origin of the input, its camera taken as level; y up"
+_WORLD = "about the origin of the world, turned to y up"
+_ROOT = "poses out of nothing, the root joint at the origin; y up"
+
+
+class Track(NamedTuple):
+    """One take of one person.
+
+    take: "" for the one pose, else take_0, ... frame [F]: the input's numbers. number [F]: places on the clip's grid of
+    frames, rising, some may be left out. joints [F, J, 3] m, y up. radius [F, J] m or None. motion: of the F frames,
+    where rotations are known.
+    """
+
+    person: int
+    take: str
+    frame: np.ndarray
+    number: np.ndarray
+    joints: np.ndarray
+    radius: np.ndarray | None = None
+    motion: Motion | None = None
+
+
+class Clip(NamedTuple):
+    """All tracks of a result. names: of the J joints. still: frames are poses, not a motion. said: for the summary.
+
+    rest: by person, [22, 3] m, the joints at rest of the skeleton that moves; betas: by person, of the body, or None.
+    """
+
+    tracks: list[Track]
+    names: tuple[str, ...]
+    fps: float
+    still: bool
+    said: dict[str, Any]
+    rest: Mapping[int, np.ndarray] = MappingProxyType({})
+    betas: Mapping[int, np.ndarray | None] = MappingProxyType({})
+
+    @property
+    def people(self) -> list[int]:
+        """In the order of their numbers."""
+        return sorted({track.person for track in self.tracks})
+
+
+class _Rows(NamedTuple):
+    """rows of each person, in order, and their numbers on the clip's grid of frames."""
+
+    of: dict[int, tuple[np.ndarray, np.ndarray]]
+    frame: np.ndarray
+    fps: float
+    still: bool
+    said: dict[str, Any]
+
+
+def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
+    """The tracks of a result's arrays, with `takes` of its hypotheses.
+
+    joints [J] names; `joints_world` with `root_world` [N, 3], or `pose` with `pose_root`, or `mean`, or `samples`
+    [N, J, 3] alone (poses out of nothing); samples [H, N, J, 3]; root [H, N, 3] that they stand at; radius_90 [N, J];
+    frame, person [N], fps; up.
+    """
+    get = arrays.get
+    R, samples, root = turn(str(get("up") or "-y"), "y").T, arrays["samples"], get("root")
+    alone = np.ndim(samples) == 3
+    if get("joints_world") is not None:  # with a path of the root that holds for all hypotheses
+        best, root = arrays["joints_world"], np.asarray(arrays["root_world"])[None]
+    elif get("pose") is not None:
+        best = arrays["pose"] + np.asarray(arrays["pose_root"])[:, None]
+    elif alone:
+        best = samples
+    else:
+        best = arrays["mean"] if root is None else arrays["mean"] + np.mean(root, 0)[:, None]
+    best = np.asarray(best, np.float64)
+    rows = _rows(get("frame"), get("person"), get("fps"), len(best), alone)
+    camera = _PLACED if root is not None else _INPUT
+    axes = _ROOT if alone else camera if get("up") in (None, "-y") else _WORLD
+    tracks = []
+    radius = get("radius_90")
+    for person, (own, number) in rows.of.items():
+        known = None if radius is None else np.asarray(radius)[own]
+        tracks.append(Track(person, "", rows.frame[own], number, best[own] @ R, known))
+        if takes:
+            placed = samples[:, own] if root is None else samples[:, own] + root[:, own, None]
+            moving = _takes(np.asarray(placed, np.float64), takes, np.random.default_rng((seed, abs(person))))
+            tracks += [Track(person, f"take_{k}", rows.frame[own], number, take @ R) for k, take in enumerate(moving)]
+    return Clip(tracks, tuple(map(str, arrays["joints"])), rows.fps, rows.still, {"axes": axes, **rows.said})
+
+
+def of_bodies(
+    body: Body,
+    body_pose: np.ndarray,
+    global_orient: np.ndarray,
+    pelvis: np.ndarray,
+    arrays: dict[str, Any],
+    takes: int = 0,
+    *,
+    betas: np.ndarray | None = None,
+    rests: dict[int, np.ndarray] | None = None,
+    still: bool = False,
+) -> Clip:
+    """The tracks of bodies [H, F, 21, 3], [H, F, 3] radians and [H, F, 3] m, y up, the first the best; `takes` of them.
+
+    arrays: frame, person, fps. betas: [F, S] or [S]. rests: [22, 3] m by person, where bones are not the body's.
+    """
+    rows = _rows(arrays.get("frame"), arrays.get("person"), arrays.get("fps"), body_pose.shape[1], still)
+    tracks, shapes = [], {}
+    for person, (own, number) in rows.of.items():
+        shape = shapes[person] = betas if betas is None or betas.ndim == 1 else betas[own].mean(0)
+        rest = (
+            rests[person]
+            if rests
+            else np.asarray(body.shape(None if shape is None else jnp.asarray(shape)).joints)[:22]
+        )
+        for h, take in [(0, ""), *((k, f"take_{k}") for k in range(takes))]:
+            moving = Motion(body_pose[h, own], global_orient[h, own], pelvis[h, own], rows.fps, shape)
+            tracks.append(Track(person, take, rows.frame[own], number, _joints(moving, rest), None, moving))
+    return Clip(tracks, SMPL_22.joints, rows.fps, rows.still, {"axes": _WORLD, **rows.said}, rests or {}, shapes)
+
+
+def _joints(motion: Motion, rest: np.ndarray) -> np.ndarray:
+    """Joints [F, 22, 3] of a motion of a skeleton that rests at [22, 3]."""
+    offsets = np.asarray(rest - rest[np.maximum(SMPL_22.parents, 0)], np.float64)
+    vectors = np.concatenate([motion.global_orient[:, None], motion.body_pose], 1)
+    places = np.repeat(offsets[None], len(vectors), 0)
+    places[:, 0] = motion.transl
+    return world(Take(SMPL_22.joints, SMPL_22.parents, offsets, rotation_matrices(vectors), places, motion.fps))[0]
+
+
+def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
+    """The clip's grid has a place each `step` frames, the largest that divides all of them."""
+    frame = np.arange(num) if frame is None else np.asarray(frame)
+    person = np.zeros(num, int) if person is None else np.asarray(person)
+    step = int(np.gcd.reduce(frame - frame.min())) or 1
+    number = (frame - frame.min()) // step
+    if fps is None and not still:  # numbers of images, not of a motion's frames
+        still = bool(number.max() + 1 > 4 * num)
+    of = {}
+    for who in np.unique(person).tolist():
+        own = np.flatnonzero(person == who)
+        own = own[np.argsort(frame[own], kind="stable")]
+        twice = np.flatnonzero(np.diff(frame[own]) == 0)
+        if twice.size and not still:
+            at = f"person {who} is twice in frame {frame[own][twice[0]]}"
+            raise ValueError(f"{at}; files of motions need a number for each person (--track)")
+        of[int(who)] = own, np.arange(len(own)) if still else number[own]
+    rate = STILL_FPS if still else float(fps) / step if fps is not None else ASSUMED_FPS
+    source = "poses, one a second" if still else "of the input" if fps is not None else "assumed"
+    gaps = {str(p): [int(a[-1] - a[0] + 1 - len(a)), int(a[0])] for p, (_, a) in of.items()}
+    said: dict[str, Any] = {"fps": round(rate, 6), "fps_source": source}
+    said |= {"first_frame": 0 if still else int(frame.min()), "frame_step": 1 if still else step}
+    said |= {"starts": {p: first for p, (_, first) in gaps.items()}}
+    return _Rows(of, frame, rate, still, said | {"interpolated_frames": {p: count for p, (count, _) in gaps.items()}})
+
+
+def _takes(samples: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
+    """`num` motions [num, F, J, 3] of samples [H, F, J, 3] (module docstring)."""
+    mean = samples.mean(0)
+    jump, of_mean = (
+        np.linalg.norm(np.diff(x, axis=-3), axis=-1).mean() if len(mean) > 1 else 0 for x in (samples, mean)
+    )
+    if jump <= _COHERENT * of_mean:
+        return samples[:num]
+    away = np.moveaxis(samples - mean, 0, 1).reshape(len(mean), len(samples), -1)
+    value, vector = np.linalg.eigh(np.swapaxes(away, 1, 2) @ away / max(len(samples) - 1, 1))
+    z = rng.normal(size=(num, away.shape[-1]))
+    root = (vector * np.sqrt(np.maximum(value, 0))[:, None]) @ np.swapaxes(vector, 1, 2)
+    return mean + np.einsum("fij,kj->kfi", root, z).reshape(num, *mean.shape)
