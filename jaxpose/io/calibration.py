@@ -121,7 +121,9 @@ def resized(camera: Camera, size: tuple[int, int] | None, what: str) -> Camera:
     ratio = np.array(size, float) / np.array(camera.size, float)
     if abs(ratio[0] / ratio[1] - 1) > 0.01:
         (w, h), (cw, ch) = size, camera.size  # type: ignore[misc]  # not None
-        raise ValueError(f"{what}: images are {w} x {h}, and the calibration is of {cw} x {ch}; needed one aspect ratio")
+        raise ValueError(
+            f"{what}: images are {w} x {h}, and the calibration is of {cw} x {ch}; needed one aspect ratio"
+        )
     return camera._replace(intrinsics=(camera.intrinsics * np.tile(ratio, 2)).astype(np.float32), size=size)
 
 
@@ -213,7 +215,9 @@ def _of_storage(path: Path, nodes: Mapping[str, Any]) -> list[_Raw]:
         return [first if second.R is None else first._replace(R=np.eye(3), t=np.zeros(3)), second]
     names = [key.removeprefix("K_") for key in nodes if key.startswith("K_")]
     if not names:
-        raise ValueError(f"{path}: lacks camera_matrix, K, M1 and M2, or K_NAME; it has {', '.join(nodes) or 'nothing'}")
+        raise ValueError(
+            f"{path}: lacks camera_matrix, K, M1 and M2, or K_NAME; it has {', '.join(nodes) or 'nothing'}"
+        )
     keys = {"matrix": "K", "dist": "dist", "t": "T", "width": "W", "height": "H"}
     return [of(n, {k: (f"{v}_{n}",) for k, v in keys.items()} | {"R": (f"Rot_{n}", f"R_{n}")}) for n in names]
 
@@ -339,5 +343,3 @@ def _size(path: Path, name: str, size: np.ndarray) -> tuple[int, int]:
 def _lens(path: Path, name: str, found: str) -> str:
     legal = "legal is OpenCV's k1, k2, p1, p2, k3"
     return f"{path}: camera {name} has {found}, and {legal}; undistort the images with the tool that made the file"
-
-
