@@ -99,7 +99,7 @@ class Fuse:
     """of a sure keypoint's coordinates; unsure ones have more (1.2 in 100 of the person's size in each image)"""
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (100)")] = 100
     method: Annotated[Literal["pseudo_inverse", "dps"], text("method of sampling the posterior")] = "pseudo_inverse"
-    steps: Annotated[Steps, text("solver steps (50)")] = None
+    steps: Annotated[Steps, text("solver steps (25)")] = None
     output: Output
 
 

@@ -87,7 +87,8 @@ def dps(predict_fn: PredictFn, measurement: Measurement) -> TwistFn:
 def pseudo_inverse(predict_fn: PredictFn, sde: SDE, measurement: Measurement, covariance: Array) -> TwistFn:
     """The twist of pseudo-inverse guidance for states of covariance [J D, J D].
 
-    One backward pass through the network, the derivative of the measurement, and an M x M solve per call.
+    One backward pass through the network, the derivative of the measurement, and per call a solve of min(M, J D)
+    unknowns. With more entries than the pose has numbers, a noise counts as at least 3e-3 of what x_t leaves open there.
     """
     values, axes = jnp.linalg.eigh(covariance)
 
@@ -99,15 +100,23 @@ def pseudo_inverse(predict_fn: PredictFn, sde: SDE, measurement: Measurement, co
         alpha, sigma = sde.alpha(t), sde.sigma(t)
         x0, pull, prediction = jax.vjp(denoised, x_t, has_aux=True)
         residual = measurement.residual_fn(x0)
-        slope = -jax.jacrev(measurement.residual_fn)(x0).reshape(len(residual), -1)
+        many = len(residual) > x0.size
+        derivative = jax.jacfwd if many else jax.jacrev
+        slope = -derivative(measurement.residual_fn)(x0).reshape(len(residual), -1)
         # rounding makes the eigenvalues of what never moves negative
         spread = jnp.maximum(values, 0)
-        factor = slope @ axes * (sigma * jnp.sqrt(spread / (alpha**2 * spread + sigma**2)))
+        scale = sigma * jnp.sqrt(spread / (alpha**2 * spread + sigma**2))
+        factor = slope @ axes * scale
         noise = _effective_noise(measurement, residual, jnp.square(factor).sum(-1))
-        solved, log_value = _solve(residual, factor, noise, measurement.seen)
+        if many:
+            z, log_value = _solve_many(residual, factor, noise, measurement.seen)
+            pulled = axes @ jnp.where(scale > 0, z / jnp.where(scale > 0, scale, 1), 0)
+        else:
+            solved, log_value = _solve(residual, factor, noise, measurement.seen)
+            pulled = solved @ slope
         if measurement.robust is not None:
             log_value = _log_density(measurement, residual, jnp.sqrt(measurement.noise**2 + jnp.square(factor).sum(-1)))
-        (change,) = pull((solved @ slope).reshape(x0.shape))
+        (change,) = pull(pulled.reshape(x0.shape))
         return Twist(prediction, change, log_value)
 
     return twist
@@ -160,3 +169,19 @@ def _solve(residual: Array, factor: Array, noise: Array, seen: Array) -> tuple[A
     solved = jax.scipy.linalg.solve_triangular(lower, whitened, lower=True, trans=1) / scale
     log_scales = jnp.where(seen, jnp.log(scale) + jnp.log(jnp.diagonal(lower)) + math.log(2 * math.pi) / 2, 0).sum()
     return solved, -jnp.square(whitened).sum() / 2 - log_scales
+
+
+def _solve_many(residual: Array, factor: Array, noise: Array, seen: Array) -> tuple[Array, Array]:
+    """z = F' (N^2 + F F')^-1 r, and log N(r; 0, N^2 + F F'), for more entries M than columns D of F.
+
+    By the Woodbury identity z minimises |(r - F z) / N|^2 + |z|^2, which has D unknowns.
+    """
+    noise = jnp.maximum(noise, 3e-3 * jnp.sqrt(jnp.square(factor).sum(-1)))
+    weight = jnp.where(seen, 1 / jnp.maximum(noise, jnp.finfo(residual.dtype).tiny), 0)
+    whitened = factor * weight[:, None]
+    lower = jnp.linalg.cholesky(whitened.T @ whitened + jnp.eye(factor.shape[1], dtype=factor.dtype))
+    z = jax.scipy.linalg.cho_solve((lower, True), whitened.T @ (weight * residual))
+    left = weight * residual - whitened @ z
+    log_scales = jnp.log(jnp.diagonal(lower)).sum() - jnp.where(seen, jnp.log(jnp.where(seen, weight, 1)), 0).sum()
+    log_scales += seen.sum() * math.log(2 * math.pi) / 2
+    return z, -(jnp.square(left).sum() + jnp.square(z).sum()) / 2 - log_scales
