@@ -1,16 +1,16 @@
-"""The vertical and the floor of a static camera's frame, from the people that it sees.
+"""The vertical and the floor before a static camera, from the people that it sees.
 
-Candidates n are unit vectors in camera axes: n = (sin b, -cos b cos a, cos b sin a), pitch a and roll b of a camera that
-is level at a = b = 0. Their posterior, over a grid:
+Candidates n are unit vectors in camera axes, n = (sin b, -cos b cos a, cos b sin a) for a camera's pitch a and roll b,
+0 of a level camera. Their posterior, over a grid:
 
     log p(n) = -a^2 / 2 A^2 - b^2 / 2 B^2                                    how cameras are held
+             - 20 where the camera would be below the feet
              - S / T_s  mean_t  sum_k w_k log(1 + (angle(n, s_kt) / S_k)^2)   s: hip to thorax, mid-ankle to hip
              - S / T_f  mean_t  (1.5 log(1 + (h_t - h)^2 / 2 g_t^2) + log g_t)   h_t: the lower ankle along n
-             - 20 where the camera would be below the feet
 
-S: seconds that were seen, over all people. The heavy tails let people bend, sit and jump. h is each person's median; g_t
-is 6 cm and the share along n of the error of depth, so that a walk towards the camera tells more of pitch the farther it
-goes. Constants were tuned on 37 clips of training subjects (experiments/evaluate/world.py).
+S: seconds that were seen, over all people. The heavy tails let people bend, sit and jump. h: each person's median. g_t:
+6 cm and the share along n of the error of depth, so that a walk towards the camera tells its pitch the better, the
+farther it goes. Constants were tuned on 37 clips of training subjects (experiments/evaluate/world.py).
 """
 
 from typing import NamedTuple

@@ -10,7 +10,7 @@ stands on the floor. State and observations at a frame, a_f the ankle about the 
 Whether f stands is a logistic function of the ankle's height over that level and of its speed across the ray and along
 it, along a path that was smoothed without feet. It was fitted to training subjects: standing is an ankle below 0.15 m
 and 0.3 m/s (experiments/evaluate/world.py).
-Source: the Rauch-Tung-Striebel smoother; feet as landmarks as in Bloesch et al., State Estimation for Legged Robots, 2012.
+Source: the Rauch-Tung-Striebel smoother; feet as landmarks: Bloesch et al., State Estimation for Legged Robots, 2012.
 """
 
 from typing import NamedTuple

@@ -1,26 +1,26 @@
 """Calibration files: cameras with names, image sizes, lenses and places, told apart by their content.
 
-    TOML                 a table for each camera: name, size, matrix [3, 3], distortions, rotation (a rotation vector) and
+    TOML                 a table for each camera: name, size, matrix [3, 3], distortions, rotation (a rotation vector),
                          translation, x_cam = R x_world + t. Pose2Sim (metres; has the key `fisheye`) and Anipose (the
                          unit of its board, most often mm)
     Qualisys XML         <calibration><cameras><camera serial=...> with fov_video, transform and intrinsic; mm
-    OpenCV FileStorage   .yml or .xml of one camera (camera_matrix, distortion_coefficients, image_width; rvec or R, tvec
-                         or T), of a stereo pair (M1, D1, M2, D2, R, T: x_2 = R x_1 + T) or of several (EasyMocap's
-                         K_NAME, dist_NAME, Rot_NAME or R_NAME, T_NAME, H_NAME, W_NAME). A folder: its files together
+    OpenCV FileStorage   .yml or .xml of one camera (camera_matrix, distortion_coefficients, image_width; rvec or R,
+                         tvec or T), of a stereo pair (M1, D1, M2, D2, R, T: x_2 = R x_1 + T) or of several (EasyMocap's
+                         K_NAME, dist_NAME, Rot_NAME or R_NAME, T_NAME, H_NAME, W_NAME). A folder: all its files
 
-Qualisys: lengths on the sensor are in 1/64 pixel, u = u_64 / 64 - left of fov_video. x, y, z is where the camera stands.
-The rows of (r_ij) are the camera's axes in the world, with y up and z backwards: R_cam_world = diag(1, -1, -1) (r_ij).
-Its distortion is OpenCV's, of coordinates over the focal length. Pose2Sim's converter divides it by 64 too, which leaves
+Qualisys: lengths on the sensor are in 1/64 pixel, u = u_64 / 64 - left of fov_video. x, y, z is the camera's place. The
+rows of (r_ij) are the camera's axes in the world, with y up and z backwards: R_cam_world = diag(1, -1, -1) (r_ij). Its
+distortion is OpenCV's, of coordinates over the focal length. Pose2Sim's converter divides it by 64 too, which leaves
 next to none of it.
 
 Lenses that are not k1, k2, p1, p2, k3 are refused: fisheye, rational and thin prism models, skew.
-Sources: OpenCV's documentation of FileStorage, calibrateCamera and Rodrigues; Qualisys' QTM and its calibration exports;
-the files and converters of Pose2Sim, aniposelib and EasyMocap.
+Sources: OpenCV's documentation of FileStorage, calibrateCamera and Rodrigues; calibration exports of Qualisys' QTM; the
+files and converters of Pose2Sim, aniposelib and EasyMocap.
 """
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -40,7 +40,7 @@ _OTHER_LENSES = ("fisheye", "equidistant", "kannala_brandt", "omnidir")
 
 
 class Calibration(NamedTuple):
-    """Cameras by name, each with intrinsics [4], distortion [5], R_cam_world [3, 3] and t_cam [3] metres, size in pixels.
+    """Cameras by name: intrinsics [4], distortion [5], R_cam_world [3, 3], t_cam [3] metres, size in pixels.
 
     R_cam_world and t_cam are None for all cameras, where the file tells of lenses only; size is None where it is not
     told. format: of the file, in words. unit: of its lengths, "m", "cm" or "mm".

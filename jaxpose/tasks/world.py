@@ -33,7 +33,8 @@ class World(NamedTuple):
     R_world_camera [3, 3], t_world_camera [3]: above. root_world: [N, 3] metres, smoothed, y over the floor.
     root_radius_90: [N] metres about root_world that hold the root in 90 % of the cases, the vertical taken as it is.
     contacts: [N, 2] probability that the left and the right foot stand.
-    up_std: degrees, of the vertical. camera_height: metres over the floor. said: how each was found, and doubts.
+    up_std: degrees, of the vertical. camera_height: metres over the floor. found: the vertical is given, or told by the
+    people, and not just assumed. said: how each was found, and doubts.
     """
 
     R_world_camera: np.ndarray
@@ -43,6 +44,7 @@ class World(NamedTuple):
     contacts: np.ndarray
     up_std: float
     camera_height: float
+    found: bool
     said: tuple[str, ...]
 
 
@@ -69,11 +71,12 @@ def to_world(
 ) -> World:
     """The world of N poses that one camera saw without moving.
 
-    joints: [N, J, 3] metres about the root, camera axes; one pose of each frame, as `mean` of `lift`. root: [H, N, 3] or
-    [N, 3] metres, camera axes, as `root` of `lift`. frame, person: [N]; None: all frames of one person. fps: frames a
-    second (None: 30). gravity: [3] the way things fall, camera axes (x right, y down, z forward; level: 0, 1, 0); None:
-    from the people. camera_height: metres over the floor; None: from the feet. placed: R_world_camera and t_world_camera
-    of a world that is y up with its floor at 0; then gravity and camera_height are not given.
+    joints: [N, J, 3] metres about the root, camera axes; one pose of each frame, as `mean` of `lift`.
+    root: [H, N, 3] or [N, 3] metres, camera axes, as `root` of `lift`.
+    frame, person: [N]; None: all frames of one person. fps: frames a second (None: 30).
+    gravity: [3] the way things fall, camera axes (x right, y down, z forward; of a level camera 0, 1, 0); None: told by
+    the people. camera_height: metres over the floor; None: told by the feet.
+    placed: R_world_camera and t_world_camera of a world that is y up with its floor at 0, in place of the last two.
     ValueError names the argument.
     """
     joints, root = np.asarray(joints, float), np.asarray(root, float)
@@ -89,7 +92,8 @@ def to_world(
     frame = np.arange(num) if frame is None else np.asarray(frame)
     person = np.zeros(num, int) if person is None else np.asarray(person)
     people = list(_people(joints, samples, frame, person, fps or _RATE, skeleton))
-    said = []
+    said: list[str] = []
+    found = True
     if placed is not None:
         up, up_std, camera_height = placed[0].T @ [0.0, 1.0, 0.0], _GIVEN_STD, float(placed[1][1])
         said.append("vertical and floor of the calibration file")
@@ -98,7 +102,7 @@ def to_world(
         said.append("vertical given")
     else:
         told = grav.vertical([p.seen for p in people])
-        up, up_std = told.up, told.std
+        up, up_std, found = told.up, told.std, told.found
         how = "told by the people, who are" if told.found else "not known, a level camera is assumed:"
         said += [f"vertical {how} {told.why}, +-{np.degrees(up_std):.1f} degrees", *_moved(people, told)]
     walks = [_walk(one, up) for one in people]
@@ -117,11 +121,11 @@ def to_world(
         R = grav.world_axes(up)
         first = R @ path[np.lexsort((person, frame))[0]]
         t = np.array([-first[0], camera_height, -first[2]])
-    return World(R, t, path @ R.T + t, radius, stands, float(np.degrees(up_std)), camera_height, tuple(said))
+    return World(R, t, path @ R.T + t, radius, stands, float(np.degrees(up_std)), camera_height, found, tuple(said))
 
 
 class _Walk(NamedTuple):
-    """A person's path, camera axes: root [F, 3], variance [F] of it, feet that stand [F, 2]; all as their size is taken.
+    """A person's path in camera axes: root [F, 3], its variance [F], standing feet [F, 2].
 
     shared: standard deviation of what factor of size and distance all frames share. camera_height: by these feet.
     """
