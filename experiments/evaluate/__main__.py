@@ -6,6 +6,7 @@
     diffpose    DiffPose's settings on frames                         video     the same on clips
     body        motions and bodies fitted with and without a prior    prior     completion, generation, schedules
     score       log densities of corrupted poses                      oracle    `posterior` where it is known
+    world       vertical, floor, feet and root's path of one static camera
     h36m        DiffPose's protocols on prepared folders              gfpose    GFPose's protocol
 
 `python -m experiments.evaluate WHAT --help` lists the flags.
@@ -25,7 +26,19 @@ FILES = {
     **dict.fromkeys(("diffpose", "video"), "diffpose"),
     **{
         n: n
-        for n in ("tasks", "aggregates", "posterior", "calls", "body", "prior", "score", "oracle", "h36m", "gfpose")
+        for n in (
+            "tasks",
+            "aggregates",
+            "posterior",
+            "calls",
+            "body",
+            "prior",
+            "score",
+            "oracle",
+            "h36m",
+            "gfpose",
+            "world",
+        )
     },
 }
 

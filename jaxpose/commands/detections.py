@@ -21,6 +21,7 @@ from jaxpose.geometry.camera import check_intrinsics, intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton, get_skeleton
 from jaxpose.io import kind_of
+from jaxpose.io.arrays import source_of
 from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.multiview import MultiView, read_multiview
@@ -88,15 +89,16 @@ def read_detections(
         skeleton_name, file_format = file_format, None
     skeleton = get_skeleton(skeleton_name) if skeleton_name else None
     maps, calibrated_camera = None, None
-    several = path.suffix.lower() == ".npz"
     if kind_of(path, (Heatmaps, Keypoints)) is Heatmaps:
         if file_format is not None or given.camera_name is not None:
             raise ValueError(f"{path} holds heatmaps: --format FILE_FORMAT and --camera-name mean nothing to them")
         maps = read_heatmaps(path, skeleton=skeleton, image_size=given.image_size, missing="hide")
         kp = peaks(maps)
     else:
-        of_file = given.camera_name if several or given.calibration is None else None
-        kp = read_keypoints(path, skeleton=skeleton, format=file_format, camera=of_file)
+        source = source_of(path)  # with --calibration, --camera-name is of its cameras, and of the file's if it has any
+        of_file = given.calibration is None or (source.suffix == ".npz" and "camera" in source.arrays)
+        camera_name = given.camera_name if of_file else None
+        kp = read_keypoints(source, skeleton=skeleton, format=file_format, camera=camera_name)
     if given.calibration is not None:
         refuse(given, "needed none beside --calibration", "camera", "fov")
         file, unit, size = given.calibration, given.calibration_unit, given.image_size or kp.image_size

@@ -19,7 +19,10 @@ from jaxpose.geometry.skeleton import H36M_17, Skeleton
 
 ANKLE_HEIGHT = 0.075  # metres, of the joint over the floor: the shared motion capture's standing feet
 _DEPTH_SPREAD = 0.033  # of the distance: the samples' spread of depth where there is one sample only
-_GIVEN_STD = np.radians(1.0)  # of a vertical that is given
+_GIVEN_STD, _CALIBRATED_STD = (
+    np.radians(1.0),
+    np.radians(0.2),
+)  # of a vertical that is given, as by a phone, and measured
 _ANKLE_STD = 0.03  # metres, of ANKLE_HEIGHT over people and shoes
 _RATE = 30.0
 _LEAST_FRAMES = 5  # of a person whose feet can be told to stand
@@ -95,7 +98,7 @@ def to_world(
     said: list[str] = []
     found = True
     if placed is not None:
-        up, up_std, camera_height = placed[0].T @ [0.0, 1.0, 0.0], _GIVEN_STD, float(placed[1][1])
+        up, up_std, camera_height = placed[0].T @ [0.0, 1.0, 0.0], _CALIBRATED_STD, float(placed[1][1])
         said.append("vertical and floor of the calibration file")
     elif gravity is not None:
         up, up_std = -_direction(gravity), _GIVEN_STD
