@@ -14,7 +14,7 @@ Path: mean distance of the root from the true one with the mean distance taken o
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ _COLUMNS: dict[str, harness.Column] = {
 class Options(harness.Options):
     """Of worlds."""
 
-    split: Literal["val", "train"] = option("val", "Subjects that are filmed.")
+    split: str = option("val", "Subjects that are filmed.", legal=("val", "train"))
     walker: bool = option(False, "The real walker in place of filmed motion capture.")
     hypotheses: int = option(50, "3D poses per detection.", low=2)
 
