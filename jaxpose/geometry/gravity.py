@@ -46,6 +46,12 @@ class Seen(NamedTuple):
     seconds: float
 
 
+def frames_of(seen: Seen, keep: np.ndarray | slice) -> Seen:
+    """Some of the frames, and as much of the seconds."""
+    arrays = {name: getattr(seen, name)[keep] for name in ("trunk", "leg", "ankles", "root", "depth_std")}
+    return seen._replace(**arrays, seconds=seen.seconds * len(arrays["root"]) / len(seen.root))
+
+
 class Vertical(NamedTuple):
     """Up [3] in camera axes, its standard deviation in radians, and whether it was found; level if not, with `why`."""
 
@@ -118,7 +124,7 @@ def world_axes(up: np.ndarray) -> np.ndarray:
 def _thinned(people: list[Seen]) -> list[Seen]:
     """At most so many frames of all people, evenly."""
     step = max(1, -(-sum(len(person.root) for person in people) // _MOST_FRAMES))
-    return [Seen(*(x[::step] for x in person[:5]), person.seconds) for person in people]  # type: ignore[misc]
+    return [frames_of(person, slice(None, None, step))._replace(seconds=person.seconds) for person in people]
 
 
 def _angle(n: np.ndarray, s: np.ndarray) -> np.ndarray:

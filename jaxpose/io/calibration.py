@@ -107,8 +107,9 @@ def select(calibration: Calibration, asked: Iterable[str], what: str = "--camera
 
 def stacked(cameras: Iterable[Camera]) -> Camera:
     """Cameras that have places as one with axes [C, ...]; their sizes are left out."""
-    rows = [camera[:4] for camera in cameras]
-    return Camera(*(jnp.stack([jnp.asarray(x) for x in column]) for column in zip(*rows, strict=True)))
+    columns = zip(*(camera[:4] for camera in cameras), strict=True)
+    intrinsics, distortion, R_cam_world, t_cam = (jnp.stack([jnp.asarray(x) for x in each]) for each in columns)
+    return Camera(intrinsics, distortion, R_cam_world, t_cam)
 
 
 def resized(camera: Camera, size: tuple[int, int] | None, what: str) -> Camera:
@@ -120,7 +121,7 @@ def resized(camera: Camera, size: tuple[int, int] | None, what: str) -> Camera:
         return camera
     ratio = np.array(size, float) / np.array(camera.size, float)
     if abs(ratio[0] / ratio[1] - 1) > 0.01:
-        (w, h), (cw, ch) = size, camera.size  # type: ignore[misc]  # not None
+        (w, h), (cw, ch) = size, camera.size
         raise ValueError(
             f"{what}: images are {w} x {h}, and the calibration is of {cw} x {ch}; needed one aspect ratio"
         )

@@ -190,7 +190,7 @@ def _moved(people: list[_Person], told: grav.Vertical) -> Iterator[str]:
     halves = []
     for low, high in ((first, (first + last) / 2), ((first + last) / 2, last)):
         cut = [(p.seen, (p.seconds >= low) & (p.seconds <= high)) for p in people]
-        parts = [grav.Seen(*(x[k] for x in s[:5]), s.seconds * k.mean()) for s, k in cut if k.any()]  # type: ignore
+        parts = [grav.frames_of(seen, keep) for seen, keep in cut if keep.any()]
         halves.append(grav.vertical(parts))
     a, b = halves
     apart = np.arccos(np.clip(a.up @ b.up, -1, 1))
