@@ -8,7 +8,7 @@ Filmed: motion capture (30 frames/s, true vertical, floor at 0) is seen by a ran
 path, 0.4 to 2.6 m high, rolled by 3 degrees (standard deviation), through the training's simulated detector with errors
 of which 60 % of the variance last 0.3 s. Walker: 100 frames at 60 frames/s; up is the calibration's z, the root and the
 feet are triangulated from all four cameras (1 to 2 cm). Feet stand where the ankle is slower than 0.3 m/s and lower
-than 0.15 m (walker: 0.2 m, its floor lies 5 cm below z = 0 of its ankles).
+than 0.15 m (walker: 0.2 m, since its ankles stand at z = 0.13 m).
 Path: mean distance of the root from the true one with the mean distance taken out, before (lifted) and after.
 """
 
