@@ -12,13 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.commands.option_groups import KeypointFile
+from jaxpose.base import Camera
+from jaxpose.commands import calibrated
+from jaxpose.commands.option_groups import CalibrationFile, KeypointFile, refuse
 from jaxpose.commands.options import Fit, Fuse
 from jaxpose.geometry.body_joints import joint_set_of, point_set_of
 from jaxpose.geometry.camera import check_intrinsics, intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton, get_skeleton
 from jaxpose.io import kind_of
+from jaxpose.io.arrays import source_of
 from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.multiview import MultiView, read_multiview
@@ -35,7 +38,7 @@ class Detections(NamedTuple):
     xy [N, J, 2] px, confidence [N, J] in [0, 1], intrinsics [N, 4] px; source: the same rows as the file has them;
     camera: in words, where the intrinsics come from. min_visible: joints a detection needed. linked: people were linked
     over frames. heatmaps: of the same rows, where the keypoints are their peaks. image_size: width and height in
-    pixels, where they are known.
+    pixels, where they are known. calibrated: the camera of a calibration file, whose lens xy is free of.
     """
 
     xy: np.ndarray
@@ -48,6 +51,7 @@ class Detections(NamedTuple):
     linked: bool
     heatmaps: Heatmaps | None
     image_size: tuple[int, int] | None
+    calibrated: Camera | None = None
 
     @property
     def visible(self) -> np.ndarray:
@@ -86,14 +90,22 @@ def read_detections(
             raise ValueError(f"--format {file_format} and --skeleton {skeleton_name} are two joint sets; needed one")
         skeleton_name, file_format = file_format, None
     skeleton = get_skeleton(skeleton_name) if skeleton_name else None
-    maps = None
+    maps, calibrated_camera = None, None
     if kind_of(path, (Heatmaps, Keypoints)) is Heatmaps:
         if file_format is not None or given.camera_name is not None:
             raise ValueError(f"{path} holds heatmaps: --format FILE_FORMAT and --camera-name mean nothing to them")
         maps = read_heatmaps(path, skeleton=skeleton, image_size=given.image_size, missing="hide")
         kp = peaks(maps)
     else:
-        kp = read_keypoints(path, skeleton=skeleton, format=file_format, camera=given.camera_name)
+        source = source_of(path)  # with --calibration, --camera-name is of its cameras, and of the file's if it has any
+        of_file = given.calibration is None or (source.suffix == ".npz" and "camera" in source.arrays)
+        camera_name = given.camera_name if of_file else None
+        kp = read_keypoints(source, skeleton=skeleton, format=file_format, camera=camera_name)
+    if given.calibration is not None:
+        refuse(given, "needed none beside --calibration", "camera", "fov")
+        file, unit, size = given.calibration, given.calibration_unit, given.image_size or kp.image_size
+        calibrated_camera, name = calibrated.one_camera(file, unit, given.camera_name, path)
+        kp = calibrated.straightened(kp._replace(image_size=size), calibrated_camera, str(path))
     kp = kp._replace(fps=kp.fps or fps)
     linked = given.track or (video and path.suffix.lower() not in (".npz", ".npy") and _by_place(kp))
     if linked:
@@ -113,11 +125,16 @@ def read_detections(
             f"{given.min_confidence} or more{', not hidden' if hide else ''}; the best has {most}"
         )
     intrinsics, camera = settle_camera(kp, given)
+    if calibrated_camera is not None:
+        if maps is not None and np.any(calibrated_camera.distortion):
+            raise ValueError(f"{path}: heatmaps with a lens distortion; needed maps of undistorted images")
+        camera = f"camera {name} of {given.calibration}, lens distortion undone"
     per_row = np.broadcast_to(intrinsics, (len(xy), 4))
     if maps is not None and not rows.all():
         maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
     size, counts = given.image_size or kp.image_size, (int((~rows).sum()), least)
-    return Detections(xy[rows], confidence[rows], per_row[rows], _select(kp, rows), camera, *counts, linked, maps, size)
+    found = (xy[rows], confidence[rows], per_row[rows], _select(kp, rows), camera, *counts, linked, maps, size)
+    return Detections(*found, calibrated_camera)
 
 
 def describe(path: Path, data: Detections) -> Iterator[str]:
@@ -191,3 +208,17 @@ def read_cameras(path: Path, options: Fit | Fuse, min_confidence: float) -> tupl
     cameras = f"{len(data.cameras)} of {data.num_cameras} cameras ({', '.join(data.cameras)})"
     data = data._replace(fps=data.fps or options.fps)
     return data, f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up"
+
+
+def read_calibrated(
+    paths: tuple[Path, ...], options: Fit | Fuse, given: CalibrationFile, min_confidence: float
+) -> tuple[MultiView, list[str]]:
+    """The keypoints of several files, a camera each, with the cameras of --calibration, and lines of what was read."""
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file or folder")
+        if holds_cameras(path):
+            raise ValueError(f"--calibration: {path} has its own calibrated cameras; needed keypoints of one camera")
+    how = {"unit": given.calibration_unit, "cameras": options.cameras, "up": options.up}
+    found = {"skeleton": joint_set(options.skeleton), "min_confidence": min_confidence}
+    return calibrated.read_views(paths, given.calibration, **how, **found)  # type: ignore[arg-type]

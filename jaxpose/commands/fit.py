@@ -27,6 +27,7 @@ from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
 from jaxpose.io.arrays import load_arrays
+from jaxpose.io.multiview import MultiView
 from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
@@ -61,16 +62,18 @@ class Views(NamedTuple):
 
 def fit(options: Fit) -> Iterator[str]:
     """Read, fit and write; each row for itself, or with --as-clip each person as one moving body."""
-    path, output, as_clip = options.input, options.output, options.as_clip
+    paths, output, as_clip = options.input, options.output, options.as_clip
+    path = paths[0]
     if options.smooth is not None and not (as_clip and options.smooth >= 0):
         raise ValueError(f"--smooth: needed --as-clip and a weight of 0 or more, got {options.smooth:g}")
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
-    name = report.result(output, "fit", f"{path.stem}_fitted", path)
+    for each in paths:
+        if not each.exists():
+            raise ValueError(f"{each}: no such file or folder")
+    name = report.result(output, "fit", f"{path.stem}_fitted", *paths)
     exports.check(output.exports)
     fitting = bodies.load_fitting(options.prior, output.model, "fit")
     body = models.load_body(options.output.exports.body)
-    seen = _read_views(path, body, options)
+    seen = _read_views(paths, body, options)
     yield from seen.said
     num = len(seen.xy)
     start = None if options.start is None else _read_start(options.start, num, body)
@@ -105,7 +108,7 @@ def fit(options: Fit) -> Iterator[str]:
         **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, **report.rows(seen.frame, seen.person, seen.fps)},
     }
     summary = {
-        **report.record("fit", path, fitting.model, spent, num, seed=output.seed),
+        **report.record("fit", paths, fitting.model, spent, num, seed=output.seed),
         **{"prior": options.prior, "as_clip": as_clip, "read": seen.said},
         **{"start": None if options.start is None else str(options.start)},
         "error_px": {"median": round(float(np.median(per_frame)), 2), "max": round(float(per_frame.max()), 2)},
@@ -116,14 +119,19 @@ def fit(options: Fit) -> Iterator[str]:
     yield from bodies.write_fits(options, name, body, rows, seen.up, arrays, summary, labels=titles, source=said)
 
 
-def _read_views(path: Path, body: Body, options: Fit) -> Views:
-    """The rows of a file; ValueError names a row that no camera sees three of the body's points of."""
-    if detections.holds_cameras(path):
+def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
+    """The rows of a file, or of a file for each camera; ValueError names a row of which no camera sees three points."""
+    path = paths[0]
+    if len(paths) > 1:
+        if options.keypoints.calibration is None:
+            raise ValueError(f"{len(paths)} files: needed --calibration with a camera for each")
+        refuse(options.keypoints, "is for keypoints of one camera", *_ONE_CAMERA)
+        data, lines = detections.read_calibrated(paths, options, options.keypoints, options.keypoints.min_confidence)
+        views = _of_cameras(data, tuple(lines))
+    elif detections.holds_cameras(path):
         refuse(options.keypoints, f"{path} has its own calibrated cameras (--cameras chooses)", *_ONE_CAMERA)
         data, line = detections.read_cameras(path, options, options.keypoints.min_confidence)
-        cameras, people = jax.tree.map(lambda x: x[None], data.camera), np.zeros(len(data.xy), np.int64)
-        seen = (data.xy, data.confidence, cameras, data.points, data.frame, people, data.up, data.fps)
-        views = Views(*seen, said=(line,))
+        views = _of_cameras(data, (line,))
     else:
         refuse(options, f"is for a file of several calibrated cameras, and {path} is none", "cameras", "up")
         views = _of_one_camera(path, options)
@@ -138,6 +146,11 @@ def _read_views(path: Path, body: Body, options: Fit) -> Views:
     noise = np.broadcast_to(options.noise_px or _noise_px(views.xy, confidence), len(confidence))
     how = f"noise taken as {np.median(noise):.1f} px" + ("" if options.noise_px else ", 1 % of each person's size")
     return views._replace(confidence=confidence, noise_px=noise.astype(np.float32), said=(*views.said, how))
+
+
+def _of_cameras(data: MultiView, said: tuple[str, ...]) -> Views:
+    cameras, people = jax.tree.map(lambda x: x[None], data.camera), np.zeros(len(data.xy), np.int64)
+    return Views(data.xy, data.confidence, cameras, data.points, data.frame, people, data.up, data.fps, said)
 
 
 def _of_one_camera(path: Path, options: Fit) -> Views:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Key
-from jaxpose.commands import blocks, detections, exports, models, report
+from jaxpose.commands import blocks, calibrated, detections, exports, models, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.options import Fuse
 from jaxpose.geometry.axes import FRAME_TAGS, covariance_to_camera, to_camera, vertical
@@ -130,26 +130,25 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
     Also the noise [F, C, J] px of the keypoints, and lines of what was read, the first of the first file. ValueError
     names the file that has no calibrated cameras, another vertical, or that is left without a moment.
     """
-    if len(paths) > 1 and options.cameras is not None:
-        raise ValueError(f"--cameras: is for one file of several cameras, got {len(paths)} files")
     parts: list[MultiView] = []
     said: list[str] = []
-    for path in paths:
+    if options.file.calibration is not None:
+        part, said = detections.read_calibrated(paths, options, options.file, options.min_confidence)
+        parts.append(_in_joints(part, model))
+    elif len(paths) > 1 and options.cameras is not None:
+        raise ValueError(f"--cameras: is for one file of several cameras, got {len(paths)} files")
+    for path in paths if options.file.calibration is None else ():
         if not path.is_file():
             raise ValueError(f"{path}: no such file")
         if not detections.holds_cameras(path):
             needed = "keypoints [F, C, K, 2 or 3], K, R and t"
-            raise ValueError(f"{path}: needed an .npz of calibrated cameras, with {needed}")
+            raise ValueError(f"{path}: needed an .npz of calibrated cameras, with {needed}, or --calibration FILE")
         part, line = detections.read_cameras(path, options, options.min_confidence)
         if parts and part.up != parts[0].up:
             raise ValueError(f"{path}: world {part.up} up, and {paths[0]} {parts[0].up} up; needed one (--up)")
-        source = joint_set_of(part.points)
-        sure = jnp.asarray(detections.rescaled(part.confidence))
-        xy, confidence = jax.device_get(convert_joints(jnp.asarray(part.xy), sure, source, model.skeleton))
-        confidence = confidence * observations.measured_joints(source, model.skeleton)
-        parts.append(part._replace(xy=xy, confidence=confidence))
+        parts.append(_in_joints(part, model))
         said.append(line)
-    whole = _merged(parts)
+    whole = calibrated.merged(parts)
     enough = (whole.confidence > 0).sum(-1).max(1) >= _LEAST
     if not enough.any():
         raise ValueError(
@@ -165,23 +164,9 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
     return whole, np.asarray(observations.confidence_noise(sure, options.noise_px)), said
 
 
-def _merged(parts: list[MultiView]) -> MultiView:
-    """Files of a camera or more each as one, over all frames that any of them has; unseen where a file lacks one."""
-    if len(parts) == 1:
-        return parts[0]
-    frames = np.unique(np.concatenate([p.frame for p in parts]))
-
-    def spread_out(part: MultiView, value: np.ndarray) -> np.ndarray:
-        out = np.zeros((len(frames), *value.shape[1:]), value.dtype)
-        out[np.searchsorted(frames, part.frame)] = value
-        return out
-
-    xy, confidence = (
-        np.concatenate([spread_out(p, getattr(p, name)) for p in parts], 1) for name in ("xy", "confidence")
-    )
-    cameras = [p.camera for p in parts]
-    if any(c.distortion is not None for c in cameras):
-        straight = [c._replace(distortion=jnp.zeros((len(c.intrinsics), 5))) for c in cameras]
-        cameras = [s if c.distortion is None else c for c, s in zip(cameras, straight, strict=True)]
-    joined = jax.tree.map(lambda *x: jnp.concatenate(x), *cameras)
-    return parts[0]._replace(xy=xy, confidence=confidence, camera=joined, frame=frames)
+def _in_joints(part: MultiView, model: Model) -> MultiView:
+    """Keypoints of the model's joints, as sure as they deserve."""
+    source = joint_set_of(part.points)
+    sure = jnp.asarray(detections.rescaled(part.confidence))
+    xy, confidence = jax.device_get(convert_joints(jnp.asarray(part.xy), sure, source, model.skeleton))
+    return part._replace(xy=xy, confidence=confidence * observations.measured_joints(source, model.skeleton))

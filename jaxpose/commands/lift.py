@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.commands import blocks, clips, detections, exports, models, report, video
+from jaxpose.commands import world as worlds
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.options import Lift
@@ -23,6 +24,7 @@ from jaxpose.compiled import exact
 from jaxpose.datasets.prepare_gmm import COMPONENTS, SAMPLES, fit_block
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
+from jaxpose.geometry.axes import covariance_to_camera, to_camera
 from jaxpose.geometry.camera import denormalise_screen, project
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton
@@ -35,6 +37,7 @@ from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift import stature
 from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.score import lifted_log_density
+from jaxpose.tasks.world import World
 
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
 _PROBES = 2**31 - 3  # of the key of likelihoods
@@ -57,6 +60,7 @@ def lift(options: Lift) -> Iterator[str]:
     path, output = options.input, options.output
     name = report.result(output, "lift", None, path)
     exports.check(output.exports, options.hypotheses, mesh=exports.NO_MESH)
+    worlds.check(options.world)
     model = models.load_joint_model(output.model, "lift")
     _check(model, options)
     seen = yield from clips.keypoints_of(path, options.video, output.out, name)
@@ -70,7 +74,11 @@ def lift(options: Lift) -> Iterator[str]:
     lifted, spent = yield from lift_all(model, data, options)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
     said = report.record("lift", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
-    yield from write(options, name, model, data, lifted, said | {"aggregate": options.aggregate})
+    world = None
+    if options.world.axes == "world":
+        world = worlds.find(data, lifted, model.skeleton, options.world)
+        yield from world.said
+    yield from write(options, name, model, data, lifted, said | {"aggregate": options.aggregate}, world=world)
 
 
 def _check(model: Model, options: Lift) -> None:
@@ -226,11 +234,24 @@ def write(
     lifted: Drawn,
     said: dict[str, Any],
     completed: np.ndarray | None = None,
+    world: World | None = None,
 ) -> Iterator[str]:
-    """Write what lifting gave; said: entries of the summary; completed: the `completed_keypoints`, if asked for."""
+    """Write what lifting gave; said: entries of the summary; completed: the `completed_keypoints`, if asked for.
+
+    world: where results are wanted in its axes. Pictures are in those of a level camera, then.
+    """
+    tag, shown, standing = FRAME_TAG, lifted, {}
+    if world is not None:
+        tag, lifted = worlds.FRAME_TAG, worlds.turned(lifted, world)
+        said, standing = said | {"world": worlds.summary(world)}, worlds.arrays(lifted, world)
+        shown = lifted | {part: to_camera(lifted[part], "y") for part in ("samples", "mean", "pose")}
+        shown |= {"covariance": covariance_to_camera(lifted["covariance"], "y")}
+        shown |= {"pose_root": to_camera(world.root_world.astype(np.float32), "y")}
     sampling, height, kp = options.sampling, options.height, data.source
     scale = f"a body height of {height} m" if height else model.spec.scale
     path_states = lifted.pop("path", None)
+    if path_states is not None and world is not None:
+        path_states = to_camera(path_states @ world.R_world_camera.T, "y")
     if "screen" in model.capabilities:
         drawn: dict[str, Any] = {"network_calls": len(model.spec.indices), "sampler": "none"}
     else:
@@ -238,26 +259,27 @@ def write(
     summary = {
         **{**said, **drawn, "num_detections": len(data.xy), "num_dropped": data.num_dropped},
         **{"num_hidden_joints": int((data.confidence == 0).sum()), "num_hypotheses": len(lifted["samples"])},
-        **{"frame_tag": FRAME_TAG, "scale": scale, "camera": data.camera},
+        **{"frame_tag": tag, "scale": scale, "camera": data.camera},
         "spread_mm": report.spread_mm(lifted["covariance"], model.skeleton),
     }
     arrays = {
         **{**lifted, "keypoints": data.xy, "confidence": data.confidence, "intrinsics": data.intrinsics},
         **{**report.rows(kp.frame, kp.person, kp.fps), "image": np.array(kp.image, np.str_)},
-        **report.axes(model.skeleton.joints, "-y", FRAME_TAG),
-        "scale": scale,
-        **{"image_size": data.image_size, "keypoints_completed": completed},
+        **report.axes(model.skeleton.joints, "-y", tag),
+        **{"scale": scale, "image_size": data.image_size, "keypoints_completed": completed, **standing},
     }
-    layers: dict[str, Any] = {"keypoints": data.visible, "confidence": data.confidence, "mean": lifted["mean"]}
-    layers |= {name: lifted[name] for name in ("covariance", "radius_90")}
-    if "pose" in lifted:
-        layers |= {"mean": lifted["pose"], "mean_name": _POSE_NAMES[options.aggregate]}
+    layers: dict[str, Any] = {"keypoints": data.visible, "confidence": data.confidence, "mean": shown["mean"]}
+    layers |= {part: shown[part] for part in ("covariance", "radius_90")}
+    if "pose" in shown:
+        layers |= {"mean": shown["pose"], "mean_name": _POSE_NAMES[options.aggregate]}
     if completed is not None:
         layers |= {"observed": data.confidence > 0, "reprojected": completed}
+    if world is not None:
+        layers |= {"up": "y"}
     note, titles = f"metres from {scale}; {data.camera}", report.labels(kp.frame, kp.person)
     picture = report.Picture(
-        *(lifted["samples"], model.skeleton, titles, note, layers, kp.fps, path_states, kp.frame, kp.person),
-        root=lifted.get("pose_root", lifted["root"].mean(0)),
+        *(shown["samples"], model.skeleton, titles, note, layers, kp.fps, path_states, kp.frame, kp.person),
+        root=shown.get("pose_root", shown["root"].mean(0)),
         image_size=data.image_size,
         film=None if options.output.no_pictures else clips.film(options.input, kp.frame),
     )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
@@ -69,6 +69,7 @@ def _names(_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
 Count = Annotated[int, Parameter(validator=_positive)]
 Names = Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, accepts_keys=False)]
 Pinhole = Annotated[tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels", _finite)]
+Direction = Annotated[tuple[float, float, float], _numbers(3, "x,y,z", _finite)]
 Size = Annotated[tuple[int, int], _numbers(2, "WIDTH,HEIGHT in whole pixels", _pixels), metavar("W,H")]
 Rate = Annotated[float, metavar("N"), within(1, 1000, "frames per second")]
 Fps = Annotated[Rate | None, text("frames per second of the input, where it does not say")]
@@ -139,8 +140,20 @@ class Sampling:
 
 
 @_beside
+@dataclass(frozen=True, kw_only=True)
+class CalibrationFile:
+    """A file of calibrated cameras."""
+
+    calibration: Annotated[Path | None, metavar("FILE")] = None
+    """calibrated cameras: TOML of Pose2Sim or Anipose, Qualisys XML, OpenCV YAML or XML (a folder: all in it)"""
+    calibration_unit: Annotated[str | None, metavar("UNIT"), text("of its lengths: m, cm or mm (else told by it)")] = (
+        None
+    )
+
+
+@_beside
 @dataclass(frozen=True)
-class KeypointFile:
+class KeypointFile(CalibrationFile):
     """How a file of 2D keypoints is read, and which camera saw them."""
 
     format: Annotated[str | None, text("file format or joint set, where it cannot be told from the file")] = None
@@ -152,6 +165,21 @@ class KeypointFile:
     image_size: Annotated[Size | None, text("pixels; needed for a field of view if the file has none")] = None
     track: Annotated[bool, text("link people over frames: ids that last through a clip")] = False
     min_confidence: Share = 0.1
+
+
+@_beside
+@dataclass(frozen=True, kw_only=True)
+class WorldAxes:
+    """In which axes results are, and what is known of a camera that does not move."""
+
+    axes: Annotated[Literal["camera", "world"], text("axes of the results (camera); world: y up, floor at 0")] = (
+        "camera"
+    )
+    gravity: Annotated[Direction | None, metavar("X,Y,Z")] = None
+    """for world: the way things fall, in camera axes (0,1,0 of a level camera; else told by the people)"""
+    floor: Annotated[float | None, metavar("M"), within(0, 100, "metres", above=True)] = None
+    """for world: how high the camera is over the floor (else told by the feet)"""
+    up: Annotated[Axis | None, text("for world: the calibration's axis that points up: z (default), y or -y")] = None
 
 
 @_beside

@@ -17,6 +17,7 @@ from jaxpose.commands import file_options
 from jaxpose.commands.option_groups import (
     Axes,
     Axis,
+    CalibrationFile,
     Count,
     FitOutput,
     Fps,
@@ -33,6 +34,7 @@ from jaxpose.commands.option_groups import (
     Share,
     Steps,
     VideoFile,
+    WorldAxes,
     metavar,
     text,
     within,
@@ -73,6 +75,7 @@ class Lift:
     keypoints: KeypointFile = KeypointFile()
     fps: Fps = None
     height: Height = None
+    world: WorldAxes = WorldAxes()
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (200)")] = 200
     components: Annotated[Count | None, metavar("M")] = None
     """DiffPose: Gaussians a joint that its samples start from (1, of heatmaps 5)"""
@@ -90,13 +93,14 @@ class Fuse:
     """2D keypoints of several calibrated cameras in, many 3D poses in their world out.
 
     Reads .npz of one person in calibrated cameras (keypoints [F, C, K, 3], K, R, t, dist), one file of all cameras or
-    a file for each, and writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene
-    (.html).
+    a file for each; or, with --calibration, the keypoints that `jaxpose lift` reads, a file for each camera. Writes
+    samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene (.html).
     """
 
-    input: Annotated[tuple[Path, ...], metavar("FILE"), text(".npz of keypoints and calibrated cameras")]
+    input: Annotated[tuple[Path, ...], metavar("FILE"), text("keypoints of calibrated cameras, or of one camera each")]
     _: KW_ONLY
     skeleton: Points = None
+    file: CalibrationFile = CalibrationFile()
     cameras: Annotated[Names | None, metavar("0,1")] = None
     """which cameras of a file of several; by number or name (all)"""
     up: Annotated[Axis | None, text("the world's vertical: z (default), y or -y")] = None
@@ -232,12 +236,12 @@ class Ik:
 class Fit:
     """2D keypoints in, bodies out (pose, shape and place by optimisation).
 
-    Reads the 2D keypoints that `jaxpose lift` reads, or an .npz of several calibrated cameras (keypoints [F, C, K, 3],
-    K, R, t, dist), and fits body models: each detection for itself, or with --as-clip each person as one moving body of
-    one shape.
+    Reads the 2D keypoints that `jaxpose lift` reads, with --calibration a file for each camera, or an .npz of several
+    calibrated cameras (keypoints [F, C, K, 3], K, R, t, dist), and fits body models: each detection for itself, or with
+    --as-clip each person as one moving body of one shape.
     """
 
-    input: Annotated[Path, text("file or folder of 2D keypoints")]
+    input: Annotated[tuple[Path, ...], metavar("FILE"), text("file or folder of 2D keypoints; several: cameras")]
     _: KW_ONLY
     skeleton: Points = None
     keypoints: KeypointFile = KeypointFile()

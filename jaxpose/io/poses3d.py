@@ -1,8 +1,8 @@
 """3D poses of people from files, in metres and in the axes of a level camera (geometry/axes.py).
 
-    .npz   joints3d [N, J, 3], with `confidence` or `visible` [N, J] where known; or of our own results `pose` at
-           `pose_root`, else `mean`, else `samples` [N, J, 3]; or the benchmark's `joints_cam`. Further: `joints` [J]
-           names or `skeleton`, `frame` and `person` [N], `fps`, `up`, `unit`
+    .npz   joints3d [N, J, 3], with `confidence` or `visible` [N, J] where known; or of our own results `joints_world`,
+           else `pose` at `pose_root`, else `mean`, else `samples` [N, J, 3]; or the benchmark's `joints_cam`. Further:
+           `joints` [J] names or `skeleton`, `frame` and `person` [N], `fps`, `up`, `unit`
     .npy   [N, J, 3], or [N, J, 4] with a confidence; [J, 3 or 4] is one pose
     .csv   a header frame,person,hip_x,hip_y,hip_z,... (keypoint_arrays.py)
     .json  [{"frame": 0, "person": 0, "joints": {"hip": [x, y, z], "head": null}}, ...]
@@ -36,7 +36,7 @@ from jaxpose.io.trc import read_trc
 UNITS = {"m": 1.0, "mm": 1e-3, "cm": 1e-2}
 _CLEARLY_UPRIGHT = 0.7  # mean height of unit trunks: of 683 takes of shared/data/mocap 50 have less (floor, acrobatics)
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
-_KEYS = ("joints3d", "mean", "samples", "joints_cam")
+_KEYS = ("joints3d", "joints_world", "mean", "samples", "joints_cam")
 _CONFIDENCES = ("confidence", "visible")
 LEAST_POINTS = 3  # what places a body
 
@@ -148,9 +148,9 @@ def check_enough(path: FilePath, data: BodyPoints) -> None:
 def holds_poses3d(source: Source) -> bool:
     """Whether a file is one of 3D joints, rather than of 2D keypoints.
 
-    .npz: it has the key `joints3d`, or one of the others and no `keypoints`. .npy: 4 numbers per joint, or 3 that are
-    not x, y in pixels and a confidence: the third in [0, 1] and the others beyond 10. .csv: a header with <joint>_z.
-    .json: a list with `joints` by name. .trc, .c3d: always.
+    .npz: it has the key `joints3d` or `joints_world`, or one of the others and no `keypoints`. .npy: 4 numbers per
+    joint, or 3 that are not x, y in pixels and a confidence: the third in [0, 1] and the others beyond 10. .csv: a
+    header with <joint>_z. .json: a list with `joints` by name. .trc, .c3d: always.
     """
     match source.suffix:
         case ".csv":
@@ -158,7 +158,7 @@ def holds_poses3d(source: Source) -> bool:
         case ".json":
             return isinstance(source.json, list) and bool(source.json) and _is_pose(source.json[0])
         case ".npz":
-            return "joints3d" in source.arrays or "keypoints" not in source.arrays
+            return bool({"joints3d", "joints_world"} & set(source.arrays)) or "keypoints" not in source.arrays
     return source.suffix in _MARKERS or (source.suffix == ".npy" and not _like_keypoints(source.array))
 
 

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawn import Read
-from jaxpose.io.anny_body import anny_body
 from PIL import Image
 
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.anny_body import anny_body
 from jaxpose.viz import mesh_page, skins_of
 from jaxpose.viz.sheet import _painted, mesh_sheet
 

@@ -1,0 +1,346 @@
+"""Calibration files: cameras with names, image sizes, lenses and places, told apart by their content.
+
+    TOML                 a table for each camera: name, size, matrix [3, 3], distortions, rotation (a rotation vector),
+                         translation, x_cam = R x_world + t. Pose2Sim (metres; has the key `fisheye`) and Anipose (the
+                         unit of its board, most often mm)
+    Qualisys XML         <calibration><cameras><camera serial=...> with fov_video, transform and intrinsic; mm
+    OpenCV FileStorage   .yml or .xml of one camera (camera_matrix, distortion_coefficients, image_width; rvec or R,
+                         tvec or T), of a stereo pair (M1, D1, M2, D2, R, T: x_2 = R x_1 + T) or of several (EasyMocap's
+                         K_NAME, dist_NAME, Rot_NAME or R_NAME, T_NAME, H_NAME, W_NAME). A folder: all its files
+
+Qualisys: lengths on the sensor are in 1/64 pixel, u = u_64 / 64 - left of fov_video. x, y, z is the camera's place. The
+rows of (r_ij) are the camera's axes in the world, with y up and z backwards: R_cam_world = diag(1, -1, -1) (r_ij). Its
+distortion is OpenCV's, of coordinates over the focal length. Pose2Sim's converter divides it by 64 too, which leaves
+next to none of it.
+
+Lenses that are not k1, k2, p1, p2, k3 are refused: fisheye, rational and thin prism models, skew.
+Sources: OpenCV's documentation of FileStorage, calibrateCamera and Rodrigues; calibration exports of Qualisys' QTM; the
+files and converters of Pose2Sim, aniposelib and EasyMocap.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Camera
+from jaxpose.files import FilePath
+from jaxpose.geometry.camera import check_intrinsics
+from jaxpose.io.arrays import Source, source_of
+
+UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
+_FARTHEST = 100.0  # metres between cameras, or from one to the origin: beyond it numbers are taken as millimetres
+_SUBPIXEL = 64.0  # Qualisys: parts of a pixel
+_OTHER_LENSES = ("fisheye", "equidistant", "kannala_brandt", "omnidir")
+
+
+class Calibration(NamedTuple):
+    """Cameras by name: intrinsics [4], distortion [5], R_cam_world [3, 3], t_cam [3] metres, size in pixels.
+
+    R_cam_world and t_cam are None for all cameras, where the file tells of lenses only; size is None where it is not
+    told. format: of the file, in words. unit: of its lengths, "m", "cm" or "mm".
+    """
+
+    names: tuple[str, ...]
+    cameras: tuple[Camera, ...]
+    format: str
+    unit: str
+
+
+class _Raw(NamedTuple):
+    """A camera as its file has it; R [3, 3] and t [3] in the file's unit."""
+
+    name: str
+    matrix: Any
+    distortion: Any
+    R: np.ndarray | None
+    t: np.ndarray | None
+    size: tuple[int, int] | None
+
+
+def read_calibration(path: FilePath, *, unit: str | None = None) -> Calibration:
+    """The cameras of a calibration file, or of a folder of OpenCV's files, in the file's order.
+
+    unit: of lengths, "m", "cm" or "mm"; None: the format's; where it has none, millimetres if cameras are 100 or more
+    apart, else metres. ValueError names the file and camera, what was found and what is legal.
+    """
+    if unit is not None and unit not in UNITS:
+        raise ValueError(f"unit of the calibration: got {unit!r}; legal are {', '.join(UNITS)}")
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".yml", ".yaml", ".xml"))
+        nodes = [_storage(source_of(p)) for p in files]
+        if not any(nodes):
+            raise ValueError(f"{path}: a folder without OpenCV's calibration files (.yml, .xml)")
+        raw, words, own = _of_storage(path, {k: v for n in nodes if n for k, v in n.items()}), "OpenCV", None
+    else:
+        raw, words, own = _read(source_of(path))
+    if not raw:
+        raise ValueError(f"{path}: no cameras in it")
+    names = tuple(camera.name for camera in raw)
+    if len(set(names)) != len(names):
+        raise ValueError(f"{path}: two cameras have the same name; it has {', '.join(names)}")
+    if len({camera.R is None for camera in raw}) > 1:
+        raise ValueError(f"{path}: some cameras have a rotation and translation and some have not")
+    unit = unit or own or _unit_of(raw)
+    return Calibration(names, tuple(_camera(path, c, UNITS[unit]) for c in raw), words, unit)
+
+
+def select(calibration: Calibration, asked: Iterable[str], what: str = "--cameras") -> Calibration:
+    """The cameras of these names or numbers (from 0), in this order; ValueError, opening with `what`, otherwise."""
+    names, chosen = calibration.names, []
+    for part in asked:
+        number = names.index(part) if part in names else int(part) if part.isdecimal() else -1
+        if not 0 <= number < len(names) or number in chosen:
+            legal = f"0 to {len(names) - 1}, or {', '.join(names)}, once"
+            raise ValueError(f"{what}: got {part!r}; legal are {legal}")
+        chosen.append(number)
+    return calibration._replace(
+        names=tuple(names[c] for c in chosen), cameras=tuple(calibration.cameras[c] for c in chosen)
+    )
+
+
+def stacked(cameras: Iterable[Camera]) -> Camera:
+    """Cameras that have places as one with axes [C, ...]; their sizes are left out."""
+    columns = zip(*(camera[:4] for camera in cameras), strict=True)
+    intrinsics, distortion, R_cam_world, t_cam = (jnp.stack([jnp.asarray(x) for x in each]) for each in columns)
+    return Camera(intrinsics, distortion, R_cam_world, t_cam)
+
+
+def resized(camera: Camera, size: tuple[int, int] | None, what: str) -> Camera:
+    """The camera of images that were scaled to `size` pixels; ValueError, opening with `what`, at another aspect.
+
+    Where either size is not known, the camera is returned as it is.
+    """
+    if size is None or camera.size in (None, size):
+        return camera
+    ratio = np.array(size, float) / np.array(camera.size, float)
+    if abs(ratio[0] / ratio[1] - 1) > 0.01:
+        (w, h), (cw, ch) = size, camera.size
+        raise ValueError(
+            f"{what}: images are {w} x {h}, and the calibration is of {cw} x {ch}; needed one aspect ratio"
+        )
+    return camera._replace(intrinsics=(camera.intrinsics * np.tile(ratio, 2)).astype(np.float32), size=size)
+
+
+def _read(source: Source) -> tuple[list[_Raw], str, str | None]:
+    """Cameras, the format in words, and its unit where the format tells it."""
+    start = source.text.lstrip()[:64]
+    if start.startswith("<"):
+        root = _xml(source)
+        if root.find("cameras/camera") is not None:
+            return [_qualisys(source, c) for c in root.iterfind("cameras/camera")], "Qualisys", "mm"
+        if root.tag == "opencv_storage":
+            return _of_storage(source.path, _xml_storage(root)), "OpenCV", None
+        raise ValueError(f"{source}: XML of <{root.tag}>; needed Qualisys' <calibration> or OpenCV's <opencv_storage>")
+    if start.startswith("%YAML") or source.suffix in (".yml", ".yaml"):
+        return _of_storage(source.path, _storage(source) or {}), "OpenCV", None
+    try:
+        content = tomllib.loads(source.text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        kinds = "TOML (Pose2Sim, Anipose), Qualisys XML, and OpenCV YAML or XML"
+        raise ValueError(f"{source}: no calibration file; legal are {kinds} ({error})") from None
+    tables = {key: value for key, value in content.items() if isinstance(value, dict) and "matrix" in value}
+    if not tables:
+        raise ValueError(f"{source}: TOML without a table of a camera (matrix, distortions, rotation, translation)")
+    pose2sim = any("fisheye" in table for table in tables.values())
+    raw = [_table(source.path, key, table) for key, table in tables.items()]
+    return raw, "Pose2Sim" if pose2sim else "Anipose", "m" if pose2sim else None
+
+
+def _table(path: Path, key: str, table: Mapping[str, Any]) -> _Raw:
+    name = str(table.get("name", key))
+    if table.get("fisheye"):
+        raise ValueError(_lens(path, name, "a fisheye lens"))
+    size = None
+    if "size" in table:
+        size = _size(path, name, _numbers(path, name, "size", table["size"]))
+    placed = [_numbers(path, name, k, table[k]) if k in table else None for k in ("rotation", "translation")]
+    return _Raw(name, table["matrix"], table.get("distortions", []), *_placed(path, name, *placed), size)
+
+
+def _qualisys(source: Source, camera: ElementTree.Element) -> _Raw:
+    name = camera.get("serial", "")
+
+    def numbers(tag: str, *keys: str) -> np.ndarray:
+        node = camera.find(tag)
+        found = [None if node is None else node.get(key) for key in keys]
+        if None in found:
+            raise ValueError(f"{source}: camera {name} lacks {keys[found.index(None)]} of <{tag}>")
+        return _numbers(source.path, name, tag, found)
+
+    if camera.get("viewrotation", "0") not in ("0", ""):
+        found = camera.get("viewrotation")
+        raise ValueError(f"{source}: camera {name} has viewrotation {found}; needed 0, images as the sensor has them")
+    left, top, right, bottom = numbers("fov_video", "left", "top", "right", "bottom")
+    lens = numbers("intrinsic", "focalLengthU", "focalLengthV", "centerPointU", "centerPointV", "skew") / _SUBPIXEL
+    matrix = [[lens[0], lens[4], lens[2] - left], [0, lens[1], lens[3] - top], [0, 0, 1]]
+    bent = numbers("intrinsic", *(f"radialDistortion{k}" for k in "123"), *(f"tangentalDistortion{k}" for k in "12"))
+    axes = numbers("transform", *(f"r{i}{j}" for i in "123" for j in "123")).reshape(3, 3)
+    R = np.diag([1.0, -1.0, -1.0]) @ _rotation(source.path, name, axes)
+    t = -R @ numbers("transform", "x", "y", "z")
+    return _Raw(name, matrix, bent[[0, 1, 3, 4, 2]], R, t, (round(right - left) + 1, round(bottom - top) + 1))
+
+
+def _of_storage(path: Path, nodes: Mapping[str, Any]) -> list[_Raw]:
+    """The cameras of the matrices and scalars of OpenCV's storage, by their names there."""
+    model = str(nodes.get("distortion_model", ""))
+    if model.lower() in _OTHER_LENSES or str(nodes.get("fisheye_model", "0")) not in ("0", ""):
+        raise ValueError(_lens(path, str(nodes.get("camera_name", "")), "a fisheye lens"))
+
+    def of(name: str, keys: Mapping[str, tuple[str, ...]]) -> _Raw:
+        found = {what: next((nodes[k] for k in names if k in nodes), None) for what, names in keys.items()}
+        size = None
+        if found["width"] is not None and found["height"] is not None:
+            size = _size(path, name, _numbers(path, name, "size", [found["width"], found["height"]]))
+        placed = _placed(path, name, found["R"], found["t"])
+        return _Raw(name, found["matrix"], () if found["dist"] is None else found["dist"], *placed, size)
+
+    size = {"width": ("image_width", "width"), "height": ("image_height", "height")}
+    if "camera_matrix" in nodes or "K" in nodes or "cameraMatrix" in nodes:
+        own = {
+            "matrix": ("camera_matrix", "cameraMatrix", "K"),
+            "dist": ("distortion_coefficients", "dist_coeffs", "distCoeffs", "dist", "D"),
+            "R": ("R", "rvec", "rotation", "Rot"),
+            "t": ("T", "t", "tvec", "translation"),
+        }
+        return [of(str(nodes.get("camera_name", path.stem)), own | size)]
+    if {"M1", "M2"} <= set(nodes):
+        first = of("1", {"matrix": ("M1",), "dist": ("D1",), "R": (), "t": (), **size})
+        second = of("2", {"matrix": ("M2",), "dist": ("D2",), "R": ("R",), "t": ("T",), **size})
+        return [first if second.R is None else first._replace(R=np.eye(3), t=np.zeros(3)), second]
+    names = [key.removeprefix("K_") for key in nodes if key.startswith("K_")]
+    if not names:
+        raise ValueError(
+            f"{path}: lacks camera_matrix, K, M1 and M2, or K_NAME; it has {', '.join(nodes) or 'nothing'}"
+        )
+    keys = {"matrix": "K", "dist": "dist", "t": "T", "width": "W", "height": "H"}
+    return [of(n, {k: (f"{v}_{n}",) for k, v in keys.items()} | {"R": (f"Rot_{n}", f"R_{n}")}) for n in names]
+
+
+def _storage(source: Source) -> dict[str, Any] | None:
+    """Matrices [rows, cols] and scalars at the top level of an OpenCV file, by name; None where XML is another's.
+
+    In YAML what is neither matrix nor scalar is passed over.
+    """
+    if source.text.lstrip().startswith("<"):
+        root = _xml(source)
+        return _xml_storage(root) if root.tag == "opencv_storage" else None
+    found: dict[str, Any] = {}
+    for key, inline, body in re.findall(r"^([^\s#%\-][^:\n]*):[ \t]*(.*)((?:\n(?:[ \t-].*)?)*)", source.text, re.M):
+        data = re.search(r"data:\s*\[(.*?)\]", body, re.S)
+        rows, cols = (re.search(rf"{side}:\s*(\d+)", body) for side in ("rows", "cols"))
+        if data and rows and cols:
+            found[key] = _matrix(source, key, int(rows[1]), int(cols[1]), data[1].replace(",", " "))
+        elif inline and not body.strip():
+            found[key] = inline.strip().strip("\"'")
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _xml_storage(root: ElementTree.Element) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for node in root:
+        if node.get("type_id") == "opencv-matrix":
+            rows, cols, data = (node.findtext(key, "0") for key in ("rows", "cols", "data"))
+            found[node.tag] = _matrix(source_of(node.tag), node.tag, int(rows), int(cols), data)
+        elif not len(node):
+            found[node.tag] = (node.text or "").strip().strip('"')
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _matrix(source: Source, key: str, rows: int, cols: int, text: str) -> np.ndarray | None:
+    """A matrix of numbers; None of matrices of several channels (image points), which no camera has."""
+    try:
+        values = np.array(text.split(), float)
+    except ValueError:
+        raise ValueError(f"{source}: {key} holds what is no number") from None
+    return values.reshape(rows, cols) if len(values) == rows * cols else None
+
+
+def _xml(source: Source) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(source.text)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise ValueError(f"{source}: not XML, or cut off: {error}") from None
+
+
+def _placed(path: Path, name: str, rotation: Any, translation: Any) -> tuple[Any, Any]:
+    """R [3, 3] and t [3] of a rotation matrix or vector and a translation; None where both are missing."""
+    if rotation is None and translation is None:
+        return None, None
+    if rotation is None or translation is None:
+        lacks = "rotation" if rotation is None else "translation"
+        raise ValueError(f"{path}: camera {name} lacks the {lacks}, and has the other")
+    rotation, t = np.asarray(rotation, float), np.asarray(translation, float).ravel()
+    if rotation.size not in (3, 9) or t.size != 3:
+        found = f"{list(rotation.shape)} and {list(t.shape)}"
+        raise ValueError(f"{path}: camera {name}: rotation and translation are {found}; needed [3] or [3, 3], and [3]")
+    R = rotation_of(rotation.ravel()) if rotation.size == 3 else rotation.reshape(3, 3)
+    return _rotation(path, name, R), t
+
+
+def rotation_of(vector: np.ndarray) -> np.ndarray:
+    """The rotation matrix [3, 3] of a rotation vector [3] radians, by Rodrigues' formula."""
+    angle = np.linalg.norm(vector)
+    x, y, z = vector / max(angle, 1e-300)
+    K = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * K + (1 - np.cos(angle)) * K @ K
+
+
+def _rotation(path: Path, name: str, R: np.ndarray) -> np.ndarray:
+    if abs(R @ R.T - np.eye(3)).max() > 1e-3 or np.linalg.det(R) < 0:
+        raise ValueError(f"{path}: camera {name}: its rotation is no rotation matrix, got {R.round(3).tolist()}")
+    return R
+
+
+def _camera(path: Path, raw: _Raw, metres: float) -> Camera:
+    K = _numbers(path, raw.name, "matrix", raw.matrix)
+    if K.shape != (3, 3):
+        raise ValueError(f"{path}: camera {raw.name}: matrix is {list(K.shape)}; needed [3, 3]")
+    if abs(K[0, 1]) > 1e-3 * abs(K[0, 0]):
+        raise ValueError(f"{path}: camera {raw.name} has skew {K[0, 1]:g}; needed square or upright pixels")
+    intrinsics = check_intrinsics(np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]), f"{path}: camera {raw.name}: matrix")
+    bent = _numbers(path, raw.name, "distortion", raw.distortion).ravel()
+    if len(bent) > 5 and abs(bent[5:]).max() > 0:
+        raise ValueError(_lens(path, raw.name, f"{len(bent)} coefficients of distortion"))
+    distortion = np.zeros(5, np.float32)
+    distortion[: min(len(bent), 5)] = bent[:5]
+    if raw.R is None or raw.t is None:
+        return Camera(intrinsics, distortion, None, None, raw.size)  # type: ignore[arg-type]  # numpy's
+    R, t = raw.R.astype(np.float32), (metres * raw.t).astype(np.float32)
+    return Camera(intrinsics, distortion, R, t, raw.size)  # type: ignore[arg-type]  # numpy's
+
+
+def _unit_of(raw: list[_Raw]) -> str:
+    """Millimetres where cameras are farther apart (one: from the origin) than people can be filmed from, in metres."""
+    eyes = np.array([-c.R.T @ c.t for c in raw if c.R is not None and c.t is not None])
+    if not len(eyes):
+        return "m"
+    away = eyes - eyes[0] if len(eyes) > 1 else eyes
+    return "mm" if np.linalg.norm(away, axis=-1).max() >= _FARTHEST else "m"
+
+
+def _numbers(path: Path, name: str, what: str, value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{path}: camera {name}: {what} is {str(value)[:60]!r}; needed numbers") from None
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: camera {name}: {what} has a number that is not finite")
+    return array
+
+
+def _size(path: Path, name: str, size: np.ndarray) -> tuple[int, int]:
+    if size.shape != (2,) or (size < 1).any():
+        raise ValueError(f"{path}: camera {name}: size is {size.tolist()}; needed width and height in pixels")
+    return int(size[0]), int(size[1])
+
+
+def _lens(path: Path, name: str, found: str) -> str:
+    legal = "legal is OpenCV's k1, k2, p1, p2, k3"
+    return f"{path}: camera {name} has {found}, and {legal}; undistort the images with the tool that made the file"

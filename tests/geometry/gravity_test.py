@@ -1,0 +1,75 @@
+"""The vertical of a tilted camera, from stick people whose true vertical is known."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from jaxpose.geometry.gravity import Seen, ankle_level, vertical, world_axes
+
+RATE = 30.0
+
+
+def tilted(pitch, roll):
+    """R_cam_world [3, 3] of a camera in a world with y up that is turned down by `pitch` and rolled, degrees."""
+    level = np.diag([1.0, -1.0, -1.0])
+    return Rotation.from_euler("zx", [roll, pitch], degrees=True).as_matrix() @ level
+
+
+def walkers(R, num=150, height=1.6, lean=0.0, seed=0):
+    """People who walk 3 to 7 m away from a camera at `height` metres, and lean by `lean` degrees, camera axes."""
+    rng = np.random.default_rng(seed)
+    away = np.linspace(3, 7, num)
+    hip = np.stack([np.sin(away), np.full(num, 0.95), -away], -1)
+    swing = 0.25 * np.sin(np.arange(num) / 5)
+    ankles = hip[:, None] + np.stack([np.stack([s * swing, 0 * swing - 0.87, 0 * swing], -1) for s in (1, -1)], 1)
+    trunk = np.stack([np.sin(np.radians(lean)) + 0 * away, np.cos(np.radians(lean)) + 0 * away, 0 * away], -1) * 0.5
+    noise = lambda x: x + rng.normal(0, 0.02, x.shape)  # noqa: E731
+    turn = lambda x: noise(x) @ R.T  # noqa: E731
+    eye = np.array([0, height, 0])
+    return Seen(turn(trunk), turn(hip - ankles.mean(1)), turn(ankles - eye), turn(hip - eye), 0.02 * away, num / RATE)
+
+
+def angle(a, b):
+    return np.degrees(np.arccos(np.clip(a @ b, -1, 1)))
+
+
+@pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (20, 0), (-10, 4), (45, -5)])
+def test_the_vertical_of_a_tilted_camera_is_found_and_the_cameras_height(pitch, roll):
+    R = tilted(pitch, roll)
+    seen = walkers(R)
+    found = vertical([seen])
+    assert found.found
+    assert angle(found.up, R[:, 1]) < 1.5
+    assert angle(found.up, R[:, 1]) < 3 * np.degrees(found.std)
+    assert ankle_level(seen, R[:, 1]) == pytest.approx(0.08 - 1.6, abs=0.05)
+
+
+def test_a_while_of_bending_does_not_turn_the_vertical_and_people_help_each_other():
+    R = tilted(15, 0)
+    up, bent = walkers(R, 100), walkers(R, 40, lean=70)
+    both = Seen(*(np.concatenate([a, b]) for a, b in zip(up[:5], bent[:5], strict=True)), 140 / RATE)
+    assert angle(vertical([both]).up, R[:, 1]) < 3
+    assert angle(vertical([up, bent]).up, R[:, 1]) < 3
+    assert vertical([up, walkers(R, 100, seed=1)]).std < vertical([up]).std
+
+
+def test_who_lies_or_is_seen_for_a_moment_tells_nothing():
+    level = walkers(tilted(0, 0))
+    lying = level._replace(trunk=level.trunk[:, [1, 0, 2]], leg=level.leg[:, [1, 0, 2]])
+    for people, why in (([lying], "upright in|lie"), ([walkers(tilted(0, 0), 5)._replace(seconds=0.1)], "0.1 s only")):
+        found = vertical(people)
+        assert not found.found
+        np.testing.assert_array_equal(found.up, [0, -1, 0])
+        assert found.std > np.radians(15)
+        assert any(part in found.why for part in why.split("|"))
+
+
+@pytest.mark.parametrize("up", [[0, -1, 0], [0.3, -0.9, 0.2], [0, 0, -1], [0, 0, 1], [1, 0, 0]])
+def test_world_axes_are_a_rotation_that_puts_up_on_y(up):
+    up = np.array(up) / np.linalg.norm(up)
+    R = world_axes(up)
+    np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(R) == pytest.approx(1)
+    np.testing.assert_allclose(R @ up, [0, 1, 0], atol=1e-12)
+    if abs(up[2]) < 0.9:
+        assert (R @ [0, 0, 1])[2] <= 1e-12  # the camera looks along -z

@@ -1,0 +1,145 @@
+"""Poses of a tilted camera put into a world whose floor, vertical and paths are known."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from jaxpose.geometry.skeleton import H36M_17, SMPL_22
+from jaxpose.tasks.world import ANKLE_HEIGHT, to_world
+
+RATE = 30.0
+JOINT = {name: H36M_17.joints.index(name) for name in H36M_17.joints}
+
+
+def standing(num, x=0.0, size=1.0):
+    """Poses [num, 17, 3] in a world with y up of a person who walks from 3 to 6 m along -z, and stands on y = 0."""
+    z = -np.linspace(3, 6, num)
+    hip = np.stack([x + 0 * z, 0.95 + 0 * z, z], -1)
+    pose = np.repeat(hip[:, None], 17, 1)
+    for name, offset in {"thorax": (0, 0.5, 0), "neck_nose": (0, 0.6, 0), "head": (0, 0.75, 0)}.items():
+        pose[:, JOINT[name]] += offset
+    for side, first in (("left", 0.0), ("right", 0.5)):
+        phase = (np.arange(num) / RATE + first) % 1.0
+        swing, speed = np.clip(2 * phase - 1, 0, 1), 3 * RATE / (num - 1)
+        ahead = -speed * (np.where(phase < 0.5, 0.25 - phase, -0.25 + 0.5 * swing))
+        lift = 0.2 * np.sin(np.pi * swing)
+        pose[:, JOINT[f"{side}_ankle"]] += np.stack([0 * z, ANKLE_HEIGHT - 0.95 + lift, ahead], -1)
+        pose[:, JOINT[f"{side}_knee"]] += np.stack([0 * z, -0.45 + 0 * z, 0.5 * ahead], -1)
+    return size * (pose - [x, 0, 0]) + [x, 0, 0]
+
+
+def filmed(pose, pitch=15.0, height=1.7, error=0.0, seed=0):
+    """As `lift` would give it: joints about the root, root [H, N, 3], and R_cam_world; error: of depth, a share."""
+    R = Rotation.from_euler("x", pitch, degrees=True).as_matrix() @ np.diag([1.0, -1.0, -1.0])
+    x_cam = (pose - [0, height, 0]) @ R.T
+    rng = np.random.default_rng(seed)
+    root = x_cam[:, 0] * (1 + error * rng.normal(size=(len(pose), 1)))
+    samples = root * (1 + 0.033 * rng.normal(size=(40, len(pose), 1)))
+    return x_cam - x_cam[:, :1], samples - samples.mean(0) + root, R
+
+
+def angle(a, b):
+    return np.degrees(np.arccos(np.clip(a @ b, -1, 1)))
+
+
+def test_the_world_is_found_from_the_people_alone():
+    pose = standing(150)
+    joints, root, R = filmed(pose, error=0.02)
+    world = to_world(joints, root, fps=RATE)
+    assert world.found
+    assert angle(world.R_world_camera[1], R[:, 1]) < 2
+    assert world.camera_height == pytest.approx(1.7, abs=0.15)
+    assert world.root_world[0, [0, 2]] == pytest.approx([0, 0], abs=1e-9)
+    true = pose[:, 0] - pose[0, 0] * [1, 0, 1]
+    # about the middle of the path: the first root is the origin of both, and errs itself
+    moved = lambda x: x - x.mean(0)  # noqa: E731
+    assert np.linalg.norm(moved(world.root_world) - moved(true), axis=-1).mean() < 0.1
+    feet = (joints @ world.R_world_camera.T + world.root_world[:, None])[:, [6, 3]]
+    assert np.median(feet[..., 1].min(-1)) == pytest.approx(ANKLE_HEIGHT, abs=0.03)
+    assert any("told by the people" in line for line in world.said)
+
+
+def test_what_is_given_is_taken():
+    pose = standing(60)
+    joints, root, R = filmed(pose, pitch=-10, height=1.2)
+    world = to_world(joints, root, gravity=-3 * R[:, 1], camera_height=1.2, fps=RATE)
+    np.testing.assert_allclose(world.R_world_camera[1], R[:, 1], atol=1e-12)
+    np.testing.assert_allclose(world.R_world_camera, R.T, atol=1e-12)  # the camera has no yaw in its own world
+    assert world.camera_height == 1.2
+    placed = to_world(joints, root, placed=(R.T, np.array([0, 1.2, 0])), fps=RATE)
+    np.testing.assert_allclose(placed.root_world, pose[:, 0], atol=0.05)
+    assert any("calibration" in line for line in placed.said)
+
+
+def test_the_height_of_the_camera_corrects_the_distance_as_far_as_the_vertical_is_known():
+    """A person taken to be a tenth too large is a tenth too far away, and their feet are under the floor."""
+    joints, root, R = filmed(1.1 * (standing(90) - [0, 1.7, 0]) + [0, 1.7, 0])
+    true = (standing(90)[:, 0] - [0, 1.7, 0]) @ R.T
+    far = lambda w: np.linalg.norm(w.root_world - w.t_world_camera, axis=-1) / np.linalg.norm(true, axis=-1)  # noqa: E731
+    gravity = -R[:, 1]
+    free, told = (to_world(joints, root, gravity=gravity, camera_height=h, fps=RATE) for h in (None, 1.7))
+    known = to_world(joints, root, placed=(R.T, np.array([0, 1.7, 0])), fps=RATE)
+    assert np.median(far(free)) == pytest.approx(1.1, abs=0.01)
+    assert 1.0 < np.median(far(known)) < 1.04 < np.median(far(told)) < 1.09
+    assert known.root_radius_90.mean() < free.root_radius_90.mean()
+
+
+def test_the_radius_holds_the_root_as_often_as_it_says():
+    """Errors of the kind that the smoother knows: independent, and a factor that is the same in all frames."""
+    inside = []
+    for seed in range(20):
+        pose = standing(60)
+        joints, root, R = filmed(pose, error=0.014, seed=seed)
+        factor = 1 + 0.017 * np.random.default_rng(100 + seed).normal()
+        world = to_world(joints, root * factor, fps=RATE)
+        x_cam = (world.root_world - world.t_world_camera) @ world.R_world_camera
+        true = (pose[:, 0] - [0, 1.7, 0]) @ R.T
+        inside.append((np.linalg.norm(x_cam - true, axis=-1) < world.root_radius_90).mean())
+    assert 0.75 < np.mean(inside) <= 1
+
+
+def test_several_people_stand_in_one_world_and_rows_keep_their_places():
+    one, two = standing(60, x=-1.0), standing(60, x=1.0)
+    both = np.stack([two, one], 1).reshape(-1, 17, 3)
+    joints, root, _ = filmed(both)
+    frame, person = np.repeat(np.arange(60), 2), np.tile([4, 2], 60)
+    world = to_world(joints, root, frame=frame, person=person, fps=RATE)
+    apart = world.root_world[person == 4] - world.root_world[person == 2]
+    np.testing.assert_allclose(apart.mean(0), [2, 0, 0], atol=0.1)
+    shuffled = np.random.default_rng(0).permutation(120)
+    other = to_world(joints[shuffled], root[:, shuffled], frame=frame[shuffled], person=person[shuffled], fps=RATE)
+    np.testing.assert_allclose(other.contacts, world.contacts[shuffled], atol=1e-6)
+    np.testing.assert_allclose(other.root_world, world.root_world[shuffled], atol=1e-6)
+
+
+def test_doubts_are_said():
+    pose = standing(150)
+    still, root, _ = filmed(pose)
+    moved, root_moved, _ = filmed(pose, pitch=40)
+    half = np.arange(150) < 75
+    turning = to_world(np.where(half[:, None, None], still, moved), np.where(half[:, None], root, root_moved), fps=RATE)
+    assert any("the camera may have moved" in line for line in turning.said)
+    assert not any("moved" in line for line in to_world(still, root, fps=RATE).said)
+    short = to_world(still[:3], root[:, :3], fps=RATE)
+    assert not short.found
+    assert any("not known, a level camera is assumed" in line for line in short.said)
+    np.testing.assert_array_equal(short.R_world_camera[1], [0, -1, 0])
+    child = np.concatenate([pose, standing(150, x=1.0) + np.array([0, 1.5, 0])])
+    joints, root, R = filmed(child)
+    person = np.repeat([0, 1], 150)
+    uneven = to_world(joints, root, frame=np.tile(np.arange(150), 2), person=person, gravity=-R[:, 1], fps=RATE)
+    assert any("do not stand on this floor" in line for line in uneven.said)
+
+
+def test_bad_arguments_are_named():
+    joints, root, _ = filmed(standing(4))
+    for message, change in {
+        "gravity: needed three numbers, not all 0": {"gravity": np.zeros(3)},
+        "gravity: needed three numbers": {"gravity": np.array([0, np.nan, 1])},
+        "camera_height: needed metres above 0, got -1": {"camera_height": -1.0},
+        "needed none where the camera's place is given": {"placed": (np.eye(3), np.ones(3)), "camera_height": 1.0},
+        "person 0 is twice in one frame": {"frame": np.array([0, 1, 1, 2])},
+        r"joints and root: needed \[N, 22, 3\]": {"skeleton": SMPL_22},
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            to_world(joints, root, **change)
