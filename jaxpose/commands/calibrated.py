@@ -50,11 +50,6 @@ def straightened(kp: Keypoints, camera: Camera, what: str) -> Keypoints:
     return kp._replace(xy=xy, intrinsics=np.broadcast_to(intrinsics, (len(xy), 4)), image_size=size)
 
 
-def read_one_view(path: Path, skeleton: Skeleton | None) -> Keypoints:
-    """The keypoints of one camera's file; where a video becomes keypoints, it is one too."""
-    return read_keypoints(path, skeleton=skeleton)
-
-
 def read_views(
     paths: Sequence[Path],
     calibration: Path,
@@ -79,7 +74,7 @@ def read_views(
         raise ValueError(f"{len(paths)} files of keypoints for {len(chosen.names)} cameras: {has}; --cameras chooses")
     parts: list[MultiView] = []
     for path, name, camera in zip(paths, chosen.names, chosen.cameras, strict=True):
-        kp = read_one_view(path, skeleton)
+        kp = read_keypoints(path, skeleton=skeleton)
         frame, count = np.unique(kp.frame, return_counts=True)
         if (count > 1).any():
             where = f"frame {frame[np.argmax(count > 1)]} has {count.max()}"

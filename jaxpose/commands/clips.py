@@ -23,14 +23,29 @@ def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generato
     if not holds_frames(path):
         refuse(given, f"means nothing to {path}, which holds no frames")
         return path
-    clip = Clip(path, given.every, given.start, float("inf") if given.stop is None else given.stop)
+    clip = Clip(path, given.every, given.begin, float("inf") if given.end is None else given.end)
     if clip.stop <= clip.start:
-        raise ValueError(f"--stop: {clip.stop:g} s is not after --start {clip.start:g} s")
+        raise ValueError(f"--end: {clip.stop:g} s is not after --begin {clip.start:g} s")
     check(clip)
     detector = yield from _detector(given)
-    if clip.camera is not None and given.stop is None:
+    if clip.camera is not None and given.end is None:
         yield f"camera {clip.camera}: Ctrl-C ends the recording"
     return (yield from detect_clip(clip, detector, out, name)).keypoints
+
+
+def keypoints_of_all(paths: tuple[Path, ...], given: VideoFile, out: Path) -> Generator[str, None, tuple[Path, ...]]:
+    """`keypoints_of` each of several cameras; named as their files, which must differ."""
+    if not any(holds_frames(path) for path in paths):
+        refuse(given, f"means nothing to {paths[0]}, which holds no frames")
+        return paths
+    names = [path.stem for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice}: two videos of this name; their keypoints would be written to one file")
+    found = []
+    for path, name in zip(paths, names, strict=True):
+        found.append((yield from keypoints_of(path, given if holds_frames(path) else VideoFile(), out, name)))
+    return tuple(found)
 
 
 def film(path: Path, frame: np.ndarray) -> list[bytes | None] | None:

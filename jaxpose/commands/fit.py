@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Camera, Key
-from jaxpose.commands import blocks, bodies, detections, exports, models, report
+from jaxpose.commands import blocks, bodies, clips, detections, exports, models, report
 from jaxpose.commands.blocks import Block
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Fit, Ik
@@ -73,7 +73,8 @@ def fit(options: Fit) -> Iterator[str]:
     exports.check(output.exports)
     fitting = bodies.load_fitting(options.prior, output.model, "fit")
     body = models.load_body(options.output.exports.body)
-    seen = _read_views(paths, body, options)
+    files = yield from clips.keypoints_of_all(paths, options.video, output.out)
+    seen = _read_views(files, body, options)
     yield from seen.said
     num = len(seen.xy)
     start = None if options.start is None else _read_start(options.start, num, body)

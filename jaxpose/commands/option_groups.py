@@ -192,8 +192,8 @@ class VideoFile:
     weights: Annotated[Path | None, metavar("FILE"), text("the network of rtmpose, .onnx")] = None
     people: Annotated[Count | None, metavar("N"), text("the most people in a frame; 1 is fastest (all)")] = None
     every: Annotated[Count, metavar("K"), text("use every K-th frame (1)")] = 1
-    start: Annotated[float, metavar("S"), within(0, 1e6, "seconds"), text("second to begin at (0)")] = 0.0
-    stop: Annotated[float | None, metavar("S"), within(0, 1e6, "seconds", above=True)] = None
+    begin: Annotated[float, metavar("S"), within(0, 1e6, "seconds"), text("second to begin at (0)")] = 0.0
+    end: Annotated[float | None, metavar("S"), within(0, 1e6, "seconds", above=True)] = None
     """second to end before (that of the last frame); a camera runs until then or until Ctrl-C"""
 
 

@@ -93,12 +93,15 @@ class Fuse:
     """2D keypoints of several calibrated cameras in, many 3D poses in their world out.
 
     Reads .npz of one person in calibrated cameras (keypoints [F, C, K, 3], K, R, t, dist), one file of all cameras or
-    a file for each; or, with --calibration, the keypoints that `jaxpose lift` reads, a file for each camera. Writes
-    samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene (.html).
+    a file for each; or, with --calibration, the videos or keypoints that `jaxpose lift` reads, a file for each camera.
+    Writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene (.html).
     """
 
-    input: Annotated[tuple[Path, ...], metavar("FILE"), text("keypoints of calibrated cameras, or of one camera each")]
+    input: Annotated[
+        tuple[Path, ...], metavar("FILE"), text("keypoints of calibrated cameras; or keypoints or a video of one each")
+    ]
     _: KW_ONLY
+    video: Annotated[VideoFile, OfVideos] = VideoFile()
     skeleton: Points = None
     file: CalibrationFile = CalibrationFile()
     cameras: Annotated[Names | None, metavar("0,1")] = None
@@ -110,6 +113,8 @@ class Fuse:
     """of a sure keypoint's coordinates; unsure ones have more (1.2 in 100 of the person's size in each image)"""
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (100)")] = 100
     method: Annotated[Literal["pseudo_inverse", "dps"], text("method of sampling the posterior")] = "pseudo_inverse"
+    robust: bool | None = None
+    """expect keypoints that are sure and far off, such as swapped sides (of videos: yes; of keypoints: no)"""
     steps: Annotated[Steps, text("solver steps (25)")] = None
     output: Output
 
@@ -236,13 +241,16 @@ class Ik:
 class Fit:
     """2D keypoints in, bodies out (pose, shape and place by optimisation).
 
-    Reads the 2D keypoints that `jaxpose lift` reads, with --calibration a file for each camera, or an .npz of several
-    calibrated cameras (keypoints [F, C, K, 3], K, R, t, dist), and fits body models: each detection for itself, or with
-    --as-clip each person as one moving body of one shape.
+    Reads the videos and keypoints that `jaxpose lift` reads, with --calibration a file for each camera, or an .npz of
+    several calibrated cameras (keypoints [F, C, K, 3], K, R, t, dist), and fits body models: each detection for itself,
+    or with --as-clip each person as one moving body of one shape.
     """
 
-    input: Annotated[tuple[Path, ...], metavar("FILE"), text("file or folder of 2D keypoints; several: cameras")]
+    input: Annotated[
+        tuple[Path, ...], metavar("FILE"), text("video, or file or folder of 2D keypoints; several: cameras")
+    ]
     _: KW_ONLY
+    video: Annotated[VideoFile, OfVideos] = VideoFile()
     skeleton: Points = None
     keypoints: KeypointFile = KeypointFile()
     cameras: Annotated[Names | None, metavar("0,1")] = None

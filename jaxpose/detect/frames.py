@@ -129,7 +129,7 @@ def _of_stream(clip: Clip) -> Iterator[tuple[int, float, Any, Fraction | None]]:
 def _damaged(clip: Clip, number: int, seconds: float, why: str) -> ValueError:
     if number < 0:
         return ValueError(f"{clip.source}: not a video or image that FFmpeg reads ({why})")
-    use = f"; --stop {seconds:.2f} takes what lies before" if seconds > 0 else ""
+    use = f"; --end {seconds:.2f} takes what lies before" if seconds > 0 else ""
     return ValueError(f"{clip.source}: damaged or cut off after frame {number}, {seconds:.2f} s ({why}){use}")
 
 

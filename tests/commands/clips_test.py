@@ -51,7 +51,7 @@ def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
         (VideoFile(detector="openpose"), "--detector: 'openpose'; legal are blazepose-lite"),
         (VideoFile(detector="rtmpose"), "--weights: rtmpose needs its network"),
         (VideoFile(weights=Path("a.onnx")), "--weights: means nothing to blazepose-full"),
-        (VideoFile(start=3.0, stop=2.0), "--stop: 2 s is not after --start 3 s"),
+        (VideoFile(begin=3.0, end=2.0), "--end: 2 s is not after --begin 3 s"),
     ],
 )
 def test_flags_that_cannot_be(tmp_path, given, message):

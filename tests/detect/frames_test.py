@@ -85,9 +85,9 @@ def test_a_damaged_or_shortened_video_names_the_frame(tmp_path):
     path = write_video(tmp_path / "a.mp4", (noise.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(60)))
     content = path.read_bytes()
     (tmp_path / "short.mp4").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"short\.mp4: damaged or cut off after frame \d+.*--stop \d") as caught:
+    with pytest.raises(ValueError, match=r"short\.mp4: damaged or cut off after frame \d+.*--end \d") as caught:
         list(frames(Clip(tmp_path / "short.mp4")))
-    stop = float(str(caught.value).split("--stop ")[1].split()[0])
+    stop = float(str(caught.value).split("--end ")[1].split()[0])
     assert 20 <= len(list(frames(Clip(tmp_path / "short.mp4", stop=stop)))) <= 40
     hurt = bytearray(content)
     middle = len(hurt) * 2 // 3
