@@ -187,7 +187,7 @@ def test_files_that_do_not_fit_the_cameras_are_refused(two_cameras, refused, ref
 
 def test_fit_takes_a_file_of_each_camera(two_cameras, tmp_path):
     """The rows that `fit` works on are those of one file of both cameras."""
-    from jaxpose.commands import bodies, fit
+    from jaxpose.commands import fit, models
     from jaxpose.commands.option_groups import FitOutput, KeypointFile
     from jaxpose.commands.options import Fit
 
@@ -197,7 +197,7 @@ def test_fit_takes_a_file_of_each_camera(two_cameras, tmp_path):
     np.savez(tmp_path / "whole.npz", **arrays)
     files = files_of(tmp_path, keypoints, ("camB_walk", "camA_walk"))
     body, given = (
-        bodies.load_body(None),
+        models.load_body(None),
         KeypointFile(calibration=toml(tmp_path / "c.toml", R, t, names=("camB", "camA"))),
     )
     found = fit._read_views(tuple(files), body, Fit(tuple(files), keypoints=given, output=FitOutput(out=tmp_path)))
