@@ -14,7 +14,8 @@ landmarks have 95 % intervals by paired bootstrap over stretches of 10 frames of
 
 --table writes the detector's errors in the image against the reprojected reference, per joint, in pixels of a 256 x 256
 crop of the person (1.2 of the larger extent): bias, spread and share of inliers, as the simulated detector of training
-takes them; and tails, correlation over frames and joints, and confidence. They contain the reference's error.
+takes them; and tails, correlation over frames and joints, and confidence. The median error of each camera over all
+joints and frames is taken off: it is the calibration's. What is left contains the reference's error.
 """
 
 import dataclasses
@@ -128,8 +129,9 @@ def view_of(number: int, options: Options) -> Seen:
         landmarks = z["joints3d"][:, order]
     if not np.array_equal(keypoints.frame, np.arange(len(film.keypoints))):
         raise ValueError(f"{video}: the detector left out frames; needed a person in each of {len(film.keypoints)}")
-    world = np.roll(triangulated(film, [c for c in range(4) if c != number]), _LATE, axis=0)
-    world[:_LATE] = np.nan
+    world = triangulated(film, [c for c in range(4) if c != number])[:-_LATE]
+    rows = {name: getattr(keypoints, name)[_LATE:] for name in ("xy", "confidence", "frame", "person", "image")}
+    keypoints, landmarks = keypoints._replace(**rows), landmarks[_LATE:]
     R, t = film.R_cam_world[number], film.t_cam[number]
     camera = Camera(jnp.asarray(film.intrinsics[number]), jnp.asarray(film.distortion[number]))
     return Seen(film.name[number], keypoints, landmarks, world @ R.T + t, camera)
@@ -266,7 +268,9 @@ def errors_table(views: list[Seen], detector: str) -> dict[str, Any]:
         at = (confidence >= low) & (confidence < high) & np.isfinite(away).all(-1)
         if at.sum() > 20:
             rms = float(np.sqrt(np.square(away[at] - np.broadcast_to(middle, away.shape)[at]).mean()))
-            by_confidence.append({"from": low, "to": min(high, 1.0), "share": float(at.mean()), "rms": round(rms, 2)})
+            by_confidence.append(
+                {"from": low, "to": min(high, 1.0), "share": round(float(at.mean()), 3), "rms": round(rms, 2)}
+            )
     crop = f"pixels of a {_SIDE} x {_SIDE} person crop of {_CROP} times the larger extent"
     film = f"the walker, {len(views)} cameras, {len(away)} frames"
     return {
@@ -286,7 +290,8 @@ def crop_errors(view: Seen) -> tuple[np.ndarray, np.ndarray]:
     camera = view.camera
     seen = np.asarray(project(camera.intrinsics, jnp.asarray(view.reference, jnp.float32), camera.distortion))
     extent = (np.nanmax(seen, 1) - np.nanmin(seen, 1)).max(-1)[:, None, None]
-    return (kp.xy[:, order] - seen) / (_CROP * extent) * _SIDE, kp.confidence[:, order]
+    error = (kp.xy[:, order] - seen) / (_CROP * extent) * _SIDE
+    return error - np.nanmedian(error, (0, 1)), kp.confidence[:, order]
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:

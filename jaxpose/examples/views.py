@@ -3,9 +3,12 @@
 The detector's errors follow published figures of a real one on Human3.6M, per joint (J. Y. Chang, G. Moon, K. M. Lee,
 AbsPoseLifter, arXiv:1910.12029), in pixels of a 256 x 256 crop around the person: a bias, a spread, and a share of
 outliers. Its confidence falls with its error, as a calibrated detector's does; a share of the examples has no
-confidence, so that a model does not depend on it.
+confidence, so that a model does not depend on it. Another share may have the errors of BlazePose, as
+`python -m experiments.evaluate blazepose --table=jaxpose/assets/detector_blazepose.json` measured them.
 """
 
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -16,6 +19,7 @@ from jaxpose.base import Array, Condition, Example, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.geometry.camera import look_at, project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17, mirror
+from jaxpose.model import ASSETS
 from jaxpose.spaces.person import Statistics, View, encode_keypoints, encode_points, encode_pose, fit_statistics
 
 # Detection minus truth, pixels of a 256 x 256 crop, joints of H36M_17 in order: mean x, mean y, std x, std y, inliers.
@@ -41,6 +45,18 @@ DETECTOR = np.array(
     ],
     np.float32,
 )
+
+
+def _limb_table(path: Path) -> np.ndarray:
+    """A table like DETECTOR of a file of the limbs: hip and thorax are middles of pairs, what is left is as thorax."""
+    rows = {row["joint"]: [row[key] for key in _COLUMNS] for row in json.loads(path.read_text())["joints"]}
+    for middle, side in (("hip", "hip"), ("thorax", "shoulder")):
+        rows[middle] = np.mean([rows[f"left_{side}"], rows[f"right_{side}"]], 0).tolist()
+    return np.array([rows.get(joint, rows["thorax"]) for joint in H36M_17.joints], np.float32)
+
+
+_COLUMNS = ("mean_x", "mean_y", "std_x", "std_y", "inlier")
+BLAZEPOSE = _limb_table(ASSETS / "detector_blazepose.json")
 # The next constants were chosen by eye from the errors and confidences of the benchmark's validation frames.
 CROP = 1.2  # the crop's side over the person's larger extent
 OUTLIER_STD_PX = 13.5  # px of the crop
@@ -56,8 +72,8 @@ class ViewRates(NamedTuple):
     no_confidence: share of examples without confidences (all 1). mirror: share of mirrored bodies.
     coco: share of examples seen through COCO's joint set, which most detectors give (`as_coco`).
     exact: share of 3D conditions without noise. point_noise: metres per coordinate of the others, log-uniform.
-    size, bone: standard deviations of the logarithm of body size and of each bone's length. splice: share of bodies
-    whose legs are another frame's.
+    blazepose: share of examples with BlazePose's errors. size, bone: standard deviations of the logarithm of body size
+    and of each bone's length. splice: share of bodies whose legs are another frame's.
     """
 
     distance: tuple[float, float] = (2.5, 8.0)
@@ -73,6 +89,7 @@ class ViewRates(NamedTuple):
     size: float = 0.0
     bone: float = 0.0
     splice: float = 0.0
+    blazepose: float = 0.0
 
 
 class Bodies(NamedTuple):
@@ -138,8 +155,11 @@ def detect(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
     spread_key, outlier_key, choice_key, gain_key, confidence_key, plain_key = jax.random.split(key, 6)
     crop_px = 256 / (CROP * jnp.max(xy.max(0) - xy.min(0)))
     gain = jax.random.uniform(gain_key, minval=rates.noise[0], maxval=rates.noise[1])
-    error = gain * (DETECTOR[:, :2] + DETECTOR[:, 2:4] * jax.random.normal(spread_key, xy.shape))
-    inlier = jax.random.bernoulli(choice_key, DETECTOR[:, 4])
+    table = jnp.asarray(DETECTOR)
+    if rates.blazepose:
+        table = jnp.where(jax.random.bernoulli(jax.random.fold_in(key, 6), rates.blazepose), BLAZEPOSE, table)
+    error = gain * (table[:, :2] + table[:, 2:4] * jax.random.normal(spread_key, xy.shape))
+    inlier = jax.random.bernoulli(choice_key, table[:, 4])
     error = jnp.where(inlier[:, None], error, OUTLIER_STD_PX * jax.random.normal(outlier_key, xy.shape))
     confidence = draw_confidence(confidence_key, error)
     plain = jax.random.bernoulli(plain_key, rates.no_confidence)

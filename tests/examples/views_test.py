@@ -1,6 +1,7 @@
 """Virtual cameras, detector and body augmentations: their stated ranges, and that the geometry stays exact."""
 
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jaxpose.conditioning import MaskRates
 from jaxpose.examples import views
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, bone_lengths
+from jaxpose.model import ASSETS
 from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints, to_view
 
 
@@ -102,6 +104,26 @@ def test_detector_errors_have_the_published_size():
     assert np.corrcoef(wrist, confidence[:, 16])[0, 1] < -0.6
     assert (confidence > 0).all()
     assert (confidence <= 1).all()
+
+
+def test_a_share_of_the_examples_has_blazeposes_errors():
+    """The left knee of the table that was measured: its inliers' bias and spread, in a share of 1 and of 0.5."""
+    rows = json.loads((ASSETS / "detector_blazepose.json").read_text())["joints"]
+    knee = next(row for row in rows if row["joint"] == "left_knee")
+    xy = jnp.zeros((17, 2)).at[0].set(jnp.array([0.0, -0.5])).at[1].set(jnp.array([0.1, 0.5]))
+    keys = jax.random.split(jax.random.key(3), 20_000)
+    for share in (1.0, 0.5):
+        rates = views.ViewRates(noise=(1.0, 1.0), blazepose=share)
+        seen, _ = jax.jit(jax.vmap(lambda k, rates=rates: views.detect(k, xy, rates)))(keys)
+        error = np.asarray(seen - xy)[:, 5] * 256 / 1.2
+        near = error[np.abs(error).max(-1) < 20]
+        spread = 1.4826 * np.median(np.abs(near - np.median(near, 0)), 0)
+        if share == 1.0:
+            np.testing.assert_allclose(np.median(near, 0), [knee["mean_x"], knee["mean_y"]], atol=0.2)
+            np.testing.assert_allclose(spread, [knee["std_x"], knee["std_y"]], rtol=0.15)
+        else:  # between BlazePose's and the default detector's 1.53 and 1.99 px
+            assert 1.53 < spread[0] < knee["std_x"]
+            assert 1.99 < spread[1] < knee["std_y"]
 
 
 def test_example_is_consistent_geometry(bodies, examples):
