@@ -282,5 +282,6 @@ def write(
         root=shown.get("pose_root", shown["root"].mean(0)),
         image_size=data.image_size,
         film=None if options.output.no_pictures else clips.film(options.input, kp.frame),
+        floor=None if world is None else 0.0,
     )
     yield from report.write(options.output, name, arrays, summary, picture)

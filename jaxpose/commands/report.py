@@ -31,6 +31,7 @@ class Picture(NamedTuple):
     layers: what viz shows beside them (its `Layers`); path: [T+1, H, N', J, 3] of the first N' <= N poses, or None;
     frame, person: [N], where the poses are of frames, not people side by side; root: [N, 3] metres, camera axes, where
     each pose stands; image_size: of the picture that keypoints lie in; film: [N] JPEGs of it (viz/film.py) or None.
+    floor: metres below the origin that roots stand about, where it is known.
     """
 
     samples: np.ndarray
@@ -45,6 +46,7 @@ class Picture(NamedTuple):
     root: np.ndarray | None = None
     image_size: tuple[int, int] | None = None
     film: list[bytes | None] | None = None
+    floor: float | None = None
 
 
 def result(output: Output | Score, command: str, default: str | None, *sources: Path) -> str:
@@ -176,5 +178,5 @@ def _page(picture: Picture, title: str, shown: dict[str, Any]) -> Any:
 
     if picture.frame is None:
         return viz.grid_page(picture.samples, picture.skeleton, labels=picture.labels, title=title, **shown)
-    place = {name: getattr(picture, name) for name in ("frame", "person", "root", "fps", "image_size", "film")}
+    place = {name: getattr(picture, name) for name in ("frame", "person", "root", "fps", "image_size", "film", "floor")}
     return viz.motion_page(picture.samples, picture.skeleton, title=title, **place, **shown)

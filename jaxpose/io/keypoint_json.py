@@ -122,7 +122,7 @@ def read_json(source: Source, format: str | None = None) -> Table:
     path = source.path
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not files:
-        raise ValueError(f"{path}: no .json file in this folder; needed one per frame")
+        raise ValueError(f"{path}: no .json file in this folder, nor an image; needed one per frame")
     contents = {file: (source if file == path else Source(file)).json for file in files}
     for file, content in contents.items():
         format = format or _detect(file, content)
