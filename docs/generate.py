@@ -21,11 +21,13 @@ AREAS = {
     "fitting": ("Fitting of bodies", ("fitting",)),
     "recipes": ("Recipes of the original systems", ("recipes",)),
     "io": ("Files: readers and writers", ("io",)),
+    "detect": ("Keypoints of videos", ("detect",)),
     "datasets": ("Data sets", ("datasets",)),
     "examples": ("Training examples", ("examples",)),
     "training": ("Training", ("training",)),
     "evaluation": ("Evaluation", ("evaluation",)),
     "viz": ("Pictures and scenes", ("viz",)),
+    "to_onnx": ("ONNX files", ("to_onnx",)),
     "convert": ("Conversion of checkpoints", ("convert",)),
 }
 

@@ -1,6 +1,7 @@
-"""The notebooks run from top to bottom, and are committed without outputs."""
+"""The notebooks run from top to bottom, and are committed with the outputs of a run."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def execute(path: Path) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "__main__"}
     for cell in code_cells(path):
         lines = "".join(cell["source"]).splitlines()
-        source = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines)
+        source = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines)
         exec(compile(source, f"{path.name}:{cell['id']}", "exec"), names)
     return names
 
@@ -30,15 +31,20 @@ def test_there_are_notebooks():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_no_outputs_are_committed(path):
-    assert [cell["id"] for cell in code_cells(path) if cell["outputs"] or cell["execution_count"]] == []
+def test_the_outputs_are_those_of_one_run_without_errors(path):
+    """A reader sees them before running anything: every cell was run in order, something is shown, nothing failed."""
+    cells = code_cells(path)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert "error" not in {output["output_type"] for output in outputs}
+    assert any("text/html" in output.get("data", {}) for output in outputs)
+    assert path.stat().st_size < 3e6
 
 
 @pytest.mark.slow
 def test_lift_shows_every_frame_near_its_truth():
     names = execute(COLABS / "lift.ipynb")
-    figure, num_frames = names["figure"], len(names["truth"])
-    assert len(figure.frames) == num_frames == len(names["found"].xy)
+    assert len(names["page"].content["steps"]["labels"]) == len(names["truth"]) == len(names["found"].xy)
     # the clip's mean pose, held still, is 116 mm off; mirrored poses or frames in another order are 160 mm and more
     assert names["best_mm"] < names["mean_mm"] < 80
 

@@ -23,21 +23,20 @@ class Packer:
     """Collects arrays; each `add` returns the description by which a page finds the array again."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._places: dict[bytes, int] = {}  # what is there already, such as a second body of one shape, is found again
         self._size = 0
 
     def add(self, array: np.ndarray, *, time: int | None = None) -> dict[str, Any]:
         """An array of integers of 1, 2 or 4 bytes; time: the axis along which differences are stored."""
         array = np.ascontiguousarray(array)
         size = array.dtype.itemsize
-        shape: dict[str, Any] = {"at": self._size, "shape": list(array.shape), "bytes": size}
-        shape["signed"] = array.dtype.kind == "i"
+        shape: dict[str, Any] = {"shape": list(array.shape), "bytes": size, "signed": array.dtype.kind == "i"}
         if time is not None:
             first = np.take(array, [0], axis=time)
             array = np.concatenate([first, np.diff(array, axis=time)], axis=time)
             shape["time"] = time
         planes = array.reshape(-1, 1).view(np.uint8).reshape(-1, size).T
-        return shape | self._keep(planes.tobytes())
+        return {"at": self._place(planes.tobytes()), **shape}
 
     def positions(
         self, points: np.ndarray, step: float, *, reach: float = REACH, time: int | None = None
@@ -48,16 +47,17 @@ class Packer:
 
     def content(self, content: bytes) -> dict[str, Any]:
         """The bytes of a file."""
-        return {"at": self._size, "shape": [len(content)], "bytes": 1, "signed": False} | self._keep(content)
+        return {"at": self._place(content), "shape": [len(content)], "bytes": 1, "signed": False}
 
     def text(self) -> str:
         """All arrays, compressed (zlib), as base64."""
-        return base64.b64encode(zlib.compress(b"".join(self._parts), 9)).decode()
+        return base64.b64encode(zlib.compress(b"".join(self._places), 9)).decode()
 
-    def _keep(self, content: bytes) -> dict[str, Any]:
-        self._parts.append(content)
-        self._size += len(content)
-        return {}
+    def _place(self, content: bytes) -> int:
+        if content not in self._places:
+            self._places[content] = self._size
+            self._size += len(content)
+        return self._places[content]
 
 
 def quantised(points: np.ndarray, step: float, reach: float = REACH) -> tuple[np.ndarray, float, np.ndarray]:

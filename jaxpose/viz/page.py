@@ -62,6 +62,10 @@ class Page(NamedTuple):
             file.write(self.html().encode("utf-8"))
         return Path(path)
 
+    def __repr__(self) -> str:
+        """Short: a notebook keeps it beside the page."""
+        return f"Page({self.title!r}, {len(self.arrays) / 1e6:.1f} MB)"
+
     def _repr_html_(self) -> str:
         """The page inside a notebook."""
         title, page = html.escape(self.title), html.escape(self.html())

@@ -63,3 +63,12 @@ def test_smooth_motion_is_stored_in_fewer_bytes_as_differences():
         packer.positions(motion, 5e-4, time=time)
         sizes.append(len(zlib.compress(base64.b64decode(packer.text()))))
     assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_what_is_added_twice_is_kept_once():
+    """A second body of one shape costs nothing; an array of other content has a place of its own."""
+    packer, array = Packer(), np.arange(300, dtype=np.int16)
+    first, other, again = packer.add(array), packer.add(array + 1), packer.add(array.copy())
+    assert first["at"] == again["at"] == 0
+    assert other["at"] == 600
+    assert len(zlib.decompress(base64.b64decode(packer.text()))) == 1200
