@@ -59,6 +59,7 @@ for _side, _x in (("left", 1), ("right", -1)):
         f"{_side}_small_toe": (f"{_side}_foot", (0.04 * _x, -0.02, 0.04)),
         f"{_side}_hand": (f"{_side}_wrist", (0.08 * _x, 0, 0)),
     }
+_MOVED = ("neck", "head_base", "left_shoulder")  # joints that bodies and marker sets put in other places of the trunk
 _LEG = 0.82  # metres, thigh and shin of that adult (io/retarget.py)
 # Bones, and the pairs of points (or of middles of points) whose distance shows their lengths.
 _SIDES = ("left", "right")
@@ -202,6 +203,10 @@ def _start_shape(y: np.ndarray, names: Sequence[str], rest: np.ndarray) -> tuple
     hips = (_J["left_hip"], _J["right_hip"])
     # the hips' distance; their other directions would be a tilt of the pelvis
     add({hips[0]: np.array([_OFFSET, 0, 0]), hips[1]: np.array([-_OFFSET, 0, 0])}, {})
+    for name in (moved for moved in _MOVED if moved in names):
+        j, other = _J[name], _J[name.replace("left_", "right_")]
+        for axis in np.eye(3)[0 if name.startswith("left_") else 1 :]:  # what has no side stays in the middle
+            add({other: _OFFSET * axis * (-1, 1, 1), j: _OFFSET * axis}, {})
     for k, name in enumerate(names):
         if name in _HELD and name not in _J:
             for axis in np.eye(3):
