@@ -276,7 +276,7 @@ def errors_table(views: list[Seen], detector: str) -> dict[str, Any]:
     return {
         "detector": detector,
         "unit": f"{crop}; x right, y down; detection minus truth",
-        "measured_on": f"{film}; truth: triangulation of the others, good to 1-2 cm",
+        "measured_on": f"{film}; truth: triangulation of the others, good to 1-2 cm, less each camera's median",
         "joints": table,
         "correlation_between_joints": round(float(np.mean(between)), 3),
         "by_confidence": by_confidence,

@@ -95,7 +95,7 @@ def _target_names() -> list[tuple[str, tuple[str, ...], str]]:
 
 def _read_mesh(text: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Vertices [V, 3] m and the quads of each group of an .obj file."""
-    vertices, groups, name = [], {}, ""  # type: ignore[var-annotated]
+    vertices, groups, name = list[list[float]](), dict[str, list[list[int]]](), ""
     for line in text.splitlines():
         word, *rest = line.split() or [""]
         if word == "v":

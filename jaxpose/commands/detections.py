@@ -221,4 +221,4 @@ def read_calibrated(
             raise ValueError(f"--calibration: {path} has its own calibrated cameras; needed keypoints of one camera")
     how = {"unit": given.calibration_unit, "cameras": options.cameras, "up": options.up}
     found = {"skeleton": joint_set(options.skeleton), "min_confidence": min_confidence}
-    return calibrated.read_views(paths, given.calibration, **how, **found)  # type: ignore[arg-type]
+    return calibrated.read_views(paths, given.calibration, **how, **found)  # type: ignore[arg-type]  # of many types

@@ -17,8 +17,10 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.base import Array
 from jaxpose.commands.models import DEFAULT_PRIOR
 from jaxpose.commands.option_groups import Exports
 from jaxpose.commands.tracks import Clip, Track
@@ -132,7 +134,7 @@ def _write_track(wanted: Exports, stem: Path, clip: Clip, track: Track, body: Bo
     if wanted.bvh:
         rest = clip.rest.get(track.person)
         if rest is None:
-            rest = np.asarray(body.shape(clip.betas.get(track.person)).joints)[:22]  # type: ignore[arg-type]
+            rest = np.asarray(body.shape(_betas(clip, track.person)).joints)[:22]
         offsets = rest - rest[np.maximum(SMPL_22.parents, 0)]
         write_motion_bvh(path["bvh"], _whole(track), offsets)
         yield f"wrote {path['bvh']}"
@@ -186,6 +188,11 @@ def _on_grid(track: Track) -> tuple[np.ndarray, np.ndarray | None, int]:
     radius = np.full(xyz.shape[:2], np.nan)
     radius[at] = track.radius
     return xyz, radius, int(track.number[0])
+
+
+def _betas(clip: Clip, person: int) -> Array | None:
+    betas = clip.betas.get(person)
+    return None if betas is None else jnp.asarray(betas)
 
 
 def _round(x: Any) -> float:

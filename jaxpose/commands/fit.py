@@ -67,7 +67,7 @@ def fit(options: Fit) -> Iterator[str]:
     if options.smooth is not None and not (as_clip and options.smooth >= 0):
         raise ValueError(f"--smooth: needed --as-clip and a weight of 0 or more, got {options.smooth:g}")
     for each in paths:
-        if not each.exists():
+        if not (each.exists() or clips.holds_frames(each)):  # of frames the detector says what is wrong
             raise ValueError(f"{each}: no such file or folder")
     name = report.result(output, "fit", f"{path.stem}_fitted", *paths)
     exports.check(output.exports)

@@ -28,10 +28,10 @@ from jaxpose.tasks.posterior import posterior
 from jaxpose.tasks.priors import Prior, fitted, prior_of
 
 _LEAST = 4  # joints that some camera must see, as for `jaxpose lift`
-_STEPS = 25  # of the walker in four cameras and in one, error and spread are those of 50 steps within 3 %
-_DEGREES = (
-    3.0  # of Student's t; walker's videos by BlazePose: 52 mm, 91 without, 68 at 1 degree; by OpenPose 18, 11 without
-)
+_STEPS = 25  # chosen on the walker: in four cameras and in one, error and spread are those of 50 steps within 3 %
+# Degrees of freedom of Student's t, of 1, 3 and none chosen on the walker: every fifth frame of its videos by BlazePose
+# is 68, 52 and 91 mm from the triangulation, and of OpenPose's keypoints 21, 18 and 11.
+_DEGREES = 3.0
 _MOMENTS = 8  # worked on at once: a line of progress every few seconds
 
 

@@ -32,6 +32,7 @@ from jaxpose.base import Camera
 from jaxpose.files import FilePath
 from jaxpose.geometry.camera import check_intrinsics
 from jaxpose.io.arrays import Source, source_of
+from jaxpose.io.take import rotation_matrices
 
 UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 _FARTHEST = 100.0  # metres between cameras, or from one to the origin: beyond it numbers are taken as millimetres
@@ -280,16 +281,8 @@ def _placed(path: Path, name: str, rotation: Any, translation: Any) -> tuple[Any
     if rotation.size not in (3, 9) or t.size != 3:
         found = f"{list(rotation.shape)} and {list(t.shape)}"
         raise ValueError(f"{path}: camera {name}: rotation and translation are {found}; needed [3] or [3, 3], and [3]")
-    R = rotation_of(rotation.ravel()) if rotation.size == 3 else rotation.reshape(3, 3)
+    R = rotation_matrices(rotation.ravel()) if rotation.size == 3 else rotation.reshape(3, 3)
     return _rotation(path, name, R), t
-
-
-def rotation_of(vector: np.ndarray) -> np.ndarray:
-    """The rotation matrix [3, 3] of a rotation vector [3] radians, by Rodrigues' formula."""
-    angle = np.linalg.norm(vector)
-    x, y, z = vector / max(angle, 1e-300)
-    K = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * K + (1 - np.cos(angle)) * K @ K
 
 
 def _rotation(path: Path, name: str, R: np.ndarray) -> np.ndarray:
