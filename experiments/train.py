@@ -41,7 +41,15 @@ EXPORT = flags.DEFINE_string("export", None, "Write the averaged weights to this
 def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
-    config, workdir = CONFIG.value, Path(WORKDIR.value)
+    model = train(CONFIG.value, Path(WORKDIR.value))
+    if EXPORT.value:
+        dtype = jnp.dtype(CONFIG.value.train.get("export_dtype", "bfloat16"))
+        released.save(EXPORT.value, model, dtype=dtype)
+        print(f"wrote {EXPORT.value}")
+
+
+def train(config: ConfigDict, workdir: Path, *, validate: bool = True) -> released.Model:
+    """The model that a config's run ends with; the run is in `workdir`, and goes on where it was interrupted."""
     train = config.train
 
     # Model, data on the device, loss; what is random about an example (camera, detector, masks) is drawn in the step.
@@ -85,14 +93,10 @@ def main(argv: list[str]) -> None:
         log_every=train.log_every,
         checkpoint_every=train.checkpoint_every,
         eval_every=train.eval_every,
-        evaluators=job.evaluators,
+        evaluators=job.evaluators if validate else {},
         meta=meta,
     )
-    if EXPORT.value:
-        released.save(
-            EXPORT.value, job.export(state.ema_params), dtype=jnp.dtype(train.get("export_dtype", "bfloat16"))
-        )
-        print(f"wrote {EXPORT.value}")
+    return job.export(state.ema_params)
 
 
 def make_job(config: ConfigDict) -> Job:

@@ -52,6 +52,7 @@ _NEEDED = {
     "screen": "a model of DiffPose's own checkpoints",
     "image_depth": "a model of GFPose's own checkpoints",
     "encoder": "a model with an encoder of keypoints",
+    "vertical": "a model that can be told the vertical, such as 'pose17'",
 }
 
 
@@ -59,7 +60,8 @@ _NEEDED = {
 class Spec:
     """What a model is, without its numbers; hashable, and JSON in the file.
 
-    context: width of the condition's further features (a confidence per joint); 0 for none.
+    context: width of the condition's further features (a confidence per joint, then 3 of the world's upward direction
+    for models that can be told it); 0 for none.
     codec: name of the space of its states (jaxpose/spaces).
     process: "vp", "sub_vp", "ve" or "linear_betas" (first, last, number), with its parameters in order.
     target: what the network puts out (`bind`). indices: of the schedule, falling, where DiffPose's original calls the
@@ -103,20 +105,29 @@ class Spec:
         """What a task may ask for (`require`): the space's and the network's; a few-step model has no score."""
         own = self.network.capabilities | {self.space.capability}
         own -= {"condition"} if self.space.representation else set()  # priors over rotations have none
+        if "joints" in own and self.context == self.state_shape[0] + 3:
+            own |= {"vertical"}
         return (own - {"score"}) | {"few_steps"} if self.times else own
 
 
-class Recalibration(NamedTuple):
-    """Recalibration of one task's hypotheses, fitted on validation subjects (`python -m experiments.jobs.recalibrate`).
+# What a recalibration may depend on, of what is known without the truth (tasks/lift.py).
+EVIDENCE = ("misfit", "tilt", "trust", "seen", "extent")
 
-    offset, slope: [J, D], [D] logarithm of the factor on the samples, and how it grows with how badly the keypoints fit
-                   (tasks/lift.py); 0 leaves them as they are.
+
+class Recalibration(NamedTuple):
+    """Recalibration of one task's hypotheses, fitted on groups left out (`python -m experiments.jobs.recalibrate`).
+
+    offset, slope: [J, D], [K, D] logarithm of the factor on the samples, and how it grows with each of the K signs
+                   of EVIDENCE (tasks/lift.py), in units of their own spread; 0 leaves samples as they are.
+    centre, scale: [K] of the evidence over the cases of the fit: (e - centre) / scale, at most 2.5 either way.
     covariance:    [J] factor on the covariance of each joint over the samples.
     radius:        [J] factor on the samples' own 90 % radius, so that it holds the truth in 90 % of the cases.
     """
 
     offset: Array
     slope: Array
+    centre: Array
+    scale: Array
     covariance: Array
     radius: Array
 
@@ -152,9 +163,12 @@ class Model:
 
     def predict_fn(self) -> PredictFn:
         """The network's output as x0, eps and score; a DiffPose denoiser's states are residuals of unit spread."""
-        network = self.spec.network
+        network, width = self.spec.network, self.spec.context
 
         def raw(x: Array, t: Array, cond: Condition | None) -> Array:
+            if cond is not None and cond.context is not None and (more := width - cond.context.shape[-1]) > 0:
+                pad = [(0, 0)] * (cond.context.ndim - 1) + [(0, more)]
+                cond = cond._replace(context=jnp.pad(cond.context, pad))  # what is not told is 0
             return network.apply(self.params, x, t, cond, method="raw")  # type: ignore[return-value]  # no mutable state
 
         spread = jnp.asarray(self.statistics.spread) if "score" in network.capabilities else 1.0
@@ -257,7 +271,8 @@ def _parse_spec(path: Path, text: str) -> Spec:
 def _parse_recalibration(path: Path, spec: Spec, found: dict[str, Array]) -> dict[str, Recalibration]:
     fields: dict[str, dict[str, Array]] = {}
     num_joints, width = spec.state_shape
-    shapes = ((num_joints, width), (width,), (num_joints,), (num_joints,))
+    signs = len(EVIDENCE)
+    shapes = ((num_joints, width), (signs, width), (signs,), (signs,), (num_joints,), (num_joints,))
     legal = dict(zip(Recalibration._fields, shapes, strict=True))
     for name, tensor in found.items():
         task, _, field = name.partition("/")

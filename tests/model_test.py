@@ -64,7 +64,8 @@ def test_a_prediction_is_the_same_as_x0_eps_and_score(model):
 
 def recalibration(**changes):
     rng = np.random.default_rng(0)
-    shapes = {"offset": (17, 3), "slope": (3,), "covariance": (17,), "radius": (17,)} | changes
+    shapes = {"offset": (17, 3), "slope": (5, 3), "centre": (5,), "scale": (5,)}
+    shapes |= {"covariance": (17,), "radius": (17,)} | changes
     return released.Recalibration(**{k: jnp.asarray(rng.normal(size=v), jnp.float32) for k, v in shapes.items()})
 
 
@@ -80,7 +81,7 @@ def test_recalibration_and_typicality_come_back_as_they_were(model, path):
 
 @pytest.mark.parametrize(
     ("change", "found"),
-    [({"radius": (16,)}, r"lift/radius of shape \(16,\)"), ({"offset": (17,)}, r"lift/offset of shape \(17,\)")],
+    [({"radius": (16,)}, r"lift/radius of shape \(16,\)"), ({"slope": (3,)}, r"lift/slope of shape \(3,\)")],
 )
 def test_a_recalibration_of_another_skeleton_is_refused(model, path, change, found):
     released.save(path, model.replace(recalibration={"lift": recalibration(**change)}))

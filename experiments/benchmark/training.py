@@ -36,7 +36,9 @@ from experiments.jobs.score import make_loss
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.conditioning import MaskRates
-from jaxpose.examples.views import Bodies, ViewRates, pose_example
+from jaxpose.examples.bodies import Bodies
+from jaxpose.examples.rates import ViewRates
+from jaxpose.examples.views import pose_example
 from jaxpose.training.parallel import make_runner
 from jaxpose.training.step import init_state, make_optimizer, make_step
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from experiments.configs.training import training
 from jaxpose.conditioning import MaskRates
-from jaxpose.examples.views import ViewRates
+from jaxpose.examples.rates import ViewRates
 
 STAGES = ("encoder", "diffusion")
 

@@ -31,7 +31,9 @@ from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap, load_rotations
-from jaxpose.examples.views import Bodies, ViewRates, pose_example
+from jaxpose.examples.bodies import Bodies
+from jaxpose.examples.rates import ViewRates
+from jaxpose.examples.views import pose_example
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.spaces.person import decode_view, encode_keypoints
 from jaxpose.spaces.rotations import REPRESENTATIONS

@@ -26,7 +26,8 @@ from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap
 from jaxpose.evaluation.generation import generation_row
 from jaxpose.evaluation.metrics import align_root
 from jaxpose.evaluation.protocols import HIDDEN_PARTS, denoising_row, hidden_joints, hidden_row, lifting_row
-from jaxpose.examples.views import ViewRates, make_bodies, pose_example
+from jaxpose.examples.rates import ViewRates
+from jaxpose.examples.views import make_bodies, pose_example
 from jaxpose.recipes.gfpose import hide_random_joints
 from jaxpose.spaces.person import View, decode_pose
 from jaxpose.tasks.complete import complete

@@ -26,7 +26,7 @@ from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root, load_mocap
-from jaxpose.examples.views import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
+from jaxpose.examples.detectors import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
 from jaxpose.geometry.camera import look_at, project
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.tasks.lift import lift

@@ -46,7 +46,9 @@ from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
 from jaxpose.evaluation.metrics import align_root, mpjpe, p_mpjpe
 from jaxpose.evaluation.protocols import LiftingBench
-from jaxpose.examples.views import Bodies, ViewRates, make_bodies, pose_example
+from jaxpose.examples.bodies import Bodies
+from jaxpose.examples.rates import ViewRates
+from jaxpose.examples.views import make_bodies, pose_example
 from jaxpose.files import write_json
 from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
 from jaxpose.tasks.generate import generate

@@ -26,7 +26,7 @@ from jaxpose.evaluation import metrics
 from jaxpose.evaluation.protocols import load_lifting_bench, load_video_bench
 from jaxpose.examples.clips import ClipExample, Clips, clip_example, make_clips
 from jaxpose.examples.filmed import Filmed, film, filmed_example
-from jaxpose.examples.views import ViewRates
+from jaxpose.examples.rates import ViewRates
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE

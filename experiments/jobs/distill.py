@@ -20,7 +20,8 @@ from jaxpose.conditioning import MaskRates
 from jaxpose.diffusion import ddim, time_grid
 from jaxpose.diffusion.distill import consistency_loss, energy_loss
 from jaxpose.diffusion.prediction import bind
-from jaxpose.examples.views import ViewRates, pose_example
+from jaxpose.examples.rates import ViewRates
+from jaxpose.examples.views import pose_example
 from jaxpose.geometry.skeleton import Skeleton, bones
 
 METHODS = ("energy", "consistency")

@@ -8,12 +8,15 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
+from experiments import groups
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
-from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
+from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_sequences, take_share
 from jaxpose.diffusion import SDE
 from jaxpose.diffusion.losses import denoising_loss
-from jaxpose.examples.views import Bodies, ViewRates, make_bodies
+from jaxpose.examples.bodies import Bodies
+from jaxpose.examples.rates import ViewRates
+from jaxpose.examples.views import make_bodies
 from jaxpose.spaces.person import Statistics
 from jaxpose.training.loop import Evaluator
 from jaxpose.training.step import Data, ExampleFn, LossFn, Params
@@ -62,11 +65,16 @@ def validation(name: str) -> Path | None:
 
 def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
     """The training subjects' motion capture that `config.data` names, on the device and as it was read."""
-    data = config.data
-    mocap = load_mocap(data_root(), "train", tuple(data.files))
+    data, view = config.data, ViewRates(**config.view)
+    anew = view.people > 0 or view.recombine > 0 or view.turn > 0
+    how: dict[str, Any] = {"drop": tuple(data.get("drop", ())), "rotations": anew}
+    mocap = load_mocap(data_root(), data.get("split", "train"), tuple(data.files), **how)
+    if left_out := data.get("leave_out", ""):
+        mocap = take_sequences(mocap, ~groups.left_out(mocap, left_out))
     if data.get("share", 1.0) < 1:
         mocap = take_share(mocap, data.share, config.seed)
-    weights = balanced_weights(mocap, data.category_power)
-    bodies = make_bodies(mocap.joints, weights, ViewRates(**config.view))
+    factors = dict(data.get("category_factors", {}))
+    weights = balanced_weights(mocap, data.category_power, data.get("subject_power", 1.0), factors)
+    bodies = make_bodies(mocap.joints, weights, view, mocap.rotations, mocap.subject[mocap.sequence])
     print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
     return bodies, mocap

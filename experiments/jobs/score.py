@@ -16,7 +16,8 @@ from jaxpose.datasets.h36m import load_frames
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.examples.gfpose import gfpose_example, on_device
-from jaxpose.examples.views import ViewRates, pose_example
+from jaxpose.examples.rates import ViewRates
+from jaxpose.examples.views import pose_example
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.image_depth import STATISTICS as IMAGE_DEPTH
 from jaxpose.spaces.person import Statistics
@@ -39,7 +40,7 @@ def score_job(config: ConfigDict) -> Job:
     )
     return Job(
         spec=spec,
-        params=released.load(init).params if init else released.init_params(jax.random.key(config.seed), spec),
+        params=start(init, spec, config.seed),
         statistics=source.statistics,
         data=source.data,
         example=source.example,
@@ -47,6 +48,20 @@ def score_job(config: ConfigDict) -> Job:
         evaluators=make_evaluators(spec, source.statistics),
         export=lambda params: released.Model(params, source.statistics, spec),
     )
+
+
+def start(init: str, spec: released.Spec, seed: int) -> Any:
+    """Fresh weights, or those of the model `init`; where it was told less, its weights of what is new are 0."""
+    params = released.init_params(jax.random.key(seed), spec)
+    if not init:
+        return params
+    found = released.load(init).params
+
+    def wider(old: Any, new: Any) -> Any:
+        more = [(0, n - o) for o, n in zip(old.shape, new.shape, strict=True)]
+        return jnp.pad(old, more)
+
+    return jax.tree.map(wider, found, params)
 
 
 class Source(NamedTuple):

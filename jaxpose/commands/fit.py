@@ -32,7 +32,7 @@ from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
 _ONE_CAMERA = ("camera", "fov", "camera_name", "format")
-_SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/views.py, DETECTOR)
+_SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/detectors.py, DETECTOR)
 _START = {"body_pose": 63, "global_orient": 3, "transl": 3, "betas": 1}  # of --start: least numbers in a row
 
 

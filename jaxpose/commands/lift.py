@@ -60,8 +60,8 @@ def lift(options: Lift) -> Iterator[str]:
     path, output = options.input, options.output
     name = report.result(output, "lift", None, path)
     exports.check(output.exports, options.hypotheses, mesh=exports.NO_MESH)
-    worlds.check(options.world)
     model = models.load_joint_model(output.model, "lift")
+    worlds.check(options.world, model)
     _check(model, options)
     seen = yield from clips.keypoints_of(path, options.video, output.out, name)
     kind: dict[str, Any] = {
@@ -108,6 +108,9 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         mixture = mixture_px(key, data.heatmaps, model.skeleton, components)
         yield f"heatmaps: mixtures of {components} Gaussians fitted to the maps of {num} frames"
     sampler = sampler_of(sampling.sampler, sampling.steps)
+    up = worlds.upward(data, options.world) if "vertical" in model.capabilities else None
+    if up is not None:
+        yield f"the model is told the vertical: up is ({', '.join(f'{x:.2f}' for x in up)}) in camera axes"
 
     how = {"sampler": sampler, "num_components": components, "depth": options.depth or "encoder"}
     run = exact(task.lift, "return_path", num_hypotheses=each, **how)
@@ -116,6 +119,7 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         xy, confidence, intrinsics = data.observed(block.rows)
         given: dict[str, Any] = {"camera": Camera(intrinsics), "height": options.height, "return_path": return_path}
         given["windows"] = video.device_windows(block)
+        given["up"] = up
         given["keypoint_mixture"] = None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture))
         return run(key, model, xy, confidence, **given)
 

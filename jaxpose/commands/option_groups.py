@@ -176,7 +176,7 @@ class WorldAxes:
         "camera"
     )
     gravity: Annotated[Direction | None, metavar("X,Y,Z")] = None
-    """for world: the way things fall, in camera axes (0,1,0 of a level camera; else told by the people)"""
+    """the way things fall, in camera axes (0,1,0 of a level camera), for the model and for world"""
     floor: Annotated[float | None, metavar("M"), within(0, 100, "metres", above=True)] = None
     """for world: how high the camera is over the floor (else told by the feet)"""
     up: Annotated[Axis | None, text("for world: the calibration's axis that points up: z (default), y or -y")] = None

@@ -8,18 +8,31 @@ from jaxpose.base import Camera
 from jaxpose.commands.blocks import Drawn
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.option_groups import WorldAxes, refuse
-from jaxpose.geometry.axes import check_up, turn
+from jaxpose.geometry.axes import check_up, turn, vertical
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.model import Model, require
 from jaxpose.tasks.world import World, to_world
 
 FRAME_TAG = "world metres, y up, floor at 0; samples, mean and pose relative to the root joint"
 _AWAY = np.radians(40.0)  # of the people's vertical from a calibration's: more is another axis
 
 
-def check(given: WorldAxes) -> None:
-    """ValueError naming a flag that means nothing to results in camera axes."""
+def check(given: WorldAxes, model: Model) -> None:
+    """ValueError naming a flag that means nothing to results in camera axes, or to the model."""
     if given.axes == "camera":
-        refuse(given, "is for --axes world", "gravity", "floor", "up")
+        refuse(given, "is for --axes world", "floor", "up")
+        if given.gravity is not None:
+            require(model, "--gravity without --axes world", "vertical")
+
+
+def upward(data: Detections, given: WorldAxes) -> np.ndarray | None:
+    """The world's upward direction [3] in camera axes, of --gravity, else of the calibration; None: not known."""
+    if given.gravity is not None:
+        return -np.array(given.gravity, np.float32) / np.linalg.norm(given.gravity)
+    camera = data.calibrated
+    if camera is None or camera.R_cam_world is None or given.axes == "camera":
+        return None
+    return np.asarray(camera.R_cam_world, np.float32) @ vertical(check_up(given.up or "z", "--up"))
 
 
 def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes) -> World:

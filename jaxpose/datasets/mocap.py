@@ -25,7 +25,8 @@ class Mocap(NamedTuple):
     """Frames of many sequences.
 
     joints: [N, 17, 3] float32 metres, H36M_17 order. sequence: [N] index of each frame's sequence.
-    subject, category, name: one string per sequence.
+    subject, category, name: one string per sequence. rotations: [N, 22, 3] float32 axis-angle radians of SMPL's body,
+    the pelvis in the world first; None where they were not asked for.
     """
 
     joints: np.ndarray
@@ -33,6 +34,7 @@ class Mocap(NamedTuple):
     subject: np.ndarray
     category: np.ndarray
     name: np.ndarray
+    rotations: np.ndarray | None = None
 
 
 class Rotations(NamedTuple):
@@ -50,9 +52,25 @@ def data_root() -> Path:
     return Path(os.environ.get("JAXPOSE_DATA", "../shared/data"))
 
 
-def load_mocap(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Mocap:
-    """The frames of every subject of `split` ("train" or "val") in `root`/mocap/{files}.npz, or a ValueError."""
-    return Mocap(*load_sequences(Path(root) / "mocap", split, files, "joints17", "pos_scale"))
+def load_mocap(
+    root: FilePath,
+    split: str,
+    files: tuple[str, ...] = ("cmu", "hdm05"),
+    *,
+    drop: tuple[str, ...] = (),
+    rotations: bool = False,
+) -> Mocap:
+    """The frames of every subject of `split` in `root`/mocap/{files}.npz, or a ValueError.
+
+    split: "train" or "val"; "train+train_more" is both. drop: subjects of a file that are left out, as "cmu/cmu14".
+    """
+    folder = Path(root) / "mocap"
+    of = lambda field, scale: load_sequences(folder, split, files, field, scale, drop=drop)  # noqa: E731
+    found = Mocap(*of("joints17", "pos_scale"))
+    if not rotations:
+        return found
+    turned = np.concatenate([of("global_orient", "rot_scale")[0], of("body_pose", "rot_scale")[0]], -1)
+    return found._replace(rotations=turned.reshape(-1, 22, 3))
 
 
 def load_rotations(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Rotations:
@@ -74,22 +92,30 @@ def load_rotations(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", 
 
 
 def load_sequences(
-    folder: Path, split: str, files: tuple[str, ...], field: str, scale: str, aliases: Mapping[str, str] = {}
+    folder: Path,
+    split: str,
+    files: tuple[str, ...],
+    field: str,
+    scale: str,
+    aliases: Mapping[str, str] = {},
+    drop: tuple[str, ...] = (),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Frames [N, ...] float32, `field` times `scale`, and as in `Mocap`; aliases: further names of splits."""
     if not (folder / "splits.json").is_file():
         raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
     splits = json.loads((folder / "splits.json").read_text())
-    name = split if split in splits else aliases.get(split, split)
-    if name not in splits:
-        raise ValueError(f"split: got {split!r}, legal are {sorted(splits)}")
+    parts = [name if name in splits else aliases.get(name, name) for name in split.split("+")]
+    if unknown := [name for name in parts if name not in splits]:
+        raise ValueError(f"split: got {unknown[0]!r}, legal are {sorted(splits)}")
+    wanted = {subject for name in parts for subject in splits[name]}
     if not files:
         raise ValueError("files: got none; legal are names of .npz files in mocap, as 'cmu' and 'hdm05'")
     frames, sequence, labels, count = [], [], [], 0
     for file in files:
         z = load_arrays(folder / f"{file}.npz", field, scale, *_KEYS)
         values, start, length = z[field], z["seq_start"], z["seq_length"]
-        kept = np.flatnonzero(np.isin(z["seq_subject"], splits[name]))
+        own_subjects = [subject for subject in wanted if f"{file}/{subject}" not in drop]
+        kept = np.flatnonzero(np.isin(z["seq_subject"], own_subjects))
         own = np.concatenate([values[:0], *(values[start[i] : start[i] + length[i]] for i in kept)])
         frames.append(own.astype(np.float32) * np.float32(z[scale]))
         sequence.append(np.repeat(count + np.arange(len(kept)), length[kept]))
@@ -99,15 +125,41 @@ def load_sequences(
     return np.concatenate(frames), np.concatenate(sequence), subject, category, names
 
 
-def balanced_weights(mocap: Mocap | Rotations, power: float = 0.5) -> np.ndarray:
-    """Sampling probability of each frame [N]: categories by their frames to `power`, 1: uniform, 0: alike."""
-    if not 0 <= power <= 1:
-        raise ValueError(f"power must be in [0, 1], got {power}")
-    _, category = np.unique(mocap.category, return_inverse=True)
+def balanced_weights(
+    mocap: Mocap | Rotations, power: float = 0.5, subject_power: float = 1.0, factors: Mapping[str, float] = {}
+) -> np.ndarray:
+    """Sampling probability of each frame [N]: categories by their frames to `power`, 1: uniform, 0: alike.
+
+    Within a category subjects count by their frames to `subject_power`. factors: on the weight of a category.
+    """
+    for name, value in (("power", power), ("subject_power", subject_power)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {value}")
+    categories, category = np.unique(mocap.category, return_inverse=True)
     frame_category = category[mocap.sequence]
     count = np.bincount(frame_category)
-    weight = count[frame_category] ** (power - 1.0)
+    pair = np.unique(
+        np.stack([category, np.unique(mocap.subject, return_inverse=True)[1]], -1), axis=0, return_inverse=True
+    )[1]
+    frame_pair = pair.reshape(-1)[mocap.sequence]
+    weight = np.bincount(frame_pair)[frame_pair] ** (subject_power - 1.0)
+    weight *= count[frame_category] ** float(power) / np.bincount(frame_category, weight)[frame_category]
+    weight *= np.array([factors.get(str(name), 1.0) for name in categories])[frame_category]
     return weight / weight.sum()
+
+
+def take_sequences(mocap: Mocap, kept: np.ndarray) -> Mocap:
+    """The sequences with kept [S] (bool), in their order."""
+    rows = np.flatnonzero(kept)
+    frames = np.isin(mocap.sequence, rows)
+    return Mocap(
+        mocap.joints[frames],
+        np.searchsorted(rows, mocap.sequence[frames]),
+        mocap.subject[rows],
+        mocap.category[rows],
+        mocap.name[rows],
+        None if mocap.rotations is None else mocap.rotations[frames],
+    )
 
 
 def take_share(mocap: Mocap, share: float, seed: int) -> Mocap:
@@ -121,7 +173,4 @@ def take_share(mocap: Mocap, share: float, seed: int) -> Mocap:
     num_frames = np.bincount(mocap.sequence, minlength=len(mocap.name))
     order = np.random.default_rng(seed).permutation(len(num_frames))
     gap = np.abs(np.cumsum(num_frames[order]) - share * num_frames.sum())
-    kept = np.sort(order[: 1 + np.argmin(gap)])
-    frames = np.isin(mocap.sequence, kept)
-    sequence = np.searchsorted(kept, mocap.sequence[frames])
-    return Mocap(mocap.joints[frames], sequence, mocap.subject[kept], mocap.category[kept], mocap.name[kept])
+    return take_sequences(mocap, np.isin(np.arange(len(order)), order[: 1 + np.argmin(gap)]))

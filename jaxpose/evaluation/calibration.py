@@ -16,11 +16,11 @@ hypotheses: unbiased, so that 10 and 200 hypotheses can be compared.
 
 Recalibration (`log_errors` and below), fitted on validation data: factors on hypotheses, covariance and 90 % radius,
 
-    log factor = a_jd + b_d u,      by least squares on  log |y - mean| / deviation - E log |z|,   z standard normal
+    log factor = a_jd + b_d . e,    by least squares on  log |y - mean| / deviation - E log |z|,   z standard normal
     covariance_j = sum |y - mean|^2 / sum trace C          over poses
     radius_j     = 90 % quantile of |y - mean| / r   split conformal (Vovk et al. 2005), r of the samples
 
-per joint j and axis d, with u known before the truth is (tasks/lift.py); E log |z| = -(gamma + log 2) / 2. The
+per joint j and axis d, with evidence e known before the truth is (tasks/lift.py); E log |z| = -(gamma + log 2) / 2. The
 logarithm keeps the few truths that are far off from deciding for all. Each a_jd is then moved half of its way to the
 mean of all: left alone, they follow the body sizes of the few subjects there are.
 
@@ -39,6 +39,7 @@ from jaxpose.evaluation.metrics import joint_errors, pairwise_distance
 ECE_LEVELS = tuple(i / 20 for i in range(21))
 _MEAN_LOG_NORMAL = -(np.euler_gamma + np.log(2)) / 2
 _POOLED = 0.5  # of the way of each joint and axis to the mean of all
+_RIDGE = 0.02  # of the evidence's unit variance: keeps what is constant in the fit from counting
 _NOTHING = 1e-9  # square metres: of a joint that does not move, such as the root
 _SMALLEST = 1e-3  # of a deviation: a truth that is met counts as this far off
 
@@ -174,15 +175,16 @@ def log_errors(samples: Array, truth: Array) -> Array:
     return jnp.log(jnp.abs(truth - samples.mean(0)) / deviation + _SMALLEST) - _MEAN_LOG_NORMAL
 
 
-def fit_spread(errors: Array, level: Array, root: int = 0) -> tuple[Array, Array]:
-    """Offset [J, D] and slope [D] of the logarithm of the factor on the samples; the offset of joint `root` is 0.
+def fit_spread(errors: Array, evidence: Array, root: int = 0) -> tuple[Array, Array]:
+    """Offset [J, D] and slope [K, D] of the logarithm of the factor on the samples; the offset of joint `root` is 0.
 
-    errors: [N, J, D] `log_errors` of many poses. level: [N] u of each.
+    errors: [N, J, D] `log_errors` of many poses. evidence: [N, K] of each, in units of its spread.
     """
     others = np.delete(np.arange(errors.shape[1]), root)
-    away = level - level.mean()
-    slope = jnp.einsum("n,njd->d", away, errors[:, others]) / (len(others) * jnp.maximum((away**2).sum(), 1e-9))
-    own = errors[:, others].mean(0) - slope * level.mean()
+    away = evidence - evidence.mean(0)
+    normal = away.T @ away + _RIDGE * len(away) * jnp.eye(away.shape[1])
+    slope = jnp.linalg.solve(normal, away.T @ errors[:, others].mean(1))
+    own = errors[:, others].mean(0) - evidence.mean(0) @ slope
     pooled = own + _POOLED * (own.mean() - own)
     return jnp.zeros(errors.shape[1:]).at[others].set(pooled), slope
 

@@ -18,8 +18,10 @@ import numpy as np
 from jaxpose.base import Array, Condition, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.datasets.mocap import Mocap
-from jaxpose.examples import views
-from jaxpose.examples.views import Bodies, ViewRates
+from jaxpose.examples import bodies as anew
+from jaxpose.examples import detectors, views
+from jaxpose.examples.bodies import Bodies, draw_row
+from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.spaces.person import Statistics, encode_keypoints, encode_pose, encode_xy
@@ -69,7 +71,11 @@ def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, n
     rows, other = _draw_rows(draw_key, clips, num_frames)
     joints = clips.bodies.joints
     # the same key for all frames: one body, mirrored or not, with one set of bones
-    x_world = jax.vmap(lambda x, o: views.augment_body(body_key, x, o, view))(joints[rows], joints[other])
+    if clips.bodies.people is None:
+        x_world = jax.vmap(lambda x, o: views.augment_body(body_key, x, o, view))(joints[rows], joints[other])
+    else:
+        x_world = anew.draw_body(body_key, clips.bodies, rows, other, view)
+        x_world = anew.turn(jax.random.fold_in(body_key, 1), x_world, view)
     R, t = views.draw_camera(camera_key, x_world[num_frames // 2], view)
     x_cam = world_to_camera(R, t, x_world)
     x_cam = x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))  # no joint behind the camera
@@ -92,13 +98,13 @@ def detect_clip(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
     """Noisy keypoints and confidences ([F, J, 2], [F, J]) of projected joints xy [F, J, 2], in the unit of xy."""
     error_key, sure_key, plain_key, coco_key, neck_key = jax.random.split(key, 5)
     error = _detection_error(error_key, xy.shape, rates)
-    crop_px = 256 / (views.CROP * jnp.max(xy.max(-2) - xy.min(-2), -1))[:, None, None]
-    confidence = views.draw_confidence(sure_key, error)
+    crop_px = 256 / (detectors.CROP * jnp.max(xy.max(-2) - xy.min(-2), -1))[:, None, None]
+    confidence = detectors.draw_confidence(sure_key, error)
     confidence = jnp.where(jax.random.bernoulli(plain_key, rates.no_confidence), 1.0, confidence)
     xy = xy + error / crop_px
     if not rates.coco:
         return xy, confidence
-    coco = jax.vmap(lambda x, c: views.as_coco(neck_key, x, c))(xy, confidence)
+    coco = jax.vmap(lambda x, c: detectors.as_coco(neck_key, x, c))(xy, confidence)
     is_coco = jax.random.bernoulli(coco_key, rates.coco)
     return jnp.where(is_coco, coco[0], xy), jnp.where(is_coco, coco[1], confidence)
 
@@ -108,7 +114,7 @@ def _draw_rows(key: Key, clips: Clips, num_frames: int) -> tuple[Array, Array]:
 
     def rows(key: Key) -> Array:
         row_key, turn_key = jax.random.split(key)
-        return stretch(turn_key, views.draw_row(row_key, clips.bodies), clips.first, clips.last, num_frames)
+        return stretch(turn_key, draw_row(row_key, clips.bodies), clips.first, clips.last, num_frames)
 
     first, second = jax.random.split(key)
     return rows(first), rows(second)
@@ -124,10 +130,10 @@ def _detection_error(key: Key, shape: tuple[int, ...], rates: ViewRates) -> Arra
     # the scan starts a frame before the first, so that all frames have the same distribution
     before = jax.random.normal(jax.random.fold_in(drift_key, 0), shape[1:])
     _, drift = jax.lax.scan(lambda e, w: (memory * e + fresh * w,) * 2, before, white)
-    error = gain * (views.DETECTOR[:, :2] + views.DETECTOR[:, 2:4] * drift)
+    error = gain * (detectors.DETECTOR[:, :2] + detectors.DETECTOR[:, 2:4] * drift)
     # Markov chain that stays with _OUTLIER_STAYS; its stationary share of outliers is the table's
-    share = 1 - views.DETECTOR[:, 4]
+    share = 1 - detectors.DETECTOR[:, 4]
     begins = share * (1 - _OUTLIER_STAYS) / (1 - share)
     u = jax.random.uniform(outlier_key, shape[:2])
     _, outlier = jax.lax.scan(lambda out, u: (u < jnp.where(out, _OUTLIER_STAYS, begins),) * 2, u[0] < share, u)
-    return jnp.where(outlier[..., None], views.OUTLIER_STD_PX * jax.random.normal(jump_key, shape), error)
+    return jnp.where(outlier[..., None], detectors.OUTLIER_STD_PX * jax.random.normal(jump_key, shape), error)

@@ -88,6 +88,17 @@ def encode_keypoints(
     )
 
 
+def tell_vertical(cond: Condition, view: View, up_cam: Array) -> Condition:
+    """The condition with the world's upward direction [..., 3] of length 1, in camera axes; of 0 it says nothing.
+
+    For models whose context has 3 numbers more than joints; to others it must not be told.
+    """
+    assert cond.context is not None, "a condition of this space has the trust in its joints as context"
+    up_view = jnp.einsum("...ij,...j->...i", view.R_view_cam, up_cam)
+    up_view = jnp.broadcast_to(up_view, (*cond.context.shape[:-1], 3)).astype(cond.context.dtype)
+    return cond._replace(context=jnp.concatenate([cond.context, up_view], -1))
+
+
 def encode_xy(view: View, intrinsics: Array, uv_px: Array, distortion: Array | None = None) -> Array:
     """Other keypoints [..., J, 2] px in the units of the condition that came with `view`: [..., J, 2]."""
     xy = _turned(view.R_view_cam, normalise(intrinsics, uv_px, distortion))

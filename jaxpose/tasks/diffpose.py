@@ -28,7 +28,7 @@ from jaxpose.spaces.person import View, encode_xy
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw_states
 from jaxpose.tasks.samplers import Sampler, stochastic
 
-# Detector's errors in pixels of a 256 x 256 crop whose side is 1.2 of the person (examples/views.py).
+# Detector's errors in pixels of a 256 x 256 crop whose side is 1.2 of the person (examples/detectors.py).
 _CROP, _CROP_PX = 1.2, 256.0
 _LEAST_PX, _MOST_PX = 2.5, 13.5  # standard deviations of what it finds, and of what it misses
 # deviations of a detection that is right and of one that is not, over that of both
@@ -96,7 +96,7 @@ def keypoint_std(keypoints: Array) -> Array:
     """Standard deviation [..., J] of keypoints (u, v, confidence) [..., J, 3], in their units.
 
     A detector's confidence c tells the size of its error, on which our training detector's was made
-    (`examples.views.draw_confidence`): e = 9.5 - 4.2 logit((c - 0.08) / 0.92) pixels of a crop.
+    (`examples.detectors.draw_confidence`): e = 9.5 - 4.2 logit((c - 0.08) / 0.92) pixels of a crop.
     """
     uv, confidence = keypoints[..., :2], keypoints[..., 2]
     seen = confidence > 0

@@ -5,16 +5,21 @@
 Root depth is not asked for. Metres come from what the model knows of human size, or from a body height that the
 user gives; the root is then put where the pose agrees best with the keypoints.
 
-Recalibration scales the spread of hypotheses to their error on validation data:
+Recalibration scales the spread of hypotheses to their error on people and movements that were left out of training:
 
     c   = x0 of one network call at the process' start, from x = 0: the posterior's middle, the same for any number H
-    u   = log of the rms distance, in extents of the person, at which the joints of c reproject from the keypoints
-    x'  = c + exp(v (offset + slope (u - u_0))) (x - c)         per joint and axis of the view, about the root
+    e   = what is known of the case without the truth (EVIDENCE), in units of its spread over the cases fitted on
+    x'  = c + exp(v (offset + slope . e)) (x - c)         per joint and axis of the view, about the root
 
-v is the share of joints that are seen, so that where nothing is, nothing changes. u says how good the keypoints are,
-which a confidence of 1 does not: the model was trained on a detector that is never exact, and on exact keypoints its
-hypotheses are nearly twice too wide along the image. offset and slope come from `evaluation.calibration.fit_spread`, by
-`python -m experiments.jobs.recalibrate`.
+v is the share of joints that are seen, so that where nothing is, nothing changes. The evidence is
+
+    misfit   log of the rms distance, in extents of the person, at which the joints of c reproject from the keypoints:
+             how good the keypoints are, which a confidence of 1 does not tell
+    tilt     1 - cosine of the angle between c's trunk and the upward direction of the view
+    trust, seen   mean confidence of the joints that are seen, and their share
+    extent   log of the person's extent on the plane z = 1: large where a camera is near
+
+offset and slope come from `evaluation.calibration.fit_spread`, by `python -m experiments.jobs.recalibrate`.
 """
 
 from functools import partial
@@ -28,10 +33,10 @@ from jax.tree_util import Partial
 from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Problem
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.geometry.skeleton import bone_lengths
+from jaxpose.geometry.skeleton import H36M_17, bone_lengths
 from jaxpose.geometry.windows import tile
 from jaxpose.model import Model, Recalibration, require
-from jaxpose.spaces.person import View, decode_pose, decode_view, encode_keypoints, place
+from jaxpose.spaces.person import View, decode_pose, decode_view, encode_keypoints, place, tell_vertical
 from jaxpose.tasks.diffpose import (
     START,
     encode_mixture,
@@ -47,8 +52,8 @@ from jaxpose.tasks.samplers import Sampler
 
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
 _ANKLE_HEIGHT = 0.039
-# u_0 and how far u counts: the middle and the range of what exact and detected keypoints of validation give.
-MISFIT, MISFIT_RANGE = -3.4, 0.8
+FARTHEST = 2.5  # in units of the evidence: beyond what was seen in fitting nothing is known
+_LEAST_MISFIT = 1e-3  # of the extent
 _PLANE = (1.0, 1.0, 0.0, 0.0)  # intrinsics of the plane z = 1
 
 
@@ -62,6 +67,7 @@ def lift(
     num_hypotheses: int = 200,
     sampler: Sampler | None = None,
     height: float | Array | None = None,
+    up: Array | None = None,
     windows: tuple[Array, Array] | None = None,
     keypoint_mixture: Mixture | None = None,
     num_components: int = 1,
@@ -76,6 +82,8 @@ def lift(
     camera:     intrinsics [4] or [N, 4] (`camera.intrinsics_from_fov` where they are not known) and distortion; results
                 are in the camera's axes, so where it stands does not matter.
     height:     stature of the person(s) in metres, scalar or [N]; None: what the model has learned.
+    up:         [3] or [N, 3] the world's upward direction in camera axes, (0, -1, 0) of a level camera; None: unknown.
+                For models that can be told it.
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
     keypoint_mixture: for a DiffPose model, where each keypoint may be: pixels, weight [N, J, M], mean and std
@@ -85,7 +93,7 @@ def lift(
     """
     check_num(num_hypotheses)
     _check(model, keypoints, confidence, camera)
-    given = (keypoints, confidence, camera, height, keypoint_mixture)
+    given = (keypoints, confidence, camera, height, keypoint_mixture, up)
     num, size, window = keypoints.shape[0], num_hypotheses, model.spec.network.window
     if not traced(key, model, given, windows):
         if windows is None:
@@ -104,6 +112,7 @@ def problem(
     camera: Camera,
     height: Array | float | None = None,
     keypoint_mixture: Mixture | None = None,
+    up: Array | None = None,
     windows: tuple[Array, Array] | None = None,
     *,
     num_components: int = 1,
@@ -114,6 +123,9 @@ def problem(
     sure = jnp.ones(keypoints.shape[:-1]) if confidence is None else jnp.asarray(confidence, jnp.float32)
     sure = jnp.where(jnp.isfinite(keypoints).all(-1), sure, 0.0)
     cond, view = encode_keypoints(camera.intrinsics, keypoints, sure, camera.distortion)
+    if up is not None:
+        require(model, "up", "vertical")
+        cond = tell_vertical(cond, view, up / jnp.linalg.norm(up, axis=-1, keepdims=True))
     place_in = (view, keypoints, sure, camera, height)
     if "context" not in model.capabilities:
         if keypoint_mixture is not None or num_components != 1 or depth != "encoder":
@@ -161,9 +173,21 @@ def placed(
 
 
 @partial(jax.jit, static_argnames=(*STATIC, "num_components", "depth"))
-def _lift(key, model, keypoints, confidence, camera, height, mixture, windows, count, *, num_components, depth, **how):
+def _lift(
+    key, model, keypoints, confidence, camera, height, mixture, up, windows, count, *, num_components, depth, **how
+):
     posed = problem(
-        key, model, keypoints, confidence, camera, height, mixture, windows, num_components=num_components, depth=depth
+        key,
+        model,
+        keypoints,
+        confidence,
+        camera,
+        height,
+        mixture,
+        up,
+        windows,
+        num_components=num_components,
+        depth=depth,
     )
     return hypotheses(key, model, posed, count, **how)
 
@@ -215,15 +239,15 @@ def _check(model: Model, keypoints: Array, confidence: Array | None, camera: Cam
 
 
 def _of_rows(num: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of `_lift` from keypoints to the mixture, every array with a leading axis N, on the host."""
-    keypoints, confidence, camera, height, mixture = given
+    """The arguments of `_lift` from keypoints to the vertical, every array with a leading axis N, on the host."""
+    keypoints, confidence, camera, height, mixture, up = given
 
     def each(x: Any, shape: tuple[int, ...]) -> np.ndarray | None:
         return None if x is None else np.broadcast_to(np.asarray(x, np.float32), (num, *shape))
 
     lens = None if camera.distortion is None else each(camera.distortion, np.shape(camera.distortion)[-1:])
     rows = Camera(each(camera.intrinsics, (4,)), lens)  # type: ignore[arg-type]  # numpy
-    return keypoints, confidence, rows, each(height, ()), mixture
+    return keypoints, confidence, rows, each(height, ()), mixture, each(up, (3,))
 
 
 def _clip(num: int, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -254,8 +278,9 @@ def respread(model: Model, cond: Condition, view: View, states: Array, recalibra
     """States [H, N, J, 3] of lifting, moved away from or towards the middle of their law; one network call."""
     centre = middle(model, cond)
     seen = cond.mask[..., 0].mean(-1)
-    level = misfit(cond, view, decode_view(model.statistics, centre))
-    log_factor = recalibration.offset + recalibration.slope * level[:, None, None]
+    found = evidence(cond, view, decode_view(model.statistics, centre))
+    found = jnp.clip((found - recalibration.centre) / recalibration.scale, -FARTHEST, FARTHEST)
+    log_factor = recalibration.offset + (found @ recalibration.slope)[:, None]
     deviation = states - centre
     root = deviation[..., :1, :]
     return centre + root + jnp.exp(seen[:, None, None] * log_factor) * (deviation - root)
@@ -267,17 +292,29 @@ def middle(model: Model, cond: Condition) -> Array:
     return model.predict_fn()(jnp.zeros_like(cond.value), jnp.asarray(start, cond.value.dtype), cond).x0
 
 
-def misfit(cond: Condition, view: View, x_view: Array) -> Array:
-    """u - u_0 [N] of poses [N, J, 3] metres in view axes, within +- MISFIT_RANGE; 0 where fewer than 2 are seen.
+def evidence(cond: Condition, view: View, x_view: Array) -> Array:
+    """EVIDENCE [N, K] of poses [N, J, 3] metres in view axes, the middles of what the condition allows.
 
-    cond, view: of `encode_keypoints`.
+    cond, view: of `encode_keypoints`. Where fewer than two joints are seen nothing fits badly.
     """
     extent, centre = jnp.asarray(view.extent)[:, None, None], jnp.asarray(view.centre)[:, None]
-    trust = cond.mask[..., 0] if cond.context is None else cond.context
+    num_joints = x_view.shape[1]
+    trust = cond.mask[..., 0] if cond.context is None else cond.context[..., :num_joints]
     x = x_view - x_view[:, :1]
     xy = cond.value[..., :2] * extent + centre
     x_placed = x + place(jnp.asarray(_PLANE), xy, trust, x)[:, None]
     away = (x_placed[..., :2] / x_placed[..., 2:] - xy) / extent
     square = (trust * (away**2).sum(-1)).sum(-1) / jnp.maximum(trust.sum(-1), 1e-6)
-    level = jnp.clip(0.5 * jnp.log(jnp.maximum(square, 1e-12)) - MISFIT, -MISFIT_RANGE, MISFIT_RANGE)
-    return jnp.where((trust > 0).sum(-1) >= 2, level, 0.0)
+    enough = (trust > 0).sum(-1) >= 2
+    seen = (trust > 0).mean(-1)
+    trunk = x[:, H36M_17.joints.index("thorax")]
+    return jnp.stack(
+        [
+            jnp.where(enough, 0.5 * jnp.log(jnp.maximum(square, _LEAST_MISFIT**2)), np.log(_LEAST_MISFIT)),
+            1 + trunk[:, 1] / jnp.maximum(jnp.linalg.norm(trunk, axis=-1), 1e-6),  # y points down
+            trust.sum(-1) / jnp.maximum(num_joints * seen, 1e-6),
+            seen,
+            jnp.log(extent[:, 0, 0]),
+        ],
+        -1,
+    )

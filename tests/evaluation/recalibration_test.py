@@ -17,7 +17,7 @@ SLOPE = np.array([0.6, 0.3, 0.0])
 def drawn():
     """Samples [H, N, J, 3], truth [N, J, 3], level [N]: truths wider by exp(SLOPE level), samples by WIDTH."""
     rng = np.random.default_rng(0)
-    level = rng.uniform(-0.8, 0.8, N)
+    level = rng.uniform(-1.7, 1.7, N)  # of about unit spread
     mean = rng.normal(size=(N, J, 3))
     width = np.concatenate([np.zeros((1, 3)), WIDTH])
     samples = mean + 0.1 * width * rng.normal(size=(H, N, J, 3))
@@ -28,16 +28,18 @@ def drawn():
 def test_what_was_put_in_is_found(drawn, monkeypatch):
     samples, truth, level = drawn
     errors = r.log_errors(samples, truth)
-    offset, slope = r.fit_spread(errors, level)
-    np.testing.assert_allclose(slope, SLOPE, atol=0.08)
+    other = np.random.default_rng(1).normal(size=N).astype(np.float32)  # which says nothing
+    offset, slope = r.fit_spread(errors, np.stack([level, other], -1))
+    np.testing.assert_allclose(slope[0], SLOPE, atol=0.05)
+    np.testing.assert_allclose(slope[1], 0, atol=0.04)
     own = -np.log(WIDTH)
     np.testing.assert_allclose(offset[1:], (own + own.mean()) / 2, atol=0.07)  # half of the way to the mean of all
     assert (offset[0] == 0).all()
     # without pooling: calibrated, which it was not
     monkeypatch.setattr(r, "_POOLED", 0.0)
-    offset, slope = r.fit_spread(errors, level)
+    offset, slope = r.fit_spread(errors, np.stack([level, other], -1))
     mean = samples.mean(0)
-    mended = mean + np.exp(offset + slope * level[:, None, None]) * (samples - mean)
+    mended = mean + np.exp(offset + slope[0] * level[:, None, None]) * (samples - mean)
     ece = jax.jit(lambda x: calibration.ece(x, truth).ece)
     assert ece(samples) > 0.06
     assert ece(mended) < 0.025

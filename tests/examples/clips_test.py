@@ -7,12 +7,14 @@ import pytest
 
 from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.mocap import Mocap
-from jaxpose.examples import clips, views
+from jaxpose.examples import clips, detectors, views
+from jaxpose.examples.bodies import Bodies
+from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.skeleton import H36M_17, bone_lengths
 from jaxpose.spaces.person import Statistics
 
 NO_MASKS = MaskRates(0, 0, 0, 0)
-CLEAN = views.ViewRates(noise=(0.0, 0.0), no_confidence=1.0)
+CLEAN = ViewRates(noise=(0.0, 0.0), no_confidence=1.0)
 LENGTHS = (30, 4, 66)  # of the sequences
 
 
@@ -47,7 +49,7 @@ def data():
     joints[:, 13] = joints[:, 12] + 0.27 * np.stack([0 * angle, -np.cos(angle), np.sin(angle)], -1)
     joints *= (1 + 0.1 * sequence)[:, None, None]
     plain = Statistics(jnp.zeros((17, 3)), jnp.full((17, 3), 0.25), jnp.ones((17, 3)))
-    bodies = views.Bodies(jnp.asarray(joints, jnp.float32), jnp.arange(1, 101) / 100, plain)
+    bodies = Bodies(jnp.asarray(joints, jnp.float32), jnp.arange(1, 101) / 100, plain)
     mocap = Mocap(joints, sequence, np.array(["a"] * 3), np.array(["b"] * 3), np.array(["c"] * 3))
     return joints, sequence, clips.make_clips(bodies, mocap)
 
@@ -105,7 +107,7 @@ def test_one_body_and_one_camera_through_a_clip(data, changed):
     assert (lengths[:, 0].std(0) / lengths[:, 0].mean(0) > 0.05).all()
     # without noise the condition shows the true keypoints, but for outliers
     error = np.abs(np.asarray(example.cond.value[..., :2] - example.xy)).max(-1)
-    assert error[..., views.DETECTOR[:, 4] == 1].max() < 1e-4
+    assert error[..., detectors.DETECTOR[:, 4] == 1].max() < 1e-4
     assert (error > 1e-4).mean() < 0.06
 
 
@@ -125,7 +127,7 @@ def test_half_of_the_clips_are_mirrored_as_a_whole(data, changed):
 @pytest.mark.slow
 def test_a_clip_of_one_frame_is_the_single_frame_example(data):
     """The same distribution as pose_example: mean and spread of all coordinates of state and condition agree."""
-    rates = views.ViewRates(no_confidence=0.3)
+    rates = ViewRates(no_confidence=0.3)
     one = draw(data, rates, 1, 4000)
     keys = jax.random.split(jax.random.key(5), 4000)
     other = jax.jit(jax.vmap(lambda k: views.pose_example(k, data[2].bodies, rates, NO_MASKS)))(keys)
@@ -144,7 +146,7 @@ def test_a_clip_of_one_frame_is_the_single_frame_example(data):
 def errors():
     """Errors [C, F, J, 2] px of a crop and confidences [C, F, J] of a person of extent 1 who stands still."""
     xy = jnp.zeros((40, 17, 2)).at[:, 0, 1].set(-0.5).at[:, 1, 1].set(0.5)
-    rates = views.ViewRates(noise=(1.0, 1.0), no_confidence=0.0)
+    rates = ViewRates(noise=(1.0, 1.0), no_confidence=0.0)
     keys = jax.random.split(jax.random.key(2), 3000)
     seen, confidence = jax.jit(jax.vmap(lambda k: clips.detect_clip(k, xy, rates)))(keys)
     return np.asarray(seen - xy) * 256 / 1.2, np.asarray(confidence)
@@ -152,23 +154,23 @@ def errors():
 
 def test_errors_have_the_published_mean_and_spread(errors):
     error = errors[0]
-    sure = views.DETECTOR[:, 4] == 1
-    np.testing.assert_allclose(error.mean((0, 1))[sure], views.DETECTOR[sure, :2], atol=0.12)
-    np.testing.assert_allclose(error[:, 20:].std((0, 1))[sure], views.DETECTOR[sure, 2:4], rtol=0.03)
+    sure = detectors.DETECTOR[:, 4] == 1
+    np.testing.assert_allclose(error.mean((0, 1))[sure], detectors.DETECTOR[sure, :2], atol=0.12)
+    np.testing.assert_allclose(error[:, 20:].std((0, 1))[sure], detectors.DETECTOR[sure, 2:4], rtol=0.03)
     # of joints with outliers the variance is the mixture's, once a clip is under way
-    bias, std, inlier = views.DETECTOR[:, :2], views.DETECTOR[:, 2:4], views.DETECTOR[:, 4:]
-    second = inlier * (std**2 + bias**2) + (1 - inlier) * views.OUTLIER_STD_PX**2
+    bias, std, inlier = detectors.DETECTOR[:, :2], detectors.DETECTOR[:, 2:4], detectors.DETECTOR[:, 4:]
+    second = inlier * (std**2 + bias**2) + (1 - inlier) * detectors.OUTLIER_STD_PX**2
     np.testing.assert_allclose((error[:, 20:] ** 2).mean((0, 1)), second, rtol=0.25)
 
 
 def test_the_first_frame_has_the_spread_of_the_others(errors):
-    sure = views.DETECTOR[:, 4] == 1
-    np.testing.assert_allclose(errors[0][:, 0].std(0)[sure], views.DETECTOR[sure, 2:4], rtol=0.06)
+    sure = detectors.DETECTOR[:, 4] == 1
+    np.testing.assert_allclose(errors[0][:, 0].std(0)[sure], detectors.DETECTOR[sure, 2:4], rtol=0.06)
 
 
 def test_errors_drift_with_a_memory_of_0_8_to_0_93(errors):
     """The correlation of neighbours is the mean memory, 0.865; of frames k apart, the mean of its k-th power."""
-    error = errors[0][:, :, views.DETECTOR[:, 4] == 1]
+    error = errors[0][:, :, detectors.DETECTOR[:, 4] == 1]
     z = (error - error.mean((0, 1))) / error.std((0, 1))
     for lag in (1, 5):
         low, high = 0.8, 0.93
@@ -180,9 +182,9 @@ def test_outliers_come_in_runs(errors):
     """In a joint with one outlier in ten: the share, and how often an outlier is followed by another."""
     error = errors[0][..., 16, :]
     far = np.linalg.norm(error, axis=-1) > 12  # 5 deviations and more of what is no outlier
-    seen = np.exp(-(12**2) / (2 * views.OUTLIER_STD_PX**2))  # share of outliers beyond 12 px, a Rayleigh tail
+    seen = np.exp(-(12**2) / (2 * detectors.OUTLIER_STD_PX**2))  # share of outliers beyond 12 px, a Rayleigh tail
     share = far.mean() / seen
-    np.testing.assert_allclose(share, 1 - views.DETECTOR[16, 4], rtol=0.12)
+    np.testing.assert_allclose(share, 1 - detectors.DETECTOR[16, 4], rtol=0.12)
     again = far[:, 1:][far[:, :-1]].mean() / seen
     np.testing.assert_allclose(again, 0.7, atol=0.05)
     assert np.corrcoef(np.linalg.norm(error, axis=-1).ravel(), errors[1][..., 16].ravel())[0, 1] < -0.6

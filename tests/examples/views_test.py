@@ -10,6 +10,8 @@ import pytest
 
 from jaxpose.conditioning import MaskRates
 from jaxpose.examples import views
+from jaxpose.examples.detectors import as_coco, detect
+from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, bone_lengths
 from jaxpose.model import ASSETS
@@ -42,7 +44,7 @@ def bodies():
     )
     noise = np.random.default_rng(0).normal(0, 0.05, (64, 17, 3))
     joints = np.concatenate([stand[None], stand + noise])
-    return views.make_bodies(joints, np.full(65, 1 / 65), views.ViewRates())
+    return views.make_bodies(joints, np.full(65, 1 / 65), ViewRates())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def examples(bodies):
 
     @jax.jit
     def make(noise, no_confidence):
-        rates = views.ViewRates(exact=0.25, point_noise=(0.01, 0.02), noise=(noise, noise), no_confidence=no_confidence)
+        rates = ViewRates(exact=0.25, point_noise=(0.01, 0.02), noise=(noise, noise), no_confidence=no_confidence)
         return jax.vmap(lambda key: views.pose_example(key, bodies, rates, masks))(keys)
 
     return make
@@ -73,7 +75,7 @@ def test_draw_body_follows_the_weights(bodies):
 
 
 def test_cameras_are_where_they_are_said_to_be(bodies):
-    rates = views.ViewRates(distance=(3.0, 7.0), height=(0.8, 2.2), aim=4.0, roll=2.0)
+    rates = ViewRates(distance=(3.0, 7.0), height=(0.8, 2.2), aim=4.0, roll=2.0)
     keys = jax.random.split(jax.random.key(1), 2000)
     body = bodies.joints[0]
     R, t = (np.asarray(x) for x in jax.jit(jax.vmap(lambda k: views.draw_camera(k, body, rates)))(keys))
@@ -93,8 +95,8 @@ def test_cameras_are_where_they_are_said_to_be(bodies):
 def test_detector_errors_have_the_published_size():
     xy = jnp.zeros((17, 2)).at[0].set(jnp.array([0.0, -0.5])).at[1].set(jnp.array([0.1, 0.5]))
     keys = jax.random.split(jax.random.key(2), 20_000)
-    rates = views.ViewRates(noise=(1.0, 1.0), no_confidence=0.0)
-    seen, confidence = jax.jit(jax.vmap(lambda k: views.detect(k, xy, rates)))(keys)
+    rates = ViewRates(noise=(1.0, 1.0), no_confidence=0.0)
+    seen, confidence = jax.jit(jax.vmap(lambda k: detect(k, xy, rates)))(keys)
     error_px = np.asarray(seen - xy) * 256 / 1.2  # the person's extent is 1, the crop 1.2 times as large
     hip = error_px[:, 0]  # no outliers at the hip
     np.testing.assert_allclose(hip.mean(0), [-0.06, -2.37], atol=0.06)
@@ -113,8 +115,8 @@ def test_a_share_of_the_examples_has_blazeposes_errors():
     xy = jnp.zeros((17, 2)).at[0].set(jnp.array([0.0, -0.5])).at[1].set(jnp.array([0.1, 0.5]))
     keys = jax.random.split(jax.random.key(3), 20_000)
     for share in (1.0, 0.5):
-        rates = views.ViewRates(noise=(1.0, 1.0), blazepose=share)
-        seen, _ = jax.jit(jax.vmap(lambda k, rates=rates: views.detect(k, xy, rates)))(keys)
+        rates = ViewRates(noise=(1.0, 1.0), blazepose=share)
+        seen, _ = jax.jit(jax.vmap(lambda k, rates=rates: detect(k, xy, rates)))(keys)
         error = np.asarray(seen - xy)[:, 5] * 256 / 1.2
         near = error[np.abs(error).max(-1) < 20]
         spread = 1.4826 * np.median(np.abs(near - np.median(near, 0)), 0)
@@ -149,19 +151,19 @@ def test_coco_s_joint_set_is_what_the_converter_makes_of_it():
     for j in shared:
         coco[j], sure[j] = xy[names.index(COCO_17.joints[j])], confidence[names.index(COCO_17.joints[j])]
     expected, trust = convert_joints(jnp.asarray(coco), jnp.asarray(sure), COCO_17, H36M_17)
-    ours, ours_sure = views.as_coco(jax.random.key(1), xy, confidence)
+    ours, ours_sure = as_coco(jax.random.key(1), xy, confidence)
     seen = np.asarray(trust) > 0
     assert seen.sum() == 14
     np.testing.assert_allclose(ours[seen], expected[seen], atol=1e-6)
     np.testing.assert_allclose(ours_sure[seen], trust[seen], atol=1e-6)
     assert (np.asarray(ours_sure)[[names.index("spine"), names.index("head")]] == 0).all()
-    neck = [float(views.as_coco(jax.random.key(i), xy, confidence)[1][9] > 0) for i in range(40)]
+    neck = [float(as_coco(jax.random.key(i), xy, confidence)[1][9] > 0) for i in range(40)]
     assert 0.2 < np.mean(neck) < 0.8
 
 
 def test_mirror_swaps_sides_and_keeps_bones(bodies):
     body = bodies.joints[3]
-    rates = views.ViewRates(mirror=1.0)
+    rates = ViewRates(mirror=1.0)
     mirrored = augmented(jax.random.key(0)[None], body, body, rates)[0]
     np.testing.assert_allclose(mirrored[13], body[16] * jnp.array([-1.0, 1.0, 1.0]), atol=1e-6)
     twice = augmented(jax.random.key(1)[None], mirrored, mirrored, rates)[0]
@@ -169,7 +171,7 @@ def test_mirror_swaps_sides_and_keeps_bones(bodies):
 
 
 def test_resized_bodies_have_scaled_bones_and_stay_on_the_floor(bodies):
-    rates = views.ViewRates(mirror=0.0, size=0.1)
+    rates = ViewRates(mirror=0.0, size=0.1)
     body = bodies.joints[5]
     grown = augmented(jax.random.split(jax.random.key(4), 500), body, body, rates)
     ratio = np.asarray(bone_lengths(grown, H36M_17) / bone_lengths(body, H36M_17))
@@ -179,7 +181,7 @@ def test_resized_bodies_have_scaled_bones_and_stay_on_the_floor(bodies):
 
 
 def test_each_bone_varies_by_its_stated_deviation_and_sides_are_alike(bodies):
-    rates = views.ViewRates(mirror=0.0, bone=0.1)
+    rates = ViewRates(mirror=0.0, bone=0.1)
     body = bodies.joints[5]
     changed = augmented(jax.random.split(jax.random.key(7), 2000), body, body, rates)
     log_ratio = np.log(np.asarray(bone_lengths(changed, H36M_17) / bone_lengths(body, H36M_17)))
@@ -190,7 +192,7 @@ def test_each_bone_varies_by_its_stated_deviation_and_sides_are_alike(bodies):
 
 
 def test_spliced_bodies_keep_both_halves(bodies):
-    rates = views.ViewRates(mirror=0.0, splice=1.0)
+    rates = ViewRates(mirror=0.0, splice=1.0)
     trunk, legs = bodies.joints[1], bodies.joints[2]
     spliced = augmented(jax.random.key(5)[None], trunk, legs, rates)[0]
     lower = np.array(H36M_17.parts[0] + H36M_17.parts[1])

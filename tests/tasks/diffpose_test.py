@@ -17,7 +17,7 @@ from jaxpose import model as released
 from jaxpose.base import Prediction, Problem
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.examples.views import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
+from jaxpose.examples.detectors import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
 from jaxpose.geometry.camera import project
 from jaxpose.networks.diffpose import DEPTH_BINS
 from jaxpose.spaces.person import encode_keypoints, encode_xy

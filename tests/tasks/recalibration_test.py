@@ -10,7 +10,7 @@ from pose_oracle import MEAN, make
 
 from jaxpose.base import Camera, Condition
 from jaxpose.diffusion.solvers import one_step
-from jaxpose.model import Recalibration
+from jaxpose.model import EVIDENCE, Recalibration
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import lift as r
 from jaxpose.tasks.complete import complete
@@ -24,12 +24,15 @@ TRUTH = MEAN + RNG.normal(0, 0.05, (3, 17, 3)) + np.array([0.2, 0.1, 4.0])
 PIXELS = 1000 * TRUTH[..., :2] / TRUTH[..., 2:] + 500 + RNG.normal(0, 4, (3, 17, 2))
 TRUST = RNG.uniform(0.3, 1, (3, 17))
 STATES = RNG.normal(size=(6, 3, 17, 3))
+CENTRE = -3.4  # of the misfit
 
 
 def factors(offset=0.0, slope=0.0, covariance=1.0, radius=1.0):
     full = jnp.full(17, 1.0)
+    centre = jnp.array([CENTRE, 0.0, 0.0, 0.0, 0.0])
+    slopes = jnp.zeros((5, 3)).at[0].set(slope)  # of the misfit
     return Recalibration(
-        offset * jnp.ones((17, 3)), slope * jnp.ones(3), covariance * full, radius * jnp.linspace(1, 2, 17)
+        offset * jnp.ones((17, 3)), slopes, centre, jnp.ones(5), covariance * full, radius * jnp.linspace(1, 2, 17)
     )
 
 
@@ -75,8 +78,22 @@ def test_the_misfit_is_what_least_squares_leaves():
         centred = xy - np.average(xy, axis=0, weights=TRUST[n])
         extent2 = np.average((centred**2).sum(-1), weights=TRUST[n])
         rms = np.sqrt(np.average(((seen - xy) ** 2).sum(-1), weights=TRUST[n]) / extent2)
-        expected = np.clip(np.log(rms) - r.MISFIT, -r.MISFIT_RANGE, r.MISFIT_RANGE)
-        np.testing.assert_allclose(r.misfit(cond, view, jnp.asarray(x_view))[n], expected, atol=2e-3)
+        found = dict(zip(EVIDENCE, r.evidence(cond, view, jnp.asarray(x_view))[n], strict=True))
+        np.testing.assert_allclose(found["misfit"], np.log(rms), atol=2e-3)
+        np.testing.assert_allclose(found["extent"], 0.5 * np.log(extent2), atol=1e-4)
+        np.testing.assert_allclose(found["trust"], TRUST[n].mean(), atol=1e-5)
+        assert found["seen"] == 1
+
+
+def test_a_person_upside_down_is_tilted_and_a_hidden_half_is_told():
+    cond, view = conditions(np.where(np.arange(17) < 8, 0.5, 0) * np.ones((3, 1)))
+    upright = np.zeros((3, 17, 3), np.float32)
+    upright[:, 8] = [[0, -0.5, 0], [0, 0.5, 0], [0.3, 0, 0]]  # the thorax over, under and beside the hip
+    found = r.evidence(cond, view, jnp.asarray(upright))
+    tilt, trust, seen = (found[:, EVIDENCE.index(name)] for name in ("tilt", "trust", "seen"))
+    np.testing.assert_allclose(tilt, [0, 2, 1], atol=1e-6)
+    np.testing.assert_allclose(trust, 0.5, atol=1e-6)
+    np.testing.assert_allclose(seen, 8 / 17, atol=1e-6)
 
 
 def test_samples_move_about_the_middle_and_the_root_by_the_share_that_is_seen():
@@ -87,12 +104,11 @@ def test_samples_move_about_the_middle_and_the_root_by_the_share_that_is_seen():
     moved = r.respread(make(), cond, view, states, factors(offset=np.log(2)))
     for n, seen in enumerate((1, 8 / 17, 0)):  # the oracle's middle is 0
         np.testing.assert_allclose(about_root(moved[:, n]), 2**seen * about_root(states[:, n]), rtol=1e-3, atol=1e-4)
-    level = r.misfit(cond, view, make().statistics.mean + 0 * cond.value)
-    assert level[2] == 0  # nothing is seen
+    level = r.evidence(cond, view, make().statistics.mean + 0 * cond.value)[:, 0] - CENTRE
     fewer = r.respread(make(), cond, view, states[:2], factors(offset=np.log(2)))
     np.testing.assert_allclose(fewer, moved[:2], atol=1e-6)  # however many are drawn
     moved = r.respread(make(), cond, view, states, factors(slope=0.5))
-    expected = np.exp(0.5 * float(level[0])) * about_root(states[:, 0])
+    expected = np.exp(0.5 * np.clip(float(level[0]), -2.5, 2.5)) * about_root(states[:, 0])
     np.testing.assert_allclose(about_root(moved[:, 0]), expected, rtol=1e-3, atol=1e-4)
 
 
@@ -133,4 +149,5 @@ def test_other_tasks_take_their_own_factors(task):
 def test_a_condition_without_confidences_is_measured_by_its_mask():
     cond, view = conditions(np.ones((3, 17)))
     x = make().statistics.mean + 0 * cond.value
-    np.testing.assert_allclose(r.misfit(Condition(cond.value, cond.mask), view, x), r.misfit(cond, view, x), atol=1e-6)
+    masked = r.evidence(Condition(cond.value, cond.mask), view, x)
+    np.testing.assert_allclose(masked, r.evidence(cond, view, x), atol=1e-6)

@@ -14,7 +14,9 @@ from experiments.options import parse, run
 from jaxpose import model as released
 from jaxpose.base import Condition
 from jaxpose.evaluation.protocols import LiftingBench
-from jaxpose.examples.views import Bodies, ViewRates, draw_body, draw_camera, make_bodies
+from jaxpose.examples.bodies import Bodies
+from jaxpose.examples.rates import ViewRates
+from jaxpose.examples.views import draw_body, draw_camera, make_bodies
 from jaxpose.geometry.camera import look_at, project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.networks.score_mlp import ScoreMLP

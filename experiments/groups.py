@@ -1,0 +1,89 @@
+"""Groups of the motion capture that a training can leave out, to be scored on: people, databases, kinds of movement.
+
+    databases   train on CMU and ReActIdle, score on HDM05
+    floor       leave out floor exercises, acrobatics and climbing
+    people      leave out every fifth subject of the training people, by the order of their names
+
+Validation subjects of `splits.json` are in none of them: what is chosen here is scored there.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Key
+from jaxpose.datasets.mocap import Mocap, balanced_weights
+from jaxpose.examples import bodies, detectors, views
+from jaxpose.examples.rates import ViewRates
+from jaxpose.geometry.camera import project, world_to_camera
+from jaxpose.geometry.skeleton import H36M_17
+
+GROUPS = ("databases", "floor", "people")
+# As the benchmark sees: cameras 3 to 7 m away, about level; one detector, whose confidence can be relied on.
+BENCH = ViewRates(
+    distance=(3.0, 7.0), height=(0.8, 2.2), aim=3.0, roll=0.0, noise=(1.0, 1.0), no_confidence=0.0, mirror=0.0
+)
+PINHOLE = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
+_FIFTH = 5
+
+
+class Seen(NamedTuple):
+    """Poses as a camera sees them: keypoints [N, 17, 2] on the plane z = 1, confidence [N, 17], joints_cam [N, 17, 3]
+    m.
+
+    keypoints_true: [N, 17, 2] without errors. up_cam: [N, 3]. subject, category: [N]. tilt: [N] degrees of the trunk
+    from upright.
+    """
+
+    keypoints: np.ndarray
+    confidence: np.ndarray
+    keypoints_true: np.ndarray
+    joints_cam: np.ndarray
+    up_cam: np.ndarray
+    subject: np.ndarray
+    category: np.ndarray
+    tilt: np.ndarray
+
+
+def see(mocap: Mocap, rates: ViewRates, num: int, seed: int) -> Seen:
+    """`num` poses as captured, categories and subjects balanced, turned and seen at `rates`."""
+    weights = balanced_weights(mocap, 0.5, 0.5, {"idle": 0.2})
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.choice(len(weights), min(num, len(weights)), replace=False, p=weights))
+
+    @jax.jit
+    @jax.vmap
+    def seen(key: Key, x: Array) -> tuple[Array, ...]:
+        turn_key, camera_key, detector_key, coco_key, neck_key = jax.random.split(key, 5)
+        x = bodies.turn(turn_key, x[None], rates)[0]
+        R, t = views.draw_camera(camera_key, x, rates)
+        x_cam = world_to_camera(R, t, x)
+        x_cam = x_cam.at[:, 2].add(jnp.maximum(0.5 - x_cam[:, 2].min(), 0.0))
+        exact = project(jnp.asarray(PINHOLE), x_cam)
+        xy, confidence = detectors.detect(detector_key, exact, rates)
+        if rates.coco:
+            coco = jax.random.bernoulli(coco_key, rates.coco)
+            pair = zip(detectors.as_coco(neck_key, xy, confidence), (xy, confidence), strict=True)
+            xy, confidence = (jnp.where(coco, a, b) for a, b in pair)
+        trunk = x[H36M_17.joints.index("thorax")] - x[0]
+        tilt = jnp.degrees(jnp.arccos(jnp.clip(trunk[1] / jnp.linalg.norm(trunk), -1, 1)))
+        return xy, confidence, exact, x_cam, R[:, 1], tilt
+
+    found = seen(jax.random.split(jax.random.key(seed), len(rows)), jnp.asarray(mocap.joints[rows]))
+    xy, confidence, exact, x_cam, up_cam, tilt = (np.asarray(x) for x in found)
+    sequence = mocap.sequence[rows]
+    return Seen(xy, confidence, exact, x_cam, up_cam, mocap.subject[sequence], mocap.category[sequence], tilt)
+
+
+def left_out(mocap: Mocap, group: str) -> np.ndarray:
+    """Which sequences [S] (bool) a group leaves out; ValueError for a name that is none of GROUPS."""
+    if group not in GROUPS:
+        raise ValueError(f"leave_out: got {group!r}; legal are {GROUPS}")
+    if group == "databases":
+        return np.char.startswith(mocap.subject.astype(str), "hdm_")
+    if group == "floor":
+        return np.isin(mocap.category, ("floor", "acrobatics", "climb"))
+    names = np.unique(mocap.subject)
+    return np.isin(mocap.subject, names[_FIFTH // 2 :: _FIFTH])
