@@ -8,7 +8,7 @@
     score       log densities of corrupted poses                      oracle    `posterior` where it is known
     world       vertical, floor, feet and root's path of one static camera
     h36m        DiffPose's protocols on prepared folders              gfpose    GFPose's protocol
-    blazepose   the walker's videos, beside BlazePose's landmarks
+    blazepose   the walker's videos, beside BlazePose's landmarks     people    spread of training bodies and real ones
 
 `python -m experiments.evaluate WHAT --help` lists the flags.
 """
@@ -40,6 +40,7 @@ FILES = {
             "gfpose",
             "blazepose",
             "world",
+            "people",
         )
     },
 }

@@ -52,7 +52,7 @@ _CARRIER = {
     "right_wrist": "right_elbow",
 }
 CARRIERS = np.array([SMPL_22.joints.index(_CARRIER[joint]) for joint in H36M_17.joints])
-_SEGMENT = {
+SEGMENTS = {
     "hip_width": ("left_hip", "right_hip"),
     "thigh": ("left_knee", "right_knee"),
     "shin": ("left_ankle", "right_ankle"),
@@ -133,8 +133,8 @@ def people_of(joints: np.ndarray, carriers: np.ndarray, person: np.ndarray) -> P
     offsets = np.stack([np.median(local[person == s], 0) for s in range(person.max() + 1)])
     length = np.maximum(np.linalg.norm(offsets, axis=-1), 1e-6)
     table = json.loads((ASSETS / "people.json").read_text())
-    column = {H36M_17.joints.index(j): table["segments"].index(s) for s, js in _SEGMENT.items() for j in js}
-    shared = [H36M_17.joints.index(j) for s in _SHARED for j in _SEGMENT[s]]
+    column = {H36M_17.joints.index(j): table["segments"].index(s) for s, js in SEGMENTS.items() for j in js}
+    shared = [H36M_17.joints.index(j) for s in _SHARED for j in SEGMENTS[s]]
     # one length for both sides of the mean person
     mean = np.log(length).mean(0)
     mean[list(H36M_17.left)] = mean[list(H36M_17.right)] = (mean[list(H36M_17.left)] + mean[list(H36M_17.right)]) / 2
@@ -235,7 +235,7 @@ def draw_body(key: Key, bodies: Bodies, rows: Array, other: Array, rates: ViewRa
     is_drawn = jax.random.bernoulli(own_key, rates.people)
     is_mixed = jax.random.bernoulli(limb_key, rates.recombine)
 
-    def one(row: Array, other_row: Array) -> tuple[Array, Array]:
+    def one(row: Array, other_row: Array) -> Array:
         frame = frame_of(bodies, row)
         skeleton = jnp.exp(noise)[:, None] * jnp.where(is_drawn, drawn, frame.offsets)
         own = on_skeleton(frame, skeleton)
@@ -245,9 +245,9 @@ def draw_body(key: Key, bodies: Bodies, rows: Array, other: Array, rates: ViewRa
         x = joints_of(own)
         floor = bodies.joints[row][:, 1].min()
         mixed, x = (y.at[:, 1].add(floor - y[:, 1].min()) for y in (mixed, x))
-        return jnp.where(is_mixed & fits, mixed, x), fits
+        return jnp.where(is_mixed & fits, mixed, x)
 
-    x, _ = jax.vmap(one)(rows, other)
+    x = jax.vmap(one)(rows, other)
     return jnp.where(jax.random.bernoulli(mirror_key, rates.mirror), mirror(x, H36M_17), x)
 
 

@@ -48,6 +48,43 @@ def test_balanced_weights(root):
         balanced_weights(mocap, 2)
 
 
+def test_subjects_of_a_category_are_balanced_and_categories_weighed():
+    """a walks 3 frames and b 1; c runs 4."""
+    mocap = Mocap(
+        np.zeros((8, 17, 3)), np.array([0, 0, 0, 1, 2, 2, 2, 2]), *np.array([list("abc"), list("wwr"), list("xyz")])
+    )
+    alike = balanced_weights(mocap, 1.0, 0.0)
+    np.testing.assert_allclose([alike[:3].sum(), alike[3], alike[4:].sum()], [0.25, 0.25, 0.5])
+    root = balanced_weights(mocap, 1.0, 0.5)
+    np.testing.assert_allclose(root[:3].sum() / root[3], np.sqrt(3))
+    fewer = balanced_weights(mocap, 1.0, 0.0, {"r": 0.5})
+    np.testing.assert_allclose([fewer[:4].sum(), fewer[4:].sum()], [2 / 3, 1 / 3])
+    with pytest.raises(ValueError, match=r"subject_power must be in \[0, 1\], got -1"):
+        balanced_weights(mocap, 1.0, -1)
+
+
+def test_splits_are_joined_and_subjects_of_a_file_are_dropped(root):
+    both = load_mocap(root, "train+val", ("x",))
+    assert both.subject.tolist() == ["a", "b", "c"]
+    without = load_mocap(root, "train+val", ("x",), drop=("x/b", "y/a"))
+    assert without.subject.tolist() == ["a", "c"]
+    assert len(without.joints) == 6
+    with pytest.raises(ValueError, match="split: got 'tes', legal are"):
+        load_mocap(root, "train+tes", ("x",))
+
+
+def test_rotations_come_with_the_pelvis_first(root):
+    with np.load(root / "mocap" / "x.npz") as z:
+        frames = dict(z)
+    frames |= {"rot_scale": 0.001, "global_orient": np.arange(30).reshape(10, 3)}
+    frames |= {"body_pose": 1000 + np.arange(630).reshape(10, 63)}
+    np.savez(root / "mocap" / "x.npz", **frames)
+    found = load_mocap(root, "val", ("x",), rotations=True).rotations
+    assert found.shape == (4, 22, 3)
+    np.testing.assert_allclose(found[0, 0], [0.009, 0.010, 0.011], rtol=1e-5)
+    np.testing.assert_allclose(found[0, 1], np.array([1189, 1190, 1191]) / 1000, rtol=1e-5)
+
+
 @pytest.fixture
 def many():
     """40 sequences of 1 to 40 frames, in no order; every joint of a frame holds the frame's number."""

@@ -1,0 +1,45 @@
+"""Groups that are left out, and how their poses are seen."""
+
+import numpy as np
+import pytest
+
+from experiments import groups
+from experiments.groups import BENCH, PINHOLE
+from jaxpose.datasets.mocap import Mocap
+
+SUBJECT = np.array(["cmu01", "cmu02", "cmu03", "cmu04", "cmu05", "hdm_bd"])
+CATEGORY = np.array(["walk", "climb", "floor", "walk", "acrobatics", "walk"])
+
+
+@pytest.fixture(scope="module")
+def mocap():
+    """A straight figure, which leans by 0.1 rad more in each frame, 10 frames a sequence."""
+    height = np.linspace(0, 1.7, 17)
+    lean = 0.1 * np.arange(60)
+    joints = np.stack(
+        [0 * lean[:, None] + 0.01 * np.arange(17), np.cos(lean)[:, None] * height, np.sin(lean)[:, None] * height], -1
+    )
+    joints[:, 0] = 0
+    return Mocap(joints.astype(np.float32), np.repeat(np.arange(6), 10), SUBJECT, CATEGORY, SUBJECT)
+
+
+def test_groups_leave_out_what_they_say(mocap):
+    assert SUBJECT[groups.left_out(mocap, "databases")].tolist() == ["hdm_bd"]
+    assert CATEGORY[groups.left_out(mocap, "floor")].tolist() == ["climb", "floor", "acrobatics"]
+    assert SUBJECT[groups.left_out(mocap, "people")].tolist() == ["cmu03"]
+    with pytest.raises(ValueError, match="leave_out: got 'x'; legal are"):
+        groups.left_out(mocap, "x")
+
+
+def test_seen_poses_project_to_their_keypoints_and_know_their_tilt(mocap):
+    seen = groups.see(mocap, BENCH, 40, 0)
+    assert len(seen.tilt) == len(set(map(tuple, seen.joints_cam[:, 16].tolist()))) == 40
+    np.testing.assert_allclose(seen.keypoints_true, seen.joints_cam[..., :2] / seen.joints_cam[..., 2:], atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(seen.up_cam, axis=-1), 1, atol=1e-5)
+    trunk = seen.joints_cam[:, 8] - seen.joints_cam[:, 0]
+    cosine = (trunk * seen.up_cam).sum(-1) / np.linalg.norm(trunk, axis=-1)
+    np.testing.assert_allclose(np.cos(np.radians(seen.tilt)), cosine, atol=1e-4)
+    assert seen.tilt.max() > 120
+    level = np.degrees(np.arccos(-seen.up_cam[:, 1]))
+    assert level.max() < 45
+    assert PINHOLE.tolist() == [1, 1, 0, 0]
