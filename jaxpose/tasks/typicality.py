@@ -8,8 +8,8 @@ D = 2 log(l_{k+1} / l_k) the step of the log signal-to-noise ratio r = -2 log l.
     -log p(x0) = 1/2 integral of E |x0 - x0_hat|^2 / l^2  dr + const
 
 so e is a negative log density in nats, after noise of half the first level and up to a constant, for 16 network calls;
-the exact one, `tasks.score.log_density`, takes some 1,700. The draws are fixed, so that a pose has one e. Its typicality
-is the share of training poses with a larger e, in percent (`python -m experiments.jobs.quantiles`).
+the exact one, `tasks.score.log_density`, takes some 1,700. The draws are fixed, so that a pose has one e. Its
+typicality is the share of training poses with a larger e, in percent (`python -m experiments.jobs.quantiles`).
 
 A pose of joints is judged in the axes of a camera that is about level, as in training. Few-step models and DiffPose
 have no score, and so no e: their poses are judged by a model that has one, such as `load("pose17")`.
