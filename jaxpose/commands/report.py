@@ -182,4 +182,5 @@ def _page(picture: Picture, title: str, shown: dict[str, Any], unusual: np.ndarr
     if picture.frame is None:
         return viz.grid_page(picture.samples, picture.skeleton, labels=picture.labels, title=title, **shown)
     place = {name: getattr(picture, name) for name in ("frame", "person", "root", "fps", "image_size", "film", "floor")}
-    return viz.motion_page(picture.samples, picture.skeleton, title=title, unusual=unusual, **place, **shown)
+    marked = unusual if unusual is not None and unusual.any() else None
+    return viz.motion_page(picture.samples, picture.skeleton, title=title, unusual=marked, **place, **shown)
