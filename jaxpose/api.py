@@ -22,8 +22,9 @@ from jaxpose.tasks.posterior import Observed, Posterior, posterior
 from jaxpose.tasks.priors import Prior, prior_of
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.samplers import mean_flow, probability_flow, stochastic
-from jaxpose.tasks.score import log_density, typicality
+from jaxpose.tasks.score import log_density
 from jaxpose.tasks.stream import start_stream, step_stream
+from jaxpose.tasks.typicality import out_of_distribution, typicality
 from jaxpose.tasks.world import World, to_world
 
 __all__ = sorted(name for name in globals() if not name.startswith("_"))

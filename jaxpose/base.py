@@ -17,6 +17,8 @@ import jax
 Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array
 
+LEAST_PERCENTILE = 1.0  # of typicality: a pose below it is called out of distribution
+
 
 class Condition(NamedTuple):
     """Condition of a network: the observed coordinates of a pose.
@@ -102,6 +104,9 @@ class Hypotheses(NamedTuple):
     root:       [H, N, 3] metres, position of each sample's root joint in the camera frame; None where not known.
     noise:      [N, J] metres, the noise per coordinate that each given joint was taken to have; None without 3D input.
     path:       [T+1, H, N, J, 3] metres, the states from start to result, or None.
+    typicality: [N] percentile in 0..100 of the mean pose among training poses (`tasks/typicality.py`), low where it is
+                unlike them; None of models that cannot tell (`jaxpose.typicality(load("pose17"), mean)` does), and
+                inside another jit.
     """
 
     samples: Array
@@ -112,6 +117,12 @@ class Hypotheses(NamedTuple):
     root: Array | None = None
     noise: Array | None = None
     path: Array | None = None
+    typicality: Array | None = None
+
+    @property
+    def out_of_distribution(self) -> Array | None:
+        """[N] bool, poses less typical than all but 1 % of training poses, and those without a number; or None."""
+        return None if self.typicality is None else ~(self.typicality >= LEAST_PERCENTILE)
 
 
 class Start(NamedTuple):

@@ -137,7 +137,8 @@ class Model:
     """A network with its weights, bound to a process and a codec; a pytree, so it passes through jit.
 
     recalibration: by the name of a task ("lift"); a task that is not named is taken as it is.
-    typicality:    [Q] rising: quantiles 0 to 1 of the log density (nats) of training poses, or [0] where not measured.
+    typicality:    [Q] rising: quantiles 0 to 1 of the denoising error (nats, `tasks/typicality.py`) of training poses,
+                   or [0] where not measured.
     """
 
     params: Any
@@ -175,6 +176,13 @@ class Model:
         return bind(raw, self.spec.sde(), self.spec.target, spread)
 
 
+def null_condition(model: Model, num_rows: int | None = None) -> Condition:
+    """The null condition of `num_rows` poses, or of one without leading axes, which is then encoded once for all."""
+    lead = () if num_rows is None else (num_rows,)
+    pose = jnp.zeros((*lead, len(model.skeleton.joints), 3))
+    return Condition(pose, pose, jnp.zeros((*lead, model.spec.context)) if model.spec.context else None)
+
+
 def require(model: Model, task: str, *capabilities: str) -> None:
     """ValueError where `model` lacks one of the capabilities that `task` needs; the keys of _NEEDED are legal."""
     for capability in capabilities:
@@ -193,7 +201,7 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     others = {
         "statistics": model.statistics._asdict(),
         "recalibration": {f"{task}/{k}": v for task, r in model.recalibration.items() for k, v in r._asdict().items()},
-        "typicality": {"quantiles": model.typicality} if model.typicality.size else {},
+        "typicality": {"denoising_error": model.typicality} if model.typicality.size else {},
     }
     for group, values in others.items():
         tensors |= {f"{group}/{k}": jnp.asarray(v, jnp.float32) for k, v in values.items()}
@@ -243,7 +251,7 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         Statistics(**groups["statistics"]),
         spec,
         _parse_recalibration(path, spec, groups["recalibration"]),
-        groups["typicality"].get("quantiles", jnp.zeros(0)),
+        groups["typicality"].get("denoising_error", jnp.zeros(0)),
     )
 
 

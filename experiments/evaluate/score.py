@@ -1,4 +1,4 @@
-"""How well the log density tells corrupted poses from clean ones.
+"""How well the log density and the denoising error, which typicality is made of, tell corrupted poses from clean ones.
 
     python -m experiments.evaluate score --model=pose17 [--stride=10] [--out=DIR]
     python -m experiments.evaluate score --model=prior21
@@ -6,9 +6,8 @@
 Prints the area under the ROC curve (AUROC: the chance that a corrupted pose scores below a clean one of another frame)
 of every corruption of validation poses, beside two baselines fitted on training poses: the density of one Gaussian and
 the distance to the nearest of 20,000 poses. A pose mirrored left to right, sides relabelled, is a legal pose: 0.5 is
-right there. Mirrored in depth it has its left side at the right, and is not. `below_1` and `above_99` are the shares
-below the 1st and above the 99th percentile of training poses, where the model's file has quantiles
-(`python -m experiments.jobs.quantiles`).
+right there. Mirrored in depth it has its left side at the right, and is not. `below_1` and `above_99` are the shares of
+typicality below 1 and above 99, where the model's file has quantiles (`python -m experiments.jobs.quantiles`).
 
 pose17:  joints in camera axes; "given keypoints" is the density under the simulated detections of the clean pose.
 prior21: rotations; noise in shares of each number's deviation in training; everything 1.5 and 2 times as far from rest.
@@ -38,6 +37,7 @@ from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.spaces.person import decode_view, encode_keypoints
 from jaxpose.spaces.rotations import REPRESENTATIONS
 from jaxpose.tasks import score as density
+from jaxpose.tasks.typicality import denoising_error
 
 _BLOCK = 256  # poses scored by one call
 _REFERENCE = 20_000  # training poses of the baselines
@@ -49,6 +49,7 @@ class Options(harness.Options):
 
     stride: int = option(10, "Every so many validation poses.", low=1)
     steps: int = option(density.NUM_STEPS, "Intervals of the log-SNR.", low=1)
+    density: bool = option(True, "Also the exact log density, which takes nearly all of the time.")
 
 
 def score(model: released.Model, options: Options) -> Iterator[Item]:
@@ -60,14 +61,17 @@ def score(model: released.Model, options: Options) -> Iterator[Item]:
     tuned = "intervals of the log-SNR on validation poses; quantiles, of training poses, in the model's file"
     yield Table(f"{len(sets['clean'])} validation poses, {model.spec.name}", told, tuned)
     clean: dict[str, Any] = {}
+    judge = jax.jit(lambda x, _: denoising_error(model, x))
     for name, poses in sets.items():
         started = time.perf_counter()
-        found = {k: in_blocks(run, poses) for k, run in densities.items()} | baseline_scores(baselines, poses)
+        found = {k: in_blocks(run, poses) for k, run in densities.items() if options.density}
+        error = in_blocks(judge, poses)
+        found |= {"denoising": -error, **baseline_scores(baselines, poses)}
         clean = clean or found
         row = {f"auroc_{k}": auroc(clean[k], v) for k, v in found.items()}
-        row["median_nats"] = float(np.median(found["density"]))
+        row |= {"median_nats": float(np.median(found["density"]))} if options.density else {}
         if model.typicality.size:
-            percentile = np.asarray(density.typicality(model, found["density"]))
+            percentile = 100 - np.interp(error, model.typicality, np.linspace(0, 100, model.typicality.size))
             row |= {"below_1": float((percentile < 1).mean()), "above_99": float((percentile > 99).mean())}
         yield Row(f"{name} ({len(poses)})", row | {"seconds": time.perf_counter() - started})
 

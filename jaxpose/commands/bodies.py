@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies
-from jaxpose.commands import exports, report, tracks
+from jaxpose.commands import exports, report, tracks, typical
 from jaxpose.commands.blocks import AXIS, Drawn
 from jaxpose.commands.models import load_prior
 from jaxpose.commands.options import Complete, Denoise, Fit, Generate, Ik, Interpolate
@@ -197,6 +197,9 @@ def write_bodies(
     """
     out, files, pictures = options.output.out, options.output.exports, not options.output.no_pictures
     arrays = {**arrays, **report.axes(SMPL_22.joints, up, summary["frame_tag"])}
+    judged = typical.of_bodies(arrays.get("mean", shown.body_pose[0]), arrays)
+    yield from judged.said
+    arrays, summary = arrays | judged.arrays, summary | judged.summary
     clip = None
     if exports.any_of(files):
         moving = (shown.body_pose, shown.global_orient, shown.pelvis)

@@ -4,7 +4,7 @@
     .glb    a skinned body with an animation for each take, m, y up                  a file for each person
     .trc    joints as markers, mm, y up                                              a file for each person and take
     .c3d    joints as markers, mm, z up, with 90 % radii as residuals                a file for each person and take
-    .csv    one row for each joint: frame, time, person, take, joint, x, y, z, radius, m, y up             one file
+    .csv    one row for each joint: frame, time, person, take, joint, x, y, z, radius, m, y up; typicality   one file
 
 Rotations of joints are those of the skeleton that fits their positions best (`fitting/joint_angles.py`); what the
 positions do not show is said. BVH and GLB cannot leave frames out: where a person was not seen, rotations are
@@ -158,14 +158,15 @@ def _write_glb(path: Path, clip: Clip, tracks: list[Track], body: Body, name: st
 
 
 def _write_csv(path: Path, clip: Clip) -> Path:
-    lines = ["frame,time_s,person,take,joint,x_m,y_m,z_m,radius_90_m"]
+    lines = ["frame,time_s,person,take,joint,x_m,y_m,z_m,radius_90_m,typicality"]
     for track in clip.tracks:
         for f, (frame, number) in enumerate(zip(track.frame, track.number, strict=True)):
             head = f"{frame},{number / clip.fps:.6f},{track.person},{track.take or 'best'}"
+            typical = "" if track.typicality is None else f"{track.typicality[f]:.2f}"
             for j, joint in enumerate(clip.names):
                 x, y, z = track.joints[f, j]
                 radius = "" if track.radius is None else f"{track.radius[f, j]:.5f}"
-                lines.append(f"{head},{joint},{x:.5f},{y:.5f},{z:.5f},{radius}")
+                lines.append(f"{head},{joint},{x:.5f},{y:.5f},{z:.5f},{radius},{typical}")
     with atomic(path) as file:
         file.write(("\n".join(lines) + "\n").encode())
     return path

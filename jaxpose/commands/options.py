@@ -192,8 +192,8 @@ class Score:
     """3D poses in, log density and typicality of each out.
 
     Reads 3D joints (.npz, .npy, .csv, .json), none of them missing, or joint rotations (AMASS .npz, .bvh, .amc,
-    arrays), and writes the exact log density of each pose under the model, its percentile among training poses, and
-    whether it lies out of distribution (.npz, .json).
+    arrays), and writes the exact log density of each pose under the model, its typicality (percentile among training
+    poses), and whether it lies out of distribution (.npz, .json).
     """
 
     input: Annotated[Path, text("file of 3D joints, or of joint rotations")]
@@ -205,7 +205,7 @@ class Score:
     keypoints: Annotated[Path | None, metavar("FILE")] = None
     """2D keypoints of the same frames and people: the log density given them is written too"""
     least: Annotated[float | None, metavar("P"), within(0, 100, "a percentile")] = None
-    """percentile below which a pose is called out of distribution (1)"""
+    """typicality below which a pose is called out of distribution (1)"""
     steps: Annotated[Steps, text("intervals of the noise level")] = None
     views: Annotated[Count | None, metavar("V")] = None
     """sides from which poses without a camera are seen; the mean density counts (4; of camera axes 1)"""

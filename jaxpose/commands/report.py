@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.commands import exports, tracks
+from jaxpose.commands import exports, tracks, typical
 from jaxpose.commands.blocks import Spent
 from jaxpose.commands.models import load_body
 from jaxpose.commands.option_groups import Output
@@ -147,8 +147,11 @@ def write_numbers(out: Path, name: str, arrays: dict[str, Any], summary: dict[st
 def write(
     output: Output, name: str, arrays: dict[str, Any], summary: dict[str, Any], picture: Picture
 ) -> Iterator[str]:
-    """Write the numbers, then the pictures that the flags ask for."""
+    """Write the numbers, how typical the poses are among them, then the pictures that the flags ask for."""
     out, wanted, clip = output.out, output.exports, None
+    judged = typical.of_joints(arrays)
+    yield from judged.said
+    arrays, summary = arrays | judged.arrays, summary | judged.summary
     if exports.any_of(wanted):
         clip = tracks.of_joints(arrays, wanted.takes or 0, output.seed)
         body = load_body(wanted.body)
@@ -166,17 +169,18 @@ def write(
     if not output.no_pictures:
         shown: dict[str, Any] = {"note": picture.note, **picture.layers}
         yield f"wrote {viz.contact_sheet(out / f'{name}.png', *poses, titles=picture.labels, **shown)}"
-        yield f"wrote {_page(picture, name, shown).write(out / f'{name}.html')}"
+        yield f"wrote {_page(picture, name, shown, arrays.get('out_of_distribution')).write(out / f'{name}.html')}"
     if picture.path is not None:
         file, first = out / f"{name}_path.html", picture.labels[: picture.path.shape[2]]
         yield f"wrote {viz.path_page(picture.path, picture.skeleton, labels=first, title=name).write(file)}"
 
 
-def _page(picture: Picture, title: str, shown: dict[str, Any]) -> Any:
-    """The page of a picture: frames over time, or people side by side."""
+def _page(picture: Picture, title: str, shown: dict[str, Any], unusual: np.ndarray | None) -> Any:
+    """The page of a picture: frames over time, those of unusual [N] poses marked, or people side by side."""
     from jaxpose import viz
 
     if picture.frame is None:
         return viz.grid_page(picture.samples, picture.skeleton, labels=picture.labels, title=title, **shown)
     place = {name: getattr(picture, name) for name in ("frame", "person", "root", "fps", "image_size", "film", "floor")}
-    return viz.motion_page(picture.samples, picture.skeleton, title=title, **place, **shown)
+    marked = unusual if unusual is not None and unusual.any() else None
+    return viz.motion_page(picture.samples, picture.skeleton, title=title, unusual=marked, **place, **shown)

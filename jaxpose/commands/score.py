@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
-from jaxpose.commands import blocks, detections, models, poses, report
+from jaxpose.base import LEAST_PERCENTILE, Array, Key
+from jaxpose.commands import blocks, detections, models, poses, report, typical
 from jaxpose.commands.blocks import Block, Spent
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Score
@@ -30,6 +30,7 @@ Density = Callable[[Key, Block, bool], dict[str, Array]]  # what `blocks.gather`
 class _Read(NamedTuple):
     """N poses of a file, the unit that their density is of, what is said of them, densities by name, and joints."""
 
+    pose: np.ndarray
     frame: np.ndarray
     person: np.ndarray
     unit: str
@@ -71,7 +72,7 @@ def _read_rotations(model: Model, options: Score) -> _Read:
     angles = "radians of axis-angle" if model.spec.codec == "axis_angle" else "entries of rotation matrices"
     said = [f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}; the root's rotation is not judged"]
     density = _density(model, options, lambda rows: (jnp.asarray(motion.body_pose[rows]),))
-    return _Read(np.arange(num), np.zeros(num, np.int64), angles, said, {"log_density": density})
+    return _Read(motion.body_pose, np.arange(num), np.zeros(num, np.int64), angles, said, {"log_density": density})
 
 
 def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
@@ -94,7 +95,7 @@ def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
         densities["log_density_given_keypoints"] = _density(
             model, options, lambda rows: (jnp.asarray(data.joints[rows]), *cond_of(rows))
         )
-    return _Read(data.source.frame, data.source.person, "metres", said, densities, data)
+    return _Read(data.joints, data.source.frame, data.source.person, "metres", said, densities, data)
 
 
 def _keypoints(
@@ -140,22 +141,17 @@ def _write(
     arrays = {"frame": read.frame, "person": read.person, **found}
     low, middle, high = np.quantile(density, (0.05, 0.5, 0.95))
     said = f"log density, nats of {read.unit}: median {middle:.1f}, 90 % in {low:.1f} to {high:.1f}"
-    least = task.LEAST_PERCENTILE if options.least is None else options.least
-    if model.typicality.size:
-        percentile = np.asarray(task.typicality(model, density))
-        outside = np.asarray(task.out_of_distribution(percentile, least))
-        arrays |= {"percentile": percentile, "out_of_distribution": outside}
-        yield f"{said}; median percentile {np.median(percentile):.1f}"
-        yield f"out of distribution (below percentile {least:g} of training poses): {outside.sum()} of {len(outside)}"
-    else:
-        yield f"{said}; no percentiles: {model.spec.name!r} has no quantiles of training poses"
+    yield said
+    judged = typical.judged(model, read.pose, arrays, LEAST_PERCENTILE if options.least is None else options.least)
+    arrays |= judged.arrays
+    yield from judged.said or (f"no typicality: {model.spec.name!r} has no quantiles of training poses",)
     order = np.argsort(density)[:_SHOWN]
-    yield "least typical: " + "; ".join(_told(arrays, row) for row in order)
+    yield "least likely: " + "; ".join(_told(arrays, row) for row in order)
     summary = {
         **report.record("score", options.input, model, spent, len(density)),
         **{"density_of": f"nats of {read.unit}", "num_steps": options.steps or task.NUM_STEPS, "noise": task.LEVEL},
         **{"said": read.said, "num_poses": len(density), "median_log_density": round(float(middle), 3)},
-        "least_percentile": least,
+        **judged.summary,
         "poses": [
             {key: round(v, 3) if isinstance(v := value[row].item(), float) else v for key, value in arrays.items()}
             for row in range(len(density))
@@ -172,8 +168,8 @@ def _page(seen: poses.Observed, model: Model, arrays: dict[str, np.ndarray], tit
 
     root, source = seen.joints[:, :1], seen.source
     words = [f"{density:.0f} nats" for density in arrays["log_density"]]
-    if "percentile" in arrays:
-        words = [f"{word}, percentile {p:.1f}" for word, p in zip(words, arrays["percentile"], strict=True)]
+    if "typicality" in arrays:
+        words = [f"{word}, typicality {p:.1f}" for word, p in zip(words, arrays["typicality"], strict=True)]
     shown: dict[str, Any] = {
         "frame": source.frame,
         "person": source.person,
@@ -187,4 +183,4 @@ def _page(seen: poses.Observed, model: Model, arrays: dict[str, np.ndarray], tit
 
 def _told(arrays: dict[str, np.ndarray], row: int) -> str:
     place = f"frame {arrays['frame'][row]}, person {arrays['person'][row]} {arrays['log_density'][row]:.1f}"
-    return place + (f" (percentile {arrays['percentile'][row]:.1f})" if "percentile" in arrays else "")
+    return place + (f" (typicality {arrays['typicality'][row]:.1f})" if "typicality" in arrays else "")

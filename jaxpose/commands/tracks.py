@@ -35,7 +35,7 @@ class Track(NamedTuple):
 
     take: "" for the one pose, else take_0, ... frame [F]: the input's numbers. number [F]: places on the clip's grid of
     frames, rising, some may be left out. joints [F, J, 3] m, y up. radius [F, J] m or None. motion: of the F frames,
-    where rotations are known.
+    where rotations are known. typicality: [F] percentiles of the one pose, where they are known.
     """
 
     person: int
@@ -45,6 +45,7 @@ class Track(NamedTuple):
     joints: np.ndarray
     radius: np.ndarray | None = None
     motion: Motion | None = None
+    typicality: np.ndarray | None = None
 
 
 class Clip(NamedTuple):
@@ -102,8 +103,8 @@ def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
     tracks = []
     radius = get("radius_90")
     for person, (own, number) in rows.of.items():
-        known = None if radius is None else np.asarray(radius)[own]
-        tracks.append(Track(person, "", rows.frame[own], number, best[own] @ R, known))
+        known, typical = (None if x is None else np.asarray(x)[own] for x in (radius, get("typicality")))
+        tracks.append(Track(person, "", rows.frame[own], number, best[own] @ R, known, typicality=typical))
         if takes:
             placed = samples[:, own] if root is None else samples[:, own] + root[:, own, None]
             moving = _takes(np.asarray(placed, np.float64), takes, np.random.default_rng((seed, abs(person))))
@@ -138,7 +139,8 @@ def of_bodies(
         )
         for h, take in [(0, ""), *((k, f"take_{k}") for k in range(takes))]:
             moving = Motion(body_pose[h, own], global_orient[h, own], pelvis[h, own], rows.fps, shape)
-            tracks.append(Track(person, take, rows.frame[own], number, _joints(moving, rest), None, moving))
+            typical = None if take or "typicality" not in arrays else arrays["typicality"][own]
+            tracks.append(Track(person, take, rows.frame[own], number, _joints(moving, rest), None, moving, typical))
     return Clip(tracks, SMPL_22.joints, rows.fps, rows.still, {"axes": _WORLD, **rows.said}, rests or {}, shapes)
 
 

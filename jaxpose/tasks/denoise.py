@@ -28,9 +28,9 @@ from jax.tree_util import Partial
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem, Start
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import time_at
-from jaxpose.model import Model, Recalibration
+from jaxpose.model import Model, Recalibration, null_condition
 from jaxpose.spaces.person import View, decode_view, encode_pose
-from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, drawn, hypotheses, null_condition
+from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, drawn, hypotheses
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 _FIRST_GUESS = 0.05  # metres

@@ -19,6 +19,7 @@ from jaxpose.diffusion import prior_sample, sample
 from jaxpose.diffusion.sampling import in_slices, map_hypotheses
 from jaxpose.model import Model, Recalibration, require
 from jaxpose.tasks.samplers import Sampler, stochastic
+from jaxpose.tasks.typicality import can_judge, typicality
 
 # Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
 # (python -m experiments.benchmark --case=sampling).
@@ -61,6 +62,9 @@ def drawn(
     """The first `num` of `size` hypotheses that a compiled program draws, and the first `num_rows` rows (None: all)."""
     count = None if size == num else np.int32(num)
     found = program(key, model, *given, count, num=size, sampler=sampler or stochastic(), **how)
+    # of joints in camera axes, which `draw` does not know its rows to be; a program of its own, for poses of every task
+    if num_rows is not None and not traced(found) and can_judge(model):
+        found = found._replace(typicality=typicality(model, found.mean))
     return cut(found, num, found.samples.shape[1] if num_rows is None else num_rows)
 
 
@@ -143,13 +147,6 @@ def from_noise(model: Model, like: Array) -> Partial:
 def _noise(model: Model, like: Array, key: Key) -> Start:
     start_key, key = jax.random.split(key)
     return Start(prior_sample(start_key, model.spec.sde(), like.shape), key)
-
-
-def null_condition(model: Model, num_rows: int | None = None) -> Condition:
-    """The null condition of `num_rows` poses, or of one without leading axes, which is then encoded once for all."""
-    lead = () if num_rows is None else (num_rows,)
-    pose = jnp.zeros((*lead, len(model.skeleton.joints), 3))
-    return Condition(pose, pose, jnp.zeros((*lead, model.spec.context)) if model.spec.context else None)
 
 
 def spread(

@@ -5,9 +5,9 @@ from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Key, Problem
 from jaxpose.compiled import merged, size_for, traced
-from jaxpose.model import Model, Recalibration, require
+from jaxpose.model import Model, Recalibration, null_condition, require
 from jaxpose.spaces.person import View, decode_pose
-from jaxpose.tasks.draw import check_num, draw, from_noise, null_condition
+from jaxpose.tasks.draw import check_num, draw, from_noise
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 _ROWS = 64  # poses that share a key

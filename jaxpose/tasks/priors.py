@@ -15,9 +15,8 @@ from jaxpose.compiled import as_pytree
 from jaxpose.diffusion.sampling import sample
 from jaxpose.diffusion.sde import SDE, prior_sample, time_grid
 from jaxpose.diffusion.solvers import dpmpp_2m
-from jaxpose.model import Model, require
+from jaxpose.model import Model, null_condition, require
 from jaxpose.spaces.person import decode_view
-from jaxpose.tasks.draw import null_condition
 from jaxpose.tasks.rotations import to_axis_angle, to_state
 
 

@@ -1,4 +1,4 @@
-"""How likely a pose is: its log density under a model, exact through the probability flow, and how typical that is.
+"""How likely a pose is: its log density under a model, exact through the probability flow.
 
     joints      log p = log p(z) - n log std,            z = U^T (R (X - mean X) - m) / std      n = 3 (J - 1) = 48
     rotations   log p = log p(z) - sum of log std,       z = (x - mean) / std                    n = those that move
@@ -16,12 +16,9 @@ of LEVEL units of state: 3 mm for joints, 1.2 % of a coordinate's deviation for 
 
     p(z) = alpha^n p_t(alpha z)     at the time t where sigma / alpha = LEVEL
 
-A percentile is that of the log density among those of training poses, seen by virtual cameras as in training. Poses
-that are likelier than most are ordinary ones, standing and walking: out of distribution is the low end alone (`python
--m experiments.evaluate score` prints the share of corrupted poses at either end).
+How typical a pose is of training poses is judged without it (`tasks/typicality.py`), in a hundredth of the time.
 
-Source: Song et al. (2021), section 4.3 for the flow; Nalisnick et al., Detecting out-of-distribution inputs to deep
-generative models using typicality (2019) for judging a density by those of training data.
+Source: Song et al. (2021), section 4.3 for the flow.
 """
 
 from functools import partial
@@ -34,9 +31,9 @@ from jaxpose.base import Array, Condition, Key
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import time_at, time_grid
 from jaxpose.diffusion.flow import log_likelihood, within
-from jaxpose.model import Model, require
+from jaxpose.model import Model, null_condition, require
 from jaxpose.spaces.person import View, encode_keypoints, encode_pose
-from jaxpose.tasks.draw import check_joints, null_condition
+from jaxpose.tasks.draw import check_joints
 from jaxpose.tasks.rotations import check_body_pose, check_rotations, to_state
 
 LEVEL = 0.012  # sigma / alpha, in units of state; pose17's process begins at 0.0105, prior21's at 0.0001
@@ -44,7 +41,6 @@ LEVEL = 0.012  # sigma / alpha, in units of state; pose17's process begins at 0.
 NUM_STEPS = 16
 _CHUNK = 32  # poses computed at once; each is n rows of the network's derivative
 _ROWS = 2048  # poses in flight at once
-LEAST_PERCENTILE = 1.0
 
 
 def log_density(
@@ -142,24 +138,6 @@ def log_density_all_round(model: Model, joints: Array, *, num_views: int = 4, nu
     turned = jnp.einsum("vik,njk->vnji", R, joints, precision=jax.lax.Precision.HIGHEST)
     found = log_density(model, turned.reshape(-1, *joints.shape[1:]), num_steps=num_steps)
     return jax.nn.logsumexp(found.reshape(num_views, -1), 0) - jnp.log(num_views)
-
-
-def typicality(model: Model, log_density: Array | np.ndarray) -> Array:
-    """Percentiles [N] in 0..100 of log densities [N] among those of training poses; 0 below and 100 above them all.
-
-    Of unconditional densities: those given keypoints have another range. ValueError where the model has no quantiles.
-    """
-    if model.typicality.size < 2:
-        raise ValueError(
-            f"typicality: {model.spec.name!r} has no quantiles of training poses; "
-            "`python -m experiments.jobs.quantiles --out=FILE` measures them"
-        )
-    return jnp.interp(log_density, model.typicality, jnp.linspace(0, 100, model.typicality.size))
-
-
-def out_of_distribution(percentile: Array | np.ndarray, least: float = LEAST_PERCENTILE) -> Array:
-    """Which poses [N] are less likely than all but `least` % of training poses; those without a number are."""
-    return ~(jnp.asarray(percentile) >= least)
 
 
 def _space(model: Model) -> tuple[Array, float]:

@@ -11,6 +11,7 @@ from jaxpose import cli
 from jaxpose.model import ASSETS, load, save
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import score
+from jaxpose.tasks.typicality import denoising_error
 
 
 @pytest.fixture
@@ -42,11 +43,12 @@ def file(tmp_path, poses):
 
 
 def test_the_result_is_the_python_functions_with_and_without_keypoints(call, file, poses, model_file, tmp_path, capsys):
-    """Percentiles of quantiles between which the poses lie; the detections of the bundled clip are in other rows."""
+    """Typicality by quantiles between which the poses lie; the detections of the bundled clip are in other rows."""
     model = load(model_file)
     expected = np.asarray(score.log_density(model, jnp.asarray(poses), num_steps=2))
-    low, middle, high = np.sort(expected)
-    quantiles = jnp.asarray([low, middle, high + 1])
+    error = np.asarray(denoising_error(model, jnp.asarray(poses)))
+    quantiles = jnp.asarray([error.min() - 1, np.median(error), error.max()])
+    typical = 100 - np.interp(error, quantiles, [0, 50, 100])
     save(tmp_path / "typical.safetensors", model.replace(typicality=quantiles), dtype=jnp.float32)
     out = tmp_path / "o"
     call(
@@ -63,8 +65,8 @@ def test_the_result_is_the_python_functions_with_and_without_keypoints(call, fil
     said = capsys.readouterr().out
     with np.load(out / "walk.npz") as z:
         np.testing.assert_allclose(z["log_density"], expected, rtol=1e-4)
-        np.testing.assert_allclose(z["percentile"], np.interp(expected, quantiles, [0, 50, 100]), atol=0.1)
-        np.testing.assert_array_equal(z["out_of_distribution"], expected == low)
+        np.testing.assert_allclose(z["typicality"], typical, atol=0.1)
+        np.testing.assert_array_equal(z["out_of_distribution"], error == error.max())
         np.testing.assert_array_equal(z["frame"], [0, 30, 60])
         given = z["log_density_given_keypoints"]
     with np.load(ASSETS / "demo_clip.npz") as clip:
@@ -73,17 +75,16 @@ def test_the_result_is_the_python_functions_with_and_without_keypoints(call, fil
     given_here = score.log_density(model, jnp.asarray(poses), cond, view, num_steps=2)
     np.testing.assert_allclose(given, given_here, rtol=0.02)  # the command rescales confidences
     summary = json.loads((out / "walk.json").read_text())
-    assert [row["out_of_distribution"] for row in summary["poses"]] == (expected == low).tolist()
+    assert [row["out_of_distribution"] for row in summary["poses"]] == (error == error.max()).tolist()
     assert summary["density_of"] == "nats of metres"
     page = Read((out / "walk.html").read_text())
-    np.testing.assert_array_equal(page.whole(page.content["marks"]["unusual"]), [expected == low])
+    np.testing.assert_array_equal(page.whole(page.content["marks"]["unusual"]), [error == error.max()])
     np.testing.assert_allclose(page.poses("pose")[0], poses, atol=3e-4)
     assert page.content["steps"]["labels"][1].startswith("frame 30 · ")
-    assert page.content["steps"]["labels"][1].endswith(
-        f"percentile {np.interp(expected, quantiles, [0, 50, 100])[1]:.1f}"
-    )
-    assert f"least typical: frame {30 * int(np.argmin(expected))}, person 0" in said
-    assert "out of distribution (below percentile 20 of training poses): 1 of 3" in said
+    assert float(page.content["steps"]["labels"][1].rpartition("typicality ")[2]) == pytest.approx(typical[1], abs=0.2)
+    assert f"least likely: frame {30 * int(np.argmin(expected))}, person 0" in said
+    first = f"first at frame {30 * int(np.argmax(error))}, person 0"
+    assert f"typicality: 1 of 3 poses are unlike training poses (below percentile 20): {first}" in said
 
 
 @pytest.mark.slow
@@ -96,7 +97,7 @@ def test_poses_of_a_world_are_seen_from_several_sides_and_rotations_go_to_a_prio
     with np.load(tmp_path / "o" / "world.npz") as z:
         expected = score.log_density_all_round(load(model_file), jnp.asarray(poses), num_views=2, num_steps=2)
         np.testing.assert_allclose(z["log_density"], expected, rtol=1e-4)
-        assert "percentile" not in z  # this model has no quantiles
+        assert "typicality" not in z  # this model has no quantiles
     assert "the mean density over 2 sides" in capsys.readouterr().out
     turns = np.random.default_rng(1).normal(0, 0.3, (2, 63)).astype(np.float32)
     np.save(tmp_path / "turns.npy", turns)

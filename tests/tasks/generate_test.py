@@ -5,7 +5,7 @@ import numpy as np
 import pose_oracle
 import pytest
 
-from jaxpose.tasks.draw import null_condition
+from jaxpose.model import null_condition
 from jaxpose.tasks.generate import generate
 from jaxpose.tasks.samplers import SAMPLERS, mean_flow, probability_flow, sampler_of, stochastic
 

@@ -1,4 +1,4 @@
-"""Log densities of poses against scipy's Gaussians on models whose law is known; percentiles against numpy's."""
+"""Log densities of poses against scipy's Gaussians on models whose law is known."""
 
 import dataclasses
 
@@ -101,19 +101,6 @@ def test_rotations_have_the_density_of_their_law_in_radians_without_what_never_m
     np.testing.assert_allclose(got, stats.multivariate_normal(np.zeros(61), cov).logpdf(away), atol=0.05)
 
 
-def test_percentiles_are_those_of_the_training_densities():
-    """Of the very sample the quantiles are of, against its ranks; beyond it 0 and 100; never falling."""
-    sample = np.random.default_rng(0).gumbel(-20, 9, 1000)
-    model = pose_oracle.make().replace(typicality=jnp.asarray(np.quantile(sample, np.linspace(0, 1, 201))))
-    got = score.typicality(model, jnp.asarray(sample))
-    np.testing.assert_allclose(got, stats.rankdata(sample) / 10, atol=0.5)  # 201 quantiles
-    assert (np.diff(np.asarray(got)[np.argsort(sample)]) >= 0).all()
-    np.testing.assert_array_equal(score.typicality(model, jnp.array([-1e6, 1e6])), [0, 100])
-    flagged = score.out_of_distribution(jnp.array([0.0, 0.99, 1.0, 100.0, jnp.nan]))
-    np.testing.assert_array_equal(flagged, [True, True, False, False, True])
-    assert abs(float(score.out_of_distribution(got, 5.0).mean()) - 0.05) < 0.002
-
-
 def test_what_has_no_density_is_refused():
     model = pose_oracle.make()
     joints = jnp.zeros((2, 17, 3))
@@ -123,8 +110,6 @@ def test_what_has_no_density_is_refused():
         score.log_density(model, joints[:, :16])
     with pytest.raises(ValueError, match="cond, view: needed both, of 2 detections"):
         score.log_density(model, joints, Condition(joints, joints))
-    with pytest.raises(ValueError, match=r"has no quantiles.*experiments.jobs.quantiles"):
-        score.typicality(model, jnp.zeros(2))
     with pytest.raises(ValueError, match="num_views: needed at least 1, got 0"):
         score.log_density_all_round(model, joints, num_views=0)
     with pytest.raises(ValueError, match="turns by more than 2 pi"):
