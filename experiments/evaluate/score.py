@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.configs import pose17
 from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Item, Row, Table
 from experiments.evaluate.score_sets import auroc, baseline_scores, corrupted_joints, corrupted_rotations, fit_baselines
@@ -103,7 +104,7 @@ def rotation_sets(model: released.Model, options: Options) -> Sets:
 
 
 def training_poses(model: released.Model, num: int, seed: int) -> np.ndarray:
-    """Poses of training subjects [num, J, 3], drawn by category: joints in camera axes, or rotations."""
+    """Poses of training subjects [num, J, 3] as captured, drawn by category: joints in camera axes, or rotations."""
     keys = jax.random.split(jax.random.key(seed), num)
     if model.spec.codec in REPRESENTATIONS:
         data = load_rotations(data_root(), "train")
@@ -112,8 +113,9 @@ def training_poses(model: released.Model, num: int, seed: int) -> np.ndarray:
         poses = data.body_pose[rng.choice(len(weights), num, p=weights)]
         mirrored = np.asarray(mirror_rotations(jnp.asarray(poses), SMPL_22))
         return np.where(rng.random(num)[:, None, None] < 0.5, mirrored, poses)
-    mocap = load_mocap(data_root(), "train")
-    total = jnp.asarray(np.cumsum(balanced_weights(mocap)), jnp.float32)
+    mocap = load_mocap(data_root(), pose17.DATA["split"], pose17.DATA["files"], drop=pose17.DATA["drop"])
+    weights = balanced_weights(mocap, 0.5, 0.5, pose17.DATA["category_factors"])
+    total = jnp.asarray(np.cumsum(weights), jnp.float32)
     bodies = Bodies(jnp.asarray(mocap.joints), total, model.statistics)
     hidden = MaskRates(pose=1.0, part=0.0, joint=0.0, depth=0.0)  # then the view axes are the camera's
     states = jax.jit(jax.vmap(lambda k: pose_example(k, bodies, ViewRates(), hidden).x0))(keys)
