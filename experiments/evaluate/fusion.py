@@ -225,14 +225,12 @@ def averaged(found: list[dict[str, Any]]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name in found[0]:
         if not name.endswith("_within"):
-            row[name] = (
-                float(np.nanmean([f[name] for f in found])) if name != "other_cameras_px" else _mean(found, name)
-            )
+            row[name] = _mean(found, name)
             continue
         share, block = (np.concatenate([f[name][i] for f in found]) for i in (0, 1))
         if len(np.unique(block)) > 1:
-            ends = paired_bootstrap(0, share, np.zeros_like(share), groups=block)
-            row[name.replace("within", "90")] = [ends.mean, ends.low, ends.high]
+            of_one = paired_bootstrap(0, share, np.ones_like(share), groups=block)
+            row[name.replace("within", "90")] = [of_one.ratio, of_one.ratio_low, of_one.ratio_high]
     return row
 
 
