@@ -1,7 +1,8 @@
 """`jaxpose fuse FILE.npz [FILE.npz ...] --out DIR`: one person in several calibrated cameras in, many 3D poses out.
 
 Each moment is a posterior: the model's law of poses, known to nothing, times how well a pose fits the keypoints of all
-cameras at once (`tasks/observations.py`, `tasks/posterior.py`). One camera is legal too, and leaves the depth open.
+cameras at once (`tasks/observations.py`, `tasks/posterior.py`); errors that cameras share are added to its draws
+(`tasks/systematic.py`). One camera is legal too, and leaves the depth open.
 """
 
 import functools
@@ -21,17 +22,18 @@ from jaxpose.geometry.body_joints import joint_set_of
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.io.multiview import MultiView
 from jaxpose.model import Model, require
-from jaxpose.tasks import observations
+from jaxpose.tasks import observations, systematic
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.methods import METHODS, Method
 from jaxpose.tasks.posterior import posterior
 from jaxpose.tasks.priors import Prior, fitted, prior_of
 
 _LEAST = 4  # joints that some camera must see, as for `jaxpose lift`
-_STEPS = 25  # chosen on the walker: in four cameras and in one, error and spread are those of 50 steps within 3 %
+STEPS = 25  # chosen on the walker: in four cameras and in one, error and spread are those of 50 steps within 3 %
 # Degrees of freedom of Student's t, of 1, 3 and none chosen on the walker: every fifth frame of its videos by BlazePose
 # is 68, 52 and 91 mm from the triangulation, and of OpenPose's keypoints 21, 18 and 11.
 _DEGREES = 3.0
+_SHARED = 1 << 30  # folded into the run's key, beyond any number of a block: of the errors that all moments share
 _MOMENTS = 8  # worked on at once: a line of progress every few seconds
 
 
@@ -45,14 +47,27 @@ def fuse(options: Fuse) -> Iterator[str]:
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)
     seen, noise, said = read_seen(files, model, options)
     yield from said
+    errors = _errors(seen, noise, model, options)
+    noise = noise * np.float32(errors.noise_factor)
     yield f"noise of a keypoint taken as {np.median(noise[seen.confidence > 0]):.1f} px in the median"
+    yield (
+        f"errors alike in all cameras {1000 * errors.joint.min():.0f} to {1000 * errors.joint.max():.0f} mm by joint, "
+        f"of a whole camera {1000 * errors.camera:.0f} mm"
+    )
     prior = fitted(jax.random.key(output.seed), prior_of(model))
     robust = files != paths if options.robust is None else options.robust
-    method = METHODS[options.method](options.steps or _STEPS, robust=_DEGREES if robust else None)
+    method = METHODS[options.method](options.steps or STEPS, robust=_DEGREES if robust else None)
+    shared = systematic.draw(
+        jax.random.fold_in(jax.random.key(output.seed), _SHARED),
+        errors,
+        model.skeleton,
+        num_cameras=seen.xy.shape[1],
+        num_hypotheses=each,
+    )
 
     def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
         given = (jnp.asarray(x[block.rows]) for x in (seen.xy, noise, seen.confidence))
-        return _fuse_rows(key, prior, *given, seen.camera, up=seen.up, num_hypotheses=each, method=method)
+        return fuse_rows(key, prior, *given, seen.camera, shared, up=seen.up, num_hypotheses=each, method=method)
 
     num = len(seen.xy)
     drawn, spent = yield from blocks.gather(work, blocks.even(num, _MOMENTS), num, seed=output.seed, each=each)
@@ -64,6 +79,12 @@ def fuse(options: Fuse) -> Iterator[str]:
         **{"network_calls": method.num_steps, "num_hypotheses": each, "num_cameras": seen.xy.shape[1]},
         **{"frame_tag": tag, "scale": "the cameras' calibration"},
         "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
+        "systematic": {
+            "joint_mm": dict(zip(skeleton.joints, (1000 * errors.joint).round(1).tolist(), strict=True)),
+            "camera_mm": round(1000 * errors.camera, 1),
+            "camera_freedom": errors.freedom,
+            "noise_factor": round(errors.noise_factor, 2),
+        },
         "spread_mm": report.spread_mm(drawn["covariance"], skeleton),
     }
     arrays = {
@@ -89,19 +110,22 @@ def fuse(options: Fuse) -> Iterator[str]:
 
 
 @functools.partial(jax.jit, static_argnames=("up", "num_hypotheses", "method"))
-def _fuse_rows(
+def fuse_rows(
     key: Key,
     prior: Prior,
     uv_px: Array,
     noise_px: Array,
     confidence: Array,
     cameras: Camera,
+    shared: systematic.Drawn | None,
     *,
     up: str,
     num_hypotheses: int,
     method: Method,
 ) -> dict[str, Array]:
-    """Draw from the posterior of each of N moments in turn; cameras [C, ...] are those of all.
+    """Draw from the posterior of each of N moments in turn; cameras [C, ...] and the shared errors are those of all.
+
+    shared: None takes the errors of all keypoints as independent, and the place of each pose as known.
 
     samples [H, N, J, 3] relative to the root joint, root [H, N, 3]; mean [N, J, 3], covariance [N, J, 3, 3], radius_90
     [N, J] and weights [H, N] of them, in the world of the cameras, metres; error_px [N, C]: of the mean pose, by trust,
@@ -115,7 +139,10 @@ def _fuse_rows(
         view = observations.sight(uv, noise, sure, *placed, up=above)
         seen, key_of = observations.seen_by(view), jax.random.fold_in(key, index)
         drawn = posterior(key_of, prior, seen, method=method, num_hypotheses=num_hypotheses)
-        return observations.to_world(view, drawn.samples), _error_px(view, drawn.samples.mean(0))
+        world = observations.to_world(view, drawn.samples)
+        if shared is not None:
+            world = systematic.moved(jax.random.fold_in(key_of, 1), view, world, shared)
+        return world, _error_px(view, drawn.samples.mean(0))
 
     def _error_px(view: observations.Sight, x: Array) -> Array:
         away = jnp.linalg.norm(observations.cameras(view)(x) - view.uv_px, axis=-1)
@@ -167,6 +194,14 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
     if options.noise_px is None:
         return whole, np.asarray(observations.keypoint_noise_px(xy, sure)), said
     return whole, np.asarray(observations.confidence_noise(sure, options.noise_px)), said
+
+
+def _errors(seen: MultiView, noise: np.ndarray, model: Model, options: Fuse) -> systematic.Systematic:
+    """What is taken for the errors that cameras share; a noise that was given stays as it is."""
+    usual = systematic.joint_offsets(model.skeleton)
+    joint = usual if options.offset is None else np.full(len(usual), options.offset)
+    errors = systematic.estimate(seen.xy, noise, seen.confidence, seen.camera, joint)
+    return errors if options.noise_px is None else errors._replace(noise_factor=1.0)
 
 
 def _in_joints(part: MultiView, model: Model) -> MultiView:

@@ -110,7 +110,10 @@ class Fuse:
     fps: Fps = None
     min_confidence: Share = 0.1
     noise_px: NoisePx | None = None
-    """of a sure keypoint's coordinates; unsure ones have more (1.2 in 100 of the person's size in each image)"""
+    """of a sure keypoint's coordinates; unsure ones have more (0.8 in 100 of the person's size in each image; more
+    where cameras disagree by more)"""
+    offset: Annotated[float | None, metavar("M"), within(0, 0.2, "metres")] = None
+    """by which keypoints of all cameras miss a joint alike, on each axis (0.013 to 0.021 by joint); 0 for markers"""
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (100)")] = 100
     method: Annotated[Literal["pseudo_inverse", "dps"], text("method of sampling the posterior")] = "pseudo_inverse"
     robust: bool | None = None

@@ -162,17 +162,31 @@ def _seen_in_cameras(view: Sight, place: Operator, x: Array) -> Array:
 
 def placement(view: Sight) -> Operator:
     """Joints [..., J, 3] -> where their middle stands [..., 3], metres in the prior's axes from where the rays meet."""
-    R = view.R_cam_view[:, None]
-    rows = R[..., :2, :] - view.plane[..., None] * R[..., 2:, :]  # [C, J, 2, 3]
+    gain, _ = place_gain(view)
+    fixed = (view.t_cam[:, None, :2] - view.plane * view.t_cam[:, None, 2:])[..., None]
+    start = (gain[..., None] * fixed).sum((1, 2, 3, 4))
+    return Partial(_affine, start, jnp.einsum("icje,cjek->ijk", gain, _rays(view)))
+
+
+def place_gain(view: Sight) -> tuple[Array, Array]:
+    """By how much the place moves [3, C, J, 2] per metre by which a keypoint's ray does, and its covariance [3, 3] m^2.
+
+    The covariance is that of the keypoints' noise, for a pose that is known.
+    """
+    rows = _rays(view)
     depth = jnp.maximum(view.t_cam[:, 2], _NEAREST)[:, None]
     metres = view.noise_px[..., None] * depth[..., None] / view.intrinsics[:, None, :2]
     weight = jnp.where(jnp.isfinite(view.uv_px), 1 / jnp.square(metres), 0)[..., None] * rows  # [C, J, 2, 3]
-    weight = weight / jnp.maximum(jnp.abs(weight).max(), _TINY)
+    scale = jnp.maximum(jnp.abs(weight).max(), _TINY)
+    weight = weight / scale
     inverse = jnp.linalg.inv(jnp.einsum("cjei,cjek->ik", weight, rows) + 1e-7 * jnp.eye(3))
-    fixed = (view.t_cam[:, None, :2] - view.plane * view.t_cam[:, None, 2:])[..., None]
-    gain = -jnp.einsum("ik,cjek->icje", inverse, weight)
-    start = (gain[..., None] * fixed).sum((1, 2, 3, 4))
-    return Partial(_affine, start, jnp.einsum("icje,cjek->ijk", gain, rows))
+    return -jnp.einsum("ik,cjek->icje", inverse, weight), inverse / scale
+
+
+def _rays(view: Sight) -> Array:
+    """Two rows [C, J, 2, 3] across each keypoint's ray, times the depth."""
+    R = view.R_cam_view[:, None]
+    return R[..., :2, :] - view.plane[..., None] * R[..., 2:, :]
 
 
 def _affine(start: Array, linear: Array, x: Array) -> Array:
