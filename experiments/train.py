@@ -23,6 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from experiments.jobs.diffpose import diffpose_job
 from experiments.jobs.distill import distill_job
+from experiments.jobs.initial import with_calibration
 from experiments.jobs.job import Job
 from experiments.jobs.prior import prior_job
 from experiments.jobs.score import score_job
@@ -41,7 +42,11 @@ EXPORT = flags.DEFINE_string("export", None, "Write the averaged weights to this
 def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
-    config, workdir = CONFIG.value, Path(WORKDIR.value)
+    run_training(CONFIG.value, Path(WORKDIR.value), EXPORT.value)
+
+
+def run_training(config: ConfigDict, workdir: Path, export: str | Path | None = None) -> None:
+    """Train what `config` describes in `workdir`, and write the model of the averaged weights to `export`."""
     train = config.train
 
     # Model, data on the device, loss; what is random about an example (camera, detector, masks) is drawn in the step.
@@ -74,8 +79,13 @@ def main(argv: list[str]) -> None:
         "devices": [str(d) for d in devices],
     }
     write_json(workdir / "config.json", meta)
+    state = init_state(jax.random.key(config.seed), job.params, tx)
+    if job.initial is not None and train.steps:
+        print("before training:")
+        for evaluate in job.evaluators.values():
+            evaluate(state)
     state = fit(
-        init_state(jax.random.key(config.seed), job.params, tx),
+        state,
         make_runner(build, mode=train.mode, devices=devices),
         job.data,
         workdir=workdir,
@@ -88,11 +98,10 @@ def main(argv: list[str]) -> None:
         evaluators=job.evaluators,
         meta=meta,
     )
-    if EXPORT.value:
-        released.save(
-            EXPORT.value, job.export(state.ema_params), dtype=jnp.dtype(train.get("export_dtype", "bfloat16"))
-        )
-        print(f"wrote {EXPORT.value}")
+    if export:
+        model = with_calibration(job.export(state.ema_params), job.initial, int(state.step))
+        released.save(export, model, dtype=jnp.dtype(train.get("export_dtype", "bfloat16")))
+        print(f"wrote {export}")
 
 
 def make_job(config: ConfigDict) -> Job:

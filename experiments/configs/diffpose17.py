@@ -45,7 +45,8 @@ def get_config(stage: str = "") -> ConfigDict:
                 "files": ("cmu", "hdm05"),
                 "category_power": 0.5,
                 "share": 1.0,
-                "folder": "",  # of kind "frames"
+                "folder": "",  # of `jaxpose prepare mocap`; of kind "frames" that of another `jaxpose prepare`
+                "rehearsal": 0.0,
                 "flip": 0.5,  # share of mirrored examples of kind "frames"; of mocap, view.mirror
             },
             "view": ViewRates(splice=0.25, bone=0.03, size=0.03, coco=0.15)._asdict(),

@@ -30,7 +30,8 @@ def get_config() -> ConfigDict:
             "process": {"name": "vp", "args": (0.1, 20.0)},
             "loss": {"target": "edm", "weighting": "edm", "num_draws": 2},
             "sampler": {"num_steps": 8, "spacing": "log_snr", "eta": 1.0},
-            "data": {"files": ("cmu", "hdm05"), "category_power": 0.5, "share": 1.0},
+            # folder, rehearsal: experiments/jobs/frames.py
+            "data": {"folder": "", "files": ("cmu", "hdm05"), "rehearsal": 0.0, "category_power": 0.5, "share": 1.0},
             "view": ViewRates(splice=0.25, bone=0.03, size=0.03, coco=0.15)._asdict(),
             "masks": MaskRates(pose=0.08, part=0.04, joint=0.02, depth=0.2)._asdict(),
             "train": training(steps=20_000, batch_size=768, learning_rate=1e-3, eval_every=2500),

@@ -8,9 +8,10 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
+from experiments.jobs.frames import training_frames
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
-from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
+from jaxpose.datasets.mocap import Mocap, data_root, load_mocap, take_share
 from jaxpose.diffusion import SDE
 from jaxpose.diffusion.losses import denoising_loss
 from jaxpose.examples.views import Bodies, ViewRates, make_bodies
@@ -23,7 +24,8 @@ class Job(NamedTuple):
     """All that tells one kind of training from another.
 
     spec, statistics: of the model at the end. params: what is trained, which need not be all of it. data, example,
-    loss: as `training.step.make_step` takes them. export: the whole model of trained (averaged) `params`.
+    loss: as `training.step.make_step` takes them. export: the whole model of trained (averaged) `params`. initial: the
+    model that training goes on from, where the result is of the same kind (initial.py).
     """
 
     spec: released.Spec
@@ -34,6 +36,7 @@ class Job(NamedTuple):
     loss: LossFn
     evaluators: Mapping[str, Evaluator]
     export: Callable[[Any], released.Model]
+    initial: released.Model | None = None
 
 
 def level_loss(spec: released.Spec, sde: SDE, times: Any, weighting: str, spread: Any) -> LossFn:
@@ -63,10 +66,12 @@ def validation(name: str) -> Path | None:
 def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
     """The training subjects' motion capture that `config.data` names, on the device and as it was read."""
     data = config.data
-    mocap = load_mocap(data_root(), "train", tuple(data.files))
-    if data.get("share", 1.0) < 1:
-        mocap = take_share(mocap, data.share, config.seed)
-    weights = balanced_weights(mocap, data.category_power)
+
+    def load(*where: Any) -> Mocap:
+        mocap, share = load_mocap(*where), data.get("share", 1.0)
+        return take_share(mocap, share, config.seed) if share < 1 else mocap
+
+    mocap, weights = training_frames(data, load)
     bodies = make_bodies(mocap.joints, weights, ViewRates(**config.view))
     print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
     return bodies, mocap

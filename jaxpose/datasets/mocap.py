@@ -1,7 +1,8 @@
 """Motion capture to train on: 17 joint positions, or body rotations for a prior, of many sequences in one array.
 
-    shared data   <root>/mocap/{cmu,hdm05}.npz at 30 fps, `joints17` or `body_pose` as int16 times a scale; splits.json
-    prepared      <folder>/{train,valid,test}.npz of `jaxpose prepare amass` (amass.py), rotations alone
+    shared data     <root>/mocap/{cmu,hdm05}.npz, 30 fps: `joints17` or `body_pose` as int16 times a scale; splits.json
+    prepare mocap   <root>/mocap of the same form (prepare_mocap.py); its splits.json names its files under "files"
+    prepare amass   <folder>/{train,valid,test}.npz (amass.py), rotations alone
 
 World frame: metres, y up, floor near y = 0. See the README beside the files for fields and licences.
 """
@@ -10,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -45,18 +46,24 @@ class Rotations(NamedTuple):
     name: np.ndarray
 
 
+T = TypeVar("T", Mocap, Rotations)
+
+
 def data_root() -> Path:
     """The folder of the shared data: the environment variable JAXPOSE_DATA, or ../shared/data."""
     return Path(os.environ.get("JAXPOSE_DATA", "../shared/data"))
 
 
 def load_mocap(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Mocap:
-    """The frames of every subject of `split` ("train" or "val") in `root`/mocap/{files}.npz, or a ValueError."""
+    """The frames of every subject of `split` ("train" or "val") in `root`/mocap/{files}.npz, or a ValueError.
+
+    files: of the shared data only; a folder of `jaxpose prepare mocap` says itself which it has.
+    """
     return Mocap(*load_sequences(Path(root) / "mocap", split, files, "joints17", "pos_scale"))
 
 
 def load_rotations(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Rotations:
-    """The frames of `split` in the shared data below `root`, or in a folder that `jaxpose prepare amass` made.
+    """The frames of `split` in the shared data below `root`, or in a folder of `jaxpose prepare mocap` or `amass`.
 
     split: "train", "val" (or "valid") or "test". files: of the shared data only. ValueError names what is missing.
     """
@@ -80,6 +87,7 @@ def load_sequences(
     if not (folder / "splits.json").is_file():
         raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
     splits = json.loads((folder / "splits.json").read_text())
+    files = tuple(splits.pop("files", files))
     name = split if split in splits else aliases.get(split, split)
     if name not in splits:
         raise ValueError(f"split: got {split!r}, legal are {sorted(splits)}")
@@ -89,14 +97,24 @@ def load_sequences(
     for file in files:
         z = load_arrays(folder / f"{file}.npz", field, scale, *_KEYS)
         values, start, length = z[field], z["seq_start"], z["seq_length"]
-        kept = np.flatnonzero(np.isin(z["seq_subject"], splits[name]))
+        kept = np.flatnonzero(np.isin(z["seq_subject"], splits[name]) | np.isin(z["seq_name"], splits[name]))
         own = np.concatenate([values[:0], *(values[start[i] : start[i] + length[i]] for i in kept)])
         frames.append(own.astype(np.float32) * np.float32(z[scale]))
         sequence.append(np.repeat(count + np.arange(len(kept)), length[kept]))
         labels.append([z[key][kept] for key in ("seq_subject", "seq_category", "seq_name")])
         count += len(kept)
+    if not count:
+        raise ValueError(
+            f"{folder}: no sequence of split {split!r} in {', '.join(files)}; its subjects are {splits[name]}"
+        )
     subject, category, names = (np.concatenate(of) for of in zip(*labels, strict=True))
     return np.concatenate(frames), np.concatenate(sequence), subject, category, names
+
+
+def joined(first: T, second: T) -> T:
+    """The frames and sequences of `first`, then those of `second`."""
+    second = second._replace(sequence=second.sequence + len(first.name))
+    return type(first)(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
 
 
 def balanced_weights(mocap: Mocap | Rotations, power: float = 0.5) -> np.ndarray:

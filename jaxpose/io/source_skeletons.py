@@ -31,7 +31,7 @@ class Flavour(NamedTuple):
     joints: SMPL's joints that have one here; others do not move. pronation: for each side the joint that carries the
     forearm's turn, where it is not the wrist's. pitch_deg: constant turns about x. arm_twist_deg: of both arms about x.
     t_pose: directions of the limbs at rest (left side, SMPL's axes), where they are not those of the file's skeleton.
-    is_smpl: the joints are SMPL's own, and rotations are taken as they are.
+    is_smpl: the joints are SMPL's own, and rotations are taken as they are. lost: of `joints17.restored`.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Flavour(NamedTuple):
     arm_twist_deg: float = 0.0
     t_pose: Mapping[str, tuple[float, float, float]] | None = None
     is_smpl: bool = False
+    lost: Mapping[str, tuple[str, float]] = {}
 
     def sources(self) -> set[str]:
         """Names of all joints that are read."""
@@ -79,6 +80,10 @@ def _flavour(
 
 
 _CMU: dict[str, Any] = {"pitch_deg": {"head_base": -13.0}, "arm_twist_deg": -30.0}
+# CMU's files for MotionBuilder lost in conversion the thorax bone (about the one below it) and the last third of the
+# forearm: shared/data/README.md.
+_LOST = {name: ("Spine1", 1.0) for name in ("Neck", "LeftShoulder", "RightShoulder")}
+_LOST |= {f"{side}FingerBase": (f"{side}Hand", 0.5) for side in ("Left", "Right")}
 _STANDARD = "hip {}UpLeg knee {}Leg ankle {}Foot foot {}ToeBase collar {}Shoulder shoulder {}Arm elbow {}ForeArm "
 _LEG, _ARM = np.deg2rad(1.0), np.deg2rad(8.0)
 _DAZ_LEG = (-float(np.sin(_LEG)), -float(np.cos(_LEG)), 0.0)
@@ -111,7 +116,7 @@ FLAVOURS = (
         _STANDARD + "wrist {}FingerBase",
         "{}Hand",
         {"neck": ("Neck", "Neck1", 0.5)},
-    )._replace(**_CMU),
+    )._replace(**_CMU, lost=_LOST),
     _flavour(
         "CMU BVH for 3ds Max",
         ("Left", "Right"),
