@@ -212,12 +212,13 @@ class _Reader:
         return at_rate(Recorded(motion, joints.astype(np.float32), "smpl", own), self.options.fps)
 
     def _positions(self, path: Path, poses: Poses3D, person: int) -> Generator[str, None, Recorded]:
-        skeleton, o = poses.skeleton, self.options
-        weights, known = joint_map(skeleton, H36M_17)
+        xyz, o = _on_grid(poses, person), self.options
+        given = np.isfinite(xyz).all(-1).any(0)  # a file may name a part of its joint set
+        xyz, names = xyz[:, given], tuple(np.array(poses.skeleton.joints)[given].tolist())
+        weights, known = joint_map(poses.skeleton._replace(joints=names), H36M_17)
         if lacking := [H36M_17.joints[j] for j in _LIMBS if not known[j]]:
-            raise ValueError(f"{path}: {skeleton.name} lacks {', '.join(lacking)}, which training needs")
-        xyz, fps = _on_grid(poses, person), o.source_fps or poses.fps or ASSUMED_FPS
-        said = [poses.axes, f"{skeleton.name} from {path.suffix}"]
+            raise ValueError(f"{path}: has {', '.join(names)}; lacks {', '.join(lacking)}, which training needs")
+        fps, said = o.source_fps or poses.fps or ASSUMED_FPS, [poses.axes, f"{len(names)} joints"]
         if not (o.source_fps or poses.fps):
             said.append(f"assumed {fps:g} frames per second, the file does not say")
         still = np.zeros((len(xyz), 21, 3), np.float32)
@@ -227,12 +228,12 @@ class _Reader:
         limbs = weights[_LIMBS].sum(0) > 0
         whole = np.flatnonzero(np.isfinite(xyz[:, limbs]).all((1, 2)))
         if not len(whole):
-            raise ValueError(f"{path}: no frame has all of {', '.join(np.array(skeleton.joints)[limbs])}")
+            raise ValueError(f"{path}: no frame has all of {', '.join(np.array(names)[limbs])}")
         if self.prior is None:
             statistics = load(DEFAULT_PRIOR).statistics
             mean, std, spread = (np.asarray(x) for x in statistics)
             self.prior = mean, std * spread
-        fitted = fit_skeleton(xyz[whole], skeleton.joints, _GENERIC_REST, *self.prior)
+        fitted = fit_skeleton(xyz[whole], names, _GENERIC_REST, *self.prior)
         motion = empty._replace(**{k: np.zeros((len(xyz), *v), np.float32) for k, v in _SHAPES.items()}, fps=o.fps)
         joints = np.full((len(xyz), 17, 3), np.nan, np.float32)
         said_at = time.monotonic()
