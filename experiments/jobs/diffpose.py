@@ -87,14 +87,15 @@ def _diffusion_job(config: ConfigDict) -> Job:
     encoders = tuple(part for part in ("frame", "video") if getattr(network, part) is not None)
     init = load_init(config.train.init, network, encoders)
     assert init is not None, "an encoder is needed"
-    data, example, statistics = _load_data_for(config, init)
-    fixed = {"params": {part: init.params["params"][part] for part in encoders}}
-    initial = None
-    if init.spec.network == network:  # a whole model, not the export of stage "encoder"
+    initial = init if init.spec.network == network else None  # a whole model, or the export of stage "encoder"
+    if initial is not None:
         check_same(config.train.init, init.spec, spec, ("skeleton", "context", "process", "process_args", "target"))
         spec = dataclasses.replace(init.spec, name=spec.name)
-        initial, fixed["start"] = init, init.params["start"]
-        params = {"params": {"denoiser": init.params["params"]["denoiser"]}}
+    data, example, statistics = _load_data_for(config, init)
+    fixed = {"params": {part: init.params["params"][part] for part in encoders}}
+    if initial is not None:
+        fixed["start"] = initial.params["start"]
+        params = {"params": {"denoiser": initial.params["params"]["denoiser"]}}
     else:
         fixed["start"] = measure_start(network, fixed, data, example, config.loss.start_poses)
         fresh = released.init_params(jax.random.key(config.seed), spec)["params"]

@@ -69,9 +69,6 @@ def rotation_example(key: Key, poses: Poses, rates: PoseRates, codec: str, norma
 
 def prior_job(config: ConfigDict) -> Job:
     """The run that a config of kind "prior" describes."""
-    train, weights = training_frames(config.data, load_rotations)
-    poses = jnp.asarray(train.body_pose, jnp.float32)
-    print(f"{len(poses)} poses of {len(train.name)} sequences")
     spec = released.Spec(
         name=config.name,
         network=ScoreMLP(**config.network),
@@ -85,6 +82,9 @@ def prior_job(config: ConfigDict) -> Job:
         **config.sampler,
     )
     initial = load_initial(config.train.init, spec)
+    train, weights = training_frames(config.data, load_rotations)
+    poses = jnp.asarray(train.body_pose, jnp.float32)
+    print(f"{len(poses)} poses of {len(train.name)} sequences")
     if initial is None:
         normaliser, params = fit_normaliser(config, poses), released.init_params(jax.random.key(config.seed), spec)
     else:

@@ -38,7 +38,8 @@ def score_job(config: ConfigDict) -> Job:
         context=config.get("context", 17),
         **config.sampler,
     )
-    source, initial = load_data(config), load_initial(config.train.init, spec)
+    initial = load_initial(config.train.init, spec)
+    source = load_data(config)
     if initial is not None:
         spec, source = initial.spec, with_statistics(source, initial.statistics)
     return Job(
