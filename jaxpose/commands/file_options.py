@@ -9,7 +9,19 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from jaxpose.commands.option_groups import Axis, Count, Joints, ModelName, Names, Rate, Size, Steps, metavar, text
+from jaxpose.commands.option_groups import (
+    Axis,
+    Count,
+    Joints,
+    ModelName,
+    Names,
+    Rate,
+    Size,
+    Steps,
+    metavar,
+    text,
+    within,
+)
 
 Poses = Annotated[Path, metavar("NPZ")]
 Target = Annotated[Path, metavar("FOLDER"), text("the folder to make")]
@@ -230,6 +242,8 @@ class PrepareMocap:
     """frames per second of files that do not say (.amc 120, others 30)"""
     floor: Literal["auto", "file", "feet"] = "auto"
     """y = 0: where the file has it, where feet stand, or (default) where feet stand if that is over 0.25 m away"""
+    fastest: Annotated[float, metavar("M/S"), within(1, 1000, "metres per second")] = 15.0
+    """takes are cut where a joint moves faster, which broken tracking does (15; sprints and throws need 30)"""
     up: Annotated[
         Axis | None, text("of positions and AMASS: the axis that points up (as the file or the poses say)")
     ] = None

@@ -89,7 +89,7 @@ def _add(
     done: list[Piece], labels: Labels, recorded: Recorded, options: PrepareMocap, path: Path
 ) -> Generator[str, None, None]:
     recorded, raised = on_floor(recorded, options.floor)
-    own, lost = pieces(labels, recorded)
+    own, lost = pieces(labels, recorded, options.fastest)
     if not own:
         raise ValueError(f"{path}: no 10 whole frames in a row at {options.fps:g} per second")
     done += own

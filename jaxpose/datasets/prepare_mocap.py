@@ -25,7 +25,7 @@ from jaxpose.io.take import rotation_matrices, rotation_vectors
 FILE = "mocap"
 POS_SCALE, ROT_SCALE = 0.0005, 0.0001  # metres, radians
 _REACH = 32767 * POS_SCALE
-_FASTEST = 15.0  # metres per second: a fist or a kicking foot reaches 13; broken tracking jumps
+FASTEST = 15.0  # metres per second: of the shared data no joint exceeds 14 (salsa, karate); broken tracking jumps
 _SHORTEST = 10  # frames of a sequence
 _ANKLE = 0.08  # metres above the floor, of an adult: shared/data/README.md
 _STANDS = 5  # percentile of the lower ankle's height at which it stands on the floor
@@ -90,11 +90,11 @@ def on_floor(recorded: Recorded, floor: str) -> tuple[Recorded, float]:
     return recorded._replace(motion=motion, joints=recorded.joints + lift), -float(low)
 
 
-def pieces(labels: Labels, recorded: Recorded) -> tuple[list[Piece], int]:
-    """The sequences of a take, and how many frames are in none of them."""
+def pieces(labels: Labels, recorded: Recorded, fastest: float = FASTEST) -> tuple[list[Piece], int]:
+    """The sequences of a take, and how many frames are in none; fastest: m/s, above which a joint has jumped."""
     whole = np.isfinite(recorded.joints).all((1, 2))
     step = np.linalg.norm(np.diff(recorded.joints, axis=0), axis=-1).max(-1, initial=0) * recorded.motion.fps
-    broken = np.append(True, ~(step <= _FASTEST) | ~whole[1:] | ~whole[:-1])  # NaN is broken too
+    broken = np.append(True, ~(step <= fastest) | ~whole[1:] | ~whole[:-1])  # NaN is broken too
     cuts: list[tuple[int, int]] = []
     start = 0
     for f in range(1, len(whole) + 1):

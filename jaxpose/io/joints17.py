@@ -30,14 +30,14 @@ _J = {name: j for j, name in enumerate(SMPL_22.joints)}
 
 
 def restored(take: Take, lost: Mapping[str, tuple[str, float]]) -> Take:
-    """The take with bones that its conversion lost: joint -> its parent and a share of the parent's own offset.
+    """The take with bones that its conversion lost: joint -> another, and the share of whose offset it gets too.
 
-    Only joints that lie on their parent are moved.
+    Joints that already lie off their parent stay, but for those that are lengthened by a share of themselves.
     """
     offsets, translations = take.offsets.copy(), take.translations.copy()
-    for name, (parent, share) in lost.items():
-        j, p = take.names.index(name), take.names.index(parent)
-        if not np.abs(take.offsets[j]).max() > 0:
+    for name, (other, share) in lost.items():
+        j, p = take.names.index(name), take.names.index(other)
+        if j == p or not take.offsets[j].any():
             offsets[j] += share * take.offsets[p]
             translations[:, j] += share * take.offsets[p]
     return take._replace(offsets=offsets, translations=translations)

@@ -80,10 +80,18 @@ def _flavour(
 
 
 _CMU: dict[str, Any] = {"pitch_deg": {"head_base": -13.0}, "arm_twist_deg": -30.0}
-# CMU's files for MotionBuilder lost in conversion the thorax bone (about the one below it) and the last third of the
-# forearm: shared/data/README.md.
-_LOST = {name: ("Spine1", 1.0) for name in ("Neck", "LeftShoulder", "RightShoulder")}
-_LOST |= {f"{side}FingerBase": (f"{side}Hand", 0.5) for side in ("Left", "Right")}
+
+
+def _lost(thorax: str, above: str, forearm: str, hand: str) -> dict[str, tuple[str, float]]:
+    """What CMU's BVH files lost in conversion: the thorax bone, about as long as the one below, a third of the forearm.
+
+    Names of joints, {} the side: the joint below the lost bone, those above it, the end of the forearm, and the joint
+    that the rest of it comes before. Source: shared/data/README.md.
+    """
+    found = {name.format(side): (thorax, 1.0) for name in above.split() for side in ("Left", "Right")}
+    return found | {hand.format(side): (forearm.format(side), 0.5) for side in ("Left", "Right")}
+
+
 _STANDARD = "hip {}UpLeg knee {}Leg ankle {}Foot foot {}ToeBase collar {}Shoulder shoulder {}Arm elbow {}ForeArm "
 _LEG, _ARM = np.deg2rad(1.0), np.deg2rad(8.0)
 _DAZ_LEG = (-float(np.sin(_LEG)), -float(np.cos(_LEG)), 0.0)
@@ -116,7 +124,7 @@ FLAVOURS = (
         _STANDARD + "wrist {}FingerBase",
         "{}Hand",
         {"neck": ("Neck", "Neck1", 0.5)},
-    )._replace(**_CMU, lost=_LOST),
+    )._replace(**_CMU, lost=_lost("Spine1", "Neck {}Shoulder", "{}Hand", "{}FingerBase")),
     _flavour(
         "CMU BVH for 3ds Max",
         ("Left", "Right"),
@@ -125,7 +133,7 @@ FLAVOURS = (
         "{}Wrist",
         # the hand's joint follows another pattern
         {"neck": ("lowerneck", "Neck", 0.5), "left_wrist": _same("lhand"), "right_wrist": _same("rhand")},
-    )._replace(**_CMU),
+    )._replace(**_CMU, lost=_lost("Chest2", "lowerneck {}Collar", "{}Wrist", "{}Wrist")),
     _flavour(
         "CMU BVH for Daz",
         ("l", "r"),

@@ -83,6 +83,12 @@ def test_a_take_is_cut_where_frames_are_missing_or_jump():
     assert len(found[0].recorded.motion.body_pose) == 20
 
 
+def test_a_throw_is_whole_where_it_may_be_as_fast():
+    take = recorded(num=60)
+    take.joints[30:, 16] += (0.8, 0, 0)  # 25 m/s with the walk
+    assert [len(pieces(LABELS, take, fastest)[0]) for fastest in (15.0, 30.0)] == [2, 1]
+
+
 def test_short_pieces_are_left_out_and_whole_takes_keep_their_name():
     take = recorded(num=60)
     take.joints[9] = np.nan
