@@ -42,11 +42,15 @@ EXPORT = flags.DEFINE_string("export", None, "Write the averaged weights to this
 def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
-    run_training(CONFIG.value, Path(WORKDIR.value), EXPORT.value)
+    model = train(CONFIG.value, Path(WORKDIR.value))
+    if EXPORT.value:
+        dtype = jnp.dtype(CONFIG.value.train.get("export_dtype", "bfloat16"))
+        released.save(EXPORT.value, model, dtype=dtype)
+        print(f"wrote {EXPORT.value}")
 
 
-def run_training(config: ConfigDict, workdir: Path, export: str | Path | None = None) -> None:
-    """Train what `config` describes in `workdir`, and write the model of the averaged weights to `export`."""
+def train(config: ConfigDict, workdir: Path, *, validate: bool = True) -> released.Model:
+    """The model that a config's run ends with; the run is in `workdir`, and goes on where it was interrupted."""
     train = config.train
 
     # Model, data on the device, loss; what is random about an example (camera, detector, masks) is drawn in the step.
@@ -80,9 +84,10 @@ def run_training(config: ConfigDict, workdir: Path, export: str | Path | None = 
     }
     write_json(workdir / "config.json", meta)
     state = init_state(jax.random.key(config.seed), job.params, tx)
+    evaluators = job.evaluators if validate else {}
     if job.initial is not None and train.steps:
-        print("before training:")
-        for evaluate in job.evaluators.values():
+        for evaluate in evaluators.values():
+            print("before training: ", end="")
             evaluate(state)
     state = fit(
         state,
@@ -95,13 +100,10 @@ def run_training(config: ConfigDict, workdir: Path, export: str | Path | None = 
         log_every=train.log_every,
         checkpoint_every=train.checkpoint_every,
         eval_every=train.eval_every,
-        evaluators=job.evaluators,
+        evaluators=evaluators,
         meta=meta,
     )
-    if export:
-        model = with_calibration(job.export(state.ema_params), job.initial, int(state.step))
-        released.save(export, model, dtype=jnp.dtype(train.get("export_dtype", "bfloat16")))
-        print(f"wrote {export}")
+    return with_calibration(job.export(state.ema_params), job.initial, int(state.step))
 
 
 def make_job(config: ConfigDict) -> Job:

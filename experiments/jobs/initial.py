@@ -15,7 +15,7 @@ from typing import Any
 from jaxpose import model as released
 
 # Of a specification: what gives weights their meaning. The rest (name, sampler) may differ.
-_FIXED = ("network", "skeleton", "codec", "context", "process", "process_args", "target", "times", "indices")
+_FIXED = ("network", "skeleton", "codec", "process", "process_args", "target", "times", "indices")
 
 
 def load_initial(init: str, spec: released.Spec) -> released.Model | None:
@@ -26,8 +26,8 @@ def load_initial(init: str, spec: released.Spec) -> released.Model | None:
     if not init:
         return None
     model = released.load(init)
-    check_same(init, model.spec, spec, _FIXED)
-    return dataclasses.replace(model, spec=dataclasses.replace(model.spec, name=spec.name))
+    check_same(init, model.spec, spec, (*_FIXED, "context"))
+    return dataclasses.replace(model, spec=dataclasses.replace(model.spec, name=spec.name, context=spec.context))
 
 
 def check_same(init: str, there: released.Spec, here: released.Spec, fields: tuple[str, ...]) -> None:

@@ -11,10 +11,11 @@ from ml_collections import ConfigDict
 from experiments.jobs.frames import training_frames
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
-from jaxpose.datasets.mocap import Mocap, data_root, load_mocap, take_share
+from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
 from jaxpose.diffusion import SDE
 from jaxpose.diffusion.losses import denoising_loss
 from jaxpose.examples.views import Bodies, ViewRates, make_bodies
+from jaxpose.files import FilePath
 from jaxpose.spaces.person import Statistics
 from jaxpose.training.loop import Evaluator
 from jaxpose.training.step import Data, ExampleFn, LossFn, Params
@@ -67,11 +68,11 @@ def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
     """The training subjects' motion capture that `config.data` names, on the device and as it was read."""
     data = config.data
 
-    def load(*where: Any) -> Mocap:
-        mocap, share = load_mocap(*where), data.get("share", 1.0)
+    def load(root: FilePath) -> Mocap:
+        mocap, share = load_mocap(root, "train", tuple(data.files)), data.get("share", 1.0)
         return take_share(mocap, share, config.seed) if share < 1 else mocap
 
-    mocap, weights = training_frames(data, load)
+    mocap, weights = training_frames(data, load, lambda frames: balanced_weights(frames, data.category_power))
     bodies = make_bodies(mocap.joints, weights, ViewRates(**config.view))
     print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
     return bodies, mocap

@@ -18,12 +18,12 @@ from experiments.configs import finetune
 from experiments.evaluate.bench import bench_file
 from experiments.jobs.own_views import own_views
 from experiments.options import option, run
-from experiments.train import run_training
+from experiments.train import train
 from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.files import write_json, write_npz
-from jaxpose.model import Model, load
+from jaxpose.model import Model, load, save
 from jaxpose.tasks.lift import lift
 
 FIGURES = ("mean_mm", "best_of_50_mm", "ece")
@@ -53,15 +53,15 @@ def figures(options: Options) -> dict[str, dict[str, float]]:
     folder = make_person(out / f"data_{options.subject}", options.subject)
     config = finetune.get_config(options.model)
     config.data.folder = str(folder)
-    config.train.eval_every = 0
     for group, name in ((config.train, "steps"), (config.train, "learning_rate"), (config.data, "rehearsal")):
         if getattr(options, name) is not None:
             group[name] = getattr(options, name)
     own, others = own_views(folder), _others(options.subject)
     assert own is not None, "every second take"
-    run_training(config, out / "run", out / "model.safetensors")
+    tuned = train(config, out / "run", validate=False)
+    save(out / "model.safetensors", tuned)
     found: dict[str, dict[str, float]] = {}
-    for when, model in (("before", load(options.model)), ("after", load(out / "model.safetensors"))):
+    for when, model in (("before", load(options.model)), ("after", tuned)):
         for whose, bench in (("own", own), ("others", others)):
             found[f"{whose} {when}"] = _row(model, bench)
             shown = ", ".join(f"{k} {v:.4g}" for k, v in found[f"{whose} {when}"].items())

@@ -10,10 +10,10 @@ import pytest
 from experiments.configs import diffpose17, pose17, pose17_fast, prior21
 from experiments.jobs import personal
 from experiments.jobs.initial import with_calibration
-from experiments.train import make_job, run_training
+from experiments.train import make_job, train
 from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root
-from jaxpose.model import load
+from jaxpose.model import load, save
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import stochastic
@@ -36,11 +36,11 @@ def folder(tmp_path_factory):
     return root
 
 
-def tuned(config, folder, tmp_path, **train):
-    """The model that a run of the config on a folder writes."""
+def tuned(config, folder, tmp_path, **settings):
+    """The model that a run of the config on a folder ends with, as a user reads it."""
     config.data.folder = str(folder)
-    config.train.update(train)
-    run_training(config, tmp_path / "run", tmp_path / "model.safetensors")
+    config.train.update(settings)
+    save(tmp_path / "model.safetensors", train(config, tmp_path / "run"))
     return load(tmp_path / "model.safetensors")
 
 
