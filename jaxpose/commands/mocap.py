@@ -4,9 +4,14 @@ rotations    .bvh, .amc with .asf    joints of the file's own skeleton, rotation
              .npz, .npy of AMASS     joints of the body that --body names, else of a mean adult
 positions    .c3d, .trc, .csv, .json, .npz, .npy of 3D joints   rotations by fitting/joint_angles.py; joints that the
                                      file lacks (spine, top of the head) are those of the fitted skeleton
+
+Solving for rotations takes most of the time. Its results lie in a hidden folder beside the new one until that is
+written, so that an interrupted command goes on where it was.
 """
 
+import hashlib
 import re
+import shutil
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -20,12 +25,14 @@ from jaxpose.commands.models import DEFAULT_PRIOR
 from jaxpose.commands.prepare import read_joint_map
 from jaxpose.datasets.h36m import check_new, new_folder
 from jaxpose.datasets.prepare_mocap import Labels, Piece, Recorded, at_rate, on_floor, pieces, split, write_mocap
+from jaxpose.files import write_npz
 from jaxpose.fitting.joint_angles import fit_skeleton, joint_angles, points_of
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import H36M_17, SMPL_22, get_skeleton
 from jaxpose.io import PartialMotion, Poses3D, kind_of
+from jaxpose.io.arrays import load_arrays
 from jaxpose.io.asf_amc import asf_beside, read_amc, read_asf
 from jaxpose.io.body_files import load_body
 from jaxpose.io.bvh import read_bvh
@@ -74,6 +81,7 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
     splits = split(done, options.val or ())
     with new_folder(options.out) as draft:
         write_mocap(draft, done, options.fps, splits)
+    shutil.rmtree(_parts(options.out), ignore_errors=True)
     frames = sum(len(piece.recorded.joints) for piece in done)
     subjects = {piece.labels.subject for piece in done}
     yield (
@@ -183,8 +191,28 @@ class _Reader:
         people = sorted(set(poses.person.tolist()))
         result = []
         for person in people:
-            result.append((person, (yield from self._positions(path, poses, person))))
+            part = self._part(path, person)
+            if not part.is_file():
+                recorded = yield from self._positions(path, poses, person)
+                _keep(part, recorded)
+            result.append((person, _kept(part)))
         return result
+
+    def _part(self, path: Path, person: int) -> Path:
+        """Where the solved motion of a person is kept: by the file as it is now, and the options that change it."""
+        o, now = self.options, path.stat()
+        said = (
+            str(path.absolute()),
+            now.st_mtime_ns,
+            now.st_size,
+            person,
+            o.skeleton,
+            o.up,
+            o.unit,
+            o.source_fps,
+            o.fps,
+        )
+        return _parts(o.out) / f"{hashlib.sha256(repr(said).encode()).hexdigest()[:32]}.npz"
 
     def _take(self, path: Path, suffix: str) -> Recorded:
         o = self.options
@@ -248,6 +276,23 @@ class _Reader:
                 said_at = time.monotonic()
                 yield f"{path}: joint angles {rows[-1] + 1}/{len(xyz)}"
         return Recorded(motion, joints, "positions")
+
+
+def _parts(out: Path) -> Path:
+    return out.absolute().with_name(f".{out.name}.parts")
+
+
+def _keep(part: Path, recorded: Recorded) -> None:
+    part.parent.mkdir(exist_ok=True)
+    motion = recorded.motion
+    others = {"source": np.array(motion.source), "fps": np.array(motion.fps)}
+    write_npz(part, {"joints": recorded.joints, **{k: getattr(motion, k) for k in _SHAPES}, **others})
+
+
+def _kept(part: Path) -> Recorded:
+    z = load_arrays(part, "joints", *_SHAPES, "fps", "source")
+    motion = Motion(**{k: z[k] for k in _SHAPES}, fps=float(z["fps"]), source=str(z["source"]))
+    return Recorded(motion, z["joints"], "positions")
 
 
 _SHAPES = {"body_pose": (21, 3), "global_orient": (3,), "transl": (3,)}

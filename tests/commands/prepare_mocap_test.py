@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from jaxpose import cli
+from jaxpose.commands import mocap
 from jaxpose.datasets.mocap import data_root, load_mocap, load_rotations
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
@@ -178,6 +179,32 @@ def test_people_of_one_file_are_subjects(tmp_path):
     train, val = load_mocap(tmp_path / "o", "train"), load_mocap(tmp_path / "o", "val")
     assert (train.subject.tolist(), val.subject.tolist()) == (["duo_person0"], ["duo_person1"])
     np.testing.assert_allclose(train.joints, val.joints, atol=0.001)
+
+
+def test_an_interrupted_command_goes_on_where_it_was(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    names = ("a", "b")
+    for name, shift in zip(names, (0.0, 0.1), strict=True):
+        write_trc(tmp_path / "in" / f"{name}.trc", H36M_17.joints, h36m_of(moving()[1]) + shift, 30.0)
+    solve, calls = mocap.joint_angles, []
+
+    def counted(skeleton, points):
+        calls.append(points)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return solve(skeleton, points)
+
+    monkeypatch.setattr(mocap, "joint_angles", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "in", "--out", tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+    run(tmp_path / "in", "--out", tmp_path / "o")
+    assert len(calls) == 3, "the first file was solved once"
+    monkeypatch.undo()
+    run(tmp_path / "in", "--out", tmp_path / "whole")
+    for found, wanted in zip(*(load_rotations(tmp_path / o, "train") for o in ("o", "whole")), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "o", "whole"}, "nothing is left behind"
 
 
 def markers_on_the_skin(folder):
