@@ -7,8 +7,10 @@
         --config.train.init=runs/encoder.safetensors --export=jaxpose/assets/diffpose17.safetensors
 
 On a machine of 2 cores the first line is 1.5 times the speed, and `accumulate`, by which a slice stays in the cache,
-another 2 times. On a folder of `jaxpose prepare` (videopose3d, h36m, 3dhp), in either stage:
+another 2 times. In either stage, on your own motion capture (`jaxpose prepare mocap`), and on a folder of another
+`jaxpose prepare` (videopose3d, h36m, 3dhp):
 
+    --config.data.folder=FOLDER
     --config.data.kind=frames --config.data.folder=FOLDER
 
 Hardware, hours and the rows reached stand in `jaxpose/assets/diffpose17.md`.

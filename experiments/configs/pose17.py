@@ -1,6 +1,7 @@
 """The released model `pose17`: lifts, completes, denoises and generates 3D poses in metres.
 
     python -m experiments.train --config=experiments/configs/pose17.py --workdir=runs/pose17
+        [--config.data.folder=FOLDER]         your own motion capture, of `jaxpose prepare mocap`
 
 Hardware, hours and the validation row reached stand in `jaxpose/assets/pose17.md`.
 """

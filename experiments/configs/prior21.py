@@ -1,6 +1,7 @@
 """The released prior `prior21` over 21 body-joint rotations: DPoser's job (generation, completion, denoising, fitting).
 
     python -m experiments.train --config=experiments/configs/prior21.py --workdir=runs/prior21
+        [--config.data.folder=FOLDER]         your own motion capture, of `jaxpose prepare mocap`
 
 Hardware, hours and the figures reached stand in `jaxpose/assets/prior21.md`. `prior21.py:original` trains DPoser's own
 parametrisation instead: noise divided by the VE table, times uniform, plain noise error.
