@@ -40,10 +40,14 @@ from jaxpose.io.motion import ASSUMED_FPS, Motion, read_motion
 from jaxpose.io.poses3d import read_poses3d
 from jaxpose.io.retarget import GENERIC_OFFSETS, retarget_with_joints
 from jaxpose.io.smpl_motion import check_motion
-from jaxpose.io.take import Take
 from jaxpose.model import load
 
-SUFFIXES = (".bvh", ".amc", ".npz", ".npy", ".c3d", ".trc", ".csv", ".json")
+_ARRAYS, _TEXTS, _MARKERS = (".npz", ".npy"), (".csv", ".json"), (".c3d", ".trc")
+SUFFIXES = (".bvh", ".amc", *_ARRAYS, *_MARKERS, *_TEXTS)
+# Option -> the files that it means something to.
+_MEANING = {"asf": (".amc",), "unit_m": (".bvh", ".amc"), "joint_map": (".bvh", ".amc"), "body": _ARRAYS}
+_MEANING |= {"source_fps": (".amc", *_ARRAYS, *_TEXTS)}
+_MEANING |= dict.fromkeys(("skeleton", "up", "unit"), (*_ARRAYS, *_TEXTS, *_MARKERS))
 _NOT_TAKES = ("shape.npz", "_stagei.npz")  # of AMASS: a subject's shape
 _BLOCK = 256  # frames solved at once
 _SECONDS = 5.0  # between lines about the progress
@@ -61,6 +65,7 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
     """Convert all files, name those that cannot be read, and write the folder; exit code 1 where one was left out."""
     check_new(options.out)
     found = _find(options)
+    _check_options(options, {file.path.suffix.lower() for file in found})
     _check_val(options.val or (), found)
     reader = _Reader(options)
     done: list[Piece] = []
@@ -153,6 +158,13 @@ def _pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
+def _check_options(options: PrepareMocap, suffixes: set[str]) -> None:
+    """ValueError for an option without meaning to any of the files."""
+    for name, legal in _MEANING.items():
+        if getattr(options, name) is not None and not suffixes & set(legal):
+            raise ValueError(f"--{name.replace('_', '-')}: means nothing to these files; it is for {', '.join(legal)}")
+
+
 def _check_val(val: tuple[str, ...], found: list[_File]) -> None:
     """Before the work; people of one file get their numbers later."""
     legal = {label for file in found for label in (file.labels.name, file.labels.subject)}
@@ -201,22 +213,12 @@ class _Reader:
     def _part(self, path: Path, person: int) -> Path:
         """Where the solved motion of a person is kept: by the file as it is now, and the options that change it."""
         o, now = self.options, path.stat()
-        said = (
-            str(path.absolute()),
-            now.st_mtime_ns,
-            now.st_size,
-            person,
-            o.skeleton,
-            o.up,
-            o.unit,
-            o.source_fps,
-            o.fps,
-        )
-        return _parts(o.out) / f"{hashlib.sha256(repr(said).encode()).hexdigest()[:32]}.npz"
+        file = str(path.absolute()), now.st_mtime_ns, now.st_size, person
+        said = repr((*file, o.skeleton, o.up, o.unit, o.source_fps, o.fps))
+        return _parts(o.out) / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.npz"
 
     def _take(self, path: Path, suffix: str) -> Recorded:
         o = self.options
-        take: Take
         if suffix == ".bvh":
             take = read_bvh(path)
         else:
@@ -240,14 +242,15 @@ class _Reader:
         return at_rate(Recorded(motion, joints.astype(np.float32), "smpl", own), self.options.fps)
 
     def _positions(self, path: Path, poses: Poses3D, person: int) -> Generator[str, None, Recorded]:
-        xyz, o = _on_grid(poses, person), self.options
+        (xyz, step), o = _on_grid(poses, person), self.options
         given = np.isfinite(xyz).all(-1).any(0)  # a file may name a part of its joint set
         xyz, names = xyz[:, given], tuple(np.array(poses.skeleton.joints)[given].tolist())
         weights, known = joint_map(poses.skeleton._replace(joints=names), H36M_17)
         if lacking := [H36M_17.joints[j] for j in _LIMBS if not known[j]]:
             raise ValueError(f"{path}: has {', '.join(names)}; lacks {', '.join(lacking)}, which training needs")
-        fps, said = o.source_fps or poses.fps or ASSUMED_FPS, [poses.axes, f"{len(names)} joints"]
-        if not (o.source_fps or poses.fps):
+        rate, said = poses.fps or o.source_fps, [poses.axes, f"{len(names)} joints"]
+        fps = ASSUMED_FPS if rate is None else rate / step
+        if rate is None:
             said.append(f"assumed {fps:g} frames per second, the file does not say")
         still = np.zeros((len(xyz), 21, 3), np.float32)
         empty = Motion(still, still[:, 0], still[:, 0], fps, None, "; ".join(said))
@@ -308,11 +311,14 @@ def _at_rest(offsets: np.ndarray) -> np.ndarray:
 _GENERIC_REST = _at_rest(GENERIC_OFFSETS)
 
 
-def _on_grid(poses: Poses3D, person: int) -> np.ndarray:
-    """A person's joints [F, J, 3], y up, of all frames from the first to the last; NaN where they are missing."""
+def _on_grid(poses: Poses3D, person: int) -> tuple[np.ndarray, int]:
+    """A person's joints [F, J, 3], y up, of each `step`-th frame from the first to the last, NaN where missing; step.
+
+    step: the largest that divides all frame numbers' differences.
+    """
     rows = np.flatnonzero(poses.person == person)
     frame = poses.frame[rows]
     step = int(np.gcd.reduce(np.diff(np.unique(frame)))) if len(set(frame.tolist())) > 1 else 1
     xyz = np.full(((frame.max() - frame.min()) // step + 1, *poses.joints.shape[1:]), np.nan, np.float32)
     xyz[(frame - frame.min()) // step] = from_camera(poses.joints[rows], "y")
-    return xyz
+    return xyz, step

@@ -171,13 +171,14 @@ def test_people_of_one_file_are_subjects(tmp_path):
     arrays = {
         "joints3d": np.concatenate([x, x + np.array([2, 0, 0])]),
         "person": np.repeat([0, 1], FRAMES),
-        "fps": 30.0,
+        "fps": 120.0,
         "up": "y",
     }
-    np.savez(tmp_path / "pair.npz", **arrays, frame=np.tile(np.arange(FRAMES), 2))
+    np.savez(tmp_path / "pair.npz", **arrays, frame=np.tile(4 * np.arange(FRAMES), 2))
     run(tmp_path / "pair.npz", "--out", tmp_path / "o", "--subject", "duo", "--val", "pair_person1")
     train, val = load_mocap(tmp_path / "o", "train"), load_mocap(tmp_path / "o", "val")
     assert (train.subject.tolist(), val.subject.tolist()) == (["duo_person0"], ["duo_person1"])
+    assert len(train.joints) == FRAMES, "every fourth frame of 120 a second"
     np.testing.assert_allclose(train.joints, val.joints, atol=0.001)
 
 
@@ -227,7 +228,8 @@ def few_joints(folder):
         (few_joints, ["--pattern", "(walk"], "no regular expression"),
         (few_joints, ["--pattern", "walk"], "has neither group"),
         (few_joints, ["--pattern", "(?P<subject>x)"], "is not found in 'a.trc'"),
-        (few_joints, ["--body", "absent.npz"], "absent.npz: no such file"),
+        (few_joints, ["--body", "absent.npz"], "--body: means nothing to these files; it is for .npz, .npy"),
+        (few_joints, ["--asf", "a.asf"], "--asf: means nothing to these files; it is for .amc"),
     ],
 )
 def test_what_cannot_be_read_leaves_with_code_2_and_nothing_written(tmp_path, capsys, write, flags, said):
