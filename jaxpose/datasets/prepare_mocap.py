@@ -127,7 +127,8 @@ def write_mocap(folder: Path, found: Sequence[Piece], fps: float, splits: Mappin
         frames["global_orient"].append(_integers(root, ROT_SCALE))
         frames["transl"].append(_integers(motion.transl, POS_SCALE))
     arrays = {name: np.concatenate(parts) for name, parts in frames.items()}
-    arrays |= {"pos_scale": np.float32(POS_SCALE), "rot_scale": np.float32(ROT_SCALE), "fps": np.float32(fps)}
+    scalars = {"pos_scale": POS_SCALE, "rot_scale": ROT_SCALE, "fps": fps}
+    arrays |= {name: np.array(value, np.float32) for name, value in scalars.items()}
     arrays |= {"seq_start": (np.cumsum(length) - length).astype(np.int32), "seq_length": length}
     arrays |= {f"seq_{key}": np.array([getattr(p.labels, key) for p in found]) for key in Labels._fields}
     arrays["seq_source"] = np.array([piece.recorded.source for piece in found])
