@@ -265,7 +265,8 @@ class _Reader:
             mean, std, spread = (np.asarray(x) for x in statistics)
             self.prior = mean, std * spread
         fitted = fit_skeleton(xyz[whole], names, _GENERIC_REST, *self.prior)
-        motion = empty._replace(**{k: np.zeros((len(xyz), *v), np.float32) for k, v in _SHAPES.items()}, fps=o.fps)
+        body, root, place = (np.zeros((len(xyz), *shape), np.float32) for shape in _SHAPES.values())
+        motion = Motion(body, root, place, o.fps, None, empty.source)
         joints = np.full((len(xyz), 17, 3), np.nan, np.float32)
         said_at = time.monotonic()
         for rows in np.array_split(whole, -(-len(whole) // _BLOCK)):
