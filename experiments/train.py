@@ -23,6 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from experiments.jobs.diffpose import diffpose_job
 from experiments.jobs.distill import distill_job
+from experiments.jobs.initial import with_calibration
 from experiments.jobs.job import Job
 from experiments.jobs.prior import prior_job
 from experiments.jobs.score import score_job
@@ -82,8 +83,14 @@ def train(config: ConfigDict, workdir: Path, *, validate: bool = True) -> releas
         "devices": [str(d) for d in devices],
     }
     write_json(workdir / "config.json", meta)
+    state = init_state(jax.random.key(config.seed), job.params, tx)
+    evaluators = job.evaluators if validate else {}
+    if job.initial is not None and train.steps:
+        for evaluate in evaluators.values():
+            print("before training: ", end="")
+            evaluate(state)
     state = fit(
-        init_state(jax.random.key(config.seed), job.params, tx),
+        state,
         make_runner(build, mode=train.mode, devices=devices),
         job.data,
         workdir=workdir,
@@ -93,10 +100,10 @@ def train(config: ConfigDict, workdir: Path, *, validate: bool = True) -> releas
         log_every=train.log_every,
         checkpoint_every=train.checkpoint_every,
         eval_every=train.eval_every,
-        evaluators=job.evaluators if validate else {},
+        evaluators=evaluators,
         meta=meta,
     )
-    return job.export(state.ema_params)
+    return with_calibration(job.export(state.ema_params), job.initial, int(state.step))
 
 
 def make_job(config: ConfigDict) -> Job:

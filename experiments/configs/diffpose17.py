@@ -7,8 +7,10 @@
         --config.train.init=runs/encoder.safetensors --export=jaxpose/assets/diffpose17.safetensors
 
 On a machine of 2 cores the first line is 1.5 times the speed, and `accumulate`, by which a slice stays in the cache,
-another 2 times. On a folder of `jaxpose prepare` (videopose3d, h36m, 3dhp), in either stage:
+another 2 times. In either stage, on your own motion capture (`jaxpose prepare mocap`), and on a folder of another
+`jaxpose prepare` (videopose3d, h36m, 3dhp):
 
+    --config.data.folder=FOLDER
     --config.data.kind=frames --config.data.folder=FOLDER
 
 Hardware, hours and the rows reached stand in `jaxpose/assets/diffpose17.md`.
@@ -45,7 +47,8 @@ def get_config(stage: str = "") -> ConfigDict:
                 "files": ("cmu", "hdm05"),
                 "category_power": 0.5,
                 "share": 1.0,
-                "folder": "",  # of kind "frames"
+                "folder": "",  # of `jaxpose prepare mocap`; of kind "frames" that of another `jaxpose prepare`
+                "rehearsal": 0.0,
                 "flip": 0.5,  # share of mirrored examples of kind "frames"; of mocap, view.mirror
             },
             "view": ViewRates(splice=0.25, bone=0.03, size=0.03, coco=0.15)._asdict(),

@@ -1,6 +1,7 @@
 """The released model `pose17`: lifts, completes, denoises and generates 3D poses in metres.
 
     python -m experiments.train --config=experiments/configs/pose17.py --workdir=runs/pose17
+        [--config.data.folder=FOLDER]         your own motion capture, of `jaxpose prepare mocap`
 
 `pose17.py:0.7` is the recipe of the versions up to 0.7, whose bodies, cameras and detector were those of the benchmark.
 What chose the numbers of each stands in docs/generalisation.md; hardware, hours and the validation row reached stand in
@@ -40,6 +41,8 @@ DATA: dict[str, Any] = {
     "category_factors": {"idle": 0.2},
     "leave_out": "",
     "share": 1.0,
+    "folder": "",  # of `jaxpose prepare mocap`; rehearsal: experiments/jobs/frames.py
+    "rehearsal": 0.0,
 }
 _NARROW_FILES = DATA | {"files": ("cmu", "hdm05"), "split": "train", "drop": (), "subject_power": 1.0}
 
@@ -69,6 +72,7 @@ def get_config(recipe: str = "") -> ConfigDict:
             "data": DATA if wide else _NARROW_FILES,
             "view": (_WIDE if wide else _NARROW)._asdict(),
             "masks": MaskRates(pose=0.08, part=0.04, joint=0.02, depth=0.2)._asdict(),
-            "train": training(steps=20_000, batch_size=768, learning_rate=1e-3, eval_every=2500),
+            # statistics: those of "init" stay, which fine-tuning needs; those of the "data" are for a warm start
+            "train": training(steps=20_000, batch_size=768, learning_rate=1e-3, eval_every=2500, statistics="init"),
         }
     )

@@ -1,6 +1,7 @@
 """The released model `pose17_fast`: `pose17` in two network calls instead of nine.
 
     python -m experiments.train --config=experiments/configs/pose17_fast.py --workdir=runs/pose17_fast
+        [--config.data.folder=FOLDER]         your own motion capture, of `jaxpose prepare mocap`
 
 Hardware, hours and the validation row reached stand in `jaxpose/assets/pose17_fast.md`.
 """

@@ -1,6 +1,7 @@
 """The released prior `prior21` over 21 body-joint rotations: DPoser's job (generation, completion, denoising, fitting).
 
     python -m experiments.train --config=experiments/configs/prior21.py --workdir=runs/prior21
+        [--config.data.folder=FOLDER]         your own motion capture, of `jaxpose prepare mocap`
 
 Hardware, hours and the figures reached stand in `jaxpose/assets/prior21.md`. `prior21.py:original` trains DPoser's own
 parametrisation instead: noise divided by the VE table, times uniform, plain noise error.
@@ -40,7 +41,7 @@ def get_config(kind: str = "own") -> ConfigDict:
                 "t_min": 0.01 if own else 1e-5,
             },
             "sampler": {"num_steps": 50, "spacing": "log_snr", "eta": 1.0},
-            "data": {"folder": "", "files": ("cmu", "hdm05"), "category_power": 0.5},
+            "data": {"folder": "", "files": ("cmu", "hdm05"), "rehearsal": 0.0, "category_power": 0.5},
             "poses": {"mirror": 0.5, "splice": 0.1, "jitter": 0.0},
             "train": training(
                 steps=18_000,

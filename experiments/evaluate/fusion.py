@@ -13,8 +13,8 @@ walker      real detections. Its `points3d` are a triangulation of the same dete
             against a triangulation of the other two, whose own errors then count as ours; or as what they are told to
             be, where the spread of their draws is added.
 simulated   validation people in rings of four cameras, which are 1 cm off on each image axis at the person, with the
-            errors of two real detectors (examples/views.py), whose bias is alike in all cameras; with offsets of joints
-            of published size; and with nothing that cameras share.
+            errors of two real detectors (examples/detectors.py), whose bias is alike in all cameras; with offsets of
+            joints of published size; and with nothing that cameras share.
 """
 
 import itertools
@@ -35,7 +35,7 @@ from jaxpose.datasets.mocap import data_root, load_mocap
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.calibration import ece
 from jaxpose.evaluation.metrics import p_mpjpe
-from jaxpose.examples import views
+from jaxpose.examples import detectors
 from jaxpose.geometry.camera import look_at, project, undistort
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
@@ -136,11 +136,11 @@ def simulated(prior: Prior, options: Options) -> Iterator[Item]:
     people = f"{_NUM_POSES} poses of validation people in {_NUM_POSES // _POSES_OF_RING} rings of 4 simulated cameras"
     tuned = "nothing; the offsets of joints are partly the detectors' biases"
     yield Table(f"{people}; errors, cameras, row", "cameras as calibrated; exact truth", tuned, _COLUMNS)
-    unbiased = views.DETECTOR * [0, 0, 1, 1, 1]
+    unbiased = detectors.DETECTOR * [0, 0, 1, 1, 1]
     kinds = {
         "nothing shared": Errors(unbiased, 0.0, {}),
-        "detector": Errors(views.DETECTOR, 0.01, {}),
-        "BlazePose": Errors(views.BLAZEPOSE, 0.01, {}),
+        "detector": Errors(detectors.DETECTOR, 0.01, {}),
+        "BlazePose": Errors(detectors.BLAZEPOSE, 0.01, {}),
         "published offsets": Errors(unbiased, 0.01, _PUBLISHED),
     }
     for kind, errors in kinds.items():
@@ -213,8 +213,8 @@ def figures(scene: Scene, subset: tuple[int, ...] | None, world: np.ndarray) -> 
     row["spread_mm"] = float(1000 * np.sqrt(draws.var(0).sum(-1)).mean()) if len(world) > 1 else np.nan
     px = []
     for c in _rest(subset or (0, 1, 2, 3)):
-        intrinsics, _, R, t = (None if x is None else np.asarray(x)[c] for x in scene.camera[:4])
-        seen = np.asarray(project(intrinsics, jnp.asarray(pose @ R.T + t, jnp.float32)))
+        R, t = (np.asarray(x)[c] for x in (scene.camera.R_cam_world, scene.camera.t_cam))
+        seen = np.asarray(project(scene.camera.intrinsics[c], jnp.asarray(pose @ R.T + t, jnp.float32)))
         away = np.linalg.norm(seen - scene.xy[known, c][:, _OURS], axis=-1)
         px.append(np.median(away[scene.confidence[known, c][:, _OURS] > 0.5]))
     return row | {"other_cameras_px": float(np.mean(px)) if px else np.nan}
@@ -259,7 +259,7 @@ def load_walker(stride: int) -> Scene:
     confidence = np.stack([rescaled(c) for c in np.swapaxes(confidence, 0, 1)], 1)
     moved = convert_joints(jnp.asarray(xy), jnp.asarray(confidence), COCO_17, H36M_17)
     xy, confidence = (np.asarray(x) for x in moved)
-    camera = Camera(*map(jnp.asarray, (intrinsics, np.zeros((4, 5), np.float32), R, t)))
+    camera = Camera(*(jnp.asarray(x) for x in (intrinsics, np.zeros((4, 5), np.float32), R, t)))  # type: ignore[arg-type]  # four fields
     own = observations.measured_joints(COCO_17, H36M_17)
     block = np.arange(len(xy)) * stride // _BLOCK
     return Scene(xy, confidence * own, camera, film.points3d[:, _COCO], "z", block)
@@ -281,14 +281,14 @@ def ring(seed: int, errors: Errors) -> Scene:
     seen = np.einsum("cij,fkj->fcki", R, marked) + t[:, None]
     uv = _FOCAL * seen[..., :2] / seen[..., 2:] + _MIDDLE
     uv += (errors.camera * rng.normal(size=(4, 1, 2))) * _FOCAL / distance[:, None, None]
-    crop_px = views.CROP * (uv.max(2) - uv.min(2)).max(-1)[..., None, None] / 256
+    crop_px = detectors.CROP * (uv.max(2) - uv.min(2)).max(-1)[..., None, None] / 256
     table = errors.table
     error = table[:, :2] + table[:, 2:4] * rng.normal(size=uv.shape)
     outlier = rng.random(uv.shape[:3]) > table[:, 4]
-    error = np.where(outlier[..., None], views.OUTLIER_STD_PX * rng.normal(size=uv.shape), error)
-    confidence = np.asarray(views.draw_confidence(jax.random.key(seed), jnp.asarray(error)))
+    error = np.where(outlier[..., None], detectors.OUTLIER_STD_PX * rng.normal(size=uv.shape), error)
+    confidence = np.asarray(detectors.draw_confidence(jax.random.key(seed), jnp.asarray(error)))
     intrinsics = np.tile([_FOCAL, _FOCAL, _MIDDLE, _MIDDLE], (4, 1))
-    camera = Camera(*(jnp.asarray(v, jnp.float32) for v in (intrinsics, np.zeros((4, 5)), R, t)))
+    camera = Camera(*(jnp.asarray(v, jnp.float32) for v in (intrinsics, np.zeros((4, 5)), R, t)))  # type: ignore[arg-type]  # four fields
     return Scene(uv + error * crop_px, confidence, camera, x[:, _OURS], "y", np.arange(_POSES_OF_RING))
 
 

@@ -53,7 +53,8 @@ class Options(harness.Options):
 def posterior(model: released.Model, options: Options) -> Iterator[Item]:
     """The table of --task."""
     prior = fitted(jax.random.key(options.seed), prior_of(model))
-    yield from {"lift": lifting, "fuse": fusion.fusion, "parts": parts}[options.task](model, prior, options)
+    tables: dict[str, Any] = {"lift": lifting, "fuse": fusion.fusion, "parts": parts}
+    yield from tables[options.task](model, prior, options)
 
 
 # ------------------------------------------------------------------------------------------------ zero-shot lifting

@@ -4,9 +4,11 @@
     diffusion   denoising of r = (h - mu) / s under a random component of H_K (jaxpose/tasks/diffpose.py); encoder fixed
 
 The export of the first stage is a model without a denoiser. `config.train.init` names it for the second stage; for the
-encoder of video it names the frame encoder, which is corrected. Where there is an `init`, its statistics are kept.
+encoder of video it names the frame encoder, which is corrected. Where there is an `init`, its statistics are kept; of a
+whole model (`diffpose17`), the denoiser goes on, and encoder, start and sampler stay.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -15,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.jobs.initial import brief, check_same
 from experiments.jobs.job import Job, load_bodies, validation
+from experiments.jobs.own_views import own_views
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
@@ -23,7 +27,7 @@ from jaxpose.datasets.h36m import load_frames
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times
 from jaxpose.diffusion.sde import SDE
 from jaxpose.evaluation import metrics
-from jaxpose.evaluation.protocols import load_lifting_bench, load_video_bench
+from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench, load_video_bench
 from jaxpose.examples.clips import ClipExample, Clips, clip_example, make_clips
 from jaxpose.examples.filmed import Filmed, film, filmed_example
 from jaxpose.examples.rates import ViewRates
@@ -72,7 +76,7 @@ def _encoder_job(config: ConfigDict) -> Job:
         return released.Model(params, statistics, spec)
 
     loss = make_encoder_loss(network, config.loss)
-    evaluators = make_evaluators(network, export)
+    evaluators = make_evaluators(network, export, config.data)
     return Job(spec, {"params": params}, statistics, data, example, loss, evaluators, export)
 
 
@@ -83,11 +87,19 @@ def _diffusion_job(config: ConfigDict) -> Job:
     encoders = tuple(part for part in ("frame", "video") if getattr(network, part) is not None)
     init = load_init(config.train.init, network, encoders)
     assert init is not None, "an encoder is needed"
+    initial = init if init.spec.network == network else None  # a whole model, or the export of stage "encoder"
+    if initial is not None:
+        check_same(config.train.init, init.spec, spec, ("skeleton", "context", "process", "process_args", "target"))
+        spec = dataclasses.replace(init.spec, name=spec.name)
     data, example, statistics = _load_data_for(config, init)
     fixed = {"params": {part: init.params["params"][part] for part in encoders}}
-    fixed["start"] = measure_start(network, fixed, data, example, config.loss.start_poses)
-    fresh = released.init_params(jax.random.key(config.seed), spec)["params"]
-    params = {"params": {"denoiser": init.params["params"].get("denoiser", fresh["denoiser"])}}
+    if initial is not None:
+        fixed["start"] = initial.params["start"]
+        params = {"params": {"denoiser": initial.params["params"]["denoiser"]}}
+    else:
+        fixed["start"] = measure_start(network, fixed, data, example, config.loss.start_poses)
+        fresh = released.init_params(jax.random.key(config.seed), spec)["params"]
+        params = {"params": {"denoiser": init.params["params"].get("denoiser", fresh["denoiser"])}}
 
     def export(params: Any) -> released.Model:
         return released.Model(
@@ -95,8 +107,8 @@ def _diffusion_job(config: ConfigDict) -> Job:
         )
 
     loss = make_diffusion_loss(network, fixed, jnp.asarray(statistics.spread), spec.sde(), config.loss)
-    evaluators = make_evaluators(network, export)
-    return Job(spec, params, statistics, data, example, loss, evaluators, export)
+    evaluators = make_evaluators(network, export, config.data)
+    return Job(spec, params, statistics, data, example, loss, evaluators, export, initial)
 
 
 def make_network(config: ConfigDict) -> DiffPose:
@@ -143,9 +155,9 @@ def load_init(path: str, network: DiffPose, needed: tuple[str, ...]) -> released
     for part in ("frame", "video", "denoiser"):
         here, there = getattr(network, part), getattr(model.spec.network, part, None)
         if there is None and part in needed:
-            raise ValueError(f"{path}: has no {part} encoder; needed {_brief(here)}")
+            raise ValueError(f"{path}: has no {part} encoder; needed {brief(here)}")
         if here is not None and there is not None and here != there:
-            raise ValueError(f"{path}: its {part} is {_brief(there)}; config.network.{part} is {_brief(here)}")
+            raise ValueError(f"{path}: its {part} is {brief(there)}; config.network.{part} is {brief(here)}")
     return model
 
 
@@ -268,12 +280,17 @@ def measure_start(network: DiffPose, params: Any, data: Any, example: Any, num_p
     }
 
 
-def make_evaluators(network: DiffPose, export: Any) -> dict[str, Any]:
-    """Errors on every fourth pose or clip of the benchmark's validation; none where the benchmark is absent.
+def make_evaluators(network: DiffPose, export: Any, data: ConfigDict) -> dict[str, Any]:
+    """Errors on poses of the folder's validation subjects, or every fourth pose or clip of the benchmark; or none.
 
-    export: makes the model of a state's parameters.
+    export: makes the model of a state's parameters. Models of video are validated on the benchmark's clips alone.
     """
-    clips = _load_bench(is_video=network.video is not None)
+    is_video = network.video is not None
+    if data.kind == "mocap" and data.folder and not is_video:
+        own = own_views(data.folder)
+        clips = None if own is None else [_as_clip(own, 1)]
+    else:
+        clips = _load_bench(is_video=is_video)
     if clips is None:
         return {}
 
@@ -310,15 +327,13 @@ def _load_bench(*, is_video: bool) -> list[tuple[Array, ...]] | None:
     if path is None:
         return None
     if not is_video:
-        poses = load_lifting_bench(path)
-        return [
-            tuple(jnp.asarray(x[::4]) for x in (poses.keypoints, poses.confidence, poses.intrinsics, poses.joints_cam))
-        ]
+        return [_as_clip(load_lifting_bench(path), 4)]
     video = load_video_bench(path)
     intrinsics = np.broadcast_to(video.intrinsics[:, None], (*video.keypoints.shape[:2], 4))
     rows = zip(video.keypoints, video.confidence, intrinsics, video.joints_cam, strict=True)
     return [tuple(jnp.asarray(x) for x in row) for row in list(rows)[::4]]
 
 
-def _brief(module: Any) -> str:
-    return " ".join(repr(module).replace("# attributes", "").split())
+def _as_clip(poses: LiftingBench, stride: int) -> tuple[Array, ...]:
+    arrays = poses.keypoints, poses.confidence, poses.intrinsics, poses.joints_cam
+    return tuple(jnp.asarray(x[::stride]) for x in arrays)

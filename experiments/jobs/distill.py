@@ -23,6 +23,7 @@ from jaxpose.diffusion.prediction import bind
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import pose_example
 from jaxpose.geometry.skeleton import Skeleton, bones
+from jaxpose.model import require
 
 METHODS = ("energy", "consistency")
 
@@ -30,6 +31,13 @@ METHODS = ("energy", "consistency")
 def distill_job(config: ConfigDict) -> Job:
     """The run of a few-step model from the teacher that `train.init` names."""
     teacher = released.load(config.train.init)
+    require(teacher, "distillation", "joints", "condition")
+    if teacher.spec.times and (config.loss.method != "energy" or teacher.spec.times != tuple(config.times)):
+        raise ValueError(
+            f"config.train.init: {config.train.init} is a few-step model of times {teacher.spec.times}; it goes on "
+            f"with the same config.times and by config.loss.method 'energy', got {tuple(config.times)} and "
+            f"{config.loss.method!r}"
+        )
     bodies, _ = load_bodies(config)
     bodies = bodies._replace(statistics=teacher.statistics)
     spec = dataclasses.replace(
@@ -42,8 +50,9 @@ def distill_job(config: ConfigDict) -> Job:
         data=bodies,
         example=functools.partial(pose_example, view=ViewRates(**config.view), masks=MaskRates(**config.masks)),
         loss=make_loss(teacher, spec, config.loss),
-        evaluators=make_evaluators(spec, teacher.statistics),
+        evaluators=make_evaluators(spec, teacher.statistics, config.data),
         export=lambda params: released.Model(params, teacher.statistics, spec),
+        initial=teacher if teacher.spec.times else None,  # of another teacher the hypotheses are drawn otherwise
     )
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from experiments import groups
+from experiments.jobs.frames import training_frames
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_sequences, take_share
@@ -17,6 +19,7 @@ from jaxpose.diffusion.losses import denoising_loss
 from jaxpose.examples.bodies import Bodies
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import make_bodies
+from jaxpose.files import FilePath
 from jaxpose.spaces.person import Statistics
 from jaxpose.training.loop import Evaluator
 from jaxpose.training.step import Data, ExampleFn, LossFn, Params
@@ -26,7 +29,8 @@ class Job(NamedTuple):
     """All that tells one kind of training from another.
 
     spec, statistics: of the model at the end. params: what is trained, which need not be all of it. data, example,
-    loss: as `training.step.make_step` takes them. export: the whole model of trained (averaged) `params`.
+    loss: as `training.step.make_step` takes them. export: the whole model of trained (averaged) `params`. initial: the
+    model that training goes on from, where the result is of the same kind (initial.py).
     """
 
     spec: released.Spec
@@ -37,6 +41,7 @@ class Job(NamedTuple):
     loss: LossFn
     evaluators: Mapping[str, Evaluator]
     export: Callable[[Any], released.Model]
+    initial: released.Model | None = None
 
 
 def level_loss(spec: released.Spec, sde: SDE, times: Any, weighting: str, spread: Any) -> LossFn:
@@ -67,14 +72,21 @@ def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
     """The training subjects' motion capture that `config.data` names, on the device and as it was read."""
     data, view = config.data, ViewRates(**config.view)
     anew = view.people > 0 or view.recombine > 0 or view.turn > 0
-    how: dict[str, Any] = {"drop": tuple(data.get("drop", ())), "rotations": anew}
-    mocap = load_mocap(data_root(), data.get("split", "train"), tuple(data.files), **how)
-    if left_out := data.get("leave_out", ""):
-        mocap = take_sequences(mocap, ~groups.left_out(mocap, left_out))
-    if data.get("share", 1.0) < 1:
-        mocap = take_share(mocap, data.share, config.seed)
-    factors = dict(data.get("category_factors", {}))
-    weights = balanced_weights(mocap, data.category_power, data.get("subject_power", 1.0), factors)
+
+    def load(root: FilePath) -> Mocap:
+        shared = root != data.folder  # a folder of one's own is whole, and has no subject twice
+        how: dict[str, Any] = {"drop": tuple(data.get("drop", ())) if shared else (), "rotations": anew}
+        mocap = load_mocap(root, data.get("split", "train") if shared else "train", tuple(data.files), **how)
+        if left_out := data.get("leave_out", ""):
+            mocap = take_sequences(mocap, ~groups.left_out(mocap, left_out))
+        share = data.get("share", 1.0)
+        return take_share(mocap, share, config.seed) if share < 1 else mocap
+
+    def weigh(mocap: Mocap) -> np.ndarray:
+        factors = dict(data.get("category_factors", {}))
+        return balanced_weights(mocap, data.category_power, data.get("subject_power", 1.0), factors)
+
+    mocap, weights = training_frames(data, load, weigh)
     bodies = make_bodies(mocap.joints, weights, view, mocap.rotations, mocap.subject[mocap.sequence])
     print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
     return bodies, mocap

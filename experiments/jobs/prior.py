@@ -12,10 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.jobs.frames import training_frames
+from experiments.jobs.initial import load_initial
 from experiments.jobs.job import Job, level_loss, validation
+from experiments.jobs.own_views import own_frames
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
-from jaxpose.datasets.mocap import balanced_weights, data_root, load_rotations
+from jaxpose.datasets.mocap import balanced_weights, load_rotations
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.networks.score_mlp import ScoreMLP
@@ -66,14 +69,6 @@ def rotation_example(key: Key, poses: Poses, rates: PoseRates, codec: str, norma
 
 def prior_job(config: ConfigDict) -> Job:
     """The run that a config of kind "prior" describes."""
-    data = config.data
-    train = load_rotations(data_root() if not data.folder else data.folder, "train", tuple(data.files))
-    poses = jnp.asarray(train.body_pose, jnp.float32)
-    print(f"{len(poses)} poses of {len(train.name)} sequences")
-    both = jnp.concatenate([poses, mirror_rotations(poses, SMPL_22)])  # one normaliser for a pose and its mirror
-    state = REPRESENTATIONS[config.codec].from_axis_angle(both)
-    normaliser = _NORMALISERS[config.normaliser](np.asarray(state))
-    normaliser = Statistics(*(jnp.asarray(x, jnp.float32) for x in normaliser))
     spec = released.Spec(
         name=config.name,
         network=ScoreMLP(**config.network),
@@ -86,29 +81,56 @@ def prior_job(config: ConfigDict) -> Job:
         scale="none: rotations alone",
         **config.sampler,
     )
-    weights = np.cumsum(balanced_weights(train, data.category_power))
-    init = config.train.init
+    initial = load_initial(config.train.init, spec)
+    data = config.data
+    train, weights = training_frames(
+        data,
+        lambda root: load_rotations(root, "train", tuple(data.files)),
+        lambda frames: balanced_weights(frames, data.category_power),
+    )
+    poses = jnp.asarray(train.body_pose, jnp.float32)
+    print(f"{len(poses)} poses of {len(train.name)} sequences")
+    if initial is None:
+        normaliser, params = fit_normaliser(config, poses), released.init_params(jax.random.key(config.seed), spec)
+    else:
+        spec, normaliser, params = initial.spec, initial.statistics, initial.params
     sde = spec.sde()._replace(t_min=config.loss.t_min)
     times = uniform_times(sde) if config.loss.times == "uniform" else log_snr_times(sde)
     return Job(
         spec=spec,
-        params=released.load(init).params if init else released.init_params(jax.random.key(config.seed), spec),
+        params=params,
         statistics=normaliser,
-        data=Poses(poses, jnp.asarray(weights, jnp.float32)),
+        data=Poses(poses, jnp.asarray(np.cumsum(weights), jnp.float32)),
         example=functools.partial(
             rotation_example, rates=PoseRates(**config.poses), codec=config.codec, normaliser=normaliser
         ),
         loss=level_loss(spec, sde, times, config.loss.weighting, jnp.asarray(normaliser.spread)),
-        evaluators=_evaluators(spec, normaliser),
+        evaluators=_evaluators(spec, normaliser, config.data.folder),
         export=lambda params: released.Model(params, normaliser, spec),
+        initial=initial,
     )
 
 
-def _evaluators(spec: released.Spec, normaliser: Statistics) -> dict[str, Any]:
-    """How well validation poses are denoised; the tasks' own figures: `experiments.evaluate prior`."""
-    if (path := validation("val_frames.npz")) is None:
+def fit_normaliser(config: ConfigDict, poses: Array) -> Statistics:
+    """The statistics of poses [N, 21, 3] and their mirror images together, as `config.normaliser` names."""
+    both = jnp.concatenate([poses, mirror_rotations(poses, SMPL_22)])
+    state = REPRESENTATIONS[config.codec].from_axis_angle(both)
+    return Statistics(*(jnp.asarray(x, jnp.float32) for x in _NORMALISERS[config.normaliser](np.asarray(state))))
+
+
+def _evaluators(spec: released.Spec, normaliser: Statistics, folder: str) -> dict[str, Any]:
+    """How well validation poses are denoised, the folder's own or the benchmark's; none where that is absent.
+
+    The tasks' own figures: `experiments.evaluate prior`.
+    """
+    own = own_frames(folder, load_rotations) if folder else None
+    path = None if folder else validation("val_frames.npz")
+    if own is not None:
+        pose = jnp.asarray(own[0].body_pose[own[1]])
+    elif path is not None:
+        pose = jnp.asarray(np.load(path)["body_pose"][::2].reshape(-1, 21, 3))
+    else:
         return {}
-    pose = jnp.asarray(np.load(path)["body_pose"][::2].reshape(-1, 21, 3))
     x0 = encode(normaliser, REPRESENTATIONS[spec.codec].from_axis_angle(pose))
     sde = spec.sde()
     levels = jnp.linspace(0.03, 0.6, _BLOCKS)

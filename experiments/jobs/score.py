@@ -8,13 +8,16 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from experiments.jobs.initial import load_initial
 from experiments.jobs.job import Job, level_loss, load_bodies, validation
+from experiments.jobs.own_views import own_views
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Example, Key
 from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.h36m import load_frames
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
+from jaxpose.examples.bodies import Bodies
 from jaxpose.examples.gfpose import gfpose_example, on_device
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import pose_example
@@ -27,7 +30,6 @@ from jaxpose.training.step import TrainState
 
 def score_job(config: ConfigDict) -> Job:
     """One network under a process: the released `pose17`, or GFPose as it was trained."""
-    source, init = load_data(config), config.train.init
     spec = released.Spec(
         name=config.name,
         network=ScoreMLP(**config.network),
@@ -38,30 +40,22 @@ def score_job(config: ConfigDict) -> Job:
         context=config.get("context", 17),
         **config.sampler,
     )
+    initial, source = load_initial(config.train.init, spec), load_data(config)
+    if initial is not None:
+        spec = initial.spec
+        if config.train.get("statistics", "init") == "init":
+            source = with_statistics(source, initial.statistics)
     return Job(
         spec=spec,
-        params=start(init, spec, config.seed),
+        params=released.init_params(jax.random.key(config.seed), spec) if initial is None else initial.params,
         statistics=source.statistics,
         data=source.data,
         example=source.example,
         loss=make_loss(spec, config.loss, source.statistics.spread),
-        evaluators=make_evaluators(spec, source.statistics),
+        evaluators=make_evaluators(spec, source.statistics, config.data),
         export=lambda params: released.Model(params, source.statistics, spec),
+        initial=initial,
     )
-
-
-def start(init: str, spec: released.Spec, seed: int) -> Any:
-    """Fresh weights, or those of the model `init`; where it was told less, its weights of what is new are 0."""
-    params = released.init_params(jax.random.key(seed), spec)
-    if not init:
-        return params
-    found = released.load(init).params
-
-    def wider(old: Any, new: Any) -> Any:
-        more = [(0, n - o) for o, n in zip(old.shape, new.shape, strict=True)]
-        return jnp.pad(old, more)
-
-    return jax.tree.map(wider, found, params)
 
 
 class Source(NamedTuple):
@@ -88,6 +82,12 @@ def load_data(config: ConfigDict) -> Source:
     return Source(bodies, example, bodies.statistics)
 
 
+def with_statistics(source: Source, statistics: Statistics) -> Source:
+    """The same data, whose examples are states of other statistics."""
+    data = source.data._replace(statistics=statistics) if isinstance(source.data, Bodies) else source.data
+    return source._replace(data=data, statistics=statistics)
+
+
 def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any:
     """Loss of one example: the mean over `num_draws` noise levels, which share the condition's features."""
     sde = spec.sde()
@@ -104,13 +104,13 @@ def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any
     return loss
 
 
-def make_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, Any]:
-    """The benchmark's row on every fourth validation pose, 50 hypotheses; none where the benchmark is absent."""
+def make_evaluators(spec: released.Spec, statistics: Statistics, data: ConfigDict) -> dict[str, Any]:
+    """The row of the folder's or the benchmark's validation poses, 50 hypotheses; none where there are none."""
     if spec.codec != "person":
         return {}  # GFPose's protocol needs its own files: experiments.evaluate gfpose
-    if (path := validation("val_frames.npz")) is None:
+    bench = own_views(data.folder) if data.folder else _benchmark()
+    if bench is None:
         return {}
-    bench = LiftingBench(*(x[::4] for x in load_lifting_bench(path)))
 
     def validate(state: TrainState) -> dict[str, float]:
         model = released.Model(state.ema_params, statistics, spec)
@@ -123,3 +123,9 @@ def make_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, An
         return shown
 
     return {"val": validate}
+
+
+def _benchmark() -> LiftingBench | None:
+    """Every fourth validation pose of the benchmark."""
+    path = validation("val_frames.npz")
+    return None if path is None else LiftingBench(*(x[::4] for x in load_lifting_bench(path)))

@@ -9,7 +9,19 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from jaxpose.commands.option_groups import Count, Joints, ModelName, Names, Rate, Size, Steps, metavar, text
+from jaxpose.commands.option_groups import (
+    Axis,
+    Count,
+    Joints,
+    ModelName,
+    Names,
+    Rate,
+    Size,
+    Steps,
+    metavar,
+    text,
+    within,
+)
 
 Poses = Annotated[Path, metavar("NPZ")]
 Target = Annotated[Path, metavar("FOLDER"), text("the folder to make")]
@@ -205,6 +217,46 @@ class PrepareMotion:
     """for other skeletons: {"LeftLeg": "left_knee", ...}, theirs to SMPL's"""
 
 
+@dataclass(frozen=True)
+class PrepareMocap:
+    """your own motion capture as the folder that training reads
+
+    Reads .bvh, .amc with .asf, AMASS (.npz), .c3d and .trc (markers named as joints), and 3D joints in .npz, .npy, .csv
+    and .json; folders are searched. Writes FOLDER/mocap, for `experiments.train --config.data.folder=FOLDER`. A file
+    that cannot be read is named and left out, and the exit code is 1.
+    """
+
+    sources: Annotated[tuple[Path, ...], metavar("FILE"), text("files, or folders of them")]
+    _: KW_ONLY
+    out: Target
+    val: Annotated[Names | None, metavar("A,B")] = None
+    """subjects for validation, or takes of a subject that trains otherwise (none)"""
+    subject: Annotated[str | None, metavar("NAME"), text("of all files (the folders that hold each)")] = None
+    category: Annotated[str | None, metavar("NAME"), text("of all files (the outer of two folders, else motion)")] = (
+        None
+    )
+    pattern: Annotated[str | None, metavar("REGEX")] = None
+    """where paths say them otherwise, such as '(?P<subject>\\d+)_(?P<category>\\w+)'"""
+    fps: Annotated[Rate, text("frames per second of the result (30, which video models need)")] = 30.0
+    source_fps: Annotated[Rate | None, metavar("N")] = None
+    """frames per second of files that do not say (.amc 120, others 30)"""
+    floor: Literal["auto", "file", "feet"] = "auto"
+    """y = 0: where the file has it, where feet stand, or (default) where feet stand if that is over 0.25 m away"""
+    fastest: Annotated[float, metavar("M/S"), within(1, 1000, "metres per second")] = 15.0
+    """takes are cut where a joint moves faster, which broken tracking does (15; sprints and throws need 30)"""
+    up: Annotated[
+        Axis | None, text("of positions and AMASS: the axis that points up (as the file or the poses say)")
+    ] = None
+    unit: Annotated[Literal["m", "cm", "mm"] | None, text("of positions (as in the file)")] = None
+    unit_m: Annotated[float | None, metavar("M"), text("metres of one unit of .bvh and .amc (from the legs)")] = None
+    asf: Annotated[Path | None, metavar("FILE"), text("the skeleton of .amc files (the .asf beside each)")] = None
+    joint_map: Annotated[Path | None, metavar("JSON")] = None
+    """for other skeletons of .bvh: {"LeftLeg": "left_knee", ...}, theirs to SMPL's"""
+    skeleton: Joints = None
+    body: Annotated[Path | None, metavar("FILE")] = None
+    """AMASS: SMPL-H or SMPL-X body, for bones of each person (a mean adult's)"""
+
+
 COMMANDS: dict[str, tuple[type, str]] = {
     "export": (Export, "commands.prepare:export"),
     "convert gfpose": (ConvertGfpose, "convert.gfpose:convert_gfpose"),
@@ -217,10 +269,11 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "prepare body": (PrepareBody, "commands.prepare:body"),
     "prepare detector": (PrepareDetector, "commands.clips:prepare"),
     "prepare amass": (PrepareAmass, "commands.prepare:amass"),
+    "prepare mocap": (PrepareMocap, "commands.mocap:mocap"),
     "prepare fragments": (PrepareFragments, "datasets.fragments:prepare_fragments"),
     "prepare motion": (PrepareMotion, "commands.prepare:motion"),
 }
 GROUPS = {
     "convert": "a checkpoint of an original system in, a model file out",
-    "prepare": "published files of Human3.6M or MPI-INF-3DHP in, a folder to train from out",
+    "prepare": "your motion capture or published files in, a folder to train from out",
 }

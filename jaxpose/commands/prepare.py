@@ -130,7 +130,7 @@ def motion(options: kinds.PrepareMotion) -> Iterator[str]:
     given = _given(options, {"asf", "unit_m", "joint_map", "fps"})
     _check_motion(options.files, given)
     if "joint_map" in given:
-        given["joint_map"] = _joint_map(given["joint_map"])
+        given["joint_map"] = read_joint_map(given["joint_map"])
     options.out.mkdir(parents=True, exist_ok=True)
     for path, name in zip(options.files, _names(options.files), strict=True):
         found = _read_motion(path, given)
@@ -167,7 +167,8 @@ def _names(paths: tuple[Path, ...]) -> list[str]:
     return [f"{s}_{p.suffix[1:].lower()}" if stems.count(s) > 1 else s for s, p in zip(stems, paths, strict=True)]
 
 
-def _joint_map(path: Path) -> dict[str, str]:
+def read_joint_map(path: Path) -> dict[str, str]:
+    """Joint names of a JSON file, the skeleton's to SMPL's; ValueError names the file otherwise."""
     try:
         found = json.loads(path.read_text())
     except ValueError as error:

@@ -1,7 +1,8 @@
 """Motion capture to train on: 17 joint positions, or body rotations for a prior, of many sequences in one array.
 
-    shared data   <root>/mocap/{cmu,hdm05}.npz at 30 fps, `joints17` or `body_pose` as int16 times a scale; splits.json
-    prepared      <folder>/{train,valid,test}.npz of `jaxpose prepare amass` (amass.py), rotations alone
+    shared data     <root>/mocap/{cmu,hdm05}.npz, 30 fps: `joints17` or `body_pose` as int16 times a scale; splits.json
+    prepare mocap   <root>/mocap of the same form (prepare_mocap.py); its splits.json names its files under "files"
+    prepare amass   <folder>/{train,valid,test}.npz (amass.py), rotations alone
 
 World frame: metres, y up, floor near y = 0. See the README beside the files for fields and licences.
 """
@@ -10,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -47,6 +48,9 @@ class Rotations(NamedTuple):
     name: np.ndarray
 
 
+T = TypeVar("T", Mocap, Rotations)
+
+
 def data_root() -> Path:
     """The folder of the shared data: the environment variable JAXPOSE_DATA, or ../shared/data."""
     return Path(os.environ.get("JAXPOSE_DATA", "../shared/data"))
@@ -62,7 +66,8 @@ def load_mocap(
 ) -> Mocap:
     """The frames of every subject of `split` in `root`/mocap/{files}.npz, or a ValueError.
 
-    split: "train" or "val"; "train+train_more" is both. drop: subjects of a file that are left out, as "cmu/cmu14".
+    split: "train" or "val"; "train+train_more" is both. files: of the shared data only; a folder of `jaxpose prepare
+    mocap` says itself which it has. drop: subjects of a file that are left out, as "cmu/cmu14".
     """
     folder = Path(root) / "mocap"
     of = lambda field, scale: load_sequences(folder, split, files, field, scale, drop=drop)  # noqa: E731
@@ -74,7 +79,7 @@ def load_mocap(
 
 
 def load_rotations(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Rotations:
-    """The frames of `split` in the shared data below `root`, or in a folder that `jaxpose prepare amass` made.
+    """The frames of `split` in the shared data below `root`, or in a folder of `jaxpose prepare mocap` or `amass`.
 
     split: "train", "val" (or "valid") or "test". files: of the shared data only. ValueError names what is missing.
     """
@@ -104,25 +109,38 @@ def load_sequences(
     if not (folder / "splits.json").is_file():
         raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
     splits = json.loads((folder / "splits.json").read_text())
+    files = tuple(splits.pop("files", files))
     parts = [name if name in splits else aliases.get(name, name) for name in split.split("+")]
     if unknown := [name for name in parts if name not in splits]:
         raise ValueError(f"split: got {unknown[0]!r}, legal are {sorted(splits)}")
-    wanted = {subject for name in parts for subject in splits[name]}
+    wanted = {label for name in parts for label in splits[name]}
     if not files:
         raise ValueError("files: got none; legal are names of .npz files in mocap, as 'cmu' and 'hdm05'")
     frames, sequence, labels, count = [], [], [], 0
     for file in files:
         z = load_arrays(folder / f"{file}.npz", field, scale, *_KEYS)
         values, start, length = z[field], z["seq_start"], z["seq_length"]
-        own_subjects = [subject for subject in wanted if f"{file}/{subject}" not in drop]
-        kept = np.flatnonzero(np.isin(z["seq_subject"], own_subjects))
-        own = np.concatenate([values[:0], *(values[start[i] : start[i] + length[i]] for i in kept)])
-        frames.append(own.astype(np.float32) * np.float32(z[scale]))
+        own = [label for label in wanted if f"{file}/{label}" not in drop]
+        kept = np.flatnonzero(np.isin(z["seq_subject"], own) | np.isin(z["seq_name"], own))
+        taken = np.concatenate([values[:0], *(values[start[i] : start[i] + length[i]] for i in kept)])
+        frames.append(taken.astype(np.float32) * np.float32(z[scale]))
         sequence.append(np.repeat(count + np.arange(len(kept)), length[kept]))
         labels.append([z[key][kept] for key in ("seq_subject", "seq_category", "seq_name")])
         count += len(kept)
+    if not count:
+        raise ValueError(
+            f"{folder}: no sequence of split {split!r} in {', '.join(files)}; its subjects are {sorted(wanted)}"
+        )
     subject, category, names = (np.concatenate(of) for of in zip(*labels, strict=True))
     return np.concatenate(frames), np.concatenate(sequence), subject, category, names
+
+
+def joined(first: T, second: T) -> T:
+    """The frames and sequences of `first`, then those of `second`; of what both have."""
+    second = second._replace(sequence=second.sequence + len(first.name))
+    pairs = {name: (values, getattr(second, name)) for name, values in first._asdict().items()}
+    known = {name: np.concatenate(pair) for name, pair in pairs.items() if all(x is not None for x in pair)}
+    return first._replace(**(dict.fromkeys(pairs) | known))
 
 
 def balanced_weights(

@@ -161,6 +161,30 @@ def joint_angles(skeleton: PointSkeleton, points: np.ndarray) -> JointAngles:
     return JointAngles(vectors[:, 1:], vectors[:, 0], pose.place.astype(np.float32), error)
 
 
+def points_of(
+    rest: np.ndarray, body_pose: np.ndarray, global_orient: np.ndarray, pelvis: np.ndarray, names: Sequence[str]
+) -> np.ndarray:
+    """The points [F, K, 3] metres of a moving body: joints of SMPL's, and others where an adult's joints hold them.
+
+    rest: [22, 3] m, the joints at rest, facing z. The rest as of `JointAngles`. ValueError for an unknown name.
+    """
+    if unknown := [name for name in names if name not in _J and name not in _HELD and name != "hip"]:
+        raise ValueError(f"names: got {', '.join(unknown)}; legal are {', '.join([*_J, *_HELD, 'hip'])}")
+    bones = np.asarray(rest, np.float64) - np.asarray(rest, np.float64)[np.maximum(_PARENTS, 0)]
+    offsets = _table_offsets(names, bones)
+    if "hip" in names:
+        offsets[list(names).index("hip")] = bones[[_J[name] for name in _HIPS]].mean(0)
+    vectors = np.concatenate([global_orient[:, None], body_pose], 1).astype(np.float64)
+    problem = _problem(names, np.zeros((21, 3)), np.ones((21, 3)))
+    return _points(problem, _Shape(bones, offsets), _Pose(vectors, np.asarray(pelvis, np.float64)))[0]
+
+
+def _table_offsets(names: Sequence[str], bones: np.ndarray) -> np.ndarray:
+    """Offsets [K, 3] of points from the joints that hold them, by the table, for a person with these legs."""
+    metres = np.linalg.norm(bones[[_J["left_knee"], _J["left_ankle"]]], axis=-1).sum() / _LEG  # of the table's metres
+    return np.array([_HELD[n][1] if n in _HELD and n not in _J else (0.0, 0, 0) for n in names]) * metres
+
+
 def _held(points: np.ndarray, known: np.ndarray) -> np.ndarray:
     y = np.asarray(points, np.float64)[:, known]
     count = np.isfinite(y).all(-1).sum(-1)
@@ -184,9 +208,7 @@ def _start_shape(y: np.ndarray, names: Sequence[str], rest: np.ndarray) -> tuple
     """The shape at coefficients 0, of the person's size, and its change by each of S coefficients: [S, ...]."""
     bones = np.concatenate([np.zeros((1, 3)), rest[1:22] - rest[list(_PARENTS[1:])]])
     bones = bones * _factors(y, names, _at_rest(bones))[:, None]
-    leg = np.linalg.norm(bones[[_J["left_knee"], _J["left_ankle"]]], axis=-1).sum()
-    metres = leg / _LEG  # of the table's metres
-    offsets = np.array([_HELD[n][1] if n in _HELD and n not in _J else (0.0, 0, 0) for n in names]) * metres
+    offsets = _table_offsets(names, bones)
     changes: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(of_bones: dict[int, np.ndarray], of_points: dict[int, np.ndarray]) -> None:

@@ -98,7 +98,8 @@ def read_amc(path: FilePath, asf: Asf, *, fps: float = 120.0, degrees: bool | No
         rotations[:, joint] = bone.axis @ motion @ bone.axis.T
     translations = np.repeat(offsets[None], num_frames, 0)
     translations[:, 0] = asf.root_position + _channels(asf.bones[0], values[0], "t", "xyz")
-    return Take(names, asf.parents, offsets, rotations, translations, fps)
+    tips = dict(zip(names, ends, strict=True))
+    return Take(names, asf.parents, offsets, rotations, translations, fps, tips)
 
 
 def asf_beside(amc: FilePath) -> Path:

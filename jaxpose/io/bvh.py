@@ -76,7 +76,7 @@ def read_bvh(path: FilePath) -> Take:
     words.take("HIERARCHY")
     if motion is None:
         raise ValueError(f"{path}, line {len(lines)}: the file ends without MOTION")
-    joints = _hierarchy(words)
+    joints, ends = _hierarchy(words)
     frames, frame_time = _frames(path, lines, motion + 1, sum(len(joint.channels) for joint in joints))
     offsets = np.stack([joint.offset for joint in joints])
     rotations = np.empty((len(frames), len(joints), 3, 3))
@@ -92,7 +92,7 @@ def read_bvh(path: FilePath) -> Take:
                 translations[:, j, "XYZ".index(name[0])] = values[:, i]
         start += len(channels)
     names, parents = tuple(joint.name for joint in joints), tuple(joint.parent for joint in joints)
-    return Take(names, parents, offsets, rotations, translations, 1 / frame_time)
+    return Take(names, parents, offsets, rotations, translations, 1 / frame_time, ends)
 
 
 def write_bvh(
@@ -140,8 +140,10 @@ def write_bvh(
         file.write(("\n".join(lines) + "\n").encode())
 
 
-def _hierarchy(words: _Words) -> list[_Joint]:
+def _hierarchy(words: _Words) -> tuple[list[_Joint], dict[str, np.ndarray]]:
+    """The joints, and the End Sites by the joint that has them."""
     joints: list[_Joint] = []
+    ends: dict[str, np.ndarray] = {}
     open_joints: list[int] = []
     keyword = words.take("ROOT")
     while True:
@@ -150,7 +152,7 @@ def _hierarchy(words: _Words) -> list[_Joint]:
         elif keyword == "END":
             words.rest_of_line()
             words.take("{")
-            _offset(words)
+            ends.setdefault(joints[open_joints[-1]].name, _offset(words))
             words.take("}")
         else:
             joints.append(_joint(words, {joint.name for joint in joints}, open_joints[-1] if open_joints else -1))
@@ -160,7 +162,7 @@ def _hierarchy(words: _Words) -> list[_Joint]:
         keyword = words.take("JOINT", "END", "}")
     if words.peek():
         raise ValueError(f"{words.place()}: needed MOTION after the one ROOT, got {words.peek()[:40]!r}")
-    return joints
+    return joints, ends
 
 
 def _joint(words: _Words, others: set[str], parent: int) -> _Joint:

@@ -18,7 +18,7 @@ Source: shared/data/README.md, "How it was made"; constants are in source_skelet
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.asf_amc import read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, write_bvh
+from jaxpose.io.joints17 import joints17
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.source_skeletons import FLAVOURS, Flavour, flavour_of_map
 from jaxpose.io.take import Take, rest_positions, rotation_matrices, rotation_vectors, shortest_rotation, world
@@ -61,6 +62,13 @@ _LIMBS = {
 _J = {name: index for index, name in enumerate(SMPL_22.joints)}
 
 
+class Retargeted(NamedTuple):
+    """A motion and the 17 joints [F, 17, 3] of the source's own skeleton in its frames, metres, y up (joints17.py)."""
+
+    motion: Motion
+    joints: np.ndarray
+
+
 def motion_from_bvh(path: FilePath, **options: Any) -> Motion:
     """The motion in a BVH file; options, result and errors as of `retarget`."""
     return _named(path, read_bvh(path), options)
@@ -86,6 +94,17 @@ def retarget(
     target's rest pose. skip_t_pose: leave out leading frames in a T-pose. Motion.source lists what was assumed.
     Raises ValueError for unknown skeletons, rest poses that do not stand, and implausible lengths of the legs.
     """
+    return retarget_with_joints(take, unit_m, joint_map, offsets, skip_t_pose).motion
+
+
+def retarget_with_joints(
+    take: Take,
+    unit_m: float | None = None,
+    joint_map: Mapping[str, str] | None = None,
+    offsets: np.ndarray = GENERIC_OFFSETS,
+    skip_t_pose: bool = True,
+) -> Retargeted:
+    """`retarget`, with the joints of the source's own skeleton."""
     flavour = _flavour(take) if joint_map is None else flavour_of_map(joint_map, take.names)
     unit, said = _unit(take, flavour, unit_m)
     positions, rotations = world(take)
@@ -104,7 +123,8 @@ def retarget(
         notes.append(f"left out {skipped} leading T-pose frame{'s' * (skipped > 1)}")
     kept = vectors[skipped:]
     transl = pelvis[skipped:].astype(np.float32)
-    return Motion(kept[:, 1:], kept[:, 0], transl, take.fps, None, "; ".join(notes))
+    motion = Motion(kept[:, 1:], kept[:, 0], transl, take.fps, None, "; ".join(notes))
+    return Retargeted(motion, joints17(take, flavour, unit, W, H)[skipped:].astype(np.float32))
 
 
 def write_motion_bvh(

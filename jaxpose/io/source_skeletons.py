@@ -31,7 +31,7 @@ class Flavour(NamedTuple):
     joints: SMPL's joints that have one here; others do not move. pronation: for each side the joint that carries the
     forearm's turn, where it is not the wrist's. pitch_deg: constant turns about x. arm_twist_deg: of both arms about x.
     t_pose: directions of the limbs at rest (left side, SMPL's axes), where they are not those of the file's skeleton.
-    is_smpl: the joints are SMPL's own, and rotations are taken as they are.
+    is_smpl: the joints are SMPL's own, and rotations are taken as they are. lost: of `joints17.restored`.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Flavour(NamedTuple):
     arm_twist_deg: float = 0.0
     t_pose: Mapping[str, tuple[float, float, float]] | None = None
     is_smpl: bool = False
+    lost: Mapping[str, tuple[str, float]] = {}
 
     def sources(self) -> set[str]:
         """Names of all joints that are read."""
@@ -79,6 +80,18 @@ def _flavour(
 
 
 _CMU: dict[str, Any] = {"pitch_deg": {"head_base": -13.0}, "arm_twist_deg": -30.0}
+
+
+def _lost(thorax: str, above: str, forearm: str, hand: str) -> dict[str, tuple[str, float]]:
+    """What CMU's BVH files lost in conversion: the thorax bone, about as long as the one below, a third of the forearm.
+
+    Names of joints, {} the side: the joint below the lost bone, those above it, the end of the forearm, and the joint
+    that the rest of it comes before. Source: shared/data/README.md.
+    """
+    found = {name.format(side): (thorax, 1.0) for name in above.split() for side in ("Left", "Right")}
+    return found | {hand.format(side): (forearm.format(side), 0.5) for side in ("Left", "Right")}
+
+
 _STANDARD = "hip {}UpLeg knee {}Leg ankle {}Foot foot {}ToeBase collar {}Shoulder shoulder {}Arm elbow {}ForeArm "
 _LEG, _ARM = np.deg2rad(1.0), np.deg2rad(8.0)
 _DAZ_LEG = (-float(np.sin(_LEG)), -float(np.cos(_LEG)), 0.0)
@@ -111,7 +124,7 @@ FLAVOURS = (
         _STANDARD + "wrist {}FingerBase",
         "{}Hand",
         {"neck": ("Neck", "Neck1", 0.5)},
-    )._replace(**_CMU),
+    )._replace(**_CMU, lost=_lost("Spine1", "Neck {}Shoulder", "{}Hand", "{}FingerBase")),
     _flavour(
         "CMU BVH for 3ds Max",
         ("Left", "Right"),
@@ -120,7 +133,7 @@ FLAVOURS = (
         "{}Wrist",
         # the hand's joint follows another pattern
         {"neck": ("lowerneck", "Neck", 0.5), "left_wrist": _same("lhand"), "right_wrist": _same("rhand")},
-    )._replace(**_CMU),
+    )._replace(**_CMU, lost=_lost("Chest2", "lowerneck {}Collar", "{}Wrist", "{}Wrist")),
     _flavour(
         "CMU BVH for Daz",
         ("l", "r"),

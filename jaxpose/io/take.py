@@ -8,7 +8,9 @@ All rotations are the identity in the rest pose, where t_j is the joint's offset
 unit, which neither format gives. All computations are in float64.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,8 @@ class Take(NamedTuple):
 
     names, parents: J joints, parents before children, -1 for the root, which is first.
     offsets: [J, 3] joint relative to its parent in the rest pose, file unit. rotations: [F, J, 3, 3] in the parent's
-    axes. translations: [F, J, 3] file unit, equal to the offsets where a joint has no position channels.
+    axes. translations: [F, J, 3] file unit, equal to the offsets where a joint has no position channels. ends: [3] in a
+    joint's axes, file unit, of the tip of its bone, where the file has one that is no joint (BVH: the first End Site).
     """
 
     names: tuple[str, ...]
@@ -30,6 +33,7 @@ class Take(NamedTuple):
     rotations: np.ndarray
     translations: np.ndarray
     fps: float
+    ends: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def world(take: Take) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.model import load, save
 from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.rotations import generate_rotations, to_axis_angle, to_state
+from jaxpose.tasks.samplers import stochastic
 
 ROOT = Path(__file__).parents[3]
 MEAN, STD = 0.3, 0.2  # of every number but the collars, which never move
@@ -160,7 +161,7 @@ def test_a_run_ends_in_a_prior(data, tmp_path):
     losses = [line["loss"] for line in lines if "loss" in line]
     assert losses[-1] < losses[0]
     model = jaxpose.load(tmp_path / "p.safetensors")
-    poses = np.asarray(generate_rotations(jax.random.key(0), model, 50, num_steps=5))
+    poses = np.asarray(generate_rotations(jax.random.key(0), model, 50, sampler=stochastic(5)))
     np.testing.assert_allclose(poses[:, COLLARS], 0, atol=1e-3)
     others = np.delete(poses, COLLARS, 1)
     assert 0.5 * STD < others.std() < 3 * STD
