@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -139,8 +139,10 @@ def joined(first: T, second: T) -> T:
     """The frames and sequences of `first`, then those of `second`; of what both have."""
     second = second._replace(sequence=second.sequence + len(first.name))
     pairs = {name: (values, getattr(second, name)) for name, values in first._asdict().items()}
-    known = {name: np.concatenate(pair) for name, pair in pairs.items() if all(x is not None for x in pair)}
-    return first._replace(**(dict.fromkeys(pairs) | known))
+    known: dict[str, Any] = {
+        name: None if any(x is None for x in pair) else np.concatenate(pair) for name, pair in pairs.items()
+    }
+    return first._replace(**known)
 
 
 def balanced_weights(

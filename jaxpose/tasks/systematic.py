@@ -32,7 +32,7 @@ from jaxpose.geometry.camera import normalise
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.tasks.observations import Sight, place_gain
 
-# Metres on each axis, root mean square of three sources: the mean errors of the two detectors of examples/detectors.py, at
+# Metres on each axis, root mean square of three sources: the mean errors of the two of examples/detectors.py, at
 # 8 mm a pixel of the crop of a person of 1.7 m (hip 15, 24; knee 4, 5; ankle 20, 21; elbow, wrist and shoulder 3, 10),
 # and triangulated keypoints against markers: 40 mm in space at hip and knee, 8 mm at the ankle (Needham et al., Sci Rep
 # 11, 20673, 2021), 20 mm elsewhere (median of Nakano et al., Front. Sports Act. Living 2, 50, 2020).
