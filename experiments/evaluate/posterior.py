@@ -14,6 +14,7 @@ parts  validation poses from 3D joints with noise, some exact joints, bone lengt
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
