@@ -97,11 +97,26 @@ def walker(model: released.Model, options: Options) -> Iterator[Item]:
             yield Table(title, f"intrinsics; {bench.NO_DEPTH}; p_best_of_* chooses by the truth", _WALKER_TUNED)
         if options.wants(camera):
             *seen, truth = (x[:: options.stride] for x in (*view[:3], view.truth))
-            samples = lift_all(model, options, *seen)[0].samples
+            lifted = lift_all(model, options, *seen)[0]
+            samples = lifted.samples
             error = 1000 * p_mpjpe(samples.mean(0)[:, view.joints], jnp.asarray(truth))
             best = 1000 * jnp.stack([p_mpjpe(s, jnp.asarray(truth)) for s in samples[:, :, view.joints]]).min(0)
             row = {"p_mean_mm": float(error.mean()), f"p_best_of_{options.hypotheses}_mm": float(best.mean())}
-            yield Row(camera, row)
+            turned = jnp.asarray(truth @ film.R_cam_world[film.name.index(camera)].T, jnp.float32)
+            yield Row(camera, row | about_hips(lifted, view.joints, turned))
+
+
+def about_hips(lifted: Hypotheses, joints: np.ndarray, truth: Array) -> dict[str, float]:
+    """Error in mm, ECE and the share within the 90 % radius of joints [S] about the middle of the hips.
+
+    truth: [N, S, 3] metres in camera axes.
+    """
+    hips = np.isin(joints, [H36M_17.joints.index(name) for name in ("left_hip", "right_hip")])
+    centred = [x - x[..., hips, :].mean(-2, keepdims=True) for x in (lifted.samples[:, :, joints], truth)]
+    away = jnp.linalg.norm(centred[0].mean(0) - centred[1], axis=-1)
+    within = (away <= lifted.radius_90[:, joints])[:, ~hips].mean()
+    one = calibration.ece(centred[0][:, :, ~hips], centred[1][:, ~hips], root=None).ece
+    return {"mean_mm": 1000 * float(away[:, ~hips].mean()), "ece": float(one), "within_90": float(within)}
 
 
 _WALKER_TUNED = "the map of COCO's nose to neck_nose on this walker"
