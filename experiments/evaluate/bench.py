@@ -29,8 +29,8 @@ from jaxpose.io.keypoints import read_keypoints
 NO_DEPTH = "root depth is not given"
 # What was chosen on the validation subjects, by model (jaxpose/assets/*.md)
 _TUNED = {
-    "pose17": "mask rates, loss and number of steps of pose17 on these validation people; its recalibration is fitted on "
-    "other views of them (docs/generalisation.md)",
+    "pose17": "mask rates, loss and number of steps of pose17 on these validation people; its recalibration is fitted "
+    "on other views of them (docs/generalisation.md)",
     "pose17_fast": "augmentation and mask rates of pose17, where pose17_fast starts, on these validation poses; its "
     "covariance and 90 % radius are recalibrated on them",
     "diffpose17": "the sampler (number of steps, churn) of diffpose17 on validation subjects",

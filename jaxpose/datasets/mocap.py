@@ -66,8 +66,8 @@ def load_mocap(
 ) -> Mocap:
     """The frames of every subject of `split` in `root`/mocap/{files}.npz, or a ValueError.
 
-    split: "train" or "val"; "train+train_more" is both. files: of the shared data only; a folder of `jaxpose prepare
-    mocap` says itself which it has. drop: subjects of a file that are left out, as "cmu/cmu14".
+    split: "train" or "val"; "train+train_more" is both, where there is the second. files: of the shared data only; a
+    folder of `jaxpose prepare mocap` says itself which it has. drop: subjects of a file left out, as "cmu/cmu14".
     """
     folder = Path(root) / "mocap"
     of = lambda field, scale: load_sequences(folder, split, files, field, scale, drop=drop)  # noqa: E731
@@ -111,9 +111,9 @@ def load_sequences(
     splits = json.loads((folder / "splits.json").read_text())
     files = tuple(splits.pop("files", files))
     parts = [name if name in splits else aliases.get(name, name) for name in split.split("+")]
-    if unknown := [name for name in parts if name not in splits]:
-        raise ValueError(f"split: got {unknown[0]!r}, legal are {sorted(splits)}")
-    wanted = {label for name in parts for label in splits[name]}
+    if parts[0] not in splits:
+        raise ValueError(f"split: got {parts[0]!r}, legal are {sorted(splits)}")
+    wanted = {label for name in parts for label in splits.get(name, ())}
     if not files:
         raise ValueError("files: got none; legal are names of .npz files in mocap, as 'cmu' and 'hdm05'")
     frames, sequence, labels, count = [], [], [], 0

@@ -69,8 +69,9 @@ def test_splits_are_joined_and_subjects_of_a_file_are_dropped(root):
     without = load_mocap(root, "train+val", ("x",), drop=("x/b", "y/a"))
     assert without.subject.tolist() == ["a", "c"]
     assert len(without.joints) == 6
+    assert load_mocap(root, "train+train_more", ("x",)).subject.tolist() == ["a", "c"]  # where there is the second
     with pytest.raises(ValueError, match="split: got 'tes', legal are"):
-        load_mocap(root, "train+tes", ("x",))
+        load_mocap(root, "tes+train", ("x",))
 
 
 def test_rotations_come_with_the_pelvis_first(root):

@@ -33,7 +33,8 @@ def few_steps():
         lambda w: jnp.asarray(rng.normal(0, 0.3, w.shape), jnp.float32), model.init_params(jax.random.key(0), spec)
     )
     statistics = fit_statistics(jnp.asarray(rng.normal(0, 0.3, (50, 17, 3)), jnp.float32))
-    factors = [rng.uniform(0.1, 1, shape).astype(np.float32) for shape in ((17, 3), (3,), (17,), (17,))]
+    shapes = ((17, 3), (5, 3), (5,), (5,), (17,), (17,))
+    factors = [rng.uniform(0.1, 1, shape).astype(np.float32) for shape in shapes]
     return model.Model(params, statistics, spec, {"lift": model.Recalibration(*map(jnp.asarray, factors))})
 
 

@@ -29,6 +29,7 @@ def folder(tmp_path_factory):
         root / "mocap" / "mine.npz",
         joints17=np.round(rng.normal((0, 2, 0), 0.8, (40, 17, 3)) / 0.0005).astype(np.int16),
         body_pose=np.round(rng.normal(1, 0.5, (40, 63)) / 1e-4).astype(np.int16),
+        global_orient=np.round(rng.normal(0, 0.5, (40, 3)) / 1e-4).astype(np.int16),
         **{"pos_scale": 0.0005, "rot_scale": 1e-4, "seq_start": [0], "seq_length": [40]},
         **{"seq_subject": ["a"], "seq_category": ["walk"], "seq_name": ["a/1"]},
     )
