@@ -16,6 +16,7 @@ import numpy as np
 from jaxpose.base import Array, Key
 from jaxpose.datasets.mocap import Mocap, balanced_weights
 from jaxpose.examples import bodies, detectors, views
+from jaxpose.examples.clips import pieces
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
@@ -47,33 +48,39 @@ class Seen(NamedTuple):
     tilt: np.ndarray
 
 
-def see(mocap: Mocap, rates: ViewRates, num: int, seed: int) -> Seen:
-    """`num` poses as captured, categories and subjects balanced, turned and seen at `rates`."""
+def see(mocap: Mocap, rates: ViewRates, num: int, seed: int, *, num_frames: int = 1) -> Seen:
+    """About `num` poses as captured, categories and subjects balanced, turned and seen at `rates`.
+
+    num_frames: of clips, which lie one after the other; at the ends of a sequence its last frame is repeated.
+    """
     weights = balanced_weights(mocap, 0.5, 0.5, {"idle": 0.2})
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.choice(len(weights), min(num, len(weights)), replace=False, p=weights))
+    rows = np.sort(rng.choice(len(weights), min(-(-num // num_frames), len(weights)), replace=False, p=weights))
+    first, last = pieces(mocap.sequence, np.arange(len(mocap.sequence)))
+    rows = np.clip(rows[:, None] + np.arange(num_frames) - num_frames // 2, first[rows, None], last[rows, None])
 
     @jax.jit
     @jax.vmap
     def seen(key: Key, x: Array) -> tuple[Array, ...]:
         turn_key, camera_key, detector_key, coco_key, neck_key = jax.random.split(key, 5)
-        x = bodies.turn(turn_key, x[None], rates)[0]
-        R, t = views.draw_camera(camera_key, x, rates)
+        x = bodies.turn(turn_key, x, rates)
+        R, t = views.draw_camera(camera_key, x[num_frames // 2], rates)
         x_cam = world_to_camera(R, t, x)
-        x_cam = x_cam.at[:, 2].add(jnp.maximum(0.5 - x_cam[:, 2].min(), 0.0))
+        x_cam = x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))
         exact = project(jnp.asarray(PINHOLE), x_cam)
-        xy, confidence = detectors.detect(detector_key, exact, rates)
+        xy, confidence = detectors.detect_clip(detector_key, exact, rates)
         if rates.coco:
             coco = jax.random.bernoulli(coco_key, rates.coco)
-            pair = zip(detectors.as_coco(neck_key, xy, confidence), (xy, confidence), strict=True)
+            as_coco = jax.vmap(lambda x, c: detectors.as_coco(neck_key, x, c))
+            pair = zip(as_coco(xy, confidence), (xy, confidence), strict=True)
             xy, confidence = (jnp.where(coco, a, b) for a, b in pair)
-        trunk = x[H36M_17.joints.index("thorax")] - x[0]
-        tilt = jnp.degrees(jnp.arccos(jnp.clip(trunk[1] / jnp.linalg.norm(trunk), -1, 1)))
-        return xy, confidence, exact, x_cam, R[:, 1], tilt
+        trunk = x[:, H36M_17.joints.index("thorax")] - x[:, 0]
+        tilt = jnp.degrees(jnp.arccos(jnp.clip(trunk[:, 1] / jnp.linalg.norm(trunk, axis=-1), -1, 1)))
+        return xy, confidence, exact, x_cam, jnp.broadcast_to(R[:, 1], (num_frames, 3)), tilt
 
     found = seen(jax.random.split(jax.random.key(seed), len(rows)), jnp.asarray(mocap.joints[rows]))
-    xy, confidence, exact, x_cam, up_cam, tilt = (np.asarray(x) for x in found)
-    sequence = mocap.sequence[rows]
+    xy, confidence, exact, x_cam, up_cam, tilt = (np.concatenate(np.asarray(x)) for x in found)
+    sequence = mocap.sequence[rows.ravel()]
     return Seen(xy, confidence, exact, x_cam, up_cam, mocap.subject[sequence], mocap.category[sequence], tilt)
 
 

@@ -110,7 +110,7 @@ class Spec:
         return (own - {"score"}) | {"few_steps"} if self.times else own
 
 
-# What a recalibration may depend on, of what is known without the truth (tasks/lift.py).
+# What a recalibration may depend on, of what is known without the truth (tasks/recalibration.py).
 EVIDENCE = ("misfit", "tilt", "trust", "seen", "extent")
 
 
@@ -118,7 +118,7 @@ class Recalibration(NamedTuple):
     """Recalibration of one task's hypotheses, fitted on groups left out (`python -m experiments.jobs.recalibrate`).
 
     offset, slope: [J, D], [K, D] logarithm of the factor on the samples, and how it grows with each of the K signs
-                   of EVIDENCE (tasks/lift.py), in units of their own spread; 0 leaves samples as they are.
+                   of EVIDENCE (tasks/recalibration.py), in units of their own spread; 0 leaves samples as they are.
     centre, scale: [K] of the evidence over the cases of the fit: (e - centre) / scale, at most 2.5 either way.
     covariance:    [J] factor on the covariance of each joint over the samples.
     radius:        [J] factor on the samples' own 90 % radius, so that it holds the truth in 90 % of the cases.

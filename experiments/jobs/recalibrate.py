@@ -5,6 +5,7 @@
 
 Lifting is fitted on the validation people under all of `CONDITIONS` together: as the benchmark sees them; exact
 keypoints; confidences that are not told; persons turned anyhow; cameras anywhere; rough detectors; COCO's joints.
+A video model, and a DiffPose model as a stream, see clips of 64 frames.
 First, honestly: fitted on two validation subjects and scored on the other two, both ways; then fitted on all, which is
 what is written. Completion of 3D joints and denoising get factors on covariance and 90 % radius alone. Prints a table
 before and after, and writes it beside the model as `.json`.
@@ -30,18 +31,18 @@ from experiments.evaluate import bench as data
 from experiments.jobs.leave_out import scored_poses
 from experiments.options import option, run
 from jaxpose import model as released
-from jaxpose.base import Array, Camera
+from jaxpose.base import Array, Camera, Condition
 from jaxpose.datasets.mocap import data_root, load_mocap
 from jaxpose.evaluation import calibration, metrics
 from jaxpose.evaluation.protocols import HIDDEN_PARTS
 from jaxpose.files import write_json
-from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.spaces.person import decode_view, encode_keypoints
+from jaxpose.spaces.person import View, decode_view, encode_keypoints
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
-from jaxpose.tasks.draw import draw_states
-from jaxpose.tasks.lift import FARTHEST, evidence, middle, problem
-from jaxpose.tasks.samplers import stochastic
+from jaxpose.tasks.diffpose import encode_rows
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.recalibration import FARTHEST, evidence, middle
+from jaxpose.tasks.stream import Stream, start_stream, step_stream
 from jaxpose.training.checkpoint import git_commit
 
 FIGURES = ("ece", "best_mm", "radius_coverage_90", "covariance_ratio")
@@ -58,6 +59,7 @@ CONDITIONS = {
     "BlazePose": _HARD._replace(blazepose=1.0, vague=0.5, coco=1.0),
 }
 _BLOCK = 64
+_NOTHING = -30.0  # logarithm of a factor that leaves no spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,24 +96,27 @@ def main(options: Options) -> None:
         raise ValueError("--out: needed the .safetensors file to write, or --leave_out")
     out = Path(options.out)
     model = dataclasses.replace(released.load(options.model), recalibration={})
-    if not isinstance(model.spec.network, ScoreMLP) or model.spec.codec != "person":
-        raise ValueError(f"--model: needed one score network of the person-centred codec, got {model.spec.name!r}")
+    if model.spec.codec != "person":
+        raise ValueError(f"--model: needed one of the person-centred codec, got {model.spec.name!r}")
     mocap = load_mocap(data_root(), "val+val_more", FILES)
-    conditions = {name: groups.see(mocap, rates, options.poses, options.seed) for name, rates in CONDITIONS.items()}
-    subject = conditions["detected"].subject
-    print(f"{options.poses} poses of {len(np.unique(subject))} people, {options.hypotheses} hypotheses; best in mm")
+    print(f"about {options.poses} poses, {options.hypotheses} hypotheses; best in mm")
     print("fitted on | scored on | condition | ECE | best | 90 % radius holds | covariance ratio")
-    rows = {name: draw(model, seen, options, exact=name == "exact") for name, seen in conditions.items()}
-    everybody = np.ones(len(subject), bool)
-    result: list[dict[str, Any]] = list(table(rows, everybody, None, "-", "all"))
-    for half, other in (HALVES, HALVES[::-1]):
-        fitted, scored = np.isin(subject, half), np.isin(subject, other)
-        result += table(rows, scored, None, "-", "+".join(other))
-        result += table(rows, scored, fit(rows, fitted, options), "+".join(half), "+".join(other))
-    lift = fit(rows, everybody, options)
-    result += table(rows, everybody, lift, "all", "all")
-    truth = jnp.asarray(data.load_frames(2).joints_cam, jnp.float32)
-    recalibration = {"lift": lift, **of_joints(model, truth, options)}
+    is_video = model.spec.network.window is not None
+    draws = {"lift": (draw_block, _BLOCK if is_video else 1)}
+    if "context" in model.capabilities:
+        draws["stream"] = (draw_stream, _BLOCK)
+    result: list[dict[str, Any]] = []
+    recalibration: dict[str, released.Recalibration] = {}
+    for task, (block, num_frames) in draws.items():
+        print(f"{task}:")
+        see = partial(groups.see, mocap, num=options.poses, seed=options.seed, num_frames=num_frames)
+        conditions = {name: see(rates) for name, rates in CONDITIONS.items()}
+        rows = {name: draw(model, seen, options, block, exact=name == "exact") for name, seen in conditions.items()}
+        recalibration[task], lines = fit_on_people(rows, conditions["detected"].subject, options)
+        result += [{"task": task, **line} for line in lines]
+    if "condition" in model.capabilities:
+        truth = jnp.asarray(data.load_frames(2).joints_cam, jnp.float32)
+        recalibration |= of_joints(model, truth, options)
     released.save(out, dataclasses.replace(model, recalibration=recalibration))
     fields = {task: {k: np.asarray(v).tolist() for k, v in r._asdict().items()} for task, r in recalibration.items()}
     said: dict[str, Any] = {
@@ -125,27 +130,70 @@ def main(options: Options) -> None:
     print(f"wrote {out} and {out.with_suffix('.json')}")
 
 
-def draw(model: released.Model, seen: groups.Seen, options: Options, *, exact: bool = False) -> Rows:
-    """Hypotheses of lifting as the model has them."""
+def fit_on_people(
+    rows: dict[str, Rows], subject: np.ndarray, options: Options
+) -> tuple[released.Recalibration, list[dict[str, Any]]]:
+    """Recalibration from all people, and the lines of the table: as drawn, on other halves of the people, on all."""
+    everybody = np.ones(len(subject), bool)
+    result = list(table(rows, everybody, None, "-", "all"))
+    for half, other in (HALVES, HALVES[::-1]):
+        fitted, scored = np.isin(subject, half), np.isin(subject, other)
+        result += table(rows, scored, None, "-", "+".join(other))
+        result += table(rows, scored, fit(rows, fitted, options), "+".join(half), "+".join(other))
+    found = fit(rows, everybody, options)
+    return found, result + list(table(rows, everybody, found, "all", "all"))
+
+
+def draw(model: released.Model, seen: groups.Seen, options: Options, block: Any = None, *, exact: bool = False) -> Rows:
+    """Hypotheses of lifting as the model has them; block: `draw_block` or `draw_stream`."""
     sure = np.ones_like(seen.confidence)
     inputs = (seen.keypoints_true, sure) if exact else (seen.keypoints, seen.confidence)
     arrays = [jnp.asarray(x, jnp.float32) for x in (*inputs, seen.joints_cam)]
-    run_block = partial(draw_block, model, options.hypotheses)
+    run_block = partial(block or draw_block, model, options.hypotheses)
     first, *others = map(list, zip(*_in_blocks(run_block, arrays, options.seed), strict=True))
     return Rows(jnp.concatenate(first, 1), *(jnp.concatenate(parts) for parts in others))
 
 
 @partial(jax.jit, static_argnums=1)
 def draw_block(model: released.Model, num: int, key: Array, xy: Array, trust: Array, truth: Array) -> Rows:
-    """Rows of one block of detections on the plane z = 1."""
-    camera = Camera(jnp.asarray(groups.PINHOLE))
-    cond, view = encode_keypoints(camera.intrinsics, xy, trust)
-    posed = problem(key, model, xy, trust, camera)
-    states, _ = draw_states(key, model, posed, num=num, sampler=stochastic())
-    samples, centre = (decode_view(model.statistics, x) for x in (states, middle(model, cond)))
-    turned = jnp.einsum("nij,nkj->nki", view.R_view_cam, truth)
-    samples, about_root, turned = (metrics.align_root(x) for x in (samples, centre, turned))
-    return Rows(samples, about_root, turned, evidence(cond, view, centre), cond.mask[..., 0].mean(-1))
+    """Rows of one block of detections on the plane z = 1; of a video model they are the frames of one clip."""
+    cond, view = encode_keypoints(_camera().intrinsics, xy, trust)
+    samples = lift(key, model, xy, trust, camera=_camera(), num_hypotheses=num).samples
+    centre = encode_rows(model, cond).pose if "context" in model.capabilities else middle(model, cond)
+    return _rows(cond, view, samples, decode_view(model.statistics, centre), truth)
+
+
+@partial(jax.jit, static_argnums=1)
+def draw_stream(model: released.Model, num: int, key: Array, xy: Array, trust: Array, truth: Array) -> Rows:
+    """The same of a stream that is shown one frame of a clip after the other."""
+
+    def run(recalibration: dict[str, released.Recalibration]) -> Array:
+        shown = model.replace(recalibration=recalibration)
+
+        def step(stream: Stream, frame: tuple[Array, Array]) -> tuple[Stream, Array]:
+            lifted, stream = step_stream(shown, stream, *frame, camera=_camera())
+            return stream, lifted.samples[:, 0]
+
+        _, samples = jax.lax.scan(step, start_stream(key, model, num_hypotheses=num), (xy, trust))
+        return jnp.swapaxes(samples, 0, 1)
+
+    cond, view = encode_keypoints(_camera().intrinsics, xy, trust)
+    none, one = jnp.zeros(len(released.EVIDENCE)), jnp.ones(len(model.skeleton.joints))
+    offset = jnp.full((*one.shape, 3), _NOTHING)
+    nothing = released.Recalibration(offset, none[:, None] * offset[0], none, none + 1, one, one)
+    centre = run({"stream": nothing}).mean(0)  # what hypotheses without a spread are: the encoder's pose
+    return _rows(cond, view, run({}), jnp.einsum("nij,nkj->nki", view.R_view_cam, centre), truth)
+
+
+def _camera() -> Camera:
+    return Camera(jnp.asarray(groups.PINHOLE))
+
+
+def _rows(cond: Condition, view: View, samples: Array, centre: Array, truth: Array) -> Rows:
+    """Rows of samples and truth in camera axes, and of their middle in view axes."""
+    turned = (jnp.einsum("nij,...nkj->...nki", view.R_view_cam, x) for x in (samples, truth))
+    samples, truth, about_root = (metrics.align_root(x) for x in (*turned, centre))
+    return Rows(samples, about_root, truth, evidence(cond, view, centre), cond.mask[..., 0].mean(-1))
 
 
 def fit(rows: dict[str, Rows], chosen: np.ndarray, options: Options) -> released.Recalibration:
@@ -172,12 +220,12 @@ def fit_rows(
 
 
 def standard(found: Array, centre: Array, scale: Array) -> Array:
-    """Evidence [N, K] in units of its spread, as `tasks.lift.respread` takes it."""
+    """Evidence [N, K] in units of its spread, as `tasks.recalibration.respread` takes it."""
     return jnp.clip((found - centre) / scale, -FARTHEST, FARTHEST)
 
 
 def respread(rows: Rows, r: released.Recalibration) -> Array:
-    """What `tasks.lift.respread` makes of the samples, about the root."""
+    """What `tasks.recalibration.respread` makes of the samples, about the root."""
     log_factor = r.offset + (standard(rows.evidence, r.centre, r.scale) @ r.slope)[:, None]
     return rows.middle + jnp.exp(rows.seen[:, None, None] * log_factor) * (rows.samples - rows.middle)
 

@@ -20,9 +20,9 @@ Recalibration (`log_errors` and below), fitted on validation data: factors on hy
     covariance_j = sum |y - mean|^2 / sum trace C          over poses
     radius_j     = 90 % quantile of |y - mean| / r   split conformal (Vovk et al. 2005), r of the samples
 
-per joint j and axis d, with evidence e known before the truth is (tasks/lift.py); E log |z| = -(gamma + log 2) / 2. The
-logarithm keeps the few truths that are far off from deciding for all. Each a_jd is then moved half of its way to the
-mean of all: left alone, they follow the body sizes of the few subjects there are.
+per joint j and axis d, with evidence e known before the truth is (tasks/recalibration.py);
+E log |z| = -(gamma + log 2) / 2. The logarithm keeps the few truths that are far off from deciding for all. Each a_jd
+is then moved half of its way to the mean of all: left alone, they follow the body sizes of the few subjects there are.
 
 Samples are [H, ..., J, D] and truth [..., J, D]. A NaN makes a mean NaN; what returns a number per pose and joint or
 coordinate keeps it where it is.

@@ -1,12 +1,7 @@
 """Clips of posed bodies seen by a fixed virtual camera and a virtual 2D detector: training examples, in JAX.
 
-Camera, body and the detector's error per frame are those of `views.py`; over time, a joint's error is a first-order
-autoregression and outliers come in runs:
-
-    e_f = m e_f-1 + sqrt(1 - m^2) z_f,    P(outlier at f | at f-1) = 0.7
-
-The two constants were chosen by eye from the errors of the benchmark's validation clips. A clip of one frame is an
-example of the single-frame model.
+Camera, body and detector are those of `views.py` and `detectors.py`, one for a clip. A clip of one frame is an example
+of the single-frame model.
 """
 
 from typing import NamedTuple
@@ -25,9 +20,6 @@ from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.spaces.person import Statistics, encode_keypoints, encode_pose, encode_xy
-
-_MEMORY = (0.8, 0.93)  # of a joint's error, from a frame to the next at 30 fps; one draw for a clip
-_OUTLIER_STAYS = 0.7
 
 
 class Clips(NamedTuple):
@@ -81,7 +73,7 @@ def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, n
     x_cam = x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))  # no joint behind the camera
     pinhole = jnp.array([1.0, 1.0, 0.0, 0.0])
     xy = project(pinhole, x_cam)
-    seen_xy, confidence = detect_clip(detect_key, xy, view)
+    seen_xy, confidence = _detect(detect_key, xy, view)
     confidence = confidence * draw_joints(mask_key, masks, H36M_17)
     return as_example(clips.bodies.statistics, pinhole, seen_xy, confidence, x_cam, xy)
 
@@ -94,14 +86,10 @@ def as_example(
     return ClipExample(encode_pose(statistics, view, x_cam), encode_xy(view, intrinsics, xy), cond)
 
 
-def detect_clip(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
-    """Noisy keypoints and confidences ([F, J, 2], [F, J]) of projected joints xy [F, J, 2], in the unit of xy."""
-    error_key, sure_key, plain_key, coco_key, neck_key = jax.random.split(key, 5)
-    error = _detection_error(error_key, xy.shape, rates)
-    crop_px = 256 / (detectors.CROP * jnp.max(xy.max(-2) - xy.min(-2), -1))[:, None, None]
-    confidence = detectors.draw_confidence(sure_key, error)
-    confidence = jnp.where(jax.random.bernoulli(plain_key, rates.no_confidence), 1.0, confidence)
-    xy = xy + error / crop_px
+def _detect(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
+    """Keypoints and confidences ([F, J, 2], [F, J]) of projected joints xy [F, J, 2], in the unit of xy."""
+    coco_key, neck_key = jax.random.split(jax.random.fold_in(key, 1))
+    xy, confidence = detectors.detect_clip(key, xy, rates)
     if not rates.coco:
         return xy, confidence
     coco = jax.vmap(lambda x, c: detectors.as_coco(neck_key, x, c))(xy, confidence)
@@ -118,22 +106,3 @@ def _draw_rows(key: Key, clips: Clips, num_frames: int) -> tuple[Array, Array]:
 
     first, second = jax.random.split(key)
     return rows(first), rows(second)
-
-
-def _detection_error(key: Key, shape: tuple[int, ...], rates: ViewRates) -> Array:
-    """Detection minus truth [F, J, 2] in pixels of a 256 x 256 crop."""
-    memory_key, drift_key, outlier_key, jump_key, gain_key = jax.random.split(key, 5)
-    gain = jax.random.uniform(gain_key, minval=rates.noise[0], maxval=rates.noise[1])
-    memory = jax.random.uniform(memory_key, minval=_MEMORY[0], maxval=_MEMORY[1])
-    white = jax.random.normal(drift_key, shape)
-    fresh = jnp.sqrt(1 - memory**2)
-    # the scan starts a frame before the first, so that all frames have the same distribution
-    before = jax.random.normal(jax.random.fold_in(drift_key, 0), shape[1:])
-    _, drift = jax.lax.scan(lambda e, w: (memory * e + fresh * w,) * 2, before, white)
-    error = gain * (detectors.DETECTOR[:, :2] + detectors.DETECTOR[:, 2:4] * drift)
-    # Markov chain that stays with _OUTLIER_STAYS; its stationary share of outliers is the table's
-    share = 1 - detectors.DETECTOR[:, 4]
-    begins = share * (1 - _OUTLIER_STAYS) / (1 - share)
-    u = jax.random.uniform(outlier_key, shape[:2])
-    _, outlier = jax.lax.scan(lambda out, u: (u < jnp.where(out, _OUTLIER_STAYS, begins),) * 2, u[0] < share, u)
-    return jnp.where(outlier[..., None], detectors.OUTLIER_STD_PX * jax.random.normal(jump_key, shape), error)

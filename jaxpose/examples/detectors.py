@@ -13,6 +13,9 @@ Faults beyond the tables, each in its share of the examples: gross errors
 of a common factor g, log-uniform, in part alike along a limb; left and right exchanged, of the legs, the arms or both;
 joints near a place hidden by something; joints beyond a border of the image missing; and a confidence that says
 nothing: a constant, or drawn without regard to the error.
+
+Over the frames of a clip errors drift (`drift`), and outliers and exchanges come in runs (`runs`). The memory of both
+was chosen by eye from the errors of the benchmark's validation clips.
 """
 
 import json
@@ -70,27 +73,55 @@ _CONFIDENCE_MID, _CONFIDENCE_WIDTH, _CONFIDENCE_STD = 9.5, 4.2, 0.1  # px of the
 # The next are chosen by what is known of detectors, not fitted: figures of gross errors and of what is missed.
 _GAIN = (0.7, 3.5)  # factor on the tables of gross errors
 _ALIKE = 0.6  # of a limb's error that its joints share
+_LEAST_JOINTS = 5  # that hiding leaves
+_MEMORY = (0.8, 0.93)  # of a joint's error, from a frame to the next at 30 fps; one draw for a clip
+_FAULT_STAYS = 0.7  # probability that an outlier, or an exchange of sides, is there in the next frame too
 _LIMB = np.array([np.isin(np.arange(17), part) for part in H36M_17.parts], np.float32)
 
 
 def detect(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
     """Noisy keypoints and confidences ([17, 2], [17]; 0: missing) of projected joints xy [17, 2], in the unit of xy."""
-    spread_key, outlier_key, choice_key, gain_key, confidence_key, plain_key = jax.random.split(key, 6)
-    pixel = crop_pixel(xy)
-    gain = jax.random.uniform(gain_key, minval=rates.noise[0], maxval=rates.noise[1])
+    found, confidence = detect_clip(key, xy[None], rates)
+    return found[0], confidence[0]
+
+
+def detect_clip(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
+    """The same of the frames of one clip [F, 17, 2]: ([F, 17, 2], [F, 17])."""
+    own_key, outlier_key, jump_key, gain_key, confidence_key, plain_key = jax.random.split(key, 6)
     table = jnp.asarray(DETECTOR)
     if rates.blazepose:
         table = jnp.where(jax.random.bernoulli(jax.random.fold_in(key, 6), rates.blazepose), BLAZEPOSE, table)
-    error = gain * (table[:, :2] + table[:, 2:4] * jax.random.normal(spread_key, xy.shape))
-    inlier = jax.random.bernoulli(choice_key, table[:, 4])
-    error = jnp.where(inlier[:, None], error, OUTLIER_STD_PX * jax.random.normal(outlier_key, xy.shape))
+    gain = jax.random.uniform(gain_key, minval=rates.noise[0], maxval=rates.noise[1])
+    memory_key, own_key = jax.random.split(own_key)
+    memory = jax.random.uniform(memory_key, minval=_MEMORY[0], maxval=_MEMORY[1])
+    error = gain * (table[:, :2] + table[:, 2:4] * drift(own_key, xy.shape, memory))
+    outlier = runs(outlier_key, 1 - table[:, 4], xy.shape[:2])
+    error = jnp.where(outlier[..., None], OUTLIER_STD_PX * jax.random.normal(jump_key, xy.shape), error)
     if rates.rough:
         is_rough = jax.random.bernoulli(jax.random.fold_in(key, 7), rates.rough)
-        error = jnp.where(is_rough, gross_error(jax.random.fold_in(key, 8), table), error)
+        error = jnp.where(is_rough, gross_error(jax.random.fold_in(key, 8), table, memory, len(xy)), error)
     confidence = draw_confidence(confidence_key, error)
     plain = jax.random.bernoulli(plain_key, rates.no_confidence)
     confidence = jnp.where(plain, 1.0, confidence)
+    pixel = crop_pixel(xy)[:, None, None]
     return faults(jax.random.fold_in(key, 9), xy + pixel * error, confidence, rates)
+
+
+def drift(key: Key, shape: tuple[int, ...], memory: Array) -> Array:
+    """Normal numbers [F, ...] that a frame shares with the one before: e_f = m e_f-1 + sqrt(1 - m^2) z_f."""
+    white = jax.random.normal(key, shape)
+    fresh = jnp.sqrt(1 - memory**2)
+    _, later = jax.lax.scan(lambda e, z: (memory * e + fresh * z,) * 2, white[0], white[1:])
+    return jnp.concatenate([white[:1], later])
+
+
+def runs(key: Key, share: Array | float, shape: tuple[int, ...]) -> Array:
+    """What befalls a `share` of frames [F, ...] (bool) in runs: a Markov chain that stays with _FAULT_STAYS."""
+    begins = share * (1 - _FAULT_STAYS) / (1 - share)
+    u = jax.random.uniform(key, shape)
+    first = u[0] < share
+    _, later = jax.lax.scan(lambda on, u: (u < jnp.where(on, _FAULT_STAYS, begins),) * 2, first, u[1:])
+    return jnp.concatenate([first[None], later])
 
 
 def crop_pixel(xy: Array) -> Array:
@@ -98,56 +129,61 @@ def crop_pixel(xy: Array) -> Array:
     return CROP * jnp.max(xy.max(-2) - xy.min(-2), -1) / 256
 
 
-def gross_error(key: Key, table: Array) -> Array:
-    """Errors [17, 2] px of the crop with heavy tails, in part alike along a limb."""
+def gross_error(key: Key, table: Array, memory: Array, num_frames: int) -> Array:
+    """Errors [F, 17, 2] px of the crop with heavy tails, in part alike along a limb."""
     gain_key, own_key, limb_key, tail_key = jax.random.split(key, 4)
     gain = jnp.exp(jax.random.uniform(gain_key, minval=np.log(_GAIN[0]), maxval=np.log(_GAIN[1])))
-    of_limb = jax.random.normal(limb_key, (len(_LIMB), 2))
-    tail = jnp.square(jax.random.normal(tail_key, (len(_LIMB), 3))).mean(-1)  # chi-squared of 3 degrees over 3
-    own = np.sqrt(1 - _ALIKE) * jax.random.normal(own_key, (17, 2)) + np.sqrt(_ALIKE) * _LIMB.T @ of_limb
-    return gain * (table[:, :2] + table[:, 2:4] * own / jnp.sqrt(_LIMB.T @ tail)[:, None])
+    of_limb = drift(limb_key, (num_frames, len(_LIMB), 2), memory)
+    tail = jnp.square(drift(tail_key, (num_frames, len(_LIMB), 3), memory)).mean(-1)  # chi-squared of 3 degrees over 3
+    own = drift(own_key, (num_frames, 17, 2), memory)
+    own = np.sqrt(1 - _ALIKE) * own + np.sqrt(_ALIKE) * jnp.einsum("lj,flc->fjc", _LIMB, of_limb)
+    return gain * (table[:, :2] + table[:, 2:4] * own / jnp.sqrt(tail @ _LIMB)[..., None])
 
 
 def faults(key: Key, xy: Array, confidence: Array, rates: ViewRates) -> tuple[Array, Array]:
-    """Keypoints [17, 2] and confidences [17] with sides exchanged, joints missing, or confidences that say nothing."""
+    """Keypoints [F, 17, 2] and confidences [F, 17] with sides exchanged, joints missing, confidences that say nothing.
+
+    Over a clip, sides are exchanged in runs; what hides the person stands still, as does the image's border.
+    """
     swap_key, part_key, occlude_key, border_key, vague_key = jax.random.split(key, 5)
     if rates.swap:
         which = jax.random.randint(part_key, (), 0, 3)  # legs, arms, both
         arms = np.isin(np.arange(17), H36M_17.parts[2] + H36M_17.parts[3])
         legs = np.isin(np.arange(17), H36M_17.parts[0] + H36M_17.parts[1])
-        moved = jax.random.bernoulli(swap_key, rates.swap) & jnp.where(
-            which == 0, legs, jnp.where(which == 1, arms, True)
-        )
+        part = jnp.where(which == 0, legs, jnp.where(which == 1, arms, True))
+        moved = runs(swap_key, jnp.asarray(rates.swap), xy.shape[:1])[:, None] & part
         other = np.arange(17)
         other[list(H36M_17.left)], other[list(H36M_17.right)] = H36M_17.right, H36M_17.left
-        xy = jnp.where(moved[:, None], xy[other], xy)
-        confidence = jnp.where(moved, confidence[other], confidence)
+        xy = jnp.where(moved[..., None], xy[:, other], xy)
+        confidence = jnp.where(moved, confidence[:, other], confidence)
     if rates.vague:
         kind, level, sure = jax.random.split(vague_key, 3)
         constant = jax.random.uniform(level, minval=0.2)
-        free = jax.random.uniform(sure, (17,), minval=0.1)
+        free = jax.random.uniform(sure, confidence.shape, minval=0.1)
         choice = jax.random.uniform(kind) / rates.vague
         confidence = jnp.where(choice < 0.5, constant, jnp.where(choice < 1, free, confidence))
-    extent = jnp.max(xy.max(0) - xy.min(0))
+    placed_by = xy[len(xy) // 2]  # the frame by which what hides the person is put
     if rates.occlude:
         draw, at, size = jax.random.split(occlude_key, 3)
-        middle = xy[jax.random.randint(at, (), 0, 17)]
+        middle = placed_by[jax.random.randint(at, (), 0, 17)]
+        extent = jnp.max(placed_by.max(0) - placed_by.min(0))
         radius = extent * jax.random.uniform(size, minval=0.05, maxval=0.3)
         near = jnp.linalg.norm(xy - middle, axis=-1) < radius
-        hidden = near & jax.random.bernoulli(draw, rates.occlude)
-        confidence = jnp.where(_leaves_enough(hidden), jnp.where(hidden, 0.0, confidence), confidence)
+        confidence = _hide(confidence, near & jax.random.bernoulli(draw, rates.occlude))
     if rates.truncate:
         draw, side, share = jax.random.split(border_key, 3)
-        direction = jnp.asarray([(0.0, 1.0), (0.0, 1.0), (0.0, -1.0), (1.0, 0.0), (-1.0, 0.0)], xy.dtype)
-        along = xy @ direction[jax.random.randint(side, (), 0, 5)]
+        directions = jnp.asarray([(0.0, 1.0), (0.0, 1.0), (0.0, -1.0), (1.0, 0.0), (-1.0, 0.0)], xy.dtype)
+        direction = directions[jax.random.randint(side, (), 0, 5)]
+        along = placed_by @ direction
         border = along.max() - jax.random.uniform(share, maxval=0.6) * (along.max() - along.min())
-        hidden = (along > border) & jax.random.bernoulli(draw, rates.truncate)
-        confidence = jnp.where(_leaves_enough(hidden), jnp.where(hidden, 0.0, confidence), confidence)
+        confidence = _hide(confidence, (xy @ direction > border) & jax.random.bernoulli(draw, rates.truncate))
     return xy, confidence
 
 
-def _leaves_enough(hidden: Array) -> Array:
-    return (~hidden).sum() >= 5
+def _hide(confidence: Array, hidden: Array) -> Array:
+    """No confidence in what is hidden [F, 17], in the frames that this leaves enough joints."""
+    enough = (~hidden).sum(-1, keepdims=True) >= _LEAST_JOINTS
+    return jnp.where(hidden & enough, 0.0, confidence)
 
 
 def draw_confidence(key: Key, error: Array) -> Array:

@@ -4,22 +4,6 @@
 
 Root depth is not asked for. Metres come from what the model knows of human size, or from a body height that the
 user gives; the root is then put where the pose agrees best with the keypoints.
-
-Recalibration scales the spread of hypotheses to their error on people and movements that were left out of training:
-
-    c   = x0 of one network call at the process' start, from x = 0: the posterior's middle, the same for any number H
-    e   = what is known of the case without the truth (EVIDENCE), in units of its spread over the cases fitted on
-    x'  = c + exp(v (offset + slope . e)) (x - c)         per joint and axis of the view, about the root
-
-v is the share of joints that are seen, so that where nothing is, nothing changes. The evidence is
-
-    misfit   log of the rms distance, in extents of the person, at which the joints of c reproject from the keypoints:
-             how good the keypoints are, which a confidence of 1 does not tell
-    tilt     1 - cosine of the angle between c's trunk and the upward direction of the view
-    trust, seen   mean confidence of the joints that are seen, and their share
-    extent   log of the person's extent on the plane z = 1: large where a camera is near
-
-offset and slope come from `evaluation.calibration.fit_spread`, by `python -m experiments.jobs.recalibrate`.
 """
 
 from functools import partial
@@ -33,10 +17,10 @@ from jax.tree_util import Partial
 from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Problem
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.geometry.skeleton import H36M_17, bone_lengths
+from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.geometry.windows import tile
 from jaxpose.model import Model, Recalibration, require
-from jaxpose.spaces.person import View, decode_pose, decode_view, encode_keypoints, place, tell_vertical
+from jaxpose.spaces.person import View, decode_pose, encode_keypoints, place, tell_vertical
 from jaxpose.tasks.diffpose import (
     START,
     encode_mixture,
@@ -48,13 +32,11 @@ from jaxpose.tasks.diffpose import (
     rows_at_once,
 )
 from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses
+from jaxpose.tasks.recalibration import middle, respread
 from jaxpose.tasks.samplers import Sampler
 
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
 _ANKLE_HEIGHT = 0.039
-FARTHEST = 2.5  # in units of the evidence: beyond what was seen in fitting nothing is known
-_LEAST_MISFIT = 1e-3  # of the extent
-_PLANE = (1.0, 1.0, 0.0, 0.0)  # intrinsics of the plane z = 1
 
 
 def lift(
@@ -132,7 +114,7 @@ def problem(
             raise ValueError(
                 f"keypoint_mixture, num_components and depth are for DiffPose models, got {model.spec.name!r}"
             )
-        return Problem(from_noise(model, cond.value), Partial(_decode, model, cond, *place_in), cond, task="lift")
+        return Problem(from_noise(model, cond.value), Partial(_decode, model, cond, None, *place_in), cond, task="lift")
     keypoints_k = None
     if keypoint_mixture is not None:
         _check_mixture(keypoint_mixture, keypoints.shape, camera.distortion)
@@ -147,7 +129,8 @@ def problem(
         depth=depth,
     )
     start = residual_start(model, cond, encoded, mixture)
-    return Problem(start, Partial(_decode, model, None, *place_in), task="lift", rows_at_once=rows_at_once())
+    decode = Partial(_decode, model, cond, encoded.pose, *place_in)
+    return Problem(start, decode, task="lift", rows_at_once=rows_at_once())
 
 
 def placed(
@@ -194,7 +177,8 @@ def _lift(
 
 def _decode(
     model: Model,
-    cond: Condition | None,
+    cond: Condition,
+    centre: Array | None,
     view: View,
     keypoints: Array,
     confidence: Array,
@@ -206,9 +190,10 @@ def _decode(
 ) -> Decoded:
     if kept is not None:
         states = pose_states(kept, states)
-    if cond is not None and recalibration is not None:
-        path = states.ndim == 5
-        last = respread(model, cond, view, states[:, -1] if path else states, recalibration)
+    if recalibration is not None:
+        path, centre = states.ndim == 5, middle(model, cond) if centre is None else centre
+        last = states[:, -1] if path else states
+        last = respread(recalibration, model.statistics, cond, view, centre, last)
         states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if path else last
     return placed(model, view, keypoints, confidence, camera, height, states)
 
@@ -272,49 +257,3 @@ def _check_mixture(mixture: Mixture, shape: tuple[int, ...], distortion: Array |
         raise ValueError(f"keypoint_mixture: needed weight {mean.shape[:-1]}, got {weight.shape}")
     if distortion is not None:
         raise ValueError("keypoint_mixture: needed keypoints without distortion, got one")
-
-
-def respread(model: Model, cond: Condition, view: View, states: Array, recalibration: Recalibration) -> Array:
-    """States [H, N, J, 3] of lifting, moved away from or towards the middle of their law; one network call."""
-    centre = middle(model, cond)
-    seen = cond.mask[..., 0].mean(-1)
-    found = evidence(cond, view, decode_view(model.statistics, centre))
-    found = jnp.clip((found - recalibration.centre) / recalibration.scale, -FARTHEST, FARTHEST)
-    log_factor = recalibration.offset + (found @ recalibration.slope)[:, None]
-    deviation = states - centre
-    root = deviation[..., :1, :]
-    return centre + root + jnp.exp(seen[:, None, None] * log_factor) * (deviation - root)
-
-
-def middle(model: Model, cond: Condition) -> Array:
-    """Approximate posterior mean [N, J, 3], a state, of the model under a condition of N rows."""
-    start = model.spec.times[0] if model.spec.times else model.spec.sde().t_max
-    return model.predict_fn()(jnp.zeros_like(cond.value), jnp.asarray(start, cond.value.dtype), cond).x0
-
-
-def evidence(cond: Condition, view: View, x_view: Array) -> Array:
-    """EVIDENCE [N, K] of poses [N, J, 3] metres in view axes, the middles of what the condition allows.
-
-    cond, view: of `encode_keypoints`. Where fewer than two joints are seen nothing fits badly.
-    """
-    extent, centre = jnp.asarray(view.extent)[:, None, None], jnp.asarray(view.centre)[:, None]
-    num_joints = x_view.shape[1]
-    trust = cond.mask[..., 0] if cond.context is None else cond.context[..., :num_joints]
-    x = x_view - x_view[:, :1]
-    xy = cond.value[..., :2] * extent + centre
-    x_placed = x + place(jnp.asarray(_PLANE), xy, trust, x)[:, None]
-    away = (x_placed[..., :2] / x_placed[..., 2:] - xy) / extent
-    square = (trust * (away**2).sum(-1)).sum(-1) / jnp.maximum(trust.sum(-1), 1e-6)
-    enough = (trust > 0).sum(-1) >= 2
-    seen = (trust > 0).mean(-1)
-    trunk = x[:, H36M_17.joints.index("thorax")]
-    return jnp.stack(
-        [
-            jnp.where(enough, 0.5 * jnp.log(jnp.maximum(square, _LEAST_MISFIT**2)), np.log(_LEAST_MISFIT)),
-            1 + trunk[:, 1] / jnp.maximum(jnp.linalg.norm(trunk, axis=-1), 1e-6),  # y points down
-            trust.sum(-1) / jnp.maximum(num_joints * seen, 1e-6),
-            seen,
-            jnp.log(extent[:, 0, 0]),
-        ],
-        -1,
-    )

@@ -28,6 +28,7 @@ from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.diffpose import Encoded, context_of, encoder_input, network_of, one_gaussian
 from jaxpose.tasks.draw import check_num, spread
 from jaxpose.tasks.lift import placed
+from jaxpose.tasks.recalibration import respread
 from jaxpose.tasks.samplers import probability_flow
 
 _NEVER = jnp.iinfo(jnp.int32).max // 2  # frames ago that a person was seen, before the first was
@@ -170,8 +171,12 @@ def _step(
             ),
         )
         states = (component.mean + component.std * r)[:, None, :, 2:]  # the 3D part of h, of one row
+        recalibration = model.recalibration.get("stream")
+        if recalibration is not None:
+            row = jax.tree.map(lambda x: x[None], (cond, view, encoded.pose))
+            states = respread(recalibration, model.statistics, *row, states)
         found = placed(model, view, keypoints[None], confidence[None], camera, height, states)
-        lifted = Hypotheses(found.samples, *spread(found.samples), found.root)
+        lifted = Hypotheses(found.samples, *spread(found.samples, recalibration), found.root)
         return lifted, Stream(window, jnp.zeros_like(stream.missed), stream.noise, r, lifted)
 
     def hold() -> tuple[Hypotheses, Stream]:

@@ -148,7 +148,7 @@ def errors():
     xy = jnp.zeros((40, 17, 2)).at[:, 0, 1].set(-0.5).at[:, 1, 1].set(0.5)
     rates = ViewRates(noise=(1.0, 1.0), no_confidence=0.0)
     keys = jax.random.split(jax.random.key(2), 3000)
-    seen, confidence = jax.jit(jax.vmap(lambda k: clips.detect_clip(k, xy, rates)))(keys)
+    seen, confidence = jax.jit(jax.vmap(lambda k: detectors.detect_clip(k, xy, rates)))(keys)
     return np.asarray(seen - xy) * 256 / 1.2, np.asarray(confidence)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose.examples.detectors import BLAZEPOSE, DETECTOR, crop_pixel, detect, gross_error
+from jaxpose.examples.detectors import BLAZEPOSE, DETECTOR, crop_pixel, detect, detect_clip, gross_error
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.skeleton import H36M_17
 
@@ -69,13 +69,59 @@ def test_a_vague_confidence_does_not_depend_on_the_error():
 
 @pytest.mark.parametrize("table", [DETECTOR, BLAZEPOSE], ids=["published", "blazepose"])
 def test_gross_errors_have_heavy_tails_and_go_along_a_limb(table):
-    error = np.asarray(jax.vmap(lambda k: gross_error(k, jnp.asarray(table)))(jax.random.split(KEYS[0], 40_000)))
+    draw = jax.vmap(lambda k: gross_error(k, jnp.asarray(table), jnp.asarray(0.9), 3)[1])
+    error = np.asarray(jax.jit(draw)(jax.random.split(KEYS[0], 40_000)))
     unit = (error - np.median(error, 0)) / (1.4826 * np.median(np.abs(error - np.median(error, 0)), 0))
     assert ((np.abs(unit) > 4).mean((0, 2)) > 0.01).all(), "a normal law has 0.006 %"
     bounded = np.clip(unit[..., 0], -4, 4)
     correlation = np.corrcoef(bounded.T)
     assert correlation[2, 3] > 0.4  # right knee and ankle
     assert abs(correlation[3, 13]) < 0.1  # right ankle and left wrist
+
+
+@functools.partial(jax.jit, static_argnames="rates")
+def seen_over_time(rates):
+    """200 clips of 40 frames of a person who walks to the right by its own width."""
+    walk = XY + jnp.linspace(0, 1, 40)[:, None, None] * jnp.array([1.0, 0.0])
+    xy, confidence = jax.vmap(lambda key: detect_clip(key, walk, rates))(KEYS[:200])
+    return xy - walk, confidence
+
+
+def test_exchanged_sides_come_in_runs():
+    """A share of the frames, of which 7 in 10 are followed by another."""
+    away = np.asarray(seen_over_time(PLAIN._replace(swap=0.2))[0])
+    partner = np.arange(17)
+    partner[list(H36M_17.left)], partner[list(H36M_17.right)] = H36M_17.right, H36M_17.left
+    error = np.linalg.norm(away - (XY[partner] - XY), axis=-1)
+    swapped = (error[..., 1] < 1e-5) | (error[..., 11] < 1e-5)  # a leg or an arm
+    assert abs(swapped.mean() - 0.2) < 0.03
+    assert abs(swapped[:, 1:][swapped[:, :-1]].mean() - 0.7) < 0.04
+    assert abs(swapped[:, 0].mean() - 0.2) < 0.09, "the first frame is as the others"
+
+
+def test_what_hides_a_walking_person_stands_still():
+    """Another part of the person is hidden in the course of a clip; in the frame that placed it something is."""
+    hidden = np.asarray(seen_over_time(PLAIN._replace(occlude=1.0))[1]) == 0
+    assert hidden[:, 20].any(-1).mean() > 0.9
+    assert hidden.any(-1).mean() < 0.8, "the person passes by"
+    assert ((hidden[:, 15] != hidden[:, 25]).any(-1)).mean() > 0.5
+
+
+def test_a_border_hides_what_walks_beyond_it():
+    """Who walks to the right is hidden the more, the later, beyond a border on the right; never the other way round."""
+    hidden = np.asarray(seen_over_time(PLAIN._replace(truncate=1.0))[1]) == 0
+    assert hidden.any(-1)[:, 20].mean() > 0.6
+    later = (hidden[:, 30].sum(-1) > hidden[:, 20].sum(-1)).mean()
+    earlier = (hidden[:, 10].sum(-1) > hidden[:, 20].sum(-1)).mean()
+    assert 0.05 < later < 0.3, "borders on the right are one in five"
+    assert 0.05 < earlier < 0.3, "and on the left"
+
+
+def test_gross_errors_of_a_clip_drift():
+    rates = ViewRates(rough=1.0, no_confidence=1.0)
+    away = np.asarray(seen_over_time(rates)[0])
+    step, size = np.abs(np.diff(away, axis=1)), np.abs(away - np.median(away, (0, 1)))
+    assert np.median(step) < 0.7 * np.median(size), "white noise has 1.4"
 
 
 def test_a_pixel_of_the_crop_is_of_the_larger_extent():

@@ -6,17 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from diffpose_models import tiny
 from pose_oracle import MEAN, make
 
 from jaxpose.base import Camera, Condition
 from jaxpose.diffusion.solvers import one_step
 from jaxpose.model import EVIDENCE, Recalibration
-from jaxpose.spaces.person import encode_keypoints
-from jaxpose.tasks import lift as r
+from jaxpose.spaces.person import decode_pose, encode_keypoints
+from jaxpose.tasks import recalibration as r
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
+from jaxpose.tasks.diffpose import encode_rows
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import Run, Sampler
+from jaxpose.tasks.stream import start_stream, step_stream
 
 RNG = np.random.default_rng(0)
 INTRINSICS = jnp.array([1000.0, 1000.0, 500.0, 500.0])
@@ -46,6 +49,11 @@ def standing_still(sampler, spec, sde):
 
 
 STILL = Sampler("still", standing_still, calibrated=True)
+
+
+def respread(states, cond, view, recalibration):
+    model = make()
+    return r.respread(recalibration, model.statistics, cond, view, r.middle(model, cond), states)
 
 
 def lifted(recalibration, sampler=STILL, **how):
@@ -101,13 +109,13 @@ def test_samples_move_about_the_middle_and_the_root_by_the_share_that_is_seen():
     cond, view = conditions(trust)
     states = jnp.asarray(STATES, jnp.float32)
     about_root = lambda x: np.asarray(x - x[..., :1, :])  # noqa: E731
-    moved = r.respread(make(), cond, view, states, factors(offset=np.log(2)))
+    moved = respread(states, cond, view, factors(offset=np.log(2)))
     for n, seen in enumerate((1, 8 / 17, 0)):  # the oracle's middle is 0
         np.testing.assert_allclose(about_root(moved[:, n]), 2**seen * about_root(states[:, n]), rtol=1e-3, atol=1e-4)
     level = r.evidence(cond, view, make().statistics.mean + 0 * cond.value)[:, 0] - CENTRE
-    fewer = r.respread(make(), cond, view, states[:2], factors(offset=np.log(2)))
+    fewer = respread(states[:2], cond, view, factors(offset=np.log(2)))
     np.testing.assert_allclose(fewer, moved[:2], atol=1e-6)  # however many are drawn
-    moved = r.respread(make(), cond, view, states, factors(slope=0.5))
+    moved = respread(states, cond, view, factors(slope=0.5))
     expected = np.exp(0.5 * np.clip(float(level[0]), -2.5, 2.5)) * about_root(states[:, 0])
     np.testing.assert_allclose(about_root(moved[:, 0]), expected, rtol=1e-3, atol=1e-4)
 
@@ -121,6 +129,31 @@ def test_a_result_carries_the_recalibrated_covariance_and_radius():
     np.testing.assert_allclose(changed.radius_90, plain.radius_90 * np.linspace(1, 2, 17), atol=1e-5)
     narrow = lifted(factors(offset=np.log(0.5)))
     np.testing.assert_allclose(np.linalg.norm(narrow.samples - narrow.mean, axis=-1), 0.5 * away, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [None, 5], ids=["frame", "video"])
+@pytest.mark.parametrize("task", ["lift", "stream"])
+def test_diffpose_moves_about_its_encoder(task, frames):
+    """Deviations twice as large move each hypothesis as far from the encoder's pose again."""
+    pixels, trust = jnp.asarray(PIXELS[:1], jnp.float32), jnp.asarray(TRUST[:1], jnp.float32)
+    cond, view = encode_keypoints(INTRINSICS, pixels, trust)
+
+    def drawn(recalibration):
+        model = tiny(frames).replace(recalibration=recalibration)
+        if task == "lift":
+            found = lift(jax.random.key(0), model, pixels, trust, camera=Camera(INTRINSICS), num_hypotheses=6)
+        else:
+            stream = start_stream(jax.random.key(0), model, num_hypotheses=6)
+            found = step_stream(model, stream, pixels[0], trust[0], camera=Camera(INTRINSICS))[0]
+        return found, np.asarray(found.samples[:, 0] - found.samples[:, 0, :1])
+
+    plain, changed = drawn({}), drawn({task: factors(offset=np.log(2), covariance=4.0)})
+    encoder = np.asarray(decode_pose(tiny(frames).statistics, view, encode_rows(tiny(frames), cond).pose))[0]
+    encoder = np.broadcast_to(encoder - encoder[:1], plain[1].shape)
+    np.testing.assert_allclose(changed[1] - encoder, 2 * (plain[1] - encoder), atol=1e-4)
+    assert np.abs(plain[1] - encoder).max() > 0.02
+    spread = np.cov(np.asarray(changed[0].samples[:, 0, 5]).T)
+    np.testing.assert_allclose(changed[0].covariance[0, 5], 4 * spread, rtol=1e-3, atol=1e-6)
 
 
 def test_the_path_ends_with_the_recalibrated_samples():
