@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.datasets.mocap import Mocap, balanced_weights
+from jaxpose.datasets.mocap import Mocap, Rotations, balanced_weights
 from jaxpose.examples import bodies, detectors, views
 from jaxpose.examples.clips import pieces
 from jaxpose.examples.rates import ViewRates
@@ -84,7 +84,7 @@ def see(mocap: Mocap, rates: ViewRates, num: int, seed: int, *, num_frames: int 
     return Seen(xy, confidence, exact, x_cam, up_cam, mocap.subject[sequence], mocap.category[sequence], tilt)
 
 
-def left_out(mocap: Mocap, group: str) -> np.ndarray:
+def left_out(mocap: Mocap | Rotations, group: str) -> np.ndarray:
     """Which sequences [S] (bool) a group leaves out; ValueError for a name that is none of GROUPS."""
     if group not in GROUPS:
         raise ValueError(f"leave_out: got {group!r}; legal are {GROUPS}")

@@ -18,9 +18,9 @@ Hardware, hours and the rows reached stand in `jaxpose/assets/diffpose17.md`.
 
 from ml_collections import ConfigDict
 
+from experiments.configs import pose17
 from experiments.configs.training import training
 from jaxpose.conditioning import MaskRates
-from jaxpose.examples.rates import ViewRates
 
 STAGES = ("encoder", "diffusion")
 
@@ -42,16 +42,9 @@ def get_config(stage: str = "") -> ConfigDict:
             if is_encoder
             else {"num_draws": 2, "num_shown": 16, "no_features": 0.1, "start_poses": 20_000},
             "sampler": {"num_steps": 8, "spacing": "log_snr", "eta": 1.0},
-            "data": {
-                "kind": "mocap",
-                "files": ("cmu", "hdm05"),
-                "category_power": 0.5,
-                "share": 1.0,
-                "folder": "",  # of `jaxpose prepare mocap`; of kind "frames" that of another `jaxpose prepare`
-                "rehearsal": 0.0,
-                "flip": 0.5,  # share of mirrored examples of kind "frames"; of mocap, view.mirror
-            },
-            "view": ViewRates(splice=0.25, bone=0.03, size=0.03, coco=0.15)._asdict(),
+            # folder: of kind "frames" that of another `jaxpose prepare`; flip: share of its mirrored examples
+            "data": {"kind": "mocap", **pose17.DATA, "flip": 0.5},
+            "view": pose17.VIEW._replace(told=0.0)._asdict(),
             "masks": MaskRates(pose=0.0, part=0.03, joint=0.02, depth=0.0)._asdict(),
             "train": training(  # init, of stage "diffusion": the export of stage "encoder"
                 steps=11_500 if is_encoder else 10_850,

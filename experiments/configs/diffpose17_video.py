@@ -7,7 +7,7 @@
         --config.train.init=runs/video_encoder.safetensors --export=jaxpose/assets/diffpose17_video.safetensors
 
 The encoder of video corrects that of single frames, which stays fixed, and starts at a tenth of its first weights, so
-near no correction. Bodies are not spliced: legs and trunk of two clips do not move together. What is said of speed
+near no correction. Limbs are not exchanged: those of two clips do not move together. What is said of speed
 and of other data in `diffpose17.py` holds here too.
 """
 
@@ -22,7 +22,7 @@ def get_config(stage: str = "") -> ConfigDict:
     config.name = f"diffpose17_video{'_encoder' if stage == 'encoder' else ''}"
     config.network.video = ConfigDict({"num_frames": 81, "width": 64, "depth": 3, "num_heads": 4})
     config.sampler.eta = 0.0
-    config.view.splice = 0.0
+    config.view.recombine = 0.0
     if stage == "encoder":
         config.loss.velocity_weight = 5.0
         config.train.update({"steps": 4000, "batch_size": 8, "accumulate": 4, "head_scale": 0.1})

@@ -17,14 +17,14 @@ from jaxpose.conditioning import MaskRates
 from jaxpose.examples.rates import ViewRates
 
 _NARROW = ViewRates(splice=0.25, bone=0.03, size=0.03, coco=0.15)
-_WIDE = ViewRates(
+VIEW = ViewRates(
     people=0.7,
     recombine=0.4,
     bone=0.02,
     turn=0.25,
     free=0.25,
     told=0.5,
-    coco=0.25,
+    coco=0.32,
     blazepose=0.2,
     rough=0.25,
     swap=0.04,
@@ -70,7 +70,7 @@ def get_config(recipe: str = "") -> ConfigDict:
             "loss": {"target": "edm", "weighting": "edm", "num_draws": 2},
             "sampler": {"num_steps": 8, "spacing": "log_snr", "eta": 1.0},
             "data": DATA if wide else _NARROW_FILES,
-            "view": (_WIDE if wide else _NARROW)._asdict(),
+            "view": (VIEW if wide else _NARROW)._asdict(),
             "masks": MaskRates(pose=0.08, part=0.04, joint=0.02, depth=0.2)._asdict(),
             # statistics: those of "init" stay, which fine-tuning needs; those of the "data" are for a warm start
             "train": training(steps=20_000, batch_size=768, learning_rate=1e-3, eval_every=2500, statistics="init"),

@@ -9,6 +9,7 @@ parametrisation instead: noise divided by the VE table, times uniform, plain noi
 
 from ml_collections import ConfigDict
 
+from experiments.configs import pose17
 from experiments.configs.training import training
 
 
@@ -41,7 +42,7 @@ def get_config(kind: str = "own") -> ConfigDict:
                 "t_min": 0.01 if own else 1e-5,
             },
             "sampler": {"num_steps": 50, "spacing": "log_snr", "eta": 1.0},
-            "data": {"folder": "", "files": ("cmu", "hdm05"), "rehearsal": 0.0, "category_power": 0.5},
+            "data": pose17.DATA,
             "poses": {"mirror": 0.5, "splice": 0.1, "jitter": 0.0},
             "train": training(
                 steps=18_000,

@@ -6,30 +6,45 @@ from typing import TypeVar
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxpose.datasets.mocap import Mocap, Rotations, data_root, joined
+from experiments import groups
+from jaxpose.datasets.mocap import Mocap, Rotations, balanced_weights, data_root, joined, take_sequences, take_share
 from jaxpose.files import FilePath
 
 T = TypeVar("T", Mocap, Rotations)
 
 
-def training_frames(
-    data: ConfigDict, load: Callable[[FilePath], T], weigh: Callable[[T], np.ndarray]
-) -> tuple[T, np.ndarray]:
+def training_frames(data: ConfigDict, seed: int, load: Callable[..., T]) -> tuple[T, np.ndarray]:
     """The frames of the training subjects that `config.data` names, and the probability [N] of each.
 
     data: `folder` of `jaxpose prepare mocap` (of rotations also `prepare amass`), or "" for JAXPOSE_DATA; `rehearsal`:
     with a folder, the share of examples that come from JAXPOSE_DATA all the same, so that a model goes on seeing other
-    people and poses. load: frames of the training subjects below a root. weigh: probabilities [N] of frames. ValueError
-    for a share outside [0, 1), and one without a folder.
+    people and poses. load: `load_mocap` or `load_rotations`. seed: of `take_share`. ValueError for a share outside
+    [0, 1), and one without a folder.
     """
     if not 0 <= data.rehearsal < 1 or (data.rehearsal and not data.folder):
         raise ValueError(
             f"config.data.rehearsal: needed a share in [0, 1), above 0 only with config.data.folder, got "
             f"{data.rehearsal} with folder {data.folder!r}"
         )
-    frames = load(data.folder or data_root())
+    frames = _taken(data, seed, load, data.folder or data_root())
     if not data.rehearsal:
-        return frames, weigh(frames)
-    old = load(data_root())
-    weights = (1 - data.rehearsal) * weigh(frames), data.rehearsal * weigh(old)
+        return frames, _weigh(data, frames)
+    old = _taken(data, seed, load, data_root())
+    weights = (1 - data.rehearsal) * _weigh(data, frames), data.rehearsal * _weigh(data, old)
     return joined(frames, old), np.concatenate(weights)
+
+
+def _taken(data: ConfigDict, seed: int, load: Callable[..., T], root: FilePath) -> T:
+    if root == data.folder:  # a folder of one's own is whole, and has no subject twice
+        frames = load(root, "train", tuple(data.files))
+    else:
+        frames = load(root, data.get("split", "train"), tuple(data.files), drop=tuple(data.get("drop", ())))
+    if left_out := data.get("leave_out", ""):
+        frames = take_sequences(frames, ~groups.left_out(frames, left_out))
+    share = data.get("share", 1.0)
+    return take_share(frames, share, seed) if share < 1 else frames
+
+
+def _weigh(data: ConfigDict, frames: Mocap | Rotations) -> np.ndarray:
+    factors = dict(data.get("category_factors", {}))
+    return balanced_weights(frames, data.category_power, data.get("subject_power", 1.0), factors)

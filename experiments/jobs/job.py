@@ -1,25 +1,23 @@
 """What `experiments.train` runs: a model under training, its data and loss, and what is made of it at the end."""
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from experiments import groups
 from experiments.jobs.frames import training_frames
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
-from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_sequences, take_share
+from jaxpose.datasets.mocap import Mocap, data_root, load_mocap
 from jaxpose.diffusion import SDE
 from jaxpose.diffusion.losses import denoising_loss
 from jaxpose.examples.bodies import Bodies
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import make_bodies
-from jaxpose.files import FilePath
 from jaxpose.spaces.person import Statistics
 from jaxpose.training.loop import Evaluator
 from jaxpose.training.step import Data, ExampleFn, LossFn, Params
@@ -70,23 +68,9 @@ def validation(name: str) -> Path | None:
 
 def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
     """The training subjects' motion capture that `config.data` names, on the device and as it was read."""
-    data, view = config.data, ViewRates(**config.view)
+    view = ViewRates(**config.view)
     anew = view.people > 0 or view.recombine > 0 or view.turn > 0
-
-    def load(root: FilePath) -> Mocap:
-        shared = root != data.folder  # a folder of one's own is whole, and has no subject twice
-        how: dict[str, Any] = {"drop": tuple(data.get("drop", ())) if shared else (), "rotations": anew}
-        mocap = load_mocap(root, data.get("split", "train") if shared else "train", tuple(data.files), **how)
-        if left_out := data.get("leave_out", ""):
-            mocap = take_sequences(mocap, ~groups.left_out(mocap, left_out))
-        share = data.get("share", 1.0)
-        return take_share(mocap, share, config.seed) if share < 1 else mocap
-
-    def weigh(mocap: Mocap) -> np.ndarray:
-        factors = dict(data.get("category_factors", {}))
-        return balanced_weights(mocap, data.category_power, data.get("subject_power", 1.0), factors)
-
-    mocap, weights = training_frames(data, load, weigh)
+    mocap, weights = training_frames(config.data, config.seed, functools.partial(load_mocap, rotations=anew))
     bodies = make_bodies(mocap.joints, weights, view, mocap.rotations, mocap.subject[mocap.sequence])
     print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
     return bodies, mocap

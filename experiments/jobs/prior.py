@@ -18,7 +18,7 @@ from experiments.jobs.job import Job, level_loss, validation
 from experiments.jobs.own_views import own_frames
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
-from jaxpose.datasets.mocap import balanced_weights, load_rotations
+from jaxpose.datasets.mocap import load_rotations
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.networks.score_mlp import ScoreMLP
@@ -82,12 +82,7 @@ def prior_job(config: ConfigDict) -> Job:
         **config.sampler,
     )
     initial = load_initial(config.train.init, spec)
-    data = config.data
-    train, weights = training_frames(
-        data,
-        lambda root: load_rotations(root, "train", tuple(data.files)),
-        lambda frames: balanced_weights(frames, data.category_power),
-    )
+    train, weights = training_frames(config.data, config.seed, load_rotations)
     poses = jnp.asarray(train.body_pose, jnp.float32)
     print(f"{len(poses)} poses of {len(train.name)} sequences")
     if initial is None:

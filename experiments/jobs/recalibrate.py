@@ -168,7 +168,7 @@ def draw_stream(model: released.Model, num: int, key: Array, xy: Array, trust: A
     """The same of a stream that is shown one frame of a clip after the other."""
 
     def run(recalibration: dict[str, released.Recalibration]) -> Array:
-        shown = model.replace(recalibration=recalibration)
+        shown = dataclasses.replace(model, recalibration=recalibration)
 
         def step(stream: Stream, frame: tuple[Array, Array]) -> tuple[Stream, Array]:
             lifted, stream = step_stream(shown, stream, *frame, camera=_camera())

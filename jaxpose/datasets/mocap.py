@@ -49,6 +49,7 @@ class Rotations(NamedTuple):
 
 
 T = TypeVar("T", Mocap, Rotations)
+_OF_SEQUENCES = ("subject", "category", "name")
 
 
 def data_root() -> Path:
@@ -78,14 +79,17 @@ def load_mocap(
     return found._replace(rotations=turned.reshape(-1, 22, 3))
 
 
-def load_rotations(root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05")) -> Rotations:
+def load_rotations(
+    root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05"), *, drop: tuple[str, ...] = ()
+) -> Rotations:
     """The frames of `split` in the shared data below `root`, or in a folder of `jaxpose prepare mocap` or `amass`.
 
-    split: "train", "val" (or "valid") or "test". files: of the shared data only. ValueError names what is missing.
+    split: "train", "val" (or "valid") or "test". files, drop: as in `load_mocap`, of the shared data only. ValueError
+    names what is missing.
     """
     root = Path(root)
     if (root / "mocap" / "splits.json").is_file():
-        loaded = load_sequences(root / "mocap", split, files, "body_pose", "rot_scale", _SAME_SPLIT)
+        loaded = load_sequences(root / "mocap", split, files, "body_pose", "rot_scale", _SAME_SPLIT, drop)
         return Rotations(loaded[0].reshape(-1, 21, 3), *loaded[1:])
     prepared = {path.stem: path for path in sorted(root.glob("*.npz"))}
     name = split if split in prepared else _SAME_SPLIT.get(split, split)
@@ -168,21 +172,16 @@ def balanced_weights(
     return weight / weight.sum()
 
 
-def take_sequences(mocap: Mocap, kept: np.ndarray) -> Mocap:
+def take_sequences(mocap: T, kept: np.ndarray) -> T:
     """The sequences with kept [S] (bool), in their order."""
     rows = np.flatnonzero(kept)
     frames = np.isin(mocap.sequence, rows)
-    return Mocap(
-        mocap.joints[frames],
-        np.searchsorted(rows, mocap.sequence[frames]),
-        mocap.subject[rows],
-        mocap.category[rows],
-        mocap.name[rows],
-        None if mocap.rotations is None else mocap.rotations[frames],
-    )
+    fields = {k: v for k, v in mocap._asdict().items() if v is not None}
+    taken = {k: v[rows] if k in _OF_SEQUENCES else v[frames] for k, v in fields.items()}
+    return mocap._replace(**taken | {"sequence": np.searchsorted(rows, taken["sequence"])})
 
 
-def take_share(mocap: Mocap, share: float, seed: int) -> Mocap:
+def take_share(mocap: T, share: float, seed: int) -> T:
     """Whole sequences, drawn at random by `seed`, with about `share` of the frames, in their order.
 
     The sequences are put in a random order, and the first of them are taken whose frames come nearest to `share` in

@@ -173,8 +173,8 @@ def _step(
         states = (component.mean + component.std * r)[:, None, :, 2:]  # the 3D part of h, of one row
         recalibration = model.recalibration.get("stream")
         if recalibration is not None:
-            row = jax.tree.map(lambda x: x[None], (cond, view, encoded.pose))
-            states = respread(recalibration, model.statistics, *row, states)
+            of_row, view_of_row = jax.tree.map(lambda x: x[None], (cond, view))
+            states = respread(recalibration, model.statistics, of_row, view_of_row, encoded.pose[None], states)
         found = placed(model, view, keypoints[None], confidence[None], camera, height, states)
         lifted = Hypotheses(found.samples, *spread(found.samples, recalibration), found.root)
         return lifted, Stream(window, jnp.zeros_like(stream.missed), stream.noise, r, lifted)

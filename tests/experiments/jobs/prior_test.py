@@ -33,7 +33,8 @@ def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     folder = root / "mocap"
     folder.mkdir()
-    (folder / "splits.json").write_text(json.dumps({"train": ["a"], "val": ["b"]}))
+    splits = {"train": ["a"], "val": ["b"], "files": ["cmu", "hdm05"]}
+    (folder / "splits.json").write_text(json.dumps(splits))
     pose = np.random.default_rng(0).normal(MEAN, STD, (100, 21, 3))
     pose[:, COLLARS] = 0
     for name in ("cmu", "hdm05"):
@@ -129,6 +130,17 @@ def test_the_normaliser_is_that_of_poses_and_their_mirror(data, monkeypatch):
     moving = np.delete(np.arange(21), COLLARS)
     np.testing.assert_allclose(mean[moving], both.mean(0)[moving], atol=1e-6)
     np.testing.assert_allclose(std[moving], both.std(0, ddof=1)[moving], rtol=1e-4)
+
+
+def test_what_the_config_leaves_out_is_not_drawn(data, monkeypatch):
+    monkeypatch.setenv("JAXPOSE_DATA", str(data))
+    config = prior21.get_config()
+    config.update_from_flattened_dict(SMALL)
+    config.data.drop = ("cmu/a",)
+    assert len(prior_job(config).data.rotations) == 50, "of hdm05 alone"
+    config.data.leave_out = "nobody"
+    with pytest.raises(ValueError, match="leave_out"):
+        prior_job(config)
 
 
 @pytest.mark.slow
