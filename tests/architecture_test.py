@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import mutations
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -286,3 +287,11 @@ def test_no_tracked_file_is_large():
         pytest.skip("not a git checkout")
     paths = [ROOT / name for name in listing.stdout.split("\0") if name]
     assert [str(path) for path in paths if path.is_file() and path.stat().st_size > MAX_BYTES] == []
+
+
+def test_each_mutation_finds_its_snippet_once_and_its_test():
+    """What moves in the library must move in mutations.toml, which is run nightly."""
+    lost = [m.name for m in mutations.MUTATIONS if len(mutations.places(ROOT, m)) != 1]
+    assert not lost
+    for file, name in (m.test.split("::") for m in mutations.MUTATIONS):
+        assert f"def {name.partition('[')[0]}(" in (ROOT / "tests" / file).read_text(), name

@@ -25,7 +25,7 @@ COPIED = ("jaxpose", "tests", "experiments", "pyproject.toml")
 
 
 class Mutation(NamedTuple):
-    """old: occurs once in jaxpose/**.py. test: below tests/, as pytest names it."""
+    """old: occurs once in {jaxpose,experiments}/**.py. test: below tests/, as pytest names it."""
 
     name: str
     old: str
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print names and tests, run nothing")
     args = parser.parse_args()
     chosen = [m for m in MUTATIONS if any(args.only in text for text in (m.name, m.test))]
-    places = {m: _places(ROOT, m) for m in chosen}
+    places = {m: places(ROOT, m) for m in chosen}
     lost = [m for m in chosen if len(places[m]) != 1]
     for mutation in lost:
         print(f"NOT FOUND  {mutation.name}: needed the snippet in one place, found {len(places[mutation])}")
@@ -67,7 +67,7 @@ def _run(mutations: list[Mutation]) -> int:
             print(f"the tests fail or do not run without any mutation: pytest's exit code {code}")
             return 1
         for mutation in mutations:
-            file, started = copy / _places(copy, mutation)[0], time.monotonic()
+            file, started = copy / places(copy, mutation)[0], time.monotonic()
             text = file.read_text()
             file.write_text(text.replace(mutation.old, mutation.new))
             code = _pytest(copy, [mutation.test])
@@ -90,9 +90,9 @@ def _pytest(copy: Path, tests: list[str]) -> int:
     return done.returncode
 
 
-def _places(root: Path, mutation: Mutation) -> list[Path]:
+def places(root: Path, mutation: Mutation) -> list[Path]:
     """The files, below root, that contain the snippet, each as often as it does."""
-    files = sorted((root / "jaxpose").rglob("*.py"))
+    files = sorted(file for folder in ("jaxpose", "experiments") for file in (root / folder).rglob("*.py"))
     return [file.relative_to(root) for file in files for _ in range(file.read_text().count(mutation.old))]
 
 
