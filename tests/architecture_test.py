@@ -293,5 +293,6 @@ def test_each_mutation_finds_its_snippet_once_and_its_test():
     """What moves in the library must move in mutations.toml, which is run nightly."""
     lost = [m.name for m in mutations.MUTATIONS if len(mutations.places(ROOT, m)) != 1]
     assert not lost
-    for file, name in (m.test.split("::") for m in mutations.MUTATIONS):
-        assert f"def {name.partition('[')[0]}(" in (ROOT / "tests" / file).read_text(), name
+    for mutation in mutations.MUTATIONS:
+        file, _, name = mutation.test.partition("::")
+        assert f"def {name.partition('[')[0]}" in (ROOT / "tests" / file).read_text(), mutation.test
