@@ -32,13 +32,15 @@ from jaxpose.datasets.mocap import data_root, load_rotations
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, posed_body
-from jaxpose.fitting.keypoints import FitSettings, fit_keypoints
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
 from jaxpose.fitting.priors import dposer_prior, energy_prior, fit_gaussian, fit_mixture, l2_energy
 from jaxpose.fitting.terms import Weights, project
+from jaxpose.fitting.uncertainty import joint_spread
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.io.anny_body import anny_body
+from jaxpose.tasks.rotations import rotation_std
 
 TASKS = ("motion", "fit", "walker")
 PRIORS = ("dposer", "none", "l2", "gaussian", "mixture")
@@ -151,15 +153,21 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
             cameras: Camera,
             make: PriorFn = make,
             how: dict[str, Any] = how,
-        ) -> Array:
-            key = jax.random.key(options.seed)
-            return fit_keypoints(key, mesh, uv, confidence, cameras, "openpose25", make(model), **how).joints[0, :, 0]
+        ) -> tuple[Array, Array]:
+            key, seen = jax.random.key(options.seed), (uv, confidence, cameras, "openpose25")
+            found = jax.tree.map(lambda x: x[0], fit_keypoints(key, mesh, *seen, make(model), **how))
+            radius = joint_spread(mesh, found, observed(mesh, *seen, _NOISE_PX), rotation_std(model))[1]
+            return found.joints[:, 0], radius[:, 0]
 
-        found, seconds = timed(run, model, mesh, uv, confidence, cameras)
+        (found, radius), seconds = timed(run, model, mesh, uv, confidence, cameras)
         errors[name] = 1000 * np.asarray(metrics.p_mpjpe(found, truth))
         rooted = metrics.mpjpe(metrics.align_root(found), metrics.align_root(truth))
         row = {"pa_mpjpe_mm": float(errors[name].mean()), "pa_median_mm": float(np.median(errors[name]))}
         row["mpjpe_mm"] = 1000 * float(rooted.mean())
+        away = np.asarray(jnp.linalg.norm(found - truth, axis=-1))
+        row["absolute_mm"] = 1000 * float(away.mean())
+        row["radius_coverage_90"] = float((away <= np.asarray(radius)).mean())
+        row["radius_factor_90"] = float(np.quantile(away / np.asarray(radius), 0.9))
         row |= _against_none(options.seed, errors, name, poses.sequence[chosen]) | {"seconds": seconds}
         yield Row(f"fit, {name}", {"task": "fit", **row})
 

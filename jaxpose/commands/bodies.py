@@ -29,18 +29,22 @@ from jaxpose.io.motion import Motion, save_motion
 from jaxpose.io.poses3d import BodyPoints
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model
-from jaxpose.tasks.rotations import to_axis_angle
+from jaxpose.tasks.rotations import rotation_std, to_axis_angle
 
 BODY_JOINTS = SMPL_22.joints[1:]
 _MOST_BODIES, _MOST_FRAMES, _MOST_STILLS, _MOST_OBJECTS = 6, 300, 8, 20  # of a page, of its sheet, of an .obj
 
 
 class Fitting(NamedTuple):
-    """The model of --prior dposer, the prior of fits, and the mean pose [21, 3] where they start."""
+    """The model of --prior dposer, the prior of fits, and the mean pose [21, 3] where they start.
+
+    pose_std: [21, 3] radians, the deviations of likely poses, for the radii of a fit.
+    """
 
     model: Model | None
     prior: PosePrior | None
     start_pose: Array | None
+    pose_std: Array
 
 
 class Shown(NamedTuple):
@@ -75,12 +79,15 @@ def load_fitting(prior: str, name: str | None, command: str) -> Fitting:
         return dposer(load_prior(name, command))
     if name is not None:
         raise ValueError(f"--model: is of --prior dposer, and --prior {prior} was given")
-    return Fitting(None, energy_prior(l2_energy) if prior == "l2" else None, None)
+    if prior == "l2":  # |x|^2 is the energy of a Gaussian of that deviation
+        return Fitting(None, energy_prior(l2_energy), None, jnp.full((21, 3), 0.5**0.5))
+    return Fitting(None, None, None, jnp.full((21, 3), jnp.pi))
 
 
 def dposer(model: Model) -> Fitting:
     """A prior over joint rotations, as fits take it."""
-    return Fitting(model, dposer_prior(model), to_axis_angle(model, jnp.zeros(model.spec.state_shape)))
+    mean = to_axis_angle(model, jnp.zeros(model.spec.state_shape))
+    return Fitting(model, dposer_prior(model), mean, rotation_std(model))
 
 
 def joints_of(body: Body, body_pose: Any, global_orient: Any, pelvis: Any, betas: Any = None) -> np.ndarray:

@@ -21,8 +21,9 @@ from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Fit, Ik
 from jaxpose.fitting import ik as ik_task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE, BodyParameters, posed_body
-from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed, one_camera
 from jaxpose.fitting.terms import project
+from jaxpose.fitting.uncertainty import joint_spread
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
@@ -93,10 +94,14 @@ def fit(options: Fit) -> Iterator[str]:
             rows = rows[:1]
         else:
             xy, confidence = xy[:, :, None], confidence[:, :, None]
-        observed = (jnp.asarray(xy), jnp.asarray(confidence), seen.of(rows))
+        given_points = (jnp.asarray(xy), jnp.asarray(confidence), seen.of(rows))
         given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
-        found = fit_keypoints(key, body, *observed, seen.points, fitting.prior, **given)
-        return {**bodies.as_rows(found), "error_px": _error_px(body, found, *observed, points=seen.points)}
+        found = fit_keypoints(key, body, *given_points, seen.points, fitting.prior, **given)
+        best, term = jax.tree.map(lambda x: x[0], found), observed(body, *given_points, seen.points, given["noise_px"])
+        covariance, radius = joint_spread(body, best, term, fitting.pose_std)
+        sure = {"covariance": covariance.reshape(-1, 22, 3, 3), "radius_90": radius.reshape(-1, 22)}
+        error = _error_px(body, found, *given_points, points=seen.points)
+        return {**bodies.as_rows(found), "error_px": error, **sure}
 
     rows, spent = yield from blocks.gather(work, groups, num, seed=output.seed, what="fitted")
     error = rows["error_px"]
@@ -106,6 +111,7 @@ def fit(options: Fit) -> Iterator[str]:
     )
     arrays = {
         **{"error_px": per_frame, "error_px_camera": error, "noise_px": seen.noise_px},
+        **{key: rows[key] for key in ("covariance", "radius_90")},
         **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, **report.rows(seen.frame, seen.person, seen.fps)},
     }
     summary = {

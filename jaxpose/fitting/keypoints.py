@@ -115,10 +115,7 @@ def fit_keypoints(
     """
     settings = settings or FitSettings()
     num = len(uv_px)
-    confidence = jnp.where(jnp.isfinite(uv_px).all(-1), confidence * known_points(body, points), 0)
-    uv_px = jnp.where(confidence[..., None] > 0, uv_px, 0)
-    scale = jnp.broadcast_to(jnp.asarray(noise_px, jnp.float32), (num,))
-    seen = Keypoints(uv_px, confidence, cameras._replace(size=None), scale, settings.width, points)
+    seen = observed(body, uv_px, confidence, cameras, points, noise_px, settings.width)
     place_key, fit_key = jax.random.split(key)
     if start is None:
         start = _placed(place_key, body, seen, start_pose, up, settings)
@@ -129,6 +126,22 @@ def fit_keypoints(
     found = jax.tree.map(lambda x: x[0, best], found)
     found = found._replace(joints=posed_body(body, found).joints[..., :22, :])
     return jax.tree.map(lambda x: x[None], found)
+
+
+def observed(
+    body: Body,
+    uv_px: Array,
+    confidence: Array,
+    cameras: Camera,
+    points: str,
+    noise_px: float | Array = 5.0,
+    width: float | None = FitSettings().width,
+) -> Keypoints:
+    """The term of keypoints as `fit_keypoints` takes them: what the body lacks or is not finite is not seen."""
+    confidence = jnp.where(jnp.isfinite(uv_px).all(-1), confidence * known_points(body, points), 0)
+    uv_px = jnp.where(confidence[..., None] > 0, uv_px, 0)
+    scale = jnp.broadcast_to(jnp.asarray(noise_px, jnp.float32), (len(uv_px),))
+    return Keypoints(uv_px, confidence, cameras._replace(size=None), scale, width, points)
 
 
 def _placed(

@@ -48,6 +48,16 @@ def to_axis_angle(model: Model, state: Array) -> Array:
     return REPRESENTATIONS[model.spec.codec].to_axis_angle(decode(model.statistics, state))
 
 
+def rotation_std(model: Model) -> Array:
+    """Deviations [21, 3] radians of the poses that a prior was trained on, 0 where they never move.
+
+    A prior over other numbers than axis-angle vectors does not say them: then 0.35, about their mean.
+    """
+    if model.spec.codec != "axis_angle":
+        return jnp.full((21, 3), 0.35)
+    return jnp.asarray(model.statistics.std * model.statistics.spread)
+
+
 def generate_rotations(
     key: Key, model: Model, num: int, *, sampler: Sampler | None = None, chunk: int = ROWS_IN_FLIGHT
 ) -> Array:

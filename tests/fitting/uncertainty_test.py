@@ -1,0 +1,95 @@
+"""How sure a fit is: against bodies drawn from the prior that the fit assumes, and against draws of a Gaussian."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpose.base import Camera
+from jaxpose.fitting.engine import BodyParameters, posed_body
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed
+from jaxpose.fitting.priors import energy_prior
+from jaxpose.fitting.terms import project
+from jaxpose.fitting.uncertainty import gaussian_radius_90, joint_spread
+from jaxpose.geometry.body_joints import body_points
+from jaxpose.io.anny_body import anny_body
+
+NUM, POINTS, NOISE, STD = 60, "smpl22", 4.0, 0.2
+SETTINGS = FitSettings(num_steps=400)
+
+
+def drawn_from(x):
+    """The law that the poses are drawn from."""
+    return jnp.square(x / STD).sum(-1) / 2
+
+
+PRIOR = energy_prior(drawn_from)
+
+
+def cameras(degrees):
+    """Cameras 4 m from the origin of a y-up world, turned about the vertical."""
+    a = np.radians(degrees)
+    back = np.stack([np.sin(a), 0 * a, np.cos(a)], -1)
+    zero = 0 * a
+    R = np.stack([np.stack([np.cos(a), zero, -np.sin(a)], -1), np.tile([0, -1.0, 0], (len(a), 1)), -back], -2)
+    t = -np.einsum("cij,cj->ci", R, 4 * back)
+    intrinsics = np.tile([1000.0, 1000.0, 500.0, 500.0], (len(a), 1))
+    return Camera(*(None if x is None else jnp.asarray(x[None], jnp.float32) for x in (intrinsics, None, R, t)))
+
+
+@pytest.fixture(scope="module")
+def people():
+    """Parameters of NUM people of one frame, drawn from what the fit takes for likely."""
+    rng = np.random.default_rng(0)
+    num_betas = anny_body().shapedirs.shape[-1]
+    pose, orient = rng.normal(0, STD, (NUM, 1, 21, 3)), rng.normal(0, 0.5, (NUM, 1, 3))
+    drawn = (pose, orient, rng.normal(0, 0.2, (NUM, 1, 3)), rng.normal(0, 1, (NUM, num_betas)))
+    return BodyParameters(*(jnp.asarray(x, jnp.float32) for x in drawn))
+
+
+def told(people, rig, noise=NOISE):
+    """Errors [N, 22] of the fitted joints and their radii, metres, and covariances; the fit starts at the prior's mean."""
+    body = anny_body()
+    truth = jax.jit(posed_body)(body, people)
+    exact = project(rig, body_points(truth, POINTS))
+    uv = exact + jnp.asarray(noise * np.random.default_rng(1).normal(size=exact.shape), jnp.float32)
+    seen = (uv, jnp.ones(uv.shape[:-1]), rig, POINTS)
+    start = people._replace(body_pose=0 * people.body_pose, betas=0 * people.betas)
+    how = {"noise_px": noise, "start": start, "up": "y", "settings": SETTINGS}
+    found = fit_keypoints(jax.random.key(0), body, *seen, PRIOR, **how)
+    best = jax.tree.map(lambda x: x[0], found)
+    covariance, radius = joint_spread(
+        body, best, observed(body, *seen, noise, SETTINGS.width), jnp.full((21, 3), STD), factor=1.0
+    )
+    away = jnp.linalg.norm(best.joints - truth.joints[..., :22, :], axis=-1)
+    return tuple(np.asarray(x[:, 0]) for x in (away, radius, covariance))
+
+
+@pytest.fixture(scope="module", params=[(10.0, 100.0), (10.0, 40.0)], ids=["two sides", "one side"])
+def fitted(request, people):
+    return told(people, cameras(np.array(request.param)))
+
+
+def test_the_radius_holds_nine_in_ten_of_what_is_drawn_from_the_prior(fitted):
+    """Two thirds of the draws lie within the law's own deviation too: neither too wide nor too narrow."""
+    away, radius, covariance = fitted
+    assert 0.84 < (away <= radius).mean() < 0.96
+    z = np.square(away) / np.einsum("njii->nj", covariance)
+    assert 0.75 < z.mean() < 1.25
+
+
+def test_one_camera_is_less_sure_along_its_axis(people):
+    rig = cameras(np.array([0.0]))
+    _, _, covariance = told(people, rig)
+    std = np.sqrt(np.einsum("njii->ji", covariance) / NUM)
+    assert (std[:, 2] > 3 * std[:, 0]).all(), "the axis of the camera is z"
+
+
+@pytest.mark.parametrize("scales", [(1, 1, 1), (1, 0.1, 0.1), (1, 1, 0.01), (1, 0.5, 0.1)])
+def test_the_radius_of_a_gaussian(scales):
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    draws = rng.normal(size=(400_000, 3)) * np.sqrt(scales) @ turn.T
+    covariance = turn @ np.diag(scales) @ turn.T
+    expected = np.quantile(np.linalg.norm(draws, axis=-1), 0.9)
+    np.testing.assert_allclose(gaussian_radius_90(jnp.asarray(covariance)), expected, rtol=0.02)
