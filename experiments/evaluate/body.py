@@ -5,7 +5,9 @@
 motion: val_motion at 20, 40 and 100 mm of noise (32, 64, 160 mm of error): mean joint error after the fit, mm, on the
         generic skeleton, root known; and the same with more and less smoothness.
 fit:    1,000 validation frames of the default body, shapes drawn from N(0, 0.5^2), projected to OpenPose's 25
-        points through the frames' cameras (known), 3 px of noise, 10 % missing: PA-MPJPE and MPJPE of the 22 joints.
+        points through the frames' cameras (known), 3 px of noise, 10 % missing: PA-MPJPE and MPJPE of the 22 joints,
+        the share of joints in the 90 % radius where they stand, and the factor on the radius that would hold 90 %. Once
+        more with the errors of the training's detector, told as 1 % of the person's extent.
 walker: walker_4cam (real detections), every 5th frame, fitted as one clip from each camera and from all four; against
         points3d (a triangulation from the same detections, itself good to 1-2 cm), COCO joints without the head, mm.
 
@@ -31,6 +33,7 @@ from jaxpose.base import Array, Camera
 from jaxpose.datasets.mocap import data_root, load_rotations
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
+from jaxpose.examples import detectors
 from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, posed_body
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
@@ -38,7 +41,8 @@ from jaxpose.fitting.priors import dposer_prior, energy_prior, fit_gaussian, fit
 from jaxpose.fitting.terms import Weights, project
 from jaxpose.fitting.uncertainty import joint_spread
 from jaxpose.geometry.body import Body
-from jaxpose.geometry.body_joints import body_points
+from jaxpose.geometry.body_joints import POINT_SETS, body_points
+from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.anny_body import anny_body
 from jaxpose.tasks.rotations import rotation_std
 
@@ -46,6 +50,7 @@ TASKS = ("motion", "fit", "walker")
 PRIORS = ("dposer", "none", "l2", "gaussian", "mixture")
 _FRAMES, _NOISE_PX, _MISSING, _SHAPE = 1000, 3.0, 0.1, 0.5
 _WALKER_STRIDE, _WALKER_NOISE_PX = 5, 10.0
+_DETECTED, _SHARE = "dposer, a detector's errors", 0.01  # the noise of `jaxpose fit`: a share of the person's extent
 _LIMBS = slice(5, 17)  # COCO without the head
 PriorFn = Callable[[released.Model], PosePrior | None]
 
@@ -131,18 +136,21 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
     posed = posed_body(mesh, BodyParameters(pose, orient, place, jnp.asarray(betas, jnp.float32)))
     cameras = Camera(intrinsics, None, R, t)
     exact = project(cameras, body_points(posed, "openpose25"))
-    uv = exact + jnp.asarray(_NOISE_PX * rng.normal(size=exact.shape), jnp.float32)
-    confidence = jnp.asarray(rng.random(uv.shape[:-1]) > _MISSING, jnp.float32)
+    white = exact + jnp.asarray(_NOISE_PX * rng.normal(size=exact.shape), jnp.float32)
+    confidence = jnp.asarray(rng.random(white.shape[:-1]) > _MISSING, jnp.float32)
+    detected, extent = as_detected(rng, np.asarray(exact))
     truth, start = posed.joints[:, 0, :22], jnp.asarray(model.statistics.mean)
-    title = f"fit of {num} frames to {uv.shape[-2]} points, {_NOISE_PX} px of noise"
+    title = f"fit of {num} frames to {exact.shape[-2]} points, {_NOISE_PX} px of noise"
     told = "camera, the noise of the keypoints and which are missing"
     yield Table(title, told, bench.tuned(model))
     errors: dict[str, np.ndarray] = {}
     gentle = FitSettings(num_steps=300, learning_rate=0.03, weights=Weights(prior=0.0))
     settings = {name: FitSettings() for name in priors} | {"none, its best settings": gentle}
+    settings |= {_DETECTED: FitSettings()} if "dposer" in priors else {}
     for name, chosen_settings in settings.items():
-        make = priors.get(name, priors["none"])
-        how: dict[str, Any] = {"noise_px": _NOISE_PX, "start_pose": start, "up": "y", "settings": chosen_settings}
+        make = priors.get("dposer" if name == _DETECTED else name, priors["none"])
+        uv, noise = (detected, _SHARE * extent) if name == _DETECTED else (white, jnp.full(num, _NOISE_PX))
+        how: dict[str, Any] = {"noise_px": noise, "start_pose": start, "up": "y", "settings": chosen_settings}
 
         # what is seen goes in as an argument: as constants of the program it would be folded for minutes
         def run(
@@ -156,7 +164,7 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
         ) -> tuple[Array, Array]:
             key, seen = jax.random.key(options.seed), (uv, confidence, cameras, "openpose25")
             found = jax.tree.map(lambda x: x[0], fit_keypoints(key, mesh, *seen, make(model), **how))
-            radius = joint_spread(mesh, found, observed(mesh, *seen, _NOISE_PX), rotation_std(model))[1]
+            radius = joint_spread(mesh, found, observed(mesh, *seen, how["noise_px"]), rotation_std(model))[1]
             return found.joints[:, 0], radius[:, 0]
 
         (found, radius), seconds = timed(run, model, mesh, uv, confidence, cameras)
@@ -170,6 +178,18 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
         row["radius_factor_90"] = float(np.quantile(away / np.asarray(radius), 0.9))
         row |= _against_none(options.seed, errors, name, poses.sequence[chosen]) | {"seconds": seconds}
         yield Row(f"fit, {name}", {"task": "fit", **row})
+
+
+def as_detected(rng: np.random.Generator, exact: np.ndarray) -> tuple[Array, Array]:
+    """OpenPose's points [N, 1, 1, 25, 2] px with the errors of the training's detector, and people's extents [N]."""
+    joints = [name if name in H36M_17.joints else "thorax" for name in POINT_SETS["openpose25"]]
+    table = detectors.DETECTOR[[H36M_17.joints.index(name) for name in joints]]
+    error = table[:, :2] + table[:, 2:4] * rng.normal(size=exact.shape)
+    outlier = rng.random(exact.shape[:-1]) > table[:, 4]
+    error = np.where(outlier[..., None], detectors.OUTLIER_STD_PX * rng.normal(size=exact.shape), error)
+    extent = (exact.max(-2) - exact.min(-2)).max(-1)[:, 0, 0]
+    pixel = detectors.CROP * extent / 256
+    return jnp.asarray(exact + pixel[:, None, None, None, None] * error, jnp.float32), jnp.asarray(extent, jnp.float32)
 
 
 def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) -> Iterator[Item]:

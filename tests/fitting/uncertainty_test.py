@@ -48,7 +48,7 @@ def people():
 
 
 def told(people, rig, noise=NOISE):
-    """Errors [N, 22] of the fitted joints and their radii, metres, and covariances; the fit starts at the prior's mean."""
+    """Errors [N, 22] of the fitted joints, their radii, metres, and covariances; fits start at the prior's mean."""
     body = anny_body()
     truth = jax.jit(posed_body)(body, people)
     exact = project(rig, body_points(truth, POINTS))
