@@ -23,7 +23,7 @@ from jaxpose.fitting import ik as ik_task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE, BodyParameters, posed_body
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed, one_camera
 from jaxpose.fitting.terms import project
-from jaxpose.fitting.uncertainty import joint_spread
+from jaxpose.fitting.uncertainty import gaussian_radius_90, joint_spread
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
@@ -98,8 +98,9 @@ def fit(options: Fit) -> Iterator[str]:
         given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
         found = fit_keypoints(key, body, *given_points, seen.points, fitting.prior, **given)
         best, term = jax.tree.map(lambda x: x[0], found), observed(body, *given_points, seen.points, given["noise_px"])
-        covariance, radius = joint_spread(body, best, term, fitting.pose_std)
-        sure = {"covariance": covariance.reshape(-1, 22, 3, 3), "radius_90": radius.reshape(-1, 22)}
+        covariance, of_root = (x.reshape(-1, *x.shape[2:]) for x in joint_spread(body, best, term, fitting.pose_std))
+        sure = {"covariance": covariance, "radius_90": gaussian_radius_90(covariance)}
+        sure["root_radius_90"] = gaussian_radius_90(of_root)
         error = _error_px(body, found, *given_points, points=seen.points)
         return {**bodies.as_rows(found), "error_px": error, **sure}
 
@@ -111,7 +112,7 @@ def fit(options: Fit) -> Iterator[str]:
     )
     arrays = {
         **{"error_px": per_frame, "error_px_camera": error, "noise_px": seen.noise_px},
-        **{key: rows[key] for key in ("covariance", "radius_90")},
+        **{key: rows[key] for key in ("covariance", "radius_90", "root_radius_90")},
         **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, **report.rows(seen.frame, seen.person, seen.fps)},
     }
     summary = {

@@ -1,7 +1,7 @@
 """How sure a fit to keypoints is: Laplace's approximation about the fitted body.
 
     H    = sum over cameras and points conf^2 w J_u' J_u / noise^2 + P        J_u = du / dtheta, pixels
-    C    = J_x H^-1 J_x'                                                       J_x = dx / dtheta, joints
+    C    = J_x H^-1 J_x'                      J_x = dx / dtheta, of the pelvis, and of joints about the pelvis
 
 theta are body pose, orientation, translation and shape; w is the robust loss' weight at the fitted body; P holds the
 precisions of the prior: of the training poses' rotations, number by number, of betas 1. What the prior knows of
@@ -36,7 +36,7 @@ FACTOR = 1.0
 def joint_spread(
     body: Body, found: Bodies, seen: Keypoints, pose_std: Array, factor: float = FACTOR
 ) -> tuple[Array, Array]:
-    """Covariance [N, F, 22, 3, 3] m^2 and 90 % radius [N, F, 22] m of the joints of fitted bodies, in world axes.
+    """Covariances m^2 of fitted bodies: [N, F, 22, 3, 3] of joints about the pelvis, [N, F, 3, 3] of the pelvis; world.
 
     found: fields without the axis of hypotheses. seen: what they were fitted to. pose_std: [21, 3] radians, deviations
     of what the prior takes for likely; 0 where it knows a number exactly. factor: on the deviations.
@@ -46,7 +46,8 @@ def joint_spread(
 
     def outputs(parameters: BodyParameters) -> tuple[Array, Array]:
         posed = posed_body(body, parameters)
-        return project(seen.cameras, body_points(posed, seen.points)), posed.joints[..., :22, :]
+        pelvis, others = posed.joints[..., :1, :], posed.joints[..., 1:22, :]
+        return project(seen.cameras, body_points(posed, seen.points)), jnp.concatenate([pelvis, others - pelvis], -2)
 
     def moved(direction: Array) -> tuple[Array, Array]:
         pose, orient, transl, betas = jnp.split(direction, (_POSE, _POSE + 3, _POSE + _PLACE))
@@ -71,7 +72,7 @@ def joint_spread(
     flat = J_x.reshape(*J_x.shape[:3], -1)
     half = jax.scipy.linalg.solve_triangular(root, flat, trans=1).reshape(J_x.shape)
     covariance = factor**2 * jnp.einsum("nfdja,nfdjb->nfjab", half, half)
-    return covariance, gaussian_radius_90(covariance)
+    return covariance.at[:, :, 0].set(0), covariance[:, :, 0]
 
 
 def gaussian_radius_90(covariance: Array) -> Array:
