@@ -27,7 +27,7 @@ FRAMES = slice(None, None, 40)  # 50 of 1,997 poses
 ERROR, SPREAD = 0.015, 0.07  # how far a figure may be from its record, relative
 
 RECORD: dict[str, dict[str, float]] = {
-    "pose17": {"error": 60.1, "single": 79.08, "spread": 51.41},
+    "pose17": {"error": 59.26, "single": 78.6, "spread": 51.32},
     "pose17_fast": {"error": 56.46, "single": 73.4, "spread": 47.24},
     "diffpose17": {"error": 58.25, "single": 74.2, "spread": 45.27},
     "diffpose17_video": {"error": 56.58, "single": 67.83, "spread": 38.13},

@@ -88,22 +88,26 @@ def picture(out: Path, name: str, samples: Array, truth: np.ndarray) -> None:
 
 
 def walker(model: released.Model, options: Options) -> Iterator[Item]:
-    """Each camera alone."""
+    """Each camera alone, and with the vertical of its calibration where the model can be told."""
     film = bench.load_walker()
     for camera in film.name:
         view = bench.walker_view(film, camera)
         if camera == film.name[0]:
             title = f"{len(view.joints)} joints of {len(view.frame[:: options.stride])} frames"
             yield Table(title, f"intrinsics; {bench.NO_DEPTH}; p_best_of_* chooses by the truth", _WALKER_TUNED)
-        if options.wants(camera):
+        R = film.R_cam_world[film.name.index(camera)]
+        ways = {camera: None} | ({f"{camera}, vertical told": R[:, 2]} if "vertical" in model.capabilities else {})
+        for name, up in ways.items():
+            if not options.wants(name):
+                continue
             *seen, truth = (x[:: options.stride] for x in (*view[:3], view.truth))
-            lifted = lift_all(model, options, *seen)[0]
+            lifted = lift_all(model, options, *seen, up)[0]
             samples = lifted.samples
             error = 1000 * p_mpjpe(samples.mean(0)[:, view.joints], jnp.asarray(truth))
             best = 1000 * jnp.stack([p_mpjpe(s, jnp.asarray(truth)) for s in samples[:, :, view.joints]]).min(0)
             row = {"p_mean_mm": float(error.mean()), f"p_best_of_{options.hypotheses}_mm": float(best.mean())}
-            turned = jnp.asarray(truth @ film.R_cam_world[film.name.index(camera)].T, jnp.float32)
-            yield Row(camera, row | about_hips(lifted, view.joints, turned))
+            turned = jnp.asarray(truth @ R.T, jnp.float32)
+            yield Row(name, row | about_hips(lifted, view.joints, turned))
 
 
 def about_hips(lifted: Hypotheses, joints: np.ndarray, truth: Array) -> dict[str, float]:
@@ -123,13 +127,14 @@ _WALKER_TUNED = "the map of COCO's nose to neck_nose on this walker"
 
 
 def lift_all(
-    model: released.Model, options: Options, keypoints: Any, confidence: Any, intrinsics: Any
+    model: released.Model, options: Options, keypoints: Any, confidence: Any, intrinsics: Any, up: Any = None
 ) -> tuple[Hypotheses, float]:
-    """What lifting gives and the seconds it took, compilation apart."""
+    """What lifting gives and the seconds it took, compilation apart; up [3]: the vertical in camera axes, if told."""
     key, inputs = jax.random.key(options.seed), (jnp.asarray(x, jnp.float32) for x in (keypoints, confidence))
     num, sampler = options.hypotheses, stochastic(options.steps)
+    vertical = None if up is None else jnp.asarray(up, jnp.float32)
 
     def lifted(key: Array, model: released.Model, xy: Array, sure: Array, intrinsics: Array) -> Hypotheses:
-        return lift(key, model, xy, sure, camera=Camera(intrinsics), num_hypotheses=num, sampler=sampler)
+        return lift(key, model, xy, sure, camera=Camera(intrinsics), num_hypotheses=num, sampler=sampler, up=vertical)
 
     return timed(lifted, key, model, *inputs, jnp.asarray(intrinsics, jnp.float32))
