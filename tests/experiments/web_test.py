@@ -133,7 +133,7 @@ def test_a_recorded_camera_is_lifted(drive, film):
     assert ((xy >= 0) & (xy <= jnp.array([last["width"], last["height"]]))).mean() > 0.8
     assert sure[0, LANDMARKS.joints.index("left_shoulder")] > 0.5
     noise = jnp.asarray(said["noise"], jnp.float32).reshape(shape)
-    expected = lift_of_noise(load("pose17_fast"), xy, sure, intrinsics, noise, LANDMARKS, respread=False)
+    expected = lift_of_noise(load("pose17_fast"), xy, sure, intrinsics, noise, LANDMARKS)
     for name in ("samples", "radius_90"):
         away = abs(np.asarray(last[name]) - np.asarray(getattr(expected, name)).ravel()).max()
         print(f"{name}: largest difference {1000 * away:.4f} mm")
