@@ -100,8 +100,8 @@ def walker(model: released.Model, options: Options) -> Iterator[Item]:
         for name, up in ways.items():
             if not options.wants(name):
                 continue
-            *seen, truth = (x[:: options.stride] for x in (*view[:3], view.truth))
-            lifted = lift_all(model, options, *seen, up)[0]
+            xy, sure, intrinsics, truth = (x[:: options.stride] for x in (*view[:3], view.truth))
+            lifted = lift_all(model, options, xy, sure, intrinsics, up)[0]
             samples = lifted.samples
             error = 1000 * p_mpjpe(samples.mean(0)[:, view.joints], jnp.asarray(truth))
             best = 1000 * jnp.stack([p_mpjpe(s, jnp.asarray(truth)) for s in samples[:, :, view.joints]]).min(0)
