@@ -269,6 +269,14 @@ def _stack(graph: Graph, eqn: Any, *xs: Known) -> Known:
     return graph.add("Concat", *parts, shape=shape, axis=axis)
 
 
+def _pad(graph: Graph, eqn: Any, x: Known, value: Known) -> Known:
+    low, high, between = zip(*eqn.params["padding_config"], strict=True)
+    if any(between) or min(low + high) < 0:
+        raise ValueError(f"pad: got {eqn.params['padding_config']}; needed values around an array alone")
+    full = graph.full(x, eqn.invars[0].aval.shape)
+    return graph.add("Pad", full, _integers([*low, *high]), value, shape=eqn.outvars[0].aval.shape)
+
+
 def _reduce(op: str) -> Operation:
     def convert(graph: Graph, eqn: Any, x: Known) -> Known:
         from onnx import TensorProto
@@ -338,32 +346,14 @@ def _scalar(value: float, eqn: Any) -> np.ndarray:
     return np.asarray(value, eqn.invars[0].aval.dtype)
 
 
-_ELEMENTWISE = {
-    "add": "Add",
-    "sub": "Sub",
-    "mul": "Mul",
-    "div": "Div",
-    "max": "Max",
-    "min": "Min",
-    "neg": "Neg",
-    "abs": "Abs",
-    "sqrt": "Sqrt",
-    "exp": "Exp",
-    "log": "Log",
-    "tanh": "Tanh",
+_SAME_NAME = "add sub mul div max min neg abs sqrt exp log tanh sin cos floor ceil and or not"
+_ELEMENTWISE = {name: name.capitalize() for name in _SAME_NAME.split()} | {
     "logistic": "Sigmoid",
-    "sin": "Sin",
-    "cos": "Cos",
-    "floor": "Floor",
-    "ceil": "Ceil",
     "gt": "Greater",
     "ge": "GreaterOrEqual",
     "lt": "Less",
     "le": "LessOrEqual",
     "eq": "Equal",
-    "and": "And",
-    "or": "Or",
-    "not": "Not",
     "copy": "Identity",
     "stop_gradient": "Identity",
 }
@@ -385,6 +375,7 @@ OPERATIONS: dict[str, Operation] = {name: _elementwise(op) for name, op in _ELEM
     "slice": _slice,
     "concatenate": _concatenate,
     "stack": _stack,
+    "pad": _pad,
     "reduce_sum": _reduce("ReduceSum"),
     "reduce_max": _reduce("ReduceMax"),
     "reduce_min": _reduce("ReduceMin"),

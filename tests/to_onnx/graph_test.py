@@ -43,6 +43,10 @@ SHAPES = {
     # axes that a broadcast leaves at size 1 inside the graph, in each operation that must see their full size
     "wide sum": (lambda x: jnp.broadcast_to(x[:1], (7, 4, 5)).sum(0), lambda x: 7 * x[0]),
     "wide parts": (lambda x: jnp.repeat(x[0], 3, -1)[:, 2:9], lambda x: np.repeat(x[0], 3, -1)[:, 2:9]),
+    "padded": (
+        lambda x: jnp.pad(x, ((1, 0), (0, 2), (0, 0)), constant_values=3),
+        lambda x: np.pad(x, ((1, 0), (0, 2), (0, 0)), constant_values=3),
+    ),
     "wide joined": (lambda x: jnp.concatenate([x * 0 + x[:1], x]), lambda x: np.concatenate([x * 0 + x[:1], x])),
     "wide product": (lambda x: (x * 0 + x[:1]) @ x[0].T, lambda x: (x * 0 + x[:1]) @ x[0].T),
     "batched": (lambda x: jnp.einsum("hij,hik->jhk", x, x), lambda x: np.einsum("hij,hik->jhk", x, x)),
