@@ -42,12 +42,12 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print names and tests, run nothing")
     args = parser.parse_args()
     chosen = [m for m in MUTATIONS if any(args.only in text for text in (m.name, m.test))]
-    places = {m: places(ROOT, m) for m in chosen}
-    lost = [m for m in chosen if len(places[m]) != 1]
+    found = {m: places(ROOT, m) for m in chosen}
+    lost = [m for m in chosen if len(found[m]) != 1]
     for mutation in lost:
-        print(f"NOT FOUND  {mutation.name}: needed the snippet in one place, found {len(places[mutation])}")
+        print(f"NOT FOUND  {mutation.name}: needed the snippet in one place, found {len(found[mutation])}")
     if args.list:
-        print(*(f"{m.name}: {places[m][0]}, tests/{m.test}" for m in chosen if m not in lost), sep="\n")
+        print(*(f"{m.name}: {found[m][0]}, tests/{m.test}" for m in chosen if m not in lost), sep="\n")
         print(f"{len(chosen)} mutations")
         return 1 if lost else 0
     return max(_run([m for m in chosen if m not in lost]), 1 if lost else 0)
