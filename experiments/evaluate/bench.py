@@ -31,8 +31,8 @@ NO_DEPTH = "root depth is not given"
 _TUNED = {
     "pose17": "mask rates, loss and number of steps of pose17 on these validation people; its recalibration is fitted "
     "on other views of them (docs/generalisation.md)",
-    "pose17_fast": "augmentation and mask rates of pose17, where pose17_fast starts, on these validation poses; its "
-    "covariance and 90 % radius are recalibrated on them",
+    "pose17_fast": "augmentation and mask rates of pose17, where pose17_fast starts, on these validation people; its "
+    "recalibration is fitted on other views of them",
     "diffpose17": "the sampler (number of steps, churn) of diffpose17 on validation subjects",
     "diffpose17_video": "the sampler (number of steps, churn) of diffpose17_video on validation subjects",
     "prior21": "prior21, its sampler and the weights of the fits on these validation subjects",

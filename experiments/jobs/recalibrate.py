@@ -5,15 +5,13 @@
 
 Lifting is fitted on the validation people under all of `CONDITIONS` together: as the benchmark sees them; exact
 keypoints; confidences that are not told; persons turned anyhow; cameras anywhere; rough detectors; COCO's joints.
-A video model, and a DiffPose model as a stream, see clips of 64 frames.
-First, honestly: fitted on two validation subjects and scored on the other two, both ways; then fitted on all, which is
-what is written. Completion of 3D joints and denoising get factors on covariance and 90 % radius alone. Prints a table
-before and after, and writes it beside the model as `.json`.
+A video model, and a DiffPose model as a stream, see clips of 64 frames. It is fitted on half of the people and scored
+on the other half, both ways; then fitted on all, which is what is written. Completion of 3D joints and denoising get
+factors on covariance and 90 % radius alone. Prints a table before and after, and writes it beside the model as `.json`.
 
 --leave_out: on the hypotheses of `jobs/leave_out.py`, whose models saw nobody of the group, ways of recalibration are
-fitted
-on all groups but one and scored on that one: none; one factor; the misfit alone (0.7); all of the evidence; all, with
-tails of Student's t.
+fitted on all groups but one and scored on that one: none; one factor; the misfit alone (0.7); all of the evidence; all,
+with tails of Student's t.
 """
 
 import dataclasses

@@ -134,7 +134,7 @@ def observed(
     confidence: Array,
     cameras: Camera,
     points: str,
-    noise_px: float | Array = 5.0,
+    noise_px: float | Array,
     width: float | None = FitSettings().width,
 ) -> Keypoints:
     """The term of keypoints as `fit_keypoints` takes them: what the body lacks or is not finite is not seen."""

@@ -6,14 +6,12 @@
 theta are body pose, orientation, translation and shape; w is the robust loss' weight at the fitted body; P holds the
 precisions of the prior: of the training poses' rotations, number by number, of betas 1. What the prior knows of
 joints together is left out, and so is what the frames of a clip know of each other: C is too wide rather than too
-narrow there. It is too narrow where a detector is wrong in the same way in many points (`FACTOR`), and where the
-fit is at the wrong one of two solutions, of which it knows nothing.
+narrow there. It is too narrow where a detector is wrong in the same way in many points, and where the fit is at
+the wrong one of two solutions, of which it knows nothing.
 
 The radius that holds 90 % of a Gaussian with covariance C: |x|^2 is taken as a chi-squared law with the same mean and
 variance, whose quantile is that of Wilson and Hilferty (1931).
 """
-
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -28,18 +26,14 @@ _POSE = 63
 _PLACE = 6  # numbers of orientation and translation, of which nothing is known before
 _LOOSE = 1e-6  # their precision, so that H can be solved
 _NORMAL_90 = 1.2816
-# On the deviations, so that the 90 % radius holds 90 % of the joints in `experiments.evaluate body --task=fit`.
-FACTOR = 1.0
 
 
-@partial(jax.jit, static_argnames="factor")
-def joint_spread(
-    body: Body, found: Bodies, seen: Keypoints, pose_std: Array, factor: float = FACTOR
-) -> tuple[Array, Array]:
+@jax.jit
+def joint_spread(body: Body, found: Bodies, seen: Keypoints, pose_std: Array) -> tuple[Array, Array]:
     """Covariances m^2 of fitted bodies: [N, F, 22, 3, 3] of joints about the pelvis, [N, F, 3, 3] of the pelvis; world.
 
     found: fields without the axis of hypotheses. seen: what they were fitted to. pose_std: [21, 3] radians, deviations
-    of what the prior takes for likely; 0 where it knows a number exactly. factor: on the deviations.
+    of what the prior takes for likely; 0 where it knows a number exactly.
     """
     best = BodyParameters(*found[:4])
     num_betas = best.betas.shape[-1]
@@ -71,7 +65,7 @@ def joint_spread(
     J_x = jnp.moveaxis(J_x, 0, 2) * scale[..., None, None]  # [N, F, D, 22, 3]
     flat = J_x.reshape(*J_x.shape[:3], -1)
     half = jax.scipy.linalg.solve_triangular(root, flat, trans=1).reshape(J_x.shape)
-    covariance = factor**2 * jnp.einsum("nfdja,nfdjb->nfjab", half, half)
+    covariance = jnp.einsum("nfdja,nfdjb->nfjab", half, half)
     return covariance.at[:, :, 0].set(0), covariance[:, :, 0]
 
 

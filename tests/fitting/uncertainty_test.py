@@ -58,7 +58,7 @@ def told(people, rig):
     found = fit_keypoints(jax.random.key(0), body, *seen, PRIOR, **how)
     best = jax.tree.map(lambda x: x[0], found)
     term = observed(body, *seen, NOISE, SETTINGS.width)
-    covariance, of_root = joint_spread(body, best, term, jnp.full((21, 3), STD), factor=1.0)
+    covariance, of_root = joint_spread(body, best, term, jnp.full((21, 3), STD))
     assert not covariance[:, :, 0].any(), "the pelvis about itself"
     away = best.joints - truth.joints[..., :22, :]
     away = jnp.concatenate([away[..., :1, :], away[..., 1:, :] - away[..., :1, :]], -2)
