@@ -7,7 +7,8 @@ Lifting is fitted on the validation people under all of `CONDITIONS` together: a
 keypoints; confidences that are not told; persons turned anyhow; cameras anywhere; rough detectors; COCO's joints.
 A video model, and a DiffPose model as a stream, see clips of 64 frames. It is fitted on half of the people and scored
 on the other half, both ways; then fitted on all, which is what is written. Completion of 3D joints and denoising get
-factors on covariance and 90 % radius alone. Prints a table before and after, and writes it beside the model as `.json`.
+factors on covariance and 90 % radius alone; completed rotations on the radius (`jobs/recalibrate_rotations.py`). Prints
+a table before and after, and writes it beside the model as `.json`.
 
 --leave_out: on the hypotheses of `jobs/leave_out.py`, whose models saw nobody of the group, ways of recalibration are
 fitted on all groups but one and scored on that one: none; one factor; the misfit alone (0.7); all of the evidence; all,
@@ -27,6 +28,7 @@ import numpy as np
 from experiments import groups
 from experiments.evaluate import bench as data
 from experiments.jobs.leave_out import scored_poses
+from experiments.jobs.recalibrate_rotations import of_rotations
 from experiments.options import option, run
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Condition
@@ -94,8 +96,11 @@ def main(options: Options) -> None:
         raise ValueError("--out: needed the .safetensors file to write, or --leave_out")
     out = Path(options.out)
     model = dataclasses.replace(released.load(options.model), recalibration={})
+    if "rotations" in model.capabilities:
+        found, lines = of_rotations(model, FILES, HALVES, options.poses, options.seed)
+        return write(out, model, found, lines, options, "the other joints' rotations and the root, exact")
     if model.spec.codec != "person":
-        raise ValueError(f"--model: needed one of the person-centred codec, got {model.spec.name!r}")
+        raise ValueError(f"--model: needed rotations or the person-centred codec, got {model.spec.name!r}")
     mocap = load_mocap(data_root(), "val+val_more", FILES)
     print(f"about {options.poses} poses, {options.hypotheses} hypotheses; best in mm")
     print("fitted on | scored on | condition | ECE | best | 90 % radius holds | covariance ratio")
@@ -115,6 +120,18 @@ def main(options: Options) -> None:
     if "condition" in model.capabilities:
         truth = jnp.asarray(data.load_frames(2).joints_cam, jnp.float32)
         recalibration |= of_joints(model, truth, options)
+    write(out, model, recalibration, result, options, f"intrinsics; {data.NO_DEPTH}")
+
+
+def write(
+    out: Path,
+    model: released.Model,
+    recalibration: dict[str, released.Recalibration],
+    rows: list[dict[str, Any]],
+    options: Options,
+    privileges: str,
+) -> None:
+    """The model with its recalibration, and the printed lines beside it."""
     released.save(out, dataclasses.replace(model, recalibration=recalibration))
     fields = {task: {k: np.asarray(v).tolist() for k, v in r._asdict().items()} for task, r in recalibration.items()}
     said: dict[str, Any] = {
@@ -123,7 +140,7 @@ def main(options: Options) -> None:
         "commit": git_commit(),
     }
     said |= {"tuned": "spread, covariance and radius of each row on its `fitted_on`"}
-    said |= {"privileges": f"intrinsics; {data.NO_DEPTH}", "rows": result, "recalibration": fields}
+    said |= {"privileges": privileges, "rows": rows, "recalibration": fields}
     write_json(out.with_suffix(".json"), said)
     print(f"wrote {out} and {out.with_suffix('.json')}")
 
@@ -310,7 +327,7 @@ def compare(folder: Path, options: Options) -> None:
             others = [rows for name, rows in drawn.items() if name != group]
             everybody = np.ones(len(scored.truth), bool)
             for way, r in ways(others):
-                samples = scored if r is None or way != "evidence, tails" else heavier(scored, r, options.seed)
+                samples = heavier(scored, options.seed) if way == "evidence, tails" else scored
                 list(table({way: samples}, everybody, r, recipe, group))
 
 
@@ -321,12 +338,11 @@ def ways(others: list[Rows]) -> Iterator[tuple[str, released.Recalibration | Non
         yield "one factor", fit_rows(others, signs=())
         yield "misfit", fit_rows(others, signs=("misfit",))
         yield "evidence", fit_rows(others)
-        yield "evidence, tails", fit_rows([heavier(r, None, 0) for r in others])
+        yield "evidence, tails", fit_rows([heavier(r, 0) for r in others])
 
 
-def heavier(rows: Rows, r: Any, seed: int) -> Rows:
+def heavier(rows: Rows, seed: int) -> Rows:
     """The same middles with deviations of Student's t of 4 degrees: each hypothesis has a factor of its own."""
-    del r
     tail = jax.random.normal(jax.random.key(seed), (*rows.samples.shape[:2], 4))
     factor = 1 / jnp.sqrt(jnp.square(tail).mean(-1))
     return rows._replace(samples=rows.middle + factor[..., None, None] * (rows.samples - rows.middle))

@@ -24,7 +24,6 @@ from jaxpose.io import kind_of
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.motion import read_rotations
 from jaxpose.io.poses3d import Poses3D
-from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.recipes.gfpose import hide_random_joints, hideable_joints
 from jaxpose.tasks import complete as task
@@ -171,31 +170,37 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}
     yield f"missing or hidden: {_counted(missing)}"
 
+    recalibration = model.recalibration.get(f"complete_{method}")
+
     def work(key: jax.Array, block: blocks.Block, _: bool) -> dict[str, jax.Array]:
         pose, seen = jnp.asarray(motion.body_pose[block.rows]), jnp.asarray(known[block.rows], jnp.float32)
-        return {"samples": run(key, model, pose, seen)}
+        samples = run(key, model, pose, seen)
+        return {"samples": samples, **rotations_task.rotation_spread(samples, recalibration)._asdict()}
 
     drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
     samples = drawn["samples"]
-    mean, spread = mean_rotation(samples)
+    std_deg, radius_90_deg = np.degrees(drawn["std"]), np.degrees(drawn["radius_90"])
     fits = options.output.exports.body and motion.betas is not None and len(motion.betas) <= body.shapedirs.shape[-1]
     betas, root = motion.betas if fits else None, (motion.global_orient, motion.transl)
     arrays = {
-        **{"samples": samples, "mean": mean, "spread_deg": np.degrees(spread)},
+        **{"samples": samples, "mean": drawn["mean"], "spread_deg": std_deg, "radius_90_deg": radius_90_deg},
         "observed": np.where(known[..., None], motion.body_pose, np.nan),
         **{"global_orient": motion.global_orient, "pelvis": motion.transl, "body_joints": BODY_JOINTS},
         "joints3d": joints_of(body, samples[0], *root, betas),
         **{"frame": np.arange(num), "fps": motion.fps},
     }
-    of_joints = zip(BODY_JOINTS, spread.T, strict=True)
-    degrees = {name: round(float(np.degrees(np.mean(x))), 1) for name, x in of_joints if name in missing}
+    degrees, radius = (
+        {name: round(float(x.mean()), 1) for name, x in zip(BODY_JOINTS, angle.T, strict=True) if name in missing}
+        for angle in (std_deg, radius_90_deg)
+    )
     summary = {
         **report.record("complete", path, model, spent, num * each, seed=output.seed),
         **{"method": method, "hide": options.hide, "missing_joints": missing, "num_poses": num},
         **{"num_hypotheses": each, "source": motion.source, "frame_tag": FRAME_TAGS["y"], "spread_deg": degrees},
+        "radius_90_deg": radius,
     }
-    said = ", ".join(f"{name} {angle:g}" for name, angle in degrees.items())
-    yield f"spread of {each} hypotheses about their mean, degrees: {said}"
+    said = ", ".join(f"{name} {angle:g} ({radius[name]:g})" for name, angle in degrees.items())
+    yield f"spread of {each} hypotheses about their mean (90 % radius), degrees: {said}"
     orient, pelvis = (np.broadcast_to(value, (each, num, 3)) for value in root)
     shown = Shown(
         *(samples, orient, pelvis),
@@ -206,16 +211,3 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
         names=[f"hypothesis {h}" for h in range(each)],
     )
     yield from write_bodies(options, name, arrays, summary, shown, body)
-
-
-def mean_rotation(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean [N, J, 3] of rotations [H, N, J, 3], nearest in the mean of matrices, and the rms angle from it [N, J].
-
-    All in radians. The rotation nearest to a mean M = U S V^T is U diag(1, 1, det U V^T) V^T.
-    """
-    R = rotation_matrices(samples.astype(np.float64))
-    U, _, Vt = np.linalg.svd(R.mean(0))
-    U[..., 2] *= np.linalg.det(U @ Vt)[..., None]
-    mean = U @ Vt
-    away = np.linalg.norm(rotation_vectors(np.swapaxes(mean, -1, -2) @ R), axis=-1)
-    return rotation_vectors(mean).astype(np.float32), np.sqrt((away**2).mean(0))

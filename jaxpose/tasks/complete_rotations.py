@@ -5,8 +5,9 @@
     dps        the sampler, guided by the gradient of the distance to what is observed, through the network (DPS)
     mcg        both: DPS' gradient and replacement (MCG)
 
-What is observed is returned as it came. The originals' recipes, which keep every hypothesis at one start, and whose DPS
-and MCG do not differentiate the network, are in tests/dposer_original.py.
+What is observed is returned as it came. `rotation_spread` says where most hypotheses lie; how far people are from there
+differs by method, and is the model's recalibration "complete_METHOD". The originals' recipes, which keep every
+hypothesis at one start, and whose DPS and MCG do not differentiate the network, are in tests/dposer_original.py.
 
 Source: Lu et al., DPoser (2023); Song et al. (2021); Chung et al. (2022, 2023); spec/dposer.md, sections 5 and 7.2.
 """
@@ -14,7 +15,7 @@ Source: Lu et al., DPoser (2023); Song et al. (2021); Chung et al. (2022, 2023);
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +28,8 @@ from jaxpose.diffusion import dpmpp_2m, prior_sample, replace, sample_hypotheses
 from jaxpose.diffusion.guidance import measurement, observed
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.diffusion.regulariser import Schedule, Weight, regulariser, snr, truncated
-from jaxpose.geometry.rotations import canonical_axis_angle
-from jaxpose.model import Model, require
+from jaxpose.geometry.rotations import axis_angle_from_matrix, canonical_axis_angle, matrix_from_axis_angle
+from jaxpose.model import Model, Recalibration, require
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
 from jaxpose.tasks.rotations import check_body_pose, to_axis_angle, to_state
 
@@ -181,3 +182,28 @@ def _complete(
     states = method.states(key, model, Condition(mask * value, mask), num_hypotheses, chunk)
     drawn = canonical_axis_angle(to_axis_angle(model, states))
     return jnp.where(known > 0, body_pose, drawn)
+
+
+class RotationSpread(NamedTuple):
+    """Of rotations [H, N, J, 3]: mean [N, J, 3] axis-angle; std, radius_90 [N, J] of the angle from it; radians."""
+
+    mean: Array
+    std: Array
+    radius_90: Array
+
+
+@jax.jit
+def rotation_spread(samples: Array, recalibration: Recalibration | None = None) -> RotationSpread:
+    """Mean of rotations [H, N, J, 3], nearest in the mean of matrices; their rms angle from it; what 90 % lie within.
+
+    recalibration: such as model.recalibration.get("complete_dposer"): its `radius` makes `radius_90` hold the truth of
+    people left out in 90 % of the cases.
+    """
+    R = matrix_from_axis_angle(samples)
+    # the rotation nearest to a mean M = U S V^T is U diag(1, 1, det U V^T) V^T
+    U, _, Vt = jnp.linalg.svd(R.mean(0))
+    mean = U.at[..., 2].multiply(jnp.linalg.det(U @ Vt)[..., None]) @ Vt
+    away = jnp.linalg.norm(axis_angle_from_matrix(jnp.swapaxes(mean, -1, -2) @ R), axis=-1)
+    factor = 1.0 if recalibration is None else recalibration.radius
+    std = jnp.sqrt(jnp.square(away).mean(0))
+    return RotationSpread(axis_angle_from_matrix(mean), std, factor * jnp.quantile(away, 0.9, axis=0))

@@ -78,6 +78,8 @@ def test_nan_stands_for_a_missing_rotation(run_prior, turns, tmp_path):
         apart = rotation_matrices(z["samples"][0, 1, 4]).T @ rotation_matrices(z["samples"][1, 1, 4])
         half = np.degrees(np.arccos((np.trace(apart) - 1) / 2)) / 2  # of two rotations, the mean lies in the middle
         np.testing.assert_allclose(z["spread_deg"][1, 4], half, rtol=1e-3)
+        assert (z["radius_90_deg"][kept] < 0.1).all()  # what was given has no spread
+        assert z["radius_90_deg"][1, 4] > 0
 
 
 def test_turns_beyond_one_are_the_same_rotation(run_prior, turns, tmp_path):

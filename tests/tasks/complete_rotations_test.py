@@ -8,10 +8,12 @@ import rotation_oracle
 from compilations import counted
 from rotation_oracle import COVARIANCE, MEAN, STD
 from scipy import stats
+from scipy.spatial.transform import Rotation
 
 import jaxpose
 from jaxpose.diffusion.regulariser import fixed
-from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations, dps, mcg
+from jaxpose.model import Recalibration
+from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations, dps, mcg, rotation_spread
 
 POSE = rotation_oracle.draw(0, 2)
 KNOWN = np.ones((2, 21))
@@ -134,3 +136,16 @@ def test_illegal_arguments_are_named():
         call(model, jnp.degrees(pose), known)
     with pytest.raises(ValueError, match="num_hypotheses: needed at least 1, got 0"):
         call(model, pose, known, num_hypotheses=0)
+
+
+def test_the_spread_is_that_of_rotations_and_its_radius_is_recalibrated():
+    drawn = Rotation.random(12, random_state=3).as_rotvec()[:, None, None] * 0.4  # H of one joint of one pose
+    mean = Rotation.from_rotvec(drawn[:, 0, 0]).mean()
+    away = (mean.inv() * Rotation.from_rotvec(drawn[:, 0, 0])).magnitude()
+    factor = jnp.array([2.5])
+    found, wider = (rotation_spread(jnp.asarray(drawn, jnp.float32), r) for r in (None, Recalibration(*[factor] * 6)))
+    np.testing.assert_allclose(found.mean[0, 0], mean.as_rotvec(), atol=1e-5)
+    np.testing.assert_allclose(found.std[0, 0], np.sqrt((away**2).mean()), rtol=1e-5)
+    np.testing.assert_allclose(found.radius_90[0, 0], np.quantile(away, 0.9), rtol=1e-5)
+    np.testing.assert_allclose(wider.radius_90, 2.5 * found.radius_90, rtol=1e-6)
+    np.testing.assert_array_equal(wider.std, found.std)
