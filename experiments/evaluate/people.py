@@ -11,6 +11,7 @@ denoising error (tasks/typicality.py) is above that of 99 % and of 95 % of the c
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import jax
@@ -73,8 +74,8 @@ def _recombined(model: released.Model, drawn: bodies.Bodies, rates: ViewRates, s
     assert drawn.apart is not None
     plain = rates._replace(people=0.0, mirror=0.0, bone=0.0)
 
-    @jax.jit
-    def poses(drawn: bodies.Bodies, share: jax.Array) -> jax.Array:
+    @functools.partial(jax.jit, static_argnums=1)
+    def poses(drawn: bodies.Bodies, share: float) -> jax.Array:
         def one(key: jax.Array) -> jax.Array:
             row_key, other_key, body_key = jax.random.split(key, 3)
             row, other = bodies.draw_row(row_key, drawn), bodies.draw_row(other_key, drawn)
@@ -82,8 +83,8 @@ def _recombined(model: released.Model, drawn: bodies.Bodies, rates: ViewRates, s
 
         return jax.vmap(one)(jax.random.split(jax.random.key(seed), _NUM)) * jnp.array([1.0, -1.0, -1.0])  # y down
 
-    captured, gated = poses(drawn, jnp.zeros(())), poses(drawn, jnp.ones(()))
-    free = poses(drawn._replace(apart=jnp.zeros_like(drawn.apart)), jnp.ones(()))
+    captured, gated = poses(drawn, 0.0), poses(drawn, 1.0)
+    free = poses(drawn._replace(apart=jnp.zeros_like(drawn.apart)), 1.0)
     kept = np.asarray(jnp.abs(gated - captured).max((1, 2)) > 1e-6)
     error = {"captured": captured, "recombined, no gate": free, "recombined, gate of distances": gated[kept]}
     error |= {"recombined, refused by that gate": free[~kept]}
