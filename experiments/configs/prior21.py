@@ -50,6 +50,7 @@ def get_config(kind: str = "own") -> ConfigDict:
                 accumulate=4,
                 learning_rate=1e-3 if own else 2e-4,
                 clip_norm=10.0 if own else 1.0,
+                statistics="init",  # or "data", for a warm start on other data
             ),
         }
     )

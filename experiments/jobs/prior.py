@@ -88,7 +88,9 @@ def prior_job(config: ConfigDict) -> Job:
     if initial is None:
         normaliser, params = fit_normaliser(config, poses), released.init_params(jax.random.key(config.seed), spec)
     else:
-        spec, normaliser, params = initial.spec, initial.statistics, initial.params
+        spec, params = initial.spec, initial.params
+        of_init = config.train.get("statistics", "init") == "init"
+        normaliser = initial.statistics if of_init else fit_normaliser(config, poses)
     sde = spec.sde()._replace(t_min=config.loss.t_min)
     times = uniform_times(sde) if config.loss.times == "uniform" else log_snr_times(sde)
     return Job(

@@ -1,12 +1,13 @@
 """Normalisation of rotations, z = (x - mean) / std of axis-angle or 6D vectors, and back.
 
-    z-score    mean and standard deviation (over N - 1)
+    z-score    mean and standard deviation (over N - 1), at least 0.05
     min-max    the middle of the range as mean, half of it as std: z in [-1, 1]
 
 A coordinate that never moves in the data (SMPL's collars in most motion capture) has std 1 and spread 0: z is then
 0 for the data, and a model of the "edm" target predicts exactly that, whatever the noise.
 
-Source: DPoser (spec, section 3); its originals divide by the bare deviation.
+Source: DPoser (spec, section 3); its originals divide by the bare deviation. Some coordinates hardly move in most takes
+and much in a few (feet with one axis or three): by their deviation alone those few would be thousands of units away.
 """
 
 from collections.abc import Callable
@@ -20,14 +21,15 @@ from jaxpose.geometry import rotations as rot
 from jaxpose.spaces.person import Statistics
 
 _STILL = 1e-4  # radians, or entries of a matrix: a standard deviation below this is rounding
+_LEAST = 0.05  # the same unit, of one unit of z
 
 
 def z_score(x: Array | np.ndarray) -> Statistics:
-    """The normaliser that brings x [N, J, D] to mean 0 and deviation 1 in each coordinate; N >= 2."""
+    """The normaliser that brings x [N, J, D] to mean 0 and deviation 1, or less than 1 where it is below 0.05; N >= 2."""
     x = _checked(x)
     std = x.std(0, ddof=1)
     moves = std > _STILL
-    return Statistics(x.mean(0), np.where(moves, std, 1), np.where(moves, 1.0, 0.0))
+    return Statistics(x.mean(0), np.where(moves, np.maximum(std, _LEAST), 1), np.where(moves, 1.0, 0.0))
 
 
 def min_max(x: Array | np.ndarray, quantile: float = 0.0) -> Statistics:

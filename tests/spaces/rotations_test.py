@@ -22,6 +22,15 @@ def test_z_score_by_hand():
     np.testing.assert_array_equal(z[:, 0, 1], 0)
 
 
+def test_what_seldom_moves_is_never_far_away():
+    """A foot that turns by 0.5 rad in one of 10,000 frames and by rounding in the others."""
+    x = np.random.default_rng(0).normal(0, 2e-4, (10_000, 1, 1))
+    x[7] = 0.5
+    got = z_score(x)
+    assert float(np.abs(encode(got, x)).max()) < 10.5
+    assert float(got.spread[0, 0]) == 1  # it moves
+
+
 def test_min_max_by_hand():
     got = min_max(X)
     np.testing.assert_allclose(got.mean, [[4.5, 2.5, 1.000005]])
@@ -42,7 +51,7 @@ def test_quantiles_leave_outliers_outside():
 
 def test_coordinates_are_normalised_one_by_one():
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(500, 21, 3)) * rng.uniform(0.01, 2, (21, 3)) + rng.normal(size=(21, 3))
+    x = rng.normal(size=(500, 21, 3)) * rng.uniform(0.06, 2, (21, 3)) + rng.normal(size=(21, 3))
     z = np.asarray(encode(z_score(x), x))
     np.testing.assert_allclose(z.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(z.std(0, ddof=1), 1, atol=1e-5)
