@@ -195,8 +195,14 @@ def require(model: Model, task: str, *capabilities: str) -> None:
 
 
 def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat16) -> None:
-    """Write `model` with weights as `dtype`; to a temporary name first, so that no half-written file is left."""
+    """Write `model` with weights as `dtype`; to a temporary name first, so that no half-written file is left.
+
+    dtype: None keeps the weights as they are: bfloat16 where a file with such weights was loaded, else float32.
+    """
     path = Path(path)
+    if dtype is None:
+        rounded = jax.tree.map(lambda w: (w == w.astype(jnp.bfloat16).astype(w.dtype)).all(), model.params)
+        dtype = jnp.bfloat16 if all(jax.tree.leaves(rounded)) else jnp.float32
     tensors = {f"params/{k}": jnp.asarray(v, dtype) for k, v in _flat(model.params).items()}
     others = {
         "statistics": model.statistics._asdict(),

@@ -51,6 +51,15 @@ def test_bfloat16_halves_the_file_and_keeps_the_prediction(model, path):
     assert 0 < float(jnp.abs(full - half).max()) < 0.05
 
 
+@pytest.mark.parametrize("stored", [jnp.float32, jnp.bfloat16])
+def test_weights_can_be_saved_again_as_they_were_stored(model, tmp_path, stored):
+    first, again = tmp_path / "first.safetensors", tmp_path / "again.safetensors"
+    released.save(first, model, dtype=stored)
+    released.save(again, released.load(first), dtype=None)
+    assert again.stat().st_size == first.stat().st_size
+    jax.tree.map(np.testing.assert_array_equal, released.load(again).params, released.load(first).params)
+
+
 def test_saving_leaves_nothing_but_the_file(path):
     assert [p.name for p in path.parent.iterdir()] == ["tiny.safetensors"]
 

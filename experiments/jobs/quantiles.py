@@ -50,7 +50,7 @@ def main(options: Options) -> None:
     percentile = in_blocks(jax.jit(lambda x, _: typicality(model, x)), fresh)
     outside = float(np.mean(out_of_distribution(percentile)))
     print(f"{len(fresh)} fresh training poses: median {np.median(percentile):.4g}, out of distribution {outside:.4g}")
-    released.save(options.out, model)
+    released.save(options.out, model, dtype=None)
     print(f"wrote {options.out}")
 
 

@@ -132,7 +132,7 @@ def write(
     privileges: str,
 ) -> None:
     """The model with its recalibration, and the printed lines beside it."""
-    released.save(out, dataclasses.replace(model, recalibration=recalibration))
+    released.save(out, dataclasses.replace(model, recalibration=recalibration), dtype=None)
     fields = {task: {k: np.asarray(v).tolist() for k, v in r._asdict().items()} for task, r in recalibration.items()}
     said: dict[str, Any] = {
         "model": released.describe(model),
