@@ -25,7 +25,7 @@ _LEAST = 0.05  # the same unit, of one unit of z
 
 
 def z_score(x: Array | np.ndarray) -> Statistics:
-    """The normaliser that brings x [N, J, D] to mean 0 and deviation 1, or less than 1 where it is below 0.05; N >= 2."""
+    """The normaliser that brings x [N, J, D] to mean 0 and deviation 1, less where it is below 0.05; N >= 2."""
     x = _checked(x)
     std = x.std(0, ddof=1)
     moves = std > _STILL
