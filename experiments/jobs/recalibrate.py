@@ -6,9 +6,9 @@
 Lifting is fitted on the validation people under all of `CONDITIONS` together: as the benchmark sees them; exact
 keypoints; confidences that are not told; persons turned anyhow; cameras anywhere; rough detectors; COCO's joints.
 A video model, and a DiffPose model as a stream, see clips of 64 frames. It is fitted on half of the people and scored
-on the other half, both ways; then fitted on all, which is what is written. Completion of 3D joints and denoising get
-factors on covariance and 90 % radius alone; completed rotations on the radius (`jobs/recalibrate_rotations.py`). Prints
-a table before and after, and writes it beside the model as `.json`.
+on the other half, both ways; then fitted on all, which is written if the other halves gained by it. Completion of 3D
+joints and denoising get factors on covariance and 90 % radius alone; completed rotations on the radius
+(`jobs/recalibrate_rotations.py`). Prints a table before and after, and writes it beside the model as `.json`.
 
 --leave_out: on the hypotheses of `jobs/leave_out.py`, whose models saw nobody of the group, ways of recalibration are
 fitted on all groups but one and scored on that one: none; one factor; the misfit alone (0.7); all of the evidence; all,
@@ -97,8 +97,8 @@ def main(options: Options) -> None:
     out = Path(options.out)
     model = dataclasses.replace(released.load(options.model), recalibration={})
     if "rotations" in model.capabilities:
-        found, lines = of_rotations(model, FILES, HALVES, options.poses, options.seed)
-        return write(out, model, found, lines, options, "the other joints' rotations and the root, exact")
+        of_methods, lines = of_rotations(model, FILES, HALVES, options.poses, options.seed)
+        return write(out, model, of_methods, lines, options, "the other joints' rotations and the root, exact")
     if model.spec.codec != "person":
         raise ValueError(f"--model: needed rotations or the person-centred codec, got {model.spec.name!r}")
     mocap = load_mocap(data_root(), "val+val_more", FILES)
@@ -115,8 +115,9 @@ def main(options: Options) -> None:
         see = partial(groups.see, mocap, num=options.poses, seed=options.seed, num_frames=num_frames)
         conditions = {name: see(rates) for name, rates in CONDITIONS.items()}
         rows = {name: draw(model, seen, options, block, exact=name == "exact") for name, seen in conditions.items()}
-        recalibration[task], lines = fit_on_people(rows, conditions["detected"].subject, options)
+        found, lines = fit_on_people(rows, conditions["detected"].subject, options)
         result += [{"task": task, **line} for line in lines]
+        recalibration |= {task: found} if helps(lines) else {}
     if "condition" in model.capabilities:
         truth = jnp.asarray(data.load_frames(2).joints_cam, jnp.float32)
         recalibration |= of_joints(model, truth, options)
@@ -157,6 +158,16 @@ def fit_on_people(
         result += table(rows, scored, fit(rows, fitted, options), "+".join(half), "+".join(other))
     found = fit(rows, everybody, options)
     return found, result + list(table(rows, everybody, found, "all", "all"))
+
+
+def helps(lines: list[dict[str, Any]]) -> bool:
+    """Whether the mean ECE of people that a recalibration was not fitted on is lower than as drawn; says so."""
+    others = [line for line in lines if line["scored_on"] != "all"]
+    drawn = float(np.mean([line["ece"] for line in others if line["fitted_on"] == "-"]))
+    after = float(np.mean([line["ece"] for line in others if line["fitted_on"] != "-"]))
+    kept = "kept" if after < drawn else "left out"
+    print(f"ECE on other people: {drawn:.3f} as drawn, {after:.3f} recalibrated: {kept}")
+    return after < drawn
 
 
 def draw(model: released.Model, seen: groups.Seen, options: Options, block: Any = None, *, exact: bool = False) -> Rows:
