@@ -29,8 +29,8 @@ ERROR, SPREAD = 0.015, 0.07  # how far a figure may be from its record, relative
 RECORD: dict[str, dict[str, float]] = {
     "pose17": {"error": 59.26, "single": 78.6, "spread": 51.32},
     "pose17_fast": {"error": 61.46, "single": 77.7, "spread": 46.74},
-    "diffpose17": {"error": 58.25, "single": 74.2, "spread": 45.27},
-    "diffpose17_video": {"error": 56.58, "single": 67.83, "spread": 38.13},
+    "diffpose17": {"error": 59.32, "single": 81.75, "spread": 54.8},
+    "diffpose17_video": {"error": 59.44, "single": 77.63, "spread": 48.81},
     "prior21": {"x0 at 0.05": 0.02607, "x0 at 0.20": 0.3018, "x0 at 0.50": 0.8557, "nats": 67.13, "spread": 0.4517},
 }
 
