@@ -53,6 +53,7 @@ def test_a_clip_becomes_samples_and_a_summary(tmp_path, capsys):
     assert "wrote" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_result_can_be_read_back_as_input(tmp_path):
     lift(coco_results(tmp_path / "a.json"), "--out", tmp_path / "once")
     lift(tmp_path / "once" / "a.npz", "--out", tmp_path / "twice")
@@ -69,6 +70,7 @@ def test_a_results_frame_rate_and_image_size_are_its_inputs(tmp_path):
         assert (z["fps"], z["image_size"].tolist()) == (25, [640, 480])
 
 
+@pytest.mark.slow
 def test_a_run_is_repeatable_and_its_seed_counts(tmp_path):
     coco = coco_results(tmp_path / "a.json")
     samples = []

@@ -122,7 +122,12 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ("lift", "complete", "generate", "draw", "pseudo_inverse")  # the rest compiles for 2 minutes
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_it_is_compiled_once_and_equals_exact_shapes_under_jit_and_vmap(name):
     call, arrays, axes = CASES[name]()
     rows, num = (13 if "n" in axes else 14), (13 if "h" in axes else 14)  # of 16, as 14 are

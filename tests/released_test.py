@@ -24,6 +24,7 @@ from jaxpose.tasks.samplers import stochastic
 
 pytestmark = needs_bench
 FRAMES = slice(None, None, 40)  # 50 of 1,997 poses
+SLOW = ("diffpose17", "diffpose17_video", "prior21")
 ERROR, SPREAD = 0.015, 0.07  # how far a figure may be from its record, relative
 
 RECORD: dict[str, dict[str, float]] = {
@@ -98,7 +99,9 @@ def figures_of(name: str) -> dict[str, float]:
     return prior_figures(name) if name == "prior21" else lifted_figures(name)
 
 
-@pytest.mark.parametrize("name", ["pose17", "pose17_fast", "diffpose17", "diffpose17_video", "prior21"])
+@pytest.mark.parametrize(
+    "name", ["pose17", "pose17_fast", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
 def test_figures_on_record(name):
     found = figures_of(name)
     assert set(found) == set(RECORD[name])

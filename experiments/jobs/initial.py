@@ -2,7 +2,8 @@
 
 Weights have a meaning in the state space that they were trained in. So a run with an `init` keeps its network, process,
 target, joint set and statistics (the mean, unit and spread of states; of a prior, its normaliser) and its sampler,
-whatever the new data's are: before the first step the model is the one that it was.
+whatever the new data's are: before the first step the model is the one that it was. With `config.train.statistics` of
+"data" the statistics are those of the new data instead.
 
 Recalibration and typicality hold for the weights that they were measured on. They stay where no step was taken. After
 one they are left out, since training changes the spread of the hypotheses and the density of poses:
@@ -14,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from jaxpose import model as released
 
@@ -43,6 +45,17 @@ def _told_more(params: Any, spec: released.Spec) -> Any:
     return jax.tree.map(
         lambda old, new: jnp.pad(old, [(0, n - o) for o, n in zip(old.shape, new.shape, strict=True)]), params, needed
     )
+
+
+def keeps_statistics(config: ConfigDict) -> bool:
+    """Whether the statistics of the initial model stay, or are measured again on the run's data.
+
+    ValueError where `config.train.statistics` is neither "init" nor "data".
+    """
+    found = config.train.get("statistics", "init")
+    if found not in ("init", "data"):
+        raise ValueError(f"config.train.statistics: got {found!r}, legal are 'init' and 'data'")
+    return found == "init"
 
 
 def check_same(init: str, there: released.Spec, here: released.Spec, fields: tuple[str, ...]) -> None:

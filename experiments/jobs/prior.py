@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.jobs.frames import training_frames
-from experiments.jobs.initial import load_initial
+from experiments.jobs.initial import keeps_statistics, load_initial
 from experiments.jobs.job import Job, level_loss, validation
 from experiments.jobs.own_views import own_frames
 from jaxpose import model as released
@@ -89,8 +89,7 @@ def prior_job(config: ConfigDict) -> Job:
         normaliser, params = fit_normaliser(config, poses), released.init_params(jax.random.key(config.seed), spec)
     else:
         spec, params = initial.spec, initial.params
-        of_init = config.train.get("statistics", "init") == "init"
-        normaliser = initial.statistics if of_init else fit_normaliser(config, poses)
+        normaliser = initial.statistics if keeps_statistics(config) else fit_normaliser(config, poses)
     sde = spec.sde()._replace(t_min=config.loss.t_min)
     times = uniform_times(sde) if config.loss.times == "uniform" else log_snr_times(sde)
     return Job(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.jobs.initial import load_initial
+from experiments.jobs.initial import keeps_statistics, load_initial
 from experiments.jobs.job import Job, level_loss, load_bodies, validation
 from experiments.jobs.own_views import own_views
 from jaxpose import model as released
@@ -43,7 +43,7 @@ def score_job(config: ConfigDict) -> Job:
     initial, source = load_initial(config.train.init, spec), load_data(config)
     if initial is not None:
         spec = initial.spec
-        if config.train.get("statistics", "init") == "init":
+        if keeps_statistics(config):
             source = with_statistics(source, initial.statistics)
     return Job(
         spec=spec,

@@ -71,6 +71,7 @@ def test_exact_joints_come_back_and_all_hypotheses_miss_the_same(run, file, pose
     assert "missing or hidden: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_file_and_another_seed_another(run, file, tmp_path):
     found = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

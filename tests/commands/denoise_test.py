@@ -18,7 +18,7 @@ def file(tmp_path, poses):
     return tmp_path / "noisy.npy"
 
 
-@pytest.mark.parametrize("noise", [None, 0.03])
+@pytest.mark.parametrize("noise", [pytest.param(None, marks=pytest.mark.slow), 0.03])
 def test_the_result_is_the_python_functions(noise, run, file, model_file, tmp_path, capsys):
     run("denoise", file, "--out", tmp_path / "o", *(() if noise is None else ("--noise", noise)))
     key = jax.random.fold_in(jax.random.key(0), 0)

@@ -64,6 +64,7 @@ def assert_same(found, expected):
         np.testing.assert_allclose(found[name], value, **NEAR, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_documented_lines_run_it_without_this_library(lift_file, model_file, observed, tmp_path):
     """Word for word those of the module's docstring, in a process that cannot import jaxpose or flax."""
     indented = [line for line in export.__doc__.splitlines() if line.startswith("    ")]

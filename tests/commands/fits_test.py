@@ -104,7 +104,8 @@ def cameras(up):
     return np.array(R), np.array(t)
 
 
-@pytest.mark.parametrize("as_clip", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("as_clip", [False, True])
 def test_two_cameras_find_the_body_in_their_world(as_clip, posed, tmp_path):
     def fit(*arguments):  # without the small prior, which knows nothing of people and holds frames back
         cli.main(["fit", *map(str, arguments), "--prior", "none", "--no-pictures"])

@@ -41,6 +41,7 @@ def test_an_unknown_sampler_is_refused(refused, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 def test_a_result_is_not_overwritten_by_that_of_another_input_or_command(run, refused, poses, tmp_path, capsys):
     """The same command on the same file again is legal; what the file does not say of its rate is told."""
     keypoints = {"keypoints": 300 * poses[..., :2] + 500, "confidence": np.ones(poses.shape[:2]), "skeleton": "h36m17"}

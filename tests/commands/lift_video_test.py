@@ -158,6 +158,7 @@ def test_the_path_is_of_the_first_rows(walk):
         np.testing.assert_array_equal(last["path"][1, 0, :, 0, 0], np.arange(together) + 1000)
 
 
+@pytest.mark.slow
 def test_people_without_ids_are_linked(video_model, walk, tmp_path, capsys):
     """OpenPose's files, whose order of people changes: each keeps an id, and so a clip of its own."""
     folder = tmp_path / "openpose"
@@ -209,6 +210,7 @@ def official(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_diffposes_own_checkpoint_gives_its_one_pose(official, walk, tmp_path, capsys):
     """Also: frames that lack a joint are left out, and what means nothing to it is refused."""
     confidence = np.ones((40, 17))

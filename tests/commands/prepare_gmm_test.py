@@ -41,6 +41,7 @@ def two_peaks(frames, joints, seed=0):
     return weight, middle, rng.uniform(1, 2, (2, frames, joints, 2))
 
 
+@pytest.mark.slow
 def test_two_peaks_are_found_again(tmp_path, capsys):
     """Means within 0.1 cell, weights within 0.03, deviations within 3 %, after EM on drawn points; and repeatably."""
     weight, middle, sigma = two_peaks(1, 17)

@@ -33,6 +33,7 @@ def amass(tmp_path, turns):
     return tmp_path / "a_poses.npz"
 
 
+@pytest.mark.slow
 def test_generated_poses_are_the_python_functions_and_our_readers_take_them(run_prior, prior_file, tmp_path):
     run_prior("generate", "--num", 4, "--seed", 3, "--out", tmp_path)
     expected = np.asarray(generate_rotations(jax.random.key(3), load(prior_file), 4))

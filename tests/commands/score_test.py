@@ -42,6 +42,7 @@ def file(tmp_path, poses):
     return tmp_path / "walk.npz"
 
 
+@pytest.mark.slow
 def test_the_result_is_the_python_functions_with_and_without_keypoints(call, file, poses, model_file, tmp_path, capsys):
     """Typicality by quantiles between which the poses lie; the detections of the bundled clip are in other rows."""
     model = load(model_file)

@@ -40,6 +40,7 @@ def check(judge, pose, found):
     np.testing.assert_array_equal(found["out_of_distribution"], found["typicality"] < 1)
 
 
+@pytest.mark.slow
 def test_a_lifted_clip_is_judged_by_its_aggregate_in_all_files(run, judges, tmp_path, capsys):
     """90 rows, in blocks of 64 of which the last is not full; the flagged frames are marked on the page."""
     run("lift", CLIP, "--out", tmp_path, "--aggregate", "median", "--csv", "--takes", 1, pictures=True)
@@ -71,6 +72,7 @@ def test_poses_of_a_world_are_seen_by_a_level_camera(run, judges, poses, tmp_pat
     check(judges["pose17"], found["mean"] * [1, -1, -1], found)
 
 
+@pytest.mark.slow
 def test_bodies_are_judged_by_the_prior_and_poses_from_nothing_too(run, run_prior, judges, tmp_path):
     run_prior("generate", "--num", 3, "--out", tmp_path, "--name", "bodies")
     found = read(tmp_path / "bodies.npz")

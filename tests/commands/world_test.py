@@ -68,6 +68,7 @@ def test_results_in_world_axes_are_turned_and_placed(run, tmp_path, capsys):
     np.testing.assert_allclose(from_camera(poses.joints, "y"), after["joints_world"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_calibration_undoes_the_lens_and_places_the_world(run, tmp_path):
     """The same poses as of keypoints that a camera without distortion saw; the world is the file's, turned to y up."""
     with np.load(CLIP) as z:
@@ -116,6 +117,7 @@ def test_what_means_nothing_is_refused(refused, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 def test_a_model_is_told_gravity(tmp_path, capsys):
     """A level camera's (0, 1, 0) is up (0, -1, 0); rolled by 90 degrees it is another; what comes depends on it."""
     spec = Spec(
@@ -160,6 +162,7 @@ def files_of(folder, keypoints, names):
     return [folder / f"{name}.npz" for name in names]
 
 
+@pytest.mark.slow
 def test_fuse_takes_a_file_of_each_camera_by_name_or_order(two_cameras, run, tmp_path, capsys):
     keypoints, R, t = two_cameras
     K = np.tile(np.array([[900.0, 0, 500], [0, 900, 600], [0, 0, 1]]), (2, 1, 1))

@@ -46,6 +46,7 @@ def test_equals_the_closed_form(process, law):
     np.testing.assert_allclose(got, density_at_end(law, sde, x), atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["ve", "sub_vp"])
 def test_order_is_four(x64, process):
     """Against the exact change of density along the exact flow, so that the end density's own error is not in it."""

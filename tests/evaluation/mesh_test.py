@@ -103,6 +103,7 @@ def test_flat_parts_of_a_fine_mesh_do_not_cross_by_rounding():
         assert not self_intersections(bent, faces).any()
 
 
+@pytest.mark.slow
 def test_a_body_crosses_itself_where_its_arm_goes_through_the_trunk(monkeypatch):
     body = anny_body()
     faces = np.asarray(body.faces)

@@ -73,6 +73,7 @@ def seen_by(people, rig):
     return truth, project(rig, body_points(truth, POINTS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degrees", [(10.0, 100.0), pytest.param((10.0, 40.0), marks=pytest.mark.slow)])
 def test_the_radius_holds_nine_in_ten_of_what_is_drawn_from_the_prior(people, degrees):
     """And the squared errors have the mean that the covariance says; pelvis and joints about it."""

@@ -64,6 +64,7 @@ def test_hands_and_face_of_smplx_are_the_published_tables():
     np.testing.assert_array_equal(whole[23:91], np.arange(76, 144))
 
 
+@pytest.mark.slow
 def test_what_a_body_lacks_is_zero_and_not_known():
     posed, _ = posed_body("smpl")
     known = known_points(posed.body, "wholebody133")

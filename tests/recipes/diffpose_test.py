@@ -76,6 +76,7 @@ def recorded(key, noise):
         yield asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["cpn", "gt", "video", "five", "five_eta1"])
 @pytest.mark.usefixtures("x64")
 def test_every_state_of_the_originals_runs(model, predict, run):
@@ -137,6 +138,7 @@ def flipped(x):
     return x
 
 
+@pytest.mark.slow
 def test_video_is_averaged_with_its_mirror_image_and_starts_as_the_encoder_puts_it_out(parts):
     golden = load_golden("mixste_small.npz")
     width, height = 640, 480
@@ -158,6 +160,7 @@ def test_video_is_averaged_with_its_mirror_image_and_starts_as_the_encoder_puts_
         official.lift_official(whole, keypoints[:, 1:], (width, height))
 
 
+@pytest.mark.slow
 def test_three_training_steps(parts):
     """Loss, norm of the gradient, and sum and norm of every tensor and of its average, as tensors 1e-4 apart have.
 

@@ -128,6 +128,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_the_originals_runs_with_its_noise(x64, golden, model, run):
     """All six, 8 steps, every state on the way: within 1e-3 of the largest coordinate."""
@@ -174,6 +175,7 @@ def elementwise(mean, deviation, sde):
     return predict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["vp", "sub_vp"])
 def test_a_thousand_steps_draw_from_the_law(process):
     """Coordinates N(8, 0.3^2), N(8, 1), N(8, 3^2): spec/gfpose.md, 5.4, says 8.00 +- 0.01 and 0.301, 0.990, 3.006."""
@@ -200,6 +202,7 @@ def test_denoising_inflates_wide_directions_as_the_original_does(t_max, gain):
     np.testing.assert_allclose(jax.jit(denoise)(jax.random.key(0)), gain, rtol=0.01)
 
 
+@pytest.mark.slow
 def test_observed_coordinates_are_held():
     """The result has alpha(t_min) times their value, and all others still follow the law; hypotheses differ."""
     sde, value = sub_vp(), jnp.asarray([[3.0, -5.0, 2.0]])

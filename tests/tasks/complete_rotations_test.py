@@ -93,6 +93,7 @@ def test_guided_sampling_has_the_posterior_s_mean_and_spread(method):
     np.testing.assert_allclose(got.std(0).mean(), np.sqrt(np.diag(cov)).mean(), rtol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [Descent(num_steps=5), mcg(num_steps=3)])
 def test_more_hypotheses_begin_with_the_same_and_chunks_change_nothing(method):
     """Nine are the first of ten, of one program, as seven poses are the first of eight."""

@@ -73,6 +73,7 @@ def test_the_original_s_step_size_inflates_wide_directions(model, observed):
     assert centred(posed.samples[0]) > 1.1 * centred(right)
 
 
+@pytest.mark.slow
 def test_the_noise_is_estimated(model):
     """On average over 20 poses of each level."""
     rng = np.random.default_rng(5)

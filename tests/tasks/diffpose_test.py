@@ -125,6 +125,7 @@ def test_on_the_way_a_sample_keeps_its_component(oracle_path):
         np.testing.assert_allclose(found.var(0) / variance, np.ones((J, 3)), atol=5 * (2 / NUM) ** 0.5 + 0.02)
 
 
+@pytest.mark.slow
 def test_hypotheses_are_the_same_however_many_and_however_sliced(monkeypatch):
     model, cond = tiny(), condition(5)
     few = draws(model, cond)
@@ -180,6 +181,7 @@ def test_one_component_is_what_encoder_and_detector_say(encoded):
     np.testing.assert_array_equal(one.std[..., 0, 0], diffpose.keypoint_std(seen.keypoints))
 
 
+@pytest.mark.slow
 def test_many_components_keep_the_moments(five):
     """Of keypoints too, which the detector has found or missed: the variance is that of the confidence."""
     fitted, plain = five
@@ -192,6 +194,7 @@ def test_many_components_keep_the_moments(five):
     assert np.ptp(fitted.weight, -1).min() > 0.01
 
 
+@pytest.mark.slow
 def test_a_whole_pose_has_one_component_and_joints_have_their_own(encoded, five):
     """Two components of whole poses part all joints alike; those of joints know nothing of each other."""
     model, seen = encoded
@@ -224,6 +227,7 @@ def test_depth_of_histograms_is_blind_to_the_input(encoded):
         assert stats.kstest(inside, "uniform").pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_h_k_of_histograms_has_the_population_and_not_the_encoder(encoded):
     model, seen = encoded
     other = seen._replace(pose=seen.pose + 3, features=-seen.features)

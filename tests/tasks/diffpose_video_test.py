@@ -26,6 +26,7 @@ def of_window(model, cond, rows):
 encode_rows = jax.jit(diffpose.encode_rows)
 
 
+@pytest.mark.slow
 def test_a_frame_is_encoded_in_the_window_about_it(video):
     """Windows of 6 at a stride of 2 over 10 frames: frame 4 is third of rows 2..7, frame 0 first of 0..5."""
     cond = condition(10)

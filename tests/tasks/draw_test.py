@@ -43,7 +43,9 @@ def model():
     return pose_oracle.tiny()
 
 
-@pytest.mark.parametrize(("task", "diffpose"), [*((task, False) for task in THIN), ("lift", True)])
+@pytest.mark.parametrize(
+    ("task", "diffpose"), [*((task, False) for task in THIN), pytest.param("lift", True, marks=pytest.mark.slow)]
+)
 def test_a_problem_drawn_by_hand_is_what_the_task_returns(model, task, diffpose):
     """But for the last bits: built inside one program and drawn in another, to which the problem is an argument."""
     model = tiny() if diffpose else model

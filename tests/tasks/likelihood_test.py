@@ -25,6 +25,7 @@ class Isotropic(released.Model):
         return oracle(gaussian(np.zeros((17, 3)), (STD / 0.25) ** 2 * np.eye(51)), self.spec.sde())
 
 
+@pytest.mark.slow
 def test_hypotheses_differ_by_their_distance_from_the_mean_in_standard_deviations():
     """With one probe too: the trace of an isotropic law is the same everywhere. Where poses stand is no matter."""
     statistics = Statistics(jnp.asarray(MEAN, jnp.float32), jnp.full((17, 3), 0.25), jnp.ones((17, 3)))

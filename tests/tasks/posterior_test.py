@@ -87,6 +87,7 @@ def two_modes():
     return prior, given, share, share @ np.array([e[0] for e in each]), np.log(joint.sum())
 
 
+@pytest.mark.slow
 def test_particles_find_the_weights_of_the_modes_and_the_evidence(two_modes):
     prior, given, share, mean, evidence = two_modes
     found = draw(prior, given, method=pseudo_inverse(40, smc=True), num_hypotheses=2000)

@@ -131,6 +131,7 @@ def test_a_result_carries_the_recalibrated_covariance_and_radius():
     np.testing.assert_allclose(np.linalg.norm(narrow.samples - narrow.mean, axis=-1), 0.5 * away, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [None, 5], ids=["frame", "video"])
 @pytest.mark.parametrize("task", ["lift", "stream"])
 def test_diffpose_moves_about_its_encoder(task, frames):

@@ -52,6 +52,7 @@ def test_generated_poses_have_the_prior_s_law(sampler):
 THREE_STEPS = stochastic(3)
 
 
+@pytest.mark.slow
 def test_more_poses_begin_with_the_same_ones():
     """Seven are the first of eight, of one program; and in chunks, and inside another jit, which computes seven."""
     model, key = rotation_oracle.tiny(), jax.random.key(2)
@@ -85,6 +86,7 @@ def test_a_path_has_its_ends_and_between_them_the_great_arc():
         np.testing.assert_allclose((got - MEAN).ravel() / STD.ravel(), wanted, atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_ends_come_back_through_any_network():
     model, pose = rotation_oracle.tiny(), rotation_oracle.draw(2, 4)
     path = np.asarray(interpolate_rotations(model, pose[:2], pose[2:], 3))

@@ -52,6 +52,7 @@ def sight(cameras, uv, noise, **how):
     return observations.sight(jnp.asarray(uv, jnp.float32), noise * ones, ones, *placed, up=(0.0, 0.0, 1.0), **how)
 
 
+@pytest.mark.slow
 def test_noise_and_camera_errors_are_found_in_what_cameras_disagree_about(cameras):
     rng = np.random.default_rng(0)
     x = level(pose_oracle.draw(rng, 30))
@@ -93,6 +94,7 @@ def test_errors_have_their_size_and_leave_the_mean(cameras):
     np.testing.assert_array_equal(few.joint, joint[:10])
 
 
+@pytest.mark.slow
 def test_the_place_moves_as_least_squares_say(cameras):
     """Against the place of keypoints that have the error themselves, and against many drawn anew."""
     rng = np.random.default_rng(1)
@@ -122,6 +124,7 @@ def test_the_place_moves_as_least_squares_say(cameras):
     np.testing.assert_allclose(told[0], -told[1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_shared_offset_is_covered_only_if_it_is_told(cameras):
     """Poses of a known law, whose keypoints are 15 mm off the joints on each axis in all four cameras alike."""
     rng = np.random.default_rng(2)

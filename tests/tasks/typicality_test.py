@@ -112,6 +112,7 @@ def test_percentiles_and_flags_of_given_errors(judge, monkeypatch):
     np.testing.assert_array_equal(task.out_of_distribution(np.array([3.0, 7.0]), 5.0), [True, False])
 
 
+@pytest.mark.slow
 def test_hypotheses_carry_the_typicality_of_their_mean_where_the_model_can_tell():
     """Of seven rows, which a program of eight serves; not inside another jit, nor without quantiles."""
     model = pose_oracle.tiny()

@@ -36,6 +36,7 @@ def test_the_network_is_told_the_vertical_in_the_axes_of_the_view():
     np.testing.assert_allclose(np.linalg.norm(told[:, 17:], axis=-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_nothing_told_is_a_vertical_of_0():
     how = {"camera": CAMERA, "num_hypotheses": 3}
     model = make(20)

@@ -47,6 +47,7 @@ def observed():
     return keypoints, confidence, np.tile(np.array([1000, 990, 500, 480], np.float32), (ROWS, 1))
 
 
+@pytest.mark.slow
 def test_it_is_lift_of_keypoints_in_another_joint_set(few_steps, observed):
     exported = export_lift(few_steps, num=NUM, batch=ROWS, skeleton=COCO)
     key = jax.random.key(7)
@@ -77,6 +78,7 @@ def test_it_is_lift_of_keypoints_in_another_joint_set(few_steps, observed):
     assert frames == 90
 
 
+@pytest.mark.slow
 def test_the_comparison_sees_a_wrong_file(few_steps):
     """The difference is that of the file: weights changed by a hundredth are seen."""
     other = dataclasses.replace(few_steps, params=jax.tree.map(lambda w: 1.01 * w, few_steps.params))

@@ -155,6 +155,7 @@ def test_a_hash_opens_a_step_and_a_phone_sees_it_all(chromium, page):
     assert chromium.log() == []
 
 
+@pytest.mark.slow
 def test_a_skin_is_drawn_where_its_vertices_are(chromium, tmp_path):
     """The same body by its skin and by its vertices covers the same pixels."""
     body, rng = anny_body(), np.random.default_rng(1)

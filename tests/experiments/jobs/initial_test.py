@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from experiments.configs import diffpose17, pose17, pose17_fast, prior21
 from experiments.jobs import personal
-from experiments.jobs.initial import with_calibration
+from experiments.jobs.initial import keeps_statistics, with_calibration
 from experiments.train import make_job, train
 from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root
@@ -49,6 +50,7 @@ def same(found, wanted):
     jax.tree.map(np.testing.assert_array_equal, found, wanted)
 
 
+@pytest.mark.slow
 def test_no_step_on_other_data_leaves_lifting_as_it_was(folder, tmp_path):
     before, after = load("pose17"), tuned(pose17.get_config(), folder, tmp_path, init="pose17", steps=0)
     rng = np.random.default_rng(1)
@@ -68,6 +70,7 @@ def test_no_step_on_other_data_leaves_a_prior_as_it_was(folder, tmp_path):
     same(after.statistics, before.statistics)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "name"), [(pose17_fast.get_config(), "pose17_fast"), (diffpose17.get_config("diffusion"), "diffpose17")]
 )
@@ -140,3 +143,15 @@ def test_200_steps_on_a_new_person_help_them_and_cost_others_little(tmp_path):
     after = load(tmp_path / "model.safetensors")
     assert (after.spec.name, after.recalibration) == ("pose17_tuned", {})
     same(after.statistics, load("pose17").statistics)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, True), ({"statistics": "init"}, True), ({"statistics": "data"}, False)]
+)
+def test_statistics_stay_unless_the_data_s_are_asked_for(given, expected):
+    assert keeps_statistics(ConfigDict({"train": given})) is expected
+
+
+def test_another_word_for_statistics_is_refused():
+    with pytest.raises(ValueError, match=r"config\.train\.statistics: got 'Init', legal are 'init' and 'data'"):
+        keeps_statistics(ConfigDict({"train": {"statistics": "Init"}}))

@@ -24,6 +24,7 @@ def clip():
     return jax.device_get(demo_clip(jax.random.key(0)))
 
 
+@pytest.mark.slow
 def test_demo_projects_what_it_says(clip):
     x, y, z = np.moveaxis(clip.joints_cam, -1, 0)
     fx, fy, cx, cy = clip.intrinsics
