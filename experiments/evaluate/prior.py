@@ -1,10 +1,11 @@
-"""A prior over joint rotations on validation subjects: completion, generation, and what the schedule of t is worth.
+"""A prior over joint rotations on validation subjects: completion, generation, denoising, schedules of t.
 
-    python -m experiments.evaluate prior --model=prior21 [--task=complete,generate,schedules] [--stride=4] [--out=DIR]
+    python -m experiments.evaluate prior --model=prior21 [--task=complete,levels] [--stride=4] [--out=DIR]
 
 complete:  10 hypotheses of hidden parts (joint error over them, min / mean / std over hypotheses, mm) by every method,
            with seconds and network calls; and what the nearest training poses would give.
 generate:  samples against validation and training rotations; training poses in their place are the yardstick.
+levels:    one call at each noise level on poses of each capture's validation people: root mean square error, degrees.
 schedules: truncated, uniform, random and fixed times for completion and motion denoising, with the 95 % interval of
            the ratio to truncated (paired bootstrap over sequences or clips).
 Hidden joints' truth is read for `min` only in the choice of the hypothesis; nothing is aligned; root is known.
@@ -36,13 +37,16 @@ from jaxpose.fitting.priors import dposer_prior
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.io.anny_body import anny_body
+from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import stochastic
 
-TASKS = ("complete", "generate", "schedules")
+TASKS = ("complete", "generate", "levels", "schedules")
 _PARTS = ("left_leg", "legs", "arms", "trunk")
 _NEIGHBOURS, _APART = 10, 40  # nearest training poses: every 40th, since frames in sequence are one pose
+_CAPTURES = {"cmu": "val", "hdm05": "val", "cmu_more": "val_more", "reactidle": "val_more"}  # file -> its split
+_LEVELS = (0.1, 0.2, 0.35, 0.5)  # noise: sigma / alpha from 0.11 to 3.3 units of state
 _MESHES = 100  # whose self-intersections are counted
 SCHEDULES = {
     "truncated": None,  # the default
@@ -66,7 +70,7 @@ class Options(harness.Options):
 
 def prior(model: released.Model, options: Options) -> Iterator[Item]:
     """The tables of --task."""
-    makers = dict(zip(TASKS, (complete, generate, schedules), strict=True))
+    makers = dict(zip(TASKS, (complete, generate, levels, schedules), strict=True))
     for name in options.task:
         yield from makers[name](model, options)
 
@@ -128,6 +132,26 @@ def _generation_row(
     vertices = mesh.shape().pose(full_rotations(mesh, jnp.asarray(x[:_MESHES]))).skin()
     row |= self_intersection_row(np.asarray(vertices), np.asarray(mesh.faces))
     return row | {"dnn_rad": float(generation.nearest_rotations(x[:_MESHES], train).mean())}
+
+
+def levels(model: released.Model, options: Options) -> Iterator[Item]:
+    """One call at each level on every capture's validation people, over the rotations that move in the model."""
+    yield Table(
+        "denoising in one call: root mean square error of rotation vectors, degrees", "none", bench.tuned(model)
+    )
+    statistics, sde, predict = model.statistics, model.spec.sde(), model.predict_fn()
+    representation = REPRESENTATIONS[model.spec.codec]
+    moves = np.broadcast_to(np.asarray(statistics.spread).max(-1) > 0, 21)
+    for name, split in _CAPTURES.items():
+        poses = jnp.asarray(load_rotations(data_root(), split, (name,)).body_pose[:: options.stride])
+        x0 = encode(statistics, representation.from_axis_angle(poses))
+        row: dict[str, Any] = {"task": "levels", "poses": float(len(poses))}
+        for t in _LEVELS:
+            noise = jax.random.normal(jax.random.key(options.seed), x0.shape)
+            found = predict(sde.alpha(t) * x0 + sde.sigma(t) * noise, jnp.float32(t), None).x0
+            off = np.asarray(representation.to_axis_angle(decode(statistics, found)) - poses)[:, moves]
+            row[f"error_{t:g}_deg"] = float(np.degrees(np.sqrt(np.square(off).mean())))
+        yield Row(f"{name}, {split}", row)
 
 
 def schedules(model: released.Model, options: Options) -> Iterator[Item]:
