@@ -147,8 +147,9 @@ def levels(model: released.Model, options: Options) -> Iterator[Item]:
         x0 = encode(statistics, representation.from_axis_angle(poses))
         row: dict[str, Any] = {"task": "levels", "poses": float(len(poses))}
         for t in _LEVELS:
+            level = jnp.float32(t)
             noise = jax.random.normal(jax.random.key(options.seed), x0.shape)
-            found = predict(sde.alpha(t) * x0 + sde.sigma(t) * noise, jnp.float32(t), None).x0
+            found = predict(sde.alpha(level) * x0 + sde.sigma(level) * noise, level, None).x0
             off = np.asarray(representation.to_axis_angle(decode(statistics, found)) - poses)[:, moves]
             row[f"error_{t:g}_deg"] = float(np.degrees(np.sqrt(np.square(off).mean())))
         yield Row(f"{name}, {split}", row)
