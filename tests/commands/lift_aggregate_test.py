@@ -4,6 +4,7 @@ import json
 from typing import get_args
 
 import numpy as np
+import pytest
 
 from jaxpose.commands.options import Aggregate
 from jaxpose.evaluation import aggregate
@@ -18,6 +19,7 @@ def lifted(run, folder, *flags):
         return {name: z[name] for name in z.files}, json.loads((folder / "demo_clip.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_default_weights_the_hypotheses_by_their_agreement_with_the_keypoints(run, tmp_path):
     found, summary = lifted(run, tmp_path)
     assert summary["aggregate"] == "reprojection"

@@ -45,6 +45,7 @@ def test_generated_poses_are_the_python_functions_and_our_readers_take_them(run_
     assert json.loads((tmp_path / "generated.json").read_text())["model"]["name"] == "tinyrot"
 
 
+@pytest.mark.slow
 def test_completed_poses_keep_what_is_known_and_survive_bvh(run_prior, amass, turns, tmp_path):
     out = tmp_path / "o"
     run_prior("complete", amass, "--hide", "left_leg,right_knee", "--hypotheses", 3, "--out", out, "--bvh")

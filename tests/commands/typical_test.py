@@ -64,6 +64,7 @@ def test_a_lifted_clip_is_judged_by_its_aggregate_in_all_files(run, judges, tmp_
     np.testing.assert_array_equal(page.whole(page.content["marks"]["unusual"]), [found["out_of_distribution"]])
 
 
+@pytest.mark.slow
 def test_poses_of_a_world_are_seen_by_a_level_camera(run, judges, poses, tmp_path):
     """y up: a camera that looks along -z."""
     np.savez(tmp_path / "world.npz", joints3d=poses * [1, -1, -1], up="y")

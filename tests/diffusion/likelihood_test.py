@@ -72,6 +72,7 @@ def test_integrates_to_one(x64):
     np.testing.assert_allclose(density.sum() * (axis[1] - axis[0]) ** 2, 1, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_poses_and_the_grid_may_rise_or_fall(x64):
     """A network that is not the gradient of anything, and a batch so large that derivatives are taken in parts."""
     sde, law = laws.PROCESSES["vp"], laws.two_modes()

@@ -120,6 +120,7 @@ def test_not_finite_keypoints_count_as_missing(model, clip):
     np.testing.assert_array_equal(a.samples, b.samples)
 
 
+@pytest.mark.slow
 def test_height_sets_the_scale_and_with_it_the_distance(model, clip, lifted):
     tall = run(model, clip, height=1.9)
     np.testing.assert_allclose(stature(tall.samples, model), 1.9, rtol=1e-4)

@@ -104,6 +104,7 @@ def test_particles_find_the_weights_of_the_modes_and_the_evidence(two_modes):
     assert np.isnan(alone.log_evidence)
 
 
+@pytest.mark.slow
 def test_replacement_keeps_what_is_observed_and_particles_tell_the_rest():
     """Of four correlated numbers two are known, one exactly: NaN and masked entries are neither."""
     noise = np.array([[0.0, 1.0], [0.2, 1.0]])

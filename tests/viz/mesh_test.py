@@ -117,6 +117,7 @@ def skinned(read, part):
     return np.einsum("vk,fvkr->fvr", share, moved)
 
 
+@pytest.mark.slow
 def test_a_skin_moves_as_its_body_and_is_small():
     """Against the vertices of the body itself, which has no pose correctives."""
     body, rng = anny_body(), np.random.default_rng(0)

@@ -114,6 +114,7 @@ def test_positions_in_the_browser_are_those_of_the_file(chromium, page):
     assert chromium.run("return [2, 3].map((f) => viewer.show.marks.unusual(1, f))") == [True, False]
 
 
+@pytest.mark.slow
 def test_a_joint_is_told_by_pointer_key_and_touch(chromium, page):
     chromium.open(page)
     chromium.press("j")

@@ -95,6 +95,7 @@ def encoder(data, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_the_encoder_stage_learns_and_exports_no_denoiser(encoder):
     model = jaxpose.load(f"{encoder}.safetensors")
     assert model.spec.network.denoiser is None

@@ -90,9 +90,8 @@ def test_jitter_has_its_size():
     np.testing.assert_allclose((x - pair[0]).std(), 0.05, rtol=0.05)
 
 
-@pytest.mark.parametrize(
-    ("kind", "codec"), [pytest.param("own", "rot6d", marks=pytest.mark.slow), ("original", "axis_angle")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "codec"), [("own", "rot6d"), ("original", "axis_angle")])
 def test_a_job_of_each_kind_learns_and_exports(data, tmp_path, monkeypatch, kind, codec):
     """At every noise the loss has a gradient for the last layer; what is exported is what was trained."""
     monkeypatch.setenv("JAXPOSE_DATA", str(data))
