@@ -84,6 +84,14 @@ def see(mocap: Mocap, rates: ViewRates, num: int, seed: int, *, num_frames: int 
     return Seen(xy, confidence, exact, x_cam, up_cam, mocap.subject[sequence], mocap.category[sequence], tilt)
 
 
+def some_people(mocap: Mocap | Rotations, num: int, seed: int) -> np.ndarray:
+    """Which sequences [S] (bool) are of `num` subjects, drawn so that more of one seed contain fewer; or ValueError."""
+    names = np.unique(mocap.subject)
+    if not 1 <= num <= len(names):
+        raise ValueError(f"config.data.num_people: needed 1 to {len(names)}, or 0 for all, got {num}")
+    return np.isin(mocap.subject, np.random.default_rng(seed).permutation(names)[:num])
+
+
 def left_out(mocap: Mocap | Rotations, group: str) -> np.ndarray:
     """Which sequences [S] (bool) a group leaves out; ValueError for a name that is none of GROUPS."""
     if group not in GROUPS:

@@ -41,6 +41,7 @@ DATA: dict[str, Any] = {
     "category_factors": {"idle": 0.2},
     "leave_out": "",
     "share": 1.0,
+    "num_people": 0,  # all
     "folder": "",  # of `jaxpose prepare mocap`; rehearsal: experiments/jobs/frames.py
     "rehearsal": 0.0,
 }

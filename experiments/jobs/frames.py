@@ -18,7 +18,8 @@ def training_frames(data: ConfigDict, seed: int, load: Callable[..., T]) -> tupl
 
     data: `folder` of `jaxpose prepare mocap` (of rotations also `prepare amass`), or "" for JAXPOSE_DATA; `rehearsal`:
     with a folder, the share of examples that come from JAXPOSE_DATA all the same, so that a model goes on seeing other
-    people and poses. load: `load_mocap` or `load_rotations`. seed: of `take_share`. ValueError for a share outside
+    people and poses. load: `load_mocap` or `load_rotations`. seed: of `take_share` and of
+    `num_people`, where it is not 0 for all. ValueError for a share outside
     [0, 1), and one without a folder.
     """
     if not 0 <= data.rehearsal < 1 or (data.rehearsal and not data.folder):
@@ -41,6 +42,8 @@ def _taken(data: ConfigDict, seed: int, load: Callable[..., T], root: FilePath) 
         frames = load(root, data.get("split", "train"), tuple(data.files), drop=tuple(data.get("drop", ())))
     if left_out := data.get("leave_out", ""):
         frames = take_sequences(frames, ~groups.left_out(frames, left_out))
+    if num := data.get("num_people", 0):
+        frames = take_sequences(frames, groups.some_people(frames, num, seed))
     share = data.get("share", 1.0)
     return take_share(frames, share, seed) if share < 1 else frames
 

@@ -2,6 +2,7 @@
 
     python -m experiments.jobs.leave_out                                                   the released recipe and 0.7's
     python -m experiments.jobs.leave_out --recipes=0.7,people,turn --groups=databases      ingredients, one by one
+    python -m experiments.jobs.leave_out --recipes=released --people=4,12,0 --groups=databases    of how many people
 
 Groups are those of experiments/groups.py, recipes those of RECIPES. Every recipe trains the same smaller network for
 the same number of steps from fresh weights, and is scored on poses of the group's training people as they were
@@ -13,6 +14,7 @@ Intervals: 95 %, bootstrap over subjects, of the ratio of a recipe's error to th
 """
 
 import dataclasses
+import itertools
 import json
 import tempfile
 import time
@@ -65,6 +67,7 @@ class Options:
     out: str = option("runs/leave_out", "Folder of the rows.")
     groups: tuple[str, ...] = option(groups.GROUPS, "What is left out.", legal=groups.GROUPS)
     recipes: tuple[str, ...] = option(("0.7", "released"), "What is trained.", legal=RECIPES)
+    people: tuple[int, ...] = option((0,), "Training people, a row for each number; 0: all.", low=0)
     hidden: int = option(256, "Width of the network.", low=32)
     steps: int = option(4000, "Of each training.", low=1)
     batch: int = option(384, "Examples of a step.", low=1)
@@ -79,11 +82,11 @@ def main(options: Options) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name in options.groups:
         scored = scored_poses(name, options.poses, options.seed)
-        for recipe in options.recipes:
-            path = out / f"{name}_{recipe}.json"
+        for recipe, num in itertools.product(options.recipes, options.people):
+            path = out / (f"{name}_{recipe}_{num}_people.json" if num else f"{name}_{recipe}.json")
             if not path.is_file():
-                write_json(path, trained_row(name, recipe, scored, options, path))
-            print("\n".join(table_lines(out, name)[-1:]), flush=True)
+                write_json(path, trained_row(name, recipe, num, scored, options, path))
+            print(f"{path.stem}: mean {json.loads(path.read_text())['mean_mm']:.1f} mm", flush=True)
     for name in options.groups:
         print("\n".join(["", *table_lines(out, name)]))
 
@@ -105,9 +108,10 @@ def recipe_config(recipe: str) -> ConfigDict:
     return config
 
 
-def trained_row(name: str, recipe: str, scored: Seen, options: Options, path: Path) -> dict[str, Any]:
-    """One training without the group, and its figures on the group."""
+def trained_row(name: str, recipe: str, num: int, scored: Seen, options: Options, path: Path) -> dict[str, Any]:
+    """One training without the group, on `num` people (0: all), and its figures on the group."""
     config = recipe_config(recipe)
+    config.data.num_people = num
     config.data.leave_out = name
     config.seed = options.seed
     config.network.hidden = options.hidden
@@ -121,6 +125,7 @@ def trained_row(name: str, recipe: str, scored: Seen, options: Options, path: Pa
     said = {
         "group": name,
         "recipe": recipe,
+        "people": num,
         "seconds": seconds,
         "commit": git_commit(),
         "options": dataclasses.asdict(options),
@@ -161,14 +166,15 @@ def score(model: released.Model, scored: Seen, options: Options) -> dict[str, An
 def table_lines(out: Path, name: str) -> list[str]:
     """A line for each finished recipe of a group."""
     rows = [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}_*.json"))]
-    first = next((r for r in rows if r["recipe"] == "0.7"), None)
+    first = next((r for r in rows if r["recipe"] == "0.7" and not r.get("people")), None)
     lines = [f"{name} | mean | against 0.7 (95 %) | best of H | P-MPJPE | ECE | 90 % radius holds | tilt < 20 | > 45"]
-    for row in sorted(rows, key=lambda r: RECIPES.index(r["recipe"])):
+    for row in sorted(rows, key=lambda r: (RECIPES.index(r["recipe"]), r.get("people") or np.inf)):
+        people = f", {row['people']} people" if row.get("people") else ""
         against = "" if first is None or row is first else _ratio(row, first)
         best = next(v for k, v in row.items() if k.startswith("best_of_") and not k.endswith("_10_mm"))
         tilted = "" if row["tilted_mm"] is None else f"{row['tilted_mm']:.1f} ({row['num_tilted']})"
         lines.append(
-            f"{row['recipe']} | {row['mean_mm']:.1f} | {against} | {best:.1f} | {row['p_mean_mm']:.1f} | "
+            f"{row['recipe']}{people} | {row['mean_mm']:.1f} | {against} | {best:.1f} | {row['p_mean_mm']:.1f} | "
             f"{row['ece']:.3f} | {row['radius_coverage_90']:.2f} | {row['upright_mm']:.1f} | {tilted}"
         )
     return lines

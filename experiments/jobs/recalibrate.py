@@ -328,8 +328,11 @@ def score(samples: Array, truth: Array, covariance: Array, radius: Array) -> dic
 def compare(folder: Path, options: Options) -> None:
     """Ways of recalibration, fitted on the groups but one and scored on that one, of each recipe in the folder."""
     recipes: dict[str, dict[str, Rows]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        group, _, recipe = path.stem.partition("_")
+    paths = [(*path.stem.partition("_")[::2], path) for path in sorted(folder.glob("*.safetensors"))]
+    trained = [recipe for _, recipe, _ in paths]
+    for group, recipe, path in paths:
+        if trained.count(recipe) == 1:
+            continue  # there is no other group to fit on
         seen = scored_poses(group, options.poses, options.seed)
         recipes.setdefault(recipe, {})[group] = draw(released.load(path), seen, options)
     print("recipe | left out | way | ECE | best | 90 % radius holds | covariance ratio")

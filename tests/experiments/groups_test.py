@@ -1,5 +1,7 @@
 """Groups that are left out, and how their poses are seen."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,17 @@ def test_groups_leave_out_what_they_say(mocap):
     assert SUBJECT[groups.left_out(mocap, "people")].tolist() == ["cmu03"]
     with pytest.raises(ValueError, match="leave_out: got 'x'; legal are"):
         groups.left_out(mocap, "x")
+
+
+def test_more_people_of_one_seed_contain_fewer_with_all_their_sequences(mocap):
+    twice = mocap._replace(subject=SUBJECT[[0, 1, 2, 3, 4, 0]])
+    kept = [set(np.flatnonzero(groups.some_people(twice, num, 3)).tolist()) for num in (1, 2, 3, 4, 5)]
+    assert all(few < more for few, more in itertools.pairwise(kept))
+    assert kept[-1] == set(range(6))
+    assert all(({0, 5} <= rows) or not ({0, 5} & rows) for rows in kept)
+    for wrong in (-1, 6):
+        with pytest.raises(ValueError, match=f"config.data.num_people: needed 1 to 5, or 0 for all, got {wrong}"):
+            groups.some_people(twice, wrong, 3)
 
 
 def test_seen_poses_project_to_their_keypoints_and_know_their_tilt(mocap):
