@@ -85,7 +85,10 @@ def see(mocap: Mocap, rates: ViewRates, num: int, seed: int, *, num_frames: int 
 
 
 def some_people(mocap: Mocap | Rotations, num: int, seed: int) -> np.ndarray:
-    """Which sequences [S] (bool) are of `num` subjects, drawn so that more of one seed contain fewer; or ValueError."""
+    """Which sequences [S] (bool) are of `num` subjects drawn with `seed`: the first of one random order.
+
+    ValueError for fewer than 1 or more than there are.
+    """
     names = np.unique(mocap.subject)
     if not 1 <= num <= len(names):
         raise ValueError(f"config.data.num_people: needed 1 to {len(names)}, or 0 for all, got {num}")

@@ -3,10 +3,10 @@
     python -m experiments.train --config=experiments/configs/prior21.py --workdir=runs/prior21
         [--config.data.folder=FOLDER]         your own motion capture, of `jaxpose prepare mocap`
 
-The released weights: 18,000 steps on the data of 0.7, then, with the present data, `--config.train.init` of these,
-`--config.train.learning_rate=3e-4 --config.train.steps=3500`. Hardware, hours and the figures reached stand in
-`jaxpose/assets/prior21.md`. `prior21.py:original` trains DPoser's own parametrisation instead: noise divided by the VE
-table, times uniform, plain noise error.
+The released weights were trained for 18,000 steps on the data of 0.7. From these (`--config.train.init`) they were
+trained on the present data, with `--config.train.learning_rate=3e-4 --config.train.steps=3500`. Hardware, hours and
+the figures reached stand in `jaxpose/assets/prior21.md`. `prior21.py:original` trains DPoser's own parametrisation
+instead: noise divided by the VE table, times uniform, plain noise error.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 from experiments.configs import pose17
 from experiments.configs.training import training
 
-# Feet and knees of cmu85 and of the idle takes have angles thousands of deviations away, which undid a prior.
+# Feet and knees of cmu85 and of the idle takes have angles that no other take has. Trainings with them, at a higher
+# rate, completed poses worse; which of the two was the cause was not tested.
 DATA = pose17.DATA | {
     "files": ("cmu", "hdm05", "cmu_more", "cmu_takes_more"),
     "drop": (*pose17.DATA["drop"], "cmu_more/cmu85"),

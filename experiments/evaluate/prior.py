@@ -136,12 +136,11 @@ def _generation_row(
 
 def levels(model: released.Model, options: Options) -> Iterator[Item]:
     """One call at each level on every capture's validation people, over the rotations that move in the model."""
-    yield Table(
-        "denoising in one call: root mean square error of rotation vectors, degrees", "none", bench.tuned(model)
-    )
+    title = "denoising in one call: root mean square error of rotation vectors, degrees"
+    yield Table(title, "the noise level", bench.tuned(model))
     statistics, sde, predict = model.statistics, model.spec.sde(), model.predict_fn()
     representation = REPRESENTATIONS[model.spec.codec]
-    moves = np.broadcast_to(np.asarray(statistics.spread).max(-1) > 0, 21)
+    moves = np.broadcast_to(statistics.spread, np.shape(statistics.mean)).max(-1) > 0
     for name, split in _CAPTURES.items():
         poses = jnp.asarray(load_rotations(data_root(), split, (name,)).body_pose[:: options.stride])
         x0 = encode(statistics, representation.from_axis_angle(poses))

@@ -18,9 +18,9 @@ def training_frames(data: ConfigDict, seed: int, load: Callable[..., T]) -> tupl
 
     data: `folder` of `jaxpose prepare mocap` (of rotations also `prepare amass`), or "" for JAXPOSE_DATA; `rehearsal`:
     with a folder, the share of examples that come from JAXPOSE_DATA all the same, so that a model goes on seeing other
-    people and poses. load: `load_mocap` or `load_rotations`. seed: of `take_share` and of
-    `num_people`, where it is not 0 for all. ValueError for a share outside
-    [0, 1), and one without a folder.
+    people and poses; `num_people`: of whom there are frames, 0 for all. load: `load_mocap` or `load_rotations`. seed:
+    of `take_share` and `some_people`. ValueError for a rehearsal outside [0, 1), one without a folder, or more people
+    than there are.
     """
     if not 0 <= data.rehearsal < 1 or (data.rehearsal and not data.folder):
         raise ValueError(

@@ -327,16 +327,22 @@ def score(samples: Array, truth: Array, covariance: Array, radius: Array) -> dic
 
 def compare(folder: Path, options: Options) -> None:
     """Ways of recalibration, fitted on the groups but one and scored on that one, of each recipe in the folder."""
-    recipes: dict[str, dict[str, Rows]] = {}
-    paths = [(*path.stem.partition("_")[::2], path) for path in sorted(folder.glob("*.safetensors"))]
-    trained = [recipe for _, recipe, _ in paths]
-    for group, recipe, path in paths:
-        if trained.count(recipe) == 1:
-            continue  # there is no other group to fit on
-        seen = scored_poses(group, options.poses, options.seed)
-        recipes.setdefault(recipe, {})[group] = draw(released.load(path), seen, options)
+    models: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        group, _, recipe = path.stem.partition("_")
+        models.setdefault(recipe, {})[group] = path
+    if all(len(paths) < 2 for paths in models.values()):
+        raise ValueError(
+            f"--leave_out: {folder} has no recipe with two groups, of which one is scored; run jobs/leave_out"
+        )
     print("recipe | left out | way | ECE | best | 90 % radius holds | covariance ratio")
-    for recipe, drawn in recipes.items():
+    for recipe, paths in models.items():
+        if len(paths) < 2:
+            continue  # there is no other group to fit on
+        drawn = {
+            group: draw(released.load(path), scored_poses(group, options.poses, options.seed), options)
+            for group, path in paths.items()
+        }
         for group, scored in drawn.items():
             others = [rows for name, rows in drawn.items() if name != group]
             everybody = np.ones(len(scored.truth), bool)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.jobs.recalibrate import helps
+from experiments.jobs.recalibrate import Options, helps, main
 
 
 def lines(drawn, after):
@@ -16,3 +16,10 @@ def lines(drawn, after):
 def test_other_people_decide(drawn, after, kept, capsys):
     assert helps(lines(drawn, after)) is kept
     assert f"{drawn:.3f} as drawn, {after:.3f} recalibrated" in capsys.readouterr().out
+
+
+def test_one_group_alone_leaves_nothing_to_fit_on(tmp_path):
+    for name in ("databases_0.7", "people_released"):
+        (tmp_path / f"{name}.safetensors").touch()
+    with pytest.raises(ValueError, match=r"--leave_out: .* has no recipe with two groups"):
+        main(Options(leave_out=str(tmp_path)))
