@@ -37,5 +37,7 @@ def get_config(model: str = "") -> ConfigDict:
     config.name = f"{model}_tuned"
     config.data.rehearsal = 0.3
     config.train.update({"init": model, "steps": 200, "learning_rate": 3e-4, "warmup_steps": 20, "eval_every": 0})
+    if "view" in config:
+        config.view.people = 0.0  # the person's own proportions are what is to be learned
     config.train.update({"steps_per_dispatch": 20, "log_every": 20, "checkpoint_every": 100, **own})
     return config
