@@ -105,7 +105,7 @@ class Spec:
         """What a task may ask for (`require`): the space's and the network's; a few-step model has no score."""
         own = self.network.capabilities | {self.space.capability}
         own -= {"condition"} if self.space.representation else set()  # priors over rotations have none
-        if "joints" in own and self.context == self.state_shape[0] + 3:
+        if "joints" in own and self.context >= self.state_shape[0] + 3:
             own |= {"vertical"}
         return (own - {"score"}) | {"few_steps"} if self.times else own
 

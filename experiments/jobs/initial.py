@@ -32,11 +32,26 @@ def load_initial(init: str, spec: released.Spec) -> released.Model | None:
     if not init:
         return None
     model = released.load(init)
+    if getattr(spec.network, "num_frames", None) and model.spec.network.window is None:
+        return _inflated(model, spec)
     check_same(init, model.spec, spec, _FIXED)
     if model.spec.context > spec.context:
         check_same(init, model.spec, spec, ("context",))
     own = dataclasses.replace(model.spec, name=spec.name, context=spec.context)
     return dataclasses.replace(model, spec=own, params=_told_more(model.params, own))
+
+
+def _inflated(model: released.Model, spec: released.Spec) -> released.Model:
+    """A model of single poses as one of windows, whose frames do not attend to each other yet."""
+    fresh = released.init_params(jax.random.key(0), spec)
+    own = dataclasses.replace(model.spec, network=spec.network, name=spec.name, context=spec.context)
+
+    def merged(old: Any, new: Any) -> Any:
+        if not isinstance(new, dict):
+            return jnp.pad(old, [(0, n - o) for o, n in zip(old.shape, new.shape, strict=True)])
+        return {k: merged(old[k], v) if k in old else v for k, v in new.items()}
+
+    return dataclasses.replace(model, spec=own, params=merged(model.params, fresh))
 
 
 def _told_more(params: Any, spec: released.Spec) -> Any:

@@ -18,7 +18,9 @@ from jaxpose.datasets.h36m import load_frames
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.examples.bodies import Bodies
+from jaxpose.examples.clips import Clips, make_clips
 from jaxpose.examples.gfpose import gfpose_example, on_device
+from jaxpose.examples.motions import motion_example
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import pose_example
 from jaxpose.networks.score_mlp import ScoreMLP
@@ -77,14 +79,23 @@ def load_data(config: ConfigDict) -> Source:
         return Source(frames, example, IMAGE_DEPTH)
     if kind != "mocap":
         raise ValueError(f"config.data.kind: got {kind!r}, legal are 'mocap' and 'h36m'")
-    bodies, _ = load_bodies(config)
+    bodies, mocap = load_bodies(config)
+    if num_frames := config.network.get("num_frames"):
+        example = functools.partial(
+            motion_example, view=ViewRates(**config.view), masks=masks, num_frames=num_frames, gap=config.gap
+        )
+        return Source(make_clips(bodies, mocap), example, bodies.statistics)
     example = functools.partial(pose_example, view=ViewRates(**config.view), masks=masks)
     return Source(bodies, example, bodies.statistics)
 
 
 def with_statistics(source: Source, statistics: Statistics) -> Source:
     """The same data, whose examples are states of other statistics."""
-    data = source.data._replace(statistics=statistics) if isinstance(source.data, Bodies) else source.data
+    data = source.data
+    if isinstance(data, Clips):
+        data = data._replace(bodies=data.bodies._replace(statistics=statistics))
+    elif isinstance(data, Bodies):
+        data = data._replace(statistics=statistics)
     return source._replace(data=data, statistics=statistics)
 
 
@@ -99,6 +110,7 @@ def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any
     def loss(params: Any, key: Key, example: Example) -> tuple[Array, dict[str, Array]]:
         keys = jax.random.split(key, config.num_draws)
         losses, metrics = jax.vmap(lambda k: at_one_level(params, k, example))(keys)
+        losses = losses / (1 if spec.network.window is None else spec.network.window)
         return losses.mean(), jax.tree.map(jnp.mean, metrics)
 
     return loss
@@ -106,7 +118,7 @@ def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any
 
 def make_evaluators(spec: released.Spec, statistics: Statistics, data: ConfigDict) -> dict[str, Any]:
     """The row of the folder's or the benchmark's validation poses, 50 hypotheses; none where there are none."""
-    if spec.codec != "person":
+    if spec.codec != "person" or spec.network.window is not None:
         return {}  # GFPose's protocol needs its own files: experiments.evaluate gfpose
     bench = own_views(data.folder) if data.folder else _benchmark()
     if bench is None:

@@ -22,6 +22,9 @@ from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.spaces.person import Statistics, encode_keypoints, encode_pose, encode_xy
 
 
+_PINHOLE = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
+
+
 class Clips(NamedTuple):
     """Bodies, and for each row the `first` and `last` row [N] of its sequence."""
 
@@ -57,9 +60,20 @@ def stretch(key: Key, middle: Array, first: Array, last: Array, num_frames: int)
     return jnp.clip(wanted, first[middle], last[middle])
 
 
-def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int = 1) -> ClipExample:
-    """A random `stretch` of `num_frames` frames."""
-    draw_key, body_key, camera_key, detect_key, mask_key = jax.random.split(key, 5)
+class SeenClip(NamedTuple):
+    """F frames of a body before a camera: keypoints and xy, as detected and exact, [F, J, 2] on the plane z = 1,
+    confidence [F, J], x_cam [F, J, 3] metres, up_cam [3]."""
+
+    keypoints: Array
+    confidence: Array
+    xy: Array
+    x_cam: Array
+    up_cam: Array
+
+
+def seen_clip(key: Key, clips: Clips, view: ViewRates, num_frames: int) -> SeenClip:
+    """A random `stretch` of `num_frames` frames, of a body drawn anew, by a camera that stands still."""
+    draw_key, body_key, camera_key, detect_key = jax.random.split(key, 4)
     rows, other = _draw_rows(draw_key, clips, num_frames)
     joints = clips.bodies.joints
     # the same key for all frames: one body, mirrored or not, with one set of bones
@@ -71,11 +85,16 @@ def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, n
     R, t = views.draw_camera(camera_key, x_world[num_frames // 2], view)
     x_cam = world_to_camera(R, t, x_world)
     x_cam = x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))  # no joint behind the camera
-    pinhole = jnp.array([1.0, 1.0, 0.0, 0.0])
-    xy = project(pinhole, x_cam)
-    seen_xy, confidence = _detect(detect_key, xy, view)
-    confidence = confidence * draw_joints(mask_key, masks, H36M_17)
-    return as_example(clips.bodies.statistics, pinhole, seen_xy, confidence, x_cam, xy)
+    xy = project(_PINHOLE, x_cam)
+    return SeenClip(*_detect(detect_key, xy, view), xy, x_cam, R[:, 1])
+
+
+def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int = 1) -> ClipExample:
+    """A random `stretch` of `num_frames` frames."""
+    clip_key, mask_key = jax.random.split(key)
+    seen = seen_clip(clip_key, clips, view, num_frames)
+    confidence = seen.confidence * draw_joints(mask_key, masks, H36M_17)
+    return as_example(clips.bodies.statistics, _PINHOLE, seen.keypoints, confidence, seen.x_cam, seen.xy)
 
 
 def as_example(

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Condition
+from jaxpose.networks.frames import FrameAttention
 from jaxpose.networks.layers import CentredDense, GroupNorm, dense, silu, sinusoidal_embedding
 
 _VE_SIGMAS = np.geomspace(50, 0.01, 1000).astype(np.float32)  # spec/dposer.md, section 1
@@ -39,6 +40,8 @@ class ScoreMLP(nn.Module):
     context are inputs; without it the difference is the only input, and no condition equals a difference of 0.
     time_units: t = 1 in the units of the time embedding, whose frequencies are made for about a thousand steps.
     ve_output_scale: divide the output by DPoser's table of noise levels (see above), for its weights alone.
+    num_frames: of a window of poses [..., F, J, D] whose frames attend to each other, after each layer of the condition
+    branch and of the trunk, with `frame_width` numbers in `num_heads` heads; None: single poses.
     """
 
     hidden: int = 1024
@@ -51,6 +54,9 @@ class ScoreMLP(nn.Module):
     explicit: bool = True
     time_units: float = 1000.0
     ve_output_scale: bool = False
+    num_frames: int | None = None
+    frame_width: int = 128
+    num_heads: int = 4
 
     @nn.compact
     def __call__(self, x: Array, t: Array, cond: Condition | None = None, *, train: bool = False) -> Array:
@@ -64,9 +70,9 @@ class ScoreMLP(nn.Module):
                 shared = shared + self._linear(f"{name}_cond")(kap)
             return self._activate(self._linear(name)(h) + shared, name, train)
 
-        h = layer(_flatten(x), "pre")
+        h = self._mix(layer(_flatten(x), "pre"), "pre")
         for block in range(self.num_blocks):
-            h = h + layer(layer(h, f"block{block}_0"), f"block{block}_1")
+            h = self._mix(h + layer(layer(h, f"block{block}_0"), f"block{block}_1"), f"block{block}")
         out = dense(x.shape[-1] * x.shape[-2], "post")(h).reshape(x.shape)
         return out / self._level(t).astype(out.dtype) if self.ve_output_scale else out
 
@@ -75,19 +81,20 @@ class ScoreMLP(nn.Module):
     @property
     def capabilities(self) -> frozenset[str]:
         """As in `networks`."""
-        return frozenset({"score", "condition"})
+        return frozenset({"score", "condition"} | ({"video"} if self.num_frames else set()))
 
     @property
     def window(self) -> int | None:
-        """Single poses."""
-        return None
+        """Frames that it sees together, None for single poses."""
+        return self.num_frames
 
     def example_inputs(self, shape: tuple[int, int], keypoint_width: int, context: int | None) -> tuple[Any, ...]:
         """Arguments of `init`."""
-        pose, t = jnp.zeros(shape), jnp.float32(0.5)
+        lead = () if self.num_frames is None else (self.num_frames,)
+        pose, t = jnp.zeros((*lead, *shape)), jnp.float32(0.5)
         if context is None:
             return pose, t
-        return pose, t, Condition(pose, pose, jnp.zeros(context) if context else None)
+        return pose, t, Condition(pose, pose, jnp.zeros((*lead, context)) if context else None)
 
     def _level(self, t: Array) -> Array:
         """DPoser's s_k; beyond the table, where the original fails or wraps around, its ends."""
@@ -95,12 +102,20 @@ class ScoreMLP(nn.Module):
         return jnp.asarray(_VE_SIGMAS)[jnp.clip(index, 0, len(_VE_SIGMAS) - 1)]
 
     def _encode(self, x: Array, cond: Condition | None, train: bool) -> Array:
-        kap = silu(dense(self.hidden, "cond")(self._features(x, cond)))
+        kap = self._mix(silu(dense(self.hidden, "cond")(self._features(x, cond))), "cond")
         for block in range(self.encoder_blocks):
             r = self._activate(self._linear(f"encoder{block}_0")(kap), f"encoder{block}_0", train)
             r = self._activate(self._linear(f"encoder{block}_1")(r), f"encoder{block}_1", train)
-            kap = kap + r
+            kap = self._mix(kap + r, f"encoder{block}")
         return kap
+
+    def _mix(self, h: Array, name: str) -> Array:
+        """Features of a window with what its frames learn from each other."""
+        if self.num_frames is None:
+            return h
+        return FrameAttention(
+            self.num_frames, self.frame_width, self.num_heads, self.num_groups, name=f"{name}_frames"
+        )(h)
 
     def _features(self, x: Array, cond: Condition | None) -> Array:
         if not self.explicit:
@@ -112,7 +127,7 @@ class ScoreMLP(nn.Module):
         assert cond is not None  # `__call__` has no branch then
         features = [_flatten(cond.value * cond.mask), _flatten(cond.mask)]
         if cond.context is not None:
-            features.append(cond.context)
+            features.append(cond.context if self.num_frames is None else _about_window(cond.context))
         if self.difference:
             shown = _flatten(cond.mask * (x - cond.value))
             features = [jnp.broadcast_to(f, (*shown.shape[:-1], f.shape[-1])) for f in features] + [shown]
@@ -129,3 +144,15 @@ class ScoreMLP(nn.Module):
 
 def _flatten(x: Array) -> Array:
     return x.reshape(*x.shape[:-2], -1)
+
+
+def _about_window(context: Array) -> Array:
+    """Context [..., F, C] whose last three numbers, the person's direction and log extent, are of the window's own.
+
+    Direction in extents about the window's middle, logarithm about its mean, over the frames that have them; 0 elsewhere.
+    """
+    rest, path = context[..., :-3], context[..., -3:]
+    known = (path != 0).any(-1, keepdims=True)
+    mean = path.sum(-2, keepdims=True) / jnp.maximum(known.sum(-2, keepdims=True), 1)
+    away = (path - mean) * jnp.concatenate([jnp.exp(-mean[..., 2:])] * 2 + [jnp.ones_like(mean[..., 2:])], -1)
+    return jnp.concatenate([rest, jnp.where(known, away, 0)], -1)

@@ -21,6 +21,7 @@ in a joint in both: a detector's confidence, or 1 for exact joints and less the 
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -88,6 +89,33 @@ def encode_keypoints(
     )
 
 
+def encode_track(
+    intrinsics: Array, uv_px: Array, confidence: Array, distortion: Array | None = None
+) -> tuple[Condition, View]:
+    """The condition of a track of keypoints [F, J, 2] px with confidence [F, J], and the view of each frame.
+
+    As `encode_keypoints`; frames with fewer than two joints get the view of the frames around them, between which it
+    changes linearly in time. The context [F, J + 6] ends with 3 places for the vertical and the person's path: the
+    direction x / z, y / z towards them and the log of their extent, 0 where not seen.
+    """
+    cond, view = encode_keypoints(intrinsics, uv_px, confidence, distortion)
+    known = (confidence > 0).sum(-1) >= 2
+    ray = view.R_view_cam[..., 2, :]
+    path = jnp.concatenate([ray[:, :2] / ray[:, 2:], jnp.log(jnp.asarray(view.extent))[:, None]], -1)
+    at = jnp.arange(len(known), dtype=path.dtype)
+    # the frames that are known, first; then the last of them again
+    order = jnp.argsort(~known, stable=True)
+    last = jnp.maximum(known.sum() - 1, 0)
+    row = order[jnp.minimum(jnp.arange(len(known)), last)]
+    filled = jax.vmap(lambda values: jnp.interp(at, at[row], values[row]), 1, 1)(path)
+    filled = jnp.where(known.any(), filled, 0.0)
+    R = jnp.where(known[:, None, None], view.R_view_cam, turn_to(filled[:, :2]))
+    assert cond.context is not None, "keypoints have a trust in each joint"
+    context = jnp.concatenate([cond.context, jnp.zeros_like(path), jnp.where(known[:, None], path, 0.0)], -1)
+    centre = jnp.where(known[:, None], view.centre, 0.0)
+    return cond._replace(context=context), View(R, centre, jnp.where(known, view.extent, jnp.exp(filled[:, 2])))
+
+
 def tell_vertical(cond: Condition, view: View, up_cam: Array) -> Condition:
     """The condition with the world's upward direction [..., 3] of length 1, in camera axes; of 0 it says nothing.
 
@@ -96,6 +124,9 @@ def tell_vertical(cond: Condition, view: View, up_cam: Array) -> Condition:
     assert cond.context is not None, "a condition of this space has the trust in its joints as context"
     up_view = jnp.einsum("...ij,...j->...i", view.R_view_cam, up_cam)
     up_view = jnp.broadcast_to(up_view, (*cond.context.shape[:-1], 3)).astype(cond.context.dtype)
+    num_joints = cond.mask.shape[-2]
+    if cond.context.shape[-1] > num_joints:  # of a track, which has a place for it
+        return cond._replace(context=cond.context.at[..., num_joints : num_joints + 3].set(up_view))
     return cond._replace(context=jnp.concatenate([cond.context, up_view], -1))
 
 
