@@ -15,7 +15,8 @@ def get_config() -> ConfigDict:
     config = pose17.get_config()
     with config.unlocked():
         config.name, config.context, config.gap = "motion17", 23, 0.3
+        config.train.others = ("_frames", 0.3)
         config.network.update({"num_frames": 32, "frame_width": 128, "num_heads": 4})
     config.view.recombine = 0.0  # limbs of two clips do not move together
-    config.train.update({"init": "pose17", "batch_size": 24, "steps": 10_000, "learning_rate": 5e-4, "eval_every": 0})
+    config.train.update({"init": "pose17", "batch_size": 24, "steps": 25_000, "learning_rate": 3e-4, "warmup_steps": 1000, "eval_every": 500})
     return config

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from experiments.jobs.initial import keeps_statistics, load_initial
 from experiments.jobs.job import Job, level_loss, load_bodies, validation
 from experiments.jobs.own_views import own_views
+from experiments.jobs.motions import motion_evaluators
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Example, Key
 from jaxpose.conditioning import MaskRates
@@ -118,7 +119,9 @@ def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any
 
 def make_evaluators(spec: released.Spec, statistics: Statistics, data: ConfigDict) -> dict[str, Any]:
     """The row of the folder's or the benchmark's validation poses, 50 hypotheses; none where there are none."""
-    if spec.codec != "person" or spec.network.window is not None:
+    if spec.network.window is not None:
+        return motion_evaluators(spec, statistics)
+    if spec.codec != "person":
         return {}  # GFPose's protocol needs its own files: experiments.evaluate gfpose
     bench = own_views(data.folder) if data.folder else _benchmark()
     if bench is None:

@@ -1,6 +1,10 @@
-"""Attention over the frames of a window, as a branch that adds nothing until it is trained.
+"""Mixing over the frames of a window, as a branch that adds nothing until it is trained.
 
-    h = h + W_out softmax(q k' / sqrt(d) + b) v,   q, k, v of GN(h);   b_{f - f'}: one number for each distance in time
+    h_f = h_f + W_out [ sigmoid(q_f) * sum_g a_fg v_g ],    a_fg = exp(b_{f-g} + k_g) / sum_g' exp(b_{f-g'} + k_g')
+
+with q, v of GN(h), for each head one k_g a frame and one b for each distance in time: what a frame tells the others
+depends on what it holds, and on how far it is. Attention whose scores do not depend on the asking frame is a product
+with one matrix exp(b) for all windows (Zhai et al., An attention free transformer, 2021).
 
 W_out starts at 0, so a network of single poses whose weights are given keeps its output in every frame (Blattmann et
 al., Align your latents, CVPR 2023, inflate image models to video so).
@@ -15,8 +19,8 @@ from jaxpose.base import Array
 from jaxpose.networks.layers import GroupNorm, dense
 
 
-class FrameAttention(nn.Module):
-    """h [..., F, C] with what attention over the F frames adds; width: of the queries, over all heads."""
+class FrameMixing(nn.Module):
+    """h [..., F, C] with what the F frames tell each other; width: of the values, over all heads."""
 
     num_frames: int
     width: int
@@ -25,14 +29,17 @@ class FrameAttention(nn.Module):
 
     @nn.compact
     def __call__(self, h: Array) -> Array:
-        num, heads, size = self.num_frames, self.num_heads, self.width // self.num_heads
+        num, heads = self.num_frames, self.num_heads
         if h.shape[-2] != num:
             raise ValueError(f"a network of {num} frames got {h.shape[-2]}")
         normed = GroupNorm(self.num_groups, name="norm")(h)
-        qkv = dense(3 * self.width, "qkv")(normed).reshape(*h.shape[:-1], 3, heads, size)
-        q, k, v = jnp.moveaxis(qkv, (-3, -2), (0, -3))
+        gate, v = jnp.split(dense(2 * self.width, "gate_value")(normed), 2, -1)
+        k = dense(heads, "key")(normed)
+        k = jnp.exp(k - jax.lax.stop_gradient(k.max(-2, keepdims=True)))[..., None]
         bias = self.param("bias", nn.initializers.zeros, (heads, 2 * num - 1))
         distance = np.arange(num)[:, None] - np.arange(num) + num - 1
-        scores = q * size**-0.5 @ jnp.swapaxes(k, -1, -2) + bias[:, distance]
-        mixed = jnp.swapaxes(jax.nn.softmax(scores) @ v, -2, -3).reshape(*h.shape[:-1], self.width)
-        return h + nn.Dense(h.shape[-1], kernel_init=nn.initializers.zeros, name="out")(mixed)
+        near = jnp.exp(bias[:, distance])
+        told = jnp.concatenate([k * v.reshape(*v.shape[:-1], heads, -1), k], -1)
+        mixed = jnp.einsum("hfg,...ghc->...fhc", near, told)
+        mixed = (mixed[..., :-1] / mixed[..., -1:]).reshape(v.shape)
+        return h + nn.Dense(h.shape[-1], kernel_init=nn.initializers.zeros, name="out")(jax.nn.sigmoid(gate) * mixed)

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Condition
-from jaxpose.networks.frames import FrameAttention
+from jaxpose.networks.frames import FrameMixing
 from jaxpose.networks.layers import CentredDense, GroupNorm, dense, silu, sinusoidal_embedding
 
 _VE_SIGMAS = np.geomspace(50, 0.01, 1000).astype(np.float32)  # spec/dposer.md, section 1
@@ -113,7 +113,7 @@ class ScoreMLP(nn.Module):
         """Features of a window with what its frames learn from each other."""
         if self.num_frames is None:
             return h
-        return FrameAttention(
+        return FrameMixing(
             self.num_frames, self.frame_width, self.num_heads, self.num_groups, name=f"{name}_frames"
         )(h)
 
