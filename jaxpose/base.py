@@ -167,6 +167,9 @@ class Problem:
     cond:    what the network is told of the N rows, or None.
     project: what is enforced after each solver step, or None.
     noise:   [N, J] metres of the given joints, passed on to the result, or None.
+    windows: (index [W, F], share [W, F]) for a network of windows, of rows that are the frames of a motion: what it
+             predicts of a row is the sum over the windows, each with its share.
+    held:    [H, K, J, D] states of the first K rows in each hypothesis, which stay as they are, or None.
     task:    the name under which the model has its recalibration.
     rows_at_once: of the network's calls, for networks that need much memory a row; None: all.
     """
@@ -176,5 +179,7 @@ class Problem:
     cond: Condition | None = None
     project: ProjectFn | None = None
     noise: Array | None = None
+    windows: tuple[Array, Array] | None = None
+    held: Array | None = None
     task: str = flax.struct.field(pytree_node=False, default="")
     rows_at_once: int | None = flax.struct.field(pytree_node=False, default=None)

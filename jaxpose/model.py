@@ -52,6 +52,7 @@ _NEEDED = {
     "screen": "a model of DiffPose's own checkpoints",
     "image_depth": "a model of GFPose's own checkpoints",
     "encoder": "a model with an encoder of keypoints",
+    "motion": "a model of motions, such as 'motion17'",
     "vertical": "a model that can be told the vertical, such as 'pose17'",
 }
 

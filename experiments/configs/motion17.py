@@ -18,5 +18,14 @@ def get_config() -> ConfigDict:
         config.train.others = ("_frames", 0.3)
         config.network.update({"num_frames": 32, "frame_width": 128, "num_heads": 4})
     config.view.recombine = 0.0  # limbs of two clips do not move together
-    config.train.update({"init": "pose17", "batch_size": 24, "steps": 25_000, "learning_rate": 3e-4, "warmup_steps": 1000, "eval_every": 500})
+    config.train.update(
+        {
+            "init": "pose17",
+            "batch_size": 24,
+            "steps": 25_000,
+            "learning_rate": 3e-4,
+            "warmup_steps": 1000,
+            "eval_every": 500,
+        }
+    )
     return config

@@ -1,4 +1,4 @@
-"""What a model of motions makes of the benchmark's clips while it trains: the mean that it would draw about, in one call.
+"""What a model of motions makes of the benchmark's clips while it trains: the mean it would draw about, in one call.
 
 At the process' end the state is noise, and x0 is predicted from the condition alone: it is the posterior's mean.
 """
@@ -26,6 +26,7 @@ def motion_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, 
     if path is None:
         return {}
     bench, length = load_video_bench(path), spec.network.window
+    assert length is not None, "a model of motions has windows"
     num = bench.joints_cam.shape[1] // length
     keypoints, confidence, truth = (
         jnp.asarray(x[:, : num * length].reshape(-1, length, *x.shape[2:]))
@@ -33,29 +34,27 @@ def motion_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, 
     )
     intrinsics = jnp.repeat(jnp.asarray(bench.intrinsics), num, 0)
     sde, away = spec.sde(), (length - _GAP) // 2
-    hidden = np.arange(length) // 1
-    hidden = (hidden >= away) & (hidden < away + _GAP)
+    hidden = (np.arange(length) >= away) & (np.arange(length) < away + _GAP)
 
     @jax.jit
     def figures(params: Any) -> dict[str, Array]:
         predict = released.Model(params, statistics, spec).predict_fn()
 
-        def seen(sure: Array, t: float) -> Array:
+        def seen(sure: Array, t: Array) -> Array:
             cond, view = jax.vmap(encode_track)(intrinsics, keypoints, sure)
             cond = jax.vmap(tell_vertical)(cond, view, jnp.zeros((len(truth), 3)))
             noise = jax.random.normal(jax.random.key(0), truth.shape)
             x = sde.alpha(t) * encode_pose(statistics, view, truth) + sde.sigma(t) * noise
-            poses = decode_pose(statistics, view, predict(x, jnp.float32(t), cond).x0)
+            poses = decode_pose(statistics, view, predict(x, t, cond).x0)
             return 1000 * metrics.mpjpe(poses, metrics.align_root(truth))
 
-        middle = sde.t_max / 4
-        gap = seen(confidence * ~hidden[:, None], sde.t_max)
-        mean = seen(confidence, sde.t_max)
+        end = jnp.float32(sde.t_max)
+        gap, mean = seen(confidence * ~hidden[:, None], end), seen(confidence, end)
         return {
             "mean_mm": mean.mean(),
             "gap_mm": gap[:, hidden].mean(),
             "seen_mm": mean[:, hidden].mean(),
-            "noisy_mm": seen(confidence, middle).mean(),
+            "noisy_mm": seen(confidence, end / 4).mean(),
         }
 
     def validate(state: TrainState) -> dict[str, float]:

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from experiments.jobs.initial import keeps_statistics, load_initial
 from experiments.jobs.job import Job, level_loss, load_bodies, validation
-from experiments.jobs.own_views import own_views
 from experiments.jobs.motions import motion_evaluators
+from experiments.jobs.own_views import own_views
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Example, Key
 from jaxpose.conditioning import MaskRates

@@ -21,17 +21,33 @@ AXIS = {"samples": 1, "root": 1, "weights": 1, "path": 2}
 AXIS |= dict.fromkeys(("body_pose", "global_orient", "transl", "betas", "joints", "energy"), 1)
 
 
+class Track(NamedTuple):
+    """Frames of one person that are drawn together, 1/30 s apart.
+
+    rows: [R] of the observations, filled up. seen: [R] bool, the frames that have an observation; the others' rows are
+    any. held: of the first frames, which the block before drew. count: of frames that do not fill up. time: [n] places
+    among the frames, whole or between two, of the rows that are answered.
+    """
+
+    rows: np.ndarray
+    seen: np.ndarray
+    held: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nothing uses
+    time: np.ndarray
+
+
 class Block(NamedTuple):
     """Rows worked on together.
 
     index: folded into the key. rows: [R] of the observations, filled up with copies. kept: [n] places in `rows` that
-    are answered here. windows: of these rows, for a model of video.
+    are answered here. windows: of these rows, for a model of video. track: the frames drawn, for a model of motions.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nothing uses
     rows: np.ndarray
     kept: np.ndarray
     windows: Windows | None = None
+    track: Track | None = None
 
 
 class Spent(NamedTuple):

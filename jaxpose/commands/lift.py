@@ -35,6 +35,7 @@ from jaxpose.spaces.person import place
 from jaxpose.tasks import lift as task
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift import stature
+from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.score import lifted_log_density
 from jaxpose.tasks.world import World
@@ -123,8 +124,26 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         given["keypoint_mixture"] = None if mixture is None else Mixture(*(jnp.asarray(x[block.rows]) for x in mixture))
         return run(key, model, xy, confidence, **given)
 
+    before: Any = None  # the motions that the last block drew
+
+    def lift_track(key: Key, block: Block, return_path: bool) -> Any:
+        nonlocal before
+        track = block.track
+        assert track is not None
+        xy, confidence, intrinsics = data.observed(track.rows)
+        past = before[:, -track.held :] if track.held else None
+        sure = confidence * track.seen[:, None]
+        given = {"camera": Camera(intrinsics), "height": options.height, "up": up, "past": past}
+        found = run(key, model, xy, sure, return_path=return_path, **given)
+        before = found.samples[:, : track.count]
+        return video.drawn_between(found, track)
+
     groups = blocks.even(num, doubling=True)
-    if length is not None:
+    if length is not None and is_motion(model):
+        clock = video.timing(data.source)
+        yield f"model of motions, {length} frames at a time: {clock.said}"
+        work, groups = lift_track, video.tracks(data.source.person, clock, length)
+    elif length is not None:
         clock = video.timing(data.source)
         yield f"video model, windows of {length} frames: {clock.said}"
         groups = video.groups(data.source.person, clock, length)

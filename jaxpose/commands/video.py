@@ -10,17 +10,18 @@ that makes hypothesis h: it is the same motion from the first group to the last.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
-from jaxpose.commands.blocks import Block
+from jaxpose.commands.blocks import AXIS, Block, Track
 from jaxpose.geometry.windows import Windows, tile
 from jaxpose.io.keypoints import Keypoints
 
 TRAINED_FPS = 30
+_MOST_FRAMES = 256  # of a motion drawn together
 _MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group needs 54 again
 
 
@@ -74,6 +75,54 @@ def groups(person: np.ndarray, clock: Timing, length: int) -> Iterator[Block]:
             index = np.concatenate([index, np.repeat(index[-1:], spare, 0)])
             counted = np.concatenate([windows.counted, np.zeros((spare, length), bool)])
             yield Block(place, filled, np.unique(index[counted]), Windows(index, counted))
+
+
+def tracks(person: np.ndarray, clock: Timing, length: int) -> Iterator[Block]:
+    """Frames that a model of motions draws together, which answer each row once, person by person.
+
+    A frame without an observation is drawn like the others; where more than half a window is missing, a new motion
+    begins. Of k times 30 frames a second every k-th is drawn, and the rows between lie between the two. A long motion
+    is drawn piece by piece, each of which goes on from half a window of the one before.
+    """
+    held, index = length // 2, 0
+    for who in np.unique(person):
+        rows = np.flatnonzero(person == who)
+        rows = rows[np.argsort(clock.number[rows], kind="stable")]
+        time = clock.number[rows] / clock.every
+        for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(time) > held) + 1):
+            at = time[part] - np.floor(time[part[0]])
+            num = int(np.ceil(at[-1])) + 1
+            row_of = np.full(num, -1)
+            whole = at == np.floor(at)
+            row_of[at[whole].astype(int)] = rows[part[whole]]
+            first, done = 0, -1
+            while True:
+                last = min(num, first + _MOST_FRAMES)
+                size = length
+                while size < last - first:
+                    size *= 2
+                mine = (at > done) & (at <= last - 1)
+                frames = np.append(row_of[first:last], np.full(size - (last - first), -1))
+                track = Track(np.maximum(frames, 0), frames >= 0, held if first else 0, last - first, at[mine] - first)
+                answered = rows[part[mine]]
+                yield Block(index, answered, np.arange(len(answered)), track=track)
+                index += 1
+                if last == num:
+                    break
+                first, done = last - held, last - 1
+
+
+def drawn_between(found: Any, track: Track) -> dict[str, Any]:
+    """Fields of a result of frames, at the times of the rows that the track answers: linear between two frames."""
+    low = np.minimum(np.floor(track.time).astype(int), track.count - 1)
+    high, part = np.minimum(low + 1, track.count - 1), track.time - low
+
+    def at(name: str, value: Array) -> Array:
+        axis = AXIS.get(name, 0)
+        share = part.reshape(-1, *[1] * (value.ndim - axis - 1))
+        return (1 - share) * jnp.take(value, low, axis) + share * jnp.take(value, high, axis)
+
+    return {name: at(name, value) for name, value in found._asdict().items() if value is not None}
 
 
 def _cuts(index: np.ndarray, most: int, size: int) -> Iterator[tuple[int, int]]:

@@ -19,7 +19,7 @@ from jaxpose.spaces.person import View, encode_points, encode_pose, encode_track
 def motion_example(
     key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int, gap: float
 ) -> Example:
-    """A random stretch of `num_frames` frames: state [F, J, 3] and condition; gap: share with a run of hidden frames."""
+    """A random stretch of `num_frames` = F frames: state [F, J, 3] and condition; gap: share with a run hidden."""
     clip_key, mask_key, gap_key, points_key, kind_key, told_key = jax.random.split(key, 6)
     seen = seen_clip(clip_key, clips, view, num_frames)
     shown = draw_joints(mask_key, masks, H36M_17) * draw_frames(gap_key, num_frames, gap)[:, None]
@@ -32,7 +32,7 @@ def motion_example(
             jnp.broadcast_to(jnp.eye(3), turned.R_view_cam.shape), jnp.zeros_like(turned.centre), 0 * turned.extent + 1
         )
         of_3d = encode_points(noisy, shown, level)
-        of_3d = of_3d._replace(context=jnp.pad(of_3d.context, ((0, 0), (0, 6))))
+        of_3d = of_3d._replace(context=jnp.concatenate([of_3d.context, jnp.zeros((num_frames, 6))], -1))
         pair = (of_3d, straight), (cond, turned)
         cond, turned = jax.tree.map(lambda a, b: jnp.where(is_3d, a, b), *pair)
     told = jax.random.bernoulli(told_key, view.told)

@@ -81,7 +81,7 @@ class ScoreMLP(nn.Module):
     @property
     def capabilities(self) -> frozenset[str]:
         """As in `networks`."""
-        return frozenset({"score", "condition"} | ({"video"} if self.num_frames else set()))
+        return frozenset({"score", "condition"} | ({"motion"} if self.num_frames else set()))
 
     @property
     def window(self) -> int | None:
@@ -113,9 +113,7 @@ class ScoreMLP(nn.Module):
         """Features of a window with what its frames learn from each other."""
         if self.num_frames is None:
             return h
-        return FrameMixing(
-            self.num_frames, self.frame_width, self.num_heads, self.num_groups, name=f"{name}_frames"
-        )(h)
+        return FrameMixing(self.num_frames, self.frame_width, self.num_heads, self.num_groups, name=f"{name}_frames")(h)
 
     def _features(self, x: Array, cond: Condition | None) -> Array:
         if not self.explicit:
@@ -149,7 +147,7 @@ def _flatten(x: Array) -> Array:
 def _about_window(context: Array) -> Array:
     """Context [..., F, C] whose last three numbers, the person's direction and log extent, are of the window's own.
 
-    Direction in extents about the window's middle, logarithm about its mean, over the frames that have them; 0 elsewhere.
+    Direction in extents about the window's middle, logarithm about its mean, over frames that have them; else 0.
     """
     rest, path = context[..., :-3], context[..., -3:]
     known = (path != 0).any(-1, keepdims=True)

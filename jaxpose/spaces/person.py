@@ -102,18 +102,22 @@ def encode_track(
     known = (confidence > 0).sum(-1) >= 2
     ray = view.R_view_cam[..., 2, :]
     path = jnp.concatenate([ray[:, :2] / ray[:, 2:], jnp.log(jnp.asarray(view.extent))[:, None]], -1)
-    at = jnp.arange(len(known), dtype=path.dtype)
-    # the frames that are known, first; then the last of them again
-    order = jnp.argsort(~known, stable=True)
-    last = jnp.maximum(known.sum() - 1, 0)
-    row = order[jnp.minimum(jnp.arange(len(known)), last)]
-    filled = jax.vmap(lambda values: jnp.interp(at, at[row], values[row]), 1, 1)(path)
-    filled = jnp.where(known.any(), filled, 0.0)
+    filled = between(path, known)
     R = jnp.where(known[:, None, None], view.R_view_cam, turn_to(filled[:, :2]))
     assert cond.context is not None, "keypoints have a trust in each joint"
     context = jnp.concatenate([cond.context, jnp.zeros_like(path), jnp.where(known[:, None], path, 0.0)], -1)
     centre = jnp.where(known[:, None], view.centre, 0.0)
     return cond._replace(context=context), View(R, centre, jnp.where(known, view.extent, jnp.exp(filled[:, 2])))
+
+
+def between(values: Array, known: Array) -> Array:
+    """Values [F, D] of frames, those not known [F] by linear interpolation in time; 0 where none is."""
+    num = len(known)
+    at = jnp.arange(num, dtype=values.dtype)
+    order = jnp.argsort(~known, stable=True)  # the frames that are known, first; then the last of them again
+    row = order[jnp.minimum(jnp.arange(num), jnp.maximum(known.sum() - 1, 0))]
+    found = jax.vmap(lambda column: jnp.interp(at, at[row], column[row]), 1, 1)(values)
+    return jnp.where(known.any(), found, 0.0)
 
 
 def tell_vertical(cond: Condition, view: View, up_cam: Array) -> Condition:

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import Array, Condition, Hypotheses, Key, Prediction, Problem, Start
+from jaxpose.base import Array, Condition, Hypotheses, Key, PredictFn, Prediction, Problem, ProjectFn, Start
 from jaxpose.compiled import cut, size_for, traced
-from jaxpose.diffusion import prior_sample, sample
+from jaxpose.diffusion import SDE, prior_sample, sample
+from jaxpose.diffusion.prediction import from_x0
 from jaxpose.diffusion.sampling import in_slices, map_hypotheses
 from jaxpose.model import Model, Recalibration, require
 from jaxpose.tasks.samplers import Sampler, stochastic
@@ -107,13 +108,16 @@ def draw_states(
     rows = jax.eval_shape(problem.start, key).x.shape[0]
     at_once = problem.rows_at_once or ROWS_IN_FLIGHT
 
+    network = model.predict_fn() if problem.windows is None else over_windows(model, *problem.windows)
+
     def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
         if problem.rows_at_once is None:
-            return model.predict_fn()(x, t, cond)
-        return in_slices(lambda part: model.predict_fn()(part[0], t, part[1]), (x, cond), at_once)
+            return network(x, t, cond)
+        return in_slices(lambda part: network(part[0], t, part[1]), (x, cond), at_once)
 
     def one(h: Array) -> tuple[Array, Any]:
         start = problem.start(jax.random.fold_in(key, h))
+        project = problem.project if problem.held is None else hold(sde, problem.held[h], start.x, problem.project)
         cond = problem.cond if start.cond is None else start.cond
 
         def solve(key: Key, x: Array, run: Any) -> Array:
@@ -124,7 +128,7 @@ def draw_states(
                 run.solver,
                 run.times,
                 cond,
-                project=problem.project,
+                project=project,
                 finish=run.finish,
                 return_path=return_path,
             )
@@ -137,6 +141,33 @@ def draw_states(
         return of_row(start.key, start.x, start.t), start.kept
 
     return map_hypotheses(one, num, chunk or max(1, at_once // rows))
+
+
+def over_windows(model: Model, index: Array, share: Array) -> PredictFn:
+    """The predictions of a network of windows for all N frames of a motion, in agreement where windows overlap.
+
+    index: [W, F] rows of each window; share: [W, F], summing to 1 over the places of a row. So overlapping windows have
+    one state and one prediction of x0 (Bar-Tal et al., MultiDiffusion, ICML 2023).
+    """
+    network, sde = model.predict_fn(), model.spec.sde()
+
+    def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
+        told = None if cond is None else jax.tree.map(lambda v: v[index], cond)
+        x0 = network(x[index], t, told).x0 * share[..., None, None]
+        return from_x0(sde, x, t, jnp.zeros_like(x).at[index].add(x0))
+
+    return predict
+
+
+def hold(sde: SDE, known: Array, noise: Array, other: ProjectFn | None) -> ProjectFn:
+    """Keep the first K rows at known [K, J, D] states; `noise` [N, J, D], the first state, is theirs at every level."""
+    num = len(known)
+
+    def project(key: Key, x: Array, s: Array) -> Array:
+        x = x if other is None else other(key, x, s)
+        return x.at[:num].set(sde.alpha(s) * known + sde.sigma(s) * noise[:num])
+
+    return project
 
 
 def from_noise(model: Model, like: Array) -> Partial:

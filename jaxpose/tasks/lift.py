@@ -20,7 +20,16 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.geometry.windows import tile
 from jaxpose.model import Model, Recalibration, require
-from jaxpose.spaces.person import View, decode_pose, encode_keypoints, place, tell_vertical
+from jaxpose.spaces.person import (
+    View,
+    between,
+    decode_pose,
+    encode_keypoints,
+    encode_pose,
+    encode_track,
+    place,
+    tell_vertical,
+)
 from jaxpose.tasks.diffpose import (
     START,
     encode_mixture,
@@ -31,7 +40,8 @@ from jaxpose.tasks.diffpose import (
     residual_start,
     rows_at_once,
 )
-from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses
+from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses, over_windows
+from jaxpose.tasks.motions import is_motion, overlapping, unseen_beyond
 from jaxpose.tasks.recalibration import middle, respread
 from jaxpose.tasks.samplers import Sampler
 
@@ -51,6 +61,7 @@ def lift(
     height: float | Array | None = None,
     up: Array | None = None,
     windows: tuple[Array, Array] | None = None,
+    past: Array | None = None,
     keypoint_mixture: Mixture | None = None,
     num_components: int = 1,
     depth: str = "encoder",
@@ -66,8 +77,11 @@ def lift(
     height:     stature of the person(s) in metres, scalar or [N]; None: what the model has learned.
     up:         [3] or [N, 3] the world's upward direction in camera axes, (0, -1, 0) of a level camera; None: unknown.
                 For models that can be told it.
+                To a model of motions the rows are one person's frames, 1/30 s apart; unseen ones have confidence 0.
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
+    past:       [H, K, J, 3], for a model of motions: samples of the first K rows that an earlier call drew. They stay,
+                and each motion goes on from its own.
     keypoint_mixture: for a DiffPose model, where each keypoint may be: pixels, weight [N, J, M], mean and std
                 [N, J, M, 2], as `fit_mixture` finds them in heatmaps. Joints of confidence 0 stay unknown.
     num_components, depth: of a DiffPose model's start H_K, as in `diffpose.initial_distribution`.
@@ -76,14 +90,22 @@ def lift(
     check_num(num_hypotheses)
     _check(model, keypoints, confidence, camera)
     given = (keypoints, confidence, camera, height, keypoint_mixture, up)
+    if past is not None:
+        _check_past(model, past, num_hypotheses, keypoints.shape)
     num, size, window = keypoints.shape[0], num_hypotheses, model.spec.network.window
-    if not traced(key, model, given, windows):
-        if windows is None:
+    if not traced(key, model, given, windows, past):
+        if is_motion(model):
+            size = max(size_for(num), window or 0)
+            sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else confidence
+            given = filled(_of_rows(num, (keypoints, sure, *given[2:])), num, size)
+            given = (given[0], unseen_beyond(given[1], num), *given[2:])
+        elif windows is None:
             given = filled(_of_rows(num, given), num, size_for(num))
             windows = None if window is None else _clip(num, window)  # type: ignore[assignment]  # numpy
         size = size_for(num_hypotheses)
+        past = None if past is None else filled(past, num_hypotheses, size)
     how: dict[str, Any] = {"num_components": num_components, "depth": depth, "chunk": chunk, "return_path": return_path}
-    return drawn(_lift, key, model, (*given, windows), size, num_hypotheses, num, sampler, **how)
+    return drawn(_lift, key, model, (*given, windows, past), size, num_hypotheses, num, sampler, **how)
 
 
 def problem(
@@ -96,6 +118,7 @@ def problem(
     keypoint_mixture: Mixture | None = None,
     up: Array | None = None,
     windows: tuple[Array, Array] | None = None,
+    past: Array | None = None,
     *,
     num_components: int = 1,
     depth: str = "encoder",
@@ -104,7 +127,8 @@ def problem(
     _check(model, keypoints, confidence, camera)
     sure = jnp.ones(keypoints.shape[:-1]) if confidence is None else jnp.asarray(confidence, jnp.float32)
     sure = jnp.where(jnp.isfinite(keypoints).all(-1), sure, 0.0)
-    cond, view = encode_keypoints(camera.intrinsics, keypoints, sure, camera.distortion)
+    encode = encode_track if is_motion(model) else encode_keypoints
+    cond, view = encode(camera.intrinsics, keypoints, sure, camera.distortion)
     if up is not None:
         require(model, "up", "vertical")
         cond = tell_vertical(cond, view, up / jnp.linalg.norm(up, axis=-1, keepdims=True))
@@ -114,7 +138,19 @@ def problem(
             raise ValueError(
                 f"keypoint_mixture, num_components and depth are for DiffPose models, got {model.spec.name!r}"
             )
-        return Problem(from_noise(model, cond.value), Partial(_decode, model, cond, None, *place_in), cond, task="lift")
+        start = from_noise(model, cond.value)
+        if not is_motion(model):
+            return Problem(start, Partial(_decode, model, cond, None, None, *place_in), cond, task="lift")
+        if windows is not None:
+            raise ValueError(
+                f"windows: {model.spec.name!r} is a model of motions, whose rows are the frames of one clip"
+            )
+        held = None
+        if past is not None:
+            first = jax.tree.map(lambda v: jnp.asarray(v)[: past.shape[1]], view)
+            held = encode_pose(model.statistics, first, past)
+        decode = Partial(_decode, model, cond, None, held, *place_in)
+        return Problem(start, decode, cond, windows=_overlapping(model, len(keypoints)), held=held, task="lift")
     keypoints_k = None
     if keypoint_mixture is not None:
         _check_mixture(keypoint_mixture, keypoints.shape, camera.distortion)
@@ -129,7 +165,7 @@ def problem(
         depth=depth,
     )
     start = residual_start(model, cond, encoded, mixture)
-    decode = Partial(_decode, model, cond, encoded.pose, *place_in)
+    decode = Partial(_decode, model, cond, encoded.pose, None, *place_in)
     return Problem(start, decode, task="lift", rows_at_once=rows_at_once())
 
 
@@ -152,12 +188,28 @@ def placed(
     size = size[..., None, None]
     samples = samples * size
     root = place(camera.intrinsics, keypoints, confidence, samples, camera.distortion)
+    if is_motion(model):
+        root = jax.vmap(between, (0, None))(root, (confidence > 0).sum(-1) >= 2)
     return Decoded(samples, root, jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None)
 
 
 @partial(jax.jit, static_argnames=(*STATIC, "num_components", "depth"))
 def _lift(
-    key, model, keypoints, confidence, camera, height, mixture, up, windows, count, *, num_components, depth, **how
+    key,
+    model,
+    keypoints,
+    confidence,
+    camera,
+    height,
+    mixture,
+    up,
+    windows,
+    past,
+    count,
+    *,
+    num_components,
+    depth,
+    **how,
 ):
     posed = problem(
         key,
@@ -169,6 +221,7 @@ def _lift(
         mixture,
         up,
         windows,
+        past,
         num_components=num_components,
         depth=depth,
     )
@@ -179,6 +232,7 @@ def _decode(
     model: Model,
     cond: Condition,
     centre: Array | None,
+    held: Array | None,
     view: View,
     keypoints: Array,
     confidence: Array,
@@ -191,11 +245,23 @@ def _decode(
     if kept is not None:
         states = pose_states(kept, states)
     if recalibration is not None:
-        path, centre = states.ndim == 5, middle(model, cond) if centre is None else centre
+        path = states.ndim == 5
+        if centre is None:
+            together = over_windows(model, *_overlapping(model, len(cond.value))) if is_motion(model) else None
+            centre = middle(model, cond, together)
         last = states[:, -1] if path else states
         last = respread(recalibration, model.statistics, cond, view, centre, last)
         states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if path else last
+    if held is not None:
+        states = states.at[..., : held.shape[1], :, :].set(held if states.ndim == 4 else held[:, None])
     return placed(model, view, keypoints, confidence, camera, height, states)
+
+
+def _overlapping(model: Model, num: int) -> tuple[Array, Array]:
+    length = model.spec.network.window
+    assert length is not None, "a model of motions has windows"
+    index, share = overlapping(num, length)
+    return jnp.asarray(index), jnp.asarray(share)
 
 
 def stature(x: Array, model: Model) -> Array:
@@ -221,6 +287,13 @@ def _check(model: Model, keypoints: Array, confidence: Array | None, camera: Cam
         raise ValueError(
             f"camera: needed intrinsics [4] or [{keypoints.shape[0]}, 4], got {jnp.shape(camera.intrinsics)}"
         )
+
+
+def _check_past(model: Model, past: Array, num: int, shape: tuple[int, ...]) -> None:
+    require(model, "past", "motion")
+    if past.ndim != 4 or past.shape[0] != num or past.shape[1] > shape[0] or past.shape[2:] != (shape[1], 3):
+        needed = [num, f"1..{shape[0]}", shape[1], 3]
+        raise ValueError(f"past: needed {needed}, of {num} hypotheses and at most {shape[0]} rows, got {past.shape}")
 
 
 def _of_rows(num: int, given: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ offset and slope come from `evaluation.calibration.fit_spread`, by `python -m ex
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Condition
+from jaxpose.base import Array, Condition, PredictFn
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.model import Model, Recalibration
 from jaxpose.spaces.person import Statistics, View, decode_view, place
@@ -42,10 +42,13 @@ def respread(
     return centre + root + jnp.exp(seen[:, None, None] * log_factor) * (deviation - root)
 
 
-def middle(model: Model, cond: Condition) -> Array:
-    """Approximate posterior mean [N, J, 3], a state, of a score network under a condition of N rows."""
+def middle(model: Model, cond: Condition, predict: PredictFn | None = None) -> Array:
+    """Approximate posterior mean [N, J, 3], a state, of a score network under a condition of N rows.
+
+    predict: the network, where rows see each other; None: the model's.
+    """
     start = model.spec.times[0] if model.spec.times else model.spec.sde().t_max
-    return model.predict_fn()(jnp.zeros_like(cond.value), jnp.asarray(start, cond.value.dtype), cond).x0
+    return (predict or model.predict_fn())(jnp.zeros_like(cond.value), jnp.asarray(start, cond.value.dtype), cond).x0
 
 
 def evidence(cond: Condition, view: View, x_view: Array) -> Array:
