@@ -142,6 +142,13 @@ class Start(NamedTuple):
     kept: Any = None
 
 
+class Past(NamedTuple):
+    """The first K rows of H hypotheses: states [H, K, J, D], and the condition that tells the network so, alike."""
+
+    states: Array
+    cond: Condition
+
+
 class Decoded(NamedTuple):
     """Poses of states: samples [H, N, J, 3] metres, and root and path as in `Hypotheses`."""
 
@@ -169,7 +176,7 @@ class Problem:
     noise:   [N, J] metres of the given joints, passed on to the result, or None.
     windows: (index [W, F], share [W, F]) for a network of windows, of rows that are the frames of a motion: what it
              predicts of a row is the sum over the windows, each with its share.
-    held:    [H, K, J, D] states of the first K rows in each hypothesis, which stay as they are, or None.
+    past:    what is already drawn of the first rows, which stays as it is, or None.
     task:    the name under which the model has its recalibration.
     rows_at_once: of the network's calls, for networks that need much memory a row; None: all.
     """
@@ -180,6 +187,6 @@ class Problem:
     project: ProjectFn | None = None
     noise: Array | None = None
     windows: tuple[Array, Array] | None = None
-    held: Array | None = None
+    past: Past | None = None
     task: str = flax.struct.field(pytree_node=False, default="")
     rows_at_once: int | None = flax.struct.field(pytree_node=False, default=None)

@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
     """Every number of the run; override any with --config.group.name=value."""
     config = pose17.get_config()
     with config.unlocked():
-        config.name, config.context, config.gap = "motion17", 23, 0.3
+        config.name, config.context, config.gap, config.past = "motion17", 23, 0.3, 0.25
         config.train.others = ("_frames", 0.3)
         config.network.update({"num_frames": 32, "frame_width": 128, "num_heads": 4})
     config.view.recombine = 0.0  # limbs of two clips do not move together

@@ -83,7 +83,12 @@ def load_data(config: ConfigDict) -> Source:
     bodies, mocap = load_bodies(config)
     if num_frames := config.network.get("num_frames"):
         example = functools.partial(
-            motion_example, view=ViewRates(**config.view), masks=masks, num_frames=num_frames, gap=config.gap
+            motion_example,
+            view=ViewRates(**config.view),
+            masks=masks,
+            num_frames=num_frames,
+            gap=config.gap,
+            past=config.past,
         )
         return Source(make_clips(bodies, mocap), example, bodies.statistics)
     example = functools.partial(pose_example, view=ViewRates(**config.view), masks=masks)

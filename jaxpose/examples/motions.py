@@ -1,7 +1,8 @@
 """Motions as a camera sees them, for a network of windows: states and conditions of F frames, in JAX.
 
 Body, camera and detector are those of `clips.py`, one for a clip; what is hidden is hidden at four levels: all frames
-(`MaskRates.pose`), a run of frames (`gap`), parts and joints through the clip.
+(`MaskRates.pose`), a run of frames (`gap`), parts and joints through the clip. In a share of the clips (`past`) the
+first frames are known in 3D: a motion goes on from them.
 """
 
 import jax
@@ -13,18 +14,25 @@ from jaxpose.examples.clips import Clips, seen_clip
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import observe_points
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.spaces.person import View, encode_points, encode_pose, encode_track, tell_vertical
+from jaxpose.spaces.person import View, encode_points, encode_pose, encode_track, tell_past, tell_vertical
 
 
 def motion_example(
-    key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int, gap: float
+    key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int, gap: float, past: float = 0.0
 ) -> Example:
-    """A random stretch of `num_frames` = F frames: state [F, J, 3] and condition; gap: share with a run hidden."""
-    clip_key, mask_key, gap_key, points_key, kind_key, told_key = jax.random.split(key, 6)
+    """A random stretch of `num_frames` = F frames: state [F, J, 3] and condition.
+
+    gap, past: shares of clips with a run of hidden frames, and with known first frames.
+    """
+    clip_key, mask_key, gap_key, points_key, kind_key, told_key, past_key = jax.random.split(key, 7)
     seen = seen_clip(clip_key, clips, view, num_frames)
     shown = draw_joints(mask_key, masks, H36M_17) * draw_frames(gap_key, num_frames, gap)[:, None]
     pinhole = jnp.array([1.0, 1.0, 0.0, 0.0])
     cond, turned = encode_track(pinhole, seen.keypoints, seen.confidence * shown)
+    if past:
+        any_key, num_key = jax.random.split(past_key)
+        num_known = jax.random.randint(num_key, (), 1, num_frames) * jax.random.bernoulli(any_key, past)
+        cond = tell_past(cond, turned, seen.x_cam, jnp.arange(num_frames) < num_known)
     if masks.depth:
         noisy, level = observe_points_of_clip(points_key, seen.x_cam, view)
         is_3d = jax.random.bernoulli(kind_key, float(masks.depth))
@@ -32,6 +40,7 @@ def motion_example(
             jnp.broadcast_to(jnp.eye(3), turned.R_view_cam.shape), jnp.zeros_like(turned.centre), 0 * turned.extent + 1
         )
         of_3d = encode_points(noisy, shown, level)
+        assert of_3d.context is not None, "joints have a trust each"
         of_3d = of_3d._replace(context=jnp.concatenate([of_3d.context, jnp.zeros((num_frames, 6))], -1))
         pair = (of_3d, straight), (cond, turned)
         cond, turned = jax.tree.map(lambda a, b: jnp.where(is_3d, a, b), *pair)

@@ -117,8 +117,11 @@ def draw_states(
 
     def one(h: Array) -> tuple[Array, Any]:
         start = problem.start(jax.random.fold_in(key, h))
-        project = problem.project if problem.held is None else hold(sde, problem.held[h], start.x, problem.project)
-        cond = problem.cond if start.cond is None else start.cond
+        project, cond = problem.project, problem.cond if start.cond is None else start.cond
+        if problem.past is not None:
+            past = jax.tree.map(lambda v: v[h], problem.past)
+            project = hold(sde, past.states, start.x, project)
+            cond = jax.tree.map(lambda first, rows: rows.at[: len(first)].set(first), past.cond, cond)
 
         def solve(key: Key, x: Array, run: Any) -> Array:
             return sample(

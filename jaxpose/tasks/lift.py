@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Problem
+from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Past, Problem
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.skeleton import bone_lengths
@@ -28,6 +28,7 @@ from jaxpose.spaces.person import (
     encode_pose,
     encode_track,
     place,
+    tell_past,
     tell_vertical,
 )
 from jaxpose.tasks.diffpose import (
@@ -81,7 +82,7 @@ def lift(
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
     past:       [H, K, J, 3], for a model of motions: samples of the first K rows that an earlier call drew. They stay,
-                and each motion goes on from its own.
+                and each motion goes on from its own; with another key than theirs, whose noise they know.
     keypoint_mixture: for a DiffPose model, where each keypoint may be: pixels, weight [N, J, M], mean and std
                 [N, J, M, 2], as `fit_mixture` finds them in heatmaps. Joints of confidence 0 stay unknown.
     num_components, depth: of a DiffPose model's start H_K, as in `diffpose.initial_distribution`.
@@ -145,12 +146,9 @@ def problem(
             raise ValueError(
                 f"windows: {model.spec.name!r} is a model of motions, whose rows are the frames of one clip"
             )
-        held = None
-        if past is not None:
-            first = jax.tree.map(lambda v: jnp.asarray(v)[: past.shape[1]], view)
-            held = encode_pose(model.statistics, first, past)
-        decode = Partial(_decode, model, cond, None, held, *place_in)
-        return Problem(start, decode, cond, windows=_overlapping(model, len(keypoints)), held=held, task="lift")
+        before = None if past is None else _past(model, cond, view, past)
+        decode = Partial(_decode, model, cond, None, None if before is None else before.states, *place_in)
+        return Problem(start, decode, cond, windows=_overlapping(model, len(keypoints)), past=before, task="lift")
     keypoints_k = None
     if keypoint_mixture is not None:
         _check_mixture(keypoint_mixture, keypoints.shape, camera.distortion)
@@ -287,6 +285,13 @@ def _check(model: Model, keypoints: Array, confidence: Array | None, camera: Cam
         raise ValueError(
             f"camera: needed intrinsics [4] or [{keypoints.shape[0]}, 4], got {jnp.shape(camera.intrinsics)}"
         )
+
+
+def _past(model: Model, cond: Condition, view: View, x: Array) -> Past:
+    """Samples x [H, K, J, 3] metres of the first K rows, as states and as the network is told of them."""
+    first, looks = jax.tree.map(lambda v: jnp.asarray(v)[: x.shape[1]], (cond, view))
+    told = jax.vmap(lambda poses: tell_past(first, looks, poses, jnp.ones(x.shape[1], bool)))(x)
+    return Past(encode_pose(model.statistics, looks, x), told)
 
 
 def _check_past(model: Model, past: Array, num: int, shape: tuple[int, ...]) -> None:

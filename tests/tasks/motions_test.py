@@ -1,0 +1,151 @@
+"""Motions over windows: a known law of time is drawn, whatever the length; past frames stay and are gone on from."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pose_oracle
+import pytest
+from jax.tree_util import Partial
+from random_params import random_params
+
+from jaxpose import model as released
+from jaxpose.base import Camera, Condition, Decoded, Past, Problem
+from jaxpose.diffusion.prediction import from_x0
+from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.tasks.draw import draw_states, from_noise
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.motions import overlapping
+from jaxpose.tasks.samplers import stochastic
+
+FRAMES, RHO = 16, 0.9
+CAMERA = Camera(np.array([1000.0, 1000, 500, 500], np.float32))
+
+
+class Steady(released.Model):
+    """Each coordinate is an autoregressive series of unit variance, rho from frame to frame; the denoiser is exact.
+
+    Frames that the condition shows are known to it but for 0.01.
+    """
+
+    def predict_fn(self):
+        sde, at = self.spec.sde(), np.arange(FRAMES)
+        precision = np.linalg.inv(RHO ** np.abs(at[:, None] - at))
+
+        def predict(x, t, cond):
+            assert x.shape[-3] == FRAMES
+            alpha, sigma = sde.alpha(t), sde.sigma(t)
+            seen = 1e4 * cond.mask[..., 0, 0]
+            whole = precision + (alpha / sigma) ** 2 * jnp.eye(FRAMES) + jnp.eye(FRAMES) * seen[..., None]
+            told = alpha / sigma**2 * x + seen[..., None, None] * cond.value
+            return from_x0(sde, x, t, jnp.linalg.solve(whole, told.reshape(*told.shape[:-2], -1)).reshape(x.shape))
+
+        return predict
+
+
+@pytest.fixture(scope="module")
+def steady():
+    spec = released.Spec(name="steady", network=ScoreMLP(num_frames=FRAMES), num_steps=30)
+    return flax.struct.dataclass(Steady)({}, pose_oracle.statistics(), spec)
+
+
+def as_they_are(states, kept, recalibration):
+    return Decoded(states)
+
+
+def drawn(model, num, held=None, seed=1):
+    """Series [H x 51, N] of 40 hypotheses."""
+    nothing = jnp.zeros((num, 17, 3))
+    problem = Problem(
+        from_noise(model, nothing),
+        Partial(as_they_are),
+        Condition(nothing, nothing),
+        windows=tuple(map(jnp.asarray, overlapping(num, FRAMES))),
+        past=None if held is None else Past(held, Condition(held, jnp.ones_like(held))),
+    )
+    states, _ = jax.jit(lambda key: draw_states(key, model, problem, num=40, sampler=stochastic(30)))(
+        jax.random.key(seed)
+    )
+    return np.moveaxis(np.asarray(states), 1, -1).reshape(-1, num), states
+
+
+@pytest.mark.parametrize(("num", "bound"), [(FRAMES, 0.04), (3 * FRAMES + 5, 0.1)])
+def test_the_law_of_time_is_drawn_across_windows(steady, num, bound):
+    """Within a window it is exact; where two share frames, neither knows what the other sees, and some of it is lost."""
+    series, _ = drawn(steady, num)
+    found = np.corrcoef(series.T)
+    np.testing.assert_allclose(series.std(0), 1, atol=0.12)
+    for lag in (1, 2, 5):
+        np.testing.assert_allclose(np.diagonal(found, lag).mean(), RHO**lag, atol=bound)
+    assert np.diagonal(found, 1).min() > RHO - 2 * bound, "there is no seam"
+
+
+def test_what_was_drawn_stays_and_is_gone_on_from(steady):
+    _, before = drawn(steady, FRAMES)
+    held = before[:, -6:]
+    series, states = drawn(steady, 2 * FRAMES, held, seed=2)
+    np.testing.assert_allclose(states[:, :6], held, atol=0.05)  # but for what it does not know of them
+    found = np.corrcoef(series.T)
+    for lag in (1, 2, 4):
+        assert found[5, 5 + lag] == pytest.approx(RHO**lag, abs=0.05)
+
+
+def test_shares_add_up_and_are_largest_in_the_middle():
+    for num in (8, 9, 31, 40):
+        index, share = overlapping(num, 8)
+        assert (np.diff(index) == 1).all()
+        np.testing.assert_allclose(np.bincount(index.ravel(), share.ravel(), num), 1, atol=1e-6)
+    np.testing.assert_allclose(overlapping(12, 8)[1][0, 4:], [4 / 5, 3 / 5, 2 / 5, 1 / 5])
+    with pytest.raises(ValueError, match="motions: needed at least 8 frames, the window of the model, got 7"):
+        overlapping(7, 8)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    network = ScoreMLP(hidden=16, time_width=8, num_blocks=1, num_groups=4, dropout=0.0, num_frames=8, frame_width=8)
+    spec = released.Spec(name="tiny", network=network, target="edm", num_steps=3, context=23)
+    return released.Model(random_params(spec), pose_oracle.statistics(), spec)
+
+
+def seen(num):
+    joints = pose_oracle.draw(np.random.default_rng(0), num).astype(np.float32)
+    return (500 + 1000 * joints[..., :2] / joints[..., 2:]).astype(np.float32), np.ones((num, 17), np.float32)
+
+
+def test_frames_that_only_fill_up_and_frames_not_seen_are_drawn_but_told_nothing(tiny):
+    keypoints, sure = seen(5)  # fewer than the window
+    how = {"camera": CAMERA, "num_hypotheses": 3, "sampler": stochastic(2)}
+    found = lift(jax.random.key(0), tiny, keypoints, sure, **how)
+    assert found.samples.shape == (3, 5, 17, 3)
+    sure[2:4] = 0
+    gap = lift(jax.random.key(0), tiny, keypoints, sure, **how)
+    other = lift(jax.random.key(0), tiny, np.where(sure[..., None] > 0, keypoints, np.nan), sure, **how)
+    np.testing.assert_array_equal(gap.samples, other.samples)
+    assert np.isfinite(gap.samples).all()
+    assert np.isfinite(gap.root).all()
+    root = np.asarray(gap.root)
+    np.testing.assert_allclose(
+        root[:, 2:4], root[:, 1:2] + np.array([[[1 / 3], [2 / 3]]]) * (root[:, 4:] - root[:, 1:2]), atol=1e-4
+    )
+
+
+def test_past_samples_are_returned_as_they_were(tiny):
+    keypoints, sure = seen(12)
+    how = {"camera": CAMERA, "num_hypotheses": 3, "sampler": stochastic(2)}
+    first = lift(jax.random.key(0), tiny, keypoints[:10], sure[:10], **how)
+    past = first.samples[:, 4:]
+    more = lift(jax.random.key(1), tiny, keypoints[4:], sure[4:], past=past, **how)
+    np.testing.assert_allclose(more.samples[:, :6], past, atol=1e-5)
+    alone = lift(jax.random.key(1), tiny, keypoints[4:], sure[4:], **how)
+    assert np.abs(more.samples[:, 6:] - alone.samples[:, 6:]).max() > 1e-3, "what follows depends on the past"
+
+
+def test_bad_input_is_named(tiny):
+    keypoints, sure = seen(12)
+    how = {"camera": CAMERA, "num_hypotheses": 3}
+    with pytest.raises(ValueError, match=r"past: needed \[3, '1..12', 17, 3\], of 3 hypotheses"):
+        lift(jax.random.key(0), tiny, keypoints, sure, past=np.zeros((2, 4, 17, 3)), **how)
+    with pytest.raises(ValueError, match="windows: 'tiny' is a model of motions"):
+        lift(jax.random.key(0), tiny, keypoints, sure, windows=(np.zeros((1, 8), int), np.ones((1, 8), bool)), **how)
+    with pytest.raises(ValueError, match="past needs a model of motions"):
+        lift(jax.random.key(0), pose_oracle.tiny(), keypoints, sure, past=np.zeros((3, 4, 17, 3)), **how)
