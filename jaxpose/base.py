@@ -143,10 +143,14 @@ class Start(NamedTuple):
 
 
 class Past(NamedTuple):
-    """The first K rows of H hypotheses: states [H, K, J, D], and the condition that tells the network so, alike."""
+    """The first K rows of H hypotheses: states [H, K, J, D], and the condition that tells the network so, alike.
+
+    known: [K] bool; rows that are not are drawn like the rest.
+    """
 
     states: Array
     cond: Condition
+    known: Array
 
 
 class Decoded(NamedTuple):

@@ -119,9 +119,9 @@ def draw_states(
         start = problem.start(jax.random.fold_in(key, h))
         project, cond = problem.project, problem.cond if start.cond is None else start.cond
         if problem.past is not None:
-            past = jax.tree.map(lambda v: v[h], problem.past)
-            project = hold(sde, past.states, start.x, project)
-            cond = jax.tree.map(lambda first, rows: rows.at[: len(first)].set(first), past.cond, cond)
+            known, (states, told) = problem.past.known, jax.tree.map(lambda v: v[h], problem.past[:2])
+            project = hold(sde, states, known, start.x, project)
+            cond = jax.tree.map(lambda first, rows: rows.at[: len(first)].set(first), told, cond)
 
         def solve(key: Key, x: Array, run: Any) -> Array:
             return sample(
@@ -162,13 +162,17 @@ def over_windows(model: Model, index: Array, share: Array) -> PredictFn:
     return predict
 
 
-def hold(sde: SDE, known: Array, noise: Array, other: ProjectFn | None) -> ProjectFn:
-    """Keep the first K rows at known [K, J, D] states; `noise` [N, J, D], the first state, is theirs at every level."""
-    num = len(known)
+def hold(sde: SDE, states: Array, known: Array, noise: Array, other: ProjectFn | None) -> ProjectFn:
+    """Keep the first K rows, where known [K], at `states` [K, J, D].
+
+    Their noise is the same at every level: that of the first state `noise` [N, J, D].
+    """
+    num = len(states)
 
     def project(key: Key, x: Array, s: Array) -> Array:
         x = x if other is None else other(key, x, s)
-        return x.at[:num].set(sde.alpha(s) * known + sde.sigma(s) * noise[:num])
+        held = sde.alpha(s) * states + sde.sigma(s) * noise[:num]
+        return x.at[:num].set(jnp.where(known[:, None, None], held, x[:num]))
 
     return project
 

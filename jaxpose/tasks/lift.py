@@ -81,8 +81,8 @@ def lift(
                 To a model of motions the rows are one person's frames, 1/30 s apart; unseen ones have confidence 0.
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
-    past:       [H, K, J, 3], for a model of motions: samples of the first K rows that an earlier call drew. They stay,
-                and each motion goes on from its own; with another key than theirs, whose noise they know.
+    past:       [H, K, J, 3], for a model of motions: samples of the first K rows that an earlier call drew, with another
+                key; rows of NaN: none. They stay, and each motion goes on from its own.
     keypoint_mixture: for a DiffPose model, where each keypoint may be: pixels, weight [N, J, M], mean and std
                 [N, J, M, 2], as `fit_mixture` finds them in heatmaps. Joints of confidence 0 stay unknown.
     num_components, depth: of a DiffPose model's start H_K, as in `diffpose.initial_distribution`.
@@ -147,7 +147,7 @@ def problem(
                 f"windows: {model.spec.name!r} is a model of motions, whose rows are the frames of one clip"
             )
         before = None if past is None else _past(model, cond, view, past)
-        decode = Partial(_decode, model, cond, None, None if before is None else before.states, *place_in)
+        decode = Partial(_decode, model, cond, None, before, *place_in)
         return Problem(start, decode, cond, windows=_overlapping(model, len(keypoints)), past=before, task="lift")
     keypoints_k = None
     if keypoint_mixture is not None:
@@ -230,7 +230,7 @@ def _decode(
     model: Model,
     cond: Condition,
     centre: Array | None,
-    held: Array | None,
+    before: Past | None,
     view: View,
     keypoints: Array,
     confidence: Array,
@@ -250,8 +250,10 @@ def _decode(
         last = states[:, -1] if path else states
         last = respread(recalibration, model.statistics, cond, view, centre, last)
         states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if path else last
-    if held is not None:
-        states = states.at[..., : held.shape[1], :, :].set(held if states.ndim == 4 else held[:, None])
+    if before is not None:
+        held = before.states if states.ndim == 4 else before.states[:, None]
+        first = states[..., : len(before.known), :, :]
+        states = states.at[..., : len(before.known), :, :].set(jnp.where(before.known[:, None, None], held, first))
     return placed(model, view, keypoints, confidence, camera, height, states)
 
 
@@ -290,8 +292,10 @@ def _check(model: Model, keypoints: Array, confidence: Array | None, camera: Cam
 def _past(model: Model, cond: Condition, view: View, x: Array) -> Past:
     """Samples x [H, K, J, 3] metres of the first K rows, as states and as the network is told of them."""
     first, looks = jax.tree.map(lambda v: jnp.asarray(v)[: x.shape[1]], (cond, view))
-    told = jax.vmap(lambda poses: tell_past(first, looks, poses, jnp.ones(x.shape[1], bool)))(x)
-    return Past(encode_pose(model.statistics, looks, x), told)
+    known = jnp.isfinite(x).all((0, 2, 3))
+    x = jnp.where(known[:, None, None], x, 0)
+    told = jax.vmap(lambda poses: tell_past(first, looks, poses, known))(x)
+    return Past(encode_pose(model.statistics, looks, x), told, known)
 
 
 def _check_past(model: Model, past: Array, num: int, shape: tuple[int, ...]) -> None:

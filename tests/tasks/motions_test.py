@@ -61,7 +61,7 @@ def drawn(model, num, held=None, seed=1):
         Partial(as_they_are),
         Condition(nothing, nothing),
         windows=tuple(map(jnp.asarray, overlapping(num, FRAMES))),
-        past=None if held is None else Past(held, Condition(held, jnp.ones_like(held))),
+        past=None if held is None else Past(held, Condition(held, jnp.ones_like(held)), jnp.ones(6, bool)),
     )
     states, _ = jax.jit(lambda key: draw_states(key, model, problem, num=40, sampler=stochastic(30)))(
         jax.random.key(seed)
