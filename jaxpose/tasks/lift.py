@@ -81,8 +81,8 @@ def lift(
                 To a model of motions the rows are one person's frames, 1/30 s apart; unseen ones have confidence 0.
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
-    past:       [H, K, J, 3], for a model of motions: samples of the first K rows that an earlier call drew, with another
-                key; rows of NaN: none. They stay, and each motion goes on from its own.
+    past:       [H, K, J, 3], for a model of motions: samples of the first K rows, drawn by an earlier call with another
+                key; NaN: none. They stay, and each motion goes on from its own.
     keypoint_mixture: for a DiffPose model, where each keypoint may be: pixels, weight [N, J, M], mean and std
                 [N, J, M, 2], as `fit_mixture` finds them in heatmaps. Joints of confidence 0 stay unknown.
     num_components, depth: of a DiffPose model's start H_K, as in `diffpose.initial_distribution`.

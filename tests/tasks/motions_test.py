@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pose_oracle
 import pytest
+from compilations import counted
 from jax.tree_util import Partial
 from random_params import random_params
 
@@ -15,6 +16,7 @@ from jaxpose.diffusion.prediction import from_x0
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks.draw import draw_states, from_noise
 from jaxpose.tasks.lift import lift
+from jaxpose.tasks.motion_stream import start_motions, step_motions
 from jaxpose.tasks.motions import overlapping
 from jaxpose.tasks.samplers import stochastic
 
@@ -149,3 +151,66 @@ def test_bad_input_is_named(tiny):
         lift(jax.random.key(0), tiny, keypoints, sure, windows=(np.zeros((1, 8), int), np.ones((1, 8), bool)), **how)
     with pytest.raises(ValueError, match="past needs a model of motions"):
         lift(jax.random.key(0), pose_oracle.tiny(), keypoints, sure, past=np.zeros((3, 4, 17, 3)), **how)
+
+
+def follow(model, blocks, seed=0, **how):
+    stream = start_motions(jax.random.key(seed), model, num_hypotheses=3)
+    found = []
+    for keypoints, sure in blocks:
+        lifted, stream = step_motions(model, stream, keypoints, sure, camera=CAMERA, sampler=stochastic(2), **how)
+        found.append(lifted)
+    return found, stream
+
+
+def test_a_stream_is_lift_of_its_last_window_and_keeps_what_it_said(tiny):
+    keypoints, sure = seen(12)
+    sure[5] = 0  # a frame without a person
+    blocks = [(keypoints[i : i + 3], sure[i : i + 3]) for i in range(0, 12, 3)]
+    found, stream = follow(tiny, blocks)
+    assert [f.samples.shape for f in found] == [(3, 3, 17, 3)] * 4
+    assert all(np.isfinite(f.samples).all() and np.isfinite(f.root).all() for f in found)
+    whole = np.concatenate([f.samples for f in found], 1)
+    np.testing.assert_array_equal(stream.samples, whole[:, -8:])
+
+    past = whole[:, 1:6]  # of the third step, whose window is frames 1 to 8
+    again = lift(
+        jax.random.fold_in(jax.random.key(0), 2),
+        tiny,
+        keypoints[1:9],
+        sure[1:9],
+        camera=CAMERA,
+        num_hypotheses=3,
+        sampler=stochastic(2),
+        past=past,
+    )
+    np.testing.assert_allclose(found[2].samples, again.samples[:, -3:], atol=1e-4)
+    np.testing.assert_allclose(found[2].root, again.root[:, -3:], atol=1e-3)
+
+
+def test_before_the_first_frame_nothing_is_known(tiny):
+    keypoints, sure = seen(3)
+    (found,), _ = follow(tiny, [(keypoints, sure)])
+    before = np.zeros((5, 17, 2), np.float32), np.zeros((5, 17), np.float32)
+    padded = [np.concatenate([a, b]) for a, b in zip(before, (keypoints, sure), strict=True)]
+    how = {"camera": CAMERA, "num_hypotheses": 3, "sampler": stochastic(2)}
+    alone = lift(jax.random.fold_in(jax.random.key(0), 0), tiny, *padded, **how)
+    np.testing.assert_allclose(found.samples, alone.samples[:, -3:], atol=1e-4)
+
+
+def test_steps_of_one_shape_are_compiled_once(tiny):
+    keypoints, sure = seen(12)
+    blocks = [(keypoints[i : i + 3], sure[i : i + 3]) for i in range(0, 12, 3)]
+    follow(tiny, blocks[:1])
+    with counted() as compiled:
+        follow(tiny, blocks)
+    assert compiled.count == 0
+
+
+def test_a_stream_names_wrong_input(tiny):
+    stream = start_motions(jax.random.key(0), tiny, num_hypotheses=2)
+    with pytest.raises(ValueError, match=r"keypoints: needed \[1..7, 17, 2\], got \[8, 17, 2\]"):
+        step_motions(tiny, stream, np.zeros((8, 17, 2)), camera=CAMERA)
+    with pytest.raises(ValueError, match=r"confidence: needed \[2, 17\] as keypoints, got \[17\]"):
+        step_motions(tiny, stream, np.zeros((2, 17, 2)), np.zeros(17), camera=CAMERA)
+    with pytest.raises(ValueError, match="stream needs a model of motions"):
+        start_motions(jax.random.key(0), pose_oracle.tiny())
