@@ -4,6 +4,7 @@
     tasks       lift, complete, denoise, generate                     calls     every solver over network calls
     aggregates  which one pose to take of many                        posterior lift, fuse, parts by one posterior
     diffpose    DiffPose's settings on frames                         video     the same on clips
+    motions     hypotheses that are motions, beside single frames
     body        motions and bodies fitted with and without a prior    prior     completion, generation, schedules
     score       typicality of corrupted poses                          oracle    `posterior` where it is known
     world       vertical, floor, feet and root's path of one static camera
@@ -41,6 +42,7 @@ FILES = {
             "blazepose",
             "world",
             "people",
+            "motions",
         )
     },
 }

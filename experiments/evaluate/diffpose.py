@@ -99,13 +99,17 @@ def diffpose(model: released.Model, options: Options) -> Iterator[Item]:
 
 def video(model: released.Model, options: VideoOptions) -> Iterator[Item]:
     """Clips of 243 frames."""
-    data = load_video_bench(options.bench or bench.bench_file("val_video.npz"))
+    yield from rows_of(model, options, video_clips(options.bench, options.stride))
+
+
+def video_clips(path: str | None, stride: int) -> Clips:
+    """Every `stride`-th clip of a video benchmark, by default the one beside JAXPOSE_DATA."""
+    data = load_video_bench(path or bench.bench_file("val_video.npz"))
     picked = (data.keypoints, data.confidence, data.intrinsics, data.joints_cam)
-    keypoints, confidence, intrinsics, truth = (x[:: options.stride] for x in picked)
+    keypoints, confidence, intrinsics, truth = (x[::stride] for x in picked)
     num, frames = truth.shape[:2]
     intrinsics = np.broadcast_to(intrinsics[:, None], (num, frames, 4))
-    clips = Clips(keypoints, confidence, intrinsics, truth, np.repeat(np.arange(num), frames))
-    yield from rows_of(model, options, clips)
+    return Clips(keypoints, confidence, intrinsics, truth, np.repeat(np.arange(num), frames))
 
 
 def rows_of(model: released.Model, options: Options, clips: Clips) -> Iterator[Item]:

@@ -1,0 +1,100 @@
+"""Hypotheses that are motions, on the benchmark's clips, beside a model of single frames.
+
+    python -m experiments.evaluate motions --model=motion17 [--against=pose17] [--hypotheses=20] [--out=DIR]
+
+2D detected, intrinsics known (a privilege), root depth never given; mm, root-relative, in camera axes. "ratio" is the
+error of the mean pose over that of `against`, frame by frame, with the 95 % interval of a paired bootstrap over clips.
+best_of_* choose by the truth, for each frame; best_motion_mm chooses one hypothesis for a whole clip.
+
+gap    15 frames of every 60 are hidden: error there, and of the same frames when they are seen
+live   blocks of 5 frames, each drawn once, with three steps
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.evaluate import bench, harness
+from experiments.evaluate.diffpose import Clips, figures, joint_errors, video_clips
+from experiments.evaluate.harness import Item, Row, Table
+from experiments.options import option
+from jaxpose import model as released
+from jaxpose.base import Array, Camera
+from jaxpose.evaluation import metrics
+from jaxpose.model import require
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.motion_stream import MotionStream, start_motions, step_motions
+
+_BLOCK = 5  # frames that a stream waits for
+_HIDDEN, _EVERY = 15, 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(harness.Options):
+    """Of a model of motions."""
+
+    model: str = option("motion17", "A model of motions, or a .safetensors file.")
+    against: str = option("pose17", "The model of single frames to compare with.")
+    bench: str | None = option(None, "Benchmark file; by default the one beside JAXPOSE_DATA.")
+    hypotheses: int = option(20, "Motions of a clip.", low=2)
+
+
+def motions(model: released.Model, options: Options) -> Iterator[Item]:
+    """Frame by frame, as motions, with a gap, live."""
+    require(model, "evaluate motions", "motion")
+    clips, other = video_clips(options.bench, options.stride), released.load(options.against)
+    single = drawn(other, clips, options)
+    base = joint_errors(single.mean(0), clips)
+    told = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
+    yield Table(f"{base.size} frames of {len(clips.truth)} clips; mm", told, bench.tuned(model))
+    yield Row(f"{options.against}, frame by frame", row_of(single, clips, base, options.seed))
+    whole = drawn(model, clips, options)
+    yield Row("motions", row_of(whole, clips, base, options.seed))
+    yield Row("live", row_of(drawn(model, clips, options, live), clips, base, options.seed))
+    hidden = np.arange(clips.truth.shape[1]) % _EVERY >= _EVERY - _HIDDEN
+    gaps = drawn(model, clips._replace(confidence=clips.confidence * ~hidden[:, None]), options)
+    found, seen = (
+        joint_errors(x.mean(0), clips).reshape(len(clips.truth), -1)[:, hidden].mean() for x in (gaps, whole)
+    )
+    yield Row("gap", {"hidden_mm": float(found), "seen_mm": float(seen), "ratio": float(found / seen)})
+
+
+def drawn(model: released.Model, clips: Clips, options: Options, how: Callable[..., Array] | None = None) -> Array:
+    """Samples [H, C, F, J, 3] metres."""
+    run = jax.jit(functools.partial(how or offline, options.hypotheses))
+    key = jax.random.key(options.seed)
+    inputs = zip(*(map(jnp.asarray, x) for x in clips[:3]), strict=True)
+    return jnp.stack([run(key, model, *x) for x in inputs], 1)
+
+
+def offline(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Array:
+    """All frames of a clip together."""
+    return lift(key, model, keypoints, sure, camera=Camera(K), num_hypotheses=num).samples
+
+
+def live(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Array:
+    """Blocks of frames, one after the other; the last is filled up with the last frame."""
+    frames, joints = sure.shape
+    count = -(-frames // _BLOCK)
+    rows = jnp.minimum(jnp.arange(count * _BLOCK), frames - 1)
+
+    def step(stream: MotionStream, seen: tuple[Array, Array]) -> tuple[MotionStream, Array]:
+        lifted, stream = step_motions(model, stream, *seen, camera=Camera(K[0]))
+        return stream, lifted.samples
+
+    stream = start_motions(key, model, num_hypotheses=num)
+    blocks = keypoints[rows].reshape(count, _BLOCK, joints, 2), sure[rows].reshape(count, _BLOCK, joints)
+    found = jnp.swapaxes(jax.lax.scan(step, stream, blocks)[1], 0, 1)
+    return found.reshape(num, -1, joints, 3)[:, :frames]
+
+
+def row_of(samples: Array, clips: Clips, base: np.ndarray, seed: int) -> dict[str, Any]:
+    """Figures of clips, and the error of the best hypothesis of each clip."""
+    truth = metrics.align_root(jnp.asarray(clips.truth))
+    each = metrics.mpjpe(samples, truth).mean(-1)
+    return figures(samples, clips, base, seed) | {"best_motion_mm": 1000 * float(each.min(0).mean())}
