@@ -62,7 +62,6 @@ def train(config: ConfigDict, workdir: Path, *, validate: bool = True) -> releas
         schedule=train.schedule,
         weight_decay=train.weight_decay,
         clip_norm=train.clip_norm,
-        others=tuple(train.others) if train.get("others") else None,
     )
 
     # The run: the same for one device or many, pmap or sharding, and after any interruption.

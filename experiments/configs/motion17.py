@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=experiments/configs/motion17.py --workdir=runs/motion17
 
-It starts from `pose17`, whose frames then learn to attend to each other.
+The network of `pose17` stays as it is. What is trained is how frames tell each other what they hold (`only`).
 """
 
 from ml_collections import ConfigDict
@@ -15,17 +15,19 @@ def get_config() -> ConfigDict:
     config = pose17.get_config()
     with config.unlocked():
         config.name, config.context, config.gap, config.past = "motion17", 23, 0.3, 0.25
-        config.train.others = ("_frames", 0.3)
-        config.network.update({"num_frames": 32, "frame_width": 128, "num_heads": 4})
-    config.view.recombine = 0.0  # limbs of two clips do not move together
+        config.train.only = "_frames"
+        config.network.update(
+            {"num_frames": 32, "frame_width": 128, "num_heads": 4, "track_width": 256, "track_layers": 3}
+        )
     config.train.update(
         {
             "init": "pose17",
-            "batch_size": 24,
-            "steps": 25_000,
-            "learning_rate": 3e-4,
-            "warmup_steps": 1000,
-            "eval_every": 500,
+            "batch_size": 32,
+            "steps": 20_000,
+            "learning_rate": 1e-3,
+            "warmup_steps": 300,
+            "eval_every": 250,
+            "checkpoint_every": 250,
         }
     )
     return config

@@ -43,6 +43,10 @@ def distill_job(config: ConfigDict) -> Job:
     spec = dataclasses.replace(
         teacher.spec, name=config.name, times=tuple(config.times), num_steps=len(config.times) - 1
     )
+
+    def export(params: Any) -> released.Model:
+        return released.Model(params, teacher.statistics, spec)
+
     return Job(
         spec=spec,
         params=teacher.params,
@@ -50,8 +54,8 @@ def distill_job(config: ConfigDict) -> Job:
         data=bodies,
         example=functools.partial(pose_example, view=ViewRates(**config.view), masks=MaskRates(**config.masks)),
         loss=make_loss(teacher, spec, config.loss),
-        evaluators=make_evaluators(spec, teacher.statistics, config.data),
-        export=lambda params: released.Model(params, teacher.statistics, spec),
+        evaluators=make_evaluators(spec, export, config.data),
+        export=export,
         initial=teacher if teacher.spec.times else None,  # of another teacher the hypotheses are drawn otherwise
     )
 

@@ -11,10 +11,12 @@ one they are left out, since training changes the spread of the hypotheses and t
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from jaxpose import model as released
@@ -42,16 +44,19 @@ def load_initial(init: str, spec: released.Spec) -> released.Model | None:
 
 
 def _inflated(model: released.Model, spec: released.Spec) -> released.Model:
-    """A model of single poses as one of windows, whose frames do not attend to each other yet."""
-    fresh = released.init_params(jax.random.key(0), spec)
+    """A model of single poses as one of windows, whose frames do not know of each other yet."""
+    fresh = flatten_dict(released.init_params(jax.random.key(0), spec))
     own = dataclasses.replace(model.spec, network=spec.network, name=spec.name, context=spec.context)
+    return dataclasses.replace(model, spec=own, params=unflatten_dict(fresh | flatten_dict(model.params)))
 
-    def merged(old: Any, new: Any) -> Any:
-        if not isinstance(new, dict):
-            return jnp.pad(old, [(0, n - o) for o, n in zip(old.shape, new.shape, strict=True)])
-        return {k: merged(old[k], v) if k in old else v for k, v in new.items()}
 
-    return dataclasses.replace(model, spec=own, params=merged(model.params, fresh))
+def part_of(params: Any, ending: str) -> tuple[Any, Callable[[Any], Any]]:
+    """The parameters below modules whose name has the ending, and what puts the others back beside them."""
+    whole = flatten_dict(params)
+    part = {path: v for path, v in whole.items() if any(name.endswith(ending) for name in path)}
+    if not part:
+        raise ValueError(f"config.train.only: no module's name ends with {ending!r}")
+    return unflatten_dict(part), lambda trained: unflatten_dict(whole | flatten_dict(trained))
 
 
 def _told_more(params: Any, spec: released.Spec) -> Any:

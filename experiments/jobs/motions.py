@@ -3,6 +3,7 @@
 At the process' end the state is noise, and x0 is predicted from the condition alone: it is the posterior's mean.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,13 +15,13 @@ from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.protocols import load_video_bench
-from jaxpose.spaces.person import Statistics, decode_pose, encode_pose, encode_track, tell_vertical
+from jaxpose.spaces.person import decode_pose, encode_pose, encode_track, tell_vertical
 from jaxpose.training.step import TrainState
 
 _GAP = 15  # frames hidden in the middle of each window
 
 
-def motion_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, Any]:
+def motion_evaluators(spec: released.Spec, export: Callable[[Any], released.Model]) -> dict[str, Any]:
     """Errors on windows of `val_video.npz`: of the mean (all frames seen, and 15 hidden), and of noisy states."""
     path = validation("val_video.npz")
     if path is None:
@@ -38,7 +39,8 @@ def motion_evaluators(spec: released.Spec, statistics: Statistics) -> dict[str, 
 
     @jax.jit
     def figures(params: Any) -> dict[str, Array]:
-        predict = released.Model(params, statistics, spec).predict_fn()
+        model = export(params)
+        predict, statistics = model.predict_fn(), model.statistics
 
         def seen(sure: Array, t: Array) -> Array:
             cond, view = jax.vmap(encode_track)(intrinsics, keypoints, sure)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.jobs.initial import keeps_statistics, load_initial
+from experiments.jobs.initial import keeps_statistics, load_initial, part_of
 from experiments.jobs.job import Job, level_loss, load_bodies, validation
 from experiments.jobs.motions import motion_evaluators
 from experiments.jobs.own_views import own_views
@@ -48,15 +48,22 @@ def score_job(config: ConfigDict) -> Job:
         spec = initial.spec
         if keeps_statistics(config):
             source = with_statistics(source, initial.statistics)
+    params = released.init_params(jax.random.key(config.seed), spec) if initial is None else initial.params
+    params, whole = part_of(params, config.train.get("only", ""))
+    loss = make_loss(spec, config.loss, source.statistics.spread)
+
+    def export(trained: Any) -> released.Model:
+        return released.Model(whole(trained), source.statistics, spec)
+
     return Job(
         spec=spec,
-        params=released.init_params(jax.random.key(config.seed), spec) if initial is None else initial.params,
+        params=params,
         statistics=source.statistics,
         data=source.data,
         example=source.example,
-        loss=make_loss(spec, config.loss, source.statistics.spread),
-        evaluators=make_evaluators(spec, source.statistics, config.data),
-        export=lambda params: released.Model(params, source.statistics, spec),
+        loss=lambda trained, key, example: loss(whole(trained), key, example),
+        evaluators=make_evaluators(spec, export, config.data),
+        export=export,
         initial=initial,
     )
 
@@ -122,10 +129,13 @@ def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any
     return loss
 
 
-def make_evaluators(spec: released.Spec, statistics: Statistics, data: ConfigDict) -> dict[str, Any]:
-    """The row of the folder's or the benchmark's validation poses, 50 hypotheses; none where there are none."""
+def make_evaluators(spec: released.Spec, export: Callable[[Any], released.Model], data: ConfigDict) -> dict[str, Any]:
+    """The row of the folder's or the benchmark's validation poses, 50 hypotheses; none where there are none.
+
+    export: the model of the parameters that are trained.
+    """
     if spec.network.window is not None:
-        return motion_evaluators(spec, statistics)
+        return motion_evaluators(spec, export)
     if spec.codec != "person":
         return {}  # GFPose's protocol needs its own files: experiments.evaluate gfpose
     bench = own_views(data.folder) if data.folder else _benchmark()
@@ -133,7 +143,7 @@ def make_evaluators(spec: released.Spec, statistics: Statistics, data: ConfigDic
         return {}
 
     def validate(state: TrainState) -> dict[str, float]:
-        model = released.Model(state.ema_params, statistics, spec)
+        model = export(state.ema_params)
         camera = Camera(jnp.asarray(bench.intrinsics))
         seen = jnp.asarray(bench.keypoints), jnp.asarray(bench.confidence)
         lifted = lift(jax.random.key(0), model, *seen, camera=camera, num_hypotheses=50)

@@ -29,6 +29,7 @@ from jaxpose.base import Array, Condition
 from jaxpose.networks.frames import FrameMixing
 from jaxpose.networks.layers import CentredDense, GroupNorm, dense, silu, sinusoidal_embedding
 
+PATH = 3  # of a window's context, the last numbers: the person's direction and log extent in the image
 _VE_SIGMAS = np.geomspace(50, 0.01, 1000).astype(np.float32)  # spec/dposer.md, section 1
 
 
@@ -40,8 +41,9 @@ class ScoreMLP(nn.Module):
     context are inputs; without it the difference is the only input, and no condition equals a difference of 0.
     time_units: t = 1 in the units of the time embedding, whose frequencies are made for about a thousand steps.
     ve_output_scale: divide the output by DPoser's table of noise levels (see above), for its weights alone.
-    num_frames: of a window of poses [..., F, J, D] whose frames attend to each other, after each layer of the condition
-    branch and of the trunk, with `frame_width` numbers in `num_heads` heads; None: single poses.
+    num_frames: of a window of poses [..., F, J, D] whose frames are mixed (frames.py) after each block of the trunk,
+    with `frame_width` numbers in `num_heads` heads, and by `track_layers` of `track_width` at the end of the condition
+    branch, which is evaluated once for all hypotheses and steps; None: single poses.
     """
 
     hidden: int = 1024
@@ -57,6 +59,8 @@ class ScoreMLP(nn.Module):
     num_frames: int | None = None
     frame_width: int = 128
     num_heads: int = 4
+    track_width: int = 512
+    track_layers: int = 3
 
     @nn.compact
     def __call__(self, x: Array, t: Array, cond: Condition | None = None, *, train: bool = False) -> Array:
@@ -70,9 +74,9 @@ class ScoreMLP(nn.Module):
                 shared = shared + self._linear(f"{name}_cond")(kap)
             return self._activate(self._linear(name)(h) + shared, name, train)
 
-        h = self._mix(layer(_flatten(x), "pre"), "pre")
+        h = self._mix(layer(_flatten(x), "pre"), "pre", self.frame_width)
         for block in range(self.num_blocks):
-            h = self._mix(h + layer(layer(h, f"block{block}_0"), f"block{block}_1"), f"block{block}")
+            h = self._mix(h + layer(layer(h, f"block{block}_0"), f"block{block}_1"), f"block{block}", self.frame_width)
         out = dense(x.shape[-1] * x.shape[-2], "post")(h).reshape(x.shape)
         return out / self._level(t).astype(out.dtype) if self.ve_output_scale else out
 
@@ -102,18 +106,25 @@ class ScoreMLP(nn.Module):
         return jnp.asarray(_VE_SIGMAS)[jnp.clip(index, 0, len(_VE_SIGMAS) - 1)]
 
     def _encode(self, x: Array, cond: Condition | None, train: bool) -> Array:
-        kap = self._mix(silu(dense(self.hidden, "cond")(self._features(x, cond))), "cond")
+        kap = silu(dense(self.hidden, "cond")(self._features(x, cond)))
         for block in range(self.encoder_blocks):
             r = self._activate(self._linear(f"encoder{block}_0")(kap), f"encoder{block}_0", train)
             r = self._activate(self._linear(f"encoder{block}_1")(r), f"encoder{block}_1", train)
-            kap = self._mix(kap + r, f"encoder{block}")
+            kap = kap + r
+        if self.num_frames is None or cond is None or cond.context is None:
+            return kap
+        kap = kap + nn.Dense(self.hidden, kernel_init=nn.initializers.zeros, name="path_frames")(
+            _about_window(cond.context[..., -PATH:])
+        )
+        for layer in range(self.track_layers):
+            kap = self._mix(kap, f"track{layer}", self.track_width)
         return kap
 
-    def _mix(self, h: Array, name: str) -> Array:
+    def _mix(self, h: Array, name: str, width: int) -> Array:
         """Features of a window with what its frames learn from each other."""
         if self.num_frames is None:
             return h
-        return FrameMixing(self.num_frames, self.frame_width, self.num_heads, self.num_groups, name=f"{name}_frames")(h)
+        return FrameMixing(self.num_frames, width, self.num_heads, self.num_groups, name=f"{name}_frames")(h)
 
     def _features(self, x: Array, cond: Condition | None) -> Array:
         if not self.explicit:
@@ -125,7 +136,7 @@ class ScoreMLP(nn.Module):
         assert cond is not None  # `__call__` has no branch then
         features = [_flatten(cond.value * cond.mask), _flatten(cond.mask)]
         if cond.context is not None:
-            features.append(cond.context if self.num_frames is None else _about_window(cond.context))
+            features.append(cond.context if self.num_frames is None else cond.context[..., :-PATH])
         if self.difference:
             shown = _flatten(cond.mask * (x - cond.value))
             features = [jnp.broadcast_to(f, (*shown.shape[:-1], f.shape[-1])) for f in features] + [shown]
@@ -144,13 +155,12 @@ def _flatten(x: Array) -> Array:
     return x.reshape(*x.shape[:-2], -1)
 
 
-def _about_window(context: Array) -> Array:
-    """Context [..., F, C] whose last three numbers, the person's direction and log extent, are of the window's own.
+def _about_window(path: Array) -> Array:
+    """The person's direction and log extent [..., F, 3] relative to their means over the window.
 
     Direction in extents about the window's middle, logarithm about its mean, over frames that have them; else 0.
     """
-    rest, path = context[..., :-3], context[..., -3:]
     known = (path != 0).any(-1, keepdims=True)
     mean = path.sum(-2, keepdims=True) / jnp.maximum(known.sum(-2, keepdims=True), 1)
     away = (path - mean) * jnp.concatenate([jnp.exp(-mean[..., 2:])] * 2 + [jnp.ones_like(mean[..., 2:])], -1)
-    return jnp.concatenate([rest, jnp.where(known, away, 0)], -1)
+    return jnp.where(known, away, 0)

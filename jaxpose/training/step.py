@@ -194,23 +194,9 @@ def make_optimizer(
     schedule: Literal["cosine", "constant"] = "cosine",
     weight_decay: float = 0.0,
     clip_norm: float | None = 1.0,
-    others: tuple[str, float] | None = None,
 ) -> optax.GradientTransformation:
-    """Clip the gradient's global norm to `clip_norm` (None: do not), then AdamW that decays matrices only.
-
-    others: (word, factor) multiplies the rate of all parameters in whose path no module's name ends with the word.
-    """
+    """Clip the gradient's global norm to `clip_norm` (None: do not), then AdamW that decays matrices only."""
     rate = make_schedule(learning_rate, warmup_steps=warmup_steps, total_steps=total_steps, schedule=schedule)
     matrices = functools.partial(jax.tree.map, lambda p: jnp.ndim(p) > 1)
     adam = optax.adamw(rate, weight_decay=weight_decay, mask=matrices)
-    steps = [adam] if clip_norm is None else [optax.clip_by_global_norm(clip_norm), adam]
-    if others is not None:
-        word, factor = others
-
-        def apart(params: Params) -> Any:
-            return jax.tree_util.tree_map_with_path(
-                lambda path, _: not any(str(getattr(k, "key", k)).endswith(word) for k in path), params
-            )
-
-        steps.append(optax.masked(optax.scale(factor), apart))
-    return optax.chain(*steps)
+    return adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)
