@@ -23,11 +23,10 @@ def get_config() -> ConfigDict:
         {
             "init": "pose17",
             "batch_size": 32,
-            "steps": 20_000,
+            "steps": 6_000,
             "learning_rate": 1e-3,
             "warmup_steps": 300,
-            "eval_every": 250,
-            "checkpoint_every": 250,
+            "eval_every": 500,
         }
     )
     return config

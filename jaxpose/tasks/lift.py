@@ -71,14 +71,14 @@ def lift(
 ) -> Hypotheses:
     """Draw `num_hypotheses` 3D poses of each 2D detection; compiled once for a shape, and usable inside jit.
 
-    keypoints:  [N, J, 2] pixels in the model's joint set (`joint_sets.convert_joints` brings others to it).
+    keypoints:  [N, J, 2] pixels in the model's joint set (`joint_sets.convert_joints` brings others to it). To a model
+                of motions the rows are one person's frames, 1/30 s apart; unseen ones have confidence 0.
     confidence: [N, J] in [0, 1], 0 where a joint is missing; None: all are trusted.
     camera:     intrinsics [4] or [N, 4] (`camera.intrinsics_from_fov` where they are not known) and distortion; results
                 are in the camera's axes, so where it stands does not matter.
     height:     stature of the person(s) in metres, scalar or [N]; None: what the model has learned.
     up:         [3] or [N, 3] the world's upward direction in camera axes, (0, -1, 0) of a level camera; None: unknown.
                 For models that can be told it.
-                To a model of motions the rows are one person's frames, 1/30 s apart; unseen ones have confidence 0.
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
     past:       [H, K, J, 3], for a model of motions: samples of the first K rows, drawn by an earlier call with another
