@@ -88,6 +88,13 @@ class Source(os.PathLike[str]):
         self.path = Path(path)
         self.suffix = self.path.suffix.lower()
 
+    @classmethod
+    def of_text(cls, name: str, text: str) -> Self:
+        """Text that came from elsewhere, such as a line of a stream; name: what errors call it."""
+        source = cls(name)
+        source.__dict__["text"] = text
+        return source
+
     def __fspath__(self) -> str:
         return str(self.path)
 

@@ -139,6 +139,12 @@ def read_json(source: Source, format: str | None = None) -> Table:
     )
 
 
+def holds_people(source: Source, format: str | None = None) -> bool:
+    """Whether anybody is in a JSON file of one of the formats."""
+    content = source.json
+    return bool(_rows(source.path, content, format or _detect(source.path, content)))
+
+
 def _detect(file: Path, content: Any) -> str | None:
     """The first format that matches; None for an empty list or dict, which matches any."""
     if content in ([], {}):

@@ -17,7 +17,7 @@ from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.keypoint_arrays import Table, read_keypoint_csv, read_npy, read_npz
-from jaxpose.io.keypoint_json import FORMATS, read_json
+from jaxpose.io.keypoint_json import FORMATS, holds_people, read_json
 
 _ARRAY_FORMATS = ("npz", "npy", "csv")
 
@@ -65,6 +65,20 @@ def read_keypoints(
     table = _read_table(source, skeleton, format or None, camera)
     if not len(table.values):
         raise ValueError(f"{path}: no people in it")
+    return _of_table(path, table, skeleton)
+
+
+def read_frame(source: Source, *, skeleton: Skeleton | None = None, format: str | None = None) -> Keypoints | None:
+    """The people of one frame in JSON; None where nobody is in it. Ids are of the frame alone where it has none.
+
+    skeleton, format: as in `read_keypoints`, of JSON alone. ValueError names the source.
+    """
+    if not holds_people(source, format):
+        return None
+    return _of_table(source.path, read_json(source, format), skeleton)
+
+
+def _of_table(path: Path, table: Table, skeleton: Skeleton | None) -> Keypoints:
     skeleton, columns = choose_joints(path, table, skeleton)
     with np.errstate(over="ignore"):
         unnamed = np.full_like(table.values[:, :1], np.nan)  # what a column of -1 takes

@@ -28,6 +28,34 @@ class _Track(NamedTuple):
     velocity: np.ndarray | None
 
 
+class Tracker:
+    """People followed through frames that come one after the other.
+
+    reach: frames, in their own numbers, after which a person who is not seen is another. max_distance: the largest d
+    that joins.
+    """
+
+    def __init__(self, reach: int = 10, max_distance: float = 0.4):
+        self._reach, self._max_distance = reach, max_distance
+        self._tracks: dict[int, _Track] = {}
+        self._num_people = 0
+
+    def step(self, frame: int, xy: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Ids [P] of the people of the next frame, from 0 by first appearance: xy [P, J, 2] px, weight [P, J]."""
+        self._tracks = {p: track for p, track in self._tracks.items() if frame - track.frame <= self._reach}
+        joined = _join(self._tracks, frame, xy, weight, self._max_distance)
+        person = np.empty(len(xy), np.int64)
+        for i, seen in enumerate(weight > 0):
+            if i in joined:
+                track = _follow(self._tracks[joined[i]], frame, xy[i], seen)
+            else:
+                track = _Track(self._num_people, frame, xy[i], seen, None)
+                self._num_people += 1
+            self._tracks[track.person] = track
+            person[i] = track.person
+        return person
+
+
 def link(kp: Keypoints, *, max_gap: int = 10, max_distance: float = 0.4, threshold: float = 0.0) -> Keypoints:
     """The same detections, `person` now one id per person over all frames: 0, 1, ... by first appearance.
 
@@ -42,21 +70,9 @@ def link(kp: Keypoints, *, max_gap: int = 10, max_distance: float = 0.4, thresho
     rows_of = np.split(np.argsort(kp.frame, kind="stable"), start[1:])
     reach = (max_gap + 1) * int(np.gcd.reduce(np.diff(frames))) if len(frames) > 1 else 0
     weight = np.where(kp.confidence > threshold, kp.confidence, 0)
-    person = np.empty(len(kp.frame), np.int64)
-    tracks: dict[int, _Track] = {}
-    num_people = 0
+    tracker, person = Tracker(reach, max_distance), np.empty(len(kp.frame), np.int64)
     for frame, rows in zip(frames.tolist(), rows_of, strict=True):
-        tracks = {p: track for p, track in tracks.items() if frame - track.frame <= reach}
-        joined = _join(tracks, frame, kp.xy[rows], weight[rows], max_distance)
-        for i, row in enumerate(rows):
-            seen = weight[row] > 0
-            if i in joined:
-                track = _follow(tracks[joined[i]], frame, kp.xy[row], seen)
-            else:
-                track = _Track(num_people, frame, kp.xy[row], seen, None)
-                num_people += 1
-            tracks[track.person] = track
-            person[row] = track.person
+        person[rows] = tracker.step(frame, kp.xy[rows], weight[rows])
     return kp._replace(person=person)
 
 
