@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, ValidationError
 from cyclopts.help import DefaultFormatter, HelpPanel
 
-from jaxpose.commands.options import COMMANDS, GROUPS
+from jaxpose.commands.options import COMMANDS, DATA, GROUPS
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
             print(line, flush=True)
     except (ValueError, OSError) as error:
         _refuse(name.partition(" ")[0], str(error))
-    print(f"done in {time.time() - started:.1f} s")
+    print(f"done in {time.time() - started:.1f} s", file=sys.stderr if name in DATA else sys.stdout)
 
 
 def make_parser() -> App:

@@ -171,7 +171,7 @@ def test_bad_input_leaves_with_code_2_one_named_line_and_no_files(case, tmp_path
             ["lift", "x.json", "--out", "o", "--image-size", "640x480"],
             "--image-size: needed WIDTH,HEIGHT in whole pixels",
         ),
-        ([], "jaxpose: needed a command, legal are lift, fuse, complete"),
+        ([], "jaxpose: needed a command, legal are lift, live, fuse, complete"),
         (["convert"], "jaxpose convert: needed a command, legal are gfpose, diffpose, dposer"),
         (["prepare", "3dhp", "--poses", "x.npz", "--out", "o"], "jaxpose prepare 3dhp: --split: needed, and not given"),
         (["liftt"], 'jaxpose: Unknown command "liftt". Did you mean "lift"?'),

@@ -27,10 +27,10 @@ def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generato
     if clip.stop <= clip.start:
         raise ValueError(f"--end: {clip.stop:g} s is not after --begin {clip.start:g} s")
     check(clip)
-    detector = yield from _detector(given)
+    found = yield from detector(given)
     if clip.camera is not None and given.end is None:
         yield f"camera {clip.camera}: Ctrl-C ends the recording"
-    return (yield from detect_clip(clip, detector, out, name)).keypoints
+    return (yield from detect_clip(clip, found, out, name)).keypoints
 
 
 def keypoints_of_all(paths: tuple[Path, ...], given: VideoFile, out: Path) -> Generator[str, None, tuple[Path, ...]]:
@@ -56,7 +56,7 @@ def film(path: Path, frame: np.ndarray) -> list[bytes | None] | None:
     return film_of(((found.number, found.rgb) for found in frames(clip)), frame)
 
 
-def _detector(given: VideoFile) -> Generator[str, None, Detector]:
+def detector(given: VideoFile) -> Generator[str, None, Detector]:
     name = given.detector
     if name == "rtmpose":
         if given.weights is None:

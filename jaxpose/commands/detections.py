@@ -28,7 +28,7 @@ from jaxpose.io.multiview import MultiView, read_multiview
 from jaxpose.io.tracking import link
 
 DEFAULT_FOV_DEG = 55.0  # along the longer side: between a phone's main camera (65-70) and a camcorder (40-50)
-_MIN_VISIBLE = 4
+MIN_VISIBLE = 4
 _SURE_QUANTILE = 0.95
 
 
@@ -116,7 +116,7 @@ def read_detections(
     xy, confidence = jax.device_get(converted)
     if hide is not None:
         confidence = np.where(hide(len(xy)), 0, confidence)
-    least = len(target.joints) if whole else _MIN_VISIBLE
+    least = len(target.joints) if whole else MIN_VISIBLE
     rows = (confidence > 0).sum(-1) >= least
     if not rows.any():
         most = int((confidence > 0).sum(-1).max())

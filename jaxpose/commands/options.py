@@ -19,6 +19,7 @@ from jaxpose.commands.option_groups import (
     Axis,
     CalibrationFile,
     Count,
+    Direction,
     FitOutput,
     Fps,
     Height,
@@ -86,6 +87,40 @@ class Lift:
     agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights"""
     output: Output
     sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True)
+class Live:
+    """frames as they come in; their 3D poses out at once, as JSON lines on stdout.
+
+    Reads lines of JSON, a frame each, in the formats that `jaxpose lift` reads ({"frame": 7, "people": [...]} of
+    OpenPose, ...), a folder that gets such files, or a camera or video in which people are found. The first line says
+    what holds for all frames, the latency too; every other line is a frame: mean, 90 % radius and root of each person.
+    """
+
+    input: Annotated[
+        Path,
+        Parameter(allow_leading_hyphen=True),
+        text("- (stdin), .jsonl file or folder of JSON that grow, video, or camera's number"),
+    ]
+    _: KW_ONLY
+    model: Annotated[str, text("a model of motions or DiffPose's, or a .safetensors file (diffpose17_video)")] = (
+        "diffpose17_video"
+    )
+    latency: Annotated[int | None, metavar("F")] = None
+    """frames that one waits for; of models of motions (4)"""
+    hypotheses: Annotated[Hypotheses, text("3D poses of a person (20)")] = 20
+    samples: Annotated[bool, text("write all of them, not the mean alone")] = False
+    seed: Annotated[int, text("random seed (0)")] = 0
+    idle: Annotated[float, metavar("S"), within(0, 1e6, "seconds", above=True)] = 10.0
+    """seconds without a frame after which a folder or file has ended (10)"""
+    video: Annotated[VideoFile, OfVideos] = VideoFile()
+    skeleton: Joints = None
+    keypoints: KeypointFile = KeypointFile()
+    fps: Annotated[Rate | None, text("frames per second of the input (30)")] = None
+    height: Height = None
+    gravity: Annotated[Direction | None, metavar("X,Y,Z")] = None
+    """the way things fall, in camera axes (0,1,0 of a level camera), for models that can be told it"""
 
 
 @dataclass(frozen=True)
@@ -310,6 +345,7 @@ class View:
 # options, of another with their fields as its arguments. Order: of the help.
 COMMANDS: dict[str, tuple[type, str]] = {
     "lift": (Lift, "commands.lift:lift"),
+    "live": (Live, "commands.live:live"),
     "fuse": (Fuse, "commands.fuse:fuse"),
     "complete": (Complete, "commands.complete:complete"),
     "denoise": (Denoise, "commands.denoise:denoise"),
@@ -322,3 +358,4 @@ COMMANDS: dict[str, tuple[type, str]] = {
     **file_options.COMMANDS,
 }
 GROUPS = file_options.GROUPS
+DATA = ("live",)  # whose lines are data for other programs
