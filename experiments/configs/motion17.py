@@ -1,6 +1,7 @@
-"""The released model `motion17`: a posterior over motions; one hypothesis is one motion.
+"""A posterior over motions: one hypothesis is one motion. Its weights are not released yet.
 
-    python -m experiments.train --config=experiments/configs/motion17.py --workdir=runs/motion17
+    python -m experiments.train --config=experiments/configs/motion17.py --workdir=runs/motion17 \
+        --export=runs/motion17.safetensors
 
 The network of `pose17` stays as it is. What is trained is how frames tell each other what they hold (`only`).
 """

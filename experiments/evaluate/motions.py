@@ -1,6 +1,6 @@
 """Hypotheses that are motions, on the benchmark's clips, beside a model of single frames.
 
-    python -m experiments.evaluate motions --model=motion17 [--against=pose17] [--hypotheses=20] [--out=DIR]
+    python -m experiments.evaluate motions --model=runs/motion17.safetensors [--against=pose17] [--out=DIR]
 
 2D detected, intrinsics known (a privilege), root depth never given; mm, root-relative, in camera axes. "ratio" is the
 error of the mean pose over that of `against`, frame by frame, with the 95 % interval of a paired bootstrap over clips.
@@ -38,7 +38,7 @@ _HIDDEN, _EVERY = 15, 60
 class Options(harness.Options):
     """Of a model of motions."""
 
-    model: str = option("motion17", "A model of motions, or a .safetensors file.")
+    model: str = option("runs/motion17.safetensors", "The .safetensors file of a model of motions.")
     against: str = option("pose17", "The model of single frames to compare with.")
     bench: str | None = option(None, "Benchmark file; by default the one beside JAXPOSE_DATA.")
     hypotheses: int = option(20, "Motions of a clip.", low=2)

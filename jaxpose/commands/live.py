@@ -37,7 +37,7 @@ from jaxpose.tasks.motion_stream import start_motions, step_motions
 from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.stream import start_stream, step_stream
 
-LATENCY = 4  # frames that one waits for, of a model of motions
+_LATENCY = 4  # frames that one waits for, of a model of motions
 _POLL = 0.01  # seconds between looks at a folder or file
 _RECENT = 300  # frames that tell what this detector calls sure
 _FORGET = 16  # frames after which a person who is not seen has left
@@ -47,7 +47,10 @@ Seen = tuple[int, Keypoints | None]  # a frame's number, and the people in it
 
 
 def live(options: Live) -> Iterator[str]:
-    """Lines of JSON: one of what holds for all frames, then one for each frame, in order; Ctrl-C ends the input."""
+    """Lines of JSON: one of what holds for all frames, then one for each frame from the first with a person, in order.
+
+    A frame that never came is answered too, unless more than half a second is missing. Ctrl-C ends the input.
+    """
     model = load(options.model)
     require(model, "live", "joints")
     if not is_motion(model):
@@ -68,8 +71,11 @@ def live(options: Live) -> Iterator[str]:
             continue
         if place <= newest:
             raise ValueError(f"{options.input}: frame {number} after {first + every * newest}; needed them in order")
-        for missing in range(max(newest + 1, place - _FORGET - 1), place):
-            yield from people.take(missing, first + every * missing, None)
+        if place - newest > _FORGET:
+            yield from people.answers()  # nobody is followed over so long a time
+        else:
+            for missing in range(newest + 1, place):
+                yield from people.take(missing, first + every * missing, None)
         yield from people.take(place, number, kp)
         newest = place
     if people is None:
@@ -94,7 +100,7 @@ def _drawer(options: Live, model: Model, kp: Keypoints) -> tuple[Drawer, dict[st
     how: dict[str, Any] = {"camera": Camera(jnp.asarray(intrinsics, jnp.float32).reshape(-1, 4)[0])}
     how["height"] = options.height
     if is_motion(model):
-        latency = LATENCY if options.latency is None else options.latency
+        latency = _LATENCY if options.latency is None else options.latency
         longest = (model.spec.network.window or 0) - 2
         if not 0 <= latency <= longest:
             raise ValueError(f"--latency: needed 0 to {longest} frames with {model.spec.name!r}, got {latency}")
@@ -146,7 +152,7 @@ class People:
 
     def __init__(self, options: Live, target: Skeleton, drawer: Drawer):
         self._options, self._target, self._drawer = options, target, drawer
-        self._key, self._tracker = jax.random.key(options.seed), Tracker()
+        self._key, self._tracker = jax.random.key(options.seed), Tracker(_FORGET)
         self._recent = deque[np.ndarray](maxlen=_RECENT)
         self._people: dict[int, _Person] = {}
         self._block: list[tuple[int, int]] = []  # place and number of each frame
@@ -171,10 +177,11 @@ class People:
                 del self._people[who]
                 continue
             drawn = self._drawer.step(person.stream, jnp.asarray(person.xy), jnp.asarray(person.confidence))
-            for (place, _), line, row in zip(self._block, lines, self._rows(drawn[0]), strict=False):
+            for (place, _), line, sure, row in zip(
+                self._block, lines, person.confidence, self._rows(drawn[0]), strict=False
+            ):
                 if place >= person.first:
-                    seen = bool(person.confidence[place - self._block[0][0]].any())
-                    line.append({"person": who, "seen": seen, **row})
+                    line.append({"person": who, "seen": bool(sure.any()), **row})
             nothing = np.zeros_like(person.xy), np.zeros_like(person.confidence)
             self._people[who] = _Person(drawn[1], *nothing, person.first, person.last)
         for (_, number), line in zip(self._block, lines, strict=True):
@@ -278,18 +285,23 @@ def _files(folder: Path, idle: float) -> Iterator[tuple[int, Source]]:
 
 
 def _of_pictures(options: Live) -> Iterator[Seen]:
-    """Frames of a camera or video in which people are found."""
+    """Frames of a camera or video in which people are found, numbered by their times in 1/30 s; one for each number."""
     given = options.video
+    if options.fps is not None:
+        raise ValueError(f"--fps: {options.input} holds pictures, which have their times")
     clip = Clip(options.input, given.every, given.begin, float("inf") if given.end is None else given.end)
     check(clip)
     detector = _returned(clips.detector(given))
     sizes = deque[tuple[int, int, int]]()
 
     def noted() -> Iterator[Frame]:
+        last = -1
         for frame in frames(clip):
-            height, width = frame.rgb.shape[:2]
-            sizes.append((frame.number // given.every, width, height))
-            yield frame
+            number, (height, width) = round(frame.seconds * TRAINED_FPS), frame.rgb.shape[:2]
+            if number > last:
+                last = number
+                sizes.append((number, width, height))
+                yield frame
 
     for found in detector.detect(noted()):
         number, width, height = sizes.popleft()

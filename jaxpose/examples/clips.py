@@ -21,7 +21,7 @@ from jaxpose.geometry.camera import project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.spaces.person import Statistics, encode_keypoints, encode_pose, encode_xy
 
-_PINHOLE = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
+PINHOLE = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
 
 
 class Clips(NamedTuple):
@@ -84,7 +84,7 @@ def seen_clip(key: Key, clips: Clips, view: ViewRates, num_frames: int) -> SeenC
     R, t = views.draw_camera(camera_key, x_world[num_frames // 2], view)
     x_cam = world_to_camera(R, t, x_world)
     x_cam = x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))  # no joint behind the camera
-    xy = project(jnp.asarray(_PINHOLE), x_cam)
+    xy = project(jnp.asarray(PINHOLE), x_cam)
     return SeenClip(*_detect(detect_key, xy, view), xy, x_cam, R[:, 1])
 
 
@@ -93,7 +93,7 @@ def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, n
     clip_key, mask_key = jax.random.split(key)
     seen = seen_clip(clip_key, clips, view, num_frames)
     confidence = seen.confidence * draw_joints(mask_key, masks, H36M_17)
-    return as_example(clips.bodies.statistics, jnp.asarray(_PINHOLE), seen.keypoints, confidence, seen.x_cam, seen.xy)
+    return as_example(clips.bodies.statistics, jnp.asarray(PINHOLE), seen.keypoints, confidence, seen.x_cam, seen.xy)
 
 
 def as_example(

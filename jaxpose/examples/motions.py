@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates, draw_joints
-from jaxpose.examples.clips import Clips, seen_clip
+from jaxpose.examples.clips import PINHOLE, Clips, seen_clip
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import observe_points
 from jaxpose.geometry.skeleton import H36M_17
@@ -27,8 +27,7 @@ def motion_example(
     clip_key, mask_key, gap_key, points_key, kind_key, told_key, past_key = jax.random.split(key, 7)
     seen = seen_clip(clip_key, clips, view, num_frames)
     shown = draw_joints(mask_key, masks, H36M_17) * draw_frames(gap_key, num_frames, gap)[:, None]
-    pinhole = jnp.array([1.0, 1.0, 0.0, 0.0])
-    cond, turned = encode_track(pinhole, seen.keypoints, seen.confidence * shown)
+    cond, turned = encode_track(jnp.asarray(PINHOLE), seen.keypoints, seen.confidence * shown)
     if past:
         any_key, num_key = jax.random.split(past_key)
         num_known = jax.random.randint(num_key, (), 1, num_frames) * jax.random.bernoulli(any_key, past)

@@ -192,37 +192,9 @@ def placed(
 
 
 @partial(jax.jit, static_argnames=(*STATIC, "num_components", "depth"))
-def _lift(
-    key,
-    model,
-    keypoints,
-    confidence,
-    camera,
-    height,
-    mixture,
-    up,
-    windows,
-    past,
-    count,
-    *,
-    num_components,
-    depth,
-    **how,
-):
-    posed = problem(
-        key,
-        model,
-        keypoints,
-        confidence,
-        camera,
-        height,
-        mixture,
-        up,
-        windows,
-        past,
-        num_components=num_components,
-        depth=depth,
-    )
+def _lift(key, model, *given, num_components, depth, **how):
+    *arguments, count = given
+    posed = problem(key, model, *arguments, num_components=num_components, depth=depth)
     return hypotheses(key, model, posed, count, **how)
 
 

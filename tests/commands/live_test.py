@@ -91,6 +91,14 @@ def test_frames_that_lack_and_people_who_come_and_go(live):
     assert ids[-1] == [1], "who was not seen for half a second has left"
 
 
+def test_after_a_long_gap_everybody_is_new(live):
+    xy = person(0, 60)
+    _, rows = live([line(xy[f], frame=f) for f in (0, 1, 2, 3, 50, 51, 52, 53)])
+    assert [row["frame"] for row in rows] == [0, 1, 2, 3, 50, 51, 52, 53]
+    assert [[p["person"] for p in row["people"]] for row in rows] == [[0]] * 4 + [[1]] * 4
+    assert all(p["seen"] for row in rows for p in row["people"])
+
+
 def test_samples_and_every_frame_of_a_faster_camera(live):
     head, rows = live([line(x) for x in person(0, 9)], "--samples", "--fps", "60")
     assert head["every"] == 2

@@ -15,6 +15,7 @@ from jaxpose.base import Camera, Condition, Decoded, Past, Problem
 from jaxpose.diffusion.prediction import from_x0
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks.draw import draw_states, from_noise
+from jaxpose.tasks.generate import generate
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.motion_stream import start_motions, step_motions
 from jaxpose.tasks.motions import overlapping
@@ -149,6 +150,8 @@ def test_bad_input_is_named(tiny):
         lift(jax.random.key(0), tiny, keypoints, sure, past=np.zeros((2, 4, 17, 3)), **how)
     with pytest.raises(ValueError, match="windows: 'tiny' is a model of motions"):
         lift(jax.random.key(0), tiny, keypoints, sure, windows=(np.zeros((1, 8), int), np.ones((1, 8), bool)), **how)
+    with pytest.raises(ValueError, match="'tiny' is a model of motions: it lifts, needed a model of single poses"):
+        generate(jax.random.key(0), tiny, 8)
     with pytest.raises(ValueError, match="past needs a model of motions"):
         lift(jax.random.key(0), pose_oracle.tiny(), keypoints, sure, past=np.zeros((3, 4, 17, 3)), **how)
 
