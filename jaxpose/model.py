@@ -6,6 +6,7 @@ specification as JSON; nothing in a file is executed.
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -70,6 +71,7 @@ class Spec:
     num_steps, spacing, eta: the sampler that validation chose (dpmpp_2m; eta 0 is the flow, 1 the SDE).
     times: of a few-step model, falling: where it calls its network, each time for a draw of x0; () for all others.
     scale: where metres come from.
+    base: a bundled model; weights that are the same as its are not repeated in the file. "" for none.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Spec:
     indices: tuple[int, ...] = ()
     times: tuple[float, ...] = ()
     scale: str = "human size learned from motion capture"
+    base: str = ""
 
     def sde(self) -> SDE:
         """The diffusion process the network was trained under; equal specifications give the same object."""
@@ -204,7 +207,9 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     if dtype is None:
         rounded = jax.tree.map(lambda w: (w == w.astype(jnp.bfloat16).astype(w.dtype)).all(), model.params)
         dtype = jnp.bfloat16 if all(jax.tree.leaves(rounded)) else jnp.float32
-    tensors = {f"params/{k}": jnp.asarray(v, dtype) for k, v in _flat(model.params).items()}
+    shared = _flat(load(model.spec.base).params) if model.spec.base else {}
+    own = {k: v for k, v in _flat(model.params).items() if k not in shared or not jnp.array_equal(v, shared[k])}
+    tensors = {f"params/{k}": jnp.asarray(v, dtype) for k, v in own.items()}
     others = {
         "statistics": model.statistics._asdict(),
         "recalibration": {f"{task}/{k}": v for task, r in model.recalibration.items() for k, v in r._asdict().items()},
@@ -216,8 +221,9 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
         **{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)},
         "network": _network_fields(model.spec.network),
     }
+    about = {"format": FORMAT, "spec": json.dumps(spec)} | ({"base": _digest(shared)} if shared else {})
     with atomic(path) as file:
-        file.write(serialise(tensors, metadata={"format": FORMAT, "spec": json.dumps(spec)}))
+        file.write(serialise(tensors, metadata=about))
 
 
 def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
@@ -251,6 +257,7 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         groups[group][rest] = tensor
     if set(groups["statistics"]) != set(Statistics._fields):
         raise ValueError(f"{path}: statistics {sorted(groups['statistics'])}, needed {sorted(Statistics._fields)}")
+    groups["params"] = _of_base(path, spec, metadata.get("base", "")) | groups["params"]
     _check_fit(path, spec, groups["params"])
     params = flax.traverse_util.unflatten_dict(groups["params"], sep="/")
     return Model(
@@ -266,6 +273,27 @@ def describe(model: Model) -> dict[str, Any]:
     """Name, size and process of a model, for a result's record."""
     count = int(sum(np.size(v) for v in _flat(model.params).values()))
     return {"name": model.spec.name, "parameters": count, "process": model.spec.process, "scale": model.spec.scale}
+
+
+def _of_base(path: Path, spec: Spec, digest: str) -> dict[str, Array]:
+    """The weights that a file does not repeat; ValueError where the base is not the one that it was saved with."""
+    if not spec.base:
+        return {}
+    bundled = ASSETS / f"{spec.base}.safetensors"
+    if "/" in spec.base or not bundled.is_file():
+        raise ValueError(f"{path}: it builds on {spec.base!r}, which is no bundled model")
+    shared = _flat(load(spec.base).params)
+    if digest != _digest(shared):
+        raise ValueError(f"{path}: it builds on another version of {spec.base!r} than the bundled one; train it again")
+    return shared
+
+
+def _digest(weights: dict[str, Array]) -> str:
+    """SHA-256 of names and values."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        found.update(name.encode() + np.asarray(weights[name], "<f4").tobytes())
+    return found.hexdigest()
 
 
 def _parse_spec(path: Path, text: str) -> Spec:

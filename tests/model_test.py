@@ -1,5 +1,6 @@
 """A released model's file: a round trip, and every way in which a file can be wrong."""
 
+import dataclasses
 import json
 
 import jax
@@ -9,7 +10,9 @@ import pose_oracle
 import pytest
 import rotation_oracle
 from diffpose_models import tiny
+from flax import traverse_util
 from random_params import random_params
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from jaxpose import model as released
@@ -173,3 +176,39 @@ def test_a_diffpose_model_comes_back_with_all_its_parts(tmp_path, frames):
     released.save(path, model.replace(params={"params": model.params["params"]}))
     with pytest.raises(ValueError, match=r"tiny.safetensors: .*start/depth is absent"):
         released.load(path)
+
+
+@pytest.fixture
+def on_base(tmp_path, monkeypatch, model):
+    """A model whose weights but one are those of a bundled one, and its file."""
+    monkeypatch.setattr(released, "ASSETS", tmp_path)
+    released.save(tmp_path / "tiny.safetensors", model, dtype=jnp.float32)
+    flat = released._flat(model.params)
+    changed = min(flat)
+    params = traverse_util.unflatten_dict({**flat, changed: flat[changed] + 1}, sep="/")
+    built = model.replace(params=params, spec=dataclasses.replace(model.spec, name="more", base="tiny"))
+    path = tmp_path / "more.safetensors"
+    released.save(path, built, dtype=jnp.float32)
+    return built, path, changed
+
+
+def test_weights_of_the_base_are_not_repeated(on_base):
+    built, path, changed = on_base
+    with safe_open(path, framework="numpy") as f:
+        assert [k for k in f.keys() if k.startswith("params/")] == [f"params/{changed}"]  # noqa: SIM118
+    for loaded in (released.load(path), released.load("more")):
+        jax.tree.map(np.testing.assert_array_equal, loaded.params, built.params)
+        assert loaded.spec == built.spec
+
+
+def test_another_base_than_the_one_saved_with_is_refused(on_base, model):
+    built, path, _ = on_base
+    moved = jax.tree.map(lambda v: v + 1, model.params)
+    released.save(path.parent / "tiny.safetensors", model.replace(params=moved), dtype=jnp.float32)
+    with pytest.raises(ValueError, match=r"more\.safetensors: it builds on another version of 'tiny'"):
+        released.load(path)
+    (path.parent / "tiny.safetensors").unlink()
+    with pytest.raises(ValueError, match="it builds on 'tiny', which is no bundled model"):
+        released.load(path)
+    with pytest.raises(ValueError, match="model: got 'tiny'"):
+        released.save(path, built)

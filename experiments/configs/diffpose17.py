@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from experiments.configs import pose17
 from experiments.configs.training import training
 from jaxpose.conditioning import MaskRates
+from jaxpose.examples.heatmaps import HeatmapRates
 
 STAGES = ("encoder", "diffusion")
 
@@ -40,11 +41,20 @@ def get_config(stage: str = "") -> ConfigDict:
             "process": {"name": "vp", "args": (0.1, 20.0)},
             "loss": {"velocity_weight": 0.0}
             if is_encoder
-            else {"num_draws": 2, "num_shown": 16, "no_features": 0.1, "start_poses": 20_000},
+            else {
+                "num_draws": 2,
+                "num_shown": 16,
+                "no_features": 0.1,
+                "start_poses": 20_000,
+                "start": {"components": 0, "depth": "encoder", "samples": 128},  # 0: jittered, else of a mixture
+                "next_of": 0,
+                "times": "all",
+            },
             "sampler": {"num_steps": 8, "spacing": "log_snr", "eta": 1.0},
             # folder: of kind "frames" that of another `jaxpose prepare`; flip: share of its mirrored examples
             "data": {"kind": "mocap", **pose17.DATA, "flip": 0.5},
             "view": pose17.VIEW._replace(told=0.0)._asdict(),
+            "heatmaps": HeatmapRates()._asdict(),  # none
             "masks": MaskRates(pose=0.0, part=0.03, joint=0.02, depth=0.0)._asdict(),
             "train": training(  # init, of stage "diffusion": the export of stage "encoder"
                 steps=11_500 if is_encoder else 10_850,

@@ -1,11 +1,15 @@
 """Does the diffusion improve on its own context encoder, and what do steps, samples, mixture and context give?
 
     python -m experiments.evaluate diffpose --model=diffpose17 --out=runs/diffpose               single frames
+    python -m experiments.evaluate diffpose --model=diffpose17 --ambiguous                       with doubtful heatmaps
     python -m experiments.evaluate video --model=diffpose17_video --out=runs/diffpose            clips
 
 Every row is of the fixed benchmark: 2D detected, camera known, root depth never given; errors in mm, root-relative, in
 camera axes. "ratio" is the row's error of the mean pose over that of the encoder alone, with the 95 % interval of a
 paired bootstrap over sequences (frames) or clips (video). One setting is changed at a time.
+
+ambiguous: joints are brought in doubt by `examples.heatmaps` (sides exchanged, hidden, beyond a border), and the frames
+with a doubtful joint are scored. There "ratio" is over the diffusion that starts from the heavier peaks alone.
 """
 
 import dataclasses
@@ -22,9 +26,13 @@ from experiments.evaluate.harness import Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array, Camera
+from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate, calibration, metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.protocols import load_video_bench
+from jaxpose.examples.heatmaps import HeatmapRates, Heatmaps, draw_heatmaps
+from jaxpose.geometry.camera import project
+from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import START, draw_poses, encode_rows, initial_distribution
 from jaxpose.tasks.samplers import sampler_of
@@ -41,6 +49,18 @@ class Options(harness.Options):
 
 
 @dataclasses.dataclass(frozen=True)
+class FrameOptions(Options):
+    """Of DiffPose on single frames."""
+
+    ambiguous: bool = option(False, "Simulated heatmaps with joints in doubt, in place of keypoints.")
+
+    @property
+    def variant(self) -> str:
+        """Its own file for the heatmaps."""
+        return "ambiguous" if self.ambiguous else ""
+
+
+@dataclasses.dataclass(frozen=True)
 class VideoOptions(Options):
     """Of DiffPose on clips."""
 
@@ -48,13 +68,14 @@ class VideoOptions(Options):
 
 
 class Clips(NamedTuple):
-    """C inputs of F rows each: a clip's frames, or all single frames as one input."""
+    """C inputs of F rows each: a clip's frames, or all single frames as one input; peaks of heatmaps in pixels."""
 
     keypoints: np.ndarray
     confidence: np.ndarray
     intrinsics: np.ndarray
     truth: np.ndarray
     group: np.ndarray
+    peaks: Mixture | None = None
 
 
 class Setting(NamedTuple):
@@ -69,6 +90,7 @@ class Setting(NamedTuple):
     sampler: str = "posterior"
     aggregate: str = "mean"
     live: bool = False
+    heatmaps: bool = False
 
 
 SETTINGS = {
@@ -84,17 +106,47 @@ SETTINGS = {
     "live, frame by frame": Setting(samples=20, live=True),
     **{f"aggregate: {a}": Setting(aggregate=a) for a in ("median", "geometric_median", "mode")},
 }
+DOUBTFUL = {
+    "M = 1, of heatmaps": Setting(heatmaps=True),
+    **{f"M = {m}, of heatmaps": Setting(components=m, heatmaps=True) for m in (2, 3, 5)},
+    **{f"M = {m}, ensemble": Setting(components=m, depth="ensemble", heatmaps=True) for m in (1, 5)},
+}
+# shares of the simulated heatmaps; those that the recipe with mixtures trains on (experiments/jobs/ablate_diffpose.py)
+RATES = HeatmapRates(swap=0.3, occlude=0.06, truncate=0.15)
 
 
-def diffpose(model: released.Model, options: Options) -> Iterator[Item]:
+def diffpose(model: released.Model, options: FrameOptions) -> Iterator[Item]:
     """Single frames: one input of all, grouped by sequence."""
-    data = bench.load_frames(options.stride, options.bench)
-    with np.load(options.bench or bench.bench_file("val_frames.npz"), allow_pickle=False) as z:
-        group = z["name"][:: options.stride]
-    keypoints, confidence, intrinsics, joints = (
-        x[None] for x in (data.keypoints, data.confidence, data.intrinsics, data.joints_cam)
-    )
-    yield from rows_of(model, options, Clips(keypoints, confidence, intrinsics, joints, group))
+    clips = frame_clips(options.bench, options.stride)
+    if options.ambiguous:
+        yield from doubtful_rows(model, options, ambiguous(clips, options.seed))
+    else:
+        yield from rows_of(model, options, clips)
+
+
+def frame_clips(path: str | None, stride: int) -> Clips:
+    """Every `stride`-th frame of a benchmark of frames as one input, by default the one beside JAXPOSE_DATA."""
+    data = bench.load_frames(stride, path)
+    with np.load(path or bench.bench_file("val_frames.npz"), allow_pickle=False) as z:
+        group = z["name"][::stride]
+    return Clips(data.keypoints[None], data.confidence[None], data.intrinsics[None], data.joints_cam[None], group)
+
+
+def ambiguous(clips: Clips, seed: int) -> Clips:
+    """The frames of one input in which a joint is in doubt, each by itself, under simulated heatmaps."""
+    keypoints, confidence, intrinsics, truth = (jnp.asarray(x[0]) for x in clips[:4])
+    keys = jax.random.split(jax.random.key(seed), len(truth))
+
+    @jax.jit
+    @jax.vmap
+    def draw(key: Array, keypoints: Array, confidence: Array, xy: Array) -> Heatmaps:
+        return draw_heatmaps(key, keypoints[None], confidence[None], xy[None], RATES)
+
+    found = jax.tree.map(lambda x: x[:, 0], draw(keys, keypoints, confidence, project(intrinsics, truth)))
+    rows = np.asarray(found.doubtful.any(-1))
+    peaks = jax.tree.map(lambda x: x[None, rows], found.peaks)
+    shown = [np.asarray(x)[None, rows] for x in (found.keypoints, found.confidence, intrinsics, truth)]
+    return Clips(shown[0], shown[1], shown[2], shown[3], clips.group[rows], peaks)
 
 
 def video(model: released.Model, options: VideoOptions) -> Iterator[Item]:
@@ -126,6 +178,21 @@ def rows_of(model: released.Model, options: Options, clips: Clips) -> Iterator[I
             yield Row(name, row | {"seconds": seconds, **setting._asdict()})
 
 
+def doubtful_rows(model: released.Model, options: Options, clips: Clips) -> Iterator[Item]:
+    """The encoder and the diffusion on the heavier peaks, then from mixtures of the heatmaps."""
+    single, seconds = draw(model, clips, Setting(), options)
+    base = joint_errors(single.mean(0), clips)
+    told = f"heatmaps simulated about detections, intrinsics; {bench.NO_DEPTH}; best_of_* choose by the truth"
+    yield Table(f"{base.size} poses with a joint in doubt, {model.spec.name}; mm", told, bench.tuned(model))
+    encoded = encoder_poses(model, clips)
+    yield Row("encoder alone", figures(encoded[None], clips, base, options.seed))
+    yield Row("peaks alone", figures(single, clips, base, options.seed) | {"seconds": seconds})
+    for name, setting in DOUBTFUL.items():
+        if options.wants(name):
+            samples, seconds = draw(model, clips, setting, options)
+            yield Row(name, figures(samples, clips, base, options.seed) | {"seconds": seconds, **setting._asdict()})
+
+
 def encoder_poses(model: released.Model, clips: Clips) -> Array:
     """Poses [C, F, J, 3] metres of the context encoder alone."""
 
@@ -151,9 +218,10 @@ def draw(model: released.Model, clips: Clips, setting: Setting, options: Options
         return jnp.swapaxes(jax.lax.scan(step, stream, (keypoints, confidence))[1], 0, 1)
 
     @jax.jit
-    def one(keypoints: Array, confidence: Array, intrinsics: Array) -> Array:
+    def one(keypoints: Array, confidence: Array, intrinsics: Array, peaks: Mixture | None = None) -> Array:
         cond, view = encode_keypoints(intrinsics, keypoints, confidence)
         mixture = {"num_components": setting.components, "depth": setting.depth, "whole_pose": setting.whole_pose}
+        mixture["keypoints"] = None if peaks is None else encode_mixture(view, intrinsics, peaks)
         start_key = jax.random.fold_in(key, START)
         states = draw_poses(
             key,
@@ -166,7 +234,9 @@ def draw(model: released.Model, clips: Clips, setting: Setting, options: Options
         )
         return decode_pose(model.statistics, view, states)
 
-    inputs = [tuple(map(jnp.asarray, x)) for x in zip(*clips[:3], strict=True)]
+    inputs: list[tuple[Any, ...]] = [tuple(map(jnp.asarray, x)) for x in zip(*clips[:3], strict=True)]
+    if setting.heatmaps:
+        inputs = [(*x, Mixture(*peaks)) for x, *peaks in zip(inputs, *clips.peaks, strict=True)]  # type: ignore[misc]  # there
     compiled = (live if setting.live else one).lower(*inputs[0]).compile()
     started = time.perf_counter()
     samples = jnp.stack([jax.block_until_ready(compiled(*x)) for x in inputs], 1)

@@ -1,7 +1,12 @@
 """The two stages of a DiffPose model, for `experiments.train`: `stage` "encoder", then "diffusion" on top of it.
 
     encoder     |e|^2 + w |de|^2 of the state's error e, de its change from frame to frame, w = `velocity_weight`
-    diffusion   denoising of r = (h - mu) / s under a random component of H_K (jaxpose/tasks/diffpose.py); encoder fixed
+    diffusion   denoising of r = (h - mu) / s under a component of H_K (jaxpose/tasks/diffpose.py); encoder fixed
+
+`config.loss.start` says where the component comes from. With `components` M of 1 or more it is drawn by its weight from
+the mixture of M Gaussians that EM fits to `samples` draws of H_K (`initial_distribution`), as the paper has it; u and v
+are those of heatmaps (`config.heatmaps`, or the mixtures of the folder), or without any of the detector's confidences.
+With 0 it is the encoder's one Gaussian, now and then a narrower one beside it, or none: `random_component`.
 
 The export of the first stage is a model without a denoiser. `config.train.init` names it for the second stage; for the
 encoder of video it names the frame encoder, which is corrected. Where there is an `init`, its statistics are kept; of a
@@ -10,6 +15,7 @@ whole model (`diffpose17`), the denoiser goes on, and encoder, start and sampler
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,13 +29,14 @@ from experiments.jobs.own_views import own_views
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
-from jaxpose.datasets.h36m import load_frames
-from jaxpose.diffusion.losses import denoising_loss, log_snr_times
-from jaxpose.diffusion.sde import SDE
+from jaxpose.datasets.h36m import load_frames, load_mixtures
+from jaxpose.diffusion.losses import denoising_loss, log_snr_times, next_state
+from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench, load_video_bench
 from jaxpose.examples.clips import ClipExample, Clips, clip_example, make_clips
 from jaxpose.examples.filmed import Filmed, film, filmed_example
+from jaxpose.examples.heatmaps import HeatmapRates
 from jaxpose.examples.rates import ViewRates
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
@@ -37,11 +44,15 @@ from jaxpose.networks.mixste import MixSTE
 from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import (
     DEPTH_RANGE,
+    Component,
+    Encoded,
     context_of,
     draw_poses,
+    draw_start,
     encode,
     encode_rows,
     encoder_input,
+    initial_distribution,
     one_gaussian,
     random_component,
 )
@@ -106,7 +117,7 @@ def _diffusion_job(config: ConfigDict) -> Job:
             {"params": {**fixed["params"], **params["params"]}, "start": fixed["start"]}, statistics, spec
         )
 
-    loss = make_diffusion_loss(network, fixed, jnp.asarray(statistics.spread), spec.sde(), config.loss)
+    loss = make_diffusion_loss(network, released.Model(fixed, statistics, spec), config.loss)
     evaluators = make_evaluators(network, export, config.data)
     return Job(spec, params, statistics, data, example, loss, evaluators, export, initial)
 
@@ -170,15 +181,17 @@ def load_data(config: ConfigDict) -> tuple[Any, Any, Statistics]:
     num_frames = config.network.video.num_frames if config.network.video else 1
     kind = data.get("kind", "mocap")
     if kind == "frames":
-        filmed = film(load_frames(data.folder))
+        filmed = film(load_frames(data.folder), load_mixtures(data.folder))
         print(f"{len(filmed.first)} frames of {data.folder}")
         example = functools.partial(filmed_example, masks=masks, num_frames=num_frames, flip=data.flip)
         return filmed, example, filmed.statistics
     if kind != "mocap":
         raise ValueError(f"config.data.kind: got {kind!r}, legal are 'mocap' and 'frames'")
     bodies, mocap = load_bodies(config)
-    view = ViewRates(**config.view)
-    example = functools.partial(clip_example, view=view, masks=masks, num_frames=num_frames)
+    view, rates = ViewRates(**config.view), HeatmapRates(**config.heatmaps)
+    example = functools.partial(
+        clip_example, view=view, masks=masks, num_frames=num_frames, heatmaps=rates if any(rates) else None
+    )
     return make_clips(bodies, mocap), example, bodies.statistics
 
 
@@ -217,26 +230,32 @@ def make_encoder_loss(network: DiffPose, config: ConfigDict) -> Any:
     return loss
 
 
-def make_diffusion_loss(network: DiffPose, fixed: Any, population: Array, sde: SDE, config: ConfigDict) -> Any:
+def make_diffusion_loss(network: DiffPose, fixed: released.Model, config: ConfigDict) -> Any:
     """Loss of one clip: denoising at `num_draws` levels in `num_shown` of its frames.
 
-    fixed: the encoder's parameters and its "start". population: [J, 3] standard deviation of the state. config: has
-    num_draws, num_shown and no_features, the share of draws without f_ST.
+    fixed: a model of the encoder's parameters and its "start". config: has num_draws, num_shown, no_features (the share
+    of draws without f_ST), start (above), next_of (K: the error of h_{k-1} of K steps; 0: of h_0, weighted as "edm")
+    and times ("all", or "end": one call from H_K is all that is learned).
     """
-    times = log_snr_times(sde)
-    residual = fixed["start"]["residual"]
+    sde = fixed.spec.sde()
+    if config.times not in ("all", "end"):
+        raise ValueError(f"config.loss.times: got {config.times!r}; legal are 'all' and 'end'")
+    every = log_snr_times(sde)
+    times = every if config.times == "all" else lambda _: jnp.asarray(sde.t_max)
+    weighting = next_state(config.next_of) if config.next_of else "edm"
+    draw_of = _components(network, fixed, config.start)
 
     def loss(params: Any, key: Key, example: ClipExample) -> tuple[Array, dict[str, Array]]:
-        encoded = encode(network, fixed, example.cond)
+        encoded = encode(network, fixed.params, example.cond)
         truth = jnp.concatenate([example.xy, example.x0], -1)
-        pick_key, key = jax.random.split(key)
+        pick_key, fit_key, key = jax.random.split(key, 3)
         shown = jax.random.choice(pick_key, len(truth), (min(config.num_shown, len(truth)),), replace=False)
-        encoded, truth = jax.tree.map(lambda x: x[shown], (encoded, truth))
-        known = one_gaussian(encoded, residual)
+        encoded, truth, peaks = jax.tree.map(lambda x: x[shown], (encoded, truth, example.peaks))
+        component_of = draw_of(fit_key, encoded, peaks)
 
         def draw(key: Key) -> tuple[Array, dict[str, Array]]:
             component_key, drop_key, noise_key = jax.random.split(key, 3)
-            component = random_component(component_key, known, population)
+            component = component_of(component_key)
             told = jax.random.bernoulli(drop_key, 1 - config.no_features)
             context = context_of(encoded, component, features=told)
             r = jnp.clip((truth - component.mean) / component.std, -_FARTHEST, _FARTHEST)
@@ -245,7 +264,7 @@ def make_diffusion_loss(network: DiffPose, fixed: Any, population: Array, sde: S
                 return network.apply(params, x, t, context, train=True, method="denoise")
 
             value, metrics = denoising_loss(
-                noise_key, apply, sde, Example(r, example.cond), target="edm", weighting="edm", times=times
+                noise_key, apply, sde, Example(r, example.cond), target="edm", weighting=weighting, times=times
             )
             return value / len(shown), metrics
 
@@ -253,6 +272,25 @@ def make_diffusion_loss(network: DiffPose, fixed: Any, population: Array, sde: S
         return losses.mean(), jax.tree.map(jnp.mean, metrics)
 
     return loss
+
+
+def _components(
+    network: DiffPose, fixed: released.Model, start: Any
+) -> Callable[[Key, Encoded, Mixture | None], Callable[[Key], Component]]:
+    """How a draw's component of H_K is drawn, of what the encoder and the heatmaps say of the frames shown."""
+    population = jnp.asarray(fixed.statistics.spread)
+
+    def jittered(_: Key, encoded: Encoded, __: Mixture | None) -> Callable[[Key], Component]:
+        known = one_gaussian(encoded, fixed.params["start"]["residual"])
+        return lambda key: random_component(key, known, population)
+
+    def fitted(key: Key, encoded: Encoded, peaks: Mixture | None) -> Callable[[Key], Component]:
+        how = {"num_components": start.components, "depth": start.depth, "num_samples": start.samples}
+        mixture = initial_distribution(key, fixed, encoded, keypoints=peaks, **how)
+        mixture = jax.lax.stop_gradient(mixture)
+        return lambda key: draw_start(key, mixture, encoded.pose.shape[-2], shared=network.video is not None)
+
+    return fitted if start.components else jittered
 
 
 def measure_start(network: DiffPose, params: Any, data: Any, example: Any, num_poses: int = 20_000) -> dict[str, Array]:

@@ -1,5 +1,6 @@
 """Training of one network under a process, for `experiments.train`: `pose17`, or GFPose as it was trained."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -49,7 +50,10 @@ def score_job(config: ConfigDict) -> Job:
         if keeps_statistics(config):
             source = with_statistics(source, initial.statistics)
     params = released.init_params(jax.random.key(config.seed), spec) if initial is None else initial.params
-    params, whole = part_of(params, config.train.get("only", ""))
+    only = config.train.get("only", "")
+    params, whole = part_of(params, only)
+    if only and not config.train.init.endswith(".safetensors"):
+        spec = dataclasses.replace(spec, base=config.train.init)  # what stays need not be written again
     loss = make_loss(spec, config.loss, source.statistics.spread)
 
     def export(trained: Any) -> released.Model:

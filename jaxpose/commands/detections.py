@@ -16,10 +16,12 @@ from jaxpose.base import Camera
 from jaxpose.commands import calibrated
 from jaxpose.commands.option_groups import CalibrationFile, KeypointFile, refuse
 from jaxpose.commands.options import Fit, Fuse
+from jaxpose.datasets.gmm import first_peak, holds_gmm, read_clip
+from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.body_joints import joint_set_of, point_set_of
 from jaxpose.geometry.camera import check_intrinsics, intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
-from jaxpose.geometry.skeleton import SKELETONS, Skeleton, get_skeleton
+from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton, get_skeleton
 from jaxpose.io import kind_of
 from jaxpose.io.arrays import source_of
 from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
@@ -37,7 +39,8 @@ class Detections(NamedTuple):
 
     xy [N, J, 2] px, confidence [N, J] in [0, 1], intrinsics [N, 4] px; source: the same rows as the file has them;
     camera: in words, where the intrinsics come from. min_visible: joints a detection needed. linked: people were linked
-    over frames. heatmaps: of the same rows, where the keypoints are their peaks. image_size: width and height in
+    over frames. heatmaps, mixture (pixels, weight [N, J, M]): of the same rows, where the keypoints are their peaks.
+    image_size: width and height in
     pixels, where they are known. calibrated: the camera of a calibration file, whose lens xy is free of.
     """
 
@@ -52,6 +55,7 @@ class Detections(NamedTuple):
     heatmaps: Heatmaps | None
     image_size: tuple[int, int] | None
     calibrated: Camera | None = None
+    mixture: Mixture | None = None
 
     @property
     def visible(self) -> np.ndarray:
@@ -90,8 +94,10 @@ def read_detections(
             raise ValueError(f"--format {file_format} and --skeleton {skeleton_name} are two joint sets; needed one")
         skeleton_name, file_format = file_format, None
     skeleton = get_skeleton(skeleton_name) if skeleton_name else None
-    maps, calibrated_camera = None, None
-    if kind_of(path, (Heatmaps, Keypoints)) is Heatmaps:
+    maps, mixture, calibrated_camera = None, None, None
+    if holds_gmm(path):
+        kp, mixture = _of_mixtures(path, given)
+    elif kind_of(path, (Heatmaps, Keypoints)) is Heatmaps:
         if file_format is not None or given.camera_name is not None:
             raise ValueError(f"{path} holds heatmaps: --format FILE_FORMAT and --camera-name mean nothing to them")
         maps = read_heatmaps(path, skeleton=skeleton, image_size=given.image_size, missing="hide")
@@ -112,6 +118,8 @@ def read_detections(
         kp = link(kp, threshold=given.min_confidence)
     target = target(kp.skeleton) if callable(target) else target
     confidence = np.where(kp.confidence >= given.min_confidence, kp.confidence, 0)
+    if mixture is not None and target.name != kp.skeleton.name:
+        raise ValueError(f"{path}: mixtures of {kp.skeleton.name}; needed a model of these joints, got {target.name}")
     converted = convert_joints(jnp.asarray(kp.xy), jnp.asarray(rescaled(confidence)), kp.skeleton, target)
     xy, confidence = jax.device_get(converted)
     if hide is not None:
@@ -132,9 +140,11 @@ def read_detections(
     per_row = np.broadcast_to(intrinsics, (len(xy), 4))
     if maps is not None and not rows.all():
         maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
+    if mixture is not None:
+        mixture = jax.tree.map(lambda x: x[rows], mixture)
     size, counts = given.image_size or kp.image_size, (int((~rows).sum()), least)
     found = (xy[rows], confidence[rows], per_row[rows], _select(kp, rows), camera, *counts, linked, maps, size)
-    return Detections(*found, calibrated_camera)
+    return Detections(*found, calibrated_camera, mixture)
 
 
 def describe(path: Path, data: Detections) -> Iterator[str]:
@@ -170,6 +180,19 @@ def settle_camera(kp: Keypoints, given: KeypointFile) -> tuple[np.ndarray, str]:
     how = "given" if given.fov is not None else "assumed (no camera known)"
     intrinsics = intrinsics_from_fov(width, height, np.radians(fov))
     return intrinsics, f"field of view of {fov:g} degrees {how}, {origin} {width:.0f} x {height:.0f}"
+
+
+def _of_mixtures(path: Path, given: KeypointFile) -> tuple[Keypoints, Mixture]:
+    """Keypoints of a file of `prepare gmm`, and its mixtures in pixels."""
+    if given.calibration is not None or given.format is not None:
+        raise ValueError(f"{path} holds mixtures: --format and --calibration mean nothing to them")
+    mixture, size = read_clip(path, given.camera_name)
+    if given.image_size is not None and given.image_size != size:
+        raise ValueError(f"{path}: its image is {size}, --image-size {given.image_size}; needed one size")
+    xy, confidence = first_peak(mixture)
+    num = len(xy)
+    person = np.zeros(num, np.int64)
+    return Keypoints(xy, confidence, H36M_17, np.arange(num), person, ("",) * num, image_size=size), mixture
 
 
 def _by_place(kp: Keypoints) -> bool:

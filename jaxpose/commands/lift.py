@@ -101,8 +101,11 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         each, work = 1, _lifting_by_recipe(model, data, options)
         yield f"DiffPose's own checkpoint: one pose each, relative to the root, {model.spec.scale}"
     mixture, components = None, options.components or 1
-    if data.heatmaps is not None and "context" not in model.capabilities:
+    if (data.heatmaps or data.mixture) is not None and "context" not in model.capabilities:
         yield "heatmaps: the peaks and how high they are; only DiffPose models use the rest"
+    elif data.mixture is not None:
+        mixture, components = data.mixture, options.components or data.mixture.weight.shape[-1]
+        yield f"mixtures of {data.mixture.weight.shape[-1]} Gaussians of the file, {num} frames"
     elif data.heatmaps is not None:
         components = options.components or COMPONENTS
         key = jax.random.fold_in(jax.random.key(seed), _HEATMAPS)

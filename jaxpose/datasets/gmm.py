@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.datasets.videopose3d import check_layout
+from jaxpose.datasets.files_2d import check_layout, read_metadata
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.files import FilePath, atomic
 from jaxpose.geometry.camera import denormalise_screen, normalise_screen
@@ -32,6 +32,8 @@ from jaxpose.io.untrusted.unpickle import describe, list_of_cameras, load_dict
 Tree: TypeAlias = Mapping[str, Mapping[str, Sequence[np.ndarray]]]  # subject -> action -> cameras
 
 NUM_CAMERAS = 4  # that the original loader needs
+_WIDE = 0.2
+IMAGE_SIZE = (1000, 1000)  # pixels of Human3.6M, where a file does not say; two of its cameras have two rows more
 
 
 def read_gmm(path: FilePath, *, num_cameras: int | None = NUM_CAMERAS) -> dict[str, dict[str, list[np.ndarray]]]:
@@ -42,6 +44,59 @@ def read_gmm(path: FilePath, *, num_cameras: int | None = NUM_CAMERAS) -> dict[s
     path = Path(path)
     check_layout(path)
     return _checked(load_dict(path, "positions_2d"), f"{path}: ", num_cameras)
+
+
+def holds_gmm(path: FilePath) -> bool:
+    """Whether a file has the layout of `*_gmm.npz`; a damaged one has not."""
+    path = Path(path)
+    if path.suffix != ".npz" or not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if "positions_2d.npy" not in archive.namelist():
+                return False
+        tree = load_dict(path, "positions_2d")
+        return all(np.ndim(a) == 4 for actions in tree.values() for cameras in actions.values() for a in cameras)
+    except (ValueError, AttributeError, TypeError, zipfile.BadZipFile):
+        return False
+
+
+def read_clip(path: FilePath, name: str | None = None) -> tuple[Mixture, tuple[int, int]]:
+    """The mixtures of one clip in pixels, weight [F, 17, M], and the image's width and height.
+
+    name: "SUBJECT/ACTION/CAMERA", such as "S9/Walking 1/2"; None where the file has one clip alone. The size is that of
+    the file's metadata, else 1000 x 1000, Human3.6M's. ValueError names the file and the clips it has.
+    """
+    tree = read_gmm(path, num_cameras=None)
+    clips = {f"{s}/{a}/{c}": x for s, actions in tree.items() for a, xs in actions.items() for c, x in enumerate(xs)}
+    if (name is None and len(clips) > 1) or name not in (None, *clips):
+        some = ", ".join(list(clips)[:4])
+        raise ValueError(f"{path}: clip {name!r}; needed one of its {len(clips)}: {some}{', ...' * (len(clips) > 4)}")
+    array = clips[name or next(iter(clips))]
+    width, height = (int(x) for x in read_metadata(path).get("image_size", IMAGE_SIZE))
+    return Mixture(*map(np.asarray, in_pixels(array, width))), (width, height)  # type: ignore[arg-type]  # numpy
+
+
+def in_pixels(array: np.ndarray, width: float) -> Mixture:
+    """[..., M, 5] of a file in pixels of an image `width` wide, float32; a std of 0, of weight 0, becomes 1 px."""
+    std = np.where(array[..., 3:] > 0, array[..., 3:] * (width / 2), 1)
+    return Mixture(*(x.astype(np.float32) for x in (array[..., 0], array[..., 1:3], std)))  # type: ignore[arg-type]  # numpy
+
+
+def first_peak(mixture: Mixture) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints [F, J, 2] and confidence [F, J] of mixtures whose first component is the detection, as files have it.
+
+    The confidence is the weight of the components that belong to the first: at most four times as wide, and nearer than
+    both deviations twice (EM may cut one peak into several). It is 0 where the first has weight 0, or is so wide, over
+    _WIDE of the person's extent, that the joint was not found.
+    """
+    weight, mean, std = (np.asarray(x) for x in mixture)
+    near = np.linalg.norm(mean - mean[..., :1, :], axis=-1) <= 2 * (std + std[..., :1, :]).mean(-1)
+    same = near & (std <= 4 * std[..., :1, :]).all(-1)
+    extent = np.ptp(mean[..., 0, :], axis=-2).max(-1)[..., None]
+    found = (weight[..., 0] > 0) & (std[..., 0, :].max(-1) <= _WIDE * extent)
+    confidence = np.where(found, (weight * same).sum(-1), 0).clip(0, 1)
+    return mean[..., 0, :], confidence.astype(np.float32)
 
 
 def write_gmm(path: FilePath, tree: Tree, metadata: Mapping[str, Any] | None = None) -> None:

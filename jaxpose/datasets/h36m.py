@@ -20,6 +20,7 @@ from jaxpose.files import FilePath, write_json
 from jaxpose.io.arrays import Source, load_arrays
 
 FORMAT = "jaxpose-h36m-1"
+MIXTURES = "mixture.npy"  # beside the fields, where detections are mixtures
 
 
 class Frames(NamedTuple):
@@ -66,6 +67,20 @@ def load_frames(folder: FilePath) -> Frames:
     return Frames(*(_load_field(root, name, meta["count"]) for name in Frames._fields))
 
 
+def load_mixtures(folder: FilePath) -> np.ndarray | None:
+    """The mixtures [N, 17, M, 5] of a folder's frames: weight, u, v, their deviations in pixels; None without any.
+
+    Memory-mapped; ValueError names a file that does not fit.
+    """
+    path, count = Path(folder) / MIXTURES, load_meta(folder)["count"]
+    if not path.is_file():
+        return None
+    array = load_arrays(path)["array"]
+    if array.ndim != 4 or array.shape[:2] != (count, 17) or array.shape[3] != 5 or array.dtype != np.float32:
+        raise ValueError(f"{path}: needed float32 ({count}, 17, M, 5), got {array.dtype} {array.shape}")
+    return array
+
+
 def has_truth(frames: Frames) -> np.ndarray:
     """[N] bool: which frames have a true pose. Frames without one have keypoints only."""
     return np.isfinite(frames.root_depth)
@@ -85,8 +100,13 @@ def load_meta(folder: FilePath) -> dict[str, Any]:
     return meta
 
 
-def write_frames(out: FilePath, blocks: Iterable[Frames], count: int, meta: dict[str, Any]) -> None:
-    """Write `count` frames, given in blocks, as the new folder `out`, complete or not at all; `meta` is stored too."""
+def write_frames(
+    out: FilePath, blocks: Iterable[Frames], count: int, meta: dict[str, Any], *, mixture: np.ndarray | None = None
+) -> None:
+    """Write `count` frames, given in blocks, as the new folder `out`, complete or not at all; `meta` is stored too.
+
+    mixture: [N, 17, M, 5] of all frames, as of `load_mixtures`.
+    """
     if count < 1:
         raise ValueError(f"{out}: there are no frames to write; needed at least one")
     with new_folder(out) as draft:
@@ -109,6 +129,8 @@ def write_frames(out: FilePath, blocks: Iterable[Frames], count: int, meta: dict
                 file.close()
         if written != count:
             raise ValueError(f"{out}: {written} frames were given; needed {count}")
+        if mixture is not None:
+            np.save(draft / MIXTURES, mixture.astype("<f4"))
         write_json(draft / "meta.json", {"format": FORMAT, "count": count, **meta})
 
 

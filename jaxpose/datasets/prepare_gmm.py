@@ -25,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.datasets.gmm import Tree, each_camera, from_mixture, write_gmm
-from jaxpose.datasets.videopose3d import check_layout
+from jaxpose.datasets.files_2d import check_layout
+from jaxpose.datasets.gmm import IMAGE_SIZE, Tree, each_camera, from_mixture, write_gmm
 from jaxpose.diffusion.mixture import Mixture, fit_mixture
 from jaxpose.files import FilePath
 from jaxpose.geometry.camera import normalise_screen
@@ -40,7 +40,6 @@ from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, l
 SIGMA = 0.01  # normalised units: 5 px of 1000, the video repository's constant for tests (spec/diffpose.md, 4)
 SAMPLES = 1000  # points drawn from a heatmap; the paper's number was not recovered
 COMPONENTS = 5  # the paper's
-H36M_SIZE = (1000, 1000)  # pixels; two of its four cameras have two rows more
 _SUBJECT = "S0"
 _FLOOR = 1e-6  # variance, normalised units: half a pixel of 1000
 
@@ -61,7 +60,7 @@ def gmm_of_detections(
     """
     path, target = _opened(path, out, components, sigma)
     check_layout(path)
-    size = image_size or H36M_SIZE
+    size = image_size or IMAGE_SIZE
     tree: dict[str, dict[str, list[np.ndarray]]] = {}
     for subject, actions in load_dict(path, "positions_2d").items():
         if not isinstance(actions, dict):

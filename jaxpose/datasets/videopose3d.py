@@ -2,6 +2,7 @@
 
     data_3d_h36m.npz   positions_3d: subject -> action -> [F, 32, 3] metres, world axes
     data_2d_h36m_*.npz positions_2d: subject -> action -> four of [F', 17, 2] pixels, one for each camera; metadata
+    *_gmm.npz          the same of mixtures [F', 17, M, 5] (gmm.py): keypoints are their first components
 
 Both are pickled dicts inside .npz (untrusted/unpickle.py). Every frame is seen by the subject's four cameras
 (h36m_cameras.py); pixels and depth follow as GFPose's files have them (spaces/image_depth.py).
@@ -10,7 +11,6 @@ The frames differ from GFPose's: its test list is 4 % longer than S9 and S11 her
 7).
 """
 
-import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,11 +18,11 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.datasets.files_2d import check_layout
+from jaxpose.datasets.gmm import IMAGE_SIZE, holds_gmm, in_pixels, read_gmm
 from jaxpose.datasets.h36m import Frames, check_new, write_frames
 from jaxpose.datasets.h36m_cameras import Cameras, cameras_of
 from jaxpose.files import FilePath
-from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.io.arrays import reading
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
@@ -37,7 +37,7 @@ _ACTIONS = {name: number for number, name in enumerate(_NAMES, 2)} | {"TakingPho
 _LARGEST = 100.0  # metres from the origin: coordinates beyond are millimetres
 
 
-# one action: its number, joints [F, 17, 3] metres, world, and keypoints of each camera [F, 17, 2] pixels
+# one action: its number, joints [F, 17, 3] metres, world, and of each camera keypoints [F, 17, 2] px, or mixtures
 _Part: TypeAlias = tuple[int, np.ndarray, list[np.ndarray] | None]
 
 
@@ -58,7 +58,7 @@ def prepare_videopose3d(
     detections = None
     if data_2d_npz is not None:
         check_layout(sources[1])
-        detections = load_dict(sources[1], "positions_2d")
+        detections = (read_gmm if holds_gmm(sources[1]) else _positions_2d)(sources[1])
     parts = {}
     for subject in subjects:
         actions = _entry(positions, subject, sources[0])
@@ -68,7 +68,9 @@ def prepare_videopose3d(
     first = 4 * np.cumsum([0, *(len(parts[subject]) for subject in subjects)])
     blocks = (_film(parts[s], cameras[s], s, int(v), sources[0]) for s, v in zip(subjects, first, strict=False))
     meta = {"subjects": list(subjects), "sources": [{"name": s.name, "bytes": s.stat().st_size} for s in sources]}
-    write_frames(target, blocks, count, meta)
+    seen_as = [k for subject in subjects for _, _, cameras in parts[subject] for k in cameras or ()]
+    mixtures = [k.astype(np.float32) for k in seen_as if k.ndim == 4]
+    write_frames(target, blocks, count, meta, mixture=np.concatenate(mixtures) if mixtures else None)
     yield f"wrote {target}: {count} frames"
 
 
@@ -84,7 +86,7 @@ def _read_subject(
             raise ValueError(f"{place}: an unknown action; legal are {', '.join(_ACTIONS)}, and a number after it")
         if seen is not None:
             cameras = list_of_cameras(seen.get(name), f"{sources[1]}: {subject} {name}", 4)
-            keypoints = [array_of(array, at, (17, 2)).astype(np.float32) for at, array in cameras]
+            keypoints = [_seen(array, at) for at, array in cameras]
         lengths = [len(joints), *map(len, keypoints or ())]
         shortest = min(lengths)
         if max(lengths) != shortest:
@@ -113,12 +115,12 @@ def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, 
         raise ValueError(f"{path}: {subject} is not in front of {at}; needed z > 0")
     intrinsics = cameras.intrinsics.astype(np.float32)[labels["camera_id"]]
     image = np.asarray(to_image_depth(jnp.asarray(intrinsics), jnp.asarray(x_cam)))
-    detected = [k for _, _, keypoints in parts for k in keypoints or ()]
+    detected = [k if k.ndim == 3 else k[:, :, 0, 1:3] for _, _, keypoints in parts for k in keypoints or ()]
     root_depth = x_cam[:, 0, 2]
     return Frames(
         image=image,
         camera=x_cam,
-        keypoints=np.concatenate(detected) if detected else image[..., :2],
+        keypoints=np.concatenate(detected).astype(np.float32) if detected else image[..., :2],
         confidence=np.ones(image.shape[:2], np.float32),
         ratio=np.asarray(ratio_of(jnp.asarray(intrinsics), jnp.asarray(root_depth))),
         root_depth=root_depth,
@@ -128,28 +130,24 @@ def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, 
     )
 
 
+def _positions_2d(path: Path) -> Mapping[str, Any]:
+    return load_dict(path, "positions_2d")
+
+
+def _seen(array: Any, place: str) -> np.ndarray:
+    """Keypoints [F, 17, 2] pixels, or mixtures [F, 17, M, 5] whose deviations are pixels too."""
+    if getattr(array, "ndim", 0) == 4:
+        weight, mean, std = in_pixels(array, IMAGE_SIZE[0])
+        return np.concatenate([weight[..., None], mean, std], -1)
+    return array_of(array, place, (17, 2)).astype(np.float32)
+
+
 def _joints(value: Any, place: str) -> np.ndarray:
     joints = array_of(value, place, (32, 3), (17, 3)).astype(np.float64)
     joints = joints[:, _OF_32] if joints.shape[1] == 32 else joints
     if np.abs(joints).max() > _LARGEST:
         raise ValueError(f"{place}: a coordinate of {np.abs(joints).max():.0f}; needed metres, not millimetres")
     return joints
-
-
-def read_metadata(path: FilePath) -> Mapping[str, Any]:
-    """The dict `metadata` of a file, {} where it has none."""
-    with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
-        if "metadata.npy" not in archive.namelist():
-            return {}
-    return load_dict(path, "metadata")
-
-
-def check_layout(path: Path) -> None:
-    """ValueError for a 2D file whose metadata names another joint set (COCO has 17 joints, too)."""
-    pairs = read_metadata(path).get("keypoints_symmetry")
-    legal = [list(H36M_17.left), list(H36M_17.right)]
-    if pairs is not None and str(pairs) != str(legal):
-        raise ValueError(f"{path}: its left and right joints are {pairs}; needed {legal}, Human3.6M's")
 
 
 def _entry(tree: Mapping[str, Any], subject: str, path: Path) -> Mapping[str, Any]:

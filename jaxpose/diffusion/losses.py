@@ -30,6 +30,8 @@ MIN_SNR_GAMMA = 5.0  # Hang et al. (2023), section 4.1
 
 # key -> scalar time
 TimesFn: TypeAlias = Callable[[Key], Array]
+# (process, t, spread) -> w(t), the factor of the plain noise error
+WeightFn: TypeAlias = Callable[[SDE, Array, Array | float], Array]
 
 
 def uniform_times(sde: SDE, t_min: float | None = None) -> TimesFn:
@@ -55,8 +57,7 @@ def _edm(sde: SDE, t: Array, spread: Array | float) -> Array:
     return jnp.where(moves, 1 + jnp.exp(-log_snr(sde, t)) / jnp.where(moves, spread, 1) ** 2, 0)
 
 
-# name -> w(t), the factor of the plain noise error, from (process, t, spread)
-WEIGHTINGS: dict[str, Callable[[SDE, Array, Array | float], Array]] = {
+WEIGHTINGS: dict[str, WeightFn] = {
     "eps": lambda sde, t, _: jnp.ones_like(t),
     "x0": lambda sde, t, _: jnp.exp(-log_snr(sde, t)),
     "min_snr": lambda sde, t, _: jnp.minimum(1, MIN_SNR_GAMMA * jnp.exp(-log_snr(sde, t))),
@@ -66,6 +67,23 @@ WEIGHTINGS: dict[str, Callable[[SDE, Array, Array | float], Array]] = {
 }
 
 
+def next_state(num_steps: int) -> WeightFn:
+    """w(t) of 1/2 |x_s - x_s_hat|^2, s one of `num_steps` equal steps before t: DiffPose's loss on h_{k-1}.
+
+    x_s is where the flow carries x_t under a predicted x0: sigma_s / sigma_t x_t + c x0. So the error is that of x0
+    times c = alpha_s - sigma_s alpha_t / sigma_t.
+    """
+    if num_steps < 1:
+        raise ValueError(f"next_state needs num_steps >= 1, got {num_steps}")
+
+    def weight(sde: SDE, t: Array, _: Array | float) -> Array:
+        s = jnp.maximum(t - sde.t_max / num_steps, 0.0)
+        c = sde.alpha(s) - sde.sigma(s) * sde.alpha(t) / sde.sigma(t)
+        return jnp.square(c * sde.sigma(t) / sde.alpha(t))
+
+    return weight
+
+
 def denoising_loss(
     key: Key,
     apply: ApplyFn,
@@ -73,7 +91,7 @@ def denoising_loss(
     example: Example,
     *,
     target: str = "eps",
-    weighting: str = "eps",
+    weighting: str | WeightFn = "eps",
     spread: Array | float = 1.0,
     times: TimesFn | None = None,
     t: Array | None = None,
@@ -82,12 +100,14 @@ def denoising_loss(
 
     apply:   (x_t, t, cond) -> raw output, parameters closed over; `target`, `spread`: as in `bind`.
     example: x0 [..., J, D] of any shape, and its condition.
+    weighting: a name of WEIGHTINGS, or w(t) itself, such as `next_state` makes.
     times:   draws t from a key; `uniform_times(sde)` by default.
     t:       the time itself, where the caller draws it (a stratified batch); `times` is then not called.
     Metrics: "eps_mse" (unweighted, mean over entries), "x0_mse" (squared units of x0).
     """
-    if weighting not in WEIGHTINGS:
+    if isinstance(weighting, str) and weighting not in WEIGHTINGS:
         raise ValueError(f"denoising_loss: unknown weighting {weighting!r}; legal are {', '.join(WEIGHTINGS)}")
+    weight = WEIGHTINGS[weighting] if isinstance(weighting, str) else weighting
     time_key, noise_key = jax.random.split(key)
     if t is None:
         t = (times or uniform_times(sde))(time_key)
@@ -97,4 +117,4 @@ def denoising_loss(
     prediction = bind(apply, sde, target, spread)(x_t, t, example.cond)
     error = jnp.square(prediction.eps - eps)
     metrics = {"eps_mse": error.mean(), "x0_mse": jnp.square(prediction.x0 - x0).mean()}
-    return (WEIGHTINGS[weighting](sde, t, spread) * error).sum() / 2, metrics
+    return (weight(sde, t, spread) * error).sum() / 2, metrics

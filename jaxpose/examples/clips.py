@@ -13,12 +13,15 @@ import numpy as np
 from jaxpose.base import Array, Condition, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.datasets.mocap import Mocap
+from jaxpose.diffusion.mixture import Mixture
 from jaxpose.examples import bodies as anew
 from jaxpose.examples import detectors, views
 from jaxpose.examples.bodies import Bodies, draw_row
+from jaxpose.examples.heatmaps import HeatmapRates, draw_heatmaps
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import Statistics, encode_keypoints, encode_pose, encode_xy
 
 PINHOLE = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
@@ -33,11 +36,15 @@ class Clips(NamedTuple):
 
 
 class ClipExample(NamedTuple):
-    """F frames as seen: x0 [F, J, 3] state, xy [F, J, 2] true keypoints in the units of `cond`, of the detections."""
+    """F frames as seen: x0 [F, J, 3] state, xy [F, J, 2] true keypoints in the units of `cond`, of the detections.
+
+    peaks: what heatmaps say of (u, v), weight [F, J, M], in the same units; None without heatmaps.
+    """
 
     x0: Array
     xy: Array
     cond: Condition
+    peaks: Mixture | None = None
 
 
 def make_clips(bodies: Bodies, mocap: Mocap) -> Clips:
@@ -88,20 +95,39 @@ def seen_clip(key: Key, clips: Clips, view: ViewRates, num_frames: int) -> SeenC
     return SeenClip(*_detect(detect_key, xy, view), xy, x_cam, R[:, 1])
 
 
-def clip_example(key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int = 1) -> ClipExample:
-    """A random `stretch` of `num_frames` frames."""
+def clip_example(
+    key: Key,
+    clips: Clips,
+    view: ViewRates,
+    masks: MaskRates,
+    *,
+    num_frames: int = 1,
+    heatmaps: HeatmapRates | None = None,
+) -> ClipExample:
+    """A random `stretch` of `num_frames` frames; heatmaps: how often they are ambiguous, None: there are none."""
     clip_key, mask_key = jax.random.split(key)
     seen = seen_clip(clip_key, clips, view, num_frames)
-    confidence = seen.confidence * draw_joints(mask_key, masks, H36M_17)
-    return as_example(clips.bodies.statistics, jnp.asarray(PINHOLE), seen.keypoints, confidence, seen.x_cam, seen.xy)
+    keypoints, confidence, peaks = seen.keypoints, seen.confidence, None
+    if heatmaps is not None:
+        drawn = draw_heatmaps(jax.random.fold_in(key, 1), keypoints, confidence, seen.xy, heatmaps)
+        keypoints, confidence, peaks = drawn.keypoints, drawn.confidence, drawn.peaks
+    confidence = confidence * draw_joints(mask_key, masks, H36M_17)
+    return as_example(clips.bodies.statistics, jnp.asarray(PINHOLE), keypoints, confidence, seen.x_cam, seen.xy, peaks)
 
 
 def as_example(
-    statistics: Statistics, intrinsics: Array, keypoints: Array, confidence: Array, x_cam: Array, xy: Array
+    statistics: Statistics,
+    intrinsics: Array,
+    keypoints: Array,
+    confidence: Array,
+    x_cam: Array,
+    xy: Array,
+    peaks: Mixture | None = None,
 ) -> ClipExample:
-    """The example of detections [F, J, 2] and [F, J], joints [F, J, 3] and their projections [F, J, 2]."""
+    """The example of detections [F, J, 2] and [F, J], joints [F, J, 3], their projections [F, J, 2], and heatmaps."""
     cond, view = encode_keypoints(intrinsics, keypoints, confidence)
-    return ClipExample(encode_pose(statistics, view, x_cam), encode_xy(view, intrinsics, xy), cond)
+    told = None if peaks is None else encode_mixture(view, intrinsics, peaks)
+    return ClipExample(encode_pose(statistics, view, x_cam), encode_xy(view, intrinsics, xy), cond, told)
 
 
 def _detect(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:

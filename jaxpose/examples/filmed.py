@@ -16,9 +16,10 @@ import numpy as np
 from jaxpose.base import Array, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.datasets.h36m import Frames, has_truth
+from jaxpose.diffusion.mixture import Mixture
 from jaxpose.examples.clips import ClipExample, as_example, pieces, stretch
 from jaxpose.geometry.camera import project
-from jaxpose.geometry.skeleton import H36M_17, mirror
+from jaxpose.geometry.skeleton import H36M_17, mirror, other_side
 from jaxpose.spaces.person import Statistics, encode_keypoints, fit_statistics, to_view
 
 _NUM_FITTED = 20_000  # frames that the statistics are taken from, as many as `make_bodies` takes
@@ -29,6 +30,7 @@ class Filmed(NamedTuple):
 
     keypoints: [N, J, 2] pixels. confidence: [N, J]. camera: [N, J, 3] metres, camera axes. intrinsics: [N, 4] pixels.
     first, last: [N], the rows at which each row's piece begins and ends. statistics: of the state, over these frames.
+    mixture: what heatmaps say, pixels, weight [N, J, M]; None where the folder has none.
     """
 
     keypoints: Array
@@ -38,10 +40,14 @@ class Filmed(NamedTuple):
     first: Array
     last: Array
     statistics: Statistics
+    mixture: Mixture | None = None
 
 
-def film(frames: Frames) -> Filmed:
-    """The frames that have a true pose, 420 bytes each, on the default device; ValueError for none, or one twice."""
+def film(frames: Frames, mixtures: np.ndarray | None = None) -> Filmed:
+    """The frames that have a true pose, 420 bytes each, on the default device; ValueError for none, or one twice.
+
+    mixtures: of the same frames (`load_mixtures`), 340 bytes more for each component.
+    """
     known = np.flatnonzero(has_truth(frames))
     if not len(known):
         raise ValueError(f"frames: none of {len(frames.frame)} has a true pose; needed at least one")
@@ -55,7 +61,11 @@ def film(frames: Frames) -> Filmed:
     spaced = np.linspace(0, len(rows) - 1, min(len(rows), _NUM_FITTED)).astype(int)
     statistics = _statistics(*(x[spaced] for x in (keypoints, confidence, camera, intrinsics)))
     first, last = (jnp.asarray(x) for x in pieces(video, frame))
-    return Filmed(keypoints, confidence, camera, intrinsics, first, last, statistics)
+    mixture = None
+    if mixtures is not None:
+        values = jnp.asarray(mixtures[rows])
+        mixture = Mixture(values[..., 0], values[..., 1:3], values[..., 3:])
+    return Filmed(keypoints, confidence, camera, intrinsics, first, last, statistics, mixture)
 
 
 def filmed_example(
@@ -71,8 +81,12 @@ def filmed_example(
     flipped = jax.random.bernoulli(flip_key, flip)
     seen = jax.tree.map(lambda a, b: jnp.where(flipped, a, b), mirror_film(*seen), seen)
     keypoints, confidence, camera, intrinsics = seen
+    peaks = None
+    if filmed.mixture is not None:
+        peaks = jax.tree.map(lambda x: x[rows], filmed.mixture)
+        peaks = jax.tree.map(lambda a, b: jnp.where(flipped, a, b), _mirror_mixture(peaks), peaks)
     confidence = confidence * draw_joints(mask_key, masks, H36M_17)
-    return as_example(filmed.statistics, intrinsics, keypoints, confidence, camera, project(intrinsics, camera))
+    return as_example(filmed.statistics, intrinsics, keypoints, confidence, camera, project(intrinsics, camera), peaks)
 
 
 def mirror_film(
@@ -82,6 +96,12 @@ def mirror_film(
     image = mirror(jnp.concatenate([keypoints, confidence[..., None]], -1), H36M_17)
     turned = intrinsics * jnp.array([1.0, 1.0, -1.0, 1.0])
     return image[..., :2], image[..., 2], mirror(camera, H36M_17), turned
+
+
+def _mirror_mixture(mixture: Mixture) -> Mixture:
+    """Of the mirrored scene: u -> -u, left and right joints change places."""
+    swapped = jax.tree.map(lambda x: x[:, other_side(H36M_17)], mixture)
+    return swapped._replace(mean=swapped.mean * jnp.array([-1.0, 1]))
 
 
 @jax.jit

@@ -24,23 +24,21 @@ from jaxpose.diffusion.sampling import in_slices
 from jaxpose.geometry.windows import tile
 from jaxpose.model import Model, require
 from jaxpose.networks.diffpose import DiffPose
-from jaxpose.spaces.person import View, encode_xy
+from jaxpose.spaces.keypoints import HIDDEN_STD, keypoint_std
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw_states
 from jaxpose.tasks.samplers import Sampler, stochastic
 
-# Detector's errors in pixels of a 256 x 256 crop whose side is 1.2 of the person (examples/detectors.py).
-_CROP, _CROP_PX = 1.2, 256.0
-_LEAST_PX, _MOST_PX = 2.5, 13.5  # standard deviations of what it finds, and of what it misses
 # deviations of a detection that is right and of one that is not, over that of both
 _FOUND, _MISSED = 0.6, 3.0
 # of fitted variances, in squared units of h: 0.8 mm, or a third of a pixel of a person 320 px tall
 _FLOOR = 1e-5
+_DRAWS, _ENSEMBLE = 1000, 100  # that a mixture is fitted to; the second where each is a run of the encoder
 START = 2**31 - 1  # H_K's key is the run's folded with this, which no hypothesis has for a number
 # share of a variance that is between components, in training; the truth lies sqrt((1 + q) / (1 - q)) deviations from a
 # component that was drawn without it, which r must not exceed by much if it is to have about unit size
 _MOST_BETWEEN = 0.3
 DEPTH_RANGE = (-4.0, 4.0)  # of the histograms, in units of state: +-1 m
-_HIDDEN_STD = 1.0  # of a keypoint that was not seen: the extent of a person
+DEPTHS = ("encoder", "ensemble", "histogram", "standard")
 # Poses that a network sees at once on a CPU: the quickest of 32 to 1024 on 2 idle cores; working memory stays flat
 # (python -m experiments.benchmark --case=graph).
 ROWS_AT_ONCE = 512
@@ -92,24 +90,6 @@ def one_gaussian(encoded: Encoded, residual: Array) -> Component:
     return Component(mean, jnp.concatenate([uv_std, jnp.broadcast_to(residual, encoded.pose.shape)], -1))
 
 
-def keypoint_std(keypoints: Array) -> Array:
-    """Standard deviation [..., J] of keypoints (u, v, confidence) [..., J, 3], in their units.
-
-    A detector's confidence c tells the size of its error, on which our training detector's was made
-    (`examples.detectors.draw_confidence`): e = 9.5 - 4.2 logit((c - 0.08) / 0.92) pixels of a crop.
-    """
-    uv, confidence = keypoints[..., :2], keypoints[..., 2]
-    seen = confidence > 0
-    share = jnp.clip((confidence - 0.08) / 0.92, 0.01, 0.99)
-    size = 9.5 - 4.2 * (jnp.log(share) - jnp.log1p(-share))
-    std_px = jnp.clip(size / np.sqrt(2), _LEAST_PX, _MOST_PX)
-    low = jnp.where(seen[..., None], uv, jnp.inf).min(-2)
-    high = jnp.where(seen[..., None], uv, -jnp.inf).max(-2)
-    extent = (high - low).max(-1)
-    person = jnp.where(extent > 0, extent, 1.0)  # one joint, or none, has no extent
-    return jnp.where(seen, std_px * (_CROP / _CROP_PX * person)[..., None], _HIDDEN_STD)
-
-
 def context_of(encoded: Encoded, component: Component, *, features: Array | bool = True) -> Array:
     """Context of the denoiser beside r: f_ST, mu, log s, keypoints, [..., J, C + 13]; no `features`: f_ST = 0."""
     told = jnp.where(features, encoded.features, 0)
@@ -129,31 +109,44 @@ def initial_distribution(
     keypoints: Mixture | None = None,
     depth: str = "encoder",
     whole_pose: bool = False,
-    num_samples: int = 1000,
+    num_samples: int | None = None,
 ) -> Mixture:
     """H_K of N inputs: a Mixture of each joint, weight [N, J, M] over 5 numbers, or of poses, [N, M] over J * 5.
 
-    num_components: M; more than one is fitted by EM to `num_samples` draws (spec 2.2; the paper has 5).
-    keypoints:  of each joint [N, J, .] over (u, v), in the condition's units (`encode_mixture`): what a heatmap says.
-                None: a Gaussian or, with M > 1, one for what the detector found and one for what it missed, whose
-                shares give the spread of the confidence.
-    depth:      where x, y, z come from: "encoder", or "histogram" of the training poses, blind to the input.
+    num_components: M; more than one is fitted by EM to `num_samples` draws (spec 2.2; the paper has 5). None: 1000, or
+                100 of an ensemble.
+    keypoints:  of each joint [N, J, .] over (u, v), in the condition's units (`encode_mixture`): what a heatmap says;
+                hidden joints stay unknown. None: a Gaussian or, with M > 1, one for what the detector found and one for
+                what it missed, whose shares give the spread of the confidence.
+    depth:      where x, y, z come from: "encoder"; "ensemble", the encoder of single frames run on every draw of the
+                keypoints; "histogram" of the training poses, blind to the input; "standard", nothing is known, of
+                keypoints neither: one Gaussian of the population, whatever M is.
     whole_pose: one component for all joints instead of one for each.
     """
-    if depth not in ("encoder", "histogram"):
-        raise ValueError(f"depth: got {depth!r}, legal are 'encoder' and 'histogram'")
+    if depth not in DEPTHS:
+        raise ValueError(f"depth: got {depth!r}, legal are {DEPTHS}")
     if num_components < 1:
         raise ValueError(f"num_components: needed 1 or more, got {num_components}")
+    if depth == "ensemble" and (window := network_of(model).window) is not None:
+        raise ValueError(
+            f"depth: 'ensemble' is for models of single frames, {model.spec.name!r} sees {window} together"
+        )
     start, population = model.params["start"], jnp.asarray(model.statistics.spread)
     plain = one_gaussian(encoded, start["residual"])
-    if num_components == 1 and keypoints is None and depth == "encoder" and not whole_pose:
+    if depth == "standard":
+        plain = _standard(plain, population)
+    if depth == "standard" or (num_components == 1 and keypoints is None and depth == "encoder" and not whole_pose):
         return Mixture(jnp.ones((*plain.mean.shape[:-1], 1)), plain.mean[..., None, :], plain.std[..., None, :])
+    if keypoints is not None:
+        keypoints = _where_seen(keypoints, encoded.keypoints)
+    num_samples = num_samples or (_ENSEMBLE if depth == "ensemble" else _DRAWS)
     uv_key, xyz_key, z_key, fit_key = jax.random.split(key, 4)
     shape = (num_samples, *plain.mean.shape)
     uv = _draw_keypoints(uv_key, plain, keypoints, num_components > 1, num_samples)
     xyz = jax.random.normal(xyz_key, shape)[..., 2:]
-    if depth == "encoder":
-        xyz = plain.mean[..., 2:] + plain.std[..., 2:] * xyz
+    if depth != "histogram":
+        pose = plain.mean[..., 2:] if depth == "encoder" else _ensemble(model, encoded, uv)
+        xyz = pose + plain.std[..., 2:] * xyz
     else:
         xyz = (population * xyz).at[..., 2].set(_draw_depth(z_key, start["depth"], shape[:-1]))
     h = jnp.moveaxis(jnp.concatenate([uv, xyz], -1), 0, -2)  # [N, J, S, 5]
@@ -163,19 +156,6 @@ def initial_distribution(
     order = jnp.argsort(-mixture.weight)  # so that a component of one frame is likely that of the next
     by_order = (jnp.take_along_axis(x, order[..., None], -2) for x in (mixture.mean, mixture.std))
     return Mixture(jnp.take_along_axis(mixture.weight, order, -1), *by_order)
-
-
-def encode_mixture(view: View, intrinsics: Array, mixture_px: Mixture) -> Mixture:
-    """A mixture over pixels, weight [N, J, M], in the units of the condition that came with `view`."""
-    flat, std = (x.reshape(len(x), -1, 2) for x in mixture_px[1:])
-
-    def moved(direction: Array) -> tuple[Array, Array]:
-        return jax.jvp(lambda uv: encode_xy(view, intrinsics, uv), (flat,), (std * direction,))
-
-    # to first order; the turn of the view tilts a Gaussian a little, and its axes are kept
-    (mean, by_u), (_, by_v) = map(moved, jnp.eye(2))
-    shape = mixture_px.mean.shape
-    return mixture_px._replace(mean=mean.reshape(shape), std=jnp.hypot(by_u, by_v).reshape(shape))
 
 
 def draw_start(key: Key, mixture: Mixture, num_joints: int, *, shared: bool) -> Component:
@@ -286,6 +266,32 @@ def _draw_keypoints(key: Key, plain: Component, keypoints: Mixture | None, misse
         is_missed = jax.random.bernoulli(index_key, share, (num, *mean.shape[:-1], 1))
         std = std * jnp.where(is_missed, _MISSED, _FOUND)
     return mean + std * noise
+
+
+def _standard(plain: Component, population: Array) -> Component:
+    """The Gaussian of all poses in all places, the same for every input."""
+    std = jnp.concatenate([jnp.full((len(population), 2), HIDDEN_STD), population], -1)
+    return Component(jnp.zeros_like(plain.mean), jnp.broadcast_to(std, plain.std.shape))
+
+
+def _where_seen(mixture: Mixture, keypoints: Array) -> Mixture:
+    """The mixture of keypoints (u, v, confidence) [N, J, 3], which is anywhere on the person where they are hidden."""
+    seen = (keypoints[..., 2] > 0)[..., None, None]
+    mean = jnp.where(seen, mixture.mean, keypoints[..., None, :2])
+    return mixture._replace(mean=mean, std=jnp.where(seen, mixture.std, keypoint_std(keypoints)[..., None, None]))
+
+
+def _ensemble(model: Model, encoded: Encoded, uv: Array) -> Array:
+    """Poses [S, N, J, 3] that the encoder gives for draws uv [S, N, J, 2] of the keypoints; hidden joints stay 0."""
+    confidence = jnp.broadcast_to(encoded.keypoints[..., 2:], (*uv.shape[:-1], 1))
+    given = jnp.where(confidence > 0, jnp.concatenate([uv, confidence], -1), 0)
+    flat = given.reshape(-1, *given.shape[2:])
+    network = network_of(model)
+
+    def pose(rows: Array) -> Array:
+        return cast(tuple[Array, Array], network.apply(model.params, rows, method="encode"))[0]
+
+    return in_slices(pose, flat, rows_at_once()).reshape(*uv.shape[:-1], 3)
 
 
 def _draw_depth(key: Key, histogram: Array, shape: tuple[int, ...]) -> Array:

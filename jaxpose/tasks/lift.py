@@ -20,6 +20,7 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.geometry.windows import tile
 from jaxpose.model import Model, Recalibration, require
+from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import (
     View,
     between,
@@ -31,16 +32,7 @@ from jaxpose.spaces.person import (
     tell_past,
     tell_vertical,
 )
-from jaxpose.tasks.diffpose import (
-    START,
-    encode_mixture,
-    encode_rows,
-    initial_distribution,
-    keypoint_std,
-    pose_states,
-    residual_start,
-    rows_at_once,
-)
+from jaxpose.tasks.diffpose import START, encode_rows, initial_distribution, pose_states, residual_start, rows_at_once
 from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses, over_windows
 from jaxpose.tasks.motions import is_motion, overlapping, unseen_beyond
 from jaxpose.tasks.recalibration import middle, respread
@@ -159,7 +151,7 @@ def problem(
         model,
         encoded,
         num_components=num_components,
-        keypoints=None if keypoints_k is None else _known(keypoints_k, encoded.keypoints),
+        keypoints=keypoints_k,
         depth=depth,
     )
     start = residual_start(model, cond, encoded, mixture)
@@ -294,13 +286,6 @@ def _clip(num: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     index, counted = tile(np.zeros(num), np.arange(num), length, stride=max(1, length // 3))
     spare = size_for(len(index)) - len(index)
     return np.concatenate([index, index[-1:].repeat(spare, 0)]), np.pad(counted, ((0, spare), (0, 0)))
-
-
-def _known(mixture: Mixture, keypoints: Array) -> Mixture:
-    """The mixture of keypoints (u, v, confidence) [N, J, 3], which is anywhere on the person where they are hidden."""
-    seen = (keypoints[..., 2] > 0)[..., None, None]
-    mean = jnp.where(seen, mixture.mean, keypoints[..., None, :2])
-    return mixture._replace(mean=mean, std=jnp.where(seen, mixture.std, keypoint_std(keypoints)[..., None, None]))
 
 
 def _check_mixture(mixture: Mixture, shape: tuple[int, ...], distortion: Array | None) -> None:

@@ -14,7 +14,7 @@ from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.io.heatmap_files import peaks, read_heatmaps
 from jaxpose.model import save
 from jaxpose.spaces.person import encode_keypoints, encode_xy
-from jaxpose.tasks.lift import _known
+from jaxpose.tasks.diffpose import _where_seen
 from tests.diffpose_models import tiny
 
 BOX, CELL, SIZE = np.array([100.0, 50.0, 240.0, 320.0]), 10.0, (32, 24)
@@ -102,6 +102,23 @@ def test_the_command_takes_peaks_and_mixture(frame_model, places, maps, tmp_path
     assert "heatmaps: the peaks and how high they are; only DiffPose models use the rest" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_the_command_takes_mixtures_that_prepare_gmm_made(frame_model, places, maps, tmp_path, capsys):
+    """Heatmaps and the mixtures fitted to them are lifted alike; samples differ by the fits' own draws."""
+    source = file(tmp_path / "h.npz", maps)
+    gmm = ["--out", tmp_path / "h_gmm.npz", "--components", 2, "--missing", "hide"]
+    cli.main([str(a) for a in ["prepare", "gmm", "--heatmaps", source, *gmm]])
+    capsys.readouterr()
+    found, _ = run(frame_model, tmp_path / "h_gmm.npz", tmp_path / "o")
+    assert "mixtures of 2 Gaussians of the file, 3 frames" in capsys.readouterr().out
+    seen = maps.any((-1, -2))
+    np.testing.assert_allclose(found["keypoints"][seen], (BOX[:2] + CELL * places)[seen], atol=15)
+    with pytest.raises(SystemExit) as exit_info:
+        run(frame_model, tmp_path / "h_gmm.npz", tmp_path / "p", "--camera-name", "S1/Eating/0")
+    assert exit_info.value.code == 2
+    assert "h_gmm.npz: clip 'S1/Eating/0'; needed one of its 1" in capsys.readouterr().err
+
+
 def test_a_hidden_joint_may_be_anywhere_on_the_person(places):
     """Whatever the mixture says of it; the others are the mixture in the condition's units."""
     xy = jnp.asarray(BOX[:2] + CELL * places, jnp.float32)
@@ -110,7 +127,7 @@ def test_a_hidden_joint_may_be_anywhere_on_the_person(places):
     uv = encode_xy(view, jnp.asarray(K), xy)
     mixture = Mixture(jnp.ones((3, 17, 1)), uv[:, :, None], jnp.full((3, 17, 1, 2), 0.3))
     keypoints = jnp.concatenate([cond.value[..., :2], confidence[..., None]], -1)
-    known = _known(mixture, keypoints)
+    known = _where_seen(mixture, keypoints)
     np.testing.assert_allclose(known.mean[1, 4, 0], 0)
     np.testing.assert_allclose(known.std[1, 4, 0], 1)
     others = np.asarray(confidence) > 0

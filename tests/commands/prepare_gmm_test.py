@@ -7,8 +7,8 @@ import pytest
 import shared
 
 from jaxpose import cli
+from jaxpose.datasets.files_2d import read_metadata
 from jaxpose.datasets.gmm import read_gmm
-from jaxpose.datasets.videopose3d import read_metadata
 from jaxpose.geometry.skeleton import COCO_17
 from jaxpose.io import heatmap_files
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import shared
 
-from jaxpose.datasets.gmm import from_mixture, read_gmm, to_mixture, write_gmm
-from jaxpose.datasets.videopose3d import read_metadata
-from jaxpose.diffusion.mixture import check_mixture
+from jaxpose.datasets.files_2d import read_metadata
+from jaxpose.datasets.gmm import first_peak, from_mixture, holds_gmm, read_clip, read_gmm, to_mixture, write_gmm
+from jaxpose.diffusion.mixture import Mixture, check_mixture
 
 GOLDEN = shared.GOLDEN / "diffpose"
 FIXTURE = GOLDEN / "fixture"
@@ -181,3 +181,51 @@ def test_nothing_is_written_of_what_is_no_mixture(tmp_path):
     with pytest.raises(ValueError, match=r"needed .npz"):
         write_gmm(tmp_path / "a.gz", tree_of(mixtures()))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clip_comes_in_pixels(tmp_path):
+    """A deviation of 0.02 of an image 2 wide is 6.4 px of 640."""
+    one, two = mixtures(seed=1), mixtures(frames=2, seed=2)
+    two[0, 3, :, 0], two[0, 3, 1:, 3:] = [1, 0, 0], 0
+    two[..., 3:][two[..., 3:] > 0] = 0.02
+    write_gmm(tmp_path / "a.npz", tree_of(one, two), {"image_size": [640, 480]})
+    mixture, size = read_clip(tmp_path / "a.npz", "S9/Walking 1/1")
+    assert size == (640, 480)
+    check_mixture(Mixture(*(x.astype(np.float64) for x in mixture)))
+    np.testing.assert_allclose(mixture.mean, two[..., 1:3], rtol=1e-6)
+    np.testing.assert_allclose(mixture.std[1], 6.4, rtol=1e-6)
+    np.testing.assert_allclose(mixture.std[0, 3, 1:], 1)
+    with pytest.raises(
+        ValueError, match=re.escape("a.npz: clip None; needed one of its 2: S9/Walking 1/0, S9/Walking 1/1")
+    ):
+        read_clip(tmp_path / "a.npz")
+    write_gmm(tmp_path / "b.npz", tree_of(one))
+    assert read_clip(tmp_path / "b.npz")[1] == (1000, 1000)
+
+
+def test_what_holds_mixtures(tmp_path):
+    write_gmm(tmp_path / "a.npz", tree_of(mixtures()))
+    assert holds_gmm(tmp_path / "a.npz")
+    save(tmp_path / "points.npz", positions_2d=tree_of(np.zeros((3, 17, 2))))
+    np.savez(tmp_path / "other.npz", keypoints=np.zeros((3, 17, 2)))
+    (tmp_path / "bad.npz").write_bytes(b"PK not a zip")
+    for name in ("points.npz", "other.npz", "bad.npz", "none.npz"):
+        assert not holds_gmm(tmp_path / name)
+
+
+def test_the_peak_of_a_mixture_and_how_sure_it_is():
+    """Components that are one peak count together; a wide one, or one elsewhere, speaks against it."""
+    uv = np.array([100.0, 50])
+    cases = {
+        "one": ([1, 0], [uv, uv], [5, 5], 1.0),
+        "one peak cut in two": ([0.6, 0.4], [uv, uv + 3], [5, 6], 1.0),
+        "or anywhere": ([0.3, 0.7], [uv, uv], [5, 60], 0.3),
+        "or elsewhere": ([0.8, 0.2], [uv, uv + 80], [5, 5], 0.8),
+        "not seen": ([0, 1], [uv, uv], [5, 60], 0.0),
+        "anywhere alone": ([1, 0], [uv, uv], [90, 90], 0.0),
+        "at the person's other end": ([1, 0], [uv + 300, uv], [5, 60], 1.0),
+    }
+    weight, mean, std = (np.array([c[i] for c in cases.values()], np.float64)[None] for i in range(3))
+    xy, confidence = first_peak(Mixture(weight, mean, np.repeat(std[..., None], 2, -1)))
+    np.testing.assert_array_equal(xy[0], mean[0, :, 0])
+    np.testing.assert_allclose(confidence[0], [c[3] for c in cases.values()], rtol=1e-6)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import shared
 
-from jaxpose.datasets.h36m import load_frames
+from jaxpose.datasets.gmm import write_gmm
+from jaxpose.datasets.h36m import load_frames, load_mixtures
 from jaxpose.datasets.h36m_cameras import SUBJECTS, cameras_of
 from jaxpose.datasets.videopose3d import prepare_videopose3d
 
@@ -211,3 +212,34 @@ def test_subjects_are_checked(tmp_path):
     for subjects, message in (([], "at least one"), (["S1", "S1"], "distinct"), (["S2"], "got 'S2'")):
         with pytest.raises(ValueError, match=message):
             list(prepare_videopose3d(file, None, subjects, tmp_path / "out"))
+
+
+def test_mixtures_come_with_the_frames(tmp_path):
+    """The first component is the detection; deviations become pixels of an image 1000 wide."""
+    tree, rng = positions(), np.random.default_rng(3)
+    seen = pixels_like(tree, extra=1)
+    other = rng.uniform(0, 1000, 2)
+
+    def mixed(uv):
+        both = np.stack([uv, np.broadcast_to(other, uv.shape)], -2)
+        weight = np.broadcast_to(np.array([0.75, 0.25])[:, None], (*both.shape[:-1], 1))
+        return np.concatenate([weight, both, np.full(both.shape, 0.02)], -1)
+
+    mixtures = {s: {a: [mixed(k) for k in cameras] for a, cameras in actions.items()} for s, actions in seen.items()}
+    write_gmm(tmp_path / "2d_gmm.npz", mixtures)
+    poses = write(tmp_path / "3d.npz", positions_3d=tree)
+    _, frames = prepare(tmp_path, poses, tmp_path / "2d_gmm.npz", ["S1", "S11"])
+    (tmp_path / "plain").mkdir()
+    _, plain = prepare(tmp_path / "plain", poses, write(tmp_path / "2d.npz", positions_2d=seen), ["S1", "S11"])
+    np.testing.assert_allclose(frames.keypoints, plain.keypoints, rtol=1e-6)
+    found = load_mixtures(tmp_path / "out")
+    np.testing.assert_allclose(found[..., 0, 1:3], plain.keypoints, rtol=1e-6)
+    np.testing.assert_allclose(found[..., 1, 1:3], np.broadcast_to(other, plain.keypoints.shape), rtol=1e-6)
+    np.testing.assert_allclose(found[..., 0], np.broadcast_to([0.75, 0.25], found.shape[:-1]))
+    np.testing.assert_allclose(found[..., 3:], 10, rtol=1e-6)
+    assert load_mixtures(tmp_path / "plain" / "out") is None
+    fewer = np.array(found[1:])
+    (tmp_path / "out" / "mixture.npy").unlink()  # it is memory-mapped
+    np.save(tmp_path / "out" / "mixture.npy", fewer)
+    with pytest.raises(ValueError, match=r"mixture\.npy: needed float32"):
+        load_mixtures(tmp_path / "out")

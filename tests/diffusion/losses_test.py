@@ -11,6 +11,7 @@ from scipy import stats
 
 from jaxpose.base import Condition, Example
 from jaxpose.diffusion import denoising_loss, drift_diffusion, log_snr, log_snr_times, sub_vp, uniform_times
+from jaxpose.diffusion.losses import next_state
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -164,3 +165,24 @@ def test_illegal_settings_are_named():
         denoising_loss(jax.random.key(0), lambda x, t, c: x, SDE, Example(x0, Condition(x0, x0)), weighting="snr")
     with pytest.raises(ValueError, match="t_min"):
         uniform_times(SDE, 0.0)
+
+
+@pytest.mark.parametrize("num_steps", [1, 4, 50])
+def test_the_error_of_the_next_state_is_that_of_the_flow_one_step_on(num_steps):
+    """h_{k-1} of the truth and of the prediction, written out: the same noise, carried to the level before."""
+    example, t = Example(jnp.ones((2, 3)), None), 0.6
+    alpha, sigma = float(SDE.alpha(t)), float(SDE.sigma(t))
+    s = max(t - 1 / num_steps, 0.0)
+    seen = {}
+
+    def apply(x, t, cond):
+        seen["x"] = x
+        return jnp.full_like(x, 0.3)  # a guess of the noise
+
+    value, _ = denoising_loss(jax.random.key(0), apply, SDE, example, weighting=next_state(num_steps), t=t)
+    x = np.asarray(seen["x"])
+    truth, guess = 1.0, (x - sigma * 0.3) / alpha
+    next_of = lambda x0: float(SDE.alpha(s)) * x0 + float(SDE.sigma(s)) * (x - alpha * x0) / sigma  # noqa: E731
+    np.testing.assert_allclose(value, 0.5 * ((next_of(truth) - next_of(guess)) ** 2).sum(), rtol=1e-6)
+    with pytest.raises(ValueError, match="next_state needs num_steps >= 1, got 0"):
+        next_state(0)

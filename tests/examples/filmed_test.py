@@ -159,3 +159,20 @@ def test_what_cannot_be_trained_on_is_named(frames, drawn):
         film(frames._replace(frame=np.zeros(NUM, int)))
     with pytest.raises(ValueError, match="flip: got"):
         filmed_example(jax.random.key(0), drawn[0], NO_MASKS, flip=1.5)
+
+
+def test_mixtures_of_a_folder_come_in_the_units_of_the_keypoints(frames, drawn):
+    """The first component is the detection, the second stands 30 px to its right; mirrored, to its left."""
+    mean = np.stack([frames.keypoints, frames.keypoints + np.float32([30, 0])], -2)
+    weight, std = np.float32([0.7, 0.3]), np.full((NUM, 17, 2, 2), 4, np.float32)
+    rows = np.concatenate([np.broadcast_to(weight, (NUM, 17, 2))[..., None], mean, std], -1)
+    filmed = film(frames, rows)
+    for flip, sign in ((0.0, 1), (1.0, -1)):
+        found = filmed_example(jax.random.key(0), filmed, NO_MASKS, num_frames=LENGTH, flip=flip)
+        np.testing.assert_allclose(found.peaks.mean[..., 0, :], found.cond.value[..., :2], atol=1e-4)
+        np.testing.assert_array_equal(found.peaks.weight, np.broadcast_to(weight, (LENGTH, 17, 2)))
+        apart = np.diff(found.peaks.mean, axis=-2)[..., 0, :]
+        assert (apart[..., 0] * sign > 0).all()
+        # 30 px lie 7.5 deviations of 4 px apart, in any unit
+        np.testing.assert_allclose(np.abs(apart[..., 0]) / found.peaks.std[..., 0, 0], 7.5, rtol=0.05)
+    assert filmed_example(jax.random.key(0), drawn[0], NO_MASKS).peaks is None

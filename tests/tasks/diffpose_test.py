@@ -20,6 +20,7 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.examples.detectors import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
 from jaxpose.geometry.camera import project
 from jaxpose.networks.diffpose import DEPTH_BINS
+from jaxpose.spaces import keypoints as keypoints_space
 from jaxpose.spaces.person import encode_keypoints, encode_xy
 from jaxpose.tasks import diffpose
 from jaxpose.tasks.draw import draw_states
@@ -53,7 +54,7 @@ def exact(eta):
     return flax.struct.dataclass(Exact)(model.params, model.statistics, spec)
 
 
-keypoint_std = jax.jit(diffpose.keypoint_std)
+keypoint_std = jax.jit(keypoints_space.keypoint_std)
 
 
 def components(num_rows, num):
@@ -178,7 +179,7 @@ def test_one_component_is_what_encoder_and_detector_say(encoded):
     assert (one.weight == 1).all()
     np.testing.assert_array_equal(one.mean[..., 0, :], jnp.concatenate([seen.keypoints[..., :2], seen.pose], -1))
     np.testing.assert_array_equal(one.std[..., 0, 2:], jnp.broadcast_to(model.params["start"]["residual"], (2, J, 3)))
-    np.testing.assert_array_equal(one.std[..., 0, 0], diffpose.keypoint_std(seen.keypoints))
+    np.testing.assert_array_equal(one.std[..., 0, 0], keypoints_space.keypoint_std(seen.keypoints))
 
 
 @pytest.mark.slow
@@ -256,12 +257,48 @@ def test_two_peaks_of_a_heatmap_stay_two(encoded):
         jnp.broadcast_to(jnp.asarray(peaks, jnp.float32), (2, J, 2, 2)),
         jnp.full((2, J, 2, 2), 0.05),
     )
+    shown = np.flatnonzero(np.asarray(seen.keypoints[..., 2] > 0).all(0))
     fitted = diffpose.initial_distribution(KEY, model, seen, num_components=2, keypoints=keypoints, num_samples=2000)
+    fitted, peaks = jax.tree.map(lambda x: x[:, shown], fitted), np.broadcast_to(peaks, (2, len(shown), 2, 2))
     order = jnp.argsort(fitted.mean[..., 0], -1)
     mean, std = (jnp.take_along_axis(x, order[..., None], -2) for x in fitted[1:])
     np.testing.assert_allclose(jnp.take_along_axis(fitted.weight, order, -1)[..., 0], 0.3, atol=5 * 0.46 / 2000**0.5)
-    np.testing.assert_allclose(mean[..., :2], np.broadcast_to(peaks, (2, J, 2, 2)), atol=5 * 0.05 / 600**0.5)
+    np.testing.assert_allclose(mean[..., :2], peaks, atol=5 * 0.05 / 600**0.5)
     np.testing.assert_allclose(std[..., :2], 0.05, rtol=5 / (2 * 600) ** 0.5)
+
+
+def test_nothing_is_known_of_a_standard_h_k(encoded):
+    """One Gaussian of all poses, the same for every input and any number of components."""
+    model, seen = encoded
+    found = diffpose.initial_distribution(KEY, model, seen, num_components=5, depth="standard")
+    assert found.weight.shape == (2, J, 1)
+    np.testing.assert_array_equal(found.mean, 0)
+    np.testing.assert_allclose(found.std[..., 0, :2], 1)
+    np.testing.assert_allclose(found.std[..., 0, 2:], np.broadcast_to(model.statistics.spread, (2, J, 3)))
+
+
+def test_an_ensemble_knows_which_pose_belongs_to_which_peak(encoded):
+    """Known answer: of a joint with two sharp peaks, its components' x, y, z are the encoder's pose of either."""
+    model, seen = encoded
+    start = {**model.params["start"], "residual": jnp.full((J, 3), 1e-3)}
+    model = model.replace(params={**model.params, "start": start})
+    joint = int(np.flatnonzero(np.asarray(seen.keypoints[..., 2] > 0).all(0))[2])
+    uv = jnp.stack([seen.keypoints[..., :2]] * 2, -2)
+    uv = uv.at[:, joint, 1].add(3.0)
+    peaks = Mixture(jnp.full((2, J, 2), 0.5), uv, jnp.full((2, J, 2, 2), 1e-3))
+    how = {"num_components": 2, "keypoints": peaks, "depth": "ensemble", "num_samples": 60}
+    found = diffpose.initial_distribution(KEY, model, seen, **how)
+    order = jnp.argsort(found.mean[:, joint, :, 0], -1)
+    got = jnp.take_along_axis(found.mean[:, joint], order[..., None], -2)[..., 2:]
+    encode = partial(model.spec.network.apply, model.params, method="encode")
+    hidden = seen.keypoints[..., 2:] == 0  # what is hidden stays so
+    wanted = [
+        encode(jnp.where(hidden, 0, seen.keypoints.at[:, joint, 0].add(d).at[:, joint, 1].add(d)))[0]
+        for d in (0.0, 3.0)
+    ]
+    np.testing.assert_allclose(got, jnp.stack([w[:, joint] for w in wanted], 1), atol=5e-3)
+    with pytest.raises(ValueError, match="depth: 'ensemble' is for models of single frames, 'tiny' sees 3"):
+        diffpose.initial_distribution(KEY, tiny(3), seen, depth="ensemble")
 
 
 @pytest.mark.parametrize(
@@ -385,7 +422,7 @@ def test_a_mixture_of_pixels_moves_as_its_points_do():
     std = rng.uniform(0.5, 2, mean.shape)
     weight = jnp.full((2, J, 3), 1 / 3)
     parts = Mixture(weight, *(jnp.asarray(a, jnp.float32) for a in (mean, std)))
-    encoded = jax.jit(diffpose.encode_mixture)(view, intrinsics, parts)
+    encoded = jax.jit(keypoints_space.encode_mixture)(view, intrinsics, parts)
     noise = rng.normal(size=(4000, *mean.shape))
     points_of = jax.jit(jax.vmap(lambda p: encode_xy(view, intrinsics, p.reshape(2, -1, 2))))
     points = np.asarray(points_of(mean + std * noise)).reshape(4000, *mean.shape)
