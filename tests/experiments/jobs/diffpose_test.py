@@ -2,18 +2,25 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import diffpose_models
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xla
+from ml_collections import ConfigDict
 
 import jaxpose
+from experiments.jobs import diffpose as job
 from jaxpose.base import Camera
 from jaxpose.datasets.h36m import Frames, write_frames
+from jaxpose.diffusion.mixture import Mixture
+from jaxpose.tasks import diffpose
 
 ROOT = Path(__file__).parents[3]
 FRAME, VIDEO = (f"experiments/configs/diffpose17{name}.py" for name in ("", "_video"))
@@ -167,3 +174,61 @@ def test_video_stands_on_the_frame_encoder(data, encoder, tmp_path):
         )
     assert np.isfinite(lifted.samples).all()
     assert lines(tmp_path / "video2")[-1]["val/ratio"] > 0
+
+
+@pytest.fixture(scope="module")
+def fixed():
+    """A tiny model's encoder and start, what it says of 4 inputs, and two sharp peaks of weight 0.2 and 0.8."""
+    model = diffpose_models.tiny()
+    encoded = diffpose.encode(model.spec.network, model.params, diffpose_models.condition(4))
+    mean = jnp.stack([encoded.keypoints[..., :2] - 2, encoded.keypoints[..., :2] + 2], -2)
+    peaks = Mixture(jnp.broadcast_to(jnp.array([0.2, 0.8]), mean.shape[:-1]), mean, jnp.full_like(mean, 0.05))
+    return model, encoded, peaks
+
+
+def drawn(fixed, peaks, **start):
+    """Components [400, 4, J, 5] that training draws."""
+    model, encoded, _ = fixed
+    start = ConfigDict({"components": 0, "depth": "encoder", "samples": 200, **start})
+    one = job._components(model.spec.network, model, start)(jax.random.key(0), encoded, peaks)
+    return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), 400))
+
+
+def test_one_gaussian_without_heatmaps_is_that_of_the_confidences(fixed):
+    model, encoded, _ = fixed
+    plain = diffpose.one_gaussian(encoded, model.params["start"]["residual"])
+    found = drawn(fixed, None, components=1)
+    np.testing.assert_allclose(found.mean, np.broadcast_to(plain.mean, found.mean.shape))
+    np.testing.assert_allclose(found.std, np.broadcast_to(plain.std, found.std.shape))
+    jittered = drawn(fixed, None)
+    assert np.ptp(jittered.mean, axis=0).max() > 0.1
+    assert (jittered.std.min(0) < 0.999 * plain.std).any()
+
+
+def test_components_are_drawn_by_their_weights_from_the_heatmaps(fixed):
+    """Each joint by itself: four of five draws are near the heavier peak, and the peak's width is theirs."""
+    _, encoded, peaks = fixed
+    found = drawn(fixed, peaks, components=2)
+    away = found.mean[..., 0] - encoded.keypoints[..., 0]
+    np.testing.assert_allclose(np.abs(away), 2, atol=0.1)
+    share = (np.asarray(away) > 0).mean(0)
+    np.testing.assert_allclose(share, 0.8, atol=5 * 0.4 / 200**0.5)  # both the fit and the draws are of few
+    np.testing.assert_allclose(found.std[..., 0], 0.05, rtol=0.5)
+    assert np.abs(np.corrcoef((np.asarray(away)[:, 0] > 0).T)[0, 1:]).max() < 5 / 400**0.5
+
+
+@pytest.mark.slow
+def test_the_diffusion_is_trained_on_the_mixtures_of_its_folder(data, encoder, tmp_path):
+    folder = tmp_path / "shared" / "frames"
+    shutil.copytree(data / "frames", folder)
+    uv = np.load(folder / "keypoints.npy")
+    mixture = np.concatenate([np.ones((*uv.shape[:-1], 1)), uv, np.full(uv.shape, 4.0)], -1)[:, :, None]
+    np.save(folder / "mixture.npy", mixture.astype(np.float32))
+    flags = [*TINY_DIFFUSION, f"--config.train.init={encoder}.safetensors", f"--config.data.folder={folder}"]
+    flags += ["--config.loss.start.components=2", "--config.loss.start.samples=20", "--config.loss.next_of=5"]
+    code, text = train(data, tmp_path / "run", f"{FRAME}:diffusion", *flags)
+    assert code == 0, text
+    assert jaxpose.load(f"{tmp_path}/run.safetensors").spec.network.denoiser is not None
+    code, text = train(data, tmp_path / "no", f"{FRAME}:diffusion", *flags, "--config.loss.times=first")
+    assert code == 2
+    assert "config.loss.times: got 'first'; legal are 'all' and 'end'" in text
