@@ -23,6 +23,7 @@ from jaxpose.tasks.priors import Prior, prior_of
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.samplers import mean_flow, probability_flow, stochastic
 from jaxpose.tasks.score import log_density
+from jaxpose.tasks.smooth import smooth
 from jaxpose.tasks.stream import start_stream, step_stream
 from jaxpose.tasks.typicality import out_of_distribution, typicality
 from jaxpose.tasks.world import World, to_world

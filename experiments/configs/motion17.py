@@ -16,10 +16,8 @@ def get_config() -> ConfigDict:
     config = pose17.get_config()
     with config.unlocked():
         config.name, config.context, config.gap, config.past = "motion17", 23, 0.3, 0.25
-        config.train.only = "_frames"
-        config.network.update(
-            {"num_frames": 32, "frame_width": 128, "num_heads": 4, "track_width": 256, "track_layers": 3}
-        )
+        config.train.only = "frames"
+        config.network.update({"num_frames": 32, "frame_width": 256, "frame_layers": 6, "num_heads": 8})
     config.train.update(
         {
             "init": "pose17",

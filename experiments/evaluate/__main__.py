@@ -4,7 +4,7 @@
     tasks       lift, complete, denoise, generate                     calls     every solver over network calls
     aggregates  which one pose to take of many                        posterior lift, fuse, parts by one posterior
     diffpose    DiffPose's settings on frames                         video     the same on clips
-    motions     hypotheses that are motions, beside single frames
+    motions     hypotheses that are motions, beside single frames     smooth    a motion prior over single frames
     body        motions and bodies fitted with and without a prior    prior     completion, generation, schedules
     score       typicality of corrupted poses                          oracle    `posterior` where it is known
     world       vertical, floor, feet and root's path of one static camera
@@ -26,6 +26,7 @@ from jaxpose import model as released
 FILES = {
     **dict.fromkeys(("frames", "walker"), "lifting"),
     **dict.fromkeys(("diffpose", "video"), "diffpose"),
+    **dict.fromkeys(("motions", "smooth"), "motions"),
     **{
         n: n
         for n in (
@@ -42,7 +43,6 @@ FILES = {
             "blazepose",
             "world",
             "people",
-            "motions",
         )
     },
 }

@@ -1,6 +1,7 @@
 """Hypotheses that are motions, on the benchmark's clips, beside a model of single frames.
 
     python -m experiments.evaluate motions --model=runs/motion17.safetensors [--against=pose17] [--out=DIR]
+    python -m experiments.evaluate smooth [--model=pose17] [--hypotheses=50]                 `jaxpose lift --smooth`
 
 2D detected, intrinsics known (a privilege), root depth never given; mm, root-relative, in camera axes. "ratio" is the
 error of the mean pose over that of `against`, frame by frame, with the 95 % interval of a paired bootstrap over clips.
@@ -8,6 +9,9 @@ best_of_* choose by the truth, for each frame; best_motion_mm chooses one hypoth
 
 gap    15 frames of every 60 are hidden: error there, and of the same frames when they are seen
 live   blocks of 5 frames, each drawn once, with three steps
+
+`smooth` scores weights W of the motion prior, also on either half of the people. Its "holds" is the share of truths,
+but for the root's, in the 90 % radius.
 """
 
 import dataclasses
@@ -22,16 +26,20 @@ import numpy as np
 from experiments.evaluate import bench, harness
 from experiments.evaluate.diffpose import Clips, figures, joint_errors, video_clips
 from experiments.evaluate.harness import Item, Row, Table
+from experiments.jobs.recalibrate import HALVES
 from experiments.options import option
 from jaxpose import model as released
-from jaxpose.base import Array, Camera
+from jaxpose.base import Array, Camera, Hypotheses
 from jaxpose.evaluation import metrics
 from jaxpose.model import require
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.motion_stream import MotionStream, start_motions, step_motions
+from jaxpose.tasks.smooth import WEIGHT
+from jaxpose.tasks.smooth import smooth as join
 
 _BLOCK = 5  # frames that a stream waits for
 _HIDDEN, _EVERY = 15, 60
+VIDEO_FPS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +72,45 @@ def motions(model: released.Model, options: Options) -> Iterator[Item]:
     yield Row("gap", {"hidden_mm": float(found), "seen_mm": float(seen), "ratio": float(found / seen)})
 
 
+@dataclasses.dataclass(frozen=True)
+class SmoothOptions(harness.Options):
+    """Of the motion prior over the hypotheses of single frames."""
+
+    model: str = option("pose17", "A model of single frames.")
+    bench: str | None = option(None, "Benchmark file; by default the one beside JAXPOSE_DATA.")
+    hypotheses: int = option(50, "Of each frame.", low=2)
+
+
+def smooth(model: released.Model, options: SmoothOptions) -> Iterator[Item]:
+    """Each weight of the prior, on all people and on either half."""
+    require(model, "evaluate smooth", "joints")
+    clips = video_clips(options.bench, options.stride)
+    with np.load(options.bench or bench.bench_file("val_video.npz"), allow_pickle=False) as z:
+        first = np.isin([name.split("/")[0] for name in z["name"][:: options.stride]], HALVES[0])
+    run = jax.jit(functools.partial(found, options.hypotheses))
+    key, inputs = jax.random.key(options.seed), zip(*(map(jnp.asarray, x) for x in clips[:3]), strict=True)
+    lifted = [run(key, model, *x) for x in inputs]
+    base = joint_errors(jnp.stack([x.mean for x in lifted]), clips)
+    seconds = jnp.arange(clips.truth.shape[1]) / VIDEO_FPS
+    told = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
+    yield Table(f"{base.size} frames of {len(first)} clips, {model.spec.name}; mm", told, bench.tuned(model))
+    truth = metrics.align_root(jnp.asarray(clips.truth))
+    for weight in (0.0, 0.001, 0.003, WEIGHT, 0.03, 0.1):
+        joined = [join(key, x, seconds, weight=weight) if weight else x for x in lifted]
+        row = row_of(jnp.stack([x.samples for x in joined], 1), clips, base, options.seed)
+        away = jnp.linalg.norm(jnp.stack([x.mean for x in joined]) - truth, axis=-1)
+        inside = away <= jnp.stack([x.radius_90 for x in joined])
+        error = joint_errors(jnp.stack([x.mean for x in joined]), clips).reshape(len(first), -1)
+        row |= {"holds": float(inside[..., 1:].mean())}
+        row |= {f"half_{n}_mm": float(error[part].mean()) for n, part in ((1, first), (2, ~first)) if part.any()}
+        yield Row(f"W = {weight:g}" if weight else "frame by frame", row)
+
+
+def found(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Hypotheses:
+    """Hypotheses of each frame."""
+    return lift(key, model, keypoints, sure, camera=Camera(K), num_hypotheses=num)
+
+
 def drawn(model: released.Model, clips: Clips, options: Options, how: Callable[..., Array] | None = None) -> Array:
     """Samples [H, C, F, J, 3] metres."""
     run = jax.jit(functools.partial(how or offline, options.hypotheses))
@@ -74,7 +121,7 @@ def drawn(model: released.Model, clips: Clips, options: Options, how: Callable[.
 
 def offline(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Array:
     """All frames of a clip together."""
-    return lift(key, model, keypoints, sure, camera=Camera(K), num_hypotheses=num).samples
+    return found(num, key, model, keypoints, sure, K).samples
 
 
 def live(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Array:

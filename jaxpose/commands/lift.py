@@ -38,10 +38,12 @@ from jaxpose.tasks.lift import stature
 from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.score import lifted_log_density
+from jaxpose.tasks.smooth import smooth
 from jaxpose.tasks.world import World
 
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
 _PROBES = 2**31 - 3  # of the key of likelihoods
+_MOTIONS = 2**31 - 4  # of the key of motions
 # What pictures call the pose that --aggregate makes of the hypotheses.
 _POSE_NAMES = {
     "reprojection": "mean weighted by agreement with the keypoints",
@@ -68,11 +70,13 @@ def lift(options: Lift) -> Iterator[str]:
     kind: dict[str, Any] = {
         "fps": options.fps,
         "whole": "screen" in model.capabilities,
-        "video": model.spec.network.window is not None,
+        "video": options.smooth or model.spec.network.window is not None,
     }
     data = detections.read_detections(seen, model.skeleton, options.keypoints, options.skeleton, **kind)
     yield from detections.describe(seen, data)
     lifted, spent = yield from lift_all(model, data, options)
+    if options.smooth:
+        lifted |= yield from _smoothed(data, lifted, output.seed)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
     said = report.record("lift", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
     world = None
@@ -87,6 +91,8 @@ def _check(model: Model, options: Lift) -> None:
     for name in ("components", "depth"):
         if getattr(options, name) is not None:
             require(model, f"--{name}", "context")
+    if options.smooth and (model.spec.network.window is not None or "screen" in model.capabilities):
+        raise ValueError(f"--smooth: is for the hypotheses of single frames, which {model.spec.name!r} does not draw")
     if options.aggregate == "likelihood":
         require(model, "--aggregate likelihood", "joints", "score")
         if options.height:
@@ -151,6 +157,23 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         yield f"video model, windows of {length} frames: {clock.said}"
         groups = video.groups(data.source.person, clock, length)
     return (yield from blocks.gather(work or lift_block, groups, num, seed=seed, each=each, path=sampling.path))
+
+
+def _smoothed(data: Detections, lifted: Drawn, seed: int) -> Generator[str, None, Drawn]:
+    """Fields of the hypotheses joined to motions, person by person."""
+    source = data.source
+    seconds = (source.frame - source.frame.min()) / (source.fps or video.TRAINED_FPS)
+    key = jax.random.fold_in(jax.random.key(seed), _MOTIONS)
+    yield f"hypotheses joined to motions: {video.timing(source).said}"
+    found: Drawn = {name: np.array(lifted[name]) for name in ("samples", "mean", "root", "path") if name in lifted}
+    for who in np.unique(source.person):
+        rows = np.flatnonzero(source.person == who)
+        rows = rows[np.argsort(seconds[rows], kind="stable")]
+        own = {name: jnp.asarray(np.take(x, rows, blocks.AXIS.get(name, 0))) for name, x in lifted.items()}
+        one = smooth(jax.random.fold_in(key, int(who)), Hypotheses(**own), seconds[rows])._asdict()
+        for name, whole in found.items():
+            np.moveaxis(whole, blocks.AXIS.get(name, 0), 0)[rows] = np.moveaxis(one[name], blocks.AXIS.get(name, 0), 0)
+    return found
 
 
 def _lifting_by_recipe(model: Model, data: Detections, options: Lift) -> Any:

@@ -80,8 +80,11 @@ class Lift:
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (200)")] = 200
     components: Annotated[Count | None, metavar("M")] = None
     """DiffPose: Gaussians a joint that its samples start from (1, of heatmaps 5)"""
-    depth: Literal["encoder", "histogram"] | None = None
-    """DiffPose: where the start's x, y, z come from, its encoder (default) or statistics of the training poses"""
+    depth: Literal["encoder", "ensemble", "histogram"] | None = None
+    """DiffPose: where the start's x, y, z come from, its encoder (default), the encoder on many draws of the keypoints,
+    or statistics of the training poses"""
+    smooth: bool = False
+    """models of single frames: join each person's hypotheses to motions, by a motion prior that weighs them"""
     aggregate: Aggregate = "reprojection"
     """the one pose that pictures show of many hypotheses, written as `pose` and `pose_root`: the mean weighted by
     agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights"""

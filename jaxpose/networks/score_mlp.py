@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Condition
-from jaxpose.networks.frames import FrameMixing
+from jaxpose.networks.frames import Correction
 from jaxpose.networks.layers import CentredDense, GroupNorm, dense, silu, sinusoidal_embedding
 
 PATH = 3  # of a window's context, the last numbers: the person's direction and log extent in the image
@@ -41,9 +41,8 @@ class ScoreMLP(nn.Module):
     context are inputs; without it the difference is the only input, and no condition equals a difference of 0.
     time_units: t = 1 in the units of the time embedding, whose frequencies are made for about a thousand steps.
     ve_output_scale: divide the output by DPoser's table of noise levels (see above), for its weights alone.
-    num_frames: of a window of poses [..., F, J, D] whose frames are mixed (frames.py) after each block of the trunk,
-    with `frame_width` numbers in `num_heads` heads, and by `track_layers` of `track_width` at the end of the condition
-    branch, which is evaluated once for all hypotheses and steps; None: single poses.
+    num_frames: of a window of poses [..., F, J, D], whose outputs, one by one, are corrected by what the frames tell
+    each other (`frames.Correction`: `frame_layers` of `frame_width` numbers in `num_heads` heads); None: single poses.
     """
 
     hidden: int = 1024
@@ -57,10 +56,9 @@ class ScoreMLP(nn.Module):
     time_units: float = 1000.0
     ve_output_scale: bool = False
     num_frames: int | None = None
-    frame_width: int = 128
-    num_heads: int = 4
-    track_width: int = 512
-    track_layers: int = 3
+    frame_width: int = 256
+    frame_layers: int = 6
+    num_heads: int = 8
 
     @nn.compact
     def __call__(self, x: Array, t: Array, cond: Condition | None = None, *, train: bool = False) -> Array:
@@ -74,10 +72,18 @@ class ScoreMLP(nn.Module):
                 shared = shared + self._linear(f"{name}_cond")(kap)
             return self._activate(self._linear(name)(h) + shared, name, train)
 
-        h = self._mix(layer(_flatten(x), "pre"), "pre", self.frame_width)
+        h = layer(_flatten(x), "pre")
         for block in range(self.num_blocks):
-            h = self._mix(h + layer(layer(h, f"block{block}_0"), f"block{block}_1"), f"block{block}", self.frame_width)
-        out = dense(x.shape[-1] * x.shape[-2], "post")(h).reshape(x.shape)
+            h = h + layer(layer(h, f"block{block}_0"), f"block{block}_1")
+        out = dense(x.shape[-1] * x.shape[-2], "post")(h)
+        if self.num_frames is not None:
+            assert cond is not None, "a network of windows is told of tracks"
+            assert cond.context is not None, "a track has a context"
+            told = jnp.concatenate([self._features(x, cond), _about_window(cond.context[..., -PATH:])], -1)
+            told = jnp.concatenate([h, jnp.broadcast_to(told, (*h.shape[:-1], told.shape[-1]))], -1)
+            correction = Correction(self.num_frames, self.frame_width, self.frame_layers, self.num_heads, name="frames")
+            out = out + correction(out, _flatten(x), told, tau)
+        out = out.reshape(x.shape)
         return out / self._level(t).astype(out.dtype) if self.ve_output_scale else out
 
     raw = __call__  # what the training target is of
@@ -111,20 +117,7 @@ class ScoreMLP(nn.Module):
             r = self._activate(self._linear(f"encoder{block}_0")(kap), f"encoder{block}_0", train)
             r = self._activate(self._linear(f"encoder{block}_1")(r), f"encoder{block}_1", train)
             kap = kap + r
-        if self.num_frames is None or cond is None or cond.context is None:
-            return kap
-        kap = kap + nn.Dense(self.hidden, kernel_init=nn.initializers.zeros, name="path_frames")(
-            _about_window(cond.context[..., -PATH:])
-        )
-        for layer in range(self.track_layers):
-            kap = self._mix(kap, f"track{layer}", self.track_width)
         return kap
-
-    def _mix(self, h: Array, name: str, width: int) -> Array:
-        """Features of a window with what its frames learn from each other."""
-        if self.num_frames is None:
-            return h
-        return FrameMixing(self.num_frames, width, self.num_heads, self.num_groups, name=f"{name}_frames")(h)
 
     def _features(self, x: Array, cond: Condition | None) -> Array:
         if not self.explicit:
