@@ -8,7 +8,8 @@ commit and devices), `metrics.jsonl`, TensorBoard events and checkpoints lie in 
 
 A config with a `stage` is of DiffPose (experiments/jobs/diffpose.py): its second stage reads the export of the
 first. One with `kind` "prior" is of a prior over rotations (experiments/jobs/prior.py), "distill" of a
-few-step model (experiments/jobs/distill.py).
+few-step model (experiments/jobs/distill.py), "diffpose_h36m" of DiffPose as it was released
+(experiments/jobs/diffpose_h36m.py).
 """
 
 import functools
@@ -22,6 +23,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from experiments.jobs.diffpose import diffpose_job
+from experiments.jobs.diffpose_h36m import diffpose_h36m_job
 from experiments.jobs.distill import distill_job
 from experiments.jobs.initial import with_calibration
 from experiments.jobs.job import Job
@@ -112,6 +114,8 @@ def make_job(config: ConfigDict) -> Job:
         return prior_job(config)
     if config.get("kind") == "distill":
         return distill_job(config)
+    if config.get("kind") == "diffpose_h36m":
+        return diffpose_h36m_job(config)
     return diffpose_job(config) if "stage" in config else score_job(config)
 
 

@@ -44,6 +44,7 @@ from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import Descent, complete_rotations
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.generate import NUM_STEPS, generate
+from jaxpose.tasks.motion_stream import start_motions, step_motions
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import stochastic
 from jaxpose.tasks.stream import start_stream, step_stream
@@ -201,7 +202,10 @@ def skinning(setup: Setup) -> list[Row]:
 
 
 def stream(setup: Setup) -> list[Row]:
-    """Milliseconds of a frame of `step_stream`, network as in diffpose17_video with random weights; 30 fps leave 33."""
+    """Milliseconds of a frame of `step_stream`, network as in diffpose17_video with random weights; 30 fps leave 33.
+
+    And frames a second of a stream of motions.
+    """
     video = MixSTE(num_frames=81, width=64, depth=3, num_heads=4)
     network = DiffPose(GraFormer(64, 4), video, GraphDenoiser(64, 4), context_width=64 + 13)
     spec = released.Spec("stream", network, target="edm", eta=0.0)
@@ -222,7 +226,24 @@ def stream(setup: Setup) -> list[Row]:
                 busy.append(time.process_time() - used)
         figures |= {f"ms_{num}": 1e3 * float(np.median(times)), f"cpu_ms_{num}": 1e3 * float(np.median(busy))}
         figures[f"fastest_ms_{num}"] = 1e3 * min(times)
-    return [Row("stream", "", figures)]
+    return [
+        Row("stream", "", figures),
+        Row("stream", "motions", _stream_of_motions(setup, keypoints, confidence, intrinsics)),
+    ]
+
+
+def _stream_of_motions(setup: Setup, keypoints: Array, confidence: Array, intrinsics: Array) -> dict[str, float]:
+    """`jaxpose live` of one person with `motion17`: 20 hypotheses, blocks of 5 frames, so a latency of 4."""
+    model, block, seen = released.load("motion17"), 5, (keypoints[0], confidence[0])
+    blocks = tuple(jnp.repeat(x[None], block, 0) for x in seen)
+    state = start_motions(jax.random.key(0), model, num_hypotheses=20)
+    times = []
+    for step in range(8 * setup.sizes.repeats + 2):
+        started = time.perf_counter()
+        _, state = jax.block_until_ready(step_motions(model, state, *blocks, camera=Camera(intrinsics)))
+        if step > 1:
+            times.append(time.perf_counter() - started)
+    return {"frames": block, "ms": 1e3 * float(np.median(times)), "frames_per_second": block / float(np.median(times))}
 
 
 def fitting(setup: Setup) -> list[Row]:

@@ -24,7 +24,7 @@ SIZE, CAMERA = "1000,1000", "1000,1000,500,500"
 @pytest.fixture(scope="module")
 def motions(tmp_path_factory):
     sizes = {"hidden": 16, "time_width": 8, "num_blocks": 1, "num_groups": 4, "dropout": 0.0}
-    network = ScoreMLP(**sizes, num_frames=8, frame_width=8, track_width=8, track_layers=1)
+    network = ScoreMLP(**sizes, num_frames=8, frame_width=8, frame_layers=1, num_heads=2)
     spec = released.Spec(name="tiny", network=network, target="edm", num_steps=2, context=23)
     path = tmp_path_factory.mktemp("motions") / "tiny.safetensors"
     released.save(path, released.Model(random_params(spec), pose_oracle.statistics(), spec), dtype=jnp.float32)

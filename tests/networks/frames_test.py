@@ -1,4 +1,4 @@
-"""Mixing over frames: the formula in a loop, nothing before training, and what of a model is trained."""
+"""What frames tell each other: the formula in a loop, nothing before training, and what of a model is trained."""
 
 import jax
 import jax.numpy as jnp
@@ -10,53 +10,74 @@ from random_params import random_params
 from experiments.jobs.initial import load_initial, part_of
 from jaxpose import model as released
 from jaxpose.base import Condition
-from jaxpose.networks.frames import FrameMixing
+from jaxpose.networks.frames import Correction
 from jaxpose.networks.score_mlp import ScoreMLP
 
-FRAMES, WIDTH, HEADS, CHANNELS = 5, 6, 2, 8
+FRAMES, WIDTH, HEADS, SIZE = 5, 8, 2, 6
 
 
 @pytest.fixture
-def mixing():
-    network = FrameMixing(FRAMES, WIDTH, HEADS, num_groups=4)
-    h = jax.random.normal(jax.random.key(0), (3, FRAMES, CHANNELS))
-    return network, network.init(jax.random.key(1), h), h
+def correction():
+    """The network, its weights away from where they start, and what it is given."""
+    network, keys = Correction(FRAMES, WIDTH, 1, HEADS), jax.random.split(jax.random.key(0), 4)
+    shapes = (3, FRAMES, SIZE), (3, FRAMES, SIZE), (3, FRAMES, 4), (7,)
+    given = [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)]
+    return network, network.init(jax.random.key(1), *given), given
 
 
-def test_a_fresh_mixing_adds_nothing(mixing):
-    network, params, h = mixing
-    np.testing.assert_array_equal(network.apply(params, h), h)
+def moved(params):
+    return jax.tree.map(lambda p: p + 0.5 * np.random.default_rng(p.size).normal(size=p.shape), params)
 
 
-def test_the_formula_in_a_loop(mixing):
-    network, params, h = mixing
-    params = jax.tree.map(lambda p: p + 0.5 * np.random.default_rng(p.size).normal(size=p.shape), params)
+def test_a_fresh_correction_is_nothing(correction):
+    network, params, given = correction
+    np.testing.assert_array_equal(network.apply(params, *given), 0)
+
+
+def test_the_formula_in_a_loop(correction):
+    network, params, given = correction
+    params = moved(params)
     p = {"/".join(k): np.asarray(v, float) for k, v in flatten_dict(params["params"]).items()}
-    groups = np.asarray(h, float).reshape(3, FRAMES, 4, -1)
+    v, x, features, tau = (np.asarray(g, float) for g in given)
+
+    def linear(name, h):
+        return h @ p[f"{name}/kernel"] + p[f"{name}/bias"]
+
+    def told(name, z, u):
+        """Of values u [B, F, heads, C]."""
+        k, mixed = linear(f"{name}/key", z), np.zeros_like(u)
+        for head in range(u.shape[2]):
+            for f in range(FRAMES):
+                bias = [p[f"{name}/bias"][head, f - g + FRAMES - 1] for g in range(FRAMES)]
+                a = np.exp(np.array(bias) + k[..., head])
+                mixed[:, f, head] = np.einsum("bg,bgc->bc", a / a.sum(-1, keepdims=True), u[:, :, head])
+        return mixed
+
+    both = np.concatenate([v, x], -1)
+    z = linear("in", np.concatenate([both, features], -1)) + linear("time", tau)
+    groups = z.reshape(3, FRAMES, HEADS, -1)
     groups = (groups - groups.mean(-1, keepdims=True)) / np.sqrt(groups.var(-1, keepdims=True) + 1e-5)
-    n = groups.reshape(h.shape) * p["norm/scale"] + p["norm/bias"]
-    own, v = np.split(n @ p["own_value/kernel"] + p["own_value/bias"], 2, -1)
-    k = n @ p["key/kernel"] + p["key/bias"]
-    mixed = np.zeros_like(v)
-    for head in range(HEADS):
-        mine = slice(head * WIDTH // HEADS, (head + 1) * WIDTH // HEADS)
-        for f in range(FRAMES):
-            a = np.stack([np.exp(p["bias"][head, f - g + FRAMES - 1] + k[:, g, head]) for g in range(FRAMES)], -1)
-            mixed[:, f, mine] = np.einsum("bg,bgc->bc", a / a.sum(-1, keepdims=True), v[..., mine])
-    inner = own + mixed @ p["told/kernel"] + p["told/bias"]
-    expected = h + (inner / (1 + np.exp(-inner))) @ p["out/kernel"] + p["out/bias"]
-    np.testing.assert_allclose(network.apply(params, h), expected, atol=1e-4)
+    n = groups.reshape(z.shape) * p["layer0/norm/scale"] + p["layer0/norm/bias"]
+    own, u = np.split(linear("layer0/own_value", n), 2, -1)
+    mixed = told("layer0/telling", n, u.reshape(3, FRAMES, HEADS, -1)).reshape(z.shape)
+    inner = own + linear("layer0/told", mixed)
+    z = z + linear("layer0/out", inner / (1 + np.exp(-inner)))
+    filtered = told("filter", z, np.stack([both] * 4, -2))
+    gain = linear("gain", z).reshape(filtered.shape)
+    change = (gain * (filtered - both[..., None, :])).sum(-2)
+    expected = linear("last", z) + change[..., :SIZE] + change[..., SIZE:]
+    np.testing.assert_allclose(network.apply(params, *given), expected, atol=2e-4)
 
 
-def test_another_number_of_frames_is_refused(mixing):
-    network, params, h = mixing
+def test_another_number_of_frames_is_refused(correction):
+    network, params, (v, x, features, tau) = correction
     with pytest.raises(ValueError, match="a network of 5 frames got 4"):
-        network.apply(params, h[:, :4])
+        network.apply(params, v[:, :4], x[:, :4], features[:, :4], tau)
 
 
 def of_windows(name):
     sizes = {"hidden": 512, "time_width": 128, "encoder_blocks": 1, "dropout": 0.0}
-    network = ScoreMLP(**sizes, num_frames=FRAMES, frame_width=8, track_width=8, track_layers=1)
+    network = ScoreMLP(**sizes, num_frames=FRAMES, frame_width=8, frame_layers=1, num_heads=2)
     return released.Spec(name=name, network=network, target="edm", context=23)
 
 
@@ -73,11 +94,11 @@ def test_a_model_of_single_poses_becomes_one_of_windows_with_the_same_answers():
 
 def test_what_is_trained_has_the_ending_and_the_others_stay():
     params = random_params(of_windows("motion"))
-    part, whole = part_of(params, "_frames")
-    assert {path[1].rpartition("_")[2] for path in flatten_dict(part)} == {"frames"}
+    part, whole = part_of(params, "frames")
+    assert {path[1] for path in flatten_dict(part)} == {"frames"}
     back = flatten_dict(whole(jax.tree.map(jnp.zeros_like, part)))
     for path, value in flatten_dict(params).items():
-        np.testing.assert_array_equal(back[path], 0 * value if path[1].endswith("_frames") else value)
+        np.testing.assert_array_equal(back[path], 0 * value if path[1] == "frames" else value)
     assert jax.tree.structure(part_of(params, "")[0]) == jax.tree.structure(params)
     with pytest.raises(ValueError, match=r"config\.train\.only: no module's name ends with '_heads'"):
         part_of(params, "_heads")

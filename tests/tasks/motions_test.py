@@ -22,6 +22,7 @@ from jaxpose.tasks.motions import overlapping
 from jaxpose.tasks.samplers import stochastic
 
 FRAMES, RHO = 16, 0.9
+FRAMES_OF = {"frame_width": 8, "frame_layers": 1, "num_heads": 2}
 CAMERA = Camera(np.array([1000.0, 1000, 500, 500], np.float32))
 
 
@@ -105,7 +106,7 @@ def test_shares_add_up_and_are_largest_in_the_middle():
 
 @pytest.fixture(scope="module")
 def tiny():
-    network = ScoreMLP(hidden=16, time_width=8, num_blocks=1, num_groups=4, dropout=0.0, num_frames=8, frame_width=8)
+    network = ScoreMLP(hidden=16, time_width=8, num_blocks=1, num_groups=4, dropout=0.0, num_frames=8, **FRAMES_OF)
     spec = released.Spec(name="tiny", network=network, target="edm", num_steps=3, context=23)
     return released.Model(random_params(spec), pose_oracle.statistics(), spec)
 
