@@ -122,7 +122,7 @@ def test_clips_stay_in_their_video_and_half_are_mirrored(videos):
 @pytest.mark.skipif(not FIXTURE.is_dir(), reason="the golden numbers are not here")
 def test_both_stages_end_in_a_model_of_diffposes_own_kind(tmp_path):
     files = FIXTURE / "data_3d_h36m.npz", FIXTURE / "data_2d_h36m_cpn_ft_h36m_dbb_gmm.npz"
-    list(prepare_videopose3d(*files, ["S9", "S11"], tmp_path / "data"))
+    list(prepare_videopose3d(*files, ["S11"], tmp_path / "data"))
 
     def train(stage, *flags):
         command = [sys.executable, "-m", "experiments.train", f"--config={CONFIG}:{stage}"]
