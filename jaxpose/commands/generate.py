@@ -15,11 +15,13 @@ from jaxpose.commands.blocks import Clock
 from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Generate, Interpolate
+from jaxpose.commands.video import TRAINED_FPS
 from jaxpose.compiled import exact
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.io.motion import Motion, read_rotations, resample
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.tasks import generate as task
+from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.samplers import sampler_of
 
@@ -47,6 +49,8 @@ def _joints(options: Generate, name: str, model: Model) -> Iterator[str]:
     samples = drawn[-1] if path else drawn
     tag = "camera axes: x right, y down, z forward; metres relative to the root joint"
     arrays = {"samples": samples, "frame": np.arange(num), **report.axes(model.skeleton.joints, "-y", tag)}
+    if is_motion(model):
+        arrays["fps"] = TRAINED_FPS
     summary = {
         **report.record("generate", (), model, spent, num, seed=output.seed),
         **{**report.sampled(model, sampler), "num_poses": num, "temperature": options.temperature},

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Hypotheses
-from jaxpose.commands import blocks, report
-from jaxpose.commands.blocks import Drawn
+from jaxpose.base import Hypotheses, Key
+from jaxpose.commands import blocks, report, video
+from jaxpose.commands.blocks import Block, Drawn
 from jaxpose.commands.option_groups import Axes, Output
 from jaxpose.commands.options import Complete, Denoise
 from jaxpose.compiled import exact
@@ -19,6 +19,7 @@ from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.io.poses3d import Poses3D, read_poses3d
 from jaxpose.model import Model
+from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.samplers import sampler_of
 
 
@@ -111,14 +112,20 @@ def draw(
     sampling, seed, num = options.sampling, options.output.seed, len(data.joints)
     each, sampler = options.hypotheses or default_hypotheses, sampler_of(sampling.sampler, sampling.steps)
     run = exact(task, "return_path", num_hypotheses=each, sampler=sampler)
-    drawn, spent = yield from blocks.gather(
-        lambda key, block, path: run(key, model, jnp.asarray(data.joints[block.rows]), noise=noise, return_path=path),
-        blocks.even(num, doubling=True),
-        num,
-        seed=seed,
-        each=each,
-        path=sampling.path,
-    )
+
+    def work(key: Key, block: Block, return_path: bool) -> Any:
+        joints, track = data.joints[block.rows], block.track
+        if track is not None:
+            joints = np.where(track.seen[:, None, None], data.joints[track.rows], np.nan)
+        found = run(key, model, jnp.asarray(joints), noise=noise, return_path=return_path)
+        return found if track is None else video.drawn_between(found, track)
+
+    groups = blocks.even(num, doubling=True)
+    if is_motion(model):
+        clock = video.timing(data.source)
+        yield f"model of motions: {clock.said}"
+        groups = video.tracks(data.source.person, clock, model.spec.network.window or 0, most=np.inf)
+    drawn, spent = yield from blocks.gather(work, groups, num, seed=seed, each=each, path=sampling.path)
     said = report.record(task.__name__, options.input, model, spent, num * each, seed=seed)
     return drawn, said | report.sampled(model, sampler)
 

@@ -97,7 +97,7 @@ def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
     else:
         best = arrays["mean"] if root is None else arrays["mean"] + np.mean(root, 0)[:, None]
     best = np.asarray(best, np.float64)
-    rows = _rows(get("frame"), get("person"), get("fps"), len(best), alone)
+    rows = _rows(get("frame"), get("person"), get("fps"), len(best), alone and get("fps") is None)
     camera = _PLACED if root is not None else _INPUT
     axes = _ROOT if alone else camera if get("up") in (None, "-y") else _WORLD
     tracks = []

@@ -19,6 +19,7 @@ from jaxpose.base import Array
 from jaxpose.commands.blocks import AXIS, Block, Track
 from jaxpose.geometry.windows import Windows, tile
 from jaxpose.io.keypoints import Keypoints
+from jaxpose.io.poses3d import Poses3D
 
 TRAINED_FPS = 30
 _MOST_FRAMES = 256  # of a motion drawn together
@@ -38,7 +39,7 @@ def device_windows(block: Block) -> tuple[Array, Array] | None:
     return None if block.windows is None else (jnp.asarray(block.windows.index), jnp.asarray(block.windows.counted))
 
 
-def timing(kp: Keypoints) -> Timing:
+def timing(kp: Keypoints | Poses3D) -> Timing:
     """What the numbers of the frames mean."""
     step = int(np.gcd.reduce(kp.frame - kp.frame.min())) or 1
     number = (kp.frame - kp.frame.min()) // step
@@ -77,12 +78,12 @@ def groups(person: np.ndarray, clock: Timing, length: int) -> Iterator[Block]:
             yield Block(place, filled, np.unique(index[counted]), Windows(index, counted))
 
 
-def tracks(person: np.ndarray, clock: Timing, length: int) -> Iterator[Block]:
+def tracks(person: np.ndarray, clock: Timing, length: int, most: float = _MOST_FRAMES) -> Iterator[Block]:
     """Frames that a model of motions draws together, which answer each row once, person by person.
 
     A frame without an observation is drawn like the others; where more than half a window is missing, a new motion
-    begins. Of k times 30 frames a second every k-th is drawn, and the rows between lie between the two. A long motion
-    is drawn piece by piece, each of which goes on from half a window of the one before.
+    begins. Of k times 30 frames a second every k-th is drawn, and the rows between lie between the two. A motion of
+    more than `most` frames is drawn piece by piece, each of which goes on from half a window of the one before.
     """
     held, index = length // 2, 0
     for who in np.unique(person):
@@ -97,7 +98,7 @@ def tracks(person: np.ndarray, clock: Timing, length: int) -> Iterator[Block]:
             row_of[at[whole].astype(int)] = rows[part[whole]]
             first, done = 0, -1
             while True:
-                last = min(num, first + _MOST_FRAMES)
+                last = int(min(num, first + most))
                 size = length
                 while size < last - first:
                     size *= 2

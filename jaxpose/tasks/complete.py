@@ -16,8 +16,9 @@ from jax.tree_util import Partial
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.model import Model, Recalibration
-from jaxpose.spaces.person import View, decode_pose, encode_points
+from jaxpose.spaces.person import View, between, decode_pose, encode_points
 from jaxpose.tasks.draw import STATIC, check_joints, check_noise, check_num, drawn, from_noise, hypotheses
+from jaxpose.tasks.motions import is_motion, num_frames, windows_of
 from jaxpose.tasks.samplers import Sampler
 
 _EXACT = 1e-3  # metres: the smallest noise in weights; joints below count as exact together
@@ -36,6 +37,8 @@ def complete(
 ) -> Hypotheses:
     """Draw whole poses that fit the joints [N, J, 3] metres, NaN where missing; compiled once for a shape.
 
+    With a model of motions the rows are one person's frames, 1/30 s apart, which may have no joint at all.
+
     joints: in the axes of a camera that looks roughly level at the person (x right, y down, z forward; for a y-up world
             (x, -y, -z)), about any origin, in the model's joint set. With every joint missing, poses are generated.
     noise:  metres, standard deviation of each coordinate: scalar, [N] or [N, J]; 0 is exact and is returned as it came.
@@ -43,10 +46,12 @@ def complete(
     """
     check_joints(model, joints, "complete")
     check_num(num_hypotheses)
-    rows = (joints, _per_joint(noise, joints.shape[:2]))
+    rows: tuple[Any, Any] = (joints, _per_joint(noise, joints.shape[:2]))
     num, size = joints.shape[0], num_hypotheses
     if not traced(key, model, rows):
-        rows, size = filled(rows, num, size_for(num)), size_for(num_hypotheses)
+        rows, size = filled(rows, num, num_frames(model, num)), size_for(num_hypotheses)
+        if is_motion(model):
+            rows = np.where((np.arange(len(rows[0])) < num)[:, None, None], rows[0], np.nan), rows[1]
     how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
     return drawn(_complete, key, model, rows, size, num_hypotheses, num, sampler, **how)
 
@@ -56,7 +61,8 @@ def problem(model: Model, joints: Array, noise: Array) -> Problem:
     seen = jnp.isfinite(joints).all(-1)
     cond = encode_points(joints, seen, noise)
     decode = Partial(_decode, model, joints, seen, noise)
-    return Problem(from_noise(model, cond.value), decode, cond, noise=noise, task="complete")
+    windows = windows_of(model, len(joints))
+    return Problem(from_noise(model, cond.value), decode, cond, noise=noise, windows=windows, task="complete")
 
 
 @partial(jax.jit, static_argnames=STATIC)
@@ -74,22 +80,28 @@ def _decode(
     recalibration: Recalibration | None,
 ) -> Decoded:
     poses = decode_pose(model.statistics, View(jnp.eye(3)), states)
+    settled = partial(settle, joints=joints, seen=seen, noise=noise, moving=is_motion(model))
     if states.ndim == 4:
-        return Decoded(settle(poses, joints, seen, noise))
-    samples = settle(poses[:, -1], joints, seen, noise)
+        return Decoded(settled(poses))
+    samples = settled(poses[:, -1])
     path = jnp.concatenate([poses[:, :-1] + (samples - poses[:, -1])[:, None, :, :1], samples[:, None]], 1)
     return Decoded(samples, path=jnp.swapaxes(path, 0, 1))
 
 
-def settle(poses: Array, joints: Array, seen: Array, noise: Array) -> Array:
+def settle(poses: Array, joints: Array, seen: Array, noise: Array, *, moving: bool = False) -> Array:
     """Poses [..., N, J, 3] moved to the observed joints [N, J, 3], those without noise put exactly there.
 
-    The best place of a pose is the mean of the differences, weighted by 1 / noise^2.
+    The best place of a pose is the mean of the differences, weighted by 1 / noise^2. moving: rows without a joint are
+    frames of a motion, whose place lies between those around it.
     """
     weight = seen / jnp.maximum(noise, _EXACT) ** 2
     weight = weight / jnp.maximum(weight.sum(-1, keepdims=True), 1e-6)
     observed = jnp.where(seen[..., None], joints, 0)
     offset = jnp.einsum("nj,...njd->...nd", weight, jnp.where(seen[..., None], observed - poses, 0))
+    if moving:
+        offset = jax.vmap(lambda x: between(x, seen.any(-1)))(offset.reshape(-1, *offset.shape[-2:])).reshape(
+            offset.shape
+        )
     return jnp.where((seen & (noise == 0))[..., None], observed, poses + offset[..., None, :])
 
 

@@ -30,7 +30,9 @@ from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import time_at
 from jaxpose.model import Model, Recalibration, null_condition
 from jaxpose.spaces.person import View, decode_view, encode_pose
+from jaxpose.tasks.complete import complete
 from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, drawn, hypotheses
+from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 _FIRST_GUESS = 0.05  # metres
@@ -53,7 +55,8 @@ def denoise(
     joints: as in `complete`, all of them finite. Where they are not, the pose comes back as NaN, or as a ValueError if
             the numbers are known. A few-step model is refused.
     noise:  metres, standard deviation of each coordinate: scalar or [N], taken as 3 to 500 mm where it is less or more;
-            None: estimated, in `estimate_calls` network calls more, and given in the result.
+            None: estimated, in `estimate_calls` network calls more, and given in the result. A model of motions, whose
+            rows are the frames of one motion, needs it, and takes the joints as `complete` does.
     sampler: of `tasks.samplers`; one "mean_flow" sample is nearly the mean of many. The "original" ones keep GFPose's
             step size, which is right for a start from pure noise alone, and so inflate poses.
     """
@@ -64,6 +67,11 @@ def denoise(
             f"denoise starts in the midst of the process, which the few-step model {model.spec.name!r} never saw; "
             "complete(..., noise=) takes noisy joints with it"
         )
+    if is_motion(model):
+        if noise is None:
+            raise ValueError(f"noise: got none; {model.spec.name!r} is a model of motions, and needs it in metres")
+        how: Any = {"num_hypotheses": num_hypotheses, "sampler": sampler, "return_path": return_path}
+        return complete(key, model, joints, noise=noise, **how)
     num, size = joints.shape[0], num_hypotheses
     level: Any = None
     if noise is not None:

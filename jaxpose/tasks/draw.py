@@ -109,7 +109,7 @@ def draw_states(
     at_once = problem.rows_at_once or ROWS_IN_FLIGHT
 
     if problem.windows is None and "motion" in model.capabilities:
-        raise ValueError(f"{model.spec.name!r} is a model of motions: it lifts, needed a model of single poses")
+        raise ValueError(f"{model.spec.name!r} is a model of motions; needed a model of single poses")
     network = model.predict_fn() if problem.windows is None else over_windows(model, *problem.windows)
 
     def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:

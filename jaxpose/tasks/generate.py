@@ -8,6 +8,7 @@ from jaxpose.compiled import merged, size_for, traced
 from jaxpose.model import Model, Recalibration, null_condition, require
 from jaxpose.spaces.person import View, decode_pose
 from jaxpose.tasks.draw import check_num, draw, from_noise
+from jaxpose.tasks.motions import is_motion, num_frames, windows_of
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 _ROWS = 64  # poses that share a key
@@ -20,19 +21,23 @@ def problem(model: Model, num_rows: int) -> Problem:
     """The unconditional problem of `num_rows` poses; ValueError for a model of other states than joints."""
     require(model, "generate", "joints", "condition")
     cond = null_condition(model, num_rows)
-    return Problem(from_noise(model, cond.value), Partial(_decode, model), cond)
+    return Problem(from_noise(model, cond.value), Partial(_decode, model), cond, windows=windows_of(model, num_rows))
 
 
 def generate(key: Key, model: Model, num: int, *, sampler: Sampler | None = None, return_path: bool = False) -> Array:
     """Draw `num` poses [num, J, 3] metres, root-relative, as a camera that looks at them sees them, from all sides.
 
-    With `return_path` [T+1, num, J, 3], the denoising from start to result.
+    Of a model of motions they are the frames of one motion, 1/30 s apart. With `return_path` [T+1, num, J, 3], the
+    denoising from start to result.
     sampler: of `tasks.samplers`; NUM_STEPS steps unless it or a few-step model has its own. A temperature below 1 draws
              likelier and less varied poses.
     """
     check_num(num, "num")
     sampler = (sampler or stochastic()).with_usual_steps(NUM_STEPS, model)
-    rows = min(num, _ROWS) if traced(key, model) else size_for(min(num, _ROWS))
+    if is_motion(model):
+        rows = num_frames(model, num)
+    else:
+        rows = min(num, _ROWS) if traced(key, model) else size_for(min(num, _ROWS))
     found = draw(key, model, problem(model, rows), -(-num // rows), sampler, return_path=return_path)
     if found.path is None:
         return merged(found.samples, num)

@@ -34,7 +34,7 @@ from jaxpose.spaces.person import (
 )
 from jaxpose.tasks.diffpose import START, encode_rows, initial_distribution, pose_states, residual_start, rows_at_once
 from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses, over_windows
-from jaxpose.tasks.motions import is_motion, overlapping, unseen_beyond
+from jaxpose.tasks.motions import is_motion, num_frames, unseen_beyond, windows_of
 from jaxpose.tasks.recalibration import middle, respread
 from jaxpose.tasks.samplers import Sampler
 
@@ -88,7 +88,7 @@ def lift(
     num, size, window = keypoints.shape[0], num_hypotheses, model.spec.network.window
     if not traced(key, model, given, windows, past):
         if is_motion(model):
-            size = max(size_for(num), window or 0)
+            size = num_frames(model, num)
             sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else confidence
             given = filled(_of_rows(num, (keypoints, sure, *given[2:])), num, size)
             given = (given[0], unseen_beyond(given[1], num), *given[2:])
@@ -140,7 +140,7 @@ def problem(
             )
         before = None if past is None else _past(model, cond, view, past)
         decode = Partial(_decode, model, cond, None, before, *place_in)
-        return Problem(start, decode, cond, windows=_overlapping(model, len(keypoints)), past=before, task="lift")
+        return Problem(start, decode, cond, windows=windows_of(model, len(keypoints)), past=before, task="lift")
     keypoints_k = None
     if keypoint_mixture is not None:
         _check_mixture(keypoint_mixture, keypoints.shape, camera.distortion)
@@ -209,8 +209,8 @@ def _decode(
     if recalibration is not None:
         path = states.ndim == 5
         if centre is None:
-            together = over_windows(model, *_overlapping(model, len(cond.value))) if is_motion(model) else None
-            centre = middle(model, cond, together)
+            windows = windows_of(model, len(cond.value))
+            centre = middle(model, cond, None if windows is None else over_windows(model, *windows))
         last = states[:, -1] if path else states
         last = respread(recalibration, model.statistics, cond, view, centre, last)
         states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if path else last
@@ -219,13 +219,6 @@ def _decode(
         first = states[..., : len(before.known), :, :]
         states = states.at[..., : len(before.known), :, :].set(jnp.where(before.known[:, None, None], held, first))
     return placed(model, view, keypoints, confidence, camera, height, states)
-
-
-def _overlapping(model: Model, num: int) -> tuple[Array, Array]:
-    length = model.spec.network.window
-    assert length is not None, "a model of motions has windows"
-    index, share = overlapping(num, length)
-    return jnp.asarray(index), jnp.asarray(share)
 
 
 def stature(x: Array, model: Model) -> Array:

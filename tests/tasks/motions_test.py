@@ -14,7 +14,9 @@ from jaxpose import model as released
 from jaxpose.base import Camera, Condition, Decoded, Past, Problem
 from jaxpose.diffusion.prediction import from_x0
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.tasks.draw import draw_states, from_noise
+from jaxpose.tasks.complete import complete, settle
+from jaxpose.tasks.denoise import denoise
+from jaxpose.tasks.draw import draw, draw_states, from_noise
 from jaxpose.tasks.generate import generate
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.motion_stream import start_motions, step_motions
@@ -144,6 +146,39 @@ def test_past_samples_are_returned_as_they_were(tiny):
     assert np.abs(more.samples[:, 6:] - alone.samples[:, 6:]).max() > 1e-3, "what follows depends on the past"
 
 
+def test_what_is_generated_is_one_motion_of_the_known_law(steady):
+    """Joints relative to the root are series of the same correlation."""
+    found = np.stack([generate(jax.random.key(k), steady, 40, sampler=stochastic(30)) for k in range(12)])
+    assert found.shape == (12, 40, 17, 3)
+    away = found[:, :, 1:] - np.asarray(pose_oracle.statistics().mean[1:] - pose_oracle.statistics().mean[:1])
+    flat = np.moveaxis(away, 1, -1).reshape(-1, 40)
+    np.testing.assert_allclose(flat.std(), np.sqrt(2) * pose_oracle.UNIT, rtol=0.15)
+    correlation = np.corrcoef(flat.T)
+    for lag in (1, 2):
+        np.testing.assert_allclose(np.diagonal(correlation, lag).mean(), RHO**lag, atol=0.08)
+
+
+def test_motions_are_completed_and_frames_without_a_joint_stand_between_the_others(tiny):
+    joints = pose_oracle.draw(np.random.default_rng(0), 10).astype(np.float32)
+    joints += np.linspace(0, 2, 10, dtype=np.float32)[:, None, None]  # walks away
+    shown = joints.copy()
+    shown[3:6] = np.nan
+    shown[8, :4] = np.nan
+    how = {"num_hypotheses": 3, "sampler": stochastic(2)}
+    found = complete(jax.random.key(0), tiny, shown, **how)
+    assert found.samples.shape == (3, 10, 17, 3)
+    assert np.isfinite(found.samples).all()
+    known = np.isfinite(shown)
+    np.testing.assert_array_equal(np.asarray(found.samples)[:, known], np.broadcast_to(shown[known], (3, known.sum())))
+    # by how much the poses about their middle were moved, to be linear in time over the gap
+    states = np.linspace(0, 1, 5)[1:-1, None, None]
+    moved = np.asarray(settle(jnp.zeros((1, 10, 17, 3)), joints, known.any(-1), jnp.ones((10, 17)), moving=True))[0]
+    np.testing.assert_allclose(moved[3:6], (1 - states) * moved[2] + states * moved[6], atol=1e-5)
+    other = complete(jax.random.key(0), tiny, joints, noise=0.05, **how)
+    same = denoise(jax.random.key(0), tiny, joints, noise=0.05, **how)
+    np.testing.assert_array_equal(other.samples, same.samples)
+
+
 def test_bad_input_is_named(tiny):
     keypoints, sure = seen(12)
     how = {"camera": CAMERA, "num_hypotheses": 3}
@@ -151,8 +186,11 @@ def test_bad_input_is_named(tiny):
         lift(jax.random.key(0), tiny, keypoints, sure, past=np.zeros((2, 4, 17, 3)), **how)
     with pytest.raises(ValueError, match="windows: 'tiny' is a model of motions"):
         lift(jax.random.key(0), tiny, keypoints, sure, windows=(np.zeros((1, 8), int), np.ones((1, 8), bool)), **how)
-    with pytest.raises(ValueError, match="'tiny' is a model of motions: it lifts, needed a model of single poses"):
-        generate(jax.random.key(0), tiny, 8)
+    with pytest.raises(ValueError, match="noise: got none; 'tiny' is a model of motions"):
+        denoise(jax.random.key(0), tiny, np.zeros((8, 17, 3), np.float32))
+    fused = Problem(from_noise(tiny, jnp.zeros((8, 17, 3))), Partial(as_they_are))
+    with pytest.raises(ValueError, match="'tiny' is a model of motions; needed a model of single poses"):
+        draw(jax.random.key(0), tiny, fused, 2)
     with pytest.raises(ValueError, match="past needs a model of motions"):
         lift(jax.random.key(0), pose_oracle.tiny(), keypoints, sure, past=np.zeros((3, 4, 17, 3)), **how)
 
