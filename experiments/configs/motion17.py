@@ -17,13 +17,12 @@ def get_config() -> ConfigDict:
     with config.unlocked():
         config.name, config.context, config.gap, config.past = "motion17", 23, 0.3, 0.25
         config.train.only = "frames"
-        config.view.recombine = 0.0  # limbs of two clips do not move together
         config.network.update({"num_frames": 32, "frame_width": 256, "frame_layers": 6, "num_heads": 8})
     config.train.update(
         {
             "init": "pose17",
             "batch_size": 32,
-            "steps": 5_000,
+            "steps": 3_000,
             "learning_rate": 1e-3,
             "warmup_steps": 300,
             "eval_every": 500,
