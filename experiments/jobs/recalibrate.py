@@ -36,12 +36,14 @@ from jaxpose.datasets.mocap import data_root, load_mocap
 from jaxpose.evaluation import calibration, metrics
 from jaxpose.evaluation.protocols import HIDDEN_PARTS
 from jaxpose.files import write_json
-from jaxpose.spaces.person import View, decode_view, encode_keypoints
+from jaxpose.spaces.person import View, decode_view, encode_keypoints, encode_track
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.diffpose import encode_rows
+from jaxpose.tasks.draw import over_windows
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.recalibration import FARTHEST, evidence, middle
+from jaxpose.tasks.motions import is_motion, windows_of
+from jaxpose.tasks.recalibration import FARTHEST, known, middle
 from jaxpose.tasks.stream import Stream, start_stream, step_stream
 from jaxpose.training.checkpoint import git_commit
 
@@ -183,10 +185,12 @@ def draw(model: released.Model, seen: groups.Seen, options: Options, block: Any 
 @partial(jax.jit, static_argnums=1)
 def draw_block(model: released.Model, num: int, key: Array, xy: Array, trust: Array, truth: Array) -> Rows:
     """Rows of one block of detections on the plane z = 1; of a video model they are the frames of one clip."""
-    cond, view = encode_keypoints(_camera().intrinsics, xy, trust)
+    cond, view = (encode_track if is_motion(model) else encode_keypoints)(_camera().intrinsics, xy, trust)
     samples = lift(key, model, xy, trust, camera=_camera(), num_hypotheses=num).samples
-    centre = encode_rows(model, cond).pose if "context" in model.capabilities else middle(model, cond)
-    return _rows(cond, view, samples, decode_view(model.statistics, centre), truth)
+    windows = windows_of(model, len(xy))
+    together = None if windows is None else over_windows(model, *windows)
+    centre = encode_rows(model, cond).pose if "context" in model.capabilities else middle(model, cond, together)
+    return _rows(cond, view, samples, decode_view(model.statistics, centre), truth, motion=is_motion(model))
 
 
 @partial(jax.jit, static_argnums=1)
@@ -215,11 +219,11 @@ def _camera() -> Camera:
     return Camera(jnp.asarray(groups.PINHOLE))
 
 
-def _rows(cond: Condition, view: View, samples: Array, centre: Array, truth: Array) -> Rows:
+def _rows(cond: Condition, view: View, samples: Array, centre: Array, truth: Array, *, motion: bool = False) -> Rows:
     """Rows of samples and truth in camera axes, and of their middle in view axes."""
     turned = (jnp.einsum("nij,...nkj->...nki", view.R_view_cam, x) for x in (samples, truth))
     samples, truth, about_root = (metrics.align_root(x) for x in (*turned, centre))
-    return Rows(samples, about_root, truth, evidence(cond, view, centre), cond.mask[..., 0].mean(-1))
+    return Rows(samples, about_root, truth, *known(cond, view, centre, motion=motion))
 
 
 def fit(rows: dict[str, Rows], chosen: np.ndarray, options: Options) -> released.Recalibration:

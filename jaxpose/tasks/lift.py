@@ -212,7 +212,7 @@ def _decode(
             windows = windows_of(model, len(cond.value))
             centre = middle(model, cond, None if windows is None else over_windows(model, *windows))
         last = states[:, -1] if path else states
-        last = respread(recalibration, model.statistics, cond, view, centre, last)
+        last = respread(recalibration, model.statistics, cond, view, centre, last, motion=is_motion(model))
         states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if path else last
     if before is not None:
         held = before.states if states.ndim == 4 else before.states[:, None]
