@@ -18,6 +18,8 @@ from cyclopts.help import DefaultFormatter, HelpPanel
 
 from jaxpose.commands.options import COMMANDS, DATA, GROUPS
 
+INTERRUPTED = 128 + 2  # as shells tell of a program that SIGINT ended
+
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script."""
@@ -40,6 +42,9 @@ def main(argv: list[str] | None = None) -> None:
             print(line, flush=True)
     except (ValueError, OSError) as error:
         _refuse(name.partition(" ")[0], str(error))
+    except KeyboardInterrupt:
+        print(f"jaxpose {name}: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     print(f"done in {time.time() - started:.1f} s", file=sys.stderr if name in DATA else sys.stdout)
 
 

@@ -8,7 +8,9 @@ models of DiffPose).
 
 import json
 import re
+import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -323,8 +325,27 @@ def _returned(work: Generator[str, None, Any]) -> Any:
 
 
 def _until_interrupted(seen: Iterator[Seen]) -> Iterator[Seen]:
-    """Ctrl-C is the input's end, not that of the answers."""
+    """Ctrl-C is the input's end, not that of the answers, also where it comes while poses are drawn."""
+    waiting = stopped = False
+
+    def stop(*_: Any) -> None:
+        nonlocal stopped
+        stopped = True
+        if waiting:
+            raise KeyboardInterrupt
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, stop) if main else None
     try:
-        yield from seen
+        while not stopped:
+            waiting = True
+            frame = next(seen, None)
+            waiting = False
+            if frame is None:
+                return
+            yield frame
     except KeyboardInterrupt:
         return
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import threading
 import time
 
@@ -15,6 +17,7 @@ from random_params import random_params
 from jaxpose import cli
 from jaxpose import model as released
 from jaxpose.base import Camera
+from jaxpose.commands.live import _until_interrupted
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks.motion_stream import start_motions, step_motions
 
@@ -174,3 +177,23 @@ def test_a_model_of_diffpose_answers_each_frame(capsys, monkeypatch):
     head, *rows = map(json.loads, capsys.readouterr().out.splitlines())
     assert head["latency_frames"] == 0
     assert [(row["frame"], len(row["people"])) for row in rows] == [(0, 1), (1, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_an_interruption_ends_the_input_whether_it_waits_or_not(waiting):
+    """What came before it is given on, and Ctrl-C is as it was afterwards."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def frames():
+        yield 0, None
+        if waiting:
+            os.kill(os.getpid(), signal.SIGINT)
+        yield 1, None
+
+    found = []
+    for frame in _until_interrupted(frames()):
+        found.append(frame)
+        if not waiting:
+            os.kill(os.getpid(), signal.SIGINT)
+    assert found == [(0, None)]
+    assert signal.getsignal(signal.SIGINT) is before
