@@ -24,7 +24,7 @@ from jaxpose.tasks.samplers import stochastic
 
 pytestmark = needs_bench
 FRAMES = slice(None, None, 40)  # 50 of 1,997 poses
-SLOW = ("diffpose17", "diffpose17_video", "prior21")
+SLOW = ("diffpose17", "diffpose17_video", "motion17", "prior21")
 ERROR, SPREAD = 0.015, 0.07  # how far a figure may be from its record, relative
 
 RECORD: dict[str, dict[str, float]] = {
@@ -37,11 +37,14 @@ RECORD: dict[str, dict[str, float]] = {
 
 
 def lifted_figures(name: str) -> dict[str, float]:
-    """Figures of a lifting model: of 50 single frames, or of 81 frames of each of two clips."""
-    video = name.endswith("video")
-    with np.load(BENCH / ("val_video.npz" if video else "val_frames.npz")) as z:
+    """Figures of a lifting model: of 50 single frames, of 81 frames of two clips, or of those of one as a motion."""
+    video, motion = name.endswith("video"), name == "motion17"
+    with np.load(BENCH / ("val_video.npz" if video or motion else "val_frames.npz")) as z:
         arrays = [z[key] for key in ("keypoints", "confidence", "intrinsics", "joints_cam")]
-    if video:  # one window of 81 frames of two clips
+    if motion:
+        keypoints, confidence, truth = (arrays[i][0, :81] for i in (0, 1, 3))
+        intrinsics, windows = arrays[2][0], None
+    elif video:  # one window of 81 frames of two clips
         keypoints, confidence, truth = (np.concatenate(arrays[i][::8, :81]) for i in (0, 1, 3))
         intrinsics = np.repeat(arrays[2][::8], 81, axis=0)
         windows = jnp.arange(2 * 81).reshape(2, 81), jnp.ones((2, 81), bool)
@@ -56,7 +59,7 @@ def lifted_figures(name: str) -> dict[str, float]:
         keypoints,
         confidence,
         camera=Camera(intrinsics),
-        num_hypotheses=4 if video else 10,
+        num_hypotheses=4 if video or motion else 10,
         windows=windows,
     )
     samples, truth = np.asarray(found.samples, np.float64), truth - truth[:, :1]

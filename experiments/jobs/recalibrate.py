@@ -5,7 +5,7 @@
 
 Lifting is fitted on the validation people under all of `CONDITIONS` together: as the benchmark sees them; exact
 keypoints; confidences that are not told; persons turned anyhow; cameras anywhere; rough detectors; COCO's joints.
-A video model, and a DiffPose model as a stream, see clips of 64 frames. It is fitted on half of the people and scored
+A model of video or motions, and a DiffPose model as a stream, see clips of 64 frames. It is fitted on half of the people and scored
 on the other half, both ways; then fitted on all, which is written if the other halves gained by it. Completion of 3D
 joints and denoising get factors on covariance and 90 % radius alone; completed rotations on the radius
 (`jobs/recalibrate_rotations.py`). Prints a table before and after, and writes it beside the model as `.json`.
@@ -120,7 +120,7 @@ def main(options: Options) -> None:
         found, lines = fit_on_people(rows, conditions["detected"].subject, options)
         result += [{"task": task, **line} for line in lines]
         recalibration |= {task: found} if helps(lines) else {}
-    if "condition" in model.capabilities:
+    if "condition" in model.capabilities and not is_motion(model):  # its rows are frames, not poses of a benchmark
         truth = jnp.asarray(data.load_frames(2).joints_cam, jnp.float32)
         recalibration |= of_joints(model, truth, options)
     write(out, model, recalibration, result, options, f"intrinsics; {data.NO_DEPTH}")
