@@ -5,9 +5,9 @@
 
 Lifting is fitted on the validation people under all of `CONDITIONS` together: as the benchmark sees them; exact
 keypoints; confidences that are not told; persons turned anyhow; cameras anywhere; rough detectors; COCO's joints.
-A model of video or motions, and a DiffPose model as a stream, see clips of 64 frames. It is fitted on half of the people and scored
-on the other half, both ways; then fitted on all, which is written if the other halves gained by it. Completion of 3D
-joints and denoising get factors on covariance and 90 % radius alone; completed rotations on the radius
+A model of video or motions, and a DiffPose model as a stream, see clips of 64 frames. It is fitted on half of the
+people and scored on the other half, both ways; then fitted on all, which is written if the other halves gained by it.
+Completion of 3D joints and denoising get factors on covariance and 90 % radius alone; completed rotations on the radius
 (`jobs/recalibrate_rotations.py`). Prints a table before and after, and writes it beside the model as `.json`.
 
 --leave_out: on the hypotheses of `jobs/leave_out.py`, whose models saw nobody of the group, ways of recalibration are
