@@ -1,6 +1,6 @@
 """Hypotheses that are motions, on the benchmark's clips, beside a model of single frames.
 
-    python -m experiments.evaluate motions --model=runs/motion17.safetensors [--against=pose17] [--out=DIR]
+    python -m experiments.evaluate motions [--model=motion17] [--against=pose17] [--out=DIR]
     python -m experiments.evaluate smooth [--model=pose17] [--hypotheses=50]                 `jaxpose lift --smooth`
 
 2D detected, intrinsics known (a privilege), root depth never given; mm, root-relative, in camera axes. "ratio" is the
@@ -10,14 +10,14 @@ best_of_* choose by the truth, for each frame; best_motion_mm chooses one hypoth
 gap    15 frames of every 60 are hidden: error there, and of the same frames when they are seen
 live   blocks of 5 frames, each drawn once, with three steps
 
-`smooth` scores weights W of the motion prior, also on either half of the people. Its "holds" is the share of truths,
-but for the root's, in the 90 % radius.
+`smooth` scores weights W of the motion prior, also on either half of the people. "holds" is the share of truths, but
+for the root's, in the 90 % radius.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ VIDEO_FPS = 30.0
 class Options(harness.Options):
     """Of a model of motions."""
 
-    model: str = option("runs/motion17.safetensors", "The .safetensors file of a model of motions.")
+    model: str = option("motion17", "A model of motions, or a .safetensors file.")
     against: str = option("pose17", "The model of single frames to compare with.")
     bench: str | None = option(None, "Benchmark file; by default the one beside JAXPOSE_DATA.")
     hypotheses: int = option(20, "Motions of a clip.", low=2)
@@ -57,7 +57,7 @@ def motions(model: released.Model, options: Options) -> Iterator[Item]:
     require(model, "evaluate motions", "motion")
     clips, other = video_clips(options.bench, options.stride), released.load(options.against)
     single = drawn(other, clips, options)
-    base = joint_errors(single.mean(0), clips)
+    base = joint_errors(single.samples.mean(0), clips)
     told = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
     yield Table(f"{base.size} frames of {len(clips.truth)} clips; mm", told, bench.tuned(model))
     yield Row(f"{options.against}, frame by frame", row_of(single, clips, base, options.seed))
@@ -67,7 +67,7 @@ def motions(model: released.Model, options: Options) -> Iterator[Item]:
     hidden = np.arange(clips.truth.shape[1]) % _EVERY >= _EVERY - _HIDDEN
     gaps = drawn(model, clips._replace(confidence=clips.confidence * ~hidden[:, None]), options)
     found, seen = (
-        joint_errors(x.mean(0), clips).reshape(len(clips.truth), -1)[:, hidden].mean() for x in (gaps, whole)
+        joint_errors(x.samples.mean(0), clips).reshape(len(clips.truth), -1)[:, hidden].mean() for x in (gaps, whole)
     )
     yield Row("gap", {"hidden_mm": float(found), "seen_mm": float(seen), "ratio": float(found / seen)})
 
@@ -90,18 +90,15 @@ def smooth(model: released.Model, options: SmoothOptions) -> Iterator[Item]:
     run = jax.jit(functools.partial(found, options.hypotheses))
     key, inputs = jax.random.key(options.seed), zip(*(map(jnp.asarray, x) for x in clips[:3]), strict=True)
     lifted = [run(key, model, *x) for x in inputs]
-    base = joint_errors(jnp.stack([x.mean for x in lifted]), clips)
+    base = joint_errors(jnp.stack([x.samples.mean(0) for x in lifted]), clips)
     seconds = jnp.arange(clips.truth.shape[1]) / VIDEO_FPS
     told = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
     yield Table(f"{base.size} frames of {len(first)} clips, {model.spec.name}; mm", told, bench.tuned(model))
-    truth = metrics.align_root(jnp.asarray(clips.truth))
     for weight in (0.0, 0.001, 0.003, WEIGHT, 0.03, 0.1):
         joined = [join(key, x, seconds, weight=weight) if weight else x for x in lifted]
-        row = row_of(jnp.stack([x.samples for x in joined], 1), clips, base, options.seed)
-        away = jnp.linalg.norm(jnp.stack([x.mean for x in joined]) - truth, axis=-1)
-        inside = away <= jnp.stack([x.radius_90 for x in joined])
-        error = joint_errors(jnp.stack([x.mean for x in joined]), clips).reshape(len(first), -1)
-        row |= {"holds": float(inside[..., 1:].mean())}
+        whole = Drawn(jnp.stack([x.samples for x in joined], 1), jnp.stack([x.radius_90 for x in joined]))
+        error = joint_errors(whole.samples.mean(0), clips).reshape(len(first), -1)
+        row = row_of(whole, clips, base, options.seed)
         row |= {f"half_{n}_mm": float(error[part].mean()) for n, part in ((1, first), (2, ~first)) if part.any()}
         yield Row(f"W = {weight:g}" if weight else "frame by frame", row)
 
@@ -111,37 +108,49 @@ def found(num: int, key: Array, model: released.Model, keypoints: Array, sure: A
     return lift(key, model, keypoints, sure, camera=Camera(K), num_hypotheses=num)
 
 
-def drawn(model: released.Model, clips: Clips, options: Options, how: Callable[..., Array] | None = None) -> Array:
-    """Samples [H, C, F, J, 3] metres."""
+class Drawn(NamedTuple):
+    """Samples [H, C, F, J, 3] and 90 % radius [C, F, J], metres; of one clip without C."""
+
+    samples: Array
+    radius_90: Array
+
+
+def drawn(model: released.Model, clips: Clips, options: Options, how: Callable[..., Drawn] | None = None) -> Drawn:
+    """What a model draws of all clips."""
     run = jax.jit(functools.partial(how or offline, options.hypotheses))
     key = jax.random.key(options.seed)
     inputs = zip(*(map(jnp.asarray, x) for x in clips[:3]), strict=True)
-    return jnp.stack([run(key, model, *x) for x in inputs], 1)
+    samples, radius = zip(*(run(key, model, *x) for x in inputs), strict=True)
+    return Drawn(jnp.stack(samples, 1), jnp.stack(radius))
 
 
-def offline(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Array:
+def offline(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Drawn:
     """All frames of a clip together."""
-    return found(num, key, model, keypoints, sure, K).samples
+    lifted = found(num, key, model, keypoints, sure, K)
+    return Drawn(lifted.samples, lifted.radius_90)
 
 
-def live(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Array:
+def live(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Drawn:
     """Blocks of frames, one after the other; the last is filled up with the last frame."""
     frames, joints = sure.shape
     count = -(-frames // _BLOCK)
     rows = jnp.minimum(jnp.arange(count * _BLOCK), frames - 1)
 
-    def step(stream: MotionStream, seen: tuple[Array, Array]) -> tuple[MotionStream, Array]:
+    def step(stream: MotionStream, seen: tuple[Array, Array]) -> tuple[MotionStream, Drawn]:
         lifted, stream = step_motions(model, stream, *seen, camera=Camera(K[0]))
-        return stream, lifted.samples
+        return stream, Drawn(lifted.samples, lifted.radius_90)
 
     stream = start_motions(key, model, num_hypotheses=num)
     blocks = keypoints[rows].reshape(count, _BLOCK, joints, 2), sure[rows].reshape(count, _BLOCK, joints)
-    found = jnp.swapaxes(jax.lax.scan(step, stream, blocks)[1], 0, 1)
-    return found.reshape(num, -1, joints, 3)[:, :frames]
+    samples, radius = jax.lax.scan(step, stream, blocks)[1]
+    samples = jnp.swapaxes(samples, 0, 1).reshape(num, -1, joints, 3)
+    return Drawn(samples[:, :frames], radius.reshape(-1, joints)[:frames])
 
 
-def row_of(samples: Array, clips: Clips, base: np.ndarray, seed: int) -> dict[str, Any]:
-    """Figures of clips, and the error of the best hypothesis of each clip."""
+def row_of(whole: Drawn, clips: Clips, base: np.ndarray, seed: int) -> dict[str, Any]:
+    """Figures of clips, the error of the best hypothesis of each clip, and what the radius holds."""
     truth = metrics.align_root(jnp.asarray(clips.truth))
-    each = metrics.mpjpe(samples, truth).mean(-1)
-    return figures(samples, clips, base, seed) | {"best_motion_mm": 1000 * float(each.min(0).mean())}
+    each = metrics.mpjpe(whole.samples, truth).mean(-1)
+    inside = jnp.linalg.norm(whole.samples.mean(0) - truth, axis=-1) <= whole.radius_90
+    more = {"best_motion_mm": 1000 * float(each.min(0).mean()), "holds": float(inside[..., 1:].mean())}
+    return figures(whole.samples, clips, base, seed) | more

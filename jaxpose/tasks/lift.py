@@ -33,7 +33,7 @@ from jaxpose.spaces.person import (
     tell_vertical,
 )
 from jaxpose.tasks.diffpose import START, encode_rows, initial_distribution, pose_states, residual_start, rows_at_once
-from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses, over_windows
+from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses
 from jaxpose.tasks.motions import is_motion, num_frames, unseen_beyond, windows_of
 from jaxpose.tasks.recalibration import middle, respread
 from jaxpose.tasks.samplers import Sampler
@@ -206,13 +206,12 @@ def _decode(
 ) -> Decoded:
     if kept is not None:
         states = pose_states(kept, states)
-    if recalibration is not None:
+    if recalibration is not None and not is_motion(model):  # of motions covariance and radius alone are
         path = states.ndim == 5
         if centre is None:
-            windows = windows_of(model, len(cond.value))
-            centre = middle(model, cond, None if windows is None else over_windows(model, *windows))
+            centre = middle(model, cond)
         last = states[:, -1] if path else states
-        last = respread(recalibration, model.statistics, cond, view, centre, last, motion=is_motion(model))
+        last = respread(recalibration, model.statistics, cond, view, centre, last)
         states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if path else last
     if before is not None:
         held = before.states if states.ndim == 4 else before.states[:, None]

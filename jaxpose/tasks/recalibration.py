@@ -30,20 +30,11 @@ _PLANE = (1.0, 1.0, 0.0, 0.0)  # intrinsics of the plane z = 1
 
 
 def respread(
-    recalibration: Recalibration,
-    statistics: Statistics,
-    cond: Condition,
-    view: View,
-    centre: Array,
-    states: Array,
-    *,
-    motion: bool = False,
+    recalibration: Recalibration, statistics: Statistics, cond: Condition, view: View, centre: Array, states: Array
 ) -> Array:
-    """States [H, N, J, 3] of lifting, moved away from or towards the middle [N, J, 3] of their law.
-
-    motion: the rows are frames that move together (`known`).
-    """
-    found, seen = known(cond, view, decode_view(statistics, centre), motion=motion)
+    """States [H, N, J, 3] of lifting, moved away from or towards the middle [N, J, 3] of their law."""
+    seen = cond.mask[..., 0].mean(-1)
+    found = evidence(cond, view, decode_view(statistics, centre))
     found = jnp.clip((found - recalibration.centre) / recalibration.scale, -FARTHEST, FARTHEST)
     log_factor = recalibration.offset + (found @ recalibration.slope)[:, None]
     deviation = states - centre
@@ -58,19 +49,6 @@ def middle(model: Model, cond: Condition, predict: PredictFn | None = None) -> A
     """
     start = model.spec.times[0] if model.spec.times else model.spec.sde().t_max
     return (predict or model.predict_fn())(jnp.zeros_like(cond.value), jnp.asarray(start, cond.value.dtype), cond).x0
-
-
-def known(cond: Condition, view: View, x_view: Array, *, motion: bool = False) -> tuple[Array, Array]:
-    """`evidence` [N, K] and the share v [N] of joints that are seen, by row.
-
-    motion: of all frames in which a joint is seen the mean, the same for every row, so that what depends on it does not
-    change from frame to frame.
-    """
-    found, seen = evidence(cond, view, x_view), cond.mask[..., 0].mean(-1)
-    if not motion:
-        return found, seen
-    share = (seen > 0) / jnp.maximum((seen > 0).sum(), 1)
-    return jnp.broadcast_to(share @ found, found.shape), jnp.broadcast_to(share @ seen, seen.shape)
 
 
 def evidence(cond: Condition, view: View, x_view: Array) -> Array:

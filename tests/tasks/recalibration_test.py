@@ -185,18 +185,3 @@ def test_a_condition_without_confidences_is_measured_by_its_mask():
     x = make().statistics.mean + 0 * cond.value
     masked = r.evidence(Condition(cond.value, cond.mask), view, x)
     np.testing.assert_allclose(masked, r.evidence(cond, view, x), atol=1e-6)
-
-
-def test_frames_of_a_motion_share_what_is_known_of_those_that_are_seen():
-    trust = np.array(TRUST, np.float32)
-    trust[1] = 0
-    cond, view = conditions(trust)
-    x_view = jnp.einsum("nij,nkj->nki", view.R_view_cam, jnp.asarray(TRUTH - TRUTH[:, :1]))
-    found, seen = r.known(cond, view, x_view)
-    np.testing.assert_array_equal(found, r.evidence(cond, view, x_view))
-    together, share = r.known(cond, view, x_view, motion=True)
-    np.testing.assert_allclose(together, np.broadcast_to((found[0] + found[2]) / 2, found.shape), rtol=1e-6)
-    np.testing.assert_allclose(share, (seen[0] + seen[2]) / 2, rtol=1e-6)
-    nothing = r.known(*conditions(0 * trust), x_view, motion=True)
-    np.testing.assert_array_equal(nothing[1], 0)
-    assert np.isfinite(nothing[0]).all()

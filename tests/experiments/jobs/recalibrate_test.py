@@ -14,8 +14,15 @@ def lines(drawn, after):
 
 @pytest.mark.parametrize(("drawn", "after", "kept"), [(0.06, 0.05, True), (0.05, 0.06, False)])
 def test_other_people_decide(drawn, after, kept, capsys):
-    assert helps(lines(drawn, after)) is kept
+    assert helps(lines(drawn, after), spread=True) is kept
     assert f"{drawn:.3f} as drawn, {after:.3f} recalibrated" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("drawn", "after", "kept"), [(0.8, 0.92, True), (0.88, 0.95, False)])
+def test_of_a_radius_alone_its_share_decides(drawn, after, kept):
+    """However far the samples' own calibration is off, which it does not change."""
+    rows = [{**line, "ece": 1.0, "radius_coverage_90": line["ece"]} for line in lines(drawn, after)]
+    assert helps(rows, spread=False) is kept
 
 
 def test_one_group_alone_leaves_nothing_to_fit_on(tmp_path):
