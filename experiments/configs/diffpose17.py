@@ -54,7 +54,7 @@ def get_config(stage: str = "") -> ConfigDict:
             # folder: of kind "frames" that of another `jaxpose prepare`; flip: share of its mirrored examples
             "data": {"kind": "mocap", **pose17.DATA, "flip": 0.5},
             "view": pose17.VIEW._replace(told=0.0)._asdict(),
-            "heatmaps": HeatmapRates()._asdict(),  # none
+            "heatmaps": HeatmapRates()._asdict(),  # shares swap, occlude, truncate: none
             "masks": MaskRates(pose=0.0, part=0.03, joint=0.02, depth=0.0)._asdict(),
             "train": training(  # init, of stage "diffusion": the export of stage "encoder"
                 steps=11_500 if is_encoder else 10_850,

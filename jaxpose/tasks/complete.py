@@ -99,9 +99,8 @@ def settle(poses: Array, joints: Array, seen: Array, noise: Array, *, moving: bo
     observed = jnp.where(seen[..., None], joints, 0)
     offset = jnp.einsum("nj,...njd->...nd", weight, jnp.where(seen[..., None], observed - poses, 0))
     if moving:
-        offset = jax.vmap(lambda x: between(x, seen.any(-1)))(offset.reshape(-1, *offset.shape[-2:])).reshape(
-            offset.shape
-        )
+        each = offset.reshape(-1, *offset.shape[-2:])
+        offset = jax.vmap(lambda x: between(x, seen.any(-1)))(each).reshape(offset.shape)
     return jnp.where((seen & (noise == 0))[..., None], observed, poses + offset[..., None, :])
 
 

@@ -113,8 +113,8 @@ def initial_distribution(
 ) -> Mixture:
     """H_K of N inputs: a Mixture of each joint, weight [N, J, M] over 5 numbers, or of poses, [N, M] over J * 5.
 
-    num_components: M; more than one is fitted by EM to `num_samples` draws (spec 2.2; the paper has 5). None: 1000, or
-                100 of an ensemble.
+    num_components: M; fitted by EM to `num_samples` draws of H_K (spec 2.2; the paper has 5), None: 1000, or 100 of an
+                ensemble. Not where H_K is one of M already: keypoints of M, and x, y, z of the encoder.
     keypoints:  of each joint [N, J, .] over (u, v), in the condition's units (`encode_mixture`): what a heatmap says;
                 hidden joints stay unknown. None: a Gaussian or, with M > 1, one for what the detector found and one for
                 what it missed, whose shares give the spread of the confidence.
@@ -139,6 +139,8 @@ def initial_distribution(
         return Mixture(jnp.ones((*plain.mean.shape[:-1], 1)), plain.mean[..., None, :], plain.std[..., None, :])
     if keypoints is not None:
         keypoints = _where_seen(keypoints, encoded.keypoints)
+        if depth == "encoder" and num_components == keypoints.weight.shape[-1] and not whole_pose:
+            return _by_weight(_beside(keypoints, plain))
     num_samples = num_samples or (_ENSEMBLE if depth == "ensemble" else _DRAWS)
     uv_key, xyz_key, z_key, fit_key = jax.random.split(key, 4)
     shape = (num_samples, *plain.mean.shape)
@@ -152,10 +154,7 @@ def initial_distribution(
     h = jnp.moveaxis(jnp.concatenate([uv, xyz], -1), 0, -2)  # [N, J, S, 5]
     if whole_pose:
         h = jnp.swapaxes(h, -2, -3).reshape(len(h), num_samples, -1)
-    mixture = fit_mixture(fit_key, h, num_components, floor=_FLOOR)[0]
-    order = jnp.argsort(-mixture.weight)  # so that a component of one frame is likely that of the next
-    by_order = (jnp.take_along_axis(x, order[..., None], -2) for x in (mixture.mean, mixture.std))
-    return Mixture(jnp.take_along_axis(mixture.weight, order, -1), *by_order)
+    return _by_weight(fit_mixture(fit_key, h, num_components, floor=_FLOOR)[0])
 
 
 def draw_start(key: Key, mixture: Mixture, num_joints: int, *, shared: bool) -> Component:
@@ -266,6 +265,21 @@ def _draw_keypoints(key: Key, plain: Component, keypoints: Mixture | None, misse
         is_missed = jax.random.bernoulli(index_key, share, (num, *mean.shape[:-1], 1))
         std = std * jnp.where(is_missed, _MISSED, _FOUND)
     return mean + std * noise
+
+
+def _by_weight(mixture: Mixture) -> Mixture:
+    """The heaviest component first, so that a component of one frame is likely that of the next."""
+    order = jnp.argsort(-mixture.weight)
+    by_order = (jnp.take_along_axis(x, order[..., None], -2) for x in (mixture.mean, mixture.std))
+    return Mixture(jnp.take_along_axis(mixture.weight, order, -1), *by_order)
+
+
+def _beside(keypoints: Mixture, plain: Component) -> Mixture:
+    """The mixture over 5 numbers of (u, v) by a mixture [N, J, M] and, whichever component it is, x, y, z by one."""
+    shape = (*keypoints.mean.shape[:-1], 3)
+    xyz = (jnp.broadcast_to(x[..., None, 2:], shape) for x in plain)
+    both = (jnp.concatenate([a, b], -1) for a, b in zip(keypoints[1:], xyz, strict=True))
+    return Mixture(keypoints.weight, *both)
 
 
 def _standard(plain: Component, population: Array) -> Component:

@@ -43,13 +43,13 @@ def test_a_table_of_short_runs(capsys, tmp_path):
         "--steps=2",
         "--stride=200",
         "--hypotheses=4",
-        "--row=mixture, M = 5",
+        "--row=mixture, M = 2",
         "--row=N = 1",
     ]
     code, text = run(*flags)
     assert code == 0, text
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
-    assert list(rows) == ["one Gaussian", "mixture, M = 5", "N = 1"]
+    assert list(rows) == ["one Gaussian", "mixture, M = 2", "N = 1"]
     assert rows["one Gaussian"]["doubtful_ratio"] == [1, 1, 1]
     for row in rows.values():
         low, high = row["doubtful_ratio"][1:]
