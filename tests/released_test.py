@@ -32,6 +32,7 @@ RECORD: dict[str, dict[str, float]] = {
     "pose17_fast": {"error": 61.46, "single": 77.7, "spread": 46.74},
     "diffpose17": {"error": 59.32, "single": 81.75, "spread": 54.8},
     "diffpose17_video": {"error": 59.44, "single": 77.63, "spread": 48.81},
+    "motion17": {"error": 60.7, "single": 71.75, "spread": 35.98},
     "prior21": {"x0 at 0.05": 0.02597, "x0 at 0.20": 0.2999, "x0 at 0.50": 0.8611, "nats": 64.83, "spread": 0.4549},
 }
 
