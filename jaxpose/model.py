@@ -48,7 +48,7 @@ _NEEDED = {
     "joints": "a model of joint positions in the person-centred space, such as 'pose17'",
     "rotations": "a prior over joint rotations, such as 'prior21'",
     "condition": "a model conditioned on any joints or none, such as 'pose17'",
-    "score": "a model that knows the score at every noise level, such as 'pose17' or 'prior21'",
+    "score": "a model that knows the score of single poses at every noise level, such as 'pose17' or 'prior21'",
     "context": "a DiffPose model with a context, such as 'diffpose17'",
     "screen": "a model of DiffPose's own checkpoints",
     "image_depth": "a model of GFPose's own checkpoints",
@@ -176,7 +176,7 @@ class Model:
                 cond = cond._replace(context=jnp.pad(cond.context, pad))  # what is not told is 0
             return network.apply(self.params, x, t, cond, method="raw")  # type: ignore[return-value]  # no mutable state
 
-        spread = jnp.asarray(self.statistics.spread) if "score" in network.capabilities else 1.0
+        spread = jnp.asarray(self.statistics.spread) if {"score", "motion"} & network.capabilities else 1.0
         return bind(raw, self.spec.sde(), self.spec.target, spread)
 
 
@@ -193,6 +193,7 @@ def require(model: Model, task: str, *capabilities: str) -> None:
         if capability not in model.capabilities:
             spec = model.spec
             kind = "a few-step model" if spec.times else f"a {type(spec.network).__name__} model"
+            kind = "a model of motions" if "motion" in model.capabilities else kind
             raise ValueError(
                 f"{task} needs {_NEEDED[capability]}; got {spec.name!r}, {kind} whose states are {spec.codec!r}"
             )

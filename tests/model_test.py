@@ -134,7 +134,7 @@ def test_weights_of_another_network_are_refused(path):
 
 def test_an_unknown_name_lists_the_bundled_ones():
     with pytest.raises(
-        ValueError, match=r"got 'pose99'; legal are a path .* \['diffpose17', 'diffpose17_video', 'pose17'"
+        ValueError, match=r"got 'pose99'; legal are a path .* \['diffpose17', 'diffpose17_video', 'motion17', 'pose17'"
     ):
         released.load("pose99")
 
@@ -149,6 +149,10 @@ def test_what_a_task_needs_is_asked_in_one_place(model):
     few = released.Spec("few", model.spec.network, times=(1.0, 0.3))
     kinds = {
         "score": (model, {"score", "joints", "condition"}),
+        "motion": (
+            model.replace(spec=released.Spec("motion", model.spec.network.clone(num_frames=4))),
+            {"motion", "joints", "condition"},
+        ),
         "few": (released.Model({}, model.statistics, few), {"few_steps", "joints", "condition"}),
         "diffpose": (tiny(), {"joints", "encoder", "denoiser", "context"}),
         "rotations": (rotation_oracle.correlated(), {"score", "rotations"}),

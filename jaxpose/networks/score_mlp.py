@@ -91,7 +91,7 @@ class ScoreMLP(nn.Module):
     @property
     def capabilities(self) -> frozenset[str]:
         """As in `networks`."""
-        return frozenset({"score", "condition"} | ({"motion"} if self.num_frames else set()))
+        return frozenset({"condition", "motion" if self.num_frames else "score"})
 
     @property
     def window(self) -> int | None:
