@@ -196,7 +196,7 @@ def test_an_interrupted_command_goes_on_where_it_was(tmp_path, monkeypatch):
         return solve(skeleton, points)
 
     monkeypatch.setattr(mocap, "joint_angles", counted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match=str(cli.INTERRUPTED)):
         run(tmp_path / "in", "--out", tmp_path / "o")
     assert not (tmp_path / "o").exists()
     run(tmp_path / "in", "--out", tmp_path / "o")
