@@ -119,11 +119,20 @@ def make_job(config: ConfigDict) -> Job:
     return diffpose_job(config) if "stage" in config else score_job(config)
 
 
+def _parse(argv: list[str]) -> list[str]:
+    """What is left of the arguments; flags that are not legal leave with code 2 (absl: 1)."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        print(f"train: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 def run() -> None:
     """Errors that a user can mend leave with code 2 and one line."""
     flags.mark_flags_as_required(["config", "workdir"])
     try:
-        app.run(main)
+        app.run(main, flags_parser=_parse)
     except ValueError as error:
         print(f"train: {error}", file=sys.stderr)
         sys.exit(2)

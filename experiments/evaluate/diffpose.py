@@ -35,7 +35,7 @@ from jaxpose.geometry.camera import project
 from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import START, draw_poses, encode_rows, initial_distribution
-from jaxpose.tasks.samplers import sampler_of
+from jaxpose.tasks.samplers import Sampler, sampler_of
 from jaxpose.tasks.stream import Stream, start_stream, step_stream
 
 
@@ -87,7 +87,7 @@ class Setting(NamedTuple):
     whole_pose: bool = False
     depth: str = "encoder"
     features: bool = True
-    sampler: str = "posterior"
+    sampler: str | Sampler = "posterior"
     aggregate: str = "mean"
     live: bool = False
     heatmaps: bool = False
@@ -228,7 +228,7 @@ def draw(model: released.Model, clips: Clips, setting: Setting, options: Options
             model,
             cond,
             num_hypotheses=num,
-            sampler=sampler_of(setting.sampler, setting.steps),
+            sampler=sampler if isinstance(sampler := setting.sampler, Sampler) else sampler_of(sampler, setting.steps),
             features=setting.features,
             start=lambda encoded: initial_distribution(start_key, model, encoded, **mixture),  # type: ignore[arg-type]  # of many types
         )

@@ -60,4 +60,4 @@ def test_a_table_of_short_runs(capsys, tmp_path):
     assert run(*flags, "--steps=3")[0] == 2
     code, text = run(f"--workdir={tmp_path}", "--row=mixture")
     assert code == 2
-    assert "--row: got ['mixture'], legal are residual" in text
+    assert "--row: got ['mixture'], legal are one Gaussian" in text
