@@ -41,8 +41,7 @@ class HeatmapRates(NamedTuple):
 
 
 class Heatmaps(NamedTuple):
-    """keypoints [F, J, 2] the heavier peaks, confidence [F, J], peaks [F, J, 2, 2]; doubtful [F, J], where one does not
-    say it all."""
+    """keypoints [F, J, 2] the heavier peaks, confidence [F, J], peaks [F, J, 2, 2]; doubtful [F, J]: one is not all."""
 
     keypoints: Array
     confidence: Array
@@ -69,11 +68,8 @@ def draw_heatmaps(key: Key, keypoints: Array, confidence: Array, xy: Array, rate
         _hidden(hide_key, one, xy, extent, rates.occlude),
         _cut(cut_key, one, xy, extent, rates.truncate),
     ):
-        peaks = Mixture(
-            *(
-                jnp.where(where.reshape(*where.shape, *(1,) * (a.ndim - 2)), a, b)
-                for a, b in zip(found, peaks, strict=True)
-            )
+        peaks = jax.tree.map(
+            lambda a, b, on=where: jnp.where(jnp.expand_dims(on, range(2, a.ndim)), a, b), found, peaks
         )
         sure, doubtful = jnp.where(where, w * confidence, sure), doubtful | where
     return Heatmaps(peaks.mean[..., 0, :], sure, peaks, doubtful & (confidence > 0))
@@ -104,11 +100,8 @@ def _hidden(key: Key, one: Mixture, xy: Array, extent: Array, rate: float) -> tu
     mean = jnp.stack([jnp.where(wrong, far, near), jnp.where(wrong, near, far)], -2)
     weight = jnp.broadcast_to(jnp.stack([w, 1 - w], -1), one.weight.shape)
     where = jnp.broadcast_to(jax.random.bernoulli(if_key, rate, (joints,)), one.weight.shape[:-1])
-    return (
-        Mixture(weight, mean, jnp.broadcast_to(std[..., None, :], mean.shape)),
-        where,
-        jnp.broadcast_to(w, where.shape),
-    )
+    peaks = Mixture(weight, mean, jnp.broadcast_to(std[..., None, :], mean.shape))
+    return peaks, where, jnp.broadcast_to(w, where.shape)
 
 
 def _cut(key: Key, one: Mixture, xy: Array, extent: Array, rate: float) -> tuple[Mixture, Array, Array]:
