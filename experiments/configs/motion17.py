@@ -1,7 +1,9 @@
-"""A posterior over motions: one hypothesis is one motion. Its weights are not released yet.
+"""The released model `motion17`: a posterior over motions; one hypothesis is one motion.
 
-    python -m experiments.train --config=experiments/configs/motion17.py --workdir=runs/motion17 \
-        --export=runs/motion17.safetensors
+    python -m experiments.train --config=experiments/configs/motion17.py --workdir=runs/motion1 \
+        --export=runs/motion1.safetensors
+    python -m experiments.train --config=experiments/configs/motion17.py --workdir=runs/motion2 \
+        --config.train.init=runs/motion1.safetensors --config.train.steps=6000 --export=runs/motion17.safetensors
 
 The network of `pose17` stays as it is. What is trained is how frames tell each other what they hold (`only`).
 """

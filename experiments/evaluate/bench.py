@@ -33,6 +33,8 @@ _TUNED = {
     "on other views of them (docs/generalisation.md)",
     "pose17_fast": "augmentation and mask rates of pose17, where pose17_fast starts, on these validation people; its "
     "recalibration is fitted on other views of them",
+    "motion17": "network, number of steps and the form of the recalibration of motion17 on these clips; its radius is "
+    "fitted on other views of these people among others",
     "diffpose17": "the sampler (number of steps, churn) of diffpose17 on validation subjects",
     "diffpose17_video": "the sampler (number of steps, churn) of diffpose17_video on validation subjects",
     "prior21": "prior21, its sampler and the weights of the fits on these validation subjects",

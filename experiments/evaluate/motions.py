@@ -10,7 +10,7 @@ best_of_* choose by the truth, for each frame; best_motion_mm chooses one hypoth
 gap    15 frames of every 60 are hidden: error there, and of the same frames when they are seen
 live   blocks of 5 frames, each drawn once, with three steps
 
-`smooth` scores weights W of the motion prior, also on either half of the people. "holds" is the share of truths, but
+`smooth` scores weights W of the motion prior, also on either of the two persons. "holds" is the share of truths, but
 for the root's, in the 90 % radius.
 """
 
@@ -93,7 +93,8 @@ def smooth(model: released.Model, options: SmoothOptions) -> Iterator[Item]:
     base = joint_errors(jnp.stack([x.samples.mean(0) for x in lifted]), clips)
     seconds = jnp.arange(clips.truth.shape[1]) / VIDEO_FPS
     told = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
-    yield Table(f"{base.size} frames of {len(first)} clips, {model.spec.name}; mm", told, bench.tuned(model))
+    tuned = f"W = {WEIGHT:g} on every fourth of these clips; {bench.tuned(model)}"
+    yield Table(f"{base.size} frames of {len(first)} clips, {model.spec.name}; mm", told, tuned)
     for weight in (0.0, 0.001, 0.003, WEIGHT, 0.03, 0.1):
         joined = [join(key, x, seconds, weight=weight) if weight else x for x in lifted]
         whole = Drawn(jnp.stack([x.samples for x in joined], 1), jnp.stack([x.radius_90 for x in joined]))

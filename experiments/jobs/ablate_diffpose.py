@@ -26,7 +26,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
@@ -58,8 +57,8 @@ class Row(NamedTuple):
     weights: str | None = None
 
 
-def _from_mixture(components: int, depth: str = "encoder", **config: Any) -> Row:
-    told = {"loss.start.components": components, "loss.start.depth": depth, **config}
+def _from_mixture(components: int, depth: str = "encoder") -> Row:
+    told = {"loss.start.components": components, "loss.start.depth": depth}
     return Row(told, Setting(components=components, depth=depth, heatmaps=True))
 
 
@@ -174,7 +173,7 @@ def score(
 def _ece(samples: Array, clips: Clips) -> float | None:
     if len(samples) < 2:
         return None
-    return float(calibration.ece(samples[:, 0], metrics.align_root(jax.numpy.asarray(clips.truth[0]))).ece)
+    return float(calibration.ece(samples[:, 0], metrics.align_root(jnp.asarray(clips.truth[0]))).ece)
 
 
 def _model(out: Path, encoder: Path, name: str, steps: int) -> released.Model:

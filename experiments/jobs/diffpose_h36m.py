@@ -8,7 +8,8 @@ drawn for each joint by its weight, s its deviation, and 1 of x, y and z; withou
 keypoints, and s is `loss.sigma`. The denoiser sees single frames and no context. The result is a model of DiffPose's
 own kind, which `experiments.evaluate h36m` scores.
 
-Not the original's: its encoder's gradient is multiplied by the loss, and its learning rates fall by steps.
+Other than in the original: the gradient of the encoder is not multiplied by its loss; learning rates fall by a cosine,
+not by steps; a clip begins at any frame, not at every 243rd.
 """
 
 import dataclasses

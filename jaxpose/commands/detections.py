@@ -40,8 +40,8 @@ class Detections(NamedTuple):
     xy [N, J, 2] px, confidence [N, J] in [0, 1], intrinsics [N, 4] px; source: the same rows as the file has them;
     camera: in words, where the intrinsics come from. min_visible: joints a detection needed. linked: people were linked
     over frames. heatmaps, mixture (pixels, weight [N, J, M]): of the same rows, where the keypoints are their peaks.
-    image_size: width and height in
-    pixels, where they are known. calibrated: the camera of a calibration file, whose lens xy is free of.
+    image_size: width and height in pixels, where they are known. calibrated: the camera of a calibration file, whose
+    lens xy is free of.
     """
 
     xy: np.ndarray

@@ -32,7 +32,7 @@ from jaxpose.io.untrusted.unpickle import describe, list_of_cameras, load_dict
 Tree: TypeAlias = Mapping[str, Mapping[str, Sequence[np.ndarray]]]  # subject -> action -> cameras
 
 NUM_CAMERAS = 4  # that the original loader needs
-_WIDE = 0.2
+_WIDE = 0.2  # deviation of a joint that was not found, in extents of the person; chosen, not fitted
 IMAGE_SIZE = (1000, 1000)  # pixels of Human3.6M, where a file does not say; two of its cameras have two rows more
 
 
@@ -87,8 +87,8 @@ def first_peak(mixture: Mixture) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints [F, J, 2] and confidence [F, J] of mixtures whose first component is the detection, as files have it.
 
     The confidence is the weight of the components that belong to the first: at most four times as wide, and nearer than
-    both deviations twice (EM may cut one peak into several). It is 0 where the first has weight 0, or is so wide, over
-    _WIDE of the person's extent, that the joint was not found.
+    twice the sum of both deviations (EM may cut one peak into several). It is 0 where the first has weight 0, or is so
+    wide, over _WIDE of the person's extent, that the joint was not found.
     """
     weight, mean, std = (np.asarray(x) for x in mixture)
     near = np.linalg.norm(mean - mean[..., :1, :], axis=-1) <= 2 * (std + std[..., :1, :]).mean(-1)

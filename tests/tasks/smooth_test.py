@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shared import needs_mocap
 
 from jaxpose.base import Hypotheses
+from jaxpose.datasets.mocap import data_root, load_mocap
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.smooth import SPEED, WEIGHT, draw_paths, smooth
 
@@ -79,3 +81,12 @@ def test_bad_arguments_are_named():
             smooth(jax.random.key(0), given, seconds, weight=weight)
     with pytest.raises(ValueError, match="found: needed samples of 17 joints"):
         smooth(jax.random.key(0), hypotheses(np.zeros((2, 3, 21, 3))), np.arange(3))
+
+
+@needs_mocap
+def test_the_speeds_are_those_of_the_training_people():
+    """Root-relative, root mean square of each coordinate, from the motion capture itself."""
+    mocap = load_mocap(data_root(), "train", ("cmu", "hdm05"))
+    joints = np.asarray(mocap.joints)
+    moved = np.diff(joints - joints[:, :1], axis=0)[np.diff(mocap.sequence) == 0]
+    np.testing.assert_allclose(SPEED, np.sqrt(np.square(moved).mean((0, 2))), atol=6e-5)
