@@ -4,7 +4,9 @@
         [--config.train.steps=30000] [--export=jaxpose/assets/pose17.safetensors]
 
 Kill it at any moment and call it again with the same workdir: it goes on, to the same weights. `config.json` (with
-commit and devices), `metrics.jsonl`, TensorBoard events and checkpoints lie in the workdir.
+commit and devices), `metrics.jsonl`, TensorBoard events and checkpoints lie in the workdir, which may be in storage
+(gs://...). A run goes on with the configuration that it was begun with; `--allow_config_change=train.steps,data` names
+what may change. Several hosts: experiments/launch.py.
 
 A config with a `stage` is of DiffPose (experiments/jobs/diffpose.py): its second stage reads the export of the
 first. One with `kind` "prior" is of a prior over rotations (experiments/jobs/prior.py), "distill" of a
@@ -15,6 +17,7 @@ few-step model (experiments/jobs/distill.py), "diffpose_h36m" of DiffPose as it 
 import functools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -22,6 +25,7 @@ import jax.numpy as jnp
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from experiments import launch
 from experiments.jobs.diffpose import diffpose_job
 from experiments.jobs.diffpose_h36m import diffpose_h36m_job
 from experiments.jobs.distill import distill_job
@@ -31,29 +35,60 @@ from experiments.jobs.prior import prior_job
 from experiments.jobs.score import score_job
 from jaxpose import model as released
 from jaxpose.files import write_json
-from jaxpose.training import checkpoint
+from jaxpose.training import checkpoint, processes
 from jaxpose.training.loop import fit
 from jaxpose.training.parallel import make_runner
+from jaxpose.training.run_folder import check_config, locked
 from jaxpose.training.step import init_state, make_optimizer, make_step
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of experiments/configs.", lock_config=True)
 WORKDIR: flags.FlagHolder = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and config.json go.")
 EXPORT = flags.DEFINE_string("export", None, "Write the averaged weights to this .safetensors file at the end.")
+MAY_CHANGE = flags.DEFINE_list(
+    "allow_config_change", [], "Settings, or groups of them, that may differ from those the run was begun with."
+)
+launch.define(flags.FLAGS)
+
+# Settings that change no result but the last bits of its numbers, or only how often it is told.
+_FREE = tuple(
+    f"train.{name}"
+    for name in (
+        *("mode", "num_devices", "shard_state", "steps_per_dispatch", "accumulate"),
+        *("log_every", "checkpoint_every", "eval_every"),
+    )
+)
 
 
 def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
-    model = train(CONFIG.value, Path(WORKDIR.value))
-    if EXPORT.value:
+    launch.start("train", flags.FLAGS)
+    model = train(CONFIG.value, WORKDIR.value, may_change=MAY_CHANGE.value)
+    if EXPORT.value and processes.is_first():
         dtype = jnp.dtype(CONFIG.value.train.get("export_dtype", "bfloat16"))
         released.save(EXPORT.value, model, dtype=dtype)
         print(f"wrote {EXPORT.value}")
 
 
-def train(config: ConfigDict, workdir: Path, *, validate: bool = True) -> released.Model:
-    """The model that a config's run ends with; the run is in `workdir`, and goes on where it was interrupted."""
-    train = config.train
+def train(
+    config: ConfigDict, workdir: str | Path, *, validate: bool = True, may_change: Sequence[str] = ()
+) -> released.Model:
+    """The model that a config's run ends with; the run is in `workdir`, and goes on where it was interrupted.
+
+    may_change: names of settings ("train.steps"), or of groups ("data"). ValueError where others differ from those that
+    the run was begun with.
+    """
+    with locked(workdir):
+        return _train(config, processes.folder(workdir), validate, may_change)
+
+
+def _train(config: ConfigDict, folder: Path, validate: bool, may_change: Sequence[str]) -> released.Model:
+    train, said = config.train, json.loads(config.to_json_best_effort())
+    begun = checkpoint.latest(folder)
+    if begun is not None:
+        check_config(begun[1].get("config", {}), said, (*_FREE, *may_change), folder)
+        if processes.is_first() and begun[1].get("commit") != checkpoint.git_commit():
+            print(f"{folder}: begun with commit {begun[1].get('commit')}, goes on with {checkpoint.git_commit()}")
 
     # Model, data on the device, loss; what is random about an example (camera, detector, masks) is drawn in the step.
     job = make_job(config)
@@ -79,12 +114,13 @@ def train(config: ConfigDict, workdir: Path, *, validate: bool = True) -> releas
         compute_dtype=None if train.dtype == "float32" else jnp.dtype(train.dtype),
     )
     meta = {
-        "config": json.loads(config.to_json_best_effort()),
+        "config": said,
         "seed": config.seed,
         "commit": checkpoint.git_commit(),
         "devices": [str(d) for d in devices],
     }
-    write_json(workdir / "config.json", meta)
+    if processes.is_first():
+        write_json(folder / "config.json", meta)
     state = init_state(jax.random.key(config.seed), job.params, tx)
     evaluators = job.evaluators if validate else {}
     if job.initial is not None and train.steps:
@@ -93,12 +129,13 @@ def train(config: ConfigDict, workdir: Path, *, validate: bool = True) -> releas
             evaluate(state)
     state = fit(
         state,
-        make_runner(build, mode=train.mode, devices=devices),
+        make_runner(
+            build, mode=train.mode, devices=devices, shard_state=train.shard_state, max_steps=train.steps_per_dispatch
+        ),
         job.data,
-        workdir=workdir,
+        workdir=folder,
         total_steps=train.steps,
         batch_size=train.batch_size,
-        steps_per_dispatch=train.steps_per_dispatch,
         log_every=train.log_every,
         checkpoint_every=train.checkpoint_every,
         eval_every=train.eval_every,
@@ -129,13 +166,10 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def run() -> None:
-    """Errors that a user can mend leave with code 2 and one line."""
+    """What ends a run is one line: code 2 where a user can mend it."""
     flags.mark_flags_as_required(["config", "workdir"])
-    try:
+    with processes.as_one("train"):
         app.run(main, flags_parser=_parse)
-    except ValueError as error:
-        print(f"train: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

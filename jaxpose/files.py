@@ -1,5 +1,6 @@
 """Files that are written atomically."""
 
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -15,7 +16,17 @@ ASSETS = Path(__file__).parent / "assets"  # released models, the demo clip, ANN
 
 @contextmanager
 def atomic(path: FilePath) -> Iterator[BinaryIO]:
-    """A file open for writing under a temporary name beside `path`, which it takes when the block ends well."""
+    """A file open for writing under a temporary name beside `path`, which it takes when the block ends well.
+
+    In storage with a scheme, such as gs:// (through etils), an object is written whole at the end of the block.
+    """
+    if "://" in os.fspath(path):
+        from etils import epath
+
+        content = io.BytesIO()
+        yield content
+        epath.Path(path).write_bytes(content.getvalue())
+        return
     target = Path(path)
     if not target.parent.is_dir():
         raise ValueError(f"path: {target.parent} is not a folder; legal is a file in a folder that exists")
@@ -36,6 +47,7 @@ def write_npz(path: FilePath, arrays: dict[str, np.ndarray], *, compress: bool =
 
 def write_json(path: FilePath, value: Any) -> None:
     """Write `value` as indented JSON; folders above it are made."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if "://" not in os.fspath(path):  # storage has no folders
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as file:
         file.write((json.dumps(value, indent=2) + "\n").encode())

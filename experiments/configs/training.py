@@ -15,8 +15,9 @@ def training(**own: Any) -> dict[str, Any]:
         "ema_decay": 0.999,
         "dtype": "float32",
         "mode": "sharding",
-        "num_devices": 0,
-        "steps_per_dispatch": 100,
+        "num_devices": 0,  # all, of all processes
+        "shard_state": False,  # weights, average and optimiser state divided over the devices
+        "steps_per_dispatch": 100,  # at most; a dispatch takes about a second
         "log_every": 100,
         "checkpoint_every": 1000,
         "eval_every": 1000,

@@ -263,7 +263,7 @@ def train_lifter(
     with tempfile.TemporaryDirectory() as workdir:  # a row is whole or absent, so its checkpoints need not stay
         state = fit(
             init_state(key, params, tx),
-            make_runner(build, devices=jax.devices()[:1]),
+            make_runner(build, devices=jax.local_devices()[:1]),
             bodies,
             workdir=workdir,
             total_steps=steps,

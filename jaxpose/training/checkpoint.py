@@ -1,11 +1,18 @@
-"""Checkpoints of a training run: one orbax directory per step under <workdir>/checkpoints, written atomically.
+"""Checkpoints of a training run: one orbax directory per step under <workdir>/checkpoints, and a hash of every file.
 
-A state is stored flat, one array per leaf under the leaf's path ("params.dense.kernel"), with a JSON dict beside it
-(`format`, `step` and what the caller adds: config, seed, commit). orbax writes into a temporary directory and renames
-it at the end: a save that was killed leaves no checkpoint, and the one before it is removed only after the rename.
+    checkpoints/1000/state/...      one array per leaf of the state, under the leaf's path ("params.dense.kernel")
+    checkpoints/1000/meta/metadata  JSON: `format`, `step` and what the caller adds: config, seed, commit
+    checkpoints/1000/sha256.json    SHA-256 of every file above, and of these hashes
+
+orbax writes into a temporary directory and renames it at the end; the hashes are written after that. A save that was
+killed therefore has no hashes, and is none; one whose files differ from its hashes is damaged. In both cases the newest
+whole one before it counts, so at least two are kept. All processes of a run call `save` and `restore_latest`.
 """
 
+import hashlib
+import json
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,10 +21,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.files import write_json
+from jaxpose.training import processes
+from jaxpose.training.parallel import is_key
 from jaxpose.training.step import TrainState
 
-FORMAT = 1
+FORMAT = 2
 Tree = TypeVar("Tree")
+_HASHES = "sha256.json"
+_BLOCK = 1 << 24  # bytes
 
 
 def save(
@@ -25,11 +37,19 @@ def save(
 ) -> None:
     """Write `state` and `meta` (JSON values) under the state's step; returns when they are on disk.
 
-    The last `keep_last` checkpoints stay, and those whose step is a multiple of `keep_every` (0: no others).
+    The last `keep_last` >= 2 checkpoints stay, and those whose step is a multiple of `keep_every` (0: no others).
+    Checkpoints of later steps, which were damaged or are of a run that went another way, are removed. OSError where it
+    cannot be written; the checkpoints before it stay.
     """
     import orbax.checkpoint as ocp
 
-    step = int(state.step)
+    if keep_last < 2:
+        raise ValueError(
+            f"keep_last: needed at least 2, so that a damaged checkpoint has one before it; got {keep_last}"
+        )
+    step, folder = int(state.step), _directory(workdir)
+    if step in steps(workdir) and processes.agreed(_fault_of(folder / str(step))) is None:
+        return
     items = ocp.args.Composite(
         state=ocp.args.StandardSave(_flatten(state)), meta=ocp.args.JsonSave({**meta, "format": FORMAT, "step": step})
     )
@@ -39,38 +59,60 @@ def save(
         enable_async_checkpointing=False,
         cleanup_tmp_directories=True,
     )
-    with ocp.CheckpointManager(_directory(workdir), options=options) as manager:
-        if step not in manager.all_steps():
+    try:
+        with ocp.CheckpointManager(folder, options=options) as manager:
+            for other in manager.all_steps():
+                if other >= step:
+                    manager.delete(other)
             manager.save(step, args=items)
+        if processes.is_first():
+            _write_hashes(folder / str(step))
+    except Exception as error:  # of orbax, tensorstore and the file system alike
+        raise OSError(f"{folder / str(step)}: the checkpoint could not be written ({_first_line(error)})") from error
+    processes.meet("saved")
 
 
 def steps(workdir: str | Path) -> list[int]:
-    """Steps of the checkpoints in `workdir`, rising."""
-    if not _directory(workdir).is_dir():
+    """Steps of the whole checkpoints in `workdir`, rising; not those that a kill left without hashes."""
+    folder = _directory(workdir)
+    if not folder.is_dir():
         return []
-    with _reader(workdir) as manager:
-        return sorted(manager.all_steps())
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and (path / _HASHES).is_file())
 
 
 def restore_latest(workdir: str | Path, like: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
-    """The newest state (numpy leaves, but for the key) and its meta, or None where there is no checkpoint.
+    """The newest whole state (numpy leaves, but for the key) and its meta, or None where there is no checkpoint.
 
-    `like` gives structure, shapes and types. ValueError names the first leaf that differs, with both shapes.
+    `like` gives structure, shapes and types. A damaged checkpoint is told on stderr, and the one before it is taken;
+    ValueError where all are damaged, and where the first leaf differs, with both shapes.
     """
-    import orbax.checkpoint as ocp
-
-    found = steps(workdir)
-    if not found:
+    found = latest(workdir)
+    if found is None:
         return None
-    path = _directory(workdir) / str(found[-1])
-    with _reader(workdir) as manager:
-        meta = manager.restore(found[-1], args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
-        if meta.get("format") != FORMAT:
-            raise ValueError(
-                f"{path}: checkpoint of format {meta.get('format')}, this version of jaxpose reads format {FORMAT}"
-            )
-        leaves = manager.restore(found[-1], args=ocp.args.Composite(state=ocp.args.StandardRestore())).state
-    return _unflatten(leaves, like, str(path)), meta
+    path, meta = found
+    return _unflatten(_read_state(path), like, str(path)), meta
+
+
+def latest(workdir: str | Path) -> tuple[Any, dict[str, Any]] | None:
+    """Folder and meta of the newest checkpoint that is whole; None and ValueError as in `restore_latest`."""
+    found = steps(workdir)
+    faults: list[str] = []
+    for step in reversed(found):
+        path = _directory(workdir) / str(step)
+        fault = processes.agreed(_fault_of(path))  # one answer, though each process reads for itself
+        if fault is None:
+            meta = json.loads((path / "meta" / "metadata").read_text())
+            if meta.get("format") != FORMAT:
+                raise ValueError(
+                    f"{path}: checkpoint of format {meta.get('format')}, this version of jaxpose reads format {FORMAT}"
+                )
+            for line in faults if processes.is_first() else ():
+                print(f"{line}; going on from step {step}", file=sys.stderr, flush=True)
+            return path, meta
+        faults.append(f"{path}: damaged ({fault})")
+    if faults:
+        raise ValueError(f"{'; '.join(faults)}; no whole checkpoint is left, remove the folder to begin anew")
+    return None
 
 
 def git_commit() -> str:
@@ -82,16 +124,61 @@ def git_commit() -> str:
         return "unknown"
 
 
-def _directory(workdir: str | Path) -> Path:
-    return Path(workdir).absolute() / "checkpoints"
+def _directory(workdir: str | Path) -> Any:
+    return processes.folder(workdir) / "checkpoints"
 
 
-def _reader(workdir: str | Path) -> Any:
+def _hashes(path: Any) -> dict[str, str]:
+    """SHA-256 of each file below `path`, but for that of the hashes."""
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file != path / _HASHES)
+    return {file.relative_to(path).as_posix(): _hash_of(file) for file in files}
+
+
+def _hash_of(file: Any) -> str:
+    found = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _write_hashes(path: Any) -> None:
+    hashes = _hashes(path)
+    write_json(path / _HASHES, {"files": hashes, "hashes": _hash_of_text(hashes)})
+
+
+def _hash_of_text(hashes: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def _fault_of(path: Any) -> str | None:
+    """What is wrong with a checkpoint's files; None where all are as they were written."""
+    try:
+        said = json.loads((path / _HASHES).read_text())
+        hashes = dict(said["files"])
+        if said["hashes"] != _hash_of_text(hashes):
+            return f"{_HASHES} was changed"
+        there = _hashes(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{_HASHES}: {_first_line(error)}"
+    for name, wanted in hashes.items():
+        if there.get(name) != wanted:
+            return f"{name} is missing" if name not in there else f"{name} was changed"
+    return None
+
+
+def _read_state(path: Any) -> dict[str, np.ndarray]:
     import orbax.checkpoint as ocp
+    from etils import epath
 
-    # Without the sweep of temporary directories: another process may be saving into one.
-    options = ocp.CheckpointManagerOptions(create=False, cleanup_tmp_directories=False)
-    return ocp.CheckpointManager(_directory(workdir), options=options)
+    reader, folder = ocp.PyTreeCheckpointHandler(), epath.Path(path / "state")
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), dict(reader.metadata(folder).tree))
+    return reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
@@ -99,29 +186,25 @@ def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]
 
 
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _flatten(tree: Any) -> dict[str, np.ndarray]:
-    return {n: np.asarray(jax.random.key_data(v) if _is_key(v) else v) for n, v in _named_leaves(tree)}
+def _flatten(tree: Any) -> dict[str, Any]:
+    """Leaves by path: numpy, but for those of which other processes hold parts."""
+    plain = [(n, jax.random.key_data(v) if is_key(v) else v) for n, v in _named_leaves(tree)]
+    return {n: v if getattr(v, "is_fully_addressable", True) is False else np.asarray(v) for n, v in plain}
 
 
 def _unflatten(leaves: Mapping[str, np.ndarray], like: Tree, source: str) -> Tree:
-    wanted = _flatten(like)
+    wanted = {n: jax.random.key_data(v) if is_key(v) else v for n, v in _named_leaves(like)}
     for name in [*wanted, *leaves]:
         there, here = _describe(leaves.get(name)), _describe(wanted.get(name))
         if there != here:
             raise ValueError(f"{source}: checkpoint of another architecture: {name} is {there} there, {here} here")
 
     def restored(stored: np.ndarray, like: Any) -> Any:
-        if not _is_key(like):
-            return stored
-        return jax.random.wrap_key_data(jnp.asarray(stored), impl=jax.random.key_impl(like))
+        return jax.random.wrap_key_data(jnp.asarray(stored), impl=jax.random.key_impl(like)) if is_key(like) else stored
 
     values = [restored(leaves[name], leaf) for name, leaf in _named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), values)
 
 
-def _describe(leaf: np.ndarray | None) -> str:
-    return "absent" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
+def _describe(leaf: Any) -> str:
+    return "absent" if leaf is None else f"{jnp.result_type(leaf)}{list(np.shape(leaf))}"

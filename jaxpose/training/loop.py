@@ -1,31 +1,32 @@
-"""The training loop: resume, dispatch, check, log, evaluate, save; stop on SIGTERM.
+"""The training loop: resume, dispatch, check, log, save, evaluate; leave when asked to.
 
-Steps are counted by how many are done. A dispatch ends at the next multiple of `steps_per_dispatch`; what is due every
-n steps happens at the end of the dispatch that reaches or passes a multiple of n, and at the end of the run. Lines of a
-step are written before its checkpoint, so that a kill at any time loses no line.
+Steps are counted by how many are done. A dispatch has at most `steps_per_dispatch` steps, takes about a second, and
+ends at the latest where something is due: a checkpoint, an evaluation, the end. Lines of a step are written before its
+checkpoint, and a checkpoint before an evaluation, which a resume makes up for: a kill at any time loses no line.
 
-SIGTERM: the dispatch under way is finished, saved, and the process leaves with code 143 (128 + SIGTERM).
-SIGKILL: the run goes on from the newest checkpoint, and ends with the same weights as one that was never killed.
+SIGTERM, Ctrl-C: the dispatch under way is saved, and the process leaves with code 128 + number; at once where there is
+nothing to save, as while the program is compiled (notice.py). SIGKILL: the run goes on from the newest checkpoint. In
+every case it ends with the same weights as one that was left alone, bit for bit on the same devices.
 """
 
 import contextlib
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from jaxpose.training import checkpoint
+from jaxpose.training import checkpoint, notice, processes
 from jaxpose.training.parallel import Runner
 from jaxpose.training.progress import Console, MetricLog, open_log
+from jaxpose.training.run_folder import locked
 from jaxpose.training.step import OWN_METRICS, Data, TrainState
 
 Evaluator: TypeAlias = Callable[[TrainState], Mapping[str, float]]
 Rows: TypeAlias = dict[str, list[float]]  # metrics of successive steps
 
-SIGTERM_EXIT = 128 + signal.SIGTERM
+_DISPATCH_S = 1.0
 
 
 def fit(
@@ -36,7 +37,6 @@ def fit(
     workdir: str | Path,
     total_steps: int,
     batch_size: int,
-    steps_per_dispatch: int = 100,
     log_every: int = 100,
     checkpoint_every: int = 1000,
     eval_every: int = 0,
@@ -45,52 +45,76 @@ def fit(
     keep_last: int = 3,
     keep_every: int = 0,
 ) -> TrainState:
-    """Train `state` to `total_steps`, or on from the newest checkpoint in `workdir`; donates `state`.
+    """Train `state` to `total_steps`, or on from the newest checkpoint in `workdir`; the state on this process.
 
     `batch_size` is for the rate on the console. metrics.jsonl holds means over each `log_every` steps and the values of
-    the evaluators as "<evaluator>/<name>", every `eval_every` steps (0: at the end only). `meta` (JSON values: config,
-    seed, commit) goes into every checkpoint. FloatingPointError names the first step with a loss, gradient or update
-    that is not finite. SystemExit(143) after SIGTERM.
+    the evaluators as "<evaluator>/<name>", every `eval_every` steps (0: at the end only); an evaluator gets the state
+    on this process' first device, in every process. `meta` (JSON values: config, seed, commit) goes into every
+    checkpoint. ValueError where another run has the folder. FloatingPointError names the first step with a loss,
+    gradient or update that is not finite. SystemExit(128 + number) after a signal.
     """
-    Path(workdir).mkdir(parents=True, exist_ok=True)
-    window: Rows = {}  # metrics since the last line; saved, or the next line would differ after a resume
-    if restored := checkpoint.restore_latest(workdir, like=state):
-        state, window = restored[0], restored[1]["window"]
-    state, data, done = runner.place(state), runner.place(data), int(state.step)
-    log, console = open_log(workdir, done), Console(done, total_steps, batch_size)
+    evaluators, meta = evaluators or {}, meta or {}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(workdir))
+        asked = stack.enter_context(notice.watched())
+        window: Rows = {}  # metrics since the last line; saved, or the next line would differ after a resume
+        restored = checkpoint.restore_latest(workdir, like=state)
+        if restored:
+            state, window = restored[0], restored[1]["window"]
+        saved = int(state.step) if restored else -1
+        state, data, done = runner.place(state), runner.put(data), int(state.step)
+        log = stack.enter_context(contextlib.closing(open_log(workdir, done)))
+        console = Console(done, total_steps, batch_size)
 
-    with contextlib.closing(log), _sigterm() as stop:
-        for start, end in _dispatches(done, total_steps, steps_per_dispatch):
-            state, metrics = runner.run(state, data, end - start)
-            rows = {name: np.asarray(values, np.float64).tolist() for name, values in metrics.items()}
-            _check_finite(rows, start)
-            window = _log_rows(log, window, rows, start, log_every)
-            console.show(end, rows["loss"][-1])
-            if start == done:
-                console.restart(end)
-            last = end == total_steps
-            if last or _passes(eval_every, start, end):
-                for name, evaluate in (evaluators or {}).items():
-                    log.write(end, {f"{name}/{key}": float(value) for key, value in evaluate(state).items()})
-            if last or _passes(checkpoint_every, start, end) or stop.is_set():
-                extended = {**(meta or {}), "window": window}
-                checkpoint.save(workdir, state, extended, keep_last=keep_last, keep_every=keep_every)
-            if stop.is_set() and not last:
-                raise SystemExit(SIGTERM_EXIT)
-    return state
+        def save() -> None:
+            nonlocal saved
+            if saved < done:
+                log.flush()
+                said = {**meta, "window": window}
+                checkpoint.save(workdir, state, said, keep_last=keep_last, keep_every=keep_every)
+                saved = done
+
+        def evaluate() -> None:
+            """At the end, and where due; not again where a line tells of it."""
+            due = evaluators and done and (done == total_steps or (eval_every and done % eval_every == 0))
+            if not due or processes.agreed(log.has(done, f"{next(iter(evaluators))}/")):
+                return
+            save()
+            with asked.nothing_to_lose(done):
+                here = runner.local(state)
+                found = {name: evaluator(here) for name, evaluator in evaluators.items()}
+            log.write(done, {f"{name}/{key}": float(v) for name, row in found.items() for key, v in row.items()})
+
+        save()  # of step 0: what cannot be written is known before hours of work
+        if done < total_steps:
+            with asked.nothing_to_lose(done):
+                runner.compile(state, data)
+        evaluate()
+        console.restart(done)
+        length, begun = 1, time.monotonic()
+        while done < total_steps:
+            end = _end(done, length, total_steps, checkpoint_every, eval_every)
+            state, rows = runner.run(state, data, end - done)
+            metrics = {name: values.astype(np.float64).tolist() for name, values in rows.items()}
+            _check_finite(metrics, done)
+            window = _log_rows(log, window, metrics, done, log_every)
+            seconds, stop = (time.monotonic() - begun) / (end - done), float(asked.number)
+            seconds, stop = processes.largest(seconds, stop)
+            done = end
+            console.show(done, metrics["loss"][-1])
+            if stop or done == total_steps or (checkpoint_every and done % checkpoint_every == 0):
+                save()
+            if stop and done < total_steps:
+                asked.number = int(stop)
+                raise asked.leave(done)
+            evaluate()
+            length, begun = min(runner.max_steps, max(1, int(_DISPATCH_S / seconds))), time.monotonic()
+        return runner.local(state)
 
 
-def _dispatches(done: int, total_steps: int, length: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of each dispatch from `done` on; ends are multiples of `length`, also after a resume."""
-    while done < total_steps:
-        end = min((done // length + 1) * length, total_steps)
-        yield done, end
-        done = end
-
-
-def _passes(every: int, start: int, end: int) -> bool:
-    """Whether a multiple of `every` lies in start < n <= end; of 0, never."""
-    return every > 0 and end // every > start // every
+def _end(done: int, length: int, total_steps: int, *periods: int) -> int:
+    """Where a dispatch of at most `length` steps ends: at the next multiple of a period (0: never) at the latest."""
+    return min(done + length, total_steps, *((done // every + 1) * every for every in periods if every))
 
 
 def _check_finite(rows: Rows, start: int) -> None:
@@ -111,17 +135,3 @@ def _log_rows(log: MetricLog, window: Rows, rows: Rows, start: int, log_every: i
             log.write(start + end, {name: float(np.mean(values)) for name, values in complete.items()})
             window, first = {}, end
     return {name: window.get(name, []) + values[first:] for name, values in rows.items()}
-
-
-@contextlib.contextmanager
-def _sigterm() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets. Only the main thread may handle signals: elsewhere never set."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -5,43 +5,68 @@ resume it equals, byte for byte, the file of a run that was never interrupted.
 """
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import logging
 
 from jaxpose.files import atomic
+from jaxpose.training import processes
 
 
-class MetricLog(NamedTuple):
-    """Open metrics.jsonl of a run and, where `tensorboard` is installed, its event file (else None)."""
+class MetricLog:
+    """Open metrics.jsonl of a run and, where `tensorboard` is installed, its event file (else None).
 
-    path: Path
-    events: Any
+    Processes but the first have no path, and write nothing. Storage with a scheme cannot append: there the file is
+    written anew by `flush`.
+    """
+
+    def __init__(self, path: Any, events: Any, lines: list[str]):
+        self.path, self.events, self._lines = path, events, lines
+        self._stored = path is not None and "://" in os.fspath(path)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line; 6 digits, so that it can be read."""
+        if self.path is None:
+            return
         row = {"step": step} | {name: float(f"{value:.6g}") for name, value in sorted(values.items())}
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        self._lines.append(json.dumps(row) + "\n")
+        if not self._stored:
+            with self.path.open("a") as file:
+                file.write(self._lines[-1])
         if self.events is not None:
             self.events.add_event(_scalars(step, values))
 
+    def has(self, step: int, prefix: str) -> bool:
+        """Whether a line of `step` has a name that begins so."""
+        of_step = (json.loads(line) for line in reversed(self._lines) if _step_of(line) == step)
+        return any(name.startswith(prefix) for row in of_step for name in row)
+
+    def flush(self) -> None:
+        """All lines are where they belong."""
+        if self._stored:
+            self.path.write_text("".join(self._lines))
+
     def close(self) -> None:
+        self.flush()
         if self.events is not None:
             self.events.close()
 
 
 def open_log(workdir: str | Path, step: int) -> MetricLog:
     """Log of a run that goes on from `step`: what was logged beyond it, or torn by a kill, is dropped."""
-    path = Path(workdir) / "metrics.jsonl"
+    folder = processes.folder(workdir)
+    if not processes.is_first():
+        return MetricLog(None, None, [])
+    path, lines = folder / "metrics.jsonl", []
     if path.exists():
-        kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+        lines = [line + "\n" for line in path.read_text().splitlines() if _step_of(line) <= step]
         with atomic(path) as file:
-            file.write("".join(line + "\n" for line in kept).encode())
-    return MetricLog(path, _open_events(Path(workdir) / "tensorboard", step))
+            file.write("".join(lines).encode())
+    return MetricLog(path, _open_events(folder / "tensorboard", step), lines)
 
 
 class Console:
@@ -52,11 +77,13 @@ class Console:
         self.first = self.shown = (start, time.monotonic())
 
     def restart(self, step: int) -> None:
-        """Measure the rate from here on: the first dispatch compiles."""
+        """Measure the rate from here on: what was before compiled."""
         self.first = (step, time.monotonic())
 
     def show(self, step: int, loss: float) -> None:
         now = time.monotonic()
+        if not processes.is_first():
+            return
         if now - self.shown[1] < self.period and step < self.total_steps:
             return
         rate = (step - self.first[0]) / max(now - self.first[1], 1e-9)
@@ -73,12 +100,12 @@ def _clock(seconds: float) -> str:
 
 def _step_of(line: str) -> float:
     try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
         return float("inf")
 
 
-def _open_events(directory: Path, step: int) -> Any:
+def _open_events(directory: Any, step: int) -> Any:
     try:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.event_file_writer import EventFileWriter

@@ -17,7 +17,7 @@ clipping; its rate warms up and then decays (cosine: Loshchilov & Hutter, 2017):
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import flax.struct
@@ -26,9 +26,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxpose.base import Array, Key
+from jaxpose.training.streaming import Gathered
 
 Params: TypeAlias = Any  # a pytree of float arrays
-Data: TypeAlias = Any  # a pytree of arrays: the data set, resident on every device
+Data: TypeAlias = Any  # a pytree of arrays: the data set, resident on every device; or a Gathered
 Metrics: TypeAlias = dict[str, Array]
 
 # (key, data) -> one training example, any pytree; (params, key, example) -> its loss and scalar metrics.
@@ -49,7 +50,26 @@ class TrainState:
     key: Key
 
 
-StepFn: TypeAlias = Callable[[TrainState, Data], tuple[TrainState, Metrics]]
+class Step(NamedTuple):
+    """One optimiser step in two halves, of which the first is shared out over devices.
+
+    gradient: (params, key of the step, first example, data) -> mean gradient and metrics of `share` examples, those of
+              numbers first, first + 1, ... in the global batch.
+    update:   (state, gradient, metrics) of the whole batch -> the next state, all metrics.
+    """
+
+    gradient: Callable[[Params, Key, Array, Data], tuple[Params, Metrics]]
+    update: Callable[[TrainState, Params, Metrics], tuple[TrainState, Metrics]]
+    share: int
+
+    def whole(self, state: TrainState, data: Data) -> tuple[TrainState, Metrics]:
+        """Both halves, on one device."""
+        return self.update(state, *self.gradient(state.params, key_of(state), jnp.int32(0), data))
+
+
+def key_of(state: TrainState) -> Key:
+    """The key of the step that comes next."""
+    return jax.random.fold_in(state.key, state.step)
 
 
 def init_state(key: Key, params: Params, tx: optax.GradientTransformation) -> TrainState:
@@ -68,17 +88,15 @@ def make_step(
     ema_decay: float,
     ema_warmup: bool = True,
     accumulate: int = 1,
-    axis: str | None = None,
     num_shards: int = 1,
     compute_dtype: Any = None,
-) -> StepFn:
-    """The function (state, data) -> (state, metrics) of one step over a global batch of `batch_size`.
+) -> Step:
+    """One step over a global batch of `batch_size`, of which each of `num_shards` devices takes as many examples.
 
     Metrics are means over the batch of what `loss_fn` returns, with `loss`, `grad_norm` (before clipping) and
     `update_norm`: one of these is not finite as soon as anything in the state is. `accumulate` cuts a shard's share
-    into so many slices, one in memory at a time. With `axis`, the step runs as one of `num_shards` under a pmap or
-    shard_map of that axis name. `compute_dtype` (such as bfloat16) runs linen layers in that type; all else stays
-    float32. ValueError if the batch does not divide.
+    into so many slices, one in memory at a time. `compute_dtype` (such as bfloat16) runs linen layers in that type; all
+    else stays float32. ValueError if the batch does not divide.
     """
     if batch_size <= 0 or batch_size % (num_shards * accumulate):
         raise ValueError(
@@ -89,47 +107,47 @@ def make_step(
         loss_fn = _in_dtype(loss_fn, compute_dtype)
     share = batch_size // num_shards
 
-    def slice_loss(params: Params, key: Key, index: Array, data: Data) -> tuple[Array, Metrics]:
+    def slice_loss(params: Params, key: Key, first: Array, index: Array, data: Data) -> tuple[Array, Metrics]:
         def one(i: Array) -> tuple[Array, Metrics]:
             key_data, key_loss = jax.random.split(jax.random.fold_in(key, i))
-            return _checked(*loss_fn(params, key_loss, example_fn(key_data, data)))
+            own = Gathered(data.resident, _row(data.rows, i - first)) if isinstance(data, Gathered) else data
+            return _checked(*loss_fn(params, key_loss, example_fn(key_data, own)))
 
         losses, metrics = jax.vmap(one)(index)
         return jnp.mean(losses), jax.tree.map(jnp.mean, metrics) | {"loss": jnp.mean(losses)}
 
-    def gradient(params: Params, key: Key, index: Array, data: Data) -> tuple[Params, Metrics]:
-        """Mean gradient and metrics over `index` [accumulate, slice]."""
+    def gradient(params: Params, key: Key, first: Array, data: Data) -> tuple[Params, Metrics]:
+        index = (first + jnp.arange(share)).reshape(accumulate, -1)
         of_slice = jax.grad(slice_loss, has_aux=True)
         if accumulate == 1:
-            return of_slice(params, key, index[0], data)
+            return of_slice(params, key, first, index[0], data)
 
         def add(total: Any, slice_index: Array) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, of_slice(params, key, slice_index, data)), None
+            return jax.tree.map(jnp.add, total, of_slice(params, key, first, slice_index, data)), None
 
-        shapes = jax.eval_shape(of_slice, params, key, index[0], data)
+        shapes = jax.eval_shape(of_slice, params, key, first, index[0], data)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         total, _ = jax.lax.scan(add, zeros, index)
         return jax.tree.map(lambda leaf: leaf / accumulate, total)
 
-    def step(state: TrainState, data: Data) -> tuple[TrainState, Metrics]:
-        first = 0 if axis is None else share * jax.lax.axis_index(axis)
-        index = (first + jnp.arange(share)).reshape(accumulate, -1)
-        grads, metrics = gradient(state.params, jax.random.fold_in(state.key, state.step), index, data)
-        if axis is not None:
-            grads, metrics = jax.lax.pmean((grads, metrics), axis)
+    def update(state: TrainState, grads: Params, metrics: Metrics) -> tuple[TrainState, Metrics]:
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         decay = ema_decay_at(state.step, ema_decay) if ema_warmup else ema_decay
         average = jax.tree.map(lambda a, p: (a + (1 - decay) * (p - a)).astype(a.dtype), state.ema_params, params)
-        metrics |= {"grad_norm": optax.tree_utils.tree_norm(grads), "update_norm": optax.tree_utils.tree_norm(updates)}
-        return TrainState(state.step + 1, params, average, opt_state, state.key), metrics
+        norms = {"grad_norm": optax.tree_utils.tree_norm(grads), "update_norm": optax.tree_utils.tree_norm(updates)}
+        return TrainState(state.step + 1, params, average, opt_state, state.key), metrics | norms
 
-    return step
+    return Step(gradient, update, share)
 
 
 def ema_decay_at(step: Array, decay: float) -> Array:
     """Decay used at `step`: min(decay, (1 + step) / (10 + step)), so that the random start fades."""
     return jnp.minimum(decay, (1 + step) / (10 + step))
+
+
+def _row(tree: Any, i: Array) -> Any:
+    return jax.tree.map(lambda x: x[i], tree)
 
 
 def _checked(loss: Array, metrics: Metrics) -> tuple[Array, Metrics]:

@@ -1,6 +1,7 @@
 """What is saved comes back bit for bit; what does not fit is named."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from training import tiny
 
 from jaxpose.training import checkpoint
+from jaxpose.training.parallel import is_key
 from jaxpose.training.step import init_state
 
 
@@ -21,7 +23,7 @@ def at_step(state, n):
 
 
 def same(a, b):
-    a, b = (jax.tree.map(lambda x: jax.random.key_data(x) if checkpoint._is_key(x) else x, t) for t in (a, b))
+    a, b = (jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, t) for t in (a, b))
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(np.asarray(left), np.asarray(right), strict=True)
@@ -77,10 +79,10 @@ def test_another_architecture_is_named_with_both_shapes(tmp_path):
 
 
 def test_another_format_is_refused(tmp_path, trained, monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "FORMAT", 1)
     checkpoint.save(tmp_path, trained, {})
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="checkpoint of format 2, this version of jaxpose reads format 1"):
+    with pytest.raises(ValueError, match="checkpoint of format 1, this version of jaxpose reads format 2"):
         checkpoint.restore_latest(tmp_path, like=trained)
 
 
@@ -107,3 +109,94 @@ def test_meta_is_json(tmp_path, trained):
 def test_training_is_imported_without_orbax_and_tensorboard():
     code = "import sys, jaxpose.training.loop; print([m for m in ('orbax', 'tensorboard') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory, trained):
+    """A work folder with the steps 1, 2, 3; a test leaves it as it was."""
+    workdir = tmp_path_factory.mktemp("three")
+    for n in (1, 2, 3):
+        checkpoint.save(workdir, at_step(trained, n), {})
+    return workdir
+
+
+def newest_files(workdir):
+    folder = workdir / "checkpoints" / "3"
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_flipped_bit_in_any_file_is_noticed_and_the_one_before_counts(three, trained, capsys):
+    rng, files = np.random.default_rng(0), newest_files(three)
+    assert len(files) >= 5
+    for name in files:
+        file = three / "checkpoints" / "3" / name
+        before = file.read_bytes()
+        if not before:
+            continue
+        flipped = bytearray(before)
+        flipped[rng.integers(len(before))] ^= 1 << rng.integers(8)
+        file.write_bytes(flipped)
+        restored, meta = checkpoint.restore_latest(three, like=trained)
+        file.write_bytes(before)
+        same(restored, at_step(trained, 2))
+        assert meta["step"] == 2
+        said = capsys.readouterr().err
+        assert "3: damaged (" in said, name
+        assert "going on from step 2" in said
+    same(checkpoint.restore_latest(three, like=trained)[0], at_step(trained, 3))
+
+
+@pytest.mark.parametrize("how", ["cut", "emptied", "removed"])
+def test_a_file_that_is_cut_or_missing_is_noticed(tmp_path, three, trained, how, capsys):
+    shutil.copytree(three, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "checkpoints" / "3" / "meta" / "metadata"
+    if how == "removed":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[: -1 if how == "cut" else 0])
+    same(checkpoint.restore_latest(tmp_path, like=trained)[0], at_step(trained, 2))
+    assert "meta/metadata" in capsys.readouterr().err
+
+
+def test_a_damaged_one_is_written_anew_and_where_all_are_nothing_is_begun(tmp_path, three, trained):
+    shutil.copytree(three, tmp_path, dirs_exist_ok=True)
+    for n in (2, 3):
+        (tmp_path / "checkpoints" / str(n) / "meta" / "metadata").write_text("{")
+    restored, _ = checkpoint.restore_latest(tmp_path, like=trained)
+    same(restored, at_step(trained, 1))
+    checkpoint.save(tmp_path, at_step(trained, 2), {"again": True})
+    assert checkpoint.restore_latest(tmp_path, like=trained)[1]["again"]
+    assert checkpoint.steps(tmp_path) == [1, 2]
+    for n in (1, 2):
+        (tmp_path / "checkpoints" / str(n) / "meta" / "metadata").write_text("{")
+    with pytest.raises(ValueError, match="no whole checkpoint is left"):
+        checkpoint.restore_latest(tmp_path, like=trained)
+
+
+def test_one_without_hashes_was_never_finished(tmp_path, three, trained):
+    shutil.copytree(three, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "checkpoints" / "3" / "sha256.json").unlink()
+    assert checkpoint.steps(tmp_path) == [1, 2]
+    same(checkpoint.restore_latest(tmp_path, like=trained)[0], at_step(trained, 2))
+
+
+def test_a_full_disk_is_one_line_and_the_last_good_one_stays(tmp_path, trained):
+    big = trained.replace(params={"w": jnp.asarray(np.random.default_rng(0).random(200_000))})
+    checkpoint.save(tmp_path, at_step(big, 1), {})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # Python ignores the signal: writing fails
+    try:
+        with pytest.raises(OSError, match="2: the checkpoint could not be written") as error:
+            checkpoint.save(tmp_path, at_step(big, 2), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(error.value)
+    assert checkpoint.steps(tmp_path) == [1]
+    same(checkpoint.restore_latest(tmp_path, like=big)[0], at_step(big, 1))
+    checkpoint.save(tmp_path, at_step(big, 2), {})
+    assert checkpoint.steps(tmp_path) == [1, 2]
+
+
+def test_two_are_kept_at_least(tmp_path, trained):
+    with pytest.raises(ValueError, match="keep_last: needed at least 2"):
+        checkpoint.save(tmp_path, trained, {}, keep_last=1)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from training import tiny
 
 from jaxpose.training import checkpoint
 from jaxpose.training.loop import fit
-from jaxpose.training.parallel import make_runner
+from jaxpose.training.parallel import is_key, make_runner
 from jaxpose.training.step import init_state, make_step
 
 TOTAL = 253  # not a multiple of the dispatch, the log or the checkpoint period
@@ -26,7 +27,7 @@ TOTAL = 253  # not a multiple of the dispatch, the log or the checkpoint period
 
 def same_run(one, other, state_one, state_other):
     for a, b in zip(jax.tree.leaves(state_one), jax.tree.leaves(state_other), strict=True):
-        a, b = (jax.random.key_data(x) if checkpoint._is_key(x) else x for x in (a, b))
+        a, b = (jax.random.key_data(x) if is_key(x) else x for x in (a, b))
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b), strict=True)
     assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
 
@@ -100,16 +101,48 @@ def test_sigterm_saves_the_dispatch_under_way_and_leaves(tmp_path, uninterrupted
         await_((tmp_path / "metrics.jsonl").exists, process)
         process.terminate()
         assert process.wait(500) == 143
-    (done,) = checkpoint.steps(tmp_path)
+    first, done = checkpoint.steps(tmp_path)
+    assert first == 0
     assert 0 < done < TOTAL
-    assert done % 5 == 0
     state = tiny.run(tmp_path, TOTAL, checkpoint_every=500)
     same_run(tmp_path, uninterrupted[0], state, uninterrupted[1])
 
 
+IN_NATIVE_CODE = """
+import sys, time
+import numpy as np
+from training import tiny
+from jaxpose.training.parallel import Runner
+
+def busy(*_):
+    print("busy", flush=True)
+    np.linalg.svd(np.random.default_rng(0).random((9000, 9000)))  # minutes in one call, as of a compiler
+
+runner = tiny.runner_of(max_steps=5)
+if sys.argv[2] == "compile":
+    runner = runner._replace(compile=busy)
+tiny.run(sys.argv[1], 253, runner=runner, checkpoint_every=1000, evaluate=busy)
+"""
+
+
+@pytest.mark.parametrize(("when", "step"), [("compile", 0), ("evaluate", 20)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_met_at_once_while_native_code_runs(tmp_path, when, step, number):
+    command = [sys.executable, "-c", IN_NATIVE_CODE, str(tmp_path), when]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(tiny.__file__).parents[1]), *sys.path])}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    while "busy" not in (line := process.stdout.readline()):
+        assert line, process.stderr.read()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)  # it takes minutes if the signal waits
+    assert process.returncode == 128 + number
+    assert f"{number.name}: the run is saved at step {step}" in said
+    assert checkpoint.steps(tmp_path)[-1] == step
+
+
 def test_other_dispatch_lengths_change_nothing(tmp_path, uninterrupted):
-    tiny.run(tmp_path, 33, steps_per_dispatch=3)
-    state = tiny.run(tmp_path, TOTAL, steps_per_dispatch=5, checkpoint_every=500)
+    tiny.run(tmp_path, 33, max_steps=3)
+    state = tiny.run(tmp_path, TOTAL, max_steps=5, checkpoint_every=500)
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(uninterrupted[1].params), strict=True):
         np.testing.assert_array_equal(a, b)
     losses = [{row["step"]: row["loss"] for row in lines(w) if "loss" in row} for w in (tmp_path, uninterrupted[0])]
@@ -132,7 +165,7 @@ def test_evaluators_see_the_state_of_their_step(uninterrupted):
 
 
 def test_lines_are_means_over_the_steps_since_the_last(uninterrupted):
-    step = jax.jit(tiny.builder()())
+    step = jax.jit(tiny.builder()().whole)
     state, largest = tiny.start(), []
     for _ in range(14):
         state, metrics = step(state, tiny.make_data())
@@ -159,11 +192,11 @@ def test_nan_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path, where):
     build = functools.partial(make_step, lambda key, data: (), loss_fn, tx, batch_size=2, ema_decay=0.5)
     runner = make_runner(build, devices=jax.devices()[:1])
     state = init_state(jax.random.key(0), {"w": jnp.zeros(())}, tx)
-    options = {"total_steps": 12, "batch_size": 2, "steps_per_dispatch": 4, "log_every": 2, "checkpoint_every": 4}
+    options = {"total_steps": 12, "batch_size": 2, "log_every": 2, "checkpoint_every": 4}
     with pytest.raises(FloatingPointError, match=r"^step 7: loss") as error:
         fit(state, runner, (), workdir=tmp_path, **options)
     assert {"loss": "loss nan", "gradient": "grad_norm nan", "update": "update_norm nan"}[where] in str(error.value)
-    assert checkpoint.steps(tmp_path) == [4]
+    assert checkpoint.steps(tmp_path) == [0, 4]
     restored, _ = checkpoint.restore_latest(tmp_path, like=init_state(jax.random.key(0), {"w": jnp.zeros(())}, tx))
     assert float(restored.params["w"]) == -4
     assert [row["step"] for row in lines(tmp_path)] == [2, 4]

@@ -1,6 +1,6 @@
 """A small regression to train in tests: in this process, or as a process of its own that a test may kill.
 
-python tiny.py WORKDIR TOTAL_STEPS STEPS_PER_DISPATCH CHECKPOINT_EVERY
+python tiny.py WORKDIR TOTAL_STEPS MAX_STEPS CHECKPOINT_EVERY [INDEX NUM_PROCESSES PORT [shard]]
 """
 
 import functools
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.training import parallel, processes
 from jaxpose.training.loop import fit
 from jaxpose.training.parallel import make_runner
 from jaxpose.training.step import init_state, make_optimizer, make_step
@@ -55,20 +56,21 @@ def builder(**options):
     return functools.partial(make_step, example_fn, loss_fn, make_tx(), **options)
 
 
-def runner_of(num_devices=1, mode="sharding", accumulate=1, compute_dtype=None):
-    """Shared by the tests, so that each dispatch length compiles once."""
-    return _runner(num_devices, mode, accumulate, compute_dtype)
+def runner_of(num_devices=1, mode="sharding", accumulate=1, compute_dtype=None, max_steps=100, shard_state=False):
+    """Shared by the tests, so that each compiles once."""
+    return _runner(num_devices, mode, accumulate, compute_dtype, max_steps, shard_state)
 
 
 @functools.cache
-def _runner(num_devices, mode, accumulate, compute_dtype):
+def _runner(num_devices, mode, accumulate, compute_dtype, max_steps, shard_state):
     build = builder(accumulate=accumulate, compute_dtype=compute_dtype)
-    return make_runner(build, mode=mode, devices=jax.devices()[:num_devices])
+    devices = jax.devices()[:num_devices] if num_devices else None
+    return make_runner(build, mode=mode, devices=devices, max_steps=max_steps, shard_state=shard_state)
 
 
 def train(runner, num_dispatches=1):
     """State and losses after dispatches of 5 steps."""
-    state, data, losses = runner.place(start()), runner.place(make_data()), []
+    state, data, losses = runner.place(start()), runner.put(make_data()), []
     for _ in range(num_dispatches):
         state, metrics = runner.run(state, data, 5)
         losses += metrics["loss"].tolist()
@@ -79,15 +81,14 @@ def weight_sum(state):
     return {"weight_sum": sum(float(np.sum(leaf)) for leaf in jax.tree.leaves(state.ema_params))}
 
 
-def run(workdir, total_steps, steps_per_dispatch=5, checkpoint_every=5, runner=None, evaluate=weight_sum):
+def run(workdir, total_steps, max_steps=5, checkpoint_every=5, runner=None, evaluate=weight_sum):
     return fit(
         start(),
-        runner or runner_of(),
+        runner or runner_of(max_steps=max_steps),
         make_data(),
         workdir=workdir,
         total_steps=total_steps,
         batch_size=BATCH,
-        steps_per_dispatch=steps_per_dispatch,
         log_every=7,
         checkpoint_every=checkpoint_every,
         eval_every=20,
@@ -103,5 +104,17 @@ def slow_weight_sum(state):
     return weight_sum(state)
 
 
+def main(workdir, total_steps, max_steps, checkpoint_every, index=0, num_processes=1, port=0, shard=""):
+    """As a command: errors of the run become one line."""
+    if int(num_processes) > 1:
+        processes.join("tiny", f"localhost:{port}", int(num_processes), int(index))
+    if shard:
+        parallel._WORTH_DIVIDING = 2
+    num_devices = 0 if int(num_processes) > 1 else 1
+    runner = runner_of(num_devices, max_steps=int(max_steps), shard_state=bool(shard))
+    with processes.as_one("tiny"):
+        run(workdir, int(total_steps), int(max_steps), int(checkpoint_every), runner, slow_weight_sum)
+
+
 if __name__ == "__main__":
-    run(sys.argv[1], *map(int, sys.argv[2:]), evaluate=slow_weight_sum)
+    main(*sys.argv[1:])

@@ -1,0 +1,40 @@
+"""Flags of commands that run in several processes, one for each host (or each GPU), all started with the same command.
+
+--distributed                                                  TPU pods, Slurm, Open MPI, GKE: they say the rest
+--coordinator=HOST:PORT --num_processes=N --process_id=I       elsewhere; HOST is that of process 0
+"""
+
+from typing import Any
+
+from absl import flags
+
+_TOGETHER = ("coordinator", "num_processes", "process_id")
+
+
+def define(values: flags.FlagValues) -> None:
+    """Add the flags to `values`."""
+    where: dict = {"flag_values": values, "module_name": "flags"}
+    flags.DEFINE_bool("distributed", False, "One of several processes that the cluster tells of each other.", **where)
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where no cluster tells it.", **where)
+    flags.DEFINE_integer("num_processes", None, "Of the run; with --coordinator.", lower_bound=1, **where)
+    flags.DEFINE_integer("process_id", None, "0 to num_processes - 1; with --coordinator.", lower_bound=0, **where)
+
+
+def start(name: str, values: flags.FlagValues, *, supported: bool = True) -> None:
+    """Join the other processes where the flags ask for it; ValueError for flags that do not fit together.
+
+    supported: whether the command `name` can be one of several processes.
+    """
+    given: dict[str, Any] = {flag: values[flag].value for flag in _TOGETHER}
+    missing = [f"--{flag}" for flag, value in given.items() if value is None]
+    if len(missing) == len(_TOGETHER) and not values["distributed"].value:
+        return
+    if not supported:
+        raise ValueError(f"--distributed, --coordinator: {name} runs in one process")
+    if 0 < len(missing) < len(_TOGETHER):
+        raise ValueError(f"{', '.join(missing)}: needed with --{', --'.join(set(given) - {m[2:] for m in missing})}")
+    if not missing and given["process_id"] >= given["num_processes"]:
+        raise ValueError(f"--process_id: got {given['process_id']}, legal is 0 to {given['num_processes'] - 1}")
+    from jaxpose.training import processes
+
+    processes.join(name, given["coordinator"], given["num_processes"], given["process_id"])

@@ -1,0 +1,69 @@
+"""The work folder of a run: one run at a time, and one configuration.
+
+The lock is of the operating system (flock), so a process that has ended, however, holds none. Storage with a scheme
+(gs://) has no locks; there two runs in one folder are not noticed.
+"""
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from jaxpose.training import processes
+
+_ABSENT = "absent"
+_held: set[Any] = set()  # folders that this process has locked
+
+
+@contextlib.contextmanager
+def locked(workdir: str | os.PathLike[str]) -> Iterator[None]:
+    """The folder, made where absent, for this process alone; ValueError where another run has it."""
+    folder = processes.folder(workdir)
+    if not processes.is_first() or "://" in os.fspath(folder) or folder in _held:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise ValueError(f"{folder}: another run is under way there ({file.read().strip()[:100]})") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        _held.add(folder)
+        try:
+            yield
+        finally:
+            _held.remove(folder)
+
+
+def check_config(
+    there: Mapping[str, Any], here: Mapping[str, Any], may_change: Collection[str], folder: str | os.PathLike[str]
+) -> None:
+    """ValueError that shows how the configuration of a run differs from that which it was begun with.
+
+    may_change: names with points ("train.steps"), or of whole groups ("train"), that are not compared.
+    """
+    old, new = _flat(there), _flat(here)
+    groups = tuple(f"{name}." for name in may_change)
+    changed = [
+        f"{name}: {old.get(name, _ABSENT)!r} there, {new.get(name, _ABSENT)!r} here"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name, _ABSENT) != new.get(name, _ABSENT) and name not in may_change and not name.startswith(groups)
+    ]
+    if changed:
+        raise ValueError(
+            f"{folder}: the run was begun with another configuration; {'; '.join(changed)}. Choose another --workdir, "
+            "or name what may change by --allow_config_change"
+        )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found

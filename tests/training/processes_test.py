@@ -1,0 +1,156 @@
+"""Runs of several processes on this machine, over gloo: against one process, killed, stopped and resumed by others."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import xla
+from training import tiny
+
+from jaxpose.training import checkpoint
+from jaxpose.training.parallel import is_key
+
+TOTAL = 61
+BOUND = 1e-6  # what another order of the sums over devices may change in the weights after TOTAL steps
+
+
+@contextlib.contextmanager
+def started(workdir, num, devices=1, shard=""):
+    """The processes of one run, which are killed at the end; stderr and stdout go to files beside the folder."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {xla.FLAGS}", "NPROC": "1"}
+    runs = []
+    for index in range(num):
+        command = [sys.executable, tiny.__file__, workdir, TOTAL, 5, 10, index, num, port, shard]
+        with open(log_of(workdir, index), "w") as log:
+            runs.append(subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=log, env=env))
+    try:
+        yield runs
+    finally:
+        for run in runs:
+            run.kill()
+            run.wait()
+
+
+def log_of(workdir, index):
+    return Path(f"{workdir}.{index}.log")
+
+
+def ended(runs, seconds=300):
+    return [run.wait(seconds) for run in runs]
+
+
+def run_all(workdir, num, **how):
+    """The weights at the end of a run that is left alone."""
+    with started(workdir, num, **how) as runs:
+        assert ended(runs) == [0] * num, log_of(workdir, 0).read_text()
+    return weights(workdir)
+
+
+def weights(workdir):
+    state, meta = checkpoint.restore_latest(workdir, like=tiny.start())
+    assert meta["step"] == TOTAL
+    return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(state)]
+
+
+def await_step(workdir, step, runs):
+    deadline = time.monotonic() + 300
+    while max(checkpoint.steps(workdir), default=-1) < step:
+        assert all(run.poll() is None for run in runs), log_of(workdir, 0).read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def assert_equal(one, other):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+
+
+def assert_close(one, other):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=BOUND)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("two") / "run"
+    return workdir, run_all(workdir, 2)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return weights_of_one(tmp_path_factory.mktemp("one"))
+
+
+def weights_of_one(workdir):
+    tiny.run(workdir, TOTAL, checkpoint_every=10)
+    return weights(workdir)
+
+
+def test_two_processes_reach_the_weights_of_one(one, two):
+    assert_close(two[1], one)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_other_with_one_line_and_all_resume(tmp_path, two, victim):
+    workdir = tmp_path / "run"
+    with started(workdir, 2) as runs:
+        await_step(workdir, 10, runs)
+        runs[victim].kill()
+        assert runs[1 - victim].wait(90) == 1
+    said = [line for line in log_of(workdir, 1 - victim).read_text().splitlines() if not line.startswith("WARNING")]
+    assert len(said) == 1, said
+    assert said[0].startswith("tiny: another process of this run has ended; start all again")
+    assert_equal(run_all(workdir, 2), two[1])
+    assert (workdir / "metrics.jsonl").read_bytes() == (two[0] / "metrics.jsonl").read_bytes()
+
+
+def test_a_signal_to_one_process_ends_all_with_a_checkpoint(tmp_path, two):
+    workdir = tmp_path / "run"
+    with started(workdir, 2) as runs:
+        await_step(workdir, 10, runs)
+        runs[1].send_signal(signal.SIGTERM)
+        assert ended(runs) == [143, 143]
+    saved = checkpoint.steps(workdir)[-1]
+    assert f"saved at step {saved}" in log_of(workdir, 1).read_text()
+    assert_equal(run_all(workdir, 2), two[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num", "devices", "shard"), [(4, 1, ""), (2, 2, ""), (2, 1, "shard"), (2, 2, "shard")])
+def test_processes_devices_and_shards_reach_the_weights_of_one(tmp_path, one, num, devices, shard):
+    assert_close(run_all(tmp_path / "run", num, devices=devices, shard=shard), one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", ["", "shard"])
+def test_two_processes_resume_what_four_saved(tmp_path, one, shard):
+    workdir = tmp_path / "run"
+    with started(workdir, 4, shard=shard) as runs:
+        await_step(workdir, 20, runs)
+        runs[2].send_signal(signal.SIGTERM)
+        assert ended(runs) == [143] * 4
+    assert_close(run_all(workdir, 2, shard=shard), one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_at_any_moment_they_resume_to_the_same_weights(tmp_path, two, seed):
+    rng, workdir = np.random.default_rng(seed), tmp_path / "run"
+    for _ in range(2):
+        with started(workdir, 2) as runs:
+            time.sleep(rng.uniform(1, 12))
+            runs[rng.integers(2)].kill()
+            for run in runs:
+                assert run.wait(90) in (0, 1, -signal.SIGKILL)
+    assert_equal(run_all(workdir, 2), two[1])
