@@ -44,6 +44,7 @@ DATA: dict[str, Any] = {
     "num_people": 0,  # all
     "folder": "",  # of `jaxpose prepare mocap`; rehearsal: experiments/jobs/frames.py
     "rehearsal": 0.0,
+    "stream": "",  # a folder of experiments/jobs/shards.py, read while training goes on; the above then has no effect
 }
 _NARROW_FILES = DATA | {"files": ("cmu", "hdm05"), "split": "train", "drop": (), "subject_power": 1.0}
 

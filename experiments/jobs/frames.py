@@ -29,9 +29,9 @@ def training_frames(data: ConfigDict, seed: int, load: Callable[..., T]) -> tupl
         )
     frames = _taken(data, seed, load, data.folder or data_root())
     if not data.rehearsal:
-        return frames, _weigh(data, frames)
+        return frames, weigh(data, frames)
     old = _taken(data, seed, load, data_root())
-    weights = (1 - data.rehearsal) * _weigh(data, frames), data.rehearsal * _weigh(data, old)
+    weights = (1 - data.rehearsal) * weigh(data, frames), data.rehearsal * weigh(data, old)
     return joined(frames, old), np.concatenate(weights)
 
 
@@ -48,6 +48,7 @@ def _taken(data: ConfigDict, seed: int, load: Callable[..., T], root: FilePath) 
     return take_share(frames, share, seed) if share < 1 else frames
 
 
-def _weigh(data: ConfigDict, frames: Mocap | Rotations) -> np.ndarray:
+def weigh(data: ConfigDict, frames: Mocap | Rotations) -> np.ndarray:
+    """The probability [N] of each frame, by what `config.data` says of categories and subjects."""
     factors = dict(data.get("category_factors", {}))
     return balanced_weights(frames, data.category_power, data.get("subject_power", 1.0), factors)

@@ -68,6 +68,8 @@ def validation(name: str) -> Path | None:
 
 def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
     """The training subjects' motion capture that `config.data` names, on the device and as it was read."""
+    if config.data.get("stream", ""):
+        raise ValueError("config.data.stream: legal for single frames, motions and rotations; this kind needs memory")
     view = ViewRates(**config.view)
     anew = view.people > 0 or view.recombine > 0 or view.turn > 0
     mocap, weights = training_frames(config.data, config.seed, functools.partial(load_mocap, rotations=anew))

@@ -16,15 +16,19 @@ from experiments.jobs.frames import training_frames
 from experiments.jobs.initial import keeps_statistics, load_initial
 from experiments.jobs.job import Job, level_loss, validation
 from experiments.jobs.own_views import own_frames
+from experiments.jobs.stored import takes_of
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.datasets.mocap import load_rotations
+from jaxpose.datasets.shards import open_shards
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
+from jaxpose.examples.stored import frame_rows
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics
 from jaxpose.spaces.rotations import REPRESENTATIONS, encode, min_max, z_score
 from jaxpose.training.step import TrainState
+from jaxpose.training.streaming import Gathered, Stream
 
 _NORMALISERS = {"z_score": z_score, "min_max": min_max}
 _LEGS = np.isin(np.arange(21), (0, 1, 3, 4, 6, 7, 9, 10))
@@ -46,25 +50,46 @@ class PoseRates(NamedTuple):
     jitter: float = 0.0
 
 
-def rotation_example(key: Key, poses: Poses, rates: PoseRates, codec: str, normaliser: Statistics) -> Example:
-    """One pose as a state [21, D] of the codec."""
+def rotation_example(
+    key: Key, poses: Poses, rates: PoseRates, codec: str, normaliser: Statistics, rows: Array | None = None
+) -> Example:
+    """One pose as a state [21, D] of the codec; rows: [2] of it and of another, None: drawn by their weights."""
     own_key, other_key, splice_key, mirror_key, jitter_key = jax.random.split(key, 5)
 
     def draw(key: Key) -> Array:
         u = jax.random.uniform(key) * poses.cumulative[-1]
-        return poses.rotations[
-            jnp.minimum(jnp.searchsorted(poses.cumulative, u, side="right"), len(poses.rotations) - 1)
-        ]
+        return jnp.minimum(jnp.searchsorted(poses.cumulative, u, side="right"), len(poses.rotations) - 1)
 
-    x = draw(own_key)
+    own, other = (draw(own_key), draw(other_key)) if rows is None else rows
+    x = poses.rotations[own]
     if rates.splice:
-        spliced = jnp.where(_LEGS[:, None], draw(other_key), x)
+        spliced = jnp.where(_LEGS[:, None], poses.rotations[other], x)
         x = jnp.where(jax.random.bernoulli(splice_key, rates.splice), spliced, x)
     x = jnp.where(jax.random.bernoulli(mirror_key, rates.mirror), mirror_rotations(x, SMPL_22), x)
     if rates.jitter:
         noise = rates.jitter * jax.random.normal(jitter_key, x.shape)
         x = x + jnp.where(jnp.asarray(normaliser.spread)[:, :3] > 0, noise, 0)
     return Example(encode(normaliser, REPRESENTATIONS[codec].from_axis_angle(x)), None)
+
+
+def stored_rotations(key: Key, data: Gathered, **how: Any) -> Example:
+    """`rotation_example` of the rows of one example."""
+    return rotation_example(key, Poses(data.rows["rotations"], jnp.zeros(0)), rows=jnp.arange(2), **how)
+
+
+def load_poses(config: ConfigDict) -> tuple[Array, Poses | Stream]:
+    """Poses [N, 21, 3] whose statistics are the normaliser's, and what training draws from."""
+    if folder := config.data.get("stream", ""):
+        shards = open_shards(folder)
+        if "rotations" not in shards.maps:
+            raise ValueError(f"{folder}: shards of {', '.join(shards.maps)}; needed those of rotations")
+        print(f"{len(shards):,} poses in {folder}")
+        takes = takes_of(shards)
+        return jnp.asarray(shards.resident["sample"]), Stream(takes, frame_rows, shards.take)
+    train, weights = training_frames(config.data, config.seed, load_rotations)
+    poses = jnp.asarray(train.body_pose, jnp.float32)
+    print(f"{len(poses)} poses of {len(train.name)} sequences")
+    return poses, Poses(poses, jnp.asarray(np.cumsum(weights), jnp.float32))
 
 
 def prior_job(config: ConfigDict) -> Job:
@@ -82,9 +107,7 @@ def prior_job(config: ConfigDict) -> Job:
         **config.sampler,
     )
     initial = load_initial(config.train.init, spec)
-    train, weights = training_frames(config.data, config.seed, load_rotations)
-    poses = jnp.asarray(train.body_pose, jnp.float32)
-    print(f"{len(poses)} poses of {len(train.name)} sequences")
+    poses, data = load_poses(config)
     if initial is None:
         normaliser, params = fit_normaliser(config, poses), released.init_params(jax.random.key(config.seed), spec)
     else:
@@ -96,9 +119,12 @@ def prior_job(config: ConfigDict) -> Job:
         spec=spec,
         params=params,
         statistics=normaliser,
-        data=Poses(poses, jnp.asarray(np.cumsum(weights), jnp.float32)),
+        data=data,
         example=functools.partial(
-            rotation_example, rates=PoseRates(**config.poses), codec=config.codec, normaliser=normaliser
+            stored_rotations if isinstance(data, Stream) else rotation_example,
+            rates=PoseRates(**config.poses),
+            codec=config.codec,
+            normaliser=normaliser,
         ),
         loss=level_loss(spec, sde, times, config.loss.weighting, jnp.asarray(normaliser.spread)),
         evaluators=_evaluators(spec, normaliser, config.data.folder),

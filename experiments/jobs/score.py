@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from experiments.jobs import stored
 from experiments.jobs.initial import keeps_statistics, load_initial, part_of
 from experiments.jobs.job import Job, level_loss, load_bodies, validation
 from experiments.jobs.motions import motion_evaluators
@@ -30,6 +31,7 @@ from jaxpose.spaces.image_depth import STATISTICS as IMAGE_DEPTH
 from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.lift import lift
 from jaxpose.training.step import TrainState
+from jaxpose.training.streaming import Stream
 
 
 def score_job(config: ConfigDict) -> Job:
@@ -91,6 +93,8 @@ def load_data(config: ConfigDict) -> Source:
         return Source(frames, example, IMAGE_DEPTH)
     if kind != "mocap":
         raise ValueError(f"config.data.kind: got {kind!r}, legal are 'mocap' and 'h36m'")
+    if data.get("stream", ""):
+        return from_disk(config, masks)
     bodies, mocap = load_bodies(config)
     if num_frames := config.network.get("num_frames"):
         example = functools.partial(
@@ -106,10 +110,26 @@ def load_data(config: ConfigDict) -> Source:
     return Source(bodies, example, bodies.statistics)
 
 
+def from_disk(config: ConfigDict, masks: MaskRates) -> Source:
+    """Frames or motions of a folder of shards."""
+    shards, resident = stored.open_bodies(config.data.stream)
+    print(f"{len(shards):,} frames of {len(resident.takes.length):,} sequences in {config.data.stream}")
+    view, num_frames = ViewRates(**config.view), config.network.get("num_frames")
+    if num_frames:
+        rates = {"gap": config.gap, "past": config.past}
+        stream, example = stored.motions_on_disk(shards, resident, view, masks, num_frames, **rates)
+    else:
+        stream, example = stored.frames_on_disk(shards, resident, view, masks)
+    return Source(stream, example, resident.bodies.statistics)
+
+
 def with_statistics(source: Source, statistics: Statistics) -> Source:
     """The same data, whose examples are states of other statistics."""
     data = source.data
-    if isinstance(data, Clips):
+    if isinstance(data, Stream):
+        bodies = data.resident.bodies._replace(statistics=statistics)
+        data = data._replace(resident=data.resident._replace(bodies=bodies))
+    elif isinstance(data, Clips):
         data = data._replace(bodies=data.bodies._replace(statistics=statistics))
     elif isinstance(data, Bodies):
         data = data._replace(statistics=statistics)

@@ -77,10 +77,15 @@ class SeenClip(NamedTuple):
     up_cam: Array
 
 
-def seen_clip(key: Key, clips: Clips, view: ViewRates, num_frames: int) -> SeenClip:
-    """A random `stretch` of `num_frames` frames, of a body drawn anew, by a camera that stands still."""
+def seen_clip(
+    key: Key, clips: Clips, view: ViewRates, num_frames: int, drawn: tuple[Array, Array] | None = None
+) -> SeenClip:
+    """A random `stretch` of `num_frames` frames, of a body drawn anew, by a camera that stands still.
+
+    drawn: rows [F] of the clip and [F] of another, whose limbs it may get; None: drawn by their weights.
+    """
     draw_key, body_key, camera_key, detect_key = jax.random.split(key, 4)
-    rows, other = _draw_rows(draw_key, clips, num_frames)
+    rows, other = _draw_rows(draw_key, clips, num_frames) if drawn is None else drawn
     joints = clips.bodies.joints
     # the same key for all frames: one body, mirrored or not, with one set of bones
     if clips.bodies.people is None:
@@ -103,14 +108,18 @@ def clip_example(
     *,
     num_frames: int = 1,
     heatmaps: HeatmapRates | None = None,
+    drawn: tuple[Array, Array] | None = None,
 ) -> ClipExample:
-    """A random `stretch` of `num_frames` frames; heatmaps: how often they are ambiguous, None: there are none."""
+    """A random `stretch` of `num_frames` frames; heatmaps: how often they are ambiguous, None: there are none.
+
+    drawn: as in `seen_clip`.
+    """
     clip_key, mask_key = jax.random.split(key)
-    seen = seen_clip(clip_key, clips, view, num_frames)
+    seen = seen_clip(clip_key, clips, view, num_frames, drawn)
     keypoints, confidence, peaks = seen.keypoints, seen.confidence, None
     if heatmaps is not None:
-        drawn = draw_heatmaps(jax.random.fold_in(key, 1), keypoints, confidence, seen.xy, heatmaps)
-        keypoints, confidence, peaks = drawn.keypoints, drawn.confidence, drawn.peaks
+        shown = draw_heatmaps(jax.random.fold_in(key, 1), keypoints, confidence, seen.xy, heatmaps)
+        keypoints, confidence, peaks = shown.keypoints, shown.confidence, shown.peaks
     confidence = confidence * draw_joints(mask_key, masks, H36M_17)
     return as_example(clips.bodies.statistics, jnp.asarray(PINHOLE), keypoints, confidence, seen.x_cam, seen.xy, peaks)
 

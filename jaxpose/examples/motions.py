@@ -18,14 +18,22 @@ from jaxpose.spaces.person import View, encode_points, encode_pose, encode_track
 
 
 def motion_example(
-    key: Key, clips: Clips, view: ViewRates, masks: MaskRates, *, num_frames: int, gap: float, past: float = 0.0
+    key: Key,
+    clips: Clips,
+    view: ViewRates,
+    masks: MaskRates,
+    *,
+    num_frames: int,
+    gap: float,
+    past: float = 0.0,
+    drawn: tuple[Array, Array] | None = None,
 ) -> Example:
     """A random stretch of `num_frames` = F frames: state [F, J, 3] and condition.
 
-    gap, past: shares of clips with a run of hidden frames, and with known first frames.
+    gap, past: shares of clips with a run of hidden frames, and with known first frames. drawn: as in `seen_clip`.
     """
     clip_key, mask_key, gap_key, points_key, kind_key, told_key, past_key = jax.random.split(key, 7)
-    seen = seen_clip(clip_key, clips, view, num_frames)
+    seen = seen_clip(clip_key, clips, view, num_frames, drawn)
     shown = draw_joints(mask_key, masks, H36M_17) * draw_frames(gap_key, num_frames, gap)[:, None]
     cond, turned = encode_track(jnp.asarray(PINHOLE), seen.keypoints, seen.confidence * shown)
     if past:

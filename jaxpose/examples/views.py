@@ -56,11 +56,6 @@ def make_bodies(
     return bodies._replace(statistics=fit_statistics(x_view))
 
 
-def draw_body(key: Key, bodies: Bodies) -> Array:
-    """One body [17, 3] by its weight."""
-    return bodies.joints[draw_row(key, bodies)]
-
-
 def augment_body(key: Key, joints: Array, other: Array, rates: ViewRates) -> Array:
     """A mirrored, resized, re-proportioned or spliced body [17, 3], with its lowest joint at the same height."""
     mirror_key, size_key, bone_key, splice_key = jax.random.split(key, 4)
@@ -114,19 +109,20 @@ def observe_points(key: Key, x: Array, rates: ViewRates) -> tuple[Array, Array]:
     return x + level[:, None] * jax.random.normal(noise_key, x.shape), level
 
 
-def pose_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates) -> Example:
+def pose_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates, rows: Array | None = None) -> Example:
     """One training example: state and condition of a random body seen by a random camera.
 
     The condition is 2D detections or, at the rate `masks.depth`, 3D joints with noise. Joints are hidden before either
     is normalised, so that a hidden joint does not change the person's centre and extent.
+
+    rows: [2] of the body and of another, whose limbs it may get; None: drawn by their weights.
     """
     body_key, other_key, augment_key, camera_key, detect_key, mask_key = jax.random.split(key, 6)
+    row, other = (draw_row(k, bodies) for k in (body_key, other_key)) if rows is None else rows
     if bodies.people is None:
-        joints = draw_body(body_key, bodies)
-        joints = augment_body(augment_key, joints, draw_body(other_key, bodies) if view.splice else joints, view)
+        joints = augment_body(augment_key, bodies.joints[row], bodies.joints[other], view)
     else:
-        row, other = (draw_row(k, bodies)[None] for k in (body_key, other_key))
-        joints = anew.draw_body(augment_key, bodies, row, other, view)
+        joints = anew.draw_body(augment_key, bodies, row[None], other[None], view)
         joints = anew.turn(jax.random.fold_in(augment_key, 1), joints, view)[0]
     R_cam_world, t_cam = draw_camera(camera_key, joints, view)
     x_cam = world_to_camera(R_cam_world, t_cam, joints)

@@ -164,6 +164,17 @@ def test_evaluators_see_the_state_of_their_step(uninterrupted):
     assert values[20] != values[40]
 
 
+def test_an_evaluation_that_was_cut_short_is_made_up_for(tmp_path, uninterrupted):
+    def ends(state):
+        raise SystemExit(9)
+
+    with pytest.raises(SystemExit):
+        tiny.run(tmp_path, TOTAL, checkpoint_every=50, evaluate=ends)
+    assert checkpoint.steps(tmp_path) == [0, 20], "saved before it is evaluated"
+    state = tiny.run(tmp_path, TOTAL, checkpoint_every=50)
+    same_run(tmp_path, uninterrupted[0], state, uninterrupted[1])
+
+
 def test_lines_are_means_over_the_steps_since_the_last(uninterrupted):
     step = jax.jit(tiny.builder()().whole)
     state, largest = tiny.start(), []

@@ -1,0 +1,116 @@
+"""Training frames as a folder of shards, for data beyond memory: they are read while training goes on.
+
+    python -m experiments.jobs.shards --config=experiments/configs/pose17.py --out=shards/pose17
+    python -m experiments.train --config=experiments/configs/pose17.py --config.data.stream=shards/pose17 --workdir=...
+
+Configs of single frames, of motions (configs/motion17.py) and of rotations (configs/prior21.py). One file of
+`config.data.files` is in memory at a time, and every tenth frame of each sequence, of which skeletons, statistics and
+the distances of body parts are; weights are those of all.
+"""
+
+import functools
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from experiments.jobs.frames import training_frames, weigh
+from jaxpose.datasets.mocap import Mocap, Rotations, load_mocap, load_rotations
+from jaxpose.datasets.shards import of_takes, write_shards
+from jaxpose.examples import bodies as anew
+from jaxpose.examples.rates import ViewRates
+from jaxpose.examples.views import make_bodies
+
+
+def write(config: ConfigDict, out: str) -> Iterator[str]:
+    """Write the frames that `config.data` names; yields lines about the progress."""
+    data = config.data
+    if data.get("share", 1.0) < 1 or data.get("num_people", 0) or data.rehearsal:
+        raise ValueError("config.data: share, num_people and rehearsal are of frames in memory; legal here are none")
+    of_bodies = config.get("kind") != "prior"
+    sequences: list[tuple[str, str, int]] = []  # subject, category, length
+    people: dict[str, int] = {}
+    sample: list[dict[str, np.ndarray]] = []
+    frames_of: Any = functools.partial(load_mocap, rotations=True) if of_bodies else load_rotations
+    sources = [(data.folder,)] if data.folder else [(name,) for name in data.files]
+
+    def parts() -> Iterator[dict[str, np.ndarray]]:
+        total = 0
+        for source in sources:
+            one = ConfigDict(data.to_dict() | ({} if data.folder else {"files": source}))
+            frames: Any = training_frames(one, config.seed, frames_of)[0]
+            part = _fields(frames, people)
+            total += len(frames.sequence)
+            length = np.bincount(frames.sequence, minlength=len(frames.name))
+            first = len(sequences)
+            sequences.extend(zip(frames.subject.tolist(), frames.category.tolist(), length.tolist(), strict=True))
+            spaced = np.concatenate([_spaced(n) + offset for n, offset in zip(length, _starts(length), strict=True)])
+            rotations = frames.rotations if of_bodies else frames.body_pose
+            sample.append(
+                {
+                    **{name: values[spaced] for name, values in part.items() if name != "carriers"},
+                    "turned": rotations[spaced],
+                    "sequence": first + frames.sequence[spaced],
+                }
+            )
+            print(f"{total:,} frames of {len(sequences):,} sequences", flush=True)
+            yield part
+
+    def resident() -> dict[str, np.ndarray]:
+        subject, category, length = (np.array(x) for x in zip(*sequences, strict=True))
+        order = np.repeat(np.arange(len(length)), length)
+        weight = np.bincount(order, weigh(data, Mocap(np.zeros((0, 0)), order, subject, category, subject)))
+        found = of_takes(length, weight)
+        drawn = {name: np.concatenate([part[name] for part in sample]) for name in sample[0]}
+        if not of_bodies:
+            return found | {"sample": drawn["rotations"]}
+        each = (weight / np.bincount(drawn["sequence"]))[drawn["sequence"]]
+        bodies = make_bodies(drawn["joints"], each, ViewRates(**config.view), drawn["turned"], drawn["person"])
+        groups: dict[str, Any] = {"statistics": bodies.statistics, "people": bodies.people}
+        found |= {f"{g}.{name}": np.asarray(x) for g, of in groups.items() for name, x in of._asdict().items()}
+        return found | {"apart": np.asarray(bodies.apart)}
+
+    rows = write_shards(out, parts(), resident)
+    yield f"wrote {out}: {rows:,} frames of {len(sequences):,} sequences"
+
+
+def _fields(frames: Mocap | Rotations, people: dict[str, int]) -> dict[str, np.ndarray]:
+    """What is stored of each frame; persons are numbered as they come, in all files alike."""
+    if isinstance(frames, Rotations):
+        return {"rotations": frames.body_pose}
+    assert frames.rotations is not None, "they are loaded with rotations"
+    number = np.array([people.setdefault(str(name), len(people)) for name in frames.subject], np.int32)
+    carriers = anew.carriers_of(frames.rotations)
+    return {"joints": frames.joints, "carriers": carriers, "person": number[frames.sequence]}
+
+
+def _starts(length: np.ndarray) -> np.ndarray:
+    return np.append(0, np.cumsum(length)[:-1])
+
+
+def _spaced(length: int) -> np.ndarray:
+    """Rows of a sequence for the sample: every tenth, one at least."""
+    return np.arange(0, length, 10)
+
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A file of experiments/configs.", lock_config=True)
+OUT = flags.DEFINE_string("out", None, "The folder to write; it must not exist.")
+
+
+def main(argv: list[str]) -> None:
+    """Write the folder."""
+    del argv
+    for line in write(CONFIG.value, str(OUT.value)):
+        print(line)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "out"])
+    try:
+        app.run(main)
+    except ValueError as error:
+        print(f"shards: {error}", file=sys.stderr)
+        sys.exit(2)
