@@ -4,11 +4,16 @@
 --coordinator=HOST:PORT --num_processes=N --process_id=I       elsewhere; HOST is that of process 0
 """
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from absl import flags
 
+Result = TypeVar("Result")  # a NamedTuple of arrays
+Item = TypeVar("Item")
+
 _TOGETHER = ("coordinator", "num_processes", "process_id")
+_owners: dict[str, int] = {}  # of each piece of work, in the order in which it was asked for
 
 
 def define(values: flags.FlagValues) -> None:
@@ -38,3 +43,29 @@ def start(name: str, values: flags.FlagValues, *, supported: bool = True) -> Non
     from jaxpose.training import processes
 
     processes.join(name, given["coordinator"], given["num_processes"], given["process_id"])
+
+
+def owner(name: str) -> int:
+    """The process that does the piece of work `name`; all processes ask for the same pieces in the same order."""
+    import jax
+
+    return _owners.setdefault(name, len(_owners) % jax.process_count())
+
+
+def place(name: str, default: int) -> int:
+    """Where in the order of pieces of work `name` is; `default` where nobody asked for it."""
+    return list(_owners).index(name) if name in _owners else default
+
+
+def divided(items: Mapping[str, Item], compute: Callable[[str, Item], Result], kind: type[Result]) -> dict[str, Result]:
+    """compute(name, item) -> a `kind` of arrays for each item, each by one process, and in all of them at the end."""
+    import jax
+
+    from jaxpose.training import processes
+
+    if jax.process_count() == 1:
+        return {name: compute(name, item) for name, item in items.items()}
+    owners = {name: owner(name) for name in items}
+    own: dict[str, Any] = {n: compute(n, item) for n, item in items.items() if owners[n] == jax.process_index()}
+    sent = {n: processes.arrays_of(owners[n], own[n]._asdict() if n in own else {}) for n in items}
+    return {n: own[n] if n in own else kind(**arrays) for n, arrays in sent.items()}

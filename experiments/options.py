@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 from absl import flags, logging
 
+from experiments import launch
+
 T = TypeVar("T")
 _DEFINE: dict[type, Callable[..., Any]] = {
     bool: flags.DEFINE_bool,
@@ -47,6 +49,10 @@ def option(
 
 def parse(kind: type[T], argv: Sequence[str]) -> T:
     """Options of the flags in `argv`; ValueError names the flag, what came and what is legal."""
+    return _parse(kind, argv)[0]
+
+
+def _parse(kind: type[T], argv: Sequence[str]) -> tuple[T, flags.FlagValues]:
     found, bases = _flags_of(kind)
     try:
         rest = found(["", *argv])[1:]
@@ -62,7 +68,7 @@ def parse(kind: type[T], argv: Sequence[str]) -> T:
         values[field.name] = field.default if value is None else value
         if values[field.name] is None and field.metadata["required"]:
             raise ValueError(f"--{field.name}: needed, got none: {field.metadata['help']}")
-    return kind(**values)
+    return kind(**values), found
 
 
 def usage(kind: type, text: str) -> str:
@@ -71,16 +77,27 @@ def usage(kind: type, text: str) -> str:
 
 
 def run(
-    name: str, main: Callable[[T], int | None], kind: type[T], text: str, argv: Sequence[str] | None = None
+    name: str,
+    main: Callable[[T], int | None],
+    kind: type[T],
+    text: str,
+    argv: Sequence[str] | None = None,
+    *,
+    several: bool = False,
 ) -> None:
-    """Call main(options) and leave with its status; errors that a user can mend leave with code 2 and one line."""
+    """Call main(options) and leave with its status; errors that a user can mend leave with code 2 and one line.
+
+    several: the command may be one of several processes (launch.py).
+    """
     argv = sys.argv[1:] if argv is None else argv
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
     if {"--help", "-h"} & set(argv):
         print(usage(kind, text))
         return
     try:
-        status = main(parse(kind, argv))
+        options, values = _parse(kind, argv)
+        launch.start(name, values, supported=several)
+        status = main(options)
     except ValueError as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
@@ -106,6 +123,7 @@ def _flags_of(kind: type) -> tuple[flags.FlagValues, dict[str, type | None]]:
             flags.DEFINE_enum(field.name, default, list(about["legal"]), about["help"], **more)
         else:
             _DEFINE[hint](field.name, default, about["help"], **(bounds if hint in (int, float) else {}), **more)
+    launch.define(found)
     return found, bases
 
 

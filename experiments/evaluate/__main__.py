@@ -64,7 +64,14 @@ def main(argv: list[str]) -> None:
         model = released.load(chosen.model) if chosen.model else None
         harness.report(what, evaluator(model, chosen), chosen, model)
 
-    options.run(f"evaluate {what}", evaluate, typing.get_type_hints(evaluator)["options"], module.__doc__ or "", rest)
+    options.run(
+        f"evaluate {what}",
+        evaluate,
+        typing.get_type_hints(evaluator)["options"],
+        module.__doc__ or "",
+        rest,
+        several=True,
+    )
 
 
 if __name__ == "__main__":

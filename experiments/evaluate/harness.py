@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 
 import jax
 
+from experiments import launch
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.files import write_json
+from jaxpose.training import processes
 from jaxpose.training.checkpoint import git_commit
 
 Column = str | Callable[[dict[str, Any]], str]
@@ -44,8 +46,8 @@ class Options:
         return ""
 
     def wants(self, row: str) -> bool:
-        """Whether --row asks for a row of this name."""
-        return not self.row or row in self.row
+        """Whether --row asks for a row of this name, and it is this process' (launch.py)."""
+        return (not self.row or row in self.row) and launch.owner(row) == jax.process_index()
 
 
 class Table(NamedTuple):
@@ -75,18 +77,24 @@ Item = Table | Row | dict[str, Any]
 def report(what: str, items: Iterable[Item], options: Options, model: released.Model | None) -> Path:
     """Print what an evaluator yields as it comes, and write it to the file told above, whose path is given back."""
     more: dict[str, Any] = {}
-    rows: list[dict[str, Any]] = []
-    table = Table("", "", "")
+    own: list[tuple[int, int, Row]] = []  # each with the number of its table, and its place there
+    tables: list[Table] = []
     for item in items:
         if isinstance(item, Table):
-            table = item
+            tables.append(item)
             print(heading(item), flush=True)
         elif isinstance(item, Row):
-            print(line(item, table.columns), flush=True)
-            told = "; ".join(filter(None, (item.privileges, table.privileges)))
-            rows.append({"name": item.name, **item.values, "privileges": told, "tuned": table.tuned})
+            print(line(item, tables[-1].columns), flush=True)
+            own.append((len(tables) - 1, launch.place(item.name, len(own)), item))
         else:
             more |= item
+    rows = []
+    for number, row in _of_all_processes(own):
+        table = tables[number]
+        if row not in [r for _, _, r in own]:
+            print(line(row, table.columns), flush=True)
+        told = "; ".join(filter(None, (row.privileges, table.privileges)))
+        rows.append({"name": row.name, **row.values, "privileges": told, "tuned": table.tuned})
     record = {
         "evaluator": what,
         "command": " ".join(["python -m experiments.evaluate", *sys.argv[1:]]),
@@ -99,9 +107,21 @@ def report(what: str, items: Iterable[Item], options: Options, model: released.M
     }
     parts = [what, options.variant, "" if model is None else model.spec.name]
     path = Path(options.out) / f"{'_'.join(filter(None, parts))}.json"
-    write_json(path, record | more | {"rows": rows})
-    print(f"wrote {path}")
+    if processes.is_first():
+        write_json(path, record | more | {"rows": rows})
+        print(f"wrote {path}")
     return path
+
+
+def _of_all_processes(own: list[tuple[int, int, Row]]) -> list[tuple[int, Row]]:
+    """The rows of all, in the order of one process; a row that several have is that of the first of them."""
+    if jax.process_count() == 1:
+        return [(number, row) for number, _, row in own]
+    found: dict[tuple[int, str], tuple[int, int, Row]] = {}
+    for process in range(jax.process_count()):
+        for number, place, row in processes.agreed(own, process):
+            found.setdefault((number, row[0]), (number, place, Row(*row)))
+    return [(number, row) for number, _, row in sorted(found.values(), key=lambda entry: entry[:2])]
 
 
 def heading(table: Table) -> str:

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import groups
+from experiments import groups, launch
 from experiments.evaluate import bench as data
 from experiments.jobs.leave_out import scored_poses
 from experiments.jobs.recalibrate_rotations import of_rotations
@@ -45,6 +45,7 @@ from jaxpose.tasks.lift import lift
 from jaxpose.tasks.motions import is_motion, windows_of
 from jaxpose.tasks.recalibration import FARTHEST, evidence, middle
 from jaxpose.tasks.stream import Stream, start_stream, step_stream
+from jaxpose.training import processes
 from jaxpose.training.checkpoint import git_commit
 
 FIGURES = ("ece", "best_mm", "radius_coverage_90", "covariance_ratio")
@@ -118,7 +119,7 @@ def main(options: Options) -> None:
         print(f"{task}:")
         see = partial(groups.see, mocap, num=options.poses, seed=options.seed, num_frames=num_frames)
         conditions = {name: see(rates) for name, rates in CONDITIONS.items()}
-        rows = {name: draw(model, seen, options, block, exact=name == "exact") for name, seen in conditions.items()}
+        rows = launch.divided(conditions, lambda n, s, b=block: draw(model, s, options, b, exact=n == "exact"), Rows)
         found, lines = fit_on_people(rows, conditions["detected"].subject, options)
         result += [{"task": task, **line} for line in lines]
         recalibration |= {task: found} if helps(lines, spread=options.spread) else {}
@@ -137,7 +138,6 @@ def write(
     privileges: str,
 ) -> None:
     """The model with its recalibration, and the printed lines beside it."""
-    released.save(out, dataclasses.replace(model, recalibration=recalibration), dtype=None)
     fields = {task: {k: np.asarray(v).tolist() for k, v in r._asdict().items()} for task, r in recalibration.items()}
     said: dict[str, Any] = {
         "model": released.describe(model),
@@ -146,8 +146,10 @@ def write(
     }
     said |= {"tuned": "spread, covariance and radius of each row on its `fitted_on`"}
     said |= {"privileges": privileges, "rows": rows, "recalibration": fields}
-    write_json(out.with_suffix(".json"), said)
-    print(f"wrote {out} and {out.with_suffix('.json')}")
+    if processes.is_first():
+        released.save(out, dataclasses.replace(model, recalibration=recalibration), dtype=None)
+        write_json(out.with_suffix(".json"), said)
+        print(f"wrote {out} and {out.with_suffix('.json')}")
 
 
 def fit_on_people(
@@ -395,4 +397,4 @@ def _in_blocks(function: Any, arrays: list[Array], seed: int) -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    run("recalibrate", main, Options, __doc__)
+    run("recalibrate", main, Options, __doc__, several=True)

@@ -8,13 +8,14 @@ line and exit code 1.
 import atexit
 import contextlib
 import ctypes
+import io
 import json
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -61,17 +62,32 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def agreed(value: T) -> T:
-    """The first process' value (JSON), in every process; a meeting of all of them."""
+def agreed(value: T, owner: int = 0) -> T:
+    """What the process `owner` has (JSON), in every process; a meeting of all of them."""
     if jax.process_count() == 1:
         return value
+    return json.loads(_sent(json.dumps(value).encode(), owner))
+
+
+def arrays_of(owner: int, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The named arrays of the process `owner`, in every process; what the others pass does not count."""
+    if jax.process_count() == 1:
+        return {name: np.asarray(value) for name, value in arrays.items()}
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **{name: np.asarray(value) for name, value in arrays.items()})
+    with np.load(io.BytesIO(_sent(content.getvalue(), owner)), allow_pickle=False) as found:
+        return dict(found)
+
+
+def _sent(data: bytes, owner: int) -> bytes:
     from jax.experimental import multihost_utils
 
-    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
-    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    is_source = jax.process_index() == owner
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(data)), is_source=is_source))
     padded = np.zeros(length, np.uint8)
-    padded[: min(length, len(text))] = text[:length]
-    return json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded))).decode())
+    if is_source:
+        padded[:] = np.frombuffer(data, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(padded, is_source=is_source)).tobytes()
 
 
 def largest(*values: float) -> tuple[float, ...]:
