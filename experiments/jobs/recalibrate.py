@@ -119,7 +119,11 @@ def main(options: Options) -> None:
         print(f"{task}:")
         see = partial(groups.see, mocap, num=options.poses, seed=options.seed, num_frames=num_frames)
         conditions = {name: see(rates) for name, rates in CONDITIONS.items()}
-        rows = launch.divided(conditions, lambda n, s, b=block: draw(model, s, options, b, exact=n == "exact"), Rows)
+
+        def draw_one(name: str, seen: Any, block: Any = block) -> Rows:
+            return draw(model, seen, options, block, exact=name == "exact")
+
+        rows = launch.divided(conditions, draw_one, Rows)
         found, lines = fit_on_people(rows, conditions["detected"].subject, options)
         result += [{"task": task, **line} for line in lines]
         recalibration |= {task: found} if helps(lines, spread=options.spread) else {}
@@ -139,12 +143,8 @@ def write(
 ) -> None:
     """The model with its recalibration, and the printed lines beside it."""
     fields = {task: {k: np.asarray(v).tolist() for k, v in r._asdict().items()} for task, r in recalibration.items()}
-    said: dict[str, Any] = {
-        "model": released.describe(model),
-        "options": dataclasses.asdict(options),
-        "commit": git_commit(),
-    }
-    said |= {"tuned": "spread, covariance and radius of each row on its `fitted_on`"}
+    said: dict[str, Any] = {"model": released.describe(model), "options": dataclasses.asdict(options)}
+    said |= {"commit": git_commit(), "tuned": "spread, covariance and radius of each row on its `fitted_on`"}
     said |= {"privileges": privileges, "rows": rows, "recalibration": fields}
     if processes.is_first():
         released.save(out, dataclasses.replace(model, recalibration=recalibration), dtype=None)
