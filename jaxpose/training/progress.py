@@ -112,7 +112,13 @@ def _open_events(directory: Any, step: int) -> Any:
     except ImportError:
         logging.warning("tensorboard is not installed (pip install jaxpose[train]): no event files")
         return None
-    writer = EventFileWriter(str(directory))
+    try:
+        writer = EventFileWriter(os.fspath(directory))
+    except Exception as error:  # of the storage's own library
+        if "://" not in os.fspath(directory):
+            raise
+        logging.warning("%s: no event files (%s)", directory, error)
+        return None
     # TensorBoard forgets, on reading this, what an interrupted run wrote at this step or later.
     session = SessionLog(status=SessionLog.START)
     writer.add_event(Event(step=step + 1, wall_time=time.time(), session_log=session))

@@ -15,7 +15,7 @@ import pytest
 import xla
 from training import tiny
 
-from jaxpose.training import checkpoint
+from jaxpose.training import checkpoint, processes
 from jaxpose.training.parallel import is_key
 
 TOTAL = 61
@@ -124,6 +124,29 @@ def test_a_signal_to_one_process_ends_all_with_a_checkpoint(tmp_path, two):
     saved = checkpoint.steps(workdir)[-1]
     assert f"saved at step {saved}" in log_of(workdir, 1).read_text()
     assert_equal(run_all(workdir, 2), two[1])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("--workdir: another run is under way there"), 2),
+        (OSError("checkpoints/5: the checkpoint could not be written (No space left on device)"), 1),
+        (FloatingPointError("step 7: loss nan"), 1),
+        (KeyboardInterrupt(), 130),
+        (SystemExit(143), 143),
+    ],
+)
+def test_what_ends_a_run_is_one_line_and_a_code(error, code, capsys):
+    with pytest.raises(SystemExit) as left, processes.as_one("train"):
+        raise error
+    assert left.value.code == code
+    said = capsys.readouterr().err
+    assert said == ("" if code == 143 else f"train: {str(error) or 'interrupted'}\n")
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="fault"), processes.as_one("train"):
+        raise RuntimeError("fault")
 
 
 @pytest.mark.slow
