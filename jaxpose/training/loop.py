@@ -98,8 +98,7 @@ def fit(
             metrics = {name: values.astype(np.float64).tolist() for name, values in rows.items()}
             _check_finite(metrics, done)
             window = _log_rows(log, window, metrics, done, log_every)
-            seconds, stop = (time.monotonic() - begun) / (end - done), float(asked.number)
-            seconds, stop = processes.largest(seconds, stop)
+            seconds, stop = processes.largest((time.monotonic() - begun) / (end - done), asked.number)
             done = end
             console.show(done, metrics["loss"][-1])
             if stop or done == total_steps or (checkpoint_every and done % checkpoint_every == 0):

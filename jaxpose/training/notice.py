@@ -34,19 +34,24 @@ class Notice:
 
     @contextlib.contextmanager
     def nothing_to_lose(self, step: int) -> Iterator[None]:
-        """Context in which all that was done, `step` steps, is saved: a request to end is met at once."""
-        with self._lock:
-            self._saved_step = step
-        if self.asked:
+        """Context in which all that was done, `step` steps, is saved: a request to end is met at once.
+
+        All processes of a run enter it together, so one that was asked before makes all leave.
+        """
+        if number := int(processes.largest(self.number)[0]):
+            self.number = number
             raise self.leave(step)
+        self._saved_step = step
+        if self.number:  # since the others were asked
+            self.receive(self.number)
         try:
             yield
         finally:
-            with self._lock:
+            with self._lock:  # the process is not ending in this moment
                 self._saved_step = None
 
     def receive(self, number: int) -> None:
-        """Called in the thread that waits for signals."""
+        """Note a signal; called in the thread that waits for them."""
         with self._lock:
             self.number = self.number or number
             if self._saved_step is not None:
