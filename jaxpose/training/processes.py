@@ -26,11 +26,15 @@ T = TypeVar("T")
 ENDED = "another process of this run has ended; start all again to go on from the last checkpoint"
 # how errors of collectives and of the coordination service say so, which JAX raises as several types
 _OF_OTHERS = re.compile("Gloo|NCCL|UNAVAILABLE|DEADLINE_EXCEEDED|barrier|coordination", re.IGNORECASE)
+_abort_line: list[str] = []  # what an abort means at present
 _kept: list[Any] = []  # what the C library knows the address of
 _stderr = 2  # where lines for the user go, also while file descriptor 2 is filtered
+_SEARCH_S = 300  # for all processes to come
 _HEARTBEAT_S = 30  # after which a process that does not answer counts as ended; one that was killed does at once
 # what the coordination service and gloo print about a process that has ended, or about having connected
-_LOGGED = re.compile(rb"[EFWI]\d{4} .*(coordination|client\.h|preemption_sync)|\*\*\* Check failure|    @ |\[Gloo\]")
+_LOGGED = re.compile(
+    rb"(?:[EFWI]\d{4} .*(coordination|client\.h|preemption_sync)|\*\*\* Check failure|    @ |\[Gloo\]|RPC: |$)"
+)
 
 
 def folder(path: str | os.PathLike[str]) -> Any:
@@ -48,13 +52,19 @@ def join(name: str, coordinator: str | None = None, num_processes: int | None = 
     coordinator: HOST:PORT of the first process; None: TPU, Slurm, Open MPI and GKE say all themselves. name: of the
     command, for what is printed. ValueError where the others cannot be found.
     """
-    _tell_of_the_end(name)
+    _abort_line[:] = [f"{name}: the processes of the run did not find each other at {coordinator} in {_SEARCH_S} s"]
+    _tell_of_aborts()
+    if coordinator:
+        print(f"{name}: process {index} of {num_processes}, at {coordinator}", flush=True)
     jax.config.update("jax_enable_preemption_service", False)  # notice.py hears of it in one process as in many
     try:
-        jax.distributed.initialize(coordinator, num_processes, index, heartbeat_timeout_seconds=_HEARTBEAT_S)
+        jax.distributed.initialize(
+            coordinator, num_processes, index, initialization_timeout=_SEARCH_S, heartbeat_timeout_seconds=_HEARTBEAT_S
+        )
     except (ValueError, RuntimeError) as error:
         where = coordinator or "no cluster was found; --coordinator, --num_processes and --process_id name one"
         raise ValueError(f"--distributed: {where} ({str(error).splitlines()[0]})") from error
+    _abort_line[:] = [f"{name}: {ENDED}"]
 
 
 def is_first() -> bool:
@@ -147,8 +157,8 @@ def exit_at_once(code: int, line: str) -> NoReturn:
     os._exit(code)
 
 
-def _tell_of_the_end(name: str) -> None:
-    """From now on the abort of the coordination service is one line and exit code 1."""
+def _tell_of_aborts() -> None:
+    """From now on the abort of the coordination service is one line, `_abort_line`, and exit code 1."""
     global _stderr
     _stderr = stderr = os.dup(2)
     read, write = os.pipe()
@@ -174,7 +184,7 @@ def _tell_of_the_end(name: str) -> None:
 
     @ctypes.CFUNCTYPE(None, ctypes.c_int)
     def aborted(_: int) -> None:
-        os.write(stderr, f"{name}: {ENDED}\n".encode())
+        os.write(stderr, f"{_abort_line[0]}\n".encode())
         os._exit(1)
 
     _kept.append(aborted)
