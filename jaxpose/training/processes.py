@@ -29,7 +29,7 @@ _OF_OTHERS = re.compile("Gloo|NCCL|UNAVAILABLE|DEADLINE_EXCEEDED|barrier|coordin
 _abort_line: list[str] = []  # what an abort means at present
 _kept: list[Any] = []  # what the C library knows the address of
 _stderr = 2  # where lines for the user go, also while file descriptor 2 is filtered
-_SEARCH_S = 300  # for all processes to come
+_SEARCH_S = 120  # for all processes to come
 _HEARTBEAT_S = 30  # after which a process that does not answer counts as ended; one that was killed does at once
 # what the coordination service and gloo print about a process that has ended, or about having connected
 _LOGGED = re.compile(
