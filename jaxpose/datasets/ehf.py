@@ -16,14 +16,13 @@ Sources: Pavlakos et al., Expressive Body Capture, CVPR 2019; the data's EHF_cam
 Format, 1994.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from jaxpose.files import FilePath
-from jaxpose.io.arrays import reading
+from jaxpose.files import FilePath, opened, reading
+from jaxpose.io.arrays import Source
 from jaxpose.io.take import rotation_matrices
 
 IMAGE_SIZE = (1600, 1200)
@@ -106,7 +105,7 @@ def _image(folder: Path, name: str) -> Path | None:
 def _keypoints(path: Path) -> np.ndarray:
     """BODY_25 keypoints [25, 3] of the person with the largest sum of confidences."""
     with reading(path, "file of OpenPose keypoints"):
-        people: list[Any] = json.loads(path.read_text())["people"]
+        people: list[Any] = Source(path).json["people"]
         values = [np.array(p["pose_keypoints_2d"], np.float64) for p in people]
         if not values or any(v.size != 75 for v in values):
             found = [v.size for v in values]
@@ -120,8 +119,8 @@ _Element: TypeAlias = tuple[str, int, list[tuple[str, ...]]]
 
 def read_ply(path: FilePath) -> tuple[np.ndarray, np.ndarray | None]:
     """Vertices [V, 3] float64 in the file's unit, and faces [T, corners] int32 or None; ValueError names the file."""
-    with reading(path, ".ply file"):
-        data = Path(path).read_bytes()
+    with opened(path, ".ply file") as file:
+        data = file.read()
         form, elements, start = _header(data)
         content = _content(data[start:], form == "ascii", elements)
         vertex, face = (content.get(name, np.empty(0)) for name in ("vertex", "face"))

@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxpose.datasets.files_2d import check_layout, read_metadata
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.files import FilePath, atomic
+from jaxpose.files import FilePath, atomic, reader
 from jaxpose.geometry.camera import denormalise_screen, normalise_screen
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.untrusted.unpickle import describe, list_of_cameras, load_dict
@@ -36,6 +36,7 @@ _WIDE = 0.2  # deviation of a joint that was not found, in extents of the person
 IMAGE_SIZE = (1000, 1000)  # pixels of Human3.6M, where a file does not say; two of its cameras have two rows more
 
 
+@reader("file of mixtures")
 def read_gmm(path: FilePath, *, num_cameras: int | None = NUM_CAMERAS) -> dict[str, dict[str, list[np.ndarray]]]:
     """The mixtures of a file: subject -> action -> one float64 [F, 17, M, 5] for each camera (module docstring).
 
@@ -61,6 +62,7 @@ def holds_gmm(path: FilePath) -> bool:
         return False
 
 
+@reader("file of mixtures")
 def read_clip(path: FilePath, name: str | None = None) -> tuple[Mixture, tuple[int, int]]:
     """The mixtures of one clip in pixels, weight [F, 17, M], and the image's width and height.
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.io.take import Take, euler_matrix, numbers, read_lines
 
 _DOFS = ("tx", "ty", "tz", "rx", "ry", "rz", "l")
@@ -52,6 +52,7 @@ class Asf(NamedTuple):
 Line = tuple[str, list[str]]  # file and line, for errors; the words
 
 
+@reader("ASF file")
 def read_asf(path: FilePath) -> Asf:
     """Read a skeleton; ValueError, naming file and line, where it violates the format."""
     sections = _sections(path)
@@ -80,6 +81,7 @@ def read_asf(path: FilePath) -> Asf:
     return Asf(tuple(bones[name] for name in order), parents, position, degrees)
 
 
+@reader("AMC file")
 def read_amc(path: FilePath, asf: Asf, *, fps: float = 120.0, degrees: bool | None = None) -> Take:
     """Read a motion of the skeleton `asf`, `fps` frames a second; ValueError names file and line of a fault.
 

@@ -18,11 +18,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from jaxpose.files import FilePath, write_npz
+from jaxpose.files import FilePath, opened, reader, shown, write_npz
 from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks
 from jaxpose.geometry.body_joints import PICKED
-from jaxpose.io.arrays import Source, reading, source_of
-from jaxpose.io.untrusted.unpickle import BUILTINS, WITH_OBJECTS, Names, Opaque, Unpickler, _Array
+from jaxpose.io.arrays import Source, source_of
+from jaxpose.io.untrusted.machine import Names
+from jaxpose.io.untrusted.unpickle import BUILTINS, WITH_OBJECTS, Opaque, Unpickler, _Array
 
 _TABLES = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 _HANDS = {"hands_meanl": (45,), "hands_meanr": (45,), "hands_componentsl": (45, 45), "hands_componentsr": (45, 45)}
@@ -43,6 +44,7 @@ _SMPLX_PICKS = (
 )
 
 
+@reader("file of a body model")
 def load_body(path: FilePath) -> Body:
     """The body of a published file or one of `save_body`, .npz or .pkl; ValueError names file, key and what is legal.
 
@@ -158,8 +160,8 @@ _NAMES: Names = {
 
 
 def _read_pickle(path: FilePath) -> dict[str, np.ndarray]:
-    with reading(path, "pickle"), open(path, "rb") as file:
-        tree = Unpickler(file.read(), _NAMES).load()
+    with opened(path, "pickle") as file:
+        tree = Unpickler(file, _NAMES).load()
         if not isinstance(tree, dict):
             raise pickle.UnpicklingError(f"it holds a {type(tree).__name__}; needed a dict of tables")
         found = {key: _dense(key, tree[key]) for key in _WANTED if key in tree}
@@ -183,7 +185,7 @@ def _dense_matrix(key: str, matrix: _Sparse) -> np.ndarray:
     shape = state.get("_shape", state.get("shape"))
     data, indices, starts = (_dense(key, state.get(name)) for name in ("data", "indices", "indptr"))
     if not isinstance(shape, tuple) or len(shape) != 2 or not all(isinstance(n, int | np.integer) for n in shape):
-        raise pickle.UnpicklingError(f"{key}: a sparse matrix of shape {shape}")
+        raise pickle.UnpicklingError(f"{key}: a sparse matrix of shape {shown(shape)}")
     rows, columns = shape[::-1] if matrix.by_column else shape
     starts = starts.astype(np.int64)
     counts = starts[1:] - starts[:-1]
@@ -191,7 +193,7 @@ def _dense_matrix(key: str, matrix: _Sparse) -> np.ndarray:
     if not fits or len(indices) != len(data) or rows * columns > 100_000_000:
         raise pickle.UnpicklingError(f"{key}: an inconsistent sparse matrix")
     if len(indices) and (indices.min() < 0 or indices.max() >= columns):
-        raise pickle.UnpicklingError(f"{key}: indices outside a sparse matrix of shape {shape}")
+        raise pickle.UnpicklingError(f"{key}: indices outside a sparse matrix of shape {shown(shape)}")
     dense = np.zeros((rows, columns), data.dtype)
     np.add.at(dense, (np.repeat(np.arange(rows), counts), indices), data)
     return dense.T if matrix.by_column else dense

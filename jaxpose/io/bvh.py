@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath, atomic
+from jaxpose.files import FilePath, atomic, reader
 from jaxpose.io.take import Take, euler_matrix, numbers, read_lines
 
 _METRES = {"cm": 0.01, "m": 1.0}
@@ -68,6 +68,7 @@ class _Words:
         return numbers(words, count, place)
 
 
+@reader("BVH file")
 def read_bvh(path: FilePath) -> Take:
     """The skeleton and motion in a BVH file, lengths in its unit; ValueError names file and line of a fault."""
     lines = read_lines(path)

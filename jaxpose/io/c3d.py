@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxpose.files import FilePath, atomic
-from jaxpose.io.arrays import reading
+from jaxpose.files import FilePath, atomic, check_file, reader
 from jaxpose.io.markers import Markers, check_markers
 
 _MOST_RESIDUAL = 127  # steps: the eighth bit says that the point is missing
@@ -70,19 +69,18 @@ def write_c3d(
         out.write(bytes(content))
 
 
+@reader("C3D file")
 def read_c3d(path: FilePath) -> Markers:
     """The points in a C3D file, in its unit; ValueError names a file that cannot be read, and without ezc3d."""
     ezc3d = _ezc3d()
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file")
-    with reading(path, "C3D file"):
-        file = ezc3d.c3d(str(path))
-        point, first = file["parameters"]["POINT"], int(file["header"]["points"]["first_frame"])
-        names, fps = tuple(point["LABELS"]["value"]), float(point["RATE"]["value"][0])
-        unit = (point["UNITS"]["value"] or ["mm"])[0].strip().lower() or "mm"
-        up = _UP.get((point["Y_SCREEN"]["value"] or [""])[0].strip().upper()) if "Y_SCREEN" in point else None
-        xyz = np.moveaxis(file["data"]["points"][:3], 0, -1).swapaxes(0, 1).astype(np.float64)
-        residual = file["data"]["meta_points"]["residuals"][0].T
+    check_file(path)
+    file = ezc3d.c3d(str(path))
+    point, first = file["parameters"]["POINT"], int(file["header"]["points"]["first_frame"])
+    names, fps = tuple(point["LABELS"]["value"]), float(point["RATE"]["value"][0])
+    unit = (point["UNITS"]["value"] or ["mm"])[0].strip().lower() or "mm"
+    up = _UP.get((point["Y_SCREEN"]["value"] or [""])[0].strip().upper()) if "Y_SCREEN" in point else None
+    xyz = np.moveaxis(file["data"]["points"][:3], 0, -1).swapaxes(0, 1).astype(np.float64)
+    residual = file["data"]["meta_points"]["residuals"][0].T
     if not xyz.size or not fps > 0:
         raise ValueError(f"{path}: holds {xyz.shape[1]} points in {len(xyz)} frames at {fps:g}/s; needed some of each")
     missing = residual < 0

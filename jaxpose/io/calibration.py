@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Camera
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.geometry.camera import check_intrinsics
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.take import rotation_matrices
@@ -64,6 +64,7 @@ class _Raw(NamedTuple):
     size: tuple[int, int] | None
 
 
+@reader("calibration")
 def read_calibration(path: FilePath, *, unit: str | None = None) -> Calibration:
     """The cameras of a calibration file, or of a folder of OpenCV's files, in the file's order.
 

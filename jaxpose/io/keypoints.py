@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.keypoint_arrays import Table, read_keypoint_csv, read_npy, read_npz
@@ -48,6 +48,7 @@ class Keypoints(NamedTuple):
     ignored: int = 0
 
 
+@reader("file of 2D keypoints")
 def read_keypoints(
     path: FilePath, *, skeleton: Skeleton | None = None, format: str | None = None, camera: str | None = None
 ) -> Keypoints:
@@ -68,6 +69,7 @@ def read_keypoints(
     return _of_table(path, table, skeleton)
 
 
+@reader("frame of 2D keypoints")
 def read_frame(source: Source, *, skeleton: Skeleton | None = None, format: str | None = None) -> Keypoints | None:
     """The people of one frame in JSON; None where nobody is in it. Ids are of the frame alone where it has none.
 

@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.asf_amc import asf_beside
 from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
@@ -52,6 +52,7 @@ class PartialMotion(NamedTuple):
     known: np.ndarray
 
 
+@reader("file of motion")
 def read_motion(
     path: FilePath,
     *,
@@ -87,6 +88,7 @@ def read_motion(
     return check_motion(motion, path, missing, max_turns=1 if "" in arrays else 2)
 
 
+@reader("file of motion")
 def read_rotations(
     path: FilePath, *, asf: FilePath | None = None, fps: float | None = None, up: str | None = None, gaps: bool = False
 ) -> PartialMotion:

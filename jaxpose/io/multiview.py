@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Camera
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.geometry.axes import check_up
 from jaxpose.geometry.body_joints import POINT_SETS
 from jaxpose.geometry.camera import check_intrinsics
@@ -48,6 +48,7 @@ def holds_multiview(source: Source) -> bool:
     return {"keypoints", "K", "R", "t"} <= set(source.arrays) and source.arrays["keypoints"].ndim == 4
 
 
+@reader("file of keypoints of several cameras")
 def read_multiview(
     path: FilePath,
     *,

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.geometry.axes import check_up, from_camera, to_camera, uprightness
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points, point_set_of
@@ -70,6 +70,7 @@ class BodyPoints(NamedTuple):
     used: int
 
 
+@reader("file of 3D joints")
 def read_poses3d(
     path: FilePath, *, skeleton: Skeleton | None = None, up: str | None = None, unit: str | None = None
 ) -> Poses3D:

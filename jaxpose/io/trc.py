@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpose.files import FilePath, atomic
+from jaxpose.files import FilePath, atomic, reader
 from jaxpose.io.markers import Markers, check_markers
 from jaxpose.io.take import read_lines
 
@@ -51,6 +51,7 @@ def write_trc(path: FilePath, names: Sequence[str], xyz: np.ndarray, fps: float,
         file.write(("\n".join(lines) + "\n").encode())
 
 
+@reader("TRC file")
 def read_trc(path: FilePath) -> Markers:
     """The markers in a TRC file, in its unit; ValueError names file and line of a fault."""
     lines = [[cell.strip() for cell in line.split("\t")] for line in read_lines(path)]

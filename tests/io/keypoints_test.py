@@ -216,7 +216,7 @@ def npz(**arrays):
 
 MATRIX = np.array([[900.0, 0, 5], [0, 900, 6], [0, 0, 1]])
 BAD_NPZ = {
-    "objects": (npz(keypoints=np.array([{"a": 1}], object)), "damaged numpy file.*Object arrays"),
+    "objects": (npz(keypoints=np.array([{"a": 1}], object)), "readable numpy file.*Object arrays"),
     "no keypoints": (
         lambda path: np.savez(path, poses=people(2, 26)),
         "lacks keypoints; needed keypoints; it has poses",
@@ -289,7 +289,7 @@ def test_bad_paths_and_arguments(tmp_path):
         (good, {"camera": "left"}, "only .npz files hold several cameras"),
         (good, {"skeleton": HALPE_26}, "17 keypoints per person; the skeleton halpe26 has 26"),
         (write(tmp_path / "e.npy", ""), {}, "the file is empty"),
-        (write(tmp_path / "t.npz", "not a zip file"), {}, "damaged numpy file"),
+        (write(tmp_path / "t.npz", "not a zip file"), {}, "readable numpy file"),
     ):
         with pytest.raises(ValueError, match=message):
             read_keypoints(path, **kwargs)
