@@ -64,10 +64,6 @@ def write_json(path: FilePath, value: Any) -> None:
         file.write((json.dumps(value, indent=2) + "\n").encode())
 
 
-class IncompleteError(Exception):
-    """What was wanted is done in part: results are written, and the message says what is not in them."""
-
-
 @contextmanager
 def reading(path: FilePath, kind: str) -> Iterator[None]:
     """Context in which the file `path`, a `kind`, is read: its errors become ValueErrors of one line that name it.
@@ -121,6 +117,13 @@ def check_file(path: FilePath, most_bytes: int | None = None) -> None:
         raise ValueError(f"{path}: {kinds.get(stat.S_IFMT(found.st_mode), 'a device')}; needed a file")
     if most_bytes is not None and found.st_size > most_bytes:
         raise ValueError(f"{path}: {found.st_size:,} bytes; legal for such a file are {most_bytes:,} at most")
+
+
+def check_growth(path: FilePath, count: int, what: str) -> None:
+    """ValueError where `count` numbers are far more than the file has bytes for: 64 MiB and 100 times its size."""
+    most = (64 << 20) + 100 * os.stat(path).st_size
+    if 8 * count > most:
+        raise ValueError(f"{path}: {what} would take {8 * count:,} bytes of memory; legal for this file are {most:,}")
 
 
 def one_line(error: object) -> str:

@@ -34,6 +34,7 @@ _TYPES = {
     **{"int8": "<i1", "uint8": "<u1", "int16": "<i2", "uint16": "<u2", "int32": "<i4", "uint32": "<u4"},
     **{"float": "<f4", "double": "<f8", "float32": "<f4", "float64": "<f8"},
 }
+_FARTHEST = 1e9  # in any unit
 _FORMATS = ("ascii", "binary_little_endian")
 
 
@@ -110,6 +111,8 @@ def _keypoints(path: Path) -> np.ndarray:
         if not values or any(v.size != 75 for v in values):
             found = [v.size for v in values]
             raise ValueError(f"people with {found} numbers; needed at least one person, and 25 x 3 of each")
+        if not all(np.isfinite(v).all() for v in values):
+            raise ValueError("a keypoint that is not finite")
         return max((v.reshape(25, 3) for v in values), key=lambda person: person[:, 2].sum())
 
 
@@ -127,6 +130,8 @@ def read_ply(path: FilePath) -> tuple[np.ndarray, np.ndarray | None]:
         if not {"x", "y", "z"} <= set(vertex.dtype.names or ()):
             raise ValueError("no element vertex with x, y and z")
         vertices = np.stack([vertex[axis] for axis in "xyz"], axis=-1).astype(np.float64)
+        if not (abs(vertices) < _FARTHEST).all():
+            raise ValueError("a vertex that is not finite")
         faces = next((face[name] for name in face.dtype.names or () if name.startswith("vertex_ind")), None)
         if faces is not None and faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
             raise ValueError(f"faces name vertex {faces.max()} of {len(vertices)}")

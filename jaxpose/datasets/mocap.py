@@ -7,7 +7,6 @@
 World frame: metres, y up, floor near y = 0. See the README beside the files for fields and licences.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.io.arrays import load_arrays
+from jaxpose.io.arrays import Source, load_arrays
 
 _SAME_SPLIT = {"val": "valid", "valid": "val"}  # names of the validation split in our mocap and in AMASS
 _KEYS = ("seq_start", "seq_length", "seq_subject", "seq_category", "seq_name")
@@ -112,7 +111,9 @@ def load_sequences(
     """Frames [N, ...] float32, `field` times `scale`, and as in `Mocap`; aliases: further names of splits."""
     if not (folder / "splits.json").is_file():
         raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
-    splits = json.loads((folder / "splits.json").read_text())
+    splits = Source(folder / "splits.json").json
+    if not isinstance(splits, dict) or not all(isinstance(names, list) for names in splits.values()):
+        raise ValueError(f"{folder / 'splits.json'}: needed an object of lists of names")
     files = tuple(splits.pop("files", files))
     parts = [name if name in splits else aliases.get(name, name) for name in split.split("+")]
     if parts[0] not in splits:

@@ -14,13 +14,16 @@ from typing import IO, Any, Literal, Self
 
 import numpy as np
 
-from jaxpose.files import MOST_TEXT, FilePath, check_file, reading
+from jaxpose.files import MOST_TEXT, FilePath, check_file, reading, shown
 
 _KIND = "numpy file of plain numbers and text"
 _PLAIN = "biufcSU"  # kinds of types of arrays
 # A member of an archive may be so many times as long as it is in the file, or so many bytes. Zeros shrink to a 1000th.
 _MOST_RATIO, _MOST_BYTES = 100, 8 << 20
 _LONGEST_EMPTY = 1 << 20  # an axis of an array without elements
+_LARGEST = 1e9  # millimetres or pixels
+_SLOWEST, _FASTEST = 1e-3, 1e5  # frames per second
+_WIDEST = 100_000  # pixels
 _SURROGATES, _LAST_CHARACTER = (0xD800, 0xDFFF), 0x10FFFF
 
 
@@ -185,9 +188,33 @@ def as_float(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
     return value.astype(np.float64)
 
 
+def as_finite(path: FilePath, what: str, value: Any) -> np.ndarray:
+    """The array as float64; ValueError for NaN, infinity and what no length in millimetres or pixels is."""
+    number = as_float(path, what, np.asarray(value))
+    if not (abs(number) <= _LARGEST).all():
+        raise ValueError(f"{path}: {what} has {number[~(abs(number) <= _LARGEST)][0]:g}; needed finite numbers")
+    return number
+
+
+def as_rate(path: FilePath, what: str, value: np.ndarray) -> float:
+    """Frames per second; ValueError for anything but one number that a camera or a file may have."""
+    rate = as_float(path, what, value)
+    if rate.size != 1 or not _SLOWEST <= rate.item() <= _FASTEST:
+        raise ValueError(f"{path}: {what} {shown(rate.tolist())}; needed one positive number of frames per second")
+    return float(rate.item())
+
+
+def as_size(path: FilePath, what: str, value: Any) -> tuple[int, int]:
+    """Width and height in pixels; ValueError for anything but two whole numbers that an image may have."""
+    size = as_int(path, what, np.asarray(value))
+    if size.shape != (2,) or (size < 1).any() or (size > _WIDEST).any():
+        raise ValueError(f"{path}: {what} {shown(size.tolist())}; needed width, height in pixels, 1 to {_WIDEST}")
+    return int(size[0]), int(size[1])
+
+
 def as_int(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
     """The array as int64; ValueError where it holds anything but whole numbers below 2^53."""
     number = as_float(path, what, value)
     if not np.isfinite(number).all() or (number % 1).any() or (abs(number) >= 2**53).any():
-        raise ValueError(f"{path}: {what} {number.ravel()[:4].tolist()}...; needed whole numbers below 2^53")
+        raise ValueError(f"{path}: {what} {number.ravel()[:4].tolist()}; needed whole numbers below 2^53")
     return number.astype(np.int64)

@@ -32,7 +32,7 @@ import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, WHOLEBODY_23, Skeleton
-from jaxpose.io.arrays import Source, as_float, as_int
+from jaxpose.io.arrays import Source, as_finite, as_float, as_int, as_rate, as_size
 
 Arrays = Mapping[str, np.ndarray]
 Lines = list[tuple[int, list[str]]]  # of a .csv: line number, cells
@@ -151,7 +151,7 @@ def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | No
     value = arrays.get("intrinsics", arrays.get("K"))
     if value is None:
         return None
-    value = as_float(path, "intrinsics", value)
+    value = as_finite(path, "intrinsics", value)
     if value.shape in ((3, 3), (num, 3, 3)):
         pattern = np.array([[0, 1, 0], [1, 0, 0], [1, 1, 0]], bool)
         if value[..., pattern].any() or (value[..., 2, 2] != 1).any():
@@ -160,7 +160,7 @@ def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | No
     if value.shape not in ((4,), (num, 4)):
         legal = f"fx, fy, cx, cy as [4] or [{num}, 4], or a matrix as [3, 3] or [{num}, 3, 3]"
         raise ValueError(f"{path}: intrinsics are {list(value.shape)}; legal are {legal}")
-    bad = ~np.isfinite(value).all(-1) | (value[..., :2] <= 0).any(-1)
+    bad = (value[..., :2] <= 0).any(-1)
     if bad.any():
         found = value.reshape(-1, 4)[np.argmax(bad)].tolist()
         raise ValueError(f"{path}: intrinsics must be finite with fx, fy > 0, found {found}")
@@ -182,19 +182,12 @@ def read_image_size(path: FilePath, arrays: Arrays) -> tuple[int, int] | None:
     key = "image_size" if "image_size" in arrays else "size"
     if key not in arrays:
         return None
-    sizes = np.unique(as_int(path, key, np.atleast_2d(arrays[key])), axis=0)
-    if sizes.shape[1:] != (2,) or (sizes <= 0).any():
-        raise ValueError(f"{path}: {key} {arrays[key].tolist()}; needed width, height in pixels")
-    return (int(sizes[0, 0]), int(sizes[0, 1])) if len(sizes) == 1 else None
+    sizes = {as_size(path, key, size) for size in np.unique(np.atleast_2d(arrays[key]), axis=0)}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def read_fps(path: FilePath, arrays: Arrays) -> float | None:
-    if "fps" not in arrays:
-        return None
-    fps = as_float(path, "fps", arrays["fps"])
-    if fps.size != 1 or not np.isfinite(fps).all() or (fps <= 0).any():
-        raise ValueError(f"{path}: fps {fps.tolist()}; needed one positive number")
-    return float(fps.item())
+    return as_rate(path, "fps", arrays["fps"]) if "fps" in arrays else None
 
 
 class Columns:

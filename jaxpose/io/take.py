@@ -17,6 +17,8 @@ import numpy as np
 
 from jaxpose.files import MOST_TEXT, FilePath, check_file, reader
 
+MOST_JOINTS = 1000  # of a skeleton
+
 
 class Take(NamedTuple):
     """A skeleton and its motion.

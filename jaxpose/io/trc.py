@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpose.files import FilePath, atomic, reader
+from jaxpose.files import FilePath, atomic, check_growth, reader
 from jaxpose.io.markers import Markers, check_markers
 from jaxpose.io.take import read_lines
 
+_MOST_FRAMES = 1e9
 _HEAD = (
     *("DataRate", "CameraRate", "NumFrames", "NumMarkers", "Units", "OrigDataRate", "OrigDataStartFrame"),
     "OrigNumFrames",
@@ -65,6 +66,7 @@ def read_trc(path: FilePath) -> Markers:
     if lines[3][:1] != ["Frame#"] or len(names) != int(float(count)):
         raise ValueError(f"{path}, line 4: needed Frame#, Time and {count} names, got {len(names)} names")
     width = 2 + 3 * len(names)
+    check_growth(path, width * len(lines), f"{len(lines)} lines of {width} cells")
     rows = []
     for n, cells in enumerate(lines[5:], 6):
         if not any(cells):
@@ -75,11 +77,13 @@ def read_trc(path: FilePath) -> Markers:
     if not rows:
         raise ValueError(f"{path}: no line of positions after the header")
     table = np.array(rows)
-    if not np.isfinite(table[:, 0]).all():
+    if not (abs(table[:, 0]) < _MOST_FRAMES).all():
         raise ValueError(f"{path}: a line without a frame number; needed a whole number in each")
     xyz = table[:, 2:].reshape(len(rows), -1, 3)
     number = table[:, 0].astype(int)
-    whole = np.full((number.max() - number.min() + 1, *xyz.shape[1:]), np.nan)  # frames that are left out are missing
+    span = int(number.max() - number.min()) + 1
+    check_growth(path, span * xyz[0].size, f"frames {number.min()} to {number.max()}")
+    whole = np.full((span, *xyz.shape[1:]), np.nan)  # frames that are left out are missing
     whole[number - number.min()] = xyz
     return Markers(names, whole, float(fps), unit.lower(), None, max(0, int(number.min()) - 1))
 

@@ -56,10 +56,15 @@ def broken(call: Callable[[], Any], *names: object) -> str | None:
     try:
         call()
     except ValueError as error:
-        return wrong_line(str(error), *names) or _exhausted(error)
+        return refused_wrongly(error, *names)
     except Exception:
         return traceback.format_exc()
     return None
+
+
+def refused_wrongly(error: ValueError, *names: object) -> str | None:
+    """What is wrong with an error: its line, or that it stands for memory that ended."""
+    return wrong_line(str(error), *names) or _exhausted(error)
 
 
 def wrong_line(line: str, *names: object) -> str | None:
@@ -178,7 +183,10 @@ def try_case(run_case: Callable[[int, int, Path], str | None], seed: int, case: 
     folder.mkdir(parents=True)
     Path("/proc/self/clear_refs").write_text("5")  # the peak of resident memory begins anew
     before = _status("VmRSS")
-    said = run_case(seed, case, folder)
+    try:
+        said = run_case(seed, case, folder)
+    except Exception:
+        said = traceback.format_exc()
     peak = _status("VmHWM") - before
     return said or (f"it took {peak / 2**20:.0f} MB of memory" if peak > MOST_BYTES else None)
 
