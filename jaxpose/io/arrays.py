@@ -18,8 +18,9 @@ from jaxpose.files import MOST_TEXT, FilePath, check_file, reading, shown
 
 _KIND = "numpy file of plain numbers and text"
 _PLAIN = "biufcSU"  # kinds of types of arrays
-# A member of an archive may be so many times as long as it is in the file, or so many bytes. Zeros shrink to a 1000th.
-_MOST_RATIO, _MOST_BYTES = 100, 8 << 20
+# A member may be so many times as long as it is in its archive, or so many bytes. Heatmaps, mostly 0, reach some 100
+# times; zeros alone 1000.
+_MOST_RATIO, _MOST_BYTES = 300, 8 << 20
 _LONGEST_EMPTY = 1 << 20  # an axis of an array without elements
 _LARGEST = 1e9  # millimetres or pixels
 _SLOWEST, _FASTEST = 1e-3, 1e5  # frames per second
