@@ -148,7 +148,7 @@ def load(path: FilePath) -> Sampler:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"{path}: not of the format {FORMAT!r} that this version of jaxpose reads")
     weights = [jnp.asarray(file[name]) for name in sorted(file) if name.startswith("weights/")]
-    blob = bytearray(file["program"])
+    blob = bytearray(np.asarray(file["program"], np.uint8).tobytes())
     try:
         run = jax.jit(jax.export.deserialize(blob).call)
     except ImportError as error:

@@ -71,7 +71,8 @@ def reading(path: FilePath, kind: str) -> Iterator[None]:
     Content of a stranger may raise anything in the libraries that parse it. What cannot be imported is no fault of it.
     """
     try:
-        yield
+        with np.errstate(all="ignore"):  # numbers that are too large are refused, or stand for what is missing
+            yield
     except ImportError:
         raise
     except Exception as error:

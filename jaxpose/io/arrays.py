@@ -8,13 +8,13 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, BinaryIO, Literal, Self
 
 import numpy as np
 
-from jaxpose.files import MOST_TEXT, FilePath, check_file, reading, shown
+from jaxpose.files import MOST_TEXT, FilePath, check_file, check_growth, reading, shown
 
 _KIND = "numpy file of plain numbers and text"
 _PLAIN = "biufcSU"  # kinds of types of arrays
@@ -41,7 +41,7 @@ class Arrays(Mapping[str, np.ndarray]):
             check_file(path)
             file = open(path, "rb")  # noqa: SIM115 # for as long as members may be asked for
             if file.peek(2)[:2] == b"PK":
-                self._archive = zipfile.ZipFile(file)
+                self._archive = open_archive(file)
             else:
                 shape, is_fortran, dtype = _checked_header(file, os.fstat(file.fileno()).st_size, exact=False)
                 order: Literal["F", "C"] = "F" if is_fortran else "C"
@@ -82,15 +82,20 @@ def load_arrays(path: FilePath, *needed: str) -> Arrays:
     return Arrays(path).having(*needed)
 
 
+def open_archive(file: BinaryIO) -> zipfile.ZipFile:
+    """The archive in a file; BadZipFile where its members overlap."""
+    archive = zipfile.ZipFile(file)
+    if sum(entry.compress_size for entry in archive.infolist()) > os.fstat(file.fileno()).st_size:
+        raise zipfile.BadZipFile("its members overlap")
+    return archive
+
+
 def open_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     """A member of an archive, open for reading; BadZipFile where it would be far larger than its file."""
     member = archive.getinfo(name)
     if member.file_size > max(_MOST_RATIO * member.compress_size, _MOST_BYTES):
         found = f"{member.compress_size:,} bytes that become {member.file_size:,}"
         raise zipfile.BadZipFile(f"{name} has {found}; legal are {_MOST_RATIO} times as many")
-    assert archive.fp is not None
-    if sum(entry.compress_size for entry in archive.infolist()) > archive.fp.seek(0, os.SEEK_END):
-        raise zipfile.BadZipFile("its members overlap")
     return archive.open(member)
 
 
@@ -180,6 +185,13 @@ class Source(os.PathLike[str]):
 def source_of(path: FilePath) -> Source:
     """The source itself, or that of a path."""
     return path if isinstance(path, Source) else Source(path)
+
+
+def text_array(path: FilePath, texts: Sequence[str]) -> np.ndarray:
+    """Texts as an array, each of which takes as much memory as the longest; ValueError where that is far too much."""
+    longest = max(map(len, texts), default=0)
+    check_growth(path, len(texts) * longest // 2, f"{len(texts)} names, one of {longest} characters,")
+    return np.array(texts, np.str_)
 
 
 def as_float(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:

@@ -191,7 +191,7 @@ def _dense_matrix(key: str, matrix: _Sparse) -> np.ndarray:
     starts = starts.astype(np.int64)
     counts = starts[1:] - starts[:-1]
     fits = len(starts) == rows + 1 and starts[0] == 0 and (counts >= 0).all() and starts[-1] == len(data)
-    if not fits or len(indices) != len(data) or rows * columns > 100_000_000:
+    if not fits or len(indices) != len(data) or rows * columns > 10_000_000:
         raise pickle.UnpicklingError(f"{key}: an inconsistent sparse matrix")
     if len(indices) and (indices.min() < 0 or indices.max() >= columns):
         raise pickle.UnpicklingError(f"{key}: indices outside a sparse matrix of shape {shown(shape)}")

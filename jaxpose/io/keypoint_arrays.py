@@ -32,7 +32,7 @@ import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, WHOLEBODY_23, Skeleton
-from jaxpose.io.arrays import Source, as_finite, as_float, as_int, as_rate, as_size
+from jaxpose.io.arrays import Source, as_finite, as_float, as_int, as_rate, as_size, text_array
 
 Arrays = Mapping[str, np.ndarray]
 Lines = list[tuple[int, list[str]]]  # of a .csv: line number, cells
@@ -92,7 +92,7 @@ def _table(path: Source, arrays: Arrays) -> Table:
     if clip:
         frame = ((0 if frame is None else frame[:, None]) + np.tile(np.arange(clip[0]), (num, 1))).ravel()
         person = np.repeat(np.arange(num) if person is None else person, clip)
-        image = None if image is None else np.repeat(image, clip)
+        image = None if image is None else text_array(path, [name for name in image.tolist() for _ in range(clip[0])])
         intrinsics = None if intrinsics is None else np.repeat(intrinsics, clip, axis=0)
         values = values.reshape(-1, *values.shape[2:])
     return Table(
@@ -205,19 +205,22 @@ class Columns:
                 f"{source}: header {self.header[:5]}..., wrong or missing {sorted(wrong)[:5]}; legal are "
                 f"{', '.join(others)} and, for every joint, <joint>_{', _'.join(axes)} and _{' or _'.join(marks)}, once"
             )
+        self._place = {name: k for k, name in enumerate(self.header)}
         if not self.lines:
             raise ValueError(f"{source}: no lines of numbers after the header")
 
     def numbers(self, names: Sequence[str]) -> np.ndarray:
         """The values [N, K] of some columns, NaN for empty cells."""
-        index = [self.header.index(name) for name in names]
+        index = [self._place[name] for name in names]
         return _numbers(self.source, [(number, [row[i] for i in index]) for number, row in self.lines])
 
     def others(self) -> dict[str, np.ndarray]:
         """The columns [N] that are of no joint, by name: numbers, but for the image."""
         there = [name for name in self._others if name in self.header]
-        images = [row[self.header.index("image")] for _, row in self.lines] if "image" in there else []
-        return {name: np.array(images) if name == "image" else self.numbers([name])[:, 0] for name in there}
+        images = [row[self._place["image"]] for _, row in self.lines] if "image" in there else []
+        return {
+            name: text_array(self.source, images) if name == "image" else self.numbers([name])[:, 0] for name in there
+        }
 
 
 def read_lines(source: Source) -> Lines:
@@ -242,7 +245,7 @@ def read_keypoint_csv(source: Source, skeleton: Skeleton | None = None) -> Table
     axes = ("x", "y", "confidence")[: 3 if count else 2]
     values = columns.numbers([f"{joint}_{axis}" for joint in columns.joints for axis in axes])
     keypoints = values.reshape(len(values), -1, len(axes))
-    return _table(source, {"keypoints": keypoints, "joints": np.array(columns.joints), **columns.others()})
+    return _table(source, {"keypoints": keypoints, "joints": text_array(source, columns.joints), **columns.others()})
 
 
 def _bare(source: Source, cells: np.ndarray, skeleton: Skeleton | None) -> Table:

@@ -188,5 +188,8 @@ def _nearest(values: np.ndarray) -> np.ndarray:
     good = np.flatnonzero(np.isfinite(values).all(-1))
     if not good.size:
         return np.zeros_like(values)
-    nearest = np.abs(np.arange(len(values))[:, None] - good).argmin(1)
-    return values[good[nearest]]
+    frame = np.arange(len(values))
+    after = np.searchsorted(good, frame).clip(0, len(good) - 1)
+    before = (after - 1).clip(0)
+    is_before = frame - good[before] <= good[after] - frame
+    return values[np.where(is_before, good[before], good[after])]

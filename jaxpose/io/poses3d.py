@@ -27,7 +27,7 @@ from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points, point_set_of
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import BODY_25, H36M_17, SKELETONS, Skeleton
-from jaxpose.io.arrays import Source, as_float, source_of
+from jaxpose.io.arrays import Source, as_float, source_of, text_array
 from jaxpose.io.c3d import read_c3d
 from jaxpose.io.keypoint_arrays import Columns, read_fps, read_joint_names, read_per_row
 from jaxpose.io.markers import joints_of_markers
@@ -197,9 +197,14 @@ def _read_npy(source: Source) -> dict[str, np.ndarray]:
 def _read_csv(source: Source) -> dict[str, np.ndarray]:
     columns = Columns(source, "xyz", _CONFIDENCES, ("frame", "person"))
     values = columns.numbers([f"{name}_{axis}" for name in columns.joints for axis in "xyz"])
-    arrays = {"joints3d": values.reshape(len(values), -1, 3), "joints": np.array(columns.joints), **columns.others()}
+    arrays = {
+        "joints3d": values.reshape(len(values), -1, 3),
+        "joints": text_array(source, columns.joints),
+        **columns.others(),
+    }
+    header = set(columns.header)
     for mark in _CONFIDENCES:
-        marked = [i for i, name in enumerate(columns.joints) if f"{name}_{mark}" in columns.header]
+        marked = [i for i, name in enumerate(columns.joints) if f"{name}_{mark}" in header]
         arrays[mark] = np.ones((len(values), len(columns.joints)))
         arrays[mark][:, marked] = columns.numbers([f"{columns.joints[i]}_{mark}" for i in marked])
     return arrays
@@ -221,7 +226,7 @@ def _read_json(source: Source) -> dict[str, np.ndarray]:
                 raise ValueError(f"{source}: pose {n}, {name}: {xyz!r}; needed [x, y, z] or null") from None
     frame = np.array([pose.get("frame", n) for n, pose in enumerate(content)])
     person = np.array([pose.get("person", 0) for pose in content])
-    return {"joints3d": values, "joints": np.array(names), "frame": frame, "person": person}
+    return {"joints3d": values, "joints": text_array(source, names), "frame": frame, "person": person}
 
 
 def _is_pose(item: Any) -> bool:
@@ -242,6 +247,7 @@ def _read_markers(source: Source) -> dict[str, np.ndarray]:
     markers = reader(source.path)
     found = joints_of_markers(source, markers)
     arrays = {**found._asdict(), "joints3d": found.values, "joints": found.names, "fps": markers.fps}
+    arrays["ignored"] = text_array(source, found.ignored)
     arrays |= {"unit": markers.unit, "up": markers.up or up}
     return {key: np.asarray(value) for key, value in arrays.items() if key not in ("values", "names")}
 

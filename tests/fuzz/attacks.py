@@ -165,6 +165,20 @@ _BVH = (
     "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\nCHANNELS 1 Xrotation\n%s}\nMOTION\nFrames: 20000\nFrame Time: 0.1\n"
     + "1\n" * 20_000
 )
+_LONG_NAME = (
+    ",".join(f"{'j' * 100_000 * (n == 0)}j{n}_{a}" for n in range(8000) for a in "xyz") + "\n" + "1," * 23_999 + "1\n"
+)
+_CLIP = {
+    "image": np.array(["i" * 200_000]),
+    "keypoints": np.ones((1, 3000, 17, 2)),
+    "confidence": np.ones((1, 3000, 17)),
+}
+_MANY_COLUMNS = ",".join(f"j{n}_{a}" for n in range(50_000) for a in "xy") + "\n" + "1," * 99_999 + "1\n"
+_ENTITIES = (
+    "<!DOCTYPE a [<!ENTITY e0 'eeeeeeeeee'>"
+    + "".join(f"<!ENTITY e{n + 1} '{f'&e{n};' * 10}'>" for n in range(12))
+    + "]><a>&e12;</a>"
+)
 _LIMB = "JOINT %d\n{\nOFFSET 0 1 0\n}\n"
 
 
@@ -243,6 +257,18 @@ ATTACKS = [
     _attack("nested lists", "coco.json", _text("[" * 100_000)),
     _attack("many names", "j.json", _json([{"joints": {f"j{n}": [0, 0, 1]}} for n in range(8000)]), "memory"),
     _attack("a long cell", "k.csv", _text("nose_x,nose_y\n" + "1" * 200_000 + ",2\n"), "field"),
+    _attack("a long name of many", "j.csv", _text(_LONG_NAME), "memory"),
+    _attack(
+        "a long name of an image",
+        "k.csv",
+        _text("nose_x,nose_y,image\n1,2," + "i" * 100_000 + "\n3,4,a" * 20_000),
+        "memory",
+    ),
+    _attack("an image's name for many frames", "clips.npz", _changed("clips.npz", **_CLIP), "memory"),
+    _attack("many columns", "k.csv", _text(_MANY_COLUMNS)),
+    _attack("40,000 frames", "m.npy", lambda p: np.save(p, np.zeros((40_000, 72), np.int8)), None),
+    _attack("entities", "opencv.xml", _text(_ENTITIES), ""),
+    _attack("a program of 3 GB", "lift.jaxexport", _changed("lift.jaxexport", program=np.array(3 << 30)), ""),
     _attack("frames far apart", "j.trc", _swapped(content("j.trc").decode(), "\n2\t", "\n900000000\t"), "memory"),
     _attack("joints without values", "small.bvh", _text(_BVH % "".join(_LIMB % n for n in range(900))), "memory"),
     _attack("many joints", "small.bvh", _text(_BVH % "".join(_LIMB % n for n in range(20_000))), "more than"),

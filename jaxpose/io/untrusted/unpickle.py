@@ -8,7 +8,6 @@ and strings from plain bytes. A table holds types that define `__setstate__`, an
 import io
 import pickle
 import re
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, BinaryIO, Literal
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from jaxpose.files import FilePath, one_line, opened, shown
-from jaxpose.io.arrays import checked_text, open_member, read_header
+from jaxpose.io.arrays import checked_text, open_archive, open_member, read_header
 from jaxpose.io.untrusted.machine import Machine, Names, check_keys
 
 _NUMBERS_AND_STRINGS = re.compile("[biufcSU][0-9]{1,9}")
@@ -165,7 +164,7 @@ def load_dict(path: FilePath, key: str) -> Mapping[str, Any]:
     tree is in memory. ValueError names a file that is missing, damaged, or holds something else under the key.
     """
     tree = None
-    with opened(path, ".npz file") as file, zipfile.ZipFile(file) as archive:
+    with opened(path, ".npz file") as file, open_archive(file) as archive:
         names = archive.namelist()
         if f"{key}.npy" in names:
             with open_member(archive, f"{key}.npy") as member:
