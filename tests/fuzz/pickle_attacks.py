@@ -15,7 +15,7 @@ from jaxpose.datasets import gmm, h36m_pickle
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.io.untrusted.unpickle import load_dict, load_pickle
 
-_MANY = 100_000
+_MANY = 200_000
 # A deep key overflows the stack of C, a shared one takes 2^60 steps, and lengths are only declared.
 _DEEP = b")" + b"\x85" * _MANY
 _SHARED = b")q\x00" + b"".join(bytes([*b"h", k, *b"\x86q", k + 1]) for k in range(60))
