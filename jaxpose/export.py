@@ -26,10 +26,8 @@ that wrote it (https://docs.jax.dev/en/latest/export/export.html, "Compatibility
 
 import json
 import os
-import zipfile
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -38,7 +36,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Key
-from jaxpose.files import write_npz
+from jaxpose.files import FilePath, reader, write_npz
+from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model, describe
 from jaxpose.tasks import generate as generation
 from jaxpose.tasks.complete import complete
@@ -141,20 +140,15 @@ def write(path: str | os.PathLike[str], program: Program) -> None:
     write_npz(path, arrays, compress=True)  # released weights are bfloat16 numbers: half of the bytes are 0
 
 
-def load(path: str | os.PathLike[str]) -> Sampler:
+@reader("sampler that jaxpose exported")
+def load(path: FilePath) -> Sampler:
     """Read a file of `write`; ValueError, naming it, where it is none."""
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            blob = bytearray(file["program"])
-            weights = [jnp.asarray(file[name]) for name in sorted(file.files) if name.startswith("weights/")]
-    except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a sampler that jaxpose exported ({error})") from error
+    file = load_arrays(path, "header", "program")
+    header = json.loads(str(file["header"]))
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"{path}: not of the format {FORMAT!r} that this version of jaxpose reads")
+    weights = [jnp.asarray(file[name]) for name in sorted(file) if name.startswith("weights/")]
+    blob = bytearray(np.asarray(file["program"], np.uint8).tobytes())
     try:
         run = jax.jit(jax.export.deserialize(blob).call)
     except ImportError as error:

@@ -24,8 +24,8 @@ from safetensors.flax import save as serialise
 
 from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion.prediction import bind
-from jaxpose.diffusion.sde import SDE, from_betas, sub_vp, ve, vp
-from jaxpose.files import ASSETS, atomic
+from jaxpose.diffusion.sde import SDE, SPACINGS, from_betas, sub_vp, ve, vp
+from jaxpose.files import ASSETS, FilePath, atomic, check_fields, check_file, reader, shown
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.networks import NETWORKS
 from jaxpose.networks.diffpose import DiffPose
@@ -42,7 +42,21 @@ _PROCESSES: dict[str, Callable[..., SDE]] = {
     "ve": ve,
     "linear_betas": lambda first, last, num: from_betas(np.linspace(first, last, int(num))),
 }
-_process = functools.cache(lambda name, args: _PROCESSES[name](*args))
+
+
+@functools.cache
+def _process(name: str, args: tuple[float, ...]) -> SDE:
+    if name not in _PROCESSES or any(abs(a) > _LARGEST for a in args):
+        raise ValueError(
+            f"process {name!r} of {args}; legal are {', '.join(_PROCESSES)}, of numbers up to {_LARGEST:g}"
+        )
+    return _PROCESSES[name](*args)
+
+
+_LARGEST = 1e5  # parameter of a process, of which one is a number of steps
+_MOST_STEPS, _WIDEST = 10_000, 1 << 16
+_DEEPEST = 64  # layers of one kind in a network
+_DEPTHS = ("num_blocks", "encoder_blocks", "frame_layers", "depth")
 # capability -> what a task that needs it asks for
 _NEEDED = {
     "joints": "a model of joint positions in the person-centred space, such as 'pose17'",
@@ -239,12 +253,16 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         if not path.is_file():
             bundled = sorted(p.stem for p in ASSETS.glob("*.safetensors"))
             raise ValueError(f"model: got {str(name_or_path)!r}; legal are a path to a .safetensors file or {bundled}")
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    return _load(path)
+
+
+@reader("model")
+def _load(path: FilePath) -> Model:
+    check_file(path)
     try:
         with safe_open(path, framework="numpy") as f:
             metadata = f.metadata() or {}
-            tensors = {k: jax.device_put(f.get_tensor(k).astype(np.float32)) for k in f.keys()}  # noqa: SIM118
+            tensors = {k: f.get_tensor(k).astype(np.float32) for k in f.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
@@ -255,9 +273,13 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         group, _, rest = name.partition("/")
         if group not in groups:
             raise ValueError(f"{path}: unknown tensor {name!r}; legal groups are {sorted(groups)}")
-        groups[group][rest] = tensor
-    if set(groups["statistics"]) != set(Statistics._fields):
-        raise ValueError(f"{path}: statistics {sorted(groups['statistics'])}, needed {sorted(Statistics._fields)}")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{path}: {name} holds NaN or infinity; needed finite numbers")
+        groups[group][rest] = jax.device_put(tensor)
+    statistics = {name: value.shape for name, value in groups["statistics"].items()}
+    shape = spec.state_shape
+    if set(statistics) != set(Statistics._fields) or np.broadcast_shapes(shape, *statistics.values()) != shape:
+        raise ValueError(f"{path}: statistics {statistics}; needed {', '.join(Statistics._fields)} of shape {shape}")
     groups["params"] = _of_base(path, spec, metadata.get("base", "")) | groups["params"]
     _check_fit(path, spec, groups["params"])
     params = flax.traverse_util.unflatten_dict(groups["params"], sep="/")
@@ -266,7 +288,7 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         Statistics(**groups["statistics"]),
         spec,
         _parse_recalibration(path, spec, groups["recalibration"]),
-        groups["typicality"].get("denoising_error", jnp.zeros(0)),
+        jnp.ravel(groups["typicality"].get("denoising_error", jnp.zeros(0))),
     )
 
 
@@ -276,7 +298,7 @@ def describe(model: Model) -> dict[str, Any]:
     return {"name": model.spec.name, "parameters": count, "process": model.spec.process, "scale": model.spec.scale}
 
 
-def _of_base(path: Path, spec: Spec, digest: str) -> dict[str, Array]:
+def _of_base(path: FilePath, spec: Spec, digest: str) -> dict[str, Array]:
     """The weights that a file does not repeat; ValueError where the base is not the one that it was saved with."""
     if not spec.base:
         return {}
@@ -297,22 +319,27 @@ def _digest(weights: dict[str, Array]) -> str:
     return found.hexdigest()
 
 
-def _parse_spec(path: Path, text: str) -> Spec:
+def _parse_spec(path: FilePath, text: str) -> Spec:
     try:
         fields = json.loads(text)
         network = _parse_network(fields.pop("network"))
         fields |= {name: tuple(fields.get(name, ())) for name in ("process_args", "indices", "times")}
-        spec = Spec(network=network, **fields)
+        spec = Spec(network=network, **check_fields(Spec, fields))
+        get_skeleton(spec.skeleton)
+        bind(lambda *_: jnp.zeros(()), spec.sde(), spec.target)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: its specification cannot be read ({error})") from error
-    if spec.process not in _PROCESSES:
-        raise ValueError(f"{path}: process {spec.process!r}; legal are {sorted(_PROCESSES)}")
-    if spec.codec not in SPACES:
-        raise ValueError(f"{path}: codec {spec.codec!r}; legal are {list(SPACES)}")
+    for what, found, legal in (("codec", spec.codec, SPACES), ("spacing", spec.spacing, SPACINGS)):
+        if found not in legal:
+            raise ValueError(f"{path}: {what} {found!r}; legal are {', '.join(legal)}")
+    if not 1 <= spec.num_steps <= _MOST_STEPS or not 0 <= spec.context <= _WIDEST:
+        raise ValueError(
+            f"{path}: {spec.num_steps} steps and a context of {spec.context}; legal are {_MOST_STEPS} at most"
+        )
     return spec
 
 
-def _parse_recalibration(path: Path, spec: Spec, found: dict[str, Array]) -> dict[str, Recalibration]:
+def _parse_recalibration(path: FilePath, spec: Spec, found: dict[str, Array]) -> dict[str, Recalibration]:
     fields: dict[str, dict[str, Array]] = {}
     num_joints, width = spec.state_shape
     signs = len(EVIDENCE)
@@ -341,7 +368,10 @@ def _network_fields(network: Any) -> dict[str, Any] | None:
 
 def _parse_network(fields: dict[str, Any]) -> Any:
     kind = NETWORKS[fields.pop("kind", ScoreMLP.__name__)]
-    return kind(**{k: _parse_network(v) if isinstance(v, dict) else v for k, v in fields.items()})
+    values = {k: _parse_network(v) if isinstance(v, dict) else v for k, v in fields.items()}
+    if deep := [k for k in _DEPTHS if k in values and not 0 <= values[k] <= _DEEPEST]:
+        raise ValueError(f"{deep[0]} {shown(values[deep[0]])}; legal are 0 to {_DEEPEST}")
+    return kind(**check_fields(kind, values))
 
 
 def init_params(key: Key, spec: Spec) -> Any:
@@ -351,7 +381,7 @@ def init_params(key: Key, spec: Spec) -> Any:
     return jax.jit(spec.network.init)(key, *inputs)  # one program in place of one for each operation
 
 
-def _check_fit(path: Path, spec: Spec, found: dict[str, Array]) -> None:
+def _check_fit(path: FilePath, spec: Spec, found: dict[str, Array]) -> None:
     needed = _flat(jax.eval_shape(lambda: init_params(jax.random.key(0), spec)))
     for name in sorted(needed.keys() | found.keys()):
         there, here = (tuple(d[name].shape) if name in d else "absent" for d in (found, needed))

@@ -24,6 +24,7 @@ from jaxpose.geometry.camera import intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.rotations import forward_kinematics
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
+from jaxpose.io.arrays import load_arrays
 from jaxpose.io.keypoints import read_keypoints
 
 NO_DEPTH = "root depth is not given"
@@ -143,16 +144,16 @@ def lifting_inputs(bench: LiftingBench) -> list[tuple[Any, Any, np.ndarray]]:
 
 def load_poses(stride: int) -> Poses:
     """Every `stride`-th frame of val_frames.npz, with the rotation of its root from the motion capture."""
-    with np.load(bench_file("val_frames.npz"), allow_pickle=False) as z:
-        name, frame = z["name"][::stride], z["frame"][::stride]
-        pose = z["body_pose"][::stride].reshape(-1, 21, 3)
-        cameras = [z[k][::stride] for k in ("intrinsics", "R", "t")]
+    z = load_arrays(bench_file("val_frames.npz"))
+    name, frame = z["name"][::stride], z["frame"][::stride]
+    pose = z["body_pose"][::stride].reshape(-1, 21, 3)
+    cameras = [z[k][::stride] for k in ("intrinsics", "R", "t")]
     where: dict[str, tuple[np.ndarray, np.ndarray, int]] = {}
     for file in ("cmu", "hdm05"):
-        with np.load(data_root() / "mocap" / f"{file}.npz", allow_pickle=False) as z:
-            orient, transl = z["global_orient"] * z["rot_scale"], z["transl"] * z["pos_scale"]
-            for sequence, subject, start in zip(z["seq_name"], z["seq_subject"], z["seq_start"], strict=True):
-                where[f"{subject}/{sequence}"] = orient, transl, int(start)
+        z = load_arrays(data_root() / "mocap" / f"{file}.npz")
+        orient, transl = z["global_orient"] * z["rot_scale"], z["transl"] * z["pos_scale"]
+        for sequence, subject, start in zip(z["seq_name"], z["seq_subject"], z["seq_start"], strict=True):
+            where[f"{subject}/{sequence}"] = orient, transl, int(start)
     rows = [(*where[n][:2], where[n][2] + int(f)) for n, f in zip(name, frame, strict=True)]
     orients = np.stack([orient[row] for orient, _, row in rows]).astype(np.float32)
     places = np.stack([transl[row] for _, transl, row in rows]).astype(np.float32)
@@ -161,18 +162,18 @@ def load_poses(stride: int) -> Poses:
 
 def load_motions(stride: int) -> Motions:
     """Every `stride`-th clip of val_motion.npz."""
-    with np.load(bench_file("val_motion.npz"), allow_pickle=False) as z:
-        return Motions(*(z[k][::stride] for k in ("joints22", "unit_noise", "name")))
+    z = load_arrays(bench_file("val_motion.npz"))
+    return Motions(*(z[k][::stride] for k in ("joints22", "unit_noise", "name")))
 
 
 def load_walker(stride: int = 1) -> Walker:
     """Every `stride`-th frame of walker_4cam.npz."""
-    with np.load(_walker_file(), allow_pickle=False) as z:
-        K, distortion = z["K"], np.pad(z["dist"], ((0, 0), (0, 1)))
-        intrinsics = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], -1)
-        names, cameras = tuple(str(c) for c in z["camera"]), (intrinsics, distortion, z["R"], z["t"])
-        keypoints, points3d, residual = (z[k][::stride] for k in ("keypoints", "points3d", "residual_px"))
-        return Walker(keypoints, points3d, *cameras, names, z["size"], residual, float(z["fps"]))
+    z = load_arrays(_walker_file())
+    K, distortion = z["K"], np.pad(z["dist"], ((0, 0), (0, 1)))
+    intrinsics = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], -1)
+    names, cameras = tuple(str(c) for c in z["camera"]), (intrinsics, distortion, z["R"], z["t"])
+    keypoints, points3d, residual = (z[k][::stride] for k in ("keypoints", "points3d", "residual_px"))
+    return Walker(keypoints, points3d, *cameras, names, z["size"], residual, float(z["fps"]))
 
 
 def walker_view(walker: Walker, camera: str) -> WalkerView:

@@ -44,6 +44,7 @@ from jaxpose.files import write_json
 from jaxpose.geometry.camera import intrinsics_from_fov, normalise, project
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17
+from jaxpose.io.arrays import load_arrays
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.tasks.lift import lift
 
@@ -124,9 +125,9 @@ def view_of(number: int, options: Options) -> Seen:
     assert keypoints.image_size is not None, "detections of a video have its size"
     size = film.size[number]
     keypoints = keypoints._replace(xy=keypoints.xy * np.float32(size / keypoints.image_size), image_size=tuple(size))
-    with np.load(files.landmarks) as z:
-        order = [z["joints"].astype(str).tolist().index(joint) for joint in LIMBS]
-        landmarks = z["joints3d"][:, order]
+    z = load_arrays(files.landmarks)
+    order = [z["joints"].astype(str).tolist().index(joint) for joint in LIMBS]
+    landmarks = z["joints3d"][:, order]
     if not np.array_equal(keypoints.frame, np.arange(len(film.keypoints))):
         raise ValueError(f"{video}: the detector left out frames; needed a person in each of {len(film.keypoints)}")
     world = triangulated(film, [c for c in range(4) if c != number])[:-_LATE]

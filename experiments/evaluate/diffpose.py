@@ -32,6 +32,7 @@ from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.protocols import load_video_bench
 from jaxpose.examples.heatmaps import HeatmapRates, Heatmaps, draw_heatmaps
 from jaxpose.geometry.camera import project
+from jaxpose.io.arrays import load_arrays
 from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import START, draw_poses, encode_rows, initial_distribution
@@ -127,8 +128,8 @@ def diffpose(model: released.Model, options: FrameOptions) -> Iterator[Item]:
 def frame_clips(path: str | None, stride: int) -> Clips:
     """Every `stride`-th frame of a benchmark of frames as one input, by default the one beside JAXPOSE_DATA."""
     data = bench.load_frames(stride, path)
-    with np.load(path or bench.bench_file("val_frames.npz"), allow_pickle=False) as z:
-        group = z["name"][::stride]
+    z = load_arrays(path or bench.bench_file("val_frames.npz"))
+    group = z["name"][::stride]
     return Clips(data.keypoints[None], data.confidence[None], data.intrinsics[None], data.joints_cam[None], group)
 
 

@@ -31,6 +31,7 @@ from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Hypotheses
 from jaxpose.evaluation import metrics
+from jaxpose.io.arrays import load_arrays
 from jaxpose.model import require
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.motion_stream import MotionStream, start_motions, step_motions
@@ -85,8 +86,8 @@ def smooth(model: released.Model, options: SmoothOptions) -> Iterator[Item]:
     """Each weight of the prior, on all people and on either half."""
     require(model, "evaluate smooth", "joints")
     clips = video_clips(options.bench, options.stride)
-    with np.load(options.bench or bench.bench_file("val_video.npz"), allow_pickle=False) as z:
-        first = np.isin([name.split("/")[0] for name in z["name"][:: options.stride]], HALVES[0])
+    z = load_arrays(options.bench or bench.bench_file("val_video.npz"))
+    first = np.isin([name.split("/")[0] for name in z["name"][:: options.stride]], HALVES[0])
     run = jax.jit(functools.partial(found, options.hypotheses))
     key, inputs = jax.random.key(options.seed), zip(*(map(jnp.asarray, x) for x in clips[:3]), strict=True)
     lifted = [run(key, model, *x) for x in inputs]

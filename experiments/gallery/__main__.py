@@ -26,6 +26,7 @@ from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion import time_grid
 from jaxpose.files import atomic
 from jaxpose.geometry.camera import project
+from jaxpose.io.arrays import load_arrays
 from jaxpose.model import ASSETS, Model, load
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
@@ -121,13 +122,13 @@ def find_people(num: int) -> People:
     source = "validation subjects of the CMU motion capture database"
     if not path.is_file():
         path, source = ASSETS / "demo_clip.npz", "frames of a procedural clip"
-    with np.load(path) as z:
-        count = len(z["keypoints"])
-        names = z["name"] if "name" in z.files else np.full(count, "clip")
-        rows = np.flatnonzero([not name.startswith("hdm") for name in names])
-        rows = rows[np.linspace(0, len(rows) - 1, num).round().astype(int)]
-        intrinsics = np.broadcast_to(z["intrinsics"], (count, 4))
-        return People(z["keypoints"][rows], z["confidence"][rows], intrinsics[rows], z["joints_cam"][rows], source)
+    z = load_arrays(path)
+    count = len(z["keypoints"])
+    names = z["name"] if "name" in z else np.full(count, "clip")
+    rows = np.flatnonzero([not name.startswith("hdm") for name in names])
+    rows = rows[np.linspace(0, len(rows) - 1, num).round().astype(int)]
+    intrinsics = np.broadcast_to(z["intrinsics"], (count, 4))
+    return People(z["keypoints"][rows], z["confidence"][rows], intrinsics[rows], z["joints_cam"][rows], source)
 
 
 def pages(key: Key, model: Model, people: People, num_hypotheses: int, num_steps: int) -> Iterator[Page]:

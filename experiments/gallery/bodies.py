@@ -24,6 +24,7 @@ from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import COCO_17, SMPL_22
 from jaxpose.io.anny_body import anny_body
+from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model
 from jaxpose.tasks.complete_rotations import PARTS, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations, to_axis_angle
@@ -105,9 +106,9 @@ def complete_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
 
 def denoise_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
     """A motion from joints under noise; the noise is estimated."""
-    with np.load(path) as z:
-        pose = jnp.asarray(z["body_pose"][CLIP].reshape(-1, 21, 3))
-        unit_noise, fps, name = z["unit_noise"][CLIP], float(z["fps"]), str(z["name"][CLIP])
+    z = load_arrays(path)
+    pose = jnp.asarray(z["body_pose"][CLIP].reshape(-1, 21, 3))
+    unit_noise, fps, name = z["unit_noise"][CLIP], float(z["fps"]), str(z["name"][CLIP])
     true = body.shape().pose(full_rotations(body, pose))
     noisy = np.asarray(true.joints[:, :22]) + NOISE_METRES * unit_noise
     parameters, joints = _denoised(key, model, body, jnp.asarray(noisy)[None])
@@ -173,11 +174,11 @@ def part_of(body: Body, joints: list[int]) -> tuple[np.ndarray, np.ndarray]:
 
 def _poses(path: Path, num: int) -> tuple[np.ndarray, list[str]]:
     """Body poses [N, 21, 3] of `num` CMU frames, evenly spaced, and their names."""
-    with np.load(path) as z:
-        rows = np.flatnonzero([not name.startswith("hdm") for name in z["name"]])
-        rows = rows[np.linspace(0, len(rows) - 1, num).round().astype(int)]
-        names = [f"{z['category'][row]}, {z['name'][row]}" for row in rows]
-        return z["body_pose"][rows].reshape(-1, 21, 3), names
+    z = load_arrays(path)
+    rows = np.flatnonzero([not name.startswith("hdm") for name in z["name"]])
+    rows = rows[np.linspace(0, len(rows) - 1, num).round().astype(int)]
+    names = [f"{z['category'][row]}, {z['name'][row]}" for row in rows]
+    return z["body_pose"][rows].reshape(-1, 21, 3), names
 
 
 @jax.jit

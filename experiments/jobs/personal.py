@@ -24,6 +24,7 @@ from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.files import write_json, write_npz
+from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model, load, save
 from jaxpose.tasks.lift import lift
 
@@ -77,19 +78,19 @@ def make_person(folder: Path, subject: str) -> Path:
         raise ValueError(f"--subject: got {subject!r}; legal are those no released model was trained on: {legal}")
     source = data_root() / "mocap" / ("hdm05.npz" if subject.startswith("hdm_") else "cmu.npz")
     (folder / "mocap").mkdir(parents=True, exist_ok=True)
-    with np.load(source) as z:
-        kept = np.flatnonzero(z["seq_subject"] == subject)
-        kept = kept[np.argsort(z["seq_name"][kept])]
-        write_npz(folder / "mocap" / "one.npz", {k: v[kept] if k.startswith("seq_") else v for k, v in z.items()})
-        names = z["seq_name"][kept].tolist()
+    z = load_arrays(source)
+    kept = np.flatnonzero(z["seq_subject"] == subject)
+    kept = kept[np.argsort(z["seq_name"][kept])]
+    write_npz(folder / "mocap" / "one.npz", {k: v[kept] if k.startswith("seq_") else v for k, v in z.items()})
+    names = z["seq_name"][kept].tolist()
     write_json(folder / "mocap" / "splits.json", {"train": names[::2], "val": names[1::2], "files": ["one"]})
     return folder
 
 
 def _others(subject: str) -> LiftingBench:
     bench = load_lifting_bench(bench_file("val_frames.npz"))
-    with np.load(bench_file("val_frames.npz")) as z:
-        rows = np.flatnonzero([not str(name).startswith(subject) for name in z["name"]])
+    z = load_arrays(bench_file("val_frames.npz"))
+    rows = np.flatnonzero([not str(name).startswith(subject) for name in z["name"]])
     return LiftingBench(*(x[rows[::_STRIDE]] for x in bench))
 
 

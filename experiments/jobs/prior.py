@@ -24,6 +24,7 @@ from jaxpose.datasets.shards import open_shards
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.examples.stored import frame_rows
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
+from jaxpose.io.arrays import load_arrays
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics
 from jaxpose.spaces.rotations import REPRESENTATIONS, encode, min_max, z_score
@@ -150,7 +151,7 @@ def _evaluators(spec: released.Spec, normaliser: Statistics, folder: str) -> dic
     if own is not None:
         pose = jnp.asarray(own[0].body_pose[own[1]])
     elif path is not None:
-        pose = jnp.asarray(np.load(path)["body_pose"][::2].reshape(-1, 21, 3))
+        pose = jnp.asarray(load_arrays(path)["body_pose"][::2].reshape(-1, 21, 3))
     else:
         return {}
     x0 = encode(normaliser, REPRESENTATIONS[spec.codec].from_axis_angle(pose))

@@ -29,6 +29,7 @@ from jaxpose.commands.options import Live
 from jaxpose.commands.video import TRAINED_FPS
 from jaxpose.detect.base import Frame
 from jaxpose.detect.frames import Clip, check, frames, holds_frames
+from jaxpose.files import check_file, reading
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.io.arrays import Source
@@ -238,7 +239,7 @@ def _texts(path: Path, idle: float) -> Iterator[tuple[int, Source]]:
     if path.is_dir():
         yield from _files(path, idle)
         return
-    lines = sys.stdin if str(path) == "-" else _lines(path, idle)
+    lines = _stdin() if str(path) == "-" else _lines(path, idle)
     for count, line in enumerate(lines):
         if line.strip():
             source = Source.of_text(f"{'stdin' if str(path) == '-' else path}, line {count + 1}", line)
@@ -248,11 +249,15 @@ def _texts(path: Path, idle: float) -> Iterator[tuple[int, Source]]:
             yield count if said is None else said, source
 
 
+def _stdin() -> Iterator[str]:
+    with reading("stdin", "stream of lines"):
+        yield from sys.stdin
+
+
 def _lines(path: Path, idle: float) -> Iterator[str]:
     """Lines of a file, also those that it gets later, until none came for `idle` seconds."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    with path.open(encoding="utf-8") as file:
+    check_file(path)
+    with reading(path, "file of lines"), path.open(encoding="utf-8") as file:
         text, since = "", time.monotonic()
         while time.monotonic() - since < idle:
             more = file.readline()

@@ -25,7 +25,7 @@ from jaxpose.commands.models import DEFAULT_PRIOR
 from jaxpose.commands.prepare import read_joint_map
 from jaxpose.datasets.h36m import check_new, new_folder
 from jaxpose.datasets.prepare_mocap import Labels, Piece, Recorded, at_rate, on_floor, pieces, split, write_mocap
-from jaxpose.files import write_npz
+from jaxpose.files import check_growth, reading, write_npz
 from jaxpose.fitting.joint_angles import fit_skeleton, joint_angles, points_of
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import Body
@@ -72,9 +72,10 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
     left_out, started, said = 0, time.monotonic(), time.monotonic()
     for index, (path, labels) in enumerate(found, 1):
         try:
-            people = yield from reader.read(path)
-            for person, recorded in people:
-                yield from _add(done, _of_person(labels, person, len(people)), recorded, options, path)
+            with reading(path, "file of motion"):
+                people = yield from reader.read(path)
+                for person, recorded in people:
+                    yield from _add(done, _of_person(labels, person, len(people)), recorded, options, path)
         except ValueError as error:
             left_out += 1
             yield f"left out: {error}"
@@ -242,7 +243,7 @@ class _Reader:
         return at_rate(Recorded(motion, joints.astype(np.float32), "smpl", own), self.options.fps)
 
     def _positions(self, path: Path, poses: Poses3D, person: int) -> Generator[str, None, Recorded]:
-        (xyz, step), o = _on_grid(poses, person), self.options
+        (xyz, step), o = _on_grid(path, poses, person), self.options
         given = np.isfinite(xyz).all(-1).any(0)  # a file may name a part of its joint set
         xyz, names = xyz[:, given], tuple(np.array(poses.skeleton.joints)[given].tolist())
         weights, known = joint_map(poses.skeleton._replace(joints=names), H36M_17)
@@ -312,7 +313,7 @@ def _at_rest(offsets: np.ndarray) -> np.ndarray:
 _GENERIC_REST = _at_rest(GENERIC_OFFSETS)
 
 
-def _on_grid(poses: Poses3D, person: int) -> tuple[np.ndarray, int]:
+def _on_grid(path: Path, poses: Poses3D, person: int) -> tuple[np.ndarray, int]:
     """A person's joints [F, J, 3], y up, of each `step`-th frame from the first to the last, NaN where missing; step.
 
     step: the largest that divides all frame numbers' differences.
@@ -320,6 +321,8 @@ def _on_grid(poses: Poses3D, person: int) -> tuple[np.ndarray, int]:
     rows = np.flatnonzero(poses.person == person)
     frame = poses.frame[rows]
     step = int(np.gcd.reduce(np.diff(np.unique(frame)))) if len(set(frame.tolist())) > 1 else 1
-    xyz = np.full(((frame.max() - frame.min()) // step + 1, *poses.joints.shape[1:]), np.nan, np.float32)
+    num = int(frame.max() - frame.min()) // step + 1
+    check_growth(path, num * poses.joints[0].size, f"{num} frames from {frame.min()} to {frame.max()}")
+    xyz = np.full((num, *poses.joints.shape[1:]), np.nan, np.float32)
     xyz[(frame - frame.min()) // step] = from_camera(poses.joints[rows], "y")
     return xyz, step

@@ -4,7 +4,6 @@ The other conversions are functions of the library (`file_options.COMMANDS`).
 """
 
 import inspect
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from jaxpose.datasets.amass import prepare_amass
 from jaxpose.datasets.prepare_gmm import gmm_of_detections, gmm_of_heatmaps, gmm_of_keypoints
 from jaxpose.geometry.skeleton import get_skeleton
 from jaxpose.io.anny_body import anny_body
+from jaxpose.io.arrays import Source
 from jaxpose.io.asf_amc import asf_beside
 from jaxpose.io.body_files import save_body
 from jaxpose.io.motion import read_motion, save_motion
@@ -99,13 +99,16 @@ def body(options: kinds.PrepareBody) -> Iterator[str]:
 
 
 def amass(options: kinds.PrepareAmass) -> Iterator[str]:
-    """Convert the subsets of one split."""
+    """Convert the subsets of one split; exit code 1 where a file was left out."""
     given: dict[str, Any] = {"subsets": options.subsets, "seed": options.seed, "published": options.published_selection}
     if options.fps is not None:
         if options.published_selection:
             raise ValueError("--fps: means nothing to --published-selection, which draws frames at any rate")
         given["fps"] = options.fps
-    return prepare_amass(options.root, options.split, options.out, **given)
+    left_out = yield from prepare_amass(options.root, options.split, options.out, **given)
+    if left_out:
+        yield f"{left_out} files were left out"
+        raise SystemExit(1)
 
 
 def gmm(options: kinds.PrepareGmm) -> Iterator[str]:
@@ -169,10 +172,7 @@ def _names(paths: tuple[Path, ...]) -> list[str]:
 
 def read_joint_map(path: Path) -> dict[str, str]:
     """Joint names of a JSON file, the skeleton's to SMPL's; ValueError names the file otherwise."""
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: needed JSON, {error}") from None
+    found = Source(path).json
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise ValueError(f"{path}: needed an object of joint names, the file's to SMPL's")
     return found

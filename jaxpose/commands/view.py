@@ -22,9 +22,10 @@ import numpy as np
 
 from jaxpose.commands.options import View
 from jaxpose.compiled import exact
+from jaxpose.files import reader
 from jaxpose.geometry.axes import check_up, covariance_to_camera, from_camera, to_camera
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.io.arrays import load_arrays
+from jaxpose.io.arrays import as_finite, load_arrays
 from jaxpose.model import Model, load, require
 from jaxpose.tasks.complete import complete
 
@@ -86,6 +87,7 @@ def observed(
     return joints.astype(np.float32), noise.astype(np.float32)
 
 
+@reader("result")
 def read_result(path: Path, skeleton: Skeleton) -> Result:
     """The result in a file that lift, fuse, complete or denoise wrote; ValueError names what is missing."""
     if path.suffix != ".npz":
@@ -94,10 +96,10 @@ def read_result(path: Path, skeleton: Skeleton) -> Result:
     needed = ("samples", "mean", "covariance", "joints")
     if lacks := [key for key in needed if key not in z]:
         raise ValueError(f"{path}: no result of joints: lacks {', '.join(lacks)}; `jaxpose lift` writes one")
-    names = tuple(str(name) for name in np.asarray(z["joints"]))
+    names = tuple(z["joints"].astype(str).ravel().tolist())
     if names != tuple(skeleton.joints):
         raise ValueError(f"{path}: joints {', '.join(names[:4])}, ...; the model has those of {skeleton.name}")
-    samples, mean, covariance = (np.asarray(z[key], np.float32) for key in needed[:3])
+    samples, mean, covariance = (as_finite(path, key, z[key]).astype(np.float32) for key in needed[:3])
     num = len(mean)
     if samples.shape[1:] != (num, len(names), 3) or covariance.shape != (num, len(names), 3, 3) or not num:
         raise ValueError(f"{path}: samples of shape {list(samples.shape)} beside mean of {list(mean.shape)}")

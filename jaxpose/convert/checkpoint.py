@@ -1,7 +1,7 @@
 """Shared by the converters of the original systems: weights of a checkpoint, checks of tensors, output file.
 
 A PyTorch checkpoint is a tree of dicts and lists (io/untrusted/torch_file.py) with a state_dict in it: tensors by name.
-Tensors are compared with those of our network of the same size; everything that does not fit is listed in one error.
+Tensors are compared with those of our network of the same size; what does not fit is told in one error.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,7 +13,7 @@ import numpy as np
 from jaxpose.files import FilePath
 
 WEIGHTS = ("ema", "raw")
-_MOST_LINES = 12
+_MOST_LISTED = 4
 # the raw weights in what training scripts save: GFPose and DPoser; Lightning and GraFormer; MixSTE
 _RAW_KEYS = ("model_state_dict", "state_dict", "model_pos")
 
@@ -37,7 +37,7 @@ def check_fit(
     ignored: Collection[str] = (),
     hints: Mapping[str, str] | None = None,
 ) -> None:
-    """ValueError, listing every tensor that is missing, unexpected, of another shape or not finite numbers.
+    """ValueError, with the first tensors that are missing, unexpected, of another shape or not finite numbers.
 
     network: its name, for the message. needed: shapes by name. ignored: names that may be there. hints: what an
     unexpected name tells.
@@ -46,9 +46,9 @@ def check_fit(
     for name in (n for n in found if n not in needed and n not in ignored):
         lines.append(f"{name}: {_kind(found[name])}, unexpected{(hints or {}).get(name, '')}")
     if lines:
-        more = [f"... and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
-        listed = "\n  ".join(lines[:_MOST_LINES] + more)
-        raise ValueError(f"not the weights of {network}; {len(lines)} tensors do not fit:\n  {listed}")
+        more = [f"... and {len(lines) - _MOST_LISTED} more"] if len(lines) > _MOST_LISTED else []
+        listed = "; ".join(lines[:_MOST_LISTED] + more)
+        raise ValueError(f"not the weights of {network}; {len(lines)} tensors do not fit: {listed}")
 
 
 def check_weights(weights: str) -> None:

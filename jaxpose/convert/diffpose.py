@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.diffpose import DiffPose
@@ -82,6 +82,7 @@ def video_part(weights: Mapping[str, Any], num_heads: int = _VIDEO_HEADS) -> Par
     return Part("video", MixSTE(**fields), params["params"])
 
 
+@reader("checkpoint of DiffPose")
 def read_part(path: FilePath, weights: str = "raw") -> Part:
     """The network in one checkpoint, "raw" or "ema" weights (a MixSTE has raw ones only); ValueError names the file."""
     check_weights(weights)

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.score_mlp import PROCESS, Original, read_params, size, write_model
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.spaces.person import Statistics
@@ -55,6 +55,7 @@ DPOSER = Original(
 )
 
 
+@reader("file of statistics")
 def read_normaliser(path: FilePath, codec: str) -> Statistics:
     """The statistics in a file of the original's (`.pt`) or in an `.npz` with the same names, or with `Statistics`'s.
 
@@ -72,6 +73,7 @@ def read_normaliser(path: FilePath, codec: str) -> Statistics:
     return Statistics(*(a.reshape(_JOINTS, -1).astype(np.float32) for a in (offset, scale, spread)))
 
 
+@reader("checkpoint of DPoser")
 def read_dposer(
     path: FilePath, normaliser: FilePath | None = None, *, weights: str = "ema", identity: bool = False
 ) -> model.Model:

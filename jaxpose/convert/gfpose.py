@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from jaxpose import model
 from jaxpose.convert.score_mlp import PROCESS, Original, read_params, write_model
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.spaces.image_depth import STATISTICS
 
 GFPOSE = Original(
@@ -20,6 +20,7 @@ GFPOSE = Original(
 _NUM_STEPS = 20
 
 
+@reader("checkpoint of GFPose")
 def read_gfpose(path: FilePath, weights: str = "ema") -> model.Model:
     """The model in a checkpoint of the original GFPose; ValueError, naming the file, where it is none.
 

@@ -21,7 +21,7 @@ with the selection, the counts and the files that were left out.
 
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,8 +102,8 @@ def prepare_amass(
     fps: float = 30.0,
     seed: int = 0,
     published: bool = False,
-) -> Iterator[str]:
-    """Write `out`/{split}.npz and .json from AMASS below `root`; yields lines about the progress.
+) -> Generator[str, None, int]:
+    """Write `out`/{split}.npz and .json from AMASS below `root`; yields lines, returns how many files were left out.
 
     subsets: other than those of `SPLITS`. A file that cannot be read is left out, and named in the lines and the .json.
     Memory: the frames kept twice, 0.5 kB each. ValueError where nothing is found, or the split file exists.
@@ -138,6 +138,7 @@ def prepare_amass(
     record = {"split": split, "selection": rule, "subsets": counts, "absent": absent, "left_out": left_out}
     write_json(target.with_suffix(".json"), record)
     yield f"wrote {target}: {sum(len(row.frame) for row in rows)} frames of {len(rows)} sequences"
+    return len(left_out)
 
 
 class _Rows(NamedTuple):

@@ -16,14 +16,13 @@ Sources: Pavlakos et al., Expressive Body Capture, CVPR 2019; the data's EHF_cam
 Format, 1994.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from jaxpose.files import FilePath
-from jaxpose.io.arrays import reading
+from jaxpose.files import FilePath, opened, reading
+from jaxpose.io.arrays import Source
 from jaxpose.io.take import rotation_matrices
 
 IMAGE_SIZE = (1600, 1200)
@@ -35,6 +34,7 @@ _TYPES = {
     **{"int8": "<i1", "uint8": "<u1", "int16": "<i2", "uint16": "<u2", "int32": "<i4", "uint32": "<u4"},
     **{"float": "<f4", "double": "<f8", "float32": "<f4", "float64": "<f8"},
 }
+_FARTHEST = 1e9  # in any unit
 _FORMATS = ("ascii", "binary_little_endian")
 
 
@@ -106,11 +106,13 @@ def _image(folder: Path, name: str) -> Path | None:
 def _keypoints(path: Path) -> np.ndarray:
     """BODY_25 keypoints [25, 3] of the person with the largest sum of confidences."""
     with reading(path, "file of OpenPose keypoints"):
-        people: list[Any] = json.loads(path.read_text())["people"]
+        people: list[Any] = Source(path).json["people"]
         values = [np.array(p["pose_keypoints_2d"], np.float64) for p in people]
         if not values or any(v.size != 75 for v in values):
             found = [v.size for v in values]
             raise ValueError(f"people with {found} numbers; needed at least one person, and 25 x 3 of each")
+        if not all(np.isfinite(v).all() for v in values):
+            raise ValueError("a keypoint that is not finite")
         return max((v.reshape(25, 3) for v in values), key=lambda person: person[:, 2].sum())
 
 
@@ -120,14 +122,16 @@ _Element: TypeAlias = tuple[str, int, list[tuple[str, ...]]]
 
 def read_ply(path: FilePath) -> tuple[np.ndarray, np.ndarray | None]:
     """Vertices [V, 3] float64 in the file's unit, and faces [T, corners] int32 or None; ValueError names the file."""
-    with reading(path, ".ply file"):
-        data = Path(path).read_bytes()
+    with opened(path, ".ply file") as file:
+        data = file.read()
         form, elements, start = _header(data)
         content = _content(data[start:], form == "ascii", elements)
         vertex, face = (content.get(name, np.empty(0)) for name in ("vertex", "face"))
         if not {"x", "y", "z"} <= set(vertex.dtype.names or ()):
             raise ValueError("no element vertex with x, y and z")
         vertices = np.stack([vertex[axis] for axis in "xyz"], axis=-1).astype(np.float64)
+        if not (abs(vertices) < _FARTHEST).all():
+            raise ValueError("a vertex that is not finite")
         faces = next((face[name] for name in face.dtype.names or () if name.startswith("vertex_ind")), None)
         if faces is not None and faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
             raise ValueError(f"faces name vertex {faces.max()} of {len(vertices)}")

@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from jaxpose.datasets.h36m import LAYOUT, Frames, check_new, load_frames, write_frames
-from jaxpose.files import FilePath, write_json, write_npz
-from jaxpose.io.arrays import load_arrays, reading
+from jaxpose.files import FilePath, opened, write_json, write_npz
+from jaxpose.io.arrays import load_arrays
 from jaxpose.io.untrusted.pickled_list import PickledList
 from jaxpose.io.untrusted.unpickle import arrays_of, describe, load_pickle
 from jaxpose.spaces.image_depth import ratio_of, ratio_of_box
@@ -116,7 +116,7 @@ def _write_shards(poses: Path, detections: _Detections | None, parts: Path, shar
 
 def _read_batches(path: Path) -> Iterator[tuple[list[Any], int]]:
     """Pairs of frames and the offset in the file after them."""
-    with reading(path, "pickle"), open(path, "rb") as file:
+    with opened(path, "pickle") as file:
         for batch in PickledList(file).batches(_cameras):
             yield arrays_of(batch), file.tell()
 

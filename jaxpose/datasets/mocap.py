@@ -7,7 +7,6 @@
 World frame: metres, y up, floor near y = 0. See the README beside the files for fields and licences.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.io.arrays import load_arrays
+from jaxpose.io.arrays import Source, as_int, load_arrays
 
 _SAME_SPLIT = {"val": "valid", "valid": "val"}  # names of the validation split in our mocap and in AMASS
 _KEYS = ("seq_start", "seq_length", "seq_subject", "seq_category", "seq_name")
@@ -97,7 +96,15 @@ def load_rotations(
         needed = "mocap/splits.json (shared data), or <split>.npz of `jaxpose prepare amass`"
         raise ValueError(f"{root}: no split {split!r}; found {sorted(prepared) or 'neither'}, needed {needed}")
     arrays = load_arrays(prepared[name], *Rotations._fields)
-    return Rotations(*(arrays[key] for key in Rotations._fields))
+    found = Rotations(*(arrays[key] for key in Rotations._fields))
+    num = len(found.body_pose) if found.body_pose.ndim else 0
+    sequences = len(found.name) if found.name.ndim else 0
+    fits = found.body_pose.shape == (num, 21, 3) and found.body_pose.dtype.kind == "f" and num > 0
+    fits &= found.sequence.shape == (num,) and all(getattr(found, key).shape == (sequences,) for key in _OF_SEQUENCES)
+    if not fits or not 0 <= as_int(prepared[name], "sequence", found.sequence).max() < sequences:
+        shapes = ", ".join(f"{key} {list(value.shape)}" for key, value in found._asdict().items())
+        raise ValueError(f"{prepared[name]}: {shapes}; needed [N, 21, 3], [N] and one of each sequence")
+    return found
 
 
 def load_sequences(
@@ -112,7 +119,9 @@ def load_sequences(
     """Frames [N, ...] float32, `field` times `scale`, and as in `Mocap`; aliases: further names of splits."""
     if not (folder / "splits.json").is_file():
         raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
-    splits = json.loads((folder / "splits.json").read_text())
+    splits = Source(folder / "splits.json").json
+    if not isinstance(splits, dict) or not all(isinstance(names, list) for names in splits.values()):
+        raise ValueError(f"{folder / 'splits.json'}: needed an object of lists of names")
     files = tuple(splits.pop("files", files))
     parts = [name if name in splits else aliases.get(name, name) for name in split.split("+")]
     if parts[0] not in splits:

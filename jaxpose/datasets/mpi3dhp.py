@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.datasets.h36m import Frames, check_new, write_frames
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reading
 from jaxpose.io.untrusted.unpickle import array_of, describe, load_dict
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
@@ -71,7 +71,8 @@ def prepare_3dhp(path: FilePath, split: str, out: FilePath) -> Iterator[str]:
     tree = load_dict(source, "data")
     if not tree:
         raise ValueError(f"{source}: 'data' is empty; needed sequences {_NAMES[split][1]}")
-    videos = [video for name in tree for video in _read_sequence(split, name, tree[name], source)]
+    with reading(source, "file of MPI-INF-3DHP"):
+        videos = [video for name in tree for video in _read_sequence(split, name, tree[name], source)]
     intrinsics = []
     for video in videos:
         label = video.name if video.subject > _TEST_SUBJECT else f"{video.name} camera {video.camera_id}"

@@ -22,7 +22,7 @@ from jaxpose.datasets.files_2d import check_layout
 from jaxpose.datasets.gmm import IMAGE_SIZE, holds_gmm, in_pixels, read_gmm
 from jaxpose.datasets.h36m import Frames, check_new, write_frames
 from jaxpose.datasets.h36m_cameras import Cameras, cameras_of
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, one_line, reading
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
@@ -54,16 +54,17 @@ def prepare_videopose3d(
         raise ValueError(f"subjects: needed distinct names, at least one, got {list(subjects)}")
     cameras = {subject: cameras_of(subject) for subject in subjects}
     sources = [Path(data_3d_npz)] if data_2d_npz is None else [Path(data_3d_npz), Path(data_2d_npz)]
-    positions = load_dict(sources[0], "positions_3d")
-    detections = None
-    if data_2d_npz is not None:
-        check_layout(sources[1])
-        detections = (read_gmm if holds_gmm(sources[1]) else _positions_2d)(sources[1])
     parts = {}
-    for subject in subjects:
-        actions = _entry(positions, subject, sources[0])
-        seen = None if detections is None else _entry(detections, subject, sources[1])
-        parts[subject] = yield from _read_subject(subject, actions, seen, sources)
+    with reading(sources[0], "file of VideoPose3D"):
+        positions = load_dict(sources[0], "positions_3d")
+        detections = None
+        if data_2d_npz is not None:
+            check_layout(sources[1])
+            detections = (read_gmm if holds_gmm(sources[1]) else _positions_2d)(sources[1])
+        for subject in subjects:
+            actions = _entry(positions, subject, sources[0])
+            seen = None if detections is None else _entry(detections, subject, sources[1])
+            parts[subject] = yield from _read_subject(subject, actions, seen, sources)
     count = 4 * sum(len(x) for subject in subjects for _, x, _ in parts[subject])
     first = 4 * np.cumsum([0, *(len(parts[subject]) for subject in subjects)])
     blocks = (_film(parts[s], cameras[s], s, int(v), sources[0]) for s, v in zip(subjects, first, strict=False))
@@ -153,6 +154,8 @@ def _joints(value: Any, place: str) -> np.ndarray:
 def _entry(tree: Mapping[str, Any], subject: str, path: Path) -> Mapping[str, Any]:
     actions = tree.get(subject)
     if not isinstance(actions, dict) or not actions or not all(isinstance(name, str) for name in actions):
-        found = ", ".join(map(str, tree))
-        raise ValueError(f"{path}: needed a dict of actions for {subject}, got {describe(actions)}; it has {found}")
+        found = ", ".join(str(name)[:40] for name in tree)
+        raise ValueError(
+            f"{path}: needed a dict of actions for {subject}, got {describe(actions)}; it has {one_line(found)}"
+        )
     return actions

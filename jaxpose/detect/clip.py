@@ -11,7 +11,6 @@ import itertools
 import json
 import shutil
 import time
-import zipfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from jaxpose.detect import frames as reading
 from jaxpose.detect.base import Detector, Found, Frame
 from jaxpose.detect.frames import Clip
 from jaxpose.files import write_npz
+from jaxpose.io.arrays import load_arrays
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.tracking import link
 
@@ -160,15 +160,14 @@ def _parts(folder: Path, made_of: str) -> list[Path]:
 
 
 def _load(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+    return dict(load_arrays(path))
 
 
 def _made_of(path: Path) -> str | None:
     """What a file of ours was made of; None where it is none."""
     try:
-        return str(_load(path)["made_of"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return str(load_arrays(path, "made_of")["made_of"])
+    except ValueError:
         return None
 
 

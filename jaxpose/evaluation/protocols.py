@@ -14,9 +14,7 @@ truth: it is an oracle's choice.
 """
 
 import os
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +23,9 @@ import numpy as np
 
 from jaxpose.base import Array
 from jaxpose.evaluation import aggregate, calibration, metrics
+from jaxpose.files import reader
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.arrays import load_arrays
 
 _BLOCK = 256  # poses scored at once: 200 hypotheses of them, and their pairs, stay under 1 GB
 _RIGHT_LEG, _LEFT_LEG, _LEFT_ARM, _RIGHT_ARM, _TRUNK = H36M_17.parts
@@ -78,27 +78,20 @@ _AXES: dict[str, tuple[str | int, ...]] = {
 }
 
 
+@reader("lifting benchmark")
 def load_lifting_bench(path: str | os.PathLike[str]) -> LiftingBench:
     """Read `val_frames.npz` or a file like it; ValueError names a missing file or key."""
-    _require_file(path)
-    with np.load(path, allow_pickle=False) as z:
-        if missing := [k for k in LiftingBench._fields if k not in z]:
-            raise ValueError(f"{path}: lacks {missing}; needed {list(LiftingBench._fields)}")
-        return LiftingBench(*(z[k] for k in LiftingBench._fields))
+    z = load_arrays(path, *LiftingBench._fields)
+    return LiftingBench(*(z[k] for k in LiftingBench._fields))
 
 
+@reader("video benchmark")
 def load_video_bench(path: str | os.PathLike[str]) -> VideoBench:
     """Read `val_video.npz` or a file like it; ValueError names the file and what is missing or has another shape."""
-    _require_file(path)
-    try:
-        with np.load(path, allow_pickle=False) as z:
-            if missing := [key for key in _AXES if key not in z]:
-                raise ValueError(f"lacks {missing}; needed {list(_AXES)}")
-            arrays = {key: z[key] for key in _AXES}
-        _check_arrays(arrays)
-    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a video benchmark: {error}") from error
-    return VideoBench(**arrays | {"fps": float(arrays["fps"])})
+    z = load_arrays(path, *_AXES)
+    arrays = {key: z[key] for key in _AXES}
+    _check_arrays(arrays)
+    return VideoBench(**{key: arrays[key] for key in _AXES if key != "fps"}, fps=float(arrays["fps"]))
 
 
 def lifting_row(
@@ -203,11 +196,6 @@ def denoising_row(noisy: Array, samples: Array, truth: Array) -> dict[str, float
         "ratio_as_given": given[1] / given[0],
         "ece": float(calibration.ece(samples, truth).ece) if len(samples) > 1 else float("nan"),
     }
-
-
-def _require_file(path: str | os.PathLike[str]) -> None:
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file")
 
 
 def _check_arrays(arrays: dict[str, np.ndarray]) -> None:

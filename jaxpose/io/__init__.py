@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reading
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.arrays import Source, source_of
@@ -63,7 +63,8 @@ def kind_of(path: FilePath, among: Sequence[type[Data]] = tuple(_KINDS)) -> type
 
 def _holds(kind: type[Data], source: Source) -> bool:
     try:
-        return not source.path.is_dir() and _KINDS[kind].holds(source)
+        with reading(source, "file"):
+            return not source.path.is_dir() and _KINDS[kind].holds(source)
     except ValueError:
         return False  # damaged
 

@@ -5,20 +5,27 @@ Objects in numpy files are pickles and are not loaded here; `untrusted/` has res
 
 import functools
 import json
+import math
 import os
-import pickle
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, BinaryIO, Literal, Self
 
 import numpy as np
 
-from jaxpose.files import FilePath
+from jaxpose.files import MOST_TEXT, FilePath, check_file, check_growth, reading, shown
 
 _KIND = "numpy file of plain numbers and text"
+_PLAIN = "biufcSU"  # kinds of types of arrays
+# A member may be so many times as long as it is in its archive, or so many bytes. Heatmaps, mostly 0, reach some 100
+# times; zeros alone 1000.
+_MOST_RATIO, _MOST_BYTES = 300, 8 << 20
+_LONGEST_EMPTY = 1 << 20  # an axis of an array without elements
+_LARGEST = 1e9  # millimetres or pixels
+_SLOWEST, _FASTEST = 1e-3, 1e5  # frames per second
+_WIDEST = 100_000  # pixels
+_SURROGATES, _LAST_CHARACTER = (0xD800, 0xDFFF), 0x10FFFF
 
 
 class Arrays(Mapping[str, np.ndarray]):
@@ -29,17 +36,30 @@ class Arrays(Mapping[str, np.ndarray]):
 
     def __init__(self, path: FilePath):
         self.path, self._read = Path(path), dict[str, np.ndarray]()
+        self._archive: zipfile.ZipFile | None = None
         with reading(path, _KIND):
-            found = np.load(path, mmap_mode="r", allow_pickle=False)
-        self._archive: Mapping[str, np.ndarray] = {"array": found} if isinstance(found, np.ndarray) else found
-        self._names = tuple(self._archive)
+            check_file(path)
+            file = open(path, "rb")  # noqa: SIM115 # for as long as members may be asked for
+            if file.peek(2)[:2] == b"PK":
+                self._archive = open_archive(file)
+            else:
+                shape, is_fortran, dtype = _checked_header(file, os.fstat(file.fileno()).st_size, exact=False)
+                order: Literal["F", "C"] = "F" if is_fortran else "C"
+                mapped = np.memmap(file, dtype, "r", file.tell(), shape, order)
+                self._read["array"] = checked_text(mapped)
+                file.close()
+        entries = [] if self._archive is None else self._archive.namelist()
+        self._entries = {name.removesuffix(".npy"): name for name in entries} or dict.fromkeys(self._read, "")
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
+        if name not in self._entries:
             raise KeyError(name)
         if name not in self._read:
-            with reading(self.path, _KIND):
-                self._read[name] = self._archive[name]
+            assert self._archive is not None  # the array of a .npy file is there
+            with reading(self.path, _KIND), open_member(self._archive, self._entries[name]) as member:
+                _checked_header(member, self._archive.getinfo(self._entries[name]).file_size, exact=True)
+                member.seek(0)
+                self._read[name] = checked_text(np.lib.format.read_array(member, allow_pickle=False))
         return self._read[name]
 
     def having(self, *needed: str) -> Self:
@@ -51,10 +71,10 @@ class Arrays(Mapping[str, np.ndarray]):
         return self
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._entries)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._entries)
 
 
 def load_arrays(path: FilePath, *needed: str) -> Arrays:
@@ -62,20 +82,55 @@ def load_arrays(path: FilePath, *needed: str) -> Arrays:
     return Arrays(path).having(*needed)
 
 
-@contextmanager
-def reading(path: FilePath, kind: str) -> Iterator[None]:
-    """Context in which the file `path`, a `kind`, is read: its errors become ValueErrors that name the file."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except RecursionError as error:
-        raise ValueError(f"{path}: nested too deeply to be read") from error
-    except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, EOFError, MemoryError, OSError) as error:
-        raise ValueError(f"{path}: not a readable {kind} ({error or type(error).__name__})") from error
-    # errors of calls with damaged content; SystemError and RuntimeError (encrypted zip) are the libraries'
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SystemError, RuntimeError) as error:
-        raise ValueError(f"{path}: a damaged {kind} ({error})") from error
+def open_archive(file: BinaryIO) -> zipfile.ZipFile:
+    """The archive in a file; BadZipFile where its members overlap."""
+    archive = zipfile.ZipFile(file)
+    if sum(entry.compress_size for entry in archive.infolist()) > os.fstat(file.fileno()).st_size:
+        raise zipfile.BadZipFile("its members overlap")
+    return archive
+
+
+def open_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """A member of an archive, open for reading; BadZipFile where it would be far larger than its file."""
+    member = archive.getinfo(name)
+    if member.file_size > max(_MOST_RATIO * member.compress_size, _MOST_BYTES):
+        found = f"{member.compress_size:,} bytes that become {member.file_size:,}"
+        raise zipfile.BadZipFile(f"{name} has {found}; legal are {_MOST_RATIO} times as many")
+    return archive.open(member)
+
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape of the array that a `.npy` file holds after its header, whether in Fortran's order, and its type."""
+    version = np.lib.format.read_magic(file)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in headers:
+        raise ValueError(f"version {version} of the .npy format; legal are {', '.join(map(str, headers))}")
+    return headers[version](file)
+
+
+def _checked_header(file: IO[bytes], size: int, *, exact: bool) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """As `read_header`; ValueError unless the array is of plain numbers or text, and fits the file's `size` bytes."""
+    shape, is_fortran, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded: they are pickles")
+    if dtype.kind not in _PLAIN:
+        raise ValueError(f"an array of {str(dtype)[:40]}; legal are numbers and text")
+    declared, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if declared > there or (exact and declared != there) or min(shape, default=0) < 0:
+        raise ValueError(f"{there} bytes for an array {dtype} {list(shape)}; needed {declared}")
+    if not declared and max(shape, default=0) > _LONGEST_EMPTY:
+        raise ValueError(f"an array {list(shape)} without elements")
+    return shape, is_fortran, dtype
+
+
+def checked_text(array: np.ndarray) -> np.ndarray:
+    """The array; ValueError where it holds text of codes that are no characters."""
+    if array.dtype.kind == "U" and array.nbytes:
+        codes = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        low, high = _SURROGATES
+        if ((codes > _LAST_CHARACTER) | ((codes >= low) & (codes <= high))).any():
+            raise ValueError("an array of text holds codes that are no characters")
+    return array
 
 
 class Source(os.PathLike[str]):
@@ -110,12 +165,9 @@ class Source(os.PathLike[str]):
 
     @functools.cached_property
     def text(self) -> str:
-        if not self.path.is_file():
-            raise ValueError(f"{self}: no such file")
-        try:
+        with reading(self, "file of text"):
+            check_file(self, MOST_TEXT)
             text = self.path.read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{self}: not readable as text ({error})") from None
         if not text.strip():
             raise ValueError(f"{self}: the file is empty")
         return text
@@ -124,13 +176,22 @@ class Source(os.PathLike[str]):
     def json(self) -> Any:
         try:
             return json.loads(self.text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
+            if str(self) in str(error):
+                raise
             raise ValueError(f"{self}: not JSON, or cut off: {error}") from None
 
 
 def source_of(path: FilePath) -> Source:
     """The source itself, or that of a path."""
     return path if isinstance(path, Source) else Source(path)
+
+
+def text_array(path: FilePath, texts: Sequence[str]) -> np.ndarray:
+    """Texts as an array, each of which takes as much memory as the longest; ValueError where that is far too much."""
+    longest = max(map(len, texts), default=0)
+    check_growth(path, len(texts) * longest // 2, f"{len(texts)} names, one of {longest} characters,")
+    return np.array(texts, np.str_)
 
 
 def as_float(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
@@ -140,9 +201,33 @@ def as_float(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
     return value.astype(np.float64)
 
 
+def as_finite(path: FilePath, what: str, value: Any) -> np.ndarray:
+    """The array as float64; ValueError for NaN, infinity and what no length in millimetres or pixels is."""
+    number = as_float(path, what, np.asarray(value))
+    if not (abs(number) <= _LARGEST).all():
+        raise ValueError(f"{path}: {what} has {number[~(abs(number) <= _LARGEST)][0]:g}; needed finite numbers")
+    return number
+
+
+def as_rate(path: FilePath, what: str, value: np.ndarray) -> float:
+    """Frames per second; ValueError for anything but one number that a camera or a file may have."""
+    rate = as_float(path, what, value)
+    if rate.size != 1 or not _SLOWEST <= rate.item() <= _FASTEST:
+        raise ValueError(f"{path}: {what} {shown(rate.tolist())}; needed one positive number of frames per second")
+    return float(rate.item())
+
+
+def as_size(path: FilePath, what: str, value: Any) -> tuple[int, int]:
+    """Width and height in pixels; ValueError for anything but two whole numbers that an image may have."""
+    size = as_int(path, what, np.asarray(value))
+    if size.shape != (2,) or (size < 1).any() or (size > _WIDEST).any():
+        raise ValueError(f"{path}: {what} {shown(size.tolist())}; needed width, height in pixels, 1 to {_WIDEST}")
+    return int(size[0]), int(size[1])
+
+
 def as_int(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
     """The array as int64; ValueError where it holds anything but whole numbers below 2^53."""
     number = as_float(path, what, value)
     if not np.isfinite(number).all() or (number % 1).any() or (abs(number) >= 2**53).any():
-        raise ValueError(f"{path}: {what} {number.ravel()[:4].tolist()}...; needed whole numbers below 2^53")
+        raise ValueError(f"{path}: {what} {number.ravel()[:4].tolist()}; needed whole numbers below 2^53")
     return number.astype(np.int64)

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath
-from jaxpose.io.take import Take, euler_matrix, numbers, read_lines
+from jaxpose.files import FilePath, check_growth, reader
+from jaxpose.io.take import MOST_JOINTS, Take, euler_matrix, numbers, read_lines
 
 _DOFS = ("tx", "ty", "tz", "rx", "ry", "rz", "l")
 _SECTIONS = ("version", "name", "units", "documentation", "root", "bonedata", "hierarchy", "skin")
@@ -52,6 +52,7 @@ class Asf(NamedTuple):
 Line = tuple[str, list[str]]  # file and line, for errors; the words
 
 
+@reader("ASF file")
 def read_asf(path: FilePath) -> Asf:
     """Read a skeleton; ValueError, naming file and line, where it violates the format."""
     sections = _sections(path)
@@ -66,6 +67,8 @@ def read_asf(path: FilePath) -> Asf:
     bones = {"root": root}
     for place, block in _blocks(sections["bonedata"]):
         bone = _bone(place, block, degrees)
+        if len(bones) > MOST_JOINTS:
+            raise ValueError(f"{place}: more than {MOST_JOINTS} bones")
         if bone.name in bones:
             raise ValueError(f"{place}: bone {bone.name!r} was there before; names must differ")
         bones[bone.name] = bone
@@ -80,6 +83,7 @@ def read_asf(path: FilePath) -> Asf:
     return Asf(tuple(bones[name] for name in order), parents, position, degrees)
 
 
+@reader("AMC file")
 def read_amc(path: FilePath, asf: Asf, *, fps: float = 120.0, degrees: bool | None = None) -> Take:
     """Read a motion of the skeleton `asf`, `fps` frames a second; ValueError names file and line of a fault.
 
@@ -91,6 +95,7 @@ def read_amc(path: FilePath, asf: Asf, *, fps: float = 120.0, degrees: bool | No
     num_frames, names = len(values[0]), tuple(bone.name for bone in asf.bones)
     ends = np.stack([bone.direction * bone.length for bone in asf.bones])
     offsets = np.stack([ends[p] if p >= 0 else np.zeros(3) for p in asf.parents])
+    check_growth(path, num_frames * len(names) * 12, f"{num_frames} frames of {len(names)} bones")
     rotations = np.empty((num_frames, len(names), 3, 3))
     for joint, (bone, value) in enumerate(zip(asf.bones, values, strict=True)):
         turns = _channels(bone, value, "r", bone.order)

@@ -18,11 +18,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from jaxpose.files import FilePath, write_npz
+from jaxpose.files import FilePath, opened, reader, shown, write_npz
 from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks
 from jaxpose.geometry.body_joints import PICKED
-from jaxpose.io.arrays import Source, reading, source_of
-from jaxpose.io.untrusted.unpickle import BUILTINS, WITH_OBJECTS, Names, Opaque, Unpickler, _Array
+from jaxpose.io.arrays import Source, source_of
+from jaxpose.io.untrusted.machine import Names
+from jaxpose.io.untrusted.unpickle import BUILTINS, WITH_OBJECTS, Opaque, Unpickler, _Array
 
 _TABLES = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 _HANDS = {"hands_meanl": (45,), "hands_meanr": (45,), "hands_componentsl": (45, 45), "hands_componentsr": (45, 45)}
@@ -32,6 +33,7 @@ _FACE = {
 }
 _PICKS = "jaxpose_picks"
 _WANTED = (*_TABLES, *_HANDS, *_FACE, _PICKS)
+_LARGEST = 1e12  # of any table, indices of 32 bits too
 _SUM_TOLERANCE = 1e-3  # of a row's sum; the published tables are float32 or rounded
 _SMPL_PICKS = (
     *(332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787),
@@ -43,6 +45,7 @@ _SMPLX_PICKS = (
 )
 
 
+@reader("file of a body model")
 def load_body(path: FilePath) -> Body:
     """The body of a published file or one of `save_body`, .npz or .pkl; ValueError names file, key and what is legal.
 
@@ -158,8 +161,8 @@ _NAMES: Names = {
 
 
 def _read_pickle(path: FilePath) -> dict[str, np.ndarray]:
-    with reading(path, "pickle"), open(path, "rb") as file:
-        tree = Unpickler(file.read(), _NAMES).load()
+    with opened(path, "pickle") as file:
+        tree = Unpickler(file, _NAMES).load()
         if not isinstance(tree, dict):
             raise pickle.UnpicklingError(f"it holds a {type(tree).__name__}; needed a dict of tables")
         found = {key: _dense(key, tree[key]) for key in _WANTED if key in tree}
@@ -183,15 +186,15 @@ def _dense_matrix(key: str, matrix: _Sparse) -> np.ndarray:
     shape = state.get("_shape", state.get("shape"))
     data, indices, starts = (_dense(key, state.get(name)) for name in ("data", "indices", "indptr"))
     if not isinstance(shape, tuple) or len(shape) != 2 or not all(isinstance(n, int | np.integer) for n in shape):
-        raise pickle.UnpicklingError(f"{key}: a sparse matrix of shape {shape}")
+        raise pickle.UnpicklingError(f"{key}: a sparse matrix of shape {shown(shape)}")
     rows, columns = shape[::-1] if matrix.by_column else shape
     starts = starts.astype(np.int64)
     counts = starts[1:] - starts[:-1]
     fits = len(starts) == rows + 1 and starts[0] == 0 and (counts >= 0).all() and starts[-1] == len(data)
-    if not fits or len(indices) != len(data) or rows * columns > 100_000_000:
+    if not fits or len(indices) != len(data) or rows * columns > 10_000_000:
         raise pickle.UnpicklingError(f"{key}: an inconsistent sparse matrix")
     if len(indices) and (indices.min() < 0 or indices.max() >= columns):
-        raise pickle.UnpicklingError(f"{key}: indices outside a sparse matrix of shape {shape}")
+        raise pickle.UnpicklingError(f"{key}: indices outside a sparse matrix of shape {shown(shape)}")
     dense = np.zeros((rows, columns), data.dtype)
     np.add.at(dense, (np.repeat(np.arange(rows), counts), indices), data)
     return dense.T if matrix.by_column else dense
@@ -238,8 +241,8 @@ def _check_shape(path: Any, key: str, array: np.ndarray, shape: tuple[int | None
     if array.dtype.kind not in "fiu" or not fits or 0 in array.shape[:1]:
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise _fault(path, key, f"{array.dtype} {array.shape}", f"numbers of shape ({wanted})")
-    if not np.isfinite(array).all():
-        raise _fault(path, key, "NaN or infinity", "finite numbers")
+    if not (abs(array) < _LARGEST).all():
+        raise _fault(path, key, "NaN, infinity or numbers beyond any", "finite numbers")
 
 
 def _check_ids(path: Any, key: str, ids: np.ndarray, num: int) -> None:

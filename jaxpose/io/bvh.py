@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath, atomic
-from jaxpose.io.take import Take, euler_matrix, numbers, read_lines
+from jaxpose.files import FilePath, atomic, check_growth, reader
+from jaxpose.io.take import MOST_JOINTS, Take, euler_matrix, numbers, read_lines
 
 _METRES = {"cm": 0.01, "m": 1.0}
 CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")
@@ -68,6 +68,7 @@ class _Words:
         return numbers(words, count, place)
 
 
+@reader("BVH file")
 def read_bvh(path: FilePath) -> Take:
     """The skeleton and motion in a BVH file, lengths in its unit; ValueError names file and line of a fault."""
     lines = read_lines(path)
@@ -78,6 +79,7 @@ def read_bvh(path: FilePath) -> Take:
         raise ValueError(f"{path}, line {len(lines)}: the file ends without MOTION")
     joints, ends = _hierarchy(words)
     frames, frame_time = _frames(path, lines, motion + 1, sum(len(joint.channels) for joint in joints))
+    check_growth(path, len(frames) * len(joints) * 12, f"{len(frames)} frames of {len(joints)} joints")
     offsets = np.stack([joint.offset for joint in joints])
     rotations = np.empty((len(frames), len(joints), 3, 3))
     translations = np.repeat(offsets[None], len(frames), 0)
@@ -171,6 +173,8 @@ def _joint(words: _Words, others: set[str], parent: int) -> _Joint:
     name = " ".join(words.rest_of_line())
     if not name:
         raise ValueError(f"{place}: needed a joint's name")
+    if len(others) >= MOST_JOINTS:
+        raise ValueError(f"{place}: more than {MOST_JOINTS} joints")
     if name in others:
         raise ValueError(f"{place}: joint {name!r} occurs twice; names must differ")
     words.take("{")

@@ -1,4 +1,4 @@
-"""Reader and writer of C3D files, by ezc3d (`pip install "jaxpose[c3d]"`).
+"""Reader and writer of C3D files; the writer is ezc3d (`pip install "jaxpose[c3d]"`), which crashes on damaged files.
 
 Points are in millimetres with z up, which POINT:X_SCREEN and POINT:Y_SCREEN say (the axes that point right and up on a
 screen). A point's residual is the radius that holds it in 90 % of cases, in the same unit; where it is not known it is
@@ -8,22 +8,34 @@ chosen such that the largest fits.
 Source: The C3D File Format, Motion Lab Systems (2021); ezc3d: Michaud, Begon (2021).
 """
 
+import math
 import struct
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath, atomic
-from jaxpose.io.arrays import reading
+from jaxpose.files import FilePath, atomic, opened, reader
 from jaxpose.io.markers import Markers, check_markers
 
 _MOST_RESIDUAL = 127  # steps: the eighth bit says that the point is missing
 _MOST_FRAMES = 65535
 _SCALE_AT = 12  # bytes before the header's copy of POINT:SCALE, which ezc3d does not set
+_BLOCK, _MAGIC = 512, 0x50  # bytes of a block, of which the file is made; second byte of the header
+_FARTHEST = 1e9  # in any unit
 _UP = {"+Z": "z", "Z": "z", "+Y": "y", "Y": "y", "-Y": "-y"}
+
+
+class _Form(NamedTuple):
+    """How numbers are stored: order of bytes, and whether in the floating-point format of DEC's VAX."""
+
+    order: str
+    is_vax: bool
+
+
+_PROCESSORS = {84: _Form("<", False), 85: _Form("<", True), 86: _Form(">", False)}  # Intel, DEC, SGI and MIPS
 
 
 def _ezc3d() -> Any:
@@ -70,21 +82,91 @@ def write_c3d(
         out.write(bytes(content))
 
 
+@reader("C3D file")
 def read_c3d(path: FilePath) -> Markers:
-    """The points in a C3D file, in its unit; ValueError names a file that cannot be read, and without ezc3d."""
-    ezc3d = _ezc3d()
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file")
-    with reading(path, "C3D file"):
-        file = ezc3d.c3d(str(path))
-        point, first = file["parameters"]["POINT"], int(file["header"]["points"]["first_frame"])
-        names, fps = tuple(point["LABELS"]["value"]), float(point["RATE"]["value"][0])
-        unit = (point["UNITS"]["value"] or ["mm"])[0].strip().lower() or "mm"
-        up = _UP.get((point["Y_SCREEN"]["value"] or [""])[0].strip().upper()) if "Y_SCREEN" in point else None
-        xyz = np.moveaxis(file["data"]["points"][:3], 0, -1).swapaxes(0, 1).astype(np.float64)
-        residual = file["data"]["meta_points"]["residuals"][0].T
-    if not xyz.size or not fps > 0:
-        raise ValueError(f"{path}: holds {xyz.shape[1]} points in {len(xyz)} frames at {fps:g}/s; needed some of each")
-    missing = residual < 0
-    xyz = np.where(missing[..., None], np.nan, xyz)
-    return Markers(names[: xyz.shape[1]], xyz, fps, unit, up, first, np.where(missing, np.nan, residual))
+    """The points in a C3D file, in its unit; ValueError names a file that is none, damaged or cut off."""
+    with opened(path, "C3D file") as file:
+        data = file.read()
+    if len(data) < 2 * _BLOCK or data[1] != _MAGIC or not data[0]:
+        raise ValueError("it has no header of C3D")
+    form = _form(data)
+    said = _parameters(data, form)
+    num, in_frame, first, last = struct.unpack_from(f"{form.order}HHHH", data, 2)
+    if "TRIAL:ACTUAL_START_FIELD" in said and "TRIAL:ACTUAL_END_FIELD" in said:  # of files of more frames
+        first, last = (_long(said[f"TRIAL:ACTUAL_{end}_FIELD"]) for end in ("START", "END"))
+    scale, fps = (float(said[f"POINT:{key}"].flat[0]) for key in ("SCALE", "RATE"))
+    start = _BLOCK * (int(said["POINT:DATA_START"].flat[0]) - 1)
+    names = [name for key in ("", *range(2, 10)) for name in said.get(f"POINT:LABELS{key}", [])]
+    unit, axis = (next(iter(said.get(f"POINT:{key}", [])), "") for key in ("UNITS", "Y_SCREEN"))
+    frames = last - first + 1
+    if not (0 < fps < np.inf and 0 < abs(scale) < np.inf and num and frames > 0 and len(names) >= num):
+        raise ValueError(f"{num} points of {len(names)} names in {frames} frames at {fps:g}/s; needed some of each")
+    values = _numbers(data, start, frames * (4 * num + in_frame), 4 if scale < 0 else 2, form)
+    points = values.reshape(frames, -1)[:, : 4 * num].reshape(frames, num, 4).astype(np.float64)
+    points = np.where(abs(points) < _FARTHEST, points, -1)
+    word = points[..., 3].astype(np.int64)
+    missing = word < 0
+    xyz = np.where(missing[..., None], np.nan, points[..., :3] * (1 if scale < 0 else scale))
+    radius = np.where(missing, np.nan, (word & 255) * abs(scale))
+    unit = unit.strip().lower() or "mm"
+    return Markers(tuple(names[:num]), xyz, fps, unit, _UP.get(axis.strip().upper()), max(0, first - 1), radius)
+
+
+def _form(data: bytes) -> _Form:
+    processor = data[_BLOCK * (data[0] - 1) + 3]
+    if processor not in _PROCESSORS:
+        raise ValueError(f"processor type {processor}; legal are {', '.join(map(str, _PROCESSORS))}")
+    return _PROCESSORS[processor]
+
+
+def _parameters(data: bytes, form: _Form) -> dict[str, Any]:
+    """Values by GROUP:NAME: lists of text, or arrays.
+
+    A chain of groups (negative numbers) and parameters of groups: length of the name, number, name, bytes to the next
+    entry; then of a parameter its type (-1 text, 1, 2 integers, 4 floating-point), its dimensions and its values.
+    """
+    at = _BLOCK * (data[0] - 1) + 4
+    groups: dict[int, str] = {}
+    found: list[tuple[int, str, Any]] = []
+    while length := abs(struct.unpack_from("<b", data, at)[0]):
+        (number,) = struct.unpack_from("<b", data, at + 1)
+        link = at + 2 + length
+        name = data[at + 2 : link].decode("latin1").strip().upper()
+        (step,) = struct.unpack_from(f"{form.order}H", data, link)
+        if number < 0:
+            groups[-number] = name
+        else:
+            kind, num_axes = struct.unpack_from("<bB", data, link + 2)
+            axes = tuple(data[link + 4 : link + 4 + num_axes])
+            found.append((number, name, _values(data, link + 4 + num_axes, kind, axes, form)))
+        if not step:
+            break
+        at = link + step
+    return {f"{groups.get(number, number)}:{name}": value for number, name, value in found}
+
+
+def _values(data: bytes, at: int, kind: int, axes: tuple[int, ...], form: _Form) -> Any:
+    if kind not in (-1, 1, 2, 4):
+        raise ValueError(f"a parameter of type {kind}; legal are -1, 1, 2, 4")
+    values = _numbers(data, at, math.prod(axes), abs(kind), form)
+    if kind != -1:
+        return values
+    width = axes[0] if axes else 1
+    text = values.astype(np.uint8).tobytes().decode("latin1")
+    return [text[i : i + width].strip() for i in range(0, len(text), max(width, 1))]
+
+
+def _numbers(data: bytes, at: int, count: int, size: int, form: _Form) -> np.ndarray:
+    """Numbers of 1, 2 (integers) or 4 bytes (floating-point); ValueError where the file is too short."""
+    if at < 0 or at + count * size > len(data):
+        raise ValueError(f"{len(data)} bytes, cut off: needed {at + count * size}")
+    if size == 4 and form.is_vax:  # halves exchanged, exponents larger by 2
+        halves = np.frombuffer(data, "<u2", 2 * count, at).reshape(-1, 2)[:, ::-1]
+        return np.ascontiguousarray(halves).view("<f4").ravel() / 4
+    return np.frombuffer(data, f"{form.order}{'u1' if size == 1 else 'i2' if size == 2 else 'f4'}", count, at)
+
+
+def _long(halves: np.ndarray) -> int:
+    """A number of 32 bits, stored as two of 16."""
+    low, high = (int(half) & 0xFFFF for half in halves.flat[:2])
+    return low + (high << 16)

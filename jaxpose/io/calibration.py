@@ -29,9 +29,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Camera
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.geometry.camera import check_intrinsics
-from jaxpose.io.arrays import Source, source_of
+from jaxpose.io.arrays import Source, as_finite, as_size, source_of
 from jaxpose.io.take import rotation_matrices
 
 UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
@@ -64,6 +64,7 @@ class _Raw(NamedTuple):
     size: tuple[int, int] | None
 
 
+@reader("calibration")
 def read_calibration(path: FilePath, *, unit: str | None = None) -> Calibration:
     """The cameras of a calibration file, or of a folder of OpenCV's files, in the file's order.
 
@@ -234,7 +235,7 @@ def _storage(source: Source) -> dict[str, Any] | None:
         return _xml_storage(root) if root.tag == "opencv_storage" else None
     found: dict[str, Any] = {}
     for key, inline, body in re.findall(r"^([^\s#%\-][^:\n]*):[ \t]*(.*)((?:\n(?:[ \t-].*)?)*)", source.text, re.M):
-        data = re.search(r"data:\s*\[(.*?)\]", body, re.S)
+        data = re.search(r"data:\s*\[([^\]]*)", body)  # not to the bracket: without one, each start would search anew
         rows, cols = (re.search(rf"{side}:\s*(\d+)", body) for side in ("rows", "cols"))
         if data and rows and cols:
             found[key] = _matrix(source, key, int(rows[1]), int(cols[1]), data[1].replace(",", " "))
@@ -277,7 +278,7 @@ def _placed(path: Path, name: str, rotation: Any, translation: Any) -> tuple[Any
     if rotation is None or translation is None:
         lacks = "rotation" if rotation is None else "translation"
         raise ValueError(f"{path}: camera {name} lacks the {lacks}, and has the other")
-    rotation, t = np.asarray(rotation, float), np.asarray(translation, float).ravel()
+    rotation, t = _numbers(path, name, "rotation", rotation), _numbers(path, name, "translation", translation).ravel()
     if rotation.size not in (3, 9) or t.size != 3:
         found = f"{list(rotation.shape)} and {list(t.shape)}"
         raise ValueError(f"{path}: camera {name}: rotation and translation are {found}; needed [3] or [3, 3], and [3]")
@@ -295,6 +296,8 @@ def _camera(path: Path, raw: _Raw, metres: float) -> Camera:
     K = _numbers(path, raw.name, "matrix", raw.matrix)
     if K.shape != (3, 3):
         raise ValueError(f"{path}: camera {raw.name}: matrix is {list(K.shape)}; needed [3, 3]")
+    if K[1, 0] or (K[2] != (0, 0, 1)).any():
+        raise ValueError(f"{path}: camera {raw.name}: matrix {K.round(3).tolist()}; needed 0 fy cy and 0 0 1 below")
     if abs(K[0, 1]) > 1e-3 * abs(K[0, 0]):
         raise ValueError(f"{path}: camera {raw.name} has skew {K[0, 1]:g}; needed square or upright pixels")
     intrinsics = check_intrinsics(np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]), f"{path}: camera {raw.name}: matrix")
@@ -323,15 +326,11 @@ def _numbers(path: Path, name: str, what: str, value: Any) -> np.ndarray:
         array = np.asarray(value, float)
     except (TypeError, ValueError):
         raise ValueError(f"{path}: camera {name}: {what} is {str(value)[:60]!r}; needed numbers") from None
-    if not np.isfinite(array).all():
-        raise ValueError(f"{path}: camera {name}: {what} has a number that is not finite")
-    return array
+    return as_finite(f"{path}: camera {name}", what, array)
 
 
 def _size(path: Path, name: str, size: np.ndarray) -> tuple[int, int]:
-    if size.shape != (2,) or (size < 1).any():
-        raise ValueError(f"{path}: camera {name}: size is {size.tolist()}; needed width and height in pixels")
-    return int(size[0]), int(size[1])
+    return as_size(f"{path}: camera {name}", "size", size)
 
 
 def _lens(path: Path, name: str, found: str) -> str:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.geometry.heatmaps import Missing, check_heatmaps, heatmap_peak, to_image
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io import keypoint_arrays as keys
@@ -49,6 +49,7 @@ class Heatmaps(NamedTuple):
     fps: float | None
 
 
+@reader("file of heatmaps")
 def read_heatmaps(
     path: FilePath,
     *,

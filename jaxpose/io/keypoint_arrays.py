@@ -32,7 +32,7 @@ import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, WHOLEBODY_23, Skeleton
-from jaxpose.io.arrays import Source, as_float, as_int
+from jaxpose.io.arrays import Source, as_finite, as_float, as_int, as_rate, as_size, text_array
 
 Arrays = Mapping[str, np.ndarray]
 Lines = list[tuple[int, list[str]]]  # of a .csv: line number, cells
@@ -92,7 +92,7 @@ def _table(path: Source, arrays: Arrays) -> Table:
     if clip:
         frame = ((0 if frame is None else frame[:, None]) + np.tile(np.arange(clip[0]), (num, 1))).ravel()
         person = np.repeat(np.arange(num) if person is None else person, clip)
-        image = None if image is None else np.repeat(image, clip)
+        image = None if image is None else text_array(path, [name for name in image.tolist() for _ in range(clip[0])])
         intrinsics = None if intrinsics is None else np.repeat(intrinsics, clip, axis=0)
         values = values.reshape(-1, *values.shape[2:])
     return Table(
@@ -151,7 +151,7 @@ def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | No
     value = arrays.get("intrinsics", arrays.get("K"))
     if value is None:
         return None
-    value = as_float(path, "intrinsics", value)
+    value = as_finite(path, "intrinsics", value)
     if value.shape in ((3, 3), (num, 3, 3)):
         pattern = np.array([[0, 1, 0], [1, 0, 0], [1, 1, 0]], bool)
         if value[..., pattern].any() or (value[..., 2, 2] != 1).any():
@@ -160,7 +160,7 @@ def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | No
     if value.shape not in ((4,), (num, 4)):
         legal = f"fx, fy, cx, cy as [4] or [{num}, 4], or a matrix as [3, 3] or [{num}, 3, 3]"
         raise ValueError(f"{path}: intrinsics are {list(value.shape)}; legal are {legal}")
-    bad = ~np.isfinite(value).all(-1) | (value[..., :2] <= 0).any(-1)
+    bad = (value[..., :2] <= 0).any(-1)
     if bad.any():
         found = value.reshape(-1, 4)[np.argmax(bad)].tolist()
         raise ValueError(f"{path}: intrinsics must be finite with fx, fy > 0, found {found}")
@@ -182,19 +182,12 @@ def read_image_size(path: FilePath, arrays: Arrays) -> tuple[int, int] | None:
     key = "image_size" if "image_size" in arrays else "size"
     if key not in arrays:
         return None
-    sizes = np.unique(as_int(path, key, np.atleast_2d(arrays[key])), axis=0)
-    if sizes.shape[1:] != (2,) or (sizes <= 0).any():
-        raise ValueError(f"{path}: {key} {arrays[key].tolist()}; needed width, height in pixels")
-    return (int(sizes[0, 0]), int(sizes[0, 1])) if len(sizes) == 1 else None
+    sizes = {as_size(path, key, size) for size in np.unique(np.atleast_2d(arrays[key]), axis=0)}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def read_fps(path: FilePath, arrays: Arrays) -> float | None:
-    if "fps" not in arrays:
-        return None
-    fps = as_float(path, "fps", arrays["fps"])
-    if fps.size != 1 or not np.isfinite(fps).all() or (fps <= 0).any():
-        raise ValueError(f"{path}: fps {fps.tolist()}; needed one positive number")
-    return float(fps.item())
+    return as_rate(path, "fps", arrays["fps"]) if "fps" in arrays else None
 
 
 class Columns:
@@ -212,19 +205,22 @@ class Columns:
                 f"{source}: header {self.header[:5]}..., wrong or missing {sorted(wrong)[:5]}; legal are "
                 f"{', '.join(others)} and, for every joint, <joint>_{', _'.join(axes)} and _{' or _'.join(marks)}, once"
             )
+        self._place = {name: k for k, name in enumerate(self.header)}
         if not self.lines:
             raise ValueError(f"{source}: no lines of numbers after the header")
 
     def numbers(self, names: Sequence[str]) -> np.ndarray:
         """The values [N, K] of some columns, NaN for empty cells."""
-        index = [self.header.index(name) for name in names]
+        index = [self._place[name] for name in names]
         return _numbers(self.source, [(number, [row[i] for i in index]) for number, row in self.lines])
 
     def others(self) -> dict[str, np.ndarray]:
         """The columns [N] that are of no joint, by name: numbers, but for the image."""
         there = [name for name in self._others if name in self.header]
-        images = [row[self.header.index("image")] for _, row in self.lines] if "image" in there else []
-        return {name: np.array(images) if name == "image" else self.numbers([name])[:, 0] for name in there}
+        images = [row[self._place["image"]] for _, row in self.lines] if "image" in there else []
+        return {
+            name: text_array(self.source, images) if name == "image" else self.numbers([name])[:, 0] for name in there
+        }
 
 
 def read_lines(source: Source) -> Lines:
@@ -249,7 +245,7 @@ def read_keypoint_csv(source: Source, skeleton: Skeleton | None = None) -> Table
     axes = ("x", "y", "confidence")[: 3 if count else 2]
     values = columns.numbers([f"{joint}_{axis}" for joint in columns.joints for axis in axes])
     keypoints = values.reshape(len(values), -1, len(axes))
-    return _table(source, {"keypoints": keypoints, "joints": np.array(columns.joints), **columns.others()})
+    return _table(source, {"keypoints": keypoints, "joints": text_array(source, columns.joints), **columns.others()})
 
 
 def _bare(source: Source, cells: np.ndarray, skeleton: Skeleton | None) -> Table:

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.geometry.skeleton import BODY_25, COCO_17, HALPE_26, MEDIAPIPE_33, MPII_16, WHOLEBODY_23, Skeleton
-from jaxpose.io.arrays import Source, as_int
+from jaxpose.io.arrays import Source, as_int, as_size
 from jaxpose.io.keypoint_arrays import Layout, Table
 
 
@@ -135,7 +135,7 @@ def read_json(source: Source, format: str | None = None) -> Table:
         image=tuple(row.image for _, row in rows),
         frame=_frames(path, files, rows),
         person=_people(rows),
-        image_size=_image_size(contents[files[0]]),
+        image_size=_image_size(path, contents[files[0]]),
     )
 
 
@@ -238,10 +238,10 @@ def _frame_numbers(names: set[str]) -> dict[str, int]:
     return dict(zip(sorted(names), numbers, strict=True))
 
 
-def _image_size(content: Any) -> tuple[int, int] | None:
+def _image_size(path: Path, content: Any) -> tuple[int, int] | None:
     """Width and height, where COCO's `images` say one size for all."""
     images = content.get("images") if isinstance(content, dict) else None
     images = images if isinstance(images, list) else []
     sizes = {(image.get("width"), image.get("height")) for image in images if isinstance(image, dict)}
     width, height = sizes.pop() if len(sizes) == 1 else (None, None)
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    return None if width is None or height is None else as_size(path, "image size", [width, height])

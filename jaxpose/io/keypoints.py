@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader, shown
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.keypoint_arrays import Table, read_keypoint_csv, read_npy, read_npz
 from jaxpose.io.keypoint_json import FORMATS, holds_people, read_json
 
+_FARTHEST = 1e6  # pixels from the corner of an image; people may be far outside of it
 _ARRAY_FORMATS = ("npz", "npy", "csv")
 
 
@@ -48,6 +49,7 @@ class Keypoints(NamedTuple):
     ignored: int = 0
 
 
+@reader("file of 2D keypoints")
 def read_keypoints(
     path: FilePath, *, skeleton: Skeleton | None = None, format: str | None = None, camera: str | None = None
 ) -> Keypoints:
@@ -68,6 +70,7 @@ def read_keypoints(
     return _of_table(path, table, skeleton)
 
 
+@reader("frame of 2D keypoints")
 def read_frame(source: Source, *, skeleton: Skeleton | None = None, format: str | None = None) -> Keypoints | None:
     """The people of one frame in JSON; None where nobody is in it. Ids are of the frame alone where it has none.
 
@@ -88,6 +91,8 @@ def _of_table(path: Path, table: Table, skeleton: Skeleton | None) -> Keypoints:
     xy = np.where(confidence[..., None] > 0, values[..., :2], 0)
     if (confidence > 0).sum() > 1 and abs(xy).max() <= 1:
         raise ValueError(f"{path}: all coordinates lie within -1 and 1: normalised, needed pixels")
+    if (far := abs(xy).max(initial=0)) > _FARTHEST:
+        raise ValueError(f"{path}: a coordinate of {far:g}; needed pixels, at most {_FARTHEST:g}")
     num = len(xy)
     frame = np.arange(num) if table.frame is None else table.frame
     return Keypoints(
@@ -158,14 +163,14 @@ def _joint_set_by_name(
         raise ValueError(f"{path}: {len(set(names))} distinct joint names for {num} keypoints")
     known = sorted((s for s in SKELETONS.values() if set(s.joints) >= set(names)), key=lambda s: len(s.joints))
     if not known and not given:
-        raise ValueError(f"{path}: joints {list(names)} are none of {list(SKELETONS)}: name the skeleton")
+        raise ValueError(f"{path}: joints {shown(names)} are none of {list(SKELETONS)}: name the skeleton")
     skeleton = given or known[0]
     if set(skeleton.joints) <= set(names) or set(names) <= set(skeleton.joints):
         return skeleton, [names.index(joint) if joint in names else -1 for joint in skeleton.joints]
     # Names of no known set are accepted for the given skeleton; names of another set are an error.
     if known or len(skeleton.joints) != num:
         lacks = [joint for joint in skeleton.joints if joint not in names]
-        raise ValueError(f"{path}: joints {list(names)} lack {lacks} of the skeleton {skeleton.name}")
+        raise ValueError(f"{path}: joints {shown(names)} lack {shown(lacks)} of the skeleton {skeleton.name}")
     return skeleton, list(range(num))
 
 

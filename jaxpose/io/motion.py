@@ -23,8 +23,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath
-from jaxpose.io.arrays import Source, source_of
+from jaxpose.files import FilePath, reader
+from jaxpose.io.arrays import Source, as_rate, source_of
 from jaxpose.io.asf_amc import asf_beside
 from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
 from jaxpose.io.smpl_motion import Motion, check_motion, resample, save_motion, take_frames, y_up_from_z_up
@@ -52,6 +52,7 @@ class PartialMotion(NamedTuple):
     known: np.ndarray
 
 
+@reader("file of motion")
 def read_motion(
     path: FilePath,
     *,
@@ -80,13 +81,11 @@ def read_motion(
     if suffix not in (".npy", ".npz"):
         raise ValueError(f"{path}: no motion known by {suffix!r}; legal are .npz, .npy, .bvh and .amc")
     arrays = _load(source)
-    try:
-        motion = _motion(arrays, fps, up, pelvis)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    motion = _motion(path, arrays, fps, up, pelvis)
     return check_motion(motion, path, missing, max_turns=1 if "" in arrays else 2)
 
 
+@reader("file of motion")
 def read_rotations(
     path: FilePath, *, asf: FilePath | None = None, fps: float | None = None, up: str | None = None, gaps: bool = False
 ) -> PartialMotion:
@@ -126,14 +125,14 @@ def _load(source: Source) -> dict[str, np.ndarray]:
     raise ValueError(f"{source}: holds {', '.join(arrays)}; needed 'poses' or 'pose_body', or one array alone")
 
 
-def _motion(z: dict[str, np.ndarray], fps: float | None, up: str | None, pelvis: Any) -> Motion:
+def _motion(path: FilePath, z: dict[str, np.ndarray], fps: float | None, up: str | None, pelvis: Any) -> Motion:
     root, body, said = _split(next(z[key] for key in ("poses", "pose_body", "") if key in z))
     if "root_orient" in z and "poses" not in z:
         root = np.asarray(z["root_orient"], np.float32).reshape(-1, 3)
     if len(root) != len(body):
         raise ValueError(f"'root_orient' has {len(root)} frames, 'pose_body' {len(body)}; needed as many")
     notes = [said]
-    rate = next((float(z[key]) for key in _RATES if key in z), fps)
+    rate = next((as_rate(path, key, z[key]) for key in _RATES if key in z), fps)
     if rate is None:
         rate = ASSUMED_FPS
         notes.append(f"assumed {rate:g} frames per second, the file does not say")
@@ -189,5 +188,8 @@ def _nearest(values: np.ndarray) -> np.ndarray:
     good = np.flatnonzero(np.isfinite(values).all(-1))
     if not good.size:
         return np.zeros_like(values)
-    nearest = np.abs(np.arange(len(values))[:, None] - good).argmin(1)
-    return values[good[nearest]]
+    frame = np.arange(len(values))
+    after = np.searchsorted(good, frame).clip(0, len(good) - 1)
+    before = (after - 1).clip(0)
+    is_before = frame - good[before] <= good[after] - frame
+    return values[np.where(is_before, good[before], good[after])]

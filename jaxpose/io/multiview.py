@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Camera
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, reader
 from jaxpose.geometry.axes import check_up
 from jaxpose.geometry.body_joints import POINT_SETS
-from jaxpose.geometry.camera import check_intrinsics
-from jaxpose.io.arrays import Source, as_float, source_of
-from jaxpose.io.keypoint_arrays import read_fps
+from jaxpose.io.arrays import Source, as_finite, as_float, source_of
+from jaxpose.io.keypoint_arrays import read_fps, read_intrinsics, read_per_row
+
+_FARTHEST = 1e6  # pixels from the corner of an image
 
 
 class MultiView(NamedTuple):
@@ -48,6 +49,7 @@ def holds_multiview(source: Source) -> bool:
     return {"keypoints", "K", "R", "t"} <= set(source.arrays) and source.arrays["keypoints"].ndim == 4
 
 
+@reader("file of keypoints of several cameras")
 def read_multiview(
     path: FilePath,
     *,
@@ -69,10 +71,13 @@ def read_multiview(
         raise ValueError(f"{source}: keypoints are {list(keypoints.shape)}; needed [F, C, K, 2] or [F, C, K, 3]")
     num, num_cameras = keypoints.shape[:2]
     names = z["camera"].astype(str).tolist() if "camera" in z else [str(c) for c in range(num_cameras)]
+    if len(names) != num_cameras:
+        raise ValueError(f"{source}: {len(names)} names of {num_cameras} cameras; needed as many")
     chosen = _chosen(cameras, names)
+    frame = read_per_row(source, z, "frame", num)
     found = _point_set(source, z, keypoints.shape[2], points)
     confidence = keypoints[..., 2] if keypoints.shape[-1] == 3 else np.ones(keypoints.shape[:-1])
-    seen = np.isfinite(keypoints).all(-1) & (np.nan_to_num(confidence) >= min_confidence)
+    seen = (abs(keypoints) <= _FARTHEST).all(-1) & (np.nan_to_num(confidence) >= min_confidence)
     xy = np.where(seen[..., None], keypoints[..., :2], 0)[:, chosen]
     confidence = np.where(seen, np.clip(confidence, 0, 1), 0)[:, chosen]
     return MultiView(
@@ -82,7 +87,7 @@ def read_multiview(
         cameras=tuple(names[c] for c in chosen),
         num_cameras=num_cameras,
         points=found,
-        frame=z["frame"] if "frame" in z else np.arange(num),
+        frame=np.arange(num) if frame is None else frame,
         up=check_up(up or str(z.get("up", "z")), f"{source}: up (--up)"),
         fps=read_fps(source, z),
     )
@@ -92,14 +97,14 @@ def _calibration(source: Source, z: Mapping[str, np.ndarray], num: int, chosen: 
     for key, shape in {"K": (num, 3, 3), "R": (num, 3, 3), "t": (num, 3)}.items():
         if z[key].shape != shape:
             raise ValueError(f"{source}: {key} is {list(z[key].shape)}; needed {list(shape)} for {num} cameras")
-    K, R, t = (as_float(source, key, z[key]) for key in ("K", "R", "t"))
-    if abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max() > 1e-3:
+    R, t = (as_finite(source, key, z[key]) for key in ("R", "t"))
+    if abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max() > 1e-3 or (np.linalg.det(R) < 0).any():
         raise ValueError(f"{source}: R holds a matrix that is no rotation")
-    intrinsics = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], -1)
-    check_intrinsics(intrinsics, f"{source}: K")
+    intrinsics = read_intrinsics(source, {"K": z["K"]}, num)
+    assert intrinsics is not None
     distortion = None
     if "dist" in z:
-        dist = as_float(source, "dist", z["dist"])
+        dist = as_finite(source, "dist", z["dist"])
         if dist.ndim != 2 or dist.shape[0] != num or dist.shape[1] not in (4, 5):
             raise ValueError(f"{source}: dist is {list(dist.shape)}; needed [{num}, 4] or [{num}, 5], OpenCV's")
         distortion = jnp.asarray(np.pad(dist, ((0, 0), (0, 5 - dist.shape[1])))[chosen], jnp.float32)

@@ -21,13 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.files import FilePath
+from jaxpose.files import FilePath, check_growth, reader
 from jaxpose.geometry.axes import check_up, from_camera, to_camera, uprightness
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points, point_set_of
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import BODY_25, H36M_17, SKELETONS, Skeleton
-from jaxpose.io.arrays import Source, as_float, source_of
+from jaxpose.io.arrays import Source, as_float, source_of, text_array
 from jaxpose.io.c3d import read_c3d
 from jaxpose.io.keypoint_arrays import Columns, read_fps, read_joint_names, read_per_row
 from jaxpose.io.markers import joints_of_markers
@@ -38,6 +38,7 @@ _CLEARLY_UPRIGHT = 0.7  # mean height of unit trunks: of 683 takes of shared/dat
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
 _KEYS = ("joints3d", "joints_world", "mean", "samples", "joints_cam")
 _CONFIDENCES = ("confidence", "visible")
+_FARTHEST = 1e9  # of any unit: what is farther is no place
 LEAST_POINTS = 3  # what places a body
 
 
@@ -70,6 +71,7 @@ class BodyPoints(NamedTuple):
     used: int
 
 
+@reader("file of 3D joints")
 def read_poses3d(
     path: FilePath, *, skeleton: Skeleton | None = None, up: str | None = None, unit: str | None = None
 ) -> Poses3D:
@@ -93,6 +95,7 @@ def read_poses3d(
     if unit not in UNITS:
         raise ValueError(f"{source}: unit (--unit): got {unit!r}; legal are {', '.join(UNITS)}")
     skeleton, columns = _joint_set(source.path, values.shape[1], names, skeleton)
+    values = np.where(abs(values) <= _FARTHEST, values, np.nan)
     seen = np.isfinite(values).all(-1)
     if not seen.any():
         raise ValueError(f"{source}: all joints are missing (NaN, null or confidence 0); needed at least one")
@@ -100,7 +103,7 @@ def read_poses3d(
     joints[:, columns] = np.where(seen[..., None], values, np.nan) * UNITS[unit]
     frame = np.arange(num) if frame is None else frame
     person = np.zeros(num, np.int64) if person is None else person
-    ignored = tuple(arrays.get("ignored", np.zeros(0, np.str_)).tolist())
+    ignored = tuple(arrays.get("ignored", np.zeros(0, np.str_)).astype(str).ravel().tolist())
     told = None if up is None and "up" not in arrays else check_up(up or str(arrays["up"]), f"{source}: up (--up)")
     up, axes = _vertical(told, uprightness(joints, skeleton), "--up" if up else "the file")
     poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, fps, up, unit, axes, ignored)
@@ -194,9 +197,14 @@ def _read_npy(source: Source) -> dict[str, np.ndarray]:
 def _read_csv(source: Source) -> dict[str, np.ndarray]:
     columns = Columns(source, "xyz", _CONFIDENCES, ("frame", "person"))
     values = columns.numbers([f"{name}_{axis}" for name in columns.joints for axis in "xyz"])
-    arrays = {"joints3d": values.reshape(len(values), -1, 3), "joints": np.array(columns.joints), **columns.others()}
+    arrays = {
+        "joints3d": values.reshape(len(values), -1, 3),
+        "joints": text_array(source, columns.joints),
+        **columns.others(),
+    }
+    header = set(columns.header)
     for mark in _CONFIDENCES:
-        marked = [i for i, name in enumerate(columns.joints) if f"{name}_{mark}" in columns.header]
+        marked = [i for i, name in enumerate(columns.joints) if f"{name}_{mark}" in header]
         arrays[mark] = np.ones((len(values), len(columns.joints)))
         arrays[mark][:, marked] = columns.numbers([f"{columns.joints[i]}_{mark}" for i in marked])
     return arrays
@@ -207,16 +215,18 @@ def _read_json(source: Source) -> dict[str, np.ndarray]:
     if not isinstance(content, list) or not content or not all(map(_is_pose, content)):
         raise ValueError(f'{source}: needed a list of {{"frame": 0, "person": 0, "joints": {{"hip": [x, y, z], ...}}}}')
     names = tuple(dict.fromkeys(name for pose in content for name in pose["joints"]))
+    check_growth(source, 3 * len(content) * len(names), f"{len(content)} poses of {len(names)} joints")
+    column = {name: k for k, name in enumerate(names)}
     values = np.full((len(content), len(names), 3), np.nan)
     for n, pose in enumerate(content):
         for name, xyz in pose["joints"].items():
             try:
-                values[n, names.index(name)] = np.nan if xyz is None else np.array(xyz, float).reshape(3)
+                values[n, column[name]] = np.nan if xyz is None else np.array(xyz, float).reshape(3)
             except (ValueError, TypeError):
                 raise ValueError(f"{source}: pose {n}, {name}: {xyz!r}; needed [x, y, z] or null") from None
     frame = np.array([pose.get("frame", n) for n, pose in enumerate(content)])
     person = np.array([pose.get("person", 0) for pose in content])
-    return {"joints3d": values, "joints": np.array(names), "frame": frame, "person": person}
+    return {"joints3d": values, "joints": text_array(source, names), "frame": frame, "person": person}
 
 
 def _is_pose(item: Any) -> bool:
@@ -237,6 +247,7 @@ def _read_markers(source: Source) -> dict[str, np.ndarray]:
     markers = reader(source.path)
     found = joints_of_markers(source, markers)
     arrays = {**found._asdict(), "joints3d": found.values, "joints": found.names, "fps": markers.fps}
+    arrays["ignored"] = text_array(source, found.ignored)
     arrays |= {"unit": markers.unit, "up": markers.up or up}
     return {key: np.asarray(value) for key, value in arrays.items() if key not in ("values", "names")}
 

@@ -42,6 +42,8 @@ def check_motion(
         raise ValueError(f"{name}: holds no frames; needed at least one")
     if not (np.isfinite(motion.fps) and motion.fps > 0):
         raise ValueError(f"{name}: {motion.fps} frames per second; needed more than 0")
+    if motion.betas is not None and not np.isfinite(motion.betas).all():
+        raise ValueError(f"{name}: betas hold NaN or infinity; needed finite numbers")
     arrays = (motion.body_pose, motion.global_orient, motion.transl)
     whole = np.all([np.isfinite(a).reshape(len(a), -1).all(1) for a in arrays], axis=0)
     if not whole.all() and missing != "keep":

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath
+from jaxpose.files import MOST_TEXT, FilePath, check_file, reader
+
+MOST_JOINTS = 1000  # of a skeleton
 
 
 class Take(NamedTuple):
@@ -116,10 +118,10 @@ def shortest_rotation(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     return rotation_matrices(axis * (angle / sine if sine > 1e-12 else 1.0))
 
 
+@reader("file of text")
 def read_lines(path: FilePath) -> list[str]:
     """The lines of a text file with any line ends; ValueError where it is absent or empty."""
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file")
+    check_file(path, MOST_TEXT)
     # Joint names may be in any encoding; all other content is ASCII.
     lines = Path(path).read_bytes().decode("utf-8-sig", "replace").splitlines()
     if not any(line.strip() for line in lines):

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpose.files import FilePath, atomic
+from jaxpose.files import FilePath, atomic, check_growth, reader
 from jaxpose.io.markers import Markers, check_markers
 from jaxpose.io.take import read_lines
 
+_MOST_FRAMES = 1e9
 _HEAD = (
     *("DataRate", "CameraRate", "NumFrames", "NumMarkers", "Units", "OrigDataRate", "OrigDataStartFrame"),
     "OrigNumFrames",
@@ -51,6 +52,7 @@ def write_trc(path: FilePath, names: Sequence[str], xyz: np.ndarray, fps: float,
         file.write(("\n".join(lines) + "\n").encode())
 
 
+@reader("TRC file")
 def read_trc(path: FilePath) -> Markers:
     """The markers in a TRC file, in its unit; ValueError names file and line of a fault."""
     lines = [[cell.strip() for cell in line.split("\t")] for line in read_lines(path)]
@@ -64,6 +66,7 @@ def read_trc(path: FilePath) -> Markers:
     if lines[3][:1] != ["Frame#"] or len(names) != int(float(count)):
         raise ValueError(f"{path}, line 4: needed Frame#, Time and {count} names, got {len(names)} names")
     width = 2 + 3 * len(names)
+    check_growth(path, width * len(lines), f"{len(lines)} lines of {width} cells")
     rows = []
     for n, cells in enumerate(lines[5:], 6):
         if not any(cells):
@@ -74,11 +77,13 @@ def read_trc(path: FilePath) -> Markers:
     if not rows:
         raise ValueError(f"{path}: no line of positions after the header")
     table = np.array(rows)
-    if not np.isfinite(table[:, 0]).all():
+    if not (abs(table[:, 0]) < _MOST_FRAMES).all():
         raise ValueError(f"{path}: a line without a frame number; needed a whole number in each")
     xyz = table[:, 2:].reshape(len(rows), -1, 3)
     number = table[:, 0].astype(int)
-    whole = np.full((number.max() - number.min() + 1, *xyz.shape[1:]), np.nan)  # frames that are left out are missing
+    span = int(number.max() - number.min()) + 1
+    check_growth(path, span * xyz[0].size, f"frames {number.min()} to {number.max()}")
+    whole = np.full((span, *xyz.shape[1:]), np.nan)  # frames that are left out are missing
     whole[number - number.min()] = xyz
     return Markers(names, whole, float(fps), unit.lower(), None, max(0, int(number.min()) - 1))
 

@@ -24,6 +24,7 @@ from jaxpose.diffusion import log_snr
 from jaxpose.files import ASSETS, FilePath, atomic
 from jaxpose.geometry.joint_sets import convert_joints, joint_map
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model, describe
 from jaxpose.tasks import lift
 from jaxpose.tasks.draw import spread
@@ -147,12 +148,12 @@ def difference_mm(exported: Exported, model: Model) -> tuple[float, int]:
     session = onnxruntime.InferenceSession(exported.proto.SerializeToString(), providers=["CPUExecutionProvider"])
     given = exported.skeleton
     _, num, batch, *_ = exported.inputs["noise"]
-    with np.load(ASSETS / "demo_clip.npz") as clip:
-        frames = len(clip["keypoints"]) // batch * batch or batch
-        rows = np.arange(frames) % len(clip["keypoints"])
-        own = jnp.asarray(clip["keypoints"][rows]), jnp.asarray(clip["confidence"][rows])
-        points = convert_joints(*own, model.skeleton, given)
-        K = np.tile(clip["intrinsics"], (batch, 1))
+    clip = load_arrays(ASSETS / "demo_clip.npz")
+    frames = len(clip["keypoints"]) // batch * batch or batch
+    rows = np.arange(frames) % len(clip["keypoints"])
+    own = jnp.asarray(clip["keypoints"][rows]), jnp.asarray(clip["confidence"][rows])
+    points = convert_joints(*own, model.skeleton, given)
+    K = np.tile(clip["intrinsics"], (batch, 1))
     key, worst = jax.random.key(0), 0.0
     noise = np.asarray(noise_of(key, model, num, batch))
     for first in range(0, frames, batch):

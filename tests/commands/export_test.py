@@ -123,7 +123,7 @@ def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tm
 def test_other_files_are_refused_by_name(lift_file, tmp_path):
     for content in (b"", b"PK\x03\x04rest", b"text"):
         (tmp_path / "a").write_bytes(content)
-        with pytest.raises(ValueError, match="a: not a sampler that jaxpose exported"):
+        with pytest.raises(ValueError, match=r"a: (not a readable|lacks)"):
             export.load(tmp_path / "a")
     with np.load(lift_file) as file:
         arrays = dict(file)

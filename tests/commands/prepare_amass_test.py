@@ -33,6 +33,23 @@ def test_a_split_at_two_rates(root, tmp_path, capsys):
     assert "SSM: 1 sequences, 14 frames kept" in capsys.readouterr().out
 
 
+def test_a_damaged_file_is_named_and_the_others_are_written(root, tmp_path, capsys):
+    """A frame rate that is an array, and an archive that is cut off, leave with code 1."""
+    poses = np.zeros((200, 156))
+    smplh_file(root / "SSM/s/rates_poses.npz", poses, np.zeros((200, 3)), 60)
+    with np.load(root / "SSM/s/rates_poses.npz") as file:
+        np.savez(root / "SSM/s/rates_poses.npz", **dict(file) | {"mocap_framerate": np.ones(2)})
+    whole = smplh_file(root / "SSM/s/cut_poses.npz", poses, np.zeros((200, 3)), 60).read_bytes()
+    (root / "SSM/s/cut_poses.npz").write_bytes(whole[:-100])
+    with pytest.raises(SystemExit) as left:
+        run("amass", "--root", root, "--split", "test", "--out", tmp_path / "out")
+    assert left.value.code == 1
+    said = capsys.readouterr().out
+    assert all(f"left out: {root}/SSM/s/{name}_poses.npz" in said for name in ("rates", "cut"))
+    assert "2 files were left out" in said
+    assert load_rotations(tmp_path / "out", "test").name.tolist() == ["a"]
+
+
 def test_the_published_selection_of_named_subsets(root, tmp_path):
     flags = ("--published-selection", "--subsets", "accad, SSM", "--seed", 7)
     run("amass", "--root", root, "--split", "train", *flags, "--out", tmp_path / "out")

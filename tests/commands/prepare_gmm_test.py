@@ -183,7 +183,7 @@ def one_axis_less(folder):
 
 
 def code_in_heatmaps(folder):
-    return maps_file(folder / "in.npz", np.array([Smuggled()], object)), "in.npz: a damaged numpy file"
+    return maps_file(folder / "in.npz", np.array([Smuggled()], object)), "in.npz: not a readable numpy file"
 
 
 def code_in_detections(folder):

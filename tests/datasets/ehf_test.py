@@ -49,8 +49,8 @@ def test_a_mesh_in_every_form(tmp_path, form, kind, colours):
     [
         (b"solid of another kind", "no PLY header"),
         (ply_bytes(VERTICES, "binary_big_endian"), "binary_big_endian.*legal are ascii"),
-        (ply_bytes(VERTICES, "binary_little_endian")[:-40], "damaged"),
-        (ply_bytes(VERTICES, "ascii")[:-20], "damaged"),
+        (ply_bytes(VERTICES, "binary_little_endian")[:-40], "not a readable"),
+        (ply_bytes(VERTICES, "ascii")[:-20], "not a readable"),
         (ply_bytes(VERTICES, "ascii", faces=[[0, 1, 2], [0, 1, 2, 3]]), "several lengths"),
         (ply_bytes(VERTICES, "binary_little_endian", faces=[[0, 1, 9]]), "faces name vertex 9 of 4"),
         (ply_bytes(VERTICES, "ascii").replace(b"float z", b"float w"), "no element vertex"),

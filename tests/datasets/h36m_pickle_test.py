@@ -248,7 +248,7 @@ class Hostile:
     ("content", "message"),
     [
         (b"", "it ends early"),
-        (b"not a pickle", "a damaged pickle|not a readable pickle"),
+        (b"not a pickle", "not a readable pickle"),
         (pickle.dumps({"train": 1}), "it holds a dict; needed a list"),
         (pickle.dumps([]), "no frames to write"),
         (b"\x80\x04](cposix\nsystem\n\x8c\x02ls\x85Re.", "asks for posix.system, which is not allowed"),
@@ -281,7 +281,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
     poses = tmp_path / "a.pkl"
     for length in range(1, len(whole), 61):
         poses.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match=r"a\.pkl: (not a readable|a damaged) pickle"):
+        with pytest.raises(ValueError, match=r"a\.pkl: not a readable pickle"):
             list(prepare_pickles(poses, None, "train", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -71,9 +71,9 @@ def test_a_folder_is_new_and_appears_whole(folder, tmp_path):
         (lambda f: (f / "meta.json").write_text('{"format": "jaxpose-h36m-1"}'), "count must be a positive number"),
         (lambda f: np.save(f / "ratio.npy", np.zeros(6, np.float32)), r"needed float32 \(7,\).*got float32 \(6,\)"),
         (lambda f: np.save(f / "ratio.npy", np.zeros(7)), r"needed float32 \(7,\).*got float64"),
-        (lambda f: cut(f / "image.npy", 200), r"image\.npy: (not a readable|a damaged) numpy file"),
-        (lambda f: cut(f / "image.npy", 0), r"image\.npy: (not a readable|a damaged) numpy file"),
-        (lambda f: np.save(f / "ratio.npy", np.array([{}] * 7)), r"ratio\.npy: (not a readable|a damaged) numpy file"),
+        (lambda f: cut(f / "image.npy", 200), r"image\.npy: not a readable numpy file"),
+        (lambda f: cut(f / "image.npy", 0), r"image\.npy: not a readable numpy file"),
+        (lambda f: np.save(f / "ratio.npy", np.array([{}] * 7)), r"ratio\.npy: not a readable numpy file"),
     ],
 )
 def test_a_damaged_folder_names_its_file(folder, break_it, message):

@@ -34,19 +34,19 @@ def arrays(clips=2, frames=4):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fps": None}, r"lacks \['fps'\]"),
+        ({"fps": None}, r"lacks fps"),
         ({"keypoints": np.zeros((2, 5, 17, 2))}, r"'confidence' must be .*\(2, 5, 17\), got \(2, 4, 17\)"),
         ({"joints_cam": np.zeros((2, 4, 16, 3))}, r"'joints_cam' must be .*\(2, 4, 17, 3\), got \(2, 4, 16, 3\)"),
         ({"name": np.full(3, "a/b")}, r"'name' must be .*\(2,\), got \(3,\)"),
         ({"fps": np.zeros(2)}, r"'fps' must be .*got \(2,\)"),
         ({"fps": np.float32(0)}, "'fps' must be > 0"),
-        ({"name": np.array([{}, {}])}, "allow_pickle"),
+        ({"name": np.array([{}, {}])}, "Object arrays"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, change, message):
     path = tmp_path / "clips.npz"
     np.savez(path, **{k: v for k, v in (arrays() | change).items() if v is not None})
-    with pytest.raises(ValueError, match=f"clips.npz: not a video benchmark: .*{message}"):
+    with pytest.raises(ValueError, match=f"clips.npz: .*{message}"):
         load_video_bench(path)
 
 
@@ -64,5 +64,5 @@ def test_a_file_that_is_none_is_named(tmp_path):
         "one.npz": (tmp_path / "one.npy").read_bytes(),
     }.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=f"{name}: not a video benchmark"):
+        with pytest.raises(ValueError, match=f"{name}: (not a readable|lacks)"):
             load_video_bench(tmp_path / name)

@@ -61,6 +61,66 @@ def test_read_again_it_is_the_joints(written):
     np.testing.assert_allclose(poses.joints[:, place] * [1, -1, -1], points[:, NAMES.index("left_wrist")], atol=1e-5)
 
 
+POINTS = np.array([[[10, -20, 30], [5, 0, -7]], [[11, -21, 31], [4, 1, -6]], [[12, -22, 32], [3, 2, -5]]], float)
+WORDS = np.array([[0, 3], [-1, 127], [5, 0]])  # residuals; -1 is missing
+
+
+def c3d_bytes(processor, is_float):
+    """Two points in frames 4 to 6 with one analog channel of two samples, as the format's manual lays it out."""
+    order, scale = ">" if processor == 86 else "<", -0.5 if is_float else 0.25
+
+    def real(values):
+        raw = np.asarray(values, f"{order}f4")
+        if processor != 85:
+            return raw.tobytes()
+        return (4 * raw.astype("<f4")).view("<u2").reshape(-1, 2)[:, ::-1].tobytes()
+
+    def integers(values):
+        return np.asarray(values, f"{order}i2").tobytes()
+
+    def parameter(group, name, kind, axes, raw):
+        body = struct.pack("<bB", kind, len(axes)) + bytes(axes) + raw + b"\x00"
+        return struct.pack("<bb", len(name), group) + name + struct.pack(f"{order}H", 2 + len(body)) + body
+
+    section = struct.pack("<bb", 5, -1) + b"POINT" + struct.pack(f"{order}H", 3) + b"\x00"
+    section += parameter(1, b"USED", 2, (), integers(2)) + parameter(1, b"FRAMES", 2, (), integers(3))
+    section += parameter(1, b"SCALE", 4, (), real([scale])) + parameter(1, b"RATE", 4, (), real([100.0]))
+    section += parameter(1, b"DATA_START", 2, (), integers(4)) + parameter(1, b"LABELS", -1, (4, 2), b"RHipLHip")
+    section += parameter(1, b"UNITS", -1, (2,), b"cm") + struct.pack("<bb", 6, -2) + b"ANALOG"
+    section += struct.pack(f"{order}H", 3) + b"\x00" + parameter(2, b"USED", 2, (), integers(1))
+    section += parameter(2, b"RATE", 4, (), real([200.0])) + parameter(2, b"GEN_SCALE", 4, (), real([1.0]))
+    section += parameter(2, b"OFFSET", 2, (1,), integers([0])) + parameter(2, b"SCALE", 4, (1,), real([1.0]))
+    section += parameter(2, b"LABELS", -1, (2, 1), b"Fx") + bytes(2)
+    header = bytes([2, 0x50]) + integers([2, 2, 4, 6, 0]) + real([scale]) + integers([4, 2]) + real([100.0])
+    values = np.concatenate([POINTS / (1 if is_float else scale), WORDS[..., None]], -1).reshape(3, -1)
+    rows = np.concatenate([values, np.ones((3, 2))], -1)
+    data = real(rows) if is_float else integers(rows)
+    return header.ljust(512, b"\x00") + (bytes([1, 0x50, 2, processor]) + section).ljust(1024, b"\x00") + data
+
+
+@pytest.mark.parametrize("is_float", [True, False])
+@pytest.mark.parametrize("processor", [84, 85, 86])
+def test_every_form_of_numbers_is_read(tmp_path, processor, is_float):
+    path = tmp_path / "a.c3d"
+    path.write_bytes(c3d_bytes(processor, is_float))
+    found = read_c3d(path)
+    wanted = np.where(WORDS[..., None] < 0, np.nan, POINTS)
+    np.testing.assert_array_equal(found.xyz, wanted)
+    np.testing.assert_array_equal(found.radius, np.where(WORDS < 0, np.nan, WORDS * (0.5 if is_float else 0.25)))
+    assert (found.names, found.fps, found.unit, found.first) == (("RHip", "LHip"), 100.0, "cm", 3)
+    if processor == 84:  # what this ezc3d reads right
+        file = ezc3d.c3d(str(path))
+        np.testing.assert_allclose(file["data"]["points"][:3].transpose(2, 1, 0), wanted)
+
+
+def test_a_file_that_is_cut_off_is_refused(tmp_path):
+    whole = c3d_bytes(84, True)
+    for length in (0, 511, 600, 1200, 1535, len(whole) - 1):
+        (tmp_path / "a.c3d").write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"a\.c3d: not a readable C3D file"):
+            read_c3d(tmp_path / "a.c3d")
+
+
 def test_faults_are_named(tmp_path):
     (tmp_path / "bad.c3d").write_bytes(b"no c3d" * 100)
     with pytest.raises(ValueError, match=r"bad\.c3d.*C3D file"):

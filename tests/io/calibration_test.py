@@ -273,7 +273,7 @@ def test_a_file_of_a_lens_alone_has_no_place(tmp_path):
         (POSE2SIM.replace("910.5", "-910.5"), "focal lengths must be positive"),
         (POSE2SIM.replace("[ 0.1, -0.2, 0.3]", "[ 0.1, -0.2]"), "rotation and translation are"),
         (opencv(camera_matrix=K, R=np.diag([1, 1, -1.0]), T=np.c_[T]), "is no rotation matrix"),
-        (POSE2SIM.replace("[ 1280.0, 720.0]", "[ 1280.0]"), "size is"),
+        (POSE2SIM.replace("[ 1280.0, 720.0]", "[ 1280.0]"), r"size \[1280\]"),
         (ANIPOSE.replace('"B"', '"A"'), "two cameras have the same name"),
         (QUALISYS.format(left=0, top=0, x=0, y=0, z=0, axes="").replace('n="0"', 'n="90"'), "viewrotation 90"),
         ("<html></html>", "XML of <html>"),

@@ -112,9 +112,7 @@ def test_files_that_are_something_else(tmp_path):
     whole = save(tmp_path / "a.npz", **WHOLE).read_bytes()
     for name, data in {"half.npz": whole[: len(whole) // 2], "empty.npy": b"", "text.npz": b"text"}.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(
-            ValueError, match=f"{name}: (not a readable|a damaged) numpy file of plain numbers and text"
-        ):
+        with pytest.raises(ValueError, match=f"{name}: not a readable numpy file of plain numbers and text"):
             read_heatmaps(tmp_path / name)
     with pytest.raises(ValueError, match=r"image_size is \(640, 480\), given is \(1, 2\)"):
         read_heatmaps(tmp_path / "a.npz", image_size=(1, 2))

@@ -216,7 +216,7 @@ def npz(**arrays):
 
 MATRIX = np.array([[900.0, 0, 5], [0, 900, 6], [0, 0, 1]])
 BAD_NPZ = {
-    "objects": (npz(keypoints=np.array([{"a": 1}], object)), "damaged numpy file.*Object arrays"),
+    "objects": (npz(keypoints=np.array([{"a": 1}], object)), "readable numpy file.*Object arrays"),
     "no keypoints": (
         lambda path: np.savez(path, poses=people(2, 26)),
         "lacks keypoints; needed keypoints; it has poses",
@@ -235,7 +235,7 @@ BAD_NPZ = {
     "too few names": (npz(joints=HALPE_26.joints[:-1]), "25 distinct joint names for 26"),
     "repeated names": (npz(joints=("nose",) * 26), "1 distinct joint names for 26"),
     "focal length 0": (npz(intrinsics=[900, 0, 5, 6]), r"fx, fy > 0, found \[900.0, 0.0, 5.0, 6.0\]"),
-    "intrinsics nan": (npz(intrinsics=[[900, 900, 5, 6]] * 2 + [[900, 900, 5, np.nan]]), "must be finite.*nan"),
+    "intrinsics nan": (npz(intrinsics=[[900, 900, 5, 6]] * 2 + [[900, 900, 5, np.nan]]), "intrinsics has nan"),
     "intrinsics count": (npz(intrinsics=[900, 900, 5]), r"intrinsics are \[3\]"),
     "intrinsics rows": (npz(intrinsics=np.ones((2, 4))), r"intrinsics are \[2, 4\]; legal.*\[3, 4\]"),
     "singular matrix": (npz(K=MATRIX * (0, 1, 1)), "fx, fy > 0"),
@@ -289,7 +289,7 @@ def test_bad_paths_and_arguments(tmp_path):
         (good, {"camera": "left"}, "only .npz files hold several cameras"),
         (good, {"skeleton": HALPE_26}, "17 keypoints per person; the skeleton halpe26 has 26"),
         (write(tmp_path / "e.npy", ""), {}, "the file is empty"),
-        (write(tmp_path / "t.npz", "not a zip file"), {}, "damaged numpy file"),
+        (write(tmp_path / "t.npz", "not a zip file"), {}, "readable numpy file"),
     ):
         with pytest.raises(ValueError, match=message):
             read_keypoints(path, **kwargs)

@@ -145,7 +145,7 @@ def test_degrees_are_told_from_the_vectors_of_real_files(tmp_path):
         ({"poses": np.zeros((4, 72)), "trans": np.zeros((3, 3))}, "'trans' is of shape"),
         ({"poses": np.zeros((4, 72)), "mocap_framerate": 0.0}, "frames per second"),
         ({"poses": np.full((4, 72), "x")}, "legal are numbers"),
-        ({"poses": np.array([{}], object)}, "damaged numpy file"),
+        ({"poses": np.array([{}], object)}, "readable numpy file"),
     ],
 )
 def test_faults_of_a_file_are_named(tmp_path, arrays, fault):

@@ -6,20 +6,19 @@ stays. After each batch the young objects are removed, except those that a later
 types of arrays, keys of dicts, single letters, and the objects that the caller names (a camera that many frames share).
 A reference to a removed object raises an error.
 
-Names are as restricted as in `unpickle.py`. Pure Python: 60 us of processor time for a frame of `h36m_train.pkl`.
+All else is as restricted as in `machine.py`. 60 us of processor time for a frame of `h36m_train.pkl`.
 """
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, ClassVar, NoReturn
+from typing import Any, BinaryIO, ClassVar
 
-from jaxpose.io.untrusted.unpickle import NUMPY, Names
+from jaxpose.io.untrusted.machine import Machine, Names
+from jaxpose.io.untrusted.unpickle import NUMPY
 
 _BATCH = 1000  # elements; as many as the pickle module itself writes at once
 _MOST_OLD = 1_000_000  # shared objects; h36m_train.pkl has some ten thousand
-_LONGEST_LINE = 1 << 30  # bytes; protocol 0 writes an array in one line
 _DTYPE: Any = NUMPY["numpy", "dtype"]
-_FORBIDDEN = (pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID, pickle.BINPERSID)
 
 
 def _is_common(value: Any) -> bool:
@@ -27,48 +26,24 @@ def _is_common(value: Any) -> bool:
     return callable(value) or isinstance(value, _DTYPE) or (isinstance(value, str | bytes) and len(value) < 2)
 
 
-class PickledList(pickle._Unpickler):
+class PickledList(Machine):
     """A pickle file, read once. Faults raise the errors of the pickle module."""
 
     def __init__(self, file: BinaryIO, names: Names = NUMPY):
-        super().__init__(file, encoding="latin1")
-        self._file, self._names = file, names
+        super().__init__(file, names)
         self._young: dict[int, Any] = {}
         self._old: dict[int, Any] = {}
         self._next = 0  # memo index
         self._list: list[Any] = []
-        # what the handlers of the base class work with
-        self.stack: list[Any] = []
-        self.metastack: list[list[Any]] = []
-        self.append = self.stack.append
-        self.read = self._read
 
     def batches(self, shared: Callable[[list[Any]], Iterable[Any]] = lambda _: ()) -> Iterator[list[Any]]:
         """The elements of the list, about `_BATCH` at a time; `shared` returns objects to keep in the memo."""
-        while not self._run():
+        while not self._run(lambda: len(self._list) >= _BATCH):
             yield self._hand_over(shared)
         if (top := self.stack.pop()) is not self._list:
             raise pickle.UnpicklingError(f"it holds a {type(top).__name__}; needed a list")
         if self._list:
             yield self._hand_over(shared)
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The function of `names`; UnpicklingError for all others."""
-        if (module, name) not in self._names:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
-        return self._names[module, name]
-
-    def _run(self) -> bool:
-        """Read until a batch is complete (False), or to the end (True)."""
-        read, dispatch = self._file.read, self.dispatch
-        while len(self._list) < _BATCH:
-            code = read(1)
-            if code == pickle.STOP:
-                return True
-            if not code:
-                raise EOFError("it ends early")
-            dispatch[code[0]](self)
-        return False
 
     def _hand_over(self, shared: Callable[[list[Any]], Iterable[Any]]) -> list[Any]:
         batch = list(self._list)
@@ -80,22 +55,6 @@ class PickledList(pickle._Unpickler):
         if len(self._old) > _MOST_OLD:
             raise pickle.UnpicklingError(f"more than {_MOST_OLD} objects are shared between its elements")
         return batch
-
-    def _read(self, count: int) -> bytes:
-        data = self._file.read(count)
-        if len(data) < count:
-            raise EOFError("it ends early")
-        return data
-
-    def readline(self) -> bytes:
-        line = self._file.readline(_LONGEST_LINE)
-        if line[-1:] != b"\n":
-            raise pickle.UnpicklingError("a line does not end")
-        return line
-
-    def readinto(self, buffer: Any) -> int:
-        buffer[:] = self._read(len(buffer))
-        return len(buffer)
 
     def _remember(self, index: int) -> None:
         # All picklers number upwards. An index used twice would leave its first object in the other generation.
@@ -120,17 +79,8 @@ class PickledList(pickle._Unpickler):
         self.load_empty_list()
         self.stack[-1].extend(items)
 
-    def load_build(self) -> None:
-        state = self.stack.pop()
-        if not hasattr(type(self.stack[-1]), "__setstate__"):
-            raise pickle.UnpicklingError(f"it sets the state of a {type(self.stack[-1]).__name__}")
-        self.stack[-1].__setstate__(state)
-
-    def _refuse(self) -> NoReturn:
-        raise pickle.UnpicklingError("it uses extensions or persistent names, which are not allowed")
-
     dispatch: ClassVar[dict[int, Any]] = {
-        **pickle._Unpickler.dispatch,
+        **Machine.dispatch,
         pickle.PUT[0]: lambda self: self._remember(int(self.readline())),
         pickle.BINPUT[0]: lambda self: self._remember(self.read(1)[0]),
         pickle.LONG_BINPUT[0]: lambda self: self._remember(int.from_bytes(self.read(4), "little")),
@@ -138,9 +88,6 @@ class PickledList(pickle._Unpickler):
         pickle.GET[0]: lambda self: self._recall(int(self.readline())),
         pickle.BINGET[0]: lambda self: self._recall(self.read(1)[0]),
         pickle.LONG_BINGET[0]: lambda self: self._recall(int.from_bytes(self.read(4), "little")),
-        pickle.FRAME[0]: lambda self: self.read(8),  # a hint about how much to read ahead
         pickle.EMPTY_LIST[0]: load_empty_list,
         pickle.LIST[0]: load_list,
-        pickle.BUILD[0]: load_build,
-        **dict.fromkeys((code[0] for code in _FORBIDDEN), _refuse),
     }

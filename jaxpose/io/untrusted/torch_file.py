@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxpose.files import FilePath
-from jaxpose.io.arrays import reading
-from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Names, Opaque, Unpickler, arrays_of
+from jaxpose.files import FilePath, opened, shown
+from jaxpose.io.untrusted.machine import Names
+from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Opaque, Unpickler, arrays_of
 
 _STORAGES = {
     **{"DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "BFloat16Storage": "u2"},  # its upper half
@@ -46,22 +46,22 @@ _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
+    """A view of a storage; strides of 0 may give it more items (the machine bounds what all tensors together have)."""
     layout = (offset, *size, *stride)
+    said = f"a tensor of offset {shown(offset)}, shape {shown(size)} and strides {shown(stride)}"
     if not isinstance(storage, np.ndarray) or not all(type(n) is int and n >= 0 for n in layout):
-        raise pickle.UnpicklingError(f"a tensor of offset {offset}, shape {size} and strides {stride}")
+        raise pickle.UnpicklingError(said)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if 0 in size:
         return np.zeros(size, storage.dtype)
     if last >= storage.size:
-        raise pickle.UnpicklingError(
-            f"a tensor of offset {offset}, shape {size} and strides {stride} in a storage of {storage.size} items"
-        )
+        raise pickle.UnpicklingError(f"{said} in a storage of {storage.size} items")
     steps = [step * storage.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
 
 
 def _size(numbers: Any = ()) -> tuple[Any, ...]:
-    if not isinstance(numbers, tuple | list):  # a view may have far more items than its storage
+    if not isinstance(numbers, tuple | list):
         raise pickle.UnpicklingError("a torch.Size of no numbers")
     return tuple(numbers)
 
@@ -89,14 +89,14 @@ class _TorchUnpickler(Unpickler):
             raise pickle.UnpicklingError(f"{len(folders)} entries data.pkl in the archive; legal is one")
         self._archive, self._folder = archive, folders[0]
         self._entries = {entry.filename for entry in entries}
-        order = self._read("byteorder") if f"{self._folder}byteorder" in self._entries else b"little"
+        order = self._entry("byteorder") if f"{self._folder}byteorder" in self._entries else b"little"
         if order not in (b"little", b"big"):
-            raise pickle.UnpicklingError(f"byte order {order!r}; legal are little and big")
+            raise pickle.UnpicklingError(f"byte order {shown(order)}; legal are little and big")
         self._order: Literal["<", ">"] = "<" if order == b"little" else ">"
         self._storages: dict[tuple[str, str], np.ndarray] = {}  # tensors may share one
-        super().__init__(self._read("data.pkl"), NAMES)
+        super().__init__(self._entry("data.pkl"), NAMES, num_bytes)
 
-    def _read(self, name: str) -> bytes:
+    def _entry(self, name: str) -> bytes:
         if f"{self._folder}{name}" not in self._entries:
             raise pickle.UnpicklingError(f"no entry {name} in the archive")
         return self._archive.read(f"{self._folder}{name}")
@@ -108,12 +108,14 @@ class _TorchUnpickler(Unpickler):
     def persistent_load(self, pid: Any) -> np.ndarray:
         """The storage, as a flat array."""
         if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage" and isinstance(pid[4], int)):
-            raise pickle.UnpicklingError(f"a persistent id {pid!r}; legal are storages of 5 entries")
+            raise pickle.UnpicklingError(f"a persistent id {shown(pid)}; legal are storages of 5 entries")
         _, kind, key, _, num_items = pid
         if kind not in _STORAGES or not isinstance(key, str):
-            raise pickle.UnpicklingError(f"a storage {key!r} of type {kind!r}; legal are {', '.join(_STORAGES)}")
+            raise pickle.UnpicklingError(
+                f"a storage {shown(key)} of type {shown(kind)}; legal are {', '.join(_STORAGES)}"
+            )
         if (key, kind) not in self._storages:
-            flat = np.frombuffer(self._read(f"data/{key}"), np.dtype(_STORAGES[kind]).newbyteorder(self._order))
+            flat = np.frombuffer(self._entry(f"data/{key}"), np.dtype(_STORAGES[kind]).newbyteorder(self._order))
             flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
             is_half = kind == "BFloat16Storage"
             self._storages[key, kind] = (flat.astype(np.uint32) << 16).view(np.float32) if is_half else flat
@@ -129,7 +131,7 @@ def read_torch(path: FilePath) -> Any:
     bfloat16 becomes float32, which holds it exactly. A random state or a configuration becomes an `Opaque`. ValueError
     names a file that is damaged, of torch < 1.6, or asks for anything else.
     """
-    with reading(path, "torch file"), open(path, "rb") as file:
+    with opened(path, "torch file") as file:
         start = file.read(len(_LEGACY))
         if start == _LEGACY:
             raise pickle.UnpicklingError("the format of torch < 1.6; torch.save by a newer torch rewrites it")

@@ -1,56 +1,24 @@
 """Restricted unpickler for untrusted files of plain values and numpy arrays: pickles, and dicts in .npz files.
 
-A pickle is a program: it may import any object, call it and set its state. `Unpickler` knows a closed table of names
-(by default those of numpy arrays and scalars) and raises for all others. The numpy names are mapped to functions of
-this module, which build arrays of numbers and strings from plain bytes. The functions are passed on in a wrapper:
-otherwise a pickle could set their attributes and change them for all later reads.
-
-A table holds builtin types, classes that define `__setstate__` (setting a state on the class itself then fails)
-and functions. Memory stays near the size of the file. The time of reading is not bounded.
+A pickle is a program. `Unpickler` runs it on the restricted machine of machine.py with a closed table of names, by
+default those of numpy arrays and scalars, which are mapped to functions of this module: these build arrays of numbers
+and strings from plain bytes. A table holds types that define `__setstate__`, and functions. Sets become lists.
 """
 
 import io
 import pickle
-import pickletools
 import re
-import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from jaxpose.files import FilePath
-from jaxpose.io.arrays import reading
-
-Names: TypeAlias = Mapping[tuple[str, str], Callable[..., Any]]
+from jaxpose.files import FilePath, one_line, opened, shown
+from jaxpose.io.arrays import checked_text, open_archive, open_member, read_header
+from jaxpose.io.untrusted.machine import Machine, Names, check_keys
 
 _NUMBERS_AND_STRINGS = re.compile("[biufcSU][0-9]{1,9}")
-_LAST_CHARACTER = 0x10FFFF
-# opcode -> the length of its argument in bytes, or one of pickletools' negative codes
-_ARGUMENT = {ord(op.code): op.arg.n if op.arg else 0 for op in pickletools.opcodes}
-_PREFIX_BYTES = {
-    pickletools.TAKEN_FROM_ARGUMENT1: 1,
-    pickletools.TAKEN_FROM_ARGUMENT4: 4,
-    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
-}
-_STOP, _PUT, _LONG_BINPUT, _TWO_LINES = ord("."), ord("p"), ord("r"), (ord("c"), ord("i"))
-
-
-class _Call:
-    """A function that a pickle may call but not change."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., Any]):
-        self._function = function
-
-    def __call__(self, *args: Any) -> Any:
-        return self._function(*args)
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("it sets the state of a function")
 
 
 class Opaque:
@@ -71,7 +39,7 @@ class _Dtype:
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True):
         if not isinstance(code, str) or not _NUMBERS_AND_STRINGS.fullmatch(code):
-            raise pickle.UnpicklingError(f"arrays of {code!r} are not read; legal are numbers and strings")
+            raise pickle.UnpicklingError(f"arrays of {shown(code)} are not read; legal are numbers and strings")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
@@ -104,12 +72,8 @@ def _from_bytes(raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> n
         raise pickle.UnpicklingError("an array without plain bytes is not read")
     array: np.ndarray = np.ndarray(shape, dtype.dtype, bytes(raw), order=order)
     if array.nbytes != len(raw) or array.shape != shape:  # numpy takes -1 for what fits
-        raise pickle.UnpicklingError(f"{len(raw)} bytes for an array of shape {shape} and type {dtype.dtype}")
-    if array.dtype.kind == "U" and array.nbytes:
-        codes = np.frombuffer(raw, np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
-        if codes.max() > _LAST_CHARACTER:
-            raise pickle.UnpicklingError("an array of strings holds no characters")
-    return array
+        raise pickle.UnpicklingError(f"{len(raw)} bytes for an array of shape {shown(shape)} and type {dtype.dtype}")
+    return checked_text(array)
 
 
 def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> _Array:
@@ -121,8 +85,15 @@ def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) 
 def _encode(text: str, encoding: str) -> bytes:
     """_codecs.encode: how protocol 2 writes bytes."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in {encoding!r} are not read; legal is latin1")
+        raise pickle.UnpicklingError(f"bytes in {shown(encoding)} are not read; legal is latin1")
     return text.encode("latin1")
+
+
+def _ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:
+    """OrderedDict of pairs, as Python 2 and protocol 0 write its items."""
+    pairs = [tuple(pair) for pair in pairs]
+    check_keys(key for key, _ in pairs)
+    return OrderedDict(pairs)
 
 
 _CORE: Names = {
@@ -132,7 +103,7 @@ _CORE: Names = {
 }
 BUILTINS = ("builtins", "__builtin__")  # protocols 0-2 write Python 2's name
 NUMPY: Names = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): _ordered,
     ("_codecs", "encode"): _encode,
     **{(builtins, "bytes"): lambda: b"" for builtins in BUILTINS},
     ("numpy", "dtype"): _Dtype,
@@ -145,20 +116,11 @@ WITH_OBJECTS: Names = {  # for files with arrays of objects too, whose type is a
 }
 
 
-class Unpickler(pickle.Unpickler):
-    """An unpickler of `data` that knows only `names`: (module, name) -> function."""
+class Unpickler(Machine):
+    """An unpickler of a file, or of bytes in memory, that knows the names of numpy, or others."""
 
-    def __init__(self, data: bytes, names: Names = NUMPY):
-        _check_sizes(data)
-        super().__init__(io.BytesIO(data), encoding="latin1")
-        self._names = names
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The function of `names`; UnpicklingError for all others."""
-        if (module, name) not in self._names:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
-        known = self._names[module, name]
-        return known if isinstance(known, type) else _Call(known)
+    def __init__(self, source: BinaryIO | bytes, names: Names = NUMPY, num_bytes: int | None = None):
+        super().__init__(io.BytesIO(source) if isinstance(source, bytes) else source, names, num_bytes)
 
 
 def arrays_of(tree: Any) -> Any:
@@ -178,7 +140,7 @@ def arrays_of(tree: Any) -> Any:
                 raise pickle.UnpicklingError("an array of objects; legal is one object without axes")
             return final(content[0])
         if isinstance(tree, dict):
-            result: Any = {final(k): final(v) for k, v in tree.items()}
+            result: Any = {key: final(v) for key, v in tree.items()}
         elif isinstance(tree, list | tuple):
             result = type(tree)([final(v) for v in tree])
         else:
@@ -191,8 +153,8 @@ def arrays_of(tree: Any) -> Any:
 
 def load_pickle(path: FilePath, names: Names = NUMPY) -> Any:
     """The content of a pickle file of plain values and arrays; ValueError, naming the file, for anything else."""
-    with reading(path, "pickle"), open(path, "rb") as file:
-        return arrays_of(Unpickler(file.read(), names).load())
+    with opened(path, "pickle") as file:
+        return arrays_of(Unpickler(file, names).load())
 
 
 def load_dict(path: FilePath, key: str) -> Mapping[str, Any]:
@@ -202,63 +164,25 @@ def load_dict(path: FilePath, key: str) -> Mapping[str, Any]:
     tree is in memory. ValueError names a file that is missing, damaged, or holds something else under the key.
     """
     tree = None
-    with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
+    with opened(path, ".npz file") as file, open_archive(file) as archive:
         names = archive.namelist()
         if f"{key}.npy" in names:
-            with archive.open(f"{key}.npy") as member:
-                _skip_header(member)
+            with open_member(archive, f"{key}.npy") as member:
+                shape, _, dtype = read_header(member)
+                if shape != () or dtype.kind != "O":
+                    raise ValueError(f"an array of {dtype} and shape {shape}; needed one pickled dict")
                 tree = arrays_of(Unpickler(member.read(), WITH_OBJECTS).load())
     if not isinstance(tree, dict):
-        found = describe(tree) if f"{key}.npy" in names else f"a file of {', '.join(names)}"
+        found = describe(tree) if f"{key}.npy" in names else f"a file of {one_line(', '.join(names))}"
         raise ValueError(f"{path}: needed a dict {key!r}, got {found}")
     return tree
-
-
-def _skip_header(member: Any) -> None:
-    version = np.lib.format.read_magic(member)
-    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in headers:
-        raise ValueError(f"version {version} of the .npy format; legal are {sorted(headers)}")
-    shape, _, dtype = headers[version](member)
-    if shape != () or dtype.kind != "O":
-        raise ValueError(f"an array of {dtype} and shape {shape}; needed one pickled dict")
-
-
-def _check_sizes(data: bytes) -> None:
-    """UnpicklingError where unpickling would allocate far more memory than the file is long; raised before it does.
-
-    For an entry n of its memo it allocates 16 n bytes, up to 64 GB, and for text and bytes the length they declare.
-    """
-    at, size = 0, len(data)
-    while at < size:
-        code, start, index = data[at], at + 1, 0
-        length = _ARGUMENT.get(code)
-        if code == _STOP or length is None:
-            return  # an unknown opcode stops the unpickler too
-        if length >= 0:
-            at = start + length
-            index = int.from_bytes(data[start:at], "little") if code == _LONG_BINPUT else 0
-        elif length == pickletools.UP_TO_NEWLINE:
-            at = _after_line(data, _after_line(data, start) if code in _TWO_LINES else start)
-            index = int(data[start:at]) if code == _PUT else 0
-        else:
-            prefix = _PREFIX_BYTES[length]
-            at = start + prefix + int.from_bytes(data[start : start + prefix], "little")
-        if index > size:
-            raise pickle.UnpicklingError(f"entry {index} of the memo in {size} bytes")
-    if at > size:
-        raise pickle.UnpicklingError(f"{at} bytes needed, {size} found")
-
-
-def _after_line(data: bytes, start: int) -> int:
-    return data.find(b"\n", start) + 1 or len(data)
 
 
 def describe(value: Any) -> str:
     """A value in an error message: type and shape of an array, the start of the text of anything else."""
     if isinstance(value, np.ndarray):
         return f"an array {value.dtype} {value.shape}"
-    return f"{type(value).__name__} {value!r:.40}"
+    return f"{type(value).__name__} {shown(value, 40)}"
 
 
 def array_of(value: Any, place: str, *tails: tuple[int, ...], finite: bool = True) -> np.ndarray:

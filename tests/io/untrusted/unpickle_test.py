@@ -162,40 +162,38 @@ def test_the_parts_of_the_hostile_arrays_make_a_sound_one(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "Ran out of input"),
-        (b"no pickle", "not a readable|damaged"),
+        (b"", "ends early"),
+        (b"no pickle", "not a readable"),
         (pickle.dumps(np.array([{}, None])), r"arrays of 'O8' are not read"),
         (pickle.dumps(np.zeros(2, [("a", "f4")])), r"arrays of 'V4' are not read"),
         (pickle.dumps(np.array(["2020"], "M8[D]")), r"arrays of 'M8' are not read"),
         (array((1,), b"f4,f4"), "arrays of 'f4,f4' are not read"),
-        (array((1,), b"i3"), "damaged"),
+        (array((1,), b"i3"), "not a readable"),
         (array((1,), b"f4", b"I4\n"), "without plain bytes"),
-        (array((1,), b"f4", b"NI1\n0"), "damaged|not a readable"),
-        (array((2**40, 2**15)), "damaged"),
-        (array((2**62, 2**62)), "damaged"),
+        (array((1,), b"f4", b"NI1\n0"), "not a readable"),
+        (array((2**40, 2**15)), "not a readable"),
+        (array((2**62, 2**62)), "not a readable"),
         (array((-1,)), "4 bytes for an array of shape"),
         (array((0,)), "4 bytes for an array of shape"),
-        (array((2,)), "damaged"),
-        (array((1,), b"U1", b"V\xff\xff\xff\xff\n"), "holds no characters"),
+        (array((2,)), "not a readable"),
+        (array((1,), b"U1", b"V\xff\xff\xff\xff\n"), "no characters"),
         (ARRAY + b".", "an array without a state"),
         (b"cnumpy._core.numeric\n_frombuffer\n(L100000000000L\n" + DTYPE % b"f4" + b"(I1\ntVC\ntR.", "plain bytes"),
         (b"cnumpy.core.multiarray\nscalar\n(" + DTYPE % b"f4" + b"VAAAAA\ntR.", "5 bytes for an array"),
         (b"c_codecs\nencode\n(Va\nVrot13\ntR.", "bytes in 'rot13' are not read"),
-        (b"cbuiltins\nbytes\n(L100000000000L\ntR.", "damaged"),
+        (b"cbuiltins\nbytes\n(L100000000000L\ntR.", "not a readable"),
         (b"cnumpy.core.multiarray\n_reconstruct\n(N}V__defaults__\n(tstb.", "sets the state of a function"),
-        (b"cnumpy\ndtype\n(N}V__init__\nc_codecs\nencode\nstb.", "damaged"),
-        (b"ccollections\nOrderedDict\n(N}V__setitem__\nc_codecs\nencode\nstb.", "damaged"),
+        (b"cnumpy\ndtype\n(N}V__init__\nc_codecs\nencode\nstb.", "not a readable"),
+        (b"ccollections\nOrderedDict\n(N}V__setitem__\nc_codecs\nencode\nstb.", "not a readable"),
         (b"Pan id\n.", "persistent"),
         (b"\x80\x02\x82\x01.", "extension"),
-        (b"\x80\x02Nr\xff\xff\xff\xff.", "entry 4294967295 of the memo in 9 bytes"),
-        (b"Np99999999999\n.", "entry 99999999999 of the memo"),
-        (b"\x80\x04\x8e" + struct.pack("<Q", 2**45) + b"abc.", "bytes needed"),
-        (b"\x80\x05\x96" + struct.pack("<Q", 2**63 - 1) + b"abc.", "bytes needed"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 2**45) + b"abc.", "ends early"),
+        (b"\x80\x05\x96" + struct.pack("<Q", 2**63 - 1) + b"abc.", "ends early"),
         (b"(" * 5000 + b"t" * 5000 + b".", "nested too deeply"),
         (b"]" * 5000 + b"a" * 4999 + b".", "nested too deeply"),
         (b"]q\x00h\x00a.", "nested too deeply"),
-        (b"]}]I1\nsI1\nsb.", "damaged"),
-        (b"I" + b"9" * 5000 + b"\n.", "damaged"),
+        (b"]}]I1\nsI1\nsb.", "not a readable"),
+        (b"I" + b"9" * 5000 + b"\n.", "not a readable"),
     ],
 )
 def test_hostile_and_broken_pickles(tmp_path, data, message):
@@ -247,5 +245,5 @@ def outcome(path):
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"a.pkl: no such file"):
         load_pickle(tmp_path / "a.pkl")
-    with pytest.raises(ValueError, match="not a readable pickle"):
+    with pytest.raises(ValueError, match="a folder; needed a file"):
         load_pickle(tmp_path)

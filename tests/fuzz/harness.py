@@ -1,0 +1,226 @@
+"""Cases of a fuzzer, run in a worker process with limits; what breaks the law comes back with seed and case number.
+
+A fuzzer is a module, such as `fuzz.readers`, with
+
+    run_case(seed, case, folder) -> None, or what breaks the law, in words
+
+which makes the input of a case from seed and case number alone, in an empty folder, and tries it. The worker runs one
+case after the other. A case that ends the worker, takes more than 5 s of processor time (20 s of any time) or 1 GB of
+memory is a fault too; a new worker then goes on with the next case. One case again, in this process:
+
+    PYTHONPATH=.:tests python tests/fuzz/harness.py fuzz.readers --seed 0 --case 17
+
+and many: `--cases 20000`, from `--case` on. JAXPOSE_FUZZ_CASES (500) and JAXPOSE_FUZZ_SEED (0) set them for the tests.
+"""
+
+import argparse
+import importlib
+import os
+import resource
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST_CHARACTERS = 600  # of an error message
+MOST_SECONDS, MOST_WAITING = 5.0, 20.0  # of the processor, of the clock
+MOST_BYTES = 1 << 30
+_STARTING = 120.0  # seconds, imports on a machine with much else to do
+
+
+class Fault(NamedTuple):
+    """What a case did; `said` opens with the command that runs it again."""
+
+    case: int
+    said: str
+
+
+def seed() -> int:
+    return int(os.environ.get("JAXPOSE_FUZZ_SEED", "0"))
+
+
+def count(share: float) -> int:
+    """Cases of a fuzzer that takes this share of all."""
+    return round(share * int(os.environ.get("JAXPOSE_FUZZ_CASES", "500")))
+
+
+def broken(call: Callable[[], Any], *names: object) -> str | None:
+    """None where `call` returns, or raises a ValueError of one short line with one of `names`; else what it did."""
+    try:
+        call()
+    except ValueError as error:
+        return refused_wrongly(error, *names)
+    except Exception:
+        return traceback.format_exc()
+    return None
+
+
+def refused_wrongly(error: ValueError, *names: object) -> str | None:
+    """What is wrong with an error: its line, or that it stands for memory that ended."""
+    return wrong_line(str(error), *names) or _exhausted(error)
+
+
+def wrong_line(line: str, *names: object) -> str | None:
+    """What is wrong with an error message, of which one of `names` must be a part."""
+    if len(line) > MOST_CHARACTERS:
+        return f"a message of {len(line)} characters: {line[:200]!r}..."
+    if len(line.splitlines()) != 1 or not line.isprintable():
+        return f"a message that is not one printable line: {line!r}"
+    if names and not any(str(name) in line for name in names):
+        return f"a message that names none of {', '.join(map(str, names))}: {line!r}"
+    return None
+
+
+def _exhausted(error: BaseException | None) -> str | None:
+    """Whether memory ended: what the limit of the worker prevents, another machine would have to give."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return "it asks for more memory than the limit allows: " + "".join(traceback.format_exception(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def faults(fuzzer: str, cases: range, seed: int, most: int = 5) -> list[Fault]:
+    """The first `most` faults of these cases of a fuzzer."""
+    found: list[Fault] = []
+    with tempfile.TemporaryDirectory(prefix="fuzz_") as folder:
+        while cases and len(found) < most:
+            cases = _until_death(fuzzer, cases, seed, Path(folder), found, most)
+    return found
+
+
+def _until_death(fuzzer: str, cases: range, seed: int, folder: Path, found: list[Fault], most: int) -> range:
+    """Cases in one worker, as long as it lives; returns those that are left."""
+    again = f"PYTHONPATH=.:tests python tests/fuzz/harness.py {fuzzer} --seed {seed} --case"
+    log = folder / "stderr"
+    command = [sys.executable, __file__, fuzzer, "--worker", str(seed), str(cases.start), str(cases.stop), str(folder)]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    with open(log, "wb") as stderr:
+        worker = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    at = cases.start - 1  # the case that runs
+    try:
+        for line in _lines(worker):
+            kind, _, rest = line.partition(" ")
+            if kind == "case":
+                at = int(rest)
+            elif kind == "fault":
+                found.append(Fault(at, f"{again} {at}\n{rest.encode().decode('unicode_escape')}"))
+                if len(found) >= most:
+                    return range(0)
+            elif kind == "late":
+                found.append(Fault(at, f"{again} {at}\nit was ended after {rest}"))
+                return range(at + 1, cases.stop)
+            elif kind == "done":
+                return range(0)
+    finally:
+        worker.kill()
+        worker.wait()
+        assert worker.stdout is not None
+        worker.stdout.close()
+    if at < cases.start:
+        raise RuntimeError(f"the worker of {fuzzer} did not start: {log.read_text(errors='replace')[-2000:]}")
+    tail = log.read_text(errors="replace")[-2000:]
+    found.append(Fault(at, f"{again} {at}\nit ended the process, code {worker.returncode}: {tail}"))
+    return range(at + 1, cases.stop)
+
+
+def _lines(worker: "subprocess.Popen[bytes]") -> Iterator[str]:
+    """Lines of a worker; "late ..." where a case takes too long."""
+    assert worker.stdout is not None
+    rest, pipe = b"", worker.stdout.fileno()
+    since, used, limit = time.monotonic(), 0.0, _STARTING
+    while True:
+        if select.select([pipe], [], [], 0.25)[0]:
+            got = os.read(pipe, 1 << 16)
+            if not got:
+                worker.wait()
+                return
+            *lines, rest = (rest + got).split(b"\n")
+            yield from (line.decode() for line in lines)
+            since, used, limit = time.monotonic(), _processor_seconds(worker.pid), MOST_WAITING
+        elif limit < _STARTING and _processor_seconds(worker.pid) - used > MOST_SECONDS:
+            yield f"late {MOST_SECONDS:g} s of processor time"
+        elif time.monotonic() - since > limit:
+            yield f"late {limit:g} s"
+
+
+def _processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _work(fuzzer: str, seed: int, start: int, stop: int, folder: Path) -> None:
+    """The worker: a line before each case and one for each fault, to the pipe that standard output was."""
+    pipe = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    run_case = importlib.import_module(fuzzer).run_case
+    held = _status("VmData")
+    resource.setrlimit(resource.RLIMIT_DATA, (held + 2 * MOST_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for case in range(start, stop):
+        print("case", case, file=pipe)
+        if said := try_case(run_case, seed, case, folder / "case"):
+            print("fault", said[:4000].encode("unicode_escape").decode(), file=pipe)
+    print("done", file=pipe, flush=True)
+
+
+def try_case(run_case: Callable[[int, int, Path], str | None], seed: int, case: int, folder: Path) -> str | None:
+    """What a case does wrong, memory included."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of resident memory begins anew
+    before = _status("VmRSS")
+    try:
+        said = run_case(seed, case, folder)
+    except Exception:
+        said = traceback.format_exc()
+    peak = _status("VmHWM") - before
+    return said or (f"it took {peak / 2**20:.0f} MB of memory" if peak > MOST_BYTES else None)
+
+
+def _status(field: str) -> int:
+    """Bytes of this process that /proc tells of."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fuzzer", help="a module with run_case, such as fuzz.readers")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--case", type=int, default=0)
+    parser.add_argument("--cases", type=int, help="run so many in workers; without it the one case in this process")
+    parser.add_argument("--keep", type=Path, help="folder for the files of the one case")
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        seed, start, stop, folder = given.worker
+        _work(given.fuzzer, int(seed), int(start), int(stop), Path(folder))
+    elif given.cases is None:
+        folder = given.keep or Path(tempfile.mkdtemp(prefix="fuzz_"))
+        print(
+            try_case(importlib.import_module(given.fuzzer).run_case, given.seed, given.case, folder / "case") or "well"
+        )
+        print(f"its files are in {folder / 'case'}")
+    else:
+        found = faults(given.fuzzer, range(given.case, given.case + given.cases), given.seed, most=20)
+        print(*(fault.said for fault in found), sep="\n\n")
+        print(f"{given.fuzzer}, seed {given.seed}: {given.cases} cases from {given.case}, {len(found)} faults")
+        sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
