@@ -1,31 +1,106 @@
-"""Files that are written atomically."""
+"""Files that are written atomically.
 
+A draft has a name of its own, so that several processes can write the same file: the last one's stays, and is whole.
+What goes wrong with a draft is a `WriteError`, which names the file. The drafts of this process are known, so that
+one which must end at once can remove them (`commands/ending.py`).
+"""
+
+import errno
 import json
 import os
-from collections.abc import Iterator
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 
 FilePath: TypeAlias = str | os.PathLike[str]
+_Made = TypeVar("_Made")
 ASSETS = Path(__file__).parent / "assets"  # released models, the demo clip, ANNY's body
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_drafts: set[Path] = set()
+making = threading.RLock()  # held while a draft is made; who holds it for ever can remove them all
+
+
+class WriteError(OSError):
+    """A file that could not be written: no room, no permission, no such folder."""
+
+
+@contextmanager
+def draft_of(target: Path, make: Callable[[Path], _Made]) -> Iterator[tuple[Path, _Made]]:
+    """A temporary path beside `target`, and what `make` makes there; it is gone when the block ends.
+
+    WriteError where it cannot be made, and where the disk is full.
+    """
+    draft = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with making:
+            _drafts.add(draft)
+            with _naming(target):
+                made = make(draft)
+        yield draft, made
+    except Exception as error:
+        full = _full_disk(error)
+        if full is None or isinstance(error, WriteError):
+            raise
+        raise WriteError(f"{target}: not written: {full.strerror}") from error
+    finally:
+        _remove(draft)
+        _drafts.discard(draft)
+
+
+def take_place(draft: Path, target: Path) -> None:
+    """Give a draft its name; a file of that name is replaced."""
+    with _naming(target):
+        os.replace(draft, target)
+
+
+@contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"{target}: not written: {error.strerror or error}") from error
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """The error of a full disk that an error is or hides: zipfile raises its own while it closes."""
+    while error is not None and not (isinstance(error, OSError) and error.errno in _FULL):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def remove_drafts() -> None:
+    """Remove the drafts of all threads, as a process does that ends."""
+    for draft in list(_drafts):
+        _remove(draft)
+
+
+def _remove(draft: Path) -> None:
+    if draft.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic(path: FilePath) -> Iterator[BinaryIO]:
-    """A file open for writing under a temporary name beside `path`, which it takes when the block ends well."""
+    """A file open for writing under a temporary name beside `path`, which it takes when the block ends well.
+
+    ValueError where the folder is not there, WriteError where the file cannot be written.
+    """
     target = Path(path)
     if not target.parent.is_dir():
         raise ValueError(f"path: {target.parent} is not a folder; legal is a file in a folder that exists")
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(draft, "wb") as file:
+    with draft_of(target, lambda draft: open(draft, "wb")) as (draft, file):
+        with file:
             yield file
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
+        take_place(draft, target)
 
 
 def write_npz(path: FilePath, arrays: dict[str, np.ndarray], *, compress: bool = False) -> None:
@@ -35,7 +110,11 @@ def write_npz(path: FilePath, arrays: dict[str, np.ndarray], *, compress: bool =
 
 
 def write_json(path: FilePath, value: Any) -> None:
-    """Write `value` as indented JSON; folders above it are made."""
+    """Write `value` as indented JSON; folders above it are made. ValueError for a number that is not finite."""
+    try:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{path}: needed finite numbers ({error})") from error
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as file:
-        file.write((json.dumps(value, indent=2) + "\n").encode())
+        file.write((text + "\n").encode())

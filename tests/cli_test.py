@@ -14,6 +14,7 @@ import pytest
 
 from jaxpose import cli
 from jaxpose.commands.options import COMMANDS
+from jaxpose.commands.parser import make_parser
 from jaxpose.model import ASSETS
 
 CLIP = ASSETS / "demo_clip.npz"
@@ -190,7 +191,7 @@ def test_spellings_of_flags():
     """Values that begin with a dash, aliases, lists of numbers, positional arguments in any place."""
 
     def options(*arguments):
-        return cli.make_parser()(list(arguments))[1]
+        return make_parser()(list(arguments))[1]
 
     lift = options("lift", "--out", "o", "--intrinsics", "900,900,500,400", "x.json", "--image-size=640,480")
     assert lift.input == Path("x.json")

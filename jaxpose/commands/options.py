@@ -1,4 +1,4 @@
-"""The options of every command: a frozen dataclass each, of which `jaxpose.cli` makes the parser with cyclopts.
+"""The options of every command: a frozen dataclass each, of which `parser.py` makes the parser.
 
 A field's help is its `text`, or the docstring below it; a class's docstring is the command's. Options that several
 commands share are dataclasses too (`option_groups.py`); a command holds them as fields, and functions take the group

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import xla
 
-from jaxpose import cli, export, model
+from jaxpose import export, model
 from jaxpose.base import Camera
+from jaxpose.commands.parser import make_parser
 from jaxpose.commands.prepare import export as command
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
@@ -29,7 +30,7 @@ NEAR = {"rtol": 1e-5, "atol": 1e-5}  # metres, radians: float32 rounding in two 
 
 def exported(out, model_file, *flags):
     given = map(str, ("export", "--model", model_file, "--hypotheses", 4, "--out", out, *flags))
-    return list(command(cli.make_parser()(list(given))[1]))
+    return list(command(make_parser()(list(given))[1]))
 
 
 @pytest.fixture(scope="module")
