@@ -111,10 +111,15 @@ def write_npz(path: FilePath, arrays: dict[str, np.ndarray], *, compress: bool =
 
 def write_json(path: FilePath, value: Any) -> None:
     """Write `value` as indented JSON; folders above it are made. ValueError for a number that is not finite."""
-    try:
-        text = json.dumps(value, indent=2, allow_nan=False)
-    except ValueError as error:
-        raise ValueError(f"{path}: needed finite numbers ({error})") from error
+    text = as_json(value, path)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as file:
-        file.write((text + "\n").encode())
+        file.write(text.encode())
+
+
+def as_json(value: Any, path: FilePath) -> str:
+    """The text of a file; ValueError for a number that is not finite, which JSON has not."""
+    try:
+        return json.dumps(value, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ValueError(f"{path}: not written: needed finite numbers ({error})") from error

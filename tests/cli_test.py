@@ -159,14 +159,17 @@ def test_bad_input_leaves_with_code_2_one_named_line_and_no_files(case, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lift", "x.json", "--out", "o", "--hypotheses", "0"], "jaxpose lift: --hypotheses: needed a positive number"),
+        (
+            ["lift", "x.json", "--out", "o", "--hypotheses", "0"],
+            "lift: --hypotheses: needed a whole number from 1 to 1,0",
+        ),
         (["lift", "x.json"], "jaxpose lift: --out: needed, and not given"),
         (["lift", "--out", "o"], "jaxpose lift: --input: needed, and not given"),
         (["lift", "x.json", "--out", "o", "--depht", "encoder"], "jaxpose lift: Unknown option: --depht"),
         (["lift", "x.json", "--out", "o", "--aggregate", "best"], 'Invalid value "best" for --aggregate. Choose from'),
         (
             ["lift", "x.json", "--out", "o", "--intrinsics", "1,2,x,4"],
-            "--intrinsics: needed fx,fy,cx,cy in pixels, got",
+            "--intrinsics: needed fx,fy,cx,cy in pixels, at most 1e7 each, got",
         ),
         (
             ["lift", "x.json", "--out", "o", "--image-size", "640x480"],

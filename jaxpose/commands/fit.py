@@ -65,8 +65,8 @@ def fit(options: Fit) -> Iterator[str]:
     """Read, fit and write; each row for itself, or with --as-clip each person as one moving body."""
     paths, output, as_clip = options.input, options.output, options.as_clip
     path = paths[0]
-    if options.smooth is not None and not (as_clip and options.smooth >= 0):
-        raise ValueError(f"--smooth: needed --as-clip and a weight of 0 or more, got {options.smooth:g}")
+    if options.smooth is not None and not as_clip:
+        raise ValueError("--smooth: is for --as-clip")
     for each in paths:
         if not (each.exists() or clips.holds_frames(each)):  # of frames the detector says what is wrong
             raise ValueError(f"{each}: no such file or folder")
@@ -120,7 +120,7 @@ def fit(options: Fit) -> Iterator[str]:
         **{"prior": options.prior, "as_clip": as_clip, "read": seen.said},
         **{"start": None if options.start is None else str(options.start)},
         "error_px": {"median": round(float(np.median(per_frame)), 2), "max": round(float(per_frame.max()), 2)},
-        "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
+        "error_px_camera": report.rounded(np.nanmean(error, 0), 2),
     }
     titles = report.labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
     said = f"fitted to {path.name}"
