@@ -41,6 +41,7 @@ class Running:
     def says(self, text: str) -> str:
         """One line about it, not longer than a screen."""
         line = " ".join(f"jaxpose {self.name}".split()) + ": " + " ".join(text.split())
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
         return line if len(line) <= _MOST else line[: _MOST - 4] + " ..."
 
 

@@ -34,6 +34,7 @@ from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
 _ONE_CAMERA = ("camera", "fov", "camera_name", "format")
 _SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/detectors.py, DETECTOR)
+_MEMORY = 8.0  # that a fitted pose takes, of a drawn one: 12 kB a pose, of 8,000 at once (see memory.py)
 _START = {"body_pose": 63, "global_orient": 3, "transl": 3, "betas": 1}  # of --start: least numbers in a row
 
 
@@ -271,7 +272,8 @@ def ik(options: Ik) -> Iterator[str]:
         given["noise"] = jnp.float32(options.noise)
         return bodies.as_rows(ik_task.ik(key, body, seen, targets.points, fitting.prior, **given))
 
-    rows, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
+    how: dict[str, Any] = {"seed": output.seed, "each": each, "pose": _MEMORY}
+    rows, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, **how)
     said = {
         **report.record("ik", path, fitting.model, spent, num * each, seed=output.seed),
         **{"prior": options.prior, "shape_fitted": options.shape, "noise_m": options.noise},

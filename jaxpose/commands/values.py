@@ -7,7 +7,8 @@ that its arrays can hold, and with a place where its result can be. ValueErrors;
 import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,29 +86,35 @@ def _names(_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
 
 def _file(_: Any, path: Path) -> None:
     """ValueError where a file cannot be written; nothing is left there."""
-    if not path.parent.is_dir() or path.is_dir():
-        raise ValueError(f"needed a file in a folder that exists, got {path}")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"needed a file, and {path} is a device or the like")
-    _check_parts(path)
-    _try(path.parent)
+    with _as_value(path):
+        if not path.parent.is_dir() or path.is_dir():
+            raise ValueError(f"needed a file in a folder that exists, got {path}")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"needed a file, and {path} is a device or the like")
+        _try(path.parent)
 
 
 def _folder(_: Any, path: Path) -> None:
     """ValueError where no folder with files in it can be made; nothing is left there."""
-    _check_parts(path)
     place = path
-    while not (place.exists() or place.is_symlink()) and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise ValueError(f"{place} is {'a file' if place.exists() else 'a link to nothing'}; needed a folder")
-    _try(place)
+    with _as_value(path):
+        while not (place.exists() or place.is_symlink()) and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise ValueError(f"{place} is {'a file' if place.exists() else 'a link to nothing'}; needed a folder")
+        _try(place)
 
 
-def _check_parts(path: Path) -> None:
+@contextmanager
+def _as_value(path: Path) -> Iterator[None]:
+    """Errors of the system as ValueErrors; names are not too long for it, nor those of folders that are not there."""
     longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
     if longest > _LONGEST:
         raise ValueError(f"a name of {longest} bytes; needed at most {_LONGEST}")
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
 
 
 def _try(folder: Path) -> None:

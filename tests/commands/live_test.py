@@ -8,17 +8,15 @@ import threading
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pose_oracle
 import pytest
-from random_params import random_params
+from small_models import write_motion_model
 
 from jaxpose import cli
 from jaxpose import model as released
 from jaxpose.base import Camera
 from jaxpose.commands.live import _until_interrupted
-from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks.motion_stream import start_motions, step_motions
 
 SIZE, CAMERA = "1000,1000", "1000,1000,500,500"
@@ -26,12 +24,7 @@ SIZE, CAMERA = "1000,1000", "1000,1000,500,500"
 
 @pytest.fixture(scope="module")
 def motions(tmp_path_factory):
-    sizes = {"hidden": 16, "time_width": 8, "num_blocks": 1, "num_groups": 4, "dropout": 0.0}
-    network = ScoreMLP(**sizes, num_frames=8, frame_width=8, frame_layers=1, num_heads=2)
-    spec = released.Spec(name="tiny", network=network, target="edm", num_steps=2, context=23)
-    path = tmp_path_factory.mktemp("motions") / "tiny.safetensors"
-    released.save(path, released.Model(random_params(spec), pose_oracle.statistics(), spec), dtype=jnp.float32)
-    return path
+    return write_motion_model(tmp_path_factory.mktemp("motions"))
 
 
 def person(seed, num, shift=0.0):
