@@ -114,8 +114,10 @@ def gather(
     work: (key, block, whether to return the path) -> arrays by name, a dict or a NamedTuple, their axis of observations
     as in `AXIS`; None is left out. each: poses drawn of an observation. states: of the path of the first block, which
     is asked for where there are any. pose: the memory that one takes while it is made, of a pose drawn.
-    ValueError where the memory does not suffice.
+    ValueError where there are no observations, and where the memory does not suffice.
     """
+    if num < 1:
+        raise ValueError("nobody is in the input; needed at least one person in one frame")
     key, clock = jax.random.key(seed), Clock()
     whole: Drawn = {}
     done = 0

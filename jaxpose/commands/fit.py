@@ -144,6 +144,8 @@ def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
     else:
         refuse(options, f"is for a file of several calibrated cameras, and {path} is none", "cameras", "up")
         views = _of_one_camera(path, options)
+    if not len(views.xy):
+        raise ValueError(f"{path}: no frame in it; needed at least one")
     confidence = views.confidence * known_points(body, views.points)
     count = (confidence > 0).sum(-1).max(1)
     few = np.flatnonzero(count < LEAST_POINTS)

@@ -172,22 +172,27 @@ class People:
             yield from self.answers()
 
     def answers(self) -> Iterator[str]:
-        """A line for each frame of the block, which may be shorter at the input's end; then the next block begins."""
+        """A line for each frame of the block, which may be shorter at the input's end; then the next block begins.
+
+        Who has no finite pose, as of keypoints out of all proportion, is left out of the block.
+        """
         lines: list[list[dict[str, Any]]] = [[] for _ in self._block]
         for who, person in list(self._people.items()):
             if not self._block or self._block[0][0] - person.last > _FORGET:
                 del self._people[who]
                 continue
             drawn = self._drawer.step(person.stream, jnp.asarray(person.xy), jnp.asarray(person.confidence))
-            for (place, _), line, sure, row in zip(
-                self._block, lines, person.confidence, self._rows(drawn[0]), strict=False
-            ):
+            rows = list(self._rows(drawn[0]))
+            if not all(np.isfinite(value).all() for row in rows for value in row.values()):
+                del self._people[who]  # JSON has no NaN: who is seen again begins anew
+                continue
+            for (place, _), line, sure, row in zip(self._block, lines, person.confidence, rows, strict=False):
                 if place >= person.first:
                     line.append({"person": who, "seen": bool(sure.any()), **row})
             nothing = np.zeros_like(person.xy), np.zeros_like(person.confidence)
             self._people[who] = _Person(drawn[1], *nothing, person.first, person.last)
         for (_, number), line in zip(self._block, lines, strict=True):
-            yield json.dumps({"frame": number, "people": line})
+            yield json.dumps({"frame": number, "people": line}, allow_nan=False)
         self._block = []
 
     def _new(self, who: int, place: int) -> _Person:

@@ -129,9 +129,9 @@ def motion(options: kinds.PrepareMotion) -> Iterator[str]:
     _check_motion(options.files, given)
     if "joint_map" in given:
         given["joint_map"] = read_joint_map(given["joint_map"])
-    options.out.mkdir(parents=True, exist_ok=True)
     for path, name in zip(options.files, _names(options.files), strict=True):
         found = _read_motion(path, given)
+        options.out.mkdir(parents=True, exist_ok=True)
         target = options.out / f"{name}.npz"
         save_motion(target, found)
         yield f"{target}: {len(found.body_pose)} frames at {found.fps:.4g} per second; {found.source}"

@@ -139,7 +139,7 @@ def test_a_file_that_grows(live, tmp_path):
         ([line(person(0, 1)[0], frame=4), line(person(0, 1)[0], frame=2)], (), "-: frame 2 after 4"),
         ([line(person(0, 1)[0], frame=1.5)], (), "stdin, line 1: frame 1.5; needed a whole number"),
         ([line()], (), "-: nobody was seen"),
-        ([line(person(0, 1)[0])], ("--latency", "7"), "--latency: needed 0 to 6 frames with 'tiny', got 7"),
+        ([line(person(0, 1)[0])], ("--latency", "7"), "--latency: needed 0 to 6 frames with 'tinymotion', got 7"),
         ([line(person(0, 1)[0])], ("--model", "pose17"), "live, where a model is not one of motions, needs"),
         ([line(person(0, 1)[0])], ("--every", "2"), "--every: means nothing to -, which holds no frames"),
     ],

@@ -72,6 +72,7 @@ _WORDS = (*(word for words in _LEGAL.values() for word in words), "blazepose-lit
 # Flags that keep a case short, where it is not told otherwise; idle is waited for, so it stays as it is.
 _QUICK = {"--hypotheses": "2", "--steps": "2", "--num": "3", "--idle": "0.02", "--samples": "5", "--host": "127.0.0.1"}
 _PICKLED = ("positions_2d", "metadata")  # trees of DiffPose's files of mixtures
+_DRAWN = ("lift", "generate", "fuse")  # pictures of bodies take long
 _ALWAYS = ("--idle", "--host", "--port")
 
 
@@ -114,7 +115,7 @@ def command_line(rng: random.Random, folder: Path) -> list[str]:
     if "--camera" in flags and command == "live" and not wild:
         found.append("--camera=900,900,320,240")
     if "--no-pictures" in flags - {*found}:
-        found += ["--no-pictures"] * (rng.random() < 0.9)
+        found += ["--no-pictures"] * (command not in _DRAWN or rng.random() < 0.9)
     if wild and rng.random() < 0.1:
         found.append(rng.choice(("--unknown", "stray", "--out", "-", "--help", "--no-track", "--empty-camera", "\x00")))
     if wild and rng.random() < 0.03:
