@@ -264,10 +264,11 @@ def _lines(path: Path, idle: float) -> Iterator[str]:
             if not more:
                 time.sleep(_POLL)
                 continue
-            text, since = text + more, time.monotonic()
+            text += more
             if text.endswith("\n"):
                 yield text
                 text = ""
+            since = time.monotonic()  # what is waited for is the input: drawing takes time too
         yield text
 
 
@@ -286,8 +287,9 @@ def _files(folder: Path, idle: float) -> Iterator[tuple[int, Source]]:
             digits = re.findall(r"\d+", path.stem)
             if not digits:
                 raise ValueError(f"{path}: needed the frame's number in the name")
-            done, since = path.name, time.monotonic()
+            done = path.name
             yield int(digits[-1]), source
+            since = time.monotonic()
         time.sleep(_POLL)
 
 
