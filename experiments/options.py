@@ -10,6 +10,7 @@ function of its options, which a test calls as the command line does.
 """
 
 import dataclasses
+import math
 import sys
 import types
 import typing
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 from absl import flags, logging
 
 T = TypeVar("T")
+_MOST = 2**31 - 1
 _DEFINE: dict[type, Callable[..., Any]] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
@@ -60,9 +62,19 @@ def parse(kind: type[T], argv: Sequence[str]) -> T:
         if base is not None and value is not None:
             value = _many(field, base, value)
         values[field.name] = field.default if value is None else value
+        _check_number(field.name, values[field.name])
         if values[field.name] is None and field.metadata["required"]:
             raise ValueError(f"--{field.name}: needed, got none: {field.metadata['help']}")
     return kind(**values)
+
+
+def _check_number(name: str, value: Any) -> None:
+    """ValueError for numbers that no array of a run holds."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int) and abs(number) > _MOST:
+            raise ValueError(f"--{name}: got a number of {number.bit_length()} bits, legal is {-_MOST:,} to {_MOST:,}")
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError(f"--{name}: got {number}, legal are finite numbers")
 
 
 def usage(kind: type, text: str) -> str:
@@ -81,9 +93,12 @@ def run(
         return
     try:
         status = main(parse(kind, argv))
-    except ValueError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(130)
     sys.exit(status or 0)
 
 
