@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses
-from jaxpose.commands import clips, detections
+from jaxpose.commands import clips, detections, memory
 from jaxpose.commands.lift import FRAME_TAG
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Live
@@ -98,6 +98,8 @@ def _drawer(options: Live, model: Model, kp: Keypoints) -> tuple[Drawer, dict[st
     given, num = options.keypoints, options.hypotheses
     if given.camera is None and (given.image_size or kp.image_size) is None:
         raise ValueError("--image-size: needed where frames come live and do not say it, or --camera FX,FY,CX,CY")
+    at_once = num * (model.spec.network.window or 1)
+    memory.check("--hypotheses", at_once, at_once)
     intrinsics, camera_said = detections.settle_camera(kp, given)
     how: dict[str, Any] = {"camera": Camera(jnp.asarray(intrinsics, jnp.float32).reshape(-1, 4)[0])}
     how["height"] = options.height

@@ -327,7 +327,7 @@ class Interpolate:
     _: KW_ONLY
     frame_a: Annotated[Frame, text("which frame of A (0); -1 is the last")] = 0
     frame_b: Annotated[Frame, text("which frame of B (0)")] = 0
-    num: Annotated[int, metavar("N"), within(2, 1_000_000, "a number of poses"), text("both ends included (60)")] = 60
+    num: Annotated[int, metavar("N"), within(2, 100_000, "a number of poses"), text("both ends included (60)")] = 60
     fps: Annotated[float, metavar("N"), within(0, 1000, "frames per second", above=True)] = 30.0
     """frames per second of the result (30)"""
     output: FitOutput

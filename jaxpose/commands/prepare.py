@@ -12,6 +12,7 @@ from typing import Any
 
 from jaxpose import export as exporting
 from jaxpose.commands import file_options as kinds
+from jaxpose.commands import memory
 from jaxpose.datasets.amass import prepare_amass
 from jaxpose.datasets.prepare_gmm import gmm_of_detections, gmm_of_heatmaps, gmm_of_keypoints
 from jaxpose.geometry.skeleton import get_skeleton
@@ -71,6 +72,7 @@ def _export_onnx(options: kinds.Export) -> Iterator[str]:
             raise ValueError(f"--{name}: means nothing to --format onnx; few-step models have their own sampler")
     model, skeleton = load(options.model or DEFAULT_MODEL), options.skeleton and get_skeleton(options.skeleton)
     num, batch = options.hypotheses or few_steps.HYPOTHESES, options.batch or 1
+    memory.check("--hypotheses", num * batch, num * batch)  # it is run, to be compared
     exported = few_steps.export_lift(model, num=num, batch=batch, skeleton=skeleton or model.skeleton)
     for side, sizes in (("input", exported.inputs), ("output", exported.outputs)):
         for name, size in sizes.items():

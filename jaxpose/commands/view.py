@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.commands import memory
 from jaxpose.commands.options import View
 from jaxpose.compiled import exact
 from jaxpose.geometry.axes import check_up, covariance_to_camera, from_camera, to_camera
@@ -117,6 +118,7 @@ def view(options: View) -> Iterator[str]:
     result = read_result(options.input, model.skeleton)
     viser = _viser()
     _check_port(options.host, options.port)
+    memory.check("--hypotheses", options.hypotheses, options.hypotheses)
     posterior = Posterior(model, options.hypotheses, options.seed)
     first = posterior(result, 0, {})
     times = [posterior(result, 0, {model.skeleton.parts[3][-1]: result.mean[0, 0]}).seconds for _ in range(_TIMED)]

@@ -94,6 +94,7 @@ def test_nobody_is_told_in_one_line(command, file, tmp_path, capsys):
     last = said.splitlines()[-1]
     assert (code, "Traceback" in said) == (2, False), said
     assert last.startswith("jaxpose ")
+    assert path.name in last or "of 1 files" in last
     for word in ("zero-size", "index", "division", "argmax", "reduction", "KeyError", "cannot convert", "broadcast"):
         assert word not in last
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
