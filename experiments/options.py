@@ -10,6 +10,7 @@ function of its options, which a test calls as the command line does.
 """
 
 import dataclasses
+import math
 import sys
 import types
 import typing
@@ -21,6 +22,7 @@ from absl import flags, logging
 from experiments import launch
 
 T = TypeVar("T")
+_MOST = 2**31 - 1
 _DEFINE: dict[type, Callable[..., Any]] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
@@ -66,9 +68,19 @@ def _parse(kind: type[T], argv: Sequence[str]) -> tuple[T, flags.FlagValues]:
         if base is not None and value is not None:
             value = _many(field, base, value)
         values[field.name] = field.default if value is None else value
+        _check_number(field.name, values[field.name])
         if values[field.name] is None and field.metadata["required"]:
             raise ValueError(f"--{field.name}: needed, got none: {field.metadata['help']}")
     return kind(**values), found
+
+
+def _check_number(name: str, value: Any) -> None:
+    """ValueError for numbers that no array of a run holds."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int) and abs(number) > _MOST:
+            raise ValueError(f"--{name}: got a number of {number.bit_length()} bits, legal is {-_MOST:,} to {_MOST:,}")
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError(f"--{name}: got {number}, legal are finite numbers")
 
 
 def usage(kind: type, text: str) -> str:
@@ -98,9 +110,12 @@ def run(
         options, values = _parse(kind, argv)
         launch.start(name, values, supported=several)
         status = main(options)
-    except ValueError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(130)
     sys.exit(status or 0)
 
 

@@ -16,9 +16,11 @@ few-step model (experiments/jobs/distill.py), "diffpose_h36m" of DiffPose as it 
 
 import functools
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -157,12 +159,32 @@ def make_job(config: ConfigDict) -> Job:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """What is left of the arguments; flags that are not legal leave with code 2 (absl: 1)."""
+    """The program's name; flags that are not legal, and a config that cannot be read, leave with code 2 (absl: 1)."""
     try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        print(f"train: {error}", file=sys.stderr)
-        sys.exit(2)
+        rest = flags.FLAGS(argv)
+        if len(rest) > 1:
+            raise ValueError(f"got {rest[1]!r}, which is no flag; --help lists them")
+        check_numbers(CONFIG.value.to_dict())
+        return rest
+    except (AttributeError, KeyError) as error:
+        said = f"--config: no such entry, or a wrong config: {error}"
+    except (flags.Error, ValueError, OSError, SyntaxError, TypeError) as error:
+        said = str(error).strip().splitlines()[-1].strip()  # before it, ml_collections has the traceback of the config
+    print(f"train: {said}", file=sys.stderr)
+    sys.exit(2)
+
+
+def check_numbers(config: dict[str, Any], name: str = "--config") -> None:
+    """ValueError naming an entry that no run can hold: a seed of more than 32 bits, a count that is no number of 53."""
+    for key, value in config.items():
+        place = f"{name}.{key}"
+        most = 2**32 - 1 if key == "seed" else 2**53
+        if isinstance(value, dict):
+            check_numbers(value, place)
+        elif isinstance(value, int) and not (0 if key == "seed" else -most) <= value <= most:
+            raise ValueError(f"{place}: got a number of {value.bit_length()} bits; legal is up to {most:,}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{place}: got {value}; needed a finite number")
 
 
 def run() -> None:

@@ -36,9 +36,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Key
-from jaxpose.files import FilePath, reader, write_npz
+from jaxpose.files import FilePath, write_npz
 from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model, describe
+from jaxpose.reading import reader
 from jaxpose.tasks import generate as generation
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise, estimate_noise

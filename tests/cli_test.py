@@ -14,6 +14,7 @@ import pytest
 
 from jaxpose import cli
 from jaxpose.commands.options import COMMANDS
+from jaxpose.commands.parser import make_parser
 from jaxpose.model import ASSETS
 
 CLIP = ASSETS / "demo_clip.npz"
@@ -158,14 +159,17 @@ def test_bad_input_leaves_with_code_2_one_named_line_and_no_files(case, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lift", "x.json", "--out", "o", "--hypotheses", "0"], "jaxpose lift: --hypotheses: needed a positive number"),
+        (
+            ["lift", "x.json", "--out", "o", "--hypotheses", "0"],
+            "lift: --hypotheses: needed a whole number from 1 to 1,0",
+        ),
         (["lift", "x.json"], "jaxpose lift: --out: needed, and not given"),
         (["lift", "--out", "o"], "jaxpose lift: --input: needed, and not given"),
         (["lift", "x.json", "--out", "o", "--depht", "encoder"], "jaxpose lift: Unknown option: --depht"),
         (["lift", "x.json", "--out", "o", "--aggregate", "best"], 'Invalid value "best" for --aggregate. Choose from'),
         (
             ["lift", "x.json", "--out", "o", "--intrinsics", "1,2,x,4"],
-            "--intrinsics: needed fx,fy,cx,cy in pixels, got",
+            "--intrinsics: needed fx,fy,cx,cy in pixels, at most 1e7 each, got",
         ),
         (
             ["lift", "x.json", "--out", "o", "--image-size", "640x480"],
@@ -190,7 +194,7 @@ def test_spellings_of_flags():
     """Values that begin with a dash, aliases, lists of numbers, positional arguments in any place."""
 
     def options(*arguments):
-        return cli.make_parser()(list(arguments))[1]
+        return make_parser()(list(arguments))[1]
 
     lift = options("lift", "--out", "o", "--intrinsics", "900,900,500,400", "x.json", "--image-size=640,480")
     assert lift.input == Path("x.json")

@@ -1,7 +1,11 @@
-"""Commands called as from a shell, in this process: what they print, and the code they leave with."""
+"""Commands called as from a shell, in this process: what they print, the code they leave with, and their flags."""
 
+import typing
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxpose.commands.parser import make_parser
 
 
 def called(capsys: Any, main: Callable[[Sequence[str]], Any], *argv: str) -> tuple[int, str]:
@@ -13,3 +17,22 @@ def called(capsys: Any, main: Callable[[Sequence[str]], Any], *argv: str) -> tup
         code = int(left.code or 0)
     streams = capsys.readouterr()
     return code, streams.out + streams.err
+
+
+def arguments_of(command: str) -> list[Any]:
+    """The flags of a command as the parser has them: cyclopts' `Argument` with names, hint, required and so on."""
+    app: Any = make_parser()
+    for part in command.split():
+        app = app[part]
+    return [argument for argument in app.assemble_argument_collection() if not argument.children]
+
+
+def needed(command: str, folder: Path) -> dict[str, str]:
+    """The flags that a command needs, each with a value of its type; files are not there."""
+
+    def value(argument: Any) -> str:
+        legal = typing.get_args(argument.hint) if typing.get_origin(argument.hint) is Literal else ()
+        kinds = {int: "3", float: "0.5"}
+        return str(legal[0]) if legal else kinds.get(argument.hint, str(folder / f"{argument.names[0][2:]}.npz"))
+
+    return {argument.names[0]: value(argument) for argument in arguments_of(command) if argument.required}

@@ -71,9 +71,9 @@ def test_python_blocks_run(path):
 
 @pytest.mark.parametrize("line", commands("jaxpose "))
 def test_flags_of_commands_exist(line):
-    from jaxpose import cli
+    from jaxpose.commands.parser import make_parser
 
-    assert cli.make_parser()(shlex.split(line)[1:]) is not None
+    assert make_parser()(shlex.split(line)[1:]) is not None
 
 
 @pytest.mark.parametrize("line", commands("python -m experiments"))

@@ -1,80 +1,90 @@
-"""Errors of files: one short line that names the file, whatever the libraries that parse it raise."""
+"""Files appear whole or not at all, whatever happens while they are written and whoever else writes them."""
 
+import errno
+import json
 import os
+import threading
 
 import numpy as np
 import pytest
 
-from jaxpose.files import check_file, check_growth, one_line, opened, reader, reading, shown
+from jaxpose.files import WriteError, atomic, write_json, write_npz
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (ValueError("cannot reshape"), "a.x: not a readable thing (cannot reshape)"),
-        (KeyError("frame"), "a.x: not a readable thing (KeyError: 'frame')"),
-        (RecursionError("maximum"), "a.x: not a readable thing: nested too deeply to be read"),
-        (MemoryError(), "a.x: not a readable thing (MemoryError)"),
-        (FileNotFoundError(2, "No such file", "a.x"), "a.x: no such file"),
-        (ValueError("a.x, line 3: needed a number"), "a.x, line 3: needed a number"),
-        (ValueError("two\nlines\x1b of a.x"), "two lines? of a.x"),
-    ],
-)
-def test_every_error_is_one_line_that_names_the_file(error, said):
-    with pytest.raises(ValueError, match="a") as caught, reading("a.x", "thing"):
-        raise error
-    assert str(caught.value) == said
+class Full:
+    """A file on a disk that fills up after some bytes."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, data):
+        if self.file.tell() + len(data) > self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.file.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
 
 
-def test_what_is_no_fault_of_the_file_is_passed_on():
-    for error in (ImportError("a package"), KeyboardInterrupt()):
-        with pytest.raises(type(error)), reading("a.x", "thing"):
+@pytest.mark.parametrize("room", [0, 10, 300, 5000])
+def test_a_disk_that_fills_up_is_told_by_the_name_of_the_file_and_leaves_the_old_one(tmp_path, monkeypatch, room):
+    """numpy's archive raises an error of its own while it closes, which hides that of the disk."""
+    target = tmp_path / "a.npz"
+    target.write_bytes(b"old")
+    real = open
+
+    class Opened(Full):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+    monkeypatch.setattr("builtins.open", lambda *given: Opened(real(*given), room))
+    with pytest.raises(WriteError, match=rf"{target}: not written: No space left on device"):
+        write_npz(target, {"x": np.zeros(1000), "y": np.zeros(1000)})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    assert target.read_bytes() == b"old"
+
+
+def test_a_folder_in_the_way_is_told_by_its_name(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(WriteError, match=r"a.json: not written"):
+        write_json(tmp_path / "a.json", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_errors_of_the_work_stay_what_they_are(tmp_path):
+    for error in (FileNotFoundError(2, "a source"), ZeroDivisionError(), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as found, atomic(tmp_path / "a"):
             raise error
+        assert found.value is error
+        assert not list(tmp_path.iterdir())
 
 
-def test_a_reader_is_called_as_before(tmp_path):
-    @reader("thing")
-    def read(path, *, scale=1):
-        """Reads."""
-        return scale * {"3": 3}[path]
-
-    assert (read("3", scale=2), read.__doc__, read.__name__) == (6, "Reads.", "read")
-    with pytest.raises(ValueError, match=r"a\.x: not a readable thing \(KeyError"):
-        read("a.x")
+def test_json_holds_finite_numbers_only(tmp_path):
+    for value in (float("nan"), float("inf"), {"deep": [1, float("-inf")]}):
+        with pytest.raises(ValueError, match=r"a.json: not written: needed finite numbers"):
+            write_json(tmp_path / "a.json", value)
+    assert not list(tmp_path.iterdir())
 
 
-def test_long_messages_keep_their_end():
-    line = one_line("begin " + "x " * 10_000 + "legal are a and b")
-    assert len(line) < 420
-    assert line.startswith("begin x")
-    assert line.endswith("legal are a and b")
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    """Each in a thread of one process, where only the draft's random number tells them apart."""
+    target, faults = tmp_path / "a.json", []
 
+    def write(number):
+        try:
+            for _ in range(20):
+                write_json(target, [number] * 2000)
+                assert len(set(json.loads(target.read_text()))) == 1
+        except Exception as error:
+            faults.append(error)
 
-def test_values_are_shown_in_part():
-    shared: tuple = ()
-    for _ in range(60):
-        shared = (shared, shared)
-    for value in (shared, {"a": shared}, "x" * 10**6, 10**5000, list(range(10**6)), np.zeros(9999)):
-        assert len(shown(value)) <= 80
-    assert shown([1, "b"]) == "[1, 'b']"
-
-
-def test_only_files_are_opened(tmp_path):
-    (tmp_path / "file").write_bytes(b"12345")
-    with opened(tmp_path / "file", "thing") as file:
-        assert file.read() == b"12345"
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "device").symlink_to("/dev/zero")
-    for name, said in {"pipe": "a pipe", "device": "a device", ".": "a folder", "none": "no such file"}.items():
-        with pytest.raises(ValueError, match=said), opened(tmp_path / name, "thing"):
-            pass
-    with pytest.raises(ValueError, match="5 bytes; legal for such a file are 4"):
-        check_file(tmp_path / "file", 4)
-
-
-def test_memory_is_bounded_by_the_size_of_the_file(tmp_path):
-    (tmp_path / "file").write_bytes(bytes(1000))
-    most = ((64 << 20) + 100_000) // 8
-    check_growth(tmp_path / "file", most, "numbers")
-    with pytest.raises(ValueError, match="file: numbers would take"):
-        check_growth(tmp_path / "file", most + 1, "numbers")
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

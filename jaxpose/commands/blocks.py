@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from jaxpose.base import Key
+from jaxpose.commands import memory
 from jaxpose.geometry.windows import Windows
 
 Drawn = dict[str, np.ndarray]  # the fields of a task's result
@@ -104,20 +105,28 @@ def gather(
     *,
     seed: int = 0,
     each: int = 1,
-    path: bool = False,
+    states: int = 0,
     what: str = "drew",
+    pose: float = 1.0,
 ) -> Generator[str, None, tuple[Drawn, Spent]]:
     """What `work` makes of `num` observations, row by row; yields lines of progress.
 
     work: (key, block, whether to return the path) -> arrays by name, a dict or a NamedTuple, their axis of observations
-    as in `AXIS`; None is left out. each: poses drawn of an observation. path: ask for the path of the first block.
+    as in `AXIS`; None is left out. each: poses drawn of an observation. states: of the path of the first block, which
+    is asked for where there are any. pose: the memory that one takes while it is made, of a pose drawn.
+    ValueError where there are no observations, and where the memory does not suffice.
     """
+    if num < 1:
+        raise ValueError("nobody is in the input; needed at least one person in one frame")
     key, clock = jax.random.key(seed), Clock()
     whole: Drawn = {}
     done = 0
     for block in blocks:
         rows = block.rows[block.kept]
-        found = work(jax.random.fold_in(key, block.index), block, path and bool((rows == 0).any()))
+        if each > 1 and not done:
+            of_block = each * len(block.rows if block.track is None else block.track.rows)
+            memory.check("--hypotheses", each * num, round(pose * of_block), states * of_block)
+        found = work(jax.random.fold_in(key, block.index), block, bool(states) and bool((rows == 0).any()))
         found = found if isinstance(found, dict) else found._asdict()
         for name, value in jax.device_get({k: v for k, v in found.items() if v is not None}).items():
             axis = AXIS.get(name, 0)

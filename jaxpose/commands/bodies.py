@@ -204,6 +204,7 @@ def write_bodies(
     """
     out, files, pictures = options.output.out, options.output.exports, not options.output.no_pictures
     arrays = {**arrays, **report.axes(SMPL_22.joints, up, summary["frame_tag"])}
+    report.check_finite(arrays)
     judged = typical.of_bodies(arrays.get("mean", shown.body_pose[0]), arrays)
     yield from judged.said
     arrays, summary = arrays | judged.arrays, summary | judged.summary

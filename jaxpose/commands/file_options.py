@@ -9,23 +9,28 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from jaxpose.commands.option_groups import (
+from jaxpose.commands.values import (
     Axis,
+    Components,
     Count,
+    Hypotheses,
     Joints,
     ModelName,
     Names,
+    NewFile,
+    NewFolder,
     Rate,
+    Seed,
     Size,
     Steps,
+    Unit,
     metavar,
     text,
     within,
 )
 
 Poses = Annotated[Path, metavar("NPZ")]
-Target = Annotated[Path, metavar("FOLDER"), text("the folder to make")]
-ModelFile = Annotated[Path, metavar("FILE.safetensors"), text("the model file to write")]
+ModelFile = Annotated[NewFile, metavar("FILE.safetensors"), text("the model file to write")]
 Detections = Parameter(name="--detections")
 
 
@@ -45,7 +50,7 @@ class Export:
     task: Annotated[str, text("lift, complete, denoise, generate or generate_rotations")]
     model: ModelName = None
     format: Annotated[str, metavar("NAME"), text("jax (default) or onnx")] = "jax"
-    hypotheses: Annotated[Count | None, metavar("H")] = None
+    hypotheses: Hypotheses | None = None
     """poses per observation; of generation, in all (200; onnx: 20)"""
     batch: Annotated[Count | None, metavar("N")] = None
     """observations a call (any number; onnx: 1); denoise and DiffPose models need one"""
@@ -55,7 +60,7 @@ class Export:
     sampler: Annotated[str, metavar("NAME"), text("as in `jaxpose lift`")] = "posterior"
     platforms: Annotated[Names | None, metavar("A,B")] = None
     """of cpu, cuda, rocm, tpu: where it shall run (where this runs)"""
-    out: Annotated[Path, metavar("FILE"), text("the file to write, such as lift.jaxexport")]
+    out: Annotated[NewFile, metavar("FILE"), text("the file to write, such as lift.jaxexport")]
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class PrepareH36m:
     detections_pkl: Annotated[Path | None, metavar("PKL"), Detections] = None
     """h36m_sh_dt_ft.pkl; else true projections are taken"""
     split: Annotated[str, text("train or test: the part of the detections it belongs to")]
-    out: Target
+    out: NewFolder
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class PrepareVideopose3d:
     data_3d_npz: Annotated[Poses, Parameter(name="--poses"), text("data_3d_h36m.npz")]
     data_2d_npz: Annotated[Poses | None, Detections, text("data_2d_h36m_*.npz; else true projections are taken")] = None
     subjects: Annotated[Names, metavar("S9,S11"), text("which subjects, by commas")]
-    out: Target
+    out: NewFolder
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class Prepare3dhp:
     _: KW_ONLY
     path: Annotated[Poses, Parameter(name="--poses"), text("data_train_3dhp.npz or data_test_3dhp.npz")]
     split: Annotated[str, text("train or test: which of the two it is")]
-    out: Target
+    out: NewFolder
 
 
 @dataclass(frozen=True)
@@ -141,11 +146,12 @@ class PrepareGmm:
     keypoints: Annotated[Path | None, metavar("FILE"), text("a file or folder of keypoints, as `lift` takes")] = None
     heatmaps: Annotated[Path | None, metavar("FILE")] = None
     """.npz or .npy of heatmaps [N, J, h, w]: fitted by EM"""
-    out: Annotated[Poses, text("the file to write")]
-    components: Annotated[Count | None, metavar("M"), text("Gaussians a joint (1, 2 with confidences, 5)")] = None
-    sigma: Annotated[float | None, metavar("S"), text("deviation of a detection; the image is 2 wide (0.01)")] = None
+    out: Annotated[NewFile, metavar("NPZ")]
+    components: Annotated[Components | None, metavar("M"), text("Gaussians a joint (1, 2 with confidences, 5)")] = None
+    sigma: Annotated[float | None, metavar("S"), within(0, 1, "normalised units", above=True)] = None
+    """deviation of a detection; the image is 2 wide (0.01)"""
     samples: Annotated[Count | None, metavar("N"), text("points drawn from each heatmap (1000)")] = None
-    seed: Annotated[int | None, text("of the points drawn from heatmaps (0)")] = None
+    seed: Annotated[Seed | None, text("of the points drawn from heatmaps (0)")] = None
     missing: Literal["error", "hide"] | None = None
     """a heatmap of zeros: an error (default), or anywhere"""
     image_size: Annotated[Size | None, text("pixels, where the file does not say")] = None
@@ -159,7 +165,7 @@ class PrepareBody:
 
     _: KW_ONLY
     kind: Annotated[Literal["smpl", "smplh", "smplx"], text("whose joints it has")]
-    out: Annotated[Poses, text("the file to write")]
+    out: Annotated[NewFile, metavar("NPZ")]
 
 
 @dataclass(frozen=True)
@@ -184,11 +190,11 @@ class PrepareAmass:
     root: Annotated[Path, metavar("DIR"), text("the folder that holds AMASS's subsets")]
     split: Annotated[str, text("train, valid or test: DPoser's shares of the subsets")]
     subsets: Annotated[Names | None, metavar("A,B"), text("other subsets than the split's, by commas")] = None
-    fps: Annotated[float | None, text("about this many frames a second of motion (30)")] = None
-    seed: Annotated[int, text("of the frames drawn by --published-selection (0)")] = 0
+    fps: Annotated[Rate | None, text("about this many frames a second of motion (30)")] = None
+    seed: Annotated[Seed, text("of the frames drawn by --published-selection (0)")] = 0
     published_selection: bool = False
     """24 % of the frames at random, as published: recordings of 120 fps count 4 times those of 30"""
-    out: Annotated[Target, text("<split>.npz and .json go there")]
+    out: Annotated[NewFolder, text("<split>.npz and .json go there")]
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,7 @@ class PrepareFragments:
     """.npz, .npy, .bvh, .amc, or a folder of them"""
     _: KW_ONLY
     length: Annotated[Count, metavar("F"), text("frames each (60)")] = 60
-    out: Target
+    out: NewFolder
 
 
 @dataclass(frozen=True)
@@ -208,9 +214,9 @@ class PrepareMotion:
 
     files: Annotated[tuple[Path, ...], metavar("FILE"), text(".bvh, .amc, .npz or .npy")]
     _: KW_ONLY
-    out: Annotated[Target, text("the folder to write to; made where absent")]
+    out: Annotated[NewFolder, text("the folder to write to; made where absent")]
     asf: Annotated[Path | None, metavar("FILE"), text("the skeleton of .amc files (the .asf beside each)")] = None
-    unit_m: Annotated[float | None, metavar("M")] = None
+    unit_m: Unit = None
     """metres of one unit of length of .bvh and .amc (from the legs)"""
     fps: Annotated[Rate | None, text("frames per second of files that do not say (.amc 120, others 30)")] = None
     joint_map: Annotated[Path | None, metavar("JSON")] = None
@@ -228,7 +234,7 @@ class PrepareMocap:
 
     sources: Annotated[tuple[Path, ...], metavar("FILE"), text("files, or folders of them")]
     _: KW_ONLY
-    out: Target
+    out: NewFolder
     val: Annotated[Names | None, metavar("A,B")] = None
     """subjects for validation, or takes of a subject that trains otherwise (none)"""
     subject: Annotated[str | None, metavar("NAME"), text("of all files (the folders that hold each)")] = None
@@ -248,7 +254,7 @@ class PrepareMocap:
         Axis | None, text("of positions and AMASS: the axis that points up (as the file or the poses say)")
     ] = None
     unit: Annotated[Literal["m", "cm", "mm"] | None, text("of positions (as in the file)")] = None
-    unit_m: Annotated[float | None, metavar("M"), text("metres of one unit of .bvh and .amc (from the legs)")] = None
+    unit_m: Annotated[Unit, text("metres of one unit of .bvh and .amc (from the legs)")] = None
     asf: Annotated[Path | None, metavar("FILE"), text("the skeleton of .amc files (the .asf beside each)")] = None
     joint_map: Annotated[Path | None, metavar("JSON")] = None
     """for other skeletons of .bvh: {"LeftLeg": "left_knee", ...}, theirs to SMPL's"""

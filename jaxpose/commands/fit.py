@@ -34,6 +34,7 @@ from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
 _ONE_CAMERA = ("camera", "fov", "camera_name", "format")
 _SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/detectors.py, DETECTOR)
+_MEMORY = 8.0  # that a fitted pose takes, of a drawn one: 12 kB a pose, of 8,000 at once (see memory.py)
 _START = {"body_pose": 63, "global_orient": 3, "transl": 3, "betas": 1}  # of --start: least numbers in a row
 
 
@@ -65,8 +66,8 @@ def fit(options: Fit) -> Iterator[str]:
     """Read, fit and write; each row for itself, or with --as-clip each person as one moving body."""
     paths, output, as_clip = options.input, options.output, options.as_clip
     path = paths[0]
-    if options.smooth is not None and not (as_clip and options.smooth >= 0):
-        raise ValueError(f"--smooth: needed --as-clip and a weight of 0 or more, got {options.smooth:g}")
+    if options.smooth is not None and not as_clip:
+        raise ValueError("--smooth: is for --as-clip")
     for each in paths:
         if not (each.exists() or clips.holds_frames(each)):  # of frames the detector says what is wrong
             raise ValueError(f"{each}: no such file or folder")
@@ -120,7 +121,7 @@ def fit(options: Fit) -> Iterator[str]:
         **{"prior": options.prior, "as_clip": as_clip, "read": seen.said},
         **{"start": None if options.start is None else str(options.start)},
         "error_px": {"median": round(float(np.median(per_frame)), 2), "max": round(float(per_frame.max()), 2)},
-        "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
+        "error_px_camera": report.rounded(np.nanmean(error, 0), 2),
     }
     titles = report.labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
     said = f"fitted to {path.name}"
@@ -143,6 +144,8 @@ def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
     else:
         refuse(options, f"is for a file of several calibrated cameras, and {path} is none", "cameras", "up")
         views = _of_one_camera(path, options)
+    if not len(views.xy):
+        raise ValueError(f"{path}: no frame in it; needed at least one")
     confidence = views.confidence * known_points(body, views.points)
     count = (confidence > 0).sum(-1).max(1)
     few = np.flatnonzero(count < LEAST_POINTS)
@@ -271,7 +274,8 @@ def ik(options: Ik) -> Iterator[str]:
         given["noise"] = jnp.float32(options.noise)
         return bodies.as_rows(ik_task.ik(key, body, seen, targets.points, fitting.prior, **given))
 
-    rows, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
+    how: dict[str, Any] = {"seed": output.seed, "each": each, "pose": _MEMORY}
+    rows, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, **how)
     said = {
         **report.record("ik", path, fitting.model, spent, num * each, seed=output.seed),
         **{"prior": options.prior, "shape_fitted": options.shape, "noise_m": options.noise},

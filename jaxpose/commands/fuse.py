@@ -78,7 +78,7 @@ def fuse(options: Fuse) -> Iterator[str]:
         **{"read": said[:1], "method": options.method, "robust": robust, "num_poses": num},
         **{"network_calls": method.num_steps, "num_hypotheses": each, "num_cameras": seen.xy.shape[1]},
         **{"frame_tag": tag, "scale": "the cameras' calibration"},
-        "error_px_camera": np.nanmean(error, 0).round(2).tolist(),
+        "error_px_camera": report.rounded(np.nanmean(error, 0), 2),
         "systematic": {
             "joint_mm": dict(zip(skeleton.joints, (1000 * errors.joint).round(1).tolist(), strict=True)),
             "camera_mm": round(1000 * errors.camera, 1),

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxpose.commands import exports, models, report
+from jaxpose.commands import exports, memory, models, report
 from jaxpose.commands.blocks import Clock
 from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
 from jaxpose.commands.option_groups import refuse
@@ -42,6 +42,7 @@ def _joints(options: Generate, name: str, model: Model) -> Iterator[str]:
     output, num, path, clock = options.output, options.num, options.sampling.path, Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     sampler = sampler.with_usual_steps(task.NUM_STEPS, model)
+    memory.check("--num", num, num, num * (sampler.network_calls(model) + 1) if path else 0)
     run = exact(task.generate, num=num, sampler=sampler, return_path=path)
     drawn = np.asarray(run(jax.random.key(output.seed), model))
     spent = clock.spent()
@@ -65,6 +66,7 @@ def _bodies(options: Generate, name: str, model: Model) -> Iterator[str]:
     output, num = options.output, options.num
     body, clock = models.load_body(options.output.exports.body), Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
+    memory.check("--num", num, num)
     body_pose = np.asarray(exact(generate_rotations, num=num, sampler=sampler)(jax.random.key(output.seed), model))
     spent = clock.spent()
     yield f"drew {num} body poses, {spent.rate(num):,.0f} poses/s"
@@ -90,8 +92,6 @@ def _temperature(options: Generate) -> dict[str, float]:
 def interpolate(options: Interpolate) -> Iterator[str]:
     """Read, carry over and write."""
     output, num, paths = options.output, options.num, (options.first, options.second)
-    if num < 2:
-        raise ValueError(f"--num: needed 2 or more, for both ends, got {num}")
     name = report.result(output, "interpolate", "interpolated", *paths)
     exports.check(output.exports)
     model = models.load_prior(output.model, "interpolate")

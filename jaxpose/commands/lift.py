@@ -156,7 +156,8 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         clock = video.timing(data.source)
         yield f"video model, windows of {length} frames: {clock.said}"
         groups = video.groups(data.source.person, clock, length)
-    return (yield from blocks.gather(work or lift_block, groups, num, seed=seed, each=each, path=sampling.path))
+    states = sampler.network_calls(model) + 1 if sampling.path else 0
+    return (yield from blocks.gather(work or lift_block, groups, num, seed=seed, each=each, states=states))
 
 
 def _smoothed(data: Detections, lifted: Drawn, seed: int) -> Generator[str, None, Drawn]:

@@ -22,20 +22,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses
-from jaxpose.commands import clips, detections
+from jaxpose.commands import clips, detections, memory
 from jaxpose.commands.lift import FRAME_TAG
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Live
 from jaxpose.commands.video import TRAINED_FPS
 from jaxpose.detect.base import Frame
 from jaxpose.detect.frames import Clip, check, frames, holds_frames
-from jaxpose.files import check_file, reading
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.io.arrays import Source
 from jaxpose.io.keypoints import Keypoints, read_frame
 from jaxpose.io.tracking import Tracker
 from jaxpose.model import Model, load, require
+from jaxpose.reading import check_file, reading
 from jaxpose.tasks.motion_stream import start_motions, step_motions
 from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.stream import start_stream, step_stream
@@ -99,6 +99,8 @@ def _drawer(options: Live, model: Model, kp: Keypoints) -> tuple[Drawer, dict[st
     given, num = options.keypoints, options.hypotheses
     if given.camera is None and (given.image_size or kp.image_size) is None:
         raise ValueError("--image-size: needed where frames come live and do not say it, or --camera FX,FY,CX,CY")
+    at_once = num * (model.spec.network.window or 1)
+    memory.check("--hypotheses", at_once, at_once)
     intrinsics, camera_said = detections.settle_camera(kp, given)
     how: dict[str, Any] = {"camera": Camera(jnp.asarray(intrinsics, jnp.float32).reshape(-1, 4)[0])}
     how["height"] = options.height
@@ -173,22 +175,27 @@ class People:
             yield from self.answers()
 
     def answers(self) -> Iterator[str]:
-        """A line for each frame of the block, which may be shorter at the input's end; then the next block begins."""
+        """A line for each frame of the block, which may be shorter at the input's end; then the next block begins.
+
+        Who has no finite pose, as of keypoints out of all proportion, is left out of the block.
+        """
         lines: list[list[dict[str, Any]]] = [[] for _ in self._block]
         for who, person in list(self._people.items()):
             if not self._block or self._block[0][0] - person.last > _FORGET:
                 del self._people[who]
                 continue
             drawn = self._drawer.step(person.stream, jnp.asarray(person.xy), jnp.asarray(person.confidence))
-            for (place, _), line, sure, row in zip(
-                self._block, lines, person.confidence, self._rows(drawn[0]), strict=False
-            ):
+            rows = list(self._rows(drawn[0]))
+            if not all(np.isfinite(value).all() for row in rows for value in row.values()):
+                del self._people[who]  # JSON has no NaN: who is seen again begins anew
+                continue
+            for (place, _), line, sure, row in zip(self._block, lines, person.confidence, rows, strict=False):
                 if place >= person.first:
                     line.append({"person": who, "seen": bool(sure.any()), **row})
             nothing = np.zeros_like(person.xy), np.zeros_like(person.confidence)
             self._people[who] = _Person(drawn[1], *nothing, person.first, person.last)
         for (_, number), line in zip(self._block, lines, strict=True):
-            yield json.dumps({"frame": number, "people": line})
+            yield json.dumps({"frame": number, "people": line}, allow_nan=False)
         self._block = []
 
     def _new(self, who: int, place: int) -> _Person:
@@ -264,10 +271,11 @@ def _lines(path: Path, idle: float) -> Iterator[str]:
             if not more:
                 time.sleep(_POLL)
                 continue
-            text, since = text + more, time.monotonic()
+            text += more
             if text.endswith("\n"):
                 yield text
                 text = ""
+            since = time.monotonic()  # what is waited for is the input: drawing takes time too
         yield text
 
 
@@ -286,8 +294,9 @@ def _files(folder: Path, idle: float) -> Iterator[tuple[int, Source]]:
             digits = re.findall(r"\d+", path.stem)
             if not digits:
                 raise ValueError(f"{path}: needed the frame's number in the name")
-            done, since = path.name, time.monotonic()
+            done = path.name
             yield int(digits[-1]), source
+            since = time.monotonic()
         time.sleep(_POLL)
 
 

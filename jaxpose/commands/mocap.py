@@ -25,7 +25,7 @@ from jaxpose.commands.models import DEFAULT_PRIOR
 from jaxpose.commands.prepare import read_joint_map
 from jaxpose.datasets.h36m import check_new, new_folder
 from jaxpose.datasets.prepare_mocap import Labels, Piece, Recorded, at_rate, on_floor, pieces, split, write_mocap
-from jaxpose.files import check_growth, reading, write_npz
+from jaxpose.files import write_npz
 from jaxpose.fitting.joint_angles import fit_skeleton, joint_angles, points_of
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import Body
@@ -41,6 +41,7 @@ from jaxpose.io.poses3d import read_poses3d
 from jaxpose.io.retarget import GENERIC_OFFSETS, retarget_with_joints
 from jaxpose.io.smpl_motion import check_motion
 from jaxpose.model import load
+from jaxpose.reading import check_growth, reading
 
 _ARRAYS, _TEXTS, _MARKERS = (".npz", ".npy"), (".csv", ".json"), (".c3d", ".trc")
 SUFFIXES = (".bvh", ".amc", *_ARRAYS, *_MARKERS, *_TEXTS)

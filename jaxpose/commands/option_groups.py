@@ -1,89 +1,27 @@
-"""Groups of options that several commands share, and the checks of their values that need no file."""
+"""Groups of options that several commands share."""
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
-
-def metavar(text: str, *aliases: str) -> Parameter:
-    """What stands for a flag's value in the help, and other names of the flag."""
-    return Parameter(metavar=text, alias=aliases or None, allow_leading_hyphen=text == "AXIS")
-
-
-def text(help: str) -> Parameter:
-    """A flag's help, where it fits into the flag's line; else it stands below as a docstring."""
-    return Parameter(help=help)
-
-
-def within(low: float, high: float, what: str, *, above: bool = False) -> Parameter:
-    """A number from `low` (or `above` it) to `high`; what: its unit in words, for the error."""
-
-    def check(_: Any, value: float | None) -> None:
-        if value is not None and (not low <= value <= high or (above and value == low)):
-            raise ValueError(f"needed {what} {'above' if above else 'from'} {low:g} to {high:g}, got {value:g}")
-
-    return Parameter(validator=check)
-
-
-def _positive(_: Any, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ValueError(f"needed a positive number, got {value}")
-
-
-def _numbers(count: int, meaning: str, kind: Callable[[str], Any]) -> Parameter:
-    def convert(_: Any, tokens: Sequence[Token]) -> tuple[Any, ...]:
-        text = tokens[0].value
-        try:
-            values = tuple(kind(part) for part in text.split(","))
-        except ValueError:
-            raise ValueError(f"needed {meaning}, got {text!r}") from None
-        if len(values) != count:
-            raise ValueError(f"needed {count} numbers, {meaning}, got {text!r}")
-        return values
-
-    return Parameter(converter=convert, n_tokens=1, accepts_keys=False)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError
-    return value
-
-
-def _pixels(text: str) -> int:
-    value = float(text)
-    if not (value >= 1 and value == int(value)):
-        raise ValueError
-    return int(value)
-
-
-def _names(_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
-    return tuple(part.strip() for part in tokens[0].value.split(","))
-
-
-Count = Annotated[int, Parameter(validator=_positive)]
-Names = Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, accepts_keys=False)]
-Pinhole = Annotated[tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels", _finite)]
-Direction = Annotated[tuple[float, float, float], _numbers(3, "x,y,z", _finite)]
-Size = Annotated[tuple[int, int], _numbers(2, "WIDTH,HEIGHT in whole pixels", _pixels), metavar("W,H")]
-Rate = Annotated[float, metavar("N"), within(1, 1000, "frames per second")]
-Fps = Annotated[Rate | None, text("frames per second of the input, where it does not say")]
-Share = Annotated[float, metavar("C"), within(0, 1, "a confidence"), text("joints below are hidden (0.1)")]
-NoisePx = Annotated[float, metavar("PX"), within(0.1, 1000, "pixels")]
-Height = Annotated[
-    float | None, metavar("M"), within(0.3, 3, "metres"), text("body height in metres; else the model's knowledge")
-]
-Out = Annotated[Path, metavar("DIR"), text("folder for the results; made where absent")]
-Name = Annotated[str | None, text("name of the files of the result (that of the input)")]
-ModelName = Annotated[str | None, text("a bundled model's name or a .safetensors file")]
-Steps = Annotated[Count | None, metavar("T"), text("solver steps (what validation chose)")]
-Joints = Annotated[str | None, text("joint set of the input: h36m17, coco17, body25, halpe26, ...")]
-Axis = Annotated[str, metavar("AXIS")]
+from jaxpose.commands.values import (
+    Axis,
+    Count,
+    Direction,
+    ModelName,
+    Name,
+    Out,
+    Pinhole,
+    Seed,
+    Share,
+    Size,
+    Steps,
+    metavar,
+    text,
+    within,
+)
 
 _beside = Parameter(name="*")  # a group's flags stand beside those of the command
 
@@ -112,7 +50,7 @@ class Output:
     out: Out
     name: Name = None
     model: ModelName = None
-    seed: Annotated[int, text("random seed (0)")] = 0
+    seed: Seed = 0
     no_pictures: Annotated[bool, text("write numbers only (.npz and .json)")] = False
     exports: Annotated[Exports, Parameter(group="files for other programs")] = Exports()
 

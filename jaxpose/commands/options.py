@@ -1,4 +1,4 @@
-"""The options of every command: a frozen dataclass each, of which `jaxpose.cli` makes the parser with cyclopts.
+"""The options of every command: a frozen dataclass each, of which `parser.py` makes the parser.
 
 A field's help is its `text`, or the docstring below it; a class's docstring is the command's. Options that several
 commands share are dataclasses too (`option_groups.py`); a command holds them as fields, and functions take the group
@@ -16,33 +16,39 @@ from cyclopts import Parameter
 from jaxpose.commands import file_options
 from jaxpose.commands.option_groups import (
     Axes,
-    Axis,
     CalibrationFile,
+    FitOutput,
+    KeypointFile,
+    Output,
+    Sampling,
+    VideoFile,
+    WorldAxes,
+)
+from jaxpose.commands.values import (
+    Axis,
+    Components,
     Count,
     Direction,
-    FitOutput,
     Fps,
+    Frame,
     Height,
+    Hypotheses,
     Joints,
-    KeypointFile,
     Name,
     Names,
     NoisePx,
+    NumPoses,
     Out,
-    Output,
     Rate,
-    Sampling,
+    Seed,
     Share,
     Steps,
-    VideoFile,
-    WorldAxes,
     metavar,
     text,
     within,
 )
 
 Aggregate = Literal["reprojection", "likelihood", "mean", "median", "geometric_median", "medoid", "mode", "pose_mode"]
-Hypotheses = Annotated[Count, metavar("H")]
 Points = Annotated[
     str | None,
     metavar("SET", "--points"),
@@ -78,7 +84,7 @@ class Lift:
     height: Height = None
     world: WorldAxes = WorldAxes()
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (200)")] = 200
-    components: Annotated[Count | None, metavar("M")] = None
+    components: Annotated[Components | None, metavar("M")] = None
     """DiffPose: Gaussians a joint that its samples start from (1, of heatmaps 5)"""
     depth: Literal["encoder", "ensemble", "histogram"] | None = None
     """DiffPose: where the start's x, y, z come from, its encoder (default), the encoder on many draws of the keypoints,
@@ -110,11 +116,11 @@ class Live:
     model: Annotated[str, text("a model of motions or DiffPose's, or a .safetensors file (diffpose17_video)")] = (
         "diffpose17_video"
     )
-    latency: Annotated[int | None, metavar("F")] = None
+    latency: Annotated[int | None, metavar("F"), within(0, 1000, "a number of frames")] = None
     """frames that one waits for; of models of motions (4)"""
     hypotheses: Annotated[Hypotheses, text("3D poses of a person (20)")] = 20
     samples: Annotated[bool, text("write all of them, not the mean alone")] = False
-    seed: Annotated[int, text("random seed (0)")] = 0
+    seed: Seed = 0
     idle: Annotated[float, metavar("S"), within(0, 1e6, "seconds", above=True)] = 10.0
     """seconds without a frame after which a folder or file has ended (10)"""
     video: Annotated[VideoFile, OfVideos] = VideoFile()
@@ -221,7 +227,7 @@ class Generate:
     """
 
     _: KW_ONLY
-    num: Annotated[Count, metavar("N"), text("how many poses")]
+    num: Annotated[NumPoses, text("how many poses")]
     temperature: Annotated[float, metavar("T"), within(0, 2, "a number")] = 1.0
     """1 samples the model's distribution of poses (default); below 1, more probable and less varied poses"""
     output: Output
@@ -300,7 +306,7 @@ class Fit:
     fps: Fps = None
     noise_px: Annotated[NoisePx | None, text("of a keypoint's coordinates (1 in 100 of the person's size)")] = None
     as_clip: Annotated[bool, text("the frames of a person are one motion")] = False
-    smooth: Annotated[float | None, metavar("W")] = None
+    smooth: Annotated[float | None, metavar("W"), within(0, 1e9, "a weight")] = None
     """of clips: weight of smoothness at 30 frames/s, 1/m^2 (600)"""
     start: Annotated[Path | None, metavar("NPZ")] = None
     """go on from body_pose, global_orient, transl, betas, row by row, in camera axes"""
@@ -319,9 +325,9 @@ class Interpolate:
     first: Annotated[Path, metavar("A"), text("file of the first pose")]
     second: Annotated[Path, metavar("B"), text("file of the last pose; may be the same")]
     _: KW_ONLY
-    frame_a: Annotated[int, metavar("F"), text("which frame of A (0); -1 is the last")] = 0
-    frame_b: Annotated[int, metavar("F"), text("which frame of B (0)")] = 0
-    num: Annotated[int, metavar("N"), text("poses, both ends included (60)")] = 60
+    frame_a: Annotated[Frame, text("which frame of A (0); -1 is the last")] = 0
+    frame_b: Annotated[Frame, text("which frame of B (0)")] = 0
+    num: Annotated[int, metavar("N"), within(2, 100_000, "a number of poses"), text("both ends included (60)")] = 60
     fps: Annotated[float, metavar("N"), within(0, 1000, "frames per second", above=True)] = 30.0
     """frames per second of the result (30)"""
     output: FitOutput
@@ -340,8 +346,8 @@ class View:
     model: Annotated[str, text("a bundled model's name or a .safetensors file (pose17_fast)")] = "pose17_fast"
     hypotheses: Annotated[Hypotheses, text("3D poses of an answer (40)")] = 40
     host: Annotated[str, text("where to listen (127.0.0.1, this machine alone)")] = "127.0.0.1"
-    port: Annotated[Count, metavar("N"), text("(8080)")] = 8080
-    seed: Annotated[int, text("random seed (0)")] = 0
+    port: Annotated[int, metavar("N"), within(1, 65535, "a port"), text("(8080)")] = 8080
+    seed: Seed = 0
 
 
 # Command -> its options, and "module:function" below jaxpose that is imported when it runs: of this folder with the

@@ -125,7 +125,8 @@ def draw(
         clock = video.timing(data.source)
         yield f"model of motions: {clock.said}"
         groups = video.tracks(data.source.person, clock, model.spec.network.window or 0, most=np.inf)
-    drawn, spent = yield from blocks.gather(work, groups, num, seed=seed, each=each, path=sampling.path)
+    states = sampler.network_calls(model) + 1 if sampling.path else 0
+    drawn, spent = yield from blocks.gather(work, groups, num, seed=seed, each=each, states=states)
     said = report.record(task.__name__, options.input, model, spent, num * each, seed=seed)
     return drawn, said | report.sampled(model, sampler)
 

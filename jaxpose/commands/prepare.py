@@ -11,6 +11,7 @@ from typing import Any
 
 from jaxpose import export as exporting
 from jaxpose.commands import file_options as kinds
+from jaxpose.commands import memory
 from jaxpose.datasets.amass import prepare_amass
 from jaxpose.datasets.prepare_gmm import gmm_of_detections, gmm_of_heatmaps, gmm_of_keypoints
 from jaxpose.geometry.skeleton import get_skeleton
@@ -42,8 +43,6 @@ _MOTION = {
 def export(options: kinds.Export) -> Iterator[str]:
     """Trace a task ahead of time, write it, and say what the program takes and gives."""
     out = options.out
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        raise ValueError(f"--out: got {out}; needed a file in a folder that exists")
     if options.format not in _FORMATS:
         raise ValueError(f"--format: got {options.format!r}, legal are {list(_FORMATS)}")
     yield from _FORMATS[options.format](options)
@@ -73,6 +72,7 @@ def _export_onnx(options: kinds.Export) -> Iterator[str]:
             raise ValueError(f"--{name}: means nothing to --format onnx; few-step models have their own sampler")
     model, skeleton = load(options.model or DEFAULT_MODEL), options.skeleton and get_skeleton(options.skeleton)
     num, batch = options.hypotheses or few_steps.HYPOTHESES, options.batch or 1
+    memory.check("--hypotheses", num * batch, num * batch)  # it is run, to be compared
     exported = few_steps.export_lift(model, num=num, batch=batch, skeleton=skeleton or model.skeleton)
     for side, sizes in (("input", exported.inputs), ("output", exported.outputs)):
         for name, size in sizes.items():
@@ -134,9 +134,9 @@ def motion(options: kinds.PrepareMotion) -> Iterator[str]:
     _check_motion(options.files, given)
     if "joint_map" in given:
         given["joint_map"] = read_joint_map(given["joint_map"])
-    options.out.mkdir(parents=True, exist_ok=True)
     for path, name in zip(options.files, _names(options.files), strict=True):
         found = _read_motion(path, given)
+        options.out.mkdir(parents=True, exist_ok=True)
         target = options.out / f"{name}.npz"
         save_motion(target, found)
         yield f"{target}: {len(found.body_pose)} frames at {found.fps:.4g} per second; {found.source}"

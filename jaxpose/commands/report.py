@@ -4,6 +4,7 @@
 not at all.
 """
 
+import glob
 import json
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -13,16 +14,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.commands import exports, tracks, typical
-from jaxpose.commands.blocks import Spent
+from jaxpose.commands.blocks import AXIS, Spent
 from jaxpose.commands.models import load_body
 from jaxpose.commands.option_groups import Output
 from jaxpose.commands.options import Score
-from jaxpose.files import write_json, write_npz
+from jaxpose.files import as_json, write_json, write_npz
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.model import Model, describe
 from jaxpose.tasks.samplers import Sampler
 
 _WRITTEN = (".npz", ".json", ".bvh", ".glb", ".trc", ".c3d", ".csv", ".obj")
+_FILES = (*_WRITTEN, ".png", ".html")
+# Arrays whose contract allows NaN: for joints that are missing, hidden or not seen, and cameras that see nothing.
+_MAY_LACK = ("observed", "error", "error_px")
+_LONGEST = 150  # bytes of a result's name; a file adds a person, a take, a suffix and, as a draft, a number
 
 
 class Picture(NamedTuple):
@@ -52,14 +57,16 @@ class Picture(NamedTuple):
 def result(output: Output | Score, command: str, default: str | None, *sources: Path) -> str:
     """The name of a result's files: --name, else `default`, else that of the first source.
 
-    ValueError where --out is no folder, and where files of this name in it are a source or another result: of another
-    command, or of other sources.
+    ValueError where it is no name of files, and where files of this name in --out are folders, a source or another
+    result: of another command, or of other sources.
     """
     out, found = output.out, output.name or default or _stem(sources[0])
     if Path(found).name != found or found == "..":
         raise ValueError(f"--name: got {found!r}; needed a name of files, without a folder")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out: {out} is a file; needed a folder")
+    if not found.isprintable() or len(found.encode()) > _LONGEST:
+        raise ValueError(f"--name: got {found[:50]!r}; needed printable characters, at most {_LONGEST} bytes of them")
+    if taken := [path for path in out.glob(f"{glob.escape(found)}*") if not path.is_file() and path.suffix in _FILES]:
+        raise ValueError(f"--out: {taken[0]} is no file, and would be in the way; needed another --out or --name")
     if any((out / f"{found}{suffix}").resolve() == path.resolve() for path in sources for suffix in _WRITTEN):
         raise ValueError(
             f"--out: {found} in {out} is an input and would be overwritten; needed another --out or --name"
@@ -135,10 +142,43 @@ def spread_mm(covariance: np.ndarray, skeleton: Skeleton) -> dict[str, float]:
     return dict(zip(skeleton.joints, spread.mean(0).round(1).tolist(), strict=True))
 
 
+def check_finite(arrays: dict[str, Any]) -> None:
+    """ValueError naming the first array of a result with NaN or infinity that is not one of `_MAY_LACK`, and where."""
+    frame, person = (np.asarray(arrays[key]) if arrays.get(key) is not None else None for key in ("frame", "person"))
+    for name, value in arrays.items():
+        value = np.asarray(value)
+        if value.dtype.kind not in "fc":
+            continue
+        bad = np.isinf(value) if name in _MAY_LACK else ~np.isfinite(value)
+        if not bad.any():
+            continue
+        num = -1 if frame is None else len(frame)
+        axis = next((a for a in (AXIS.get(name, 0), 0, 1) if a < value.ndim and value.shape[a] == num), None)
+        where = ""
+        if axis is not None and frame is not None:
+            row = int(np.argmax(np.moveaxis(bad, axis, 0).reshape(num, -1).any(1)))
+            where = f" at frame {frame[row]}" + ("" if person is None else f", person {person[row]}")
+        raise ValueError(
+            f"{name} of the result is NaN or infinite{where}; nothing is written. Needed an input (keypoints, joints, "
+            "camera) and a model whose numbers are not out of all proportion"
+        )
+
+
+def rounded(values: np.ndarray, digits: int) -> list[float | None]:
+    """Numbers for a summary; None, which JSON has, instead of NaN."""
+    return [round(float(x), digits) if np.isfinite(x) else None for x in values]
+
+
 def write_numbers(out: Path, name: str, arrays: dict[str, Any], summary: dict[str, Any]) -> Iterator[str]:
-    """Write NAME.npz, of arrays that are not None, and NAME.json, into a folder that is made where absent."""
+    """Write NAME.npz, of arrays that are not None, and NAME.json, into a folder that is made where absent.
+
+    ValueError, before anything is written, where they are not finite.
+    """
+    arrays = {key: np.asarray(value) for key, value in arrays.items() if value is not None}
+    check_finite(arrays)
+    as_json(summary, out / f"{name}.json")
     out.mkdir(parents=True, exist_ok=True)
-    write_npz(out / f"{name}.npz", {key: np.asarray(value) for key, value in arrays.items() if value is not None})
+    write_npz(out / f"{name}.npz", arrays)
     yield f"wrote {out / name}.npz"
     write_json(out / f"{name}.json", summary)
     yield f"wrote {out / name}.json"
@@ -149,6 +189,7 @@ def write(
 ) -> Iterator[str]:
     """Write the numbers, how typical the poses are among them, then the pictures that the flags ask for."""
     out, wanted, clip = output.out, output.exports, None
+    check_finite(arrays)
     judged = typical.of_joints(arrays)
     yield from judged.said
     arrays, summary = arrays | judged.arrays, summary | judged.summary

@@ -20,13 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.commands import memory
 from jaxpose.commands.options import View
 from jaxpose.compiled import exact
-from jaxpose.files import reader
 from jaxpose.geometry.axes import check_up, covariance_to_camera, from_camera, to_camera
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.arrays import as_finite, load_arrays
 from jaxpose.model import Model, load, require
+from jaxpose.reading import reader
 from jaxpose.tasks.complete import complete
 
 _LEAST_NOISE = 0.01  # metres: of a joint that is not dragged
@@ -119,6 +120,7 @@ def view(options: View) -> Iterator[str]:
     result = read_result(options.input, model.skeleton)
     viser = _viser()
     _check_port(options.host, options.port)
+    memory.check("--hypotheses", options.hypotheses, options.hypotheses)
     posterior = Posterior(model, options.hypotheses, options.seed)
     first = posterior(result, 0, {})
     times = [posterior(result, 0, {model.skeleton.parts[3][-1]: result.mean[0, 0]}).seconds for _ in range(_TIMED)]

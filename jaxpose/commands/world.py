@@ -28,8 +28,6 @@ def check(given: WorldAxes, model: Model) -> None:
 def upward(data: Detections, given: WorldAxes) -> np.ndarray | None:
     """The world's upward direction [3] in camera axes, of --gravity, else of the calibration; None: not known."""
     if given.gravity is not None:
-        if not np.any(given.gravity):
-            raise ValueError("--gravity: needed three numbers, not all 0")
         return -np.array(given.gravity, np.float32) / np.linalg.norm(given.gravity)
     camera = data.calibrated
     if camera is None or camera.R_cam_world is None or given.axes == "camera":

@@ -21,12 +21,13 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
-from jaxpose.files import FilePath, reader
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE, params_from_original
+from jaxpose.reading import reader
 from jaxpose.recipes.diffpose import NUM_INDICES, PROCESS_ARGS, SCHEDULES
 from jaxpose.spaces.person import Statistics
 

@@ -19,9 +19,10 @@ import numpy as np
 
 from jaxpose import model
 from jaxpose.convert.score_mlp import PROCESS, Original, read_params, size, write_model
-from jaxpose.files import FilePath, reader
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.untrusted.torch_file import read_torch
+from jaxpose.reading import reader
 from jaxpose.spaces.person import Statistics
 
 _JOINTS = 21

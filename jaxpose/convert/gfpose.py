@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from jaxpose import model
 from jaxpose.convert.score_mlp import PROCESS, Original, read_params, write_model
-from jaxpose.files import FilePath, reader
+from jaxpose.files import FilePath
+from jaxpose.reading import reader
 from jaxpose.spaces.image_depth import STATISTICS
 
 GFPOSE = Original(

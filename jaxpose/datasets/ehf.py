@@ -21,9 +21,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from jaxpose.files import FilePath, opened, reading
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import Source
 from jaxpose.io.take import rotation_matrices
+from jaxpose.reading import opened, reading
 
 IMAGE_SIZE = (1600, 1200)
 NUM_IMAGES = 100

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxpose.files import FilePath, opened, reader, shown
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.untrusted.unpickle import load_dict
+from jaxpose.reading import opened, reader, shown
 
 
 def read_metadata(path: FilePath) -> Mapping[str, Any]:

@@ -24,11 +24,12 @@ import numpy as np
 
 from jaxpose.datasets.files_2d import check_layout, read_metadata
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.files import FilePath, atomic, reader
+from jaxpose.files import FilePath, atomic
 from jaxpose.geometry.camera import denormalise_screen, normalise_screen
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import as_size
 from jaxpose.io.untrusted.unpickle import describe, list_of_cameras, load_dict
+from jaxpose.reading import reader
 
 Tree: TypeAlias = Mapping[str, Mapping[str, Sequence[np.ndarray]]]  # subject -> action -> cameras
 

@@ -7,8 +7,6 @@ Every frame has its pose twice: `camera` in metres, and `image` as GFPose trains
 distortion and a root-relative depth d in pixels (spaces/image_depth.py).
 """
 
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath, write_json
+from jaxpose.files import FilePath, draft_of, take_place, write_json
 from jaxpose.io.arrays import Source, load_arrays
 
 FORMAT = "jaxpose-h36m-1"
@@ -138,13 +136,9 @@ def write_frames(
 def new_folder(out: FilePath) -> Iterator[Path]:
     """A folder beside the new folder `out`, which becomes `out` when the block ends without an error."""
     target = check_new(out)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        draft.mkdir()
+    with draft_of(target, Path.mkdir) as (draft, _):
         yield draft
-        os.rename(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        take_place(draft, target)
 
 
 def check_new(out: FilePath) -> Path:

@@ -21,10 +21,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from jaxpose.datasets.h36m import LAYOUT, Frames, check_new, load_frames, write_frames
-from jaxpose.files import FilePath, opened, write_json, write_npz
+from jaxpose.files import FilePath, write_json, write_npz
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.untrusted.pickled_list import PickledList
 from jaxpose.io.untrusted.unpickle import arrays_of, describe, load_pickle
+from jaxpose.reading import opened
 from jaxpose.spaces.image_depth import ratio_of, ratio_of_box
 
 _ARRAYS = {"joint_3d_image": (17, 3), "joint_3d_camera": (17, 3), "box": (4,)}

@@ -25,8 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.datasets.h36m import Frames, check_new, write_frames
-from jaxpose.files import FilePath, reading
+from jaxpose.files import FilePath
 from jaxpose.io.untrusted.unpickle import array_of, describe, load_dict
+from jaxpose.reading import reading
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 # H36M_17's joints among the 17 of the files: thorax, neck/nose and head are their neck, head and head top.

@@ -22,8 +22,9 @@ from jaxpose.datasets.files_2d import check_layout
 from jaxpose.datasets.gmm import IMAGE_SIZE, holds_gmm, in_pixels, read_gmm
 from jaxpose.datasets.h36m import Frames, check_new, write_frames
 from jaxpose.datasets.h36m_cameras import Cameras, cameras_of
-from jaxpose.files import FilePath, one_line, reading
+from jaxpose.files import FilePath
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
+from jaxpose.reading import one_line, reading
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 # Of the 32 joints of the motion capture, those of H36M_17 in its order; the others are constant or duplicates.

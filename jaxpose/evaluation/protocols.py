@@ -23,9 +23,9 @@ import numpy as np
 
 from jaxpose.base import Array
 from jaxpose.evaluation import aggregate, calibration, metrics
-from jaxpose.files import reader
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import load_arrays
+from jaxpose.reading import reader
 
 _BLOCK = 256  # poses scored at once: 200 hypotheses of them, and their pairs, stay under 1 GB
 _RIGHT_LEG, _LEFT_LEG, _LEFT_ARM, _RIGHT_ARM, _TRUNK = H36M_17.parts

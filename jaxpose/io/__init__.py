@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from jaxpose.files import FilePath, reading
+from jaxpose.files import FilePath
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.arrays import Source, source_of
@@ -25,6 +25,7 @@ from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.motion import PartialMotion, holds_rotations, read_rotations
 from jaxpose.io.multiview import MultiView, holds_multiview, read_multiview
 from jaxpose.io.poses3d import Poses3D, holds_poses3d, read_poses3d
+from jaxpose.reading import reading
 
 Data: TypeAlias = Body | Heatmaps | MultiView | PartialMotion | Poses3D | Keypoints
 

@@ -14,7 +14,8 @@ from typing import IO, Any, BinaryIO, Literal, Self
 
 import numpy as np
 
-from jaxpose.files import MOST_TEXT, FilePath, check_file, check_growth, reading, shown
+from jaxpose.files import FilePath
+from jaxpose.reading import MOST_TEXT, check_file, check_growth, reading, shown
 
 _KIND = "numpy file of plain numbers and text"
 _PLAIN = "biufcSU"  # kinds of types of arrays

@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath, check_growth, reader
+from jaxpose.files import FilePath
 from jaxpose.io.take import MOST_JOINTS, Take, euler_matrix, numbers, read_lines
+from jaxpose.reading import check_growth, reader
 
 _DOFS = ("tx", "ty", "tz", "rx", "ry", "rz", "l")
 _SECTIONS = ("version", "name", "units", "documentation", "root", "bonedata", "hierarchy", "skin")

@@ -18,12 +18,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from jaxpose.files import FilePath, opened, reader, shown, write_npz
+from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks
 from jaxpose.geometry.body_joints import PICKED
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.untrusted.machine import Names
 from jaxpose.io.untrusted.unpickle import BUILTINS, WITH_OBJECTS, Opaque, Unpickler, _Array
+from jaxpose.reading import opened, reader, shown
 
 _TABLES = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 _HANDS = {"hands_meanl": (45,), "hands_meanr": (45,), "hands_componentsl": (45, 45), "hands_componentsr": (45, 45)}

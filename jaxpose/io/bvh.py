@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath, atomic, check_growth, reader
+from jaxpose.files import FilePath, atomic
 from jaxpose.io.take import MOST_JOINTS, Take, euler_matrix, numbers, read_lines
+from jaxpose.reading import check_growth, reader
 
 _METRES = {"cm": 0.01, "m": 1.0}
 CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")

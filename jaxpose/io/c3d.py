@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath, atomic, opened, reader
+from jaxpose.files import FilePath, atomic
 from jaxpose.io.markers import Markers, check_markers
+from jaxpose.reading import opened, reader
 
 _MOST_RESIDUAL = 127  # steps: the eighth bit says that the point is missing
 _MOST_FRAMES = 65535

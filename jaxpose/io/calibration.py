@@ -29,10 +29,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Camera
-from jaxpose.files import FilePath, reader
+from jaxpose.files import FilePath
 from jaxpose.geometry.camera import check_intrinsics
 from jaxpose.io.arrays import Source, as_finite, as_size, source_of
 from jaxpose.io.take import rotation_matrices
+from jaxpose.reading import reader
 
 UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 _FARTHEST = 100.0  # metres between cameras, or from one to the origin: beyond it numbers are taken as millimetres

@@ -19,12 +19,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxpose.files import FilePath, reader
+from jaxpose.files import FilePath
 from jaxpose.geometry.heatmaps import Missing, check_heatmaps, heatmap_peak, to_image
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io import keypoint_arrays as keys
 from jaxpose.io.arrays import Source, as_float, source_of
 from jaxpose.io.keypoints import Keypoints, choose_joints
+from jaxpose.reading import reader
 
 BLOCK = 32  # frames at once; 544 mixtures are fitted together
 _peak = jax.jit(heatmap_peak)

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath, reader, shown
+from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.keypoint_arrays import Table, read_keypoint_csv, read_npy, read_npz
 from jaxpose.io.keypoint_json import FORMATS, holds_people, read_json
+from jaxpose.reading import reader, shown
 
 _FARTHEST = 1e6  # pixels from the corner of an image; people may be far outside of it
 _ARRAY_FORMATS = ("npz", "npy", "csv")

@@ -23,11 +23,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxpose.files import FilePath, reader
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import Source, as_rate, source_of
 from jaxpose.io.asf_amc import asf_beside
 from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
 from jaxpose.io.smpl_motion import Motion, check_motion, resample, save_motion, take_frames, y_up_from_z_up
+from jaxpose.reading import reader
 
 __all__ = ["Motion", "check_motion", "read_motion", "read_rotations", "resample", "save_motion", "take_frames"]
 

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Camera
-from jaxpose.files import FilePath, reader
+from jaxpose.files import FilePath
 from jaxpose.geometry.axes import check_up
 from jaxpose.geometry.body_joints import POINT_SETS
 from jaxpose.io.arrays import Source, as_finite, as_float, source_of
 from jaxpose.io.keypoint_arrays import read_fps, read_intrinsics, read_per_row
+from jaxpose.reading import reader
 
 _FARTHEST = 1e6  # pixels from the corner of an image
 

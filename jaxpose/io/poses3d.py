@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.files import FilePath, check_growth, reader
+from jaxpose.files import FilePath
 from jaxpose.geometry.axes import check_up, from_camera, to_camera, uprightness
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points, point_set_of
@@ -32,6 +32,7 @@ from jaxpose.io.c3d import read_c3d
 from jaxpose.io.keypoint_arrays import Columns, read_fps, read_joint_names, read_per_row
 from jaxpose.io.markers import joints_of_markers
 from jaxpose.io.trc import read_trc
+from jaxpose.reading import check_growth, reader
 
 UNITS = {"m": 1.0, "mm": 1e-3, "cm": 1e-2}
 _CLEARLY_UPRIGHT = 0.7  # mean height of unit trunks: of 683 takes of shared/data/mocap 50 have less (floor, acrobatics)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.files import MOST_TEXT, FilePath, check_file, reader
+from jaxpose.files import FilePath
+from jaxpose.reading import MOST_TEXT, check_file, reader
 
 MOST_JOINTS = 1000  # of a skeleton
 

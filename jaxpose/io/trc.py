@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpose.files import FilePath, atomic, check_growth, reader
+from jaxpose.files import FilePath, atomic
 from jaxpose.io.markers import Markers, check_markers
 from jaxpose.io.take import read_lines
+from jaxpose.reading import check_growth, reader
 
 _MOST_FRAMES = 1e9
 _HEAD = (

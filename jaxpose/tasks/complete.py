@@ -61,7 +61,7 @@ def problem(model: Model, joints: Array, noise: Array) -> Problem:
     seen = jnp.isfinite(joints).all(-1)
     cond = encode_points(joints, seen, noise)
     decode = Partial(_decode, model, joints, seen, noise)
-    windows = windows_of(model, len(joints))
+    windows = windows_of(model, joints.shape[0])
     return Problem(from_noise(model, cond.value), decode, cond, noise=noise, windows=windows, task="complete")
 
 

@@ -1,32 +1,20 @@
 """A small random model in a file, poses of the bundled clip, and a call of the command: quick, and of any quality."""
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
+from small_models import clip_poses, write_joint_model, write_prior
 
 from jaxpose import cli
-from jaxpose.model import ASSETS, Model, Spec, init_params, save
-from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.spaces.person import fit_statistics
-from jaxpose.spaces.rotations import z_score
 
 
 @pytest.fixture(scope="session")
 def poses():
     """[3, 17, 3] float32 metres, camera axes, 4 m away."""
-    with np.load(ASSETS / "demo_clip.npz") as clip:
-        return clip["joints_cam"][::30].astype(np.float32)
+    return clip_poses()
 
 
 @pytest.fixture(scope="session")
-def model_file(tmp_path_factory, poses):
-    network = ScoreMLP(hidden=32, time_width=16, num_groups=4, encoder_blocks=1)
-    spec = Spec(name="tiny", network=network, target="edm", num_steps=2)
-    statistics = fit_statistics(jnp.asarray(poses - poses.mean(1, keepdims=True)))
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save(path, Model(init_params(jax.random.key(0), spec), statistics, spec))
-    return path
+def model_file(tmp_path_factory):
+    return write_joint_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -58,13 +46,7 @@ def refused(run, capsys):
 
 @pytest.fixture(scope="session")
 def prior_file(tmp_path_factory):
-    """A prior over joint rotations about the rest pose, of any quality."""
-    network = ScoreMLP(hidden=32, time_width=16, num_groups=4, encoder_blocks=0)
-    spec = Spec("tinyrot", network, skeleton="smpl22", context=0, codec="axis_angle", target="edm", num_steps=2)
-    poses = np.random.default_rng(0).normal(0, 0.3, (50, 21, 3))
-    path = tmp_path_factory.mktemp("prior") / "tinyrot.safetensors"
-    save(path, Model(init_params(jax.random.key(0), spec), z_score(poses), spec))
-    return path
+    return write_prior(tmp_path_factory.mktemp("prior"))
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from jaxpose import cli, model
+from jaxpose import model
+from jaxpose.commands.parser import make_parser
 from jaxpose.commands.prepare import export as command
 
 onnx = pytest.importorskip("onnx", reason="extra [onnx]")
@@ -13,7 +14,7 @@ pytest.importorskip("onnxruntime", reason="extra [onnx]")
 
 
 def exported(out, *flags, kind="onnx"):
-    return list(command(cli.make_parser()(["export", "--format", kind, "--out", str(out), *map(str, flags)])[1]))
+    return list(command(make_parser()(["export", "--format", kind, "--out", str(out), *map(str, flags)])[1]))
 
 
 def test_the_file_is_written_and_its_difference_told(model_file, tmp_path):

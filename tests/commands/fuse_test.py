@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from jaxpose import cli
 from jaxpose.commands import fuse
 from jaxpose.commands.option_groups import Output
 from jaxpose.commands.options import Fuse
+from jaxpose.commands.parser import make_parser
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.model import load
 
@@ -21,7 +21,7 @@ THEIRS = [COCO_17.joints.index(joint) for joint in SHARED]
 def fused(model_file):
     def call(*arguments):
         flags = ["--model", model_file, "--hypotheses", 4, "--steps", 8, "--no-pictures"]
-        _, options = cli.make_parser()(["fuse", *map(str, (*arguments, *flags))])
+        _, options = make_parser()(["fuse", *map(str, (*arguments, *flags))])
         return list(fuse.fuse(options))
 
     return call

@@ -152,7 +152,7 @@ def test_the_path_is_of_the_first_rows(walk):
     for who, together in ((person, 12), (np.arange(24) % 2, 1)):
         number = frame if who is person else np.repeat(np.arange(12), 2)
         clock = timing(detections(number, who))
-        last = silently(gather(draw, groups(who, clock, LENGTH), 24, each=2, path=True))
+        last = silently(gather(draw, groups(who, clock, LENGTH), 24, each=2, states=3))
         np.testing.assert_array_equal(last["samples"][0, :, 0, 0], np.arange(24))
         np.testing.assert_array_equal(last["path"][0, 0, :, 0, 0], np.arange(together))
         np.testing.assert_array_equal(last["path"][1, 0, :, 0, 0], np.arange(together) + 1000)

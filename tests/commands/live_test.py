@@ -8,17 +8,15 @@ import threading
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pose_oracle
 import pytest
-from random_params import random_params
+from small_models import write_motion_model
 
 from jaxpose import cli
 from jaxpose import model as released
 from jaxpose.base import Camera
 from jaxpose.commands.live import _until_interrupted
-from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.tasks.motion_stream import start_motions, step_motions
 
 SIZE, CAMERA = "1000,1000", "1000,1000,500,500"
@@ -26,12 +24,7 @@ SIZE, CAMERA = "1000,1000", "1000,1000,500,500"
 
 @pytest.fixture(scope="module")
 def motions(tmp_path_factory):
-    sizes = {"hidden": 16, "time_width": 8, "num_blocks": 1, "num_groups": 4, "dropout": 0.0}
-    network = ScoreMLP(**sizes, num_frames=8, frame_width=8, frame_layers=1, num_heads=2)
-    spec = released.Spec(name="tiny", network=network, target="edm", num_steps=2, context=23)
-    path = tmp_path_factory.mktemp("motions") / "tiny.safetensors"
-    released.save(path, released.Model(random_params(spec), pose_oracle.statistics(), spec), dtype=jnp.float32)
-    return path
+    return write_motion_model(tmp_path_factory.mktemp("motions"))
 
 
 def person(seed, num, shift=0.0):
@@ -146,7 +139,7 @@ def test_a_file_that_grows(live, tmp_path):
         ([line(person(0, 1)[0], frame=4), line(person(0, 1)[0], frame=2)], (), "-: frame 2 after 4"),
         ([line(person(0, 1)[0], frame=1.5)], (), "stdin, line 1: frame 1.5; needed a whole number"),
         ([line()], (), "-: nobody was seen"),
-        ([line(person(0, 1)[0])], ("--latency", "7"), "--latency: needed 0 to 6 frames with 'tiny', got 7"),
+        ([line(person(0, 1)[0])], ("--latency", "7"), "--latency: needed 0 to 6 frames with 'tinymotion', got 7"),
         ([line(person(0, 1)[0])], ("--model", "pose17"), "live, where a model is not one of motions, needs"),
         ([line(person(0, 1)[0])], ("--every", "2"), "--every: means nothing to -, which holds no frames"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from jaxpose import cli
-from jaxpose.commands import mocap
+from jaxpose.commands import ending, mocap
 from jaxpose.datasets.mocap import data_root, load_mocap, load_rotations
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
@@ -196,7 +196,7 @@ def test_an_interrupted_command_goes_on_where_it_was(tmp_path, monkeypatch):
         return solve(skeleton, points)
 
     monkeypatch.setattr(mocap, "joint_angles", counted)
-    with pytest.raises(SystemExit, match=str(cli.INTERRUPTED)):
+    with pytest.raises(SystemExit, match=str(ending.INTERRUPTED)):
         run(tmp_path / "in", "--out", tmp_path / "o")
     assert not (tmp_path / "o").exists()
     run(tmp_path / "in", "--out", tmp_path / "o")

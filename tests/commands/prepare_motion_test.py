@@ -80,7 +80,7 @@ def test_files_of_one_stem_are_told_apart_by_their_format(tmp_path):
         (["a.bvh", "--fps", "30"], "--fps"),
         (["b.npz", "--unit-m", "1"], "--unit-m: means nothing to these files; it is for .bvh, .amc"),
         (["a.bvh", "../o/a.bvh", "a.npz"], "a_bvh: two files of this name"),
-        (["a.bvh", "--unit-m", "-1"], "a.bvh: unit_m: needed metres above 0"),
+        (["a.bvh", "--unit-m", "-1"], "--unit-m: needed metres from 1e-06 to 1000, got -1"),
         (["a.bvh", "--joint-map", "broken.json"], "broken.json: not JSON"),
         (["a.bvh", "--joint-map", "list.json"], "list.json: needed an object"),
         (["broken.bvh"], "broken.bvh, line 1: needed HIERARCHY"),

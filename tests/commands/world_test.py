@@ -106,7 +106,7 @@ def test_what_means_nothing_is_refused(refused, tmp_path):
     for message, flags in {
         "--gravity without --axes world needs a model that can be told the vertical": ("--gravity", "0,1,0"),
         "--up: is for a calibration file": ("--axes", "world", "--up", "z"),
-        "gravity: needed three numbers, not all 0": ("--axes", "world", "--gravity", "0,0,0"),
+        "--gravity: needed a length from 0.001 to 1000, not all 0": ("--axes", "world", "--gravity", "0,0,0"),
         "--camera: needed none beside --calibration": ("--calibration", file, "--camera", "900,900,1,1"),
         "has the cameras camA, camB: say by --camera-name": ("--calibration", file),
         "--camera-name: got 'x'; legal are 0 to 1": ("--calibration", file, "--camera-name", "x"),

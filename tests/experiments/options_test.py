@@ -42,6 +42,9 @@ def test_defaults_and_types():
         ("--kinds=a,c", r"--kinds: got \['c'\], legal are \['a', 'b'\]"),
         ("--nosuch=1", "nosuch"),
         ("word", "got 'word', which is no flag"),
+        ("--stride=1180591620717411303424", "--stride: got a number of 71 bits, legal is -2,147,483,647 to 2,147,"),
+        ("--noise=nan", "--noise: got nan"),
+        ("--noise=inf", "--noise: got inf"),
     ],
 )
 def test_illegal_flags_are_named(flag, message):

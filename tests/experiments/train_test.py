@@ -12,6 +12,7 @@ import pytest
 import xla
 
 import jaxpose
+from experiments.train import check_numbers
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -88,3 +89,26 @@ def test_bad_settings_leave_with_code_2(data, tmp_path):
     result = train(data, tmp_path / "w", "--config.train.mode=threads", "--config.train.steps=2")
     assert result.returncode == 2
     assert "mode must be one of" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["stray"], "train: got 'stray', which is no flag; --help lists them\n"),
+        (["--config=none.py"], "train: [Errno 2] No such file or directory: 'none.py'\n"),
+        (["--config.seed=1180591620717411303424"], "train: --config.seed: got a number of 71 bits; legal is up to "),
+    ],
+)
+def test_flags_that_are_not_legal_leave_with_code_2_and_one_line(data, tmp_path, flags, said):
+    result = train(data, tmp_path / "w", *flags)
+    assert result.returncode == 2
+    assert result.stderr.startswith(said), result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "w").exists()
+
+
+def test_numbers_of_a_config_that_no_run_can_hold():
+    check_numbers({"seed": 2**32 - 1, "train": {"steps": 10**9, "rate": 1e-4, "path": "x", "pmap": True}})
+    for wrong in ({"seed": 2**32}, {"seed": -1}, {"train": {"steps": 10**17}}, {"a": {"b": {"rate": float("nan")}}}):
+        with pytest.raises(ValueError, match=r"--config\.(seed|train\.steps|a\.b\.rate): got "):
+            check_numbers(wrong)

@@ -19,9 +19,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxpose.files import FilePath, opened, shown
+from jaxpose.files import FilePath
 from jaxpose.io.untrusted.machine import Names
 from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Opaque, Unpickler, arrays_of
+from jaxpose.reading import opened, shown
 
 _STORAGES = {
     **{"DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "BFloat16Storage": "u2"},  # its upper half

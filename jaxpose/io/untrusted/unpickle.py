@@ -14,9 +14,10 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from jaxpose.files import FilePath, one_line, opened, shown
+from jaxpose.files import FilePath
 from jaxpose.io.arrays import checked_text, open_archive, open_member, read_header
 from jaxpose.io.untrusted.machine import Machine, Names, check_keys
+from jaxpose.reading import one_line, opened, shown
 
 _NUMBERS_AND_STRINGS = re.compile("[biufcSU][0-9]{1,9}")
 

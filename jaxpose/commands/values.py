@@ -1,0 +1,161 @@
+"""The values of options: a type for each meaning, which says what is legal, and checks it as the flag is read.
+
+What needs no file but the one that is to be written is checked here, so that a command begins to work only with numbers
+that its arrays can hold, and with a place where its result can be. ValueErrors; the parser names the flag.
+"""
+
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
+
+_MOST_PX = 1_000_000  # of an image's side; float32 knows hundredths of a pixel there
+_LONGEST = 255  # bytes of a file's name, of all usual file systems
+
+
+def metavar(text: str, *aliases: str) -> Parameter:
+    """What stands for a flag's value in the help, and other names of the flag."""
+    return Parameter(metavar=text, alias=aliases or None, allow_leading_hyphen=text == "AXIS")
+
+
+def text(help: str) -> Parameter:
+    """A flag's help, where it fits into the flag's line; else it stands below as a docstring."""
+    return Parameter(help=help)
+
+
+def within(low: float, high: float, what: str, *, above: bool = False) -> Parameter:
+    """A number from `low` (or `above` it) to `high`; what: its unit in words, for the error."""
+
+    def check(_: Any, value: float | None) -> None:
+        if value is not None and (not low <= value <= high or (above and value == low)):
+            raise ValueError(
+                f"needed {what} {'above' if above else 'from'} {_said(low)} to {_said(high)}, got {_said(value)}"
+            )
+
+    return Parameter(validator=check)
+
+
+def _said(value: float) -> str:
+    """A number in a few characters; an int may have any number of digits."""
+    if not isinstance(value, int):
+        return f"{value:g}"
+    return f"{value:,}" if abs(value) < 10**15 else f"a number of {value.bit_length()} bits"
+
+
+def _numbers(count: int, meaning: str, kind: Callable[[str], Any]) -> Parameter:
+    def convert(_: Any, tokens: Sequence[Token]) -> tuple[Any, ...]:
+        text = tokens[0].value
+        try:
+            values = tuple(kind(part) for part in text.split(","))
+        except (ValueError, OverflowError):
+            raise ValueError(f"needed {meaning}, got {text!r}") from None
+        if len(values) != count:
+            raise ValueError(f"needed {count} numbers, {meaning}, got {text!r}")
+        return values
+
+    return Parameter(converter=convert, n_tokens=1, accepts_keys=False)
+
+
+def _pinhole(text: str) -> float:
+    value = float(text)
+    if not abs(value) <= 10 * _MOST_PX:
+        raise ValueError
+    return value
+
+
+def _pixels(text: str) -> int:
+    value = float(text)
+    if not (1 <= value <= _MOST_PX and value == int(value)):
+        raise ValueError
+    return int(value)
+
+
+def _has_length(_: Any, value: tuple[float, ...] | None) -> None:
+    if value is not None and not 1e-3 <= math.hypot(*value) <= 1e3:
+        raise ValueError(f"needed a length from 0.001 to 1000, not all 0, got {','.join(f'{x:g}' for x in value)}")
+
+
+def _names(_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
+    return tuple(part.strip() for part in tokens[0].value.split(","))
+
+
+def _file(_: Any, path: Path) -> None:
+    """ValueError where a file cannot be written; nothing is left there."""
+    with _as_value(path):
+        if not path.parent.is_dir() or path.is_dir():
+            raise ValueError(f"needed a file in a folder that exists, got {path}")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"needed a file, and {path} is a device or the like")
+        _try(path.parent)
+
+
+def _folder(_: Any, path: Path) -> None:
+    """ValueError where no folder with files in it can be made; nothing is left there."""
+    place = path
+    with _as_value(path):
+        while not (place.exists() or place.is_symlink()) and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise ValueError(f"{place} is {'a file' if place.exists() else 'a link to nothing'}; needed a folder")
+        _try(place)
+
+
+@contextmanager
+def _as_value(path: Path) -> Iterator[None]:
+    """Errors of the system as ValueErrors; names are not too long for it, nor those of folders that are not there."""
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > _LONGEST:
+        raise ValueError(f"a name of {longest} bytes; needed at most {_LONGEST}")
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+
+
+def _try(folder: Path) -> None:
+    """Write a little in a folder, as only that tells of rights, of what is read-only, and of a full disk."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise ValueError(f"nothing can be written to {folder}: {error.strerror}") from None
+
+
+Count = Annotated[int, within(1, 1_000_000, "a whole number")]
+NumPoses = Annotated[int, metavar("N"), within(1, 10_000_000, "a number of poses")]
+Hypotheses = Annotated[Count, metavar("H")]
+Components = Annotated[int, within(1, 1000, "a number of Gaussians")]
+Steps = Annotated[
+    int | None, metavar("T"), within(1, 10_000, "a number of steps"), text("solver steps (what validation chose)")
+]
+# Of jax.random.key without double precision: larger ones would be taken modulo 2^32.
+Seed = Annotated[int, within(0, 2**32 - 1, "a whole number"), text("random seed (0)")]
+Frame = Annotated[int, metavar("F"), within(-(10**9), 10**9, "the number of a frame")]
+Names = Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, accepts_keys=False)]
+Pinhole = Annotated[tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels, at most 1e7 each", _pinhole)]
+Direction = Annotated[
+    tuple[float, float, float], _numbers(3, "x,y,z", float), Parameter(validator=_has_length, allow_leading_hyphen=True)
+]
+Size = Annotated[
+    tuple[int, int], _numbers(2, f"WIDTH,HEIGHT in whole pixels, 1 to {_MOST_PX:,}", _pixels), metavar("W,H")
+]
+Rate = Annotated[float, metavar("N"), within(1, 1000, "frames per second")]
+Fps = Annotated[Rate | None, text("frames per second of the input, where it does not say")]
+Share = Annotated[float, metavar("C"), within(0, 1, "a confidence"), text("joints below are hidden (0.1)")]
+NoisePx = Annotated[float, metavar("PX"), within(0.1, 1000, "pixels")]
+Unit = Annotated[float | None, metavar("M"), within(1e-6, 1e3, "metres")]
+Height = Annotated[
+    float | None, metavar("M"), within(0.3, 3, "metres"), text("body height in metres; else the model's knowledge")
+]
+Out = Annotated[Path, metavar("DIR"), text("folder for the results; made where absent"), Parameter(validator=_folder)]
+NewFolder = Annotated[Path, metavar("FOLDER"), text("the folder to make"), Parameter(validator=_folder)]
+NewFile = Annotated[Path, text("the file to write"), Parameter(validator=_file)]
+Name = Annotated[str | None, text("name of the files of the result (that of the input)")]
+ModelName = Annotated[str | None, text("a bundled model's name or a .safetensors file")]
+Joints = Annotated[str | None, text("joint set of the input: h36m17, coco17, body25, halpe26, ...")]
+Axis = Annotated[str, metavar("AXIS")]

@@ -1,0 +1,43 @@
+"""Commands are fuzzed: JAXPOSE_FUZZ_CASES cases (100 in `make test`, 5000 nightly) from JAXPOSE_FUZZ_SEED on."""
+
+import os
+from pathlib import Path
+
+import pytest
+from fuzz.commands import run_case
+
+SEED = int(os.environ.get("JAXPOSE_FUZZ_SEED", "0"))
+_MOST_BYTES = 1 << 30
+
+
+def _faults(folder, cases):
+    found = []
+    for case in cases:
+        place = folder / str(case)
+        place.mkdir()
+        before = _resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        wrong = run_case(SEED, case, place)
+        if wrong is None and (taken := _resident("VmHWM") - before) > _MOST_BYTES:
+            wrong = f"it took {taken / 2**20:.0f} MB"
+        found += [f"case {case} of seed {SEED}: {wrong}"] if wrong else []
+    return found
+
+
+def _resident(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+def _count(usual):
+    return int(os.environ.get("JAXPOSE_FUZZ_CASES", usual))
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_some_command_lines_obey_the_law(tmp_path):
+    assert not (found := _faults(tmp_path, range(min(100, _count(100))))), "\n\n".join(found[:5])
+
+
+@pytest.mark.slow
+def test_many_command_lines_obey_the_law(tmp_path):
+    assert not (found := _faults(tmp_path, range(100, _count(5000)))), "\n\n".join(found[:5])
