@@ -5,18 +5,17 @@ can mend leave with code 2 and one line that names the file or the flag.
 """
 
 import importlib
-import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, ValidationError
 from cyclopts.help import DefaultFormatter, HelpPanel
 
 from jaxpose.commands.options import COMMANDS, DATA, GROUPS
+from jaxpose.program_cache import use_compilation_cache
 
 INTERRUPTED = 128 + 2  # as shells tell of a program that SIGINT ended
 
@@ -129,16 +128,6 @@ def _message(error: CycloptsError) -> str:
 def _refuse(command: str, message: str) -> NoReturn:
     print(f"jaxpose {command}: {message}" if command else f"jaxpose: {message}", file=sys.stderr)
     sys.exit(2)
-
-
-def use_compilation_cache() -> None:
-    """Compiled programs are kept in the user's cache folder, unless JAX is told where."""
-    import jax
-
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(root / "jaxpose" / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
-    {"base", "files"},
+    {"base", "files", "program_cache"},
     {"compiled"},
     {"geometry", "diffusion"},
     {"spaces"},
