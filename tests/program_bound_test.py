@@ -4,7 +4,12 @@ Each of the quick tests has a bound of its own that a few small programs pass.
 """
 
 import contextlib
+import os
+import subprocess
+import sys
+import textwrap
 import threading
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +17,7 @@ import numpy as np
 import pose_oracle
 import pytest
 from compilations import counted
+from xla import FLAGS
 
 from jaxpose import compiled
 from jaxpose.base import Camera
@@ -158,16 +164,53 @@ def test_threads_that_drop_each_others_programs_get_the_same_numbers(drops):
 @told
 @pytest.mark.slow
 def test_two_thousand_shapes_are_lifted_in_one_process():
-    """Without the bound the process ends with a segmentation fault."""
     model, rng = pose_oracle.tiny(), np.random.default_rng(0)
     shapes: dict[tuple[int, int], None] = {}
     while len(shapes) < 2000:
-        shapes[tuple(round(np.exp(rng.uniform(0, np.log(100)))) for _ in range(2))] = None
+        num, hypotheses = (round(np.exp(rng.uniform(0, np.log(50.4)))) for _ in range(2))
+        shapes[num, hypotheses] = None
     most, found = 0, {}
     for num, hypotheses in shapes:
         found[num, hypotheses] = lifted(model, num, hypotheses)[-1, -1]
         most = max(most, num_maps())
-    assert most < 50_000
+    print(f"{len(shapes)} shapes, at most {most} maps")
+    assert most < 45_000
     compiled.drop_programs()
     for num, hypotheses in list(shapes)[::100]:
         np.testing.assert_array_equal(lifted(model, num, hypotheses)[-1, -1], found[num, hypotheses])
+
+
+_NEAR_THE_LIMIT = """
+    import mmap, sys
+    sys.path[:0] = [{tests!r}]
+    from jaxpose import compiled
+    pages = []
+    while compiled.num_maps() < 65_530 - 4_000:
+        for _ in range(500):  # two maps each: a readable page between pages that are not
+            pages.append(mmap.mmap(-1, 2 * mmap.PAGESIZE, prot=mmap.PROT_READ if len(pages) % 2 else mmap.PROT_WRITE))
+    if {bounded}:
+        compiled.BOUND._begin()
+    else:
+        import jax
+        jax.monitoring.unregister_event_duration_listener(compiled.BOUND.listen)
+    import numpy as np
+    import pose_oracle
+    from program_bound_test import lifted
+    model = pose_oracle.tiny()
+    for num in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50):
+        for hypotheses in (1, 2):
+            assert np.isfinite(lifted(model, num, hypotheses)).all()
+    print("ended")
+"""
+
+
+@pytest.mark.skipif(compiled._limit() != 65_530, reason="the system's limit on memory maps is not Linux' own")
+@pytest.mark.slow
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_process_near_the_limit_lives_on_where_one_without_the_bound_dies(bounded):
+    """All maps but 4,000 are taken beforehand; thirty programs of 200 maps follow."""
+    lines = textwrap.dedent(_NEAR_THE_LIMIT.format(tests=str(Path(__file__).parent), bounded=bounded))
+    env = os.environ | {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", lines], env=env, capture_output=True, text=True)
+    assert (done.returncode == 0) == bounded, done.stderr[-2000:]
+    assert ("ended" in done.stdout) == bounded
