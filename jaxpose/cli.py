@@ -4,12 +4,11 @@ A command's module is imported when the command runs: `jaxpose --help` loads nei
 """
 
 import importlib
-import os
 import sys
 import time
-from pathlib import Path
 
 from jaxpose.commands import ending
+from jaxpose.program_cache import use_compilation_cache
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,16 +29,6 @@ def main(argv: list[str] | None = None) -> None:
         for line in run(options) if place.startswith("commands.") else run(**vars(options)):
             ending.say(line)
         ending.say(f"done in {time.time() - started:.1f} s", sys.stderr if name in DATA else sys.stdout)
-
-
-def use_compilation_cache() -> None:
-    """Compiled programs are kept in the user's cache folder, unless JAX is told where."""
-    import jax
-
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(root / "jaxpose" / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
-    {"base", "files"},
+    {"base", "files", "program_cache"},
     {"compiled", "reading"},
     {"geometry", "diffusion"},
     {"spaces"},
@@ -62,6 +62,7 @@ AREAS_AT_ONCE = {
     "api",
     "base",
     "files",
+    "reading",
     "compiled",
     "geometry",
     "diffusion",

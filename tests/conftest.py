@@ -1,7 +1,5 @@
 """Four CPU devices for the tests of parallelism, double precision for those of laws, and little memory for all."""
 
-import ctypes
-import gc
 import os
 from pathlib import Path
 
@@ -12,12 +10,13 @@ _FLAGS = {"--xla_force_host_platform_device_count": "4", **CHEAP}
 _given = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = " ".join([_given, *(f"{k}={v}" for k, v in _FLAGS.items() if k not in _given)]).strip()
 
-# Commands called in a test switch the user's cache on for all tests that follow; reading hundreds of programs from it
-# into one process has crashed XLA, and tests have no business there.
+# Commands called in a test switch the user's cache on for all tests that follow, and tests have no business there.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+from jaxpose import compiled  # noqa: E402
 
 _MOST_BYTES = 0.95e9  # of resident memory after a module of tests, above which its compiled programs are dropped
 
@@ -31,14 +30,14 @@ def x64():
 
 @pytest.fixture(scope="module", autouse=True)
 def _programs_are_dropped():
-    """A program stays in memory for as long as its function: thousands of them would take 5 GB a worker."""
+    """A program stays in memory for as long as its function: thousands of them would take 5 GB a worker.
+
+    Memory maps are bounded as in any process (`ProgramBound`); here at half of its bound, between modules, so that no
+    test that counts what is compiled sees it happen.
+    """
     yield
-    if _resident_bytes() > _MOST_BYTES:
-        jax.clear_caches()
-        gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps what was freed until it is told
-        if trim is not None:
-            trim(0)
+    if _resident_bytes() > _MOST_BYTES or (compiled.num_maps() or 0) > compiled.BOUND.most // 2:
+        compiled.drop_programs()
 
 
 def _resident_bytes() -> float:
