@@ -146,7 +146,7 @@ def lowered(config: ConfigDict, batch: int, bodies: Bodies) -> Lowered:
     key = jax.random.key(0)
     params = jax.eval_shape(lambda key: released.init_params(key, spec), key)
     state = jax.eval_shape(lambda key, params: init_state(key, params, tx), key, params)
-    return Lowered(jax.jit(step, donate_argnums=0).lower(state, bodies), state)
+    return Lowered(jax.jit(step.whole, donate_argnums=0).lower(state, bodies), state)
 
 
 def costs(config: ConfigDict, batches: tuple[int, int] = _BATCHES) -> Costs:

@@ -86,6 +86,8 @@ def test_experiments_and_their_flags_exist(line):
     assert spec is not None, module
     assert spec.origin is not None, module
     source = "".join(file.read_text() for file in sources(Path(spec.origin)))
+    if "launch" in source:  # flags of several processes
+        source += (ROOT / "experiments" / "launch.py").read_text()
     for argument in arguments:
         flag = re.fullmatch(r"--([\w.]+)(=.*)?", argument)
         assert flag is not None, f"{argument} is no flag of {module}"
