@@ -16,7 +16,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
-    {"base", "files", "program_cache"},
+    {"program_bound", "program_cache"},
+    {"base", "files"},
     {"compiled"},
     {"geometry", "diffusion"},
     {"spaces"},
@@ -62,6 +63,7 @@ AREAS_AT_ONCE = {
     "api",
     "base",
     "files",
+    "program_bound",
     "compiled",
     "geometry",
     "diffusion",
