@@ -16,7 +16,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
-    {"base", "files", "program_cache"},
+    {"program_bound", "program_cache"},
+    {"base", "files"},
     {"compiled", "reading"},
     {"geometry", "diffusion"},
     {"spaces"},
@@ -63,6 +64,7 @@ AREAS_AT_ONCE = {
     "base",
     "files",
     "reading",
+    "program_bound",
     "compiled",
     "geometry",
     "diffusion",

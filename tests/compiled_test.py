@@ -19,8 +19,9 @@ from compilations import counted
 from diffpose_models import tiny
 
 from jaxpose.base import Camera, Hypotheses
-from jaxpose.compiled import cut, exact, filled, merged, num_maps, size_for
+from jaxpose.compiled import cut, exact, filled, merged, size_for
 from jaxpose.model import Model
+from jaxpose.program_bound import num_maps
 from jaxpose.tasks import complete as completion
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise

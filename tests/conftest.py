@@ -16,7 +16,7 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from jaxpose import compiled  # noqa: E402
+from jaxpose.program_bound import BOUND, drop_programs, num_maps  # noqa: E402
 
 _MOST_BYTES = 0.95e9  # of resident memory after a module of tests, above which its compiled programs are dropped
 
@@ -36,8 +36,8 @@ def _programs_are_dropped():
     test that counts what is compiled sees it happen.
     """
     yield
-    if _resident_bytes() > _MOST_BYTES or (compiled.num_maps() or 0) > compiled.BOUND.most // 2:
-        compiled.drop_programs()
+    if _resident_bytes() > _MOST_BYTES or (num_maps() or 0) > BOUND.most // 2:
+        drop_programs()
 
 
 def _resident_bytes() -> float:

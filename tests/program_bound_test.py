@@ -19,9 +19,9 @@ import pytest
 from compilations import counted
 from xla import FLAGS
 
-from jaxpose import compiled
+from jaxpose import program_bound
 from jaxpose.base import Camera
-from jaxpose.compiled import ProgramBound, num_maps
+from jaxpose.program_bound import ProgramBound, num_maps
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import stochastic
 
@@ -50,9 +50,9 @@ def drops(monkeypatch):
         dropped()
         found.append((before, num_maps()))
 
-    dropped = compiled.drop_programs
-    monkeypatch.setattr(compiled, "drop_programs", drop)
-    monkeypatch.setattr(compiled, "_COMPILING_PER_MAP", 0.0)
+    dropped = program_bound.drop_programs
+    monkeypatch.setattr(program_bound, "drop_programs", drop)
+    monkeypatch.setattr(program_bound, "_COMPILING_PER_MAP", 0.0)
     return found
 
 
@@ -97,8 +97,8 @@ def test_what_cannot_be_dropped_is_not_dropped_again_and_again(drops):
 
 
 def test_programs_are_counted_where_the_system_tells_no_maps(drops, monkeypatch, tmp_path):
-    monkeypatch.setattr(compiled, "_MAPS", tmp_path / "maps")
-    monkeypatch.setattr(compiled, "_MOST_MAPS", tmp_path / "max_map_count")
+    monkeypatch.setattr(program_bound, "_MAPS", tmp_path / "maps")
+    monkeypatch.setattr(program_bound, "_MOST_MAPS", tmp_path / "max_map_count")
     assert num_maps() is None
     x = np.ones(2, np.float32)
     with bounded(ProgramBound(most_programs=5)):
@@ -111,8 +111,8 @@ def test_the_bound_is_half_of_what_is_left_of_linux_own_limit(monkeypatch, tmp_p
     maps, most = tmp_path / "maps", tmp_path / "max_map_count"
     maps.write_bytes(b"7f00-7f01 r-xp\n" * 530)
     most.write_text("65530\n")
-    monkeypatch.setattr(compiled, "_MAPS", maps)
-    monkeypatch.setattr(compiled, "_MOST_MAPS", most)
+    monkeypatch.setattr(program_bound, "_MAPS", maps)
+    monkeypatch.setattr(program_bound, "_MOST_MAPS", most)
     assert ProgramBound().most == 530 + 65_000 // 2
     most.write_text("1048576\n")  # of some distributions: programs that take gigabytes are dropped all the same
     assert ProgramBound().most == 530 + 65_530 // 2
@@ -124,18 +124,18 @@ def test_the_bound_is_half_of_what_is_left_of_linux_own_limit(monkeypatch, tmp_p
 
 @told
 def test_every_process_that_imports_the_programs_is_bounded(drops, monkeypatch):
-    monkeypatch.setattr(compiled.BOUND, "most", 0)
+    monkeypatch.setattr(program_bound.BOUND, "most", 0)
     jax.jit(lambda x: x + 5)(np.ones(2))
     assert len(drops) == 1
-    assert compiled.BOUND.most > num_maps()
+    assert program_bound.BOUND.most > num_maps()
 
 
 def test_known_shapes_count_nothing(drops, monkeypatch):
-    monkeypatch.setattr(compiled, "num_maps", lambda: pytest.fail("counted"))
+    monkeypatch.setattr(program_bound, "num_maps", lambda: pytest.fail("counted"))
     run, x = jax.jit(lambda x: x + 6), np.ones(2)
     monkeypatch.undo()
     run(x)
-    monkeypatch.setattr(compiled, "num_maps", lambda: pytest.fail("counted"))
+    monkeypatch.setattr(program_bound, "num_maps", lambda: pytest.fail("counted"))
     for _ in range(3):
         run(x)
 
@@ -175,7 +175,7 @@ def test_two_thousand_shapes_are_lifted_in_one_process():
         most = max(most, num_maps())
     print(f"{len(shapes)} shapes, at most {most} maps")
     assert most < 45_000
-    compiled.drop_programs()
+    program_bound.drop_programs()
     for num, hypotheses in list(shapes)[::100]:
         np.testing.assert_array_equal(lifted(model, num, hypotheses)[-1, -1], found[num, hypotheses])
 
@@ -183,16 +183,16 @@ def test_two_thousand_shapes_are_lifted_in_one_process():
 _NEAR_THE_LIMIT = """
     import mmap, sys
     sys.path[:0] = [{tests!r}]
-    from jaxpose import compiled
+    from jaxpose import program_bound
     pages = []
-    while compiled.num_maps() < 65_530 - 4_000:
+    while program_bound.num_maps() < 65_530 - 4_000:
         for _ in range(500):  # two maps each: a readable page between pages that are not
             pages.append(mmap.mmap(-1, 2 * mmap.PAGESIZE, prot=mmap.PROT_READ if len(pages) % 2 else mmap.PROT_WRITE))
     if {bounded}:
-        compiled.BOUND._begin()
+        program_bound.BOUND._begin()
     else:
         import jax
-        jax.monitoring.unregister_event_duration_listener(compiled.BOUND.listen)
+        jax.monitoring.unregister_event_duration_listener(program_bound.BOUND.listen)
     import numpy as np
     import pose_oracle
     from program_bound_test import lifted
@@ -204,7 +204,7 @@ _NEAR_THE_LIMIT = """
 """
 
 
-@pytest.mark.skipif(compiled._limit() != 65_530, reason="the system's limit on memory maps is not Linux' own")
+@pytest.mark.skipif(program_bound._limit() != 65_530, reason="the system's limit on memory maps is not Linux' own")
 @pytest.mark.slow
 @pytest.mark.parametrize("bounded", [True, False])
 def test_a_process_near_the_limit_lives_on_where_one_without_the_bound_dies(bounded):
