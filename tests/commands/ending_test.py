@@ -28,7 +28,8 @@ def work(options):
         yield "ready"
         {moment}
 jaxpose.commands.generate.generate = work
-cli.main(["generate", "--num", "1", "--out", sys.argv[1]])
+sys.argv[1:] = ["generate", "--num", "1", "--out", sys.argv[1]]
+cli.main()
 """
 MOMENTS = {
     "in Python": "time.sleep(60)",
@@ -62,6 +63,36 @@ def test_a_signal_ends_a_command_with_one_line_and_no_draft(tmp_path, moment, nu
         process.kill()
     assert process.returncode == 128 + number
     assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_while_a_program_runs_is_no_segmentation_fault(tmp_path):
+    """XLA computes for seconds in threads of its own, which Python must not wait for, nor tear down."""
+    draw = ["generate", "--model", "pose17", "--num", "20000", "--steps", "30", "--no-pictures", "--out", str(tmp_path)]
+    probe = """
+import sys, jax, time, threading
+from jaxpose import cli
+import jaxpose.commands.generate as generate
+run = generate.exact
+def told(*given, **how):
+    made = run(*given, **how)
+    def call(*x):
+        found = made(*x)
+        print("computes", flush=True)
+        return found
+    return call
+generate.exact = told
+cli.main()
+"""
+    process = started("-c", probe, *draw)
+    assert process.stdout.readline() == "computes\n"
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    try:
+        assert process.communicate(timeout=60)[1] == "jaxpose generate: interrupted\n"
+        assert process.returncode == 130
+        assert time.monotonic() - asked < 20
+    finally:
+        process.kill()
 
 
 def test_a_signal_while_modules_are_imported(tmp_path):
