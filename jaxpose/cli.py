@@ -14,7 +14,7 @@ from jaxpose.program_cache import use_compilation_cache
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script."""
     started, given = time.time(), sys.argv[1:] if argv is None else argv
-    with ending.in_one_line() as running:
+    with ending.in_one_line(own_process=argv is None) as running:
         from jaxpose.commands.options import COMMANDS, DATA
         from jaxpose.commands.parser import parse
 

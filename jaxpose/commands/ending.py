@@ -50,8 +50,12 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def in_one_line() -> Iterator[Running]:
-    """The errors of a command as the module says; SystemExit instead of them."""
+def in_one_line(*, own_process: bool) -> Iterator[Running]:
+    """The errors of a command as the module says; SystemExit instead of them.
+
+    own_process: an interruption ends the process at once. Else Python would wait for what XLA computes, and then tear
+    down what its threads still use, which is a segmentation fault.
+    """
     running = Running()
     try:
         with _heard(running), warnings.catch_warnings():
@@ -63,7 +67,9 @@ def in_one_line() -> Iterator[Running]:
         if text is None:
             raise
         if text:
-            print(running.says(text), file=sys.stderr)
+            print(running.says(text), file=sys.stderr, flush=True)
+        if own_process and not isinstance(error, Exception):
+            os._exit(code)  # each line of stdout was flushed
         raise SystemExit(code) from None
 
 

@@ -28,7 +28,8 @@ def work(options):
         yield "ready"
         {moment}
 jaxpose.commands.generate.generate = work
-cli.main(["generate", "--num", "1", "--out", sys.argv[1]])
+sys.argv[1:] = ["generate", "--num", "1", "--out", sys.argv[1]]
+cli.main()
 """
 MOMENTS = {
     "in Python": "time.sleep(60)",
@@ -62,6 +63,32 @@ def test_a_signal_ends_a_command_with_one_line_and_no_draft(tmp_path, moment, nu
         process.kill()
     assert process.returncode == 128 + number
     assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_while_a_program_runs_is_no_segmentation_fault(tmp_path):
+    """XLA computes for minutes in threads of its own, which Python must not wait for, nor tear down."""
+    probe = """
+import sys, jax
+import jax.numpy as jnp
+import jaxpose.commands.generate
+from jaxpose import cli
+def work(options):
+    long = jax.jit(lambda x: jax.lax.fori_loop(0, 10**8, lambda _, y: jnp.sin(y @ y), x))
+    x = long(jnp.ones((200, 200)))
+    yield "computes"
+    __import__("time").sleep(60)
+jaxpose.commands.generate.generate = work
+sys.argv[1:] = ["generate", "--num", "1", "--out", sys.argv[1]]
+cli.main()
+"""
+    process = started("-c", probe, str(tmp_path))
+    assert process.stdout.readline() == "computes\n"
+    process.send_signal(signal.SIGINT)
+    try:
+        assert process.communicate(timeout=20)[1] == "jaxpose generate: interrupted\n"
+        assert process.returncode == 130
+    finally:
+        process.kill()
 
 
 def test_a_signal_while_modules_are_imported(tmp_path):
