@@ -37,6 +37,7 @@ from experiments.jobs.prior import prior_job
 from experiments.jobs.score import score_job
 from jaxpose import model as released
 from jaxpose.files import write_json
+from jaxpose.program_cache import use_compilation_cache
 from jaxpose.training import checkpoint, processes
 from jaxpose.training.loop import fit
 from jaxpose.training.parallel import make_runner
@@ -64,6 +65,7 @@ _FREE = tuple(
 def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
+    use_compilation_cache()  # a run that was interrupted goes on sooner
     launch.start("train", flags.FLAGS)
     model = train(CONFIG.value, WORKDIR.value, may_change=MAY_CHANGE.value)
     if EXPORT.value and processes.is_first():

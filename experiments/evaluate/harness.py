@@ -108,7 +108,7 @@ def report(what: str, items: Iterable[Item], options: Options, model: released.M
     parts = [what, options.variant, "" if model is None else model.spec.name]
     path = Path(options.out) / f"{'_'.join(filter(None, parts))}.json"
     if processes.is_first():
-        write_json(path, record | more | {"rows": rows})
+        write_json(path, _finite(record | more | {"rows": rows}))
         print(f"wrote {path}")
     return path
 
@@ -153,6 +153,15 @@ def _cell(values: dict[str, Any], column: Column) -> str:
     name, _, form = column.partition(":")
     value = values.get(name)
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else f"{value:{form}}"
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for numbers that JSON has not: figures that a row does not have."""
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_shown(value: Any) -> bool:
