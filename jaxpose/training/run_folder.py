@@ -24,8 +24,12 @@ def locked(workdir: str | os.PathLike[str]) -> Iterator[None]:
     if not processes.is_first() or "://" in os.fspath(folder) or folder in _held:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / "lock", "a+")  # noqa: SIM115
+    except OSError as error:
+        raise ValueError(f"{folder}: needed a folder that can be written ({error.strerror})") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -49,6 +49,13 @@ def test_one_process_may_ask_twice_and_leaves_nothing_held(tmp_path):
             pass
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    said = r"file/run: needed a folder that can be written \(Not a directory\)"
+    with pytest.raises(ValueError, match=said), locked(tmp_path / "file" / "run"):
+        pass
+
+
 BEGUN = {"seed": 0, "train": {"steps": 10, "rate": 0.1}, "data": {"files": ["a"]}}
 
 
