@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments.jobs.frames import training_frames, weigh
@@ -96,21 +96,21 @@ def _spaced(length: int) -> np.ndarray:
     return np.arange(0, length, 10)
 
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "A file of experiments/configs.", lock_config=True)
-OUT = flags.DEFINE_string("out", None, "The folder to write; it must not exist.")
-
-
 def main(argv: list[str]) -> None:
-    """Write the folder."""
-    del argv
-    for line in write(CONFIG.value, str(OUT.value)):
-        print(line)
+    """Write the folder that the flags ask for; errors that a user can mend leave with code 2 and one line."""
+    values = flags.FlagValues()  # of its own: experiments.train has flags of these names
+    where: dict[str, Any] = {"flag_values": values}
+    config = config_flags.DEFINE_config_file("config", None, "A file of experiments/configs.", **where)
+    out = flags.DEFINE_string("out", None, "The folder to write; it must not exist.", **where)
+    flags.mark_flags_as_required(["config", "out"], flag_values=values)
+    try:
+        values(argv)
+        for line in write(config.value, str(out.value)):
+            print(line)
+    except (ValueError, OSError, flags.Error) as error:
+        print(f"shards: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "out"])
-    try:
-        app.run(main)
-    except ValueError as error:
-        print(f"shards: {error}", file=sys.stderr)
-        sys.exit(2)
+    main(sys.argv)

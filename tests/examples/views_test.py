@@ -65,7 +65,7 @@ def augmented(keys, body, other, rates):
     return jax.vmap(lambda key: views.augment_body(key, body, other, rates))(keys)
 
 
-def test_draw_body_follows_the_weights(bodies):
+def test_drawn_bodies_follow_the_weights(bodies):
     weights = np.array([0.5, 0.0, 0.3, 0.2])
     few = bodies._replace(joints=bodies.joints[:4], cumulative=jnp.asarray(np.cumsum(weights), jnp.float32))
     keys = jax.random.split(jax.random.key(0), 20_000)

@@ -14,9 +14,9 @@ from experiments.options import parse, run
 from jaxpose import model as released
 from jaxpose.base import Condition
 from jaxpose.evaluation.protocols import LiftingBench
-from jaxpose.examples.bodies import Bodies
+from jaxpose.examples.bodies import Bodies, draw_row
 from jaxpose.examples.rates import ViewRates
-from jaxpose.examples.views import draw_body, draw_camera, make_bodies
+from jaxpose.examples.views import draw_camera, make_bodies
 from jaxpose.geometry.camera import look_at, project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.networks.score_mlp import ScoreMLP
@@ -98,7 +98,7 @@ def test_left_stays_left(people):
 def test_a_batch_holds_generated_bodies_at_the_ratio(people):
     weights = np.random.default_rng(0).uniform(size=len(people))
     generated = people[:7] + 100
-    draw = jax.jit(jax.vmap(draw_body, (0, None)))
+    draw = jax.jit(jax.vmap(lambda k, b: b.joints[draw_row(k, b)], (0, None)))
     for ratio in (1.0, 3.0):
         joints, chance = augmentation.mix(people, weights, generated, ratio)
         bodies = Bodies(jnp.asarray(joints), jnp.asarray(np.cumsum(chance), jnp.float32), Statistics(0.0, 1.0))
