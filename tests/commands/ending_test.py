@@ -1,6 +1,7 @@
 """How commands end: exit codes and one line, whatever goes wrong, at any moment; nothing half-written."""
 
 import errno
+import functools
 import os
 import signal
 import subprocess
@@ -43,9 +44,10 @@ MOMENTS = {
 
 def started(*command, **how):
     env = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": xla.FLAGS, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **how
-    )
+    pipes: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # tests that run in the background of a shell, as under nohup, inherit that SIGINT is ignored
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen([sys.executable, *command], env=env, preexec_fn=heard, **pipes, **how)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="calls functions of the C library")

@@ -246,5 +246,5 @@ def test_the_command(tmp_path, capsys):
         with pytest.raises(SystemExit) as exit_info:
             cli.main(["convert", "diffpose", *wrong])
         assert exit_info.value.code == 2
-        assert capsys.readouterr().err.startswith("jaxpose convert: ")
+        assert capsys.readouterr().err.startswith("jaxpose convert diffpose: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "b.pth"]

@@ -227,7 +227,7 @@ def data(people, bench, tmp_path_factory):
     [
         ("0.1", "real,fake", "0", r"--kinds: got \['fake'\], legal are"),
         ("0.1,7", "real", "0", r"--shares: got \[7.0\], legal is above 0 up to 1"),
-        ("nan", "real", "0", r"--shares: got \[nan\]"),
+        ("nan", "real", "0", r"--shares: got nan, legal are finite"),
         ("few", "real", "0", r"--shares: got \['few'\], legal are numbers"),
         ("0.1", "real", "-1", r"--seeds: got \[-1\], legal is 0 to any"),
         ("0.1", "", "0", r"needed one of each at least"),
