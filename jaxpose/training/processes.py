@@ -31,6 +31,7 @@ _kept: list[Any] = []  # what the C library knows the address of
 _stderr = 2  # where lines for the user go, also while file descriptor 2 is filtered
 _SEARCH_S = 120  # for all processes to come
 _HEARTBEAT_S = 30  # after which a process that does not answer counts as ended; one that was killed does at once
+_FAILED = re.compile(rb"[EF]\d{4} .*(coordination|client\.h)")
 # what the coordination service and gloo print about a process that has ended, or about having connected
 _LOGGED = re.compile(
     rb"(?:[EFWI]\d{4} .*(coordination|client\.h|preemption_sync)|\*\*\* Check failure|    @ |\[Gloo\]|RPC: |$)"
@@ -111,7 +112,7 @@ def largest(*values: float) -> tuple[float, ...]:
 
 def meet(name: str) -> None:
     """Wait for all processes."""
-    if jax.process_count() > 1:
+    if jax.distributed.is_initialized() and jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
@@ -127,7 +128,7 @@ def as_one(name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
-        if jax.process_count() > 1 and _OF_OTHERS.search(str(error)):
+        if jax.distributed.is_initialized() and _OF_OTHERS.search(str(error)):
             _leave(1, f"{name}: {ENDED}")
         if isinstance(error, RuntimeError):
             raise
@@ -141,7 +142,7 @@ def as_one(name: str) -> Iterator[None]:
 
 def _leave(code: int, line: str) -> NoReturn:
     """End this process; where there are others, at once, as they are not waited for."""
-    if jax.process_count() > 1:
+    if jax.distributed.is_initialized() and jax.process_count() > 1:
         exit_at_once(code, line)
     if line:
         print(line, file=sys.stderr)
@@ -158,19 +159,23 @@ def exit_at_once(code: int, line: str) -> NoReturn:
 
 
 def _tell_of_aborts() -> None:
-    """From now on the abort of the coordination service is one line, `_abort_line`, and exit code 1."""
+    """From now on the abort of the coordination service is one line, `_abort_line`, and exit code 1.
+
+    An abort for another reason keeps what it printed.
+    """
     global _stderr
+    failed = threading.Event()
     _stderr = stderr = os.dup(2)
     read, write = os.pipe()
     os.dup2(write, 2)
     os.close(write)
 
     def forward() -> None:
-        failed = False
         with os.fdopen(read, "rb") as lines:
             for line in lines:
-                failed |= bool(re.match(rb"[EF]\d{4} .*coordination", line))  # what follows is more of it
-                if not failed and not _LOGGED.match(line):
+                if _FAILED.match(line):
+                    failed.set()  # what follows is more of it
+                if not failed.is_set() and not _LOGGED.match(line):
                     os.write(stderr, line)
 
     thread = threading.Thread(target=forward, name="stderr", daemon=True)
@@ -184,8 +189,9 @@ def _tell_of_aborts() -> None:
 
     @ctypes.CFUNCTYPE(None, ctypes.c_int)
     def aborted(_: int) -> None:
-        os.write(stderr, f"{_abort_line[0]}\n".encode())
-        os._exit(1)
+        if failed.wait(1.0):  # in the other thread, which reads what was printed before
+            os.write(stderr, f"{_abort_line[0]}\n".encode())
+        os._exit(1 if failed.is_set() else 128 + signal.SIGABRT)
 
     _kept.append(aborted)
     ctypes.CDLL(None).signal(signal.SIGABRT, aborted)
