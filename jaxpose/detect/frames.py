@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.detect.base import Frame
+from jaxpose.reading import check_file
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _DATA = (".json", ".npz", ".npy", ".csv")  # keypoints, heatmaps
@@ -54,6 +55,8 @@ def check(clip: Clip) -> None:
         )
     if clip.camera is None and not source.exists():
         raise ValueError(f"{source}: no such file or folder; legal are a video, a folder of images, a camera's number")
+    if clip.camera is None and not source.is_dir():
+        check_file(source)  # opening a pipe would wait for ever
     if source.is_file() and source.stat().st_size == 0:
         raise ValueError(f"{source}: the file is empty")
     if not source.is_dir():

@@ -1,5 +1,8 @@
 """Frames of videos, images and cameras: number, time, orientation and shape of what the tests wrote themselves."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -110,6 +113,11 @@ def test_sources_that_cannot_be_are_refused_before_work(tmp_path):
     (tmp_path / "empty.mp4").write_bytes(b"")
     with pytest.raises(ValueError, match="empty"):
         check(Clip(tmp_path / "empty.mp4"))
+    os.mkfifo(tmp_path / "pipe.mp4")  # opening it would wait for a writer
+    with pytest.raises(ValueError, match=r"pipe.mp4: a pipe; needed a file"):
+        check(Clip(tmp_path / "pipe.mp4"))
+    with pytest.raises(ValueError, match=r"/dev/zero: a device; needed a file"):
+        check(Clip(Path("/dev/zero")))
     with pytest.raises(ValueError, match="no such file"):
         check(Clip(tmp_path / "none.mp4"))
     with pytest.raises(ValueError, match=r"https://a\.b/c\.mp4: an address"):
