@@ -111,7 +111,7 @@ def export_task(
     if unknown := [p for p in platforms or () if p not in PLATFORMS]:
         raise ValueError(f"platforms: got {unknown}, legal are {list(PLATFORMS)}")
     any_number = batch is None and not task.startswith("generate")
-    if any_number and (task == "denoise" or "encoder" in model.capabilities):
+    if any_number and (task == "denoise" or {"encoder", "motion"} & model.capabilities):
         raise ValueError(f"batch: {task} by {model.spec.name} needs a number of observations, got none")
     used = (sampler or stochastic()).with_usual_steps(generation.NUM_STEPS, model) if task == "generate" else sampler
     used = used or stochastic()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import xla
 from cyclopts import ValidationError
+from small_models import write_motion_model
 
 from jaxpose import export, model
 from jaxpose.base import Camera
@@ -120,6 +121,8 @@ def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tm
     with pytest.raises(ValidationError, match="needed a file in a folder that exists"):
         exported(tmp_path / "no" / "a", model_file, "--task", "lift")
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="batch: lift by .* needs a number of observations"):
+        exported(out, write_motion_model(tmp_path), "--task", "lift")  # its windows depend on the frames
 
 
 def test_other_files_are_refused_by_name(lift_file, tmp_path):
