@@ -121,7 +121,7 @@ def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tm
     with pytest.raises(ValidationError, match="needed a file in a folder that exists"):
         exported(tmp_path / "no" / "a", model_file, "--task", "lift")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match="batch: lift by .* needs a number of observations"):
+    with pytest.raises(ValueError, match=r"batch: lift by .* needs a number of observations"):
         exported(out, write_motion_model(tmp_path), "--task", "lift")  # its windows depend on the frames
 
 
