@@ -1,7 +1,9 @@
 """Flags of commands that run in several processes, one for each host (or each GPU), all started with the same command.
 
---distributed                                                  TPU pods, Slurm, Open MPI, GKE: they say the rest
---coordinator=HOST:PORT --num_processes=N --process_id=I       elsewhere; HOST is that of process 0
+    --distributed                                                  TPU pods, Slurm, Open MPI, GKE: they say the rest
+    --coordinator=HOST:PORT --num_processes=N --process_id=I       elsewhere; HOST is that of process 0
+
+Pieces of work, such as the rows of a table, are given to the processes in turn.
 """
 
 from collections.abc import Callable, Mapping

@@ -31,7 +31,7 @@ from ml_collections import ConfigDict
 from experiments.benchmark.ratios import document
 from experiments.benchmark.timing import training_operations
 from experiments.configs import pose17
-from experiments.jobs.score import make_loss
+from experiments.jobs.score import make_loss, spec_of
 from experiments.options import option, run
 from jaxpose import model as released
 from jaxpose.conditioning import MaskRates
@@ -39,7 +39,6 @@ from jaxpose.examples import bodies as anew
 from jaxpose.examples.bodies import Bodies
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import pose_example
-from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.training.step import init_state, make_optimizer, make_step
 
 UTILISATION, OF_BANDWIDTH, OF_LINK = 0.4, 0.7, 0.7  # u, v, w: assumed
@@ -125,15 +124,7 @@ class Lowered(NamedTuple):
 
 def lowered(config: ConfigDict, batch: int, bodies: Bodies) -> Lowered:
     """The step of `config`; no weight is made."""
-    spec = released.Spec(
-        name=config.name,
-        network=ScoreMLP(**config.network),
-        process=config.process.name,
-        process_args=tuple(config.process.args),
-        target=config.loss.target,
-        context=config.context,
-        **config.sampler,
-    )
+    spec = spec_of(config)
     view, masks = ViewRates(**config.view), MaskRates(**config.masks)
     tx = make_optimizer(1e-3, warmup_steps=1, total_steps=10)
     step = make_step(

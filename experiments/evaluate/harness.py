@@ -78,7 +78,7 @@ def report(what: str, items: Iterable[Item], options: Options, model: released.M
     """Print what an evaluator yields as it comes, and write it to the file told above, whose path is given back."""
     more: dict[str, Any] = {}
     own: list[tuple[int, int, Row]] = []  # each with the number of its table, and its place there
-    tables: list[Table] = []
+    tables = [Table("", "", "")]
     for item in items:
         if isinstance(item, Table):
             tables.append(item)

@@ -66,13 +66,18 @@ def validation(name: str) -> Path | None:
     return path
 
 
+def drawn_anew(view: ViewRates) -> bool:
+    """Whether bodies are drawn as other people, with other limbs or turned, which needs their rotations."""
+    return view.people > 0 or view.recombine > 0 or view.turn > 0
+
+
 def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
     """The training subjects' motion capture that `config.data` names, on the device and as it was read."""
     if config.data.get("stream", ""):
         raise ValueError("config.data.stream: legal for single frames, motions and rotations; this kind needs memory")
     view = ViewRates(**config.view)
-    anew = view.people > 0 or view.recombine > 0 or view.turn > 0
-    mocap, weights = training_frames(config.data, config.seed, functools.partial(load_mocap, rotations=anew))
+    load = functools.partial(load_mocap, rotations=drawn_anew(view))
+    mocap, weights = training_frames(config.data, config.seed, load)
     bodies = make_bodies(mocap.joints, weights, view, mocap.rotations, mocap.subject[mocap.sequence])
     print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
     return bodies, mocap

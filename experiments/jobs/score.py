@@ -34,9 +34,9 @@ from jaxpose.training.step import TrainState
 from jaxpose.training.streaming import Stream
 
 
-def score_job(config: ConfigDict) -> Job:
-    """One network under a process: the released `pose17`, or GFPose as it was trained."""
-    spec = released.Spec(
+def spec_of(config: ConfigDict) -> released.Spec:
+    """What the model is that a config of one network under a process trains."""
+    return released.Spec(
         name=config.name,
         network=ScoreMLP(**config.network),
         process=config.process.name,
@@ -46,6 +46,11 @@ def score_job(config: ConfigDict) -> Job:
         context=config.get("context", 17),
         **config.sampler,
     )
+
+
+def score_job(config: ConfigDict) -> Job:
+    """One network under a process: the released `pose17`, or GFPose as it was trained."""
+    spec = spec_of(config)
     initial, source = load_initial(config.train.init, spec), load_data(config)
     if initial is not None:
         spec = initial.spec
@@ -112,7 +117,7 @@ def load_data(config: ConfigDict) -> Source:
 
 def from_disk(config: ConfigDict, masks: MaskRates) -> Source:
     """Frames or motions of a folder of shards."""
-    shards, resident = stored.open_bodies(config.data.stream)
+    shards, resident = stored.open_bodies(config.data.stream, ViewRates(**config.view))
     print(f"{len(shards):,} frames of {len(resident.takes.length):,} sequences in {config.data.stream}")
     view, num_frames = ViewRates(**config.view), config.network.get("num_frames")
     if num_frames:

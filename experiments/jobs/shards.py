@@ -5,7 +5,8 @@
 
 Configs of single frames, of motions (configs/motion17.py) and of rotations (configs/prior21.py). One file of
 `config.data.files` is in memory at a time, and every tenth frame of each sequence, of which skeletons, statistics and
-the distances of body parts are; weights are those of all.
+the distances of body parts are; weights are those of all. Statistics are of the views of `config.view`: training takes
+the same config.
 """
 
 import functools
@@ -18,11 +19,14 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments.jobs.frames import training_frames, weigh
+from experiments.jobs.job import drawn_anew
 from jaxpose.datasets.mocap import Mocap, Rotations, load_mocap, load_rotations
 from jaxpose.datasets.shards import of_takes, write_shards
-from jaxpose.examples import bodies as anew
+from jaxpose.examples.bodies import carriers_of
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import make_bodies
+
+_EVERY = 10  # frames of a sequence, of which one is in the sample
 
 
 def write(config: ConfigDict, out: str) -> Iterator[str]:
@@ -31,10 +35,12 @@ def write(config: ConfigDict, out: str) -> Iterator[str]:
     if data.get("share", 1.0) < 1 or data.get("num_people", 0) or data.rehearsal:
         raise ValueError("config.data: share, num_people and rehearsal are of frames in memory; legal here are none")
     of_bodies = config.get("kind") != "prior"
+    view = ViewRates(**config.view) if of_bodies else ViewRates()
+    anew = drawn_anew(view)
     sequences: list[tuple[str, str, int]] = []  # subject, category, length
     people: dict[str, int] = {}
     sample: list[dict[str, np.ndarray]] = []
-    frames_of: Any = functools.partial(load_mocap, rotations=True) if of_bodies else load_rotations
+    frames_of: Any = functools.partial(load_mocap, rotations=anew) if of_bodies else load_rotations
     sources = [(data.folder,)] if data.folder else [(name,) for name in data.files]
 
     def parts() -> Iterator[dict[str, np.ndarray]]:
@@ -47,15 +53,12 @@ def write(config: ConfigDict, out: str) -> Iterator[str]:
             length = np.bincount(frames.sequence, minlength=len(frames.name))
             first = len(sequences)
             sequences.extend(zip(frames.subject.tolist(), frames.category.tolist(), length.tolist(), strict=True))
-            spaced = np.concatenate([_spaced(n) + offset for n, offset in zip(length, _starts(length), strict=True)])
-            rotations = frames.rotations if of_bodies else frames.body_pose
-            sample.append(
-                {
-                    **{name: values[spaced] for name, values in part.items() if name != "carriers"},
-                    "turned": rotations[spaced],
-                    "sequence": first + frames.sequence[spaced],
-                }
+            spaced = np.concatenate(
+                [np.arange(end - n, end, _EVERY) for n, end in zip(length, length.cumsum(), strict=True)]
             )
+            taken = {name: values[spaced] for name, values in part.items() if name != "carriers"}
+            turned = {"turned": frames.rotations[spaced]} if anew else {}
+            sample.append({**taken, **turned, "sequence": first + frames.sequence[spaced]})
             print(f"{total:,} frames of {len(sequences):,} sequences", flush=True)
             yield part
 
@@ -68,10 +71,10 @@ def write(config: ConfigDict, out: str) -> Iterator[str]:
         if not of_bodies:
             return found | {"sample": drawn["rotations"]}
         each = (weight / np.bincount(drawn["sequence"]))[drawn["sequence"]]
-        bodies = make_bodies(drawn["joints"], each, ViewRates(**config.view), drawn["turned"], drawn["person"])
-        groups: dict[str, Any] = {"statistics": bodies.statistics, "people": bodies.people}
+        bodies = make_bodies(drawn["joints"], each, view, drawn.get("turned"), drawn.get("person"))
+        groups: dict[str, Any] = {"statistics": bodies.statistics} | ({"people": bodies.people} if anew else {})
         found |= {f"{g}.{name}": np.asarray(x) for g, of in groups.items() for name, x in of._asdict().items()}
-        return found | {"apart": np.asarray(bodies.apart)}
+        return found | ({"apart": np.asarray(bodies.apart)} if anew else {})
 
     rows = write_shards(out, parts(), resident)
     yield f"wrote {out}: {rows:,} frames of {len(sequences):,} sequences"
@@ -81,19 +84,11 @@ def _fields(frames: Mocap | Rotations, people: dict[str, int]) -> dict[str, np.n
     """What is stored of each frame; persons are numbered as they come, in all files alike."""
     if isinstance(frames, Rotations):
         return {"rotations": frames.body_pose}
-    assert frames.rotations is not None, "they are loaded with rotations"
+    if frames.rotations is None:
+        return {"joints": frames.joints}
     number = np.array([people.setdefault(str(name), len(people)) for name in frames.subject], np.int32)
-    carriers = anew.carriers_of(frames.rotations)
+    carriers = carriers_of(frames.rotations)
     return {"joints": frames.joints, "carriers": carriers, "person": number[frames.sequence]}
-
-
-def _starts(length: np.ndarray) -> np.ndarray:
-    return np.append(0, np.cumsum(length)[:-1])
-
-
-def _spaced(length: int) -> np.ndarray:
-    """Rows of a sequence for the sample: every tenth, one at least."""
-    return np.arange(0, length, 10)
 
 
 def main(argv: list[str]) -> None:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from experiments.jobs.job import drawn_anew
 from jaxpose.base import Example, Key
 from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.shards import Shards, open_shards
@@ -24,19 +25,24 @@ class Resident(NamedTuple):
     bodies: Bodies
 
 
-def open_bodies(folder: str) -> tuple[Shards, Resident]:
-    """The shards of bodies in `folder`, and what is resident; ValueError where they are of rotations alone."""
+def open_bodies(folder: str, view: ViewRates) -> tuple[Shards, Resident]:
+    """The shards of bodies in `folder`, and what is resident.
+
+    ValueError where they are of rotations alone, or have none and `view` draws bodies anew.
+    """
     shards = open_shards(folder)
     if "joints" not in shards.maps:
         raise ValueError(f"{folder}: shards of {', '.join(shards.maps)}; needed those of bodies, with joints")
     of = lambda group, kind: kind(*(jnp.asarray(shards.resident[f"{group}.{name}"]) for name in kind._fields))  # noqa: E731
-    has_people = "people.offsets" in shards.resident
+    anew = drawn_anew(view)
+    if anew and "people.offsets" not in shards.resident:
+        raise ValueError(f"{folder}: shards without rotations, which config.view needs; write them with this config")
     bodies = Bodies(
         jnp.zeros((0, 17, 3)),
         jnp.zeros(0),
         of("statistics", Statistics),
-        people=of("people", People) if has_people else None,
-        apart=jnp.asarray(shards.resident["apart"]) if has_people else None,
+        people=of("people", People) if anew else None,
+        apart=jnp.asarray(shards.resident["apart"]) if anew else None,
     )
     return shards, Resident(takes_of(shards), bodies)
 

@@ -48,7 +48,7 @@ def save(
             f"keep_last: needed at least 2, so that a damaged checkpoint has one before it; got {keep_last}"
         )
     step, folder = int(state.step), _directory(workdir)
-    if step in steps(workdir) and processes.agreed(_fault_of(folder / str(step))) is None:
+    if step in steps(workdir) and _agreed_fault(folder / str(step)) is None:
         return
     items = ocp.args.Composite(
         state=ocp.args.StandardSave(_flatten(state)), meta=ocp.args.JsonSave({**meta, "format": FORMAT, "step": step})
@@ -75,9 +75,7 @@ def save(
 def steps(workdir: str | Path) -> list[int]:
     """Steps of the whole checkpoints in `workdir`, rising; not those that a kill left without hashes."""
     folder = _directory(workdir)
-    if not folder.is_dir():
-        return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and (path / _HASHES).is_file())
+    return [step for step in _finished(folder) if (folder / str(step) / _HASHES).is_file()]
 
 
 def restore_latest(workdir: str | Path, like: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
@@ -99,7 +97,7 @@ def latest(workdir: str | Path) -> tuple[Any, dict[str, Any]] | None:
     faults: list[str] = []
     for step in reversed(found):
         path = _directory(workdir) / str(step)
-        fault = processes.agreed(_fault_of(path))  # one answer, though each process reads for itself
+        fault = _agreed_fault(path)
         if fault is None:
             meta = json.loads((path / "meta" / "metadata").read_text())
             if meta.get("format") != FORMAT:
@@ -112,6 +110,11 @@ def latest(workdir: str | Path) -> tuple[Any, dict[str, Any]] | None:
         faults.append(f"{path}: damaged ({fault})")
     if faults:
         raise ValueError(f"{'; '.join(faults)}; no whole checkpoint is left, remove the folder to begin anew")
+    if unknown := [n for n in _finished(_directory(workdir)) if n > 0]:  # a run begins with a whole one of step 0
+        raise ValueError(
+            f"{_directory(workdir)}: the checkpoints {unknown} have no hashes: they are of an earlier version of "
+            "jaxpose or incomplete, and would be removed; choose another folder"
+        )
     return None
 
 
@@ -126,6 +129,16 @@ def git_commit() -> str:
 
 def _directory(workdir: str | Path) -> Any:
     return processes.folder(workdir) / "checkpoints"
+
+
+def _finished(folder: Any) -> list[int]:
+    """Steps of the directories that orbax has renamed, rising."""
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+
+
+def _agreed_fault(path: Any) -> str | None:
+    """`_fault_of`, read by the first process for all."""
+    return processes.agreed(_fault_of(path) if processes.is_first() else None)
 
 
 def _hashes(path: Any) -> dict[str, str]:

@@ -168,7 +168,9 @@ def _steps(
     """`num_steps` <= max_steps steps; metrics [max_steps], of which so many are written."""
 
     def of_step(n: Array) -> Data:
-        return Gathered(data.resident, jax.tree.map(lambda x: x[n], data.rows)) if _streams(data) else data
+        if not isinstance(data, Gathered):
+            return data
+        return Gathered(data.resident, jax.tree.map(lambda x: x[n], data.rows))
 
     def one(n: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         state, rows = carry
@@ -178,10 +180,6 @@ def _steps(
     shapes = jax.eval_shape(lambda state: body(state, of_step(jnp.int32(0)))[1], state)
     rows = {name: jnp.zeros((max_steps, *leaf.shape), leaf.dtype) for name, leaf in shapes.items()}
     return jax.lax.fori_loop(0, num_steps, one, (state, rows))
-
-
-def _streams(data: Data) -> bool:
-    return isinstance(data, Gathered)
 
 
 def _placed(x: Any, sharding: NamedSharding) -> Any:

@@ -180,6 +180,21 @@ def test_one_without_hashes_was_never_finished(tmp_path, three, trained):
     same(checkpoint.restore_latest(tmp_path, like=trained)[0], at_step(trained, 2))
 
 
+def test_checkpoints_of_an_earlier_version_are_refused_and_kept(tmp_path, three, trained):
+    shutil.copytree(three, tmp_path, dirs_exist_ok=True)
+    for n in (1, 2, 3):
+        (tmp_path / "checkpoints" / str(n) / "sha256.json").unlink()
+    with pytest.raises(ValueError, match=r"the checkpoints \[1, 2, 3\] have no hashes"):
+        checkpoint.restore_latest(tmp_path, like=trained)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["1", "2", "3"]
+
+
+def test_a_first_save_that_was_killed_is_begun_anew(tmp_path, trained):
+    checkpoint.save(tmp_path, at_step(trained, 0), {})
+    (tmp_path / "checkpoints" / "0" / "sha256.json").unlink()
+    assert checkpoint.restore_latest(tmp_path, like=trained) is None
+
+
 def test_a_full_disk_is_one_line_and_the_last_good_one_stays(tmp_path, trained):
     big = trained.replace(params={"w": jnp.asarray(np.random.default_rng(0).random(200_000))})
     checkpoint.save(tmp_path, at_step(big, 1), {})

@@ -22,6 +22,7 @@ from jaxpose.training.streaming import Gathered
 
 ROOT = Path(__file__).parents[3]
 FILES = ("cmu", "hdm05")
+VIEW = ViewRates(**pose17.get_config().view)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_frames_weights_and_persons_are_those_in_memory(root, folder, monkeypatc
     monkeypatch.setenv("JAXPOSE_DATA", str(root))
     config = config_of(pose17, root)
     frames, weights = training_frames(config.data, 0, lambda *a, **k: load_mocap(*a, rotations=True, **k))
-    found, resident = stored.open_bodies(str(folder))
+    found, resident = stored.open_bodies(str(folder), VIEW)
     rows = found.take(np.arange(len(found)))
     np.testing.assert_array_equal(rows["joints"], frames.joints)
     np.testing.assert_array_equal(rows["carriers"], carriers_of(frames.rotations))
@@ -81,7 +82,7 @@ def test_frames_weights_and_persons_are_those_in_memory(root, folder, monkeypatc
 
 
 def test_an_example_of_its_rows_is_finite(folder):
-    found, resident = stored.open_bodies(str(folder))
+    found, resident = stored.open_bodies(str(folder), VIEW)
     config = pose17.get_config()
     stream, example = stored.frames_on_disk(found, resident, ViewRates(**config.view), MaskRates(**config.masks))
     key = jax.random.key(0)
@@ -97,7 +98,21 @@ def test_what_needs_memory_and_the_wrong_kind_are_refused(root, folder, tmp_path
         list(shards.write(config_of(pose17, root, share=0.5), str(tmp_path / "x")))
     list(shards.write(config_of(prior21, root), str(tmp_path / "rotations")))
     with pytest.raises(ValueError, match="shards of rotations; needed those of bodies"):
-        stored.open_bodies(str(tmp_path / "rotations"))
+        stored.open_bodies(str(tmp_path / "rotations"), VIEW)
+
+
+def test_bodies_are_drawn_anew_only_where_the_config_does(root, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXPOSE_DATA", str(root))
+    narrow = pose17.get_config("0.7")
+    narrow.data.update({"files": FILES})
+    list(shards.write(narrow, str(tmp_path / "narrow")))
+    plain = ViewRates(**narrow.view)
+    found, resident = stored.open_bodies(str(tmp_path / "narrow"), plain)
+    assert set(found.maps) == {"joints"}
+    assert resident.bodies.people is None
+    assert stored.open_bodies(str(folder), plain)[1].bodies.people is None
+    with pytest.raises(ValueError, match="shards without rotations"):
+        stored.open_bodies(str(tmp_path / "narrow"), VIEW)
 
 
 @pytest.mark.slow
