@@ -113,6 +113,7 @@ def _open_events(directory: Any, step: int) -> Any:
         logging.warning("tensorboard is not installed (pip install jaxpose[train]): no event files")
         return None
     try:
+        _await_new_second(directory)
         writer = EventFileWriter(os.fspath(directory))
     except Exception as error:  # of the storage's own library
         if "://" not in os.fspath(directory):
@@ -123,6 +124,12 @@ def _open_events(directory: Any, step: int) -> Any:
     session = SessionLog(status=SessionLog.START)
     writer.add_event(Event(step=step + 1, wall_time=time.time(), session_log=session))
     return writer
+
+
+def _await_new_second(directory: Any) -> None:
+    """TensorBoard reads event files in the order of their names: of one second, `.10` comes before `.9`."""
+    while any(f".{int(time.time()):010d}." in file.name for file in directory.glob("*.tfevents.*")):
+        time.sleep(0.05)
 
 
 def _scalars(step: int, values: Mapping[str, float]) -> Any:

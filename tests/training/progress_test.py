@@ -38,6 +38,13 @@ def test_event_files_show_each_step_once(tmp_path):
     assert {e.value for e in events.Scalars("val/mpjpe_mm")} == {60.0}
 
 
+def test_event_files_of_one_process_are_read_in_the_order_they_were_written(tmp_path, monkeypatch):
+    """The names end with a counter, and `.10` sorts before `.9`."""
+    writer = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
+    monkeypatch.setattr(writer, "_global_uid", writer.AtomicCounter(9))
+    test_event_files_show_each_step_once(tmp_path)
+
+
 def test_without_tensorboard_one_warning_and_the_lines(tmp_path, monkeypatch):
     warnings = []
     for name in [m for m in sys.modules if m.split(".")[0] == "tensorboard"] + ["tensorboard"]:
