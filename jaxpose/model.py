@@ -1,12 +1,11 @@
 """A released model: one `.safetensors` file with weights, codec statistics and a specification in its header.
 
-Weights may be stored as bfloat16 and are loaded as float32. The header holds the format's version and the
-specification as JSON; nothing in a file is executed.
+Weights may be stored in fewer bits (weights.py) and are loaded as float32. The header holds the format's version and
+the specification as JSON; nothing in a file is executed.
 """
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.flax import save as serialise
 
+from jaxpose import weights
 from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, SPACINGS, from_betas, sub_vp, ve, vp
@@ -62,6 +62,7 @@ _DEPTHS = ("num_blocks", "encoder_blocks", "frame_layers", "depth")
 _NEEDED = {
     "joints": "a model of joint positions in the person-centred space, such as 'pose17'",
     "rotations": "a prior over joint rotations, such as 'prior21'",
+    "few_steps": "a few-step model, such as 'prior21_fast'",
     "condition": "a model conditioned on any joints or none, such as 'pose17'",
     "score": "a model that knows the score of single poses at every noise level, such as 'pose17' or 'prior21'",
     "context": "a DiffPose model with a context, such as 'diffpose17'",
@@ -86,7 +87,8 @@ class Spec:
     num_steps, spacing, eta: the sampler that validation chose (dpmpp_2m; eta 0 is the flow, 1 the SDE).
     times: of a few-step model, falling: where it calls its network, each time for a draw of x0; () for all others.
     scale: where metres come from.
-    base: a bundled model; weights that are the same as its are not repeated in the file. "" for none.
+    base: the bundled model that it was made from, "" for none. Weights that are the same are not repeated in the file;
+    what needs a score that a few-step model lacks asks this one (`scored`).
     """
 
     name: str
@@ -120,10 +122,15 @@ class Spec:
         return self.space.shape(get_skeleton(self.skeleton))
 
     @property
+    def conditioned(self) -> bool:
+        """Whether the network is told of a condition: all are but priors over rotations of many steps."""
+        return not self.space.representation or bool(self.times)
+
+    @property
     def capabilities(self) -> frozenset[str]:
         """What a task may ask for (`require`): the space's and the network's; a few-step model has no score."""
         own = self.network.capabilities | {self.space.capability}
-        own -= {"condition"} if self.space.representation else set()  # priors over rotations have none
+        own -= set() if self.conditioned else {"condition"}
         if "joints" in own and self.context >= self.state_shape[0] + 3:
             own |= {"vertical"}
         return (own - {"score"}) | {"few_steps"} if self.times else own
@@ -198,7 +205,7 @@ class Model:
 def null_condition(model: Model, num_rows: int | None = None) -> Condition:
     """The null condition of `num_rows` poses, or of one without leading axes, which is then encoded once for all."""
     lead = () if num_rows is None else (num_rows,)
-    pose = jnp.zeros((*lead, len(model.skeleton.joints), 3))
+    pose = jnp.zeros((*lead, *model.spec.state_shape))
     return Condition(pose, pose, jnp.zeros((*lead, model.spec.context)) if model.spec.context else None)
 
 
@@ -214,18 +221,23 @@ def require(model: Model, task: str, *capabilities: str) -> None:
             )
 
 
+def scored(model: Model) -> Model:
+    """The model that knows the score in place of `model`: the base that a few-step model names, or itself."""
+    if not model.spec.times or not model.spec.base:
+        return model
+    return load(model.spec.base).astype(jax.tree.leaves(model.params)[0].dtype)
+
+
 def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat16) -> None:
     """Write `model` with weights as `dtype`; to a temporary name first, so that no half-written file is left.
 
-    dtype: None keeps the weights as they are: bfloat16 where a file with such weights was loaded, else float32.
+    dtype: of `weights.TYPES`; None: the smallest that keeps the weights as they are, that of the file they came from.
     """
     path = Path(path)
-    if dtype is None:
-        rounded = jax.tree.map(lambda w: (w == w.astype(jnp.bfloat16).astype(w.dtype)).all(), model.params)
-        dtype = jnp.bfloat16 if all(jax.tree.leaves(rounded)) else jnp.float32
-    shared = _flat(load(model.spec.base).params) if model.spec.base else {}
-    own = {k: v for k, v in _flat(model.params).items() if k not in shared or not jnp.array_equal(v, shared[k])}
-    tensors = {f"params/{k}": jnp.asarray(v, dtype) for k, v in own.items()}
+    shared = weights.flat(load(model.spec.base).params) if model.spec.base else {}
+    own = {k: v for k, v in weights.flat(model.params).items() if k not in shared or not jnp.array_equal(v, shared[k])}
+    dtype = weights.type_of(own) if dtype is None else dtype
+    tensors = {f"params/{k}": v for k, v in weights.stored(own, dtype).items()}
     others = {
         "statistics": model.statistics._asdict(),
         "recalibration": {f"{task}/{k}": v for task, r in model.recalibration.items() for k, v in r._asdict().items()},
@@ -237,7 +249,7 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
         **{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)},
         "network": _network_fields(model.spec.network),
     }
-    about = {"format": FORMAT, "spec": json.dumps(spec)} | ({"base": _digest(shared)} if shared else {})
+    about = {"format": FORMAT, "spec": json.dumps(spec)} | ({"base": weights.digest(shared)} if shared else {})
     with atomic(path) as file:
         file.write(serialise(tensors, metadata=about))
 
@@ -263,20 +275,24 @@ def _load(path: FilePath) -> Model:
     try:
         with safe_open(path, framework="numpy") as f:
             metadata = f.metadata() or {}
-            tensors = {k: f.get_tensor(k).astype(np.float32) for k in f.keys()}  # noqa: SIM118
+            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: format {metadata.get('format')!r}, this version of jaxpose reads {FORMAT!r}")
     spec = _parse_spec(path, metadata.get("spec", ""))
-    groups: dict[str, dict[str, Array]] = {"params": {}, "statistics": {}, "recalibration": {}, "typicality": {}}
+    read: dict[str, dict[str, np.ndarray]] = {"params": {}, "statistics": {}, "recalibration": {}, "typicality": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition("/")
-        if group not in groups:
-            raise ValueError(f"{path}: unknown tensor {name!r}; legal groups are {sorted(groups)}")
-        if not np.isfinite(tensor).all():
+        if group not in read:
+            raise ValueError(f"{path}: unknown tensor {name!r}; legal groups are {sorted(read)}")
+        if not np.isfinite(tensor.astype(np.float32)).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity; needed finite numbers")
-        groups[group][rest] = jax.device_put(tensor)
+        read[group][rest] = tensor
+    try:
+        groups = {group: weights.restored(found) for group, found in read.items()}
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     statistics = {name: value.shape for name, value in groups["statistics"].items()}
     shape = spec.state_shape
     if set(statistics) != set(Statistics._fields) or np.broadcast_shapes(shape, *statistics.values()) != shape:
@@ -295,7 +311,7 @@ def _load(path: FilePath) -> Model:
 
 def describe(model: Model) -> dict[str, Any]:
     """Name, size and process of a model, for a result's record."""
-    count = int(sum(np.size(v) for v in _flat(model.params).values()))
+    count = int(sum(np.size(v) for v in weights.flat(model.params).values()))
     return {"name": model.spec.name, "parameters": count, "process": model.spec.process, "scale": model.spec.scale}
 
 
@@ -306,18 +322,10 @@ def _of_base(path: FilePath, spec: Spec, digest: str) -> dict[str, Array]:
     bundled = ASSETS / f"{spec.base}.safetensors"
     if "/" in spec.base or not bundled.is_file():
         raise ValueError(f"{path}: it builds on {spec.base!r}, which is no bundled model")
-    shared = _flat(load(spec.base).params)
-    if digest != _digest(shared):
+    shared = weights.flat(load(spec.base).params)
+    if digest != weights.digest(shared):
         raise ValueError(f"{path}: it builds on another version of {spec.base!r} than the bundled one; train it again")
     return shared
-
-
-def _digest(weights: dict[str, Array]) -> str:
-    """SHA-256 of names and values."""
-    found = hashlib.sha256()
-    for name in sorted(weights):
-        found.update(name.encode() + np.asarray(weights[name], "<f4").tobytes())
-    return found.hexdigest()
 
 
 def _parse_spec(path: FilePath, text: str) -> Spec:
@@ -376,19 +384,15 @@ def _parse_network(fields: dict[str, Any]) -> Any:
 
 
 def init_params(key: Key, spec: Spec) -> Any:
-    """Fresh weights of the network that `spec` names; a prior over rotations has no condition."""
-    context = None if spec.space.representation else spec.context
+    """Fresh weights of the network that `spec` names."""
+    context = spec.context if spec.conditioned else None
     inputs = spec.network.example_inputs(spec.state_shape, spec.space.keypoint_width, context)
     return jax.jit(spec.network.init)(key, *inputs)  # one program in place of one for each operation
 
 
 def _check_fit(path: FilePath, spec: Spec, found: dict[str, Array]) -> None:
-    needed = _flat(jax.eval_shape(lambda: init_params(jax.random.key(0), spec)))
+    needed = weights.flat(jax.eval_shape(lambda: init_params(jax.random.key(0), spec)))
     for name in sorted(needed.keys() | found.keys()):
         there, here = (tuple(d[name].shape) if name in d else "absent" for d in (found, needed))
         if there != here:
             raise ValueError(f"{path}: does not fit the network it specifies: {name} is {there}, needed {here}")
-
-
-def _flat(params: Any) -> dict[str, Array]:
-    return flax.traverse_util.flatten_dict(params, sep="/")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
     {"program_bound", "program_cache"},
     {"base", "files"},
-    {"compiled", "reading"},
+    {"compiled", "reading", "weights"},
     {"geometry", "diffusion"},
     {"spaces"},
     {"networks", "conditioning"},
@@ -64,6 +64,7 @@ AREAS_AT_ONCE = {
     "base",
     "files",
     "reading",
+    "weights",
     "program_bound",
     "compiled",
     "geometry",

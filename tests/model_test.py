@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from jaxpose import model as released
+from jaxpose import weights
 from jaxpose.base import Condition
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics
@@ -54,7 +55,7 @@ def test_bfloat16_halves_the_file_and_keeps_the_prediction(model, path):
     assert 0 < float(jnp.abs(full - half).max()) < 0.05
 
 
-@pytest.mark.parametrize("stored", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("stored", [jnp.float32, jnp.bfloat16, jnp.int8])
 def test_weights_can_be_saved_again_as_they_were_stored(model, tmp_path, stored):
     first, again = tmp_path / "first.safetensors", tmp_path / "again.safetensors"
     released.save(first, model, dtype=stored)
@@ -187,7 +188,7 @@ def on_base(tmp_path, monkeypatch, model):
     """A model whose weights but one are those of a bundled one, and its file."""
     monkeypatch.setattr(released, "ASSETS", tmp_path)
     released.save(tmp_path / "tiny.safetensors", model, dtype=jnp.float32)
-    flat = released._flat(model.params)
+    flat = weights.flat(model.params)
     changed = min(flat)
     params = traverse_util.unflatten_dict({**flat, changed: flat[changed] + 1}, sep="/")
     built = model.replace(params=params, spec=dataclasses.replace(model.spec, name="more", base="tiny"))

@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
         {
             "name": "pose17_fast",
             "kind": "distill",
+            "base": "pose17",
             # where the network is called: at the end of the process, and at sigma / alpha = 0.5 (12 cm of noise)
             "times": (1.0, 0.15),
             # method: "energy" or "consistency". num_draws, early: of the energy score; num_levels: of the flow

@@ -4,6 +4,7 @@
 
 complete:  10 hypotheses of hidden parts (joint error over them, min / mean / std over hypotheses, mm) by every method,
            with seconds and network calls; and what the nearest training poses would give.
+           Of a few-step model, its own calls alone.
 generate:  samples against validation and training rotations; training poses in their place are the yardstick.
 levels:    one call at each noise level on poses of each capture's validation people: root mean square error, degrees.
 schedules: truncated, uniform, random and fixed times for completion and motion denoising, with the 95 % interval of
@@ -38,13 +39,14 @@ from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.io.anny_body import anny_body
 from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
-from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations
+from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations, methods_of
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import stochastic
 
 TASKS = ("complete", "generate", "levels", "schedules")
 _PARTS = ("left_leg", "legs", "arms", "trunk")
 _NEIGHBOURS, _APART = 10, 40  # nearest training poses: every 40th, since frames in sequence are one pose
+_STEPPED = ("replace", "dps", "mcg")  # methods of --steps
 _CAPTURES = {"cmu": "val", "hdm05": "val", "cmu_more": "val_more", "reactidle": "val_more"}  # file -> its split
 _LEVELS = (0.1, 0.2, 0.35, 0.5)  # noise: sigma / alpha from 0.11 to 3.3 units of state
 _MESHES = 100  # whose self-intersections are counted
@@ -85,14 +87,15 @@ def complete(model: released.Model, options: Options) -> Iterator[Item]:
     yield Table(title, told, bench.tuned(model))
     for part in _PARTS:
         hidden = np.array(PARTS[part]) + 1
-        settings = [(m, n) for m in METHODS for n in ((None,) if m == "dposer" else options.steps)]
-        for method, steps in settings:
+        methods = ("few_steps",) if model.spec.times else methods_of(model)
+        for method, steps in ((m, n) for m in methods for n in (options.steps if m in _STEPPED else (None,))):
             chosen = METHODS[method]() if steps is None else METHODS[method](num_steps=steps)
             how: dict[str, Any] = {"num_hypotheses": options.hypotheses, "method": chosen}
             run = functools.partial(_completed, seed=options.seed, known=_known(part), **how)
             samples, seconds = timed(run, model, jnp.asarray(poses))
             row = completion_row(joints_of(body, samples), truth, hidden)
-            calls = Descent().num_steps if steps is None else steps + 1
+            own = len(model.spec.times) or Descent().num_steps
+            calls = own if steps is None else steps + 1
             about = {"task": "complete", "network_calls": float(calls), "seconds": seconds}
             yield Row(f"{part}, {method}", row | about)
         nearest = completion_row(joints_of(body, _nearest(train, poses, part)), truth, hidden)
@@ -106,10 +109,10 @@ def generate(model: released.Model, options: Options) -> Iterator[Item]:
     chosen = rng.permutation(len(train))
     held, reference = train[chosen[:num]], train[chosen[num : num + 10_000]]
     sets: dict[str, tuple[np.ndarray, dict[str, float]]] = {"training poses": (held, {})}
-    for steps in options.steps:
+    for steps in (None,) if model.spec.times else options.steps:
         run = functools.partial(generate_rotations, num=num, sampler=stochastic(steps))
         samples, seconds = timed(run, jax.random.key(options.seed), model)
-        sets[f"samples, {steps} steps"] = np.asarray(samples), {"seconds": seconds}
+        sets[f"samples, {steps or model.spec.num_steps} steps"] = np.asarray(samples), {"seconds": seconds}
     title = f"generation: {num} poses; {len(val)} validation and {len(reference)} training poses to compare with"
     yield Table(title, "none", bench.tuned(model))
     for name, (x, cost) in sets.items():
@@ -138,6 +141,7 @@ def levels(model: released.Model, options: Options) -> Iterator[Item]:
     """One call at each level on every capture's validation people, over the rotations that move in the model."""
     title = "denoising in one call: root mean square error of rotation vectors, degrees"
     yield Table(title, "the noise level", bench.tuned(model))
+    model = released.scored(model)
     statistics, sde, predict = model.statistics, model.spec.sde(), model.predict_fn()
     representation = REPRESENTATIONS[model.spec.codec]
     moves = np.broadcast_to(statistics.spread, np.shape(statistics.mean)).max(-1) > 0

@@ -141,18 +141,22 @@ def fit_normaliser(config: ConfigDict, poses: Array) -> Statistics:
     return Statistics(*(jnp.asarray(x, jnp.float32) for x in _NORMALISERS[config.normaliser](np.asarray(state))))
 
 
+def validation_poses(folder: str) -> Array | None:
+    """Poses [N, 21, 3] of validation people, the folder's own or the benchmark's; None where that is absent."""
+    own = own_frames(folder, load_rotations) if folder else None
+    if own is not None:
+        return jnp.asarray(own[0].body_pose[own[1]])
+    path = None if folder else validation("val_frames.npz")
+    return None if path is None else jnp.asarray(load_arrays(path)["body_pose"][::2].reshape(-1, 21, 3))
+
+
 def _evaluators(spec: released.Spec, normaliser: Statistics, folder: str) -> dict[str, Any]:
-    """How well validation poses are denoised, the folder's own or the benchmark's; none where that is absent.
+    """How well validation poses are denoised; none where there are none.
 
     The tasks' own figures: `experiments.evaluate prior`.
     """
-    own = own_frames(folder, load_rotations) if folder else None
-    path = None if folder else validation("val_frames.npz")
-    if own is not None:
-        pose = jnp.asarray(own[0].body_pose[own[1]])
-    elif path is not None:
-        pose = jnp.asarray(load_arrays(path)["body_pose"][::2].reshape(-1, 21, 3))
-    else:
+    pose = validation_poses(folder)
+    if pose is None:
         return {}
     x0 = encode(normaliser, REPRESENTATIONS[spec.codec].from_axis_angle(pose))
     sde = spec.sde()

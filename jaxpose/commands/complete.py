@@ -24,7 +24,7 @@ from jaxpose.io import kind_of
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.motion import read_rotations
 from jaxpose.io.poses3d import Poses3D
-from jaxpose.model import DEFAULT_MODEL, Model, load
+from jaxpose.model import DEFAULT_MODEL, Model, load, scored
 from jaxpose.recipes.gfpose import hide_random_joints, hideable_joints
 from jaxpose.tasks import complete as task
 from jaxpose.tasks import complete_rotations as rotations_task
@@ -149,12 +149,12 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     refuse(options.sampling, why, "path", "sampler")
     name = report.result(output, "complete", None, path)
     exports.check(output.exports, each)
-    methods = rotations_task.METHODS
-    method = options.method or next(iter(methods))
-    if method not in methods:
-        raise ValueError(f"--method: got {method!r}; legal are {', '.join(methods)}")
-    if method == "dposer" and options.sampling.steps is not None:
-        raise ValueError("--steps: is for --method replace, dps and mcg; dposer's are chosen")
+    methods, legal = rotations_task.METHODS, rotations_task.methods_of(model)
+    method = options.method or legal[0]
+    if method not in legal:
+        raise ValueError(f"--method: got {method!r}; legal for {model.spec.name!r} are {', '.join(legal)}")
+    if method in ("few_steps", "dposer") and options.sampling.steps is not None:
+        raise ValueError(f"--steps: is for --method replace, dps and mcg; {method}'s are chosen")
     steps = {} if options.sampling.steps is None else {"num_steps": options.sampling.steps}
     run = exact(rotations_task.complete_rotations, num_hypotheses=each, method=methods[method](**steps))
     hidden, _ = _parse_hide(options.hide, BODY_JOINTS, rotations_task.PARTS)
@@ -170,7 +170,8 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}
     yield f"missing or hidden: {_counted(missing)}"
 
-    recalibration = model.recalibration.get(f"complete_{method}")
+    answering = model if method == "few_steps" else scored(model)
+    recalibration = answering.recalibration.get(f"complete_{method}")
 
     def work(key: jax.Array, block: blocks.Block, _: bool) -> dict[str, jax.Array]:
         pose, seen = jnp.asarray(motion.body_pose[block.rows]), jnp.asarray(known[block.rows], jnp.float32)

@@ -21,7 +21,7 @@ from jaxpose.geometry.axes import FRAME_TAGS, covariance_to_camera, to_camera, v
 from jaxpose.geometry.body_joints import joint_set_of
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.io.multiview import MultiView
-from jaxpose.model import Model, require
+from jaxpose.model import Model, require, scored
 from jaxpose.tasks import observations, systematic
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.methods import METHODS, Method
@@ -42,7 +42,7 @@ def fuse(options: Fuse) -> Iterator[str]:
     paths, output, each = options.input, options.output, options.hypotheses
     name = report.result(output, "fuse", f"{paths[0].stem}_fused", *paths)
     exports.check(output.exports, each, mesh=exports.NO_MESH)
-    model = models.load_joint_model(output.model, "fuse")
+    model = scored(models.load_joint_model(output.model, "fuse"))
     require(model, "fuse", "joints", "score")
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)
     seen, noise, said = read_seen(files, model, options)

@@ -29,7 +29,7 @@ from jaxpose.geometry.camera import denormalise_screen, project
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.heatmap_files import BLOCK, Heatmaps, intensities
-from jaxpose.model import Model, require
+from jaxpose.model import Model, require, scored
 from jaxpose.recipes.diffpose import lift_official
 from jaxpose.spaces.person import place
 from jaxpose.tasks import lift as task
@@ -94,7 +94,7 @@ def _check(model: Model, options: Lift) -> None:
     if options.smooth and (model.spec.network.window is not None or "screen" in model.capabilities):
         raise ValueError(f"--smooth: is for the hypotheses of single frames, which {model.spec.name!r} does not draw")
     if options.aggregate == "likelihood":
-        require(model, "--aggregate likelihood", "joints", "score")
+        require(scored(model), "--aggregate likelihood", "joints", "score")
         if options.height:
             raise ValueError("--aggregate: likelihood is of poses of the model's own size; leave out --height")
 

@@ -191,7 +191,12 @@ class Complete:
     sampling: Sampling = Sampling()
     keypoints: Annotated[KeypointFile, Of2D] = KeypointFile()
     height: Annotated[Height, Of2D] = None
-    method: Annotated[str | None, metavar("NAME"), OfRotations, text("dposer (default), replace, dps or mcg")] = None
+    method: Annotated[
+        str | None,
+        metavar("NAME"),
+        OfRotations,
+        text("few_steps (of a few-step model, its default), dposer (default of others), replace, dps or mcg"),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ Source: De Bortoli et al., Distributional diffusion models with scoring rules (2
 (2024); Song, Dhariwal, Chen and Sutskever, Consistency models (2023).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -67,20 +67,20 @@ def energy_loss(
     sde: SDE,
     example: Example,
     times: Sequence[float],
-    views: Array,
+    views: Callable[[Array], Array],
     *,
     num_draws: int,
     early: float = 1.0,
 ) -> tuple[Array, dict[str, Array]]:
     """Loss of one example: the energy score after the last of the calls at `times`, plus `early` times the others.
 
-    example: x0 [J, D] and its condition. views: [K, J], linear functions of the joints (a number per joint in each row)
-    whose draws are scored, such as bones. Metrics: "energy_1" and so on, the score after each call.
+    example: x0 [J, D] and its condition. views: what of x0 [..., J, D] is scored, [..., K, 3], such as bones.
+    Metrics: "energy_1" and so on, the score after each call.
     """
     said = jax.vmap(lambda key: draws(key, predict_fn, sde, times, example.x0.shape, example.cond))(
         jax.random.split(key, num_draws)
     )
-    scores = [energy_score(views @ x0, views @ example.x0) for x0 in said]
+    scores = [energy_score(views(x0), views(example.x0)) for x0 in said]
     return scores[-1] + early * sum(scores[:-1], jnp.float32(0)), {
         f"energy_{i + 1}": score for i, score in enumerate(scores)
     }

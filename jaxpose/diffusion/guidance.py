@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Condition, Key, PredictFn, Prediction, ProjectFn
-from jaxpose.diffusion.prediction import blend, from_score
+from jaxpose.diffusion.prediction import blend, from_score, from_x0
 from jaxpose.diffusion.sde import SDE
 
 # x0 [..., J, D] -> [..., M...]: each pose's own distance from what was measured, entry by entry
@@ -49,6 +49,16 @@ def classifier_free(predict_fn: PredictFn, weight: float | Array) -> PredictFn:
         opinions = jax.vmap(predict_fn, in_axes=(None, None, 0))(x_t, t, both)
         null, informed = (jax.tree.map(lambda view, i=i: view[i], opinions) for i in range(2))
         return blend(weight, null, informed)
+
+    return predict
+
+
+def held(predict_fn: PredictFn, sde: SDE) -> PredictFn:
+    """Of a network that is told the condition: x0 is the condition's value, exact, where it has one."""
+
+    def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
+        found = predict_fn(x_t, t, cond)
+        return found if cond is None else from_x0(sde, x_t, t, jnp.where(cond.mask > 0, cond.value, found.x0))
 
     return predict
 

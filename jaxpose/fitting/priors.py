@@ -31,7 +31,7 @@ from jaxpose.diffusion.mixture import fit_mixture as fit_diagonal
 from jaxpose.diffusion.mixture import responsibilities
 from jaxpose.diffusion.regulariser import Reduction, Schedule, Weight, regulariser, snr_squared, summed, truncated
 from jaxpose.fitting.engine import PosePrior
-from jaxpose.model import Model, require
+from jaxpose.model import Model, require, scored
 from jaxpose.tasks.rotations import to_state
 
 _SCHEDULE = truncated(0.2, 0.05)  # DPoser-X's of motion denoising
@@ -62,9 +62,11 @@ def dposer_prior(
 ) -> DPoserPrior:
     """The DPoser regulariser (diffusion/regulariser.py) of a prior over rotations, such as `load("prior21")`.
 
-    With `snr_squared` and `summed` a weight of 1 serves all tasks.
+    With `snr_squared` and `summed` a weight of 1 serves all tasks. Of a few-step model, its base.
     """
     require(model, "a fit", "rotations")
+    model = scored(model)
+    require(model, "a fit", "score")
     return DPoserPrior(model, schedule or _SCHEDULE, weight, reduction)
 
 

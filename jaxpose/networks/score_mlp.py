@@ -36,9 +36,10 @@ _VE_SIGMAS = np.geomspace(50, 0.01, 1000).astype(np.float32)  # spec/dposer.md, 
 class ScoreMLP(nn.Module):
     """Residual MLP over flattened poses.
 
-    hidden, time_width: widths. num_blocks: residual blocks of two layers. encoder_blocks: residual blocks in the
-    condition branch beyond its first layer. difference: mask * (x - value) is an input too. explicit: value, mask and
-    context are inputs; without it the difference is the only input, and no condition equals a difference of 0.
+    hidden, time_width, condition_width: widths; None: the condition branch is as wide as `hidden`. num_blocks: residual
+    blocks of two layers. encoder_blocks: residual blocks in the condition branch beyond its first layer. difference:
+    mask * (x - value) is an input too. explicit: value, mask and context are inputs; without it the difference is the
+    only input, and no condition equals a difference of 0.
     time_units: t = 1 in the units of the time embedding, whose frequencies are made for about a thousand steps.
     ve_output_scale: divide the output by DPoser's table of noise levels (see above), for its weights alone.
     num_frames: of a window of poses [..., F, J, D], whose outputs, one by one, are corrected by what the frames tell
@@ -55,6 +56,7 @@ class ScoreMLP(nn.Module):
     explicit: bool = True
     time_units: float = 1000.0
     ve_output_scale: bool = False
+    condition_width: int | None = None
     num_frames: int | None = None
     frame_width: int = 256
     frame_layers: int = 6
@@ -112,10 +114,11 @@ class ScoreMLP(nn.Module):
         return jnp.asarray(_VE_SIGMAS)[jnp.clip(index, 0, len(_VE_SIGMAS) - 1)]
 
     def _encode(self, x: Array, cond: Condition | None, train: bool) -> Array:
-        kap = silu(dense(self.hidden, "cond")(self._features(x, cond)))
+        width = self.condition_width or self.hidden
+        kap = silu(dense(width, "cond")(self._features(x, cond)))
         for block in range(self.encoder_blocks):
-            r = self._activate(self._linear(f"encoder{block}_0")(kap), f"encoder{block}_0", train)
-            r = self._activate(self._linear(f"encoder{block}_1")(r), f"encoder{block}_1", train)
+            r = self._activate(self._linear(f"encoder{block}_0", width)(kap), f"encoder{block}_0", train)
+            r = self._activate(self._linear(f"encoder{block}_1", width)(r), f"encoder{block}_1", train)
             kap = kap + r
         return kap
 
@@ -135,9 +138,9 @@ class ScoreMLP(nn.Module):
             features = [jnp.broadcast_to(f, (*shown.shape[:-1], f.shape[-1])) for f in features] + [shown]
         return jnp.concatenate(features, -1)
 
-    def _linear(self, name: str) -> CentredDense:
+    def _linear(self, name: str, width: int | None = None) -> CentredDense:
         """A layer whose output, alone or in a sum with others, goes to `_activate`: GN's means are taken off before."""
-        return CentredDense(self.hidden, self.num_groups, name=name)
+        return CentredDense(width or self.hidden, self.num_groups, name=name)
 
     def _activate(self, h: Array, name: str, train: bool) -> Array:
         h = GroupNorm(self.num_groups, centred=True, name=f"{name}_norm")(h)

@@ -1,5 +1,6 @@
 """Completion of a body pose: some joint rotations given, the others drawn many times.
 
+    few_steps  the calls of a few-step model, which is told what is observed; the default of such a model
     dposer     each hypothesis starts at its own noise; Adam down the DPoser regulariser in the hidden coordinates
     replace    the sampler, observed coordinates set to their value under noise after every step (ScoreSDE's inpainting)
     dps        the sampler, guided by the gradient of the distance to what is observed, through the network (DPS)
@@ -25,13 +26,14 @@ import optax
 from jaxpose.base import Array, Condition, Key
 from jaxpose.compiled import filled, part, size_for, traced
 from jaxpose.diffusion import dpmpp_2m, prior_sample, replace, sample_hypotheses, time_grid
-from jaxpose.diffusion.guidance import measurement, observed
+from jaxpose.diffusion.guidance import held, measurement, observed
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.diffusion.regulariser import Schedule, Weight, regulariser, snr, truncated
 from jaxpose.geometry.rotations import axis_angle_from_matrix, canonical_axis_angle, matrix_from_axis_angle
-from jaxpose.model import Model, Recalibration, require
+from jaxpose.model import Model, Recalibration, require, scored
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
 from jaxpose.tasks.rotations import check_body_pose, to_axis_angle, to_state
+from jaxpose.tasks.samplers import stochastic
 
 # The 21 joints, without the root, that a name stands for (spec/dposer.md, section 7.2; its trunk has the shoulders).
 PARTS: dict[str, tuple[int, ...]] = {
@@ -118,6 +120,26 @@ class Guided:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class FewSteps:
+    """The calls of a few-step model."""
+
+    def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
+        """As `Method.states`."""
+        sde = model.spec.sde()
+        run = stochastic().run(model.spec, sde)
+        return sample_hypotheses(
+            key,
+            num,
+            lambda k: prior_sample(k, sde, cond.value.shape),
+            held(model.predict_fn(), sde),
+            run.solver,
+            run.times,
+            cond,
+            chunk=max(1, chunk // len(cond.value)),
+        )
+
+
 def replacement(num_steps: int | None = None) -> Guided:
     """ScoreSDE's inpainting."""
     return Guided(num_steps)
@@ -134,7 +156,20 @@ def mcg(num_steps: int | None = None, noise: float = 0.05) -> Guided:
 
 
 # the name on the command line -> Method
-METHODS: dict[str, Callable[..., Method]] = {"dposer": Descent, "replace": replacement, "dps": dps, "mcg": mcg}
+METHODS: dict[str, Callable[..., Method]] = {
+    "few_steps": FewSteps,
+    "dposer": Descent,
+    "replace": replacement,
+    "dps": dps,
+    "mcg": mcg,
+}
+
+
+def methods_of(model: Model) -> tuple[str, ...]:
+    """The names of METHODS that a model has, the default first."""
+    if not model.spec.times:
+        return tuple(name for name in METHODS if name != "few_steps")
+    return tuple(METHODS) if model.spec.base else ("few_steps",)
 
 
 def complete_rotations(
@@ -150,7 +185,8 @@ def complete_rotations(
     """Draw whole poses [H, N, 21, 3] axis-angle radians that agree with body poses [N, 21, 3] where these are known.
 
     known:  [N, 21] or [21], 1 where a joint's rotation is given, 0 where it is to be drawn (it may be NaN there).
-    method: Descent(...) (None), replacement(...), dps(...) or mcg(...).
+    method: None: FewSteps() of a few-step model, Descent() of others. Those but FewSteps need a score: a few-step
+            model's base has it.
     chunk:  poses computed at once.
     ValueError for wrong shapes, a known joint's value that is not finite, or a model of joint positions.
     """
@@ -163,7 +199,12 @@ def complete_rotations(
             f"got {body_pose.shape} and {known.shape}"
         )
     check_body_pose(body_pose, known)
-    method = method or Descent()
+    method = method or METHODS[methods_of(model)[0]]()
+    if isinstance(method, FewSteps):
+        require(model, "complete", "few_steps")
+    else:
+        model = scored(model)
+        require(model, "complete", "score")
     if traced(key, model, body_pose, known):
         return _complete(key, model, body_pose, known, num_hypotheses, method, chunk)
     given = (np.asarray(body_pose), np.broadcast_to(known, (rows, joints)))

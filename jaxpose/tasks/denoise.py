@@ -28,7 +28,7 @@ from jax.tree_util import Partial
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem, Start
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import time_at
-from jaxpose.model import Model, Recalibration, null_condition
+from jaxpose.model import Model, Recalibration, null_condition, scored
 from jaxpose.spaces.person import View, decode_view, encode_pose
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, drawn, hypotheses
@@ -53,13 +53,14 @@ def denoise(
     """Draw clean poses of noisy joints [N, J, 3] metres; compiled once for a shape, and usable inside jit.
 
     joints: as in `complete`, all of them finite. Where they are not, the pose comes back as NaN, or as a ValueError if
-            the numbers are known. A few-step model is refused.
+            the numbers are known. A few-step model's base takes them.
     noise:  metres, standard deviation of each coordinate: scalar or [N], taken as 3 to 500 mm where it is less or more;
             None: estimated, in `estimate_calls` network calls more, and given in the result. A model of motions, whose
             rows are the frames of one motion, needs it, and takes the joints as `complete` does.
     sampler: of `tasks.samplers`; one "mean_flow" sample is nearly the mean of many. The "original" ones keep GFPose's
             step size, which is right for a start from pure noise alone, and so inflate poses.
     """
+    model = scored(model)
     check_joints(model, joints, "denoise", complete=True)
     check_num(num_hypotheses)
     if model.spec.times:

@@ -15,7 +15,7 @@ from jaxpose.compiled import as_pytree
 from jaxpose.diffusion.sampling import sample
 from jaxpose.diffusion.sde import SDE, prior_sample, time_grid
 from jaxpose.diffusion.solvers import dpmpp_2m
-from jaxpose.model import Model, null_condition, require
+from jaxpose.model import Model, null_condition, require, scored
 from jaxpose.spaces.person import decode_view
 from jaxpose.tasks.rotations import to_axis_angle, to_state
 
@@ -50,6 +50,7 @@ def prior_of(model: Model, cond: Condition | None = None) -> Prior:
     [J, 3], axis-angle radians. ValueError for other models, for those without a score at every noise level, and for a
     condition of rotations.
     """
+    model = scored(model)
     require(model, "posterior", "score")
     spread = jnp.broadcast_to(jnp.asarray(model.statistics.spread), model.spec.state_shape)
     covariance = jnp.diag(spread.ravel() ** 2)

@@ -1,7 +1,7 @@
 """Poses as rotations of the body's joints: encoding, decoding, unconditional sampling, interpolation.
 
 A model of the codec "axis_angle" or "rot6d" is a prior over the 21 joint rotations of SMPL's bodies without the root,
-axis-angle [..., 21, 3]; it has no condition.
+axis-angle [..., 21, 3]. It has no condition, but for a few-step model, which is told of any of them.
 
 Source: Lu et al., DPoser (2023), as described in spec/dposer.md, sections 5 and 7.1.
 """
@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.compiled import jitted, part, size_for, traced
+from jaxpose.compiled import part, size_for, traced
 from jaxpose.diffusion import prior_sample, sample_hypotheses, time_grid
 from jaxpose.diffusion.flow import decode as from_latent
 from jaxpose.diffusion.flow import encode as to_latent
 from jaxpose.diffusion.flow import interpolate
-from jaxpose.model import Model, require
+from jaxpose.model import Model, null_condition, require, scored
 from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
 from jaxpose.tasks.samplers import Sampler, stochastic
@@ -83,19 +83,13 @@ def _generate(key: Key, model: Model, num: int, sampler: Sampler, chunk: int) ->
         model.predict_fn(),
         run.solver,
         run.times,
+        null_condition(model) if model.spec.conditioned else None,
         chunk=chunk,
         finish=run.finish,
     )
     return to_axis_angle(model, states)
 
 
-def _check_ends(model: Model, first: Array, second: Array, num: int, **options: int) -> None:
-    require(model, "interpolate", "rotations")
-    if num < 2:
-        raise ValueError(f"num: needed at least 2, for both ends, got {num}")
-
-
-@jitted("num", "num_steps", check=_check_ends)
 def interpolate_rotations(
     model: Model, first: Array, second: Array, num: int, *, num_steps: int = _FLOW_STEPS
 ) -> Array:
@@ -104,6 +98,15 @@ def interpolate_rotations(
     Both are carried to their latent noise by the probability flow; the path is the great arc between the latents,
     carried back. num >= 2.
     """
+    model = scored(model)
+    require(model, "interpolate", "rotations", "score")
+    if num < 2:
+        raise ValueError(f"num: needed at least 2, for both ends, got {num}")
+    return _interpolate(model, first, second, num, num_steps)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _interpolate(model: Model, first: Array, second: Array, num: int, num_steps: int) -> Array:
     sde, predict = model.spec.sde(), model.predict_fn()
     times = time_grid(sde, num_steps, model.spec.spacing)
     a, b = (to_latent(sde, predict, to_state(model, x), times) for x in (first, second))

@@ -31,7 +31,7 @@ from jaxpose.base import Array, Condition, Key
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import time_at, time_grid
 from jaxpose.diffusion.flow import log_likelihood, within
-from jaxpose.model import Model, null_condition, require
+from jaxpose.model import Model, null_condition, require, scored
 from jaxpose.spaces.person import View, encode_keypoints, encode_pose
 from jaxpose.tasks.draw import check_joints
 from jaxpose.tasks.rotations import check_body_pose, check_rotations, to_state
@@ -63,6 +63,7 @@ def log_density(
     level: noise, in units of state, after which the density is taken; the process's least where that is more.
     ValueError for wrong shapes, missing joints, and models that do not know the score at every noise level.
     """
+    model = scored(model)
     require(model, "score", "score")
     basis, log_unit = _space(model)
     if "rotations" in model.capabilities:
@@ -178,6 +179,7 @@ def lifted_log_density(
                 pose; None: the exact trace.
     ValueError for a model that is not one network of the person-centred codec.
     """
+    model = scored(model)
     require(model, "lifted_log_density", "joints", "score")
     cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
     states = encode_pose(model.statistics, view, samples)

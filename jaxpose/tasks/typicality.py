@@ -11,8 +11,9 @@ so e is a negative log density in nats, after noise of half the first level and 
 the exact one, `tasks.score.log_density`, takes some 1,700. The draws are fixed, so that a pose has one e. Its
 typicality is the share of training poses with a larger e, in percent (`python -m experiments.jobs.quantiles`).
 
-A pose of joints is judged in the axes of a camera that is about level, as in training. Few-step models and DiffPose
-have no score, and so no e: their poses are judged by a model that has one, such as `load("pose17")`.
+A pose of joints is judged in the axes of a camera that is about level, as in training. A few-step
+model is judged by its base. DiffPose has no score, and so no e: its poses are judged by a model that has one, such as
+`load("pose17")`.
 
 Source: Guo, Shamai and Verdu (2005) and Kong, Brekelmans and Ver Steeg, Information-theoretic diffusion (ICLR 2023) for
 the integral; Graham et al., Denoising diffusion models for out-of-distribution detection (2023) for errors at many
@@ -27,7 +28,7 @@ from jaxpose.base import LEAST_PERCENTILE, Array
 from jaxpose.compiled import filled, part, size_for, traced
 from jaxpose.diffusion import time_at
 from jaxpose.diffusion.sampling import in_slices
-from jaxpose.model import Model, null_condition, require
+from jaxpose.model import Model, null_condition, require, scored
 from jaxpose.spaces import rotations
 from jaxpose.spaces.person import View, encode_pose
 
@@ -48,6 +49,7 @@ def denoising_error(model: Model, pose: Array) -> Array:
     the person, about any origin; NaN where a pose has NaN. ValueError for other shapes, and for models that do not
     know the score.
     """
+    model = scored(model)
     require(model, "typicality", "score")
     num, of_rotations = model.spec.state_shape[0], "rotations" in model.capabilities
     if not of_rotations:
@@ -86,6 +88,7 @@ def _error(model: Model, pose: Array) -> Array:
 
 def can_judge(model: Model) -> bool:
     """Whether `typicality` takes the model: it knows the score, and its file has the quantiles of training poses."""
+    model = scored(model)
     kind = {"rotations"} if "rotations" in model.capabilities else {"joints", "condition"}
     return model.typicality.size >= 2 and {"score", *kind} <= model.capabilities
 
@@ -96,6 +99,7 @@ def typicality(model: Model, pose: Array) -> Array:
     pose: as of `denoising_error`, such as `found.mean` of `Hypotheses` of any model; NaN where a pose has NaN.
     ValueError where the model has no quantiles.
     """
+    model = scored(model)
     if model.typicality.size < 2:
         raise ValueError(
             f"typicality: {model.spec.name!r} has no quantiles of training poses; "

@@ -74,7 +74,7 @@ def test_energy_loss_teaches_mean_and_spread():
             noise = (x - alpha * MEAN) / jnp.sqrt((alpha * STD) ** 2 + sigma**2)
             return opinion(shift + jnp.exp(log_std) * noise)
 
-        return energy_loss(key, predict, SDE, Example(x0, None), TIMES, jnp.eye(2), num_draws=4)[0]
+        return energy_loss(key, predict, SDE, Example(x0, None), TIMES, lambda x: x, num_draws=4)[0]
 
     def step(params, i):
         batch = jax.random.split(jax.random.fold_in(jax.random.key(0), i), 128)

@@ -9,6 +9,9 @@ import pytest
 
 from jaxpose.base import Condition
 from jaxpose.diffusion import classifier_free, dpmpp_2m, measurement, observed, prior_sample, replace, sample, time_grid
+from jaxpose.diffusion.guidance import held
+from jaxpose.diffusion.prediction import from_x0
+from jaxpose.diffusion.sde import sub_vp
 
 LAW = laws.correlated()
 
@@ -86,6 +89,22 @@ def test_replace_noises_the_observed_and_leaves_the_hidden():
     observed = got[:, mask == 1]
     np.testing.assert_allclose(observed.mean(0), sde.alpha(s) * value[mask == 1], atol=4 * sde.sigma(s) / 20_000**0.5)
     np.testing.assert_allclose(observed.std(0), sde.sigma(s), rtol=0.03)
+
+
+def test_held_coordinates_are_their_value_in_every_view():
+    process = sub_vp()
+    x, t = jax.random.normal(jax.random.key(0), (3, 4, 2)), jnp.float32(0.4)
+    cond = Condition(jnp.full((4, 2), 0.7), jnp.zeros((4, 2)).at[1].set(1))
+
+    def said(x, t, cond):
+        return from_x0(process, x, t, jnp.sin(x))
+
+    found, free = held(said, process)(x, t, cond), said(x, t, cond)
+    np.testing.assert_array_equal(found.x0[:, 1], np.float32(0.7))
+    np.testing.assert_array_equal(found.x0[:, [0, 2, 3]], free.x0[:, [0, 2, 3]])
+    alpha, sigma = process.alpha(t), process.sigma(t)
+    np.testing.assert_allclose(alpha * found.x0 + sigma * found.eps, x, atol=1e-6)
+    np.testing.assert_allclose(found.score, -found.eps / sigma, atol=1e-6)
 
 
 def test_grid_used_here_is_the_library_s(x64):

@@ -26,7 +26,7 @@ def shown(pose, known):
     return jnp.asarray(np.where(known[..., None] > 0, pose, np.nan), jnp.float32)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "few_steps"])
 def test_known_joints_stay_and_hidden_ones_follow_the_prior(method):
     """Every number is independent of the others, so what is known says nothing: samplers give N(MEAN, STD^2), and
     descent ends near MEAN, by the noise of its last steps."""

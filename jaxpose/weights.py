@@ -1,0 +1,80 @@
+"""Weights as the tensors of a file: their names, types and digest.
+
+Three types: float32, bfloat16, and int8, in which a matrix w [in, out] is stored as whole numbers q and a factor for
+each column, and all else as bfloat16:
+
+    w = q s,   s = max |w| / 127, rounded to bfloat16
+
+What is read from an int8 file is stored again as the same numbers: 127 s is exact in float32.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array
+
+TYPES = ("float32", "bfloat16", "int8")
+_MOST = 127
+_FACTORS = "factors/"  # before the name of a matrix: its columns' factors
+
+
+def flat(params: Any) -> dict[str, Array]:
+    """Weights by their path, such as "pre/kernel"."""
+    return flax.traverse_util.flatten_dict(params, sep="/")
+
+
+def digest(weights: Mapping[str, Array]) -> str:
+    """SHA-256 of names and values."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        found.update(name.encode() + np.asarray(weights[name], "<f4").tobytes())
+    return found.hexdigest()
+
+
+def type_of(weights: Mapping[str, Array]) -> str:
+    """The smallest of TYPES that keeps all weights as they are."""
+
+    def kept(dtype: str) -> bool:
+        again = restored(stored(weights, dtype))
+        return all((np.asarray(again[k]) == np.asarray(v)).all() for k, v in weights.items())
+
+    return next((dtype for dtype in TYPES[::-1] if kept(dtype)), TYPES[0])
+
+
+def stored(weights: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
+    """Tensors of weights by their path; dtype: one of TYPES, else ValueError."""
+    name = jnp.dtype(dtype).name
+    if name not in TYPES:
+        raise ValueError(f"dtype: got {name!r}; legal are {', '.join(TYPES)}")
+    if name != "int8":
+        return {k: jnp.asarray(v, name) for k, v in weights.items()}
+    found: dict[str, Array] = {}
+    for path, value in weights.items():
+        w = np.asarray(value, np.float32)
+        if w.ndim != 2 or not w.size:
+            found[path] = jnp.asarray(w, jnp.bfloat16)
+            continue
+        factor = jnp.asarray(np.abs(w).max(0) / _MOST, jnp.bfloat16)
+        s = np.asarray(factor, np.float32)
+        q = np.rint(np.divide(w, s, out=np.zeros_like(w), where=s > 0))
+        found[path] = jnp.asarray(np.clip(q, -_MOST, _MOST), jnp.int8)
+        found[_FACTORS + path] = factor
+    return found
+
+
+def restored(tensors: Mapping[str, Any]) -> dict[str, Array]:
+    """Weights by their path, float32; ValueError for factors of no matrix, or of another width."""
+    values = {k: np.asarray(v, np.float32) for k, v in tensors.items()}
+    factors = {k.removeprefix(_FACTORS): values.pop(k) for k in tensors if k.startswith(_FACTORS)}
+    for path, factor in factors.items():
+        width = values[path].shape[1:] if path in values else None
+        if width != factor.shape or len(factor.shape) != 1:
+            raise ValueError(f"{_FACTORS}{path} of shape {factor.shape}; needed the columns of a matrix, {width}")
+        values[path] = values[path] * factor
+    return {k: jax.device_put(v) for k, v in values.items()}

@@ -1,0 +1,44 @@
+"""Weights as tensors of a file."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpose import weights
+
+
+@pytest.fixture
+def matrix():
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=(40, 7)).astype(np.float32) * 10.0 ** np.arange(-3, 4)
+    w[:, 2] = 0
+    return {"a/kernel": jnp.asarray(w), "a/bias": jnp.asarray(rng.normal(size=7).astype(np.float32))}
+
+
+def test_a_matrix_of_int8_is_off_by_half_a_step_of_its_column(matrix):
+    again = weights.restored(weights.stored(matrix, "int8"))
+    w, found = (np.asarray(x["a/kernel"], np.float64) for x in (matrix, again))
+    step = np.abs(w).max(0) / 127 * (1 + 2**-8)  # the factor is rounded to 8 bits
+    # half a step, and where the factor was rounded down the largest number is cut off
+    assert (np.abs(found - w) <= 0.5 * step + np.abs(w).max(0) * 2**-8).all()
+    assert (found[:, 2] == 0).all()
+    np.testing.assert_allclose(again["a/bias"], matrix["a/bias"], rtol=2**-8)
+
+
+@pytest.mark.parametrize("dtype", weights.TYPES)
+def test_what_was_stored_is_stored_again_alike(matrix, dtype):
+    once = weights.restored(weights.stored(matrix, dtype))
+    assert weights.type_of(once) == dtype
+    twice = weights.restored(weights.stored(once, dtype))
+    for name in once:
+        np.testing.assert_array_equal(once[name], twice[name])
+
+
+def test_other_types_and_factors_without_a_matrix_are_refused(matrix):
+    with pytest.raises(ValueError, match="float16"):
+        weights.stored(matrix, "float16")
+    tensors = weights.stored(matrix, "int8")
+    with pytest.raises(ValueError, match=r"factors/a/kernel of shape \(3,\)"):
+        weights.restored(tensors | {"factors/a/kernel": np.ones(3)})
+    with pytest.raises(ValueError, match="factors/b"):
+        weights.restored(tensors | {"factors/b": np.ones(7)})
