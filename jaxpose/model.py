@@ -21,7 +21,6 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.flax import save as serialise
 
-from jaxpose import weights
 from jaxpose.base import Array, Condition, Key, PredictFn
 from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, SPACINGS, from_betas, sub_vp, ve, vp
@@ -33,6 +32,7 @@ from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.reading import check_fields, check_file, reader, shown
 from jaxpose.spaces import SPACES, Space
 from jaxpose.spaces.person import Statistics
+from jaxpose.weights import digest_of, flatten, from_tensors, to_tensors, type_of
 
 FORMAT = "jaxpose-1"
 DEFAULT_MODEL = "pose17"
@@ -234,10 +234,10 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     dtype: of `weights.TYPES`; None: the smallest that keeps the weights as they are, that of the file they came from.
     """
     path = Path(path)
-    shared = weights.flat(load(model.spec.base).params) if model.spec.base else {}
-    own = {k: v for k, v in weights.flat(model.params).items() if k not in shared or not jnp.array_equal(v, shared[k])}
-    dtype = weights.type_of(own) if dtype is None else dtype
-    tensors = {f"params/{k}": v for k, v in weights.stored(own, dtype).items()}
+    shared = flatten(load(model.spec.base).params) if model.spec.base else {}
+    own = {k: v for k, v in flatten(model.params).items() if k not in shared or not jnp.array_equal(v, shared[k])}
+    dtype = type_of(own) if dtype is None else dtype
+    tensors = {f"params/{k}": v for k, v in to_tensors(own, dtype).items()}
     others = {
         "statistics": model.statistics._asdict(),
         "recalibration": {f"{task}/{k}": v for task, r in model.recalibration.items() for k, v in r._asdict().items()},
@@ -249,7 +249,7 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
         **{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)},
         "network": _network_fields(model.spec.network),
     }
-    about = {"format": FORMAT, "spec": json.dumps(spec)} | ({"base": weights.digest(shared)} if shared else {})
+    about = {"format": FORMAT, "spec": json.dumps(spec)} | ({"base": digest_of(shared)} if shared else {})
     with atomic(path) as file:
         file.write(serialise(tensors, metadata=about))
 
@@ -290,7 +290,7 @@ def _load(path: FilePath) -> Model:
             raise ValueError(f"{path}: {name} holds NaN or infinity; needed finite numbers")
         read[group][rest] = tensor
     try:
-        groups = {group: weights.restored(found) for group, found in read.items()}
+        groups = {group: from_tensors(found) for group, found in read.items()}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     statistics = {name: value.shape for name, value in groups["statistics"].items()}
@@ -311,7 +311,7 @@ def _load(path: FilePath) -> Model:
 
 def describe(model: Model) -> dict[str, Any]:
     """Name, size and process of a model, for a result's record."""
-    count = int(sum(np.size(v) for v in weights.flat(model.params).values()))
+    count = int(sum(np.size(v) for v in flatten(model.params).values()))
     return {"name": model.spec.name, "parameters": count, "process": model.spec.process, "scale": model.spec.scale}
 
 
@@ -322,8 +322,8 @@ def _of_base(path: FilePath, spec: Spec, digest: str) -> dict[str, Array]:
     bundled = ASSETS / f"{spec.base}.safetensors"
     if "/" in spec.base or not bundled.is_file():
         raise ValueError(f"{path}: it builds on {spec.base!r}, which is no bundled model")
-    shared = weights.flat(load(spec.base).params)
-    if digest != weights.digest(shared):
+    shared = flatten(load(spec.base).params)
+    if digest != digest_of(shared):
         raise ValueError(f"{path}: it builds on another version of {spec.base!r} than the bundled one; train it again")
     return shared
 
@@ -391,7 +391,7 @@ def init_params(key: Key, spec: Spec) -> Any:
 
 
 def _check_fit(path: FilePath, spec: Spec, found: dict[str, Array]) -> None:
-    needed = weights.flat(jax.eval_shape(lambda: init_params(jax.random.key(0), spec)))
+    needed = flatten(jax.eval_shape(lambda: init_params(jax.random.key(0), spec)))
     for name in sorted(needed.keys() | found.keys()):
         there, here = (tuple(d[name].shape) if name in d else "absent" for d in (found, needed))
         if there != here:

@@ -24,12 +24,12 @@ _MOST = 127
 _FACTORS = "factors/"  # before the name of a matrix: its columns' factors
 
 
-def flat(params: Any) -> dict[str, Array]:
+def flatten(params: Any) -> dict[str, Array]:
     """Weights by their path, such as "pre/kernel"."""
     return flax.traverse_util.flatten_dict(params, sep="/")
 
 
-def digest(weights: Mapping[str, Array]) -> str:
+def digest_of(weights: Mapping[str, Array]) -> str:
     """SHA-256 of names and values."""
     found = hashlib.sha256()
     for name in sorted(weights):
@@ -41,13 +41,13 @@ def type_of(weights: Mapping[str, Array]) -> str:
     """The smallest of TYPES that keeps all weights as they are."""
 
     def kept(dtype: str) -> bool:
-        again = restored(stored(weights, dtype))
+        again = from_tensors(to_tensors(weights, dtype))
         return all((np.asarray(again[k]) == np.asarray(v)).all() for k, v in weights.items())
 
     return next((dtype for dtype in TYPES[::-1] if kept(dtype)), TYPES[0])
 
 
-def stored(weights: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
+def to_tensors(weights: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
     """Tensors of weights by their path; dtype: one of TYPES, else ValueError."""
     name = jnp.dtype(dtype).name
     if name not in TYPES:
@@ -68,7 +68,7 @@ def stored(weights: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
     return found
 
 
-def restored(tensors: Mapping[str, Any]) -> dict[str, Array]:
+def from_tensors(tensors: Mapping[str, Any]) -> dict[str, Array]:
     """Weights by their path, float32; ValueError for factors of no matrix, or of another width."""
     values = {k: np.asarray(v, np.float32) for k, v in tensors.items()}
     factors = {k.removeprefix(_FACTORS): values.pop(k) for k in tensors if k.startswith(_FACTORS)}

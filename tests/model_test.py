@@ -16,10 +16,10 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from jaxpose import model as released
-from jaxpose import weights
 from jaxpose.base import Condition
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics
+from jaxpose.weights import flatten
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def on_base(tmp_path, monkeypatch, model):
     """A model whose weights but one are those of a bundled one, and its file."""
     monkeypatch.setattr(released, "ASSETS", tmp_path)
     released.save(tmp_path / "tiny.safetensors", model, dtype=jnp.float32)
-    flat = weights.flat(model.params)
+    flat = flatten(model.params)
     changed = min(flat)
     params = traverse_util.unflatten_dict({**flat, changed: flat[changed] + 1}, sep="/")
     built = model.replace(params=params, spec=dataclasses.replace(model.spec, name="more", base="tiny"))

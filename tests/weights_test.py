@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose import weights
+from jaxpose.weights import TYPES, from_tensors, to_tensors, type_of
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def matrix():
 
 
 def test_a_matrix_of_int8_is_off_by_half_a_step_of_its_column(matrix):
-    again = weights.restored(weights.stored(matrix, "int8"))
+    again = from_tensors(to_tensors(matrix, "int8"))
     w, found = (np.asarray(x["a/kernel"], np.float64) for x in (matrix, again))
     step = np.abs(w).max(0) / 127 * (1 + 2**-8)  # the factor is rounded to 8 bits
     # half a step, and where the factor was rounded down the largest number is cut off
@@ -25,20 +25,20 @@ def test_a_matrix_of_int8_is_off_by_half_a_step_of_its_column(matrix):
     np.testing.assert_allclose(again["a/bias"], matrix["a/bias"], rtol=2**-8)
 
 
-@pytest.mark.parametrize("dtype", weights.TYPES)
+@pytest.mark.parametrize("dtype", TYPES)
 def test_what_was_stored_is_stored_again_alike(matrix, dtype):
-    once = weights.restored(weights.stored(matrix, dtype))
-    assert weights.type_of(once) == dtype
-    twice = weights.restored(weights.stored(once, dtype))
+    once = from_tensors(to_tensors(matrix, dtype))
+    assert type_of(once) == dtype
+    twice = from_tensors(to_tensors(once, dtype))
     for name in once:
         np.testing.assert_array_equal(once[name], twice[name])
 
 
 def test_other_types_and_factors_without_a_matrix_are_refused(matrix):
     with pytest.raises(ValueError, match="float16"):
-        weights.stored(matrix, "float16")
-    tensors = weights.stored(matrix, "int8")
+        to_tensors(matrix, "float16")
+    tensors = to_tensors(matrix, "int8")
     with pytest.raises(ValueError, match=r"factors/a/kernel of shape \(3,\)"):
-        weights.restored(tensors | {"factors/a/kernel": np.ones(3)})
+        from_tensors(tensors | {"factors/a/kernel": np.ones(3)})
     with pytest.raises(ValueError, match="factors/b"):
-        weights.restored(tensors | {"factors/b": np.ones(7)})
+        from_tensors(tensors | {"factors/b": np.ones(7)})

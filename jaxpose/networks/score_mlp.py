@@ -27,7 +27,7 @@ import numpy as np
 
 from jaxpose.base import Array, Condition
 from jaxpose.networks.frames import Correction
-from jaxpose.networks.layers import CentredDense, GroupNorm, dense, silu, sinusoidal_embedding
+from jaxpose.networks.layers import CentredDense, GroupNorm, dense, silu, silu_for_reverse, sinusoidal_embedding
 
 PATH = 3  # of a window's context, the last numbers: the person's direction and log extent in the image
 _VE_SIGMAS = np.geomspace(50, 0.01, 1000).astype(np.float32)  # spec/dposer.md, section 1
@@ -143,8 +143,9 @@ class ScoreMLP(nn.Module):
         return CentredDense(width or self.hidden, self.num_groups, name=name)
 
     def _activate(self, h: Array, name: str, train: bool) -> Array:
-        h = GroupNorm(self.num_groups, centred=True, name=f"{name}_norm")(h)
-        return nn.Dropout(self.dropout, deterministic=not train)(silu(h))
+        h = GroupNorm(self.num_groups, centred=True, name=f"{name}_norm")(h, train=train)
+        h = (silu_for_reverse if train else silu)(h)
+        return nn.Dropout(self.dropout, deterministic=not train)(h)
 
 
 def _flatten(x: Array) -> Array:
