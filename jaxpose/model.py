@@ -86,9 +86,9 @@ class Spec:
     network; () where the grid is made of num_steps and spacing.
     num_steps, spacing, eta: the sampler that validation chose (dpmpp_2m; eta 0 is the flow, 1 the SDE).
     times: of a few-step model, falling: where it calls its network, each time for a draw of x0; () for all others.
+    refine: sigma / alpha at which a few-step model's base denoises what it generates (tasks/refine.py); 0: it does not.
     scale: where metres come from.
-    base: the bundled model that it was made from, "" for none. Weights that are the same are not repeated in the file;
-    what needs a score that a few-step model lacks asks this one (`scored`).
+    base: the bundled model that it was made from, "" for none: no weight of it is repeated; `scored` is it.
     """
 
     name: str
@@ -104,6 +104,7 @@ class Spec:
     eta: float = 1.0
     indices: tuple[int, ...] = ()
     times: tuple[float, ...] = ()
+    refine: float = 0.0
     scale: str = "human size learned from motion capture"
     base: str = ""
 
@@ -341,9 +342,10 @@ def _parse_spec(path: FilePath, text: str) -> Spec:
     for what, found, legal in (("codec", spec.codec, SPACES), ("spacing", spec.spacing, SPACINGS)):
         if found not in legal:
             raise ValueError(f"{path}: {what} {found!r}; legal are {', '.join(legal)}")
-    if not 1 <= spec.num_steps <= _MOST_STEPS or not 0 <= spec.context <= _WIDEST:
+    if not 1 <= spec.num_steps <= _MOST_STEPS or not 0 <= spec.context <= _WIDEST or not 0 <= spec.refine <= 1:
         raise ValueError(
-            f"{path}: {spec.num_steps} steps and a context of {spec.context}; legal are {_MOST_STEPS} at most"
+            f"{path}: {spec.num_steps} steps, a context of {spec.context} and refine {spec.refine}; legal are "
+            f"{_MOST_STEPS} at most, 0 to {_WIDEST} and 0 to 1"
         )
     return spec
 

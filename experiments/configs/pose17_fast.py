@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
             "name": "pose17_fast",
             "kind": "distill",
             "base": "pose17",
+            "refine": 0.06,  # sigma / alpha of the base's call at the end of generation
             # where the network is called: at the end of the process, and at sigma / alpha = 0.5 (12 cm of noise)
             "times": (1.0, 0.15),
             # method: "energy" or "consistency". num_draws, early: of the energy score; num_levels: of the flow

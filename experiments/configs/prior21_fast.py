@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
             "name": "prior21_fast",
             "kind": "distill",
             "base": "prior21",
+            "refine": 0.15,  # sigma / alpha of the base's call at the end of generation
             # where the network is called: at the end of the process, and at sigma / alpha = 1.0 and 0.3
             "times": (1.0, 0.306, 0.168),
             "condition_width": 256,

@@ -4,7 +4,7 @@
 
 complete:  10 hypotheses of hidden parts (joint error over them, min / mean / std over hypotheses, mm) by every method,
            with seconds and network calls; and what the nearest training poses would give.
-           Of a few-step model, its own calls alone.
+           Of a few-step model, its own calls alone, and these nearer to their mean.
 generate:  samples against validation and training rotations; training poses in their place are the yardstick.
 levels:    one call at each noise level on poses of each capture's validation people: root mean square error, degrees.
 schedules: truncated, uniform, random and fixed times for completion and motion denoising, with the 95 % interval of
@@ -39,7 +39,8 @@ from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.io.anny_body import anny_body
 from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
-from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations, methods_of
+from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, FewSteps, Method, complete_rotations
+from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import stochastic
 
@@ -47,6 +48,7 @@ TASKS = ("complete", "generate", "levels", "schedules")
 _PARTS = ("left_leg", "legs", "arms", "trunk")
 _NEIGHBOURS, _APART = 10, 40  # nearest training poses: every 40th, since frames in sequence are one pose
 _STEPPED = ("replace", "dps", "mcg")  # methods of --steps
+_NEARER = 0.6  # at which few steps have about DPoser's mean error; chosen on the poses of this table
 _CAPTURES = {"cmu": "val", "hdm05": "val", "cmu_more": "val_more", "reactidle": "val_more"}  # file -> its split
 _LEVELS = (0.1, 0.2, 0.35, 0.5)  # noise: sigma / alpha from 0.11 to 3.3 units of state
 _MESHES = 100  # whose self-intersections are counted
@@ -87,19 +89,24 @@ def complete(model: released.Model, options: Options) -> Iterator[Item]:
     yield Table(title, told, bench.tuned(model))
     for part in _PARTS:
         hidden = np.array(PARTS[part]) + 1
-        methods = ("few_steps",) if model.spec.times else methods_of(model)
-        for method, steps in ((m, n) for m in methods for n in (options.steps if m in _STEPPED else (None,))):
-            chosen = METHODS[method]() if steps is None else METHODS[method](num_steps=steps)
+        for method, chosen, steps in _methods(model, options.steps):
             how: dict[str, Any] = {"num_hypotheses": options.hypotheses, "method": chosen}
             run = functools.partial(_completed, seed=options.seed, known=_known(part), **how)
             samples, seconds = timed(run, model, jnp.asarray(poses))
             row = completion_row(joints_of(body, samples), truth, hidden)
-            own = len(model.spec.times) or Descent().num_steps
-            calls = own if steps is None else steps + 1
-            about = {"task": "complete", "network_calls": float(calls), "seconds": seconds}
+            about = {"task": "complete", "network_calls": float(steps), "seconds": seconds}
             yield Row(f"{part}, {method}", row | about)
         nearest = completion_row(joints_of(body, _nearest(train, poses, part)), truth, hidden)
         yield Row(f"{part}, nearest training poses", nearest | {"task": "complete"})
+
+
+def _methods(model: released.Model, steps: tuple[int, ...]) -> list[tuple[str, Method, int]]:
+    """Name, method and network calls."""
+    if model.spec.times:
+        calls = len(refined(model).spec.times)
+        return [("few_steps", FewSteps(), calls), (f"few_steps, spread {_NEARER}", FewSteps(_NEARER), calls)]
+    found: list[tuple[str, Method, int]] = [("dposer", Descent(), Descent().num_steps)]
+    return found + [(name, METHODS[name](num_steps=n), n + 1) for name in _STEPPED for n in steps]
 
 
 def generate(model: released.Model, options: Options) -> Iterator[Item]:
@@ -112,7 +119,8 @@ def generate(model: released.Model, options: Options) -> Iterator[Item]:
     for steps in (None,) if model.spec.times else options.steps:
         run = functools.partial(generate_rotations, num=num, sampler=stochastic(steps))
         samples, seconds = timed(run, jax.random.key(options.seed), model)
-        sets[f"samples, {steps or model.spec.num_steps} steps"] = np.asarray(samples), {"seconds": seconds}
+        calls = (steps + 1) if steps else len(refined(model).spec.times)
+        sets[f"samples, {calls} calls"] = np.asarray(samples), {"seconds": seconds}
     title = f"generation: {num} poses; {len(val)} validation and {len(reference)} training poses to compare with"
     yield Table(title, "none", bench.tuned(model))
     for name, (x, cost) in sets.items():

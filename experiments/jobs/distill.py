@@ -57,7 +57,12 @@ def distill_job(config: ConfigDict) -> Job:
             f"{config.loss.method!r}"
         )
     spec = dataclasses.replace(
-        teacher.spec, name=config.name, times=tuple(config.times), num_steps=len(config.times) - 1, base=config.base
+        teacher.spec,
+        name=config.name,
+        times=tuple(config.times),
+        num_steps=len(config.times) - 1,
+        base=config.base,
+        refine=config.refine,
     )
     return (_job_of_rotations if of_rotations else _job_of_joints)(config, teacher, spec)
 

@@ -32,6 +32,7 @@ from jaxpose.diffusion.regulariser import Schedule, Weight, regulariser, snr, tr
 from jaxpose.geometry.rotations import axis_angle_from_matrix, canonical_axis_angle, matrix_from_axis_angle
 from jaxpose.model import Model, Recalibration, require, scored
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
+from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import check_body_pose, to_axis_angle, to_state
 from jaxpose.tasks.samplers import stochastic
 
@@ -122,13 +123,19 @@ class Guided:
 
 @dataclasses.dataclass(frozen=True)
 class FewSteps:
-    """The calls of a few-step model."""
+    """The calls of a few-step model.
+
+    spread: factor on the distance of the hypotheses from their mean. At 1 they are draws; below, nearer to the mean, as
+    those of `Descent` are, and their recalibration does not hold.
+    """
+
+    spread: float = 1.0
 
     def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
         """As `Method.states`."""
         sde = model.spec.sde()
         run = stochastic().run(model.spec, sde)
-        return sample_hypotheses(
+        drawn = sample_hypotheses(
             key,
             num,
             lambda k: prior_sample(k, sde, cond.value.shape),
@@ -138,6 +145,10 @@ class FewSteps:
             cond,
             chunk=max(1, chunk // len(cond.value)),
         )
+        if self.spread == 1:
+            return drawn
+        mean = drawn.mean(0)
+        return mean + self.spread * (drawn - mean)
 
 
 def replacement(num_steps: int | None = None) -> Guided:
@@ -202,6 +213,7 @@ def complete_rotations(
     method = method or METHODS[methods_of(model)[0]]()
     if isinstance(method, FewSteps):
         require(model, "complete", "few_steps")
+        model = refined(model)
     else:
         model = scored(model)
         require(model, "complete", "score")

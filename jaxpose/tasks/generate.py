@@ -9,6 +9,7 @@ from jaxpose.model import Model, Recalibration, null_condition, require
 from jaxpose.spaces.person import View, decode_pose
 from jaxpose.tasks.draw import check_num, draw, from_noise
 from jaxpose.tasks.motions import is_motion, num_frames, windows_of
+from jaxpose.tasks.refine import refined
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 _ROWS = 64  # poses that share a key
@@ -28,11 +29,12 @@ def generate(key: Key, model: Model, num: int, *, sampler: Sampler | None = None
     """Draw `num` poses [num, J, 3] metres, root-relative, as a camera that looks at them sees them, from all sides.
 
     Of a model of motions they are the frames of one motion, 1/30 s apart. With `return_path` [T+1, num, J, 3], the
-    denoising from start to result.
+    denoising from start to result. A few-step model's base has the last call (tasks/refine.py).
     sampler: of `tasks.samplers`; NUM_STEPS steps unless it or a few-step model has its own. A temperature below 1 draws
              likelier and less varied poses.
     """
     check_num(num, "num")
+    model = refined(model)
     sampler = (sampler or stochastic()).with_usual_steps(NUM_STEPS, model)
     if is_motion(model):
         rows = num_frames(model, num)

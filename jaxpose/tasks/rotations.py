@@ -21,6 +21,7 @@ from jaxpose.diffusion.flow import interpolate
 from jaxpose.model import Model, null_condition, require, scored
 from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
+from jaxpose.tasks.refine import refined
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 _FLOW_STEPS = 20  # of four network calls each
@@ -68,6 +69,7 @@ def generate_rotations(
     """
     require(model, "generate", "rotations")
     check_num(num, "num")
+    model = refined(model)
     size = num if traced(key, model) else size_for(num)
     return part(_generate(key, model, size, sampler or stochastic(), chunk), slice(num))
 

@@ -11,10 +11,11 @@ import rotation_oracle
 from rotation_oracle import COVARIANCE, MEAN, STD
 
 from jaxpose.diffusion.prediction import from_x0
-from jaxpose.model import load
+from jaxpose.model import load, null_condition
 from jaxpose.spaces.rotations import encode
 from jaxpose.tasks.complete_rotations import PARTS, Descent, FewSteps, complete_rotations, methods_of
 from jaxpose.tasks.priors import prior_of
+from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.typicality import can_judge, typicality
 
@@ -80,6 +81,36 @@ def test_completion_follows_the_conditional_law(conditional):
     known = ((pose[0] - MEAN) / STD)[~HIDDEN].ravel()
     np.testing.assert_allclose(z.mean(0), gain @ known, atol=0.06)
     np.testing.assert_allclose(np.cov(z.T), COVARIANCE[np.ix_(h, h)] - gain @ COVARIANCE[np.ix_(~h, h)], atol=0.06)
+
+
+def test_hypotheses_nearer_to_their_mean(conditional):
+    """States of axis-angle vectors are linear in these."""
+    given, known = jnp.asarray(rotation_oracle.draw(0, 1), jnp.float32), jnp.asarray(1.0 - HIDDEN)
+    whole, half = (
+        np.asarray(complete_rotations(jax.random.key(0), conditional, given, known, num_hypotheses=8, method=method))
+        for method in (FewSteps(), FewSteps(spread=0.5))
+    )
+    np.testing.assert_allclose(half.mean(0), whole.mean(0), atol=1e-5)
+    np.testing.assert_allclose(half - half.mean(0), (whole - whole.mean(0)) / 2, atol=1e-5)
+
+
+def test_the_base_has_the_last_call_of_generation(few):
+    level = 0.2
+    model = dataclasses.replace(few, spec=dataclasses.replace(few.spec, refine=level))
+    found = refined(model)
+    prior, sde = load("prior21"), few.spec.sde()
+    t = jnp.float32(found.spec.times[-1])
+    np.testing.assert_allclose(sde.sigma(t) / sde.alpha(t), level, rtol=1e-3)
+    assert found.spec.times[:-1] == few.spec.times
+    x = jax.random.normal(jax.random.key(0), (2, 21, 3))
+    none = null_condition(model)
+    np.testing.assert_allclose(found.predict_fn()(x, t, none).x0, prior.predict_fn()(x, t, None).x0, atol=1e-6)
+    for time in few.spec.times:
+        own = few.predict_fn()(x, jnp.float32(time), none).x0
+        np.testing.assert_allclose(found.predict_fn()(x, jnp.float32(time), none).x0, own, atol=1e-6)
+    assert refined(few) is few
+    with pytest.raises(ValueError, match=r"refine 1.0 is at t = .*, not after its calls"):
+        refined(dataclasses.replace(few, spec=dataclasses.replace(few.spec, refine=1.0)))
 
 
 def test_generation_is_told_nothing(conditional):

@@ -1,0 +1,52 @@
+"""Generation by a few-step model and its base: what the last of the few calls draws is denoised once by the base.
+
+A draw of a few-step model has the law's shape, and a roughness of its own that no pose has. At a level of noise above
+that roughness, `Spec.refine`, the base sees a noisy pose and says the mean of those that it may be:
+
+    x0 by the few calls  ->  x_t ~ q(x_t | x_s, x0), sigma / alpha at t = refine  ->  x0 by the base
+
+Where the level is low against the spread of poses, nothing else changes (docs/results.md has the figures).
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from jaxpose.base import Array, Condition, PredictFn, Prediction
+from jaxpose.diffusion import time_at
+from jaxpose.model import Model, scored
+
+
+@flax.struct.dataclass
+class Refined(Model):
+    """A few-step model whose last call is its base's."""
+
+    base: Any = None
+
+    def predict_fn(self) -> PredictFn:
+        """The few-step network's answer but at the last of the times, the base's there."""
+        few, base, last = super().predict_fn(), self.base.predict_fn(), self.spec.times[-2]
+
+        def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
+            told = cond if self.base.spec.conditioned else None
+            return jax.lax.cond(t < last, lambda: base(x, t, told), lambda: few(x, t, cond))
+
+        return predict
+
+
+def refined(model: Model) -> Model:
+    """The model with its base's call at the end; itself where it has no base, or no level (`Spec.refine`)."""
+    spec = model.spec
+    if not spec.times or not spec.base or not spec.refine or isinstance(model, Refined):
+        return model
+    with jax.ensure_compile_time_eval():
+        last = float(time_at(spec.sde(), -2 * jnp.log(jnp.float32(spec.refine))))
+    if last >= spec.times[-1]:
+        raise ValueError(
+            f"{spec.name!r}: refine {spec.refine} is at t = {last:.3g}, not after its calls at {spec.times}"
+        )
+    longer = dataclasses.replace(spec, times=(*spec.times, last), num_steps=spec.num_steps + 1)
+    return Refined(model.params, model.statistics, longer, model.recalibration, model.typicality, base=scored(model))
