@@ -19,6 +19,7 @@ from pathlib import Path
 import jax
 
 from experiments.benchmark import ratios
+from experiments.benchmark.against import equal_calls
 from experiments.benchmark.networks import graph, group_norm
 from experiments.benchmark.sampling import interactive, lifting, memory, recipe, sampling
 from experiments.benchmark.tasks import fitting, likelihood, skinning, stream, tasks
@@ -46,9 +47,11 @@ CASES: dict[str, Callable[[Setup], Iterable[Row]]] = {
         graph,
         stream,
         fitting,
+        equal_calls,
     )
 }
 OPT_IN = ("scaling", "graph", "stream", "fitting")  # run by name or by --case=all
+AGAINST = ("equal_calls",)  # run where --against is given, and then these alone unless others are named
 RATIOS = Path(__file__).with_name("ratios.json")
 
 
@@ -66,8 +69,7 @@ class Options(Sizes):
 
 def main(options: Options) -> int:
     """Run the cases; 1 where a ratio got worse."""
-    names = [name for name in CASES if (name in options.case or "all" in options.case or not options.case)]
-    names = [name for name in names if options.case or name not in OPT_IN]
+    names = chosen(options)
     setup = Setup(options, released.load(options.model), few_step_model(options.fast))
     known = ratios.read(Path(options.ratios))
     if options.compare and device() not in known:
@@ -89,6 +91,16 @@ def main(options: Options) -> int:
     if options.record:
         ratios.record(Path(options.ratios), device(), now, jax=jax.__version__, commit=git_commit())
     return 0 if good else 1
+
+
+def chosen(options: Options) -> list[str]:
+    """The cases to run, in their order."""
+    named = set(CASES) - set(AGAINST) if "all" in options.case else set(options.case)
+    if options.against is not None:
+        named |= set() if named & set(AGAINST) else set(AGAINST)
+    elif not named:
+        named = set(CASES) - set(OPT_IN) - set(AGAINST)
+    return [name for name in CASES if name in named]
 
 
 def few_step_model(name: str) -> released.Model | None:
