@@ -69,7 +69,9 @@ def of_checkpoint(path: Path) -> nn.Module:
         named = {name.removeprefix("model."): value for name, value in raw_weights(tree).items()}
         named = {name: value for name, value in named.items() if isinstance(value, np.ndarray)}
         network = networks.network_for(named)
-        averages = next((tree[k] for k in ("ema", "model_ema") if isinstance(tree, dict) and k in tree), {})
+        averages: dict[str, Any] = next(
+            (tree[k] for k in ("ema", "model_ema") if isinstance(tree, dict) and k in tree), {}
+        )
         for weight, value in zip(network.parameters(), averages.get("shadow_params", ()), strict=False):
             weight.data = torch.from_numpy(np.array(value)).reshape(weight.shape)
     except (ValueError, RuntimeError) as error:
@@ -93,7 +95,7 @@ def _of_module(path: Path) -> nn.Module:
     return network
 
 
-def ours(*parts: Original) -> released.Model:
+def converted(*parts: Original) -> released.Model:
     """Our model of the same weights: a GFPose, a DPoser, a MixSTE, or DiffPose's denoiser and encoder."""
     with tempfile.TemporaryDirectory() as folder:
         paths = []

@@ -6,7 +6,7 @@ pose though all are the same. Linear layers start as torch starts them.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -318,11 +318,6 @@ def network_for(weights: Mapping[str, np.ndarray]) -> nn.Module:
     return net
 
 
-def random_network(kind: str) -> nn.Module:
-    """A network at its official size whose weights are as training starts them; a key of `OFFICIAL`."""
-    return OFFICIAL[kind]()
-
-
 # a part of a name that only this network's weights have
 _MARKS = {
     "mixste": "Spatial_pos_embed",
@@ -331,7 +326,8 @@ _MARKS = {
     "denoiser": "temb_proj",
     "encoder": "gconv_input",
 }
-OFFICIAL = {
+# the networks at their official sizes, with weights as training starts them
+OFFICIAL: dict[str, Callable[[], nn.Module]] = {
     "gfpose": lambda: ScoreNet(51),
     "denoiser": GraphNet,
     "encoder": lambda: GraphNet(numbers=(2, 3), has_time=False),

@@ -1,26 +1,25 @@
 """The same work by an original in PyTorch and by this library, with the same weights and network calls.
 
-A pair has one argument less than a user has: random numbers are drawn by each side as it draws them, so the equality of
-the results is checked apart, on a shorter run in which PyTorch is given the numbers that ours draws.
+Each side draws its own random numbers. So the equality of the results is checked apart, on a shorter run in which
+PyTorch is given the numbers that ours draws.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import torch
 from torch import Tensor
 
 from experiments.against import recipes as torch_recipes
-from experiments.against.folder import Original, ours
+from experiments.against.draws import completed, draws_of
+from experiments.against.folder import Original, converted
 from experiments.benchmark.timing import Run, compiled, num_cores, over_devices, replicated
 from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion import prior_sample, sample_hypotheses
-from jaxpose.diffusion.minimise import minimise
-from jaxpose.diffusion.regulariser import Schedule, regulariser
 from jaxpose.diffusion.sampling import in_slices
 from jaxpose.model import Model
 from jaxpose.recipes.diffpose import NUM_INDICES, denoise_official
@@ -40,8 +39,8 @@ _COMPLETION = 200
 class Pair(NamedTuple):
     """Work of both sides.
 
-    calls: network calls of what the row tells of; timed: of what `ours` and `theirs` run. difference: the largest of
-    their results under the same noise, over the largest number in them.
+    calls: network calls of what the row tells of; timed: of what `ours()` and `theirs` run. ours: compiles the
+    program. difference: the largest of their results under the same noise, over the largest number in them.
     """
 
     setting: str
@@ -49,7 +48,7 @@ class Pair(NamedTuple):
     hypotheses: int
     calls: int
     timed: int
-    ours: Run
+    ours: Callable[[], Run]
     theirs: Run
     difference: Callable[[], float]
 
@@ -104,7 +103,7 @@ def pairs(found: dict[str, Original], persons: int, timed: int) -> Iterator[Pair
 
 def gfpose(at: Torch, original: Original, persons: int, timed: int) -> Iterator[Pair]:
     """200 hypotheses of each person: one call at one level, and its recipe."""
-    model, net, key = ours(original), original.network, jax.random.key(0)
+    model, net, key = converted(original), original.network, jax.random.key(0)
     keypoints = jax.random.normal(jax.random.key(1), (persons, 17, 3)) * jnp.array([1.0, 1.0, 0.0])
     cond = Condition(keypoints, jnp.ones_like(keypoints) * jnp.array([1.0, 1.0, 0.0]))
     value, mask = (at.put(x).repeat(_HYPOTHESES, 1, 1) for x in cond[:2])  # [H N, 17, 3]
@@ -116,7 +115,7 @@ def gfpose(at: Torch, original: Original, persons: int, timed: int) -> Iterator[
 
 def dposer(at: Torch, original: Original, persons: int, timed: int) -> Iterator[Pair]:
     """A call, generation of 50 poses for each person, and 10 completions of each without a leg."""
-    model, net, key = ours(original), original.network, jax.random.key(0)
+    model, net, key = converted(original), original.network, jax.random.key(0)
     size = (persons, 50)
     yield _call(at, f"DPoser, a call, {persons * 50}", model, net, size, None)
     yield _euler(at, f"DPoser, generation, {persons * 50}", model, net, size, timed, key, None)
@@ -125,7 +124,7 @@ def dposer(at: Torch, original: Original, persons: int, timed: int) -> Iterator[
 
 def denoiser_call(at: Torch, original: Original, persons: int) -> Pair:
     """DiffPose's denoiser on 5 samples of each person at one index."""
-    model, net, index = ours(original), original.network, 12
+    model, net, index = converted(original), original.network, 12
     h = jax.random.normal(jax.random.key(0), (persons * SAMPLES, 17, 5))
     time = jnp.float32((index + 1) / NUM_INDICES)
 
@@ -133,16 +132,16 @@ def denoiser_call(at: Torch, original: Original, persons: int) -> Pair:
         raw = lambda rows: model.spec.network.apply(model.params, rows, time, None, method="raw")  # noqa: E731
         return in_slices(raw, h, rows_at_once())
 
-    program = compiled(call, replicated(model), over_devices(h), time).run
+    program = functools.cache(lambda: compiled(call, replicated(model), over_devices(h), time).run)
     x, indices = at.put(h), torch.full((len(h),), float(index), device=at.device)
     theirs = at.run(lambda: net(x, indices))
     setting = f"DiffPose, a call, {persons} x {SAMPLES}"
-    return Pair(setting, persons, SAMPLES, 1, 1, program, theirs, lambda: apart(program(), theirs()))
+    return Pair(setting, persons, SAMPLES, 1, 1, program, theirs, lambda: apart(program()(), theirs()))
 
 
 def five_by_five(at: Torch, denoiser: Original, encoder: Original, persons: int) -> Pair:
     """DiffPose's encoder, and 5 samples in 5 steps from its pose with noise."""
-    model, key = ours(denoiser, encoder), jax.random.key(0)
+    model, key = converted(denoiser, encoder), jax.random.key(0)
     uv = 0.3 * jax.random.normal(key, (persons, 17, 2))
     noise = 0.1 * jax.random.normal(jax.random.key(1), (SAMPLES, persons, 17, 5))
 
@@ -153,22 +152,23 @@ def five_by_five(at: Torch, denoiser: Original, encoder: Original, persons: int)
         down = lambda h: denoise_official(model, h[..., :2], h[..., 2:], indices=INDICES)  # noqa: E731
         return in_slices(down, h.reshape(-1, *h.shape[2:]), rows_at_once()).reshape(*h.shape[:-1], 3)
 
-    program = compiled(run, replicated(model), over_devices(uv), replicated(noise)).run
+    program = functools.cache(lambda: compiled(run, replicated(model), over_devices(uv), replicated(noise)).run)
     given, drawn = at.put(uv), at.put(noise)
     lift = lambda: torch_recipes.lift(encoder.network, denoiser.network, given, drawn, INDICES)  # noqa: E731
     theirs, setting = at.run(lift), f"DiffPose, 5 x 5, {persons}"
-    return Pair(setting, persons, SAMPLES, STEPS + 1, STEPS + 1, program, theirs, lambda: apart(program(), theirs()))
+    return Pair(setting, persons, SAMPLES, STEPS + 1, STEPS + 1, program, theirs, lambda: apart(program()(), theirs()))
 
 
 def window(at: Torch, original: Original) -> Pair:
     """MixSTE on one window of frames."""
-    model, net = ours(original), original.network
+    model, net = converted(original), original.network
     frames = model.spec.network.video.num_frames  # type: ignore[union-attr]  # of MixSTE's weights
     uv = 0.3 * jax.random.normal(jax.random.key(0), (1, frames, 17, 2))
     encode = lambda model, uv: model.spec.network.apply(model.params, uv, method="encode")[0]  # noqa: E731
-    program, given = compiled(encode, replicated(model), replicated(uv)).run, at.put(uv)
+    program = functools.cache(lambda: compiled(encode, replicated(model), replicated(uv)).run)
+    given = at.put(uv)
     theirs = at.run(lambda: net(given))
-    return Pair(f"MixSTE, {frames} frames", 1, 1, 1, 1, program, theirs, lambda: apart(program(), theirs()))
+    return Pair(f"MixSTE, {frames} frames", 1, 1, 1, 1, program, theirs, lambda: apart(program()(), theirs()))
 
 
 def completion(at: Torch, model: Model, net: torch_recipes.NoiseNet, persons: int) -> Pair:
@@ -180,7 +180,7 @@ def completion(at: Torch, model: Model, net: torch_recipes.NoiseNet, persons: in
     key = jax.random.key(3)
 
     def program(num_steps: int) -> Run:
-        run = lambda model, *args: completed(model, *args, num_steps)  # noqa: E731
+        run = lambda model, key, x, known: completed(model, key, x, known, num_steps)  # noqa: E731
         return compiled(run, replicated(model), replicated(key), *over_devices((begin, Condition(value, mask)))).run
 
     x, y, seen = (at.put(a) for a in (begin, value, mask))
@@ -195,27 +195,7 @@ def completion(at: Torch, model: Model, net: torch_recipes.NoiseNet, persons: in
 
     setting = f"DPoser, completion, {persons} x {_COMPLETIONS}"
     run = at.run(lambda: theirs(_COMPLETION))
-    return Pair(setting, persons, _COMPLETIONS, _COMPLETION, _COMPLETION, program(_COMPLETION), run, difference)
-
-
-def completed(model: Model, key: Key, start: Array, known: Condition, num_steps: int) -> Array:
-    """DPoser's completion of states [N, J, D], by our optimisation loop; step k draws with fold_in(key, k)."""
-    sde, predict = model.spec.sde(), model.predict_fn()
-
-    def energy(key: Key, x: Array, k: Array) -> Array:
-        stage, t = 2 * k // num_steps, _TIMES(key, k, num_steps)
-        data = (known.mask * jnp.square(x - known.value)).mean((-2, -1))
-        return 100 / (1 + stage) * data + (1 + stage) / 10 * regulariser(key, predict, sde, x, t)
-
-    found = minimise(key, energy, start, optax.adam(0.1, 0.9, 0.99), num_steps).variables
-    return jnp.where(known.mask > 0, known.value, found)
-
-
-def _falling(key: Key, step: Array, total: int, t_max: float, t_min: float) -> Array:
-    return t_min + (t_max - t_min) * (total - step - 1) / total
-
-
-_TIMES = Schedule(_falling, (0.15, 0.05))  # the later code's, which begins a step below t_max
+    return Pair(setting, persons, _COMPLETIONS, _COMPLETION, _COMPLETION, lambda: program(_COMPLETION), run, difference)
 
 
 def _call(
@@ -229,10 +209,10 @@ def _call(
     def call(model: Model, x: Array, t: Array, cond: Condition | None) -> Array:
         return in_slices(lambda rows: apply(model, rows, t, cond), x, max(1, ROWS_IN_FLIGHT // persons))
 
-    program = compiled(call, replicated(model), over_devices(x), time, replicated(cond)).run
+    program = functools.cache(lambda: compiled(call, replicated(model), over_devices(x), time, replicated(cond)).run)
     flat, labels = at.put(x).flatten(0, 1), torch.full((num * persons,), torch_recipes.LABEL * 0.5, device=at.device)
     theirs = at.run(lambda: net(flat, labels).reshape(x.shape))
-    return Pair(setting, persons, num, 1, 1, program, theirs, lambda: apart(program(), theirs()))
+    return Pair(setting, persons, num, 1, 1, program, theirs, lambda: apart(program()(), theirs()))
 
 
 def _euler(
@@ -271,23 +251,8 @@ def _euler(
         return apart(program(_CHECKED, _CHECKED)(), theirs.reshape(num, *shape))
 
     theirs = at.run(lambda: torch_recipes.euler_maruyama(net, torch.randn_like(flat), RECIPE_CALLS, steps=timed))
-    return Pair(setting, persons, num, RECIPE_CALLS, timed, program(RECIPE_CALLS, timed), theirs, difference)
-
-
-def draws_of(key: Key, num: int, steps: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """What `sample_hypotheses` of `recipes.gfpose.recipe` draws: starts [H, ...] and noise [steps, H, ...]."""
-
-    def one(h: Array) -> tuple[Array, Array]:
-        start_key, key_h = jax.random.split(jax.random.fold_in(key, h))
-
-        def step(i: Array) -> Array:
-            step_key, _ = jax.random.split(jax.random.fold_in(key_h, i))
-            return jax.random.normal(jax.random.split(step_key, 3)[1], shape)
-
-        return jax.random.normal(start_key, shape), jax.vmap(step, out_axes=0)(jnp.arange(steps))
-
-    begin, noise = jax.vmap(one)(jnp.arange(num))
-    return begin, jnp.swapaxes(noise, 0, 1)
+    ours = lambda: program(RECIPE_CALLS, timed)  # noqa: E731
+    return Pair(setting, persons, num, RECIPE_CALLS, timed, ours, theirs, difference)
 
 
 def apart(found: Any, wanted: Tensor) -> float:

@@ -19,7 +19,7 @@ from pathlib import Path
 import jax
 
 from experiments.benchmark import ratios
-from experiments.benchmark.against import equal_calls
+from experiments.benchmark.against import equal_calls, equal_quality
 from experiments.benchmark.networks import graph, group_norm
 from experiments.benchmark.sampling import interactive, lifting, memory, recipe, sampling
 from experiments.benchmark.tasks import fitting, likelihood, skinning, stream, tasks
@@ -48,10 +48,11 @@ CASES: dict[str, Callable[[Setup], Iterable[Row]]] = {
         stream,
         fitting,
         equal_calls,
+        equal_quality,
     )
 }
 OPT_IN = ("scaling", "graph", "stream", "fitting")  # run by name or by --case=all
-AGAINST = ("equal_calls",)  # run where --against is given, and then these alone unless others are named
+AGAINST = ("equal_calls", "equal_quality")  # run where --against is given, and then these alone unless others are named
 RATIOS = Path(__file__).with_name("ratios.json")
 
 

@@ -1,0 +1,46 @@
+"""Of our side, without PyTorch: DPoser's completion in JAX, and the random numbers that our recipe draws."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxpose.base import Array, Condition, Key
+from jaxpose.diffusion.minimise import minimise
+from jaxpose.diffusion.regulariser import Schedule, regulariser
+from jaxpose.model import Model
+
+
+def completed(model: Model, key: Key, start: Array, known: Condition, num_steps: int) -> Array:
+    """DPoser's completion of states [N, J, D], by our optimisation loop; step k draws with fold_in(key, k)."""
+    sde, predict = model.spec.sde(), model.predict_fn()
+
+    def energy(key: Key, x: Array, k: Array) -> Array:
+        stage, t = 2 * k // num_steps, _TIMES(key, k, num_steps)
+        data = (known.mask * jnp.square(x - known.value)).mean((-2, -1))
+        return 100 / (1 + stage) * data + (1 + stage) / 10 * regulariser(key, predict, sde, x, t)
+
+    found = minimise(key, energy, start, optax.adam(0.1, 0.9, 0.99), num_steps).variables
+    return jnp.where(known.mask > 0, known.value, found)
+
+
+def _falling(key: Key, step: Array, total: int, t_max: float, t_min: float) -> Array:
+    return t_min + (t_max - t_min) * (total - step - 1) / total
+
+
+_TIMES = Schedule(_falling, (0.15, 0.05))  # the later code's, which begins a step below t_max
+
+
+def draws_of(key: Key, num: int, steps: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """What `sample_hypotheses` of `recipes.gfpose.recipe` draws: starts [H, ...] and noise [steps, H, ...]."""
+
+    def one(h: Array) -> tuple[Array, Array]:
+        start_key, key_h = jax.random.split(jax.random.fold_in(key, h))
+
+        def step(i: Array) -> Array:
+            step_key, _ = jax.random.split(jax.random.fold_in(key_h, i))
+            return jax.random.normal(jax.random.split(step_key, 3)[1], shape)
+
+        return jax.random.normal(start_key, shape), jax.vmap(step, out_axes=0)(jnp.arange(steps))
+
+    begin, noise = jax.vmap(one)(jnp.arange(num))
+    return begin, jnp.swapaxes(noise, 0, 1)
