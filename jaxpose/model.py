@@ -294,9 +294,10 @@ def _load(path: FilePath) -> Model:
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """Name, size and process of a model, for a result's record."""
-    count = int(sum(np.size(v) for v in _flat(model.params).values()))
-    return {"name": model.spec.name, "parameters": count, "process": model.spec.process, "scale": model.spec.scale}
+    """Name, size, type of the weights and process of a model, for a result's record."""
+    leaves = jax.tree.leaves(model.params)
+    spec, count, dtype = model.spec, int(sum(map(np.size, leaves))), str(leaves[0].dtype)
+    return {"name": spec.name, "parameters": count, "dtype": dtype, "process": spec.process, "scale": spec.scale}
 
 
 def _of_base(path: FilePath, spec: Spec, digest: str) -> dict[str, Array]:

@@ -17,7 +17,8 @@ def completed(model: Model, key: Key, start: Array, known: Condition, num_steps:
     def energy(key: Key, x: Array, k: Array) -> Array:
         stage, t = 2 * k // num_steps, _TIMES(key, k, num_steps)
         data = (known.mask * jnp.square(x - known.value)).mean((-2, -1))
-        return 100 / (1 + stage) * data + (1 + stage) / 10 * regulariser(key, predict, sde, x, t)
+        each = 100 / (1 + stage) * data + (1 + stage) / 10 * regulariser(key, predict, sde, x, t)
+        return each / len(x)  # the original's loss is a mean over the batch, which Adam's epsilon sees
 
     found = minimise(key, energy, start, optax.adam(0.1, 0.9, 0.99), num_steps).variables
     return jnp.where(known.mask > 0, known.value, found)
