@@ -64,7 +64,8 @@ class Options(Sizes):
     compare: bool = option(False, "Say which ratios got worse than on record; exit status 1 if any.")
     record: bool = option(False, "Write the ratios of this run to --ratios, for this kind of device.")
     ratios: str = option(str(RATIOS), "File of the ratios on record.")
-    tolerance: float = option(0.15, "Share by which a ratio may be worse.", low=0, high=1)
+    tolerance: float = option(0.10, "Share by which a ratio may be worse.", low=0, high=1)
+    again: int = option(2, "Times that a case is run again if a ratio is worse; the best counts.", low=0)
     document: str | None = option(None, "Page whose tables to write, such as docs/benchmarks.md.")
 
 
@@ -88,10 +89,27 @@ def main(options: Options) -> int:
         ratios.document(Path(options.document), about, {name: ratios.table(rows) for name, rows in found.items()})
     good = True
     if options.compare:
-        good = ratios.say(ratios.compare(known[device()]["ratios"], now, names), options.tolerance)
+        recorded = known[device()]["ratios"]
+        best = measured_again(setup, recorded, now, names, options)  # for the verdict; --record keeps one measurement
+        good = ratios.say(ratios.compare(recorded, best, names), options.tolerance)
     if options.record:
         ratios.record(Path(options.ratios), device(), now, jax=jax.__version__, commit=git_commit())
     return 0 if good else 1
+
+
+def measured_again(
+    setup: Setup, recorded: ratios.Ratios, now: ratios.Ratios, names: list[str], options: Options
+) -> ratios.Ratios:
+    """The better of each ratio after further runs of the cases with one that is worse.
+
+    Other work on the machine does not last through them all; what is slower stays so.
+    """
+    for _ in range(options.again):
+        worse = [v for v in ratios.compare(recorded, now, names) if v.worse(options.tolerance)]
+        for case in dict.fromkeys(v.case for v in worse):
+            print(f"again: {case}, for {', '.join(v.name for v in worse if v.case == case)}", flush=True)
+            now = ratios.better_of(now, ratios.ratios_of(list(CASES[case](setup))))
+    return now
 
 
 def chosen(options: Options) -> list[str]:

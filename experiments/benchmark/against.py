@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _LEAST_SECONDS = 0.05  # of one side of a round
 _DRAWS = 10_000
-# Largest difference of the two sides' results under the same noise, over the largest number in them: rounding gives 1e-5
-# at most; a GPU's products are in TF32.
+# Largest difference of the two sides' results under the same noise, over the largest number in them: rounding gives
+# 1e-5 at most; a GPU's products are in TF32.
 TOLERANCE = {"cpu": 1e-3, "gpu": 1e-1}
 
 

@@ -127,7 +127,7 @@ def lift_program(
     num: int,
     *,
     sampler: Sampler | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
 ) -> Program:
     """`lift` of inputs (keypoints, confidence, intrinsics), the poses cut over all devices, weights as `dtype`."""
 
@@ -136,7 +136,7 @@ def lift_program(
 
     keypoints, confidence = over_devices(inputs[:2])
     intrinsics = over_devices(inputs[2]) if inputs[2].ndim == 2 else replicated(inputs[2])
-    key, whole = replicated((jax.random.key(0), model.astype(dtype)))
+    key, whole = replicated((jax.random.key(0), model if dtype is None else model.astype(dtype)))
     return compiled(run, key, whole, keypoints, confidence, intrinsics)
 
 

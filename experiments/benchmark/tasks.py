@@ -81,11 +81,12 @@ def tasks(setup: Setup) -> Iterator[Row]:
     """
     prior = released.load(_PRIOR)
     bodies = some_bodies(prior, 32)
-    models = (setup.model, setup.fast, prior)
-    exact, narrow = (
-        {**joint_tasks(model, fast), **rotation_tasks(own, bodies)}
-        for model, fast, own in (models, [m and m.astype(jnp.bfloat16) for m in models])
-    )
+
+    def makers(of: Callable[[released.Model], released.Model]) -> dict[str, Callable[[], Task]]:
+        fast = None if setup.fast is None else of(setup.fast)
+        return {**joint_tasks(of(setup.model), fast), **rotation_tasks(of(prior), bodies)}
+
+    exact, narrow = makers(lambda model: model), makers(lambda model: model.astype(jnp.bfloat16))
     for setting, make in exact.items():
         task, other = make(), narrow[setting]()
         row = _task_row(setup, setting, task)
@@ -98,7 +99,8 @@ def bfloat16_figures(setup: Setup, exact: Program, narrow: Program) -> dict[str,
     The mean over what is drawn: mm of joints, or of rotations the milliradians between their vectors.
     """
     times = interleaved(setup.sizes.repeats, exact.run, narrow.run)
-    found, wanted = (getattr(x, "samples", getattr(x, "joints", x)) for x in (narrow.run(), exact.run()))
+    results = (narrow.run(), exact.run())
+    found, wanted = (jnp.asarray(getattr(x, "samples", getattr(x, "joints", x))) for x in results)
     unit = "mrad" if wanted.shape[-2] == 21 else "mm"  # 21 joints turn; sets of joint positions have the root too
     apart = jnp.linalg.norm(found - wanted, axis=-1).mean()
     speed = float(np.median(times[0] / times[1]))
