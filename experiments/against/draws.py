@@ -1,4 +1,4 @@
-"""Of our side, without PyTorch: DPoser's completion in JAX, and the random numbers that our recipe draws."""
+"""Of our side, without PyTorch: DPoser's completion and denoising in JAX, and the numbers that our recipe draws."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,8 @@ import optax
 
 from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion.minimise import minimise
-from jaxpose.diffusion.regulariser import Schedule, regulariser
+from jaxpose.diffusion.regulariser import Schedule, regulariser, summed, unit
+from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.model import Model
 
 
@@ -45,3 +46,31 @@ def draws_of(key: Key, num: int, steps: int, shape: tuple[int, ...]) -> tuple[Ar
 
     begin, noise = jax.vmap(one)(jnp.arange(num))
     return begin, jnp.swapaxes(noise, 0, 1)
+
+
+DENOISING = 180  # steps
+
+
+def denoised(
+    model: Model, body: Body, key: Key, start: Array, seen: Array, mean: Array, scale: Array, steps: int = DENOISING
+) -> Array:
+    """Body poses [N, F, 21, 3] by DPoser's denoising; step k draws with fold_in(key, k). Arguments: recipes.denoise."""
+    sde, predict = model.spec.sde(), model.predict_fn()
+
+    def energy(key: Key, x: Array, k: Array) -> Array:
+        stage, t = 3 * k // DENOISING, 0.05 + 0.2 * (DENOISING - k - 1) / DENOISING
+        posed = body.shape().pose(full_rotations(body, x))
+        vertices = posed.skin()
+        data = _distance(posed.joints[..., :22, :] - seen).mean((1, 2))
+        smooth = _distance(vertices[:, 1:] - vertices[:, :-1]).mean((1, 2))
+        states = ((x - mean) / scale).reshape(-1, *x.shape[2:])
+        prior = regulariser(key, predict, sde, states, t, weight=unit, reduction=summed).reshape(x.shape[:2]).mean(1)
+        return 100 / (1 + stage**2) * data + 10 * (1 + stage) * smooth + (1 + stage) / 10 * prior
+
+    return minimise(key, energy, start, optax.adam(0.03), steps).variables
+
+
+def _distance(x: Array) -> Array:
+    """The length [...] of vectors [..., 3], whose slope at 0 is 0, as PyTorch's."""
+    square = jnp.square(x).sum(-1)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)

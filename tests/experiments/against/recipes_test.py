@@ -11,8 +11,10 @@ import jax  # noqa: E402
 from experiments.against import recipes  # noqa: E402
 from experiments.against.folder import Original, originals  # noqa: E402
 from experiments.against.networks import ScoreNet, network_for  # noqa: E402
-from experiments.against.pairs import pairs  # noqa: E402
+from experiments.against.pairs import pairs, rig_of, start  # noqa: E402
 from jaxpose.convert.checkpoint import raw_weights  # noqa: E402
+from jaxpose.geometry.body import full_rotations  # noqa: E402
+from jaxpose.io.anny_body import anny_body  # noqa: E402
 from jaxpose.io.untrusted.torch_file import read_torch  # noqa: E402
 
 
@@ -48,8 +50,8 @@ def test_gfpose_s_run(run):
 
 def test_dposer_s_generation():
     z, net = arrays("dposer/io.npz"), loaded("dposer/ckpt_v1.pth")
-    start = z["em/x_T"].reshape(-1, 21, 3)
-    near(recipes.euler_maruyama(net, start, 20, noise=drawn(z["pc/noise"])), z["em/x_0"])
+    begin = z["em/x_T"].reshape(-1, 21, 3)
+    near(recipes.euler_maruyama(net, begin, 20, noise=drawn(z["pc/noise"])), z["em/x_0"])
 
 
 def test_dposer_s_completion():
@@ -99,3 +101,15 @@ def test_pairs_do_the_same_work():
 def test_random_weights_are_the_same_each_time():
     one, other = (originals("random")["encoder"].network.state_dict() for _ in range(2))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_bodies_in_pytorch_are_ours():
+    body = anny_body("smpl")
+    pose = 0.5 * jax.random.normal(jax.random.key(0), (2, 21, 3))
+    posed = jax.jit(lambda body, pose: body.shape().pose(full_rotations(body, pose)))(body, pose)
+    at = start()
+    vertices, joints = rig_of(at, body).posed(at.put(pose))
+    np.testing.assert_allclose(joints, posed.joints, atol=1e-5)
+    np.testing.assert_allclose(vertices, posed.skin(), atol=1e-5)
+    turned = recipes.rodrigues(torch.tensor([[0.0, 0.0, np.pi / 2], [0.0, 0.0, 0.0]], dtype=torch.float64))
+    np.testing.assert_allclose(turned, [[[0, -1, 0], [1, 0, 0], [0, 0, 1]], np.eye(3)], atol=1e-7)
