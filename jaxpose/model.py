@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import flax.linen as nn
 import flax.struct
 import flax.traverse_util
 import jax
@@ -26,10 +25,10 @@ from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, SPACINGS, from_betas, sub_vp, ve, vp
 from jaxpose.files import ASSETS, FilePath, atomic
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
-from jaxpose.networks import NETWORKS
 from jaxpose.networks.diffpose import DiffPose
+from jaxpose.networks.fields import from_fields, to_fields
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.reading import check_fields, check_file, reader, shown
+from jaxpose.reading import check_fields, check_file, reader
 from jaxpose.spaces import SPACES, Space
 from jaxpose.spaces.person import Statistics
 from jaxpose.weights import digest_of, flatten, from_tensors, to_tensors, type_of
@@ -56,8 +55,6 @@ def _process(name: str, args: tuple[float, ...]) -> SDE:
 
 _LARGEST = 1e5  # parameter of a process, of which one is a number of steps
 _MOST_STEPS, _WIDEST = 10_000, 1 << 16
-_DEEPEST = 64  # layers of one kind in a network
-_DEPTHS = ("num_blocks", "encoder_blocks", "frame_layers", "depth")
 # capability -> what a task that needs it asks for
 _NEEDED = {
     "joints": "a model of joint positions in the person-centred space, such as 'pose17'",
@@ -248,7 +245,7 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
         tensors |= {f"{group}/{k}": jnp.asarray(v, jnp.float32) for k, v in values.items()}
     spec = {
         **{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)},
-        "network": _network_fields(model.spec.network),
+        "network": to_fields(model.spec.network),
     }
     about = {"format": FORMAT, "spec": json.dumps(spec)} | ({"base": digest_of(shared)} if shared else {})
     with atomic(path) as file:
@@ -311,9 +308,10 @@ def _load(path: FilePath) -> Model:
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """Name, size and process of a model, for a result's record."""
-    count = int(sum(np.size(v) for v in flatten(model.params).values()))
-    return {"name": model.spec.name, "parameters": count, "process": model.spec.process, "scale": model.spec.scale}
+    """Name, size, type of the weights and process of a model, for a result's record."""
+    spec, weights = model.spec, jax.tree.leaves(model.params)
+    about = {"name": spec.name, "parameters": int(sum(map(np.size, weights))), "dtype": str(weights[0].dtype)}
+    return {**about, "process": spec.process, "scale": spec.scale}
 
 
 def _of_base(path: FilePath, spec: Spec, digest: str) -> dict[str, Array]:
@@ -332,7 +330,7 @@ def _of_base(path: FilePath, spec: Spec, digest: str) -> dict[str, Array]:
 def _parse_spec(path: FilePath, text: str) -> Spec:
     try:
         fields = json.loads(text)
-        network = _parse_network(fields.pop("network"))
+        network = from_fields(fields.pop("network"))
         fields |= {name: tuple(fields.get(name, ())) for name in ("process_args", "indices", "times")}
         spec = Spec(network=network, **check_fields(Spec, fields))
         get_skeleton(spec.skeleton)
@@ -365,24 +363,6 @@ def _parse_recalibration(path: FilePath, spec: Spec, found: dict[str, Array]) ->
         if missing := [f for f in Recalibration._fields if f not in values]:
             raise ValueError(f"{path}: recalibration/{task} lacks {missing}")
     return {task: Recalibration(**values) for task, values in fields.items()}
-
-
-def _network_fields(network: Any) -> dict[str, Any] | None:
-    """A network and those in it as JSON values."""
-    if network is None:
-        return None
-    fields = {f.name: getattr(network, f.name) for f in dataclasses.fields(network)}
-    values = {k: v for k, v in fields.items() if k not in ("parent", "name")}
-    nested = {k: _network_fields(v) if isinstance(v, nn.Module) else v for k, v in values.items()}
-    return {"kind": type(network).__name__, **nested}
-
-
-def _parse_network(fields: dict[str, Any]) -> Any:
-    kind = NETWORKS[fields.pop("kind", ScoreMLP.__name__)]
-    values = {k: _parse_network(v) if isinstance(v, dict) else v for k, v in fields.items()}
-    if deep := [k for k in _DEPTHS if k in values and not 0 <= values[k] <= _DEEPEST]:
-        raise ValueError(f"{deep[0]} {shown(values[deep[0]])}; legal are 0 to {_DEEPEST}")
-    return kind(**check_fields(kind, values))
 
 
 def init_params(key: Key, spec: Spec) -> Any:

@@ -19,6 +19,7 @@ from pathlib import Path
 import jax
 
 from experiments.benchmark import ratios
+from experiments.benchmark.against import equal_calls, equal_quality
 from experiments.benchmark.networks import graph, group_norm
 from experiments.benchmark.sampling import interactive, lifting, memory, recipe, sampling
 from experiments.benchmark.tasks import fitting, likelihood, skinning, stream, tasks
@@ -46,9 +47,12 @@ CASES: dict[str, Callable[[Setup], Iterable[Row]]] = {
         graph,
         stream,
         fitting,
+        equal_calls,
+        equal_quality,
     )
 }
 OPT_IN = ("scaling", "graph", "stream", "fitting")  # run by name or by --case=all
+AGAINST = ("equal_calls", "equal_quality")  # run where --against is given, and then these alone unless others are named
 RATIOS = Path(__file__).with_name("ratios.json")
 
 
@@ -60,14 +64,14 @@ class Options(Sizes):
     compare: bool = option(False, "Say which ratios got worse than on record; exit status 1 if any.")
     record: bool = option(False, "Write the ratios of this run to --ratios, for this kind of device.")
     ratios: str = option(str(RATIOS), "File of the ratios on record.")
-    tolerance: float = option(0.15, "Share by which a ratio may be worse.", low=0, high=1)
+    tolerance: float = option(0.10, "Share by which a ratio may be worse.", low=0, high=1)
+    again: int = option(2, "Times that a case is run again if a ratio is worse; the best counts.", low=0)
     document: str | None = option(None, "Page whose tables to write, such as docs/benchmarks.md.")
 
 
 def main(options: Options) -> int:
     """Run the cases; 1 where a ratio got worse."""
-    names = [name for name in CASES if (name in options.case or "all" in options.case or not options.case)]
-    names = [name for name in names if options.case or name not in OPT_IN]
+    names = chosen(options)
     setup = Setup(options, released.load(options.model), few_step_model(options.fast))
     known = ratios.read(Path(options.ratios))
     if options.compare and device() not in known:
@@ -85,10 +89,37 @@ def main(options: Options) -> int:
         ratios.document(Path(options.document), about, {name: ratios.table(rows) for name, rows in found.items()})
     good = True
     if options.compare:
-        good = ratios.say(ratios.compare(known[device()]["ratios"], now, names), options.tolerance)
+        recorded = known[device()]["ratios"]
+        best = measured_again(setup, recorded, now, names, options)  # for the verdict; --record keeps one measurement
+        good = ratios.say(ratios.compare(recorded, best, names), options.tolerance)
     if options.record:
         ratios.record(Path(options.ratios), device(), now, jax=jax.__version__, commit=git_commit())
     return 0 if good else 1
+
+
+def measured_again(
+    setup: Setup, recorded: ratios.Ratios, now: ratios.Ratios, names: list[str], options: Options
+) -> ratios.Ratios:
+    """The better of each ratio after further runs of the cases with one that is worse.
+
+    Other work on the machine does not last through them all; what is slower stays so.
+    """
+    for _ in range(options.again):
+        worse = [v for v in ratios.compare(recorded, now, names) if v.worse(options.tolerance)]
+        for case in dict.fromkeys(v.case for v in worse):
+            print(f"again: {case}, for {', '.join(v.name for v in worse if v.case == case)}", flush=True)
+            now = ratios.better_of(now, ratios.ratios_of(list(CASES[case](setup))))
+    return now
+
+
+def chosen(options: Options) -> list[str]:
+    """The cases to run, in their order."""
+    named = set(CASES) - set(AGAINST) if "all" in options.case else set(options.case)
+    if options.against is not None:
+        named |= set() if named & set(AGAINST) else set(AGAINST)
+    elif not named:
+        named = set(CASES) - set(OPT_IN) - set(AGAINST)
+    return [name for name in CASES if name in named]
 
 
 def few_step_model(name: str) -> released.Model | None:

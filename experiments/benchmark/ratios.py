@@ -23,6 +23,7 @@ Ratios = dict[str, dict[str, dict[str, dict[str, Any]]]]  # case -> setting -> f
 class Verdict(NamedTuple):
     """One ratio beside the one on record. change: above 1 is better; nan where one of the two is not there."""
 
+    case: str
     name: str
     before: float
     now: float
@@ -68,8 +69,25 @@ def compare(recorded: Ratios, now: Ratios, cases: Sequence[str]) -> list[Verdict
         old, new = (r[place]["value"] if place in r else math.nan for r in (before, after))
         better = (before.get(place) or after[place])["better"]
         change = new / old if better == "higher" else old / new
-        verdicts.append(Verdict(" ".join(filter(None, place)), old, new, change))
+        verdicts.append(Verdict(place[0], " ".join(filter(None, place)), old, new, change))
     return verdicts
+
+
+def better_of(one: Ratios, other: Ratios) -> Ratios:
+    """The ratios of `one`, each replaced by the other measurement of it where that is better."""
+    flat = _flat(other)
+
+    def best(place: tuple[str, str, str], ratio: dict[str, Any]) -> dict[str, Any]:
+        choose = max if ratio["better"] == "higher" else min
+        return choose(ratio, flat.get(place, ratio), key=lambda r: r["value"])
+
+    return {
+        case: {
+            setting: {name: best((case, setting, name), ratio) for name, ratio in figures.items()}
+            for setting, figures in settings.items()
+        }
+        for case, settings in one.items()
+    }
 
 
 def say(verdicts: Sequence[Verdict], tolerance: float) -> bool:

@@ -74,7 +74,7 @@ def recipe(setup: Setup) -> list[Row]:
 
     Where validation poses are (shared/bench): mean best-of-200 of both, the ratio, and its standard error over poses.
     """
-    inputs, truth = _recipe_inputs(setup)
+    inputs, truth = recipe_inputs(setup)
     one = tuple(x[:1] for x in inputs)
     models = {"shipped": setup.model} | ({} if setup.fast is None else {"few steps": setup.fast})
     alone = [lift_program(setup.model, one, _SAMPLES, sampler=original())]
@@ -84,7 +84,7 @@ def recipe(setup: Setup) -> list[Row]:
     times = interleaved(min(setup.sizes.repeats, 3), *(program.run for program in alone))
     # the recipe of many poses once: it is long enough to be its own median
     slow_samples, slow_seconds = _once(together[0])
-    slow_error = _best(slow_samples, truth)
+    slow_error = best_mm(slow_samples, truth)
     rows = []
     for i, (name, model) in enumerate(models.items(), 1):
         fast_times = interleaved(setup.sizes.repeats, together[i].run)[0]
@@ -101,7 +101,7 @@ def recipe(setup: Setup) -> list[Row]:
             "speedup": slow_seconds / float(np.median(fast_times)),
         }
         if slow_error is not None:
-            error = _best(together[i].run().samples, truth)
+            error = best_mm(together[i].run().samples, truth)
             assert error is not None
             figures |= best_figures(slow_error, error)
         higher, lower = ("speedup_one", "speedup"), ("best_of_200_over_recipe",)
@@ -127,7 +127,7 @@ def lift_program(
     num: int,
     *,
     sampler: Sampler | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
 ) -> Program:
     """`lift` of inputs (keypoints, confidence, intrinsics), the poses cut over all devices, weights as `dtype`."""
 
@@ -136,7 +136,7 @@ def lift_program(
 
     keypoints, confidence = over_devices(inputs[:2])
     intrinsics = over_devices(inputs[2]) if inputs[2].ndim == 2 else replicated(inputs[2])
-    key, whole = replicated((jax.random.key(0), model.astype(dtype)))
+    key, whole = replicated((jax.random.key(0), model if dtype is None else model.astype(dtype)))
     return compiled(run, key, whole, keypoints, confidence, intrinsics)
 
 
@@ -187,7 +187,7 @@ def _live_row(setup: Setup, name: str, model: released.Model) -> Row:
     return Row("interactive", name, figures, higher=("share_of_product_rate",))
 
 
-def _recipe_inputs(setup: Setup) -> tuple[tuple[Array, ...], Array | None]:
+def recipe_inputs(setup: Setup) -> tuple[tuple[Array, ...], Array | None]:
     """Evenly spaced validation poses with their truth [N, J, 3], or frames of the bundled clip without."""
     path, num = data_root().parent / "bench" / "val_frames.npz", setup.sizes.recipe_poses
     if not path.is_file():
@@ -203,7 +203,7 @@ def _recipe_inputs(setup: Setup) -> tuple[tuple[Array, ...], Array | None]:
     return inputs, align_root(jnp.asarray(chosen.joints_cam))
 
 
-def _best(samples: Array, truth: Array | None) -> np.ndarray | None:
+def best_mm(samples: Array, truth: Array | None) -> np.ndarray | None:
     """Best-of-H [N] in mm."""
     return None if truth is None else np.asarray(1000 * best_of(mpjpe(align_root(samples), truth)))
 

@@ -80,9 +80,31 @@ def tasks(setup: Setup) -> Iterator[Row]:
     is of a known level; estimating it takes `estimate_calls` calls of 8 hypotheses more.
     """
     prior = released.load(_PRIOR)
-    makers = {**joint_tasks(setup.model, setup.fast), **rotation_tasks(prior, some_bodies(prior, 32))}
-    for setting, make in makers.items():
-        yield _task_row(setup, setting, make())
+    bodies = some_bodies(prior, 32)
+
+    def makers(of: Callable[[released.Model], released.Model]) -> dict[str, Callable[[], Task]]:
+        fast = None if setup.fast is None else of(setup.fast)
+        return {**joint_tasks(of(setup.model), fast), **rotation_tasks(of(prior), bodies)}
+
+    exact, narrow = makers(lambda model: model), makers(lambda model: model.astype(jnp.bfloat16))
+    for setting, make in exact.items():
+        task, other = make(), narrow[setting]()
+        row = _task_row(setup, setting, task)
+        yield row._replace(figures=row.figures | bfloat16_figures(setup, task.program, other.program))
+
+
+def bfloat16_figures(setup: Setup, exact: Program, narrow: Program) -> dict[str, float]:
+    """Speed of a program with bfloat16 weights over float32, and the distance of their results with the same key.
+
+    The mean over what is drawn: mm of joints, or of rotations the milliradians between their vectors.
+    """
+    times = interleaved(setup.sizes.repeats, exact.run, narrow.run)
+    results = (narrow.run(), exact.run())
+    found, wanted = (jnp.asarray(getattr(x, "samples", getattr(x, "joints", x))) for x in results)
+    unit = "mrad" if wanted.shape[-2] == 21 else "mm"  # 21 joints turn; sets of joint positions have the root too
+    apart = jnp.linalg.norm(found - wanted, axis=-1).mean()
+    speed = float(np.median(times[0] / times[1]))
+    return {"bfloat16_speedup": speed, f"bfloat16_error_{unit}": 1000 * float(apart)}
 
 
 def joint_tasks(model: released.Model, fast: released.Model | None) -> dict[str, Callable[[], Task]]:

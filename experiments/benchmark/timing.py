@@ -58,6 +58,13 @@ class Sizes:
     grid_sampler: tuple[str, ...] = option(("posterior",), "Samplers of lifting.", legal=tuple(SAMPLERS))
     grid_dtype: tuple[str, ...] = option(("float32", "bfloat16"), "Types of lifting.", legal=DTYPES)
     recipe_poses: int = option(12, "Validation poses of the recipe case.", low=1)
+    against: str | None = option(
+        None,
+        "Folder with checkpoints of GFPose, DiffPose or DPoser, or Python files that give their torch modules, "
+        "whose code is run; or 'random'. Cases equal_calls and equal_quality, by default these alone.",
+    )
+    against_poses: int = option(12, "Persons of their batch; every row is of one person too.", low=1)
+    against_calls: int = option(50, "Calls timed of a recipe of 1000.", low=1, high=1000)
     train_batch: int = option(4096, "Examples of a training step.", low=1)
     accumulate: int = option(1, "Slices of a device's share of a step.", low=1)
     train_dtype: str = option("float32", "Type of the training step.", legal=DTYPES)

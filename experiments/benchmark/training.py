@@ -1,10 +1,11 @@
-"""Cases of `experiments.benchmark`: training steps, strong scaling over devices, and what an import costs.
+"""Cases of `experiments.benchmark`: training steps, scaling over devices, and what an import costs.
 
 A CPU shows as many devices as XLA_FLAGS=--xla_force_host_platform_device_count says, before JAX starts: such rows are
 runs of the same command in another process, whose JSON lines are read. With several real devices `scaling` takes the
 first 1, 2, 4, ... of them.
 """
 
+import dataclasses
 import functools
 import os
 import subprocess
@@ -70,30 +71,47 @@ def training(setup: Setup) -> list[Row]:
 
 
 def scaling(setup: Setup) -> list[Row]:
-    """Strong scaling of training and of lifting over 1, 2 and 4 devices: one batch, one result, how much sooner.
+    """Scaling of training and of lifting over 1, 2 and 4 devices.
 
-    On a CPU the devices are forced and have one thread each, so that there is something to gain up to the number of
-    cores; efficiency is seconds of one device over (devices x seconds), with as many devices as cores at most.
+    strong: one batch for all; speedup is seconds of one device over seconds. weak: a batch for each device;
+    efficiency is seconds of one device over seconds. On a CPU the devices are forced and have one thread each, so that
+    there is something to gain up to the number of cores.
     """
+    rows = []
+    for kind in ("strong", "weak"):
+        rows += _scaling_rows(setup, kind)
+    return rows
+
+
+def _scaling_rows(setup: Setup, kind: str) -> list[Row]:
     cores = num_cores()
     on_cpu = jax.default_backend() == "cpu"
     counts = [n for n in _COUNTS if on_cpu or n <= jax.device_count()]
     found: dict[int, dict[str, float]] = {}
     for n in counts:
+        sized = setup if kind == "strong" else _times_batch(setup, n)
         if on_cpu:
-            lines = in_process(setup, "training", n, threads=1) + in_process(setup, "sampling", n, threads=1)
+            lines = in_process(sized, "training", n, threads=1) + in_process(sized, "sampling", n, threads=1)
         else:
             with first_devices(n):
-                lines = [_training_row(setup), *sampling(setup)]
+                lines = [_training_row(sized), *sampling(sized)]
         found[n] = {"training": lines[0].figures["seconds"], "sampling": lines[1].figures["seconds"]}
     rows = []
     for n, seconds in found.items():
         figures: dict[str, float] = {"devices": n}
+        gain = "speedup" if kind == "strong" else "efficiency"
         for name, value in seconds.items():
-            figures |= {f"{name}_seconds": value, f"{name}_speedup": found[counts[0]][name] / value}
-        ratios = tuple(f"{name}_speedup" for name in seconds) if 1 < n <= (cores if on_cpu else n) else ()
-        rows.append(Row("scaling", f"{n} device{'s' * (n > 1)}", figures, higher=ratios))
+            figures |= {f"{name}_seconds": value, f"{name}_{gain}": found[counts[0]][name] / value}
+        ratios = tuple(f"{name}_{gain}" for name in seconds) if 1 < n <= (cores if on_cpu else n) else ()
+        weak = "" if kind == "strong" else ", weak"
+        rows.append(Row("scaling", f"{n} device{'s' * (n > 1)}{weak}", figures, higher=ratios))
     return rows
+
+
+def _times_batch(setup: Setup, n: int) -> Setup:
+    """The sizes with `n` times the batch of training and of lifting."""
+    sizes = setup.sizes
+    return setup._replace(sizes=dataclasses.replace(sizes, train_batch=n * sizes.train_batch, batch=n * sizes.batch))
 
 
 def startup(setup: Setup) -> list[Row]:

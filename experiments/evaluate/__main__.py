@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
     evaluator = getattr(module, what)
 
     def evaluate(chosen: harness.Options) -> None:
-        model = released.load(chosen.model) if chosen.model else None
+        model = released.load(chosen.model).astype(chosen.dtype) if chosen.model else None
         harness.report(what, evaluator(model, chosen), chosen, model)
 
     options.run(

@@ -6,8 +6,8 @@ An evaluator is a generator evaluate(model, options) of three kinds of items:
     Row      a line of it: a name and its figures
     dict     what else the JSON file shall hold
 
-The file is <out>/<what>[_<task or dataset>][_<model>].json with the command, options, seed, commit ("-dirty" where
-files differ from it), device and version of JAX, and of every row its privileges and what was tuned on its data.
+The file is <out>/<what>[_<task or dataset>][_<model>][_bfloat16].json with the command, options, seed, commit ("-dirty"
+where files differ from it), device and version of JAX, and of every row its privileges and what was tuned on its data.
 """
 
 import dataclasses
@@ -27,6 +27,7 @@ from jaxpose.files import write_json
 from jaxpose.training import processes
 from jaxpose.training.checkpoint import git_commit
 
+DTYPES = ("float32", "bfloat16")
 Column = str | Callable[[dict[str, Any]], str]
 
 
@@ -35,6 +36,7 @@ class Options:
     """What all evaluators take; each has its own defaults and more fields."""
 
     model: str = option("pose17", "A bundled model's name or a .safetensors file.")
+    dtype: str = option("float32", "Of the network's products.", legal=DTYPES)
     stride: int = option(1, "Every n-th pose, clip or frame only.", low=1)
     seed: int = option(0, "Of the one key.")
     row: tuple[str, ...] = option((), "Only the rows of these names; give the flag once for each.", split=False)
@@ -105,7 +107,8 @@ def report(what: str, items: Iterable[Item], options: Options, model: released.M
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
     }
-    parts = [what, options.variant, "" if model is None else model.spec.name]
+    dtype = "" if options.dtype == "float32" else options.dtype
+    parts = [what, options.variant, "" if model is None else model.spec.name, dtype]
     path = Path(options.out) / f"{'_'.join(filter(None, parts))}.json"
     if processes.is_first():
         write_json(path, _finite(record | more | {"rows": rows}))

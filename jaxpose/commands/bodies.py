@@ -17,7 +17,7 @@ import numpy as np
 from jaxpose.base import Array, Bodies
 from jaxpose.commands import exports, report, tracks, typical
 from jaxpose.commands.blocks import AXIS, Drawn
-from jaxpose.commands.models import load_prior
+from jaxpose.commands.models import Chosen, load_prior
 from jaxpose.commands.options import Complete, Denoise, Fit, Generate, Ik, Interpolate
 from jaxpose.fitting.engine import PosePrior
 from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
@@ -73,12 +73,13 @@ class Shown(NamedTuple):
     person: np.ndarray | None = None
 
 
-def load_fitting(prior: str, name: str | None, command: str) -> Fitting:
-    """What --prior and --model name; ValueError where --model is without meaning."""
+def load_fitting(prior: str, chosen: Chosen, command: str) -> Fitting:
+    """What --prior and --model name; ValueError where --model or --dtype is without meaning."""
     if prior == "dposer":
-        return dposer(load_prior(name, command))
-    if name is not None:
-        raise ValueError(f"--model: is of --prior dposer, and --prior {prior} was given")
+        return dposer(load_prior(chosen, command))
+    if chosen.model is not None or chosen.dtype != "float32":
+        flag = "dtype" if chosen.model is None else "model"
+        raise ValueError(f"--{flag}: is of --prior dposer, and --prior {prior} was given")
     if prior == "l2":  # |x|^2 is the energy of a Gaussian of that deviation
         return Fitting(None, energy_prior(l2_energy), None, jnp.full((21, 3), 0.5**0.5))
     return Fitting(None, None, None, jnp.full((21, 3), jnp.pi))

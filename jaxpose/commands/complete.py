@@ -24,7 +24,7 @@ from jaxpose.io import kind_of
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.motion import read_rotations
 from jaxpose.io.poses3d import Poses3D
-from jaxpose.model import DEFAULT_MODEL, Model, load, scored
+from jaxpose.model import Model, scored
 from jaxpose.recipes.gfpose import hide_random_joints, hideable_joints
 from jaxpose.tasks import complete as task
 from jaxpose.tasks import complete_rotations as rotations_task
@@ -85,7 +85,7 @@ def _parse_hide(
 def complete(options: Complete) -> Iterator[str]:
     """Read, hide, complete and write; what was hidden or assumed is said and stands in the summary."""
     path = options.input
-    model = load(options.output.model or DEFAULT_MODEL)
+    model = models.load_model(options.output)
     if models.is_prior(model):
         yield from _complete_rotations(options, model)
         return

@@ -28,7 +28,7 @@ from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io import kind_of
 from jaxpose.io.motion import PartialMotion, read_rotations
 from jaxpose.io.poses3d import BodyPoints, Poses3D, read_body_points
-from jaxpose.model import DEFAULT_MODEL, load, scored
+from jaxpose.model import scored
 from jaxpose.tasks import denoise as task
 
 _HYPOTHESES = 50
@@ -40,7 +40,7 @@ def denoise(options: Denoise) -> Iterator[str]:
     """Read, denoise and write; the noise that was given or found is said and stands in the summary."""
     path, output, noise = options.input, options.output, options.noise
     name = report.result(output, "denoise", None, path)
-    model = scored(load(output.model or DEFAULT_MODEL))
+    model = scored(models.load_model(output))
     if models.is_prior(model):
         yield from _denoise_motion(options, name, bodies.dposer(model))
         return

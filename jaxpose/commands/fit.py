@@ -73,7 +73,7 @@ def fit(options: Fit) -> Iterator[str]:
             raise ValueError(f"{each}: no such file or folder")
     name = report.result(output, "fit", f"{path.stem}_fitted", *paths)
     exports.check(output.exports)
-    fitting = bodies.load_fitting(options.prior, output.model, "fit")
+    fitting = bodies.load_fitting(options.prior, output, "fit")
     body = models.load_body(options.output.exports.body)
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)
     seen = _read_views(files, body, options)
@@ -259,7 +259,7 @@ def ik(options: Ik) -> Iterator[str]:
     path, output, each = options.input, options.output, options.hypotheses
     name = report.result(output, "ik", None, path)
     exports.check(output.exports, each)
-    fitting = bodies.load_fitting(options.prior, output.model, "ik")
+    fitting = bodies.load_fitting(options.prior, output, "ik")
     body = models.load_body(options.output.exports.body)
     axes, skeleton = options.axes, detections.joint_set(options.skeleton)
     targets = read_body_points(path, body, skeleton=skeleton, up=axes.up, unit=axes.unit, only=options.only)

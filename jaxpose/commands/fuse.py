@@ -42,7 +42,7 @@ def fuse(options: Fuse) -> Iterator[str]:
     paths, output, each = options.input, options.output, options.hypotheses
     name = report.result(output, "fuse", f"{paths[0].stem}_fused", *paths)
     exports.check(output.exports, each, mesh=exports.NO_MESH)
-    model = scored(models.load_joint_model(output.model, "fuse"))
+    model = scored(models.load_joint_model(output, "fuse"))
     require(model, "fuse", "joints", "score")
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)
     seen, noise, said = read_seen(files, model, options)

@@ -19,7 +19,7 @@ from jaxpose.commands.video import TRAINED_FPS
 from jaxpose.compiled import exact
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.io.motion import Motion, read_rotations, resample
-from jaxpose.model import DEFAULT_MODEL, Model, load
+from jaxpose.model import Model
 from jaxpose.tasks import generate as task
 from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
@@ -29,7 +29,7 @@ from jaxpose.tasks.samplers import sampler_of
 def generate(options: Generate) -> Iterator[str]:
     """Draw and write."""
     name = report.result(options.output, "generate", "generated")
-    model = load(options.output.model or DEFAULT_MODEL)
+    model = models.load_model(options.output)
     exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
     if models.is_prior(model):
         refuse(options.sampling, "is for models of joint positions", "path")
@@ -94,7 +94,7 @@ def interpolate(options: Interpolate) -> Iterator[str]:
     output, num, paths = options.output, options.num, (options.first, options.second)
     name = report.result(output, "interpolate", "interpolated", *paths)
     exports.check(output.exports)
-    model = models.load_prior(output.model, "interpolate")
+    model = models.load_prior(output, "interpolate")
     body = models.load_body(options.output.exports.body)
     frames = (options.frame_a, options.frame_b)
     ends = []

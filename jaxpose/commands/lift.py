@@ -63,7 +63,7 @@ def lift(options: Lift) -> Iterator[str]:
     path, output = options.input, options.output
     name = report.result(output, "lift", None, path)
     exports.check(output.exports, options.hypotheses, mesh=exports.NO_MESH)
-    model = models.load_joint_model(output.model, "lift")
+    model = models.load_joint_model(output, "lift")
     worlds.check(options.world, model)
     _check(model, options)
     seen = yield from clips.keypoints_of(path, options.video, output.out, name)

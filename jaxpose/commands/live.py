@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses
-from jaxpose.commands import clips, detections, memory
+from jaxpose.commands import clips, detections, memory, models
 from jaxpose.commands.lift import FRAME_TAG
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Live
@@ -34,7 +34,7 @@ from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.io.arrays import Source
 from jaxpose.io.keypoints import Keypoints, read_frame
 from jaxpose.io.tracking import Tracker
-from jaxpose.model import Model, load, require
+from jaxpose.model import Model, require
 from jaxpose.reading import check_file, reading
 from jaxpose.tasks.motion_stream import start_motions, step_motions
 from jaxpose.tasks.motions import is_motion
@@ -54,7 +54,7 @@ def live(options: Live) -> Iterator[str]:
 
     A frame that never came is answered too, unless more than half a second is missing. Ctrl-C ends the input.
     """
-    model = load(options.model)
+    model = models.load_model(options)
     require(model, "live", "joints")
     if not is_motion(model):
         require(model, "live, where a model is not one of motions,", "context")

@@ -1,6 +1,7 @@
 """The models that --model names, and the body of --body."""
 
 from pathlib import Path
+from typing import Protocol
 
 from jaxpose.geometry.body import Body
 from jaxpose.io import body_files
@@ -10,14 +11,32 @@ from jaxpose.model import DEFAULT_MODEL, Model, load
 DEFAULT_PRIOR = "prior21"
 
 
+class Chosen(Protocol):
+    """The options that say which model runs, and as what type."""
+
+    @property
+    def model(self) -> str | None:
+        """--model."""
+
+    @property
+    def dtype(self) -> str:
+        """--dtype."""
+
+
+def load_model(chosen: Chosen, default: str = DEFAULT_MODEL) -> Model:
+    """The model that --model names, or the default, with weights of --dtype."""
+    model = load(chosen.model or default)
+    return model if chosen.dtype == "float32" else model.astype(chosen.dtype)
+
+
 def is_prior(model: Model) -> bool:
     """Whether a model is of joint rotations, not of joint positions."""
     return "rotations" in model.capabilities
 
 
-def load_joint_model(name: str | None, command: str) -> Model:
+def load_joint_model(chosen: Chosen, command: str) -> Model:
     """The model that --model names; ValueError where it is a prior over joint rotations."""
-    model = load(name or DEFAULT_MODEL)
+    model = load_model(chosen)
     if is_prior(model):
         raise ValueError(
             f"--model: {model.spec.name!r} is a prior over joint rotations; `jaxpose {command}` needs a model of joint "
@@ -26,9 +45,9 @@ def load_joint_model(name: str | None, command: str) -> Model:
     return model
 
 
-def load_prior(name: str | None, command: str) -> Model:
+def load_prior(chosen: Chosen, command: str) -> Model:
     """The prior that --model names, or the bundled one; ValueError where it is no prior over rotations."""
-    model = load(name or DEFAULT_PRIOR)
+    model = load_model(chosen, DEFAULT_PRIOR)
     if not is_prior(model):
         raise ValueError(
             f"--model: {model.spec.name!r} is a model of joint positions (codec {model.spec.codec!r}); "

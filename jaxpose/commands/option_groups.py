@@ -10,6 +10,7 @@ from jaxpose.commands.values import (
     Axis,
     Count,
     Direction,
+    DType,
     ModelName,
     Name,
     Out,
@@ -45,11 +46,12 @@ class Exports:
 @_beside
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Where results go, the model, and the seed."""
+    """Where results go, the model and its type, and the seed."""
 
     out: Out
     name: Name = None
     model: ModelName = None
+    dtype: DType = "float32"
     seed: Seed = 0
     no_pictures: Annotated[bool, text("write numbers only (.npz and .json)")] = False
     exports: Annotated[Exports, Parameter(group="files for other programs")] = Exports()

@@ -29,6 +29,7 @@ from jaxpose.commands.values import (
     Components,
     Count,
     Direction,
+    DType,
     Fps,
     Frame,
     Height,
@@ -116,6 +117,7 @@ class Live:
     model: Annotated[str, text("a model of motions or DiffPose's, or a .safetensors file (diffpose17_video)")] = (
         "diffpose17_video"
     )
+    dtype: DType = "float32"
     latency: Annotated[int | None, metavar("F"), within(0, 1000, "a number of frames")] = None
     """frames that one waits for; of models of motions (4)"""
     hypotheses: Annotated[Hypotheses, text("3D poses of a person (20)")] = 20
@@ -254,6 +256,7 @@ class Score:
     name: Name = None
     model: str | None = None
     """a bundled model's name or a .safetensors file (pose17; of rotations prior21)"""
+    dtype: DType = "float32"
     keypoints: Annotated[Path | None, metavar("FILE")] = None
     """2D keypoints of the same frames and people: the log density given them is written too"""
     least: Annotated[float | None, metavar("P"), within(0, 100, "a percentile")] = None
@@ -349,6 +352,7 @@ class View:
     input: Annotated[Path, metavar("RESULT"), text(".npz of a result")]
     _: KW_ONLY
     model: Annotated[str, text("a bundled model's name or a .safetensors file (pose17_fast)")] = "pose17_fast"
+    dtype: DType = "float32"
     hypotheses: Annotated[Hypotheses, text("3D poses of an answer (40)")] = 40
     host: Annotated[str, text("where to listen (127.0.0.1, this machine alone)")] = "127.0.0.1"
     port: Annotated[int, metavar("N"), within(1, 65535, "a port"), text("(8080)")] = 8080

@@ -15,7 +15,7 @@ from jaxpose.commands.options import Score
 from jaxpose.io import kind_of
 from jaxpose.io.motion import PartialMotion, read_rotations
 from jaxpose.io.poses3d import Poses3D
-from jaxpose.model import DEFAULT_MODEL, Model, load, scored
+from jaxpose.model import DEFAULT_MODEL, Model, scored
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import score as task
 from jaxpose.tasks.rotations import check_body_pose
@@ -44,7 +44,7 @@ def score(options: Score) -> Iterator[str]:
     path = options.input
     name = report.result(options, "score", None, path)
     of_rotations = kind_of(path, (PartialMotion, Poses3D)) is PartialMotion
-    model = scored(load(options.model or (models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL)))
+    model = scored(models.load_model(options, models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
     if options.keypoints is None:
         refuse(options.camera, "is for --keypoints")
     if models.is_prior(model):

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
@@ -156,6 +156,10 @@ Out = Annotated[Path, metavar("DIR"), text("folder for the results; made where a
 NewFolder = Annotated[Path, metavar("FOLDER"), text("the folder to make"), Parameter(validator=_folder)]
 NewFile = Annotated[Path, text("the file to write"), Parameter(validator=_file)]
 Name = Annotated[str | None, text("name of the files of the result (that of the input)")]
+DType = Annotated[
+    Literal["float32", "bfloat16"],
+    text("of the network's products; bfloat16 is faster where there are units for it (docs/benchmarks.md)"),
+]
 ModelName = Annotated[str | None, text("a bundled model's name or a .safetensors file")]
 Joints = Annotated[str | None, text("joint set of the input: h36m17, coco17, body25, halpe26, ...")]
 Axis = Annotated[str, metavar("AXIS")]

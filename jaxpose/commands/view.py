@@ -20,13 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.commands import memory
+from jaxpose.commands import memory, models
 from jaxpose.commands.options import View
 from jaxpose.compiled import exact
 from jaxpose.geometry.axes import check_up, covariance_to_camera, from_camera, to_camera
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.arrays import as_finite, load_arrays
-from jaxpose.model import Model, load, require
+from jaxpose.model import Model, require
 from jaxpose.reading import reader
 from jaxpose.tasks.complete import complete
 
@@ -115,7 +115,7 @@ def read_result(path: Path, skeleton: Skeleton) -> Result:
 
 def view(options: View) -> Iterator[str]:
     """Read, compile, serve until interrupted."""
-    model = load(options.model)
+    model = models.load_model(options)
     require(model, "view", "joints")
     result = read_result(options.input, model.skeleton)
     viser = _viser()

@@ -47,7 +47,9 @@ class CentredDense(nn.Module):
         kernel = self.param("kernel", _INITIAL, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         narrow = kernel.dtype if jnp.finfo(kernel.dtype).bits < 32 else None
-        kernel, bias = (_centre(w.astype(jnp.promote_types(w.dtype, jnp.float32)), self.groups) for w in (kernel, bias))
+        kernel, bias = (
+            _centred_weights(w.astype(jnp.promote_types(w.dtype, jnp.float32)), self.groups) for w in (kernel, bias)
+        )
         if narrow is None:
             return x @ kernel + bias
         return jnp.dot(x.astype(narrow), kernel.astype(narrow), preferred_element_type=jnp.float32) + bias
@@ -113,16 +115,27 @@ def _group_means(x: Array, groups: int) -> Array:
     as by flax's norm (1.04, `python -m experiments.benchmark --case=group_norm`); `centred` saves one of the two
     products and a pass.
     """
-    channels = x.shape[-1]
-    if channels % groups:
-        raise ValueError(f"GroupNorm needs channels divisible by {groups} groups, got {channels}")
-    size = channels // groups
+    size = _group_size(x, groups)
     pool = jnp.asarray(np.repeat(np.eye(groups) / size, size, axis=0), x.dtype)
     return jnp.dot(x, pool, precision=jax.lax.Precision.HIGHEST)
 
 
+def _group_size(x: Array, groups: int) -> int:
+    channels = x.shape[-1]
+    if channels % groups:
+        raise ValueError(f"GroupNorm needs channels divisible by {groups} groups, got {channels}")
+    return channels // groups
+
+
 def _centre(x: Array, groups: int) -> Array:
     return x - _over_groups(_group_means(x, groups), x)
+
+
+def _centred_weights(w: Array, groups: int) -> Array:
+    """`_centre` of weights by a reduction: a call of few rows pays for it once, and the product would cost as much as
+    the call (GFPose's network, 200 rows, 1 core: 29 ms by reduction, 49 by product, 24 without; `--against`)."""
+    grouped = w.reshape(*w.shape[:-1], groups, _group_size(w, groups))
+    return (grouped - grouped.mean(-1, keepdims=True)).reshape(w.shape)
 
 
 def _over_groups(values: Array, x: Array) -> Array:

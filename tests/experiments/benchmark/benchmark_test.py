@@ -13,7 +13,18 @@ from command_line import called
 
 from experiments.benchmark import __main__ as command
 from experiments.benchmark import timing as bench_timing
-from experiments.benchmark.ratios import compare, document, line_of, ratios_of, read, record, rows_of, say, table
+from experiments.benchmark.ratios import (
+    better_of,
+    compare,
+    document,
+    line_of,
+    ratios_of,
+    read,
+    record,
+    rows_of,
+    say,
+    table,
+)
 from experiments.benchmark.timing import (
     Program,
     Row,
@@ -130,6 +141,27 @@ def test_ratios_say_what_got_slower():
     assert not verdicts["tasks ik share"].worse(0.0)
 
 
+def test_a_ratio_that_is_worse_is_measured_again(monkeypatch, capsys):
+    """Two more times at most, its case alone, and the best counts; --record would keep the first measurement."""
+    recorded = ratios_of([row(share=1.0, speed=5.0), row("tasks", share=1.0)])
+    first = ratios_of([row(share=0.7, speed=5.0), row("tasks", share=0.95)])
+    for later, worse, runs in (([0.95], False, 1), ([0.6, 0.91], False, 2), ([0.6, 0.8, 2.0], True, 2)):
+        values = iter(later)
+        case = lambda setup, values=values: [row(share=next(values), speed=1.0)]  # noqa: E731
+        monkeypatch.setitem(command.CASES, "sampling", case)
+        monkeypatch.delitem(command.CASES, "tasks", raising=False)
+        options = command.Options()
+        assert (options.tolerance, options.again) == (0.10, 2)
+        best = command.measured_again(None, recorded, first, ["sampling", "tasks"], options)
+        verdicts = {v.name: v for v in compare(recorded, best, ["sampling", "tasks"])}
+        assert verdicts["sampling share"].worse(0.10) == worse
+        assert verdicts["sampling speed"].now == 5.0
+        assert capsys.readouterr().out.count("again: sampling, for sampling share") == runs
+    assert first["sampling"][""]["share"]["value"] == 0.7
+    lower = [ratios_of([Row("startup", "", {"beyond": v}, lower=("beyond",))]) for v in (0.2, 0.3)]
+    assert better_of(lower[1], lower[0]) == lower[0]
+
+
 def test_where_lower_is_better(capsys):
     import_time = [Row("startup", "", {"beyond": v}, lower=("beyond",)) for v in (0.2, 0.3)]
     verdicts = compare(ratios_of(import_time[:1]), ratios_of(import_time[1:]), ["startup"])
@@ -213,7 +245,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     lines = {
         f"{own} --compare": (2, "nothing on record for"),
         f"{own} --record --repeats=10": (0, ""),
-        f"{own} --compare --repeats=9": (0, ""),
+        f"{own} --compare --repeats=9": (0, "0 of 1 ratios worse by more than 10 %"),
         f"{own} --compare --repeats=8": (1, "SLOWER: group_norm ratio"),
         f"{own} --compare --repeats=8 --tolerance=0.3": (0, ""),
         f"{own} --case=nosuch": (2, "--case: got ['nosuch'], legal are ['startup', "),
