@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
     {"program_bound", "program_cache"},
     {"base", "files"},
+    {"kept"},
     {"compiled", "reading"},
     {"geometry", "diffusion", "interactive"},
     {"spaces"},
@@ -67,6 +68,8 @@ AREAS_AT_ONCE = {
     "program_bound",
     "compiled",
     "interactive",
+    "kept",
+    "program_cache",
     "geometry",
     "diffusion",
     "spaces",

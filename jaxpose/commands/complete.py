@@ -17,13 +17,13 @@ from jaxpose.commands import blocks, detections, exports, lift, models, poses, r
 from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete, Lift
-from jaxpose.compiled import exact
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io import kind_of
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.motion import read_rotations
 from jaxpose.io.poses3d import Poses3D
+from jaxpose.kept import kept
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.recipes.gfpose import hide_random_joints, hideable_joints
 from jaxpose.tasks import complete as task
@@ -156,7 +156,7 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     if method == "dposer" and options.sampling.steps is not None:
         raise ValueError("--steps: is for --method replace, dps and mcg; dposer's are chosen")
     steps = {} if options.sampling.steps is None else {"num_steps": options.sampling.steps}
-    run = exact(rotations_task.complete_rotations, num_hypotheses=each, method=methods[method](**steps))
+    run = kept(rotations_task.complete_rotations, num_hypotheses=each, method=methods[method](**steps))
     hidden, _ = _parse_hide(options.hide, BODY_JOINTS, rotations_task.PARTS)
     body = models.load_body(options.output.exports.body)
     motion, known = read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)

@@ -1,5 +1,6 @@
 """The models that --model names, and the body of --body."""
 
+import functools
 from pathlib import Path
 
 from jaxpose.geometry.body import Body
@@ -10,6 +11,12 @@ from jaxpose.model import DEFAULT_MODEL, Model, load
 DEFAULT_PRIOR = "prior21"
 
 
+@functools.cache
+def bundled(name: str) -> Model:
+    """A released model, read once: commands judge by one what they may have drawn by it."""
+    return load(name)
+
+
 def is_prior(model: Model) -> bool:
     """Whether a model is of joint rotations, not of joint positions."""
     return "rotations" in model.capabilities
@@ -17,7 +24,7 @@ def is_prior(model: Model) -> bool:
 
 def load_joint_model(name: str | None, command: str) -> Model:
     """The model that --model names; ValueError where it is a prior over joint rotations."""
-    model = load(name or DEFAULT_MODEL)
+    model = bundled(DEFAULT_MODEL) if name in (None, DEFAULT_MODEL) else load(name)
     if is_prior(model):
         raise ValueError(
             f"--model: {model.spec.name!r} is a prior over joint rotations; `jaxpose {command}` needs a model of joint "
@@ -28,7 +35,7 @@ def load_joint_model(name: str | None, command: str) -> Model:
 
 def load_prior(name: str | None, command: str) -> Model:
     """The prior that --model names, or the bundled one; ValueError where it is no prior over rotations."""
-    model = load(name or DEFAULT_PRIOR)
+    model = bundled(DEFAULT_PRIOR) if name in (None, DEFAULT_PRIOR) else load(name)
     if not is_prior(model):
         raise ValueError(
             f"--model: {model.spec.name!r} is a model of joint positions (codec {model.spec.codec!r}); "
