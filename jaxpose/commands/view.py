@@ -23,10 +23,10 @@ from jaxpose.commands import memory
 from jaxpose.commands.options import View
 from jaxpose.geometry.axes import check_up, covariance_to_camera, from_camera, to_camera
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.interactive import interactive
 from jaxpose.io.arrays import as_finite, load_arrays
 from jaxpose.model import Model, load, require
 from jaxpose.reading import reader
+from jaxpose.specialised import interactive
 from jaxpose.tasks.complete import complete
 
 _LEAST_NOISE = 0.01  # metres: of a joint that is not dragged

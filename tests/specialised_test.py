@@ -11,7 +11,7 @@ from compilations import counted
 
 import jaxpose
 from jaxpose.base import Camera
-from jaxpose.interactive import _distinct, _specialised, interactive
+from jaxpose.specialised import _distinct, _specialised, interactive
 from jaxpose.tasks.methods import pseudo_inverse
 from jaxpose.tasks.samplers import stochastic
 
@@ -34,7 +34,7 @@ def _close(found, expected):
 
 def test_a_dragged_joint_is_answered_as_by_the_task_and_compiles_nothing(model):
     """Whatever joints are known, and wherever they are."""
-    answer = interactive(jaxpose.complete, KEY, model, **HOW)
+    answer = jaxpose.interactive(jaxpose.complete, KEY, model, **HOW)
     known = JOINTS[:1].copy()
     noise = np.full((1, 17), 0.01, np.float32)
     known[0, 3] = np.nan
