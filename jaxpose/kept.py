@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxpose import program_cache
 from jaxpose.base import Bodies, Hypotheses
+from jaxpose.program_cache import ProgramCache, in_use
 
 _LENGTH_BYTES = 4
 _DONE = b"done"
@@ -71,7 +71,7 @@ def kept(function: Callable[..., Any], *static: str, **settings: Any) -> Callabl
     def call(*args: Any, **named: Any) -> Any:
         chosen = {name: named[name] for name in static if name in named}
         leaves, tree = jax.tree.flatten((args, {name: x for name, x in named.items() if name not in static}))
-        cache = program_cache.in_use()
+        cache = in_use()
         if cache is None or not _on_the_cpu(leaves):
             return ordinary(*args, **named)
         values = [jax.random.key_data(x) if _is_key(x) else jax.device_put(x) for x in leaves]
@@ -102,7 +102,7 @@ def kept(function: Callable[..., Any], *static: str, **settings: Any) -> Callabl
 
 def once(check: Callable[[], None], *about: Any) -> None:
     """Call `check`, which raises or does nothing, but where an earlier process has, of the same values `about`."""
-    cache = program_cache.in_use()
+    cache = in_use()
     if cache is None:
         check()
         return
@@ -129,7 +129,7 @@ def _loaded(entry: bytes) -> _Program | None:
 
 
 def _made(
-    cache: program_cache.ProgramCache, function: Callable[..., Any], tree: Any, leaves: list[Any], values: list[Any]
+    cache: ProgramCache, function: Callable[..., Any], tree: Any, leaves: list[Any], values: list[Any]
 ) -> bytes | None:
     """The entry of a program that is compiled here; None where it is none that can be kept."""
     about: dict[str, Any] = {}
