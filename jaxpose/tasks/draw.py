@@ -84,14 +84,14 @@ def hypotheses(
     return_path: bool = False,
 ) -> Hypotheses:
     """`draw` inside a program: `num` is what is computed, of which the first `count` make the summary (None: all)."""
-    one, at_once = _one_state(key, model, problem, sampler, return_path)
+    one, at_once = _one_state(key, model, problem, sampler, return_path, chunk)
     recalibration = model.recalibration.get(problem.task) if sampler.calibrated else None
 
     def some(h: Array) -> Decoded:
         decoded = problem.decode(*jax.vmap(one)(h), recalibration)
         return decoded._replace(path=None if decoded.path is None else jnp.swapaxes(decoded.path, 0, 1))
 
-    found = in_chunks(some, num, chunk or at_once)
+    found = in_chunks(some, num, at_once)
     path = None if found.path is None else jnp.swapaxes(found.path, 0, 1)
     return Hypotheses(found.samples, *spread(found.samples, recalibration, count), found.root, problem.noise, path)
 
@@ -110,12 +110,12 @@ def draw_states(
     return_path: bool = False,
 ) -> tuple[Array, Any]:
     """States [H, N, J, D], or [H, T+1, N, J, D] from start to result, and `Start.kept` of each hypothesis."""
-    one, at_once = _one_state(key, model, problem, sampler, return_path)
-    return map_hypotheses(one, num, chunk or at_once)
+    one, at_once = _one_state(key, model, problem, sampler, return_path, chunk)
+    return map_hypotheses(one, num, at_once)
 
 
 def _one_state(
-    key: Key, model: Model, problem: Problem, sampler: Sampler, return_path: bool
+    key: Key, model: Model, problem: Problem, sampler: Sampler, return_path: bool, chunk: int | None
 ) -> tuple[Callable[[Array], tuple[Array, Any]], int]:
     """The function that draws hypothesis h, and how many of them are drawn at once."""
     spec, sde = model.spec, model.spec.sde()
@@ -161,7 +161,7 @@ def _one_state(
         )
         return of_row(start.key, start.x, start.t), start.kept
 
-    return one, max(1, at_once // rows)
+    return one, chunk or max(1, at_once // rows)  # of an exported program the number of rows is not known
 
 
 def over_windows(model: Model, index: Array, share: Array) -> PredictFn:
@@ -217,8 +217,8 @@ def spread(
     samples: [H, N, J, 3] metres. recalibration: None leaves covariance and radius as the samples have them.
     count: how many of the H samples count, the first ones; None: all.
     """
-    num_hypotheses, num_rows, num_joints = samples.shape[:3]
-    if num_hypotheses * num_rows <= ROWS_IN_FLIGHT:
+    num_hypotheses, _, num_joints = samples.shape[:3]
+    if num_hypotheses <= ROWS_IN_FLIGHT:
         mean, covariance, radius = _moments(samples, count)
     else:  # joint by joint, so that what is made on the way takes little beside the samples
 

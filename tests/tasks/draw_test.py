@@ -105,7 +105,7 @@ def test_chunks_change_neither_hypotheses_nor_summary_nor_path(model, task):
 
 def test_a_summary_of_many_samples_is_that_of_numpy():
     """Above the number at which it is made joint by joint."""
-    num = ROWS_IN_FLIGHT // 3 + 4
+    num = ROWS_IN_FLIGHT + 9
     samples = (3 + RNG.normal(size=(num, 3, 17, 3))).astype(np.float32)
     for first, count in ((samples, None), (samples[: num - 5], np.int32(num - 5))):
         mean, covariance, radius, weights = jax.jit(spread)(samples, None, count)
