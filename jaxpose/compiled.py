@@ -104,11 +104,3 @@ def merged(x: Any, num: int) -> Any:
     if traced(x):
         return x.reshape(-1, *x.shape[2:])[:num]
     return jax.device_put(np.asarray(x).reshape(-1, *x.shape[2:])[:num])
-
-
-def exact(function: Callable[..., Any], *static: str, **settings: Any) -> Callable[..., Any]:
-    """`function` under its settings, compiled for the very sizes that it is called with; `static` names are hashable.
-
-    For a process that has one size, as a command: nothing is filled up, and every number is that of the plain program.
-    """
-    return jax.jit(functools.partial(function, **settings), static_argnames=static)

@@ -25,6 +25,7 @@ from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, SPACINGS, from_betas, sub_vp, ve, vp
 from jaxpose.files import ASSETS, FilePath, atomic
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
+from jaxpose.kept import once
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.fields import from_fields, to_fields
 from jaxpose.networks.score_mlp import ScoreMLP
@@ -169,7 +170,7 @@ class Model:
     statistics: Statistics
     spec: Spec = flax.struct.field(pytree_node=False)
     recalibration: dict[str, Recalibration] = flax.struct.field(default_factory=dict)
-    typicality: Array = flax.struct.field(default_factory=lambda: jnp.zeros(0))
+    typicality: Array = flax.struct.field(default_factory=lambda: _no_quantiles())
 
     @property
     def skeleton(self) -> Skeleton:
@@ -286,7 +287,7 @@ def _load(path: FilePath) -> Model:
             raise ValueError(f"{path}: unknown tensor {name!r}; legal groups are {sorted(read)}")
         if not np.isfinite(tensor.astype(np.float32)).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity; needed finite numbers")
-        read[group][rest] = tensor
+        read[group][rest] = tensor.ravel() if group == "typicality" else tensor
     try:
         groups = {group: from_tensors(found) for group, found in read.items()}
     except ValueError as error:
@@ -296,15 +297,19 @@ def _load(path: FilePath) -> Model:
     if set(statistics) != set(Statistics._fields) or np.broadcast_shapes(shape, *statistics.values()) != shape:
         raise ValueError(f"{path}: statistics {statistics}; needed {', '.join(Statistics._fields)} of shape {shape}")
     groups["params"] = _of_base(path, spec, metadata.get("base", "")) | groups["params"]
-    _check_fit(path, spec, groups["params"])
+    once(lambda: _check_fit(path, spec, groups["params"]), spec, {k: v.shape for k, v in groups["params"].items()})
     params = flax.traverse_util.unflatten_dict(groups["params"], sep="/")
     return Model(
         params,
         Statistics(**groups["statistics"]),
         spec,
         _parse_recalibration(path, spec, groups["recalibration"]),
-        jnp.ravel(groups["typicality"].get("denoising_error", jnp.zeros(0))),
+        groups["typicality"].get("denoising_error", _no_quantiles()),
     )
+
+
+def _no_quantiles() -> Array:
+    return jax.device_put(np.zeros(0, np.float32))  # of JAX's own zeros each process would compile a program
 
 
 def describe(model: Model) -> dict[str, Any]:

@@ -21,11 +21,13 @@ import platform
 import stat
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 MOST_BYTES = 2**30  # of all entries: some 2,000 programs; the ones that were used least recently are deleted
 _SUM_BYTES = hashlib.sha256().digest_size
 _LEAST_SECONDS = 0.2  # of compilation, below which a program is not kept: reading one takes some 50 ms
+_in_use: "ProgramCache | None" = None
 
 
 class ProgramCache:
@@ -34,9 +36,21 @@ class ProgramCache:
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES, machine: str | None = None):
         self._path, self._most_bytes = folder, most_bytes  # `_path` is what JAX names in its log
         self._machine = _machine() if machine is None else machine
+        self._unseen = False
+
+    @contextlib.contextmanager
+    def unseen(self) -> Iterator[None]:
+        """Within it nothing is found and nothing is kept."""
+        before, self._unseen = self._unseen, True
+        try:
+            yield
+        finally:
+            self._unseen = before
 
     def get(self, key: str) -> bytes | None:
         """The value of `key`; None, and the entry is deleted, where it is not what `put` has written."""
+        if self._unseen:
+            return None
         path = self._place(key)
         try:
             if not stat.S_ISREG(path.lstat().st_mode):
@@ -55,7 +69,7 @@ class ProgramCache:
         """Keep a value; not where it is too large or cannot be written, as on a full disk."""
         path = self._place(key)
         size = _SUM_BYTES + len(value)
-        if size > self._most_bytes:
+        if self._unseen or size > self._most_bytes:
             return
         draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")  # the last renamed stays
         try:
@@ -101,7 +115,14 @@ def use_compilation_cache() -> None:
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: the user has no home
         print(f"jaxpose: compiled programs are not kept: {_one_line(error)}", file=sys.stderr)
         return
-    _give_to_jax(ProgramCache(folder))
+    global _in_use
+    _in_use = ProgramCache(folder)
+    _give_to_jax(_in_use)
+
+
+def in_use() -> ProgramCache | None:
+    """The cache of this process, if it has one: after `use_compilation_cache`."""
+    return _in_use
 
 
 def private_folder() -> Path:

@@ -19,7 +19,8 @@ from compilations import counted
 from diffpose_models import tiny
 
 from jaxpose.base import Camera, Hypotheses
-from jaxpose.compiled import cut, exact, filled, merged, size_for
+from jaxpose.compiled import cut, filled, merged, size_for
+from jaxpose.kept import kept
 from jaxpose.model import Model
 from jaxpose.program_bound import num_maps
 from jaxpose.tasks import complete as completion
@@ -229,7 +230,7 @@ def test_merged_takes_the_first_of_all_in_eager_use_and_inside_jit():
 
 def test_a_program_of_exact_sizes_fills_nothing_up():
     model, given = small(), (KEYPOINTS[:7], TRUST[:7])
-    run = exact(lift, "num_hypotheses", camera=CAMERA, sampler=FEW)
+    run = kept(lift, "num_hypotheses", camera=CAMERA, sampler=FEW)
     with counted() as compiled:
         found = run(KEY, model, *given, num_hypotheses=7)
         once = compiled.count

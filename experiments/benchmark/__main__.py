@@ -20,8 +20,9 @@ import jax
 
 from experiments.benchmark import ratios
 from experiments.benchmark.against import equal_calls, equal_quality
+from experiments.benchmark.interactive import fresh, interactive, memory
 from experiments.benchmark.networks import graph, group_norm
-from experiments.benchmark.sampling import interactive, lifting, memory, recipe, sampling
+from experiments.benchmark.sampling import lifting, recipe, sampling
 from experiments.benchmark.tasks import fitting, likelihood, skinning, stream, tasks
 from experiments.benchmark.timing import Row, Setup, Sizes, num_cores
 from experiments.benchmark.training import scaling, startup, training
@@ -33,6 +34,7 @@ CASES: dict[str, Callable[[Setup], Iterable[Row]]] = {
     f.__name__: f
     for f in (
         startup,
+        fresh,
         sampling,
         lifting,
         interactive,

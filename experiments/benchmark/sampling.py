@@ -1,4 +1,4 @@
-"""Cases of `experiments.benchmark` on lifting: many sizes, memory, one person live, the 1000-call recipe beside it."""
+"""Cases of `experiments.benchmark` on lifting: many sizes, and the 1000-call recipe beside it."""
 
 import functools
 import itertools
@@ -30,7 +30,6 @@ from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import SAMPLERS, Sampler, original, stochastic
 
-_INTERACTIVE_HYPOTHESES = 50
 _SAMPLES = 200  # hypotheses of the recipe case
 
 
@@ -47,26 +46,6 @@ def lifting(setup: Setup) -> Iterator[Row]:
     for num, batch, sampler, dtype in grid:
         name = f"{num} x {batch}, {sampler.network_calls(setup.model)} calls, {sampler.name}, {dtype}"
         yield _lifting_row(setup, "lifting", name, num, batch, sampler, dtype)
-
-
-def memory(setup: Setup) -> list[Row]:
-    """Working memory of the compiled lift for 1 pose, by hypotheses: beyond the result it must not grow."""
-    figures: dict[str, float] = {}
-    for num in (1_000, 10_000, 100_000):
-        program = lift_program(setup.model, example_inputs(1), num)
-        figures[f"working_mb_{num}"] = program.working_mb
-        figures[f"result_mb_{num}"] = num * 18 * 3 * 4 / 1e6  # joints and root
-    figures["working_over_result_100000"] = figures["working_mb_100000"] / figures["result_mb_100000"]
-    return [Row("memory", "", figures, lower=("working_over_result_100000",))]
-
-
-def interactive(setup: Setup) -> list[Row]:
-    """One person, 50 hypotheses, frame by frame: from keypoints in numpy to samples in numpy. 30 ms are asked for."""
-    return [
-        _live_row(setup, name, model)
-        for name, model in (("shipped", setup.model), ("few steps", setup.fast))
-        if model is not None
-    ]
 
 
 def recipe(setup: Setup) -> list[Row]:
@@ -154,37 +133,6 @@ def _lifting_row(setup: Setup, case: str, name: str, num: int, batch: int, sampl
         mean_error = jnp.linalg.norm(samples.mean(0) - exact.mean(0), axis=-1)
         figures["mean_error_mm"] = float(1000 * mean_error.mean())
     return Row(case, name, figures, higher=("share_of_product_rate",))
-
-
-def _live_row(setup: Setup, name: str, model: released.Model) -> Row:
-    inputs = [np.asarray(x) for x in example_inputs(64)]
-    calls, num = stochastic().network_calls(model), _INTERACTIVE_HYPOTHESES
-    key = jax.random.key(0)
-
-    def run(key: Array, model: released.Model, xy: Array, sure: Array, K: Array) -> Hypotheses:
-        return lift(key, model, xy, sure, camera=Camera(K), num_hypotheses=num)
-
-    started = time.perf_counter()
-    program = jax.jit(run).lower(key, model, inputs[0][:1], inputs[1][:1], inputs[2]).compile()
-    compile_seconds = time.perf_counter() - started
-    times = []
-    for frame in range(40 * setup.sizes.repeats + 2):
-        row = slice(frame % 64, frame % 64 + 1)
-        started = time.perf_counter()
-        np.asarray(program(key, model, inputs[0][row], inputs[1][row], inputs[2]).samples)
-        times.append(time.perf_counter() - started)
-    work = sampling_operations(model, calls=calls, poses=1, hypotheses=_INTERACTIVE_HYPOTHESES)
-    whole = lift_program(model, example_inputs(1), _INTERACTIVE_HYPOTHESES)
-    found = measured(setup, whole, width=model.spec.network.hidden, operations=work)
-    figures = {
-        "hypotheses": _INTERACTIVE_HYPOTHESES,
-        "calls": calls,
-        "ms": 1e3 * float(np.median(times[2:])),
-        "ms_90th": 1e3 * float(np.quantile(times[2:], 0.9)),
-        **{k: found[k] for k in ("gflops", "product_gflops", "share_of_product_rate")},
-        "compile_seconds": compile_seconds,
-    }
-    return Row("interactive", name, figures, higher=("share_of_product_rate",))
 
 
 def recipe_inputs(setup: Setup) -> tuple[tuple[Array, ...], Array | None]:

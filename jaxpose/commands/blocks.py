@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxpose.base import Key
+from jaxpose.base import Array, Key
 from jaxpose.commands import memory
 from jaxpose.geometry.windows import Windows
+from jaxpose.kept import kept
 
 Drawn = dict[str, np.ndarray]  # the fields of a task's result
 BLOCK = 64  # observations worked on at once
@@ -118,7 +119,7 @@ def gather(
     """
     if num < 1:
         raise ValueError("nobody is in the input; needed at least one person in one frame")
-    key, clock = jax.random.key(seed), Clock()
+    clock = Clock()
     whole: Drawn = {}
     done = 0
     for block in blocks:
@@ -126,7 +127,7 @@ def gather(
         if each > 1 and not done:
             of_block = each * len(block.rows if block.track is None else block.track.rows)
             memory.check("--hypotheses", each * num, round(pose * of_block), states * of_block)
-        found = work(jax.random.fold_in(key, block.index), block, bool(states) and bool((rows == 0).any()))
+        found = work(folded_key(seed, block.index), block, bool(states) and bool((rows == 0).any()))
         found = found if isinstance(found, dict) else found._asdict()
         for name, value in jax.device_get({k: v for k, v in found.items() if v is not None}).items():
             axis = AXIS.get(name, 0)
@@ -143,6 +144,16 @@ def gather(
         speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
         yield f"{what} {done}/{num}, {speed} poses/s, {(num - done) * each / rate:.0f} s left"
     return whole, clock.spent()
+
+
+def folded_key(seed: int, index: int) -> Key:
+    """`fold_in(key(seed), index)`, both below 2^32."""
+    return jax.random.wrap_key_data(_folded(np.uint32(seed), np.uint32(index)))
+
+
+@kept
+def _folded(seed: Array, index: Array) -> Array:
+    return jax.random.key_data(jax.random.fold_in(jax.random.key(seed), index))
 
 
 def silently(work: Generator[str, None, tuple[Drawn, Spent]]) -> Drawn:

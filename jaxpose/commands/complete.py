@@ -17,17 +17,18 @@ from jaxpose.commands import blocks, detections, exports, lift, models, poses, r
 from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Complete, Lift
-from jaxpose.compiled import exact
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io import kind_of
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.motion import read_rotations
 from jaxpose.io.poses3d import Poses3D
+from jaxpose.kept import kept
 from jaxpose.model import Model, scored
 from jaxpose.recipes.gfpose import hide_random_joints, hideable_joints
 from jaxpose.tasks import complete as task
 from jaxpose.tasks import complete_rotations as rotations_task
+from jaxpose.tasks.refine import refined
 
 _HYPOTHESES, _HYPOTHESES_OF_ROTATIONS = 200, 10
 _PARTS = ("right_leg", "left_leg", "left_arm", "right_arm", "trunk")  # the order of Skeleton.parts
@@ -156,7 +157,7 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     if method in ("few_steps", "dposer") and options.sampling.steps is not None:
         raise ValueError(f"--steps: is for --method replace, dps and mcg; {method}'s are chosen")
     steps = {} if options.sampling.steps is None else {"num_steps": options.sampling.steps}
-    run = exact(rotations_task.complete_rotations, num_hypotheses=each, method=methods[method](**steps))
+    run = kept(rotations_task.complete_rotations, num_hypotheses=each, method=methods[method](**steps))
     hidden, _ = _parse_hide(options.hide, BODY_JOINTS, rotations_task.PARTS)
     body = models.load_body(options.output.exports.body)
     motion, known = read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
@@ -170,12 +171,12 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}
     yield f"missing or hidden: {_counted(missing)}"
 
-    answering = model if method == "few_steps" else scored(model)
+    answering = refined(model) if method == "few_steps" else scored(model)
     recalibration = answering.recalibration.get(f"complete_{method}")
 
     def work(key: jax.Array, block: blocks.Block, _: bool) -> dict[str, jax.Array]:
         pose, seen = jnp.asarray(motion.body_pose[block.rows]), jnp.asarray(known[block.rows], jnp.float32)
-        samples = run(key, model, pose, seen)
+        samples = run(key, answering, pose, seen)
         return {"samples": samples, **rotations_task.rotation_spread(samples, recalibration)._asdict()}
 
     drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Camera
@@ -28,10 +27,12 @@ from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.multiview import MultiView, read_multiview
 from jaxpose.io.tracking import link
+from jaxpose.kept import kept
 
 DEFAULT_FOV_DEG = 55.0  # along the longer side: between a phone's main camera (65-70) and a camcorder (40-50)
 MIN_VISIBLE = 4
 _SURE_QUANTILE = 0.95
+_convert = kept(convert_joints, "source", "target")
 
 
 class Detections(NamedTuple):
@@ -64,8 +65,8 @@ class Detections(NamedTuple):
 
     def observed(self, rows: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
         """xy, confidence and intrinsics of some rows, float32 on the device."""
-        xy, confidence = jnp.asarray(self.xy[rows], jnp.float32), jnp.asarray(self.confidence[rows], jnp.float32)
-        return xy, confidence, jnp.asarray(self.intrinsics[rows], jnp.float32)
+        xy, confidence, intrinsics = (x[rows].astype(np.float32) for x in (self.xy, self.confidence, self.intrinsics))
+        return jax.device_put(xy), jax.device_put(confidence), jax.device_put(intrinsics)
 
 
 def read_detections(
@@ -120,8 +121,8 @@ def read_detections(
     confidence = np.where(kp.confidence >= given.min_confidence, kp.confidence, 0)
     if mixture is not None and target.name != kp.skeleton.name:
         raise ValueError(f"{path}: mixtures of {kp.skeleton.name}; needed a model of these joints, got {target.name}")
-    converted = convert_joints(jnp.asarray(kp.xy), jnp.asarray(rescaled(confidence)), kp.skeleton, target)
-    xy, confidence = jax.device_get(converted)
+    sets = {"source": kp.skeleton, "target": target}
+    xy, confidence = jax.device_get(_convert(kp.xy, rescaled(confidence), **sets))
     if hide is not None:
         confidence = np.where(hide(len(xy)), 0, confidence)
     least = len(target.joints) if whole else MIN_VISIBLE

@@ -16,12 +16,13 @@ from jaxpose.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
 from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Generate, Interpolate
 from jaxpose.commands.video import TRAINED_FPS
-from jaxpose.compiled import exact
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.io.motion import Motion, read_rotations, resample
+from jaxpose.kept import kept
 from jaxpose.model import Model
 from jaxpose.tasks import generate as task
 from jaxpose.tasks.motions import is_motion
+from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.samplers import sampler_of
 
@@ -29,7 +30,7 @@ from jaxpose.tasks.samplers import sampler_of
 def generate(options: Generate) -> Iterator[str]:
     """Draw and write."""
     name = report.result(options.output, "generate", "generated")
-    model = models.load_model(options.output)
+    model = refined(models.load_model(options.output))
     exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
     if models.is_prior(model):
         refuse(options.sampling, "is for models of joint positions", "path")
@@ -43,7 +44,7 @@ def _joints(options: Generate, name: str, model: Model) -> Iterator[str]:
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     sampler = sampler.with_usual_steps(task.NUM_STEPS, model)
     memory.check("--num", num, num, num * (sampler.network_calls(model) + 1) if path else 0)
-    run = exact(task.generate, num=num, sampler=sampler, return_path=path)
+    run = kept(task.generate, num=num, sampler=sampler, return_path=path)
     drawn = np.asarray(run(jax.random.key(output.seed), model))
     spent = clock.spent()
     yield f"drew {num} poses, {spent.rate(num):,.0f} poses/s"
@@ -67,7 +68,7 @@ def _bodies(options: Generate, name: str, model: Model) -> Iterator[str]:
     body, clock = models.load_body(options.output.exports.body), Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     memory.check("--num", num, 4 * num)  # bodies: 5.7 kB each of 60,000
-    body_pose = np.asarray(exact(generate_rotations, num=num, sampler=sampler)(jax.random.key(output.seed), model))
+    body_pose = np.asarray(kept(generate_rotations, num=num, sampler=sampler)(jax.random.key(output.seed), model))
     spent = clock.spent()
     yield f"drew {num} body poses, {spent.rate(num):,.0f} poses/s"
     still, tag = np.zeros((num, 3), np.float32), f"{FRAME_TAGS['y']}; pelvis at the origin, facing z"

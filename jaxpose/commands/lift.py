@@ -20,7 +20,6 @@ from jaxpose.commands import world as worlds
 from jaxpose.commands.blocks import Block, Drawn, Spent
 from jaxpose.commands.detections import Detections
 from jaxpose.commands.options import Lift
-from jaxpose.compiled import exact
 from jaxpose.datasets.prepare_gmm import COMPONENTS, SAMPLES, fit_block
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
@@ -29,6 +28,7 @@ from jaxpose.geometry.camera import denormalise_screen, project
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.heatmap_files import BLOCK, Heatmaps, intensities
+from jaxpose.kept import kept
 from jaxpose.model import Model, require, scored
 from jaxpose.recipes.diffpose import lift_official
 from jaxpose.spaces.person import place
@@ -123,7 +123,7 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         yield f"the model is told the vertical: up is ({', '.join(f'{x:.2f}' for x in up)}) in camera axes"
 
     how = {"sampler": sampler, "num_components": components, "depth": options.depth or "encoder"}
-    run = exact(task.lift, "return_path", num_hypotheses=each, **how)
+    run = kept(task.lift, "return_path", num_hypotheses=each, **how)
 
     def lift_block(key: Key, block: Block, return_path: bool) -> Any:
         xy, confidence, intrinsics = data.observed(block.rows)
@@ -244,17 +244,16 @@ def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int)
 
     The root is that of the same aggregate of all hypotheses where they stand in the camera frame.
     """
-    key = jax.random.fold_in(jax.random.key(seed), _PROBES)
+    key = blocks.folded_key(seed, _PROBES)
 
     def work(_: Key, block: Block, __: bool) -> dict[str, Array]:
         samples, root = lifted["samples"][:, block.rows], lifted["root"][:, block.rows]
-        pose, pose_root = _aggregated(key, model, samples, root, *data.observed(block.rows), how=how)
+        pose, pose_root = _aggregate(key, model, samples, root, *data.observed(block.rows), how=how)
         return {"pose": pose, "pose_root": pose_root}
 
     return blocks.silently(blocks.gather(work, blocks.even(len(data.xy)), len(data.xy)))
 
 
-@functools.partial(jax.jit, static_argnames="how")
 def _aggregated(
     key: Key, model: Model, samples: Array, root: Array, xy: Array, confidence: Array, intrinsics: Array, *, how: str
 ) -> tuple[Array, Array]:
@@ -267,6 +266,9 @@ def _aggregated(
         )
     one = aggregate.mean if weights is not None else getattr(aggregate, how)
     return one(samples, weights), one(samples + root[:, :, None], weights)[:, 0]
+
+
+_aggregate = kept(_aggregated, "how")
 
 
 def completed_keypoints(data: Detections, lifted: Drawn) -> np.ndarray:

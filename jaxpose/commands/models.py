@@ -1,5 +1,6 @@
 """The models that --model names, and the body of --body."""
 
+import functools
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +10,12 @@ from jaxpose.io.anny_body import anny_body
 from jaxpose.model import DEFAULT_MODEL, Model, load
 
 DEFAULT_PRIOR = "prior21"
+
+
+@functools.cache
+def bundled(name: str) -> Model:
+    """A released model, read once: commands judge by one what they may have drawn by it."""
+    return load(name)
 
 
 class Chosen(Protocol):
@@ -25,7 +32,7 @@ class Chosen(Protocol):
 
 def load_model(chosen: Chosen, default: str = DEFAULT_MODEL) -> Model:
     """The model that --model names, or the default, with weights of --dtype."""
-    model = load(chosen.model or default)
+    model = bundled(default) if chosen.model in (None, default) else load(chosen.model)
     return model if chosen.dtype == "float32" else model.astype(chosen.dtype)
 
 

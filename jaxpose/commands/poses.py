@@ -13,11 +13,11 @@ from jaxpose.commands import blocks, report, video
 from jaxpose.commands.blocks import Block, Drawn
 from jaxpose.commands.option_groups import Axes, Output
 from jaxpose.commands.options import Complete, Denoise
-from jaxpose.compiled import exact
 from jaxpose.geometry.axes import INPUT_TAGS, covariance_from_camera, from_camera
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.io.poses3d import Poses3D, read_poses3d
+from jaxpose.kept import kept
 from jaxpose.model import Model
 from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.samplers import sampler_of
@@ -111,7 +111,7 @@ def draw(
     """What `task` makes of the observed joints with --hypotheses or so many, and entries of the summary."""
     sampling, seed, num = options.sampling, options.output.seed, len(data.joints)
     each, sampler = options.hypotheses or default_hypotheses, sampler_of(sampling.sampler, sampling.steps)
-    run = exact(task, "return_path", num_hypotheses=each, sampler=sampler)
+    run = kept(task, "return_path", num_hypotheses=each, sampler=sampler)
 
     def work(key: Key, block: Block, return_path: bool) -> Any:
         joints, track = data.joints[block.rows], block.track

@@ -6,20 +6,20 @@ joints in the axes of a level camera. Where the judge's file has no quantiles, o
 added.
 """
 
-import functools
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import LEAST_PERCENTILE
-from jaxpose.commands.models import DEFAULT_PRIOR
+from jaxpose.commands.models import DEFAULT_PRIOR, bundled
 from jaxpose.compiled import filled
 from jaxpose.geometry.axes import to_camera
-from jaxpose.model import DEFAULT_MODEL, Model, load
+from jaxpose.kept import kept
+from jaxpose.model import DEFAULT_MODEL, Model
 from jaxpose.tasks.typicality import can_judge, out_of_distribution, typicality
 
 _BLOCK = 64  # poses judged at once: one program for all results
+_typicality = kept(typicality)
 
 
 class Judged(NamedTuple):
@@ -35,7 +35,7 @@ _NOTHING = Judged({}, {}, ())
 
 def of_joints(arrays: dict[str, Any]) -> Judged:
     """Of a result's arrays: `pose`, `mean` or `samples` [N, J, 3] metres, `joints` [J] names, `up`."""
-    judge, pose = _judge(DEFAULT_MODEL), next(arrays[name] for name in ("pose", "mean", "samples") if name in arrays)
+    judge, pose = bundled(DEFAULT_MODEL), next(arrays[name] for name in ("pose", "mean", "samples") if name in arrays)
     if tuple(map(str, arrays["joints"])) != judge.skeleton.joints:
         return _NOTHING
     return judged(judge, to_camera(np.asarray(pose), str(arrays["up"])), arrays)
@@ -43,7 +43,7 @@ def of_joints(arrays: dict[str, Any]) -> Judged:
 
 def of_bodies(body_pose: np.ndarray, arrays: dict[str, Any]) -> Judged:
     """Of body poses [N, 21, 3] axis-angle radians."""
-    return judged(_judge(DEFAULT_PRIOR), body_pose, arrays)
+    return judged(bundled(DEFAULT_PRIOR), body_pose, arrays)
 
 
 def judged(judge: Model, pose: np.ndarray, arrays: dict[str, Any], least: float = LEAST_PERCENTILE) -> Judged:
@@ -53,7 +53,7 @@ def judged(judge: Model, pose: np.ndarray, arrays: dict[str, Any], least: float 
     parts = []
     for start in range(0, len(pose), _BLOCK):
         rows = np.asarray(pose[start : start + _BLOCK], np.float32)
-        parts.append(np.asarray(typicality(judge, jnp.asarray(filled(rows, len(rows), _BLOCK))))[: len(rows)])
+        parts.append(np.asarray(_typicality(judge, filled(rows, len(rows), _BLOCK)))[: len(rows)])
     percentile = np.concatenate(parts)
     outside = np.asarray(out_of_distribution(percentile, least))
     said = f"typicality: {outside.sum()} of {len(outside)} poses are unlike training poses (below percentile {least:g})"
@@ -67,8 +67,3 @@ def judged(judge: Model, pose: np.ndarray, arrays: dict[str, Any], least: float 
         "median": round(float(np.median(known)), 1) if known.size else None,
     }
     return Judged({"typicality": percentile, "out_of_distribution": outside}, {"typicality": summary}, (said,))
-
-
-@functools.cache
-def _judge(name: str) -> Model:
-    return load(name)

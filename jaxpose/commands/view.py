@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.commands import memory, models
 from jaxpose.commands.options import View
-from jaxpose.compiled import exact
 from jaxpose.geometry.axes import check_up, covariance_to_camera, from_camera, to_camera
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.arrays import as_finite, load_arrays
 from jaxpose.model import Model, require
 from jaxpose.reading import reader
+from jaxpose.specialised import interactive
 from jaxpose.tasks.complete import complete
 
 _LEAST_NOISE = 0.01  # metres: of a joint that is not dragged
@@ -60,19 +59,15 @@ class Posterior:
     """Answers for one model and number of hypotheses, by one compiled program."""
 
     def __init__(self, model: Model, num_hypotheses: int, seed: int = 0) -> None:
-        self._model, self._key = model, jax.random.key(seed)
-        self._run = exact(complete, num_hypotheses=num_hypotheses)
+        self._skeleton = model.skeleton
+        self._run = interactive(complete, jax.random.key(seed), model, num_hypotheses=num_hypotheses)
 
     def __call__(self, result: Result, row: int, dragged: Mapping[int, np.ndarray]) -> Answer:
         """The poses of a row given joints (number -> [3] metres, camera axes)."""
         started = time.perf_counter()
-        joints, noise = observed(result, row, dragged, self._model.skeleton)
-        found = self._run(self._key, self._model, jnp.asarray(joints[None]), noise=jnp.asarray(noise[None]))
+        joints, noise = observed(result, row, dragged, self._skeleton)
+        found = self._run(joints[None], noise=noise[None])
         return Answer(np.asarray(found.samples)[:, 0], time.perf_counter() - started)
-
-    def num_compiled(self) -> int:
-        """How many programs were compiled."""
-        return self._run._cache_size()  # type: ignore[attr-defined]  # of what jax.jit returns
 
 
 def observed(

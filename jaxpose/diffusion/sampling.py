@@ -90,13 +90,29 @@ def sample_hypotheses(
 
 def map_hypotheses(one: Callable[[Array], Any], num: int, chunk: int | None = None) -> Any:
     """one(h) of h = 0 .. num - 1, at most `chunk` at once; every leaf gets the leading axis H."""
+    return in_chunks(jax.vmap(one), num, chunk)
+
+
+def in_chunks(some: Callable[[Array], Any], num: int, chunk: int | None = None) -> Any:
+    """`some` of the numbers h = 0 .. num - 1, at most `chunk` at once; its leaves have the leading axis of h.
+
+    What a chunk gives is written into its place of the result, so that only one chunk needs memory beside it.
+    """
     if chunk is None or chunk >= num:
-        return jax.vmap(one)(jnp.arange(num))
-    # chunks of one size, so that one program serves all; evened out, so that the last one wastes little
+        return some(jnp.arange(num))
+    # chunks of one size, so that one program serves all; evened out, so that the last one, which ends with the last
+    # number and so begins before the end of the one before, computes little twice
     num_chunks = -(-num // chunk)
     size = -(-num // num_chunks)
-    mapped = jax.lax.map(jax.vmap(one), jnp.arange(num_chunks * size).reshape(num_chunks, size))
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num], mapped)
+
+    def write(index: Array, whole: Any) -> Any:
+        first = jnp.minimum(index * size, num - size)
+        part = some(first + jnp.arange(size))
+        return jax.tree.map(lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, first, 0), whole, part)
+
+    shapes = jax.eval_shape(some, jnp.arange(size))
+    empty = jax.tree.map(lambda x: jnp.zeros((num, *x.shape[1:]), x.dtype), shapes)
+    return jax.lax.fori_loop(0, num_chunks, write, empty)
 
 
 def in_slices(function: Callable[[Any], Any], x: Any, size: int) -> Any:

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import Array, Condition, Hypotheses, Key, PredictFn, Prediction, Problem, ProjectFn, Start
+from jaxpose.base import Array, Condition, Decoded, Hypotheses, Key, PredictFn, Prediction, Problem, ProjectFn, Start
 from jaxpose.compiled import cut, size_for, traced
 from jaxpose.diffusion import SDE, prior_sample, sample
 from jaxpose.diffusion.prediction import from_x0
-from jaxpose.diffusion.sampling import in_slices, map_hypotheses
+from jaxpose.diffusion.sampling import in_chunks, in_slices, map_hypotheses
 from jaxpose.model import Model, Recalibration, require
 from jaxpose.tasks.samplers import Sampler, stochastic
 from jaxpose.tasks.typicality import can_judge, typicality
@@ -25,6 +25,9 @@ from jaxpose.tasks.typicality import can_judge, typicality
 # Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
 # (python -m experiments.benchmark --case=sampling).
 ROWS_IN_FLIGHT = 4096
+# On a CPU a quarter of them takes no more time (64 x 192 poses: 0.91 of the processor time), and what a network makes
+# of them is small beside the result of 100,000 hypotheses (python -m experiments.benchmark --case=memory).
+_ROWS_ON_CPU = 1024
 STATIC = ("num", "sampler", "chunk", "return_path")  # arguments of `hypotheses` that are hashable values
 
 
@@ -41,7 +44,7 @@ def draw(
     """Draw `num` = H hypotheses of each of the problem's N rows; compiled once for a shape, and usable inside jit.
 
     sampler: a value of `tasks.samplers`; None: `stochastic()`, draws from the law in the steps that validation chose.
-    chunk:   hypotheses computed at once; None keeps about 4,000 poses in flight, whatever H is.
+    chunk:   hypotheses computed at once; None keeps about 1,000 poses in flight on a CPU, else 4,000, whatever H is.
     return_path: the denoising from start to result too.
     """
     check_num(num)
@@ -81,12 +84,16 @@ def hypotheses(
     return_path: bool = False,
 ) -> Hypotheses:
     """`draw` inside a program: `num` is what is computed, of which the first `count` make the summary (None: all)."""
-    states, kept = draw_states(key, model, problem, num=num, sampler=sampler, chunk=chunk, return_path=return_path)
+    one, at_once = _one_state(key, model, problem, sampler, return_path, chunk)
     recalibration = model.recalibration.get(problem.task) if sampler.calibrated else None
-    decoded = problem.decode(states, kept, recalibration)
-    return Hypotheses(
-        decoded.samples, *spread(decoded.samples, recalibration, count), decoded.root, problem.noise, decoded.path
-    )
+
+    def some(h: Array) -> Decoded:
+        decoded = problem.decode(*jax.vmap(one)(h), recalibration)
+        return decoded._replace(path=None if decoded.path is None else jnp.swapaxes(decoded.path, 0, 1))
+
+    found = in_chunks(some, num, at_once)
+    path = None if found.path is None else jnp.swapaxes(found.path, 0, 1)
+    return Hypotheses(found.samples, *spread(found.samples, recalibration, count), found.root, problem.noise, path)
 
 
 _draw = jax.jit(hypotheses, static_argnames=STATIC)
@@ -103,10 +110,18 @@ def draw_states(
     return_path: bool = False,
 ) -> tuple[Array, Any]:
     """States [H, N, J, D], or [H, T+1, N, J, D] from start to result, and `Start.kept` of each hypothesis."""
+    one, at_once = _one_state(key, model, problem, sampler, return_path, chunk)
+    return map_hypotheses(one, num, at_once)
+
+
+def _one_state(
+    key: Key, model: Model, problem: Problem, sampler: Sampler, return_path: bool, chunk: int | None
+) -> tuple[Callable[[Array], tuple[Array, Any]], int]:
+    """The function that draws hypothesis h, and how many of them are drawn at once."""
     spec, sde = model.spec, model.spec.sde()
     run = sampler.run(spec, sde)
     rows = jax.eval_shape(problem.start, key).x.shape[0]
-    at_once = problem.rows_at_once or ROWS_IN_FLIGHT
+    at_once = problem.rows_at_once or (_ROWS_ON_CPU if jax.default_backend() == "cpu" else ROWS_IN_FLIGHT)
 
     if problem.windows is None and "motion" in model.capabilities:
         raise ValueError(f"{model.spec.name!r} is a model of motions; needed a model of single poses")
@@ -126,7 +141,7 @@ def draw_states(
             cond = jax.tree.map(lambda first, rows: rows.at[: len(first)].set(first), told, cond)
 
         def solve(key: Key, x: Array, run: Any) -> Array:
-            return sample(
+            found = sample(
                 key,
                 x,
                 predict,
@@ -137,6 +152,7 @@ def draw_states(
                 finish=run.finish,
                 return_path=return_path,
             )
+            return found if problem.past is None else _keep(found, states, known)
 
         if start.t is None:
             return solve(start.key, start.x, run), start.kept
@@ -145,7 +161,7 @@ def draw_states(
         )
         return of_row(start.key, start.x, start.t), start.kept
 
-    return map_hypotheses(one, num, chunk or max(1, at_once // rows))
+    return one, chunk or max(1, at_once // rows)  # of an exported program the number of rows is not known
 
 
 def over_windows(model: Model, index: Array, share: Array) -> PredictFn:
@@ -164,17 +180,21 @@ def over_windows(model: Model, index: Array, share: Array) -> PredictFn:
     return predict
 
 
+def _keep(x: Array, states: Array, known: Array) -> Array:
+    """States x [..., N, J, D] whose first K rows, where known [K], are `states` [K, J, D]."""
+    first = x[..., : len(known), :, :]
+    return x.at[..., : len(known), :, :].set(jnp.where(known[:, None, None], states, first))
+
+
 def hold(sde: SDE, states: Array, known: Array, noise: Array, other: ProjectFn | None) -> ProjectFn:
     """Keep the first K rows, where known [K], at `states` [K, J, D].
 
     Their noise is the same at every level: that of the first state `noise` [N, J, D].
     """
-    num = len(states)
 
     def project(key: Key, x: Array, s: Array) -> Array:
         x = x if other is None else other(key, x, s)
-        held = sde.alpha(s) * states + sde.sigma(s) * noise[:num]
-        return x.at[:num].set(jnp.where(known[:, None, None], held, x[:num]))
+        return _keep(x, sde.alpha(s) * states + sde.sigma(s) * noise[: len(states)], known)
 
     return project
 
@@ -197,6 +217,25 @@ def spread(
     samples: [H, N, J, 3] metres. recalibration: None leaves covariance and radius as the samples have them.
     count: how many of the H samples count, the first ones; None: all.
     """
+    num_hypotheses, _, num_joints = samples.shape[:3]
+    if num_hypotheses <= ROWS_IN_FLIGHT:
+        mean, covariance, radius = _moments(samples, count)
+    else:  # joint by joint, so that what is made on the way takes little beside the samples
+
+        def of_joint(joint: Array) -> tuple[Array, Array, Array]:
+            return _moments(jax.lax.dynamic_slice_in_dim(samples, joint, 1, 2), count)
+
+        of_joints = jax.lax.map(of_joint, jnp.arange(num_joints))
+        mean, covariance, radius = (jnp.moveaxis(x[:, :, 0], 0, 1) for x in of_joints)
+    if recalibration is not None:
+        covariance = covariance * recalibration.covariance[:, None, None]
+        radius = radius * recalibration.radius
+    num = num_hypotheses if count is None else count
+    return mean, covariance, radius, jnp.broadcast_to(1 / jnp.asarray(num, samples.dtype), samples.shape[:2])
+
+
+def _moments(samples: Array, count: Array | None) -> tuple[Array, Array, Array]:
+    """Mean [N, J, 3], covariance [N, J, 3, 3] and 90 % radius [N, J] of the first `count` samples [H, N, J, 3]."""
     if count is None:
         num: Array | int = samples.shape[0]
         mean = samples.mean(0)
@@ -214,10 +253,7 @@ def spread(
         first, second = ordered[low], ordered[jnp.minimum(low + 1, count - 1)]
         radius = first + (place - low) * (second - first)
     covariance = jnp.einsum("hnji,hnjk->njik", deviation, deviation) / jnp.maximum(num - 1, 1)
-    if recalibration is not None:
-        covariance = covariance * recalibration.covariance[:, None, None]
-        radius = radius * recalibration.radius
-    return mean, covariance, radius, jnp.broadcast_to(1 / jnp.asarray(num, samples.dtype), samples.shape[:2])
+    return mean, covariance, radius
 
 
 def check_num(num: int, name: str = "num_hypotheses") -> None:

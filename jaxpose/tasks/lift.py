@@ -133,13 +133,13 @@ def problem(
             )
         start = from_noise(model, cond.value)
         if not is_motion(model):
-            return Problem(start, Partial(_decode, model, cond, None, None, *place_in), cond, task="lift")
+            return Problem(start, Partial(_decode, model, cond, None, *place_in), cond, task="lift")
         if windows is not None:
             raise ValueError(
                 f"windows: {model.spec.name!r} is a model of motions, whose rows are the frames of one clip"
             )
         before = None if past is None else _past(model, cond, view, past)
-        decode = Partial(_decode, model, cond, None, before, *place_in)
+        decode = Partial(_decode, model, cond, None, *place_in)
         return Problem(start, decode, cond, windows=windows_of(model, len(keypoints)), past=before, task="lift")
     keypoints_k = None
     if keypoint_mixture is not None:
@@ -155,7 +155,7 @@ def problem(
         depth=depth,
     )
     start = residual_start(model, cond, encoded, mixture)
-    decode = Partial(_decode, model, cond, encoded.pose, None, *place_in)
+    decode = Partial(_decode, model, cond, encoded.pose, *place_in)
     return Problem(start, decode, task="lift", rows_at_once=rows_at_once())
 
 
@@ -194,7 +194,6 @@ def _decode(
     model: Model,
     cond: Condition,
     centre: Array | None,
-    before: Past | None,
     view: View,
     keypoints: Array,
     confidence: Array,
@@ -213,10 +212,6 @@ def _decode(
         last = states[:, -1] if path else states
         last = respread(recalibration, model.statistics, cond, view, centre, last)
         states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if path else last
-    if before is not None:
-        held = before.states if states.ndim == 4 else before.states[:, None]
-        first = states[..., : len(before.known), :, :]
-        states = states.at[..., : len(before.known), :, :].set(jnp.where(before.known[:, None, None], held, first))
     return placed(model, view, keypoints, confidence, camera, height, states)
 
 

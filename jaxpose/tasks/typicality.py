@@ -109,6 +109,7 @@ def typicality(model: Model, pose: Array) -> Array:
     return 100 - share
 
 
-def out_of_distribution(percentile: Array | np.ndarray, least: float = LEAST_PERCENTILE) -> Array:
+def out_of_distribution(percentile: Array | np.ndarray, least: float = LEAST_PERCENTILE) -> Array | np.ndarray:
     """Which poses [N] are less typical than all but `least` % of training poses; those without a number are."""
-    return ~(jnp.asarray(percentile) >= least)
+    known = percentile if isinstance(percentile, np.ndarray) else jnp.asarray(percentile)
+    return ~(known >= least)

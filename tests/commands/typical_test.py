@@ -24,7 +24,7 @@ def judges(model_file, prior_file, poses, monkeypatch):
         model = load(path)
         error = np.asarray(denoising_error(model, jnp.asarray(given)))
         found[name] = model.replace(typicality=jnp.linspace(0.5 * error.min(), error.max(), 101))
-    monkeypatch.setattr(typical, "_judge", found.__getitem__)
+    monkeypatch.setattr(typical, "bundled", found.__getitem__)
     return found
 
 
@@ -92,5 +92,5 @@ def test_nothing_is_said_where_the_judge_cannot_tell(judges, poses, monkeypatch)
     found = typical.of_joints(arrays | {"mean": holed})
     assert np.isnan(found.arrays["typicality"]).tolist() == [False, True, False]
     assert found.arrays["out_of_distribution"][1]
-    monkeypatch.setattr(typical, "_judge", lambda name: judges[name].replace(typicality=jnp.zeros(0)))
+    monkeypatch.setattr(typical, "bundled", lambda name: judges[name].replace(typicality=jnp.zeros(0)))
     assert typical.of_joints(arrays) == typical.of_bodies(np.zeros((3, 21, 3)), arrays) == ({}, {}, ())

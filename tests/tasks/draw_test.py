@@ -1,4 +1,7 @@
-"""A problem as a value: it passes through jit, and what is drawn of it by hand is what the thin functions return."""
+"""A problem as a value: it passes through jit, and what is drawn of it by hand is what the thin functions return.
+
+Chunks change neither hypotheses nor their summary, and leave little memory beside the result.
+"""
 
 import jax
 import numpy as np
@@ -8,7 +11,7 @@ from diffpose_models import tiny
 
 from jaxpose.base import Camera, Problem
 from jaxpose.tasks import complete, denoise, generate, lift
-from jaxpose.tasks.draw import draw, draw_states, spread
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw, draw_states, hypotheses, spread
 from jaxpose.tasks.samplers import stochastic
 
 KEY, NUM, SAMPLER = jax.random.key(5), 5, stochastic(2)
@@ -89,3 +92,42 @@ def test_a_summary_of_the_first_samples_is_that_of_these_alone():
         np.testing.assert_allclose(weights[:num].sum(0), 1, rtol=1e-5)
     for got, expected in zip(jax.jit(spread)(samples), jax.jit(spread)(samples, None, np.int32(8)), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["lift", "complete", "denoise"])
+def test_chunks_change_neither_hypotheses_nor_summary_nor_path(model, task):
+    """But for the last bits, in which matrix products of other sizes differ; the last chunk overlaps the one before."""
+    key, problem = jax.jit(PROBLEMS[task])(model)
+    whole, parts = (draw(key, model, problem, 10, SAMPLER, chunk=chunk, return_path=True) for chunk in (None, 4))
+    assert whole.path.shape[:2] == (3, 10)
+    jax.tree.map(_equal_but_for_rounding, whole, parts)
+
+
+def test_a_summary_of_many_samples_is_that_of_numpy():
+    """Above the number at which it is made joint by joint."""
+    num = ROWS_IN_FLIGHT + 9
+    samples = (3 + RNG.normal(size=(num, 3, 17, 3))).astype(np.float32)
+    for first, count in ((samples, None), (samples[: num - 5], np.int32(num - 5))):
+        mean, covariance, radius, weights = jax.jit(spread)(samples, None, count)
+        away = first - first.mean(0)
+        np.testing.assert_allclose(mean, first.mean(0), atol=1e-5)
+        expected = np.einsum("hnji,hnjk->njik", away, away) / (len(first) - 1)
+        np.testing.assert_allclose(covariance, expected, atol=1e-5)
+        np.testing.assert_allclose(radius, np.quantile(np.linalg.norm(away, axis=-1), 0.9, axis=0), atol=1e-5)
+        np.testing.assert_allclose(weights, np.full((num, 3), 1 / len(first)), rtol=1e-6)
+
+
+def test_memory_beside_the_result_does_not_grow_with_hypotheses(model):
+    """Of the compiled program; with the states and what the summary is made of it would be 3.6 times the result."""
+    problem = jax.jit(lambda: complete.problem(model, JOINTS[:1], np.zeros((1, 17), np.float32)))()
+
+    def program(num):
+        def run(key, model, problem):
+            return hypotheses(key, model, problem, num=num, sampler=SAMPLER)
+
+        return jax.jit(run).lower(KEY, model, problem).compile().memory_analysis()
+
+    few, many = program(5_000), program(50_000)
+    result = many.output_size_in_bytes
+    assert result > 50_000 * 17 * 3 * 4
+    assert many.temp_size_in_bytes - few.temp_size_in_bytes < 0.3 * result
