@@ -235,8 +235,8 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     path = Path(path)
     shared = flatten(load(model.spec.base).params) if model.spec.base else {}
     own = {k: v for k, v in flatten(model.params).items() if k not in shared or not jnp.array_equal(v, shared[k])}
-    dtype = type_of(own) if dtype is None else dtype
-    tensors = {f"params/{k}": v for k, v in to_tensors(own, dtype).items()}
+    dtype = type_of(own, shared) if dtype is None else dtype
+    tensors = {f"params/{k}": v for k, v in to_tensors(own, dtype, shared).items()}
     others = {
         "statistics": model.statistics._asdict(),
         "recalibration": {f"{task}/{k}": v for task, r in model.recalibration.items() for k, v in r._asdict().items()},
@@ -289,14 +289,15 @@ def _load(path: FilePath) -> Model:
             raise ValueError(f"{path}: {name} holds NaN or infinity; needed finite numbers")
         read[group][rest] = tensor.ravel() if group == "typicality" else tensor
     try:
-        groups = {group: from_tensors(found) for group, found in read.items()}
+        shared = _of_base(path, spec, metadata.get("base", ""))
+        groups = {group: from_tensors(found, shared if group == "params" else {}) for group, found in read.items()}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     statistics = {name: value.shape for name, value in groups["statistics"].items()}
     shape = spec.state_shape
     if set(statistics) != set(Statistics._fields) or np.broadcast_shapes(shape, *statistics.values()) != shape:
         raise ValueError(f"{path}: statistics {statistics}; needed {', '.join(Statistics._fields)} of shape {shape}")
-    groups["params"] = _of_base(path, spec, metadata.get("base", "")) | groups["params"]
+    groups["params"] = shared | groups["params"]
     once(lambda: _check_fit(path, spec, groups["params"]), spec, {k: v.shape for k, v in groups["params"].items()})
     params = flax.traverse_util.unflatten_dict(groups["params"], sep="/")
     return Model(

@@ -42,3 +42,15 @@ def test_other_types_and_factors_without_a_matrix_are_refused(matrix):
         from_tensors(tensors | {"factors/a/kernel": np.ones(3)})
     with pytest.raises(ValueError, match="factors/b"):
         from_tensors(tensors | {"factors/b": np.ones(7)})
+
+
+def test_changes_of_a_base_are_finer_and_need_it(matrix):
+    base = {"a/kernel": matrix["a/kernel"] * 1.01}
+    tensors = to_tensors(matrix, "int8", base)
+    found, plain = from_tensors(tensors, base), from_tensors(to_tensors(matrix, "int8"))
+    fine, coarse = (float(jnp.abs(x["a/kernel"] - matrix["a/kernel"]).max()) for x in (found, plain))
+    assert fine < coarse / 50
+    assert type_of(found, base) == "int8"
+    np.testing.assert_array_equal(from_tensors(to_tensors(found, "int8", base), base)["a/kernel"], found["a/kernel"])
+    with pytest.raises(ValueError, match="changes/a/kernel"):
+        from_tensors(tensors)

@@ -66,7 +66,7 @@ class Sizes:
     against_poses: int = option(12, "Persons of their batch; every row is of one person too.", low=1)
     against_calls: int = option(50, "Calls timed of a recipe of 1000.", low=1, high=1000)
     train_batch: int = option(4096, "Examples of a training step.", low=1)
-    accumulate: int = option(1, "Slices of a device's share of a step.", low=1)
+    accumulate: int = option(0, "Slices of a device's share of a step; 0: as training chooses.", low=0)
     train_dtype: str = option("float32", "Type of the training step.", legal=DTYPES)
 
 

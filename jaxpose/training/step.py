@@ -36,6 +36,7 @@ Metrics: TypeAlias = dict[str, Array]
 ExampleFn: TypeAlias = Callable[[Key, Data], Any]
 LossFn: TypeAlias = Callable[[Params, Key, Any], tuple[Array, Metrics]]
 
+_SLICE_ON_CPU = 256  # examples (python -m experiments.benchmark --case=training --accumulate=...)
 OWN_METRICS = ("loss", "grad_norm", "update_norm")
 
 
@@ -95,10 +96,13 @@ def make_step(
 
     Metrics are means over the batch of what `loss_fn` returns, with `loss`, `grad_norm` (before clipping) and
     `update_norm`: one of these is not finite as soon as anything in the state is. `accumulate` cuts a shard's share
-    into so many slices, one in memory at a time. `compute_dtype` (such as bfloat16) runs linen layers in that type; all
-    else stays float32. ValueError if the batch does not divide.
+    into so many slices, one in memory at a time; 0: as many as the device is fastest with (`num_slices`).
+    `compute_dtype` (such as bfloat16) runs linen layers in that type; all else stays float32. ValueError if the batch
+    does not divide.
     """
-    if batch_size <= 0 or batch_size % (num_shards * accumulate):
+    if accumulate == 0 and batch_size > 0 and batch_size % num_shards == 0:
+        accumulate = num_slices(batch_size // num_shards)
+    if batch_size <= 0 or accumulate < 1 or batch_size % (num_shards * accumulate):
         raise ValueError(
             f"batch_size must be a positive multiple of num_shards * accumulate = "
             f"{num_shards} * {accumulate}, got {batch_size}"
@@ -139,6 +143,14 @@ def make_step(
         return TrainState(state.step + 1, params, average, opt_state, state.key), metrics | norms
 
     return Step(gradient, update, share)
+
+
+def num_slices(share: int) -> int:
+    """Into how many slices a share of examples is best cut: on a CPU a slice and its activations stay in the cache."""
+    if jax.default_backend() != "cpu":
+        return 1
+    largest = max(size for size in range(1, min(share, _SLICE_ON_CPU) + 1) if share % size == 0)
+    return share // largest if largest >= _SLICE_ON_CPU // 8 else 1
 
 
 def ema_decay_at(step: Array, decay: float) -> Array:
