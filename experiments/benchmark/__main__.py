@@ -19,9 +19,10 @@ from pathlib import Path
 import jax
 
 from experiments.benchmark import ratios
+from experiments.benchmark.fits import fitting
 from experiments.benchmark.networks import graph, group_norm
 from experiments.benchmark.sampling import interactive, lifting, memory, recipe, sampling
-from experiments.benchmark.tasks import fitting, likelihood, skinning, stream, tasks
+from experiments.benchmark.tasks import likelihood, skinning, stream, tasks
 from experiments.benchmark.timing import Row, Setup, Sizes, num_cores
 from experiments.benchmark.training import scaling, startup, training
 from experiments.options import option, run
