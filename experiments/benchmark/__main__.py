@@ -20,10 +20,11 @@ import jax
 
 from experiments.benchmark import ratios
 from experiments.benchmark.against import equal_calls, equal_quality
+from experiments.benchmark.fits import fitting
 from experiments.benchmark.interactive import fresh, interactive, memory
 from experiments.benchmark.networks import graph, group_norm
 from experiments.benchmark.sampling import lifting, recipe, sampling
-from experiments.benchmark.tasks import fitting, likelihood, skinning, stream, tasks
+from experiments.benchmark.tasks import likelihood, skinning, stream, tasks
 from experiments.benchmark.timing import Row, Setup, Sizes, num_cores
 from experiments.benchmark.training import scaling, startup, training
 from experiments.options import option, run

@@ -1,4 +1,4 @@
-"""Cases of `experiments.benchmark` on tasks: each of them, likelihood, skinning, fits in a batch, live video."""
+"""Cases of `experiments.benchmark` on tasks: each of them, likelihood, skinning, live video."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.flow import log_likelihood
-from jaxpose.fitting.engine import Free, posed_body, start_parameters
+from jaxpose.fitting.engine import posed_body, start_parameters
 from jaxpose.fitting.ik import IKSettings, ik
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
@@ -148,13 +148,13 @@ def rotation_tasks(prior: released.Model, bodies: Bodies) -> dict[str, Callable[
     def placed() -> Task:
         run = lambda key, m, y: ik(key, m[1], y, "smpl22", dposer_prior(m[0]), noise=0.01)  # noqa: E731
         program = _program(run, both, bodies.joints[:, None])
-        return _task(prior, program, num, "poses", calls=IKSettings().num_steps)
+        return _task(prior, program, num, "poses", calls=_steps_of(IKSettings()))
 
     def cleaned() -> Task:
         clips = jnp.stack([bodies.joints] * 2)
         clips = clips + 0.03 * jax.random.normal(jax.random.key(2), clips.shape)
         run = lambda key, m, y: denoise_motion(key, m[1], y, "smpl22", dposer_prior(m[0]), noise=0.03)  # noqa: E731
-        return _task(prior, _program(run, both, clips), 2 * num, "frames", calls=MotionSettings().num_steps)
+        return _task(prior, _program(run, both, clips), 2 * num, "frames", calls=_steps_of(MotionSettings()))
 
     def fitted() -> Task:
         settings, uv = FitSettings(), bodies.keypoints[:8, None, None]
@@ -268,48 +268,6 @@ def _stream_of_motions(setup: Setup, keypoints: Array, confidence: Array, intrin
     return {"frames": block, "ms": 1e3 * float(np.median(times)), "frames_per_second": block / float(np.median(times))}
 
 
-def fitting(setup: Setup) -> list[Row]:
-    """256 frames, 500 steps: bodies to 2D keypoints with the prior `prior21`, in one batch and one by one (8)."""
-    num, singles = 256, 8
-    prior = released.load(_PRIOR)
-    bodies = some_bodies(prior, num)
-    start = start_parameters(num, 1, bodies.body.shapedirs.shape[-1], jnp.zeros((21, 3)))
-    start = start._replace(transl=start.transl + jnp.array([0.0, 0.0, 4.0]))
-    settings = FitSettings(num_steps=500)
-
-    @jax.jit
-    def run(rows: Array, prior: released.Model, bodies: Bodies) -> Array:
-        uv = bodies.keypoints[rows][:, None, None]
-        return fit_keypoints(
-            jax.random.key(0),
-            bodies.body,
-            uv,
-            jnp.ones(uv.shape[:-1]),
-            one_camera(bodies.intrinsics[rows]),
-            "openpose25",
-            dposer_prior(prior),
-            noise_px=3.0,
-            start=jax.tree.map(lambda x: x[rows], start),
-            free=Free(),
-            settings=settings,
-        ).joints
-
-    times = interleaved(
-        setup.sizes.repeats,
-        lambda: run(jnp.arange(num), prior, bodies),
-        lambda: [run(jnp.array([i]), prior, bodies) for i in range(singles)],
-    )
-    one_by_one = times[1] * num / singles
-    figures = {
-        "frames": num,
-        "steps": settings.num_steps,
-        "seconds": float(np.median(times[0])),
-        "one_by_one_seconds": float(np.median(one_by_one)),
-        "one_by_one_over_batch": float(np.median(one_by_one / times[0])),
-    }
-    return [Row("fitting", "", figures, higher=("one_by_one_over_batch",))]
-
-
 def some_bodies(prior: released.Model, num: int) -> Bodies:
     """Poses drawn from the prior, four metres before a camera of 1000 pixels."""
     body = anny_body()
@@ -326,6 +284,11 @@ def _task_row(setup: Setup, setting: str, task: Task, case: str = "tasks") -> Ro
     found = measured(setup, task.program, width=task.model.spec.network.hidden, operations=task.operations)
     figures = {task.unit: task.num, "per_second": task.num / found["seconds"], **found}
     return Row(case, setting, figures, higher=("share_of_product_rate",))
+
+
+def _steps_of(settings: IKSettings | MotionSettings) -> int:
+    """Steps of a fit, each with one call of the prior's network."""
+    return settings.num_steps if settings.method is None else settings.method.num_steps
 
 
 def _program(run: Callable[..., Any], model: Any, *args: Any) -> Program:

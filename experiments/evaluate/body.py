@@ -18,7 +18,7 @@ has its 95 % interval by paired bootstrap over clips or sequences.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.examples import detectors
 from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, posed_body
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed
+from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
 from jaxpose.fitting.priors import dposer_prior, energy_prior, fit_gaussian, fit_mixture, l2_energy
 from jaxpose.fitting.terms import Weights, project
@@ -48,10 +49,12 @@ from jaxpose.tasks.rotations import rotation_std
 
 TASKS = ("motion", "fit", "walker")
 PRIORS = ("dposer", "none", "l2", "gaussian", "mixture")
+METHODS = {"lm": LevenbergMarquardt(50), "adam": None}
 _FRAMES, _NOISE_PX, _MISSING, _SHAPE = 1000, 3.0, 0.1, 0.5
 _WALKER_STRIDE, _WALKER_NOISE_PX = 5, 10.0
 _DETECTED, _SHARE = "dposer, a detector's errors", 0.01  # the noise of `jaxpose fit`: a share of the person's extent
 _LIMBS = slice(5, 17)  # COCO without the head
+_Settings = TypeVar("_Settings", FitSettings, MotionSettings)
 PriorFn = Callable[[released.Model], PosePrior | None]
 
 
@@ -63,6 +66,7 @@ class Options(harness.Options):
     task: tuple[str, ...] = option(TASKS, "Which tables.", legal=TASKS)
     priors: tuple[str, ...] = option(PRIORS, "Which priors; none is always there.", legal=PRIORS)
     stride: int = option(1, "Every so many of the clips and of the 1,000 frames.", low=1)
+    method: str = option("default", "Of the fits; default: that of each task.", legal=("default", *METHODS))
     smooth: tuple[float, ...] = option((600.0,), "Weights of smoothness of the motion, one row each, 1 / m^2.", low=0)
 
 
@@ -99,7 +103,9 @@ def motion(model: released.Model, priors: dict[str, PriorFn], options: Options) 
         for smooth in options.smooth:
             errors: dict[str, np.ndarray] = {}
             for name, make in priors.items():
-                run = functools.partial(denoised_joints, make=make, noise=noise, smooth=smooth, seed=options.seed)
+                run = functools.partial(
+                    denoised_joints, make=make, noise=noise, smooth=smooth, seed=options.seed, method=options.method
+                )
                 found, seconds = timed(run, model, skeleton, joints + noise * unit, start)
                 errors[name] = 1000 * np.asarray(jnp.linalg.norm(found - joints, axis=-1).mean((1, 2)))
                 row = {"error_mm": float(errors[name].mean())}
@@ -118,9 +124,11 @@ def denoised_joints(
     noise: float,
     seed: int,
     smooth: float = 600.0,
+    method: str = "default",
 ) -> Array:
     """Joints [N, F, 22, 3] of the motions fitted to noisy ones, root known; start: [21, 3] rotations."""
-    settings = MotionSettings(weights=MotionSettings().weights._replace(smooth=smooth))
+    settings = by_method(MotionSettings(), method)
+    settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
     known = Free(global_orient=False, transl=False, betas=False)
     how: dict[str, Any] = {"noise": noise, "start_pose": start, "free": known, "settings": settings}
     return denoise_motion(jax.random.key(seed), body, noisy, "smpl22", make(model), **how).joints[0]
@@ -147,6 +155,7 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
     gentle = FitSettings(num_steps=300, learning_rate=0.03, weights=Weights(prior=0.0))
     settings = {name: FitSettings() for name in priors} | {"none, its best settings": gentle}
     settings |= {_DETECTED: FitSettings()} if "dposer" in priors else {}
+    settings = {name: by_method(chosen, options.method) for name, chosen in settings.items()}
     for name, chosen_settings in settings.items():
         make = priors.get("dposer" if name == _DETECTED else name, priors["none"])
         uv, noise = (detected, _SHARE * extent) if name == _DETECTED else (white, jnp.full(num, _NOISE_PX))
@@ -200,7 +209,7 @@ def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) 
     (uv, seen, all_cameras), points3d = film.detections(), film.points3d
     mesh, start = anny_body(), jnp.asarray(model.statistics.mean)
     truth, known = jnp.asarray(points3d[:, _LIMBS]), jnp.asarray(np.isfinite(points3d[:, _LIMBS]).all(-1))
-    settings = FitSettings(weights=FitSettings().weights._replace(smooth=20.0))
+    settings = by_method(FitSettings(weights=FitSettings().weights._replace(smooth=20.0)), options.method)
     how: dict[str, Any] = {"noise_px": _WALKER_NOISE_PX, "start_pose": start, "up": "z", "settings": settings}
     told = "cameras calibrated; points3d is made of all four"
     yield Table(
@@ -229,6 +238,11 @@ def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) 
             aligned = metrics.p_mpjpe(points, filled, weight)
             row = {"absolute_mm": 1000 * float(absolute), "pa_mpjpe_mm": 1000 * float(aligned.mean())}
             yield Row(f"walker, cameras {chosen}, {name}", {"task": "walker", **row, "seconds": seconds})
+
+
+def by_method(settings: _Settings, method: str) -> _Settings:
+    """Settings with the method of --method."""
+    return settings if method == "default" else settings._replace(method=METHODS[method])
 
 
 def _against_none(seed: int, errors: dict[str, np.ndarray], name: str, groups: np.ndarray) -> dict[str, float]:

@@ -9,7 +9,7 @@ NAME.png, .html    pictures; with --bvh, --glb and --obj files for other program
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +20,10 @@ from jaxpose.commands.blocks import AXIS, Drawn
 from jaxpose.commands.models import Chosen, load_prior
 from jaxpose.commands.options import Complete, Denoise, Fit, Generate, Ik, Interpolate
 from jaxpose.fitting.engine import PosePrior
+from jaxpose.fitting.ik import IKSettings
+from jaxpose.fitting.keypoints import FitSettings
+from jaxpose.fitting.least_squares import LevenbergMarquardt
+from jaxpose.fitting.motion import MotionSettings
 from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
 from jaxpose.geometry.axes import FRAME_TAGS, turn
 from jaxpose.geometry.body import Body, PosedBody, full_rotations
@@ -31,6 +35,7 @@ from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model
 from jaxpose.tasks.rotations import rotation_std, to_axis_angle
 
+_Settings = TypeVar("_Settings", IKSettings, MotionSettings, FitSettings)
 BODY_JOINTS = SMPL_22.joints[1:]
 _MOST_BODIES, _MOST_FRAMES, _MOST_STILLS, _MOST_OBJECTS = 6, 300, 8, 20  # of a page, of its sheet, of an .obj
 
@@ -71,6 +76,16 @@ class Shown(NamedTuple):
     rest: dict[int, np.ndarray] | None = None
     frame: np.ndarray | None = None
     person: np.ndarray | None = None
+
+
+def with_method(settings: _Settings, method: str | None, prior: str = "dposer") -> _Settings:
+    """Settings of a fit with what --method says; ValueError for second-order steps under another prior."""
+    if method is None:
+        return settings
+    if method == "second_order" and prior != "dposer":
+        raise ValueError(f"--method second_order: is for --prior dposer, got {prior}")
+    chosen = None if method == "adam" else settings.method or LevenbergMarquardt(50)
+    return settings._replace(method=chosen)
 
 
 def load_fitting(prior: str, chosen: Chosen, command: str) -> Fitting:

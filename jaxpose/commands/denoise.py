@@ -45,7 +45,7 @@ def denoise(options: Denoise) -> Iterator[str]:
         yield from _denoise_motion(options, name, bodies.dposer(model))
         return
     why = "is for a prior over joint rotations, such as prior21"
-    refuse(options, why, "shape")
+    refuse(options, why, "shape", "method")
     exports.check(output.exports, options.hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
     instead = "denoise needs all joints, `jaxpose complete --noise METRES` takes what is there"
     data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead, options.fps)
@@ -76,6 +76,7 @@ def _denoise_motion(options: Denoise, name: str, fitting: bodies.Fitting) -> Ite
     yield f"{path}: {len(found.xyz)} frames at {fps:g}/s ({source}), {len(people)} people; {points}"
     weights = MotionSettings().weights
     settings = MotionSettings(weights=weights._replace(smooth=weights.smooth * (fps / _RATE) ** 3))
+    settings = bodies.with_method(settings, options.method)
     own_bones = found.points == "smpl22" and options.output.exports.body is None and not options.shape
     clips = [_clip(found, person) for person in people]
     frame, who = (np.concatenate([getattr(clip.source, name) for clip in clips]) for name in ("frame", "person"))

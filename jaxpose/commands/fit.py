@@ -21,6 +21,7 @@ from jaxpose.commands.option_groups import refuse
 from jaxpose.commands.options import Fit, Ik
 from jaxpose.fitting import ik as ik_task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE, BodyParameters, posed_body
+from jaxpose.fitting.ik import IKSettings
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed, one_camera
 from jaxpose.fitting.terms import project
 from jaxpose.fitting.uncertainty import gaussian_radius_90, joint_spread
@@ -80,7 +81,8 @@ def fit(options: Fit) -> Iterator[str]:
     yield from seen.said
     num = len(seen.xy)
     start = None if options.start is None else _read_start(options.start, num, body)
-    settings, groups = FitSettings(), list(blocks.even(num, doubling=True))
+    settings = bodies.with_method(FitSettings(), options.method, options.prior)
+    groups = list(blocks.even(num, doubling=True))
     if as_clip:
         smooth = (_SMOOTH if options.smooth is None else options.smooth) * ((seen.fps or _RATE) / _RATE) ** 3
         settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
@@ -267,11 +269,12 @@ def ik(options: Ik) -> Iterator[str]:
     num, points = len(targets.xyz), bodies.say_points(targets)
     yield f"{path}: {num} poses, {points}; noise taken as {1000 * options.noise:g} mm"
     free = EVERYTHING if options.shape else POSE_AND_PLACE
+    settings = bodies.with_method(IKSettings(), options.method, options.prior)
 
     def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
         seen = jnp.asarray(targets.xyz[block.rows])[:, None]
         given: dict[str, Any] = {"start_pose": fitting.start_pose, "num_hypotheses": each, "free": free}
-        given["noise"] = jnp.float32(options.noise)
+        given |= {"noise": jnp.float32(options.noise), "settings": settings}
         return bodies.as_rows(ik_task.ik(key, body, seen, targets.points, fitting.prior, **given))
 
     how: dict[str, Any] = {"seed": output.seed, "each": each, "pose": _MEMORY}

@@ -60,6 +60,10 @@ Points = Annotated[
 Prior = Annotated[
     Literal["dposer", "l2", "none"], text("what makes poses likely: dposer, the diffusion model (default), l2 or none")
 ]
+FitMethod = Annotated[
+    Literal["second_order", "adam"] | None,
+    text("steps of the fit under the prior dposer: second_order (default of 3D points), or adam (of keypoints)"),
+]
 Shape = Annotated[bool, text("fit the body's shape too, for people of other sizes")]
 Of2D = Parameter(group="2D keypoints")
 OfVideos = Parameter(group="videos")
@@ -222,6 +226,7 @@ class Denoise:
     output: Output
     sampling: Sampling = Sampling()
     shape: Annotated[Shape, OfRotations] = False
+    method: Annotated[FitMethod, OfRotations] = None
 
 
 @dataclass(frozen=True)
@@ -287,6 +292,7 @@ class Ik:
     """of the points, metres per coordinate (0.01)"""
     axes: Axes = Axes()
     prior: Prior = "dposer"
+    method: FitMethod = None
     shape: Shape = False
     hypotheses: Annotated[Hypotheses, text("3D poses per observation (1)")] = 1
     output: FitOutput
@@ -319,6 +325,7 @@ class Fit:
     start: Annotated[Path | None, metavar("NPZ")] = None
     """go on from body_pose, global_orient, transl, betas, row by row, in camera axes"""
     prior: Prior = "dposer"
+    method: FitMethod = None
     output: FitOutput
 
 

@@ -67,10 +67,7 @@ def minimise(
     num = shapes[0][0]
     if num_steps < 0:
         raise ValueError(f"num_steps: needed at least 0, got {num_steps}")
-    if trainable is not None:
-        variables, rejoin = _split(variables, trainable)
-    else:
-        rejoin = lambda chosen: chosen  # noqa: E731  # one expression, and its twin is a closure
+    variables, rejoin = chosen(variables, trainable)
 
     def total(variables: Variables, key: Key, k: Array) -> tuple[Array, Array]:
         each = energy(key, rejoin(variables), k)
@@ -109,16 +106,16 @@ def minimise(
     return Minimised(rejoin(end.variables), end.energy, end.num_steps)
 
 
-def _split(variables: Variables, trainable: Any) -> tuple[list[Array], Callable[[list[Array]], Variables]]:
-    """The trainable leaves, and the way from new ones to the whole tree."""
+def chosen(variables: Variables, trainable: Any) -> tuple[list[Array], Callable[[list[Array]], Variables]]:
+    """The trainable leaves (None: all), and the way from new ones to the whole tree."""
     leaves, tree = jax.tree.flatten(variables)
-    chosen: list[bool] = jax.tree.leaves(trainable)
-    if len(chosen) != len(leaves):
-        raise ValueError(f"trainable: needed {len(leaves)} bools, one for each array, got {len(chosen)}")
+    which: list[bool] = [True] * len(leaves) if trainable is None else jax.tree.leaves(trainable)
+    if len(which) != len(leaves):
+        raise ValueError(f"trainable: needed {len(leaves)} bools, one for each array, got {len(which)}")
 
     def rejoin(moving: list[Array]) -> Variables:
         rest = iter(moving)
-        whole = [next(rest) if free else leaf for leaf, free in zip(leaves, chosen, strict=True)]
+        whole = [next(rest) if free else leaf for leaf, free in zip(leaves, which, strict=True)]
         return jax.tree.unflatten(tree, whole)
 
-    return [leaf for leaf, free in zip(leaves, chosen, strict=True) if free], rejoin
+    return [leaf for leaf, free in zip(leaves, which, strict=True) if free], rejoin

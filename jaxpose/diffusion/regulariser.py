@@ -71,9 +71,15 @@ def regulariser(
 ) -> Array:
     """L [...] of states x0 [..., J, D] under fresh noise at the scalar time t; poses are not averaged."""
     t = jnp.asarray(t, x0.dtype)
+    away = x0 - target(key, predict_fn, sde, x0, t)
+    return weight(sde.alpha(t) / sde.sigma(t)) * reduction(jnp.square(away))
+
+
+def target(key: Key, predict_fn: PredictFn, sde: SDE, x0: Array, t: Array) -> Array:
+    """What the prior makes of states x0 [..., J, D] under fresh noise at the scalar time t; a constant to gradients."""
+    t = jnp.asarray(t, x0.dtype)
     x_t, _ = perturb(key, sde, jax.lax.stop_gradient(x0), t)
-    target = jax.lax.stop_gradient(predict_fn(x_t, t, None).x0)
-    return weight(sde.alpha(t) / sde.sigma(t)) * reduction(jnp.square(x0 - target))
+    return jax.lax.stop_gradient(predict_fn(x_t, t, None).x0)
 
 
 @dataclasses.dataclass(frozen=True)

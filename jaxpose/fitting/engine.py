@@ -16,15 +16,17 @@ Source: Bogo et al., SMPLify (2016); Lu et al., DPoser (2023); spec/dposer.md, s
 import functools
 import operator
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxpose.base import Array, Bodies, Key
 from jaxpose.compiled import jitted
 from jaxpose.diffusion.minimise import minimise
+from jaxpose.fitting.least_squares import LevenbergMarquardt, Residuals, levenberg_marquardt
 from jaxpose.geometry.body import Body, PosedBody, full_rotations
 
 
@@ -46,6 +48,7 @@ class Free(NamedTuple):
     betas: bool = True
 
 
+_SETTLED = 0.5  # share of second-order steps after which weight and times of the prior stay at their last values
 _TAIL = 2.5  # standard deviations: 1 in 80 of a Gaussian's betas lie beyond
 EVERYTHING, POSE_AND_PLACE = Free(), Free(betas=False)
 
@@ -55,7 +58,7 @@ Term: TypeAlias = Callable[[PosedBody, BodyParameters, Array], Array]
 PosePrior: TypeAlias = Callable[[Key, Array, Array, int], Array]
 
 
-@jitted("num_steps", "free", "tolerance")
+@jitted("num_steps", "free", "tolerance", "method")
 def fit(
     key: Key,
     body: Body,
@@ -69,8 +72,9 @@ def fit(
     learning_rate: float | Array = 0.05,
     free: Free = EVERYTHING,
     tolerance: float = 0.0,
+    method: LevenbergMarquardt | None = None,
 ) -> Bodies:
-    """Minimise the energy of N clips of F frames by Adam, from `start`; the result has H = 1.
+    """Minimise the energy of N clips of F frames from `start`; the result has H = 1.
 
     prior:         of `priors`, or any function; None for none. It is not evaluated where the body pose is not free.
     terms:         of `terms`, or any functions. A function written in place is compiled anew in each call: write it at
@@ -78,27 +82,68 @@ def fit(
     prior_weight:  at the last step; at the first it is `prior_start` times as large, and it falls linearly.
     learning_rate: radians and metres; it falls by a cosine to a twentieth.
     tolerance:     as in `minimise`; items that have stopped improving are frozen.
+    method:        None for Adam, or second-order steps, which have numbers of their own for `num_steps`,
+                   `learning_rate` and `tolerance`. ValueError where a term or the prior has no `residuals` (below).
+
+    Residuals of a term are (posed, parameters) -> [N, F, ...] or [N, ...], those of a prior (key, body_pose, step k,
+    steps) -> a function of poses [N, F, 21, 3]; half of their squares sum to the energy, of a prior up to a constant.
     """
+
+    steps = num_steps if method is None else max(int(_SETTLED * method.num_steps), 1)
+    prior = prior if free.body_pose else None
+
+    def weight(k: Array) -> Array:
+        return prior_weight * (prior_start + (1 - prior_start) * k / max(steps - 1, 1))
 
     def energy(key: Key, parameters: BodyParameters, k: Array) -> Array:
         posed = posed_body(body, parameters)
         total = functools.reduce(operator.add, [term(posed, parameters, k) for term in terms])
-        if prior is not None and free.body_pose:
-            fall = prior_start + (1 - prior_start) * k / max(num_steps - 1, 1)
-            total = total + prior_weight * fall * prior(key, parameters.body_pose, k, num_steps).sum(-1)
+        if prior is not None:
+            total = total + weight(k) * prior(key, parameters.body_pose, k, steps).sum(-1)
         return total + shape_weight * shape_energy(parameters.betas, parameters.body_pose.shape[1])
 
-    tx = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps, 0.05))
-    found = minimise(key, energy, start, tx, num_steps, tolerance=tolerance, trainable=free)
+    def residuals(key: Key, departing: BodyParameters, k: Array) -> Residuals:
+        k = jnp.minimum(k, steps - 1)
+        likely = None if prior is None else _residuals_of(prior)(key, departing.body_pose, k, steps)
+
+        def of(parameters: BodyParameters) -> list[Array]:
+            posed = posed_body(body, parameters)
+            found = [_residuals_of(term)(posed, parameters) for term in terms]
+            if likely is not None:
+                found.append(jnp.sqrt(weight(k)) * likely(parameters.body_pose))
+            return [*found, jnp.sqrt(shape_weight) * shape_residuals(parameters.betas, parameters.body_pose.shape[1])]
+
+        return of
+
+    if method is None:
+        tx = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps, 0.05))
+        found = minimise(key, energy, start, tx, num_steps, tolerance=tolerance, trainable=free)
+    else:
+        found = levenberg_marquardt(key, residuals, start, method, trainable=free)
     parameters: BodyParameters = found.variables
     joints = posed_body(body, parameters).joints[..., :22, :]
     return jax.tree.map(lambda x: x[None], Bodies(*parameters, joints, found.energy, found.num_steps))
+
+
+def _residuals_of(part: Any) -> Callable[..., Any]:
+    """The residuals of a term or a prior; ValueError where there are none."""
+    if not hasattr(part, "residuals"):
+        name = getattr(part, "__name__", type(part).__name__)
+        raise ValueError(f"method: second-order steps need terms and a prior with residuals, got {name}; legal is None")
+    residuals: Callable[..., Any] = part.residuals
+    return residuals
 
 
 def shape_energy(betas: Array, num_frames: int) -> Array:
     """Energy [...] of betas [..., S] in nats: of N(0, 1), and for each frame what lies beyond 2.5 of it once more."""
     beyond = jnp.maximum(jnp.abs(betas) - _TAIL, 0)
     return (jnp.square(betas) + num_frames * jnp.square(beyond)).sum(-1) / 2
+
+
+def shape_residuals(betas: Array, num_frames: int) -> Array:
+    """[..., 2 S], half of whose squares sum to `shape_energy`."""
+    beyond = jnp.maximum(jnp.abs(betas) - _TAIL, 0)
+    return jnp.concatenate([betas, np.sqrt(num_frames) * beyond], -1)
 
 
 def posed_body(body: Body, parameters: BodyParameters | Bodies) -> PosedBody:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxpose.base import Array, Bodies, Key
 from jaxpose.compiled import jitted, traced
 from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, posed_body, start_parameters
+from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.terms import Points, Weights, fit_term
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
@@ -29,15 +30,17 @@ _START_SPREAD = 0.3  # radians between the starting poses of hypotheses
 
 
 class IKSettings(NamedTuple):
-    """Steps and learning rate (radians and metres) of Adam; weights of the terms; width of the robust loss or None.
+    """Weights of the terms; width of the robust loss or None; method, None for Adam, with its steps and rate.
 
-    width is in units of the noise; errors below 25 cm are never outliers, whatever it is.
+    learning_rate is in radians and metres; width is in units of the noise; errors below 25 cm are never outliers,
+    whatever it is.
     """
 
     num_steps: int = 300
     learning_rate: float = 0.05
     weights: Weights = Weights(prior=1.0, shape=1.0)
     width: float | None = 5.0
+    method: LevenbergMarquardt | None = LevenbergMarquardt()
 
 
 def _check(

@@ -22,6 +22,7 @@ import numpy as np
 from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.compiled import jitted, traced
 from jaxpose.fitting.engine import EVERYTHING, BodyParameters, Free, PosePrior, fit, posed_body, start_parameters
+from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.terms import Keypoints, Weights, fit_term, in_cameras, placement
 from jaxpose.geometry import camera
 from jaxpose.geometry.axes import R_CAM_WORLD, turn
@@ -33,7 +34,10 @@ NUM_YAWS = 8
 
 
 class FitSettings(NamedTuple):
-    """Steps and rates of the two stages, how many starts reach the second, weights, the robust loss' width."""
+    """Steps and rates of the two stages, how many starts reach the second, weights, the robust loss' width.
+
+    method: of the second stage; None for Adam.
+    """
 
     place_steps: int = 60
     place_rate: float = 0.05
@@ -42,6 +46,7 @@ class FitSettings(NamedTuple):
     starts: int = 4
     weights: Weights = Weights(prior=1.0, shape=1.0, bend=1.0, prior_start=10.0)
     width: float = 10.0
+    method: LevenbergMarquardt | None = None
 
 
 def one_camera(intrinsics: Array) -> Camera:

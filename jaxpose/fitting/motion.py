@@ -26,6 +26,7 @@ from jaxpose.base import Array, Bodies, Key
 from jaxpose.compiled import jitted, traced
 from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, start_parameters
 from jaxpose.fitting.ik import aligned, check_targets, seen_points
+from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.terms import Weights, fit_term
 from jaxpose.geometry.body import Body, PosedBody, skeleton_body
 from jaxpose.geometry.body_joints import body_points
@@ -37,11 +38,15 @@ _FOURTH = (1.0, -4.0, 6.0, -4.0, 1.0)
 
 
 class MotionSettings(NamedTuple):
-    """Adam's steps and rate; weights: `smooth` is for 30 frames a second, where it is 1 / (a few cm per frame^2)^2."""
+    """Method, None for Adam, with its steps and rate; weights.
+
+    `smooth` is for 30 frames a second, where it is 1 / (a few cm per frame^2)^2.
+    """
 
     num_steps: int = 400
     learning_rate: float = 0.05
     weights: Weights = Weights(prior=1.0, smooth=600.0, shape=1.0)
+    method: LevenbergMarquardt | None = LevenbergMarquardt(40)
 
 
 def estimate_noise(targets: Array) -> Array:
@@ -125,3 +130,8 @@ class _Joints:
     def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
         square = jnp.square(body_points(posed, self.points) - self.targets).sum(-1)
         return ((self.seen * square).sum(-1) / (2 * self.noise[:, None] ** 2)).sum(-1)
+
+    def residuals(self, posed: PosedBody, parameters: BodyParameters) -> Array:
+        """[N, F, K, 3]."""
+        away = body_points(posed, self.points) - self.targets
+        return self.seen[..., None] * away / self.noise[:, None, None, None]

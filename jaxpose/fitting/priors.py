@@ -29,11 +29,21 @@ from jaxpose.base import Array, Key
 from jaxpose.compiled import as_pytree
 from jaxpose.diffusion.mixture import fit_mixture as fit_diagonal
 from jaxpose.diffusion.mixture import responsibilities
-from jaxpose.diffusion.regulariser import Reduction, Schedule, Weight, regulariser, snr_squared, summed, truncated
+from jaxpose.diffusion.regulariser import (
+    Reduction,
+    Schedule,
+    Weight,
+    regulariser,
+    snr_squared,
+    summed,
+    target,
+    truncated,
+)
 from jaxpose.fitting.engine import PosePrior
 from jaxpose.model import Model, require, scored
 from jaxpose.tasks.rotations import to_state
 
+_CURVATURE = 0.6  # of a network that takes all for noise steps grow below a half; with 0.3 fits diverged
 _SCHEDULE = truncated(0.2, 0.05)  # DPoser-X's of motion denoising
 RIDGE = 1e-3  # share of the mean variance: of axis-angle body poses some (0.5 degrees)^2
 BLOCK = 1 << 15  # samples whose squares are summed at once
@@ -55,6 +65,20 @@ class DPoserPrior:
         t, state = self.schedule(t_key, k, num_steps), to_state(self.model, body_pose)
         sde, predict = self.model.spec.sde(), self.model.predict_fn()
         return regulariser(z_key, predict, sde, state, t, weight=self.weight, reduction=self.reduction)
+
+    def residuals(self, key: Key, body_pose: Array, k: Array, num_steps: int) -> Callable[[Array], Array]:
+        """A function of poses [..., 21, 3] to residuals [..., 21, D], whose squares have L's gradient at `body_pose`.
+
+        Their curvature is `_CURVATURE` of that of L with a fixed target: the target follows the pose where poses vary.
+        """
+        t_key, z_key = jax.random.split(key)
+        t, state = self.schedule(t_key, k, num_steps), to_state(self.model, body_pose)
+        sde = self.model.spec.sde()
+        beyond = (target(z_key, self.model.predict_fn(), sde, state, t) - state) / _CURVATURE
+        # a sum or a mean of squares: how much of one number's square is in L
+        share = self.reduction(jnp.ones(state.shape[-2:])) / np.prod(state.shape[-2:])
+        factor = jnp.sqrt(2 * _CURVATURE * share * self.weight(sde.alpha(t) / sde.sigma(t)))
+        return lambda pose: factor * (to_state(self.model, pose) - state - beyond)
 
 
 def dposer_prior(

@@ -28,7 +28,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
-from jaxpose.geometry.rotations import forward_kinematics, matrix_from_axis_angle, offsets_of
+from jaxpose.geometry.rotations import (
+    bodies_first,
+    bodies_last,
+    forward_kinematics,
+    matrix_from_axis_angle,
+    offsets_of,
+    over_joints,
+    times,
+)
 
 Kind: TypeAlias = Literal["smpl", "smplh", "smplx"]
 
@@ -158,7 +166,9 @@ class PosedBody:
 
     def skin(self, ids: Array | None = None) -> Array:
         """Vertices [..., V, 3] metres, or those of `ids` [K] alone, [..., K, 3], at the price of K vertices."""
-        body = self.body if ids is None else _rows(self.body, ids)
+        if ids is not None:
+            return _skin_few(self, _rows(self.body, ids))
+        body = self.body
         rest = jnp.swapaxes(_rest_vertices(body, self.shaped.betas, self.shaped.expression), -1, -2)
         change = (self.rotations[..., 1:, :, :] - jnp.eye(3)).reshape(*self.rotations.shape[:-3], -1)
         v = rest + jnp.einsum("...p,pkv->...kv", change, body.posedirs, precision="highest")
@@ -169,6 +179,24 @@ class PosedBody:
         v = v[..., None, :, :]  # [..., 1, 3, V] beside T [..., 3, 4, V]
         turned = T[..., 0, :] * v[..., 0, :] + T[..., 1, :] * v[..., 1, :] + T[..., 2, :] * v[..., 2, :]
         return jnp.swapaxes(turned + T[..., 3, :], -1, -2) + self.transl[..., None, :]
+
+
+def _skin_few(posed: PosedBody, body: Body) -> Array:
+    """`skin` of a body of few vertices: the bodies are the last axis, as in forward kinematics."""
+    shaped, lead = posed.shaped, posed.joints.shape[:-2]
+    rest = jnp.broadcast_to(_rest_vertices(body, shaped.betas, shaped.expression), (*lead, len(body.weights), 3))
+    at_rest = jnp.broadcast_to(shaped.joints, posed.joints_rooted.shape)
+    G, x, J0, v = (
+        bodies_last(part, num)
+        for part, num in ((posed.global_rotations, 3), (posed.joints_rooted, 2), (at_rest, 2), (rest, 2))
+    )
+    R = bodies_last(jnp.broadcast_to(posed.rotations, posed.global_rotations.shape), 3)
+    change = (R[1:] - jnp.eye(3)[..., None]).reshape(-1, R.shape[-1])
+    v = v + jnp.swapaxes(jnp.tensordot(body.posedirs, change, ((0,), (0,)), precision="highest"), 0, 1)
+    A = jnp.concatenate([G, (x[:, :, None] - times(G, J0[:, :, None]))], 2)
+    T = over_joints(body.weights, A)
+    turned = times(T[:, :, :3], v[:, :, None])[:, :, 0] + T[:, :, 3]
+    return bodies_first(turned, lead) + posed.transl[..., None, :]
 
 
 def make_body(
