@@ -38,6 +38,8 @@ _TUNED = {
     "fitted on other views of these people among others",
     "diffpose17": "the sampler (number of steps, churn) of diffpose17 on validation subjects",
     "diffpose17_video": "the sampler (number of steps, churn) of diffpose17_video on validation subjects",
+    "prior21_fast": "the noise of the last call and the spread on these validation poses; prior21, where it "
+    "starts, on these people",
     "prior21": "prior21, its sampler and the weights of the fits on these validation subjects",
 }
 
