@@ -74,9 +74,6 @@ def _denoise_motion(options: Denoise, name: str, fitting: bodies.Fitting) -> Ite
         raise ValueError(f"{path}: {fps:g} frames per second; needed 1 to 1000 (--fps)")
     people = np.unique(found.source.person)
     yield f"{path}: {len(found.xyz)} frames at {fps:g}/s ({source}), {len(people)} people; {points}"
-    weights = MotionSettings().weights
-    settings = MotionSettings(weights=weights._replace(smooth=weights.smooth * (fps / _RATE) ** 3))
-    settings = bodies.with_method(settings, options.method)
     own_bones = found.points == "smpl22" and options.output.exports.body is None and not options.shape
     clips = [_clip(found, person) for person in people]
     frame, who = (np.concatenate([getattr(clip.source, name) for clip in clips]) for name in ("frame", "person"))
@@ -91,10 +88,16 @@ def _denoise_motion(options: Denoise, name: str, fitting: bodies.Fitting) -> Ite
         more = f", {filled} frames filled" if filled else ""
         yield f"person {clip.source.person[0]}: noise {how}: {1000 * levels[-1]:.1f} mm per coordinate{more}"
     free = EVERYTHING if options.shape else POSE_AND_PLACE
+    usual = bodies.with_method(MotionSettings(), options.method)
+    settings = []
+    for clip in clips:  # numbers of frames count at fps, of which a clip may have every second one
+        step = clip.source.frame[1] - clip.source.frame[0] if len(clip.xyz) > 1 else 1
+        smooth = usual.weights.smooth * float(fps / step / _RATE) ** 3
+        settings.append(usual._replace(weights=usual.weights._replace(smooth=smooth)))
 
     def work(key: Key, block: Block, _: bool) -> dict[str, Any]:
         own, seen = each_body[block.index], xyz[block.rows]
-        given: dict[str, Any] = {"start_pose": fitting.start_pose, "free": free, "settings": settings}
+        given: dict[str, Any] = {"start_pose": fitting.start_pose, "free": free, "settings": settings[block.index]}
         observed = (jnp.asarray(seen)[None], found.points, fitting.prior)
         noise = jnp.float32(levels[block.index])
         rows = bodies.as_rows(motion_task.denoise_motion(key, own, *observed, noise=noise, **given))

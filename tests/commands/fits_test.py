@@ -77,13 +77,13 @@ def test_denoising_fills_gaps_and_comes_nearer(run_prior, posed, tmp_path):
     joints = np.asarray(posed.joints)[:, :22]
     noisy = joints + np.random.default_rng(0).normal(0, 0.04, joints.shape)
     noisy[2, 20] = np.nan
-    seen = np.array([0, 1, 2, 4, 5])  # frames of a clip at 15/s, numbered by twos; number 6 is skipped
-    arrays = {"joints3d": noisy[seen], "skeleton": "smpl22", "up": "y", "fps": 15.0, "frame": 2 * seen}
+    seen = np.array([0, 1, 2, 4, 5])  # every second frame of a clip at 30/s; number 6 is skipped
+    arrays = {"joints3d": noisy[seen], "skeleton": "smpl22", "up": "y", "fps": 30.0, "frame": 2 * seen}
     np.savez(tmp_path / "p.npz", **arrays)
     run_prior("denoise", tmp_path / "p.npz", "--noise", 0.04, "--out", tmp_path / "o", "--bvh")
     with np.load(tmp_path / "o" / "p.npz") as z:
         np.testing.assert_array_equal(z["frame"], 2 * np.arange(NUM))
-        assert z["fps"] == 15
+        assert z["fps"] == 30
         away = np.linalg.norm(z["joints3d"] - joints, axis=-1)
         assert away[seen].mean() < 0.7 * np.nanmean(np.linalg.norm(noisy - joints, axis=-1)[seen])
         assert away[3].mean() < 0.08
