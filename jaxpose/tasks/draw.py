@@ -25,9 +25,9 @@ from jaxpose.tasks.typicality import can_judge, typicality
 # Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
 # (python -m experiments.benchmark --case=sampling).
 ROWS_IN_FLIGHT = 4096
-# On a CPU a quarter of them takes no more time (64 x 192 poses: 0.91 of the processor time), and what a network makes
-# of them is small beside the result of 100,000 hypotheses (python -m experiments.benchmark --case=memory).
-_ROWS_ON_CPU = 1024
+# Of more hypotheses than these: what a network makes of so many is small beside the result of 100,000
+# (--case=memory), and takes 5 % more time.
+_ROWS_OF_MANY = 1024
 STATIC = ("num", "sampler", "chunk", "return_path")  # arguments of `hypotheses` that are hashable values
 
 
@@ -44,7 +44,7 @@ def draw(
     """Draw `num` = H hypotheses of each of the problem's N rows; compiled once for a shape, and usable inside jit.
 
     sampler: a value of `tasks.samplers`; None: `stochastic()`, draws from the law in the steps that validation chose.
-    chunk:   hypotheses computed at once; None keeps about 1,000 poses in flight on a CPU, else 4,000, whatever H is.
+    chunk:   hypotheses computed at once; None keeps about 4,000 poses in flight, of more than 4,096 hypotheses 1,000.
     return_path: the denoising from start to result too.
     """
     check_num(num)
@@ -84,7 +84,7 @@ def hypotheses(
     return_path: bool = False,
 ) -> Hypotheses:
     """`draw` inside a program: `num` is what is computed, of which the first `count` make the summary (None: all)."""
-    one, at_once = _one_state(key, model, problem, sampler, return_path, chunk)
+    one, at_once = _one_state(key, model, problem, sampler, return_path, chunk, num)
     recalibration = model.recalibration.get(problem.task) if sampler.calibrated else None
 
     def some(h: Array) -> Decoded:
@@ -110,18 +110,18 @@ def draw_states(
     return_path: bool = False,
 ) -> tuple[Array, Any]:
     """States [H, N, J, D], or [H, T+1, N, J, D] from start to result, and `Start.kept` of each hypothesis."""
-    one, at_once = _one_state(key, model, problem, sampler, return_path, chunk)
+    one, at_once = _one_state(key, model, problem, sampler, return_path, chunk, num)
     return map_hypotheses(one, num, at_once)
 
 
 def _one_state(
-    key: Key, model: Model, problem: Problem, sampler: Sampler, return_path: bool, chunk: int | None
+    key: Key, model: Model, problem: Problem, sampler: Sampler, return_path: bool, chunk: int | None, num: int
 ) -> tuple[Callable[[Array], tuple[Array, Any]], int]:
     """The function that draws hypothesis h, and how many of them are drawn at once."""
     spec, sde = model.spec, model.spec.sde()
     run = sampler.run(spec, sde)
     rows = jax.eval_shape(problem.start, key).x.shape[0]
-    at_once = problem.rows_at_once or (_ROWS_ON_CPU if jax.default_backend() == "cpu" else ROWS_IN_FLIGHT)
+    at_once = problem.rows_at_once or (ROWS_IN_FLIGHT if num <= ROWS_IN_FLIGHT else _ROWS_OF_MANY)
 
     if problem.windows is None and "motion" in model.capabilities:
         raise ValueError(f"{model.spec.name!r} is a model of motions; needed a model of single poses")
