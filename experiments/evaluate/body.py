@@ -49,7 +49,7 @@ from jaxpose.tasks.rotations import rotation_std
 
 TASKS = ("motion", "fit", "walker")
 PRIORS = ("dposer", "none", "l2", "gaussian", "mixture")
-METHODS = {"lm": LevenbergMarquardt(50), "adam": None}
+METHODS = {"second_order": LevenbergMarquardt(50), "adam": None}
 _FRAMES, _NOISE_PX, _MISSING, _SHAPE = 1000, 3.0, 0.1, 0.5
 _WALKER_STRIDE, _WALKER_NOISE_PX = 5, 10.0
 _DETECTED, _SHARE = "dposer, a detector's errors", 0.01  # the noise of `jaxpose fit`: a share of the person's extent

@@ -56,13 +56,15 @@ def distill_job(config: ConfigDict) -> Job:
             f"with the same config.times and by config.loss.method 'energy', got {tuple(config.times)} and "
             f"{config.loss.method!r}"
         )
+    # the base is what the released model was made from, not a teacher of the user's own
+    of_base = bool(config.get("base")) and config.base in (config.train.init, teacher.spec.base)
     spec = dataclasses.replace(
         teacher.spec,
         name=config.name,
         times=tuple(config.times),
         num_steps=len(config.times) - 1,
-        base=config.base,
-        refine=config.refine,
+        base=config.base if of_base else "",
+        refine=config.refine if of_base else 0.0,
     )
     return (_job_of_rotations if of_rotations else _job_of_joints)(config, teacher, spec)
 

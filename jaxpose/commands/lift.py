@@ -245,10 +245,11 @@ def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int)
     The root is that of the same aggregate of all hypotheses where they stand in the camera frame.
     """
     key = blocks.folded_key(seed, _PROBES)
+    judge = scored(model) if how == "likelihood" else model  # here, as a program that is kept must not hold its weights
 
     def work(_: Key, block: Block, __: bool) -> dict[str, Array]:
         samples, root = lifted["samples"][:, block.rows], lifted["root"][:, block.rows]
-        pose, pose_root = _aggregate(key, model, samples, root, *data.observed(block.rows), how=how)
+        pose, pose_root = _aggregate(key, judge, samples, root, *data.observed(block.rows), how=how)
         return {"pose": pose, "pose_root": pose_root}
 
     return blocks.silently(blocks.gather(work, blocks.even(len(data.xy)), len(data.xy)))

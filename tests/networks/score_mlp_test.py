@@ -8,7 +8,7 @@ import pytest
 import shared
 
 from jaxpose.base import Condition
-from jaxpose.networks.layers import CentredDense, GroupNorm, silu, sinusoidal_embedding
+from jaxpose.networks.layers import CentredDense, GroupNorm, silu, silu_for_reverse, sinusoidal_embedding
 from jaxpose.networks.score_mlp import ScoreMLP
 
 GOLDEN = shared.GOLDEN / "gfpose"
@@ -184,3 +184,17 @@ def test_dposers_output_scale_is_a_falling_table_of_a_thousand_levels():
     same = ratio(jnp.float32(300.9 / 999)) / ratio(jnp.float32(300.1 / 999))
     next_level = ratio(jnp.float32(301.1 / 999)) / ratio(jnp.float32(300.9 / 999))
     np.testing.assert_allclose([same, next_level], [1, 1.00856], rtol=1e-5)
+
+
+def test_derivatives_of_training_are_those_of_autodiff(x64):
+    """The norm and SiLU of a loss have rules of their own; the forms without them are differentiated here."""
+    x = 2 * jax.random.normal(jax.random.key(0), (5, 64))
+    weight = jax.random.normal(jax.random.key(1), x.shape)
+    norm = GroupNorm(8, centred=True)
+    params = norm.init(jax.random.key(2), x)
+
+    def gradient(train):
+        act = silu_for_reverse if train else silu
+        return jax.grad(lambda x, p: (weight * act(norm.apply(p, x, train=train))).sum(), (0, 1))(x, params)
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), gradient(True), gradient(False))

@@ -12,7 +12,7 @@ import pytest
 from training import tiny
 
 from jaxpose.training.parallel import make_runner
-from jaxpose.training.step import init_state, make_optimizer, make_schedule, make_step
+from jaxpose.training.step import init_state, make_optimizer, make_schedule, make_step, num_slices
 
 NUM_STEPS = 5  # the length of a dispatch of tiny.train
 
@@ -175,3 +175,9 @@ def test_what_cannot_be_averaged_is_refused():
     state, step = one_step_function(lambda p, key, example: (p["w"][0], {"loss": p["w"][0]}), tx, params)
     with pytest.raises(ValueError, match="must not be named"):
         step(state, ())
+
+
+@pytest.mark.parametrize(("share", "slices"), [(4096, 16), (768, 3), (100, 1), (257, 1), (600, 3)])
+def test_slices_of_a_cpu_stay_in_the_cache(share, slices):
+    """As large as 256 examples allow; where only tiny ones divide the share (257 is prime), none."""
+    assert num_slices(share) == slices
