@@ -1,8 +1,9 @@
-# make demo | test | check | nightly | docs | web | web-test | bench | format | clean
+# make demo | test | check | nightly | newest | lock | docs | web | web-test | bench | format | clean
 #
 # Needs Python >= 3.11, git and make. A target makes the virtual environment that it runs in: .venv with python3, or
-# .venv-<version> with the interpreter of PYTHON=python3.12. Packages are installed again only when pyproject.toml or
-# requirements.txt change. WORKERS=1 runs pytest in one process instead of two; PYTEST="tests/geometry -x" are its arguments.
+# .venv-<version> with the interpreter of PYTHON=python3.12. The packages are those of requirements.txt, which `make lock`
+# writes: one set of versions for each Python. They are installed again only when it or pyproject.toml change. `make newest`
+# tests with the newest versions there are, and shows which those are. WORKERS=1 runs pytest in one process instead of two; PYTEST="tests/geometry -x" are its arguments.
 # BENCH="--case=sampling --compare" are those of the benchmark. The documentation site needs packages of its own (extra `docs`),
 # which `make docs` and `make nightly` install. `make web` builds the page for browsers from the registries of Python and npm (node >= 20);
 # WEB_MODEL=FILE.safetensors HYPOTHESES=40 are its few-step model and how many poses it draws.
@@ -10,6 +11,7 @@
 WORKERS := 2
 PYTEST :=
 BENCH :=
+REQUIREMENTS := requirements.txt
 WEB_MODEL := pose17_fast
 HYPOTHESES := 20
 
@@ -27,7 +29,7 @@ nproc := NPROC=1
 xdist := -n $(WORKERS) --dist worksteal
 endif
 
-.PHONY: demo test check nightly docs web web-test bench format clean
+.PHONY: demo test check nightly newest lock docs web web-test bench format clean
 
 demo: $(STAMP)
 	$(BIN)/python -m experiments.demo --out demo_out
@@ -43,6 +45,20 @@ check: $(STAMP)
 nightly: docs
 	$(nproc) $(BIN)/python -m pytest -m slow $(xdist) $(PYTEST)
 	NPROC=1 $(BIN)/python tests/mutations.py
+	$(MAKE) newest
+
+# pip warns of packages past pyproject's bounds and installs them: whether they work is the question.
+newest:
+	$(MAKE) VENV=.venv-newest REQUIREMENTS=.ci/requirements.in .venv-newest/installed
+	.venv-newest/bin/python -m pip install --disable-pip-version-check --quiet --upgrade --upgrade-strategy eager -r .ci/requirements.in
+	.venv-newest/bin/python -m pip install --disable-pip-version-check --quiet --upgrade jax jaxlib flax optax numpy orbax-checkpoint
+	.venv-newest/bin/python -m pip freeze --exclude-editable | diff requirements.txt - || true
+	$(MAKE) VENV=.venv-newest REQUIREMENTS=.ci/requirements.in test
+
+lock: $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet uv
+	$(BIN)/uv pip compile .ci/requirements.in --universal --python-version 3.11 --upgrade --quiet --no-annotate \
+		--custom-compile-command "make lock" --output-file requirements.txt
 
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
@@ -69,11 +85,11 @@ clean:
 	rm -rf build dist demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find jaxpose experiments tests -name __pycache__ -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml requirements.txt
+$(STAMP): pyproject.toml $(REQUIREMENTS)
 	@$(PYTHON) -c '' || { echo "make: $(PYTHON) does not run; name a Python >= 3.11 by PYTHON=" >&2; exit 1; }
 	@$(PYTHON) .ci/venv.py $(VENV)
 	@echo "installing into $(VENV): some minutes the first time"
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r $(REQUIREMENTS)
 	@touch $@
 
 $(VENV)/installed-docs: $(STAMP)

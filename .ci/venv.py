@@ -1,4 +1,4 @@
-"""Make a virtual environment with pip in it: `python3 .ci/venv.py FOLDER`.
+"""Make a virtual environment with pip in it: `python3 .ci/venv.py FOLDER`; `--newest` prints the newest Python here.
 
 Runs on Pythons that are too old for jaxpose too, so that they get a message and no traceback. Debian ships Python
 without ensurepip, which is in the package python3-venv: root gets it installed, anybody else is told.
@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 NEWER = ("python3.14", "python3.13", "python3.12", "python3.11")
+PYENV = os.path.join(os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv")), "versions")
 
 
 def main(folder):
@@ -34,6 +35,17 @@ def check_version():
     sys.exit(f"jaxpose needs Python >= 3.11, {sys.executable} is {sys.version.split()[0]}: {hint}")
 
 
+def newest():
+    """The newest interpreter on PATH or of pyenv; pyenv's names on PATH run only where a version is chosen."""
+    for name in NEWER:
+        version = name[len("python") :] + "."
+        folders = sorted(x for x in (os.listdir(PYENV) if os.path.isdir(PYENV) else []) if x.startswith(version))
+        for candidate in [name, *(os.path.join(PYENV, folder, "bin", name) for folder in folders)]:
+            if runs(candidate, "--version"):
+                return candidate
+    sys.exit("no Python >= 3.11 is here")
+
+
 def has_ensurepip():
     """Whether a new process of this Python can make an environment with pip."""
     return runs(sys.executable, "-c", "import venv, ensurepip")
@@ -48,4 +60,4 @@ def runs(*command):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    print(newest()) if sys.argv[1] == "--newest" else main(sys.argv[1])

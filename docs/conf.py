@@ -16,7 +16,7 @@ import generate  # noqa: E402
 
 project = "jaxpose"
 copyright = "the jaxpose authors"
-release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 version = release
 
 extensions = ["myst_nb", "sphinx.ext.autodoc"]

@@ -49,13 +49,13 @@ def write(docs: Path, root: Path) -> None:
         pages[name] = f"# {title}\n\n" + "\n".join(blocks)
     for name, page in pages.items():
         target = docs / "api" / f"{name}.md"
-        if not target.is_file() or target.read_text() != page:  # an unchanged page is not built again
-            target.write_text(page)
+        if not target.is_file() or target.read_text(encoding="utf-8") != page:  # an unchanged page is not built again
+            target.write_text(page, encoding="utf-8")
 
 
 def _tier_1(api: Path) -> str:
     """The page of the names that jaxpose/api.py imports: functions first, then types."""
-    lines = [n for n in ast.parse(api.read_text()).body if isinstance(n, ast.ImportFrom)]
+    lines = [n for n in ast.parse(api.read_text(encoding="utf-8")).body if isinstance(n, ast.ImportFrom)]
     names = sorted(alias.name for line in lines for alias in line.names)
     kinds = {"Functions": ("autofunction", str.islower), "Types": ("autoclass", str.isupper)}
     page = "# `jaxpose`\n"
@@ -69,7 +69,7 @@ def _tier_1(api: Path) -> str:
 def _block(root: Path, module: str) -> str:
     """A module of the page; of a package that passes names on (it has `__all__`), the docstring alone."""
     package = root / module.replace(".", "/") / "__init__.py"
-    option = "   :no-members:\n" if package.is_file() and "__all__" in package.read_text() else ""
+    option = "   :no-members:\n" if package.is_file() and "__all__" in package.read_text(encoding="utf-8") else ""
     return f"## `{module}`\n\n```{{eval-rst}}\n.. automodule:: {module}\n{option}```\n"
 
 
@@ -79,7 +79,7 @@ def _modules(package: Path, place: str) -> list[str]:
     files = [single] if single.is_file() else sorted((package / place).rglob("*.py"))
     found = []
     for path in files:
-        if not ast.parse(path.read_text()).body or path.stem == "__main__":
+        if not ast.parse(path.read_text(encoding="utf-8")).body or path.stem == "__main__":
             continue
         parts = path.relative_to(package.parent).with_suffix("").parts
         found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))

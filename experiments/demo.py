@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
         keypoints = np.where(z["confidence"][..., None] > 0, z["keypoints"], np.nan)
         confidence, fps = z["confidence"], float(z["fps"])
     row = lifting_row(jnp.asarray(samples), jnp.asarray(truth), np.array(["demo"] * len(truth)))
-    speed = json.loads((out / "demo_clip.json").read_text())["poses_per_second"]
+    speed = json.loads((out / "demo_clip.json").read_bytes())["poses_per_second"]
     print(f"""
 A procedural person, {len(truth)} frames, 2D detections with noise and an occluded wrist; root depth not given.
   error of the mean of {len(samples)} hypotheses   {row["mean_mm"]:6.1f} mm

@@ -79,7 +79,7 @@ class ProgramBound:
 
 def _limit() -> int:
     try:
-        return int(_MOST_MAPS.read_text())
+        return int(_MOST_MAPS.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return _USUAL_MOST
 

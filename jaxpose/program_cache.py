@@ -176,7 +176,7 @@ def _machine() -> str:
 def _processor() -> list[str]:
     """The lines on model and features of the first processor in /proc/cpuinfo; its name where that is not there."""
     try:
-        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
     except OSError:
         return [platform.processor()]
     told = ("vendor_id", "cpu family", "model", "model name", "flags", "Features", "CPU implementer", "CPU part", "isa")

@@ -43,4 +43,8 @@ def _programs_are_dropped():
 def _resident_bytes() -> float:
     """Of this process; infinite where /proc is not there to tell."""
     statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else float("inf")
+    return (
+        int(statm.read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if statm.exists()
+        else float("inf")
+    )

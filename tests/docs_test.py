@@ -23,7 +23,7 @@ PYTHON = [path for path in PAGES if "```python" in path.read_text()]
 
 
 def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def command_lines(path: Path) -> Iterator[str]:
@@ -32,7 +32,7 @@ def command_lines(path: Path) -> Iterator[str]:
         for line in block.replace("\\\n", " ").splitlines():
             if line.startswith("$ "):
                 yield line[2:]
-    yield from re.findall(r"`(python -m experiments\.[^`\n]*)`", path.read_text())
+    yield from re.findall(r"`(python -m experiments\.[^`\n]*)`", path.read_text(encoding="utf-8"))
 
 
 def commands(start: str) -> list[str]:

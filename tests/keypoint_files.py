@@ -26,7 +26,7 @@ def same(kp: Keypoints, values: np.ndarray, skeleton: Skeleton) -> None:
 
 
 def write(path: Path, content: object, **kwargs) -> Path:
-    path.write_text(content if isinstance(content, str) else json.dumps(content, **kwargs))
+    path.write_text(content if isinstance(content, str) else json.dumps(content, **kwargs), encoding="utf-8")
     return path
 
 

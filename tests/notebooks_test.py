@@ -13,7 +13,7 @@ NOTEBOOKS = sorted(COLABS.glob("*.ipynb"))
 
 
 def code_cells(path: Path) -> list[dict[str, Any]]:
-    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    return [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 
 
 def execute(path: Path) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        devices = json.loads(path.read_text())
+        devices = json.loads(path.read_text(encoding="utf-8"))
         for entry in devices.values():
             for place, ratio in _flat(entry["ratios"]).items():
                 if not (float(ratio["value"]) > 0 and ratio["better"] in BETTER):
@@ -146,7 +146,7 @@ def document(path: Path, about: str, tables: dict[str, str]) -> None:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     for case, lines in tables.items():
         mark = re.compile(rf"(<!-- table: {re.escape(case)} -->\n).*?(<!-- end -->)", re.DOTALL)
         block = f"{about}\n\n{lines}\n\n"

@@ -16,7 +16,6 @@ import dataclasses
 import functools
 import math
 import os
-import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+import psutil
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.options import option
@@ -303,15 +303,19 @@ def training_operations(params: Any, *, examples: int, draws: int) -> float:
 
 
 def peak_rss_mb(run: Run) -> float:
-    """Most resident memory of this process in MB while `run` runs; since its start where the system cannot tell."""
+    """Most resident memory of this process in MB while `run` runs.
+
+    Only Linux can set the count back: on Windows it is the most since the process began, on macOS that after `run`.
+    """
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
         jax.block_until_ready(run())
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
     except OSError:
         jax.block_until_ready(run())
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        used = psutil.Process().memory_info()
+        return getattr(used, "peak_wset", used.rss) / 1e6
 
 
 def example_inputs(batch: int) -> tuple[Array, ...]:

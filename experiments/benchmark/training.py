@@ -119,7 +119,9 @@ def startup(setup: Setup) -> list[Row]:
     del setup
     runs = []
     for _ in range(_STARTS + 1):
-        done = subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", _IMPORTS], capture_output=True, text=True, encoding="utf-8", check=True
+        )
         runs.append([float(x) for x in done.stdout.split()])
     base, beyond = np.array(runs[1:]).T
     figures = {
@@ -143,7 +145,13 @@ def in_process(setup: Setup, case: str, num: int, *, threads: int | None = None)
         *(f"--batch={setup.sizes.batch}", f"--hypotheses={setup.sizes.hypotheses}"),
     ]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2], check=False
+        command,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        check=False,
     )
     if done.returncode:
         raise ValueError(f"{case} on {num} devices: exit status {done.returncode}: {done.stderr[-500:]}")

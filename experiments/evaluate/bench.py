@@ -208,7 +208,7 @@ def tell_progress(done: int, total: int, started: float) -> None:
 
 def generic_body() -> Body:
     """The skeleton on which the benchmark's joints were made, without a mesh."""
-    skeletons = json.loads((data_root() / "mocap" / "skeletons.json").read_text())
+    skeletons = json.loads((data_root() / "mocap" / "skeletons.json").read_text(encoding="utf-8"))
     offsets = jnp.asarray(skeletons["smpl22_generic"]["offsets_m"], jnp.float32)
     still = jnp.broadcast_to(jnp.eye(3), (22, 3, 3))
     return skeleton_body(forward_kinematics(still, offsets, SMPL_22.parents)[0])

@@ -125,8 +125,8 @@ def _together(rows: list[dict[str, Any]]) -> dict[str, Any]:
     values["up_in_90"] = float(np.mean([row["up_in_90"] for row in told]))
     values["in_radius"] = float(np.mean([row["in_radius"].mean() for row in told]))
     y, p = (np.concatenate([row[name] for row in told]) for name in ("stands", "chance"))
-    both = (y & (p > 0.5)).sum()
-    values |= {"precision": float(both / max((p > 0.5).sum(), 1)), "recall": float(both / max(y.sum(), 1))}
+    both = float((y & (p > 0.5)).sum())
+    values |= {"precision": both / max(float((p > 0.5).sum()), 1), "recall": both / max(float(y.sum()), 1)}
     return values | {"brier": float(((p - y) ** 2).mean()), "brier_base": float(y.mean() * (1 - y.mean()))}
 
 

@@ -117,7 +117,7 @@ def main(options: Options) -> None:
         if not done.is_file():
             model = _model(out, encoder, name, options.steps)
             write_json(done, {**told, **dict(score(model, ROWS[name].setting, clips, doubtful, options, out, name))})
-        table[name] = json.loads(done.read_text())
+        table[name] = json.loads(done.read_bytes())
         if any(table[name][k] != v for k, v in told.items()):
             raise ValueError(f"{done}: was made with other options; needed {told}, or a new --workdir")
         print(name, *(f"{k} {_shown(v)}" for k, v in table[name].items() if k not in told), sep=" | ", flush=True)

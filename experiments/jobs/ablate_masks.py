@@ -65,7 +65,7 @@ def main(options: Options) -> None:
         done = out / f"{name}.json"
         if not done.is_file():
             write_json(done, score(train(out, name, rates), bench, options.poses))
-        table[name] = {**rates._asdict(), **json.loads(done.read_text())}
+        table[name] = {**rates._asdict(), **json.loads(done.read_bytes())}
     print(" | ".join(["masks", *next(iter(table.values()))]))
     for name, row in table.items():
         print(" | ".join([name, *(f"{v:.3g}" for v in row.values())]))

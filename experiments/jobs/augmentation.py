@@ -187,7 +187,7 @@ def is_done(out: Path, row: Row, training: dict[str, Any], generator: released.M
     path = out / f"{row}.json"
     if not path.is_file():
         return False
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_bytes())
     wanted = {"training": training, "generator": generator_settings(row, generator, options)}
     for name, value in wanted.items():
         # through JSON, as tuples come back as lists
@@ -292,7 +292,7 @@ def score(network: Regressor, params: Params, statistics: Statistics, bench: Lif
 
 def read_rows(out: Path, training: dict[str, Any]) -> list[dict[str, Any]]:
     """All finished rows in `out`, by share, kind and seed; ValueError where one was trained in another way."""
-    rows = [json.loads(path.read_text()) for path in sorted(out.glob("*_*_*.json"))]
+    rows = [json.loads(path.read_bytes()) for path in sorted(out.glob("*_*_*.json"))]
     for row in rows:
         if row["training"] != json.loads(json.dumps(training)):
             raise ValueError(

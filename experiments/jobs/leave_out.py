@@ -86,7 +86,7 @@ def main(options: Options) -> None:
             path = out / (f"{name}_{recipe}_{num}_people.json" if num else f"{name}_{recipe}.json")
             if not path.is_file():
                 write_json(path, trained_row(name, recipe, num, scored, options, path))
-            print(f"{path.stem}: mean {json.loads(path.read_text())['mean_mm']:.1f} mm", flush=True)
+            print(f"{path.stem}: mean {json.loads(path.read_bytes())['mean_mm']:.1f} mm", flush=True)
     for name in options.groups:
         print("\n".join(["", *table_lines(out, name)]))
 
@@ -165,7 +165,7 @@ def score(model: released.Model, scored: Seen, options: Options) -> dict[str, An
 
 def table_lines(out: Path, name: str) -> list[str]:
     """A line for each finished recipe of a group."""
-    rows = [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}_*.json"))]
+    rows = [json.loads(path.read_bytes()) for path in sorted(out.glob(f"{name}_*.json"))]
     first = next((r for r in rows if r["recipe"] == "0.7" and not r.get("people")), None)
     lines = [f"{name} | mean | against 0.7 (95 %) | best of H | P-MPJPE | ECE | 90 % radius holds | tilt < 20 | > 45"]
     for row in sorted(rows, key=lambda r: (RECIPES.index(r["recipe"]), r.get("people") or np.inf)):

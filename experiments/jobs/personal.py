@@ -73,7 +73,7 @@ def figures(options: Options) -> dict[str, dict[str, float]]:
 
 def make_person(folder: Path, subject: str) -> Path:
     """A folder as of `jaxpose prepare mocap`: the subject's takes, every second one for validation."""
-    legal = json.loads((data_root() / "mocap" / "splits.json").read_text())["val"]
+    legal = json.loads((data_root() / "mocap" / "splits.json").read_text(encoding="utf-8"))["val"]
     if subject not in legal:
         raise ValueError(f"--subject: got {subject!r}; legal are those no released model was trained on: {legal}")
     source = data_root() / "mocap" / ("hdm05.npz" if subject.startswith("hdm_") else "cmu.npz")

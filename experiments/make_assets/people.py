@@ -44,7 +44,7 @@ def main() -> None:
 
 def _ansur() -> dict[str, np.ndarray]:
     path = data_root() / "anthropometry" / "ansur2.csv"
-    header, *rows = (line.split(",") for line in path.read_text().split())
+    header, *rows = (line.split(",") for line in path.read_text(encoding="utf-8").split())
     column = {name: np.array([row[i] for row in rows]) for i, name in enumerate(header)}
     men, mm = column["sex"] == "m", {name: x.astype(float) for name, x in column.items() if name != "sex"}
     log = np.log(

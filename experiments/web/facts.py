@@ -45,4 +45,4 @@ def _from_face(joints: tuple[str, ...], pair: tuple[int, int]) -> bool:
 
 if __name__ == "__main__":
     source = Path(sys.argv[1])
-    source.with_suffix(".json").write_text(json.dumps(facts(source)))
+    source.with_suffix(".json").write_text(json.dumps(facts(source)), encoding="utf-8")

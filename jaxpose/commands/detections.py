@@ -176,8 +176,8 @@ def settle_camera(kp: Keypoints, given: KeypointFile) -> tuple[np.ndarray, str]:
     fov = DEFAULT_FOV_DEG if given.fov is None else given.fov
     size, origin = given.image_size or kp.image_size, "image"
     if size is None:
-        size, origin = kp.xy[kp.confidence > 0].max(0), "smallest image that holds the keypoints,"
-    width, height = float(size[0]), float(size[1])
+        origin = "smallest image that holds the keypoints,"
+    width, height = (float(x) for x in (kp.xy[kp.confidence > 0].max(0) if size is None else size))
     how = "given" if given.fov is not None else "assumed (no camera known)"
     intrinsics = intrinsics_from_fov(width, height, np.radians(fov))
     return intrinsics, f"field of view of {fov:g} degrees {how}, {origin} {width:.0f} x {height:.0f}"

@@ -11,6 +11,7 @@ before everything that takes time to import.
 
 import os
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -113,7 +114,7 @@ class _Unwritten(OSError):
 
 def _drop_output() -> None:
     """Nothing more goes to stdout: Python would try again at its end, and complain."""
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the process ends
 
 
 def check_alone() -> None:
@@ -149,9 +150,9 @@ def _heard(running: Running) -> Iterator[None]:
     hook, sys.unraisablehook = sys.unraisablehook, _not_swallowed(running, sys.unraisablehook)
     for number in ours:
         signal.signal(number, stop)
-    here, there = os.pipe()
-    os.set_blocking(there, False)
-    wakeup = signal.set_wakeup_fd(there, warn_on_full_buffer=False)
+    here, there = socket.socketpair()  # Windows takes no pipe that does not block
+    there.setblocking(False)
+    wakeup = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
     watching = threading.Thread(target=_watch, args=(here, seen, stop, running), daemon=True)
     watching.start()
     try:
@@ -161,15 +162,15 @@ def _heard(running: Running) -> Iterator[None]:
         for number in ours:
             signal.signal(number, before[number])
         sys.unraisablehook = hook
-        os.close(there)  # ends the thread
+        there.close()  # ends the thread
 
 
-def _watch(signals: int, seen: threading.Event, handler: Any, running: Running) -> None:
-    while number := os.read(signals, 1):
+def _watch(signals: socket.socket, seen: threading.Event, handler: Any, running: Running) -> None:
+    while number := signals.recv(1):
         # a command may have another meaning for a signal (`live`: the input has ended)
         if signal.getsignal(number[0]) is handler and not seen.wait(_PATIENCE):
             _leave(INTERRUPTED if number[0] == signal.SIGINT else TERMINATED, running)
-    os.close(signals)
+    signals.close()
 
 
 def _not_swallowed(running: Running, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:

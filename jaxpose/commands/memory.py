@@ -9,15 +9,15 @@ they are of one detection; 280 a pose for those of other blocks. tests/commands/
 ratio to the peak.
 """
 
-import os
-import sys
 from pathlib import Path
 
 import jax
+import psutil
 
 _WORKING, _HELD, _STATE = 1600, 280, 600
 _CGROUP = Path("/sys/fs/cgroup")
-# Limit and use of the processes' group: version 2 and version 1 of Linux' control groups.
+_LIMITS = {"RLIMIT_AS": "vms", "RLIMIT_DATA": "data"}  # and the field of psutil's memory_info that counts for each
+# Limit and use of the processes' group: version 2 and version 1 of Linux' control groups, which psutil leaves out.
 _GROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
@@ -49,37 +49,23 @@ def device_memory() -> float | None:
     return said["bytes_limit"] - said.get("bytes_in_use", 0) if "bytes_limit" in said else None
 
 
-def _of_machine() -> float | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * float(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        pages = os.sysconf("SC_PHYS_PAGES") if "SC_PHYS_PAGES" in os.sysconf_names else -1
-        return float(pages * os.sysconf("SC_PAGE_SIZE")) if pages > 0 else None
+def _of_machine() -> float:
+    return float(psutil.virtual_memory().available)
 
 
 def _of_group(names: tuple[str, str]) -> float | None:
     try:
-        most, used = ((_CGROUP / name).read_text().strip() for name in names)
+        most, used = ((_CGROUP / name).read_text(encoding="utf-8").strip() for name in names)
         return None if most == "max" else float(most) - float(used)
     except (OSError, ValueError):
         return None
 
 
 def _of_process() -> float | None:
-    """By `ulimit -v` and `ulimit -d`."""
-    if sys.platform == "win32":
+    """By `ulimit -v` and `ulimit -d`, where the system has them."""
+    if not hasattr(psutil, "RLIMIT_AS"):
         return None
-    import resource
-
-    found = []
-    for limit, field in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
-        most = resource.getrlimit(limit)[0]
-        if most != resource.RLIM_INFINITY:
-            try:
-                lines = Path("/proc/self/status").read_text().splitlines()
-                used = next(1024 * float(line.split()[1]) for line in lines if line.startswith(field))
-            except (OSError, StopIteration):
-                used = 0.0
-            found.append(most - used)
-    return min(found, default=None)
+    process = psutil.Process()
+    used, most = process.memory_info(), {name: process.rlimit(getattr(psutil, name))[0] for name in _LIMITS}
+    left = [most[name] - getattr(used, _LIMITS[name]) for name in _LIMITS if most[name] != psutil.RLIM_INFINITY]
+    return min(map(float, left), default=None)

@@ -89,7 +89,7 @@ def _paths(sources: tuple[Path, ...]) -> tuple[str, ...]:
 def _command_of(summary: Path) -> tuple[str, tuple[str, ...]] | None:
     """The command and sources of an earlier result; None where there is none."""
     try:
-        said = json.loads(summary.read_text())
+        said = json.loads(summary.read_text(encoding="utf-8"))
         found = said.get("input", [])
         return str(said["command"]), (found,) if isinstance(found, str) else tuple(map(str, found))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -217,12 +217,10 @@ def _linear(srgb: np.ndarray) -> np.ndarray:
 
 def processor() -> str:
     """The name of the processor of this machine, and how many threads of it there are."""
-    name = platform.processor() or platform.machine()
-    table = Path("/proc/cpuinfo")
-    if table.is_file():
-        found = [line.partition(":")[2].strip() for line in table.read_text().splitlines() if "model name" in line]
-        name = found[0] if found else name
-    return f"{name}, {os.cpu_count()} threads"
+    name, table = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
+    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return f"{names[0] if names else name}, {os.cpu_count()} threads"
 
 
 def _viser() -> Any:

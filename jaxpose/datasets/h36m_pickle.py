@@ -80,7 +80,7 @@ def _claim(parts: Path, sources: list[Path], split: str, shard: int) -> Iterator
     files = [[str(s.absolute()), s.stat().st_size, s.stat().st_mtime_ns] for s in sources]
     claim = {"files": files, "split": split, "shard": shard, "layout": str(LAYOUT)}
     path = parts / "claim.json"
-    if path.is_file() and json.loads(path.read_text()) == claim:
+    if path.is_file() and json.loads(path.read_bytes()) == claim:
         yield f"going on with {len(list(parts.glob('*.npz')))} finished shards in {parts}"
         return
     shutil.rmtree(parts, ignore_errors=True)

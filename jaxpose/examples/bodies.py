@@ -132,7 +132,7 @@ def people_of(joints: np.ndarray, carriers: np.ndarray, person: np.ndarray) -> P
     local = np.einsum("njba,njb->nja", carriers.astype(np.float32), joints - joints[:, _PARENT])
     offsets = np.stack([np.median(local[person == s], 0) for s in range(person.max() + 1)])
     length = np.maximum(np.linalg.norm(offsets, axis=-1), 1e-6)
-    table = json.loads((ASSETS / "people.json").read_text())
+    table = json.loads((ASSETS / "people.json").read_bytes())
     column = {H36M_17.joints.index(j): table["segments"].index(s) for s, js in SEGMENTS.items() for j in js}
     shared = [H36M_17.joints.index(j) for s in _SHARED for j in SEGMENTS[s]]
     # one length for both sides of the mean person

@@ -57,7 +57,9 @@ DETECTOR = np.array(
 
 def _limb_table(path: Path) -> np.ndarray:
     """A table like DETECTOR of a file of the limbs: hip and thorax are middles of pairs, what is left is as thorax."""
-    rows = {row["joint"]: [row[key] for key in _COLUMNS] for row in json.loads(path.read_text())["joints"]}
+    rows = {
+        row["joint"]: [row[key] for key in _COLUMNS] for row in json.loads(path.read_text(encoding="utf-8"))["joints"]
+    }
     for middle, side in (("hip", "hip"), ("thorax", "shoulder")):
         rows[middle] = np.mean([rows[f"left_{side}"], rows[f"right_{side}"]], 0).tolist()
     return np.array([rows.get(joint, rows["thorax"]) for joint in H36M_17.joints], np.float32)

@@ -134,10 +134,10 @@ def read_body_points(
         raise ValueError(f"--only: got {unknown[0]!r}; legal are {', '.join(POINT_SETS[name])}")
     keep = known_points(body, name) & (only is None or np.isin(np.array(POINT_SETS[name]), list(only)))
     xyz = np.where(keep[:, None], xyz, np.nan).astype(np.float32)
-    seen = np.isfinite(xyz).all(-1)
-    if not seen.any():
+    finite = np.isfinite(xyz).all(-1)
+    if not finite.any():
         raise ValueError(f"{path}: none of its points is one of the body's, or of those asked for")
-    return BodyPoints(xyz, name, source, int(seen.any(0).sum()))
+    return BodyPoints(xyz, name, source, int(finite.any(0).sum()))
 
 
 def check_enough(path: FilePath, data: BodyPoints) -> None:

@@ -211,6 +211,6 @@ def _metadata(model: Model, given: Skeleton) -> dict[str, str]:
 def _licence(model: Model) -> str:
     """That of the weights, as the model's card says; of a model without one, its owner's to say."""
     card = ASSETS / f"{model.spec.name}.md"
-    rows = card.read_text().splitlines() if card.is_file() else []
+    rows = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
     (said,) = [row.split("|")[2].strip() for row in rows if row.startswith("| licence |")] or ["not stated"]
     return said

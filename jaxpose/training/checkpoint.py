@@ -99,7 +99,7 @@ def latest(workdir: str | Path) -> tuple[Any, dict[str, Any]] | None:
         path = _directory(workdir) / str(step)
         fault = _agreed_fault(path)
         if fault is None:
-            meta = json.loads((path / "meta" / "metadata").read_text())
+            meta = json.loads((path / "meta" / "metadata").read_bytes())
             if meta.get("format") != FORMAT:
                 raise ValueError(
                     f"{path}: checkpoint of format {meta.get('format')}, this version of jaxpose reads format {FORMAT}"
@@ -122,7 +122,7 @@ def git_commit() -> str:
     """Commit of the code that runs, with "-dirty" when files differ from it; "unknown" outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -167,7 +167,7 @@ def _hash_of_text(hashes: Mapping[str, str]) -> str:
 def _fault_of(path: Any) -> str | None:
     """What is wrong with a checkpoint's files; None where all are as they were written."""
     try:
-        said = json.loads((path / _HASHES).read_text())
+        said = json.loads((path / _HASHES).read_bytes())
         hashes = dict(said["files"])
         if said["hashes"] != _hash_of_text(hashes):
             return f"{_HASHES} was changed"

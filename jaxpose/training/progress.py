@@ -35,7 +35,7 @@ class MetricLog:
         row = {"step": step} | {name: float(f"{value:.6g}") for name, value in sorted(values.items())}
         self._lines.append(json.dumps(row) + "\n")
         if not self._stored:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(self._lines[-1])
         if self.events is not None:
             self.events.add_event(_scalars(step, values))
@@ -48,7 +48,7 @@ class MetricLog:
     def flush(self) -> None:
         """All lines are where they belong."""
         if self._stored:
-            self.path.write_text("".join(self._lines))
+            self.path.write_text("".join(self._lines), encoding="utf-8")
 
     def close(self) -> None:
         self.flush()
@@ -63,7 +63,7 @@ def open_log(workdir: str | Path, step: int) -> MetricLog:
         return MetricLog(None, None, [])
     path, lines = folder / "metrics.jsonl", []
     if path.exists():
-        lines = [line + "\n" for line in path.read_text().splitlines() if _step_of(line) <= step]
+        lines = [line + "\n" for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
         with atomic(path) as file:
             file.write("".join(lines).encode())
     return MetricLog(path, _open_events(folder / "tensorboard", step), lines)

@@ -1,15 +1,17 @@
 """The work folder of a run: one run at a time, and one configuration.
 
-The lock is of the operating system (flock), so a process that has ended, however, holds none. Storage with a scheme
-(gs://) has no locks; there two runs in one folder are not noticed.
+The lock is of the operating system (by filelock), so a process that has ended in any way holds none. Storage with a
+scheme (gs://) has no locks; there two runs in one folder are not noticed.
 """
 
 import contextlib
-import fcntl
 import os
 import socket
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from jaxpose.training import processes
 
@@ -24,20 +26,18 @@ def locked(workdir: str | os.PathLike[str]) -> Iterator[None]:
     if not processes.is_first() or "://" in os.fspath(folder) or folder in _held:
         yield
         return
+    lock, owner = FileLock(folder / "lock", blocking=False), Path(folder / "owner")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / "lock", "a+")  # noqa: SIM115
+        lock.acquire()
+    except Timeout:
+        name = owner.read_text(encoding="utf-8") if owner.is_file() else "its name is not known"
+        raise ValueError(f"{folder}: another run is under way there ({name.strip()[:100]})") from None
     except OSError as error:
         raise ValueError(f"{folder}: needed a folder that can be written ({error.strerror})") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise ValueError(f"{folder}: another run is under way there ({file.read().strip()[:100]})") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+    with lock:
+        lock.release()  # of `acquire`: the block has its own
+        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         _held.add(folder)
         try:
             yield

@@ -169,7 +169,7 @@ def test_a_reader_that_leaves_ends_a_command_quietly(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")
 def test_output_that_cannot_be_printed_is_told_in_one_line():
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         probe = "from jaxpose import cli\nfrom jaxpose.commands import generate\n"
         probe += "generate.generate = lambda options: iter(['x'])\ncli.main(['generate', '--num', '1', '--out', 'o'])"
         env = os.environ | {"PYTHONPATH": str(ROOT)}

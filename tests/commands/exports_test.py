@@ -196,7 +196,7 @@ def test_trc_leaves_missing_frames_empty(written):
 
 
 def test_csv_is_a_row_for_each_joint(written):
-    with open(written[0] / "clip.csv", newline="") as file:
+    with open(written[0] / "clip.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * (NUM - len(GAP)) * 17
     row = next(r for r in rows if (r["frame"], r["take"], r["joint"]) == ("14", "best", "left_wrist"))
@@ -328,5 +328,5 @@ def test_flags_that_cannot_be_served_are_refused_before_any_work(refused, tmp_pa
 
 def test_inputs_are_not_overwritten(refused, tmp_path):
     source = Path(tmp_path / "a.csv")
-    source.write_text("frame\n")
+    source.write_text("frame\n", encoding="utf-8")
     assert "would be overwritten" in refused("lift", source, "--out", tmp_path)

@@ -55,7 +55,7 @@ def test_a_lifted_clip_is_judged_by_its_aggregate_in_all_files(run, judges, tmp_
         **{"judged_by": "tiny", "least_percentile": 1.0, "out_of_distribution": len(outside)},
         "median": pytest.approx(np.median(found["typicality"]), abs=0.06),
     }
-    with open(tmp_path / "demo_clip.csv", newline="") as file:
+    with open(tmp_path / "demo_clip.csv", encoding="utf-8", newline="") as file:
         rows = {(r["frame"], r["take"]): r["typicality"] for r in csv.DictReader(file)}
     for frame, value in zip(found["frame"], found["typicality"], strict=True):
         assert float(rows[str(frame), "best"]) == pytest.approx(value, abs=0.006)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 import xla
+from mocap_folder import random_mocap
 
 import jaxpose
 from experiments.train import check_numbers
@@ -32,23 +33,8 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A mocap folder of 40 random poses, in the format of the real one."""
-    folder = tmp_path_factory.mktemp("data") / "mocap"
-    folder.mkdir()
-    (folder / "splits.json").write_text(json.dumps({"train": ["a"], "val": ["b"]}))
-    joints = np.random.default_rng(0).normal((0, 1, 0), 0.3, (40, 17, 3))
-    for name in ("cmu", "hdm05"):
-        np.savez(
-            folder / f"{name}.npz",
-            joints17=np.round(joints / 0.0005).astype(np.int16),
-            pos_scale=0.0005,
-            seq_start=[0, 30],
-            seq_length=[30, 10],
-            seq_subject=["a", "b"],
-            seq_category=["walk", "run"],
-            seq_name=["a_1", "b_1"],
-        )
-    return folder.parent
+    """A folder as of JAXPOSE_DATA."""
+    return random_mocap(tmp_path_factory.mktemp("data"))
 
 
 def train(data, workdir, *flags):

@@ -66,7 +66,7 @@ def _coco(path: Path, rng: random.Random) -> None:
     ]
     for person in people:
         person["score"] = 0.9
-    path.write_text(json.dumps(people))
+    path.write_text(json.dumps(people), encoding="utf-8")
 
 
 def _joints(path: Path, rng: random.Random) -> None:
@@ -87,7 +87,9 @@ def _bvh(path: Path, rng: random.Random) -> None:
     still = np.random.default_rng(0).normal(0, 0.1, (12, 21, 3)).astype(np.float32)
     write_motion_bvh(path, Motion(still, still[:, 0], still[:, 1], 30.0), GENERIC_OFFSETS)
     if rng.random() < 0.3:
-        path.write_text(path.read_text().replace("0.", rng.choice(("1e25.", "nan ", "9"))))
+        path.write_text(
+            path.read_text(encoding="utf-8").replace("0.", rng.choice(("1e25.", "nan ", "9"))), encoding="utf-8"
+        )
 
 
 def _cameras(path: Path, rng: random.Random) -> None:
@@ -117,7 +119,7 @@ def _stream(path: Path, rng: random.Random) -> None:
         xyc = _spoiled(np.tile([300.0, 200, 1], 25), rng).tolist()
         return json.dumps({"frame": frame, "people": [{"pose_keypoints_2d": xyc}] * rng.choice((0, 1, 2))})
 
-    path.write_text("\n".join(line(frame) for frame in rng.choice(([0, 1], [5, 1], [], [0, 10**9]))))
+    path.write_text("\n".join(line(frame) for frame in rng.choice(([0, 1], [5, 1], [], [0, 10**9]))), encoding="utf-8")
 
 
 def _text(path: Path, rng: random.Random) -> None:

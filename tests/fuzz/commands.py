@@ -262,7 +262,7 @@ def _unsound(path: Path) -> str | None:
         return f"{path} is empty"
     try:
         if path.suffix == ".json":
-            json.loads(path.read_text(), parse_constant=float.fromhex)
+            json.loads(path.read_text(encoding="utf-8"), parse_constant=float.fromhex)
         elif path.suffix == ".npz":
             with np.load(path) as z:
                 if z.zip.testzip() is not None:

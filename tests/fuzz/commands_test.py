@@ -16,7 +16,7 @@ def _faults(folder, cases):
         place = folder / str(case)
         place.mkdir()
         before = _resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
         wrong = run_case(SEED, case, place)
         if wrong is None and (taken := _resident("VmHWM") - before) > _MOST_BYTES:
             wrong = f"it took {taken / 2**20:.0f} MB"
@@ -25,7 +25,7 @@ def _faults(folder, cases):
 
 
 def _resident(field):
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 

@@ -158,7 +158,7 @@ def _lines(worker: "subprocess.Popen[bytes]") -> Iterator[str]:
 
 
 def _processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -181,7 +181,7 @@ def try_case(run_case: Callable[[int, int, Path], str | None], seed: int, case: 
     """What a case does wrong, memory included."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of resident memory begins anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak of resident memory begins anew
     before = _status("VmRSS")
     try:
         said = run_case(seed, case, folder)
@@ -193,7 +193,7 @@ def try_case(run_case: Callable[[int, int, Path], str | None], seed: int, case: 
 
 def _status(field: str) -> int:
     """Bytes of this process that /proc tells of."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 

@@ -32,7 +32,7 @@ def started(workdir, num, devices=1, shard=""):
     runs = []
     for index in range(num):
         command = [sys.executable, tiny.__file__, workdir, TOTAL, 5, 10, index, num, port, shard]
-        with open(log_of(workdir, index), "w") as log:
+        with open(log_of(workdir, index), "w", encoding="utf-8") as log:
             runs.append(subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=log, env=env))
     try:
         yield runs
