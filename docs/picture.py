@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from jaxpose import cli
+from jaxpose.app import cli
+from jaxpose.app.viz import scene as sc
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.model import ASSETS
-from jaxpose.viz import scene as sc
 
 COLOURS = (sc.LEFT, sc.RIGHT, sc.MIDDLE)
 NUM_SHOWN = 60  # hypotheses drawn

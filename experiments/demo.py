@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 
-from jaxpose import cli
+from jaxpose.app import cli
+from jaxpose.app.viz import contact_sheet, motion_page
 from jaxpose.evaluation.protocols import lifting_row
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.model import ASSETS
-from jaxpose.viz import contact_sheet, motion_page
 
 OUT = flags.DEFINE_string("out", "demo_out", "Folder for the results.")
 

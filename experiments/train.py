@@ -37,7 +37,7 @@ from experiments.jobs.prior import prior_job
 from experiments.jobs.score import score_job
 from jaxpose import model as released
 from jaxpose.files import write_json
-from jaxpose.program_cache import use_compilation_cache
+from jaxpose.runtime.program_cache import use_compilation_cache
 from jaxpose.training import checkpoint, processes
 from jaxpose.training.loop import fit
 from jaxpose.training.parallel import make_runner

@@ -25,11 +25,11 @@ from jaxpose.diffusion.prediction import bind
 from jaxpose.diffusion.sde import SDE, SPACINGS, from_betas, sub_vp, ve, vp
 from jaxpose.files import ASSETS, FilePath, atomic
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
-from jaxpose.kept import once
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.fields import from_fields, to_fields
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.reading import check_fields, check_file, reader
+from jaxpose.runtime.kept import once
 from jaxpose.spaces import SPACES, Space
 from jaxpose.spaces.person import Statistics
 from jaxpose.weights import digest_of, flatten, from_tensors, to_tensors, type_of

@@ -1,6 +1,7 @@
 """The shape of the repository: who may import whom (WORKSPACE.md), what stays light, short and small.
 
-An area is a module or a package right under jaxpose/, or `experiments`. Areas of one row do not see each other.
+An area is a module or a package right under jaxpose/ or one of GROUPS there, or `experiments`. Areas of one row do
+not see each other.
 """
 
 import ast
@@ -15,23 +16,25 @@ import mutations
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+GROUPS = ("app", "originals", "runtime")  # folders whose parts are areas
 ROWS = (
-    {"program_bound", "program_cache"},
+    set(GROUPS),  # their empty __init__.py
+    {"runtime.program_bound", "runtime.program_cache"},
     {"base", "files"},
-    {"kept"},
+    {"runtime.kept"},
     {"compiled", "reading", "weights"},
-    {"geometry", "diffusion", "specialised"},
+    {"geometry", "diffusion", "runtime.interactive"},
     {"spaces"},
     {"networks", "conditioning"},
     {"model", "io"},
-    {"datasets", "detect"},
-    {"recipes", "examples"},
+    {"datasets", "app.detect"},
+    {"originals.datasets", "originals.recipes", "examples"},
     {"tasks", "training", "evaluation"},
-    {"fitting"},
-    {"convert", "viz", "export", "to_onnx", "api"},
-    {"commands"},
+    {"fitting", "originals.evaluation", "originals.examples"},
+    {"originals.convert", "app.viz", "app.export", "app.to_onnx", "api"},
+    {"app.commands"},
     {"jaxpose"},  # jaxpose/__init__.py: the names of `api`, imported when they are asked for
-    {"cli"},
+    {"app.cli"},
     {"experiments"},
 )
 RANK = {area: rank for rank, row in enumerate(ROWS) for area in row}
@@ -40,8 +43,8 @@ NEVER = (
     ("networks", "diffusion"),
     ("io", "networks"),
     ("datasets", "networks"),
-    ("viz", "networks"),
-    ("detect", "networks"),
+    ("app.viz", "networks"),
+    ("app.detect", "networks"),
 )
 HEAVY = {
     "orbax",
@@ -62,22 +65,19 @@ HEAVY = {
 LIGHT = {"jaxpose", "optax", "jaxlie", "jax_dataclasses", "safetensors"}
 AREAS_AT_ONCE = {
     "api",
+    "originals",
+    "runtime",
     "base",
     "files",
     "reading",
     "weights",
-    "program_bound",
     "compiled",
-    "specialised",
-    "kept",
-    "program_cache",
     "geometry",
     "diffusion",
     "spaces",
     "networks",
     "model",
     "fitting",
-    "recipes",
     "tasks",
 }
 PMAP_HOME = "jaxpose/training/parallel.py"
@@ -95,9 +95,9 @@ def parsed(text: str) -> ast.Module:
 
 
 def area_of(module: str) -> str:
-    """ "jaxpose.datasets.mocap" -> "data", "jaxpose" -> "jaxpose", "experiments.train" -> "experiments"."""
+    """ "jaxpose.io.bvh" -> "io", "jaxpose.app.viz.page" -> "app.viz", "jaxpose" -> "jaxpose"."""
     head, *rest = module.split(".")
-    return rest[0] if head == "jaxpose" and rest else head
+    return ".".join(rest[: 2 if rest[0] in GROUPS else 1]) if head == "jaxpose" and rest else head
 
 
 def modules_of(node: ast.AST) -> Iterator[str]:
@@ -108,8 +108,10 @@ def modules_of(node: ast.AST) -> Iterator[str]:
         if node.level:
             raise AssertionError(f"line {node.lineno}: imports are absolute in this repository")
         # `from jaxpose import model` loads jaxpose.model; `from jaxpose import lift` a name of jaxpose/__init__.py
-        submodules = node.module == "jaxpose" and all(alias.name in RANK for alias in node.names)
-        yield from (f"jaxpose.{alias.name}" for alias in node.names) if submodules else (node.module or "",)
+        submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+        areas = node.module in ("jaxpose", *(f"jaxpose.{group}" for group in GROUPS))
+        areas &= all(name.removeprefix("jaxpose.") in RANK for name in submodules)
+        yield from submodules if areas else (node.module or "",)
 
 
 def area_imports(root: Path) -> dict[str, dict[str, str]]:
@@ -231,15 +233,18 @@ def test_pmap_is_named_in_one_file():
         ("jaxpose/diffusion/sde.py", "def f():\n    from jaxpose.geometry import codec", "diffusion imports geometry"),
         ("jaxpose/evaluation/metrics.py", "from jaxpose.tasks.lift import lift", "evaluation imports tasks"),
         ("jaxpose/networks/graph.py", "from jaxpose.diffusion.sde import SDE", "networks loads diffusion"),
-        ("jaxpose/viz/sheet.py", "from jaxpose.model import load", "viz loads networks"),
+        ("jaxpose/app/viz/sheet.py", "from jaxpose.model import load", "app.viz loads networks"),
         ("jaxpose/model.py", "from jaxpose import load", "model imports jaxpose"),
         ("jaxpose/helpers.py", "", "helpers has no place in ROWS"),
-        ("jaxpose/cli.py", "import experiments.train", "cli imports experiments"),
+        ("jaxpose/app/cli.py", "import experiments.train", "app.cli imports experiments"),
     ],
 )
 def test_the_check_finds_a_wrong_direction(tmp_path, file, line, fault):
     """On a tree that is right but for one line."""
-    tree = {"jaxpose/model.py": "from jaxpose.networks.score_mlp import ScoreMLP", "jaxpose/cli.py": "import jaxpose"}
+    tree = {
+        "jaxpose/model.py": "from jaxpose.networks.score_mlp import ScoreMLP",
+        "jaxpose/app/cli.py": "import jaxpose",
+    }
     assert broken_directions(plant(tmp_path, tree)) == []
     assert any(fault in found for found in broken_directions(plant(tmp_path, {file: line})))
 
@@ -274,7 +279,7 @@ import jaxpose
 jaxpose.lift
 print(*packages() - before)
 print(*{{m.split('.')[1] for m in sys.modules if m.startswith('jaxpose.')}})
-import jaxpose.viz, jaxpose.cli
+import jaxpose.app.viz, jaxpose.app.cli
 print(*{HEAVY} & packages())
 """
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)

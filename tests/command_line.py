@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxpose.commands.parser import make_parser
+from jaxpose.app.commands.parser import make_parser
 
 
 def called(capsys: Any, main: Callable[[Sequence[str]], Any], *argv: str) -> tuple[int, str]:

@@ -20,9 +20,9 @@ from diffpose_models import tiny
 
 from jaxpose.base import Camera, Hypotheses
 from jaxpose.compiled import cut, filled, merged, size_for
-from jaxpose.kept import kept
 from jaxpose.model import Model
-from jaxpose.program_bound import num_maps
+from jaxpose.runtime.kept import kept
+from jaxpose.runtime.program_bound import num_maps
 from jaxpose.tasks import complete as completion
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise

@@ -16,7 +16,7 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from jaxpose.program_bound import BOUND, drop_programs, num_maps  # noqa: E402
+from jaxpose.runtime.program_bound import BOUND, drop_programs, num_maps  # noqa: E402
 
 _MOST_BYTES = 0.95e9  # of resident memory after a module of tests, above which its compiled programs are dropped
 

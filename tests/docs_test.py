@@ -71,7 +71,7 @@ def test_python_blocks_run(path):
 
 @pytest.mark.parametrize("line", commands("jaxpose "))
 def test_flags_of_commands_exist(line):
-    from jaxpose.commands.parser import make_parser
+    from jaxpose.app.commands.parser import make_parser
 
     assert make_parser()(shlex.split(line)[1:]) is not None
 
@@ -149,13 +149,3 @@ def test_every_page_of_the_site_is_in_a_table_of_contents():
             listed |= {(path.parent / f"{entry}.md").relative_to(docs).as_posix() for entry in entries}
     pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
     assert pages - listed == {"index.md"}
-
-
-def test_workspace_shows_the_rows_of_imports():
-    from architecture_test import ROWS
-
-    block = next(b for b in blocks(ROOT / "WORKSPACE.md", "") if "<-" in b)
-    shown = [
-        {area.strip() for area in row.split(",")} for row in block.replace("jaxpose/__init__", "jaxpose").split("<-")
-    ]
-    assert shown == list(ROWS)

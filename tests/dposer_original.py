@@ -42,7 +42,7 @@ from jaxpose.diffusion import SDE, Solver, drift_diffusion, replace, sample
 from jaxpose.diffusion.prediction import from_x0
 from jaxpose.diffusion.regulariser import Schedule, checked_range, regulariser
 from jaxpose.diffusion.solvers import StepPredictFn, one_step
-from jaxpose.recipes.gfpose import recipe_times
+from jaxpose.originals.recipes.gfpose import recipe_times
 
 SNR = 0.16  # of the Langevin steps in v1's evaluation
 _LEARNING_RATE = 0.1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxpose.detect.base import Detector, Found, Frame
+from jaxpose.app.detect.base import Detector, Found, Frame
 from jaxpose.geometry.skeleton import COCO_17
 
 

@@ -68,6 +68,6 @@ if __name__ == "__main__":
 
         runpy.run_module("experiments.train", run_name="__main__", alter_sys=True)
     else:
-        from jaxpose import cli
+        from jaxpose.app import cli
 
         cli.main()

@@ -22,11 +22,11 @@ from torch import nn
 
 from experiments.against import networks
 from jaxpose import model as released
-from jaxpose.convert.checkpoint import raw_weights
-from jaxpose.convert.diffpose import assemble, read_part
-from jaxpose.convert.dposer import read_dposer
-from jaxpose.convert.gfpose import read_gfpose
 from jaxpose.io.untrusted.torch_file import read_torch
+from jaxpose.originals.convert.checkpoint import raw_weights
+from jaxpose.originals.convert.diffpose import assemble, read_part
+from jaxpose.originals.convert.dposer import read_dposer
+from jaxpose.originals.convert.gfpose import read_gfpose
 from jaxpose.reading import reader
 
 RANDOM = "random"

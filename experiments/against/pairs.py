@@ -24,8 +24,8 @@ from jaxpose.diffusion.sampling import in_slices
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.io.anny_body import anny_body
 from jaxpose.model import Model
-from jaxpose.recipes.diffpose import NUM_INDICES, denoise_official
-from jaxpose.recipes.gfpose import recipe, recipe_times
+from jaxpose.originals.recipes.diffpose import NUM_INDICES, denoise_official
+from jaxpose.originals.recipes.gfpose import recipe, recipe_times
 from jaxpose.tasks.complete_rotations import PARTS
 from jaxpose.tasks.diffpose import rows_at_once
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT

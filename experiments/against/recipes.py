@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from jaxpose.recipes.diffpose import PROCESS_ARGS
+from jaxpose.originals.recipes.diffpose import PROCESS_ARGS
 
 BETA_MIN, BETA_MAX = 0.1, 20.0
 DENOISING = 180  # steps

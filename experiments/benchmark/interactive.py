@@ -66,7 +66,7 @@ def fresh(setup: Setup) -> list[Row]:
         clip, home = Path(folder) / "one.npz", {**os.environ, "XDG_CACHE_HOME": folder}
         with np.load(released.ASSETS / "demo_clip.npz") as z:
             np.savez(clip, **{name: z[name][:1] if z[name].ndim > 1 else z[name] for name in z.files})
-        lift = ["-m", "jaxpose.cli", "lift", str(clip), "--no-pictures", "--out", folder, "--name", "found"]
+        lift = ["-m", "jaxpose.app.cli", "lift", str(clip), "--no-pictures", "--out", folder, "--name", "found"]
 
         def seconds(*arguments: str) -> float:
             started = time.perf_counter()

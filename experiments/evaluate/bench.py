@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import model as released
+from jaxpose.app.commands.detections import DEFAULT_FOV_DEG, rescaled
 from jaxpose.base import Array, Camera
-from jaxpose.commands.detections import DEFAULT_FOV_DEG, rescaled
 from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
 from jaxpose.geometry.body import Body, full_rotations, skeleton_body

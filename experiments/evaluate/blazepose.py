@@ -31,12 +31,12 @@ from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
+from jaxpose.app.commands.clips import keypoints_of
+from jaxpose.app.commands.detections import DEFAULT_FOV_DEG, rescaled
+from jaxpose.app.commands.option_groups import VideoFile
+from jaxpose.app.detect.clip import files_of
 from jaxpose.base import Camera
-from jaxpose.commands.clips import keypoints_of
-from jaxpose.commands.detections import DEFAULT_FOV_DEG, rescaled
-from jaxpose.commands.option_groups import VideoFile
 from jaxpose.datasets.mocap import data_root
-from jaxpose.detect.clip import files_of
 from jaxpose.evaluation import aggregate, metrics
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.calibration import ece

@@ -28,9 +28,9 @@ import numpy as np
 from experiments.evaluate import bench
 from experiments.evaluate.harness import Column, Item, Row, Table
 from jaxpose import model as released
+from jaxpose.app.commands.detections import rescaled
+from jaxpose.app.commands.fuse import STEPS, fuse_rows
 from jaxpose.base import Camera
-from jaxpose.commands.detections import rescaled
-from jaxpose.commands.fuse import STEPS, fuse_rows
 from jaxpose.datasets.mocap import data_root, load_mocap
 from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.calibration import ece

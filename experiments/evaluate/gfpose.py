@@ -27,12 +27,12 @@ from experiments.evaluate.harness import Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array, Condition, Key
-from jaxpose.datasets.h36m import Frames, load_frames
 from jaxpose.diffusion import prior_sample, replace, sample_hypotheses, time_at
-from jaxpose.evaluation.h36m import NOISE_KINDS, denoising_row, gfpose_row, image_noise
 from jaxpose.evaluation.metrics import diversity
 from jaxpose.files import write_npz
-from jaxpose.recipes.gfpose import hide_random_joints, sample_as_gfpose
+from jaxpose.originals.datasets.h36m import Frames, load_frames
+from jaxpose.originals.evaluation.h36m import NOISE_KINDS, denoising_row, gfpose_row, image_noise
+from jaxpose.originals.recipes.gfpose import hide_random_joints, sample_as_gfpose
 from jaxpose.spaces.image_depth import STATISTICS, back_project, decode, encode
 from jaxpose.tasks.samplers import mean_flow, stochastic
 

@@ -26,15 +26,15 @@ from experiments.evaluate.harness import Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array, Camera
-from jaxpose.datasets.h36m import Frames, has_truth, load_frames, load_meta
-from jaxpose.datasets.mpi3dhp import image_size as image_size_3dhp
 from jaxpose.evaluation import aggregate
-from jaxpose.evaluation.h36m import h36m_row, report
-from jaxpose.evaluation.mpi3dhp import mpi3dhp_row
 from jaxpose.geometry.camera import normalise
 from jaxpose.geometry.skeleton import flip_average
 from jaxpose.geometry.windows import Windows, tile
-from jaxpose.recipes.diffpose import lift_official
+from jaxpose.originals.datasets.h36m import Frames, has_truth, load_frames, load_meta
+from jaxpose.originals.datasets.mpi3dhp import image_size as image_size_3dhp
+from jaxpose.originals.evaluation.h36m import h36m_row, report
+from jaxpose.originals.evaluation.mpi3dhp import mpi3dhp_row
+from jaxpose.originals.recipes.diffpose import lift_official
 from jaxpose.spaces.person import decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import encode_rows
 from jaxpose.tasks.lift import lift

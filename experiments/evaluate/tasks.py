@@ -28,7 +28,7 @@ from jaxpose.evaluation.metrics import align_root
 from jaxpose.evaluation.protocols import HIDDEN_PARTS, denoising_row, hidden_joints, hidden_row, lifting_row
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import make_bodies, pose_example
-from jaxpose.recipes.gfpose import hide_random_joints
+from jaxpose.originals.recipes.gfpose import hide_random_joints
 from jaxpose.spaces.person import View, decode_pose
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise, estimate_calls

@@ -20,6 +20,7 @@ import numpy as np
 
 from experiments.gallery.bodies import BodyPage, body_pages, write_body_page
 from experiments.options import option, run
+from jaxpose.app.viz import path_page
 from jaxpose.base import Camera, Key
 from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion import time_grid
@@ -27,13 +28,12 @@ from jaxpose.files import atomic
 from jaxpose.geometry.camera import project
 from jaxpose.io.arrays import load_arrays
 from jaxpose.model import ASSETS, Model, load
-from jaxpose.program_cache import use_compilation_cache
+from jaxpose.runtime.program_cache import use_compilation_cache
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.generate import generate
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import stochastic
-from jaxpose.viz import path_page
 
 
 @dataclasses.dataclass(frozen=True)

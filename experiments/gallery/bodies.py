@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.evaluate.bench import load_walker
+from jaxpose.app.viz import Skin, mesh_page, skins_of
 from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.datasets.mocap import data_root
 from jaxpose.fitting.engine import BodyParameters, posed_body
@@ -28,7 +29,6 @@ from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model
 from jaxpose.tasks.complete_rotations import PARTS, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations, to_axis_angle
-from jaxpose.viz import Skin, mesh_page, skins_of
 
 SIDE_BY_SIDE, SETS = 5, 4  # generated bodies at once, and how often
 HIDDEN, HYPOTHESES, POSES = "left_leg", 10, 6

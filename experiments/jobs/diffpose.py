@@ -29,18 +29,18 @@ from experiments.jobs.own_views import own_views
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
-from jaxpose.datasets.h36m import load_frames, load_mixtures
 from jaxpose.diffusion.losses import denoising_loss, log_snr_times, next_state
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench, load_video_bench
 from jaxpose.examples.clips import ClipExample, Clips, clip_example, make_clips
-from jaxpose.examples.filmed import Filmed, film, filmed_example
 from jaxpose.examples.heatmaps import HeatmapRates
 from jaxpose.examples.rates import ViewRates
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
+from jaxpose.originals.datasets.h36m import load_frames, load_mixtures
+from jaxpose.originals.examples.filmed import Filmed, film, filmed_example
 from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import (
     DEPTH_RANGE,

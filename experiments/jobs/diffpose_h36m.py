@@ -25,15 +25,15 @@ from ml_collections import ConfigDict
 from experiments.jobs.job import Job
 from jaxpose import model as released
 from jaxpose.base import Array, Key
-from jaxpose.convert.diffpose import Part, assemble
-from jaxpose.datasets.h36m import has_truth, load_frames, load_mixtures
 from jaxpose.diffusion.mixture import Mixture, draw_component, take_component
 from jaxpose.examples.clips import pieces
 from jaxpose.geometry.camera import normalise_screen
 from jaxpose.geometry.skeleton import H36M_17, mirror
 from jaxpose.networks.graph import GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
-from jaxpose.recipes.diffpose import NUM_INDICES
+from jaxpose.originals.convert.diffpose import Part, assemble
+from jaxpose.originals.datasets.h36m import has_truth, load_frames, load_mixtures
+from jaxpose.originals.recipes.diffpose import NUM_INDICES
 
 _WIDTH, _HEIGHTS = 1000, np.array([1002, 1000, 1000, 1002])  # pixels, of cameras 0..3
 _JOINT_WEIGHT = np.array([1, 1, 2.5, 2.5, 1, 2.5, 2.5, 1, 1, 1, 1.5, 1.5, 4, 4, 1.5, 4, 4], np.float32)

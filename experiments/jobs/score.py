@@ -17,16 +17,16 @@ from experiments.jobs.own_views import own_views
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Example, Key
 from jaxpose.conditioning import MaskRates
-from jaxpose.datasets.h36m import load_frames
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.examples.bodies import Bodies
 from jaxpose.examples.clips import Clips, make_clips
-from jaxpose.examples.gfpose import gfpose_example, on_device
 from jaxpose.examples.motions import motion_example
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import pose_example
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.originals.datasets.h36m import load_frames
+from jaxpose.originals.examples.gfpose import gfpose_example, on_device
 from jaxpose.spaces.image_depth import STATISTICS as IMAGE_DEPTH
 from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.lift import lift

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jaxpose.app.to_onnx.few_steps import FORMAT
 from jaxpose.geometry.skeleton import bones, get_skeleton
-from jaxpose.to_onnx.few_steps import FORMAT
 
 
 def facts(path: Path) -> dict[str, Any]:

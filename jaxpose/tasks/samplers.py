@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxpose.base import Array
 from jaxpose.diffusion import SDE, Solver, ancestral, dpmpp_2m, time_grid
 from jaxpose.model import Model, Spec
-from jaxpose.recipes.gfpose import recipe, recipe_times
+from jaxpose.originals.recipes.gfpose import recipe, recipe_times
 
 
 class Run(NamedTuple):

@@ -8,9 +8,9 @@ from amass_files import smplh_file, smplx_file
 from scipy.spatial.transform import Rotation
 
 from jaxpose.datasets.amass import SPLITS, find_sequences, prepare_amass, published_selection, regular_selection
-from jaxpose.datasets.fragments import fragments, prepare_fragments
 from jaxpose.datasets.mocap import balanced_weights, load_rotations
 from jaxpose.io.motion import Motion, read_motion
+from jaxpose.originals.datasets.fragments import fragments, prepare_fragments
 
 
 def poses_of(num, width, start):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import shared
 
-from jaxpose.datasets.h36m import load_frames
-from jaxpose.datasets.h36m_cameras import cameras_of
-from jaxpose.datasets.videopose3d import prepare_videopose3d
 from jaxpose.geometry.camera import normalise_screen
+from jaxpose.originals.datasets.h36m import load_frames
+from jaxpose.originals.datasets.h36m_cameras import cameras_of
+from jaxpose.originals.datasets.videopose3d import prepare_videopose3d
 
 GOLDEN = shared.GOLDEN / "diffpose"
 SUBJECTS = ["S1", "S5", "S6", "S7", "S8", "S9", "S11"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from jaxpose.evaluation import h36m as gfpose
+from jaxpose.originals.evaluation import h36m as gfpose
 
 
 @pytest.fixture(scope="module")

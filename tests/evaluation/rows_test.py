@@ -8,10 +8,10 @@ from scipy.spatial.distance import cdist
 
 from jaxpose.evaluation import protocols
 from jaxpose.evaluation.generation import generation_row
-from jaxpose.evaluation.h36m import gfpose_row
 from jaxpose.evaluation.plausibility import ANGLES, joint_angles
 from jaxpose.evaluation.protocols import denoising_row, hidden_row
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.originals.evaluation.h36m import gfpose_row
 
 HYPOTHESES, CATEGORY = 13, ["walk", "dance", "walk", "walk"]  # 13: the first 10 are not all of them
 

@@ -14,16 +14,16 @@ import pytest
 from shared import DATA, needs
 
 from experiments.web.facts import facts
+from jaxpose.app.detect.base import Frame
+from jaxpose.app.detect.blazepose import blazepose
+from jaxpose.app.detect.weights import Weights
+from jaxpose.app.to_onnx.few_steps import export_lift, lift_of_noise, noise_of, write
 from jaxpose.base import Camera
-from jaxpose.detect.base import Frame
-from jaxpose.detect.blazepose import blazepose
-from jaxpose.detect.weights import Weights
 from jaxpose.files import ASSETS
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import get_skeleton
 from jaxpose.model import load
 from jaxpose.tasks.lift import lift
-from jaxpose.to_onnx.few_steps import export_lift, lift_of_noise, noise_of, write
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB, PAGE = ROOT / "experiments" / "web", ROOT / "build" / "web"
@@ -145,7 +145,7 @@ def test_a_recorded_camera_is_lifted(drive, film):
 @pytest.mark.slow
 @needs(CLIP)
 def test_landmarks_are_those_of_the_python_detector(drive):
-    """A frame of a file: the two networks, crops and refinement of the page and of jaxpose/detect agree."""
+    """A frame of a file: the two networks, crops and refinement of the page and of jaxpose/app/detect agree."""
     pytest.importorskip("ai_edge_litert", reason="extra [video]")
     av = pytest.importorskip("av", reason="extra [video]")
     last = drive("--video", CLIP, "--seconds", 3, "--no-webgl")["last"]

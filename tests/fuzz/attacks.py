@@ -23,7 +23,7 @@ from fuzz.harness import refused_wrongly
 from fuzz.pickle_attacks import EVERYWHERE, PICKLES, READERS
 from fuzz.readers import check_result
 
-from jaxpose.convert.dposer import read_normaliser
+from jaxpose.originals.convert.dposer import read_normaliser
 from tests.io import calibration_test
 
 

@@ -102,6 +102,6 @@ def stubs(folder: Path) -> Iterator[None]:
     """The stubs in place, and a cache of this process' own."""
     with contextlib.ExitStack() as stack:
         for place, stub in _STUBS.items():
-            stack.enter_context(mock.patch(f"jaxpose.commands.{place}", stub))
+            stack.enter_context(mock.patch(f"jaxpose.app.commands.{place}", stub))
         stack.enter_context(mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")))
         yield

@@ -28,9 +28,9 @@ from command_line import arguments_of
 from fuzz.command_inputs import INPUTS, SUITABLE, write_input
 from fuzz.command_stubs import stubs
 
-from jaxpose import cli
-from jaxpose.commands.options import COMMANDS, DATA
-from jaxpose.commands.report import _MAY_LACK
+from jaxpose.app import cli
+from jaxpose.app.commands.options import COMMANDS, DATA
+from jaxpose.app.commands.report import _MAY_LACK
 
 MOST_SECONDS = 5.0  # of the processor
 _MOST_CHARACTERS = 1001

@@ -14,12 +14,10 @@ import numpy as np
 import torch_files
 from body_tables import random_tables
 
-from jaxpose import export, io, model
-from jaxpose.convert.diffpose import read_part
-from jaxpose.convert.dposer import read_normaliser
-from jaxpose.convert.gfpose import read_gfpose
-from jaxpose.datasets import ehf, gmm, h36m, h36m_pickle, mocap, mpi3dhp, videopose3d
-from jaxpose.detect import clip
+from jaxpose import io, model
+from jaxpose.app import export
+from jaxpose.app.detect import clip
+from jaxpose.datasets import mocap
 from jaxpose.evaluation import protocols
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
 from jaxpose.io import calibration, motion
@@ -33,6 +31,10 @@ from jaxpose.io.smpl_motion import Motion, save_motion
 from jaxpose.io.trc import read_trc, write_trc
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.io.untrusted.unpickle import load_pickle
+from jaxpose.originals.convert.diffpose import read_part
+from jaxpose.originals.convert.dposer import read_normaliser
+from jaxpose.originals.convert.gfpose import read_gfpose
+from jaxpose.originals.datasets import ehf, gmm, h36m, h36m_pickle, mpi3dhp, videopose3d
 from tests.datasets import ehf_test, gmm_test, h36m_pickle_test, mpi3dhp_test, videopose3d_test
 from tests.io import asf_amc_test, body_files_test, bvh_test, calibration_test, keypoint_json_test, read_test
 
@@ -278,7 +280,7 @@ ENTRIES: dict[str, Entry] = {
 
 
 def _result(path: Path) -> Any:
-    from jaxpose.commands.view import read_result
+    from jaxpose.app.commands.view import read_result
 
     return read_result(path, H36M_17)
 

@@ -11,9 +11,9 @@ import numpy as np
 from fuzz.corpus import ENTRIES
 
 from jaxpose import io as files
-from jaxpose.datasets import gmm, h36m_pickle
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.io.untrusted.unpickle import load_dict, load_pickle
+from jaxpose.originals.datasets import gmm, h36m_pickle
 
 _MANY = 200_000
 # A deep key overflows the stack of C, a shared one takes 2^60 steps, and lengths are only declared.

@@ -10,7 +10,6 @@ import pytest
 import shared
 
 from jaxpose.base import Condition
-from jaxpose.convert.diffpose import read_part
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.networks.graph import (
     ChebConv,
@@ -23,6 +22,7 @@ from jaxpose.networks.graph import (
     chebyshev_terms,
 )
 from jaxpose.networks.layers import sinusoidal_embedding
+from jaxpose.originals.convert.diffpose import read_part
 
 GOLDEN = shared.GOLDEN / "diffpose"
 J = 17

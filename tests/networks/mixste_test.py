@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from shared import GOLDEN
 
-from jaxpose.convert.checkpoint import raw_weights
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.mixste import Attention, MixSTE, params_from_original
+from jaxpose.originals.convert.checkpoint import raw_weights
 
 ORIGINAL = GOLDEN / "diffpose/mixste_small.bin"
 

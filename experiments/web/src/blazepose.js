@@ -1,4 +1,4 @@
-// BlazePose: 33 landmarks of one person, as jaxpose/detect/blazepose.py with `people=1` (its text says where it is from).
+// BlazePose: 33 landmarks of one person, as jaxpose/app/detect/blazepose.py with `people=1` (its text says where it is from).
 //
 // The detector finds two points of a person in the whole image, and so the crop that the landmark network sees; its points 33
 // and 34 are those two for the next frame, smoothed by a One-Euro filter. Where the network says that nobody is there, the

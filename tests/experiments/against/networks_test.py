@@ -9,10 +9,10 @@ torch = pytest.importorskip("torch", reason="torch, which only `experiments.benc
 
 from experiments.against.folder import Original, converted, of_checkpoint, originals  # noqa: E402
 from experiments.against.networks import OFFICIAL, ScoreNet, kind_of, network_for  # noqa: E402
-from jaxpose.convert.checkpoint import raw_weights  # noqa: E402
-from jaxpose.convert.dposer import read_dposer  # noqa: E402
-from jaxpose.convert.gfpose import read_gfpose  # noqa: E402
 from jaxpose.io.untrusted.torch_file import read_torch  # noqa: E402
+from jaxpose.originals.convert.checkpoint import raw_weights  # noqa: E402
+from jaxpose.originals.convert.dposer import read_dposer  # noqa: E402
+from jaxpose.originals.convert.gfpose import read_gfpose  # noqa: E402
 
 # kind -> file, recorded arrays, inputs -> output, allowed difference over the largest number of a row
 CASES = {

@@ -12,10 +12,10 @@ from experiments.against import recipes  # noqa: E402
 from experiments.against.folder import Original, originals  # noqa: E402
 from experiments.against.networks import ScoreNet, network_for  # noqa: E402
 from experiments.against.pairs import pairs, rig_of, start  # noqa: E402
-from jaxpose.convert.checkpoint import raw_weights  # noqa: E402
 from jaxpose.geometry.body import full_rotations  # noqa: E402
 from jaxpose.io.anny_body import anny_body  # noqa: E402
 from jaxpose.io.untrusted.torch_file import read_torch  # noqa: E402
+from jaxpose.originals.convert.checkpoint import raw_weights  # noqa: E402
 
 
 def loaded(file):

@@ -10,8 +10,8 @@ from command_line import called
 
 from experiments.evaluate.__main__ import main
 from jaxpose import model as released
-from jaxpose.datasets.h36m import Frames, write_frames
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.originals.datasets.h36m import Frames, write_frames
 from jaxpose.spaces import image_depth
 
 NUM = 6

@@ -12,8 +12,8 @@ from command_line import called
 from experiments.evaluate.__main__ import main
 from jaxpose import model as released
 from jaxpose.base import Camera
-from jaxpose.datasets.h36m import load_frames
-from jaxpose.datasets.videopose3d import prepare_videopose3d
+from jaxpose.originals.datasets.h36m import load_frames
+from jaxpose.originals.datasets.videopose3d import prepare_videopose3d
 from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.lift import lift
 from tests.diffpose_models import tiny

@@ -14,8 +14,8 @@ import xla
 
 import jaxpose
 from experiments.jobs import diffpose_h36m as job
-from jaxpose.datasets.videopose3d import prepare_videopose3d
 from jaxpose.diffusion.mixture import Mixture
+from jaxpose.originals.datasets.videopose3d import prepare_videopose3d
 
 ROOT = Path(__file__).parents[3]
 FIXTURE = shared.GOLDEN / "diffpose/fixture"

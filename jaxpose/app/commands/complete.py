@@ -1,0 +1,215 @@
+"""`jaxpose complete INPUT --out DIR`: poses with missing joints in, many whole poses out.
+
+3D joints go to tasks.complete, 2D keypoints to tasks.lift; with a prior over joint rotations, rotations to
+tasks.complete_rotations. What --hide names are joints of the model, parts of the body, and random:K, K of the limbs'
+joints, drawn for every pose: --hide=left_knee,right_arm,random:2
+"""
+
+import functools
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.app.commands import blocks, detections, exports, lift, models, poses, report
+from jaxpose.app.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
+from jaxpose.app.commands.option_groups import refuse
+from jaxpose.app.commands.options import Complete, Lift
+from jaxpose.geometry.axes import FRAME_TAGS
+from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io import kind_of
+from jaxpose.io.keypoints import Keypoints
+from jaxpose.io.motion import read_rotations
+from jaxpose.io.poses3d import Poses3D
+from jaxpose.model import Model, scored
+from jaxpose.originals.recipes.gfpose import hide_random_joints, hideable_joints
+from jaxpose.runtime.kept import kept
+from jaxpose.tasks import complete as task
+from jaxpose.tasks import complete_rotations as rotations_task
+from jaxpose.tasks.refine import refined
+
+_HYPOTHESES, _HYPOTHESES_OF_ROTATIONS = 200, 10
+_PARTS = ("right_leg", "left_leg", "left_arm", "right_arm", "trunk")  # the order of Skeleton.parts
+_STREAM = 2**31  # folded into the seed's key: the blocks of poses take the small numbers
+
+
+class Hide(NamedTuple):
+    """Joints that are hidden in every pose, and how many knees, ankles, elbows and wrists more, drawn for each."""
+
+    skeleton: Skeleton
+    always: tuple[int, ...] = ()
+    num_random: int = 0
+
+    def mask(self, seed: int, num: int) -> np.ndarray:
+        """[num, J] bool, True where hidden; pose n's draw does not depend on how many there are."""
+        hidden = np.zeros((num, len(self.skeleton.joints)), bool)
+        hidden[:, list(self.always)] = True
+        if self.num_random:
+            key = jax.random.fold_in(jax.random.key(seed), _STREAM)
+            keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(num))
+            visible = jax.vmap(lambda k: hide_random_joints(k, self.num_random, self.skeleton))(keys)
+            hidden |= np.asarray(visible) == 0
+        return hidden
+
+
+def parse_hide(text: str | None, skeleton: Skeleton) -> Hide:
+    """The meaning of --hide for a joint set; ValueError for a name that is none of its joints or parts."""
+    parts = dict(zip(_PARTS, skeleton.parts, strict=True))
+    return Hide(skeleton, *_parse_hide(text, skeleton.joints, parts, len(hideable_joints(skeleton))))
+
+
+def _parse_hide(
+    text: str | None, joints: tuple[str, ...], parts: Mapping[str, Collection[int]], most_random: int = 0
+) -> tuple[tuple[int, ...], int]:
+    """Numbers of the joints that --hide names, and the K of random:K, which is legal where most_random is not 0."""
+    always: set[int] = set()
+    num_random = 0
+    for given in text.split(",") if text is not None else ():
+        name = given.strip()
+        kind, _, count = name.partition(":")
+        if most_random and kind == "random":
+            if num_random or not count.isdecimal() or not 1 <= int(count) <= most_random:
+                raise ValueError(f"--hide: got {given!r}; legal is random:K, once, with K from 1 to {most_random}")
+            num_random = int(count)
+        elif name in parts:
+            always |= {*parts[name]}
+        elif name in joints:
+            always.add(joints.index(name))
+        else:
+            legal = f"{'random:K, ' if most_random else ''}the parts {', '.join(parts)} and the joints"
+            raise ValueError(f"--hide: got {given!r}; legal are {legal} {', '.join(joints)}")
+    return tuple(sorted(always)), num_random
+
+
+def complete(options: Complete) -> Iterator[str]:
+    """Read, hide, complete and write; what was hidden or assumed is said and stands in the summary."""
+    path = options.input
+    model = models.load_model(options.output)
+    if models.is_prior(model):
+        yield from _complete_rotations(options, model)
+        return
+    why = "is for a prior over joint rotations, such as prior21"
+    refuse(options, why, "method")
+    in_3d = kind_of(path, (Poses3D, Keypoints)) is Poses3D
+    found, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
+    why = f"is for {needed}, and {path} holds {found}"
+    refuse(options.keypoints if in_3d else options.axes, why)
+    refuse(options, why, "height" if in_3d else "noise")
+    name = report.result(options.output, "complete", None, path)
+    exports.check(options.output.exports, options.hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
+    hide = parse_hide(options.hide, model.skeleton)
+    yield from (_complete_3d if in_3d else _complete_2d)(options, name, model, hide)
+
+
+def _complete_3d(options: Complete, name: str, model: Model, hide: Hide) -> Iterator[str]:
+    path, output, noise = options.input, options.output, options.noise or 0.0
+    hidden = functools.partial(hide.mask, output.seed)
+    data = poses.read_observed(path, model.skeleton, options.axes, options.skeleton, hidden, options.fps)
+    missing = poses.missing_per_joint(data.joints, model.skeleton)
+    if not missing:
+        raise ValueError(
+            f"{path}: nothing to complete, every joint is there; --hide hides some, `jaxpose denoise` cleans noisy ones"
+        )
+    yield from poses.describe(path, data)
+    yield f"missing or hidden: {_counted(missing)}"
+    posed, said = yield from poses.draw(task.complete, options, model, data, noise, _HYPOTHESES)
+    source = f"noise of the observed joints taken as {1000 * noise:g} mm" if noise else "observed joints exact"
+    said |= {"hide": options.hide, "missing_joints": missing}
+    yield from poses.write(output, name, model, data, posed, source, said)
+
+
+def _complete_2d(options: Complete, name: str, model: Model, hide: Hide) -> Iterator[str]:
+    path, output = options.input, options.output
+    hidden = functools.partial(hide.mask, output.seed)
+    data = detections.read_detections(
+        path, model.skeleton, options.keypoints, options.skeleton, hidden, fps=options.fps
+    )
+    yield from detections.describe(path, data)
+    missing = poses.missing_per_joint(data.visible, model.skeleton)
+    yield f"missing or hidden: {_counted(missing) or 'nothing, so this is what `jaxpose lift` does'}"
+    shared: dict[str, Any] = {"height": options.height, "output": output, "sampling": options.sampling}
+    lifting = Lift(path, hypotheses=options.hypotheses or _HYPOTHESES, **shared)
+    lifted, spent = yield from lift.lift_all(model, data, lifting)
+    said = report.record("complete", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
+    said |= {"hide": options.hide, "missing_joints": missing}
+    yield from lift.write(lifting, name, model, data, lifted, said, lift.completed_keypoints(data, lifted))
+
+
+def _counted(missing: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in missing.items())
+
+
+def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
+    path, output, each = options.input, options.output, options.hypotheses or _HYPOTHESES_OF_ROTATIONS
+    why = "is for models of joint positions"
+    refuse(options.keypoints, why)
+    refuse(options, why, "height", "noise", "skeleton")
+    refuse(options.axes, why, "unit")
+    refuse(options.sampling, why, "path", "sampler")
+    name = report.result(output, "complete", None, path)
+    exports.check(output.exports, each)
+    methods, legal = rotations_task.METHODS, rotations_task.methods_of(model)
+    method = options.method or legal[0]
+    if method not in legal:
+        raise ValueError(f"--method: got {method!r}; legal for {model.spec.name!r} are {', '.join(legal)}")
+    if method in ("few_steps", "dposer") and options.sampling.steps is not None:
+        raise ValueError(f"--steps: is for --method replace, dps and mcg; {method}'s are chosen")
+    steps = {} if options.sampling.steps is None else {"num_steps": options.sampling.steps}
+    run = kept(rotations_task.complete_rotations, num_hypotheses=each, method=methods[method](**steps))
+    hidden, _ = _parse_hide(options.hide, BODY_JOINTS, rotations_task.PARTS)
+    body = models.load_body(options.output.exports.body)
+    motion, known = read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
+    known[:, list(hidden)] = False
+    if known.all():
+        raise ValueError(f"{path}: nothing to complete, every rotation is there; --hide hides some")
+    if not known.any():
+        raise ValueError(f"{path}: no rotation is left; `jaxpose generate` draws unconditional poses")
+    num = len(known)
+    yield f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"
+    missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}
+    yield f"missing or hidden: {_counted(missing)}"
+
+    answering = refined(model) if method == "few_steps" else scored(model)
+    recalibration = answering.recalibration.get(f"complete_{method}")
+
+    def work(key: jax.Array, block: blocks.Block, _: bool) -> dict[str, jax.Array]:
+        pose, seen = jnp.asarray(motion.body_pose[block.rows]), jnp.asarray(known[block.rows], jnp.float32)
+        samples = run(key, answering, pose, seen)
+        return {"samples": samples, **rotations_task.rotation_spread(samples, recalibration)._asdict()}
+
+    drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
+    samples = drawn["samples"]
+    std_deg, radius_90_deg = np.degrees(drawn["std"]), np.degrees(drawn["radius_90"])
+    fits = options.output.exports.body and motion.betas is not None and len(motion.betas) <= body.shapedirs.shape[-1]
+    betas, root = motion.betas if fits else None, (motion.global_orient, motion.transl)
+    arrays = {
+        **{"samples": samples, "mean": drawn["mean"], "spread_deg": std_deg, "radius_90_deg": radius_90_deg},
+        "observed": np.where(known[..., None], motion.body_pose, np.nan),
+        **{"global_orient": motion.global_orient, "pelvis": motion.transl, "body_joints": BODY_JOINTS},
+        "joints3d": joints_of(body, samples[0], *root, betas),
+        **{"frame": np.arange(num), "fps": motion.fps},
+    }
+    degrees, radius = (
+        {name: round(float(x.mean()), 1) for name, x in zip(BODY_JOINTS, angle.T, strict=True) if name in missing}
+        for angle in (std_deg, radius_90_deg)
+    )
+    summary = {
+        **report.record("complete", path, model, spent, num * each, seed=output.seed),
+        **{"method": method, "hide": options.hide, "missing_joints": missing, "num_poses": num},
+        **{"num_hypotheses": each, "source": motion.source, "frame_tag": FRAME_TAGS["y"], "spread_deg": degrees},
+        "radius_90_deg": radius,
+    }
+    said = ", ".join(f"{name} {angle:g} ({radius[name]:g})" for name, angle in degrees.items())
+    yield f"spread of {each} hypotheses about their mean (90 % radius), degrees: {said}"
+    orient, pelvis = (np.broadcast_to(value, (each, num, 3)) for value in root)
+    shown = Shown(
+        *(samples, orient, pelvis),
+        betas=betas,
+        fps=motion.fps,
+        source=f"hypothesis 0 of {each}, {method}",
+        note=f"hidden: {options.hide or 'NaN'}",
+        names=[f"hypothesis {h}" for h in range(each)],
+    )
+    yield from write_bodies(options, name, arrays, summary, shown, body)

@@ -1,0 +1,157 @@
+"""`jaxpose denoise INPUT --out DIR`: noisy 3D joints in, clean poses out.
+
+With a prior over joint rotations: a motion of noisy 3D joints or rotations in, a moving body out. Frames that the file
+skips are filled. Positions are smoothed with the weight of the task at 30 frames a second; at another rate f it is
+(f / 30)^3 times that, which holds the same accelerations back as much. Joints of SMPL (smpl22) are fitted by bones of
+their own lengths; --body takes that body's, --shape fits its shape too.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.app.commands import blocks, bodies, exports, models, poses, report
+from jaxpose.app.commands.blocks import Block
+from jaxpose.app.commands.detections import joint_set
+from jaxpose.app.commands.option_groups import refuse
+from jaxpose.app.commands.options import Denoise
+from jaxpose.base import Key
+from jaxpose.fitting import motion as motion_task
+from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
+from jaxpose.fitting.motion import MotionSettings, estimate_noise, skeleton_of
+from jaxpose.geometry.axes import to_camera
+from jaxpose.geometry.body import Body
+from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io import kind_of
+from jaxpose.io.motion import PartialMotion, read_rotations
+from jaxpose.io.poses3d import BodyPoints, Poses3D, read_body_points
+from jaxpose.model import scored
+from jaxpose.tasks import denoise as task
+
+_HYPOTHESES = 50
+_RATE = 30.0  # frames a second, of the settings of the task on motions
+_LEAST_FRAMES = 5
+
+
+def denoise(options: Denoise) -> Iterator[str]:
+    """Read, denoise and write; the noise that was given or found is said and stands in the summary."""
+    path, output, noise = options.input, options.output, options.noise
+    name = report.result(output, "denoise", None, path)
+    model = scored(models.load_model(output))
+    if models.is_prior(model):
+        yield from _denoise_motion(options, name, bodies.dposer(model))
+        return
+    why = "is for a prior over joint rotations, such as prior21"
+    refuse(options, why, "shape", "method")
+    exports.check(output.exports, options.hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
+    instead = "denoise needs all joints, `jaxpose complete --noise METRES` takes what is there"
+    data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead, options.fps)
+    posed, said = yield from poses.draw(task.denoise, options, model, data, noise, _HYPOTHESES)
+    found = 1000 * posed["noise"][:, 0].astype(np.float64)
+    source = (
+        f"noise {'estimated' if noise is None else 'given'}: {np.median(found):.0f} mm per coordinate"
+        f"{f' in the median, {found.min():.0f} to {found.max():.0f}' if noise is None else ''}"
+    )
+    yield source
+    said["noise_mm"] = found.round(1).tolist()
+    said["network_calls"] += task.estimate_calls(model) if noise is None else 0
+    yield from poses.write(output, name, model, data, posed, source, said)
+
+
+def _denoise_motion(options: Denoise, name: str, fitting: bodies.Fitting) -> Iterator[str]:
+    path, output = options.input, options.output
+    refuse(options, "is for models of joint positions", "hypotheses")
+    refuse(options.sampling, "is for models of joint positions")
+    exports.check(output.exports)
+    body = models.load_body(options.output.exports.body)
+    found, points = _targets(path, body, options)
+    fps = float(options.fps or found.source.fps or _RATE)
+    source = "given" if options.fps else "of the file" if found.source.fps else "assumed"
+    if not 1 <= fps <= 1000:
+        raise ValueError(f"{path}: {fps:g} frames per second; needed 1 to 1000 (--fps)")
+    people = np.unique(found.source.person)
+    yield f"{path}: {len(found.xyz)} frames at {fps:g}/s ({source}), {len(people)} people; {points}"
+    own_bones = found.points == "smpl22" and options.output.exports.body is None and not options.shape
+    clips = [_clip(found, person) for person in people]
+    frame, who = (np.concatenate([getattr(clip.source, name) for clip in clips]) for name in ("frame", "person"))
+    xyz, how = np.concatenate([clip.xyz for clip in clips]), "given" if options.noise else "estimated"
+    whole = found._replace(xyz=xyz, source=found.source._replace(frame=frame, person=who, fps=fps))
+    levels, each_body = [], []
+    for clip in clips:
+        levels.append(options.noise or _noise(path, clip))
+        rest = body.joint_template[:22]
+        each_body.append(skeleton_of(jnp.asarray(clip.xyz), rest, levels[-1]) if own_bones else body)
+        filled = len(clip.xyz) - int((found.source.person == clip.source.person[0]).sum())
+        more = f", {filled} frames filled" if filled else ""
+        yield f"person {clip.source.person[0]}: noise {how}: {1000 * levels[-1]:.1f} mm per coordinate{more}"
+    free = EVERYTHING if options.shape else POSE_AND_PLACE
+    usual = bodies.with_method(MotionSettings(), options.method)
+    settings = []
+    for clip in clips:  # numbers of frames count at fps, of which a clip may have every second one
+        step = clip.source.frame[1] - clip.source.frame[0] if len(clip.xyz) > 1 else 1
+        smooth = usual.weights.smooth * float(fps / step / _RATE) ** 3
+        settings.append(usual._replace(weights=usual.weights._replace(smooth=smooth)))
+
+    def work(key: Key, block: Block, _: bool) -> dict[str, Any]:
+        own, seen = each_body[block.index], xyz[block.rows]
+        given: dict[str, Any] = {"start_pose": fitting.start_pose, "free": free, "settings": settings[block.index]}
+        observed = (jnp.asarray(seen)[None], found.points, fitting.prior)
+        noise = jnp.float32(levels[block.index])
+        rows = bodies.as_rows(motion_task.denoise_motion(key, own, *observed, noise=noise, **given))
+        return {**rows, "error": bodies.point_error(own, rows, found.points, seen)}
+
+    clip_rows = (np.flatnonzero(who == person) for person in people)
+    groups = (Block(place, rows, np.arange(len(rows))) for place, rows in enumerate(clip_rows))
+    rows, spent = yield from blocks.gather(work, groups, len(xyz), seed=output.seed, what="fitted")
+    said = {
+        **report.record("denoise", path, fitting.model, spent, len(xyz), seed=output.seed),
+        **{"prior": "dposer", "shape_fitted": options.shape, "noise_source": how, "fps": fps, "fps_source": source},
+        "noise_mm": {str(p): round(1000 * level, 2) for p, level in zip(people, levels, strict=True)},
+        **{"own_bones": own_bones, "points": points},
+    }
+    rests = {int(p): np.asarray(own.joint_template[:22]) for p, own in zip(people, each_body, strict=True)}
+    yield from bodies.write_point_fits(options, name, body, whole, rows, said, rest=rests if own_bones else None)
+
+
+def _noise(path: Path, clip: BodyPoints) -> float:
+    """The noise per coordinate of a clip, metres; ValueError where there is too little to tell."""
+    level = float(estimate_noise(jnp.asarray(clip.xyz)[None])[0]) if len(clip.xyz) >= _LEAST_FRAMES else np.nan
+    if not np.isfinite(level):
+        raise ValueError(
+            f"{path}: person {clip.source.person[0]}: noise is estimated from joints that are seen in "
+            f"{_LEAST_FRAMES} frames in a row, and none is; give --noise METRES"
+        )
+    return level
+
+
+def _targets(path: Path, body: Body, options: Denoise) -> tuple[BodyPoints, str]:
+    """The file's points, or the joints of this body in a file of rotations; and what they are, in words."""
+    up, unit = options.axes.up, options.axes.unit
+    if kind_of(path, (PartialMotion, Poses3D)) is Poses3D:
+        found = read_body_points(path, body, skeleton=joint_set(options.skeleton), up=up, unit=unit)
+        return found, bodies.say_points(found)
+    if options.skeleton is not None or unit is not None:
+        raise ValueError(f"--skeleton, --unit: are for 3D joints, and {path} holds rotations")
+    motion, _ = read_rotations(path, fps=options.fps, up=up)
+    xyz = bodies.joints_of(body, motion.body_pose, motion.global_orient, motion.transl)
+    num = len(xyz)
+    source = Poses3D(to_camera(xyz, "y"), SMPL_22, np.arange(num), np.zeros(num, np.int64), motion.fps, "y")
+    return BodyPoints(xyz, "smpl22", source, len(SMPL_22.joints)), f"joints of this body by {motion.source}"
+
+
+def _clip(targets: BodyPoints, person: int) -> BodyPoints:
+    """One person's frames in their order, NaN for those that are skipped: frames step by the largest common step."""
+    rows = np.flatnonzero(targets.source.person == person)
+    rows = rows[np.argsort(targets.source.frame[rows], kind="stable")]
+    frame = targets.source.frame[rows]
+    step = int(np.gcd.reduce(frame - frame[0])) or 1
+    number = (frame - frame[0]) // step
+    if len(np.unique(number)) != len(number):
+        raise ValueError(f"person {person} is twice in one frame; needed a person number for each of them")
+    xyz = np.full((number[-1] + 1, *targets.xyz.shape[1:]), np.nan, np.float32)
+    xyz[number] = targets.xyz[rows]
+    frame = frame[0] + step * np.arange(len(xyz))
+    return targets._replace(xyz=xyz, source=targets.source._replace(frame=frame, person=np.full(len(xyz), person)))

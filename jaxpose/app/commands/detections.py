@@ -1,0 +1,248 @@
+"""2D keypoints as the commands take them: in the model's joint set, with a camera, trusted as far as they deserve.
+
+Everything that had to be assumed (camera, trust in the detector, who is who) is said. Files of several calibrated
+cameras are those of `io/multiview.py`.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxpose.app.commands import calibrated
+from jaxpose.app.commands.option_groups import CalibrationFile, KeypointFile, refuse
+from jaxpose.app.commands.options import Fit, Fuse
+from jaxpose.base import Camera
+from jaxpose.diffusion.mixture import Mixture
+from jaxpose.geometry.body_joints import joint_set_of, point_set_of
+from jaxpose.geometry.camera import check_intrinsics, intrinsics_from_fov
+from jaxpose.geometry.joint_sets import convert_joints
+from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton, get_skeleton
+from jaxpose.io import kind_of
+from jaxpose.io.arrays import source_of
+from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
+from jaxpose.io.keypoints import Keypoints, read_keypoints
+from jaxpose.io.multiview import MultiView, read_multiview
+from jaxpose.io.tracking import link
+from jaxpose.originals.datasets.gmm import first_peak, holds_gmm, read_clip
+from jaxpose.runtime.kept import kept
+
+DEFAULT_FOV_DEG = 55.0  # along the longer side: between a phone's main camera (65-70) and a camcorder (40-50)
+MIN_VISIBLE = 4
+_SURE_QUANTILE = 0.95
+_convert = kept(convert_joints, "source", "target")
+
+
+class Detections(NamedTuple):
+    """N detections in the model's joint set, with the camera they are taken to be seen by.
+
+    xy [N, J, 2] px, confidence [N, J] in [0, 1], intrinsics [N, 4] px; source: the same rows as the file has them;
+    camera: in words, where the intrinsics come from. min_visible: joints a detection needed. linked: people were linked
+    over frames. heatmaps, mixture (pixels, weight [N, J, M]): of the same rows, where the keypoints are their peaks.
+    image_size: width and height in pixels, where they are known. calibrated: the camera of a calibration file, whose
+    lens xy is free of.
+    """
+
+    xy: np.ndarray
+    confidence: np.ndarray
+    intrinsics: np.ndarray
+    source: Keypoints
+    camera: str
+    num_dropped: int
+    min_visible: int
+    linked: bool
+    heatmaps: Heatmaps | None
+    image_size: tuple[int, int] | None
+    calibrated: Camera | None = None
+    mixture: Mixture | None = None
+
+    @property
+    def visible(self) -> np.ndarray:
+        """xy, NaN where a joint is hidden."""
+        return np.where(self.confidence[..., None] > 0, self.xy, np.nan)
+
+    def observed(self, rows: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """xy, confidence and intrinsics of some rows, float32 on the device."""
+        xy, confidence, intrinsics = (x[rows].astype(np.float32) for x in (self.xy, self.confidence, self.intrinsics))
+        return jax.device_put(xy), jax.device_put(confidence), jax.device_put(intrinsics)
+
+
+def read_detections(
+    path: Path,
+    target: Skeleton | Callable[[Skeleton], Skeleton],
+    given: KeypointFile,
+    skeleton_name: str | None = None,
+    hide: Callable[[int], np.ndarray] | None = None,
+    *,
+    fps: float | None = None,
+    whole: bool = False,
+    video: bool = False,
+) -> Detections:
+    """The detections of a file or folder, brought to the joint set `target`; what is not to be trusted is hidden.
+
+    target: may be a function of the file's joint set. skeleton_name: that set, where it is told; given.format may name
+    it too.
+    hide: number of detections -> [N, J] bool, joints to be hidden besides. fps: frames per second, where the file does
+    not say. Detections with too few visible joints, or
+    if `whole` not all of them, are left out; ValueError where none is left. video: link people whom the file does not
+    follow, as --track does.
+    """
+    file_format = given.format
+    if file_format in SKELETONS:
+        if skeleton_name not in (None, file_format):
+            raise ValueError(f"--format {file_format} and --skeleton {skeleton_name} are two joint sets; needed one")
+        skeleton_name, file_format = file_format, None
+    skeleton = get_skeleton(skeleton_name) if skeleton_name else None
+    maps, mixture, calibrated_camera = None, None, None
+    if holds_gmm(path):
+        kp, mixture = _of_mixtures(path, given)
+    elif kind_of(path, (Heatmaps, Keypoints)) is Heatmaps:
+        if file_format is not None or given.camera_name is not None:
+            raise ValueError(f"{path} holds heatmaps: --format FILE_FORMAT and --camera-name mean nothing to them")
+        maps = read_heatmaps(path, skeleton=skeleton, image_size=given.image_size, missing="hide")
+        kp = peaks(maps)
+    else:
+        source = source_of(path)  # with --calibration, --camera-name is of its cameras, and of the file's if it has any
+        of_file = given.calibration is None or (source.suffix == ".npz" and "camera" in source.arrays)
+        camera_name = given.camera_name if of_file else None
+        kp = read_keypoints(source, skeleton=skeleton, format=file_format, camera=camera_name)
+    if given.calibration is not None:
+        refuse(given, "needed none beside --calibration", "camera", "fov")
+        file, unit, size = given.calibration, given.calibration_unit, given.image_size or kp.image_size
+        calibrated_camera, name = calibrated.one_camera(file, unit, given.camera_name, path)
+        kp = calibrated.straightened(kp._replace(image_size=size), calibrated_camera, str(path))
+    kp = kp._replace(fps=kp.fps or fps)
+    linked = given.track or (video and path.suffix.lower() not in (".npz", ".npy") and _by_place(kp))
+    if linked:
+        kp = link(kp, threshold=given.min_confidence)
+    target = target(kp.skeleton) if callable(target) else target
+    confidence = np.where(kp.confidence >= given.min_confidence, kp.confidence, 0)
+    if mixture is not None and target.name != kp.skeleton.name:
+        raise ValueError(f"{path}: mixtures of {kp.skeleton.name}; needed a model of these joints, got {target.name}")
+    sets = {"source": kp.skeleton, "target": target}
+    xy, confidence = jax.device_get(_convert(kp.xy, rescaled(confidence), **sets))
+    if hide is not None:
+        confidence = np.where(hide(len(xy)), 0, confidence)
+    least = len(target.joints) if whole else MIN_VISIBLE
+    rows = (confidence > 0).sum(-1) >= least
+    if not rows.any():
+        most = int((confidence > 0).sum(-1).max())
+        raise ValueError(
+            f"{path}: no detection has {least} visible joints of {target.name} with confidence of "
+            f"{given.min_confidence} or more{', not hidden' if hide else ''}; the best has {most}"
+        )
+    intrinsics, camera = settle_camera(kp, given)
+    if calibrated_camera is not None:
+        if maps is not None and np.any(calibrated_camera.distortion):
+            raise ValueError(f"{path}: heatmaps with a lens distortion; needed maps of undistorted images")
+        camera = f"camera {name} of {given.calibration}, lens distortion undone"
+    per_row = np.broadcast_to(intrinsics, (len(xy), 4))
+    if maps is not None and not rows.all():
+        maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
+    if mixture is not None:
+        mixture = jax.tree.map(lambda x: x[rows], mixture)
+    size, counts = given.image_size or kp.image_size, (int((~rows).sum()), least)
+    found = (xy[rows], confidence[rows], per_row[rows], _select(kp, rows), camera, *counts, linked, maps, size)
+    return Detections(*found, calibrated_camera, mixture)
+
+
+def describe(path: Path, data: Detections) -> Iterator[str]:
+    """Lines that say what was read, assumed and left out."""
+    yield f"{path}: {len(data.xy)} detections of {data.source.skeleton.name}; {data.camera}"
+    if data.source.ignored:
+        yield f"not used: {data.source.ignored} keypoints of each person that are not of this set (face, hands, ...)"
+    if data.num_dropped:
+        yield f"left out {data.num_dropped} detections with fewer than {data.min_visible} visible joints"
+    if data.linked:
+        yield f"linked over frames: {len(np.unique(data.source.person))} people"
+
+
+def rescaled(confidence: np.ndarray) -> np.ndarray:
+    """Confidences [N, J] over their 95th percentile, at most 1: detectors differ in what they call sure."""
+    seen = confidence[confidence > 0]
+    return np.minimum(confidence / np.quantile(seen, _SURE_QUANTILE), 1) if len(seen) else confidence
+
+
+def settle_camera(kp: Keypoints, given: KeypointFile) -> tuple[np.ndarray, str]:
+    """Intrinsics [4] or [N, 4], and in words where they come from: flag, file, or an assumed field of view."""
+    if given.camera is not None:
+        if given.fov is not None:
+            raise ValueError("--camera and --fov: needed one of them, got both")
+        return check_intrinsics(np.array(given.camera), "--camera"), "camera given"
+    if kp.intrinsics is not None and given.fov is None:
+        return check_intrinsics(kp.intrinsics, "intrinsics"), "camera from the file"
+    fov = DEFAULT_FOV_DEG if given.fov is None else given.fov
+    size, origin = given.image_size or kp.image_size, "image"
+    if size is None:
+        origin = "smallest image that holds the keypoints,"
+    width, height = (float(x) for x in (kp.xy[kp.confidence > 0].max(0) if size is None else size))
+    how = "given" if given.fov is not None else "assumed (no camera known)"
+    intrinsics = intrinsics_from_fov(width, height, np.radians(fov))
+    return intrinsics, f"field of view of {fov:g} degrees {how}, {origin} {width:.0f} x {height:.0f}"
+
+
+def _of_mixtures(path: Path, given: KeypointFile) -> tuple[Keypoints, Mixture]:
+    """Keypoints of a file of `prepare gmm`, and its mixtures in pixels."""
+    if given.calibration is not None or given.format is not None:
+        raise ValueError(f"{path} holds mixtures: --format and --calibration mean nothing to them")
+    mixture, size = read_clip(path, given.camera_name)
+    if given.image_size is not None and given.image_size != size:
+        raise ValueError(f"{path}: its image is {size}, --image-size {given.image_size}; needed one size")
+    xy, confidence = first_peak(mixture)
+    num = len(xy)
+    person = np.zeros(num, np.int64)
+    return Keypoints(xy, confidence, H36M_17, np.arange(num), person, ("",) * num, image_size=size), mixture
+
+
+def _by_place(kp: Keypoints) -> bool:
+    """Whether the ids of people are their places in each frame, of which some have several."""
+    order = np.lexsort((kp.person, kp.frame))
+    frame = kp.frame[order]
+    place = np.arange(len(frame)) - np.searchsorted(frame, frame)
+    return bool(place.any() and (kp.person[order] == place).all())
+
+
+def _select(kp: Keypoints, rows: np.ndarray) -> Keypoints:
+    image = tuple(np.array(kp.image, object)[rows]) if len(kp.image) == len(rows) else kp.image
+    return kp._replace(
+        xy=kp.xy[rows], confidence=kp.confidence[rows], frame=kp.frame[rows], person=kp.person[rows], image=image
+    )
+
+
+def joint_set(name: str | None) -> Skeleton | None:
+    """The joint set of --points; ValueError names the flag."""
+    try:
+        return None if name is None else joint_set_of(name)
+    except ValueError as error:
+        raise ValueError(f"--points: {error}") from None
+
+
+def holds_cameras(path: Path) -> bool:
+    """Whether a file has keypoints of several calibrated cameras."""
+    return kind_of(path, (MultiView, Keypoints)) is MultiView
+
+
+def read_cameras(path: Path, options: Fit | Fuse, min_confidence: float) -> tuple[MultiView, str]:
+    """The keypoints and cameras of a file that `holds_cameras`, and a line of what was read."""
+    given = joint_set(options.skeleton)
+    points = None if given is None else point_set_of(given)
+    data = read_multiview(path, points=points, up=options.up, cameras=options.cameras, min_confidence=min_confidence)
+    cameras = f"{len(data.cameras)} of {data.num_cameras} cameras ({', '.join(data.cameras)})"
+    data = data._replace(fps=data.fps or options.fps)
+    return data, f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up"
+
+
+def read_calibrated(
+    paths: tuple[Path, ...], options: Fit | Fuse, given: CalibrationFile, min_confidence: float
+) -> tuple[MultiView, list[str]]:
+    """The keypoints of several files, a camera each, with the cameras of --calibration, and lines of what was read."""
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file or folder")
+        if holds_cameras(path):
+            raise ValueError(f"--calibration: {path} has its own calibrated cameras; needed keypoints of one camera")
+    how = {"unit": given.calibration_unit, "cameras": options.cameras, "up": options.up}
+    found = {"skeleton": joint_set(options.skeleton), "min_confidence": min_confidence}
+    return calibrated.read_views(paths, given.calibration, **how, **found)  # type: ignore[arg-type]  # of many types

@@ -1,0 +1,289 @@
+"""Bodies fitted to what was seen of them.
+
+`jaxpose fit INPUT --out DIR`: 2D keypoints of one or several cameras in, bodies out. Keypoints of one camera are read
+as `jaxpose lift` reads them; files of several are those of `io/multiview.py`.
+`jaxpose ik INPUT --out DIR`: 3D points of bodies, some of them missing, in; whole bodies out.
+"""
+
+import functools
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.app.commands import blocks, bodies, clips, detections, exports, models, report
+from jaxpose.app.commands.blocks import Block
+from jaxpose.app.commands.option_groups import refuse
+from jaxpose.app.commands.options import Fit, Ik
+from jaxpose.base import Array, Bodies, Camera, Key
+from jaxpose.fitting import ik as ik_task
+from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE, BodyParameters, posed_body
+from jaxpose.fitting.ik import IKSettings
+from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed, one_camera
+from jaxpose.fitting.terms import project
+from jaxpose.fitting.uncertainty import gaussian_radius_90, joint_spread
+from jaxpose.geometry.body import Body
+from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
+from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
+from jaxpose.io.arrays import load_arrays
+from jaxpose.io.multiview import MultiView
+from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
+
+_SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
+_ONE_CAMERA = ("camera", "fov", "camera_name", "format")
+_SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/detectors.py, DETECTOR)
+_MEMORY = 8.0  # that a fitted pose takes, of a drawn one: 12 kB a pose, of 8,000 at once (see memory.py)
+_START = {"body_pose": 63, "global_orient": 3, "transl": 3, "betas": 1}  # of --start: least numbers in a row
+
+
+class Views(NamedTuple):
+    """R rows seen by C cameras.
+
+    xy [R, C, K, 2] px, confidence [R, C, K]; cameras: with R items or one; points: the set of the K; frame, person [R];
+    up: the world's vertical; said: lines of what was read and assumed; noise_px [R], once it is settled.
+    """
+
+    xy: np.ndarray
+    confidence: np.ndarray
+    cameras: Camera
+    points: str
+    frame: np.ndarray
+    person: np.ndarray
+    up: str
+    fps: float | None
+    said: tuple[str, ...]
+    noise_px: np.ndarray = np.zeros(0)
+
+    def of(self, rows: np.ndarray) -> Camera:
+        """The cameras of some rows."""
+        own = [None if x is None else x[rows] if len(x) > 1 else x for x in self.cameras]
+        return Camera(*own)  # type: ignore[arg-type]  # None is what is not known
+
+
+def fit(options: Fit) -> Iterator[str]:
+    """Read, fit and write; each row for itself, or with --as-clip each person as one moving body."""
+    paths, output, as_clip = options.input, options.output, options.as_clip
+    path = paths[0]
+    if options.smooth is not None and not as_clip:
+        raise ValueError("--smooth: is for --as-clip")
+    for each in paths:
+        if not (each.exists() or clips.holds_frames(each)):  # of frames the detector says what is wrong
+            raise ValueError(f"{each}: no such file or folder")
+    name = report.result(output, "fit", f"{path.stem}_fitted", *paths)
+    exports.check(output.exports)
+    fitting = bodies.load_fitting(options.prior, output, "fit")
+    body = models.load_body(options.output.exports.body)
+    files = yield from clips.keypoints_of_all(paths, options.video, output.out)
+    seen = _read_views(files, body, options)
+    yield from seen.said
+    num = len(seen.xy)
+    start = None if options.start is None else _read_start(options.start, num, body)
+    settings = bodies.with_method(FitSettings(), options.method, options.prior)
+    groups = list(blocks.even(num, doubling=True))
+    if as_clip:
+        smooth = (_SMOOTH if options.smooth is None else options.smooth) * ((seen.fps or _RATE) / _RATE) ** 3
+        settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
+        groups = yield from _clips(seen)
+
+    def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
+        rows = block.rows
+        xy, confidence, noise = seen.xy[rows], seen.confidence[rows], seen.noise_px[rows]
+        given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": seen.up}
+        if as_clip:  # one item of many frames, cameras of the first
+            xy, confidence, noise = np.moveaxis(xy, 0, 1)[None], np.moveaxis(confidence, 0, 1)[None], noise.mean()[None]
+            rows = rows[:1]
+        else:
+            xy, confidence = xy[:, :, None], confidence[:, :, None]
+        given_points = (jnp.asarray(xy), jnp.asarray(confidence), seen.of(rows))
+        given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
+        found = fit_keypoints(key, body, *given_points, seen.points, fitting.prior, **given)
+        best, term = jax.tree.map(lambda x: x[0], found), observed(body, *given_points, seen.points, given["noise_px"])
+        covariance, of_root = (x.reshape(-1, *x.shape[2:]) for x in joint_spread(body, best, term, fitting.pose_std))
+        sure = {"covariance": covariance, "radius_90": gaussian_radius_90(covariance)}
+        sure["root_radius_90"] = gaussian_radius_90(of_root)
+        error = _error_px(body, found, *given_points, points=seen.points)
+        return {**bodies.as_rows(found), "error_px": error, **sure}
+
+    rows, spent = yield from blocks.gather(work, groups, num, seed=output.seed, what="fitted")
+    error = rows["error_px"]
+    per_frame = np.nanmean(error, 1)
+    yield (
+        f"keypoints met within {np.median(per_frame):.1f} px in the median of frames, at worst {per_frame.max():.1f} px"
+    )
+    arrays = {
+        **{"error_px": per_frame, "error_px_camera": error, "noise_px": seen.noise_px},
+        **{key: rows[key] for key in ("covariance", "radius_90", "root_radius_90")},
+        **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, **report.rows(seen.frame, seen.person, seen.fps)},
+    }
+    summary = {
+        **report.record("fit", paths, fitting.model, spent, num, seed=output.seed),
+        **{"prior": options.prior, "as_clip": as_clip, "read": seen.said},
+        **{"start": None if options.start is None else str(options.start)},
+        "error_px": {"median": round(float(np.median(per_frame)), 2), "max": round(float(per_frame.max()), 2)},
+        "error_px_camera": report.rounded(np.nanmean(error, 0), 2),
+    }
+    titles = report.labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
+    said = f"fitted to {path.name}"
+    yield from bodies.write_fits(options, name, body, rows, seen.up, arrays, summary, labels=titles, source=said)
+
+
+def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
+    """The rows of a file, or of a file for each camera; ValueError names a row of which no camera sees three points."""
+    path = paths[0]
+    if len(paths) > 1:
+        if options.keypoints.calibration is None:
+            raise ValueError(f"{len(paths)} files: needed --calibration with a camera for each")
+        refuse(options.keypoints, "is for keypoints of one camera", *_ONE_CAMERA)
+        data, lines = detections.read_calibrated(paths, options, options.keypoints, options.keypoints.min_confidence)
+        views = _of_cameras(data, tuple(lines))
+    elif detections.holds_cameras(path):
+        refuse(options.keypoints, f"{path} has its own calibrated cameras (--cameras chooses)", *_ONE_CAMERA)
+        data, line = detections.read_cameras(path, options, options.keypoints.min_confidence)
+        views = _of_cameras(data, (line,))
+    else:
+        refuse(options, f"is for a file of several calibrated cameras, and {path} is none", "cameras", "up")
+        views = _of_one_camera(path, options)
+    if not len(views.xy):
+        raise ValueError(f"{path}: no frame in it; needed at least one")
+    confidence = views.confidence * known_points(body, views.points)
+    count = (confidence > 0).sum(-1).max(1)
+    few = np.flatnonzero(count < LEAST_POINTS)
+    if few.size:
+        raise ValueError(
+            f"{path}: frame {views.frame[few[0]]}, person {views.person[few[0]]}: {count[few[0]]} points that the body "
+            f"has, in any camera; needed {LEAST_POINTS} or more"
+        )
+    noise = np.broadcast_to(options.noise_px or _noise_px(views.xy, confidence), len(confidence))
+    how = f"noise taken as {np.median(noise):.1f} px" + ("" if options.noise_px else ", 1 % of each person's size")
+    return views._replace(confidence=confidence, noise_px=noise.astype(np.float32), said=(*views.said, how))
+
+
+def _of_cameras(data: MultiView, said: tuple[str, ...]) -> Views:
+    cameras, people = jax.tree.map(lambda x: x[None], data.camera), np.zeros(len(data.xy), np.int64)
+    return Views(data.xy, data.confidence, cameras, data.points, data.frame, people, data.up, data.fps, said)
+
+
+def _of_one_camera(path: Path, options: Fit) -> Views:
+    skeleton = detections.joint_set(options.skeleton)
+    if skeleton is not None and skeleton.name not in SKELETONS:
+        raise ValueError(
+            f"--points: {skeleton.name} is not read from files of one camera; legal are {', '.join(SKELETONS)}"
+        )
+    given = None if skeleton is None else skeleton.name
+    data = detections.read_detections(path, _body_set, options.keypoints, given, fps=options.fps)
+    source = data.source
+    name, cameras = point_set_of(source.skeleton), one_camera(jnp.asarray(data.intrinsics, jnp.float32))
+    said = (*detections.describe(path, data), f"{source.skeleton.name} as {name}")
+    seen = (data.xy[:, None], data.confidence[:, None], cameras, name, source.frame, source.person)
+    return Views(*seen, "-y", source.fps, said)
+
+
+def _body_set(skeleton: Skeleton) -> Skeleton:
+    """The joint set of the body's points that are nearest to a file's."""
+    name = point_set_of(skeleton)
+    return BODY_25 if name == "openpose25" else SKELETONS[name]
+
+
+def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """A share of the larger extent of the person, [R], mean over the cameras that see three points of it."""
+    seen = (confidence > 0)[..., None]
+    low, high = np.where(seen, xy, np.inf).min(2), np.where(seen, xy, -np.inf).max(2)
+    enough = (confidence > 0).sum(-1) >= LEAST_POINTS
+    extent = np.where(enough, np.where(np.isfinite(low), high - low, 0).max(-1), 0)
+    return np.maximum(_SHARE * extent.sum(1) / np.maximum(enough.sum(1), 1), 0.5)
+
+
+def _clips(seen: Views) -> Generator[str, None, list[Block]]:
+    """Each person's rows, in the order of their frames, as a block; yields lines about frames that are missing."""
+    found = []
+    for place, person in enumerate(np.unique(seen.person)):
+        rows = np.flatnonzero(seen.person == person)
+        rows = rows[np.argsort(seen.frame[rows], kind="stable")]
+        if (np.asarray(seen.of(rows).intrinsics) != np.asarray(seen.of(rows[:1]).intrinsics)).any():
+            raise ValueError(f"--as-clip: the camera of person {person} changes from frame to frame")
+        if len(np.unique(np.diff(seen.frame[rows]))) > 1:
+            yield f"person {person} is not in every frame: those that are there are taken as following each other"
+        found.append(Block(place, rows, np.arange(len(rows))))
+    return found
+
+
+@functools.partial(jax.jit, static_argnames="points")
+def _error_px(body: Body, found: Bodies, xy: Array, confidence: Array, cameras: Camera, *, points: str) -> Array:
+    """How far fitted points lie from keypoints xy [N, C, F, K, 2] px: the mean [N F, C] of those seen."""
+    best = jax.tree.map(lambda x: x[0], found)
+    away = jnp.linalg.norm(project(cameras, body_points(posed_body(body, best), points)) - xy, axis=-1)
+    seen = confidence > 0
+    error = jnp.where(seen, away, 0).sum(-1) / jnp.where(seen.any(-1), seen.sum(-1), jnp.nan)
+    return jnp.moveaxis(error, 1, 2).reshape(-1, xy.shape[1])
+
+
+def _of(start: BodyParameters, rows: np.ndarray, *, as_clip: bool) -> BodyParameters:
+    """Some rows of [R, ...] as items of a frame each, or as the frames of one item with their mean betas."""
+    pose, root, transl = (jnp.expand_dims(jnp.asarray(x[rows]), 0 if as_clip else 1) for x in start[:3])
+    betas = jnp.asarray(start.betas[rows])
+    return BodyParameters(pose, root, transl, betas.mean(0, keepdims=True) if as_clip else betas)
+
+
+def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
+    """Parameters of `num` rows from an .npz: body_pose [R, 21, 3] or [R, 63 or more], global_orient, transl, betas.
+
+    betas may be missing or of one row; all are in the world axes of the cameras.
+    """
+    if not path.is_file():
+        raise ValueError(f"--start: {path}: no such file")
+    if path.suffix != ".npz":
+        raise ValueError(f"--start: {path}: suffix {path.suffix!r}; needed .npz")
+    z = load_arrays(path)
+    if lacks := [key for key in _START if key not in z and key != "betas"]:
+        raise ValueError(f"--start: {path}: keys {sorted(z)} lack {', '.join(lacks)}")
+    flat = {}
+    for key, least in _START.items():
+        value = np.asarray(z[key] if key in z else np.zeros((num, 1)), np.float32)
+        rows = value.reshape(len(value), -1) if value.ndim > 1 else value[None]
+        rows = np.repeat(rows, num, 0) if key == "betas" and len(rows) == 1 else rows
+        if len(rows) != num or rows.shape[1] < least or not np.isfinite(rows).all():
+            raise ValueError(
+                f"--start: {path}: {key} is {list(value.shape)}; needed {num} rows of {least} or more finite numbers"
+            )
+        flat[key] = rows
+    betas = np.zeros((num, body.shapedirs.shape[-1]), np.float32)
+    width = min(betas.shape[1], flat["betas"].shape[1])
+    betas[:, :width] = flat["betas"][:, :width]
+    pose = flat["body_pose"][:, :63].reshape(num, 21, 3)
+    return BodyParameters(pose, flat["global_orient"], flat["transl"], betas)  # type: ignore[arg-type]  # numpy's, yet
+
+
+def ik(options: Ik) -> Iterator[str]:
+    """Read, fit and write."""
+    path, output, each = options.input, options.output, options.hypotheses
+    name = report.result(output, "ik", None, path)
+    exports.check(output.exports, each)
+    fitting = bodies.load_fitting(options.prior, output, "ik")
+    body = models.load_body(options.output.exports.body)
+    axes, skeleton = options.axes, detections.joint_set(options.skeleton)
+    targets = read_body_points(path, body, skeleton=skeleton, up=axes.up, unit=axes.unit, only=options.only)
+    check_enough(path, targets)
+    num, points = len(targets.xyz), bodies.say_points(targets)
+    yield f"{path}: {num} poses, {points}; noise taken as {1000 * options.noise:g} mm"
+    free = EVERYTHING if options.shape else POSE_AND_PLACE
+    settings = bodies.with_method(IKSettings(), options.method, options.prior)
+
+    def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
+        seen = jnp.asarray(targets.xyz[block.rows])[:, None]
+        given: dict[str, Any] = {"start_pose": fitting.start_pose, "num_hypotheses": each, "free": free}
+        given |= {"noise": jnp.float32(options.noise), "settings": settings}
+        return bodies.as_rows(ik_task.ik(key, body, seen, targets.points, fitting.prior, **given))
+
+    how: dict[str, Any] = {"seed": output.seed, "each": each, "pose": _MEMORY}
+    rows, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, **how)
+    said = {
+        **report.record("ik", path, fitting.model, spent, num * each, seed=output.seed),
+        **{"prior": options.prior, "shape_fitted": options.shape, "noise_m": options.noise},
+        **{"only": None if options.only is None else ",".join(options.only), "num_hypotheses": each},
+        "points": points,
+    }
+    rows, names = bodies.best_first(rows), [f"hypothesis {h}" for h in range(each)]
+    yield from bodies.write_point_fits(options, name, body, targets, rows, said, many=True, names=names)

@@ -1,0 +1,130 @@
+"""Poses out of nothing, and between two.
+
+`jaxpose generate --num N --out DIR`: unconditional poses; with a prior over joint rotations, bodies.
+`jaxpose interpolate A B --out DIR`: two body poses in, a path of plausible poses between them out.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxpose.app.commands import exports, memory, models, report
+from jaxpose.app.commands.blocks import Clock
+from jaxpose.app.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
+from jaxpose.app.commands.option_groups import refuse
+from jaxpose.app.commands.options import Generate, Interpolate
+from jaxpose.app.commands.video import TRAINED_FPS
+from jaxpose.geometry.axes import FRAME_TAGS
+from jaxpose.io.motion import Motion, read_rotations, resample
+from jaxpose.model import Model
+from jaxpose.runtime.kept import kept
+from jaxpose.tasks import generate as task
+from jaxpose.tasks.motions import is_motion
+from jaxpose.tasks.refine import refined
+from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
+from jaxpose.tasks.samplers import sampler_of
+
+
+def generate(options: Generate) -> Iterator[str]:
+    """Draw and write."""
+    name = report.result(options.output, "generate", "generated")
+    model = refined(models.load_model(options.output))
+    exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
+    if models.is_prior(model):
+        refuse(options.sampling, "is for models of joint positions", "path")
+        yield from _bodies(options, name, model)
+    else:
+        yield from _joints(options, name, model)
+
+
+def _joints(options: Generate, name: str, model: Model) -> Iterator[str]:
+    output, num, path, clock = options.output, options.num, options.sampling.path, Clock()
+    sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
+    sampler = sampler.with_usual_steps(task.NUM_STEPS, model)
+    memory.check("--num", num, num, num * (sampler.network_calls(model) + 1) if path else 0)
+    run = kept(task.generate, num=num, sampler=sampler, return_path=path)
+    drawn = np.asarray(run(jax.random.key(output.seed), model))
+    spent = clock.spent()
+    yield f"drew {num} poses, {spent.rate(num):,.0f} poses/s"
+    samples = drawn[-1] if path else drawn
+    tag = "camera axes: x right, y down, z forward; metres relative to the root joint"
+    arrays = {"samples": samples, "frame": np.arange(num), **report.axes(model.skeleton.joints, "-y", tag)}
+    if is_motion(model):
+        arrays["fps"] = TRAINED_FPS
+    summary = {
+        **report.record("generate", (), model, spent, num, seed=output.seed),
+        **{**report.sampled(model, sampler), "num_poses": num, "temperature": options.temperature},
+        **{"frame_tag": tag, "scale": model.spec.scale},
+    }
+    titles, states = [f"pose {i}" for i in range(num)], drawn[:, None] if path else None
+    picture = report.Picture(samples[None], model.skeleton, titles, "out of nothing", {}, path=states)
+    yield from report.write(output, name, arrays, summary, picture)
+
+
+def _bodies(options: Generate, name: str, model: Model) -> Iterator[str]:
+    output, num = options.output, options.num
+    body, clock = models.load_body(options.output.exports.body), Clock()
+    sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
+    memory.check("--num", num, 4 * num)  # bodies: 5.7 kB each of 60,000
+    body_pose = np.asarray(kept(generate_rotations, num=num, sampler=sampler)(jax.random.key(output.seed), model))
+    spent = clock.spent()
+    yield f"drew {num} body poses, {spent.rate(num):,.0f} poses/s"
+    still, tag = np.zeros((num, 3), np.float32), f"{FRAME_TAGS['y']}; pelvis at the origin, facing z"
+    arrays = {
+        **{"body_pose": body_pose, "samples": joints_of(body, body_pose, still, still), "frame": np.arange(num)},
+        "body_joints": BODY_JOINTS,
+    }
+    summary = {
+        **report.record("generate", (), model, spent, num, seed=output.seed),
+        **{"sampler": sampler.name, "num_poses": num, "temperature": options.temperature, "frame_tag": tag},
+    }
+    said: dict[str, Any] = {"source": "poses out of nothing, not a motion", "note": "out of nothing"}
+    shown = Shown(body_pose[None], still[None], still[None], labels=[f"pose {i}" for i in range(num)], **said)
+    yield from write_bodies(options, name, arrays, summary, shown, body)
+
+
+def _temperature(options: Generate) -> dict[str, float]:
+    """What samplers take, where another one than 1 is asked for; some take none."""
+    return {} if options.temperature == 1 else {"temperature": options.temperature}
+
+
+def interpolate(options: Interpolate) -> Iterator[str]:
+    """Read, carry over and write."""
+    output, num, paths = options.output, options.num, (options.first, options.second)
+    name = report.result(output, "interpolate", "interpolated", *paths)
+    exports.check(output.exports)
+    model = models.load_prior(output, "interpolate")
+    body = models.load_body(options.output.exports.body)
+    frames = (options.frame_a, options.frame_b)
+    ends = []
+    for path, flag, frame in zip(paths, ("--frame-a", "--frame-b"), frames, strict=True):
+        motion, _ = read_rotations(path)
+        count = len(motion.body_pose)
+        if not -count <= frame < count:
+            raise ValueError(f"{flag}: got {frame}; {path} has frames 0 to {count - 1}")
+        ends.append((motion.body_pose[frame], motion.global_orient[frame], motion.transl[frame]))
+        yield f"{path}: frame {frame % count} of {count}; {motion.source}"
+    pose, root, pelvis = (np.stack(pair) for pair in zip(*ends, strict=True))
+    clock = Clock()
+    body_pose = np.array(interpolate_rotations(model, pose[0], pose[1], num))
+    off = np.degrees(max(np.linalg.norm(body_pose[i] - pose[i], axis=-1).max() for i in (0, -1)))
+    spent = clock.spent()
+    yield f"{num} poses; the path meets its ends within {off:.2g} degrees"
+    still = Motion(np.zeros((2, 21, 3), np.float32), root, pelvis, 1.0)
+    moved = resample(still, num - 1.0)  # the two ends are one second apart: N - 1 steps
+    arrays = {
+        **{"body_pose": body_pose, "global_orient": moved.global_orient, "pelvis": moved.transl},
+        "joints3d": joints_of(body, body_pose, moved.global_orient, moved.transl),
+        **{"frame": np.arange(num), "fps": options.fps},
+    }
+    summary = {
+        **report.record("interpolate", paths, model, spent, num, seed=output.seed),
+        **{"frames": list(frames), "num_poses": num},
+        **{"ends_met_within_degrees": round(float(off), 4), "frame_tag": FRAME_TAGS["y"]},
+    }
+    moving = (body_pose[None], moved.global_orient[None], moved.transl[None])
+    source = f"from {paths[0].name} to {paths[1].name}"
+    shown = Shown(*moving, fps=options.fps, source=source, note="latent path")
+    yield from write_bodies(options, name, arrays, summary, shown, body)

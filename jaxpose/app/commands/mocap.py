@@ -1,0 +1,329 @@
+"""`jaxpose prepare mocap`: files of motion capture in, the folder that training reads out (datasets/prepare_mocap.py).
+
+rotations    .bvh, .amc with .asf    joints of the file's own skeleton, rotations by io/retarget.py
+             .npz, .npy of AMASS     joints of the body that --body names, else of a mean adult
+positions    .c3d, .trc, .csv, .json, .npz, .npy of 3D joints   rotations by fitting/joint_angles.py; joints that the
+                                     file lacks (spine, top of the head) are those of the fitted skeleton
+
+Solving for rotations takes most of the time. Its results lie in a hidden folder beside the new one until that is
+written, so that an interrupted command goes on where it was.
+"""
+
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.app.commands.file_options import PrepareMocap
+from jaxpose.app.commands.models import DEFAULT_PRIOR
+from jaxpose.app.commands.prepare import read_joint_map
+from jaxpose.datasets.prepare_mocap import Labels, Piece, Recorded, at_rate, on_floor, pieces, split, write_mocap
+from jaxpose.files import write_npz
+from jaxpose.fitting.joint_angles import fit_skeleton, joint_angles, points_of
+from jaxpose.geometry.axes import from_camera
+from jaxpose.geometry.body import Body
+from jaxpose.geometry.joint_sets import joint_map
+from jaxpose.geometry.skeleton import H36M_17, SMPL_22, get_skeleton
+from jaxpose.io import PartialMotion, Poses3D, kind_of
+from jaxpose.io.arrays import load_arrays
+from jaxpose.io.asf_amc import asf_beside, read_amc, read_asf
+from jaxpose.io.body_files import load_body
+from jaxpose.io.bvh import read_bvh
+from jaxpose.io.motion import ASSUMED_FPS, Motion, read_motion
+from jaxpose.io.poses3d import read_poses3d
+from jaxpose.io.retarget import GENERIC_OFFSETS, retarget_with_joints
+from jaxpose.io.smpl_motion import check_motion
+from jaxpose.model import load
+from jaxpose.originals.datasets.h36m import check_new, new_folder
+from jaxpose.reading import check_growth, reading
+
+_ARRAYS, _TEXTS, _MARKERS = (".npz", ".npy"), (".csv", ".json"), (".c3d", ".trc")
+SUFFIXES = (".bvh", ".amc", *_ARRAYS, *_MARKERS, *_TEXTS)
+# Option -> the files that it means something to.
+_MEANING = {"asf": (".amc",), "unit_m": (".bvh", ".amc"), "joint_map": (".bvh", ".amc"), "body": _ARRAYS}
+_MEANING |= {"source_fps": (".amc", *_ARRAYS, *_TEXTS)}
+_MEANING |= dict.fromkeys(("skeleton", "up", "unit"), (*_ARRAYS, *_TEXTS, *_MARKERS))
+_NOT_TAKES = ("shape.npz", "_stagei.npz")  # of AMASS: a subject's shape
+_BLOCK = 256  # frames solved at once
+_SECONDS = 5.0  # between lines about the progress
+_LIMBS = [j for j, name in enumerate(H36M_17.joints) if name.startswith(("left_", "right_"))]
+# Asked for each file, and again for each person in it.
+_Reading = Generator[str, None, list[tuple[int, Recorded]]]
+
+
+class _File(NamedTuple):
+    path: Path
+    labels: Labels
+
+
+def mocap(options: PrepareMocap) -> Iterator[str]:
+    """Convert all files, name those that cannot be read, and write the folder; exit code 1 where one was left out."""
+    check_new(options.out)
+    found = _find(options)
+    _check_options(options, {file.path.suffix.lower() for file in found})
+    _check_val(options.val or (), found)
+    reader = _Reader(options)
+    done: list[Piece] = []
+    left_out, started, said = 0, time.monotonic(), time.monotonic()
+    for index, (path, labels) in enumerate(found, 1):
+        try:
+            with reading(path, "file of motion"):
+                people = yield from reader.read(path)
+                for person, recorded in people:
+                    yield from _add(done, _of_person(labels, person, len(people)), recorded, options, path)
+        except ValueError as error:
+            left_out += 1
+            yield f"left out: {error}"
+        if time.monotonic() - said > _SECONDS:
+            said, spent = time.monotonic(), time.monotonic() - started
+            yield f"read {index}/{len(found)} files, {spent * (len(found) - index) / index:.0f} s left"
+    if not done:
+        raise ValueError(f"none of {len(found)} files gave a sequence")
+    splits = split(done, options.val or ())
+    with new_folder(options.out) as draft:
+        write_mocap(draft, done, options.fps, splits)
+    shutil.rmtree(_parts(options.out), ignore_errors=True)
+    frames = sum(len(piece.recorded.joints) for piece in done)
+    subjects = {piece.labels.subject for piece in done}
+    yield (
+        f"wrote {options.out}: {frames} frames, {frames / options.fps / 60:.1f} minutes, of {len(done)} sequences, "
+        f"{len(subjects)} subjects; validation: {', '.join(splits['val']) or 'none, which --val names'}"
+    )
+    if left_out:
+        yield f"{left_out} of {len(found)} files were left out"
+        raise SystemExit(1)
+
+
+def _add(
+    done: list[Piece], labels: Labels, recorded: Recorded, options: PrepareMocap, path: Path
+) -> Generator[str, None, None]:
+    recorded, raised = on_floor(recorded, options.floor)
+    own, lost = pieces(labels, recorded, options.fastest)
+    if not own:
+        raise ValueError(f"{path}: no 10 whole frames in a row at {options.fps:g} per second")
+    done += own
+    notes = [recorded.motion.source, f"raised by {raised:.2f} m onto the floor" if raised else ""]
+    notes.append(f"{lost} frames missing or broken, {len(own)} pieces" if lost or len(own) > 1 else "")
+    kept = sum(len(piece.recorded.joints) for piece in own)
+    yield f"{labels.name}: {kept} frames, {labels.subject}, {labels.category}; {'; '.join(filter(None, notes))}"
+
+
+def _find(options: PrepareMocap) -> list[_File]:
+    """All files with their labels; ValueError for a source without any, and for a pattern that does not fit."""
+    pattern = None if options.pattern is None else _pattern(options.pattern)
+    found: list[_File] = []
+    for source in options.sources:
+        if not source.exists():
+            raise ValueError(f"{source}: no such file or folder")
+        paths = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
+        paths = [path for path in paths if path.is_file() and not path.name.endswith(_NOT_TAKES)]
+        if not paths:
+            raise ValueError(f"{source}: no files of motion in it; legal are {', '.join(SUFFIXES)}")
+        root = source.absolute().parent if source.is_file() else source.absolute()
+        found += [
+            _File(path, _labels(path.absolute().relative_to(root), root.name, options, pattern)) for path in paths
+        ]
+    names = [file.labels.name for file in found]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice}: two of the files have this name; give the folder above them instead")
+    return found
+
+
+def _labels(path: Path, root: str, options: PrepareMocap, pattern: re.Pattern[str] | None) -> Labels:
+    """By the folders of a path below the one that was given: a/b/take.bvh is of subject a/b and category a."""
+    folders = path.parts[:-1]
+    subject, category = "/".join(folders) or root, folders[0] if len(folders) > 1 else "motion"
+    if pattern is not None:
+        match = pattern.search(path.as_posix())
+        if match is None:
+            raise ValueError(f"--pattern: {options.pattern!r} is not found in {path.as_posix()!r}")
+        groups = match.groupdict()
+        subject, category = groups.get("subject") or subject, groups.get("category") or category
+    name = path.as_posix().removesuffix(path.suffix)
+    return Labels(name, options.subject or subject, path.stem.replace("_", " "), options.category or category)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise ValueError(f"--pattern: {text!r} is no regular expression ({error})") from None
+    if not {"subject", "category"} & set(pattern.groupindex):
+        raise ValueError(f"--pattern: {text!r} has neither group; needed (?P<subject>...) or (?P<category>...)")
+    return pattern
+
+
+def _check_options(options: PrepareMocap, suffixes: set[str]) -> None:
+    """ValueError for an option without meaning to any of the files."""
+    for name, legal in _MEANING.items():
+        if getattr(options, name) is not None and not suffixes & set(legal):
+            raise ValueError(f"--{name.replace('_', '-')}: means nothing to these files; it is for {', '.join(legal)}")
+
+
+def _check_val(val: tuple[str, ...], found: list[_File]) -> None:
+    """Before the work; people of one file get their numbers later."""
+    legal = {label for file in found for label in (file.labels.name, file.labels.subject)}
+    for name in val:
+        if name not in legal and re.sub(r"_person-?\d+$", "", name) not in legal:
+            subjects = sorted({file.labels.subject for file in found})
+            raise ValueError(f"--val: got {name!r}; legal are subjects, {', '.join(subjects)}, and names of takes")
+
+
+def _of_person(labels: Labels, person: int, count: int) -> Labels:
+    if count == 1:
+        return labels
+    return labels._replace(name=f"{labels.name}_person{person}", subject=f"{labels.subject}_person{person}")
+
+
+class _Reader:
+    """Reads files under the options; what all of them share is loaded when it is first needed."""
+
+    def __init__(self, options: PrepareMocap) -> None:
+        self.options = options
+        self.body: Body | None = None if options.body is None else load_body(options.body)
+        self.joint_map = None if options.joint_map is None else read_joint_map(options.joint_map)
+        self.prior: tuple[np.ndarray, np.ndarray] | None = None
+
+    def read(self, path: Path) -> _Reading:
+        """People of a file, with their numbers, at the wanted rate; yields progress."""
+        suffix, o = path.suffix.lower(), self.options
+        if suffix in (".bvh", ".amc"):
+            return [(0, self._take(path, suffix))]
+        kind = kind_of(path, (PartialMotion, Poses3D))
+        if kind is PartialMotion:
+            return [(0, self._smpl(path))]
+        poses = read_poses3d(
+            path, skeleton=None if o.skeleton is None else get_skeleton(o.skeleton), up=o.up, unit=o.unit
+        )
+        people = sorted(set(poses.person.tolist()))
+        result = []
+        for person in people:
+            part = self._part(path, person)
+            if not part.is_file():
+                recorded = yield from self._positions(path, poses, person)
+                _keep(part, recorded)
+            result.append((person, _kept(part)))
+        return result
+
+    def _part(self, path: Path, person: int) -> Path:
+        """Where the solved motion of a person is kept: by the file as it is now, and the options that change it."""
+        o, now = self.options, path.stat()
+        file = str(path.absolute()), now.st_mtime_ns, now.st_size, person
+        said = repr((*file, o.skeleton, o.up, o.unit, o.source_fps, o.fps))
+        return _parts(o.out) / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.npz"
+
+    def _take(self, path: Path, suffix: str) -> Recorded:
+        o = self.options
+        if suffix == ".bvh":
+            take = read_bvh(path)
+        else:
+            take = read_amc(path, read_asf(o.asf or asf_beside(path)), fps=o.source_fps or 120.0)
+        try:
+            motion, joints = retarget_with_joints(take, o.unit_m, self.joint_map)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        check_motion(motion, path)
+        return at_rate(Recorded(motion, joints, suffix[1:]), o.fps)
+
+    def _smpl(self, path: Path) -> Recorded:
+        up: Any = self.options.up
+        motion, rest = read_motion(path, fps=self.options.source_fps, up=up), _GENERIC_REST
+        if self.body is not None:
+            betas = None if motion.betas is None else jnp.asarray(motion.betas)
+            rest = np.asarray(self.body.shape(betas).joints)[:22]
+            motion = read_motion(path, fps=self.options.source_fps, up=up, pelvis=rest[0])
+        joints = points_of(rest - rest[0], motion.body_pose, motion.global_orient, motion.transl, H36M_17.joints)
+        own = self.body is not None and motion.betas is not None
+        return at_rate(Recorded(motion, joints.astype(np.float32), "smpl", own), self.options.fps)
+
+    def _positions(self, path: Path, poses: Poses3D, person: int) -> Generator[str, None, Recorded]:
+        (xyz, step), o = _on_grid(path, poses, person), self.options
+        given = np.isfinite(xyz).all(-1).any(0)  # a file may name a part of its joint set
+        xyz, names = xyz[:, given], tuple(np.array(poses.skeleton.joints)[given].tolist())
+        weights, known = joint_map(poses.skeleton._replace(joints=names), H36M_17)
+        if lacking := [H36M_17.joints[j] for j in _LIMBS if not known[j]]:
+            raise ValueError(f"{path}: has {', '.join(names)}; lacks {', '.join(lacking)}, which training needs")
+        rate, said = poses.fps or o.source_fps, [poses.axes, f"{len(names)} joints"]
+        fps = ASSUMED_FPS if rate is None else rate / step
+        if rate is None:
+            said.append(f"assumed {fps:g} frames per second, the file does not say")
+        still = np.zeros((len(xyz), 21, 3), np.float32)
+        empty = Motion(still, still[:, 0], still[:, 0], fps, None, "; ".join(said))
+        # at the wanted rate before rotations are solved for, which takes most of the time
+        xyz = at_rate(Recorded(empty, xyz, "positions"), o.fps).joints
+        limbs = weights[_LIMBS].sum(0) > 0
+        whole = np.flatnonzero(np.isfinite(xyz[:, limbs]).all((1, 2)))
+        if not len(whole):
+            raise ValueError(f"{path}: no frame has all of {', '.join(np.array(names)[limbs])}")
+        if self.prior is None:
+            statistics = load(DEFAULT_PRIOR).statistics
+            mean, std, spread = (np.asarray(x) for x in statistics)
+            self.prior = mean, std * spread
+        fitted = fit_skeleton(xyz[whole], names, _GENERIC_REST, *self.prior)
+        body, root, place = (np.zeros((len(xyz), *shape), np.float32) for shape in _SHAPES.values())
+        motion = Motion(body, root, place, o.fps, None, empty.source)
+        joints = np.full((len(xyz), 17, 3), np.nan, np.float32)
+        said_at = time.monotonic()
+        for rows in np.array_split(whole, -(-len(whole) // _BLOCK)):
+            found = joint_angles(fitted, xyz[rows])
+            held = points_of(fitted.rest, found.body_pose, found.global_orient, found.pelvis, H36M_17.joints)
+            own = np.where(weights[..., None] > 0, weights[..., None] * xyz[rows][:, None], 0).sum(2)
+            joints[rows] = np.where(known[:, None] & np.isfinite(own), own, held)
+            motion.body_pose[rows], motion.global_orient[rows] = found.body_pose, found.global_orient
+            motion.transl[rows] = found.pelvis
+            if time.monotonic() - said_at > _SECONDS:
+                said_at = time.monotonic()
+                yield f"{path}: joint angles {rows[-1] + 1}/{len(xyz)}"
+        return Recorded(motion, joints, "positions")
+
+
+def _parts(out: Path) -> Path:
+    return out.absolute().with_name(f".{out.name}.parts")
+
+
+def _keep(part: Path, recorded: Recorded) -> None:
+    part.parent.mkdir(exist_ok=True)
+    motion = recorded.motion
+    others = {"source": np.array(motion.source), "fps": np.array(motion.fps)}
+    write_npz(part, {"joints": recorded.joints, **{k: getattr(motion, k) for k in _SHAPES}, **others})
+
+
+def _kept(part: Path) -> Recorded:
+    z = load_arrays(part, "joints", *_SHAPES, "fps", "source")
+    motion = Motion(**{k: z[k] for k in _SHAPES}, fps=float(z["fps"]), source=str(z["source"]))
+    return Recorded(motion, z["joints"], "positions")
+
+
+_SHAPES = {"body_pose": (21, 3), "global_orient": (3,), "transl": (3,)}
+
+
+def _at_rest(offsets: np.ndarray) -> np.ndarray:
+    rest = np.array(offsets)
+    for j, parent in enumerate(SMPL_22.parents[1:], 1):
+        rest[j] += rest[parent]
+    return rest
+
+
+_GENERIC_REST = _at_rest(GENERIC_OFFSETS)
+
+
+def _on_grid(path: Path, poses: Poses3D, person: int) -> tuple[np.ndarray, int]:
+    """A person's joints [F, J, 3], y up, of each `step`-th frame from the first to the last, NaN where missing; step.
+
+    step: the largest that divides all frame numbers' differences.
+    """
+    rows = np.flatnonzero(poses.person == person)
+    frame = poses.frame[rows]
+    step = int(np.gcd.reduce(np.diff(np.unique(frame)))) if len(set(frame.tolist())) > 1 else 1
+    num = int(frame.max() - frame.min()) // step + 1
+    check_growth(path, num * poses.joints[0].size, f"{num} frames from {frame.min()} to {frame.max()}")
+    xyz = np.full((num, *poses.joints.shape[1:]), np.nan, np.float32)
+    xyz[(frame - frame.min()) // step] = from_camera(poses.joints[rows], "y")
+    return xyz, step

@@ -1,0 +1,188 @@
+"""`jaxpose export`, `jaxpose prepare gmm | body | amass | motion`: files for other programs, published files as ours.
+
+The other conversions are functions of the library (`file_options.COMMANDS`).
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from jaxpose.app import export as exporting
+from jaxpose.app.commands import file_options as kinds
+from jaxpose.app.commands import memory
+from jaxpose.app.to_onnx import few_steps
+from jaxpose.datasets.amass import prepare_amass
+from jaxpose.geometry.skeleton import get_skeleton
+from jaxpose.io.anny_body import anny_body
+from jaxpose.io.arrays import Source
+from jaxpose.io.asf_amc import asf_beside
+from jaxpose.io.body_files import save_body
+from jaxpose.io.motion import read_motion, save_motion
+from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
+from jaxpose.model import DEFAULT_MODEL, load
+from jaxpose.originals.datasets.prepare_gmm import gmm_of_detections, gmm_of_heatmaps, gmm_of_keypoints
+from jaxpose.tasks.samplers import sampler_of
+
+# The source that is given -> what converts it; its arguments are the options that mean something to it.
+_GMM: dict[str, Callable[..., Iterator[str]]] = {
+    "detections": gmm_of_detections,
+    "keypoints": gmm_of_keypoints,
+    "heatmaps": gmm_of_heatmaps,
+}
+# Suffix -> the options that mean something to it; others would be ignored in silence.
+_MOTION = {
+    ".bvh": ("unit_m", "joint_map"),
+    ".amc": ("asf", "unit_m", "joint_map", "fps"),
+    ".npz": ("fps",),
+    ".npy": ("fps",),
+}
+
+
+def export(options: kinds.Export) -> Iterator[str]:
+    """Trace a task ahead of time, write it, and say what the program takes and gives."""
+    out = options.out
+    if options.format not in _FORMATS:
+        raise ValueError(f"--format: got {options.format!r}, legal are {list(_FORMATS)}")
+    yield from _FORMATS[options.format](options)
+    yield f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB"
+
+
+def _export_jax(options: kinds.Export) -> Iterator[str]:
+    if options.skeleton is not None:
+        raise ValueError("--skeleton: means nothing to --format jax, whose keypoints are in the model's joint set")
+    model, sampler = load(options.model or DEFAULT_MODEL), sampler_of(options.sampler, options.steps)
+    where: dict[str, Any] = {"batch": options.batch, "platforms": options.platforms}
+    program = exporting.export_task(model, options.task, num=options.hypotheses or 200, sampler=sampler, **where)
+    exporting.write(options.out, program)
+    header = program.header
+    for side in ("inputs", "outputs"):
+        for entry in header[side]:
+            yield f"{side[:-1]}: {entry['name']} {entry['shape']}, {entry['unit']}"
+    yield f"frame: {header['frame']}"
+    yield f"{header['network_calls']} network calls; for {', '.join(header['platforms'])}"
+
+
+def _export_onnx(options: kinds.Export) -> Iterator[str]:
+    if options.task != "lift":
+        raise ValueError(f"--task: --format onnx writes lift alone, got {options.task!r}")
+    for name, usual in (("platforms", None), ("steps", None), ("sampler", "posterior")):
+        if getattr(options, name) != usual:
+            raise ValueError(f"--{name}: means nothing to --format onnx; few-step models have their own sampler")
+    model, skeleton = load(options.model or DEFAULT_MODEL), options.skeleton and get_skeleton(options.skeleton)
+    num, batch = options.hypotheses or few_steps.HYPOTHESES, options.batch or 1
+    memory.check("--hypotheses", num * batch, num * batch)  # it is run, to be compared
+    exported = few_steps.export_lift(model, num=num, batch=batch, skeleton=skeleton or model.skeleton)
+    for side, sizes in (("input", exported.inputs), ("output", exported.outputs)):
+        for name, size in sizes.items():
+            yield f"{side}: {name} {list(size)}, {few_steps.UNITS[name]}"
+    yield f"frame: {exported.metadata['frame']}"
+    yield f"{len(model.spec.times)} network calls; weights: {exported.metadata['licence']}"
+    worst, frames = few_steps.difference_mm(exported, model)
+    yield f"largest difference to JAX: {worst:.4f} mm, {frames} frames of the bundled clip"
+    few_steps.write(options.out, exported)
+
+
+# --format -> what writes the file and says what is in it
+_FORMATS: dict[str, Callable[[kinds.Export], Iterator[str]]] = {"jax": _export_jax, "onnx": _export_onnx}
+
+
+def body(options: kinds.PrepareBody) -> Iterator[str]:
+    """Write the default body in the layout of SMPL's files, and say what is in it."""
+    made = anny_body(options.kind)
+    save_body(options.out, made)
+    yield (
+        f"wrote {options.out}: {made.kind}, {made.v_template.shape[0]} vertices, {len(made.faces)} faces, "
+        f"{len(made.parents)} joints, {made.shapedirs.shape[-1]} betas"
+    )
+
+
+def amass(options: kinds.PrepareAmass) -> Iterator[str]:
+    """Convert the subsets of one split; exit code 1 where a file was left out."""
+    given: dict[str, Any] = {"subsets": options.subsets, "seed": options.seed, "published": options.published_selection}
+    if options.fps is not None:
+        if options.published_selection:
+            raise ValueError("--fps: means nothing to --published-selection, which draws frames at any rate")
+        given["fps"] = options.fps
+    left_out = yield from prepare_amass(options.root, options.split, options.out, **given)
+    if left_out:
+        yield f"{left_out} files were left out"
+        raise SystemExit(1)
+
+
+def gmm(options: kinds.PrepareGmm) -> Iterator[str]:
+    """Convert the one source that was given to the mixtures of Gaussians that DiffPose starts from."""
+    sources = [name for name in _GMM if getattr(options, name) is not None]
+    if len(sources) != 1:
+        raise ValueError(f"--detections, --keypoints, --heatmaps: needed one of them, got {len(sources)}")
+    source = sources[0]
+    legal = [*inspect.signature(_GMM[source]).parameters][2:]
+    given = _given(options, {entry.name for entry in fields(options)} - {*_GMM, "out"})
+    for name in given:
+        if name not in legal:
+            flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in legal)
+            raise ValueError(f"--{name}: means nothing to --{source}; legal are {flags}")
+    if "skeleton" in given:
+        given["skeleton"] = get_skeleton(given["skeleton"])
+    return _GMM[source](getattr(options, source), options.out, **given)
+
+
+def motion(options: kinds.PrepareMotion) -> Iterator[str]:
+    """Convert BVH, ASF/AMC and AMASS files to .npz of SMPL's joint rotations, one for each; say what was assumed."""
+    given = _given(options, {"asf", "unit_m", "joint_map", "fps"})
+    _check_motion(options.files, given)
+    if "joint_map" in given:
+        given["joint_map"] = read_joint_map(given["joint_map"])
+    for path, name in zip(options.files, _names(options.files), strict=True):
+        found = _read_motion(path, given)
+        options.out.mkdir(parents=True, exist_ok=True)
+        target = options.out / f"{name}.npz"
+        save_motion(target, found)
+        yield f"{target}: {len(found.body_pose)} frames at {found.fps:.4g} per second; {found.source}"
+
+
+def _given(options: Any, names: set[str]) -> dict[str, Any]:
+    """Options of these names that were given, in the order of their names."""
+    values = {entry.name: getattr(options, entry.name) for entry in fields(options) if entry.name in names}
+    return {name: values[name] for name in sorted(values) if values[name] is not None}
+
+
+def _check_motion(paths: tuple[Path, ...], given: dict[str, Any]) -> None:
+    """ValueError for a file or an option without meaning, before the work."""
+    for path in paths:
+        legal = _MOTION.get(path.suffix.lower())
+        if legal is None or not path.is_file():
+            raise ValueError(f"{path}: needed a file that exists, legal are {', '.join(_MOTION)}")
+    for name in given:
+        if not any(name in _MOTION[path.suffix.lower()] for path in paths):
+            legal_for = ", ".join(suffix for suffix, names in _MOTION.items() if name in names)
+            raise ValueError(f"--{name.replace('_', '-')}: means nothing to these files; it is for {legal_for}")
+    names = _names(paths)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice}: two files of this name would be written to one; convert them apart")
+
+
+def _names(paths: tuple[Path, ...]) -> list[str]:
+    """The stems of the files; where some are alike, those with the format: walk_bvh, walk_amc."""
+    stems = [path.stem for path in paths]
+    return [f"{s}_{p.suffix[1:].lower()}" if stems.count(s) > 1 else s for s, p in zip(stems, paths, strict=True)]
+
+
+def read_joint_map(path: Path) -> dict[str, str]:
+    """Joint names of a JSON file, the skeleton's to SMPL's; ValueError names the file otherwise."""
+    found = Source(path).json
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError(f"{path}: needed an object of joint names, the file's to SMPL's")
+    return found
+
+
+def _read_motion(path: Path, given: dict[str, Any]) -> Any:
+    suffix = path.suffix.lower()
+    own = {name: value for name, value in given.items() if name in _MOTION[suffix]}
+    if suffix == ".bvh":
+        return motion_from_bvh(path, **own)
+    if suffix == ".amc":
+        return motion_from_amc(path, own.pop("asf", None) or asf_beside(path), **own)
+    return read_motion(path, **own)

@@ -1,0 +1,186 @@
+"""`jaxpose score INPUT --out DIR`: 3D poses in, how likely and how typical each of them is out."""
+
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.app.commands import blocks, detections, models, poses, report, typical
+from jaxpose.app.commands.blocks import Block, Spent
+from jaxpose.app.commands.option_groups import refuse
+from jaxpose.app.commands.options import Score
+from jaxpose.base import LEAST_PERCENTILE, Array, Key
+from jaxpose.io import kind_of
+from jaxpose.io.motion import PartialMotion, read_rotations
+from jaxpose.io.poses3d import Poses3D
+from jaxpose.model import DEFAULT_MODEL, Model, scored
+from jaxpose.spaces.person import encode_keypoints
+from jaxpose.tasks import score as task
+from jaxpose.tasks.rotations import check_body_pose
+
+_BLOCK = 128  # poses between lines of progress
+_SHOWN = 5  # of the least typical poses
+_VIEWS = 4
+
+Density = Callable[[Key, Block, bool], dict[str, Array]]  # what `blocks.gather` calls: `density` [n] nats
+
+
+class _Read(NamedTuple):
+    """N poses of a file, the unit that their density is of, what is said of them, densities by name, and joints."""
+
+    pose: np.ndarray
+    frame: np.ndarray
+    person: np.ndarray
+    unit: str
+    said: list[str]
+    densities: dict[str, Density]
+    seen: poses.Observed | None = None
+
+
+def score(options: Score) -> Iterator[str]:
+    """Read, score and write; what the numbers are of is said and stands in the summary."""
+    path = options.input
+    name = report.result(options, "score", None, path)
+    of_rotations = kind_of(path, (PartialMotion, Poses3D)) is PartialMotion
+    model = scored(models.load_model(options, models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
+    if options.keypoints is None:
+        refuse(options.camera, "is for --keypoints")
+    if models.is_prior(model):
+        refuse(options, "is for models of joint positions", "skeleton", "keypoints", "views")
+        refuse(options.axes, "is for models of joint positions", "unit")
+        read = _read_rotations(model, options)
+    else:
+        refuse(options, "is for a prior over joint rotations, such as prior21", "fps")
+        read = yield from _read_joints(model, options)
+    yield from read.said
+    found, times, num = {}, [], len(read.frame)
+    for kind, density in read.densities.items():
+        drawn, spent = yield from blocks.gather(density, blocks.even(num, _BLOCK), num, what=f"{kind} of")
+        found[kind] = drawn["density"]
+        times.append(spent)
+    spent = Spent(*(sum(parts) for parts in zip(*times, strict=True)))
+    yield from _write(options, name, model, read, found, spent)
+
+
+def _read_rotations(model: Model, options: Score) -> _Read:
+    path = options.input
+    motion, _ = read_rotations(path, fps=options.fps, up=options.axes.up)
+    check_body_pose(motion.body_pose)
+    num = len(motion.body_pose)
+    angles = "radians of axis-angle" if model.spec.codec == "axis_angle" else "entries of rotation matrices"
+    said = [f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}; the root's rotation is not judged"]
+    density = _density(model, options, lambda rows: (jnp.asarray(motion.body_pose[rows]),))
+    return _Read(motion.body_pose, np.arange(num), np.zeros(num, np.int64), angles, said, {"log_density": density})
+
+
+def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
+    path = options.input
+    instead = "score needs all joints, `jaxpose complete` fills them"
+    data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead)
+    views = options.views or (1 if data.source.up == "-y" else _VIEWS)
+    sides = "as the camera sees them" if views == 1 else f"the mean density over {views} sides"
+    steps = options.steps or task.NUM_STEPS
+
+    def all_round(_: Key, block: Block, __: bool) -> dict[str, Array]:
+        joints = jnp.asarray(data.joints[block.rows])
+        return {"density": task.log_density_all_round(model, joints, num_views=views, num_steps=steps)}
+
+    densities: dict[str, Density] = {"log_density": all_round}
+    said = [f"density of joints about their middle, {sides}"]
+    if options.keypoints is not None:
+        line, cond_of = _keypoints(options.keypoints, model, data, options)
+        said.append(line)
+        densities["log_density_given_keypoints"] = _density(
+            model, options, lambda rows: (jnp.asarray(data.joints[rows]), *cond_of(rows))
+        )
+    return _Read(data.joints, data.source.frame, data.source.person, "metres", said, densities, data)
+
+
+def _keypoints(
+    file: Path, model: Model, data: poses.Observed, options: Score
+) -> tuple[str, Callable[[np.ndarray], tuple[Any, Any]]]:
+    """A line about the detections, and rows of poses -> condition and view, by frame and person."""
+    path = options.input
+    if data.source.up != "-y":
+        raise ValueError(
+            f"--keypoints: need poses in the axes of the camera that saw them (--up=-y), and those of {path} are "
+            f"{data.source.up} up"
+        )
+    if not file.exists():
+        raise ValueError(f"--keypoints: {file}: no such file")
+    # --skeleton is of the 3D joints; the joint set of 2D arrays without names is said by --format
+    found = detections.read_detections(file, model.skeleton, options.camera)
+    place = {key: row for row, key in enumerate(zip(found.source.frame, found.source.person, strict=True))}
+    keys = list(zip(data.source.frame, data.source.person, strict=True))
+    if lost := [row for row, key in enumerate(keys) if key not in place]:
+        raise ValueError(
+            f"--keypoints: {file} has no detection of {poses.label(data.source, lost[0])} of {path}; found "
+            f"{len(place)} of frames {found.source.frame.min()} to {found.source.frame.max()}"
+        )
+    where = np.array([place[key] for key in keys])
+
+    def cond_of(rows: np.ndarray) -> tuple[Any, Any]:
+        xy, confidence, intrinsics = found.observed(where[rows])
+        return encode_keypoints(intrinsics, xy, confidence)
+
+    return f"{file}: {len(found.xy)} detections of {found.source.skeleton.name}; {found.camera}", cond_of
+
+
+def _density(model: Model, options: Score, inputs: Callable[[np.ndarray], tuple[Any, ...]]) -> Density:
+    """Log densities of what `inputs` makes of rows: pose, and condition and view where there are."""
+    steps = options.steps or task.NUM_STEPS
+    return lambda _, block, __: {"density": task.log_density(model, *inputs(block.rows), num_steps=steps)}
+
+
+def _write(
+    options: Score, name: str, model: Model, read: _Read, found: dict[str, np.ndarray], spent: Spent
+) -> Iterator[str]:
+    density = found["log_density"]
+    arrays = {"frame": read.frame, "person": read.person, **found}
+    low, middle, high = np.quantile(density, (0.05, 0.5, 0.95))
+    said = f"log density, nats of {read.unit}: median {middle:.1f}, 90 % in {low:.1f} to {high:.1f}"
+    yield said
+    judged = typical.judged(model, read.pose, arrays, LEAST_PERCENTILE if options.least is None else options.least)
+    arrays |= judged.arrays
+    yield from judged.said or (f"no typicality: {model.spec.name!r} has no quantiles of training poses",)
+    order = np.argsort(density)[:_SHOWN]
+    yield "least likely: " + "; ".join(_told(arrays, row) for row in order)
+    summary = {
+        **report.record("score", options.input, model, spent, len(density)),
+        **{"density_of": f"nats of {read.unit}", "num_steps": options.steps or task.NUM_STEPS, "noise": task.LEVEL},
+        **{"said": read.said, "num_poses": len(density), "median_log_density": round(float(middle), 3)},
+        **judged.summary,
+        "poses": [
+            {key: round(v, 3) if isinstance(v := value[row].item(), float) else v for key, value in arrays.items()}
+            for row in range(len(density))
+        ],
+    }
+    yield from report.write_numbers(options.out, name, arrays, summary)
+    if read.seen is not None:
+        yield f"wrote {_page(read.seen, model, arrays, name).write(options.out / f'{name}.html')}"
+
+
+def _page(seen: poses.Observed, model: Model, arrays: dict[str, np.ndarray], title: str) -> Any:
+    """The poses over time, each with its density, those out of distribution marked."""
+    from jaxpose.app import viz
+
+    root, source = seen.joints[:, :1], seen.source
+    words = [f"{density:.0f} nats" for density in arrays["log_density"]]
+    if "typicality" in arrays:
+        words = [f"{word}, typicality {p:.1f}" for word, p in zip(words, arrays["typicality"], strict=True)]
+    shown: dict[str, Any] = {
+        "frame": source.frame,
+        "person": source.person,
+        "root": root[:, 0],
+        "fps": source.fps,
+        "labels": words,
+    }
+    shown |= {"unusual": arrays.get("out_of_distribution"), "up": source.up, "mean_name": "pose"}
+    return viz.motion_page((seen.joints - root)[None], model.skeleton, title=title, max_hypotheses=1, **shown)
+
+
+def _told(arrays: dict[str, np.ndarray], row: int) -> str:
+    place = f"frame {arrays['frame'][row]}, person {arrays['person'][row]} {arrays['log_density'][row]:.1f}"
+    return place + (f" (typicality {arrays['typicality'][row]:.1f})" if "typicality" in arrays else "")

@@ -1,0 +1,98 @@
+"""`--axes world`: what was lifted from one camera that does not move, y up, with the floor at 0, in metres."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxpose.app.commands.blocks import Drawn
+from jaxpose.app.commands.detections import Detections
+from jaxpose.app.commands.option_groups import WorldAxes, refuse
+from jaxpose.base import Camera
+from jaxpose.geometry.axes import check_up, turn, vertical
+from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.model import Model, require
+from jaxpose.tasks.world import World, to_world
+
+FRAME_TAG = "world metres, y up, floor at 0; samples, mean and pose relative to the root joint"
+_AWAY = np.radians(40.0)  # of the people's vertical from a calibration's: more is another axis
+
+
+def check(given: WorldAxes, model: Model) -> None:
+    """ValueError naming a flag that means nothing to results in camera axes, or to the model."""
+    if given.axes == "camera":
+        refuse(given, "is for --axes world", "floor", "up")
+        if given.gravity is not None:
+            require(model, "--gravity without --axes world", "vertical")
+
+
+def upward(data: Detections, given: WorldAxes) -> np.ndarray | None:
+    """The world's upward direction [3] in camera axes, of --gravity, else of the calibration; None: not known."""
+    if given.gravity is not None:
+        return -np.array(given.gravity, np.float32) / np.linalg.norm(given.gravity)
+    camera = data.calibrated
+    if camera is None or camera.R_cam_world is None or given.axes == "camera":
+        return None
+    return np.asarray(camera.R_cam_world, np.float32) @ vertical(check_up(given.up or "z", "--up"))
+
+
+def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes) -> World:
+    """The world of lifted poses: of --gravity and --floor, else the calibration's, else told by the people.
+
+    ValueError where the people contradict the axis that is taken to point up in the calibration file.
+    """
+    kp, camera = data.source, data.calibrated
+    people: dict[str, Any] = {"frame": kp.frame, "person": kp.person, "fps": kp.fps, "skeleton": skeleton}
+    poses = (lifted["pose"], lifted["root"])
+    known = camera is not None and camera.R_cam_world is not None and given.gravity is None and given.floor is None
+    if not known:
+        if given.up is not None:
+            raise ValueError("--up: is for a calibration file with the camera's place, without --gravity and --floor")
+        gravity = None if given.gravity is None else np.array(given.gravity)
+        return to_world(*poses, gravity=gravity, camera_height=given.floor, **people)
+    up = check_up(given.up or "z", "--up")
+    R, t = _place(camera, up)  # type: ignore[arg-type]  # not None
+    told = to_world(*poses, **people)
+    away = np.arccos(np.clip(told.R_world_camera[1] @ R[1], -1, 1))
+    if told.found and away > _AWAY:
+        legal = "legal are z (default), y and -y"
+        raise ValueError(
+            f"--up {up}: the people's vertical lies {np.degrees(away):.0f} degrees from the calibration's; {legal}"
+        )
+    return to_world(*poses, placed=(R, t), **people)
+
+
+def turned(lifted: Drawn, world: World) -> Drawn:
+    """Lifted poses in the world's axes; about the root as before, the root in the world."""
+    R, t = world.R_world_camera.astype(np.float32), world.t_world_camera.astype(np.float32)
+    found = {name: lifted[name] @ R.T for name in ("samples", "mean", "pose")}
+    found |= {name: lifted[name] @ R.T + t for name in ("root", "pose_root")}
+    return lifted | found | {"covariance": R @ lifted["covariance"] @ R.T}
+
+
+def arrays(lifted: Drawn, world: World) -> dict[str, Any]:
+    """What a result has of its world: the pose that pictures show, where it stands, and how that is known."""
+    fields = {name: getattr(world, name).astype(np.float32) for name in _FIELDS}
+    return {
+        **{"joints_world": (lifted["pose"] + world.root_world[:, None]).astype(np.float32), **fields},
+        **{"camera_height": world.camera_height, "up_std_deg": world.up_std, "up": "y", "unit": "m"},
+    }
+
+
+def summary(world: World) -> dict[str, Any]:
+    """How the world was found, for the JSON file."""
+    return {
+        **{"said": world.said, "vertical_std_deg": round(world.up_std, 2)},
+        **{"vertical_found": world.found, "camera_height_m": round(world.camera_height, 3)},
+        **{"root_radius_90_mm": round(1000 * float(world.root_radius_90.mean()), 1)},
+        **{"frames_with_a_standing_foot": round(float((world.contacts > 0.5).any(-1).mean()), 3)},
+    }
+
+
+_FIELDS = ("R_world_camera", "t_world_camera", "root_world", "root_radius_90", "contacts")
+
+
+def _place(camera: Camera, up: str) -> tuple[np.ndarray, np.ndarray]:
+    """R_world_camera and t_world_camera of a world that is y up."""
+    to_y = turn(up, "y")
+    R_cam_world, t_cam = np.asarray(camera.R_cam_world, float), np.asarray(camera.t_cam, float)
+    return to_y @ R_cam_world.T, -to_y @ R_cam_world.T @ t_cam

@@ -1,0 +1,241 @@
+"""The people of a whole clip: detected part by part, linked over frames, kept as 2D keypoints and 3D landmarks.
+
+A part is PART frames that the detector sees anew: it can be made without those before it, so that a run that was
+interrupted goes on with the parts that are there and ends with the numbers of one that was not. Parts are files in a
+hidden folder beside the result. They carry what they were made of, as the result does; others are not used. One part
+and one frame are in memory at a time.
+"""
+
+import hashlib
+import itertools
+import json
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxpose.app.detect import frames as reading
+from jaxpose.app.detect.base import Detector, Found, Frame
+from jaxpose.app.detect.frames import Clip
+from jaxpose.files import write_npz
+from jaxpose.io.arrays import load_arrays
+from jaxpose.io.keypoints import Keypoints
+from jaxpose.io.tracking import link
+
+PART = 256
+_SAY = 5.0  # seconds between lines of progress
+_VARIES = 0.1  # share by which the times between frames may differ before it is said
+
+Arrays = dict[str, np.ndarray]
+
+
+class Files(NamedTuple):
+    """2D keypoints of a clip, and the detector's landmarks in metres where it has them."""
+
+    keypoints: Path
+    landmarks: Path
+
+
+def files_of(out: Path, name: str) -> Files:
+    """Where `detect_clip` puts what it finds."""
+    return Files(out / f"{name}_keypoints.npz", out / f"{name}_landmarks3d.npz")
+
+
+def detect_clip(clip: Clip, detector: Detector, out: Path, name: str) -> Generator[str, None, Files]:
+    """Find the people of a clip, write the files, and say how it goes; what an earlier run made of the same is used.
+
+    ValueError where the source is none, is damaged, or nobody is in it; then nothing is left behind.
+    """
+    reading.check(clip)
+    made_of, files, parts = _origin(clip, detector), files_of(out, name), out / f".{name}_parts"
+    if _made_of(files.keypoints) == made_of:
+        yield f"keypoints are those of an earlier run: {files.keypoints}"
+        return files
+    with _removed_on_error(out, parts):
+        done = _parts(parts, made_of)
+        yield from _detect(clip, detector, parts, done, made_of)
+        loaded = [_load(part) for part in done]
+        found = {name: np.concatenate([part[name] for part in loaded]) for name in loaded[0] if name != "made_of"}
+        keypoints, said = linked(clip, detector, found)
+        yield said
+        common = {"frame": keypoints.frame, "person": keypoints.person, "joints": np.array(detector.skeleton.joints)}
+        common |= {"made_of": np.array(made_of), "confidence": keypoints.confidence}
+        common |= {} if keypoints.fps is None else {"fps": np.array(keypoints.fps)}
+        if "world" in found:
+            write_npz(
+                files.landmarks, common | {"joints3d": found["world"], "up": np.array("-y"), "unit": np.array("m")}
+            )
+        seconds = np.repeat(found["seconds"], found["count"])
+        size = {} if keypoints.image_size is None else {"image_size": np.array(keypoints.image_size)}
+        own = {"keypoints": keypoints.xy, "seconds": seconds, "image": np.array(keypoints.image), **size}
+        write_npz(files.keypoints, common | own)
+    shutil.rmtree(parts, ignore_errors=True)
+    yield f"wrote {files.keypoints}" + (f" and {files.landmarks}" if "world" in found else "")
+    return files
+
+
+def linked(clip: Clip, detector: Detector, found: Arrays) -> tuple[Keypoints, str]:
+    """What was found as keypoints, each person with one id, and what there is to say of people and of time."""
+    count, number, seconds = found["count"], found["number"], found["seconds"]
+    if not count.sum():
+        raise ValueError(f"{clip.source}: nobody was found in {_counted(len(number), 'frame', 'frames')}")
+    sizes = np.unique(found["size"], axis=0)
+    paths = reading.images(clip.source) if clip.source.is_dir() else []
+    frame = np.repeat(number, count)
+    fps, rate = _rate(number, seconds)
+    keypoints = Keypoints(
+        xy=found["xy_px"],
+        confidence=found["confidence"],
+        skeleton=detector.skeleton,
+        frame=frame,
+        person=np.concatenate([np.arange(num) for num in count]),
+        image=tuple(paths[n].name if paths else "" for n in frame),
+        image_size=(int(sizes[0, 0]), int(sizes[0, 1])) if len(sizes) == 1 else None,
+        fps=fps,
+    )
+    keypoints = link(keypoints)
+    empty = int((count == 0).sum())
+    people = len(np.unique(keypoints.person))
+    said = f"{_counted(len(number), 'frame', 'frames')}{rate}: {_counted(people, 'person', 'people')}"
+    return keypoints, said + (f"; nobody in {_counted(empty, 'frame', 'frames')}" if empty else "")
+
+
+def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_of: str) -> Iterator[str]:
+    """Make the parts that `done` lacks, and append them to it."""
+    parts.mkdir(parents=True, exist_ok=True)
+    before = [_load(part)["number"] for part in done]
+    first = int(before[-1][-1]) + 1 if done else 0
+    if done:
+        yield f"goes on after frame {first - 1}, where an earlier run was interrupted"
+    clock = _Clock(sum(map(len, before)), reading.expected(clip))
+    source = reading.frames(clip, first)
+    num = PART
+    while num == PART:
+        noted: list[tuple[int, float, int, int]] = []
+        found: list[Found] = []
+        try:
+            for people in detector.detect(_noted(source, noted)):
+                found.append(people)
+                if clock.tick():
+                    yield clock.line(people)
+        except KeyboardInterrupt:
+            if clip.camera is None:
+                raise
+        num = len(found)
+        if num:
+            done.append(parts / f"{len(done):06d}.npz")
+            write_npz(done[-1], _as_arrays(noted[:num], found) | {"made_of": np.array(made_of)})
+            if num < PART:
+                yield clock.line(found[-1])
+
+
+def _noted(source: Iterator[Frame], noted: list[tuple[int, float, int, int]]) -> Iterator[Frame]:
+    """The next frames of a part; their number, time, width and height are noted."""
+    for frame in itertools.islice(source, PART):
+        height, width = frame.rgb.shape[:2]
+        noted.append((frame.number, frame.seconds, width, height))
+        yield frame
+
+
+def _as_arrays(noted: list[tuple[int, float, int, int]], found: list[Found]) -> Arrays:
+    """A part: number, seconds, size and count of its F frames; xy_px, confidence, world of all its people."""
+    number, seconds, width, height = (np.array(column) for column in zip(*noted, strict=True))
+    arrays = {"number": number, "seconds": seconds, "size": np.stack([width, height], -1)}
+    arrays["count"] = np.array([len(people.xy_px) for people in found])
+    names = [name for name in Found._fields if getattr(found[0], name) is not None]
+    return arrays | {name: np.concatenate([getattr(people, name) for people in found]) for name in names}
+
+
+def _parts(folder: Path, made_of: str) -> list[Path]:
+    """The first parts of a folder, as far as none lacks and all are made of this."""
+    kept: list[Path] = []
+    while _made_of(part := folder / f"{len(kept):06d}.npz") == made_of:
+        kept.append(part)
+    return kept
+
+
+def _load(path: Path) -> Arrays:
+    return dict(load_arrays(path))
+
+
+def _made_of(path: Path) -> str | None:
+    """What a file of ours was made of; None where it is none."""
+    try:
+        return str(load_arrays(path, "made_of")["made_of"])
+    except ValueError:
+        return None
+
+
+def _origin(clip: Clip, detector: Detector) -> str:
+    """What the result depends on: the source's files with sizes and times of change, what was wanted, the detector."""
+    if clip.camera is not None:
+        files: Any = [clip.camera, time.time()]  # never the same twice
+    else:
+        paths = reading.images(clip.source) if clip.source.is_dir() else [clip.source]
+        files = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
+        files = files if len(files) == 1 else hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    wanted = [clip.every, clip.start, clip.stop]
+    return json.dumps([files, wanted, detector.name, PART, version("jaxpose")])
+
+
+def _rate(number: np.ndarray, seconds: np.ndarray) -> tuple[float | None, str]:
+    """Frames a second of the source, the median where they vary, and what there is to say of it."""
+    if len(number) < 2:
+        return None, ""
+    step = np.diff(seconds) / np.diff(number)
+    slow, fast = 1 / np.maximum(np.quantile(step, (0.95, 0.05)), 1e-3)
+    median = 1 / max(float(np.median(step)), 1e-3)
+    if fast - slow > _VARIES * median:
+        fps = round(median, 3)
+        return fps, f", {fps:g} frames/s (varies from {slow:.3g} to {fast:.3g}; speeds take the median)"
+    fps = round(
+        float((number[-1] - number[0]) / max(seconds[-1] - seconds[0], 1e-3)), 3
+    )  # files may count milliseconds
+    return fps, f", {fps:g} frames/s"
+
+
+@contextmanager
+def _removed_on_error(out: Path, parts: Path) -> Iterator[None]:
+    """Removes the parts, and the folder of results if it was made here, where the input is at fault."""
+    made = not out.exists()
+    try:
+        yield
+    except ValueError:
+        shutil.rmtree(parts, ignore_errors=True)
+        if made and out.exists() and not any(out.iterdir()):
+            out.rmdir()
+        raise
+
+
+def _counted(num: int, one: str, many: str) -> str:
+    return f"{num} {one if num == 1 else many}"
+
+
+class _Clock:
+    """How many frames are done of `total`, and how fast; `done` of them by an earlier run."""
+
+    def __init__(self, done: int, total: int | None):
+        self._before, self._done, self._total = done, done, total
+        self._started = self._said = time.monotonic()
+
+    def tick(self) -> bool:
+        """Counts a frame; whether it is time to say so."""
+        self._done += 1
+        due = time.monotonic() - self._said >= _SAY
+        if due:
+            self._said = time.monotonic()
+        return due
+
+    def line(self, people: Found) -> str:
+        rate = (self._done - self._before) / max(time.monotonic() - self._started, 1e-6)
+        line = f"detected {self._done}"
+        line += f"/{self._total} frames" if self._total else " frames"
+        line += f", {rate:.1f} frames/s"
+        if self._total:
+            line += f", {max(0, self._total - self._done) / rate:.0f} s left"
+        return f"{line}, {_counted(len(people.xy_px), 'person', 'people')} in the last"

@@ -1,0 +1,92 @@
+"""RTMPose and other top-down networks that end in SimCC, as .onnx files (Jiang et al. 2023; Li et al., SimCC, 2022).
+
+The network sees an upright crop of its own size, as high as a person's circle and a quarter more. For each joint it
+gives scores over columns and over rows, in bins of a half pixel or so:
+
+    x = argmax / bins a pixel        confidence = the smaller of the two highest scores, at most 1
+
+as MMPose decodes them. The number of joints names their set: 17 COCO, 26 Halpe, 133 COCO-WholeBody, of which body and
+feet are taken. The next crop is about the joints found, 1.25 times as large.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxpose.app.detect.base import Detector, Frame
+from jaxpose.app.detect.people import Find, Look, Person, follow
+from jaxpose.app.detect.regions import Region, crop, to_image
+from jaxpose.geometry.skeleton import COCO_17, HALPE_26, WHOLEBODY_23
+
+_SETS = {17: COCO_17, 26: HALPE_26, 133: WHOLEBODY_23}
+_MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's red, green and blue, from 0 to 255
+_SEEN = 0.3  # least confidence of a joint that tells where the person is, and of half of the joints of one who is there
+
+
+def rtmpose(path: Path, find: Find | None, *, people: int | None = None, threads: int = 1) -> Detector:
+    """The detector with this network. find: what finds people (`blazepose.finder`); None: each image is one person.
+
+    ValueError where the file is no such network, or its number of joints is none of 17, 26 and 133.
+    """
+    network = _session(path, threads)
+    (given,), outputs = network.get_inputs(), network.get_outputs()
+    height, width = given.shape[2:]
+    num = outputs[0].shape[1] if len(outputs) == 2 else None
+    if num not in _SETS or not all(isinstance(size, int) for size in (height, width)):
+        found = ", ".join(f"{x.name} {x.shape}" for x in (given, *outputs))
+        raise ValueError(f"{path}: {found}; needed an image [N, 3, H, W] and SimCC of x and y for {list(_SETS)} joints")
+    skeleton = _SETS[num]
+    joints = len(skeleton.joints)
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x_scores, y_scores = network.run(None, {given.name: x[None].transpose(0, 3, 1, 2).astype(np.float32)})
+        return x_scores[0, :joints], y_scores[0, :joints]
+
+    name = f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}, people {people or 'all'}"
+    name += "" if find is None else ", finder of BlazePose"
+    look = _look(run, width, height)
+    return Detector(name, skeleton, follow(find or _image, look, joints, people if find else 1))
+
+
+def decode(x_scores: np.ndarray, y_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """SimCC scores [K, bins] of columns and rows -> points [K, 2] in shares of the crop, confidence [K]."""
+    place = [scores.argmax(-1) / scores.shape[-1] for scores in (x_scores, y_scores)]
+    return np.stack(place, -1), np.clip(np.minimum(x_scores.max(-1), y_scores.max(-1)), 0, 1)
+
+
+def _look(run: Any, width: int, height: int) -> Look:
+    size, margin = max(width, height), np.abs(height - width) // 2
+
+    def look(frame: Frame, region: Region, memory: None) -> Person | None:
+        square = crop(frame.rgb, region._replace(angle=0.0), size, extend=False)
+        image = square[:, margin : margin + width] if height > width else square[margin : margin + height]
+        points, confidence = decode(*run((image - _MEAN) / _STD))
+        xy = to_image(region._replace(angle=0.0), 0.5 + (points - 0.5) * (width / size, height / size))
+        seen = xy[confidence >= _SEEN]
+        if 2 * len(seen) < len(xy):
+            return None
+        low, high = seen.min(0), seen.max(0)
+        side = 1.25 * max(*((high - low) / (width / size, height / size)), 1.0)
+        return Person(xy, confidence, None, Region((low + high) / 2, float(side), 0.0))
+
+    return look
+
+
+def _image(rgb: np.ndarray, squares: list[Region]) -> list[Region]:
+    return squares[:1]
+
+
+def _session(path: Path, threads: int) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ValueError('RTMPose needs the package onnxruntime: pip install "jaxpose[rtmpose]"') from None
+    if not path.is_file():
+        raise ValueError(f"--weights: {path}: no such file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of types of its own
+        raise ValueError(f"{path}: no network for onnxruntime ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,54 @@
+"""The 2D part of a page: keypoints on their picture, and the hypotheses as the camera sees them."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxpose.app.viz import scene as sc
+from jaxpose.app.viz.packing import Packer
+from jaxpose.app.viz.page import layer_part
+
+_FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg"}
+_MARGIN = 0.08  # of the larger extent of what is seen
+
+
+def flat_part(
+    packer: Packer, scene: sc.Scene, image_size: tuple[int, int] | None, film: Sequence[bytes | None] | None
+) -> dict[str, Any] | None:
+    """The 2D layers of a scene and what lies behind them; None without any.
+
+    image_size: width and height of the picture in pixels, where the layers lie in one. film: a JPEG for each row.
+    """
+    if not scene.flat:
+        return None
+    low, high = sc.pixel_bounds(scene.flat)
+    margin = max(_MARGIN * float(np.max(high - low)), 1.0)
+    box = np.array([low - margin, high + margin])
+    if image_size is not None:
+        box = np.array([[0, 0], image_size], float)
+    part: dict[str, Any] = {"layers": [layer_part(packer, layer) for layer in scene.flat]}
+    if scene.image is not None:
+        kind, size, content = read_image(scene.image)
+        part["image"] = {"kind": kind, "size": size, "file": packer.content(content)}
+        box = np.array([[0, 0], size], float) if image_size is None else box
+    elif film is not None and any(film) and image_size is not None:
+        part["film"] = [None if picture is None else packer.content(picture) for picture in film]
+    return part | {"low": box[0].round(2).tolist(), "high": box[1].round(2).tolist()}
+
+
+def read_image(path: str | os.PathLike[str]) -> tuple[str, tuple[int, int], bytes]:
+    """Media type, (width, height) px and bytes of a PNG or JPEG; ValueError, naming the file, for any other."""
+    pillow = sc.need("PIL.Image")
+    try:
+        content = Path(path).read_bytes()
+        with pillow.open(io.BytesIO(content)) as picture:
+            kind, size = str(picture.format), picture.size
+    except OSError as error:
+        raise ValueError(f"{os.fspath(path)}: not an image that can be read ({error})") from error
+    if kind not in _FORMATS:
+        raise ValueError(f"{os.fspath(path)}: got an image of format {kind}, legal are {sorted(_FORMATS)}")
+    return _FORMATS[kind], size, content

@@ -1,0 +1,289 @@
+"""Pages of bodies as meshes, still or moving (page.py).
+
+One body or several (hypotheses, people, a fit of each method), each in a colour of its own; beside them a true mesh,
+their skeletons, and the points that were observed. A body is given by its vertices in every frame, or by a skin: its
+vertices at rest, which the viewer moves with the joints (skin.py). Vertices cost 6 bytes each and frame before
+compression, a skin 14 bytes a joint. Frames beyond 30 a second, beyond `max_frames` and, of vertices, beyond
+`max_megabytes` are left out, a constant stride apart, and the caption says so.
+
+The frame is the world's with y up (bodies of geometry/body.py face +z, the viewer), or a camera's with y down. All
+raise ValueError for wrong shapes and values that are not finite.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxpose.app.viz import scene as sc
+from jaxpose.app.viz.packing import Packer
+from jaxpose.app.viz.page import Page, display, frame_of, layer_part, make_page, skeleton_part
+from jaxpose.app.viz.scenes import check_fps, frame_steps
+from jaxpose.app.viz.skin import Skin
+from jaxpose.geometry.axes import R_CAM_WORLD
+from jaxpose.geometry.skeleton import Skeleton
+
+COLOURS = ("#7fb2e5", "#e8a33d", "#4fb89b", "#cf8ab4", "#d9cf4a", "#b3865b", "#9d8ce0", "#8f98a3")
+TRUTH_COLOUR = "#8d939e"
+_UPS = ("y", "-y")
+_GAP = 0.25  # metres between bodies that stand beside one another
+_FAINT, _FAINT_TRUTH = 0.55, 0.45  # opacity of what would hide something
+_FRAME_NOTES = {"y": "world metres, y up", "-y": "metres in camera axes (x right, y down, z forward)"}
+_BYTES = 6  # of a vertex in a frame
+_STEP = 1e-4  # metres: of vertices, whose triangles are small
+_SECONDS_PER_FRAME, _MAX_FPS = 0.5, 30  # without a frame rate; what a browser draws
+
+
+Bodies: TypeAlias = np.ndarray | list[Skin]  # [H, F, V, 3], or H skins
+
+
+class MeshOptions(NamedTuple):
+    """What is shown beside bodies [H, F, V, 3], and how.
+
+    names: one per body. joints: [H, F, J, 3] m with their skeleton. truth: [F, V', 3] m or a skin, of truth_faces
+    [_, 3] or the bodies' own. observed: [F, K, 3] m, or [P, F, K, 3] of P people; points that are not finite are gaps;
+    with bones where observed_skeleton is given. Each of them may leave out the axes before its last two that vertices
+    leave out, and F may be 1.
+    fps: frames per second; labels: one per frame. up: "y" (world) or "-y" (camera).
+    arrange: "over" leaves bodies where they are, "beside" moves them apart along x, the truth first.
+    opacity: of the bodies; by default 1, or 0.5 where they would hide something. flat: show the faces of meshes, which
+    are shaded smoothly else. max_bodies, max_frames, max_megabytes: at most so many are shown, the last of vertices
+    before compression.
+    """
+
+    names: Sequence[str] | None = None
+    joints: ArrayLike | None = None
+    skeleton: Skeleton | None = None
+    truth: ArrayLike | Skin | None = None
+    truth_faces: ArrayLike | None = None
+    observed: ArrayLike | None = None
+    observed_skeleton: Skeleton | None = None
+    fps: float | None = None
+    labels: Sequence[str] | None = None
+    up: Literal["y", "-y"] = "y"
+    arrange: Literal["over", "beside"] = "over"
+    opacity: float | None = None
+    flat: bool = False
+    max_bodies: int = 8
+    max_frames: int = 300
+    max_megabytes: float = 3.0
+
+
+class _Choice(NamedTuple):
+    """Which bodies and frames are shown, of `counts` that were given, and the frame's up axis (`UPS`)."""
+
+    bodies: np.ndarray
+    rows: np.ndarray
+    counts: tuple[int, int]
+    up: str
+
+    def of(self, name: str, value: ArrayLike, ndim: int, finite: bool = False) -> np.ndarray:
+        """The chosen frames of a value [..., F or 1, N, 3], in camera axes."""
+        array = _whole(name, value, ndim, finite)
+        if array.shape[-3] not in (1, self.counts[1]):
+            raise ValueError(f"{name}: got {array.shape[-3]} frames, legal are {self.counts[1]} or 1")
+        array = array @ R_CAM_WORLD[self.up].T.astype(np.float32)
+        return array[..., self.rows, :, :] if array.shape[-3] > 1 else array
+
+    def bodies_of(self, meshes: Bodies) -> list[np.ndarray | Skin]:
+        """The chosen bodies in the chosen frames, in camera axes."""
+        if isinstance(meshes, list):
+            return [meshes[body].turned(R_CAM_WORLD[self.up], self.rows) for body in self.bodies]
+        return list(self.of("vertices", meshes[self.bodies], 4))
+
+    def truth_of(self, truth: ArrayLike | Skin) -> np.ndarray | Skin:
+        """The same of the truth, which is one body."""
+        if not isinstance(truth, Skin):
+            return self.of("truth", truth, 3, finite=True)
+        if len(truth.transforms) != self.counts[1]:
+            raise ValueError(f"truth: got {len(truth.transforms)} frames, legal are {self.counts[1]}")
+        return truth.turned(R_CAM_WORLD[self.up], self.rows)
+
+
+class _Surface(NamedTuple):
+    """A mesh over frames: vertices [F or 1, V, 3] metres or a skin, in camera axes; faces [_, 3]."""
+
+    name: str
+    shape: np.ndarray | Skin
+    faces: np.ndarray
+    colour: str
+    opacity: float
+
+
+def mesh_page(
+    vertices: ArrayLike | Sequence[Skin], faces: ArrayLike, *, title: str = "Bodies", note: str = "", **options: Any
+) -> Page:
+    """The page of meshes [V, 3], [F, V, 3] or [H, F, V, 3] metres, or of H skins, with common faces [_, 3].
+
+    options: as `MeshOptions` has them.
+    """
+    given = MeshOptions(**options)
+    fps, labels, up = given.fps, given.labels, given.up
+    check_fps(fps)
+    if up not in _UPS:
+        raise ValueError(f"up: got {up!r}, legal are {sorted(_UPS)}")
+    meshes: Bodies
+    if isinstance(vertices, Sequence) and vertices and isinstance(vertices[0], Skin):
+        meshes, room, said = (
+            [skin for skin in vertices if isinstance(skin, Skin)],
+            given.max_frames,
+            f", {vertices[0].said}",
+        )
+        num_bodies, num_frames, num_vertices = len(meshes), len(vertices[0].transforms), len(vertices[0].rest)
+        triangles = _checked_faces("faces", faces, num_vertices)
+    else:
+        meshes, triangles = mesh_arrays(vertices, faces)  # type: ignore[arg-type]  # not of skins
+        (num_bodies, num_frames, num_vertices), said = meshes.shape[:3], ""
+        room = int(given.max_megabytes * 1e6 / (_BYTES * min(num_bodies, given.max_bodies) * num_vertices))
+    shown = sc.evenly(num_bodies, sc.at_least_one("max_bodies", given.max_bodies))
+    limit = max(1, min(sc.at_least_one("max_frames", given.max_frames), room))
+    stride = max(-(-num_frames // limit), round(fps / _MAX_FPS) if fps else 1, 1)
+    rows = np.arange(0, num_frames, stride)
+    surfaces, layers = _placed(meshes, triangles, _Choice(shown, rows, (num_bodies, num_frames), up), given)
+    if labels is not None and len(labels) != num_frames:
+        raise ValueError(f"labels: got {len(labels)}, legal are {num_frames}, one per frame")
+    words = ["" if labels is None else sc.printable(labels[row] or "") for row in rows.tolist()]
+    caption = [
+        "1 body" if num_bodies == 1 else f"{len(shown)} of {num_bodies} bodies",
+        f"{num_vertices} vertices{said}",
+        f"{len(rows)} of {num_frames} frames" + (f", {stride} apart" if stride > 1 else "") if num_frames > 1 else "",
+        *(_FRAME_NOTES[up], f"grid {sc.GRID_METRES} m, its height is of the lowest vertex"),
+    ]
+    packer = Packer()
+    parts = _parts(packer, surfaces, layers, flat=given.flat)
+    return make_page(packer, title, note, caption, frame_steps(rows, fps, words, _SECONDS_PER_FRAME), up, **parts)
+
+
+def mesh_arrays(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Meshes as float32 [H, F, V, 3] and faces as uint32 [_, 3]; ValueError where they are wrong."""
+    meshes = _whole("vertices", vertices, 4, finite=True)
+    return meshes, _checked_faces("faces", faces, meshes.shape[-2])
+
+
+def _parts(
+    packer: Packer, surfaces: list[_Surface], layers: list[tuple[sc.Layer, Skeleton]], *, flat: bool
+) -> dict[str, Any]:
+    seen = [s.shape.joints() if isinstance(s.shape, Skin) else s.shape for s in surfaces]
+    box = frame_of([display(points) for points in [*seen, *(layer.poses for layer, _ in layers)]])
+    feet = [display(s.shape.sampled() if isinstance(s.shape, Skin) else s.shape)[..., 1].min() for s in surfaces]
+    box["low"][1] = floor = round(float(min(feet)), 4)
+    return {
+        "surfaces": [_surface_part(packer, surface, flat) for surface in surfaces],
+        "layers": [layer_part(packer, layer, number) for number, (layer, _) in enumerate(layers)],
+        "skeletons": [skeleton_part(skeleton) for _, skeleton in layers],
+        **{"people": [""], "box": box, "floor": floor},
+    }
+
+
+def _surface_part(packer: Packer, surface: _Surface, flat: bool) -> dict[str, Any]:
+    part = {"name": surface.name, "colour": surface.colour, "opacity": surface.opacity, "flat": flat}
+    shape, faces = surface.shape, surface.faces
+    if isinstance(shape, Skin):
+        return part | shape.packed(packer) | {"faces": packer.add(faces.astype(np.uint32))}
+    time = 0 if len(shape) > 1 else None
+    vertices = packer.positions(display(shape), _STEP, time=time)
+    return part | {"vertices": vertices, "faces": packer.add(faces.astype(np.uint32))}
+
+
+def _placed(
+    meshes: Bodies, faces: np.ndarray, choice: _Choice, given: MeshOptions
+) -> tuple[list[_Surface], list[tuple[sc.Layer, Skeleton]]]:
+    """Surfaces, and layers of skeletons or points with the skeleton of each, where they stand."""
+    if given.arrange not in ("over", "beside"):
+        raise ValueError(f"arrange: got {given.arrange!r}, legal are 'over' and 'beside'")
+    beside = given.arrange == "beside"
+    inside = given.joints is not None or given.observed is not None
+    hides = inside or (not beside and (given.truth is not None or len(choice.bodies) > 1))
+    bodies = choice.bodies_of(meshes)
+    true = [] if given.truth is None else [choice.truth_of(given.truth)]
+    places = _places([*true, *bodies]) if beside else np.zeros((len(true) + len(bodies), 3), np.float32)
+    of_bodies = places[len(true) :]
+    opacity = (_FAINT if hides else 1.0) if given.opacity is None else given.opacity
+    moved = [_moved(body, place) for body, place in zip(bodies, of_bodies, strict=True)]
+    surfaces = _bodies(moved, faces, given.names, choice, opacity)
+    for mesh in true:
+        count = len(mesh.rest) if isinstance(mesh, Skin) else mesh.shape[1]
+        own = _checked_faces("truth_faces", faces if given.truth_faces is None else given.truth_faces, count)
+        shape = _moved(mesh, places[0])
+        surfaces.append(_Surface("truth", shape, own, TRUTH_COLOUR, _FAINT_TRUTH if hides else 1.0))
+    layers = []
+    if given.joints is not None:
+        layers.append(_skeletons(given.joints, given.skeleton, of_bodies, choice))
+    if given.observed is not None:
+        layers.append(_observed(given.observed, given.observed_skeleton, places[0], choice))
+    return surfaces, layers
+
+
+def _moved(body: np.ndarray | Skin, place: np.ndarray) -> np.ndarray | Skin:
+    return body.moved(place) if isinstance(body, Skin) else body + place
+
+
+def _bodies(
+    meshes: Sequence[np.ndarray | Skin], faces: np.ndarray, names: Sequence[str] | None, choice: _Choice, opacity: float
+) -> list[_Surface]:
+    num = choice.counts[0]
+    if names is not None and len(names) != num:
+        raise ValueError(f"names: got {len(names)}, legal are {num}, one per body")
+    surfaces = []
+    for place, (number, mesh) in enumerate(zip(choice.bodies, meshes, strict=True)):
+        default = "body" if num == 1 else f"body {number}"
+        name = sc.printable(default if names is None else names[number])
+        surfaces.append(_Surface(name, mesh, faces, COLOURS[place % len(COLOURS)], opacity))
+    return surfaces
+
+
+def _skeletons(
+    joints: ArrayLike, skeleton: Skeleton | None, places: np.ndarray, choice: _Choice
+) -> tuple[sc.Layer, Skeleton]:
+    if skeleton is None:
+        raise ValueError("skeleton: got None beside joints; legal is the Skeleton of the joints")
+    poses = choice.of("joints", joints, 4)
+    if poses.shape[0] != choice.counts[0] or poses.shape[2] != len(skeleton.joints):
+        legal = [*choice.counts, len(skeleton.joints), 3]
+        raise ValueError(f"joints: got {list(np.shape(joints))}, legal is {legal}")
+    poses = poses[choice.bodies] + places[:, None, None]
+    return sc.Layer("joints", poses, sc.LIMBS, 3.0, 1.0, 3.0), skeleton
+
+
+def _observed(
+    observed: ArrayLike, skeleton: Skeleton | None, place: np.ndarray, choice: _Choice
+) -> tuple[sc.Layer, Skeleton]:
+    points = choice.of("observed", observed, 4)
+    num = points.shape[2]
+    if skeleton is None:
+        skeleton = Skeleton("points", tuple(f"point {i}" for i in range(num)), (-1,) * num, (), (), ())
+    if len(skeleton.joints) != num:
+        raise ValueError(f"observed: got {num} points, legal are the skeleton's {len(skeleton.joints)}")
+    return sc.Layer("observed", points + place, (sc.GIVEN,) * 3, 2.0, 1.0, 4.0), skeleton
+
+
+def _checked_faces(name: str, faces: ArrayLike, num_vertices: int) -> np.ndarray:
+    """Faces as uint32 [_, 3], all of vertices that are there, or a ValueError naming the argument."""
+    array = np.asarray(faces)
+    if array.ndim != 2 or array.shape[1] != 3 or not len(array) or array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: got {array.dtype} {list(array.shape)}, legal are integers [F, 3]")
+    if array.min() < 0 or array.max() >= num_vertices:
+        raise ValueError(f"{name}: got vertices {array.min()}..{array.max()}, legal are 0..{num_vertices - 1}")
+    return array.astype(np.uint32)
+
+
+def _whole(name: str, value: ArrayLike, ndim: int, finite: bool) -> np.ndarray:
+    """`value` as float32 [..., N, 3] with `ndim` axes, the leading ones of length 1 where it has fewer."""
+    array = np.asarray(value, np.float32)
+    if not 2 <= array.ndim <= ndim or array.shape[-1] != 3 or not array.size:
+        raise ValueError(f"{name}: got shape {list(array.shape)}, legal are 2 to {ndim} axes, the last of 3")
+    if finite and not np.isfinite(array).all():
+        raise ValueError(f"{name}: found NaN or infinity; legal are finite vertices")
+    return array.reshape(*(1,) * (ndim - array.ndim), *array.shape)
+
+
+def _places(meshes: Sequence[np.ndarray | Skin]) -> np.ndarray:
+    """Moves [L, 3] along x by which meshes [F, V, 3] stand apart, in their order from the left."""
+    places, right = np.zeros((len(meshes), 3), np.float32), 0.0
+    for place, mesh in zip(places, meshes, strict=True):
+        x = (mesh.sampled() if isinstance(mesh, Skin) else mesh)[..., 0]
+        low, high = x.min(), x.max()
+        place[0] = right - low
+        right += high - low + _GAP
+    return places - places.mean(0)

@@ -1,0 +1,219 @@
+"""Pages of pose hypotheses (page.py).
+
+motion: people over time, everybody of a frame in one space.
+path:   people on a floor, over the states of their denoising (the diffusion time).
+grid:   people on a floor, standing still.
+
+What may be shown beside the poses is told in `Layers`. Poses are metres in camera axes (x right, y down, z forward),
+positions in a page are within 0.25 mm, pixels within 0.13, and joints that are not finite are gaps. note is a line such
+as where the scale comes from. All raise ValueError for wrong shapes, H = 0 and poses without a finite joint.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxpose.app.viz import crowd as cr
+from jaxpose.app.viz import grid as gr
+from jaxpose.app.viz import scene as sc
+from jaxpose.app.viz.flat import flat_part
+from jaxpose.app.viz.packing import Packer
+from jaxpose.app.viz.page import STEP, Page, Steps, display, frame_of, layer_part, make_page, skeleton_part
+from jaxpose.app.viz.posterior import spread_of
+from jaxpose.geometry.skeleton import Skeleton
+
+_SECONDS_PER_POSE = 0.7  # without a frame rate frames need not be one motion: slow enough to look at each
+_SECONDS_PER_PATH, _PAUSES = 4.0, (0.06, 0.5)  # of a denoising, and between its states
+_MOST_NUMBERS = 500_000  # coordinates of hypotheses: about 1 MB
+_FROM_ABOVE = (0.25, 0.42)  # yaw and pitch of the first view of a crowd, radians
+_WITHIN = "positions within 0.25 mm"
+
+
+def motion_page(
+    samples: ArrayLike,
+    skeleton: Skeleton,
+    *,
+    frame: ArrayLike | None = None,
+    person: ArrayLike | None = None,
+    root: ArrayLike | None = None,
+    fps: float | None = None,
+    labels: Sequence[str] | None = None,
+    title: str = "3D pose hypotheses",
+    note: str = "",
+    image_size: tuple[int, int] | None = None,
+    film: Sequence[bytes | None] | None = None,
+    floor: float | None = None,
+    max_hypotheses: int = 30,
+    max_frames: int = 300,
+    **layers: Unpack[sc.Layers],
+) -> Page:
+    """The page of samples [H, N, J, 3], root-relative; a row of the N is one person in one frame.
+
+    frame, person: [N] numbers; by default the rows are frames of one person. root: [N, 3] metres, where each row's root
+    stands: the people of a frame then stand where they are to each other. fps: frames per second, for playing in real
+    time. labels: one per row, shown where there is one person. image_size: width and height of the picture that
+    keypoints lie in. film: a JPEG of each of the N rows' frames, or None. floor: metres below the origin of the
+    axes, or None: under the lowest joint. max_hypotheses of the H are shown, evenly spaced, and fewer where the page
+    would get large; at most max_frames frames, a constant stride apart; the caption says so.
+    """
+    check_fps(fps)
+    poses = sc.joints("samples", samples, ("H", "N", len(skeleton.joints), 3))
+    crowd = cr.make_crowd(poses.shape[1], frame, person)
+    place = cr.places(crowd, root)
+    rows = crowd.rows_until(sc.at_least_one("max_frames", max_frames))
+    layers.setdefault("mean_name", sc.MEAN if len(poses) > 1 else "pose")
+    room = max(3, _MOST_NUMBERS // (len(rows) * 3 * len(skeleton.joints)))
+    scene = sc.make_scene(poses, skeleton, max_hypotheses=min(max_hypotheses, room), **layers)
+    scene = sc.with_labels(scene, "labels", labels)
+    if len(poses) == 1:  # the pose says it all
+        scene = scene._replace(layers=tuple(layer for layer in scene.layers if layer.group != sc.HYPOTHESES))
+    said = scene.labels
+    num_frames = len(crowd.frames)
+    crowd = cr.make_crowd(len(rows), crowd.frames[crowd.at[rows]], crowd.people[crowd.who[rows]])
+    whole = cr.gathered(sc.take_rows(scene, rows), crowd, place[rows])
+    words = [said[row] for row in rows] if len(crowd.people) == 1 else [""] * len(crowd.frames)
+    packer = Packer()
+    parts = {
+        **{"layers": [layer_part(packer, layer) for layer in whole.layers], "skeletons": [skeleton_part(skeleton)]},
+        "people": [f"person {number}" for number in crowd.people],
+        "uncertainty": _uncertainty(packer, poses[:, rows], layers, rows, crowd, place[rows]),
+        "marks": _marks(packer, layers, rows, crowd, poses.shape[1]),
+        "flat": flat_part(packer, whole, image_size, None if film is None else _film(film, rows, crowd)),
+        **_around([layer.poses for layer in whole.layers], floor),
+    }
+    stood = "at the place of each root" if root is not None else "root-relative" if len(crowd.people) == 1 else ""
+    caption = [
+        f"{len(scene.shown)} of {scene.counts[0]} hypotheses" if scene.counts[0] > 1 else "",
+        f"{len(crowd.frames)} of {num_frames} frames" if num_frames > 1 else "",
+        f"{len(crowd.people)} people" if len(crowd.people) > 1 else "",
+        " ".join(["metres in", sc.AXES_NOTES[scene.up]]) + (f", {stood}" if stood else ""),
+        f"grid {sc.GRID_METRES} m" + (", its height is of the lowest joint" if floor is None else ""),
+        _WITHIN,
+    ]
+    steps = frame_steps(crowd.frames, fps, words, _SECONDS_PER_POSE)
+    return make_page(packer, title, note, caption, steps, scene.up, **parts)
+
+
+def path_page(
+    states: ArrayLike,
+    skeleton: Skeleton,
+    *,
+    times: ArrayLike | None = None,
+    title: str = "From noise to 3D poses",
+    note: str = "",
+    **options: Any,
+) -> Page:
+    """The page of denoising states [T+1, H, N, J, 3], T >= 1, opening with the last: people on a floor.
+
+    times: [T+1] the diffusion time of each state. options: of `grid.make_grid`.
+    """
+    num = np.shape(states)[0] if np.ndim(states) else 0
+    if num == 1:
+        raise ValueError("states: got T = 0, one state only; legal are two or more, from the start to the result")
+    grid = gr.make_grid(states, skeleton, argument="states", **options)
+    words = [f"state {row} of {num - 1}" for row in grid.scene.rows]
+    if times is not None:
+        instants = np.asarray(times, np.float64)
+        if instants.shape != (num,) or not np.isfinite(instants).all():
+            raise ValueError(f"times: got shape {list(instants.shape)}, legal is [{num}], all finite")
+        words = [f"{word} · t = {instants[row]:.3f}" for word, row in zip(words, grid.scene.rows, strict=True)]
+    pause = float(np.clip(_SECONDS_PER_PATH / len(words), *_PAUSES))
+    return _grid_page(grid, skeleton, title, note, Steps(tuple(words), pause, len(words) - 1))
+
+
+def grid_page(
+    samples: ArrayLike, skeleton: Skeleton, *, title: str = "3D poses", note: str = "", **options: Any
+) -> Page:
+    """The page of samples [H, N, J, 3]: N people on a floor; options: of `grid.make_grid`."""
+    poses = sc.joints("samples", samples, ("H", "N", len(skeleton.joints), 3))
+    grid = gr.make_grid(poses[None], skeleton, argument="samples", **options)
+    return _grid_page(grid, skeleton, title, note, Steps(("",), 0.0))
+
+
+def check_fps(fps: float | None) -> None:
+    """ValueError where it is no frame rate."""
+    if fps is not None and not 0 < fps < np.inf:
+        raise ValueError(f"fps: got {fps}, legal is a finite number above 0, or None")
+
+
+def frame_steps(frames: np.ndarray, fps: float | None, words: Sequence[str], seconds: float) -> Steps:
+    """A step for each of the frames [F], at `fps` of their numbers a second, or else one after so many seconds."""
+    labels = []
+    for number, word in zip(frames, words, strict=True):
+        parts = [f"frame {number}", f"{(number - frames[0]) / fps:.2f} s" if fps else "", word]
+        labels.append(" · ".join(part for part in parts if part))
+    stride = float(np.median(np.diff(frames))) if len(frames) > 1 else 1.0
+    return Steps(tuple(labels), stride / fps if fps else seconds)
+
+
+def _grid_page(grid: gr.Grid, skeleton: Skeleton, title: str, note: str, steps: Steps) -> Page:
+    packer, scene = Packer(), grid.scene
+    last = [layer.poses[:, -1] for layer in scene.layers]
+    parts = {
+        **{"layers": [layer_part(packer, layer) for layer in scene.layers], "skeletons": [skeleton_part(skeleton)]},
+        "people": [name or f"person {number}" for number, name in enumerate(grid.names)],
+        "view": _FROM_ABOVE if len(grid.names) > 1 else None,
+        "places": np.round(display(grid.places), 4).tolist() if any(grid.names) else None,
+        "flat": flat_part(packer, scene, None, None),
+        **_around([*last, grid.places], grid.floor),
+    }
+    return make_page(packer, title, note, [*gr.caption(grid), _WITHIN], steps, "-y", **parts)
+
+
+def _around(poses: list[np.ndarray], floor: float | None) -> dict[str, Any]:
+    """What should be in sight of poses [..., 3] in camera axes, and the height of the floor in display axes."""
+    box = frame_of([display(p) for p in poses])
+    return {"box": box, "floor": box["low"][1] - 0.02 if floor is None else -floor}
+
+
+def _uncertainty(
+    packer: Packer, poses: np.ndarray, layers: sc.Layers, rows: np.ndarray, crowd: cr.Crowd, place: np.ndarray
+) -> dict[str, Any] | None:
+    """Ellipsoids and radii [P, F, J, ...] of the rows (`posterior.Spread`); shape as xx, yy, zz, xy, xz, yz."""
+    covariance, radius = (
+        None if layers.get(name) is None else np.asarray(layers[name])[rows] for name in ("covariance", "radius_90")
+    )
+    found = spread_of(poses, covariance, radius)
+    if found is None:
+        return None
+    mirror = np.outer([1, -1, -1], [1, -1, -1])
+    shape = (found.shape * mirror)[..., [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    mm = np.clip(np.rint(1000 * np.nan_to_num(found.radius, nan=65.535)), 0, 2**16 - 1).astype(np.uint16)
+    inner = np.clip(np.rint(255 * np.nan_to_num(found.inner)), 0, 255).astype(np.uint8)
+    return {
+        "mean": packer.positions(crowd.spread_out(display(found.mean + place[:, None])), STEP, time=1),
+        "shape": packer.positions(crowd.spread_out(shape), STEP / 2, time=1),
+        "inner": packer.add(crowd.spread_out(inner, 0), time=1),
+        "radius_mm": packer.add(crowd.spread_out(mm, 2**16 - 1), time=1),
+    }
+
+
+def _marks(packer: Packer, layers: sc.Layers, rows: np.ndarray, crowd: cr.Crowd, num: int) -> dict[str, Any] | None:
+    """missing [P, F, J]: joints that the input lacks; unusual [P, F]: poses out of distribution; num: rows in all."""
+    given, confidence, keypoints = layers.get("given"), layers.get("confidence"), layers.get("keypoints")
+    marks = {}
+    missing = None
+    if given is not None:
+        missing = ~np.isfinite(np.asarray(given)).all(-1)
+    elif keypoints is not None:
+        missing = ~np.isfinite(np.asarray(keypoints)).all(-1)
+        missing = missing if confidence is None else missing | ~(np.asarray(confidence) > 0)
+    if missing is not None:
+        marks["missing"] = packer.add(crowd.spread_out(missing[rows].astype(np.uint8), 1), time=1)
+    unusual = layers.get("unusual")
+    if unusual is not None:
+        flags = np.asarray(unusual)
+        if flags.shape != (num,) or flags.dtype != bool:
+            raise ValueError(f"unusual: got {flags.dtype} of shape {list(flags.shape)}, legal is bool of [{num}]")
+        marks["unusual"] = packer.add(crowd.spread_out(flags[rows].astype(np.uint8), 0), time=1)
+    return marks or None
+
+
+def _film(film: Sequence[bytes | None], rows: np.ndarray, crowd: cr.Crowd) -> list[bytes | None]:
+    """A picture for each frame, of any row in it."""
+    found: list[bytes | None] = [None] * len(crowd.frames)
+    for row, at in zip(rows, crowd.at, strict=True):
+        found[at] = found[at] or film[row]
+    return found

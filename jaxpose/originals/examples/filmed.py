@@ -1,0 +1,113 @@
+"""Videos of a prepared folder (h36m.py) as training examples: real cameras and detections, in the units of `clips.py`.
+
+    x0    = encode_pose(camera-frame truth)          in the view that the frame's own detections and intrinsics give
+    xy    = the truth's projection without lens distortion; cond = encode_keypoints(detections)
+    mirror: u -> -u, cx -> -cx, X -> -X, left and right joints change places: the video of the mirrored person
+
+A clip never leaves its piece (`pieces`). Frames without a true pose (`has_truth`) are removed first.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Key
+from jaxpose.conditioning import MaskRates, draw_joints
+from jaxpose.diffusion.mixture import Mixture
+from jaxpose.examples.clips import ClipExample, as_example, pieces, stretch
+from jaxpose.geometry.camera import project
+from jaxpose.geometry.skeleton import H36M_17, mirror, other_side
+from jaxpose.originals.datasets.h36m import Frames, has_truth
+from jaxpose.spaces.person import Statistics, encode_keypoints, fit_statistics, to_view
+
+_NUM_FITTED = 20_000  # frames that the statistics are taken from, as many as `make_bodies` takes
+
+
+class Filmed(NamedTuple):
+    """N frames on the device, sorted by video and time.
+
+    keypoints: [N, J, 2] pixels. confidence: [N, J]. camera: [N, J, 3] metres, camera axes. intrinsics: [N, 4] pixels.
+    first, last: [N], the rows at which each row's piece begins and ends. statistics: of the state, over these frames.
+    mixture: what heatmaps say, pixels, weight [N, J, M]; None where the folder has none.
+    """
+
+    keypoints: Array
+    confidence: Array
+    camera: Array
+    intrinsics: Array
+    first: Array
+    last: Array
+    statistics: Statistics
+    mixture: Mixture | None = None
+
+
+def film(frames: Frames, mixtures: np.ndarray | None = None) -> Filmed:
+    """The frames that have a true pose, 420 bytes each, on the default device; ValueError for none, or one twice.
+
+    mixtures: of the same frames (`load_mixtures`), 340 bytes more for each component.
+    """
+    known = np.flatnonzero(has_truth(frames))
+    if not len(known):
+        raise ValueError(f"frames: none of {len(frames.frame)} has a true pose; needed at least one")
+    rows = known[np.lexsort((frames.frame[known], frames.video[known]))]
+    video, frame = frames.video[rows], frames.frame[rows]
+    if (twice := (np.diff(video) == 0) & (np.diff(frame) == 0)).any():
+        row = np.argmax(twice)
+        raise ValueError(f"frames: frame {frame[row]} of video {video[row]} occurs twice; needed each once")
+    taken = (frames.keypoints, frames.confidence, frames.camera, frames.intrinsics)
+    keypoints, confidence, camera, intrinsics = (jnp.asarray(x[rows]) for x in taken)
+    spaced = np.linspace(0, len(rows) - 1, min(len(rows), _NUM_FITTED)).astype(int)
+    statistics = _statistics(*(x[spaced] for x in (keypoints, confidence, camera, intrinsics)))
+    first, last = (jnp.asarray(x) for x in pieces(video, frame))
+    mixture = None
+    if mixtures is not None:
+        values = jnp.asarray(mixtures[rows])
+        mixture = Mixture(values[..., 0], values[..., 1:3], values[..., 3:])
+    return Filmed(keypoints, confidence, camera, intrinsics, first, last, statistics, mixture)
+
+
+def filmed_example(
+    key: Key, filmed: Filmed, masks: MaskRates, *, num_frames: int = 1, flip: float = 0.5
+) -> ClipExample:
+    """A random `stretch` of frames; flip: share of mirrored ones, in [0, 1]. Joints are hidden for the whole clip."""
+    if not 0 <= flip <= 1:
+        raise ValueError(f"flip: got {flip}; legal is 0..1, the share of mirrored examples")
+    row_key, turn_key, flip_key, mask_key = jax.random.split(key, 4)
+    middle = jax.random.randint(row_key, (), 0, len(filmed.first))
+    rows = stretch(turn_key, middle, filmed.first, filmed.last, num_frames)
+    seen = tuple(x[rows] for x in filmed[:4])
+    flipped = jax.random.bernoulli(flip_key, flip)
+    seen = jax.tree.map(lambda a, b: jnp.where(flipped, a, b), mirror_film(*seen), seen)
+    keypoints, confidence, camera, intrinsics = seen
+    peaks = None
+    if filmed.mixture is not None:
+        peaks = jax.tree.map(lambda x: x[rows], filmed.mixture)
+        peaks = jax.tree.map(lambda a, b: jnp.where(flipped, a, b), _mirror_mixture(peaks), peaks)
+    confidence = confidence * draw_joints(mask_key, masks, H36M_17)
+    return as_example(filmed.statistics, intrinsics, keypoints, confidence, camera, project(intrinsics, camera), peaks)
+
+
+def mirror_film(
+    keypoints: Array, confidence: Array, camera: Array, intrinsics: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Keypoints [..., J, 2], confidence [..., J], joints [..., J, 3], intrinsics [..., 4] of the mirrored scene."""
+    image = mirror(jnp.concatenate([keypoints, confidence[..., None]], -1), H36M_17)
+    turned = intrinsics * jnp.array([1.0, 1.0, -1.0, 1.0])
+    return image[..., :2], image[..., 2], mirror(camera, H36M_17), turned
+
+
+def _mirror_mixture(mixture: Mixture) -> Mixture:
+    """Of the mirrored scene: u -> -u, left and right joints change places."""
+    swapped = jax.tree.map(lambda x: x[:, other_side(H36M_17)], mixture)
+    return swapped._replace(mean=swapped.mean * jnp.array([-1.0, 1]))
+
+
+@jax.jit
+def _statistics(keypoints: Array, confidence: Array, camera: Array, intrinsics: Array) -> Statistics:
+    """Over the frames and their mirror images."""
+    seen = keypoints, confidence, camera, intrinsics
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), seen, mirror_film(*seen))
+    _, view = encode_keypoints(both[3], both[0], both[1])
+    return fit_statistics(to_view(view, both[2]))

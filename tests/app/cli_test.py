@@ -1,0 +1,253 @@
+"""The command as a user calls it: results of good input, code 2 and one named line for bad, nothing half-written."""
+
+import dataclasses
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxpose.app import cli
+from jaxpose.app.commands.options import COMMANDS
+from jaxpose.app.commands.parser import make_parser
+from jaxpose.model import ASSETS
+
+CLIP = ASSETS / "demo_clip.npz"
+QUICK = ["--hypotheses", "4", "--steps", "2", "--no-pictures"]
+
+
+def coco_results(path, frames=3, visible=17):
+    rng = np.random.default_rng(0)
+    items = []
+    for i in range(frames):
+        xy = np.array([320, 240]) + rng.normal(0, 60, (17, 2))
+        c = np.where(np.arange(17) < visible, 0.9, 0.0)
+        keypoints = np.column_stack([xy, c]).ravel().round(2).tolist()
+        items.append({"image_id": i, "category_id": 1, "keypoints": keypoints, "score": 0.9})
+    path.write_text(json.dumps(items))
+    return path
+
+
+def lift(*arguments):
+    cli.main(["lift", *map(str, arguments), *QUICK])
+
+
+def test_a_clip_becomes_samples_and_a_summary(tmp_path, capsys):
+    lift(CLIP, "--out", tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["demo_clip.json", "demo_clip.npz"]
+    with np.load(tmp_path / "demo_clip.npz") as z:
+        assert z["samples"].shape == (4, 90, 17, 3)
+        assert z["covariance"].shape == (90, 17, 3, 3)
+        assert "camera axes" in str(z["frame_tag"])
+        assert "human size" in str(z["scale"])
+        assert np.isfinite(z["samples"]).all()
+        assert 2 < np.median(z["root"][..., 2]) < 7, "the person stands about 4 m away"
+    summary = json.loads((tmp_path / "demo_clip.json").read_text())
+    assert summary["camera"] == "camera from the file"
+    assert summary["network_calls"] == 3
+    assert summary["compile_seconds"] < summary["seconds"]
+    assert "wrote" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_result_can_be_read_back_as_input(tmp_path):
+    lift(coco_results(tmp_path / "a.json"), "--out", tmp_path / "once")
+    lift(tmp_path / "once" / "a.npz", "--out", tmp_path / "twice")
+    with np.load(tmp_path / "once" / "a.npz") as once, np.load(tmp_path / "twice" / "a.npz") as twice:
+        np.testing.assert_array_equal(once["keypoints"], twice["keypoints"])
+        np.testing.assert_array_equal(once["frame"], twice["frame"])
+
+
+def test_a_results_frame_rate_and_image_size_are_its_inputs(tmp_path):
+    keypoints = np.random.default_rng(0).uniform(50, 400, (2, 17, 2))
+    np.savez(tmp_path / "a.npz", keypoints=keypoints, skeleton="coco17", fps=25.0, image_size=[640, 480])
+    lift(tmp_path / "a.npz", "--out", tmp_path / "o")
+    with np.load(tmp_path / "o" / "a.npz") as z:
+        assert (z["fps"], z["image_size"].tolist()) == (25, [640, 480])
+
+
+@pytest.mark.slow
+def test_a_run_is_repeatable_and_its_seed_counts(tmp_path):
+    coco = coco_results(tmp_path / "a.json")
+    samples = []
+    for name, seed in (("x", 1), ("y", 1), ("z", 2)):
+        lift(coco, "--out", tmp_path / name, "--seed", seed)
+        samples.append(np.load(tmp_path / name / "a.npz")["samples"])
+    np.testing.assert_array_equal(samples[0], samples[1])
+    assert abs(samples[0] - samples[2]).max() > 1e-3
+
+
+def test_assumptions_are_said(tmp_path, capsys):
+    coco = coco_results(tmp_path / "a.json")
+    lift(coco, "--out", tmp_path / "o", "--image-size", "640,480", "--height", "1.8", "--track")
+    assert "field of view of 55 degrees assumed (no camera known), image 640 x 480" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "o" / "a.json").read_text())
+    assert summary["scale"] == "a body height of 1.8 m"
+    assert summary["num_hidden_joints"] == 3 * 2  # COCO tells neither the top of the head nor the spine
+
+
+def test_rows_with_too_few_joints_are_left_out_and_said(tmp_path, capsys):
+    items = json.loads(coco_results(tmp_path / "a.json").read_text())
+    items[1]["keypoints"][2::3] = [0.0] * 17
+    (tmp_path / "a.json").write_text(json.dumps(items))
+    lift(tmp_path / "a.json", "--out", tmp_path / "o")
+    assert "left out 1 detections with fewer than 4 visible joints" in capsys.readouterr().out
+    assert np.load(tmp_path / "o" / "a.npz")["frame"].tolist() == [0, 2]
+
+
+def bad_inputs():
+    return {
+        "missing": (lambda d: d / "no.json", [], "no.json: no such file"),
+        "empty": (lambda d: _write(d / "e.json", ""), [], "e.json: the file is empty"),
+        "truncated": (lambda d: _write(d / "t.json", '[{"image_id": 0, "keyp'), [], "t.json: not JSON, or cut off"),
+        "empty folder": (lambda d: _folder(d / "f"), [], "no .json file in this folder"),
+        "few joints": (lambda d: coco_results(d / "few.json", visible=3), [], "no detection has 4 visible joints"),
+        "wrong shape": (lambda d: _npy(d / "x.npy", np.zeros((2, 9, 2))), [], "x.npy"),
+        "nan": (lambda d: _npy(d / "n.npy", np.full((2, 17, 2), np.nan)), ["--skeleton", "coco17"], "visible joints"),
+        "unknown skeleton": (lambda d: coco_results(d / "a.json"), ["--skeleton", "alien"], "alien"),
+        "bad camera": (lambda d: coco_results(d / "a.json"), ["--camera", "0,1,2,3"], "--camera: focal lengths must"),
+        "short camera": (lambda d: coco_results(d / "a.json"), ["--camera", "1,2"], "--camera: needed 4 numbers"),
+        "both": (lambda d: coco_results(d / "a.json"), ["--camera", "9,9,1,1", "--fov", "50"], "needed one of them"),
+        "fov": (lambda d: coco_results(d / "a.json"), ["--fov", "200"], "--fov: needed degrees from 5 to 175, got 200"),
+        "radians": (
+            lambda d: coco_results(d / "a.json"),
+            ["--fov", "1.2"],
+            "--fov: needed degrees from 5 to 175, got 1.2",
+        ),
+        "height": (
+            lambda d: coco_results(d / "a.json"),
+            ["--height", "175"],
+            "--height: needed metres from 0.3 to 3, got 175",
+        ),
+        "model": (lambda d: coco_results(d / "a.json"), ["--model", "nope"], "model: got 'nope'; legal are"),
+    }
+
+
+def _write(path, text):
+    path.write_text(text)
+    return path
+
+
+def _folder(path):
+    path.mkdir()
+    return path
+
+
+def _npy(path, array):
+    np.save(path, array)
+    return path
+
+
+@pytest.mark.parametrize("case", bad_inputs())
+def test_bad_input_leaves_with_code_2_one_named_line_and_no_files(case, tmp_path, capsys):
+    make, flags, message = bad_inputs()[case]
+    path = make(tmp_path)
+    with pytest.raises(SystemExit) as exit_info:
+        lift(path, "--out", tmp_path / "out", *flags)
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["lift", "x.json", "--out", "o", "--hypotheses", "0"],
+            "lift: --hypotheses: needed a whole number from 1 to 1,0",
+        ),
+        (["lift", "x.json"], "jaxpose lift: --out: needed, and not given"),
+        (["lift", "--out", "o"], "jaxpose lift: --input: needed, and not given"),
+        (["lift", "x.json", "--out", "o", "--depht", "encoder"], "jaxpose lift: Unknown option: --depht"),
+        (["lift", "x.json", "--out", "o", "--aggregate", "best"], 'Invalid value "best" for --aggregate. Choose from'),
+        (
+            ["lift", "x.json", "--out", "o", "--intrinsics", "1,2,x,4"],
+            "--intrinsics: needed fx,fy,cx,cy in pixels, at most 1e7 each, got",
+        ),
+        (
+            ["lift", "x.json", "--out", "o", "--image-size", "640x480"],
+            "--image-size: needed WIDTH,HEIGHT in whole pixels",
+        ),
+        ([], "jaxpose: needed a command, legal are lift, live, fuse, complete"),
+        (["convert"], "jaxpose convert: needed a command, legal are gfpose, diffpose, dposer"),
+        (["prepare", "3dhp", "--poses", "x.npz", "--out", "o"], "jaxpose prepare 3dhp: --split: needed, and not given"),
+        (["liftt"], 'jaxpose: Unknown command "liftt". Did you mean "lift"?'),
+    ],
+)
+def test_bad_flags_are_refused_in_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(arguments)
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_spellings_of_flags():
+    """Values that begin with a dash, aliases, lists of numbers, positional arguments in any place."""
+
+    def options(*arguments):
+        return make_parser()(list(arguments))[1]
+
+    lift = options("lift", "--out", "o", "--intrinsics", "900,900,500,400", "x.json", "--image-size=640,480")
+    assert lift.input == Path("x.json")
+    assert lift.keypoints.camera == (900, 900, 500, 400)
+    assert lift.keypoints.image_size == (640, 480)
+    assert lift == options("lift", "x.json", "--camera=900,900,500,400", "--image-size", "640,480", "--out", "o")
+    for up in (["--up=-y"], ["--up", "-y"]):
+        assert options("complete", "x.npz", "--out", "o", *up).axes.up == "-y"
+    fuse = options("fuse", "a.npz", "--points", "coco17", "--cameras", "0, 2", "--out", "o", "b.npz")
+    assert (fuse.input, fuse.skeleton, fuse.cameras) == ((Path("a.npz"), Path("b.npz")), "coco17", ("0", "2"))
+    assert options("ik", "x.npz", "--skeleton", "coco17", "--no-pictures", "--out", "o").output.no_pictures
+    assert options("interpolate", "a.npz", "b.npz", "--frame-b", "-1", "--out", "o").frame_b == -1
+
+
+def test_help_loads_neither_jax_nor_numpy_and_every_option_has_its_text():
+    probe = (
+        "import sys, contextlib, io, jaxpose.app.cli\n"
+        "from jaxpose.app.commands.options import COMMANDS\n"
+        "for name in COMMANDS:\n"
+        "    text = io.StringIO()\n"
+        "    with contextlib.redirect_stdout(text):\n"
+        "        jaxpose.app.cli.main([*name.split(), '--help'])\n"
+        "    lines = [' '.join(line.strip('│* ').split()) for line in text.getvalue().splitlines()]\n"
+        "    assert not [line for line in lines if line.startswith('--') and len(line.split()) < 3], (name, lines)\n"
+        "jaxpose.app.cli.main(['--help'])\n"
+        "jaxpose.app.cli.main(['--version'])\n"
+        "assert not {'jax', 'numpy'} & sys.modules.keys()\n"
+    )
+    root = Path(cli.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=root, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("lift", "fuse", "complete", "denoise", "generate", "score", "ik", "fit", "interpolate", "export"):
+        assert f"│ {name} " in done.stdout
+    assert done.stdout.splitlines()[-1] == version("jaxpose")
+
+
+def test_every_command_names_a_function_that_takes_its_options():
+    for options, place in COMMANDS.values():
+        module, _, function = place.partition(":")
+        found = inspect.signature(getattr(importlib.import_module(f"jaxpose.{module}"), function), eval_str=True)
+        if module.startswith("app.commands."):
+            assert [parameter.annotation for parameter in found.parameters.values()] == [options]
+        else:
+            found.bind(**{entry.name: entry.default for entry in dataclasses.fields(options) if entry.name != "_"})
+
+
+def test_an_interrupted_command_leaves_with_one_line(monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr("jaxpose.app.commands.generate.generate", interrupted)
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(["generate", "--num", "3", "--out", "nowhere"])
+    assert exit_info.value.code == 130
+    assert capsys.readouterr().err == "jaxpose generate: interrupted\n"

@@ -1,0 +1,61 @@
+"""Videos as commands take them: what is a video, flags without meaning, networks fetched once."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("av")
+from videos import by_brightness, picture, write_video
+
+from jaxpose.app.commands import clips
+from jaxpose.app.commands.option_groups import VideoFile
+from jaxpose.app.detect import weights
+
+
+def finished(work):
+    lines = []
+    while True:
+        try:
+            lines.append(next(work))
+        except StopIteration as end:
+            return end.value, lines
+
+
+def test_a_video_becomes_a_file_of_keypoints_below_out(tmp_path, monkeypatch):
+    fetched = []
+    found = weights.Weights("blazepose-lite", Path("a"), Path("b"))
+    monkeypatch.setattr(weights, "fetch", lambda: fetched.append(1))
+    monkeypatch.setattr(weights, "cached", lambda size: found if fetched else None)
+    monkeypatch.setattr(clips, "blazepose", lambda networks, people: by_brightness([], people))
+    video = write_video(tmp_path / "a.mp4", map(picture, range(9)))
+    given = VideoFile(detector="blazepose-lite", people=1)
+    path, lines = finished(clips.keypoints_of(video, given, tmp_path / "out", "a"))
+    assert path == tmp_path / "out/a_keypoints.npz"
+    assert path.exists()
+    assert fetched == [1]
+    assert "41 MB from https://registry.npmjs.org" in lines[0]
+    assert finished(clips.keypoints_of(video, given, tmp_path / "out", "a"))[0] == path
+    assert fetched == [1]
+
+
+def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
+    path = tmp_path / "keypoints.json"
+    assert finished(clips.keypoints_of(path, VideoFile(), tmp_path, "a")) == (path, [])
+    with pytest.raises(ValueError, match=r"--people: means nothing to .*keypoints\.json"):
+        finished(clips.keypoints_of(path, VideoFile(people=2), tmp_path, "a"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (VideoFile(detector="openpose"), "--detector: 'openpose'; legal are blazepose-lite"),
+        (VideoFile(detector="rtmpose"), "--weights: rtmpose needs its network"),
+        (VideoFile(weights=Path("a.onnx")), "--weights: means nothing to blazepose-full"),
+        (VideoFile(begin=3.0, end=2.0), "--end: 2 s is not after --begin 3 s"),
+    ],
+)
+def test_flags_that_cannot_be(tmp_path, given, message):
+    video = write_video(tmp_path / "a.mp4", [picture(0)])
+    with pytest.raises(ValueError, match=message):
+        finished(clips.keypoints_of(video, given, tmp_path / "out", "a"))
+    assert not (tmp_path / "out").exists()

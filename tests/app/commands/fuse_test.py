@@ -1,0 +1,120 @@
+"""`jaxpose fuse`: two cameras find the pose in their world, in one file or in two; what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxpose.app.commands import fuse
+from jaxpose.app.commands.option_groups import Output
+from jaxpose.app.commands.options import Fuse
+from jaxpose.app.commands.parser import make_parser
+from jaxpose.geometry.skeleton import COCO_17, H36M_17
+from jaxpose.model import load
+
+SHARED = [joint for joint in COCO_17.joints if joint in H36M_17.joints and joint != "nose"]
+OURS = [H36M_17.joints.index(joint) for joint in SHARED]
+THEIRS = [COCO_17.joints.index(joint) for joint in SHARED]
+
+
+@pytest.fixture
+def fused(model_file):
+    def call(*arguments):
+        flags = ["--model", model_file, "--hypotheses", 4, "--steps", 8, "--no-pictures"]
+        _, options = make_parser()(["fuse", *map(str, (*arguments, *flags))])
+        return list(fuse.fuse(options))
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def seen(poses):
+    """Keypoints of two cameras, 4 m away and at a right angle, and the poses [2, 17, 3], in a world with z up."""
+    z_up = (poses[:2] - poses[:2].mean(1, keepdims=True)) @ np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    world = z_up + np.array([5.0, -3.0, 0.9])
+    R = np.array([[[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, -1.0, 0], [0, 0, -1], [1, 0, 0]]])
+    t = np.array([0, 0, 4.0]) - R @ [5.0, -3.0, 0.9]
+    K = np.tile(np.array([[900.0, 0, 500], [0, 900, 600], [0, 0, 1]]), (2, 1, 1))
+    x = np.einsum("cij,fkj->fcki", R, world) + t[:, None]
+    keypoints = np.full((2, 2, 17, 3), np.nan)
+    keypoints[:, :, THEIRS, :2] = (900 * x[..., :2] / x[..., 2:] + [500, 600])[:, :, OURS]
+    keypoints[..., 2] = 1
+    keypoints[0, 0, THEIRS[7]] = np.nan
+    return {"keypoints": keypoints, "K": K, "R": R, "t": t, "joints": np.array(COCO_17.joints)}, world
+
+
+def test_two_cameras_give_back_the_pose_from_one_file_or_two(seen, fused, tmp_path):
+    arrays, world = seen
+    np.savez(tmp_path / "two.npz", **arrays)
+    said = fused(tmp_path / "two.npz", "--noise-px", 1, "--offset", 0, "--out", tmp_path / "o")
+    assert any("2 frames of coco17 in 2 of 2 cameras" in line for line in said)
+    with np.load(tmp_path / "o" / "two_fused.npz") as z:
+        found = dict(z)
+    hips = [H36M_17.joints.index(f"{side}_hip") for side in ("left", "right")]
+    about_hips = lambda x: x[..., OURS, :] - x[..., hips, :].mean(-2, keepdims=True)  # noqa: E731  # the root is not seen
+    off = np.linalg.norm(about_hips(found["samples"].mean(0)) - about_hips(world), axis=-1)
+    assert off[..., np.arange(12) != 7].mean() < 0.02  # but for the joint that one camera alone sees
+    placed = found["samples"].mean(0) + found["root"].mean(0)[:, None]  # cameras may be off: the mean stays
+    off = np.linalg.norm(placed[:, OURS] - world[:, OURS], axis=-1)
+    assert off.mean() < 0.02
+    assert off.max() < 0.2  # a joint that one camera alone sees, under a prior of random weights
+    assert np.nanmax(found["error_px"]) < 5
+    np.testing.assert_allclose(found["mean"], found["samples"].mean(0), atol=1e-5)
+    np.testing.assert_array_equal(found["confidence"][0, 0, OURS] == 0, np.arange(12) == 7)
+    assert str(found["up"]) == "z"
+    summary = json.loads((tmp_path / "o" / "two_fused.json").read_text())
+    assert (summary["num_cameras"], summary["method"], summary["num_poses"]) == (2, "pseudo_inverse", 2)
+    assert summary["systematic"]["joint_mm"]["left_hip"] == 0
+    assert summary["systematic"]["camera_mm"] == pytest.approx(
+        6.8, abs=0.1
+    )  # exact cameras: what is usual, by 3 degrees
+    assert (summary["systematic"]["camera_freedom"], summary["systematic"]["noise_factor"]) == (3, 1.0)
+
+    for c in range(2):
+        own = {k: v[c : c + 1] for k, v in arrays.items() if k in ("K", "R", "t")}
+        own |= {"keypoints": arrays["keypoints"][:, c : c + 1], "joints": arrays["joints"], "frame": [7, 9]}
+        np.savez(tmp_path / f"camera{c}.npz", **own)
+    files = [tmp_path / f"camera{c}.npz" for c in range(2)]
+    fused(*files, "--noise-px", 1, "--offset", 0, "--out", tmp_path / "again")
+    with np.load(tmp_path / "again" / "camera0_fused.npz") as z:
+        np.testing.assert_array_equal(z["frame"], [7, 9])
+        for name in ("samples", "root", "error_px", "R_cam_world"):
+            np.testing.assert_array_equal(z[name], found[name])
+
+
+def test_files_of_cameras_are_matched_by_frame(seen, tmp_path, model_file):
+    arrays, _ = seen
+    for c, frames in enumerate(([3, 4], [4, 5])):
+        own = {k: v[c : c + 1] for k, v in arrays.items() if k in ("K", "R", "t")}
+        own |= {"keypoints": arrays["keypoints"][:, c : c + 1], "joints": arrays["joints"], "frame": frames}
+        np.savez(tmp_path / f"camera{c}.npz", **own)
+    files = tuple(tmp_path / f"camera{c}.npz" for c in range(2))
+    options = Fuse(files, output=Output(out=tmp_path))
+    found, _, _ = fuse.read_seen(files, load(model_file), options)
+    np.testing.assert_array_equal(found.frame, [3, 4, 5])
+    np.testing.assert_array_equal((found.confidence > 0).any(-1), [[True, False], [True, True], [False, True]])
+    np.testing.assert_allclose(found.xy[1, 0, OURS], arrays["keypoints"][1, 0, THEIRS, :2], rtol=1e-5)
+    np.testing.assert_allclose(found.xy[1, 1, OURS[:5]], arrays["keypoints"][0, 1, THEIRS[:5], :2], rtol=1e-5)
+
+
+def test_what_cannot_be_fused_is_named(seen, fused, tmp_path):
+    arrays, _ = seen
+    np.savez(tmp_path / "two.npz", **arrays)
+    np.savez(tmp_path / "other.npz", **arrays, up="y")
+    np.savez(tmp_path / "flat.npz", keypoints=arrays["keypoints"][:, 0])
+    np.savez(tmp_path / "empty.npz", **(arrays | {"keypoints": np.nan * arrays["keypoints"]}))
+    two, out = tmp_path / "two.npz", tmp_path / "o"
+    refusals = {
+        "no.npz: no such file": [tmp_path / "no.npz"],
+        "flat.npz: needed an .npz of calibrated cameras": [tmp_path / "flat.npz"],
+        "other.npz: world y up, and .*two.npz z up": [two, tmp_path / "other.npz"],
+        "empty.npz: no frame has 4 joints": [tmp_path / "empty.npz"],
+        "--cameras: is for one file of several cameras, got 2 files": [two, two, "--cameras", "0"],
+        "--cameras: got '5'": [two, "--cameras", "5"],
+    }
+    for message, arguments in refusals.items():
+        with pytest.raises(ValueError, match=message):
+            fused(*arguments, "--out", out)
+    with pytest.raises(ValueError, match=r"--out: two in .* is an input"):
+        fused(two, "--out", tmp_path, "--name", "two")
+    assert not out.exists()

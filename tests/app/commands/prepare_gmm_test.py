@@ -1,0 +1,253 @@
+"""`jaxpose prepare gmm`: mixtures of known heatmaps and detections return; bad input leaves with code 2."""
+
+import json
+
+import numpy as np
+import pytest
+import shared
+
+from jaxpose.app import cli
+from jaxpose.geometry.skeleton import COCO_17
+from jaxpose.io import heatmap_files
+from jaxpose.originals.datasets.files_2d import read_metadata
+from jaxpose.originals.datasets.gmm import read_gmm
+
+FIXTURE = shared.GOLDEN / "diffpose/fixture"
+WIDTH, HEIGHT = 640, 480
+HEIGHT_CELLS, WIDTH_CELLS = 48, 36
+# An image cell is 5 pixels wide and 6 high: nothing is square by luck.
+BOX = np.array([100.0, 60, 5 * WIDTH_CELLS, 6 * HEIGHT_CELLS])
+PITCH = np.array([5.0, 6])
+
+
+def run(*arguments):
+    cli.main(["prepare", "gmm", *map(str, arguments)])
+
+
+def blob(middle, sigma):
+    """A Gaussian that sums to 1, about middle [..., 2] cells with deviations sigma [..., 2]: [..., h, w]."""
+    grid = np.stack(np.meshgrid(np.arange(WIDTH_CELLS) + 0.5, np.arange(HEIGHT_CELLS) + 0.5), -1)
+    z = (grid - middle[..., None, None, :]) / sigma[..., None, None, :]
+    maps = np.exp(-(z**2).sum(-1) / 2)
+    return maps / maps.sum((-1, -2), keepdims=True)
+
+
+def two_peaks(frames, joints, seed=0):
+    """(weight of the heavier, its middle and sigma, the lighter's): peaks some 15 cells apart, away from the edge."""
+    rng = np.random.default_rng(seed)
+    weight = rng.uniform(0.6, 0.8, (frames, joints))
+    middle = np.stack([rng.uniform((8, 10), (28, 16)), rng.uniform((8, 32), (28, 38))])
+    middle = middle[:, None, None] + rng.uniform(-0.5, 0.5, (2, frames, joints, 2))
+    return weight, middle, rng.uniform(1, 2, (2, frames, joints, 2))
+
+
+@pytest.mark.slow
+def test_two_peaks_are_found_again(tmp_path, capsys):
+    """Means within 0.1 cell, weights within 0.03, deviations within 3 %, after EM on drawn points; and repeatably."""
+    weight, middle, sigma = two_peaks(1, 17)
+    maps = weight[..., None, None] * blob(middle[0], sigma[0])
+    maps += (1 - weight)[..., None, None] * blob(middle[1], sigma[1])
+    path = tmp_path / "Walking 1.npz"
+    size = {"image_size": [WIDTH, HEIGHT], "skeleton": "h36m17"}
+    np.savez(path, heatmaps=maps / maps.max(), box=[BOX], frame=[7], **size)
+    flags = ["--components", 2, "--samples", 30_000]
+    run("--heatmaps", path, "--out", tmp_path / "a.npz", *flags)
+    (array,) = read_gmm(tmp_path / "a.npz", num_cameras=None)["S0"]["Walking 1"]
+    for i, share in enumerate((weight, 1 - weight)):
+        found = array[:, :, i]
+        np.testing.assert_allclose(found[..., 0], share, atol=0.03)
+        np.testing.assert_allclose((found[..., 1:3] - BOX[:2]) / PITCH, middle[i], atol=0.1)
+        # a point is spread evenly over its cell: variance 1 / 12
+        wanted = np.sqrt(sigma[i] ** 2 + 1 / 12) * PITCH * 2 / WIDTH
+        np.testing.assert_allclose(found[..., 3:], wanted, rtol=0.03)
+    metadata = read_metadata(tmp_path / "a.npz")
+    assert metadata["frames"] == {"Walking 1": [7]}
+    assert metadata["image_size"] == [WIDTH, HEIGHT]
+    said = capsys.readouterr().out
+    assert "1 of 1 frames fitted" in said
+    assert "needs four cameras" in said
+    run("--heatmaps", path, "--out", tmp_path / "b.npz", *flags)
+    run("--heatmaps", path, "--out", tmp_path / "c.npz", *flags, "--seed", 1)
+    again, other = (read_gmm(tmp_path / f"{n}.npz", num_cameras=None)["S0"]["Walking 1"][0] for n in "bc")
+    np.testing.assert_array_equal(again, array)
+    assert abs(other - array).max() > 0
+
+
+def test_heatmaps_of_coco_joints_become_human36ms(tmp_path, monkeypatch):
+    """The hip is the mean of both hips, of half their variance; the spine, which COCO lacks, is anywhere on the map.
+
+    Three frames in blocks of two, so that blocks meet.
+    """
+    monkeypatch.setattr(heatmap_files, "BLOCK", 2)
+    _, middle, sigma = two_peaks(3, 17, seed=1)
+    maps = blob(middle[0], sigma[0])
+    maps = (255 * maps / maps.max((-1, -2), keepdims=True)).round().astype(np.uint8)
+    np.save(tmp_path / "a.npy", maps)
+    run(
+        *("--heatmaps", tmp_path / "a.npy", "--out", tmp_path / "out.npz", "--skeleton", "coco17"),
+        *("--image-size", f"{WIDTH},{HEIGHT}", "--components", 1, "--samples", 8000),
+    )
+    array = read_gmm(tmp_path / "out.npz", num_cameras=None)["S0"]["a"][0][:, :, 0]
+    cell = np.array([WIDTH / WIDTH_CELLS, HEIGHT / HEIGHT_CELLS])
+    both = [COCO_17.joints.index("left_hip"), COCO_17.joints.index("right_hip")]
+    variance = (sigma[0][:, both] ** 2 + 1 / 12).sum(1) / 4
+    np.testing.assert_allclose(array[:, 0, 1:3] / cell, middle[0][:, both].mean(1), atol=0.1)
+    np.testing.assert_allclose(array[:, 0, 3:], (np.sqrt(variance) * cell * 2 / WIDTH), rtol=0.05)
+    wrist = COCO_17.joints.index("left_wrist")
+    np.testing.assert_allclose(array[:, 13, 1:3] / cell, middle[0][:, wrist], atol=0.1)
+    spine = np.tile([WIDTH / 2, HEIGHT / 2], (3, 1))
+    np.testing.assert_allclose(array[:, 7, 1:3], spine, atol=5 * WIDTH / np.sqrt(12 * 8000))
+    np.testing.assert_allclose(array[:, 7, 3:], spine * 4 / WIDTH / np.sqrt(12), rtol=0.05)
+
+
+def test_detections_become_what_the_published_files_have(tmp_path, capsys):
+    """Weights (1, 0, 0) and the detection, as in the fixture's own mixture file of fewer actions; sigma is ours."""
+    detections = FIXTURE / "data_2d_h36m_cpn_ft_h36m_dbb.npz"
+    run("--detections", detections, "--components", 3, "--sigma", 0.5, "--out", tmp_path / "gmm.npz")
+    found = read_gmm(tmp_path / "gmm.npz")
+    published = read_gmm(FIXTURE / "data_2d_h36m_cpn_ft_h36m_dbb_gmm.npz")
+    for subject, actions in published.items():
+        for action, cameras in actions.items():
+            for mine, wanted in zip(found[subject][action], cameras, strict=True):
+                np.testing.assert_array_equal(mine[..., 0], wanted[..., 0])
+                np.testing.assert_array_equal(mine[..., 0, 1:3], wanted[..., 0, 1:3])
+                assert (mine[..., 0, 3:] == 0.5).all()
+    assert "four cameras" not in capsys.readouterr().out
+
+
+def test_a_confidence_weighs_the_detection_against_the_person(tmp_path):
+    """Written out in numpy, person by person."""
+    rng = np.random.default_rng(0)
+    xy, c = rng.uniform(100, 900, (3, 17, 2)), rng.uniform(0.2, 1, (3, 17))
+    c[1, :4], c[2] = 0, 0
+    xy[c == 0] = 0
+    tree = {"S9": {"Sitting": [np.concatenate([xy, c[..., None]], -1)] * 4}}
+    np.savez(tmp_path / "a.npz", positions_2d=np.array(tree, dtype=object))
+    run("--detections", tmp_path / "a.npz", "--out", tmp_path / "gmm.npz")
+    array = read_gmm(tmp_path / "gmm.npz")["S9"]["Sitting"][2]
+    np.testing.assert_allclose(array[..., 0], np.stack([c, 1 - c], -1), atol=1e-15)
+    for frame in range(2):
+        seen = c[frame] > 0
+        np.testing.assert_array_equal(array[frame, seen, 0, 1:3], xy[frame, seen])
+        np.testing.assert_array_equal(array[frame, :, 0, 3:], np.full((17, 2), 0.01))
+        for joint in range(17):
+            np.testing.assert_allclose(array[frame, joint, 1, 1:3], xy[frame, seen].mean(0))
+            np.testing.assert_allclose(array[frame, joint, 1, 3:], xy[frame, seen].std(0) * 2 / 1000)
+    np.testing.assert_array_equal(array[2, :, 1, 1:3], np.full((17, 2), 500))
+    np.testing.assert_allclose(array[2, :, 1, 3:], 2 / np.sqrt(12))
+
+
+def test_keypoints_of_two_people(tmp_path):
+    """Rows in any order, of two people who come and go."""
+    rng = np.random.default_rng(1)
+    xy, frame, person = rng.uniform(50, 400, (5, 17, 2)), [3, 1, 2, 2, 1], [7, 7, 7, 8, 8]
+    size = {"image_size": [WIDTH, HEIGHT], "skeleton": "h36m17"}
+    np.savez(tmp_path / "clip.npz", keypoints=xy, frame=frame, person=person, **size)
+    run("--keypoints", tmp_path / "clip.npz", "--out", tmp_path / "gmm.npz")
+    tree = read_gmm(tmp_path / "gmm.npz", num_cameras=None)
+    assert list(tree) == ["S0"]
+    assert list(tree["S0"]) == ["clip 7", "clip 8"]
+    for name, rows in {"clip 7": [1, 2, 0], "clip 8": [4, 3]}.items():
+        (array,) = tree["S0"][name]
+        np.testing.assert_allclose(array[..., 0, 1:3], xy[rows], rtol=1e-6)
+        assert array.shape[2:] == (1, 5)
+    assert read_metadata(tmp_path / "gmm.npz")["frames"] == {"clip 7": [1, 2, 3], "clip 8": [1, 2]}
+
+
+class Smuggled:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('it ran')",))
+
+
+def maps_file(path, maps):
+    np.savez(path, heatmaps=maps, image_size=[WIDTH, HEIGHT], skeleton="h36m17")
+    return ["--heatmaps", path]
+
+
+def silent(folder):
+    maps = np.ones((2, 17, 4, 3))
+    maps[1, 3] = 0
+    return maps_file(folder / "in.npz", maps), "in.npz: heatmaps: frame 1, joint 3 is 0 everywhere"
+
+
+def not_a_number(folder):
+    return maps_file(folder / "in.npz", np.full((1, 17, 4, 3), np.nan)), "in.npz: heatmaps: frame 0, joint 0 is not"
+
+
+def negative(folder):
+    return maps_file(folder / "in.npz", -np.ones((1, 17, 4, 3))), "in.npz: heatmaps: frame 0, joint 0 is negative"
+
+
+def one_axis_less(folder):
+    return maps_file(folder / "in.npz", np.ones((17, 4, 3))), "in.npz: heatmaps: needed numbers [N, J, h, w]"
+
+
+def code_in_heatmaps(folder):
+    return maps_file(folder / "in.npz", np.array([Smuggled()], object)), "in.npz: not a readable numpy file"
+
+
+def code_in_detections(folder):
+    tree = {"S9": {"Sitting": [np.ones((1, 17, 2))] * 3 + [Smuggled()]}}
+    np.savez(folder / "in.npz", positions_2d=np.array(tree, dtype=object))
+    return ["--detections", folder / "in.npz"], "in.npz: not a readable .npz file"
+
+
+def detections(folder, array, *flags):
+    tree = {"S9": {"Sitting": [array] * 4}}
+    np.savez(folder / "in.npz", positions_2d=np.array(tree, dtype=object))
+    return ["--detections", folder / "in.npz", *flags]
+
+
+def wrong_joints(folder):
+    return detections(folder, np.ones((3, 16, 2))), "in.npz: S9 Sitting, camera 0: needed an array (F, 17, 2) or"
+
+
+def a_confidence_of_two(folder):
+    return detections(folder, np.full((3, 17, 3), 2.0)), "camera 0: a confidence outside 0 to 1"
+
+
+def one_gaussian_for_the_unsure(folder):
+    return detections(folder, np.full((3, 17, 3), 0.5), "--components", 1), "components: 1 needs confidences of 1"
+
+
+def a_flag_of_another_source(folder):
+    return detections(folder, np.ones((3, 17, 2)), "--samples", 9), "--samples: means nothing to --detections"
+
+
+def no_spread(folder):
+    return detections(folder, np.ones((3, 17, 2)), "--sigma", 0), "--sigma: needed normalised units above 0 to 1, got 0"
+
+
+def no_image_size(folder):
+    people = [{"image_id": 1, "category_id": 1, "keypoints": [300.0, 200, 1] * 17, "score": 1}]
+    (folder / "in.json").write_text(json.dumps(people))
+    return ["--keypoints", folder / "in.json"], "in.json: it has no image size; needed --image-size"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(silent, not_a_number, negative, one_axis_less, code_in_heatmaps, code_in_detections, wrong_joints),
+        *(a_confidence_of_two, one_gaussian_for_the_unsure, a_flag_of_another_source, no_spread),
+        no_image_size,
+    ],
+)
+def test_bad_input_leaves_with_code_2_and_no_file(tmp_path, capsys, case):
+    arguments, fault = case(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(SystemExit) as exit:
+        run(*arguments, "--out", tmp_path / "gmm.npz")
+    assert exit.value.code == 2
+    assert fault in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("out", ["none/gmm.npz", "gmm.npy"])
+def test_where_no_file_can_be_written_is_said_first(tmp_path, capsys, out):
+    with pytest.raises(SystemExit) as exit:
+        run("--heatmaps", "none.npz", "--out", tmp_path / out)
+    assert exit.value.code == 2
+    error = capsys.readouterr().err
+    assert "needed a file" in error
+    assert "in a folder that exists" in error
+    assert out in error

@@ -1,0 +1,239 @@
+"""`jaxpose lift --axes world` and `--calibration`; `fuse` and `fit` with calibrations and a file for each camera."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from jaxpose.app import cli
+from jaxpose.geometry.axes import from_camera
+from jaxpose.geometry.skeleton import COCO_17, H36M_17
+from jaxpose.io.poses3d import read_poses3d
+from jaxpose.model import ASSETS, Model, Spec, init_params, save
+from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import Statistics
+
+CLIP = ASSETS / "demo_clip.npz"
+SHARED = [joint for joint in COCO_17.joints if joint in H36M_17.joints and joint != "nose"]
+OURS = [H36M_17.joints.index(joint) for joint in SHARED]
+THEIRS = [COCO_17.joints.index(joint) for joint in SHARED]
+TABLE = """[{name}]
+name = "{name}"
+size = [ 1000.0, 1200.0]
+matrix = [ [ 900.0, 0.0, 500.0], [ 0.0, 900.0, 600.0], [ 0.0, 0.0, 1.0]]
+distortions = {bent}
+rotation = {rotation}
+translation = {translation}
+fisheye = false
+"""
+
+
+def toml(path, R, t, bent=(0.0, 0.0, 0.0, 0.0), names=("camA", "camB")):
+    tables = [
+        TABLE.format(name=n, bent=list(bent), rotation=Rotation.from_matrix(r).as_rotvec().tolist(), translation=x)
+        for n, r, x in zip(names, R, np.asarray(t).tolist(), strict=False)
+    ]
+    path.write_text("\n".join(tables))
+    return path
+
+
+def result(folder, name):
+    with np.load(folder / f"{name}.npz") as z:
+        return dict(z), json.loads((folder / f"{name}.json").read_text())
+
+
+def test_results_in_world_axes_are_turned_and_placed(run, tmp_path, capsys):
+    run("lift", CLIP, "--out", tmp_path / "camera")
+    run("lift", CLIP, "--out", tmp_path / "world", "--axes", "world", "--gravity", "0,0.8,0.6", "--floor", 1.5)
+    before, _ = result(tmp_path / "camera", "demo_clip")
+    after, said = result(tmp_path / "world", "demo_clip")
+    R, t = after["R_world_camera"], after["t_world_camera"]
+    np.testing.assert_allclose(R[1], [0, -0.8, -0.6], atol=1e-6)
+    assert t[1] == pytest.approx(1.5)
+    for name in ("samples", "mean", "pose"):
+        np.testing.assert_allclose(after[name], before[name] @ R.T, atol=1e-5)
+    for name in ("root", "pose_root"):
+        np.testing.assert_allclose(after[name], before[name] @ R.T + t, atol=1e-4)
+    np.testing.assert_allclose(after["covariance"][3, 6], R @ before["covariance"][3, 6] @ R.T, atol=1e-6)
+    np.testing.assert_allclose(after["joints_world"], after["pose"] + after["root_world"][:, None], atol=1e-5)
+    assert after["contacts"].shape == (90, 2)
+    assert (after["root_radius_90"] > 0).all()
+    assert said["world"]["camera_height_m"] == 1.5
+    assert said["frame_tag"].startswith("world metres, y up")
+    assert "vertical given" in capsys.readouterr().out
+    poses = read_poses3d(tmp_path / "world" / "demo_clip.npz")  # what the next command reads
+    assert poses.up == "y"
+    np.testing.assert_allclose(from_camera(poses.joints, "y"), after["joints_world"], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_calibration_undoes_the_lens_and_places_the_world(run, tmp_path):
+    """The same poses as of keypoints that a camera without distortion saw; the world is the file's, turned to y up."""
+    with np.load(CLIP) as z:
+        K, confidence = z["intrinsics"], z["confidence"][:20]
+        plane = (z["keypoints"][:20] - K[2:]) / K[:2]
+    x, y = plane[..., 0], plane[..., 1]
+    r2 = x * x + y * y
+    radial = 1 - 0.2 * r2 + 0.05 * r2**2
+    bent = np.stack([x * radial + 0.002 * x * y, y * radial + 0.001 * (r2 + 2 * y * y)], -1)
+    for name, xy in (("straight_camA", plane), ("bent_camA", bent)):
+        np.savez(
+            tmp_path / f"{name}.npz", keypoints=900 * xy + [500, 600], confidence=confidence, fps=30, skeleton="h36m17"
+        )
+    R = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # looks along y, z up, 1.4 m over the floor
+    lens = (-0.2, 0.05, 0.001, 0.0)
+    eye = np.array([3.0, -2.0, 1.4])
+    file = toml(tmp_path / "calib.toml", [R, R], [-R @ eye, [0, 0, 0]], lens)
+    run("lift", tmp_path / "bent_camA.npz", "--calibration", file, "--out", tmp_path / "o")
+    run("lift", tmp_path / "straight_camA.npz", "--camera", "900,900,500,600", "--out", tmp_path / "o")
+    bent_result, said = result(tmp_path / "o", "bent_camA")
+    straight, _ = result(tmp_path / "o", "straight_camA")
+    np.testing.assert_allclose(bent_result["keypoints"], straight["keypoints"], atol=0.05)
+    np.testing.assert_allclose(bent_result["samples"], straight["samples"], atol=2e-3)
+    assert "camA" in said["camera"]
+    run("lift", tmp_path / "bent_camA.npz", "--calibration", file, "--out", tmp_path / "w", "--axes", "world")
+    world, _ = result(tmp_path / "w", "bent_camA")
+    np.testing.assert_allclose(world["t_world_camera"], [3.0, 1.4, 2.0], atol=1e-5)
+    np.testing.assert_allclose(world["R_world_camera"], np.diag([1.0, -1, -1]), atol=1e-6)
+
+
+def test_what_means_nothing_is_refused(refused, tmp_path):
+    R = np.eye(3)
+    file = toml(tmp_path / "calib.toml", [R, R], [[0, 0, 0], [1, 0, 0]])
+    out = ("--out", tmp_path / "o")
+    for message, flags in {
+        "--gravity without --axes world needs a model that can be told the vertical": ("--gravity", "0,1,0"),
+        "--up: is for a calibration file": ("--axes", "world", "--up", "z"),
+        "--gravity: needed a length from 0.001 to 1000, not all 0": ("--axes", "world", "--gravity", "0,0,0"),
+        "--camera: needed none beside --calibration": ("--calibration", file, "--camera", "900,900,1,1"),
+        "has the cameras camA, camB: say by --camera-name": ("--calibration", file),
+        "--camera-name: got 'x'; legal are 0 to 1": ("--calibration", file, "--camera-name", "x"),
+        "images are 640 x 480": ("--calibration", file, "--camera-name", "camA", "--image-size", "640,480"),
+        "no such file": ("--calibration", tmp_path / "no.toml"),
+    }.items():
+        assert message in refused("lift", CLIP, *out, *flags)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.slow
+def test_a_model_is_told_gravity(tmp_path, capsys):
+    """A level camera's (0, 1, 0) is up (0, -1, 0); rolled by 90 degrees it is another; what comes depends on it."""
+    spec = Spec(
+        name="told",
+        network=ScoreMLP(hidden=32, time_width=8, num_blocks=1, num_groups=4, dropout=0.0),
+        context=20,
+        num_steps=2,
+    )
+    plain = Statistics(np.zeros((17, 3), np.float32), np.full((17, 3), 0.25, np.float32))
+    key = jax.random.key(0)  # fresh weights of the last layer are 0: any others
+    params = jax.tree.map(lambda w: w + 0.1 * jax.random.normal(key, w.shape), init_params(key, spec))
+    save(tmp_path / "told.safetensors", Model(params, plain, spec))
+    flags = ("--model", tmp_path / "told.safetensors", "--hypotheses", 2, "--no-pictures")
+    found = []
+    for index, gravity in enumerate(("0,2,0", "1,0,0", None)):
+        told = () if gravity is None else ("--gravity", gravity)
+        cli.main(["lift", *map(str, (CLIP, "--out", tmp_path / str(index), *flags, *told))])
+        said = capsys.readouterr().out
+        assert ("up is (-0.00, -1.00, -0.00) in camera axes" in said) == (index == 0)
+        found.append(result(tmp_path / str(index), "demo_clip")[0]["samples"])
+    assert min(np.abs(found[a] - found[b]).max() for a, b in ((0, 1), (0, 2), (1, 2))) > 1e-4
+
+
+@pytest.fixture(scope="module")
+def two_cameras(poses):
+    """Keypoints [2 frames, 2 cameras, 17, 3] of poses in a world with z up, and the cameras' R and t."""
+    z_up = (poses[:2] - poses[:2].mean(1, keepdims=True)) @ np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    R = np.array([[[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, -1.0, 0], [0, 0, -1], [1, 0, 0]]])
+    t = np.array([0, 0, 4.0]) - R @ [5.0, -3.0, 0.9]
+    x = np.einsum("cij,fkj->fcki", R, z_up + np.array([5.0, -3.0, 0.9])) + t[:, None]
+    keypoints = np.full((2, 2, 17, 3), np.nan)
+    keypoints[:, :, THEIRS, :2] = (900 * x[..., :2] / x[..., 2:] + [500, 600])[:, :, OURS]
+    keypoints[..., 2] = 1
+    return keypoints, R, t
+
+
+def files_of(folder, keypoints, names):
+    for c, name in enumerate(names):
+        own = {"keypoints": np.nan_to_num(keypoints[:, c]), "joints": np.array(COCO_17.joints), "frame": [7, 9]}
+        own["keypoints"][..., 2] = np.isfinite(keypoints[:, c, :, 0])
+        np.savez(folder / f"{name}.npz", **own, image_size=[1000, 1200])
+    return [folder / f"{name}.npz" for name in names]
+
+
+@pytest.mark.slow
+def test_fuse_takes_a_file_of_each_camera_by_name_or_order(two_cameras, run, tmp_path, capsys):
+    keypoints, R, t = two_cameras
+    K = np.tile(np.array([[900.0, 0, 500], [0, 900, 600], [0, 0, 1]]), (2, 1, 1))
+    arrays = {"keypoints": keypoints, "K": K, "R": R, "t": t, "joints": np.array(COCO_17.joints), "frame": [7, 9]}
+    np.savez(tmp_path / "whole.npz", **arrays)
+    flags = ("--noise-px", 1, "--steps", 4, "--out", tmp_path / "o")
+    run("fuse", tmp_path / "whole.npz", *flags)
+    expected, _ = result(tmp_path / "o", "whole_fused")
+    calibration = toml(tmp_path / "calib.toml", R, t)
+    named = files_of(tmp_path, keypoints, ("walk_camA", "walk_camB"))
+    capsys.readouterr()
+    run("fuse", *named, "--calibration", calibration, *flags)
+    assert "walk_camA.npz: camA, walk_camB.npz: camB" in capsys.readouterr().out
+    run("fuse", *files_of(tmp_path, keypoints, ("one", "two")), "--calibration", calibration, *flags)
+    for name in ("walk_camA", "one"):
+        found, said = result(tmp_path / "o", f"{name}_fused")
+        np.testing.assert_array_equal(found["frame"], [7, 9])
+        np.testing.assert_allclose(found["R_cam_world"], R, atol=1e-6)
+        np.testing.assert_allclose(found["mean"] + found["root"].mean(0)[:, None], _placed(expected), atol=5e-3)
+        assert said["num_cameras"] == 2
+    # turned round, by name still each its own
+    run("fuse", *named[::-1], "--calibration", calibration, *flags)
+    found, _ = result(tmp_path / "o", "walk_camB_fused")
+    np.testing.assert_allclose(found["R_cam_world"], R[::-1], atol=1e-6)
+
+
+def _placed(found):
+    return found["mean"] + found["root"].mean(0)[:, None]
+
+
+def test_files_that_do_not_fit_the_cameras_are_refused(two_cameras, refused, refused_prior, tmp_path):
+    keypoints, R, t = two_cameras
+    calibration = toml(tmp_path / "calib.toml", R, t)
+    one, two = files_of(tmp_path, keypoints, ("one", "two"))
+    np.savez(tmp_path / "pair.npz", keypoints=np.tile([5.0, 9, 1], (2, 17, 1)), joints=COCO_17.joints, frame=[7, 7])
+    np.savez(tmp_path / "set.npz", keypoints=np.tile([5.0, 9, 1], (1, 17, 1)), joints=H36M_17.joints)
+    (tmp_path / "lens.toml").write_text(calibration.read_text().replace("rotation", "r").replace("translation", "t"))
+    flags = ("--calibration", calibration, "--out", tmp_path / "o")
+    for message, arguments in {
+        "1 files of keypoints for 2 cameras": (one, *flags),
+        "--cameras: got 'camC'": (one, two, *flags, "--cameras", "camC"),
+        "frame 7 has 2 people": (one, tmp_path / "pair.npz", *flags),
+        "needed one joint set": (one, tmp_path / "set.npz", *flags),
+        "tells no camera's place": (one, two, "--calibration", tmp_path / "lens.toml", "--out", tmp_path / "o"),
+        "no such file": (one, tmp_path / "no.npz", *flags),
+    }.items():
+        assert message in refused("fuse", *arguments)
+    assert "2 files: needed --calibration" in refused_prior("fit", one, two)
+    assert "--fov: is for keypoints of one camera" in refused_prior("fit", one, two, *flags[:2], "--fov", 60)
+    assert not (tmp_path / "o").exists()
+
+
+def test_fit_takes_a_file_of_each_camera(two_cameras, tmp_path):
+    """The rows that `fit` works on are those of one file of both cameras."""
+    from jaxpose.app.commands import fit, models
+    from jaxpose.app.commands.option_groups import FitOutput, KeypointFile
+    from jaxpose.app.commands.options import Fit
+
+    keypoints, R, t = two_cameras
+    K = np.tile(np.array([[900.0, 0, 500], [0, 900, 600], [0, 0, 1]]), (2, 1, 1))
+    arrays = {"keypoints": keypoints, "K": K, "R": R, "t": t, "joints": np.array(COCO_17.joints), "frame": [7, 9]}
+    np.savez(tmp_path / "whole.npz", **arrays)
+    files = files_of(tmp_path, keypoints, ("camB_walk", "camA_walk"))
+    body, given = (
+        models.load_body(None),
+        KeypointFile(calibration=toml(tmp_path / "c.toml", R, t, names=("camB", "camA"))),
+    )
+    found = fit._read_views(tuple(files), body, Fit(tuple(files), keypoints=given, output=FitOutput(out=tmp_path)))
+    whole = (tmp_path / "whole.npz",)
+    expected = fit._read_views(whole, body, Fit(whole, output=FitOutput(out=tmp_path)))
+    for name in ("xy", "confidence", "frame", "noise_px"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-5)
+    np.testing.assert_allclose(found.cameras.R_cam_world, expected.cameras.R_cam_world, atol=1e-6)
+    assert (found.points, found.up) == (expected.points, expected.up)

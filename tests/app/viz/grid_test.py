@@ -1,0 +1,175 @@
+"""People on a floor and their denoising: where they stand, what each state draws, the slider, the truth, the tiles."""
+
+import numpy as np
+import pytest
+from drawn import J, Read
+from PIL import Image
+
+from jaxpose.app.viz import grid_page, path_page
+from jaxpose.app.viz.grid import grid, make_grid, put
+from jaxpose.geometry.skeleton import H36M_17
+
+T, H, N = 3, 2, 5
+
+
+@pytest.fixture(scope="module")
+def walk():
+    """States [T+1, H, N, J, 3] in whole centimetres, each person somewhere else, and a truth [N, J, 3]."""
+    rng = np.random.default_rng(0)
+    poses = rng.uniform(-0.6, 0.6, (T + 1, H, N, J, 3)) + rng.uniform(-5, 5, (N, 1, 3))
+    truth = rng.uniform(-0.6, 0.6, (N, J, 3)) + poses[0, 0, :, :1]
+    return np.round(poses, 2), np.round(truth, 2)
+
+
+def test_places_are_read_like_text():
+    places = grid(7, 3, (1.5, 2.0))
+    np.testing.assert_allclose(places[:, 0], [-1.5, 0, 1.5, -1.5, 0, 1.5, -1.5])
+    np.testing.assert_allclose(places[:, 2], [2, 2, 2, 0, 0, 0, -2])  # far lines first
+    assert (places[:, 1] == 0).all()
+    np.testing.assert_allclose(grid(2, 8, (1.0, 2.0)), [[-0.5, 0, 0], [0.5, 0, 0]])
+
+
+def test_people_stand_on_the_floor_over_their_places(walk):
+    _, truth = walk
+    places = grid(N, 3, (1.5, 2.0))
+    moved = truth + put(truth, places)[:, None]
+    np.testing.assert_allclose(moved[..., 1].max(1), 0, atol=1e-6)
+    middle = (moved.max(1) + moved.min(1)) / 2
+    np.testing.assert_allclose(middle[:, [0, 2]], places[:, [0, 2]], atol=1e-6)
+    np.testing.assert_allclose(put(truth, places, on_floor=False)[:, 1], 0)
+
+
+def read(states, **options):
+    return Read(path_page(states, H36M_17, **options).html())
+
+
+def test_each_state_draws_the_hypotheses_of_all_people_at_their_places(walk):
+    states, truth = walk
+    found = make_grid(states, H36M_17, argument="states", truth=truth, per_line=3)
+    page = read(states, truth=truth, per_line=3)
+    exact = put(truth, found.places)[:, None]
+    wanted = np.moveaxis(states + exact, 0, 2).reshape(H * N, T + 1, J, 3)
+    np.testing.assert_allclose(page.poses("hypotheses"), wanted, atol=3e-4)
+    np.testing.assert_allclose(page.poses("truth")[:, 0], truth + exact, atol=3e-4)
+    (layer,) = page.layers("truth")
+    assert (layer["colour"], layer["poses"]["shape"][1]) == ("truth", 1)  # what stands still is stored once
+    # and there is no mean that was not asked for
+    assert [layer["name"] for layer in page.content["layers"]] == ["hypotheses", "truth"]
+
+
+def test_neighbours_are_apart_and_people_keep_their_size(walk):
+    _, truth = walk
+    found = make_grid(truth[None, None], H36M_17, argument="samples", per_line=3)
+    width = np.ptp(truth, axis=1)[:, [0, 2]].max(0)
+    across, deep = found.places[1, 0] - found.places[0, 0], found.places[0, 2] - found.places[3, 2]
+    assert across >= width[0]
+    assert deep >= width[1]
+    moved = found.scene.layers[0].poses[:, 0]
+    np.testing.assert_allclose(moved - moved[:, :1], truth - truth[:, :1], atol=1e-5)
+    np.testing.assert_allclose(moved[..., 1].max(1), 0, atol=1e-5)
+
+
+def test_the_slider_runs_over_the_states_and_opens_at_the_result(walk):
+    states, _ = walk
+    steps = read(states, times=[1.0, 0.5, 0.25, 0.001]).content["steps"]
+    assert steps["labels"] == [
+        "state 0 of 3 · t = 1.000",
+        "state 1 of 3 · t = 0.500",
+        "state 2 of 3 · t = 0.250",
+        "state 3 of 3 · t = 0.001",
+    ]
+    assert steps["start"] == T
+    assert steps["seconds"] > 0
+
+
+def test_long_paths_and_crowds_are_thinned_with_the_last_state_kept(walk):
+    states, _ = walk
+    page = read(states, max_states=2, max_people=3, max_hypotheses=1)
+    assert page.content["caption"][:3] == ["3 of 5 people", "1 of 2 hypotheses", "2 of 4 states of the denoising"]
+    found = make_grid(states, H36M_17, argument="states", max_states=2, max_people=3, max_hypotheses=1)
+    assert found.scene.rows.tolist() == [0, 3]
+    last = make_grid(states, H36M_17, argument="states", max_states=1)
+    assert last.scene.rows.tolist() == [3]
+    poses = found.scene.layers[0].poses
+    wanted = np.moveaxis(states[[0, 3], 0][:, [0, 2, 4]], 0, 1)
+    np.testing.assert_allclose(poses - poses[:, :, :1], wanted - wanted[:, :, :1], atol=1e-5)
+
+
+def test_given_joints_are_marked_and_hidden_bones_stand_out(walk):
+    states, truth = walk
+    hidden = np.zeros((N, J), bool)
+    hidden[1, 3], hidden[2, 11:14] = True, True
+    given = np.where(hidden[..., None], np.nan, truth)
+    page = read(states, truth=truth, given=given)
+    assert np.isnan(page.poses("given")[:, 0]).any(-1).tolist() == hidden.tolist()
+    bones = page.whole(page.layers("hypotheses, hidden part")[0]["bones"])[:, 0]
+    ends = hidden | hidden[:, list(H36M_17.parents)]
+    np.testing.assert_array_equal(bones, np.tile(ends, (H, 1)))
+
+
+def test_2d_inputs_lie_in_tiles_or_in_their_image(tmp_path, walk):
+    states, _ = walk
+    rng = np.random.default_rng(1)
+    keypoints = np.round(rng.uniform(0, 100, (N, J, 2)) + 300)
+    pixels = keypoints + np.arange(T + 1)[:, None, None, None, None] + np.zeros((H, 1, 1, 1))
+    page = read(states, keypoints=keypoints, reprojected=pixels, per_line=3)
+    lines, dots = (page.positions(layer["poses"]) for layer in page.content["flat"]["layers"])
+    tiles = dots[:, 0]
+    np.testing.assert_allclose(tiles - tiles[:, :1], keypoints - keypoints[:, :1], atol=0.26)
+    low, high = tiles.min(1), tiles.max(1)
+    assert (high[[0, 1, 3], 0] < low[[1, 2, 4], 0]).all()  # first line left of the next, and over the second
+    assert high[:3, 1].max() < low[3:, 1].min()
+    for row in range(T + 1):
+        np.testing.assert_allclose(lines[:, row] - lines[:, 0], row, atol=0.26)
+    Image.new("RGB", (640, 480)).save(tmp_path / "photo.png")
+    shared = read(states, keypoints=keypoints, image=tmp_path / "photo.png")
+    (dots,) = (shared.positions(layer["poses"]) for layer in shared.content["flat"]["layers"])
+    np.testing.assert_allclose(dots[:, 0], keypoints, atol=0.13)
+
+
+def test_a_set_that_does_not_move_has_one_step(walk):
+    states, _ = walk
+    page = Read(grid_page(states[-1], H36M_17, labels=list("abcde"), title="five").html())
+    assert page.content["steps"]["labels"] == [""]
+    assert page.content["people"] == list("abcde")
+    assert page.content["caption"][:2] == ["5 people", "2 hypotheses"]
+
+
+@pytest.mark.parametrize(
+    ("states", "options", "message"),
+    [
+        (np.zeros((1, H, N, J, 3)), {}, "states: got T = 0, one state only"),
+        (np.zeros((0, H, N, J, 3)), {}, r"states: got shape \[0, 2, 5, 17, 3\]"),
+        (np.zeros((H, N, J, 3)), {}, r"states: got shape \[2, 5, 17, 3\], legal is \[T\+1, H, N, 17, 3\]"),
+        (np.zeros((2, H, N, J, 2)), {}, r"states: .*legal is \[T\+1, H, N, 17, 3\]"),
+        (np.float64(0), {}, "states: got shape"),
+        (np.full((2, H, N, J, 3), np.nan), {}, "states: found no finite joint"),
+        (np.stack([np.full((H, N, J, 3), np.nan), np.zeros((H, N, J, 3))]), {}, "states: state 0 of 2 has no finite"),
+        (
+            np.where(np.arange(N)[:, None, None] == 3, np.nan, np.zeros((2, H, N, J, 3))),
+            {},
+            "states: pose 3 of 5 has no finite joint",
+        ),
+        (np.zeros((2, H, N, J, 3)), {"times": [1, 0.5, 0]}, r"times: got shape \[3\], legal is \[2\]"),
+        (np.zeros((2, H, N, J, 3)), {"times": [1, np.nan]}, "times: .*all finite"),
+        (np.zeros((2, H, N, J, 3)), {"per_line": 0}, "per_line: got 0"),
+        (np.zeros((2, H, N, J, 3)), {"max_people": 0}, "max_people: got 0"),
+        (np.zeros((2, H, N, J, 3)), {"max_states": 0}, "max_states: got 0"),
+        (np.zeros((2, H, N, J, 3)), {"labels": ["a"]}, "labels: got 1, legal is a list of one per pose: 5"),
+        (np.zeros((2, H, N, J, 3)), {"truth": np.zeros((H, N, J, 3))}, r"truth: got shape \[2, 5, 17, 3\]"),
+        (np.zeros((2, H, N, J, 3)), {"reprojected": np.zeros((3, H, N, J, 2))}, r"reprojected: got shape \[3, 2, 5"),
+        (np.zeros((2, H, N, J, 3)), {"observed": np.zeros((N, J))}, "observed: got float64 of shape"),
+        (np.zeros((2, H, N, J, 3)), {"image": "a.png"}, "image: came without keypoints"),
+    ],
+)
+def test_bad_paths_are_named(states, options, message):
+    with pytest.raises(ValueError, match=message):
+        path_page(states, H36M_17, **options)
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    (tmp_path / "a.png").write_text("not a picture")
+    zeros = np.zeros((2, 1, 1, J, 3))
+    for name in ("a.png", "missing.png"):
+        with pytest.raises(ValueError, match=f"{name}: not an image"):
+            path_page(zeros, H36M_17, keypoints=np.zeros((1, J, 2)), image=tmp_path / name)

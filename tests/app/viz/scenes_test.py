@@ -1,0 +1,251 @@
+"""Pages of poses hold the poses they were given, at their places, in their axes, for their frames and people."""
+
+import numpy as np
+import pytest
+from drawn import H, J, N, Read, random_pose_set
+from PIL import Image
+from shared import DATA
+
+from jaxpose.app.viz import contact_sheet, motion_page
+from jaxpose.app.viz import scene as sc
+from jaxpose.app.viz.crowd import gathered, make_crowd
+from jaxpose.geometry.axes import to_camera
+from jaxpose.geometry.skeleton import H36M_17
+
+WITHIN = 2.6e-4  # metres: half a step
+
+
+def read(*args, **options):
+    return Read(motion_page(*args, H36M_17, **options).html())
+
+
+def test_layers_hold_hypotheses_their_mean_and_the_truth_of_every_frame():
+    samples, keypoints, confidence, truth = random_pose_set()
+    page = read(samples, keypoints=keypoints, confidence=confidence, truth=truth, fps=25)
+    np.testing.assert_allclose(page.poses("hypotheses"), samples, atol=WITHIN)
+    np.testing.assert_allclose(page.poses("mean")[0], samples.mean(0), atol=WITHIN)
+    np.testing.assert_allclose(page.poses("truth")[0], truth, atol=WITHIN)
+    (flat,) = page.content["flat"]["layers"]
+    np.testing.assert_allclose(page.positions(flat["poses"])[0], keypoints, atol=0.13)
+    np.testing.assert_allclose(page.whole(flat["strength"])[0] / 255, confidence, atol=0.5 / 255)
+    assert page.content["steps"] == {
+        "labels": [f"frame {n} · {n / 25:.2f} s" for n in range(N)],
+        "seconds": 0.04,
+        "start": 0,
+    }
+    (skeleton,) = page.content["skeletons"]
+    assert skeleton["joints"] == list(H36M_17.joints)
+    sides = dict(zip(skeleton["joints"], skeleton["sides"], strict=True))
+    assert (sides["left_knee"], sides["right_wrist"], sides["spine"]) == (0, 1, 2)
+
+
+def test_the_legend_says_what_the_pose_is():
+    samples = random_pose_set()[0]
+    page = read(samples, mean=samples[0], mean_name="medoid: the hypothesis nearest to the others")
+    assert [layer["name"] for layer in page.content["layers"]] == [
+        "hypotheses",
+        "medoid: the hypothesis nearest to the others",
+    ]
+
+
+def test_several_people_stand_in_one_space_at_their_roots():
+    """Rows of two people in any order; one of them is missing in a frame."""
+    rng = np.random.default_rng(0)
+    frame, person = np.array([5, 3, 3, 4, 5]), np.array([1, 7, 1, 7, 7])
+    samples, root = rng.normal(0, 0.3, (2, 5, J, 3)), rng.uniform(-3, 3, (5, 3))
+    page = read(samples, frame=frame, person=person, root=root, mean=samples[0])
+    assert page.content["people"] == ["person 1", "person 7"]
+    assert [label.split(" · ")[0] for label in page.content["steps"]["labels"]] == ["frame 3", "frame 4", "frame 5"]
+    poses = page.poses("hypotheses").reshape(2, 2, 3, J, 3)  # H, people, frames
+    for row in range(5):
+        found = poses[:, [1, 7].index(person[row]), frame[row] - 3]
+        np.testing.assert_allclose(found, samples[:, row] + root[row], atol=WITHIN)
+    assert np.isnan(poses[:, 0, 1]).all()
+    assert np.isfinite(np.delete(poses.reshape(2, 6, -1), 1, 1)).all()
+    assert "2 people" in page.content["caption"]
+    assert any("at the place of each root" in part for part in page.content["caption"])
+
+
+def test_people_without_a_known_place_stand_side_by_side():
+    samples = np.random.default_rng(0).normal(0, 0.1, (1, 2, J, 3))
+    page = read(samples, frame=np.zeros(2, int), person=np.arange(2))
+    left, right = page.poses("pose")[:, 0].mean(1)
+    assert right[0] - left[0] == pytest.approx(1.2, abs=0.1)
+
+
+def test_a_frame_and_person_that_occur_twice_are_pictures_one_after_another():
+    samples = np.random.default_rng(0).normal(size=(1, 3, J, 3))
+    page = read(samples, frame=np.array([0, 0, 1]), person=np.zeros(3, int))
+    np.testing.assert_allclose(page.poses("pose")[0], samples[0], atol=WITHIN)
+
+
+@pytest.mark.parametrize(("up", "words"), [("-y", "camera axes"), ("z", "world axes: z up"), ("y", "world axes: y up")])
+def test_axes_are_those_of_the_data(up, words):
+    """The page tells a position in the axes that the data had before it was turned to a camera's."""
+    world = np.random.default_rng(0).normal(size=(1, 1, J, 3))
+    page = read(to_camera(world, up), up=up)
+    axes = page.content["axes"]
+    assert axes["said"].startswith(words)
+    (layer,) = page.layers("pose")
+    told = page.positions(layer["poses"]) @ np.array(axes["turn"]).T
+    np.testing.assert_allclose(told[0, 0], world[0, 0], atol=WITHIN)
+    caption = " ".join(page.content["caption"])
+    assert ("camera axes" in caption) == (up == "-y")
+    assert ("world axes" in caption) == (up != "-y")
+
+
+def test_the_spread_is_that_of_the_samples_about_their_mean_at_the_persons_place():
+    samples = np.random.default_rng(0).normal(0, [0.02, 0.05, 0.2], (200, N, J, 3))
+    samples[:, 2, 5] = 0.1
+    root = np.random.default_rng(1).normal(size=(N, 3))
+    radius = np.random.default_rng(2).uniform(0.01, 0.4, (N, J))
+    page = read(samples, root=root, radius_90=radius)
+    given = page.content["uncertainty"]
+    np.testing.assert_allclose(page.camera(given["mean"])[0], samples.mean(0) + root[:, None], atol=WITHIN)
+    np.testing.assert_array_equal(page.whole(given["radius_mm"])[0], np.rint(1000 * radius))
+    xx, yy, zz = np.moveaxis(page.positions(given["shape"])[0, ..., :3], -1, 0)
+    moving = np.ones((N, J), bool)
+    moving[2, 5] = False
+    for axis, std in ((xx, 0.02), (yy, 0.05), (zz, 0.2)):
+        np.testing.assert_allclose(axis[moving], 2.5 * std, rtol=0.25)
+        assert axis[2, 5] == pytest.approx(0, abs=WITHIN)
+    assert "uncertainty" not in read(samples[:3]).content
+
+
+def test_missing_and_unusual_are_marked_by_frame_person_and_joint():
+    samples, keypoints, confidence, _ = random_pose_set()
+    confidence = np.maximum(confidence, 0.01)
+    confidence[1, 4], keypoints[3, 6] = 0, np.nan
+    unusual = np.array([False, True, False, False])
+    page = read(samples, keypoints=keypoints, confidence=confidence, unusual=unusual)
+    assert np.argwhere(page.whole(page.content["marks"]["missing"])).tolist() == [[0, 1, 4], [0, 3, 6]]
+    assert page.whole(page.content["marks"]["unusual"]).tolist() == [[0, 1, 0, 0]]
+    given = np.where(np.arange(J)[:, None] == 8, np.nan, samples[0])
+    page = read(samples, given=given)
+    assert np.argwhere(page.whole(page.content["marks"]["missing"]))[:, 2].tolist() == [8] * N
+
+
+def test_bones_with_a_hidden_end_are_a_layer_of_their_own():
+    samples = random_pose_set()[0]
+    observed = np.ones((N, J), bool)
+    observed[0, [2, 3]] = observed[1, 9] = False
+    page = read(samples, observed=observed)
+    hidden, seen = (
+        page.whole(page.layers(f"hypotheses, {name} part")[0]["bones"])[0] for name in ("hidden", "observed")
+    )
+    ends = observed & observed[:, list(H36M_17.parents)]
+    np.testing.assert_array_equal(hidden == 1, ~ends)
+    np.testing.assert_array_equal(hidden + seen, 1)
+
+
+def test_reprojected_hypotheses_and_an_image_are_in_the_2d_part(tmp_path):
+    samples, keypoints, _, _ = random_pose_set()
+    shift = 10.0 * np.arange(H)[:, None, None, None]
+    Image.new("RGB", (640, 480), "red").save(tmp_path / "photo.jpg")
+    options = {"keypoints": keypoints, "image": tmp_path / "photo.jpg", "max_hypotheses": 3}
+    page = read(samples, reprojected=keypoints + shift, **options)
+    lines, dots = page.content["flat"]["layers"]
+    wanted = (keypoints + shift)[[0, 2, 4]]
+    np.testing.assert_allclose(page.positions(lines["poses"]), wanted, atol=0.13)
+    assert lines["group"] == page.layers("hypotheses")[0]["group"]
+    assert dots["name"] == "2D input"
+    image = page.content["flat"]["image"]
+    assert (image["kind"], image["size"]) == ("image/jpeg", [640, 480])
+    assert page.whole(image["file"]).astype(np.uint8).tobytes() == (tmp_path / "photo.jpg").read_bytes()
+    plain = contact_sheet(tmp_path / "a.png", samples, H36M_17, keypoints=keypoints).read_bytes()
+    assert contact_sheet(tmp_path / "b.png", samples, H36M_17, **options).read_bytes() != plain
+
+
+def test_a_film_has_a_picture_for_each_frame():
+    samples, keypoints, _, _ = random_pose_set()
+    film = [b"\xff\xd8first", None, b"\xff\xd8third", b"\xff\xd8fourth"]
+    page = read(samples, keypoints=keypoints, film=film, image_size=(1000, 900), max_frames=2)
+    found = [page.whole(part).astype(np.uint8).tobytes() for part in page.content["flat"]["film"]]
+    assert found == [film[0], film[2]]
+    assert (page.content["flat"]["low"], page.content["flat"]["high"]) == ([0, 0], [1000, 900])
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "rows"), [(10, 4, [0, 3, 6, 9]), (10, 10, range(10)), (3, 300, range(3)), (7, 1, [0])]
+)
+def test_frames_are_thinned_with_a_constant_stride_and_the_page_says_so(count, limit, rows):
+    samples = np.random.default_rng(0).normal(size=(2, count, J, 3))
+    page = read(samples, max_frames=limit, fps=30)
+    steps = page.content["steps"]
+    assert steps["labels"] == [f"frame {r} · {r / 30:.2f} s" for r in rows]
+    if len(rows) > 1:
+        assert steps["seconds"] == pytest.approx((rows[1] - rows[0]) / 30)
+    np.testing.assert_allclose(page.poses("mean")[0], samples.mean(0)[list(rows)], atol=WITHIN)
+    assert f"{len(rows)} of {count} frames" in page.content["caption"]
+
+
+def test_a_page_of_300_frames_by_30_hypotheses_is_below_3_megabytes():
+    samples = np.random.default_rng(0).normal(size=(30, 300, J, 3))
+    keypoints = np.random.default_rng(1).uniform(0, 1000, (300, J, 2))
+    page = motion_page(samples, H36M_17, keypoints=keypoints, confidence=np.ones((300, J)), truth=samples[0])
+    assert "30 of 30 hypotheses" in page.content["caption"]
+    assert len(page.html().encode()) < 3e6
+
+
+def test_more_people_have_fewer_hypotheses_so_that_the_page_stays_small():
+    num = 600
+    samples = np.random.default_rng(0).normal(size=(30, num, J, 3))
+    page = motion_page(samples, H36M_17, frame=np.arange(num) // 4, person=np.arange(num) % 4)
+    assert "16 of 30 hypotheses" in page.content["caption"]
+    assert len(page.html().encode()) < 3e6
+
+
+def test_gaps_and_diverged_hypotheses_are_left_out():
+    samples = random_pose_set()[0]
+    samples[1, 0, 16] = [0.3, np.nan, 0.3]
+    samples[2, 1] *= 1e9
+    found = read(samples).poses("hypotheses")
+    assert np.isnan(found[1, 0, 16]).all()
+    assert np.isnan(found[2, 1]).all()
+    np.testing.assert_allclose(found[3], samples[3], atol=WITHIN)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frame": np.zeros(3, int)}, r"frame: got int64 of shape \[3\], legal are integers \[4\]"),
+        ({"person": np.zeros(4)}, "person: got float64"),
+        ({"root": np.zeros((4, 2))}, r"root: got shape \[4, 2\], legal is \[4, 3\]"),
+        ({"unusual": np.zeros(4)}, "unusual: got float64"),
+        ({"up": "x"}, "up: got 'x'"),
+        ({"labels": "abcd"}, "labels: got"),
+        ({"max_frames": 0}, "max_frames: got 0"),
+        ({"fps": 0}, "fps: got 0"),
+        ({"fps": float("nan")}, "fps: got nan"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        motion_page(np.zeros((H, N, J, 3)), H36M_17, **options)
+
+
+def test_gathering_keeps_hidden_bones_and_confidence_with_their_people():
+    samples, keypoints, confidence, _ = random_pose_set()
+    observed = np.ones((N, J), bool)
+    observed[1, 3] = False
+    scene = sc.make_scene(samples, H36M_17, keypoints=keypoints, confidence=confidence, observed=observed)
+    crowd = make_crowd(N, np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
+    whole = gathered(scene, crowd, np.zeros((N, 3), np.float32))
+    hidden = next(layer for layer in whole.layers if layer.name == "hypotheses, hidden part")
+    assert hidden.poses.shape == (2 * H, 2, J, 3)
+    assert hidden.bones[1, 0, 3]
+    assert not hidden.bones[0].any()
+    np.testing.assert_allclose(whole.flat[0].strength[1, 1], confidence[3], atol=1e-6)
+
+
+def test_real_poses_of_the_benchmark_stand_upright():
+    path = DATA.parent / "bench" / "val_frames.npz"
+    if not path.is_file():
+        pytest.skip(f"{path}: not there; set JAXPOSE_DATA")
+    with np.load(path) as z:
+        poses = z["joints_cam"][:3]
+    page = read((poses - poses[:, :1])[None])
+    (layer,) = page.layers("pose")
+    height = dict(zip(H36M_17.joints, page.positions(layer["poses"])[0, 0, :, 1], strict=True))
+    assert height["head"] > height["hip"] > height["left_ankle"]
+    assert page.content["floor"] < min(height.values())

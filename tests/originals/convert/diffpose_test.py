@@ -1,0 +1,257 @@
+"""The original DiffPose's checkpoints: our networks on their weights against its outputs, and every misfit."""
+
+import json
+from collections import OrderedDict
+
+import chex
+import jax
+import numpy as np
+import pytest
+import shared
+import torch_files
+from torch_files import tensor
+
+from jaxpose import model as released
+from jaxpose.app import cli
+from jaxpose.io.untrusted.torch_file import read_torch
+from jaxpose.networks.graph import GraFormer, GraphDenoiser
+from jaxpose.networks.mixste import MixSTE
+from jaxpose.originals.convert.checkpoint import raw_weights
+from jaxpose.originals.convert.diffpose import (
+    assemble,
+    convert_diffpose,
+    denoiser_part,
+    frame_part,
+    read_part,
+    video_part,
+)
+
+GOLDEN = shared.GOLDEN / "diffpose"
+DENOISER, FRAME, VIDEO = (GOLDEN / name for name in ("gcndiff.pth", "gcnpose.pth", "mixste_small.bin"))
+
+
+def graph_shapes(width=8, depth=1, joints=17, coords=(5, 5), times=True):
+    """Shapes by name as spec/diffpose.md, section 7, lists them; times: the denoiser's own."""
+    shapes = {"gconv_input.weight": (3, 1, coords[0], width), "gconv_input.bias": (1, 1, width)}
+    for n in range(depth):
+        for k in (1, 2):
+            shapes[f"gconv_layers.{n}.gconv{k}.gconv.weight"] = (3, 1, width, width)
+            shapes[f"gconv_layers.{n}.gconv{k}.gconv.bias"] = (1, 1, width)
+        if times:
+            shapes |= {f"gconv_layers.{n}.temb_proj.weight": (width, 4 * width)}
+            shapes |= {f"gconv_layers.{n}.temb_proj.bias": (width,)}
+        for k in range(4):
+            shapes[f"atten_layers.{n}.self_attn.linears.{k}.weight"] = (width, width)
+            shapes[f"atten_layers.{n}.self_attn.linears.{k}.bias"] = (width,)
+        shapes[f"atten_layers.{n}.feed_forward.A_hat"] = (joints, joints)
+        for k, (wide, narrow) in ((1, (2 * width, width)), (2, (width, 2 * width))):
+            shapes[f"atten_layers.{n}.feed_forward.gconv{k}.fc.weight"] = (wide, narrow)
+            shapes[f"atten_layers.{n}.feed_forward.gconv{k}.fc.bias"] = (wide,)
+        for k, name in ((k, name) for k in (0, 1) for name in ("a_2", "b_2")):
+            shapes[f"atten_layers.{n}.sublayer.{k}.norm.{name}"] = (width,)
+    shapes |= {"gconv_output.weight": (3, 1, width, coords[1]), "gconv_output.bias": (1, 1, coords[1])}
+    shapes |= {"temb.dense.0.weight": (4 * width, width), "temb.dense.0.bias": (4 * width,)}
+    return shapes | {"temb.dense.1.weight": (4 * width, 4 * width), "temb.dense.1.bias": (4 * width,)}
+
+
+def drawn(shapes):
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(size=shape).astype(np.float32) / 4 for name, shape in shapes.items()}
+
+
+DENOISER_STATE = drawn(graph_shapes())
+FRAME_STATE = drawn(graph_shapes(coords=(2, 3), times=False))
+
+
+def save(path, state, ema=None, layout="list"):
+    """A file as the training script writes it, or as others of the family do."""
+    named = OrderedDict((f"module.{name}", tensor(value)) for name, value in state.items())
+    average = {} if ema is None else {name: tensor(value) for name, value in ema.items()}
+    tree = [named, {"state": {}}, 7, 1234] + ([average] if ema is not None else [])
+    graformer = {"epoch": 3, "lr": 1e-3, "state_dict": named, "error": 50.0}
+    return torch_files.save(path, {"list": tree, "dict": graformer, "bare": named}[layout])
+
+
+def test_the_listings_here_are_the_originals():
+    keys = json.loads((GOLDEN / "keys.json").read_text())
+    for name, options in (("GCNdiff", {}), ("GCNpose", {"coords": (2, 3), "times": False})):
+        assert {k: tuple(v) for k, v in keys[name].items()} == graph_shapes(16, 2, **options)
+
+
+def test_the_released_sizes():
+    """1,025,674 parameters; 839,432 with the dead time branch, 654,344 without (spec/diffpose.md, 1.4 and 1.5)."""
+    zeros = [
+        {name: np.broadcast_to(np.float32(0), shape) for name, shape in graph_shapes(96, 5, **options).items()}
+        for options in ({}, {"coords": (2, 3), "times": False})
+    ]
+    assert sum(value.size for value in zeros[1].values()) == 839_432
+    denoiser, frame = denoiser_part(zeros[0]), frame_part(zeros[1])
+    assert denoiser.network == GraphDenoiser(time_units=51.0, time_shift=-1.0)
+    assert frame.network == GraFormer()
+    assert sum(leaf.size for leaf in jax.tree.leaves(denoiser.params)) == 1_025_674
+    assert sum(leaf.size for leaf in jax.tree.leaves(frame.params)) == 654_344
+
+
+def test_the_released_encoder_of_video():
+    """243 frames, 33,783,811 parameters (spec/diffpose.md, 1.6)."""
+    shapes = json.loads((GOLDEN / "keys.json").read_text())["MixSTE2_243"]
+    part = video_part({name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()})
+    assert part.network == MixSTE()
+    assert sum(leaf.size for leaf in jax.tree.leaves(part.params)) == 33_783_811
+
+
+@pytest.mark.parametrize(
+    ("files", "schedule", "indices"),
+    [
+        ((DENOISER, FRAME), None, (12, 0)),
+        ((FRAME, DENOISER), "gt", (6, 0)),
+        ((VIDEO, DENOISER), None, (0,)),
+        ((DENOISER,), "cpn", (12, 0)),
+    ],
+)
+def test_converted_saved_and_loaded_it_says_what_the_original_says(files, schedule, indices, tmp_path):
+    out = tmp_path / "diffpose.safetensors"
+    lines = list(convert_diffpose(files, out, schedule=schedule))
+    assert [line.split(":")[0] for line in lines[:-1]] == [str(path) for path in files]
+    assert all(" raw weights, " in line for line in lines[:-1])
+    assert lines[-1].startswith(f"wrote {out}: ")
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    loaded, read = released.load(out), assemble([read_part(path) for path in files], schedule)
+    assert loaded.spec == read.spec
+    assert (loaded.spec.codec, loaded.spec.indices, loaded.spec.target) == ("screen", indices, "eps")
+    chex.assert_trees_all_equal((loaded.params, loaded.statistics), (read.params, read.statistics))
+
+    golden = np.load(GOLDEN / "nets.npz")
+    predict = jax.jit(jax.vmap(loaded.predict_fn(), (0, 0, None)))
+    found = predict(golden["x"], (golden["t"] + 1) / 51, None)
+    np.testing.assert_allclose(found.eps, golden["y"], atol=2e-5)
+    if FRAME in files or VIDEO in files:
+        pairs = {FRAME: (golden["uv"], golden["xyz"]), VIDEO: np.load(VIDEO.with_suffix(".npz")).values()}
+        shown, expected = next(pairs[path] for path in files if path != DENOISER)
+        encode = jax.jit(lambda uv: loaded.spec.network.apply(loaded.params, uv, method="encode")[0])
+        np.testing.assert_allclose(encode(shown), expected, atol=2e-5)
+
+
+def test_averaged_weights_are_the_fifth_entry():
+    """Half of the raw ones in the golden files; a MixSTE has none of its own."""
+    raw, averaged = (read_part(FRAME, weights) for weights in ("raw", "ema"))
+    assert (raw.weights, averaged.weights) == ("raw", "ema")
+    for a, b in zip(jax.tree.leaves(raw.params), jax.tree.leaves(averaged.params), strict=True):
+        assert np.abs(a - b).max() > 0
+        assert np.linalg.norm(a - 2 * b) < 0.5 * np.linalg.norm(a)
+    assert read_part(VIDEO, "ema").weights == "raw"
+    chex.assert_trees_all_equal(read_part(VIDEO, "ema").params, read_part(VIDEO).params)
+
+
+def test_averaged_weights_are_named_without_the_prefix(tmp_path):
+    ema = {name: value / 2 for name, value in DENOISER_STATE.items()}
+    path = save(tmp_path / "a.pth", DENOISER_STATE, ema)
+    raw, averaged = (read_part(path, weights).params for weights in ("raw", "ema"))
+    chex.assert_trees_all_equal(raw, denoiser_part(DENOISER_STATE).params)
+    chex.assert_trees_all_equal(averaged, jax.tree.map(lambda a: a / 2, raw))
+    with pytest.raises(ValueError, match=r"b.pth: no EMA weights .*weights='raw'"):
+        read_part(save(tmp_path / "b.pth", DENOISER_STATE), "ema")
+    with pytest.raises(ValueError, match=r"weights: got 'best'; legal are ema, raw"):
+        read_part(path, "best")
+
+
+@pytest.mark.parametrize("layout", ["list", "dict", "bare"])
+def test_layouts_of_the_family_and_a_time_branch_that_is_dead(layout, tmp_path):
+    expected = frame_part(FRAME_STATE).params
+    alive = {name: value for name, value in FRAME_STATE.items() if not name.startswith("temb.")}
+    for name, state in (("a.pth", FRAME_STATE), ("b.pth", alive)):
+        chex.assert_trees_all_equal(read_part(save(tmp_path / name, state, layout=layout)).params, expected)
+
+
+BLOCK = "atten_layers.0."
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ({"gconv_layers.0.temb_proj.bias": None}, [r"temb_proj.bias: missing, needed \(8,\)"]),
+        ({"gconv_output.bias": (1, 1, 3)}, [r"gconv_output.bias: \(1, 1, 3\), needed \(1, 1, 5\)"]),
+        ({"gconv_input.weight": (3, 5, 8)}, [r"gconv_input.weight: \(3, 5, 8\), needed \(3, 1, 5, 96\)"]),
+        ({"temb.dense.0.weight": (8, 32)}, [r"temb.dense.0.weight: \(8, 32\), needed \(32, 8\)"]),
+        ({"extra": (1,), f"{BLOCK}feed_forward.A_hat": None}, ["2 tensors", "A_hat: missing", "extra: .*, unexpected"]),
+        ({"gconv_input.weight": (3, 1, 5, 6)}, ["width 6; legal are even multiples of 4 heads"]),
+        ({f"{BLOCK}sublayer.0.norm.b_2": np.full(8, np.nan)}, ["b_2: holds numbers that are not finite"]),
+    ],
+)
+def test_what_does_not_fit_is_listed(change, lines, tmp_path):
+    with pytest.raises(ValueError, match="a.pth: " + "".join(f"(?s:.)*{line}" for line in lines)):
+        read_part(save(tmp_path / "a.pth", changed(DENOISER_STATE, change)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gconv_input.weight": (3, 1, 5, 8)}, r"encoder of frames(?s:.)*\(3, 1, 5, 8\), needed \(3, 1, 2, 8\)"),
+        ({f"{BLOCK}feed_forward.A_hat": (16, 16)}, "a GraFormer of 16 joints, as its own authors trained it"),
+    ],
+)
+def test_other_encoders_of_frames(change, message, tmp_path):
+    with pytest.raises(ValueError, match=f"a.pth: (?s:.)*{message}"):
+        read_part(save(tmp_path / "a.pth", changed(FRAME_STATE, change)))
+
+
+def test_another_network(tmp_path):
+    with pytest.raises(ValueError, match=r"a.pth: none of DiffPose's networks; its tensors are a, \.\.\."):
+        read_part(save(tmp_path / "a.pth", {"a": np.zeros(1)}))
+
+
+def changed(state, change):
+    """The state with tensors left out (None), of another shape, or others."""
+    filled = {name: np.zeros(value) if isinstance(value, tuple) else value for name, value in change.items()}
+    return {name: value for name, value in (state | filled).items() if value is not None}
+
+
+def test_an_encoder_of_video_that_does_not_fit(tmp_path):
+    named = raw_weights(read_torch(VIDEO))
+    for change, message in (
+        ({"head.1.bias": np.full(3, np.inf)}, "head.1.bias: holds numbers that are not finite"),
+        ({"head.1.bias": np.arange(3)}, r"head.1.bias: \(3,\) of int64, needed \(3,\)"),
+        ({"head.1.bias": np.float32(0)}, r"head.1.weight: shape \(3, 32\) does not fit a MixSTE"),
+        ({"extra": np.zeros(1)}, r"unexpected \['extra'\]"),
+        ({"Spatial_pos_embed": np.zeros((1, 16, 32))}, r"a MixSTE of \(16, 2, 3\) joints, numbers in and"),
+    ):
+        path = save(tmp_path / "a.bin", named | change, layout="bare")
+        with pytest.raises(ValueError, match=f"a.bin: (?s:.)*{message}"):
+            read_part(path)
+
+
+def test_parts_that_make_no_model():
+    denoiser, frame = denoiser_part(DENOISER_STATE), frame_part(FRAME_STATE)
+    twice = [denoiser._replace(path="a.pth"), denoiser._replace(path="b.pth")]
+    with pytest.raises(ValueError, match=r"one of each, got a.pth is the denoiser; b.pth is the denoiser"):
+        assemble(twice)
+    with pytest.raises(ValueError, match="is the encoder of frames;  is the encoder of frames"):
+        assemble([frame, frame])
+    for parts in ([], [denoiser, frame, denoiser]):
+        with pytest.raises(ValueError, match="needed a denoiser, an encoder, or one of each"):
+            assemble(parts)
+    with pytest.raises(ValueError, match="schedule: got 'vid'; legal are cpn, gt, video"):
+        assemble([denoiser], "vid")
+
+
+def test_the_command(tmp_path, capsys):
+    files = [save(tmp_path / "a.pth", DENOISER_STATE), save(tmp_path / "b.pth", FRAME_STATE)]
+    out = tmp_path / "m.safetensors"
+    cli.main(["convert", "diffpose", *map(str, files), "--out", str(out), "--schedule", "gt"])
+    printed = capsys.readouterr().out
+    assert f"{files[1]}: DiffPose's encoder of frames, raw weights" in printed
+    assert f"wrote {out}: network calls at the indices 6, 0" in printed
+    assert released.load(out).spec.indices == (6, 0)
+    out.unlink()
+    for wrong in (
+        [str(tmp_path / "none.pth"), "--out", str(out)],
+        [str(files[0]), str(files[0]), "--out", str(out)],
+        [str(files[0]), "--out", str(out), "--weights", "ema"],
+        [str(files[0]), "--out", str(tmp_path / "m.npz")],
+        [str(files[0]), "--out", str(tmp_path / "nowhere/m.safetensors")],
+    ):
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main(["convert", "diffpose", *wrong])
+        assert exit_info.value.code == 2
+        assert capsys.readouterr().err.startswith("jaxpose convert diffpose: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "b.pth"]
