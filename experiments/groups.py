@@ -19,7 +19,6 @@ from jaxpose.examples import bodies, detectors, views
 from jaxpose.examples.clips import pieces
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import project, world_to_camera
-from jaxpose.geometry.skeleton import H36M_17
 
 GROUPS = ("databases", "floor", "people")
 # As the benchmark sees: cameras 3 to 7 m away, about level; one detector, whose confidence can be relied on.
@@ -34,18 +33,14 @@ class Seen(NamedTuple):
     """Poses as a camera sees them: keypoints [N, 17, 2] on the plane z = 1, confidence [N, 17], joints_cam [N, 17, 3]
     m.
 
-    keypoints_true: [N, 17, 2] without errors. up_cam: [N, 3]. subject, category: [N]. tilt: [N] degrees of the trunk
-    from upright.
+    keypoints_true: [N, 17, 2] without errors. subject: [N].
     """
 
     keypoints: np.ndarray
     confidence: np.ndarray
     keypoints_true: np.ndarray
     joints_cam: np.ndarray
-    up_cam: np.ndarray
     subject: np.ndarray
-    category: np.ndarray
-    tilt: np.ndarray
 
 
 def see(mocap: Mocap, rates: ViewRates, num: int, seed: int, *, num_frames: int = 1) -> Seen:
@@ -74,14 +69,11 @@ def see(mocap: Mocap, rates: ViewRates, num: int, seed: int, *, num_frames: int 
             as_coco = jax.vmap(lambda x, c: detectors.as_coco(neck_key, x, c))
             pair = zip(as_coco(xy, confidence), (xy, confidence), strict=True)
             xy, confidence = (jnp.where(coco, a, b) for a, b in pair)
-        trunk = x[:, H36M_17.joints.index("thorax")] - x[:, 0]
-        tilt = jnp.degrees(jnp.arccos(jnp.clip(trunk[:, 1] / jnp.linalg.norm(trunk, axis=-1), -1, 1)))
-        return xy, confidence, exact, x_cam, jnp.broadcast_to(R[:, 1], (num_frames, 3)), tilt
+        return xy, confidence, exact, x_cam
 
     found = seen(jax.random.split(jax.random.key(seed), len(rows)), jnp.asarray(mocap.joints[rows]))
-    xy, confidence, exact, x_cam, up_cam, tilt = (np.concatenate(np.asarray(x)) for x in found)
-    sequence = mocap.sequence[rows.ravel()]
-    return Seen(xy, confidence, exact, x_cam, up_cam, mocap.subject[sequence], mocap.category[sequence], tilt)
+    xy, confidence, exact, x_cam = (np.concatenate(np.asarray(x)) for x in found)
+    return Seen(xy, confidence, exact, x_cam, mocap.subject[mocap.sequence[rows.ravel()]])
 
 
 def some_people(mocap: Mocap | Rotations, num: int, seed: int) -> np.ndarray:

@@ -112,7 +112,7 @@ DOUBTFUL = {
     **{f"M = {m}, of heatmaps": Setting(components=m, heatmaps=True) for m in (2, 3, 5)},
     **{f"M = {m}, ensemble": Setting(components=m, depth="ensemble", heatmaps=True) for m in (1, 5)},
 }
-# shares of the simulated heatmaps; those that the recipe with mixtures trains on (experiments/jobs/ablate_diffpose.py)
+# shares of the simulated heatmaps; those that the recipe with mixtures trains on (docs/training.md)
 RATES = HeatmapRates(swap=0.3, occlude=0.06, truncate=0.15)
 
 

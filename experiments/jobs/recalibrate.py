@@ -1,7 +1,6 @@
 """Fit a model's recalibration on people and conditions that it was not trained on, and write the model with it.
 
     python -m experiments.jobs.recalibrate --model=pose17 --out=runs/pose17.safetensors
-    python -m experiments.jobs.recalibrate --leave_out=runs/leave_out              compare ways on groups left out
 
 Lifting is fitted on the validation people under all of `CONDITIONS` together: as the benchmark sees them; exact
 keypoints; confidences that are not told; persons turned anyhow; cameras anywhere; rough detectors; COCO's joints.
@@ -9,10 +8,6 @@ A model of video or motions, and a DiffPose model as a stream, see clips of 64 f
 people and scored on the other half, both ways; then fitted on all, which is written if the other halves gained by it.
 Completion of 3D joints and denoising get factors on covariance and 90 % radius alone; completed rotations on the radius
 (`jobs/recalibrate_rotations.py`). Prints a table before and after, and writes it beside the model as `.json`.
-
---leave_out: on the hypotheses of `jobs/leave_out.py`, whose models saw nobody of the group, ways of recalibration are
-fitted on all groups but one and scored on that one: none; one factor; the misfit alone (0.7); all of the evidence; all,
-with tails of Student's t.
 """
 
 import dataclasses
@@ -27,7 +22,6 @@ import numpy as np
 
 from experiments import groups, launch
 from experiments.evaluate import bench as data
-from experiments.jobs.leave_out import scored_poses
 from experiments.jobs.recalibrate_rotations import of_rotations
 from experiments.options import option, run
 from jaxpose import model as released
@@ -70,8 +64,7 @@ class Options:
     """Of the recalibration."""
 
     model: str = option("pose17", "A bundled model's name or a .safetensors file.")
-    out: str | None = option(None, "The .safetensors file to write.")
-    leave_out: str | None = option(None, "Folder of jobs/leave_out.py: compare ways instead; writes nothing.")
+    out: str = option(None, "The .safetensors file to write.", required=True)
     spread: bool = option(True, "Fit the samples' spread too, not covariance and radius alone.")
     hypotheses: int = option(100, "Poses per observation.", low=10)
     poses: int = option(400, "Of each condition.", low=10)
@@ -93,10 +86,6 @@ class Rows(NamedTuple):
 
 def main(options: Options) -> None:
     """Fit, print the table and write the model."""
-    if options.leave_out is not None:
-        return compare(Path(options.leave_out), options)
-    if options.out is None:
-        raise ValueError("--out: needed the .safetensors file to write, or --leave_out")
     out = Path(options.out)
     model = dataclasses.replace(released.load(options.model), recalibration={})
     if is_motion(model):  # samples that were made wider would not go on from each other
@@ -240,19 +229,12 @@ def _rows(cond: Condition, view: View, samples: Array, centre: Array, truth: Arr
 
 def fit(rows: dict[str, Rows], chosen: np.ndarray, options: Options) -> released.Recalibration:
     """Recalibration of lifting from the chosen poses [N] (bool) of all conditions together."""
-    return fit_rows([take(r, chosen) for r in rows.values()], spread=options.spread)
-
-
-def fit_rows(
-    taken: list[Rows], *, spread: bool = True, signs: tuple[str, ...] = released.EVIDENCE
-) -> released.Recalibration:
-    """Recalibration from rows, by those of the evidence that are in `signs`."""
+    taken = [take(r, chosen) for r in rows.values()]
     errors = jnp.concatenate([calibration.log_errors(r.samples, r.truth) for r in taken])
     found = jnp.concatenate([r.evidence for r in taken])
     centre, scale = found.mean(0), jnp.maximum(found.std(0), 1e-3)
-    used = jnp.asarray([float(name in signs) for name in released.EVIDENCE])
-    offset, slope = calibration.fit_spread(errors, used * standard(found, centre, scale))
-    if not spread:
+    offset, slope = calibration.fit_spread(errors, standard(found, centre, scale))
+    if not options.spread:
         offset, slope = jnp.zeros_like(offset), jnp.zeros_like(slope)
     one = jnp.ones(len(offset))
     plain = released.Recalibration(offset, slope, centre, scale, one, one)
@@ -339,49 +321,6 @@ def score(samples: Array, truth: Array, covariance: Array, radius: Array) -> dic
         "radius_coverage_90": calibration.radius_coverage(r90, mean, truth)[1:].mean(),
         "covariance_ratio": ((truth - mean) ** 2).sum(-1)[:, 1:].mean() / trace,
     }
-
-
-def compare(folder: Path, options: Options) -> None:
-    """Ways of recalibration, fitted on the groups but one and scored on that one, of each recipe in the folder."""
-    models: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        group, _, recipe = path.stem.partition("_")
-        models.setdefault(recipe, {})[group] = path
-    if all(len(paths) < 2 for paths in models.values()):
-        raise ValueError(
-            f"--leave_out: {folder} has no recipe with two groups, of which one is scored; run jobs/leave_out"
-        )
-    print("recipe | left out | way | ECE | best | 90 % radius holds | covariance ratio")
-    for recipe, paths in models.items():
-        if len(paths) < 2:
-            continue  # there is no other group to fit on
-        drawn = {
-            group: draw(released.load(path), scored_poses(group, options.poses, options.seed), options)
-            for group, path in paths.items()
-        }
-        for group, scored in drawn.items():
-            others = [rows for name, rows in drawn.items() if name != group]
-            everybody = np.ones(len(scored.truth), bool)
-            for way, r in ways(others):
-                samples = heavier(scored, options.seed) if way == "evidence, tails" else scored
-                list(table({way: samples}, everybody, r, recipe, group))
-
-
-def ways(others: list[Rows]) -> Iterator[tuple[str, released.Recalibration | None]]:
-    """What is compared: names and recalibrations fitted on the other groups."""
-    yield "none", None
-    if others:
-        yield "one factor", fit_rows(others, signs=())
-        yield "misfit", fit_rows(others, signs=("misfit",))
-        yield "evidence", fit_rows(others)
-        yield "evidence, tails", fit_rows([heavier(r, 0) for r in others])
-
-
-def heavier(rows: Rows, seed: int) -> Rows:
-    """The same middles with deviations of Student's t of 4 degrees: each hypothesis has a factor of its own."""
-    tail = jax.random.normal(jax.random.key(seed), (*rows.samples.shape[:2], 4))
-    factor = 1 / jnp.sqrt(jnp.square(tail).mean(-1))
-    return rows._replace(samples=rows.middle + factor[..., None, None] * (rows.samples - rows.middle))
 
 
 def take(rows: Rows, chosen: np.ndarray) -> Rows:

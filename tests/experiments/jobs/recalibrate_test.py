@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.jobs.recalibrate import Options, helps, main
+from experiments.jobs.recalibrate import helps
 
 
 def lines(drawn, after):
@@ -23,10 +23,3 @@ def test_of_a_radius_alone_its_share_decides(drawn, after, kept):
     """However far the samples' own calibration is off, which it does not change."""
     rows = [{**line, "ece": 1.0, "radius_coverage_90": line["ece"]} for line in lines(drawn, after)]
     assert helps(rows, spread=False) is kept
-
-
-def test_one_group_alone_leaves_nothing_to_fit_on(tmp_path):
-    for name in ("databases_0.7", "people_released"):
-        (tmp_path / f"{name}.safetensors").touch()
-    with pytest.raises(ValueError, match=r"--leave_out: .* has no recipe with two groups"):
-        main(Options(leave_out=str(tmp_path)))
