@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.take import vector_of_quaternion
+from jaxpose.io.take import rotation_matrices, rotation_vectors
 
 
 class Motion(NamedTuple):
@@ -114,25 +114,13 @@ def motion_at(motion: Motion, at: np.ndarray) -> Motion:
 
 def y_up_from_z_up(root: np.ndarray, transl: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rotations and positions [F, 3] of the root in a world with z up, in one with y up: a quarter turn about x."""
-    quarter = np.array([1.0, -1.0, 0.0, 0.0]) / np.sqrt(2)
-    turned = vector_of_quaternion(_product(quarter, _quaternion(root)))
+    quarter = rotation_matrices(np.array([-np.pi / 2, 0, 0]))
+    turned = rotation_vectors(quarter @ rotation_matrices(root))
     return turned.astype(np.float32), np.stack([transl[:, 0], transl[:, 2], 0 - transl[:, 1]], axis=-1)
 
 
 def _slerp(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
-    first = _quaternion(start)
-    step = vector_of_quaternion(_product(first * (1, -1, -1, -1), _quaternion(end)))
-    return vector_of_quaternion(_product(first, _quaternion(share * step))).astype(np.float32)
-
-
-# Quaternions wxyz in numpy and float64: JAX would compile anew for every number of frames.
-def _quaternion(vector: np.ndarray) -> np.ndarray:
-    vector = np.asarray(vector, np.float64)
-    half = np.linalg.norm(vector, axis=-1, keepdims=True) / 2
-    return np.concatenate([np.cos(half), np.sinc(half / np.pi) / 2 * vector], axis=-1)
-
-
-def _product(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    (a, u), (b, v) = (p[..., :1], p[..., 1:]), (q[..., :1], q[..., 1:])
-    real = a * b - (u * v).sum(-1, keepdims=True)
-    return np.concatenate([real, a * v + b * u + np.cross(u, v)], axis=-1)
+    """Rotation vectors [..., 3] between `start` and `end` along the shorter arc."""
+    first = rotation_matrices(start)
+    step = rotation_vectors(np.swapaxes(first, -1, -2) @ rotation_matrices(end))
+    return rotation_vectors(first @ rotation_matrices(share * step)).astype(np.float32)

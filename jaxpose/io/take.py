@@ -63,51 +63,31 @@ def rest_positions(take: Take) -> np.ndarray:
 
 def euler_matrix(axes: str, angles: np.ndarray) -> np.ndarray:
     """The product of turns about `axes` ("zyx": R_z R_y R_x), angles [..., len(axes)] rad: [..., 3, 3]."""
-    product = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
-    for index, axis in enumerate(axes):
-        i, j = (("x", 1, 2), ("y", 2, 0), ("z", 0, 1))["xyz".index(axis)][1:]
-        turn = np.zeros((*angles.shape[:-1], 3, 3))
-        turn[..., 3 - i - j, 3 - i - j] = 1
-        turn[..., i, i] = turn[..., j, j] = np.cos(angles[..., index])
-        turn[..., j, i] = np.sin(angles[..., index])
-        turn[..., i, j] = -turn[..., j, i]
-        product = product @ turn
-    return product
+    from scipy.spatial.transform import Rotation  # 0.4 s, and many readers need no rotation
+
+    if not axes:
+        return np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
+    turns = Rotation.from_euler(axes.upper(), angles.reshape(-1, len(axes)))
+    return turns.as_matrix().reshape(*angles.shape[:-1], 3, 3)
 
 
 def rotation_vectors(rotations: np.ndarray) -> np.ndarray:
-    """Axis-angle vectors [..., 3] rad, no longer than pi, of rotations [..., 3, 3].
+    """Axis-angle vectors [..., 3] rad, no longer than pi, of rotations [..., 3, 3]; NaN where a rotation has NaN."""
+    from scipy.spatial.transform import Rotation
 
-    The 4 x 4 products of a unit quaternion's entries (times 4) are linear in R; its longest column is most accurate.
-    """
-    R = np.moveaxis(rotations, (-2, -1), (0, 1))
-    w, x, y, z = 1 + R[0, 0] + R[1, 1] + R[2, 2], R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]
-    xx, yy, zz = (1 + 2 * R[i, i] - (R[0, 0] + R[1, 1] + R[2, 2]) for i in range(3))
-    xy, xz, yz = R[0, 1] + R[1, 0], R[0, 2] + R[2, 0], R[1, 2] + R[2, 1]
-    columns = np.stack([np.stack(c, -1) for c in ((w, x, y, z), (x, xx, xy, xz), (y, xy, yy, yz), (z, xz, yz, zz))])
-    best = np.argmax(np.stack([w, xx, yy, zz]), 0)
-    q = np.take_along_axis(columns, best[None, ..., None], 0)[0]
-    return vector_of_quaternion(q / np.linalg.norm(q, axis=-1, keepdims=True))
-
-
-def vector_of_quaternion(q: np.ndarray) -> np.ndarray:
-    """The rotation vector [..., 3] of at most half a turn of a unit quaternion [..., 4] wxyz."""
-    q = np.where(q[..., :1] < 0, -q, q)
-    sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
-    return q[..., 1:] * np.where(sine > 1e-12, 2 * np.arctan2(sine, q[..., :1]) / np.maximum(sine, 1e-12), 2.0)
+    rotations = np.asarray(rotations, np.float64)
+    known = np.isfinite(rotations).all((-1, -2))
+    vectors = np.full((*known.shape, 3), np.nan)
+    vectors[known] = Rotation.from_matrix(rotations[known]).as_rotvec()
+    return vectors
 
 
 def rotation_matrices(vectors: np.ndarray) -> np.ndarray:
-    """Rotations [..., 3, 3] of axis-angle vectors [..., 3] rad, by Rodrigues' formula."""
+    """Rotations [..., 3, 3] of axis-angle vectors [..., 3] rad."""
+    from scipy.spatial.transform import Rotation
+
     vectors = np.asarray(vectors, np.float64)
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    cross = np.zeros((*vectors.shape[:-1], 3, 3))
-    cross[..., 2, 1], cross[..., 0, 2], cross[..., 1, 0] = x, y, z
-    cross -= np.swapaxes(cross, -1, -2)
-    # sin(a) / a and (1 - cos(a)) / a^2, also right at 0
-    sine, cosine = np.sinc(angle / np.pi), np.sinc(angle / (2 * np.pi)) ** 2 / 2
-    return np.eye(3) + sine * cross + cosine * (cross @ cross)
+    return Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(*vectors.shape, 3)
 
 
 def shortest_rotation(start: np.ndarray, end: np.ndarray) -> np.ndarray:
