@@ -1,10 +1,9 @@
-"""The demo clip: a procedural person before a static camera, and what a 2D detector makes of it.
+"""Write `jaxpose/assets/demo_clip.npz`: `python -m experiments.make_assets.demo`.
 
-World, camera and joints as in `synthetic.py` and `camera.py`; the detector's errors drift over time.
-`jaxpose/assets/demo_clip.npz` is `write_demo_clip` of key 0.
+A procedural person (`walking.py`) before a static camera, and what a 2D detector makes of it, whose errors drift over
+time; of key 0.
 """
 
-import os
 from typing import NamedTuple
 
 import jax
@@ -12,11 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.make_assets.mannequin import sample_body
-from experiments.make_assets.synthetic import draw_style, film
+from experiments.make_assets.walking import draw_style, film
 from jaxpose.base import Array, Key
 from jaxpose.files import write_npz
 from jaxpose.geometry.camera import look_at, project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.model import ASSETS
+
+ASSET, FPS = ASSETS / "demo_clip.npz", 30.0
 
 
 class DemoClip(NamedTuple):
@@ -34,25 +36,7 @@ class DemoClip(NamedTuple):
 
 
 # Standard deviation of a detection in x and in y, over the person's extent in the image (its larger side).
-DETECTION_SPREAD = (
-    0.007,
-    0.010,
-    0.008,
-    0.008,
-    0.010,
-    0.008,
-    0.008,
-    0.006,
-    0.005,
-    0.003,
-    0.005,
-    0.008,
-    0.008,
-    0.009,
-    0.008,
-    0.008,
-    0.009,
-)
+DETECTION_SPREAD = tuple(x / 1000 for x in (7, 10, 8, 8, 10, 8, 8, 6, 5, 3, 5, 8, 8, 9, 8, 8, 9))
 OUTLIER_SPREAD = 0.05
 _OUTLIER_RATE = 0.02
 _ERROR_MEMORY = 0.8  # correlation of a joint's error with that of the frame before
@@ -78,22 +62,10 @@ def detect_clip(key: Key, keypoints_true: Array) -> tuple[Array, Array]:
     return keypoints_true + relative * extent[:, None, None], jnp.where(outlier, 0.05 + 0.3 * jitter, sure)
 
 
-def _demo_motion(key: Key, num_frames: int, fps: float) -> Array:
-    """Walking on a tight arc, now with swinging arms, now waving or reaching with one of them."""
-    keys = jax.random.split(key, 4)
-    style = draw_style(keys[0], "walk")
-    style = style._replace(
-        gesture=jax.random.randint(keys[1], (), 1, 3),
-        gesturing=jnp.eye(2)[jax.random.randint(keys[2], (), 0, 2)],
-        numbers=style.numbers.at[:2].multiply(0.5).at[5].set(jnp.round(style.numbers[5])),
-    )
-    return film(style, sample_body(keys[3]), num_frames, fps)
-
-
-def demo_clip(key: Key, num_frames: int = 90, fps: float = 30.0) -> DemoClip:
+def demo_clip(key: Key, num_frames: int = 90) -> DemoClip:
     """Draw a clip of a walking, gesturing person from 4 m away, one wrist occluded for a fifth of it."""
     motion_key, camera_key, detect_key, side_key, start_key = jax.random.split(key, 5)
-    joints = _demo_motion(motion_key, num_frames, fps)
+    joints = film(draw_style(motion_key), sample_body(jax.random.split(motion_key, 4)[3]), num_frames, FPS)
     centre = 0.5 * (joints[:, 0].min(0) + joints[:, 0].max(0))
     azimuth, miss = jax.random.uniform(camera_key, (2,), minval=-1.0) * jnp.array([jnp.pi, 0.1])
     eye = jnp.stack([centre[0] + 4 * jnp.sin(azimuth), jnp.array(1.5), centre[2] + 4 * jnp.cos(azimuth)])
@@ -109,14 +81,11 @@ def demo_clip(key: Key, num_frames: int = 90, fps: float = 30.0) -> DemoClip:
     return DemoClip(keypoints, confidence, keypoints_true, joints_cam, intrinsics)
 
 
-def write_demo_clip(path: str | os.PathLike[str], key: Key, num_frames: int = 90, fps: float = 30.0) -> None:
-    """Write a demo clip as a compressed .npz with the keys of DemoClip, `fps` and `joints` (the 17 names).
+def main() -> None:
+    """Write the asset: a compressed .npz with the keys of DemoClip, `fps` and `joints` (the 17 names)."""
+    arrays = jax.device_get(demo_clip(jax.random.key(0)))._asdict()
+    write_npz(ASSET, arrays | {"fps": np.float32(FPS), "joints": np.array(H36M_17.joints)}, compress=True)
 
-    The file appears whole or not at all. Raises ValueError where the name does not end in .npz.
-    """
-    path = os.fspath(path)
-    if not path.endswith(".npz"):
-        raise ValueError(f"path must end in .npz; got {path!r}")
-    clip = jax.device_get(demo_clip(key, num_frames, fps))
-    arrays = clip._asdict() | {"fps": np.float32(fps), "joints": np.array(H36M_17.joints)}
-    write_npz(path, arrays, compress=True)
+
+if __name__ == "__main__":
+    main()

@@ -1,18 +1,15 @@
 """The demo clip: exact projection, documented detector errors, one occluded wrist, and its file."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.make_assets.demo import DETECTION_SPREAD, OUTLIER_SPREAD, demo_clip, detect_clip, write_demo_clip
+from experiments.make_assets.demo import ASSET, DETECTION_SPREAD, FPS, OUTLIER_SPREAD, demo_clip, detect_clip
 from jaxpose.geometry.skeleton import H36M_17
 
 LEFT, RIGHT = list(H36M_17.left), list(H36M_17.right)
 PARENTS = np.array(H36M_17.parents[1:])
-ASSET = Path(__file__).parents[3] / "jaxpose" / "assets" / "demo_clip.npz"
 
 
 def bone_lengths(joints):
@@ -76,28 +73,10 @@ def test_demo_errors_are_those_of_a_detector(clip):
     assert 0.005 < (clip.confidence[seen] < 0.4).mean() < 0.04
 
 
-def test_written_clip_reads_back_and_leaves_nothing_else(tmp_path, clip):
-    path = tmp_path / "clip.npz"
-    write_demo_clip(path, jax.random.key(0))
-    assert [p.name for p in tmp_path.iterdir()] == ["clip.npz"]
-    with np.load(path) as z:
-        for name, value in clip._asdict().items():
-            assert z[name].dtype == np.float32
-            np.testing.assert_array_equal(z[name], value)
-        assert tuple(z["joints"]) == H36M_17.joints
-        assert float(z["fps"]) == 30
-    with pytest.raises(ValueError, match=r"path must end in \.npz; got .*clip.txt"):
-        write_demo_clip(tmp_path / "clip.txt", jax.random.key(0))
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_bundled_clip_is_whole():
-    assert ASSET.stat().st_size < 200_000
+def test_the_bundled_clip_is_made_so(clip):
     with np.load(ASSET) as z:
-        x, y, z_cam = np.moveaxis(z["joints_cam"], -1, 0)
-        fx, fy, cx, cy = z["intrinsics"]
-        assert z["keypoints"].shape == (90, 17, 2)
-        np.testing.assert_allclose(
-            z["keypoints_true"], np.stack([fx * x / z_cam + cx, fy * y / z_cam + cy], -1), atol=1e-2
-        )
-        assert (z["confidence"] == 0).sum(0).max() >= 17
+        for name, value in clip._asdict().items():
+            np.testing.assert_allclose(z[name], value, atol=2e-3)
+        assert tuple(z["joints"]) == H36M_17.joints
+        assert float(z["fps"]) == FPS
+    assert ASSET.stat().st_size < 200_000
