@@ -123,9 +123,10 @@ def _of_stream(clip: Clip) -> Iterator[tuple[int, float, Any, Fraction | None]]:
                 raise _damaged(clip, number, seconds, error.strerror) from None
             raise
         length = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        num_declared = stream.frames or np.inf
     if number < 0:
         raise ValueError(f"{clip.source}: no picture in it")
-    if clip.camera is None and seconds + _SHORT + 2 / rate < length and number + 1 < (stream.frames or np.inf):
+    if clip.camera is None and seconds + _SHORT + 2 / rate < length and number + 1 < num_declared:
         raise _damaged(clip, number, seconds, f"it says that it has {length:.1f} s, and ends here")
 
 

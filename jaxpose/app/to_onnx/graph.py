@@ -175,7 +175,8 @@ def _evaluate(graph: Graph, jaxpr: Any, consts: Sequence[Known], args: Sequence[
             result = eqn.primitive.bind(*operands, **eqn.params)
             results = [np.asarray(r) for r in (result if eqn.primitive.multiple_results else [result])]
         elif name in OPERATIONS:
-            results = [OPERATIONS[name](graph, eqn, *operands)]
+            result = OPERATIONS[name](graph, eqn, *operands)
+            results = result if eqn.primitive.multiple_results else [result]
         else:
             raise ValueError(
                 f"the operation {name!r} of this sampler has no ONNX form here; legal are {sorted(OPERATIONS)}"
@@ -194,7 +195,7 @@ def _used(jaxpr: Any) -> list[Any]:
 
 
 _CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
-Operation: TypeAlias = Callable[..., Known]
+Operation: TypeAlias = Callable[..., Any]  # a result, or a list of results where the primitive has several
 
 
 def _elementwise(op: str) -> Operation:
@@ -267,6 +268,11 @@ def _stack(graph: Graph, eqn: Any, *xs: Known) -> Known:
     each = [*shape[:axis], 1, *shape[axis + 1 :]]
     parts = [graph.reshape(graph.full(x, v.aval.shape), each) for x, v in zip(xs, eqn.invars, strict=True)]
     return graph.add("Concat", *parts, shape=shape, axis=axis)
+
+
+def _unstack(graph: Graph, eqn: Any, x: Known) -> list[Known]:
+    axis, shape, full = eqn.params["axis"], eqn.outvars[0].aval.shape, graph.full(x, eqn.invars[0].aval.shape)
+    return [graph.add("Gather", full, np.asarray(i), shape=shape, axis=axis) for i in range(len(eqn.outvars))]
 
 
 def _pad(graph: Graph, eqn: Any, x: Known, value: Known) -> Known:
@@ -375,6 +381,7 @@ OPERATIONS: dict[str, Operation] = {name: _elementwise(op) for name, op in _ELEM
     "slice": _slice,
     "concatenate": _concatenate,
     "stack": _stack,
+    "unstack": _unstack,  # of JAX 0.12
     "pad": _pad,
     "reduce_sum": _reduce("ReduceSum"),
     "reduce_max": _reduce("ReduceMax"),

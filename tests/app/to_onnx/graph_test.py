@@ -40,6 +40,10 @@ SHAPES = {
     "part": (lambda x: x[1:, ::2, 3], lambda x: x[1:, ::2, 3]),
     "joined": (lambda x: jnp.concatenate([x, x[:1] * 2], 0), lambda x: np.concatenate([x, x[:1] * 2], 0)),
     "stacked": (lambda x: jnp.stack([x[..., 0], -x[..., 1]], 1), lambda x: np.stack([x[..., 0], -x[..., 1]], 1)),
+    "unstacked": (
+        lambda x: jnp.unstack(x, axis=1)[2] - jnp.unstack(x * 0 + x[:1], axis=1)[0],
+        lambda x: x[:, 2] - x[0, 0],
+    ),
     # axes that a broadcast leaves at size 1 inside the graph, in each operation that must see their full size
     "wide sum": (lambda x: jnp.broadcast_to(x[:1], (7, 4, 5)).sum(0), lambda x: 7 * x[0]),
     "wide parts": (lambda x: jnp.repeat(x[0], 3, -1)[:, 2:9], lambda x: np.repeat(x[0], 3, -1)[:, 2:9]),
