@@ -1,55 +1,36 @@
-"""What `evaluate calls` counts, how it samples and which row it calls the knee."""
+"""What `evaluate calls` counts, and which row it calls the knee."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from experiments.evaluate.calls_tasks import calls_of, carry, knee, steps_of
+from experiments.evaluate.calls import SOLVERS, _run, calls_of, knee, steps_of
+from jaxpose import model as released
 from jaxpose.base import Prediction
-from jaxpose.diffusion import ddim, dpmpp_2m, heun, sample, vp
+from jaxpose.diffusion import sample, vp
 
-SDE = vp()
-SHAPE = (2, 3)
-
-
-def unit_normal(x, t, cond):
-    """The opinion of data N(0, 1) under a process that keeps the variance."""
-    del cond
-    return Prediction(SDE.alpha(t) * x, SDE.sigma(t) * x, -x)
+SPEC = released.Spec("none", None, spacing="log_snr")  # type: ignore[arg-type]  # no network is called
 
 
-def test_one_program_of_any_number_of_steps_samples_as_the_library_does():
-    """A solver with a memory and fresh noise, one compilation for two numbers of steps."""
-    key, x, solver = jax.random.key(0), jnp.linspace(-1, 1, 6).reshape(SHAPE), dpmpp_2m(SDE, eta=1.0)
-    program = jax.jit(lambda times, steps: carry(key, x, unit_normal, solver, times, steps, True))
-    for steps in (1, 4):
-        times = np.linspace(1, 0.1, steps + 1, dtype=np.float32)
-        filled = np.concatenate([times, np.full(9 - len(times), times[-1])])
-        expected = jax.jit(lambda times: sample(key, x, unit_normal, solver, times))(times)
-        np.testing.assert_allclose(program(filled, steps), expected, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("name", "solver", "told"), [("ddim", ddim(SDE), (1, 2, 3, 4, 5)), ("heun", heun(SDE), (None, 2, 3, 3, 5))]
-)
-def test_calls_are_those_made(name, solver, told):
+@pytest.mark.parametrize(("name", "expected"), [("ddim", (1, 2, 3, 4, 5)), ("heun", (None, 2, 3, 3, 5))])
+def test_calls_are_those_made(name, expected):
     """Counted in a run without compilation, for 1 to 5 calls asked for."""
-    times, made = np.linspace(1, 0.1, 5), []
+    made = []
 
     def counted(x, t, cond):
         made.append(t)
         return Prediction(x, x, x)
 
     with jax.disable_jit():
-        for calls, expected in zip((1, 2, 3, 4, 5), told, strict=True):
+        for calls, number in zip((1, 2, 3, 4, 5), expected, strict=True):
             plan = steps_of(name, calls)
-            assert (plan is None) == (expected is None)
-            if plan is None:
-                continue
-            made.clear()
-            carry(jax.random.key(0), jnp.ones(SHAPE), counted, solver, times, *plan)
-            assert len(made) == calls_of(name, *plan) == expected
+            assert (plan is None) == (number is None)
+            if plan is not None:
+                run = _run(name, *plan, None, SPEC, vp())
+                made.clear()
+                sample(jax.random.key(0), jnp.ones((2, 3)), counted, run.solver, run.times, finish=run.finish)
+                assert len(made) == calls_of(name, *plan) == number
+    assert name in SOLVERS
 
 
 def row(calls, mean, best, ece):
