@@ -176,7 +176,7 @@ def _evaluate(graph: Graph, jaxpr: Any, consts: Sequence[Known], args: Sequence[
             results = [np.asarray(r) for r in (result if eqn.primitive.multiple_results else [result])]
         elif name in OPERATIONS:
             result = OPERATIONS[name](graph, eqn, *operands)
-            results = result if eqn.primitive.multiple_results else [result]
+            results = result if isinstance(result, list) else [result]
         else:
             raise ValueError(
                 f"the operation {name!r} of this sampler has no ONNX form here; legal are {sorted(OPERATIONS)}"
