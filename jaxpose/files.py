@@ -105,7 +105,7 @@ def atomic(path: FilePath) -> Iterator[BinaryIO]:
         return
     target = Path(path)
     if not target.parent.is_dir():
-        raise ValueError(f"path: {target.parent} is not a folder; legal is a file in a folder that exists")
+        raise ValueError(f"path: {target.parent} is not a folder; must be a file in a folder that exists")
     with draft_of(target, lambda draft: open(draft, "wb")) as (draft, file):
         with file:
             yield file

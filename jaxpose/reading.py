@@ -76,21 +76,21 @@ def check_file(path: FilePath, most_bytes: int | None = None) -> None:
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
         raise ValueError(f"{path}: {kinds.get(stat.S_IFMT(found.st_mode), 'a device')}; needed a file")
     if most_bytes is not None and found.st_size > most_bytes:
-        raise ValueError(f"{path}: {found.st_size:,} bytes; legal for such a file are {most_bytes:,} at most")
+        raise ValueError(f"{path}: {found.st_size:,} bytes; must be at most {most_bytes:,}")
 
 
 def check_growth(path: FilePath, count: int, what: str) -> None:
     """ValueError where `count` numbers are far more than the file has bytes for: 64 MiB and 100 times its size."""
     most = (64 << 20) + 100 * os.stat(path).st_size
     if 8 * count > most:
-        raise ValueError(f"{path}: {what} would take {8 * count:,} bytes of memory; legal for this file are {most:,}")
+        raise ValueError(f"{path}: {what} would take {8 * count:,} bytes of memory; must be at most {most:,}")
 
 
 def one_line(error: object) -> str:
     """An error's message in one printable line of bounded length."""
     text = str(error)
     start, end = text[: _LONGEST - _LONGEST_END], text[-_LONGEST_END:]
-    text = text if len(text) <= _LONGEST else f"{start} ... {end}"  # the end says what is legal
+    text = text if len(text) <= _LONGEST else f"{start} ... {end}"  # the end says what is needed
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 

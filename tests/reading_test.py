@@ -68,7 +68,7 @@ def test_only_files_are_opened(tmp_path):
     for name, said in {"pipe": "a pipe", "device": "a device", ".": "a folder", "none": "no such file"}.items():
         with pytest.raises(ValueError, match=said), opened(tmp_path / name, "thing"):
             pass
-    with pytest.raises(ValueError, match="5 bytes; legal for such a file are 4"):
+    with pytest.raises(ValueError, match="5 bytes; must be at most 4"):
         check_file(tmp_path / "file", 4)
 
 

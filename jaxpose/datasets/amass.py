@@ -198,12 +198,12 @@ def _arrays(rows: list[_Rows]) -> dict[str, np.ndarray]:
 
 def _check(split: str, out: FilePath, fps: float) -> Path:
     if split not in SPLITS:
-        raise ValueError(f"split: got {split!r}, legal are {', '.join(SPLITS)}")
+        raise ValueError(f"split: got {split!r}, must be one of {', '.join(SPLITS)}")
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be more than 0 frames per second, got {fps}")
     folder = Path(out)
     if not folder.parent.is_dir():
-        raise ValueError(f"{folder}: {folder.parent} is not a folder; legal is a folder in one that exists")
+        raise ValueError(f"{folder}: {folder.parent} is not a folder; must be a folder in one that exists")
     folder.mkdir(exist_ok=True)
     if (folder / f"{split}.npz").exists():
         raise ValueError(f"{folder / split}.npz: exists already; remove it first, or name another folder")

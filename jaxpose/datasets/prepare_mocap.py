@@ -147,7 +147,7 @@ def split(found: Sequence[Piece], val: Sequence[str]) -> dict[str, list[str]]:
     takes = [piece.labels.name.partition("#")[0] for piece in found]
     subjects = list(dict.fromkeys(piece.labels.subject for piece in found))
     if unknown := [name for name in val if name not in subjects and name not in takes]:
-        raise ValueError(f"--val: got {unknown[0]!r}; legal are subjects, {', '.join(subjects)}, and names of takes")
+        raise ValueError(f"--val: got {unknown[0]!r}; must be subjects, {', '.join(subjects)}, or names of takes")
     held = {p.labels.name for p, take in zip(found, takes, strict=True) if take in val}
     train: list[str] = []
     for subject in (s for s in subjects if s not in val):

@@ -58,7 +58,7 @@ def kind_of(path: FilePath, among: Sequence[type[Data]] = tuple(_KINDS)) -> type
     source = source_of(path)
     legal = [kind for kind in _KINDS if kind in among]
     if not legal:
-        raise ValueError(f"among: got {among}; legal are {', '.join(kind.__name__ for kind in _KINDS)}")
+        raise ValueError(f"among: got {among}; must be one of {', '.join(kind.__name__ for kind in _KINDS)}")
     return next((kind for kind in legal[:-1] if _holds(kind, source)), legal[-1])
 
 
@@ -106,6 +106,6 @@ def read(
     legal = list(inspect.signature(reader).parameters)[1:]
     for name in given:
         if name not in legal:
-            found = f"legal are {', '.join(legal)}" if legal else "none is legal"
+            found = f"must be one of {', '.join(legal)}" if legal else "nothing does"
             raise ValueError(f"{source} holds {words}: {name} does not apply; {found}")
     return reader(source, **given)

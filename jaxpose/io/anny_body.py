@@ -56,7 +56,7 @@ def anny_body(kind: Kind = "smpl") -> Body:
     Arms out, palms down, facing +z, pelvis at the origin; read once in a process. ValueError for another kind.
     """
     if kind not in PARENTS:
-        raise ValueError(f"kind {kind!r} is unknown; legal are {', '.join(PARENTS)}")
+        raise ValueError(f"kind {kind!r} is unknown; must be one of {', '.join(PARENTS)}")
     z = load_arrays(ASSET)
     vertices = z["vertices"].astype(np.float64)
     num, joints = len(vertices), MODEL_JOINTS[kind]
@@ -157,7 +157,7 @@ def anny_betas(
     legal = [name for name in VARIATIONS if name not in ("race", "age")]
     for name, value in phenotypes.items():
         if name not in legal:
-            raise ValueError(f"{name!r} is no phenotype; legal are {', '.join(legal)}")
+            raise ValueError(f"{name!r} is no phenotype; must be one of {', '.join(legal)}")
         _check_range(name, value, 0, 1)
     _check_range("years", years, 0, _YEARS[-1])
     if anny_age is None:
@@ -178,10 +178,10 @@ def anny_betas(
     body = anny_body()
     low, high = np.ptp(np.asarray(body.shape(betas[1:]).vertices)[..., 1], axis=1)
     if not low <= stature <= high:
-        raise ValueError(f"stature: got {stature:g} m; legal for such a person are {low:.2f} to {high:.2f}")
+        raise ValueError(f"stature: got {stature:g} m; must be {low:.2f} to {high:.2f}")
     return betas[1] + (stature - low) / (high - low) * (betas[2] - betas[1])
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise ValueError(f"{name}: got {value:g}; legal are {low:g} to {high:g}")
+        raise ValueError(f"{name}: got {value:g}; must be {low:g} to {high:g}")

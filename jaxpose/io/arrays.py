@@ -8,7 +8,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, Self
 
@@ -26,6 +26,8 @@ _LONGEST_EMPTY = 1 << 20  # an axis of an array without elements
 _LARGEST = 1e9  # millimetres or pixels
 _SLOWEST, _FASTEST = 1e-3, 1e5  # frames per second
 _WIDEST = 100_000  # pixels
+_MOST_SKEWED = 1e-3  # of the entries of R R^T - 1, where R is a rotation with rounded numbers
+UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 _SURROGATES, _LAST_CHARACTER = (0xD800, 0xDFFF), 0x10FFFF
 
 
@@ -96,7 +98,7 @@ def open_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     member = archive.getinfo(name)
     if member.file_size > max(_MOST_RATIO * member.compress_size, _MOST_BYTES):
         found = f"{member.compress_size:,} bytes that become {member.file_size:,}"
-        raise zipfile.BadZipFile(f"{name} has {found}; legal are {_MOST_RATIO} times as many")
+        raise zipfile.BadZipFile(f"{name} has {found}; must be at most {_MOST_RATIO} times as many")
     return archive.open(member)
 
 
@@ -105,7 +107,7 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in headers:
-        raise ValueError(f"version {version} of the .npy format; legal are {', '.join(map(str, headers))}")
+        raise ValueError(f"version {version} of the .npy format; must be one of {', '.join(map(str, headers))}")
     return headers[version](file)
 
 
@@ -115,7 +117,7 @@ def _checked_header(file: IO[bytes], size: int, *, exact: bool) -> tuple[tuple[i
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be loaded: they are pickles")
     if dtype.kind not in _PLAIN:
-        raise ValueError(f"an array of {str(dtype)[:40]}; legal are numbers and text")
+        raise ValueError(f"an array of {str(dtype)[:40]}; must be numbers or text")
     declared, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if declared > there or (exact and declared != there) or min(shape, default=0) < 0:
         raise ValueError(f"{there} bytes for an array {dtype} {list(shape)}; needed {declared}")
@@ -232,3 +234,23 @@ def as_int(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
     if not np.isfinite(number).all() or (number % 1).any() or (abs(number) >= 2**53).any():
         raise ValueError(f"{path}: {what} {number.ravel()[:4].tolist()}; needed whole numbers below 2^53")
     return number.astype(np.int64)
+
+
+def as_rotation(place: FilePath, what: str, value: Any) -> np.ndarray:
+    """Rotation matrices [..., 3, 3] as float64; ValueError for anything else."""
+    R = as_finite(place, what, value)
+    if abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max() > _MOST_SKEWED or (np.linalg.det(R) < 0).any():
+        raise ValueError(f"{place}: {what} is no rotation matrix, got {shown(R.round(3).tolist())}")
+    return R
+
+
+def positions_of(names: Sequence[str], asked: Iterable[str], what: str) -> list[int]:
+    """Positions in `names` of entries given by name or by number from 0; ValueError, opening with `what`, otherwise."""
+    chosen: list[int] = []
+    for part in asked:
+        number = names.index(part) if part in names else int(part) if part.isdecimal() else -1
+        if not 0 <= number < len(names) or number in chosen:
+            allowed = f"0 to {len(names) - 1}, or {', '.join(names)}, once"
+            raise ValueError(f"{what}: got {part!r}; must be one of {allowed}")
+        chosen.append(number)
+    return chosen

@@ -62,7 +62,7 @@ def read_asf(path: FilePath) -> Asf:
             raise ValueError(f"{path}: no section :{needed}, got {', '.join(':' + s for s in sections)}")
     angle = [(place, words[1:]) for place, words in sections.get("units", []) if words[0] == "angle"]
     if angle and angle[0][1] not in (["deg"], ["rad"]):
-        raise ValueError(f"{angle[0][0]}: angle: got {' '.join(angle[0][1])[:40]!r}, legal are deg, rad")
+        raise ValueError(f"{angle[0][0]}: angle: got {' '.join(angle[0][1])[:40]!r}, must be one of deg, rad")
     degrees = not angle or angle[0][1] == ["deg"]
     root, position = _root(path, sections["root"], degrees)
     bones = {"root": root}
@@ -136,7 +136,7 @@ def _sections(path: FilePath) -> dict[str, list[Line]]:
             name = words[0][1:].lower()
             if name not in _SECTIONS:
                 legal = ", ".join(":" + section for section in _SECTIONS)
-                raise ValueError(f"{path}, line {n}: section {words[0][:40]!r}; legal are {legal}")
+                raise ValueError(f"{path}, line {n}: section {words[0][:40]!r}; must be one of {legal}")
             current = sections.setdefault(name, [])
         elif current is None:
             raise ValueError(f"{path}, line {n}: needed a section like :version, got {words[0][:40]!r}")
@@ -213,7 +213,7 @@ def _dofs(place: str, words: list[str]) -> tuple[str, ...]:
     dofs = tuple(word.lower() for word in words)
     for word, dof in zip(words, dofs, strict=True):
         if dof not in _DOFS or dofs.count(dof) > 1:
-            raise ValueError(f"{place}: degree of freedom {word[:40]!r}; legal are {', '.join(_DOFS)}, each once")
+            raise ValueError(f"{place}: degree of freedom {word[:40]!r}; must be one of {', '.join(_DOFS)}, each once")
     return dofs
 
 

@@ -48,7 +48,7 @@ _SMPLX_PICKS = (
 
 @reader("file of a body model")
 def load_body(path: FilePath) -> Body:
-    """The body of a published file or one of `save_body`, .npz or .pkl; ValueError names file, key and what is legal.
+    """The body of a published file or one of `save_body`, .npz or .pkl; ValueError names file, key and what is needed.
 
     All shape directions are kept; `Body.shape` accepts fewer betas, at the cost of all.
     """
@@ -202,7 +202,7 @@ def _dense_matrix(key: str, matrix: _Sparse) -> np.ndarray:
 
 
 def _fault(path: Any, key: str, found: Any, legal: str) -> ValueError:
-    return ValueError(f"{path}, {key}: found {found}; legal is {legal}")
+    return ValueError(f"{path}, {key}: found {found}; must be {legal}")
 
 
 def _kind_of(path: Any, tables: Mapping[str, np.ndarray]) -> Kind:

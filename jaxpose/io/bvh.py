@@ -199,7 +199,7 @@ def _channels(words: _Words) -> tuple[str, ...]:
         raise ValueError(f"{place}: needed CHANNELS, their number and as many names, got {' '.join([count, *found])}")
     for name, word in zip(names, found, strict=True):
         if name not in CHANNELS or names.count(name) > 1:
-            raise ValueError(f"{place}: channel {word[:40]!r}; legal are {', '.join(CHANNELS)}, each once")
+            raise ValueError(f"{place}: channel {word[:40]!r}; must be one of {', '.join(CHANNELS)}, each once")
     return names
 
 
@@ -242,7 +242,7 @@ def _check_motion(
 ) -> None:
     num, frames = len(names), len(root)
     if unit not in _METRES:
-        raise ValueError(f"unit: got {unit!r}, legal are {', '.join(_METRES)}")
+        raise ValueError(f"unit: got {unit!r}, must be one of {', '.join(_METRES)}")
     if len(set(names)) != num or any(not str(name).strip() or set(name) & set("{}\n\r") for name in names):
         raise ValueError(f"names: needed distinct names without braces, got {tuple(names)}")
     if len(parents) != num or list(parents)[:1] != [-1] or any(not 0 <= p < j for j, p in enumerate(parents) if j):

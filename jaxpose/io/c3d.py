@@ -116,7 +116,7 @@ def read_c3d(path: FilePath) -> Markers:
 def _form(data: bytes) -> _Form:
     processor = data[_BLOCK * (data[0] - 1) + 3]
     if processor not in _PROCESSORS:
-        raise ValueError(f"processor type {processor}; legal are {', '.join(map(str, _PROCESSORS))}")
+        raise ValueError(f"processor type {processor}; must be one of {', '.join(map(str, _PROCESSORS))}")
     return _PROCESSORS[processor]
 
 
@@ -148,7 +148,7 @@ def _parameters(data: bytes, form: _Form) -> dict[str, Any]:
 
 def _values(data: bytes, at: int, kind: int, axes: tuple[int, ...], form: _Form) -> Any:
     if kind not in (-1, 1, 2, 4):
-        raise ValueError(f"a parameter of type {kind}; legal are -1, 1, 2, 4")
+        raise ValueError(f"a parameter of type {kind}; must be one of -1, 1, 2, 4")
     values = _numbers(data, at, math.prod(axes), abs(kind), form)
     if kind != -1:
         return values

@@ -31,11 +31,10 @@ import numpy as np
 from jaxpose.base import Camera
 from jaxpose.files import FilePath
 from jaxpose.geometry.camera import check_intrinsics
-from jaxpose.io.arrays import Source, as_finite, as_size, source_of
+from jaxpose.io.arrays import UNITS, Source, as_finite, as_rotation, as_size, positions_of, source_of
 from jaxpose.io.take import rotation_matrices
 from jaxpose.reading import reader
 
-UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 _FARTHEST = 100.0  # metres between cameras, or from one to the origin: beyond it numbers are taken as millimetres
 _SUBPIXEL = 64.0  # Qualisys: parts of a pixel
 _OTHER_LENSES = ("fisheye", "equidistant", "kannala_brandt", "omnidir")
@@ -70,10 +69,10 @@ def read_calibration(path: FilePath, *, unit: str | None = None) -> Calibration:
     """The cameras of a calibration file, or of a folder of OpenCV's files, in the file's order.
 
     unit: of lengths, "m", "cm" or "mm"; None: the format's; where it has none, millimetres if cameras are 100 or more
-    apart, else metres. ValueError names the file and camera, what was found and what is legal.
+    apart, else metres. ValueError names the file and camera, what was found and what is needed.
     """
     if unit is not None and unit not in UNITS:
-        raise ValueError(f"unit of the calibration: got {unit!r}; legal are {', '.join(UNITS)}")
+        raise ValueError(f"unit of the calibration: got {unit!r}; must be one of {', '.join(UNITS)}")
     path = Path(path)
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".yml", ".yaml", ".xml"))
@@ -96,16 +95,9 @@ def read_calibration(path: FilePath, *, unit: str | None = None) -> Calibration:
 
 def select(calibration: Calibration, asked: Iterable[str], what: str = "--cameras") -> Calibration:
     """The cameras of these names or numbers (from 0), in this order; ValueError, opening with `what`, otherwise."""
-    names, chosen = calibration.names, []
-    for part in asked:
-        number = names.index(part) if part in names else int(part) if part.isdecimal() else -1
-        if not 0 <= number < len(names) or number in chosen:
-            legal = f"0 to {len(names) - 1}, or {', '.join(names)}, once"
-            raise ValueError(f"{what}: got {part!r}; legal are {legal}")
-        chosen.append(number)
-    return calibration._replace(
-        names=tuple(names[c] for c in chosen), cameras=tuple(calibration.cameras[c] for c in chosen)
-    )
+    chosen = positions_of(calibration.names, asked, what)
+    names, cameras = calibration.names, calibration.cameras
+    return calibration._replace(names=tuple(names[c] for c in chosen), cameras=tuple(cameras[c] for c in chosen))
 
 
 def stacked(cameras: Iterable[Camera]) -> Camera:
@@ -147,7 +139,7 @@ def _read(source: Source) -> tuple[list[_Raw], str, str | None]:
         content = tomllib.loads(source.text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         kinds = "TOML (Pose2Sim, Anipose), Qualisys XML, and OpenCV YAML or XML"
-        raise ValueError(f"{source}: no calibration file; legal are {kinds} ({error})") from None
+        raise ValueError(f"{source}: no calibration file; must be one of {kinds} ({error})") from None
     tables = {key: value for key, value in content.items() if isinstance(value, dict) and "matrix" in value}
     if not tables:
         raise ValueError(f"{source}: TOML without a table of a camera (matrix, distortions, rotation, translation)")
@@ -185,7 +177,7 @@ def _qualisys(source: Source, camera: ElementTree.Element) -> _Raw:
     matrix = [[lens[0], lens[4], lens[2] - left], [0, lens[1], lens[3] - top], [0, 0, 1]]
     bent = numbers("intrinsic", *(f"radialDistortion{k}" for k in "123"), *(f"tangentalDistortion{k}" for k in "12"))
     axes = numbers("transform", *(f"r{i}{j}" for i in "123" for j in "123")).reshape(3, 3)
-    R = np.diag([1.0, -1.0, -1.0]) @ _rotation(source.path, name, axes)
+    R = np.diag([1.0, -1.0, -1.0]) @ as_rotation(f"{source}: camera {name}", "rotation", axes)
     t = -R @ numbers("transform", "x", "y", "z")
     return _Raw(name, matrix, bent[[0, 1, 3, 4, 2]], R, t, (round(right - left) + 1, round(bottom - top) + 1))
 
@@ -284,13 +276,7 @@ def _placed(path: Path, name: str, rotation: Any, translation: Any) -> tuple[Any
         found = f"{list(rotation.shape)} and {list(t.shape)}"
         raise ValueError(f"{path}: camera {name}: rotation and translation are {found}; needed [3] or [3, 3], and [3]")
     R = rotation_matrices(rotation.ravel()) if rotation.size == 3 else rotation.reshape(3, 3)
-    return _rotation(path, name, R), t
-
-
-def _rotation(path: Path, name: str, R: np.ndarray) -> np.ndarray:
-    if abs(R @ R.T - np.eye(3)).max() > 1e-3 or np.linalg.det(R) < 0:
-        raise ValueError(f"{path}: camera {name}: its rotation is no rotation matrix, got {R.round(3).tolist()}")
-    return R
+    return as_rotation(f"{path}: camera {name}", "rotation", R), t
 
 
 def _camera(path: Path, raw: _Raw, metres: float) -> Camera:
@@ -335,5 +321,5 @@ def _size(path: Path, name: str, size: np.ndarray) -> tuple[int, int]:
 
 
 def _lens(path: Path, name: str, found: str) -> str:
-    legal = "legal is OpenCV's k1, k2, p1, p2, k3"
+    legal = "must be OpenCV's k1, k2, p1, p2, k3"
     return f"{path}: camera {name} has {found}, and {legal}; undistort the images with the tool that made the file"

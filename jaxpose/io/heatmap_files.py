@@ -62,15 +62,15 @@ def read_heatmaps(
 
     skeleton: the joint set where the file leaves it open. image_size: width, height in pixels; needed where the file
     has none, and where both are given they must agree. missing: the treatment of maps of zeros, see `check_heatmaps`.
-    Errors: ValueError naming the file, what it has and what is legal.
+    Errors: ValueError naming the file, what it has and what is needed.
     """
     source = source_of(path)
     if source.suffix not in (".npz", ".npy"):
-        raise ValueError(f"{source}: suffix {source.path.suffix!r}; legal are .npz and .npy")
+        raise ValueError(f"{source}: suffix {source.path.suffix!r}; must be .npz or .npy")
     path, arrays = source.path, source.arrays
     maps = source.array if source.suffix == ".npy" else arrays.having("heatmaps")["heatmaps"]
     if maps.dtype.kind in "iu" and maps.dtype != np.uint8:
-        raise ValueError(f"{path}: heatmaps of type {maps.dtype}; legal are uint8 and floats")
+        raise ValueError(f"{path}: heatmaps of type {maps.dtype}; must be uint8 or floats")
     check_heatmaps(maps, f"{path}: heatmaps", missing)
     num = len(maps)
     found = keys.read_image_size(path, arrays)
@@ -80,8 +80,7 @@ def read_heatmaps(
     if size is None:
         raise ValueError(f"{path}: it has no image_size common to all rows; needed width, height in pixels")
     names = keys.read_joint_names(path, arrays)
-    table = keys.Table(np.empty((0, maps.shape[1], 3)), keys.ARRAY_LAYOUTS, (), joints=names)
-    joint_set, columns = choose_joints(path, table, skeleton)
+    joint_set, columns = choose_joints(path, maps.shape[1], names, skeleton, keys.ARRAY_LAYOUTS)
     if -1 in columns:
         raise ValueError(
             f"{path}: no map of {joint_set.joints[columns.index(-1)]}; needed all joints of {joint_set.name}"

@@ -50,7 +50,7 @@ class Table(NamedTuple):
     """The N detections of a file, before the keypoint axis is matched to a skeleton.
 
     values: [N, K, 3] x, y, confidence as found. frame, person: [N] int, None where the file has none.
-    joints: [K] names where the file has them; else `layouts` are the legal meanings of K keypoints.
+    joints: [K] names where the file has them; else `layouts` are the possible meanings of K keypoints.
     intrinsics: [N, 4] fx, fy, cx, cy. image_size: width, height.
     """
 
@@ -111,7 +111,7 @@ def _table(path: Source, arrays: Arrays) -> Table:
 def with_confidence(path: FilePath, keypoints: np.ndarray, confidence: np.ndarray | None = None) -> np.ndarray:
     """Keypoints [..., J, 2|3], confidence [..., J] or None -> [..., J, 3] float64; without one, 1, or 0 at (0, 0)."""
     if keypoints.ndim not in (2, 3, 4) or keypoints.shape[-1] not in (2, 3) or 0 in keypoints.shape[1:]:
-        raise ValueError(f"{path}: keypoints are {list(keypoints.shape)}; legal are [N, J, 2] and [N, J, 3]")
+        raise ValueError(f"{path}: keypoints are {list(keypoints.shape)}; must be [N, J, 2] or [N, J, 3]")
     keypoints = as_float(path, "keypoints", keypoints)
     if confidence is None:
         seen = (keypoints[..., :2] != 0).any(-1, keepdims=True)
@@ -159,7 +159,7 @@ def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | No
         value = value[..., [0, 1, 0, 1], [0, 1, 2, 2]]
     if value.shape not in ((4,), (num, 4)):
         legal = f"fx, fy, cx, cy as [4] or [{num}, 4], or a matrix as [3, 3] or [{num}, 3, 3]"
-        raise ValueError(f"{path}: intrinsics are {list(value.shape)}; legal are {legal}")
+        raise ValueError(f"{path}: intrinsics are {list(value.shape)}; must be one of {legal}")
     bad = (value[..., :2] <= 0).any(-1)
     if bad.any():
         found = value.reshape(-1, 4)[np.argmax(bad)].tolist()
@@ -174,7 +174,7 @@ def read_joint_names(path: FilePath, arrays: Arrays) -> tuple[str, ...] | None:
         return None
     name = str(arrays["skeleton"])
     if name not in SKELETONS:
-        raise ValueError(f"{path}: skeleton {name!r}; legal are {sorted(SKELETONS)}")
+        raise ValueError(f"{path}: skeleton {name!r}; must be one of {sorted(SKELETONS)}")
     return SKELETONS[name].joints
 
 
@@ -202,7 +202,7 @@ class Columns:
         wrong = (needed - set(self.header)) | (set(self.header) - legal)
         if not self.joints or wrong or len(set(self.header)) < len(self.header):
             raise ValueError(
-                f"{source}: header {self.header[:5]}..., wrong or missing {sorted(wrong)[:5]}; legal are "
+                f"{source}: header {self.header[:5]}..., wrong or missing {sorted(wrong)[:5]}; must be "
                 f"{', '.join(others)} and, for every joint, <joint>_{', _'.join(axes)} and _{' or _'.join(marks)}, once"
             )
         self._place = {name: k for k, name in enumerate(self.header)}
@@ -241,7 +241,7 @@ def read_keypoint_csv(source: Source, skeleton: Skeleton | None = None) -> Table
     columns = Columns(source, "xy", ("confidence",), ("frame", "person", "image"))
     count = sum(name.endswith("_confidence") for name in columns.header)
     if count not in (0, len(columns.joints)):
-        raise ValueError(f"{source}: {count} confidences of {len(columns.joints)} joints; legal are all or none")
+        raise ValueError(f"{source}: {count} confidences of {len(columns.joints)} joints; must be all or none")
     axes = ("x", "y", "confidence")[: 3 if count else 2]
     values = columns.numbers([f"{joint}_{axis}" for joint in columns.joints for axis in axes])
     keypoints = values.reshape(len(values), -1, len(axes))
@@ -255,7 +255,7 @@ def _bare(source: Source, cells: np.ndarray, skeleton: Skeleton | None) -> Table
     if len(shapes) != 1:
         found = " or ".join(f"{j} joints x {d}" for j, d in shapes) or "no whole number of joints of a known joint set"
         raise ValueError(
-            f"{source}: rows of {width} numbers are {found}; legal are 2 or 3 for each of {sorted(sizes)} "
+            f"{source}: rows of {width} numbers are {found}; must be 2 or 3 for each of {sorted(sizes)} "
             "joints (name the skeleton, or add a header of joint names)"
         )
     return _table(source, {"keypoints": cells.reshape(len(cells), *shapes[0])})

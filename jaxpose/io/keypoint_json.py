@@ -167,7 +167,7 @@ def _rows(file: Path, content: Any, format: str | None) -> list[Row]:
 
 
 def _layouts(content: Any) -> tuple[Layout, ...]:
-    """The legal meanings of K keypoints; where MMPose names its keypoints, 17 of them need not be COCO's."""
+    """The possible meanings of K keypoints; where MMPose names its keypoints, 17 of them need not be COCO's."""
     meta = content.get("meta_info") if isinstance(content, dict) else None
     names = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
     if isinstance(names, dict) and [names.get(str(i)) for i in range(17)] != list(COCO_17.joints):

@@ -8,6 +8,7 @@ The formats are described in `keypoint_json` (COCO, OpenPose, MMPose, AlphaPose)
 - a joint with confidence 0 is at (0, 0).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 from jaxpose.io.arrays import Source, source_of
-from jaxpose.io.keypoint_arrays import Table, read_keypoint_csv, read_npy, read_npz
+from jaxpose.io.keypoint_arrays import Layout, Table, read_keypoint_csv, read_npy, read_npz
 from jaxpose.io.keypoint_json import FORMATS, holds_people, read_json
 from jaxpose.reading import reader, shown
 
@@ -59,7 +60,7 @@ def read_keypoints(
     skeleton: the joint set, where the file leaves it open (17 joints without names: Human3.6M, COCO or 3DHP).
     format: a key of `keypoint_json.FORMATS`, "npz", "npy" or "csv"; None: detected by suffix and content.
     camera: name of one camera, for an `.npz` that holds several. ValueError names the file, what it has and what is
-    legal, also for normalised coordinates and a joint set that is not determined.
+    needed, also for normalised coordinates and a joint set that is not determined.
     """
     source = source_of(path)
     path = source.path
@@ -83,10 +84,9 @@ def read_frame(source: Source, *, skeleton: Skeleton | None = None, format: str 
 
 
 def _of_table(path: Path, table: Table, skeleton: Skeleton | None) -> Keypoints:
-    skeleton, columns = choose_joints(path, table, skeleton)
+    skeleton, columns = choose_joints(path, table.values.shape[1], table.joints, skeleton, table.layouts)
     with np.errstate(over="ignore"):
-        unnamed = np.full_like(table.values[:, :1], np.nan)  # what a column of -1 takes
-        values = np.concatenate([table.values, unnamed], 1)[:, columns].astype(np.float32)
+        values = with_unnamed(table.values)[:, columns].astype(np.float32)
     finite = np.isfinite(values).all(-1)
     confidence = np.where(finite, np.clip(values[..., 2], 0, 1), 0)
     xy = np.where(confidence[..., None] > 0, values[..., :2], 0)
@@ -121,9 +121,9 @@ def _read_table(source: Source, skeleton: Skeleton | None, format: str | None, c
     if format is None:
         format = "json" if path.is_dir() else path.suffix.lower().removeprefix(".")
         if format not in ("json", *_ARRAY_FORMATS):
-            raise ValueError(f"{path}: suffix {path.suffix!r}; legal are a folder, .json, .npz, .npy and .csv")
+            raise ValueError(f"{path}: suffix {path.suffix!r}; must be a folder, .json, .npz, .npy or .csv")
     if format not in ("json", *FORMATS, *_ARRAY_FORMATS):
-        raise ValueError(f"format: {format!r}; legal are {[*FORMATS, *_ARRAY_FORMATS]}")
+        raise ValueError(f"format: {format!r}; must be one of {[*FORMATS, *_ARRAY_FORMATS]}")
     if camera is not None and format != "npz":
         raise ValueError(f"camera: {camera!r}, but {path} is {format}; only .npz files hold several cameras")
     if path.is_file() and path.stat().st_size == 0:
@@ -140,28 +140,37 @@ def _read_table(source: Source, skeleton: Skeleton | None, format: str | None, c
     return read_json(source, None if format == "json" else format)
 
 
-def choose_joints(path: Path, table: Table, given: Skeleton | None) -> tuple[Skeleton, list[int]]:
-    """The skeleton, and for each of its joints which keypoint of the file it is, -1 where the file lacks it."""
-    num = table.values.shape[1]
-    if table.joints is not None:
-        return _joint_set_by_name(path, table.joints, num, given)
+def with_unnamed(values: np.ndarray) -> np.ndarray:
+    """Values [N, K, D] with a last column of NaN, which the column -1 of `choose_joints` takes."""
+    return np.concatenate([values, np.full_like(values[:, :1], np.nan)], 1)
+
+
+def choose_joints(
+    path: Path, num: int, names: tuple[str, ...] | None, given: Skeleton | None, layouts: Sequence[Layout]
+) -> tuple[Skeleton, list[int]]:
+    """The skeleton, and for each of its joints its position among the `num` of the file, -1 where the file lacks it.
+
+    names: of the file's joints, where it has them. layouts: possible meanings of joints without names.
+    """
+    if names is not None:
+        return _joint_set_by_name(path, names, num, given)
     if given and len(given.joints) == num:
         return given, list(range(num))
-    legal = [x for x in table.layouts if x.num_keypoints == num and given in (None, x.skeleton)]
-    if len(legal) == 1:
-        return legal[0].skeleton, list(legal[0].columns)
+    fitting = [x for x in layouts if x.num_keypoints == num and given in (None, x.skeleton)]
+    if len(fitting) == 1:
+        return fitting[0].skeleton, list(fitting[0].columns)
     if given:
-        raise ValueError(f"{path}: {num} keypoints per person; the skeleton {given.name} has {len(given.joints)}")
-    could = " or ".join(x.skeleton.name for x in legal) or "no joint set of this format"
-    counts = sorted({x.num_keypoints for x in table.layouts})
-    raise ValueError(f"{path}: {num} keypoints are {could}; known counts are {counts}: name the skeleton")
+        raise ValueError(f"{path}: {num} joints per person; the skeleton {given.name} has {len(given.joints)}")
+    could = " or ".join(x.skeleton.name for x in fitting) or "no joint set of this format"
+    counts = sorted({x.num_keypoints for x in layouts})
+    raise ValueError(f"{path}: {num} joints without names are {could}; known counts are {counts}: name the skeleton")
 
 
 def _joint_set_by_name(
     path: Path, names: tuple[str, ...], num: int, given: Skeleton | None
 ) -> tuple[Skeleton, list[int]]:
     if len(names) != num or len(set(names)) != num:
-        raise ValueError(f"{path}: {len(set(names))} distinct joint names for {num} keypoints")
+        raise ValueError(f"{path}: {len(set(names))} distinct joint names for {num} joints")
     known = sorted((s for s in SKELETONS.values() if set(s.joints) >= set(names)), key=lambda s: len(s.joints))
     if not known and not given:
         raise ValueError(f"{path}: joints {shown(names)} are none of {list(SKELETONS)}: name the skeleton")

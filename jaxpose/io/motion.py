@@ -80,7 +80,7 @@ def read_motion(
         skeleton = asf_beside(path) if asf is None else asf
         return check_motion(motion_from_amc(path, skeleton, fps=120.0 if fps is None else fps), path, missing)
     if suffix not in (".npy", ".npz"):
-        raise ValueError(f"{path}: no motion known by {suffix!r}; legal are .npz, .npy, .bvh and .amc")
+        raise ValueError(f"{path}: no motion known by {suffix!r}; must be .npz, .npy, .bvh or .amc")
     arrays = _load(source)
     motion = _motion(path, arrays, fps, up, pelvis)
     return check_motion(motion, path, missing, max_turns=1 if "" in arrays else 2)
@@ -139,7 +139,7 @@ def _motion(path: FilePath, z: dict[str, np.ndarray], fps: float | None, up: str
         notes.append(f"assumed {rate:g} frames per second, the file does not say")
     up = str(z["up"]) if "up" in z else up or ("y" if "" in z else "z")
     if up not in ("y", "z"):
-        raise ValueError(f"up: got {up!r}, legal are 'y' and 'z'")
+        raise ValueError(f"up: got {up!r}, must be 'y' or 'z'")
     transl, in_pelvis = _positions(z, len(body), pelvis)
     if not in_pelvis:
         notes.append("positions are those of the model's origin, not of the pelvis")
@@ -171,7 +171,7 @@ def _split(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2 or array.shape[1] not in WIDTHS or array.dtype.kind not in "fiu":
         legal = "; ".join(f"{width} ({said})" for width, (said, _) in WIDTHS.items())
-        raise ValueError(f"an array of {array.dtype} {shape}; legal are numbers [F, width] with width {legal}")
+        raise ValueError(f"an array of {array.dtype} {shape}; must be numbers [F, width] with width {legal}")
     said, has_root = WIDTHS[array.shape[1]]
     values = array.astype(np.float32)
     root = values[:, :3] if has_root else np.zeros((len(values), 3), np.float32)

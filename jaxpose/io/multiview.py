@@ -17,7 +17,7 @@ from jaxpose.base import Camera
 from jaxpose.files import FilePath
 from jaxpose.geometry.axes import check_up
 from jaxpose.geometry.body_joints import POINT_SETS
-from jaxpose.io.arrays import Source, as_finite, as_float, source_of
+from jaxpose.io.arrays import Source, as_finite, as_float, as_rotation, positions_of, source_of
 from jaxpose.io.keypoint_arrays import read_fps, read_intrinsics, read_per_row
 from jaxpose.reading import reader
 
@@ -63,7 +63,7 @@ def read_multiview(
 
     points: the set of body points that the K are, where their number leaves it open. up: overrules the file's.
     cameras: names or numbers (from 0) of those to read; None: all. min_confidence: keypoints below it are not seen.
-    ValueError names the file and key, or the argument (as a flag), what was found and what is legal.
+    ValueError names the file and key, or the argument (as a flag), what was found and what is needed.
     """
     source = source_of(path)
     z = source.arrays.having("keypoints", "K", "R", "t")
@@ -74,7 +74,7 @@ def read_multiview(
     names = z["camera"].astype(str).tolist() if "camera" in z else [str(c) for c in range(num_cameras)]
     if len(names) != num_cameras:
         raise ValueError(f"{source}: {len(names)} names of {num_cameras} cameras; needed as many")
-    chosen = _chosen(cameras, names)
+    chosen = list(range(num_cameras)) if cameras is None else positions_of(names, cameras, "--cameras")
     frame = read_per_row(source, z, "frame", num)
     found = _point_set(source, z, keypoints.shape[2], points)
     confidence = keypoints[..., 2] if keypoints.shape[-1] == 3 else np.ones(keypoints.shape[:-1])
@@ -98,9 +98,7 @@ def _calibration(source: Source, z: Mapping[str, np.ndarray], num: int, chosen: 
     for key, shape in {"K": (num, 3, 3), "R": (num, 3, 3), "t": (num, 3)}.items():
         if z[key].shape != shape:
             raise ValueError(f"{source}: {key} is {list(z[key].shape)}; needed {list(shape)} for {num} cameras")
-    R, t = (as_finite(source, key, z[key]) for key in ("R", "t"))
-    if abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max() > 1e-3 or (np.linalg.det(R) < 0).any():
-        raise ValueError(f"{source}: R holds a matrix that is no rotation")
+    R, t = as_rotation(source, "R", z["R"]), as_finite(source, "t", z["t"])
     intrinsics = read_intrinsics(source, {"K": z["K"]}, num)
     assert intrinsics is not None
     distortion = None
@@ -121,15 +119,5 @@ def _point_set(source: Source, z: Mapping[str, np.ndarray], num: int, given: str
             return name
     raise ValueError(
         f"{source}: {num} keypoints{'' if names is None else ' ' + ', '.join(names[:3]) + ', ...'} are not, in this "
-        f"order, {given or 'a set of body points'}; legal are {', '.join(POINT_SETS)} (--points)"
+        f"order, {given or 'a set of body points'}; must be one of {', '.join(POINT_SETS)} (--points)"
     )
-
-
-def _chosen(asked: Sequence[str] | None, names: list[str]) -> list[int]:
-    chosen: list[int] = [] if asked is not None else list(range(len(names)))
-    for part in asked or ():
-        number = names.index(part) if part in names else int(part) if part.isdecimal() else -1
-        if not 0 <= number < len(names) or number in chosen:
-            raise ValueError(f"--cameras: got {part!r}; legal are 0 to {len(names) - 1}, or {', '.join(names)}, once")
-        chosen.append(number)
-    return chosen

@@ -26,20 +26,22 @@ from jaxpose.geometry.axes import check_up, from_camera, to_camera, uprightness
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, known_points, point_set_of
 from jaxpose.geometry.joint_sets import convert_joints
-from jaxpose.geometry.skeleton import BODY_25, H36M_17, SKELETONS, Skeleton
-from jaxpose.io.arrays import Source, as_float, source_of, text_array
+from jaxpose.geometry.skeleton import BODY_25, H36M_17, Skeleton
+from jaxpose.io.arrays import UNITS, Source, as_float, source_of, text_array
 from jaxpose.io.c3d import read_c3d
-from jaxpose.io.keypoint_arrays import Columns, read_fps, read_joint_names, read_per_row
+from jaxpose.io.keypoint_arrays import ARRAY_LAYOUTS, Columns, read_fps, read_joint_names, read_per_row
+from jaxpose.io.keypoints import choose_joints, with_unnamed
 from jaxpose.io.markers import joints_of_markers
 from jaxpose.io.trc import read_trc
 from jaxpose.reading import check_growth, reader
 
-UNITS = {"m": 1.0, "mm": 1e-3, "cm": 1e-2}
 _CLEARLY_UPRIGHT = 0.7  # mean height of unit trunks: of 683 takes of shared/data/mocap 50 have less (floor, acrobatics)
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
 _KEYS = ("joints3d", "joints_world", "mean", "samples", "joints_cam")
 _CONFIDENCES = ("confidence", "visible")
 _FARTHEST = 1e9  # of any unit: what is farther is no place
+# 17 joints without names are Human3.6M's
+_LAYOUTS = tuple(x for x in ARRAY_LAYOUTS if x.num_keypoints != 17 or x.skeleton is H36M_17)
 LEAST_POINTS = 3  # what places a body
 
 
@@ -81,27 +83,26 @@ def read_poses3d(
     skeleton: the joint set; None: determined by the names, else by the number of joints (17 without names: Human3.6M).
     up: "-y", "y" or "z", the axis that points up; None: as in the file, else as heads stand over hips, else "-y".
     unit: "m", "cm" or "mm"; None: as in the file, else "m".
-    ValueError names the file, what it has and what is legal, also for people smaller or larger than any person.
+    ValueError names the file, what it has and what is needed, also for people smaller or larger than any person.
     """
     source = source_of(path)
     if not source.path.is_file():
         raise ValueError(f"{source}: no such file")
     if source.suffix not in _READERS:
-        raise ValueError(f"{source}: suffix {source.path.suffix!r}; legal for 3D joints are {', '.join(_READERS)}")
+        raise ValueError(f"{source}: suffix {source.path.suffix!r}; must be one of {', '.join(_READERS)}")
     arrays = _READERS[source.suffix](source)
     values = _values(source, arrays)
     num, names = len(values), read_joint_names(source, arrays)
     frame, person = (read_per_row(source, arrays, name, num) for name in ("frame", "person"))
     fps, unit = read_fps(source, arrays), unit or str(arrays.get("unit", "m"))
     if unit not in UNITS:
-        raise ValueError(f"{source}: unit (--unit): got {unit!r}; legal are {', '.join(UNITS)}")
-    skeleton, columns = _joint_set(source.path, values.shape[1], names, skeleton)
-    values = np.where(abs(values) <= _FARTHEST, values, np.nan)
+        raise ValueError(f"{source}: unit (--unit): got {unit!r}; must be one of {', '.join(UNITS)}")
+    skeleton, columns = choose_joints(source.path, values.shape[1], names, skeleton, _LAYOUTS)
+    values = with_unnamed(np.where(abs(values) <= _FARTHEST, values, np.nan))[:, columns]
     seen = np.isfinite(values).all(-1)
     if not seen.any():
         raise ValueError(f"{source}: all joints are missing (NaN, null or confidence 0); needed at least one")
-    joints = np.full((num, len(skeleton.joints), 3), np.nan)
-    joints[:, columns] = np.where(seen[..., None], values, np.nan) * UNITS[unit]
+    joints = np.where(seen[..., None], values, np.nan) * UNITS[unit]
     frame = np.arange(num) if frame is None else frame
     person = np.zeros(num, np.int64) if person is None else person
     ignored = tuple(arrays.get("ignored", np.zeros(0, np.str_)).astype(str).ravel().tolist())
@@ -131,7 +132,7 @@ def read_body_points(
         xyz = np.where(sure[..., None] > 0, moved, np.nan)
     unknown = [part for part in only or () if part not in POINT_SETS[name]]
     if unknown:
-        raise ValueError(f"--only: got {unknown[0]!r}; legal are {', '.join(POINT_SETS[name])}")
+        raise ValueError(f"--only: got {unknown[0]!r}; must be one of {', '.join(POINT_SETS[name])}")
     keep = known_points(body, name) & (only is None or np.isin(np.array(POINT_SETS[name]), list(only)))
     xyz = np.where(keep[:, None], xyz, np.nan).astype(np.float32)
     finite = np.isfinite(xyz).all(-1)
@@ -191,7 +192,7 @@ def _read_npy(source: Source) -> dict[str, np.ndarray]:
     values = as_float(source, "joints", source.array)
     values = values[None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[-1] not in (3, 4):
-        raise ValueError(f"{source}: joints are {list(values.shape)}; legal are [N, J, 3] and [N, J, 4]")
+        raise ValueError(f"{source}: joints are {list(values.shape)}; must be [N, J, 3] or [N, J, 4]")
     return {"joints3d": values[..., :3]} | ({"confidence": values[..., 3]} if values.shape[-1] == 4 else {})
 
 
@@ -283,25 +284,3 @@ def _check_sizes(path: Path, poses: Poses3D) -> None:
             f"{path}: frame {poses.frame[row]}, person {poses.person[row]} is {extent[row]:.3g} metres large, read "
             f"as {poses.unit}; a person is {_SMALLEST} to {_LARGEST} m: try --unit {other}"
         )
-
-
-def _joint_set(
-    path: Path, num: int, names: tuple[str, ...] | None, given: Skeleton | None
-) -> tuple[Skeleton, list[int]]:
-    """The skeleton, and which of its joints each of the `num` columns of the file is."""
-    sets = [given] if given else list(SKELETONS.values())
-    if names is None:
-        legal = [s for s in sets if len(s.joints) == num]
-        legal = [H36M_17] if H36M_17 in legal else legal
-        if len(legal) != 1:
-            found = " or ".join(s.name for s in legal) or f"none of {[s.name for s in sets]}"
-            raise ValueError(f"{path}: {num} joints without names are {found}: name the skeleton (--skeleton)")
-        return legal[0], list(range(num))
-    if len(names) != num or len(set(names)) != num:
-        raise ValueError(f"{path}: {len(set(names))} distinct joint names for {num} joints")
-    fitting = [s for s in sets if set(names) <= set(s.joints)]
-    if not fitting:
-        unknown = sorted(set(names) - {joint for s in sets for joint in s.joints}) or list(names)
-        raise ValueError(f"{path}: no joint set has the joints {unknown}; known are {[s.name for s in sets]}")
-    skeleton = min(fitting, key=lambda s: len(s.joints))
-    return skeleton, [skeleton.joints.index(name) for name in names]

@@ -37,7 +37,7 @@ def check_motion(
     AMASS exceed one turn slightly (6.9 rad; spec/dposer.md 3), angles in degrees exceed two.
     """
     if missing not in ("error", "drop", "keep"):
-        raise ValueError(f"missing: got {missing!r}, legal are 'error', 'drop' and 'keep'")
+        raise ValueError(f"missing: got {missing!r}, must be one of 'error', 'drop', 'keep'")
     if not len(motion.body_pose):
         raise ValueError(f"{name}: holds no frames; needed at least one")
     if not (np.isfinite(motion.fps) and motion.fps > 0):
@@ -61,7 +61,7 @@ def check_motion(
     if angle.max() > max_angle + 1e-4:  # rounding in a file
         frame, joint = np.unravel_index(angle.argmax(), angle.shape)
         said = f"frame {frame}, joint {SMPL_22.joints[joint]!r}: a rotation by {angle[frame, joint]:.1f} rad"
-        raise ValueError(f"{name}: {said}; legal are {max_angle:.4g} at most: are these degrees?")
+        raise ValueError(f"{name}: {said}; must be at most {max_angle:.4g}: are these degrees?")
     return motion
 
 

@@ -54,7 +54,7 @@ def flavour_of_map(joint_map: Mapping[str, str], names: Sequence[str]) -> Flavou
         if source not in names:
             raise ValueError(f"joint map: no joint {source!r}; the skeleton has {', '.join(names)}")
         if target not in SMPL_22.joints:
-            raise ValueError(f"joint map: {source!r} to {target!r}; legal are {', '.join(SMPL_22.joints)}")
+            raise ValueError(f"joint map: {source!r} to {target!r}; must be one of {', '.join(SMPL_22.joints)}")
     missing = [joint for joint in NEEDED if joint not in joint_map.values()]
     if missing or len(set(joint_map.values())) != len(joint_map):
         said = f"lacks {', '.join(missing)}" if missing else "gives a joint twice"

@@ -133,7 +133,7 @@ def test_a_broken_file_is_left_out_and_named(root, tmp_path):
 
 
 def test_faults_are_named(root, tmp_path):
-    with pytest.raises(ValueError, match="split: got 'val', legal are train, valid, test"):
+    with pytest.raises(ValueError, match="split: got 'val', must be one of train, valid, test"):
         run(root, "val", tmp_path / "out")
     with pytest.raises(ValueError, match=r"no sequences of KIT; .*'ACCAD', 'HumanEva', 'MPI_mosh'"):
         run(root, "train", tmp_path / "out", subsets=("ACCAD", "KIT"))

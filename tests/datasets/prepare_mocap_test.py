@@ -135,7 +135,7 @@ def test_takes_of_a_subject_may_be_for_validation():
     found = [Piece(Labels(name, subject, "", ""), take) for name, subject in names]
     assert split(found, ["a/2"]) == {"train": ["a/1", "b"], "val": ["a/2#0", "a/2#1"]}
     assert split(found, []) == {"train": ["a", "b"], "val": []}
-    with pytest.raises(ValueError, match="--val: got 'c'; legal are subjects, a, b"):
+    with pytest.raises(ValueError, match="--val: got 'c'; must be subjects, a, b"):
         split(found, ["c"])
     with pytest.raises(ValueError, match="needed something to train on"):
         split(found, ["a", "b"])

@@ -23,7 +23,7 @@ def test_actions_weigh_alike_and_empty_ones_are_named():
     assert got.per_action == {"Directions": 2.0, "Greeting": 15.0, "WalkTogether": 100.0}
     assert len(got.empty) == 12
     assert "Walking" in got.empty
-    with pytest.raises(ValueError, match=r"\[1, 17\]; legal are 2\.\.16"):
+    with pytest.raises(ValueError, match=r"\[1, 17\]; must be 2\.\.16"):
         gfpose.action_mean(np.zeros(3), np.array([1, 2, 17]))
     with pytest.raises(ValueError, match="N >= 1"):
         gfpose.action_mean(np.zeros(0), np.zeros(0, int))

@@ -35,8 +35,8 @@ from jaxpose.originals.convert.diffpose import read_part
 from jaxpose.originals.convert.dposer import read_normaliser
 from jaxpose.originals.convert.gfpose import read_gfpose
 from jaxpose.originals.datasets import ehf, gmm, h36m, h36m_pickle, mpi3dhp, videopose3d
-from tests.datasets import ehf_test, gmm_test, h36m_pickle_test, mpi3dhp_test, videopose3d_test
 from tests.io import asf_amc_test, body_files_test, bvh_test, calibration_test, keypoint_json_test, read_test
+from tests.originals.datasets import ehf_test, gmm_test, h36m_pickle_test, mpi3dhp_test, videopose3d_test
 
 XYZ = np.random.default_rng(1).uniform(-0.8, 0.8, (3, 17, 3))
 PEOPLE = keypoint_files.people(3, 17)
@@ -117,7 +117,8 @@ def _frames(path: Path) -> None:
     """Arrays of a folder of frames; the file of the case is one of them."""
     rows = h36m.Frames(*(np.ones((4, *shape), kind) for shape, kind in (h36m.LAYOUT[n] for n in h36m.Frames._fields)))
     folder = path.with_name("frames")
-    h36m.write_frames(folder, iter([rows]), 4, {})
+    with h36m.writing_frames(folder, {}) as append:
+        append(rows)
     path.write_bytes((folder / "image.npy").read_bytes())
 
 

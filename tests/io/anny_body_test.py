@@ -155,11 +155,11 @@ def test_phenotypes_do_what_their_names_say():
 
 
 def test_phenotypes_out_of_range_are_errors():
-    with pytest.raises(ValueError, match=r"weight: got 1.5; legal are 0 to 1"):
+    with pytest.raises(ValueError, match=r"weight: got 1.5; must be 0 to 1"):
         anny_betas(weight=1.5)
-    with pytest.raises(ValueError, match=r"stature: got 3 m; legal for such a person are 1\.\d\d to 2\.\d\d"):
+    with pytest.raises(ValueError, match=r"stature: got 3 m; must be 1\.\d\d to 2\.\d\d"):
         anny_betas(years=30, stature=3)
-    with pytest.raises(ValueError, match="'wait' is no phenotype; legal are gender"):
+    with pytest.raises(ValueError, match="'wait' is no phenotype; must be one of gender"):
         anny_betas(wait=0.5)
 
 
@@ -257,5 +257,5 @@ def test_points_of_a_detector_include_face_and_feet():
 
 
 def test_an_unknown_kind_is_an_error():
-    with pytest.raises(ValueError, match="kind 'star' is unknown; legal are smpl, smplh, smplx"):
+    with pytest.raises(ValueError, match="kind 'star' is unknown; must be one of smpl, smplh, smplx"):
         anny_body("star")

@@ -126,7 +126,7 @@ def test_radians_are_the_same_motion(tmp_path):
 ASF_FAULTS = {
     "section": (":hierarchy", ":hierarchie", "line 40", ":hierarchy"),
     "no root": (":root\n", ":skin\n", "", "no section :root"),
-    "unit": ("angle deg", "angle grad", "line 7", "legal are deg, rad"),
+    "unit": ("angle deg", "angle grad", "line 7", "must be one of deg, rad"),
     "no end": ("length 1e0\n     axis 0 0 0 XYZ\n  end", "length 1e0\n     axis 0 0 0 XYZ", "line 33", "has no end"),
     "no begin": ("  end\n  begin\n     id 3", "  end\n     id 3", "line 33", "needed begin"),
     "no length": ("     length 4\n", "", "line 16", "'length'"),

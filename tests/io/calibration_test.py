@@ -185,7 +185,7 @@ def test_units(tmp_path):
     np.testing.assert_allclose(read_calibration(path, unit="cm").cameras[1].t_cam, [0, 0, 20])
     path.write_text(ANIPOSE.replace("000.0", ".0").replace("500.0", "0.5").replace("250.0", "0.25"))
     assert read_calibration(path).unit == "m"
-    with pytest.raises(ValueError, match="unit of the calibration: got 'inch'; legal are m, cm, mm"):
+    with pytest.raises(ValueError, match="unit of the calibration: got 'inch'; must be one of m, cm, mm"):
         read_calibration(path, unit="inch")
 
 
@@ -278,7 +278,7 @@ def test_a_file_of_a_lens_alone_has_no_place(tmp_path):
         (QUALISYS.format(left=0, top=0, x=0, y=0, z=0, axes="").replace('n="0"', 'n="90"'), "viewrotation 90"),
         ("<html></html>", "XML of <html>"),
         ("<calibration><cam", "not XML, or cut off"),
-        ("frame,person\n1,2\n", "no calibration file; legal are TOML"),
+        ("frame,person\n1,2\n", "no calibration file; must be one of TOML"),
         ("[a]\nb = 1\n", "TOML without a table of a camera"),
         ("%YAML:1.0\n---\nnframes: 3\n", "lacks camera_matrix, K, M1 and M2, or K_NAME; it has nframes"),
         ("", "the file is empty"),
@@ -303,7 +303,7 @@ def test_cameras_are_chosen_and_follow_the_size_of_their_images(tmp_path):
     (tmp_path / "c.toml").write_text(ANIPOSE)
     found = read_calibration(tmp_path / "c.toml")
     assert select(found, ["B", "0"]).names == ("B", "A")
-    with pytest.raises(ValueError, match="--cameras: got 'C'; legal are 0 to 1, or A, B, once"):
+    with pytest.raises(ValueError, match="--cameras: got 'C'; must be one of 0 to 1, or A, B, once"):
         select(found, ["C"])
     camera = found.cameras[0]
     half = resized(camera, (640, 360), "clip.json")

@@ -47,7 +47,7 @@ def test_an_array_alone_needs_to_be_told_the_rest(tmp_path):
     data = read_heatmaps(tmp_path / "a.npy", skeleton=COCO_17, image_size=(640, 480))
     np.testing.assert_array_equal(intensities(data, np.array([2, 0])), MAPS[[2, 0]])
     assert data.skeleton == COCO_17
-    with pytest.raises(ValueError, match=r"a.npy: 17 keypoints are .*h36m17 or .*name the skeleton"):
+    with pytest.raises(ValueError, match=r"a.npy: 17 joints without names are .*h36m17 or .*name the skeleton"):
         read_heatmaps(tmp_path / "a.npy", image_size=(640, 480))
     with pytest.raises(ValueError, match=r"a.npy: it has no image_size"):
         read_heatmaps(tmp_path / "a.npy", skeleton=COCO_17)
@@ -80,15 +80,15 @@ def test_an_empty_map_is_an_error_or_hidden(tmp_path):
         ({"heatmaps": MAPS[0]}, r"heatmaps: needed numbers \[N, J, h, w\], got float32 of shape \[17, 6, 5\]"),
         ({"heatmaps": np.where(MAPS > 0.99, np.nan, MAPS)}, "heatmaps: frame 0, joint [0-9]+ is not finite"),
         ({"heatmaps": MAPS - 0.5}, "heatmaps: frame 0, joint 0 is negative"),
-        ({"heatmaps": (9 * MAPS).astype(np.int64)}, "heatmaps of type int64; legal are uint8 and floats"),
+        ({"heatmaps": (9 * MAPS).astype(np.int64)}, "heatmaps of type int64; must be uint8 or floats"),
         ({"heatmaps": MAPS.astype(str)}, "heatmaps: needed numbers"),
-        ({"heatmaps": MAPS[:, :3], "skeleton": "h36m17"}, "17 distinct joint names for 3 keypoints"),
+        ({"heatmaps": MAPS[:, :3], "skeleton": "h36m17"}, "17 distinct joint names for 3 joints"),
         ({"box": np.ones((2, 4))}, r"box is \[2, 4\]; needed \[3, 4\]"),
         ({"box": [[0, 0, 9, 9], [0, 0, 9, 0], [0, 0, 9, 9]]}, r"box \[0.0, 0.0, 9.0, 0.0\] of frame 1"),
         ({"box": np.full((3, 4), np.nan)}, "box .* of frame 0"),
         ({"image_size": [640, 0]}, "image_size .*needed width, height"),
         ({"image_size": [[640, 480], [640, 481], [640, 480]]}, "has no image_size common to all rows"),
-        ({"skeleton": "h36m"}, "skeleton 'h36m'; legal are"),
+        ({"skeleton": "h36m"}, "skeleton 'h36m'; must be one of"),
         ({"frame": [0, 1, 1]}, "frame 1 occurs 2 times"),
         ({"frame": [0, 1]}, r"frame is \[2\]; needed \[3\]"),
         ({"intrinsics": [1, 2, 3]}, "intrinsics are"),
@@ -105,7 +105,7 @@ def test_what_is_wrong_is_named(tmp_path, change, fault):
 def test_files_that_are_something_else(tmp_path):
     with pytest.raises(ValueError, match=r"none.npz: no such file"):
         read_heatmaps(tmp_path / "none.npz")
-    with pytest.raises(ValueError, match=r"a.pkl: suffix '.pkl'; legal are .npz and .npy"):
+    with pytest.raises(ValueError, match=r"a.pkl: suffix '.pkl'; must be .npz or .npy"):
         read_heatmaps(tmp_path / "a.pkl")
     with pytest.raises(ValueError, match=r"k.npz: lacks heatmaps; needed heatmaps; it has keypoints"):
         read_heatmaps(save(tmp_path / "k.npz", keypoints=MAPS))

@@ -287,7 +287,7 @@ def test_mmpose_names_of_another_17_are_not_taken_for_coco(tmp_path):
     joints = ("root", *H36M_17.joints[1:])
     content = {"meta_info": meta("h36m", joints), "instance_info": instances(values)}
     path = write(tmp_path / "h.json", content)
-    with pytest.raises(ValueError, match=r"17 keypoints are no joint set of this format.*name the skeleton"):
+    with pytest.raises(ValueError, match=r"17 joints without names are no joint set of this format.*name the skeleton"):
         read_keypoints(path)
     same(read_keypoints(path, skeleton=H36M_17), values, H36M_17)
 
@@ -322,7 +322,7 @@ BAD_JSON = {
     "no people, COCO": ({"images": [], "annotations": []}, "no people in it.*coco"),
     "wrong count": (
         coco_results(people(2, 23)),
-        r"23 keypoints are no joint set.*\[16, 17, 18, 25, 26, 33, 133, 136\]",
+        r"23 joints without names are no joint set.*\[16, 17, 18, 25, 26, 33, 133, 136\]",
     ),
     "not threes": ([{"image_id": 0, "keypoints": [1.0, 2.0]}], "person 0 has 2 numbers"),
     "ragged": (ragged(coco_results(people(3, 17))), "person 1 has 16 keypoints, the first person 17"),

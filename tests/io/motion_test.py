@@ -127,7 +127,7 @@ def test_degrees_are_told_from_the_vectors_of_real_files(tmp_path):
     assert np.abs(read_motion(tmp_path / "amass.npz").body_pose[1, 2]).max() == pytest.approx(6.9)
     np.save(tmp_path / "plain.npy", motion.body_pose.reshape(4, 63))
     with pytest.raises(
-        ValueError, match=r"plain\.npy: frame 1, joint 'spine1': a rotation by 6\.9 rad; legal are 6\.283"
+        ValueError, match=r"plain\.npy: frame 1, joint 'spine1': a rotation by 6\.9 rad; must be at most 6\.283"
     ):
         read_motion(tmp_path / "plain.npy")
     motion.body_pose[2, SMPL_22.joints.index("left_knee") - 1] = (60, 0, 0)
@@ -138,13 +138,13 @@ def test_degrees_are_told_from_the_vectors_of_real_files(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "fault"),
     [
-        ({"poses": np.zeros((4, 64))}, r"\(4, 64\); legal are .*63 .*66 .*69 .*72 .*156 .*165"),
+        ({"poses": np.zeros((4, 64))}, r"\(4, 64\); must be .*63 .*66 .*69 .*72 .*156 .*165"),
         ({"a": np.zeros((0, 63))}, "holds no frames"),
         ({"a": np.zeros((4, 63)), "b": np.zeros(2)}, "holds a, b; needed 'poses'"),
         ({"pose_body": np.zeros((4, 63)), "root_orient": np.zeros((3, 3))}, "has 3 frames, 'pose_body' 4"),
         ({"poses": np.zeros((4, 72)), "trans": np.zeros((3, 3))}, "'trans' is of shape"),
         ({"poses": np.zeros((4, 72)), "mocap_framerate": 0.0}, "frames per second"),
-        ({"poses": np.full((4, 72), "x")}, "legal are numbers"),
+        ({"poses": np.full((4, 72), "x")}, "must be numbers"),
         ({"poses": np.array([{}], object)}, "readable numpy file"),
     ],
 )
@@ -160,7 +160,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(ValueError, match="not a readable"):
         read_motion(tmp_path / "m.npz")
     (tmp_path / "m.txt").write_text("")
-    with pytest.raises(ValueError, match=r"'\.txt'; legal are"):
+    with pytest.raises(ValueError, match=r"'\.txt'; must be"):
         read_motion(tmp_path / "m.txt")
     with pytest.raises(ValueError, match="no such file"):
         read_motion(tmp_path / "n.npz")

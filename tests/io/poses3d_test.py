@@ -144,11 +144,11 @@ def _text(text):
 
 BAD = {
     "absent": ("a.npz", lambda path: None, "no such file"),
-    "suffix": ("a.txt", _text("1"), "suffix '.txt'; legal for 3D joints are"),
+    "suffix": ("a.txt", _text("1"), "suffix '.txt'; must be one of"),
     "keys": ("a.npz", _npz(points=POSES), r"keys \['points'\]; needed joints3d"),
     "cut off": ("a.npy", lambda p: p.write_bytes(b"\x93NUMPY\x01\x00"), "not a readable numpy file"),
     "pickle": ("a.npy", lambda p: np.save(p, np.array([{}], object)), "not a readable numpy file"),
-    "shape": ("a.npy", _npy(np.zeros((2, 17, 5))), r"\[2, 17, 5\]; legal are"),
+    "shape": ("a.npy", _npy(np.zeros((2, 17, 5))), r"\[2, 17, 5\]; must be"),
     "confidence": ("a.npz", _npz(joints3d=POSES, confidence=np.ones((3, 5))), r"confidence is \[3, 5\]"),
     "frame": ("a.npz", _npz(joints3d=POSES, frame=[1, 2]), r"frame is \[2\]; needed \[3\]"),
     "fps": ("a.npz", _npz(joints3d=POSES, fps=0), "needed one positive number"),
@@ -162,7 +162,7 @@ BAD = {
     "json": ("a.json", _text('[{"joints": {"hip": [1,'), "not JSON, or cut off"),
     "list": ("a.json", _text('{"joints": {}}'), "needed a list of"),
     "triple": ("a.json", _text('[{"joints": {"hip": [1, 2]}}]'), r"pose 0, hip: \[1, 2\]; needed"),
-    "unknown joint": ("a.json", _text('[{"joints": {"tail": [1, 2, 3]}}]'), r"no joint set has the joints \['tail'\]"),
+    "unknown joint": ("a.json", _text('[{"joints": {"tail": [1, 2, 3]}}]'), r"joints \('tail',\) are none of"),
 }
 
 

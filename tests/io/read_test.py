@@ -86,18 +86,18 @@ def test_the_caller_says_what_is_legal(folder):
     assert kind_of(folder / "open.npy", (Keypoints, Heatmaps)) is Keypoints
     with pytest.raises(ValueError, match=r"j.npz: lacks keypoints, K, R, t; needed"):
         read(folder / "j.npz", among=(MultiView,))
-    with pytest.raises(ValueError, match=r"among: got .*legal are Body, Heatmaps, MultiView"):
+    with pytest.raises(ValueError, match=r"among: got .*must be one of Body, Heatmaps, MultiView"):
         read(folder / "j.npz", among=())
 
 
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("h.npz", {"format": "coco"}, r"h.npz holds heatmaps: format does not apply; legal are skeleton"),
+        ("h.npz", {"format": "coco"}, r"h.npz holds heatmaps: format does not apply; must be one of skeleton"),
         ("k.npz", {"up": "y"}, "k.npz holds 2D keypoints: up does not apply"),
         ("j.npz", {"camera": "a"}, "j.npz holds 3D joints: camera does not apply"),
         ("m.npy", {"unit": "mm"}, "m.npy holds joint rotations: unit does not apply"),
-        ("b.npz", {"fps": 3}, "b.npz holds a body model: fps does not apply; none is legal"),
+        ("b.npz", {"fps": 3}, "b.npz holds a body model: fps does not apply; nothing does"),
     ],
 )
 def test_an_argument_of_another_kind_is_an_error(folder, name, options, said):
@@ -137,12 +137,12 @@ def test_cameras_of_several_views(tmp_path):
 
 
 BAD_VIEWS = {
-    "rotation": ({"R": 2 * VIEWS["R"]}, {}, "R holds a matrix that is no rotation"),
+    "rotation": ({"R": 2 * VIEWS["R"]}, {}, "R is no rotation matrix"),
     "shape": ({"t": np.zeros((3, 3))}, {}, r"t is \[3, 3\]; needed \[2, 3\] for 2 cameras"),
     "lens": ({"dist": np.zeros(4)}, {}, r"dist is \[4\]; needed \[2, 4\] or \[2, 5\]"),
     "axis": ({"up": "x"}, {}, r"up \(--up\): got 'x'; legal are -y, y, z"),
     "joints": ({"joints": np.array(H36M_17.joints)}, {}, r"17 keypoints hip, right_hip, .* are not, in this order"),
-    "camera": ({}, {"cameras": ["top"]}, "--cameras: got 'top'; legal are 0 to 1, or front, side, once"),
+    "camera": ({}, {"cameras": ["top"]}, "--cameras: got 'top'; must be one of 0 to 1, or front, side, once"),
     "twice": ({}, {"cameras": ["0", "front"]}, "--cameras: got 'front'"),
     "points": ({}, {"points": "smpl22"}, "17 keypoints .* are not, in this order, smpl22"),
 }

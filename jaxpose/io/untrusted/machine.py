@@ -36,7 +36,7 @@ def check_keys(keys: Iterable[Any]) -> None:
     for key in keys:
         whole = type(key) is int and key.bit_length() <= 64
         if not (type(key) in _KEYS or whole or (isinstance(key, np.generic) and key.nbytes <= _LONGEST_KEY)):
-            raise pickle.UnpicklingError(f"a {type(key).__name__} as a key; legal are strings and numbers")
+            raise pickle.UnpicklingError(f"a {type(key).__name__} as a key; must be strings or numbers")
 
 
 class Machine(pickle._Unpickler):

@@ -87,12 +87,12 @@ class _TorchUnpickler(Unpickler):
             raise pickle.UnpicklingError("entries that overlap")
         folders = [e.filename.removesuffix("data.pkl") for e in entries if e.filename.endswith("/data.pkl")]
         if len(folders) != 1:
-            raise pickle.UnpicklingError(f"{len(folders)} entries data.pkl in the archive; legal is one")
+            raise pickle.UnpicklingError(f"{len(folders)} entries data.pkl in the archive; must be one")
         self._archive, self._folder = archive, folders[0]
         self._entries = {entry.filename for entry in entries}
         order = self._entry("byteorder") if f"{self._folder}byteorder" in self._entries else b"little"
         if order not in (b"little", b"big"):
-            raise pickle.UnpicklingError(f"byte order {shown(order)}; legal are little and big")
+            raise pickle.UnpicklingError(f"byte order {shown(order)}; must be little or big")
         self._order: Literal["<", ">"] = "<" if order == b"little" else ">"
         self._storages: dict[tuple[str, str], np.ndarray] = {}  # tensors may share one
         super().__init__(self._entry("data.pkl"), NAMES, num_bytes)
@@ -109,11 +109,11 @@ class _TorchUnpickler(Unpickler):
     def persistent_load(self, pid: Any) -> np.ndarray:
         """The storage, as a flat array."""
         if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage" and isinstance(pid[4], int)):
-            raise pickle.UnpicklingError(f"a persistent id {shown(pid)}; legal are storages of 5 entries")
+            raise pickle.UnpicklingError(f"a persistent id {shown(pid)}; must be storages of 5 entries")
         _, kind, key, _, num_items = pid
         if kind not in _STORAGES or not isinstance(key, str):
             raise pickle.UnpicklingError(
-                f"a storage {shown(key)} of type {shown(kind)}; legal are {', '.join(_STORAGES)}"
+                f"a storage {shown(key)} of type {shown(kind)}; must be one of {', '.join(_STORAGES)}"
             )
         if (key, kind) not in self._storages:
             flat = np.frombuffer(self._entry(f"data/{key}"), np.dtype(_STORAGES[kind]).newbyteorder(self._order))

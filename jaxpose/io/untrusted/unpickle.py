@@ -40,7 +40,7 @@ class _Dtype:
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True):
         if not isinstance(code, str) or not _NUMBERS_AND_STRINGS.fullmatch(code):
-            raise pickle.UnpicklingError(f"arrays of {shown(code)} are not read; legal are numbers and strings")
+            raise pickle.UnpicklingError(f"arrays of {shown(code)} are not read; must be numbers or strings")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
@@ -86,7 +86,7 @@ def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) 
 def _encode(text: str, encoding: str) -> bytes:
     """_codecs.encode: how protocol 2 writes bytes."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in {shown(encoding)} are not read; legal is latin1")
+        raise pickle.UnpicklingError(f"bytes in {shown(encoding)} are not read; must be latin1")
     return text.encode("latin1")
 
 
@@ -138,7 +138,7 @@ def arrays_of(tree: Any) -> Any:
                 raise pickle.UnpicklingError("an array without a state")
             shape, content = tree.objects
             if shape != () or not isinstance(content, list) or len(content) != 1:
-                raise pickle.UnpicklingError("an array of objects; legal is one object without axes")
+                raise pickle.UnpicklingError("an array of objects; must be one object without axes")
             return final(content[0])
         if isinstance(tree, dict):
             result: Any = {key: final(v) for key, v in tree.items()}

@@ -1,18 +1,27 @@
-"""Shared by the converters of the original systems: weights of a checkpoint, checks of tensors, output file.
+"""Shared by the converters of the original systems: weights of a checkpoint, our parameters from them, output file.
 
 A PyTorch checkpoint is a tree of dicts and lists (io/untrusted/torch_file.py) with a state_dict in it: tensors by name.
-Tensors are compared with those of our network of the same size; what does not fit is told in one error.
+A Linear stores [out, in], the transpose of a flax kernel. Tensors are compared with those of our network of the same
+size; one error lists what does not fit.
 """
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path as FolderPath
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
+import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxpose.files import FilePath
 
+Shape: TypeAlias = tuple[int, ...]
+Path: TypeAlias = tuple[str, ...]  # of a parameter in our tree
+# name of a layer in the original, path of ours, names of its tensors there and here
+Layer: TypeAlias = tuple[str, Path, Mapping[str, str]]
 WEIGHTS = ("ema", "raw")
+LINEAR, NORM = {"weight": "kernel", "bias": "bias"}, {"weight": "scale", "bias": "bias"}
 _MOST_LISTED = 4
 # the raw weights in what training scripts save: GFPose and DPoser; Lightning and GraFormer; MixSTE
 _RAW_KEYS = ("model_state_dict", "state_dict", "model_pos")
@@ -31,44 +40,71 @@ def raw_weights(tree: Any) -> dict[str, Any]:
 
 def check_fit(
     network: str,
-    found: Mapping[str, Any],
-    needed: Mapping[str, tuple[int, ...]],
-    *,
+    weights: Mapping[str, Any],
+    needed: Mapping[str, Shape],
     ignored: Collection[str] = (),
-    hints: Mapping[str, str] | None = None,
+    hints: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """ValueError, with the first tensors that are missing, unexpected, of another shape or not finite numbers.
 
-    network: its name, for the message. needed: shapes by name. ignored: names that may be there. hints: what an
-    unexpected name tells.
+    network: name for the message. needed: shapes by name. ignored: names that may be there. hints: addition to the
+    message about an unexpected name.
     """
-    lines = [fault for name in needed if (fault := _fault(name, found, needed[name]))]
-    for name in (n for n in found if n not in needed and n not in ignored):
-        lines.append(f"{name}: {_kind(found[name])}, unexpected{(hints or {}).get(name, '')}")
-    if lines:
-        more = [f"... and {len(lines) - _MOST_LISTED} more"] if len(lines) > _MOST_LISTED else []
-        listed = "; ".join(lines[:_MOST_LISTED] + more)
-        raise ValueError(f"not the weights of {network}; {len(lines)} tensors do not fit: {listed}")
+    faults = [fault for name in needed if (fault := _fault(name, weights, needed[name]))]
+    unexpected = [name for name in weights if name not in needed and name not in ignored]
+    faults += [f"{name}: {_kind(weights[name])}, unexpected{hints.get(name, '')}" for name in unexpected]
+    if faults:
+        more = [f"... and {len(faults) - _MOST_LISTED} more"] if len(faults) > _MOST_LISTED else []
+        listed = "; ".join(faults[:_MOST_LISTED] + more)
+        raise ValueError(f"not the weights of {network}; {len(faults)} tensors do not fit: {listed}")
+
+
+def _transposed(path: Path, shape: Shape) -> Shape:
+    return shape[::-1] if path[-1] == "kernel" else shape
+
+
+def converted(
+    name: str,
+    module: Any,
+    inputs: Sequence[Any],
+    weights: Mapping[str, Any],
+    layers: Iterable[Layer],
+    stored: Callable[[Path, Shape], Shape] = _transposed,
+    **legal: Any,
+) -> dict[str, Any]:
+    """Parameters of our `module` from tensors by the original's names; ValueError as of `check_fit(name, **legal)`.
+
+    inputs: arguments of the module's `init`. stored: shape in the file of the parameter at a path.
+    """
+    shapes = flatten_dict(jax.eval_shape(module.init, jax.random.key(0), *inputs)["params"])
+    paths = {f"{layer}.{theirs}": (*path, ours) for layer, path, names in layers for theirs, ours in names.items()}
+    check_fit(name, weights, {theirs: stored(path, shapes[path].shape) for theirs, path in paths.items()}, **legal)
+    params = {}
+    for theirs, path in paths.items():
+        array = np.asarray(weights[theirs], np.float32)
+        array = array.T if path[-1] == "kernel" else array
+        params[path] = np.ascontiguousarray(array).reshape(shapes[path].shape)
+    return unflatten_dict(params)
 
 
 def check_weights(weights: str) -> None:
     """ValueError where it is not one of WEIGHTS."""
     if weights not in WEIGHTS:
-        raise ValueError(f"weights: got {weights!r}; legal are {', '.join(WEIGHTS)}")
+        raise ValueError(f"weights: got {weights!r}; must be one of {', '.join(WEIGHTS)}")
 
 
-def check_out(out: FilePath) -> Path:
+def check_out(out: FilePath) -> FolderPath:
     """The file to write, or a ValueError where it is not a .safetensors file in a folder that exists."""
-    target = Path(out)
+    target = FolderPath(out)
     if target.suffix != ".safetensors" or not target.parent.is_dir():
-        raise ValueError(f"out: got {str(out)!r}; legal is a .safetensors file in a folder that exists")
+        raise ValueError(f"out: got {str(out)!r}; must be a .safetensors file in a folder that exists")
     return target
 
 
-def _fault(name: str, found: Mapping[str, Any], shape: tuple[int, ...]) -> str:
-    if name not in found:
+def _fault(name: str, weights: Mapping[str, Any], shape: Shape) -> str:
+    if name not in weights:
         return f"{name}: missing, needed {shape}"
-    value = found[name]
+    value = weights[name]
     if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind != "f":
         return f"{name}: {_kind(value)}, needed {shape}"
     return "" if np.isfinite(value).all() else f"{name}: holds numbers that are not finite"

@@ -4,9 +4,8 @@
     GCNpose   (u, v) -> (x, y, z) of frames        the same; its time branch is unused        GraFormer
     MixSTE    (u, v) -> (x, y, z) of video         {model_pos, random_state, ...}           MixSTE
 
-Which one a file is follows from the names in it. A Linear stores [out, in], the transpose of a flax kernel; a ChebConv
-[3, 1, in, out] and its bias [1, 1, out]. The evaluation of the original takes the raw weights; the averaged ones, which
-its files have too, are an option here.
+Which one a file is follows from the names in it. A ChebConv stores [3, 1, in, out] and its bias [1, 1, out]. The
+evaluation of the original takes the raw weights; the averaged ones, which its files have too, are an option here.
 
 Source: spec/diffpose.md, sections 1, 2 and 7 (CVPR 2023; the repositories Diffpose and Diffpose_video of GONGJIA0208).
 """
@@ -14,7 +13,6 @@ Source: spec/diffpose.md, sections 1, 2 and 7 (CVPR 2023; the repositories Diffp
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +24,15 @@ from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE, params_from_original
-from jaxpose.originals.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
+from jaxpose.originals.convert.checkpoint import (
+    LINEAR,
+    Layer,
+    check_fit,
+    check_out,
+    check_weights,
+    converted,
+    raw_weights,
+)
 from jaxpose.originals.recipes.diffpose import NUM_INDICES, PROCESS_ARGS, SCHEDULES
 from jaxpose.reading import reader
 from jaxpose.spaces.person import Statistics
@@ -34,15 +40,14 @@ from jaxpose.spaces.person import Statistics
 _JOINTS = len(H36M_17.joints)
 _WIDTH, _DEPTH, _HEADS, _VIDEO_HEADS = 96, 5, 4, 8  # as released; heads cannot be seen in weights
 _A_HAT = "atten_layers.0.feed_forward.A_hat"
-_LINEAR, _NORM = {"weight": "kernel", "bias": "bias"}, {"a_2": "scale", "b_2": "bias"}
-_CHEB = {"weight": "weight", "bias": "bias"}
+_NORM, _CHEB = {"a_2": "scale", "b_2": "bias"}, {"weight": "weight", "bias": "bias"}
 _TITLES = {"denoiser": "denoiser", "frame": "encoder of frames", "video": "encoder of video"}
 
 GraphNetwork: TypeAlias = GraphDenoiser | GraFormer
 
 
 class Part(NamedTuple):
-    """What one file holds: its field of `DiffPose`; the network, its parameters; path and weights they came from."""
+    """Content of one file: field of `DiffPose`, network and parameters, and the path and weights they came from."""
 
     kind: str
     network: Any
@@ -52,7 +57,7 @@ class Part(NamedTuple):
 
 
 def denoiser_part(weights: Mapping[str, Any], num_heads: int = _HEADS) -> Part:
-    """The denoiser that GCNdiff's weights, by name, are of; ValueError lists all that does not fit."""
+    """The denoiser of GCNdiff's named weights; ValueError lists what does not fit."""
     width, depth = _size(weights, num_heads)
     # the schedule's index of the time that the process gives it
     network = GraphDenoiser(width, depth, num_heads, time_units=float(NUM_INDICES), time_shift=-1.0)
@@ -61,7 +66,7 @@ def denoiser_part(weights: Mapping[str, Any], num_heads: int = _HEADS) -> Part:
 
 
 def frame_part(weights: Mapping[str, Any], num_heads: int = _HEADS) -> Part:
-    """The encoder of frames that GCNpose's weights, by name, are of; ValueError lists all that does not fit."""
+    """The encoder of frames of GCNpose's named weights; ValueError lists what does not fit."""
     if np.shape(weights.get(_A_HAT, ())) == (_JOINTS - 1, _JOINTS - 1):
         raise ValueError(
             f"a GraFormer of 16 joints, as its own authors trained it; DiffPose's encoder has {_JOINTS}, "
@@ -74,12 +79,12 @@ def frame_part(weights: Mapping[str, Any], num_heads: int = _HEADS) -> Part:
 
 
 def video_part(weights: Mapping[str, Any], num_heads: int = _VIDEO_HEADS) -> Part:
-    """The encoder of video that MixSTE's weights, by name, are of; ValueError tells what does not fit."""
+    """The encoder of video of MixSTE's named weights; ValueError lists what does not fit."""
     check_fit("MixSTE", weights, {name: np.shape(value) for name, value in weights.items()})
     params, fields = params_from_original(weights, num_heads)
     layout = (fields["num_joints"], weights["Spatial_patch_to_embedding.weight"].shape[1], fields["features_out"])
     if layout != (_JOINTS, 2, 3):
-        raise ValueError(f"a MixSTE of {layout} joints, numbers in and numbers out; legal is {(_JOINTS, 2, 3)}")
+        raise ValueError(f"a MixSTE of {layout} joints, numbers in and numbers out; must be {(_JOINTS, 2, 3)}")
     return Part("video", MixSTE(**fields), params["params"])
 
 
@@ -107,7 +112,7 @@ def assemble(parts: Sequence[Part], schedule: str | None = None) -> model.Model:
     keypoints, "video" with an encoder of video. ValueError for two parts of one kind, naming their files.
     """
     if schedule is not None and schedule not in SCHEDULES:
-        raise ValueError(f"schedule: got {schedule!r}; legal are {', '.join(SCHEDULES)}")
+        raise ValueError(f"schedule: got {schedule!r}; must be one of {', '.join(SCHEDULES)}")
     kinds = sorted(part.kind == "denoiser" for part in parts)
     if kinds not in ([False], [True], [False, True]):
         found = "; ".join(f"{part.path} is the {_TITLES[part.kind]}" for part in parts) or "none"
@@ -149,7 +154,7 @@ def convert_diffpose(
 def _averaged(tree: Any) -> dict[str, Any]:
     """The EMA weights, the fifth entry of the list."""
     if not isinstance(tree, list | tuple) or len(tree) < 5 or not isinstance(tree[4], dict):
-        raise ValueError("no EMA weights (fifth in a list); legal is then weights='raw'")
+        raise ValueError("no EMA weights (fifth in a list); must then be weights='raw'")
     return raw_weights(tree[4])
 
 
@@ -161,48 +166,36 @@ def _size(weights: Mapping[str, Any], num_heads: int) -> tuple[int, int]:
     shape = np.shape(weights.get("gconv_input.weight", ()))
     width = shape[-1] if len(shape) == 4 else _WIDTH
     if width < 4 or width % 2 or width % num_heads:
-        raise ValueError(f"width {width}; legal are even multiples of {num_heads} heads, from 4 on")
+        raise ValueError(f"width {width}; must be an even multiple of {num_heads} heads, from 4 on")
     return width, depth or _DEPTH
 
 
 def _params(title: str, network: GraphNetwork, inputs: tuple[Any, ...], weights: Mapping[str, Any]) -> dict[str, Any]:
     """Our parameters, from tensors by the original's names."""
-    shapes = flax.traverse_util.flatten_dict(jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"])
     is_denoiser = isinstance(network, GraphDenoiser)
-    names = {
-        f"{layer}.{theirs}": (*path, ours)
-        for layer, path, tensors in _layers(network.depth, is_denoiser)
-        for theirs, ours in tensors.items()
-    }
-    dead = [] if is_denoiser else [name for name in weights if name.startswith("temb.")]
-    needed = {theirs: _stored(ours, shapes[ours].shape) for theirs, ours in names.items()}
-    check_fit(title, weights, needed, ignored=dead)
-    flat = {}
-    for theirs, ours in names.items():
-        value = np.asarray(weights[theirs], np.float32)
-        value = np.ascontiguousarray(value.T) if ours[-1] == "kernel" else value.reshape(shapes[ours].shape)
-        flat[ours] = value
-    return flax.traverse_util.unflatten_dict(flat)
+    unused = [] if is_denoiser else [name for name in weights if name.startswith("temb.")]
+    layers = _layers(network.depth, is_denoiser)
+    return converted(title, network, inputs, weights, layers, stored=_stored, ignored=unused)
 
 
-def _layers(depth: int, is_denoiser: bool) -> Iterator[tuple[str, tuple[str, ...], dict[str, str]]]:
-    """The original's name of every layer, ours, and the names of its tensors there and here."""
+def _layers(depth: int, is_denoiser: bool) -> Iterator[Layer]:
+    """The layers of a network of the original."""
     yield "gconv_input", ("trunk", "input"), _CHEB
     yield "gconv_output", ("output",), _CHEB
     for n in range(depth):
         for i, part in enumerate(("query", "key", "value", "out")):
-            yield f"atten_layers.{n}.self_attn.linears.{i}", ("trunk", f"attention{n}", part), _LINEAR
+            yield f"atten_layers.{n}.self_attn.linears.{i}", ("trunk", f"attention{n}", part), LINEAR
         yield f"atten_layers.{n}.feed_forward", ("trunk", f"graph{n}"), {"A_hat": "adjacency"}
         for i, part in enumerate(("hidden", "out")):
-            yield f"atten_layers.{n}.feed_forward.gconv{i + 1}.fc", ("trunk", f"graph{n}", part), _LINEAR
+            yield f"atten_layers.{n}.feed_forward.gconv{i + 1}.fc", ("trunk", f"graph{n}", part), LINEAR
         for i, part in enumerate(("attention", "graph")):
             yield f"atten_layers.{n}.sublayer.{i}.norm", ("trunk", f"{part}{n}_norm"), _NORM
         for i in range(2):
             yield f"gconv_layers.{n}.gconv{i + 1}.gconv", ("trunk", f"conv{n}_{i}"), _CHEB
         if is_denoiser:
-            yield f"gconv_layers.{n}.temb_proj", ("trunk", f"time{n}"), _LINEAR
+            yield f"gconv_layers.{n}.temb_proj", ("trunk", f"time{n}"), LINEAR
     for i in range(2 if is_denoiser else 0):
-        yield f"temb.dense.{i}", (f"time_{i}",), _LINEAR
+        yield f"temb.dense.{i}", (f"time_{i}",), LINEAR
 
 
 def _stored(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -43,7 +43,7 @@ def _width(named: Mapping[str, Any]) -> int:
     width = size(named, "pre_dense.weight", 1, 63)
     if width not in _CODECS:
         of = f", as {_OTHER_NETWORKS[width]} network has" if width in _OTHER_NETWORKS else ""
-        raise ValueError(f"poses of {width} numbers{of}; legal are {' and '.join(map(str, _CODECS))}, of the body")
+        raise ValueError(f"poses of {width} numbers{of}; must be {' or '.join(map(str, _CODECS))}, of the body")
     return width
 
 
@@ -60,13 +60,13 @@ DPOSER = Original(
 def read_normaliser(path: FilePath, codec: str) -> Statistics:
     """The statistics in a file of the original's (`.pt`) or in an `.npz` with the same names, or with `Statistics`'s.
 
-    codec: "axis_angle" or "rot6d", what they must be of. A min-max file does not tell the spread: 1 stands there.
-    Raises ValueError, naming the file.
+    codec: "axis_angle" or "rot6d", the representation of their poses. A min-max file has no spread: it is 1 then.
+    ValueError names the file.
     """
     width = next(w for w, c in _CODECS.items() if c == codec)
-    found = _arrays(path)
+    statistics = _arrays(path)
     try:
-        offset, scale, spread = _normaliser(found, width)
+        offset, scale, spread = _normaliser(statistics, width)
         if not (scale > 0).all():
             raise ValueError("a deviation or a range that is not positive, which the original would divide by")
     except ValueError as error:
@@ -112,21 +112,21 @@ def convert_dposer(
 
 
 def _arrays(path: FilePath) -> dict[str, Any]:
-    """What a `.npz`, or else a file of torch.save, holds by name; ValueError naming the file."""
+    """Arrays by name of a `.npz` or a file of torch.save; ValueError naming the file."""
     if str(path).endswith(".npz"):
         return dict(load_arrays(path))
-    found = read_torch(path)
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: needed a dict of statistics, got a {type(found).__name__}")
-    return found
+    content = read_torch(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: needed a dict of statistics, got a {type(content).__name__}")
+    return content
 
 
-def _normaliser(found: Mapping[str, Any], width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """offset, scale and spread [D] of statistics by any of the legal names."""
+def _normaliser(statistics: Mapping[str, Any], width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """offset, scale and spread [D] of statistics by any of their names."""
     for names in (("mean_poses", "std_poses"), ("min_poses", "max_poses"), Statistics._fields):
-        if not all(isinstance(found.get(name), np.ndarray) for name in names):
+        if not all(isinstance(statistics.get(name), np.ndarray) for name in names):
             continue
-        arrays = [np.asarray(found[name], np.float64).reshape(-1) for name in names]
+        arrays = [np.asarray(statistics[name], np.float64).reshape(-1) for name in names]
         for name, array in zip(names, arrays, strict=True):
             if array.shape != (width,) or not np.isfinite(array).all():
                 raise ValueError(f"{name}: needed {width} finite numbers for these weights, got {list(array.shape)}")
@@ -136,5 +136,5 @@ def _normaliser(found: Mapping[str, Any], width: int) -> tuple[np.ndarray, np.nd
         return first, second, more[0] if more else np.ones(width)
     raise ValueError(
         "no statistics: needed mean_poses and std_poses, or min_poses and max_poses, found "
-        + (", ".join(map(str, list(found)[:6])) or "nothing")
+        + (", ".join(map(str, list(statistics)[:6])) or "nothing")
     )

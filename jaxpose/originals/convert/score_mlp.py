@@ -1,6 +1,5 @@
-"""What the converters of GFPose and DPoser share: the tensors of their score network, and those of `ScoreMLP`.
+"""Weights of the score network of GFPose and DPoser, whose originals (PyTorch) name its layers as `_layers` does.
 
-Both originals (PyTorch) name their layers as `_layers` does; a Linear stores [out, in], the transpose of a flax kernel.
 The averaged weights are a list `shadow_params` without names, in the order of the network's parameters.
 """
 
@@ -8,19 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 
 from jaxpose import model
 from jaxpose.files import FilePath
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.originals.convert.checkpoint import check_fit, check_out, check_weights, raw_weights
+from jaxpose.originals.convert.checkpoint import LINEAR, NORM, Layer, check_out, check_weights, converted, raw_weights
 
-PROCESS: dict[str, Any] = {
-    "process": "sub_vp",
-    "process_args": (0.1, 20.0),
-    "target": "eps",
-}  # of both originals' released models
+# of both originals' released models
+PROCESS: dict[str, Any] = {"process": "sub_vp", "process_args": (0.1, 20.0), "target": "eps"}
 _GROUPS = 32
 _NOT_WEIGHTS = ("sigmas",)  # a table of noise levels
 
@@ -54,29 +49,19 @@ def network_of(original: Original, named: Mapping[str, Any]) -> ScoreMLP:
     hidden = size(named, "pre_dense.weight", 0, 1024)
     time_width = size(named, "shared_time_embed.0.weight", 0, 512)
     if hidden < _GROUPS or hidden % _GROUPS or time_width < 4 or time_width % 2:
-        raise ValueError(
-            f"hidden {hidden} and time width {time_width}; legal are multiples of {_GROUPS} and of 2, from 4 on"
-        )
-    sizes: dict[str, Any] = {
-        "hidden": hidden,
-        "time_width": time_width,
-        "num_blocks": num_blocks or 2,
-        "num_groups": _GROUPS,
-    }
-    return ScoreMLP(**sizes, time_units=999.0, **original.settings)
+        found = f"hidden {hidden} and time width {time_width}"
+        raise ValueError(f"{found}; must be multiples of {_GROUPS} and of 2, from 4 on")
+    return ScoreMLP(hidden, time_width, num_blocks or 2, num_groups=_GROUPS, time_units=999.0, **original.settings)
 
 
 def params_of(original: Original, named: Mapping[str, Any]) -> dict[str, Any]:
     """Our parameters, {"params": {layer: {name: float32 array}}}; ValueError lists every tensor that does not fit."""
+    network = network_of(original, named)
+    inputs = network.example_inputs((original.width(named) // 3, 3), 0, 0 if original.has_condition else None)
+    unused = {*_NOT_WEIGHTS, *original.dead}
     hints = {"gauss_proj.W": f"; {original.name} with Fourier time features is not supported"}
-    ignored = (*_NOT_WEIGHTS, *original.dead)
-    check_fit(f"{original.name}'s network", named, _shapes(original, named), ignored=ignored, hints=hints)
-    params: dict[str, dict[str, np.ndarray]] = {}
-    for theirs, ours in _layers(original, named):
-        weight, bias = (np.asarray(named[f"{theirs}.{n}"], np.float32) for n in ("weight", "bias"))
-        kernel = {"scale": weight} if weight.ndim == 1 else {"kernel": np.ascontiguousarray(weight.T)}
-        params[ours] = kernel | {"bias": bias}
-    return {"params": params}
+    title, layers = f"{original.name}'s network", _layers(original, network)
+    return {"params": converted(title, network, inputs, named, layers, ignored=unused, hints=hints)}
 
 
 def read_params(
@@ -101,14 +86,17 @@ def read_params(
 def write_model(
     path: FilePath, out: FilePath, read: Callable[[], model.Model], title: str, ending: str
 ) -> Iterator[str]:
-    """Write what `read` gets from `path` as the .safetensors file `out`, float32; {codec} is filled in in `title`."""
-    target, found = check_out(out), read()
-    network, count = found.spec.network, model.describe(found)["parameters"]
+    """Write the model that `read` gets from `path` as the .safetensors file `out`, float32.
+
+    title: description of the model, in which {codec} is replaced. ending: addition to the last line.
+    """
+    target, result = check_out(out), read()
+    network, count = result.spec.network, model.describe(result)["parameters"]
     yield (
-        f"{path}: {title.format(codec=found.spec.codec)}, {count:,} parameters "
+        f"{path}: {title.format(codec=result.spec.codec)}, {count:,} parameters "
         f"(hidden {network.hidden}, time width {network.time_width}, {network.num_blocks} blocks)"
     )
-    model.save(target, found, dtype=jnp.float32)
+    model.save(target, result, dtype=jnp.float32)
     yield f"wrote {target}{ending}"
 
 
@@ -117,9 +105,10 @@ def _averaged(original: Original, tree: Any, raw: Mapping[str, Any]) -> dict[str
     ema = next((tree[k] for k in original.ema if k in tree), None) if isinstance(tree, dict) else None
     shadow = ema.get("shadow_params") if isinstance(ema, dict) else None
     if not isinstance(shadow, list):
-        raise ValueError(f"no EMA weights ({' or '.join(original.ema)}: shadow_params); legal is then weights='raw'")
+        raise ValueError(f"no EMA weights ({' or '.join(original.ema)}: shadow_params); must then be weights='raw'")
     names = [name for name in raw if name not in _NOT_WEIGHTS]
-    if [name for name in names if name not in original.dead] != list(_shapes(original, raw)):
+    layers = _layers(original, network_of(original, raw))
+    if [name for name in names if name not in original.dead] != [f"{n}.{t}" for n, _, names in layers for t in names]:
         raise ValueError(
             f"the named weights stand in another order than {original.name}'s, so the EMA list has no names"
         )
@@ -127,27 +116,16 @@ def _averaged(original: Original, tree: Any, raw: Mapping[str, Any]) -> dict[str
     return dict(zip(names, shadow, strict=False))  # a short list's end is then missing by name
 
 
-def _layers(original: Original, named: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The original's name and ours of every layer, in the original's order."""
-    layers = [("pre_dense", "pre"), ("pre_dense_t", "pre_time"), ("pre_dense_cond", "pre_cond")]
-    layers += [("pre_gnorm", "pre_norm"), ("shared_time_embed.0", "time"), ("cond_embed.0", "cond")]
-    for block in range(network_of(original, named).num_blocks):
+def _layers(original: Original, network: ScoreMLP) -> Iterator[Layer]:
+    """The layers in the original's order."""
+    names = [("pre_dense", "pre"), ("pre_dense_t", "pre_time"), ("pre_dense_cond", "pre_cond")]
+    names += [("pre_gnorm", "pre_norm"), ("shared_time_embed.0", "time"), ("cond_embed.0", "cond")]
+    for block in range(network.num_blocks):
         for layer in range(2):
             theirs, ours = f"b{block + 1}_dense{layer + 1}", f"block{block}_{layer}"
-            layers += [(theirs, ours), (f"{theirs}_t", f"{ours}_time"), (f"{theirs}_cond", f"{ours}_cond")]
-            layers.append((f"b{block + 1}_gnorm{layer + 1}", f"{ours}_norm"))
-    layers.append(("post_dense", "post"))
-    return (pair for pair in layers if original.has_condition or not pair[1].endswith("cond"))
-
-
-def _shapes(original: Original, named: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Every used tensor of the original network by its name there, in its order, [out, in] for a Linear."""
-    network, width = network_of(original, named), original.width(named)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for theirs, ours in _layers(original, named):
-        rows = {"time": network.time_width, "post": width}.get(ours, network.hidden)
-        columns = network.time_width if ours.endswith("time") else network.hidden
-        columns = width if ours in ("pre", "cond") else columns
-        shapes[f"{theirs}.weight"] = (rows,) if ours.endswith("norm") else (rows, columns)
-        shapes[f"{theirs}.bias"] = (rows,)
-    return shapes
+            names += [(theirs, ours), (f"{theirs}_t", f"{ours}_time"), (f"{theirs}_cond", f"{ours}_cond")]
+            names.append((f"b{block + 1}_gnorm{layer + 1}", f"{ours}_norm"))
+    names.append(("post_dense", "post"))
+    for theirs, ours in names:
+        if original.has_condition or not ours.endswith("cond"):
+            yield theirs, (ours,), NORM if ours.endswith("norm") else LINEAR

@@ -157,7 +157,7 @@ def _header(data: bytes) -> tuple[str, list[_Element], int]:
             case ["property", kind, name]:
                 elements[-1][2].append((name, _TYPES[kind]))
     if form not in _FORMATS:
-        raise ValueError(f"format {form!r}; legal are {', '.join(_FORMATS)}")
+        raise ValueError(f"format {form!r}; must be one of {', '.join(_FORMATS)}")
     return form, elements, start
 
 
@@ -180,7 +180,7 @@ def _content(data: bytes, is_ascii: bool, elements: list[_Element]) -> dict[str,
                 raise ValueError(f"{name}: {raw.nbytes} bytes of numbers, needed {values.nbytes}")
         for field in values.dtype.names or ():
             if field.startswith("length of ") and (values[field] != values[field][0]).any():
-                raise ValueError(f"{name}: lists of several lengths; legal is one length")
+                raise ValueError(f"{name}: lists of several lengths; must be one length")
         content[name] = values
     return content
 

@@ -60,5 +60,5 @@ def _files(source: Path) -> list[tuple[Path, Path]]:
     # AMASS has the subject's shape beside the sequences: shape.npz, neutral_stagei.npz
     found = [p for p in found if not p.name.endswith(("shape.npz", "_stagei.npz"))]
     if not found:
-        raise ValueError(f"{source}: no files of motion in it; legal are {', '.join(_SUFFIXES)}")
+        raise ValueError(f"{source}: no files of motion in it; must be one of {', '.join(_SUFFIXES)}")
     return [(path, path.relative_to(source)) for path in found]

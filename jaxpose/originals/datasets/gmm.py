@@ -7,7 +7,7 @@ standard deviations in normalised screen units, in which the image is 2 wide (sp
 
     uv = 2 uv_px / width - (1, height / width),    sigma = 2 sigma_px / width
 
-Joints are in H36M_17 order. Both values are pickled dicts, read by the restricted unpickler. Files are legal where
+Joints are in H36M_17 order. Both values are pickled dicts, read by the restricted unpickler. Files are valid where
 the original loader accepts them: it draws a component with numpy's `choice`, so weights must sum to 1 within numpy's
 tolerance, the square root of the type's epsilon; and it reads the four cameras of Human3.6M.
 """

@@ -7,10 +7,10 @@ Every frame has its pose twice: `camera` in metres, and `image` as GFPose trains
 distortion and a root-relative depth d in pixels (spaces/image_depth.py).
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -59,7 +59,7 @@ LAYOUT: dict[str, tuple[tuple[int, ...], type]] = {
 
 
 def load_frames(folder: FilePath) -> Frames:
-    """The frames of a folder that `write_frames` made, memory-mapped; ValueError names a file that does not fit."""
+    """The frames of a folder that `writing_frames` made, memory-mapped; ValueError names a file that does not fit."""
     root = Path(folder)
     meta = load_meta(root)
     return Frames(*(_load_field(root, name, meta["count"]) for name in Frames._fields))
@@ -92,44 +92,56 @@ def load_meta(folder: FilePath) -> dict[str, Any]:
     meta = Source(path).json
     found = meta.get("format") if isinstance(meta, dict) else None
     if found != FORMAT:
-        raise ValueError(f"{path}: the format is {found!r}; legal is {FORMAT!r}")
+        raise ValueError(f"{path}: the format is {found!r}; must be {FORMAT!r}")
     if not isinstance(meta.get("count"), int) or meta["count"] < 1:
         raise ValueError(f"{path}: count must be a positive number of frames, got {meta.get('count')!r}")
     return meta
 
 
-def write_frames(
-    out: FilePath, blocks: Iterable[Frames], count: int, meta: dict[str, Any], *, mixture: np.ndarray | None = None
-) -> None:
-    """Write `count` frames, given in blocks, as the new folder `out`, complete or not at all; `meta` is stored too.
+@contextmanager
+def writing_frames(out: FilePath, meta: dict[str, Any]) -> Iterator[Callable[..., None]]:
+    """A function that appends frames to the new folder `out`, which appears when the block ends without an error.
 
-    mixture: [N, 17, M, 5] of all frames, as of `load_mixtures`.
+    Its second argument: mixtures [N, 17, M, 5] of these frames as of `load_mixtures`. meta: stored beside the frames.
+    ValueError for arrays of another shape, and where there are no frames.
     """
-    if count < 1:
-        raise ValueError(f"{out}: there are no frames to write; needed at least one")
-    with new_folder(out) as draft:
-        files = {name: open(draft / f"{name}.npy", "wb") for name in Frames._fields}  # noqa: SIM115 closed below
-        try:
-            for name, file in files.items():
+    with new_folder(out) as draft, ExitStack() as opened:
+        files = {name: opened.enter_context(open(draft / f"{name}.npy", "wb")) for name in Frames._fields}
+        mixtures: list[np.ndarray] = []
+        count = 0
+
+        def append(frames: Frames, mixture: np.ndarray | None = None) -> None:
+            nonlocal count
+            for name, array in frames._asdict().items():
                 shape, kind = LAYOUT[name]
-                header = {"descr": np.dtype(kind).newbyteorder("<").str, "fortran_order": False}
-                np.lib.format.write_array_header_1_0(file, header | {"shape": (count, *shape)})
-            written = 0
-            for block in blocks:
-                written += len(block.frame)
-                for name, array in block._asdict().items():
-                    shape, kind = LAYOUT[name]
-                    if array.shape != (len(block.frame), *shape):
-                        raise ValueError(f"{name}: needed shape {(len(block.frame), *shape)}, got {array.shape}")
-                    files[name].write(np.ascontiguousarray(array, np.dtype(kind).newbyteorder("<")).tobytes())
-        finally:
-            for file in files.values():
-                file.close()
-        if written != count:
-            raise ValueError(f"{out}: {written} frames were given; needed {count}")
-        if mixture is not None:
-            np.save(draft / MIXTURES, mixture.astype("<f4"))
+                if array.shape != (len(frames.frame), *shape):
+                    raise ValueError(f"{name}: needed shape {(len(frames.frame), *shape)}, got {array.shape}")
+                files[name].write(np.ascontiguousarray(array, np.dtype(kind).newbyteorder("<")).tobytes())
+            count += len(frames.frame)
+            mixtures.extend([] if mixture is None else [mixture.astype("<f4")])
+
+        _write_headers(files, 0)
+        yield append
+        if not count:
+            raise ValueError(f"{out}: there are no frames to write; needed at least one")
+        _write_headers(files, count)
+        if mixtures:
+            np.save(draft / MIXTURES, np.concatenate(mixtures))
         write_json(draft / "meta.json", {"format": FORMAT, "count": count, **meta})
+
+
+def _write_headers(files: Mapping[str, BinaryIO], count: int) -> None:
+    """Headers of .npy files of `count` rows; numpy keeps room in them for any count, so that they can be rewritten."""
+    for name, file in files.items():
+        shape, kind = LAYOUT[name]
+        header = {"descr": np.dtype(kind).newbyteorder("<").str, "fortran_order": False, "shape": (count, *shape)}
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+def described(sources: Iterable[Path]) -> list[dict[str, Any]]:
+    """Name and size of each source, as `meta.json` has them."""
+    return [{"name": path.name, "bytes": path.stat().st_size} for path in sources]
 
 
 @contextmanager
@@ -145,9 +157,9 @@ def check_new(out: FilePath) -> Path:
     """`out` as an absolute path, if a folder can be made there; ValueError otherwise."""
     target = Path(out).absolute()
     if target.exists():
-        raise ValueError(f"{target}: exists already; legal is a new folder, or remove it first")
+        raise ValueError(f"{target}: exists already; must be a new folder, or remove it first")
     if not target.parent.is_dir():
-        raise ValueError(f"{target}: {target.parent} is not a folder; legal is a new folder in one that exists")
+        raise ValueError(f"{target}: {target.parent} is not a folder; must be a new folder in one that exists")
     return target
 
 

@@ -67,7 +67,7 @@ class Cameras(NamedTuple):
 def cameras_of(subject: str) -> Cameras:
     """The cameras that filmed `subject`, one of SUBJECTS; ValueError for others."""
     if subject not in SUBJECTS:
-        raise ValueError(f"subject: got {subject!r}, legal are {', '.join(SUBJECTS)}")
+        raise ValueError(f"subject: got {subject!r}, must be one of {', '.join(SUBJECTS)}")
     rows = _EXTRINSICS[_EXTRINSICS[:, 0] == int(subject[1:])]
     R = np.stack([_rotation(q).T for q in rows[:, 1:5]])
     position = rows[:, 5:] / 1000

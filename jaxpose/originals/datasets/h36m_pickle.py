@@ -7,24 +7,20 @@ imageid and cameraid. What each means: spec/gfpose.md, 3.1 and 7.
 
     ratio = (box[2] - box[0] + 1) / 2 px per metre
 
-The list is never in memory as a whole (pickled_list.py). Finished shards of frames are kept beside the result until it
-is complete: a run that was interrupted parses the file again and continues with the first missing shard.
+The list is never in memory as a whole (pickled_list.py).
 """
 
-import json
-import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from jaxpose.files import FilePath, write_json, write_npz
-from jaxpose.io.arrays import load_arrays
+from jaxpose.files import FilePath
 from jaxpose.io.untrusted.pickled_list import PickledList
 from jaxpose.io.untrusted.unpickle import arrays_of, describe, load_pickle
-from jaxpose.originals.datasets.h36m import LAYOUT, Frames, check_new, load_frames, write_frames
+from jaxpose.originals.datasets.h36m import Frames, check_new, described, load_frames, writing_frames
 from jaxpose.reading import opened
 from jaxpose.spaces.image_depth import ratio_of, ratio_of_box
 
@@ -33,37 +29,36 @@ _IDS = {"action": "action", "subject": "subject", "videoid": "video", "imageid":
 _INTRINSICS = ("fx", "fy", "cx", "cy")
 # relative, of the box scale against focal length over root depth; other units of length exceed it by far
 _TOLERANCE = 0.1
+_LINE_EVERY = 50_000  # frames between lines about the progress
 
 
 _Detections: TypeAlias = tuple[np.ndarray, np.ndarray]  # keypoints [N, 17, 2] and confidences [N, 17], float32
 
 
-def prepare_pickles(
-    poses_pkl: FilePath, detections_pkl: FilePath | None, split: str, out: FilePath, *, shard: int = 50_000
-) -> Iterator[str]:
+def prepare_pickles(poses_pkl: FilePath, detections_pkl: FilePath | None, split: str, out: FilePath) -> Iterator[str]:
     """Convert one split to the new folder `out`; yields lines about the progress.
 
     split: "train" or "test", the part of the detections that belongs to `poses_pkl`; without detections the keypoints
-    are the true projections. shard: frames in memory at once. ValueError names file, frame and key of what is wrong.
+    are the true projections. ValueError names file, frame and key of what is wrong.
     """
     target, poses = check_new(out), Path(poses_pkl)
     sources = [poses] if detections_pkl is None else [poses, Path(detections_pkl)]
-    if shard < 1:
-        raise ValueError(f"shard must be a positive number of frames, got {shard}")
     for path in sources:
         if not path.is_file():
             raise ValueError(f"{path}: no such file")
     detections = None if detections_pkl is None else _read_detections(Path(detections_pkl), split)
-    parts = target.with_name(f".{target.name}.parts")
-    yield from _claim(parts, sources, split, shard)
-    count = yield from _write_shards(poses, detections, parts, shard)
-    if detections is not None and len(detections[0]) != count:
-        raise ValueError(
-            f"{sources[1]}: {split!r} has {len(detections[0])} frames; {poses} has {count}, needed as many"
-        )
-    meta = {"split": split, "sources": [{"name": s.name, "bytes": s.stat().st_size} for s in sources]}
-    write_frames(target, (_read_shard(parts, i) for i in range(-(-count // shard))), count, meta)
-    shutil.rmtree(parts)
+    start, size, count = time.monotonic(), poses.stat().st_size, 0
+    with writing_frames(target, {"split": split, "sources": described(sources)}) as append:
+        for batch, offset in _read_batches(poses):
+            append(_convert(batch, count, poses, detections))
+            count += len(batch)
+            if count % _LINE_EVERY < len(batch):
+                seconds = time.monotonic() - start
+                left = seconds * (size - offset) / max(offset, 1)
+                yield f"{count:,} frames, {100 * offset / size:.0f} %, {left:.0f} s left"
+        if detections is not None and len(detections[0]) != count:
+            number = len(detections[0])
+            raise ValueError(f"{sources[1]}: {split!r} has {number} frames; {poses} has {count}, needed as many")
     yield f"wrote {target}: {count} frames, keypoints {_detection_error(target):.1f} px (median) from the truth"
 
 
@@ -73,46 +68,6 @@ def _detection_error(folder: Path) -> float:
     starts = np.linspace(0, len(frames.frame), 10, endpoint=False, dtype=int)
     errors = [frames.keypoints[i : i + 100] - frames.image[i : i + 100, :, :2] for i in starts]
     return float(np.median(np.linalg.norm(np.concatenate(errors), axis=-1)))
-
-
-def _claim(parts: Path, sources: list[Path], split: str, shard: int) -> Iterator[str]:
-    """Make the folder of shards, or keep the shards of an earlier run of the same conversion."""
-    files = [[str(s.absolute()), s.stat().st_size, s.stat().st_mtime_ns] for s in sources]
-    claim = {"files": files, "split": split, "shard": shard, "layout": str(LAYOUT)}
-    path = parts / "claim.json"
-    if path.is_file() and json.loads(path.read_bytes()) == claim:
-        yield f"going on with {len(list(parts.glob('*.npz')))} finished shards in {parts}"
-        return
-    shutil.rmtree(parts, ignore_errors=True)
-    write_json(path, claim)
-
-
-def _write_shards(poses: Path, detections: _Detections | None, parts: Path, shard: int) -> Generator[str, None, int]:
-    """Write the shards that are missing; yields a line after each, returns the number of frames."""
-    start, size, count = time.monotonic(), poses.stat().st_size, 0
-    pending: list[Frames] = []
-
-    def finish(index: int, offset: int) -> str:
-        if pending:
-            whole = Frames(*(np.concatenate(arrays) for arrays in zip(*pending, strict=True)))
-            write_npz(_shard_path(parts, index), whole._asdict())
-            pending.clear()
-        seconds = time.monotonic() - start
-        left, rate = seconds * (size - offset) / max(offset, 1), count / max(seconds, 1e-9)
-        return f"{count:,} frames, {100 * offset / size:.0f} %, {rate:,.0f} frames/s, {left:.0f} s left"
-
-    for batch, offset in _read_batches(poses):
-        while batch:
-            index, done = divmod(count, shard)
-            taken, batch = batch[: shard - done], batch[shard - done :]
-            if not _shard_path(parts, index).is_file():
-                pending.append(_convert(taken, count, poses, detections))
-            count += len(taken)
-            if count % shard == 0:
-                yield finish(index, offset)
-    if count % shard:
-        yield finish(count // shard, size)
-    return count
 
 
 def _read_batches(path: Path) -> Iterator[tuple[list[Any], int]]:
@@ -222,15 +177,3 @@ def _read_detections(path: Path, split: str) -> _Detections:
     if not finite.all():
         raise ValueError(f"{path}, {split}, frame {np.argmin(finite)}: a number that is not finite")
     return arrays[0], arrays[1][..., 0]
-
-
-def _read_shard(parts: Path, index: int) -> Frames:
-    path = _shard_path(parts, index)
-    try:
-        return Frames(**load_arrays(path, *Frames._fields))
-    except ValueError as error:
-        raise ValueError(f"{error}; remove this damaged shard and call again") from error
-
-
-def _shard_path(parts: Path, index: int) -> Path:
-    return parts / f"{index:05}.npz"

@@ -26,7 +26,7 @@ import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.io.untrusted.unpickle import array_of, describe, load_dict
-from jaxpose.originals.datasets.h36m import Frames, check_new, write_frames
+from jaxpose.originals.datasets.h36m import Frames, check_new, described, writing_frames
 from jaxpose.reading import reading
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
@@ -68,7 +68,7 @@ def prepare_3dhp(path: FilePath, split: str, out: FilePath) -> Iterator[str]:
     """
     target, source = check_new(out), Path(path)
     if split not in _NAMES:
-        raise ValueError(f"split: got {split!r}; legal are train and test")
+        raise ValueError(f"split: got {split!r}; must be train or test")
     tree = load_dict(source, "data")
     if not tree:
         raise ValueError(f"{source}: 'data' is empty; needed sequences {_NAMES[split][1]}")
@@ -84,15 +84,16 @@ def prepare_3dhp(path: FilePath, split: str, out: FilePath) -> Iterator[str]:
             f"{label}: {len(video.frame)} frames, focal length {fx:.1f}, {fy:.1f}, centre {cx:.1f}, {cy:.1f} px, "
             f"fitted to {residual:.2f} px (median)"
         )
-    blocks = (_film(video, fitted, i) for i, (video, fitted) in enumerate(zip(videos, intrinsics, strict=True)))
-    count = sum(len(video.frame) for video in videos)
     meta = {
         "dataset": "mpi_inf_3dhp",
         "split": split,
         "videos": [{"name": v.name, "camera": v.camera_id, "fps": v.fps} for v in videos],
-        "sources": [{"name": source.name, "bytes": source.stat().st_size}],
+        "sources": described([source]),
     }
-    write_frames(target, blocks, count, meta)
+    with writing_frames(target, meta) as append:
+        for number, (video, fitted) in enumerate(zip(videos, intrinsics, strict=True)):
+            append(_film(video, fitted, number))
+    count = sum(len(video.frame) for video in videos)
     scored = sum(int(np.isfinite(video.camera[:, 0, 2]).sum()) for video in videos)
     yield f"wrote {target}: {count} frames, {scored} of them with a true pose"
 
@@ -181,7 +182,7 @@ def _read_sequence(split: str, name: Any, value: Any, path: Path) -> Iterator[_V
     pattern, legal = _NAMES[split]
     matched = pattern.fullmatch(name) if isinstance(name, str) else None
     if matched is None:
-        raise ValueError(f"{path}: a sequence {name!r}; legal in {split} are {legal}")
+        raise ValueError(f"{path}: a sequence {name!r}; must be one of {legal} in {split}")
     subject, place = int(matched[1]), f"{path}: {name}"
     if split == "test":
         yield _read_video(name, _TEST_SUBJECT + subject, 0, value, None, place)

@@ -22,7 +22,7 @@ from jaxpose.files import FilePath
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 from jaxpose.originals.datasets.files_2d import check_layout
 from jaxpose.originals.datasets.gmm import IMAGE_SIZE, holds_gmm, in_pixels, read_gmm
-from jaxpose.originals.datasets.h36m import Frames, check_new, write_frames
+from jaxpose.originals.datasets.h36m import Frames, check_new, described, writing_frames
 from jaxpose.originals.datasets.h36m_cameras import Cameras, cameras_of
 from jaxpose.reading import one_line, reading
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
@@ -66,13 +66,12 @@ def prepare_videopose3d(
             actions = _entry(positions, subject, sources[0])
             seen = None if detections is None else _entry(detections, subject, sources[1])
             parts[subject] = yield from _read_subject(subject, actions, seen, sources)
-    count = 4 * sum(len(x) for subject in subjects for _, x, _ in parts[subject])
-    first = 4 * np.cumsum([0, *(len(parts[subject]) for subject in subjects)])
-    blocks = (_film(parts[s], cameras[s], s, int(v), sources[0]) for s, v in zip(subjects, first, strict=False))
-    meta = {"subjects": list(subjects), "sources": [{"name": s.name, "bytes": s.stat().st_size} for s in sources]}
-    seen_as = [k for subject in subjects for _, _, cameras in parts[subject] for k in cameras or ()]
-    mixtures = [k.astype(np.float32) for k in seen_as if k.ndim == 4]
-    write_frames(target, blocks, count, meta, mixture=np.concatenate(mixtures) if mixtures else None)
+    video = count = 0
+    with writing_frames(target, {"subjects": list(subjects), "sources": described(sources)}) as append:
+        for subject in subjects:
+            frames, mixture = _film(parts[subject], cameras[subject], subject, video, sources[0])
+            append(frames, mixture)
+            video, count = video + 4 * len(parts[subject]), count + len(frames.frame)
     yield f"wrote {target}: {count} frames"
 
 
@@ -85,7 +84,7 @@ def _read_subject(
         place = f"{sources[0]}: {subject} {name}"
         action, joints, keypoints = _ACTIONS.get(name.split(" ")[0]), _joints(value, place), None
         if action is None:
-            raise ValueError(f"{place}: an unknown action; legal are {', '.join(_ACTIONS)}, and a number after it")
+            raise ValueError(f"{place}: an unknown action; must be one of {', '.join(_ACTIONS)}, and a number after it")
         if seen is not None:
             cameras = list_of_cameras(seen.get(name), f"{sources[1]}: {subject} {name}", 4)
             keypoints = [_seen(array, at) for at, array in cameras]
@@ -98,8 +97,10 @@ def _read_subject(
     return parts
 
 
-def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, path: Path) -> Frames:
-    """The frames of one subject: action by action, camera by camera."""
+def _film(
+    parts: list[_Part], cameras: Cameras, subject: str, first_video: int, path: Path
+) -> tuple[Frames, np.ndarray | None]:
+    """The frames of one subject, action by action, camera by camera, and their mixtures where detections are such."""
     order = [(action, len(x), camera) for action, x, _ in parts for camera in range(4)]
     action, length, camera_id = np.array(order, np.int32).reshape(-1, 3).T
     per_video = {
@@ -117,12 +118,14 @@ def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, 
         raise ValueError(f"{path}: {subject} is not in front of {at}; needed z > 0")
     intrinsics = cameras.intrinsics.astype(np.float32)[labels["camera_id"]]
     image = np.asarray(to_image_depth(jnp.asarray(intrinsics), jnp.asarray(x_cam)))
-    detected = [k if k.ndim == 3 else k[:, :, 0, 1:3] for _, _, keypoints in parts for k in keypoints or ()]
+    detected = [k for _, _, keypoints in parts for k in keypoints or ()]
+    mixture = np.concatenate(detected) if detected and detected[0].ndim == 4 else None
+    seen = [k if k.ndim == 3 else k[:, :, 0, 1:3] for k in detected]
     root_depth = x_cam[:, 0, 2]
-    return Frames(
+    frames = Frames(
         image=image,
         camera=x_cam,
-        keypoints=np.concatenate(detected).astype(np.float32) if detected else image[..., :2],
+        keypoints=np.concatenate(seen).astype(np.float32) if seen else image[..., :2],
         confidence=np.ones(image.shape[:2], np.float32),
         ratio=np.asarray(ratio_of(jnp.asarray(intrinsics), jnp.asarray(root_depth))),
         root_depth=root_depth,
@@ -130,6 +133,7 @@ def _film(parts: list[_Part], cameras: Cameras, subject: str, first_video: int, 
         frame=np.concatenate([np.arange(n, dtype=np.int32) for n in length]),
         **labels,
     )
+    return frames, mixture
 
 
 def _positions_2d(path: Path) -> Mapping[str, Any]:

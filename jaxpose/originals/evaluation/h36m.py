@@ -66,7 +66,7 @@ def action_mean(values: np.ndarray, action: np.ndarray, *, strict: bool = False)
     if values.shape != action.shape or values.ndim != 1 or not len(values):
         raise ValueError(f"values and action must be [N], N >= 1, got {values.shape} and {action.shape}")
     if unknown := sorted(set(action.tolist()) - set(ACTIONS)):
-        raise ValueError(f"action: unknown ids {unknown}; legal are 2..16, Human3.6M's")
+        raise ValueError(f"action: unknown ids {unknown}; must be 2..16, Human3.6M's")
     per_action = {name: float(values[action == i].mean()) for i, name in ACTIONS.items() if (action == i).any()}
     empty = tuple(name for name in ACTIONS.values() if name not in per_action)
     average = sum(per_action.values()) / (len(ACTIONS) if strict else len(per_action))
@@ -244,7 +244,7 @@ def image_noise(key: Key, uvd_px: Array, std: float, kind: str = "gaussian") -> 
     kind "gaussian": of standard deviation `std`; "uniform": within +-std / 2, of deviation std / sqrt(12).
     """
     if kind not in NOISE_KINDS:
-        raise ValueError(f"image_noise: unknown kind {kind!r}; legal are {', '.join(NOISE_KINDS)}")
+        raise ValueError(f"image_noise: unknown kind {kind!r}; must be one of {', '.join(NOISE_KINDS)}")
     draw, _ = NOISE_KINDS[kind]
     return uvd_px + std * draw(key, uvd_px.shape)
 

@@ -73,7 +73,7 @@ def filmed_example(
 ) -> ClipExample:
     """A random `stretch` of frames; flip: share of mirrored ones, in [0, 1]. Joints are hidden for the whole clip."""
     if not 0 <= flip <= 1:
-        raise ValueError(f"flip: got {flip}; legal is 0..1, the share of mirrored examples")
+        raise ValueError(f"flip: got {flip}; must be 0..1, the share of mirrored examples")
     row_key, turn_key, flip_key, mask_key = jax.random.split(key, 4)
     middle = jax.random.randint(row_key, (), 0, len(filmed.first))
     rows = stretch(turn_key, middle, filmed.first, filmed.last, num_frames)

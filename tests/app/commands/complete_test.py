@@ -158,7 +158,7 @@ def test_whole_keypoints_are_lifted_as_lift_does_and_it_says_so(run, keypoints, 
 
 BAD = {
     "missing file": (lambda p: None, [], "no such file"),
-    "wrong count": (lambda p: p[:, :9], [], "9 joints without names are none of"),
+    "wrong count": (lambda p: p[:, :9], [], "9 joints without names are no joint set"),
     "nothing there": (lambda p: np.full_like(p, np.nan), [], "all joints are missing (NaN, null or confidence 0)"),
     "unknown name": (lambda p: p, ["--hide", "left_tail"], "--hide: got 'left_tail'; legal are"),
     "random of none": (lambda p: p, ["--hide", "random:9"], "legal is random:K, once, with K from 1 to 8"),
@@ -168,7 +168,11 @@ BAD = {
         "--hide hides all that is there",
     ),
     "nothing to do": (lambda p: p, [], "nothing to complete, every joint is there"),
-    "unknown unit": (lambda p: p, ["--unit", "in", "--hide", "head"], "unit (--unit): got 'in'; legal are m, mm, cm"),
+    "unknown unit": (
+        lambda p: p,
+        ["--unit", "in", "--hide", "head"],
+        "unit (--unit): got 'in'; must be one of m, cm, mm",
+    ),
     "unknown axis": (lambda p: p, ["--up", "x", "--hide", "head"], "up (--up): got 'x'; legal are -y, y, z"),
     "wrong unit": (lambda p: 1000 * p, ["--hide", "head"], "try --unit mm"),
     "negative noise": (lambda p: p, ["--noise", "-0.1", "--hide", "head"], "--noise: needed metres from 0"),

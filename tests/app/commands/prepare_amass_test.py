@@ -71,7 +71,7 @@ def test_fragments(root, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "fault"),
     [
-        (["--split", "val"], "legal are train, valid, test"),
+        (["--split", "val"], "must be one of train, valid, test"),
         (["--split", "valid"], "no sequences of HumanEva"),
         (["--split", "test", "--subsets", "KIT"], "no sequences of KIT"),
         (["--split", "test", "--fps", "30", "--published-selection"], "--fps: means nothing"),

@@ -111,7 +111,7 @@ def test_a_path_starts_and_ends_where_it_was_told(run_prior, amass, turns, tmp_p
 def test_bad_input_is_refused(refused_prior, amass, turns, tmp_path):
     assert "no.npz: no such file" in refused_prior("complete", tmp_path / "no.npz", "--hide", "arms")
     np.save(tmp_path / "wide.npy", np.zeros((3, 64)))
-    assert "(an array of float64 (3, 64); legal" in refused_prior("complete", tmp_path / "wide.npy")
+    assert "(an array of float64 (3, 64); must be" in refused_prior("complete", tmp_path / "wide.npy")
     np.save(tmp_path / "deg.npy", np.degrees(turns).reshape(3, 63))
     assert "are these degrees?" in refused_prior("complete", tmp_path / "deg.npy", "--hide", "arms")
     assert "--hide: got 'tail'; legal are the parts left_leg" in refused_prior("complete", amass, "--hide", "tail")

@@ -126,7 +126,5 @@ def test_what_cannot_be_scored_is_refused(refused, file, poses, prior_file, tmp_
     assert "--fps: is for a prior over joint rotations" in refused(file, *out, "--fps", 30)
     degrees = np.full((2, 63), 40.0)
     np.save(tmp_path / "degrees.npy", degrees)
-    assert "legal are 6.283 at most: are these degrees?" in refused(
-        tmp_path / "degrees.npy", *out, "--model", prior_file
-    )
+    assert "must be at most 6.283: are these degrees?" in refused(tmp_path / "degrees.npy", *out, "--model", prior_file)
     assert not (tmp_path / "o").exists()

@@ -109,7 +109,7 @@ def test_what_means_nothing_is_refused(refused, tmp_path):
         "--gravity: needed a length from 0.001 to 1000, not all 0": ("--axes", "world", "--gravity", "0,0,0"),
         "--camera: needed none beside --calibration": ("--calibration", file, "--camera", "900,900,1,1"),
         "has the cameras camA, camB: say by --camera-name": ("--calibration", file),
-        "--camera-name: got 'x'; legal are 0 to 1": ("--calibration", file, "--camera-name", "x"),
+        "--camera-name: got 'x'; must be one of 0 to 1": ("--calibration", file, "--camera-name", "x"),
         "images are 640 x 480": ("--calibration", file, "--camera-name", "camA", "--image-size", "640,480"),
         "no such file": ("--calibration", tmp_path / "no.toml"),
     }.items():

@@ -11,7 +11,7 @@ from command_line import called
 from experiments.evaluate.__main__ import main
 from jaxpose import model as released
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.originals.datasets.h36m import Frames, write_frames
+from jaxpose.originals.datasets.h36m import Frames, writing_frames
 from jaxpose.spaces import image_depth
 
 NUM = 6
@@ -40,7 +40,8 @@ def folder(tmp_path_factory):
         frame=ids,
         camera_id=0 * ids,
     )
-    write_frames(folder / "frames", [frames], NUM, {})
+    with writing_frames(folder / "frames", {}) as append:
+        append(frames)
     network = ScoreMLP(hidden=32, time_width=8, num_groups=4, difference=True, explicit=False, time_units=999.0)
     spec = released.Spec("zero", network, context=0, codec="image_depth", process="sub_vp", target="eps", num_steps=3)
     shapes = jax.eval_shape(lambda: released.init_params(jax.random.key(0), spec))

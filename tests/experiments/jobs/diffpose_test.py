@@ -19,7 +19,7 @@ import jaxpose
 from experiments.jobs import diffpose as job
 from jaxpose.base import Camera
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.originals.datasets.h36m import Frames, write_frames
+from jaxpose.originals.datasets.h36m import Frames, writing_frames
 from jaxpose.tasks import diffpose
 
 ROOT = Path(__file__).parents[3]
@@ -69,7 +69,8 @@ def data(tmp_path_factory):
         frame=np.tile(np.arange(20, dtype=np.int32), 2),
         camera_id=none,
     )
-    write_frames(root / "frames", [frames], 40, {})
+    with writing_frames(root / "frames", {}) as append:
+        append(frames)
     (root / "bench").mkdir()
     rest = {"keypoints": keypoints, "confidence": frames.confidence, "joints_cam": camera}
     names = {"name": np.full(8, "a"), "category": np.full(8, "walk")}

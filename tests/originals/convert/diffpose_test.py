@@ -151,7 +151,7 @@ def test_averaged_weights_are_named_without_the_prefix(tmp_path):
     chex.assert_trees_all_equal(averaged, jax.tree.map(lambda a: a / 2, raw))
     with pytest.raises(ValueError, match=r"b.pth: no EMA weights .*weights='raw'"):
         read_part(save(tmp_path / "b.pth", DENOISER_STATE), "ema")
-    with pytest.raises(ValueError, match=r"weights: got 'best'; legal are ema, raw"):
+    with pytest.raises(ValueError, match=r"weights: got 'best'; must be one of ema, raw"):
         read_part(path, "best")
 
 
@@ -174,7 +174,7 @@ BLOCK = "atten_layers.0."
         ({"gconv_input.weight": (3, 5, 8)}, [r"gconv_input.weight: \(3, 5, 8\), needed \(3, 1, 5, 96\)"]),
         ({"temb.dense.0.weight": (8, 32)}, [r"temb.dense.0.weight: \(8, 32\), needed \(32, 8\)"]),
         ({"extra": (1,), f"{BLOCK}feed_forward.A_hat": None}, ["2 tensors", "A_hat: missing", "extra: .*, unexpected"]),
-        ({"gconv_input.weight": (3, 1, 5, 6)}, ["width 6; legal are even multiples of 4 heads"]),
+        ({"gconv_input.weight": (3, 1, 5, 6)}, ["width 6; must be an even multiple of 4 heads"]),
         ({f"{BLOCK}sublayer.0.norm.b_2": np.full(8, np.nan)}, ["b_2: holds numbers that are not finite"]),
     ],
 )
@@ -230,7 +230,7 @@ def test_parts_that_make_no_model():
     for parts in ([], [denoiser, frame, denoiser]):
         with pytest.raises(ValueError, match="needed a denoiser, an encoder, or one of each"):
             assemble(parts)
-    with pytest.raises(ValueError, match="schedule: got 'vid'; legal are cpn, gt, video"):
+    with pytest.raises(ValueError, match="schedule: got 'vid'; must be one of cpn, gt, video"):
         assemble([denoiser], "vid")
 
 

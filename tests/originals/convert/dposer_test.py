@@ -153,10 +153,10 @@ def without(*names):
         (lambda s: s | {"post_dense.bias": np.zeros(64, np.float32)}, r"post_dense.bias: \(64,\), needed \(63,\)"),
         (lambda s: s | {"gauss_proj.W": np.zeros(4, np.float32)}, "Fourier time features is not supported"),
         (lambda s: s | {"cond_embed.0.weight": np.zeros((32, 63), np.float32)}, "jaxpose convert gfpose"),
-        (lambda s: s | {"pre_dense.weight": np.zeros((48, 63), np.float32)}, "hidden 48 .*legal are mult"),
+        (lambda s: s | {"pre_dense.weight": np.zeros((48, 63), np.float32)}, "hidden 48 .*must be mult"),
         (
             lambda s: s | {"pre_dense.weight": np.zeros((32, 45), np.float32)},
-            "poses of 45 numbers, as DPoser-X's hand network has; legal are 63 and 126",
+            "poses of 45 numbers, as DPoser-X's hand network has; must be 63 or 126",
         ),
     ],
 )
@@ -197,8 +197,8 @@ def test_converted_saved_and_loaded_it_says_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"out": "a.npz"}, "out: got .*legal is a .safetensors file"),
-        ({"weights": "best"}, "weights: got 'best'; legal are ema, raw"),
+        ({"out": "a.npz"}, "out: got .*must be a .safetensors file"),
+        ({"weights": "best"}, "weights: got 'best'; must be one of ema, raw"),
         ({"path": "none.pth"}, "none.pth: no such file"),
     ],
 )

@@ -185,7 +185,7 @@ def without(*names):
             lambda s: without("cond_embed.0.bias")(s) | {"pre_gnorm.bias": np.zeros(3), "n": np.zeros(1)},
             ["3 tensors", r"pre_gnorm.bias: \(3,\), needed \(32,\)", r"cond_embed.0.bias: missing", r"n: \(1,\), unex"],
         ),
-        (lambda s: s | {"pre_dense.weight": np.zeros((48, 51))}, ["hidden 48 and time width 8; legal are multiples"]),
+        (lambda s: s | {"pre_dense.weight": np.zeros((48, 51))}, ["hidden 48 and time width 8; must be multiples"]),
         (lambda s: s | {"shared_time_embed.0.weight": np.zeros((0, 0))}, ["hidden 32 and time width 0"]),
     ],
 )
@@ -258,9 +258,9 @@ def test_converted_saved_and_loaded_it_says_the_same(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"out": "gfpose.npz"}, "out: got .*gfpose.npz.*; legal is a .safetensors file"),
+        ({"out": "gfpose.npz"}, "out: got .*gfpose.npz.*; must be a .safetensors file"),
         ({"out": "nowhere/a.safetensors"}, "out: got .*nowhere.*in a folder that exists"),
-        ({"weights": "best"}, "weights: got 'best'; legal are ema, raw"),
+        ({"weights": "best"}, "weights: got 'best'; must be one of ema, raw"),
         ({"path": "none.pth"}, "none.pth: no such file"),
     ],
 )

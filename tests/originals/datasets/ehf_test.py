@@ -48,7 +48,7 @@ def test_a_mesh_in_every_form(tmp_path, form, kind, colours):
     ("content", "fault"),
     [
         (b"solid of another kind", "no PLY header"),
-        (ply_bytes(VERTICES, "binary_big_endian"), "binary_big_endian.*legal are ascii"),
+        (ply_bytes(VERTICES, "binary_big_endian"), "binary_big_endian.*must be one of ascii"),
         (ply_bytes(VERTICES, "binary_little_endian")[:-40], "not a readable"),
         (ply_bytes(VERTICES, "ascii")[:-20], "not a readable"),
         (ply_bytes(VERTICES, "ascii", faces=[[0, 1, 2], [0, 1, 2, 3]]), "several lengths"),

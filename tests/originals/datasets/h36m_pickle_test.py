@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from jaxpose.io.untrusted.pickled_list import PickledList
-from jaxpose.originals.datasets import h36m_pickle
 from jaxpose.originals.datasets.h36m import load_frames
 from jaxpose.originals.datasets.h36m_pickle import prepare_pickles
 
@@ -89,9 +88,9 @@ def test_every_number_is_the_files(tmp_path, protocol):
     detections = detections_of(frames)
     poses = dump(tmp_path / "h36m_train.pkl", frames, protocol)
     detected = dump(tmp_path / "h36m_sh_dt_ft.pkl", detections, protocol)
-    lines = list(prepare_pickles(poses, detected, "train", tmp_path / "out", shard=4))
+    (line,) = prepare_pickles(poses, detected, "train", tmp_path / "out")
+    assert "15 frames, keypoints" in line
     out = load_frames(tmp_path / "out")
-    assert sum("frames/s" in line for line in lines) == 4, "four shards of 15 frames"
     assert len(out.frame) == 15
     for n, frame in enumerate(frames):
         camera = frame["camera_param"]
@@ -114,7 +113,7 @@ def test_long_lists_keep_what_videos_share_and_without_detections_show_the_truth
     """Videos longer than a batch refer to a camera of long before; the fifth to the parts of the first's."""
     lengths = [1200, 900, 700, 300, 400]
     frames = lcn_frames(lengths)
-    list(prepare_pickles(dump(tmp_path / "a.pkl", frames, 2), None, "train", tmp_path / "out", shard=1300))
+    list(prepare_pickles(dump(tmp_path / "a.pkl", frames, 2), None, "train", tmp_path / "out"))
     out = load_frames(tmp_path / "out")
     np.testing.assert_array_equal(out.video, np.repeat(np.arange(5), lengths))
     fx = [f["camera_param"]["fx"].item() for f in frames]
@@ -135,45 +134,6 @@ def test_matlab_scalars_are_numbers(tmp_path):
     list(prepare_pickles(dump(tmp_path / "b.pkl", plain), None, "train", tmp_path / "b"))
     a, b = contents(tmp_path / "a"), contents(tmp_path / "b")
     assert {n for n in a if a[n] != b[n]} == {"meta.json"}, "which names the source"
-
-
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
-    frames = lcn_frames([30, 20, 13])
-    poses = dump(tmp_path / "h36m_train.pkl", frames)
-    detected = dump(tmp_path / "detections.pkl", detections_of(frames))
-    list(prepare_pickles(poses, detected, "train", tmp_path / "whole", shard=10))
-    written = []
-
-    def write_two_and_die(path, arrays):
-        if len(written) == 2:
-            raise KeyboardInterrupt
-        written.append(path.name)
-        write_npz(path, arrays)
-
-    write_npz = h36m_pickle.write_npz
-    monkeypatch.setattr(h36m_pickle, "write_npz", write_two_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        list(prepare_pickles(poses, detected, "train", tmp_path / "out", shard=10))
-    assert not (tmp_path / "out").exists()
-    monkeypatch.setattr(h36m_pickle, "write_npz", lambda p, a: (written.append(p.name), write_npz(p, a)))
-    lines = list(prepare_pickles(poses, detected, "train", tmp_path / "out", shard=10))
-    assert "going on with 2 finished shards" in lines[0]
-    assert written == [f"{i:05}.npz" for i in range(7)], "no shard twice"
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
-
-
-def test_shards_of_another_file_are_not_gone_on_with(tmp_path, monkeypatch):
-    first, second = lcn_frames([12]), lcn_frames([12], seed=5)
-    first[11].pop("box")
-    poses = dump(tmp_path / "a.pkl", first)
-    with pytest.raises(ValueError, match="frame 11 lacks 'box'"):
-        list(prepare_pickles(poses, None, "train", tmp_path / "out", shard=5))
-    dump(poses, second)
-    os.utime(poses, ns=(1, 1))
-    list(prepare_pickles(poses, None, "train", tmp_path / "out", shard=5))
-    joints = np.stack([f["joint_3d_camera"] for f in second]) / 1000
-    np.testing.assert_allclose(load_frames(tmp_path / "out").camera, joints, rtol=1e-6)
 
 
 def with_item(key, value):
@@ -316,7 +276,5 @@ def test_arguments_are_checked(tmp_path):
     poses = dump(tmp_path / "a.pkl", lcn_frames([2]))
     with pytest.raises(ValueError, match=r"b\.pkl: no such file"):
         list(prepare_pickles(tmp_path / "b.pkl", None, "train", tmp_path / "out"))
-    with pytest.raises(ValueError, match="shard must be a positive"):
-        list(prepare_pickles(poses, None, "train", tmp_path / "out", shard=0))
     with pytest.raises(ValueError, match="exists already"):
         list(prepare_pickles(poses, None, "train", tmp_path))

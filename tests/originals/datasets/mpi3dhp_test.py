@@ -202,7 +202,7 @@ FAULTS = [
     ("train", change(["S1 Seq1", 0, "3"], {}), r"S1 Seq1: cameras .*'3'\]; needed"),
     ("train", change(["S1 Seq1"], lambda old: old[:1]), "S1 Seq1: needed a list of a dict of cameras and the frame"),
     ("train", change(["S1 Seq1", 1], "fast"), "S1 Seq1: needed a frame rate, a number above 0, got str 'fast'"),
-    ("train", change(["S9 Seq1"], [{}, 25]), r"a sequence 'S9 Seq1'; legal in train are S1\.\.S8"),
+    ("train", change(["S9 Seq1"], [{}, 25]), r"a sequence 'S9 Seq1'; must be one of S1\.\.S8"),
     ("train", lambda tree: tree.clear(), "'data' is empty; needed sequences S1"),
     ("train", change([*ONE], 3), "S1 Seq1 camera 4: needed a dict of data_2d and data_3d, got int 3"),
     ("train", change([*ONE, "data_2d"], None), r"S1 Seq1 camera 4, data_2d: .*\(F, 17, 2\), got NoneType"),
@@ -217,7 +217,7 @@ FAULTS = [
     ("train", change([*ONE, "data_3d"], lambda x: x * (1, -1, 1)), "camera 4: the best fit has focal l"),
     ("train", change([*ONE, "data_2d"], lambda x: x[:, ::-1]), "camera 4: the best fit has focal l"),
     ("train", change([*ONE, "data_2d"], lambda x: x / 2048), "camera 4: the best fit has focal length 1,"),
-    ("test", change(["S1 Seq1"], {}), r"a sequence 'S1 Seq1'; legal in test are TS1\.\.TS6"),
+    ("test", change(["S1 Seq1"], {}), r"a sequence 'S1 Seq1'; must be one of TS1\.\.TS6"),
     ("test", change(["TS1", "valid"], None), "TS1, valid: needed 12 numbers 0 or 1, got NoneType"),
     ("test", change(["TS1", "valid"], lambda x: x[:-1]), r"TS1, valid: needed 12 numbers .*\(11,\)"),
     ("test", change(["TS1", "valid"], lambda x: 2 * x), "TS1, valid: needed 12 numbers 0 or 1, got an array"),
@@ -259,7 +259,7 @@ def test_other_files_are_refused_and_nothing_of_theirs_runs(tmp_path, monkeypatc
     ):
         with pytest.raises(ValueError, match=message):
             list(prepare_3dhp(name, "train", tmp_path / "out"))
-    with pytest.raises(ValueError, match="split: got 'validation'; legal are train and test"):
+    with pytest.raises(ValueError, match="split: got 'validation'; must be train or test"):
         list(prepare_3dhp(tmp_path / "absent.npz", "validation", tmp_path / "out"))
     assert not (tmp_path / "mark").exists()
     assert not (tmp_path / "out").exists()
@@ -275,4 +275,4 @@ def test_the_command_prepares_a_folder_and_ends_with_2_on_a_fault(tmp_path, caps
     with pytest.raises(SystemExit) as end:
         cli.main([*command, "train", "--out", str(tmp_path / "again")])
     assert end.value.code == 2
-    assert "a sequence 'TS1'; legal in train" in capsys.readouterr().err
+    assert "a sequence 'TS1'; must be one of" in capsys.readouterr().err

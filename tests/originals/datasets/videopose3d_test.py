@@ -120,14 +120,17 @@ def test_every_camera_looks_into_the_room():
         x = np.einsum("cij,j->ci", R, [0, 0, 1]) + t
         uv = x[:, :2] / x[:, 2:] * intrinsics[:, :2] + intrinsics[:, 2:]
         assert (np.abs(uv - 500) < 200).all()
-    with pytest.raises(ValueError, match="subject: got 'S2', legal are S1, S5"):
+    with pytest.raises(ValueError, match="subject: got 'S2', must be one of S1, S5"):
         cameras_of("S2")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t, d: t["S1"].update(Jumping=t["S1"]["Directions"]), "S1 Jumping: an unknown action; legal are Dir"),
+        (
+            lambda t, d: t["S1"].update(Jumping=t["S1"]["Directions"]),
+            "S1 Jumping: an unknown action; must be one of Dir",
+        ),
         (lambda t, d: t["S1"].update(Directions=np.zeros((3, 16, 3))), r"S1 Directions: .*got an array .*\(3, 16, 3\)"),
         (lambda t, d: t["S1"].update(Directions=np.zeros((0, 32, 3))), r"S1 Directions: .*\(0, 32, 3\)"),
         (lambda t, d: t["S1"].update(Directions=t["S1"]["Directions"] * 1000), "S1 Directions: .*not millimetres"),

@@ -195,7 +195,7 @@ def test_the_report_tells_what_is_absent():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"action": np.array([2, 2, 1, 17])}, r"\[1, 17\]; legal are 2\.\.16"),
+        ({"action": np.array([2, 2, 1, 17])}, r"\[1, 17\]; must be 2\.\.16"),
         ({"action": np.array([2, 2])}, r"action must be 4 whole numbers.*\(2,\)"),
         ({"action": np.full(4, 2.0)}, "action must be 4 whole numbers.*float64"),
         ({"pred": np.zeros((5, 4, 17, 3))}, r"hypotheses made one pose before, got \(5, 4, 17, 3\)"),
