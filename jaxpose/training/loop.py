@@ -85,6 +85,9 @@ def fit(
                 found = {name: evaluator(here) for name, evaluator in evaluators.items()}
             log.write(done, {f"{name}/{key}": float(v) for name, row in found.items() for key, v in row.items()})
 
+        processes.meet(
+            "begun"
+        )  # the waits of collectives are short: all have read and placed their data before the first
         save()  # of step 0: what cannot be written is known before hours of work
         if done < total_steps:
             with asked.nothing_to_lose(done):

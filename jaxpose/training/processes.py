@@ -1,20 +1,16 @@
 """Several processes of one training run, on one host or many: joining, agreeing, and the end of one of them.
 
 Every process runs the same program; the first (index 0) alone writes metrics and prints. Where a process ends before
-the others, JAX's coordination service aborts them with pages of C++ frames, or a collective fails; either becomes one
-line and exit code 1.
+the others, a collective of theirs fails with an error of JAX, which becomes one line and exit code 1; or JAX's
+coordination service, which notices it first, ends them with a message of its own.
 """
 
-import atexit
 import contextlib
-import ctypes
 import io
 import json
 import os
-import re
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -23,19 +19,7 @@ import jax
 import numpy as np
 
 T = TypeVar("T")
-ENDED = "another process of this run has ended; start all again to go on from the last checkpoint"
-# how errors of collectives and of the coordination service say so, which JAX raises as several types
-_OF_OTHERS = re.compile("Gloo|NCCL|UNAVAILABLE|DEADLINE_EXCEEDED|barrier|coordination", re.IGNORECASE)
-_abort_line: list[str] = []  # what an abort means at present
-_kept: list[Any] = []  # what the C library knows the address of
-_stderr = 2  # where lines for the user go, also while file descriptor 2 is filtered
-_SEARCH_S = 120  # for all processes to come
-_HEARTBEAT_S = 30  # after which a process that does not answer counts as ended; one that was killed does at once
-_FAILED = re.compile(rb"[EF]\d{4} .*(coordination|client\.h)")
-# what the coordination service and gloo print about a process that has ended, or about having connected
-_LOGGED = re.compile(
-    rb"(?:[EFWI]\d{4} .*(coordination|client\.h|preemption_sync)|\*\*\* Check failure|    @ |\[Gloo\]|RPC: |$)"
-)
+WAIT_S = 600  # for the others to come, to answer and to leave: they may read and compile at different speeds
 
 
 def folder(path: str | os.PathLike[str]) -> Any:
@@ -50,22 +34,19 @@ def folder(path: str | os.PathLike[str]) -> Any:
 def join(name: str, coordinator: str | None = None, num_processes: int | None = None, index: int | None = None) -> None:
     """Make this process one of a run's; called before JAX is used otherwise.
 
-    coordinator: HOST:PORT of the first process; None: TPU, Slurm, Open MPI and GKE say all themselves. name: of the
-    command, for what is printed. ValueError where the others cannot be found.
+    coordinator: HOST:PORT of the first process; None: TPU, Slurm, Open MPI and GKE tell it. name: of the command, for
+    what is printed. ValueError where the others do not come within `WAIT_S` seconds.
     """
-    _abort_line[:] = [f"{name}: the processes of the run did not find each other at {coordinator} in {_SEARCH_S} s"]
-    _tell_of_aborts()
     if coordinator:
         print(f"{name}: process {index} of {num_processes}, at {coordinator}", flush=True)
-    jax.config.update("jax_enable_preemption_service", False)  # notice.py hears of it in one process as in many
+    jax.config.update("jax_enable_preemption_service", False)  # notice.py reads signals in one process as in many
+    jax.config.update("jax_cpu_get_global_topology_timeout_minutes", WAIT_S // 60)
+    waits = {f"{what}_timeout_seconds": WAIT_S for what in ("heartbeat", "shutdown")}
     try:
-        jax.distributed.initialize(
-            coordinator, num_processes, index, initialization_timeout=_SEARCH_S, heartbeat_timeout_seconds=_HEARTBEAT_S
-        )
+        jax.distributed.initialize(coordinator, num_processes, index, initialization_timeout=WAIT_S, **waits)
     except (ValueError, RuntimeError) as error:
         where = coordinator or "no cluster was found; --coordinator, --num_processes and --process_id name one"
-        raise ValueError(f"--distributed: {where} ({str(error).splitlines()[0]})") from error
-    _abort_line[:] = [f"{name}: {ENDED}"]
+        raise ValueError(f"--distributed: {where} ({_first_line(error)})") from error
 
 
 def is_first() -> bool:
@@ -112,7 +93,7 @@ def largest(*values: float) -> tuple[float, ...]:
 
 def meet(name: str) -> None:
     """Wait for all processes."""
-    if jax.distributed.is_initialized() and jax.process_count() > 1:
+    if _has_others():
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
@@ -122,76 +103,42 @@ def meet(name: str) -> None:
 def as_one(name: str) -> Iterator[None]:
     """Context of a run as a command: what ends it is one line, and an exit code, in every process.
 
-    2 for what a user can mend (ValueError), 1 for a full disk, a loss that is no number and a process that has ended,
-    128 + number after a signal.
+    2 for what a user can mend (ValueError), 1 for a full disk, a loss that is no number and, in a run of several
+    processes, any error of JAX, 128 + number after a signal.
     """
     try:
         yield
-    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
-        if jax.distributed.is_initialized() and _OF_OTHERS.search(str(error)):
-            _leave(1, f"{name}: {ENDED}")
-        if isinstance(error, RuntimeError):
-            raise
+    except (ValueError, OSError, FloatingPointError) as error:
         _leave(2 if isinstance(error, ValueError) else 1, f"{name}: {error}")
+    except RuntimeError as error:
+        if not _has_others():
+            raise
+        exit_at_once(1, f"{name}: {_first_line(error)}; start all processes again to go on from the last checkpoint")
     except KeyboardInterrupt:
         _leave(128 + signal.SIGINT, f"{name}: interrupted")
     except SystemExit:
-        meet("left")  # all leave, so none is told that another has ended
+        meet("left")  # all leave together: a process that ends alone is an error of the others
         raise
+
+
+def exit_at_once(code: int, line: str) -> NoReturn:
+    """End this process without waiting for its threads or for other processes."""
+    sys.stdout.flush()
+    print(line, file=sys.stderr, flush=True)
+    os._exit(code)
 
 
 def _leave(code: int, line: str) -> NoReturn:
     """End this process; where there are others, at once, as they are not waited for."""
-    if jax.distributed.is_initialized() and jax.process_count() > 1:
+    if _has_others():
         exit_at_once(code, line)
-    if line:
-        print(line, file=sys.stderr)
+    print(line, file=sys.stderr)
     sys.exit(code)
 
 
-def exit_at_once(code: int, line: str) -> NoReturn:
-    """End this process without waiting for its threads, for other processes or for what these print meanwhile."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if line:
-        os.write(_stderr, f"{line}\n".encode())
-    os._exit(code)
+def _has_others() -> bool:
+    return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
-def _tell_of_aborts() -> None:
-    """From now on the abort of the coordination service is one line, `_abort_line`, and exit code 1.
-
-    An abort for another reason keeps what it printed.
-    """
-    global _stderr
-    failed = threading.Event()
-    _stderr = stderr = os.dup(2)
-    read, write = os.pipe()
-    os.dup2(write, 2)
-    os.close(write)
-
-    def forward() -> None:
-        with os.fdopen(read, "rb") as lines:
-            for line in lines:
-                if _FAILED.match(line):
-                    failed.set()  # what follows is more of it
-                if not failed.is_set() and not _LOGGED.match(line):
-                    os.write(stderr, line)
-
-    thread = threading.Thread(target=forward, name="stderr", daemon=True)
-    thread.start()
-
-    def undo() -> None:
-        os.dup2(stderr, 2)  # which closes the pipe
-        thread.join()
-
-    atexit.register(undo)
-
-    @ctypes.CFUNCTYPE(None, ctypes.c_int)
-    def aborted(_: int) -> None:
-        if failed.wait(1.0):  # in the other thread, which reads what was printed before
-            os.write(stderr, f"{_abort_line[0]}\n".encode())
-        os._exit(1 if failed.is_set() else 128 + signal.SIGABRT)
-
-    _kept.append(aborted)
-    ctypes.CDLL(None).signal(signal.SIGABRT, aborted)
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,8 +18,9 @@ import optax
 import pytest
 from training import tiny
 
-from jaxpose.training import checkpoint
+from jaxpose.training import checkpoint, processes
 from jaxpose.training.loop import fit
+from jaxpose.training.notice import Notice
 from jaxpose.training.parallel import is_key, make_runner
 from jaxpose.training.step import init_state, make_step
 
@@ -79,10 +81,22 @@ def kill(workdir, rng):
     return newest(workdir)[1]
 
 
-def test_killed_while_saving_it_ends_like_an_uninterrupted_run(tmp_path, uninterrupted):
-    kill(tmp_path, np.random.default_rng(0))
-    done = checkpoint.steps(tmp_path)[-1]
-    assert 0 < done < TOTAL
+class Killed(BaseException):
+    """What no code of the run may catch, as it could not catch SIGKILL."""
+
+
+def test_killed_while_saving_it_ends_like_an_uninterrupted_run(tmp_path, uninterrupted, monkeypatch):
+    def killed(path):
+        if path.name == "100":
+            raise Killed
+
+    write = checkpoint._write_hashes
+    monkeypatch.setattr(checkpoint, "_write_hashes", lambda path: (killed(path), write(path)))
+    with pytest.raises(Killed):
+        tiny.run(tmp_path, TOTAL, checkpoint_every=50)
+    monkeypatch.setattr(checkpoint, "_write_hashes", write)
+    assert newest(tmp_path)[0] == 100
+    assert checkpoint.steps(tmp_path)[-1] == 80, "saved before the evaluation"
     state = tiny.run(tmp_path, TOTAL, checkpoint_every=500)
     same_run(tmp_path, uninterrupted[0], state, uninterrupted[1])
 
@@ -96,16 +110,36 @@ def test_killed_again_and_again_it_ends_like_an_uninterrupted_run(tmp_path, unin
     same_run(tmp_path, uninterrupted[0], state, uninterrupted[1])
 
 
-def test_sigterm_saves_the_dispatch_under_way_and_leaves(tmp_path, uninterrupted):
-    with running(tmp_path, checkpoint_every=10**9) as process:
-        await_((tmp_path / "metrics.jsonl").exists, process)
-        process.terminate()
-        assert process.wait(500) == 143
-    first, done = checkpoint.steps(tmp_path)
-    assert first == 0
-    assert 0 < done < TOTAL
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_dispatch_under_way_and_leaves(tmp_path, uninterrupted, monkeypatch, number):
+    noted, receive, runner = threading.Event(), Notice.receive, tiny.runner_of(max_steps=5)
+    monkeypatch.setattr(Notice, "receive", lambda notice, number: (receive(notice, number), noted.set()))
+
+    def run(state, data, num_steps):
+        if int(state.step) >= 60 and not noted.is_set():
+            signal.raise_signal(number)
+            noted.wait()
+        return runner.run(state, data, num_steps)
+
+    with pytest.raises(SystemExit) as left:
+        tiny.run(tmp_path, TOTAL, runner=runner._replace(run=run), checkpoint_every=10**9)
+    assert left.value.code == 128 + number
+    assert 60 < checkpoint.steps(tmp_path)[-1] < 80
     state = tiny.run(tmp_path, TOTAL, checkpoint_every=500)
     same_run(tmp_path, uninterrupted[0], state, uninterrupted[1])
+
+
+def test_a_signal_ends_the_process_at_once_where_all_is_saved(monkeypatch):
+    ends, asked = [], Notice()
+    monkeypatch.setattr(processes, "exit_at_once", lambda *end: ends.append(end))
+    asked.receive(signal.SIGTERM)
+    assert not ends, "the dispatch under way is to be saved"
+    asked.number = 0
+    with asked.nothing_to_lose(20):
+        asked.receive(signal.SIGINT)
+        assert ends == [(130, "SIGINT: the run is saved at step 20 and goes on from there")]
+    with pytest.raises(SystemExit), asked.nothing_to_lose(25):
+        pass  # a signal that came before the block ends the run, too
 
 
 IN_NATIVE_CODE = """
@@ -125,6 +159,7 @@ tiny.run(sys.argv[1], 253, runner=runner, checkpoint_every=1000, evaluate=busy)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("when", "step"), [("compile", 0), ("evaluate", 20)])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_met_at_once_while_native_code_runs(tmp_path, when, step, number):
