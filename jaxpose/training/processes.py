@@ -41,7 +41,7 @@ def join(name: str, coordinator: str | None = None, num_processes: int | None = 
         print(f"{name}: process {index} of {num_processes}, at {coordinator}", flush=True)
     jax.config.update("jax_enable_preemption_service", False)  # notice.py reads signals in one process as in many
     jax.config.update("jax_cpu_get_global_topology_timeout_minutes", WAIT_S // 60)
-    waits = {f"{what}_timeout_seconds": WAIT_S for what in ("heartbeat", "shutdown")}
+    waits: dict[str, Any] = {f"{what}_timeout_seconds": WAIT_S for what in ("heartbeat", "shutdown")}
     try:
         jax.distributed.initialize(coordinator, num_processes, index, initialization_timeout=WAIT_S, **waits)
     except (ValueError, RuntimeError) as error:
