@@ -4,9 +4,11 @@
     prepare mocap   <root>/mocap of the same form (prepare_mocap.py); its splits.json names its files under "files"
     prepare amass   <folder>/{train,valid,test}.npz (amass.py), rotations alone
 
-World frame: metres, y up, floor near y = 0. See the README beside the files for fields and licences.
+World frame: metres, y up, floor near y = 0. See the README beside the files for fields and licences. Files that say by
+how much their skeletons bend straight limbs (`seq_knee_bend`, `seq_elbow_bend`) are corrected (straight.py).
 """
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +16,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from jaxpose.datasets.straight import Bends, straight_joints, straight_rotations
 from jaxpose.files import FilePath
-from jaxpose.io.arrays import Source, as_int, load_arrays
+from jaxpose.io.arrays import Arrays, Source, as_int, load_arrays
 
 _SAME_SPLIT = {"val": "valid", "valid": "val"}  # names of the validation split in our mocap and in AMASS
 _KEYS = ("seq_start", "seq_length", "seq_subject", "seq_category", "seq_name")
+EVALUATION_ONLY = "uiprmd"  # the file of another laboratory; README of the shared data: nothing may be trained on it
+_OUT_OF_DATABASE = "out_of_database"  # the split of its subjects
 
 
 class Mocap(NamedTuple):
@@ -63,14 +68,16 @@ def load_mocap(
     *,
     drop: tuple[str, ...] = (),
     rotations: bool = False,
+    straight: bool = True,
 ) -> Mocap:
     """The frames of every subject of `split` in `root`/mocap/{files}.npz, or a ValueError.
 
     split: "train" or "val"; "train+train_more" is both, where there is the second. files: of the shared data only; a
     folder of `jaxpose prepare mocap` says itself which it has. drop: subjects of a file left out, as "cmu/cmu14".
+    straight: with knees and elbows corrected (straight.py), else as captured.
     """
     folder = Path(root) / "mocap"
-    of = lambda field, scale: load_sequences(folder, split, files, field, scale, drop=drop)  # noqa: E731
+    of = functools.partial(load_sequences, folder, split, files, drop=drop, straight=straight)
     found = Mocap(*of("joints17", "pos_scale"))
     if not rotations:
         return found
@@ -79,16 +86,22 @@ def load_mocap(
 
 
 def load_rotations(
-    root: FilePath, split: str, files: tuple[str, ...] = ("cmu", "hdm05"), *, drop: tuple[str, ...] = ()
+    root: FilePath,
+    split: str,
+    files: tuple[str, ...] = ("cmu", "hdm05"),
+    *,
+    drop: tuple[str, ...] = (),
+    straight: bool = True,
 ) -> Rotations:
     """The frames of `split` in the shared data below `root`, or in a folder of `jaxpose prepare mocap` or `amass`.
 
-    split: "train", "val" (or "valid") or "test". files, drop: as in `load_mocap`, of the shared data only. ValueError
-    names what is missing.
+    split: "train", "val" (or "valid") or "test". files, drop, straight: as in `load_mocap`, of the shared data only.
+    ValueError names what is missing.
     """
     root = Path(root)
     if (root / "mocap" / "splits.json").is_file():
-        loaded = load_sequences(root / "mocap", split, files, "body_pose", "rot_scale", _SAME_SPLIT, drop)
+        load = functools.partial(load_sequences, aliases=_SAME_SPLIT, drop=drop, straight=straight)
+        loaded = load(root / "mocap", split, files, "body_pose", "rot_scale")
         return Rotations(loaded[0].reshape(-1, 21, 3), *loaded[1:])
     prepared = {path.stem: path for path in sorted(root.glob("*.npz"))}
     name = split if split in prepared else _SAME_SPLIT.get(split, split)
@@ -113,10 +126,15 @@ def load_sequences(
     files: tuple[str, ...],
     field: str,
     scale: str,
+    *,
     aliases: Mapping[str, str] = {},
     drop: tuple[str, ...] = (),
+    straight: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Frames [N, ...] float32, `field` times `scale`, and as in `Mocap`; aliases: further names of splits."""
+    """Frames [N, ...] float32, `field` times `scale`, and as in `Mocap`; aliases: further names of splits.
+
+    ValueError where something of `EVALUATION_ONLY` is asked for with a training split.
+    """
     if not (folder / "splits.json").is_file():
         raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
     splits = Source(folder / "splits.json").json
@@ -127,17 +145,18 @@ def load_sequences(
     if parts[0] not in splits:
         raise ValueError(f"split: got {parts[0]!r}, legal are {sorted(splits)}")
     wanted = {label for name in parts for label in splits.get(name, ())}
+    held = [EVALUATION_ONLY] if EVALUATION_ONLY in files else sorted(wanted & set(splits.get(_OUT_OF_DATABASE, ())))
+    if held and any(name.startswith("train") for name in parts):
+        raise ValueError(f"{folder}: {held[0]} is for evaluation only; nothing may be trained on it (split {split!r})")
     if not files:
         raise ValueError("files: got none; legal are names of .npz files in mocap, as 'cmu' and 'hdm05'")
     frames, sequence, labels, count = [], [], [], 0
     for file in files:
         z = load_arrays(folder / f"{file}.npz", field, scale, *_KEYS)
-        values, start, length = z[field], z["seq_start"], z["seq_length"]
         own = [label for label in wanted if f"{file}/{label}" not in drop]
         kept = np.flatnonzero(np.isin(z["seq_subject"], own) | np.isin(z["seq_name"], own))
-        taken = np.concatenate([values[:0], *(values[start[i] : start[i] + length[i]] for i in kept)])
-        frames.append(taken.astype(np.float32) * np.float32(z[scale]))
-        sequence.append(np.repeat(count + np.arange(len(kept)), length[kept]))
+        frames.append(_straight_frames(z, kept, field, scale) if straight else _frames(z, kept, field, scale))
+        sequence.append(np.repeat(count + np.arange(len(kept)), z["seq_length"][kept]))
         labels.append([z[key][kept] for key in ("seq_subject", "seq_category", "seq_name")])
         count += len(kept)
     if not count:
@@ -146,6 +165,29 @@ def load_sequences(
         )
     subject, category, names = (np.concatenate(of) for of in zip(*labels, strict=True))
     return np.concatenate(frames), np.concatenate(sequence), subject, category, names
+
+
+def _frames(z: Arrays, kept: np.ndarray, field: str, scale: str) -> np.ndarray:
+    """The frames [N, ...] float32 of the sequences `kept`: `field` times `scale`."""
+    values, start, length = z[field], z["seq_start"], z["seq_length"]
+    taken = np.concatenate([values[:0], *(values[start[i] : start[i] + length[i]] for i in kept)])
+    return taken.astype(np.float32) * np.float32(z[scale])
+
+
+def _straight_frames(z: Arrays, kept: np.ndarray, field: str, scale: str) -> np.ndarray:
+    """The same with limbs corrected, where the file says by how much."""
+    of_frames = np.repeat(kept, z["seq_length"][kept])
+    named = ("seq_knee_bend", "seq_elbow_bend")
+    bends = Bends(*(z[name][of_frames] if name in z else np.zeros(len(of_frames)) for name in named))
+    if field not in ("joints17", "body_pose") or not max(bends.knee.max(initial=0), bends.elbow.max(initial=0)):
+        return _frames(z, kept, field, scale)
+    z.having("joints17", "pos_scale")
+    joints = _frames(z, kept, "joints17", "pos_scale")
+    if field == "joints17":
+        return straight_joints(joints, bends)
+    z.having("global_orient")
+    turned = np.concatenate([_frames(z, kept, name, scale) for name in ("global_orient", "body_pose")], -1)
+    return straight_rotations(turned.reshape(-1, 22, 3), joints, bends)[:, 1:].reshape(-1, 63)
 
 
 def joined(first: T, second: T) -> T:

@@ -91,12 +91,12 @@ def rotation_matrices(vectors: np.ndarray) -> np.ndarray:
 
 
 def shortest_rotation(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The smallest rotation [3, 3] that takes the direction `start` [3] to `end` [3], which are not opposite."""
-    start, end = start / np.linalg.norm(start), end / np.linalg.norm(end)
+    """The smallest rotations [..., 3, 3] that take directions `start` [..., 3] to `end` [..., 3], not opposite."""
+    start, end = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (start, end))
     axis = np.cross(start, end)
-    sine = np.linalg.norm(axis)
-    angle = np.arctan2(sine, start @ end)
-    return rotation_matrices(axis * (angle / sine if sine > 1e-12 else 1.0))
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    angle = np.arctan2(sine, (start * end).sum(-1, keepdims=True))
+    return rotation_matrices(axis * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 1.0))
 
 
 @reader("file of text")
