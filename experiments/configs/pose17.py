@@ -33,12 +33,13 @@ VIEW = ViewRates(
     vague=0.15,
 )
 DATA: dict[str, Any] = {
-    "files": ("cmu", "hdm05", "cmu_more", "cmu_takes_more", "reactidle"),
-    "split": "train+train_more",
+    "files": ("cmu", "hdm05", "cmu_more", "cmu_takes_more", "reactidle", "accad", "holosoma"),
+    "split": "train+train_more+train_accad",
     "drop": ("cmu/cmu09", "cmu/cmu14", "cmu/cmu135"),  # in cmu_takes_more as recorded
+    "straight": True,  # knees and elbows corrected (jaxpose/datasets/straight.py); False: as captured
     "category_power": 0.5,
     "subject_power": 0.5,
-    "category_factors": {"idle": 0.2},
+    "category_factors": {},
     "leave_out": "",
     "share": 1.0,
     "num_people": 0,  # all
@@ -46,7 +47,13 @@ DATA: dict[str, Any] = {
     "rehearsal": 0.0,
     "stream": "",  # a folder of experiments/jobs/shards.py, read while training goes on; the above then has no effect
 }
-_NARROW_FILES = DATA | {"files": ("cmu", "hdm05"), "split": "train", "drop": (), "subject_power": 1.0}
+_NARROW_FILES = DATA | {
+    "files": ("cmu", "hdm05"),
+    "split": "train",
+    "drop": (),
+    "straight": False,
+    "subject_power": 1.0,
+}
 
 
 def get_config(recipe: str = "") -> ConfigDict:

@@ -111,9 +111,16 @@ def tuned(model: released.Model) -> str:
     return _TUNED.get(model.spec.name, f"unknown for {model.spec.name}, which is not a released model")
 
 
+def bench_path(name: str) -> Path:
+    """Where a file of the benchmark lies: the one on straight limbs, which replaces that of its name (its README)."""
+    folder = data_root().parent / "bench"
+    straight = folder / "straight" / name
+    return straight if straight.is_file() else folder / name
+
+
 def bench_file(name: str) -> Path:
     """A file of the benchmark; ValueError where it is absent."""
-    return _present(data_root().parent / "bench" / name, "it lies beside the folder that JAXPOSE_DATA names")
+    return _present(bench_path(name), "it lies beside the folder that JAXPOSE_DATA names")
 
 
 def load_frames(stride: int, path: str | None = None) -> LiftingBench:

@@ -18,9 +18,9 @@ def training_frames(data: ConfigDict, seed: int, load: Callable[..., T]) -> tupl
 
     data: `folder` of `jaxpose prepare mocap` (of rotations also `prepare amass`), or "" for JAXPOSE_DATA; `rehearsal`:
     with a folder, the share of examples that come from JAXPOSE_DATA all the same, so that a model goes on seeing other
-    people and poses; `num_people`: of whom there are frames, 0 for all. load: `load_mocap` or `load_rotations`. seed:
-    of `take_share` and `some_people`. ValueError for a rehearsal outside [0, 1), one without a folder, or more people
-    than there are.
+    people and poses; `num_people`: of whom there are frames, 0 for all; `straight`: False for limbs as captured. load:
+    `load_mocap` or `load_rotations`. seed: of `take_share` and `some_people`. ValueError for a rehearsal outside
+    [0, 1), one without a folder, more people than there are, or a split that is not for training.
     """
     if not 0 <= data.rehearsal < 1 or (data.rehearsal and not data.folder):
         raise ValueError(
@@ -36,10 +36,13 @@ def training_frames(data: ConfigDict, seed: int, load: Callable[..., T]) -> tupl
 
 
 def _taken(data: ConfigDict, seed: int, load: Callable[..., T], root: FilePath) -> T:
+    split, straight = data.get("split", "train"), data.get("straight", True)
+    if not all(name.startswith("train") for name in split.split("+")):
+        raise ValueError(f"config.data.split: got {split!r}; legal are splits for training, joined by +, as 'train'")
     if root == data.folder:  # a folder of one's own is whole, and has no subject twice
-        frames = load(root, "train", tuple(data.files))
+        frames = load(root, "train", tuple(data.files), straight=straight)
     else:
-        frames = load(root, data.get("split", "train"), tuple(data.files), drop=tuple(data.get("drop", ())))
+        frames = load(root, split, tuple(data.files), drop=tuple(data.get("drop", ())), straight=straight)
     if left_out := data.get("leave_out", ""):
         frames = take_sequences(frames, ~groups.left_out(frames, left_out))
     if num := data.get("num_people", 0):

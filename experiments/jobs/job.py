@@ -9,10 +9,11 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
+from experiments.evaluate.bench import bench_path
 from experiments.jobs.frames import training_frames
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
-from jaxpose.datasets.mocap import Mocap, data_root, load_mocap
+from jaxpose.datasets.mocap import Mocap, load_mocap
 from jaxpose.diffusion import SDE
 from jaxpose.diffusion.losses import denoising_loss
 from jaxpose.examples.bodies import Bodies
@@ -58,8 +59,8 @@ def level_loss(spec: released.Spec, sde: SDE, times: Any, weighting: str, spread
 
 
 def validation(name: str) -> Path | None:
-    """A file of the benchmark; None, with a warning, where it is absent."""
-    path = data_root().parent / "bench" / name
+    """A file of the benchmark, on straight limbs where there is one; None, with a warning, where it is absent."""
+    path = bench_path(name)
     if not path.is_file():
         logging.warning("%s is absent: training goes on without validation", path)
         return None
