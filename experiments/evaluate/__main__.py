@@ -10,8 +10,10 @@
     world       vertical, floor, feet and root's path of one static camera
     h36m        DiffPose's protocols on prepared folders              gfpose    GFPose's protocol
     blazepose   the walker's videos, beside BlazePose's landmarks     people    spread of training bodies and real ones
+    angles      intervals of joint angles, straight knees
 
-`python -m experiments.evaluate WHAT --help` lists the flags.
+`python -m experiments.evaluate WHAT --help` lists the flags. Files of the benchmark are those on straight limbs;
+JAXPOSE_BENCH=../shared/bench takes those as captured.
 """
 
 import importlib
@@ -43,6 +45,7 @@ FILES = {
             "blazepose",
             "world",
             "people",
+            "angles",
         )
     },
 }
