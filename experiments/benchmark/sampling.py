@@ -22,9 +22,9 @@ from experiments.benchmark.timing import (
     replicated,
     sampling_operations,
 )
+from experiments.evaluate.bench import bench_path
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Hypotheses
-from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.metrics import align_root, best_of, mpjpe
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
 from jaxpose.tasks.lift import lift
@@ -137,7 +137,7 @@ def _lifting_row(setup: Setup, case: str, name: str, num: int, batch: int, sampl
 
 def recipe_inputs(setup: Setup) -> tuple[tuple[Array, ...], Array | None]:
     """Evenly spaced validation poses with their truth [N, J, 3], or frames of the bundled clip without."""
-    path, num = data_root().parent / "bench" / "val_frames.npz", setup.sizes.recipe_poses
+    path, num = bench_path("val_frames.npz"), setup.sizes.recipe_poses
     if not path.is_file():
         print(f"recipe: no best-of-200, {path} is absent; times are of the bundled clip's frames", flush=True)
         keypoints, confidence, intrinsics = example_inputs(num)

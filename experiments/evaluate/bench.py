@@ -5,6 +5,7 @@ and hdm_dg, which no released model is trained on.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,7 +113,12 @@ def tuned(model: released.Model) -> str:
 
 
 def bench_path(name: str) -> Path:
-    """Where a file of the benchmark lies: the one on straight limbs, which replaces that of its name (its README)."""
+    """Where a file of the benchmark lies: in the folder that the environment variable JAXPOSE_BENCH names.
+
+    By default beside JAXPOSE_DATA: the one on straight limbs, which replaces that of its name (its README).
+    """
+    if chosen := os.environ.get("JAXPOSE_BENCH"):
+        return Path(chosen) / name
     folder = data_root().parent / "bench"
     straight = folder / "straight" / name
     return straight if straight.is_file() else folder / name
@@ -120,7 +126,7 @@ def bench_path(name: str) -> Path:
 
 def bench_file(name: str) -> Path:
     """A file of the benchmark; ValueError where it is absent."""
-    return _present(bench_path(name), "it lies beside the folder that JAXPOSE_DATA names")
+    return _present(bench_path(name), "JAXPOSE_BENCH names its folder, or JAXPOSE_DATA one beside it")
 
 
 def load_frames(stride: int, path: str | None = None) -> LiftingBench:

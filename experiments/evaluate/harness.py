@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 
 from experiments import launch
+from experiments.evaluate.bench import bench_path
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.files import write_json
@@ -103,6 +104,7 @@ def report(what: str, items: Iterable[Item], options: Options, model: released.M
         "model": None if model is None else released.describe(model),
         "options": dataclasses.asdict(options),
         "seed": options.seed,
+        "benchmark": str(bench_path("val_frames.npz").parent),
         "commit": git_commit(),
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,

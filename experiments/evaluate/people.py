@@ -36,7 +36,7 @@ def people(model: None, options: Options) -> Iterator[Item]:
     """A table of standard deviations, in % of length."""
     del model
     rates = {recipe: ViewRates(**pose17.get_config(recipe).view)._replace(turn=0.0) for recipe in ("0.7", "")}
-    now, old = (_bodies("train+train_more", rates[r], rotations=not r) for r in ("", "0.7"))
+    now, old = (_bodies(pose17.DATA["split"], rates[r], rotations=not r) for r in ("", "0.7"))
     assert now.people is not None
     captured = _segments(jnp.linalg.norm(now.people.offsets, axis=-1))
     seen = _bodies("val+val_more", rates[""], rotations=True)
@@ -65,7 +65,7 @@ def _bodies(split: str, rates: ViewRates, *, rotations: bool) -> bodies.Bodies:
     files = ("cmu", "hdm05") if not rotations else pose17.DATA["files"]
     drop = pose17.DATA["drop"] if rotations else ()
     mocap = load_mocap(data_root(), split if rotations else "train", files, drop=drop, rotations=rotations)
-    weights = balanced_weights(mocap, 0.5, 0.5, {"idle": 0.2})
+    weights = balanced_weights(mocap, 0.5, 0.5, pose17.DATA["category_factors"])
     return views.make_bodies(mocap.joints, weights, rates, mocap.rotations, mocap.subject[mocap.sequence])
 
 

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.evaluate.bench import bench_path
 from experiments.gallery.bodies import BodyPage, body_pages, write_body_page
 from experiments.options import option, run
 from jaxpose.app.viz import path_page
 from jaxpose.base import Camera, Key
-from jaxpose.datasets.mocap import data_root
 from jaxpose.diffusion import time_grid
 from jaxpose.files import atomic
 from jaxpose.geometry.camera import project
@@ -118,7 +118,7 @@ def _say(path: Path) -> None:
 
 def find_people(num: int) -> People:
     """`num` people, evenly spaced over the CMU subjects of the benchmark's validation half, or over the clip."""
-    path = data_root().parent / "bench" / "val_frames.npz"
+    path = bench_path("val_frames.npz")
     source = "validation subjects of the CMU motion capture database"
     if not path.is_file():
         path, source = ASSETS / "demo_clip.npz", "frames of a procedural clip"

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.evaluate.bench import load_walker
+from experiments.evaluate.bench import bench_path, load_walker
 from jaxpose.app.viz import Skin, mesh_page, skins_of
 from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.datasets.mocap import data_root
@@ -54,14 +54,14 @@ class BodyPage(NamedTuple):
 
 def body_pages(key: Key, model: Model) -> Iterator[BodyPage]:
     """The pages one after another, each with a key of its own; those whose data is there."""
-    body, shared = anny_body(), data_root()
-    bench, walker = shared.parent / "bench", shared / "keypoints2d" / "walker_4cam.npz"
+    body, walker = anny_body(), data_root() / "keypoints2d" / "walker_4cam.npz"
+    frames, motions = bench_path("val_frames.npz"), bench_path("val_motion.npz")
     keys = [jax.random.fold_in(key, index) for index in range(4)]
     yield generate_page(keys[0], model, body)
-    if (bench / "val_frames.npz").is_file():
-        yield complete_page(keys[1], model, body, bench / "val_frames.npz")
-    if (bench / "val_motion.npz").is_file():
-        yield denoise_page(keys[2], model, body, bench / "val_motion.npz")
+    if frames.is_file():
+        yield complete_page(keys[1], model, body, frames)
+    if motions.is_file():
+        yield denoise_page(keys[2], model, body, motions)
     if walker.is_file():
         yield fit_page(keys[3], model, body)
 

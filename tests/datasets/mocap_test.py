@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, take_share
+from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, load_rotations, take_share
 
 
 @pytest.fixture
@@ -72,6 +72,16 @@ def test_splits_are_joined_and_subjects_of_a_file_are_dropped(root):
     assert load_mocap(root, "train+train_more", ("x",)).subject.tolist() == ["a", "c"]  # where there is the second
     with pytest.raises(ValueError, match="split: got 'tes', legal are"):
         load_mocap(root, "tes+train", ("x",))
+
+
+@pytest.mark.parametrize(("split", "files"), [("train", ("x", "uiprmd")), ("train+out_of_database", ("x",))])
+def test_what_is_for_evaluation_only_is_never_trained_on(root, split, files):
+    (root / "mocap" / "splits.json").write_text(json.dumps({"train": ["a", "c"], "out_of_database": ["b"]}))
+    np.savez(root / "mocap" / "uiprmd.npz", **np.load(root / "mocap" / "x.npz"))
+    for load in (load_mocap, load_rotations):
+        with pytest.raises(ValueError, match=r"(uiprmd|b) is for evaluation only; nothing may be trained on it"):
+            load(root, split, files)
+    assert load_mocap(root, "out_of_database", ("uiprmd",)).subject.tolist() == ["b"]
 
 
 def test_rotations_come_with_the_pelvis_first(root):

@@ -81,6 +81,13 @@ def test_frames_weights_and_persons_are_those_in_memory(root, folder, monkeypatc
     assert resident.bodies.people.offsets.shape == (3, 17, 3)
 
 
+def test_only_splits_for_training_are_trained_on():
+    config = pose17.get_config()
+    config.data.split = "train+val"
+    with pytest.raises(ValueError, match=r"config\.data\.split: got 'train\+val'; legal are splits for training"):
+        training_frames(config.data, 0, load_mocap)
+
+
 def test_an_example_of_its_rows_is_finite(folder):
     found, resident = stored.open_bodies(str(folder), VIEW)
     config = pose17.get_config()
