@@ -319,7 +319,5 @@ def test_draws_are_those_on_record(name):
 if __name__ == "__main__":
     drawn = {name: fields_of(make()) for name, make in CASES.items() if not sys.argv[1:] or name in sys.argv[1:]}
     old = dict(np.load(RECORD)) if sys.argv[1:] else {}
-    np.savez_compressed(
-        RECORD, **old, **{f"{name}/{k}": v for name, fields in drawn.items() for k, v in fields.items()}
-    )
+    np.savez_compressed(RECORD, **old | {f"{name}/{k}": v for name, fields in drawn.items() for k, v in fields.items()})
     print(f"{RECORD}: {len(drawn)} cases, {RECORD.stat().st_size} bytes")
