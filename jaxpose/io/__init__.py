@@ -1,4 +1,6 @@
-"""Reading and writing files: `read` detects the content of a file or folder and returns it; each format has a module.
+"""Reading and writing files: `read` detects the content of a file or folder and returns it, `write` writes a value.
+
+Each format has a module, and an entry in `_KINDS` or `_WRITERS`.
 
     value           holds                                                     files
     Body            a body model                                              .pkl; .npz with v_template, kintree_table
@@ -8,29 +10,34 @@
     Poses3D         3D joints of people                                       .npz, .npy, .csv, .json, .trc, .c3d
     Keypoints       2D keypoints of people                                    .npz, .npy, .csv, .json, folders
 
-A file is opened and parsed once.
+A file is opened and parsed once. Written are bodies (.npz), motions (.npz, .bvh) and markers (.trc, .c3d).
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from jaxpose.files import FilePath
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.io.arrays import Source, source_of
-from jaxpose.io.body_files import holds_body, load_body
+from jaxpose.io.arrays import UNITS, Source, source_of
+from jaxpose.io.body_files import holds_body, load_body, save_body
+from jaxpose.io.c3d import write_c3d
 from jaxpose.io.heatmap_files import Heatmaps, holds_heatmaps, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
-from jaxpose.io.motion import PartialMotion, holds_rotations, read_rotations
+from jaxpose.io.markers import Markers, placed
+from jaxpose.io.motion import Motion, PartialMotion, holds_rotations, read_rotations, save_motion
 from jaxpose.io.multiview import MultiView, holds_multiview, read_multiview
 from jaxpose.io.poses3d import Poses3D, holds_poses3d, read_poses3d
+from jaxpose.io.retarget import write_motion_bvh
+from jaxpose.io.trc import write_trc
 from jaxpose.reading import reading
 
 Data: TypeAlias = Body | Heatmaps | MultiView | PartialMotion | Poses3D | Keypoints
 
 
-__all__ = ["Data", "kind_of", "read"]
+__all__ = ["Data", "kind_of", "read", "write"]
 
 
 class _Kind(NamedTuple):
@@ -50,16 +57,47 @@ _KINDS: Mapping[type[Data], _Kind] = {
 }
 
 
+def _write_trc(path: FilePath, markers: Markers) -> None:
+    write_trc(path, markers.names, placed(markers, "y"), markers.fps, markers.first)
+
+
+def _write_c3d(path: FilePath, markers: Markers) -> None:
+    radius = None if markers.radius is None else UNITS[markers.unit] * markers.radius
+    write_c3d(path, markers.names, placed(markers, "z"), markers.fps, radius, markers.first)
+
+
+_WRITERS: Mapping[tuple[type, str], Callable[..., None]] = {
+    (Body, ".npz"): save_body,
+    (Motion, ".npz"): save_motion,
+    (Motion, ".bvh"): write_motion_bvh,
+    (Markers, ".trc"): _write_trc,
+    (Markers, ".c3d"): _write_c3d,
+}
+
+
+def write(value: Body | Motion | Markers, path: FilePath, **options: Any) -> None:
+    """Write `value` as the file `path`, in the format that its suffix names.
+
+    options: of the writer of that format, which describes them: `write_motion_bvh` (offsets, unit). ValueError where
+    no format of that suffix holds such a value.
+    """
+    suffix = Path(path).suffix.lower()
+    if (type(value), suffix) not in _WRITERS:
+        suffixes = ", ".join(end for kind, end in _WRITERS if isinstance(value, kind)) or "nothing"
+        raise ValueError(f"{path}: suffix {suffix!r}; a {type(value).__name__} is written as one of {suffixes}")
+    _WRITERS[type(value), suffix](path, value, **options)
+
+
 def kind_of(path: FilePath, among: Sequence[type[Data]] = tuple(_KINDS)) -> type[Data]:
     """The type of a file's or folder's content, of the types `among`: the first in the module's order that fits.
 
     If none fits, the last: its reader then names the fault.
     """
     source = source_of(path)
-    legal = [kind for kind in _KINDS if kind in among]
-    if not legal:
+    asked = [kind for kind in _KINDS if kind in among]
+    if not asked:
         raise ValueError(f"among: got {among}; must be one of {', '.join(kind.__name__ for kind in _KINDS)}")
-    return next((kind for kind in legal[:-1] if _holds(kind, source)), legal[-1])
+    return next((kind for kind in asked[:-1] if _holds(kind, source)), asked[-1])
 
 
 def _holds(kind: type[Data], source: Source) -> bool:
@@ -103,9 +141,9 @@ def read(
         **{"fps": fps, "asf": asf, "gaps": gaps},
     }
     given = {name: value for name, value in given.items() if value is not None}
-    legal = list(inspect.signature(reader).parameters)[1:]
+    known = list(inspect.signature(reader).parameters)[1:]
     for name in given:
-        if name not in legal:
-            found = f"must be one of {', '.join(legal)}" if legal else "nothing does"
-            raise ValueError(f"{source} holds {words}: {name} does not apply; {found}")
+        if name not in known:
+            allowed = f"must be one of {', '.join(known)}" if known else "nothing does"
+            raise ValueError(f"{source} holds {words}: {name} does not apply; {allowed}")
     return reader(source, **given)

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath
+from jaxpose.geometry.axes import turn
 from jaxpose.geometry.skeleton import SKELETONS
+from jaxpose.io.arrays import UNITS
 
 _JOINTS = {joint.replace("_", ""): joint for skeleton in SKELETONS.values() for joint in skeleton.joints}
 # Parts of the body as tools write them: Pose2Sim, OpenCap and OpenPose; Vicon's and Theia's joint centres.
@@ -97,6 +99,11 @@ def joints_of_markers(path: FilePath, markers: Markers) -> MarkerJoints:
     used = {k for (_, joint), k in columns.items() if joint in names}
     ignored = tuple(name for k, name in enumerate(markers.names) if k not in used)
     return MarkerJoints(names, values, frame, person, ignored)
+
+
+def placed(markers: Markers, up: str) -> np.ndarray:
+    """Points [F, K, 3] in metres, in axes of which `up` ("y", "z" or "-y") points up; where the file has none: y."""
+    return UNITS[markers.unit] * markers.xyz @ turn(markers.up or "y", up).T
 
 
 def check_markers(names: Sequence[str], xyz: np.ndarray, fps: float) -> None:

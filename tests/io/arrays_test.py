@@ -27,23 +27,6 @@ def test_the_one_array_of_an_npy_file_is_mapped(tmp_path):
     assert isinstance(array, np.memmap)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (None, "no such file"),
-        (b"", "not a readable numpy file"),
-        (b"PK\x03\x04 cut off", "not a readable numpy file"),
-        (b"neither", "not a readable numpy file"),
-    ],
-)
-def test_errors_name_the_file(content, said, tmp_path):
-    path = tmp_path / "a.npz"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"a\.npz: {said}"):
-        load_arrays(path)
-
-
 def test_a_damaged_member_and_a_missing_one_are_named(tmp_path):
     path = tmp_path / "a.npz"
     np.savez_compressed(path, a=np.arange(1000))

@@ -169,18 +169,6 @@ def test_a_fault_of_the_motion_is_named(tmp_path, old, new, line, said):
         read_amc(amc, skeleton)
 
 
-def test_other_files_are_errors_that_name_them(tmp_path):
-    asf, amc = write(tmp_path)
-    for content in (b"", bytes(range(256)) * 9):
-        (tmp_path / "other").write_bytes(content)
-        with pytest.raises(ValueError, match="other"):
-            read_asf(tmp_path / "other")
-        with pytest.raises(ValueError, match="other"):
-            read_amc(tmp_path / "other", read_asf(asf))
-    with pytest.raises(ValueError, match="fps"):
-        read_amc(amc, read_asf(asf), fps=0)
-
-
 def test_the_skeleton_is_found_by_name(tmp_path):
     asf, amc = write(tmp_path)
     assert asf_beside(amc) == asf

@@ -112,18 +112,6 @@ def test_a_fault_is_named_with_its_line(tmp_path, old, new, line, said):
         read_bvh(path)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b" \n\n", bytes(range(256)) * 9, b"HIERARCHY", SMALL.split("MOTION")[0].encode()]
-)
-def test_what_is_no_bvh_is_an_error_that_names_the_file(tmp_path, content):
-    path = tmp_path / "other.bvh"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"other\.bvh"):
-        read_bvh(path)
-    with pytest.raises(ValueError, match="no such file"):
-        read_bvh(tmp_path / "absent.bvh")
-
-
 def drawn(num_frames=40):
     """Rotations of a small tree, some with the middle angle within 1e-9 of a right angle, float32 as networks give."""
     rng = np.random.default_rng(0)

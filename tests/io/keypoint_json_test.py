@@ -8,7 +8,7 @@ import pytest
 from keypoint_files import coco_results, people, same, write
 from shared import DATA, needs_keypoints
 
-from jaxpose.geometry.skeleton import BODY_25, BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16, SKELETONS, WHOLEBODY_23
+from jaxpose.geometry.skeleton import BODY_25, BODY_25B, COCO_17, H36M_17, HALPE_26, SKELETONS, WHOLEBODY_23
 from jaxpose.io import keypoint_json
 from jaxpose.io.keypoints import read_keypoints
 
@@ -144,12 +144,6 @@ def test_openpose_coco_model_loses_only_its_neck(tmp_path):
     assert kp.frame.tolist() == [3, 3]
 
 
-@pytest.mark.parametrize("skeleton", [HALPE_26, COCO_17], ids=lambda s: s.name)
-def test_openpose_files_of_other_tools(tmp_path, skeleton):
-    values = people(2, len(skeleton.joints))
-    same(read_keypoints(write(tmp_path / "f.json", openpose_text(values))), values, skeleton)
-
-
 def test_body_25b_must_be_named(tmp_path):
     values = people(2, 25)
     path = write(tmp_path / "f.json", openpose_text(values))
@@ -235,14 +229,6 @@ def test_alphapose_by_image(tmp_path, outer, inner):
 # MMPose
 
 
-def test_mmpose_image(tmp_path):
-    values = people(2, 17)
-    kp = read_keypoints(write(tmp_path / "000000000785.json", instances(values), indent="  "))
-    same(kp, values, COCO_17)
-    assert kp.frame.tolist() == [785, 785]
-    assert kp.image == ("000000000785",) * 2
-
-
 def test_mmpose_folder_of_images(tmp_path):
     values = people(3, 26)
     for name, persons in (("img_10", values[:1]), ("img_9", values[:0]), ("img_11", values[1:])):
@@ -264,14 +250,6 @@ def test_mmpose_video(tmp_path, wrapped):
     kp = read_keypoints(write(tmp_path / "results_walk.json", content, indent="\t"))
     same(kp, values, COCO_17)
     assert kp.frame.tolist() == [2, 2, 4]
-
-
-def test_mmpose_wrapped_image_and_simcc_scores(tmp_path):
-    values = people(2, 16)
-    values[1, 2, 2] = 1.08
-    content = {"meta_info": meta("mpii", MPII_16.joints), "instance_info": instances(values)}
-    kp = read_keypoints(write(tmp_path / "results_1.json", content, indent="\t"))
-    same(kp, np.minimum(values, (np.inf, np.inf, 1)), MPII_16)
 
 
 def test_mmpose_track_ids(tmp_path):
@@ -364,15 +342,6 @@ def test_one_cut_off_file_of_a_folder_is_named(tmp_path):
     bad.write_text(bad.read_text()[:-30])
     with pytest.raises(ValueError, match=bad.name):
         read_keypoints(folder)
-
-
-def test_every_cut_off_file_is_a_value_error(tmp_path):
-    values = people(2, 17)
-    texts = [json.dumps(form(values)) for form in (coco_results, alphapose, instances)]
-    for text in [*texts, openpose_text(people(2, 25))]:
-        for cut in range(0, len(text) - 1, 97):
-            with pytest.raises(ValueError, match=r"cut\.json"):
-                read_keypoints(write(tmp_path / "cut.json", text[:cut]))
 
 
 def test_the_module_text_names_every_json_format():

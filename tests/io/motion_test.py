@@ -1,15 +1,13 @@
 """Motion: files as their writers leave them, rotations against scipy, and every fault named."""
 
-from io import BytesIO
-
 import numpy as np
 import pytest
-from amass_files import Touch, smplh_file, smplx_file
+from amass_files import smplh_file, smplx_file
 from scipy.spatial.transform import Rotation, Slerp
 
 from jaxpose.datasets.mocap import data_root
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.motion import Motion, check_motion, read_motion, resample, save_motion, take_frames
+from jaxpose.io.motion import Motion, check_motion, read_motion, resample, save_motion
 
 Z_TO_Y = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # (x, y, z) -> (x, z, -y)
 
@@ -44,17 +42,6 @@ def test_both_releases_of_amass(tmp_path, write, width, rate):
     np.testing.assert_allclose(without.transl, trans @ Z_TO_Y.T, atol=1e-6)
     assert "origin, not of the pelvis" in without.source
     np.testing.assert_allclose(read_motion(path, up="y").transl, trans, atol=1e-6)
-
-
-def test_the_pickle_in_an_smplx_file_is_never_opened(tmp_path):
-    poses, ran = vectors(5, 2, 55, size=0.2).reshape(2, 165), tmp_path / "ran"
-    path = smplx_file(tmp_path / "a_stageii.npz", poses, vectors(6, 2), 120.0, vids=Touch(ran))
-    assert len(read_motion(path).body_pose) == 2
-    assert not ran.exists()
-    with np.load(path, allow_pickle=True) as z:
-        assert "markers_latent_vids" in z
-        assert z["markers_latent_vids"] is not None
-    assert ran.exists()
 
 
 def test_fragments_as_the_authors_publish_them(tmp_path):
@@ -210,28 +197,3 @@ def test_resampling_agrees_with_scipy(old, new):
         assert (Rotation.from_rotvec(got).inv() * wanted).magnitude().max() < 1e-6
     for axis in range(3):
         np.testing.assert_allclose(out.transl[:, axis], np.interp(at, times, motion.transl[:, axis]), atol=1e-6)
-
-
-def test_resampling_a_turn_at_constant_speed():
-    """Half a turn in 2 frames, read at 4 times the rate: eighths of it."""
-    quarter = np.array([[0, 0, 0], [0, np.pi / 2, 0], [0, np.pi - 1e-4, 0]], np.float32)
-    motion = motion_of(3, 10.0)._replace(global_orient=quarter)
-    turned = resample(motion, 40.0).global_orient
-    np.testing.assert_allclose(turned[:, 1], np.linspace(0, np.pi, 9), atol=1e-4)
-    np.testing.assert_allclose(turned[:, [0, 2]], 0, atol=1e-6)
-
-
-def test_frames_taken_keep_the_rest():
-    motion = motion_of(5)
-    part = take_frames(motion, np.array([4, 1]))
-    np.testing.assert_array_equal(part.transl, motion.transl[[4, 1]])
-    assert part.betas is motion.betas
-    assert part.fps == motion.fps
-
-
-def test_an_array_of_objects_alone_is_refused(tmp_path):
-    buffer = BytesIO()
-    np.save(buffer, np.array([{"poses": 1}], object), allow_pickle=True)
-    (tmp_path / "m.npy").write_bytes(buffer.getvalue())
-    with pytest.raises(ValueError, match=r"m\.npy"):
-        read_motion(tmp_path / "m.npy")

@@ -155,19 +155,6 @@ def test_misplaced_joints_do_not_outweigh_the_rest():
     assert is_consistent(link(kp._replace(xy=xy)).person, who)
 
 
-def test_another_person_elsewhere_is_new():
-    paths = np.full((20, 1, 2), 300.0)
-    paths[10:] += 700
-    assert link(walkers(paths)[0]).person.tolist() == [0] * 10 + [1] * 10
-
-
-def test_order_and_frame_numbers_do_not_matter():
-    kp, who = walkers(crossing())
-    rows = np.random.default_rng(3).permutation(len(who))
-    shuffled = take(kp, rows)._replace(frame=kp.frame[rows] + 1000)
-    assert is_consistent(link(shuffled).person, who[rows])
-
-
 def test_detections_without_joints_are_nobody_else():
     kp, who = walkers(crossing(num_frames=10))
     confidence, xy = kp.confidence.copy(), kp.xy.copy()

@@ -20,19 +20,17 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose import io
 from jaxpose.app.commands.models import DEFAULT_PRIOR
 from jaxpose.app.commands.option_groups import Exports
 from jaxpose.app.commands.tracks import Clip, Track
 from jaxpose.base import Array
 from jaxpose.files import atomic
 from jaxpose.fitting.joint_angles import JointAngles, fit_skeleton, joint_angles
-from jaxpose.geometry.axes import turn
 from jaxpose.geometry.body import Body, stretched
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.c3d import write_c3d
-from jaxpose.io.retarget import write_motion_bvh
+from jaxpose.io.markers import Markers
 from jaxpose.io.smpl_motion import Motion, motion_at
-from jaxpose.io.trc import write_trc
 from jaxpose.model import load
 
 NO_MESH = "there is a mesh of bodies only (`jaxpose fit`, `ik`); --glb has a body on the joints"
@@ -136,14 +134,13 @@ def _write_track(wanted: Exports, stem: Path, clip: Clip, track: Track, body: Bo
         if rest is None:
             rest = np.asarray(body.shape(_betas(clip, track.person)).joints)[:22]
         offsets = rest - rest[np.maximum(SMPL_22.parents, 0)]
-        write_motion_bvh(path["bvh"], _whole(track), offsets)
+        io.write(_whole(track), path["bvh"], offsets=offsets)
         yield f"wrote {path['bvh']}"
-    if wanted.trc:
-        write_trc(path["trc"], clip.names, xyz, clip.fps, first + start)
-        yield f"wrote {path['trc']}"
-    if wanted.c3d:
-        write_c3d(path["c3d"], clip.names, xyz @ turn("y", "z").T, clip.fps, radius, first + start)
-        yield f"wrote {path['c3d']}"
+    markers = Markers(clip.names, xyz, clip.fps, "m", "y", first + start, radius)
+    for name in ("trc", "c3d"):
+        if getattr(wanted, name):
+            io.write(markers, path[name])
+            yield f"wrote {path[name]}"
 
 
 def _write_glb(path: Path, clip: Clip, tracks: list[Track], body: Body, name: str) -> Path:

@@ -115,11 +115,6 @@ def test_the_tests_write_what_torch_writes():
             assert archive.read(f"gcnpose/{name}") == raw, name
 
 
-def test_the_averaged_weights_are_mapped_by_their_order(checkpoint):
-    raw, averaged = (read_gfpose(checkpoint, weights) for weights in ("raw", "ema"))
-    chex.assert_trees_all_equal(averaged.params, jax.tree.map(lambda p: p / 2, raw.params))
-
-
 def test_what_it_is_follows_from_the_file(checkpoint):
     spec = read_gfpose(checkpoint).spec
     assert (spec.process, spec.process_args, spec.target) == ("sub_vp", (0.1, 20.0), "eps")

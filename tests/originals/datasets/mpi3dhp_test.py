@@ -1,7 +1,6 @@
 """MPI-INF-3DHP's archives, written as P-STMO writes them: joints, units, fitted cameras, missing truth, faults."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -235,34 +234,6 @@ def test_faults_are_named_and_leave_nothing(tmp_path, split, spoil, message):
         list(prepare_3dhp(file, split, tmp_path / "out"))
     assert str(file) in str(error.value)
     assert [p.name for p in tmp_path.iterdir()] == ["data.npz"]
-
-
-class Hostile:
-    def __reduce__(self):
-        return os.mkdir, (os.environ["HOSTILE_MARK"],)
-
-
-def test_other_files_are_refused_and_nothing_of_theirs_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOSTILE_MARK", str(tmp_path / "mark"))
-    smuggled = train_tree()
-    smuggled["S1 Seq1"][0]["4"]["data_3d"] = np.array([Hostile(), Hostile()], dtype=object)
-    np.savez(tmp_path / "other.npz", positions_3d={"S1": {}})
-    np.savez(tmp_path / "numbers.npz", data=np.zeros((3, 17, 2)))
-    (tmp_path / "empty.npz").write_bytes(b"")
-    for name, message in (
-        (write(tmp_path / "smuggled.npz", smuggled), "mkdir, which is not allowed"),
-        (write(tmp_path / "hostile.npz", {"S1 Seq1": Hostile()}), "mkdir, which is not allowed"),
-        (tmp_path / "other.npz", "needed a dict 'data', got a file of positions_3d.npy"),
-        (tmp_path / "numbers.npz", "needed one pickled dict"),
-        (tmp_path / "empty.npz", "not a readable .npz file"),
-        (tmp_path / "absent.npz", "no such file"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            list(prepare_3dhp(name, "train", tmp_path / "out"))
-    with pytest.raises(ValueError, match="split: got 'validation'; must be train or test"):
-        list(prepare_3dhp(tmp_path / "absent.npz", "validation", tmp_path / "out"))
-    assert not (tmp_path / "mark").exists()
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_prepares_a_folder_and_ends_with_2_on_a_fault(tmp_path, capsys):
