@@ -17,8 +17,10 @@ from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import complete_rotations
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import draw
+from jaxpose.tasks.fuse import fuse
 from jaxpose.tasks.generate import generate
 from jaxpose.tasks.lift import lift
+from jaxpose.tasks.lift_video import lift_video
 from jaxpose.tasks.posterior import Observed, Posterior, posterior
 from jaxpose.tasks.priors import Prior, prior_of
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose import model as released
-from jaxpose.app.commands.detections import DEFAULT_FOV_DEG, rescaled
 from jaxpose.base import Array, Camera
 from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
@@ -26,6 +25,7 @@ from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.rotations import forward_kinematics
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
 from jaxpose.io.arrays import load_arrays
+from jaxpose.io.assumed import DEFAULT_FOV_DEG, rescaled
 from jaxpose.io.keypoints import read_keypoints
 
 NO_DEPTH = "root depth is not given"

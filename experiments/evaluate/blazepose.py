@@ -32,7 +32,6 @@ from experiments.evaluate.harness import Item, Row, Table
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.app.commands.clips import keypoints_of
-from jaxpose.app.commands.detections import DEFAULT_FOV_DEG, rescaled
 from jaxpose.app.commands.option_groups import VideoFile
 from jaxpose.app.detect.clip import files_of
 from jaxpose.base import Camera
@@ -45,6 +44,7 @@ from jaxpose.geometry.camera import intrinsics_from_fov, normalise, project
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17
 from jaxpose.io.arrays import load_arrays
+from jaxpose.io.assumed import DEFAULT_FOV_DEG, rescaled
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.tasks.lift import lift
 

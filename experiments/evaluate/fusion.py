@@ -28,8 +28,6 @@ import numpy as np
 from experiments.evaluate import bench
 from experiments.evaluate.harness import Column, Item, Row, Table
 from jaxpose import model as released
-from jaxpose.app.commands.detections import rescaled
-from jaxpose.app.commands.fuse import STEPS, fuse_rows
 from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root, load_mocap
 from jaxpose.evaluation.bootstrap import paired_bootstrap
@@ -39,7 +37,9 @@ from jaxpose.examples import detectors
 from jaxpose.geometry.camera import look_at, project, undistort
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
+from jaxpose.io.assumed import rescaled
 from jaxpose.tasks import observations, systematic
+from jaxpose.tasks.fuse import STEPS, fuse_rows
 from jaxpose.tasks.methods import pseudo_inverse
 from jaxpose.tasks.priors import Prior
 

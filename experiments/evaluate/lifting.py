@@ -23,13 +23,13 @@ from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Item, Row, Table, timed
 from experiments.options import option
 from jaxpose import model as released
-from jaxpose.app.commands.detections import DEFAULT_FOV_DEG
 from jaxpose.app.viz import reliability_png
 from jaxpose.base import Array, Camera, Hypotheses
 from jaxpose.evaluation import calibration
 from jaxpose.evaluation.metrics import align_root, p_mpjpe
 from jaxpose.evaluation.protocols import lifting_row
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.assumed import DEFAULT_FOV_DEG
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import stochastic
 

@@ -82,8 +82,8 @@ def _fuse_rows(key: Any, prior: Any, uv: Any, *_: Any, num_hypotheses: int, **__
 
 
 _STUBS = {
-    "fuse.fitted": lambda *_: None,
-    "fuse.fuse_rows": _fuse_rows,
+    "tasks.fuse.fitted": lambda *_: None,
+    "tasks.fuse.fuse_rows": _fuse_rows,
     "fit.ik_task.ik": _ik,
     "fit.fit_keypoints": _fit_keypoints,
     "fit.joint_spread": _joint_spread,
@@ -102,6 +102,7 @@ def stubs(folder: Path) -> Iterator[None]:
     """The stubs in place, and a cache of this process' own."""
     with contextlib.ExitStack() as stack:
         for place, stub in _STUBS.items():
-            stack.enter_context(mock.patch(f"jaxpose.app.commands.{place}", stub))
+            module = "" if place.startswith("tasks.") else "app.commands."
+            stack.enter_context(mock.patch(f"jaxpose.{module}{place}", stub))
         stack.enter_context(mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")))
         yield

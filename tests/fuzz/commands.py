@@ -3,10 +3,10 @@
     run_case(seed, case, folder) -> None, or what breaks the law, in words
 
 The law: a command ends with code 0, and every file that it wrote is whole, with finite numbers where they are promised;
-or with 1 or 2, one bounded line on stderr that begins with `jaxpose`, and no file; it takes no more than 5 s of the
-processor. Flags and their types are read from the parser, so that a new one is tried without an edit here. Inputs are
-small files, some with numbers that no camera sees. Fits and downloads are replaced (`fuzz/command_stubs.py`), as their
-programs take long to compile; the rest is what the user runs.
+or with 1 or 2, one bounded line on stderr that begins with `jaxpose`, and no file; it compiles at most MOST_PROGRAMS.
+Flags and their types are read from the parser, so that a new one is tried without an edit here. Inputs are small files,
+some with numbers that no camera sees. Fits and downloads are replaced (`fuzz/command_stubs.py`), as their programs take
+long to compile; the rest is what the user runs.
 """
 
 import contextlib
@@ -16,7 +16,6 @@ import os
 import random
 import signal
 import sys
-import time
 import traceback
 import typing
 from collections.abc import Iterator
@@ -25,14 +24,17 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from command_line import arguments_of
+from compilations import counted
 from fuzz.command_inputs import INPUTS, SUITABLE, write_input
 from fuzz.command_stubs import stubs
+from fuzz.harness import loop_seconds
 
 from jaxpose.app import cli
 from jaxpose.app.commands.options import COMMANDS, DATA
 from jaxpose.app.commands.report import _MAY_LACK
 
-MOST_SECONDS = 5.0  # of the processor
+MOST_PROGRAMS = 500
+_MOST_LOOPS = 1000  # of `loop_seconds`, after which a case is taken to run for ever
 _MOST_CHARACTERS = 1001
 _INTS = ("0", "-1", "-0", "1.5", "1e3", "3e9", str(2**31), str(2**63), str(2**70), "9" * 400, "0x10", "0b1", "nan", "")
 _FLOATS = ("0", "-1", "1e-300", "1e25", "1e30", "1e309", "-inf", "nan", "0.5.5", "1_0", "")
@@ -77,7 +79,7 @@ _ALWAYS = ("--idle", "--host", "--port")
 
 
 class Late(BaseException):
-    """The processor's time is up."""
+    """A case that does not end."""
 
 
 def run_case(seed: int, case: int, folder: Path) -> str | None:
@@ -85,10 +87,10 @@ def run_case(seed: int, case: int, folder: Path) -> str | None:
     rng = random.Random(f"{seed} {case}")
     before = {path: path.stat().st_mtime_ns for path in _inputs(rng, folder).values()}
     given = command_line(rng, folder)
-    code, said, spent = _called(given, folder)
+    code, said, compiled = _called(given, folder)
     wrong = said if code is None else broken(given, code, said, folder, before)
-    if wrong is None and spent > MOST_SECONDS:
-        wrong = f"it took {spent:.1f} s of the processor"
+    if wrong is None and compiled > MOST_PROGRAMS:
+        wrong = f"it compiled {compiled} programs"
     return None if wrong is None else f"jaxpose {' '.join(map(repr, given))}\n{wrong}"
 
 
@@ -187,11 +189,11 @@ class _Values(NamedTuple):
         return str(self.folder / self.rng.choice([*INPUTS]))
 
 
-def _called(given: list[str], folder: Path) -> tuple[int | None, str, float]:
-    """The exit code and stderr of a command line; None and what it did instead, where it did not exit."""
+def _called(given: list[str], folder: Path) -> tuple[int | None, str, int]:
+    """The exit code, stderr and compiled programs of a command line; None and a traceback where it did not exit."""
     out, error = io.StringIO(), io.StringIO()
-    started = time.process_time()
-    with stubs(folder), _at(folder), _in_time(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(error)
+    with counted() as compiled, stubs(folder), _at(folder), _ending(), streams[0], streams[1]:
         sys.stdin = io.StringIO('{"frame": 0, "people": []}\n')
         try:
             cli.main(given)
@@ -199,10 +201,10 @@ def _called(given: list[str], folder: Path) -> tuple[int | None, str, float]:
         except SystemExit as left:
             code = int(left.code or 0)
         except (Exception, Late):
-            return None, traceback.format_exc(), 0.0
+            return None, traceback.format_exc(), 0
         finally:
             sys.stdin = sys.__stdin__
-    return code, error.getvalue(), time.process_time() - started
+    return code, error.getvalue(), compiled.count
 
 
 @contextlib.contextmanager
@@ -216,12 +218,15 @@ def _at(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _in_time() -> Iterator[None]:
+def _ending() -> Iterator[None]:
+    """Ends what runs for ever, by the processor's time in units of a loop timed in this process."""
+    most = _MOST_LOOPS * loop_seconds()
+
     def late(*_: Any) -> None:
-        raise Late(f"it takes more than {4 * MOST_SECONDS:g} s of the processor")
+        raise Late(f"it takes more than {most:.0f} s of the processor, {_MOST_LOOPS} times the loop of calibration")
 
     before = signal.signal(signal.SIGPROF, late)
-    signal.setitimer(signal.ITIMER_PROF, 4 * MOST_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, most)
     try:
         yield
     finally:

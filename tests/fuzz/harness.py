@@ -5,8 +5,9 @@ A fuzzer is a module, such as `fuzz.readers`, with
     run_case(seed, case, folder) -> None, or what breaks the law, in words
 
 which makes the input of a case from seed and case number alone, in an empty folder, and tries it. The worker runs one
-case after the other. A case that ends the worker, takes more than 5 s of processor time (20 s of any time) or 1 GB of
-memory is a fault too; a new worker then goes on with the next case. One case again, in this process:
+case after the other. A case that ends the worker, takes 1 GB of memory, or more of the processor than MOST_LOOPS times
+a loop that the worker times at its start, is a fault too; a new worker then goes on with the next case. One case again,
+in this process:
 
     PYTHONPATH=.:tests python tests/fuzz/harness.py fuzz.readers --seed 0 --case 17
 
@@ -14,6 +15,7 @@ and many: `--cases 20000`, from `--case` on. JAXPOSE_FUZZ_CASES (500) and JAXPOS
 """
 
 import argparse
+import functools
 import importlib
 import os
 import resource
@@ -30,9 +32,9 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_CHARACTERS = 600  # of an error message
-MOST_SECONDS, MOST_WAITING = 5.0, 20.0  # of the processor, of the clock
+MOST_LOOPS = 1000  # of `loop_seconds`, some 15 s
+_WAITING = 600.0  # seconds of the clock: a worker that waits for what never comes
 MOST_BYTES = 1 << 30
-_STARTING = 120.0  # seconds, imports on a machine with much else to do
 
 
 class Fault(NamedTuple):
@@ -40,6 +42,19 @@ class Fault(NamedTuple):
 
     case: int
     said: str
+
+
+@functools.cache
+def loop_seconds() -> float:
+    """Seconds of the processor that a million rounds of a loop take in this process, the least of three times."""
+
+    def once() -> float:
+        started = time.process_time()
+        for _ in range(1_000_000):
+            pass
+        return time.process_time() - started
+
+    return min(once() for _ in range(3))
 
 
 def seed() -> int:
@@ -141,7 +156,7 @@ def _lines(worker: "subprocess.Popen[bytes]") -> Iterator[str]:
     """Lines of a worker; "late ..." where a case takes too long."""
     assert worker.stdout is not None
     rest, pipe = b"", worker.stdout.fileno()
-    since, used, limit = time.monotonic(), 0.0, _STARTING
+    since, used, most = time.monotonic(), 0.0, float("inf")
     while True:
         if select.select([pipe], [], [], 0.25)[0]:
             got = os.read(pipe, 1 << 16)
@@ -149,12 +164,15 @@ def _lines(worker: "subprocess.Popen[bytes]") -> Iterator[str]:
                 worker.wait()
                 return
             *lines, rest = (rest + got).split(b"\n")
-            yield from (line.decode() for line in lines)
-            since, used, limit = time.monotonic(), _processor_seconds(worker.pid), MOST_WAITING
-        elif limit < _STARTING and _processor_seconds(worker.pid) - used > MOST_SECONDS:
-            yield f"late {MOST_SECONDS:g} s of processor time"
-        elif time.monotonic() - since > limit:
-            yield f"late {limit:g} s"
+            for line in lines:
+                kind, _, value = line.decode().partition(" ")
+                most = MOST_LOOPS * float(value) if kind == "loop" else most
+                yield line.decode()
+            since, used = time.monotonic(), _processor_seconds(worker.pid)
+        elif _processor_seconds(worker.pid) - used > most:
+            yield f"late {most:.1f} s of processor time, {MOST_LOOPS} loops"
+        elif time.monotonic() - since > _WAITING:
+            yield f"late {_WAITING:g} s"
 
 
 def _processor_seconds(pid: int) -> float:
@@ -170,6 +188,7 @@ def _work(fuzzer: str, seed: int, start: int, stop: int, folder: Path) -> None:
     held = _status("VmData")
     resource.setrlimit(resource.RLIMIT_DATA, (held + 2 * MOST_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    print("loop", loop_seconds(), file=pipe)
     for case in range(start, stop):
         print("case", case, file=pipe)
         if said := try_case(run_case, seed, case, folder / "case"):

@@ -18,13 +18,13 @@ import pytest
 from compilations import counted
 from xla import FLAGS
 
-from jaxpose.app.commands.blocks import folded_key
 from jaxpose.base import Camera, Hypotheses
 from jaxpose.files import ASSETS
 from jaxpose.runtime import kept as module
 from jaxpose.runtime import program_cache
 from jaxpose.runtime.kept import kept, once
 from jaxpose.runtime.program_cache import ProgramCache
+from jaxpose.tasks.blocks import folded
 from jaxpose.tasks.samplers import probability_flow, stochastic
 
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
@@ -217,7 +217,7 @@ def test_a_check_is_done_once_for_the_same_values_unless_it_fails(cache):
 @pytest.mark.parametrize("seed", [0, 7, 2**31 + 3, 2**32 - 1])
 def test_the_key_of_a_block(seed):
     for index in (0, 5, 2**31 - 3):
-        assert folded_key(seed, index) == jax.random.fold_in(jax.random.key(seed), index)
+        assert folded(jax.random.key(seed), np.uint32(index)) == jax.random.fold_in(jax.random.key(seed), index)
 
 
 @pytest.mark.slow

@@ -6,10 +6,10 @@ import numpy as np
 import pose_oracle
 import pytest
 
-from jaxpose.app.commands.fuse import fuse_rows
 from jaxpose.base import Camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.tasks import observations, systematic
+from jaxpose.tasks.fuse import fuse_rows
 from jaxpose.tasks.methods import pseudo_inverse
 from jaxpose.tasks.priors import fitted, prior_of
 

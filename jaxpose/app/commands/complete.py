@@ -6,17 +6,20 @@ joints, drawn for every pose: --hide=left_knee,right_arm,random:2
 """
 
 import functools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.app.commands import blocks, detections, exports, lift, models, poses, report
-from jaxpose.app.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
+from jaxpose.app.commands import blocks, bodies, detections, exports, lift, models, poses, report
+from jaxpose.app.commands.bodies import BODY_JOINTS, joints_of
 from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Complete, Lift
+from jaxpose.app.commands.pictures import Bodies
+from jaxpose.app.commands.report import Outcome
+from jaxpose.base import Key
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io import kind_of
@@ -28,6 +31,7 @@ from jaxpose.originals.recipes.gfpose import hide_random_joints, hideable_joints
 from jaxpose.runtime.kept import kept
 from jaxpose.tasks import complete as task
 from jaxpose.tasks import complete_rotations as rotations_task
+from jaxpose.tasks.blocks import Block, even
 from jaxpose.tasks.refine import refined
 
 _HYPOTHESES, _HYPOTHESES_OF_ROTATIONS = 200, 10
@@ -71,41 +75,40 @@ def _parse_hide(
         kind, _, count = name.partition(":")
         if most_random and kind == "random":
             if num_random or not count.isdecimal() or not 1 <= int(count) <= most_random:
-                raise ValueError(f"--hide: got {given!r}; legal is random:K, once, with K from 1 to {most_random}")
+                raise ValueError(f"--hide: needed random:K once, with K from 1 to {most_random}, got {given!r}")
             num_random = int(count)
         elif name in parts:
             always |= {*parts[name]}
         elif name in joints:
             always.add(joints.index(name))
         else:
-            legal = f"{'random:K, ' if most_random else ''}the parts {', '.join(parts)} and the joints"
-            raise ValueError(f"--hide: got {given!r}; legal are {legal} {', '.join(joints)}")
+            names = f"{'random:K, ' if most_random else ''}the parts {', '.join(parts)} and the joints"
+            raise ValueError(f"--hide: must be one of {names} {', '.join(joints)}, got {given!r}")
     return tuple(sorted(always)), num_random
 
 
-def complete(options: Complete) -> Iterator[str]:
-    """Read, hide, complete and write; what was hidden or assumed is said and stands in the summary."""
+@report.command("complete")
+def complete(options: Complete, _: str) -> Generator[str, None, Outcome]:
+    """Read, hide and complete; what was hidden or assumed is said and stands in the summary."""
     path = options.input
     model = models.load_model(options.output)
     if models.is_prior(model):
-        yield from _complete_rotations(options, model)
-        return
+        return (yield from _complete_rotations(options, model))
     why = "is for a prior over joint rotations, such as prior21"
     refuse(options, why, "method")
     in_3d = kind_of(path, (Poses3D, Keypoints)) is Poses3D
-    found, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
-    why = f"is for {needed}, and {path} holds {found}"
+    holds, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
+    why = f"is for {needed}, and {path} holds {holds}"
     refuse(options.keypoints if in_3d else options.axes, why)
     refuse(options, why, "height" if in_3d else "noise")
-    name = report.result(options.output, "complete", None, path)
-    exports.check(options.output.exports, options.hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
+    exports.check(options.output.exports, options.num_hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
     hide = parse_hide(options.hide, model.skeleton)
-    yield from (_complete_3d if in_3d else _complete_2d)(options, name, model, hide)
+    return (yield from (_complete_3d if in_3d else _complete_2d)(options, model, hide))
 
 
-def _complete_3d(options: Complete, name: str, model: Model, hide: Hide) -> Iterator[str]:
-    path, output, noise = options.input, options.output, options.noise or 0.0
-    hidden = functools.partial(hide.mask, output.seed)
+def _complete_3d(options: Complete, model: Model, hide: Hide) -> Generator[str, None, Outcome]:
+    path, noise = options.input, options.noise or 0.0
+    hidden = functools.partial(hide.mask, options.output.seed)
     data = poses.read_observed(path, model.skeleton, options.axes, options.skeleton, hidden, options.fps)
     missing = poses.missing_per_joint(data.joints, model.skeleton)
     if not missing:
@@ -114,13 +117,14 @@ def _complete_3d(options: Complete, name: str, model: Model, hide: Hide) -> Iter
         )
     yield from poses.describe(path, data)
     yield f"missing or hidden: {_counted(missing)}"
-    posed, said = yield from poses.draw(task.complete, options, model, data, noise, _HYPOTHESES)
+    num_hypotheses = options.num_hypotheses or _HYPOTHESES
+    posed, spent = yield from poses.draw(task.complete, options, model, data, noise, num_hypotheses)
     source = f"noise of the observed joints taken as {1000 * noise:g} mm" if noise else "observed joints exact"
-    said |= {"hide": options.hide, "missing_joints": missing}
-    yield from poses.write(output, name, model, data, posed, source, said)
+    more = {"hide": options.hide, "missing_joints": missing}
+    return poses.outcome(options, model, spent, data, posed, source, **more)
 
 
-def _complete_2d(options: Complete, name: str, model: Model, hide: Hide) -> Iterator[str]:
+def _complete_2d(options: Complete, model: Model, hide: Hide) -> Generator[str, None, Outcome]:
     path, output = options.input, options.output
     hidden = functools.partial(hide.mask, output.seed)
     data = detections.read_detections(
@@ -130,34 +134,45 @@ def _complete_2d(options: Complete, name: str, model: Model, hide: Hide) -> Iter
     missing = poses.missing_per_joint(data.visible, model.skeleton)
     yield f"missing or hidden: {_counted(missing) or 'nothing, so this is what `jaxpose lift` does'}"
     shared: dict[str, Any] = {"height": options.height, "output": output, "sampling": options.sampling}
-    lifting = Lift(path, hypotheses=options.hypotheses or _HYPOTHESES, **shared)
+    lifting = Lift(path, num_hypotheses=options.num_hypotheses or _HYPOTHESES, **shared)
     lifted, spent = yield from lift.lift_all(model, data, lifting)
-    said = report.record("complete", path, model, spent, len(data.xy) * len(lifted["samples"]), seed=output.seed)
-    said |= {"hide": options.hide, "missing_joints": missing}
-    yield from lift.write(lifting, name, model, data, lifted, said, lift.completed_keypoints(data, lifted))
+    more = {"hide": options.hide, "missing_joints": missing}
+    return lift.outcome(lifting, model, spent, data, lifted, more, lift.completed_keypoints(data, lifted))
 
 
 def _counted(missing: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in missing.items())
 
 
-def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
-    path, output, each = options.input, options.output, options.hypotheses or _HYPOTHESES_OF_ROTATIONS
+def _method(options: Complete, model: Model, num_hypotheses: int) -> tuple[str, Callable[..., dict[str, jax.Array]]]:
+    """The name of --method, and what completes rotations by it: key, pose [R, 21, 3], known [R, 21] -> arrays."""
+    methods, legal = rotations_task.METHODS, rotations_task.methods_of(model)
+    method, steps = options.method or legal[0], options.sampling.steps
+    if method not in legal:
+        raise ValueError(f"--method: must be one of {', '.join(legal)} for {model.spec.name!r}, got {method!r}")
+    if method in ("few_steps", "dposer") and steps is not None:
+        raise ValueError(f"--steps: is for --method replace, dps and mcg; {method}'s are chosen")
+    chosen = methods[method](**({} if steps is None else {"num_steps": steps}))
+    answering = refined(model) if method == "few_steps" else scored(model)
+    recalibration = answering.recalibration.get(f"complete_{method}")
+    run = kept(rotations_task.complete_rotations, num_hypotheses=num_hypotheses, method=chosen)
+
+    def work(key: Key, pose: np.ndarray, known: np.ndarray) -> dict[str, jax.Array]:
+        samples = run(key, answering, jnp.asarray(pose), jnp.asarray(known, jnp.float32))
+        return {"samples": samples, **rotations_task.rotation_spread(samples, recalibration)._asdict()}
+
+    return method, work
+
+
+def _complete_rotations(options: Complete, model: Model) -> Generator[str, None, Outcome]:
+    path, each = options.input, options.num_hypotheses or _HYPOTHESES_OF_ROTATIONS
     why = "is for models of joint positions"
     refuse(options.keypoints, why)
     refuse(options, why, "height", "noise", "skeleton")
     refuse(options.axes, why, "unit")
     refuse(options.sampling, why, "path", "sampler")
-    name = report.result(output, "complete", None, path)
-    exports.check(output.exports, each)
-    methods, legal = rotations_task.METHODS, rotations_task.methods_of(model)
-    method = options.method or legal[0]
-    if method not in legal:
-        raise ValueError(f"--method: got {method!r}; legal for {model.spec.name!r} are {', '.join(legal)}")
-    if method in ("few_steps", "dposer") and options.sampling.steps is not None:
-        raise ValueError(f"--steps: is for --method replace, dps and mcg; {method}'s are chosen")
-    steps = {} if options.sampling.steps is None else {"num_steps": options.sampling.steps}
-    run = kept(rotations_task.complete_rotations, num_hypotheses=each, method=methods[method](**steps))
+    exports.check(options.output.exports, each)
+    method, run = _method(options, model, each)
     hidden, _ = _parse_hide(options.hide, BODY_JOINTS, rotations_task.PARTS)
     body = models.load_body(options.output.exports.body)
     motion, known = read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
@@ -171,15 +186,11 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}
     yield f"missing or hidden: {_counted(missing)}"
 
-    answering = refined(model) if method == "few_steps" else scored(model)
-    recalibration = answering.recalibration.get(f"complete_{method}")
+    def work(key: Key, block: Block, _: bool) -> dict[str, jax.Array]:
+        return run(key, motion.body_pose[block.rows], known[block.rows])
 
-    def work(key: jax.Array, block: blocks.Block, _: bool) -> dict[str, jax.Array]:
-        pose, seen = jnp.asarray(motion.body_pose[block.rows]), jnp.asarray(known[block.rows], jnp.float32)
-        samples = run(key, answering, pose, seen)
-        return {"samples": samples, **rotations_task.rotation_spread(samples, recalibration)._asdict()}
-
-    drawn, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, seed=output.seed, each=each)
+    how: dict[str, Any] = {"seed": options.output.seed, "each": each}
+    drawn, spent = yield from blocks.gather(work, even(num, doubling=True), num, **how)
     samples = drawn["samples"]
     std_deg, radius_90_deg = np.degrees(drawn["std"]), np.degrees(drawn["radius_90"])
     fits = options.output.exports.body and motion.betas is not None and len(motion.betas) <= body.shapedirs.shape[-1]
@@ -196,7 +207,6 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
         for angle in (std_deg, radius_90_deg)
     )
     summary = {
-        **report.record("complete", path, model, spent, num * each, seed=output.seed),
         **{"method": method, "hide": options.hide, "missing_joints": missing, "num_poses": num},
         **{"num_hypotheses": each, "source": motion.source, "frame_tag": FRAME_TAGS["y"], "spread_deg": degrees},
         "radius_90_deg": radius,
@@ -204,12 +214,12 @@ def _complete_rotations(options: Complete, model: Model) -> Iterator[str]:
     said = ", ".join(f"{name} {angle:g} ({radius[name]:g})" for name, angle in degrees.items())
     yield f"spread of {each} hypotheses about their mean (90 % radius), degrees: {said}"
     orient, pelvis = (np.broadcast_to(value, (each, num, 3)) for value in root)
-    shown = Shown(
-        *(samples, orient, pelvis),
+    shown = Bodies(
+        *(body, samples, orient, pelvis),
         betas=betas,
         fps=motion.fps,
         source=f"hypothesis 0 of {each}, {method}",
         note=f"hidden: {options.hide or 'NaN'}",
         names=[f"hypothesis {h}" for h in range(each)],
     )
-    yield from write_bodies(options, name, arrays, summary, shown, body)
+    return bodies.outcome(model, spent, num * each, arrays, summary, shown)

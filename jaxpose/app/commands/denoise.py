@@ -6,7 +6,7 @@ skips are filled. Positions are smoothed with the weight of the task at 30 frame
 their own lengths; --body takes that body's, --shape fits its shape too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.app.commands import blocks, bodies, exports, models, poses, report
-from jaxpose.app.commands.blocks import Block
 from jaxpose.app.commands.detections import joint_set
 from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Denoise
+from jaxpose.app.commands.report import Outcome
 from jaxpose.base import Key
 from jaxpose.fitting import motion as motion_task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
@@ -30,40 +30,43 @@ from jaxpose.io.motion import PartialMotion, read_rotations
 from jaxpose.io.poses3d import BodyPoints, Poses3D, read_body_points
 from jaxpose.model import scored
 from jaxpose.tasks import denoise as task
+from jaxpose.tasks.blocks import Block
+from jaxpose.tasks.samplers import sampler_of
 
 _HYPOTHESES = 50
 _RATE = 30.0  # frames a second, of the settings of the task on motions
 _LEAST_FRAMES = 5
 
 
-def denoise(options: Denoise) -> Iterator[str]:
-    """Read, denoise and write; the noise that was given or found is said and stands in the summary."""
+@report.command("denoise")
+def denoise(options: Denoise, _: str) -> Generator[str, None, Outcome]:
+    """Read and denoise; the noise that was given or estimated is said and stands in the summary."""
     path, output, noise = options.input, options.output, options.noise
-    name = report.result(output, "denoise", None, path)
     model = scored(models.load_model(output))
     if models.is_prior(model):
-        yield from _denoise_motion(options, name, bodies.dposer(model))
-        return
+        return (yield from _denoise_motion(options, bodies.dposer(model)))
     why = "is for a prior over joint rotations, such as prior21"
     refuse(options, why, "shape", "method")
-    exports.check(output.exports, options.hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
+    num_hypotheses = options.num_hypotheses or _HYPOTHESES
+    exports.check(output.exports, num_hypotheses, mesh=exports.NO_MESH)
     instead = "denoise needs all joints, `jaxpose complete --noise METRES` takes what is there"
     data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead, options.fps)
-    posed, said = yield from poses.draw(task.denoise, options, model, data, noise, _HYPOTHESES)
-    found = 1000 * posed["noise"][:, 0].astype(np.float64)
+    posed, spent = yield from poses.draw(task.denoise, options, model, data, noise, num_hypotheses)
+    noise_mm = 1000 * posed["noise"][:, 0].astype(np.float64)
     source = (
-        f"noise {'estimated' if noise is None else 'given'}: {np.median(found):.0f} mm per coordinate"
-        f"{f' in the median, {found.min():.0f} to {found.max():.0f}' if noise is None else ''}"
+        f"noise {'estimated' if noise is None else 'given'}: {np.median(noise_mm):.0f} mm per coordinate"
+        f"{f' in the median, {noise_mm.min():.0f} to {noise_mm.max():.0f}' if noise is None else ''}"
     )
     yield source
-    said["noise_mm"] = found.round(1).tolist()
-    said["network_calls"] += task.estimate_calls(model) if noise is None else 0
-    yield from poses.write(output, name, model, data, posed, source, said)
+    more: dict[str, Any] = {"noise_mm": noise_mm.round(1).tolist()}
+    calls = sampler_of(options.sampling.sampler, options.sampling.steps).network_calls(model)
+    more["network_calls"] = calls + (task.estimate_calls(model) if noise is None else 0)
+    return poses.outcome(options, model, spent, data, posed, source, **more)
 
 
-def _denoise_motion(options: Denoise, name: str, fitting: bodies.Fitting) -> Iterator[str]:
+def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Generator[str, None, Outcome]:
     path, output = options.input, options.output
-    refuse(options, "is for models of joint positions", "hypotheses")
+    refuse(options, "is for models of joint positions", "num_hypotheses")
     refuse(options.sampling, "is for models of joint positions")
     exports.check(output.exports)
     body = models.load_body(options.output.exports.body)
@@ -106,14 +109,14 @@ def _denoise_motion(options: Denoise, name: str, fitting: bodies.Fitting) -> Ite
     clip_rows = (np.flatnonzero(who == person) for person in people)
     groups = (Block(place, rows, np.arange(len(rows))) for place, rows in enumerate(clip_rows))
     rows, spent = yield from blocks.gather(work, groups, len(xyz), seed=output.seed, what="fitted")
-    said = {
-        **report.record("denoise", path, fitting.model, spent, len(xyz), seed=output.seed),
+    summary = {
         **{"prior": "dposer", "shape_fitted": options.shape, "noise_source": how, "fps": fps, "fps_source": source},
         "noise_mm": {str(p): round(1000 * level, 2) for p, level in zip(people, levels, strict=True)},
         **{"own_bones": own_bones, "points": points},
     }
     rests = {int(p): np.asarray(own.joint_template[:22]) for p, own in zip(people, each_body, strict=True)}
-    yield from bodies.write_point_fits(options, name, body, whole, rows, said, rest=rests if own_bones else None)
+    shown: dict[str, Any] = {"rest": rests if own_bones else None}
+    return (yield from bodies.fitted_to_points(fitting.model, spent, body, whole, rows, summary, path.name, **shown))
 
 
 def _noise(path: Path, clip: BodyPoints) -> float:

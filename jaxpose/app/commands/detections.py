@@ -11,27 +11,25 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxpose.app.commands import calibrated
 from jaxpose.app.commands.option_groups import CalibrationFile, KeypointFile, refuse
 from jaxpose.app.commands.options import Fit, Fuse
 from jaxpose.base import Camera
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.body_joints import joint_set_of, point_set_of
-from jaxpose.geometry.camera import check_intrinsics, intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton, get_skeleton
-from jaxpose.io import kind_of
+from jaxpose.io import calibrated, kind_of
 from jaxpose.io.arrays import source_of
+from jaxpose.io.assumed import rescaled, settle_camera
 from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.multiview import MultiView, read_multiview
 from jaxpose.io.tracking import link
 from jaxpose.originals.datasets.gmm import first_peak, holds_gmm, read_clip
 from jaxpose.runtime.kept import kept
+from jaxpose.tasks.lift_video import Seen
 
-DEFAULT_FOV_DEG = 55.0  # along the longer side: between a phone's main camera (65-70) and a camcorder (40-50)
 MIN_VISIBLE = 4
-_SURE_QUANTILE = 0.95
 _convert = kept(convert_joints, "source", "target")
 
 
@@ -63,10 +61,11 @@ class Detections(NamedTuple):
         """xy, NaN where a joint is hidden."""
         return np.where(self.confidence[..., None] > 0, self.xy, np.nan)
 
-    def observed(self, rows: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """xy, confidence and intrinsics of some rows, float32 on the device."""
-        xy, confidence, intrinsics = (x[rows].astype(np.float32) for x in (self.xy, self.confidence, self.intrinsics))
-        return jax.device_put(xy), jax.device_put(confidence), jax.device_put(intrinsics)
+    @property
+    def seen(self) -> Seen:
+        """The detections as `lift_video` takes them."""
+        source = self.source
+        return Seen(self.xy, self.confidence, Camera(self.intrinsics), source.frame, source.person, source.fps)  # type: ignore[arg-type]  # numpy's
 
 
 def read_detections(
@@ -133,7 +132,7 @@ def read_detections(
             f"{path}: no detection has {least} visible joints of {target.name} with confidence of "
             f"{given.min_confidence} or more{', not hidden' if hide else ''}; the best has {most}"
         )
-    intrinsics, camera = settle_camera(kp, given)
+    intrinsics, camera = settle_camera(kp, given.camera, given.fov, given.image_size)
     if calibrated_camera is not None:
         if maps is not None and np.any(calibrated_camera.distortion):
             raise ValueError(f"{path}: heatmaps with a lens distortion; needed maps of undistorted images")
@@ -157,30 +156,6 @@ def describe(path: Path, data: Detections) -> Iterator[str]:
         yield f"left out {data.num_dropped} detections with fewer than {data.min_visible} visible joints"
     if data.linked:
         yield f"linked over frames: {len(np.unique(data.source.person))} people"
-
-
-def rescaled(confidence: np.ndarray) -> np.ndarray:
-    """Confidences [N, J] over their 95th percentile, at most 1: detectors differ in what they call sure."""
-    seen = confidence[confidence > 0]
-    return np.minimum(confidence / np.quantile(seen, _SURE_QUANTILE), 1) if len(seen) else confidence
-
-
-def settle_camera(kp: Keypoints, given: KeypointFile) -> tuple[np.ndarray, str]:
-    """Intrinsics [4] or [N, 4], and in words where they come from: flag, file, or an assumed field of view."""
-    if given.camera is not None:
-        if given.fov is not None:
-            raise ValueError("--camera and --fov: needed one of them, got both")
-        return check_intrinsics(np.array(given.camera), "--camera"), "camera given"
-    if kp.intrinsics is not None and given.fov is None:
-        return check_intrinsics(kp.intrinsics, "intrinsics"), "camera from the file"
-    fov = DEFAULT_FOV_DEG if given.fov is None else given.fov
-    size, origin = given.image_size or kp.image_size, "image"
-    if size is None:
-        origin = "smallest image that holds the keypoints,"
-    width, height = (float(x) for x in (kp.xy[kp.confidence > 0].max(0) if size is None else size))
-    how = "given" if given.fov is not None else "assumed (no camera known)"
-    intrinsics = intrinsics_from_fov(width, height, np.radians(fov))
-    return intrinsics, f"field of view of {fov:g} degrees {how}, {origin} {width:.0f} x {height:.0f}"
 
 
 def _of_mixtures(path: Path, given: KeypointFile) -> tuple[Keypoints, Mixture]:

@@ -50,7 +50,7 @@ class Export:
     task: Annotated[str, text("lift, complete, denoise, generate or generate_rotations")]
     model: ModelName = None
     format: Annotated[str, metavar("NAME"), text("jax (default) or onnx")] = "jax"
-    hypotheses: Hypotheses | None = None
+    num_hypotheses: Hypotheses | None = None
     """poses per observation; of generation, in all (200; onnx: 20)"""
     batch: Annotated[Count | None, metavar("N")] = None
     """observations a call (any number; onnx: 1); denoise and DiffPose models need one"""

@@ -6,7 +6,7 @@ as `jaxpose lift` reads them; files of several are those of `io/multiview.py`.
 """
 
 import functools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.app.commands import blocks, bodies, clips, detections, exports, models, report
-from jaxpose.app.commands.blocks import Block
 from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Fit, Ik
+from jaxpose.app.commands.pictures import labels
+from jaxpose.app.commands.report import Outcome
 from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.fitting import ik as ik_task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE, BodyParameters, posed_body
@@ -31,6 +32,7 @@ from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.multiview import MultiView
 from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
+from jaxpose.tasks.blocks import Block, even
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
 _ONE_CAMERA = ("camera", "fov", "camera_name", "format")
@@ -63,8 +65,9 @@ class Views(NamedTuple):
         return Camera(*own)  # type: ignore[arg-type]  # None is what is not known
 
 
-def fit(options: Fit) -> Iterator[str]:
-    """Read, fit and write; each row for itself, or with --as-clip each person as one moving body."""
+@report.command("fit", "{}_fitted")
+def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
+    """Read and fit: each row for itself, or with --as-clip each person as one moving body."""
     paths, output, as_clip = options.input, options.output, options.as_clip
     path = paths[0]
     if options.smooth is not None and not as_clip:
@@ -72,7 +75,6 @@ def fit(options: Fit) -> Iterator[str]:
     for each in paths:
         if not (each.exists() or clips.holds_frames(each)):  # of frames the detector says what is wrong
             raise ValueError(f"{each}: no such file or folder")
-    name = report.result(output, "fit", f"{path.stem}_fitted", *paths)
     exports.check(output.exports)
     fitting = bodies.load_fitting(options.prior, output, "fit")
     body = models.load_body(options.output.exports.body)
@@ -82,7 +84,7 @@ def fit(options: Fit) -> Iterator[str]:
     num = len(seen.xy)
     start = None if options.start is None else _read_start(options.start, num, body)
     settings = bodies.with_method(FitSettings(), options.method, options.prior)
-    groups = list(blocks.even(num, doubling=True))
+    groups = list(even(num, doubling=True))
     if as_clip:
         smooth = (_SMOOTH if options.smooth is None else options.smooth) * ((seen.fps or _RATE) / _RATE) ** 3
         settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
@@ -116,18 +118,18 @@ def fit(options: Fit) -> Iterator[str]:
     arrays = {
         **{"error_px": per_frame, "error_px_camera": error, "noise_px": seen.noise_px},
         **{key: rows[key] for key in ("covariance", "radius_90", "root_radius_90")},
-        **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, **report.rows(seen.frame, seen.person, seen.fps)},
+        **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, "frame": seen.frame},
+        **{"person": seen.person, "fps": seen.fps},
     }
     summary = {
-        **report.record("fit", paths, fitting.model, spent, num, seed=output.seed),
         **{"prior": options.prior, "as_clip": as_clip, "read": seen.said},
         **{"start": None if options.start is None else str(options.start)},
         "error_px": {"median": round(float(np.median(per_frame)), 2), "max": round(float(per_frame.max()), 2)},
         "error_px_camera": report.rounded(np.nanmean(error, 0), 2),
     }
-    titles = report.labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
-    said = f"fitted to {path.name}"
-    yield from bodies.write_fits(options, name, body, rows, seen.up, arrays, summary, labels=titles, source=said)
+    titles = labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
+    more: dict[str, Any] = {"labels": titles, "source": f"fitted to {path.name}"}
+    return bodies.fitted(fitting.model, spent, body, rows, seen.up, arrays, summary, **more)
 
 
 def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
@@ -256,10 +258,10 @@ def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
     return BodyParameters(pose, flat["global_orient"], flat["transl"], betas)  # type: ignore[arg-type]  # numpy's, yet
 
 
-def ik(options: Ik) -> Iterator[str]:
-    """Read, fit and write."""
-    path, output, each = options.input, options.output, options.hypotheses
-    name = report.result(output, "ik", None, path)
+@report.command("ik")
+def ik(options: Ik, _: str) -> Generator[str, None, Outcome]:
+    """Read points and fit bodies to them."""
+    path, output, each = options.input, options.output, options.num_hypotheses
     exports.check(output.exports, each)
     fitting = bodies.load_fitting(options.prior, output, "ik")
     body = models.load_body(options.output.exports.body)
@@ -278,12 +280,12 @@ def ik(options: Ik) -> Iterator[str]:
         return bodies.as_rows(ik_task.ik(key, body, seen, targets.points, fitting.prior, **given))
 
     how: dict[str, Any] = {"seed": output.seed, "each": each, "pose": _MEMORY}
-    rows, spent = yield from blocks.gather(work, blocks.even(num, doubling=True), num, **how)
-    said = {
-        **report.record("ik", path, fitting.model, spent, num * each, seed=output.seed),
+    rows, spent = yield from blocks.gather(work, even(num, doubling=True), num, **how)
+    summary = {
         **{"prior": options.prior, "shape_fitted": options.shape, "noise_m": options.noise},
         **{"only": None if options.only is None else ",".join(options.only), "num_hypotheses": each},
         "points": points,
     }
     rows, names = bodies.best_first(rows), [f"hypothesis {h}" for h in range(each)]
-    yield from bodies.write_point_fits(options, name, body, targets, rows, said, many=True, names=names)
+    how = {"many": True, "names": names}
+    return (yield from bodies.fitted_to_points(fitting.model, spent, body, targets, rows, summary, path.name, **how))

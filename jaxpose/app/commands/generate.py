@@ -4,42 +4,42 @@
 `jaxpose interpolate A B --out DIR`: two body poses in, a path of plausible poses between them out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxpose.app.commands import exports, memory, models, report
+from jaxpose.app.commands import bodies, exports, memory, models, report
 from jaxpose.app.commands.blocks import Clock
-from jaxpose.app.commands.bodies import BODY_JOINTS, Shown, joints_of, write_bodies
+from jaxpose.app.commands.bodies import BODY_JOINTS, joints_of
 from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Generate, Interpolate
-from jaxpose.app.commands.video import TRAINED_FPS
+from jaxpose.app.commands.pictures import Bodies, Picture
+from jaxpose.app.commands.report import Outcome
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.io.motion import Motion, read_rotations, resample
 from jaxpose.model import Model
 from jaxpose.runtime.kept import kept
 from jaxpose.tasks import generate as task
+from jaxpose.tasks.lift_video import TRAINED_FPS
 from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.samplers import sampler_of
 
 
-def generate(options: Generate) -> Iterator[str]:
-    """Draw and write."""
-    name = report.result(options.output, "generate", "generated")
+@report.command("generate", "generated")
+def generate(options: Generate, _: str) -> Generator[str, None, Outcome]:
+    """Draw poses, or bodies where the model is a prior over joint rotations."""
     model = refined(models.load_model(options.output))
     exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
     if models.is_prior(model):
         refuse(options.sampling, "is for models of joint positions", "path")
-        yield from _bodies(options, name, model)
-    else:
-        yield from _joints(options, name, model)
+    return (yield from (_bodies if models.is_prior(model) else _joints)(options, model))
 
 
-def _joints(options: Generate, name: str, model: Model) -> Iterator[str]:
+def _joints(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     output, num, path, clock = options.output, options.num, options.sampling.path, Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     sampler = sampler.with_usual_steps(task.NUM_STEPS, model)
@@ -54,16 +54,14 @@ def _joints(options: Generate, name: str, model: Model) -> Iterator[str]:
     if is_motion(model):
         arrays["fps"] = TRAINED_FPS
     summary = {
-        **report.record("generate", (), model, spent, num, seed=output.seed),
         **{**report.sampled(model, sampler), "num_poses": num, "temperature": options.temperature},
         **{"frame_tag": tag, "scale": model.spec.scale},
     }
-    titles, states = [f"pose {i}" for i in range(num)], drawn[:, None] if path else None
-    picture = report.Picture(samples[None], model.skeleton, titles, "out of nothing", {}, path=states)
-    yield from report.write(output, name, arrays, summary, picture)
+    picture = Picture(model.skeleton, "out of nothing", path=drawn[:, None] if path else None)
+    return Outcome(model, spent, num, arrays, summary, picture)
 
 
-def _bodies(options: Generate, name: str, model: Model) -> Iterator[str]:
+def _bodies(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     output, num = options.output, options.num
     body, clock = models.load_body(options.output.exports.body), Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
@@ -76,13 +74,10 @@ def _bodies(options: Generate, name: str, model: Model) -> Iterator[str]:
         **{"body_pose": body_pose, "samples": joints_of(body, body_pose, still, still), "frame": np.arange(num)},
         "body_joints": BODY_JOINTS,
     }
-    summary = {
-        **report.record("generate", (), model, spent, num, seed=output.seed),
-        **{"sampler": sampler.name, "num_poses": num, "temperature": options.temperature, "frame_tag": tag},
-    }
+    summary = {**{"sampler": sampler.name, "num_poses": num, "temperature": options.temperature, "frame_tag": tag}}
     said: dict[str, Any] = {"source": "poses out of nothing, not a motion", "note": "out of nothing"}
-    shown = Shown(body_pose[None], still[None], still[None], labels=[f"pose {i}" for i in range(num)], **said)
-    yield from write_bodies(options, name, arrays, summary, shown, body)
+    shown = Bodies(body, body_pose[None], still[None], still[None], labels=[f"pose {i}" for i in range(num)], **said)
+    return bodies.outcome(model, spent, num, arrays, summary, shown)
 
 
 def _temperature(options: Generate) -> dict[str, float]:
@@ -90,17 +85,17 @@ def _temperature(options: Generate) -> dict[str, float]:
     return {} if options.temperature == 1 else {"temperature": options.temperature}
 
 
-def interpolate(options: Interpolate) -> Iterator[str]:
-    """Read, carry over and write."""
+@report.command("interpolate", "interpolated")
+def interpolate(options: Interpolate, _: str) -> Generator[str, None, Outcome]:
+    """Read two poses and draw the path between them."""
     output, num, paths = options.output, options.num, (options.first, options.second)
-    name = report.result(output, "interpolate", "interpolated", *paths)
     exports.check(output.exports)
     model = models.load_prior(output, "interpolate")
     body = models.load_body(options.output.exports.body)
     frames = (options.frame_a, options.frame_b)
     ends = []
     for path, flag, frame in zip(paths, ("--frame-a", "--frame-b"), frames, strict=True):
-        motion, _ = read_rotations(path)
+        motion = read_rotations(path)[0]
         count = len(motion.body_pose)
         if not -count <= frame < count:
             raise ValueError(f"{flag}: got {frame}; {path} has frames 0 to {count - 1}")
@@ -120,11 +115,10 @@ def interpolate(options: Interpolate) -> Iterator[str]:
         **{"frame": np.arange(num), "fps": options.fps},
     }
     summary = {
-        **report.record("interpolate", paths, model, spent, num, seed=output.seed),
         **{"frames": list(frames), "num_poses": num},
         **{"ends_met_within_degrees": round(float(off), 4), "frame_tag": FRAME_TAGS["y"]},
     }
     moving = (body_pose[None], moved.global_orient[None], moved.transl[None])
     source = f"from {paths[0].name} to {paths[1].name}"
-    shown = Shown(*moving, fps=options.fps, source=source, note="latent path")
-    yield from write_bodies(options, name, arrays, summary, shown, body)
+    shown = Bodies(body, *moving, fps=options.fps, source=source, note="latent path")
+    return bodies.outcome(model, spent, num, arrays, summary, shown)

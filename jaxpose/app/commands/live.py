@@ -25,17 +25,18 @@ from jaxpose.app.commands import clips, detections, memory, models
 from jaxpose.app.commands.lift import FRAME_TAG
 from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Live
-from jaxpose.app.commands.video import TRAINED_FPS
 from jaxpose.app.detect.base import Frame
 from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
 from jaxpose.base import Array, Camera, Hypotheses
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.io.arrays import Source
+from jaxpose.io.assumed import rescaled, settle_camera
 from jaxpose.io.keypoints import Keypoints, read_frame
 from jaxpose.io.tracking import Tracker
 from jaxpose.model import Model, require
 from jaxpose.reading import check_file, reading
+from jaxpose.tasks.lift_video import TRAINED_FPS
 from jaxpose.tasks.motion_stream import start_motions, step_motions
 from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.stream import start_stream, step_stream
@@ -96,12 +97,12 @@ class Drawer(NamedTuple):
 
 def _drawer(options: Live, model: Model, kp: Keypoints) -> tuple[Drawer, dict[str, Any]]:
     """How the model follows people, and what is said of all frames, as the first person seen settles the camera."""
-    given, num = options.keypoints, options.hypotheses
+    given, num = options.keypoints, options.num_hypotheses
     if given.camera is None and (given.image_size or kp.image_size) is None:
         raise ValueError("--image-size: needed where frames come live and do not say it, or --camera FX,FY,CX,CY")
     at_once = num * (model.spec.network.window or 1)
     memory.check("--hypotheses", at_once, at_once)
-    intrinsics, camera_said = detections.settle_camera(kp, given)
+    intrinsics, camera_said = settle_camera(kp, given.camera, given.fov, given.image_size)
     how: dict[str, Any] = {"camera": Camera(jnp.asarray(intrinsics, jnp.float32).reshape(-1, 4)[0])}
     how["height"] = options.height
     if is_motion(model):
@@ -207,7 +208,7 @@ class People:
         """Keypoints [P, J, 2] and confidences [P, J] in the model's joints, of people with enough of them."""
         confidence = np.where(kp.confidence >= self._options.keypoints.min_confidence, kp.confidence, 0)
         self._recent.append(confidence.ravel())
-        trust = detections.rescaled(np.concatenate(self._recent))[-confidence.size :].reshape(confidence.shape)
+        trust = rescaled(np.concatenate(self._recent))[-confidence.size :].reshape(confidence.shape)
         found = convert_joints(jnp.asarray(kp.xy), jnp.asarray(trust), kp.skeleton, self._target)
         xy, trust = (np.asarray(x) for x in jax.device_get(found))
         enough = np.flatnonzero((trust > 0).sum(-1) >= detections.MIN_VISIBLE)

@@ -150,4 +150,4 @@ def refuse(group: Any, why: str, *names: str) -> None:
     """ValueError naming the first option of a group (of `names` in it, or of all) that was given; why: its purpose."""
     for entry in fields(group):
         if (not names or entry.name in names) and getattr(group, entry.name) != entry.default:
-            raise ValueError(f"--{entry.name.replace('_', '-')}: {why}")
+            raise ValueError(f"--{entry.name.removeprefix('num_').replace('_', '-')}: {why}")

@@ -88,7 +88,7 @@ class Lift:
     fps: Fps = None
     height: Height = None
     world: WorldAxes = WorldAxes()
-    hypotheses: Annotated[Hypotheses, text("3D poses per observation (200)")] = 200
+    num_hypotheses: Annotated[Hypotheses, text("3D poses per observation (200)")] = 200
     components: Annotated[Components | None, metavar("M")] = None
     """DiffPose: Gaussians a joint that its samples start from (1, of heatmaps 5)"""
     depth: Literal["encoder", "ensemble", "histogram"] | None = None
@@ -124,7 +124,7 @@ class Live:
     dtype: DType = "float32"
     latency: Annotated[int | None, metavar("F"), within(0, 1000, "a number of frames")] = None
     """frames that one waits for; of models of motions (4)"""
-    hypotheses: Annotated[Hypotheses, text("3D poses of a person (20)")] = 20
+    num_hypotheses: Annotated[Hypotheses, text("3D poses of a person (20)")] = 20
     samples: Annotated[bool, text("write all of them, not the mean alone")] = False
     seed: Seed = 0
     idle: Annotated[float, metavar("S"), within(0, 1e6, "seconds", above=True)] = 10.0
@@ -164,7 +164,7 @@ class Fuse:
     where cameras disagree by more)"""
     offset: Annotated[float | None, metavar("M"), within(0, 0.2, "metres")] = None
     """by which keypoints of all cameras miss a joint alike, on each axis (0.013 to 0.021 by joint); 0 for markers"""
-    hypotheses: Annotated[Hypotheses, text("3D poses per observation (100)")] = 100
+    num_hypotheses: Annotated[Hypotheses, text("3D poses per observation (100)")] = 100
     method: Annotated[Literal["pseudo_inverse", "dps"], text("method of sampling the posterior")] = "pseudo_inverse"
     robust: bool | None = None
     """expect keypoints that are sure and far off, such as swapped sides (of videos: yes; of keypoints: no)"""
@@ -192,7 +192,7 @@ class Complete:
     skeleton: Joints = None
     axes: Axes = Axes()
     fps: Fps = None
-    hypotheses: Annotated[Hypotheses | None, text("3D poses per observation (200; of rotations 10)")] = None
+    num_hypotheses: Annotated[Hypotheses | None, text("3D poses per observation (200; of rotations 10)")] = None
     output: Output
     sampling: Sampling = Sampling()
     keypoints: Annotated[KeypointFile, Of2D] = KeypointFile()
@@ -222,7 +222,7 @@ class Denoise:
     skeleton: Points = None
     axes: Axes = Axes()
     fps: Fps = None
-    hypotheses: Annotated[Hypotheses | None, text("3D poses per observation (50)")] = None
+    num_hypotheses: Annotated[Hypotheses | None, text("3D poses per observation (50)")] = None
     output: Output
     sampling: Sampling = Sampling()
     shape: Annotated[Shape, OfRotations] = False
@@ -294,7 +294,7 @@ class Ik:
     prior: Prior = "dposer"
     method: FitMethod = None
     shape: Shape = False
-    hypotheses: Annotated[Hypotheses, text("3D poses per observation (1)")] = 1
+    num_hypotheses: Annotated[Hypotheses, text("3D poses per observation (1)")] = 1
     output: FitOutput
 
 
@@ -360,7 +360,7 @@ class View:
     _: KW_ONLY
     model: Annotated[str, text("a bundled model's name or a .safetensors file (pose17_fast)")] = "pose17_fast"
     dtype: DType = "float32"
-    hypotheses: Annotated[Hypotheses, text("3D poses of an answer (40)")] = 40
+    num_hypotheses: Annotated[Hypotheses, text("3D poses of an answer (40)")] = 40
     host: Annotated[str, text("where to listen (127.0.0.1, this machine alone)")] = "127.0.0.1"
     port: Annotated[int, metavar("N"), within(1, 65535, "a port"), text("(8080)")] = 8080
     seed: Seed = 0

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.app.commands import blocks, report, video
-from jaxpose.app.commands.blocks import Block, Drawn
-from jaxpose.app.commands.option_groups import Axes, Output
+from jaxpose.app.commands import blocks, report
+from jaxpose.app.commands.blocks import Spent
+from jaxpose.app.commands.option_groups import Axes
 from jaxpose.app.commands.options import Complete, Denoise
+from jaxpose.app.commands.pictures import Picture
+from jaxpose.app.commands.report import Outcome
 from jaxpose.base import Hypotheses, Key
 from jaxpose.geometry.axes import INPUT_TAGS, covariance_from_camera, from_camera
 from jaxpose.geometry.joint_sets import convert_joints
@@ -19,6 +21,8 @@ from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.io.poses3d import Poses3D, read_poses3d
 from jaxpose.model import Model
 from jaxpose.runtime.kept import kept
+from jaxpose.tasks.blocks import Block, Drawn
+from jaxpose.tasks.lift_video import blocks_for, drawn_between, timing
 from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.samplers import sampler_of
 
@@ -44,7 +48,7 @@ def read_observed(
 ) -> Observed:
     """The 3D joints of a file in the joint set `target`; poses of which nothing is left are left out.
 
-    skeleton: the joint set of the file, where it is told. hide: number of poses -> [N, J] bool, joints to be hidden.
+    skeleton: the joint set of the file, where it is given. hide: number of poses -> [N, J] bool, joints to be hidden.
     fps: frames per second, where the file does not say.
     ValueError where no pose is left.
     """
@@ -59,10 +63,10 @@ def read_observed(
     if not rows.any():
         why = "--hide hides all that is there" if (known > 0).any() else f"none is of {target.name}"
         raise ValueError(f"{path}: no pose has an observed joint left: {why} (`jaxpose generate` draws from nothing)")
-    kept = poses._replace(
+    poses = poses._replace(
         fps=poses.fps or fps, joints=poses.joints[rows], frame=poses.frame[rows], person=poses.person[rows]
     )
-    return Observed(joints[rows], kept, int((~rows).sum()))
+    return Observed(joints[rows], poses, int((~rows).sum()))
 
 
 def describe(path: Path, data: Observed) -> Iterator[str]:
@@ -106,39 +110,37 @@ def draw(
     model: Model,
     data: Observed,
     noise: float | None,
-    default_hypotheses: int,
-) -> Generator[str, None, tuple[Drawn, dict[str, Any]]]:
-    """What `task` makes of the observed joints with --hypotheses or so many, and entries of the summary."""
-    sampling, seed, num = options.sampling, options.output.seed, len(data.joints)
-    each, sampler = options.hypotheses or default_hypotheses, sampler_of(sampling.sampler, sampling.steps)
-    run = kept(task, "return_path", num_hypotheses=each, sampler=sampler)
+    num_hypotheses: int,
+) -> Generator[str, None, tuple[Drawn, Spent]]:
+    """What `task` makes of the observed joints, and the time that it took; yields lines of progress."""
+    sampling, source = options.sampling, data.source
+    sampler = sampler_of(sampling.sampler, sampling.steps)
+    run = kept(task, "return_path", num_hypotheses=num_hypotheses, sampler=sampler)
 
     def work(key: Key, block: Block, return_path: bool) -> Any:
         joints, track = data.joints[block.rows], block.track
         if track is not None:
             joints = np.where(track.seen[:, None, None], data.joints[track.rows], np.nan)
-        found = run(key, model, jnp.asarray(joints), noise=noise, return_path=return_path)
-        return found if track is None else video.drawn_between(found, track)
+        result = run(key, model, jnp.asarray(joints), noise=noise, return_path=return_path)
+        return result if track is None else drawn_between(result, track)
 
-    groups = blocks.even(num, doubling=True)
     if is_motion(model):
-        clock = video.timing(data.source)
-        yield f"model of motions: {clock.said}"
-        groups = video.tracks(data.source.person, clock, model.spec.network.window or 0, most=np.inf)
+        yield f"model of motions: {timing(source.frame, source.fps).said}"
+    parts = blocks_for(model, source.frame, source.person, source.fps, most=np.inf)
     states = sampler.network_calls(model) + 1 if sampling.path else 0
-    drawn, spent = yield from blocks.gather(work, groups, num, seed=seed, each=each, states=states)
-    said = report.record(task.__name__, options.input, model, spent, num * each, seed=seed)
-    return drawn, said | report.sampled(model, sampler)
+    how: dict[str, Any] = {"seed": options.output.seed, "each": num_hypotheses, "states": states}
+    return (yield from blocks.gather(work, parts, len(data.joints), **how))
 
 
-def write(
-    output: Output, name: str, model: Model, data: Observed, posed: Drawn, note: str, said: dict[str, Any]
-) -> Iterator[str]:
-    """Write what a task made of 3D joints; said: entries of the summary; note: what stands below the pictures."""
-    source, up = data.source, data.source.up
+def outcome(
+    options: Complete | Denoise, model: Model, spent: Spent, data: Observed, posed: Drawn, note: str, **more: Any
+) -> Outcome:
+    """What a task made of 3D joints, in the file's axes; note: below the pictures; more: entries of the summary."""
+    source, up, num = data.source, data.source.up, len(data.joints)
     tag = f"axes: {INPUT_TAGS[up]}; metres; about the origin of the input"
     summary = {
-        **{**said, "num_poses": len(data.joints), "num_dropped": data.num_dropped},
+        **report.sampled(model, sampler_of(options.sampling.sampler, options.sampling.steps)),
+        **{**more, "num_poses": num, "num_dropped": data.num_dropped},
         **{"num_hypotheses": len(posed["samples"]), "frame_tag": tag, "noise_source": note},
         **{"input_joints": source.skeleton.name, "input_unit": source.unit, "input_up": up},
         "spread_mm": report.spread_mm(posed["covariance"], model.skeleton),
@@ -148,19 +150,10 @@ def write(
         "covariance": covariance_from_camera(posed["covariance"], up),
         **{name: posed[name] for name in ("radius_90", "weights", "noise")},
         "observed": from_camera(data.joints, up),
-        **report.rows(source.frame, source.person, source.fps),
+        **{"frame": source.frame, "person": source.person, "fps": source.fps},
         **report.axes(model.skeleton.joints, up, tag),
     }
-    # pictures are about the mean root, one place for all samples of a pose: what was observed stays in place
-    centre, states = posed["mean"][:, :1], posed.get("path")
-    layers: dict[str, Any] = {"mean": posed["mean"] - centre, "given": data.joints - centre, "up": up}
-    layers |= {name: posed[name] for name in ("covariance", "radius_90")}
-    path_states = None if states is None else states - centre[: states.shape[2]]
-    titles = report.labels(source.frame, source.person)
-    picture = report.Picture(
-        *(posed["samples"] - centre, model.skeleton, titles, note, layers, source.fps, path_states),
-        frame=source.frame,
-        person=source.person,
-        root=centre[:, 0],
-    )
-    yield from report.write(output, name, arrays, summary, picture)
+    path = posed.get("path")
+    path = None if path is None else path - posed["mean"][: path.shape[2], :1]
+    made = num * len(posed["samples"])
+    return Outcome(model, spent, made, arrays, summary, Picture(model.skeleton, note, path=path))

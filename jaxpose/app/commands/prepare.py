@@ -54,7 +54,7 @@ def _export_jax(options: kinds.Export) -> Iterator[str]:
         raise ValueError("--skeleton: means nothing to --format jax, whose keypoints are in the model's joint set")
     model, sampler = load(options.model or DEFAULT_MODEL), sampler_of(options.sampler, options.steps)
     where: dict[str, Any] = {"batch": options.batch, "platforms": options.platforms}
-    program = exporting.export_task(model, options.task, num=options.hypotheses or 200, sampler=sampler, **where)
+    program = exporting.export_task(model, options.task, num=options.num_hypotheses or 200, sampler=sampler, **where)
     exporting.write(options.out, program)
     header = program.header
     for side in ("inputs", "outputs"):
@@ -71,7 +71,7 @@ def _export_onnx(options: kinds.Export) -> Iterator[str]:
         if getattr(options, name) != usual:
             raise ValueError(f"--{name}: means nothing to --format onnx; few-step models have their own sampler")
     model, skeleton = load(options.model or DEFAULT_MODEL), options.skeleton and get_skeleton(options.skeleton)
-    num, batch = options.hypotheses or few_steps.HYPOTHESES, options.batch or 1
+    num, batch = options.num_hypotheses or few_steps.HYPOTHESES, options.batch or 1
     memory.check("--hypotheses", num * batch, num * batch)  # it is run, to be compared
     exported = few_steps.export_lift(model, num=num, batch=batch, skeleton=skeleton or model.skeleton)
     for side, sizes in (("input", exported.inputs), ("output", exported.outputs)):

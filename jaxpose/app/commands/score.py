@@ -1,6 +1,7 @@
 """`jaxpose score INPUT --out DIR`: 3D poses in, how likely and how typical each of them is out."""
 
-from collections.abc import Callable, Generator, Iterator
+import functools
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.app.commands import blocks, detections, models, poses, report, typical
-from jaxpose.app.commands.blocks import Block, Spent
+from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Score
+from jaxpose.app.commands.report import Outcome
 from jaxpose.base import LEAST_PERCENTILE, Array, Key
 from jaxpose.io import kind_of
 from jaxpose.io.motion import PartialMotion, read_rotations
@@ -18,6 +20,7 @@ from jaxpose.io.poses3d import Poses3D
 from jaxpose.model import DEFAULT_MODEL, Model, scored
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import score as task
+from jaxpose.tasks.blocks import Block, even
 from jaxpose.tasks.rotations import check_body_pose
 
 _BLOCK = 128  # poses between lines of progress
@@ -39,10 +42,10 @@ class _Read(NamedTuple):
     seen: poses.Observed | None = None
 
 
-def score(options: Score) -> Iterator[str]:
-    """Read, score and write; what the numbers are of is said and stands in the summary."""
+@report.command("score")
+def score(options: Score, name: str) -> Generator[str, None, Outcome]:
+    """Read and score; what the numbers are of is said and stands in the summary."""
     path = options.input
-    name = report.result(options, "score", None, path)
     of_rotations = kind_of(path, (PartialMotion, Poses3D)) is PartialMotion
     model = scored(models.load_model(options, models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
     if options.keypoints is None:
@@ -55,13 +58,13 @@ def score(options: Score) -> Iterator[str]:
         refuse(options, "is for a prior over joint rotations, such as prior21", "fps")
         read = yield from _read_joints(model, options)
     yield from read.said
-    found, times, num = {}, [], len(read.frame)
+    scores, times, num = {}, [], len(read.frame)
     for kind, density in read.densities.items():
-        drawn, spent = yield from blocks.gather(density, blocks.even(num, _BLOCK), num, what=f"{kind} of")
-        found[kind] = drawn["density"]
+        drawn, spent = yield from blocks.gather(density, even(num, _BLOCK), num, what=f"{kind} of")
+        scores[kind] = drawn["density"]
         times.append(spent)
     spent = Spent(*(sum(parts) for parts in zip(*times, strict=True)))
-    yield from _write(options, name, model, read, found, spent)
+    return (yield from _outcome(options, name, model, read, scores, spent))
 
 
 def _read_rotations(model: Model, options: Score) -> _Read:
@@ -122,8 +125,8 @@ def _keypoints(
     where = np.array([place[key] for key in keys])
 
     def cond_of(rows: np.ndarray) -> tuple[Any, Any]:
-        xy, confidence, intrinsics = found.observed(where[rows])
-        return encode_keypoints(intrinsics, xy, confidence)
+        xy, confidence, camera = found.seen.observed(where[rows])
+        return encode_keypoints(camera.intrinsics, xy, confidence)
 
     return f"{file}: {len(found.xy)} detections of {found.source.skeleton.name}; {found.camera}", cond_of
 
@@ -134,21 +137,19 @@ def _density(model: Model, options: Score, inputs: Callable[[np.ndarray], tuple[
     return lambda _, block, __: {"density": task.log_density(model, *inputs(block.rows), num_steps=steps)}
 
 
-def _write(
-    options: Score, name: str, model: Model, read: _Read, found: dict[str, np.ndarray], spent: Spent
-) -> Iterator[str]:
-    density = found["log_density"]
-    arrays = {"frame": read.frame, "person": read.person, **found}
+def _outcome(
+    options: Score, name: str, model: Model, read: _Read, scores: dict[str, np.ndarray], spent: Spent
+) -> Generator[str, None, Outcome]:
+    density = scores["log_density"]
+    arrays = {"frame": read.frame, "person": read.person, **scores}
     low, middle, high = np.quantile(density, (0.05, 0.5, 0.95))
-    said = f"log density, nats of {read.unit}: median {middle:.1f}, 90 % in {low:.1f} to {high:.1f}"
-    yield said
+    yield f"log density, nats of {read.unit}: median {middle:.1f}, 90 % in {low:.1f} to {high:.1f}"
     judged = typical.judged(model, read.pose, arrays, LEAST_PERCENTILE if options.least is None else options.least)
     arrays |= judged.arrays
     yield from judged.said or (f"no typicality: {model.spec.name!r} has no quantiles of training poses",)
     order = np.argsort(density)[:_SHOWN]
     yield "least likely: " + "; ".join(_told(arrays, row) for row in order)
     summary = {
-        **report.record("score", options.input, model, spent, len(density)),
         **{"density_of": f"nats of {read.unit}", "num_steps": options.steps or task.NUM_STEPS, "noise": task.LEVEL},
         **{"said": read.said, "num_poses": len(density), "median_log_density": round(float(middle), 3)},
         **judged.summary,
@@ -157,9 +158,8 @@ def _write(
             for row in range(len(density))
         ],
     }
-    yield from report.write_numbers(options.out, name, arrays, summary)
-    if read.seen is not None:
-        yield f"wrote {_page(read.seen, model, arrays, name).write(options.out / f'{name}.html')}"
+    page = None if read.seen is None else functools.partial(_page, read.seen, model, arrays, name)
+    return Outcome(model, spent, len(density), arrays, summary, page=page)
 
 
 def _page(seen: poses.Observed, model: Model, arrays: dict[str, np.ndarray], title: str) -> Any:

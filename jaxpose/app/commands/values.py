@@ -128,7 +128,7 @@ def _try(folder: Path) -> None:
 
 Count = Annotated[int, within(1, 1_000_000, "a whole number")]
 NumPoses = Annotated[int, metavar("N"), within(1, 10_000_000, "a number of poses")]
-Hypotheses = Annotated[Count, metavar("H")]
+Hypotheses = Annotated[Count, metavar("H"), Parameter(name="--hypotheses")]
 Components = Annotated[int, within(1, 1000, "a number of Gaussians")]
 Steps = Annotated[
     int | None, metavar("T"), within(1, 10_000, "a number of steps"), text("solver steps (what validation chose)")

@@ -115,8 +115,8 @@ def view(options: View) -> Iterator[str]:
     result = read_result(options.input, model.skeleton)
     viser = _viser()
     _check_port(options.host, options.port)
-    memory.check("--hypotheses", options.hypotheses, options.hypotheses)
-    posterior = Posterior(model, options.hypotheses, options.seed)
+    memory.check("--hypotheses", options.num_hypotheses, options.num_hypotheses)
+    posterior = Posterior(model, options.num_hypotheses, options.seed)
     first = posterior(result, 0, {})
     times = [posterior(result, 0, {model.skeleton.parts[3][-1]: result.mean[0, 0]}).seconds for _ in range(_TIMED)]
     device = f"{jax.devices()[0].device_kind} ({processor()})"

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpose.app.commands.blocks import Clock, Spent, even, gather, silently
+from jaxpose.app.commands.blocks import Clock, Spent, gather
+from jaxpose.tasks.blocks import even
 
 
 class Found(NamedTuple):
@@ -69,8 +70,3 @@ def test_compilation_is_measured_once_and_left_out_of_the_rate():
     outer(jnp.ones((4, 4))).block_until_ready()
     assert again.spent().compiling == 0
     assert Spent(seconds=5.0, compiling=3.0).rate(10) == 5
-
-
-def test_no_lines_are_lost_by_the_silent_way():
-    found = silently(gather(work, even(3), 3))
-    np.testing.assert_array_equal(found["noise"], [0, 10, 20])

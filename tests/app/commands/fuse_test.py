@@ -90,7 +90,7 @@ def test_files_of_cameras_are_matched_by_frame(seen, tmp_path, model_file):
         np.savez(tmp_path / f"camera{c}.npz", **own)
     files = tuple(tmp_path / f"camera{c}.npz" for c in range(2))
     options = Fuse(files, output=Output(out=tmp_path))
-    found, _, _ = fuse.read_seen(files, load(model_file), options)
+    found, _ = fuse.read_seen(files, load(model_file), options)
     np.testing.assert_array_equal(found.frame, [3, 4, 5])
     np.testing.assert_array_equal((found.confidence > 0).any(-1), [[True, False], [True, True], [False, True]])
     np.testing.assert_allclose(found.xy[1, 0, OURS], arrays["keypoints"][1, 0, THEIRS, :2], rtol=1e-5)

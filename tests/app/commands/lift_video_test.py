@@ -9,19 +9,18 @@ import numpy as np
 import pytest
 
 from jaxpose.app import cli
-from jaxpose.app.commands.blocks import gather, silently
-from jaxpose.app.commands.video import groups, timing
+from jaxpose.app.commands.blocks import gather
 from jaxpose.base import Camera
 from jaxpose.geometry.camera import project
-from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.geometry.windows import tile
-from jaxpose.io.keypoints import Keypoints
 from jaxpose.model import ASSETS, Model, Spec, init_params, load, save
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.originals.recipes.diffpose import PROCESS_ARGS, lift_official
 from jaxpose.spaces.person import Statistics
+from jaxpose.tasks.blocks import result_of
 from jaxpose.tasks.lift import lift
+from jaxpose.tasks.lift_video import groups, timing
 from tests.diffpose_models import tiny
 
 LENGTH = 6
@@ -64,12 +63,6 @@ def refused(capsys, model, source, out, *flags):
     return capsys.readouterr().err
 
 
-def detections(frame, person, fps=None):
-    frame, person = np.asarray(frame), np.asarray(person)
-    num = len(frame)
-    return Keypoints(np.zeros((num, 17, 2)), np.ones((num, 17)), H36M_17, frame, person, ("",) * num, fps=fps)
-
-
 @pytest.mark.slow
 def test_the_command_is_the_function_on_each_persons_whole_clip(video_model, walk, tmp_path, capsys):
     """Two people, one with a gap, one of two frames only, rows shuffled, 60 frames/s: groups change nothing."""
@@ -105,7 +98,7 @@ def test_groups_answer_each_row_once_and_have_few_shapes():
     rng = np.random.default_rng(1)
     frame = np.concatenate([np.arange(300), np.flatnonzero(rng.random(200) < 0.7), [3], np.arange(0, 50, 10)])
     person = np.repeat([0, 1, 2, 3], [300, len(frame) - 306, 1, 5])
-    clock = timing(detections(frame, person, fps=62))
+    clock = timing(frame, 62)
     assert clock.every == 2
     times, shapes = np.zeros(len(frame), int), set()
     for group in groups(person, clock, 9):
@@ -130,7 +123,7 @@ def test_groups_answer_each_row_once_and_have_few_shapes():
     ],
 )
 def test_what_numbers_of_frames_mean(frame, fps, every, number, said):
-    clock = timing(detections(frame, np.zeros(len(frame), int), fps))
+    clock = timing(np.asarray(frame), fps)
     assert (clock.every, clock.number.tolist()) == (every, number)
     assert said in clock.said
 
@@ -151,8 +144,8 @@ def test_the_path_is_of_the_first_rows(walk):
     person = np.repeat([0, 1], 12)
     for who, together in ((person, 12), (np.arange(24) % 2, 1)):
         number = frame if who is person else np.repeat(np.arange(12), 2)
-        clock = timing(detections(number, who))
-        last = silently(gather(draw, groups(who, clock, LENGTH), 24, each=2, states=3))
+        clock = timing(number, None)
+        last, _ = result_of(gather(draw, groups(who, clock, LENGTH), 24, each=2, states=3))
         np.testing.assert_array_equal(last["samples"][0, :, 0, 0], np.arange(24))
         np.testing.assert_array_equal(last["path"][0, 0, :, 0, 0], np.arange(together))
         np.testing.assert_array_equal(last["path"][1, 0, :, 0, 0], np.arange(together) + 1000)

@@ -4,8 +4,6 @@ import io
 import json
 import os
 import signal
-import threading
-import time
 
 import jax
 import numpy as np
@@ -15,6 +13,7 @@ from small_models import write_motion_model
 
 from jaxpose import model as released
 from jaxpose.app import cli
+from jaxpose.app.commands import live as command
 from jaxpose.app.commands.live import _until_interrupted
 from jaxpose.base import Camera
 from jaxpose.tasks.motion_stream import start_motions, step_motions
@@ -104,31 +103,35 @@ def test_samples_and_every_frame_of_a_faster_camera(live):
     np.testing.assert_allclose(np.mean(only["samples"], 0), only["mean"], atol=2e-4)
 
 
-def test_a_folder_that_grows_whose_newest_file_is_still_written(live, tmp_path):
-    xy = person(0, 5)
-    whole = [line(x) for x in xy]
-    (tmp_path / "a_000000.json").write_text(whole[0])
+class Waiting:
+    """A clock that goes on only while somebody waits; then the next piece of the input is written."""
 
-    def write():
-        for number in range(1, 5):
-            file = tmp_path / f"a_{number:06d}.json"
-            file.write_text(whole[number][:40])
-            time.sleep(0.05)
-            file.write_text(whole[number])
+    def __init__(self, pieces):
+        self.now, self.pieces = 0.0, iter(pieces)
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    _, rows = live(str(tmp_path), "--idle", "1")
-    thread.join()
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        file, text = next(self.pieces, (None, None))
+        if file is not None:
+            with file.open("a", encoding="utf-8") as opened:
+                opened.write(text)
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_an_input_that_grows_whose_newest_part_is_still_written(live, tmp_path, monkeypatch, folder):
+    whole = [line(x) for x in person(0, 5)]
+    ends = ["" if folder else "\n"] * 5
+    files = [tmp_path / (f"a_{number:06d}.json" if folder else "a.jsonl") for number in range(5)]
+    files[0].write_text(whole[0] + ends[0])
+    rest = list(zip(files, whole, ends, strict=True))[1:]
+    pieces = [piece for file, text, end in rest for piece in ((file, text[:40]), (file, text[40:] + end))]
+    monkeypatch.setattr(command, "time", Waiting(pieces))
+    _, rows = live(str(tmp_path if folder else files[0]), "--idle", "1")
     _, expected = live(whole)
     assert rows == expected
-
-
-def test_a_file_that_grows(live, tmp_path):
-    whole = [line(x) for x in person(0, 4)]
-    path = tmp_path / "frames.jsonl"
-    path.write_text("\n".join(whole))
-    assert live(str(path), "--idle", "0.3") == live(whole)
 
 
 @pytest.mark.parametrize(

@@ -117,11 +117,11 @@ def test_a_full_disk_leaves_no_half_of_a_result(tmp_path, capsys):
 
 def test_two_commands_at_once_leave_whole_files(tmp_path):
     """Of one name in one folder: each file is one of the two's, whole."""
-    probe = f"import sys; from jaxpose import cli; cli.main(['generate', '--num', '64', '--steps', '2', '--model', \
+    probe = f"import sys; from jaxpose.app import cli; cli.main(['generate', '--num', '64', '--steps', '2', '--model', \
 '{write_joint_model(tmp_path)}', '--no-pictures', '--csv', '--out', '{tmp_path}/o', '--seed', sys.argv[1]])"
     env = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": xla.FLAGS, "JAX_ENABLE_COMPILATION_CACHE": "false"}
     both = [subprocess.Popen([sys.executable, "-c", probe, seed], env=env, stdout=subprocess.DEVNULL) for seed in "12"]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    assert [process.wait(timeout=600) for process in both] == [0, 0]
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["generated.csv", "generated.json", "generated.npz"]
     with np.load(tmp_path / "o" / "generated.npz") as z:
         assert z["samples"].shape == (64, 17, 3)

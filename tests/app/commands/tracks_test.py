@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxpose.app.commands.blocks import Track
-from jaxpose.app.commands.video import Timing, drawn_between, tracks
 from jaxpose.base import Hypotheses
+from jaxpose.tasks.blocks import Track
+from jaxpose.tasks.lift_video import Timing, drawn_between, tracks
 
 LENGTH = 32
 

@@ -1,4 +1,4 @@
-"""Keypoints with the cameras of a calibration file (io/calibration.py).
+"""Keypoints with the cameras of a calibration file (calibration.py).
 
 One file of keypoints is one camera's. Several files, as `fuse` and `fit` take them, are matched to the cameras by name,
 where each stem holds the name of just one camera, else by order; frames are matched by their numbers.

@@ -1,0 +1,271 @@
+"""Lifting of whole clips: many people over many frames in, at any rate and with gaps; a pose for each detection out.
+
+Models of single frames take blocks of detections. A model of video or of motions knows windows of F frames, 1/30 s
+apart. The frames of a person are numbered by their step in the file, n = (frame - first) / step, step the largest that
+divides all. A clip of about 30 k frames a second is k clips that interleave: n mod k says which, n div k is the frame's
+number there. Where a number is missing (the person was not seen) windows end: nothing is seen across a gap.
+
+A group is some windows of one person and the frames they need. All groups of a person share a key, and so the noise
+that makes hypothesis h: it is the same motion from the first group to the last.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array, Camera, Hypotheses, Key
+from jaxpose.diffusion.mixture import Mixture
+from jaxpose.geometry.windows import Windows, tile
+from jaxpose.model import Model
+from jaxpose.tasks.blocks import AXIS, Block, Drawn, Track, even, gather, result_of
+from jaxpose.tasks.draw import check_num
+from jaxpose.tasks.lift import lift
+from jaxpose.tasks.motions import is_motion
+from jaxpose.tasks.samplers import Sampler
+from jaxpose.tasks.smooth import smooth
+
+TRAINED_FPS = 30
+_MOST_FRAMES = 256  # of a motion drawn together
+_MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group needs 54 again
+_JOINED = 2**31 - 4  # folded into the key of a clip: of the motions that `join` draws
+
+
+def lift_video(
+    key: Key,
+    model: Model,
+    keypoints: np.ndarray,
+    confidence: np.ndarray | None = None,
+    *,
+    camera: Camera,
+    frame: np.ndarray | None = None,
+    person: np.ndarray | None = None,
+    fps: float | None = None,
+    joined: bool = False,
+    num_hypotheses: int = 200,
+    **options: Any,
+) -> Hypotheses:
+    """Lift the detections of a clip: many people, any frame rate, with gaps; rows in any order.
+
+    keypoints:  [N, J, 2] pixels, confidence [N, J], camera: as in `lift`.
+    frame:      [N] numbers of the frames; None: 0 to N - 1. person: [N] numbers of the people; None: one person.
+    fps:        frames per second of the numbers; None: 30.
+    joined:     join each person's hypotheses to motions by `smooth`, for models of single frames.
+    options:    `sampler`, `height`, `up` [3], `keypoint_mixture`, `num_components` and `depth` of `lift`.
+    """
+    check_num(num_hypotheses)
+    num = len(keypoints)
+    sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else np.asarray(confidence, np.float32)
+    frame = np.arange(num) if frame is None else np.asarray(frame)
+    person = np.zeros(num, np.int64) if person is None else np.asarray(person)
+    seen = Seen(np.asarray(keypoints, np.float32), sure, camera, frame, person, fps)
+    drawn = result_of(lifting(key, model, seen, num_hypotheses=num_hypotheses, **options))
+    if joined:
+        drawn |= join(jax.random.fold_in(key, _JOINED), seen, drawn)
+    return Hypotheses(**{name: jnp.asarray(value) for name, value in drawn.items()})
+
+
+class Seen(NamedTuple):
+    """N detections: xy [N, J, 2] px, confidence [N, J], the camera [4] or [N, 4], frame and person [N]."""
+
+    xy: np.ndarray
+    confidence: np.ndarray
+    camera: Camera
+    frame: np.ndarray
+    person: np.ndarray
+    fps: float | None = None
+
+    def observed(self, rows: np.ndarray) -> tuple[Array, Array, Camera]:
+        """Keypoints, confidence and camera of some rows, float32 on the device."""
+        values = [jax.device_put(x[rows].astype(np.float32)) for x in (self.xy, self.confidence)]
+        lens = self.camera.distortion
+        intrinsics = np.broadcast_to(np.asarray(self.camera.intrinsics, np.float32), (len(self.xy), 4))[rows]
+        lens = None if lens is None else jax.device_put(np.broadcast_to(lens, (len(self.xy), 5))[rows])
+        return values[0], values[1], Camera(jax.device_put(intrinsics), lens)
+
+
+def lifting(
+    key: Key,
+    model: Model,
+    seen: Seen,
+    *,
+    num_hypotheses: int,
+    sampler: Sampler | None = None,
+    height: float | None = None,
+    up: np.ndarray | None = None,
+    keypoint_mixture: Mixture | None = None,
+    num_components: int = 1,
+    depth: str = "encoder",
+    path: bool = False,
+    program: Callable[..., Any] | None = None,
+    watch: Callable[[Block], None] = lambda _: None,
+) -> Generator[int, None, Drawn]:
+    """`lift_video` block by block; yields the number of rows that are done.
+
+    path: return the path of the first block. program: compiles `lift` with its settings; None: `lift` itself.
+    watch: called with each block before it is drawn.
+    """
+    how: dict[str, Any] = {"num_hypotheses": num_hypotheses, "sampler": sampler}
+    how |= {"num_components": num_components, "depth": depth}
+    run: Callable[..., Any] = program(lift, "return_path", **how) if program else partial(lift, **how)
+    given: dict[str, Any] = {"height": height, "up": None if up is None else jnp.asarray(up)}
+    before: Any = None  # the motions that the last block drew
+
+    def lift_block(key: Key, block: Block, return_path: bool) -> Any:
+        watch(block)
+        xy, confidence, camera = seen.observed(block.rows)
+        windows = None if block.windows is None else tuple(map(jnp.asarray, block.windows))
+        mixture = None
+        if keypoint_mixture is not None:
+            mixture = Mixture(*(jnp.asarray(x[block.rows]) for x in keypoint_mixture))
+        more = {"windows": windows, "keypoint_mixture": mixture, "return_path": return_path}
+        return run(key, model, xy, confidence, camera=camera, **given, **more)
+
+    def lift_track(key: Key, block: Block, return_path: bool) -> Any:
+        nonlocal before
+        watch(block)
+        track = block.track
+        assert track is not None
+        xy, confidence, camera = seen.observed(track.rows)
+        past = before[:, -track.held :] if track.held else None
+        sure = confidence * track.seen[:, None]
+        result = run(key, model, xy, sure, camera=camera, past=past, return_path=return_path, **given)
+        before = result.samples[:, : track.count]
+        return drawn_between(result, track)
+
+    work = lift_track if is_motion(model) else lift_block
+    return (yield from gather(work, blocks_for(model, seen.frame, seen.person, seen.fps), len(seen.xy), key, path=path))
+
+
+def blocks_for(
+    model: Model, frame: np.ndarray, person: np.ndarray, fps: float | None, most: float | None = None
+) -> Iterator[Block]:
+    """What the model draws together: blocks of rows, windows of each person, or motions of at most `most` frames."""
+    length = model.spec.network.window
+    if is_motion(model):
+        most = _MOST_FRAMES if most is None else most
+        return tracks(person, timing(frame, fps), length or 0, most)
+    if length is not None:
+        return groups(person, timing(frame, fps), length)
+    return even(len(frame), doubling=True)
+
+
+def join(key: Key, seen: Seen, drawn: Drawn) -> Drawn:
+    """Fields of the hypotheses of single frames joined to motions, person by person (`smooth`)."""
+    seconds = (seen.frame - seen.frame.min()) / (seen.fps or TRAINED_FPS)
+    joined: Drawn = {name: np.array(drawn[name]) for name in ("samples", "mean", "root", "path") if name in drawn}
+    for who in np.unique(seen.person):
+        rows = np.flatnonzero(seen.person == who)
+        rows = rows[np.argsort(seconds[rows], kind="stable")]
+        own = {name: jnp.asarray(np.take(x, rows, AXIS.get(name, 0))) for name, x in drawn.items()}
+        one = smooth(jax.random.fold_in(key, int(who)), Hypotheses(**own), seconds[rows])._asdict()
+        for name, whole in joined.items():
+            np.moveaxis(whole, AXIS.get(name, 0), 0)[rows] = np.moveaxis(one[name], AXIS.get(name, 0), 0)
+    return joined
+
+
+class Timing(NamedTuple):
+    """number: [N] steps from the clip's first frame. every: k, each k-th is 1/30 s later. said: the rate in words."""
+
+    number: np.ndarray
+    every: int
+    said: str
+
+
+def timing(frame: np.ndarray, fps: float | None) -> Timing:
+    """Meaning of the numbers [N] of frames."""
+    step = int(np.gcd.reduce(frame - frame.min())) or 1
+    number = (frame - frame.min()) // step
+    if fps is None:
+        return Timing(number, 1, f"frame rate not known, taken as {TRAINED_FPS} frames/s")
+    rate = fps / step
+    every = max(1, round(rate / TRAINED_FPS))
+    said = f"{rate:g} frames/s"
+    if every > 1:
+        said += f", of which a window takes 1 in {every}"
+    if not 0.75 < rate / every / TRAINED_FPS < 1.4:
+        said += f"; the model was trained at {TRAINED_FPS}, so speeds mislead it"
+    return Timing(number, every, said)
+
+
+def groups(person: np.ndarray, clock: Timing, length: int) -> Iterator[Block]:
+    """Windows of `length` frames that answer each row once, person by person, filled up to a few sizes.
+
+    The index of a block is the person's place among the people.
+    """
+    stride = max(1, length // 3)
+    for place, who in enumerate(np.unique(person)):
+        rows = np.flatnonzero(person == who)
+        number = clock.number[rows]
+        tiled = tile(number % clock.every, number // clock.every, length, stride=stride)
+        most = min(_MOST_WINDOWS, 1 << (len(tiled.index) - 1).bit_length())
+        size = length + (most - 1) * stride
+        for first, last in _cuts(tiled.index, most, size):
+            windows = Windows(*(np.take(x, np.arange(first, last), 0) for x in tiled))
+            needed = np.unique(windows.index)
+            index = np.searchsorted(needed, windows.index)
+            filled = rows[needed[np.minimum(np.arange(size), len(needed) - 1)]]
+            spare = most - len(index)
+            index = np.concatenate([index, np.repeat(index[-1:], spare, 0)])
+            counted = np.concatenate([windows.counted, np.zeros((spare, length), bool)])
+            yield Block(place, filled, np.unique(index[counted]), Windows(index, counted))
+
+
+def tracks(person: np.ndarray, clock: Timing, length: int, most: float = _MOST_FRAMES) -> Iterator[Block]:
+    """Frames that a model of motions draws together, which answer each row once, person by person.
+
+    A frame without an observation is drawn like the others; where more than half a window is missing, a new motion
+    begins. Of k times 30 frames a second every k-th is drawn, and the rows between lie between the two. A motion of
+    more than `most` frames is drawn piece by piece, each of which goes on from half a window of the one before.
+    """
+    held, index = length // 2, 0
+    for who in np.unique(person):
+        rows = np.flatnonzero(person == who)
+        rows = rows[np.argsort(clock.number[rows], kind="stable")]
+        time = clock.number[rows] / clock.every
+        for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(time) > held) + 1):
+            at = time[part] - np.floor(time[part[0]])
+            num = int(np.ceil(at[-1])) + 1
+            row_of = np.full(num, -1)
+            whole = at == np.floor(at)
+            row_of[at[whole].astype(int)] = rows[part[whole]]
+            first, done = 0, -1
+            while True:
+                last = int(min(num, first + most))
+                size = length
+                while size < last - first:
+                    size *= 2
+                mine = (at > done) & (at <= last - 1)
+                frames = np.append(row_of[first:last], np.full(size - (last - first), -1))
+                track = Track(np.maximum(frames, 0), frames >= 0, held if first else 0, last - first, at[mine] - first)
+                answered = rows[part[mine]]
+                yield Block(index, answered, np.arange(len(answered)), track=track)
+                index += 1
+                if last == num:
+                    break
+                first, done = last - held, last - 1
+
+
+def drawn_between(result: Any, track: Track) -> dict[str, Any]:
+    """Fields of a result of frames, at the times of the rows that the track answers: linear between two frames."""
+    low = np.minimum(np.floor(track.time).astype(int), track.count - 1)
+    high, part = np.minimum(low + 1, track.count - 1), track.time - low
+
+    def at(name: str, value: Array) -> Array:
+        axis = AXIS.get(name, 0)
+        share = part.reshape(-1, *[1] * (value.ndim - axis - 1))
+        return (1 - share) * jnp.take(value, low, axis) + share * jnp.take(value, high, axis)
+
+    return {name: at(name, value) for name, value in result._asdict().items() if value is not None}
+
+
+def _cuts(index: np.ndarray, most: int, size: int) -> Iterator[tuple[int, int]]:
+    """First and last + 1 of consecutive windows, at most `most` that need at most `size` rows together."""
+    first = 0
+    for last in range(1, len(index) + 1):
+        if last == len(index) or last - first == most or len(np.unique(index[first : last + 1])) > size:
+            yield first, last
+            first = last
