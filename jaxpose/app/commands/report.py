@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.app.commands import exports, pictures, tracks, typical
+from jaxpose.app.commands import exports, pictures, typical
 from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.models import load_body
 from jaxpose.app.commands.option_groups import Output
@@ -26,7 +26,9 @@ from jaxpose.app.commands.pictures import Bodies, Picture
 from jaxpose.files import as_json, write_json, write_npz
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io import tracks
 from jaxpose.io.smpl_motion import Motion, save_motion
+from jaxpose.io.track_files import write_tracks
 from jaxpose.model import Model, describe
 from jaxpose.tasks.blocks import AXIS
 from jaxpose.tasks.samplers import Sampler
@@ -174,7 +176,7 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
         judged = typical.of_joints(arrays)
     yield from judged.said
     arrays, summary, moving = arrays | judged.arrays, summary | judged.summary, None
-    if exports.any_of(output.exports):
+    if exports.formats(output.exports):
         moving = yield from _moving(output, arrays, shown)
         summary = summary | {"exports": moving[0].said}
     if isinstance(shown, Bodies):
@@ -185,7 +187,8 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
         yield f"wrote {out / name}_motion.npz"
     if moving is not None:
         yield from exports.lines(moving[0])
-        yield from exports.write(output.exports, out, name, *moving)
+        for path in write_tracks(exports.formats(output.exports), out, name, *moving):
+            yield f"wrote {path}"
     if isinstance(shown, Bodies):
         yield from pictures.draw_bodies(output, name, shown)
     else:

@@ -23,8 +23,8 @@ from jaxpose.app.viz.scenes import check_fps, frame_steps
 from jaxpose.app.viz.skin import Skin
 from jaxpose.geometry.axes import R_CAM_WORLD
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io.meshes import COLOURS, checked_faces, mesh_arrays, points_of
 
-COLOURS = ("#7fb2e5", "#e8a33d", "#4fb89b", "#cf8ab4", "#d9cf4a", "#b3865b", "#9d8ce0", "#8f98a3")
 TRUTH_COLOUR = "#8d939e"
 _UPS = ("y", "-y")
 _GAP = 0.25  # metres between bodies that stand beside one another
@@ -80,7 +80,7 @@ class _Choice(NamedTuple):
 
     def of(self, name: str, value: ArrayLike, ndim: int, finite: bool = False) -> np.ndarray:
         """The chosen frames of a value [..., F or 1, N, 3], in camera axes."""
-        array = _whole(name, value, ndim, finite)
+        array = points_of(name, value, ndim, finite)
         if array.shape[-3] not in (1, self.counts[1]):
             raise ValueError(f"{name}: got {array.shape[-3]} frames, legal are {self.counts[1]} or 1")
         array = array @ R_CAM_WORLD[self.up].T.astype(np.float32)
@@ -131,7 +131,7 @@ def mesh_page(
             f", {vertices[0].said}",
         )
         num_bodies, num_frames, num_vertices = len(meshes), len(vertices[0].transforms), len(vertices[0].rest)
-        triangles = _checked_faces("faces", faces, num_vertices)
+        triangles = checked_faces("faces", faces, num_vertices)
     else:
         meshes, triangles = mesh_arrays(vertices, faces)  # type: ignore[arg-type]  # not of skins
         (num_bodies, num_frames, num_vertices), said = meshes.shape[:3], ""
@@ -153,12 +153,6 @@ def mesh_page(
     packer = Packer()
     parts = _parts(packer, surfaces, layers, flat=given.flat)
     return make_page(packer, title, note, caption, frame_steps(rows, fps, words, _SECONDS_PER_FRAME), up, **parts)
-
-
-def mesh_arrays(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Meshes as float32 [H, F, V, 3] and faces as uint32 [_, 3]; ValueError where they are wrong."""
-    meshes = _whole("vertices", vertices, 4, finite=True)
-    return meshes, _checked_faces("faces", faces, meshes.shape[-2])
 
 
 def _parts(
@@ -204,7 +198,7 @@ def _placed(
     surfaces = _bodies(moved, faces, given.names, choice, opacity)
     for mesh in true:
         count = len(mesh.rest) if isinstance(mesh, Skin) else mesh.shape[1]
-        own = _checked_faces("truth_faces", faces if given.truth_faces is None else given.truth_faces, count)
+        own = checked_faces("truth_faces", faces if given.truth_faces is None else given.truth_faces, count)
         shape = _moved(mesh, places[0])
         surfaces.append(_Surface("truth", shape, own, TRUTH_COLOUR, _FAINT_TRUTH if hides else 1.0))
     layers = []
@@ -256,26 +250,6 @@ def _observed(
     if len(skeleton.joints) != num:
         raise ValueError(f"observed: got {num} points, legal are the skeleton's {len(skeleton.joints)}")
     return sc.Layer("observed", points + place, (sc.GIVEN,) * 3, 2.0, 1.0, 4.0), skeleton
-
-
-def _checked_faces(name: str, faces: ArrayLike, num_vertices: int) -> np.ndarray:
-    """Faces as uint32 [_, 3], all of vertices that are there, or a ValueError naming the argument."""
-    array = np.asarray(faces)
-    if array.ndim != 2 or array.shape[1] != 3 or not len(array) or array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: got {array.dtype} {list(array.shape)}, legal are integers [F, 3]")
-    if array.min() < 0 or array.max() >= num_vertices:
-        raise ValueError(f"{name}: got vertices {array.min()}..{array.max()}, legal are 0..{num_vertices - 1}")
-    return array.astype(np.uint32)
-
-
-def _whole(name: str, value: ArrayLike, ndim: int, finite: bool) -> np.ndarray:
-    """`value` as float32 [..., N, 3] with `ndim` axes, the leading ones of length 1 where it has fewer."""
-    array = np.asarray(value, np.float32)
-    if not 2 <= array.ndim <= ndim or array.shape[-1] != 3 or not array.size:
-        raise ValueError(f"{name}: got shape {list(array.shape)}, legal are 2 to {ndim} axes, the last of 3")
-    if finite and not np.isfinite(array).all():
-        raise ValueError(f"{name}: found NaN or infinity; legal are finite vertices")
-    return array.reshape(*(1,) * (ndim - array.ndim), *array.shape)
 
 
 def _places(meshes: Sequence[np.ndarray | Skin]) -> np.ndarray:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxpose.app.viz import scene as sc
-from jaxpose.app.viz.mesh import COLOURS, mesh_arrays
 from jaxpose.files import atomic
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io.meshes import COLOURS, mesh_arrays
 
 # name -> coordinate along the panel's right and up, each as (camera axis, sign)
 _VIEWS = {"front": ((0, 1), (1, -1)), "side": ((2, 1), (1, -1)), "above": ((0, 1), (2, 1))}

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike
 from jaxpose.app.viz.packing import Packer
 from jaxpose.geometry.body import PosedBody
 from jaxpose.geometry.rotations import quaternion_from_matrix
+from jaxpose.io.meshes import strongest_weights
 
 _STEP, _TURN_STEP = 1e-4, 1 / 32767  # metres; of quaternions
-_NUM_WEIGHTS = 4  # a vertex's in one set of glTF, what every program reads
 _FLIP = np.diag([1.0, -1.0, -1.0])  # camera axes to those of the display
 
 
@@ -96,14 +96,3 @@ def skins_of(posed: PosedBody, move: ArrayLike | None = None) -> list[Skin]:
     weights, vertices = np.asarray(posed.body.weights), np.asarray(shaped.vertices)
     bodies = transforms.reshape(-1, *(lead[-1:] or (1,)), *transforms.shape[-3:])
     return [Skin(vertices, weights, body, np.asarray(shaped.joints), ", ".join(said)) for body in bodies]
-
-
-def strongest_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Joints [V, 4] uint8 and weights [V, 4] float32, falling, with sum 1, of skinning weights [V, J].
-
-    Joint 0 stands beside weight 0.
-    """
-    order = np.argsort(-weights, axis=1, kind="stable")[:, :_NUM_WEIGHTS]
-    shares = np.take_along_axis(weights, order, 1).astype(np.float64)
-    shares = (shares / shares.sum(1, keepdims=True)).astype(np.float32)
-    return np.where(shares > 0, order, 0).astype(np.uint8), shares

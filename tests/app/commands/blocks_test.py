@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from jaxpose.app.commands.blocks import Clock, Spent, gather
 from jaxpose.tasks.blocks import even
@@ -20,17 +19,6 @@ class Found(NamedTuple):
 def work(key, block, return_path):
     drawn = jax.random.normal(key, (3, len(block.rows), 2))
     return Found(drawn + block.rows[:, None], jnp.asarray(block.rows) * 10.0)
-
-
-@pytest.mark.parametrize(
-    ("num", "doubling", "sizes"), [(5, False, [5]), (5, True, [8]), (64, True, [64]), (150, True, [64, 64, 64])]
-)
-def test_even_blocks_are_of_one_size_and_answer_each_row_once(num, doubling, sizes):
-    found = list(even(num, doubling=doubling))
-    assert [len(block.rows) for block in found] == sizes
-    np.testing.assert_array_equal(np.concatenate([block.rows[block.kept] for block in found]), np.arange(num))
-    assert [block.index for block in found] == list(range(len(sizes)))
-    assert (found[-1].rows[len(found[-1].kept) :] == num - 1).all()
 
 
 def test_rows_are_gathered_along_their_axes_and_blocks_draw_with_their_own_keys():

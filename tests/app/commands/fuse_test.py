@@ -2,13 +2,16 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
+import jaxpose
 from jaxpose.app.commands import fuse
 from jaxpose.app.commands.option_groups import Output
 from jaxpose.app.commands.options import Fuse
 from jaxpose.app.commands.parser import make_parser
+from jaxpose.base import Camera
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.model import load
 
@@ -43,7 +46,7 @@ def seen(poses):
     return {"keypoints": keypoints, "K": K, "R": R, "t": t, "joints": np.array(COCO_17.joints)}, world
 
 
-def test_two_cameras_give_back_the_pose_from_one_file_or_two(seen, fused, tmp_path):
+def test_two_cameras_give_back_the_pose_from_one_file_or_two(seen, fused, tmp_path, model_file):
     arrays, world = seen
     np.savez(tmp_path / "two.npz", **arrays)
     said = fused(tmp_path / "two.npz", "--noise-px", 1, "--offset", 0, "--out", tmp_path / "o")
@@ -69,6 +72,13 @@ def test_two_cameras_give_back_the_pose_from_one_file_or_two(seen, fused, tmp_pa
         6.8, abs=0.1
     )  # exact cameras: what is usual, by 3 degrees
     assert (summary["systematic"]["camera_freedom"], summary["systematic"]["noise_factor"]) == (3, 1.0)
+
+    cameras = Camera(*(found.get(name) for name in ("intrinsics", "distortion", "R_cam_world", "t_cam")))
+    given = (load(model_file), found["keypoints"], found["confidence"])
+    how = {"noise_px": 1, "offset": 0, "steps": 8, "num_hypotheses": 4}
+    again = jaxpose.fuse(jax.random.key(0), *given, cameras=cameras, **how)
+    for name in ("samples", "root", "covariance"):
+        np.testing.assert_allclose(getattr(again, name), found[name], atol=1e-4)
 
     for c in range(2):
         own = {k: v[c : c + 1] for k, v in arrays.items() if k in ("K", "R", "t")}

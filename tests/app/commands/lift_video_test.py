@@ -1,7 +1,6 @@
 """`jaxpose lift` with a model of video: whose frames form windows, at which rate; and DiffPose's own checkpoints."""
 
 import json
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 
 from jaxpose.app import cli
-from jaxpose.app.commands.blocks import gather
 from jaxpose.base import Camera
 from jaxpose.geometry.camera import project
 from jaxpose.geometry.windows import tile
@@ -18,9 +16,8 @@ from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.originals.recipes.diffpose import PROCESS_ARGS, lift_official
 from jaxpose.spaces.person import Statistics
-from jaxpose.tasks.blocks import result_of
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.lift_video import groups, timing
+from jaxpose.tasks.lift_video import lift_video
 from tests.diffpose_models import tiny
 
 LENGTH = 6
@@ -91,64 +88,10 @@ def test_the_command_is_the_function_on_each_persons_whole_clip(video_model, wal
         np.testing.assert_allclose(found["samples"][:, own], expected.samples, atol=2e-4)
         np.testing.assert_allclose(found["covariance"][own], expected.covariance, atol=2e-4)
         np.testing.assert_allclose(found["root"][:, own], expected.root, rtol=2e-3)
-
-
-def test_groups_answer_each_row_once_and_have_few_shapes():
-    """A long clip, pieces shorter than a window, single frames; every window lies in one piece of one person."""
-    rng = np.random.default_rng(1)
-    frame = np.concatenate([np.arange(300), np.flatnonzero(rng.random(200) < 0.7), [3], np.arange(0, 50, 10)])
-    person = np.repeat([0, 1, 2, 3], [300, len(frame) - 306, 1, 5])
-    clock = timing(frame, 62)
-    assert clock.every == 2
-    times, shapes = np.zeros(len(frame), int), set()
-    for group in groups(person, clock, 9):
-        np.add.at(times, group.rows[group.windows.index[group.windows.counted]], 1)
-        rows = group.rows[group.windows.index]
-        assert (person[rows] == np.unique(person)[group.index]).all()
-        assert np.isin(np.diff(frame[rows]), (0, 2)).all()
-        shapes.add((group.rows.shape, group.windows.index.shape))
-    assert (times == 1).all()
-    assert len(shapes) <= 4
-
-
-@pytest.mark.parametrize(
-    ("frame", "fps", "every", "number", "said"),
-    [
-        ([10, 11, 13], None, 1, [0, 1, 3], "not known, taken as 30"),
-        ([10, 11, 13], 25, 1, [0, 1, 3], "25 frames/s"),
-        ([0, 1, 2], 120, 4, [0, 1, 2], "120 frames/s, of which a window takes 1 in 4"),
-        ([0, 1, 2], 10, 1, [0, 1, 2], "10 frames/s; the model was trained at 30"),
-        ([5, 10, 20], 150, 1, [0, 1, 3], "30 frames/s"),  # every 5th frame is there
-        ([8], 240, 8, [0], "240 frames/s, of which a window takes 1 in 8"),
-    ],
-)
-def test_what_numbers_of_frames_mean(frame, fps, every, number, said):
-    clock = timing(np.asarray(frame), fps)
-    assert (clock.every, clock.number.tolist()) == (every, number)
-    assert said in clock.said
-
-
-def test_the_path_is_of_the_first_rows(walk):
-    """As many as are answered together; `draw` is one that says which row it was given, at each step."""
-
-    class Rows(NamedTuple):
-        samples: np.ndarray
-        path: np.ndarray | None
-
-    def draw(key, block, return_path):
-        rows = block.rows
-        where = np.broadcast_to(rows[None, :, None, None], (2, len(rows), 17, 3))
-        return Rows(where, np.stack([where, where + 1000]) if return_path else None)
-
-    frame = np.tile(np.arange(12), 2)[::-1]
-    person = np.repeat([0, 1], 12)
-    for who, together in ((person, 12), (np.arange(24) % 2, 1)):
-        number = frame if who is person else np.repeat(np.arange(12), 2)
-        clock = timing(number, None)
-        last, _ = result_of(gather(draw, groups(who, clock, LENGTH), 24, each=2, states=3))
-        np.testing.assert_array_equal(last["samples"][0, :, 0, 0], np.arange(24))
-        np.testing.assert_array_equal(last["path"][0, 0, :, 0, 0], np.arange(together))
-        np.testing.assert_array_equal(last["path"][1, 0, :, 0, 0], np.arange(together) + 1000)
+    given = {"camera": Camera(jnp.asarray(INTRINSICS)), "frame": frame, "person": person, "fps": 60}
+    whole = lift_video(jax.random.key(4), model, keypoints, num_hypotheses=2, **given)
+    for name in ("samples", "root", "covariance"):
+        np.testing.assert_allclose(found[name], getattr(whole, name), atol=2e-4, rtol=2e-3)
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Run by Blender's Python (the package bpy): imports FILE.bvh and FILE.glb and prints where the joints are, y up, m.
 
-python exports_blender.py FOLDER NAME FRAME ...     ->  {"bvh": [{joint: [x, y, z]} of each frame], "glb": ...}
+python track_files_blender.py FOLDER NAME FRAME ...     ->  {"bvh": [{joint: [x, y, z]} of each frame], "glb": ...}
 """
 
 import json

@@ -26,14 +26,14 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxpose.app.viz.mesh import COLOURS, mesh_arrays
-from jaxpose.app.viz.skin import strongest_weights
 from jaxpose.files import atomic
 from jaxpose.geometry.body import Body, full_rotations, vertex_normals
 from jaxpose.geometry.body_joints import MODEL_JOINTS
 from jaxpose.geometry.rotations import quaternion_from_matrix
 from jaxpose.io.smpl_motion import Motion
 
+COLOURS = ("#7fb2e5", "#e8a33d", "#4fb89b", "#cf8ab4", "#d9cf4a", "#b3865b", "#9d8ce0", "#8f98a3")
+_NUM_WEIGHTS = 4  # a vertex's in one set of glTF, what every program reads
 _TYPES = {np.dtype(np.float32): 5126, np.dtype(np.uint32): 5125, np.dtype(np.uint8): 5121}
 _KINDS = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 _VERTICES, _INDICES = 34962, 34963  # what a buffer view is for
@@ -235,3 +235,40 @@ def _write(path: str | os.PathLike[str], tree: dict[str, Any], buffer: _Buffer) 
             file.write(struct.pack("<I4s", len(chunk), kind))
             file.write(chunk)
     return Path(path)
+
+
+def mesh_arrays(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Meshes as float32 [H, F, V, 3] and faces as uint32 [_, 3]; ValueError where they are wrong."""
+    meshes = points_of("vertices", vertices, 4, finite=True)
+    return meshes, checked_faces("faces", faces, meshes.shape[-2])
+
+
+def checked_faces(name: str, faces: ArrayLike, num_vertices: int) -> np.ndarray:
+    """Faces as uint32 [_, 3], all of vertices that are there, or a ValueError naming the argument."""
+    array = np.asarray(faces)
+    if array.ndim != 2 or array.shape[1] != 3 or not len(array) or array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: got {array.dtype} {list(array.shape)}, legal are integers [F, 3]")
+    if array.min() < 0 or array.max() >= num_vertices:
+        raise ValueError(f"{name}: got vertices {array.min()}..{array.max()}, legal are 0..{num_vertices - 1}")
+    return array.astype(np.uint32)
+
+
+def points_of(name: str, value: ArrayLike, ndim: int, finite: bool) -> np.ndarray:
+    """`value` as float32 [..., N, 3] with `ndim` axes, the leading ones of length 1 where it has fewer."""
+    array = np.asarray(value, np.float32)
+    if not 2 <= array.ndim <= ndim or array.shape[-1] != 3 or not array.size:
+        raise ValueError(f"{name}: got shape {list(array.shape)}, legal are 2 to {ndim} axes, the last of 3")
+    if finite and not np.isfinite(array).all():
+        raise ValueError(f"{name}: found NaN or infinity; legal are finite vertices")
+    return array.reshape(*(1,) * (ndim - array.ndim), *array.shape)
+
+
+def strongest_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Joints [V, 4] uint8 and weights [V, 4] float32, falling, with sum 1, of skinning weights [V, J].
+
+    Joint 0 stands beside weight 0.
+    """
+    order = np.argsort(-weights, axis=1, kind="stable")[:, :_NUM_WEIGHTS]
+    shares = np.take_along_axis(weights, order, 1).astype(np.float64)
+    shares = (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+    return np.where(shares > 0, order, 0).astype(np.uint8), shares

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from body_tables import random_tables
 
-from jaxpose.app.viz.mesh_files import strongest_weights, write_glb, write_motion_glb, write_obj
 from jaxpose.geometry.body import full_rotations, make_body
 from jaxpose.geometry.body_joints import MODEL_JOINTS
+from jaxpose.io.meshes import strongest_weights, write_glb, write_motion_glb, write_obj
 from jaxpose.io.motion import Motion
 
 COMPONENTS = {5120: "i1", 5121: "u1", 5122: "i2", 5123: "u2", 5125: "u4", 5126: "f4"}

@@ -1,0 +1,112 @@
+"""Files of tracks for other programs, by format.
+
+    .bvh    an animated skeleton of SMPL's 22 joints, cm, y up                       a file for each person and take
+    .glb    a skinned body with an animation for each take, m, y up                  a file for each person
+    .trc    joints as markers, mm, y up                                              a file for each person and take
+    .c3d    joints as markers, mm, z up, with 90 % radii as residuals                a file for each person and take
+    .csv    one row for each joint: frame, time, person, take, joint, x, y, z, radius, m, y up; typicality   one file
+
+BVH and GLB need the rotations of joints, and cannot leave frames out: where a person was not seen, rotations are
+interpolated along the shorter arc and the place along a line. The others leave the joints of such frames empty.
+"""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxpose.base import Array
+from jaxpose.files import atomic
+from jaxpose.geometry.axes import turn
+from jaxpose.geometry.body import Body, stretched
+from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.io.c3d import write_c3d
+from jaxpose.io.meshes import write_motion_glb
+from jaxpose.io.retarget import write_motion_bvh
+from jaxpose.io.smpl_motion import Motion, motion_at
+from jaxpose.io.tracks import Clip, Track
+from jaxpose.io.trc import write_trc
+
+FORMATS = ("bvh", "glb", "trc", "c3d", "csv")
+
+
+def write_tracks(formats: Collection[str], out: Path, name: str, clip: Clip, body: Body) -> Iterator[Path]:
+    """Write the files of some of FORMATS; tracks have rotations where bvh or glb is among them."""
+    several = len(clip.people) > 1
+    for person in clip.people:
+        tracks = [track for track in clip.tracks if track.person == person]
+        stem = f"{name}_person{person}" if several else name
+        for track in tracks:
+            path = out / (f"{stem}_{track.take.replace('_', '')}" if track.take else stem)
+            yield from _write_track(formats, path, clip, track, body)
+        if "glb" in formats:
+            yield _write_glb(out / f"{stem}.glb", clip, tracks, body, stem)
+    if "csv" in formats:
+        yield _write_csv(out / f"{name}.csv", clip)
+
+
+def _write_track(formats: Collection[str], stem: Path, clip: Clip, track: Track, body: Body) -> Iterator[Path]:
+    first, path = clip.said["first_frame"] // clip.said["frame_step"], {k: Path(f"{stem}.{k}") for k in FORMATS}
+    xyz, radius, start = _on_grid(track)
+    if "bvh" in formats:
+        rest = clip.rest.get(track.person)
+        if rest is None:
+            rest = np.asarray(body.shape(_betas(clip, track.person)).joints)[:22]
+        offsets = rest - rest[np.maximum(SMPL_22.parents, 0)]
+        write_motion_bvh(path["bvh"], _whole(track), offsets)
+        yield path["bvh"]
+    if "trc" in formats:
+        write_trc(path["trc"], clip.names, xyz, clip.fps, first + start)
+        yield path["trc"]
+    if "c3d" in formats:
+        write_c3d(path["c3d"], clip.names, xyz @ turn("y", "z").T, clip.fps, radius, first + start)
+        yield path["c3d"]
+
+
+def _write_glb(path: Path, clip: Clip, tracks: list[Track], body: Body, name: str) -> Path:
+    rest, betas = clip.rest.get(tracks[0].person), clip.betas.get(tracks[0].person)
+    if rest is not None:
+        body, betas = stretched(body, rest), None
+    takes = {track.take or "motion": _whole(track) for track in tracks}
+    start = tracks[0].number[0] / clip.fps
+    return write_motion_glb(path, body, takes, betas=betas, name=name, start=start, still=clip.still)
+
+
+def _write_csv(path: Path, clip: Clip) -> Path:
+    lines = ["frame,time_s,person,take,joint,x_m,y_m,z_m,radius_90_m,typicality"]
+    for track in clip.tracks:
+        for f, (frame, number) in enumerate(zip(track.frame, track.number, strict=True)):
+            head = f"{frame},{number / clip.fps:.6f},{track.person},{track.take or 'best'}"
+            typical = "" if track.typicality is None else f"{track.typicality[f]:.2f}"
+            for j, joint in enumerate(clip.names):
+                x, y, z = track.joints[f, j]
+                radius = "" if track.radius is None else f"{track.radius[f, j]:.5f}"
+                lines.append(f"{head},{joint},{x:.5f},{y:.5f},{z:.5f},{radius},{typical}")
+    with atomic(path) as file:
+        file.write(("\n".join(lines) + "\n").encode())
+    return path
+
+
+def _whole(track: Track) -> Motion:
+    """The motion of all frames from the first to the last."""
+    assert track.motion is not None
+    grid = np.arange(track.number[0], track.number[-1] + 1)
+    return motion_at(track.motion, np.interp(grid, track.number, np.arange(len(track.number))))
+
+
+def _on_grid(track: Track) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """Joints [G, J, 3] and radius of all frames from the first to the last, NaN where left out; the first."""
+    at, num = track.number - track.number[0], int(track.number[-1] - track.number[0] + 1)
+    xyz = np.full((num, *track.joints.shape[1:]), np.nan)
+    xyz[at] = track.joints
+    if track.radius is None:
+        return xyz, None, int(track.number[0])
+    radius = np.full(xyz.shape[:2], np.nan)
+    radius[at] = track.radius
+    return xyz, radius, int(track.number[0])
+
+
+def _betas(clip: Clip, person: int) -> Array | None:
+    betas = clip.betas.get(person)
+    return None if betas is None else jnp.asarray(betas)
