@@ -15,8 +15,9 @@ from command_line import called
 from small_models import write_joint_model, write_motion_model
 
 from jaxpose.app import cli
-from jaxpose.app.commands import live, report
+from jaxpose.app.commands import report
 from jaxpose.model import ASSETS
+from jaxpose.tasks import people
 
 ROOT = Path(cli.__file__).parents[2]
 FRAMES, PEOPLE = np.array([5, 6, 7]), np.array([0, 0, 1])
@@ -81,14 +82,14 @@ def test_live_leaves_out_who_has_no_finite_pose(tmp_path, capsys, monkeypatch):
     person = np.tile([300.0, 200, 1], (17, 1)) + np.random.default_rng(0).uniform(0, 200, (17, 3)) * [1, 1, 0]
     lines = [{"frame": f, "people": [{"pose_keypoints_2d": person.ravel().tolist()}]} for f in range(3)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    step, calls = live.step_motions, []
+    step, calls = people.step_motions, []
 
     def broken_once(*given, **named):
         found, stream = step(*given, **named)
         calls.append(stream)
         return (found._replace(mean=np.nan * found.mean) if len(calls) == 2 else found), stream
 
-    monkeypatch.setattr(live, "step_motions", broken_once)
+    monkeypatch.setattr(people, "step_motions", broken_once)
     model = write_motion_model(tmp_path)
     given = ["--model", str(model), "--camera", "900,900,500,400", "--hypotheses", "2", "--latency", "0"]
     cli.main(["live", str(tmp_path / "a.jsonl"), *given, "--idle", "0.05", "--skeleton", "h36m17"])
