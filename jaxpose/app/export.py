@@ -107,9 +107,9 @@ def export_task(
     ValueError for other values, for a model that does not serve the task, and without the package flatbuffers.
     """
     if task not in TASKS:
-        raise ValueError(f"task: got {task!r}, legal are {list(TASKS)}")
+        raise ValueError(f"task: got {task!r}, must be one of {list(TASKS)}")
     if unknown := [p for p in platforms or () if p not in PLATFORMS]:
-        raise ValueError(f"platforms: got {unknown}, legal are {list(PLATFORMS)}")
+        raise ValueError(f"platforms: got {unknown}, must be one of {list(PLATFORMS)}")
     any_number = batch is None and not task.startswith("generate")
     if any_number and (task == "denoise" or {"encoder", "motion"} & model.capabilities):
         raise ValueError(f"batch: {task} by {model.spec.name} needs a number of observations, got none")

@@ -64,7 +64,7 @@ def write_glb(
     meshes, triangles = _still(vertices, faces)
     labels = [f"body_{n}" for n in range(len(meshes))] if names is None else [str(name) for name in names]
     if len(labels) != len(meshes):
-        raise ValueError(f"names: got {len(labels)}, legal are {len(meshes)}, one per mesh")
+        raise ValueError(f"names: got {len(labels)}, must be {len(meshes)}, one per mesh")
     tree, buffer = _new_tree(), _Buffer()
     indices = buffer.add(triangles.reshape(-1, 1), _INDICES)
     for number, (mesh, name) in enumerate(zip(meshes, labels, strict=True)):
@@ -97,7 +97,7 @@ def write_motion_glb(
     shaped = body.shape(None if betas is None else jnp.asarray(betas))
     joints, vertices = np.asarray(shaped.joints), np.asarray(shaped.vertices)
     if joints.ndim != 2:
-        raise ValueError(f"betas: got shape {list(joints.shape[:-2])} of bodies, legal is one: [n]")
+        raise ValueError(f"betas: got shape {list(joints.shape[:-2])} of bodies, must be one: [n]")
     turns = {label: _turns(body, take, hands) for label, take in takes.items()}
     first = next(iter(takes))
     tree, buffer = _new_tree(), _Buffer()
@@ -150,7 +150,7 @@ class _Buffer:
 def _still(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     meshes, triangles = mesh_arrays(vertices, faces)
     if len(meshes) != 1:
-        raise ValueError(f"vertices: got {list(np.shape(vertices))}, legal are [V, 3] and [N, V, 3]")
+        raise ValueError(f"vertices: got {list(np.shape(vertices))}, must be [V, 3] or [N, V, 3]")
     return meshes[0], triangles
 
 
@@ -247,9 +247,9 @@ def checked_faces(name: str, faces: ArrayLike, num_vertices: int) -> np.ndarray:
     """Faces as uint32 [_, 3], all of vertices that are there, or a ValueError naming the argument."""
     array = np.asarray(faces)
     if array.ndim != 2 or array.shape[1] != 3 or not len(array) or array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: got {array.dtype} {list(array.shape)}, legal are integers [F, 3]")
+        raise ValueError(f"{name}: got {array.dtype} {list(array.shape)}, must be integers [F, 3]")
     if array.min() < 0 or array.max() >= num_vertices:
-        raise ValueError(f"{name}: got vertices {array.min()}..{array.max()}, legal are 0..{num_vertices - 1}")
+        raise ValueError(f"{name}: got vertices {array.min()}..{array.max()}, must be 0..{num_vertices - 1}")
     return array.astype(np.uint32)
 
 
@@ -257,9 +257,9 @@ def points_of(name: str, value: ArrayLike, ndim: int, finite: bool) -> np.ndarra
     """`value` as float32 [..., N, 3] with `ndim` axes, the leading ones of length 1 where it has fewer."""
     array = np.asarray(value, np.float32)
     if not 2 <= array.ndim <= ndim or array.shape[-1] != 3 or not array.size:
-        raise ValueError(f"{name}: got shape {list(array.shape)}, legal are 2 to {ndim} axes, the last of 3")
+        raise ValueError(f"{name}: got shape {list(array.shape)}, needed 2 to {ndim} axes, the last of 3")
     if finite and not np.isfinite(array).all():
-        raise ValueError(f"{name}: found NaN or infinity; legal are finite vertices")
+        raise ValueError(f"{name}: got NaN or infinity; needed finite vertices")
     return array.reshape(*(1,) * (ndim - array.ndim), *array.shape)
 
 

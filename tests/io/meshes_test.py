@@ -198,7 +198,7 @@ def test_an_obj_says_the_same_as_its_arrays(tmp_path):
 
 
 def test_what_cannot_be_written_is_named_and_leaves_no_file(tmp_path, motion):
-    with pytest.raises(ValueError, match=r"faces: got vertices 0\.\.9, legal are 0\.\.2"):
+    with pytest.raises(ValueError, match=r"faces: got vertices 0\.\.9, must be 0\.\.2"):
         write_obj(tmp_path / "a.obj", np.zeros((3, 3)), [[0, 1, 9]])
     with pytest.raises(ValueError, match="NaN"):
         write_glb(tmp_path / "a.glb", np.full((3, 3), np.nan), [[0, 1, 2]])

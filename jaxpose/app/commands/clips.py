@@ -66,7 +66,7 @@ def detector(given: VideoFile) -> Generator[str, None, Detector]:
             yield "no detector of people is here (jaxpose prepare detector): the whole image is one person"
         return rtmpose(given.weights, None if found is None else finder(found.detector), people=given.people)
     if name not in _BLAZEPOSE:
-        raise ValueError(f"--detector: {name!r}; legal are {', '.join(_BLAZEPOSE)}, rtmpose")
+        raise ValueError(f"--detector: {name!r}; must be one of {', '.join(_BLAZEPOSE)}, rtmpose")
     if given.weights is not None:
         raise ValueError(f"--weights: means nothing to {name}, whose networks are known; it is for rtmpose")
     size = name.removeprefix("blazepose-")

@@ -172,7 +172,7 @@ def _of_one_camera(path: Path, options: Fit) -> Views:
     skeleton = detections.joint_set(options.skeleton)
     if skeleton is not None and skeleton.name not in SKELETONS:
         raise ValueError(
-            f"--points: {skeleton.name} is not read from files of one camera; legal are {', '.join(SKELETONS)}"
+            f"--points: {skeleton.name} is not read from files of one camera; must be one of {', '.join(SKELETONS)}"
         )
     given = None if skeleton is None else skeleton.name
     data = detections.read_detections(path, _body_set, options.keypoints, given, fps=options.fps)

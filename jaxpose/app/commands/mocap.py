@@ -124,7 +124,7 @@ def _find(options: PrepareMocap) -> list[_File]:
         paths = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
         paths = [path for path in paths if path.is_file() and not path.name.endswith(_NOT_TAKES)]
         if not paths:
-            raise ValueError(f"{source}: no files of motion in it; legal are {', '.join(SUFFIXES)}")
+            raise ValueError(f"{source}: no files of motion in it; needed one of {', '.join(SUFFIXES)}")
         root = source.absolute().parent if source.is_file() else source.absolute()
         found += [
             _File(path, _labels(path.absolute().relative_to(root), root.name, options, pattern)) for path in paths
@@ -173,7 +173,7 @@ def _check_val(val: tuple[str, ...], found: list[_File]) -> None:
     for name in val:
         if name not in legal and re.sub(r"_person-?\d+$", "", name) not in legal:
             subjects = sorted({file.labels.subject for file in found})
-            raise ValueError(f"--val: got {name!r}; legal are subjects, {', '.join(subjects)}, and names of takes")
+            raise ValueError(f"--val: got {name!r}; must be one of the subjects {', '.join(subjects)}, or a take")
 
 
 def _of_person(labels: Labels, person: int, count: int) -> Labels:

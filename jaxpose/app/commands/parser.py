@@ -19,7 +19,7 @@ def parse(given: Sequence[str], running: Running) -> tuple[str, Any] | None:
     if len(given) == 0 or (len(given) == 1 and given[0] in GROUPS):
         running.name = " ".join(given)
         legal = dict.fromkeys(name.split()[len(given)] for name in COMMANDS if name.split()[: len(given)] == [*given])
-        raise ValueError(f"needed a command, legal are {', '.join(legal)}; --help describes them")
+        raise ValueError(f"needed a command, one of {', '.join(legal)}; --help describes them")
     try:
         chosen = make_parser()(list(given))
     except CycloptsError as error:

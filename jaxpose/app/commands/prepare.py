@@ -44,7 +44,7 @@ def export(options: kinds.Export) -> Iterator[str]:
     """Trace a task ahead of time, write it, and say what the program takes and gives."""
     out = options.out
     if options.format not in _FORMATS:
-        raise ValueError(f"--format: got {options.format!r}, legal are {list(_FORMATS)}")
+        raise ValueError(f"--format: got {options.format!r}, must be one of {list(_FORMATS)}")
     yield from _FORMATS[options.format](options)
     yield f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB"
 
@@ -122,7 +122,7 @@ def gmm(options: kinds.PrepareGmm) -> Iterator[str]:
     for name in given:
         if name not in legal:
             flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in legal)
-            raise ValueError(f"--{name}: means nothing to --{source}; legal are {flags}")
+            raise ValueError(f"--{name}: means nothing to --{source}, which takes {flags}")
     if "skeleton" in given:
         given["skeleton"] = get_skeleton(given["skeleton"])
     return _GMM[source](getattr(options, source), options.out, **given)
@@ -153,7 +153,7 @@ def _check_motion(paths: tuple[Path, ...], given: dict[str, Any]) -> None:
     for path in paths:
         legal = _MOTION.get(path.suffix.lower())
         if legal is None or not path.is_file():
-            raise ValueError(f"{path}: needed a file that exists, legal are {', '.join(_MOTION)}")
+            raise ValueError(f"{path}: needed a file that exists, of one of {', '.join(_MOTION)}")
     for name in given:
         if not any(name in _MOTION[path.suffix.lower()] for path in paths):
             legal_for = ", ".join(suffix for suffix, names in _MOTION.items() if name in names)

@@ -54,9 +54,9 @@ def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes) 
     told = to_world(*poses, **people)
     away = np.arccos(np.clip(told.R_world_camera[1] @ R[1], -1, 1))
     if told.found and away > _AWAY:
-        legal = "legal are z (default), y and -y"
+        needed = "must be one of z (default), y and -y"
         raise ValueError(
-            f"--up {up}: the people's vertical lies {np.degrees(away):.0f} degrees from the calibration's; {legal}"
+            f"--up {up}: the people's vertical lies {np.degrees(away):.0f} degrees from the calibration's; {needed}"
         )
     return to_world(*poses, placed=(R, t), **people)
 

@@ -58,7 +58,7 @@ def registry() -> str:
 def cached(size: str) -> Weights | None:
     """The networks of a size, where both were fetched before; ValueError for a size that is none of SIZES."""
     if size not in SIZES:
-        raise ValueError(f"size {size!r}; legal are {', '.join(SIZES)}")
+        raise ValueError(f"size {size!r}; must be one of {', '.join(SIZES)}")
     found = Weights(f"blazepose-{size}", folder() / "pose_detection.tflite", folder() / f"pose_landmark_{size}.tflite")
     return found if found.detector.is_file() and found.landmarks.is_file() else None
 
@@ -98,8 +98,8 @@ def keep(content: bytes, source: str) -> list[str]:
                 kept.append(name)
     if not kept:
         raise ValueError(
-            f"{source}: none of its files is a network of BlazePose, by SHA-256; legal are the npm package "
-            "@mediapipe/pose 0.5.1675469404 (.tgz), the wheel of mediapipe 0.10.14, and .tflite files of these"
+            f"{source}: none of its files is a network of BlazePose, by SHA-256; needed the npm package "
+            "@mediapipe/pose 0.5.1675469404 (.tgz), the wheel of mediapipe 0.10.14, or .tflite files of these"
         )
     return kept
 

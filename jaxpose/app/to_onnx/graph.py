@@ -179,7 +179,7 @@ def _evaluate(graph: Graph, jaxpr: Any, consts: Sequence[Known], args: Sequence[
             results = result if isinstance(result, list) else [result]
         else:
             raise ValueError(
-                f"the operation {name!r} of this sampler has no ONNX form here; legal are {sorted(OPERATIONS)}"
+                f"the operation {name!r} of this sampler has no ONNX form here; must be one of {sorted(OPERATIONS)}"
             )
         values |= dict(zip(eqn.outvars, results, strict=True))
     return [read(x) for x in jaxpr.outvars]

@@ -57,7 +57,7 @@ def places(crowd: Crowd, root: ArrayLike | None) -> np.ndarray:
         return apart
     found = np.asarray(root, np.float32)
     if found.shape != apart.shape:
-        raise ValueError(f"root: got shape {list(found.shape)}, legal is {list(apart.shape)}")
+        raise ValueError(f"root: got shape {list(found.shape)}, must be {list(apart.shape)}")
     return found if np.isfinite(found).all() else apart
 
 
@@ -96,5 +96,5 @@ def _whole(name: str, value: ArrayLike | None, num: int) -> np.ndarray | None:
         return None
     array = np.asarray(value)
     if array.shape != (num,) or array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: got {array.dtype} of shape {list(array.shape)}, legal are integers [{num}]")
+        raise ValueError(f"{name}: got {array.dtype} of shape {list(array.shape)}, must be integers [{num}]")
     return array

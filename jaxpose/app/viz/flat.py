@@ -50,5 +50,5 @@ def read_image(path: str | os.PathLike[str]) -> tuple[str, tuple[int, int], byte
     except OSError as error:
         raise ValueError(f"{os.fspath(path)}: not an image that can be read ({error})") from error
     if kind not in _FORMATS:
-        raise ValueError(f"{os.fspath(path)}: got an image of format {kind}, legal are {sorted(_FORMATS)}")
+        raise ValueError(f"{os.fspath(path)}: got an image of format {kind}, must be one of {sorted(_FORMATS)}")
     return _FORMATS[kind], size, content

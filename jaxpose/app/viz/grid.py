@@ -64,7 +64,7 @@ def make_grid(
     num_states, _, num_people = poses.shape[:3]
     blank = np.flatnonzero(~np.isfinite(poses).any((1, 2, 3, 4)))
     if blank.size:
-        raise ValueError(f"{argument}: state {blank[0]} of {num_states} has no finite joint; legal is at least one")
+        raise ValueError(f"{argument}: state {blank[0]} of {num_states} has no finite joint; needed at least one")
     pixels, reprojected = None, layers.get("reprojected")
     if reprojected is not None and np.ndim(reprojected) == 5:
         pixels = sc.joints("reprojected", reprojected, (*poses.shape[:-1], 2))

@@ -82,7 +82,7 @@ class _Choice(NamedTuple):
         """The chosen frames of a value [..., F or 1, N, 3], in camera axes."""
         array = points_of(name, value, ndim, finite)
         if array.shape[-3] not in (1, self.counts[1]):
-            raise ValueError(f"{name}: got {array.shape[-3]} frames, legal are {self.counts[1]} or 1")
+            raise ValueError(f"{name}: got {array.shape[-3]} frames, must be {self.counts[1]} or 1")
         array = array @ R_CAM_WORLD[self.up].T.astype(np.float32)
         return array[..., self.rows, :, :] if array.shape[-3] > 1 else array
 
@@ -97,7 +97,7 @@ class _Choice(NamedTuple):
         if not isinstance(truth, Skin):
             return self.of("truth", truth, 3, finite=True)
         if len(truth.transforms) != self.counts[1]:
-            raise ValueError(f"truth: got {len(truth.transforms)} frames, legal are {self.counts[1]}")
+            raise ValueError(f"truth: got {len(truth.transforms)} frames, must be {self.counts[1]}")
         return truth.turned(R_CAM_WORLD[self.up], self.rows)
 
 
@@ -122,7 +122,7 @@ def mesh_page(
     fps, labels, up = given.fps, given.labels, given.up
     check_fps(fps)
     if up not in _UPS:
-        raise ValueError(f"up: got {up!r}, legal are {sorted(_UPS)}")
+        raise ValueError(f"up: got {up!r}, must be one of {sorted(_UPS)}")
     meshes: Bodies
     if isinstance(vertices, Sequence) and vertices and isinstance(vertices[0], Skin):
         meshes, room, said = (
@@ -142,7 +142,7 @@ def mesh_page(
     rows = np.arange(0, num_frames, stride)
     surfaces, layers = _placed(meshes, triangles, _Choice(shown, rows, (num_bodies, num_frames), up), given)
     if labels is not None and len(labels) != num_frames:
-        raise ValueError(f"labels: got {len(labels)}, legal are {num_frames}, one per frame")
+        raise ValueError(f"labels: got {len(labels)}, must be {num_frames}, one per frame")
     words = ["" if labels is None else sc.printable(labels[row] or "") for row in rows.tolist()]
     caption = [
         "1 body" if num_bodies == 1 else f"{len(shown)} of {num_bodies} bodies",
@@ -185,7 +185,7 @@ def _placed(
 ) -> tuple[list[_Surface], list[tuple[sc.Layer, Skeleton]]]:
     """Surfaces, and layers of skeletons or points with the skeleton of each, where they stand."""
     if given.arrange not in ("over", "beside"):
-        raise ValueError(f"arrange: got {given.arrange!r}, legal are 'over' and 'beside'")
+        raise ValueError(f"arrange: got {given.arrange!r}, must be one of 'over' and 'beside'")
     beside = given.arrange == "beside"
     inside = given.joints is not None or given.observed is not None
     hides = inside or (not beside and (given.truth is not None or len(choice.bodies) > 1))
@@ -218,7 +218,7 @@ def _bodies(
 ) -> list[_Surface]:
     num = choice.counts[0]
     if names is not None and len(names) != num:
-        raise ValueError(f"names: got {len(names)}, legal are {num}, one per body")
+        raise ValueError(f"names: got {len(names)}, must be {num}, one per body")
     surfaces = []
     for place, (number, mesh) in enumerate(zip(choice.bodies, meshes, strict=True)):
         default = "body" if num == 1 else f"body {number}"
@@ -231,11 +231,11 @@ def _skeletons(
     joints: ArrayLike, skeleton: Skeleton | None, places: np.ndarray, choice: _Choice
 ) -> tuple[sc.Layer, Skeleton]:
     if skeleton is None:
-        raise ValueError("skeleton: got None beside joints; legal is the Skeleton of the joints")
+        raise ValueError("skeleton: got None beside joints; needed the Skeleton of the joints")
     poses = choice.of("joints", joints, 4)
     if poses.shape[0] != choice.counts[0] or poses.shape[2] != len(skeleton.joints):
         legal = [*choice.counts, len(skeleton.joints), 3]
-        raise ValueError(f"joints: got {list(np.shape(joints))}, legal is {legal}")
+        raise ValueError(f"joints: got {list(np.shape(joints))}, must be {legal}")
     poses = poses[choice.bodies] + places[:, None, None]
     return sc.Layer("joints", poses, sc.LIMBS, 3.0, 1.0, 3.0), skeleton
 
@@ -248,7 +248,7 @@ def _observed(
     if skeleton is None:
         skeleton = Skeleton("points", tuple(f"point {i}" for i in range(num)), (-1,) * num, (), (), ())
     if len(skeleton.joints) != num:
-        raise ValueError(f"observed: got {num} points, legal are the skeleton's {len(skeleton.joints)}")
+        raise ValueError(f"observed: got {num} points, must be the skeleton's {len(skeleton.joints)}")
     return sc.Layer("observed", points + place, (sc.GIVEN,) * 3, 2.0, 1.0, 4.0), skeleton
 
 

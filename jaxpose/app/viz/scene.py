@@ -126,7 +126,7 @@ def make_scene(
     num_hypotheses, num_rows = poses.shape[:2]
     blank = np.flatnonzero(~np.isfinite(poses).any((0, 2, 3)))
     if blank.size:
-        raise ValueError(f"{argument}: pose {blank[0]} of {num_rows} has no finite joint; legal is at least one")
+        raise ValueError(f"{argument}: pose {blank[0]} of {num_rows} has no finite joint; needed at least one")
     shown = evenly(num_hypotheses, at_least_one("max_hypotheses", max_hypotheses))
     shape = (num_rows, *poses.shape[2:])
     solid = []
@@ -175,7 +175,7 @@ def _hidden_bones(
         observed = np.isfinite(given).all(-1)
     seen = np.asarray(observed)
     if seen.shape != shape or seen.dtype != bool:
-        raise ValueError(f"observed: got {seen.dtype} of shape {list(seen.shape)}, legal is bool of {list(shape)}")
+        raise ValueError(f"observed: got {seen.dtype} of shape {list(seen.shape)}, must be bool of {list(shape)}")
     hidden = ~(seen & seen[:, list(skeleton.parents)])
     is_bone = np.array(skeleton.parents) >= 0
     return hidden[None] if hidden[:, is_bone].any() and not hidden[:, is_bone].all() else None
@@ -196,9 +196,9 @@ def _flat(layers: Layers, shown: np.ndarray, shape: tuple[int, ...]) -> tuple[La
         strength = _confidence(confidence, (num_rows, num_joints))[None]
         flat.append(Layer("2D input", pixels, LIMBS, 1.25, 0.45, 8.0, "2D input", strength=strength))
     elif confidence is not None:
-        raise ValueError("confidence: came without keypoints; legal is both or neither")
+        raise ValueError("confidence: came without keypoints; needed both or neither")
     if layers.get("image") is not None and not flat:
-        raise ValueError("image: came without keypoints or reprojected; legal is with one of them")
+        raise ValueError("image: came without keypoints or reprojected; needed one of them")
     return tuple(flat)
 
 
@@ -207,7 +207,7 @@ def with_labels(scene: Scene, argument: str, labels: Sequence[str] | None) -> Sc
     if labels is None:
         return scene
     if isinstance(labels, str) or len(labels) != len(scene.rows):
-        raise ValueError(f"{argument}: got {len(labels)}, legal is a list of one per pose: {len(scene.rows)}")
+        raise ValueError(f"{argument}: got {len(labels)}, must be a list of one per pose: {len(scene.rows)}")
     return scene._replace(labels=tuple(printable(label) for label in labels))
 
 
@@ -324,7 +324,7 @@ def printable(text: str, length: int = _LABEL_LENGTH) -> str:
 def at_least_one(name: str, value: int) -> int:
     """`value`, or a ValueError naming the argument `name`."""
     if value < 1:
-        raise ValueError(f"{name}: got {value}, legal is 1 or more")
+        raise ValueError(f"{name}: got {value}, must be 1 or more")
     return value
 
 
@@ -347,10 +347,10 @@ def joints(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> np.ndar
         got > 0 if isinstance(want, str) else got == want for got, want in zip(array.shape, shape, strict=True)
     )
     if not fits:
-        raise ValueError(f"{name}: got shape {list(array.shape)}, legal is {legal}, no axis of length 0")
+        raise ValueError(f"{name}: got shape {list(array.shape)}, must be {legal}, no axis of length 0")
     array = np.where(np.isfinite(array).all(-1, keepdims=True), array, np.float32(np.nan))
     if np.isnan(array).all():
-        raise ValueError(f"{name}: found no finite joint; legal is at least one")
+        raise ValueError(f"{name}: found no finite joint; needed at least one")
     return array
 
 
@@ -365,5 +365,5 @@ def finite_mean(poses: np.ndarray) -> np.ndarray:
 def _confidence(value: ArrayLike | None, shape: tuple[int, ...]) -> np.ndarray:
     array = np.ones(shape, np.float32) if value is None else np.asarray(value, dtype=np.float32)
     if array.shape != shape:
-        raise ValueError(f"confidence: got shape {list(array.shape)}, legal is {list(shape)}")
+        raise ValueError(f"confidence: got shape {list(array.shape)}, must be {list(shape)}")
     return np.clip(np.nan_to_num(array, nan=0.0), 0.0, 1.0)

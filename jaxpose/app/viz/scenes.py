@@ -111,13 +111,13 @@ def path_page(
     """
     num = np.shape(states)[0] if np.ndim(states) else 0
     if num == 1:
-        raise ValueError("states: got T = 0, one state only; legal are two or more, from the start to the result")
+        raise ValueError("states: got T = 0, one state only; needed two or more, from the start to the result")
     grid = gr.make_grid(states, skeleton, argument="states", **options)
     words = [f"state {row} of {num - 1}" for row in grid.scene.rows]
     if times is not None:
         instants = np.asarray(times, np.float64)
         if instants.shape != (num,) or not np.isfinite(instants).all():
-            raise ValueError(f"times: got shape {list(instants.shape)}, legal is [{num}], all finite")
+            raise ValueError(f"times: got shape {list(instants.shape)}, must be [{num}], all finite")
         words = [f"{word} · t = {instants[row]:.3f}" for word, row in zip(words, grid.scene.rows, strict=True)]
     pause = float(np.clip(_SECONDS_PER_PATH / len(words), *_PAUSES))
     return _grid_page(grid, skeleton, title, note, Steps(tuple(words), pause, len(words) - 1))
@@ -135,7 +135,7 @@ def grid_page(
 def check_fps(fps: float | None) -> None:
     """ValueError where it is no frame rate."""
     if fps is not None and not 0 < fps < np.inf:
-        raise ValueError(f"fps: got {fps}, legal is a finite number above 0, or None")
+        raise ValueError(f"fps: got {fps}, must be a finite number above 0, or None")
 
 
 def frame_steps(frames: np.ndarray, fps: float | None, words: Sequence[str], seconds: float) -> Steps:
@@ -206,7 +206,7 @@ def _marks(packer: Packer, layers: sc.Layers, rows: np.ndarray, crowd: cr.Crowd,
     if unusual is not None:
         flags = np.asarray(unusual)
         if flags.shape != (num,) or flags.dtype != bool:
-            raise ValueError(f"unusual: got {flags.dtype} of shape {list(flags.shape)}, legal is bool of [{num}]")
+            raise ValueError(f"unusual: got {flags.dtype} of shape {list(flags.shape)}, must be bool of [{num}]")
         marks["unusual"] = packer.add(crowd.spread_out(flags[rows].astype(np.uint8), 0), time=1)
     return marks or None
 

@@ -195,10 +195,10 @@ def mesh_sheet(
     """
     meshes, triangles = mesh_arrays(vertices, faces)
     if len(meshes) != 1 or up not in ("y", "-y"):
-        raise ValueError(f"vertices, up: got {list(np.shape(vertices))} and {up!r}, legal are [N, V, 3]; 'y' or '-y'")
+        raise ValueError(f"vertices, up: got {list(np.shape(vertices))} and {up!r}, must be [N, V, 3]; 'y' or '-y'")
     meshes = meshes[0] * np.array({"y": [1, 1, 1], "-y": [1, -1, -1]}[up], np.float32)
     if titles is not None and len(titles) != len(meshes):
-        raise ValueError(f"titles: got {len(titles)}, legal are {len(meshes)}, one per mesh")
+        raise ValueError(f"titles: got {len(titles)}, must be {len(meshes)}, one per mesh")
     rows = sc.evenly(len(meshes), sc.at_least_one("max_rows", max_rows))
     meshes = meshes - (meshes.min(1, keepdims=True) + meshes.max(1, keepdims=True)) / 2
     figure = _new_figure(_MESH_INCHES * len(_MESH_VIEWS), _MESH_INCHES * len(rows))

@@ -48,7 +48,7 @@ def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (VideoFile(detector="openpose"), "--detector: 'openpose'; legal are blazepose-lite"),
+        (VideoFile(detector="openpose"), "--detector: 'openpose'; must be one of blazepose-lite"),
         (VideoFile(detector="rtmpose"), "--weights: rtmpose needs its network"),
         (VideoFile(weights=Path("a.onnx")), "--weights: means nothing to blazepose-full"),
         (VideoFile(begin=3.0, end=2.0), "--end: 2 s is not after --begin 3 s"),

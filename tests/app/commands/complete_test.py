@@ -160,8 +160,8 @@ BAD = {
     "missing file": (lambda p: None, [], "no such file"),
     "wrong count": (lambda p: p[:, :9], [], "9 joints without names are no joint set"),
     "nothing there": (lambda p: np.full_like(p, np.nan), [], "all joints are missing (NaN, null or confidence 0)"),
-    "unknown name": (lambda p: p, ["--hide", "left_tail"], "--hide: got 'left_tail'; legal are"),
-    "random of none": (lambda p: p, ["--hide", "random:9"], "legal is random:K, once, with K from 1 to 8"),
+    "unknown name": (lambda p: p, ["--hide", "left_tail"], "--hide: must be one of random:K, the parts"),
+    "random of none": (lambda p: p, ["--hide", "random:9"], "--hide: needed random:K once, with K from 1 to 8, got"),
     "hides everything": (
         lambda p: p,
         ["--hide", "left_leg,right_leg,left_arm,right_arm,trunk"],

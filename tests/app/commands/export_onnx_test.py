@@ -49,6 +49,6 @@ def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tm
             exported(out, *flags)
     with pytest.raises(ValueError, match="--skeleton: means nothing to --format jax"):
         exported(out, *fast, "--skeleton", "coco17", kind="jax")
-    with pytest.raises(ValueError, match=r"--format: got 'x', legal are .'jax', 'onnx'."):
+    with pytest.raises(ValueError, match=r"--format: got 'x', must be one of .'jax', 'onnx'."):
         exported(out, *fast, kind="x")
     assert not out.exists()

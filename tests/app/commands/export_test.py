@@ -109,8 +109,8 @@ def test_the_header_says_what_goes_in_and_comes_out(lift_file, model_file, obser
 def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tmp_path):
     out = tmp_path / "a.jaxexport"
     for flags, said in (
-        (("--task", "x"), "task: got 'x', legal are"),
-        (("--task", "lift", "--platforms", "cpu,x"), "platforms: got .'x'., legal are"),
+        (("--task", "x"), "task: got 'x', must be one of"),
+        (("--task", "lift", "--platforms", "cpu,x"), "platforms: got .'x'., must be one of"),
         (("--task", "denoise"), "batch: denoise by tiny needs a number"),
         (("--task", "generate_rotations"), "needs a prior over joint rotations"),
         (("--task", "generate", "--sampler", "x"), "sampler: got 'x'"),

@@ -221,10 +221,10 @@ def few_joints(folder):
 @pytest.mark.parametrize(
     ("write", "flags", "said"),
     [
-        (None, [], "in: no files of motion in it; legal are .bvh, .amc"),
+        (None, [], "in: no files of motion in it; needed one of .bvh, .amc"),
         (markers_on_the_skin, [], "a.trc: of its markers RASI, LASI, RTHI, LTHI 0 are joints by their names"),
         (few_joints, [], "lacks right_ankle, left_ankle, left_shoulder, left_elbow, "),
-        (few_joints, ["--val", "ben"], "--val: got 'ben'; legal are subjects, in"),
+        (few_joints, ["--val", "ben"], "--val: got 'ben'; must be one of the subjects in"),
         (few_joints, ["--pattern", "(walk"], "no regular expression"),
         (few_joints, ["--pattern", "walk"], "has neither group"),
         (few_joints, ["--pattern", "(?P<subject>x)"], "is not found in 'a.trc'"),

@@ -75,7 +75,7 @@ def test_files_of_one_stem_are_told_apart_by_their_format(tmp_path):
     ("arguments", "said"),
     [
         (["absent.bvh"], "absent.bvh: needed a file that exists"),
-        (["a.txt"], "a.txt: needed a file that exists, legal are .bvh"),
+        (["a.txt"], "a.txt: needed a file that exists, of one of .bvh"),
         (["a.bvh", "--asf", "x"], "--asf: means nothing to these files; it is for .amc"),
         (["a.bvh", "--fps", "30"], "--fps"),
         (["b.npz", "--unit-m", "1"], "--unit-m: means nothing to these files; it is for .bvh, .amc"),

@@ -59,5 +59,5 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
 
 
 def test_sizes_by_name():
-    with pytest.raises(ValueError, match="legal are lite, full, heavy"):
+    with pytest.raises(ValueError, match="must be one of lite, full, heavy"):
         weights.cached("huge")

@@ -96,7 +96,7 @@ def test_weights_are_stored_once_and_in_half_where_it_holds_them(x):
 
 
 def test_what_has_no_form_is_refused_by_name(x):
-    with pytest.raises(ValueError, match=r"operation 'erf' .* legal are \['abs', "):
+    with pytest.raises(ValueError, match=r"operation 'erf' .* must be one of \['abs', "):
         converted(lambda weights, x: {"y": jax.lax.erf(x)}, {}, x=x)
     with pytest.raises(ValueError, match="gather: needed indices along one axis"):
         converted(lambda weights, x: {"y": x[jnp.array([0, 1]), jnp.array([2, 3])]}, {}, x=x)

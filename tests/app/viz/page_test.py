@@ -66,16 +66,16 @@ BLANK_ROW = np.where(np.arange(N)[:, None, None] == 2, np.nan, GOOD)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"samples": GOOD[0]}, r"samples: got shape \[4, 17, 3\], legal is \[H, N, 17, 3\]"),
+        ({"samples": GOOD[0]}, r"samples: got shape \[4, 17, 3\], must be \[H, N, 17, 3\]"),
         ({"samples": GOOD[:0]}, r"samples: got shape \[0, 4, 17, 3\]"),
         ({"samples": GOOD[:, :0]}, r"samples: got shape \[5, 0, 17, 3\]"),
-        ({"samples": GOOD[:, :, :16]}, r"samples: .*16.*legal is \[H, N, 17, 3\]"),
+        ({"samples": GOOD[:, :, :16]}, r"samples: .*16.*must be \[H, N, 17, 3\]"),
         ({"samples": GOOD * np.nan}, "samples: found no finite joint"),
         ({"samples": BLANK_ROW}, "samples: pose 2 of 4 has no finite joint"),
-        ({"truth": GOOD}, r"truth: got shape \[5, 4, 17, 3\], legal is \[4, 17, 3\]"),
+        ({"truth": GOOD}, r"truth: got shape \[5, 4, 17, 3\], must be \[4, 17, 3\]"),
         ({"truth": NAN}, "truth: found no finite joint"),
         ({"mean": NAN[:, :, :2]}, r"mean: got shape \[4, 17, 2\]"),
-        ({"keypoints": NAN}, r"keypoints: got shape \[4, 17, 3\], legal is \[4, 17, 2\]"),
+        ({"keypoints": NAN}, r"keypoints: got shape \[4, 17, 3\], must be \[4, 17, 2\]"),
         ({"confidence": np.ones((N, J))}, "confidence: came without keypoints"),
         ({"keypoints": GOOD[0, ..., :2], "confidence": np.ones(J)}, r"confidence: got shape \[17\]"),
         ({"max_hypotheses": 0}, "max_hypotheses: got 0"),
@@ -91,7 +91,7 @@ def test_bad_arrays_are_named_and_nothing_is_written(tmp_path, draw, change, mes
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"titles": ["a"]}, "titles: got 1, legal is a list of one per pose: 4"), ({"max_rows": 0}, "max_rows: got 0")],
+    [({"titles": ["a"]}, "titles: got 1, must be a list of one per pose: 4"), ({"max_rows": 0}, "max_rows: got 0")],
 )
 def test_bad_options_of_a_sheet_are_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):

@@ -208,9 +208,9 @@ def test_gaps_and_diverged_hypotheses_are_left_out():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frame": np.zeros(3, int)}, r"frame: got int64 of shape \[3\], legal are integers \[4\]"),
+        ({"frame": np.zeros(3, int)}, r"frame: got int64 of shape \[3\], must be integers \[4\]"),
         ({"person": np.zeros(4)}, "person: got float64"),
-        ({"root": np.zeros((4, 2))}, r"root: got shape \[4, 2\], legal is \[4, 3\]"),
+        ({"root": np.zeros((4, 2))}, r"root: got shape \[4, 2\], must be \[4, 3\]"),
         ({"unusual": np.zeros(4)}, "unusual: got float64"),
         ({"up": "x"}, "up: got 'x'"),
         ({"labels": "abcd"}, "labels: got"),
