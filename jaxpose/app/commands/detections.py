@@ -68,6 +68,14 @@ class Detections(NamedTuple):
         return Seen(self.xy, self.confidence, Camera(self.intrinsics), source.frame, source.person, source.fps)  # type: ignore[arg-type]  # numpy's
 
 
+class _File(NamedTuple):
+    """What a file holds: keypoints, and the heatmaps or mixtures whose peaks they are."""
+
+    kp: Keypoints
+    maps: Heatmaps | None = None
+    mixture: Mixture | None = None
+
+
 def read_detections(
     path: Path,
     target: Skeleton | Callable[[Skeleton], Skeleton],
@@ -81,49 +89,22 @@ def read_detections(
 ) -> Detections:
     """The detections of a file or folder, brought to the joint set `target`; what is not to be trusted is hidden.
 
-    target: may be a function of the file's joint set. skeleton_name: that set, where it is told; given.format may name
-    it too.
+    target: may be a function of the file's joint set. skeleton_name: that set; given.format may name it too.
     hide: number of detections -> [N, J] bool, joints to be hidden besides. fps: frames per second, where the file does
-    not say. Detections with too few visible joints, or
-    if `whole` not all of them, are left out; ValueError where none is left. video: link people whom the file does not
-    follow, as --track does.
+    not say. video: link people whom the file does not follow, as --track does. Detections with too few visible joints,
+    or if `whole` not all of them, are left out; ValueError where none is left.
     """
-    file_format = given.format
-    if file_format in SKELETONS:
-        if skeleton_name not in (None, file_format):
-            raise ValueError(f"--format {file_format} and --skeleton {skeleton_name} are two joint sets; needed one")
-        skeleton_name, file_format = file_format, None
-    skeleton = get_skeleton(skeleton_name) if skeleton_name else None
-    maps, mixture, calibrated_camera = None, None, None
-    if holds_gmm(path):
-        kp, mixture = _of_mixtures(path, given)
-    elif kind_of(path, (Heatmaps, Keypoints)) is Heatmaps:
-        if file_format is not None or given.camera_name is not None:
-            raise ValueError(f"{path} holds heatmaps: --format FILE_FORMAT and --camera-name mean nothing to them")
-        maps = read_heatmaps(path, skeleton=skeleton, image_size=given.image_size, missing="hide")
-        kp = peaks(maps)
-    else:
-        source = source_of(path)  # with --calibration, --camera-name is of its cameras, and of the file's if it has any
-        of_file = given.calibration is None or (source.suffix == ".npz" and "camera" in source.arrays)
-        camera_name = given.camera_name if of_file else None
-        kp = read_keypoints(source, skeleton=skeleton, format=file_format, camera=camera_name)
-    if given.calibration is not None:
-        refuse(given, "needed none beside --calibration", "camera", "fov")
-        file, unit, size = given.calibration, given.calibration_unit, given.image_size or kp.image_size
-        calibrated_camera, name = calibrated.one_camera(file, unit, given.camera_name, path)
-        kp = calibrated.straightened(kp._replace(image_size=size), calibrated_camera, str(path))
-    kp = kp._replace(fps=kp.fps or fps)
+    file = _read(path, given, skeleton_name)
+    file, lens, words = _calibrated(path, file, given)
+    kp = file.kp._replace(fps=file.kp.fps or fps)
     linked = given.track or (video and path.suffix.lower() not in (".npz", ".npy") and _by_place(kp))
-    if linked:
-        kp = link(kp, threshold=given.min_confidence)
+    kp = link(kp, threshold=given.min_confidence) if linked else kp
     target = target(kp.skeleton) if callable(target) else target
-    confidence = np.where(kp.confidence >= given.min_confidence, kp.confidence, 0)
-    if mixture is not None and target.name != kp.skeleton.name:
+    if file.mixture is not None and target.name != kp.skeleton.name:
         raise ValueError(f"{path}: mixtures of {kp.skeleton.name}; needed a model of these joints, got {target.name}")
-    sets = {"source": kp.skeleton, "target": target}
-    xy, confidence = jax.device_get(_convert(kp.xy, rescaled(confidence), **sets))
-    if hide is not None:
-        confidence = np.where(hide(len(xy)), 0, confidence)
+    sure = rescaled(np.where(kp.confidence >= given.min_confidence, kp.confidence, 0))
+    xy, confidence = jax.device_get(_convert(kp.xy, sure, source=kp.skeleton, target=target))
+    confidence = confidence if hide is None else np.where(hide(len(xy)), 0, confidence)
     least = len(target.joints) if whole else MIN_VISIBLE
     rows = (confidence > 0).sum(-1) >= least
     if not rows.any():
@@ -133,18 +114,47 @@ def read_detections(
             f"{given.min_confidence} or more{', not hidden' if hide else ''}; the best has {most}"
         )
     intrinsics, camera = settle_camera(kp, given.camera, given.fov, given.image_size)
-    if calibrated_camera is not None:
-        if maps is not None and np.any(calibrated_camera.distortion):
-            raise ValueError(f"{path}: heatmaps with a lens distortion; needed maps of undistorted images")
-        camera = f"camera {name} of {given.calibration}, lens distortion undone"
-    per_row = np.broadcast_to(intrinsics, (len(xy), 4))
+    maps = file.maps
     if maps is not None and not rows.all():
         maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
-    if mixture is not None:
-        mixture = jax.tree.map(lambda x: x[rows], mixture)
+    mixture = None if file.mixture is None else jax.tree.map(lambda x: x[rows], file.mixture)
+    seen = (xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows])
     size, counts = given.image_size or kp.image_size, (int((~rows).sum()), least)
-    found = (xy[rows], confidence[rows], per_row[rows], _select(kp, rows), camera, *counts, linked, maps, size)
-    return Detections(*found, calibrated_camera, mixture)
+    return Detections(*seen, _select(kp, rows), words or camera, *counts, linked, maps, size, lens, mixture)
+
+
+def _read(path: Path, given: KeypointFile, skeleton_name: str | None) -> _File:
+    """The keypoints of a file of keypoints, heatmaps or mixtures."""
+    file_format = given.format
+    if file_format in SKELETONS:
+        if skeleton_name not in (None, file_format):
+            raise ValueError(f"--format {file_format} and --skeleton {skeleton_name} are two joint sets; needed one")
+        skeleton_name, file_format = file_format, None
+    skeleton = get_skeleton(skeleton_name) if skeleton_name else None
+    if holds_gmm(path):
+        return _of_mixtures(path, given)
+    if kind_of(path, (Heatmaps, Keypoints)) is Heatmaps:
+        if file_format is not None or given.camera_name is not None:
+            raise ValueError(f"{path} holds heatmaps: --format FILE_FORMAT and --camera-name mean nothing to them")
+        maps = read_heatmaps(path, skeleton=skeleton, image_size=given.image_size, missing="hide")
+        return _File(peaks(maps), maps)
+    source = source_of(path)  # with --calibration, --camera-name is of its cameras, and of the file's if it has any
+    of_file = given.calibration is None or (source.suffix == ".npz" and "camera" in source.arrays)
+    camera_name = given.camera_name if of_file else None
+    return _File(read_keypoints(source, skeleton=skeleton, format=file_format, camera=camera_name))
+
+
+def _calibrated(path: Path, file: _File, given: KeypointFile) -> tuple[_File, Camera | None, str]:
+    """The keypoints without the lens of the camera of --calibration, that camera, and what is said of it."""
+    if given.calibration is None:
+        return file, None, ""
+    refuse(given, "needed none beside --calibration", "camera", "fov")
+    camera, name = calibrated.one_camera(given.calibration, given.calibration_unit, given.camera_name, path)
+    if file.maps is not None and np.any(camera.distortion):
+        raise ValueError(f"{path}: heatmaps with a lens distortion; needed maps of undistorted images")
+    kp = file.kp._replace(image_size=given.image_size or file.kp.image_size)
+    words = f"camera {name} of {given.calibration}, lens distortion undone"
+    return file._replace(kp=calibrated.straightened(kp, camera, str(path))), camera, words
 
 
 def describe(path: Path, data: Detections) -> Iterator[str]:
@@ -158,7 +168,7 @@ def describe(path: Path, data: Detections) -> Iterator[str]:
         yield f"linked over frames: {len(np.unique(data.source.person))} people"
 
 
-def _of_mixtures(path: Path, given: KeypointFile) -> tuple[Keypoints, Mixture]:
+def _of_mixtures(path: Path, given: KeypointFile) -> _File:
     """Keypoints of a file of `prepare gmm`, and its mixtures in pixels."""
     if given.calibration is not None or given.format is not None:
         raise ValueError(f"{path} holds mixtures: --format and --calibration mean nothing to them")
@@ -168,7 +178,8 @@ def _of_mixtures(path: Path, given: KeypointFile) -> tuple[Keypoints, Mixture]:
     xy, confidence = first_peak(mixture)
     num = len(xy)
     person = np.zeros(num, np.int64)
-    return Keypoints(xy, confidence, H36M_17, np.arange(num), person, ("",) * num, image_size=size), mixture
+    kp = Keypoints(xy, confidence, H36M_17, np.arange(num), person, ("",) * num, image_size=size)
+    return _File(kp, mixture=mixture)
 
 
 def _by_place(kp: Keypoints) -> bool:

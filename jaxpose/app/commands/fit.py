@@ -89,26 +89,7 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
         smooth = (_SMOOTH if options.smooth is None else options.smooth) * ((seen.fps or _RATE) / _RATE) ** 3
         settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
         groups = yield from _clips(seen)
-
-    def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
-        rows = block.rows
-        xy, confidence, noise = seen.xy[rows], seen.confidence[rows], seen.noise_px[rows]
-        given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": seen.up}
-        if as_clip:  # one item of many frames, cameras of the first
-            xy, confidence, noise = np.moveaxis(xy, 0, 1)[None], np.moveaxis(confidence, 0, 1)[None], noise.mean()[None]
-            rows = rows[:1]
-        else:
-            xy, confidence = xy[:, :, None], confidence[:, :, None]
-        given_points = (jnp.asarray(xy), jnp.asarray(confidence), seen.of(rows))
-        given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
-        found = fit_keypoints(key, body, *given_points, seen.points, fitting.prior, **given)
-        best, term = jax.tree.map(lambda x: x[0], found), observed(body, *given_points, seen.points, given["noise_px"])
-        covariance, of_root = (x.reshape(-1, *x.shape[2:]) for x in joint_spread(body, best, term, fitting.pose_std))
-        sure = {"covariance": covariance, "radius_90": gaussian_radius_90(covariance)}
-        sure["root_radius_90"] = gaussian_radius_90(of_root)
-        error = _error_px(body, found, *given_points, points=seen.points)
-        return {**bodies.as_rows(found), "error_px": error, **sure}
-
+    work = functools.partial(_fit_block, body, seen, fitting, settings, start, as_clip=as_clip)
     rows, spent = yield from blocks.gather(work, groups, num, seed=output.seed, what="fitted")
     error = rows["error_px"]
     per_frame = np.nanmean(error, 1)
@@ -130,6 +111,38 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     titles = labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
     more: dict[str, Any] = {"labels": titles, "source": f"fitted to {path.name}"}
     return bodies.fitted(fitting.model, spent, body, rows, seen.up, arrays, summary, **more)
+
+
+def _fit_block(
+    body: Body,
+    seen: Views,
+    fitting: bodies.Fitting,
+    settings: FitSettings,
+    start: BodyParameters | None,
+    key: Key,
+    block: Block,
+    _: bool,
+    *,
+    as_clip: bool,
+) -> dict[str, Array]:
+    """The rows of a block fitted, each for itself or all as one clip, and how sure the fit is of its joints."""
+    rows = block.rows
+    xy, confidence, noise = seen.xy[rows], seen.confidence[rows], seen.noise_px[rows]
+    given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": seen.up}
+    if as_clip:  # one item of many frames, cameras of the first
+        xy, confidence, noise = np.moveaxis(xy, 0, 1)[None], np.moveaxis(confidence, 0, 1)[None], noise.mean()[None]
+        rows = rows[:1]
+    else:
+        xy, confidence = xy[:, :, None], confidence[:, :, None]
+    given_points = (jnp.asarray(xy), jnp.asarray(confidence), seen.of(rows))
+    given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
+    fitted = fit_keypoints(key, body, *given_points, seen.points, fitting.prior, **given)
+    best, term = jax.tree.map(lambda x: x[0], fitted), observed(body, *given_points, seen.points, given["noise_px"])
+    covariance, of_root = (x.reshape(-1, *x.shape[2:]) for x in joint_spread(body, best, term, fitting.pose_std))
+    sure = {"covariance": covariance, "radius_90": gaussian_radius_90(covariance)}
+    sure["root_radius_90"] = gaussian_radius_90(of_root)
+    error = _error_px(body, fitted, *given_points, points=seen.points)
+    return {**bodies.as_rows(fitted), "error_px": error, **sure}
 
 
 def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:

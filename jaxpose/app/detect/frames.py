@@ -54,9 +54,7 @@ def check(clip: Clip) -> None:
             "so that a run can be repeated and gone on with: download it first, for example with yt-dlp or curl -O"
         )
     if clip.camera is None and not source.exists():
-        raise ValueError(
-            f"{source}: no such file or folder; needed a video, a folder of images or a camera's number"
-        )
+        raise ValueError(f"{source}: no such file or folder; needed a video, a folder of images or a camera's number")
     if clip.camera is None and not source.is_dir():
         check_file(source)  # opening a pipe would wait for ever
     if source.is_file() and source.stat().st_size == 0:
