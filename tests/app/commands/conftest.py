@@ -1,5 +1,6 @@
 """A small random model in a file, poses of the bundled clip, and a call of the command: quick, and of any quality."""
 
+import cameras
 import pytest
 from small_models import clip_poses, write_joint_model, write_prior
 
@@ -10,6 +11,11 @@ from jaxpose.app import cli
 def poses():
     """[3, 17, 3] float32 metres, camera axes, 4 m away."""
     return clip_poses()
+
+
+@pytest.fixture(scope="session")
+def two_cameras(poses):
+    return cameras.two_cameras(poses[:2])
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from cameras import OURS, THEIRS
 
 import jaxpose
 from jaxpose.app.commands import fuse
@@ -12,12 +13,8 @@ from jaxpose.app.commands.option_groups import Output
 from jaxpose.app.commands.options import Fuse
 from jaxpose.app.commands.parser import make_parser
 from jaxpose.base import Camera
-from jaxpose.geometry.skeleton import COCO_17, H36M_17
+from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.model import load
-
-SHARED = [joint for joint in COCO_17.joints if joint in H36M_17.joints and joint != "nose"]
-OURS = [H36M_17.joints.index(joint) for joint in SHARED]
-THEIRS = [COCO_17.joints.index(joint) for joint in SHARED]
 
 
 @pytest.fixture
@@ -31,19 +28,12 @@ def fused(model_file):
 
 
 @pytest.fixture(scope="module")
-def seen(poses):
-    """Keypoints of two cameras, 4 m away and at a right angle, and the poses [2, 17, 3], in a world with z up."""
-    z_up = (poses[:2] - poses[:2].mean(1, keepdims=True)) @ np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-    world = z_up + np.array([5.0, -3.0, 0.9])
-    R = np.array([[[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, -1.0, 0], [0, 0, -1], [1, 0, 0]]])
-    t = np.array([0, 0, 4.0]) - R @ [5.0, -3.0, 0.9]
-    K = np.tile(np.array([[900.0, 0, 500], [0, 900, 600], [0, 0, 1]]), (2, 1, 1))
-    x = np.einsum("cij,fkj->fcki", R, world) + t[:, None]
-    keypoints = np.full((2, 2, 17, 3), np.nan)
-    keypoints[:, :, THEIRS, :2] = (900 * x[..., :2] / x[..., 2:] + [500, 600])[:, :, OURS]
-    keypoints[..., 2] = 1
+def seen(two_cameras):
+    """The two cameras; one does not see a joint in the first frame."""
+    arrays, world = two_cameras
+    keypoints = arrays["keypoints"].copy()
     keypoints[0, 0, THEIRS[7]] = np.nan
-    return {"keypoints": keypoints, "K": K, "R": R, "t": t, "joints": np.array(COCO_17.joints)}, world
+    return arrays | {"keypoints": keypoints}, world
 
 
 def test_two_cameras_give_back_the_pose_from_one_file_or_two(seen, fused, tmp_path, model_file):

@@ -16,9 +16,6 @@ from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics
 
 CLIP = ASSETS / "demo_clip.npz"
-SHARED = [joint for joint in COCO_17.joints if joint in H36M_17.joints and joint != "nose"]
-OURS = [H36M_17.joints.index(joint) for joint in SHARED]
-THEIRS = [COCO_17.joints.index(joint) for joint in SHARED]
 TABLE = """[{name}]
 name = "{name}"
 size = [ 1000.0, 1200.0]
@@ -141,19 +138,6 @@ def test_a_model_is_told_gravity(tmp_path, capsys):
     assert min(np.abs(found[a] - found[b]).max() for a, b in ((0, 1), (0, 2), (1, 2))) > 1e-4
 
 
-@pytest.fixture(scope="module")
-def two_cameras(poses):
-    """Keypoints [2 frames, 2 cameras, 17, 3] of poses in a world with z up, and the cameras' R and t."""
-    z_up = (poses[:2] - poses[:2].mean(1, keepdims=True)) @ np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-    R = np.array([[[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, -1.0, 0], [0, 0, -1], [1, 0, 0]]])
-    t = np.array([0, 0, 4.0]) - R @ [5.0, -3.0, 0.9]
-    x = np.einsum("cij,fkj->fcki", R, z_up + np.array([5.0, -3.0, 0.9])) + t[:, None]
-    keypoints = np.full((2, 2, 17, 3), np.nan)
-    keypoints[:, :, THEIRS, :2] = (900 * x[..., :2] / x[..., 2:] + [500, 600])[:, :, OURS]
-    keypoints[..., 2] = 1
-    return keypoints, R, t
-
-
 def files_of(folder, keypoints, names):
     for c, name in enumerate(names):
         own = {"keypoints": np.nan_to_num(keypoints[:, c]), "joints": np.array(COCO_17.joints), "frame": [7, 9]}
@@ -164,10 +148,9 @@ def files_of(folder, keypoints, names):
 
 @pytest.mark.slow
 def test_fuse_takes_a_file_of_each_camera_by_name_or_order(two_cameras, run, tmp_path, capsys):
-    keypoints, R, t = two_cameras
-    K = np.tile(np.array([[900.0, 0, 500], [0, 900, 600], [0, 0, 1]]), (2, 1, 1))
-    arrays = {"keypoints": keypoints, "K": K, "R": R, "t": t, "joints": np.array(COCO_17.joints), "frame": [7, 9]}
-    np.savez(tmp_path / "whole.npz", **arrays)
+    arrays, _ = two_cameras
+    keypoints, R, t = (arrays[name] for name in ("keypoints", "R", "t"))
+    np.savez(tmp_path / "whole.npz", **arrays, frame=[7, 9])
     flags = ("--noise-px", 1, "--steps", 4, "--out", tmp_path / "o")
     run("fuse", tmp_path / "whole.npz", *flags)
     expected, _ = result(tmp_path / "o", "whole_fused")
@@ -194,7 +177,7 @@ def _placed(found):
 
 
 def test_files_that_do_not_fit_the_cameras_are_refused(two_cameras, refused, refused_prior, tmp_path):
-    keypoints, R, t = two_cameras
+    keypoints, R, t = (two_cameras[0][name] for name in ("keypoints", "R", "t"))
     calibration = toml(tmp_path / "calib.toml", R, t)
     one, two = files_of(tmp_path, keypoints, ("one", "two"))
     np.savez(tmp_path / "pair.npz", keypoints=np.tile([5.0, 9, 1], (2, 17, 1)), joints=COCO_17.joints, frame=[7, 7])
@@ -221,10 +204,9 @@ def test_fit_takes_a_file_of_each_camera(two_cameras, tmp_path):
     from jaxpose.app.commands.option_groups import FitOutput, KeypointFile
     from jaxpose.app.commands.options import Fit
 
-    keypoints, R, t = two_cameras
-    K = np.tile(np.array([[900.0, 0, 500], [0, 900, 600], [0, 0, 1]]), (2, 1, 1))
-    arrays = {"keypoints": keypoints, "K": K, "R": R, "t": t, "joints": np.array(COCO_17.joints), "frame": [7, 9]}
-    np.savez(tmp_path / "whole.npz", **arrays)
+    arrays, _ = two_cameras
+    keypoints, R, t = (arrays[name] for name in ("keypoints", "R", "t"))
+    np.savez(tmp_path / "whole.npz", **arrays, frame=[7, 9])
     files = files_of(tmp_path, keypoints, ("camB_walk", "camA_walk"))
     body, given = (
         models.load_body(None),
