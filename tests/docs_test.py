@@ -108,17 +108,11 @@ def config_of(arguments: list[str]) -> str:
 
 def check_evaluator(arguments: list[str]) -> None:
     """The first argument names an evaluator, and its options take the others."""
-    import typing
-
     from experiments import options
     from experiments.evaluate import __main__ as program
 
-    if not arguments or arguments[0] == "WHAT":
-        return
-    module = importlib.import_module(f"experiments.evaluate.{program.FILES[arguments[0]]}")
-    kind = typing.get_type_hints(getattr(module, arguments[0]))["options"]
-    if "--help" not in arguments:
-        options.parse(kind, arguments[1:])
+    if arguments and arguments[0] not in ("WHAT", "all") and "--help" not in arguments:
+        options.parse(program.options_of(arguments[0]), arguments[1:])
 
 
 def test_targets_of_make_exist():

@@ -22,7 +22,7 @@ from experiments.benchmark import ratios
 from experiments.benchmark.against import equal_calls, equal_quality
 from experiments.benchmark.fits import fitting
 from experiments.benchmark.interactive import fresh, interactive, memory
-from experiments.benchmark.networks import graph, group_norm
+from experiments.benchmark.networks import group_norm
 from experiments.benchmark.sampling import lifting, recipe, sampling
 from experiments.benchmark.tasks import likelihood, skinning, stream, tasks
 from experiments.benchmark.timing import Row, Setup, Sizes, num_cores
@@ -47,14 +47,13 @@ CASES: dict[str, Callable[[Setup], Iterable[Row]]] = {
         skinning,
         group_norm,
         scaling,
-        graph,
         stream,
         fitting,
         equal_calls,
         equal_quality,
     )
 }
-OPT_IN = ("scaling", "graph", "stream", "fitting")  # run by name or by --case=all
+OPT_IN = ("scaling", "stream", "fitting")  # run by name or by --case=all
 AGAINST = ("equal_calls", "equal_quality")  # run where --against is given, and then these alone unless others are named
 RATIOS = Path(__file__).with_name("ratios.json")
 

@@ -134,16 +134,6 @@ def _seconds(run: Run) -> float:
     return time.perf_counter() - started
 
 
-def cpu_seconds(run: Run, repeats: int) -> float:
-    """Median processor time of `run`, of all threads."""
-    times = []
-    for _ in range(repeats):
-        started = time.process_time()
-        jax.block_until_ready(run())
-        times.append(time.process_time() - started)
-    return float(np.median(times))
-
-
 def measured(
     setup: Setup, program: Program, *, width: int, operations: float = 0, traffic: float = 0, dtype: str = "float32"
 ) -> dict[str, float]:

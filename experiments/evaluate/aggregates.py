@@ -73,8 +73,6 @@ class Case(NamedTuple):
 def aggregates(model: released.Model, options: Options) -> Iterator[Item]:
     """A table for each case and number of hypotheses; the hypotheses of fewer are the first of more."""
     cases = {"frames": frames, "walker": walker}[options.dataset](options)
-    if unknown := set(options.row) - set(cases):
-        raise ValueError(f"--row: got {sorted(unknown)}, legal are {list(cases)}")
     for name, case in cases.items():
         if options.wants(name):
             yield from of_case(model, options, name, case)

@@ -19,6 +19,7 @@ from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench
+from jaxpose.examples.detectors import CROP, OUTLIER_STD_PX
 from jaxpose.geometry.body import Body, full_rotations, skeleton_body
 from jaxpose.geometry.camera import intrinsics_from_fov
 from jaxpose.geometry.joint_sets import convert_joints
@@ -201,6 +202,33 @@ def walker_view(walker: Walker, camera: str) -> WalkerView:
     ours = np.array([H36M_17.joints.index(j) for j in shared])
     assert kp.intrinsics is not None, "the walker's file has its cameras"
     return WalkerView(keypoints, confidence, kp.intrinsics, kp.frame, truth, ours)
+
+
+def triangulate(plane: np.ndarray, weight: np.ndarray, R: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Points [F, J, 3] m in the world by weighted linear least squares, NaN where fewer than two cameras have a weight.
+
+    Each detection (a, b) [F, C, J, 2] on the plane z = 1 asks (R_x - a R_z) X = a t_z - t_x, and so for y.
+    weight: [F, C, J]. R: [C, 3, 3], t: [C, 3] of world to camera.
+    """
+    rows = R[:, None, :2] - plane[..., None] * R[:, None, 2:]  # [F, C, J, 2, 3]
+    asked = plane * t[:, None, 2:] - t[:, None, :2]
+    A = np.einsum("fcj,fcjei,fcjek->fjik", weight, rows, rows)
+    b = np.einsum("fcj,fcjei,fcje->fji", weight, rows, asked)
+    enough = ((weight > 0).sum(1) >= 2)[..., None]
+    points = np.linalg.solve(np.where(enough[..., None], A, np.eye(3)), b[..., None])[..., 0]
+    return np.where(enough, points, np.nan)
+
+
+def detector_errors(rng: np.random.Generator, table: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
+    """Errors like noise [..., J, 2] in pixels of the person's crop, by a table of `examples.detectors`."""
+    error = scale * (table[:, :2] + table[:, 2:4] * noise)
+    outlier = rng.random(noise.shape[:-1]) > table[:, 4]
+    return np.where(outlier[..., None], OUTLIER_STD_PX * rng.normal(size=noise.shape), error)
+
+
+def crop_pixel(uv: np.ndarray) -> np.ndarray:
+    """Image pixels [..., 1, 1] of a pixel of the crop of keypoints [..., J, 2]."""
+    return CROP * (uv.max(-2) - uv.min(-2)).max(-1)[..., None, None] / 256
 
 
 def blocks(num: int, size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.evaluate import bench, harness
-from experiments.evaluate.harness import Item, Row, Table
+from experiments.evaluate.harness import Item, Row, Table, compared
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.app.commands.clips import keypoints_of
@@ -37,7 +37,6 @@ from jaxpose.app.detect.clip import files_of
 from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation import aggregate, metrics
-from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.calibration import ece
 from jaxpose.files import write_json
 from jaxpose.geometry.camera import intrinsics_from_fov, normalise, project
@@ -99,7 +98,7 @@ def blazepose(model: released.Model, options: Options) -> Iterator[Item]:
     for name, errors in whole.items():
         mine = np.concatenate(errors)
         row = {"pa_mm": float(mine.mean())}
-        yield Row(f"all, {name}", row if name == "landmarks" else row | difference(mine, base, stretches, options.seed))
+        yield Row(f"all, {name}", row if name == "landmarks" else row | compared(options.seed, mine, base, stretches))
     if options.table:
         write_json(Path(options.table), errors_table(views, options.detector))
         yield {"table": options.table}
@@ -141,8 +140,7 @@ def view_of(number: int, options: Options) -> Seen:
 def triangulated(film: bench.Walker, cameras: list[int]) -> np.ndarray:
     """The limb joints [F, 12, 3] m in the world that some cameras' detections meet at, NaN where fewer than two see.
 
-    Linear least squares by weight: each detection (a, b) on the plane z = 1 asks (R_x - a R_z) X = a t_z - t_x, and
-    so for y; one step more weighs a camera by its residual (Geman-McClure, 10 px).
+    Least squares by weight; one step more weighs a camera by its residual (Geman-McClure, 10 px).
     """
     limbs = [COCO_17.joints.index(joint) for joint in LIMBS]
     kp = film.keypoints[:, cameras][:, :, limbs]
@@ -150,18 +148,14 @@ def triangulated(film: bench.Walker, cameras: list[int]) -> np.ndarray:
     seen = np.isfinite(kp).all(-1) & (np.nan_to_num(kp[..., 2]) >= _LEAST_SURE)
     plane = np.asarray(normalise(intrinsics, jnp.asarray(np.nan_to_num(kp[..., :2]), jnp.float32), distortion))
     R, t = film.R_cam_world[cameras], film.t_cam[cameras]
-    rows = R[None, :, None, :2] - plane[..., None] * R[None, :, None, 2:]  # [F, C, J, 2, 3]
-    asked = plane * t[None, :, None, 2:] - t[None, :, None, :2]
-    weight = np.where(seen, np.nan_to_num(kp[..., 2]), 0.0)
+    sure = weight = np.where(seen, np.nan_to_num(kp[..., 2]), 0.0)
     for _ in range(2):
-        A = np.einsum("fcj,fcjei,fcjek->fjik", weight, rows, rows) + 1e-9 * np.eye(3)
-        b = np.einsum("fcj,fcjei,fcje->fji", weight, rows, asked)
-        world = np.linalg.solve(A, b[..., None])[..., 0]
-        residual = np.linalg.norm(np.einsum("fcjei,fji->fcje", rows, world) - asked, axis=-1)
-        depth = np.einsum("ci,fji->fcj", R[:, 2], world) + t[None, :, None, 2]
-        away_px = residual / np.maximum(depth, 0.1) * film.intrinsics[cameras][None, :, None, 0]
-        weight = np.where(seen, np.nan_to_num(kp[..., 2]) / (1 + (away_px / 10) ** 2) ** 2, 0.0)
-    return np.where((seen.sum(1) >= 2)[..., None], world, np.nan)
+        world = bench.triangulate(plane, weight, R, t)
+        x_cam = np.einsum("cik,fjk->fcji", R, world) + t[None, :, None]
+        away = np.linalg.norm(x_cam[..., :2] - plane * x_cam[..., 2:], axis=-1)
+        away_px = away / np.maximum(x_cam[..., 2], 0.1) * film.intrinsics[cameras][None, :, None, 0]
+        weight = np.where(seen.sum(1, keepdims=True) >= 2, sure / (1 + (away_px / 10) ** 2) ** 2, 0.0)
+    return world
 
 
 def rows_of(model: released.Model, view: Seen, options: Options) -> Iterator[tuple[str, dict[str, Any], np.ndarray]]:
@@ -182,7 +176,7 @@ def rows_of(model: released.Model, view: Seen, options: Options) -> Iterator[tup
         for how, pose in poses.items():
             errors = aligned_mm(pose, truth, known)
             row: dict[str, Any] = {"pa_mm": float(errors.mean()), "mpjpe_mm": rooted_mm(pose, truth, known)}
-            row |= difference(errors, base, stretches, options.seed)
+            row |= compared(options.seed, errors, base, stretches)
             if how == "mean":
                 each = np.stack([aligned_mm(sample, truth, known) for sample in samples])
                 row |= {"best_mm": float(each.min(0).mean())} | calibration(samples, pose, radius, truth, known)
@@ -224,15 +218,6 @@ def from_hips(poses: np.ndarray) -> np.ndarray:
     """Joints [..., 12, 3] about the middle of the hips."""
     hips = [LIMBS.index(side) for side in ("left_hip", "right_hip")]
     return poses - poses[..., hips, :].mean(-2, keepdims=True)
-
-
-def difference(errors: np.ndarray, base: np.ndarray, stretches: np.ndarray, seed: int) -> dict[str, Any]:
-    """Of our errors and the landmarks', mm, with its interval."""
-    found = paired_bootstrap(seed, errors, base, groups=stretches)
-    return {
-        "difference": [found.mean, found.low, found.high],
-        "ratio": [found.ratio, found.ratio_low, found.ratio_high],
-    }
 
 
 def calibration(

@@ -26,13 +26,12 @@ import numpy as np
 
 from experiments.evaluate import bench, harness
 from experiments.evaluate.bench import generic_body, load_motions, load_poses
-from experiments.evaluate.harness import Item, Row, Table, timed
+from experiments.evaluate.harness import Item, Row, Table, compared, timed
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.datasets.mocap import data_root, load_rotations
 from jaxpose.evaluation import metrics
-from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.examples import detectors
 from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, posed_body
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed
@@ -108,7 +107,7 @@ def motion(model: released.Model, priors: dict[str, PriorFn], options: Options) 
                 )
                 found, seconds = timed(run, model, skeleton, joints + noise * unit, start)
                 errors[name] = 1000 * np.asarray(jnp.linalg.norm(found - joints, axis=-1).mean((1, 2)))
-                row = {"error_mm": float(errors[name].mean())}
+                row: dict[str, Any] = {"error_mm": float(errors[name].mean())}
                 row["acceleration_mm"] = 1000 * float(metrics.acceleration_error(found, joints).mean())
                 row |= _against_none(options.seed, errors, name, clips.name) | {"seconds": seconds}
                 yield Row(f"motion {1000 * noise:.0f} mm, smooth {smooth:.0f}, {name}", {"task": "motion", **row})
@@ -179,7 +178,10 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
         (found, radius, root_radius), seconds = timed(run, model, mesh, uv, confidence, cameras)
         errors[name] = 1000 * np.asarray(metrics.p_mpjpe(found, truth))
         rooted = metrics.mpjpe(metrics.align_root(found), metrics.align_root(truth))
-        row = {"pa_mpjpe_mm": float(errors[name].mean()), "pa_median_mm": float(np.median(errors[name]))}
+        row: dict[str, Any] = {
+            "pa_mpjpe_mm": float(errors[name].mean()),
+            "pa_median_mm": float(np.median(errors[name])),
+        }
         row["mpjpe_mm"] = 1000 * float(rooted.mean())
         for prefix, away, sure in (
             ("", metrics.joint_errors(metrics.align_root(found), metrics.align_root(truth))[:, 1:], radius[:, 1:]),
@@ -195,12 +197,9 @@ def as_detected(rng: np.random.Generator, exact: np.ndarray) -> tuple[Array, Arr
     """OpenPose's points [N, 1, 1, 25, 2] px with the errors of the training's detector, and people's extents [N]."""
     joints = [name if name in H36M_17.joints else "thorax" for name in POINT_SETS["openpose25"]]
     table = detectors.DETECTOR[[H36M_17.joints.index(name) for name in joints]]
-    error = table[:, :2] + table[:, 2:4] * rng.normal(size=exact.shape)
-    outlier = rng.random(exact.shape[:-1]) > table[:, 4]
-    error = np.where(outlier[..., None], detectors.OUTLIER_STD_PX * rng.normal(size=exact.shape), error)
+    error = bench.detector_errors(rng, table, rng.normal(size=exact.shape))
     extent = (exact.max(-2) - exact.min(-2)).max(-1)[:, 0, 0]
-    pixel = detectors.CROP * extent / 256
-    return jnp.asarray(exact + pixel[:, None, None, None, None] * error, jnp.float32), jnp.asarray(extent, jnp.float32)
+    return jnp.asarray(exact + bench.crop_pixel(exact) * error, jnp.float32), jnp.asarray(extent, jnp.float32)
 
 
 def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) -> Iterator[Item]:
@@ -245,8 +244,7 @@ def by_method(settings: _Settings, method: str) -> _Settings:
     return settings if method == "default" else settings._replace(method=METHODS[method])
 
 
-def _against_none(seed: int, errors: dict[str, np.ndarray], name: str, groups: np.ndarray) -> dict[str, float]:
+def _against_none(seed: int, errors: dict[str, np.ndarray], name: str, groups: np.ndarray) -> dict[str, list[float]]:
     if name == "none" or "none" not in errors:
         return {}
-    found = paired_bootstrap(seed, errors[name], errors["none"], groups=groups)
-    return {"ratio": found.ratio, "ratio_low": found.ratio_low, "ratio_high": found.ratio_high}
+    return {"ratio": compared(seed, errors[name], errors["none"], groups)["ratio"]}

@@ -28,7 +28,6 @@ from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate, calibration, metrics
-from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.protocols import load_video_bench
 from jaxpose.examples.heatmaps import HeatmapRates, Heatmaps, draw_heatmaps
 from jaxpose.geometry.camera import project
@@ -36,7 +35,7 @@ from jaxpose.io.arrays import load_arrays
 from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import decode_pose, encode_keypoints
 from jaxpose.tasks.diffpose import START, draw_poses, encode_rows, initial_distribution
-from jaxpose.tasks.samplers import Sampler, sampler_of
+from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.stream import Stream, start_stream, step_stream
 
 
@@ -88,7 +87,7 @@ class Setting(NamedTuple):
     whole_pose: bool = False
     depth: str = "encoder"
     features: bool = True
-    sampler: str | Sampler = "posterior"
+    sampler: str = "posterior"
     aggregate: str = "mean"
     live: bool = False
     heatmaps: bool = False
@@ -229,7 +228,7 @@ def draw(model: released.Model, clips: Clips, setting: Setting, options: Options
             model,
             cond,
             num_hypotheses=num,
-            sampler=sampler if isinstance(sampler := setting.sampler, Sampler) else sampler_of(sampler, setting.steps),
+            sampler=sampler_of(setting.sampler, setting.steps),
             features=setting.features,
             start=lambda encoded: initial_distribution(start_key, model, encoded, **mixture),  # type: ignore[arg-type]  # of many types
         )
@@ -256,11 +255,10 @@ def figures(samples: Array, clips: Clips, base: np.ndarray, seed: int, how: str 
     pose = getattr(aggregate, how)(samples)
     error = joint_errors(pose, clips)
     flat, flat_truth = samples.reshape(num, -1, *joints), truth.reshape(-1, *joints)
-    change = paired_bootstrap(seed, error, base, groups=clips.group)
     row: dict[str, Any] = {
         "mean_mm": float(error.mean()),
         "p_mpjpe_mm": 1000 * float(metrics.p_mpjpe(pose.reshape(-1, *joints), flat_truth).mean()),
-        "ratio": [change.ratio, change.ratio_low, change.ratio_high],
+        "ratio": harness.compared(seed, error, base, clips.group)["ratio"],
     }
     if num > 1:
         each = metrics.mpjpe(flat, flat_truth)

@@ -26,11 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.evaluate import bench
-from experiments.evaluate.harness import Column, Item, Row, Table
+from experiments.evaluate.harness import Column, Item, Row, Table, compared
 from jaxpose import model as released
 from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root, load_mocap
-from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.evaluation.calibration import ece
 from jaxpose.evaluation.metrics import p_mpjpe
 from jaxpose.examples import detectors
@@ -229,8 +228,7 @@ def averaged(found: list[dict[str, Any]]) -> dict[str, Any]:
             continue
         share, block = (np.concatenate([f[name][i] for f in found]) for i in (0, 1))
         if len(np.unique(block)) > 1:
-            of_one = paired_bootstrap(0, share, np.ones_like(share), groups=block)
-            row[name.replace("within", "90")] = [of_one.ratio, of_one.ratio_low, of_one.ratio_high]
+            row[name.replace("within", "90")] = compared(0, share, np.ones_like(share), block)["ratio"]
     return row
 
 
@@ -281,15 +279,11 @@ def ring(seed: int, errors: Errors) -> Scene:
     seen = np.einsum("cij,fkj->fcki", R, marked) + t[:, None]
     uv = _FOCAL * seen[..., :2] / seen[..., 2:] + _MIDDLE
     uv += (errors.camera * rng.normal(size=(4, 1, 2))) * _FOCAL / distance[:, None, None]
-    crop_px = detectors.CROP * (uv.max(2) - uv.min(2)).max(-1)[..., None, None] / 256
-    table = errors.table
-    error = table[:, :2] + table[:, 2:4] * rng.normal(size=uv.shape)
-    outlier = rng.random(uv.shape[:3]) > table[:, 4]
-    error = np.where(outlier[..., None], detectors.OUTLIER_STD_PX * rng.normal(size=uv.shape), error)
+    error = bench.detector_errors(rng, errors.table, rng.normal(size=uv.shape))
     confidence = np.asarray(detectors.draw_confidence(jax.random.key(seed), jnp.asarray(error)))
     intrinsics = np.tile([_FOCAL, _FOCAL, _MIDDLE, _MIDDLE], (4, 1))
     camera = Camera(*(jnp.asarray(v, jnp.float32) for v in (intrinsics, np.zeros((4, 5)), R, t)))  # type: ignore[arg-type]  # four fields
-    return Scene(uv + error * crop_px, confidence, camera, x[:, _OURS], "y", np.arange(_POSES_OF_RING))
+    return Scene(uv + error * bench.crop_pixel(uv), confidence, camera, x[:, _OURS], "y", np.arange(_POSES_OF_RING))
 
 
 def triangulate(scene: Scene, subset: tuple[int, ...]) -> np.ndarray:
@@ -299,11 +293,4 @@ def triangulate(scene: Scene, subset: tuple[int, ...]) -> np.ndarray:
         np.asarray(x, np.float64)[c] for x in (scene.camera.intrinsics, scene.camera.R_cam_world, scene.camera.t_cam)
     )
     plane = (scene.xy[:, c] - intrinsics[:, None, 2:]) / intrinsics[:, None, :2]
-    rows = R[:, None, :2] - plane[..., None] * R[:, None, 2:]  # [F, C, J, 2, 3]
-    rest = plane * t[:, None, 2:] - t[:, None, :2]
-    w = scene.confidence[:, c, :, None]
-    A = np.einsum("fcje,fcjei,fcjek->fjik", w * w, rows, rows)
-    b = np.einsum("fcje,fcjei,fcje->fji", w * w, rows, rest)
-    enough = (w[..., 0] > 0).sum(1) >= 2
-    points = np.linalg.solve(np.where(enough[..., None, None], A, np.eye(3)), b[..., None])[..., 0]
-    return np.where(enough[..., None], points, np.nan)[:, _OURS]
+    return bench.triangulate(plane, scene.confidence[:, c] ** 2, R, t)[:, _OURS]

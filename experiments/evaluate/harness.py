@@ -6,24 +6,28 @@ An evaluator is a generator evaluate(model, options) of three kinds of items:
     Row      a line of it: a name and its figures
     dict     what else the JSON file shall hold
 
-The file is <out>/<what>[_<task or dataset>][_<model>][_bfloat16].json with the command, options, seed, commit ("-dirty"
-where files differ from it), device and version of JAX, and of every row its privileges and what was tuned on its data.
+The file is <out>/<what>[_<task or dataset>][_<model>][_bfloat16].json with the command, options, seed, version, commit
+("-dirty" where files differ from it), device and version of JAX, and of every row its privileges and what was tuned on
+its data. --row=NAME is a row's name, or what an evaluator asks `Options.wants` for.
 """
 
 import dataclasses
 import math
-import sys
+import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from experiments import launch
 from experiments.evaluate.bench import bench_path
 from experiments.options import option
 from jaxpose import model as released
+from jaxpose.evaluation.bootstrap import paired_bootstrap
 from jaxpose.files import write_json
 from jaxpose.training import processes
 from jaxpose.training.checkpoint import git_commit
@@ -50,7 +54,11 @@ class Options:
 
     def wants(self, row: str) -> bool:
         """Whether --row asks for a row of this name, and it is this process' (launch.py)."""
+        _asked.append(row)
         return (not self.row or row in self.row) and launch.owner(row) == jax.process_index()
+
+
+_asked: list[str] = []  # names that the running evaluator has asked `wants` for
 
 
 class Table(NamedTuple):
@@ -77,8 +85,15 @@ class Row(NamedTuple):
 Item = Table | Row | dict[str, Any]
 
 
-def report(what: str, items: Iterable[Item], options: Options, model: released.Model | None) -> Path:
-    """Print what an evaluator yields as it comes, and write it to the file told above, whose path is given back."""
+def report(
+    what: str, items: Iterable[Item], options: Options, model: released.Model | None, argv: Sequence[str] = ()
+) -> Path:
+    """Print what an evaluator yields as it comes, and write it to the file described above, whose path is returned.
+
+    argv: the command line. ValueError for a name of --row that no row has.
+    """
+    _asked.clear()
+    names: list[str] = []
     more: dict[str, Any] = {}
     own: list[tuple[int, int, Row]] = []  # each with the number of its table, and its place there
     tables = [Table("", "", "")]
@@ -87,10 +102,16 @@ def report(what: str, items: Iterable[Item], options: Options, model: released.M
             tables.append(item)
             print(heading(item), flush=True)
         elif isinstance(item, Row):
+            names.append(item.name.partition(" [")[0])
+            if options.row and not _asked and names[-1] not in options.row:
+                continue
             print(line(item, tables[-1].columns), flush=True)
             own.append((len(tables) - 1, launch.place(item.name, len(own)), item))
         else:
             more |= item
+    names = list(dict.fromkeys(_asked or names))
+    if unknown := sorted(set(options.row) - set(names)):
+        raise ValueError(f"--row: got {unknown}, must be one of {names}")
     rows = []
     for number, row in _of_all_processes(own):
         table = tables[number]
@@ -100,7 +121,8 @@ def report(what: str, items: Iterable[Item], options: Options, model: released.M
         rows.append({"name": row.name, **row.values, "privileges": told, "tuned": table.tuned})
     record = {
         "evaluator": what,
-        "command": " ".join(["python -m experiments.evaluate", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "experiments.evaluate", what, *argv]),
+        "version": metadata.version("jaxpose"),
         "model": None if model is None else released.describe(model),
         "options": dataclasses.asdict(options),
         "seed": options.seed,
@@ -114,7 +136,7 @@ def report(what: str, items: Iterable[Item], options: Options, model: released.M
     path = Path(options.out) / f"{'_'.join(filter(None, parts))}.json"
     if processes.is_first():
         write_json(path, _finite(record | more | {"rows": rows}))
-        print(f"wrote {path}")
+        print(f"{record['command']}, version {record['version']}, commit {record['commit']}\nwrote {path}")
     return path
 
 
@@ -150,6 +172,16 @@ def timed(run: Callable[..., Any], *args: Any) -> tuple[Any, float]:
     compiled = jax.jit(run).lower(*args).compile()
     started = time.perf_counter()
     return jax.block_until_ready(compiled(*args)), time.perf_counter() - started
+
+
+def compared(seed: int, errors: np.ndarray, base: np.ndarray, groups: np.ndarray | None) -> dict[str, list[float]]:
+    """Ratio and difference of errors [N] and the base's on the same poses, each with its 95 % interval.
+
+    groups: [N] what the paired bootstrap draws together.
+    """
+    change = paired_bootstrap(seed, errors, base, groups=groups)
+    ratio = [change.ratio, change.ratio_low, change.ratio_high]
+    return {"ratio": ratio, "difference": [change.mean, change.low, change.high]}
 
 
 def _cell(values: dict[str, Any], column: Column) -> str:

@@ -26,7 +26,7 @@ from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root, load_mocap
-from jaxpose.examples.detectors import CROP, DETECTOR, OUTLIER_STD_PX, draw_confidence
+from jaxpose.examples.detectors import DETECTOR, draw_confidence
 from jaxpose.geometry.camera import look_at, project
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.tasks.lift import lift
@@ -159,16 +159,13 @@ def _film(rng: np.random.Generator, name: str, joints: np.ndarray) -> Clip:
     R, t = (np.asarray(x) for x in look_at(jnp.asarray(eye), jnp.asarray(target), jnp.asarray(up)))
     x_cam = joints @ R.T + t
     xy = np.asarray(project(jnp.asarray(_INTRINSICS), jnp.asarray(x_cam)))
-    crop_px = 256 / (CROP * (xy.max(1) - xy.min(1)).max(-1))
     white, lasting = rng.normal(size=(2, *xy.shape))
     for f in range(1, len(xy)):
         lasting[f] = _LASTS * lasting[f - 1] + np.sqrt(1 - _LASTS**2) * lasting[f]
     noise = np.sqrt(_SHARE) * lasting + np.sqrt(1 - _SHARE) * white
-    error = rng.uniform(0.7, 1.3) * (DETECTOR[:, :2] + DETECTOR[:, 2:4] * noise)
-    inlier = rng.random(xy.shape[:2]) < DETECTOR[:, 4]
-    error = np.where(inlier[..., None], error, OUTLIER_STD_PX * rng.normal(size=error.shape)).astype(np.float32)
+    error = bench.detector_errors(rng, DETECTOR, noise, rng.uniform(0.7, 1.3)).astype(np.float32)
     confidence = draw_confidence(jax.random.key(int(rng.integers(2**31))), jnp.asarray(error))
-    seen = (xy + error / crop_px[:, None, None]).astype(np.float32), np.asarray(confidence), _INTRINSICS
+    seen = (xy + error * bench.crop_pixel(xy)).astype(np.float32), np.asarray(confidence), _INTRINSICS
     feet = joints[:, _FEET]
     stands = (_speed(feet, 30.0) < _SPEED) & (feet[..., 1] < _LOW)
     return Clip(name, *seen, 30.0, x_cam[:, 0], R[:, 1], height, stands, np.ones(len(xy), bool))

@@ -11,7 +11,7 @@ With A the skeleton's adjacency with self loops, its rows divided by their sums,
 
 The norm divides by the unbiased standard deviation plus 1e-6, which is not LayerNorm. A denoiser is this with the time
 features tau, GraFormer (Zhao et al., CVPR 2022) without. Joints are the first axis inside, [J, ..., C]: T_k x for all
-k, and all W_k, are then two plain products of large matrices (`python -m experiments.benchmark --case=graph`).
+k, and all W_k, are then two plain products of large matrices.
 """
 
 import flax.linen as nn

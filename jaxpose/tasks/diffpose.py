@@ -40,7 +40,7 @@ _MOST_BETWEEN = 0.3
 DEPTH_RANGE = (-4.0, 4.0)  # of the histograms, in units of state: +-1 m
 DEPTHS = ("encoder", "ensemble", "histogram", "standard")
 # Poses that a network sees at once on a CPU: the quickest of 32 to 1024 on 2 idle cores; working memory stays flat
-# (python -m experiments.benchmark --case=graph).
+# (measured at 0.8.0).
 ROWS_AT_ONCE = 512
 
 

@@ -50,7 +50,7 @@ def test_which_cases_run():
     both = ["equal_calls", "equal_quality"]
     assert command.chosen(options(against="random")) == both
     assert command.chosen(options(against="random", case=("equal_calls",))) == both[:1]
-    assert command.chosen(options(against="random", case=("graph",))) == ["graph", *both]
+    assert command.chosen(options(against="random", case=("stream",))) == ["stream", *both]
     assert not set(both) & set(command.chosen(options()))
     assert not set(both) & set(command.chosen(options(case=("all",))))
     assert "fitting" in command.chosen(options(case=("all",)))

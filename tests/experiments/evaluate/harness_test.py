@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 from command_line import called
 
+from experiments.evaluate import __main__ as program
 from experiments.evaluate import harness
 from experiments.evaluate.__main__ import FILES, main
 from experiments.evaluate.harness import Options, Row, Table, report, timed
@@ -47,6 +48,36 @@ def test_tables_are_printed_and_rows_written_with_what_they_were_told(tmp_path, 
     assert "cpu" in record["device"].lower()
 
 
+def test_only_the_rows_asked_for_and_unknown_ones_are_refused(tmp_path, capsys):
+    path = report("frames", items(), Options(out=str(tmp_path), row=("b",)), None)
+    assert [row["name"] for row in json.loads(path.read_text())["rows"]] == ["b"]
+    assert "a | 12.3" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"--row: got \['d'\], must be one of \['a', 'b', 'c'\]"):
+        report("frames", items(), Options(out=str(tmp_path / "none"), row=("a", "d")), None)
+    assert not (tmp_path / "none").exists()
+
+
+def test_unknown_rows_of_an_evaluator_leave_with_code_2(capsys, tmp_path):
+    code, text = called(capsys, main, "oracle", "--row=nosuch", f"--out={tmp_path}")
+    assert code == 2
+    assert "--row: got ['nosuch'], must be one of ['replacement', 'dps', " in text
+
+
+def test_all_runs_every_evaluator_that_needs_no_files_of_the_user(capsys, monkeypatch):
+    ran = []
+
+    def evaluate(what, argv, *, several):
+        ran.append((what, argv, several))
+        raise SystemExit(2 if what == "score" else 0)
+
+    monkeypatch.setattr(program, "evaluate", evaluate)
+    code, text = called(capsys, main, "all", "--stride=9")
+    assert code == 2
+    assert [what for what, *_ in ran] == [what for what in FILES if what not in ("h36m", "gfpose")]
+    assert ran[0][1:] == (["--stride=9"], False)
+    assert "== h36m: left out, needs --model, --data" in text
+
+
 def test_time_is_without_compilation():
     def run(x):
         time.sleep(0.5)  # while it is traced
@@ -68,7 +99,7 @@ def test_every_evaluator_has_a_file_with_its_function(capsys):
 def test_an_unknown_evaluator_is_named(capsys):
     code, text = called(capsys, main, "nosuch")
     assert code == 2
-    assert "got 'nosuch', legal are frames, walker" in text
+    assert "got 'nosuch', must be one of all, frames, walker" in text
 
 
 @pytest.mark.parametrize("what", ["frames", "oracle"])
