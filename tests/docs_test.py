@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,13 @@ def test_every_page_of_the_site_is_in_a_table_of_contents():
             listed |= {(path.parent / f"{entry}.md").relative_to(docs).as_posix() for entry in entries}
     pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
     assert pages - listed == {"index.md"}
+
+
+def test_the_package_declares_the_licences_of_what_it_ships():
+    """Every file of assets stands in the table of licences, and every licence of the table in pyproject.toml."""
+    table = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8").split("Text to carry")[0]
+    shipped = {path.name for path in (ROOT / "jaxpose" / "assets").iterdir() if path.suffix != ".md"}
+    assert {name for name in shipped if f"`{name}`" not in table} == set()
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
+    for words, spdx in (("CC BY-SA 3.0", "CC-BY-SA-3.0"), ("BSD-3-Clause", "BSD-3-Clause"), ("CC0 1.0", "CC0-1.0")):
+        assert (words in table) == (spdx in declared.split(" AND "))

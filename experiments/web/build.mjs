@@ -39,13 +39,16 @@ const licence = name => {
   return {title: `${name} ${version}: ${license}`, text, apache: license === 'Apache-2.0' && !file};
 };
 const APACHE = readFileSync(path.join(here, '../../LICENSE'), 'utf8');
+const sources = readFileSync(path.join(here, '../../third_party/README.md'), 'utf8');
+const REACTIDLE = sources.match(/^> MIT License\n(>.*\n)+/m)[0].replace(/^> ?/gm, '').trim(); // the permission notice
 const facts = JSON.parse(readFileSync(path.join(out, 'lift.json')));
 const packages = ['@litertjs/core', '@litertjs/wasm-utils', '@mediapipe/pose', 'onnxruntime-web', 'onnxruntime-common', 'three'].map(licence);
 const parts = [
   `jaxpose ${facts.jaxpose} (the page and its code): Apache-2.0`,
-  `lift.onnx (weights of the model ${facts.name}, trained on the CMU and HDM05 motion capture databases): ${facts.licence}\n`
+  `lift.onnx (weights of the model ${facts.name}, trained on the CMU, HDM05 and ReActIdle motion capture databases): ${facts.licence}\n`
     + 'The data used in this project was obtained from mocap.cs.cmu.edu. The database was created with funding from NSF EIA-0196217.\n'
-    + 'The data used in this project was obtained from HDM05.',
+    + 'The data used in this project was obtained from HDM05.\n\n'
+    + REACTIDLE,
   'pose_detection.tflite, pose_landmark_lite.tflite, pose_landmark_full.tflite (BlazePose, of @mediapipe/pose): Apache-2.0, Google LLC',
   ...packages.map(({title, text, apache}) => title + (apache ? ' (text at the end)' : `\n\n${text.trim()}`)),
   `Apache-2.0\n\n${APACHE.trim()}`,
