@@ -15,6 +15,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from absl import flags, logging
@@ -23,6 +24,7 @@ from experiments import launch
 
 T = TypeVar("T")
 _MOST = 2**31 - 1
+_MODELS = Path(__file__).parent / "models"
 _DEFINE: dict[type, Callable[..., Any]] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
@@ -83,6 +85,23 @@ def _check_number(name: str, value: Any) -> None:
             raise ValueError(f"--{name}: got {number}, legal are finite numbers")
 
 
+def config_file(name: str) -> str:
+    """The file of a config: a model of experiments/models by its name, or by its path in versions up to 0.8."""
+    path, colon, recipe = name.partition(":")
+    short = path.removeprefix("experiments/configs/").removesuffix(".py")
+    if not Path(path).is_file():
+        for file in (_MODELS / short / "config.py", _MODELS / f"{short}.py"):
+            if short.isidentifier() and file.is_file():
+                return f"{file}{colon}{recipe}"
+    return name
+
+
+def with_config_file(argv: Sequence[str]) -> list[str]:
+    """The command line with the value of --config as `config_file`."""
+    found = [f"--config={config_file(a[9:])}" if a.startswith("--config=") else a for a in argv]
+    return [config_file(a) if before == "--config" else a for before, a in zip(["", *found], found, strict=False)]
+
+
 def usage(kind: type, text: str) -> str:
     """The text of --help: what the command does, then its flags."""
     return f"{text.strip()}\n\n{_flags_of(kind)[0].module_help('flags').strip()}"
@@ -124,7 +143,7 @@ def _flags_of(kind: type) -> tuple[flags.FlagValues, dict[str, type | None]]:
     found, bases = flags.FlagValues(), {}
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        about, default = field.metadata, _default(field)
+        about, default = field.metadata, typing.cast(Any, field.default)
         # `int | None` is an int that may be left out; `tuple[int, ...]` is a flag that is given many times
         hint = next((a for a in typing.get_args(hints[field.name]) if a is not types.NoneType), hints[field.name])
         is_many = typing.get_origin(hints[field.name]) is tuple
@@ -140,10 +159,6 @@ def _flags_of(kind: type) -> tuple[flags.FlagValues, dict[str, type | None]]:
             _DEFINE[hint](field.name, default, about["help"], **(bounds if hint in (int, float) else {}), **more)
     launch.define(found)
     return found, bases
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default
 
 
 def _many(field: dataclasses.Field[Any], base: type, texts: list[str]) -> tuple[Any, ...]:

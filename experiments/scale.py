@@ -30,8 +30,8 @@ from ml_collections import ConfigDict
 
 from experiments.benchmark.ratios import document
 from experiments.benchmark.timing import training_operations
-from experiments.configs import pose17
-from experiments.jobs.score import make_loss, spec_of
+from experiments.models.pose17 import config as pose17
+from experiments.models.score import make_loss, spec_of
 from experiments.options import option, run
 from jaxpose import model as released
 from jaxpose.conditioning import MaskRates

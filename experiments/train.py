@@ -1,6 +1,6 @@
 """Train a model: read top to bottom.
 
-    python -m experiments.train --config=experiments/configs/pose17.py --workdir=runs/pose17 \
+    python -m experiments.train --config=pose17 --workdir=runs/pose17 \
         [--config.train.steps=30000] [--export=jaxpose/assets/pose17.safetensors]
 
 Kill it at any moment and call it again with the same workdir: it goes on, to the same weights. `config.json` (with
@@ -8,10 +8,10 @@ commit and devices), `metrics.jsonl`, TensorBoard events and checkpoints lie in 
 (gs://...). A run goes on with the configuration that it was begun with; `--allow_config_change=train.steps,data` names
 what may change. Several hosts: experiments/launch.py.
 
-A config with a `stage` is of DiffPose (experiments/jobs/diffpose.py): its second stage reads the export of the
-first. One with `kind` "prior" is of a prior over rotations (experiments/jobs/prior.py), "distill" of a
-few-step model (experiments/jobs/distill.py), "diffpose_h36m" of DiffPose as it was released
-(experiments/jobs/diffpose_h36m.py).
+A config with a `stage` is of DiffPose (experiments/models/diffpose17/job.py): its second stage reads the export of the
+first. One with `kind` "prior" is of a prior over rotations (experiments/models/prior21/job.py), "distill" of a
+few-step model (experiments/models/distill.py), "diffpose_h36m" of DiffPose as it was released
+(experiments/models/diffpose_h36m/job.py).
 """
 
 import functools
@@ -27,14 +27,14 @@ import jax.numpy as jnp
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from experiments import launch
-from experiments.jobs.diffpose import diffpose_job
-from experiments.jobs.diffpose_h36m import diffpose_h36m_job
-from experiments.jobs.distill import distill_job
-from experiments.jobs.initial import with_calibration
-from experiments.jobs.job import Job
-from experiments.jobs.prior import prior_job
-from experiments.jobs.score import score_job
+from experiments import launch, options
+from experiments.models.diffpose17.job import diffpose_job
+from experiments.models.diffpose_h36m.job import diffpose_h36m_job
+from experiments.models.distill import distill_job
+from experiments.models.initial import with_calibration
+from experiments.models.job import Job
+from experiments.models.prior21.job import prior_job
+from experiments.models.score import score_job
 from jaxpose import model as released
 from jaxpose.files import write_json
 from jaxpose.runtime.program_cache import use_compilation_cache
@@ -44,7 +44,7 @@ from jaxpose.training.parallel import make_runner
 from jaxpose.training.run_folder import check_config, locked
 from jaxpose.training.step import init_state, make_optimizer, make_step
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "A file of experiments/configs.", lock_config=True)
+CONFIG = config_flags.DEFINE_config_file("config", None, "A model of experiments/models, or a file.", lock_config=True)
 WORKDIR: flags.FlagHolder = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and config.json go.")
 EXPORT = flags.DEFINE_string("export", None, "Write the averaged weights to this .safetensors file at the end.")
 MAY_CHANGE = flags.DEFINE_list(
@@ -163,7 +163,7 @@ def make_job(config: ConfigDict) -> Job:
 def _parse(argv: list[str]) -> list[str]:
     """The program's name; flags that are not legal, and a config that cannot be read, leave with code 2 (absl: 1)."""
     try:
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(options.with_config_file(argv))
         if len(rest) > 1:
             raise ValueError(f"got {rest[1]!r}, which is no flag; --help lists them")
         check_numbers(CONFIG.value.to_dict())

@@ -140,7 +140,7 @@ EVIDENCE = ("misfit", "tilt", "trust", "seen", "extent")
 
 
 class Recalibration(NamedTuple):
-    """Recalibration of one task's hypotheses, fitted on groups left out (`python -m experiments.jobs.recalibrate`).
+    """Recalibration of one task's hypotheses, fitted on groups left out (`python -m experiments.models.recalibrate`).
 
     offset, slope: [J, D], [K, D] logarithm of the factor on the samples, and how it grows with each of the K signs
                    of EVIDENCE (tasks/recalibration.py), in units of their own spread; 0 leaves samples as they are.

@@ -103,8 +103,10 @@ def sources(origin: Path) -> list[Path]:
 
 
 def config_of(arguments: list[str]) -> str:
-    found = [a.removeprefix("--config=").partition(":")[0] for a in arguments if a.startswith("--config=")]
-    return "".join((ROOT / path).read_text() for path in found)
+    from experiments.options import config_file
+
+    names = [a.removeprefix("--config=").partition(":")[0] for a in arguments if a.startswith("--config=")]
+    return "".join((ROOT / config_file(name)).read_text() for name in names)
 
 
 def check_evaluator(arguments: list[str]) -> None:

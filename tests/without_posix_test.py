@@ -54,7 +54,7 @@ def test_a_body_is_fitted(tmp_path):
 
 def test_a_training_of_20_steps(tmp_path):
     data, workdir = random_mocap(tmp_path), tmp_path / "run"
-    config = "--config=experiments/configs/pose17.py:0.7"
+    config = "--config=pose17:0.7"
     run("train", config, f"--workdir={workdir}", *SMALL, f"--export={tmp_path}/m.safetensors", JAXPOSE_DATA=str(data))
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [10, 20]

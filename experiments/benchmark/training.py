@@ -32,8 +32,8 @@ from experiments.benchmark.timing import (
     product_runs,
     training_operations,
 )
-from experiments.configs import pose17
-from experiments.jobs.score import make_loss
+from experiments.models.pose17 import config as pose17
+from experiments.models.score import make_loss
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.conditioning import MaskRates

@@ -26,7 +26,7 @@ import numpy as np
 from experiments.evaluate import bench, harness
 from experiments.evaluate.diffpose import Clips, figures, joint_errors, video_clips
 from experiments.evaluate.harness import Item, Row, Table
-from experiments.jobs.recalibrate import HALVES
+from experiments.models.recalibrate import HALVES
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Hypotheses

@@ -7,7 +7,7 @@ Prints the area under the ROC curve (AUROC: the chance that a corrupted pose sco
 of every corruption of validation poses, beside two baselines fitted on training poses: the density of one Gaussian and
 the distance to the nearest of 20,000 poses. A pose mirrored left to right, sides relabelled, is a legal pose: 0.5 is
 right there. Mirrored in depth it has its left side at the right, and is not. `below_1` and `above_99` are the shares of
-typicality below 1 and above 99, where the model's file has quantiles (`python -m experiments.jobs.quantiles`).
+typicality below 1 and above 99, where the model's file has quantiles (`python -m experiments.models.quantiles`).
 
 pose17:  joints in camera axes; "given keypoints" is the density under the simulated detections of the clean pose.
 prior21: rotations; noise in shares of each number's deviation in training; everything 1.5 and 2 times as far from rest.
@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.configs import pose17
 from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Item, Row, Table
 from experiments.evaluate.score_sets import auroc, baseline_scores, corrupted_joints, corrupted_rotations, fit_baselines
+from experiments.models.pose17 import config as pose17
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array

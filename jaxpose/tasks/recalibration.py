@@ -13,7 +13,7 @@ v is the share of joints that are seen, so that where nothing is, nothing change
     trust, seen   mean confidence of the joints that are seen, and their share
     extent   log of the person's extent on the plane z = 1: large where a camera is near
 
-offset and slope come from `evaluation.calibration.fit_spread`, by `python -m experiments.jobs.recalibrate`.
+offset and slope come from `evaluation.calibration.fit_spread`, by `python -m experiments.models.recalibrate`.
 """
 
 import jax.numpy as jnp

@@ -9,7 +9,7 @@ D = 2 log(l_{k+1} / l_k) the step of the log signal-to-noise ratio r = -2 log l.
 
 so e is a negative log density in nats, after noise of half the first level and up to a constant, for 16 network calls;
 the exact one, `tasks.score.log_density`, takes some 1,700. The draws are fixed, so that a pose has one e. Its
-typicality is the share of training poses with a larger e, in percent (`python -m experiments.jobs.quantiles`).
+typicality is the share of training poses with a larger e, in percent (`python -m experiments.models.quantiles`).
 
 A pose of joints is judged in the axes of a camera that is about level, as in training. A few-step
 model is judged by its base. DiffPose has no score, and so no e: its poses are judged by a model that has one, such as
@@ -103,7 +103,7 @@ def typicality(model: Model, pose: Array) -> Array:
     if model.typicality.size < 2:
         raise ValueError(
             f"typicality: {model.spec.name!r} has no quantiles of training poses; "
-            "`python -m experiments.jobs.quantiles --out=FILE` measures them"
+            "`python -m experiments.models.quantiles --out=FILE` measures them"
         )
     share = jnp.interp(denoising_error(model, pose), model.typicality, jnp.linspace(0, 100, model.typicality.size))
     return 100 - share

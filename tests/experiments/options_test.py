@@ -1,10 +1,12 @@
 """Options of a command: what flags make of a dataclass, and how illegal ones are named."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from command_line import called
 
+from experiments import options
 from experiments.options import option, parse, run, usage
 
 
@@ -71,3 +73,15 @@ def test_a_command_leaves_with_its_status_or_with_2(capsys):
     assert text.startswith("What it does.\n")
     assert all(f"--{name}" in text for name in ("model", "stride", "calls"))
     assert "(1, 2 by default)" in usage(Options, "")
+
+
+@pytest.mark.parametrize("name", ["prior21:original", "experiments/configs/prior21.py:original"])
+def test_a_config_is_known_by_its_model_and_by_its_old_path(name):
+    file = str(Path(options.__file__).parent / "models/prior21/config.py")
+    assert options.with_config_file(["", f"--config={name}", "--config.seed=1"])[1:] == [
+        f"--config={file}:original",
+        "--config.seed=1",
+    ]
+    assert options.with_config_file(["--config", name])[1] == f"{file}:original"
+    assert options.config_file("mine/new.py") == "mine/new.py"
+    assert options.config_file("finetune:pose17").endswith("models/finetune.py:pose17")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import scale
-from experiments.configs import pose17
+from experiments.models.pose17 import config as pose17
 from experiments.scale import Costs, Line, Machine, break_even, largest_batch, line, lowered, step_on, tables
 
 MACHINE = Machine("two", 2, 1, peak=1e12, memory=1e9, bandwidth=1e11, link=1e10)

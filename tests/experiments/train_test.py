@@ -38,7 +38,7 @@ def data(tmp_path_factory):
 
 
 def train(data, workdir, *flags):
-    command = [sys.executable, "-m", "experiments.train", "--config=experiments/configs/pose17.py:0.7"]
+    command = [sys.executable, "-m", "experiments.train", "--config=pose17:0.7"]
     env = {**os.environ, "JAXPOSE_DATA": str(data), "XLA_FLAGS": xla.FLAGS}
     return subprocess.run(
         [*command, f"--workdir={workdir}", *TINY, *flags], cwd=ROOT, env=env, capture_output=True, text=True

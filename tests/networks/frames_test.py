@@ -7,7 +7,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 from random_params import random_params
 
-from experiments.jobs.initial import load_initial, part_of
+from experiments.models.initial import load_initial, part_of
 from jaxpose import model as released
 from jaxpose.base import Condition
 from jaxpose.networks.frames import Correction

@@ -145,7 +145,7 @@ def test_a_pose_with_nan_has_no_error_and_others_keep_theirs(judge):
 
 def test_what_cannot_be_judged_is_refused(judge):
     joints = jnp.zeros((2, 17, 3))
-    with pytest.raises(ValueError, match=r"has no quantiles.*experiments.jobs.quantiles"):
+    with pytest.raises(ValueError, match=r"has no quantiles.*experiments.models.quantiles"):
         task.typicality(pose_oracle.make(), joints)
     with pytest.raises(ValueError, match=r"needed joints in the order of h36m17 \[N, 17, 3\], got \[2, 16, 3\]"):
         task.typicality(judge, joints[:, :16])
