@@ -9,15 +9,15 @@ Cameras. `PUBLISHED` is the calibration that comes with the data. `DPOSER_SCRIPT
 instead: f the image's diagonal, c its middle, and the truth turned by the published R with no translation
 (spec/dposer.md 7.3, 10.14). These poses project elsewhere than the person in the image.
 
-Meshes in PLY files are ascii or binary little endian: a header names elements (vertex, face) with their number and
-properties, and their values follow in that order. Other elements and properties are skipped.
+Meshes in PLY files are ascii or binary little endian: a header names elements with their number and properties, and
+their values follow in that order. The first element must be `vertex`; the others are not read.
 
 Sources: Pavlakos et al., Expressive Body Capture, CVPR 2019; the data's EHF_camera.txt; G. Turk, The PLY Polygon File
 Format, 1994.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,9 +80,9 @@ def load_ehf(folder: FilePath, names: tuple[str, ...] | None = None) -> Ehf:
     missing = [f"{name}_img.jpg (or .png)" for name, image in images.items() if image is None]
     missing += [path.name for pair in files.values() for path in pair if not path.is_file()]
     if missing:
-        said = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
-        raise ValueError(f"{folder}: lacks {said}; needed the images, keypoints and meshes of EHF")
-    meshes = [read_ply(ply)[0] for _, ply in files.values()]
+        listed = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+        raise ValueError(f"{folder}: lacks {listed}; needed the images, keypoints and meshes of EHF")
+    meshes = [read_ply(ply) for _, ply in files.values()]
     for mesh, (_, ply) in zip(meshes, files.values(), strict=True):
         if mesh.shape != meshes[0].shape:
             raise ValueError(f"{ply}: {len(mesh)} vertices; the first mesh has {len(meshes[0])}, needed as many")
@@ -110,89 +110,47 @@ def _keypoints(path: Path) -> np.ndarray:
         people: list[Any] = Source(path).json["people"]
         values = [np.array(p["pose_keypoints_2d"], np.float64) for p in people]
         if not values or any(v.size != 75 for v in values):
-            found = [v.size for v in values]
-            raise ValueError(f"people with {found} numbers; needed at least one person, and 25 x 3 of each")
+            sizes = [v.size for v in values]
+            raise ValueError(f"people with {sizes} numbers; needed at least one person, and 25 x 3 of each")
         if not all(np.isfinite(v).all() for v in values):
             raise ValueError("a keypoint that is not finite")
         return max((v.reshape(25, 3) for v in values), key=lambda person: person[:, 2].sum())
 
 
-# name, number, and properties (name, type), of a list (name, type, type of its length)
-_Element: TypeAlias = tuple[str, int, list[tuple[str, ...]]]
-
-
-def read_ply(path: FilePath) -> tuple[np.ndarray, np.ndarray | None]:
-    """Vertices [V, 3] float64 in the file's unit, and faces [T, corners] int32 or None; ValueError names the file."""
+def read_ply(path: FilePath) -> np.ndarray:
+    """Vertices [V, 3] float64 of a mesh, in the file's unit; ValueError names the file."""
     with opened(path, ".ply file") as file:
         data = file.read()
-        form, elements, start = _header(data)
-        content = _content(data[start:], form == "ascii", elements)
-        vertex, face = (content.get(name, np.empty(0)) for name in ("vertex", "face"))
-        if not {"x", "y", "z"} <= set(vertex.dtype.names or ()):
-            raise ValueError("no element vertex with x, y and z")
-        vertices = np.stack([vertex[axis] for axis in "xyz"], axis=-1).astype(np.float64)
+        end = data.find(b"end_header")
+        start = data.find(b"\n", end) + 1
+        if not data.startswith(b"ply") or end < 0 or start == 0:
+            raise ValueError("no PLY header")
+        form, num, fields = _header(data[:end].decode("latin1"))
+        if form == "ascii":
+            rows = [line.split() for line in data[start:].decode("latin1").splitlines() if line.strip()][:num]
+            values = np.array(rows, float).reshape(num, len(fields))
+            vertices = values[:, [[name for name, _ in fields].index(axis) for axis in "xyz"]]
+        else:
+            table = np.frombuffer(data, np.dtype(fields), num, start)
+            vertices = np.stack([table[axis] for axis in "xyz"], axis=-1).astype(np.float64)
         if not (abs(vertices) < _FARTHEST).all():
             raise ValueError("a vertex that is not finite")
-        faces = next((face[name] for name in face.dtype.names or () if name.startswith("vertex_ind")), None)
-        if faces is not None and faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
-            raise ValueError(f"faces name vertex {faces.max()} of {len(vertices)}")
-    return vertices, None if faces is None else faces.astype(np.int32)
+    return vertices
 
 
-def _header(data: bytes) -> tuple[str, list[_Element], int]:
-    """Format, elements, and where their values start."""
-    end = data.find(b"end_header")
-    start = data.find(b"\n", end) + 1
-    if not data.startswith(b"ply") or end < 0 or start == 0:
-        raise ValueError("no PLY header")
-    form, elements = "", list[_Element]()
-    for line in data[:end].decode("latin1").splitlines():
+def _header(text: str) -> tuple[str, int, list[tuple[str, str]]]:
+    """Format, number of vertices, and name and type of their properties."""
+    form, elements, fields = "", list[tuple[str, int]](), list[tuple[str, str]]()
+    for line in text.splitlines():
         match line.split():
             case ["format", form, *_]:
                 pass
             case ["element", name, count]:
-                elements.append((name, int(count), []))
-            case ["property", "list", length, kind, name]:
-                elements[-1][2].append((name, _TYPES[kind], _TYPES[length]))
-            case ["property", kind, name]:
-                elements[-1][2].append((name, _TYPES[kind]))
+                elements.append((name, int(count)))
+            case ["property", *kind, name] if len(elements) == 1:
+                fields.append((name, _TYPES[" ".join(kind)]))
     if form not in _FORMATS:
         raise ValueError(f"format {form!r}; must be one of {', '.join(_FORMATS)}")
-    return form, elements, start
-
-
-def _content(data: bytes, is_ascii: bool, elements: list[_Element]) -> dict[str, np.ndarray]:
-    """The values of each element, an array with fields of the names of its properties."""
-    content: dict[str, np.ndarray] = {}
-    lines, at = data.decode("latin1").splitlines() if is_ascii else [], 0
-    rows = [line.split() for line in lines if line.strip()]
-    for name, num, properties in elements:
-        if not is_ascii:
-            values = _fields(data, at, num, properties)
-            at += values.nbytes
-        else:
-            own, rows = rows[:num], rows[num:]
-            if len(own) < num or len({len(row) for row in own}) > 1:
-                raise ValueError(f"{name}: {len(own)} rows of {num}, or of several lengths")
-            raw, doubles = np.array(own, float), [(p, *("<f8" for _ in kinds)) for p, *kinds in properties]
-            values = _fields(raw.tobytes(), 0, num, doubles)
-            if values.nbytes != raw.nbytes:
-                raise ValueError(f"{name}: {raw.nbytes} bytes of numbers, needed {values.nbytes}")
-        for field in values.dtype.names or ():
-            if field.startswith("length of ") and (values[field] != values[field][0]).any():
-                raise ValueError(f"{name}: lists of several lengths; must be one length")
-        content[name] = values
-    return content
-
-
-def _fields(data: bytes, at: int, num: int, properties: list[tuple[str, ...]]) -> np.ndarray:
-    """The values [num] that start at a byte; all lists have the length of the first."""
-    fields: list[tuple] = []
-    for name, kind, *length in properties:
-        if length:
-            ahead = at + np.dtype(fields).itemsize
-            corners = int(np.frombuffer(data, length[0], 1, ahead)[0]) if num else 0
-            fields += [(f"length of {name}", length[0]), (name, kind, (corners,))]
-        else:
-            fields.append((name, kind))
-    return np.frombuffer(data, np.dtype(fields), num, at) if num else np.empty(0, np.dtype(fields))
+    if not elements or elements[0][0] != "vertex" or not set("xyz") <= {name for name, _ in fields}:
+        raise ValueError("its first element is no vertex with x, y and z")
+    return form, elements[0][1], fields

@@ -28,15 +28,31 @@ from jaxpose.geometry.camera import denormalise_screen, normalise_screen
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import as_size
 from jaxpose.io.untrusted.unpickle import describe, list_of_cameras, load_dict
-from jaxpose.originals.datasets.files_2d import check_layout, read_metadata
-from jaxpose.reading import reader
+from jaxpose.reading import opened, reader, shown
 
 Tree: TypeAlias = Mapping[str, Mapping[str, Sequence[np.ndarray]]]  # subject -> action -> cameras
 
+_SIDES = [list(H36M_17.left), list(H36M_17.right)]
 NUM_CAMERAS = 4  # that the original loader needs
 _LARGEST = 1e9
 _WIDE = 0.2  # deviation of a joint that was not found, in extents of the person; chosen, not fitted
 IMAGE_SIZE = (1000, 1000)  # pixels of Human3.6M, where a file does not say; two of its cameras have two rows more
+
+
+def read_metadata(path: FilePath) -> Mapping[str, Any]:
+    """The dict `metadata` beside `positions_2d` in a file of VideoPose3D or DiffPose, {} where it has none."""
+    with opened(path, ".npz file") as file, zipfile.ZipFile(file) as archive:
+        if "metadata.npy" not in archive.namelist():
+            return {}
+    return load_dict(path, "metadata")
+
+
+@reader("file of 2D keypoints")
+def check_layout(path: Path) -> None:
+    """ValueError for a 2D file whose metadata names another joint set (COCO has 17 joints, too)."""
+    pairs = read_metadata(path).get("keypoints_symmetry")
+    if pairs is not None and shown(pairs) != shown(_SIDES):
+        raise ValueError(f"{path}: its left and right joints are {shown(pairs)}; needed {_SIDES}, Human3.6M's")
 
 
 @reader("file of mixtures")
@@ -115,8 +131,7 @@ def write_gmm(path: FilePath, tree: Tree, metadata: Mapping[str, Any] | None = N
     if path.suffix != ".npz":
         raise ValueError(f"{path}: suffix {path.suffix!r}; needed .npz")
     positions = each_camera(_checked(tree, "", None), _normalised)
-    sides = [list(H36M_17.left), list(H36M_17.right)]
-    layout = {"num_joints": len(H36M_17.joints), "layout_name": "h36m", "keypoints_symmetry": sides}
+    layout = {"num_joints": len(H36M_17.joints), "layout_name": "h36m", "keypoints_symmetry": _SIDES}
     with atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, value in {"positions_2d": positions, "metadata": {**(metadata or {}), **layout}}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

@@ -66,16 +66,11 @@ class Cameras(NamedTuple):
 
 def cameras_of(subject: str) -> Cameras:
     """The cameras that filmed `subject`, one of SUBJECTS; ValueError for others."""
+    from scipy.spatial.transform import Rotation
+
     if subject not in SUBJECTS:
         raise ValueError(f"subject: got {subject!r}, must be one of {', '.join(SUBJECTS)}")
     rows = _EXTRINSICS[_EXTRINSICS[:, 0] == int(subject[1:])]
-    R = np.stack([_rotation(q).T for q in rows[:, 1:5]])
+    R = Rotation.from_quat(np.roll(rows[:, 1:5], -1, 1)).as_matrix().transpose(0, 2, 1)
     position = rows[:, 5:] / 1000
     return Cameras(R, -np.einsum("cij,cj->ci", R, position), np.array(_INTRINSICS, np.float64))
-
-
-def _rotation(q: np.ndarray) -> np.ndarray:
-    """R = 1 + 2 w K + 2 K K of a unit quaternion (w, v), K x = v x x."""
-    w, x, y, z = q / np.linalg.norm(q)
-    K = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + 2 * w * K + 2 * K @ K

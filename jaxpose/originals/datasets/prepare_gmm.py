@@ -34,8 +34,7 @@ from jaxpose.geometry.skeleton import H36M_17, Skeleton
 from jaxpose.io.heatmap_files import blocks, intensities, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
-from jaxpose.originals.datasets.files_2d import check_layout
-from jaxpose.originals.datasets.gmm import IMAGE_SIZE, Tree, each_camera, from_mixture, write_gmm
+from jaxpose.originals.datasets.gmm import IMAGE_SIZE, Tree, check_layout, each_camera, from_mixture, write_gmm
 
 SIGMA = 0.01  # normalised units: 5 px of 1000, the video repository's constant for tests (spec/diffpose.md, 4)
 SAMPLES = 1000  # points drawn from a heatmap; the paper's number was not recovered

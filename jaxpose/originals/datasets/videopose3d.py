@@ -20,8 +20,7 @@ import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
-from jaxpose.originals.datasets.files_2d import check_layout
-from jaxpose.originals.datasets.gmm import IMAGE_SIZE, holds_gmm, in_pixels, read_gmm
+from jaxpose.originals.datasets.gmm import IMAGE_SIZE, check_layout, holds_gmm, in_pixels, read_gmm
 from jaxpose.originals.datasets.h36m import Frames, check_new, described, writing_frames
 from jaxpose.originals.datasets.h36m_cameras import Cameras, cameras_of
 from jaxpose.reading import one_line, reading

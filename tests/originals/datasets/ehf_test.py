@@ -39,9 +39,7 @@ def ply_bytes(vertices, form, *, kind="float", faces=FACES, colours=False):
 def test_a_mesh_in_every_form(tmp_path, form, kind, colours):
     path = tmp_path / "a.ply"
     path.write_bytes(ply_bytes(VERTICES, form, kind=kind, colours=colours))
-    vertices, faces = read_ply(path)
-    np.testing.assert_array_equal(vertices, VERTICES)
-    np.testing.assert_array_equal(faces, FACES)
+    np.testing.assert_array_equal(read_ply(path), VERTICES)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +47,9 @@ def test_a_mesh_in_every_form(tmp_path, form, kind, colours):
     [
         (b"solid of another kind", "no PLY header"),
         (ply_bytes(VERTICES, "binary_big_endian"), "binary_big_endian.*must be one of ascii"),
-        (ply_bytes(VERTICES, "binary_little_endian")[:-40], "not a readable"),
-        (ply_bytes(VERTICES, "ascii")[:-20], "not a readable"),
-        (ply_bytes(VERTICES, "ascii", faces=[[0, 1, 2], [0, 1, 2, 3]]), "several lengths"),
-        (ply_bytes(VERTICES, "binary_little_endian", faces=[[0, 1, 9]]), "faces name vertex 9 of 4"),
-        (ply_bytes(VERTICES, "ascii").replace(b"float z", b"float w"), "no element vertex"),
+        (ply_bytes(VERTICES, "binary_little_endian", faces=[])[:-4], "not a readable"),
+        (ply_bytes(VERTICES, "ascii", faces=[])[:-6], "not a readable"),
+        (ply_bytes(VERTICES, "ascii").replace(b"float z", b"float w"), "no vertex with x, y"),
     ],
 )
 def test_faults_of_a_mesh_are_named(tmp_path, content, fault):

@@ -8,7 +8,7 @@ import pytest
 import shared
 
 from jaxpose.diffusion.mixture import Mixture, check_mixture
-from jaxpose.originals.datasets.files_2d import read_metadata
+from jaxpose.originals.datasets.gmm import read_metadata
 from jaxpose.originals.datasets.gmm import (
     first_peak,
     from_mixture,
