@@ -1,4 +1,4 @@
-"""Files that are written atomically.
+"""Atomic writing of files.
 
 A draft has a name of its own, so that several processes can write the same file: the last one's stays, and is whole.
 What goes wrong with a draft is a `WriteError`, which names the file. The drafts of this process are known, so that
@@ -34,7 +34,7 @@ class WriteError(OSError):
 
 @contextmanager
 def draft_of(target: Path, make: Callable[[Path], _Made]) -> Iterator[tuple[Path, _Made]]:
-    """A temporary path beside `target`, and what `make` makes there; it is gone when the block ends.
+    """A temporary path beside `target` and the result of `make` for it; the path is removed when the block ends.
 
     WriteError where it cannot be made, and where the disk is full.
     """
@@ -56,7 +56,7 @@ def draft_of(target: Path, make: Callable[[Path], _Made]) -> Iterator[tuple[Path
 
 
 def take_place(draft: Path, target: Path) -> None:
-    """Give a draft its name; a file of that name is replaced."""
+    """Rename a draft to `target`; a file of that name is replaced."""
     with _naming(target):
         os.replace(draft, target)
 
@@ -70,14 +70,14 @@ def _naming(target: Path) -> Iterator[None]:
 
 
 def _full_disk(error: BaseException | None) -> OSError | None:
-    """The error of a full disk that an error is or hides: zipfile raises its own while it closes."""
+    """The error of a full disk among an error and its causes: zipfile raises its own while it closes."""
     while error is not None and not (isinstance(error, OSError) and error.errno in _FULL):
         error = error.__cause__ or error.__context__
     return error
 
 
 def remove_drafts() -> None:
-    """Remove the drafts of all threads, as a process does that ends."""
+    """Remove the drafts of all threads, before the process ends."""
     for draft in list(_drafts):
         _remove(draft)
 
@@ -91,7 +91,7 @@ def _remove(draft: Path) -> None:
 
 @contextmanager
 def atomic(path: FilePath) -> Iterator[BinaryIO]:
-    """A file open for writing under a temporary name beside `path`, which it takes when the block ends well.
+    """A file open for writing under a temporary name, renamed to `path` when the block ends without an error.
 
     In storage with a scheme, such as gs:// (through etils), an object is written whole at the end of the block.
     ValueError where the folder is not there, WriteError where the file cannot be written.
@@ -128,7 +128,7 @@ def write_json(path: FilePath, value: Any) -> None:
 
 
 def as_json(value: Any, path: FilePath) -> str:
-    """The text of a file; ValueError for a number that is not finite, which JSON has not."""
+    """The text of a file; ValueError for a number that is not finite, which JSON cannot hold."""
     try:
         return json.dumps(value, indent=2, allow_nan=False) + "\n"
     except ValueError as error:

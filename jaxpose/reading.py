@@ -1,4 +1,4 @@
-"""Files of strangers: read such that whatever is wrong with one becomes a ValueError of one line that names it."""
+"""Reading of untrusted files: every fault becomes a ValueError of one line that names the file."""
 
 import functools
 import os
@@ -27,10 +27,10 @@ _LONGEST, _LONGEST_END = 400, 150  # characters of an error's message, and of it
 def reading(path: FilePath, kind: str) -> Iterator[None]:
     """Context in which the file `path`, a `kind`, is read: its errors become ValueErrors of one line that name it.
 
-    Content of a stranger may raise anything in the libraries that parse it. What cannot be imported is no fault of it.
+    Untrusted content may raise any error in the libraries that parse it. An ImportError is no fault of the file.
     """
     try:
-        with np.errstate(all="ignore"):  # numbers that are too large are refused, or stand for what is missing
+        with np.errstate(all="ignore"):  # numbers that are too large are refused, or mark what is missing
             yield
     except ImportError:
         raise
@@ -59,7 +59,7 @@ def reader(kind: str) -> Callable[[Callable[Concatenate[_Path, _P], _T]], Callab
 
 @contextmanager
 def opened(path: FilePath, kind: str) -> Iterator[BinaryIO]:
-    """The file `path`, a `kind`, open in the context `reading`; of no pipe or device."""
+    """The file `path`, a `kind`, open in the context `reading`; ValueError for a pipe or device."""
     with reading(path, kind):
         check_file(path)
         with open(path, "rb") as file:
@@ -69,14 +69,14 @@ def opened(path: FilePath, kind: str) -> Iterator[BinaryIO]:
 def check_file(path: FilePath, most_bytes: int | None = None) -> None:
     """ValueError unless `path` is a file, rather than a folder, pipe, socket or device, of `most_bytes` at most."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{path}: no such file") from None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-        raise ValueError(f"{path}: {kinds.get(stat.S_IFMT(found.st_mode), 'a device')}; needed a file")
-    if most_bytes is not None and found.st_size > most_bytes:
-        raise ValueError(f"{path}: {found.st_size:,} bytes; must be at most {most_bytes:,}")
+        raise ValueError(f"{path}: {kinds.get(stat.S_IFMT(status.st_mode), 'a device')}; needed a file")
+    if most_bytes is not None and status.st_size > most_bytes:
+        raise ValueError(f"{path}: {status.st_size:,} bytes; must be at most {most_bytes:,}")
 
 
 def check_growth(path: FilePath, count: int, what: str) -> None:
@@ -105,9 +105,9 @@ def shown(value: Any, most: int = 80) -> str:
 
 
 def check_fields(kind: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Values of a dataclass's fields as JSON has them, if all are of the fields' types and no larger than any sane one.
+    """Values of a dataclass's fields as JSON has them; TypeError for a value of another type or an absurd size.
 
-    TypeError otherwise, and for a name that is no field.
+    TypeError also for a name that is no field.
     """
     hints = get_type_hints(kind)
     for name, value in values.items():

@@ -37,37 +37,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxpose.base import Array, Condition, Key, PredictFn, Prediction
-from jaxpose.diffusion import SDE, Solver, drift_diffusion, replace, sample
-from jaxpose.diffusion.prediction import from_x0
+from jaxpose.base import Array, Condition, Key, PredictFn
+from jaxpose.diffusion import SDE, Solver, drift_diffusion, replace
 from jaxpose.diffusion.regulariser import Schedule, checked_range, regulariser
 from jaxpose.diffusion.solvers import StepPredictFn, one_step
-from jaxpose.originals.recipes.gfpose import recipe_times
 
 SNR = 0.16  # of the Langevin steps in v1's evaluation
 _LEARNING_RATE = 0.1
-
-
-def sample_as_dposer(
-    key: Key,
-    x_init: Array,
-    predict_fn: PredictFn,
-    sde: SDE,
-    known: Condition | None = None,
-    *,
-    num_steps: int = 1000,
-    snr: float | None = None,
-    project: bool = False,
-    pull: bool = False,
-) -> Array:
-    """Carry x_init [..., J, D], N(0, 1), to poses by the original's recipe; shaped alike, in normalised numbers.
-
-    sde:   its t_min is the original's eps: 1e-3 in its demo, 5e-3 in its evaluation.
-    known: what is observed, for `project` and `pull`; the network itself is asked without a condition.
-    snr:   of a Langevin step before every step; None: none.
-    """
-    solver = recipe(sde, num_steps, known, snr=snr, project=project, pull=pull)
-    return sample(key, x_init, predict_fn, solver, recipe_times(sde, num_steps), finish=False)
 
 
 def recipe(
@@ -79,7 +55,12 @@ def recipe(
     project: bool = False,
     pull: bool = False,
 ) -> Solver:
-    """The original's step as a solver for `gfpose.recipe_times`; arguments as in `sample_as_dposer`."""
+    """The original's step as a solver for `gfpose.recipe_times`; normalised numbers.
+
+    sde:   its t_min is the original's eps: 1e-3 in its demo, 5e-3 in its evaluation.
+    known: what is observed, for `project` and `pull`; the network itself is asked without a condition.
+    snr:   of a Langevin step before every step; None: none.
+    """
     if (project or pull) and known is None:
         raise ValueError("project and pull need a condition whose observed numbers they follow, got None")
     if snr is not None and num_steps < 20:
@@ -124,37 +105,6 @@ def _towards(known: Condition, x0: Array) -> Array:
     return missing / jnp.maximum(jnp.linalg.norm(missing), jnp.finfo(x0.dtype).tiny)
 
 
-def complete_as_dposer(
-    key: Key,
-    num: int,
-    known: Condition,
-    predict_fn: PredictFn,
-    sde: SDE,
-    schedule: Schedule,
-    *,
-    num_steps: int = 200,
-    num_stages: int = 2,
-    b2: float = 0.99,
-    shared_start: bool = True,
-) -> Array:
-    """`num` = H completions [H, ..., J, D] of normalised poses, value and mask [..., J, D], by the original's recipe.
-
-    num_steps: over all stages, a multiple of num_stages.
-    b2: Adam's second decay, 0.99 as in DPoser-X, 0.999 as in v1 and v2.
-    shared_start: all hypotheses begin at the same noise, as in the original's evaluation, and differ by the steps'.
-    """
-
-    def one(h: Array) -> Array:
-        start_key, step_key = (jax.random.fold_in(key, n) for n in (num if shared_start else num + 1 + h, h))
-        noise = jax.random.normal(start_key, known.value.shape, known.value.dtype)
-        start = jnp.where(known.mask > 0, known.value, noise)
-        return optimise_completion(
-            step_key, start, known, predict_fn, sde, schedule, num_steps=num_steps, num_stages=num_stages, b2=b2
-        )
-
-    return jax.vmap(one)(jnp.arange(num))
-
-
 def optimise_completion(
     key: Key,
     start: Array,
@@ -167,7 +117,10 @@ def optimise_completion(
     num_stages: int = 2,
     b2: float = 0.99,
 ) -> Array:
-    """The completion [..., J, D] that the original's optimiser finds from `start`, alike; arguments as above."""
+    """The completion [..., J, D] that the original's optimiser finds from `start`.
+
+    num_steps: over all stages, a multiple of num_stages. b2: Adam's second decay, 0.99 as in DPoser-X, 0.999 before.
+    """
     if num_stages < 1 or num_steps < 1 or num_steps % num_stages:
         raise ValueError(f"num_steps: needed a positive multiple of {num_stages} stages, got {num_steps}")
     tx = optax.adam(_LEARNING_RATE, 0.9, b2)
@@ -187,29 +140,6 @@ def optimise_completion(
 
     (x, _), _ = jax.lax.scan(step, (start, tx.init(start)), jnp.arange(num_steps))
     return jnp.where(known.mask > 0, known.value, x)
-
-
-def denoised_in_steps(predict_fn: PredictFn, sde: SDE, num_steps: int, last: float = 0.1) -> PredictFn:
-    """The prediction after `num_steps` deterministic steps (DDIM) from t to last * t, evenly in t; of 1, predict_fn.
-
-    DPoser's second code estimates the clean pose in 10 steps for mesh recovery; its paper finds 1 better.
-    """
-    if num_steps < 1:
-        raise ValueError(f"num_steps: needed at least 1, got {num_steps}")
-    if num_steps == 1:
-        return predict_fn
-
-    def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
-        times = t * jnp.linspace(1.0, last, num_steps + 1)
-
-        def step(x: Array, pair: Array) -> tuple[Array, None]:
-            found = predict_fn(x, pair[0], cond)
-            return sde.alpha(pair[1]) * found.x0 + sde.sigma(pair[1]) * found.eps, None
-
-        x, _ = jax.lax.scan(step, x_t, jnp.stack([times[:-1], times[1:]], -1))
-        return from_x0(sde, x_t, t, predict_fn(x, times[-1], cond).x0)
-
-    return predict
 
 
 def truncated_range(t_max: float, t_min: float) -> Schedule:

@@ -19,9 +19,8 @@ Written: <out>/<split>.npz with body_pose [N, 21, 3] and global_orient [N, 3] (y
 with the selection, the counts and the files that were left out.
 """
 
-import time
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +45,7 @@ _ALIASES = {
 }
 _ENDINGS = ("_stageii.npz", "_poses.npz")
 _NUM_BETAS = 10
-_SECONDS = 5.0  # between lines about the progress
+_LINE_EVERY = 500  # files between lines about the progress
 
 
 class Sequence(NamedTuple):
@@ -69,7 +68,7 @@ def find_sequences(root: FilePath, subsets: tuple[str, ...]) -> dict[str, list[S
         raise ValueError(f"{root}: not a folder; needed the one that holds AMASS's subsets")
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     known = {_key(name): name for names in SPLITS.values() for name in names}
-    found = {}
+    sequences = {}
     for subset in (known.get(_key(name), name) for name in subsets):
         paths = [path for folder in folders if _key(folder.name) == _key(subset) for path in folder.glob("*/*")]
         by_name: dict[tuple[str, str], Sequence] = {}
@@ -77,8 +76,8 @@ def find_sequences(root: FilePath, subsets: tuple[str, ...]) -> dict[str, list[S
             for path in sorted(path for path in paths if path.name.endswith(ending)):
                 subject, stem = path.parent.name, path.name.removesuffix(ending)
                 by_name.setdefault((subject, stem), Sequence(path, subset, subject, stem))
-        found[subset] = [by_name[key] for key in sorted(by_name)]
-    return found
+        sequences[subset] = [by_name[key] for key in sorted(by_name)]
+    return sequences
 
 
 def published_selection(num: int, rng: np.random.Generator) -> np.ndarray:
@@ -110,9 +109,9 @@ def prepare_amass(
     """
     target = _check(split, out, fps)
     wanted = SPLITS[split] if subsets is None else subsets
-    found = find_sequences(root, wanted)
-    absent = [subset for subset, sequences in found.items() if not sequences]
-    if absent and (subsets is not None or len(absent) == len(found)):
+    by_subset = find_sequences(root, wanted)
+    absent = [subset for subset, sequences in by_subset.items() if not sequences]
+    if absent and (subsets is not None or len(absent) == len(by_subset)):
         there = sorted(path.name for path in Path(root).iterdir() if path.is_dir())
         needed = f"<subset>/<subject>/*{' or *'.join(_ENDINGS)}"
         raise ValueError(f"{root}: no sequences of {', '.join(absent)}; needed {needed}; folders are {there}")
@@ -121,16 +120,14 @@ def prepare_amass(
     rows: list[_Rows] = []
     left_out: dict[str, str] = {}
     counts: dict[str, dict[str, int]] = {}
-    for subset, sequences in found.items():
-        if not sequences:
-            continue
-        own: list[_Rows] = []
-        yield from _read(sequences, own, left_out, fps=None if published else fps, seed=seed)
-        frames = sum(len(row.frame) for row in own)
-        yield f"{subset}: {len(sequences)} sequences, {frames} frames kept"
-        rows += own
-        if own:
-            counts[subset] = {"sequences": len(own), "frames": frames}
+    for subset, sequences in by_subset.items():
+        kept = yield from _read(sequences, left_out, None if published else fps, seed)
+        frames = sum(len(row.frame) for row in kept)
+        if sequences:
+            yield f"{subset}: {len(sequences)} sequences, {frames} frames kept"
+        if kept:
+            counts[subset] = {"sequences": len(kept), "frames": frames}
+        rows += kept
     if not rows:
         raise ValueError(f"{root}: none of {len(left_out)} files gave a frame; {next(iter(left_out.values()))}")
     write_npz(target, _arrays(rows))
@@ -150,19 +147,19 @@ class _Rows(NamedTuple):
 
 
 def _read(
-    sequences: list[Sequence], rows: list[_Rows], left_out: dict[str, str], *, fps: float | None, seed: int
-) -> Iterator[str]:
-    """Append the selected frames of each sequence to `rows`, or the error to `left_out`. fps None: as published."""
-    said = time.monotonic()
-    for index, sequence in enumerate(sequences):
+    sequences: list[Sequence], left_out: dict[str, str], fps: float | None, seed: int
+) -> Generator[str, None, list[_Rows]]:
+    """The selected frames of each sequence; the error of one that cannot be read goes to `left_out`."""
+    rows = []
+    for number, sequence in enumerate(sequences, 1):
         try:
             rows.append(_select(sequence, fps, seed))
         except ValueError as error:
             left_out[str(sequence.path)] = str(error)
             yield f"left out: {error}"
-        if time.monotonic() - said > _SECONDS:
-            said = time.monotonic()
-            yield f"{sequence.subset}: read {index + 1}/{len(sequences)}"
+        if number % _LINE_EVERY == 0:
+            yield f"{sequence.subset}: read {number}/{len(sequences)}"
+    return rows
 
 
 def _select(sequence: Sequence, fps: float | None, seed: int) -> _Rows:

@@ -6,7 +6,7 @@ Written: <out>/mocap/mocap.npz with the fields of shared/data/mocap (its README)
     times rot_scale (0.0001 rad); fps; seq_start, seq_length, seq_name, seq_subject, seq_action, seq_category,
     seq_source, seq_skeleton, seq_feet_neutral [S]
 
-World: y up, metres, the floor at y = 0; the first frame of a sequence stands over x = z = 0. A take is cut into
+World: y up, metres, the floor at y = 0; the first frame of a sequence is over x = z = 0. A take is cut into
 sequences `name#k` where frames are missing or broken: where a joint moves faster than 15 m/s, and where a person goes
 farther from the start than the integers reach.
 """
@@ -46,7 +46,7 @@ class Recorded(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Of a take: name, subject, what is done, and the coarse class by which training balances."""
+    """Labels of a take: name, subject, action, and the coarse class by which training balances."""
 
     name: str
     subject: str
@@ -77,7 +77,7 @@ def at_rate(recorded: Recorded, fps: float) -> Recorded:
 
 
 def on_floor(recorded: Recorded, floor: str) -> tuple[Recorded, float]:
-    """The take with its floor at y = 0, and by how many metres it was raised.
+    """The take with its floor at y = 0, and the metres by which it was raised.
 
     floor: "file", as it is; "feet", where the lower ankle stands; "auto": at the feet where bones are a mean adult's,
     or feet and y = 0 are more than 0.25 m apart.
@@ -91,7 +91,7 @@ def on_floor(recorded: Recorded, floor: str) -> tuple[Recorded, float]:
 
 
 def pieces(labels: Labels, recorded: Recorded, fastest: float = FASTEST) -> tuple[list[Piece], int]:
-    """The sequences of a take, and how many frames are in none; fastest: m/s, above which a joint has jumped."""
+    """The sequences of a take, and the number of frames in none of them; fastest: largest speed of a joint, m/s."""
     whole = np.isfinite(recorded.joints).all((1, 2))
     step = np.linalg.norm(np.diff(recorded.joints, axis=0), axis=-1).max(-1, initial=0) * recorded.motion.fps
     broken = np.append(True, ~(step <= fastest) | ~whole[1:] | ~whole[:-1])  # NaN is broken too
@@ -103,22 +103,22 @@ def pieces(labels: Labels, recorded: Recorded, fastest: float = FASTEST) -> tupl
             if whole[start] and f - start >= _SHORTEST:
                 cuts.append((start, f))
             start = f
-    found = []
+    result = []
     for k, (first, end) in enumerate(cuts):
         origin = recorded.joints[first, 0] * (1, 0, 1)
         motion = take_frames(recorded.motion, slice(first, end))
         motion = motion._replace(transl=motion.transl - origin)
-        own = recorded._replace(motion=motion, joints=recorded.joints[first:end] - origin)
+        piece = recorded._replace(motion=motion, joints=recorded.joints[first:end] - origin)
         name = labels.name if len(cuts) == 1 else f"{labels.name}#{k}"
-        found.append(Piece(labels._replace(name=name), own))
-    return found, len(whole) - sum(end - first for first, end in cuts)
+        result.append(Piece(labels._replace(name=name), piece))
+    return result, len(whole) - sum(end - first for first, end in cuts)
 
 
-def write_mocap(folder: Path, found: Sequence[Piece], fps: float, splits: Mapping[str, Sequence[str]]) -> None:
+def write_mocap(folder: Path, pieces: Sequence[Piece], fps: float, splits: Mapping[str, Sequence[str]]) -> None:
     """Write <folder>/mocap/mocap.npz and splits.json."""
-    length = np.array([len(piece.recorded.joints) for piece in found], np.int32)
+    length = np.array([len(piece.recorded.joints) for piece in pieces], np.int32)
     frames: dict[str, list[np.ndarray]] = {"joints17": [], "body_pose": [], "global_orient": [], "transl": []}
-    for piece in found:
+    for piece in pieces:
         motion = piece.recorded.motion
         # vectors of at most half a turn, which the integers hold
         body, root = (rotation_vectors(rotation_matrices(v)) for v in (motion.body_pose, motion.global_orient))
@@ -130,28 +130,28 @@ def write_mocap(folder: Path, found: Sequence[Piece], fps: float, splits: Mappin
     scalars = {"pos_scale": POS_SCALE, "rot_scale": ROT_SCALE, "fps": fps}
     arrays |= {name: np.array(value, np.float32) for name, value in scalars.items()}
     arrays |= {"seq_start": (np.cumsum(length) - length).astype(np.int32), "seq_length": length}
-    arrays |= {f"seq_{key}": np.array([getattr(p.labels, key) for p in found]) for key in Labels._fields}
-    arrays["seq_source"] = np.array([piece.recorded.source for piece in found])
-    arrays["seq_skeleton"] = np.array(["subject" if piece.recorded.own_bones else "mean" for piece in found])
-    arrays["seq_feet_neutral"] = np.full(len(found), "")
+    arrays |= {f"seq_{key}": np.array([getattr(p.labels, key) for p in pieces]) for key in Labels._fields}
+    arrays["seq_source"] = np.array([piece.recorded.source for piece in pieces])
+    arrays["seq_skeleton"] = np.array(["subject" if piece.recorded.own_bones else "mean" for piece in pieces])
+    arrays["seq_feet_neutral"] = np.full(len(pieces), "")
     (folder / FILE).mkdir()
     write_npz(folder / FILE / f"{FILE}.npz", arrays, compress=True)
     write_json(folder / FILE / "splits.json", {**splits, "files": [FILE]})
 
 
-def split(found: Sequence[Piece], val: Sequence[str]) -> dict[str, list[str]]:
+def split(pieces: Sequence[Piece], val: Sequence[str]) -> dict[str, list[str]]:
     """Subjects and sequences of "train" and "val": `val` names subjects, or takes of subjects that train otherwise.
 
     ValueError for a name that nothing has, and where nothing is left to train on.
     """
-    takes = [piece.labels.name.partition("#")[0] for piece in found]
-    subjects = list(dict.fromkeys(piece.labels.subject for piece in found))
+    takes = [piece.labels.name.partition("#")[0] for piece in pieces]
+    subjects = list(dict.fromkeys(piece.labels.subject for piece in pieces))
     if unknown := [name for name in val if name not in subjects and name not in takes]:
         raise ValueError(f"--val: got {unknown[0]!r}; must be subjects, {', '.join(subjects)}, or names of takes")
-    held = {p.labels.name for p, take in zip(found, takes, strict=True) if take in val}
+    held = {p.labels.name for p, take in zip(pieces, takes, strict=True) if take in val}
     train: list[str] = []
     for subject in (s for s in subjects if s not in val):
-        names = [piece.labels.name for piece in found if piece.labels.subject == subject]
+        names = [piece.labels.name for piece in pieces if piece.labels.subject == subject]
         train += [name for name in names if name not in held] if held & set(names) else [subject]
     if not train:
         raise ValueError(f"--val: {', '.join(val)} are all there is; needed something to train on")

@@ -34,13 +34,13 @@ class Shards(NamedTuple):
         """The fields of rows [...], numbers below `len`: arrays [..., *shape]."""
         flat = np.asarray(rows).ravel()
         shard = np.searchsorted(self.start, flat, side="right") - 1
-        found = {name: np.empty((len(flat), *maps[0].shape[1:]), maps[0].dtype) for name, maps in self.maps.items()}
+        fields = {name: np.empty((len(flat), *maps[0].shape[1:]), maps[0].dtype) for name, maps in self.maps.items()}
         for s in np.unique(shard):
             here = np.flatnonzero(shard == s)
             here = here[np.argsort(flat[here])]  # in the order of the file
             for name, maps in self.maps.items():
-                found[name][here] = maps[s][flat[here] - self.start[s]]
-        return {name: values.reshape(*np.shape(rows), *values.shape[1:]) for name, values in found.items()}
+                fields[name][here] = maps[s][flat[here] - self.start[s]]
+        return {name: values.reshape(*np.shape(rows), *values.shape[1:]) for name, values in fields.items()}
 
 
 def write_shards(
@@ -94,10 +94,10 @@ def open_shards(folder: FilePath) -> Shards:
 
 
 def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    found = Source(path).array
-    if found.dtype != dtype or found.shape != shape:
-        raise ValueError(f"{path}: {found.dtype} {found.shape}, the index says {dtype} {shape}")
-    return found
+    array = Source(path).array
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{path}: {array.dtype} {array.shape}, the index says {dtype} {shape}")
+    return array
 
 
 def of_takes(length: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:

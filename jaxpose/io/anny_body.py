@@ -92,7 +92,7 @@ def anny_body(kind: Kind = "smpl") -> Body:
 
 
 def _owner(joint: str, joints: tuple[str, ...]) -> str:
-    """The joint that moves what a joint of SMPL-X moves, in a body that may lack it."""
+    """The joint that takes the place of a joint of SMPL-X in a body that may lack it."""
     if joint in joints:
         return joint
     side = joint.partition("_")[0]
@@ -100,7 +100,7 @@ def _owner(joint: str, joints: tuple[str, ...]) -> str:
 
 
 def correctives(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
-    """posedirs [9(J-1), 3, V] that give back what linear skinning takes from the thickness of limbs.
+    """posedirs [9(J-1), 3, V] that restore the thickness of limbs, which linear skinning reduces.
 
     Of a vertex v with share s beyond joint j, which turns by R, they are -s (1 - s) sym(R - I) (v - J_j): linear in R.
     vertices [V, 3], joints [J, 3] and weights [V, J] of the rest pose, float64.
@@ -139,7 +139,7 @@ def target_coefficients(targets: Sequence[tuple[str, ...]], **phenotypes: np.nda
 
 
 def age_of_years(years: np.ndarray | float) -> np.ndarray:
-    """ANNY's age of people of so many years."""
+    """ANNY's age of people whose age is given in years."""
     return np.asarray(np.interp(years, _YEARS, _AGES))
 
 
@@ -165,7 +165,7 @@ def anny_betas(
     _check_range("anny_age", anny_age, -1 / 3, 1)
     given = {"height": 0.37, **phenotypes}
     z = load_arrays(ASSET)
-    # a shape is linear in its height: the two ends say which height a stature is
+    # a shape is linear in its height: the two ends give the height of a stature
     heights = np.array([given["height"], 0, 1])
     values = {name: np.full(3, value) for name, value in given.items()} | {
         "age": np.full(3, anny_age),

@@ -69,8 +69,8 @@ class Arrays(Mapping[str, np.ndarray]):
         """These arrays, with those `needed` among them; ValueError otherwise."""
         missing = [name for name in needed if name not in self]
         if missing:
-            found = ", ".join(self)
-            raise ValueError(f"{self.path}: lacks {', '.join(missing)}; needed {', '.join(needed)}; it has {found}")
+            names = ", ".join(self)
+            raise ValueError(f"{self.path}: lacks {', '.join(missing)}; needed {', '.join(needed)}; it has {names}")
         return self
 
     def __iter__(self) -> Iterator[str]:
@@ -97,8 +97,8 @@ def open_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     """A member of an archive, open for reading; BadZipFile where it would be far larger than its file."""
     member = archive.getinfo(name)
     if member.file_size > max(_MOST_RATIO * member.compress_size, _MOST_BYTES):
-        found = f"{member.compress_size:,} bytes that become {member.file_size:,}"
-        raise zipfile.BadZipFile(f"{name} has {found}; must be at most {_MOST_RATIO} times as many")
+        actual = f"{member.compress_size:,} bytes that become {member.file_size:,}"
+        raise zipfile.BadZipFile(f"{name} has {actual}; must be at most {_MOST_RATIO} times as many")
     return archive.open(member)
 
 
@@ -112,7 +112,7 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def _checked_header(file: IO[bytes], size: int, *, exact: bool) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """As `read_header`; ValueError unless the array is of plain numbers or text, and fits the file's `size` bytes."""
+    """Result of `read_header`; ValueError unless it is of plain numbers or text and fits the file's `size` bytes."""
     shape, is_fortran, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be loaded: they are pickles")
@@ -127,7 +127,7 @@ def _checked_header(file: IO[bytes], size: int, *, exact: bool) -> tuple[tuple[i
 
 
 def checked_text(array: np.ndarray) -> np.ndarray:
-    """The array; ValueError where it holds text of codes that are no characters."""
+    """The array itself; ValueError where its text has codes that are no characters."""
     if array.dtype.kind == "U" and array.nbytes:
         codes = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
         low, high = _SURROGATES
@@ -148,7 +148,7 @@ class Source(os.PathLike[str]):
 
     @classmethod
     def of_text(cls, name: str, text: str) -> Self:
-        """Text that came from elsewhere, such as a line of a stream; name: what errors call it."""
+        """Source of text that is in no file, such as a line of a stream; name: its name in errors."""
         source = cls(name)
         source.__dict__["text"] = text
         return source
@@ -186,12 +186,12 @@ class Source(os.PathLike[str]):
 
 
 def source_of(path: FilePath) -> Source:
-    """The source itself, or that of a path."""
+    """The source of a path; a source is returned as it is."""
     return path if isinstance(path, Source) else Source(path)
 
 
 def text_array(path: FilePath, texts: Sequence[str]) -> np.ndarray:
-    """Texts as an array, each of which takes as much memory as the longest; ValueError where that is far too much."""
+    """Array of texts, each of which takes as much memory as the longest; ValueError where that is far too much."""
     longest = max(map(len, texts), default=0)
     check_growth(path, len(texts) * longest // 2, f"{len(texts)} names, one of {longest} characters,")
     return np.array(texts, np.str_)
@@ -205,7 +205,7 @@ def as_float(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
 
 
 def as_finite(path: FilePath, what: str, value: Any) -> np.ndarray:
-    """The array as float64; ValueError for NaN, infinity and what no length in millimetres or pixels is."""
+    """The array as float64; ValueError for NaN, infinity and numbers above any length in mm or pixels."""
     number = as_float(path, what, np.asarray(value))
     if not (abs(number) <= _LARGEST).all():
         raise ValueError(f"{path}: {what} has {number[~(abs(number) <= _LARGEST)][0]:g}; needed finite numbers")

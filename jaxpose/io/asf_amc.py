@@ -111,11 +111,11 @@ def read_amc(path: FilePath, asf: Asf, *, fps: float = 120.0, degrees: bool | No
 def asf_beside(amc: FilePath) -> Path:
     """The skeleton that belongs to an .amc by its name (03.asf of 03_02.amc), or the only one in the folder."""
     path = Path(amc)
-    found = sorted(p for p in path.parent.iterdir() if p.suffix.lower() == ".asf")
-    named = [p for p in found if path.stem.startswith((f"{p.stem}_", f"{p.stem}-", f"{p.stem}."))]
-    if len(named) == 1 or (not named and len(found) == 1):
-        return (named or found)[0]
-    raise ValueError(f"{amc}: needs the .asf of its skeleton; beside it are {[p.name for p in found]}")
+    skeletons = sorted(p for p in path.parent.iterdir() if p.suffix.lower() == ".asf")
+    named = [p for p in skeletons if path.stem.startswith((f"{p.stem}_", f"{p.stem}-", f"{p.stem}."))]
+    if len(named) == 1 or (not named and len(skeletons) == 1):
+        return (named or skeletons)[0]
+    raise ValueError(f"{amc}: needs the .asf of its skeleton; beside it are {[p.name for p in skeletons]}")
 
 
 def _channels(bone: Bone, value: np.ndarray, kind: str, axes: str) -> np.ndarray:

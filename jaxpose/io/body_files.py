@@ -1,7 +1,7 @@
 """Files of body models: SMPL (.pkl of v1.0 and v1.1, .npz), SMPL-H (.npz of AMASS, .pkl of MANO), SMPL-X (.npz, .pkl).
 
     v_template [V, 3]   f [F, 3]   shapedirs [V, 3, L]   posedirs [V, 3, 9(J-1)]   J_regressor [J, V]   weights [V, J]
-    kintree_table [2, J], row 0 the parents, the root's 2^32 - 1; J tells the kind: 24, 52, 55
+    kintree_table [2, J], row 0 the parents, the root's 2^32 - 1; J determines the kind: 24, 52, 55
     of SMPL-X, L = 400 are 300 of shape and 100 of expression, fewer are 10 of shape and the rest of expression
     hands_meanl, hands_meanr [45], hands_componentsl, hands_componentsr [45, 45], where the body has fingers
     lmk_faces_idx [51], lmk_bary_coords [51, 3], dynamic_lmk_faces_idx [79, 17], dynamic_lmk_bary_coords [79, 17, 3]
@@ -166,8 +166,8 @@ def _read_pickle(path: FilePath) -> dict[str, np.ndarray]:
         tree = Unpickler(file, _NAMES).load()
         if not isinstance(tree, dict):
             raise pickle.UnpicklingError(f"it holds a {type(tree).__name__}; needed a dict of tables")
-        found = {key: _dense(key, tree[key]) for key in _WANTED if key in tree}
-    return found
+        tables = {key: _dense(key, tree[key]) for key in _WANTED if key in tree}
+    return tables
 
 
 def _dense(key: str, value: Any) -> np.ndarray:
@@ -201,8 +201,8 @@ def _dense_matrix(key: str, matrix: _Sparse) -> np.ndarray:
     return dense.T if matrix.by_column else dense
 
 
-def _fault(path: Any, key: str, found: Any, legal: str) -> ValueError:
-    return ValueError(f"{path}, {key}: found {found}; must be {legal}")
+def _fault(path: Any, key: str, actual: Any, legal: str) -> ValueError:
+    return ValueError(f"{path}, {key}: found {actual}; must be {legal}")
 
 
 def _kind_of(path: Any, tables: Mapping[str, np.ndarray]) -> Kind:

@@ -47,11 +47,11 @@ class _Words:
         return self._words[self._next][0] if self._next < len(self._words) else ""
 
     def take(self, *legal: str) -> str:
-        """The next word, in capitals, if it is one of `legal`."""
+        """The next word, in capitals; ValueError unless it is one of `legal`."""
         place, word = self.place(), self.peek()
         if word.upper() not in legal:
-            found = repr(word[:40]) if word else "the end of the hierarchy"
-            raise ValueError(f"{place}: needed {' or '.join(legal)}, got {found}")
+            actual = repr(word[:40]) if word else "the end of the hierarchy"
+            raise ValueError(f"{place}: needed {' or '.join(legal)}, got {actual}")
         self._next += 1
         return word.upper()
 
@@ -193,11 +193,13 @@ def _channels(words: _Words) -> tuple[str, ...]:
         return ()
     words.take("CHANNELS")
     place = words.place()
-    count, *found = words.rest_of_line() or [""]
-    names = tuple(word.capitalize() for word in found)
+    count, *words_of_channels = words.rest_of_line() or [""]
+    names = tuple(word.capitalize() for word in words_of_channels)
     if not count.isdigit() or int(count) != len(names):
-        raise ValueError(f"{place}: needed CHANNELS, their number and as many names, got {' '.join([count, *found])}")
-    for name, word in zip(names, found, strict=True):
+        raise ValueError(
+            f"{place}: needed CHANNELS, their number and as many names, got {' '.join([count, *words_of_channels])}"
+        )
+    for name, word in zip(names, words_of_channels, strict=True):
         if name not in CHANNELS or names.count(name) > 1:
             raise ValueError(f"{place}: channel {word[:40]!r}; must be one of {', '.join(CHANNELS)}, each once")
     return names

@@ -1,6 +1,6 @@
 """Reader and writer of C3D files; the writer is ezc3d (`pip install "jaxpose[c3d]"`), which crashes on damaged files.
 
-Points are in millimetres with z up, which POINT:X_SCREEN and POINT:Y_SCREEN say (the axes that point right and up on a
+Points are in millimetres with z up, by POINT:X_SCREEN and POINT:Y_SCREEN (the axes that point right and up on a
 screen). A point's residual is the radius that holds it in 90 % of cases, in the same unit; where it is not known it is
 0, and -1 where a point is missing. The format has seven bits for a residual, in steps of |POINT:SCALE|: the step is
 chosen such that the largest fits.
@@ -21,7 +21,7 @@ from jaxpose.files import FilePath, atomic
 from jaxpose.io.markers import Markers, check_markers
 from jaxpose.reading import opened, reader
 
-_MOST_RESIDUAL = 127  # steps: the eighth bit says that the point is missing
+_MOST_RESIDUAL = 127  # steps: the eighth bit marks a missing point
 _MOST_FRAMES = 65535
 _SCALE_AT = 12  # bytes before the header's copy of POINT:SCALE, which ezc3d does not set
 _BLOCK, _MAGIC = 512, 0x50  # bytes of a block, of which the file is made; second byte of the header
@@ -30,7 +30,7 @@ _UP = {"+Z": "z", "Z": "z", "+Y": "y", "Y": "y", "-Y": "-y"}
 
 
 class _Form(NamedTuple):
-    """How numbers are stored: order of bytes, and whether in the floating-point format of DEC's VAX."""
+    """Storage of numbers: order of bytes, and whether in the floating-point format of DEC's VAX."""
 
     order: str
     is_vax: bool
@@ -59,20 +59,20 @@ def write_c3d(
     check_markers(names, xyz, fps)
     if first + len(xyz) > _MOST_FRAMES:
         raise ValueError(f"{path}: frames up to {first + len(xyz)}; a C3D file counts to {_MOST_FRAMES} at most")
-    seen = np.isfinite(xyz).all(-1)
-    residual = np.zeros(seen.shape) if radius is None else np.nan_to_num(1000 * np.asarray(radius, np.float64))
-    step = max(residual[seen].max(initial=0), 1e-3) / _MOST_RESIDUAL
+    known = np.isfinite(xyz).all(-1)
+    residual = np.zeros(known.shape) if radius is None else np.nan_to_num(1000 * np.asarray(radius, np.float64))
+    step = max(residual[known].max(initial=0), 1e-3) / _MOST_RESIDUAL
     step = float(np.float32(step if radius is not None else 1.0))
     residual = (np.round(residual / step) + 1e-3) * step  # ezc3d rounds down
     points = np.ones((4, len(names), len(xyz)))
-    points[:3] = np.where(seen[..., None], 1000 * xyz, np.nan).transpose(2, 1, 0)
+    points[:3] = np.where(known[..., None], 1000 * xyz, np.nan).transpose(2, 1, 0)
     file = ezc3d.c3d()
     for key, value in (("RATE", [float(fps)]), ("LABELS", list(names)), ("UNITS", ["mm"]), ("SCALE", [-step])):
         file["parameters"]["POINT"][key]["value"] = value
     file.add_parameter("POINT", "X_SCREEN", ["+X"])
     file.add_parameter("POINT", "Y_SCREEN", ["+Z"])
     file["data"]["points"] = points
-    file["data"]["meta_points"]["residuals"] = np.where(seen, residual, -1).T[None]
+    file["data"]["meta_points"]["residuals"] = np.where(known, residual, -1).T[None]
     file["header"]["points"]["first_frame"] = first  # ezc3d adds 1
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "file.c3d"
@@ -85,20 +85,20 @@ def write_c3d(
 
 @reader("C3D file")
 def read_c3d(path: FilePath) -> Markers:
-    """The points in a C3D file, in its unit; ValueError names a file that is none, damaged or cut off."""
+    """The points in a C3D file, in its unit; ValueError names a file of another kind, damaged or cut off."""
     with opened(path, "C3D file") as file:
         data = file.read()
     if len(data) < 2 * _BLOCK or data[1] != _MAGIC or not data[0]:
         raise ValueError("it has no header of C3D")
     form = _form(data)
-    said = _parameters(data, form)
+    parameters = _parameters(data, form)
     num, in_frame, first, last = struct.unpack_from(f"{form.order}HHHH", data, 2)
-    if "TRIAL:ACTUAL_START_FIELD" in said and "TRIAL:ACTUAL_END_FIELD" in said:  # of files of more frames
-        first, last = (_long(said[f"TRIAL:ACTUAL_{end}_FIELD"]) for end in ("START", "END"))
-    scale, fps = (float(said[f"POINT:{key}"].flat[0]) for key in ("SCALE", "RATE"))
-    start = _BLOCK * (int(said["POINT:DATA_START"].flat[0]) - 1)
-    names = [name for key in ("", *range(2, 10)) for name in said.get(f"POINT:LABELS{key}", [])]
-    unit, axis = (next(iter(said.get(f"POINT:{key}", [])), "") for key in ("UNITS", "Y_SCREEN"))
+    if "TRIAL:ACTUAL_START_FIELD" in parameters and "TRIAL:ACTUAL_END_FIELD" in parameters:  # of files of more frames
+        first, last = (_long(parameters[f"TRIAL:ACTUAL_{end}_FIELD"]) for end in ("START", "END"))
+    scale, fps = (float(parameters[f"POINT:{key}"].flat[0]) for key in ("SCALE", "RATE"))
+    start = _BLOCK * (int(parameters["POINT:DATA_START"].flat[0]) - 1)
+    names = [name for key in ("", *range(2, 10)) for name in parameters.get(f"POINT:LABELS{key}", [])]
+    unit, axis = (next(iter(parameters.get(f"POINT:{key}", [])), "") for key in ("UNITS", "Y_SCREEN"))
     frames = last - first + 1
     if not (0 < fps < np.inf and 0 < abs(scale) < np.inf and num and frames > 0 and len(names) >= num):
         raise ValueError(f"{num} points of {len(names)} names in {frames} frames at {fps:g}/s; needed some of each")
@@ -128,7 +128,7 @@ def _parameters(data: bytes, form: _Form) -> dict[str, Any]:
     """
     at = _BLOCK * (data[0] - 1) + 4
     groups: dict[int, str] = {}
-    found: list[tuple[int, str, Any]] = []
+    parameters: list[tuple[int, str, Any]] = []
     while length := abs(struct.unpack_from("<b", data, at)[0]):
         (number,) = struct.unpack_from("<b", data, at + 1)
         link = at + 2 + length
@@ -139,11 +139,11 @@ def _parameters(data: bytes, form: _Form) -> dict[str, Any]:
         else:
             kind, num_axes = struct.unpack_from("<bB", data, link + 2)
             axes = tuple(data[link + 4 : link + 4 + num_axes])
-            found.append((number, name, _values(data, link + 4 + num_axes, kind, axes, form)))
+            parameters.append((number, name, _values(data, link + 4 + num_axes, kind, axes, form)))
         if not step:
             break
         at = link + step
-    return {f"{groups.get(number, number)}:{name}": value for number, name, value in found}
+    return {f"{groups.get(number, number)}:{name}": value for number, name, value in parameters}
 
 
 def _values(data: bytes, at: int, kind: int, axes: tuple[int, ...], form: _Form) -> Any:

@@ -1,4 +1,4 @@
-"""Calibration files: cameras with names, image sizes, lenses and places, told apart by their content.
+"""Calibration files: cameras with names, image sizes, lenses and places; the content determines the format.
 
     TOML                 a table for each camera: name, size, matrix [3, 3], distortions, rotation (a rotation vector),
                          translation, x_cam = R x_world + t. Pose2Sim (metres; has the key `fisheye`) and Anipose (the
@@ -43,8 +43,8 @@ _OTHER_LENSES = ("fisheye", "equidistant", "kannala_brandt", "omnidir")
 class Calibration(NamedTuple):
     """Cameras by name: intrinsics [4], distortion [5], R_cam_world [3, 3], t_cam [3] metres, size in pixels.
 
-    R_cam_world and t_cam are None for all cameras, where the file tells of lenses only; size is None where it is not
-    told. format: of the file, in words. unit: of its lengths, "m", "cm" or "mm".
+    R_cam_world and t_cam are None for all cameras, where the file has lenses only; size is None where it is
+    unknown. format: name of the file's format. unit: unit of its lengths, "m", "cm" or "mm".
     """
 
     names: tuple[str, ...]
@@ -79,9 +79,9 @@ def read_calibration(path: FilePath, *, unit: str | None = None) -> Calibration:
         nodes = [_storage(source_of(p)) for p in files]
         if not any(nodes):
             raise ValueError(f"{path}: a folder without OpenCV's calibration files (.yml, .xml)")
-        raw, words, own = _of_storage(path, {k: v for n in nodes if n for k, v in n.items()}), "OpenCV", None
+        raw, words, native = _of_storage(path, {k: v for n in nodes if n for k, v in n.items()}), "OpenCV", None
     else:
-        raw, words, own = _read(source_of(path))
+        raw, words, native = _read(source_of(path))
     if not raw:
         raise ValueError(f"{path}: no cameras in it")
     names = tuple(camera.name for camera in raw)
@@ -89,7 +89,7 @@ def read_calibration(path: FilePath, *, unit: str | None = None) -> Calibration:
         raise ValueError(f"{path}: two cameras have the same name; it has {', '.join(names)}")
     if len({camera.R is None for camera in raw}) > 1:
         raise ValueError(f"{path}: some cameras have a rotation and translation and some have not")
-    unit = unit or own or _unit_of(raw)
+    unit = unit or native or _unit_of(raw)
     return Calibration(names, tuple(_camera(path, c, UNITS[unit]) for c in raw), words, unit)
 
 
@@ -101,7 +101,7 @@ def select(calibration: Calibration, asked: Iterable[str], what: str = "--camera
 
 
 def stacked(cameras: Iterable[Camera]) -> Camera:
-    """Cameras that have places as one with axes [C, ...]; their sizes are left out."""
+    """One Camera with axes [C, ...] of cameras with places; their sizes are left out."""
     columns = zip(*(camera[:4] for camera in cameras), strict=True)
     intrinsics, distortion, R_cam_world, t_cam = (jnp.stack([jnp.asarray(x) for x in each]) for each in columns)
     return Camera(intrinsics, distortion, R_cam_world, t_cam)
@@ -124,7 +124,7 @@ def resized(camera: Camera, size: tuple[int, int] | None, what: str) -> Camera:
 
 
 def _read(source: Source) -> tuple[list[_Raw], str, str | None]:
-    """Cameras, the format in words, and its unit where the format tells it."""
+    """Cameras, the name of the format, and its unit where the format determines it."""
     start = source.text.lstrip()[:64]
     if start.startswith("<"):
         root = _xml(source)
@@ -164,14 +164,14 @@ def _qualisys(source: Source, camera: ElementTree.Element) -> _Raw:
 
     def numbers(tag: str, *keys: str) -> np.ndarray:
         node = camera.find(tag)
-        found = [None if node is None else node.get(key) for key in keys]
-        if None in found:
-            raise ValueError(f"{source}: camera {name} lacks {keys[found.index(None)]} of <{tag}>")
-        return _numbers(source.path, name, tag, found)
+        actual = [None if node is None else node.get(key) for key in keys]
+        if None in actual:
+            raise ValueError(f"{source}: camera {name} lacks {keys[actual.index(None)]} of <{tag}>")
+        return _numbers(source.path, name, tag, actual)
 
     if camera.get("viewrotation", "0") not in ("0", ""):
-        found = camera.get("viewrotation")
-        raise ValueError(f"{source}: camera {name} has viewrotation {found}; needed 0, images as the sensor has them")
+        actual = camera.get("viewrotation")
+        raise ValueError(f"{source}: camera {name} has viewrotation {actual}; needed 0, images as the sensor has them")
     left, top, right, bottom = numbers("fov_video", "left", "top", "right", "bottom")
     lens = numbers("intrinsic", "focalLengthU", "focalLengthV", "centerPointU", "centerPointV", "skew") / _SUBPIXEL
     matrix = [[lens[0], lens[4], lens[2] - left], [0, lens[1], lens[3] - top], [0, 0, 1]]
@@ -189,22 +189,22 @@ def _of_storage(path: Path, nodes: Mapping[str, Any]) -> list[_Raw]:
         raise ValueError(_lens(path, str(nodes.get("camera_name", "")), "a fisheye lens"))
 
     def of(name: str, keys: Mapping[str, tuple[str, ...]]) -> _Raw:
-        found = {what: next((nodes[k] for k in names if k in nodes), None) for what, names in keys.items()}
+        parts = {what: next((nodes[k] for k in names if k in nodes), None) for what, names in keys.items()}
         size = None
-        if found["width"] is not None and found["height"] is not None:
-            size = _size(path, name, _numbers(path, name, "size", [found["width"], found["height"]]))
-        placed = _placed(path, name, found["R"], found["t"])
-        return _Raw(name, found["matrix"], () if found["dist"] is None else found["dist"], *placed, size)
+        if parts["width"] is not None and parts["height"] is not None:
+            size = _size(path, name, _numbers(path, name, "size", [parts["width"], parts["height"]]))
+        placed = _placed(path, name, parts["R"], parts["t"])
+        return _Raw(name, parts["matrix"], () if parts["dist"] is None else parts["dist"], *placed, size)
 
     size = {"width": ("image_width", "width"), "height": ("image_height", "height")}
     if "camera_matrix" in nodes or "K" in nodes or "cameraMatrix" in nodes:
-        own = {
+        names_here = {
             "matrix": ("camera_matrix", "cameraMatrix", "K"),
             "dist": ("distortion_coefficients", "dist_coeffs", "distCoeffs", "dist", "D"),
             "R": ("R", "rvec", "rotation", "Rot"),
             "t": ("T", "t", "tvec", "translation"),
         }
-        return [of(str(nodes.get("camera_name", path.stem)), own | size)]
+        return [of(str(nodes.get("camera_name", path.stem)), names_here | size)]
     if {"M1", "M2"} <= set(nodes):
         first = of("1", {"matrix": ("M1",), "dist": ("D1",), "R": (), "t": (), **size})
         second = of("2", {"matrix": ("M2",), "dist": ("D2",), "R": ("R",), "t": ("T",), **size})
@@ -226,30 +226,30 @@ def _storage(source: Source) -> dict[str, Any] | None:
     if source.text.lstrip().startswith("<"):
         root = _xml(source)
         return _xml_storage(root) if root.tag == "opencv_storage" else None
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, inline, body in re.findall(r"^([^\s#%\-][^:\n]*):[ \t]*(.*)((?:\n(?:[ \t-].*)?)*)", source.text, re.M):
         data = re.search(r"data:\s*\[([^\]]*)", body)  # not to the bracket: without one, each start would search anew
         rows, cols = (re.search(rf"{side}:\s*(\d+)", body) for side in ("rows", "cols"))
         if data and rows and cols:
-            found[key] = _matrix(source, key, int(rows[1]), int(cols[1]), data[1].replace(",", " "))
+            values[key] = _matrix(source, key, int(rows[1]), int(cols[1]), data[1].replace(",", " "))
         elif inline and not body.strip():
-            found[key] = inline.strip().strip("\"'")
-    return {key: value for key, value in found.items() if value is not None}
+            values[key] = inline.strip().strip("\"'")
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _xml_storage(root: ElementTree.Element) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for node in root:
         if node.get("type_id") == "opencv-matrix":
             rows, cols, data = (node.findtext(key, "0") for key in ("rows", "cols", "data"))
-            found[node.tag] = _matrix(source_of(node.tag), node.tag, int(rows), int(cols), data)
+            values[node.tag] = _matrix(source_of(node.tag), node.tag, int(rows), int(cols), data)
         elif not len(node):
-            found[node.tag] = (node.text or "").strip().strip('"')
-    return {key: value for key, value in found.items() if value is not None}
+            values[node.tag] = (node.text or "").strip().strip('"')
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _matrix(source: Source, key: str, rows: int, cols: int, text: str) -> np.ndarray | None:
-    """A matrix of numbers; None of matrices of several channels (image points), which no camera has."""
+    """A matrix of numbers; None for matrices of several channels (image points), which no camera has."""
     try:
         values = np.array(text.split(), float)
     except ValueError:
@@ -273,8 +273,8 @@ def _placed(path: Path, name: str, rotation: Any, translation: Any) -> tuple[Any
         raise ValueError(f"{path}: camera {name} lacks the {lacks}, and has the other")
     rotation, t = _numbers(path, name, "rotation", rotation), _numbers(path, name, "translation", translation).ravel()
     if rotation.size not in (3, 9) or t.size != 3:
-        found = f"{list(rotation.shape)} and {list(t.shape)}"
-        raise ValueError(f"{path}: camera {name}: rotation and translation are {found}; needed [3] or [3, 3], and [3]")
+        actual = f"{list(rotation.shape)} and {list(t.shape)}"
+        raise ValueError(f"{path}: camera {name}: rotation and translation are {actual}; needed [3] or [3, 3], and [3]")
     R = rotation_matrices(rotation.ravel()) if rotation.size == 3 else rotation.reshape(3, 3)
     return as_rotation(f"{path}: camera {name}", "rotation", R), t
 
@@ -320,6 +320,6 @@ def _size(path: Path, name: str, size: np.ndarray) -> tuple[int, int]:
     return as_size(f"{path}: camera {name}", "size", size)
 
 
-def _lens(path: Path, name: str, found: str) -> str:
+def _lens(path: Path, name: str, lens: str) -> str:
     legal = "must be OpenCV's k1, k2, p1, p2, k3"
-    return f"{path}: camera {name} has {found}, and {legal}; undistort the images with the tool that made the file"
+    return f"{path}: camera {name} has {lens}, and {legal}; undistort the images with the tool that made the file"

@@ -73,10 +73,10 @@ def read_heatmaps(
         raise ValueError(f"{path}: heatmaps of type {maps.dtype}; must be uint8 or floats")
     check_heatmaps(maps, f"{path}: heatmaps", missing)
     num = len(maps)
-    found = keys.read_image_size(path, arrays)
-    if found is not None and image_size is not None and found != image_size:
-        raise ValueError(f"{path}: image_size is {found}, given is {image_size}; needed one size")
-    size = image_size if found is None else found
+    size_in_file = keys.read_image_size(path, arrays)
+    if size_in_file is not None and image_size is not None and size_in_file != image_size:
+        raise ValueError(f"{path}: image_size is {size_in_file}, given is {image_size}; needed one size")
+    size = image_size if size_in_file is None else size_in_file
     if size is None:
         raise ValueError(f"{path}: it has no image_size common to all rows; needed width, height in pixels")
     names = keys.read_joint_names(path, arrays)
@@ -120,14 +120,14 @@ def peaks(data: Heatmaps) -> Keypoints:
         uv, sure = _peak(intensities(data, rows))
         xy.append(np.asarray(to_image(uv, data.box[rows], size))[kept])
         confidence.append(np.asarray(sure)[kept])
-    seen = np.concatenate(confidence)
+    heights = np.concatenate(confidence)
     return Keypoints(
-        xy=np.where(seen[..., None] > 0, np.concatenate(xy), 0).astype(np.float32),
-        confidence=seen,
+        xy=np.where(heights[..., None] > 0, np.concatenate(xy), 0).astype(np.float32),
+        confidence=heights,
         skeleton=data.skeleton,
         frame=data.frame,
-        person=np.zeros(len(seen), np.int64),
-        image=("",) * len(seen),
+        person=np.zeros(len(heights), np.int64),
+        image=("",) * len(heights),
         intrinsics=data.intrinsics,
         image_size=data.image_size,
         fps=data.fps,
@@ -159,6 +159,6 @@ def _frames(path: Path, arrays: keys.Arrays, num: int) -> np.ndarray:
         return np.arange(num)
     numbers, counts = np.unique(frame, return_counts=True)
     if (counts > 1).any():
-        found = f"frame {numbers[counts > 1][0]} occurs {counts.max()} times"
-        raise ValueError(f"{path}: {found}; needed one person, one row per frame")
+        actual = f"frame {numbers[counts > 1][0]} occurs {counts.max()} times"
+        raise ValueError(f"{path}: {actual}; needed one person, one row per frame")
     return frame

@@ -52,36 +52,40 @@ def joints17(take: Take, flavour: Flavour, unit_m: float, W: np.ndarray, H: np.n
     take = restored(take, flavour.lost)
     p, G = world(take)
     p, G = unit_m * p @ W.T, W @ G
-    own = {name: blend[0] for name, blend in flavour.joints.items()}
+    source_of = {name: blend[0] for name, blend in flavour.joints.items()}
 
     def at(name: str) -> np.ndarray:
         return p[:, take.names.index(name)]
 
-    found = {name: at(own[name]) for name in H36M_17.joints if name in own}
-    found["hip"] = (found["left_hip"] + found["right_hip"]) / 2
-    found["spine"] = at(_spine(take, own))
+    joints = {name: at(source_of[name]) for name in H36M_17.joints if name in source_of}
+    joints["hip"] = (joints["left_hip"] + joints["right_hip"]) / 2
+    joints["spine"] = at(_spine(take, source_of))
     facing = H[:, _J["head_base"]]
     lower, upper, _ = flavour.joints.get("neck", ("", "", 0.0))
-    head = own.get("head_base", "")
+    head = source_of.get("head_base", "")
     if upper not in (lower, head) and head in take.ends:
-        found["thorax"] = (1 - _THORAX) * at(lower) + _THORAX * at(upper)
-        found["neck_nose"] = (at(upper) + at(head)) / 2 + _NOSE_M * facing[..., 2]
-        found["head"] = at(head) + unit_m * G[:, take.names.index(head)] @ take.ends[head]
+        joints["thorax"] = (1 - _THORAX) * at(lower) + _THORAX * at(upper)
+        joints["neck_nose"] = (at(upper) + at(head)) / 2 + _NOSE_M * facing[..., 2]
+        joints["head"] = at(head) + unit_m * G[:, take.names.index(head)] @ take.ends[head]
     else:
-        legs = [np.linalg.norm(take.offsets[take.names.index(own[f"left_{j}"])]) for j in ("knee", "ankle")]
+        legs = [np.linalg.norm(take.offsets[take.names.index(source_of[f"left_{j}"])]) for j in ("knee", "ankle")]
         metres = unit_m * sum(legs) / _LEG  # of the table's metres
-        found["thorax"] = (found["left_shoulder"] + found["right_shoulder"]) / 2
-        base = at(head) if head else found["thorax"] + metres * H[:, _J["neck"]] @ np.array(_HEAD)
-        found |= {name: base + metres * facing @ np.array(offset) for name, offset in _HELD.items()}
-    return np.stack([found[name] for name in H36M_17.joints], 1)
+        joints["thorax"] = (joints["left_shoulder"] + joints["right_shoulder"]) / 2
+        base = at(head) if head else joints["thorax"] + metres * H[:, _J["neck"]] @ np.array(_HEAD)
+        joints |= {name: base + metres * facing @ np.array(offset) for name, offset in _HELD.items()}
+    return np.stack([joints[name] for name in H36M_17.joints], 1)
 
 
-def _spine(take: Take, own: Mapping[str, str]) -> str:
+def _spine(take: Take, source_of: Mapping[str, str]) -> str:
     rest = rest_positions(take)
     hips, shoulders = (
-        np.mean([rest[take.names.index(own[f"{side}_{joint}"])] for side in ("left", "right")], 0)
+        np.mean([rest[take.names.index(source_of[f"{side}_{joint}"])] for side in ("left", "right")], 0)
         for joint in ("hip", "shoulder")
     )
     along = (shoulders - hips) / ((shoulders - hips) @ (shoulders - hips))
-    places = {own[n]: abs((rest[take.names.index(own[n])] - hips) @ along - _SPINE_AT) for n in _SPINE if n in own}
+    places = {
+        source_of[n]: abs((rest[take.names.index(source_of[n])] - hips) @ along - _SPINE_AT)
+        for n in _SPINE
+        if n in source_of
+    }
     return min(places, key=lambda name: places[name])

@@ -49,7 +49,7 @@ class Layout(NamedTuple):
 class Table(NamedTuple):
     """The N detections of a file, before the keypoint axis is matched to a skeleton.
 
-    values: [N, K, 3] x, y, confidence as found. frame, person: [N] int, None where the file has none.
+    values: [N, K, 3] x, y, confidence as in the file. frame, person: [N] int, None where the file has none.
     joints: [K] names where the file has them; else `layouts` are the possible meanings of K keypoints.
     intrinsics: [N, 4] fx, fy, cx, cy. image_size: width, height.
     """
@@ -114,8 +114,8 @@ def with_confidence(path: FilePath, keypoints: np.ndarray, confidence: np.ndarra
         raise ValueError(f"{path}: keypoints are {list(keypoints.shape)}; must be [N, J, 2] or [N, J, 3]")
     keypoints = as_float(path, "keypoints", keypoints)
     if confidence is None:
-        seen = (keypoints[..., :2] != 0).any(-1, keepdims=True)
-        return keypoints if keypoints.shape[-1] == 3 else np.concatenate([keypoints, seen], -1)
+        detected = (keypoints[..., :2] != 0).any(-1, keepdims=True)
+        return keypoints if keypoints.shape[-1] == 3 else np.concatenate([keypoints, detected], -1)
     if keypoints.shape[-1] == 3:
         raise ValueError(f"{path}: keypoints {list(keypoints.shape)} hold a confidence, `confidence` is another")
     if confidence.shape != keypoints.shape[:-1]:
@@ -162,8 +162,8 @@ def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | No
         raise ValueError(f"{path}: intrinsics are {list(value.shape)}; must be one of {legal}")
     bad = (value[..., :2] <= 0).any(-1)
     if bad.any():
-        found = value.reshape(-1, 4)[np.argmax(bad)].tolist()
-        raise ValueError(f"{path}: intrinsics must be finite with fx, fy > 0, found {found}")
+        actual = value.reshape(-1, 4)[np.argmax(bad)].tolist()
+        raise ValueError(f"{path}: intrinsics must be finite with fx, fy > 0, found {actual}")
     return np.broadcast_to(value, (num, 4))
 
 
@@ -253,9 +253,11 @@ def _bare(source: Source, cells: np.ndarray, skeleton: Skeleton | None) -> Table
     sizes = {len(skeleton.joints)} if skeleton else {layout.num_keypoints for layout in ARRAY_LAYOUTS}
     shapes = [(width // d, d) for d in (2, 3) if width % d == 0 and width // d in sizes]
     if len(shapes) != 1:
-        found = " or ".join(f"{j} joints x {d}" for j, d in shapes) or "no whole number of joints of a known joint set"
+        meanings = (
+            " or ".join(f"{j} joints x {d}" for j, d in shapes) or "no whole number of joints of a known joint set"
+        )
         raise ValueError(
-            f"{source}: rows of {width} numbers are {found}; must be 2 or 3 for each of {sorted(sizes)} "
+            f"{source}: rows of {width} numbers are {meanings}; must be 2 or 3 for each of {sorted(sizes)} "
             "joints (name the skeleton, or add a header of joint names)"
         )
     return _table(source, {"keypoints": cells.reshape(len(cells), *shapes[0])})

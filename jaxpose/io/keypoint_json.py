@@ -14,7 +14,7 @@ experimental BODY_25B looks like BODY_25 in the file: name the skeleton. Person 
 (AlphaPose) or `person_id` (OpenPose).
 
 A folder holds one file per frame (OpenPose, MMPose on images, AlphaPose `sep-json`); files without people are
-legal. Frames are numbered by the last number in the file or image name where all have one and no two share
+allowed. Frames are numbered by the last number in the file or image name where all have one and no two share
 it, else by the order of the names. COCO's visibility v = 0, 1 (labelled, hidden), 2 becomes confidence 0,
 0.5, 1; annotations without a labelled joint are left out.
 
@@ -153,8 +153,8 @@ def _detect(file: Path, content: Any) -> str | None:
         if matches(content):
             return name
     kind, inner = ("a list of ", content[0]) if isinstance(content, list) else ("", content)
-    found = f"dict with keys {list(inner)[:6]}" if isinstance(inner, dict) else type(inner).__name__
-    raise ValueError(f"{file}: {kind}{found}; that is none of the known keypoint formats {sorted(FORMATS)}")
+    actual = f"dict with keys {list(inner)[:6]}" if isinstance(inner, dict) else type(inner).__name__
+    raise ValueError(f"{file}: {kind}{actual}; that is none of the known keypoint formats {sorted(FORMATS)}")
 
 
 def _rows(file: Path, content: Any, format: str | None) -> list[Row]:
@@ -176,7 +176,7 @@ def _layouts(content: Any) -> tuple[Layout, ...]:
 
 
 def _values(rows: list[tuple[Path, Row]]) -> np.ndarray:
-    """[N, K, 3] of rows that must agree on K."""
+    """Keypoints [N, K, 3] of rows, which must have the same K."""
     values: list[np.ndarray] = []
     for i, (file, row) in enumerate(rows):
         try:
@@ -203,7 +203,7 @@ def _integer(file: Path, what: str, value: Any) -> int:
 
 
 def _people(rows: list[tuple[Path, Row]]) -> np.ndarray | None:
-    """Ids where every row has one. A tracker that merged detections lists several, the id of the track first."""
+    """Ids of people, None unless every row has one. Of several ids in a list, the first is that of the track."""
     ids = []
     for file, row in rows:
         value = row.person
@@ -239,7 +239,7 @@ def _frame_numbers(names: set[str]) -> dict[str, int]:
 
 
 def _image_size(path: Path, content: Any) -> tuple[int, int] | None:
-    """Width and height, where COCO's `images` say one size for all."""
+    """Width and height, where COCO's `images` have one size."""
     images = content.get("images") if isinstance(content, dict) else None
     images = images if isinstance(images, list) else []
     sizes = {(image.get("width"), image.get("height")) for image in images if isinstance(image, dict)}

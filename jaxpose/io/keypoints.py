@@ -34,7 +34,7 @@ class Keypoints(NamedTuple):
     person: [N] int64, distinct within a frame; over all frames where the file has tracks, or by `link`.
     image: [N] name of the image or file, "" where unknown.
     intrinsics: [N, 4] float32 fx, fy, cx, cy in pixels, or None where the file has none.
-    image_size: width, height in pixels; None where the file does not say or its images differ.
+    image_size: width, height in pixels; None where the file has none or its images differ.
     fps: frames per second, or None.
     ignored: keypoints of each person in the file that no joint is made of, such as those of face and hands.
     """
@@ -74,7 +74,7 @@ def read_keypoints(
 
 @reader("frame of 2D keypoints")
 def read_frame(source: Source, *, skeleton: Skeleton | None = None, format: str | None = None) -> Keypoints | None:
-    """The people of one frame in JSON; None where nobody is in it. Ids are of the frame alone where it has none.
+    """The people of one frame in JSON; None where nobody is in it. Without ids in the file they are numbered.
 
     skeleton, format: as in `read_keypoints`, of JSON alone. ValueError names the source.
     """
@@ -111,7 +111,7 @@ def _of_table(path: Path, table: Table, skeleton: Skeleton | None) -> Keypoints:
 
 
 def visible_rows(kp: Keypoints, threshold: float = 0.0, min_visible: int = 4) -> np.ndarray:
-    """[N] bool: at least `min_visible` joints have a confidence above `threshold`."""
+    """Mask [N] of rows with at least `min_visible` joints whose confidence is above `threshold`."""
     return (kp.confidence > threshold).sum(-1) >= min_visible
 
 

@@ -1,7 +1,7 @@
 """Labelled points of motion capture files (TRC, C3D), and which of them are joints, by their names.
 
 Names are compared without case, spaces and punctuation; a side is l, left, r or right before or after the rest:
-`RKnee`, `R_Knee`, `right knee`, `knee_r`. What stands before a colon names the subject (`Anna:RKnee`). Markers on the
+`RKnee`, `R_Knee`, `right knee`, `knee_r`. The part before a colon names the subject (`Anna:RKnee`). Markers on the
 skin (`RASI`, `r_knee_study`) are no joints and are left out.
 """
 
@@ -32,7 +32,7 @@ class Markers(NamedTuple):
     """Points of a file: names [K], xyz [F, K, 3] in its own `unit` and axes, NaN where missing.
 
     radius: [F, K] in the same unit (C3D's residuals), NaN where not known, or None. first: the number of the first
-    frame. up: the axis that points up, or None where the file does not say.
+    frame. up: the axis that points up, or None where the file has none.
     """
 
     names: tuple[str, ...]
@@ -55,15 +55,15 @@ class MarkerJoints(NamedTuple):
 
 
 def joint_of(marker: str) -> str | None:
-    """The joint that a marker's name (without the subject's) is, of any joint set, or None."""
+    """The joint of any joint set that a marker's name (without the subject's) means, or None."""
     plain = re.sub(r"[^a-z0-9]", "", marker.lower())
     if plain in _JOINTS or plain in _MIDDLE:
         return _JOINTS.get(plain) or _MIDDLE[plain]
     for pattern in (r"(left|right|l|r)(?P<part>.+)", r"(?P<part>.+?)(left|right|l|r)"):
-        found = re.fullmatch(pattern, plain)
-        if found and found["part"] in _SIDED:
-            side = next(group for group in found.groups() if group in _SIDE and group != found["part"])
-            return f"{_SIDE[side]}_{_SIDED[found['part']]}"
+        match = re.fullmatch(pattern, plain)
+        if match and match["part"] in _SIDED:
+            side = next(group for group in match.groups() if group in _SIDE and group != match["part"])
+            return f"{_SIDE[side]}_{_SIDED[match['part']]}"
     return None
 
 
@@ -79,9 +79,9 @@ def joints_of_markers(path: FilePath, markers: Markers) -> MarkerJoints:
         joint = joint_of(rest)
         if joint is not None:
             columns.setdefault((subject, joint), k)
-    found = {joint for _, joint in columns}
-    best = max(SKELETONS.values(), key=lambda s: (len(found & set(s.joints)), -len(s.joints)))
-    names = tuple(joint for joint in best.joints if joint in found)
+    joints = {joint for _, joint in columns}
+    best = max(SKELETONS.values(), key=lambda s: (len(joints & set(s.joints)), -len(s.joints)))
+    names = tuple(joint for joint in best.joints if joint in joints)
     if len(names) < 3:
         raise ValueError(
             f"{path}: of its markers {', '.join(markers.names[:12])}{', ...' if len(markers.names) > 12 else ''} "
@@ -89,12 +89,12 @@ def joints_of_markers(path: FilePath, markers: Markers) -> MarkerJoints:
         )
     rows = []
     for place, subject in enumerate(subjects):
-        own = np.full((len(markers.xyz), len(names), 3), np.nan)
+        xyz = np.full((len(markers.xyz), len(names), 3), np.nan)
         for j, joint in enumerate(names):
             if (subject, joint) in columns:
-                own[:, j] = markers.xyz[:, columns[subject, joint]]
-        seen = np.flatnonzero(np.isfinite(own).all(-1).any(-1))
-        rows.append((own[seen], seen + markers.first, np.full(len(seen), place)))
+                xyz[:, j] = markers.xyz[:, columns[subject, joint]]
+        frames = np.flatnonzero(np.isfinite(xyz).all(-1).any(-1))
+        rows.append((xyz[frames], frames + markers.first, np.full(len(frames), place)))
     values, frame, person = (np.concatenate(x) for x in zip(*rows, strict=True))
     used = {k for (_, joint), k in columns.items() if joint in names}
     ignored = tuple(name for k, name in enumerate(markers.names) if k not in used)

@@ -47,7 +47,7 @@ _KEYS = ("poses", "pose_body", "root_orient", "trans", "transl", "betas", "up", 
 
 
 class PartialMotion(NamedTuple):
-    """A motion whose unknown rotations are 0, and known [F, 21] bool: which are not."""
+    """A motion whose unknown rotations are 0, and the mask known [F, 21] of the others."""
 
     motion: Motion
     known: np.ndarray
@@ -92,7 +92,7 @@ def read_rotations(
 ) -> PartialMotion:
     """The motion in a file, with rotations of at most one turn, and which rotations are known.
 
-    gaps: NaN stands for a joint that is missing; else it is an error. AMASS's rotations by a little more than a turn
+    gaps: NaN marks a missing joint; otherwise NaN is an error. AMASS's rotations by a little more than a turn
     are brought within one; others are a ValueError (degrees?). Where the root is NaN it takes its value in the nearest
     frame that has one. Other arguments and errors as of `read_motion`.
     """
@@ -127,12 +127,12 @@ def _load(source: Source) -> dict[str, np.ndarray]:
 
 
 def _motion(path: FilePath, z: dict[str, np.ndarray], fps: float | None, up: str | None, pelvis: Any) -> Motion:
-    root, body, said = _split(next(z[key] for key in ("poses", "pose_body", "") if key in z))
+    root, body, meaning = _split(next(z[key] for key in ("poses", "pose_body", "") if key in z))
     if "root_orient" in z and "poses" not in z:
         root = np.asarray(z["root_orient"], np.float32).reshape(-1, 3)
     if len(root) != len(body):
         raise ValueError(f"'root_orient' has {len(root)} frames, 'pose_body' {len(body)}; needed as many")
-    notes = [said]
+    notes = [meaning]
     rate = next((as_rate(path, key, z[key]) for key in _RATES if key in z), fps)
     if rate is None:
         rate = ASSUMED_FPS
@@ -170,13 +170,13 @@ def _split(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
         array = array.reshape(len(array), -1)
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2 or array.shape[1] not in WIDTHS or array.dtype.kind not in "fiu":
-        legal = "; ".join(f"{width} ({said})" for width, (said, _) in WIDTHS.items())
+        legal = "; ".join(f"{width} ({meaning})" for width, (meaning, _) in WIDTHS.items())
         raise ValueError(f"an array of {array.dtype} {shape}; must be numbers [F, width] with width {legal}")
-    said, has_root = WIDTHS[array.shape[1]]
+    meaning, has_root = WIDTHS[array.shape[1]]
     values = array.astype(np.float32)
     root = values[:, :3] if has_root else np.zeros((len(values), 3), np.float32)
     body = values[:, 3 * has_root :][:, :63].reshape(-1, 21, 3)
-    return root, body, f"rotations of {said}" + ("" if has_root else "; no root, so upright")
+    return root, body, f"rotations of {meaning}" + ("" if has_root else "; no root, so upright")
 
 
 def _within_a_turn(v: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ def read_multiview(
     cameras: Sequence[str] | None = None,
     min_confidence: float = 0.0,
 ) -> MultiView:
-    """The keypoints and cameras of a file that `holds_multiview`.
+    """The keypoints and cameras of a file of several calibrated cameras.
 
     points: the set of body points that the K are, where their number leaves it open. up: overrules the file's.
     cameras: names or numbers (from 0) of those to read; None: all. min_confidence: keypoints below it are not seen.
@@ -76,18 +76,18 @@ def read_multiview(
         raise ValueError(f"{source}: {len(names)} names of {num_cameras} cameras; needed as many")
     chosen = list(range(num_cameras)) if cameras is None else positions_of(names, cameras, "--cameras")
     frame = read_per_row(source, z, "frame", num)
-    found = _point_set(source, z, keypoints.shape[2], points)
+    point_set = _point_set(source, z, keypoints.shape[2], points)
     confidence = keypoints[..., 2] if keypoints.shape[-1] == 3 else np.ones(keypoints.shape[:-1])
-    seen = (abs(keypoints) <= _FARTHEST).all(-1) & (np.nan_to_num(confidence) >= min_confidence)
-    xy = np.where(seen[..., None], keypoints[..., :2], 0)[:, chosen]
-    confidence = np.where(seen, np.clip(confidence, 0, 1), 0)[:, chosen]
+    visible = (abs(keypoints) <= _FARTHEST).all(-1) & (np.nan_to_num(confidence) >= min_confidence)
+    xy = np.where(visible[..., None], keypoints[..., :2], 0)[:, chosen]
+    confidence = np.where(visible, np.clip(confidence, 0, 1), 0)[:, chosen]
     return MultiView(
         xy=xy.astype(np.float32),
         confidence=confidence.astype(np.float32),
         camera=_calibration(source, z, num_cameras, chosen),
         cameras=tuple(names[c] for c in chosen),
         num_cameras=num_cameras,
-        points=found,
+        points=point_set,
         frame=np.arange(num) if frame is None else frame,
         up=check_up(up or str(z.get("up", "z")), f"{source}: up (--up)"),
         fps=read_fps(source, z),
@@ -112,7 +112,7 @@ def _calibration(source: Source, z: Mapping[str, np.ndarray], num: int, chosen: 
 
 
 def _point_set(source: Source, z: Mapping[str, np.ndarray], num: int, given: str | None) -> str:
-    """The set of body points that the K keypoints are, in its order."""
+    """The name of the set of body points that has the K keypoints, in its order."""
     names = tuple(z["joints"].astype(str).tolist()) if "joints" in z else None
     for name, joints in POINT_SETS.items():
         if given in (None, name) and len(joints) == num and names in (None, joints):

@@ -50,7 +50,7 @@ class Poses3D(NamedTuple):
 
     joints: [N, J, 3] float32 metres, camera axes (x right, y down, z forward), NaN where missing.
     frame, person: [N] int64. fps: frames per second, or None.
-    up, unit: the file's own axes (`from_camera` goes back to them) and unit. axes: in words, who says `up`, and
+    up, unit: the file's own axes (`from_camera` goes back to them) and unit. axes: origin of `up` in words, and
     whether the poses agree. ignored: markers that are no joints.
     """
 
@@ -66,7 +66,7 @@ class Poses3D(NamedTuple):
 
 
 class BodyPoints(NamedTuple):
-    """xyz [N, K, 3] float32 metres, y up, NaN where not seen; the set `points`; `used` of the joints of `source`."""
+    """xyz [N, K, 3] float32 metres, y up, NaN where missing; the set `points`; `used` of the joints of `source`."""
 
     xyz: np.ndarray
     points: str
@@ -99,15 +99,15 @@ def read_poses3d(
         raise ValueError(f"{source}: unit (--unit): got {unit!r}; must be one of {', '.join(UNITS)}")
     skeleton, columns = choose_joints(source.path, values.shape[1], names, skeleton, _LAYOUTS)
     values = with_unnamed(np.where(abs(values) <= _FARTHEST, values, np.nan))[:, columns]
-    seen = np.isfinite(values).all(-1)
-    if not seen.any():
+    known = np.isfinite(values).all(-1)
+    if not known.any():
         raise ValueError(f"{source}: all joints are missing (NaN, null or confidence 0); needed at least one")
-    joints = np.where(seen[..., None], values, np.nan) * UNITS[unit]
+    joints = np.where(known[..., None], values, np.nan) * UNITS[unit]
     frame = np.arange(num) if frame is None else frame
     person = np.zeros(num, np.int64) if person is None else person
     ignored = tuple(arrays.get("ignored", np.zeros(0, np.str_)).astype(str).ravel().tolist())
-    told = None if up is None and "up" not in arrays else check_up(up or str(arrays["up"]), f"{source}: up (--up)")
-    up, axes = _vertical(told, uprightness(joints, skeleton), "--up" if up else "the file")
+    given_up = None if up is None and "up" not in arrays else check_up(up or str(arrays["up"]), f"{source}: up (--up)")
+    up, axes = _vertical(given_up, uprightness(joints, skeleton), "--up" if up else "the file")
     poses = Poses3D(to_camera(joints, up).astype(np.float32), skeleton, frame, person, fps, up, unit, axes, ignored)
     _check_sizes(source.path, poses)
     return poses
@@ -122,13 +122,13 @@ def read_body_points(
     unit: str | None = None,
     only: Sequence[str] | None = None,
 ) -> BodyPoints:
-    """The points of `body` in a file, of them `only` those of these names; the rest as of `read_poses3d`."""
+    """The points of `body` in a file; only: names of the points to read; other arguments as in `read_poses3d`."""
     source = read_poses3d(path, skeleton=skeleton, up=up, unit=unit)
     name = point_set_of(source.skeleton)
     xyz = from_camera(source.joints, "y")
     if len(POINT_SETS[name]) != len(source.skeleton.joints) or name == "openpose25":
-        seen = jnp.asarray(np.isfinite(xyz).all(-1), jnp.float32)
-        moved, sure = jax.device_get(convert_joints(jnp.asarray(xyz), seen, source.skeleton, BODY_25))
+        known = jnp.asarray(np.isfinite(xyz).all(-1), jnp.float32)
+        moved, sure = jax.device_get(convert_joints(jnp.asarray(xyz), known, source.skeleton, BODY_25))
         xyz = np.where(sure[..., None] > 0, moved, np.nan)
     unknown = [part for part in only or () if part not in POINT_SETS[name]]
     if unknown:
@@ -168,9 +168,9 @@ def holds_poses3d(source: Source) -> bool:
 
 
 def _values(source: Source, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """[N, K, 3] as found, NaN where missing."""
+    """Joints [N, K, 3] as in the file, NaN where missing."""
     key = next((key for key in _KEYS if key in arrays), None)
-    if key == "mean" and {"pose", "pose_root"} <= set(arrays):  # a lift: the one pose of each row, where it stands
+    if key == "mean" and {"pose", "pose_root"} <= set(arrays):  # a lift: the one pose of each row, at its place
         pose, root = (as_float(source, name, arrays[name]) for name in ("pose", "pose_root"))
         if pose.ndim == 3 and root.shape == (len(pose), 3):
             return pose + root[:, None]
@@ -247,36 +247,36 @@ def _like_keypoints(values: np.ndarray) -> bool:
 def _read_markers(source: Source) -> dict[str, np.ndarray]:
     reader, up = _MARKERS[source.suffix]
     markers = reader(source.path)
-    found = joints_of_markers(source, markers)
-    arrays = {**found._asdict(), "joints3d": found.values, "joints": found.names, "fps": markers.fps}
-    arrays["ignored"] = text_array(source, found.ignored)
+    joints = joints_of_markers(source, markers)
+    arrays = {**joints._asdict(), "joints3d": joints.values, "joints": joints.names, "fps": markers.fps}
+    arrays["ignored"] = text_array(source, joints.ignored)
     arrays |= {"unit": markers.unit, "up": markers.up or up}
     return {key: np.asarray(value) for key, value in arrays.items() if key not in ("values", "names")}
 
 
-# Readers of markers, and the axis that points up where the file does not say.
+# Readers of markers, and the axis that points up where the file has none.
 _MARKERS = {".trc": (read_trc, "y"), ".c3d": (read_c3d, "z")}
 _READERS: dict[str, Callable[[Source], Mapping[str, np.ndarray]]]
 _READERS = {".npz": lambda source: source.arrays, ".npy": _read_npy, ".csv": _read_csv, ".json": _read_json}
 _READERS |= dict.fromkeys(_MARKERS, _read_markers)
 
 
-def _vertical(told: str | None, stands: Mapping[str, float], who: str) -> tuple[str, str]:
-    """The axis that points up and who says so, by what is told (by `who`) and by the `uprightness` of the poses."""
-    best = max(stands, key=lambda up: stands[up], default="-y")
-    clear = stands.get(best, 0) > _CLEARLY_UPRIGHT
-    if told is None:
+def _vertical(given: str | None, upright: Mapping[str, float], source: str) -> tuple[str, str]:
+    """The axis that points up and its origin in words, by the axis of `source` and the `uprightness` of poses."""
+    best = max(upright, key=lambda up: upright[up], default="-y")
+    clear = upright.get(best, 0) > _CLEARLY_UPRIGHT
+    if given is None:
         return (best, "as heads stand over hips") if clear else ("-y", "assumed: the poses do not tell")
-    if clear and stands[told] < 1 - _CLEARLY_UPRIGHT:
-        return told, f"as {who} says, BUT heads stand over hips along {best}: people who lie, or the wrong axis"
-    return told, f"as {who} says"
+    if clear and upright[given] < 1 - _CLEARLY_UPRIGHT:
+        return given, f"as {source} says, BUT heads stand over hips along {best}: people who lie, or the wrong axis"
+    return given, f"as {source} says"
 
 
 def _check_sizes(path: Path, poses: Poses3D) -> None:
-    seen = np.isfinite(poses.joints)
-    low, high = (np.where(seen, poses.joints, s * np.inf) for s in (1, -1))
+    known = np.isfinite(poses.joints)
+    low, high = (np.where(known, poses.joints, s * np.inf) for s in (1, -1))
     extent = (high.max(1) - low.min(1)).max(-1)
-    small = (extent < _SMALLEST) & (2 * seen[..., 0].sum(-1) >= len(poses.skeleton.joints))
+    small = (extent < _SMALLEST) & (2 * known[..., 0].sum(-1) >= len(poses.skeleton.joints))
     wrong = np.flatnonzero(small | (extent > _LARGEST))
     if wrong.size:
         row, other = wrong[0], "mm" if poses.unit == "m" else "m"

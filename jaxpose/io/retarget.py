@@ -86,27 +86,16 @@ def retarget(
     joint_map: Mapping[str, str] | None = None,
     offsets: np.ndarray = GENERIC_OFFSETS,
     skip_t_pose: bool = True,
-) -> Motion:
-    """A take as a Motion of SMPL's joints (module docstring).
+) -> Retargeted:
+    """A take as a Motion of SMPL's joints (module docstring), with the joints of the source's own skeleton.
 
     unit_m: metres of one unit of the take's lengths; guessed from the legs by default. joint_map: the SMPL joint
     (SMPL_22) of each of the take's joints that matters, for skeletons that are not in FLAVOURS. offsets: [22, 3] m the
     target's rest pose. skip_t_pose: leave out leading frames in a T-pose. Motion.source lists what was assumed.
     Raises ValueError for unknown skeletons, rest poses that do not stand, and implausible lengths of the legs.
     """
-    return retarget_with_joints(take, unit_m, joint_map, offsets, skip_t_pose).motion
-
-
-def retarget_with_joints(
-    take: Take,
-    unit_m: float | None = None,
-    joint_map: Mapping[str, str] | None = None,
-    offsets: np.ndarray = GENERIC_OFFSETS,
-    skip_t_pose: bool = True,
-) -> Retargeted:
-    """`retarget`, with the joints of the source's own skeleton."""
     flavour = _flavour(take) if joint_map is None else flavour_of_map(joint_map, take.names)
-    unit, said = _unit(take, flavour, unit_m)
+    unit, origin_of_unit = _unit(take, flavour, unit_m)
     positions, rotations = world(take)
     B, W = _axes(take, flavour)
     H = _turned(take, flavour, W @ rotations @ B.T, B, offsets)
@@ -116,7 +105,7 @@ def retarget_with_joints(
     local = [np.swapaxes(H[:, p], -1, -2) @ H[:, j] if j else H[:, 0] for j, p in enumerate(SMPL_22.parents)]
     vectors = rotation_vectors(np.stack(local, 1)).astype(np.float32)
     skipped = _leading_t_pose(H, offsets) if skip_t_pose else 0
-    notes = [f"{flavour.name}, {len(take.names)} joints", said]
+    notes = [f"{flavour.name}, {len(take.names)} joints", origin_of_unit]
     if not np.array_equal(W, np.eye(3)):
         notes.append("turned to y up")
     if skipped:
@@ -138,7 +127,7 @@ def write_motion_bvh(
 
 def _named(path: FilePath, take: Take, options: dict[str, Any]) -> Motion:
     try:
-        return retarget(take, **options)
+        return retarget(take, **options).motion
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

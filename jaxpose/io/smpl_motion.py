@@ -1,4 +1,4 @@
-"""Motion of one SMPL-style body: the type, checked, resampled, saved.
+"""Motion of one SMPL-style body: the type, its checks, resampling and file.
 
 World frame y up; a Motion has the position of the pelvis joint, not of the body model's origin.
 """
@@ -49,8 +49,8 @@ def check_motion(
     if not whole.all() and missing != "keep":
         frames = np.flatnonzero(~whole)
         if missing == "error":
-            said = f"{len(frames)} frames hold NaN or infinity, the first {frames[0]}"
-            raise ValueError(f"{name}: {said}; correct them, or drop such frames (missing 'drop')")
+            fault = f"{len(frames)} frames hold NaN or infinity, the first {frames[0]}"
+            raise ValueError(f"{name}: {fault}; correct them, or drop such frames (missing 'drop')")
         if len(frames) == len(whole):
             raise ValueError(f"{name}: all {len(frames)} frames hold NaN or infinity; needed one that does not")
         motion = take_frames(motion, np.flatnonzero(whole))
@@ -60,8 +60,8 @@ def check_motion(
     max_angle = 2 * np.pi * max_turns
     if angle.max() > max_angle + 1e-4:  # rounding in a file
         frame, joint = np.unravel_index(angle.argmax(), angle.shape)
-        said = f"frame {frame}, joint {SMPL_22.joints[joint]!r}: a rotation by {angle[frame, joint]:.1f} rad"
-        raise ValueError(f"{name}: {said}; must be at most {max_angle:.4g}: are these degrees?")
+        fault = f"frame {frame}, joint {SMPL_22.joints[joint]!r}: a rotation by {angle[frame, joint]:.1f} rad"
+        raise ValueError(f"{name}: {fault}; must be at most {max_angle:.4g}: are these degrees?")
     return motion
 
 

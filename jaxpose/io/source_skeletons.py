@@ -57,8 +57,8 @@ def flavour_of_map(joint_map: Mapping[str, str], names: Sequence[str]) -> Flavou
             raise ValueError(f"joint map: {source!r} to {target!r}; must be one of {', '.join(SMPL_22.joints)}")
     missing = [joint for joint in NEEDED if joint not in joint_map.values()]
     if missing or len(set(joint_map.values())) != len(joint_map):
-        said = f"lacks {', '.join(missing)}" if missing else "gives a joint twice"
-        raise ValueError(f"joint map: {said}; needed are {', '.join(NEEDED)}, each once")
+        fault = f"lacks {', '.join(missing)}" if missing else "gives a joint twice"
+        raise ValueError(f"joint map: {fault}; needed are {', '.join(NEEDED)}, each once")
     return Flavour("skeleton of the joint map", {target: _same(s) for s, target in joint_map.items()})
 
 
@@ -71,7 +71,7 @@ def _flavour(
 ) -> Flavour:
     """A flavour from a text of pairs of SMPL's joint and the source's; {} is the side in names of limbs."""
     words = trunk.split()
-    joints = {joint: _same(found) for joint, found in zip(words[::2], words[1::2], strict=True)}
+    joints = {joint: _same(source) for joint, source in zip(words[::2], words[1::2], strict=True)}
     words, named = limbs.split(), dict(zip(("left", "right"), sides, strict=True))
     for side, word in named.items():
         joints |= {f"{side}_{j}": _same(p.format(word)) for j, p in zip(words[::2], words[1::2], strict=True)}
@@ -83,13 +83,13 @@ _CMU: dict[str, Any] = {"pitch_deg": {"head_base": -13.0}, "arm_twist_deg": -30.
 
 
 def _lost(thorax: str, above: str, forearm: str, hand: str) -> dict[str, tuple[str, float]]:
-    """What CMU's BVH files lost in conversion: the thorax bone, about as long as the one below, a third of the forearm.
+    """Bones that CMU's BVH files lost in conversion: the thorax, about as long as the one below, a third of the forearm.
 
     Names of joints, {} the side: the joint below the lost bone, those above it, the end of the forearm, and the joint
     that the rest of it comes before. Source: shared/data/README.md.
     """
-    found = {name.format(side): (thorax, 1.0) for name in above.split() for side in ("Left", "Right")}
-    return found | {hand.format(side): (forearm.format(side), 0.5) for side in ("Left", "Right")}
+    shares = {name.format(side): (thorax, 1.0) for name in above.split() for side in ("Left", "Right")}
+    return shares | {hand.format(side): (forearm.format(side), 0.5) for side in ("Left", "Right")}
 
 
 _STANDARD = "hip {}UpLeg knee {}Leg ankle {}Foot foot {}ToeBase collar {}Shoulder shoulder {}Arm elbow {}ForeArm "

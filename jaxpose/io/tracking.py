@@ -19,7 +19,7 @@ from jaxpose.io.keypoints import Keypoints
 
 
 class _Track(NamedTuple):
-    """One person as last seen: xy [J, 2] pixels, known [J], velocity [2] pixels per frame, None at first."""
+    """A person at the last detection: xy [J, 2] pixels, known [J], velocity [2] pixels per frame, None at first."""
 
     person: int
     frame: int
@@ -29,7 +29,7 @@ class _Track(NamedTuple):
 
 
 class Tracker:
-    """People followed through frames that come one after the other.
+    """Tracker of people through consecutive frames.
 
     reach: frames, in their own numbers, after which a person who is not seen is another. max_distance: the largest d
     that joins.
@@ -45,11 +45,11 @@ class Tracker:
         self._tracks = {p: track for p, track in self._tracks.items() if frame - track.frame <= self._reach}
         joined = _join(self._tracks, frame, xy, weight, self._max_distance)
         person = np.empty(len(xy), np.int64)
-        for i, seen in enumerate(weight > 0):
+        for i, known in enumerate(weight > 0):
             if i in joined:
-                track = _follow(self._tracks[joined[i]], frame, xy[i], seen)
+                track = _follow(self._tracks[joined[i]], frame, xy[i], known)
             else:
-                track = _Track(self._num_people, frame, xy[i], seen, None)
+                track = _Track(self._num_people, frame, xy[i], known, None)
                 self._num_people += 1
             self._tracks[track.person] = track
             person[i] = track.person
@@ -105,17 +105,17 @@ def _distance(track: _Track, frame: int, xy: np.ndarray, weight: np.ndarray) -> 
 
 
 def _size(xy: np.ndarray) -> float:
-    """About the height of a person with joints xy [K, 2]; half of the joints may be anywhere."""
+    """Approximate height of a person with joints xy [K, 2]; half of the joints may be wrong."""
     return 4 * float(np.median(np.linalg.norm(xy - np.median(xy, axis=0), axis=-1)))
 
 
-def _follow(track: _Track, frame: int, xy: np.ndarray, seen: np.ndarray) -> _Track:
-    """The track after this detection of it."""
-    both = seen & track.known
+def _follow(track: _Track, frame: int, xy: np.ndarray, known: np.ndarray) -> _Track:
+    """The track updated by a detection."""
+    both = known & track.known
     # The median ignores joints that the detector swaps; half of the old velocity evens out its jitter:
     # of 30 crossings with 15 px of noise and 30 % of detections missing, 22 keep their ids, 17 without it.
     velocity = np.median(xy[both] - track.xy[both], axis=0) / (frame - track.frame)
     if track.velocity is not None:
         velocity = (velocity + track.velocity) / 2
     expected = _expected(track, frame)
-    return _Track(track.person, frame, np.where(seen[:, None], xy, expected), seen | track.known, velocity)
+    return _Track(track.person, frame, np.where(known[:, None], xy, expected), known | track.known, velocity)

@@ -10,7 +10,7 @@ Lines of cells between tabs:
     (an empty line)
     1  0.0  x  y  z ...                              empty cells where a marker is missing
 
-Read are also files without the empty line, with NaN for missing markers, and with spaces around cells (Pose2Sim,
+Files without the empty line are read too, with NaN for missing markers, and with spaces around cells (Pose2Sim,
 OpenCap). The axes are not in the format; OpenSim's have y up.
 
 Source: OpenSim documentation, Marker (.trc) Files; files of Pose2Sim and OpenCap.

@@ -7,7 +7,7 @@ from jaxpose.datasets.mocap import data_root
 from jaxpose.geometry.skeleton import H36M_17, bone_lengths
 from jaxpose.io.asf_amc import read_amc, read_asf
 from jaxpose.io.bvh import read_bvh
-from jaxpose.io.retarget import retarget, retarget_with_joints, write_motion_bvh
+from jaxpose.io.retarget import retarget, write_motion_bvh
 from jaxpose.io.smpl_motion import Motion
 
 SAMPLES, MOCAP = data_root() / "bvh_samples", data_root() / "mocap"
@@ -48,7 +48,7 @@ def rooted(x):
 def test_real_files_have_the_joints_of_the_shared_motion_capture(name):
     """Every 4th frame of the file is a frame of the shared data, at the same height over the floor."""
     make, mean, most = TAKES[name]
-    joints = retarget_with_joints(make()).joints
+    joints = retarget(make()).joints
     for wanted in shared_pieces(name):
         span = 4 * (len(wanted) - 1) + 1
         starts = range(len(joints) - span + 1)
@@ -64,7 +64,7 @@ def test_real_files_have_the_joints_of_the_shared_motion_capture(name):
 @needs_samples
 def test_another_take_of_a_person_has_their_bones():
     """131_01 as BVH for 3ds Max, beside 131_04 of the shared data: all bones within 3 %."""
-    joints = retarget_with_joints(read_bvh(SAMPLES / "131_01_3dsmax.bvh")).joints
+    joints = retarget(read_bvh(SAMPLES / "131_01_3dsmax.bvh")).joints
     with np.load(MOCAP / "cmu_more.npz") as z:
         i = z["seq_subject"].tolist().index("cmu131")
         wanted = z["joints17"][z["seq_start"][i] :][: z["seq_length"][i]] * float(z["pos_scale"])
@@ -79,7 +79,7 @@ def test_an_upright_body_of_any_skeleton_has_its_joints_in_order(tmp_path, turn)
     root = np.tile(np.float32([0, turn, 0]), (2, 1))
     write_motion_bvh(tmp_path / "a.bvh", Motion(zero, root, zero[:, 0] + np.float32([0, 1, 0]), 30.0))
     take = read_bvh(tmp_path / "a.bvh")
-    found = retarget_with_joints(take, skip_t_pose=False)
+    found = retarget(take, skip_t_pose=False)
     x = found.joints[0]
     for name in ("hip", "spine", "thorax", "neck_nose", "head"):
         facing = np.array([np.sin(turn), 0, np.cos(turn)])
@@ -92,4 +92,3 @@ def test_an_upright_body_of_any_skeleton_has_its_joints_in_order(tmp_path, turn)
     np.testing.assert_allclose(x[J["thorax"]], (x[J["left_shoulder"]] + x[J["right_shoulder"]]) / 2, atol=1e-6)
     assert (x[J["neck_nose"]] - x[J["thorax"]]) @ facing > 0.03, "the face is in front"
     assert (x[J["left_wrist"]] - x[J["right_wrist"]]) @ side > 1.2
-    np.testing.assert_array_equal(retarget(take, skip_t_pose=False).body_pose, found.motion.body_pose)

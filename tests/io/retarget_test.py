@@ -247,7 +247,7 @@ def test_a_turn_of_the_forearm_is_shared(tmp_path):
     _, names, offsets, rotations, root = renamed(lambda name: "x" + name, motion=motion)
     write_bvh(tmp_path / "a.bvh", names, SMPL_22.parents, offsets, rotations, root, 30.0)
     take = read_bvh(tmp_path / "a.bvh")
-    again = retarget(take, joint_map=dict(zip(names, SMPL_22.joints, strict=True)))
+    again = retarget(take, joint_map=dict(zip(names, SMPL_22.joints, strict=True))).motion
     wanted = np.zeros((2, 21, 3))
     for joint in ("left_elbow", "left_wrist"):
         wanted[:, J[joint] - 1, 0] = np.deg2rad([40, 52.5])

@@ -37,7 +37,7 @@ from jaxpose.io.body_files import load_body
 from jaxpose.io.bvh import read_bvh
 from jaxpose.io.motion import ASSUMED_FPS, Motion, read_motion
 from jaxpose.io.poses3d import read_poses3d
-from jaxpose.io.retarget import GENERIC_OFFSETS, retarget_with_joints
+from jaxpose.io.retarget import GENERIC_OFFSETS, retarget
 from jaxpose.io.smpl_motion import check_motion
 from jaxpose.model import load
 from jaxpose.originals.datasets.h36m import check_new, new_folder
@@ -226,7 +226,7 @@ class _Reader:
         else:
             take = read_amc(path, read_asf(o.asf or asf_beside(path)), fps=o.source_fps or 120.0)
         try:
-            motion, joints = retarget_with_joints(take, o.unit_m, self.joint_map)
+            motion, joints = retarget(take, unit_m=o.unit_m, joint_map=self.joint_map)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         check_motion(motion, path)

@@ -32,7 +32,7 @@ _FORBIDDEN = (pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.NEXT_BUFFER, pickle.
 
 
 def check_keys(keys: Iterable[Any]) -> None:
-    """UnpicklingError unless all are strings or numbers that are soon hashed."""
+    """UnpicklingError unless all are strings or numbers, which are hashed fast."""
     for key in keys:
         whole = type(key) is int and key.bit_length() <= 64
         if not (type(key) in _KEYS or whole or (isinstance(key, np.generic) and key.nbytes <= _LONGEST_KEY)):
@@ -40,7 +40,7 @@ def check_keys(keys: Iterable[Any]) -> None:
 
 
 class Machine(pickle._Unpickler):
-    """An unpickler of a seekable file from its place on, that knows only `names`.
+    """An unpickler of a seekable file, from its current position, that knows only `names`.
 
     num_bytes: of the file, where the pickle is a part of it that refers to other parts.
     """

@@ -22,7 +22,7 @@ _DTYPE: Any = NUMPY["numpy", "dtype"]
 
 
 def _is_common(value: Any) -> bool:
-    """Whether any element may refer to it. (Python has one object for each text of one letter.)"""
+    """Whether any later element may refer to `value`. (Python has one object for each text of one letter.)"""
     return callable(value) or isinstance(value, _DTYPE) or (isinstance(value, str | bytes) and len(value) < 2)
 
 

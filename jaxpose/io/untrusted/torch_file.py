@@ -49,14 +49,14 @@ _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
     """A view of a storage; strides of 0 may give it more items (the machine bounds what all tensors together have)."""
     layout = (offset, *size, *stride)
-    said = f"a tensor of offset {shown(offset)}, shape {shown(size)} and strides {shown(stride)}"
+    layout_text = f"a tensor of offset {shown(offset)}, shape {shown(size)} and strides {shown(stride)}"
     if not isinstance(storage, np.ndarray) or not all(type(n) is int and n >= 0 for n in layout):
-        raise pickle.UnpicklingError(said)
+        raise pickle.UnpicklingError(layout_text)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if 0 in size:
         return np.zeros(size, storage.dtype)
     if last >= storage.size:
-        raise pickle.UnpicklingError(f"{said} in a storage of {storage.size} items")
+        raise pickle.UnpicklingError(f"{layout_text} in a storage of {storage.size} items")
     steps = [step * storage.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
 
@@ -120,10 +120,10 @@ class _TorchUnpickler(Unpickler):
             flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
             is_half = kind == "BFloat16Storage"
             self._storages[key, kind] = (flat.astype(np.uint32) << 16).view(np.float32) if is_half else flat
-        found = self._storages[key, kind]
-        if found.size != num_items:
-            raise pickle.UnpicklingError(f"data/{key} holds {found.size} items of {kind}, declared are {num_items}")
-        return found
+        storage = self._storages[key, kind]
+        if storage.size != num_items:
+            raise pickle.UnpicklingError(f"data/{key} holds {storage.size} items of {kind}, declared are {num_items}")
+        return storage
 
 
 def read_torch(path: FilePath) -> Any:

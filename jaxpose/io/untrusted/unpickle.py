@@ -174,8 +174,8 @@ def load_dict(path: FilePath, key: str) -> Mapping[str, Any]:
                     raise ValueError(f"an array of {dtype} and shape {shape}; needed one pickled dict")
                 tree = arrays_of(Unpickler(member.read(), WITH_OBJECTS).load())
     if not isinstance(tree, dict):
-        found = describe(tree) if f"{key}.npy" in names else f"a file of {one_line(', '.join(names))}"
-        raise ValueError(f"{path}: needed a dict {key!r}, got {found}")
+        actual = describe(tree) if f"{key}.npy" in names else f"a file of {one_line(', '.join(names))}"
+        raise ValueError(f"{path}: needed a dict {key!r}, got {actual}")
     return tree
 
 
@@ -201,7 +201,7 @@ def array_of(value: Any, place: str, *tails: tuple[int, ...], finite: bool = Tru
 def list_of_cameras(value: Any, place: str, num_cameras: int | None = None) -> list[tuple[str, Any]]:
     """(place, array) of each camera of an action; ValueError unless there are as many, or one or more."""
     if not isinstance(value, list | tuple) or not value or len(value) != (num_cameras or len(value)):
-        found = f"{len(value)} arrays" if isinstance(value, list | tuple) else describe(value)
+        actual = f"{len(value)} arrays" if isinstance(value, list | tuple) else describe(value)
         needed = f"a list of {num_cameras or 'one or more'} arrays, one for each camera"
-        raise ValueError(f"{place}: needed {needed}, got {found}")
+        raise ValueError(f"{place}: needed {needed}, got {actual}")
     return [(f"{place}, camera {camera}", array) for camera, array in enumerate(value)]

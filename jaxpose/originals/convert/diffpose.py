@@ -38,7 +38,7 @@ from jaxpose.reading import reader
 from jaxpose.spaces.person import Statistics
 
 _JOINTS = len(H36M_17.joints)
-_WIDTH, _DEPTH, _HEADS, _VIDEO_HEADS = 96, 5, 4, 8  # as released; heads cannot be seen in weights
+_WIDTH, _DEPTH, _HEADS, _VIDEO_HEADS = 96, 5, 4, 8  # as released; weights do not show the heads
 _A_HAT = "atten_layers.0.feed_forward.A_hat"
 _NORM, _CHEB = {"a_2": "scale", "b_2": "bias"}, {"weight": "weight", "bias": "bias"}
 _TITLES = {"denoiser": "denoiser", "frame": "encoder of frames", "video": "encoder of video"}
@@ -115,8 +115,8 @@ def assemble(parts: Sequence[Part], schedule: str | None = None) -> model.Model:
         raise ValueError(f"schedule: got {schedule!r}; must be one of {', '.join(SCHEDULES)}")
     kinds = sorted(part.kind == "denoiser" for part in parts)
     if kinds not in ([False], [True], [False, True]):
-        found = "; ".join(f"{part.path} is the {_TITLES[part.kind]}" for part in parts) or "none"
-        raise ValueError(f"needed a denoiser, an encoder, or one of each, got {found}")
+        actual = "; ".join(f"{part.path} is the {_TITLES[part.kind]}" for part in parts) or "none"
+        raise ValueError(f"needed a denoiser, an encoder, or one of each, got {actual}")
     networks = {part.kind: part.network for part in parts}
     spec = model.Spec(
         name="diffpose",
@@ -159,7 +159,7 @@ def _averaged(tree: Any) -> dict[str, Any]:
 
 
 def _size(weights: Mapping[str, Any], num_heads: int) -> tuple[int, int]:
-    """Width and depth; as released where they cannot be seen."""
+    """Width and depth; as released where the weights do not show them."""
     depth = 0
     while any(name.startswith(f"atten_layers.{depth}.") for name in weights):
         depth += 1

@@ -42,15 +42,15 @@ def size(named: Mapping[str, Any], name: str, axis: int, released: int) -> int:
 
 
 def network_of(original: Original, named: Mapping[str, Any]) -> ScoreMLP:
-    """The network that named weights are of; what cannot be seen in them is as released (1024, 512, 2 blocks)."""
+    """The network of named weights; what they do not show is as released (1024, 512, 2 blocks)."""
     num_blocks = 0
     while f"b{num_blocks + 1}_dense1.weight" in named:
         num_blocks += 1
     hidden = size(named, "pre_dense.weight", 0, 1024)
     time_width = size(named, "shared_time_embed.0.weight", 0, 512)
     if hidden < _GROUPS or hidden % _GROUPS or time_width < 4 or time_width % 2:
-        found = f"hidden {hidden} and time width {time_width}"
-        raise ValueError(f"{found}; must be multiples of {_GROUPS} and of 2, from 4 on")
+        actual = f"hidden {hidden} and time width {time_width}"
+        raise ValueError(f"{actual}; must be multiples of {_GROUPS} and of 2, from 4 on")
     return ScoreMLP(hidden, time_width, num_blocks or 2, num_groups=_GROUPS, time_units=999.0, **original.settings)
 
 

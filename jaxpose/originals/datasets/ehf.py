@@ -40,7 +40,7 @@ _FORMATS = ("ascii", "binary_little_endian")
 
 
 class EhfCamera(NamedTuple):
-    """intrinsics: [4] fx, fy, cx, cy pixels. rotation: [3] axis-angle of R_cam_world, radians. t_cam: [3] metres."""
+    """Intrinsics [4] fx, fy, cx, cy pixels, rotation [3] axis-angle of R_cam_world, radians, t_cam [3] metres."""
 
     intrinsics: np.ndarray
     rotation: np.ndarray
@@ -57,9 +57,9 @@ DPOSER_SCRIPT = EhfCamera(np.array([2000.0, 2000.0, 800.0, 600.0]), _ROTATION, n
 
 
 class Ehf(NamedTuple):
-    """name: [N] "01", ... image: the files' paths, N of them. keypoints: [N, 25, 3] BODY_25 pixels and confidence.
+    """N images: name [N] "01", ..., image their paths, keypoints [N, 25, 3] BODY_25 pixels and confidence.
 
-    vertices: [N, V, 3] float64 metres, the world's frame.
+    vertices: [N, V, 3] float64 metres in the world's frame.
     """
 
     name: np.ndarray

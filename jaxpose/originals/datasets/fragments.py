@@ -56,9 +56,9 @@ def _files(source: Path) -> list[tuple[Path, Path]]:
         return [(source, Path(source.name))]
     if not source.is_dir():
         raise ValueError(f"{source}: no such file or folder")
-    found = sorted(p for p in source.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    files = sorted(p for p in source.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
     # AMASS has the subject's shape beside the sequences: shape.npz, neutral_stagei.npz
-    found = [p for p in found if not p.name.endswith(("shape.npz", "_stagei.npz"))]
-    if not found:
+    files = [p for p in files if not p.name.endswith(("shape.npz", "_stagei.npz"))]
+    if not files:
         raise ValueError(f"{source}: no files of motion in it; must be one of {', '.join(_SUFFIXES)}")
-    return [(path, path.relative_to(source)) for path in found]
+    return [(path, path.relative_to(source)) for path in files]

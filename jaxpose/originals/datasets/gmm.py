@@ -36,7 +36,7 @@ _SIDES = [list(H36M_17.left), list(H36M_17.right)]
 NUM_CAMERAS = 4  # that the original loader needs
 _LARGEST = 1e9
 _WIDE = 0.2  # deviation of a joint that was not found, in extents of the person; chosen, not fitted
-IMAGE_SIZE = (1000, 1000)  # pixels of Human3.6M, where a file does not say; two of its cameras have two rows more
+IMAGE_SIZE = (1000, 1000)  # pixels of Human3.6M, where a file has no size; two of its cameras have two rows more
 
 
 def read_metadata(path: FilePath) -> Mapping[str, Any]:
@@ -67,7 +67,7 @@ def read_gmm(path: FilePath, *, num_cameras: int | None = NUM_CAMERAS) -> dict[s
 
 
 def holds_gmm(path: FilePath) -> bool:
-    """Whether a file has the layout of `*_gmm.npz`; a damaged one has not."""
+    """Whether a file has the layout of `*_gmm.npz`; False for a damaged one."""
     path = Path(path)
     if path.suffix != ".npz" or not path.is_file():
         return False
@@ -99,7 +99,7 @@ def read_clip(path: FilePath, name: str | None = None) -> tuple[Mixture, tuple[i
 
 
 def in_pixels(array: np.ndarray, width: float) -> Mixture:
-    """[..., M, 5] of a file in pixels of an image `width` wide, float32; a std of 0, of weight 0, becomes 1 px."""
+    """Mixtures [..., M, 5] of a file in pixels of an image `width` wide, float32; a std of 0 becomes 1 px."""
     std = np.where(array[..., 3:] > 0, array[..., 3:] * (width / 2), 1)
     return Mixture(*(x.astype(np.float32) for x in (array[..., 0], array[..., 1:3], std)))  # type: ignore[arg-type]  # numpy
 
@@ -115,8 +115,8 @@ def first_peak(mixture: Mixture) -> tuple[np.ndarray, np.ndarray]:
     near = np.linalg.norm(mean - mean[..., :1, :], axis=-1) <= 2 * (std + std[..., :1, :]).mean(-1)
     same = near & (std <= 4 * std[..., :1, :]).all(-1)
     extent = np.ptp(mean[..., 0, :], axis=-2).max(-1)[..., None]
-    found = (weight[..., 0] > 0) & (std[..., 0, :].max(-1) <= _WIDE * extent)
-    confidence = np.where(found, (weight * same).sum(-1), 0).clip(0, 1)
+    detected = (weight[..., 0] > 0) & (std[..., 0, :].max(-1) <= _WIDE * extent)
+    confidence = np.where(detected, (weight * same).sum(-1), 0).clip(0, 1)
     return mean[..., 0, :], confidence.astype(np.float32)
 
 
@@ -140,7 +140,7 @@ def write_gmm(path: FilePath, tree: Tree, metadata: Mapping[str, Any] | None = N
 
 @jax.jit
 def to_mixture(array: np.ndarray, width: float, height: float) -> Mixture:
-    """[..., M, 5] of a file, in an image of `width` x `height` px, in normalised units; a std of 0 becomes 1."""
+    """Mixtures [..., M, 5] of a file, of an image of `width` x `height` px, in normalised units; std 0 becomes 1."""
     values = jnp.asarray(array, jnp.float32)
     std = jnp.where(values[..., 3:] > 0, values[..., 3:], 1)
     return Mixture(values[..., 0], normalise_screen(values[..., 1:3], width, height), std)

@@ -66,7 +66,7 @@ def load_frames(folder: FilePath) -> Frames:
 
 
 def load_mixtures(folder: FilePath) -> np.ndarray | None:
-    """The mixtures [N, 17, M, 5] of a folder's frames: weight, u, v, their deviations in pixels; None without any.
+    """Mixtures [N, 17, M, 5] of a folder's frames: weight, u, v, their deviations in pixels; None where it has none.
 
     Memory-mapped; ValueError names a file that does not fit.
     """
@@ -80,7 +80,7 @@ def load_mixtures(folder: FilePath) -> np.ndarray | None:
 
 
 def has_truth(frames: Frames) -> np.ndarray:
-    """[N] bool: which frames have a true pose. Frames without one have keypoints only."""
+    """Mask [N] of the frames with a true pose; the others have keypoints only."""
     return np.isfinite(frames.root_depth)
 
 
@@ -90,9 +90,9 @@ def load_meta(folder: FilePath) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; needed a folder made by `jaxpose prepare`")
     meta = Source(path).json
-    found = meta.get("format") if isinstance(meta, dict) else None
-    if found != FORMAT:
-        raise ValueError(f"{path}: the format is {found!r}; must be {FORMAT!r}")
+    actual = meta.get("format") if isinstance(meta, dict) else None
+    if actual != FORMAT:
+        raise ValueError(f"{path}: the format is {actual!r}; must be {FORMAT!r}")
     if not isinstance(meta.get("count"), int) or meta["count"] < 1:
         raise ValueError(f"{path}: count must be a positive number of frames, got {meta.get('count')!r}")
     return meta
@@ -154,7 +154,7 @@ def new_folder(out: FilePath) -> Iterator[Path]:
 
 
 def check_new(out: FilePath) -> Path:
-    """`out` as an absolute path, if a folder can be made there; ValueError otherwise."""
+    """`out` as an absolute path; ValueError where no folder can be made there."""
     target = Path(out).absolute()
     if target.exists():
         raise ValueError(f"{target}: exists already; must be a new folder, or remove it first")

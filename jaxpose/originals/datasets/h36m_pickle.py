@@ -162,8 +162,8 @@ def _read_detections(path: Path, split: str) -> _Detections:
     """Keypoints [N, 17, 2] and confidences [N, 17] of one split, float32."""
     tree = load_pickle(path)
     if not isinstance(tree, dict) or not isinstance(tree.get(split), dict):
-        found = sorted(map(str, tree)) if isinstance(tree, dict) else describe(tree)
-        raise ValueError(f"{path}: needed a dict with the split {split!r}, got {found}")
+        actual = sorted(map(str, tree)) if isinstance(tree, dict) else describe(tree)
+        raise ValueError(f"{path}: needed a dict with the split {split!r}, got {actual}")
     arrays = []
     for key, width in (("joint3d_image", 2), ("confidence", 1)):
         value = _value(tree[split], key, f"{path}, {split}")

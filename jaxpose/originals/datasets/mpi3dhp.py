@@ -105,7 +105,7 @@ def image_size(subject: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_intrinsics(x_cam: np.ndarray, uv_px: np.ndarray) -> tuple[np.ndarray, float]:
-    """fx, fy, cx, cy [4] pixels of points [..., 3], any unit, seen at uv_px [..., 2], and the median residual."""
+    """fx, fy, cx, cy [4] pixels of points [..., 3], any unit, projected to uv_px [..., 2], and the median residual."""
     xy = (x_cam[..., :2] / x_cam[..., 2:]).reshape(-1, 2).astype(np.float64)
     uv = uv_px.reshape(-1, 2).astype(np.float64)
     (fx, cx), (fy, cy) = (_line(xy[:, axis], uv[:, axis]) for axis in range(2))
@@ -148,9 +148,9 @@ def _fit(video: _Video, place: str) -> tuple[np.ndarray, float]:
     width, height = (int(x) for x in image_size(np.array(video.subject)))
     sound = _FOCAL[0] < fx / width < _FOCAL[1] and abs(fy / fx - 1) < _ASPECT and 0 < cx < width and 0 < cy < height
     if not (sound and residual < _RESIDUAL * width):
-        found = f"focal length {fx:.0f}, {fy:.0f}, centre {cx:.0f}, {cy:.0f}, {residual:.1f} px off (median)"
+        actual = f"focal length {fx:.0f}, {fy:.0f}, centre {cx:.0f}, {cy:.0f}, {residual:.1f} px off (median)"
         raise ValueError(
-            f"{place}: the best fit has {found} for an image of {width} x {height}; "
+            f"{place}: the best fit has {actual} for an image of {width} x {height}; "
             "needed keypoints that are projections of the joints, axes right, down, forward"
         )
     return fitted, residual
@@ -220,6 +220,8 @@ def _read_video(name: str, subject: int, camera_id: int, value: Any, fps: float 
         if bad.any():
             raise ValueError(f"{place}, {key}: frame {np.argmax(bad)} is not finite")
     metres = np.where(valid[:, None, None], joints[:, _TO_H36M] / 1000, np.nan).astype(np.float32)
-    seen = np.isfinite(keypoints).all((1, 2))
-    frame = np.flatnonzero(seen).astype(np.int32)
-    return _Video(name, subject, camera_id, keypoints[seen][:, _TO_H36M].astype(np.float32), metres[seen], frame, fps)
+    visible = np.isfinite(keypoints).all((1, 2))
+    frame = np.flatnonzero(visible).astype(np.int32)
+    return _Video(
+        name, subject, camera_id, keypoints[visible][:, _TO_H36M].astype(np.float32), metres[visible], frame, fps
+    )

@@ -101,8 +101,8 @@ def gmm_of_keypoints(
     count = _num_components(components, bool((confidence < 1).any()))
     array = _around(detected, count, sigma, size)
     rows = _rows_of_people(kp, path.stem)
-    tree = {_SUBJECT: {name: [array[own]] for name, own in rows.items()}}
-    frames = {name: kp.frame[own].tolist() for name, own in rows.items()}
+    tree = {_SUBJECT: {name: [array[rows_of_person]] for name, rows_of_person in rows.items()}}
+    frames = {name: kp.frame[rows_of_person].tolist() for name, rows_of_person in rows.items()}
     metadata = {"source": path.name, "sigma": sigma, "image_size": list(size), "frames": frames}
     what = f"{len(array)} detections of {len(rows)} people, {kp.skeleton.name}"
     yield from _write(target, tree, metadata, what, size)
@@ -167,26 +167,26 @@ def fit_block(
 
 
 def _around(detected: np.ndarray, count: int, sigma: float, size: tuple[int, int]) -> np.ndarray:
-    """[F, 17, count, 5] of detections [F, 17, 3] u, v, confidence: the module's formula; from the third on weight 0."""
+    """Mixtures [F, 17, count, 5] of detections [F, 17, 3] u, v, confidence, by the module's formula."""
     width, height = size
     uv, confidence = detected[..., :2], detected[..., 2:]
-    seen = confidence > 0
-    number = seen.sum(1, keepdims=True)
+    detected_mask = confidence > 0
+    number = detected_mask.sum(1, keepdims=True)
     known = number >= 2
-    mean = np.where(seen, uv, 0).sum(1, keepdims=True) / np.maximum(number, 1)
-    square = np.where(seen, (uv - mean) ** 2, 0).sum(1, keepdims=True) / np.maximum(number, 1)
+    mean = np.where(detected_mask, uv, 0).sum(1, keepdims=True) / np.maximum(number, 1)
+    square = np.where(detected_mask, (uv - mean) ** 2, 0).sum(1, keepdims=True) / np.maximum(number, 1)
     mean = np.where(known, mean, (width / 2, height / 2))
     # The deviation of a point anywhere in an image is its side / sqrt(12).
     spread = np.where(known, np.sqrt(square), np.array([width, height]) / np.sqrt(12)) * (2 / width)
     centre, spread = np.broadcast_to(mean, uv.shape), np.broadcast_to(np.maximum(spread, sigma), uv.shape)
-    sharp = np.concatenate([confidence, np.where(seen, uv, centre), np.full(uv.shape, sigma)], -1)
+    sharp = np.concatenate([confidence, np.where(detected_mask, uv, centre), np.full(uv.shape, sigma)], -1)
     wide = np.concatenate([1 - confidence, centre, spread], -1)
     unused = np.concatenate([np.zeros_like(confidence), centre, spread], -1)
     return np.stack([sharp, wide, *[unused] * (count - 2)][:count], -2)
 
 
 def _detected(cameras: Any, place: str) -> list[np.ndarray]:
-    """[F, 17, 3] u, v, confidence of each camera of an action."""
+    """Detections [F, 17, 3] u, v, confidence of each camera of an action."""
     result = []
     for at, array in list_of_cameras(cameras, place):
         values = array_of(array, at, (17, 2), (17, 3)).astype(np.float64)
@@ -203,7 +203,10 @@ def _rows_of_people(kp: Keypoints, stem: str) -> dict[str, np.ndarray]:
     people = np.unique(kp.person)
     rows = [np.flatnonzero(kp.person == person) for person in people]
     names = [stem] if len(people) == 1 else [f"{stem} {person}" for person in people]
-    return {name: own[np.argsort(kp.frame[own], kind="stable")] for name, own in zip(names, rows, strict=True)}
+    return {
+        name: rows_of_person[np.argsort(kp.frame[rows_of_person], kind="stable")]
+        for name, rows_of_person in zip(names, rows, strict=True)
+    }
 
 
 def _num_components(given: int | None, unsure: bool) -> int:

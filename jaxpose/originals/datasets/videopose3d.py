@@ -63,8 +63,8 @@ def prepare_videopose3d(
             detections = (read_gmm if holds_gmm(sources[1]) else _positions_2d)(sources[1])
         for subject in subjects:
             actions = _entry(positions, subject, sources[0])
-            seen = None if detections is None else _entry(detections, subject, sources[1])
-            parts[subject] = yield from _read_subject(subject, actions, seen, sources)
+            keypoints = None if detections is None else _entry(detections, subject, sources[1])
+            parts[subject] = yield from _read_subject(subject, actions, keypoints, sources)
     video = count = 0
     with writing_frames(target, {"subjects": list(subjects), "sources": described(sources)}) as append:
         for subject in subjects:
@@ -75,7 +75,7 @@ def prepare_videopose3d(
 
 
 def _read_subject(
-    subject: str, actions: Mapping[str, Any], seen: Mapping[str, Any] | None, sources: list[Path]
+    subject: str, actions: Mapping[str, Any], detections: Mapping[str, Any] | None, sources: list[Path]
 ) -> Generator[str, None, list[_Part]]:
     """The subject's actions, checked, joints and keypoints cut to one length; yields a line for each cut."""
     parts: list[_Part] = []
@@ -84,8 +84,8 @@ def _read_subject(
         action, joints, keypoints = _ACTIONS.get(name.split(" ")[0]), _joints(value, place), None
         if action is None:
             raise ValueError(f"{place}: an unknown action; must be one of {', '.join(_ACTIONS)}, and a number after it")
-        if seen is not None:
-            cameras = list_of_cameras(seen.get(name), f"{sources[1]}: {subject} {name}", 4)
+        if detections is not None:
+            cameras = list_of_cameras(detections.get(name), f"{sources[1]}: {subject} {name}", 4)
             keypoints = [_seen(array, at) for at, array in cameras]
         lengths = [len(joints), *map(len, keypoints or ())]
         shortest = min(lengths)
@@ -119,12 +119,12 @@ def _film(
     image = np.asarray(to_image_depth(jnp.asarray(intrinsics), jnp.asarray(x_cam)))
     detected = [k for _, _, keypoints in parts for k in keypoints or ()]
     mixture = np.concatenate(detected) if detected and detected[0].ndim == 4 else None
-    seen = [k if k.ndim == 3 else k[:, :, 0, 1:3] for k in detected]
+    points = [k if k.ndim == 3 else k[:, :, 0, 1:3] for k in detected]
     root_depth = x_cam[:, 0, 2]
     frames = Frames(
         image=image,
         camera=x_cam,
-        keypoints=np.concatenate(seen).astype(np.float32) if seen else image[..., :2],
+        keypoints=np.concatenate(points).astype(np.float32) if points else image[..., :2],
         confidence=np.ones(image.shape[:2], np.float32),
         ratio=np.asarray(ratio_of(jnp.asarray(intrinsics), jnp.asarray(root_depth))),
         root_depth=root_depth,
@@ -158,8 +158,8 @@ def _joints(value: Any, place: str) -> np.ndarray:
 def _entry(tree: Mapping[str, Any], subject: str, path: Path) -> Mapping[str, Any]:
     actions = tree.get(subject)
     if not isinstance(actions, dict) or not actions or not all(isinstance(name, str) for name in actions):
-        found = ", ".join(str(name)[:40] for name in tree)
+        actual = ", ".join(str(name)[:40] for name in tree)
         raise ValueError(
-            f"{path}: needed a dict of actions for {subject}, got {describe(actions)}; it has {one_line(found)}"
+            f"{path}: needed a dict of actions for {subject}, got {describe(actions)}; it has {one_line(actual)}"
         )
     return actions

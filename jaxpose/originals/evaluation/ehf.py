@@ -1,4 +1,4 @@
-"""The figures of EHF: how far fitted SMPL-X meshes are from the true ones (spec/dposer.md 7.3).
+"""The figures of EHF: distances of fitted SMPL-X meshes from the true ones (spec/dposer.md 7.3).
 
 Joints of both meshes are the first 22 of the model's regressor times the vertices, so that only the surface counts.
 
@@ -21,7 +21,7 @@ NUM_JOINTS = 22
 
 
 def ehf_errors(vertices: Array, truth: Array, regressor: Array) -> dict[str, Array]:
-    """Each figure of each mesh [...], mm.
+    """All figures of each mesh [...], mm.
 
     vertices: [..., N, V, 3] fitted, metres; hypotheses lead. truth: [N, V, 3]. regressor: [J, V], J >= 22,
     pelvis first. ValueError where they do not go together.

@@ -49,7 +49,7 @@ _AXES = ("x", "y", "z")
 
 
 class ActionMean(NamedTuple):
-    """average: mean of the actions' means. per_action: mean by name. empty: names of actions without a pose."""
+    """Means of a figure: over the actions' means, by name of the action; and the names of actions without a pose."""
 
     average: float
     per_action: dict[str, float]
@@ -189,8 +189,8 @@ def _check(
         raise ValueError("video and frame: needed both or none, got one")
     for name, value in (("action", action), ("video", video), ("frame", frame)):
         if value is not None and (np.shape(value) != truth.shape[:1] or np.asarray(value).dtype.kind not in "iu"):
-            found = f"{np.asarray(value).dtype} {np.shape(value)}"
-            raise ValueError(f"{name} must be {len(truth)} whole numbers, one for each pose, got {found}")
+            actual = f"{np.asarray(value).dtype} {np.shape(value)}"
+            raise ValueError(f"{name} must be {len(truth)} whole numbers, one for each pose, got {actual}")
 
 
 def gfpose_row(samples: Array | np.ndarray, truth: Array | np.ndarray, action: np.ndarray) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Filmed(NamedTuple):
 
     keypoints: [N, J, 2] pixels. confidence: [N, J]. camera: [N, J, 3] metres, camera axes. intrinsics: [N, 4] pixels.
     first, last: [N], the rows at which each row's piece begins and ends. statistics: of the state, over these frames.
-    mixture: what heatmaps say, pixels, weight [N, J, M]; None where the folder has none.
+    mixture: mixtures of heatmaps, pixels, weight [N, J, M]; None where the folder has none.
     """
 
     keypoints: Array
@@ -77,10 +77,10 @@ def filmed_example(
     row_key, turn_key, flip_key, mask_key = jax.random.split(key, 4)
     middle = jax.random.randint(row_key, (), 0, len(filmed.first))
     rows = stretch(turn_key, middle, filmed.first, filmed.last, num_frames)
-    seen = tuple(x[rows] for x in filmed[:4])
+    parts = tuple(x[rows] for x in filmed[:4])
     flipped = jax.random.bernoulli(flip_key, flip)
-    seen = jax.tree.map(lambda a, b: jnp.where(flipped, a, b), mirror_film(*seen), seen)
-    keypoints, confidence, camera, intrinsics = seen
+    parts = jax.tree.map(lambda a, b: jnp.where(flipped, a, b), mirror_film(*parts), parts)
+    keypoints, confidence, camera, intrinsics = parts
     peaks = None
     if filmed.mixture is not None:
         peaks = jax.tree.map(lambda x: x[rows], filmed.mixture)
@@ -99,15 +99,15 @@ def mirror_film(
 
 
 def _mirror_mixture(mixture: Mixture) -> Mixture:
-    """Of the mirrored scene: u -> -u, left and right joints change places."""
+    """Mixtures of the mirrored scene: u -> -u, left and right joints change places."""
     swapped = jax.tree.map(lambda x: x[:, other_side(H36M_17)], mixture)
     return swapped._replace(mean=swapped.mean * jnp.array([-1.0, 1]))
 
 
 @jax.jit
 def _statistics(keypoints: Array, confidence: Array, camera: Array, intrinsics: Array) -> Statistics:
-    """Over the frames and their mirror images."""
-    seen = keypoints, confidence, camera, intrinsics
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), seen, mirror_film(*seen))
+    """Statistics over the frames and their mirror images."""
+    parts = keypoints, confidence, camera, intrinsics
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), parts, mirror_film(*parts))
     _, view = encode_keypoints(both[3], both[0], both[1])
     return fit_statistics(to_view(view, both[2]))

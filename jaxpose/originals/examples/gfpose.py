@@ -29,7 +29,7 @@ class ImagePoses(NamedTuple):
 
 
 def on_device(frames: Frames) -> ImagePoses:
-    """What training needs of `frames`, 340 bytes each, on the default device."""
+    """The arrays of `frames` that training needs, 340 bytes a frame, on the default device."""
     return ImagePoses(jnp.asarray(frames.image), jnp.asarray(frames.keypoints))
 
 
@@ -46,9 +46,9 @@ def gfpose_example(
     frame_key, kind_key, flip_key, mask_key = jax.random.split(key, 4)
     index = jax.random.randint(frame_key, (), 0, poses.image.shape[0])
     x0 = encode(poses.image[index])
-    seen = x0 if use_truth else encode(jnp.pad(poses.keypoints[index], ((0, 0), (0, 1))))
+    shown = x0 if use_truth else encode(jnp.pad(poses.keypoints[index], ((0, 0), (0, 1))))
     is_3d = jax.random.bernoulli(kind_key, float(masks.depth))
-    value = jnp.where(is_3d, x0, seen.at[:, 2].set(0))
+    value = jnp.where(is_3d, x0, shown.at[:, 2].set(0))
     if flip:
         flipped = jax.random.bernoulli(flip_key, float(flip))
         x0, value = (jnp.where(flipped, mirror(x, H36M_17), x) for x in (x0, value))

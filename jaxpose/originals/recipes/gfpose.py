@@ -108,7 +108,7 @@ def hideable_joints(skeleton: Skeleton) -> tuple[int, ...]:
 
 
 def hide_random_joints(key: Key, num: int, skeleton: Skeleton = H36M_17) -> Array:
-    """Which joints [J] stay visible, 1 or 0, when `num` different knees, ankles, elbows or wrists are hidden."""
+    """Mask [J] of visible joints, 1 or 0, where `num` random knees, ankles, elbows or wrists are hidden."""
     hideable = hideable_joints(skeleton)
     if not 0 <= num <= len(hideable):
         raise ValueError(f"num must be in 0..{len(hideable)} hideable joints, got {num}")

@@ -9,8 +9,7 @@ import shared
 from jaxpose.app import cli
 from jaxpose.geometry.skeleton import COCO_17
 from jaxpose.io import heatmap_files
-from jaxpose.originals.datasets.gmm import read_metadata
-from jaxpose.originals.datasets.gmm import read_gmm
+from jaxpose.originals.datasets.gmm import read_gmm, read_metadata
 
 FIXTURE = shared.GOLDEN / "diffpose/fixture"
 WIDTH, HEIGHT = 640, 480

@@ -8,13 +8,13 @@ import pytest
 import shared
 
 from jaxpose.diffusion.mixture import Mixture, check_mixture
-from jaxpose.originals.datasets.gmm import read_metadata
 from jaxpose.originals.datasets.gmm import (
     first_peak,
     from_mixture,
     holds_gmm,
     read_clip,
     read_gmm,
+    read_metadata,
     to_mixture,
     write_gmm,
 )

@@ -4,7 +4,6 @@ Its networks here have groups of two channels, which blow rounding up: its own s
 """
 
 import contextlib
-import functools
 from unittest import mock
 
 import dposer_original as dposer_official
@@ -16,7 +15,6 @@ from shared import GOLDEN
 
 from jaxpose.base import Condition, Example
 from jaxpose.diffusion import bind, denoising_loss, drift_diffusion, sub_vp
-from jaxpose.diffusion import regulariser as prior
 from jaxpose.diffusion.prediction import from_eps
 from jaxpose.geometry import rotations
 from jaxpose.originals.convert.dposer import read_dposer
@@ -179,61 +177,3 @@ def test_normalisation_and_rotations(x64, original):
     np.testing.assert_allclose(decode(jnp.asarray(z["norm/z"])), z["norm/back"], atol=1e-4)
     six = jax.jit(lambda x: rotations.rot6d_from_matrix(rotations.matrix_from_axis_angle(x)))(z["rot6d/aa"])
     np.testing.assert_allclose(six, z["rot6d/r6"], atol=1e-5)
-
-
-def gaussian(x, t, cond):
-    """The opinion of one who knows the data to be N(0, 1)."""
-    alpha, sigma = sub_vp().alpha(t), sub_vp().sigma(t)
-    return from_eps(sub_vp(), x, t, sigma * x / (alpha**2 + sigma**2))
-
-
-def test_hypotheses_share_their_start_or_not():
-    """One step of Adam moves no number by more than 0.1, so the start shows."""
-    known = Condition(jnp.ones((21, 3)), jnp.ones((21, 3)).at[:5].set(0))
-
-    def draw(shared):
-        return dposer_official.complete_as_dposer(
-            jax.random.key(0),
-            3,
-            known,
-            gaussian,
-            sub_vp(),
-            prior.fixed(0.1),
-            num_steps=1,
-            num_stages=1,
-            shared_start=shared,
-        )
-
-    for shared in (True, False):
-        x = np.asarray(jax.jit(draw, static_argnums=0)(shared))
-        np.testing.assert_array_equal(x[:, 5:], 1)
-        apart = np.abs(x[0, :5] - x[1, :5]).max()
-        assert (apart < 0.21) == shared
-
-
-def test_without_a_gradient_through_the_network_mcg_is_scoresde():
-    """spec/dposer.md, section 10, pitfall 4: bit for bit."""
-    known = Condition(jnp.ones((2, 21, 3)), jnp.ones((2, 21, 3)).at[:, :5].set(0))
-    x = jax.random.normal(jax.random.key(1), (2, 21, 3))
-
-    @functools.partial(jax.jit, static_argnums=1)
-    def draw(x, pull):
-        key = jax.random.key(0)
-        return dposer_official.sample_as_dposer(
-            key, x, gaussian, sub_vp(), known, num_steps=30, project=True, pull=pull
-        )
-
-    one, other = (draw(x, pull) for pull in (True, False))
-    np.testing.assert_allclose(one[:, :5], other[:, :5], atol=1e-6)
-
-
-def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="project and pull need a condition"):
-        dposer_official.recipe(sub_vp(), 20, project=True)
-    with pytest.raises(ValueError, match="num_steps >= 20"):
-        dposer_official.recipe(sub_vp(), 19, snr=0.16)
-    known = Condition(jnp.ones((21, 3)), jnp.ones((21, 3)))
-    with pytest.raises(ValueError, match="multiple of 2 stages, got 3"):
-        dposer_official.optimise_completion(
-            jax.random.key(0), known.value, known, gaussian, sub_vp(), prior.fixed(0.1), num_steps=3
-        )
