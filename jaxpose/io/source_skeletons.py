@@ -83,7 +83,7 @@ _CMU: dict[str, Any] = {"pitch_deg": {"head_base": -13.0}, "arm_twist_deg": -30.
 
 
 def _lost(thorax: str, above: str, forearm: str, hand: str) -> dict[str, tuple[str, float]]:
-    """Bones that CMU's BVH files lost in conversion: the thorax, about as long as the one below, a third of the forearm.
+    """Bones that CMU's BVH files lost in conversion: the thorax, as long as the bone below, and a third of the forearm.
 
     Names of joints, {} the side: the joint below the lost bone, those above it, the end of the forearm, and the joint
     that the rest of it comes before. Source: shared/data/README.md.
