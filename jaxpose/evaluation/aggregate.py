@@ -122,6 +122,7 @@ def reprojection_weights(
     samples:    [H, ..., J, 3] metres, camera axes; where they stand is found by `spaces.person.place`, each for itself.
     keypoints:  [..., J, 2] pixels; confidence [..., J], 0 where not seen, and there they may be NaN.
     intrinsics: [..., 4] pixels; distortion [..., 5] or None.
+    A hypothesis with a joint behind the camera has weight 0; where all have one, they count alike.
     noise_px:   standard deviation of a coordinate, scalar or [...]; None: 0.05 of the keypoints' extent.
     added:      what the weights may add to the mean's variance, as a share of the hypotheses'; inf: all they say.
     """
@@ -129,10 +130,12 @@ def reprojection_weights(
     keypoints = jnp.where(seen[..., None], keypoints, 0)
     root = place(intrinsics, keypoints, confidence, samples, distortion)
     placed = jnp.asarray(samples) + root[..., None, :]
-    placed = placed.at[..., 2].set(jnp.maximum(placed[..., 2], _NEAREST))  # far off the image, not mirrored into it
+    behind = (seen & (placed[..., 2] < _NEAREST)).any(-1)  # the camera would not see it: weight 0
+    placed = placed.at[..., 2].set(jnp.maximum(placed[..., 2], _NEAREST))
     squared = jnp.square(project(intrinsics, placed, distortion) - keypoints).sum(-1)
     noise = NOISE * _extent_px(keypoints, confidence) if noise_px is None else jnp.asarray(noise_px)
-    return _tempered(-(confidence * jnp.where(seen, squared, 0)).sum(-1) / (2 * jnp.square(noise)), added)
+    log_weight = -(confidence * jnp.where(seen, squared, 0)).sum(-1) / (2 * jnp.square(noise))
+    return _tempered(jnp.where(behind, -jnp.inf, log_weight), added)
 
 
 def likelihood_weights(log_density: Array, *, added: float = ADDED) -> Array:
@@ -149,11 +152,15 @@ def effective_number(weights: Array) -> Array:
 
 
 def _tempered(log_weight: Array, added: float) -> Array:
-    """softmax(b log_weight) over H for the largest b in 0..1 with sum w^2 <= 1 / H + added, by bisection of log b."""
+    """softmax(b log_weight) over H for the largest b in 0..1 with sum w^2 <= 1 / H + added, by bisection of log b.
+
+    -inf is weight 0, but where all of them are: then they count alike.
+    """
     if not added > 0:
         raise ValueError(f"added: needed a share of variance > 0, got {added}")
     most = 1 / log_weight.shape[0] + added
-    log_weight = log_weight - log_weight.max(0)
+    best = log_weight.max(0)
+    log_weight = jnp.where(best == -jnp.inf, 0, log_weight - best)
 
     def weights(log_b: Array) -> Array:
         return jax.nn.softmax(jnp.exp(log_b) * log_weight, axis=0)

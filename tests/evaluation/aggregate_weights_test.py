@@ -141,3 +141,25 @@ def test_bad_arguments_are_named(samples):
         aggregate.mean(samples, np.ones(9))
     with pytest.raises(ValueError, match="added: needed a share of variance > 0, got 0"):
         aggregate.likelihood_weights(np.zeros((3, 1)), added=0)
+
+
+def test_a_hypothesis_that_the_camera_cannot_see_has_weight_0(scene):
+    hypotheses, _, keypoints = scene
+    confidence = jnp.ones((2, 6))
+    deep = jnp.asarray(hypotheses).at[2, 0].multiply(jnp.array([0.1, 0.1, 60.0]))  # tens of metres: a joint is behind
+    weights = np.asarray(REPROJECTION(deep, keypoints, confidence, INTRINSICS))
+    assert weights[2, 0] == 0
+    np.testing.assert_allclose(weights.sum(0), 1, rtol=1e-6)
+    np.testing.assert_allclose(
+        weights[:, 1], REPROJECTION(hypotheses, keypoints, confidence, INTRINSICS)[:, 1], atol=1e-6
+    )
+    nobody = REPROJECTION(jnp.stack([deep[2]] * 3), keypoints[0], confidence[0], INTRINSICS)
+    np.testing.assert_allclose(nobody[:, 0], 1 / 3, rtol=1e-6)
+
+
+def test_log_densities_of_minus_infinity_are_weight_0_or_all_equal():
+    log_density = np.array([[0.0, -np.inf], [-np.inf, -np.inf], [-1e10, -np.inf]], np.float32)
+    weights = np.asarray(LIKELIHOOD(log_density))
+    assert weights[1, 0] == 0
+    np.testing.assert_allclose(weights[:, 1], 1 / 3, rtol=1e-6)
+    np.testing.assert_allclose(weights.sum(0), 1, rtol=1e-6)
