@@ -20,6 +20,7 @@ import jax
 
 from experiments.benchmark import ratios
 from experiments.benchmark.against import equal_calls, equal_quality
+from experiments.benchmark.eager import eager
 from experiments.benchmark.fits import fitting
 from experiments.benchmark.interactive import fresh, interactive, memory
 from experiments.benchmark.networks import group_norm
@@ -39,6 +40,7 @@ CASES: dict[str, Callable[[Setup], Iterable[Row]]] = {
         sampling,
         lifting,
         interactive,
+        eager,
         recipe,
         memory,
         tasks,

@@ -5,19 +5,18 @@ interval that a bootstrap over the rounds gives (the rounds drawn anew, 95 % of 
 processor time of all threads, which other work on the machine disturbs less.
 """
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
+from experiments.benchmark import timing
 from experiments.benchmark.timing import Row, Run, Setup, num_cores
 
 if TYPE_CHECKING:
     from experiments.against.folder import Original
 
-_LEAST_SECONDS = 0.05  # of one side of a round
 _DRAWS = 10_000
 # Largest difference of the two sides' results under the same noise, over the largest number in them: rounding gives
 # 1e-5 at most; a GPU's products are in TF32.
@@ -83,11 +82,7 @@ def originals(setup: Setup) -> dict[str, "Original"]:
 
 def in_turn(setup: Setup, ours: Run, theirs: Run, times: float = 1) -> dict[str, float]:
     """Milliseconds of both sides, medians over the rounds, and the ratios; times: that theirs is taken."""
-    turns = [max(1, round(_LEAST_SECONDS / _clocked(run)[0])) for run in (ours, theirs) if run() is not None]
-    rounds = [
-        [_clocked(run, num) for run, num in zip((ours, theirs), turns, strict=True)] for _ in range(setup.sizes.repeats)
-    ]
-    wall, cpu = np.moveaxis(np.array(rounds), (0, 1, 2), (2, 1, 0))  # [sides, rounds] each
+    wall, cpu = timing.in_turn(setup.sizes.repeats, ours, theirs)
     wall[1] *= times
     cpu[1] *= times
     ratio, low, high = ratio_of(wall[1], wall[0])
@@ -108,11 +103,3 @@ def ratio_of(theirs: np.ndarray, ours: np.ndarray, seed: int = 0) -> tuple[float
     drawn = np.random.default_rng(seed).choice(ratios, (_DRAWS, len(ratios)))
     low, high = np.quantile(np.median(drawn, 1), (0.025, 0.975))
     return float(np.median(ratios)), float(low), float(high)
-
-
-def _clocked(run: Run, turns: int = 1) -> tuple[float, float]:
-    """Seconds, and processor seconds of all threads, of a run, the mean of `turns`."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(turns):
-        jax.block_until_ready(run())
-    return (time.perf_counter() - wall) / turns, (time.process_time() - cpu) / turns

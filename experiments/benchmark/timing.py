@@ -36,7 +36,7 @@ from jaxpose.tasks.samplers import SAMPLERS
 Run = Callable[[], Any]
 DTYPES = ("float32", "bfloat16", "float16")
 
-_LEAST_SECONDS = 0.05  # of one timed ceiling
+_LEAST_SECONDS = 0.05  # of one timed ceiling, and of one side of a round
 _PRODUCT_ROWS = (2048, 8192)
 _visible: int | None = None  # devices, where not all
 # What a matrix reads is data and not another layer's output: its gradient is not taken back through it.
@@ -126,6 +126,24 @@ def interleaved(repeats: int, *runs: Run, warm: bool = False) -> np.ndarray:
     for run in () if warm else runs:
         jax.block_until_ready(run())
     return np.array([[_seconds(run) for run in runs] for _ in range(repeats)]).T
+
+
+def in_turn(repeats: int, *runs: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Wall and processor seconds, each [runs, repeats], of `runs` in turn; one that is over too soon is repeated."""
+    for run in runs:
+        jax.block_until_ready(run())
+    turns = [max(1, round(_LEAST_SECONDS / _clocked(run)[0])) for run in runs]
+    rounds = [[_clocked(run, num) for run, num in zip(runs, turns, strict=True)] for _ in range(repeats)]
+    wall, cpu = np.moveaxis(np.array(rounds), (0, 1, 2), (2, 1, 0))
+    return wall, cpu
+
+
+def _clocked(run: Run, turns: int = 1) -> tuple[float, float]:
+    """Seconds, and processor seconds of all threads, of a run, the mean of `turns`."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(turns):
+        jax.block_until_ready(run())
+    return (time.perf_counter() - wall) / turns, (time.process_time() - cpu) / turns
 
 
 def _seconds(run: Run) -> float:

@@ -5,7 +5,7 @@
     aggregates  which one pose to take of many                        posterior lift, fuse, parts by one posterior
     diffpose    DiffPose's settings on frames                         video     the same on clips
     motions     hypotheses that are motions, beside single frames     smooth    a motion prior over single frames
-    body        motions and bodies fitted with and without a prior    prior     completion, generation, schedules
+    body        motions and bodies fitted with and without a prior    prior     completion, generation, denoising
     score       typicality of corrupted poses                          oracle    `posterior` where it is known
     world       vertical, floor, feet and root's path of one static camera
     h36m        DiffPose's protocols on prepared folders              gfpose    GFPose's protocol

@@ -1,4 +1,4 @@
-"""A prior over joint rotations on validation subjects: completion, generation, denoising, schedules of t.
+"""A prior over joint rotations on validation subjects: completion, generation, denoising in one call.
 
     python -m experiments.evaluate prior --model=prior21 [--task=complete,levels] [--stride=4] [--out=DIR]
 
@@ -7,8 +7,6 @@ complete:  10 hypotheses of hidden parts (joint error over them, min / mean / st
            Of a few-step model, its own calls alone, and these nearer to their mean.
 generate:  samples against validation and training rotations; training poses in their place are the yardstick.
 levels:    one call at each noise level on poses of each capture's validation people: root mean square error, degrees.
-schedules: truncated, uniform, random and fixed times for completion and motion denoising, with the 95 % interval of
-           the ratio to truncated (paired bootstrap over sequences or clips).
 Hidden joints' truth is read for `min` only in the choice of the hypothesis; nothing is aligned; root is known.
 """
 
@@ -22,18 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.evaluate import bench, harness
-from experiments.evaluate.bench import generic_body, joints_of, load_motions, load_poses
-from experiments.evaluate.body import denoised_joints
-from experiments.evaluate.harness import Item, Row, Table, compared, timed
+from experiments.evaluate.bench import generic_body, joints_of, load_poses
+from experiments.evaluate.harness import Item, Row, Table, timed
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.datasets.mocap import data_root, load_rotations
-from jaxpose.diffusion.regulariser import fixed, truncated, uniform_random
 from jaxpose.evaluation import generation
 from jaxpose.evaluation.mesh import self_intersection_row
-from jaxpose.evaluation.protocols import completion_row, hidden_errors
-from jaxpose.fitting.priors import dposer_prior
+from jaxpose.evaluation.protocols import completion_row
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.io.anny_body import anny_body
@@ -43,7 +38,7 @@ from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import stochastic
 
-TASKS = ("complete", "generate", "levels", "schedules")
+TASKS = ("complete", "generate", "levels")
 _PARTS = ("left_leg", "legs", "arms", "trunk")
 _NEIGHBOURS, _APART = 10, 40  # nearest training poses: every 40th, since frames in sequence are one pose
 _STEPPED = ("replace", "dps", "mcg")  # methods of --steps
@@ -51,12 +46,6 @@ _NEARER = 0.6  # at which few steps have about DPoser's mean error; chosen on th
 _CAPTURES = {"cmu": "val", "hdm05": "val", "cmu_more": "val_more", "reactidle": "val_more"}  # file -> its split
 _LEVELS = (0.1, 0.2, 0.35, 0.5)  # noise: sigma / alpha from 0.11 to 3.3 units of state
 _MESHES = 100  # whose self-intersections are counted
-SCHEDULES = {
-    "truncated": None,  # the default
-    "uniform": truncated(1.0, 1e-3),
-    "random": uniform_random(1.0, 1e-3),
-    "fixed": fixed(0.1),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +62,7 @@ class Options(harness.Options):
 
 def prior(model: released.Model, options: Options) -> Iterator[Item]:
     """The tables of --task."""
-    makers = dict(zip(TASKS, (complete, generate, levels, schedules), strict=True))
+    makers = dict(zip(TASKS, (complete, generate, levels), strict=True))
     for name in options.task:
         yield from makers[name](model, options)
 
@@ -163,38 +152,6 @@ def levels(model: released.Model, options: Options) -> Iterator[Item]:
             off = np.asarray(representation.to_axis_angle(decode(statistics, found)) - poses)[:, moves]
             row[f"error_{t:g}_deg"] = float(np.degrees(np.sqrt(np.square(off).mean())))
         yield Row(f"{name}, {split}", row)
-
-
-def schedules(model: released.Model, options: Options) -> Iterator[Item]:
-    """Every schedule of t for completion (mean over hypotheses) and motion denoising."""
-    body, poses, clips = generic_body(), load_poses(options.stride), load_motions(options.stride)
-    truth, start = joints_of(body, poses.body_pose), jnp.asarray(model.statistics.mean)
-    errors: dict[str, dict[str, np.ndarray]] = {}
-    for name, schedule in SCHEDULES.items():
-        method = Descent() if schedule is None else Descent(schedule=schedule)
-        for part in _PARTS:
-            how: dict[str, Any] = {"num_hypotheses": options.hypotheses, "method": method}
-            run = functools.partial(_completed, seed=options.seed, known=_known(part), **how)
-            samples = jax.jit(run)(model, jnp.asarray(poses.body_pose))
-            found = hidden_errors(joints_of(body, samples), truth, np.array(PARTS[part]) + 1)
-            for figure in ("min", "mean"):
-                errors.setdefault(f"complete {part}, {figure}", {})[name] = np.asarray(found[figure])
-        for noise in (0.02, 0.04, 0.1):
-            joints = jnp.asarray(clips.joints)
-            make = functools.partial(dposer_prior, schedule=schedule)
-            how = {"make": make, "noise": noise, "seed": options.seed}
-            denoise = jax.jit(lambda model, noisy, how=how: denoised_joints(model, body, noisy, start, **how))
-            found_joints = denoise(model, joints + noise * jnp.asarray(clips.unit_noise))
-            error = jnp.linalg.norm(found_joints - joints, axis=-1).mean((1, 2))
-            errors.setdefault(f"denoise {1000 * noise:.0f} mm", {})[name] = 1000 * np.asarray(error)
-    told = "completion: the other rotations, exact, and the root; denoising: the noise level and the root"
-    yield Table(f"schedules of t, {len(poses.sequence)} poses, {len(clips.name)} clips", told, bench.tuned(model))
-    for setting, by_schedule in errors.items():
-        groups = poses.sequence if setting.startswith("complete") else clips.name
-        for name, error in by_schedule.items():
-            row = {"task": "schedules", "error_mm": float(error.mean())}
-            row |= {"ratio": compared(options.seed, error, by_schedule["truncated"], groups)["ratio"]}
-            yield Row(f"{setting}, {name}", row)
 
 
 def _completed(model: released.Model, poses: Array, *, seed: int, known: np.ndarray, **how: Any) -> Array:

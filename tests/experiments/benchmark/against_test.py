@@ -8,7 +8,7 @@ from command_line import called
 
 import experiments.against
 from experiments.benchmark import __main__ as command
-from experiments.benchmark import against
+from experiments.benchmark import timing
 from experiments.benchmark.against import in_turn, ratio_of
 from experiments.benchmark.timing import Setup, Sizes
 from experiments.options import run
@@ -31,7 +31,7 @@ def test_sides_take_turns_and_a_part_of_a_recipe_counts_as_the_whole(monkeypatch
     def clocked(run, turns=1):
         return run() / turns * turns, 2 * run()
 
-    monkeypatch.setattr(against, "_clocked", clocked)
+    monkeypatch.setattr(timing, "_clocked", clocked)
 
     def side(name, seconds):
         return lambda: order.append(name) or seconds
