@@ -94,6 +94,33 @@ class Camera(NamedTuple):
     size: tuple[int, int] | None = None
 
 
+@jax.tree_util.register_static
+class Judge:
+    """Typicality of poses [N, J, 3] by a model, computed when it is asked for, and once for the same poses.
+
+    Two judges of one model are equal, so that results which hold them have one structure.
+    """
+
+    def __init__(self, model: Any, typicality: Callable[[Any, Array], Array]) -> None:
+        """typicality: function of the model and poses."""
+        self.model, self.typicality = model, typicality
+        self._last: tuple[Array, Array] | None = None
+
+    def __call__(self, poses: Array) -> Array:
+        """Percentiles [N]."""
+        if isinstance(poses, jax.core.Tracer):
+            return self.typicality(self.model, poses)
+        if self._last is None or self._last[0] is not poses:
+            self._last = poses, self.typicality(self.model, poses)
+        return self._last[1]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Judge) and self.model is other.model
+
+    def __hash__(self) -> int:
+        return id(self.model)
+
+
 class Hypotheses(NamedTuple):
     """H poses of each of N observations, metres; what every task on joint positions returns.
 
@@ -106,9 +133,8 @@ class Hypotheses(NamedTuple):
     root:       [H, N, 3] metres, position of each sample's root joint in the camera frame; None where not known.
     noise:      [N, J] metres, the noise per coordinate that each given joint was taken to have; None without 3D input.
     path:       [T+1, H, N, J, 3] metres, the states from start to result, or None.
-    typicality: [N] percentile in 0..100 of the mean pose among training poses (`tasks/typicality.py`), low where it is
-                unlike them; None of models that cannot tell (`jaxpose.typicality(load("pose17"), mean)` does), and
-                inside another jit.
+    judge:      source of `typicality`; None for models that cannot tell (`jaxpose.typicality(load("pose17"), mean)`
+                does), and for results of another jit.
     """
 
     samples: Array
@@ -119,12 +145,19 @@ class Hypotheses(NamedTuple):
     root: Array | None = None
     noise: Array | None = None
     path: Array | None = None
-    typicality: Array | None = None
+    judge: Judge | None = None
+
+    @property
+    def typicality(self) -> Array | None:
+        """[N] percentiles in 0..100 of the mean poses among training poses (`tasks/typicality.py`), low where a pose
+        is unlike them; None without a judge."""
+        return None if self.judge is None else self.judge(self.mean)
 
     @property
     def out_of_distribution(self) -> Array | None:
         """[N] bool, poses less typical than all but 1 % of training poses, and those without a number; or None."""
-        return None if self.typicality is None else ~(self.typicality >= LEAST_PERCENTILE)
+        typicality = self.typicality
+        return None if typicality is None else ~(typicality >= LEAST_PERCENTILE)
 
 
 class Start(NamedTuple):

@@ -88,8 +88,8 @@ def cut(found: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
 
     h, n = slice(num_hypotheses), slice(num_rows)
     axes = {name: (h, n) for name in ("samples", "weights", "root")} | {"path": (slice(None), h, n)}
-    kept: dict[str, Any] = {k: None if x is None else part(x, *axes.get(k, (n,))) for k, x in found._asdict().items()}
-    return Hypotheses(**kept)
+    fields = {k: x for k, x in found._asdict().items() if isinstance(x, jax.Array)}
+    return found._replace(**{k: part(x, *axes.get(k, (n,))) for k, x in fields.items()})
 
 
 def part(x: Any, *axes: slice) -> Any:

@@ -86,7 +86,7 @@ class Spec:
     times: of a few-step model, falling: where it calls its network, each time for a draw of x0; () for all others.
     refine: sigma / alpha at which a few-step model's base denoises what it generates (tasks/refine.py); 0: it does not.
     scale: where metres come from.
-    base: the bundled model that it was made from, "" for none: no weight of it is repeated; `scored` is it.
+    base: name of the bundled model that it was made from, "" for none: its file repeats no weight of the base.
     """
 
     name: str
@@ -164,6 +164,7 @@ class Model:
     recalibration: by the name of a task ("lift"); a task that is not named is taken as it is.
     typicality:    [Q] rising: quantiles 0 to 1 of the denoising error (nats, `tasks/typicality.py`) of training poses,
                    or [0] where not measured.
+    base:          the model that `Spec.base` names, which `load` reads once; None where there is none.
     """
 
     params: Any
@@ -171,6 +172,7 @@ class Model:
     spec: Spec = flax.struct.field(pytree_node=False)
     recalibration: dict[str, Recalibration] = flax.struct.field(default_factory=dict)
     typicality: Array = flax.struct.field(default_factory=lambda: _no_quantiles())
+    base: "Model | None" = None
 
     @property
     def skeleton(self) -> Skeleton:
@@ -180,7 +182,8 @@ class Model:
     def astype(self, dtype: Any) -> Self:
         """The same with weights of another type. bfloat16 makes sampling faster where a device has units for it; states
         stay float32 (`python -m experiments.benchmark --case=lifting` prints speed and error)."""
-        return dataclasses.replace(self, params=jax.tree.map(lambda w: w.astype(dtype), self.params))
+        base = None if self.base is None else self.base.astype(dtype)
+        return dataclasses.replace(self, params=jax.tree.map(lambda w: w.astype(dtype), self.params), base=base)
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -221,10 +224,8 @@ def require(model: Model, task: str, *capabilities: str) -> None:
 
 
 def scored(model: Model) -> Model:
-    """The model that knows the score in place of `model`: the base that a few-step model names, or itself."""
-    if not model.spec.times or not model.spec.base:
-        return model
-    return load(model.spec.base).astype(jax.tree.leaves(model.params)[0].dtype)
+    """The model that knows the score in place of `model`: the base of a few-step model, or itself."""
+    return model if model.base is None or not model.spec.times else model.base
 
 
 def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat16) -> None:
@@ -233,7 +234,8 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     dtype: of `weights.TYPES`; None: the smallest that keeps the weights as they are, that of the file they came from.
     """
     path = Path(path)
-    shared = flatten(load(model.spec.base).params) if model.spec.base else {}
+    base = load(model.spec.base) if model.spec.base and model.base is None else model.base
+    shared = {} if base is None else flatten(base.params)
     own = {k: v for k, v in flatten(model.params).items() if k not in shared or not jnp.array_equal(v, shared[k])}
     dtype = type_of(own, shared) if dtype is None else dtype
     tensors = {f"params/{k}": v for k, v in to_tensors(own, dtype, shared).items()}
@@ -289,7 +291,8 @@ def _load(path: FilePath) -> Model:
             raise ValueError(f"{path}: {name} holds NaN or infinity; needed finite numbers")
         read[group][rest] = tensor.ravel() if group == "typicality" else tensor
     try:
-        shared = _of_base(path, spec, metadata.get("base", ""))
+        base = _base_of(path, spec, metadata.get("base", ""))
+        shared = {} if base is None else flatten(base.params)
         groups = {group: from_tensors(found, shared if group == "params" else {}) for group, found in read.items()}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -306,6 +309,7 @@ def _load(path: FilePath) -> Model:
         spec,
         _parse_recalibration(path, spec, groups["recalibration"]),
         groups["typicality"].get("denoising_error", _no_quantiles()),
+        base,
     )
 
 
@@ -320,17 +324,17 @@ def describe(model: Model) -> dict[str, Any]:
     return {**about, "process": spec.process, "scale": spec.scale}
 
 
-def _of_base(path: FilePath, spec: Spec, digest: str) -> dict[str, Array]:
-    """The weights that a file does not repeat; ValueError where the base is not the one that it was saved with."""
+def _base_of(path: FilePath, spec: Spec, digest: str) -> Model | None:
+    """The bundled model that a file builds on; ValueError where it is not the one that the file was saved with."""
     if not spec.base:
-        return {}
+        return None
     bundled = ASSETS / f"{spec.base}.safetensors"
     if "/" in spec.base or not bundled.is_file():
         raise ValueError(f"{path}: it builds on {spec.base!r}, which is no bundled model")
-    shared = flatten(load(spec.base).params)
-    if digest != digest_of(shared):
+    base = load(spec.base)
+    if digest != digest_of(flatten(base.params)):
         raise ValueError(f"{path}: it builds on another version of {spec.base!r} than the bundled one; train it again")
-    return shared
+    return base
 
 
 def _parse_spec(path: FilePath, text: str) -> Spec:

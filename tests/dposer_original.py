@@ -55,7 +55,7 @@ def recipe(
     project: bool = False,
     pull: bool = False,
 ) -> Solver:
-    """The original's step as a solver for `gfpose.recipe_times`; normalised numbers.
+    """The original's step as a solver for `fixed_times`; normalised numbers.
 
     sde:   its t_min is the original's eps: 1e-3 in its demo, 5e-3 in its evaluation.
     known: what is observed, for `project` and `pull`; the network itself is asked without a condition.

@@ -33,7 +33,7 @@ _TIMES = Schedule(_falling, (0.15, 0.05))  # the later code's, which begins a st
 
 
 def draws_of(key: Key, num: int, steps: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """What `sample_hypotheses` of `recipes.gfpose.recipe` draws: starts [H, ...] and noise [steps, H, ...]."""
+    """What `sample_hypotheses` of `diffusion.solvers.fixed_euler` draws: starts [H, ...] and noise [steps, H, ...]."""
 
     def one(h: Array) -> tuple[Array, Array]:
         start_key, key_h = jax.random.split(jax.random.fold_in(key, h))

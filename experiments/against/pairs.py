@@ -21,11 +21,11 @@ from experiments.benchmark.timing import Run, compiled, num_cores, over_devices,
 from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion import prior_sample, sample_hypotheses
 from jaxpose.diffusion.sampling import in_slices
+from jaxpose.diffusion.solvers import fixed_euler, fixed_times
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.io.anny_body import anny_body
 from jaxpose.model import Model
 from jaxpose.originals.recipes.diffpose import NUM_INDICES, denoise_official
-from jaxpose.originals.recipes.gfpose import recipe, recipe_times
 from jaxpose.tasks.complete_rotations import PARTS
 from jaxpose.tasks.diffpose import rows_at_once
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT
@@ -274,9 +274,9 @@ def _euler(
     def program(num_steps: int, steps: int) -> Run:
         def run(key: Key, model: Model, cond: Condition | None) -> Array:
             sde = model.spec.sde()
-            times = recipe_times(sde, num_steps)[: None if steps == num_steps else steps + 1]
+            times = fixed_times(sde, num_steps)[: None if steps == num_steps else steps + 1]
             begin = lambda k: prior_sample(k, sde, shape)  # noqa: E731
-            solver, chunk = recipe(sde, num_steps), max(1, ROWS_IN_FLIGHT // persons)
+            solver, chunk = fixed_euler(sde, num_steps), max(1, ROWS_IN_FLIGHT // persons)
             return sample_hypotheses(
                 key, num, begin, model.predict_fn(), solver, times, cond, chunk=chunk, finish=False
             )

@@ -73,8 +73,10 @@ def _job_of_joints(config: ConfigDict, teacher: released.Model, spec: released.S
     bodies, _ = load_bodies(config)
     bodies = bodies._replace(statistics=teacher.statistics)
 
+    base = released.load(spec.base) if spec.base else None
+
     def export(params: Any) -> released.Model:
-        return released.Model(params, teacher.statistics, spec)
+        return released.Model(params, teacher.statistics, spec, base=base)
 
     views = jnp.asarray(scored_views(teacher.skeleton))
     return Job(
@@ -106,8 +108,10 @@ def _job_of_rotations(config: ConfigDict, teacher: released.Model, spec: release
         mask = jnp.broadcast_to(draw_joints(mask_key, masks, SMPL_22)[1:, None], x0.shape)
         return Example(x0, Condition(mask * x0, mask))
 
+    base = released.load(spec.base) if spec.base else None
+
     def export(params: Any) -> released.Model:
-        return released.Model(params, teacher.statistics, spec)
+        return released.Model(params, teacher.statistics, spec, base=base)
 
     views = functools.partial(turned_and_placed, spec, teacher.statistics, rest_offsets())
     return Job(

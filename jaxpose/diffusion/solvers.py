@@ -26,7 +26,8 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxpose.base import Array, Key, Prediction
+from jaxpose.base import Array, Condition, Key, Prediction
+from jaxpose.diffusion.guidance import replace
 from jaxpose.diffusion.sde import SDE, drift_diffusion, log_snr
 
 Memory: TypeAlias = Any  # a pytree of arrays; () for a one-step method
@@ -176,6 +177,36 @@ def predictor_corrector(predictor: Solver, corrector: Solver) -> Solver:
         return x_s, (first, second)
 
     return Solver(init, step)
+
+
+def fixed_times(sde: SDE, num_steps: int) -> Array:
+    """Times [num_steps + 1] of `fixed_euler`, evenly spaced, the last one twice: a step of no length ends it."""
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+    times = jnp.linspace(sde.t_max, sde.t_min, num_steps)
+    return jnp.concatenate([times, times[-1:]])
+
+
+def fixed_euler(sde: SDE, num_steps: int, *, mean_flow: bool = False, known: Condition | None = None) -> Solver:
+    """GFPose's step along `fixed_times`: Euler-Maruyama with dt = 1 / num_steps, and imputation (spec/gfpose.md, 5.1).
+
+    known: condition whose observed coordinates are held before and after every step, or None.
+    """
+    dt = 1 / num_steps
+    hold = (lambda key, x, t: x) if known is None else replace(sde, known)
+
+    def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
+        before, between, after = jax.random.split(key, 3)
+        f, g2 = drift_diffusion(sde, t)
+        x_t = hold(before, x_t, t)
+        x_mean = x_t - dt * (f * x_t - g2 * predict(x_t, t).score)
+        x = x_mean if mean_flow else x_mean + jnp.sqrt(g2 * dt) * _normal(between, x_t)
+        x = hold(after, x, t)
+        if known is not None:
+            x_mean = jnp.where(known.mask > 0, sde.alpha(t) * known.value, x_mean)
+        return jnp.where(s < t, x, x_mean)
+
+    return one_step(step)
 
 
 def _normal(key: Key, x: Array) -> Array:

@@ -20,6 +20,7 @@ from jaxpose.spaces.person import View, between, decode_pose, encode_points
 from jaxpose.tasks.draw import STATIC, check_joints, check_noise, check_num, drawn, from_noise, hypotheses
 from jaxpose.tasks.motions import is_motion, num_frames, windows_of
 from jaxpose.tasks.samplers import Sampler
+from jaxpose.tasks.typicality import judged
 
 _EXACT = 1e-3  # metres: the smallest noise in weights; joints below count as exact together
 
@@ -53,7 +54,7 @@ def complete(
         if is_motion(model):
             rows = np.where((np.arange(len(rows[0])) < num)[:, None, None], rows[0], np.nan), rows[1]
     how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
-    return drawn(_complete, key, model, rows, size, num_hypotheses, num, sampler, **how)
+    return judged(model, drawn(_complete, key, model, rows, size, num_hypotheses, num, sampler, **how))
 
 
 def problem(model: Model, joints: Array, noise: Array) -> Problem:

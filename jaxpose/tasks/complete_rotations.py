@@ -180,7 +180,7 @@ def methods_of(model: Model) -> tuple[str, ...]:
     """The names of METHODS that a model has, the default first."""
     if not model.spec.times:
         return tuple(name for name in METHODS if name != "few_steps")
-    return tuple(METHODS) if model.spec.base else ("few_steps",)
+    return ("few_steps",) if model.base is None else tuple(METHODS)
 
 
 def complete_rotations(

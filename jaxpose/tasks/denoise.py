@@ -34,6 +34,7 @@ from jaxpose.tasks.complete import complete
 from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, drawn, hypotheses
 from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.samplers import Sampler, stochastic
+from jaxpose.tasks.typicality import judged
 
 _FIRST_GUESS = 0.05  # metres
 _EM_STEPS, _EM_SAMPLES, _OVER_RELAXED = 4, 8, 1.6
@@ -82,7 +83,8 @@ def denoise(
     if not traced(key, model, joints, level):
         (joints, level), size = filled((joints, level), num, size_for(num)), size_for(num_hypotheses)
     given = (joints, level)
-    return drawn(_denoise, key, model, given, size, num_hypotheses, num, sampler, return_path=return_path)
+    result = drawn(_denoise, key, model, given, size, num_hypotheses, num, sampler, return_path=return_path)
+    return judged(model, result)
 
 
 def problem(model: Model, joints: Array, level: Array, *, shift: bool = True) -> Problem:

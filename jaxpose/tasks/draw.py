@@ -20,7 +20,6 @@ from jaxpose.diffusion.prediction import from_x0
 from jaxpose.diffusion.sampling import in_chunks, in_slices, map_hypotheses
 from jaxpose.model import Model, Recalibration, require
 from jaxpose.tasks.samplers import Sampler, stochastic
-from jaxpose.tasks.typicality import can_judge, typicality
 
 # Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
 # (python -m experiments.benchmark --case=sampling).
@@ -66,9 +65,6 @@ def drawn(
     """The first `num` of `size` hypotheses that a compiled program draws, and the first `num_rows` rows (None: all)."""
     count = None if size == num else np.int32(num)
     found = program(key, model, *given, count, num=size, sampler=sampler or stochastic(), **how)
-    # of joints in camera axes, which `draw` does not know its rows to be; a program of its own, for poses of every task
-    if num_rows is not None and not traced(found) and can_judge(model):
-        found = found._replace(typicality=typicality(model, found.mean))
     return cut(found, num, found.samples.shape[1] if num_rows is None else num_rows)
 
 

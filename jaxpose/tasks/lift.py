@@ -37,6 +37,7 @@ from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses
 from jaxpose.tasks.motions import is_motion, num_frames, unseen_beyond, windows_of
 from jaxpose.tasks.recalibration import middle, respread
 from jaxpose.tasks.samplers import Sampler
+from jaxpose.tasks.typicality import judged
 
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
 _ANKLE_HEIGHT = 0.039
@@ -98,7 +99,7 @@ def lift(
         size = size_for(num_hypotheses)
         past = None if past is None else filled(past, num_hypotheses, size)
     how: dict[str, Any] = {"num_components": num_components, "depth": depth, "chunk": chunk, "return_path": return_path}
-    return drawn(_lift, key, model, (*given, windows, past), size, num_hypotheses, num, sampler, **how)
+    return judged(model, drawn(_lift, key, model, (*given, windows, past), size, num_hypotheses, num, sampler, **how))
 
 
 def problem(

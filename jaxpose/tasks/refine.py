@@ -9,7 +9,6 @@ Where the level is low against the spread of poses, nothing else changes (docs/r
 """
 
 import dataclasses
-from typing import Any
 
 import flax.struct
 import jax
@@ -24,14 +23,13 @@ from jaxpose.model import Model, scored
 class Refined(Model):
     """A few-step model whose last call is its base's."""
 
-    base: Any = None
-
     def predict_fn(self) -> PredictFn:
         """The few-step network's answer but at the last of the times, the base's there."""
-        few, base, last = super().predict_fn(), self.base.predict_fn(), self.spec.times[-2]
+        judge = scored(self)
+        few, base, last = super().predict_fn(), judge.predict_fn(), self.spec.times[-2]
 
         def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
-            told = cond if self.base.spec.conditioned else None
+            told = cond if judge.spec.conditioned else None
             return jax.lax.cond(t < last, lambda: base(x, t, told), lambda: few(x, t, cond))
 
         return predict
@@ -40,7 +38,7 @@ class Refined(Model):
 def refined(model: Model) -> Model:
     """The model with its base's call at the end; itself where it has no base, or no level (`Spec.refine`)."""
     spec = model.spec
-    if not spec.times or not spec.base or not spec.refine or isinstance(model, Refined):
+    if scored(model) is model or not spec.refine or isinstance(model, Refined):
         return model
     with jax.ensure_compile_time_eval():
         last = float(time_at(spec.sde(), -2 * jnp.log(jnp.float32(spec.refine))))
@@ -49,4 +47,4 @@ def refined(model: Model) -> Model:
             f"{spec.name!r}: refine {spec.refine} is at t = {last:.3g}, not after its calls at {spec.times}"
         )
     longer = dataclasses.replace(spec, times=(*spec.times, last), num_steps=spec.num_steps + 1)
-    return Refined(model.params, model.statistics, longer, model.recalibration, model.typicality, base=scored(model))
+    return Refined(model.params, model.statistics, longer, model.recalibration, model.typicality, model.base)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from jaxpose.base import Array
 from jaxpose.diffusion import SDE, Solver, ancestral, dpmpp_2m, time_grid
+from jaxpose.diffusion.solvers import fixed_euler, fixed_times
 from jaxpose.model import Model, Spec
-from jaxpose.originals.recipes.gfpose import recipe, recipe_times
 
 
 class Run(NamedTuple):
@@ -123,7 +123,7 @@ def _mean_flow(sampler: Sampler, spec: Spec, sde: SDE) -> Run:
 
 def _original(sampler: Sampler, spec: Spec, sde: SDE) -> Run:
     num_steps = sampler.num_steps or sampler.usual_steps or 1000
-    return Run(recipe(sde, num_steps, mean_flow=sampler.seeks_mean), recipe_times(sde, num_steps), False)
+    return Run(fixed_euler(sde, num_steps, mean_flow=sampler.seeks_mean), fixed_times(sde, num_steps), False)
 
 
 def _grid(sampler: Sampler, spec: Spec, sde: SDE) -> Array:

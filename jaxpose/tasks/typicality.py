@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import LEAST_PERCENTILE, Array
+from jaxpose.base import LEAST_PERCENTILE, Array, Hypotheses, Judge
 from jaxpose.compiled import filled, part, size_for, traced
 from jaxpose.diffusion import time_at
 from jaxpose.diffusion.sampling import in_slices
@@ -107,6 +107,11 @@ def typicality(model: Model, pose: Array) -> Array:
         )
     share = jnp.interp(denoising_error(model, pose), model.typicality, jnp.linspace(0, 100, model.typicality.size))
     return 100 - share
+
+
+def judged(model: Model, result: Hypotheses) -> Hypotheses:
+    """A result in camera axes with the model as its judge, where the model can be one and the result is no trace."""
+    return result if traced(result) or not can_judge(model) else result._replace(judge=Judge(model, typicality))
 
 
 def out_of_distribution(percentile: Array | np.ndarray, least: float = LEAST_PERCENTILE) -> Array | np.ndarray:

@@ -65,7 +65,7 @@ def few():
     spec = rotation_oracle.spec(name="few", num_steps=1, times=(1.0, 0.3), base="prior21")
     spec = dataclasses.replace(spec, network=dataclasses.replace(spec.network, condition_width=8))
     params = rotation_oracle.released.init_params(jax.random.key(0), spec)
-    return rotation_oracle.released.Model(params, prior.statistics, spec)
+    return rotation_oracle.released.Model(params, prior.statistics, spec, base=prior)
 
 
 def test_completion_follows_the_conditional_law(conditional):
@@ -144,7 +144,7 @@ def test_the_base_answers_what_needs_a_score(few):
 
 
 def test_without_a_base_what_needs_a_score_is_refused(few):
-    alone = dataclasses.replace(few, spec=dataclasses.replace(few.spec, base=""))
+    alone = dataclasses.replace(few, base=None)
     pose, known = jnp.zeros((1, 21, 3)), jnp.asarray(1.0 - HIDDEN)
     assert methods_of(alone) == ("few_steps",)
     for call in (

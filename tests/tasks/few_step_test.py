@@ -6,6 +6,7 @@ import numpy as np
 import pose_oracle
 import pytest
 
+import jaxpose
 from jaxpose.diffusion import log_snr
 from jaxpose.model import load, save
 from jaxpose.tasks import generate as generation
@@ -50,6 +51,19 @@ def test_a_sample_is_what_the_second_call_says_of_the_first_ones_noisy_answer(mo
     np.testing.assert_allclose(got, expected, atol=2e-5)
     assert float(jnp.abs(expected - first).max()) > 0.01
     assert stochastic().network_calls(model) == 2
+
+
+def test_a_call_reads_no_file_and_judges_no_pose(monkeypatch):
+    """The base was read with the model; typicality is computed when it is asked for."""
+    fast, keypoints = load("pose17_fast"), jnp.asarray(np.random.default_rng(0).uniform(300, 700, (1, 17, 2)))
+    camera = jaxpose.Camera(jnp.array([1000.0, 1000.0, 500.0, 500.0]))
+    monkeypatch.setattr("jaxpose.model._load", None)
+    judge = monkeypatch.setattr
+    judge("jaxpose.tasks.typicality.denoising_error", None)
+    result = jaxpose.lift(jax.random.key(0), fast, keypoints, camera=camera, num_hypotheses=2)
+    judge("jaxpose.tasks.typicality.denoising_error", lambda model, pose: jnp.zeros(len(pose)))
+    np.testing.assert_array_equal(result.typicality, result.judge(result.mean))
+    assert jaxpose.log_density(fast, result.mean, num_steps=1).shape == (1,)
 
 
 def test_the_file_keeps_the_times(model, tmp_path):

@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Condition, Key, PredictFn
-from jaxpose.diffusion import SDE, Solver, drift_diffusion, replace, sample_hypotheses
-from jaxpose.diffusion.solvers import StepPredictFn, one_step
+from jaxpose.diffusion import SDE, sample_hypotheses
+from jaxpose.diffusion.solvers import fixed_euler, fixed_times
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
 
 # The joints that the original's random completion hides some of.
@@ -61,45 +61,13 @@ def sample_as_gfpose(
         num,
         start,
         predict_fn,
-        recipe(sde, num_steps, mean_flow=mean_flow, known=cond if impute else None),
-        recipe_times(sde, num_steps),
+        fixed_euler(sde, num_steps, mean_flow=mean_flow, known=cond if impute else None),
+        fixed_times(sde, num_steps),
         cond,
         chunk=chunk,
         finish=False,
         return_path=return_path,
     )
-
-
-def recipe_times(sde: SDE, num_steps: int) -> Array:
-    """Times [num_steps + 1] at which `recipe` steps, the last one twice: a step of no length is the last."""
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-    times = jnp.linspace(sde.t_max, sde.t_min, num_steps)
-    return jnp.concatenate([times, times[-1:]])
-
-
-def recipe(sde: SDE, num_steps: int, *, mean_flow: bool = False, known: Condition | None = None) -> Solver:
-    """The original's step as a solver for `recipe_times`: Euler-Maruyama with dt = 1 / num_steps, and imputation.
-
-    known: the condition whose observed coordinates are held before and after every step, or None.
-    """
-    dt = 1 / num_steps
-    hold = (lambda key, x, t: x) if known is None else replace(sde, known)
-
-    def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
-        before, between, after = jax.random.split(key, 3)
-        f, g2 = drift_diffusion(sde, t)
-        x_t = hold(before, x_t, t)
-        x_mean = x_t - dt * (f * x_t - g2 * predict(x_t, t).score)
-        x = x_mean
-        if not mean_flow:
-            x = x_mean + jnp.sqrt(g2 * dt) * jax.random.normal(between, x_t.shape, x_t.dtype)
-        x = hold(after, x, t)
-        if known is not None:
-            x_mean = jnp.where(known.mask > 0, sde.alpha(t) * known.value, x_mean)
-        return jnp.where(s < t, x, x_mean)
-
-    return one_step(step)
 
 
 def hideable_joints(skeleton: Skeleton) -> tuple[int, ...]:

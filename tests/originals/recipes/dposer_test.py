@@ -16,9 +16,9 @@ from shared import GOLDEN
 from jaxpose.base import Condition, Example
 from jaxpose.diffusion import bind, denoising_loss, drift_diffusion, sub_vp
 from jaxpose.diffusion.prediction import from_eps
+from jaxpose.diffusion.solvers import fixed_times
 from jaxpose.geometry import rotations
 from jaxpose.originals.convert.dposer import read_dposer
-from jaxpose.originals.recipes.gfpose import recipe_times
 from jaxpose.spaces import rotations as space
 from jaxpose.spaces.person import Statistics
 
@@ -131,7 +131,7 @@ def test_the_samplers_with_the_recorded_noise(x64, original, section):
     sde = sub_vp(t_min=t_min)
     known = Condition(*(jnp.asarray(z[f"comp/{k}"]) for k in ("obs", "mask")))
     solver = dposer_official.recipe(sde, num_steps, known, **options)
-    predict, times = bind(network(model), sde), recipe_times(sde, num_steps)
+    predict, times = bind(network(model), sde), fixed_times(sde, num_steps)
     draws = num_steps * (1 + bool(options.get("snr")) + 2 * bool(options.get("project")))
     noise = z[f"{stream}/noise"][:draws].reshape(num_steps, -1, *z[f"{section}/x_T"].shape)
 

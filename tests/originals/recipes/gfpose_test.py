@@ -15,6 +15,7 @@ import shared
 
 from jaxpose.base import Condition, Example, Prediction
 from jaxpose.diffusion import denoising_loss, drift_diffusion, from_betas, prior_sample, sub_vp, ve, vp
+from jaxpose.diffusion.solvers import fixed_times
 from jaxpose.originals.convert.gfpose import read_gfpose
 from jaxpose.originals.recipes import gfpose
 
@@ -238,4 +239,4 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="impute=True"):
         gfpose.sample_as_gfpose(jax.random.key(0), 1, lambda k: jnp.ones((1, 1)), predict, sde, impute=True)
     with pytest.raises(ValueError, match="num_steps"):
-        gfpose.recipe_times(sde, 0)
+        fixed_times(sde, 0)
