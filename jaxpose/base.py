@@ -211,6 +211,7 @@ class Problem:
     start:   where a hypothesis starts: the prior's noise, a noisy pose at its own time, a component of a mixture.
     decode:  from states to metres or radians, with the root where it is known.
     cond:    what the network is told of the N rows, or None.
+    guide:   change of the network's prediction, PredictFn -> PredictFn (`diffusion.guidance`), or None.
     project: what is enforced after each solver step, or None.
     noise:   [N, J] metres of the given joints, passed on to the result, or None.
     windows: (index [W, F], share [W, F]) for a network of windows, of rows that are the frames of a motion: what it
@@ -223,6 +224,7 @@ class Problem:
     start: StartFn
     decode: DecodeFn
     cond: Condition | None = None
+    guide: Callable[[PredictFn], PredictFn] | None = None
     project: ProjectFn | None = None
     noise: Array | None = None
     windows: tuple[Array, Array] | None = None

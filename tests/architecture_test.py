@@ -7,6 +7,7 @@ not see each other.
 import ast
 import functools
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -292,6 +293,39 @@ print(*{HEAVY} & packages())
 def test_no_source_is_long():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources(ROOT)}
     assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
+
+
+LOOPS = {"sample", "sample_hypotheses", "run"}  # of diffusion.sampling and diffusion.smc
+# Lines that ask which model this is, where a task should call what the model, its space or its network offers.
+ASKS = re.compile(
+    r"is_motion\(|capabilities|spec\.times|spec\.codec|spec\.base|isinstance\([^)]*(DiffPose|ScoreMLP)|\brequire\("
+)
+MOST_PATHS, MOST_ASKS = 4, 167
+
+
+def drawing_paths(root: Path) -> list[str]:
+    """Call sites of the sampling loops outside of `diffusion` and of the originals' recipes."""
+    places = []
+    for path in sorted((root / "jaxpose").rglob("*.py")):
+        name, tree = path.relative_to(root), parsed(path.read_text())
+        if name.parts[1] in ("diffusion", "originals"):
+            continue
+        loops = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("jaxpose.diffusion")
+            for alias in node.names
+            if alias.name in LOOPS
+        }
+        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        places += [f"{name}:{node.lineno}" for node in calls if getattr(node.func, "id", "") in loops]
+    return places
+
+
+def test_few_code_paths_draw_and_few_lines_ask_which_model_this_is():
+    assert len(drawing_paths(ROOT)) <= MOST_PATHS, drawing_paths(ROOT)
+    lines = [line for path in sources(ROOT) for line in path.read_text().splitlines()]
+    assert sum(bool(ASKS.search(line)) for line in lines) <= MOST_ASKS
 
 
 def test_no_tracked_file_is_large():

@@ -281,7 +281,9 @@ def fields_of(result: Any) -> dict[str, np.ndarray]:
     fields = result if isinstance(result, dict) else result._asdict()
     if not isinstance(result, dict) and hasattr(result, "samples"):
         named = ("mean", "radius_90", "covariance", "weights", "typicality")
-        fields = dict(fields) | {name: getattr(result, name, None) for name in named}
+        fields = {k: v for k, v in fields.items() if k != "judge"} | {
+            name: getattr(result, name, None) for name in named
+        }
     numbers = {name: np.asarray(value, np.float32) for name, value in fields.items() if value is not None}
     return {name: thinned(value) for name, value in numbers.items() if value.size}
 

@@ -25,15 +25,15 @@ import optax
 
 from jaxpose.base import Array, Condition, Key
 from jaxpose.compiled import filled, part, size_for, traced
-from jaxpose.diffusion import dpmpp_2m, prior_sample, replace, sample_hypotheses, time_grid
+from jaxpose.diffusion import replace
 from jaxpose.diffusion.guidance import held, measurement, observed
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.diffusion.regulariser import Schedule, Weight, regulariser, snr, truncated
 from jaxpose.geometry.rotations import axis_angle_from_matrix, canonical_axis_angle, matrix_from_axis_angle
 from jaxpose.model import Model, Recalibration, require, scored
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states
 from jaxpose.tasks.refine import refined
-from jaxpose.tasks.rotations import check_body_pose, to_axis_angle, to_state
+from jaxpose.tasks.rotations import check_body_pose, problem, to_axis_angle, to_state
 from jaxpose.tasks.samplers import stochastic
 
 # The 21 joints, without the root, that a name stands for (spec/dposer.md, section 7.2; its trunk has the shoulders).
@@ -106,19 +106,14 @@ class Guided:
 
     def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
         """As `Method.states`."""
-        sde, predict = model.spec.sde(), model.predict_fn()
-        if self.noise is not None:
-            predict = measurement(predict, sde, observed(cond), noise=self.noise)
-        return sample_hypotheses(
-            key,
-            num,
-            lambda k: prior_sample(k, sde, cond.value.shape),
-            predict,
-            dpmpp_2m(sde, eta=model.spec.eta),
-            time_grid(sde, self.num_steps or model.spec.num_steps, model.spec.spacing),
-            chunk=max(1, chunk // len(cond.value)),
+        sde, noise = model.spec.sde(), self.noise
+        posed = dataclasses.replace(
+            problem(model, cond.value),
+            guide=None if noise is None else lambda f: measurement(f, sde, observed(cond), noise=noise),
             project=replace(sde, cond) if self.replaced else None,
         )
+        at_once = max(1, chunk // len(cond.value))
+        return draw_states(key, model, posed, num=num, sampler=stochastic(self.num_steps), chunk=at_once)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,22 +128,12 @@ class FewSteps:
 
     def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
         """As `Method.states`."""
-        sde = model.spec.sde()
-        run = stochastic().run(model.spec, sde)
-        drawn = sample_hypotheses(
-            key,
-            num,
-            lambda k: prior_sample(k, sde, cond.value.shape),
-            held(model.predict_fn(), sde),
-            run.solver,
-            run.times,
-            cond,
-            chunk=max(1, chunk // len(cond.value)),
-        )
-        if self.spread == 1:
-            return drawn
+        guide = functools.partial(held, sde=model.spec.sde())
+        posed = dataclasses.replace(problem(model, cond.value), cond=cond, guide=guide)
+        at_once = max(1, chunk // len(cond.value))
+        drawn = draw_states(key, model, posed, num=num, sampler=stochastic(), chunk=at_once)[0]
         mean = drawn.mean(0)
-        return mean + self.spread * (drawn - mean)
+        return drawn if self.spread == 1 else mean + self.spread * (drawn - mean)
 
 
 def replacement(num_steps: int | None = None) -> Guided:

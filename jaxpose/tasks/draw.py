@@ -122,6 +122,7 @@ def _one_state(
     if problem.windows is None and "motion" in model.capabilities:
         raise ValueError(f"{model.spec.name!r} is a model of motions; needed a model of single poses")
     network = model.predict_fn() if problem.windows is None else over_windows(model, *problem.windows)
+    network = network if problem.guide is None else problem.guide(network)
 
     def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
         if problem.rows_at_once is None:

@@ -19,7 +19,7 @@ from jaxpose.diffusion.guidance import replace
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.diffusion.regulariser import regulariser, summed, unit
 from jaxpose.diffusion.sde import time_at, time_grid
-from jaxpose.diffusion.smc import Particles, inpainting, noised_path, run, twisted
+from jaxpose.diffusion.smc import Chain, Particles, inpainting, noised_path, run, twisted
 from jaxpose.diffusion.twisting import Measurement, TwistFn, log_likelihood
 from jaxpose.tasks.draw import check_num
 from jaxpose.tasks.priors import Prior, drawn
@@ -127,9 +127,13 @@ def measurement_of(prior: Prior, seen: list[Seen], robust: float | None) -> Meas
 
 def _guided(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Method, chunk: int) -> Particles:
     chain = twisted(prior.sde, _twist_fn(prior, measurement_of(prior, seen, method.robust), method))
+    particles = _particles(key, prior, start, chain, method, chunk)
+    return particles if method.smc else _unweighted(particles.x0)
+
+
+def _particles(key: Key, prior: Prior, start: Array, chain: Chain, method: Method, chunk: int) -> Particles:
     threshold = RESAMPLE_BELOW if method.smc else 0.0
-    found = run(key, start, chain, time_grid(prior.sde, method.num_steps), threshold=threshold, chunk=chunk)
-    return found if method.smc else _unweighted(found.x0)
+    return run(key, start, chain, time_grid(prior.sde, method.num_steps), threshold=threshold, chunk=chunk)
 
 
 def _twist_fn(prior: Prior, measurement: Measurement, method: Method) -> TwistFn:
@@ -169,18 +173,15 @@ def _replaced(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Me
         path_key, key = jax.random.split(key)
         path, on = noised_path(path_key, sde, held.value, held.noise, times)
         on &= held.mask
-        chain, start = (
-            inpainting(sde, prior.predict_fn, path, on, _covariance(prior)),
-            jnp.where(on[0], path[0], start),
-        )
-        found = run(key, start, chain, times, threshold=RESAMPLE_BELOW, chunk=chunk)
+        chain = inpainting(sde, prior.predict_fn, path, on, _covariance(prior))
+        particles = _particles(key, prior, jnp.where(on[0], path[0], start), chain, method, chunk)
     else:
         cond = Condition(held.value, held.mask.astype(held.value.dtype))
-        found = _unweighted(drawn(key, prior, start, times, chunk, replace(sde, cond, held.noise)))
+        particles = _unweighted(drawn(key, prior, start, times, chunk, replace(sde, cond, held.noise)))
     # what is known better than the last time can tell is returned as it came
     exact = held.mask & (sde.sigma(times[-1]) >= sde.alpha(times[-1]) * held.noise)
     # the particles' weights are those of one noised path: no estimate of p(y)
-    return found._replace(x0=jnp.where(exact, held.value, found.x0), log_evidence=jnp.asarray(jnp.nan))
+    return particles._replace(x0=jnp.where(exact, held.value, particles.x0), log_evidence=jnp.asarray(jnp.nan))
 
 
 def _descended(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Method, chunk: int) -> Particles:

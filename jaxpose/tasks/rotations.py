@@ -11,16 +11,17 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array, Decoded, Key, Problem
 from jaxpose.compiled import part, size_for, traced
-from jaxpose.diffusion import prior_sample, sample_hypotheses, time_grid
+from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.flow import decode as from_latent
 from jaxpose.diffusion.flow import encode as to_latent
 from jaxpose.diffusion.flow import interpolate
 from jaxpose.model import Model, null_condition, require, scored
 from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states, from_noise
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.samplers import Sampler, stochastic
 
@@ -60,6 +61,16 @@ def rotation_std(model: Model) -> Array:
     return jnp.asarray(model.statistics.std * model.statistics.spread)
 
 
+def problem(model: Model, like: Array) -> Problem:
+    """The unconditional problem of body poses, of states shaped as `like` [N, 21, D]."""
+    cond = null_condition(model) if model.spec.conditioned else None
+    return Problem(from_noise(model, like), Partial(_decode, model), cond)
+
+
+def _decode(model: Model, states: Array, kept: None, recalibration: None) -> Decoded:
+    return Decoded(to_axis_angle(model, states))
+
+
 def generate_rotations(
     key: Key, model: Model, num: int, *, sampler: Sampler | None = None, chunk: int = ROWS_IN_FLIGHT
 ) -> Array:
@@ -76,20 +87,9 @@ def generate_rotations(
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def _generate(key: Key, model: Model, num: int, sampler: Sampler, chunk: int) -> Array:
-    sde, shape = model.spec.sde(), model.spec.state_shape
-    run = sampler.run(model.spec, sde)
-    states = sample_hypotheses(
-        key,
-        num,
-        lambda k: prior_sample(k, sde, shape),
-        model.predict_fn(),
-        run.solver,
-        run.times,
-        null_condition(model) if model.spec.conditioned else None,
-        chunk=chunk,
-        finish=run.finish,
-    )
-    return to_axis_angle(model, states)
+    posed = problem(model, jnp.zeros((1, *model.spec.state_shape)))
+    states, _ = draw_states(key, model, posed, num=num, sampler=sampler, chunk=chunk)
+    return to_axis_angle(model, states[:, 0])
 
 
 def interpolate_rotations(

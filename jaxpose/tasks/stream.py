@@ -29,7 +29,7 @@ from jaxpose.tasks.diffpose import Encoded, context_of, encoder_input, network_o
 from jaxpose.tasks.draw import check_num, spread
 from jaxpose.tasks.lift import placed
 from jaxpose.tasks.recalibration import respread
-from jaxpose.tasks.samplers import probability_flow
+from jaxpose.tasks.samplers import Run, probability_flow
 
 _NEVER = jnp.iinfo(jnp.int32).max // 2  # frames ago that a person was seen, before the first was
 _FARTHEST = 8.0  # of r in standard deviations
@@ -155,7 +155,7 @@ def _step(
 
         def from_noise() -> Array:
             run = probability_flow(first_steps).run(model.spec, model.spec.sde())
-            return sample(_unused(), stream.noise, model.predict_fn(), run.solver, run.times, given, finish=run.finish)
+            return _carried(stream.noise, model.predict_fn(), run, given)
 
         r = jax.lax.cond(
             first,
@@ -208,7 +208,12 @@ def draw_next(
     # an outlier cannot carry itself on: the denoiser was trained on residuals in this range
     x = (kept * jnp.clip(residual, -_FARTHEST, _FARTHEST) + fresh * noise) / (kept + fresh)
     times = time_grid(below, num_steps, "uniform")
-    return sample(_unused(), x, predict_fn, heun(sde), times, cond, finish=False)
+    return _carried(x, predict_fn, Run(heun(sde), times, False), cond)
+
+
+def _carried(x: Array, predict_fn: PredictFn, run: Run, cond: Condition | None) -> Array:
+    """States at the end of a probability flow, which needs no key."""
+    return sample(jax.random.key(0), x, predict_fn, run.solver, run.times, cond, finish=run.finish)
 
 
 def _row(network: DiffPose, model: Model, cond: Condition) -> Array:
@@ -233,11 +238,6 @@ def _apply(model: Model, x: Array, part: str) -> tuple[Array, Array]:
     """Pose and features of one part of the encoder, "frame" or "video"."""
     run = network_of(model).apply(model.params, x, method=lambda net, x: getattr(net, part)(x))
     return cast(tuple[Array, Array], run)
-
-
-def _unused() -> Key:
-    """For `sample`: the flow draws no noise."""
-    return jax.random.key(0)
 
 
 def _checked(
