@@ -76,7 +76,9 @@ def gather(
         rows = block.rows[block.kept]
         result = work(folded(key, np.uint32(block.index)), block, path and bool((rows == 0).any()))
         result = result if isinstance(result, dict) else result._asdict()
-        for name, value in jax.device_get({k: v for k, v in result.items() if v is not None}).items():
+        for name, value in jax.device_get(
+            {k: v for k, v in result.items() if isinstance(v, jax.Array | np.ndarray)}
+        ).items():
             axis = AXIS.get(name, 0)
             value = np.take(value, block.kept, axis)
             if name == "path":  # of the first observations, as many as are answered together

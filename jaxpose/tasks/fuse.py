@@ -105,7 +105,8 @@ def fuse(
     views = views_of(model, np.asarray(keypoints), sure, cameras, up=up, noise_px=noise_px, offset=offset)
     how = method_of(method, steps, robust=robust)
     drawn = result_of(fusing(key, model, views, how, num_hypotheses=num_hypotheses))
-    return Hypotheses(**{name: jnp.asarray(value) for name, value in drawn.items() if name in Hypotheses._fields})
+    fields: dict[str, Any] = {name: jnp.asarray(x) for name, x in drawn.items() if name in Hypotheses._fields}
+    return Hypotheses(**fields)
 
 
 def method_of(name: str, steps: int | None = None, *, robust: bool = False) -> Method:

@@ -27,6 +27,7 @@ from jaxpose.tasks.lift import lift
 from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.samplers import Sampler
 from jaxpose.tasks.smooth import smooth
+from jaxpose.tasks.typicality import judged
 
 TRAINED_FPS = 30
 _MOST_FRAMES = 256  # of a motion drawn together
@@ -65,7 +66,8 @@ def lift_video(
     drawn = result_of(lifting(key, model, seen, num_hypotheses=num_hypotheses, **options))
     if joined:
         drawn |= join(jax.random.fold_in(key, _JOINED), seen, drawn)
-    return Hypotheses(**{name: jnp.asarray(value) for name, value in drawn.items()})
+    fields: dict[str, Any] = {name: jnp.asarray(value) for name, value in drawn.items()}
+    return judged(model, Hypotheses(**fields))
 
 
 class Seen(NamedTuple):
@@ -160,7 +162,7 @@ def join(key: Key, seen: Seen, drawn: Drawn) -> Drawn:
     for who in np.unique(seen.person):
         rows = np.flatnonzero(seen.person == who)
         rows = rows[np.argsort(seconds[rows], kind="stable")]
-        own = {name: jnp.asarray(np.take(x, rows, AXIS.get(name, 0))) for name, x in drawn.items()}
+        own: dict[str, Any] = {name: jnp.asarray(np.take(x, rows, AXIS.get(name, 0))) for name, x in drawn.items()}
         one = smooth(jax.random.fold_in(key, int(who)), Hypotheses(**own), seconds[rows])._asdict()
         for name, whole in joined.items():
             np.moveaxis(whole, AXIS.get(name, 0), 0)[rows] = np.moveaxis(one[name], AXIS.get(name, 0), 0)
