@@ -26,6 +26,7 @@ import numpy as np
 
 from experiments.evaluate import bench, harness
 from experiments.evaluate.bench import generic_body, load_motions, load_poses
+from experiments.evaluate.gaussians import fit_mixture
 from experiments.evaluate.harness import Item, Row, Table, compared, timed
 from experiments.options import option
 from jaxpose import model as released
@@ -37,7 +38,7 @@ from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, posed_body
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed
 from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
-from jaxpose.fitting.priors import dposer_prior, energy_prior, fit_gaussian, fit_mixture, l2_energy
+from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
 from jaxpose.fitting.terms import Weights, project
 from jaxpose.fitting.uncertainty import gaussian_radius_90, joint_spread
 from jaxpose.geometry.body import Body
@@ -82,13 +83,15 @@ def make_priors(wanted: tuple[str, ...]) -> dict[str, PriorFn]:
     made: dict[str, PriorFn] = {"dposer": dposer_prior, "none": lambda model: None}
     made["l2"] = lambda model: energy_prior(l2_energy)
     if {"gaussian", "mixture"} & set(wanted):
-        poses = jnp.asarray(load_rotations(data_root(), "train").body_pose).reshape(-1, 63)
-        gaussian = fit_gaussian(poses)
-        made["gaussian"] = lambda model: energy_prior(gaussian.energy)
-    if "mixture" in wanted:
-        mixture = fit_mixture(jax.random.key(0), poses[::4], 8)
-        made["mixture"] = lambda model: energy_prior(mixture.nearest_energy)
+        poses = load_rotations(data_root(), "train").body_pose.reshape(-1, 63)
+        for name, num, stride in (("gaussian", 1, 1), ("mixture", 8, 4)):
+            if name in wanted:
+                made[name] = functools.partial(_energy, fit_mixture(poses[::stride], num))
     return {name: made[name] for name in ("none", *PRIORS) if name in {"none", *wanted}}
+
+
+def _energy(energy: Callable[[Array], Array], model: released.Model) -> PosePrior:
+    return energy_prior(energy)
 
 
 def motion(model: released.Model, priors: dict[str, PriorFn], options: Options) -> Iterator[Item]:

@@ -35,7 +35,7 @@ ADDED = 0.01
 NOISE = 0.05  # of the keypoints' extent: about the error of a detector, 5 px where a person is 320 px tall
 _KERNEL_DIRECTIONS = 6  # in which hypotheses of a pose vary: tr(C)^2 / tr(C^2), median of the same validation poses
 _NUM_STEPS, _SMALLEST = 32, 1e-6  # of iterations; metres
-_NEAREST = 1e-3  # metres before the camera
+_NEAREST = 1e-3  # metres before the camera: what is nearer is not seen
 _LEAST_LOG_EXPONENT = -30.0  # not 0 itself: hypotheses of log weight -inf keep weight 0
 
 
@@ -131,8 +131,7 @@ def reprojection_weights(
     root = place(intrinsics, keypoints, confidence, samples, distortion)
     placed = jnp.asarray(samples) + root[..., None, :]
     behind = (seen & (placed[..., 2] < _NEAREST)).any(-1)  # the camera would not see it: weight 0
-    placed = placed.at[..., 2].set(jnp.maximum(placed[..., 2], _NEAREST))
-    squared = jnp.square(project(intrinsics, placed, distortion) - keypoints).sum(-1)
+    squared = jnp.square(project(intrinsics, placed, distortion, nearest=_NEAREST) - keypoints).sum(-1)
     noise = NOISE * _extent_px(keypoints, confidence) if noise_px is None else jnp.asarray(noise_px)
     log_weight = -(confidence * jnp.where(seen, squared, 0)).sum(-1) / (2 * jnp.square(noise))
     return _tempered(jnp.where(behind, -jnp.inf, log_weight), added)

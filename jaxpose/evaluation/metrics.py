@@ -24,6 +24,7 @@ import numpy as np
 from jax.lax import Precision
 
 from jaxpose.base import Array
+from jaxpose.geometry.rotations import nearest_turn
 
 PCK_THRESHOLD = 0.15
 AUC_THRESHOLDS = tuple(i / 1000 for i in range(0, 151, 5))
@@ -72,15 +73,10 @@ def procrustes_align(
     pred, truth = _pair(pred, truth)
     p_mean, g_mean = _centre(pred, weights), _centre(truth, weights)
     p, g, w = _seen(pred - p_mean, weights), _seen(truth - g_mean, weights), _column(weights, pred)
-    covariance = jnp.einsum("...ji,...jk->...ik", w * p, g, precision=Precision.HIGHEST)
-    u, s, vt = jnp.linalg.svd(covariance)
-    if not allow_reflection:
-        # Of the turns that a reflection would beat, the best gives up the weakest direction.
-        sign = jnp.sign(jnp.linalg.det(u) * jnp.linalg.det(vt))
-        u, s = u.at[..., -1].multiply(sign[..., None]), s.at[..., -1].multiply(sign)
-    rotation = jnp.einsum("...ik,...kl->...il", u, vt, precision=Precision.HIGHEST)
-    size = s.sum(-1) / jnp.maximum((w * p * p).sum((-2, -1)), jnp.finfo(p.dtype).tiny)
-    turned = jnp.einsum("...ji,...il->...jl", pred - p_mean, rotation, precision=Precision.HIGHEST)
+    weight = jnp.broadcast_to(w[..., 0], jnp.broadcast_shapes(p.shape, g.shape)[:-1])
+    rotation, _, _ = nearest_turn(p, g, weight, allow_reflection=allow_reflection)
+    p, turned = (jnp.einsum("...ik,...jk->...ji", rotation, x, precision=Precision.HIGHEST) for x in (p, pred - p_mean))
+    size = (w * p * g).sum((-2, -1)) / jnp.maximum((w * p * p).sum((-2, -1)), jnp.finfo(p.dtype).tiny)
     return size[..., None, None] * turned + g_mean
 
 

@@ -21,7 +21,7 @@ from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.terms import Points, Weights, fit_term
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
-from jaxpose.geometry.rotations import axis_angle_from_matrix
+from jaxpose.geometry.rotations import axis_angle_from_matrix, nearest_turn
 from jaxpose.tasks.draw import check_num
 
 _EXACT = 0.002  # metres: markers are trusted no further than this, or the pose could not move between them
@@ -110,13 +110,15 @@ def seen_points(body: Body, targets: Array, points: str) -> Array:
 def aligned(body: Body, start: BodyParameters, points: str, y: Array, seen: Array) -> BodyParameters:
     """The start turned and moved so that its points lie nearest to y [N, F, K, 3] where seen [N, F, K] (Kabsch)."""
     posed = posed_body(body, start._replace(global_orient=jnp.zeros_like(start.global_orient)))
-    x, weight = body_points(posed, points), seen.astype(y.dtype)[..., None]
-    total = jnp.maximum(weight.sum(-2, keepdims=True), 1)
-    x_mid, y_mid = ((weight * v).sum(-2, keepdims=True) / total for v in (x, y))
-    U, _, Vt = jnp.linalg.svd(jnp.einsum("...ki,...kj->...ij", weight * (y - y_mid), x - x_mid))
-    sign = jnp.linalg.det(U @ Vt)
-    R = (U * jnp.stack([jnp.ones_like(sign), jnp.ones_like(sign), sign], -1)[..., None, :]) @ Vt
+    return moved_onto(start, posed.joints[..., :1, :], body_points(posed, points), y, seen.astype(y.dtype))
+
+
+def moved_onto(start: BodyParameters, pelvis: Array, x: Array, y: Array, weight: Array) -> BodyParameters:
+    """The start, whose points without its orientation are x, turned and moved to be nearest to y [N, F, K, 3] (Kabsch).
+
+    pelvis: [N, F, 1, 3] of that body. weight: [N, F, K].
+    """
+    R, x_mid, y_mid = nearest_turn(x, y, weight)
     # the body turns about its pelvis: where the turned points' middle then lies says how far to move
-    pelvis = posed.joints[..., :1, :]
     moved = y_mid - pelvis - jnp.einsum("...ij,...kj->...ki", R, x_mid - pelvis)
     return start._replace(global_orient=axis_angle_from_matrix(R), transl=moved[..., 0, :])

@@ -176,8 +176,7 @@ def _place(seen: Keypoints, x: Array) -> Array:
     cameras = seen.cameras
     distortion = None if cameras.distortion is None else cameras.distortion[:, :, None]
     plane = camera.normalise(cameras.intrinsics[:, :, None], seen.uv_px, distortion)
-    R = placement(cameras)[0][:, :, None, None]
-    rows = R[..., :2, :] - plane[..., None] * R[..., 2:, :]
+    rows = camera.across_rays(placement(cameras)[0][:, :, None, None], plane)
     r = in_cameras(cameras, x)
     rest = r[..., :2] - plane * r[..., 2:]
     weight = seen.confidence[..., None]

@@ -189,10 +189,8 @@ def placement(cameras: Camera) -> tuple[Array, Array]:
 
 def project(cameras: Camera, x_world: Array) -> Array:
     """Pixels [N, C, F, K, 2] of points [N, F, K, 3] in metres; points behind a camera as if just before it."""
-    x = in_cameras(cameras, x_world)
-    x = jnp.concatenate([x[..., :2], jnp.maximum(x[..., 2:], _NEAREST)], -1)
     distortion = None if cameras.distortion is None else cameras.distortion[:, :, None]
-    return camera.project(cameras.intrinsics[:, :, None], x, distortion)
+    return camera.project(cameras.intrinsics[:, :, None], in_cameras(cameras, x_world), distortion, nearest=_NEAREST)
 
 
 def in_cameras(cameras: Camera, x_world: Array) -> Array:

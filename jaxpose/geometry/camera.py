@@ -14,11 +14,14 @@ Source: D. C. Brown, Close-range camera calibration, 1971; R. Hartley and A. Zis
 screen coordinates: VideoPose3D (Pavllo et al., CVPR 2019), as described in spec/diffpose.md, 3.3.
 """
 
+from typing import TypeVar
+
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
 
+_A = TypeVar("_A", Array, np.ndarray)
 # Fixed-point undistortion contracts by about |distortion| a step; 20 steps reach float32 for lenses of up to +-40 %.
 _UNDISTORT_STEPS = 20
 
@@ -42,9 +45,12 @@ def undistort(xy_distorted: Array, distortion: Array) -> Array:
     return xy
 
 
-def project(intrinsics: Array, x_cam: Array, distortion: Array | None = None) -> Array:
-    """Pixels [..., J, 2] of camera-frame points [..., J, 3] metres, which must lie before the camera (z > 0)."""
-    xy = x_cam[..., :2] / x_cam[..., 2:]
+def project(intrinsics: Array, x_cam: Array, distortion: Array | None = None, *, nearest: float | None = None) -> Array:
+    """Pixels [..., J, 2] of camera-frame points [..., J, 3] metres, which must lie before the camera (z > 0).
+
+    nearest: metres; points nearer than that, and those behind the camera, are projected as if there.
+    """
+    xy = x_cam[..., :2] / (x_cam[..., 2:] if nearest is None else jnp.maximum(x_cam[..., 2:], nearest))
     if distortion is not None:
         xy = distort(xy, distortion)
     return xy * intrinsics[..., None, :2] + intrinsics[..., None, 2:]
@@ -70,6 +76,14 @@ def back_project(intrinsics: Array, uv_px: Array, depth: Array, distortion: Arra
     """Camera-frame points [..., J, 3] metres of pixels [..., J, 2] at depth [..., J] metres along z."""
     xy = normalise(intrinsics, uv_px, distortion)
     return jnp.concatenate([xy, jnp.ones_like(xy[..., :1])], -1) * depth[..., None]
+
+
+def across_rays(R_cam_world: _A, xy: _A) -> _A:
+    """Rows [..., 2, 3], times the depth, of two directions across the ray of xy [..., 2] on the plane z = 1.
+
+    x_cam = R x + t lies on the ray where rows x + t_xy - xy t_z = 0: two equations that are linear in x. R [..., 3, 3].
+    """
+    return R_cam_world[..., :2, :] - xy[..., None] * R_cam_world[..., 2:, :]
 
 
 def world_to_camera(R_cam_world: Array, t_cam: Array, x_world: Array) -> Array:

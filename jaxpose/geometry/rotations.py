@@ -88,6 +88,26 @@ def axis_angle_from_quaternion(wxyz: Array) -> Array:
     return SO3(_upper(_unit(_last("wxyz", wxyz, 4)))).log()
 
 
+def nearest_turn(x: Array, y: Array, weight: Array, *, allow_reflection: bool = False) -> tuple[Array, Array, Array]:
+    """Turn R [..., 3, 3] of x about its middle nearest to y [..., K, 3], and both middles [..., 1, 3]; weight [..., K].
+
+    Nearest in the weighted sum of squares (Kabsch, 1976). Of the turns that a reflection would beat, the best gives up
+    the weakest direction.
+    """
+    weight = weight[..., None]
+    total = jnp.maximum(weight.sum(-2, keepdims=True), 1)
+    x_mid, y_mid = ((weight * v).sum(-2, keepdims=True) / total for v in (x, y))
+    covariance = jnp.einsum("...ki,...kj->...ij", weight * (y - y_mid), x - x_mid, precision="highest")
+    U, _, Vt = jnp.linalg.svd(covariance)
+    if not allow_reflection:
+        U = U.at[..., -1].multiply(jnp.linalg.det(_product(U, Vt))[..., None])
+    return _product(U, Vt), x_mid, y_mid
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.einsum("...ij,...jk->...ik", a, b, precision="highest")
+
+
 def _upper(wxyz: Array) -> Array:
     """q and -q are one rotation: the one with w >= 0."""
     return jnp.where(wxyz[..., :1] < 0, -wxyz, wxyz)

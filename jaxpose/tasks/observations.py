@@ -156,8 +156,7 @@ def cameras(view: Sight) -> Operator:
 def _seen_in_cameras(view: Sight, place: Operator, x: Array) -> Array:
     placed = x + place(x)[..., None, :]
     x_cam = jnp.einsum("cij,...kj->...cki", view.R_cam_view, placed) + view.t_cam[:, None]
-    x_cam = jnp.concatenate([x_cam[..., :2], jnp.maximum(x_cam[..., 2:], _NEAREST)], -1)
-    return camera.project(view.intrinsics, x_cam, view.distortion)
+    return camera.project(view.intrinsics, x_cam, view.distortion, nearest=_NEAREST)
 
 
 def placement(view: Sight) -> Operator:
@@ -185,8 +184,7 @@ def place_gain(view: Sight) -> tuple[Array, Array]:
 
 def _rays(view: Sight) -> Array:
     """Two rows [C, J, 2, 3] across each keypoint's ray, times the depth."""
-    R = view.R_cam_view[:, None]
-    return R[..., :2, :] - view.plane[..., None] * R[..., 2:, :]
+    return camera.across_rays(view.R_cam_view[:, None], view.plane)
 
 
 def _affine(start: Array, linear: Array, x: Array) -> Array:

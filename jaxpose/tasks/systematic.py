@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Key
-from jaxpose.geometry.camera import normalise
+from jaxpose.geometry.camera import across_rays, normalise
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.tasks.observations import Sight, place_gain
 
@@ -140,7 +140,7 @@ def _residuals(
     straight = (jnp.asarray(v, jnp.float32)[None] for v in (camera.intrinsics, camera.distortion) if v is not None)
     first, *rest = straight
     plane = np.asarray(normalise(first, jnp.asarray(np.where(seen[..., None], xy, 0), jnp.float32), *rest), np.float64)
-    rows = R[:, None, :2] - plane[..., None] * R[:, None, 2:]  # [F, C, J, 2, 3]
+    rows = across_rays(R[:, None], plane)  # [F, C, J, 2, 3]
     asked = plane * t[:, None, 2:] - t[:, None, :2]
     focal = intrinsics[:, None, :2].mean(-1)
     depth = np.ones(seen.shape)
