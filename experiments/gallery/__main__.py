@@ -10,6 +10,7 @@ not there, frames of the bundled procedural clip. Each page is one file, small e
 
 import dataclasses
 import html
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.evaluate.bench import bench_path
-from experiments.gallery.bodies import BodyPage, body_pages, write_body_page
+from experiments.gallery.bodies import Page, body_pages
 from experiments.options import option, run
 from jaxpose.app.viz import path_page
 from jaxpose.base import Camera, Key
@@ -85,16 +86,6 @@ class People(NamedTuple):
     source: str
 
 
-class Page(NamedTuple):
-    """What a page shows: states [T+1, H, N, J, 3] metres, and the options of `path_page`."""
-
-    name: str
-    title: str
-    line: str
-    states: np.ndarray
-    options: dict[str, Any]
-
-
 def main(options: Options) -> None:
     """Write all pages and the index."""
     use_compilation_cache()
@@ -102,18 +93,14 @@ def main(options: Options) -> None:
     out.mkdir(parents=True, exist_ok=True)
     people = find_people(options.people)
     key = jax.random.key(options.seed)
-    written: list[Page | BodyPage] = []
-    for page in pages(key, model, people, options.hypotheses, options.steps):
-        _say(write(out, page, model, options.steps, people.source))
+    written: list[Page] = []
+    of_joints = pages(key, model, people, options.hypotheses, options.steps)
+    for page in itertools.chain(of_joints, body_pages(jax.random.fold_in(key, 5), prior)):
+        source = f" People: {people.source}." if page.viewer is path_page and page.name != "generate" else ""
+        path = page.write(out, f"Model: {(model if page.viewer is path_page else prior).spec.name}.{source}")
+        print(f"{path}  {path.stat().st_size / 1000:.0f} kB", flush=True)
         written.append(page)
-    for body_page in body_pages(jax.random.fold_in(key, len(written)), prior):
-        _say(write_body_page(out, body_page, prior.spec.name))
-        written.append(body_page)
     print(write_index(out, written, f"{model.spec.name} and {prior.spec.name}", people.source))
-
-
-def _say(path: Path) -> None:
-    print(f"{path}  {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
 def find_people(num: int) -> People:
@@ -135,15 +122,17 @@ def pages(key: Key, model: Model, people: People, num_hypotheses: int, num_steps
     """The pages one after another, each with a key of its own."""
     counts = {"num_hypotheses": num_hypotheses, "sampler": stochastic(num_steps), "return_path": True}
     makers = (lift_page, complete_2d_page, complete_3d_page, denoise_page, generate_page)
+    times = np.asarray(time_grid(model.spec.sde(), num_steps, model.spec.spacing))
     for index, make in enumerate(makers):
-        yield make(jax.random.fold_in(key, index), model, people, counts)
+        page = make(jax.random.fold_in(key, index), model, people, counts)
+        yield page._replace(options={**page.options, "times": times})
 
 
 def lift_page(key: Key, model: Model, people: People, counts: dict[str, Any]) -> Page:
     """3D from 2D detections."""
     states, options = _lifted(key, model, people, people.confidence, counts)
     line = "Many 3D poses that explain the same 2D keypoints; they differ in what a picture does not show: depth."
-    return Page("lift", "Lifting: 3D poses from 2D keypoints", line, states, options)
+    return _page("lift", "Lifting: 3D poses from 2D keypoints", line, model, states, options)
 
 
 def complete_2d_page(key: Key, model: Model, people: People, counts: dict[str, Any]) -> Page:
@@ -152,7 +141,7 @@ def complete_2d_page(key: Key, model: Model, people: People, counts: dict[str, A
     states, options = _lifted(key, model, people, np.where(hidden, 0, people.confidence), counts)
     line = "2D keypoints with arms or legs missing: what is seen is lifted, what is hidden is filled in many ways."
     options |= {"labels": [f"{name} hidden" for name in names], "observed": ~hidden}
-    return Page("complete_2d", "Completion from incomplete 2D keypoints", line, states, options)
+    return _page("complete_2d", "Completion from incomplete 2D keypoints", line, model, states, options)
 
 
 def complete_3d_page(key: Key, model: Model, people: People, counts: dict[str, Any]) -> Page:
@@ -163,7 +152,7 @@ def complete_3d_page(key: Key, model: Model, people: People, counts: dict[str, A
     line = "3D joints with arms or legs missing: the given joints stay where they are, the rest is filled in many ways."
     labels = [f"{name} hidden" for name in names]
     options = {"given": given, "truth": people.joints, "labels": labels}
-    return Page("complete_3d", "Completion of 3D joints", line, np.asarray(posed.path), options)
+    return _page("complete_3d", "Completion of 3D joints", line, model, posed.path, options)
 
 
 def denoise_page(key: Key, model: Model, people: People, counts: dict[str, Any]) -> Page:
@@ -176,7 +165,7 @@ def denoise_page(key: Key, model: Model, people: People, counts: dict[str, Any])
     labels = [f"{1000 * n:.0f} mm, found {f:.0f}" for n, f in zip(noise, found, strict=True)]
     line = "3D joints with 20 to 150 mm of noise in each coordinate, made clean; how much noise is found, not told."
     options = {"given": given, "truth": people.joints, "labels": labels}
-    return Page("denoise", "Denoising of 3D joints", line, np.asarray(posed.path), options)
+    return _page("denoise", "Denoising of 3D joints", line, model, posed.path, options)
 
 
 def generate_page(key: Key, model: Model, people: People, counts: dict[str, Any]) -> Page:
@@ -185,25 +174,15 @@ def generate_page(key: Key, model: Model, people: People, counts: dict[str, Any]
     steps = {name: counts[name] for name in ("sampler", "return_path")}
     states = np.asarray(generate(key, model, GENERATED, **steps))[:, None]
     line = f"{GENERATED} poses out of noise: nothing is given but what the model knows of people."
-    return Page("generate", "Generation: people who do not exist", line, states, {"per_line": PER_LINE})
+    return _page("generate", "Generation: people who do not exist", line, model, states, {"per_line": PER_LINE})
 
 
-def write(out: Path, page: Page, model: Model, num_steps: int, source: str) -> Path:
-    """The page as out/NAME.html."""
-    times = time_grid(model.spec.sde(), num_steps, model.spec.spacing)
-    people = "" if page.name == "generate" else f" People: {source}."
-    shown = path_page(
-        page.states,
-        model.skeleton,
-        times=np.asarray(times),
-        title=page.title,
-        note=f"{page.line} Model: {model.spec.name}.{people}",
-        **page.options,
-    )
-    return shown.write(out / f"{page.name}.html")
+def _page(name: str, title: str, line: str, model: Model, states: Any, options: dict[str, Any]) -> Page:
+    """The page of states [T+1, H, N, J, 3] metres."""
+    return Page(name, title, line, path_page, (np.asarray(states), model.skeleton), options)
 
 
-def write_index(out: Path, written: Sequence[Page | BodyPage], models: str, source: str) -> Path:
+def write_index(out: Path, written: Sequence[Page], models: str, source: str) -> Path:
     """A plain page that links the others, and says whose poses they show."""
     links = "\n".join(
         f'<li><a href="{page.name}.html">{html.escape(page.title)}</a><br>{html.escape(page.line)}</li>'

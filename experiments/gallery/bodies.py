@@ -5,7 +5,7 @@ rotations, not where a body stands: unconditional bodies are set down on the flo
 Without JAXPOSE_DATA only the page that needs no data is made.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,18 +41,23 @@ _NOISE_PX, _WRONG_PX = (
 R_Y_UP_FROM_Z_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
 
 
-class BodyPage(NamedTuple):
-    """What a page shows: a skin for each body, with faces [_, 3], and the options of `mesh_page`."""
+class Page(NamedTuple):
+    """A page: its viewer with its first arguments (states and skeleton, or skins and faces) and its options."""
 
     name: str
     title: str
     line: str
-    skins: list[Skin]
-    faces: np.ndarray
+    viewer: Callable[..., Any]
+    shown: tuple[Any, ...]
     options: dict[str, Any]
 
+    def write(self, out: Path, about: str) -> Path:
+        """The page as out/NAME.html; about: models and people."""
+        page = self.viewer(*self.shown, title=self.title, note=f"{self.line} {about}", **self.options)
+        return page.write(out / f"{self.name}.html")
 
-def body_pages(key: Key, model: Model) -> Iterator[BodyPage]:
+
+def body_pages(key: Key, model: Model) -> Iterator[Page]:
     """The pages one after another, each with a key of its own; those whose data is there."""
     body, walker = anny_body(), data_root() / "keypoints2d" / "walker_4cam.npz"
     frames, motions = bench_path("val_frames.npz"), bench_path("val_motion.npz")
@@ -66,7 +71,7 @@ def body_pages(key: Key, model: Model) -> Iterator[BodyPage]:
         yield fit_page(keys[3], model, body)
 
 
-def generate_page(key: Key, model: Model, body: Body) -> BodyPage:
+def generate_page(key: Key, model: Model, body: Body) -> Page:
     """Unconditional bodies, side by side."""
     drawn = _generated(key, model, SIDE_BY_SIDE * SETS)
     posed = _posed(body, drawn.reshape(SIDE_BY_SIDE, SETS, -1, 3))
@@ -76,10 +81,10 @@ def generate_page(key: Key, model: Model, body: Body) -> BodyPage:
         "that leans may be bowing, falling or running."
     )
     options = {"arrange": "beside", "labels": [f"{SIDE_BY_SIDE} others"] * SETS}
-    return BodyPage("generate_bodies", "Generation: bodies", line, skins, np.asarray(body.faces), options)
+    return Page("generate_bodies", "Generation: bodies", line, mesh_page, (skins, np.asarray(body.faces)), options)
 
 
-def complete_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
+def complete_page(key: Key, model: Model, body: Body, path: Path) -> Page:
     """Poses with a hidden leg: the leg of each hypothesis, beside the whole true body."""
     pose, names = _poses(path, POSES)
     hidden = PARTS[HIDDEN]
@@ -101,10 +106,10 @@ def complete_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
     }
     whole = skins_of(_posed(body, drawn), np.broadcast_to(move, (HYPOTHESES, *move.shape)))
     legs = [skin._replace(rest=skin.rest[rows], weights=skin.weights[rows]) for skin in whole]
-    return BodyPage("complete_bodies", "Completion of a body pose", line, legs, faces, options)
+    return Page("complete_bodies", "Completion of a body pose", line, mesh_page, (legs, faces), options)
 
 
-def denoise_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
+def denoise_page(key: Key, model: Model, body: Body, path: Path) -> Page:
     """A motion from joints under noise; the noise is estimated."""
     z = load_arrays(path)
     pose = jnp.asarray(z["body_pose"][CLIP].reshape(-1, 21, 3))
@@ -128,10 +133,10 @@ def denoise_page(key: Key, model: Model, body: Body, path: Path) -> BodyPage:
         **{"truth": truth, "observed": noisy[rows], "observed_skeleton": SMPL_22},
         **{"fps": fps / CLIP_STRIDE, "arrange": "beside", "opacity": 1.0},
     }
-    return BodyPage("denoise_bodies", "Denoising of a motion", line, found, np.asarray(body.faces), options)
+    return Page("denoise_bodies", "Denoising of a motion", line, mesh_page, (found, np.asarray(body.faces)), options)
 
 
-def fit_page(key: Key, model: Model, body: Body) -> BodyPage:
+def fit_page(key: Key, model: Model, body: Body) -> Page:
     """A body fitted to keypoints in four cameras, with its shape; beside it what triangulation says of the joints."""
     film = load_walker(WALK_STRIDE)
     wrong = np.any(np.asarray(film.residual_px) > _WRONG_PX, axis=1)
@@ -149,15 +154,7 @@ def fit_page(key: Key, model: Model, body: Body) -> BodyPage:
         "body's."
     )
     options = {"observed": points - floor, "observed_skeleton": COCO_17, "fps": film.fps / WALK_STRIDE}
-    return BodyPage("fit_bodies", "A body from four cameras", line, found, np.asarray(body.faces), options)
-
-
-def write_body_page(out: Path, page: BodyPage, model: str) -> Path:
-    """The page as out/NAME.html."""
-    note = f"{page.line} Model: {model}."
-    return mesh_page(page.skins, page.faces, title=page.title, note=note, **page.options).write(
-        out / f"{page.name}.html"
-    )
+    return Page("fit_bodies", "A body from four cameras", line, mesh_page, (found, np.asarray(body.faces)), options)
 
 
 def on_floor(meshes: np.ndarray) -> np.ndarray:

@@ -108,7 +108,7 @@ def test_pages_hold_what_the_tasks_were_given(tmp_path, shared, seen):
     pages = {page.name: page for page in gallery_bodies.body_pages(jax.random.key(0), MODEL)}
     assert list(pages) == ["generate_bodies", "complete_bodies", "denoise_bodies", "fit_bodies"]
 
-    drawn = np.stack([skin.sampled() for skin in pages["generate_bodies"].skins])
+    drawn = np.stack([skin.sampled() for skin in pages["generate_bodies"].shown[0]])
     np.testing.assert_allclose(drawn[..., 1].min(-1), 0, atol=3e-3)  # of four weights a vertex
 
     given, known = seen["complete"]
@@ -122,8 +122,8 @@ def test_pages_hold_what_the_tasks_were_given(tmp_path, shared, seen):
     rest = np.asarray(anny_body().v_template)[rows]
     assert rest[:, 0].min() > -0.02
     assert rest[:, 1].max() < 0.05
-    assert {len(skin.rest) for skin in page.skins} == {len(rows)}
-    assert page.faces.max() == len(rows) - 1
+    assert {len(skin.rest) for skin in page.shown[0]} == {len(rows)}
+    assert page.shown[1].max() == len(rows) - 1
 
     page = pages["denoise_bodies"]
     with np.load(shared.parent / "bench" / "val_motion.npz") as z:
@@ -144,13 +144,13 @@ def test_pages_hold_what_the_tasks_were_given(tmp_path, shared, seen):
     lift = -np.asarray(anny_body().v_template)[:, 1].min()
     np.testing.assert_allclose(shown[0], np.tile([0, lift, -2], (17, 1)), atol=1e-4)
     np.testing.assert_allclose(
-        page.skins[0].sampled() - anny_body().v_template,
+        page.shown[0][0].sampled() - anny_body().v_template,
         np.broadcast_to(shown[0, 0], (2, *anny_body().v_template.shape)),
         atol=1e-4,
     )
 
     for page in pages.values():
-        path = gallery_bodies.write_body_page(tmp_path, page, "<tiny>")
+        path = page.write(tmp_path, "Model: <tiny>.")
         assert path.stat().st_size < 1e6
         assert "Model: <tiny>." in Read(path.read_text()).content["note"]
     index = gallery.write_index(tmp_path, list(pages.values()), "<tiny>", "nobody").read_text()

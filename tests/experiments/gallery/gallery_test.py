@@ -99,7 +99,7 @@ def test_every_task_has_a_page_small_enough_to_be_committed(tmp_path, model, peo
     found = list(gallery.pages(jax.random.key(0), model, people, H, STEPS))
     assert [page.name for page in found] == ["lift", "complete_2d", "complete_3d", "denoise", "generate"]
     for page in found:
-        path = gallery.write(tmp_path, page, model, STEPS, people.source)
+        path = page.write(tmp_path, "Model: <tiny>.")
         assert path.stat().st_size < 400_000
         content = Read(path.read_text()).content
         assert [label.split(" · ")[0] for label in content["steps"]["labels"]] == [
@@ -141,7 +141,7 @@ def test_reprojected_hypotheses_are_those_of_the_camera(model, people):
     page = gallery.lift_page(
         jax.random.key(0), model, people, {"num_hypotheses": 2, "sampler": stochastic(1), "return_path": True}
     )
-    x = page.states[1, 0, 3, 9] + [0, 0, 4]
+    x = page.shown[0][1, 0, 3, 9] + [0, 0, 4]
     fx, fy, cx, cy = people.intrinsics[3]
     seen = page.options["reprojected"][1, 0, 3, 9]
     np.testing.assert_allclose(seen, [fx * x[0] / x[2] + cx, fy * x[1] / x[2] + cy], rtol=1e-4)
