@@ -41,7 +41,7 @@ def start(name: str, values: flags.FlagValues, *, supported: bool = True) -> Non
     if 0 < len(missing) < len(_TOGETHER):
         raise ValueError(f"{', '.join(missing)}: needed with --{', --'.join(set(given) - {m[2:] for m in missing})}")
     if not missing and given["process_id"] >= given["num_processes"]:
-        raise ValueError(f"--process_id: got {given['process_id']}, legal is 0 to {given['num_processes'] - 1}")
+        raise ValueError(f"--process_id: got {given['process_id']}, must be 0 to {given['num_processes'] - 1}")
     from jaxpose.training import processes
 
     processes.join(name, given["coordinator"], given["num_processes"], given["process_id"])

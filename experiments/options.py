@@ -80,9 +80,9 @@ def _check_number(name: str, value: Any) -> None:
     """ValueError for numbers that no array of a run holds."""
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, int) and abs(number) > _MOST:
-            raise ValueError(f"--{name}: got a number of {number.bit_length()} bits, legal is {-_MOST:,} to {_MOST:,}")
+            raise ValueError(f"--{name}: got a number of {number.bit_length()} bits, must be {-_MOST:,} to {_MOST:,}")
         if isinstance(number, float) and not math.isfinite(number):
-            raise ValueError(f"--{name}: got {number}, legal are finite numbers")
+            raise ValueError(f"--{name}: got {number}, must be finite")
 
 
 def config_file(name: str) -> str:
@@ -166,12 +166,12 @@ def _many(field: dataclasses.Field[Any], base: type, texts: list[str]) -> tuple[
     about = field.metadata
     parts = [part for text in texts for part in (text.split(",") if about["split"] else [text]) if part]
     if about["legal"] and (unknown := sorted(set(parts) - set(about["legal"]))):
-        raise ValueError(f"--{field.name}: got {unknown}, legal are {list(about['legal'])}")
+        raise ValueError(f"--{field.name}: got {unknown}, must be one of {list(about['legal'])}")
     try:
         values = tuple(base(part) for part in parts)
     except ValueError as error:
-        raise ValueError(f"--{field.name}: got {parts}, legal are numbers of type {base.__name__}") from error
+        raise ValueError(f"--{field.name}: got {parts}, must be numbers of type {base.__name__}") from error
     low, high = about["low"], about["high"]
     if wrong := [v for v in values if (low is not None and not v >= low) or (high is not None and not v <= high)]:
-        raise ValueError(f"--{field.name}: got {wrong}, legal is {low} to {'any' if high is None else high}")
+        raise ValueError(f"--{field.name}: got {wrong}, must be {low} to {'any' if high is None else high}")
     return values

@@ -184,7 +184,7 @@ def check_numbers(config: dict[str, Any], name: str = "--config") -> None:
         if isinstance(value, dict):
             check_numbers(value, place)
         elif isinstance(value, int) and not (0 if key == "seed" else -most) <= value <= most:
-            raise ValueError(f"{place}: got a number of {value.bit_length()} bits; legal is up to {most:,}")
+            raise ValueError(f"{place}: got a number of {value.bit_length()} bits; must be at most {most:,}")
         elif isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{place}: got {value}; needed a finite number")
 

@@ -47,7 +47,7 @@ def originals(where: str) -> dict[str, Original]:
         return {kind: Original(make().eval(), "random weights") for kind, make in networks.OFFICIAL.items()}
     folder = Path(where)
     if not folder.is_dir():
-        raise ValueError(f"--against: {where}: no such folder; legal are a folder or {RANDOM!r}")
+        raise ValueError(f"--against: {where}: no such folder, must be a folder or {RANDOM!r}")
     found: dict[str, Original] = {}
     for path in sorted(p for p in folder.iterdir() if p.suffix in (*_CHECKPOINTS, ".py")):
         network = _of_module(path) if path.suffix == ".py" else of_checkpoint(path)

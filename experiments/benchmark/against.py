@@ -36,7 +36,7 @@ def equal_calls(setup: Setup) -> Iterator[Row]:
         difference = pair.difference()
         if not difference <= legal:
             raise ValueError(
-                f"{pair.setting}: results are {difference:.2g} apart, legal is {legal:g}: not the same work"
+                f"{pair.setting}: results are {difference:.2g} apart, must be within {legal:g}: not the same work"
             )
         figures = {"calls": pair.calls, "calls_timed": pair.timed, **in_turn(setup, pair.ours(), pair.theirs)}
         yield Row("equal_calls", pair.setting, figures | {"difference": difference}, higher=("ratio",))

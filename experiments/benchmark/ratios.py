@@ -114,7 +114,7 @@ def read(path: Path) -> dict[str, Any]:
         for entry in devices.values():
             for place, ratio in _flat(entry["ratios"]).items():
                 if not (float(ratio["value"]) > 0 and ratio["better"] in BETTER):
-                    raise ValueError(f"{place} is {ratio}; legal is a value > 0, better one of {BETTER}")
+                    raise ValueError(f"{place} is {ratio}, must be a value > 0, better one of {BETTER}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a file of ratios ({error!r})") from error
     return devices

@@ -220,11 +220,13 @@ def to_camera(states: Array, frames: Frames) -> Array:
 def check(model: released.Model, options: Options) -> None:
     """ValueError for another model's codec, and for flags that do not go together."""
     if model.spec.codec != "image_depth":
-        raise ValueError(f"{options.model}: codec {model.spec.codec!r}; legal is 'image_depth', GFPose's")
+        raise ValueError(f"{options.model}: codec {model.spec.codec!r}, must be 'image_depth', GFPose's")
     hides = options.jlist or options.randj or options.joints_per_hypothesis
     if hides and not options.task.startswith("comp"):
-        raise ValueError(f"--jlist, --randj: nothing is hidden in --task={options.task}; legal for comp2d, comp3d")
+        raise ValueError(
+            f"--jlist, --randj: nothing is hidden in --task={options.task}; parts are hidden in comp2d, comp3d"
+        )
     if options.jlist and options.randj:
-        raise ValueError("--jlist and --randj: got both; legal is one of them")
+        raise ValueError("--jlist and --randj: got both, must be one of them")
     if options.recipe == "ours" and options.t is not None:
         raise ValueError("--t: got a value with --recipe=ours, which starts denoising from the noise level")

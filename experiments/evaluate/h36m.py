@@ -85,9 +85,9 @@ def h36m(model: released.Model, options: Options) -> Iterator[Item]:
 def check_flags(options: Options, is_3dhp: bool) -> None:
     """ValueError for flags that do not go together, before anything is computed."""
     if options.strict and is_3dhp:
-        raise ValueError("--strict: legal for Human3.6M only, there is no released code for MPI-INF-3DHP")
+        raise ValueError("--strict: for Human3.6M only, there is no released code for MPI-INF-3DHP")
     if options.batch_size and not options.strict:
-        raise ValueError("--batch_size: legal with --strict only")
+        raise ValueError("--batch_size: needs --strict")
 
 
 def make_windows(model: released.Model, frames: Frames, options: Options) -> Windows:
@@ -128,7 +128,7 @@ def predictor(model: released.Model, options: Options) -> Callable[..., Array]:
     found: Any = {"person": person_poses, "screen": official_poses}.get(model.spec.codec)
     if found is None:
         raise ValueError(
-            f"{options.model}: codec {model.spec.codec!r}; legal are 'person' and 'screen' "
+            f"{options.model}: codec {model.spec.codec!r}, must be one of 'person', 'screen' "
             "(GFPose's 'image_depth' is for experiments.evaluate gfpose)"
         )
     return partial(found, options)

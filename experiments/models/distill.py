@@ -137,7 +137,7 @@ def with_condition(teacher: released.Model, spec: released.Spec, seed: int) -> A
 def make_loss(teacher: released.Model, spec: released.Spec, config: ConfigDict, views: Callable[[Array], Array]) -> Any:
     """(params, key, example) -> loss and metrics, by `config.method`; views: of x0, what the energy score compares."""
     if config.method not in METHODS:
-        raise ValueError(f"config.loss.method: got {config.method!r}, legal are {METHODS}")
+        raise ValueError(f"config.loss.method: got {config.method!r}, must be one of {METHODS}")
     sde, spread = spec.sde(), jnp.asarray(teacher.statistics.spread)
 
     def bound(params: Any) -> PredictFn:

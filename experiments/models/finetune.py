@@ -35,7 +35,7 @@ _MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
 def get_config(model: str = "") -> ConfigDict:
     """Every number of a run; override any with --config.group.name=value."""
     if model not in _MODELS:
-        raise ValueError(f"--config=...py:MODEL: got model {model!r}; legal are {', '.join(_MODELS)}")
+        raise ValueError(f"--config=...py:MODEL: got model {model!r}, must be one of {', '.join(_MODELS)}")
     make, own = _MODELS[model]
     config = make()
     config.name = f"{model}_tuned"

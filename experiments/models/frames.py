@@ -38,7 +38,7 @@ def training_frames(data: ConfigDict, seed: int, load: Callable[..., T]) -> tupl
 def _taken(data: ConfigDict, seed: int, load: Callable[..., T], root: FilePath) -> T:
     split, straight = data.get("split", "train"), data.get("straight", True)
     if not all(name.startswith("train") for name in split.split("+")):
-        raise ValueError(f"config.data.split: got {split!r}; legal are splits for training, joined by +, as 'train'")
+        raise ValueError(f"config.data.split: got {split!r}, must be splits for training, joined by +, as 'train'")
     if root == data.folder:  # a folder of one's own is whole, and has no subject twice
         frames = load(root, "train", tuple(data.files), straight=straight)
     else:

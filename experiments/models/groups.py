@@ -90,7 +90,7 @@ def some_people(mocap: Mocap | Rotations, num: int, seed: int) -> np.ndarray:
 def left_out(mocap: Mocap | Rotations, group: str) -> np.ndarray:
     """Which sequences [S] (bool) a group leaves out; ValueError for a name that is none of GROUPS."""
     if group not in GROUPS:
-        raise ValueError(f"leave_out: got {group!r}; legal are {GROUPS}")
+        raise ValueError(f"leave_out: got {group!r}, must be one of {GROUPS}")
     if group == "databases":
         return np.char.startswith(mocap.subject.astype(str), "hdm_")
     if group == "floor":

@@ -74,7 +74,7 @@ def keeps_statistics(config: ConfigDict) -> bool:
     """
     found = config.train.get("statistics", "init")
     if found not in ("init", "data"):
-        raise ValueError(f"config.train.statistics: got {found!r}, legal are 'init' and 'data'")
+        raise ValueError(f"config.train.statistics: got {found!r}, must be one of 'init', 'data'")
     return found == "init"
 
 

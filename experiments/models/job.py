@@ -75,7 +75,7 @@ def drawn_anew(view: ViewRates) -> bool:
 def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
     """The training subjects' motion capture that `config.data` names, on the device and as it was read."""
     if config.data.get("stream", ""):
-        raise ValueError("config.data.stream: legal for single frames, motions and rotations; this kind needs memory")
+        raise ValueError("config.data.stream: for single frames, motions and rotations; this kind needs memory")
     view = ViewRates(**config.view)
     load = functools.partial(load_mocap, rotations=drawn_anew(view))
     mocap, weights = training_frames(config.data, config.seed, load)

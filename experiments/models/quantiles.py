@@ -38,7 +38,7 @@ class Options:
 def main(options: Options) -> None:
     """Write the copy."""
     if Path(options.out).suffix != ".safetensors" or not Path(options.out).parent.is_dir():
-        raise ValueError(f"--out: got {options.out}; legal is a .safetensors file in a folder that exists")
+        raise ValueError(f"--out: got {options.out}, must be a .safetensors file in a folder that exists")
     model, started = released.load(options.model), time.perf_counter()
     poses = training_poses(model, options.poses, options.seed)
     found = in_blocks(jax.jit(lambda x, _: denoising_error(model, x)), poses)

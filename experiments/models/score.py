@@ -97,7 +97,7 @@ def load_data(config: ConfigDict) -> Source:
         example = functools.partial(gfpose_example, masks=masks, flip=data.flip, use_truth=data.use_truth)
         return Source(frames, example, IMAGE_DEPTH)
     if kind != "mocap":
-        raise ValueError(f"config.data.kind: got {kind!r}, legal are 'mocap' and 'h36m'")
+        raise ValueError(f"config.data.kind: got {kind!r}, must be one of 'mocap', 'h36m'")
     if data.get("stream", ""):
         return from_disk(config, masks)
     bodies, mocap = load_bodies(config)

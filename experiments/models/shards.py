@@ -34,7 +34,7 @@ def write(config: ConfigDict, out: str) -> Iterator[str]:
     """Write the frames that `config.data` names; yields lines about the progress."""
     data = config.data
     if data.get("share", 1.0) < 1 or data.get("num_people", 0) or data.rehearsal:
-        raise ValueError("config.data: share, num_people and rehearsal are of frames in memory; legal here are none")
+        raise ValueError("config.data: share, num_people and rehearsal are of frames in memory; shards have none")
     of_bodies = config.get("kind") != "prior"
     view = ViewRates(**config.view) if of_bodies else ViewRates()
     anew = drawn_anew(view)

@@ -57,7 +57,7 @@ def parsed(*given):
     [
         (["--coordinator=h:1"], "--num_processes, --process_id: needed with --coordinator"),
         (["--num_processes=2", "--process_id=0"], "--coordinator: needed with"),
-        (["--coordinator=h:1", "--num_processes=2", "--process_id=2"], "--process_id: got 2, legal is 0 to 1"),
+        (["--coordinator=h:1", "--num_processes=2", "--process_id=2"], "--process_id: got 2, must be 0 to 1"),
     ],
 )
 def test_flags_that_do_not_fit_are_named(given, message):

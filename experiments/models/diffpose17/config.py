@@ -29,7 +29,7 @@ STAGES = ("encoder", "diffusion")
 def get_config(stage: str = "") -> ConfigDict:
     """Every number of a stage's run; override any with --config.group.name=value."""
     if stage not in STAGES:
-        raise ValueError(f"--config=...py:STAGE: got stage {stage!r}; legal are {' and '.join(map(repr, STAGES))}")
+        raise ValueError(f"--config=...py:STAGE: got stage {stage!r}, must be one of {', '.join(map(repr, STAGES))}")
     graph = {"width": 64, "depth": 4, "num_heads": 4, "dropout": 0.0}
     is_encoder = stage == "encoder"
     return ConfigDict(

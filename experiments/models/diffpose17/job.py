@@ -67,7 +67,7 @@ _HYPOTHESES = 20  # whose mean is validated
 def diffpose_job(config: ConfigDict) -> Job:
     """The run of the stage that `config.stage` names; ValueError where `config.train.init` lacks what it stands on."""
     if config.stage not in ("encoder", "diffusion"):
-        raise ValueError(f"config.stage: got {config.stage!r}; legal are 'encoder' and 'diffusion'")
+        raise ValueError(f"config.stage: got {config.stage!r}, must be one of 'encoder', 'diffusion'")
     return (_encoder_job if config.stage == "encoder" else _diffusion_job)(config)
 
 
@@ -186,7 +186,7 @@ def load_data(config: ConfigDict) -> tuple[Any, Any, Statistics]:
         example = functools.partial(filmed_example, masks=masks, num_frames=num_frames, flip=data.flip)
         return filmed, example, filmed.statistics
     if kind != "mocap":
-        raise ValueError(f"config.data.kind: got {kind!r}, legal are 'mocap' and 'frames'")
+        raise ValueError(f"config.data.kind: got {kind!r}, must be one of 'mocap', 'frames'")
     bodies, mocap = load_bodies(config)
     view, rates = ViewRates(**config.view), HeatmapRates(**config.heatmaps)
     example = functools.partial(
@@ -239,7 +239,7 @@ def make_diffusion_loss(network: DiffPose, fixed: released.Model, config: Config
     """
     sde = fixed.spec.sde()
     if config.times not in ("all", "end"):
-        raise ValueError(f"config.loss.times: got {config.times!r}; legal are 'all' and 'end'")
+        raise ValueError(f"config.loss.times: got {config.times!r}, must be one of 'all', 'end'")
     every = log_snr_times(sde)
     times = every if config.times == "all" else lambda _: jnp.asarray(sde.t_max)
     weighting = next_state(config.next_of) if config.next_of else "edm"

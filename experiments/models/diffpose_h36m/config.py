@@ -23,7 +23,7 @@ STAGES = ("encoder", "diffusion")
 def get_config(stage: str = "") -> ConfigDict:
     """Every number of a stage's run; override any with --config.group.name=value."""
     if stage not in STAGES:
-        raise ValueError(f"--config=...py:STAGE: got stage {stage!r}; legal are {' and '.join(map(repr, STAGES))}")
+        raise ValueError(f"--config=...py:STAGE: got stage {stage!r}, must be one of {', '.join(map(repr, STAGES))}")
     is_encoder = stage == "encoder"
     encoder = {"num_frames": 243, "width": 512, "depth": 8, "num_heads": 8, "drop_path": 0.1}
     denoiser = {"width": 96, "depth": 5, "num_heads": 4, "dropout": 0.25, "time_units": 51.0, "time_shift": -1.0}

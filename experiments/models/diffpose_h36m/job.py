@@ -54,7 +54,7 @@ class Videos(NamedTuple):
 def diffpose_h36m_job(config: ConfigDict) -> Job:
     """The run of the stage that `config.stage` names."""
     if config.stage not in ("encoder", "diffusion"):
-        raise ValueError(f"config.stage: got {config.stage!r}; legal are 'encoder' and 'diffusion'")
+        raise ValueError(f"config.stage: got {config.stage!r}, must be one of 'encoder', 'diffusion'")
     is_encoder, data = config.stage == "encoder", load_videos(config.data.folder, config.loss.sigma)
     network: Any = (MixSTE if is_encoder else GraphDenoiser)(**config.network)
     parts = [] if is_encoder else _encoder_of(config.train.init)

@@ -59,7 +59,7 @@ _NARROW_FILES = DATA | {
 def get_config(recipe: str = "") -> ConfigDict:
     """Every number of a run; override any with --config.group.name=value."""
     if recipe not in ("", "0.7"):
-        raise ValueError(f"--config=...py:RECIPE: got {recipe!r}; legal are '0.7' and none")
+        raise ValueError(f"--config=...py:RECIPE: got {recipe!r}, must be '0.7' or none")
     wide = not recipe
     return ConfigDict(
         {

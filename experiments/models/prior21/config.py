@@ -25,7 +25,7 @@ DATA = pose17.DATA | {
 def get_config(kind: str = "own") -> ConfigDict:
     """Every number of a run; override any with --config.group.name=value."""
     if kind not in ("own", "original"):
-        raise ValueError(f"config: got {kind!r}, legal are 'own' and 'original'")
+        raise ValueError(f"config: got {kind!r}, must be one of 'own', 'original'")
     own = kind == "own"
     return ConfigDict(
         {

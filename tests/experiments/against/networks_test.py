@@ -109,7 +109,7 @@ def test_a_folder_of_checkpoints_and_modules(tmp_path):
 
 
 def test_what_is_no_original_is_named(tmp_path):
-    with pytest.raises(ValueError, match="no such folder; legal are a folder or 'random'"):
+    with pytest.raises(ValueError, match="no such folder, must be a folder or 'random'"):
         originals(str(tmp_path / "absent"))
     with pytest.raises(ValueError, match=r"no file of \.pth, \.pt, \.bin, \.ckpt, \.py"):
         originals(str(tmp_path))

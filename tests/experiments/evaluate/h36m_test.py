@@ -114,4 +114,4 @@ def test_hypotheses_are_those_of_lift(evaluate, folder):
 def test_bad_input_leaves_with_code_2(evaluate):
     code, text, _ = evaluate("zero", "--batch_size=8")
     assert code == 2
-    assert "evaluate h36m: --batch_size: legal with --strict only" in text
+    assert "evaluate h36m: --batch_size: needs --strict" in text

@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_named(data, encoder, tmp_path):
     assert "got stage 'sampling'" in text
     code, text = train(data, tmp_path / "a", f"{FRAME}:encoder", "--config.data.kind=film")
     assert code == 2
-    assert "legal are 'mocap' and 'frames'" in text
+    assert "must be one of 'mocap', 'frames'" in text
 
 
 @pytest.mark.slow
@@ -232,4 +232,4 @@ def test_the_diffusion_is_trained_on_the_mixtures_of_its_folder(data, encoder, t
     assert jaxpose.load(f"{tmp_path}/run.safetensors").spec.network.denoiser is not None
     code, text = train(data, tmp_path / "no", f"{FRAME}:diffusion", *flags, "--config.loss.times=first")
     assert code == 2
-    assert "config.loss.times: got 'first'; legal are 'all' and 'end'" in text
+    assert "config.loss.times: got 'first', must be one of 'all', 'end'" in text

@@ -29,7 +29,7 @@ def test_groups_leave_out_what_they_say(mocap):
     assert SUBJECT[groups.left_out(mocap, "databases")].tolist() == ["hdm_bd"]
     assert CATEGORY[groups.left_out(mocap, "floor")].tolist() == ["climb", "floor", "acrobatics"]
     assert SUBJECT[groups.left_out(mocap, "people")].tolist() == ["cmu03"]
-    with pytest.raises(ValueError, match="leave_out: got 'x'; legal are"):
+    with pytest.raises(ValueError, match="leave_out: got 'x', must be one of"):
         groups.left_out(mocap, "x")
 
 

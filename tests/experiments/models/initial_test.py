@@ -140,5 +140,5 @@ def test_statistics_stay_unless_the_data_s_are_asked_for(given, expected):
 
 
 def test_another_word_for_statistics_is_refused():
-    with pytest.raises(ValueError, match=r"config\.train\.statistics: got 'Init', legal are 'init' and 'data'"):
+    with pytest.raises(ValueError, match=r"config\.train\.statistics: got 'Init', must be one of 'init', 'data'"):
         keeps_statistics(ConfigDict({"train": {"statistics": "Init"}}))

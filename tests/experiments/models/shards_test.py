@@ -85,7 +85,7 @@ def test_frames_weights_and_persons_are_those_in_memory(root, folder, monkeypatc
 def test_only_splits_for_training_are_trained_on():
     config = pose17.get_config()
     config.data.split = "train+val"
-    with pytest.raises(ValueError, match=r"config\.data\.split: got 'train\+val'; legal are splits for training"):
+    with pytest.raises(ValueError, match=r"config\.data\.split: got 'train\+val', must be splits for training"):
         training_frames(config.data, 0, load_mocap)
 
 
