@@ -40,11 +40,10 @@ from experiments.evaluate.bench import generic_body, joints_of, load_frames, loa
 from experiments.evaluate.harness import Item, Row, Table, timed
 from experiments.options import option
 from jaxpose import model as released
-from jaxpose.base import Array, Camera, Condition, Decoded, Key, Problem
+from jaxpose.base import Array, Camera, Condition, Key
 from jaxpose.diffusion import SDE, Solver, ancestral, ddim, dpmpp_2m, euler_maruyama, heun, replace, time_grid
 from jaxpose.evaluation import calibration, generation, metrics
 from jaxpose.evaluation.protocols import HIDDEN_PARTS
-from jaxpose.geometry.body import Body
 from jaxpose.model import Model, Spec
 from jaxpose.tasks import complete as completion
 from jaxpose.tasks import denoise as denoising
@@ -52,7 +51,7 @@ from jaxpose.tasks import generate as generating
 from jaxpose.tasks import lift as lifting
 from jaxpose.tasks import rotations
 from jaxpose.tasks.complete_rotations import PARTS
-from jaxpose.tasks.draw import draw, from_noise
+from jaxpose.tasks.draw import draw
 from jaxpose.tasks.samplers import Run, Sampler, stochastic
 
 SOLVERS: dict[str, Callable[[SDE], Solver]] = {
@@ -200,14 +199,14 @@ def _complete_rotations(model: Model, options: Options) -> Task:
     value = rotations.to_state(model, poses)
     mask = jnp.broadcast_to(known[..., None], value.shape)
     project = Partial(replace(model.spec.sde(), Condition(mask * value, mask)))
-    problem = Problem(from_noise(model, value), Partial(_placed, model, body, poses, known), project=project)
-    drawn = lambda key, m, sampler: draw(key, m, problem, _few(options), sampler).samples  # noqa: E731
+    problem = dataclasses.replace(rotations.problem(model, value), project=project)
+
+    def drawn(key: Key, model: Model, sampler: Sampler) -> Array:
+        turns = draw(key, model, problem, _few(options), sampler).samples
+        return joints_of(body, jnp.where(known[..., None] > 0, poses, turns))
+
     figures = partial(posterior_figures, joints_of(body, poses), chosen=[joint + 1 for joint in hidden])
     return Task(drawn, figures, model.spec.num_steps)
-
-
-def _placed(model: Model, body: Body, poses: Array, known: Array, states: Array, kept: None, recal: None) -> Decoded:
-    return Decoded(joints_of(body, jnp.where(known[..., None] > 0, poses, rotations.to_axis_angle(model, states))))
 
 
 def _generate_rotations(model: Model, options: Options) -> Task:
