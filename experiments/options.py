@@ -57,23 +57,23 @@ def parse(kind: type[T], argv: Sequence[str]) -> T:
 
 
 def _parse(kind: type[T], argv: Sequence[str]) -> tuple[T, flags.FlagValues]:
-    found, bases = _flags_of(kind)
+    values_of, bases = _flags_of(kind)
     try:
-        rest = found(["", *argv])[1:]
+        rest = values_of(["", *argv])[1:]
     except flags.Error as error:
         raise ValueError(str(error)) from error
     if rest:
         raise ValueError(f"got {rest[0]!r}, which is no flag; --help lists them")
     values = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # any dataclass
-        value, base = found[field.name].value, bases[field.name]
+        value, base = values_of[field.name].value, bases[field.name]
         if base is not None and value is not None:
             value = _many(field, base, value)
         values[field.name] = field.default if value is None else value
         _check_number(field.name, values[field.name])
         if values[field.name] is None and field.metadata["required"]:
             raise ValueError(f"--{field.name}: needed, got none: {field.metadata['help']}")
-    return kind(**values), found
+    return kind(**values), values_of
 
 
 def _check_number(name: str, value: Any) -> None:
@@ -98,8 +98,8 @@ def config_file(name: str) -> str:
 
 def with_config_file(argv: Sequence[str]) -> list[str]:
     """The command line with the value of --config as `config_file`."""
-    found = [f"--config={config_file(a[9:])}" if a.startswith("--config=") else a for a in argv]
-    return [config_file(a) if before == "--config" else a for before, a in zip(["", *found], found, strict=False)]
+    resolved = [f"--config={config_file(a[9:])}" if a.startswith("--config=") else a for a in argv]
+    return [config_file(a) if before == "--config" else a for before, a in zip(["", *resolved], resolved, strict=False)]
 
 
 def usage(kind: type, text: str) -> str:
@@ -140,7 +140,7 @@ def run(
 
 def _flags_of(kind: type) -> tuple[flags.FlagValues, dict[str, type | None]]:
     """The flags of an options class, and of each that takes many values their type, None of the others."""
-    found, bases = flags.FlagValues(), {}
+    defined, bases = flags.FlagValues(), {}
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         about, default = field.metadata, typing.cast(Any, field.default)
@@ -149,7 +149,7 @@ def _flags_of(kind: type) -> tuple[flags.FlagValues, dict[str, type | None]]:
         is_many = typing.get_origin(hints[field.name]) is tuple
         bases[field.name] = hint if is_many else None
         bounds = {"lower_bound": about["low"], "upper_bound": about["high"]}
-        more: dict[str, Any] = {"flag_values": found, "module_name": "flags"}
+        more: dict[str, Any] = {"flag_values": defined, "module_name": "flags"}
         if is_many:
             shown = f" ({', '.join(map(str, default))} by default)" if default else ""
             flags.DEFINE_multi_string(field.name, None, about["help"] + shown, **more)
@@ -157,8 +157,8 @@ def _flags_of(kind: type) -> tuple[flags.FlagValues, dict[str, type | None]]:
             flags.DEFINE_enum(field.name, default, list(about["legal"]), about["help"], **more)
         else:
             _DEFINE[hint](field.name, default, about["help"], **(bounds if hint in (int, float) else {}), **more)
-    launch.define(found)
-    return found, bases
+    launch.define(defined)
+    return defined, bases
 
 
 def _many(field: dataclasses.Field[Any], base: type, texts: list[str]) -> tuple[Any, ...]:

@@ -87,10 +87,10 @@ def train(
 
 
 def _train(config: ConfigDict, folder: Path, validate: bool, may_change: Sequence[str]) -> released.Model:
-    train, said = config.train, json.loads(config.to_json_best_effort())
+    train, record = config.train, json.loads(config.to_json_best_effort())
     begun = checkpoint.latest(folder)
     if begun is not None:
-        check_config(begun[1].get("config", {}), said, (*_FREE, *may_change), folder)
+        check_config(begun[1].get("config", {}), record, (*_FREE, *may_change), folder)
         if processes.is_first() and begun[1].get("commit") != checkpoint.git_commit():
             print(f"{folder}: begun with commit {begun[1].get('commit')}, goes on with {checkpoint.git_commit()}")
 
@@ -118,7 +118,7 @@ def _train(config: ConfigDict, folder: Path, validate: bool, may_change: Sequenc
         compute_dtype=None if train.dtype == "float32" else jnp.dtype(train.dtype),
     )
     meta = {
-        "config": said,
+        "config": record,
         "seed": config.seed,
         "commit": checkpoint.git_commit(),
         "devices": [str(d) for d in devices],
@@ -169,10 +169,12 @@ def _parse(argv: list[str]) -> list[str]:
         check_numbers(CONFIG.value.to_dict())
         return rest
     except (AttributeError, KeyError) as error:
-        said = f"--config: no such entry, or a wrong config: {error}"
+        message = f"--config: no such entry, or a wrong config: {error}"
     except (flags.Error, ValueError, OSError, SyntaxError, TypeError) as error:
-        said = str(error).strip().splitlines()[-1].strip()  # before it, ml_collections has the traceback of the config
-    print(f"train: {said}", file=sys.stderr)
+        message = (
+            str(error).strip().splitlines()[-1].strip()
+        )  # ml_collections puts the traceback of the config before it
+    print(f"train: {message}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -21,8 +21,8 @@ def completed(model: Model, key: Key, start: Array, known: Condition, num_steps:
         each = 100 / (1 + stage) * data + (1 + stage) / 10 * regulariser(key, predict, sde, x, t)
         return each / len(x)  # the original's loss is a mean over the batch, which Adam's epsilon sees
 
-    found = minimise(key, energy, start, optax.adam(0.1, 0.9, 0.99), num_steps).variables
-    return jnp.where(known.mask > 0, known.value, found)
+    fitted = minimise(key, energy, start, optax.adam(0.1, 0.9, 0.99), num_steps).variables
+    return jnp.where(known.mask > 0, known.value, fitted)
 
 
 def _falling(key: Key, step: Array, total: int, t_max: float, t_min: float) -> Array:

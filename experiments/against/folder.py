@@ -48,17 +48,17 @@ def originals(where: str) -> dict[str, Original]:
     folder = Path(where)
     if not folder.is_dir():
         raise ValueError(f"--against: {where}: no such folder, must be a folder or {RANDOM!r}")
-    found: dict[str, Original] = {}
+    by_kind: dict[str, Original] = {}
     for path in sorted(p for p in folder.iterdir() if p.suffix in (*_CHECKPOINTS, ".py")):
         network = _of_module(path) if path.suffix == ".py" else of_checkpoint(path)
         kind = networks.kind_of(network.state_dict())
-        if kind in found:
-            raise ValueError(f"--against: {path} and {found[kind].source} are both of {kind}; one is needed")
-        found[kind] = Original(network.eval(), str(path))
-    if not found:
+        if kind in by_kind:
+            raise ValueError(f"--against: {path} and {by_kind[kind].source} are both of {kind}; one is needed")
+        by_kind[kind] = Original(network.eval(), str(path))
+    if not by_kind:
         kinds = ", ".join((*_CHECKPOINTS, ".py"))
         raise ValueError(f"--against: {where}: no file of {kinds}; {RANDOM!r} takes random weights")
-    return found
+    return by_kind
 
 
 @reader("checkpoint of an original")

@@ -72,9 +72,9 @@ def lifting(setup: Setup) -> Iterator[Ours]:
     for name, model in models(setup).items():
         figures = {}
         if slow is not None:
-            found = best_mm(lift_program(model, inputs, _HYPOTHESES).run().samples, truth)
-            assert found is not None, "the same truth"
-            figures = beside(slow, found)
+            errors = best_mm(lift_program(model, inputs, _HYPOTHESES).run().samples, truth)
+            assert errors is not None, "the same truth"
+            figures = beside(slow, errors)
         yield Ours(name, stochastic().network_calls(model), _lifts(model, _HYPOTHESES), figures)
 
 
@@ -201,8 +201,8 @@ def beside(recipe: np.ndarray, found: np.ndarray) -> dict[str, float]:
 
 def models(setup: Setup) -> dict[str, released.Model]:
     """The model of lifting, and that of few steps where it is."""
-    found = [setup.model] + ([] if setup.fast is None else [setup.fast])
-    return {model.spec.name: model for model in found}
+    chosen = [setup.model] + ([] if setup.fast is None else [setup.fast])
+    return {model.spec.name: model for model in chosen}
 
 
 def priors() -> list[str]:

@@ -80,17 +80,17 @@ def main(options: Options) -> int:
     known = ratios.read(Path(options.ratios))
     if options.compare and device() not in known:
         raise ValueError(f"{options.ratios}: nothing on record for {device()!r}, but {list(known)}; --record writes it")
-    found: dict[str, list[Row]] = {}
+    by_case: dict[str, list[Row]] = {}
     for name in names:
         started = time.perf_counter()
         for row in CASES[name](setup):
             show(row)
-            found.setdefault(name, []).append(row)
+            by_case.setdefault(name, []).append(row)
         print(f"{name} took {time.perf_counter() - started:.0f} s", flush=True)
-    now = ratios.ratios_of([row for rows in found.values() for row in rows])
+    now = ratios.ratios_of([row for rows in by_case.values() for row in rows])
     if options.document:
         about = f"{device()}, JAX {jax.__version__}, commit {short_commit()}"
-        ratios.document(Path(options.document), about, {name: ratios.table(rows) for name, rows in found.items()})
+        ratios.document(Path(options.document), about, {name: ratios.table(rows) for name, rows in by_case.items()})
     good = True
     if options.compare:
         recorded = known[device()]["ratios"]

@@ -28,11 +28,11 @@ def equal_calls(setup: Setup) -> Iterator[Row]:
 
     Of the recipes of 1000 calls --against_calls are timed; `ours_ms` and `original_ms` are of what was timed.
     """
-    found = originals(setup)
+    networks = originals(setup)
     from experiments.against import pairs
 
     legal = TOLERANCE.get(jax.default_backend(), TOLERANCE["gpu"])
-    for pair in pairs.pairs(found, setup.sizes.against_poses, setup.sizes.against_calls):
+    for pair in pairs.pairs(networks, setup.sizes.against_poses, setup.sizes.against_calls):
         difference = pair.difference()
         if not difference <= legal:
             raise ValueError(
@@ -48,11 +48,11 @@ def equal_quality(setup: Setup) -> Iterator[Row]:
     `quality` and `recipe_quality` are errors on the benchmark's validation data, smaller is better: of our draws, and
     of the original's recipe on our weights, since no original is trained on these data. Not of MixSTE.
     """
-    found = originals(setup)
+    networks = originals(setup)
     from experiments.against import pairs, quality
 
     made: dict[str, list[quality.Ours]] = {}
-    for pair in pairs.pairs(found, setup.sizes.against_poses, setup.sizes.against_calls):
+    for pair in pairs.pairs(networks, setup.sizes.against_poses, setup.sizes.against_calls):
         for recipe in (r for r in quality.BESIDE if pair.setting.startswith(r)):
             if recipe not in made:
                 made[recipe] = list(quality.BESIDE[recipe](setup))
@@ -74,10 +74,10 @@ def originals(setup: Setup) -> dict[str, "Original"]:
         raise ValueError(
             "--against: torch is needed for this flag alone, and not installed; pip install torch"
         ) from error
-    found = folder.originals(setup.sizes.against)
-    for kind, original in found.items():
+    networks = folder.originals(setup.sizes.against)
+    for kind, original in networks.items():
         print(f"{kind}: {original.source}", flush=True)
-    return found
+    return networks
 
 
 def in_turn(setup: Setup, ours: Run, theirs: Run, times: float = 1) -> dict[str, float]:

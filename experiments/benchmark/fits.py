@@ -108,8 +108,8 @@ def _to_an_energy(setup: Setup, name: str, prior: released.Model, problem: Probl
 
     def reaching(target: float, makers: dict[int, Callable[[], Fitted]]) -> tuple[int, Callable[[], Fitted], float]:
         """The fewest steps that end no higher, else the most."""
-        found = [(steps, make, float(energy(prior, make()))) for steps, make in makers.items()]
-        return next((each for each in found if each[2] <= target), found[-1])
+        tried = [(steps, make, float(energy(prior, make()))) for steps, make in makers.items()]
+        return next((each for each in tried if each[2] <= target), tried[-1])
 
     target = float(energy(prior, run(problem.steps, None)()))
     first = {int(share * problem.steps): run(int(share * problem.steps), None) for share in _SHARES}

@@ -92,8 +92,8 @@ def _live_row(setup: Setup, name: str, model: released.Model) -> Row:
     calls = stochastic().network_calls(model)
     work = sampling_operations(model, calls=calls, poses=1, hypotheses=_HYPOTHESES)
     program = Program(functools.partial(answer, *frames[0]), timed["first_seconds"], math.nan)
-    found = measured(setup, program, width=model.spec.network.hidden, operations=work)
-    shares = {key: found[key] for key in ("gflops", "product_gflops", "share_of_product_rate")}
+    measurements = measured(setup, program, width=model.spec.network.hidden, operations=work)
+    shares = {key: measurements[key] for key in ("gflops", "product_gflops", "share_of_product_rate")}
     figures = {"hypotheses": _HYPOTHESES, "calls": calls, **timed, **shares}
     return Row("interactive", name, figures, higher=("over_task", "share_of_product_rate"))
 

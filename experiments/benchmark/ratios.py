@@ -41,24 +41,24 @@ def line_of(row: Row, **about: str) -> str:
 
 def rows_of(output: str) -> list[Row]:
     """The rows of such lines; all other lines are passed over."""
-    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    entries = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     return [
-        Row(row["case"], row["setting"], row["figures"], tuple(row["higher"]), tuple(row["lower"])) for row in found
+        Row(row["case"], row["setting"], row["figures"], tuple(row["higher"]), tuple(row["lower"])) for row in entries
     ]
 
 
 def ratios_of(rows: Sequence[Row]) -> Ratios:
     """The ratios that rows name; ValueError for a row that names a figure it does not have or that is not positive."""
-    found: Ratios = {}
+    ratios: Ratios = {}
     for row in rows:
         for better, names in zip(BETTER, (row.higher, row.lower), strict=True):
             for name in names:
                 value = row.figures.get(name, math.nan)
                 if not (math.isfinite(value) and value > 0):
                     raise ValueError(f"{row.case}: ratio {name!r} of {row.setting!r} is {value}, needed a number > 0")
-                place = found.setdefault(row.case, {}).setdefault(row.setting, {})
+                place = ratios.setdefault(row.case, {}).setdefault(row.setting, {})
                 place[name] = {"value": round(value, 4), "better": better}
-    return found
+    return ratios
 
 
 def compare(recorded: Ratios, now: Ratios, cases: Sequence[str]) -> list[Verdict]:

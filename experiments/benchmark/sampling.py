@@ -124,9 +124,9 @@ def _lifting_row(setup: Setup, case: str, name: str, num: int, batch: int, sampl
     draw: Callable[..., Program] = functools.partial(lift_program, model, inputs, num, sampler=sampler)
     program = draw(dtype=dtype)
     work = sampling_operations(model, calls=calls, poses=batch, hypotheses=num)
-    found = measured(setup, program, width=model.spec.network.hidden, operations=work, dtype=dtype)
-    figures = {"poses": batch, "hypotheses": num, "calls": calls, **found}
-    figures["poses_per_second"] = batch * num / found["seconds"]
+    measurements = measured(setup, program, width=model.spec.network.hidden, operations=work, dtype=dtype)
+    figures = {"poses": batch, "hypotheses": num, "calls": calls, **measurements}
+    figures["poses_per_second"] = batch * num / measurements["seconds"]
     if dtype != "float32":
         samples, exact = program.run().samples, draw(dtype="float32").run().samples
         figures["sample_error_mm"] = float(1000 * jnp.linalg.norm(samples - exact, axis=-1).mean())

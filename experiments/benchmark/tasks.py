@@ -100,9 +100,9 @@ def bfloat16_figures(setup: Setup, exact: Program, narrow: Program) -> dict[str,
     """
     times = interleaved(setup.sizes.repeats, exact.run, narrow.run)
     results = (narrow.run(), exact.run())
-    found, wanted = (jnp.asarray(getattr(x, "samples", getattr(x, "joints", x))) for x in results)
+    narrow_result, wanted = (jnp.asarray(getattr(x, "samples", getattr(x, "joints", x))) for x in results)
     unit = "mrad" if wanted.shape[-2] == 21 else "mm"  # 21 joints turn; sets of joint positions have the root too
-    apart = jnp.linalg.norm(found - wanted, axis=-1).mean()
+    apart = jnp.linalg.norm(narrow_result - wanted, axis=-1).mean()
     speed = float(np.median(times[0] / times[1]))
     return {"bfloat16_speedup": speed, f"bfloat16_error_{unit}": 1000 * float(apart)}
 
@@ -217,8 +217,8 @@ def skinning(setup: Setup) -> list[Row]:
         work = 2.0 * num * vertices * (3 * 9 * (joints - 1) + 12 * joints + 3 * body.shapedirs.shape[-1])
         tables = sum(t.nbytes for t in (body.posedirs, body.weights, body.shapedirs, body.v_template))
         program = compiled(run, replicated(body), over_devices(pose), over_devices(betas))
-        found = measured(setup, program, width=512, operations=work, traffic=tables + 12.0 * num * vertices)
-        figures = {"bodies": num, "vertices": vertices, **found, "bodies_per_second": num / found["seconds"]}
+        timed = measured(setup, program, width=512, operations=work, traffic=tables + 12.0 * num * vertices)
+        figures = {"bodies": num, "vertices": vertices, **timed, "bodies_per_second": num / timed["seconds"]}
         rows.append(Row("skinning", kind, figures, higher=("share_of_product_rate", "share_of_copy_rate")))
     return rows
 
@@ -281,8 +281,8 @@ def some_bodies(prior: released.Model, num: int) -> Bodies:
 
 
 def _task_row(setup: Setup, setting: str, task: Task, case: str = "tasks") -> Row:
-    found = measured(setup, task.program, width=task.model.spec.network.hidden, operations=task.operations)
-    figures = {task.unit: task.num, "per_second": task.num / found["seconds"], **found}
+    timed = measured(setup, task.program, width=task.model.spec.network.hidden, operations=task.operations)
+    figures = {task.unit: task.num, "per_second": task.num / timed["seconds"], **timed}
     return Row(case, setting, figures, higher=("share_of_product_rate",))
 
 

@@ -223,12 +223,12 @@ def _product_runs(width: int, dtype: str, num_devices: int) -> list[tuple[Run, f
 
         return jax.lax.fori_loop(0, times, some, x)
 
-    found = []
+    runs = []
     for rows in (n * num_devices for n in _PRODUCT_ROWS):
         x = jax.random.normal(jax.random.key(1), (rows, width), jnp.float32).astype(dtype)
         run, times = _long_enough(products, over_devices(x))
-        found.append((run, 2.0 * rows * width**2 * unrolled * times))
-    return found
+        runs.append((run, 2.0 * rows * width**2 * unrolled * times))
+    return runs
 
 
 def copy_run() -> tuple[Run, float]:
@@ -291,11 +291,11 @@ def operations_of(params: Any) -> Operations:
 
 def sampling_operations(model: released.Model, *, calls: int, poses: int, hypotheses: int) -> float:
     """Of drawing `hypotheses` of each of `poses` in so many network calls; poses=0: no condition, hypotheses in all."""
-    found = operations_of(model.params)
-    conditioned = found.pose * poses
+    operations = operations_of(model.params)
+    conditioned = operations.pose * poses
     if poses and getattr(model.spec.network, "difference", False):
         conditioned *= hypotheses * calls
-    return float(calls * (found.step + max(poses, 1) * hypotheses * found.hypothesis) + conditioned)
+    return float(calls * (operations.step + max(poses, 1) * hypotheses * operations.hypothesis) + conditioned)
 
 
 def training_operations(params: Any, *, examples: int, draws: int) -> float:
@@ -303,9 +303,9 @@ def training_operations(params: Any, *, examples: int, draws: int) -> float:
 
     A layer's backward pass is twice its forward pass; half of that where what it reads is data.
     """
-    found = operations_of(params)
+    of = operations_of(params)
     step, pose, hypothesis = (
-        3 * total - part for total, part in zip((found.step, found.pose, found.hypothesis), found.first, strict=True)
+        3 * total - part for total, part in zip((of.step, of.pose, of.hypothesis), of.first, strict=True)
     )
     return float(examples * (pose + draws * (step + hypothesis)))
 

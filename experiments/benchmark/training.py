@@ -87,7 +87,7 @@ def _scaling_rows(setup: Setup, kind: str) -> list[Row]:
     cores = num_cores()
     on_cpu = jax.default_backend() == "cpu"
     counts = [n for n in _COUNTS if on_cpu or n <= jax.device_count()]
-    found: dict[int, dict[str, float]] = {}
+    seconds_of: dict[int, dict[str, float]] = {}
     for n in counts:
         sized = setup if kind == "strong" else _times_batch(setup, n)
         if on_cpu:
@@ -95,13 +95,13 @@ def _scaling_rows(setup: Setup, kind: str) -> list[Row]:
         else:
             with first_devices(n):
                 lines = [_training_row(sized), *sampling(sized)]
-        found[n] = {"training": lines[0].figures["seconds"], "sampling": lines[1].figures["seconds"]}
+        seconds_of[n] = {"training": lines[0].figures["seconds"], "sampling": lines[1].figures["seconds"]}
     rows = []
-    for n, seconds in found.items():
+    for n, seconds in seconds_of.items():
         figures: dict[str, float] = {"devices": n}
         gain = "speedup" if kind == "strong" else "efficiency"
         for name, value in seconds.items():
-            figures |= {f"{name}_seconds": value, f"{name}_{gain}": found[counts[0]][name] / value}
+            figures |= {f"{name}_seconds": value, f"{name}_{gain}": seconds_of[counts[0]][name] / value}
         ratios = tuple(f"{name}_{gain}" for name in seconds) if 1 < n <= (cores if on_cpu else n) else ()
         weak = "" if kind == "strong" else ", weak"
         rows.append(Row("scaling", f"{n} device{'s' * (n > 1)}{weak}", figures, higher=ratios))

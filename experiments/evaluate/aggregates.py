@@ -97,13 +97,13 @@ def of_case(model: released.Model, options: Options, name: str, case: Case) -> I
         print(f"{shown}, compilation included", flush=True)
     columns: dict[str, Column] = {"effective number": "effective_number:.0f"}
     columns |= {k: functools.partial(_cell, figure=k) for k in _FIGURES}
-    told = "camera assumed" if name == "camera unknown" else "intrinsics"
+    camera_told = "camera assumed" if name == "camera unknown" else "intrinsics"
     for num in options.hypotheses:
         title = f"{name}, {len(xy)} poses, {num} hypotheses"
-        yield Table(title, f"{told}; {bench.NO_DEPTH}", bench.tuned(model) + _TUNED, columns)
+        yield Table(title, f"{camera_told}; {bench.NO_DEPTH}", bench.tuned(model) + _TUNED, columns)
         base = None
-        found = log_density if num in likely else None
-        for how, poses, placed, number in candidates(options, lifted.samples[:num], lifted.root[:num], inputs, found):
+        density = log_density if num in likely else None
+        for how, poses, placed, number in candidates(options, lifted.samples[:num], lifted.root[:num], inputs, density):
             errors = scores(case, poses, placed)
             base = base or errors
             about = {"case": name, "hypotheses": num, "aggregate": how, "poses": len(xy), "effective_number": number}
@@ -145,12 +145,12 @@ def against(
     seed: int, errors: dict[str, np.ndarray], base: dict[str, np.ndarray], groups: np.ndarray | None
 ) -> dict[str, Any]:
     """Mean errors, and how far they are from the base's, with intervals."""
-    found: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for k in _FIGURES:
         gap = paired_bootstrap(seed, errors[k], base[k], groups=groups, num=2000)
-        found[k] = float(errors[k].mean())
-        found[_minus(k)] = [gap.mean, gap.low, gap.high]
-    return found
+        row[k] = float(errors[k].mean())
+        row[_minus(k)] = [gap.mean, gap.low, gap.high]
+    return row
 
 
 def frames(options: Options) -> dict[str, Case]:

@@ -47,8 +47,8 @@ def angles(model: released.Model, options: Options) -> Iterator[Item]:
     models = {"recalibrated": model} if "lift" in model.recalibration else {}
     models["as drawn"] = dataclasses.replace(model, recalibration={})
     tuned = f"{bench.tuned(model)}; nothing on {_FILES[1]}"
-    told = f"intrinsics; {bench.NO_DEPTH}"
-    yield Table(f"{model.spec.name}, {options.hypotheses} hypotheses; mm, degrees", told, tuned, _COLUMNS)
+    privileges = f"intrinsics; {bench.NO_DEPTH}"
+    yield Table(f"{model.spec.name}, {options.hypotheses} hypotheses; mm, degrees", privileges, tuned, _COLUMNS)
     for path in (options.bench,) if options.bench else tuple(str(bench.bench_file(name)) for name in _FILES):
         data = bench.load_frames(options.stride, path)
         for how, drawn in models.items():

@@ -106,8 +106,8 @@ def blazepose(model: released.Model, options: Options) -> Iterator[Item]:
 
 def interval(values: dict[str, Any]) -> str:
     """The difference with its interval, as it is printed."""
-    found = values.get("difference")
-    return "" if found is None else "{:+.1f} ({:+.1f} to {:+.1f})".format(*found)
+    gap = values.get("difference")
+    return "" if gap is None else "{:+.1f} ({:+.1f} to {:+.1f})".format(*gap)
 
 
 def view_of(number: int, options: Options) -> Seen:
@@ -171,7 +171,7 @@ def rows_of(model: released.Model, view: Seen, options: Options) -> Iterator[tup
         "K known": view.camera,
         "K assumed": Camera(jnp.asarray(intrinsics_from_fov(width, height, np.radians(DEFAULT_FOV_DEG)))),
     }
-    for told, camera in cameras.items():
+    for camera_name, camera in cameras.items():
         samples, poses, radius = lifted(model, view.keypoints, camera, options)
         for how, pose in poses.items():
             errors = aligned_mm(pose, truth, known)
@@ -180,7 +180,7 @@ def rows_of(model: released.Model, view: Seen, options: Options) -> Iterator[tup
             if how == "mean":
                 each = np.stack([aligned_mm(sample, truth, known) for sample in samples])
                 row |= {"best_mm": float(each.min(0).mean())} | calibration(samples, pose, radius, truth, known)
-            yield f"{how}, {told}", row, errors
+            yield f"{how}, {camera_name}", row, errors
 
 
 def lifted(
@@ -189,15 +189,15 @@ def lifted(
     """Samples [H, F, 12, 3], the poses [F, 12, 3] by how they are made of them, and radius_90 [F, 12]; metres."""
     sure = jnp.asarray(rescaled(np.where(kp.confidence >= 0.1, kp.confidence, 0)))
     xy, confidence = convert_joints(jnp.asarray(kp.xy), sure, kp.skeleton, model.skeleton)
-    found = lift(jax.random.key(options.seed), model, xy, confidence, camera=camera, num_hypotheses=options.hypotheses)
-    weights = aggregate.reprojection_weights(found.samples, xy, confidence, camera.intrinsics)
+    drawn = lift(jax.random.key(options.seed), model, xy, confidence, camera=camera, num_hypotheses=options.hypotheses)
+    weights = aggregate.reprojection_weights(drawn.samples, xy, confidence, camera.intrinsics)
     limbs = np.array([model.skeleton.joints.index(joint) for joint in LIMBS])
-    poses = {"mean": found.mean, "reprojection": aggregate.mean(found.samples, weights)}
-    samples = np.asarray(found.samples)[:, :, limbs]
+    poses = {"mean": drawn.mean, "reprojection": aggregate.mean(drawn.samples, weights)}
+    samples = np.asarray(drawn.samples)[:, :, limbs]
     return (
         samples,
         {how: np.asarray(pose)[:, limbs] for how, pose in poses.items()},
-        np.asarray(found.radius_90)[:, limbs],
+        np.asarray(drawn.radius_90)[:, limbs],
     )
 
 
@@ -226,9 +226,9 @@ def calibration(
     """ECE, and the share of truths within the 90 % radius, of joints about the hips."""
     goal = from_hips(truth)
     rows = known.all(-1) & np.isfinite(goal).all((1, 2))
-    found = ece(jnp.asarray(from_hips(samples)[:, rows]), jnp.asarray(goal[rows], jnp.float32), root=None)
+    curve = ece(jnp.asarray(from_hips(samples)[:, rows]), jnp.asarray(goal[rows], jnp.float32), root=None)
     away = np.linalg.norm(from_hips(mean) - goal, axis=-1)[rows]
-    return {"ece": float(found.ece), "within_90": float((away <= radius[rows]).mean())}
+    return {"ece": float(curve.ece), "within_90": float((away <= radius[rows]).mean())}
 
 
 def errors_table(views: list[Seen], detector: str) -> dict[str, Any]:

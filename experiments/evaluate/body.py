@@ -99,8 +99,8 @@ def motion(model: released.Model, priors: dict[str, PriorFn], options: Options) 
     skeleton, clips = generic_body(), load_motions(options.stride)
     joints, unit = jnp.asarray(clips.joints), jnp.asarray(clips.unit_noise)
     start = jnp.asarray(model.statistics.mean)
-    told = "noisy 3D joints; the noise level, the bone lengths and the root"
-    yield Table(f"{len(clips.name)} motions of {joints.shape[1]} frames", told, bench.tuned(model))
+    privileges = "noisy 3D joints; the noise level, the bone lengths and the root"
+    yield Table(f"{len(clips.name)} motions of {joints.shape[1]} frames", privileges, bench.tuned(model))
     for noise in (0.02, 0.04, 0.1):
         for smooth in options.smooth:
             errors: dict[str, np.ndarray] = {}
@@ -108,10 +108,10 @@ def motion(model: released.Model, priors: dict[str, PriorFn], options: Options) 
                 run = functools.partial(
                     denoised_joints, make=make, noise=noise, smooth=smooth, seed=options.seed, method=options.method
                 )
-                found, seconds = timed(run, model, skeleton, joints + noise * unit, start)
-                errors[name] = 1000 * np.asarray(jnp.linalg.norm(found - joints, axis=-1).mean((1, 2)))
+                denoised, seconds = timed(run, model, skeleton, joints + noise * unit, start)
+                errors[name] = 1000 * np.asarray(jnp.linalg.norm(denoised - joints, axis=-1).mean((1, 2)))
                 row: dict[str, Any] = {"error_mm": float(errors[name].mean())}
-                row["acceleration_mm"] = 1000 * float(metrics.acceleration_error(found, joints).mean())
+                row["acceleration_mm"] = 1000 * float(metrics.acceleration_error(denoised, joints).mean())
                 row |= _against_none(options.seed, errors, name, clips.name) | {"seconds": seconds}
                 yield Row(f"motion {1000 * noise:.0f} mm, smooth {smooth:.0f}, {name}", {"task": "motion", **row})
 
@@ -151,8 +151,8 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
     detected, extent = as_detected(rng, np.asarray(exact))
     truth, start = posed.joints[:, 0, :22], jnp.asarray(model.statistics.mean)
     title = f"fit of {num} frames to {exact.shape[-2]} points, {_NOISE_PX} px of noise"
-    told = "camera, the noise of the keypoints and which are missing"
-    yield Table(title, told, bench.tuned(model))
+    privileges = "camera, the noise of the keypoints and which are missing"
+    yield Table(title, privileges, bench.tuned(model))
     errors: dict[str, np.ndarray] = {}
     gentle = FitSettings(num_steps=300, learning_rate=0.03, weights=Weights(prior=0.0))
     settings = {name: FitSettings() for name in priors} | {"none, its best settings": gentle}
@@ -174,21 +174,21 @@ def fit_frames(model: released.Model, priors: dict[str, PriorFn], options: Optio
             how: dict[str, Any] = how,
         ) -> tuple[Array, ...]:
             key, seen = jax.random.key(options.seed), (uv, confidence, cameras, "openpose25")
-            found = jax.tree.map(lambda x: x[0], fit_keypoints(key, mesh, *seen, make(model), **how))
-            spread = joint_spread(mesh, found, observed(mesh, *seen, how["noise_px"]), rotation_std(model))
-            return found.joints[:, 0], *(gaussian_radius_90(x[:, 0]) for x in spread)
+            fitted = jax.tree.map(lambda x: x[0], fit_keypoints(key, mesh, *seen, make(model), **how))
+            spread = joint_spread(mesh, fitted, observed(mesh, *seen, how["noise_px"]), rotation_std(model))
+            return fitted.joints[:, 0], *(gaussian_radius_90(x[:, 0]) for x in spread)
 
-        (found, radius, root_radius), seconds = timed(run, model, mesh, uv, confidence, cameras)
-        errors[name] = 1000 * np.asarray(metrics.p_mpjpe(found, truth))
-        rooted = metrics.mpjpe(metrics.align_root(found), metrics.align_root(truth))
+        (fitted, radius, root_radius), seconds = timed(run, model, mesh, uv, confidence, cameras)
+        errors[name] = 1000 * np.asarray(metrics.p_mpjpe(fitted, truth))
+        rooted = metrics.mpjpe(metrics.align_root(fitted), metrics.align_root(truth))
         row: dict[str, Any] = {
             "pa_mpjpe_mm": float(errors[name].mean()),
             "pa_median_mm": float(np.median(errors[name])),
         }
         row["mpjpe_mm"] = 1000 * float(rooted.mean())
         for prefix, away, sure in (
-            ("", metrics.joint_errors(metrics.align_root(found), metrics.align_root(truth))[:, 1:], radius[:, 1:]),
-            ("root_", jnp.linalg.norm(found[:, 0] - truth[:, 0], axis=-1), root_radius),
+            ("", metrics.joint_errors(metrics.align_root(fitted), metrics.align_root(truth))[:, 1:], radius[:, 1:]),
+            ("root_", jnp.linalg.norm(fitted[:, 0] - truth[:, 0], axis=-1), root_radius),
         ):
             row[f"{prefix}radius_coverage_90"] = float((away <= sure).mean())
             row[f"{prefix}radius_factor_90"] = float(jnp.quantile(away / sure, 0.9))
@@ -213,10 +213,10 @@ def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) 
     truth, known = jnp.asarray(points3d[:, _LIMBS]), jnp.asarray(np.isfinite(points3d[:, _LIMBS]).all(-1))
     settings = by_method(FitSettings(weights=FitSettings().weights._replace(smooth=20.0)), options.method)
     how: dict[str, Any] = {"noise_px": _WALKER_NOISE_PX, "start_pose": start, "up": "z", "settings": settings}
-    told = "cameras calibrated; points3d is made of all four"
+    privileges = "cameras calibrated; points3d is made of all four"
     yield Table(
         f"walker, {len(points3d)} frames",
-        told,
+        privileges,
         "the weights of the fits on validation subjects; the noise of 10 px is read off this walker's residuals",
     )
     for chosen in ([0], [1], [2], [3], [0, 1, 2, 3]):
@@ -228,8 +228,8 @@ def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) 
 
             def run(model: released.Model, mesh: Body, make=make, cameras=cameras, chosen=chosen) -> Array:
                 key, which = jax.random.key(options.seed), np.array(chosen)
-                found = fit_keypoints(key, mesh, uv[:, which], seen[:, which], cameras, "coco17", make(model), **how)
-                one = jax.tree.map(lambda x: x[0], found)
+                fitted = fit_keypoints(key, mesh, uv[:, which], seen[:, which], cameras, "coco17", make(model), **how)
+                one = jax.tree.map(lambda x: x[0], fitted)
                 return body_points(posed_body(mesh, one), "coco17")[0]
 
             points, seconds = timed(run, model, mesh)

@@ -142,10 +142,10 @@ def ambiguous(clips: Clips, seed: int) -> Clips:
     def draw(key: Array, keypoints: Array, confidence: Array, xy: Array) -> Heatmaps:
         return draw_heatmaps(key, keypoints[None], confidence[None], xy[None], RATES)
 
-    found = jax.tree.map(lambda x: x[:, 0], draw(keys, keypoints, confidence, project(intrinsics, truth)))
-    rows = np.asarray(found.doubtful.any(-1))
-    peaks = jax.tree.map(lambda x: x[None, rows], found.peaks)
-    shown = [np.asarray(x)[None, rows] for x in (found.keypoints, found.confidence, intrinsics, truth)]
+    heatmaps = jax.tree.map(lambda x: x[:, 0], draw(keys, keypoints, confidence, project(intrinsics, truth)))
+    rows = np.asarray(heatmaps.doubtful.any(-1))
+    peaks = jax.tree.map(lambda x: x[None, rows], heatmaps.peaks)
+    shown = [np.asarray(x)[None, rows] for x in (heatmaps.keypoints, heatmaps.confidence, intrinsics, truth)]
     return Clips(shown[0], shown[1], shown[2], shown[3], clips.group[rows], peaks)
 
 
@@ -168,8 +168,8 @@ def rows_of(model: released.Model, options: Options, clips: Clips) -> Iterator[I
     """The encoder alone, then every setting."""
     encoded = encoder_poses(model, clips)
     base = joint_errors(encoded, clips)
-    told = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* choose by the truth"
-    yield Table(f"{base.size} poses, {model.spec.name}; mm", told, bench.tuned(model))
+    privileges = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* choose by the truth"
+    yield Table(f"{base.size} poses, {model.spec.name}; mm", privileges, bench.tuned(model))
     yield Row("encoder alone", figures(encoded[None], clips, base, options.seed))
     for name, setting in SETTINGS.items():
         if options.wants(name) and not (setting.live and len(clips.truth) == 1):
@@ -182,8 +182,8 @@ def doubtful_rows(model: released.Model, options: Options, clips: Clips) -> Iter
     """The encoder and the diffusion on the heavier peaks, then from mixtures of the heatmaps."""
     single, seconds = draw(model, clips, Setting(), options)
     base = joint_errors(single.mean(0), clips)
-    told = f"heatmaps simulated about detections, intrinsics; {bench.NO_DEPTH}; best_of_* choose by the truth"
-    yield Table(f"{base.size} poses with a joint in doubt, {model.spec.name}; mm", told, bench.tuned(model))
+    privileges = f"heatmaps simulated about detections, intrinsics; {bench.NO_DEPTH}; best_of_* choose by the truth"
+    yield Table(f"{base.size} poses with a joint in doubt, {model.spec.name}; mm", privileges, bench.tuned(model))
     encoded = encoder_poses(model, clips)
     yield Row("encoder alone", figures(encoded[None], clips, base, options.seed))
     yield Row("peaks alone", figures(single, clips, base, options.seed) | {"seconds": seconds})

@@ -109,8 +109,8 @@ def fusion(model: released.Model, prior: Prior, options: Options) -> Iterator[It
     """The tables of the walker and of simulated people."""
     walker = load_walker(options.stride)
     title = f"{len(walker.xy)} frames of the walker, {options.hypotheses} hypotheses; cameras, row"
-    told = "cameras calibrated; points3d is a triangulation of the same detections in all four cameras"
-    yield Table(title, told, "the number of steps on this walker; no spread", _COLUMNS)
+    privileges = "cameras calibrated; points3d is a triangulation of the same detections in all four cameras"
+    yield Table(title, privileges, "the number of steps on this walker; no spread", _COLUMNS)
     for num in (1, 2, 3, 4):
         subsets = list(itertools.combinations(range(4), num))
         for name in _ROWS:
@@ -118,15 +118,15 @@ def fusion(model: released.Model, prior: Prior, options: Options) -> Iterator[It
                 continue
             worlds = {c: drawn(name, walker, c, prior, options) for c in subsets}
             for what in worlds[subsets[0]]:
-                found = [figures(walker, c, world[what]) for c, world in worlds.items()]
-                yield Row(f"{num}, {what}", averaged(found))
+                rows = [figures(walker, c, world[what]) for c, world in worlds.items()]
+                yield Row(f"{num}, {what}", averaged(rows))
                 if num == 2:
-                    found = [against(walker, c, world[what]) for c, world in worlds.items()]
-                    yield Row(f"{num}, {what}, against the other two", averaged(found))
+                    rows = [against(walker, c, world[what]) for c, world in worlds.items()]
+                    yield Row(f"{num}, {what}, against the other two", averaged(rows))
                 if num == 2 and name != "triangulation":
                     others = {c: worlds[_rest(c)][what] for c in subsets}
-                    found = [against(walker, c, _both(world[what], others[c])) for c, world in worlds.items()]
-                    yield Row(f"{num}, {what}, against the other two with their spread", averaged(found))
+                    rows = [against(walker, c, _both(world[what], others[c])) for c, world in worlds.items()]
+                    yield Row(f"{num}, {what}, against the other two with their spread", averaged(rows))
     yield from simulated(prior, options)
 
 
@@ -174,8 +174,8 @@ def drawn(name: str, scene: Scene, subset: tuple[int, ...], prior: Prior, option
     given = (jnp.asarray(x, jnp.float32) for x in (xy, noise, sure))
     method = pseudo_inverse(options.steps or STEPS, robust=options.robust)
     how: dict[str, Any] = {"up": scene.up, "num_hypotheses": options.hypotheses, "method": method}
-    found = fuse_rows(jax.random.key(options.seed), prior, *given, camera, shared, **how)
-    world = np.asarray(found["samples"] + found["root"][:, :, None])[:, :, _OURS]
+    fused = fuse_rows(jax.random.key(options.seed), prior, *given, camera, shared, **how)
+    world = np.asarray(fused["samples"] + fused["root"][:, :, None])[:, :, _OURS]
     if shared is None:
         return {name: world}
     return {"systematic but for offsets": world - np.asarray(shared.joint)[:, None, _OURS], name: world}
@@ -258,9 +258,9 @@ def load_walker(stride: int) -> Scene:
     moved = convert_joints(jnp.asarray(xy), jnp.asarray(confidence), COCO_17, H36M_17)
     xy, confidence = (np.asarray(x) for x in moved)
     camera = Camera(*(jnp.asarray(x) for x in (intrinsics, np.zeros((4, 5), np.float32), R, t)))  # type: ignore[arg-type]  # four fields
-    own = observations.measured_joints(COCO_17, H36M_17)
+    measured = observations.measured_joints(COCO_17, H36M_17)
     block = np.arange(len(xy)) * stride // _BLOCK
-    return Scene(xy, confidence * own, camera, film.points3d[:, _COCO], "z", block)
+    return Scene(xy, confidence * measured, camera, film.points3d[:, _COCO], "z", block)
 
 
 def ring(seed: int, errors: Errors) -> Scene:

@@ -86,9 +86,9 @@ def gfpose(model: released.Model, options: Options) -> Iterator[Item]:
     check(model, options)
     frames = Frames(*(np.asarray(x[:: options.stride]) for x in load_frames(options.data)))
     known = settings(model, options)
-    told = "true root depth, intrinsics and box ratio; *_best_* and *_gfpose_* also choose by the truth"
+    privileges = "true root depth, intrinsics and box ratio; *_best_* and *_gfpose_* also choose by the truth"
     tuned = "nothing of ours; what the checkpoint's authors chose on Human3.6M is not known here"
-    yield Table(f"{len(frames.action)} frames of {options.data}; {options.task}, {known}", told, tuned)
+    yield Table(f"{len(frames.action)} frames of {options.data}; {options.task}, {known}", privileges, tuned)
     yield {"settings": known}
     started = time.perf_counter()
     samples, noisy = draw_all(model, frames, options)

@@ -125,13 +125,13 @@ def draw_all(model: released.Model, frames: Frames, windows: Windows, size: np.n
 
 def predictor(model: released.Model, options: Options) -> Callable[..., Array]:
     """(model, key, keypoints, confidence, intrinsics, image size) -> poses, by the model's codec."""
-    found: Any = {"person": person_poses, "screen": official_poses}.get(model.spec.codec)
-    if found is None:
+    function: Any = {"person": person_poses, "screen": official_poses}.get(model.spec.codec)
+    if function is None:
         raise ValueError(
             f"{options.model}: codec {model.spec.codec!r}, must be one of 'person', 'screen' "
             "(GFPose's 'image_depth' is for experiments.evaluate gfpose)"
         )
-    return partial(found, options)
+    return partial(function, options)
 
 
 def person_poses(
@@ -204,8 +204,8 @@ def score(
     moving = bool(((np.diff(video[order]) == 0) & (np.diff(frame[order]) == 1)).any())
     how: dict[str, Any] = {"strict": options.strict, "batch_size": options.batch_size}
     how |= {"video": video, "frame": frame} if moving else {}
-    found = h36m_row(poses, truth, np.asarray(frames.action[rows]), **how)
-    return {name: result._asdict() for name, result in found.items()}, report(found)
+    protocols = h36m_row(poses, truth, np.asarray(frames.action[rows]), **how)
+    return {name: result._asdict() for name, result in protocols.items()}, report(protocols)
 
 
 def privileges(model: released.Model) -> str:

@@ -117,8 +117,8 @@ def report(
         table = tables[number]
         if row not in [r for _, _, r in own]:
             print(line(row, table.columns), flush=True)
-        told = "; ".join(filter(None, (row.privileges, table.privileges)))
-        rows.append({"name": row.name, **row.values, "privileges": told, "tuned": table.tuned})
+        privileges = "; ".join(filter(None, (row.privileges, table.privileges)))
+        rows.append({"name": row.name, **row.values, "privileges": privileges, "tuned": table.tuned})
     record = {
         "evaluator": what,
         "command": shlex.join(["python", "-m", "experiments.evaluate", what, *argv]),
@@ -144,11 +144,11 @@ def _of_all_processes(own: list[tuple[int, int, Row]]) -> list[tuple[int, Row]]:
     """The rows of all, in the order of one process; a row that several have is that of the first of them."""
     if jax.process_count() == 1:
         return [(number, row) for number, _, row in own]
-    found: dict[tuple[int, str], tuple[int, int, Row]] = {}
+    entries: dict[tuple[int, str], tuple[int, int, Row]] = {}
     for process in range(jax.process_count()):
         for number, place, row in processes.agreed(own, process):
-            found.setdefault((number, row[0]), (number, place, Row(*row)))
-    return [(number, row) for number, _, row in sorted(found.values(), key=lambda entry: entry[:2])]
+            entries.setdefault((number, row[0]), (number, place, Row(*row)))
+    return [(number, row) for number, _, row in sorted(entries.values(), key=lambda entry: entry[:2])]
 
 
 def heading(table: Table) -> str:
@@ -159,12 +159,12 @@ def heading(table: Table) -> str:
 
 def line(row: Row, columns: Mapping[str, Column]) -> str:
     """A row as it is printed, with its own privileges at the end."""
-    told = "" if row.privileges is None else f"  ({row.privileges})"
+    privileges = "" if row.privileges is None else f"  ({row.privileges})"
     if not columns:
         figures = [f"{k} {_shown(v)}" for k, v in row.values.items() if _is_shown(v)]
-        return f"{row.name}: {', '.join(figures)}{told}"
+        return f"{row.name}: {', '.join(figures)}{privileges}"
     cells = [_cell(row.values, column) for column in columns.values()]
-    return " | ".join([row.name, *cells]) + told
+    return " | ".join([row.name, *cells]) + privileges
 
 
 def timed(run: Callable[..., Any], *args: Any) -> tuple[Any, float]:

@@ -46,7 +46,7 @@ class Options(harness.Options):
 def frames(model: released.Model, options: Options) -> Iterator[Item]:
     """Rows of the benchmark file, by how much the model was told."""
     data = bench.load_frames(options.stride, options.bench)
-    told = {
+    rows = {
         "detected, K given": "intrinsics",
         "detected in COCO's joints, K given": "intrinsics; 2D once through COCO's joint set",
         "true, K given": "intrinsics and exact 2D",
@@ -62,7 +62,7 @@ def frames(model: released.Model, options: Options) -> Iterator[Item]:
         "network_calls": stochastic(options.steps).network_calls(model),
         "solver": f"dpmpp_2m(eta={model.spec.eta:g}), {model.spec.spacing} grid",
     }
-    for (name, privileges), inputs in zip(told.items(), bench.lifting_inputs(data), strict=True):
+    for (name, privileges), inputs in zip(rows.items(), bench.lifting_inputs(data), strict=True):
         if not options.wants(name):
             continue
         lifted, seconds = lift_all(model, options, *inputs)

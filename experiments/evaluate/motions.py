@@ -59,8 +59,8 @@ def motions(model: released.Model, options: Options) -> Iterator[Item]:
     clips, other = video_clips(options.bench, options.stride), released.load(options.against)
     single = drawn(other, clips, options)
     base = joint_errors(single.samples.mean(0), clips)
-    told = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
-    yield Table(f"{base.size} frames of {len(clips.truth)} clips; mm", told, bench.tuned(model))
+    privileges = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
+    yield Table(f"{base.size} frames of {len(clips.truth)} clips; mm", privileges, bench.tuned(model))
     yield Row(f"{options.against}, frame by frame", row_of(single, clips, base, options.seed))
     whole = drawn(model, clips, options)
     yield Row("motions", row_of(whole, clips, base, options.seed))
@@ -93,9 +93,9 @@ def smooth(model: released.Model, options: SmoothOptions) -> Iterator[Item]:
     lifted = [run(key, model, *x) for x in inputs]
     base = joint_errors(jnp.stack([x.samples.mean(0) for x in lifted]), clips)
     seconds = jnp.arange(clips.truth.shape[1]) / VIDEO_FPS
-    told = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
+    privileges = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
     tuned = f"W = {WEIGHT:g} on every fourth of these clips; {bench.tuned(model)}"
-    yield Table(f"{base.size} frames of {len(first)} clips, {model.spec.name}; mm", told, tuned)
+    yield Table(f"{base.size} frames of {len(first)} clips, {model.spec.name}; mm", privileges, tuned)
     for weight in (0.0, 0.001, 0.003, WEIGHT, 0.03, 0.1):
         joined = [join(key, x, seconds, weight=weight) if weight else x for x in lifted]
         whole = Drawn(jnp.stack([x.samples for x in joined], 1), jnp.stack([x.radius_90 for x in joined]))

@@ -185,6 +185,6 @@ def oracle(model: None, options: Options) -> Iterator[Item]:
             for name, smc in _METHODS:
                 if options.wants(name):
                     means = runner(name, smc, options)(law, jnp.asarray(noise), keys)
-                    found = {k: float(v) for k, v in means.items()}
+                    row = {k: float(v) for k, v in means.items()}
                     about = {"law": law_name, "noise": noise, "method": name, "smc": smc}
-                    yield Row(f"{law_name}, {noise:g}, {name}{' + smc' if smc else ''}", about | found)
+                    yield Row(f"{law_name}, {noise:g}, {name}{' + smc' if smc else ''}", about | row)

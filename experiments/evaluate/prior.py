@@ -73,8 +73,8 @@ def complete(model: released.Model, options: Options) -> Iterator[Item]:
     truth = joints_of(body, poses)
     train = _training_poses()
     title = f"completion of {len(poses)} validation poses, {options.hypotheses} hypotheses"
-    told = "the other joints' rotations, exact, and the root; min_* choose by the truth"
-    yield Table(title, told, bench.tuned(model))
+    privileges = "the other joints' rotations, exact, and the root; min_* choose by the truth"
+    yield Table(title, privileges, bench.tuned(model))
     for part in _PARTS:
         hidden = np.array(PARTS[part]) + 1
         for method, chosen, steps in _methods(model, options.steps):
@@ -93,8 +93,8 @@ def _methods(model: released.Model, steps: tuple[int, ...]) -> list[tuple[str, M
     if model.spec.times:
         calls = len(refined(model).spec.times)
         return [("few_steps", FewSteps(), calls), (f"few_steps, spread {_NEARER}", FewSteps(_NEARER), calls)]
-    found: list[tuple[str, Method, int]] = [("dposer", Descent(), Descent().num_steps)]
-    return found + [(name, METHODS[name](num_steps=n), n + 1) for name in _STEPPED for n in steps]
+    methods: list[tuple[str, Method, int]] = [("dposer", Descent(), Descent().num_steps)]
+    return methods + [(name, METHODS[name](num_steps=n), n + 1) for name in _STEPPED for n in steps]
 
 
 def generate(model: released.Model, options: Options) -> Iterator[Item]:
@@ -125,8 +125,8 @@ def _generation_row(
         "fid_train": generation.frechet_distance(flat, ref_flat),
     }
     for name, real in (("val", val_flat), ("train", ref_flat)):
-        found = generation.neighbour_metrics(real, flat)
-        row |= {f"{k}_{name}": v for k, v in found._asdict().items()}
+        metrics = generation.neighbour_metrics(real, flat)
+        row |= {f"{k}_{name}": v for k, v in metrics._asdict().items()}
     mesh = anny_body()
     vertices = mesh.shape().pose(full_rotations(mesh, jnp.asarray(x[:_MESHES]))).skin()
     row |= self_intersection_row(np.asarray(vertices), np.asarray(mesh.faces))
@@ -148,8 +148,8 @@ def levels(model: released.Model, options: Options) -> Iterator[Item]:
         for t in _LEVELS:
             level = jnp.float32(t)
             noise = jax.random.normal(jax.random.key(options.seed), x0.shape)
-            found = predict(sde.alpha(level) * x0 + sde.sigma(level) * noise, level, None).x0
-            off = np.asarray(representation.to_axis_angle(decode(statistics, found)) - poses)[:, moves]
+            x0_hat = predict(sde.alpha(level) * x0 + sde.sigma(level) * noise, level, None).x0
+            off = np.asarray(representation.to_axis_angle(decode(statistics, x0_hat)) - poses)[:, moves]
             row[f"error_{t:g}_deg"] = float(np.degrees(np.sqrt(np.square(off).mean())))
         yield Row(f"{name}, {split}", row)
 
@@ -174,10 +174,10 @@ def _nearest(train: np.ndarray, poses: np.ndarray, part: str) -> np.ndarray:
     hidden = list(PARTS[part])
     known = [j for j in range(21) if j not in hidden]
     reference = train[:, known].reshape(len(train), -1)
-    found = np.repeat(poses[None], _NEIGHBOURS, 0)
+    completed = np.repeat(poses[None], _NEIGHBOURS, 0)
     for i, pose in enumerate(poses):
         far = np.square(reference - pose[known].reshape(-1)).sum(1)
         near = np.argpartition(far, _NEIGHBOURS * _APART)[: _NEIGHBOURS * _APART]
         order = near[np.argsort(far[near])][::_APART]
-        found[:, i, hidden] = train[order][:, hidden]
-    return found
+        completed[:, i, hidden] = train[order][:, hidden]
+    return completed

@@ -58,19 +58,19 @@ def score(model: released.Model, options: Options) -> Iterator[Item]:
     make = rotation_sets if model.spec.codec in REPRESENTATIONS else joint_sets
     sets, densities = make(model, options)
     baselines = fit_baselines(training_poses(model, _REFERENCE, options.seed + 1))
-    told = "; ".join(f"{k}: {'2D detected, intrinsics' if 'given' in k else 'none'}" for k in densities)
+    privileges = "; ".join(f"{k}: {'2D detected, intrinsics' if 'given' in k else 'none'}" for k in densities)
     tuned = "intervals of the log-SNR on validation poses; quantiles, of training poses, in the model's file"
-    yield Table(f"{len(sets['clean'])} validation poses, {model.spec.name}", told, tuned)
+    yield Table(f"{len(sets['clean'])} validation poses, {model.spec.name}", privileges, tuned)
     clean: dict[str, Any] = {}
     judge = jax.jit(lambda x, _: denoising_error(model, x))
     for name, poses in sets.items():
         started = time.perf_counter()
-        found = {k: in_blocks(run, poses) for k, run in densities.items() if options.density}
+        scores = {k: in_blocks(run, poses) for k, run in densities.items() if options.density}
         error = in_blocks(judge, poses)
-        found |= {"denoising": -error, **baseline_scores(baselines, poses)}
-        clean = clean or found
-        row = {f"auroc_{k}": auroc(clean[k], v) for k, v in found.items()}
-        row |= {"median_nats": float(np.median(found["density"]))} if options.density else {}
+        scores |= {"denoising": -error, **baseline_scores(baselines, poses)}
+        clean = clean or scores
+        row = {f"auroc_{k}": auroc(clean[k], v) for k, v in scores.items()}
+        row |= {"median_nats": float(np.median(scores["density"]))} if options.density else {}
         if model.typicality.size:
             percentile = 100 - np.interp(error, model.typicality, np.linspace(0, 100, model.typicality.size))
             row |= {"below_1": float((percentile < 1).mean()), "above_99": float((percentile > 99).mean())}

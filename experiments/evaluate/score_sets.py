@@ -52,9 +52,9 @@ def corrupted_rotations(x: np.ndarray, std: np.ndarray, rng: np.random.Generator
 
 def swapped(x: np.ndarray, first: list[int], second: list[int]) -> np.ndarray:
     """x [N, J, 3] with the joints `first` and `second` in each other's place."""
-    found = x.copy()
-    found[:, first], found[:, second] = x[:, second], x[:, first]
-    return found
+    exchanged = x.copy()
+    exchanged[:, first], exchanged[:, second] = x[:, second], x[:, first]
+    return exchanged
 
 
 def fit_baselines(poses: np.ndarray) -> Baselines:

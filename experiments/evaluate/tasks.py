@@ -103,9 +103,9 @@ def lifting(model: released.Model, data: Bench, options: Options, sampler: str, 
         seen = jax.vmap(lambda k, n=num_hidden: hide_random_joints(k, n))(keys)
         samples, cost = drawn(sampler, options.hypotheses, seen)
         row = lifting_row(samples, data.truth, data.category)
-        found = row[f"best_of_{options.hypotheses}_mm"]
-        best = best or found
-        row |= {"best_over_all_seen": found / best} if num_hidden else {}
+        best_of = row[f"best_of_{options.hypotheses}_mm"]
+        best = best or best_of
+        row |= {"best_over_all_seen": best_of / best} if num_hidden else {}
         setting = f"{num_hidden} joints missing, {options.hypotheses} hypotheses"
         yield row_of("lift", setting, row, cost, "2D detected, intrinsics")
     for used in _flows(sampler) if flows else ():
@@ -143,10 +143,10 @@ def denoising(model: released.Model, data: Bench, options: Options, sampler: str
             posed, cost = measured(model, data, how["sampler"], num * data.num, run)
             row: dict[str, Any] = denoising_row(noisy, posed.samples, data.truth)
             row["noise_used_mm"] = 1000 * float(posed.noise.mean())
-            told = "given" if noise is not None else "estimated"
+            how_known = "given" if noise is not None else "estimated"
             cost["network_calls"] += 0 if noise is not None else estimate_calls(model)
-            privileges = f"noisy 3D joints; noise level {told}"
-            yield row_of("denoise", f"{1000 * level:g} mm, {told}, {num} samples", row, cost, privileges)
+            privileges = f"noisy 3D joints; noise level {how_known}"
+            yield row_of("denoise", f"{1000 * level:g} mm, {how_known}, {num} samples", row, cost, privileges)
 
 
 def generation(

@@ -83,11 +83,11 @@ def world(model: released.Model, options: Options) -> Iterator[Item]:
     what = "4 cameras of the walker" if options.walker else f"{len(clips)} clips of {options.split} subjects"
     tuned = "nothing on these" if options.walker or options.split == "val" else "all constants of the world"
     yield Table(f"{what}; medians over clips, means over frames", "intrinsics; the camera is static", tuned, _COLUMNS)
-    found = [_scored(model, clip, options) for clip in clips]
+    scored = [_scored(model, clip, options) for clip in clips]
     for name in [*dict.fromkeys(clip.name for clip in clips), "all"]:
-        rows = [row for clip, row in zip(clips, found, strict=True) if name in (clip.name, "all")]
+        rows = [row for clip, row in zip(clips, scored, strict=True) if name in (clip.name, "all")]
         yield Row(name, _together(rows))
-    better = np.mean([row["path_mm"] <= row["path_before_mm"] for row in found])
+    better = np.mean([row["path_mm"] <= row["path_before_mm"] for row in scored])
     yield {"clips_whose_path_is_no_worse": float(better)}
     print(f"paths no worse than lifted: {better:.0%}")
 
@@ -99,16 +99,16 @@ def _scored(model: released.Model, clip: Clip, options: Options) -> dict[str, An
     camera, key = Camera(jnp.asarray(clip.intrinsics)), jax.random.key(options.seed)
     lifted = lift(key, model, *seen, camera=camera, num_hypotheses=options.hypotheses)
     joints, root = np.asarray(lifted.mean)[:num], np.asarray(lifted.root)[:, :num]
-    told = to_world(joints, root, fps=clip.fps)
-    path = (told.root_world - told.t_world_camera) @ told.R_world_camera
-    angle = float(np.degrees(np.arccos(np.clip(told.R_world_camera[1] @ clip.up, -1, 1))))
+    world = to_world(joints, root, fps=clip.fps)
+    path = (world.root_world - world.t_world_camera) @ world.R_world_camera
+    angle = float(np.degrees(np.arccos(np.clip(world.R_world_camera[1] @ clip.up, -1, 1))))
     away = np.linalg.norm(path - clip.root, axis=-1)[clip.known]
-    stands, chance = clip.stands[clip.known], told.contacts[clip.known]
+    stands, chance = clip.stands[clip.known], world.contacts[clip.known]
     return {
-        **{"up_deg": angle, "up_std_deg": told.up_std, "up_in_90": angle < 2.146 * told.up_std, "found": told.found},
+        **{"up_deg": angle, "up_std_deg": world.up_std, "up_in_90": angle < 2.146 * world.up_std, "found": world.found},
         **{
-            "height_error_m": abs(told.camera_height - clip.height),
-            "in_radius": (away < told.root_radius_90[clip.known]),
+            "height_error_m": abs(world.camera_height - clip.height),
+            "in_radius": (away < world.root_radius_90[clip.known]),
         },
         **{"root_before_mm": _error(root.mean(0), clip), "root_mm": _error(path, clip)},
         **{"path_before_mm": _error(root.mean(0), clip, shape=True), "path_mm": _error(path, clip, shape=True)},
@@ -119,12 +119,12 @@ def _scored(model: released.Model, clip: Clip, options: Options) -> dict[str, An
 def _together(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians over clips of what a clip has one of, means over clips of shares; feet of all frames together."""
     medians = ("up_deg", "up_std_deg", "height_error_m", "root_before_mm", "root_mm", "path_before_mm", "path_mm")
-    told = [row for row in rows if row["found"]] or rows
-    values: dict[str, Any] = {name: float(np.median([row[name] for row in told])) for name in medians}
+    with_floor = [row for row in rows if row["found"]] or rows
+    values: dict[str, Any] = {name: float(np.median([row[name] for row in with_floor])) for name in medians}
     values |= {"found": float(np.mean([row["found"] for row in rows])), "clips": len(rows)}
-    values["up_in_90"] = float(np.mean([row["up_in_90"] for row in told]))
-    values["in_radius"] = float(np.mean([row["in_radius"].mean() for row in told]))
-    y, p = (np.concatenate([row[name] for row in told]) for name in ("stands", "chance"))
+    values["up_in_90"] = float(np.mean([row["up_in_90"] for row in with_floor]))
+    values["in_radius"] = float(np.mean([row["in_radius"].mean() for row in with_floor]))
+    y, p = (np.concatenate([row[name] for row in with_floor]) for name in ("stands", "chance"))
     both = float((y & (p > 0.5)).sum())
     values |= {"precision": both / max(float((p > 0.5).sum()), 1), "recall": both / max(float(y.sum()), 1)}
     return values | {"brier": float(((p - y) ** 2).mean()), "brier_base": float(y.mean() * (1 - y.mean()))}

@@ -161,8 +161,8 @@ def denoise_page(key: Key, model: Model, people: People, counts: dict[str, Any])
     noise = np.resize(NOISE_MM, len(people.joints)) / 1000
     given = people.joints + noise[:, None, None] * np.asarray(jax.random.normal(noise_key, people.joints.shape))
     posed = denoise(key, model, jnp.asarray(given, jnp.float32), **counts)
-    found = 1000 * np.asarray(posed.noise).mean(-1)
-    labels = [f"{1000 * n:.0f} mm, found {f:.0f}" for n, f in zip(noise, found, strict=True)]
+    estimated = 1000 * np.asarray(posed.noise).mean(-1)
+    labels = [f"{1000 * n:.0f} mm, found {f:.0f}" for n, f in zip(noise, estimated, strict=True)]
     line = "3D joints with 20 to 150 mm of noise in each coordinate, made clean; how much noise is found, not told."
     options = {"given": given, "truth": people.joints, "labels": labels}
     return _page("denoise", "Denoising of 3D joints", line, model, posed.path, options)

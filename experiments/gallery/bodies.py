@@ -127,13 +127,13 @@ def denoise_page(key: Key, model: Model, body: Body, path: Path) -> Page:
         f"{after:.0f} mm after."
     )
     rows = slice(None, None, CLIP_STRIDE)
-    found, (truth,) = skins_of(posed_body(body, parameters)), skins_of(true)
-    found, truth = [_every(skin, rows) for skin in found], _every(truth, rows)
+    skins, (truth,) = skins_of(posed_body(body, parameters)), skins_of(true)
+    skins, truth = [_every(skin, rows) for skin in skins], _every(truth, rows)
     options = {
         **{"truth": truth, "observed": noisy[rows], "observed_skeleton": SMPL_22},
         **{"fps": fps / CLIP_STRIDE, "arrange": "beside", "opacity": 1.0},
     }
-    return Page("denoise_bodies", "Denoising of a motion", line, mesh_page, (found, np.asarray(body.faces)), options)
+    return Page("denoise_bodies", "Denoising of a motion", line, mesh_page, (skins, np.asarray(body.faces)), options)
 
 
 def fit_page(key: Key, model: Model, body: Body) -> Page:
@@ -146,7 +146,7 @@ def fit_page(key: Key, model: Model, body: Body) -> Page:
     posed = posed_body(body, parameters)
     lowest = np.asarray(posed.skin())[0][..., 2].min(-1)
     floor = np.array([0, np.quantile(lowest, 0.5), 0], np.float32)
-    found = [skin.turned(R_Y_UP_FROM_Z_UP, np.arange(len(points))).moved(-floor) for skin in skins_of(posed)]
+    skins = [skin.turned(R_Y_UP_FROM_Z_UP, np.arange(len(points))).moved(-floor) for skin in skins_of(posed)]
     points = points @ R_Y_UP_FROM_Z_UP.T
     line = (
         "Keypoints of OpenPose in four calibrated cameras (Pose2Sim's demo), one body fitted to all of them, with its "
@@ -154,7 +154,7 @@ def fit_page(key: Key, model: Model, body: Body) -> Page:
         "body's."
     )
     options = {"observed": points - floor, "observed_skeleton": COCO_17, "fps": film.fps / WALK_STRIDE}
-    return Page("fit_bodies", "A body from four cameras", line, mesh_page, (found, np.asarray(body.faces)), options)
+    return Page("fit_bodies", "A body from four cameras", line, mesh_page, (skins, np.asarray(body.faces)), options)
 
 
 def on_floor(meshes: np.ndarray) -> np.ndarray:

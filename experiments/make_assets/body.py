@@ -285,8 +285,8 @@ def surface(wheel: Path) -> Surface:
 
 def _shares_of_people(data: MakeHuman) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients [N, K] of the targets of a sample of people, and the mean [K] of its adults."""
-    years, found = people(np.random.default_rng(0), _PEOPLE)
-    shares = target_coefficients([name[1:] for name in data.names], **found)
+    years, phenotypes = people(np.random.default_rng(0), _PEOPLE)
+    shares = target_coefficients([name[1:] for name in data.names], **phenotypes)
     return shares, shares[(years > 18) & (years < 65)].mean(0)
 
 
@@ -305,14 +305,14 @@ def make(wheel: Path, num_components: int = _COMPONENTS) -> dict[str, np.ndarray
     few = np.concatenate([np.zeros((1, len(names))), few])
     around = template + np.tensordot(few, targets, 1), joints + np.tensordot(few, target_joints, 1)
     ids, regressor = regressors(mesh, *around)
-    found = np.einsum("nvkd,vk->nvd", around[0][:, ids], regressor)
-    error = 1000 * np.linalg.norm(found - around[1], axis=-1)
+    regressed = np.einsum("nvkd,vk->nvd", around[0][:, ids], regressor)
+    error = 1000 * np.linalg.norm(regressed - around[1], axis=-1)
     mean, worst = error.mean(0), np.quantile(error, 0.95, 0)
     print(
         f"joints by regressor: mean {mean.mean():.1f} mm, of {JOINTS[mean.argmax()]} {mean.max():.1f} mm; "
         f"95 in 100 people: {JOINTS[worst.argmax()]} within {worst.max():.1f} mm; weights to {abs(regressor).max():.2f}"
     )
-    template = template - found[0, 0]
+    template = template - regressed[0, 0]
     targets = targets - np.einsum("nkd,k->nd", targets[:, ids[0]], regressor[0])[:, None]
 
     shapedirs, to_betas = components(template, mesh.faces, targets, shares - adults)
@@ -331,7 +331,7 @@ def make(wheel: Path, num_components: int = _COMPONENTS) -> dict[str, np.ndarray
         "faces": mesh.faces.astype(np.uint16),
         "shapedirs": np.round(shapedirs / scale[:, None, None]).astype(np.int16).reshape(num_components, -1),
         "shape_scale": scale.astype(np.float32),
-        "picks": picks_of(data, posed - found[0, 0], template, weights).astype(np.int32),
+        "picks": picks_of(data, posed - regressed[0, 0], template, weights).astype(np.int32),
         "regressor_ids": ids.astype(np.uint16),
         "regressor": regressor.astype(np.float32),
         "weight_ids": top.astype(np.uint8),
@@ -373,17 +373,17 @@ _PICKS = {
 
 def picks_of(data: MakeHuman, base: np.ndarray, vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Vertices [21] of `PICKED`: nearest to points of the base mesh; of a finger, that farthest from its joint."""
-    found, names = [], MODEL_JOINTS["smplx"]
+    picks, names = [], MODEL_JOINTS["smplx"]
     for point in PICKED:
         if point.endswith("_tip"):
             finger = weights[:, names.index(point.replace("_tip", "3"))] > 0.5
-            found.append(np.where(finger, np.abs(vertices[:, 0]) + ("thumb" in point) * vertices[:, 2], -1).argmax())
+            picks.append(np.where(finger, np.abs(vertices[:, 0]) + ("thumb" in point) * vertices[:, 2], -1).argmax())
             continue
         right = point.startswith("right")
         about = _PICKS | {"left_eye": (data.eyes[0][base[data.eyes[0], 2].argmax()],)}
         target = base[list(about[_other_side(point) if right else point])].mean(0) * ([-1, 1, 1] if right else 1)
-        found.append(np.linalg.norm(vertices - target, axis=1).argmin())
-    return np.array(found)
+        picks.append(np.linalg.norm(vertices - target, axis=1).argmin())
+    return np.array(picks)
 
 
 def vertex_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

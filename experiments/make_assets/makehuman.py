@@ -83,14 +83,14 @@ def _target_names() -> list[tuple[str, tuple[str, ...], str]]:
         "breast": ("gender", "age", "muscle", "weight", "cupsize", "firmness"),
     }
     folders = {"universal": "macrodetails/universal-", "race": "macrodetails/", "breast": "breast/"}
-    found = []
+    targets = []
     for kind, features in kinds.items():
         for chosen in itertools.product(*(v[feature] for feature in features)):
             folder = folders.get(kind, f"macrodetails/{kind}/")
             if "newborn" in chosen and kind in ("proportions", "breast"):
                 continue
-            found.append((kind, chosen, folder + "-".join(chosen)))
-    return found
+            targets.append((kind, chosen, folder + "-".join(chosen)))
+    return targets
 
 
 def _read_mesh(text: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:

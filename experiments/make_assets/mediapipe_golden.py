@@ -30,19 +30,19 @@ def record(video: str) -> dict[str, np.ndarray]:
     flags = ("smooth_landmarks", "enable_segmentation", "smooth_segmentation")
     given = {"model_complexity": 1, "use_prev_landmarks": True, **dict.fromkeys(flags, False)}
     graph = SolutionBase(binary_graph_path=_GRAPH, side_inputs=given, outputs=_STREAMS)
-    found: dict[str, list] = {"roi": [], "first": [], "landmarks": [], "world": []}
+    recorded: dict[str, list] = {"roi": [], "first": [], "landmarks": [], "world": []}
     with av.open(video) as container:
         for number, frame in zip(range(FRAMES), container.decode(video=0), strict=False):
             rgb = frame.to_ndarray(format="rgb24")
             height, width = rgb.shape[:2]
             seen = graph.process({"image": rgb})
             points = seen.pose_landmarks.landmark
-            found["landmarks"].append([[p.x * width, p.y * height, p.visibility] for p in points])
-            found["world"].append([[p.x, p.y, p.z] for p in seen.pose_world_landmarks.landmark])
-            found["roi"].append(_square(seen.pose_rect_from_landmarks, width, height))
+            recorded["landmarks"].append([[p.x * width, p.y * height, p.visibility] for p in points])
+            recorded["world"].append([[p.x, p.y, p.z] for p in seen.pose_world_landmarks.landmark])
+            recorded["roi"].append(_square(seen.pose_rect_from_landmarks, width, height))
             if number == 0:
-                found["first"] = _square(seen.pose_rect_from_detection, width, height)
-    return {name: np.array(value, np.float32) for name, value in found.items()}
+                recorded["first"] = _square(seen.pose_rect_from_detection, width, height)
+    return {name: np.array(value, np.float32) for name, value in recorded.items()}
 
 
 def _square(rect: Any, width: int, height: int) -> list[float]:

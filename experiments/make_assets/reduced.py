@@ -62,7 +62,7 @@ def _holes(quads: np.ndarray) -> list[list[int]]:
     """Vertices of each hole, in the sense of its quads' edges."""
     edges = {(int(a), int(b)) for quad in quads for a, b in zip(quad, np.roll(quad, -1), strict=True)}
     follow = {a: b for a, b in edges if (b, a) not in edges}
-    found = []
+    loops = []
     while follow:
         start, a = next(iter(follow.items()))
         loop = [start]
@@ -70,8 +70,8 @@ def _holes(quads: np.ndarray) -> list[list[int]]:
         while a != start:
             loop.append(a)
             a = follow.pop(a)
-        found.append(loop)
-    return found
+        loops.append(loop)
+    return loops
 
 
 def simplified(data: MakeHuman, person: np.ndarray) -> Mesh:

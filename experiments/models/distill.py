@@ -199,8 +199,8 @@ def rotation_evaluators(export: Callable[[Any], released.Model], folder: str) ->
         some = truth[:: max(1, len(truth) // 250)]
         for part in ("legs", "arms"):
             known = jnp.ones(truth.shape[1]).at[jnp.array(PARTS[part])].set(0)
-            found = complete_rotations(jax.random.key(0), model, some, known, num_hypotheses=_SHOWN)
-            errors = completion_row(joints(found), joints(some), np.array(PARTS[part]) + 1)
+            completed = complete_rotations(jax.random.key(0), model, some, known, num_hypotheses=_SHOWN)
+            errors = completion_row(joints(completed), joints(some), np.array(PARTS[part]) + 1)
             row |= {f"{part}_{name}_mm": errors[f"mpjpe_{name}_mm"] for name in ("min", "mean")}
         print("validation:", ", ".join(f"{k} {v:.4g}" for k, v in row.items()))
         return row

@@ -71,8 +71,8 @@ def see(mocap: Mocap, rates: ViewRates, num: int, seed: int, *, num_frames: int 
             xy, confidence = (jnp.where(coco, a, b) for a, b in pair)
         return xy, confidence, exact, x_cam
 
-    found = seen(jax.random.split(jax.random.key(seed), len(rows)), jnp.asarray(mocap.joints[rows]))
-    xy, confidence, exact, x_cam = (np.concatenate(np.asarray(x)) for x in found)
+    views_seen = seen(jax.random.split(jax.random.key(seed), len(rows)), jnp.asarray(mocap.joints[rows]))
+    xy, confidence, exact, x_cam = (np.concatenate(np.asarray(x)) for x in views_seen)
     return Seen(xy, confidence, exact, x_cam, mocap.subject[mocap.sequence[rows.ravel()]])
 
 

@@ -37,9 +37,9 @@ def own_views(folder: FilePath) -> LiftingBench | None:
 
     Keypoints are in the plane z = 1 (intrinsics 1, 1, 0, 0), the same in every run.
     """
-    if (found := own_frames(folder, load_mocap)) is None:
+    if (frames := own_frames(folder, load_mocap)) is None:
         return None
-    mocap, rows = found
+    mocap, rows = frames
     keys = jax.random.split(jax.random.key(0), len(rows))
     xy_true, xy, confidence, x_cam = map(np.asarray, _seen(keys, jnp.asarray(mocap.joints[rows])))
     intrinsics = np.tile(np.array(_PINHOLE, np.float32), (len(rows), 1))

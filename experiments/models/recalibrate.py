@@ -114,9 +114,9 @@ def main(options: Options) -> None:
             return draw(model, seen, options, block, exact=name == "exact")
 
         rows = launch.divided(conditions, draw_one, Rows)
-        found, lines = fit_on_people(rows, conditions["detected"].subject, options)
+        fitted, lines = fit_on_people(rows, conditions["detected"].subject, options)
         result += [{"task": task, **line} for line in lines]
-        recalibration |= {task: found} if helps(lines, spread=options.spread) else {}
+        recalibration |= {task: fitted} if helps(lines, spread=options.spread) else {}
     if "condition" in model.capabilities and not is_motion(model):  # its rows are frames, not poses of a benchmark
         truth = jnp.asarray(data.load_frames(2).joints_cam, jnp.float32)
         recalibration |= of_joints(model, truth, options)
@@ -133,12 +133,12 @@ def write(
 ) -> None:
     """The model with its recalibration, and the printed lines beside it."""
     fields = {task: {k: np.asarray(v).tolist() for k, v in r._asdict().items()} for task, r in recalibration.items()}
-    said: dict[str, Any] = {"model": released.describe(model), "options": dataclasses.asdict(options)}
-    said |= {"commit": git_commit(), "tuned": "spread, covariance and radius of each row on its `fitted_on`"}
-    said |= {"privileges": privileges, "rows": rows, "recalibration": fields}
+    record: dict[str, Any] = {"model": released.describe(model), "options": dataclasses.asdict(options)}
+    record |= {"commit": git_commit(), "tuned": "spread, covariance and radius of each row on its `fitted_on`"}
+    record |= {"privileges": privileges, "rows": rows, "recalibration": fields}
     if processes.is_first():
         released.save(out, dataclasses.replace(model, recalibration=recalibration), dtype=None)
-        write_json(out.with_suffix(".json"), said)
+        write_json(out.with_suffix(".json"), record)
         print(f"wrote {out} and {out.with_suffix('.json')}")
 
 
@@ -152,8 +152,8 @@ def fit_on_people(
         fitted, scored = np.isin(subject, half), np.isin(subject, other)
         result += table(rows, scored, None, "-", "+".join(other))
         result += table(rows, scored, fit(rows, fitted, options), "+".join(half), "+".join(other))
-    found = fit(rows, everybody, options)
-    return found, result + list(table(rows, everybody, found, "all", "all"))
+    of_all = fit(rows, everybody, options)
+    return of_all, result + list(table(rows, everybody, of_all, "all", "all"))
 
 
 def helps(lines: list[dict[str, Any]], *, spread: bool) -> bool:
@@ -232,9 +232,9 @@ def fit(rows: dict[str, Rows], chosen: np.ndarray, options: Options) -> released
     """Recalibration of lifting from the chosen poses [N] (bool) of all conditions together."""
     taken = [take(r, chosen) for r in rows.values()]
     errors = jnp.concatenate([calibration.log_errors(r.samples, r.truth) for r in taken])
-    found = jnp.concatenate([r.evidence for r in taken])
-    centre, scale = found.mean(0), jnp.maximum(found.std(0), 1e-3)
-    offset, slope = calibration.fit_spread(errors, standard(found, centre, scale))
+    signs = jnp.concatenate([r.evidence for r in taken])
+    centre, scale = signs.mean(0), jnp.maximum(signs.std(0), 1e-3)
+    offset, slope = calibration.fit_spread(errors, standard(signs, centre, scale))
     if not options.spread:
         offset, slope = jnp.zeros_like(offset), jnp.zeros_like(slope)
     one = jnp.ones(len(offset))
@@ -283,17 +283,17 @@ def of_joints(model: released.Model, truth: Array, options: Options) -> dict[str
     few: dict[str, Any] = {"num_hypotheses": min(50, options.hypotheses)}
     completed = _in_blocks(lambda key, x: complete(key, model, x, **few).samples, [given], options.seed)
     weights = jnp.asarray(hidden, jnp.float32)
-    found = {"complete": of_widths(jnp.concatenate(list(completed), 1), truth, weights)}
+    factors = {"complete": of_widths(jnp.concatenate(list(completed), 1), truth, weights)}
     if not model.spec.times:  # a few-step model has no matched start to denoise from
         denoised = lambda key, x, s: denoise(key, model, x, noise=s, **few).samples  # noqa: E731
         cleaned = _in_blocks(denoised, [noisy, level], options.seed)
-        found["denoise"] = of_widths(jnp.concatenate(list(cleaned), 1), truth)
-    for task, r in found.items():
+        factors["denoise"] = of_widths(jnp.concatenate(list(cleaned), 1), truth)
+    for task, r in factors.items():
         print(
             f"{task}: covariance x {float(r.covariance.min()):.2f} to {float(r.covariance.max()):.2f}, "
             f"90 % radius x {float(r.radius.min()):.2f} to {float(r.radius.max()):.2f}"
         )
-    return found
+    return factors
 
 
 def table(
@@ -304,8 +304,8 @@ def table(
         few = take(setting, chosen)
         samples = few.samples if r is None else respread(few, r)
         one = jnp.ones(samples.shape[2])
-        found = score(samples, few.truth, *((one, one) if r is None else (r.covariance, r.radius)))
-        figures = {k: float(found[k]) for k in FIGURES}  # jit sorts them by name
+        scores = score(samples, few.truth, *((one, one) if r is None else (r.covariance, r.radius)))
+        figures = {k: float(scores[k]) for k in FIGURES}  # jit sorts them by name
         print(f"{fitted} | {scored} | {name} | " + " | ".join(f"{v:.3f}" for v in figures.values()), flush=True)
         yield {"fitted_on": fitted, "scored_on": scored, "setting": name, **figures}
 
@@ -332,8 +332,8 @@ def take(rows: Rows, chosen: np.ndarray) -> Rows:
 def _in_blocks(function: Any, arrays: list[Array], seed: int) -> Iterator[Any]:
     """What `function` (key, *arrays of _BLOCK rows) makes of all rows: blocks of Rows, or of samples [H, N, J, 3]."""
     for index, (rows, kept) in enumerate(data.blocks(len(arrays[0]), _BLOCK)):
-        found = function(jax.random.fold_in(jax.random.key(seed), index), *(x[rows] for x in arrays))
-        yield take(found, np.arange(kept)) if isinstance(found, Rows) else found[:, :kept]
+        block = function(jax.random.fold_in(jax.random.key(seed), index), *(x[rows] for x in arrays))
+        yield take(block, np.arange(kept)) if isinstance(block, Rows) else block[:, :kept]
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def of_rotations(
     hidden = np.zeros((num, truth.shape[1]), bool)
     for row, part in enumerate(rng.integers(0, len(parts), num)):
         hidden[row, list(parts[part])] = True
-    found: dict[str, released.Recalibration] = {}
+    recalibration: dict[str, released.Recalibration] = {}
     lines: list[dict[str, Any]] = []
     print("method | fitted on | scored on | 90 % radius holds | before")
     for name in ("few_steps",) if model.spec.times else methods_of(model):  # the base of the first has the others
@@ -66,8 +66,8 @@ def of_rotations(
             }
             lines.append(line | {"radius_coverage_90": held[0], "before": held[1]})
             print(" | ".join([*line.values(), *(f"{x:.3f}" for x in held)]), flush=True)
-        found[f"complete_{name}"] = factors(model, factor)
-    return found, lines
+        recalibration[f"complete_{name}"] = factors(model, factor)
+    return recalibration, lines
 
 
 @jax.jit

@@ -67,15 +67,15 @@ def write(config: ConfigDict, out: str) -> Iterator[str]:
         subject, category, length = (np.array(x) for x in zip(*sequences, strict=True))
         order = np.repeat(np.arange(len(length)), length)
         weight = np.bincount(order, weigh(data, Mocap(np.zeros((0, 0)), order, subject, category, subject)))
-        found = of_takes(length, weight)
+        arrays = of_takes(length, weight)
         drawn = {name: np.concatenate([part[name] for part in sample]) for name in sample[0]}
         if not of_bodies:
-            return found | {"sample": drawn["rotations"]}
+            return arrays | {"sample": drawn["rotations"]}
         each = (weight / np.bincount(drawn["sequence"]))[drawn["sequence"]]
         bodies = make_bodies(drawn["joints"], each, view, drawn.get("turned"), drawn.get("person"))
         groups: dict[str, Any] = {"statistics": bodies.statistics} | ({"people": bodies.people} if anew else {})
-        found |= {f"{g}.{name}": np.asarray(x) for g, of in groups.items() for name, x in of._asdict().items()}
-        return found | ({"apart": np.asarray(bodies.apart)} if anew else {})
+        arrays |= {f"{g}.{name}": np.asarray(x) for g, of in groups.items() for name, x in of._asdict().items()}
+        return arrays | ({"apart": np.asarray(bodies.apart)} if anew else {})
 
     rows = write_shards(out, parts(), resident)
     yield f"wrote {out}: {rows:,} frames of {len(sequences):,} sequences"

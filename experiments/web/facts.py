@@ -17,18 +17,18 @@ def facts(path: Path) -> dict[str, Any]:
     import onnx
 
     made = onnx.load(path)
-    said = {p.key: p.value for p in made.metadata_props}
-    if said.get("format") != FORMAT:
+    properties = {p.key: p.value for p in made.metadata_props}
+    if properties.get("format") != FORMAT:
         raise ValueError(f"{path}: not of the format {FORMAT!r} that `jaxpose export --format onnx` writes")
-    given = get_skeleton(said["input_skeleton"])
+    given = get_skeleton(properties["input_skeleton"])
     index = given.joints.index
     lines = [pair for pair in bones(given) if not _from_face(given.joints, pair)]
     lines += [(index(f"left_{j}"), index(f"right_{j}")) for j in ("shoulder", "hip") if f"left_{j}" in given.joints]
     return {
-        **{name: json.loads(said[name]) for name in ("joints", "parents", "left", "right")},
-        "name": json.loads(said["model"])["name"],
-        "licence": said["licence"],
-        "jaxpose": said["jaxpose"],
+        **{name: json.loads(properties[name]) for name in ("joints", "parents", "left", "right")},
+        "name": json.loads(properties["model"])["name"],
+        "licence": properties["licence"],
+        "jaxpose": properties["jaxpose"],
         "inputs": {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in made.graph.input},
         "input_skeleton": given.name,
         "input_lines": lines,

@@ -256,8 +256,8 @@ def make_diffusion_loss(network: DiffPose, fixed: released.Model, config: Config
         def draw(key: Key) -> tuple[Array, dict[str, Array]]:
             component_key, drop_key, noise_key = jax.random.split(key, 3)
             component = component_of(component_key)
-            told = jax.random.bernoulli(drop_key, 1 - config.no_features)
-            context = context_of(encoded, component, features=told)
+            with_features = jax.random.bernoulli(drop_key, 1 - config.no_features)
+            context = context_of(encoded, component, features=with_features)
             r = jnp.clip((truth - component.mean) / component.std, -_FARTHEST, _FARTHEST)
 
             def apply(x: Array, t: Array, cond: Any) -> Any:
@@ -341,11 +341,11 @@ def make_evaluators(network: DiffPose, export: Any, data: ConfigDict) -> dict[st
             pose = decode_pose(model.statistics, view, states)
             return 1000 * metrics.mpjpe(pose, metrics.align_root(truth)).mean()
 
-        found = {"encoder_mm": error_mm(encode_rows(model, cond).pose)}
+        row = {"encoder_mm": error_mm(encode_rows(model, cond).pose)}
         if network.denoiser is None:
-            return found
+            return row
         states = draw_poses(jax.random.key(0), model, cond, num_hypotheses=_HYPOTHESES)
-        return found | {f"mean_of_{_HYPOTHESES}_mm": error_mm(states.mean(0))}
+        return row | {f"mean_of_{_HYPOTHESES}_mm": error_mm(states.mean(0))}
 
     def validate(state: TrainState) -> dict[str, float]:
         model = export(state.ema_params)

@@ -83,9 +83,9 @@ def load_videos(folder: str, sigma: float) -> Videos:
         uv = normalise_screen(jnp.asarray(frames.keypoints[rows][:, :, None]), _WIDTH, height)
         seen = Mixture(jnp.ones(uv.shape[:-1]), uv, jnp.full(uv.shape, sigma))
     else:
-        found = jnp.asarray(mixtures[rows])
-        uv = normalise_screen(found[..., 1:3], _WIDTH, height)
-        seen = Mixture(found[..., 0], uv, found[..., 3:] * (2 / _WIDTH))
+        peaks = jnp.asarray(mixtures[rows])
+        uv = normalise_screen(peaks[..., 1:3], _WIDTH, height)
+        seen = Mixture(peaks[..., 0], uv, peaks[..., 3:] * (2 / _WIDTH))
     camera = frames.camera[rows]
     first, last = (jnp.asarray(x) for x in pieces(frames.video[rows], frames.frame[rows]))
     print(f"{len(rows)} frames of {folder}, mixtures of {seen.weight.shape[-1]}")
@@ -138,8 +138,8 @@ def denoiser_loss(network: Any, params: Any, key: Key, example: tuple[Array, Arr
     t = (jax.random.randint(index_key, (), 0, NUM_INDICES) + 1) / jnp.float32(NUM_INDICES)
     e = scale * jax.random.normal(noise_key, h.shape)
     x = sde.alpha(t) * h + sde.sigma(t) * e
-    found = network.apply(params, x, t, train=True, rngs={"dropout": dropout_key})
-    squared = jnp.square(e - found)
+    eps = network.apply(params, x, t, train=True, rngs={"dropout": dropout_key})
+    squared = jnp.square(e - eps)
     return squared.sum(), {"eps_mse": squared.mean()}
 
 
