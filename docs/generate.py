@@ -12,10 +12,7 @@ from typing import Any
 
 # Areas in the order of the page: title, and the modules or packages below jaxpose/ that belong to it.
 AREAS = {
-    "base": (
-        "Shared types and files",
-        ("base", "files", "compiled", "kept", "specialised", "conditioning", "model", "export"),
-    ),
+    "base": ("Shared types and files", ("base", "files", "compiled", "conditioning", "model")),
     "geometry": ("Geometry", ("geometry",)),
     "diffusion": ("Diffusion", ("diffusion",)),
     "networks": ("Networks", ("networks",)),

@@ -13,6 +13,7 @@ from jaxpose.fitting.motion import denoise_motion
 from jaxpose.fitting.priors import dposer_prior
 from jaxpose.model import Model, load, save
 from jaxpose.runtime.interactive import interactive
+from jaxpose.runtime.program_bound import bound_programs
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import complete_rotations
 from jaxpose.tasks.denoise import denoise

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple, TypeAlias
 import flax.struct
 import jax
 
-import jaxpose.runtime.program_bound  # noqa: F401 - bounds the compiled programs of every process that computes with this package
-
 Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array
 

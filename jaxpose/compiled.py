@@ -12,8 +12,10 @@ each shape (so is `jnp.asarray` of a part of an array). Inside another jit all s
 up.
 """
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -45,9 +47,42 @@ def jitted(*static: str, check: Callable[..., None] | None = None) -> Callable[[
             named = {k: v if k in static else as_pytree(v) for k, v in named.items()}
             return program(*(as_pytree(value) for value in args), **named)
 
+        call.clear_cache = program.clear_cache  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]  # the same signature
 
     return decorate
+
+
+_noted: contextvars.ContextVar[Callable[..., None] | None] = contextvars.ContextVar("noted", default=None)
+
+
+def check_values(check: Callable[..., None], *values: Any) -> None:
+    """Call `check`, which raises ValueError or does nothing, on values that are known.
+
+    Values inside a transformation are not checked, unless they are arguments of `interactive`, which checks each call.
+    """
+    note = _noted.get()
+    if not traced(values):
+        check(*(np.asarray(value) for value in values))
+    elif note is not None:
+        note(check, values)
+
+
+@contextlib.contextmanager
+def noted_checks(arguments: Sequence[Any]) -> Iterator[list[tuple[Callable[..., None], list[int]]]]:
+    """Context of a trace; yields the checks of its arguments: (check, places of the checked arguments)."""
+    checks: list[tuple[Callable[..., None], list[int]]] = []
+    places = {id(argument): place for place, argument in enumerate(arguments)}
+
+    def note(check: Callable[..., None], values: tuple[Any, ...]) -> None:
+        if all(id(value) in places for value in values):
+            checks.append((check, [places[id(value)] for value in values]))
+
+    token = _noted.set(note)
+    try:
+        yield checks
+    finally:
+        _noted.reset(token)
 
 
 def as_pytree(value: Any) -> Any:

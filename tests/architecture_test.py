@@ -20,11 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 GROUPS = ("app", "originals", "runtime")  # folders whose parts are areas
 ROWS = (
     set(GROUPS),  # their empty __init__.py
-    {"runtime.program_bound", "runtime.program_cache"},
     {"base", "files"},
-    {"runtime.kept"},
     {"compiled", "reading", "weights"},
-    {"geometry", "diffusion", "runtime.interactive"},
+    {"geometry", "diffusion"},
     {"spaces"},
     {"networks", "conditioning"},
     {"model", "io"},
@@ -32,7 +30,9 @@ ROWS = (
     {"originals.datasets", "originals.recipes", "examples"},
     {"tasks", "training", "evaluation"},
     {"fitting", "originals.evaluation", "originals.examples"},
-    {"originals.convert", "app.viz", "app.export", "app.to_onnx", "api"},
+    {"originals.convert", "app.viz", "app.export", "app.to_onnx"},
+    {"runtime.interactive", "runtime.program_bound", "runtime.program_cache"},
+    {"api"},
     {"app.commands"},
     {"jaxpose"},  # jaxpose/__init__.py: the names of `api`, imported when they are asked for
     {"app.cli"},

@@ -21,7 +21,6 @@ from diffpose_models import tiny
 from jaxpose.base import Camera, Hypotheses
 from jaxpose.compiled import cut, filled, merged, size_for
 from jaxpose.model import Model
-from jaxpose.runtime.kept import kept
 from jaxpose.runtime.program_bound import num_maps
 from jaxpose.tasks import complete as completion
 from jaxpose.tasks.complete import complete
@@ -226,22 +225,6 @@ def test_merged_takes_the_first_of_all_in_eager_use_and_inside_jit():
     x = np.arange(24.0).reshape(3, 4, 2)
     for found in (merged(x, 7), jax.jit(lambda x: merged(x, 7))(x)):
         np.testing.assert_array_equal(found, np.arange(14.0).reshape(7, 2))
-
-
-def test_a_program_of_exact_sizes_fills_nothing_up():
-    model, given = small(), (KEYPOINTS[:7], TRUST[:7])
-    run = kept(lift, "num_hypotheses", camera=CAMERA, sampler=FEW)
-    with counted() as compiled:
-        found = run(KEY, model, *given, num_hypotheses=7)
-        once = compiled.count
-        again = run(KEY, model, *given, num_hypotheses=7)
-    assert once == compiled.count > 0
-    jax.tree.map(np.testing.assert_array_equal, found, again)
-    begins_alike(on_host(found), on_host(jax.jit(lifted_by_hand)(KEY, model, given)))
-
-
-def lifted_by_hand(key, model, given):
-    return lift(key, model, *given, camera=CAMERA, num_hypotheses=7, sampler=FEW)
 
 
 def on_host(tree: Any) -> Any:

@@ -1,5 +1,7 @@
 """Four CPU devices for the tests of parallelism, double precision for those of laws, and little memory for all."""
 
+import ctypes
+import gc
 import os
 from pathlib import Path
 
@@ -16,9 +18,10 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from jaxpose.runtime.program_bound import BOUND, drop_programs, num_maps  # noqa: E402
+from jaxpose.runtime.program_bound import num_maps  # noqa: E402
 
 _MOST_BYTES = 0.95e9  # of resident memory after a module of tests, above which its compiled programs are dropped
+_MOST_MAPS = 16_000  # of the 65,530 that Linux allows a process; a module takes up to 20,000 more
 
 
 @pytest.fixture
@@ -32,12 +35,13 @@ def x64():
 def _programs_are_dropped():
     """A program stays in memory for as long as its function: thousands of them would take 5 GB a worker.
 
-    Memory maps are bounded as in any process (`ProgramBound`); here at half of its bound, between modules, so that no
-    test that counts what is compiled sees it happen.
+    Memory maps too are counted between modules, so that no test that counts what is compiled sees programs dropped.
     """
     yield
-    if _resident_bytes() > _MOST_BYTES or (num_maps() or 0) > BOUND.most // 2:
-        drop_programs()
+    if _resident_bytes() > _MOST_BYTES or (num_maps() or 0) > _MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
+        _give_back()
 
 
 def _resident_bytes() -> float:
@@ -48,3 +52,10 @@ def _resident_bytes() -> float:
         if statm.exists()
         else float("inf")
     )
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, which glibc keeps until it is asked: 20 to 30 MB for a program of `lift`."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jaxpose.app.commands import ending
+from jaxpose.runtime.program_bound import bound_programs
 from jaxpose.runtime.program_cache import use_compilation_cache
 
 
@@ -27,6 +28,8 @@ def main(argv: list[str] | None = None) -> None:
         name, options = chosen
         ending.check_alone()
         use_compilation_cache()
+        if own_process:
+            bound_programs()
         place, _, function = COMMANDS[name][1].partition(":")
         run = getattr(importlib.import_module(f"jaxpose.{place}"), function)
         all_imported()

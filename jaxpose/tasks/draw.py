@@ -6,6 +6,7 @@ Hypothesis h has the key fold_in(key, h), so the first 10 of 200 are the 10 of a
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Condition, Decoded, Hypotheses, Key, PredictFn, Prediction, Problem, ProjectFn, Start
-from jaxpose.compiled import cut, size_for, traced
+from jaxpose.compiled import check_values, cut, size_for, traced
 from jaxpose.diffusion import SDE, prior_sample, sample
 from jaxpose.diffusion.prediction import from_x0
 from jaxpose.diffusion.sampling import in_chunks, in_slices, map_hypotheses
@@ -267,13 +268,17 @@ def check_joints(model: Model, joints: Array, task: str, *, complete: bool = Fal
         raise ValueError(
             f"joints: needed [N, {num_joints}, 3] in the order of {model.skeleton.name}, got {joints.shape}"
         )
-    if complete and not traced(joints):
-        broken = np.flatnonzero(~np.isfinite(np.asarray(joints)).all((1, 2)))
-        if broken.size:
-            raise ValueError(
-                f"joints: pose {broken[0]} of {len(joints)} has a missing (NaN) or infinite joint; {task} needs all, "
-                "complete fills them"
-            )
+    if complete:
+        check_values(partial(_check_finite, task), joints)
+
+
+def _check_finite(task: str, joints: np.ndarray) -> None:
+    broken = np.flatnonzero(~np.isfinite(joints).all((1, 2)))
+    if broken.size:
+        raise ValueError(
+            f"joints: pose {broken[0]} of {len(joints)} has a missing (NaN) or infinite joint; {task} needs all, "
+            "complete fills them"
+        )
 
 
 def check_noise(noise: Array | np.ndarray, *shapes: tuple[int, ...]) -> None:
@@ -281,7 +286,9 @@ def check_noise(noise: Array | np.ndarray, *shapes: tuple[int, ...]) -> None:
     if noise.shape not in shapes:
         legal = " or ".join(str(list(shape)) if shape else "a number" for shape in shapes)
         raise ValueError(f"noise: needed {legal}, got shape {noise.shape}")
-    if not traced(noise):
-        values = np.asarray(noise)
-        if not (np.isfinite(values) & (values >= 0)).all():
-            raise ValueError("noise: needed metres >= 0, got a negative or non-finite number")
+    check_values(_check_at_least_0, noise)
+
+
+def _check_at_least_0(noise: np.ndarray) -> None:
+    if not (np.isfinite(noise) & (noise >= 0)).all():
+        raise ValueError("noise: needed metres >= 0, got a negative or non-finite number")

@@ -102,17 +102,16 @@ def lifting(
     num_components: int = 1,
     depth: str = "encoder",
     path: bool = False,
-    program: Callable[..., Any] | None = None,
     watch: Callable[[Block], None] = lambda _: None,
 ) -> Generator[int, None, Drawn]:
     """`lift_video` block by block; yields the number of rows that are done.
 
-    path: return the path of the first block. program: compiles `lift` with its settings; None: `lift` itself.
+    path: return the path of the first block.
     watch: called with each block before it is drawn.
     """
     how: dict[str, Any] = {"num_hypotheses": num_hypotheses, "sampler": sampler}
     how |= {"num_components": num_components, "depth": depth}
-    run: Callable[..., Any] = program(lift, "return_path", **how) if program else partial(lift, **how)
+    run: Callable[..., Any] = partial(lift, **how)
     given: dict[str, Any] = {"height": height, "up": None if up is None else jnp.asarray(up)}
     before: Any = None  # the motions that the last block drew
 

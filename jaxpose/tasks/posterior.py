@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.compiled import as_pytree, traced
+from jaxpose.compiled import as_pytree, check_values
 from jaxpose.diffusion.twisting import log_likelihood
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
 from jaxpose.tasks.methods import Masked, Method, Operator, Seen, measurement_of, pseudo_inverse
@@ -132,10 +132,12 @@ def _check(prior: Prior, observed: Observed, method: Method, which: str) -> None
     fits = zip(jnp.shape(noise)[::-1], given[::-1], strict=False)
     if jnp.ndim(noise) > len(given) or any(n not in (1, g) for n, g in fits):
         raise ValueError(f"noise{which}: needed to broadcast to {list(given)}, got {list(jnp.shape(noise))}")
-    if not traced(noise):
-        wrong = ~((np.asarray(noise) >= 0) if method.exact else (np.asarray(noise) > 0))
-        if wrong.any():
-            found = np.asarray(noise)[wrong][0]
-            raise ValueError(
-                f"noise{which}: {method.name!r} needs numbers {'>=' if method.exact else '>'} 0, got {found}"
-            )
+    check_values(partial(_check_noise, f"noise{which}", method), noise)
+
+
+def _check_noise(name: str, method: Method, noise: np.ndarray) -> None:
+    wrong = ~((noise >= 0) if method.exact else (noise > 0))
+    if wrong.any():
+        raise ValueError(
+            f"{name}: {method.name!r} needs numbers {'>=' if method.exact else '>'} 0, got {noise[wrong][0]}"
+        )

@@ -1,9 +1,6 @@
 """A task whose first arguments stay gives the numbers of the task, and compiles for shapes alone."""
 
-import sys
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pose_oracle
 import pytest
@@ -11,7 +8,7 @@ from compilations import counted
 
 import jaxpose
 from jaxpose.base import Camera
-from jaxpose.runtime.interactive import _distinct, _specialised, interactive
+from jaxpose.runtime.interactive import interactive
 from jaxpose.tasks.methods import pseudo_inverse
 from jaxpose.tasks.samplers import stochastic
 
@@ -27,9 +24,9 @@ def model():
     return pose_oracle.tiny()
 
 
-def _close(found, expected):
-    assert jax.tree.structure(found) == jax.tree.structure(expected)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), found, expected)
+def _close(answered, expected):
+    assert jax.tree.structure(answered) == jax.tree.structure(expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), answered, expected)
 
 
 def test_a_dragged_joint_is_answered_as_by_the_task_and_compiles_nothing(model):
@@ -60,21 +57,17 @@ def test_lifting_takes_a_camera_by_name_and_learns_new_shapes_once(model):
     assert compiled.count == 0
 
 
-def test_another_jax_without_the_split_gives_the_same(model, monkeypatch):
-    answer = interactive(jaxpose.complete, KEY, model, **HOW)(JOINTS[:1])
-    monkeypatch.setitem(sys.modules, "jax._src.interpreters.partial_eval", None)
-    _close(interactive(jaxpose.complete, KEY, model, **HOW)(JOINTS[:1]), answer)
-
-
 def test_functions_among_the_arguments_are_found_again(model):
     how = {"num_hypotheses": 3, "method": pseudo_inverse(8)}
-    answer = interactive(jaxpose.posterior, KEY, jaxpose.prior_of(model), **how)
+    prior = jaxpose.prior_of(model)
+    answer = interactive(jaxpose.posterior, KEY, prior, **how)
     seen = [jaxpose.Observed(JOINTS[i] - JOINTS[i].mean(0), _as_it_is, 0.1) for i in range(2)]
     first = answer(seen[0])
     with counted() as compiled:
         second = answer(seen[1])
     assert compiled.count == 0
-    _close(first, jaxpose.posterior(KEY, jaxpose.prior_of(model), seen[0], **how))
+    plain = jax.jit(lambda value: jaxpose.posterior(KEY, prior, jaxpose.Observed(value, _as_it_is, 0.1), **how))
+    _close(first, plain(seen[0].value))
     assert np.abs(first.samples - second.samples).max() > 0.01
 
 
@@ -82,40 +75,34 @@ def _as_it_is(x):
     return x
 
 
-def test_what_depends_on_the_fixed_arguments_alone_is_not_in_the_program():
-    def task(weights, x):
-        def step(carry, t):
-            return jnp.tanh(carry * (weights @ weights).sum() * jnp.sin(t)), None
-
-        return jax.lax.scan(step, x, jnp.arange(3.0))[0]
-
-    weights, x = np.ones((4, 4), np.float32) / 9, np.ones(5, np.float32)
-    tree = jax.tree.structure(((x,), {}))
-    program = _specialised(task, (weights,), tree, [x])
-    text = program.func.lower(*program.args, x).as_text()
-    assert "tanh" in text
-    assert "dot" not in text
-    assert "sine" not in text
-    np.testing.assert_allclose(program(x), task(weights, x), rtol=1e-5)
+@pytest.mark.parametrize("first_is_wrong", [True, False])
+def test_values_are_checked_at_each_call_as_by_the_task(model, first_is_wrong):
+    complete = interactive(jaxpose.complete, KEY, model, **HOW)
+    if not first_is_wrong:
+        complete(JOINTS[:1], noise=0.01)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="noise: needed metres >= 0, got a negative or non-finite number"):
+            complete(JOINTS[:1], noise=-0.01)
+    complete(JOINTS[:1], noise=0.01)
 
 
-def test_equal_arrays_are_kept_once_and_each_has_its_place():
-    a, b = jnp.arange(4.0), jnp.arange(4)
-    arrays = [
-        a,
-        b,
-        a + 0,
-        a.reshape(2, 2),
-        jax.random.key(1),
-        jax.random.key(2),
-        jax.random.key(1),
-        a.astype("bfloat16"),
-    ]
-    kept, place = _distinct(arrays)
-    assert place == [0, 1, 0, 2, 3, 4, 3, 5]
-    for array, where in zip(arrays, place, strict=True):
-        assert array.dtype == kept[where].dtype
-        assert (array == kept[where]).all()
+def test_checks_of_joints_and_of_observations(model):
+    denoise = interactive(jaxpose.denoise, KEY, model, **HOW)
+    broken = np.where(np.arange(17)[:, None] == 3, np.nan, JOINTS[:1])
+    with pytest.raises(ValueError, match="pose 0 of 1 has a missing"):
+        denoise(broken, noise=0.01)
+    posterior = interactive(jaxpose.posterior, KEY, jaxpose.prior_of(model), num_hypotheses=3, method=pseudo_inverse(8))
+    with pytest.raises(ValueError, match="noise"):
+        posterior(jaxpose.Observed(JOINTS[0] - JOINTS[0].mean(0), _as_it_is, -0.1))
+
+
+def test_computed_arguments_are_checked_by_no_one(model):
+    """As inside jit: what the caller's own function makes of its arguments has no value when it is traced."""
+
+    def double(key, model, joints, noise):
+        return jax.vmap(lambda n: jaxpose.complete(key, model, joints, noise=2 * n, **HOW).mean)(noise)
+
+    assert interactive(double, KEY, model)(JOINTS[:1], np.ones(2, np.float32)).shape == (2, 1, 17, 3)
 
 
 def test_what_the_task_refuses_is_refused(model):

@@ -1,14 +1,10 @@
-"""Programs are dropped before the process is out of memory maps, and no result changes.
-
-Each of the quick tests has a bound of its own that a few small programs pass.
-"""
+"""Processes that opt in drop this package's programs before they are out of memory maps, and no result changes."""
 
 import contextlib
 import os
 import subprocess
 import sys
 import textwrap
-import threading
 from pathlib import Path
 
 import jax
@@ -21,7 +17,7 @@ from xla import FLAGS
 
 from jaxpose.base import Camera
 from jaxpose.runtime import program_bound
-from jaxpose.runtime.program_bound import ProgramBound, num_maps
+from jaxpose.runtime.program_bound import ProgramBound, drop_programs, num_maps
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import stochastic
 
@@ -29,10 +25,11 @@ KEY, FEW = jax.random.key(3), stochastic(2)
 CAMERA = Camera(np.array([1000.0, 1000, 500, 500], np.float32))
 JOINTS = pose_oracle.draw(np.random.default_rng(0), 100).astype(np.float32)
 KEYPOINTS = (500 + 1000 * JOINTS[..., :2] / JOINTS[..., 2:]).astype(np.float32)
+needs_maps = pytest.mark.skipif(num_maps() is None, reason="the system does not report memory maps")
 
 
 @contextlib.contextmanager
-def bounded(bound: ProgramBound):
+def listening(bound: ProgramBound):
     jax.monitoring.register_event_duration_secs_listener(bound.listen)
     try:
         yield
@@ -43,28 +40,37 @@ def bounded(bound: ProgramBound):
 @pytest.fixture
 def drops(monkeypatch):
     """Numbers of maps (before, after) of each drop; maps are counted after each compilation."""
-    found = []
+    counts = []
 
     def drop():
         before = num_maps()
-        dropped()
-        found.append((before, num_maps()))
+        drop_programs()
+        counts.append((before, num_maps()))
 
-    dropped = program_bound.drop_programs
     monkeypatch.setattr(program_bound, "drop_programs", drop)
     monkeypatch.setattr(program_bound, "_COMPILING_PER_MAP", 0.0)
-    return found
+    return counts
 
 
 def lifted(model, num: int, hypotheses: int = 1) -> np.ndarray:
     return np.asarray(lift(KEY, model, KEYPOINTS[:num], camera=CAMERA, num_hypotheses=hypotheses, sampler=FEW).samples)
 
 
-def told(function):
-    return pytest.mark.skipif(num_maps() is None, reason="the system does not tell its memory maps")(function)
+def test_an_import_registers_nothing():
+    lines = """
+        import jax
+        calls = []
+        for name in dir(jax.monitoring):
+            if name.startswith("register"):
+                setattr(jax.monitoring, name, lambda *given: calls.append(given))
+        import jaxpose
+        jaxpose.lift
+        assert calls == [], calls
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(lines)], check=True)
 
 
-@told
+@needs_maps
 def test_programs_of_many_shapes_stay_below_the_bound_and_give_the_same_numbers(drops):
     model = pose_oracle.tiny()
     fresh = {1: lifted(model, 1)}
@@ -73,38 +79,31 @@ def test_programs_of_many_shapes_stay_below_the_bound_and_give_the_same_numbers(
     program = num_maps() - begun
     assert program > 50
 
+    of_the_caller = jax.jit(lambda x: jnp.sin(x) + 1)
+    of_the_caller(jnp.ones(3))
     bound = ProgramBound(most_maps=num_maps() + program)  # half of it, which the next program passes
-    with bounded(bound), counted() as programs:
+    with listening(bound), counted() as programs:
         lifted(model, 3)
         assert len(drops) == 1
         for num in (1, 2):
             np.testing.assert_array_equal(lifted(model, num), fresh[num])
             assert num_maps() < bound.most + 2 * program
-        assert programs.count >= 3
+        compiled = programs.count
+        of_the_caller(jnp.ones(3))
+        assert programs.count == compiled >= 3, "the caller's own programs are not dropped"
     assert all(before - after > 50 for before, after in drops)
 
 
-@told
+@needs_maps
 def test_what_cannot_be_dropped_is_not_dropped_again_and_again(drops):
-    """Maps of the caller's own, which stay, leave less room; they do not make each compilation drop everything."""
+    """Maps of the caller's own programs leave less room; they do not make each compilation drop everything."""
     bound = ProgramBound(most_maps=num_maps() - 100)  # passed from the beginning
     held = [jax.jit(lambda x, k=k: x + k).lower(jnp.ones(2)).compile() for k in range(3)]
-    with bounded(ProgramBound(most_maps=num_maps() + 2000)):
+    with listening(ProgramBound(most_maps=num_maps() + 2000)):
         jax.jit(lambda x: jnp.sin(x) + 1)(jnp.ones(3))
     assert drops == []
     assert bound.most >= num_maps() - 200
     assert len(held) == 3
-
-
-def test_programs_are_counted_where_the_system_tells_no_maps(drops, monkeypatch, tmp_path):
-    monkeypatch.setattr(program_bound, "_MAPS", tmp_path / "maps")
-    monkeypatch.setattr(program_bound, "_MOST_MAPS", tmp_path / "max_map_count")
-    assert num_maps() is None
-    x = np.ones(2, np.float32)
-    with bounded(ProgramBound(most_programs=5)):
-        for k in range(12):
-            np.testing.assert_array_equal(jax.jit(lambda x, k=k: x + k)(x), x + k)
-    assert len(drops) == 2
 
 
 def test_the_bound_is_half_of_what_is_left_of_linux_own_limit(monkeypatch, tmp_path):
@@ -122,47 +121,7 @@ def test_the_bound_is_half_of_what_is_left_of_linux_own_limit(monkeypatch, tmp_p
     assert ProgramBound().most == 530 + 65_000 // 2
 
 
-@told
-def test_every_process_that_imports_the_programs_is_bounded(drops, monkeypatch):
-    monkeypatch.setattr(program_bound.BOUND, "most", 0)
-    jax.jit(lambda x: x + 5)(np.ones(2))
-    assert len(drops) == 1
-    assert program_bound.BOUND.most > num_maps()
-
-
-def test_known_shapes_count_nothing(drops, monkeypatch):
-    monkeypatch.setattr(program_bound, "num_maps", lambda: pytest.fail("counted"))
-    run, x = jax.jit(lambda x: x + 6), np.ones(2)
-    monkeypatch.undo()
-    run(x)
-    monkeypatch.setattr(program_bound, "num_maps", lambda: pytest.fail("counted"))
-    for _ in range(3):
-        run(x)
-
-
-@pytest.mark.slow
-def test_threads_that_drop_each_others_programs_get_the_same_numbers(drops):
-    model = pose_oracle.tiny()
-    fresh = {num: lifted(model, num) for num in (1, 2, 3, 4)}
-    wrong: list[int] = []
-
-    def work(order):
-        for num in order:
-            if not np.array_equal(lifted(model, num), fresh[num]):
-                wrong.append(num)
-
-    jax.clear_caches()
-    with bounded(ProgramBound(most_maps=1)):  # each compilation drops all
-        threads = [threading.Thread(target=work, args=(order * 5,)) for order in ([1, 2, 3, 4], [4, 2, 1, 3])]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert wrong == []
-    assert len(drops) > 5
-
-
-@told
+@needs_maps
 @pytest.mark.slow
 def test_two_thousand_shapes_are_lifted_in_one_process():
     model, rng = pose_oracle.tiny(), np.random.default_rng(0)
@@ -170,15 +129,16 @@ def test_two_thousand_shapes_are_lifted_in_one_process():
     while len(shapes) < 2000:
         num, hypotheses = (round(np.exp(rng.uniform(0, np.log(50.4)))) for _ in range(2))
         shapes[num, hypotheses] = None
-    most, found = 0, {}
-    for num, hypotheses in shapes:
-        found[num, hypotheses] = lifted(model, num, hypotheses)[-1, -1]
-        most = max(most, num_maps())
+    most, last = 0, {}
+    with listening(ProgramBound()):
+        for num, hypotheses in shapes:
+            last[num, hypotheses] = lifted(model, num, hypotheses)[-1, -1]
+            most = max(most, num_maps())
     print(f"{len(shapes)} shapes, at most {most} maps")
     assert most < 45_000
-    program_bound.drop_programs()
+    drop_programs()
     for num, hypotheses in list(shapes)[::100]:
-        np.testing.assert_array_equal(lifted(model, num, hypotheses)[-1, -1], found[num, hypotheses])
+        np.testing.assert_array_equal(lifted(model, num, hypotheses)[-1, -1], last[num, hypotheses])
 
 
 _NEAR_THE_LIMIT = """
@@ -190,10 +150,7 @@ _NEAR_THE_LIMIT = """
         for _ in range(500):  # two maps each: a readable page between pages that are not
             pages.append(mmap.mmap(-1, 2 * mmap.PAGESIZE, prot=mmap.PROT_READ if len(pages) % 2 else mmap.PROT_WRITE))
     if {bounded}:
-        program_bound.BOUND._begin()
-    else:
-        import jax
-        jax.monitoring.unregister_event_duration_listener(program_bound.BOUND.listen)
+        program_bound.bound_programs()
     import numpy as np
     import pose_oracle
     from program_bound_test import lifted

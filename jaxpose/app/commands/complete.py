@@ -28,7 +28,6 @@ from jaxpose.io.motion import read_rotations
 from jaxpose.io.poses3d import Poses3D
 from jaxpose.model import Model, scored
 from jaxpose.originals.recipes.gfpose import hide_random_joints, hideable_joints
-from jaxpose.runtime.kept import kept
 from jaxpose.tasks import complete as task
 from jaxpose.tasks import complete_rotations as rotations_task
 from jaxpose.tasks.blocks import Block, even
@@ -155,7 +154,7 @@ def _method(options: Complete, model: Model, num_hypotheses: int) -> tuple[str, 
     chosen = methods[method](**({} if steps is None else {"num_steps": steps}))
     answering = refined(model) if method == "few_steps" else scored(model)
     recalibration = answering.recalibration.get(f"complete_{method}")
-    run = kept(rotations_task.complete_rotations, num_hypotheses=num_hypotheses, method=chosen)
+    run = functools.partial(rotations_task.complete_rotations, num_hypotheses=num_hypotheses, method=chosen)
 
     def work(key: Key, pose: np.ndarray, known: np.ndarray) -> dict[str, jax.Array]:
         samples = run(key, answering, jnp.asarray(pose), jnp.asarray(known, jnp.float32))

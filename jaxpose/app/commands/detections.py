@@ -26,11 +26,10 @@ from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.multiview import MultiView, read_multiview
 from jaxpose.io.tracking import link
 from jaxpose.originals.datasets.gmm import first_peak, holds_gmm, read_clip
-from jaxpose.runtime.kept import kept
 from jaxpose.tasks.lift_video import Seen
 
 MIN_VISIBLE = 4
-_convert = kept(convert_joints, "source", "target")
+_convert = jax.jit(convert_joints, static_argnames=("source", "target"))
 
 
 class Detections(NamedTuple):

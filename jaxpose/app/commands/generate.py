@@ -4,6 +4,7 @@
 `jaxpose interpolate A B --out DIR`: two body poses in, a path of plausible poses between them out.
 """
 
+import functools
 from collections.abc import Generator
 from typing import Any
 
@@ -20,7 +21,6 @@ from jaxpose.app.commands.report import Outcome
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.io.motion import Motion, read_rotations, resample
 from jaxpose.model import Model
-from jaxpose.runtime.kept import kept
 from jaxpose.tasks import generate as task
 from jaxpose.tasks.lift_video import TRAINED_FPS
 from jaxpose.tasks.motions import is_motion
@@ -44,7 +44,7 @@ def _joints(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     sampler = sampler.with_usual_steps(task.NUM_STEPS, model)
     memory.check("--num", num, num, num * (sampler.network_calls(model) + 1) if path else 0)
-    run = kept(task.generate, num=num, sampler=sampler, return_path=path)
+    run = functools.partial(task.generate, num=num, sampler=sampler, return_path=path)
     drawn = np.asarray(run(jax.random.key(output.seed), model))
     spent = clock.spent()
     yield f"drew {num} poses, {spent.rate(num):,.0f} poses/s"
@@ -66,7 +66,7 @@ def _bodies(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     body, clock = models.load_body(options.output.exports.body), Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     memory.check("--num", num, 4 * num)  # bodies: 5.7 kB each of 60,000
-    body_pose = np.asarray(kept(generate_rotations, num=num, sampler=sampler)(jax.random.key(output.seed), model))
+    body_pose = np.asarray(generate_rotations(jax.random.key(output.seed), model, num, sampler=sampler))
     spent = clock.spent()
     yield f"drew {num} body poses, {spent.rate(num):,.0f} poses/s"
     still, tag = np.zeros((num, 3), np.float32), f"{FRAME_TAGS['y']}; pelvis at the origin, facing z"

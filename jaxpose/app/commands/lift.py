@@ -31,7 +31,6 @@ from jaxpose.io.heatmap_files import BLOCK, Heatmaps, intensities
 from jaxpose.model import Model, require, scored
 from jaxpose.originals.datasets.prepare_gmm import COMPONENTS, SAMPLES, fit_block
 from jaxpose.originals.recipes.diffpose import lift_official
-from jaxpose.runtime.kept import kept
 from jaxpose.spaces.person import place
 from jaxpose.tasks.blocks import Block, Drawn, even, result_of
 from jaxpose.tasks.draw import spread
@@ -124,7 +123,6 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         num_components=components,
         depth=options.depth or "encoder",
         path=sampling.path,
-        program=kept,
         watch=lambda block: blocks.check_memory(block, num, options.num_hypotheses, states),
     )
     return (yield from blocks.progress(drawing, num, each=options.num_hypotheses))
@@ -246,7 +244,8 @@ def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int)
     return drawn
 
 
-def _aggregated(
+@functools.partial(jax.jit, static_argnames="how")
+def _aggregate(
     key: Key, model: Model, samples: Array, root: Array, xy: Array, confidence: Array, intrinsics: Array, *, how: str
 ) -> tuple[Array, Array]:
     weights = None
@@ -258,9 +257,6 @@ def _aggregated(
         )
     one = aggregate.mean if weights is not None else getattr(aggregate, how)
     return one(samples, weights), one(samples + root[:, :, None], weights)[:, 0]
-
-
-_aggregate = kept(_aggregated, "how")
 
 
 def completed_keypoints(data: Detections, lifted: Drawn) -> np.ndarray:

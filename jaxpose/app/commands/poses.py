@@ -1,5 +1,6 @@
 """3D joints as the commands take them, in the model's joint set, and what becomes of them in the file's own axes."""
 
+import functools
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,6 @@ from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.io.poses3d import Poses3D, read_poses3d
 from jaxpose.model import Model
-from jaxpose.runtime.kept import kept
 from jaxpose.tasks.blocks import Block, Drawn
 from jaxpose.tasks.lift_video import blocks_for, drawn_between, timing
 from jaxpose.tasks.motions import is_motion
@@ -115,7 +115,7 @@ def draw(
     """What `task` makes of the observed joints, and the time that it took; yields lines of progress."""
     sampling, source = options.sampling, data.source
     sampler = sampler_of(sampling.sampler, sampling.steps)
-    run = kept(task, "return_path", num_hypotheses=num_hypotheses, sampler=sampler)
+    run = functools.partial(task, num_hypotheses=num_hypotheses, sampler=sampler)
 
     def work(key: Key, block: Block, return_path: bool) -> Any:
         joints, track = data.joints[block.rows], block.track

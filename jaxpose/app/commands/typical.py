@@ -8,6 +8,7 @@ added.
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxpose.app.commands.models import DEFAULT_PRIOR, bundled
@@ -15,11 +16,10 @@ from jaxpose.base import LEAST_PERCENTILE
 from jaxpose.compiled import filled
 from jaxpose.geometry.axes import to_camera
 from jaxpose.model import DEFAULT_MODEL, Model
-from jaxpose.runtime.kept import kept
 from jaxpose.tasks.typicality import can_judge, out_of_distribution, typicality
 
 _BLOCK = 64  # poses judged at once: one program for all results
-_typicality = kept(typicality)
+_typicality = jax.jit(typicality)
 
 
 class Judged(NamedTuple):
