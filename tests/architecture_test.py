@@ -83,6 +83,29 @@ AREAS_AT_ONCE = {
 }
 PMAP_HOME = "jaxpose/training/parallel.py"
 MAX_LINES = 400
+# Numbers of today, which may only fall; who makes them less lowers them.
+MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 45, 13, 7
+MOST_LINES_AND_FILES = {
+    ".": (1275, 9),
+    "app": (314, 3),
+    "app/commands": (5385, 30),
+    "app/detect": (1052, 10),
+    "app/to_onnx": (611, 3),
+    "app/viz": (1890, 13),
+    "datasets": (842, 6),
+    "diffusion": (2083, 14),
+    "evaluation": (1565, 10),
+    "examples": (1114, 9),
+    "fitting": (1514, 10),
+    "geometry": (1903, 12),
+    "io": (5896, 33),
+    "networks": (949, 8),
+    "originals": (2912, 27),
+    "runtime": (233, 4),
+    "spaces": (451, 5),
+    "tasks": (4667, 28),
+    "training": (1369, 10),
+}
 MAX_BYTES = 9_000_000
 
 
@@ -201,6 +224,102 @@ def uses_of_pmap(root: Path) -> set[str]:
         for node in ast.walk(parsed(path.read_text()))
         if "pmap" in names(node)
     }
+
+
+def area_sizes(root: Path) -> dict[str, tuple[int, int]]:
+    """Lines and files of each folder below jaxpose/, of `app` by its parts; "." is jaxpose/ itself."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for path in sorted((root / "jaxpose").rglob("*.py")):
+        parts = path.relative_to(root / "jaxpose").parts[:-1]
+        name = "/".join(parts[: 2 if parts[:1] == ("app",) else 1]) or "."
+        lines, files = sizes.get(name, (0, 0))
+        sizes[name] = lines + len(path.read_text().splitlines()), files + 1
+    return sizes
+
+
+def functions(root: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every function of jaxpose/, with its place."""
+    for path in sorted((root / "jaxpose").rglob("*.py")):
+        for node in ast.walk(parsed(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(root)}:{node.lineno}: {node.name}", node
+
+
+def long_functions(root: Path) -> list[str]:
+    return [name for name, node in functions(root) if (node.end_lineno or 0) - node.lineno >= 40]
+
+
+def functions_of_many_parameters(root: Path) -> list[str]:
+    return [name for name, f in functions(root) if len(f.args.posonlyargs + f.args.args + f.args.kwonlyargs) > 10]
+
+
+def undocumented(root: Path) -> list[str]:
+    """Public functions and classes of modules without a docstring."""
+    return [
+        f"{path.relative_to(root)}:{node.lineno}: {node.name}"
+        for path in sorted((root / "jaxpose").rglob("*.py"))
+        for node in parsed(path.read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+
+
+def private_names_of_jax(root: Path) -> list[str]:
+    """Imports of jaxlib or of a name with an underscore below jax, and such attributes of `jax`."""
+
+    def private(dotted: str) -> bool:
+        first, *rest = dotted.split(".")
+        return first == "jaxlib" or (
+            first == "jax" and any(part.startswith("_") and not part.endswith("__") for part in rest)
+        )
+
+    found = []
+    for path in sources(root):
+        for node in ast.walk(parsed(path.read_text())):
+            names = list(modules_of(node))
+            if isinstance(node, ast.ImportFrom):
+                names += [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Attribute):
+                names.append(ast.unparse(node))
+            found += [f"{path.relative_to(root)}:{node.lineno}: {name}" for name in names if private(name)]
+    return found
+
+
+def test_no_area_grows():
+    """Who moves code to another area raises that one and lowers the other."""
+    sizes = area_sizes(ROOT)
+    assert {name: size for name, size in sizes.items() if name not in MOST_LINES_AND_FILES} == {}
+    grown = {
+        name: size
+        for name, size in sizes.items()
+        if size[0] > MOST_LINES_AND_FILES[name][0] or size[1] > MOST_LINES_AND_FILES[name][1]
+    }
+    assert grown == {}
+
+
+@pytest.mark.parametrize(
+    ("find", "most"),
+    [
+        (long_functions, MOST_LONG),
+        (functions_of_many_parameters, MOST_OF_MANY_PARAMETERS),
+        (undocumented, MOST_UNDOCUMENTED),
+    ],
+)
+def test_these_become_fewer(find, most):
+    assert len(names := find(ROOT)) <= most, names
+
+
+def test_no_private_name_of_jax_is_used(tmp_path):
+    assert private_names_of_jax(ROOT) == []
+    plant(tmp_path, {"jaxpose/a.py": "from jax._src import core\nimport jaxlib\nimport jax\njax._src.x\n"})
+    assert len({line.split(" ")[0] for line in private_names_of_jax(tmp_path)}) == 3
+
+
+def test_the_core_does_not_import_runtime():
+    shell = ("app", "originals", "runtime", "api", "jaxpose", "experiments")
+    core = {area: others for area, others in area_imports(ROOT).items() if area.split(".")[0] not in shell}
+    assert [area for area, others in core.items() if any(other.startswith("runtime") for other in others)] == []
 
 
 def test_imports_run_one_way():
