@@ -269,7 +269,7 @@ def private_names_of_jax(root: Path) -> list[str]:
     """Imports of jaxlib or of a name with an underscore below jax, and such attributes of `jax`."""
 
     def private(dotted: str) -> bool:
-        first, *rest = dotted.split(".")
+        first, *rest = dotted.split(".") if dotted.replace(".", "").isidentifier() else [""]
         return first == "jaxlib" or (
             first == "jax" and any(part.startswith("_") and not part.endswith("__") for part in rest)
         )
