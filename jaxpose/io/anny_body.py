@@ -20,11 +20,10 @@ import functools
 from collections.abc import Sequence
 from types import MappingProxyType
 
-import jax
 import numpy as np
 
 from jaxpose.files import ASSETS
-from jaxpose.geometry.body import PARENTS, Body, Kind
+from jaxpose.geometry.body import PARENTS, Body, Kind, make_body
 from jaxpose.geometry.body_joints import MODEL_JOINTS
 from jaxpose.io.arrays import load_arrays
 
@@ -68,26 +67,15 @@ def anny_body(kind: Kind = "smpl") -> Body:
     owners = np.array([joints.index(_owner(joint, joints)) for joint in JOINTS[:-2]])
     np.add.at(weights, (np.arange(num)[:, None], owners[z["weight_ids"]]), z["weights"].astype(np.float64))
     weights /= weights.sum(1, keepdims=True)
-    tables = {
-        "v_template": vertices,
-        "shapedirs": shapedirs,
-        "exprdirs": np.zeros((num, 3, 0)),
-        "posedirs": correctives(vertices, regressor @ vertices, weights, PARENTS[kind]),
-        "J_regressor": regressor,
-        "weights": weights,
-        "joint_template": regressor @ vertices,
-        "joint_shapedirs": np.tensordot(regressor, shapedirs, 1),
-        "joint_exprdirs": np.zeros((len(rows), 3, 0)),
-        "hands_mean": np.zeros((30, 3)),
-        "hands_components": np.stack([np.eye(45)] * 2),
-    }
-    return Body(
-        **{name: jax.device_put(np.ascontiguousarray(table, np.float32)) for name, table in tables.items()},
-        faces=jax.device_put(z["faces"].astype(np.int32)),
-        picks=jax.device_put(z["picks"].astype(np.int32)),
-        landmarks=None,
-        kind=kind,
-        parents=PARENTS[kind],
+    return make_body(
+        kind,
+        v_template=vertices,
+        shapedirs=shapedirs,
+        posedirs=correctives(vertices, regressor @ vertices, weights, PARENTS[kind]).transpose(2, 1, 0),
+        J_regressor=regressor,
+        weights=weights,
+        faces=z["faces"].astype(np.int32),
+        picks=z["picks"].astype(np.int32),
     )
 
 

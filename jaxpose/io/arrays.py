@@ -197,6 +197,22 @@ def text_array(path: FilePath, texts: Sequence[str]) -> np.ndarray:
     return np.array(texts, np.str_)
 
 
+def number_or_nan(text: str) -> float:
+    """The number that a text is; NaN for any other text."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def cell_number(place: str, cell: str) -> float:
+    """The number in a cell of a table, NaN for an empty one; ValueError, opening with `place`, for any other text."""
+    number = number_or_nan(cell)
+    if math.isnan(number) and cell.lower() not in ("", "nan"):
+        raise ValueError(f"{place}: {cell[:40]!r} is not a number")
+    return number
+
+
 def as_float(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
     """The array as float64; ValueError where it does not hold real numbers."""
     if value.dtype.kind not in "fiub":

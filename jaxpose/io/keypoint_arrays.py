@@ -32,7 +32,17 @@ import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, WHOLEBODY_23, Skeleton
-from jaxpose.io.arrays import Source, as_finite, as_float, as_int, as_rate, as_size, text_array
+from jaxpose.io.arrays import (
+    Source,
+    as_finite,
+    as_float,
+    as_int,
+    as_rate,
+    as_size,
+    cell_number,
+    number_or_nan,
+    text_array,
+)
 
 Arrays = Mapping[str, np.ndarray]
 Lines = list[tuple[int, list[str]]]  # of a .csv: line number, cells
@@ -264,16 +274,8 @@ def _bare(source: Source, cells: np.ndarray, skeleton: Skeleton | None) -> Table
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell or "nan")
-    except ValueError:
-        return False
-    return True
+    return cell.lower() in ("", "nan") or not np.isnan(number_or_nan(cell))
 
 
 def _numbers(source: Source, lines: Lines) -> np.ndarray:
-    for number, row in lines:
-        for cell in row:
-            if not _is_number(cell):
-                raise ValueError(f"{source}: line {number}: {cell!r} is not a number")
-    return np.array([[float(cell or "nan") for cell in row] for _, row in lines])
+    return np.array([[cell_number(f"{source}: line {number}", cell) for cell in row] for number, row in lines])

@@ -14,7 +14,7 @@ import numpy as np
 from jaxpose.files import FilePath
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.skeleton import SKELETONS
-from jaxpose.io.arrays import UNITS
+from jaxpose.io.arrays import UNITS, text_array
 
 _JOINTS = {joint.replace("_", ""): joint for skeleton in SKELETONS.values() for joint in skeleton.joints}
 # Parts of the body as tools write them: Pose2Sim, OpenCap and OpenPose; Vicon's and Theia's joint centres.
@@ -44,16 +44,6 @@ class Markers(NamedTuple):
     radius: np.ndarray | None = None
 
 
-class MarkerJoints(NamedTuple):
-    """Rows [N] of joints: names [K], values [N, K, 3], frame and person [N]; ignored: markers that are no joints."""
-
-    names: tuple[str, ...]
-    values: np.ndarray
-    frame: np.ndarray
-    person: np.ndarray
-    ignored: tuple[str, ...]
-
-
 def joint_of(marker: str) -> str | None:
     """The joint of any joint set that a marker's name (without the subject's) means, or None."""
     plain = re.sub(r"[^a-z0-9]", "", marker.lower())
@@ -67,9 +57,10 @@ def joint_of(marker: str) -> str | None:
     return None
 
 
-def joints_of_markers(path: FilePath, markers: Markers) -> MarkerJoints:
+def joints_of_markers(path: FilePath, markers: Markers) -> dict[str, np.ndarray]:
     """The joints among the markers, of the joint set that has most of them; a row for each subject in each frame.
 
+    Arrays: joints3d [N, K, 3], names `joints` [K], frame and person [N], ignored: names of markers that are no joints.
     Where two markers are one joint, the first counts. ValueError where there are fewer than three joints.
     """
     subjects = list(dict.fromkeys(name.rpartition(":")[0] for name in markers.names))
@@ -98,7 +89,8 @@ def joints_of_markers(path: FilePath, markers: Markers) -> MarkerJoints:
     values, frame, person = (np.concatenate(x) for x in zip(*rows, strict=True))
     used = {k for (_, joint), k in columns.items() if joint in names}
     ignored = tuple(name for k, name in enumerate(markers.names) if k not in used)
-    return MarkerJoints(names, values, frame, person, ignored)
+    arrays = {"joints3d": values, "joints": np.array(names), "frame": frame, "person": person}
+    return arrays | {"ignored": text_array(path, ignored)}
 
 
 def placed(markers: Markers, up: str) -> np.ndarray:

@@ -247,11 +247,8 @@ def _like_keypoints(values: np.ndarray) -> bool:
 def _read_markers(source: Source) -> dict[str, np.ndarray]:
     reader, up = _MARKERS[source.suffix]
     markers = reader(source.path)
-    joints = joints_of_markers(source, markers)
-    arrays = {**joints._asdict(), "joints3d": joints.values, "joints": joints.names, "fps": markers.fps}
-    arrays["ignored"] = text_array(source, joints.ignored)
-    arrays |= {"unit": markers.unit, "up": markers.up or up}
-    return {key: np.asarray(value) for key, value in arrays.items() if key not in ("values", "names")}
+    arrays = joints_of_markers(source, markers)
+    return arrays | {"fps": np.array(markers.fps), "unit": np.array(markers.unit), "up": np.array(markers.up or up)}
 
 
 # Readers of markers, and the axis that points up where the file has none.

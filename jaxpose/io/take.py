@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath
+from jaxpose.io.arrays import number_or_nan
 from jaxpose.reading import MOST_TEXT, check_file, reader
 
 MOST_JOINTS = 1000  # of a skeleton
@@ -117,15 +118,8 @@ def numbers(words: list[str], count: int, place: str) -> np.ndarray:
     try:
         values = np.array(words, np.float64)
     except ValueError:
-        values = np.array([_number_or_nan(word) for word in words])
+        values = np.array([number_or_nan(word) for word in words])
     if not np.isfinite(values).all():
         wrong = words[int(np.argmin(np.isfinite(values)))]
         raise ValueError(f"{place}: needed finite numbers, got {wrong[:40]!r}")
     return values
-
-
-def _number_or_nan(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        return np.nan

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxpose.files import FilePath, atomic
+from jaxpose.io.arrays import cell_number, number_or_nan
 from jaxpose.io.markers import Markers, check_markers
 from jaxpose.io.take import read_lines
 from jaxpose.reading import check_growth, reader
@@ -61,7 +62,7 @@ def read_trc(path: FilePath) -> Markers:
         raise ValueError(f"{path}, line 1: needed PathFileType and a header of five lines, got {lines[0][0][:40]!r}")
     head = dict(zip(lines[1], lines[2], strict=False))
     fps, count, unit = (head.get(key, "") for key in ("DataRate", "NumMarkers", "Units"))
-    if not _number(fps) > 0 or not _number(count) >= 1:
+    if not number_or_nan(fps) > 0 or not number_or_nan(count) >= 1:
         raise ValueError(f"{path}, line 3: needed DataRate and NumMarkers above 0, got {fps!r} and {count!r}")
     names = tuple(cell for cell in lines[3][2:] if cell)
     if lines[3][:1] != ["Frame#"] or len(names) != int(float(count)):
@@ -74,7 +75,7 @@ def read_trc(path: FilePath) -> Markers:
             continue
         if any(cells[width:]) or len(cells) < 2:
             raise ValueError(f"{path}, line {n}: needed at most {width} cells, got {len(cells)}")
-        rows.append([_cell(path, n, cell) for cell in (*cells[:width], *[""] * (width - len(cells)))])
+        rows.append([cell_number(f"{path}, line {n}", cell) for cell in (*cells[:width], *[""] * (width - len(cells)))])
     if not rows:
         raise ValueError(f"{path}: no line of positions after the header")
     table = np.array(rows)
@@ -87,17 +88,3 @@ def read_trc(path: FilePath) -> Markers:
     whole = np.full((span, *xyz.shape[1:]), np.nan)  # frames that are left out are missing
     whole[number - number.min()] = xyz
     return Markers(names, whole, float(fps), unit.lower(), None, max(0, int(number.min()) - 1))
-
-
-def _cell(path: FilePath, line: int, cell: str) -> float:
-    value = _number(cell)
-    if np.isnan(value) and cell and cell.lower() != "nan":
-        raise ValueError(f"{path}, line {line}: needed a number, NaN or an empty cell, got {cell[:40]!r}")
-    return value
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return np.nan

@@ -11,8 +11,7 @@ import shared
 
 from jaxpose.geometry.camera import normalise_screen
 from jaxpose.originals.datasets.h36m import load_frames
-from jaxpose.originals.datasets.h36m_cameras import cameras_of
-from jaxpose.originals.datasets.videopose3d import prepare_videopose3d
+from jaxpose.originals.datasets.videopose3d import cameras_of, prepare_videopose3d
 
 GOLDEN = shared.GOLDEN / "diffpose"
 SUBJECTS = ["S1", "S5", "S6", "S7", "S8", "S9", "S11"]

@@ -290,11 +290,9 @@ def ragged(items: list[dict]) -> list[dict]:
 
 BAD_JSON = {
     "empty file": ("", "the file is empty"),
-    "blank file": ("  \n", "the file is empty"),
     "not JSON": ("frame,x,y", "not JSON, or cut off"),
     "unknown dict": ({"shapes": [], "version": 2}, r"dict with keys \['shapes', 'version'\].*known keypoint formats"),
     "unknown list": ([{"label": 1}], r"a list of dict with keys \['label'\]"),
-    "number": (3, "int; that is none of the known"),
     "no people": ([], "no people in it"),
     "no people, OpenPose": (openpose_text(np.zeros((0, 25, 3))), "no people in it.*openpose"),
     "no people, COCO": ({"images": [], "annotations": []}, "no people in it.*coco"),
@@ -305,7 +303,6 @@ BAD_JSON = {
     "not threes": ([{"image_id": 0, "keypoints": [1.0, 2.0]}], "person 0 has 2 numbers"),
     "ragged": (ragged(coco_results(people(3, 17))), "person 1 has 16 keypoints, the first person 17"),
     "text": ([{"image_id": 0, "keypoints": ["a", "b", "c"]}], "not a list of numbers"),
-    "nested": ([{"image_id": 0, "keypoints": [[1, 2], [3]]}], "not a list of numbers"),
     "no keypoints": ([*coco_results(people(1, 17)), {"image_id": 4}], "not a valid coco_results file: KeyError"),
     "frame": ([{"image_id": 2.5, "keypoints": [1.0] * 51}], r"frame 2\.5; needed a whole number"),
     "huge frame": ([{"image_id": 10**30, "keypoints": [1.0] * 51}], "needed a whole number below"),
@@ -313,10 +310,8 @@ BAD_JSON = {
         [{"keypoints": [[1, 2]] * 17, "keypoint_scores": [1] * 16}],
         r"keypoints \[17, 2\] with keypoint_scores \[16\]",
     ),
-    "3D": ([{"keypoints": [[1, 2, 3]] * 17, "keypoint_scores": [1] * 17}], r"keypoints \[17, 3\] with"),
     "normalised": (coco_results(people(2, 17) / (1000, 1000, 1)), "normalised, needed pixels"),
     "people is null": ({"people": None}, "not a valid openpose file"),
-    "people of text": ({"people": ["bob"]}, "not a valid openpose file"),
 }
 
 

@@ -26,14 +26,15 @@ def test_every_joint_of_every_set_keeps_its_name():
         assert tuple(joint_of(name) for name in skeleton.joints) == skeleton.joints
 
 
-def test_subjects_are_people_and_the_first_of_two_markers_counts():
+def test_subjects_are_people_and_the_first_of_two_markers_counts(tmp_path):
     names = ("Anna:RHip", "Anna:RKnee", "Anna:RAnkle", "Anna:RHJC", "Ben:RHip", "Ben:RKnee", "Ben:RAnkle")
     xyz = np.arange(2 * 7 * 3, dtype=float).reshape(2, 7, 3)
     xyz[0, 4:] = np.nan  # Ben comes later
-    found = joints_of_markers("f", Markers(names, xyz, 30.0, "mm", first=5))
-    assert set(found.names) == {"right_hip", "right_knee", "right_ankle"}
-    np.testing.assert_array_equal(found.person, [0, 0, 1])
-    np.testing.assert_array_equal(found.frame, [5, 6, 6])
-    hip = found.names.index("right_hip")
-    np.testing.assert_array_equal(found.values[:, hip], [xyz[0, 0], xyz[1, 0], xyz[1, 4]])
-    assert found.ignored == ("Anna:RHJC",)
+    (tmp_path / "f").touch()
+    found = joints_of_markers(tmp_path / "f", Markers(names, xyz, 30.0, "mm", first=5))
+    assert set(found["joints"]) == {"right_hip", "right_knee", "right_ankle"}
+    np.testing.assert_array_equal(found["person"], [0, 0, 1])
+    np.testing.assert_array_equal(found["frame"], [5, 6, 6])
+    hip = found["joints"].tolist().index("right_hip")
+    np.testing.assert_array_equal(found["joints3d"][:, hip], [xyz[0, 0], xyz[1, 0], xyz[1, 4]])
+    assert found["ignored"].tolist() == ["Anna:RHJC"]

@@ -91,7 +91,7 @@ def test_files_of_pose2sim_and_opencap_are_joints_by_their_names(tmp_path):
         (("PathFileType", "Path"), "line 1: needed PathFileType"),
         (("60\t60\t2\t4", "0\t60\t2\t4"), "line 3: needed DataRate"),
         (("\t2\t4\tm", "\t2\t5\tm"), "line 4: needed Frame#, Time and 5 names, got 4"),
-        (("0.0\t0.1", "0.0\tleft"), "line 7: needed a number, NaN or an empty cell, got 'left'"),
+        (("0.0\t0.1", "0.0\tleft"), "line 7: 'left' is not a number"),
         (("\tm\t60", "\tfeet\t60"), "unit .--unit.: got 'feet'"),
         (("RKnee", "MARK1"), "needed 3 or more|lacks|are joints"),
     ],

@@ -243,13 +243,7 @@ def test_the_command(tmp_path, capsys):
     assert f"wrote {out}: network calls at the indices 6, 0" in printed
     assert released.load(out).spec.indices == (6, 0)
     out.unlink()
-    for wrong in (
-        [str(tmp_path / "none.pth"), "--out", str(out)],
-        [str(files[0]), str(files[0]), "--out", str(out)],
-        [str(files[0]), "--out", str(out), "--weights", "ema"],
-        [str(files[0]), "--out", str(tmp_path / "m.npz")],
-        [str(files[0]), "--out", str(tmp_path / "nowhere/m.safetensors")],
-    ):
+    for wrong in ([str(files[0]), str(files[0]), "--out", str(out)], [str(files[0]), "--out", str(tmp_path / "m.npz")]):
         with pytest.raises(SystemExit) as exit_info:
             cli.main(["convert", "diffpose", *wrong])
         assert exit_info.value.code == 2

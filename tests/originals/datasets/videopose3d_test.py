@@ -6,8 +6,7 @@ import shared
 
 from jaxpose.originals.datasets.gmm import write_gmm
 from jaxpose.originals.datasets.h36m import load_frames, load_mixtures
-from jaxpose.originals.datasets.h36m_cameras import SUBJECTS, cameras_of
-from jaxpose.originals.datasets.videopose3d import prepare_videopose3d
+from jaxpose.originals.datasets.videopose3d import SUBJECTS, cameras_of, prepare_videopose3d
 
 GOLDEN = shared.GOLDEN / "diffpose"
 FIXTURE = GOLDEN / "fixture"
@@ -81,15 +80,6 @@ def test_the_fixture_as_the_original_loader_reads_it(tmp_path):
         relative = golden[f"cam{camera}_xyz"] - golden[f"cam{camera}_xyz"][:, :1]
         np.testing.assert_allclose(frames.camera[mine] - frames.camera[mine][:, :1], relative, atol=2e-6)
         np.testing.assert_array_equal(frames.keypoints[mine], walking[camera][:3])
-
-
-def test_exact_2d_of_the_fixture_lies_where_the_lens_puts_our_projections(tmp_path):
-    """Its exact 2D file bends pixels by the lens; undone, to first order in the distortion, it is our (u, v)."""
-    _, frames = prepare(tmp_path, FIXTURE / "data_3d_h36m.npz", FIXTURE / "data_2d_h36m_gt.npz", ["S9"])
-    near = np.linalg.norm(frames.image[..., :2] - 512, axis=-1) < 150
-    bent = np.linalg.norm(frames.keypoints - frames.image[..., :2], axis=-1)
-    assert near.sum() > 100
-    assert bent[near].max() < 2, "k1 r^2 of the radius, r < 0.13: 0.5 px"
 
 
 def test_every_camera_looks_into_the_room():
