@@ -12,10 +12,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.files import FilePath, draft_of, take_place, write_json
 from jaxpose.io.arrays import Source, load_arrays
+from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 FORMAT = "jaxpose-h36m-1"
 MIXTURES = "mixture.npy"  # beside the fields, where detections are mixtures
@@ -47,6 +49,28 @@ class Frames(NamedTuple):
     video: np.ndarray
     frame: np.ndarray
     camera_id: np.ndarray
+
+
+def frames_of(
+    camera: np.ndarray, intrinsics: np.ndarray, keypoints: np.ndarray | None, **labels: np.ndarray | int
+) -> Frames:
+    """Frames of joints `camera` [N, 17, 3] metres in cameras `intrinsics` [N, 4]; the other fields follow.
+
+    keypoints: [N, 17, 2] pixels; None: the projections. labels: action, subject, video, frame, camera_id, [N] or
+    one number for all.
+    """
+    image = np.asarray(to_image_depth(jnp.asarray(intrinsics), jnp.asarray(camera)))
+    root_depth = camera[:, 0, 2]
+    return Frames(
+        image=image,
+        camera=camera,
+        keypoints=image[..., :2] if keypoints is None else keypoints,
+        confidence=np.ones(image.shape[:2], np.float32),
+        ratio=np.asarray(ratio_of(jnp.asarray(intrinsics), jnp.asarray(root_depth))),
+        root_depth=root_depth,
+        intrinsics=intrinsics,
+        **{name: np.broadcast_to(np.asarray(value, np.int32), len(camera)) for name, value in labels.items()},
+    )
 
 
 # Field -> shape of one frame and type.

@@ -21,14 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.io.untrusted.unpickle import array_of, describe, load_dict
-from jaxpose.originals.datasets.h36m import Frames, check_new, described, writing_frames
+from jaxpose.originals.datasets.h36m import check_new, described, frames_of, writing_frames
 from jaxpose.reading import reading
-from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 # H36M_17's joints among the 17 of the files: thorax, neck/nose and head are their neck, head and head top.
 _TO_H36M = np.array([14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4])
@@ -92,7 +90,9 @@ def prepare_3dhp(path: FilePath, split: str, out: FilePath) -> Iterator[str]:
     }
     with writing_frames(target, meta) as append:
         for number, (video, fitted) in enumerate(zip(videos, intrinsics, strict=True)):
-            append(_film(video, fitted, number))
+            intrinsics_of_frames = np.broadcast_to(fitted.astype(np.float32), (len(video.frame), 4))
+            labels = {"action": 0, "subject": video.subject, "video": number, "camera_id": video.camera_id}
+            append(frames_of(video.camera, intrinsics_of_frames, video.keypoints, frame=video.frame, **labels))
     count = sum(len(video.frame) for video in videos)
     scored = sum(int(np.isfinite(video.camera[:, 0, 2]).sum()) for video in videos)
     yield f"wrote {target}: {count} frames, {scored} of them with a true pose"
@@ -154,27 +154,6 @@ def _fit(video: _Video, place: str) -> tuple[np.ndarray, float]:
             "needed keypoints that are projections of the joints, axes right, down, forward"
         )
     return fitted, residual
-
-
-def _film(video: _Video, fitted: np.ndarray, number: int) -> Frames:
-    """The frames of one video."""
-    count = len(video.frame)
-    intrinsics = np.broadcast_to(fitted.astype(np.float32), (count, 4))
-    root_depth = video.camera[:, 0, 2]
-    return Frames(
-        image=np.asarray(to_image_depth(jnp.asarray(intrinsics), jnp.asarray(video.camera))),
-        camera=video.camera,
-        keypoints=video.keypoints,
-        confidence=np.ones((count, 17), np.float32),
-        ratio=np.asarray(ratio_of(intrinsics, root_depth)),
-        root_depth=root_depth,
-        intrinsics=intrinsics,
-        action=np.zeros(count, np.int32),
-        subject=np.full(count, video.subject, np.int32),
-        video=np.full(count, number, np.int32),
-        frame=video.frame,
-        camera_id=np.full(count, video.camera_id, np.int32),
-    )
 
 
 def _read_sequence(split: str, name: Any, value: Any, path: Path) -> Iterator[_Video]:

@@ -20,15 +20,13 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 from jaxpose.originals.datasets.gmm import IMAGE_SIZE, check_layout, holds_gmm, in_pixels, read_gmm
-from jaxpose.originals.datasets.h36m import Frames, check_new, described, writing_frames
+from jaxpose.originals.datasets.h36m import Frames, check_new, described, frames_of, writing_frames
 from jaxpose.reading import one_line, reading
-from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 # Of the 32 joints of the motion capture, those of H36M_17 in its order; the others are constant or duplicates.
 _OF_32 = np.array([0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27])
@@ -184,23 +182,12 @@ def _film(
         at = f"camera {camera_id[video]} in action {action[video]}"
         raise ValueError(f"{path}: {subject} is not in front of {at}; needed z > 0")
     intrinsics = cameras.intrinsics.astype(np.float32)[labels["camera_id"]]
-    image = np.asarray(to_image_depth(jnp.asarray(intrinsics), jnp.asarray(x_cam)))
     detected = [k for _, _, keypoints in parts for k in keypoints or ()]
     mixture = np.concatenate(detected) if detected and detected[0].ndim == 4 else None
     points = [k if k.ndim == 3 else k[:, :, 0, 1:3] for k in detected]
-    root_depth = x_cam[:, 0, 2]
-    frames = Frames(
-        image=image,
-        camera=x_cam,
-        keypoints=np.concatenate(points).astype(np.float32) if points else image[..., :2],
-        confidence=np.ones(image.shape[:2], np.float32),
-        ratio=np.asarray(ratio_of(jnp.asarray(intrinsics), jnp.asarray(root_depth))),
-        root_depth=root_depth,
-        intrinsics=intrinsics,
-        frame=np.concatenate([np.arange(n, dtype=np.int32) for n in length]),
-        **labels,
-    )
-    return frames, mixture
+    keypoints = np.concatenate(points).astype(np.float32) if points else None
+    labels["frame"] = np.concatenate([np.arange(n, dtype=np.int32) for n in length])
+    return frames_of(x_cam, intrinsics, keypoints, **labels), mixture
 
 
 def _positions_2d(path: Path) -> Mapping[str, Any]:
