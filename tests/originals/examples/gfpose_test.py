@@ -15,7 +15,7 @@ from jaxpose.originals.examples.gfpose import ImagePoses, gfpose_example
 
 LEFT, RIGHT = [4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]
 OPEN = MaskRates(0, 0, 0, 0)
-CONFIG = Path(__file__).parents[3] / "experiments" / "configs" / "gfpose_h36m.py"
+CONFIG = Path(__file__).parents[3] / "experiments" / "models" / "gfpose_h36m" / "config.py"
 
 
 @pytest.fixture(scope="module")
