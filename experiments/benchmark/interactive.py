@@ -29,7 +29,7 @@ _MANY = (1, 1_000, 10_000, 100_000)
 def interactive(setup: Setup) -> list[Row]:
     """One person, 50 hypotheses, from numpy to numpy: lifted frame by frame, and completed while joints come and go.
 
-    By `jaxpose.interactive`, in turn with the program of the task; 5 ms and 50 ms are asked for.
+    By `jaxpose.interactive`, in turn with the program of the task; the targets are 5 ms and 50 ms.
     """
     models = (("shipped", setup.model), ("few steps", setup.fast))
     known = [(name, model) for name, model in models if model is not None]
@@ -60,7 +60,7 @@ def memory(setup: Setup) -> list[Row]:
 def fresh(setup: Setup) -> list[Row]:
     """`jaxpose lift --no-pictures` of one person in a fresh process: the first one, and later ones beside `import jax`.
 
-    The folder of kept programs is empty at the start; medians of runs in turn. 1.5 s are asked for.
+    The compilation cache is empty at the start; medians of runs in turn. The target is 2 s.
     """
     with tempfile.TemporaryDirectory() as folder:
         clip, home = Path(folder) / "one.npz", {**os.environ, "XDG_CACHE_HOME": folder}
