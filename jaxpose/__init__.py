@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
         return getattr(api, name)
     if name in globals():  # an area, such as jaxpose.geometry, that `api` has imported
         return globals()[name]
-    raise AttributeError(f"module 'jaxpose' has no attribute {name!r}; legal are {', '.join(api.__all__)}")
+    raise AttributeError(f"module 'jaxpose' has no attribute {name!r}; must be one of {', '.join(api.__all__)}")
 
 
 def __dir__() -> list[str]:

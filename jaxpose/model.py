@@ -29,7 +29,7 @@ from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.fields import from_fields, to_fields
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.reading import check_fields, check_file, reader
-from jaxpose.spaces import SPACES, Space
+from jaxpose.spaces import MOTIONS, SPACES, Space
 from jaxpose.spaces.person import Statistics
 from jaxpose.weights import digest_of, flatten, from_tensors, to_tensors, type_of
 
@@ -48,7 +48,7 @@ _PROCESSES: dict[str, Callable[..., SDE]] = {
 def _process(name: str, args: tuple[float, ...]) -> SDE:
     if name not in _PROCESSES or any(abs(a) > _LARGEST for a in args):
         raise ValueError(
-            f"process {name!r} of {args}; legal are {', '.join(_PROCESSES)}, of numbers up to {_LARGEST:g}"
+            f"process {name!r} of {args}; must be one of {', '.join(_PROCESSES)}, of numbers up to {_LARGEST:g}"
         )
     return _PROCESSES[name](*args)
 
@@ -58,6 +58,7 @@ _MOST_STEPS, _WIDEST = 10_000, 1 << 16
 # capability -> what a task that needs it asks for
 _NEEDED = {
     "joints": "a model of joint positions in the person-centred space, such as 'pose17'",
+    "poses": "a model of joint positions in the person-centred space or of rotations, such as 'pose17' or 'prior21'",
     "rotations": "a prior over joint rotations, such as 'prior21'",
     "few_steps": "a few-step model, such as 'prior21_fast'",
     "condition": "a model conditioned on any joints or none, such as 'pose17'",
@@ -112,7 +113,7 @@ class Spec:
     @property
     def space(self) -> Space:
         """What a state means."""
-        return SPACES[self.codec]
+        return MOTIONS if "motion" in self.network.capabilities else SPACES[self.codec]
 
     @property
     def state_shape(self) -> tuple[int, int]:
@@ -127,11 +128,12 @@ class Spec:
     @property
     def capabilities(self) -> frozenset[str]:
         """What a task may ask for (`require`): the space's and the network's; a few-step model has no score."""
-        own = self.network.capabilities | {self.space.capability}
-        own -= set() if self.conditioned else {"condition"}
-        if "joints" in own and self.context >= self.state_shape[0] + 3:
-            own |= {"vertical"}
-        return (own - {"score"}) | {"few_steps"} if self.times else own
+        offered = self.network.capabilities | {self.space.capability}
+        offered -= set() if self.conditioned else {"condition"}
+        offered |= {"poses"} if offered & {"joints", "rotations"} else set()
+        if "joints" in offered and self.context >= self.state_shape[0] + 3:
+            offered |= {"vertical"}
+        return (offered - {"score"}) | {"few_steps"} if self.times else offered
 
 
 # What a recalibration may depend on, of what is known without the truth (tasks/recalibration.py).
@@ -186,8 +188,16 @@ class Model:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Of `Spec`."""
+        """What a task may ask for, as of `Spec`."""
         return self.spec.capabilities
+
+    def encode(self, poses: Array) -> Array:
+        """States [..., J, D] of poses [..., J, 3] in the axes of the model's space."""
+        return self.spec.space.encode(self.statistics, poses)
+
+    def decode(self, states: Array) -> Array:
+        """Poses [..., J, 3] in the axes of the model's space, of states [..., J, D]."""
+        return self.spec.space.decode(self.statistics, states)
 
     def predict_fn(self) -> PredictFn:
         """The network's output as x0, eps and score; a DiffPose denoiser's states are residuals of unit spread."""
@@ -203,8 +213,11 @@ class Model:
         return bind(raw, self.spec.sde(), self.spec.target, spread)
 
 
-def null_condition(model: Model, num_rows: int | None = None) -> Condition:
-    """The null condition of `num_rows` poses, or of one without leading axes, which is then encoded once for all."""
+def null_condition(model: Model, num_rows: int | None = None) -> Condition | None:
+    """The null condition of `num_rows` poses, or of one without leading axes, which is then encoded once for all; None
+    for a model that takes no condition."""
+    if not model.spec.conditioned:
+        return None
     lead = () if num_rows is None else (num_rows,)
     pose = jnp.zeros((*lead, *model.spec.state_shape))
     return Condition(pose, pose, jnp.zeros((*lead, model.spec.context)) if model.spec.context else None)
@@ -235,9 +248,9 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     path = Path(path)
     base = load(model.spec.base) if model.spec.base and model.base is None else model.base
     shared = {} if base is None else flatten(base.params)
-    own = {k: v for k, v in flatten(model.params).items() if k not in shared or not jnp.array_equal(v, shared[k])}
-    dtype = type_of(own, shared) if dtype is None else dtype
-    tensors = {f"params/{k}": v for k, v in to_tensors(own, dtype, shared).items()}
+    changed = {k: v for k, v in flatten(model.params).items() if k not in shared or not jnp.array_equal(v, shared[k])}
+    dtype = type_of(changed, shared) if dtype is None else dtype
+    tensors = {f"params/{k}": v for k, v in to_tensors(changed, dtype, shared).items()}
     others = {
         "statistics": model.statistics._asdict(),
         "recalibration": {f"{task}/{k}": v for task, r in model.recalibration.items() for k, v in r._asdict().items()},
@@ -265,7 +278,9 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         path = ASSETS / f"{name_or_path}.safetensors"
         if not path.is_file():
             bundled = sorted(p.stem for p in ASSETS.glob("*.safetensors"))
-            raise ValueError(f"model: got {str(name_or_path)!r}; legal are a path to a .safetensors file or {bundled}")
+            raise ValueError(
+                f"model: got {str(name_or_path)!r}; must be a path to a .safetensors file or one of {bundled}"
+            )
     return _load(path)
 
 
@@ -285,14 +300,14 @@ def _load(path: FilePath) -> Model:
     for name, tensor in tensors.items():
         group, _, rest = name.partition("/")
         if group not in read:
-            raise ValueError(f"{path}: unknown tensor {name!r}; legal groups are {sorted(read)}")
+            raise ValueError(f"{path}: unknown tensor {name!r}; groups must be of {sorted(read)}")
         if not np.isfinite(tensor.astype(np.float32)).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity; needed finite numbers")
         read[group][rest] = tensor.ravel() if group == "typicality" else tensor
     try:
         base = _base_of(path, spec, metadata.get("base", ""))
         shared = {} if base is None else flatten(base.params)
-        groups = {group: from_tensors(found, shared if group == "params" else {}) for group, found in read.items()}
+        groups = {group: from_tensors(values, shared if group == "params" else {}) for group, values in read.items()}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     statistics = {name: value.shape for name, value in groups["statistics"].items()}
@@ -347,12 +362,12 @@ def _parse_spec(path: FilePath, text: str) -> Spec:
         bind(lambda *_: jnp.zeros(()), spec.sde(), spec.target)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: its specification cannot be read ({error})") from error
-    for what, found, legal in (("codec", spec.codec, SPACES), ("spacing", spec.spacing, SPACINGS)):
-        if found not in legal:
-            raise ValueError(f"{path}: {what} {found!r}; legal are {', '.join(legal)}")
+    for what, value, legal in (("codec", spec.codec, SPACES), ("spacing", spec.spacing, SPACINGS)):
+        if value not in legal:
+            raise ValueError(f"{path}: {what} {value!r}; must be one of {', '.join(legal)}")
     if not 1 <= spec.num_steps <= _MOST_STEPS or not 0 <= spec.context <= _WIDEST or not 0 <= spec.refine <= 1:
         raise ValueError(
-            f"{path}: {spec.num_steps} steps, a context of {spec.context} and refine {spec.refine}; legal are "
+            f"{path}: {spec.num_steps} steps, a context of {spec.context} and refine {spec.refine}; must be "
             f"{_MOST_STEPS} at most, 0 to {_WIDEST} and 0 to 1"
         )
     return spec
@@ -367,7 +382,7 @@ def _parse_recalibration(path: FilePath, spec: Spec, found: dict[str, Array]) ->
     for name, tensor in found.items():
         task, _, field = name.partition("/")
         if tensor.shape != legal.get(field):
-            raise ValueError(f"{path}: recalibration/{name} of shape {tensor.shape}; legal are {legal}")
+            raise ValueError(f"{path}: recalibration/{name} of shape {tensor.shape}; must be of {legal}")
         fields.setdefault(task, {})[field] = tensor
     for task, values in fields.items():
         if missing := [f for f in Recalibration._fields if f not in values]:

@@ -36,10 +36,10 @@ def flatten(params: Any) -> dict[str, Array]:
 
 def digest_of(weights: Mapping[str, Array]) -> str:
     """SHA-256 of names and values."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(weights):
-        found.update(name.encode() + np.asarray(weights[name], "<f4").tobytes())
-    return found.hexdigest()
+        digest.update(name.encode() + np.asarray(weights[name], "<f4").tobytes())
+    return digest.hexdigest()
 
 
 def type_of(weights: Mapping[str, Array], base: Mapping[str, Array] = _NOTHING) -> str:
@@ -56,23 +56,23 @@ def to_tensors(weights: Mapping[str, Array], dtype: Any, base: Mapping[str, Arra
     """Tensors of weights by their path; dtype: one of TYPES, else ValueError. base: weights of the base."""
     name = jnp.dtype(dtype).name
     if name not in TYPES:
-        raise ValueError(f"dtype: got {name!r}; legal are {', '.join(TYPES)}")
+        raise ValueError(f"dtype: got {name!r}; must be one of {', '.join(TYPES)}")
     if name != "int8":
         return {k: jnp.asarray(v, name) for k, v in weights.items()}
-    found: dict[str, Array] = {}
+    tensors: dict[str, Array] = {}
     for path, value in weights.items():
         w = np.asarray(value, np.float32)
         if w.ndim != 2 or not w.size:
-            found[path] = jnp.asarray(w, jnp.bfloat16)
+            tensors[path] = jnp.asarray(w, jnp.bfloat16)
             continue
         if path in base and base[path].shape == w.shape:
             w, path = w - np.asarray(base[path]), _CHANGES + path
         factor = jnp.asarray(np.abs(w).max(0) / _MOST, jnp.bfloat16)
         s = np.asarray(factor, np.float32)
         q = np.rint(np.divide(w, s, out=np.zeros_like(w), where=s > 0))
-        found[path] = jnp.asarray(np.clip(q, -_MOST, _MOST), jnp.int8)
-        found[_FACTORS + path] = factor
-    return found
+        tensors[path] = jnp.asarray(np.clip(q, -_MOST, _MOST), jnp.int8)
+        tensors[_FACTORS + path] = factor
+    return tensors
 
 
 def from_tensors(tensors: Mapping[str, Any], base: Mapping[str, Array] = _NOTHING) -> dict[str, Array]:

@@ -98,7 +98,7 @@ def test_recalibration_and_typicality_come_back_as_they_were(model, path):
 )
 def test_a_recalibration_of_another_skeleton_is_refused(model, path, change, found):
     released.save(path, model.replace(recalibration={"lift": recalibration(**change)}))
-    with pytest.raises(ValueError, match=rf"tiny.safetensors: recalibration/{found}; legal are .*'radius': \(17,\)"):
+    with pytest.raises(ValueError, match=rf"tiny.safetensors: recalibration/{found}; must be of .*'radius': \(17,\)"):
         released.load(path)
 
 
@@ -135,7 +135,7 @@ def test_weights_of_another_network_are_refused(path):
 
 def test_an_unknown_name_lists_the_bundled_ones():
     with pytest.raises(
-        ValueError, match=r"got 'pose99'; legal are a path .* \['diffpose17', 'diffpose17_video', 'motion17', 'pose17'"
+        ValueError, match=r"got 'pose99'; must be a path .* \['diffpose17', 'diffpose17_video', 'motion17', 'pose17'"
     ):
         released.load("pose99")
 

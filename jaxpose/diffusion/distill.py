@@ -37,15 +37,15 @@ def draws(
 ) -> list[Array]:
     """Output x0 of each network call of one sample: `shape` [..., J, D], at each of `times`, which fall."""
     solver = ancestral(sde)
-    x, said = prior_sample(jax.random.fold_in(key, len(times)), sde, shape), []
+    x, outputs = prior_sample(jax.random.fold_in(key, len(times)), sde, shape), []
     for i, t in enumerate(times):
         opinion = predict_fn(x, jnp.float32(t), cond)
-        said.append(opinion.x0)
+        outputs.append(opinion.x0)
         if i + 1 < len(times):
             step_key, t_now, t_next = jax.random.fold_in(key, i), jnp.float32(t), jnp.float32(times[i + 1])
             # the step asks for what was just said
             x, _ = solver.step(step_key, x, (), t_now, t_next, lambda *_: opinion)  # noqa: B023
-    return said
+    return outputs
 
 
 def energy_score(samples: Array, truth: Array) -> Array:
@@ -77,10 +77,10 @@ def energy_loss(
     example: x0 [J, D] and its condition. views: what of x0 [..., J, D] is scored, [..., K, 3], such as bones.
     Metrics: "energy_1" and so on, the score after each call.
     """
-    said = jax.vmap(lambda key: draws(key, predict_fn, sde, times, example.x0.shape, example.cond))(
+    outputs = jax.vmap(lambda key: draws(key, predict_fn, sde, times, example.x0.shape, example.cond))(
         jax.random.split(key, num_draws)
     )
-    scores = [energy_score(views(x0), views(example.x0)) for x0 in said]
+    scores = [energy_score(views(x0), views(example.x0)) for x0 in outputs]
     return scores[-1] + early * sum(scores[:-1], jnp.float32(0)), {
         f"energy_{i + 1}": score for i, score in enumerate(scores)
     }

@@ -57,8 +57,8 @@ def held(predict_fn: PredictFn, sde: SDE) -> PredictFn:
     """Of a network that is told the condition: x0 is the condition's value, exact, where it has one."""
 
     def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
-        found = predict_fn(x_t, t, cond)
-        return found if cond is None else from_x0(sde, x_t, t, jnp.where(cond.mask > 0, cond.value, found.x0))
+        prediction = predict_fn(x_t, t, cond)
+        return prediction if cond is None else from_x0(sde, x_t, t, jnp.where(cond.mask > 0, cond.value, prediction.x0))
 
     return predict
 
@@ -73,9 +73,9 @@ def replace(sde: SDE, cond: Condition, noise: float | Array = 0.0) -> ProjectFn:
 
     def project(key: Key, x_s: Array, s: Array) -> Array:
         z = jax.random.normal(key, x_s.shape, x_s.dtype)
-        own = sde.alpha(s) * noise
-        fresh = jnp.sqrt(jnp.maximum(sde.sigma(s) ** 2 - own**2, 0))
-        held = (cond.mask > 0) & (sde.sigma(s) >= own)
+        value_noise = sde.alpha(s) * noise
+        fresh = jnp.sqrt(jnp.maximum(sde.sigma(s) ** 2 - value_noise**2, 0))
+        held = (cond.mask > 0) & (sde.sigma(s) >= value_noise)
         return jnp.where(held, sde.alpha(s) * cond.value + fresh * z, x_s)
 
     return project

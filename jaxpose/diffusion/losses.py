@@ -106,7 +106,7 @@ def denoising_loss(
     Metrics: "eps_mse" (unweighted, mean over entries), "x0_mse" (squared units of x0).
     """
     if isinstance(weighting, str) and weighting not in WEIGHTINGS:
-        raise ValueError(f"denoising_loss: unknown weighting {weighting!r}; legal are {', '.join(WEIGHTINGS)}")
+        raise ValueError(f"denoising_loss: unknown weighting {weighting!r}; must be one of {', '.join(WEIGHTINGS)}")
     weight = WEIGHTINGS[weighting] if isinstance(weighting, str) else weighting
     time_key, noise_key = jax.random.split(key)
     if t is None:

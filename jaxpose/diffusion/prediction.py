@@ -76,7 +76,7 @@ def bind(apply: ApplyFn, sde: SDE, target: str = "eps", spread: Array | float = 
     spread: standard deviation of the data, broadcasting to [..., J, D]; for "edm" only.
     """
     if target != "edm" and target not in TARGETS:
-        raise ValueError(f"bind: unknown target {target!r}; legal are {', '.join(TARGETS)}, edm")
+        raise ValueError(f"bind: unknown target {target!r}; must be one of {', '.join(TARGETS)}, edm")
 
     def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
         # a bfloat16 network must not lower the state's precision

@@ -150,7 +150,7 @@ def time_grid(sde: SDE, num_steps: int, spacing: str = "log_snr") -> Array:
     if num_steps < 1:
         raise ValueError(f"time_grid needs num_steps >= 1, got {num_steps}")
     if spacing not in SPACINGS:
-        raise ValueError(f"time_grid: unknown spacing {spacing!r}; legal are {', '.join(SPACINGS)}")
+        raise ValueError(f"time_grid: unknown spacing {spacing!r}; must be one of {', '.join(SPACINGS)}")
     times = SPACINGS[spacing](sde, jnp.linspace(0, 1, num_steps + 1))
     return times.at[0].set(sde.t_max).at[-1].set(sde.t_min)
 

@@ -112,13 +112,13 @@ def twisted(sde: SDE, twist_fn: TwistFn) -> Chain:
         return twist, twist.log_value
 
     def move(key, i, x_t, memory, twist, t, s):
-        own, past = mean.step(key, x_t, memory[0], t, s, lambda x, t: twist.prediction)
+        free, past = mean.step(key, x_t, memory[0], t, s, lambda x, t: twist.prediction)
         guided, guided_past = mean.step(key, x_t, memory[1], t, s, lambda x, t: steered(sde, twist, t))
         if twist.longest is not None:
-            guided = own + push(sde, twist, t, s)
+            guided = free + push(sde, twist, t, s)
         std = _fresh_noise(sde, t, s)
         z = jax.random.normal(key, x_t.shape, x_t.dtype)
-        away = (guided - own) / std
+        away = (guided - free) / std
         return guided + std * z, (past, guided_past), -(away * (away / 2 + z)).sum()
 
     def finish(x_t: Array, twist: Twist, t: Array) -> Array:
@@ -143,17 +143,17 @@ def inpainting(sde: SDE, predict_fn: PredictFn, path: Array, held: Array, covari
     def move(key, i, x_t, memory, prediction, t, s):
         std = _fresh_noise(sde, t, s)
         new = (std / sde.sigma(s)) ** 2
-        own = (sde.alpha(s) * prediction.x0 + sde.sigma(s) * jnp.sqrt(1 - new) * prediction.eps).ravel()
+        mean = (sde.alpha(s) * prediction.x0 + sde.sigma(s) * jnp.sqrt(1 - new) * prediction.eps).ravel()
         left = sde.sigma(t) ** 2 * values / (sde.alpha(t) ** 2 * values + sde.sigma(t) ** 2)
         wide = jnp.sqrt(1 + (sde.alpha(s) * new / std) ** 2 * left)  # deviations along the axes, in units of std
         on, goal = held[i + 1].ravel(), path[i + 1].ravel()
         square = (axes * wide**2) @ axes.T
         lower = jnp.linalg.cholesky(jnp.where(on[:, None] & on, square, jnp.eye(len(on))))
         drawn = axes @ (wide * jax.random.normal(key, on.shape, x_t.dtype))
-        missed = jnp.where(on, (goal - own) / std, 0)
+        missed = jnp.where(on, (goal - mean) / std, 0)
         # a draw, moved by what its held coordinates miss: a draw given them
         gain = jax.scipy.linalg.cho_solve((lower, True), jnp.where(on, missed - drawn, 0))
-        x_s = jnp.where(on, goal, own + std * (drawn + square @ gain))
+        x_s = jnp.where(on, goal, mean + std * (drawn + square @ gain))
         whitened = jax.scipy.linalg.solve_triangular(lower, missed, lower=True)
         return x_s.reshape(x_t.shape), memory, -jnp.square(whitened).sum() / 2
 

@@ -28,5 +28,5 @@ def from_fields(fields: dict[str, Any]) -> Any:
     kind = NETWORKS[fields.pop("kind", ScoreMLP.__name__)]
     values = {k: from_fields(v) if isinstance(v, dict) else v for k, v in fields.items()}
     if deep := [k for k in _DEPTHS if k in values and not 0 <= values[k] <= _DEEPEST]:
-        raise ValueError(f"{deep[0]} {shown(values[deep[0]])}; legal are 0 to {_DEEPEST}")
+        raise ValueError(f"{deep[0]} {shown(values[deep[0]])}; must be 0 to {_DEEPEST}")
     return kind(**check_fields(kind, values))

@@ -93,7 +93,7 @@ class MixSTE(nn.Module):
         """
         if x.ndim < 3 or x.shape[-3:-1] != (self.num_frames, self.num_joints):
             raise ValueError(
-                f"MixSTE: got x of shape {x.shape}; legal is [..., {self.num_frames} frames, "
+                f"MixSTE: got x of shape {x.shape}; must be [..., {self.num_frames} frames, "
                 f"{self.num_joints} joints, channels], so pad or cut the clip"
             )
         joint = self.param("joint_position", nn.initializers.zeros, (self.num_joints, self.width))
@@ -147,7 +147,7 @@ def _stored(theirs: str, ours: tuple[str, ...], value: np.ndarray) -> np.ndarray
     value = np.atleast_1d(np.asarray(value, np.float32))
     if ours[-1].endswith("position"):
         if value.ndim != 3 or len(value) != 1 or not value.size:
-            raise ValueError(f"{theirs}: shape {value.shape}; legal is (1, joints or frames, width)")
+            raise ValueError(f"{theirs}: shape {value.shape}; must be (1, joints or frames, width)")
         return value[0]
     return np.ascontiguousarray(value.T) if ours[-1] == "kernel" else value
 

@@ -81,10 +81,10 @@ class ScoreMLP(nn.Module):
         if self.num_frames is not None:
             assert cond is not None, "a network of windows is told of tracks"
             assert cond.context is not None, "a track has a context"
-            told = jnp.concatenate([self._features(x, cond), _about_window(cond.context[..., -PATH:])], -1)
-            told = jnp.concatenate([h, jnp.broadcast_to(told, (*h.shape[:-1], told.shape[-1]))], -1)
+            features = jnp.concatenate([self._features(x, cond), _about_window(cond.context[..., -PATH:])], -1)
+            features = jnp.concatenate([h, jnp.broadcast_to(features, (*h.shape[:-1], features.shape[-1]))], -1)
             correction = Correction(self.num_frames, self.frame_width, self.frame_layers, self.num_heads, name="frames")
-            out = out + correction(out, _flatten(x), told, tau)
+            out = out + correction(out, _flatten(x), features, tau)
         out = out.reshape(x.shape)
         return out / self._level(t).astype(out.dtype) if self.ve_output_scale else out
 

@@ -6,21 +6,44 @@
     axis_angle    rotations of all joints but the root, as axis-angle vectors                spaces/rotations.py
     rot6d         the same, as two columns of the matrix                                     spaces/rotations.py
 
-A new space is a module with its encoding and decoding, and an entry here.
+A space says what tasks need, so that these do not ask which model they have; see `Space`. A new space is a module with
+its encoding and decoding, and an entry here.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+from jaxpose.base import Array
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.spaces import person, rotations
+from jaxpose.spaces.person import Statistics
 from jaxpose.spaces.rotations import REPRESENTATIONS, Representation
 
 
+def _centred(x: Array) -> Array:
+    return x - x.mean(-2, keepdims=True)
+
+
+def _as_it_is(x: Array) -> Array:
+    return x
+
+
+def _no_rows(values: Array, known: Array) -> Array:
+    return values
+
+
 class Space(NamedTuple):
-    """The meaning of states [..., J, D].
+    """The meaning of states [..., J, D], as functions. Poses [..., J, 3] are metres in view axes, or axis-angle.
 
     capability:     what a task may ask a model of this space for.
-    width:          D, the numbers of each joint. keypoint_width: of a joint of the keypoints that encoders are shown.
+    width:          D, the numbers of each joint. keypoint_width: numbers of a joint of the keypoints that encoders see.
     representation: of rotations, or None.
+    encode, decode: (statistics, poses) -> states, joint by joint, and (statistics, states) -> poses.
+    centre:         poses -> poses about the origin that states have.
+    basis:          (statistics, shape of a state) -> orthonormal basis [J D, n] of the subspace that states fill, and
+                    the log of the volume of its unit cube.
+    see:            (intrinsics, keypoints, confidence, distortion) -> condition and view of the rows.
+    fill:           (values [N, ...], known [N]) -> values of all rows: of a motion, between those that are known.
     """
 
     name: str
@@ -28,16 +51,35 @@ class Space(NamedTuple):
     width: int = 3
     keypoint_width: int = 3
     representation: Representation | None = None
+    encode: Callable[[Statistics, Array], Array] = rotations.encode
+    decode: Callable[[Statistics, Array], Array] = rotations.decode
+    centre: Callable[[Array], Array] = _centred
+    basis: Callable[[Statistics, tuple[int, int]], tuple[Array, float]] = person.centred_basis
+    see: Callable[..., tuple[person.Condition, person.View]] = person.encode_keypoints
+    fill: Callable[[Array, Array], Array] = _no_rows
 
     def shape(self, skeleton: Skeleton) -> tuple[int, int]:
         """(J, D) of a state; the root has no rotation of its own."""
         return len(skeleton.joints) - (self.representation is not None), self.width
 
 
+def _of_rotations(name: str, representation: Representation) -> Space:
+    def encode(statistics: Statistics, poses: Array) -> Array:
+        return rotations.encode(statistics, representation.from_axis_angle(poses))
+
+    def decode(statistics: Statistics, states: Array) -> Array:
+        return representation.to_axis_angle(rotations.decode(statistics, states))
+
+    space = Space(name, "rotations", representation.width, 3, representation, encode, decode)
+    return space._replace(centre=_as_it_is, basis=rotations.moving_basis)
+
+
 _SPACES = (
     Space("person", "joints"),
     Space("image_depth", "image_depth"),
     Space("screen", "screen", keypoint_width=2),
-    *(Space(name, "rotations", r.width, representation=r) for name, r in REPRESENTATIONS.items()),
+    *(_of_rotations(name, r) for name, r in REPRESENTATIONS.items()),
 )
 SPACES: dict[str, Space] = {space.name: space for space in _SPACES}
+# of a model of motions, whose rows are the frames of one person
+MOTIONS = SPACES["person"]._replace(see=person.encode_track, fill=person.between)

@@ -21,15 +21,15 @@ def keypoint_std(keypoints: Array) -> Array:
     (`examples.detectors.draw_confidence`): e = 9.5 - 4.2 logit((c - 0.08) / 0.92) pixels of a crop.
     """
     uv, confidence = keypoints[..., :2], keypoints[..., 2]
-    seen = confidence > 0
+    visible = confidence > 0
     share = jnp.clip((confidence - 0.08) / 0.92, 0.01, 0.99)
     size = 9.5 - 4.2 * (jnp.log(share) - jnp.log1p(-share))
     std_px = jnp.clip(size / np.sqrt(2), _LEAST_PX, _MOST_PX)
-    low = jnp.where(seen[..., None], uv, jnp.inf).min(-2)
-    high = jnp.where(seen[..., None], uv, -jnp.inf).max(-2)
+    low = jnp.where(visible[..., None], uv, jnp.inf).min(-2)
+    high = jnp.where(visible[..., None], uv, -jnp.inf).max(-2)
     extent = (high - low).max(-1)
     person = jnp.where(extent > 0, extent, 1.0)  # one joint, or none, has no extent
-    return jnp.where(seen, std_px * (_CROP / _CROP_PX * person)[..., None], HIDDEN_STD)
+    return jnp.where(visible, std_px * (_CROP / _CROP_PX * person)[..., None], HIDDEN_STD)
 
 
 def encode_mixture(view: View, intrinsics: Array, mixture_px: Mixture) -> Mixture:

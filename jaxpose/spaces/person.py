@@ -73,20 +73,20 @@ def encode_keypoints(
     Returns a Condition with value and mask [..., J, 3] (depth hidden) and the confidences as context [..., J], and
     the View that `decode` and `place` need. At least two distinct visible joints are needed for the extent.
     """
-    seen = (confidence > 0).astype(uv_px.dtype)
-    xy = jnp.where(seen[..., None] > 0, normalise(intrinsics, uv_px, distortion), 0)
+    visible = (confidence > 0).astype(uv_px.dtype)
+    xy = jnp.where(visible[..., None] > 0, normalise(intrinsics, uv_px, distortion), 0)
     weight = confidence / jnp.maximum(confidence.sum(-1, keepdims=True), 1e-6)
     R = turn_to(jnp.einsum("...j,...jd->...d", weight, xy))
     xy = _turned(R, xy)
     centre = jnp.einsum("...j,...jd->...d", weight, xy)
     xy = xy - centre[..., None, :]
     extent = jnp.maximum(jnp.sqrt(jnp.einsum("...j,...jd->...", weight, xy**2)), 1e-6)
-    value = xy / extent[..., None, None] * seen[..., None]
+    value = xy / extent[..., None, None] * visible[..., None]
     depth = jnp.zeros_like(value[..., :1])
-    mask = jnp.broadcast_to(seen[..., None], value.shape)
-    return Condition(jnp.concatenate([value, depth], -1), jnp.concatenate([mask, depth], -1), confidence * seen), View(
-        R, centre, extent
-    )
+    mask = jnp.broadcast_to(visible[..., None], value.shape)
+    return Condition(
+        jnp.concatenate([value, depth], -1), jnp.concatenate([mask, depth], -1), confidence * visible
+    ), View(R, centre, extent)
 
 
 def encode_track(
@@ -116,10 +116,10 @@ def tell_past(cond: Condition, view: View, x_cam: Array, known: Array) -> Condit
     They are told as 3D observations in the frame's view axes.
     """
     assert cond.context is not None, "a track has a context"
-    told = encode_points(to_view(view, x_cam), jnp.ones(cond.mask.shape[:-1]), jnp.zeros(cond.mask.shape[:-1]))
-    assert told.context is not None, "joints have a trust each"
-    told = told._replace(context=jnp.concatenate([told.context, cond.context[:, told.mask.shape[-2] :]], -1))
-    return jax.tree.map(lambda a, b: jnp.where(known.reshape(-1, *[1] * (a.ndim - 1)), a, b), told, cond)
+    shown = encode_points(to_view(view, x_cam), jnp.ones(cond.mask.shape[:-1]), jnp.zeros(cond.mask.shape[:-1]))
+    assert shown.context is not None, "joints have a trust each"
+    shown = shown._replace(context=jnp.concatenate([shown.context, cond.context[:, shown.mask.shape[-2] :]], -1))
+    return jax.tree.map(lambda a, b: jnp.where(known.reshape(-1, *[1] * (a.ndim - 1)), a, b), shown, cond)
 
 
 def between(values: Array, known: Array) -> Array:
@@ -128,8 +128,8 @@ def between(values: Array, known: Array) -> Array:
     at = jnp.arange(num, dtype=values.dtype)
     order = jnp.argsort(~known, stable=True)  # the frames that are known, first; then the last of them again
     row = order[jnp.minimum(jnp.arange(num), jnp.maximum(known.sum() - 1, 0))]
-    found = jax.vmap(lambda column: jnp.interp(at, at[row], column[row]), 1, 1)(values)
-    return jnp.where(known.any(), found, 0.0)
+    filled = jax.vmap(lambda column: jnp.interp(at, at[row], column[row]), 1, 1)(values)
+    return jnp.where(known.any(), filled, 0.0)
 
 
 def tell_vertical(cond: Condition, view: View, up_cam: Array) -> Condition:
@@ -185,6 +185,17 @@ def decode_pose(statistics: Statistics, view: View, x0: Array) -> Array:
 def decode_view(statistics: Statistics, x0: Array) -> Array:
     """Joints [..., J, 3] metres about their middle, in view axes, of a model state."""
     return x0 * statistics.std + statistics.mean
+
+
+def centred_basis(statistics: Statistics, shape: tuple[int, int]) -> tuple[Array, float]:
+    """Orthonormal basis [J D, (J - 1) D] of poses about their middle, and the log of the volume of its unit cube."""
+    num, width = shape
+    std = np.asarray(statistics.std, np.float64)
+    if np.ptp(std) > 1e-6 * std.max():
+        raise ValueError(f"score: needed one unit for all coordinates of the state, got {std.min()} to {std.max()}")
+    centred = np.linalg.qr(np.eye(num) - 1 / num)[0][:, : num - 1]  # its first num - 1 columns are independent
+    basis = np.kron(centred, np.eye(width))
+    return jnp.asarray(basis, jnp.float32), float(basis.shape[1] * np.log(std.flat[0]))
 
 
 def _turned(R: Array, xy: Array) -> Array:

@@ -56,6 +56,13 @@ def decode(statistics: Statistics, z: Array) -> Array:
     return z * jnp.asarray(statistics.std) + jnp.asarray(statistics.mean)
 
 
+def moving_basis(statistics: Statistics, shape: tuple[int, int]) -> tuple[Array, float]:
+    """Basis [J D, n] of the coordinates that moved in training, and the log of the volume of its unit cube."""
+    std = np.asarray(statistics.std, np.float64)
+    moves = np.broadcast_to(np.asarray(statistics.spread) > 0, shape).ravel()
+    return jnp.asarray(np.eye(moves.size)[:, moves], jnp.float32), float(np.log(std.ravel()[moves]).sum())
+
+
 class Representation(NamedTuple):
     """A way to write a rotation in `width` numbers: from and to axis-angle [..., 3]."""
 

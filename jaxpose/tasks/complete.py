@@ -5,6 +5,7 @@ own middle, so they may lie anywhere and any of them may be missing, the root to
 it agrees best with them, and exact joints take their observed place.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,9 @@ from jax.tree_util import Partial
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.model import Model, Recalibration
-from jaxpose.spaces.person import View, between, decode_pose, encode_points
+from jaxpose.spaces.person import View, decode_pose, encode_points
 from jaxpose.tasks.draw import STATIC, check_joints, check_noise, check_num, drawn, from_noise, hypotheses
-from jaxpose.tasks.motions import is_motion, num_frames, windows_of
+from jaxpose.tasks.motions import num_frames, windows_of
 from jaxpose.tasks.samplers import Sampler
 from jaxpose.tasks.typicality import judged
 
@@ -51,17 +52,17 @@ def complete(
     num, size = joints.shape[0], num_hypotheses
     if not traced(key, model, rows):
         rows, size = filled(rows, num, num_frames(model, num)), size_for(num_hypotheses)
-        if is_motion(model):
-            rows = np.where((np.arange(len(rows[0])) < num)[:, None, None], rows[0], np.nan), rows[1]
+        # rows that only fill up a size show nothing: of a motion they are frames
+        rows = np.where((np.arange(len(rows[0])) < num)[:, None, None], rows[0], np.nan), rows[1]
     how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
     return judged(model, drawn(_complete, key, model, rows, size, num_hypotheses, num, sampler, **how))
 
 
 def problem(model: Model, joints: Array, noise: Array) -> Problem:
     """The problem of completing joints [N, J, 3] metres, NaN where missing, of noise [N, J] metres."""
-    seen = jnp.isfinite(joints).all(-1)
-    cond = encode_points(joints, seen, noise)
-    decode = Partial(_decode, model, joints, seen, noise)
+    visible = jnp.isfinite(joints).all(-1)
+    cond = encode_points(joints, visible, noise)
+    decode = Partial(_decode, model, joints, visible, noise)
     windows = windows_of(model, joints.shape[0])
     return Problem(from_noise(model, cond.value), decode, cond, noise=noise, windows=windows, task="complete")
 
@@ -81,7 +82,7 @@ def _decode(
     recalibration: Recalibration | None,
 ) -> Decoded:
     poses = decode_pose(model.statistics, View(jnp.eye(3)), states)
-    settled = partial(settle, joints=joints, seen=seen, noise=noise, moving=is_motion(model))
+    settled = partial(settle, joints=joints, seen=seen, noise=noise, fill=model.spec.space.fill)
     if states.ndim == 4:
         return Decoded(settled(poses))
     samples = settled(poses[:, -1])
@@ -89,24 +90,26 @@ def _decode(
     return Decoded(samples, path=jnp.swapaxes(path, 0, 1))
 
 
-def settle(poses: Array, joints: Array, seen: Array, noise: Array, *, moving: bool = False) -> Array:
+def settle(
+    poses: Array, joints: Array, seen: Array, noise: Array, fill: Callable[[Array, Array], Array] | None = None
+) -> Array:
     """Poses [..., N, J, 3] moved to the observed joints [N, J, 3], those without noise put exactly there.
 
-    The best place of a pose is the mean of the differences, weighted by 1 / noise^2. moving: rows without a joint are
-    frames of a motion, whose place lies between those around it.
+    The best place of a pose is the mean of the differences, weighted by 1 / noise^2. fill: place of rows without a
+    joint, as in `Space`; None: their own.
     """
     weight = seen / jnp.maximum(noise, _EXACT) ** 2
     weight = weight / jnp.maximum(weight.sum(-1, keepdims=True), 1e-6)
     observed = jnp.where(seen[..., None], joints, 0)
     offset = jnp.einsum("nj,...njd->...nd", weight, jnp.where(seen[..., None], observed - poses, 0))
-    if moving:
+    if fill is not None:
         each = offset.reshape(-1, *offset.shape[-2:])
-        offset = jax.vmap(lambda x: between(x, seen.any(-1)))(each).reshape(offset.shape)
+        offset = jax.vmap(lambda x: fill(x, seen.any(-1)))(each).reshape(offset.shape)
     return jnp.where((seen & (noise == 0))[..., None], observed, poses + offset[..., None, :])
 
 
 def _per_joint(noise: float | Array, shape: tuple[int, ...]) -> Array | np.ndarray:
-    own: Any = noise if traced(noise) else np.asarray(noise, np.float32)
-    check_noise(own, (), shape[:1], shape)
+    level: Any = noise if traced(noise) else np.asarray(noise, np.float32)
+    check_noise(level, (), shape[:1], shape)
     xp = jnp if traced(noise) else np
-    return xp.broadcast_to(own[:, None] if own.ndim == 1 else own, shape)
+    return xp.broadcast_to(level[:, None] if level.ndim == 1 else level, shape)

@@ -85,8 +85,8 @@ class Descent:
         def one(h: Array) -> Array:
             start_key, key_h = jax.random.split(jax.random.fold_in(key, h))
             start = jax.random.normal(start_key, cond.value.shape)
-            found = minimise(key_h, energy, start, optax.adam(self.learning_rate), self.num_steps)
-            return jnp.where(cond.mask > 0, cond.value, found.variables)
+            end = minimise(key_h, energy, start, optax.adam(self.learning_rate), self.num_steps)
+            return jnp.where(cond.mask > 0, cond.value, end.variables)
 
         return jax.lax.map(one, jnp.arange(num), batch_size=max(1, min(num, chunk // len(cond.value))))
 

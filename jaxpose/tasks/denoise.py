@@ -115,8 +115,8 @@ def estimate_noise(key: Key, model: Model, joints: Array) -> Array:
         poses = decode_view(model.statistics, states - shift)
         square = ((observed - poses + poses.mean(-2, keepdims=True)) ** 2).mean(0).sum((-1, -2))
         # about their middle, J joints have J - 1 joints' worth of noise
-        found = jnp.sqrt(square / (3 * (joints.shape[1] - 1)))
-        return jnp.clip(level * (found / level) ** _OVER_RELAXED, *_LEVELS)
+        improved = jnp.sqrt(square / (3 * (joints.shape[1] - 1)))
+        return jnp.clip(level * (improved / level) ** _OVER_RELAXED, *_LEVELS)
 
     return jax.lax.fori_loop(0, _EM_STEPS, improve, jnp.full(joints.shape[0], _FIRST_GUESS))
 

@@ -78,9 +78,9 @@ def encode(network: DiffPose, params: Any, cond: Condition) -> Encoded:
 def encoder_input(cond: Condition) -> Array:
     """Input of the encoder, of a 2D condition: (u, v, confidence) of each joint, 0 where hidden, [..., J, 3]."""
     assert cond.context is not None, "a condition of `encode_keypoints` has its confidences as context"
-    seen = cond.mask[..., :1] > 0
+    visible = cond.mask[..., :1] > 0
     # not a product with the mask: nothing of a hidden joint passes, not even NaN
-    return jnp.where(seen, jnp.concatenate([cond.value[..., :2], cond.context[..., None]], -1), 0)
+    return jnp.where(visible, jnp.concatenate([cond.value[..., :2], cond.context[..., None]], -1), 0)
 
 
 def one_gaussian(encoded: Encoded, residual: Array) -> Component:
@@ -92,12 +92,12 @@ def one_gaussian(encoded: Encoded, residual: Array) -> Component:
 
 def context_of(encoded: Encoded, component: Component, *, features: Array | bool = True) -> Array:
     """Context of the denoiser beside r: f_ST, mu, log s, keypoints, [..., J, C + 13]; no `features`: f_ST = 0."""
-    told = jnp.where(features, encoded.features, 0)
-    told, *rest = (
+    shown = jnp.where(features, encoded.features, 0)
+    shown, *rest = (
         jnp.broadcast_to(v, (*component.mean.shape[:-1], v.shape[-1]))
-        for v in (told, component.mean, jnp.log(component.std), encoded.keypoints)
+        for v in (shown, component.mean, jnp.log(component.std), encoded.keypoints)
     )
-    return jnp.concatenate([told, *rest], -1)
+    return jnp.concatenate([shown, *rest], -1)
 
 
 def initial_distribution(
@@ -124,7 +124,7 @@ def initial_distribution(
     whole_pose: one component for all joints instead of one for each.
     """
     if depth not in DEPTHS:
-        raise ValueError(f"depth: got {depth!r}, legal are {DEPTHS}")
+        raise ValueError(f"depth: got {depth!r}, must be one of {DEPTHS}")
     if num_components < 1:
         raise ValueError(f"num_components: needed 1 or more, got {num_components}")
     if depth == "ensemble" and (window := network_of(model).window) is not None:
@@ -290,9 +290,9 @@ def _standard(plain: Component, population: Array) -> Component:
 
 def _where_seen(mixture: Mixture, keypoints: Array) -> Mixture:
     """The mixture of keypoints (u, v, confidence) [N, J, 3], which is anywhere on the person where they are hidden."""
-    seen = (keypoints[..., 2] > 0)[..., None, None]
-    mean = jnp.where(seen, mixture.mean, keypoints[..., None, :2])
-    return mixture._replace(mean=mean, std=jnp.where(seen, mixture.std, keypoint_std(keypoints)[..., None, None]))
+    visible = (keypoints[..., 2] > 0)[..., None, None]
+    mean = jnp.where(visible, mixture.mean, keypoints[..., None, :2])
+    return mixture._replace(mean=mean, std=jnp.where(visible, mixture.std, keypoint_std(keypoints)[..., None, None]))
 
 
 def _ensemble(model: Model, encoded: Encoded, uv: Array) -> Array:

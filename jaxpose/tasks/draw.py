@@ -65,8 +65,8 @@ def drawn(
 ) -> Hypotheses:
     """The first `num` of `size` hypotheses that a compiled program draws, and the first `num_rows` rows (None: all)."""
     count = None if size == num else np.int32(num)
-    found = program(key, model, *given, count, num=size, sampler=sampler or stochastic(), **how)
-    return cut(found, num, found.samples.shape[1] if num_rows is None else num_rows)
+    result = program(key, model, *given, count, num=size, sampler=sampler or stochastic(), **how)
+    return cut(result, num, result.samples.shape[1] if num_rows is None else num_rows)
 
 
 def hypotheses(
@@ -88,9 +88,9 @@ def hypotheses(
         decoded = problem.decode(*jax.vmap(one)(h), recalibration)
         return decoded._replace(path=None if decoded.path is None else jnp.swapaxes(decoded.path, 0, 1))
 
-    found = in_chunks(some, num, at_once)
-    path = None if found.path is None else jnp.swapaxes(found.path, 0, 1)
-    return Hypotheses(found.samples, *spread(found.samples, recalibration, count), found.root, problem.noise, path)
+    poses = in_chunks(some, num, at_once)
+    path = None if poses.path is None else jnp.swapaxes(poses.path, 0, 1)
+    return Hypotheses(poses.samples, *spread(poses.samples, recalibration, count), poses.root, problem.noise, path)
 
 
 _draw = jax.jit(hypotheses, static_argnames=STATIC)
@@ -134,12 +134,12 @@ def _one_state(
         start = problem.start(jax.random.fold_in(key, h))
         project, cond = problem.project, problem.cond if start.cond is None else start.cond
         if problem.past is not None:
-            known, (states, told) = problem.past.known, jax.tree.map(lambda v: v[h], problem.past[:2])
+            known, (states, conditions) = problem.past.known, jax.tree.map(lambda v: v[h], problem.past[:2])
             project = hold(sde, states, known, start.x, project)
-            cond = jax.tree.map(lambda first, rows: rows.at[: len(first)].set(first), told, cond)
+            cond = jax.tree.map(lambda first, rows: rows.at[: len(first)].set(first), conditions, cond)
 
         def solve(key: Key, x: Array, run: Any) -> Array:
-            found = sample(
+            end = sample(
                 key,
                 x,
                 predict,
@@ -150,7 +150,7 @@ def _one_state(
                 finish=run.finish,
                 return_path=return_path,
             )
-            return found if problem.past is None else _keep(found, states, known)
+            return end if problem.past is None else _keep(end, states, known)
 
         if start.t is None:
             return solve(start.key, start.x, run), start.kept
@@ -171,8 +171,8 @@ def over_windows(model: Model, index: Array, share: Array) -> PredictFn:
     network, sde = model.predict_fn(), model.spec.sde()
 
     def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
-        told = None if cond is None else jax.tree.map(lambda v: v[index], cond)
-        x0 = network(x[index], t, told).x0 * share[..., None, None]
+        of_windows = None if cond is None else jax.tree.map(lambda v: v[index], cond)
+        x0 = network(x[index], t, of_windows).x0 * share[..., None, None]
         return from_x0(sde, x, t, jnp.zeros_like(x).at[index].add(x0))
 
     return predict

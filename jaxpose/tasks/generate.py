@@ -22,6 +22,7 @@ def problem(model: Model, num_rows: int) -> Problem:
     """The unconditional problem of `num_rows` poses; ValueError for a model of other states than joints."""
     require(model, "generate", "joints", "condition")
     cond = null_condition(model, num_rows)
+    assert cond is not None, "a model with that capability takes a condition"
     return Problem(from_noise(model, cond.value), Partial(_decode, model), cond, windows=windows_of(model, num_rows))
 
 
@@ -40,10 +41,10 @@ def generate(key: Key, model: Model, num: int, *, sampler: Sampler | None = None
         rows = num_frames(model, num)
     else:
         rows = min(num, _ROWS) if traced(key, model) else size_for(min(num, _ROWS))
-    found = draw(key, model, problem(model, rows), -(-num // rows), sampler, return_path=return_path)
-    if found.path is None:
-        return merged(found.samples, num)
-    steps = [merged(step, num) for step in found.path]
+    result = draw(key, model, problem(model, rows), -(-num // rows), sampler, return_path=return_path)
+    if result.path is None:
+        return merged(result.samples, num)
+    steps = [merged(step, num) for step in result.path]
     return jnp.stack(steps)
 
 

@@ -21,17 +21,7 @@ from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.geometry.windows import tile
 from jaxpose.model import Model, Recalibration, require
 from jaxpose.spaces.keypoints import encode_mixture
-from jaxpose.spaces.person import (
-    View,
-    between,
-    decode_pose,
-    encode_keypoints,
-    encode_pose,
-    encode_track,
-    place,
-    tell_past,
-    tell_vertical,
-)
+from jaxpose.spaces.person import View, decode_pose, encode_pose, place, tell_past, tell_vertical
 from jaxpose.tasks.diffpose import START, encode_rows, initial_distribution, pose_states, residual_start, rows_at_once
 from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses
 from jaxpose.tasks.motions import is_motion, num_frames, unseen_beyond, windows_of
@@ -121,8 +111,7 @@ def problem(
     _check(model, keypoints, confidence, camera)
     sure = jnp.ones(keypoints.shape[:-1]) if confidence is None else jnp.asarray(confidence, jnp.float32)
     sure = jnp.where(jnp.isfinite(keypoints).all(-1), sure, 0.0)
-    encode = encode_track if is_motion(model) else encode_keypoints
-    cond, view = encode(camera.intrinsics, keypoints, sure, camera.distortion)
+    cond, view = model.spec.space.see(camera.intrinsics, keypoints, sure, camera.distortion)
     if up is not None:
         require(model, "up", "vertical")
         cond = tell_vertical(cond, view, up / jnp.linalg.norm(up, axis=-1, keepdims=True))
@@ -132,16 +121,14 @@ def problem(
             raise ValueError(
                 f"keypoint_mixture, num_components and depth are for DiffPose models, got {model.spec.name!r}"
             )
-        start = from_noise(model, cond.value)
-        if not is_motion(model):
-            return Problem(start, Partial(_decode, model, cond, None, *place_in), cond, task="lift")
-        if windows is not None:
+        rows = windows_of(model, len(keypoints))
+        if windows is not None and rows is not None:
             raise ValueError(
                 f"windows: {model.spec.name!r} is a model of motions, whose rows are the frames of one clip"
             )
         before = None if past is None else _past(model, cond, view, past)
         decode = Partial(_decode, model, cond, None, *place_in)
-        return Problem(start, decode, cond, windows=windows_of(model, len(keypoints)), past=before, task="lift")
+        return Problem(from_noise(model, cond.value), decode, cond, windows=rows, past=before, task="lift")
     keypoints_k = None
     if keypoint_mixture is not None:
         _check_mixture(keypoint_mixture, keypoints.shape, camera.distortion)
@@ -179,8 +166,7 @@ def placed(
     size = size[..., None, None]
     samples = samples * size
     root = place(camera.intrinsics, keypoints, confidence, samples, camera.distortion)
-    if is_motion(model):
-        root = jax.vmap(between, (0, None))(root, (confidence > 0).sum(-1) >= 2)
+    root = jax.vmap(model.spec.space.fill, (0, None))(root, (confidence > 0).sum(-1) >= 2)
     return Decoded(samples, root, jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None)
 
 
@@ -246,8 +232,8 @@ def _past(model: Model, cond: Condition, view: View, x: Array) -> Past:
     first, looks = jax.tree.map(lambda v: jnp.asarray(v)[: x.shape[1]], (cond, view))
     known = jnp.isfinite(x).all((0, 2, 3))
     x = jnp.where(known[:, None, None], x, 0)
-    told = jax.vmap(lambda poses: tell_past(first, looks, poses, known))(x)
-    return Past(encode_pose(model.statistics, looks, x), told, known)
+    conditions = jax.vmap(lambda poses: tell_past(first, looks, poses, known))(x)
+    return Past(encode_pose(model.statistics, looks, x), conditions, known)
 
 
 def _check_past(model: Model, past: Array, num: int, shape: tuple[int, ...]) -> None:

@@ -156,9 +156,9 @@ def _held(prior: Prior, observed: list[Seen]) -> _Held:
     states, masks, noises = [], [], []
     for o in observed:
         value, beside = prior.encode(o.value), prior.encode(o.value + o.noise)
-        seen = o.seen if o.seen.shape == value.shape else o.seen.all(-1, keepdims=True)
+        visible = o.seen if o.seen.shape == value.shape else o.seen.all(-1, keepdims=True)
         states.append(value)
-        masks.append(jnp.broadcast_to(seen, value.shape))
+        masks.append(jnp.broadcast_to(visible, value.shape))
         noises.append(jnp.abs(beside - value))
     weight = jnp.stack(masks) / jnp.maximum(jnp.stack(noises), _EXACT) ** 2
     total = jnp.maximum(weight.sum(0), 1e-30)
@@ -205,7 +205,7 @@ def _descended(key: Key, prior: Prior, seen: list[Seen], start: Array, method: M
     draws = drawn(key, prior, start, time_grid(prior.sde, _NUM_FIRST), chunk)
 
     def one(h: Array) -> Array:
-        found = minimise(jax.random.fold_in(key, h), energy, draws[h][None], tx, num)
-        return found.variables[0]
+        end = minimise(jax.random.fold_in(key, h), energy, draws[h][None], tx, num)
+        return end.variables[0]
 
     return _unweighted(jax.lax.map(one, jnp.arange(len(start)), batch_size=min(chunk, len(start))))

@@ -98,12 +98,16 @@ def _step(
     sure = jnp.concatenate([stream.confidence[num:], sure])
     past, key = stream.samples[:, num:], jax.random.fold_in(stream.key, stream.count)
     how = {"num_hypotheses": len(past), "sampler": sampler, "height": height, "up": up, "past": past}
-    found = lift(key, model, keypoints, sure, camera=camera, **how)  # type: ignore[arg-type]  # of many types
-    own = slice(-num, None)
-    assert found.root is not None, "what is lifted has a place"
+    result = lift(key, model, keypoints, sure, camera=camera, **how)  # type: ignore[arg-type]  # of many types
+    last_rows = slice(-num, None)
+    assert result.root is not None, "what is lifted has a place"
     newest = Hypotheses(
-        found.samples[:, own], found.mean[own], found.covariance[own], found.radius_90[own], found.weights[:, own]
+        result.samples[:, last_rows],
+        result.mean[last_rows],
+        result.covariance[last_rows],
+        result.radius_90[last_rows],
+        result.weights[:, last_rows],
     )
-    newest = newest._replace(root=found.root[:, own])
+    newest = newest._replace(root=result.root[:, last_rows])
     samples = jnp.concatenate([past, newest.samples], 1)
     return newest, MotionStream(keypoints, sure, samples, stream.key, stream.count + 1)

@@ -70,8 +70,8 @@ def confidence_noise(confidence: Array, sure: Array | float) -> Array:
 
 def keypoint_noise_px(uv_px: Array, confidence: Array, sure: float | Array = SURE) -> Array:
     """Noise [..., J] px of keypoints [..., J, 2] with confidence [..., J]; sure: share of their larger extent."""
-    seen = ((confidence > 0) & jnp.isfinite(uv_px).all(-1))[..., None]
-    low, high = (f(jnp.where(seen, uv_px, s * jnp.inf), -2) for f, s in ((jnp.min, 1), (jnp.max, -1)))
+    visible = ((confidence > 0) & jnp.isfinite(uv_px).all(-1))[..., None]
+    low, high = (f(jnp.where(visible, uv_px, s * jnp.inf), -2) for f, s in ((jnp.min, 1), (jnp.max, -1)))
     extent = jnp.where(jnp.isfinite(high - low), high - low, 0).max(-1)
     return confidence_noise(confidence, jnp.maximum(sure * extent, 0.5)[..., None])
 
@@ -82,10 +82,10 @@ def measured_joints(source: Skeleton, target: Skeleton) -> np.ndarray:
     Middles of joints that the target has too (COCO's hip and thorax) are not: twice counted is too sure.
     """
     weights, known = joint_map(source, target)
-    own = np.array([(row > 0).sum() == 1 for row in weights])
+    direct = np.array([(row > 0).sum() == 1 for row in weights])
     new = np.array([joint not in target.joints for joint in source.joints])
     says_more = ((weights > 0) & new).any(-1)
-    return known & (own | says_more)
+    return known & (direct | says_more)
 
 
 def sight(
@@ -124,18 +124,18 @@ def sight(
     for name, (value, shape) in named.items():
         if jnp.shape(value) != shape:
             raise ValueError(f"{name}: needed {list(shape)} for {num} cameras, got {list(jnp.shape(value))}")
-    seen = (confidence > 0) & jnp.isfinite(uv_px).all(-1)
+    visible = (confidence > 0) & jnp.isfinite(uv_px).all(-1)
     plane = jnp.where(
-        seen[..., None], camera.normalise(intrinsics, jnp.where(seen[..., None], uv_px, 0), distortion), 0
+        visible[..., None], camera.normalise(intrinsics, jnp.where(visible[..., None], uv_px, 0), distortion), 0
     )
-    weight = jnp.where(seen, 1 / jnp.square(noise_px), 0)
+    weight = jnp.where(visible, 1 / jnp.square(noise_px), 0)
     mean, rms = _middle(plane, weight)
     centre = _meeting(mean, rms, weight.sum(-1), R, t)
     if R_view_world is None:
         R_view_world = _axes(camera.turn_to(mean[0]) @ R[0], up)
     t_centre = t + jnp.einsum("cij,j->ci", R, centre)
     R_cam_view = jnp.einsum("cij,kj->cik", R, R_view_world)
-    uv_px = jnp.where(seen[..., None], uv_px, jnp.nan)
+    uv_px = jnp.where(visible[..., None], uv_px, jnp.nan)
     return Sight(uv_px, plane, noise_px, intrinsics, R_cam_view, t_centre, distortion, R_view_world, centre)
 
 
@@ -216,9 +216,9 @@ def fit_pinhole(view: Sight, x: Array) -> Pinhole:
             f"unknown focal length: needed one camera without distortion, got {len(view.intrinsics)}"
             f"{'' if view.distortion is None else ', with distortion'}"
         )
-    seen = jnp.isfinite(view.uv_px[0])
-    p = jnp.where(seen, view.uv_px[0] - view.intrinsics[0, 2:], 0)
-    weight = jnp.where(seen, 1 / jnp.square(view.noise_px[0, :, None]), 0)
+    visible = jnp.isfinite(view.uv_px[0])
+    p = jnp.where(visible, view.uv_px[0] - view.intrinsics[0, 2:], 0)
+    weight = jnp.where(visible, 1 / jnp.square(view.noise_px[0, :, None]), 0)
     share = weight / jnp.maximum(weight.sum(0), _TINY)
     x = jnp.einsum("ij,...kj->...ki", view.R_cam_view[0], x)
     xy, pz = x[..., :2], p * x[..., 2:]

@@ -91,32 +91,36 @@ def posterior(
     prior = bound(prior)
     for i, one in enumerate(observed):
         _check(prior, one, method, f" {i}" if len(observed) > 1 else "")
-    found = tuple(one._replace(operator=as_pytree(one.operator)) for one in observed)
-    return _posterior(key, prior, found, method=method, num=num_hypotheses, chunk=chunk)
+    measurements = tuple(one._replace(operator=as_pytree(one.operator)) for one in observed)
+    return _posterior(key, prior, measurements, method=method, num=num_hypotheses, chunk=chunk)
 
 
 @partial(jax.jit, static_argnames=("method", "num", "chunk"))
 def _posterior(
     key: Key, prior: Prior, observed: tuple[Observed, ...], *, method: Method, num: int, chunk: int
 ) -> Posterior:
-    seen = [_seen(prior, one) for one in observed]
+    measured = [_seen(prior, one) for one in observed]
     start_key, key = jax.random.split(key)
     start = starts(start_key, prior, num)
-    found = method.draw(key, prior, seen, start, method, chunk)
-    likelihood = jax.vmap(partial(log_likelihood, measurement_of(prior, seen, method.robust)))(found.x0)
+    particles = method.draw(key, prior, measured, start, method, chunk)
+    likelihood = jax.vmap(partial(log_likelihood, measurement_of(prior, measured, method.robust)))(particles.x0)
     return Posterior(
-        prior.decode(found.x0), jnp.exp(found.log_weights), likelihood, found.ess.min(), found.log_evidence
+        prior.decode(particles.x0),
+        jnp.exp(particles.log_weights),
+        likelihood,
+        particles.ess.min(),
+        particles.log_evidence,
     )
 
 
 def _seen(prior: Prior, observed: Observed) -> Seen:
     given = jax.eval_shape(lambda: observed.operator(prior.decode(jnp.zeros(prior.shape)))).shape
     value = jnp.asarray(observed.value, jnp.result_type(float))
-    seen = jnp.isfinite(value)
+    visible = jnp.isfinite(value)
     if isinstance(observed.operator, Masked):
-        seen &= jnp.broadcast_to(observed.operator.mask, given) > 0
-    noise = jnp.where(seen, jnp.broadcast_to(jnp.asarray(observed.noise, value.dtype), given), 1)
-    return Seen(jnp.where(seen, value, 0), seen, noise, observed.operator)
+        visible &= jnp.broadcast_to(observed.operator.mask, given) > 0
+    noise = jnp.where(visible, jnp.broadcast_to(jnp.asarray(observed.noise, value.dtype), given), 1)
+    return Seen(jnp.where(visible, value, 0), visible, noise, observed.operator)
 
 
 def _check(prior: Prior, observed: Observed, method: Method, which: str) -> None:

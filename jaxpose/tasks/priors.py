@@ -16,8 +16,6 @@ from jaxpose.diffusion.sampling import sample
 from jaxpose.diffusion.sde import SDE, prior_sample, time_grid
 from jaxpose.diffusion.solvers import dpmpp_2m
 from jaxpose.model import Model, null_condition, require, scored
-from jaxpose.spaces.person import decode_view
-from jaxpose.tasks.rotations import to_axis_angle, to_state
 
 
 def _same(x: Array) -> Array:
@@ -51,19 +49,16 @@ def prior_of(model: Model, cond: Condition | None = None) -> Prior:
     condition of rotations.
     """
     model = scored(model)
-    require(model, "posterior", "score")
+    require(model, "posterior", "score", "poses")
     spread = jnp.broadcast_to(jnp.asarray(model.statistics.spread), model.spec.state_shape)
     covariance = jnp.diag(spread.ravel() ** 2)
     law: dict[str, Any] = {"sde": model.spec.sde(), "shape": model.spec.state_shape, "covariance": covariance}
-    if "rotations" in model.capabilities:
-        if cond is not None:
-            raise ValueError(f"cond: {model.spec.name!r} is a prior over rotations, which takes no condition")
-        decode, encode = Partial(to_axis_angle, model), Partial(to_state, model)
-    else:
-        require(model, "posterior", "joints")
-        cond = null_condition(model) if cond is None else cond
-        decode, encode = Partial(decode_view, model.statistics), Partial(_encode_view, model.statistics)
-    return Prior(Partial(_predict, model, cond), decode=decode, encode=encode, **law)
+    if cond is not None and not model.spec.conditioned:
+        raise ValueError(f"cond: {model.spec.name!r} is a prior over rotations, which takes no condition")
+    cond = null_condition(model) if cond is None else cond
+    return Prior(
+        Partial(_predict, model, cond), decode=Partial(Model.decode, model), encode=Partial(Model.encode, model), **law
+    )
 
 
 def fitted(key: Key, prior: Prior, num: int = 256, num_steps: int = 20) -> Prior:
@@ -109,7 +104,3 @@ def bound(prior: Prior) -> Prior:
 
 def _predict(model: Model, cond: Condition | None, x_t: Array, t: Array, none: None) -> Prediction:
     return model.predict_fn()(x_t, t, cond)
-
-
-def _encode_view(statistics: Any, x: Array) -> Array:
-    return (x - statistics.mean) / statistics.std

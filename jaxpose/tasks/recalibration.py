@@ -33,13 +33,13 @@ def respread(
     recalibration: Recalibration, statistics: Statistics, cond: Condition, view: View, centre: Array, states: Array
 ) -> Array:
     """States [H, N, J, 3] of lifting, moved away from or towards the middle [N, J, 3] of their law."""
-    seen = cond.mask[..., 0].mean(-1)
-    found = evidence(cond, view, decode_view(statistics, centre))
-    found = jnp.clip((found - recalibration.centre) / recalibration.scale, -FARTHEST, FARTHEST)
-    log_factor = recalibration.offset + (found @ recalibration.slope)[:, None]
+    share = cond.mask[..., 0].mean(-1)
+    signs = evidence(cond, view, decode_view(statistics, centre))
+    signs = jnp.clip((signs - recalibration.centre) / recalibration.scale, -FARTHEST, FARTHEST)
+    log_factor = recalibration.offset + (signs @ recalibration.slope)[:, None]
     deviation = states - centre
     root = deviation[..., :1, :]
-    return centre + root + jnp.exp(seen[:, None, None] * log_factor) * (deviation - root)
+    return centre + root + jnp.exp(share[:, None, None] * log_factor) * (deviation - root)
 
 
 def middle(model: Model, cond: Condition, predict: PredictFn | None = None) -> Array:
@@ -65,14 +65,14 @@ def evidence(cond: Condition, view: View, x_view: Array) -> Array:
     away = (x_placed[..., :2] / x_placed[..., 2:] - xy) / extent
     square = (trust * (away**2).sum(-1)).sum(-1) / jnp.maximum(trust.sum(-1), 1e-6)
     enough = (trust > 0).sum(-1) >= 2
-    seen = (trust > 0).mean(-1)
+    share = (trust > 0).mean(-1)
     trunk = x[:, H36M_17.joints.index("thorax")]
     return jnp.stack(
         [
             jnp.where(enough, 0.5 * jnp.log(jnp.maximum(square, _LEAST_MISFIT**2)), np.log(_LEAST_MISFIT)),
             1 + trunk[:, 1] / jnp.maximum(jnp.linalg.norm(trunk, axis=-1), 1e-6),  # y points down
-            trust.sum(-1) / jnp.maximum(num_joints * seen, 1e-6),
-            seen,
+            trust.sum(-1) / jnp.maximum(num_joints * share, 1e-6),
+            share,
             jnp.log(extent[:, 0, 0]),
         ],
         -1,

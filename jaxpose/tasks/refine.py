@@ -29,8 +29,8 @@ class Refined(Model):
         few, base, last = super().predict_fn(), judge.predict_fn(), self.spec.times[-2]
 
         def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
-            told = cond if judge.spec.conditioned else None
-            return jax.lax.cond(t < last, lambda: base(x, t, told), lambda: few(x, t, cond))
+            given = cond if judge.spec.conditioned else None
+            return jax.lax.cond(t < last, lambda: base(x, t, given), lambda: few(x, t, cond))
 
         return predict
 

@@ -20,7 +20,6 @@ from jaxpose.diffusion.flow import decode as from_latent
 from jaxpose.diffusion.flow import encode as to_latent
 from jaxpose.diffusion.flow import interpolate
 from jaxpose.model import Model, null_condition, require, scored
-from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states, from_noise
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.samplers import Sampler, stochastic
@@ -42,13 +41,12 @@ def to_state(model: Model, body_pose: Array) -> Array:
     num, shape = model.spec.state_shape[0], jnp.shape(body_pose)
     if shape[-1:] == (3 * num,):
         body_pose = jnp.reshape(body_pose, (*shape[:-1], num, 3))
-    representation = REPRESENTATIONS[model.spec.codec]
-    return encode(model.statistics, representation.from_axis_angle(jnp.asarray(body_pose)))
+    return model.encode(jnp.asarray(body_pose))
 
 
 def to_axis_angle(model: Model, state: Array) -> Array:
     """Body poses [..., 21, 3] axis-angle radians of states [..., 21, D]."""
-    return REPRESENTATIONS[model.spec.codec].to_axis_angle(decode(model.statistics, state))
+    return model.decode(state)
 
 
 def rotation_std(model: Model) -> Array:
@@ -63,8 +61,7 @@ def rotation_std(model: Model) -> Array:
 
 def problem(model: Model, like: Array) -> Problem:
     """The unconditional problem of body poses, of states shaped as `like` [N, 21, D]."""
-    cond = null_condition(model) if model.spec.conditioned else None
-    return Problem(from_noise(model, like), Partial(_decode, model), cond)
+    return Problem(from_noise(model, like), Partial(_decode, model), null_condition(model))
 
 
 def _decode(model: Model, states: Array, kept: None, recalibration: None) -> Decoded:
@@ -130,7 +127,7 @@ def check_body_pose(body_pose: Array | np.ndarray, known: Array | np.ndarray | N
         ("is not finite", ~np.isfinite(values).all(-1)),
         ("turns by more than 2 pi radians (are these degrees?)", angle > 2 * np.pi),
     ):
-        found = np.argwhere(wrong & counts)
-        if found.size:
-            pose, joint = found[0]
+        places = np.argwhere(wrong & counts)
+        if places.size:
+            pose, joint = places[0]
             raise ValueError(f"body_pose: joint {joint} of pose {pose} {what}: {values[pose, joint]}")

@@ -54,8 +54,8 @@ class Sampler:
 
     def with_usual_steps(self, num_steps: int, model: Model) -> Self:
         """Itself with `num_steps` where none are given; not where the sampler or a few-step model has its own."""
-        own = self.num_steps or self.usual_steps or model.spec.times
-        return self if own else dataclasses.replace(self, num_steps=num_steps)
+        given = self.num_steps or self.usual_steps or model.spec.times
+        return self if given else dataclasses.replace(self, num_steps=num_steps)
 
 
 def stochastic(num_steps: int | None = None, temperature: float = 1.0) -> Sampler:
@@ -102,7 +102,7 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
 def sampler_of(name: str, num_steps: int | None = None, **options: float) -> Sampler:
     """The sampler of a name on the command line; ValueError for a name not in SAMPLERS, or an option it lacks."""
     if name not in SAMPLERS:
-        raise ValueError(f"sampler: got {name!r}, legal are {tuple(SAMPLERS)}")
+        raise ValueError(f"sampler: got {name!r}, must be one of {tuple(SAMPLERS)}")
     try:
         return SAMPLERS[name](num_steps, **options)
     except TypeError:

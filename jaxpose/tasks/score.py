@@ -34,7 +34,7 @@ from jaxpose.diffusion.flow import log_likelihood, within
 from jaxpose.model import Model, null_condition, require, scored
 from jaxpose.spaces.person import View, encode_keypoints, encode_pose
 from jaxpose.tasks.draw import check_joints
-from jaxpose.tasks.rotations import check_body_pose, check_rotations, to_state
+from jaxpose.tasks.rotations import check_body_pose, check_rotations
 
 LEVEL = 0.012  # sigma / alpha, in units of state; pose17's process begins at 0.0105, prior21's at 0.0001
 # holds 0.05 nats on validation poses of pose17, where 12 are off by up to 0.064 (against 40, 16 poses)
@@ -65,7 +65,7 @@ def log_density(
     """
     model = scored(model)
     require(model, "score", "score")
-    basis, log_unit = _space(model)
+    basis, log_unit = model.spec.space.basis(model.statistics, model.spec.state_shape)
     if "rotations" in model.capabilities:
         if cond is not None or view is not None:
             raise ValueError(f"cond: {model.spec.name!r} is a prior over joint rotations and takes none")
@@ -80,8 +80,8 @@ def log_density(
     num, size = len(pose), len(pose) if traced(pose, cond) else size_for(len(pose))
     pose, cond, view = filled((pose, cond, view), num, size)
     log_snr = np.float32(-2 * np.log(level))
-    found = _density(model, pose, cond, view, basis, log_unit, log_snr, num_steps=num_steps)
-    return found if size == num else jax.device_put(np.asarray(found)[:num])
+    density = _density(model, pose, cond, view, basis, log_unit, log_snr, num_steps=num_steps)
+    return density if size == num else jax.device_put(np.asarray(density)[:num])
 
 
 @partial(jax.jit, static_argnames="num_steps")
@@ -97,17 +97,17 @@ def _density(
     num_steps: int,
 ) -> Array:
     """Log density [N] at `log_snr` of poses in the subspace of `basis` [J D, n], whose unit cube is e^log_unit."""
-    if "rotations" in model.capabilities:
-        state = to_state(model, pose)
+    if view is None:
+        state = model.encode(model.spec.space.centre(pose.reshape(len(pose), -1, 3)))
     else:
-        state = encode_pose(model.statistics, View(jnp.eye(3)) if view is None else view, pose)
+        state = encode_pose(model.statistics, view, pose)
     z = jnp.dot(state.reshape(len(state), -1), basis, precision=jax.lax.Precision.HIGHEST)[..., None]
     sde = model.spec.sde()
     start = time_at(sde, log_snr)
     times = time_grid(sde._replace(t_min=start), num_steps, "log_snr")  # type: ignore[arg-type]  # a number of the graph
     alpha = sde.alpha(start)
     predict = within(model.predict_fn(), basis, model.spec.state_shape)
-    null = None if "rotations" in model.capabilities else null_condition(model)  # one condition is encoded once for all
+    null = null_condition(model)  # one condition is encoded once for all
 
     def block(rows: tuple[Array, Condition | None]) -> Array:
         z, cond = rows
@@ -120,8 +120,8 @@ def _density(
         padded = values[jnp.minimum(jnp.arange(rounds * size), num - 1)]
         return padded.reshape(rounds, size, *values.shape[1:])
 
-    found = jax.lax.map(block, (folded(z), jax.tree.map(folded, cond)))
-    return found.reshape(-1)[:num] + basis.shape[1] * jnp.log(alpha) - log_unit
+    density = jax.lax.map(block, (folded(z), jax.tree.map(folded, cond)))
+    return density.reshape(-1)[:num] + basis.shape[1] * jnp.log(alpha) - log_unit
 
 
 def log_density_all_round(model: Model, joints: Array, *, num_views: int = 4, num_steps: int = NUM_STEPS) -> Array:
@@ -137,22 +137,8 @@ def log_density_all_round(model: Model, joints: Array, *, num_views: int = 4, nu
     c, s, o, i = np.cos(angle), np.sin(angle), np.zeros(num_views), np.ones(num_views)
     R = jnp.asarray(np.stack([c, o, s, o, i, o, -s, o, c], -1).reshape(-1, 3, 3), joints.dtype)
     turned = jnp.einsum("vik,njk->vnji", R, joints, precision=jax.lax.Precision.HIGHEST)
-    found = log_density(model, turned.reshape(-1, *joints.shape[1:]), num_steps=num_steps)
-    return jax.nn.logsumexp(found.reshape(num_views, -1), 0) - jnp.log(num_views)
-
-
-def _space(model: Model) -> tuple[Array, float]:
-    """The subspace that states fill: an orthonormal basis [J D, n], and the log of the volume of its unit cube."""
-    num, width = model.spec.state_shape
-    std = np.asarray(model.statistics.std, np.float64)
-    if "rotations" in model.capabilities:
-        moves = np.broadcast_to(np.asarray(model.statistics.spread) > 0, (num, width)).ravel()
-        return jnp.asarray(np.eye(num * width)[:, moves], jnp.float32), float(np.log(std.ravel()[moves]).sum())
-    if np.ptp(std) > 1e-6 * std.max():
-        raise ValueError(f"score: needed one unit for all coordinates of the state, got {std.min()} to {std.max()}")
-    centred = np.linalg.qr(np.eye(num) - 1 / num)[0][:, : num - 1]  # its first num - 1 columns are independent
-    basis = np.kron(centred, np.eye(width))
-    return jnp.asarray(basis, jnp.float32), float(basis.shape[1] * np.log(std.flat[0]))
+    density = log_density(model, turned.reshape(-1, *joints.shape[1:]), num_steps=num_steps)
+    return jax.nn.logsumexp(density.reshape(num_views, -1), 0) - jnp.log(num_views)
 
 
 @partial(jax.jit, static_argnames=("num_steps", "num_probes"))

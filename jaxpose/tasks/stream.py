@@ -175,8 +175,8 @@ def _step(
         if recalibration is not None:
             of_row, view_of_row = jax.tree.map(lambda x: x[None], (cond, view))
             states = respread(recalibration, model.statistics, of_row, view_of_row, encoded.pose[None], states)
-        found = placed(model, view, keypoints[None], confidence[None], camera, height, states)
-        lifted = Hypotheses(found.samples, *spread(found.samples, recalibration), found.root)
+        decoded = placed(model, view, keypoints[None], confidence[None], camera, height, states)
+        lifted = Hypotheses(decoded.samples, *spread(decoded.samples, recalibration), decoded.root)
         return lifted, Stream(window, jnp.zeros_like(stream.missed), stream.noise, r, lifted)
 
     def hold() -> tuple[Hypotheses, Stream]:

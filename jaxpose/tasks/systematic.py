@@ -73,16 +73,16 @@ def estimate(
     joint: [J] s_j, which no disagreement of cameras tells. With one camera the rest is what is usual, too.
     """
     residual, sigma = _residuals(xy, noise_px, confidence, camera)
-    seen = np.isfinite(residual[..., 0])
-    known = seen.sum(1) >= 2
-    count, joints = seen.sum(1), known.sum(1)  # [F, J] cameras of a joint, [F] joints of a frame
+    visible = np.isfinite(residual[..., 0])
+    known = visible.sum(1) >= 2
+    count, joints = visible.sum(1), known.sum(1)  # [F, J] cameras of a joint, [F] joints of a frame
     frames = joints >= _LEAST_JOINTS
     if not frames.any():
         return Systematic(joint, _CAMERA_STD, _CAMERA_FREEDOM, 1.0)
-    residual, sigma, seen, count = residual[frames], sigma[frames], seen[frames], count[frames]
+    residual, sigma, visible, count = residual[frames], sigma[frames], visible[frames], count[frames]
     known, joints = known[frames], joints[frames]
     residual = np.where(known[:, None, :, None], residual, np.nan)
-    has = (seen & known[:, None]).any(-1)
+    has = (visible & known[:, None]).any(-1)
     whole = np.zeros((*has.shape, 2))
     whole[has] = np.nanmedian(residual[has], 1)
     of_frame = np.maximum(2 * has.sum(1) - 3, 1)
@@ -136,20 +136,20 @@ def _residuals(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far rays pass their joint's triangulation [F, C, J, 2], NaN where it is not seen, and the noise; metres."""
     intrinsics, R, t = (np.asarray(x, np.float64) for x in (camera.intrinsics, camera.R_cam_world, camera.t_cam))
-    seen = (confidence > 0) & np.isfinite(xy).all(-1)
+    visible = (confidence > 0) & np.isfinite(xy).all(-1)
     straight = (jnp.asarray(v, jnp.float32)[None] for v in (camera.intrinsics, camera.distortion) if v is not None)
     first, *rest = straight
-    plane = np.asarray(normalise(first, jnp.asarray(np.where(seen[..., None], xy, 0), jnp.float32), *rest), np.float64)
+    plane = np.asarray(normalise(first, jnp.asarray(np.where(visible[..., None], xy, 0), jnp.float32), *rest), np.float64)
     rows = across_rays(R[:, None], plane)  # [F, C, J, 2, 3]
     asked = plane * t[:, None, 2:] - t[:, None, :2]
     focal = intrinsics[:, None, :2].mean(-1)
-    depth = np.ones(seen.shape)
+    depth = np.ones(visible.shape)
     for _ in range(3):  # the depth, which weighs the rays, is known after the first
         sigma = noise_px * depth / focal
-        weight = np.where(seen, 1 / np.square(sigma), 0)
+        weight = np.where(visible, 1 / np.square(sigma), 0)
         A = np.einsum("fcj,fcjei,fcjek->fjik", weight, rows, rows)
         A += 1e-9 * (1 + np.trace(A, axis1=-2, axis2=-1))[..., None, None] * np.eye(3)
         x = np.linalg.solve(A, np.einsum("fcj,fcjei,fcje->fji", weight, rows, asked)[..., None])[..., 0]
         depth = np.maximum(np.einsum("ci,fji->fcj", R[:, 2], x) + t[:, None, 2], 0.1)
     residual = np.einsum("fcjei,fji->fcje", rows, x) - asked
-    return np.where(seen[..., None], residual, np.nan), sigma
+    return np.where(visible[..., None], residual, np.nan), sigma

@@ -29,8 +29,6 @@ from jaxpose.compiled import filled, part, size_for, traced
 from jaxpose.diffusion import time_at
 from jaxpose.diffusion.sampling import in_slices
 from jaxpose.model import Model, null_condition, require, scored
-from jaxpose.spaces import rotations
-from jaxpose.spaces.person import View, encode_pose
 
 # 12 mm to 0.8 m of joints, 5 % to 3 deviations of rotations. On poses lifted by pose17 (500 each of validation poses,
 # these turned by 20 to 180 degrees, breakdance, idle and running people that it was not trained on), 0.05, 0.2 and 0.8
@@ -50,12 +48,10 @@ def denoising_error(model: Model, pose: Array) -> Array:
     know the score.
     """
     model = scored(model)
-    require(model, "typicality", "score")
-    num, of_rotations = model.spec.state_shape[0], "rotations" in model.capabilities
-    if not of_rotations:
-        require(model, "typicality", "joints", "condition")
+    require(model, "typicality", "score", "poses")
+    num = model.spec.state_shape[0]
     if pose.ndim != 3 or pose.shape[1:] != (num, 3):
-        what = "body_pose" if of_rotations else f"joints in the order of {model.skeleton.name}"
+        what = "body_pose" if model.spec.space.representation else f"joints in the order of {model.skeleton.name}"
         raise ValueError(f"typicality: needed {what} [N, {num}, 3], got {list(pose.shape)}")
     count = len(pose)
     size = count if traced(model, pose) else size_for(count)
@@ -64,12 +60,8 @@ def denoising_error(model: Model, pose: Array) -> Array:
 
 @jax.jit
 def _error(model: Model, pose: Array) -> Array:
-    sde, predict, cond = model.spec.sde(), model.predict_fn(), None
-    if "rotations" in model.capabilities:
-        representation = rotations.REPRESENTATIONS[model.spec.codec]
-        states = rotations.encode(model.statistics, representation.from_axis_angle(pose))
-    else:
-        states, cond = encode_pose(model.statistics, View(jnp.eye(3)), pose), null_condition(model)
+    sde, predict, cond = model.spec.sde(), model.predict_fn(), null_condition(model)
+    states = model.encode(model.spec.space.centre(pose))
     moves = jnp.asarray(model.statistics.spread) > 0  # what never moved in training is left out, as of the density
     levels = jnp.asarray(LEVELS, states.dtype)
     times = time_at(sde, -2 * jnp.log(levels))
@@ -89,8 +81,7 @@ def _error(model: Model, pose: Array) -> Array:
 def can_judge(model: Model) -> bool:
     """Whether `typicality` takes the model: it knows the score, and its file has the quantiles of training poses."""
     model = scored(model)
-    kind = {"rotations"} if "rotations" in model.capabilities else {"joints", "condition"}
-    return model.typicality.size >= 2 and {"score", *kind} <= model.capabilities
+    return model.typicality.size >= 2 and {"score", "poses"} <= model.capabilities
 
 
 def typicality(model: Model, pose: Array) -> Array:

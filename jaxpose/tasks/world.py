@@ -96,25 +96,25 @@ def to_world(
     frame = np.arange(num) if frame is None else np.asarray(frame)
     person = np.zeros(num, int) if person is None else np.asarray(person)
     people = list(_people(joints, samples, frame, person, fps or _RATE, skeleton))
-    said: list[str] = []
-    found = True
+    notes: list[str] = []
+    known = True
     if placed is not None:
         up, up_std, camera_height = placed[0].T @ [0.0, 1.0, 0.0], _CALIBRATED_STD, float(placed[1][1])
-        said.append("vertical and floor of the calibration file")
+        notes.append("vertical and floor of the calibration file")
     elif gravity is not None:
         up, up_std = -_direction(gravity), _GIVEN_STD
-        said.append("vertical given")
+        notes.append("vertical given")
     else:
-        told = grav.vertical([p.seen for p in people])
-        up, up_std, found = told.up, told.std, told.found
-        how = "told by the people, who are" if told.found else "not known, a level camera is assumed:"
-        said += [f"vertical {how} {told.why}, +-{np.degrees(up_std):.1f} degrees", *_moved(people, told)]
+        vertical = grav.vertical([p.seen for p in people])
+        up, up_std, known = vertical.up, vertical.std, vertical.found
+        how = "told by the people, who are" if vertical.found else "not known, a level camera is assumed:"
+        notes += [f"vertical {how} {vertical.why}, +-{np.degrees(up_std):.1f} degrees", *_moved(people, vertical)]
     walks = [_walk(one, up) for one in people]
     heights = np.concatenate([np.full(len(w.root), w.camera_height) for w in walks])
     given = camera_height is not None
     camera_height = float(np.median(heights)) if camera_height is None else camera_height
-    said.append(f"floor {camera_height:.2f} m below the camera, {'given' if given else 'told by the feet'}")
-    said += _doubts(walks, camera_height, up_std)
+    notes.append(f"floor {camera_height:.2f} m below the camera, {'given' if given else 'told by the feet'}")
+    notes += _doubts(walks, camera_height, up_std)
     path, radius, stands = np.zeros((num, 3)), np.zeros(num), np.zeros((num, 2))
     for one, walk in zip(people, walks, strict=True):
         path[one.rows], radius[one.rows] = _on_floor(walk, camera_height, up_std, given=given)
@@ -125,7 +125,7 @@ def to_world(
         R = grav.world_axes(up)
         first = R @ path[np.lexsort((person, frame))[0]]
         t = np.array([-first[0], camera_height, -first[2]])
-    return World(R, t, path @ R.T + t, radius, stands, float(np.degrees(up_std)), camera_height, found, tuple(said))
+    return World(R, t, path @ R.T + t, radius, stands, float(np.degrees(up_std)), camera_height, known, tuple(notes))
 
 
 class _Walk(NamedTuple):
@@ -153,8 +153,8 @@ def _walk(one: _Person, up: np.ndarray) -> _Walk:
         path = smooth_root(*lifted, stands, one.seconds, up, level)
     else:
         stands = stands + 0.5
-    own = float(np.median(CONSTANT * one.seen.depth_std / np.linalg.norm(path.root, axis=-1)))
-    shared = float(np.hypot(_SIZE, own))
+    spread = float(np.median(CONSTANT * one.seen.depth_std / np.linalg.norm(path.root, axis=-1)))
+    shared = float(np.hypot(_SIZE, spread))
     variance = np.trace(path.covariance, axis1=-2, axis2=-1)
     return _Walk(path.root, variance, stands, shared, ANKLE_HEIGHT - level)
 

@@ -124,7 +124,7 @@ def bad_inputs():
             ["--height", "175"],
             "--height: needed metres from 0.3 to 3, got 175",
         ),
-        "model": (lambda d: coco_results(d / "a.json"), ["--model", "nope"], "model: got 'nope'; legal are"),
+        "model": (lambda d: coco_results(d / "a.json"), ["--model", "nope"], "model: got 'nope'; must be"),
     }
 
 

@@ -161,7 +161,7 @@ def test_times_have_their_law(times, uniform):
 
 def test_illegal_settings_are_named():
     x0 = jnp.zeros(laws.SHAPE)
-    with pytest.raises(ValueError, match="'snr'; legal are eps, x0, min_snr, v, score_likelihood"):
+    with pytest.raises(ValueError, match="'snr'; must be one of eps, x0, min_snr, v, score_likelihood"):
         denoising_loss(jax.random.key(0), lambda x, t, c: x, SDE, Example(x0, Condition(x0, x0)), weighting="snr")
     with pytest.raises(ValueError, match="t_min"):
         uniform_times(SDE, 0.0)

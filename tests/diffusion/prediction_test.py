@@ -86,7 +86,7 @@ def test_bind_hands_the_network_what_it_was_given():
 
 
 def test_unknown_target_is_named():
-    with pytest.raises(ValueError, match="'velocity'; legal are eps, x0, v, score, edm"):
+    with pytest.raises(ValueError, match="'velocity'; must be one of eps, x0, v, score, edm"):
         bind(lambda x, t, cond: x, sub_vp(), "velocity")
 
 

@@ -164,7 +164,7 @@ def test_time_at_inverts_log_snr(x64, process):
 
 
 def test_illegal_arguments_are_named():
-    with pytest.raises(ValueError, match="'cosine'; legal are uniform, log_snr, low_noise"):
+    with pytest.raises(ValueError, match="'cosine'; must be one of uniform, log_snr, low_noise"):
         time_grid(vp(), 10, "cosine")
     with pytest.raises(ValueError, match="num_steps >= 1, got 0"):
         time_grid(vp(), 0)

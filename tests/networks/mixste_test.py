@@ -66,7 +66,7 @@ def test_weights_that_do_not_fit_are_named(weights):
         params_from_original(weights | {"extra": np.zeros(1)})
     with pytest.raises(ValueError, match=r"STEblocks.2.attn.proj.weight: shape \(32, 31\) does not fit"):
         params_from_original(weights | {"STEblocks.2.attn.proj.weight": np.zeros((32, 31))})
-    with pytest.raises(ValueError, match=r"Temporal_pos_embed: shape \(9, 32\); legal is \(1, "):
+    with pytest.raises(ValueError, match=r"Temporal_pos_embed: shape \(9, 32\); must be \(1, "):
         params_from_original(weights | {"Temporal_pos_embed": np.zeros((9, 32))})
     with pytest.raises(ValueError, match=r"missing \['STEblocks.0.attn.proj.bias'"):
         params_from_original({"head.1.bias": np.zeros(3)})
@@ -136,7 +136,7 @@ def test_dropped_paths_skip_whole_branches_of_later_blocks_in_training_only(para
 
 @pytest.mark.parametrize("shape", [(FRAMES - 1, JOINTS, 2), (2, FRAMES + 1, JOINTS, 2), (FRAMES, 5, 2), (JOINTS, 2)])
 def test_another_number_of_frames_or_joints_is_an_error(shape):
-    with pytest.raises(ValueError, match=r"legal is \[..., 5 frames, 4 joints, channels\]"):
+    with pytest.raises(ValueError, match=r"must be \[..., 5 frames, 4 joints, channels\]"):
         jax.eval_shape(SMALL.init, jax.random.key(0), np.zeros(shape))
 
 

@@ -14,6 +14,7 @@ from jaxpose import model as released
 from jaxpose.base import Camera, Condition, Decoded, Past, Problem
 from jaxpose.diffusion.prediction import from_x0
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces.person import between
 from jaxpose.tasks.complete import complete, settle
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import draw, draw_states, from_noise
@@ -172,7 +173,7 @@ def test_motions_are_completed_and_frames_without_a_joint_stand_between_the_othe
     np.testing.assert_array_equal(np.asarray(found.samples)[:, known], np.broadcast_to(shown[known], (3, known.sum())))
     # by how much the poses about their middle were moved, to be linear in time over the gap
     states = np.linspace(0, 1, 5)[1:-1, None, None]
-    moved = np.asarray(settle(jnp.zeros((1, 10, 17, 3)), joints, known.any(-1), jnp.ones((10, 17)), moving=True))[0]
+    moved = np.asarray(settle(jnp.zeros((1, 10, 17, 3)), joints, known.any(-1), jnp.ones((10, 17)), between))[0]
     np.testing.assert_allclose(moved[3:6], (1 - states) * moved[2] + states * moved[6], atol=1e-5)
     other = complete(jax.random.key(0), tiny, joints, noise=0.05, **how)
     same = denoise(jax.random.key(0), tiny, joints, noise=0.05, **how)

@@ -178,7 +178,7 @@ BAD = {
     "negative noise": (lambda p: p, ["--noise", "-0.1", "--hide", "head"], "--noise: needed metres from 0"),
     "noise in mm": (lambda p: p, ["--noise", "50", "--hide", "head"], "--noise: needed metres from 0 to 0.5"),
     "camera": (lambda p: p, ["--camera", "9,9,1,1"], "--camera: is for 2D keypoints"),
-    "sampler": (lambda p: p, ["--hide", "head", "--sampler", "best"], "sampler: got 'best', legal are"),
+    "sampler": (lambda p: p, ["--hide", "head", "--sampler", "best"], "sampler: got 'best', must be one of"),
 }
 
 

@@ -37,7 +37,7 @@ def test_blocks_and_samplers_are_those_of_the_python_function(run, model_file, t
 
 def test_an_unknown_sampler_is_refused(refused, tmp_path):
     message = refused("lift", CLIP, "--out", tmp_path / "o", "--sampler", "best")
-    assert "sampler: got 'best', legal are" in message
+    assert "sampler: got 'best', must be one of" in message
     assert not (tmp_path / "o").exists()
 
 
