@@ -131,7 +131,7 @@ class Hypotheses(NamedTuple):
     root:       [H, N, 3] metres, position of each sample's root joint in the camera frame; None where not known.
     noise:      [N, J] metres, the noise per coordinate that each given joint was taken to have; None without 3D input.
     path:       [T+1, H, N, J, 3] metres, the states from start to result, or None.
-    judge:      source of `typicality`; None for models that cannot tell (`jaxpose.typicality(load("pose17"), mean)`
+    judge:      source of `typicality`; None for models without quantiles (`jaxpose.typicality(load("pose17"), mean)`
                 does), and for results of another jit.
     """
 
@@ -164,7 +164,7 @@ class Start(NamedTuple):
     x:    [N, J, D] state at the sampler's first time, or at `t`.
     key:  of the solver's steps; [N] keys where the rows have times of their own.
     t:    [N] time at which each row starts, or None: the first time of the sampler.
-    cond: what the network is told in this hypothesis; None: the problem's condition.
+    cond: condition of the network in this hypothesis; None: the problem's condition.
     kept: what `decode` needs to know of this start (a mixture's component, a shift), or None.
     """
 
@@ -176,7 +176,7 @@ class Start(NamedTuple):
 
 
 class Past(NamedTuple):
-    """The first K rows of H hypotheses: states [H, K, J, D], and the condition that tells the network so, alike.
+    """The first K rows of H hypotheses: states [H, K, J, D], and the condition that holds them.
 
     known: [K] bool; rows that are not are drawn like the rest.
     """
@@ -202,19 +202,19 @@ DecodeFn: TypeAlias = Callable[[Array, Any, Any], Decoded]
 
 @flax.struct.dataclass
 class Problem:
-    """A problem put to a model, which `tasks.draw.draw` samples from: N rows, alike in their shapes.
+    """A problem put to a model, which `tasks.draw.draw` samples from: N rows of one shape.
 
     Its functions are `jax.tree_util.Partial` of module-level functions, so that it is a pytree and passes through jit.
 
     start:   where a hypothesis starts: the prior's noise, a noisy pose at its own time, a component of a mixture.
     decode:  from states to metres or radians, with the root where it is known.
-    cond:    what the network is told of the N rows, or None.
+    cond:    condition of the network for the N rows, or None.
     guide:   change of the network's prediction, PredictFn -> PredictFn (`diffusion.guidance`), or None.
-    project: what is enforced after each solver step, or None.
+    project: change of the state after each solver step, or None.
     noise:   [N, J] metres of the given joints, passed on to the result, or None.
     windows: (index [W, F], share [W, F]) for a network of windows, of rows that are the frames of a motion: what it
              predicts of a row is the sum over the windows, each with its share.
-    past:    what is already drawn of the first rows, which stays as it is, or None.
+    past:    samples of the first rows that were drawn before and are kept, or None.
     task:    the name under which the model has its recalibration.
     rows_at_once: of the network's calls, for networks that need much memory a row; None: all.
     """

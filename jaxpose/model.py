@@ -74,10 +74,10 @@ _NEEDED = {
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What a model is, without its numbers; hashable, and JSON in the file.
+    """Specification of a model: all but its numbers; hashable, and JSON in the file.
 
     context: width of the condition's further features (a confidence per joint, then 3 of the world's upward direction
-    for models that can be told it); 0 for none.
+    for models that take it); 0 for none.
     codec: name of the space of its states (jaxpose/spaces).
     process: "vp", "sub_vp", "ve" or "linear_betas" (first, last, number), with its parameters in order.
     target: what the network puts out (`bind`). indices: of the schedule, falling, where DiffPose's original calls the
@@ -112,7 +112,7 @@ class Spec:
 
     @property
     def space(self) -> Space:
-        """What a state means."""
+        """The space of the model's states."""
         return MOTIONS if "motion" in self.network.capabilities else SPACES[self.codec]
 
     @property
@@ -122,12 +122,12 @@ class Spec:
 
     @property
     def conditioned(self) -> bool:
-        """Whether the network is told of a condition: all are but priors over rotations of many steps."""
+        """Whether the network takes a condition: all do but priors over rotations of many steps."""
         return not self.space.representation or bool(self.times)
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What a task may ask for (`require`): the space's and the network's; a few-step model has no score."""
+        """Capabilities that tasks `require`: the space's and the network's; a few-step model has no score."""
         offered = self.network.capabilities | {self.space.capability}
         offered -= set() if self.conditioned else {"condition"}
         offered |= {"poses"} if offered & {"joints", "rotations"} else set()
@@ -188,7 +188,7 @@ class Model:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What a task may ask for, as of `Spec`."""
+        """Capabilities of the specification."""
         return self.spec.capabilities
 
     def encode(self, poses: Array) -> Array:
@@ -206,7 +206,7 @@ class Model:
         def raw(x: Array, t: Array, cond: Condition | None) -> Array:
             if cond is not None and cond.context is not None and (more := width - cond.context.shape[-1]) > 0:
                 pad = [(0, 0)] * (cond.context.ndim - 1) + [(0, more)]
-                cond = cond._replace(context=jnp.pad(cond.context, pad))  # what is not told is 0
+                cond = cond._replace(context=jnp.pad(cond.context, pad))  # what is not given is 0
             return network.apply(self.params, x, t, cond, method="raw")  # type: ignore[return-value]  # no mutable state
 
         spread = jnp.asarray(self.statistics.spread) if {"score", "motion"} & network.capabilities else 1.0

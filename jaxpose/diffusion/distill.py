@@ -43,7 +43,7 @@ def draws(
         outputs.append(opinion.x0)
         if i + 1 < len(times):
             step_key, t_now, t_next = jax.random.fold_in(key, i), jnp.float32(t), jnp.float32(times[i + 1])
-            # the step asks for what was just said
+            # the step uses the prediction of this call
             x, _ = solver.step(step_key, x, (), t_now, t_next, lambda *_: opinion)  # noqa: B023
     return outputs
 

@@ -40,7 +40,7 @@ State = TypeVar("State")  # a pytree of arrays
 
 
 def encode(sde: SDE, predict_fn: PredictFn, x: Array, times: Array, cond: Condition | None = None) -> Array:
-    """Carry data x [..., J, D] forwards along the flow to the latent noise it comes from, shaped alike.
+    """Carry data x [..., J, D] forwards along the flow to the latent noise it comes from, of the same shape.
 
     times: [T+1] in [t_min, t_max], rising or falling (a sampler's grid serves as it is); x is the state at the
            earliest, the latent that at the latest, N(0, sigma(t_max)^2) for data of the model.
@@ -66,7 +66,7 @@ def radius(sde: SDE, t: Array) -> Array:
 
 
 def polar_velocity(sde: SDE, predict_fn: PredictFn, cond: Condition | None) -> Callable[[Array, Array], Array]:
-    """(y [..., J, D], t scalar) -> dy/d angle, alike."""
+    """(y [..., J, D], t scalar) -> dy/d angle [..., J, D]."""
 
     def velocity(y: Array, t: Array) -> Array:
         r = radius(sde, t)

@@ -54,7 +54,7 @@ def classifier_free(predict_fn: PredictFn, weight: float | Array) -> PredictFn:
 
 
 def held(predict_fn: PredictFn, sde: SDE) -> PredictFn:
-    """Of a network that is told the condition: x0 is the condition's value, exact, where it has one."""
+    """The prediction of a conditional network with x0 set to the condition's value where it has one."""
 
     def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
         prediction = predict_fn(x_t, t, cond)
@@ -82,7 +82,7 @@ def replace(sde: SDE, cond: Condition, noise: float | Array = 0.0) -> ProjectFn:
 
 
 def observed(cond: Condition) -> ResidualFn:
-    """The residual of observed coordinates: x0 [..., J, D] -> mask (x0 - value), alike."""
+    """The residual of observed coordinates: x0 [..., J, D] -> mask (x0 - value) of the same shape."""
     return lambda x0: cond.mask * (x0 - cond.value)
 
 

@@ -56,7 +56,7 @@ def fit_mixture(
     """Fit a mixture to each set of S samples x [..., S, D] by EM: (Mixture, its mean log-likelihood [...]).
 
     key:       a single fit draws from it, the fit at flat index i of the leading axes from fold_in(key, i).
-    weights:   [..., S] >= 0, how often each sample counts; only ratios matter. None: all alike.
+    weights:   [..., S] >= 0, how often each sample counts; only ratios matter. None: equally.
     num_steps: EM steps at most. A fit ends when its mean log-likelihood changes by less than `tolerance`, and then
                stays as it is while others of its batch go on.
     floor:     variance added to every component, in units of x squared, > 0.

@@ -165,7 +165,7 @@ def noised_path(key: Key, sde: SDE, value: Array, noise: Array, times: Array) ->
 
     An observation with noise is a clean one at the level sigma / alpha = noise: above that it is noised further, below
     that nothing is fixed. The nearest of the times, in log level, is taken for it: noise added for the rest would move
-    all particles alike.
+    all particles by the same.
     """
     level = (sde.sigma(times) / sde.alpha(times))[:, None, None]
     reachable = jnp.maximum(noise, level[-1])

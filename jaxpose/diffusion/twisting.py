@@ -49,7 +49,7 @@ class Measurement(NamedTuple):
 
 
 class Twist(NamedTuple):
-    """prediction: the prior's own at x_t [J, D]; change: of the score, alike; log_value: [] nats;
+    """prediction: the prior's own at x_t [J, D]; change: of the score, [J, D]; log_value: [] nats;
     longest: [] how far a step may go along the change, None where the twist is damped already."""
 
     prediction: Prediction

@@ -1,4 +1,4 @@
-"""What the frames of a window tell each other, as a correction of a network of single poses that starts at 0.
+"""Exchange between the frames of a window, as a correction of a network of single poses that starts at 0.
 
     z_f = W_in (v_f, x_f, features of f) + W_t tau                  v the single pose's output, x its state
     z_f = z_f + W_out silu(W_own n_f + W_told sum_g a_fg u_g)       in every layer; n = GN(z), u = W_value n
@@ -29,7 +29,7 @@ _FILTERS = 4  # of the poses themselves
 
 
 class Correction(nn.Module):
-    """Corrections [..., F, size] of outputs v [..., F, size] at states x alike, with features [..., F, C], tau [T]."""
+    """Corrections of outputs v at states x, all [..., F, size], with features [..., F, C] and tau [T]."""
 
     num_frames: int
     width: int
@@ -52,7 +52,7 @@ class Correction(nn.Module):
 
 
 class FrameMixing(nn.Module):
-    """z [..., F, C] with what the F frames tell each other."""
+    """z [..., F, C] after an exchange between the F frames."""
 
     num_frames: int
     num_heads: int

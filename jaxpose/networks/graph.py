@@ -72,13 +72,13 @@ class StdNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (width,))
         x = x - x.mean(-1, keepdims=True)
         variance = jnp.square(x).sum(-1, keepdims=True) / (width - 1)
-        # a root has no slope at 0, where all entries are alike
+        # a root has no slope at 0, where all entries are equal
         std = jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
         return x / (std + self.epsilon) * scale + bias
 
 
 class JointAttention(nn.Module):
-    """Multi-head self-attention over the joints, [J, ..., C] -> alike."""
+    """Multi-head self-attention over the joints, [J, ..., C] -> the same shape."""
 
     num_heads: int
     dropout: float = _ATTENTION_DROPOUT
@@ -97,7 +97,7 @@ class JointAttention(nn.Module):
 
 
 class LearnedGraph(nn.Module):
-    """Two layers over a learned graph that is initialised without edges, [J, ..., C] -> alike."""
+    """Two layers over a learned graph that is initialised without edges, [J, ..., C] -> the same shape."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

@@ -28,7 +28,7 @@ _HIDDEN = -1e30  # a score whose softmax is 0; not -inf, whose gradient is NaN
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over the second to last axis, [..., N, C] -> alike; causal: over entries 0 .. own."""
+    """Multi-head self-attention over the second to last axis, [..., N, C]; causal: over no later entries."""
 
     num_heads: int
     causal: bool = False
@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Transformer block over the second to last axis, [..., N, C] -> alike; drop: of a branch, for a whole [N, C]."""
+    """Transformer block over the second to last axis, [..., N, C]; drop: rate of dropping a whole branch."""
 
     num_heads: int
     hidden: int

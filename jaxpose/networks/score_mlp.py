@@ -42,8 +42,8 @@ class ScoreMLP(nn.Module):
     only input, and no condition equals a difference of 0.
     time_units: t = 1 in the units of the time embedding, whose frequencies are made for about a thousand steps.
     ve_output_scale: divide the output by DPoser's table of noise levels (see above), for its weights alone.
-    num_frames: of a window of poses [..., F, J, D], whose outputs, one by one, are corrected by what the frames tell
-    each other (`frames.Correction`: `frame_layers` of `frame_width` numbers in `num_heads` heads); None: single poses.
+    num_frames: of a window of poses [..., F, J, D], whose single outputs are corrected by what the frames exchange
+    (`frames.Correction`: `frame_layers` of `frame_width` numbers in `num_heads` heads); None: single poses.
     """
 
     hidden: int = 1024

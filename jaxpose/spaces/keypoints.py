@@ -17,7 +17,7 @@ HIDDEN_STD = 1.0  # of a keypoint that was not seen, in units of the person's ex
 def keypoint_std(keypoints: Array) -> Array:
     """Standard deviation [..., J] of keypoints (u, v, confidence) [..., J, 3], in their units.
 
-    A detector's confidence c tells the size of its error, on which our training detector's was made
+    The size of a detector's error by its confidence c, the inverse of our training detector's rule
     (`examples.detectors.draw_confidence`): e = 9.5 - 4.2 logit((c - 0.08) / 0.92) pixels of a crop.
     """
     uv, confidence = keypoints[..., :2], keypoints[..., 2]

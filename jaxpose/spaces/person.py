@@ -113,7 +113,7 @@ def encode_track(
 def tell_past(cond: Condition, view: View, x_cam: Array, known: Array) -> Condition:
     """The condition of a track whose frames known [F] have exact poses: x_cam [F, J, 3] metres about any origin.
 
-    They are told as 3D observations in the frame's view axes.
+    The poses enter as 3D observations in the frame's view axes.
     """
     assert cond.context is not None, "a track has a context"
     shown = encode_points(to_view(view, x_cam), jnp.ones(cond.mask.shape[:-1]), jnp.zeros(cond.mask.shape[:-1]))
@@ -133,9 +133,9 @@ def between(values: Array, known: Array) -> Array:
 
 
 def tell_vertical(cond: Condition, view: View, up_cam: Array) -> Condition:
-    """The condition with the world's upward direction [..., 3] of length 1, in camera axes; of 0 it says nothing.
+    """The condition with the world's upward direction [..., 3] of length 1, in camera axes; 0: unknown.
 
-    For models whose context has 3 numbers more than joints; to others it must not be told.
+    For models whose context has 3 numbers more than joints, and for no others.
     """
     assert cond.context is not None, "a condition of this space has the trust in its joints as context"
     up_view = jnp.einsum("...ij,...j->...i", view.R_view_cam, up_cam)
@@ -156,7 +156,7 @@ def encode_points(x: Array, seen: Array, noise: Array) -> Condition:
     """The 3D condition of joints x [..., J, 3] metres, of which those with seen [..., J] of 1 are observed.
 
     noise: [..., J] metres, the standard deviation of each coordinate of a joint; 0 is exact. What is unseen may be
-    NaN. The result does not depend on where the person stands.
+    NaN. The result does not depend on the place of the person.
     """
     seen = seen.astype(x.dtype)
     x = jnp.where(seen[..., None] > 0, x, 0)

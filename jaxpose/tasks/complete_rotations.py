@@ -1,6 +1,6 @@
 """Completion of a body pose: some joint rotations given, the others drawn many times.
 
-    few_steps  the calls of a few-step model, which is told what is observed; the default of such a model
+    few_steps  the calls of a few-step model, conditioned on what is observed; the default of such a model
     dposer     each hypothesis starts at its own noise; Adam down the DPoser regulariser in the hidden coordinates
     replace    the sampler, observed coordinates set to their value under noise after every step (ScoreSDE's inpainting)
     dps        the sampler, guided by the gradient of the distance to what is observed, through the network (DPS)
@@ -36,7 +36,7 @@ from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import check_body_pose, problem, to_axis_angle, to_state
 from jaxpose.tasks.samplers import stochastic
 
-# The 21 joints, without the root, that a name stands for (spec/dposer.md, section 7.2; its trunk has the shoulders).
+# Name -> joints, of the 21 without the root (spec/dposer.md, section 7.2; its trunk has the shoulders).
 PARTS: dict[str, tuple[int, ...]] = {
     "left_leg": (0, 3, 6, 9),
     "right_leg": (1, 4, 7, 10),

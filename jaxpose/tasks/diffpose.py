@@ -115,7 +115,7 @@ def initial_distribution(
 
     num_components: M; fitted by EM to `num_samples` draws of H_K (spec 2.2; the paper has 5), None: 1000, or 100 of an
                 ensemble. Not where H_K is one of M already: keypoints of M, and x, y, z of the encoder.
-    keypoints:  of each joint [N, J, .] over (u, v), in the condition's units (`encode_mixture`): what a heatmap says;
+    keypoints:  of each joint [N, J, .] over (u, v), in the condition's units (`encode_mixture`), such as a heatmap's;
                 hidden joints stay unknown. None: a Gaussian or, with M > 1, one for what the detector found and one for
                 what it missed, whose shares give the spread of the confidence.
     depth:      where x, y, z come from: "encoder"; "ensemble", the encoder of single frames run on every draw of the
@@ -213,7 +213,7 @@ def draw_poses(
 ) -> Array:
     """States [H, N, J, 3] of a 2D condition of N rows, inside a program.
 
-    start:    makes H_K of what the encoder says (`initial_distribution`); None: one Gaussian.
+    start:    H_K as a function of the encoder's output (`initial_distribution`); None: one Gaussian.
     windows:  (index, counted) of `geometry.windows.tile`, for a video model; None: the rows are one clip.
     """
     encoded = encode_rows(model, cond, windows)

@@ -58,10 +58,10 @@ def lift(
                 of motions the rows are one person's frames, 1/30 s apart; unseen ones have confidence 0.
     confidence: [N, J] in [0, 1], 0 where a joint is missing; None: all are trusted.
     camera:     intrinsics [4] or [N, 4] (`camera.intrinsics_from_fov` where they are not known) and distortion; results
-                are in the camera's axes, so where it stands does not matter.
+                are in the camera's axes, so its place does not matter.
     height:     stature of the person(s) in metres, scalar or [N]; None: what the model has learned.
     up:         [3] or [N, 3] the world's upward direction in camera axes, (0, -1, 0) of a level camera; None: unknown.
-                For models that can be told it.
+                For models with the capability "vertical".
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
     past:       [H, K, J, 3], for a model of motions: samples of the first K rows, drawn by an earlier call with another
@@ -228,7 +228,7 @@ def _check(model: Model, keypoints: Array, confidence: Array | None, camera: Cam
 
 
 def _past(model: Model, cond: Condition, view: View, x: Array) -> Past:
-    """Samples x [H, K, J, 3] metres of the first K rows, as states and as the network is told of them."""
+    """Samples x [H, K, J, 3] metres of the first K rows, as states and as the network's condition."""
     first, looks = jax.tree.map(lambda v: jnp.asarray(v)[: x.shape[1]], (cond, view))
     known = jnp.isfinite(x).all((0, 2, 3))
     x = jnp.where(known[:, None, None], x, 0)

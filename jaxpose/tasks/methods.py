@@ -1,4 +1,4 @@
-"""Methods to draw from a posterior, as values; `tasks/posterior.py` says what each does, and where it comes from.
+"""Methods to draw from a posterior, as values; described in `tasks/posterior.py` with their sources.
 
 A new method is a function like `_guided`, a constructor and an entry in METHODS, which the command line reads.
 """
@@ -98,7 +98,7 @@ METHODS: dict[str, Callable[..., Method]] = {
 
 
 class Seen(NamedTuple):
-    """One observation: value, of which 0 stands where nothing is seen, seen bool and noise, alike; the operator."""
+    """One observation: value (0 where nothing was observed), seen (bool) and noise, of one shape; the operator."""
 
     value: Array
     seen: Array
@@ -107,7 +107,7 @@ class Seen(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """Coordinates of a state [J, D] that are set to a value, and the value's noise, alike."""
+    """Coordinates of a state that are set to a value: value, mask and noise of the value, [J, D] each."""
 
     value: Array
     mask: Array
@@ -152,7 +152,7 @@ def _unweighted(states: Array) -> Particles:
 
 
 def _held(prior: Prior, observed: list[Seen]) -> _Held:
-    """What the observations of coordinates say together, in units of state: means weighted by 1 / noise^2."""
+    """All observations of coordinates as one, in units of state: means weighted by 1 / noise^2."""
     states, masks, noises = [], [], []
     for o in observed:
         value, beside = prior.encode(o.value), prior.encode(o.value + o.noise)
@@ -178,7 +178,7 @@ def _replaced(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Me
     else:
         cond = Condition(held.value, held.mask.astype(held.value.dtype))
         particles = _unweighted(drawn(key, prior, start, times, chunk, replace(sde, cond, held.noise)))
-    # what is known better than the last time can tell is returned as it came
+    # what is known better than the noise of the last time is returned unchanged
     exact = held.mask & (sde.sigma(times[-1]) >= sde.alpha(times[-1]) * held.noise)
     # the particles' weights are those of one noised path: no estimate of p(y)
     return particles._replace(x0=jnp.where(exact, held.value, particles.x0), log_evidence=jnp.asarray(jnp.nan))

@@ -77,7 +77,7 @@ def keypoint_noise_px(uv_px: Array, confidence: Array, sure: float | Array = SUR
 
 
 def measured_joints(source: Skeleton, target: Skeleton) -> np.ndarray:
-    """[J_t] bool: joints of the target that the source marks, or that say what no other joint of the target says.
+    """[J_t] bool: joints of the target that the source marks, or that hold what no other joint of the target holds.
 
     Middles of joints that the target has too (COCO's hip and thorax) are not: twice counted is too sure.
     """
@@ -160,7 +160,7 @@ def _seen_in_cameras(view: Sight, place: Operator, x: Array) -> Array:
 
 
 def placement(view: Sight) -> Operator:
-    """Joints [..., J, 3] -> where their middle stands [..., 3], metres in the prior's axes from where the rays meet."""
+    """Joints [..., J, 3] -> the place of their middle [..., 3], metres in the prior's axes from where the rays meet."""
     gain, _ = place_gain(view)
     fixed = (view.t_cam[:, None, :2] - view.plane * view.t_cam[:, None, 2:])[..., None]
     start = (gain[..., None] * fixed).sum((1, 2, 3, 4))
@@ -274,7 +274,7 @@ def bone_lengths(skeleton: Skeleton) -> Operator:
 
 
 def directions(pairs: Sequence[tuple[int, int]]) -> Operator:
-    """Joints [..., J, 3] -> unit vectors [..., P, 3] from the first to the second of each pair, as IMUs on limbs say.
+    """Joints [..., J, 3] -> unit vectors [..., P, 3] from the first to the second of each pair, as of IMUs.
 
     In the prior's axes: a reading d in the world is `Sight.R_view_world` d. Its noise is the sine of the error's angle.
     """

@@ -55,7 +55,7 @@ class Posterior(NamedTuple):
     """Draws of one pose.
 
     samples:        [H, J, D'] decoded.
-    weights:        [H], summing to 1; all alike unless the method is smc.
+    weights:        [H], summing to 1; all equal unless the method is smc.
     log_likelihood: [H] log p(y | sample), nats, constants included.
     ess:            [] the smallest effective number of particles on the way, of H; H where nothing is weighted.
     log_evidence:   [] estimate of log p(y), nats; NaN unless the method is smc.

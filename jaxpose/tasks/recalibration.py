@@ -8,7 +8,7 @@
 v is the share of joints that are seen, so that where nothing is, nothing changes. The evidence is
 
     misfit   log of the rms distance, in extents of the person, at which the joints of c reproject from the keypoints:
-             how good the keypoints are, which a confidence of 1 does not tell
+             how good the keypoints are, which a confidence of 1 does not show
     tilt     1 - cosine of the angle between c's trunk and the upward direction of the view
     trust, seen   mean confidence of the joints that are seen, and their share
     extent   log of the person's extent on the plane z = 1: large where a camera is near

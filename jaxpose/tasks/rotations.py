@@ -25,7 +25,7 @@ from jaxpose.tasks.refine import refined
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 _FLOW_STEPS = 20  # of four network calls each
-_RMS_STD = 0.28  # radians, the rms of what `rotation_std` says of `prior21`
+_RMS_STD = 0.28  # radians, the rms of `rotation_std(prior21)`
 
 
 def check_rotations(model: Model, body_pose: Array) -> None:
@@ -52,7 +52,7 @@ def to_axis_angle(model: Model, state: Array) -> Array:
 def rotation_std(model: Model) -> Array:
     """Deviations [21, 3] radians of the poses that a prior was trained on, 0 where they never move.
 
-    A prior over other numbers than axis-angle vectors does not say them: then the rms of `prior21`'s for all.
+    For a prior over other numbers than axis-angle vectors: the rms of `prior21`'s deviations.
     """
     if model.spec.codec != "axis_angle":
         return jnp.full((21, 3), _RMS_STD)

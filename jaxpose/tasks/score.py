@@ -127,7 +127,7 @@ def _density(
 def log_density_all_round(model: Model, joints: Array, *, num_views: int = 4, num_steps: int = NUM_STEPS) -> Array:
     """Log density [N] of joints [N, J, 3] metres of a world without a camera, in the axes x, y down, z: from all sides.
 
-    In training a camera stands anywhere around a person. The law of poses is then the same under every turn about
+    Training has cameras everywhere around a person. The law of poses is then the same under every turn about
     the vertical, which the network knows only nearly: this is the log of the mean density over `num_views` such turns.
     """
     if num_views < 1:

@@ -226,7 +226,7 @@ def _row(network: DiffPose, model: Model, cond: Condition) -> Array:
 
 
 def _newest(network: DiffPose, model: Model, window: Array) -> Encoded:
-    """What the encoder says of the last frame of a window [F, J, C]."""
+    """The encoder's output for the last frame of a window [F, J, C]."""
     keypoints, single = window[-1, :, :3], window[-1, :, 3:]
     if network.video is None:
         return Encoded(*_apply(model, keypoints, "frame"), keypoints)

@@ -41,7 +41,7 @@ _OTHER_OFFSET = 0.013
 # So tau has the median 10 mm, and is above 25 mm in one set-up of ten: the errors of calibration that Pose2Sim's manual
 # wants and still accepts.
 _CAMERA_STD, _CAMERA_FREEDOM = 0.0083, 2
-_LEAST_JOINTS = 4  # of a frame, seen by two cameras or more, to tell o_c from e_cj
+_LEAST_JOINTS = 4  # of a frame, seen by two cameras or more, to separate o_c from e_cj
 
 
 class Systematic(NamedTuple):
@@ -70,7 +70,7 @@ def estimate(
 ) -> Systematic:
     """The errors of keypoints xy [F, C, J, 2] px with noise and confidence [F, C, J] (0: not seen) of cameras [C].
 
-    joint: [J] s_j, which no disagreement of cameras tells. With one camera the rest is what is usual, too.
+    joint: [J] s_j, which no disagreement of cameras shows. With one camera the others have their usual values.
     """
     residual, sigma = _residuals(xy, noise_px, confidence, camera)
     visible = np.isfinite(residual[..., 0])
@@ -121,7 +121,7 @@ def moved(key: Key, view: Sight, world: Array, errors: Drawn) -> Array:
 def _normal(key: Key, num: int, shape: tuple[int, ...]) -> Array:
     """Standard normal numbers [num, *shape]; every second row is the one before with its sign changed.
 
-    So they have the mean 0, and that of the draws stays what the keypoints say.
+    So they have the mean 0, and the draws keep the mean that the keypoints give.
     """
     sign = 1.0 - 2.0 * (jnp.arange(num) % 2).reshape(-1, *[1] * len(shape))
     return sign * _of_pairs(lambda k: jax.random.normal(k, shape), key, num)

@@ -32,7 +32,7 @@ from jaxpose.model import Model, null_condition, require, scored
 
 # 12 mm to 0.8 m of joints, 5 % to 3 deviations of rotations. On poses lifted by pose17 (500 each of validation poses,
 # these turned by 20 to 180 degrees, breakdance, idle and running people that it was not trained on), 0.05, 0.2 and 0.8
-# together tell errors above 100 mm from others with an AUROC of 0.86, each single level with 0.79 to 0.85. Of new
+# together separate errors above 100 mm from others with an AUROC of 0.86, each single level with 0.79 to 0.85. Of new
 # people's rotations fewer are flagged with a level above 1.
 LEVELS = (0.05, 0.2, 0.8, 3.2)
 _STEP = 2 * float(np.log(LEVELS[1] / LEVELS[0]))  # of the log signal-to-noise ratio; the levels are evenly apart
