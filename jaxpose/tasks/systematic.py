@@ -139,7 +139,9 @@ def _residuals(
     visible = (confidence > 0) & np.isfinite(xy).all(-1)
     straight = (jnp.asarray(v, jnp.float32)[None] for v in (camera.intrinsics, camera.distortion) if v is not None)
     first, *rest = straight
-    plane = np.asarray(normalise(first, jnp.asarray(np.where(visible[..., None], xy, 0), jnp.float32), *rest), np.float64)
+    plane = np.asarray(
+        normalise(first, jnp.asarray(np.where(visible[..., None], xy, 0), jnp.float32), *rest), np.float64
+    )
     rows = across_rays(R[:, None], plane)  # [F, C, J, 2, 3]
     asked = plane * t[:, None, 2:] - t[:, None, :2]
     focal = intrinsics[:, None, :2].mean(-1)
