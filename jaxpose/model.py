@@ -214,8 +214,7 @@ class Model:
 
 
 def null_condition(model: Model, num_rows: int | None = None) -> Condition | None:
-    """The null condition of `num_rows` poses, or of one without leading axes, which is then encoded once for all; None
-    for a model that takes no condition."""
+    """The null condition of `num_rows` poses, or of one that is encoded once for all; None where a model takes none."""
     if not model.spec.conditioned:
         return None
     lead = () if num_rows is None else (num_rows,)
@@ -227,12 +226,10 @@ def require(model: Model, task: str, *capabilities: str) -> None:
     """ValueError where `model` lacks one of the capabilities that `task` needs; the keys of _NEEDED are legal."""
     for capability in capabilities:
         if capability not in model.capabilities:
-            spec = model.spec
+            need, spec = _NEEDED[capability], model.spec
             kind = "a few-step model" if spec.times else f"a {type(spec.network).__name__} model"
             kind = "a model of motions" if "motion" in model.capabilities else kind
-            raise ValueError(
-                f"{task} needs {_NEEDED[capability]}; got {spec.name!r}, {kind} whose states are {spec.codec!r}"
-            )
+            raise ValueError(f"{task} needs {need}; got {spec.name!r}, {kind} whose states are {spec.codec!r}")
 
 
 def scored(model: Model) -> Model:
@@ -258,10 +255,8 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     }
     for group, values in others.items():
         tensors |= {f"{group}/{k}": jnp.asarray(v, jnp.float32) for k, v in values.items()}
-    spec = {
-        **{f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)},
-        "network": to_fields(model.spec.network),
-    }
+    spec = {f.name: getattr(model.spec, f.name) for f in dataclasses.fields(model.spec)}
+    spec["network"] = to_fields(model.spec.network)
     about = {"format": FORMAT, "spec": json.dumps(spec)} | ({"base": digest_of(shared)} if shared else {})
     with atomic(path) as file:
         file.write(serialise(tensors, metadata=about))
