@@ -16,9 +16,9 @@ import numpy as np
 from jaxpose.base import Array, Key
 from jaxpose.datasets.mocap import Mocap, Rotations, balanced_weights
 from jaxpose.examples import bodies, detectors, views
-from jaxpose.examples.clips import pieces
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import project, world_to_camera
+from jaxpose.geometry.windows import piece_ends
 
 GROUPS = ("databases", "floor", "people")
 # As the benchmark sees: cameras 3 to 7 m away, about level; one detector, whose confidence can be relied on.
@@ -51,7 +51,7 @@ def see(mocap: Mocap, rates: ViewRates, num: int, seed: int, *, num_frames: int 
     weights = balanced_weights(mocap, 0.5, 0.5, {"idle": 0.2})
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(weights), min(-(-num // num_frames), len(weights)), replace=False, p=weights))
-    first, last = pieces(mocap.sequence, np.arange(len(mocap.sequence)))
+    first, last = piece_ends(mocap.sequence, np.arange(len(mocap.sequence)))
     rows = np.clip(rows[:, None] + np.arange(num_frames) - num_frames // 2, first[rows, None], last[rows, None])
 
     @jax.jit

@@ -21,6 +21,7 @@ from jaxpose.examples.heatmaps import HeatmapRates, draw_heatmaps
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.geometry.windows import piece_ends
 from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import Statistics, encode_keypoints, encode_pose, encode_xy
 
@@ -49,15 +50,7 @@ class ClipExample(NamedTuple):
 
 def make_clips(bodies: Bodies, mocap: Mocap) -> Clips:
     """Clips of the bodies that `make_bodies` made of the same mocap."""
-    return Clips(bodies, *map(jnp.asarray, pieces(mocap.sequence, np.arange(len(mocap.sequence)))))
-
-
-def pieces(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last row [N] of each row's piece, a stretch of one video with consecutive frames; rows are sorted."""
-    begins = np.append(0, np.flatnonzero((np.diff(video) != 0) | (np.diff(frame) != 1)) + 1)
-    ends = np.append(begins[1:], len(frame)) - 1
-    piece = np.searchsorted(begins, np.arange(len(frame)), side="right") - 1
-    return begins[piece], ends[piece]
+    return Clips(bodies, *map(jnp.asarray, piece_ends(mocap.sequence, np.arange(len(mocap.sequence)))))
 
 
 def stretch(key: Key, middle: Array, first: Array, last: Array, num_frames: int) -> Array:

@@ -1,8 +1,9 @@
-"""Windows of video: the frames that a network of fixed length takes together, and which outputs count.
+"""Grids and windows of video: when its frames are, which a network of fixed length takes together, which outputs count.
 
-    piece   frames of one video with consecutive numbers; a gap in them, or another video, starts the next piece
-    tile    windows that cover every piece; one output counts for each frame, however windows overlap
-    causal  for every frame the window that ends with it, as in live use
+    timeline  numbers of frames on the grid of the largest step that divides them, and its rate
+    piece     frames of one video with consecutive numbers; a gap in them, or another video, starts the next piece
+    tile      windows that cover every piece; one output counts for each frame, however windows overlap
+    causal    for every frame the window that ends with it, as in live use
 
 A piece of n frames and windows of length F, side by side: ceil(n / F) windows, the last of which is shifted back to end
 with the piece. The published code scores all of that window, so the frames that it shares with the one before count
@@ -12,6 +13,29 @@ twice, and so do the copies that fill up a short piece (spec/diffpose.md, 3.3 an
 from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Timeline(NamedTuple):
+    """Frames on a grid: number [N] int, 0 for the first; `step` frames of the source to one of the grid; its rate.
+
+    fps: frames of the grid a second, or None where the source's rate is not known.
+    """
+
+    number: np.ndarray
+    step: int
+    fps: float | None
+
+    @property
+    def length(self) -> int:
+        """Frames of the grid from the first to the last."""
+        return int(self.number.max()) + 1
+
+
+def timeline(frame: np.ndarray, fps: float | None = None) -> Timeline:
+    """The grid of frames [N] int, in any order, of a source of `fps`: its step is the largest that divides all gaps."""
+    since = np.asarray(frame) - np.min(frame)
+    step = int(np.gcd.reduce(since)) or 1
+    return Timeline(since // step, step, None if fps is None else fps / step)
 
 
 class Windows(NamedTuple):
@@ -65,6 +89,13 @@ def causal(video: np.ndarray, frame: np.ndarray, length: int) -> np.ndarray:
     return index
 
 
+def piece_ends(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last row [N] of each row's piece; the rows of a piece follow each other."""
+    bounds = np.concatenate([[0], _starts(np.diff(video) == 0, np.diff(frame)), [len(frame)]])
+    lengths = np.diff(bounds)
+    return np.repeat(bounds[:-1], lengths), np.repeat(bounds[1:] - 1, lengths)
+
+
 def gather(values: Any, windows: Windows, num_rows: int) -> np.ndarray:
     """The counted entries of values [W, F, ...], in the order of the frames: [num_rows, ...].
 
@@ -97,8 +128,12 @@ def _pieces(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if (same_video & (step == 0)).any():
         row = order[np.argmax(same_video & (step == 0))]
         raise ValueError(f"frame: {frame[row]} of video {video[row]} comes twice; needed each once")
-    starts = np.flatnonzero(~same_video | (step != 1)) + 1
-    return order, np.concatenate([[0], starts, [len(order)]])
+    return order, np.concatenate([[0], _starts(same_video, step), [len(order)]])
+
+
+def _starts(same_video: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Rows, but the first, that begin a piece, of the differences of video and frame from row to row [N - 1]."""
+    return np.flatnonzero(~same_video | (step != 1)) + 1
 
 
 def _tile_piece(start: int, count: int, length: int, stride: int | None) -> Windows:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.geometry.windows import timeline
 from jaxpose.io.keypoints import Keypoints
 
 
@@ -68,7 +69,7 @@ def link(kp: Keypoints, *, max_gap: int = 10, max_distance: float = 0.4, thresho
         raise ValueError(f"needed max_gap >= 0 and 0 < max_distance < 1, got {max_gap} and {max_distance}")
     frames, start = np.unique(np.sort(kp.frame), return_index=True)
     rows_of = np.split(np.argsort(kp.frame, kind="stable"), start[1:])
-    reach = (max_gap + 1) * int(np.gcd.reduce(np.diff(frames))) if len(frames) > 1 else 0
+    reach = (max_gap + 1) * timeline(frames).step if len(frames) > 1 else 0
     weight = np.where(kp.confidence > threshold, kp.confidence, 0)
     tracker, person = Tracker(reach, max_distance), np.empty(len(kp.frame), np.int64)
     for frame, rows in zip(frames.tolist(), rows_of, strict=True):

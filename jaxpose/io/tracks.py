@@ -19,6 +19,7 @@ import numpy as np
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.geometry.windows import timeline
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.take import Take, rotation_matrices, world
 
@@ -157,8 +158,7 @@ def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
     """The clip's grid has a place each `step` frames, the largest that divides all of them."""
     frame = np.arange(num) if frame is None else np.asarray(frame)
     person = np.zeros(num, int) if person is None else np.asarray(person)
-    step = int(np.gcd.reduce(frame - frame.min())) or 1
-    number = (frame - frame.min()) // step
+    number, step, of_grid = timeline(frame, None if fps is None else float(fps))
     if fps is None and not still:  # numbers of images, not of a motion's frames
         still = bool(number.max() + 1 > 4 * num)
     of = {}
@@ -170,7 +170,7 @@ def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
             at = f"person {who} is twice in frame {frame[own][twice[0]]}"
             raise ValueError(f"{at}; files of motions need a number for each person (--track)")
         of[int(who)] = own, np.arange(len(own)) if still else number[own]
-    rate = STILL_FPS if still else float(fps) / step if fps is not None else ASSUMED_FPS
+    rate = STILL_FPS if still else ASSUMED_FPS if of_grid is None else of_grid
     source = "poses, one a second" if still else "of the input" if fps is not None else "assumed"
     gaps = {str(p): [int(a[-1] - a[0] + 1 - len(a)), int(a[0])] for p, (_, a) in of.items()}
     said: dict[str, Any] = {"fps": round(rate, 6), "fps_source": source}

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.geometry.windows import Windows, tile
+from jaxpose.geometry.windows import Windows, tile, timeline
 from jaxpose.model import Model
 from jaxpose.tasks.blocks import AXIS, Block, Drawn, Track, even, gather, result_of
 from jaxpose.tasks.draw import check_num
@@ -178,11 +178,9 @@ class Timing(NamedTuple):
 
 def timing(frame: np.ndarray, fps: float | None) -> Timing:
     """Meaning of the numbers [N] of frames."""
-    step = int(np.gcd.reduce(frame - frame.min())) or 1
-    number = (frame - frame.min()) // step
-    if fps is None:
+    number, _, rate = timeline(frame, fps)
+    if rate is None:
         return Timing(number, 1, f"frame rate not known, taken as {TRAINED_FPS} frames/s")
-    rate = fps / step
     every = max(1, round(rate / TRAINED_FPS))
     said = f"{rate:g} frames/s"
     if every > 1:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxpose.geometry.windows import causal, gather, tile
+from jaxpose.geometry.windows import causal, gather, piece_ends, tile, timeline
 
 
 def film(rng):
@@ -130,3 +130,17 @@ def test_gather_undoes_the_cut():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_timeline_counts_the_largest_step_that_divides_all_gaps():
+    number, step, fps = timeline(np.array([30, 10, 50, 90]), fps=60.0)
+    np.testing.assert_array_equal(number, [1, 0, 2, 4])
+    assert (step, fps) == (20, 3.0)
+    assert timeline(np.array([7])) == (0, 1, None)
+    assert timeline(np.array([3, 3, 5])).length == 2
+
+
+def test_ends_of_pieces_are_those_of_runs_of_frames():
+    first, last = piece_ends(np.array([3, 3, 3, 1, 1]), np.array([4, 5, 7, 8, 9]))
+    np.testing.assert_array_equal(first, [0, 0, 2, 3, 3])
+    np.testing.assert_array_equal(last, [1, 1, 2, 4, 4])

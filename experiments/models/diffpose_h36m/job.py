@@ -26,9 +26,9 @@ from experiments.models.job import Job
 from jaxpose import model as released
 from jaxpose.base import Array, Key
 from jaxpose.diffusion.mixture import Mixture, draw_component, take_component
-from jaxpose.examples.clips import pieces
 from jaxpose.geometry.camera import normalise_screen
 from jaxpose.geometry.skeleton import H36M_17, mirror
+from jaxpose.geometry.windows import piece_ends
 from jaxpose.networks.graph import GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 from jaxpose.originals.convert.diffpose import Part, assemble
@@ -87,7 +87,7 @@ def load_videos(folder: str, sigma: float) -> Videos:
         uv = normalise_screen(peaks[..., 1:3], _WIDTH, height)
         seen = Mixture(peaks[..., 0], uv, peaks[..., 3:] * (2 / _WIDTH))
     camera = frames.camera[rows]
-    first, last = (jnp.asarray(x) for x in pieces(frames.video[rows], frames.frame[rows]))
+    first, last = (jnp.asarray(x) for x in piece_ends(frames.video[rows], frames.frame[rows]))
     print(f"{len(rows)} frames of {folder}, mixtures of {seen.weight.shape[-1]}")
     return Videos(seen, jnp.asarray(camera - camera[:, :1]), first, last)
 

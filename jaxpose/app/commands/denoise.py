@@ -25,6 +25,7 @@ from jaxpose.fitting.motion import MotionSettings, estimate_noise, skeleton_of
 from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.geometry.windows import timeline
 from jaxpose.io import kind_of
 from jaxpose.io.motion import PartialMotion, read_rotations
 from jaxpose.io.poses3d import BodyPoints, Poses3D, read_body_points
@@ -150,8 +151,7 @@ def _clip(targets: BodyPoints, person: int) -> BodyPoints:
     rows = np.flatnonzero(targets.source.person == person)
     rows = rows[np.argsort(targets.source.frame[rows], kind="stable")]
     frame = targets.source.frame[rows]
-    step = int(np.gcd.reduce(frame - frame[0])) or 1
-    number = (frame - frame[0]) // step
+    number, step, _ = timeline(frame)
     if len(np.unique(number)) != len(number):
         raise ValueError(f"person {person} is twice in one frame; needed a person number for each of them")
     xyz = np.full((number[-1] + 1, *targets.xyz.shape[1:]), np.nan, np.float32)

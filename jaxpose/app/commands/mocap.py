@@ -30,6 +30,7 @@ from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import H36M_17, SMPL_22, get_skeleton
+from jaxpose.geometry.windows import timeline
 from jaxpose.io import PartialMotion, Poses3D, kind_of
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.asf_amc import asf_beside, read_amc, read_asf
@@ -321,9 +322,9 @@ def _on_grid(path: Path, poses: Poses3D, person: int) -> tuple[np.ndarray, int]:
     """
     rows = np.flatnonzero(poses.person == person)
     frame = poses.frame[rows]
-    step = int(np.gcd.reduce(np.diff(np.unique(frame)))) if len(set(frame.tolist())) > 1 else 1
-    num = int(frame.max() - frame.min()) // step + 1
+    grid = timeline(frame)
+    num = grid.length
     check_growth(path, num * poses.joints[0].size, f"{num} frames from {frame.min()} to {frame.max()}")
     xyz = np.full((num, *poses.joints.shape[1:]), np.nan, np.float32)
-    xyz[(frame - frame.min()) // step] = from_camera(poses.joints[rows], "y")
-    return xyz, step
+    xyz[grid.number] = from_camera(poses.joints[rows], "y")
+    return xyz, grid.step

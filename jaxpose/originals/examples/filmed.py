@@ -16,9 +16,10 @@ import numpy as np
 from jaxpose.base import Array, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.examples.clips import ClipExample, as_example, pieces, stretch
+from jaxpose.examples.clips import ClipExample, as_example, stretch
 from jaxpose.geometry.camera import project
 from jaxpose.geometry.skeleton import H36M_17, mirror, other_side
+from jaxpose.geometry.windows import piece_ends
 from jaxpose.originals.datasets.h36m import Frames, has_truth
 from jaxpose.spaces.person import Statistics, encode_keypoints, fit_statistics, to_view
 
@@ -60,7 +61,7 @@ def film(frames: Frames, mixtures: np.ndarray | None = None) -> Filmed:
     keypoints, confidence, camera, intrinsics = (jnp.asarray(x[rows]) for x in taken)
     spaced = np.linspace(0, len(rows) - 1, min(len(rows), _NUM_FITTED)).astype(int)
     statistics = _statistics(*(x[spaced] for x in (keypoints, confidence, camera, intrinsics)))
-    first, last = (jnp.asarray(x) for x in pieces(video, frame))
+    first, last = (jnp.asarray(x) for x in piece_ends(video, frame))
     mixture = None
     if mixtures is not None:
         values = jnp.asarray(mixtures[rows])
