@@ -203,12 +203,17 @@ def with_limbs(frame: Frame, other: Frame, taken: Array) -> Frame:
     )
 
 
+def chained(root: Array, bones: Array) -> Array:
+    """Joints [17, 3] metres of the root [3] and bones [17, 3], each from its parent."""
+    placed = [root]
+    for j, parent in enumerate(H36M_17.parents[1:], 1):
+        placed.append(placed[parent] + bones[j])
+    return jnp.stack(placed)
+
+
 def joints_of(frame: Frame) -> Array:
     """Joints [17, 3] metres."""
-    placed = [frame.root]
-    for j, parent in enumerate(H36M_17.parents[1:], 1):
-        placed.append(placed[parent] + frame.bones[j])
-    return jnp.stack(placed)
+    return chained(frame.root, frame.bones)
 
 
 def distances(joints: Array) -> Array:

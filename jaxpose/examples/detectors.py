@@ -28,7 +28,7 @@ import numpy as np
 from jaxpose.base import Array, Key
 from jaxpose.examples.rates import ViewRates
 from jaxpose.files import ASSETS
-from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.geometry.skeleton import H36M_17, other_side
 
 # Detection minus truth, pixels of a 256 x 256 crop, joints of H36M_17 in order: mean x, mean y, std x, std y, inliers.
 DETECTOR = np.array(
@@ -118,7 +118,7 @@ def drift(key: Key, shape: tuple[int, ...], memory: Array) -> Array:
 
 
 def runs(key: Key, share: Array | float, shape: tuple[int, ...]) -> Array:
-    """What befalls a `share` of frames [F, ...] (bool) in runs: a Markov chain that stays with _FAULT_STAYS."""
+    """Mask [F, ...] (bool) of a `share` of frames, in runs: a two-state Markov chain that stays with _FAULT_STAYS."""
     begins = share * (1 - _FAULT_STAYS) / (1 - share)
     u = jax.random.uniform(key, shape)
     first = u[0] < share
@@ -132,7 +132,7 @@ def crop_pixel(xy: Array) -> Array:
 
 
 def gross_error(key: Key, table: Array, memory: Array, num_frames: int) -> Array:
-    """Errors [F, 17, 2] px of the crop with heavy tails, in part alike along a limb."""
+    """Errors [F, 17, 2] px of the crop with heavy tails, a part of which is common to a limb."""
     gain_key, own_key, limb_key, tail_key = jax.random.split(key, 4)
     gain = jnp.exp(jax.random.uniform(gain_key, minval=np.log(_GAIN[0]), maxval=np.log(_GAIN[1])))
     of_limb = drift(limb_key, (num_frames, len(_LIMB), 2), memory)
@@ -154,8 +154,7 @@ def faults(key: Key, xy: Array, confidence: Array, rates: ViewRates) -> tuple[Ar
         legs = np.isin(np.arange(17), H36M_17.parts[0] + H36M_17.parts[1])
         part = jnp.where(which == 0, legs, jnp.where(which == 1, arms, True))
         moved = runs(swap_key, jnp.asarray(rates.swap), xy.shape[:1])[:, None] & part
-        other = np.arange(17)
-        other[list(H36M_17.left)], other[list(H36M_17.right)] = H36M_17.right, H36M_17.left
+        other = other_side(H36M_17)
         xy = jnp.where(moved[..., None], xy[:, other], xy)
         confidence = jnp.where(moved, confidence[:, other], confidence)
     if rates.vague:

@@ -154,10 +154,8 @@ def _seen_in_2d(key: Key, x_cam: Array, seen: Array, view: ViewRates) -> tuple[C
 
 def _rescale_bones(joints: Array, scale: Array) -> Array:
     """Bone j, which ends at joint j, `scale[j]` times as long; the lowest joint keeps its height."""
-    placed = [joints[0]]
-    for j, parent in enumerate(H36M_17.parents[1:], 1):
-        placed.append(placed[parent] + scale[j] * (joints[j] - joints[parent]))
-    result = jnp.stack(placed)
+    bones = joints - joints[np.maximum(H36M_17.parents, 0)]
+    result = anew.chained(joints[0], scale[:, None] * bones)
     return result.at[:, 1].add(joints[:, 1].min() - result[:, 1].min())
 
 

@@ -129,7 +129,7 @@ def _residuals_of(part: Any) -> Callable[..., Any]:
     """The residuals of a term or a prior; ValueError where there are none."""
     if not hasattr(part, "residuals"):
         name = getattr(part, "__name__", type(part).__name__)
-        raise ValueError(f"method: second-order steps need terms and a prior with residuals, got {name}; legal is None")
+        raise ValueError(f"method: second-order steps need terms and a prior with residuals, got {name}; needed None")
     residuals: Callable[..., Any] = part.residuals
     return residuals
 

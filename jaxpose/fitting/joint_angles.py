@@ -169,7 +169,7 @@ def points_of(
     rest: [22, 3] m, the joints at rest, facing z. The rest as of `JointAngles`. ValueError for an unknown name.
     """
     if unknown := [name for name in names if name not in _J and name not in _HELD and name != "hip"]:
-        raise ValueError(f"names: got {', '.join(unknown)}; legal are {', '.join([*_J, *_HELD, 'hip'])}")
+        raise ValueError(f"names: got {', '.join(unknown)}; must be one of {', '.join([*_J, *_HELD, 'hip'])}")
     bones = np.asarray(rest, np.float64) - np.asarray(rest, np.float64)[np.maximum(_PARENTS, 0)]
     offsets = _table_offsets(names, bones)
     if "hip" in names:

@@ -25,7 +25,7 @@ from jaxpose.fitting.engine import EVERYTHING, BodyParameters, Free, PosePrior, 
 from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.terms import Keypoints, Weights, fit_term, in_cameras, placement
 from jaxpose.geometry import camera
-from jaxpose.geometry.axes import R_CAM_WORLD, turn
+from jaxpose.geometry.axes import check_up, turn
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
 from jaxpose.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
@@ -66,8 +66,7 @@ def _check(
     up: str = "-y",
     **named: Any,
 ) -> None:
-    if up not in R_CAM_WORLD:
-        raise ValueError(f"up: got {up!r}, legal are {', '.join(R_CAM_WORLD)}")
+    check_up(up)
     known = known_points(body, points)
     if uv_px.ndim != 5 or uv_px.shape != (*confidence.shape, 2) or confidence.shape[-1] != len(known):
         raise ValueError(

@@ -34,7 +34,7 @@ _UPPER = (("neck",), ("thorax",), ("left_shoulder", "right_shoulder"), ("head_ba
 def check_up(up: str, what: str = "up") -> str:
     """The axis itself where it is legal; ValueError, opening with `what`, otherwise."""
     if up not in R_CAM_WORLD:
-        raise ValueError(f"{what}: got {up!r}; legal are {', '.join(R_CAM_WORLD)}")
+        raise ValueError(f"{what}: got {up!r}; must be one of {', '.join(R_CAM_WORLD)}")
     return up
 
 

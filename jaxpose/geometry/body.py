@@ -37,10 +37,11 @@ from jaxpose.geometry.rotations import (
     over_joints,
     times,
 )
+from jaxpose.geometry.skeleton import SMPL_22, SMPL_24
 
 Kind: TypeAlias = Literal["smpl", "smplh", "smplx"]
 
-_BODY = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)  # SMPL_22
+_BODY = SMPL_22.parents
 
 
 def _hand(wrist: int, first: int) -> tuple[int, ...]:
@@ -50,7 +51,7 @@ def _hand(wrist: int, first: int) -> tuple[int, ...]:
 
 PARENTS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
-        "smpl": (*_BODY, 20, 21),
+        "smpl": SMPL_24.parents,
         "smplh": (*_BODY, *_hand(20, 22), *_hand(21, 37)),
         "smplx": (*_BODY, 15, 15, 15, *_hand(20, 25), *_hand(21, 40)),
     }
@@ -336,10 +337,10 @@ def full_rotations(
     fingers = None if body.kind == "smpl" else body.hands_mean if hands == "mean" else jnp.zeros((30, 3))
     if hand_pose is not None:
         if fingers is None:
-            raise ValueError("hand_pose: an SMPL body has no fingers; legal is none")
+            raise ValueError("hand_pose: an SMPL body has no fingers; needed none")
         fingers = fingers + hand_pose
     if face_pose is not None and body.kind != "smplx":
-        raise ValueError(f"face_pose: a body of kind {body.kind!r} has no jaw; legal is none")
+        raise ValueError(f"face_pose: a body of kind {body.kind!r} has no jaw; needed none")
     rest = jnp.zeros((2, 3)) if fingers is None else fingers
     parts = [root[..., None, :, :], turned, matrix_from_axis_angle(rest)]
     if body.kind == "smplx":

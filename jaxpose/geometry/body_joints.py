@@ -71,7 +71,7 @@ def joint_set_of(name: str) -> Skeleton:
         return SKELETONS[name]
     if name not in POINT_SETS:
         legal = dict.fromkeys((*SKELETONS, *POINT_SETS))
-        raise ValueError(f"points {name!r} are unknown; legal are {', '.join(legal)}")
+        raise ValueError(f"points {name!r} are unknown; must be one of {', '.join(legal)}")
     joints = POINT_SETS[name]
     known = next((skeleton for skeleton in SKELETONS.values() if skeleton.joints == joints), None)
     return known or Skeleton(name, joints, (-1, *[0] * (len(joints) - 1)), (), (), ())
@@ -107,7 +107,7 @@ def body_points(posed: PosedBody, name: str) -> Array:
 def _places(kind: str, num_picks: int, has_face: bool, name: str) -> np.ndarray:
     """Where each point of the set stands among joints, picked vertices and landmarks of the face; -1: nowhere."""
     if name not in POINT_SETS:
-        raise ValueError(f"points {name!r} are unknown; legal are {', '.join(POINT_SETS)}")
+        raise ValueError(f"points {name!r} are unknown; must be one of {', '.join(POINT_SETS)}")
     every = (*MODEL_JOINTS[kind], *PICKED, *_FACE)
     legal = (*MODEL_JOINTS[kind], *(PICKED if num_picks else ()), *(_FACE if has_face else ()))
     index = {joint: i for i, joint in enumerate(every) if joint in set(legal)} | {"hip": 0}

@@ -89,7 +89,7 @@ def check_heatmaps(heatmaps: np.ndarray, name: str = "heatmaps", missing: Missin
     joint that was not detected: `heatmap_peak` gives it confidence 0, `sample_heatmaps` draws from all of it.
     """
     if missing not in ("error", "hide"):
-        raise ValueError(f"missing: {missing!r}; legal are 'error' and 'hide'")
+        raise ValueError(f"missing: {missing!r}; must be 'error' or 'hide'")
     if heatmaps.ndim != 4 or 0 in heatmaps.shape or heatmaps.dtype.kind not in "fiu":
         raise ValueError(f"{name}: needed numbers [N, J, h, w], got {heatmaps.dtype} of shape {list(heatmaps.shape)}")
     faults = {

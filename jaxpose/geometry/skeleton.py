@@ -187,7 +187,7 @@ SMPL_24 = _build("smpl24", _SMPL + "left_hand:left_wrist right_hand:right_wrist"
 def get_skeleton(name: str) -> Skeleton:
     """The skeleton registered under `name`; ValueError listing the legal names otherwise."""
     if name not in SKELETONS:
-        raise ValueError(f"skeleton {name!r} is unknown; legal are {', '.join(SKELETONS)}")
+        raise ValueError(f"skeleton {name!r} is unknown; must be one of {', '.join(SKELETONS)}")
     return SKELETONS[name]
 
 

@@ -62,7 +62,7 @@ def tile(
         raise ValueError(f"length must be at least one frame, got {length}")
     if stride is not None and (strict or not 1 <= stride <= length):
         found = "together with strict" if strict else f"{stride}"
-        raise ValueError(f"stride: got {found}; legal is 1..{length}, or none with strict")
+        raise ValueError(f"stride: got {found}; needed 1..{length}, or none with strict")
     order, bounds = _pieces(video, frame)
     parts = [
         _tile_piece(start, end - start, length, stride)

@@ -179,7 +179,7 @@ def test_illegal_arguments_are_named(truth):
     def call(uv=uv, seen=seen, cameras=CAMERAS, points=POINTS, **options):
         return fit_keypoints(jax.random.key(0), anny_body(), uv, seen, cameras, points, None, **options)
 
-    with pytest.raises(ValueError, match="up: got 'x', legal are -y, y, z"):
+    with pytest.raises(ValueError, match="up: got 'x'; must be one of -y, y, z"):
         call(up="x")
     with pytest.raises(ValueError, match="points 'coco' are unknown"):
         call(points="coco")

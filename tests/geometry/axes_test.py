@@ -41,5 +41,5 @@ def test_the_vertical_points_up(up):
 
 
 def test_an_unknown_axis_is_an_error_that_lists_the_legal_ones():
-    with pytest.raises(ValueError, match=r"--up: got 'x'; legal are -y, y, z"):
+    with pytest.raises(ValueError, match=r"--up: got 'x'; must be one of -y, y, z"):
         axes.check_up("x", "--up")

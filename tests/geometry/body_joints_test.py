@@ -122,7 +122,7 @@ def test_points_compute_no_mesh_and_have_finite_gradients():
 
 
 def test_an_unknown_set_is_an_error():
-    with pytest.raises(ValueError, match="points 'halpe' are unknown; legal are openpose25, coco17"):
+    with pytest.raises(ValueError, match="points 'halpe' are unknown; must be one of openpose25, coco17"):
         known_points(posed_body("smpl")[0].body, "halpe")
     assert [len(POINT_SETS[name]) for name in ("openpose25", "coco17", "wholebody133")] == [25, 17, 133]
     assert [len(MODEL_JOINTS[kind]) for kind in ("smpl", "smplh", "smplx")] == [24, 52, 55]

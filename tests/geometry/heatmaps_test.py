@@ -138,5 +138,5 @@ def test_an_empty_map_may_be_a_hidden_joint():
     check_heatmaps(bad_maps(0, (66, 1)), missing="hide")
     with pytest.raises(ValueError, match="joint 0 is negative"):
         check_heatmaps(-bad_maps(0, (66, 1)), missing="hide")
-    with pytest.raises(ValueError, match="missing: 'drop'; legal are 'error' and 'hide'"):
+    with pytest.raises(ValueError, match="missing: 'drop'; must be 'error' or 'hide'"):
         check_heatmaps(bad_maps(0, (66, 1)), missing="drop")

@@ -115,7 +115,7 @@ def test_coco_order_is_that_of_the_walker_and_of_the_annotations():
 
 
 def test_unknown_name_lists_the_legal_ones():
-    with pytest.raises(ValueError, match=r"'h36m' is unknown; legal are h36m17, .*smpl24"):
+    with pytest.raises(ValueError, match=r"'h36m' is unknown; must be one of h36m17, .*smpl24"):
         sk.get_skeleton("h36m")
 
 

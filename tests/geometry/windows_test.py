@@ -116,8 +116,8 @@ def test_gather_undoes_the_cut():
     [
         (lambda: tile(np.zeros(3), np.arange(3), 0), "length must be at least one frame, got 0"),
         (lambda: causal(np.zeros(3), np.arange(3), 0), "length must be at least one frame"),
-        (lambda: tile(np.zeros(3), np.arange(3), 4, stride=5), r"stride: got 5; legal is 1\.\.4"),
-        (lambda: tile(np.zeros(3), np.arange(3), 4, stride=0), r"stride: got 0; legal is 1\.\.4"),
+        (lambda: tile(np.zeros(3), np.arange(3), 4, stride=5), r"stride: got 5; needed 1\.\.4"),
+        (lambda: tile(np.zeros(3), np.arange(3), 4, stride=0), r"stride: got 0; needed 1\.\.4"),
         (lambda: tile(np.zeros(3), np.arange(3), 4, stride=2, strict=True), "together with strict"),
         (lambda: tile(np.zeros(3), np.arange(2), 4), r"got \(3,\) and \(2,\)"),
         (lambda: tile(np.zeros(0), np.zeros(0), 4), r"at least 1, got \(0,\)"),

@@ -152,7 +152,7 @@ BAD = {
     "confidence": ("a.npz", _npz(joints3d=POSES, confidence=np.ones((3, 5))), r"confidence is \[3, 5\]"),
     "frame": ("a.npz", _npz(joints3d=POSES, frame=[1, 2]), r"frame is \[2\]; needed \[3\]"),
     "fps": ("a.npz", _npz(joints3d=POSES, fps=0), "needed one positive number"),
-    "up": ("a.npz", _npz(joints3d=POSES, up="x"), r"up \(--up\): got 'x'; legal are -y, y, z"),
+    "up": ("a.npz", _npz(joints3d=POSES, up="x"), r"up \(--up\): got 'x'; must be one of -y, y, z"),
     "names": ("a.npz", _npz(joints3d=POSES, joints=["tail"] * 17), "1 distinct joint names for 17 joints"),
     "open set": ("a.npy", _npy(np.ones((1, 25, 3))), "25 joints without names are body25 or body25b"),
     "nothing": ("a.npy", _npy(np.full((2, 17, 3), np.nan)), "all joints are missing"),

@@ -131,7 +131,7 @@ BAD_VIEWS = {
     "rotation": ({"R": 2 * VIEWS["R"]}, {}, "R is no rotation matrix"),
     "shape": ({"t": np.zeros((3, 3))}, {}, r"t is \[3, 3\]; needed \[2, 3\] for 2 cameras"),
     "lens": ({"dist": np.zeros(4)}, {}, r"dist is \[4\]; needed \[2, 4\] or \[2, 5\]"),
-    "axis": ({"up": "x"}, {}, r"up \(--up\): got 'x'; legal are -y, y, z"),
+    "axis": ({"up": "x"}, {}, r"up \(--up\): got 'x'; must be one of -y, y, z"),
     "joints": ({"joints": np.array(H36M_17.joints)}, {}, r"17 keypoints hip, right_hip, .* are not, in this order"),
     "camera": ({}, {"cameras": ["top"]}, "--cameras: got 'top'; must be one of 0 to 1, or front, side, once"),
     "twice": ({}, {"cameras": ["0", "front"]}, "--cameras: got 'front'"),

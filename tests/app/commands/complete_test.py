@@ -173,7 +173,7 @@ BAD = {
         ["--unit", "in", "--hide", "head"],
         "unit (--unit): got 'in'; must be one of m, cm, mm",
     ),
-    "unknown axis": (lambda p: p, ["--up", "x", "--hide", "head"], "up (--up): got 'x'; legal are -y, y, z"),
+    "unknown axis": (lambda p: p, ["--up", "x", "--hide", "head"], "up (--up): got 'x'; must be one of -y, y, z"),
     "wrong unit": (lambda p: 1000 * p, ["--hide", "head"], "try --unit mm"),
     "negative noise": (lambda p: p, ["--noise", "-0.1", "--hide", "head"], "--noise: needed metres from 0"),
     "noise in mm": (lambda p: p, ["--noise", "50", "--hide", "head"], "--noise: needed metres from 0 to 0.5"),

@@ -41,7 +41,7 @@ def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tm
         (("--task", "complete"), "--task: --format onnx writes lift alone, got 'complete'"),
         ((*fast, "--steps", 2), "--steps: means nothing to --format onnx"),
         ((*fast, "--platforms", "cpu"), "--platforms: means nothing to --format onnx"),
-        ((*fast, "--skeleton", "x"), "skeleton 'x' is unknown; legal are"),
+        ((*fast, "--skeleton", "x"), "skeleton 'x' is unknown; must be one of"),
         (("--task", "lift", "--model", model_file), "got 'tiny', which draws in many"),
         (("--task", "lift", "--model", prior_file), "which is of joint rotations"),
     ):

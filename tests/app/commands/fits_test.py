@@ -182,7 +182,7 @@ def test_bad_input_is_refused(refused_prior, refused, posed, tmp_path):
     file = tmp_path / "p.npz"
     assert "frame 4, person 0 has 2 points" in refused_prior("ik", file)
     assert "--only: got 'tail'; must be one of pelvis, left_hip" in refused_prior("ik", file, "--only", "tail")
-    assert "--points: points 'x' are unknown; legal are h36m17" in refused_prior("ik", file, "--points", "x")
+    assert "--points: points 'x' are unknown; must be one of h36m17" in refused_prior("ik", file, "--points", "x")
     assert 'Invalid value "x" for --prior. Choose from: "dposer", "l2", "none"' in refused_prior(
         "ik", file, "--prior", "x"
     )
