@@ -316,10 +316,7 @@ _GENERIC_REST = _at_rest(GENERIC_OFFSETS)
 
 
 def _on_grid(path: Path, poses: Poses3D, person: int) -> tuple[np.ndarray, int]:
-    """A person's joints [F, J, 3], y up, of each `step`-th frame from the first to the last, NaN where missing; step.
-
-    step: the largest that divides all frame numbers' differences.
-    """
+    """A person's joints [F, J, 3], y up, on the timeline of the frames, NaN where missing; and its step."""
     rows = np.flatnonzero(poses.person == person)
     frame = poses.frame[rows]
     grid = timeline(frame)
