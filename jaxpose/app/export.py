@@ -65,7 +65,7 @@ _UNITS = {
 
 
 class Program(NamedTuple):
-    """What a file holds: see above. weights: numpy arrays in the order of their names."""
+    """The content of a file: see above. weights: numpy arrays in the order of their names."""
 
     header: dict[str, Any]
     program: bytes

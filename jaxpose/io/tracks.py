@@ -50,7 +50,7 @@ class Track(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """All tracks of a result. names: of the J joints. still: frames are poses, not a motion. said: for the summary.
+    """All tracks of a result. names: of the J joints. still: frames are poses, not a motion. said: of the summary.
 
     rest: by person, [22, 3] m, the joints at rest of the skeleton that moves; betas: by person, of the body, or None.
     """
@@ -65,7 +65,7 @@ class Clip(NamedTuple):
 
     @property
     def people(self) -> list[int]:
-        """In the order of their numbers."""
+        """The people in the order of their numbers."""
         return sorted({track.person for track in self.tracks})
 
 
@@ -163,13 +163,13 @@ def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
         still = bool(number.max() + 1 > 4 * num)
     of = {}
     for who in np.unique(person).tolist():
-        own = np.flatnonzero(person == who)
-        own = own[np.argsort(frame[own], kind="stable")]
-        twice = np.flatnonzero(np.diff(frame[own]) == 0)
+        of_person = np.flatnonzero(person == who)
+        of_person = of_person[np.argsort(frame[of_person], kind="stable")]
+        twice = np.flatnonzero(np.diff(frame[of_person]) == 0)
         if twice.size and not still:
-            at = f"person {who} is twice in frame {frame[own][twice[0]]}"
+            at = f"person {who} is twice in frame {frame[of_person][twice[0]]}"
             raise ValueError(f"{at}; files of motions need a number for each person (--track)")
-        of[int(who)] = own, np.arange(len(own)) if still else number[own]
+        of[int(who)] = of_person, np.arange(len(of_person)) if still else number[of_person]
     rate = STILL_FPS if still else ASSUMED_FPS if of_grid is None else of_grid
     source = "poses, one a second" if still else "of the input" if fps is not None else "assumed"
     gaps = {str(p): [int(a[-1] - a[0] + 1 - len(a)), int(a[0])] for p, (_, a) in of.items()}

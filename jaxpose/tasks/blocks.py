@@ -65,7 +65,7 @@ def even(num: int, most: int = BLOCK, *, doubling: bool = False) -> Iterator[Blo
 def gather(
     work: Callable[[Key, Block, bool], Any], blocks: Iterable[Block], num: int, key: Key, *, path: bool = False
 ) -> Generator[int, None, Drawn]:
-    """What `work` makes of `num` observations, row by row; yields the number of rows after each block.
+    """The results of `work` on `num` observations, row by row; yields the number of rows after each block.
 
     work: (key, block, whether to return the path) -> arrays by name, a dict or a NamedTuple, their axis of observations
     as in `AXIS`; None is left out. path: ask for the path of the first block.

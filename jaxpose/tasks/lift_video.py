@@ -144,7 +144,7 @@ def lifting(
 def blocks_for(
     model: Model, frame: np.ndarray, person: np.ndarray, fps: float | None, most: float | None = None
 ) -> Iterator[Block]:
-    """What the model draws together: blocks of rows, windows of each person, or motions of at most `most` frames."""
+    """Blocks of rows, windows of each person, or motions of at most `most` frames, as the model draws them together."""
     length = model.spec.network.window
     if is_motion(model):
         most = _MOST_FRAMES if most is None else most
@@ -161,15 +161,15 @@ def join(key: Key, seen: Seen, drawn: Drawn) -> Drawn:
     for who in np.unique(seen.person):
         rows = np.flatnonzero(seen.person == who)
         rows = rows[np.argsort(seconds[rows], kind="stable")]
-        own: dict[str, Any] = {name: jnp.asarray(np.take(x, rows, AXIS.get(name, 0))) for name, x in drawn.items()}
-        one = smooth(jax.random.fold_in(key, int(who)), Hypotheses(**own), seconds[rows])._asdict()
+        of_person: dict[str, Any] = {k: jnp.asarray(np.take(x, rows, AXIS.get(k, 0))) for k, x in drawn.items()}
+        one = smooth(jax.random.fold_in(key, int(who)), Hypotheses(**of_person), seconds[rows])._asdict()
         for name, whole in joined.items():
             np.moveaxis(whole, AXIS.get(name, 0), 0)[rows] = np.moveaxis(one[name], AXIS.get(name, 0), 0)
     return joined
 
 
 class Timing(NamedTuple):
-    """number: [N] steps from the clip's first frame. every: k, each k-th is 1/30 s later. said: the rate in words."""
+    """Steps `number` [N] from the clip's first frame. every: k, each k-th is 1/30 s later. said: the rate in words."""
 
     number: np.ndarray
     every: int
@@ -182,12 +182,12 @@ def timing(frame: np.ndarray, fps: float | None) -> Timing:
     if rate is None:
         return Timing(number, 1, f"frame rate not known, taken as {TRAINED_FPS} frames/s")
     every = max(1, round(rate / TRAINED_FPS))
-    said = f"{rate:g} frames/s"
+    words = f"{rate:g} frames/s"
     if every > 1:
-        said += f", of which a window takes 1 in {every}"
+        words += f", of which a window takes 1 in {every}"
     if not 0.75 < rate / every / TRAINED_FPS < 1.4:
-        said += f"; the model was trained at {TRAINED_FPS}, so speeds mislead it"
-    return Timing(number, every, said)
+        words += f"; the model was trained at {TRAINED_FPS}, so speeds mislead it"
+    return Timing(number, every, words)
 
 
 def groups(person: np.ndarray, clock: Timing, length: int) -> Iterator[Block]:

@@ -29,7 +29,7 @@ _RECENT = 300  # frames that tell what this detector calls sure
 
 
 class Drawer(NamedTuple):
-    """How a model follows people: frames of a block, a stream for a key, and a stream's poses of its next block."""
+    """A model's way to follow people: frames of a block, a stream for a key, and a stream's poses of its next block."""
 
     length: int
     start: Callable[[Array], Any]
@@ -45,7 +45,7 @@ def make_drawer(
     height: float | None = None,
     up: Array | None = None,
 ) -> Drawer:
-    """How a model of motions, or a DiffPose model, follows people.
+    """The way of a model of motions, or of a DiffPose model, to follow people.
 
     camera: intrinsics [4]. latency: frames that one waits for (4); of a DiffPose model none. height, up: as in `lift`.
     """
@@ -157,8 +157,8 @@ class People:
         confidence = np.where(kp.confidence >= self._min_confidence, kp.confidence, 0)
         self._recent.append(confidence.ravel())
         trust = rescaled(np.concatenate(self._recent))[-confidence.size :].reshape(confidence.shape)
-        found = convert_joints(jnp.asarray(kp.xy), jnp.asarray(trust), kp.skeleton, self._target)
-        xy, trust = (np.asarray(x) for x in jax.device_get(found))
+        converted = convert_joints(jnp.asarray(kp.xy), jnp.asarray(trust), kp.skeleton, self._target)
+        xy, trust = (np.asarray(x) for x in jax.device_get(converted))
         enough = np.flatnonzero((trust > 0).sum(-1) >= LEAST_JOINTS)
         surest = enough[np.argsort(-trust[enough].sum(-1), kind="stable")]
         chosen = np.sort(surest[: self._most])

@@ -26,6 +26,7 @@ from jaxpose.io.asf_amc import read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.c3d import read_c3d, write_c3d
 from jaxpose.io.keypoints import read_frame, read_keypoints
+from jaxpose.io.results import read_result
 from jaxpose.io.retarget import GENERIC_OFFSETS
 from jaxpose.io.smpl_motion import Motion, save_motion
 from jaxpose.io.trc import read_trc, write_trc
@@ -281,8 +282,6 @@ ENTRIES: dict[str, Entry] = {
 
 
 def _result(path: Path) -> Any:
-    from jaxpose.app.commands.view import read_result
-
     return read_result(path, H36M_17)
 
 

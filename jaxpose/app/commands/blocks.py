@@ -52,9 +52,12 @@ def _note(event: str, duration_secs: float, **_: Any) -> None:
 
 
 def progress(
-    work: Generator[int, None, Drawn], num: int, *, each: int = 1, what: str = "drew"
+    work: Generator[int, None, Drawn], num: int, *, num_hypotheses: int = 1, what: str = "drew"
 ) -> Generator[str, None, tuple[Drawn, Spent]]:
-    """The result of work on `num` observations, `each` poses of one, and the time it took; yields lines of progress."""
+    """The result of work on `num` observations and the time it took; yields lines of progress.
+
+    num_hypotheses: poses of an observation. what: the verb of a line.
+    """
     if num < 1:
         raise ValueError("nobody is in the input; needed at least one person in one frame")
     clock = Clock()
@@ -63,19 +66,19 @@ def progress(
             done = next(work)
         except StopIteration as finished:
             return finished.value, clock.spent()
-        rate = clock.spent().rate(done * each)
+        rate = clock.spent().rate(done * num_hypotheses)
         speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
-        yield f"{what} {done}/{num}, {speed} poses/s, {(num - done) * each / rate:.0f} s left"
+        yield f"{what} {done}/{num}, {speed} poses/s, {(num - done) * num_hypotheses / rate:.0f} s left"
 
 
-def check_memory(block: Block, num: int, each: int, states: int = 0, pose: float = 1.0) -> None:
-    """ValueError where a block's poses, `each` of an observation, need more memory than there is.
+def check_memory(block: Block, num: int, num_hypotheses: int, states: int = 0, pose: float = 1.0) -> None:
+    """ValueError where a block's poses, `num_hypotheses` of an observation, need more memory than there is.
 
     num: observations in all. states: of the path of the block. pose: the memory of one while it is made, of one drawn.
     """
-    if each > 1 and block.index == 0:
-        at_once = each * block.num_drawn
-        memory.check("--hypotheses", each * num, round(pose * at_once), states * at_once)
+    if num_hypotheses > 1 and block.index == 0:
+        at_once = num_hypotheses * block.num_drawn
+        memory.check("--hypotheses", num_hypotheses * num, round(pose * at_once), states * at_once)
 
 
 def gather(
@@ -84,7 +87,7 @@ def gather(
     num: int,
     *,
     seed: int = 0,
-    each: int = 1,
+    num_hypotheses: int = 1,
     states: int = 0,
     what: str = "drew",
     pose: float = 1.0,
@@ -92,8 +95,8 @@ def gather(
     """`tasks.blocks.gather` with lines of progress and a check of the memory, as in `check_memory`."""
 
     def checked(key: Key, block: Block, path: bool) -> Any:
-        check_memory(block, num, each, states, pose)
+        check_memory(block, num, num_hypotheses, states, pose)
         return work(key, block, path)
 
     drawing = library.gather(checked, blocks, num, jax.random.key(seed), path=bool(states))
-    return (yield from progress(drawing, num, each=each, what=what))
+    return (yield from progress(drawing, num, num_hypotheses=num_hypotheses, what=what))

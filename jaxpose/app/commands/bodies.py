@@ -59,7 +59,7 @@ def with_method(settings: _Settings, method: str | None, prior: str = "dposer") 
 
 
 def load_fitting(prior: str, chosen: Chosen, command: str) -> Fitting:
-    """What --prior and --model name; ValueError where --model or --dtype is without meaning."""
+    """The prior that --prior and --model name; ValueError where --model or --dtype is without meaning."""
     if prior == "dposer":
         return dposer(load_prior(chosen, command))
     if chosen.model is not None or chosen.dtype != "float32":
@@ -100,7 +100,7 @@ def as_rows(fitted: Bodies) -> dict[str, Array]:
 
 
 def point_error(body: Body, rows: dict[str, Any], points: str, xyz: np.ndarray) -> np.ndarray:
-    """How far the points of the first hypothesis lie from those seen [R, K, 3]: [R, K] metres, NaN where not seen."""
+    """Distances [R, K] metres of the first hypothesis' points from observed ones [R, K, 3], NaN where there is none."""
     pose, root, transl, betas = (
         jnp.asarray(rows[name][0]) for name in ("body_pose", "global_orient", "transl", "betas")
     )
@@ -119,7 +119,7 @@ def best_first(rows: Drawn) -> Drawn:
 
 
 def say_points(data: BodyPoints) -> str:
-    """What of a file's joints is used."""
+    """The joints of a file that are used, in words."""
     source, up = data.source.skeleton, f"{data.source.up} up ({data.source.axes})"
     left = f"; markers left out: {', '.join(data.source.ignored)}" if data.source.ignored else ""
     return f"{source.name}, {up}, {data.used} of {len(source.joints)} points used, as {data.points}{left}"
@@ -158,7 +158,7 @@ def fitted(
     """
     numbers = {key: rows[key] if many else rows[key][0] for key in rows if key in AXIS and key != "joints"}
     numbers |= {"samples": rows["joints"] if many else None, "joints3d": rows["joints"][0], **arrays}
-    each, num = rows["joints"].shape[:2]
+    num_hypotheses, num = rows["joints"].shape[:2]
     summary = {**summary, "num_poses": num, "frame_tag": FRAME_TAGS[up]}
     root, pelvis = rows["global_orient"], rows["joints"][..., 0, :]
     if up != "y":
@@ -168,7 +168,7 @@ def fitted(
     shown |= {"betas": rows["betas"][0] if rows["betas"].shape[-1] else None, "note": f"prior {summary['prior']}"}
     shown |= {key: arrays[key] for key in ("frame", "person", "fps")}
     bodies = pictures.Bodies(body, rows["body_pose"], root, pelvis, **shown)
-    return outcome(model, spent, num * each, numbers, summary, bodies, up)
+    return outcome(model, spent, num * num_hypotheses, numbers, summary, bodies, up)
 
 
 def fitted_to_points(

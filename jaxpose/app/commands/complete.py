@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.app.commands import blocks, bodies, detections, exports, lift, models, poses, report
+from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.bodies import BODY_JOINTS, joints_of
 from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Complete, Lift
@@ -21,16 +22,17 @@ from jaxpose.app.commands.pictures import Bodies
 from jaxpose.app.commands.report import Outcome
 from jaxpose.base import Key
 from jaxpose.geometry.axes import FRAME_TAGS
+from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io import kind_of
 from jaxpose.io.keypoints import Keypoints
-from jaxpose.io.motion import read_rotations
+from jaxpose.io.motion import Motion, read_rotations
 from jaxpose.io.poses3d import Poses3D
 from jaxpose.model import Model, scored
 from jaxpose.originals.recipes.gfpose import hide_random_joints, hideable_joints
 from jaxpose.tasks import complete as task
 from jaxpose.tasks import complete_rotations as rotations_task
-from jaxpose.tasks.blocks import Block, even
+from jaxpose.tasks.blocks import Block, Drawn, even
 from jaxpose.tasks.refine import refined
 
 _HYPOTHESES, _HYPOTHESES_OF_ROTATIONS = 200, 10
@@ -88,7 +90,7 @@ def _parse_hide(
 
 @report.command("complete")
 def complete(options: Complete, _: str) -> Generator[str, None, Outcome]:
-    """Read, hide and complete; what was hidden or assumed is said and stands in the summary."""
+    """Read, hide and complete; lines and the summary name what was hidden or assumed."""
     path = options.input
     model = models.load_model(options.output)
     if models.is_prior(model):
@@ -164,61 +166,76 @@ def _method(options: Complete, model: Model, num_hypotheses: int) -> tuple[str, 
 
 
 def _complete_rotations(options: Complete, model: Model) -> Generator[str, None, Outcome]:
-    path, each = options.input, options.num_hypotheses or _HYPOTHESES_OF_ROTATIONS
+    num_hypotheses = options.num_hypotheses or _HYPOTHESES_OF_ROTATIONS
     why = "is for models of joint positions"
     refuse(options.keypoints, why)
     refuse(options, why, "height", "noise", "skeleton")
     refuse(options.axes, why, "unit")
     refuse(options.sampling, why, "path", "sampler")
-    exports.check(options.output.exports, each)
-    method, run = _method(options, model, each)
+    exports.check(options.output.exports, num_hypotheses)
+    method, run = _method(options, model, num_hypotheses)
     hidden, _ = _parse_hide(options.hide, BODY_JOINTS, rotations_task.PARTS)
     body = models.load_body(options.output.exports.body)
-    motion, known = read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
-    known[:, list(hidden)] = False
-    if known.all():
-        raise ValueError(f"{path}: nothing to complete, every rotation is there; --hide hides some")
-    if not known.any():
-        raise ValueError(f"{path}: no rotation is left; `jaxpose generate` draws unconditional poses")
+    motion, known = _read_rotations(options, hidden)
     num = len(known)
-    yield f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"
+    yield f"{options.input}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"
     missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}
     yield f"missing or hidden: {_counted(missing)}"
 
     def work(key: Key, block: Block, _: bool) -> dict[str, jax.Array]:
         return run(key, motion.body_pose[block.rows], known[block.rows])
 
-    how: dict[str, Any] = {"seed": options.output.seed, "each": each}
+    how: dict[str, Any] = {"seed": options.output.seed, "num_hypotheses": num_hypotheses}
     drawn, spent = yield from blocks.gather(work, even(num, doubling=True), num, **how)
-    samples = drawn["samples"]
-    std_deg, radius_90_deg = np.degrees(drawn["std"]), np.degrees(drawn["radius_90"])
-    fits = options.output.exports.body and motion.betas is not None and len(motion.betas) <= body.shapedirs.shape[-1]
-    betas, root = motion.betas if fits else None, (motion.global_orient, motion.transl)
-    arrays = {
-        **{"samples": samples, "mean": drawn["mean"], "spread_deg": std_deg, "radius_90_deg": radius_90_deg},
-        "observed": np.where(known[..., None], motion.body_pose, np.nan),
-        **{"global_orient": motion.global_orient, "pelvis": motion.transl, "body_joints": BODY_JOINTS},
-        "joints3d": joints_of(body, samples[0], *root, betas),
-        **{"frame": np.arange(num), "fps": motion.fps},
-    }
     degrees, radius = (
         {name: round(float(x.mean()), 1) for name, x in zip(BODY_JOINTS, angle.T, strict=True) if name in missing}
-        for angle in (std_deg, radius_90_deg)
+        for angle in (np.degrees(drawn["std"]), np.degrees(drawn["radius_90"]))
     )
+    spread = ", ".join(f"{name} {angle:g} ({radius[name]:g})" for name, angle in degrees.items())
+    yield f"spread of {num_hypotheses} hypotheses about their mean (90 % radius), degrees: {spread}"
     summary = {
         **{"method": method, "hide": options.hide, "missing_joints": missing, "num_poses": num},
-        **{"num_hypotheses": each, "source": motion.source, "frame_tag": FRAME_TAGS["y"], "spread_deg": degrees},
-        "radius_90_deg": radius,
+        **{"num_hypotheses": num_hypotheses, "source": motion.source, "frame_tag": FRAME_TAGS["y"]},
+        **{"spread_deg": degrees, "radius_90_deg": radius},
     }
-    said = ", ".join(f"{name} {angle:g} ({radius[name]:g})" for name, angle in degrees.items())
-    yield f"spread of {each} hypotheses about their mean (90 % radius), degrees: {said}"
-    orient, pelvis = (np.broadcast_to(value, (each, num, 3)) for value in root)
+    fits = options.output.exports.body and motion.betas is not None and len(motion.betas) <= body.shapedirs.shape[-1]
+    motion = motion if fits else motion._replace(betas=None)
+    return _completed(model, spent, body, motion, known, drawn, summary)
+
+
+def _read_rotations(options: Complete, hidden: tuple[int, ...]) -> tuple[Motion, np.ndarray]:
+    """The motion of the file, and which of its rotations [F, 21] are known."""
+    path = options.input
+    motion, known = read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
+    known[:, list(hidden)] = False
+    if known.all():
+        raise ValueError(f"{path}: nothing to complete, every rotation is there; --hide hides some")
+    if not known.any():
+        raise ValueError(f"{path}: no rotation is left; `jaxpose generate` draws unconditional poses")
+    return motion, known
+
+
+def _completed(
+    model: Model, spent: Spent, body: Body, motion: Motion, known: np.ndarray, drawn: Drawn, summary: dict[str, Any]
+) -> Outcome:
+    """Arrays and bodies of completed rotations; those of the shape of the motion where it has one."""
+    samples, root = drawn["samples"], (motion.global_orient, motion.transl)
+    num_hypotheses, num = samples.shape[:2]
+    arrays = {
+        **{"samples": samples, "mean": drawn["mean"], "spread_deg": np.degrees(drawn["std"])},
+        "radius_90_deg": np.degrees(drawn["radius_90"]),
+        "observed": np.where(known[..., None], motion.body_pose, np.nan),
+        **{"global_orient": motion.global_orient, "pelvis": motion.transl, "body_joints": BODY_JOINTS},
+        "joints3d": joints_of(body, samples[0], *root, motion.betas),
+        **{"frame": np.arange(num), "fps": motion.fps},
+    }
+    orient, pelvis = (np.broadcast_to(value, (num_hypotheses, num, 3)) for value in root)
     shown = Bodies(
         *(body, samples, orient, pelvis),
-        betas=betas,
+        betas=motion.betas,
         fps=motion.fps,
-        source=f"hypothesis 0 of {each}, {method}",
-        note=f"hidden: {options.hide or 'NaN'}",
-        names=[f"hypothesis {h}" for h in range(each)],
+        source=f"hypothesis 0 of {num_hypotheses}, {summary['method']}",
+        note=f"hidden: {summary['hide'] or 'NaN'}",
+        names=[f"hypothesis {h}" for h in range(num_hypotheses)],
     )
-    return bodies.outcome(model, spent, num * each, arrays, summary, shown)
+    return bodies.outcome(model, spent, num * num_hypotheses, arrays, summary, shown)

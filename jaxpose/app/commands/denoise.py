@@ -8,7 +8,7 @@ their own lengths; --body takes that body's, --shape fits its shape too.
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +41,7 @@ _LEAST_FRAMES = 5
 
 @report.command("denoise")
 def denoise(options: Denoise, _: str) -> Generator[str, None, Outcome]:
-    """Read and denoise; the noise that was given or estimated is said and stands in the summary."""
+    """Read and denoise; lines and the summary name the noise that was given or estimated."""
     path, output, noise = options.input, options.output, options.noise
     model = scored(models.load_model(output))
     if models.is_prior(model):
@@ -65,59 +65,78 @@ def denoise(options: Denoise, _: str) -> Generator[str, None, Outcome]:
     return poses.outcome(options, model, spent, data, posed, source, **more)
 
 
+class _Person(NamedTuple):
+    """A person's clip, its noise in metres per coordinate, the body that is fitted to it, and the fit's settings."""
+
+    number: int
+    clip: BodyPoints
+    noise: float
+    figure: Body
+    settings: MotionSettings
+
+
 def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Generator[str, None, Outcome]:
     path, output = options.input, options.output
     refuse(options, "is for models of joint positions", "num_hypotheses")
     refuse(options.sampling, "is for models of joint positions")
     exports.check(output.exports)
     body = models.load_body(options.output.exports.body)
-    found, points = _targets(path, body, options)
-    fps = float(options.fps or found.source.fps or _RATE)
-    source = "given" if options.fps else "of the file" if found.source.fps else "assumed"
+    targets, points = _targets(path, body, options)
+    fps = float(options.fps or targets.source.fps or _RATE)
+    source = "given" if options.fps else "of the file" if targets.source.fps else "assumed"
     if not 1 <= fps <= 1000:
         raise ValueError(f"{path}: {fps:g} frames per second; needed 1 to 1000 (--fps)")
-    people = np.unique(found.source.person)
-    yield f"{path}: {len(found.xyz)} frames at {fps:g}/s ({source}), {len(people)} people; {points}"
-    own_bones = found.points == "smpl22" and options.output.exports.body is None and not options.shape
-    clips = [_clip(found, person) for person in people]
-    frame, who = (np.concatenate([getattr(clip.source, name) for clip in clips]) for name in ("frame", "person"))
-    xyz, how = np.concatenate([clip.xyz for clip in clips]), "given" if options.noise else "estimated"
-    whole = found._replace(xyz=xyz, source=found.source._replace(frame=frame, person=who, fps=fps))
-    levels, each_body = [], []
-    for clip in clips:
-        levels.append(options.noise or _noise(path, clip))
-        rest = body.joint_template[:22]
-        each_body.append(skeleton_of(jnp.asarray(clip.xyz), rest, levels[-1]) if own_bones else body)
-        filled = len(clip.xyz) - int((found.source.person == clip.source.person[0]).sum())
-        more = f", {filled} frames filled" if filled else ""
-        yield f"person {clip.source.person[0]}: noise {how}: {1000 * levels[-1]:.1f} mm per coordinate{more}"
+    num_people = len(np.unique(targets.source.person))
+    yield f"{path}: {len(targets.xyz)} frames at {fps:g}/s ({source}), {num_people} people; {points}"
+    own_bones = targets.points == "smpl22" and options.output.exports.body is None and not options.shape
+    people = yield from _people(options, targets, body, fps, own_bones=own_bones)
+    xyz = np.concatenate([person.clip.xyz for person in people])
+    frame, who = (np.concatenate([getattr(p.clip.source, name) for p in people]) for name in ("frame", "person"))
+    whole = targets._replace(xyz=xyz, source=targets.source._replace(frame=frame, person=who, fps=fps))
     free = EVERYTHING if options.shape else POSE_AND_PLACE
-    usual = bodies.with_method(MotionSettings(), options.method)
-    settings = []
-    for clip in clips:  # numbers of frames count at fps, of which a clip may have every second one
-        step = clip.source.frame[1] - clip.source.frame[0] if len(clip.xyz) > 1 else 1
-        smooth = usual.weights.smooth * float(fps / step / _RATE) ** 3
-        settings.append(usual._replace(weights=usual.weights._replace(smooth=smooth)))
 
     def work(key: Key, block: Block, _: bool) -> dict[str, Any]:
-        own, seen = each_body[block.index], xyz[block.rows]
-        given: dict[str, Any] = {"start_pose": fitting.start_pose, "free": free, "settings": settings[block.index]}
-        observed = (jnp.asarray(seen)[None], found.points, fitting.prior)
-        noise = jnp.float32(levels[block.index])
-        rows = bodies.as_rows(motion_task.denoise_motion(key, own, *observed, noise=noise, **given))
-        return {**rows, "error": bodies.point_error(own, rows, found.points, seen)}
+        person, observed = people[block.index], xyz[block.rows]
+        given: dict[str, Any] = {"start_pose": fitting.start_pose, "free": free, "settings": person.settings}
+        given |= {"noise": jnp.float32(person.noise)}
+        seen = (jnp.asarray(observed)[None], targets.points, fitting.prior)
+        rows = bodies.as_rows(motion_task.denoise_motion(key, person.figure, *seen, **given))
+        return {**rows, "error": bodies.point_error(person.figure, rows, targets.points, observed)}
 
-    clip_rows = (np.flatnonzero(who == person) for person in people)
+    clip_rows = (np.flatnonzero(who == person.number) for person in people)
     groups = (Block(place, rows, np.arange(len(rows))) for place, rows in enumerate(clip_rows))
     rows, spent = yield from blocks.gather(work, groups, len(xyz), seed=output.seed, what="fitted")
+    how = "given" if options.noise else "estimated"
     summary = {
         **{"prior": "dposer", "shape_fitted": options.shape, "noise_source": how, "fps": fps, "fps_source": source},
-        "noise_mm": {str(p): round(1000 * level, 2) for p, level in zip(people, levels, strict=True)},
+        "noise_mm": {str(person.number): round(1000 * person.noise, 2) for person in people},
         **{"own_bones": own_bones, "points": points},
     }
-    rests = {int(p): np.asarray(own.joint_template[:22]) for p, own in zip(people, each_body, strict=True)}
+    rests = {person.number: np.asarray(person.figure.joint_template[:22]) for person in people}
     shown: dict[str, Any] = {"rest": rests if own_bones else None}
     return (yield from bodies.fitted_to_points(fitting.model, spent, body, whole, rows, summary, path.name, **shown))
+
+
+def _people(
+    options: Denoise, targets: BodyPoints, body: Body, fps: float, *, own_bones: bool
+) -> Generator[str, None, list[_Person]]:
+    """The people of a file; own_bones: each has a skeleton of their own bones. Yields a line about each one's noise."""
+    usual = bodies.with_method(MotionSettings(), options.method)
+    people = []
+    for number in np.unique(targets.source.person):
+        clip = _clip(targets, number)
+        noise = options.noise or _noise(options.input, clip)
+        figure = skeleton_of(jnp.asarray(clip.xyz), body.joint_template[:22], noise) if own_bones else body
+        # numbers of frames count at fps, of which a clip may have every second one
+        step = clip.source.frame[1] - clip.source.frame[0] if len(clip.xyz) > 1 else 1
+        smooth = usual.weights.smooth * float(fps / step / _RATE) ** 3
+        settings = usual._replace(weights=usual.weights._replace(smooth=smooth))
+        people.append(_Person(int(number), clip, noise, figure, settings))
+        filled = len(clip.xyz) - int((targets.source.person == number).sum())
+        more = f", {filled} frames filled" if filled else ""
+        how = "given" if options.noise else "estimated"
+        yield f"person {number}: noise {how}: {1000 * noise:.1f} mm per coordinate{more}"
+    return people
 
 
 def _noise(path: Path, clip: BodyPoints) -> float:
@@ -135,8 +154,8 @@ def _targets(path: Path, body: Body, options: Denoise) -> tuple[BodyPoints, str]
     """The file's points, or the joints of this body in a file of rotations; and what they are, in words."""
     up, unit = options.axes.up, options.axes.unit
     if kind_of(path, (PartialMotion, Poses3D)) is Poses3D:
-        found = read_body_points(path, body, skeleton=joint_set(options.skeleton), up=up, unit=unit)
-        return found, bodies.say_points(found)
+        targets = read_body_points(path, body, skeleton=joint_set(options.skeleton), up=up, unit=unit)
+        return targets, bodies.say_points(targets)
     if options.skeleton is not None or unit is not None:
         raise ValueError(f"--skeleton, --unit: are for 3D joints, and {path} holds rotations")
     motion, _ = read_rotations(path, fps=options.fps, up=up)

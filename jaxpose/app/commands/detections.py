@@ -68,7 +68,7 @@ class Detections(NamedTuple):
 
 
 class _File(NamedTuple):
-    """What a file holds: keypoints, and the heatmaps or mixtures whose peaks they are."""
+    """The content of a file: keypoints, and the heatmaps or mixtures whose peaks they are."""
 
     kp: Keypoints
     maps: Heatmaps | None = None
@@ -117,9 +117,9 @@ def read_detections(
     if maps is not None and not rows.all():
         maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
     mixture = None if file.mixture is None else jax.tree.map(lambda x: x[rows], file.mixture)
-    seen = (xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows])
+    of_rows = (xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows])
     size, counts = given.image_size or kp.image_size, (int((~rows).sum()), least)
-    return Detections(*seen, _select(kp, rows), words or camera, *counts, linked, maps, size, lens, mixture)
+    return Detections(*of_rows, _select(kp, rows), words or camera, *counts, linked, maps, size, lens, mixture)
 
 
 def _read(path: Path, given: KeypointFile, skeleton_name: str | None) -> _File:
@@ -144,7 +144,7 @@ def _read(path: Path, given: KeypointFile, skeleton_name: str | None) -> _File:
 
 
 def _calibrated(path: Path, file: _File, given: KeypointFile) -> tuple[_File, Camera | None, str]:
-    """The keypoints without the lens of the camera of --calibration, that camera, and what is said of it."""
+    """The keypoints without the lens of the camera of --calibration, that camera, and its name in words."""
     if given.calibration is None:
         return file, None, ""
     refuse(given, "needed none beside --calibration", "camera", "fov")
@@ -229,5 +229,5 @@ def read_calibrated(
         if holds_cameras(path):
             raise ValueError(f"--calibration: {path} has its own calibrated cameras; needed keypoints of one camera")
     how = {"unit": given.calibration_unit, "cameras": options.cameras, "up": options.up}
-    found = {"skeleton": joint_set(options.skeleton), "min_confidence": min_confidence}
-    return calibrated.read_views(paths, given.calibration, **how, **found)  # type: ignore[arg-type]  # of many types
+    wanted = {"skeleton": joint_set(options.skeleton), "min_confidence": min_confidence}
+    return calibrated.read_views(paths, given.calibration, **how, **wanted)  # type: ignore[arg-type]  # of many types

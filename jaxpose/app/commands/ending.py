@@ -109,7 +109,7 @@ def say(line: str, file: Any = None) -> None:
 
 
 class _Unwritten(OSError):
-    """As `files.WriteError`."""
+    """An error of standard output, like `files.WriteError`."""
 
 
 def _drop_output() -> None:
@@ -120,8 +120,14 @@ def _drop_output() -> None:
 def check_alone() -> None:
     """ValueError in all processes but the first of those that a launcher started: each would write the same files."""
     for of_all, of_this in _LAUNCHERS:
-        said, number = os.environ.get(of_all, ""), os.environ.get(of_this, "")
-        count = said.count(",") + 1 if of_all == "TPU_WORKER_HOSTNAMES" else int(said) if said.isdecimal() else 1
+        processes, number = os.environ.get(of_all, ""), os.environ.get(of_this, "")
+        count = (
+            processes.count(",") + 1
+            if of_all == "TPU_WORKER_HOSTNAMES"
+            else int(processes)
+            if processes.isdecimal()
+            else 1
+        )
         if count > 1 and number.isdecimal() and int(number) > 0:
             raise ValueError(
                 f"process {number} of {count} ({of_this}): a command runs in one process, the first; start one alone, "
@@ -139,10 +145,10 @@ def _heard(running: Running) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    seen = threading.Event()
+    noticed = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> None:
-        seen.set()
+        noticed.set()
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -153,7 +159,7 @@ def _heard(running: Running) -> Iterator[None]:
     here, there = socket.socketpair()  # Windows takes no pipe that does not block
     there.setblocking(False)
     wakeup = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
-    watching = threading.Thread(target=_watch, args=(here, seen, stop, running), daemon=True)
+    watching = threading.Thread(target=_watch, args=(here, noticed, stop, running), daemon=True)
     watching.start()
     try:
         yield
@@ -165,10 +171,10 @@ def _heard(running: Running) -> Iterator[None]:
         there.close()  # ends the thread
 
 
-def _watch(signals: socket.socket, seen: threading.Event, handler: Any, running: Running) -> None:
+def _watch(signals: socket.socket, noticed: threading.Event, handler: Any, running: Running) -> None:
     while number := signals.recv(1):
         # a command may have another meaning for a signal (`live`: the input has ended)
-        if signal.getsignal(number[0]) is handler and not seen.wait(_PATIENCE):
+        if signal.getsignal(number[0]) is handler and not noticed.wait(_PATIENCE):
             _leave(INTERRUPTED if number[0] == signal.SIGINT else TERMINATED, running)
     signals.close()
 

@@ -45,31 +45,33 @@ def formats(wanted: Exports) -> list[str]:
 
 
 def with_rotations(clip: Clip, body: Body) -> Generator[str, None, Clip]:
-    """The clip with rotations of SMPL's joints in each track; what they do not show stands in `said`. Yields progress.
+    """The clip with rotations of SMPL's joints in each track, and in `said` those left open. Yields progress.
 
     A person has one skeleton in all takes, with the bones of the first.
     """
     prior = load(DEFAULT_PRIOR).statistics
     known = np.asarray(prior.mean), np.asarray(prior.std) * np.asarray(prior.spread)
     tracks: list[Track] = []
-    rests, said, done, num = {}, {}, 0, sum(len(track.joints) for track in clip.tracks)
+    rests, rotations, done, num = {}, {}, 0, sum(len(track.joints) for track in clip.tracks)
     started = time.time()
     for person in clip.people:
-        own = [track for track in clip.tracks if track.person == person]
-        skeleton = fit_skeleton(own[0].joints, clip.names, np.asarray(body.joint_template[:22]), *known)
+        of_person = [track for track in clip.tracks if track.person == person]
+        skeleton = fit_skeleton(of_person[0].joints, clip.names, np.asarray(body.joint_template[:22]), *known)
         rests[person] = skeleton.rest
-        for track in own:
+        for track in of_person:
             parts = []
             for joints in np.array_split(track.joints, -(-len(track.joints) // _BLOCK)):
                 parts.append(joint_angles(skeleton, joints))
                 done += len(joints)
                 left = (time.time() - started) * (num - done) / done
                 yield f"joint angles {done}/{num}, {left:.0f} s left"
-            found = JointAngles(*(np.concatenate(x) for x in zip(*parts, strict=True)))
-            tracks.append(track._replace(motion=Motion(found.body_pose, found.global_orient, found.pelvis, clip.fps)))
+            angles = JointAngles(*(np.concatenate(x) for x in zip(*parts, strict=True)))
+            tracks.append(
+                track._replace(motion=Motion(angles.body_pose, angles.global_orient, angles.pelvis, clip.fps))
+            )
             if not track.take:
-                error = 1000 * found.error[np.isfinite(found.error)]
-                said[str(person)] = {
+                error = 1000 * angles.error[np.isfinite(angles.error)]
+                rotations[str(person)] = {
                     "position_error_mm": {"median": _round(np.median(error)), "95": _round(np.quantile(error, 0.95))},
                     "rotation_not_observed_deg": skeleton.unobserved,
                 }
@@ -78,19 +80,19 @@ def with_rotations(clip: Clip, body: Body) -> Generator[str, None, Clip]:
         "the positions leave open by more than 10 degrees about some axis, and by how many (standard deviation); the "
         f"rotation is there what {DEFAULT_PRIOR}'s training poses have in the mean"
     )
-    return clip._replace(tracks=tracks, rest=rests, said={**clip.said, "rotations": {"meaning": meaning, **said}})
+    return clip._replace(tracks=tracks, rest=rests, said={**clip.said, "rotations": {"meaning": meaning, **rotations}})
 
 
 def lines(clip: Clip) -> Iterator[str]:
-    """What is said of axes, rate, gaps and rotations."""
-    said = clip.said
-    yield f"files for other programs: {said['axes']}; {said['fps']:g} frames/s ({said['fps_source']})"
-    for person, count in said["interpolated_frames"].items():
+    """Lines about axes, rate, gaps and rotations."""
+    about = clip.said
+    yield f"files for other programs: {about['axes']}; {about['fps']:g} frames/s ({about['fps_source']})"
+    for person, count in about["interpolated_frames"].items():
         if count and not clip.still:
             yield f"person {person}: {count} frames without it; .bvh and .glb are interpolated there"
-    for person, found in said.get("rotations", {}).items():
+    for person, rotations in about.get("rotations", {}).items():
         if person != "meaning":
-            error, open_ = found["position_error_mm"], found["rotation_not_observed_deg"]
+            error, open_ = rotations["position_error_mm"], rotations["rotation_not_observed_deg"]
             yield (
                 f"person {person}: joints of the skeleton within {error['median']:g} mm of the poses in the median, 95 "
                 f"in 100 within {error['95']:g}; rotations that they do not show: {', '.join(open_) or 'none'}"

@@ -61,8 +61,8 @@ class Views(NamedTuple):
 
     def of(self, rows: np.ndarray) -> Camera:
         """The cameras of some rows."""
-        own = [None if x is None else x[rows] if len(x) > 1 else x for x in self.cameras]
-        return Camera(*own)  # type: ignore[arg-type]  # None is what is not known
+        of_rows = [None if x is None else x[rows] if len(x) > 1 else x for x in self.cameras]
+        return Camera(*of_rows)  # type: ignore[arg-type]  # None is what is not known
 
 
 @report.command("fit", "{}_fitted")
@@ -191,9 +191,9 @@ def _of_one_camera(path: Path, options: Fit) -> Views:
     data = detections.read_detections(path, _body_set, options.keypoints, given, fps=options.fps)
     source = data.source
     name, cameras = point_set_of(source.skeleton), one_camera(jnp.asarray(data.intrinsics, jnp.float32))
-    said = (*detections.describe(path, data), f"{source.skeleton.name} as {name}")
-    seen = (data.xy[:, None], data.confidence[:, None], cameras, name, source.frame, source.person)
-    return Views(*seen, "-y", source.fps, said)
+    lines = (*detections.describe(path, data), f"{source.skeleton.name} as {name}")
+    points = (data.xy[:, None], data.confidence[:, None], cameras, name, source.frame, source.person)
+    return Views(*points, "-y", source.fps, lines)
 
 
 def _body_set(skeleton: Skeleton) -> Skeleton:
@@ -204,8 +204,8 @@ def _body_set(skeleton: Skeleton) -> Skeleton:
 
 def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """A share of the larger extent of the person, [R], mean over the cameras that see three points of it."""
-    seen = (confidence > 0)[..., None]
-    low, high = np.where(seen, xy, np.inf).min(2), np.where(seen, xy, -np.inf).max(2)
+    visible = (confidence > 0)[..., None]
+    low, high = np.where(visible, xy, np.inf).min(2), np.where(visible, xy, -np.inf).max(2)
     enough = (confidence > 0).sum(-1) >= LEAST_POINTS
     extent = np.where(enough, np.where(np.isfinite(low), high - low, 0).max(-1), 0)
     return np.maximum(_SHARE * extent.sum(1) / np.maximum(enough.sum(1), 1), 0.5)
@@ -213,7 +213,7 @@ def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
 
 def _clips(seen: Views) -> Generator[str, None, list[Block]]:
     """Each person's rows, in the order of their frames, as a block; yields lines about frames that are missing."""
-    found = []
+    parts = []
     for place, person in enumerate(np.unique(seen.person)):
         rows = np.flatnonzero(seen.person == person)
         rows = rows[np.argsort(seen.frame[rows], kind="stable")]
@@ -221,17 +221,17 @@ def _clips(seen: Views) -> Generator[str, None, list[Block]]:
             raise ValueError(f"--as-clip: the camera of person {person} changes from frame to frame")
         if len(np.unique(np.diff(seen.frame[rows]))) > 1:
             yield f"person {person} is not in every frame: those that are there are taken as following each other"
-        found.append(Block(place, rows, np.arange(len(rows))))
-    return found
+        parts.append(Block(place, rows, np.arange(len(rows))))
+    return parts
 
 
 @functools.partial(jax.jit, static_argnames="points")
-def _error_px(body: Body, found: Bodies, xy: Array, confidence: Array, cameras: Camera, *, points: str) -> Array:
-    """How far fitted points lie from keypoints xy [N, C, F, K, 2] px: the mean [N F, C] of those seen."""
-    best = jax.tree.map(lambda x: x[0], found)
+def _error_px(body: Body, fitted: Bodies, xy: Array, confidence: Array, cameras: Camera, *, points: str) -> Array:
+    """Mean distances [N F, C] of fitted points from the keypoints xy [N, C, F, K, 2] px that are seen."""
+    best = jax.tree.map(lambda x: x[0], fitted)
     away = jnp.linalg.norm(project(cameras, body_points(posed_body(body, best), points)) - xy, axis=-1)
-    seen = confidence > 0
-    error = jnp.where(seen, away, 0).sum(-1) / jnp.where(seen.any(-1), seen.sum(-1), jnp.nan)
+    visible = confidence > 0
+    error = jnp.where(visible, away, 0).sum(-1) / jnp.where(visible.any(-1), visible.sum(-1), jnp.nan)
     return jnp.moveaxis(error, 1, 2).reshape(-1, xy.shape[1])
 
 
@@ -274,8 +274,8 @@ def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
 @report.command("ik")
 def ik(options: Ik, _: str) -> Generator[str, None, Outcome]:
     """Read points and fit bodies to them."""
-    path, output, each = options.input, options.output, options.num_hypotheses
-    exports.check(output.exports, each)
+    path, output, num_hypotheses = options.input, options.output, options.num_hypotheses
+    exports.check(output.exports, num_hypotheses)
     fitting = bodies.load_fitting(options.prior, output, "ik")
     body = models.load_body(options.output.exports.body)
     axes, skeleton = options.axes, detections.joint_set(options.skeleton)
@@ -287,18 +287,18 @@ def ik(options: Ik, _: str) -> Generator[str, None, Outcome]:
     settings = bodies.with_method(IKSettings(), options.method, options.prior)
 
     def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
-        seen = jnp.asarray(targets.xyz[block.rows])[:, None]
-        given: dict[str, Any] = {"start_pose": fitting.start_pose, "num_hypotheses": each, "free": free}
+        xyz = jnp.asarray(targets.xyz[block.rows])[:, None]
+        given: dict[str, Any] = {"start_pose": fitting.start_pose, "num_hypotheses": num_hypotheses, "free": free}
         given |= {"noise": jnp.float32(options.noise), "settings": settings}
-        return bodies.as_rows(ik_task.ik(key, body, seen, targets.points, fitting.prior, **given))
+        return bodies.as_rows(ik_task.ik(key, body, xyz, targets.points, fitting.prior, **given))
 
-    how: dict[str, Any] = {"seed": output.seed, "each": each, "pose": _MEMORY}
+    how: dict[str, Any] = {"seed": output.seed, "num_hypotheses": num_hypotheses, "pose": _MEMORY}
     rows, spent = yield from blocks.gather(work, even(num, doubling=True), num, **how)
     summary = {
         **{"prior": options.prior, "shape_fitted": options.shape, "noise_m": options.noise},
-        **{"only": None if options.only is None else ",".join(options.only), "num_hypotheses": each},
+        **{"only": None if options.only is None else ",".join(options.only), "num_hypotheses": num_hypotheses},
         "points": points,
     }
-    rows, names = bodies.best_first(rows), [f"hypothesis {h}" for h in range(each)]
+    rows, names = bodies.best_first(rows), [f"hypothesis {h}" for h in range(num_hypotheses)]
     how = {"many": True, "names": names}
     return (yield from bodies.fitted_to_points(fitting.model, spent, body, targets, rows, summary, path.name, **how))

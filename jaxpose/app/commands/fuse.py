@@ -2,12 +2,14 @@
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.app.commands import blocks, clips, detections, exports, models, report
+from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.options import Fuse
 from jaxpose.app.commands.pictures import Picture
 from jaxpose.app.commands.report import Outcome
@@ -19,7 +21,8 @@ from jaxpose.io.calibrated import merged
 from jaxpose.io.multiview import MultiView
 from jaxpose.model import Model, require, scored
 from jaxpose.tasks import observations
-from jaxpose.tasks.fuse import fusing, method_of, views_of
+from jaxpose.tasks.blocks import Drawn
+from jaxpose.tasks.fuse import Views, fusing, method_of, views_of
 
 _LEAST = 4  # joints that some camera must see, as for `jaxpose lift`
 
@@ -27,39 +30,45 @@ _LEAST = 4  # joints that some camera must see, as for `jaxpose lift`
 @report.command("fuse", "{}_fused")
 def fuse(options: Fuse, _: str) -> Generator[str, None, Outcome]:
     """Read and fuse."""
-    paths, output, each = options.input, options.output, options.num_hypotheses
-    exports.check(output.exports, each, mesh=exports.NO_MESH)
+    paths, output, num_hypotheses = options.input, options.output, options.num_hypotheses
+    exports.check(output.exports, num_hypotheses, mesh=exports.NO_MESH)
     model = scored(models.load_joint_model(output, "fuse"))
     require(model, "fuse", "joints", "score")
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)
-    seen, said = read_seen(files, model, options)
-    yield from said
-    how = {"up": seen.up, "noise_px": options.noise_px, "offset": options.offset}
-    views = views_of(model, seen.xy, seen.confidence, seen.camera, **how)  # type: ignore[arg-type]  # of many types
+    views_px, read = read_seen(files, model, options)
+    yield from read
+    assumed: dict[str, Any] = {"up": views_px.up, "noise_px": options.noise_px, "offset": options.offset}
+    views = views_of(model, views_px.xy, views_px.confidence, views_px.camera, **assumed)
     noise, errors = views.noise_px, views.errors
-    yield f"noise of a keypoint taken as {np.median(noise[seen.confidence > 0]):.1f} px in the median"
+    yield f"noise of a keypoint taken as {np.median(noise[views_px.confidence > 0]):.1f} px in the median"
     yield (
         f"errors alike in all cameras {1000 * errors.joint.min():.0f} to {1000 * errors.joint.max():.0f} mm by joint, "
         f"of a whole camera {1000 * errors.camera:.0f} mm"
     )
-    robust, num = files != paths if options.robust is None else options.robust, len(seen.xy)
+    robust, num = files != paths if options.robust is None else options.robust, len(views_px.xy)
     method = method_of(options.method, options.steps, robust=robust)
     drawing = fusing(
         jax.random.key(output.seed),
         model,
         views,
         method,
-        num_hypotheses=each,
-        watch=lambda block: blocks.check_memory(block, num, each),
+        num_hypotheses=num_hypotheses,
+        watch=lambda block: blocks.check_memory(block, num, num_hypotheses),
     )
-    drawn, spent = yield from blocks.progress(drawing, num, each=each)
-    skeleton, error = model.skeleton, drawn["error_px"]
+    drawn, spent = yield from blocks.progress(drawing, num, num_hypotheses=num_hypotheses)
+    yield f"keypoints met within {np.nanmedian(drawn['error_px']):.1f} px in the median of frames and cameras"
+    how: dict[str, Any] = {"read": read[:1], "method": options.method, "robust": robust, "num_poses": num}
+    how |= {"network_calls": method.num_steps, "num_hypotheses": num_hypotheses}
+    return _outcome(model, spent, views_px, views, drawn, how)
+
+
+def _outcome(model: Model, spent: Spent, seen: MultiView, views: Views, drawn: Drawn, how: dict[str, Any]) -> Outcome:
+    """Arrays, summary and picture of fused poses; how: the first entries of the summary."""
+    skeleton, errors, num = model.skeleton, views.errors, len(seen.xy)
     tag = f"{FRAME_TAGS[seen.up]}; samples relative to the root joint"
     summary = {
-        **{"read": said[:1], "method": options.method, "robust": robust, "num_poses": num},
-        **{"network_calls": method.num_steps, "num_hypotheses": each, "num_cameras": seen.xy.shape[1]},
-        **{"frame_tag": tag, "scale": "the cameras' calibration"},
-        "error_px_camera": report.rounded(np.nanmean(error, 0), 2),
+        **{**how, "num_cameras": seen.xy.shape[1], "frame_tag": tag, "scale": "the cameras' calibration"},
+        "error_px_camera": report.rounded(np.nanmean(drawn["error_px"], 0), 2),
         "systematic": {
             "joint_mm": dict(zip(skeleton.joints, (1000 * errors.joint).round(1).tolist(), strict=True)),
             "camera_mm": round(1000 * errors.camera, 1),
@@ -69,13 +78,12 @@ def fuse(options: Fuse, _: str) -> Generator[str, None, Outcome]:
         "spread_mm": report.spread_mm(drawn["covariance"], skeleton),
     }
     arrays = {
-        **{**drawn, **seen.camera._asdict(), "keypoints": seen.xy, "confidence": seen.confidence, "noise_px": noise},
-        **{"frame": seen.frame, "person": np.zeros(num, np.int64), "fps": seen.fps},
+        **{**drawn, **seen.camera._asdict(), "keypoints": seen.xy, "confidence": seen.confidence},
+        **{"noise_px": views.noise_px, "frame": seen.frame, "person": np.zeros(num, np.int64), "fps": seen.fps},
         **report.axes(skeleton.joints, seen.up, tag),
     }
-    yield f"keypoints met within {np.nanmedian(error):.1f} px in the median of frames and cameras"
     note = f"{seen.xy.shape[1]} cameras, metres from their calibration; keypoints of the first"
-    return Outcome(model, spent, num * each, arrays, summary, Picture(skeleton, note))
+    return Outcome(model, spent, num * len(drawn["samples"]), arrays, summary, Picture(skeleton, note))
 
 
 def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[MultiView, list[str]]:
@@ -85,9 +93,9 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
     another vertical, or that is left without a moment.
     """
     parts: list[MultiView] = []
-    said: list[str] = []
+    read: list[str] = []
     if options.file.calibration is not None:
-        part, said = detections.read_calibrated(paths, options, options.file, options.min_confidence)
+        part, read = detections.read_calibrated(paths, options, options.file, options.min_confidence)
         parts.append(_in_joints(part, model))
     elif len(paths) > 1 and options.cameras is not None:
         raise ValueError(f"--cameras: is for one file of several cameras, got {len(paths)} files")
@@ -101,7 +109,7 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
         if parts and part.up != parts[0].up:
             raise ValueError(f"{path}: world {part.up} up, and {paths[0]} {parts[0].up} up; needed one (--up)")
         parts.append(_in_joints(part, model))
-        said.append(line)
+        read.append(line)
     whole = merged(parts)
     enough = (whole.confidence > 0).sum(-1).max(1) >= _LEAST
     if not enough.any():
@@ -110,9 +118,9 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
             f"{options.min_confidence} or more"
         )
     if not enough.all():
-        said.append(f"left out {(~enough).sum()} frames with fewer than {_LEAST} joints in every camera")
+        read.append(f"left out {(~enough).sum()} frames with fewer than {_LEAST} joints in every camera")
     whole = whole._replace(**{name: getattr(whole, name)[enough] for name in ("xy", "confidence", "frame")})
-    return whole, said
+    return whole, read
 
 
 def _in_joints(part: MultiView, model: Model) -> MultiView:

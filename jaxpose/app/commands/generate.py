@@ -81,7 +81,7 @@ def _bodies(options: Generate, model: Model) -> Generator[str, None, Outcome]:
 
 
 def _temperature(options: Generate) -> dict[str, float]:
-    """What samplers take, where another one than 1 is asked for; some take none."""
+    """The argument of samplers where another temperature than 1 is asked for; some take none."""
     return {} if options.temperature == 1 else {"temperature": options.temperature}
 
 

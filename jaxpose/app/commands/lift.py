@@ -60,7 +60,7 @@ FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the roo
 
 @report.command("lift")
 def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
-    """Read and lift; what was assumed of the camera and of scale is said and stands in the summary."""
+    """Read and lift; lines and the summary name what was assumed of the camera and of scale."""
     path, output = options.input, options.output
     exports.check(output.exports, options.num_hypotheses, mesh=exports.NO_MESH)
     model = models.load_joint_model(output, "lift")
@@ -125,7 +125,7 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         path=sampling.path,
         watch=lambda block: blocks.check_memory(block, num, options.num_hypotheses, states),
     )
-    return (yield from blocks.progress(drawing, num, each=options.num_hypotheses))
+    return (yield from blocks.progress(drawing, num, num_hypotheses=options.num_hypotheses))
 
 
 def _rate(model: Model, data: Detections) -> Generator[str, None, None]:
@@ -133,20 +133,20 @@ def _rate(model: Model, data: Detections) -> Generator[str, None, None]:
     length = model.spec.network.window
     if length is not None:
         what = f"model of motions, {length} frames at a time" if is_motion(model) else ""
-        said = timing(data.source.frame, data.source.fps).said
-        yield f"{what or f'video model, windows of {length} frames'}: {said}"
+        rate = timing(data.source.frame, data.source.fps).said
+        yield f"{what or f'video model, windows of {length} frames'}: {rate}"
 
 
 def _mixture(model: Model, data: Detections, options: Lift) -> Generator[str, None, tuple[Mixture | None, int]]:
-    """Where each keypoint may be, of heatmaps or mixtures of the file, and the number of components; with a line."""
+    """Mixtures of places of each keypoint, of heatmaps or of the file, and the number of components; with a line."""
     components, num = options.components or 1, len(data.xy)
     if (data.heatmaps or data.mixture) is not None and "context" not in model.capabilities:
         yield "heatmaps: the peaks and how high they are; only DiffPose models use the rest"
         return None, components
     if data.mixture is not None:
-        found = data.mixture.weight.shape[-1]
-        yield f"mixtures of {found} Gaussians of the file, {num} frames"
-        return data.mixture, options.components or found
+        of_file = data.mixture.weight.shape[-1]
+        yield f"mixtures of {of_file} Gaussians of the file, {num} frames"
+        return data.mixture, options.components or of_file
     if data.heatmaps is None:
         return None, components
     components = options.components or COMPONENTS
@@ -262,8 +262,8 @@ def _aggregate(
 def completed_keypoints(data: Detections, lifted: Drawn) -> np.ndarray:
     """Keypoints [H, N, J, 2] px: those observed as they are, the others where the camera sees each sample's joint."""
     placed = jnp.asarray(lifted["samples"] + lifted["root"][:, :, None])
-    seen = np.asarray(project(jnp.asarray(data.intrinsics, jnp.float32), placed))
-    return np.where((data.confidence > 0)[..., None], data.xy, seen)
+    projected = np.asarray(project(jnp.asarray(data.intrinsics, jnp.float32), placed))
+    return np.where((data.confidence > 0)[..., None], data.xy, projected)
 
 
 def outcome(
@@ -276,7 +276,7 @@ def outcome(
     completed: np.ndarray | None = None,
     world: World | None = None,
 ) -> Outcome:
-    """What lifting gave; more: entries of the summary; completed: the `completed_keypoints`, if asked for.
+    """The outcome of lifting; more: entries of the summary; completed: the `completed_keypoints`, if asked for.
 
     world: where results are wanted in its axes. Pictures are in those of a level camera, then.
     """

@@ -86,7 +86,7 @@ def live(options: Live) -> Iterator[str]:
 
 
 def _drawer(options: Live, model: Model, kp: Keypoints) -> tuple[Drawer, dict[str, Any]]:
-    """How the model follows people, and what is said of all frames, as the first person seen settles the camera."""
+    """The model's way to follow people, and the first line, as the first person seen settles the camera."""
     given, num = options.keypoints, options.num_hypotheses
     if given.camera is None and (given.image_size or kp.image_size) is None:
         raise ValueError("--image-size: needed where frames come live and do not say it, or --camera FX,FY,CX,CY")
@@ -148,10 +148,10 @@ def _texts(path: Path, idle: float) -> Iterator[tuple[int, Source]]:
     for count, line in enumerate(lines):
         if line.strip():
             source = Source.of_text(f"{'stdin' if str(path) == '-' else path}, line {count + 1}", line)
-            said = source.json.get("frame") if isinstance(source.json, dict) else None
-            if said is not None and (not isinstance(said, int) or isinstance(said, bool)):
-                raise ValueError(f"{source}: frame {said!r}; needed a whole number")
-            yield count if said is None else said, source
+            number = source.json.get("frame") if isinstance(source.json, dict) else None
+            if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+                raise ValueError(f"{source}: frame {number!r}; needed a whole number")
+            yield count if number is None else number, source
 
 
 def _stdin() -> Iterator[str]:
@@ -217,11 +217,11 @@ def _of_pictures(options: Live) -> Iterator[Seen]:
                 sizes.append((number, width, height))
                 yield frame
 
-    for found in detector.detect(noted()):
+    for people in detector.detect(noted()):
         number, width, height = sizes.popleft()
-        num = len(found.xy_px)
+        num = len(people.xy_px)
         kp = Keypoints(
-            *(found.xy_px, found.confidence, detector.skeleton, np.full(num, number), np.arange(num), ("",) * num),
+            *(people.xy_px, people.confidence, detector.skeleton, np.full(num, number), np.arange(num), ("",) * num),
             image_size=(width, height),
         )
         yield number, kp if num else None

@@ -45,8 +45,8 @@ def host_memory() -> float | None:
 
 def device_memory() -> float | None:
     """Bytes that JAX can still get of an accelerator; None of a CPU, whose memory is the host's."""
-    said = jax.local_devices()[0].memory_stats() or {}
-    return said["bytes_limit"] - said.get("bytes_in_use", 0) if "bytes_limit" in said else None
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
 
 
 def _of_machine() -> float:
@@ -62,7 +62,7 @@ def _of_group(names: tuple[str, str]) -> float | None:
 
 
 def _of_process() -> float | None:
-    """By `ulimit -v` and `ulimit -d`, where the system has them."""
+    """Bytes that `ulimit -v` and `ulimit -d` leave, where the system has them."""
     if not hasattr(psutil, "RLIMIT_AS"):
         return None
     process = psutil.Process()

@@ -25,24 +25,22 @@ from jaxpose.app.commands.models import DEFAULT_PRIOR
 from jaxpose.app.commands.prepare import read_joint_map
 from jaxpose.datasets.prepare_mocap import Labels, Piece, Recorded, at_rate, on_floor, pieces, split, write_mocap
 from jaxpose.files import write_npz
-from jaxpose.fitting.joint_angles import fit_skeleton, joint_angles, points_of
-from jaxpose.geometry.axes import from_camera
+from jaxpose.fitting.joint_angles import points_of
+from jaxpose.fitting.recorded import GENERIC_REST, recorded_positions
 from jaxpose.geometry.body import Body
-from jaxpose.geometry.joint_sets import joint_map
-from jaxpose.geometry.skeleton import H36M_17, SMPL_22, get_skeleton
-from jaxpose.geometry.windows import timeline
+from jaxpose.geometry.skeleton import H36M_17, get_skeleton
 from jaxpose.io import PartialMotion, Poses3D, kind_of
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.asf_amc import asf_beside, read_amc, read_asf
 from jaxpose.io.body_files import load_body
 from jaxpose.io.bvh import read_bvh
-from jaxpose.io.motion import ASSUMED_FPS, Motion, read_motion
+from jaxpose.io.motion import Motion, read_motion
 from jaxpose.io.poses3d import read_poses3d
-from jaxpose.io.retarget import GENERIC_OFFSETS, retarget
+from jaxpose.io.retarget import retarget
 from jaxpose.io.smpl_motion import check_motion
 from jaxpose.model import load
 from jaxpose.originals.datasets.h36m import check_new, new_folder
-from jaxpose.reading import check_growth, reading
+from jaxpose.reading import reading
 
 _ARRAYS, _TEXTS, _MARKERS = (".npz", ".npy"), (".csv", ".json"), (".c3d", ".trc")
 SUFFIXES = (".bvh", ".amc", *_ARRAYS, *_MARKERS, *_TEXTS)
@@ -51,9 +49,7 @@ _MEANING = {"asf": (".amc",), "unit_m": (".bvh", ".amc"), "joint_map": (".bvh", 
 _MEANING |= {"source_fps": (".amc", *_ARRAYS, *_TEXTS)}
 _MEANING |= dict.fromkeys(("skeleton", "up", "unit"), (*_ARRAYS, *_TEXTS, *_MARKERS))
 _NOT_TAKES = ("shape.npz", "_stagei.npz")  # of AMASS: a subject's shape
-_BLOCK = 256  # frames solved at once
 _SECONDS = 5.0  # between lines about the progress
-_LIMBS = [j for j, name in enumerate(H36M_17.joints) if name.startswith(("left_", "right_"))]
 # Asked for each file, and again for each person in it.
 _Reading = Generator[str, None, list[tuple[int, Recorded]]]
 
@@ -66,13 +62,13 @@ class _File(NamedTuple):
 def mocap(options: PrepareMocap) -> Iterator[str]:
     """Convert all files, name those that cannot be read, and write the folder; exit code 1 where one was left out."""
     check_new(options.out)
-    found = _find(options)
-    _check_options(options, {file.path.suffix.lower() for file in found})
-    _check_val(options.val or (), found)
+    files = _find(options)
+    _check_options(options, {file.path.suffix.lower() for file in files})
+    _check_val(options.val or (), files)
     reader = _Reader(options)
     done: list[Piece] = []
-    left_out, started, said = 0, time.monotonic(), time.monotonic()
-    for index, (path, labels) in enumerate(found, 1):
+    left_out, started, last_line = 0, time.monotonic(), time.monotonic()
+    for index, (path, labels) in enumerate(files, 1):
         try:
             with reading(path, "file of motion"):
                 people = yield from reader.read(path)
@@ -81,11 +77,11 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
         except ValueError as error:
             left_out += 1
             yield f"left out: {error}"
-        if time.monotonic() - said > _SECONDS:
-            said, spent = time.monotonic(), time.monotonic() - started
-            yield f"read {index}/{len(found)} files, {spent * (len(found) - index) / index:.0f} s left"
+        if time.monotonic() - last_line > _SECONDS:
+            last_line, spent = time.monotonic(), time.monotonic() - started
+            yield f"read {index}/{len(files)} files, {spent * (len(files) - index) / index:.0f} s left"
     if not done:
-        raise ValueError(f"none of {len(found)} files gave a sequence")
+        raise ValueError(f"none of {len(files)} files gave a sequence")
     splits = split(done, options.val or ())
     with new_folder(options.out) as draft:
         write_mocap(draft, done, options.fps, splits)
@@ -97,7 +93,7 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
         f"{len(subjects)} subjects; validation: {', '.join(splits['val']) or 'none, which --val names'}"
     )
     if left_out:
-        yield f"{left_out} of {len(found)} files were left out"
+        yield f"{left_out} of {len(files)} files were left out"
         raise SystemExit(1)
 
 
@@ -105,20 +101,20 @@ def _add(
     done: list[Piece], labels: Labels, recorded: Recorded, options: PrepareMocap, path: Path
 ) -> Generator[str, None, None]:
     recorded, raised = on_floor(recorded, options.floor)
-    own, lost = pieces(labels, recorded, options.fastest)
-    if not own:
+    whole, lost = pieces(labels, recorded, options.fastest)
+    if not whole:
         raise ValueError(f"{path}: no 10 whole frames in a row at {options.fps:g} per second")
-    done += own
+    done += whole
     notes = [recorded.motion.source, f"raised by {raised:.2f} m onto the floor" if raised else ""]
-    notes.append(f"{lost} frames missing or broken, {len(own)} pieces" if lost or len(own) > 1 else "")
-    kept = sum(len(piece.recorded.joints) for piece in own)
+    notes.append(f"{lost} frames missing or broken, {len(whole)} pieces" if lost or len(whole) > 1 else "")
+    kept = sum(len(piece.recorded.joints) for piece in whole)
     yield f"{labels.name}: {kept} frames, {labels.subject}, {labels.category}; {'; '.join(filter(None, notes))}"
 
 
 def _find(options: PrepareMocap) -> list[_File]:
     """All files with their labels; ValueError for a source without any, and for a pattern that does not fit."""
     pattern = None if options.pattern is None else _pattern(options.pattern)
-    found: list[_File] = []
+    files: list[_File] = []
     for source in options.sources:
         if not source.exists():
             raise ValueError(f"{source}: no such file or folder")
@@ -127,18 +123,18 @@ def _find(options: PrepareMocap) -> list[_File]:
         if not paths:
             raise ValueError(f"{source}: no files of motion in it; needed one of {', '.join(SUFFIXES)}")
         root = source.absolute().parent if source.is_file() else source.absolute()
-        found += [
+        files += [
             _File(path, _labels(path.absolute().relative_to(root), root.name, options, pattern)) for path in paths
         ]
-    names = [file.labels.name for file in found]
+    names = [file.labels.name for file in files]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{twice}: two of the files have this name; give the folder above them instead")
-    return found
+    return files
 
 
 def _labels(path: Path, root: str, options: PrepareMocap, pattern: re.Pattern[str] | None) -> Labels:
-    """By the folders of a path below the one that was given: a/b/take.bvh is of subject a/b and category a."""
+    """Labels by the folders below the one that was given: a/b/take.bvh is of subject a/b and category a."""
     folders = path.parts[:-1]
     subject, category = "/".join(folders) or root, folders[0] if len(folders) > 1 else "motion"
     if pattern is not None:
@@ -168,12 +164,12 @@ def _check_options(options: PrepareMocap, suffixes: set[str]) -> None:
             raise ValueError(f"--{name.replace('_', '-')}: means nothing to these files; it is for {', '.join(legal)}")
 
 
-def _check_val(val: tuple[str, ...], found: list[_File]) -> None:
+def _check_val(val: tuple[str, ...], files: list[_File]) -> None:
     """Before the work; people of one file get their numbers later."""
-    legal = {label for file in found for label in (file.labels.name, file.labels.subject)}
+    legal = {label for file in files for label in (file.labels.name, file.labels.subject)}
     for name in val:
         if name not in legal and re.sub(r"_person-?\d+$", "", name) not in legal:
-            subjects = sorted({file.labels.subject for file in found})
+            subjects = sorted({file.labels.subject for file in files})
             raise ValueError(f"--val: got {name!r}; must be one of the subjects {', '.join(subjects)}, or a take")
 
 
@@ -208,17 +204,21 @@ class _Reader:
         for person in people:
             part = self._part(path, person)
             if not part.is_file():
-                recorded = yield from self._positions(path, poses, person)
+                if self.prior is None:
+                    mean, std, spread = (np.asarray(x) for x in load(DEFAULT_PRIOR).statistics)
+                    self.prior = mean, std * spread
+                rates: dict[str, Any] = {"source_fps": o.source_fps, "seconds": _SECONDS}
+                recorded = yield from recorded_positions(path, poses, person, o.fps, self.prior, **rates)
                 _keep(part, recorded)
             result.append((person, _kept(part)))
         return result
 
     def _part(self, path: Path, person: int) -> Path:
-        """Where the solved motion of a person is kept: by the file as it is now, and the options that change it."""
+        """The file that keeps a solved motion, named by the source as it is now and the options that change it."""
         o, now = self.options, path.stat()
         file = str(path.absolute()), now.st_mtime_ns, now.st_size, person
-        said = repr((*file, o.skeleton, o.up, o.unit, o.source_fps, o.fps))
-        return _parts(o.out) / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.npz"
+        made_of = repr((*file, o.skeleton, o.up, o.unit, o.source_fps, o.fps))
+        return _parts(o.out) / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.npz"
 
     def _take(self, path: Path, suffix: str) -> Recorded:
         o = self.options
@@ -235,54 +235,14 @@ class _Reader:
 
     def _smpl(self, path: Path) -> Recorded:
         up: Any = self.options.up
-        motion, rest = read_motion(path, fps=self.options.source_fps, up=up), _GENERIC_REST
+        motion, rest = read_motion(path, fps=self.options.source_fps, up=up), GENERIC_REST
         if self.body is not None:
             betas = None if motion.betas is None else jnp.asarray(motion.betas)
             rest = np.asarray(self.body.shape(betas).joints)[:22]
             motion = read_motion(path, fps=self.options.source_fps, up=up, pelvis=rest[0])
         joints = points_of(rest - rest[0], motion.body_pose, motion.global_orient, motion.transl, H36M_17.joints)
-        own = self.body is not None and motion.betas is not None
-        return at_rate(Recorded(motion, joints.astype(np.float32), "smpl", own), self.options.fps)
-
-    def _positions(self, path: Path, poses: Poses3D, person: int) -> Generator[str, None, Recorded]:
-        (xyz, step), o = _on_grid(path, poses, person), self.options
-        given = np.isfinite(xyz).all(-1).any(0)  # a file may name a part of its joint set
-        xyz, names = xyz[:, given], tuple(np.array(poses.skeleton.joints)[given].tolist())
-        weights, known = joint_map(poses.skeleton._replace(joints=names), H36M_17)
-        if lacking := [H36M_17.joints[j] for j in _LIMBS if not known[j]]:
-            raise ValueError(f"{path}: has {', '.join(names)}; lacks {', '.join(lacking)}, which training needs")
-        rate, said = poses.fps or o.source_fps, [poses.axes, f"{len(names)} joints"]
-        fps = ASSUMED_FPS if rate is None else rate / step
-        if rate is None:
-            said.append(f"assumed {fps:g} frames per second, the file does not say")
-        still = np.zeros((len(xyz), 21, 3), np.float32)
-        empty = Motion(still, still[:, 0], still[:, 0], fps, None, "; ".join(said))
-        # at the wanted rate before rotations are solved for, which takes most of the time
-        xyz = at_rate(Recorded(empty, xyz, "positions"), o.fps).joints
-        limbs = weights[_LIMBS].sum(0) > 0
-        whole = np.flatnonzero(np.isfinite(xyz[:, limbs]).all((1, 2)))
-        if not len(whole):
-            raise ValueError(f"{path}: no frame has all of {', '.join(np.array(names)[limbs])}")
-        if self.prior is None:
-            statistics = load(DEFAULT_PRIOR).statistics
-            mean, std, spread = (np.asarray(x) for x in statistics)
-            self.prior = mean, std * spread
-        fitted = fit_skeleton(xyz[whole], names, _GENERIC_REST, *self.prior)
-        body, root, place = (np.zeros((len(xyz), *shape), np.float32) for shape in _SHAPES.values())
-        motion = Motion(body, root, place, o.fps, None, empty.source)
-        joints = np.full((len(xyz), 17, 3), np.nan, np.float32)
-        said_at = time.monotonic()
-        for rows in np.array_split(whole, -(-len(whole) // _BLOCK)):
-            found = joint_angles(fitted, xyz[rows])
-            held = points_of(fitted.rest, found.body_pose, found.global_orient, found.pelvis, H36M_17.joints)
-            own = np.where(weights[..., None] > 0, weights[..., None] * xyz[rows][:, None], 0).sum(2)
-            joints[rows] = np.where(known[:, None] & np.isfinite(own), own, held)
-            motion.body_pose[rows], motion.global_orient[rows] = found.body_pose, found.global_orient
-            motion.transl[rows] = found.pelvis
-            if time.monotonic() - said_at > _SECONDS:
-                said_at = time.monotonic()
-                yield f"{path}: joint angles {rows[-1] + 1}/{len(xyz)}"
-        return Recorded(motion, joints, "positions")
+        own_shape = self.body is not None and motion.betas is not None
+        return at_rate(Recorded(motion, joints.astype(np.float32), "smpl", own_shape), self.options.fps)
 
 
 def _parts(out: Path) -> Path:
@@ -303,25 +263,3 @@ def _kept(part: Path) -> Recorded:
 
 
 _SHAPES = {"body_pose": (21, 3), "global_orient": (3,), "transl": (3,)}
-
-
-def _at_rest(offsets: np.ndarray) -> np.ndarray:
-    rest = np.array(offsets)
-    for j, parent in enumerate(SMPL_22.parents[1:], 1):
-        rest[j] += rest[parent]
-    return rest
-
-
-_GENERIC_REST = _at_rest(GENERIC_OFFSETS)
-
-
-def _on_grid(path: Path, poses: Poses3D, person: int) -> tuple[np.ndarray, int]:
-    """A person's joints [F, J, 3], y up, on the timeline of the frames, NaN where missing; and its step."""
-    rows = np.flatnonzero(poses.person == person)
-    frame = poses.frame[rows]
-    grid = timeline(frame)
-    num = grid.length
-    check_growth(path, num * poses.joints[0].size, f"{num} frames from {frame.min()} to {frame.max()}")
-    xyz = np.full((num, *poses.joints.shape[1:]), np.nan, np.float32)
-    xyz[grid.number] = from_camera(poses.joints[rows], "y")
-    return xyz, grid.step

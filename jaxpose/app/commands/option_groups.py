@@ -46,7 +46,7 @@ class Exports:
 @_beside
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Where results go, the model and its type, and the seed."""
+    """The folder of results, the model and its type, and the seed."""
 
     out: Out
     name: Name = None
@@ -60,7 +60,7 @@ class Output:
 @_beside
 @dataclass(frozen=True, kw_only=True)
 class FitOutput(Output):
-    """Where bodies go, the prior's model, and the seed."""
+    """The folder of bodies, the prior's model, and the seed."""
 
     model: str | None = None
     """a prior over joint rotations: a bundled one's name or a .safetensors file"""
@@ -70,7 +70,7 @@ class FitOutput(Output):
 @_beside
 @dataclass(frozen=True)
 class Sampling:
-    """How poses are drawn from a model."""
+    """The way to draw poses from a model."""
 
     steps: Steps = None
     sampler: Annotated[str, metavar("NAME")] = "posterior"
@@ -94,7 +94,7 @@ class CalibrationFile:
 @_beside
 @dataclass(frozen=True)
 class KeypointFile(CalibrationFile):
-    """How a file of 2D keypoints is read, and which camera saw them."""
+    """The way to read a file of 2D keypoints, and the camera that saw them."""
 
     format: Annotated[str | None, text("file format or joint set, where it cannot be told from the file")] = None
     camera: Annotated[Pinhole | None, metavar("FX,FY,CX,CY", "--intrinsics")] = None
@@ -110,7 +110,7 @@ class KeypointFile(CalibrationFile):
 @_beside
 @dataclass(frozen=True, kw_only=True)
 class WorldAxes:
-    """In which axes results are, and what is known of a camera that does not move."""
+    """The axes of results, and facts about a camera that does not move."""
 
     axes: Annotated[Literal["camera", "world"], text("axes of the results (camera); world: y up, floor at 0")] = (
         "camera"
@@ -125,7 +125,7 @@ class WorldAxes:
 @_beside
 @dataclass(frozen=True)
 class VideoFile:
-    """How people are found in a video."""
+    """The way to find people in a video."""
 
     detector: Annotated[str, metavar("NAME")] = "blazepose-full"
     """blazepose-lite, blazepose-full (default), blazepose-heavy, or rtmpose with --weights"""
@@ -140,7 +140,7 @@ class VideoFile:
 @_beside
 @dataclass(frozen=True)
 class Axes:
-    """How a file of 3D joints is read."""
+    """The way to read a file of 3D joints."""
 
     up: Annotated[Axis | None, text("the file's axis that points up: --up=-y (camera axes, default), y or z")] = None
     unit: Annotated[str | None, text("of the file's coordinates: m (default), cm or mm")] = None

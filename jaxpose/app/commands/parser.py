@@ -82,7 +82,7 @@ def _one_line(text: str) -> str:
 
 
 def _choose(name: str, options: type) -> Callable[[Any], tuple[str, Any]]:
-    """What the parser calls with a command's options."""
+    """The function that the parser calls with a command's options."""
 
     def choose(given: Any) -> tuple[str, Any]:
         return name, given
@@ -94,7 +94,7 @@ def _choose(name: str, options: type) -> Callable[[Any], tuple[str, Any]]:
 
 
 def _message(error: CycloptsError) -> str:
-    """What is wrong with the arguments, in one line that begins with the flag where it is one flag."""
+    """The fault of the arguments in one line, which begins with the flag where it is one flag."""
     argument = error.argument
     while argument is not None and argument.children:  # a group: its first option that is needed
         argument = next((child for child in argument.children if child.required), None)

@@ -15,7 +15,7 @@ _MOST_BODIES, _MOST_FRAMES, _MOST_STILLS, _MOST_OBJECTS = 6, 300, 8, 20  # of a 
 
 
 class Picture(NamedTuple):
-    """What is drawn of joints beside the arrays of a result.
+    """Parts of a picture of joints beside the arrays of a result.
 
     note: a line below. mean_name: what the one pose is. path: [T+1, H, N', J, 3] metres, camera axes, of the first
     N' <= N poses, or None. film: [N] JPEGs of the frames (viz/film.py) or None. floor: metres below the origin that

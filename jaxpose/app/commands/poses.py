@@ -54,8 +54,8 @@ def read_observed(
     """
     given = get_skeleton(skeleton) if skeleton else None
     poses = read_poses3d(path, skeleton=given, up=axes.up, unit=axes.unit)
-    seen = jnp.asarray(np.isfinite(poses.joints).all(-1), jnp.float32)
-    converted = convert_joints(jnp.asarray(poses.joints), seen, poses.skeleton, target)
+    finite = jnp.asarray(np.isfinite(poses.joints).all(-1), jnp.float32)
+    converted = convert_joints(jnp.asarray(poses.joints), finite, poses.skeleton, target)
     joints, known = jax.device_get(converted)
     hidden = np.zeros(known.shape, bool) if hide is None else hide(len(known))
     joints = np.where(((known > 0) & ~hidden)[..., None], joints, np.nan).astype(np.float32)
@@ -83,7 +83,7 @@ def describe(path: Path, data: Observed) -> Iterator[str]:
 def read_whole(
     path: Path, target: Skeleton, axes: Axes, skeleton: str | None, instead: str, fps: float | None = None
 ) -> Generator[str, None, Observed]:
-    """As `read_observed`, and lines about it; ValueError names the first pose that lacks joints, and says `instead`."""
+    """The joints of `read_observed`, with lines; ValueError names the first pose that lacks joints, and `instead`."""
     data = read_observed(path, target, axes, skeleton, fps=fps)
     broken = np.flatnonzero(~np.isfinite(data.joints).all((1, 2)))
     if broken.size:
@@ -99,7 +99,7 @@ def label(poses: Poses3D, row: int) -> str:
 
 
 def missing_per_joint(joints: np.ndarray, skeleton: Skeleton) -> dict[str, int]:
-    """In how many of the poses [N, J, D] each joint is missing (not finite), of those that are in any."""
+    """Numbers of poses [N, J, D] in which joints are missing (not finite), of joints that are in any."""
     counts = (~np.isfinite(joints).all(-1)).sum(0).tolist()
     return {name: count for name, count in zip(skeleton.joints, counts, strict=True) if count}
 
@@ -112,7 +112,7 @@ def draw(
     noise: float | None,
     num_hypotheses: int,
 ) -> Generator[str, None, tuple[Drawn, Spent]]:
-    """What `task` makes of the observed joints, and the time that it took; yields lines of progress."""
+    """The result of `task` on the observed joints, and the time that it took; yields lines of progress."""
     sampling, source = options.sampling, data.source
     sampler = sampler_of(sampling.sampler, sampling.steps)
     run = functools.partial(task, num_hypotheses=num_hypotheses, sampler=sampler)
@@ -128,14 +128,14 @@ def draw(
         yield f"model of motions: {timing(source.frame, source.fps).said}"
     parts = blocks_for(model, source.frame, source.person, source.fps, most=np.inf)
     states = sampler.network_calls(model) + 1 if sampling.path else 0
-    how: dict[str, Any] = {"seed": options.output.seed, "each": num_hypotheses, "states": states}
+    how: dict[str, Any] = {"seed": options.output.seed, "num_hypotheses": num_hypotheses, "states": states}
     return (yield from blocks.gather(work, parts, len(data.joints), **how))
 
 
 def outcome(
     options: Complete | Denoise, model: Model, spent: Spent, data: Observed, posed: Drawn, note: str, **more: Any
 ) -> Outcome:
-    """What a task made of 3D joints, in the file's axes; note: below the pictures; more: entries of the summary."""
+    """The outcome of 3D joints in the file's axes; note: below the pictures; more: entries of the summary."""
     source, up, num = data.source, data.source.up, len(data.joints)
     tag = f"axes: {INPUT_TAGS[up]}; metres; about the origin of the input"
     summary = {

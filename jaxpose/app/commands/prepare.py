@@ -135,11 +135,11 @@ def motion(options: kinds.PrepareMotion) -> Iterator[str]:
     if "joint_map" in given:
         given["joint_map"] = read_joint_map(given["joint_map"])
     for path, name in zip(options.files, _names(options.files), strict=True):
-        found = _read_motion(path, given)
+        moved = _read_motion(path, given)
         options.out.mkdir(parents=True, exist_ok=True)
         target = options.out / f"{name}.npz"
-        save_motion(target, found)
-        yield f"{target}: {len(found.body_pose)} frames at {found.fps:.4g} per second; {found.source}"
+        save_motion(target, moved)
+        yield f"{target}: {len(moved.body_pose)} frames at {moved.fps:.4g} per second; {moved.source}"
 
 
 def _given(options: Any, names: set[str]) -> dict[str, Any]:
@@ -165,24 +165,24 @@ def _check_motion(paths: tuple[Path, ...], given: dict[str, Any]) -> None:
 
 
 def _names(paths: tuple[Path, ...]) -> list[str]:
-    """The stems of the files; where some are alike, those with the format: walk_bvh, walk_amc."""
+    """The stems of the files; where some are equal, with the format: walk_bvh, walk_amc."""
     stems = [path.stem for path in paths]
     return [f"{s}_{p.suffix[1:].lower()}" if stems.count(s) > 1 else s for s, p in zip(stems, paths, strict=True)]
 
 
 def read_joint_map(path: Path) -> dict[str, str]:
     """Joint names of a JSON file, the skeleton's to SMPL's; ValueError names the file otherwise."""
-    found = Source(path).json
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+    names = Source(path).json
+    if not isinstance(names, dict) or not all(isinstance(value, str) for value in names.values()):
         raise ValueError(f"{path}: needed an object of joint names, the file's to SMPL's")
-    return found
+    return names
 
 
 def _read_motion(path: Path, given: dict[str, Any]) -> Any:
     suffix = path.suffix.lower()
-    own = {name: value for name, value in given.items() if name in _MOTION[suffix]}
+    options = {name: value for name, value in given.items() if name in _MOTION[suffix]}
     if suffix == ".bvh":
-        return motion_from_bvh(path, **own)
+        return motion_from_bvh(path, **options)
     if suffix == ".amc":
-        return motion_from_amc(path, own.pop("asf", None) or asf_beside(path), **own)
-    return read_motion(path, **own)
+        return motion_from_amc(path, options.pop("asf", None) or asf_beside(path), **options)
+    return read_motion(path, **options)

@@ -41,7 +41,7 @@ _LONGEST = 150  # bytes of a result's name; a file adds a person, a take, a suff
 
 
 class Outcome(NamedTuple):
-    """What a command made: `num` poses by a model in a time.
+    """The result of a command: `num` poses by a model in a time.
 
     arrays: of NAME.npz, None left out. summary: of NAME.json, beside what every command has there. shown: what is drawn
     and written for other programs; None: only the page that `page` makes, where there is one.
@@ -150,7 +150,7 @@ def axes(joints: tuple[str, ...], up: str, tag: str) -> dict[str, Any]:
 
 
 def spread_mm(covariance: np.ndarray, skeleton: Skeleton) -> dict[str, float]:
-    """Of each joint, the root of the trace of its covariance [N, J, 3, 3], averaged over N; millimetres."""
+    """The root of the trace of each joint's covariance [N, J, 3, 3], averaged over N; millimetres."""
     spread = 1000 * np.sqrt(np.trace(covariance.astype(np.float64), axis1=-2, axis2=-1))
     return dict(zip(skeleton.joints, spread.mean(0).round(1).tolist(), strict=True))
 

@@ -31,7 +31,7 @@ Density = Callable[[Key, Block, bool], dict[str, Array]]  # what `blocks.gather`
 
 
 class _Read(NamedTuple):
-    """N poses of a file, the unit that their density is of, what is said of them, densities by name, and joints."""
+    """N poses of a file, the unit of their density, lines about them, densities by name, and joints."""
 
     pose: np.ndarray
     frame: np.ndarray
@@ -44,7 +44,7 @@ class _Read(NamedTuple):
 
 @report.command("score")
 def score(options: Score, name: str) -> Generator[str, None, Outcome]:
-    """Read and score; what the numbers are of is said and stands in the summary."""
+    """Read and score; lines and the summary name the unit and the axes of the numbers."""
     path = options.input
     of_rotations = kind_of(path, (PartialMotion, Poses3D)) is PartialMotion
     model = scored(models.load_model(options, models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
@@ -73,9 +73,9 @@ def _read_rotations(model: Model, options: Score) -> _Read:
     check_body_pose(motion.body_pose)
     num = len(motion.body_pose)
     angles = "radians of axis-angle" if model.spec.codec == "axis_angle" else "entries of rotation matrices"
-    said = [f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}; the root's rotation is not judged"]
+    lines = [f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}; the root's rotation is not judged"]
     density = _density(model, options, lambda rows: (jnp.asarray(motion.body_pose[rows]),))
-    return _Read(motion.body_pose, np.arange(num), np.zeros(num, np.int64), angles, said, {"log_density": density})
+    return _Read(motion.body_pose, np.arange(num), np.zeros(num, np.int64), angles, lines, {"log_density": density})
 
 
 def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
@@ -91,14 +91,14 @@ def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
         return {"density": task.log_density_all_round(model, joints, num_views=views, num_steps=steps)}
 
     densities: dict[str, Density] = {"log_density": all_round}
-    said = [f"density of joints about their middle, {sides}"]
+    lines = [f"density of joints about their middle, {sides}"]
     if options.keypoints is not None:
         line, cond_of = _keypoints(options.keypoints, model, data, options)
-        said.append(line)
+        lines.append(line)
         densities["log_density_given_keypoints"] = _density(
             model, options, lambda rows: (jnp.asarray(data.joints[rows]), *cond_of(rows))
         )
-    return _Read(data.joints, data.source.frame, data.source.person, "metres", said, densities, data)
+    return _Read(data.joints, data.source.frame, data.source.person, "metres", lines, densities, data)
 
 
 def _keypoints(
@@ -114,21 +114,21 @@ def _keypoints(
     if not file.exists():
         raise ValueError(f"--keypoints: {file}: no such file")
     # --skeleton is of the 3D joints; the joint set of 2D arrays without names is said by --format
-    found = detections.read_detections(file, model.skeleton, options.camera)
-    place = {key: row for row, key in enumerate(zip(found.source.frame, found.source.person, strict=True))}
+    detected = detections.read_detections(file, model.skeleton, options.camera)
+    place = {key: row for row, key in enumerate(zip(detected.source.frame, detected.source.person, strict=True))}
     keys = list(zip(data.source.frame, data.source.person, strict=True))
     if lost := [row for row, key in enumerate(keys) if key not in place]:
         raise ValueError(
             f"--keypoints: {file} has no detection of {poses.label(data.source, lost[0])} of {path}; found "
-            f"{len(place)} of frames {found.source.frame.min()} to {found.source.frame.max()}"
+            f"{len(place)} of frames {detected.source.frame.min()} to {detected.source.frame.max()}"
         )
     where = np.array([place[key] for key in keys])
 
     def cond_of(rows: np.ndarray) -> tuple[Any, Any]:
-        xy, confidence, camera = found.seen.observed(where[rows])
+        xy, confidence, camera = detected.seen.observed(where[rows])
         return encode_keypoints(camera.intrinsics, xy, confidence)
 
-    return f"{file}: {len(found.xy)} detections of {found.source.skeleton.name}; {found.camera}", cond_of
+    return f"{file}: {len(detected.xy)} detections of {detected.source.skeleton.name}; {detected.camera}", cond_of
 
 
 def _density(model: Model, options: Score, inputs: Callable[[np.ndarray], tuple[Any, ...]]) -> Density:

@@ -23,7 +23,7 @@ _typicality = jax.jit(typicality)
 
 
 class Judged(NamedTuple):
-    """What is added to arrays, to the summary, and said."""
+    """Additions to the arrays and to the summary, and lines."""
 
     arrays: dict[str, np.ndarray]
     summary: dict[str, Any]
@@ -34,7 +34,7 @@ _NOTHING = Judged({}, {}, ())
 
 
 def of_joints(arrays: dict[str, Any]) -> Judged:
-    """Of a result's arrays: `pose`, `mean` or `samples` [N, J, 3] metres, `joints` [J] names, `up`."""
+    """Typicality by a result's arrays: `pose`, `mean` or `samples` [N, J, 3] metres, `joints` [J] names, `up`."""
     judge, pose = bundled(DEFAULT_MODEL), next(arrays[name] for name in ("pose", "mean", "samples") if name in arrays)
     if tuple(map(str, arrays["joints"])) != judge.skeleton.joints:
         return _NOTHING
@@ -42,12 +42,12 @@ def of_joints(arrays: dict[str, Any]) -> Judged:
 
 
 def of_bodies(body_pose: np.ndarray, arrays: dict[str, Any]) -> Judged:
-    """Of body poses [N, 21, 3] axis-angle radians."""
+    """Typicality of body poses [N, 21, 3] axis-angle radians."""
     return judged(bundled(DEFAULT_PRIOR), body_pose, arrays)
 
 
 def judged(judge: Model, pose: np.ndarray, arrays: dict[str, Any], least: float = LEAST_PERCENTILE) -> Judged:
-    """Of poses as `tasks.typicality` takes them; arrays: `frame` and `person` [N], where they are known."""
+    """Typicality of poses by a judge; arrays: `frame` and `person` [N], where they are known."""
     if not can_judge(judge):
         return _NOTHING
     parts = []
@@ -56,14 +56,14 @@ def judged(judge: Model, pose: np.ndarray, arrays: dict[str, Any], least: float 
         parts.append(np.asarray(_typicality(judge, filled(rows, len(rows), _BLOCK)))[: len(rows)])
     percentile = np.concatenate(parts)
     outside = np.asarray(out_of_distribution(percentile, least))
-    said = f"typicality: {outside.sum()} of {len(outside)} poses are unlike training poses (below percentile {least:g})"
+    line = f"typicality: {outside.sum()} of {len(outside)} poses are unlike training poses (below percentile {least:g})"
     if outside.any():
         first = int(np.argmax(outside))
         person = arrays.get("person")
-        said += f": first at frame {arrays['frame'][first]}" + ("" if person is None else f", person {person[first]}")
+        line += f": first at frame {arrays['frame'][first]}" + ("" if person is None else f", person {person[first]}")
     known = percentile[np.isfinite(percentile)]
     summary = {
         **{"judged_by": judge.spec.name, "least_percentile": least, "out_of_distribution": int(outside.sum())},
         "median": round(float(np.median(known)), 1) if known.size else None,
     }
-    return Judged({"typicality": percentile, "out_of_distribution": outside}, {"typicality": summary}, (said,))
+    return Judged({"typicality": percentile, "out_of_distribution": outside}, {"typicality": summary}, (line,))

@@ -19,12 +19,12 @@ _LONGEST = 255  # bytes of a file's name, of all usual file systems
 
 
 def metavar(text: str, *aliases: str) -> Parameter:
-    """What stands for a flag's value in the help, and other names of the flag."""
+    """The name of a flag's value in the help, and other names of the flag."""
     return Parameter(metavar=text, alias=aliases or None, allow_leading_hyphen=text == "AXIS")
 
 
 def text(help: str) -> Parameter:
-    """A flag's help, where it fits into the flag's line; else it stands below as a docstring."""
+    """A flag's help, where it fits into the flag's line; else it is the docstring below."""
     return Parameter(help=help)
 
 

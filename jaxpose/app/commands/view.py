@@ -21,31 +21,16 @@ import numpy as np
 
 from jaxpose.app.commands import memory, models
 from jaxpose.app.commands.options import View
-from jaxpose.geometry.axes import check_up, covariance_to_camera, from_camera, to_camera
+from jaxpose.geometry.axes import from_camera, to_camera
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.io.arrays import as_finite, load_arrays
+from jaxpose.io.results import Result, read_result
 from jaxpose.model import Model, require
-from jaxpose.reading import reader
 from jaxpose.runtime.interactive import interactive
 from jaxpose.tasks.complete import complete
 
 _LEAST_NOISE = 0.01  # metres: of a joint that is not dragged
 _TIMED = 10  # answers
 _LEFT, _RIGHT, _MIDDLE, _DRAGGED = (0, 114, 178), (213, 94, 0), (125, 134, 148), (0, 158, 115)
-
-
-class Result(NamedTuple):
-    """Rows of a result: samples [H, N, J, 3], mean [N, J, 3] and std [N, J] in metres, camera axes, as they stand.
-
-    frame, person: [N]. up: of the file's own axes.
-    """
-
-    samples: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
-    frame: np.ndarray
-    person: np.ndarray
-    up: str
 
 
 class Answer(NamedTuple):
@@ -66,8 +51,8 @@ class Posterior:
         """The poses of a row given joints (number -> [3] metres, camera axes)."""
         started = time.perf_counter()
         joints, noise = observed(result, row, dragged, self._skeleton)
-        found = self._run(joints[None], noise=noise[None])
-        return Answer(np.asarray(found.samples)[:, 0], time.perf_counter() - started)
+        drawn = self._run(joints[None], noise=noise[None])
+        return Answer(np.asarray(drawn.samples)[:, 0], time.perf_counter() - started)
 
 
 def observed(
@@ -81,31 +66,6 @@ def observed(
     for joint, place in dragged.items():
         joints[joint], noise[joint] = place, 0
     return joints.astype(np.float32), noise.astype(np.float32)
-
-
-@reader("result")
-def read_result(path: Path, skeleton: Skeleton) -> Result:
-    """The result in a file that lift, fuse, complete or denoise wrote; ValueError names what is missing."""
-    if path.suffix != ".npz":
-        raise ValueError(f"{path}: needed the .npz of a result")
-    z = load_arrays(path)
-    needed = ("samples", "mean", "covariance", "joints")
-    if lacks := [key for key in needed if key not in z]:
-        raise ValueError(f"{path}: no result of joints: lacks {', '.join(lacks)}; `jaxpose lift` writes one")
-    names = tuple(z["joints"].astype(str).ravel().tolist())
-    if names != tuple(skeleton.joints):
-        raise ValueError(f"{path}: joints {', '.join(names[:4])}, ...; the model has those of {skeleton.name}")
-    samples, mean, covariance = (as_finite(path, key, z[key]).astype(np.float32) for key in needed[:3])
-    num = len(mean)
-    if samples.shape[1:] != (num, len(names), 3) or covariance.shape != (num, len(names), 3, 3) or not num:
-        raise ValueError(f"{path}: samples of shape {list(samples.shape)} beside mean of {list(mean.shape)}")
-    up = check_up(str(z["up"]) if "up" in z else "-y", f"{path}: up")
-    root = np.asarray(z["root"], np.float32).mean(0)[:, None] if "root" in z else np.zeros(3, np.float32)
-    std = np.sqrt(np.trace(covariance_to_camera(covariance, up), axis1=-2, axis2=-1) / 3)
-    frame, person = (np.asarray(z[key]) if key in z else None for key in ("frame", "person"))
-    frame = np.arange(num) if frame is None else frame
-    person = np.zeros(num, np.int64) if person is None or person.ndim != 1 else person
-    return Result(to_camera(samples + root, up), to_camera(mean + root, up), std, frame, person, up)
 
 
 def view(options: View) -> Iterator[str]:
@@ -171,7 +131,7 @@ class _Stage:
         self.place_handle()
 
     def drag(self) -> None:
-        """What a moved handle does: the posterior given all dragged joints, drawn."""
+        """Draw the posterior given all dragged joints, after the handle has moved."""
         with self.one:  # viser calls from several threads: the last to enter has the newest place
             joint = self.skeleton.joints.index(self.joint.value)
             self.dragged[joint] = to_camera(np.asarray(self.handle.position, np.float32), self.result.up)
@@ -184,16 +144,16 @@ class _Stage:
 
     def show(self, samples: np.ndarray, said: str) -> None:
         """Draw poses [H, J, 3], their mean, and the joints; at most 40 poses."""
-        own = from_camera(samples[:40].astype(np.float32), self.result.up)
+        poses = from_camera(samples[:40].astype(np.float32), self.result.up)
         self.mean = samples.mean(0)
         bones = [(parent, joint) for joint, parent in enumerate(self.skeleton.parents) if parent >= 0]
         tints = np.array([self.colour(joint) for _, joint in bones], float)
-        lines = own[:, np.array(bones)].reshape(-1, 2, 3)
+        lines = poses[:, np.array(bones)].reshape(-1, 2, 3)
         pale, full = (np.repeat(_linear(x)[:, None], 2, 1) for x in (0.6 * tints + 102, tints))
-        mean = own.mean(0)
+        mean = poses.mean(0)
         scene = self.server.scene
         scene.add_line_segments(
-            "/hypotheses", lines, np.tile(pale, (len(own), 1, 1)), thickness=1.0, thickness_units="screen"
+            "/hypotheses", lines, np.tile(pale, (len(poses), 1, 1)), thickness=1.0, thickness_units="screen"
         )
         scene.add_line_segments("/mean", mean[np.array(bones)], full, thickness=0.03)
         places = np.array(sorted(self.dragged), int)
@@ -202,7 +162,7 @@ class _Stage:
         row = self.at()
         held = ", ".join(self.skeleton.joints[joint] for joint in sorted(self.dragged)) or "none"
         self.words.content = (
-            f"frame {self.result.frame[row]}, person {self.result.person[row]}\n\n{len(own)} poses, {said}\n\n"
+            f"frame {self.result.frame[row]}, person {self.result.person[row]}\n\n{len(poses)} poses, {said}\n\n"
             f"dragged: {held}\n\nblue left, orange right, green dragged; computed on {self.device}"
         )
 

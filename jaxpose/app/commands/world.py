@@ -36,7 +36,7 @@ def upward(data: Detections, given: WorldAxes) -> np.ndarray | None:
 
 
 def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes) -> World:
-    """The world of lifted poses: of --gravity and --floor, else the calibration's, else told by the people.
+    """The world of lifted poses: by --gravity and --floor, else the calibration's, else by the people.
 
     ValueError where the people contradict the axis that is taken to point up in the calibration file.
     """
@@ -51,9 +51,9 @@ def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes) 
         return to_world(*poses, gravity=gravity, camera_height=given.floor, **people)
     up = check_up(given.up or "z", "--up")
     R, t = _place(camera, up)  # type: ignore[arg-type]  # not None
-    told = to_world(*poses, **people)
-    away = np.arccos(np.clip(told.R_world_camera[1] @ R[1], -1, 1))
-    if told.found and away > _AWAY:
+    by_people = to_world(*poses, **people)
+    away = np.arccos(np.clip(by_people.R_world_camera[1] @ R[1], -1, 1))
+    if by_people.found and away > _AWAY:
         needed = "must be one of z (default), y and -y"
         raise ValueError(
             f"--up {up}: the people's vertical lies {np.degrees(away):.0f} degrees from the calibration's; {needed}"
@@ -64,13 +64,13 @@ def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes) 
 def turned(lifted: Drawn, world: World) -> Drawn:
     """Lifted poses in the world's axes; about the root as before, the root in the world."""
     R, t = world.R_world_camera.astype(np.float32), world.t_world_camera.astype(np.float32)
-    found = {name: lifted[name] @ R.T for name in ("samples", "mean", "pose")}
-    found |= {name: lifted[name] @ R.T + t for name in ("root", "pose_root")}
-    return lifted | found | {"covariance": R @ lifted["covariance"] @ R.T}
+    fields = {name: lifted[name] @ R.T for name in ("samples", "mean", "pose")}
+    fields |= {name: lifted[name] @ R.T + t for name in ("root", "pose_root")}
+    return lifted | fields | {"covariance": R @ lifted["covariance"] @ R.T}
 
 
 def arrays(lifted: Drawn, world: World) -> dict[str, Any]:
-    """What a result has of its world: the pose that pictures show, where it stands, and how that is known."""
+    """Arrays of a result's world: the pose that pictures show, its place, and how that is known."""
     fields = {name: getattr(world, name).astype(np.float32) for name in _FIELDS}
     return {
         **{"joints_world": (lifted["pose"] + world.root_world[:, None]).astype(np.float32), **fields},
@@ -79,7 +79,7 @@ def arrays(lifted: Drawn, world: World) -> dict[str, Any]:
 
 
 def summary(world: World) -> dict[str, Any]:
-    """How the world was found, for the JSON file."""
+    """Entries of the summary about the world."""
     return {
         **{"said": world.said, "vertical_std_deg": round(world.up_std, 2)},
         **{"vertical_found": world.found, "camera_height_m": round(world.camera_height, 3)},

@@ -85,7 +85,7 @@ def smooth(state: Smooth | None, points: np.ndarray, seconds: float, size: float
 
 
 def _gain(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
-    """Of a low pass of first order: how far a value moves towards the newest in `step` seconds."""
+    """The gain of a low pass of first order: the share by which a value moves to the newest in `step` seconds."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * step))
 
 
@@ -94,12 +94,12 @@ def finder(path: Path, threads: int = 1) -> Find:
     run = interpreter(path, threads)
 
     def find(rgb: np.ndarray, squares: list[Region]) -> list[Region]:
-        found = []
+        regions = []
         for square in squares:
             raw, logits = run(crop(rgb, square, _BOX, extend=False) / 127.5 - 1)
             rows = ssd.suppress(ssd.boxes(raw, logits[:, 0], _ANCHORS, _BOX, _PRESENT), 0.3)
-            found += [(row[0], region_of(*to_image(square, row[5:9].reshape(2, 2)))) for row in rows]
-        return [region for _, region in sorted(found, key=lambda entry: -entry[0])]
+            regions += [(row[0], region_of(*to_image(square, row[5:9].reshape(2, 2)))) for row in rows]
+        return [region for _, region in sorted(regions, key=lambda entry: -entry[0])]
 
     return find
 

@@ -42,7 +42,7 @@ class Files(NamedTuple):
 
 
 def files_of(out: Path, name: str) -> Files:
-    """Where `detect_clip` puts what it finds."""
+    """The files that `detect_clip` writes."""
     return Files(out / f"{name}_keypoints.npz", out / f"{name}_landmarks3d.npz")
 
 
@@ -60,37 +60,37 @@ def detect_clip(clip: Clip, detector: Detector, out: Path, name: str) -> Generat
         done = _parts(parts, made_of)
         yield from _detect(clip, detector, parts, done, made_of)
         loaded = [_load(part) for part in done]
-        found = {name: np.concatenate([part[name] for part in loaded]) for name in loaded[0] if name != "made_of"}
-        keypoints, said = linked(clip, detector, found)
-        yield said
+        people = {name: np.concatenate([part[name] for part in loaded]) for name in loaded[0] if name != "made_of"}
+        keypoints, line = linked(clip, detector, people)
+        yield line
         common = {"frame": keypoints.frame, "person": keypoints.person, "joints": np.array(detector.skeleton.joints)}
         common |= {"made_of": np.array(made_of), "confidence": keypoints.confidence}
         common |= {} if keypoints.fps is None else {"fps": np.array(keypoints.fps)}
-        if "world" in found:
+        if "world" in people:
             write_npz(
-                files.landmarks, common | {"joints3d": found["world"], "up": np.array("-y"), "unit": np.array("m")}
+                files.landmarks, common | {"joints3d": people["world"], "up": np.array("-y"), "unit": np.array("m")}
             )
-        seconds = np.repeat(found["seconds"], found["count"])
+        seconds = np.repeat(people["seconds"], people["count"])
         size = {} if keypoints.image_size is None else {"image_size": np.array(keypoints.image_size)}
-        own = {"keypoints": keypoints.xy, "seconds": seconds, "image": np.array(keypoints.image), **size}
-        write_npz(files.keypoints, common | own)
+        in_2d = {"keypoints": keypoints.xy, "seconds": seconds, "image": np.array(keypoints.image), **size}
+        write_npz(files.keypoints, common | in_2d)
     shutil.rmtree(parts, ignore_errors=True)
-    yield f"wrote {files.keypoints}" + (f" and {files.landmarks}" if "world" in found else "")
+    yield f"wrote {files.keypoints}" + (f" and {files.landmarks}" if "world" in people else "")
     return files
 
 
-def linked(clip: Clip, detector: Detector, found: Arrays) -> tuple[Keypoints, str]:
-    """What was found as keypoints, each person with one id, and what there is to say of people and of time."""
-    count, number, seconds = found["count"], found["number"], found["seconds"]
+def linked(clip: Clip, detector: Detector, people: Arrays) -> tuple[Keypoints, str]:
+    """The detections as keypoints, each person with one id, and a line about people and time."""
+    count, number, seconds = people["count"], people["number"], people["seconds"]
     if not count.sum():
         raise ValueError(f"{clip.source}: nobody was found in {_counted(len(number), 'frame', 'frames')}")
-    sizes = np.unique(found["size"], axis=0)
+    sizes = np.unique(people["size"], axis=0)
     paths = reading.images(clip.source) if clip.source.is_dir() else []
     frame = np.repeat(number, count)
     fps, rate = _rate(number, seconds)
     keypoints = Keypoints(
-        xy=found["xy_px"],
-        confidence=found["confidence"],
+        xy=people["xy_px"],
+        confidence=people["confidence"],
         skeleton=detector.skeleton,
         frame=frame,
         person=np.concatenate([np.arange(num) for num in count]),
@@ -100,9 +100,9 @@ def linked(clip: Clip, detector: Detector, found: Arrays) -> tuple[Keypoints, st
     )
     keypoints = link(keypoints)
     empty = int((count == 0).sum())
-    people = len(np.unique(keypoints.person))
-    said = f"{_counted(len(number), 'frame', 'frames')}{rate}: {_counted(people, 'person', 'people')}"
-    return keypoints, said + (f"; nobody in {_counted(empty, 'frame', 'frames')}" if empty else "")
+    num_people = len(np.unique(keypoints.person))
+    line = f"{_counted(len(number), 'frame', 'frames')}{rate}: {_counted(num_people, 'person', 'people')}"
+    return keypoints, line + (f"; nobody in {_counted(empty, 'frame', 'frames')}" if empty else "")
 
 
 def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_of: str) -> Iterator[str]:
@@ -164,7 +164,7 @@ def _load(path: Path) -> Arrays:
 
 
 def _made_of(path: Path) -> str | None:
-    """What a file of ours was made of; None where it is none."""
+    """The origin that a file of ours names; None where it is none."""
     try:
         return str(load_arrays(path, "made_of")["made_of"])
     except ValueError:
@@ -172,7 +172,7 @@ def _made_of(path: Path) -> str | None:
 
 
 def _origin(clip: Clip, detector: Detector) -> str:
-    """What the result depends on: the source's files with sizes and times of change, what was wanted, the detector."""
+    """The origin of a result: the source's files with sizes and times of change, the frames, the detector."""
     if clip.camera is not None:
         files: Any = [clip.camera, time.time()]  # never the same twice
     else:
@@ -217,7 +217,7 @@ def _counted(num: int, one: str, many: str) -> str:
 
 
 class _Clock:
-    """How many frames are done of `total`, and how fast; `done` of them by an earlier run."""
+    """The number of frames done of `total`, and the speed; `done` of them by an earlier run."""
 
     def __init__(self, done: int, total: int | None):
         self._before, self._done, self._total = done, done, total

@@ -64,7 +64,7 @@ def check(clip: Clip) -> None:
 
 
 def expected(clip: Clip) -> int | None:
-    """About how many frames there are, None where the source does not say."""
+    """The number of frames, about; None where the source does not say."""
     if clip.camera is not None:
         return None
     if clip.source.is_dir():

@@ -57,8 +57,8 @@ def crop(rgb: np.ndarray, region: Region, size: int, *, extend: bool) -> np.ndar
 
     def at(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         place = np.clip(y, 0, height - 1) * width + np.clip(x, 0, width - 1)
-        found = np.take(pixels, place, axis=0).astype(np.float32)
-        return found if extend else found * ((x >= 0) & (x < width) & (y >= 0) & (y < height))[..., None]
+        values = np.take(pixels, place, axis=0).astype(np.float32)
+        return values if extend else values * ((x >= 0) & (x < width) & (y >= 0) & (y < height))[..., None]
 
     share_x, share_y = ((value[..., None] & 31).astype(np.float32) / 32 for value in (x, y))
     x, y = x >> 5, y >> 5

@@ -34,8 +34,10 @@ def rtmpose(path: Path, find: Find | None, *, people: int | None = None, threads
     height, width = given.shape[2:]
     num = outputs[0].shape[1] if len(outputs) == 2 else None
     if num not in _SETS or not all(isinstance(size, int) for size in (height, width)):
-        found = ", ".join(f"{x.name} {x.shape}" for x in (given, *outputs))
-        raise ValueError(f"{path}: {found}; needed an image [N, 3, H, W] and SimCC of x and y for {list(_SETS)} joints")
+        shapes = ", ".join(f"{x.name} {x.shape}" for x in (given, *outputs))
+        raise ValueError(
+            f"{path}: {shapes}; needed an image [N, 3, H, W] and SimCC of x and y for {list(_SETS)} joints"
+        )
     skeleton = _SETS[num]
     joints = len(skeleton.joints)
 
@@ -63,10 +65,10 @@ def _look(run: Any, width: int, height: int) -> Look:
         image = square[:, margin : margin + width] if height > width else square[margin : margin + height]
         points, confidence = decode(*run((image - _MEAN) / _STD))
         xy = to_image(region._replace(angle=0.0), 0.5 + (points - 0.5) * (width / size, height / size))
-        seen = xy[confidence >= _SEEN]
-        if 2 * len(seen) < len(xy):
+        visible = xy[confidence >= _SEEN]
+        if 2 * len(visible) < len(xy):
             return None
-        low, high = seen.min(0), seen.max(0)
+        low, high = visible.min(0), visible.max(0)
         side = 1.25 * max(*((high - low) / (width / size, height / size)), 1.0)
         return Person(xy, confidence, None, Region((low + high) / 2, float(side), 0.0))
 

@@ -11,16 +11,16 @@ import numpy as np
 
 def anchors(size: int, strides: Sequence[int], each: int) -> np.ndarray:
     """Centres [A, 2] in shares of the image, row by row, `each` of them in a cell; equal strides share their cells."""
-    found = []
+    centres = []
     for stride in dict.fromkeys(strides):
         cells = (np.arange(size // stride) + 0.5) * stride / size
         grid = np.stack(np.meshgrid(cells, cells), -1).reshape(-1, 2)
-        found.append(np.repeat(grid, each * list(strides).count(stride), axis=0))
-    return np.concatenate(found)
+        centres.append(np.repeat(grid, each * list(strides).count(stride), axis=0))
+    return np.concatenate(centres)
 
 
 def boxes(raw: np.ndarray, logits: np.ndarray, centres: np.ndarray, size: int, least: float) -> np.ndarray:
-    """What a network says [A, 4 + 2 K] as rows [B, 5 + 2 K] of a score above `least`, a box and its K points.
+    """A network's output [A, 4 + 2 K] as rows [B, 5 + 2 K] of a score above `least`, a box and its K points.
 
     A row is score, then x, y, width, height of the box, x and y of each point; in shares of the image. raw is the
     offset from the anchor's centre in pixels of the network's input of `size`; logits [A] are of the score.

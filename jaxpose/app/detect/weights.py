@@ -45,7 +45,7 @@ class Weights(NamedTuple):
 
 
 def folder() -> Path:
-    """Where the networks are kept."""
+    """The folder that keeps the networks."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "jaxpose" / "blazepose"
 
@@ -59,8 +59,8 @@ def cached(size: str) -> Weights | None:
     """The networks of a size, where both were fetched before; ValueError for a size that is none of SIZES."""
     if size not in SIZES:
         raise ValueError(f"size {size!r}; must be one of {', '.join(SIZES)}")
-    found = Weights(f"blazepose-{size}", folder() / "pose_detection.tflite", folder() / f"pose_landmark_{size}.tflite")
-    return found if found.detector.is_file() and found.landmarks.is_file() else None
+    pair = Weights(f"blazepose-{size}", folder() / "pose_detection.tflite", folder() / f"pose_landmark_{size}.tflite")
+    return pair if pair.detector.is_file() and pair.landmarks.is_file() else None
 
 
 def fetch() -> list[str]:

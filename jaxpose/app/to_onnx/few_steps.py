@@ -99,7 +99,7 @@ def lift_of_noise(
     *,
     respread: bool = True,
 ) -> Hypotheses:
-    """The hypotheses of a few-step model that given noise [T, H, N, J, 3] stands for (see above).
+    """The hypotheses of a few-step model by given noise [T, H, N, J, 3] (see above).
 
     keypoints [N, J_s, 2] pixels and confidence [N, J_s] in the joint set `skeleton`, intrinsics [N, 4].
     respread: whether the model's recalibration changes samples, and not only their covariance and radius.
@@ -188,7 +188,7 @@ def _check(model: Model, skeleton: Skeleton) -> None:
 
 
 def _metadata(model: Model, given: Skeleton) -> dict[str, str]:
-    """What the file says of itself; values are JSON but for plain text."""
+    """The file's metadata; values are JSON but for plain text."""
     skeleton = model.skeleton
     return {
         "format": FORMAT,

@@ -298,7 +298,7 @@ def _reduce(op: str) -> Operation:
 
 
 def _dot(graph: Graph, eqn: Any, a: Known, b: Known) -> Known:
-    """As a product of matrices [batch..., free, contracted] [batch..., contracted, free]."""
+    """A product of matrices [batch..., free, contracted] [batch..., contracted, free]."""
     (sum_a, sum_b), (batch_a, batch_b) = eqn.params["dimension_numbers"]
     shape_a, shape_b = (v.aval.shape for v in eqn.invars)
     free_a, free_b = _others(shape_a, sum_a, batch_a), _others(shape_b, sum_b, batch_b)
@@ -326,7 +326,7 @@ def _sort(graph: Graph, eqn: Any, x: Known) -> Known:
 
 
 def _gather(graph: Graph, eqn: Any, x: Known, indices: Known) -> Known:
-    """Of the general form only the one of numpy's take."""
+    """The one form of a gather that is numpy's take."""
     p, shape, result = eqn.params["dimension_numbers"], eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
     lead = indices.shape[:-1]
     (axis,) = p.collapsed_slice_dims if len(p.collapsed_slice_dims) == 1 else (None,)

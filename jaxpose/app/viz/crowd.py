@@ -39,7 +39,7 @@ class Crowd(NamedTuple):
 
 
 def make_crowd(num: int, frame: ArrayLike | None, person: ArrayLike | None) -> Crowd:
-    """Of N rows, by default one person in N frames. ValueError for other than [N] integers."""
+    """The crowd of N rows, by default one person in N frames. ValueError for other than [N] integers."""
     row, alone = np.arange(num), np.zeros(num, np.int64)
     frame, person = (_whole(n, v, num) for n, v in (("frame", frame), ("person", person)))
     frame, person = (row if frame is None else frame), (alone if person is None else person)
@@ -50,7 +50,7 @@ def make_crowd(num: int, frame: ArrayLike | None, person: ArrayLike | None) -> C
 
 
 def places(crowd: Crowd, root: ArrayLike | None) -> np.ndarray:
-    """Where each row's root stands, [N, 3] metres in camera axes; side by side where it is not known."""
+    """The place of each row's root, [N, 3] metres in camera axes; side by side where it is not known."""
     apart = np.zeros((len(crowd.who), 3), np.float32)
     apart[:, 0] = _APART * (crowd.who - (len(crowd.people) - 1) / 2)
     if root is None:

@@ -103,7 +103,7 @@ def grid(num: int, per_line: int, spacing: tuple[float, float]) -> np.ndarray:
 
 
 def put(poses: np.ndarray, places: np.ndarray, on_floor: bool = True) -> np.ndarray:
-    """What to add [N, 3] to poses [N, J, 3] so that their middles stand over places, the lowest joint at y = 0.
+    """Shifts [N, 3] of poses [N, J, 3] that put their middles over places, the lowest joint at y = 0.
 
     With on_floor False the poses keep their height.
     """
@@ -114,7 +114,7 @@ def put(poses: np.ndarray, places: np.ndarray, on_floor: bool = True) -> np.ndar
 
 
 def caption(grid: Grid) -> list[str]:
-    """What is shown of what was given, and in which axes and units."""
+    """The shown part of what was given, and its axes and units, in words."""
     num_hypotheses, num_states = grid.scene.counts
     shown = [
         (len(grid.places), grid.num_people, "people"),
@@ -137,7 +137,7 @@ def _reference(people: sc.Scene, otherwise: np.ndarray) -> np.ndarray:
 
 
 def _places(poses: np.ndarray, per_line: int | None, lines: float, narrow: bool) -> np.ndarray:
-    """As far apart as nine in ten poses [n, J, 3] need; by default as wide a grid as the picture is, narrow or not."""
+    """Places as far apart as nine in ten poses [n, J, 3] need; by default in a grid as wide as the picture."""
     num = len(poses)
     needed = np.quantile(np.nanmax(poses, axis=1) - np.nanmin(poses, axis=1), 0.9, axis=0)[[0, 2]]
     across, deep = np.maximum(_ROOM * needed, (_NARROWEST, lines)).tolist()
@@ -147,7 +147,7 @@ def _places(poses: np.ndarray, per_line: int | None, lines: float, narrow: bool)
 
 
 def _tiles(flat: tuple[sc.Layer, ...], places: np.ndarray) -> np.ndarray:
-    """What to add [n, 2] px to each 2D input, so that they lie side by side in the order of the places."""
+    """Shifts [n, 2] px of each 2D input that put them side by side in the order of the places."""
     middle, needed = np.zeros((2, len(places), 2))
     for person in range(len(places)):
         seen = [layer._replace(poses=sc.at_row(layer.poses, person)[:, None]) for layer in flat]

@@ -39,7 +39,7 @@ Bodies: TypeAlias = np.ndarray | list[Skin]  # [H, F, V, 3], or H skins
 
 
 class MeshOptions(NamedTuple):
-    """What is shown beside bodies [H, F, V, 3], and how.
+    """Parts of a page beside bodies [H, F, V, 3], and their look.
 
     names: one per body. joints: [H, F, J, 3] m with their skeleton. truth: [F, V', 3] m or a skin, of truth_faces
     [_, 3] or the bodies' own. observed: [F, K, 3] m, or [P, F, K, 3] of P people; points that are not finite are gaps;

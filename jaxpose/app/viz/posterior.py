@@ -16,7 +16,7 @@ _TINY = 1e-9  # square metres: thinner than a tenth of a millimetre is exact
 
 
 class Spread(NamedTuple):
-    """Of N poses: mean [N, J, 3] m; shape [N, J, 3, 3] m, symmetric; inner [N, J] and radius [N, J] m.
+    """The spread of N poses: mean [N, J, 3] m; shape [N, J, 3, 3] m, symmetric; inner [N, J] and radius [N, J] m.
 
     The joint is within mean + shape u, |u| <= 1, with 90 %, within inner times that with 50 %, and within the radius
     about the mean with 90 %. NaN where a joint has no finite sample.

@@ -41,7 +41,7 @@ _MAX_GRID_LINES = 200  # a diverged hypothesis may be kilometres long
 
 
 class Layers(TypedDict, total=False):
-    """What may be shown beside samples [H, N, J, 3]; a joint that is not finite is a gap.
+    """Layers beside samples [H, N, J, 3]; a joint that is not finite is a gap.
 
     keypoints:   [N, J, 2] px, the 2D input; confidence: [N, J] in [0, 1], its opacity.
     truth:       [N, J, 3] metres, like samples.
@@ -72,7 +72,7 @@ class Layers(TypedDict, total=False):
 
 
 class Layer(NamedTuple):
-    """Poses drawn alike: poses [L, F, J, D] in metres (D = 3) or pixels (D = 2), F = 1 where they stand still.
+    """Poses of one look: poses [L, F, J, D] in metres (D = 3) or pixels (D = 2), F = 1 where they do not move.
 
     colours: of the left, right and middle bones. width: in points. dot: diameter of the joints, 0 for none.
     group: layers of one group are switched together. bones: [1 or L, 1 or F, J] bool, the bones to draw, each by its
@@ -272,7 +272,7 @@ def polylines(layer: Layer, skeleton: Skeleton, row: int) -> list[list[np.ndarra
 
 
 def at_row(array: np.ndarray, row: int) -> np.ndarray:
-    """The part [L, ...] of an array [L, F, ...] in a row; F = 1 stands still."""
+    """The part [L, ...] of an array [L, F, ...] in a row; F = 1 is of all rows."""
     return array[:, row if array.shape[1] > 1 else 0]
 
 

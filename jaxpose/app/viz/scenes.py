@@ -163,7 +163,7 @@ def _grid_page(grid: gr.Grid, skeleton: Skeleton, title: str, note: str, steps: 
 
 
 def _around(poses: list[np.ndarray], floor: float | None) -> dict[str, Any]:
-    """What should be in sight of poses [..., 3] in camera axes, and the height of the floor in display axes."""
+    """The box of poses [..., 3] in camera axes to be in sight, and the height of the floor in display axes."""
     box = frame_of([display(p) for p in poses])
     return {"box": box, "floor": box["low"][1] - 0.02 if floor is None else -floor}
 

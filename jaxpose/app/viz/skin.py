@@ -44,7 +44,7 @@ class Skin(NamedTuple):
         return self._replace(transforms=self.transforms + move)
 
     def joints(self) -> np.ndarray:
-        """Where the joints are, [F, J, 3]."""
+        """The places of the joints, [F, J, 3]."""
         return np.einsum("fjrc,jc->fjr", self.transforms[..., :3], self.joints_at_rest) + self.transforms[..., 3]
 
     def sampled(self, most: int = 10) -> np.ndarray:
@@ -55,7 +55,7 @@ class Skin(NamedTuple):
         return np.moveaxis(np.einsum("vfrc,vc->vfr", T[..., :3], self.rest) + T[..., 3], 0, 1)
 
     def packed(self, packer: Packer) -> dict[str, Any]:
-        """What the viewer needs, of a skin in the axes of a camera."""
+        """The parts of a page for a skin in the axes of a camera."""
         strongest, shares = strongest_weights(self.weights)
         used = np.unique(strongest)
         transforms, joints = _FLIP @ self.transforms[:, used], self.joints_at_rest[used]

@@ -23,7 +23,7 @@ def work(key, block, return_path):
 
 def test_rows_are_gathered_along_their_axes_and_blocks_draw_with_their_own_keys():
     lines = []
-    running = gather(work, even(70, doubling=True), 70, seed=7, each=3)
+    running = gather(work, even(70, doubling=True), 70, seed=7, num_hypotheses=3)
     try:
         while True:
             lines.append(next(running))

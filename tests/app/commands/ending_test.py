@@ -33,9 +33,9 @@ sys.argv[1:] = ["generate", "--num", "1", "--out", sys.argv[1]]
 cli.main()
 """
 MOMENTS = {
-    "in Python": "time.sleep(60)",
+    "in Python": "time.sleep(600)",
     # a finaliser cannot raise: Python prints what it raises, and goes on
-    "in a finaliser": "__import__('weakref').finalize(type('A', (), {})(), lambda: time.sleep(60)); time.sleep(60)",
+    "in a finaliser": "__import__('weakref').finalize(type('A', (), {})(), lambda: time.sleep(600)); time.sleep(600)",
     # C code that does not look at signals, as XLA while it compiles: a mutex that is locked already
     "in C": "lock = __import__('ctypes').create_string_buffer(64); "
     "[__import__('ctypes').CDLL(None).pthread_mutex_lock(lock) for _ in range(2)]",
@@ -78,7 +78,7 @@ def work(options):
     long = jax.jit(lambda x: jax.lax.fori_loop(0, 10**8, lambda _, y: jnp.sin(y @ y), x))
     x = long(jnp.ones((200, 200)))
     yield "computes"
-    __import__("time").sleep(60)
+    __import__("time").sleep(600)
 jaxpose.app.commands.generate.generate = work
 sys.argv[1:] = ["generate", "--num", "1", "--out", sys.argv[1]]
 cli.main()

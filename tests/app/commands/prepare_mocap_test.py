@@ -8,8 +8,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from jaxpose.app import cli
-from jaxpose.app.commands import ending, mocap
+from jaxpose.app.commands import ending
 from jaxpose.datasets.mocap import data_root, load_mocap, load_rotations
+from jaxpose.fitting import recorded
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
 from jaxpose.io.c3d import write_c3d
@@ -187,7 +188,7 @@ def test_an_interrupted_command_goes_on_where_it_was(tmp_path, monkeypatch):
     names = ("a", "b")
     for name, shift in zip(names, (0.0, 0.1), strict=True):
         write_trc(tmp_path / "in" / f"{name}.trc", H36M_17.joints, h36m_of(moving()[1]) + shift, 30.0)
-    solve, calls = mocap.joint_angles, []
+    solve, calls = recorded.joint_angles, []
 
     def counted(skeleton, points):
         calls.append(points)
@@ -195,7 +196,7 @@ def test_an_interrupted_command_goes_on_where_it_was(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return solve(skeleton, points)
 
-    monkeypatch.setattr(mocap, "joint_angles", counted)
+    monkeypatch.setattr(recorded, "joint_angles", counted)
     with pytest.raises(SystemExit, match=str(ending.INTERRUPTED)):
         run(tmp_path / "in", "--out", tmp_path / "o")
     assert not (tmp_path / "o").exists()

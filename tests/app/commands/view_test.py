@@ -10,6 +10,7 @@ from compilations import counted
 from jaxpose.app.commands import view as command
 from jaxpose.app.commands.options import View
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.results import read_result
 from jaxpose.model import load
 
 J = len(H36M_17.joints)
@@ -40,7 +41,7 @@ def posed(tmp_path_factory):
 
 def test_a_result_is_read_as_it_stands(posed):
     path, joints = posed
-    result = command.read_result(path, H36M_17)
+    result = read_result(path, H36M_17)
     np.testing.assert_allclose(result.mean, joints, atol=0.03)
     np.testing.assert_allclose(result.std, 0.04, rtol=0.25)
     assert result.samples.shape == (50, 3, J, 3)
@@ -48,7 +49,7 @@ def test_a_result_is_read_as_it_stands(posed):
 
 
 def test_what_the_model_is_told(posed):
-    result = command.read_result(posed[0], H36M_17)
+    result = read_result(posed[0], H36M_17)
     place = np.array([1.0, 2, 3])
     joints, noise = command.observed(result, 1, {WRIST: place}, H36M_17)
     np.testing.assert_allclose(joints[WRIST], place)
@@ -61,7 +62,7 @@ def test_what_the_model_is_told(posed):
 
 
 def test_a_dragged_joint_is_where_it_was_put_the_pose_follows_and_nothing_is_compiled_anew(posed):
-    result = command.read_result(posed[0], H36M_17)
+    result = read_result(posed[0], H36M_17)
     posterior = command.Posterior(load("pose17_fast"), 20)
     start = posterior(result, 0, {})
     assert start.samples.shape == (20, J, 3)
@@ -140,7 +141,7 @@ class Server:
 
 
 def test_the_stage_draws_what_is_dragged_in_the_axes_of_the_file(posed):
-    result, asked = command.read_result(posed[0], H36M_17), []
+    result, asked = read_result(posed[0], H36M_17), []
 
     def posterior(result, row, dragged):
         asked.append((row, dict(dragged)))
