@@ -184,6 +184,9 @@ def _work(fuzzer: str, seed: int, start: int, stop: int, folder: Path) -> None:
     """The worker: a line before each case and one for each fault, to the pipe that standard output was."""
     pipe = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    from jaxpose.runtime.program_bound import bound_programs  # the worker alone needs it
+
+    bound_programs()
     run_case = importlib.import_module(fuzzer).run_case
     held = _status("VmData")
     resource.setrlimit(resource.RLIMIT_DATA, (held + 2 * MOST_BYTES,) * 2)
