@@ -66,6 +66,7 @@ def walk():
         "R": np.tile(np.eye(3), (4, 1, 1)),
         "t": np.zeros((4, 3)),
         "camera": [f"cam{c}" for c in range(4)],
+        "size": np.full((4, 2), 1000),
     }
 
 
