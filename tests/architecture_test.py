@@ -84,7 +84,7 @@ AREAS_AT_ONCE = {
 PMAP_HOME = "jaxpose/training/parallel.py"
 MAX_LINES = 400
 # Numbers of today, which may only fall; who makes them less lowers them.
-MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 45, 13, 7
+MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 43, 13, 7
 MOST_LINES_AND_FILES = {
     ".": (1285, 9),
     "app": (314, 3),
@@ -100,7 +100,7 @@ MOST_LINES_AND_FILES = {
     "geometry": (1939, 12),
     "io": (5923, 34),
     "networks": (949, 8),
-    "originals": (2912, 27),
+    "originals": (2895, 26),
     "runtime": (233, 4),
     "spaces": (511, 5),
     "tasks": (4630, 28),
