@@ -123,7 +123,7 @@ def cut(found: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
 
     h, n = slice(num_hypotheses), slice(num_rows)
     axes = {name: (h, n) for name in ("samples", "weights", "root")} | {"path": (slice(None), h, n)}
-    fields = {k: x for k, x in found._asdict().items() if isinstance(x, jax.Array)}
+    fields = {k: x for k, x in found._asdict().items() if isinstance(x, jax.Array | np.ndarray)}
     return found._replace(**{k: part(x, *axes.get(k, (n,))) for k, x in fields.items()})
 
 

@@ -263,7 +263,7 @@ def scores():
 
 @case("fuse")
 def fused():
-    from jaxpose.app.commands.fuse import fuse_rows
+    from jaxpose.tasks.fuse import fuse_rows
 
     with np.load(ASSETS / "walker.npz") as z:
         lens = np.pad(z["dist"], ((0, 0), (0, 1)))

@@ -52,6 +52,7 @@ def test_a_body_is_fitted(tmp_path):
     assert "wrote" in run("jaxpose", "fit", file, "--no-pictures", "--out", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_training_of_20_steps(tmp_path):
     data, workdir = random_mocap(tmp_path), tmp_path / "run"
     config = "--config=pose17:0.7"

@@ -121,7 +121,7 @@ def problem(
             raise ValueError(
                 f"keypoint_mixture, num_components and depth are for DiffPose models, got {model.spec.name!r}"
             )
-        rows = windows_of(model, len(keypoints))
+        rows = windows_of(model, keypoints.shape[0])
         if windows is not None and rows is not None:
             raise ValueError(
                 f"windows: {model.spec.name!r} is a model of motions, whose rows are the frames of one clip"

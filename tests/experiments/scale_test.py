@@ -57,6 +57,7 @@ def test_the_page_has_the_tables_of_the_command():
         assert block.count("\n| pose17 |") == block.count("\n| large |") == (1 if name == "counts" else 3)
 
 
+@pytest.mark.slow
 def test_xla_counts_the_products_of_the_network_and_little_more():
     """Before compilation, of the recipe without drawn people, whose bodies take longer to trace."""
     config = pose17.get_config("0.7")

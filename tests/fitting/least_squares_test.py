@@ -136,6 +136,7 @@ def second_order(body, noisy):
     return fitted(body, noisy, LevenbergMarquardt())
 
 
+@pytest.mark.slow
 def test_thirty_steps_end_no_higher_than_three_hundred_of_adam(body, people, noisy, second_order):
     adam = fitted(body, noisy, None)
 

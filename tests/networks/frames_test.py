@@ -81,6 +81,7 @@ def of_windows(name):
     return released.Spec(name=name, network=network, target="edm", context=23)
 
 
+@pytest.mark.slow
 def test_a_model_of_single_poses_becomes_one_of_windows_with_the_same_answers():
     single = released.load("pose17")
     model = load_initial("pose17", of_windows("motion"))

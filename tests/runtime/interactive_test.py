@@ -42,7 +42,7 @@ def test_a_dragged_joint_is_answered_as_by_the_task_and_compiles_nothing(model):
             known[0, trial : trial + 4], known[0, 16] = np.nan, [0.1 * trial, 0, 3]
             found.append(jax.device_get(answer(known, noise=noise)))
     assert compiled.count == 0
-    _close(found[-1]._replace(typicality=None), jaxpose.complete(KEY, model, known, noise=noise, **HOW))
+    _close(found[-1]._replace(judge=None), jaxpose.complete(KEY, model, known, noise=noise, **HOW))
 
 
 def test_lifting_takes_a_camera_by_name_and_learns_new_shapes_once(model):
@@ -50,7 +50,7 @@ def test_lifting_takes_a_camera_by_name_and_learns_new_shapes_once(model):
     trust = RNG.uniform(0, 1, (8, 17)).astype(np.float32)
     for rows in (slice(0, 1), slice(1, 4)):
         expected = jaxpose.lift(KEY, model, KEYPOINTS[rows], trust[rows], camera=CAMERA, **HOW)
-        _close(answer(KEYPOINTS[rows], trust[rows], camera=CAMERA), expected._replace(typicality=None))
+        _close(answer(KEYPOINTS[rows], trust[rows], camera=CAMERA), expected._replace(judge=None))
     with counted() as compiled:
         answer(KEYPOINTS[5:6], trust[5:6], camera=CAMERA)
         answer(KEYPOINTS[4:7], trust[4:7], camera=CAMERA)

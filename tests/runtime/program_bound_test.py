@@ -70,6 +70,7 @@ def test_an_import_registers_nothing():
     subprocess.run([sys.executable, "-c", textwrap.dedent(lines)], check=True)
 
 
+@pytest.mark.slow
 @needs_maps
 def test_programs_of_many_shapes_stay_below_the_bound_and_give_the_same_numbers(drops):
     model = pose_oracle.tiny()

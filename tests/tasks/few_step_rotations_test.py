@@ -94,6 +94,7 @@ def test_hypotheses_nearer_to_their_mean(conditional):
     np.testing.assert_allclose(half - half.mean(0), (whole - whole.mean(0)) / 2, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_base_has_the_last_call_of_generation(few):
     level = 0.2
     model = dataclasses.replace(few, spec=dataclasses.replace(few.spec, refine=level))

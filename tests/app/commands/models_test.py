@@ -39,6 +39,7 @@ def test_the_weights_are_of_that_type(model_file, dtype):
     np.testing.assert_array_equal(chosen.statistics.mean, plain.statistics.mean)
 
 
+@pytest.mark.slow
 def test_results_are_those_of_the_narrow_network(run, model_file, poses, tmp_path):
     """Near float32's with the same seed, and not the same; generation's are the Python function's."""
     hidden = np.array(poses)

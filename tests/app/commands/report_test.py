@@ -116,6 +116,7 @@ def test_a_full_disk_leaves_no_half_of_a_result(tmp_path, capsys):
     assert not list((tmp_path / "o").iterdir())
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_leave_whole_files(tmp_path):
     """Of one name in one folder: each file is one of the two's, whole."""
     probe = f"import sys; from jaxpose.app import cli; cli.main(['generate', '--num', '64', '--steps', '2', '--model', \
