@@ -24,8 +24,8 @@ STRAIGHT = 15.0  # degrees of flexion, below which a knee counts as straight
 _LEVEL = 0.9
 
 
-class _Found(NamedTuple):
-    """Of each pose and angle of ANGLES [N, A], degrees."""
+class _Angles(NamedTuple):
+    """Interval, middle and truth of each pose and angle of ANGLES [N, A]: radians of `_angles`, degrees of the rest."""
 
     low: Array
     high: Array
@@ -42,14 +42,14 @@ def angle_row(samples: Array | np.ndarray, truth: Array | np.ndarray) -> dict[st
     of knees below `STRAIGHT` degrees `straight_knees` (their number), `straight_knee_bias_deg` and
     `straight_knee_mean_pose_bias_deg` (of the mean of the hypotheses' joints), NaN where there are none.
     """
-    found = _Found(*(np.degrees(np.asarray(x)) for x in _found(jnp.asarray(samples), jnp.asarray(truth))))
+    angles: _Angles = jax.tree.map(np.degrees, jax.device_get(_angles(jnp.asarray(samples), jnp.asarray(truth))))
     row: dict[str, float] = {}
     for name, which in _WHICH.items():
-        low, high, median, _, _, true = (x[:, which] for x in found)
+        low, high, median, _, _, true = (x[:, which] for x in angles)
         row[f"{name}_coverage_90"] = float(((low <= true) & (true <= high)).mean())
         row[f"{name}_width_90_deg"] = float((high - low).mean())
         row[f"{name}_error_deg"] = float(np.abs(median - true).mean())
-    mean, of_mean_pose, true = (x[:, _WHICH["knee"]] for x in (found.mean, found.of_mean_pose, found.truth))
+    mean, of_mean_pose, true = (x[:, _WHICH["knee"]] for x in (angles.mean, angles.of_mean_pose, angles.truth))
     straight = true < STRAIGHT
     biases = {"straight_knee_bias_deg": mean, "straight_knee_mean_pose_bias_deg": of_mean_pose}
     row |= {k: float((x - true)[straight].mean()) if straight.any() else np.nan for k, x in biases.items()}
@@ -57,7 +57,7 @@ def angle_row(samples: Array | np.ndarray, truth: Array | np.ndarray) -> dict[st
 
 
 @jax.jit
-def _found(samples: Array, truth: Array) -> _Found:
+def _angles(samples: Array, truth: Array) -> _Angles:
     angles = joint_angles(samples)
     low, median, high = jnp.quantile(angles, jnp.array([(1 - _LEVEL) / 2, 0.5, (1 + _LEVEL) / 2]), axis=0)
-    return _Found(low, high, median, angles.mean(0), joint_angles(samples.mean(0)), joint_angles(truth))
+    return _Angles(low, high, median, angles.mean(0), joint_angles(samples.mean(0)), joint_angles(truth))
