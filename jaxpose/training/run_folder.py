@@ -35,14 +35,13 @@ def locked(workdir: str | os.PathLike[str]) -> Iterator[None]:
         raise ValueError(f"{folder}: another run is under way there ({name.strip()[:100]})") from None
     except OSError as error:
         raise ValueError(f"{folder}: needed a folder that can be written ({error.strerror})") from error
-    with lock:
-        lock.release()  # of `acquire`: the block has its own
+    try:
         owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         _held.add(folder)
-        try:
-            yield
-        finally:
-            _held.remove(folder)
+        yield
+    finally:
+        _held.discard(folder)
+        lock.release()
 
 
 def check_config(
