@@ -1,87 +1,18 @@
-"""The shape of the repository: who may import whom (WORKSPACE.md), what stays light, short and small.
+"""Sizes and counts of the library that may only fall, and what the nightly mutations need.
 
-An area is a module or a package right under jaxpose/ or one of GROUPS there, or `experiments`. Areas of one row do
-not see each other.
+Who may import whom is in imports_test.py.
 """
 
 import ast
-import functools
-import graphlib
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import mutations
 import pytest
+from source_files import ROOT, parsed, sources
 
-ROOT = Path(__file__).resolve().parents[1]
-GROUPS = ("app", "originals", "runtime")  # folders whose parts are areas
-ROWS = (
-    set(GROUPS),  # their empty __init__.py
-    {"base", "files"},
-    {"compiled", "reading", "weights"},
-    {"geometry", "diffusion"},
-    {"spaces"},
-    {"networks", "conditioning"},
-    {"model", "io"},
-    {"datasets", "app.detect"},
-    {"originals.datasets", "originals.recipes", "examples"},
-    {"tasks", "training", "evaluation"},
-    {"fitting", "originals.evaluation", "originals.examples"},
-    {"originals.convert", "app.viz", "app.export", "app.to_onnx"},
-    {"runtime.interactive", "runtime.program_bound", "runtime.program_cache"},
-    {"api"},
-    {"app.commands"},
-    {"jaxpose"},  # jaxpose/__init__.py: the names of `api`, imported when they are asked for
-    {"app.cli"},
-    {"experiments"},
-)
-RANK = {area: rank for rank, row in enumerate(ROWS) for area in row}
-# Not even through others: a network knows no process; what reads files and draws pictures knows no network.
-NEVER = (
-    ("networks", "diffusion"),
-    ("io", "networks"),
-    ("datasets", "networks"),
-    ("app.viz", "networks"),
-    ("app.detect", "networks"),
-)
-HEAVY = {
-    "orbax",
-    "matplotlib",
-    "viser",
-    "scipy",
-    "sklearn",
-    "tensorboard",
-    "tensorboardX",
-    "flatbuffers",
-    "av",
-    "ai_edge_litert",
-    "onnx",
-    "onnxruntime",
-    "ezc3d",
-}
-# What `import jaxpose` adds to jax and flax; together 0.1 to 0.2 s where these take 0.8 s.
-LIGHT = {"jaxpose", "optax", "jaxlie", "jax_dataclasses", "safetensors"}
-AREAS_AT_ONCE = {
-    "api",
-    "originals",
-    "runtime",
-    "base",
-    "files",
-    "reading",
-    "weights",
-    "compiled",
-    "geometry",
-    "diffusion",
-    "spaces",
-    "networks",
-    "model",
-    "fitting",
-    "tasks",
-}
-PMAP_HOME = "jaxpose/training/parallel.py"
 MAX_LINES = 400
 # Numbers of today, which may only fall; who makes them less lowers them.
 MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 43, 13, 7
@@ -109,127 +40,10 @@ MOST_LINES_AND_FILES = {
 MAX_BYTES = 9_000_000
 
 
-def sources(root: Path) -> list[Path]:
-    return sorted(path for name in ("jaxpose", "experiments") for path in (root / name).rglob("*.py"))
-
-
-@functools.cache
-def parsed(text: str) -> ast.Module:
-    return ast.parse(text)
-
-
-def area_of(module: str) -> str:
-    """ "jaxpose.io.bvh" -> "io", "jaxpose.app.viz.page" -> "app.viz", "jaxpose" -> "jaxpose"."""
-    head, *rest = module.split(".")
-    return ".".join(rest[: 2 if rest[0] in GROUPS else 1]) if head == "jaxpose" and rest else head
-
-
-def modules_of(node: ast.AST) -> Iterator[str]:
-    """Every dotted name that an import statement may load."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        if node.level:
-            raise AssertionError(f"line {node.lineno}: imports are absolute in this repository")
-        # `from jaxpose import model` loads jaxpose.model; `from jaxpose import lift` a name of jaxpose/__init__.py
-        submodules = [f"{node.module}.{alias.name}" for alias in node.names]
-        areas = node.module in ("jaxpose", *(f"jaxpose.{group}" for group in GROUPS))
-        areas &= all(name.removeprefix("jaxpose.") in RANK for name in submodules)
-        yield from submodules if areas else (node.module or "",)
-
-
-def area_imports(root: Path) -> dict[str, dict[str, str]]:
-    """For each area the areas it imports, anywhere in its files, each with a place."""
-    graph: dict[str, dict[str, str]] = {}
-    for path in sources(root):
-        name = path.relative_to(root).with_suffix("")
-        area = area_of(".".join(name.parts).removesuffix(".__init__"))
-        seen = graph.setdefault(area, {})
-        for node in ast.walk(parsed(path.read_text())):
-            for module in modules_of(node):
-                if module.split(".")[0] in ("jaxpose", "experiments") and area_of(module) != area:
-                    seen.setdefault(area_of(module), f"{name}.py:{getattr(node, 'lineno', 0)}")
-    return graph
-
-
-def reach(graph: dict[str, dict[str, str]], start: str) -> set[str]:
-    """Areas that `start` loads, through others too."""
-    found: set[str] = set()
-    todo = [start]
-    while todo:
-        new = set(graph.get(todo.pop(), {})) - found
-        found |= new
-        todo += new
-    return found
-
-
-def broken_directions(root: Path) -> list[str]:
-    graph = area_imports(root)
-    unknown = [f"{area} has no place in ROWS" for area in graph if area not in RANK]
-    wrong = [
-        f"{place}: {area} imports {other}"
-        for area, others in graph.items()
-        for other, place in others.items()
-        if RANK.get(other, len(ROWS)) >= RANK.get(area, -1)
-    ]
-    return unknown + wrong + [f"{a} loads {b}" for a, b in NEVER if b in reach(graph, a)]
-
-
-def circle(root: Path) -> list[str]:
-    """Modules that import each other in a ring, within a folder and inside functions too; [] where there is none."""
-    files = {".".join(p.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): p for p in sources(root)}
-    graph: dict[str, set[str]] = {}
-    for module, path in files.items():
-        loaded = graph.setdefault(module, set())
-        for node in ast.walk(parsed(path.read_text())):
-            if isinstance(node, ast.Import):
-                loaded |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                names = {f"{node.module}.{alias.name}" for alias in node.names}
-                loaded |= {name if name in files else str(node.module) for name in names}
-    try:
-        graphlib.TopologicalSorter(graph).prepare()
-    except graphlib.CycleError as error:
-        return list(error.args[1])
-    return []
-
-
-def at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes that run when a module is imported: all but the bodies of functions."""
-    yield node
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        for child in ast.iter_child_nodes(node):
-            yield from at_import(child)
-
-
-def heavy_imports(root: Path) -> list[str]:
-    return [
-        f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}: {module}"
-        for path in sorted((root / "jaxpose").rglob("*.py"))
-        for node in at_import(parsed(path.read_text()))
-        for module in modules_of(node)
-        if module.split(".")[0] in HEAVY
-    ]
-
-
-def uses_of_pmap(root: Path) -> set[str]:
-    def names(node: ast.AST) -> set[str]:
-        if isinstance(node, ast.ImportFrom):
-            return {alias.name for alias in node.names}
-        return {getattr(node, "id", ""), getattr(node, "attr", "")}
-
-    return {
-        str(path.relative_to(root))
-        for path in sources(root)
-        for node in ast.walk(parsed(path.read_text()))
-        if "pmap" in names(node)
-    }
-
-
 def area_sizes(root: Path) -> dict[str, tuple[int, int]]:
     """Lines and files of each folder below jaxpose/, of `app` by its parts; "." is jaxpose/ itself."""
     sizes: dict[str, tuple[int, int]] = {}
-    for path in sorted((root / "jaxpose").rglob("*.py")):
+    for path in sources(root, "jaxpose"):
         parts = path.relative_to(root / "jaxpose").parts[:-1]
         name = "/".join(parts[: 2 if parts[:1] == ("app",) else 1]) or "."
         lines, files = sizes.get(name, (0, 0))
@@ -239,7 +53,7 @@ def area_sizes(root: Path) -> dict[str, tuple[int, int]]:
 
 def functions(root: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Every function of jaxpose/, with its place."""
-    for path in sorted((root / "jaxpose").rglob("*.py")):
+    for path in sources(root, "jaxpose"):
         for node in ast.walk(parsed(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{path.relative_to(root)}:{node.lineno}: {node.name}", node
@@ -257,33 +71,12 @@ def undocumented(root: Path) -> list[str]:
     """Public functions and classes of modules without a docstring."""
     return [
         f"{path.relative_to(root)}:{node.lineno}: {node.name}"
-        for path in sorted((root / "jaxpose").rglob("*.py"))
+        for path in sources(root, "jaxpose")
         for node in parsed(path.read_text()).body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         and not node.name.startswith("_")
         and not ast.get_docstring(node)
     ]
-
-
-def private_names_of_jax(root: Path) -> list[str]:
-    """Imports of jaxlib or of a name with an underscore below jax, and such attributes of `jax`."""
-
-    def private(dotted: str) -> bool:
-        first, *rest = dotted.split(".") if dotted.replace(".", "").isidentifier() else [""]
-        return first == "jaxlib" or (
-            first == "jax" and any(part.startswith("_") and not part.endswith("__") for part in rest)
-        )
-
-    found = []
-    for path in sources(root):
-        for node in ast.walk(parsed(path.read_text())):
-            names = list(modules_of(node))
-            if isinstance(node, ast.ImportFrom):
-                names += [f"{node.module}.{alias.name}" for alias in node.names]
-            elif isinstance(node, ast.Attribute):
-                names.append(ast.unparse(node))
-            found += [f"{path.relative_to(root)}:{node.lineno}: {name}" for name in names if private(name)]
-    return found
 
 
 def test_no_area_grows():
@@ -310,105 +103,6 @@ def test_these_become_fewer(find, most):
     assert len(names := find(ROOT)) <= most, names
 
 
-def test_no_private_name_of_jax_is_used(tmp_path):
-    assert private_names_of_jax(ROOT) == []
-    plant(tmp_path, {"jaxpose/a.py": "from jax._src import core\nimport jaxlib\nimport jax\njax._src.x\n"})
-    assert len({line.split(" ")[0] for line in private_names_of_jax(tmp_path)}) == 3
-
-
-def test_the_core_does_not_import_runtime():
-    shell = ("app", "originals", "runtime", "api", "jaxpose", "experiments")
-    core = {area: others for area, others in area_imports(ROOT).items() if area.split(".")[0] not in shell}
-    assert [area for area, others in core.items() if any(other.startswith("runtime") for other in others)] == []
-
-
-def test_imports_run_one_way():
-    assert broken_directions(ROOT) == []
-
-
-def test_no_module_imports_itself_through_others():
-    assert circle(ROOT) == []
-
-
-def test_the_check_finds_a_circle_inside_a_folder(tmp_path):
-    tree = {"jaxpose/io/a.py": "from jaxpose.io import b", "jaxpose/io/b.py": "def f():\n    import jaxpose.io.c"}
-    assert circle(plant(tmp_path, tree | {"jaxpose/io/c.py": ""})) == []
-    found = circle(plant(tmp_path, {"jaxpose/io/c.py": "from jaxpose.io.a import x"}))
-    assert set(found) == {"jaxpose.io.a", "jaxpose.io.b", "jaxpose.io.c"}
-
-
-def test_nothing_heavy_is_imported_at_module_level():
-    assert heavy_imports(ROOT) == []
-
-
-def test_pmap_is_named_in_one_file():
-    assert uses_of_pmap(ROOT) == {PMAP_HOME}
-
-
-@pytest.mark.parametrize(
-    ("file", "line", "fault"),
-    [
-        ("jaxpose/base.py", "import jaxpose.geometry.camera", "base imports geometry"),
-        ("jaxpose/diffusion/sde.py", "from jaxpose import tasks", "diffusion imports tasks"),
-        ("jaxpose/diffusion/sde.py", "def f():\n    from jaxpose.geometry import codec", "diffusion imports geometry"),
-        ("jaxpose/evaluation/metrics.py", "from jaxpose.tasks.lift import lift", "evaluation imports tasks"),
-        ("jaxpose/networks/graph.py", "from jaxpose.diffusion.sde import SDE", "networks loads diffusion"),
-        ("jaxpose/app/viz/sheet.py", "from jaxpose.model import load", "app.viz loads networks"),
-        ("jaxpose/model.py", "from jaxpose import load", "model imports jaxpose"),
-        ("jaxpose/helpers.py", "", "helpers has no place in ROWS"),
-        ("jaxpose/app/cli.py", "import experiments.train", "app.cli imports experiments"),
-    ],
-)
-def test_the_check_finds_a_wrong_direction(tmp_path, file, line, fault):
-    """On a tree that is right but for one line."""
-    tree = {
-        "jaxpose/model.py": "from jaxpose.networks.score_mlp import ScoreMLP",
-        "jaxpose/app/cli.py": "import jaxpose",
-    }
-    assert broken_directions(plant(tmp_path, tree)) == []
-    assert any(fault in found for found in broken_directions(plant(tmp_path, {file: line})))
-
-
-def test_the_checks_find_a_heavy_import_and_a_pmap(tmp_path):
-    light = "def f():\n    import orbax.checkpoint\n"
-    assert heavy_imports(plant(tmp_path, {"jaxpose/a.py": light})) == []
-    plant(tmp_path, {"jaxpose/a.py": "try:\n    from scipy import stats\nexcept ImportError:\n    pass"})
-    assert heavy_imports(tmp_path) == ["jaxpose/a.py:2: scipy"]
-    files = {
-        "jaxpose/b.py": "import jax\njax.pmap(abs)",
-        "jaxpose/c.py": "from jax import pmap",
-        "jaxpose/d.py": "'pmap'",
-    }
-    assert uses_of_pmap(plant(tmp_path, files)) == {"jaxpose/b.py", "jaxpose/c.py"}
-
-
-def plant(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
-def test_importing_jaxpose_is_quick_and_loads_nothing_heavy():
-    """In a fresh process: jaxpose beside jax and flax, then the viewer and the command's module."""
-    probe = f"""
-import sys, jax, flax.linen
-def packages(): return {{m.split('.')[0] for m in sys.modules}} - set(sys.stdlib_module_names)
-before = packages()
-import jaxpose
-jaxpose.lift
-print(*packages() - before)
-print(*{{m.split('.')[1] for m in sys.modules if m.startswith('jaxpose.')}})
-import jaxpose.app.viz, jaxpose.app.cli
-print(*{HEAVY} & packages())
-"""
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
-    added, areas, heavy = (set(line.split()) for line in done.stdout.split("\n")[:3])
-    assert added <= LIGHT
-    assert areas <= AREAS_AT_ONCE
-    assert heavy <= {"flatbuffers"}  # which jax.export, that the command's module loads, takes where it is
-
-
 def test_no_source_is_long():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources(ROOT)}
     assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
@@ -425,7 +119,7 @@ MOST_PATHS, MOST_ASKS = 4, 158
 def drawing_paths(root: Path) -> list[str]:
     """Call sites of the sampling loops outside of `diffusion` and of the originals' recipes."""
     places = []
-    for path in sorted((root / "jaxpose").rglob("*.py")):
+    for path in sources(root, "jaxpose"):
         name, tree = path.relative_to(root), parsed(path.read_text())
         if name.parts[1] in ("diffusion", "originals"):
             continue
