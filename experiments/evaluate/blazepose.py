@@ -32,7 +32,7 @@ from experiments.evaluate.harness import Item, Row, Table, compared
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.app.commands.clips import keypoints_of
-from jaxpose.app.commands.option_groups import VideoFile
+from jaxpose.app.commands.values import VideoFile
 from jaxpose.app.detect.clip import files_of
 from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root

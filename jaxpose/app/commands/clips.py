@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxpose.app.commands.file_options import PrepareDetector
-from jaxpose.app.commands.option_groups import VideoFile, refuse
+from jaxpose.app.commands.values import VideoFile, refuse
 from jaxpose.app.detect import weights
 from jaxpose.app.detect.base import Detector
 from jaxpose.app.detect.blazepose import blazepose, finder

@@ -16,10 +16,10 @@ import numpy as np
 from jaxpose.app.commands import blocks, bodies, detections, exports, lift, models, poses, report
 from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.bodies import BODY_JOINTS, joints_of
-from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Complete, Lift
 from jaxpose.app.commands.pictures import Bodies
 from jaxpose.app.commands.report import Outcome
+from jaxpose.app.commands.values import refuse
 from jaxpose.base import Key
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body

@@ -15,9 +15,9 @@ import numpy as np
 
 from jaxpose.app.commands import blocks, bodies, exports, models, poses, report
 from jaxpose.app.commands.detections import joint_set
-from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Denoise
 from jaxpose.app.commands.report import Outcome
+from jaxpose.app.commands.values import refuse
 from jaxpose.base import Key
 from jaxpose.fitting import motion as motion_task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE

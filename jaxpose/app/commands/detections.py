@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxpose.app.commands.option_groups import CalibrationFile, KeypointFile, refuse
 from jaxpose.app.commands.options import Fit, Fuse
+from jaxpose.app.commands.values import CalibrationFile, KeypointFile, refuse
 from jaxpose.base import Camera
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.body_joints import joint_set_of, point_set_of

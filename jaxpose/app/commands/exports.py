@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxpose.app.commands.models import DEFAULT_PRIOR
-from jaxpose.app.commands.option_groups import Exports
+from jaxpose.app.commands.values import Exports
 from jaxpose.fitting.joint_angles import JointAngles, fit_skeleton, joint_angles
 from jaxpose.geometry.body import Body
 from jaxpose.io.smpl_motion import Motion

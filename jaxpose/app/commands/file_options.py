@@ -9,28 +9,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from jaxpose.app.commands.values import (
-    Axis,
-    Components,
-    Count,
-    Hypotheses,
-    Joints,
-    ModelName,
-    Names,
-    NewFile,
-    NewFolder,
-    Rate,
-    Seed,
-    Size,
-    Steps,
-    Unit,
-    metavar,
-    text,
-    within,
-)
+from jaxpose.app.commands import values as v
+from jaxpose.app.commands.values import metavar, text, within
 
 Poses = Annotated[Path, metavar("NPZ")]
-ModelFile = Annotated[NewFile, metavar("FILE.safetensors"), text("the model file to write")]
+ModelFile = Annotated[v.NewFile, metavar("FILE.safetensors"), text("the model file to write")]
 Detections = Parameter(name="--detections")
 
 
@@ -48,19 +31,19 @@ class Export:
 
     _: KW_ONLY
     task: Annotated[str, text("lift, complete, denoise, generate or generate_rotations")]
-    model: ModelName = None
+    model: v.ModelName = None
     format: Annotated[str, metavar("NAME"), text("jax (default) or onnx")] = "jax"
-    num_hypotheses: Hypotheses | None = None
+    num_hypotheses: v.Hypotheses | None = None
     """poses per observation; of generation, in all (200; onnx: 20)"""
-    batch: Annotated[Count | None, metavar("N")] = None
+    batch: Annotated[v.Count | None, metavar("N")] = None
     """observations a call (any number; onnx: 1); denoise and DiffPose models need one"""
     skeleton: Annotated[str | None, metavar("NAME")] = None
     """onnx: joint set of the keypoints that go in, such as mediapipe33 (the model's)"""
-    steps: Steps = None
+    steps: v.Steps = None
     sampler: Annotated[str, metavar("NAME"), text("as in `jaxpose lift`")] = "posterior"
-    platforms: Annotated[Names | None, metavar("A,B")] = None
+    platforms: Annotated[v.Names | None, metavar("A,B")] = None
     """of cpu, cuda, rocm, tpu: where it shall run (where this runs)"""
-    out: Annotated[NewFile, metavar("FILE"), text("the file to write, such as lift.jaxexport")]
+    out: Annotated[v.NewFile, metavar("FILE"), text("the file to write, such as lift.jaxexport")]
 
 
 @dataclass(frozen=True)
@@ -110,7 +93,7 @@ class PrepareH36m:
     detections_pkl: Annotated[Path | None, metavar("PKL"), Detections] = None
     """h36m_sh_dt_ft.pkl; else true projections are taken"""
     split: Annotated[str, text("train or test: the part of the detections it belongs to")]
-    out: NewFolder
+    out: v.NewFolder
 
 
 @dataclass(frozen=True)
@@ -120,8 +103,8 @@ class PrepareVideopose3d:
     _: KW_ONLY
     data_3d_npz: Annotated[Poses, Parameter(name="--poses"), text("data_3d_h36m.npz")]
     data_2d_npz: Annotated[Poses | None, Detections, text("data_2d_h36m_*.npz; else true projections are taken")] = None
-    subjects: Annotated[Names, metavar("S9,S11"), text("which subjects, by commas")]
-    out: NewFolder
+    subjects: Annotated[v.Names, metavar("S9,S11"), text("which subjects, by commas")]
+    out: v.NewFolder
 
 
 @dataclass(frozen=True)
@@ -131,7 +114,7 @@ class Prepare3dhp:
     _: KW_ONLY
     path: Annotated[Poses, Parameter(name="--poses"), text("data_train_3dhp.npz or data_test_3dhp.npz")]
     split: Annotated[str, text("train or test: which of the two it is")]
-    out: NewFolder
+    out: v.NewFolder
 
 
 @dataclass(frozen=True)
@@ -146,17 +129,19 @@ class PrepareGmm:
     keypoints: Annotated[Path | None, metavar("FILE"), text("a file or folder of keypoints, as `lift` takes")] = None
     heatmaps: Annotated[Path | None, metavar("FILE")] = None
     """.npz or .npy of heatmaps [N, J, h, w]: fitted by EM"""
-    out: Annotated[NewFile, metavar("NPZ")]
-    components: Annotated[Components | None, metavar("M"), text("Gaussians a joint (1, 2 with confidences, 5)")] = None
+    out: Annotated[v.NewFile, metavar("NPZ")]
+    components: Annotated[v.Components | None, metavar("M"), text("Gaussians a joint (1, 2 with confidences, 5)")] = (
+        None
+    )
     sigma: Annotated[float | None, metavar("S"), within(0, 1, "normalised units", above=True)] = None
     """deviation of a detection; the image is 2 wide (0.01)"""
-    samples: Annotated[Count | None, metavar("N"), text("points drawn from each heatmap (1000)")] = None
-    seed: Annotated[Seed | None, text("of the points drawn from heatmaps (0)")] = None
+    samples: Annotated[v.Count | None, metavar("N"), text("points drawn from each heatmap (1000)")] = None
+    seed: Annotated[v.Seed | None, text("of the points drawn from heatmaps (0)")] = None
     missing: Literal["error", "hide"] | None = None
     """a heatmap of zeros: an error (default), or anywhere"""
-    image_size: Annotated[Size | None, text("pixels, where the file does not say")] = None
+    image_size: Annotated[v.Size | None, text("pixels, where the file does not say")] = None
     format: Annotated[str | None, text("file format of --keypoints, where it cannot be told from the file")] = None
-    skeleton: Joints = None
+    skeleton: v.Joints = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +150,7 @@ class PrepareBody:
 
     _: KW_ONLY
     kind: Annotated[Literal["smpl", "smplh", "smplx"], text("whose joints it has")]
-    out: Annotated[NewFile, metavar("NPZ")]
+    out: Annotated[v.NewFile, metavar("NPZ")]
 
 
 @dataclass(frozen=True)
@@ -189,12 +174,12 @@ class PrepareAmass:
     _: KW_ONLY
     root: Annotated[Path, metavar("DIR"), text("the folder that holds AMASS's subsets")]
     split: Annotated[str, text("train, valid or test: DPoser's shares of the subsets")]
-    subsets: Annotated[Names | None, metavar("A,B"), text("other subsets than the split's, by commas")] = None
-    fps: Annotated[Rate | None, text("about this many frames a second of motion (30)")] = None
-    seed: Annotated[Seed, text("of the frames drawn by --published-selection (0)")] = 0
+    subsets: Annotated[v.Names | None, metavar("A,B"), text("other subsets than the split's, by commas")] = None
+    fps: Annotated[v.Rate | None, text("about this many frames a second of motion (30)")] = None
+    seed: Annotated[v.Seed, text("of the frames drawn by --published-selection (0)")] = 0
     published_selection: bool = False
     """24 % of the frames at random, as published: recordings of 120 fps count 4 times those of 30"""
-    out: Annotated[NewFolder, text("<split>.npz and .json go there")]
+    out: Annotated[v.NewFolder, text("<split>.npz and .json go there")]
 
 
 @dataclass(frozen=True)
@@ -204,8 +189,8 @@ class PrepareFragments:
     sources: Annotated[tuple[Path, ...], metavar("FILE"), Parameter(name="--files")]
     """.npz, .npy, .bvh, .amc, or a folder of them"""
     _: KW_ONLY
-    length: Annotated[Count, metavar("F"), text("frames each (60)")] = 60
-    out: NewFolder
+    length: Annotated[v.Count, metavar("F"), text("frames each (60)")] = 60
+    out: v.NewFolder
 
 
 @dataclass(frozen=True)
@@ -214,11 +199,11 @@ class PrepareMotion:
 
     files: Annotated[tuple[Path, ...], metavar("FILE"), text(".bvh, .amc, .npz or .npy")]
     _: KW_ONLY
-    out: Annotated[NewFolder, text("the folder to write to; made where absent")]
+    out: Annotated[v.NewFolder, text("the folder to write to; made where absent")]
     asf: Annotated[Path | None, metavar("FILE"), text("the skeleton of .amc files (the .asf beside each)")] = None
-    unit_m: Unit = None
+    unit_m: v.Unit = None
     """metres of one unit of length of .bvh and .amc (from the legs)"""
-    fps: Annotated[Rate | None, text("frames per second of files that do not say (.amc 120, others 30)")] = None
+    fps: Annotated[v.Rate | None, text("frames per second of files that do not say (.amc 120, others 30)")] = None
     joint_map: Annotated[Path | None, metavar("JSON")] = None
     """for other skeletons: {"LeftLeg": "left_knee", ...}, theirs to SMPL's"""
 
@@ -234,8 +219,8 @@ class PrepareMocap:
 
     sources: Annotated[tuple[Path, ...], metavar("FILE"), text("files, or folders of them")]
     _: KW_ONLY
-    out: NewFolder
-    val: Annotated[Names | None, metavar("A,B")] = None
+    out: v.NewFolder
+    val: Annotated[v.Names | None, metavar("A,B")] = None
     """subjects for validation, or takes of a subject that trains otherwise (none)"""
     subject: Annotated[str | None, metavar("NAME"), text("of all files (the folders that hold each)")] = None
     category: Annotated[str | None, metavar("NAME"), text("of all files (the outer of two folders, else motion)")] = (
@@ -243,22 +228,22 @@ class PrepareMocap:
     )
     pattern: Annotated[str | None, metavar("REGEX")] = None
     """where paths say them otherwise, such as '(?P<subject>\\d+)_(?P<category>\\w+)'"""
-    fps: Annotated[Rate, text("frames per second of the result (30, which video models need)")] = 30.0
-    source_fps: Annotated[Rate | None, metavar("N")] = None
+    fps: Annotated[v.Rate, text("frames per second of the result (30, which video models need)")] = 30.0
+    source_fps: Annotated[v.Rate | None, metavar("N")] = None
     """frames per second of files that do not say (.amc 120, others 30)"""
     floor: Literal["auto", "file", "feet"] = "auto"
     """y = 0: where the file has it, where feet stand, or (default) where feet stand if that is over 0.25 m away"""
     fastest: Annotated[float, metavar("M/S"), within(1, 1000, "metres per second")] = 15.0
     """takes are cut where a joint moves faster, which broken tracking does (15; sprints and throws need 30)"""
     up: Annotated[
-        Axis | None, text("of positions and AMASS: the axis that points up (as the file or the poses say)")
+        v.Axis | None, text("of positions and AMASS: the axis that points up (as the file or the poses say)")
     ] = None
     unit: Annotated[Literal["m", "cm", "mm"] | None, text("of positions (as in the file)")] = None
-    unit_m: Annotated[Unit, text("metres of one unit of .bvh and .amc (from the legs)")] = None
+    unit_m: Annotated[v.Unit, text("metres of one unit of .bvh and .amc (from the legs)")] = None
     asf: Annotated[Path | None, metavar("FILE"), text("the skeleton of .amc files (the .asf beside each)")] = None
     joint_map: Annotated[Path | None, metavar("JSON")] = None
     """for other skeletons of .bvh: {"LeftLeg": "left_knee", ...}, theirs to SMPL's"""
-    skeleton: Joints = None
+    skeleton: v.Joints = None
     body: Annotated[Path | None, metavar("FILE")] = None
     """AMASS: SMPL-H or SMPL-X body, for bones of each person (a mean adult's)"""
 

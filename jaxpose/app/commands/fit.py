@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.app.commands import blocks, bodies, clips, detections, exports, models, report
-from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Fit, Ik
 from jaxpose.app.commands.pictures import labels
 from jaxpose.app.commands.report import Outcome
+from jaxpose.app.commands.values import refuse
 from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.fitting import ik as ik_task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE, BodyParameters, posed_body

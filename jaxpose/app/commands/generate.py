@@ -14,10 +14,10 @@ import numpy as np
 from jaxpose.app.commands import bodies, exports, memory, models, report
 from jaxpose.app.commands.blocks import Clock
 from jaxpose.app.commands.bodies import BODY_JOINTS, joints_of
-from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Generate, Interpolate
 from jaxpose.app.commands.pictures import Bodies, Picture
 from jaxpose.app.commands.report import Outcome
+from jaxpose.app.commands.values import refuse
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.io.motion import Motion, read_rotations, resample
 from jaxpose.model import Model

@@ -24,8 +24,8 @@ import numpy as np
 
 from jaxpose.app.commands import clips, memory, models
 from jaxpose.app.commands.lift import FRAME_TAG
-from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Live
+from jaxpose.app.commands.values import refuse
 from jaxpose.app.detect.base import Frame
 from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
 from jaxpose.base import Camera

@@ -1,7 +1,7 @@
 """The options of every command: a frozen dataclass each, of which `parser.py` makes the parser.
 
 A field's help is its `text`, or the docstring below it; a class's docstring is the command's. Options that several
-commands share are dataclasses too (`option_groups.py`); a command holds them as fields, and functions take the group
+commands share are dataclasses too (`values.py`); a command holds them as fields, and functions take the group
 that they need. These modules load neither JAX nor numpy, so that help is quick.
 
 A new command: its dataclass and a line of COMMANDS here, and a module in this folder with the function.
@@ -14,40 +14,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from jaxpose.app.commands import file_options
-from jaxpose.app.commands.option_groups import (
-    Axes,
-    CalibrationFile,
-    FitOutput,
-    KeypointFile,
-    Output,
-    Sampling,
-    VideoFile,
-    WorldAxes,
-)
-from jaxpose.app.commands.values import (
-    Axis,
-    Components,
-    Count,
-    Direction,
-    DType,
-    Fps,
-    Frame,
-    Height,
-    Hypotheses,
-    Joints,
-    Name,
-    Names,
-    NoisePx,
-    NumPoses,
-    Out,
-    Rate,
-    Seed,
-    Share,
-    Steps,
-    metavar,
-    text,
-    within,
-)
+from jaxpose.app.commands import values as v
+from jaxpose.app.commands.values import metavar, text, within
 
 Aggregate = Literal["reprojection", "likelihood", "mean", "median", "geometric_median", "medoid", "mode", "pose_mode"]
 Points = Annotated[
@@ -82,14 +50,14 @@ class Lift:
 
     input: Annotated[Path, text("video, folder of images, camera's number; or file of 2D keypoints or heatmaps")]
     _: KW_ONLY
-    video: Annotated[VideoFile, OfVideos] = VideoFile()
-    skeleton: Joints = None
-    keypoints: KeypointFile = KeypointFile()
-    fps: Fps = None
-    height: Height = None
-    world: WorldAxes = WorldAxes()
-    num_hypotheses: Annotated[Hypotheses, text("3D poses per observation (200)")] = 200
-    components: Annotated[Components | None, metavar("M")] = None
+    video: Annotated[v.VideoFile, OfVideos] = v.VideoFile()
+    skeleton: v.Joints = None
+    keypoints: v.KeypointFile = v.KeypointFile()
+    fps: v.Fps = None
+    height: v.Height = None
+    world: v.WorldAxes = v.WorldAxes()
+    num_hypotheses: Annotated[v.Hypotheses, text("3D poses per observation (200)")] = 200
+    components: Annotated[v.Components | None, metavar("M")] = None
     """DiffPose: Gaussians a joint that its samples start from (1, of heatmaps 5)"""
     depth: Literal["encoder", "ensemble", "histogram"] | None = None
     """DiffPose: where the start's x, y, z come from, its encoder (default), the encoder on many draws of the keypoints,
@@ -99,8 +67,8 @@ class Lift:
     aggregate: Aggregate = "reprojection"
     """the one pose that pictures show of many hypotheses, written as `pose` and `pose_root`: the mean weighted by
     agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights"""
-    output: Output
-    sampling: Sampling = Sampling()
+    output: v.Output
+    sampling: v.Sampling = v.Sampling()
 
 
 @dataclass(frozen=True)
@@ -121,20 +89,20 @@ class Live:
     model: Annotated[str, text("a model of motions or DiffPose's, or a .safetensors file (diffpose17_video)")] = (
         "diffpose17_video"
     )
-    dtype: DType = "float32"
+    dtype: v.DType = "float32"
     latency: Annotated[int | None, metavar("F"), within(0, 1000, "a number of frames")] = None
     """frames that one waits for; of models of motions (4)"""
-    num_hypotheses: Annotated[Hypotheses, text("3D poses of a person (20)")] = 20
+    num_hypotheses: Annotated[v.Hypotheses, text("3D poses of a person (20)")] = 20
     samples: Annotated[bool, text("write all of them, not the mean alone")] = False
-    seed: Seed = 0
+    seed: v.Seed = 0
     idle: Annotated[float, metavar("S"), within(0, 1e6, "seconds", above=True)] = 10.0
     """seconds without a frame after which a folder or file has ended (10)"""
-    video: Annotated[VideoFile, OfVideos] = VideoFile()
-    skeleton: Joints = None
-    keypoints: KeypointFile = KeypointFile()
-    fps: Annotated[Rate | None, text("frames per second of the input (30)")] = None
-    height: Height = None
-    gravity: Annotated[Direction | None, metavar("X,Y,Z")] = None
+    video: Annotated[v.VideoFile, OfVideos] = v.VideoFile()
+    skeleton: v.Joints = None
+    keypoints: v.KeypointFile = v.KeypointFile()
+    fps: Annotated[v.Rate | None, text("frames per second of the input (30)")] = None
+    height: v.Height = None
+    gravity: Annotated[v.Direction | None, metavar("X,Y,Z")] = None
     """the way things fall, in camera axes (0,1,0 of a level camera), for models that can be told it"""
 
 
@@ -151,25 +119,25 @@ class Fuse:
         tuple[Path, ...], metavar("FILE"), text("keypoints of calibrated cameras; or keypoints or a video of one each")
     ]
     _: KW_ONLY
-    video: Annotated[VideoFile, OfVideos] = VideoFile()
+    video: Annotated[v.VideoFile, OfVideos] = v.VideoFile()
     skeleton: Points = None
-    file: CalibrationFile = CalibrationFile()
-    cameras: Annotated[Names | None, metavar("0,1")] = None
+    file: v.CalibrationFile = v.CalibrationFile()
+    cameras: Annotated[v.Names | None, metavar("0,1")] = None
     """which cameras of a file of several; by number or name (all)"""
-    up: Annotated[Axis | None, text("the world's vertical: z (default), y or -y")] = None
-    fps: Fps = None
-    min_confidence: Share = 0.1
-    noise_px: NoisePx | None = None
+    up: Annotated[v.Axis | None, text("the world's vertical: z (default), y or -y")] = None
+    fps: v.Fps = None
+    min_confidence: v.Share = 0.1
+    noise_px: v.NoisePx | None = None
     """of a sure keypoint's coordinates; unsure ones have more (0.8 in 100 of the person's size in each image; more
     where cameras disagree by more)"""
     offset: Annotated[float | None, metavar("M"), within(0, 0.2, "metres")] = None
     """by which keypoints of all cameras miss a joint alike, on each axis (0.013 to 0.021 by joint); 0 for markers"""
-    num_hypotheses: Annotated[Hypotheses, text("3D poses per observation (100)")] = 100
+    num_hypotheses: Annotated[v.Hypotheses, text("3D poses per observation (100)")] = 100
     method: Annotated[Literal["pseudo_inverse", "dps"], text("method of sampling the posterior")] = "pseudo_inverse"
     robust: bool | None = None
     """expect keypoints that are sure and far off, such as swapped sides (of videos: yes; of keypoints: no)"""
-    steps: Annotated[Steps, text("solver steps (25)")] = None
-    output: Output
+    steps: Annotated[v.Steps, text("solver steps (25)")] = None
+    output: v.Output
 
 
 @dataclass(frozen=True)
@@ -189,14 +157,14 @@ class Complete:
     left_body, right_body"""
     noise: Annotated[float | None, metavar("M"), within(0, 0.5, "metres")] = None
     """of the 3D joints, metres per coordinate (0: exact)"""
-    skeleton: Joints = None
-    axes: Axes = Axes()
-    fps: Fps = None
-    num_hypotheses: Annotated[Hypotheses | None, text("3D poses per observation (200; of rotations 10)")] = None
-    output: Output
-    sampling: Sampling = Sampling()
-    keypoints: Annotated[KeypointFile, Of2D] = KeypointFile()
-    height: Annotated[Height, Of2D] = None
+    skeleton: v.Joints = None
+    axes: v.Axes = v.Axes()
+    fps: v.Fps = None
+    num_hypotheses: Annotated[v.Hypotheses | None, text("3D poses per observation (200; of rotations 10)")] = None
+    output: v.Output
+    sampling: v.Sampling = v.Sampling()
+    keypoints: Annotated[v.KeypointFile, Of2D] = v.KeypointFile()
+    height: Annotated[v.Height, Of2D] = None
     method: Annotated[
         str | None,
         metavar("NAME"),
@@ -220,11 +188,11 @@ class Denoise:
     noise: Annotated[float | None, metavar("METRES"), within(0, 0.5, "metres", above=True)] = None
     """per coordinate; else estimated for each pose, and said"""
     skeleton: Points = None
-    axes: Axes = Axes()
-    fps: Fps = None
-    num_hypotheses: Annotated[Hypotheses | None, text("3D poses per observation (50)")] = None
-    output: Output
-    sampling: Sampling = Sampling()
+    axes: v.Axes = v.Axes()
+    fps: v.Fps = None
+    num_hypotheses: Annotated[v.Hypotheses | None, text("3D poses per observation (50)")] = None
+    output: v.Output
+    sampling: v.Sampling = v.Sampling()
     shape: Annotated[Shape, OfRotations] = False
     method: Annotated[FitMethod, OfRotations] = None
 
@@ -239,11 +207,11 @@ class Generate:
     """
 
     _: KW_ONLY
-    num: Annotated[NumPoses, text("how many poses")]
+    num: Annotated[v.NumPoses, text("how many poses")]
     temperature: Annotated[float, metavar("T"), within(0, 2, "a number")] = 1.0
     """1 samples the model's distribution of poses (default); below 1, more probable and less varied poses"""
-    output: Output
-    sampling: Sampling = Sampling()
+    output: v.Output
+    sampling: v.Sampling = v.Sampling()
 
 
 @dataclass(frozen=True)
@@ -257,22 +225,22 @@ class Score:
 
     input: Annotated[Path, text("file of 3D joints, or of joint rotations")]
     _: KW_ONLY
-    out: Out
-    name: Name = None
+    out: v.Out
+    name: v.Name = None
     model: str | None = None
     """a bundled model's name or a .safetensors file (pose17; of rotations prior21)"""
-    dtype: DType = "float32"
+    dtype: v.DType = "float32"
     keypoints: Annotated[Path | None, metavar("FILE")] = None
     """2D keypoints of the same frames and people: the log density given them is written too"""
     least: Annotated[float | None, metavar("P"), within(0, 100, "a percentile")] = None
     """typicality below which a pose is called out of distribution (1)"""
-    steps: Annotated[Steps, text("intervals of the noise level")] = None
-    views: Annotated[Count | None, metavar("V")] = None
+    steps: Annotated[v.Steps, text("intervals of the noise level")] = None
+    views: Annotated[v.Count | None, metavar("V")] = None
     """sides from which poses without a camera are seen; the mean density counts (4; of camera axes 1)"""
-    fps: Annotated[Rate | None, text("frames per second of rotations that do not say")] = None
-    skeleton: Joints = None
-    axes: Axes = Axes()
-    camera: Annotated[KeypointFile, Of2D] = KeypointFile()
+    fps: Annotated[v.Rate | None, text("frames per second of rotations that do not say")] = None
+    skeleton: v.Joints = None
+    axes: v.Axes = v.Axes()
+    camera: Annotated[v.KeypointFile, Of2D] = v.KeypointFile()
 
 
 @dataclass(frozen=True)
@@ -286,16 +254,16 @@ class Ik:
     input: Annotated[Path, text("file of 3D points")]
     _: KW_ONLY
     skeleton: Points = None
-    only: Annotated[Names | None, metavar("NAMES")] = None
+    only: Annotated[v.Names | None, metavar("NAMES")] = None
     """points to use, by commas: left_wrist,right_wrist,nose; or all"""
     noise: Annotated[float, metavar("M"), within(0, 0.5, "metres")] = 0.01
     """of the points, metres per coordinate (0.01)"""
-    axes: Axes = Axes()
+    axes: v.Axes = v.Axes()
     prior: Prior = "dposer"
     method: FitMethod = None
     shape: Shape = False
-    num_hypotheses: Annotated[Hypotheses, text("3D poses per observation (1)")] = 1
-    output: FitOutput
+    num_hypotheses: Annotated[v.Hypotheses, text("3D poses per observation (1)")] = 1
+    output: v.FitOutput
 
 
 @dataclass(frozen=True)
@@ -311,14 +279,14 @@ class Fit:
         tuple[Path, ...], metavar("FILE"), text("video, or file or folder of 2D keypoints; several: cameras")
     ]
     _: KW_ONLY
-    video: Annotated[VideoFile, OfVideos] = VideoFile()
+    video: Annotated[v.VideoFile, OfVideos] = v.VideoFile()
     skeleton: Points = None
-    keypoints: KeypointFile = KeypointFile()
-    cameras: Annotated[Names | None, metavar("0,1")] = None
+    keypoints: v.KeypointFile = v.KeypointFile()
+    cameras: Annotated[v.Names | None, metavar("0,1")] = None
     """which cameras of a file of several; by number or name (all)"""
-    up: Annotated[Axis | None, text("the world's vertical of several cameras: z (default), y or -y")] = None
-    fps: Fps = None
-    noise_px: Annotated[NoisePx | None, text("of a keypoint's coordinates (1 in 100 of the person's size)")] = None
+    up: Annotated[v.Axis | None, text("the world's vertical of several cameras: z (default), y or -y")] = None
+    fps: v.Fps = None
+    noise_px: Annotated[v.NoisePx | None, text("of a keypoint's coordinates (1 in 100 of the person's size)")] = None
     as_clip: Annotated[bool, text("the frames of a person are one motion")] = False
     smooth: Annotated[float | None, metavar("W"), within(0, 1e9, "a weight")] = None
     """of clips: weight of smoothness at 30 frames/s, 1/m^2 (600)"""
@@ -326,7 +294,7 @@ class Fit:
     """go on from body_pose, global_orient, transl, betas, row by row, in camera axes"""
     prior: Prior = "dposer"
     method: FitMethod = None
-    output: FitOutput
+    output: v.FitOutput
 
 
 @dataclass(frozen=True)
@@ -340,12 +308,12 @@ class Interpolate:
     first: Annotated[Path, metavar("A"), text("file of the first pose")]
     second: Annotated[Path, metavar("B"), text("file of the last pose; may be the same")]
     _: KW_ONLY
-    frame_a: Annotated[Frame, text("which frame of A (0); -1 is the last")] = 0
-    frame_b: Annotated[Frame, text("which frame of B (0)")] = 0
+    frame_a: Annotated[v.Frame, text("which frame of A (0); -1 is the last")] = 0
+    frame_b: Annotated[v.Frame, text("which frame of B (0)")] = 0
     num: Annotated[int, metavar("N"), within(2, 100_000, "a number of poses"), text("both ends included (60)")] = 60
     fps: Annotated[float, metavar("N"), within(0, 1000, "frames per second", above=True)] = 30.0
     """frames per second of the result (30)"""
-    output: FitOutput
+    output: v.FitOutput
 
 
 @dataclass(frozen=True)
@@ -359,11 +327,11 @@ class View:
     input: Annotated[Path, metavar("RESULT"), text(".npz of a result")]
     _: KW_ONLY
     model: Annotated[str, text("a bundled model's name or a .safetensors file (pose17_fast)")] = "pose17_fast"
-    dtype: DType = "float32"
-    num_hypotheses: Annotated[Hypotheses, text("3D poses of an answer (40)")] = 40
+    dtype: v.DType = "float32"
+    num_hypotheses: Annotated[v.Hypotheses, text("3D poses of an answer (40)")] = 40
     host: Annotated[str, text("where to listen (127.0.0.1, this machine alone)")] = "127.0.0.1"
     port: Annotated[int, metavar("N"), within(1, 65535, "a port"), text("(8080)")] = 8080
-    seed: Seed = 0
+    seed: v.Seed = 0
 
 
 # Command -> its options, and "module:function" below jaxpose that is imported when it runs: of this folder with the

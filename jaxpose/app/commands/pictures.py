@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.app.commands.option_groups import Output
+from jaxpose.app.commands.values import Output
 from jaxpose.geometry.axes import covariance_to_camera, to_camera
 from jaxpose.geometry.body import Body, PosedBody, full_rotations
 from jaxpose.geometry.skeleton import Skeleton

@@ -11,10 +11,10 @@ import numpy as np
 
 from jaxpose.app.commands import blocks, report
 from jaxpose.app.commands.blocks import Spent
-from jaxpose.app.commands.option_groups import Axes
 from jaxpose.app.commands.options import Complete, Denoise
 from jaxpose.app.commands.pictures import Picture
 from jaxpose.app.commands.report import Outcome
+from jaxpose.app.commands.values import Axes
 from jaxpose.base import Hypotheses, Key
 from jaxpose.geometry.axes import INPUT_TAGS, covariance_from_camera, from_camera
 from jaxpose.geometry.joint_sets import convert_joints

@@ -20,9 +20,9 @@ import numpy as np
 from jaxpose.app.commands import exports, pictures, typical
 from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.models import load_body
-from jaxpose.app.commands.option_groups import Output
 from jaxpose.app.commands.options import Score
 from jaxpose.app.commands.pictures import Bodies, Picture
+from jaxpose.app.commands.values import Output
 from jaxpose.files import as_json, write_json, write_npz
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton

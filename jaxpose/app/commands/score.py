@@ -10,9 +10,9 @@ import numpy as np
 
 from jaxpose.app.commands import blocks, detections, models, poses, report, typical
 from jaxpose.app.commands.blocks import Spent
-from jaxpose.app.commands.option_groups import refuse
 from jaxpose.app.commands.options import Score
 from jaxpose.app.commands.report import Outcome
+from jaxpose.app.commands.values import refuse
 from jaxpose.base import LEAST_PERCENTILE, Array, Key
 from jaxpose.io import kind_of
 from jaxpose.io.motion import PartialMotion, read_rotations

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxpose.app.commands.blocks import Drawn
 from jaxpose.app.commands.detections import Detections
-from jaxpose.app.commands.option_groups import WorldAxes, refuse
+from jaxpose.app.commands.values import WorldAxes, refuse
 from jaxpose.base import Camera
 from jaxpose.geometry.axes import check_up, turn, vertical
 from jaxpose.geometry.skeleton import Skeleton

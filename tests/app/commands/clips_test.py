@@ -8,7 +8,7 @@ pytest.importorskip("av")
 from videos import by_brightness, picture, write_video
 
 from jaxpose.app.commands import clips
-from jaxpose.app.commands.option_groups import VideoFile
+from jaxpose.app.commands.values import VideoFile
 from jaxpose.app.detect import weights
 
 

@@ -9,9 +9,9 @@ from cameras import OURS, THEIRS
 
 import jaxpose
 from jaxpose.app.commands import fuse
-from jaxpose.app.commands.option_groups import Output
 from jaxpose.app.commands.options import Fuse
 from jaxpose.app.commands.parser import make_parser
+from jaxpose.app.commands.values import Output
 from jaxpose.base import Camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.model import load

@@ -201,8 +201,8 @@ def test_files_that_do_not_fit_the_cameras_are_refused(two_cameras, refused, ref
 def test_fit_takes_a_file_of_each_camera(two_cameras, tmp_path):
     """The rows that `fit` works on are those of one file of both cameras."""
     from jaxpose.app.commands import fit, models
-    from jaxpose.app.commands.option_groups import FitOutput, KeypointFile
     from jaxpose.app.commands.options import Fit
+    from jaxpose.app.commands.values import FitOutput, KeypointFile
 
     arrays, _ = two_cameras
     keypoints, R, t = (arrays[name] for name in ("keypoints", "R", "t"))
