@@ -61,21 +61,6 @@ def test_a_tetrahedron_whose_tip_stands_in_another_ones_face():
     assert row == {"self_intersection_percent": pytest.approx(25.0)}
 
 
-def test_a_strip_that_runs_through_itself():
-    """A band of 12 quads along a path whose first and last straight piece cross: 2 quads, 4 triangles."""
-    path = np.array([[-3, 0], [-1, 0], [1, 0], [3, 0], [4, 1], [3, 3], [1, 3], [0, 2], [0.1, 1], [0.1, -1]], float)
-    num = len(path)
-    vertices = np.concatenate([np.insert(path, 1, y, axis=1) for y in (0, 1)])
-    a = np.arange(num - 1)
-    faces = np.concatenate([np.stack([a, a + 1, a + num], 1), np.stack([a + 1, a + num + 1, a + num], 1)])
-    found = self_intersections(vertices, faces)
-    wanted = np.isin(np.tile(a, 2), [1, num - 2])
-    assert found.tolist() == wanted.tolist()
-    straight = vertices.copy()
-    straight[:, [0, 2]] = np.tile(np.stack([np.arange(num), np.zeros(num)], 1), (2, 1))
-    assert not self_intersections(straight, faces).any()
-
-
 def test_touching_and_overlap_within_a_plane_do_not_count_and_a_face_twice_does():
     triangle = np.array([[0, 0, 0], [2, 0, 0], [0, 2, 0.0]])
     faces = np.array([[0, 1, 2], [3, 4, 5]])

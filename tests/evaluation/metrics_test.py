@@ -30,11 +30,6 @@ def poses():
     return (truth + rng.normal(size=truth.shape) * 0.15).astype(np.float32), truth.astype(np.float32)
 
 
-def motion(seed=1):
-    turn = Rotation.from_rotvec(np.random.default_rng(seed).normal(size=3)).as_matrix()
-    return turn.astype(np.float32), np.array([0.3, -1.0, 4.0], np.float32)
-
-
 def scipy_aligned(pred, truth, weights, *, reflection=False):
     """Similarity alignment of one pose in float64 by scipy's solvers."""
     pred, truth, weights = (np.asarray(x, np.float64) for x in (pred, truth, weights))
@@ -70,36 +65,10 @@ def test_a_mirrored_pose_is_aligned_by_the_best_rotation_and_not_by_a_reflection
     np.testing.assert_allclose(m.p_mpjpe(mirrored, truth, allow_reflection=True), 0, atol=2e-6)
 
 
-def test_p_mpjpe_forgives_similarities_only(poses):
-    pred, truth = poses
-    turn, shift = motion()
-    plain = POSE_ERRORS["p_mpjpe"](pred, truth)
-    np.testing.assert_allclose(POSE_ERRORS["p_mpjpe"](1.7 * pred @ turn + shift, truth), plain, atol=5e-6)
-    assert (abs(POSE_ERRORS["p_mpjpe"](pred * jnp.array([1, 1, -1]), truth) - plain) > 1e-2).all()
-    assert (plain <= POSE_ERRORS["mpjpe"](pred, truth)).all()
-
-
 def test_p_mpjpe_of_a_collapsed_pose_is_the_spread_of_the_truth(poses):
     _, truth = poses
     expected = np.linalg.norm(truth - truth.mean(1, keepdims=True), axis=-1).mean(1)
     np.testing.assert_allclose(m.p_mpjpe(jnp.ones_like(truth), truth), expected, rtol=1e-5)
-
-
-def test_n_mpjpe_forgives_scale_and_nothing_else(poses):
-    pred, truth = poses
-    plain = POSE_ERRORS["n_mpjpe"](pred, truth)
-    np.testing.assert_allclose(POSE_ERRORS["n_mpjpe"](3 * pred, truth), plain, atol=1e-6)
-    turn, shift = motion()
-    assert (POSE_ERRORS["n_mpjpe"](truth @ turn, truth) > 0.01).all()
-    assert (POSE_ERRORS["n_mpjpe"](truth + shift, truth) > 0.01).all()
-
-
-def test_mpjpe_forgives_a_common_rigid_motion_only(poses):
-    pred, truth = poses
-    turn, shift = motion()
-    moved = POSE_ERRORS["mpjpe"](pred @ turn + shift, truth @ turn + shift)
-    np.testing.assert_allclose(moved, POSE_ERRORS["mpjpe"](pred, truth), atol=2e-6)
-    assert (POSE_ERRORS["mpjpe"](truth @ turn, truth) > 0.01).all()
 
 
 def test_mpjpe_and_pck_and_auc_of_a_hand_made_pose():
@@ -122,16 +91,6 @@ def test_auc_of_known_errors():
         np.mean([m.pck(pred, jnp.zeros((3, 3)), threshold=t) for t in m.AUC_THRESHOLDS]),
         rtol=1e-6,
     )
-
-
-def test_align_root_moves_the_named_joint_to_the_origin(poses):
-    pred, truth = poses
-    aligned = m.align_root(pred, 5)
-    assert (aligned[:, 5] == 0).all()
-    np.testing.assert_allclose(aligned[:, 2] - aligned[:, 9], pred[:, 2] - pred[:, 9], atol=1e-6)
-    shift = jnp.array([1.0, 2, 3])
-    moved = m.mpjpe(m.align_root(pred + shift), m.align_root(truth))
-    np.testing.assert_allclose(moved, m.mpjpe(m.align_root(pred), m.align_root(truth)), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", POSE_ERRORS)
@@ -172,12 +131,6 @@ def test_best_of_is_the_minimum_of_the_first():
     np.testing.assert_array_equal(m.best_of(errors), m.best_of(errors, 20))
     with pytest.raises(ValueError, match=r"1\.\.20"):
         m.best_of(errors, 21)
-
-
-def test_best_of_picks_whole_poses():
-    truth = jnp.zeros((2, 3))
-    samples = jnp.array([[[0.0, 0, 0], [1, 0, 0]], [[0.8, 0, 0], [0, 0, 0]]])
-    np.testing.assert_allclose(m.best_of(m.mpjpe(samples, truth)), 0.4, rtol=1e-6)
 
 
 def test_diversity_of_gaussian_hypotheses_is_their_deviation_relative_to_the_root():

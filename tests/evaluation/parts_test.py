@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxpose.evaluation.protocols import completion_row, hidden_errors
+from jaxpose.evaluation.protocols import HIDDEN_PARTS, completion_row, hidden_errors, hidden_joints
+from jaxpose.geometry.skeleton import H36M_17
 
 TRUTH = np.random.default_rng(0).normal(size=(2, 22, 3)).astype(np.float32)
 HIDDEN = [1, 4, 7, 10]
@@ -41,18 +42,17 @@ def test_against_a_plain_loop():
         np.testing.assert_allclose(errors["apd"][n], 1000 * np.mean(pairs), rtol=1e-4)
 
 
-def test_min_is_per_pose_and_one_hypothesis_has_no_spread():
-    samples = displaced([0.01, 0.05])
-    samples[:, 1] = samples[::-1, 1]
-    assert completion_row(samples, TRUTH, HIDDEN)["mpjpe_min_mm"] == pytest.approx(10, rel=1e-3)
-    row = completion_row(samples[:1], TRUTH, HIDDEN, figure="mpvpe")
-    assert sorted(row) == ["mpvpe_mean_mm", "mpvpe_min_mm", "mpvpe_std_mm"]
-    assert row["mpvpe_std_mm"] == 0
-
-
 def test_faults_are_named():
     with pytest.raises(ValueError, match=r"samples must be \[H, N, P, 3\]"):
         hidden_errors(TRUTH, TRUTH, HIDDEN)
     for hidden in ([], [22], [-1]):
         with pytest.raises(ValueError, match=r"hidden must be some of the points 0\.\.21"):
             hidden_errors(TRUTH[None], TRUTH, hidden)
+
+
+def test_parts_are_named_as_they_are():
+    names = {part: {H36M_17.joints[j] for j in joints} for part, joints in HIDDEN_PARTS.items()}
+    assert names["left leg"] == {"left_hip", "left_knee", "left_ankle"}
+    assert names["arms"] == {f"{s}_{j}" for s in ("left", "right") for j in ("shoulder", "elbow", "wrist")}
+    assert names["trunk"] == {"hip", "spine", "thorax", "neck_nose", "head"}
+    assert hidden_joints("legs", 2).sum() == 12

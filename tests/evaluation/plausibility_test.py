@@ -141,25 +141,6 @@ def test_knees_on_backwards_are_found(people):
     assert p.bone_plausibility(reflected, people).plausible == 1
 
 
-def test_angle_rates_equal_counting(people):
-    other = posed(draw(4))
-    reference = np.concatenate([people, mirror(people, H36M_17)])
-    known, seen = (np.asarray(joint_angles(x), np.float64) for x in (reference, other))
-    low, high = np.percentile(known, [0.1, 99.9], axis=0)
-    outside = (seen < low) | (seen > high)
-    result = p.angle_plausibility(other, people)
-    np.testing.assert_allclose(result.outside, outside.mean(0), atol=1.01 / NUM)  # a value on the edge may round over
-    np.testing.assert_allclose(result.plausible, 1 - outside.any(1).mean(), atol=3.01 / NUM)
-    assert 0 < result.outside.max() < 0.05
-
-
-def test_the_body_of_the_reference_in_another_pose_has_plausible_bones(people):
-    result = p.bone_plausibility(posed(draw(5)), people)
-    assert result.plausible == 1
-    assert result.asymmetry < 1e-6
-    np.testing.assert_array_equal(result.outside, 0)
-
-
 def test_one_long_bone_is_found_where_it_is(people):
     """The reference's forearms are all 0.27 m: a longer one is out of range by what it has more than the margin."""
     long = people.copy()

@@ -47,15 +47,6 @@ def test_lifting_row_with_the_radius_that_a_result_tells(drawn):
     assert {k: row[k] for k in expected} == pytest.approx(expected, rel=1e-5)
 
 
-def test_blocks_of_poses_change_no_figure(drawn, monkeypatch):
-    samples, truth = drawn
-    whole = protocols.lifting_row(samples, truth, np.array(CATEGORY))
-    monkeypatch.setattr(protocols, "_BLOCK", 2)
-    split = protocols.lifting_row(samples, truth, np.array(CATEGORY))
-    assert split.pop("category_mean_mm") == pytest.approx(whole.pop("category_mean_mm"), rel=1e-5)
-    assert split == pytest.approx(whole, rel=1e-5)
-
-
 def test_hidden_row_equals_plain_loops(drawn):
     """Over the hidden joints as they stand, no root aligned; each pose hides joints of its own."""
     samples, truth = drawn
