@@ -10,7 +10,7 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, Self
+from typing import IO, Any, BinaryIO, Literal, Self, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,9 @@ _WIDEST = 100_000  # pixels
 _MOST_SKEWED = 1e-3  # of the entries of R R^T - 1, where R is a rotation with rounded numbers
 UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 _SURROGATES, _LAST_CHARACTER = (0xD800, 0xDFFF), 0x10FFFF
+
+
+Shape: TypeAlias = tuple[int | None, ...]
 
 
 class Arrays(Mapping[str, np.ndarray]):
@@ -213,48 +216,55 @@ def cell_number(place: str, cell: str) -> float:
     return number
 
 
-def as_float(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
+# `place` opens an error, such as the file's name, and `what` names the array. Of `shapes` an array must have one; in
+# these, None is any length. Without shapes any will do.
+def as_float(place: FilePath, what: str, value: Any, *shapes: Shape) -> np.ndarray:
     """The array as float64; ValueError where it does not hold real numbers."""
+    value = np.asarray(value)
     if value.dtype.kind not in "fiub":
-        raise ValueError(f"{path}: {what} of type {value.dtype}; needed real numbers")
+        raise ValueError(f"{place}: {what} of type {value.dtype}; needed real numbers")
+    fits = [len(s) == value.ndim and all(n in (None, m) for m, n in zip(value.shape, s, strict=True)) for s in shapes]
+    if shapes and not any(fits):
+        needed = " or ".join(f"[{', '.join('any' if n is None else str(n) for n in shape)}]" for shape in shapes)
+        raise ValueError(f"{place}: {what} is {list(value.shape)}; needed {needed}")
     return value.astype(np.float64)
 
 
-def as_finite(path: FilePath, what: str, value: Any) -> np.ndarray:
+def as_finite(place: FilePath, what: str, value: Any, *shapes: Shape) -> np.ndarray:
     """The array as float64; ValueError for NaN, infinity and numbers above any length in mm or pixels."""
-    number = as_float(path, what, np.asarray(value))
+    number = as_float(place, what, value, *shapes)
     if not (abs(number) <= _LARGEST).all():
-        raise ValueError(f"{path}: {what} has {number[~(abs(number) <= _LARGEST)][0]:g}; needed finite numbers")
+        raise ValueError(f"{place}: {what} has {number[~(abs(number) <= _LARGEST)][0]:g}; needed finite numbers")
     return number
 
 
-def as_rate(path: FilePath, what: str, value: np.ndarray) -> float:
-    """Frames per second; ValueError for anything but one number that a camera or a file may have."""
-    rate = as_float(path, what, value)
-    if rate.size != 1 or not _SLOWEST <= rate.item() <= _FASTEST:
-        raise ValueError(f"{path}: {what} {shown(rate.tolist())}; needed one positive number of frames per second")
-    return float(rate.item())
-
-
-def as_size(path: FilePath, what: str, value: Any) -> tuple[int, int]:
-    """Width and height in pixels; ValueError for anything but two whole numbers that an image may have."""
-    size = as_int(path, what, np.asarray(value))
-    if size.shape != (2,) or (size < 1).any() or (size > _WIDEST).any():
-        raise ValueError(f"{path}: {what} {shown(size.tolist())}; needed width, height in pixels, 1 to {_WIDEST}")
-    return int(size[0]), int(size[1])
-
-
-def as_int(path: FilePath, what: str, value: np.ndarray) -> np.ndarray:
+def as_int(place: FilePath, what: str, value: Any, *shapes: Shape) -> np.ndarray:
     """The array as int64; ValueError where it holds anything but whole numbers below 2^53."""
-    number = as_float(path, what, value)
+    number = as_float(place, what, value, *shapes)
     if not np.isfinite(number).all() or (number % 1).any() or (abs(number) >= 2**53).any():
-        raise ValueError(f"{path}: {what} {number.ravel()[:4].tolist()}; needed whole numbers below 2^53")
+        raise ValueError(f"{place}: {what} {number.ravel()[:4].tolist()}; needed whole numbers below 2^53")
     return number.astype(np.int64)
 
 
-def as_rotation(place: FilePath, what: str, value: Any) -> np.ndarray:
+def as_rate(place: FilePath, what: str, value: Any) -> float:
+    """Frames per second; ValueError for anything but one number that a camera or a file may have."""
+    rate = as_float(place, what, value)
+    if rate.size != 1 or not _SLOWEST <= rate.item() <= _FASTEST:
+        raise ValueError(f"{place}: {what} {shown(rate.tolist())}; needed one positive number of frames per second")
+    return float(rate.item())
+
+
+def as_size(place: FilePath, what: str, value: Any) -> tuple[int, int]:
+    """Width and height in pixels; ValueError for anything but two whole numbers that an image may have."""
+    size = as_int(place, what, value)
+    if size.shape != (2,) or (size < 1).any() or (size > _WIDEST).any():
+        raise ValueError(f"{place}: {what} {shown(size.tolist())}; needed width, height in pixels, 1 to {_WIDEST}")
+    return int(size[0]), int(size[1])
+
+
+def as_rotation(place: FilePath, what: str, value: Any, *shapes: Shape) -> np.ndarray:
     """Rotation matrices [..., 3, 3] as float64; ValueError for anything else."""
-    R = as_finite(place, what, value)
+    R = as_finite(place, what, value, *shapes)
     if abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max() > _MOST_SKEWED or (np.linalg.det(R) < 0).any():
         raise ValueError(f"{place}: {what} is no rotation matrix, got {shown(R.round(3).tolist())}")
     return R

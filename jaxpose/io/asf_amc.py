@@ -13,13 +13,14 @@ of the same motion.
 Source: M. Lander, Working with Motion Capture File Formats, Game Developer, January 1998; CMU's skeletons.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.io.take import MOST_JOINTS, Take, euler_matrix, numbers, read_lines
+from jaxpose.io.take import MOST_JOINTS, Line, Take, euler_matrix, read_words
 from jaxpose.reading import check_growth, reader
 
 _DOFS = ("tx", "ty", "tz", "rx", "ry", "rz", "l")
@@ -50,9 +51,6 @@ class Asf(NamedTuple):
     degrees: bool
 
 
-Line = tuple[str, list[str]]  # file and line, for errors; the words
-
-
 @reader("ASF file")
 def read_asf(path: FilePath) -> Asf:
     """Read a skeleton; ValueError, naming file and line, where it violates the format."""
@@ -60,12 +58,16 @@ def read_asf(path: FilePath) -> Asf:
     for needed in ("root", "bonedata", "hierarchy"):
         if needed not in sections:
             raise ValueError(f"{path}: no section :{needed}, got {', '.join(':' + s for s in sections)}")
-    angle = [(place, words[1:]) for place, words in sections.get("units", []) if words[0] == "angle"]
-    if angle and angle[0][1] not in (["deg"], ["rad"]):
-        raise ValueError(f"{angle[0][0]}: angle: got {' '.join(angle[0][1])[:40]!r}, must be one of deg, rad")
-    degrees = not angle or angle[0][1] == ["deg"]
-    root, position = _root(path, sections["root"], degrees)
-    bones = {"root": root}
+    degrees = True
+    for line in sections.get("units", []):
+        if line.words[0] == "angle":
+            if line.words[1:] not in (["deg"], ["rad"]):
+                raise line.rest().fault("angle: must be one of deg, rad")
+            degrees = line.words[1] == "deg"
+    root = _fields(sections["root"], f"{path}: section :root", "order", "axis", "position", "orientation")
+    order = _order(root["axis"])
+    axis = _axis(order, root["orientation"].numbers(3), degrees)
+    bones = {"root": Bone("root", np.zeros(3), 0.0, axis, order, _dofs(root["order"]))}
     for place, block in _blocks(sections["bonedata"]):
         bone = _bone(place, block, degrees)
         if len(bones) > MOST_JOINTS:
@@ -74,14 +76,14 @@ def read_asf(path: FilePath) -> Asf:
             raise ValueError(f"{place}: bone {bone.name!r} was there before; names must differ")
         bones[bone.name] = bone
     parent_of = _parents(sections["hierarchy"], bones)
-    order = ["root"]  # parents before children, children in the order of the hierarchy
-    for name in order:
-        order += [child for child, parent in parent_of.items() if parent == name]
-    lost = [name for name in bones if name not in order]
+    names = ["root"]  # parents before children, children in the order of the hierarchy
+    for name in names:
+        names += [child for child, parent in parent_of.items() if parent == name]
+    lost = [name for name in bones if name not in names]
     if lost:
         raise ValueError(f"{path}: section :hierarchy does not connect {', '.join(lost)} to the root")
-    parents = tuple(order.index(parent_of[name]) if name != "root" else -1 for name in order)
-    return Asf(tuple(bones[name] for name in order), parents, position, degrees)
+    parents = (-1, *(names.index(parent_of[name]) for name in names[1:]))
+    return Asf(tuple(bones[name] for name in names), parents, root["position"].numbers(3), degrees)
 
 
 @reader("AMC file")
@@ -125,23 +127,18 @@ def _channels(bone: Bone, value: np.ndarray, kind: str, axes: str) -> np.ndarray
 
 
 def _sections(path: FilePath) -> dict[str, list[Line]]:
-    """Words of the lines of each section, comments left out."""
     sections: dict[str, list[Line]] = {}
     current: list[Line] | None = None
-    for n, line in enumerate(read_lines(path), 1):
-        words = line.split("#")[0].split()
-        if not words:
-            continue
-        if words[0].startswith(":"):
-            name = words[0][1:].lower()
+    for line in read_words(path, "#"):
+        if line.words[0].startswith(":"):
+            name = line.words[0][1:].lower()
             if name not in _SECTIONS:
-                legal = ", ".join(":" + section for section in _SECTIONS)
-                raise ValueError(f"{path}, line {n}: section {words[0][:40]!r}; must be one of {legal}")
+                raise line.fault(f"one of the sections {', '.join(':' + section for section in _SECTIONS)}")
             current = sections.setdefault(name, [])
         elif current is None:
-            raise ValueError(f"{path}, line {n}: needed a section like :version, got {words[0][:40]!r}")
+            raise line.fault("a section like :version")
         else:
-            current.append((f"{path}, line {n}", words))
+            current.append(line)
     return sections
 
 
@@ -149,59 +146,46 @@ def _blocks(lines: list[Line]) -> list[tuple[str, list[Line]]]:
     """The lines between each begin and end, with file and line of the begin."""
     blocks: list[tuple[str, list[Line]]] = []
     inside = False
-    for place, words in lines:
-        if words[0] == ("end" if inside else "begin"):
+    for line in lines:
+        if line.words[0] == ("end" if inside else "begin"):
             inside = not inside
             if inside:
-                blocks.append((place, []))
-        elif not inside or words[0] == "begin":
-            raise ValueError(f"{place}: needed {'end' if inside else 'begin'}, got {' '.join(words)[:40]!r}")
+                blocks.append((line.place, []))
+        elif not inside or line.words[0] == "begin":
+            raise line.fault("end" if inside else "begin")
         else:
-            blocks[-1][1].append((place, words))
+            blocks[-1][1].append(line)
     if inside:
         raise ValueError(f"{blocks[-1][0]}: this begin has no end")
     return blocks
 
 
-def _fields(lines: list[Line], needed: tuple[str, ...], where: str) -> dict[str, Line]:
-    fields = {words[0]: (place, words[1:]) for place, words in lines}
+def _fields(lines: list[Line], where: str, *needed: str) -> dict[str, Line]:
+    """The lines without their first words, by these."""
+    fields = {line.words[0]: line.rest() for line in lines}
     for name in needed:
         if name not in fields:
             raise ValueError(f"{where}: no line {name!r}; needed {', '.join(needed)}")
     return fields
 
 
-def _root(path: FilePath, lines: list[Line], degrees: bool) -> tuple[Bone, np.ndarray]:
-    fields = _fields(lines, ("order", "axis", "position", "orientation"), f"{path}: section :root")
-    order = _order(*fields["axis"])
-    axis = _axis(order, _three(fields["orientation"]), degrees)
-    return Bone("root", np.zeros(3), 0.0, axis, order, _dofs(*fields["order"])), _three(fields["position"])
-
-
 def _bone(where: str, lines: list[Line], degrees: bool) -> Bone:
-    fields = _fields(lines, ("name", "direction", "length", "axis"), f"{where}: bone")
-    direction = _three(fields["direction"])
+    fields = _fields(lines, f"{where}: bone", "name", "direction", "length", "axis")
+    direction, (length,) = fields["direction"].numbers(3), fields["length"].numbers(1)
     norm = np.linalg.norm(direction)
     if norm == 0:
-        raise ValueError(f"{fields['direction'][0]}: needed a direction, got {' '.join(fields['direction'][1])}")
-    place, words = fields["length"]
-    (length,) = numbers(words, 1, place)
-    place, words = fields["axis"]
-    order = _order(place, words[3:])
-    axis = _axis(order, _three((place, words[:3])), degrees)
-    dofs = _dofs(*fields["dof"]) if "dof" in fields else ()
-    return Bone(" ".join(fields["name"][1]), direction / norm, float(length), axis, order, dofs)
+        raise fields["direction"].fault("a direction")
+    order = _order(fields["axis"].rest(3))
+    axis = _axis(order, fields["axis"]._replace(words=fields["axis"].words[:3]).numbers(3), degrees)
+    dofs = _dofs(fields["dof"]) if "dof" in fields else ()
+    return Bone(" ".join(fields["name"].words), direction / norm, float(length), axis, order, dofs)
 
 
-def _three(line: Line) -> np.ndarray:
-    return numbers(line[1], 3, line[0])
-
-
-def _order(place: str, words: list[str]) -> str:
+def _order(line: Line) -> str:
     """ "XYZ" -> "zyx": the first named rotation is applied first, so it is last in the product."""
-    if len(words) != 1 or sorted(words[0].upper()) != ["X", "Y", "Z"]:
-        raise ValueError(f"{place}: needed an order of the axes like XYZ, got {' '.join(words)[:40]!r}")
-    return words[0].lower()[::-1]
+    if len(line.words) != 1 or sorted(line.words[0].upper()) != ["X", "Y", "Z"]:
+        raise line.fault("an order of the axes like XYZ")
+    return line.words[0].lower()[::-1]
 
 
 def _axis(order: str, angles: np.ndarray, degrees: bool) -> np.ndarray:
@@ -209,55 +193,48 @@ def _axis(order: str, angles: np.ndarray, degrees: bool) -> np.ndarray:
     return euler_matrix(order, np.deg2rad(turns) if degrees else turns)
 
 
-def _dofs(place: str, words: list[str]) -> tuple[str, ...]:
-    dofs = tuple(word.lower() for word in words)
-    for word, dof in zip(words, dofs, strict=True):
-        if dof not in _DOFS or dofs.count(dof) > 1:
-            raise ValueError(f"{place}: degree of freedom {word[:40]!r}; must be one of {', '.join(_DOFS)}, each once")
+def _dofs(line: Line) -> tuple[str, ...]:
+    dofs = tuple(word.lower() for word in line.words)
+    if not set(dofs) <= set(_DOFS) or len(set(dofs)) < len(dofs):
+        raise line.fault(f"degrees of freedom, which must be among {', '.join(_DOFS)}, each once")
     return dofs
 
 
-def _parents(lines: list[Line], bones: dict[str, Bone]) -> dict[str, str]:
+def _parents(lines: list[Line], bones: Mapping[str, Bone]) -> dict[str, str]:
     parent_of: dict[str, str] = {}
-    for _, block in _blocks(lines):
-        for place, words in block:
-            for word in words:
-                if word not in bones:
-                    raise ValueError(f"{place}: bone {word[:40]!r} is not in :bonedata")
-            for child in words[1:]:
-                if child in parent_of or child == "root":
-                    raise ValueError(f"{place}: bone {child!r} has two parents; needed a tree")
-                parent_of[child] = words[0]
+    for line in (line for _, block in _blocks(lines) for line in block):
+        for word in line.words:
+            if word not in bones:
+                raise ValueError(f"{line.place}: bone {word[:40]!r} is not in :bonedata")
+        for child in line.words[1:]:
+            if child in parent_of or child == "root":
+                raise ValueError(f"{line.place}: bone {child!r} has two parents; needed a tree")
+            parent_of[child] = line.words[0]
     return parent_of
 
 
 def _values(path: FilePath, asf: Asf, degrees: bool) -> tuple[list[np.ndarray], bool]:
     """For each bone its values [F, number of its degrees of freedom], and whether angles are in degrees."""
     count = {bone.name: len(bone.dofs) for bone in asf.bones}
-    frames: list[dict[str, np.ndarray]] = []
-    starts: list[str] = []
-    for n, line in enumerate(read_lines(path), 1):
-        words, place = line.split("#")[0].split(), f"{path}, line {n}"
-        if not words:
-            continue
-        if words[0].startswith(":"):
-            degrees = {":DEGREES": True, ":RADIANS": False}.get(words[0].upper(), degrees)
-        elif len(words) == 1 and words[0].isdigit():
-            frames.append({})
-            starts.append(place)
+    frames: list[tuple[str, dict[str, np.ndarray]]] = []
+    for line in read_words(path, "#"):
+        name = line.words[0]
+        if name.startswith(":"):
+            degrees = {":DEGREES": True, ":RADIANS": False}.get(name.upper(), degrees)
+        elif len(line.words) == 1 and name.isdigit():
+            frames.append((line.place, {}))
         elif not frames:
-            raise ValueError(f"{place}: needed the number of a frame, got {' '.join(words)[:40]!r}")
-        elif words[0] not in count:
-            raise ValueError(f"{place}: bone {words[0][:40]!r} is not in the .asf file")
-        elif words[0] in frames[-1]:
-            raise ValueError(f"{place}: bone {words[0]!r} twice in one frame")
+            raise line.fault("the number of a frame")
+        elif name not in count or name in frames[-1][1]:
+            fault = "twice in one frame" if name in count else "is not in the .asf file"
+            raise ValueError(f"{line.place}: bone {name[:40]!r} {fault}")
         else:
-            frames[-1][words[0]] = numbers(words[1:], count[words[0]], f"{place}: bone {words[0]}")
+            frames[-1][1][name] = line.rest().numbers(count[name], f": bone {name}")
     if not frames:
         raise ValueError(f"{path}: holds no frame")
-    for place, frame in zip(starts, frames, strict=True):
-        for name, number in count.items():
-            if number and name not in frame:
-                raise ValueError(f"{place}: the frame has no values of bone {name!r}")
+    for place, frame in frames:
+        missing = [name for name, number in count.items() if number and name not in frame]
+        if missing:
+            raise ValueError(f"{place}: the frame has no values of bone {missing[0]!r}")
     empty = np.zeros(0)
-    return [np.stack([frame.get(bone.name, empty) for frame in frames]) for bone in asf.bones], degrees
+    return [np.stack([frame.get(bone.name, empty) for _, frame in frames]) for bone in asf.bones], degrees

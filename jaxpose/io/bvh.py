@@ -9,13 +9,15 @@ Source: published files (tests/io/bvh_test.py), and M. Meredith, S. Maddock, Mot
 Explained, University of Sheffield CS-01-11, 2001.
 """
 
+import re
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxpose.files import FilePath, atomic
-from jaxpose.io.take import MOST_JOINTS, Take, euler_matrix, numbers, read_lines
+from jaxpose.io.take import MOST_JOINTS, Line, Take, euler_matrix, read_words
 from jaxpose.reading import check_growth, reader
 
 _METRES = {"cm": 0.01, "m": 1.0}
@@ -29,57 +31,15 @@ class _Joint(NamedTuple):
     channels: tuple[str, ...]
 
 
-class _Words:
-    """The words of the lines before MOTION, in order, with their line numbers."""
-
-    def __init__(self, path: FilePath, lines: Sequence[str]) -> None:
-        self.path = path
-        spaced = (line.replace("{", " { ").replace("}", " } ") for line in lines)
-        self._words = [(word, n) for n, line in enumerate(spaced, 1) for word in line.split()]
-        self._next = 0
-
-    def place(self, step: int = 0) -> str:
-        """File and line of the next word, or of the last one; with step -1 of the previous word."""
-        at = min(self._next + step, len(self._words) - 1)
-        return f"{self.path}, line {self._words[at][1] if self._words else 1}"
-
-    def peek(self) -> str:
-        return self._words[self._next][0] if self._next < len(self._words) else ""
-
-    def take(self, *legal: str) -> str:
-        """The next word, in capitals; ValueError unless it is one of `legal`."""
-        place, word = self.place(), self.peek()
-        if word.upper() not in legal:
-            actual = repr(word[:40]) if word else "the end of the hierarchy"
-            raise ValueError(f"{place}: needed {' or '.join(legal)}, got {actual}")
-        self._next += 1
-        return word.upper()
-
-    def rest_of_line(self) -> list[str]:
-        """The words up to the end of this line, or to a brace."""
-        line, start = self._words[self._next - 1][1], self._next
-        while self._next < len(self._words) and self._words[self._next][1] == line and self.peek() not in "{}":
-            self._next += 1
-        return [word for word, _ in self._words[start : self._next]]
-
-    def numbers(self, count: int) -> np.ndarray:
-        place = self.place()
-        words = [word for word, _ in self._words[self._next : self._next + count]]
-        self._next += count
-        return numbers(words, count, place)
-
-
 @reader("BVH file")
 def read_bvh(path: FilePath) -> Take:
     """The skeleton and motion in a BVH file, lengths in its unit; ValueError names file and line of a fault."""
-    lines = read_lines(path)
-    motion = next((n for n, line in enumerate(lines) if line.strip().upper() == "MOTION"), None)
-    words = _Words(path, lines[:motion])
-    words.take("HIERARCHY")
+    lines = read_words(path)
+    motion = next((n for n, line in enumerate(lines) if [word.upper() for word in line.words] == ["MOTION"]), None)
     if motion is None:
-        raise ValueError(f"{path}, line {len(lines)}: the file ends without MOTION")
-    joints, ends = _hierarchy(words)
-    frames, frame_time = _frames(path, lines, motion + 1, sum(len(joint.channels) for joint in joints))
+        raise ValueError(f"{lines[-1].place}: the file ends without MOTION")
+    joints, ends = _hierarchy(path, lines[:motion])
+    frames, frame_time = _frames(path, lines[motion + 1 :], sum(len(joint.channels) for joint in joints))
     check_growth(path, len(frames) * len(joints) * 12, f"{len(frames)} frames of {len(joints)} joints")
     offsets = np.stack([joint.offset for joint in joints])
     rotations = np.empty((len(frames), len(joints), 3, 3))
@@ -143,83 +103,78 @@ def write_bvh(
         file.write(("\n".join(lines) + "\n").encode())
 
 
-def _hierarchy(words: _Words) -> tuple[list[_Joint], dict[str, np.ndarray]]:
+def _hierarchy(path: FilePath, lines: list[Line]) -> tuple[list[_Joint], dict[str, np.ndarray]]:
     """The joints, and the End Sites by the joint that has them."""
+    # a brace is a line of its own
+    parts = (Line(x.place, part.split()) for x in lines for part in re.split("([{}])", " ".join(x.words)))
+    queue = deque(part for part in parts if part.words)
+
+    def take(*keywords: str) -> Line:
+        line = queue.popleft() if queue else Line(lines[-1].place if lines else f"{path}", ["the end of the hierarchy"])
+        if line.words[0].upper() not in keywords:
+            raise (line._replace(words=line.words[:1]) if queue else line).fault(" or ".join(keywords))
+        return line
+
+    take("HIERARCHY")
     joints: list[_Joint] = []
     ends: dict[str, np.ndarray] = {}
     open_joints: list[int] = []
-    keyword = words.take("ROOT")
+    line = take("ROOT")
     while True:
-        if keyword == "}":
+        if line.words[0] == "}":
             open_joints.pop()
-        elif keyword == "END":
-            words.rest_of_line()
-            words.take("{")
-            ends.setdefault(joints[open_joints[-1]].name, _offset(words))
-            words.take("}")
+        elif line.words[0].upper() == "END":
+            take("{")
+            ends.setdefault(joints[open_joints[-1]].name, take("OFFSET").rest().numbers(3))
+            take("}")
         else:
-            joints.append(_joint(words, {joint.name for joint in joints}, open_joints[-1] if open_joints else -1))
+            name = _name(line.rest(), joints)
+            take("{")
+            offset, has_channels = take("OFFSET").rest().numbers(3), queue and queue[0].words[0].upper() == "CHANNELS"
+            channels = _channels(take("CHANNELS").rest()) if has_channels else ()
+            joints.append(_Joint(name, open_joints[-1] if open_joints else -1, offset, channels))
             open_joints.append(len(joints) - 1)
         if not open_joints:
             break
-        keyword = words.take("JOINT", "END", "}")
-    if words.peek():
-        raise ValueError(f"{words.place()}: needed MOTION after the one ROOT, got {words.peek()[:40]!r}")
+        line = take("JOINT", "END", "}")
+    if queue:
+        raise queue[0]._replace(words=queue[0].words[:1]).fault("MOTION after the one ROOT")
     return joints, ends
 
 
-def _joint(words: _Words, others: set[str], parent: int) -> _Joint:
-    """The joint whose name comes next, up to its channels."""
-    place = words.place(-1)
-    name = " ".join(words.rest_of_line())
-    if not name:
-        raise ValueError(f"{place}: needed a joint's name")
-    if len(others) >= MOST_JOINTS:
-        raise ValueError(f"{place}: more than {MOST_JOINTS} joints")
-    if name in others:
-        raise ValueError(f"{place}: joint {name!r} occurs twice; names must differ")
-    words.take("{")
-    offset = _offset(words)
-    return _Joint(name, parent, offset, _channels(words))
+def _name(line: Line, joints: list[_Joint]) -> str:
+    name = " ".join(line.words)
+    if not name or name in {joint.name for joint in joints}:
+        raise line.fault("the name of a joint, each once")
+    if len(joints) >= MOST_JOINTS:
+        raise ValueError(f"{line.place}: more than {MOST_JOINTS} joints")
+    return name
 
 
-def _offset(words: _Words) -> np.ndarray:
-    words.take("OFFSET")
-    return words.numbers(3)
-
-
-def _channels(words: _Words) -> tuple[str, ...]:
-    if words.peek().upper() != "CHANNELS":
-        return ()
-    words.take("CHANNELS")
-    place = words.place()
-    count, *words_of_channels = words.rest_of_line() or [""]
-    names = tuple(word.capitalize() for word in words_of_channels)
+def _channels(line: Line) -> tuple[str, ...]:
+    count, *words = line.words or [""]
+    names = tuple(word.capitalize() for word in words)
     if not count.isdigit() or int(count) != len(names):
-        raise ValueError(
-            f"{place}: needed CHANNELS, their number and as many names, got {' '.join([count, *words_of_channels])}"
-        )
-    for name, word in zip(names, words_of_channels, strict=True):
-        if name not in CHANNELS or names.count(name) > 1:
-            raise ValueError(f"{place}: channel {word[:40]!r}; must be one of {', '.join(CHANNELS)}, each once")
+        raise line.fault("CHANNELS, their number and as many names")
+    if not set(names) <= set(CHANNELS) or len(set(names)) < len(names):
+        raise line.fault(f"channels among {', '.join(CHANNELS)}, each once")
     return names
 
 
-def _frames(path: FilePath, lines: list[str], start: int, count: int) -> tuple[np.ndarray, float]:
+def _frames(path: FilePath, lines: list[Line], count: int) -> tuple[np.ndarray, float]:
     """The values [F, count] in the lines after MOTION, and the seconds of a frame."""
-    filled = [(n, line.split()) for n, line in enumerate(lines[start:], start + 1) if line.strip()]
-    head = {}
-    for (n, words), key in zip([*filled, (len(lines), [""])], ("Frames:", "Frame Time:"), strict=False):
-        text = " ".join(words)
+    head = []
+    for key, line in zip(("Frames:", "Frame Time:"), [*lines, Line(f"{path}, end", [""])], strict=False):
+        text = " ".join(line.words)
         if not text.lower().startswith(key.lower()):
-            raise ValueError(f"{path}, line {n}: needed {key!r}, got {text[:40]!r}")
-        (head[key],) = numbers(text[len(key) :].split(), 1, f"{path}, line {n}")
-    rows, number, frame_time = filled[2:], head["Frames:"], head["Frame Time:"]
+            raise line.fault(repr(key))
+        head.append(Line(line.place, text[len(key) :].split()).numbers(1).item())
+    rows, (number, frame_time) = lines[2:], head
     if number != len(rows) or number < 1:
-        raise ValueError(f"{path}, line {filled[0][0]}: Frames: {number:g}, but {len(rows)} lines of values follow")
+        raise ValueError(f"{lines[0].place}: Frames: {number:g}, but {len(rows)} lines of values follow")
     if frame_time <= 0:
-        raise ValueError(f"{path}, line {filled[1][0]}: Frame Time: needed seconds above 0, got {frame_time:g}")
-    return np.stack([numbers(words, count, f"{path}, line {n}") for n, words in rows]), float(frame_time)
+        raise ValueError(f"{lines[1].place}: Frame Time: needed seconds above 0, got {frame_time:g}")
+    return np.stack([row.numbers(count) for row in rows]), frame_time
 
 
 def _zxy_angles(rotations: np.ndarray) -> np.ndarray:

@@ -143,9 +143,7 @@ def intensities(data: Heatmaps, rows: slice | np.ndarray) -> np.ndarray:
 def _boxes(path: Path, arrays: keys.Arrays, num: int, size: tuple[int, int]) -> np.ndarray:
     if "box" not in arrays:
         return np.tile(np.array([0, 0, *size], np.float32), (num, 1))
-    box = as_float(path, "box", arrays["box"])
-    if box.shape != (num, 4):
-        raise ValueError(f"{path}: box is {list(box.shape)}; needed [{num}, 4]: x0, y0, width, height")
+    box = as_float(path, "box", arrays["box"], (num, 4))
     bad = ~np.isfinite(box).all(-1) | (box[:, 2:] <= 0).any(-1)
     if bad.any():
         row = int(np.argmax(bad))

@@ -1,4 +1,4 @@
-"""Keypoints in numpy and .csv files, and the `Table` that all readers of 2D keypoints return.
+"""Keypoints in numpy and .csv files: the arrays that all readers of 2D keypoints return, and their checks.
 
 `.npz` keys (only `keypoints` is required; pickled objects are never loaded):
 
@@ -25,7 +25,7 @@ x, y or x, y, confidence for every joint. An empty cell is a joint that was not 
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -56,66 +56,30 @@ class Layout(NamedTuple):
     columns: tuple[int, ...]
 
 
-class Table(NamedTuple):
-    """The N detections of a file, before the keypoint axis is matched to a skeleton.
-
-    values: [N, K, 3] x, y, confidence as in the file. frame, person: [N] int, None where the file has none.
-    joints: [K] names where the file has them; else `layouts` are the possible meanings of K keypoints.
-    intrinsics: [N, 4] fx, fy, cx, cy. image_size: width, height.
-    """
-
-    values: np.ndarray
-    layouts: tuple[Layout, ...]
-    image: tuple[str, ...]
-    frame: np.ndarray | None = None
-    person: np.ndarray | None = None
-    joints: tuple[str, ...] | None = None
-    intrinsics: np.ndarray | None = None
-    image_size: tuple[int, int] | None = None
-    fps: float | None = None
+def first_joints(count: int, skeleton: Skeleton) -> Layout:
+    """The layout of `count` keypoints that begin with the joints of a skeleton."""
+    return Layout(count, skeleton, tuple(range(len(skeleton.joints))))
 
 
-ARRAY_LAYOUTS = (
-    *(Layout(len(s.joints), s, tuple(range(len(s.joints)))) for s in SKELETONS.values()),
-    Layout(133, WHOLEBODY_23, tuple(range(23))),
-)
+ARRAY_LAYOUTS = (*(first_joints(len(s.joints), s) for s in SKELETONS.values()), first_joints(133, WHOLEBODY_23))
 
 
-def read_npy(source: Source) -> Table:
-    """A `.npy` file of keypoints."""
-    return _table(source, {"keypoints": source.array})
-
-
-def read_npz(source: Source, camera: str | None = None) -> Table:
-    """An `.npz` file with the keys of the module docstring; `camera` names the one to read of several."""
-    return _table(source, _one_camera(source, source.arrays.having("keypoints"), camera))
-
-
-def _table(path: Source, arrays: Arrays) -> Table:
-    """The detections in arrays with the keys of the module docstring."""
-    values = with_confidence(path, arrays["keypoints"], arrays.get("confidence"))
-    values = values[None] if values.ndim == 2 else values
-    num, clip = len(values), values.shape[1:-2]
-    frame, person = (read_per_row(path, arrays, key, num) for key in ("frame", "person"))
-    image = read_per_row(path, arrays, "image" if "image" in arrays else "name", num)
-    intrinsics = read_intrinsics(path, arrays, num)
-    if clip:
-        frame = ((0 if frame is None else frame[:, None]) + np.tile(np.arange(clip[0]), (num, 1))).ravel()
-        person = np.repeat(np.arange(num) if person is None else person, clip)
-        image = None if image is None else text_array(path, [name for name in image.tolist() for _ in range(clip[0])])
-        intrinsics = None if intrinsics is None else np.repeat(intrinsics, clip, axis=0)
-        values = values.reshape(-1, *values.shape[2:])
-    return Table(
-        values,
-        ARRAY_LAYOUTS,
-        image=("",) * len(values) if image is None else tuple(image.tolist()),
-        frame=frame,
-        person=person,
-        joints=read_joint_names(path, arrays),
-        intrinsics=intrinsics,
-        image_size=read_image_size(path, arrays),
-        fps=read_fps(path, arrays),
-    )
+def read_npz(source: Source, camera: str | None = None) -> Arrays:
+    """The arrays of an `.npz` file; `camera` names the one to read of several."""
+    arrays = source.arrays.having("keypoints")
+    cameras = [str(name) for name in np.atleast_1d(arrays.get("camera", []))]
+    if not cameras and camera is None:
+        return arrays
+    if camera not in cameras:
+        wrong = "needed the name of one" if camera is None else f"got {camera!r}"
+        raise ValueError(f"{source}: camera (--camera-name): {wrong}; this file has {', '.join(cameras)}")
+    chosen, index = dict(arrays), cameras.index(camera)
+    for key, axis in (("keypoints", 1), ("confidence", 1), ("intrinsics", 0), ("K", 0), ("image_size", 0), ("size", 0)):
+        if key in arrays:
+            if arrays[key].ndim <= axis or arrays[key].shape[axis] != len(cameras):
+                raise ValueError(f"{source}: {key} is {list(arrays[key].shape)}; axis {axis} must be cameras {cameras}")
+            chosen[key] = np.take(arrays[key], index, axis)
+    return chosen
 
 
 def with_confidence(path: FilePath, keypoints: np.ndarray, confidence: np.ndarray | None = None) -> np.ndarray:
@@ -123,53 +87,37 @@ def with_confidence(path: FilePath, keypoints: np.ndarray, confidence: np.ndarra
     if keypoints.ndim not in (2, 3, 4) or keypoints.shape[-1] not in (2, 3) or 0 in keypoints.shape[1:]:
         raise ValueError(f"{path}: keypoints are {list(keypoints.shape)}; must be [N, J, 2] or [N, J, 3]")
     keypoints = as_float(path, "keypoints", keypoints)
+    has_confidence = keypoints.shape[-1] == 3
     if confidence is None:
         detected = (keypoints[..., :2] != 0).any(-1, keepdims=True)
-        return keypoints if keypoints.shape[-1] == 3 else np.concatenate([keypoints, detected], -1)
-    if keypoints.shape[-1] == 3:
+        return keypoints if has_confidence else np.concatenate([keypoints, detected], -1)
+    if has_confidence:
         raise ValueError(f"{path}: keypoints {list(keypoints.shape)} hold a confidence, `confidence` is another")
-    if confidence.shape != keypoints.shape[:-1]:
-        raise ValueError(f"{path}: confidence is {list(confidence.shape)}; needed {list(keypoints.shape[:-1])}")
-    return np.concatenate([keypoints, as_float(path, "confidence", confidence)[..., None]], -1)
-
-
-def _one_camera(path: FilePath, arrays: Arrays, camera: str | None) -> Arrays:
-    cameras = [str(name) for name in np.atleast_1d(arrays.get("camera", []))]
-    if not cameras and camera is None:
-        return arrays
-    if camera not in cameras:
-        wrong = "needed the name of one" if camera is None else f"got {camera!r}"
-        raise ValueError(f"{path}: camera (--camera-name): {wrong}; this file has {', '.join(cameras)}")
-    chosen, index = dict(arrays), cameras.index(camera)
-    for key, axis in (("keypoints", 1), ("confidence", 1), ("intrinsics", 0), ("K", 0), ("image_size", 0), ("size", 0)):
-        if key in arrays:
-            if arrays[key].ndim <= axis or arrays[key].shape[axis] != len(cameras):
-                raise ValueError(f"{path}: {key} is {list(arrays[key].shape)}; axis {axis} must be cameras {cameras}")
-            chosen[key] = np.take(arrays[key], index, axis)
-    return chosen
+    return np.concatenate([keypoints, as_float(path, "confidence", confidence, keypoints.shape[:-1])[..., None]], -1)
 
 
 def read_per_row(path: FilePath, arrays: Arrays, key: str, num: int) -> np.ndarray | None:
+    """Whole numbers, or names of images, one for each of `num` rows; None where the file has none."""
     if key not in arrays:
         return None
+    if key not in ("image", "name"):
+        return as_int(path, key, arrays[key], (num,))
     if arrays[key].shape != (num,):
-        raise ValueError(f"{path}: {key} is {list(arrays[key].shape)}; needed [{num}], one per row")
-    return arrays[key].astype(str) if key in ("image", "name") else as_int(path, key, arrays[key])
+        raise ValueError(f"{path}: {key} is {list(arrays[key].shape)}; needed [{num}]")
+    return arrays[key].astype(str)
 
 
 def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | None:
+    """fx, fy, cx, cy [num, 4] of a pinhole camera; None where the file has none."""
     value = arrays.get("intrinsics", arrays.get("K"))
     if value is None:
         return None
-    value = as_finite(path, "intrinsics", value)
-    if value.shape in ((3, 3), (num, 3, 3)):
+    value = as_finite(path, "intrinsics", value, (4,), (num, 4), (3, 3), (num, 3, 3))
+    if value.shape[-2:] == (3, 3):
         pattern = np.array([[0, 1, 0], [1, 0, 0], [1, 1, 0]], bool)
         if value[..., pattern].any() or (value[..., 2, 2] != 1).any():
             raise ValueError(f"{path}: a camera matrix has skew or a last row other than 0, 0, 1: not a pinhole camera")
         value = value[..., [0, 1, 0, 1], [0, 1, 2, 2]]
-    if value.shape not in ((4,), (num, 4)):
-        legal = f"fx, fy, cx, cy as [4] or [{num}, 4], or a matrix as [3, 3] or [{num}, 3, 3]"
-        raise ValueError(f"{path}: intrinsics are {list(value.shape)}; must be one of {legal}")
     bad = (value[..., :2] <= 0).any(-1)
     if bad.any():
         actual = value.reshape(-1, 4)[np.argmax(bad)].tolist()
@@ -178,6 +126,7 @@ def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | No
 
 
 def read_joint_names(path: FilePath, arrays: Arrays) -> tuple[str, ...] | None:
+    """Names of the joints, which the file has itself or by the name of their set; None where it has neither."""
     if "joints" in arrays:
         return tuple(arrays["joints"].astype(str).ravel().tolist())
     if "skeleton" not in arrays:
@@ -189,6 +138,7 @@ def read_joint_names(path: FilePath, arrays: Arrays) -> tuple[str, ...] | None:
 
 
 def read_image_size(path: FilePath, arrays: Arrays) -> tuple[int, int] | None:
+    """Width and height in pixels, where all images have one size."""
     key = "image_size" if "image_size" in arrays else "size"
     if key not in arrays:
         return None
@@ -197,40 +147,8 @@ def read_image_size(path: FilePath, arrays: Arrays) -> tuple[int, int] | None:
 
 
 def read_fps(path: FilePath, arrays: Arrays) -> float | None:
+    """Frames per second; None where the file has none."""
     return as_rate(path, "fps", arrays["fps"]) if "fps" in arrays else None
-
-
-class Columns:
-    """The columns of a file with a header: `joints` [J] names, and values by column."""
-
-    def __init__(self, source: Source, axes: str, marks: tuple[str, ...], others: tuple[str, ...]):
-        self.source, self._others = source, others
-        (_, self.header), *self.lines = read_lines(source)
-        self.joints = tuple(name.removesuffix("_x") for name in self.header if name.endswith("_x"))
-        needed = {f"{joint}_{axis}" for joint in self.joints for axis in axes}
-        legal = needed | {f"{joint}_{mark}" for joint in self.joints for mark in marks} | set(others)
-        wrong = (needed - set(self.header)) | (set(self.header) - legal)
-        if not self.joints or wrong or len(set(self.header)) < len(self.header):
-            raise ValueError(
-                f"{source}: header {self.header[:5]}..., wrong or missing {sorted(wrong)[:5]}; must be "
-                f"{', '.join(others)} and, for every joint, <joint>_{', _'.join(axes)} and _{' or _'.join(marks)}, once"
-            )
-        self._place = {name: k for k, name in enumerate(self.header)}
-        if not self.lines:
-            raise ValueError(f"{source}: no lines of numbers after the header")
-
-    def numbers(self, names: Sequence[str]) -> np.ndarray:
-        """The values [N, K] of some columns, NaN for empty cells."""
-        index = [self._place[name] for name in names]
-        return _numbers(self.source, [(number, [row[i] for i in index]) for number, row in self.lines])
-
-    def others(self) -> dict[str, np.ndarray]:
-        """The columns [N] that are of no joint, by name: numbers, but for the image."""
-        there = [name for name in self._others if name in self.header]
-        images = [row[self._place["image"]] for _, row in self.lines] if "image" in there else []
-        return {
-            name: text_array(self.source, images) if name == "image" else self.numbers([name])[:, 0] for name in there
-        }
 
 
 def read_lines(source: Source) -> Lines:
@@ -243,38 +161,67 @@ def read_lines(source: Source) -> Lines:
     return lines
 
 
-def read_keypoint_csv(source: Source, skeleton: Skeleton | None = None) -> Table:
+def read_columns(
+    source: Source, lines: Lines, axes: str, marks: tuple[str, ...], others: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """The columns of a file with a header, as arrays with the keys of .npz.
+
+    keypoints [N, J, axes], names `joints` [J], `others` [N]; of `marks` (confidences) those that the file has, 1 for
+    joints without one.
+    """
+    (_, header), *rows = lines
+    joints = tuple(name.removesuffix("_x") for name in header if name.endswith("_x"))
+    needed = [f"{joint}_{axis}" for joint in joints for axis in axes]
+    marked = {mark: [j for j, joint in enumerate(joints) if f"{joint}_{mark}" in header] for mark in marks}
+    allowed = {*needed, *others, *(f"{joints[j]}_{mark}" for mark in marks for j in marked[mark])}
+    wrong = (set(needed) - set(header)) | (set(header) - allowed)
+    if not joints or wrong or len(set(header)) < len(header):
+        raise ValueError(
+            f"{source}: header {header[:5]}..., wrong or missing {sorted(wrong)[:5]}; must be "
+            f"{', '.join(others)} and, for every joint, <joint>_{', _'.join(axes)} and _{' or _'.join(marks)}, once"
+        )
+    if not rows:
+        raise ValueError(f"{source}: no lines of numbers after the header")
+    place = {name: k for k, name in enumerate(header)}
+
+    def column(name: str) -> list[str]:
+        return [row[place[name]] for _, row in rows]
+
+    def numbers(*names: str) -> np.ndarray:
+        return _numbers(source, [(number, [row[place[name]] for name in names]) for number, row in rows])
+
+    arrays = {"keypoints": numbers(*needed).reshape(len(rows), -1, len(axes)), "joints": text_array(source, joints)}
+    for mark, which in marked.items():
+        if which:
+            arrays[mark] = np.ones((len(rows), len(joints)))
+            arrays[mark][:, which] = numbers(*(f"{joints[j]}_{mark}" for j in which))
+    there = [name for name in others if name in header]
+    return arrays | {n: text_array(source, column(n)) if n == "image" else numbers(n)[:, 0] for n in there}
+
+
+def read_keypoint_csv(source: Source, skeleton: Skeleton | None = None) -> Arrays:
     """2D keypoints; `skeleton` settles the meaning of bare numbers."""
     lines = read_lines(source)
-    if all(map(_is_number, lines[0][1])):
-        return _bare(source, _numbers(source, lines), skeleton)
-    columns = Columns(source, "xy", ("confidence",), ("frame", "person", "image"))
-    count = sum(name.endswith("_confidence") for name in columns.header)
-    if count not in (0, len(columns.joints)):
-        raise ValueError(f"{source}: {count} confidences of {len(columns.joints)} joints; must be all or none")
-    axes = ("x", "y", "confidence")[: 3 if count else 2]
-    values = columns.numbers([f"{joint}_{axis}" for joint in columns.joints for axis in axes])
-    keypoints = values.reshape(len(values), -1, len(axes))
-    return _table(source, {"keypoints": keypoints, "joints": text_array(source, columns.joints), **columns.others()})
+    if all(cell.lower() in ("", "nan") or not np.isnan(number_or_nan(cell)) for cell in lines[0][1]):
+        return {"keypoints": _bare(source, _numbers(source, lines), skeleton)}
+    arrays = read_columns(source, lines, "xy", ("confidence",), ("frame", "person", "image"))
+    count, num = sum(name.endswith("_confidence") for name in lines[0][1]), len(arrays["joints"])
+    if count not in (0, num):
+        raise ValueError(f"{source}: {count} confidences of {num} joints; must be all or none")
+    return arrays
 
 
-def _bare(source: Source, cells: np.ndarray, skeleton: Skeleton | None) -> Table:
+def _bare(source: Source, cells: np.ndarray, skeleton: Skeleton | None) -> np.ndarray:
     width = cells.shape[1]
     sizes = {len(skeleton.joints)} if skeleton else {layout.num_keypoints for layout in ARRAY_LAYOUTS}
     shapes = [(width // d, d) for d in (2, 3) if width % d == 0 and width // d in sizes]
     if len(shapes) != 1:
-        meanings = (
-            " or ".join(f"{j} joints x {d}" for j, d in shapes) or "no whole number of joints of a known joint set"
-        )
+        meanings = " or ".join(f"{j} joints x {d}" for j, d in shapes)
         raise ValueError(
-            f"{source}: rows of {width} numbers are {meanings}; must be 2 or 3 for each of {sorted(sizes)} "
-            "joints (name the skeleton, or add a header of joint names)"
+            f"{source}: rows of {width} numbers are {meanings or 'no whole number of joints of a known joint set'}; "
+            f"must be 2 or 3 for each of {sorted(sizes)} joints (name the skeleton, or add a header of joint names)"
         )
-    return _table(source, {"keypoints": cells.reshape(len(cells), *shapes[0])})
-
-
-def _is_number(cell: str) -> bool:
-    return cell.lower() in ("", "nan") or not np.isnan(number_or_nan(cell))
+    return cells.reshape(len(cells), *shapes[0])
 
 
 def _numbers(source: Source, lines: Lines) -> np.ndarray:

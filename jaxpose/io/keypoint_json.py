@@ -29,9 +29,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.geometry.skeleton import BODY_25, COCO_17, HALPE_26, MEDIAPIPE_33, MPII_16, WHOLEBODY_23, Skeleton
+from jaxpose.geometry.skeleton import BODY_25, COCO_17, HALPE_26, MEDIAPIPE_33, MPII_16, WHOLEBODY_23
 from jaxpose.io.arrays import Source, as_int, as_size
-from jaxpose.io.keypoint_arrays import Layout, Table
+from jaxpose.io.keypoint_arrays import Layout, first_joints
 
 
 class Row(NamedTuple):
@@ -43,15 +43,28 @@ class Row(NamedTuple):
     person: Any = None
 
 
-def _first(count: int, skeleton: Skeleton) -> Layout:
-    return Layout(count, skeleton, tuple(range(len(skeleton.joints))))
+class People(NamedTuple):
+    """N people: values [N, K, 3] as in the file, `layouts` the possible meanings of K keypoints, frame and person [N].
+
+    person is None where not all have a number; image: names; image_size: width, height, where all images have one.
+    """
+
+    values: np.ndarray
+    layouts: tuple[Layout, ...]
+    frame: np.ndarray
+    person: np.ndarray | None
+    image: tuple[str, ...]
+    image_size: tuple[int, int] | None
 
 
 # OpenPose's COCO-18 is COCO with a neck second and the sides in another order.
 _COCO_18 = Layout(18, COCO_17, (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10))
 # COCO-WholeBody (133) and Halpe (136) add face and hands after the body.
-_COCO_LIKE = (_first(17, COCO_17), _first(133, WHOLEBODY_23), _first(26, HALPE_26), _first(136, HALPE_26))
-_LAYOUTS = (*_COCO_LIKE, _COCO_18, _first(25, BODY_25), _first(16, MPII_16), _first(33, MEDIAPIPE_33))
+_COCO_LIKE = tuple(
+    first_joints(*pair) for pair in ((17, COCO_17), (133, WHOLEBODY_23), (26, HALPE_26), (136, HALPE_26))
+)
+_OTHERS = tuple(first_joints(*pair) for pair in ((25, BODY_25), (16, MPII_16), (33, MEDIAPIPE_33)))
+_LAYOUTS = (*_COCO_LIKE, _COCO_18, *_OTHERS)
 
 
 def _coco(content: dict, source: str) -> Iterator[Row]:
@@ -117,7 +130,7 @@ FORMATS: dict[str, tuple[Callable[[Any], bool], Callable[[Any, str], Iterable[Ro
 }
 
 
-def read_json(source: Source, format: str | None = None) -> Table:
+def read_json(source: Source, format: str | None = None) -> People:
     """A JSON file, or a folder with one per frame."""
     path = source.path
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
@@ -129,14 +142,9 @@ def read_json(source: Source, format: str | None = None) -> Table:
     rows = [(file, row) for file, content in contents.items() for row in _rows(file, content, format)]
     if not rows:
         raise ValueError(f"{path}: no people in it; files read: {len(files)}, format: {format or 'not detected'}")
-    return Table(
-        values=_values(rows),
-        layouts=_layouts(contents[files[0]]),
-        image=tuple(row.image for _, row in rows),
-        frame=_frames(path, files, rows),
-        person=_people(rows),
-        image_size=_image_size(path, contents[files[0]]),
-    )
+    images, first = tuple(row.image for _, row in rows), contents[files[0]]
+    frame = _frames(path, files, rows)
+    return People(_values(rows), _layouts(first), frame, _person_ids(rows), images, _image_size(path, first))
 
 
 def holds_people(source: Source, format: str | None = None) -> bool:
@@ -202,7 +210,7 @@ def _integer(file: Path, what: str, value: Any) -> int:
         raise ValueError(f"{file}: {what} {value!r}; needed a whole number below 2^53") from None
 
 
-def _people(rows: list[tuple[Path, Row]]) -> np.ndarray | None:
+def _person_ids(rows: list[tuple[Path, Row]]) -> np.ndarray | None:
     """Ids of people, None unless every row has one. Of several ids in a list, the first is that of the track."""
     ids = []
     for file, row in rows:

@@ -16,9 +16,21 @@ import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
-from jaxpose.io.arrays import Source, source_of
-from jaxpose.io.keypoint_arrays import Layout, Table, read_keypoint_csv, read_npy, read_npz
-from jaxpose.io.keypoint_json import FORMATS, holds_people, read_json
+from jaxpose.io.arrays import Source, source_of, text_array
+from jaxpose.io.keypoint_arrays import (
+    ARRAY_LAYOUTS,
+    Arrays,
+    Layout,
+    read_fps,
+    read_image_size,
+    read_intrinsics,
+    read_joint_names,
+    read_keypoint_csv,
+    read_npz,
+    read_per_row,
+    with_confidence,
+)
+from jaxpose.io.keypoint_json import FORMATS, People, holds_people, read_json
 from jaxpose.reading import reader, shown
 
 _FARTHEST = 1e6  # pixels from the corner of an image; people may be far outside of it
@@ -63,13 +75,16 @@ def read_keypoints(
     needed, also for normalised coordinates and a joint set that is not determined.
     """
     source = source_of(path)
-    path = source.path
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
-    table = _read_table(source, skeleton, format or None, camera)
-    if not len(table.values):
-        raise ValueError(f"{path}: no people in it")
-    return _of_table(path, table, skeleton)
+    if not source.path.exists():
+        raise ValueError(f"{source}: no such file or folder")
+    format = _format_of(source.path, format or None, camera)
+    if format not in _ARRAY_FORMATS:
+        return _of_people(source, read_json(source, None if format == "json" else format), skeleton)
+    if format == "npy":
+        return _of_arrays(source, {"keypoints": source.array}, skeleton)
+    return _of_arrays(
+        source, read_npz(source, camera) if format == "npz" else read_keypoint_csv(source, skeleton), skeleton
+    )
 
 
 @reader("frame of 2D keypoints")
@@ -78,46 +93,64 @@ def read_frame(source: Source, *, skeleton: Skeleton | None = None, format: str 
 
     skeleton, format: as in `read_keypoints`, of JSON alone. ValueError names the source.
     """
-    if not holds_people(source, format):
-        return None
-    return _of_table(source.path, read_json(source, format), skeleton)
+    return _of_people(source, read_json(source, format), skeleton) if holds_people(source, format) else None
 
 
-def _of_table(path: Path, table: Table, skeleton: Skeleton | None) -> Keypoints:
-    skeleton, columns = choose_joints(path, table.values.shape[1], table.joints, skeleton, table.layouts)
+def _of_people(source: Source, people: People, skeleton: Skeleton | None) -> Keypoints:
+    """The people of a JSON file."""
+    chosen = choose_joints(source.path, people.values.shape[1], None, skeleton, people.layouts)
+    kp = _joints(source, people.values, *chosen)
+    person = _person_ids(people.frame, people.person)
+    return kp._replace(frame=people.frame, person=person, image=people.image, image_size=people.image_size)
+
+
+def _of_arrays(source: Source, arrays: Arrays, skeleton: Skeleton | None) -> Keypoints:
+    """The people in arrays with the keys of `keypoint_arrays`."""
+    values = with_confidence(source, arrays["keypoints"], arrays.get("confidence"))
+    values = values[None] if values.ndim == 2 else values
+    num, clip = len(values), values.shape[1:-2]
+    if not num:
+        raise ValueError(f"{source}: no people in it")
+    frame, person = (read_per_row(source, arrays, key, num) for key in ("frame", "person"))
+    image = read_per_row(source, arrays, "image" if "image" in arrays else "name", num)
+    intrinsics = read_intrinsics(source, arrays, num)
+    if clip:
+        frame = ((0 if frame is None else frame[:, None]) + np.tile(np.arange(clip[0]), (num, 1))).ravel()
+        person = np.repeat(np.arange(num) if person is None else person, clip)
+        image = None if image is None else text_array(source, [n for n in image.tolist() for _ in range(clip[0])])
+        intrinsics = None if intrinsics is None else np.repeat(intrinsics, clip, axis=0)
+        values = values.reshape(-1, *values.shape[2:])
+    names = read_joint_names(source, arrays)
+    kp = _joints(source, values, *choose_joints(source.path, values.shape[1], names, skeleton, ARRAY_LAYOUTS))
+    frame = kp.frame if frame is None else frame
+    return kp._replace(
+        frame=frame,
+        person=_person_ids(frame, person),
+        image=kp.image if image is None else tuple(image.tolist()),
+        intrinsics=None if intrinsics is None else intrinsics.astype(np.float32),
+        image_size=read_image_size(source, arrays),
+        fps=read_fps(source, arrays),
+    )
+
+
+def _joints(path: FilePath, values: np.ndarray, skeleton: Skeleton, columns: list[int]) -> Keypoints:
+    """The joints of keypoints [N, K, 3], each row a frame of its own."""
     with np.errstate(over="ignore"):
-        values = with_unnamed(table.values)[:, columns].astype(np.float32)
-    finite = np.isfinite(values).all(-1)
-    confidence = np.where(finite, np.clip(values[..., 2], 0, 1), 0)
-    xy = np.where(confidence[..., None] > 0, values[..., :2], 0)
+        chosen = with_unnamed(values)[:, columns].astype(np.float32)
+    finite = np.isfinite(chosen).all(-1)
+    confidence = np.where(finite, np.clip(chosen[..., 2], 0, 1), 0)
+    xy = np.where(confidence[..., None] > 0, chosen[..., :2], 0)
     if (confidence > 0).sum() > 1 and abs(xy).max() <= 1:
         raise ValueError(f"{path}: all coordinates lie within -1 and 1: normalised, needed pixels")
     if (far := abs(xy).max(initial=0)) > _FARTHEST:
         raise ValueError(f"{path}: a coordinate of {far:g}; needed pixels, at most {_FARTHEST:g}")
-    num = len(xy)
-    frame = np.arange(num) if table.frame is None else table.frame
-    return Keypoints(
-        xy=xy,
-        confidence=confidence,
-        skeleton=skeleton,
-        frame=frame,
-        person=_person_ids(frame, table.person),
-        image=table.image,
-        intrinsics=None if table.intrinsics is None else table.intrinsics.astype(np.float32),
-        image_size=table.image_size,
-        fps=table.fps,
-        ignored=table.values.shape[1] - sum(column >= 0 for column in columns),
-    )
+    num, ignored = len(xy), values.shape[1] - sum(column >= 0 for column in columns)
+    frame, person = np.arange(num), np.zeros(num, np.int64)
+    return Keypoints(xy, confidence, skeleton, frame, person, ("",) * num, ignored=ignored)
 
 
-def visible_rows(kp: Keypoints, threshold: float = 0.0, min_visible: int = 4) -> np.ndarray:
-    """Mask [N] of rows with at least `min_visible` joints whose confidence is above `threshold`."""
-    return (kp.confidence > threshold).sum(-1) >= min_visible
-
-
-def _read_table(source: Source, skeleton: Skeleton | None, format: str | None, camera: str | None) -> Table:
-    """The content by the format given, or else by the suffix; "json" leaves the rest to the content."""
-    path = source.path
+def _format_of(path: Path, format: str | None, camera: str | None) -> str:
+    """The format given, or else by the suffix; "json" leaves the rest to the content."""
     if format is None:
         format = "json" if path.is_dir() else path.suffix.lower().removeprefix(".")
         if format not in ("json", *_ARRAY_FORMATS):
@@ -130,14 +163,7 @@ def _read_table(source: Source, skeleton: Skeleton | None, format: str | None, c
         raise ValueError(f"{path}: the file is empty")
     if path.is_dir() and format in _ARRAY_FORMATS:
         raise ValueError(f"{path}: a folder; needed one {format} file")
-    match format:
-        case "npz":
-            return read_npz(source, camera)
-        case "npy":
-            return read_npy(source)
-        case "csv":
-            return read_keypoint_csv(source, skeleton)
-    return read_json(source, None if format == "json" else format)
+    return format
 
 
 def with_unnamed(values: np.ndarray) -> np.ndarray:
@@ -146,7 +172,7 @@ def with_unnamed(values: np.ndarray) -> np.ndarray:
 
 
 def choose_joints(
-    path: Path, num: int, names: tuple[str, ...] | None, given: Skeleton | None, layouts: Sequence[Layout]
+    path: FilePath, num: int, names: tuple[str, ...] | None, given: Skeleton | None, layouts: Sequence[Layout]
 ) -> tuple[Skeleton, list[int]]:
     """The skeleton, and for each of its joints its position among the `num` of the file, -1 where the file lacks it.
 
@@ -167,7 +193,7 @@ def choose_joints(
 
 
 def _joint_set_by_name(
-    path: Path, names: tuple[str, ...], num: int, given: Skeleton | None
+    path: FilePath, names: tuple[str, ...], num: int, given: Skeleton | None
 ) -> tuple[Skeleton, list[int]]:
     if len(names) != num or len(set(names)) != num:
         raise ValueError(f"{path}: {len(set(names))} distinct joint names for {num} joints")

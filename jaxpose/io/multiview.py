@@ -67,9 +67,7 @@ def read_multiview(
     """
     source = source_of(path)
     z = source.arrays.having("keypoints", "K", "R", "t")
-    keypoints = as_float(source, "keypoints", z["keypoints"])
-    if keypoints.ndim != 4 or keypoints.shape[-1] not in (2, 3):
-        raise ValueError(f"{source}: keypoints are {list(keypoints.shape)}; needed [F, C, K, 2] or [F, C, K, 3]")
+    keypoints = as_float(source, "keypoints", z["keypoints"], (None, None, None, 2), (None, None, None, 3))
     num, num_cameras = keypoints.shape[:2]
     names = z["camera"].astype(str).tolist() if "camera" in z else [str(c) for c in range(num_cameras)]
     if len(names) != num_cameras:
@@ -95,17 +93,12 @@ def read_multiview(
 
 
 def _calibration(source: Source, z: Mapping[str, np.ndarray], num: int, chosen: list[int]) -> Camera:
-    for key, shape in {"K": (num, 3, 3), "R": (num, 3, 3), "t": (num, 3)}.items():
-        if z[key].shape != shape:
-            raise ValueError(f"{source}: {key} is {list(z[key].shape)}; needed {list(shape)} for {num} cameras")
-    R, t = as_rotation(source, "R", z["R"]), as_finite(source, "t", z["t"])
-    intrinsics = read_intrinsics(source, {"K": z["K"]}, num)
+    R, t = as_rotation(source, "R", z["R"], (num, 3, 3)), as_finite(source, "t", z["t"], (num, 3))
+    intrinsics = read_intrinsics(source, {"K": as_finite(source, "K", z["K"], (num, 3, 3))}, num)
     assert intrinsics is not None
     distortion = None
     if "dist" in z:
-        dist = as_finite(source, "dist", z["dist"])
-        if dist.ndim != 2 or dist.shape[0] != num or dist.shape[1] not in (4, 5):
-            raise ValueError(f"{source}: dist is {list(dist.shape)}; needed [{num}, 4] or [{num}, 5], OpenCV's")
+        dist = as_finite(source, "dist", z["dist"], (num, 4), (num, 5))
         distortion = jnp.asarray(np.pad(dist, ((0, 0), (0, 5 - dist.shape[1])))[chosen], jnp.float32)
     intrinsics, R, t = (x[chosen].astype(np.float32) for x in (intrinsics, R, t))
     return Camera(jnp.asarray(intrinsics), distortion, jnp.asarray(R), jnp.asarray(t))

@@ -29,7 +29,7 @@ from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import BODY_25, H36M_17, Skeleton
 from jaxpose.io.arrays import UNITS, Source, as_float, source_of, text_array
 from jaxpose.io.c3d import read_c3d
-from jaxpose.io.keypoint_arrays import ARRAY_LAYOUTS, Columns, read_fps, read_joint_names, read_per_row
+from jaxpose.io.keypoint_arrays import ARRAY_LAYOUTS, read_columns, read_fps, read_joint_names, read_lines, read_per_row
 from jaxpose.io.keypoints import choose_joints, with_unnamed
 from jaxpose.io.markers import joints_of_markers
 from jaxpose.io.trc import read_trc
@@ -176,40 +176,25 @@ def _values(source: Source, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
             return pose + root[:, None]
     if key is None:
         raise ValueError(f"{source}: keys {sorted(arrays)}; needed {', '.join(_KEYS)} for 3D joints")
-    values = as_float(source, key, arrays[key])
-    if values.ndim != 3 or values.shape[-1] != 3:
-        raise ValueError(f"{source}: {key} is {list(values.shape)}; needed [N, J, 3]")
+    values = as_float(source, key, arrays[key], (None, None, 3))
     # in a result, confidences belong to the 2D input; the poses are complete
-    for confidence in [arrays[c] for c in _CONFIDENCES if key == "joints3d" and c in arrays]:
-        if confidence.shape != values.shape[:2]:
-            raise ValueError(f"{source}: confidence is {list(confidence.shape)}; needed {list(values.shape[:2])}")
-        values = np.where((as_float(source, "confidence", confidence) > 0)[..., None], values, np.nan)
+    for name in [name for name in _CONFIDENCES if key == "joints3d" and name in arrays]:
+        confidence = as_float(source, name, arrays[name], values.shape[:2])
+        values = np.where((confidence > 0)[..., None], values, np.nan)
     return values
 
 
 # Readers of the other formats bring them to the keys of .npz.
 def _read_npy(source: Source) -> dict[str, np.ndarray]:
-    values = as_float(source, "joints", source.array)
-    values = values[None] if values.ndim == 2 else values
-    if values.ndim != 3 or values.shape[-1] not in (3, 4):
-        raise ValueError(f"{source}: joints are {list(values.shape)}; must be [N, J, 3] or [N, J, 4]")
+    array = source.array
+    array = array[None] if array.ndim == 2 else array
+    values = as_float(source, "the array", array, (None, None, 3), (None, None, 4))
     return {"joints3d": values[..., :3]} | ({"confidence": values[..., 3]} if values.shape[-1] == 4 else {})
 
 
 def _read_csv(source: Source) -> dict[str, np.ndarray]:
-    columns = Columns(source, "xyz", _CONFIDENCES, ("frame", "person"))
-    values = columns.numbers([f"{name}_{axis}" for name in columns.joints for axis in "xyz"])
-    arrays = {
-        "joints3d": values.reshape(len(values), -1, 3),
-        "joints": text_array(source, columns.joints),
-        **columns.others(),
-    }
-    header = set(columns.header)
-    for mark in _CONFIDENCES:
-        marked = [i for i, name in enumerate(columns.joints) if f"{name}_{mark}" in header]
-        arrays[mark] = np.ones((len(values), len(columns.joints)))
-        arrays[mark][:, marked] = columns.numbers([f"{columns.joints[i]}_{mark}" for i in marked])
-    return arrays
+    arrays = read_columns(source, read_lines(source), "xyz", _CONFIDENCES, ("frame", "person"))
+    return {"joints3d": arrays.pop("keypoints"), **arrays}
 
 
 def _read_json(source: Source) -> dict[str, np.ndarray]:

@@ -100,6 +100,40 @@ def shortest_rotation(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     return rotation_matrices(axis * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 1.0))
 
 
+class Line(NamedTuple):
+    """The words of a line; place: file and line, which open its errors."""
+
+    place: str
+    words: list[str]
+
+    def fault(self, needed: str) -> ValueError:
+        """An error that says what was needed in place of these words."""
+        return ValueError(f"{self.place}: needed {needed}, got {' '.join(self.words)[:40]!r}")
+
+    def rest(self, count: int = 1) -> "Line":
+        """The line without its first words."""
+        return self._replace(words=self.words[count:])
+
+    def numbers(self, count: int, what: str = "") -> np.ndarray:
+        """The words as `count` finite numbers [count]; `what` follows the place in an error."""
+        if len(self.words) != count:
+            raise ValueError(f"{self.place}{what}: needed {count} numbers, got {len(self.words)}")
+        try:
+            values = np.array(self.words, np.float64)
+        except ValueError:
+            values = np.array([number_or_nan(word) for word in self.words])
+        if not np.isfinite(values).all():
+            wrong = self.words[int(np.argmin(np.isfinite(values)))]
+            raise ValueError(f"{self.place}{what}: needed finite numbers, got {wrong[:40]!r}")
+        return values
+
+
+def read_words(path: FilePath, comment: str = "\n") -> list[Line]:
+    """The lines of a text file that have words before the sign of a comment."""
+    words = (Line(f"{path}, line {n}", line.split(comment)[0].split()) for n, line in enumerate(read_lines(path), 1))
+    return [line for line in words if line.words]
+
+
 @reader("file of text")
 def read_lines(path: FilePath) -> list[str]:
     """The lines of a text file with any line ends; ValueError where it is absent or empty."""
@@ -109,17 +143,3 @@ def read_lines(path: FilePath) -> list[str]:
     if not any(line.strip() for line in lines):
         raise ValueError(f"{path}: the file is empty")
     return lines
-
-
-def numbers(words: list[str], count: int, place: str) -> np.ndarray:
-    """`count` finite numbers [count] from words; ValueError naming `place` and what was found."""
-    if len(words) != count:
-        raise ValueError(f"{place}: needed {count} numbers, got {len(words)}")
-    try:
-        values = np.array(words, np.float64)
-    except ValueError:
-        values = np.array([number_or_nan(word) for word in words])
-    if not np.isfinite(values).all():
-        wrong = words[int(np.argmin(np.isfinite(values)))]
-        raise ValueError(f"{place}: needed finite numbers, got {wrong[:40]!r}")
-    return values

@@ -82,7 +82,7 @@ def test_a_small_file_by_hand(tmp_path, newline):
 
 
 FAULTS = {
-    "no channel": ("3 Xrotation Zrotation Yrotation", "3 Xrotation Zrotation Wrotation", "line 9", "'Wrotation'"),
+    "no channel": ("3 Xrotation Zrotation Yrotation", "3 Xrotation Zrotation Wrotation", "line 9", "Wrotation'"),
     "twice a channel": ("3 Xrotation Zrotation Yrotation", "3 Xrotation Zrotation Xrotation", "line 9", "each once"),
     "number of channels": ("CHANNELS 1 Y", "CHANNELS 2 Y", "line 12", "2 Yrotation"),
     "duplicate name": ("JOINT Free", "JOINT Hand", "line 22", "'Hand'"),
@@ -90,7 +90,7 @@ FAULTS = {
     "brace missing": ("Hand {", "Hand ", "line 11", "'OFFSET'"),
     "brace too many": ("}\nMOTION", "}\n}\nMOTION", "line 33", "'}'"),
     "brace not closed": ("}\nMOTION", "MOTION", "line 31", "the end of the hierarchy"),
-    "offset": ("OFFSET 0 -3 0", "OFFSET 0 -3", "line 21", "'JOINT'"),
+    "offset": ("OFFSET 0 -3 0", "OFFSET 0 -3", "line 21", "3 numbers, got 2"),
     "offset in words": ("OFFSET 0 -3 0", "OFFSET 0 x 0", "line 21", "'x'"),
     "no motion": ("MOTION", "MOTIO", "line 37", "without MOTION"),
     "frames": ("Frames:\t2", "Frames:\t3", "line 34", "2 lines"),

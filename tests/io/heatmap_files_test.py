@@ -91,7 +91,7 @@ def test_an_empty_map_is_an_error_or_hidden(tmp_path):
         ({"skeleton": "h36m"}, "skeleton 'h36m'; must be one of"),
         ({"frame": [0, 1, 1]}, "frame 1 occurs 2 times"),
         ({"frame": [0, 1]}, r"frame is \[2\]; needed \[3\]"),
-        ({"intrinsics": [1, 2, 3]}, "intrinsics are"),
+        ({"intrinsics": [1, 2, 3]}, "intrinsics is"),
         ({"fps": 0}, "fps"),
         ({"heatmaps": np.array([print], object)}, "Object arrays cannot be loaded"),
     ],

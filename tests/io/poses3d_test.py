@@ -148,7 +148,7 @@ BAD = {
     "keys": ("a.npz", _npz(points=POSES), r"keys \['points'\]; needed joints3d"),
     "cut off": ("a.npy", lambda p: p.write_bytes(b"\x93NUMPY\x01\x00"), "not a readable numpy file"),
     "pickle": ("a.npy", lambda p: np.save(p, np.array([{}], object)), "not a readable numpy file"),
-    "shape": ("a.npy", _npy(np.zeros((2, 17, 5))), r"\[2, 17, 5\]; must be"),
+    "shape": ("a.npy", _npy(np.zeros((2, 17, 5))), r"\[2, 17, 5\]; needed"),
     "confidence": ("a.npz", _npz(joints3d=POSES, confidence=np.ones((3, 5))), r"confidence is \[3, 5\]"),
     "frame": ("a.npz", _npz(joints3d=POSES, frame=[1, 2]), r"frame is \[2\]; needed \[3\]"),
     "fps": ("a.npz", _npz(joints3d=POSES, fps=0), "needed one positive number"),
