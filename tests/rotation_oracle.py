@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from laws import gaussian, oracle
+from random_params import random_params
 
 from jaxpose import model as released
 from jaxpose.networks.score_mlp import ScoreMLP
@@ -31,7 +32,7 @@ def statistics() -> Statistics:
 
 def tiny() -> released.Model:
     """Random weights."""
-    return released.Model(released.init_params(jax.random.key(0), spec()), statistics(), spec())
+    return released.Model(random_params(spec()), statistics(), spec())
 
 
 def independent() -> released.Model:

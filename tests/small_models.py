@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pose_oracle
 from random_params import random_params
 
-from jaxpose.model import ASSETS, Model, Spec, init_params, save
+from jaxpose.model import ASSETS, Model, Spec, save
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import fit_statistics
 from jaxpose.spaces.rotations import z_score
@@ -28,7 +27,7 @@ def write_joint_model(folder: Path) -> Path:
     spec = Spec(name="tiny", network=network, target="edm", num_steps=2)
     statistics = fit_statistics(jnp.asarray(poses - poses.mean(1, keepdims=True)))
     path = folder / "tiny.safetensors"
-    save(path, Model(init_params(jax.random.key(0), spec), statistics, spec))
+    save(path, Model(random_params(spec), statistics, spec))
     return path
 
 
@@ -38,7 +37,7 @@ def write_prior(folder: Path) -> Path:
     spec = Spec("tinyrot", network, skeleton="smpl22", context=0, codec="axis_angle", target="edm", num_steps=2)
     poses = np.random.default_rng(0).normal(0, 0.3, (50, 21, 3))
     path = folder / "tinyrot.safetensors"
-    save(path, Model(init_params(jax.random.key(0), spec), z_score(poses), spec))
+    save(path, Model(random_params(spec), z_score(poses), spec))
     return path
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import rotation_oracle
+from random_params import random_params
 from rotation_oracle import COVARIANCE, MEAN, STD
 
 from jaxpose.diffusion.prediction import from_x0
@@ -64,7 +65,7 @@ def few():
     prior = load("prior21")
     spec = rotation_oracle.spec(name="few", num_steps=1, times=(1.0, 0.3), base="prior21")
     spec = dataclasses.replace(spec, network=dataclasses.replace(spec.network, condition_width=8))
-    params = rotation_oracle.released.init_params(jax.random.key(0), spec)
+    params = random_params(spec)
     return rotation_oracle.released.Model(params, prior.statistics, spec, base=prior)
 
 
@@ -128,6 +129,7 @@ def test_its_network_sees_what_is_known(few):
     assert float(jnp.abs(drawn[0] - drawn[1])[..., HIDDEN, :].max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_base_answers_what_needs_a_score(few):
     prior, pose = load("prior21"), jnp.asarray(rotation_oracle.draw(0, 2), jnp.float32)
     known = jnp.asarray(1.0 - HIDDEN)

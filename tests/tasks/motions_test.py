@@ -76,7 +76,7 @@ def drawn(model, num, held=None, seed=1):
     return np.moveaxis(np.asarray(states), 1, -1).reshape(-1, num), states
 
 
-@pytest.mark.parametrize(("num", "bound"), [(FRAMES, 0.04), (3 * FRAMES + 5, 0.1)])
+@pytest.mark.parametrize(("num", "bound"), [(FRAMES, 0.04), pytest.param(3 * FRAMES + 5, 0.1, marks=pytest.mark.slow)])
 def test_the_law_of_time_is_drawn_across_windows(steady, num, bound):
     """Exact within a window; where two share frames, neither knows what the other sees, and a part is lost."""
     series, _ = drawn(steady, num)

@@ -32,7 +32,9 @@ def clip():
         return {k: z[k].astype(np.float32) for k in ("keypoints", "confidence", "intrinsics")}
 
 
-@pytest.fixture(scope="module", params=["frame", "video", pytest.param("video alone", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=["video", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("frame", "video alone"))]
+)
 def model(request):
     if request.param != "video alone":
         return tiny(FRAMES if request.param == "video" else None)

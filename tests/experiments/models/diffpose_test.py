@@ -113,7 +113,7 @@ def test_the_encoder_stage_learns_and_exports_no_denoiser(encoder):
     assert rows[-1]["step"] == 4
 
 
-def test_a_stage_without_what_it_stands_on_says_what_is_missing(data, encoder, tmp_path):
+def test_a_stage_without_what_it_stands_on_says_what_is_missing(data, tmp_path):
     code, text = train(data, tmp_path / "a", f"{FRAME}:diffusion", *TINY_DIFFUSION)
     assert code == 2
     assert "config.train.init: got none; needed the export of stage 'encoder'" in text

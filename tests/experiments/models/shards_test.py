@@ -89,6 +89,7 @@ def test_only_splits_for_training_are_trained_on():
         training_frames(config.data, 0, load_mocap)
 
 
+@pytest.mark.slow
 def test_an_example_of_its_rows_is_finite(folder):
     found, resident = stored.open_bodies(str(folder), VIEW)
     config = pose17.get_config()
@@ -109,6 +110,7 @@ def test_what_needs_memory_and_the_wrong_kind_are_refused(root, folder, tmp_path
         stored.open_bodies(str(tmp_path / "rotations"), VIEW)
 
 
+@pytest.mark.slow
 def test_bodies_are_drawn_anew_only_where_the_config_does(root, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("JAXPOSE_DATA", str(root))
     narrow = pose17.get_config("0.7")
