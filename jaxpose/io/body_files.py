@@ -7,9 +7,9 @@
     lmk_faces_idx [51], lmk_bary_coords [51, 3], dynamic_lmk_faces_idx [79, 17], dynamic_lmk_bary_coords [79, 17, 3]
 
 The pickles are of Python 2 and contain arrays of chumpy and matrices of scipy.sparse. They are read by the restricted
-unpickler, without these packages; objects of other kinds are skipped. The additional key `jaxpose_picks` holds the
-vertices of nose, eyes, ears, toes, heels and finger tips where V is not the
-official 6890 or 10475, whose picks are known. Source: spec/dposer.md, 8.3 and 8.4.
+unpickler, without chumpy; objects of other kinds are skipped. The additional key `jaxpose_picks` holds the vertices of
+nose, eyes, ears, toes, heels and finger tips where V is not the official 6890 or 10475, whose picks are known.
+Source: spec/dposer.md, 8.3 and 8.4.
 """
 
 import pickle
@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 
 from jaxpose.files import FilePath, write_npz
-from jaxpose.geometry.body import PARENTS, Body, Kind, Landmarks, make_body, make_landmarks
+from jaxpose.geometry.body import PARENTS, Body, Kind, make_body, make_landmarks
 from jaxpose.geometry.body_joints import PICKED
 from jaxpose.io.arrays import Source, source_of
 from jaxpose.io.untrusted.machine import Names
@@ -36,6 +36,7 @@ _PICKS = "jaxpose_picks"
 _WANTED = (*_TABLES, *_HANDS, *_FACE, _PICKS)
 _LARGEST = 1e12  # of any table, indices of 32 bits too
 _SUM_TOLERANCE = 1e-3  # of a row's sum; the published tables are float32 or rounded
+_MOST_ENTRIES = 10_000_000  # of a sparse matrix
 _SMPL_PICKS = (
     *(332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787),
     *(2746, 2319, 2445, 2556, 2673, 6191, 5782, 5905, 6016, 6133),
@@ -62,19 +63,13 @@ def load_body(path: FilePath) -> Body:
     num_shape = tables["shapedirs"].shape[-1]
     if kind == "smplx":
         num_shape = 300 if num_shape >= 400 else min(10, num_shape)
-    faces = tables["f"].astype(np.int64)
     return make_body(
         kind,
-        v_template=tables["v_template"],
         shapedirs=tables["shapedirs"][..., :num_shape],
         exprdirs=tables["shapedirs"][..., num_shape:],
-        posedirs=tables["posedirs"],
-        J_regressor=tables["J_regressor"],
-        weights=tables["weights"],
-        faces=faces,
-        **_hands(path, kind, tables),
-        picks=_picks(path, kind, tables),
-        landmarks=_landmarks(path, tables, faces) if kind == "smplx" else None,
+        faces=tables["f"].astype(np.int64),
+        **{key: tables[key] for key in ("v_template", "posedirs", "J_regressor", "weights")},  # type: ignore[arg-type]
+        **_parts(path, kind, tables),
     )
 
 
@@ -130,33 +125,32 @@ class _Chumpy:
 class _Sparse:
     """A scipy csc or csr matrix during unpickling: the state's shape, data, indices and indptr."""
 
-    by_column = True
+    form = "csc"
 
     def __setstate__(self, state: Any) -> None:
         self.state = state if isinstance(state, dict) else {}
 
 
 class _SparseRows(_Sparse):
-    by_column = False
+    form = "csr"
 
 
-_SPARSE = {"csc": _Sparse, "csr": _SparseRows}
 _MADE = (_Chumpy, _Sparse, _SparseRows)
 _NAMES: Names = {
     **WITH_OBJECTS,  # which are skipped
     **{(f"chumpy.{module}", "Ch"): _Chumpy for module in ("ch", "reordering")},
     ("chumpy", "Ch"): _Chumpy,
     **{
-        (f"scipy.sparse.{prefix}{form}", f"{form}_{kind}"): stand_in
-        for form, stand_in in _SPARSE.items()
+        (f"scipy.sparse.{prefix}{stand_in.form}", f"{stand_in.form}_{kind}"): stand_in
+        for stand_in in (_Sparse, _SparseRows)
         for prefix in ("", "_")
         for kind in ("matrix", "array")
     },
     # with which protocols 0 and 1 make an object of a class
-    **{
-        (module, "_reconstructor"): lambda kind, *_: (kind if kind in _MADE else Opaque)()
-        for module in ("copy_reg", "copyreg")
-    },
+    **dict.fromkeys(
+        (("copy_reg", "_reconstructor"), ("copyreg", "_reconstructor")),
+        lambda kind, *_: (kind if kind in _MADE else Opaque)(),
+    ),
     **{(builtins, name): Opaque for builtins in BUILTINS for name in ("object", "set")},  # of chumpy's state
 }
 
@@ -183,22 +177,15 @@ def _dense(key: str, value: Any) -> np.ndarray:
 
 
 def _dense_matrix(key: str, matrix: _Sparse) -> np.ndarray:
-    state = matrix.state
-    shape = state.get("_shape", state.get("shape"))
-    data, indices, starts = (_dense(key, state.get(name)) for name in ("data", "indices", "indptr"))
-    if not isinstance(shape, tuple) or len(shape) != 2 or not all(isinstance(n, int | np.integer) for n in shape):
+    from scipy import sparse
+
+    shape = matrix.state.get("_shape", matrix.state.get("shape"))
+    if not isinstance(shape, tuple) or len(shape) != 2 or not 0 < shape[0] * shape[1] <= _MOST_ENTRIES:
         raise pickle.UnpicklingError(f"{key}: a sparse matrix of shape {shown(shape)}")
-    rows, columns = shape[::-1] if matrix.by_column else shape
-    starts = starts.astype(np.int64)
-    counts = starts[1:] - starts[:-1]
-    fits = len(starts) == rows + 1 and starts[0] == 0 and (counts >= 0).all() and starts[-1] == len(data)
-    if not fits or len(indices) != len(data) or rows * columns > 10_000_000:
-        raise pickle.UnpicklingError(f"{key}: an inconsistent sparse matrix")
-    if len(indices) and (indices.min() < 0 or indices.max() >= columns):
-        raise pickle.UnpicklingError(f"{key}: indices outside a sparse matrix of shape {shown(shape)}")
-    dense = np.zeros((rows, columns), data.dtype)
-    np.add.at(dense, (np.repeat(np.arange(rows), counts), indices), data)
-    return dense.T if matrix.by_column else dense
+    parts = tuple(_dense(key, matrix.state.get(name)) for name in ("data", "indices", "indptr"))
+    whole = sparse.csc_matrix(parts, shape) if matrix.form == "csc" else sparse.csr_matrix(parts, shape)
+    whole.check_format(full_check=True)  # of the indices, whose faults would be written outside of memory
+    return whole.toarray()
 
 
 def _fault(path: Any, key: str, actual: Any, legal: str) -> ValueError:
@@ -263,27 +250,20 @@ def _all_or_none(path: Any, what: str, tables: Mapping[str, np.ndarray], shapes:
     return bool(present)
 
 
-def _hands(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """hands_mean and hands_components, where the file has them."""
-    if kind == "smpl" or not _all_or_none(path, "hands", tables, _HANDS):
-        return {}
-    left, right, *components = (tables[key] for key in _HANDS)
-    return {"hands_mean": np.reshape([left, right], (30, 3)), "hands_components": np.stack(components)}
-
-
-def _picks(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> np.ndarray | None:
+def _parts(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Hands, landmarks and picks, where the file has them."""
+    parts: dict[str, Any] = {}
+    if kind != "smpl" and _all_or_none(path, "hands", tables, _HANDS):
+        left, right, *components = (tables[key] for key in _HANDS)
+        parts |= {"hands_mean": np.reshape([left, right], (30, 3)), "hands_components": np.stack(components)}
+    if kind == "smplx" and _all_or_none(path, "landmarks", tables, _FACE):
+        for key in ("lmk_faces_idx", "dynamic_lmk_faces_idx"):
+            _check_ids(path, key, tables[key], len(tables["f"]))
+        parts["landmarks"] = make_landmarks(tables["f"].astype(np.int64), *(tables[key] for key in _FACE))
     num = len(tables["v_template"])
     if _PICKS in tables:
         _check_shape(path, _PICKS, tables[_PICKS], (len(PICKED),))
         _check_ids(path, _PICKS, tables[_PICKS], num)
-        return tables[_PICKS]
-    official = (10475, _SMPLX_PICKS) if kind == "smplx" else (6890, _SMPL_PICKS)
-    return np.array(official[1]) if num == official[0] else None
-
-
-def _landmarks(path: Any, tables: Mapping[str, np.ndarray], faces: np.ndarray) -> Landmarks | None:
-    if not _all_or_none(path, "landmarks", tables, _FACE):
-        return None
-    for key in ("lmk_faces_idx", "dynamic_lmk_faces_idx"):
-        _check_ids(path, key, tables[key], len(faces))
-    return make_landmarks(faces, *(tables[key] for key in _FACE))
+        return parts | {"picks": tables[_PICKS]}
+    official, picks = (10475, _SMPLX_PICKS) if kind == "smplx" else (6890, _SMPL_PICKS)
+    return parts | ({"picks": np.array(picks)} if num == official else {})

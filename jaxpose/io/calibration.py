@@ -22,7 +22,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from xml.etree import ElementTree
 
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ import numpy as np
 from jaxpose.base import Camera
 from jaxpose.files import FilePath
 from jaxpose.geometry.camera import check_intrinsics
-from jaxpose.io.arrays import UNITS, Source, as_finite, as_rotation, as_size, positions_of, source_of
+from jaxpose.io.arrays import UNITS, Shape, Source, as_finite, as_rotation, as_size, positions_of, source_of
 from jaxpose.io.take import rotation_matrices
 from jaxpose.reading import reader
 
@@ -53,15 +53,7 @@ class Calibration(NamedTuple):
     unit: str
 
 
-class _Raw(NamedTuple):
-    """A camera as its file has it; R [3, 3] and t [3] in the file's unit."""
-
-    name: str
-    matrix: Any
-    distortion: Any
-    R: np.ndarray | None
-    t: np.ndarray | None
-    size: tuple[int, int] | None
+_Named: TypeAlias = list[tuple[str, Camera]]  # cameras of numpy, t in the file's unit
 
 
 @reader("calibration")
@@ -79,18 +71,20 @@ def read_calibration(path: FilePath, *, unit: str | None = None) -> Calibration:
         nodes = [_storage(source_of(p)) for p in files]
         if not any(nodes):
             raise ValueError(f"{path}: a folder without OpenCV's calibration files (.yml, .xml)")
-        raw, words, native = _of_storage(path, {k: v for n in nodes if n for k, v in n.items()}), "OpenCV", None
+        named, words, native = _of_storage(path, {k: v for n in nodes if n for k, v in n.items()}), "OpenCV", None
     else:
-        raw, words, native = _read(source_of(path))
-    if not raw:
+        named, words, native = _read(source_of(path))
+    if not named:
         raise ValueError(f"{path}: no cameras in it")
-    names = tuple(camera.name for camera in raw)
+    names, cameras = zip(*named, strict=True)
     if len(set(names)) != len(names):
         raise ValueError(f"{path}: two cameras have the same name; it has {', '.join(names)}")
-    if len({camera.R is None for camera in raw}) > 1:
+    if len({camera.t_cam is None for camera in cameras}) > 1:
         raise ValueError(f"{path}: some cameras have a rotation and translation and some have not")
-    unit = unit or native or _unit_of(raw)
-    return Calibration(names, tuple(_camera(path, c, UNITS[unit]) for c in raw), words, unit)
+    unit = unit or native or _unit_of(cameras)
+    if cameras[0].t_cam is not None:
+        cameras = tuple(c._replace(t_cam=np.float32(UNITS[unit] * c.t_cam)) for c in cameras)
+    return Calibration(names, cameras, words, unit)
 
 
 def select(calibration: Calibration, asked: Iterable[str], what: str = "--cameras") -> Calibration:
@@ -123,7 +117,7 @@ def resized(camera: Camera, size: tuple[int, int] | None, what: str) -> Camera:
     return camera._replace(intrinsics=(camera.intrinsics * np.tile(ratio, 2)).astype(np.float32), size=size)
 
 
-def _read(source: Source) -> tuple[list[_Raw], str, str | None]:
+def _read(source: Source) -> tuple[_Named, str, str | None]:
     """Cameras, the name of the format, and its unit where the format determines it."""
     start = source.text.lstrip()[:64]
     if start.startswith("<"):
@@ -144,78 +138,68 @@ def _read(source: Source) -> tuple[list[_Raw], str, str | None]:
     if not tables:
         raise ValueError(f"{source}: TOML without a table of a camera (matrix, distortions, rotation, translation)")
     pose2sim = any("fisheye" in table for table in tables.values())
-    raw = [_table(source.path, key, table) for key, table in tables.items()]
-    return raw, "Pose2Sim" if pose2sim else "Anipose", "m" if pose2sim else None
+    cameras = [_of_table(source.path, str(table.get("name", key)), table) for key, table in tables.items()]
+    return cameras, "Pose2Sim" if pose2sim else "Anipose", "m" if pose2sim else None
 
 
-def _table(path: Path, key: str, table: Mapping[str, Any]) -> _Raw:
-    name = str(table.get("name", key))
+def _of_table(path: Path, name: str, table: Mapping[str, Any]) -> tuple[str, Camera]:
     if table.get("fisheye"):
-        raise ValueError(_lens(path, name, "a fisheye lens"))
-    size = None
-    if "size" in table:
-        size = _size(path, name, _numbers(path, name, "size", table["size"]))
-    placed = [_numbers(path, name, k, table[k]) if k in table else None for k in ("rotation", "translation")]
-    return _Raw(name, table["matrix"], table.get("distortions", []), *_placed(path, name, *placed), size)
+        raise _lens(f"{path}: camera {name}", "a fisheye lens")
+    parts = (table.get(key) for key in ("matrix", "distortions", "rotation", "translation", "size"))
+    return name, _camera(f"{path}: camera {name}", *parts)
 
 
-def _qualisys(source: Source, camera: ElementTree.Element) -> _Raw:
+def _qualisys(source: Source, camera: ElementTree.Element) -> tuple[str, Camera]:
     name = camera.get("serial", "")
+    place = f"{source}: camera {name}"
 
     def numbers(tag: str, *keys: str) -> np.ndarray:
         node = camera.find(tag)
-        actual = [None if node is None else node.get(key) for key in keys]
-        if None in actual:
-            raise ValueError(f"{source}: camera {name} lacks {keys[actual.index(None)]} of <{tag}>")
-        return _numbers(source.path, name, tag, actual)
+        values = [None if node is None else node.get(key) for key in keys]
+        if None in values:
+            raise ValueError(f"{place} lacks {keys[values.index(None)]} of <{tag}>")
+        return _numbers(place, tag, values)
 
-    if camera.get("viewrotation", "0") not in ("0", ""):
-        actual = camera.get("viewrotation")
-        raise ValueError(f"{source}: camera {name} has viewrotation {actual}; needed 0, images as the sensor has them")
+    if (turned := camera.get("viewrotation", "0")) not in ("0", ""):
+        raise ValueError(f"{place} has viewrotation {turned}; needed 0, images as the sensor has them")
     left, top, right, bottom = numbers("fov_video", "left", "top", "right", "bottom")
     lens = numbers("intrinsic", "focalLengthU", "focalLengthV", "centerPointU", "centerPointV", "skew") / _SUBPIXEL
     matrix = [[lens[0], lens[4], lens[2] - left], [0, lens[1], lens[3] - top], [0, 0, 1]]
     bent = numbers("intrinsic", *(f"radialDistortion{k}" for k in "123"), *(f"tangentalDistortion{k}" for k in "12"))
     axes = numbers("transform", *(f"r{i}{j}" for i in "123" for j in "123")).reshape(3, 3)
-    R = np.diag([1.0, -1.0, -1.0]) @ as_rotation(f"{source}: camera {name}", "rotation", axes)
+    R = np.diag([1.0, -1.0, -1.0]) @ axes
     t = -R @ numbers("transform", "x", "y", "z")
-    return _Raw(name, matrix, bent[[0, 1, 3, 4, 2]], R, t, (round(right - left) + 1, round(bottom - top) + 1))
+    size = round(right - left) + 1, round(bottom - top) + 1
+    return name, _camera(place, matrix, bent[[0, 1, 3, 4, 2]], R, t, size)
 
 
-def _of_storage(path: Path, nodes: Mapping[str, Any]) -> list[_Raw]:
+def _of_storage(path: Path, nodes: Mapping[str, Any]) -> _Named:
     """The cameras of the matrices and scalars of OpenCV's storage, by their names there."""
-    model = str(nodes.get("distortion_model", ""))
+    model, name = str(nodes.get("distortion_model", "")), str(nodes.get("camera_name", path.stem))
     if model.lower() in _OTHER_LENSES or str(nodes.get("fisheye_model", "0")) not in ("0", ""):
-        raise ValueError(_lens(path, str(nodes.get("camera_name", "")), "a fisheye lens"))
+        raise _lens(f"{path}: camera {name}", "a fisheye lens")
 
-    def of(name: str, keys: Mapping[str, tuple[str, ...]]) -> _Raw:
-        parts = {what: next((nodes[k] for k in names if k in nodes), None) for what, names in keys.items()}
-        size = None
-        if parts["width"] is not None and parts["height"] is not None:
-            size = _size(path, name, _numbers(path, name, "size", [parts["width"], parts["height"]]))
-        placed = _placed(path, name, parts["R"], parts["t"])
-        return _Raw(name, parts["matrix"], () if parts["dist"] is None else parts["dist"], *placed, size)
+    def of(name: str, *keys: str) -> tuple[str, Camera]:
+        """The camera of the first of some keys each: matrix, distortion, rotation, translation, width, height."""
+        parts = [next((nodes[k] for k in few.split() if k in nodes), None) for few in keys]
+        size = None if None in (parts[4], parts[5]) else parts[4:]
+        return name, _camera(f"{path}: camera {name}", *(*parts[:4], size))
 
-    size = {"width": ("image_width", "width"), "height": ("image_height", "height")}
+    size = "image_width width", "image_height height"
     if "camera_matrix" in nodes or "K" in nodes or "cameraMatrix" in nodes:
-        names_here = {
-            "matrix": ("camera_matrix", "cameraMatrix", "K"),
-            "dist": ("distortion_coefficients", "dist_coeffs", "distCoeffs", "dist", "D"),
-            "R": ("R", "rvec", "rotation", "Rot"),
-            "t": ("T", "t", "tvec", "translation"),
-        }
-        return [of(str(nodes.get("camera_name", path.stem)), names_here | size)]
+        lens = "camera_matrix cameraMatrix K", "distortion_coefficients dist_coeffs distCoeffs dist D"
+        return [of(name, *lens, "R rvec rotation Rot", "T t tvec translation", *size)]
     if {"M1", "M2"} <= set(nodes):
-        first = of("1", {"matrix": ("M1",), "dist": ("D1",), "R": (), "t": (), **size})
-        second = of("2", {"matrix": ("M2",), "dist": ("D2",), "R": ("R",), "t": ("T",), **size})
-        return [first if second.R is None else first._replace(R=np.eye(3), t=np.zeros(3)), second]
+        first, second = of("1", "M1", "D1", "", "", *size), of("2", "M2", "D2", "R", "T", *size)
+        if second[1].t_cam is not None:
+            first = "1", first[1]._replace(R_cam_world=jnp.eye(3), t_cam=jnp.zeros(3))
+        return [first, second]
     names = [key.removeprefix("K_") for key in nodes if key.startswith("K_")]
     if not names:
         raise ValueError(
             f"{path}: lacks camera_matrix, K, M1 and M2, or K_NAME; it has {', '.join(nodes) or 'nothing'}"
         )
-    keys = {"matrix": "K", "dist": "dist", "t": "T", "width": "W", "height": "H"}
-    return [of(n, {k: (f"{v}_{n}",) for k, v in keys.items()} | {"R": (f"Rot_{n}", f"R_{n}")}) for n in names]
+    return [of(n, f"K_{n}", f"dist_{n}", f"Rot_{n} R_{n}", f"T_{n}", f"W_{n}", f"H_{n}") for n in names]
 
 
 def _storage(source: Source) -> dict[str, Any] | None:
@@ -264,62 +248,54 @@ def _xml(source: Source) -> ElementTree.Element:
         raise ValueError(f"{source}: not XML, or cut off: {error}") from None
 
 
-def _placed(path: Path, name: str, rotation: Any, translation: Any) -> tuple[Any, Any]:
+def _camera(place: str, matrix: Any, distortion: Any, rotation: Any, translation: Any, size: Any) -> Camera:
+    """A camera of numpy arrays, its position in the file's unit; None: what is not in the file."""
+    K = _numbers(place, "matrix", matrix, (3, 3))
+    if K[1, 0] or (K[2] != (0, 0, 1)).any():
+        raise ValueError(f"{place}: matrix {K.round(3).tolist()}; needed 0 fy cy and 0 0 1 below")
+    if abs(K[0, 1]) > 1e-3 * abs(K[0, 0]):
+        raise ValueError(f"{place} has skew {K[0, 1]:g}; needed square or upright pixels")
+    intrinsics = check_intrinsics(np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]), f"{place}: matrix")
+    bent = _numbers(place, "distortion", () if distortion is None else distortion).ravel()
+    if len(bent) > 5 and abs(bent[5:]).max() > 0:
+        raise _lens(place, f"{len(bent)} coefficients of distortion")
+    bent = np.pad(bent[:5], (0, max(5 - len(bent), 0))).astype(np.float32)
+    pixels = None if size is None else as_size(place, "size", _numbers(place, "size", size))
+    return Camera(intrinsics, bent, *_placed(place, rotation, translation), pixels)  # type: ignore[arg-type]  # numpy's
+
+
+def _placed(place: str, rotation: Any, translation: Any) -> tuple[Any, Any]:
     """R [3, 3] and t [3] of a rotation matrix or vector and a translation; None where both are missing."""
     if rotation is None and translation is None:
         return None, None
     if rotation is None or translation is None:
         lacks = "rotation" if rotation is None else "translation"
-        raise ValueError(f"{path}: camera {name} lacks the {lacks}, and has the other")
-    rotation, t = _numbers(path, name, "rotation", rotation), _numbers(path, name, "translation", translation).ravel()
-    if rotation.size not in (3, 9) or t.size != 3:
-        actual = f"{list(rotation.shape)} and {list(t.shape)}"
-        raise ValueError(f"{path}: camera {name}: rotation and translation are {actual}; needed [3] or [3, 3], and [3]")
-    R = rotation_matrices(rotation.ravel()) if rotation.size == 3 else rotation.reshape(3, 3)
-    return as_rotation(f"{path}: camera {name}", "rotation", R), t
+        raise ValueError(f"{place} lacks the {lacks}, and has the other")
+    R, t = _numbers(place, "rotation", rotation), _numbers(place, "translation", translation).ravel()
+    if R.size not in (3, 9) or t.size != 3:
+        shapes = f"{list(R.shape)} and {list(t.shape)}"
+        raise ValueError(f"{place}: rotation and translation are {shapes}; needed [3] or [3, 3], and [3]")
+    R = as_rotation(place, "rotation", rotation_matrices(R.ravel()) if R.size == 3 else R.reshape(3, 3))
+    return R.astype(np.float32), t
 
 
-def _camera(path: Path, raw: _Raw, metres: float) -> Camera:
-    K = _numbers(path, raw.name, "matrix", raw.matrix)
-    if K.shape != (3, 3):
-        raise ValueError(f"{path}: camera {raw.name}: matrix is {list(K.shape)}; needed [3, 3]")
-    if K[1, 0] or (K[2] != (0, 0, 1)).any():
-        raise ValueError(f"{path}: camera {raw.name}: matrix {K.round(3).tolist()}; needed 0 fy cy and 0 0 1 below")
-    if abs(K[0, 1]) > 1e-3 * abs(K[0, 0]):
-        raise ValueError(f"{path}: camera {raw.name} has skew {K[0, 1]:g}; needed square or upright pixels")
-    intrinsics = check_intrinsics(np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]), f"{path}: camera {raw.name}: matrix")
-    bent = _numbers(path, raw.name, "distortion", raw.distortion).ravel()
-    if len(bent) > 5 and abs(bent[5:]).max() > 0:
-        raise ValueError(_lens(path, raw.name, f"{len(bent)} coefficients of distortion"))
-    distortion = np.zeros(5, np.float32)
-    distortion[: min(len(bent), 5)] = bent[:5]
-    if raw.R is None or raw.t is None:
-        return Camera(intrinsics, distortion, None, None, raw.size)  # type: ignore[arg-type]  # numpy's
-    R, t = raw.R.astype(np.float32), (metres * raw.t).astype(np.float32)
-    return Camera(intrinsics, distortion, R, t, raw.size)  # type: ignore[arg-type]  # numpy's
-
-
-def _unit_of(raw: list[_Raw]) -> str:
+def _unit_of(cameras: Iterable[Camera]) -> str:
     """Millimetres where cameras are farther apart (one: from the origin) than people can be filmed from, in metres."""
-    eyes = np.array([-c.R.T @ c.t for c in raw if c.R is not None and c.t is not None])
+    eyes = np.array([-c.R_cam_world.T @ c.t_cam for c in cameras if c.R_cam_world is not None and c.t_cam is not None])
     if not len(eyes):
         return "m"
     away = eyes - eyes[0] if len(eyes) > 1 else eyes
     return "mm" if np.linalg.norm(away, axis=-1).max() >= _FARTHEST else "m"
 
 
-def _numbers(path: Path, name: str, what: str, value: Any) -> np.ndarray:
+def _numbers(place: str, what: str, value: Any, *shapes: Shape) -> np.ndarray:
     try:
         array = np.asarray(value, float)
     except (TypeError, ValueError):
-        raise ValueError(f"{path}: camera {name}: {what} is {str(value)[:60]!r}; needed numbers") from None
-    return as_finite(f"{path}: camera {name}", what, array)
+        raise ValueError(f"{place}: {what} is {str(value)[:60]!r}; needed numbers") from None
+    return as_finite(place, what, array, *shapes)
 
 
-def _size(path: Path, name: str, size: np.ndarray) -> tuple[int, int]:
-    return as_size(f"{path}: camera {name}", "size", size)
-
-
-def _lens(path: Path, name: str, lens: str) -> str:
-    legal = "must be OpenCV's k1, k2, p1, p2, k3"
-    return f"{path}: camera {name} has {lens}, and {legal}; undistort the images with the tool that made the file"
+def _lens(place: str, lens: str) -> ValueError:
+    allowed = "must be OpenCV's k1, k2, p1, p2, k3"
+    return ValueError(f"{place} has {lens}, and {allowed}; undistort the images with the tool that made the file")

@@ -1,8 +1,7 @@
-"""Files of body models: written here as the real tools do, read without chumpy or scipy, refused where wrong."""
+"""Files of body models: written here as the real tools do, read without chumpy, refused where wrong."""
 
 import os
 import pickle
-import subprocess
 import sys
 import types
 
@@ -106,21 +105,6 @@ def test_smpl_pickles_are_read(tmp_path, protocol_chumpy):
     assert (body.kind, body.shapedirs.shape[-1]) == ("smpl", tables["shapedirs"].shape[-1])
     agrees(body, tables, tables["shapedirs"].shape[-1])
     assert body.picks.shape == (0,)
-
-
-def test_neither_chumpy_nor_scipy_is_needed(tmp_path):
-    """In a process where both cannot be imported."""
-    path = pickled(smpl_tree(random_tables("smpl")), tmp_path / "model.pkl", ("v_template",))
-    code = (
-        "import sys\n"
-        "from jaxpose.io.body_files import _read_pickle\n"
-        "sys.modules |= dict.fromkeys(('chumpy', 'scipy', 'scipy.sparse'))\n"
-        "t = _read_pickle(sys.argv[1]); print(t['v_template'].sum(), t['J_regressor'].sum(1).round(9).min())"
-    )
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
-    total, least = map(float, done.stdout.split())
-    np.testing.assert_allclose(total, random_tables("smpl")["v_template"].sum())
-    assert least == 1
 
 
 def test_smplh_files_are_read(tmp_path):
@@ -245,7 +229,7 @@ def test_damaged_and_hostile_files_are_refused(tmp_path):
     sparse = SPARSE.csc_matrix(tree["J_regressor"])
     sparse.indices = sparse.indices + 24
     pickled(tree | {"J_regressor": sparse}, tmp_path / "sparse.pkl")
-    with pytest.raises(ValueError, match=r"sparse.pkl: .*J_regressor: indices outside"):
+    with pytest.raises(ValueError, match=r"sparse.pkl: .*indices must be < 24"):
         load_body(tmp_path / "sparse.pkl")
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
     for name, fault in (("cut.npz", "cut.npz: "), ("none.pkl", "none.pkl: no such file")):
