@@ -56,19 +56,40 @@ _BUILT: dict[str, Skeleton] = {}
 SKELETONS: Mapping[str, Skeleton] = MappingProxyType(_BUILT)  # every joint set of this file, by name
 
 
+# the parent of a part of the body, where a skeleton does not say another
+_ABOVE = {
+    **{"knee": "hip", "ankle": "knee", "foot": "ankle", "big_toe": "ankle", "small_toe": "ankle", "heel": "ankle"},
+    **{"elbow": "shoulder", "wrist": "elbow", "eye": "nose", "ear": "eye"},
+}
+_COCO = "nose *eye *ear *shoulder:nose *elbow *wrist *hip:shoulder *knee *ankle "
+_FEET = "left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel"
+_SMPL = (
+    "pelvis *hip:pelvis spine1:pelvis *knee spine2:spine1 *ankle spine3:spine2 *foot neck:spine3 *collar:spine3 "
+    "head_base:neck *shoulder:collar *elbow *wrist "
+)
+
+
 def _build(name: str, tree: str) -> Skeleton:
     """The skeleton of the words of `tree`, joint:parent in the order of joints, the root alone; in `SKELETONS`.
 
-    Sides and parts follow from the names.
+    *joint is the left one and the right one. The parent is on the same side where there is such a joint; where it is
+    not given, it is that of `_ABOVE`. Sides and parts follow from the names.
     """
-    above = dict(word.partition(":")[::2] for word in tree.split())
+    above: dict[str, tuple[str, str]] = {}
+    for word in tree.split():
+        joint, _, parent = word.partition(":")
+        for full in (f"left_{joint[1:]}", f"right_{joint[1:]}") if joint[0] == "*" else (joint,):
+            part = full.removeprefix("left_").removeprefix("right_")
+            above[full] = full.removesuffix(part), parent or _ABOVE.get(part, "")
     joints = tuple(above)
+    beside = {joint: side + parent for joint, (side, parent) in above.items()}
+    named = {j: beside[j] if beside[j] in above and beside[j] != j else parent for j, (_, parent) in above.items()}
+    parents = tuple(joints.index(parent) if parent else -1 for parent in named.values())
     left = tuple(j for j, joint in enumerate(joints) if joint.startswith("left_"))
     right = tuple(joints.index("right_" + joints[j].removeprefix("left_")) for j in left)
     limbs = [{side + joint for joint in limb} for side, limb in _LIMBS]
     parts = [tuple(j for j, joint in enumerate(joints) if joint in limb) for limb in limbs]
     trunk = tuple(j for j, joint in enumerate(joints) if not any(joint in limb for limb in limbs))
-    parents = tuple(joints.index(parent) if parent else -1 for parent in above.values())
     _BUILT[name] = Skeleton(name, joints, parents, left, right, (*parts, trunk))
     return _BUILT[name]
 
@@ -76,112 +97,48 @@ def _build(name: str, tree: str) -> Skeleton:
 # `neck_nose` is a point of the lower face, 0.11 m above the thorax; COCO's nose is 0.26 m from the mid shoulders.
 H36M_17 = _build(
     "h36m17",
-    """
-    hip right_hip:hip right_knee:right_hip right_ankle:right_knee left_hip:hip left_knee:left_hip left_ankle:left_knee
-    spine:hip thorax:spine neck_nose:thorax head:neck_nose
-    left_shoulder:thorax left_elbow:left_shoulder left_wrist:left_elbow right_shoulder:thorax right_elbow:right_shoulder
-    right_wrist:right_elbow
-    """,
+    "hip right_hip:hip right_knee right_ankle left_hip:hip left_knee left_ankle spine:hip thorax:spine "
+    "neck_nose:thorax head:neck_nose left_shoulder:thorax left_elbow left_wrist right_shoulder:thorax right_elbow right_wrist",
 )
 # COCO marks no point of the trunk's axis: its tree hangs from the nose.
-COCO_17 = _build(
-    "coco17",
-    """
-    nose left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
-    left_shoulder:nose right_shoulder:nose left_elbow:left_shoulder right_elbow:right_shoulder left_wrist:left_elbow
-    right_wrist:right_elbow
-    left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
-    right_ankle:right_knee
-    """,
-)
+COCO_17 = _build("coco17", _COCO)
 # Body and feet of COCO-WholeBody, the first 23 of its 133.
-WHOLEBODY_23 = _build(
-    "wholebody23",
-    """
-    nose left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
-    left_shoulder:nose right_shoulder:nose left_elbow:left_shoulder right_elbow:right_shoulder left_wrist:left_elbow
-    right_wrist:right_elbow
-    left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
-    right_ankle:right_knee left_big_toe:left_ankle left_small_toe:left_ankle left_heel:left_ankle
-    right_big_toe:right_ankle right_small_toe:right_ankle right_heel:right_ankle
-    """,
-)
+WHOLEBODY_23 = _build("wholebody23", _COCO + _FEET)
 BODY_25 = _build(
     "body25",
-    """
-    nose:neck neck:hip right_shoulder:neck right_elbow:right_shoulder right_wrist:right_elbow left_shoulder:neck
-    left_elbow:left_shoulder left_wrist:left_elbow
-    hip right_hip:hip right_knee:right_hip right_ankle:right_knee left_hip:hip left_knee:left_hip left_ankle:left_knee
-    right_eye:nose left_eye:nose right_ear:right_eye left_ear:left_eye left_big_toe:left_ankle left_small_toe:left_ankle
-    left_heel:left_ankle
-    right_big_toe:right_ankle right_small_toe:right_ankle right_heel:right_ankle
-    """,
+    "nose:neck neck:hip right_shoulder:neck right_elbow right_wrist left_shoulder:neck left_elbow left_wrist "
+    "hip right_hip:hip right_knee right_ankle left_hip:hip left_knee left_ankle right_eye left_eye right_ear left_ear "
+    + _FEET,
 )
 BODY_25B = _build(
     "body25b",
-    """
-    nose:upper_neck left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
-    left_shoulder:upper_neck right_shoulder:upper_neck left_elbow:left_shoulder right_elbow:right_shoulder
-    left_wrist:left_elbow right_wrist:right_elbow
-    left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
-    right_ankle:right_knee
-    upper_neck head:upper_neck left_big_toe:left_ankle left_small_toe:left_ankle left_heel:left_ankle
-    right_big_toe:right_ankle right_small_toe:right_ankle right_heel:right_ankle
-    """,
+    "nose:upper_neck *eye *ear *shoulder:upper_neck *elbow *wrist *hip:shoulder *knee *ankle upper_neck "
+    "head:upper_neck " + _FEET,
 )
 HALPE_26 = _build(
     "halpe26",
-    """
-    nose:neck left_eye:nose right_eye:nose left_ear:left_eye right_ear:right_eye
-    left_shoulder:neck right_shoulder:neck left_elbow:left_shoulder right_elbow:right_shoulder left_wrist:left_elbow
-    right_wrist:right_elbow
-    left_hip:hip right_hip:hip left_knee:left_hip right_knee:right_hip left_ankle:left_knee right_ankle:right_knee
-    head:neck neck:hip hip left_big_toe:left_ankle right_big_toe:right_ankle
-    left_small_toe:left_ankle right_small_toe:right_ankle left_heel:left_ankle right_heel:right_ankle
-    """,
+    "nose:neck *eye *ear *shoulder:neck *elbow *wrist *hip:hip *knee *ankle head:neck neck:hip hip "
+    "*big_toe *small_toe *heel",
 )
 MPII_16 = _build(
     "mpii16",
-    """
-    right_ankle:right_knee right_knee:right_hip right_hip:hip left_hip:hip left_knee:left_hip left_ankle:left_knee
-    hip thorax:hip upper_neck:thorax head:upper_neck right_wrist:right_elbow right_elbow:right_shoulder
-    right_shoulder:thorax left_shoulder:thorax left_elbow:left_shoulder left_wrist:left_elbow
-    """,
+    "right_ankle right_knee right_hip:hip left_hip:hip left_knee left_ankle hip thorax:hip upper_neck:thorax "
+    "head:upper_neck right_wrist right_elbow right_shoulder:thorax left_shoulder:thorax left_elbow left_wrist",
 )
 MPI3DHP_17 = _build(
     "mpi3dhp17",
-    """
-    head:neck neck:spine right_shoulder:neck right_elbow:right_shoulder right_wrist:right_elbow
-    left_shoulder:neck left_elbow:left_shoulder left_wrist:left_elbow
-    right_hip:hip right_knee:right_hip right_ankle:right_knee left_hip:hip left_knee:left_hip left_ankle:left_knee
-    hip spine:hip head_base:neck
-    """,
+    "head:neck neck:spine right_shoulder:neck right_elbow right_wrist left_shoulder:neck left_elbow left_wrist "
+    "right_hip:hip right_knee right_ankle left_hip:hip left_knee left_ankle hip spine:hip head_base:neck",
 )
 # BlazePose marks no point of the trunk's axis either; index, pinky and thumb are knuckles, foot_index the toes.
 MEDIAPIPE_33 = _build(
     "mediapipe33",
-    """
-    nose left_eye_inner:nose left_eye:left_eye_inner left_eye_outer:left_eye
-    right_eye_inner:nose right_eye:right_eye_inner right_eye_outer:right_eye
-    left_ear:left_eye_outer right_ear:right_eye_outer left_mouth:nose right_mouth:nose
-    left_shoulder:nose right_shoulder:nose left_elbow:left_shoulder right_elbow:right_shoulder left_wrist:left_elbow
-    right_wrist:right_elbow
-    left_pinky:left_wrist right_pinky:right_wrist left_index:left_wrist right_index:right_wrist left_thumb:left_wrist
-    right_thumb:right_wrist
-    left_hip:left_shoulder right_hip:right_shoulder left_knee:left_hip right_knee:right_hip left_ankle:left_knee
-    right_ankle:right_knee left_heel:left_ankle right_heel:right_ankle left_foot_index:left_heel
-    right_foot_index:right_heel
-    """,
+    "nose left_eye_inner:nose left_eye:eye_inner left_eye_outer:eye right_eye_inner:nose right_eye:eye_inner "
+    "right_eye_outer:eye *ear:eye_outer *mouth:nose *shoulder:nose *elbow *wrist *pinky:wrist *index:wrist "
+    "*thumb:wrist *hip:shoulder *knee *ankle *heel *foot_index:heel",
 )
-_SMPL = """
-    pelvis left_hip:pelvis right_hip:pelvis spine1:pelvis left_knee:left_hip right_knee:right_hip spine2:spine1
-    left_ankle:left_knee right_ankle:right_knee spine3:spine2 left_foot:left_ankle right_foot:right_ankle
-    neck:spine3 left_collar:spine3 right_collar:spine3 head_base:neck
-    left_shoulder:left_collar right_shoulder:right_collar left_elbow:left_shoulder right_elbow:right_shoulder
-    left_wrist:left_elbow right_wrist:right_elbow
-"""
 SMPL_22 = _build("smpl22", _SMPL)
-SMPL_24 = _build("smpl24", _SMPL + "left_hand:left_wrist right_hand:right_wrist")
+SMPL_24 = _build("smpl24", _SMPL + "*hand:wrist")
 
 
 def get_skeleton(name: str) -> Skeleton:

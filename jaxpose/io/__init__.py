@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from jaxpose.files import FilePath
 from jaxpose.geometry.body import Body
-from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.arrays import UNITS, Source, source_of
 from jaxpose.io.body_files import holds_body, load_body, save_body
 from jaxpose.io.c3d import write_c3d
@@ -108,39 +107,17 @@ def _holds(kind: type[Data], source: Source) -> bool:
         return False  # damaged
 
 
-def read(
-    path: FilePath,
-    *,
-    among: Sequence[type[Data]] = tuple(_KINDS),
-    skeleton: Skeleton | None = None,
-    points: str | None = None,
-    format: str | None = None,
-    camera: str | None = None,
-    cameras: Sequence[str] | None = None,
-    min_confidence: float | None = None,
-    image_size: tuple[int, int] | None = None,
-    missing: str | None = None,
-    up: str | None = None,
-    unit: str | None = None,
-    fps: float | None = None,
-    asf: FilePath | None = None,
-    gaps: bool | None = None,
-) -> Data:
+def read(path: FilePath, *, among: Sequence[type[Data]] = tuple(_KINDS), **options: Any) -> Data:
     """The content of a file or folder, as one of the types `among`.
 
-    Other arguments go to the reader of that type, which describes them: `read_keypoints` (skeleton, format, camera),
+    options: of the reader of that type, which describes them: `read_keypoints` (skeleton, format, camera),
     `read_heatmaps` (skeleton, image_size, missing), `read_multiview` (points, up, cameras, min_confidence),
     `read_poses3d` (skeleton, up, unit), `read_rotations` (up, fps, asf, gaps). None: the reader's default. ValueError
-    where an argument does not apply to the content, and where the reader finds a fault.
+    where an option does not apply to the content, and where the reader finds a fault.
     """
     source = source_of(path)
     words, _, reader = _KINDS[kind_of(source, among)]
-    given: dict[str, Any] = {
-        **{"skeleton": skeleton, "points": points, "format": format, "camera": camera, "cameras": cameras},
-        **{"min_confidence": min_confidence, "image_size": image_size, "missing": missing, "up": up, "unit": unit},
-        **{"fps": fps, "asf": asf, "gaps": gaps},
-    }
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
     known = list(inspect.signature(reader).parameters)[1:]
     for name in given:
         if name not in known:

@@ -73,10 +73,9 @@ def read_heatmaps(
         raise ValueError(f"{path}: heatmaps of type {maps.dtype}; must be uint8 or floats")
     check_heatmaps(maps, f"{path}: heatmaps", missing)
     num = len(maps)
-    size_in_file = keys.read_image_size(path, arrays)
-    if size_in_file is not None and image_size is not None and size_in_file != image_size:
-        raise ValueError(f"{path}: image_size is {size_in_file}, given is {image_size}; needed one size")
-    size = image_size if size_in_file is None else size_in_file
+    size = keys.read_image_size(path, arrays) or image_size
+    if image_size not in (None, size):
+        raise ValueError(f"{path}: image_size is {size}, given is {image_size}; needed one size")
     if size is None:
         raise ValueError(f"{path}: it has no image_size common to all rows; needed width, height in pixels")
     names = keys.read_joint_names(path, arrays)
@@ -86,13 +85,19 @@ def read_heatmaps(
             f"{path}: no map of {joint_set.joints[columns.index(-1)]}; needed all joints of {joint_set.name}"
         )
     intrinsics = keys.read_intrinsics(path, arrays, num)
+    frame = keys.read_per_row(path, arrays, "frame", num)
+    frame = np.arange(num) if frame is None else frame
+    numbers, counts = np.unique(frame, return_counts=True)
+    if (counts > 1).any():
+        twice = f"frame {numbers[counts > 1][0]} occurs {counts.max()} times"
+        raise ValueError(f"{path}: {twice}; needed one person, one row per frame")
     return Heatmaps(
         maps=maps,
         skeleton=joint_set,
         columns=tuple(columns),
         box=_boxes(path, arrays, num, size),
         image_size=size,
-        frame=_frames(path, arrays, num),
+        frame=frame,
         intrinsics=None if intrinsics is None else intrinsics.astype(np.float32),
         fps=keys.read_fps(path, arrays),
     )
@@ -149,14 +154,3 @@ def _boxes(path: Path, arrays: keys.Arrays, num: int, size: tuple[int, int]) -> 
         row = int(np.argmax(bad))
         raise ValueError(f"{path}: box {box[row].tolist()} of frame {row}; needed finite x0, y0 and width, height > 0")
     return box.astype(np.float32)
-
-
-def _frames(path: Path, arrays: keys.Arrays, num: int) -> np.ndarray:
-    frame = keys.read_per_row(path, arrays, "frame", num)
-    if frame is None:
-        return np.arange(num)
-    numbers, counts = np.unique(frame, return_counts=True)
-    if (counts > 1).any():
-        actual = f"frame {numbers[counts > 1][0]} occurs {counts.max()} times"
-        raise ValueError(f"{path}: {actual}; needed one person, one row per frame")
-    return frame

@@ -45,7 +45,7 @@ def write_obj(path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLik
 
     Coordinates have six decimals. ValueError for wrong shapes, values that are not finite, and no such folder.
     """
-    meshes, triangles = _still(vertices, faces)
+    (meshes,), triangles = mesh_arrays(vertices, faces, 3)
     with atomic(path) as file:
         for number, mesh in enumerate(meshes):
             file.write(f"o body_{number}\n".encode())
@@ -61,18 +61,19 @@ def write_glb(
 
     names: one per mesh. ValueError for wrong shapes, values that are not finite, and no such folder.
     """
-    meshes, triangles = _still(vertices, faces)
+    (meshes,), triangles = mesh_arrays(vertices, faces, 3)
     labels = [f"body_{n}" for n in range(len(meshes))] if names is None else [str(name) for name in names]
     if len(labels) != len(meshes):
         raise ValueError(f"names: got {len(labels)}, must be {len(meshes)}, one per mesh")
-    tree, buffer = _new_tree(), _Buffer()
+    buffer, count = _Buffer(), len(meshes)
     indices = buffer.add(triangles.reshape(-1, 1), _INDICES)
-    for number, (mesh, name) in enumerate(zip(meshes, labels, strict=True)):
-        attributes = _surface(buffer, mesh, triangles)
-        tree["materials"].append(_material(COLOURS[number % len(COLOURS)]))
-        tree["meshes"].append(_mesh(name, attributes, indices, number))
-        tree["nodes"].append({"name": name, "mesh": number})
-        tree["scenes"][0]["nodes"].append(number)
+    surfaces = [_surface(buffer, mesh, triangles) for mesh in meshes]
+    tree = {
+        "scenes": [{"nodes": list(range(count))}],
+        "nodes": [{"name": name, "mesh": n} for n, name in enumerate(labels)],
+        "meshes": [_mesh(name, surfaces[n], indices, n) for n, name in enumerate(labels)],
+        "materials": [_material(COLOURS[n % len(COLOURS)]) for n in range(count)],
+    }
     return _write(path, tree, buffer)
 
 
@@ -99,29 +100,26 @@ def write_motion_glb(
     if joints.ndim != 2:
         raise ValueError(f"betas: got shape {list(joints.shape[:-2])} of bodies, must be one: [n]")
     turns = {label: _turns(body, take, hands) for label, take in takes.items()}
-    first = next(iter(takes))
-    tree, buffer = _new_tree(), _Buffer()
+    first, num, buffer = next(iter(takes)), len(joints), _Buffer()
     faces = np.asarray(body.faces).astype(np.uint32)
     attributes = _surface(buffer, vertices, faces)
     strongest, shares = strongest_weights(np.asarray(body.weights))
     attributes |= {"JOINTS_0": buffer.add(strongest, _VERTICES), "WEIGHTS_0": buffer.add(shares, _VERTICES)}
-    num = len(joints)
-    tree["materials"] = [_material(COLOURS[0])]
-    tree["meshes"] = [_mesh(name, attributes, buffer.add(faces.reshape(-1, 1), _INDICES), 0)]
-    tree["nodes"] = [
-        *_joint_nodes(body, joints, turns[first][0], takes[first].transl[0]),
-        {"name": name, "mesh": 0, "skin": 0},
-    ]
-    tree["scenes"][0]["nodes"] = [0, num]
+    mesh = _mesh(name, attributes, buffer.add(faces.reshape(-1, 1), _INDICES), 0)
     bind = np.tile(np.eye(4, dtype=np.float32), (num, 1, 1))
     bind[:, 3, :3] = -joints  # column after column
     bound = buffer.add(bind.reshape(num, 16))
-    tree["skins"] = [{"joints": list(range(num)), "skeleton": 0, "inverseBindMatrices": bound}]
-    moving = np.ptp(np.concatenate(list(turns.values())), axis=0).max(-1) > _STILL
-    tree["animations"] = [
-        _animation(buffer, label, turns[label], take, np.flatnonzero(moving), start, "STEP" if still else "LINEAR")
-        for label, take in takes.items()
-    ]
+    moving = np.flatnonzero(np.ptp(np.concatenate(list(turns.values())), axis=0).max(-1) > _STILL)
+    between = "STEP" if still else "LINEAR"
+    skeleton = _joint_nodes(body, joints, turns[first][0], takes[first].transl[0])
+    tree = {
+        "scenes": [{"nodes": [0, num]}],
+        "nodes": [*skeleton, {"name": name, "mesh": 0, "skin": 0}],
+        "meshes": [mesh],
+        "materials": [_material(COLOURS[0])],
+        "skins": [{"joints": list(range(num)), "skeleton": 0, "inverseBindMatrices": bound}],
+        "animations": [_animation(buffer, k, turns[k], take, moving, start, between) for k, take in takes.items()],
+    }
     return _write(path, tree, buffer)
 
 
@@ -145,18 +143,6 @@ class _Buffer:
             accessor |= {"min": array.min(0).tolist(), "max": array.max(0).tolist()}
         self.accessors.append(accessor)
         return len(self.accessors) - 1
-
-
-def _still(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    meshes, triangles = mesh_arrays(vertices, faces)
-    if len(meshes) != 1:
-        raise ValueError(f"vertices: got {list(np.shape(vertices))}, must be [V, 3] or [N, V, 3]")
-    return meshes[0], triangles
-
-
-def _new_tree() -> dict[str, Any]:
-    head = {"asset": {"version": "2.0", "generator": "jaxpose"}, "scene": 0, "scenes": [{"nodes": []}]}
-    return {**head, "nodes": [], "meshes": [], "materials": []}
 
 
 def _surface(buffer: _Buffer, vertices: np.ndarray, faces: np.ndarray) -> dict[str, int]:
@@ -186,17 +172,20 @@ def _joint_nodes(body: Body, joints: np.ndarray, turns: np.ndarray, transl: np.n
     nodes: list[dict[str, Any]] = []
     for j, (joint, parent) in enumerate(zip(MODEL_JOINTS[body.kind], body.parents, strict=True)):
         place = transl if parent < 0 else joints[j] - joints[parent]
-        nodes.append({"name": joint, "translation": _floats(place), "rotation": _floats(turns[j])})
+        where = {"translation": np.float32(place).tolist(), "rotation": np.float32(turns[j]).tolist()}
+        nodes.append({"name": joint, **where})
         if parent >= 0:
             nodes[parent].setdefault("children", []).append(j)
     return nodes
 
 
 def _turns(body: Body, motion: Motion, hands: Literal["flat", "mean"]) -> np.ndarray:
-    """Quaternions [F, J, 4] xyzw."""
-    pose, root = jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient)
-    rotations = full_rotations(body, pose, root, hands=hands)
-    return _continuous(np.roll(np.asarray(quaternion_from_matrix(rotations)), -1, axis=-1))
+    """Quaternions [F, J, 4] xyzw of unit length, with the sign of each nearest to the one before."""
+    rotations = full_rotations(body, jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient), hands=hands)
+    q = np.roll(np.asarray(quaternion_from_matrix(rotations)), -1, axis=-1)
+    q = q / np.linalg.norm(q, axis=-1, keepdims=True)
+    same = np.where((q[1:] * q[:-1]).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+    return np.concatenate([q[:1], q[1:] * np.cumprod(same, axis=0)])
 
 
 def _animation(
@@ -213,21 +202,14 @@ def _animation(
     return {"name": name, "samplers": samplers, "channels": channels}
 
 
-def _continuous(quaternions: np.ndarray) -> np.ndarray:
-    """Quaternions [F, J, 4] of unit length with the sign of each nearest to the one before."""
-    q = quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)
-    same = np.where((q[1:] * q[:-1]).sum(-1, keepdims=True) < 0, -1.0, 1.0)
-    return np.concatenate([q[:1], q[1:] * np.cumprod(same, axis=0)])
-
-
-def _floats(values: np.ndarray) -> list[float]:
-    return [float(v) for v in np.asarray(values, np.float32)]
-
-
 def _write(path: str | os.PathLike[str], tree: dict[str, Any], buffer: _Buffer) -> Path:
-    tree |= {"accessors": buffer.accessors, "bufferViews": buffer.views}
-    tree["buffers"] = [{"byteLength": len(buffer.content)}]
-    text = json.dumps(tree, separators=(",", ":"), allow_nan=False).encode()
+    head = {"asset": {"version": "2.0", "generator": "jaxpose"}, "scene": 0}
+    parts = {
+        "accessors": buffer.accessors,
+        "bufferViews": buffer.views,
+        "buffers": [{"byteLength": len(buffer.content)}],
+    }
+    text = json.dumps({**head, **tree, **parts}, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
     with atomic(path) as file:
         file.write(struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(buffer.content)))
@@ -237,9 +219,10 @@ def _write(path: str | os.PathLike[str], tree: dict[str, Any], buffer: _Buffer) 
     return Path(path)
 
 
-def mesh_arrays(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Meshes as float32 [H, F, V, 3] and faces as uint32 [_, 3]; ValueError where they are wrong."""
-    meshes = points_of("vertices", vertices, 4, finite=True)
+def mesh_arrays(vertices: ArrayLike, faces: ArrayLike, ndim: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Meshes as float32 [H, F, V, 3] and faces as uint32 [_, 3]; ValueError where they are wrong, or have more axes."""
+    meshes = points_of("vertices", vertices, ndim, finite=True)
+    meshes = meshes.reshape(*(1,) * (4 - ndim), *meshes.shape)
     return meshes, checked_faces("faces", faces, meshes.shape[-2])
 
 
