@@ -98,7 +98,8 @@ def _build(name: str, tree: str) -> Skeleton:
 H36M_17 = _build(
     "h36m17",
     "hip right_hip:hip right_knee right_ankle left_hip:hip left_knee left_ankle spine:hip thorax:spine "
-    "neck_nose:thorax head:neck_nose left_shoulder:thorax left_elbow left_wrist right_shoulder:thorax right_elbow right_wrist",
+    "neck_nose:thorax head:neck_nose left_shoulder:thorax left_elbow left_wrist right_shoulder:thorax "
+    "right_elbow right_wrist",
 )
 # COCO marks no point of the trunk's axis: its tree hangs from the nose.
 COCO_17 = _build("coco17", _COCO)
