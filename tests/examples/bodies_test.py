@@ -15,27 +15,14 @@ from jaxpose.geometry.rotations import forward_kinematics, matrix_from_axis_angl
 from jaxpose.geometry.skeleton import H36M_17, SMPL_22, bone_lengths
 
 RNG = np.random.default_rng(0)
-OFFSETS = np.array(  # of two persons, m, in the axes of each bone's carrier
-    [
-        (0, 0, 0),
-        (-0.1, -0.05, 0),
-        (0, -0.4, 0),
-        (0, -0.42, 0),
-        (0.1, -0.05, 0),
-        (0, -0.4, 0),
-        (0, -0.42, 0),
-        (0, 0.22, 0),
-        (0, 0.27, 0),
-        (0, 0.1, 0.06),
-        (0, 0.15, 0),
-        (0.18, 0, 0),
-        (0.29, 0, 0),
-        (0.27, 0, 0),
-        (-0.18, 0, 0),
-        (-0.29, 0, 0),
-        (-0.27, 0, 0),
-    ]
+_LEG, _ARM = (
+    np.array([(0.1, -0.05, 0), (0, -0.4, 0), (0, -0.42, 0)]),
+    np.array([(0.18, 0, 0), (0.29, 0, 0), (0.27, 0, 0)]),
 )
+_TRUNK = [(0, 0.22, 0), (0, 0.27, 0), (0, 0.1, 0.06), (0, 0.15, 0)]
+_MIRROR = np.array([-1, 1, 1])
+# of two persons, metres, in the axes of each bone's carrier
+OFFSETS = np.concatenate([[(0, 0, 0)], _MIRROR * _LEG, _LEG, _TRUNK, _ARM, _MIRROR * _ARM])
 PERSONS = np.stack([OFFSETS, 1.15 * OFFSETS])
 LIMBS = [H36M_17.joints.index(j) for j in ("left_knee", "left_ankle", "right_elbow", "right_wrist")]
 

@@ -1,5 +1,7 @@
 """DiffPose's networks as one: what each part is given, and what a model without a part says."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 
 def apply(model, method, *inputs, **how):
-    return model.spec.network.apply(model.params, *inputs, method=method, **how)
+    return jax.jit(functools.partial(model.spec.network.apply, method=method, **how))(model.params, *inputs)
 
 
 def part(model, name):
@@ -22,16 +24,16 @@ def part(model, name):
 
 def test_a_frames_encoder_is_the_graph_network_alone():
     model, keypoints = tiny(), RNG.normal(size=(2, 17, 3))
-    expected = model.spec.network.frame.apply(part(model, "frame"), keypoints)
+    expected = jax.jit(model.spec.network.frame.apply)(part(model, "frame"), keypoints)
     jax.tree.map(np.testing.assert_array_equal, apply(model, "encode", keypoints), expected)
 
 
 def test_video_corrects_the_poses_of_single_frames():
     """pose = frame(x) + video([x, frame(x)]), by its parts; and the features are video's."""
     model, keypoints = tiny(3), jnp.asarray(RNG.normal(size=(2, 3, 17, 3)), jnp.float32)
-    single, _ = model.spec.network.frame.apply(part(model, "frame"), keypoints)
+    single, _ = jax.jit(model.spec.network.frame.apply)(part(model, "frame"), keypoints)
     shown = jnp.concatenate([keypoints, single], -1)
-    correction, features = model.spec.network.video.apply(part(model, "video"), shown)
+    correction, features = jax.jit(model.spec.network.video.apply)(part(model, "video"), shown)
     pose, told = apply(model, "encode", keypoints)
     np.testing.assert_allclose(pose, single + correction, atol=1e-5)
     np.testing.assert_allclose(told, features, atol=1e-5)
@@ -40,7 +42,9 @@ def test_video_corrects_the_poses_of_single_frames():
 def test_the_denoiser_sees_its_context_and_no_mask():
     model, (x, context) = tiny(), (RNG.normal(size=(2, 17, c)).astype(np.float32) for c in (5, 21))
     t = jnp.float32(0.4)
-    expected = model.spec.network.denoiser.apply(part(model, "denoiser"), x, t, Condition(0 * x, 0 * x, context))
+    expected = jax.jit(model.spec.network.denoiser.apply)(
+        part(model, "denoiser"), x, t, Condition(0 * x, 0 * x, context)
+    )
     np.testing.assert_array_equal(apply(model, "denoise", x, t, context), expected)
 
 

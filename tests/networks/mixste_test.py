@@ -8,7 +8,7 @@ import pytest
 from shared import GOLDEN
 
 from jaxpose.io.untrusted.torch_file import read_torch
-from jaxpose.networks.mixste import Attention, MixSTE, params_from_original
+from jaxpose.networks.mixste import MixSTE, params_from_original
 from jaxpose.originals.convert.checkpoint import raw_weights
 
 ORIGINAL = GOLDEN / "diffpose/mixste_small.bin"
@@ -70,25 +70,6 @@ def test_weights_that_do_not_fit_are_named(weights):
         params_from_original(weights | {"Temporal_pos_embed": np.zeros((9, 32))})
     with pytest.raises(ValueError, match=r"missing \['STEblocks.0.attn.proj.bias'"):
         params_from_original({"head.1.bias": np.zeros(3)})
-
-
-def test_attention_is_a_mean_of_values_weighted_by_likeness():
-    x = np.random.default_rng(0).normal(size=(3, FRAMES, 8))
-    params = jax.jit(Attention(num_heads=2).init)(jax.random.key(0), x)
-    params["params"]["qkv"]["bias"] = np.linspace(-1, 1, 24, dtype=np.float32)
-    qkv, out = (jax.tree.map(lambda a: np.asarray(a, np.float64), params["params"][n]) for n in ("qkv", "out"))
-    for causal in (False, True):
-        expected = np.zeros_like(x)
-        for row, own, head in np.ndindex(3, FRAMES, 2):
-            seen = x[row, : own + 1] if causal else x[row]
-            columns = [np.arange(4) + 8 * part + 4 * head for part in range(3)]
-            q = x[row, own] @ qkv["kernel"][:, columns[0]] + qkv["bias"][columns[0]]
-            k, v = (seen @ qkv["kernel"][:, c] + qkv["bias"][c] for c in columns[1:])
-            likeness = np.exp(k @ q / 2)
-            expected[row, own, 4 * head : 4 * head + 4] = likeness @ v / likeness.sum()
-        expected = expected @ out["kernel"] + out["bias"]
-        found = jax.jit(Attention(num_heads=2, causal=causal).apply)(params, x)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_only_a_causal_network_is_blind_to_later_frames(params, clips):

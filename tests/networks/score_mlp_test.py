@@ -53,13 +53,6 @@ def test_leading_axes_do_not_mix(bound):
     np.testing.assert_allclose(together, np.array(alone), atol=2e-5)
 
 
-def test_hypotheses_share_a_condition(bound):
-    x, cond = example(jax.random.key(3), 4)
-    one = jax.tree.map(lambda c: c[0], cond)
-    each = jnp.stack([bound(row, jnp.float32(0.1), one) for row in x])
-    np.testing.assert_allclose(jax.vmap(lambda row: bound(row, jnp.float32(0.1), one))(x), each, atol=2e-5)
-
-
 def test_a_hidden_value_never_reaches_the_network(bound):
     x, cond = example(jax.random.key(4))
     noisy = cond._replace(value=jnp.where(cond.mask > 0, cond.value, 1e3))
@@ -129,11 +122,6 @@ def test_a_centred_layer_and_its_norm_are_flax_s_layer_and_norm():
     assert 0 < float(jnp.sqrt(jnp.mean((rounded - expected) ** 2))) < 0.01
 
 
-def test_silu_is_flax_s():
-    x = jnp.linspace(-30, 30, 1001)
-    np.testing.assert_allclose(silu(x), nn.silu(x), atol=4e-6)
-
-
 def test_sinusoidal_embedding_against_its_formula():
     t = 3.7
     k = np.arange(16)
@@ -159,13 +147,6 @@ def test_a_difference_alone_takes_no_condition_for_a_null_one():
     assert float(jnp.abs(run(cond) - null).max()) > 1e-3
     with pytest.raises(ValueError, match="difference=True"):
         ScoreMLP(**SMALL, explicit=False).init(jax.random.key(0), x[0], jnp.float32(0.3), cond)
-
-
-def test_gfposes_number_of_parameters():
-    """spec/gfpose.md, section 1."""
-    net = ScoreMLP(difference=True, explicit=False, time_units=999.0)
-    params = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((17, 3)), jnp.float32(0.3)))
-    assert sum(p.size for p in jax.tree.leaves(params)) == 12_504_627
 
 
 def test_dposers_output_scale_is_a_falling_table_of_a_thousand_levels():

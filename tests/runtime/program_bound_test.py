@@ -122,26 +122,6 @@ def test_the_bound_is_half_of_what_is_left_of_linux_own_limit(monkeypatch, tmp_p
     assert ProgramBound().most == 530 + 65_000 // 2
 
 
-@needs_maps
-@pytest.mark.slow
-def test_two_thousand_shapes_are_lifted_in_one_process():
-    model, rng = pose_oracle.tiny(), np.random.default_rng(0)
-    shapes: dict[tuple[int, int], None] = {}
-    while len(shapes) < 2000:
-        num, hypotheses = (round(np.exp(rng.uniform(0, np.log(50.4)))) for _ in range(2))
-        shapes[num, hypotheses] = None
-    most, last = 0, {}
-    with listening(ProgramBound()):
-        for num, hypotheses in shapes:
-            last[num, hypotheses] = lifted(model, num, hypotheses)[-1, -1]
-            most = max(most, num_maps())
-    print(f"{len(shapes)} shapes, at most {most} maps")
-    assert most < 45_000
-    drop_programs()
-    for num, hypotheses in list(shapes)[::100]:
-        np.testing.assert_array_equal(lifted(model, num, hypotheses)[-1, -1], last[num, hypotheses])
-
-
 _NEAR_THE_LIMIT = """
     import mmap, sys
     sys.path[:0] = [{tests!r}]

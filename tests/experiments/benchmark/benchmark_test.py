@@ -13,25 +13,12 @@ from command_line import called
 
 from experiments.benchmark import __main__ as command
 from experiments.benchmark import timing as bench_timing
-from experiments.benchmark.ratios import (
-    better_of,
-    compare,
-    document,
-    line_of,
-    ratios_of,
-    read,
-    record,
-    rows_of,
-    say,
-    table,
-)
+from experiments.benchmark.ratios import better_of, compare, document, line_of, ratios_of, read, record, rows_of, table
 from experiments.benchmark.timing import (
     Program,
     Row,
     Setup,
     Sizes,
-    compiled,
-    interleaved,
     measured,
     operations_of,
     sampling_operations,
@@ -117,16 +104,6 @@ def test_shares_do_not_move_with_the_machine(monkeypatch):
     assert figures["peak_rss_mb"] > 50
 
 
-def test_runs_take_turns_and_compile_apart():
-    order = []
-    times = interleaved(2, lambda: order.append("a"), lambda: order.append("b"))
-    assert order == ["a", "b"] * 3  # the first round is not timed
-    assert times.shape == (2, 2)
-    program = compiled(lambda x: x @ x.T, jnp.ones((4, 8)))
-    assert program.compile_seconds > 0
-    np.testing.assert_array_equal(program.run(), jnp.full((4, 4), 8))
-
-
 def test_ratios_say_what_got_slower():
     before = ratios_of([row(share=0.6, speedup=50.0), row("gone", ratio=2.0), row("tasks", "ik", share=0.2)])
     after = ratios_of([row(share=0.5, speedup=80.0), row("tasks", "fit", share=0.1)])
@@ -160,15 +137,6 @@ def test_a_ratio_that_is_worse_is_measured_again(monkeypatch, capsys):
     assert first["sampling"][""]["share"]["value"] == 0.7
     lower = [ratios_of([Row("startup", "", {"beyond": v}, lower=("beyond",))]) for v in (0.2, 0.3)]
     assert better_of(lower[1], lower[0]) == lower[0]
-
-
-def test_where_lower_is_better(capsys):
-    import_time = [Row("startup", "", {"beyond": v}, lower=("beyond",)) for v in (0.2, 0.3)]
-    verdicts = compare(ratios_of(import_time[:1]), ratios_of(import_time[1:]), ["startup"])
-    assert verdicts[0].change == pytest.approx(2 / 3)
-    assert not say(verdicts, 0.15)
-    assert "SLOWER: startup beyond, 0.2 on record, 0.3 now (-33 %)" in capsys.readouterr().out
-    assert say(compare(ratios_of(import_time[1:]), ratios_of(import_time[:1]), ["startup"]), 0.15)
 
 
 def test_only_named_positive_figures_are_ratios():
@@ -267,11 +235,3 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert marks == {x for x in page.splitlines() if x.startswith("<!-- table")}
     on_record = read(command.RATIOS).values()
     assert {case for entry in on_record for case in entry["ratios"]} <= set(command.CASES)
-
-
-def test_a_commit_is_dirty_only_where_files_differ(monkeypatch):
-    for found, short in (("0123456789abcdef" * 2 + "01234567", "0123456789ab"), ("unknown", "unknown")):
-        monkeypatch.setattr(command, "git_commit", lambda found=found: found)
-        assert command.short_commit() == short
-        monkeypatch.setattr(command, "git_commit", lambda found=found: f"{found}-dirty")
-        assert command.short_commit() == f"{short}-dirty"

@@ -2,16 +2,14 @@
 
 import json
 import math
-import time
 
-import jax.numpy as jnp
 import pytest
 from command_line import called
 
 from experiments.evaluate import __main__ as program
 from experiments.evaluate import harness
 from experiments.evaluate.__main__ import FILES, main
-from experiments.evaluate.harness import Options, Row, Table, report, timed
+from experiments.evaluate.harness import Options, Row, Table, report
 from jaxpose.training.checkpoint import git_commit
 
 
@@ -57,12 +55,6 @@ def test_only_the_rows_asked_for_and_unknown_ones_are_refused(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
-def test_unknown_rows_of_an_evaluator_leave_with_code_2(capsys, tmp_path):
-    code, text = called(capsys, main, "oracle", "--row=nosuch", f"--out={tmp_path}")
-    assert code == 2
-    assert "--row: got ['nosuch'], must be one of ['replacement', 'dps', " in text
-
-
 def test_all_runs_every_evaluator_that_needs_no_files_of_the_user(capsys, monkeypatch):
     ran = []
 
@@ -76,16 +68,6 @@ def test_all_runs_every_evaluator_that_needs_no_files_of_the_user(capsys, monkey
     assert [what for what, *_ in ran] == [what for what in FILES if what not in ("h36m", "gfpose")]
     assert ran[0][1:] == (["--stride=9"], False)
     assert "== h36m: left out, needs --model, --data" in text
-
-
-def test_time_is_without_compilation():
-    def run(x):
-        time.sleep(0.5)  # while it is traced
-        return x * 2
-
-    result, seconds = timed(run, jnp.arange(3.0))
-    assert result.tolist() == [0, 2, 4]
-    assert 0 < seconds < 0.5
 
 
 def test_every_evaluator_has_a_file_with_its_function(capsys):

@@ -158,11 +158,6 @@ def test_pages_hold_what_the_tasks_were_given(tmp_path, shared, seen):
     assert re.findall(r'href="([^"]+)"', index) == [f"{name}.html" for name in pages]
 
 
-def test_without_the_data_there_is_the_page_that_needs_none(tmp_path, seen, monkeypatch):
-    monkeypatch.setenv("JAXPOSE_DATA", str(tmp_path / "nowhere" / "data"))
-    assert [page.name for page in gallery_bodies.body_pages(jax.random.key(0), MODEL)] == ["generate_bodies"]
-
-
 @needs_keypoints
 def test_the_walkers_cameras_see_its_triangulated_joints_where_they_were_detected():
     film = load_walker()

@@ -19,7 +19,6 @@ from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.generate import generate
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.samplers import stochastic
 
 N, H, STEPS = 6, 8, 10  # the defaults of the command
 
@@ -125,24 +124,3 @@ def test_what_is_hidden_is_not_given_and_stands_out(model, people):
     assert np.isnan(flat["keypoints"][0, arm]).all()
     assert (flat["confidence"][hidden] == 0).all()
     np.testing.assert_array_equal(pages["complete_3d"].options["given"][~hidden], people.joints[~hidden])
-
-
-def test_noise_is_as_strong_as_the_page_says(model, people):
-    many = people._replace(joints=np.tile(people.joints, (1, 200, 1)))
-    shown = gallery.denoise_page(
-        jax.random.key(0), model, many, {"num_hypotheses": 1, "sampler": stochastic(1), "return_path": True}
-    )
-    noise = (shown.options["given"] - many.joints).std((1, 2))
-    np.testing.assert_allclose(1000 * noise, gallery.NOISE_MM, rtol=0.05)
-    assert shown.options["labels"][0] == "20 mm, found 50"
-
-
-def test_reprojected_hypotheses_are_those_of_the_camera(model, people):
-    page = gallery.lift_page(
-        jax.random.key(0), model, people, {"num_hypotheses": 2, "sampler": stochastic(1), "return_path": True}
-    )
-    x = page.shown[0][1, 0, 3, 9] + [0, 0, 4]
-    fx, fy, cx, cy = people.intrinsics[3]
-    seen = page.options["reprojected"][1, 0, 3, 9]
-    np.testing.assert_allclose(seen, [fx * x[0] / x[2] + cx, fy * x[1] / x[2] + cy], rtol=1e-4)
-    np.testing.assert_allclose(page.options["truth"][:, 0], 0)

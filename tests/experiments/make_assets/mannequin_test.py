@@ -5,15 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.make_assets.mannequin import (
-    ANKLE_RATIO,
-    ARM_LIMITS_DEG,
-    LEG_LIMITS_DEG,
-    AnglesDeg,
-    clip_angles,
-    forward_kinematics,
-    sample_body,
-)
+from experiments.make_assets.mannequin import ANKLE_RATIO, AnglesDeg, forward_kinematics, sample_body
 from experiments.make_assets.walking import draw_style, film
 from jaxpose.geometry.skeleton import H36M_17, mirror
 
@@ -35,14 +27,6 @@ def walks(body):
 def pose_angles(trunk=((0,) * 3,) * 4, left_leg=(0,) * 4, right_leg=(0,) * 4, left_arm=(0,) * 4, right_arm=(0,) * 4):
     legs, arms = (jnp.array(sides, jnp.float32) for sides in ((left_leg, right_leg), (left_arm, right_arm)))
     return AnglesDeg(jnp.array(trunk, jnp.float32), legs, arms)
-
-
-def test_bodies_have_adult_heights_and_equal_sides():
-    bodies = np.asarray(jax.vmap(sample_body)(jax.random.split(jax.random.key(0), 500)))
-    np.testing.assert_array_equal(bodies[:, LEFT], bodies[:, RIGHT])
-    # the published ratios at a mean height of 1.70 m: thigh and shin 0.491, hip to shoulder 0.288
-    assert (bodies[:, 5] + bodies[:, 6]).mean() == pytest.approx(0.491 * 1.70, rel=0.01)
-    assert (bodies[:, 7] + bodies[:, 8]).mean() == pytest.approx(0.288 * 1.70, rel=0.01)
 
 
 def test_each_joint_turns_the_way_its_name_says(body):
@@ -73,27 +57,9 @@ def test_equal_angles_left_and_right_mirror(body):
     np.testing.assert_allclose(b, mirror(a, H36M_17), atol=1e-6)
 
 
-def test_angles_end_at_their_limits():
-    for sign, end in ((-1, 0), (1, 1)):
-        angles = clip_angles(pose_angles(sign * np.full((4, 3), 250.0), *[[250.0 * sign] * 4] * 4))
-        np.testing.assert_array_equal(angles.legs, [[limits[end] for limits in LEG_LIMITS_DEG]] * 2)
-        np.testing.assert_array_equal(angles.arms, [[limits[end] for limits in ARM_LIMITS_DEG]] * 2)
-
-
 def test_walkers_keep_their_bones_and_their_feet_on_the_floor(walks, body):
     lengths = np.linalg.norm(walks[..., 1:, :] - walks[..., PARENTS, :], axis=-1)
     np.testing.assert_allclose(lengths, np.broadcast_to(body[1:], lengths.shape), atol=2e-6)
     lower = walks[..., [3, 6], 1].min(-1) - ANKLE_RATIO * float(body[5] + body[6])
     assert lower.min() > -0.011
     assert lower.max() < 0.001
-
-
-def test_walkers_travel_forwards_on_a_standing_foot(walks):
-    step = np.diff(walks, axis=1)
-    hip_speed = np.linalg.norm(step[:, :, 0, ::2], axis=-1).mean(1) * FPS
-    assert (hip_speed > 0.4).all()
-    assert (hip_speed < 1.6).all()
-    slower_foot = np.linalg.norm(step[:, :, [3, 6]][..., ::2], axis=-1).min(-1) * FPS
-    assert (slower_foot.mean(1) < 0.35 * hip_speed).all()
-    forward = np.cross(walks[:, :-1, 4] - walks[:, :-1, 1], [0.0, 1.0, 0.0])
-    assert ((forward * step[:, :, 0]).sum(-1) > 0).all()
