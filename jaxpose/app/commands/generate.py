@@ -54,8 +54,8 @@ def _joints(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     if is_motion(model):
         arrays["fps"] = TRAINED_FPS
     summary = {
-        **{**report.sampled(model, sampler), "num_poses": num, "temperature": options.temperature},
-        **{"frame_tag": tag, "scale": model.spec.scale},
+        **{"network_calls": sampler.network_calls(model), "sampler": sampler.name, "num_poses": num},
+        **{"temperature": options.temperature, "frame_tag": tag, "scale": model.spec.scale},
     }
     picture = Picture(model.skeleton, "out of nothing", path=drawn[:, None] if path else None)
     return Outcome(model, spent, num, arrays, summary, picture)

@@ -23,7 +23,6 @@ from jaxpose.app.commands.report import Outcome
 from jaxpose.base import Array, Hypotheses, Key
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
-from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.camera import denormalise_screen, project
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton
@@ -61,17 +60,14 @@ FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the roo
 @report.command("lift")
 def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     """Read and lift; lines and the summary name what was assumed of the camera and of scale."""
-    path, output = options.input, options.output
+    output = options.output
     exports.check(output.exports, options.num_hypotheses, mesh=exports.NO_MESH)
     model = models.load_joint_model(output, "lift")
     worlds.check(options.world, model)
     _check(model, options)
-    file = yield from clips.keypoints_of(path, options.video, output.out, name)
-    kind: dict[str, Any] = {
-        "fps": options.fps,
-        "whole": "screen" in model.capabilities,
-        "video": options.smooth or model.spec.network.window is not None,
-    }
+    file = yield from clips.keypoints_of(options.input, options.video, output.out, name)
+    kind: dict[str, Any] = {"fps": options.fps, "whole": "screen" in model.capabilities}
+    kind["video"] = options.smooth or model.spec.network.window is not None
     data = detections.read_detections(file, model.skeleton, options.keypoints, options.skeleton, **kind)
     yield from detections.describe(file, data)
     lifted, spent = yield from lift_all(model, data, options)
@@ -103,7 +99,7 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
     """Lift all detections; yields what is assumed, and lines of progress."""
     if "screen" in model.capabilities:
         return (yield from _by_recipe(model, data, options))
-    sampling, seed, num = options.sampling, options.output.seed, len(data.xy)
+    sampling, num = options.sampling, len(data.xy)
     mixture, components = yield from _mixture(model, data, options)
     sampler = sampler_of(sampling.sampler, sampling.steps)
     up = worlds.upward(data, options.world) if "vertical" in model.capabilities else None
@@ -112,7 +108,7 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
     yield from _rate(model, data)
     states = sampler.network_calls(model) + 1 if sampling.path else 0
     drawing = lifting(
-        jax.random.key(seed),
+        jax.random.key(options.output.seed),
         model,
         data.seen,
         num_hypotheses=options.num_hypotheses,
@@ -132,9 +128,8 @@ def _rate(model: Model, data: Detections) -> Generator[str, None, None]:
     """A line about the frame rate, of models of video and of motions."""
     length = model.spec.network.window
     if length is not None:
-        what = f"model of motions, {length} frames at a time" if is_motion(model) else ""
-        rate = timing(data.source.frame, data.source.fps).said
-        yield f"{what or f'video model, windows of {length} frames'}: {rate}"
+        kind = "model of motions, {} frames at a time" if is_motion(model) else "video model, windows of {} frames"
+        yield f"{kind.format(length)}: {timing(data.source.frame, data.source.fps).said}"
 
 
 def _mixture(model: Model, data: Detections, options: Lift) -> Generator[str, None, tuple[Mixture | None, int]]:
@@ -237,8 +232,7 @@ def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int)
     def work(_: Key, block: Block, __: bool) -> dict[str, Array]:
         samples, root = lifted["samples"][:, block.rows], lifted["root"][:, block.rows]
         xy, confidence, camera = data.seen.observed(block.rows)
-        pose, pose_root = _aggregate(key, judge, samples, root, xy, confidence, camera.intrinsics, how=how)
-        return {"pose": pose, "pose_root": pose_root}
+        return _aggregate(key, judge, samples, root, xy, confidence, camera.intrinsics, how=how)
 
     drawn: Drawn = result_of(blocks.gather(work, even(len(data.xy)), len(data.xy)))[0]
     return drawn
@@ -247,16 +241,15 @@ def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int)
 @functools.partial(jax.jit, static_argnames="how")
 def _aggregate(
     key: Key, model: Model, samples: Array, root: Array, xy: Array, confidence: Array, intrinsics: Array, *, how: str
-) -> tuple[Array, Array]:
+) -> dict[str, Array]:
     weights = None
     if how == "reprojection":
         weights = aggregate.reprojection_weights(samples, xy, confidence, intrinsics)
     elif how == "likelihood":
-        weights = aggregate.likelihood_weights(
-            lifted_log_density(key, model, samples, xy, confidence, intrinsics=intrinsics)
-        )
+        density = lifted_log_density(key, model, samples, xy, confidence, intrinsics=intrinsics)
+        weights = aggregate.likelihood_weights(density)
     one = aggregate.mean if weights is not None else getattr(aggregate, how)
-    return one(samples, weights), one(samples + root[:, :, None], weights)[:, 0]
+    return {"pose": one(samples, weights), "pose_root": one(samples + root[:, :, None], weights)[:, 0]}
 
 
 def completed_keypoints(data: Detections, lifted: Drawn) -> np.ndarray:
@@ -280,22 +273,18 @@ def outcome(
 
     world: where results are wanted in its axes. Pictures are in those of a level camera, then.
     """
-    made = len(data.xy) * len(lifted["samples"])
-    path, tag, standing = lifted.pop("path", None), FRAME_TAG, {}
+    tag, standing, num, kp = FRAME_TAG, {}, len(lifted["samples"]), data.source
     if world is not None:
-        path = None if path is None else to_camera(path @ world.R_world_camera.T, "y")
-        tag, lifted = worlds.FRAME_TAG, worlds.turned(lifted, world)
-        standing = worlds.arrays(lifted, world)
-        more = more | {"world": worlds.summary(world)}
-    sampling, kp = options.sampling, data.source
+        tag = worlds.FRAME_TAG
+        lifted, standing, more["world"] = worlds.in_world(lifted, world)
+    path = lifted.pop("path", None)
     scale = f"a body height of {options.height} m" if options.height else model.spec.scale
-    if "screen" in model.capabilities:
-        drawn: dict[str, Any] = {"network_calls": len(model.spec.indices), "sampler": "none"}
-    else:
-        drawn = report.sampled(model, sampler_of(sampling.sampler, sampling.steps))
+    drawn: dict[str, Any] = {"network_calls": len(model.spec.indices), "sampler": "none"}
+    if "screen" not in model.capabilities:
+        drawn = report.sampled(model, options.sampling)
     summary = {
         **{**more, **drawn, "num_detections": len(data.xy), "num_dropped": data.num_dropped},
-        **{"num_hidden_joints": int((data.confidence == 0).sum()), "num_hypotheses": len(lifted["samples"])},
+        **{"num_hidden_joints": int((data.confidence == 0).sum()), "num_hypotheses": num},
         **{"frame_tag": tag, "scale": scale, "camera": data.camera},
         "spread_mm": report.spread_mm(lifted["covariance"], model.skeleton),
     }
@@ -305,12 +294,7 @@ def outcome(
         **report.axes(model.skeleton.joints, "-y", tag),
         **{"scale": scale, "image_size": data.image_size, "keypoints_completed": completed, **standing},
     }
-    picture = Picture(
-        model.skeleton,
-        f"metres from {scale}; {data.camera}",
-        mean_name=_POSE_NAMES[options.aggregate],
-        path=path,
-        film=None if options.output.no_pictures else clips.film(options.input, kp.frame),
-        floor=None if world is None else 0.0,
-    )
-    return Outcome(model, spent, made, arrays, summary, picture)
+    film = None if options.output.no_pictures else clips.film(options.input, kp.frame)
+    shown: dict[str, Any] = {"path": path, "film": film, "floor": None if world is None else 0.0}
+    picture = Picture(model.skeleton, f"metres from {scale}; {data.camera}", _POSE_NAMES[options.aggregate], **shown)
+    return Outcome(model, spent, len(data.xy) * num, arrays, summary, picture)

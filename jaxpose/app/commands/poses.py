@@ -139,7 +139,7 @@ def outcome(
     source, up, num = data.source, data.source.up, len(data.joints)
     tag = f"axes: {INPUT_TAGS[up]}; metres; about the origin of the input"
     summary = {
-        **report.sampled(model, sampler_of(options.sampling.sampler, options.sampling.steps)),
+        **report.sampled(model, options.sampling),
         **{**more, "num_poses": num, "num_dropped": data.num_dropped},
         **{"num_hypotheses": len(posed["samples"]), "frame_tag": tag, "noise_source": note},
         **{"input_joints": source.skeleton.name, "input_unit": source.unit, "input_up": up},

@@ -22,7 +22,7 @@ from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.models import load_body
 from jaxpose.app.commands.options import Score
 from jaxpose.app.commands.pictures import Bodies, Picture
-from jaxpose.app.commands.values import Output
+from jaxpose.app.commands.values import Output, Sampling
 from jaxpose.files import as_json, write_json, write_npz
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton
@@ -31,7 +31,7 @@ from jaxpose.io.smpl_motion import Motion, save_motion
 from jaxpose.io.track_files import write_tracks
 from jaxpose.model import Model, describe
 from jaxpose.tasks.blocks import AXIS
-from jaxpose.tasks.samplers import Sampler
+from jaxpose.tasks.samplers import sampler_of
 
 _WRITTEN = (".npz", ".json", ".bvh", ".glb", ".trc", ".c3d", ".csv", ".obj")
 _FILES = (*_WRITTEN, ".png", ".html")
@@ -139,8 +139,9 @@ def _record(command: str, sources: tuple[Path, ...], made: Outcome, seed: int | 
     return {**entries, "seconds": round(made.spent.seconds, 3), **speed}
 
 
-def sampled(model: Model, sampler: Sampler) -> dict[str, Any]:
-    """Entries of a summary about the sampler."""
+def sampled(model: Model, sampling: Sampling) -> dict[str, Any]:
+    """Entries of a summary about the sampler that the flags name."""
+    sampler = sampler_of(sampling.sampler, sampling.steps)
     return {"network_calls": sampler.network_calls(model), "sampler": sampler.name}
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from jaxpose.app.commands.blocks import Drawn
 from jaxpose.app.commands.detections import Detections
 from jaxpose.app.commands.values import WorldAxes, refuse
-from jaxpose.base import Camera
-from jaxpose.geometry.axes import check_up, turn, vertical
+from jaxpose.geometry.axes import check_up, to_camera, turn, vertical
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.model import Model, require
 from jaxpose.tasks.world import World, to_world
 
 FRAME_TAG = "world metres, y up, floor at 0; samples, mean and pose relative to the root joint"
+_FIELDS = ("R_world_camera", "t_world_camera", "root_world", "root_radius_90", "contacts")
 _AWAY = np.radians(40.0)  # of the people's vertical from a calibration's: more is another axis
 
 
@@ -43,14 +43,15 @@ def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes) 
     kp, camera = data.source, data.calibrated
     people: dict[str, Any] = {"frame": kp.frame, "person": kp.person, "fps": kp.fps, "skeleton": skeleton}
     poses = (lifted["pose"], lifted["root"])
-    known = camera is not None and camera.R_cam_world is not None and given.gravity is None and given.floor is None
-    if not known:
+    placed = camera is not None and camera.R_cam_world is not None
+    if camera is None or not placed or given.gravity is not None or given.floor is not None:
         if given.up is not None:
             raise ValueError("--up: is for a calibration file with the camera's place, without --gravity and --floor")
         gravity = None if given.gravity is None else np.array(given.gravity)
         return to_world(*poses, gravity=gravity, camera_height=given.floor, **people)
     up = check_up(given.up or "z", "--up")
-    R, t = _place(camera, up)  # type: ignore[arg-type]  # not None
+    R = turn(up, "y") @ np.asarray(camera.R_cam_world, float).T
+    t = -R @ np.asarray(camera.t_cam, float)
     by_people = to_world(*poses, **people)
     away = np.arccos(np.clip(by_people.R_world_camera[1] @ R[1], -1, 1))
     if by_people.found and away > _AWAY:
@@ -61,38 +62,26 @@ def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes) 
     return to_world(*poses, placed=(R, t), **people)
 
 
-def turned(lifted: Drawn, world: World) -> Drawn:
-    """Lifted poses in the world's axes; about the root as before, the root in the world."""
+def in_world(lifted: Drawn, world: World) -> tuple[Drawn, dict[str, Any], dict[str, Any]]:
+    """Lifted poses in the world's axes, about the root as before; arrays and summary of the world.
+
+    A `path`, which pictures show, is in the axes of a level camera.
+    """
     R, t = world.R_world_camera.astype(np.float32), world.t_world_camera.astype(np.float32)
-    fields = {name: lifted[name] @ R.T for name in ("samples", "mean", "pose")}
-    fields |= {name: lifted[name] @ R.T + t for name in ("root", "pose_root")}
-    return lifted | fields | {"covariance": R @ lifted["covariance"] @ R.T}
-
-
-def arrays(lifted: Drawn, world: World) -> dict[str, Any]:
-    """Arrays of a result's world: the pose that pictures show, its place, and how that is known."""
-    fields = {name: getattr(world, name).astype(np.float32) for name in _FIELDS}
-    return {
-        **{"joints_world": (lifted["pose"] + world.root_world[:, None]).astype(np.float32), **fields},
+    lifted = lifted | {name: lifted[name] @ R.T for name in ("samples", "mean", "pose")}
+    lifted |= {name: lifted[name] @ R.T + t for name in ("root", "pose_root")}
+    lifted |= {"covariance": R @ lifted["covariance"] @ R.T}
+    if "path" in lifted:
+        lifted["path"] = to_camera(lifted["path"] @ world.R_world_camera.T, "y")
+    arrays = {
+        "joints_world": (lifted["pose"] + world.root_world[:, None]).astype(np.float32),
+        **{name: getattr(world, name).astype(np.float32) for name in _FIELDS},
         **{"camera_height": world.camera_height, "up_std_deg": world.up_std, "up": "y", "unit": "m"},
     }
-
-
-def summary(world: World) -> dict[str, Any]:
-    """Entries of the summary about the world."""
-    return {
+    summary = {
         **{"said": world.said, "vertical_std_deg": round(world.up_std, 2)},
         **{"vertical_found": world.found, "camera_height_m": round(world.camera_height, 3)},
         **{"root_radius_90_mm": round(1000 * float(world.root_radius_90.mean()), 1)},
         **{"frames_with_a_standing_foot": round(float((world.contacts > 0.5).any(-1).mean()), 3)},
     }
-
-
-_FIELDS = ("R_world_camera", "t_world_camera", "root_world", "root_radius_90", "contacts")
-
-
-def _place(camera: Camera, up: str) -> tuple[np.ndarray, np.ndarray]:
-    """R_world_camera and t_world_camera of a world that is y up."""
-    to_y = turn(up, "y")
-    R_cam_world, t_cam = np.asarray(camera.R_cam_world, float), np.asarray(camera.t_cam, float)
-    return to_y @ R_cam_world.T, -to_y @ R_cam_world.T @ t_cam
+    return lifted, arrays, summary
