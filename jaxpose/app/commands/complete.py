@@ -7,7 +7,7 @@ joints, drawn for every pose: --hide=left_knee,right_arm,random:2
 
 import functools
 from collections.abc import Callable, Collection, Generator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,34 +40,30 @@ _PARTS = ("right_leg", "left_leg", "left_arm", "right_arm", "trunk")  # the orde
 _STREAM = 2**31  # folded into the seed's key: the blocks of poses take the small numbers
 
 
-class Hide(NamedTuple):
-    """Joints that are hidden in every pose, and how many knees, ankles, elbows and wrists more, drawn for each."""
+def hidden_joints(text: str | None, skeleton: Skeleton, seed: int) -> Callable[[int], np.ndarray]:
+    """The function that --hide names for a joint set: number of poses -> [N, J] bool, True where hidden.
 
-    skeleton: Skeleton
-    always: tuple[int, ...] = ()
-    num_random: int = 0
+    Pose n's random joints do not depend on how many there are. ValueError for a name that is none of joints or parts.
+    """
+    parts = dict(zip(_PARTS, skeleton.parts, strict=True))
+    always, num_random = _parse_hide(text, skeleton.joints, parts, len(hideable_joints(skeleton)))
 
-    def mask(self, seed: int, num: int) -> np.ndarray:
-        """[num, J] bool, True where hidden; pose n's draw does not depend on how many there are."""
-        hidden = np.zeros((num, len(self.skeleton.joints)), bool)
-        hidden[:, list(self.always)] = True
-        if self.num_random:
+    def mask(num: int) -> np.ndarray:
+        hidden = np.zeros((num, len(skeleton.joints)), bool)
+        hidden[:, always] = True
+        if num_random:
             key = jax.random.fold_in(jax.random.key(seed), _STREAM)
             keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(num))
-            visible = jax.vmap(lambda k: hide_random_joints(k, self.num_random, self.skeleton))(keys)
+            visible = jax.vmap(lambda k: hide_random_joints(k, num_random, skeleton))(keys)
             hidden |= np.asarray(visible) == 0
         return hidden
 
-
-def parse_hide(text: str | None, skeleton: Skeleton) -> Hide:
-    """The meaning of --hide for a joint set; ValueError for a name that is none of its joints or parts."""
-    parts = dict(zip(_PARTS, skeleton.parts, strict=True))
-    return Hide(skeleton, *_parse_hide(text, skeleton.joints, parts, len(hideable_joints(skeleton))))
+    return mask
 
 
 def _parse_hide(
     text: str | None, joints: tuple[str, ...], parts: Mapping[str, Collection[int]], most_random: int = 0
-) -> tuple[tuple[int, ...], int]:
+) -> tuple[list[int], int]:
     """Numbers of the joints that --hide names, and the K of random:K, which is legal where most_random is not 0."""
     always: set[int] = set()
     num_random = 0
@@ -85,7 +81,7 @@ def _parse_hide(
         else:
             names = f"{'random:K, ' if most_random else ''}the parts {', '.join(parts)} and the joints"
             raise ValueError(f"--hide: must be one of {names} {', '.join(joints)}, got {given!r}")
-    return tuple(sorted(always)), num_random
+    return sorted(always), num_random
 
 
 @report.command("complete")
@@ -103,13 +99,12 @@ def complete(options: Complete, _: str) -> Generator[str, None, Outcome]:
     refuse(options.keypoints if in_3d else options.axes, why)
     refuse(options, why, "height" if in_3d else "noise")
     exports.check(options.output.exports, options.num_hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
-    hide = parse_hide(options.hide, model.skeleton)
-    return (yield from (_complete_3d if in_3d else _complete_2d)(options, model, hide))
+    hidden = hidden_joints(options.hide, model.skeleton, options.output.seed)
+    return (yield from (_complete_3d if in_3d else _complete_2d)(options, model, hidden))
 
 
-def _complete_3d(options: Complete, model: Model, hide: Hide) -> Generator[str, None, Outcome]:
+def _complete_3d(options: Complete, model: Model, hidden: Callable[[int], np.ndarray]) -> Generator[str, None, Outcome]:
     path, noise = options.input, options.noise or 0.0
-    hidden = functools.partial(hide.mask, options.output.seed)
     data = poses.read_observed(path, model.skeleton, options.axes, options.skeleton, hidden, options.fps)
     missing = poses.missing_per_joint(data.joints, model.skeleton)
     if not missing:
@@ -125,16 +120,13 @@ def _complete_3d(options: Complete, model: Model, hide: Hide) -> Generator[str, 
     return poses.outcome(options, model, spent, data, posed, source, **more)
 
 
-def _complete_2d(options: Complete, model: Model, hide: Hide) -> Generator[str, None, Outcome]:
-    path, output = options.input, options.output
-    hidden = functools.partial(hide.mask, output.seed)
-    data = detections.read_detections(
-        path, model.skeleton, options.keypoints, options.skeleton, hidden, fps=options.fps
-    )
+def _complete_2d(options: Complete, model: Model, hidden: Callable[[int], np.ndarray]) -> Generator[str, None, Outcome]:
+    path, given = options.input, (options.keypoints, options.skeleton, hidden)
+    data = detections.read_detections(path, model.skeleton, *given, fps=options.fps)
     yield from detections.describe(path, data)
     missing = poses.missing_per_joint(data.visible, model.skeleton)
     yield f"missing or hidden: {_counted(missing) or 'nothing, so this is what `jaxpose lift` does'}"
-    shared: dict[str, Any] = {"height": options.height, "output": output, "sampling": options.sampling}
+    shared: dict[str, Any] = {"height": options.height, "output": options.output, "sampling": options.sampling}
     lifting = Lift(path, num_hypotheses=options.num_hypotheses or _HYPOTHESES, **shared)
     lifted, spent = yield from lift.lift_all(model, data, lifting)
     more = {"hide": options.hide, "missing_joints": missing}
@@ -174,9 +166,8 @@ def _complete_rotations(options: Complete, model: Model) -> Generator[str, None,
     refuse(options.sampling, why, "path", "sampler")
     exports.check(options.output.exports, num_hypotheses)
     method, run = _method(options, model, num_hypotheses)
-    hidden, _ = _parse_hide(options.hide, BODY_JOINTS, rotations_task.PARTS)
     body = models.load_body(options.output.exports.body)
-    motion, known = _read_rotations(options, hidden)
+    motion, known = _read_rotations(options)
     num = len(known)
     yield f"{options.input}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"
     missing = {name: int(count) for name, count in zip(BODY_JOINTS, (~known).sum(0), strict=True) if count}
@@ -203,11 +194,11 @@ def _complete_rotations(options: Complete, model: Model) -> Generator[str, None,
     return _completed(model, spent, body, motion, known, drawn, summary)
 
 
-def _read_rotations(options: Complete, hidden: tuple[int, ...]) -> tuple[Motion, np.ndarray]:
+def _read_rotations(options: Complete) -> tuple[Motion, np.ndarray]:
     """The motion of the file, and which of its rotations [F, 21] are known."""
-    path = options.input
+    path, (hidden, _) = options.input, _parse_hide(options.hide, BODY_JOINTS, rotations_task.PARTS)
     motion, known = read_rotations(path, fps=options.fps, up=options.axes.up, gaps=True)
-    known[:, list(hidden)] = False
+    known[:, hidden] = False
     if known.all():
         raise ValueError(f"{path}: nothing to complete, every rotation is there; --hide hides some")
     if not known.any():

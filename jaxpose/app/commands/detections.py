@@ -93,33 +93,28 @@ def read_detections(
     not say. video: link people whom the file does not follow, as --track does. Detections with too few visible joints,
     or if `whole` not all of them, are left out; ValueError where none is left.
     """
-    file = _read(path, given, skeleton_name)
-    file, lens, words = _calibrated(path, file, given)
+    file, lens, words = _calibrated(path, _read(path, given, skeleton_name), given)
     kp = file.kp._replace(fps=file.kp.fps or fps)
-    linked = given.track or (video and path.suffix.lower() not in (".npz", ".npy") and _by_place(kp))
+    linked = given.track or (video and _by_place(path, kp))
     kp = link(kp, threshold=given.min_confidence) if linked else kp
-    target = target(kp.skeleton) if callable(target) else target
+    target = target if isinstance(target, Skeleton) else target(kp.skeleton)
     if file.mixture is not None and target.name != kp.skeleton.name:
         raise ValueError(f"{path}: mixtures of {kp.skeleton.name}; needed a model of these joints, got {target.name}")
-    sure = rescaled(np.where(kp.confidence >= given.min_confidence, kp.confidence, 0))
-    xy, confidence = jax.device_get(_convert(kp.xy, sure, source=kp.skeleton, target=target))
-    confidence = confidence if hide is None else np.where(hide(len(xy)), 0, confidence)
+    trusted = rescaled(np.where(kp.confidence >= given.min_confidence, kp.confidence, 0))
+    xy, confidence = jax.device_get(_convert(kp.xy, trusted, source=kp.skeleton, target=target))
+    confidence = np.where(hide(len(xy)), 0, confidence) if hide else confidence
     least = len(target.joints) if whole else MIN_VISIBLE
-    rows = (confidence > 0).sum(-1) >= least
+    visible = (confidence > 0).sum(-1)
+    rows = visible >= least
     if not rows.any():
-        most = int((confidence > 0).sum(-1).max())
-        raise ValueError(
-            f"{path}: no detection has {least} visible joints of {target.name} with confidence of "
-            f"{given.min_confidence} or more{', not hidden' if hide else ''}; the best has {most}"
-        )
+        sure = f"with confidence of {given.min_confidence} or more{', not hidden' if hide else ''}"
+        most = f"the best has {visible.max()}"
+        raise ValueError(f"{path}: no detection has {least} visible joints of {target.name} {sure}; {most}")
     intrinsics, camera = settle_camera(kp, given.camera, given.fov, given.image_size)
-    maps = file.maps
-    if maps is not None and not rows.all():
-        maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
-    mixture = None if file.mixture is None else jax.tree.map(lambda x: x[rows], file.mixture)
-    of_rows = (xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows])
-    size, counts = given.image_size or kp.image_size, (int((~rows).sum()), least)
-    return Detections(*of_rows, _select(kp, rows), words or camera, *counts, linked, maps, size, lens, mixture)
+    file, size = _select(file._replace(kp=kp), rows), given.image_size or kp.image_size
+    of_rows = (xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows], file.kp)
+    more = (words or camera, int((~rows).sum()), least, linked)
+    return Detections(*of_rows, *more, file.maps, size, lens, file.mixture)
 
 
 def _read(path: Path, given: KeypointFile, skeleton_name: str | None) -> _File:
@@ -181,19 +176,24 @@ def _of_mixtures(path: Path, given: KeypointFile) -> _File:
     return _File(kp, mixture=mixture)
 
 
-def _by_place(kp: Keypoints) -> bool:
-    """Whether the ids of people are their places in each frame, of which some have several."""
+def _by_place(path: Path, kp: Keypoints) -> bool:
+    """Whether the ids of people are their places in each frame, of which some have several, as files of text have."""
+    if path.suffix.lower() in (".npz", ".npy"):
+        return False
     order = np.lexsort((kp.person, kp.frame))
     frame = kp.frame[order]
     place = np.arange(len(frame)) - np.searchsorted(frame, frame)
     return bool(place.any() and (kp.person[order] == place).all())
 
 
-def _select(kp: Keypoints, rows: np.ndarray) -> Keypoints:
+def _select(file: _File, rows: np.ndarray) -> _File:
+    kp, maps = file.kp, file.maps
     image = tuple(np.array(kp.image, object)[rows]) if len(kp.image) == len(rows) else kp.image
-    return kp._replace(
-        xy=kp.xy[rows], confidence=kp.confidence[rows], frame=kp.frame[rows], person=kp.person[rows], image=image
-    )
+    fields = {name: getattr(kp, name)[rows] for name in ("xy", "confidence", "frame", "person")}
+    if maps is not None and not rows.all():
+        maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
+    mixture = None if file.mixture is None else jax.tree.map(lambda x: x[rows], file.mixture)
+    return _File(kp._replace(**fields, image=image), maps, mixture)
 
 
 def joint_set(name: str | None) -> Skeleton | None:
@@ -209,14 +209,14 @@ def holds_cameras(path: Path) -> bool:
     return kind_of(path, (MultiView, Keypoints)) is MultiView
 
 
-def read_cameras(path: Path, options: Fit | Fuse, min_confidence: float) -> tuple[MultiView, str]:
-    """The keypoints and cameras of a file that `holds_cameras`, and a line of what was read."""
+def read_cameras(path: Path, options: Fit | Fuse, min_confidence: float) -> tuple[MultiView, list[str]]:
+    """The keypoints and cameras of a file that `holds_cameras`, and lines of what was read."""
     given = joint_set(options.skeleton)
     points = None if given is None else point_set_of(given)
     data = read_multiview(path, points=points, up=options.up, cameras=options.cameras, min_confidence=min_confidence)
     cameras = f"{len(data.cameras)} of {data.num_cameras} cameras ({', '.join(data.cameras)})"
     data = data._replace(fps=data.fps or options.fps)
-    return data, f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up"
+    return data, [f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up"]
 
 
 def read_calibrated(

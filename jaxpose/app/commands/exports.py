@@ -7,7 +7,6 @@ positions do not show is said.
 import importlib.util
 import time
 from collections.abc import Generator, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -52,8 +51,7 @@ def with_rotations(clip: Clip, body: Body) -> Generator[str, None, Clip]:
     prior = load(DEFAULT_PRIOR).statistics
     known = np.asarray(prior.mean), np.asarray(prior.std) * np.asarray(prior.spread)
     tracks: list[Track] = []
-    rests, rotations, done, num = {}, {}, 0, sum(len(track.joints) for track in clip.tracks)
-    started = time.time()
+    rests, rotations, done, num, started = {}, {}, 0, sum(len(track.joints) for track in clip.tracks), time.time()
     for person in clip.people:
         of_person = [track for track in clip.tracks if track.person == person]
         skeleton = fit_skeleton(of_person[0].joints, clip.names, np.asarray(body.joint_template[:22]), *known)
@@ -66,13 +64,12 @@ def with_rotations(clip: Clip, body: Body) -> Generator[str, None, Clip]:
                 left = (time.time() - started) * (num - done) / done
                 yield f"joint angles {done}/{num}, {left:.0f} s left"
             angles = JointAngles(*(np.concatenate(x) for x in zip(*parts, strict=True)))
-            tracks.append(
-                track._replace(motion=Motion(angles.body_pose, angles.global_orient, angles.pelvis, clip.fps))
-            )
+            motion = Motion(angles.body_pose, angles.global_orient, angles.pelvis, clip.fps)
+            tracks.append(track._replace(motion=motion))
             if not track.take:
-                error = 1000 * angles.error[np.isfinite(angles.error)]
+                median, high = np.quantile(1000 * angles.error[np.isfinite(angles.error)], (0.5, 0.95))
                 rotations[str(person)] = {
-                    "position_error_mm": {"median": _round(np.median(error)), "95": _round(np.quantile(error, 0.95))},
+                    "position_error_mm": {"median": round(float(median), 1), "95": round(float(high), 1)},
                     "rotation_not_observed_deg": skeleton.unobserved,
                 }
     meaning = (
@@ -97,7 +94,3 @@ def lines(clip: Clip) -> Iterator[str]:
                 f"person {person}: joints of the skeleton within {error['median']:g} mm of the poses in the median, 95 "
                 f"in 100 within {error['95']:g}; rotations that they do not show: {', '.join(open_) or 'none'}"
             )
-
-
-def _round(x: Any) -> float:
-    return round(float(x), 1)

@@ -30,7 +30,6 @@ from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
 from jaxpose.io.arrays import load_arrays
-from jaxpose.io.multiview import MultiView
 from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
 from jaxpose.tasks.blocks import Block, even
 
@@ -68,49 +67,44 @@ class Views(NamedTuple):
 @report.command("fit", "{}_fitted")
 def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     """Read and fit: each row for itself, or with --as-clip each person as one moving body."""
-    paths, output, as_clip = options.input, options.output, options.as_clip
-    path = paths[0]
+    output, as_clip = options.output, options.as_clip
     if options.smooth is not None and not as_clip:
         raise ValueError("--smooth: is for --as-clip")
-    for each in paths:
-        if not (each.exists() or clips.holds_frames(each)):  # of frames the detector says what is wrong
-            raise ValueError(f"{each}: no such file or folder")
+    for path in options.input:
+        if not (path.exists() or clips.holds_frames(path)):  # of frames the detector says what is wrong
+            raise ValueError(f"{path}: no such file or folder")
     exports.check(output.exports)
-    fitting = bodies.load_fitting(options.prior, output, "fit")
-    body = models.load_body(options.output.exports.body)
-    files = yield from clips.keypoints_of_all(paths, options.video, output.out)
+    fitting, body = bodies.load_fitting(options.prior, output, "fit"), models.load_body(output.exports.body)
+    files = yield from clips.keypoints_of_all(options.input, options.video, output.out)
     seen = _read_views(files, body, options)
-    yield from seen.said
     num = len(seen.xy)
     start = None if options.start is None else _read_start(options.start, num, body)
+    yield from seen.said
     settings = bodies.with_method(FitSettings(), options.method, options.prior)
-    groups = list(even(num, doubling=True))
+    groups = (yield from _clips(seen)) if as_clip else list(even(num, doubling=True))
     if as_clip:
         smooth = (_SMOOTH if options.smooth is None else options.smooth) * ((seen.fps or _RATE) / _RATE) ** 3
         settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
-        groups = yield from _clips(seen)
     work = functools.partial(_fit_block, body, seen, fitting, settings, start, as_clip=as_clip)
     rows, spent = yield from blocks.gather(work, groups, num, seed=output.seed, what="fitted")
-    error = rows["error_px"]
-    per_frame = np.nanmean(error, 1)
-    yield (
-        f"keypoints met within {np.median(per_frame):.1f} px in the median of frames, at worst {per_frame.max():.1f} px"
-    )
+    error, per_frame = rows["error_px"], np.nanmean(rows["error_px"], 1)
+    median, worst = np.median(per_frame).item(), per_frame.max().item()
+    yield f"keypoints met within {median:.1f} px in the median of frames, at worst {worst:.1f} px"
     arrays = {
         **{"error_px": per_frame, "error_px_camera": error, "noise_px": seen.noise_px},
         **{key: rows[key] for key in ("covariance", "radius_90", "root_radius_90")},
         **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, "frame": seen.frame},
         **{"person": seen.person, "fps": seen.fps},
     }
+    first_pose = options.start and str(options.start)
     summary = {
-        **{"prior": options.prior, "as_clip": as_clip, "read": seen.said},
-        **{"start": None if options.start is None else str(options.start)},
-        "error_px": {"median": round(float(np.median(per_frame)), 2), "max": round(float(per_frame.max()), 2)},
+        **{"prior": options.prior, "as_clip": as_clip, "read": seen.said, "start": first_pose},
+        "error_px": {"median": round(median, 2), "max": round(worst, 2)},
         "error_px_camera": report.rounded(np.nanmean(error, 0), 2),
     }
-    titles = labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])
-    more: dict[str, Any] = {"labels": titles, "source": f"fitted to {path.name}"}
-    return bodies.fitted(fitting.model, spent, body, rows, seen.up, arrays, summary, **more)
+    shown: dict[str, Any] = {"labels": labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])}
+    shown["source"] = f"fitted to {options.input[0].name}"
+    return bodies.fitted(fitting.model, spent, body, rows, seen.up, arrays, summary, **shown)
 
 
 def _fit_block(
@@ -147,20 +141,8 @@ def _fit_block(
 
 def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
     """The rows of a file, or of a file for each camera; ValueError names a row of which no camera sees three points."""
-    path = paths[0]
-    if len(paths) > 1:
-        if options.keypoints.calibration is None:
-            raise ValueError(f"{len(paths)} files: needed --calibration with a camera for each")
-        refuse(options.keypoints, "is for keypoints of one camera", *_ONE_CAMERA)
-        data, lines = detections.read_calibrated(paths, options, options.keypoints, options.keypoints.min_confidence)
-        views = _of_cameras(data, tuple(lines))
-    elif detections.holds_cameras(path):
-        refuse(options.keypoints, f"{path} has its own calibrated cameras (--cameras chooses)", *_ONE_CAMERA)
-        data, line = detections.read_cameras(path, options, options.keypoints.min_confidence)
-        views = _of_cameras(data, (line,))
-    else:
-        refuse(options, f"is for a file of several calibrated cameras, and {path} is none", "cameras", "up")
-        views = _of_one_camera(path, options)
+    path, of_cameras = paths[0], len(paths) > 1 or detections.holds_cameras(paths[0])
+    views = _of_cameras(paths, options) if of_cameras else _of_one_camera(path, options)
     if not len(views.xy):
         raise ValueError(f"{path}: no frame in it; needed at least one")
     confidence = views.confidence * known_points(body, views.points)
@@ -176,30 +158,39 @@ def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
     return views._replace(confidence=confidence, noise_px=noise.astype(np.float32), said=(*views.said, how))
 
 
-def _of_cameras(data: MultiView, said: tuple[str, ...]) -> Views:
+def _of_cameras(paths: tuple[Path, ...], options: Fit) -> Views:
+    given = options.keypoints
+    if len(paths) > 1:
+        if given.calibration is None:
+            raise ValueError(f"{len(paths)} files: needed --calibration with a camera for each")
+        refuse(given, "is for keypoints of one camera", *_ONE_CAMERA)
+        data, lines = detections.read_calibrated(paths, options, given, given.min_confidence)
+    else:
+        refuse(given, f"{paths[0]} has its own calibrated cameras (--cameras chooses)", *_ONE_CAMERA)
+        data, lines = detections.read_cameras(paths[0], options, given.min_confidence)
     cameras, people = jax.tree.map(lambda x: x[None], data.camera), np.zeros(len(data.xy), np.int64)
-    return Views(data.xy, data.confidence, cameras, data.points, data.frame, people, data.up, data.fps, said)
+    return Views(data.xy, data.confidence, cameras, data.points, data.frame, people, data.up, data.fps, tuple(lines))
 
 
 def _of_one_camera(path: Path, options: Fit) -> Views:
+    refuse(options, f"is for a file of several calibrated cameras, and {path} is none", "cameras", "up")
     skeleton = detections.joint_set(options.skeleton)
     if skeleton is not None and skeleton.name not in SKELETONS:
         raise ValueError(
             f"--points: {skeleton.name} is not read from files of one camera; must be one of {', '.join(SKELETONS)}"
         )
-    given = None if skeleton is None else skeleton.name
-    data = detections.read_detections(path, _body_set, options.keypoints, given, fps=options.fps)
+
+    def nearest_set(skeleton: Skeleton) -> Skeleton:
+        name = point_set_of(skeleton)
+        return BODY_25 if name == "openpose25" else SKELETONS[name]
+
+    given = (options.keypoints, None if skeleton is None else skeleton.name)
+    data = detections.read_detections(path, nearest_set, *given, fps=options.fps)
     source = data.source
     name, cameras = point_set_of(source.skeleton), one_camera(jnp.asarray(data.intrinsics, jnp.float32))
     lines = (*detections.describe(path, data), f"{source.skeleton.name} as {name}")
     points = (data.xy[:, None], data.confidence[:, None], cameras, name, source.frame, source.person)
     return Views(*points, "-y", source.fps, lines)
-
-
-def _body_set(skeleton: Skeleton) -> Skeleton:
-    """The joint set of the body's points that are nearest to a file's."""
-    name = point_set_of(skeleton)
-    return BODY_25 if name == "openpose25" else SKELETONS[name]
 
 
 def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
@@ -277,8 +268,7 @@ def ik(options: Ik, _: str) -> Generator[str, None, Outcome]:
     path, output, num_hypotheses = options.input, options.output, options.num_hypotheses
     exports.check(output.exports, num_hypotheses)
     fitting = bodies.load_fitting(options.prior, output, "ik")
-    body = models.load_body(options.output.exports.body)
-    axes, skeleton = options.axes, detections.joint_set(options.skeleton)
+    body, axes, skeleton = models.load_body(output.exports.body), options.axes, detections.joint_set(options.skeleton)
     targets = read_body_points(path, body, skeleton=skeleton, up=axes.up, unit=axes.unit, only=options.only)
     check_enough(path, targets)
     num, points = len(targets.xyz), bodies.say_points(targets)

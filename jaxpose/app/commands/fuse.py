@@ -105,11 +105,11 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
         if not detections.holds_cameras(path):
             needed = "keypoints [F, C, K, 2 or 3], K, R and t"
             raise ValueError(f"{path}: needed an .npz of calibrated cameras, with {needed}, or --calibration FILE")
-        part, line = detections.read_cameras(path, options, options.min_confidence)
+        part, lines = detections.read_cameras(path, options, options.min_confidence)
         if parts and part.up != parts[0].up:
             raise ValueError(f"{path}: world {part.up} up, and {paths[0]} {parts[0].up} up; needed one (--up)")
         parts.append(_in_joints(part, model))
-        read.append(line)
+        read += lines
     whole = merged(parts)
     enough = (whole.confidence > 0).sum(-1).max(1) >= _LEAST
     if not enough.any():

@@ -273,7 +273,8 @@ def outcome(
 
     world: where results are wanted in its axes. Pictures are in those of a level camera, then.
     """
-    tag, standing, num, kp = FRAME_TAG, {}, len(lifted["samples"]), data.source
+    tag, num, kp = FRAME_TAG, len(lifted["samples"]), data.source
+    standing: dict[str, Any] = {}
     if world is not None:
         tag = worlds.FRAME_TAG
         lifted, standing, more["world"] = worlds.in_world(lifted, world)

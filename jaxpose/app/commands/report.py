@@ -68,24 +68,18 @@ def command(name: str, default: str = "{}") -> Callable[[Work], Callable[[Any], 
     def wrap(work: Work) -> Callable[[Any], Iterator[str]]:
         @functools.wraps(work)
         def run(options: Any) -> Iterator[str]:
-            output, sources = getattr(options, "output", options), _sources(options)
-            usual = default.format(*((_stem(x) if default == "{}" else x.stem) for x in sources[:1]))
-            stem = _result(output, name, usual, *sources)
+            output, given = getattr(options, "output", options), getattr(options, "input", ())
+            sources = (options.first, options.second) if hasattr(options, "first") else given
+            sources = sources if isinstance(sources, tuple) else (sources,)
+            names = (x.name if default == "{}" and x.is_dir() else x.stem for x in sources[:1])
+            stem = _result(output, name, default.format(*names), *sources)
             outcome = yield from work(options, stem)
-            seed = getattr(output, "seed", None)
-            summary = _record(name, sources, outcome, seed) | outcome.summary
+            summary = _record(name, sources, outcome, getattr(output, "seed", None)) | outcome.summary
             yield from _write(output, stem, outcome._replace(summary=summary))
 
         return run
 
     return wrap
-
-
-def _sources(options: Any) -> tuple[Path, ...]:
-    if hasattr(options, "first"):
-        return options.first, options.second
-    given = getattr(options, "input", ())
-    return given if isinstance(given, tuple) else (given,)
 
 
 def _result(output: Output | Score, command: str, default: str, *sources: Path) -> str:
@@ -110,10 +104,6 @@ def _result(output: Output | Score, command: str, default: str, *sources: Path) 
     return name
 
 
-def _stem(source: Path) -> str:
-    return source.name if source.is_dir() else source.stem
-
-
 def _paths(sources: tuple[Path, ...]) -> tuple[str, ...]:
     return tuple(str(path.absolute()) for path in sources)
 
@@ -130,9 +120,8 @@ def _command_of(summary: Path) -> tuple[str, tuple[str, ...]] | None:
 
 def _record(command: str, sources: tuple[Path, ...], made: Outcome, seed: int | None) -> dict[str, Any]:
     """The entries of every summary: input, model, seed, version and speed."""
-    about = None if made.model is None else describe(made.model)
+    about, paths = made.model and describe(made.model), _paths(sources)
     entries: dict[str, Any] = {"command": command, "model": about, "jaxpose": version("jaxpose")}
-    paths = _paths(sources)
     entries |= {"input": paths[0] if len(paths) == 1 else paths} if paths else {}
     entries |= {} if seed is None else {"seed": seed}
     speed = {"compile_seconds": round(made.spent.compiling, 3), "poses_per_second": round(made.spent.rate(made.num), 1)}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxpose.app.commands.complete import Hide, parse_hide
+from jaxpose.app.commands.complete import hidden_joints
 from jaxpose.geometry.skeleton import H36M_17
 
 
@@ -25,27 +25,22 @@ def names(mask):
     ],
 )
 def test_names_and_parts(text, expected):
-    mask = parse_hide(text, H36M_17).mask(0, 2)
+    mask = hidden_joints(text, H36M_17, 0)(2)
     assert [names(row) for row in mask] == [expected, expected]
 
 
 def test_random_joints_are_distinct_limb_joints_each_as_likely_and_a_poses_own():
-    hide = parse_hide("head,random:2", H36M_17)
-    mask = hide.mask(0, 800)
+    mask = hidden_joints("head,random:2", H36M_17, 0)(800)
     limbs = [j for j, n in enumerate(H36M_17.joints) if n.split("_")[-1] in ("knee", "ankle", "elbow", "wrist")]
     assert (mask[:, limbs].sum(-1) == 2).all()
     assert mask.sum() == 800 * 3
     rate = mask[:, limbs].mean(0)  # 2 of 8 joints: 0.25, and four standard errors around it
     np.testing.assert_allclose(rate, 0.25, atol=4 * np.sqrt(0.25 * 0.75 / 800))
-    np.testing.assert_array_equal(mask[:5], hide.mask(0, 5))
-    assert (mask != hide.mask(1, 800)).any()
+    np.testing.assert_array_equal(mask[:5], hidden_joints("head,random:2", H36M_17, 0)(5))
+    assert (mask != hidden_joints("head,random:2", H36M_17, 1)(800)).any()
 
 
 @pytest.mark.parametrize("text", ["", "tail", "left_knee,", "random", "random:0", "random:-1", "random:1,random:2"])
 def test_what_is_no_name_is_refused(text):
     with pytest.raises(ValueError, match=r"--hide: (must be|needed)"):
-        parse_hide(text, H36M_17)
-
-
-def test_nothing_is_hidden_by_default():
-    assert not Hide(H36M_17).mask(0, 3).any()
+        hidden_joints(text, H36M_17, 0)
