@@ -115,23 +115,31 @@ def export_task(
         raise ValueError(f"batch: {task} by {model.spec.name} needs a number of observations, got none")
     used = (sampler or stochastic()).with_usual_steps(generation.NUM_STEPS, model) if task == "generate" else sampler
     used = used or stochastic()
-    made, settings = TASKS[task], {"sampler": used} | ({"chunk": _AT_ONCE} if any_number else {})
+    settings: dict[str, Any] = {"num": num, "sampler": used} | ({"chunk": _AT_ONCE} if any_number else {})
     leaves, tree = jax.tree.flatten(model)
 
     def run(weights: list[Array], seed: Array, *inputs: Array) -> dict[str, Array]:
-        drawn = made.run(jax.random.key(seed), jax.tree.unflatten(tree, weights), *inputs, num=num, **settings)
+        drawn = TASKS[task].run(jax.random.key(seed), jax.tree.unflatten(tree, weights), *inputs, **settings)
         return {name: value for name, value in drawn.items() if value is not None}
 
-    rows = jax.export.symbolic_shape("b")[0] if batch is None else batch
-    joints = len(model.skeleton.joints)
-    sizes = [[joints if size == "J" else size for size in shape] for shape, _, _ in made.inputs.values()]
-    shapes = [jax.ShapeDtypeStruct((rows, *size), jnp.float32) for size in sizes]
     weights = [np.asarray(leaf) for leaf in leaves]
+    of_weights = [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights]
+    of_inputs = _input_shapes(TASKS[task], model, batch)
     exported = jax.export.export(jax.jit(run), platforms=platforms)(
-        [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights], jax.ShapeDtypeStruct((), jnp.uint32), *shapes
+        of_weights, jax.ShapeDtypeStruct((), jnp.uint32), *of_inputs
     )
-    said = {"task": task, "num": num, "sampler": used.name, "network_calls": used.network_calls(model)}
-    return Program(said | _header(model, made, exported), _serialised(exported), weights)
+    about = {"task": task, "num": num, "sampler": used.name, "network_calls": used.network_calls(model)}
+    try:
+        program = bytes(exported.serialize())
+    except ImportError as error:
+        raise ValueError(f"exporting needs the package flatbuffers ({error})") from error
+    return Program(about | _header(model, TASKS[task], exported), program, weights)
+
+
+def _input_shapes(task: _Task, model: Model, batch: int | None) -> list[jax.ShapeDtypeStruct]:
+    rows, joints = jax.export.symbolic_shape("b")[0] if batch is None else batch, len(model.skeleton.joints)
+    sizes = [[joints if size == "J" else size for size in shape] for shape, _, _ in task.inputs.values()]
+    return [jax.ShapeDtypeStruct((rows, *size), jnp.float32) for size in sizes]
 
 
 def write(path: str | os.PathLike[str], program: Program) -> None:
@@ -165,14 +173,6 @@ def load(path: FilePath) -> Sampler:
     return Sampler(header, call)
 
 
-def _lift(key: Key, model: Model, xy: Array, sure: Array, K: Array, *, num: int, **how: Any) -> dict[str, Any]:
-    return lift(key, model, xy, sure, camera=Camera(K), num_hypotheses=num, **how)._asdict()
-
-
-def _complete(key: Key, model: Model, joints: Array, noise: Array, *, num: int, **how: Any) -> dict[str, Any]:
-    return complete(key, model, joints, noise=noise, num_hypotheses=num, **how)._asdict()
-
-
 def _denoise(key: Key, model: Model, joints: Array, noise: Array, *, num: int, **how: Any) -> dict[str, Any]:
     unknown = jnp.isnan(noise)
     level = jax.lax.cond(
@@ -191,7 +191,9 @@ TASKS = {
             "confidence": (("J",), "1", "0 (missing) to 1"),
             "intrinsics": ((4,), "px", "fx, fy, cx, cy"),
         },
-        _lift,
+        lambda key, model, xy, sure, K, num, **how: lift(
+            key, model, xy, sure, camera=Camera(K), num_hypotheses=num, **how
+        )._asdict(),
         _CAMERA_AXES + _ROOT,
     ),
     "complete": _Task(
@@ -199,7 +201,9 @@ TASKS = {
             "joints": (("J", 3), "m", "NaN where missing; about any origin"),
             "noise": (("J",), "m", "standard deviation per coordinate, 0: exact"),
         },
-        _complete,
+        lambda key, model, joints, noise, num, **how: complete(
+            key, model, joints, noise=noise, num_hypotheses=num, **how
+        )._asdict(),
         _CAMERA_AXES + _ORIGIN,
     ),
     "denoise": _Task(
@@ -242,10 +246,3 @@ def _header(model: Model, task: _Task, exported: jax.export.Exported) -> dict[st
 
 def _shape(aval: Any) -> list[int | str]:
     return [d if isinstance(d, int) else str(d) for d in aval.shape]
-
-
-def _serialised(exported: jax.export.Exported) -> bytes:
-    try:
-        return bytes(exported.serialize())
-    except ImportError as error:
-        raise ValueError(f"exporting needs the package flatbuffers ({error})") from error

@@ -100,45 +100,35 @@ def model_of(
 
     specs = [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights.values()]
     closed, outputs = jax.make_jaxpr(run, return_shape=True)(specs, *inputs.values())
-    graph = Graph()
-    stored = {name: _stored(w) for name, w in weights.items()}
-    given: list[Known] = [Value(name, tuple(w.shape)) for name, w in weights.items()]
-    given = [
-        graph.add("Cast", x, shape=x.shape, to=onnx.TensorProto.FLOAT) if w.dtype == np.float16 else x
-        for x, w in zip(given, stored.values(), strict=True)
-        if isinstance(x, Value)
-    ]
+    graph, stored = Graph(), {name: _stored(w) for name, w in weights.items()}
+    given: list[Known] = []
+    for name, weight in stored.items():
+        value = Value(name, weight.shape)
+        half = weight.dtype == np.float16
+        given.append(graph.add("Cast", value, shape=value.shape, to=onnx.TensorProto.FLOAT) if half else value)
     given += [Value(name, tuple(spec.shape)) for name, spec in inputs.items()]
-    found = _evaluate(graph, closed.jaxpr, [np.asarray(c) for c in closed.consts], given)
-    infos = []
-    for name, spec, value in zip(sorted(outputs), jax.tree.leaves(outputs), found, strict=True):
-        full = graph.full(value, spec.shape)
-        graph.nodes.append(helper.make_node("Identity", [graph.name(full)], [name]))
-        infos.append(_info(name, spec))
-    nodes = _needed(graph.nodes, set(outputs))
+    results = _evaluate(graph, closed.jaxpr, [np.asarray(c) for c in closed.consts], given)
+    shapes = dict(zip(sorted(outputs), jax.tree.leaves(outputs), strict=True))
+    for (name, spec), result in zip(shapes.items(), results, strict=True):
+        graph.nodes.append(helper.make_node("Identity", [graph.name(graph.full(result, spec.shape))], [name]))
+    nodes = _needed(graph.nodes, set(outputs), lambda node: (node.input, node.output))
     used = {name for node in nodes for name in node.input}
     constants = {k: v for k, v in (stored | graph.constants).items() if k in used}
-    made = helper.make_model(
-        helper.make_graph(
-            nodes,
-            "jaxpose",
-            [_info(name, spec) for name, spec in inputs.items()],
-            infos,
-            [numpy_helper.from_array(np.array(v, order="C"), k) for k, v in constants.items()],
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=8,  # of opset 18; the newest that every onnxruntime since 1.14 reads
-        producer_name="jaxpose",
-    )
+    tensors = [numpy_helper.from_array(np.array(v, order="C"), k) for k, v in constants.items()]
+    # version 8 is of opset 18; the newest that every onnxruntime since 1.14 reads
+    how: dict[str, Any] = {"opset_imports": [helper.make_opsetid("", OPSET)], "ir_version": 8}
+    whole = helper.make_graph(nodes, "jaxpose", _infos(inputs), _infos(shapes), tensors)
+    made = helper.make_model(whole, **how, producer_name="jaxpose")
     helper.set_model_props(made, dict(metadata))
     onnx.checker.check_model(made, full_check=True)
     return made
 
 
-def _info(name: str, spec: jax.ShapeDtypeStruct) -> Any:
+def _infos(specs: Mapping[str, jax.ShapeDtypeStruct]) -> list[Any]:
     from onnx import helper
 
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)
+    kinds = {name: helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)) for name, spec in specs.items()}
+    return [helper.make_tensor_value_info(name, kinds[name], spec.shape) for name, spec in specs.items()]
 
 
 def _stored(weight: np.ndarray) -> np.ndarray:
@@ -147,13 +137,14 @@ def _stored(weight: np.ndarray) -> np.ndarray:
     return half if exact and weight.size > 1 else weight
 
 
-def _needed(nodes: list[Any], wanted: set[str]) -> list[Any]:
-    """The nodes that the outputs depend on."""
+def _needed(nodes: Sequence[Any], wanted: set[Any], sides: Callable[[Any], tuple[Any, Any]]) -> list[Any]:
+    """The nodes on which what is wanted depends; sides: the inputs and the outputs of one."""
     kept = []
     for node in reversed(nodes):
-        if wanted & set(node.output):
+        inputs, outputs = sides(node)
+        if wanted & set(outputs):
             kept.append(node)
-            wanted |= set(node.input)
+            wanted |= set(inputs)
     return kept[::-1]
 
 
@@ -166,7 +157,11 @@ def _evaluate(graph: Graph, jaxpr: Any, consts: Sequence[Known], args: Sequence[
         aval: Any = x.aval
         return np.asarray(x.val, aval.dtype)
 
-    for eqn in _used(jaxpr):
+    def variables(x: Sequence[Any]) -> list[Any]:
+        return [v for v in x if not isinstance(v, Literal)]
+
+    wanted = set(variables(jaxpr.outvars))
+    for eqn in _needed(jaxpr.eqns, wanted, lambda eqn: (variables(eqn.invars), eqn.outvars)):
         operands, name = [read(x) for x in eqn.invars], eqn.primitive.name
         inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
         if name in _CALLS and inner is not None:
@@ -185,24 +180,12 @@ def _evaluate(graph: Graph, jaxpr: Any, consts: Sequence[Known], args: Sequence[
     return [read(x) for x in jaxpr.outvars]
 
 
-def _used(jaxpr: Any) -> list[Any]:
-    wanted, kept = set(v for v in jaxpr.outvars if not isinstance(v, Literal)), []
-    for eqn in reversed(jaxpr.eqns):
-        if wanted & set(eqn.outvars):
-            kept.append(eqn)
-            wanted |= {v for v in eqn.invars if not isinstance(v, Literal)}
-    return kept[::-1]
-
-
 _CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
 Operation: TypeAlias = Callable[..., Any]  # a result, or a list of results where the primitive has several
 
 
 def _elementwise(op: str) -> Operation:
-    def convert(graph: Graph, eqn: Any, *xs: Known) -> Value:
-        return _each(graph, op, *xs)
-
-    return convert
+    return lambda graph, eqn, *xs: _each(graph, op, *xs)
 
 
 def _each(graph: Graph, op: str, *xs: Known, **attributes: Any) -> Value:
@@ -242,11 +225,6 @@ def _reshape(graph: Graph, eqn: Any, x: Known) -> Known:
     return graph.reshape(graph.full(x, aval.shape), result.shape)
 
 
-def _transpose(graph: Graph, eqn: Any, x: Known) -> Known:
-    axes = eqn.params["permutation"]
-    return graph.add("Transpose", x, shape=[x.shape[a] for a in axes], perm=list(axes))
-
-
 def _slice(graph: Graph, eqn: Any, x: Known) -> Known:
     p, aval = eqn.params, eqn.outvars[0].aval
     strides = p["strides"] or (1,) * len(x.shape)
@@ -259,14 +237,11 @@ def _slice(graph: Graph, eqn: Any, x: Known) -> Known:
 
 
 def _concatenate(graph: Graph, eqn: Any, *xs: Known) -> Known:
+    """The arrays one after another; of `stack` each with an axis of size 1 more."""
+    stacked, shape = "axis" in eqn.params, eqn.outvars[0].aval.shape
+    axis = eqn.params["axis" if stacked else "dimension"]
     parts = [graph.full(x, v.aval.shape) for x, v in zip(xs, eqn.invars, strict=True)]
-    return graph.add("Concat", *parts, shape=eqn.outvars[0].aval.shape, axis=eqn.params["dimension"])
-
-
-def _stack(graph: Graph, eqn: Any, *xs: Known) -> Known:
-    axis, shape = eqn.params["axis"], eqn.outvars[0].aval.shape
-    each = [*shape[:axis], 1, *shape[axis + 1 :]]
-    parts = [graph.reshape(graph.full(x, v.aval.shape), each) for x, v in zip(xs, eqn.invars, strict=True)]
+    parts = [graph.reshape(x, [*shape[:axis], 1, *shape[axis + 1 :]]) for x in parts] if stacked else parts
     return graph.add("Concat", *parts, shape=shape, axis=axis)
 
 
@@ -377,10 +352,10 @@ OPERATIONS: dict[str, Operation] = {name: _elementwise(op) for name, op in _ELEM
     "reshape": _reshape,
     "squeeze": _reshape,
     "expand_dims": _reshape,
-    "transpose": _transpose,
+    "transpose": lambda graph, eqn, x: _moved(graph, x, list(eqn.params["permutation"])),
     "slice": _slice,
     "concatenate": _concatenate,
-    "stack": _stack,
+    "stack": _concatenate,
     "unstack": _unstack,  # of JAX 0.12
     "pad": _pad,
     "reduce_sum": _reduce("ReduceSum"),

@@ -7,7 +7,7 @@ one image.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,39 +27,40 @@ class Grid(NamedTuple):
 
     scene: with a row for each state; poses of a layer are [L * n, F, J, D], all people of the first of L first.
     places: [n, 3] metres, where they stand. names: one per person. num_people: how many were given.
-    tiled: each 2D input is in a tile of its own, moved there as a whole. floor: its y in metres; None: under the
-    lowest joint.
+    floor: its y in metres; None: under the lowest joint.
     """
 
     scene: sc.Scene
     places: np.ndarray
     names: tuple[str, ...]
     num_people: int
-    tiled: bool
     floor: float | None
 
 
-def make_grid(
-    states: ArrayLike,
-    skeleton: Skeleton,
-    *,
-    argument: str,
-    labels: Sequence[str] | None = None,
-    per_line: int | None = None,
-    on_floor: bool = True,
-    max_hypotheses: int = 12,
-    max_people: int = 40,
-    max_states: int = 60,
-    **layers: Unpack[sc.Layers],
-) -> Grid:
-    """The N people of states [S, H, N, J, 3] side by side.
+class GridOptions(NamedTuple):
+    """The look of people on a floor, beside `Layers`.
 
     labels: one per person, written at their feet. per_line: people per line; by default as wide a grid as a screen
     is. on_floor: the lowest joint of each, in the truth or else in the mean result, is on the floor. max_hypotheses,
-    max_people, max_states: at most so many are shown, evenly spaced. layers: `reprojected` may be [S, H, N, J, 2], for
-    each state. argument: the name of states in errors. ValueError as in `make_scene`, and for a state without a finite
-    joint.
+    max_people, max_states: at most so many are shown, evenly spaced.
     """
+
+    labels: Sequence[str] | None = None
+    per_line: int | None = None
+    on_floor: bool = True
+    max_hypotheses: int = 12
+    max_people: int = 40
+    max_states: int = 60
+
+
+def make_grid(argument: str, states: ArrayLike, skeleton: Skeleton, **options: Any) -> Grid:
+    """The N people of states [S, H, N, J, 3] side by side; argument: the name of states in errors.
+
+    options: of `GridOptions` and `Layers`, whose `reprojected` may be [S, H, N, J, 2], for each state.
+    ValueError as in `make_scene`, and for a state without a finite joint.
+    """
+    layers, others = sc.layers_of(options)
+    given = GridOptions(**others)
     poses = sc.joints(argument, states, ("T+1", "H", "N", len(skeleton.joints), 3))
     num_states, _, num_people = poses.shape[:3]
     blank = np.flatnonzero(~np.isfinite(poses).any((1, 2, 3, 4)))
@@ -69,26 +70,22 @@ def make_grid(
     if reprojected is not None and np.ndim(reprojected) == 5:
         pixels = sc.joints("reprojected", reprojected, (*poses.shape[:-1], 2))
         layers["reprojected"] = pixels[-1]
-    people = sc.make_scene(
-        poses[-1], skeleton, argument=argument, max_hypotheses=max_hypotheses, with_mean=False, **layers
-    )
-    people = sc.with_labels(people, "labels", labels)
-    people = sc.take_rows(people, sc.evenly(num_people, sc.at_least_one("max_people", max_people)))
+    how: dict[str, Any] = {"argument": argument, "max_hypotheses": given.max_hypotheses, "with_mean": False}
+    people = sc.with_labels(sc.make_scene(poses[-1], skeleton, **how, **layers), "labels", given.labels)
+    people = sc.take_rows(people, sc.evenly(num_people, sc.at_least_one("max_people", given.max_people)))
     # counted from the end, so that the last state is always among them
-    rows = (num_states - 1 - sc.evenly(num_states, sc.at_least_one("max_states", max_states)))[::-1]
+    rows = (num_states - 1 - sc.evenly(num_states, sc.at_least_one("max_states", given.max_states)))[::-1]
     reference = _reference(people, sc.finite_mean(poses[-1])[people.rows])
-    places = _places(reference, per_line, _NAMED_LINES if any(people.labels) else _LINES, bool(people.flat))
+    places = _places(reference, given.per_line, _NAMED_LINES if any(people.labels) else _LINES, bool(people.flat))
     tiled = people.image is None and len(places) > 1 and bool(people.flat)
     flat = tuple(layer._replace(dot=layer.dot * _TILE_DOTS) for layer in people.flat) if tiled else people.flat
     tiles = _tiles(people.flat, places) if tiled else np.zeros((len(places), 2), np.float32)
     scene = people._replace(
-        layers=_side_by_side(people, people.layers, poses[rows], put(reference, places, on_floor)),
+        layers=_side_by_side(people, people.layers, poses[rows], put(reference, places, given.on_floor)),
         flat=_side_by_side(people, flat, None if pixels is None else pixels[rows], tiles),
-        rows=rows,
-        labels=("",) * len(rows),
-        counts=(people.counts[0], num_states),
+        **{"rows": rows, "labels": ("",) * len(rows), "counts": (people.counts[0], num_states)},
     )
-    return Grid(scene, places, people.labels, num_people, tiled, 0.0 if on_floor else None)
+    return Grid(scene, places, people.labels, num_people, 0.0 if given.on_floor else None)
 
 
 def grid(num: int, per_line: int, spacing: tuple[float, float]) -> np.ndarray:

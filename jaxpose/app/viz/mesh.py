@@ -26,7 +26,6 @@ from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.meshes import COLOURS, checked_faces, mesh_arrays, points_of
 
 TRUTH_COLOUR = "#8d939e"
-_UPS = ("y", "-y")
 _GAP = 0.25  # metres between bodies that stand beside one another
 _FAINT, _FAINT_TRUTH = 0.55, 0.45  # opacity of what would hide something
 _FRAME_NOTES = {"y": "world metres, y up", "-y": "metres in camera axes (x right, y down, z forward)"}
@@ -71,7 +70,7 @@ class MeshOptions(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """Which bodies and frames are shown, of `counts` that were given, and the frame's up axis (`UPS`)."""
+    """Which bodies and frames are shown, of `counts` that were given, and the axis that points up."""
 
     bodies: np.ndarray
     rows: np.ndarray
@@ -121,20 +120,16 @@ def mesh_page(
     given = MeshOptions(**options)
     fps, labels, up = given.fps, given.labels, given.up
     check_fps(fps)
-    if up not in _UPS:
-        raise ValueError(f"up: got {up!r}, must be one of {sorted(_UPS)}")
+    if up not in _FRAME_NOTES:
+        raise ValueError(f"up: got {up!r}, must be one of {sorted(_FRAME_NOTES)}")
     meshes: Bodies
     if isinstance(vertices, Sequence) and vertices and isinstance(vertices[0], Skin):
-        meshes, room, said = (
-            [skin for skin in vertices if isinstance(skin, Skin)],
-            given.max_frames,
-            f", {vertices[0].said}",
-        )
-        num_bodies, num_frames, num_vertices = len(meshes), len(vertices[0].transforms), len(vertices[0].rest)
-        triangles = checked_faces("faces", faces, num_vertices)
+        meshes, room = [skin for skin in vertices if isinstance(skin, Skin)], given.max_frames
+        num_bodies, num_frames, num_vertices = len(meshes), len(meshes[0].transforms), len(meshes[0].rest)
+        triangles, lacking = checked_faces("faces", faces, num_vertices), f", {meshes[0].said}"
     else:
         meshes, triangles = mesh_arrays(vertices, faces)  # type: ignore[arg-type]  # not of skins
-        (num_bodies, num_frames, num_vertices), said = meshes.shape[:3], ""
+        (num_bodies, num_frames, num_vertices), lacking = meshes.shape[:3], ""
         room = int(given.max_megabytes * 1e6 / (_BYTES * min(num_bodies, given.max_bodies) * num_vertices))
     shown = sc.evenly(num_bodies, sc.at_least_one("max_bodies", given.max_bodies))
     limit = max(1, min(sc.at_least_one("max_frames", given.max_frames), room))
@@ -146,7 +141,7 @@ def mesh_page(
     words = ["" if labels is None else sc.printable(labels[row] or "") for row in rows.tolist()]
     caption = [
         "1 body" if num_bodies == 1 else f"{len(shown)} of {num_bodies} bodies",
-        f"{num_vertices} vertices{said}",
+        f"{num_vertices} vertices{lacking}",
         f"{len(rows)} of {num_frames} frames" + (f", {stride} apart" if stride > 1 else "") if num_frames > 1 else "",
         *(_FRAME_NOTES[up], f"grid {sc.GRID_METRES} m, its height is of the lowest vertex"),
     ]

@@ -14,7 +14,7 @@ import importlib
 import os
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -69,6 +69,13 @@ class Layers(TypedDict, total=False):
     radius_90: ArrayLike | None
     unusual: ArrayLike | None
     up: str
+
+
+def layers_of(options: dict[str, Any]) -> tuple[Layers, dict[str, Any]]:
+    """The layers among the options of a page, and the other options."""
+    others = {name: value for name, value in options.items() if name not in Layers.__annotations__}
+    layers: Any = {name: value for name, value in options.items() if name not in others}
+    return layers, others
 
 
 class Layer(NamedTuple):
@@ -128,28 +135,22 @@ def make_scene(
     if blank.size:
         raise ValueError(f"{argument}: pose {blank[0]} of {num_rows} has no finite joint; needed at least one")
     shown = evenly(num_hypotheses, at_least_one("max_hypotheses", max_hypotheses))
-    shape = (num_rows, *poses.shape[2:])
-    solid = []
-    mean, given, truth = layers.get("mean"), layers.get("given"), layers.get("truth")
+    shape, solid = (num_rows, *poses.shape[2:]), []
+    named: dict[str, Any] = {"mean": None, "given": None, "truth": None, **layers}
+    mean, given, truth = (
+        None if named[name] is None else joints(name, named[name], shape) for name in ("mean", "given", "truth")
+    )
     if mean is not None or with_mean:
-        middle = finite_mean(poses) if mean is None else joints("mean", mean, shape)
-        solid.append(Layer(layers.get("mean_name", MEAN), middle[None], LIMBS, 4.5, 1.0, 3.0, MEAN))
+        mean = finite_mean(poses) if mean is None else mean
+        solid.append(Layer(layers.get("mean_name", MEAN), mean[None], LIMBS, 4.5, 1.0, 3.0, MEAN))
     if given is not None:
-        given = joints("given", given, shape)
         solid.append(Layer("given", given[None], (GIVEN,) * 3, 1.2, 1.0, 3.4))
     if truth is not None:
-        solid.append(Layer("truth", joints("truth", truth, shape)[None], (TRUTH,) * 3, 1.8, 1.0, 1.2))
+        solid.append(Layer("truth", truth[None], (TRUTH,) * 3, 1.8, 1.0, 1.2))
     hidden = _hidden_bones(layers.get("observed"), given, skeleton, shape[:2])
-    return Scene(
-        (*_hypotheses(poses[shown], hidden, with_mean), *solid),
-        _flat(layers, shown, poses.shape[:3]),
-        np.arange(num_rows),
-        ("",) * num_rows,
-        (num_hypotheses, num_rows),
-        shown,
-        layers.get("image"),
-        check_up(layers.get("up", "-y")),
-    )
+    layered = ((*_hypotheses(poses[shown], hidden, with_mean), *solid), _flat(layers, shown, poses.shape[:3]))
+    counts, up = (num_hypotheses, num_rows), check_up(layers.get("up", "-y"))
+    return Scene(*layered, np.arange(num_rows), ("",) * num_rows, counts, shown, layers.get("image"), up)
 
 
 def _hypotheses(poses: np.ndarray, hidden: np.ndarray | None, with_mean: bool) -> list[Layer]:

@@ -10,7 +10,7 @@ as where the scale comes from. All raise ValueError for wrong shapes, H = 0 and 
 """
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,25 +31,8 @@ _FROM_ABOVE = (0.25, 0.42)  # yaw and pitch of the first view of a crowd, radian
 _WITHIN = "positions within 0.25 mm"
 
 
-def motion_page(
-    samples: ArrayLike,
-    skeleton: Skeleton,
-    *,
-    frame: ArrayLike | None = None,
-    person: ArrayLike | None = None,
-    root: ArrayLike | None = None,
-    fps: float | None = None,
-    labels: Sequence[str] | None = None,
-    title: str = "3D pose hypotheses",
-    note: str = "",
-    image_size: tuple[int, int] | None = None,
-    film: Sequence[bytes | None] | None = None,
-    floor: float | None = None,
-    max_hypotheses: int = 30,
-    max_frames: int = 300,
-    **layers: Unpack[sc.Layers],
-) -> Page:
-    """The page of samples [H, N, J, 3], root-relative; a row of the N is one person in one frame.
+class MotionOptions(NamedTuple):
+    """The look of a page of samples [H, N, J, 3], beside `Layers`; a row of the N is one person in one frame.
 
     frame, person: [N] numbers; by default the rows are frames of one person. root: [N, 3] metres, where each row's root
     stands: the people of a frame then stand where they are to each other. fps: frames per second, for playing in real
@@ -58,42 +41,63 @@ def motion_page(
     axes, or None: under the lowest joint. max_hypotheses of the H are shown, evenly spaced, and fewer where the page
     would get large; at most max_frames frames, a constant stride apart; the caption says so.
     """
-    check_fps(fps)
+
+    frame: ArrayLike | None = None
+    person: ArrayLike | None = None
+    root: ArrayLike | None = None
+    fps: float | None = None
+    labels: Sequence[str] | None = None
+    image_size: tuple[int, int] | None = None
+    film: Sequence[bytes | None] | None = None
+    floor: float | None = None
+    max_hypotheses: int = 30
+    max_frames: int = 300
+
+
+def motion_page(
+    samples: ArrayLike, skeleton: Skeleton, *, title: str = "3D pose hypotheses", note: str = "", **options: Any
+) -> Page:
+    """The page of samples [H, N, J, 3], root-relative; options: of `MotionOptions` and `Layers`."""
+    layers, others = sc.layers_of(options)
+    given = MotionOptions(**others)
+    check_fps(given.fps)
     poses = sc.joints("samples", samples, ("H", "N", len(skeleton.joints), 3))
-    crowd = cr.make_crowd(poses.shape[1], frame, person)
-    place = cr.places(crowd, root)
-    rows = crowd.rows_until(sc.at_least_one("max_frames", max_frames))
+    crowd = cr.make_crowd(poses.shape[1], given.frame, given.person)
+    place, num_frames = cr.places(crowd, given.root), len(crowd.frames)
+    rows = crowd.rows_until(sc.at_least_one("max_frames", given.max_frames))
     layers.setdefault("mean_name", sc.MEAN if len(poses) > 1 else "pose")
     room = max(3, _MOST_NUMBERS // (len(rows) * 3 * len(skeleton.joints)))
-    scene = sc.make_scene(poses, skeleton, max_hypotheses=min(max_hypotheses, room), **layers)
-    scene = sc.with_labels(scene, "labels", labels)
+    scene = sc.make_scene(poses, skeleton, max_hypotheses=min(given.max_hypotheses, room), **layers)
+    scene = sc.with_labels(scene, "labels", given.labels)
     if len(poses) == 1:  # the pose says it all
         scene = scene._replace(layers=tuple(layer for layer in scene.layers if layer.group != sc.HYPOTHESES))
-    said = scene.labels
-    num_frames = len(crowd.frames)
     crowd = cr.make_crowd(len(rows), crowd.frames[crowd.at[rows]], crowd.people[crowd.who[rows]])
     whole = cr.gathered(sc.take_rows(scene, rows), crowd, place[rows])
-    words = [said[row] for row in rows] if len(crowd.people) == 1 else [""] * len(crowd.frames)
     packer = Packer()
     parts = {
         **{"layers": [layer_part(packer, layer) for layer in whole.layers], "skeletons": [skeleton_part(skeleton)]},
         "people": [f"person {number}" for number in crowd.people],
         "uncertainty": _uncertainty(packer, poses[:, rows], layers, rows, crowd, place[rows]),
         "marks": _marks(packer, layers, rows, crowd, poses.shape[1]),
-        "flat": flat_part(packer, whole, image_size, None if film is None else _film(film, rows, crowd)),
-        **_around([layer.poses for layer in whole.layers], floor),
+        "flat": flat_part(packer, whole, given.image_size, given.film and _film(given.film, rows, crowd)),
+        **_around([layer.poses for layer in whole.layers], given.floor),
     }
-    stood = "at the place of each root" if root is not None else "root-relative" if len(crowd.people) == 1 else ""
-    caption = [
+    words = [scene.labels[row] for row in rows] if len(crowd.people) == 1 else [""] * len(crowd.frames)
+    steps = frame_steps(crowd.frames, given.fps, words, _SECONDS_PER_POSE)
+    return make_page(packer, title, note, _caption(scene, crowd, num_frames, given), steps, scene.up, **parts)
+
+
+def _caption(scene: sc.Scene, crowd: cr.Crowd, num_frames: int, given: MotionOptions) -> list[str]:
+    alone = len(crowd.people) == 1
+    stood = ", at the place of each root" if given.root is not None else ", root-relative" if alone else ""
+    return [
         f"{len(scene.shown)} of {scene.counts[0]} hypotheses" if scene.counts[0] > 1 else "",
         f"{len(crowd.frames)} of {num_frames} frames" if num_frames > 1 else "",
-        f"{len(crowd.people)} people" if len(crowd.people) > 1 else "",
-        " ".join(["metres in", sc.AXES_NOTES[scene.up]]) + (f", {stood}" if stood else ""),
-        f"grid {sc.GRID_METRES} m" + (", its height is of the lowest joint" if floor is None else ""),
+        "" if alone else f"{len(crowd.people)} people",
+        f"metres in {sc.AXES_NOTES[scene.up]}{stood}",
+        f"grid {sc.GRID_METRES} m" + (", its height is of the lowest joint" if given.floor is None else ""),
         _WITHIN,
     ]
-    steps = frame_steps(crowd.frames, fps, words, _SECONDS_PER_POSE)
-    return make_page(packer, title, note, caption, steps, scene.up, **parts)
 
 
 def path_page(
@@ -107,12 +111,12 @@ def path_page(
 ) -> Page:
     """The page of denoising states [T+1, H, N, J, 3], T >= 1, opening with the last: people on a floor.
 
-    times: [T+1] the diffusion time of each state. options: of `grid.make_grid`.
+    times: [T+1] the diffusion time of each state. options: of `GridOptions` and `Layers`.
     """
     num = np.shape(states)[0] if np.ndim(states) else 0
     if num == 1:
         raise ValueError("states: got T = 0, one state only; needed two or more, from the start to the result")
-    grid = gr.make_grid(states, skeleton, argument="states", **options)
+    grid = gr.make_grid("states", states, skeleton, **options)
     words = [f"state {row} of {num - 1}" for row in grid.scene.rows]
     if times is not None:
         instants = np.asarray(times, np.float64)
@@ -126,9 +130,9 @@ def path_page(
 def grid_page(
     samples: ArrayLike, skeleton: Skeleton, *, title: str = "3D poses", note: str = "", **options: Any
 ) -> Page:
-    """The page of samples [H, N, J, 3]: N people on a floor; options: of `grid.make_grid`."""
+    """The page of samples [H, N, J, 3]: N people on a floor; options: of `GridOptions` and `Layers`."""
     poses = sc.joints("samples", samples, ("H", "N", len(skeleton.joints), 3))
-    grid = gr.make_grid(poses[None], skeleton, argument="samples", **options)
+    grid = gr.make_grid("samples", poses[None], skeleton, **options)
     return _grid_page(grid, skeleton, title, note, Steps(("",), 0.0))
 
 

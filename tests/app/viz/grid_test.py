@@ -45,7 +45,7 @@ def read(states, **options):
 
 def test_each_state_draws_the_hypotheses_of_all_people_at_their_places(walk):
     states, truth = walk
-    found = make_grid(states, H36M_17, argument="states", truth=truth, per_line=3)
+    found = make_grid("states", states, H36M_17, truth=truth, per_line=3)
     page = read(states, truth=truth, per_line=3)
     exact = put(truth, found.places)[:, None]
     wanted = np.moveaxis(states + exact, 0, 2).reshape(H * N, T + 1, J, 3)
@@ -59,7 +59,7 @@ def test_each_state_draws_the_hypotheses_of_all_people_at_their_places(walk):
 
 def test_neighbours_are_apart_and_people_keep_their_size(walk):
     _, truth = walk
-    found = make_grid(truth[None, None], H36M_17, argument="samples", per_line=3)
+    found = make_grid("samples", truth[None, None], H36M_17, per_line=3)
     width = np.ptp(truth, axis=1)[:, [0, 2]].max(0)
     across, deep = found.places[1, 0] - found.places[0, 0], found.places[0, 2] - found.places[3, 2]
     assert across >= width[0]
@@ -86,9 +86,9 @@ def test_long_paths_and_crowds_are_thinned_with_the_last_state_kept(walk):
     states, _ = walk
     page = read(states, max_states=2, max_people=3, max_hypotheses=1)
     assert page.content["caption"][:3] == ["3 of 5 people", "1 of 2 hypotheses", "2 of 4 states of the denoising"]
-    found = make_grid(states, H36M_17, argument="states", max_states=2, max_people=3, max_hypotheses=1)
+    found = make_grid("states", states, H36M_17, max_states=2, max_people=3, max_hypotheses=1)
     assert found.scene.rows.tolist() == [0, 3]
-    last = make_grid(states, H36M_17, argument="states", max_states=1)
+    last = make_grid("states", states, H36M_17, max_states=1)
     assert last.scene.rows.tolist() == [3]
     poses = found.scene.layers[0].poses
     wanted = np.moveaxis(states[[0, 3], 0][:, [0, 2, 4]], 0, 1)
