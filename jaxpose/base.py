@@ -196,8 +196,8 @@ class Decoded(NamedTuple):
 
 # key of one hypothesis -> Start
 StartFn: TypeAlias = Callable[[Key], Start]
-# (states [H, N, J, D], or with the path [H, T+1, N, J, D]; `Start.kept` with a leading H; recalibration or None)
-DecodeFn: TypeAlias = Callable[[Array, Any, Any], Decoded]
+# (states [H, N, J, D], or with the path [H, T+1, N, J, D]; `Start.kept` with a leading H)
+DecodeFn: TypeAlias = Callable[[Array, Any], Decoded]
 
 
 @flax.struct.dataclass

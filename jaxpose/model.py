@@ -136,24 +136,13 @@ class Spec:
         return (offered - {"score"}) | {"few_steps"} if self.times else offered
 
 
-# What a recalibration may depend on, of what is known without the truth (tasks/recalibration.py).
-EVIDENCE = ("misfit", "tilt", "trust", "seen", "extent")
-
-
 class Recalibration(NamedTuple):
-    """Recalibration of one task's hypotheses, fitted on groups left out (`python -m experiments.models.recalibrate`).
+    """Factors on the summary of one task's hypotheses (`python -m experiments.models.recalibrate`).
 
-    offset, slope: [J, D], [K, D] logarithm of the factor on the samples, and how it grows with each of the K signs
-                   of EVIDENCE (tasks/recalibration.py), in units of their own spread; 0 leaves samples as they are.
-    centre, scale: [K] of the evidence over the cases of the fit: (e - centre) / scale, at most 2.5 either way.
-    covariance:    [J] factor on the covariance of each joint over the samples.
-    radius:        [J] factor on the samples' own 90 % radius, so that it holds the truth in 90 % of the cases.
+    covariance: [J] factor on the covariance of each joint over the samples.
+    radius:     [J] factor on the samples' own 90 % radius, so that it holds the truth in 90 % of the cases of the fit.
     """
 
-    offset: Array
-    slope: Array
-    centre: Array
-    scale: Array
     covariance: Array
     radius: Array
 
@@ -368,21 +357,20 @@ def _parse_spec(path: FilePath, text: str) -> Spec:
     return spec
 
 
-def _parse_recalibration(path: FilePath, spec: Spec, found: dict[str, Array]) -> dict[str, Recalibration]:
+def _parse_recalibration(path: FilePath, spec: Spec, tensors: dict[str, Array]) -> dict[str, Recalibration]:
+    """Factors of each task; without those of tasks whose samples 0.8 moved, since they hold for moved samples alone."""
     fields: dict[str, dict[str, Array]] = {}
-    num_joints, width = spec.state_shape
-    signs = len(EVIDENCE)
-    shapes = ((num_joints, width), (signs, width), (signs,), (signs,), (num_joints,), (num_joints,))
-    legal = dict(zip(Recalibration._fields, shapes, strict=True))
-    for name, tensor in found.items():
+    shape = spec.state_shape[:1]
+    for name, tensor in tensors.items():
         task, _, field = name.partition("/")
-        if tensor.shape != legal.get(field):
-            raise ValueError(f"{path}: recalibration/{name} of shape {tensor.shape}; must be of {legal}")
         fields.setdefault(task, {})[field] = tensor
+        if field in Recalibration._fields and tensor.shape != shape:
+            raise ValueError(f"{path}: recalibration/{name} of shape {tensor.shape}; must be {shape}")
     for task, values in fields.items():
         if missing := [f for f in Recalibration._fields if f not in values]:
             raise ValueError(f"{path}: recalibration/{task} lacks {missing}")
-    return {task: Recalibration(**values) for task, values in fields.items()}
+    kept = {task: values for task, values in fields.items() if not np.any(values.get("offset", 0))}
+    return {task: Recalibration(*(v[f] for f in Recalibration._fields)) for task, v in kept.items()}
 
 
 def init_params(key: Key, spec: Spec) -> Any:

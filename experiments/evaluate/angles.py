@@ -3,10 +3,10 @@
     python -m experiments.evaluate angles --model=pose17 [--stride=4]
     python -m experiments.evaluate angles --model=FILE.safetensors --bench=../shared/bench/val_frames.npz
 
-Rows: the validation frames (on straight limbs) and the frames of another database, each with the model's recalibration
-and without. 2D detected, camera known, root depth not given. Coverage: share of true flexions of knee and elbow, and of
-true elevations of hip and shoulder, within the 90 % interval of the hypotheses (jaxpose/evaluation/angles.py). Bias: of
-knees whose true flexion is below 15 degrees. Nothing may be chosen by the rows of the other database.
+Rows: the validation frames (on straight limbs) and the frames of another database. 2D detected, camera known, root
+depth not given. Coverage: share of true flexions of knee and elbow, and of true elevations of hip and shoulder, within
+the 90 % interval of the hypotheses (jaxpose/evaluation/angles.py). Bias: of knees whose true flexion is below 15
+degrees. Nothing may be chosen by the rows of the other database.
 """
 
 import dataclasses
@@ -43,19 +43,16 @@ class Options(lifting.Options):
 
 
 def angles(model: released.Model, options: Options) -> Iterator[Item]:
-    """Every file with and without recalibration."""
-    models = {"recalibrated": model} if "lift" in model.recalibration else {}
-    models["as drawn"] = dataclasses.replace(model, recalibration={})
+    """A row for each file."""
     tuned = f"{bench.tuned(model)}; nothing on {_FILES[1]}"
     privileges = f"intrinsics; {bench.NO_DEPTH}"
     yield Table(f"{model.spec.name}, {options.hypotheses} hypotheses; mm, degrees", privileges, tuned, _COLUMNS)
     for path in (options.bench,) if options.bench else tuple(str(bench.bench_file(name)) for name in _FILES):
+        name = Path(path).stem
+        if not options.wants(name):
+            continue
         data = bench.load_frames(options.stride, path)
-        for how, drawn in models.items():
-            name = f"{Path(path).stem}, {how}"
-            if not options.wants(name):
-                continue
-            lifted, _ = lifting.lift_all(drawn, options, data.keypoints, data.confidence, data.intrinsics)
-            row = lifting_row(lifted.samples, data.joints_cam, data.category, radius_90=lifted.radius_90)
-            row |= angle_row(lifted.samples, data.joints_cam)
-            yield Row(name, row | {"poses": len(data.category), "file": path})
+        lifted, _ = lifting.lift_all(model, options, data.keypoints, data.confidence, data.intrinsics)
+        row = lifting_row(lifted.samples, data.joints_cam, data.category, radius_90=lifted.radius_90)
+        row |= angle_row(lifted.samples, data.joints_cam)
+        yield Row(name, row | {"poses": len(data.category), "file": path})

@@ -32,12 +32,10 @@ from jaxpose.io.keypoints import read_keypoints
 NO_DEPTH = "root depth is not given"
 # What was chosen on the validation subjects, by model (jaxpose/assets/*.md)
 _TUNED = {
-    "pose17": "mask rates, loss and number of steps of pose17 on these validation people; its recalibration is fitted "
-    "on other views of them (docs/generalisation.md)",
-    "pose17_fast": "augmentation and mask rates of pose17, where pose17_fast starts, on these validation people; its "
-    "recalibration is fitted on other views of them",
-    "motion17": "network, number of steps and the form of the recalibration of motion17 on these clips; its radius is "
-    "fitted on other views of these people among others",
+    "pose17": "mask rates, loss and number of steps of pose17 on these validation people (docs/generalisation.md)",
+    "pose17_fast": "augmentation and mask rates of pose17, where pose17_fast starts, on these validation people",
+    "motion17": "network, number of steps and the factors of motion17 on these clips; its radius is fitted "
+    "on other views of these people among others",
     "diffpose17": "the sampler (number of steps, churn) of diffpose17 on validation subjects",
     "diffpose17_video": "the sampler (number of steps, churn) of diffpose17_video on validation subjects",
     "prior21_fast": "the noise of the last call and the spread on these validation poses; prior21, where it "

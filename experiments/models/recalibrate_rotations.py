@@ -66,7 +66,7 @@ def of_rotations(
             }
             lines.append(line | {"radius_coverage_90": held[0], "before": held[1]})
             print(" | ".join([*line.values(), *(f"{x:.3f}" for x in held)]), flush=True)
-        recalibration[f"complete_{name}"] = factors(model, factor)
+        recalibration[f"complete_{name}"] = released.Recalibration(jnp.ones_like(factor), factor)
     return recalibration, lines
 
 
@@ -81,10 +81,3 @@ def errors(samples: Array, truth: Array) -> tuple[Array, Array]:
 def fit(error: Array, radius: Array, counted: np.ndarray) -> Array:
     """Factor [J] on the radius [N, J], from the cases that are counted [N, J]."""
     return calibration.fit_radius(radius, error, jnp.asarray(counted, jnp.float32))
-
-
-def factors(model: released.Model, radius: Array) -> released.Recalibration:
-    """Recalibration of the radius [J] alone."""
-    signs, shape = len(released.EVIDENCE), model.spec.state_shape
-    none, one = jnp.zeros(signs), jnp.ones(shape[0])
-    return released.Recalibration(jnp.zeros(shape), jnp.zeros((signs, shape[1])), none, none + 1, one, radius)

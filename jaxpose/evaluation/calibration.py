@@ -14,15 +14,10 @@ be calibrated.
 E|X - y| is estimated by the mean over the H hypotheses, E|X - X'| by that over the H (H - 1) pairs of different
 hypotheses: unbiased, so that 10 and 200 hypotheses can be compared.
 
-Recalibration (`log_errors` and below), fitted on validation data: factors on hypotheses, covariance and 90 % radius,
+Recalibration (`fit_covariance`, `fit_radius`), fitted on validation data: factors on covariance and 90 % radius,
 
-    log factor = a_jd + b_d . e,    by least squares on  log |y - mean| / deviation - E log |z|,   z standard normal
     covariance_j = sum |y - mean|^2 / sum trace C          over poses
     radius_j     = 90 % quantile of |y - mean| / r   split conformal (Vovk et al. 2005), r of the samples
-
-per joint j and axis d, with evidence e known before the truth is (tasks/recalibration.py);
-E log |z| = -(gamma + log 2) / 2. The logarithm keeps the few truths that are far off from deciding for all. Each a_jd
-is then moved half of its way to the mean of all: left alone, they follow the body sizes of the few subjects there are.
 
 Samples are [H, ..., J, D] and truth [..., J, D]. A NaN makes a mean NaN; what returns a number per pose and joint or
 coordinate keeps it where it is.
@@ -37,11 +32,7 @@ from jaxpose.base import Array
 from jaxpose.evaluation.metrics import joint_errors, pairwise_distance
 
 ECE_LEVELS = tuple(i / 20 for i in range(21))
-_MEAN_LOG_NORMAL = -(np.euler_gamma + np.log(2)) / 2
-_POOLED = 0.5  # of the way of each joint and axis to the mean of all
-_RIDGE = 0.02  # of the evidence's unit variance: keeps what is constant in the fit from counting
 _NOTHING = 1e-9  # square metres: of a joint that does not move, such as the root
-_SMALLEST = 1e-3  # of a deviation: a truth that is met counts as this far off
 
 
 class Calibration(NamedTuple):
@@ -167,26 +158,6 @@ def _pair(samples: Array, truth: Array) -> tuple[Array, Array]:
         needed = "samples must be [H, ..., J, D] and truth [..., J, D]"
         raise ValueError(f"{needed}, got {samples.shape} and {truth.shape}")
     return samples, truth
-
-
-def log_errors(samples: Array, truth: Array) -> Array:
-    """log |y - mean| / deviation - E log |z| of coordinates [N, J, D]: mean 0 if calibrated, > 0 if too narrow."""
-    deviation = jnp.maximum(samples.std(0), 1e-9)
-    return jnp.log(jnp.abs(truth - samples.mean(0)) / deviation + _SMALLEST) - _MEAN_LOG_NORMAL
-
-
-def fit_spread(errors: Array, evidence: Array, root: int = 0) -> tuple[Array, Array]:
-    """Offset [J, D] and slope [K, D] of the logarithm of the factor on the samples; the offset of joint `root` is 0.
-
-    errors: [N, J, D] `log_errors` of many poses. evidence: [N, K] of each, in units of its spread.
-    """
-    others = np.delete(np.arange(errors.shape[1]), root)
-    away = evidence - evidence.mean(0)
-    normal = away.T @ away + _RIDGE * len(away) * jnp.eye(away.shape[1])
-    slope = jnp.linalg.solve(normal, away.T @ errors[:, others].mean(1))
-    own = errors[:, others].mean(0) - evidence.mean(0) @ slope
-    pooled = own + _POOLED * (own.mean() - own)
-    return jnp.zeros(errors.shape[1:]).at[others].set(pooled), slope
 
 
 def fit_covariance(samples: Array, truth: Array, weights: Array | None = None) -> Array:

@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem
 from jaxpose.compiled import filled, size_for, traced
-from jaxpose.model import Model, Recalibration
+from jaxpose.model import Model
 from jaxpose.spaces.person import View, decode_pose, encode_points
 from jaxpose.tasks.draw import STATIC, check_joints, check_noise, check_num, drawn, from_noise, hypotheses
 from jaxpose.tasks.motions import num_frames, windows_of
@@ -72,15 +72,7 @@ def _complete(key: Key, model: Model, joints: Array, noise: Array, count: Array 
     return hypotheses(key, model, problem(model, joints, noise), count, **how)
 
 
-def _decode(
-    model: Model,
-    joints: Array,
-    seen: Array,
-    noise: Array,
-    states: Array,
-    kept: None,
-    recalibration: Recalibration | None,
-) -> Decoded:
+def _decode(model: Model, joints: Array, seen: Array, noise: Array, states: Array, kept: None) -> Decoded:
     poses = decode_pose(model.statistics, View(jnp.eye(3)), states)
     settled = partial(settle, joints=joints, seen=seen, noise=noise, fill=model.spec.space.fill)
     if states.ndim == 4:

@@ -28,7 +28,7 @@ from jax.tree_util import Partial
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem, Start
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import time_at
-from jaxpose.model import Model, Recalibration, null_condition, scored
+from jaxpose.model import Model, null_condition, scored
 from jaxpose.spaces.person import View, decode_view, encode_pose
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, drawn, hypotheses
@@ -147,7 +147,7 @@ def _start(model: Model, observed: Array, level: Array, shifted: Array, key: Key
     return Start(x, keys, times, kept=shift)
 
 
-def _decode(model: Model, middle: Array, states: Array, shift: Array, recalibration: Recalibration | None) -> Decoded:
+def _decode(model: Model, middle: Array, states: Array, shift: Array) -> Decoded:
     shift = shift if states.ndim == 4 else shift[:, None]
     poses = decode_view(model.statistics, states - shift) + middle
     return Decoded(poses) if states.ndim == 4 else Decoded(poses[:, -1], path=jnp.swapaxes(poses, 0, 1))

@@ -85,7 +85,7 @@ def hypotheses(
     recalibration = model.recalibration.get(problem.task) if sampler.calibrated else None
 
     def some(h: Array) -> Decoded:
-        decoded = problem.decode(*jax.vmap(one)(h), recalibration)
+        decoded = problem.decode(*jax.vmap(one)(h))
         return decoded._replace(path=None if decoded.path is None else jnp.swapaxes(decoded.path, 0, 1))
 
     poses = in_chunks(some, num, at_once)

@@ -5,7 +5,7 @@ from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Key, Problem
 from jaxpose.compiled import merged, size_for, traced
-from jaxpose.model import Model, Recalibration, null_condition, require
+from jaxpose.model import Model, null_condition, require
 from jaxpose.spaces.person import View, decode_pose
 from jaxpose.tasks.draw import check_num, draw, from_noise
 from jaxpose.tasks.motions import is_motion, num_frames, windows_of
@@ -48,7 +48,7 @@ def generate(key: Key, model: Model, num: int, *, sampler: Sampler | None = None
     return jnp.stack(steps)
 
 
-def _decode(model: Model, states: Array, kept: None, recalibration: Recalibration | None) -> Decoded:
+def _decode(model: Model, states: Array, kept: None) -> Decoded:
     poses = decode_pose(model.statistics, View(jnp.eye(3)), states)
     if states.ndim == 4:
         return Decoded(poses)

@@ -19,13 +19,12 @@ from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.skeleton import bone_lengths
 from jaxpose.geometry.windows import tile
-from jaxpose.model import Model, Recalibration, require
+from jaxpose.model import Model, require
 from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import View, decode_pose, encode_pose, place, tell_past, tell_vertical
 from jaxpose.tasks.diffpose import START, encode_rows, initial_distribution, pose_states, residual_start, rows_at_once
 from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses
 from jaxpose.tasks.motions import is_motion, num_frames, unseen_beyond, windows_of
-from jaxpose.tasks.recalibration import middle, respread
 from jaxpose.tasks.samplers import Sampler
 from jaxpose.tasks.typicality import judged
 
@@ -127,7 +126,7 @@ def problem(
                 f"windows: {model.spec.name!r} is a model of motions, whose rows are the frames of one clip"
             )
         before = None if past is None else _past(model, cond, view, past)
-        decode = Partial(_decode, model, cond, None, *place_in)
+        decode = Partial(_decode, model, *place_in)
         return Problem(from_noise(model, cond.value), decode, cond, windows=rows, past=before, task="lift")
     keypoints_k = None
     if keypoint_mixture is not None:
@@ -143,7 +142,7 @@ def problem(
         depth=depth,
     )
     start = residual_start(model, cond, encoded, mixture)
-    decode = Partial(_decode, model, cond, encoded.pose, *place_in)
+    decode = Partial(_decode, model, *place_in)
     return Problem(start, decode, task="lift", rows_at_once=rows_at_once())
 
 
@@ -179,8 +178,6 @@ def _lift(key, model, *given, num_components, depth, **how):
 
 def _decode(
     model: Model,
-    cond: Condition,
-    centre: Array | None,
     view: View,
     keypoints: Array,
     confidence: Array,
@@ -188,17 +185,8 @@ def _decode(
     height: Array | float | None,
     states: Array,
     kept: Any,
-    recalibration: Recalibration | None,
 ) -> Decoded:
-    if kept is not None:
-        states = pose_states(kept, states)
-    if recalibration is not None and not is_motion(model):  # of motions covariance and radius alone are
-        path = states.ndim == 5
-        if centre is None:
-            centre = middle(model, cond)
-        last = states[:, -1] if path else states
-        last = respread(recalibration, model.statistics, cond, view, centre, last)
-        states = jnp.concatenate([states[:, :-1], last[:, None]], 1) if path else last
+    states = states if kept is None else pose_states(kept, states)
     return placed(model, view, keypoints, confidence, camera, height, states)
 
 

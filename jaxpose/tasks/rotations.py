@@ -64,7 +64,7 @@ def problem(model: Model, like: Array) -> Problem:
     return Problem(from_noise(model, like), Partial(_decode, model), null_condition(model))
 
 
-def _decode(model: Model, states: Array, kept: None, recalibration: None) -> Decoded:
+def _decode(model: Model, states: Array, kept: None) -> Decoded:
     return Decoded(to_axis_angle(model, states))
 
 

@@ -28,7 +28,6 @@ from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.diffpose import Encoded, context_of, encoder_input, network_of, one_gaussian
 from jaxpose.tasks.draw import check_num, spread
 from jaxpose.tasks.lift import placed
-from jaxpose.tasks.recalibration import respread
 from jaxpose.tasks.samplers import Run, probability_flow
 
 _NEVER = jnp.iinfo(jnp.int32).max // 2  # frames ago that a person was seen, before the first was
@@ -171,12 +170,8 @@ def _step(
             ),
         )
         states = (component.mean + component.std * r)[:, None, :, 2:]  # the 3D part of h, of one row
-        recalibration = model.recalibration.get("stream")
-        if recalibration is not None:
-            of_row, view_of_row = jax.tree.map(lambda x: x[None], (cond, view))
-            states = respread(recalibration, model.statistics, of_row, view_of_row, encoded.pose[None], states)
         decoded = placed(model, view, keypoints[None], confidence[None], camera, height, states)
-        lifted = Hypotheses(decoded.samples, *spread(decoded.samples, recalibration), decoded.root)
+        lifted = Hypotheses(decoded.samples, *spread(decoded.samples), decoded.root)
         return lifted, Stream(window, jnp.zeros_like(stream.missed), stream.noise, r, lifted)
 
     def hold() -> tuple[Hypotheses, Stream]:

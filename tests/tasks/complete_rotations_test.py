@@ -144,7 +144,7 @@ def test_the_spread_is_that_of_rotations_and_its_radius_is_recalibrated():
     mean = Rotation.from_rotvec(drawn[:, 0, 0]).mean()
     away = (mean.inv() * Rotation.from_rotvec(drawn[:, 0, 0])).magnitude()
     factor = jnp.array([2.5])
-    found, wider = (rotation_spread(jnp.asarray(drawn, jnp.float32), r) for r in (None, Recalibration(*[factor] * 6)))
+    found, wider = (rotation_spread(jnp.asarray(drawn, jnp.float32), r) for r in (None, Recalibration(factor, factor)))
     np.testing.assert_allclose(found.mean[0, 0], mean.as_rotvec(), atol=1e-5)
     np.testing.assert_allclose(found.std[0, 0], np.sqrt((away**2).mean()), rtol=1e-5)
     np.testing.assert_allclose(found.radius_90[0, 0], np.quantile(away, 0.9), rtol=1e-5)

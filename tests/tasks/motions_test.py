@@ -56,7 +56,7 @@ def steady():
     return flax.struct.dataclass(Steady)({}, pose_oracle.statistics(), spec)
 
 
-def as_they_are(states, kept, recalibration):
+def as_they_are(states, kept):
     return Decoded(states)
 
 

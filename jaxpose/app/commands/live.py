@@ -106,7 +106,7 @@ def _drawer(options: Live, model: Model, kp: Keypoints) -> tuple[Drawer, dict[st
         "unit": "m",
         "frame_tag": FRAME_TAG,
         "camera": camera_said,
-        "recalibrated": ("lift" if is_motion(model) else "stream") in model.recalibration,
+        "recalibrated": "lift" in model.recalibration,
     }
 
 

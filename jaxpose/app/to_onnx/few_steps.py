@@ -75,11 +75,8 @@ def export_lift(model: Model, *, num: int = HYPOTHESES, batch: int = 1, skeleton
         "noise": (len(model.spec.times), num, batch, joints, 3),
     }
 
-    recalibration = model.recalibration.get("lift")
-    moved = recalibration is not None and bool(np.any(recalibration.offset) or np.any(recalibration.slope))
-
     def run(flat: list[Array], xy: Array, sure: Array, K: Array, noise: Array) -> dict[str, Array]:
-        drawn = lift_of_noise(jax.tree.unflatten(tree, flat), xy, sure, K, noise, given, respread=moved)
+        drawn = lift_of_noise(jax.tree.unflatten(tree, flat), xy, sure, K, noise, given)
         return {k: v for k, v in drawn._asdict().items() if v is not None and k != "weights"}
 
     inputs = {name: jax.ShapeDtypeStruct(size, jnp.float32) for name, size in sizes.items()}
@@ -90,19 +87,11 @@ def export_lift(model: Model, *, num: int = HYPOTHESES, batch: int = 1, skeleton
 
 
 def lift_of_noise(
-    model: Model,
-    keypoints: Array,
-    confidence: Array,
-    intrinsics: Array,
-    noise: Array,
-    skeleton: Skeleton,
-    *,
-    respread: bool = True,
+    model: Model, keypoints: Array, confidence: Array, intrinsics: Array, noise: Array, skeleton: Skeleton
 ) -> Hypotheses:
     """The hypotheses of a few-step model by given noise [T, H, N, J, 3] (see above).
 
     keypoints [N, J_s, 2] pixels and confidence [N, J_s] in the joint set `skeleton`, intrinsics [N, 4].
-    respread: whether the model's recalibration changes samples, and not only their covariance and radius.
     """
     xy, sure = keypoints, confidence
     if skeleton != model.skeleton:
@@ -117,9 +106,8 @@ def lift_of_noise(
         fresh = -jnp.expm1(log_snr(sde, t) - log_snr(sde, s))
         x = sde.alpha(s) * found.x0 + sde.sigma(s) * (jnp.sqrt(1 - fresh) * found.eps + jnp.sqrt(fresh) * z)
         t = s
-    recalibration = model.recalibration.get("lift")
-    decoded = problem.decode(predict(x, t, problem.cond).x0, None, recalibration if respread else None)
-    return Hypotheses(decoded.samples, *spread(decoded.samples, recalibration), decoded.root)
+    decoded = problem.decode(predict(x, t, problem.cond).x0, None)
+    return Hypotheses(decoded.samples, *spread(decoded.samples, model.recalibration.get("lift")), decoded.root)
 
 
 def noise_of(key: Key, model: Model, num: int, batch: int) -> Array:

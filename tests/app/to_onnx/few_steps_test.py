@@ -25,7 +25,7 @@ NUM, ROWS = 6, 2
 
 @pytest.fixture(scope="module")
 def few_steps():
-    """A small network that draws in three calls; its recalibration moves samples, radius and covariance."""
+    """A small network that draws in three calls; its recalibration changes radius and covariance."""
     rng = np.random.default_rng(0)
     network = ScoreMLP(hidden=32, time_width=8, num_blocks=1, num_groups=4, dropout=0.0)
     spec = model.Spec("tiny", network, target="edm", times=(1.0, 0.5, 0.15))
@@ -33,9 +33,8 @@ def few_steps():
         lambda w: jnp.asarray(rng.normal(0, 0.3, w.shape), jnp.float32), model.init_params(jax.random.key(0), spec)
     )
     statistics = fit_statistics(jnp.asarray(rng.normal(0, 0.3, (50, 17, 3)), jnp.float32))
-    shapes = ((17, 3), (5, 3), (5,), (5,), (17,), (17,))
-    factors = [rng.uniform(0.1, 1, shape).astype(np.float32) for shape in shapes]
-    return model.Model(params, statistics, spec, {"lift": model.Recalibration(*map(jnp.asarray, factors))})
+    factors = rng.uniform(0.1, 1, (2, 17)).astype(np.float32)
+    return model.Model(params, statistics, spec, {"lift": model.Recalibration(*jnp.asarray(factors))})
 
 
 @pytest.fixture(scope="module")
