@@ -44,6 +44,7 @@ _ALIASES = {
     **{"eyesjapan": "eyesjapandataset"},
 }
 _ENDINGS = ("_stageii.npz", "_poses.npz")
+_NEEDED = f"<subset>/<subject>/*{' or *'.join(_ENDINGS)}"
 _NUM_BETAS = 10
 _LINE_EVERY = 500  # files between lines about the progress
 
@@ -108,30 +109,26 @@ def prepare_amass(
     Memory: the frames kept twice, 0.5 kB each. ValueError where nothing is found, or the split file exists.
     """
     target = _check(split, out, fps)
-    wanted = SPLITS[split] if subsets is None else subsets
-    by_subset = find_sequences(root, wanted)
+    by_subset = find_sequences(root, SPLITS[split] if subsets is None else subsets)
     absent = [subset for subset, sequences in by_subset.items() if not sequences]
     if absent and (subsets is not None or len(absent) == len(by_subset)):
         there = sorted(path.name for path in Path(root).iterdir() if path.is_dir())
-        needed = f"<subset>/<subject>/*{' or *'.join(_ENDINGS)}"
-        raise ValueError(f"{root}: no sequences of {', '.join(absent)}; needed {needed}; folders are {there}")
+        raise ValueError(f"{root}: no sequences of {', '.join(absent)}; needed {_NEEDED}; folders are {there}")
     if absent:
         yield f"{root}: nothing of {', '.join(absent)}, also of the split {split!r}"
     rows: list[_Rows] = []
     left_out: dict[str, str] = {}
     counts: dict[str, dict[str, int]] = {}
-    for subset, sequences in by_subset.items():
+    for subset, sequences in ((s, listed) for s, listed in by_subset.items() if listed):
         kept = yield from _read(sequences, left_out, None if published else fps, seed)
-        frames = sum(len(row.frame) for row in kept)
-        if sequences:
-            yield f"{subset}: {len(sequences)} sequences, {frames} frames kept"
-        if kept:
-            counts[subset] = {"sequences": len(kept), "frames": frames}
+        counts[subset] = {"sequences": len(kept), "frames": sum(len(row.frame) for row in kept)}
+        yield f"{subset}: {len(sequences)} sequences, {counts[subset]['frames']} frames kept"
         rows += kept
     if not rows:
         raise ValueError(f"{root}: none of {len(left_out)} files gave a frame; {next(iter(left_out.values()))}")
     write_npz(target, _arrays(rows))
     rule = {"rule": "24 % of the middle 80 %", "seed": seed} if published else {"rule": "every k-th", "fps": fps}
+    counts = {subset: count for subset, count in counts.items() if count["sequences"]}
     record = {"split": split, "selection": rule, "subsets": counts, "absent": absent, "left_out": left_out}
     write_json(target.with_suffix(".json"), record)
     yield f"wrote {target}: {sum(len(row.frame) for row in rows)} frames of {len(rows)} sequences"

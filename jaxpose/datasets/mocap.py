@@ -135,26 +135,12 @@ def load_sequences(
 
     ValueError where something of `EVALUATION_ONLY` is asked for with a training split.
     """
-    if not (folder / "splits.json").is_file():
-        raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
-    splits = Source(folder / "splits.json").json
-    if not isinstance(splits, dict) or not all(isinstance(names, list) for names in splits.values()):
-        raise ValueError(f"{folder / 'splits.json'}: needed an object of lists of names")
-    files = tuple(splits.pop("files", files))
-    parts = [name if name in splits else aliases.get(name, name) for name in split.split("+")]
-    if parts[0] not in splits:
-        raise ValueError(f"split: got {parts[0]!r}, legal are {sorted(splits)}")
-    wanted = {label for name in parts for label in splits.get(name, ())}
-    held = [EVALUATION_ONLY] if EVALUATION_ONLY in files else sorted(wanted & set(splits.get(_OUT_OF_DATABASE, ())))
-    if held and any(name.startswith("train") for name in parts):
-        raise ValueError(f"{folder}: {held[0]} is for evaluation only; nothing may be trained on it (split {split!r})")
-    if not files:
-        raise ValueError("files: got none; legal are names of .npz files in mocap, as 'cmu' and 'hdm05'")
+    wanted, files = _wanted(folder, split, files, aliases)
     frames, sequence, labels, count = [], [], [], 0
     for file in files:
         z = load_arrays(folder / f"{file}.npz", field, scale, *_KEYS)
-        own = [label for label in wanted if f"{file}/{label}" not in drop]
-        kept = np.flatnonzero(np.isin(z["seq_subject"], own) | np.isin(z["seq_name"], own))
+        chosen = [label for label in wanted if f"{file}/{label}" not in drop]
+        kept = np.flatnonzero(np.isin(z["seq_subject"], chosen) | np.isin(z["seq_name"], chosen))
         frames.append(_straight_frames(z, kept, field, scale) if straight else _frames(z, kept, field, scale))
         sequence.append(np.repeat(count + np.arange(len(kept)), z["seq_length"][kept]))
         labels.append([z[key][kept] for key in ("seq_subject", "seq_category", "seq_name")])
@@ -165,6 +151,28 @@ def load_sequences(
         )
     subject, category, names = (np.concatenate(of) for of in zip(*labels, strict=True))
     return np.concatenate(frames), np.concatenate(sequence), subject, category, names
+
+
+def _wanted(
+    folder: Path, split: str, files: tuple[str, ...], aliases: Mapping[str, str]
+) -> tuple[set[str], tuple[str, ...]]:
+    """The subjects and sequences of a split, and the files that have them."""
+    if not (folder / "splits.json").is_file():
+        raise ValueError(f"{folder}: no splits.json there; needed the mocap folder of JAXPOSE_DATA")
+    splits = Source(folder / "splits.json").json
+    if not isinstance(splits, dict) or not all(isinstance(names, list) for names in splits.values()):
+        raise ValueError(f"{folder / 'splits.json'}: needed an object of lists of names")
+    files = tuple(splits.pop("files", files))
+    parts = [name if name in splits else aliases.get(name, name) for name in split.split("+")]
+    if parts[0] not in splits:
+        raise ValueError(f"split: got {parts[0]!r}; must be one of {sorted(splits)}")
+    wanted = {label for name in parts for label in splits.get(name, ())}
+    held = [EVALUATION_ONLY] if EVALUATION_ONLY in files else sorted(wanted & set(splits.get(_OUT_OF_DATABASE, ())))
+    if held and any(name.startswith("train") for name in parts):
+        raise ValueError(f"{folder}: {held[0]} is for evaluation only; nothing may be trained on it (split {split!r})")
+    if not files:
+        raise ValueError("files: got none; must be names of .npz files in mocap, as 'cmu' and 'hdm05'")
+    return wanted, files
 
 
 def _frames(z: Arrays, kept: np.ndarray, field: str, scale: str) -> np.ndarray:

@@ -21,7 +21,7 @@ Source: Loper et al., SMPL (2015); Pavlakos et al., SMPL-X (2019); layout of the
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import flax.struct
 import jax.numpy as jnp
@@ -203,33 +203,28 @@ def _skin_few(posed: PosedBody, body: Body) -> Array:
 def make_body(
     kind: Kind,
     *,
-    v_template: np.ndarray,
-    shapedirs: np.ndarray,
-    posedirs: np.ndarray,
-    J_regressor: np.ndarray,
-    weights: np.ndarray,
     faces: np.ndarray,
-    exprdirs: np.ndarray | None = None,
-    hands_mean: np.ndarray | None = None,
-    hands_components: np.ndarray | None = None,
     picks: np.ndarray | None = None,
     landmarks: Landmarks | None = None,
+    **tables: np.ndarray | None,
 ) -> Body:
-    """A float32 Body of tables laid out as in the published files: posedirs [V, 3, 9(J-1)], others as in `Body`."""
-    exprdirs = np.zeros((*v_template.shape, 0)) if exprdirs is None else exprdirs
-    regress = np.asarray(J_regressor, np.float64)
-    joint_template = regress @ v_template
-    joint_shapedirs, joint_exprdirs = (np.tensordot(regress, d, 1) for d in (shapedirs, exprdirs))
-    hands_mean = np.zeros((30, 3)) if hands_mean is None else hands_mean
-    components = np.stack([np.eye(45)] * 2) if hands_components is None else hands_components
-    tables = {
-        **{"v_template": v_template, "shapedirs": shapedirs, "exprdirs": exprdirs, "J_regressor": J_regressor},
-        **{"posedirs": np.transpose(posedirs, (2, 1, 0)), "weights": weights, "joint_template": joint_template},
-        **{"joint_shapedirs": joint_shapedirs, "joint_exprdirs": joint_exprdirs},
-        **{"hands_mean": hands_mean, "hands_components": components},
+    """A float32 Body of tables laid out as in the published files: posedirs [V, 3, 9(J-1)], others as in `Body`.
+
+    tables: v_template, shapedirs, posedirs, J_regressor, weights, and where the body has them exprdirs, hands_mean,
+    hands_components.
+    """
+    given: dict[str, Any] = {name: table for name, table in tables.items() if table is not None}
+    given["posedirs"] = np.transpose(given["posedirs"], (2, 1, 0))
+    given = {
+        "exprdirs": np.zeros((*given["v_template"].shape, 0)),
+        **{"hands_mean": np.zeros((30, 3)), "hands_components": np.stack([np.eye(45)] * 2)},
+        **given,
     }
+    regress = np.asarray(given["J_regressor"], np.float64)
+    for name in ("template", "shapedirs", "exprdirs"):
+        given[f"joint_{name}"] = np.tensordot(regress, given["v_template" if name == "template" else name], 1)
     return Body(
-        **{name: jnp.asarray(np.ascontiguousarray(table, np.float32)) for name, table in tables.items()},
+        **{name: jnp.asarray(np.ascontiguousarray(table, np.float32)) for name, table in given.items()},
         faces=jnp.asarray(faces, jnp.int32),
         picks=jnp.asarray(np.zeros(0) if picks is None else picks, jnp.int32),
         landmarks=landmarks,
@@ -330,18 +325,17 @@ def full_rotations(
     if not is_matrix and body_pose.shape[-2:] != (21, 3):
         raise ValueError(f"body_pose: needed [..., 21, 3] or [..., 21, 3, 3], got {list(body_pose.shape)}")
     turned = body_pose if is_matrix else matrix_from_axis_angle(body_pose)
-    if global_orient is None:
-        root = jnp.eye(3, dtype=turned.dtype)
-    else:
+    root = jnp.eye(3, dtype=turned.dtype)
+    if global_orient is not None:
         root = jnp.asarray(global_orient) if is_matrix else matrix_from_axis_angle(global_orient)
-    fingers = None if body.kind == "smpl" else body.hands_mean if hands == "mean" else jnp.zeros((30, 3))
-    if hand_pose is not None:
-        if fingers is None:
-            raise ValueError("hand_pose: an SMPL body has no fingers; needed none")
-        fingers = fingers + hand_pose
+    if hand_pose is not None and body.kind == "smpl":
+        raise ValueError("hand_pose: an SMPL body has no fingers; needed none")
     if face_pose is not None and body.kind != "smplx":
         raise ValueError(f"face_pose: a body of kind {body.kind!r} has no jaw; needed none")
-    rest = jnp.zeros((2, 3)) if fingers is None else fingers
+    rest = (
+        jnp.zeros((2 if body.kind == "smpl" else 30, 3)) if hands == "flat" or body.kind == "smpl" else body.hands_mean
+    )
+    rest = rest if hand_pose is None else rest + hand_pose
     parts = [root[..., None, :, :], turned, matrix_from_axis_angle(rest)]
     if body.kind == "smplx":
         face = jnp.zeros((3, 3)) if face_pose is None else face_pose

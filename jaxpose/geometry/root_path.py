@@ -13,6 +13,7 @@ and 0.3 m/s (experiments/evaluate/world.py).
 Source: the Rauch-Tung-Striebel smoother; feet as landmarks: Bloesch et al., State Estimation for Legged Robots, 2012.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,10 +27,7 @@ _ANKLE_ACROSS, _ANKLE_ALONG = 0.04, 0.1  # metres; a pose's errors last, so more
 _SLIP, _FREE = 0.005, 1.0  # metres from frame to frame, of ankles that stand and do not
 _LEVEL = 0.10  # metres: of the ankle's level in one frame of about ten that say the same
 _WIDE = 10.0  # metres and metres a second, before the first frame
-_STEP, _SMOOTHING = (
-    0.2,
-    0.067,
-)  # seconds over which speeds are taken, and standard deviation over which ankles are averaged
+_STEP, _SMOOTHING = 0.2, 0.067  # seconds over which speeds are taken; deviation over which ankles are averaged
 # Logit of standing: 1, height over the level (m), its positive part, log speed across and along (m/s), height over the
 # other ankle (m).
 _STANDS = np.array([-2.99, 1.12, -25.89, -2.62, -0.43, -2.17])
@@ -70,34 +68,44 @@ def smooth_root(
     x[:3], x[7:] = root[0], (root[0] + ankles[0]).ravel()
     P[6, 6] = (_LASTING * depth_std[0]) ** 2
     for f in range(num):
-        F, Q = np.eye(size), np.zeros((size, size))
+        F = np.eye(size)
         if f:
             F, Q = _transition(seconds[f] - seconds[f - 1], depth_std[f], np.minimum(stands[f], stands[f - 1]))
             x, P = F @ x, F @ P @ F.T + Q
         before.append((F, x, P))
-        H, z, noise = np.zeros((9, size)), np.concatenate([root[f], ankles[f].ravel()]), np.zeros((9, 9))
-        H[:3, :3], H[:3, 6], noise[:3, :3] = np.eye(3), ray[f], noise_root[f]
-        for foot in (0, 1):
-            at, q = slice(3 + 3 * foot, 6 + 3 * foot), slice(7 + 3 * foot, 10 + 3 * foot)
-            H[at, :3], H[at, q], noise[at, at] = -np.eye(3), np.eye(3), noise_ankle[f]
-        down = [foot for foot in (0, 1) if stands[f, foot] > 0.5]
-        for foot in down:
-            row = np.zeros(size)
-            row[7 + 3 * foot : 10 + 3 * foot] = up
-            H, z = np.concatenate([H, row[None]]), np.append(z, level)
-            noise = np.pad(noise, (0, 1))
-            noise[-1, -1] = (_LEVEL / stands[f, foot]) ** 2
+        H, noise = _observation(ray[f], noise_root[f], noise_ankle[f], stands[f], up)
+        z = np.concatenate([root[f], ankles[f].ravel(), [level] * (len(H) - 9)])
         gain = np.linalg.solve(H @ P @ H.T + noise, H @ P).T
         keep = np.eye(size) - gain @ H
         x, P = x + gain @ (z - H @ x), keep @ P @ keep.T + gain @ noise @ gain.T
         means.append(x)
         covariances.append(P)
-    for f in range(num - 2, -1, -1):
+    _smooth(means, covariances, before)
+    return Path(np.array(means)[:, :3], np.array(covariances)[:, :3, :3])
+
+
+def _smooth(means: list[np.ndarray], covariances: list[np.ndarray], before: Sequence[tuple[np.ndarray, ...]]) -> None:
+    """Backward pass, in place; before: F, mean and covariance of each frame ahead of its observation."""
+    for f in range(len(means) - 2, -1, -1):
         F, x_next, P_next = before[f + 1]
         back = np.linalg.solve(P_next, F @ covariances[f]).T
         means[f] = means[f] + back @ (means[f + 1] - x_next)
         covariances[f] = covariances[f] + back @ (covariances[f + 1] - P_next) @ back.T
-    return Path(np.array(means)[:, :3], np.array(covariances)[:, :3, :3])
+
+
+def _observation(
+    ray: np.ndarray, noise_root: np.ndarray, noise_ankle: np.ndarray, stands: np.ndarray, up: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """H and the covariance of what is observed at a frame: root, ankles about it, and the level of those that stand."""
+    H, noise = np.zeros((9, 13)), np.zeros((9, 9))
+    H[:3, :3], H[:3, 6], noise[:3, :3] = np.eye(3), ray, noise_root
+    for foot in (0, 1):
+        at, q = slice(3 + 3 * foot, 6 + 3 * foot), slice(7 + 3 * foot, 10 + 3 * foot)
+        H[at, :3], H[at, q], noise[at, at] = -np.eye(3), np.eye(3), noise_ankle
+    for foot in np.flatnonzero(stands > 0.5).tolist():
+        H, noise = np.pad(H, ((0, 1), (0, 0))), np.pad(noise, (0, 1))
+        H[-1, 7 + 3 * foot : 10 + 3 * foot], noise[-1, -1] = up, (_LEVEL / stands[foot]) ** 2
+    return H, noise
 
 
 def _jitter(root: np.ndarray, across: np.ndarray) -> float:

@@ -77,6 +77,16 @@ def write_bvh(
     offsets_m, rotations, root = (np.asarray(a, np.float64) for a in (offsets_m, rotations, root))
     _check_motion(names, parents, offsets_m, rotations, root, fps, unit)
     scale = 1 / _METRES[unit]
+    lines, order = _hierarchy_lines(names, parents, offsets_m * scale)
+    angles = np.rad2deg(_zxy_angles(rotations))[:, order].reshape(len(root), -1)
+    lines += ["MOTION", f"Frames: {len(root)}", f"Frame Time: {1 / fps:.9f}"]
+    lines += [_text(row) for row in np.concatenate([root * scale, angles], -1)]
+    with atomic(path) as file:
+        file.write(("\n".join(lines) + "\n").encode())
+
+
+def _hierarchy_lines(names: Sequence[str], parents: Sequence[int], offsets: np.ndarray) -> tuple[list[str], list[int]]:
+    """The lines before MOTION, and the joints in their order."""
     order, lines = [], ["HIERARCHY"]
 
     def add(joint: int, indent: str) -> None:
@@ -84,23 +94,19 @@ def write_bvh(
         kind, position = ("JOINT", "3 ") if joint else ("ROOT", "6 Xposition Yposition Zposition ")
         lines.extend([f"{indent}{kind} {names[joint]}", f"{indent}{{"])
         inner = indent + "\t"
-        lines.append(f"{inner}OFFSET {_text(offsets_m[joint] * scale if joint else np.zeros(3))}")
+        lines.append(f"{inner}OFFSET {_text(offsets[joint] if joint else np.zeros(3))}")
         lines.append(f"{inner}CHANNELS {position}Zrotation Xrotation Yrotation")
         children = [child for child, parent in enumerate(parents) if parent == joint]
         for child in children:
             add(child, inner)
         if not children:
             # The end site is only drawn by readers: half as long as the bone above.
-            end = _text(offsets_m[joint] * scale / 2)
+            end = _text(offsets[joint] / 2)
             lines.extend([f"{inner}End Site", f"{inner}{{", f"{inner}\tOFFSET {end}", f"{inner}}}"])
         lines.append(f"{indent}}}")
 
     add(0, "")
-    angles = np.rad2deg(_zxy_angles(rotations))[:, order].reshape(len(root), -1)
-    lines += ["MOTION", f"Frames: {len(root)}", f"Frame Time: {1 / fps:.9f}"]
-    lines += [_text(row) for row in np.concatenate([root * scale, angles], -1)]
-    with atomic(path) as file:
-        file.write(("\n".join(lines) + "\n").encode())
+    return lines, order
 
 
 def _hierarchy(path: FilePath, lines: list[Line]) -> tuple[list[_Joint], dict[str, np.ndarray]]:

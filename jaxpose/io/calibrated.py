@@ -74,24 +74,11 @@ def read_views(
         raise ValueError(f"{len(paths)} files of keypoints for {len(chosen.names)} cameras: {has}; --cameras chooses")
     parts: list[MultiView] = []
     for path, name, camera in zip(paths, chosen.names, chosen.cameras, strict=True):
-        kp = read_keypoints(path, skeleton=skeleton)
-        frame, count = np.unique(kp.frame, return_counts=True)
-        if (count > 1).any():
-            where = f"frame {frame[np.argmax(count > 1)]} has {count.max()}"
-            raise ValueError(f"{path}: {where} people; needed one person for several cameras")
-        points = point_set_of(kp.skeleton)
-        if parts and points != parts[0].points:
-            raise ValueError(
-                f"{path}: {kp.skeleton.name}, and {paths[0]} is of {parts[0].points}; needed one joint set"
-            )
-        confidence = np.where(kp.confidence >= min_confidence, kp.confidence, 0)
-        target = BODY_25 if points == "openpose25" else SKELETONS[points]
-        moved = convert_joints(jnp.asarray(kp.xy), jnp.asarray(confidence), kp.skeleton, target)
-        xy, sure = (np.asarray(x)[:, None] for x in jax.device_get(moved))
-        placed = stacked([resized(camera, kp.image_size, str(path))])
+        part = _one_view(path, read_keypoints(path, skeleton=skeleton), camera, min_confidence)
+        if parts and part.points != parts[0].points:
+            raise ValueError(f"{path}: {part.points}, and {paths[0]} is of {parts[0].points}; needed one joint set")
         vertical = check_up(up or "z", "--up")
-        seen = (xy, sure, placed, (name,), len(found.names), points, kp.frame, vertical, kp.fps)
-        parts.append(MultiView(*seen))
+        parts.append(part._replace(cameras=(name,), num_cameras=len(found.names), up=vertical))
     whole = merged(parts)
     rates = {part.fps for part in parts if part.fps is not None}
     if len(rates) > 1:
@@ -103,6 +90,21 @@ def read_views(
         f"{calibration} ({found.format}, {found.unit}): cameras up to {apart:.2f} m apart, world {whole.up} up",
         f"{len(whole.xy)} frames of {whole.points}; {pairs}",
     ]
+
+
+def _one_view(path: Path, kp: Keypoints, camera: Camera, min_confidence: float) -> MultiView:
+    """Keypoints as those of one person in one camera, in a set of body points."""
+    frame, count = np.unique(kp.frame, return_counts=True)
+    if (count > 1).any():
+        where = f"frame {frame[np.argmax(count > 1)]} has {count.max()}"
+        raise ValueError(f"{path}: {where} people; needed one person for several cameras")
+    points = point_set_of(kp.skeleton)
+    confidence = np.where(kp.confidence >= min_confidence, kp.confidence, 0)
+    target = BODY_25 if points == "openpose25" else SKELETONS[points]
+    moved = convert_joints(jnp.asarray(kp.xy), jnp.asarray(confidence), kp.skeleton, target)
+    xy, confidence = (np.asarray(x)[:, None] for x in jax.device_get(moved))
+    placed = stacked([resized(camera, kp.image_size, str(path))])
+    return MultiView(xy, confidence, placed, ("",), 1, points, kp.frame, "z", kp.fps)
 
 
 def merged(parts: Sequence[MultiView]) -> MultiView:

@@ -72,7 +72,6 @@ def read_heatmaps(
     if maps.dtype.kind in "iu" and maps.dtype != np.uint8:
         raise ValueError(f"{path}: heatmaps of type {maps.dtype}; must be uint8 or floats")
     check_heatmaps(maps, f"{path}: heatmaps", missing)
-    num = len(maps)
     size = keys.read_image_size(path, arrays) or image_size
     if image_size not in (None, size):
         raise ValueError(f"{path}: image_size is {size}, given is {image_size}; needed one size")
@@ -81,26 +80,12 @@ def read_heatmaps(
     names = keys.read_joint_names(path, arrays)
     joint_set, columns = choose_joints(path, maps.shape[1], names, skeleton, keys.ARRAY_LAYOUTS)
     if -1 in columns:
-        raise ValueError(
-            f"{path}: no map of {joint_set.joints[columns.index(-1)]}; needed all joints of {joint_set.name}"
-        )
-    intrinsics = keys.read_intrinsics(path, arrays, num)
-    frame = keys.read_per_row(path, arrays, "frame", num)
-    frame = np.arange(num) if frame is None else frame
-    numbers, counts = np.unique(frame, return_counts=True)
-    if (counts > 1).any():
-        twice = f"frame {numbers[counts > 1][0]} occurs {counts.max()} times"
-        raise ValueError(f"{path}: {twice}; needed one person, one row per frame")
-    return Heatmaps(
-        maps=maps,
-        skeleton=joint_set,
-        columns=tuple(columns),
-        box=_boxes(path, arrays, num, size),
-        image_size=size,
-        frame=frame,
-        intrinsics=None if intrinsics is None else intrinsics.astype(np.float32),
-        fps=keys.read_fps(path, arrays),
-    )
+        lacks = joint_set.joints[columns.index(-1)]
+        raise ValueError(f"{path}: no map of {lacks}; needed all joints of {joint_set.name}")
+    box, frame = _boxes(path, arrays, len(maps), size), _frames(path, arrays, len(maps))
+    intrinsics = keys.read_intrinsics(path, arrays, len(maps))
+    intrinsics = None if intrinsics is None else intrinsics.astype(np.float32)
+    return Heatmaps(maps, joint_set, tuple(columns), box, size, frame, intrinsics, keys.read_fps(path, arrays))
 
 
 def holds_heatmaps(source: Source) -> bool:
@@ -143,6 +128,15 @@ def intensities(data: Heatmaps, rows: slice | np.ndarray) -> np.ndarray:
     """The maps of some rows in the skeleton's order, [n, J, h, w] float32."""
     maps = data.maps[rows][:, list(data.columns)]
     return maps.astype(np.float32) / (255 if maps.dtype == np.uint8 else 1)
+
+
+def _frames(path: Path, arrays: keys.Arrays, num: int) -> np.ndarray:
+    frame = keys.read_per_row(path, arrays, "frame", num)
+    numbers, counts = np.unique(np.arange(num) if frame is None else frame, return_counts=True)
+    if (counts > 1).any():
+        twice = f"frame {numbers[counts > 1][0]} occurs {counts.max()} times"
+        raise ValueError(f"{path}: {twice}; needed one person, one row per frame")
+    return numbers if frame is None else frame
 
 
 def _boxes(path: Path, arrays: keys.Arrays, num: int, size: tuple[int, int]) -> np.ndarray:

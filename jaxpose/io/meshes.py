@@ -101,11 +101,7 @@ def write_motion_glb(
         raise ValueError(f"betas: got shape {list(joints.shape[:-2])} of bodies, must be one: [n]")
     turns = {label: _turns(body, take, hands) for label, take in takes.items()}
     first, num, buffer = next(iter(takes)), len(joints), _Buffer()
-    faces = np.asarray(body.faces).astype(np.uint32)
-    attributes = _surface(buffer, vertices, faces)
-    strongest, shares = strongest_weights(np.asarray(body.weights))
-    attributes |= {"JOINTS_0": buffer.add(strongest, _VERTICES), "WEIGHTS_0": buffer.add(shares, _VERTICES)}
-    mesh = _mesh(name, attributes, buffer.add(faces.reshape(-1, 1), _INDICES), 0)
+    mesh = _skinned(buffer, name, body, vertices)
     bind = np.tile(np.eye(4, dtype=np.float32), (num, 1, 1))
     bind[:, 3, :3] = -joints  # column after column
     bound = buffer.add(bind.reshape(num, 16))
@@ -153,6 +149,14 @@ def _surface(buffer: _Buffer, vertices: np.ndarray, faces: np.ndarray) -> dict[s
         "POSITION": buffer.add(vertices.astype(np.float32), _VERTICES, limits=True),
         "NORMAL": buffer.add(normals.astype(np.float32), _VERTICES),
     }
+
+
+def _skinned(buffer: _Buffer, name: str, body: Body, vertices: np.ndarray) -> dict[str, Any]:
+    faces = np.asarray(body.faces).astype(np.uint32)
+    attributes = _surface(buffer, vertices, faces)
+    strongest, shares = strongest_weights(np.asarray(body.weights))
+    attributes |= {"JOINTS_0": buffer.add(strongest, _VERTICES), "WEIGHTS_0": buffer.add(shares, _VERTICES)}
+    return _mesh(name, attributes, buffer.add(faces.reshape(-1, 1), _INDICES), 0)
 
 
 def _mesh(name: str, attributes: dict[str, int], indices: int, material: int) -> dict[str, Any]:

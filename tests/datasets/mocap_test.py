@@ -70,7 +70,7 @@ def test_splits_are_joined_and_subjects_of_a_file_are_dropped(root):
     assert without.subject.tolist() == ["a", "c"]
     assert len(without.joints) == 6
     assert load_mocap(root, "train+train_more", ("x",)).subject.tolist() == ["a", "c"]  # where there is the second
-    with pytest.raises(ValueError, match="split: got 'tes', legal are"):
+    with pytest.raises(ValueError, match="split: got 'tes'; must be one of"):
         load_mocap(root, "tes+train", ("x",))
 
 
@@ -141,7 +141,7 @@ def test_a_share_is_above_0_up_to_1(many, share):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: load_mocap(r, "test", ("x",)), r"split: got 'test', legal are \['train', 'val'\]"),
+        (lambda r: load_mocap(r, "test", ("x",)), r"split: got 'test'; must be one of \['train', 'val'\]"),
         (lambda r: load_mocap(r, "val", ("y",)), r"y\.npz: no such file"),
         (lambda r: load_mocap(r / "nowhere", "val"), "no splits.json there"),
         (

@@ -39,7 +39,7 @@ def test_splits_frames_and_units(root):
 
 
 def test_faults_are_named(root, tmp_path):
-    with pytest.raises(ValueError, match=r"split: got 'test', legal are \['train', 'val'\]"):
+    with pytest.raises(ValueError, match=r"split: got 'test'; must be one of \['train', 'val'\]"):
         load_rotations(root, "test", ("x",))
     with pytest.raises(ValueError, match=r"y\.npz: no such file"):
         load_rotations(root, "val", ("x", "y"))

@@ -92,16 +92,14 @@ def lift_official(
     The start is made relative to the root, but for video, where the released code leaves it as it is. A model without
     a denoiser gives the encoder's poses. ValueError for a model that is none of DiffPose's own or has no encoder.
     """
-    network, num_joints = model.spec.network, len(model.skeleton.joints)
+    network = model.spec.network
     if model.spec.codec != "screen" or not isinstance(network, DiffPose):
-        raise ValueError(
-            f"lift_official needs a model of DiffPose's own checkpoints, got {model.spec.name!r} of "
-            f"codec {model.spec.codec!r}"
-        )
+        name, codec = model.spec.name, model.spec.codec
+        raise ValueError(f"lift_official needs a model of DiffPose's own checkpoints, got {name!r} of codec {codec!r}")
     frames = () if network.video is None else (network.video.num_frames,)
-    if keypoints_px.ndim != 3 + len(frames) or keypoints_px.shape[1:] != (*frames, num_joints, 2):
-        needed = ", ".join(str(n) for n in ("N", *frames, num_joints, 2))
-        raise ValueError(f"keypoints_px: needed [{needed}] pixels, got shape {keypoints_px.shape}")
+    shape = (*frames, len(model.skeleton.joints), 2)
+    if keypoints_px.ndim != 1 + len(shape) or keypoints_px.shape[1:] != shape:
+        raise ValueError(f"keypoints_px: needed [N, {str(shape)[1:-1]}] pixels, got shape {keypoints_px.shape}")
 
     def encode(uv: Array) -> Array:
         return network.apply(model.params, uv, method="encode")[0]

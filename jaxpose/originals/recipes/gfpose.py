@@ -19,6 +19,7 @@ caller's: any PredictFn works.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,16 +44,14 @@ def sample_as_gfpose(
     num_steps: int = 1000,
     mean_flow: bool = False,
     impute: bool = False,
-    chunk: int | None = None,
-    return_path: bool = False,
+    **options: Any,
 ) -> Array:
     """Draw `num` = H hypotheses [H, ..., J, D] by the original's recipe; its five tasks are arguments (see above).
 
     start:       key -> x_init [..., J, D], e.g. `lambda key: prior_sample(key, sde, shape)`; not scaled by alpha.
     sde:         its t_max is where to start (the original's --t): `sde._replace(t_max=0.05)`.
     impute:      hold what `cond` observes at its value, noised to the step's level.
-    chunk:       hypotheses computed at once; None: all.
-    return_path: all states [H, num_steps + 1, ..., J, D] instead, from x_init to the result.
+    options:     of `sample_hypotheses`: chunk, return_path.
     """
     if impute and cond is None:
         raise ValueError("impute=True needs a condition whose observed coordinates to hold, got cond=None")
@@ -64,9 +63,8 @@ def sample_as_gfpose(
         fixed_euler(sde, num_steps, mean_flow=mean_flow, known=cond if impute else None),
         fixed_times(sde, num_steps),
         cond,
-        chunk=chunk,
         finish=False,
-        return_path=return_path,
+        **options,
     )
 
 
