@@ -172,17 +172,17 @@ def read_columns(
     (_, header), *rows = lines
     joints = tuple(name.removesuffix("_x") for name in header if name.endswith("_x"))
     needed = [f"{joint}_{axis}" for joint in joints for axis in axes]
-    marked = {mark: [j for j, joint in enumerate(joints) if f"{joint}_{mark}" in header] for mark in marks}
+    place = {name: k for k, name in enumerate(header)}  # an attack has 100,000 names
+    marked = {mark: [j for j, joint in enumerate(joints) if f"{joint}_{mark}" in place] for mark in marks}
     allowed = {*needed, *others, *(f"{joints[j]}_{mark}" for mark in marks for j in marked[mark])}
-    wrong = (set(needed) - set(header)) | (set(header) - allowed)
-    if not joints or wrong or len(set(header)) < len(header):
+    wrong = (set(needed) - place.keys()) | (place.keys() - allowed)
+    if not joints or wrong or len(place) < len(header):
         raise ValueError(
             f"{source}: header {header[:5]}..., wrong or missing {sorted(wrong)[:5]}; must be "
             f"{', '.join(others)} and, for every joint, <joint>_{', _'.join(axes)} and _{' or _'.join(marks)}, once"
         )
     if not rows:
         raise ValueError(f"{source}: no lines of numbers after the header")
-    place = {name: k for k, name in enumerate(header)}
 
     def column(name: str) -> list[str]:
         return [row[place[name]] for _, row in rows]
