@@ -17,6 +17,9 @@ import jax
 Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array
 
+# The axis of a field of `Hypotheses` or `Bodies` that counts observations; 0 of other fields.
+ROW_AXIS = {"samples": 1, "root": 1, "weights": 1, "path": 2}
+ROW_AXIS |= dict.fromkeys(("body_pose", "global_orient", "transl", "betas", "joints", "energy"), 1)
 LEAST_PERCENTILE = 1.0  # of typicality: a pose below it is called out of distribution
 
 
@@ -145,6 +148,11 @@ class Hypotheses(NamedTuple):
     path: Array | None = None
     judge: Judge | None = None
 
+    def of_rows(self, rows: Any) -> "Hypotheses":
+        """The same of some rows: an index of the axis N."""
+        given = {k: v for k, v in self._asdict().items() if v is not None and k != "judge"}
+        return self._replace(**{k: v[(slice(None),) * ROW_AXIS.get(k, 0) + (rows,)] for k, v in given.items()})
+
     @property
     def typicality(self) -> Array | None:
         """[N] percentiles in 0..100 of the mean poses among training poses (`tasks/typicality.py`), low where a pose
@@ -212,8 +220,6 @@ class Problem:
     guide:   change of the network's prediction, PredictFn -> PredictFn (`diffusion.guidance`), or None.
     project: change of the state after each solver step, or None.
     noise:   [N, J] metres of the given joints, passed on to the result, or None.
-    windows: (index [W, F], share [W, F]) for a network of windows, of rows that are the frames of a motion: what it
-             predicts of a row is the sum over the windows, each with its share.
     past:    samples of the first rows that were drawn before and are kept, or None.
     task:    the name under which the model has its recalibration.
     rows_at_once: of the network's calls, for networks that need much memory a row; None: all.
@@ -225,7 +231,6 @@ class Problem:
     guide: Callable[[PredictFn], PredictFn] | None = None
     project: ProjectFn | None = None
     noise: Array | None = None
-    windows: tuple[Array, Array] | None = None
     past: Past | None = None
     task: str = flax.struct.field(pytree_node=False, default="")
     rows_at_once: int | None = flax.struct.field(pytree_node=False, default=None)

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from jaxpose.base import Hypotheses
+from jaxpose.base import ROW_AXIS, Hypotheses
 
 _SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80)
 _DECADE = (100, 125, 160, 200, 250, 315, 400, 500, 640, 800)
@@ -66,6 +66,20 @@ def check_values(check: Callable[..., None], *values: Any) -> None:
         check(*(np.asarray(value) for value in values))
     elif note is not None:
         note(check, values)
+
+
+def check_shape(name: str, x: Any, *shapes: tuple[int | str | range, ...], note: str = "") -> None:
+    """ValueError where the shape of x is none of `shapes`, in which a word stands for any number; note: on them."""
+
+    def fits(asked: int | str | range, got: int) -> bool:
+        return isinstance(asked, str) or (got in asked if isinstance(asked, range) else got == asked)
+
+    got = np.shape(x)
+    if any(len(shape) == len(got) and all(map(fits, shape, got)) for shape in shapes):
+        return
+    words = [[f"{n[0]}..{n[-1]}" if isinstance(n, range) else str(n) for n in shape] for shape in shapes]
+    needed = " or ".join(f"[{', '.join(shape)}]" if shape else "a number" for shape in words)
+    raise ValueError(f"{name}: needed {needed}{note}, got {list(got)}")
 
 
 @contextlib.contextmanager
@@ -116,15 +130,18 @@ def filled(tree: Any, num: int, size: int) -> Any:
     return jax.tree.map(lambda x: jax.device_put(np.asarray(x)[rows]), tree)
 
 
-def cut(found: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
+def cut(result: Hypotheses, num_hypotheses: int, num_rows: int) -> Hypotheses:
     """The first hypotheses and rows of a result."""
-    if found.samples.shape[:2] == (num_hypotheses, num_rows):
-        return found
+    if result.samples.shape[:2] == (num_hypotheses, num_rows):
+        return result
 
-    h, n = slice(num_hypotheses), slice(num_rows)
-    axes = {name: (h, n) for name in ("samples", "weights", "root")} | {"path": (slice(None), h, n)}
-    fields = {k: x for k, x in found._asdict().items() if isinstance(x, jax.Array | np.ndarray)}
-    return found._replace(**{k: part(x, *axes.get(k, (n,))) for k, x in fields.items()})
+    def first(name: str, x: Any) -> Any:
+        axis = ROW_AXIS.get(name, 0)  # hypotheses are the axis before
+        before = (*[slice(None)] * (axis - 1), slice(num_hypotheses)) if axis else ()
+        return part(x, *before, slice(num_rows))
+
+    fields = {k: x for k, x in result._asdict().items() if isinstance(x, jax.Array | np.ndarray)}
+    return result._replace(**{k: first(k, x) for k, x in fields.items()})
 
 
 def part(x: Any, *axes: slice) -> Any:

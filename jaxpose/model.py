@@ -6,11 +6,12 @@ the specification as JSON; nothing in a file is executed.
 
 import dataclasses
 import functools
+import inspect
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self, TypeVar
 
 import flax.struct
 import flax.traverse_util
@@ -20,131 +21,40 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.flax import save as serialise
 
-from jaxpose.base import Array, Condition, Key, PredictFn
-from jaxpose.diffusion.prediction import bind
-from jaxpose.diffusion.sde import SDE, SPACINGS, from_betas, sub_vp, ve, vp
+from jaxpose.base import Array, Condition, PredictFn
+from jaxpose.diffusion.prediction import bind, over_windows
+from jaxpose.diffusion.sde import SPACINGS
 from jaxpose.files import ASSETS, FilePath, atomic
 from jaxpose.geometry.skeleton import Skeleton, get_skeleton
-from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.fields import from_fields, to_fields
-from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.reading import check_fields, check_file, reader
-from jaxpose.spaces import MOTIONS, SPACES, Space
+from jaxpose.spaces import SPACES
 from jaxpose.spaces.person import Statistics
+from jaxpose.spec import Recalibration, Spec, init_params
 from jaxpose.weights import digest_of, flatten, from_tensors, to_tensors, type_of
 
 FORMAT = "jaxpose-1"
 DEFAULT_MODEL = "pose17"
 DEFAULT_PRIOR = "prior21"
-_PROCESSES: dict[str, Callable[..., SDE]] = {
-    "vp": vp,
-    "sub_vp": sub_vp,
-    "ve": ve,
-    "linear_betas": lambda first, last, num: from_betas(np.linspace(first, last, int(num))),
-}
-
-
-@functools.cache
-def _process(name: str, args: tuple[float, ...]) -> SDE:
-    if name not in _PROCESSES or any(abs(a) > _LARGEST for a in args):
-        raise ValueError(
-            f"process {name!r} of {args}; must be one of {', '.join(_PROCESSES)}, of numbers up to {_LARGEST:g}"
-        )
-    return _PROCESSES[name](*args)
-
-
-_LARGEST = 1e5  # parameter of a process, of which one is a number of steps
 _MOST_STEPS, _WIDEST = 10_000, 1 << 16
 # capability -> what a task that needs it asks for
 _NEEDED = {
     "joints": "a model of joint positions in the person-centred space, such as 'pose17'",
     "poses": "a model of joint positions in the person-centred space or of rotations, such as 'pose17' or 'prior21'",
     "rotations": "a prior over joint rotations, such as 'prior21'",
-    "few_steps": "a few-step model, such as 'prior21_fast'",
+    "few_steps": "a few-step model, such as 'pose17_fast' or 'prior21_fast'",
     "condition": "a model conditioned on any joints or none, such as 'pose17'",
     "score": "a model that knows the score of single poses at every noise level, such as 'pose17' or 'prior21'",
+    "any_level": "a model that starts at any level of noise, such as 'pose17' (complete takes noise= too)",
     "context": "a DiffPose model with a context, such as 'diffpose17'",
     "screen": "a model of DiffPose's own checkpoints",
     "image_depth": "a model of GFPose's own checkpoints",
+    "denoiser": "a model with a denoiser of poses",
     "encoder": "a model with an encoder of keypoints",
     "motion": "a model of motions, such as 'motion17'",
+    "live": "a model of motions or a DiffPose model with a context, such as 'motion17' or 'diffpose17'",
     "vertical": "a model that can be told the vertical, such as 'pose17'",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """Specification of a model: all but its numbers; hashable, and JSON in the file.
-
-    context: width of the condition's further features (a confidence per joint, then 3 of the world's upward direction
-    for models that take it); 0 for none.
-    codec: name of the space of its states (jaxpose/spaces).
-    process: "vp", "sub_vp", "ve" or "linear_betas" (first, last, number), with its parameters in order.
-    target: what the network puts out (`bind`). indices: of the schedule, falling, where DiffPose's original calls the
-    network; () where the grid is made of num_steps and spacing.
-    num_steps, spacing, eta: the sampler that validation chose (dpmpp_2m; eta 0 is the flow, 1 the SDE).
-    times: of a few-step model, falling: where it calls its network, each time for a draw of x0; () for all others.
-    refine: sigma / alpha at which a few-step model's base denoises what it generates (tasks/refine.py); 0: it does not.
-    scale: where metres come from.
-    base: name of the bundled model that it was made from, "" for none: its file repeats no weight of the base.
-    """
-
-    name: str
-    network: ScoreMLP | DiffPose
-    skeleton: str = "h36m17"
-    context: int = 17
-    codec: str = "person"
-    process: str = "vp"
-    process_args: tuple[float, ...] = (0.1, 20.0)
-    target: str = "v"
-    num_steps: int = 19
-    spacing: str = "log_snr"
-    eta: float = 1.0
-    indices: tuple[int, ...] = ()
-    times: tuple[float, ...] = ()
-    refine: float = 0.0
-    scale: str = "human size learned from motion capture"
-    base: str = ""
-
-    def sde(self) -> SDE:
-        """The diffusion process the network was trained under; equal specifications give the same object."""
-        return _process(self.process, self.process_args)
-
-    @property
-    def space(self) -> Space:
-        """The space of the model's states."""
-        return MOTIONS if "motion" in self.network.capabilities else SPACES[self.codec]
-
-    @property
-    def state_shape(self) -> tuple[int, int]:
-        """[J, D] of a state: joints or their rotations, and the numbers of each."""
-        return self.space.shape(get_skeleton(self.skeleton))
-
-    @property
-    def conditioned(self) -> bool:
-        """Whether the network takes a condition: all do but priors over rotations of many steps."""
-        return not self.space.representation or bool(self.times)
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """Capabilities that tasks `require`: the space's and the network's; a few-step model has no score."""
-        offered = self.network.capabilities | {self.space.capability}
-        offered -= set() if self.conditioned else {"condition"}
-        offered |= {"poses"} if offered & {"joints", "rotations"} else set()
-        if "joints" in offered and self.context >= self.state_shape[0] + 3:
-            offered |= {"vertical"}
-        return (offered - {"score"}) | {"few_steps"} if self.times else offered
-
-
-class Recalibration(NamedTuple):
-    """Factors on the summary of one task's hypotheses (`python -m experiments.models.recalibrate`).
-
-    covariance: [J] factor on the covariance of each joint over the samples.
-    radius:     [J] factor on the samples' own 90 % radius, so that it holds the truth in 90 % of the cases of the fit.
-    """
-
-    covariance: Array
-    radius: Array
 
 
 @flax.struct.dataclass
@@ -198,8 +108,16 @@ class Model:
                 cond = cond._replace(context=jnp.pad(cond.context, pad))  # what is not given is 0
             return network.apply(self.params, x, t, cond, method="raw")  # type: ignore[return-value]  # no mutable state
 
-        spread = jnp.asarray(self.statistics.spread) if {"score", "motion"} & network.capabilities else 1.0
-        return bind(raw, self.spec.sde(), self.spec.target, spread)
+        return bind(raw, self.spec.sde(), self.spec.target, network.state_spread(jnp.asarray(self.statistics.spread)))
+
+    def predict_rows(self, num: int) -> PredictFn:
+        """The same of `num` rows: of a model of motions they are the frames of one, which overlapping windows share."""
+        windows = self.spec.space.windows(num, self.spec.network.window)
+        return self.predict_fn() if windows is None else over_windows(self.predict_fn(), self.spec.sde(), *windows)
+
+    def rows_for(self, num: int, most: int | None = None) -> int:
+        """Number of rows, one of few, that `num` observations are filled up to; at most `most` where it may be less."""
+        return self.spec.space.rows(num, self.spec.network.window, most)
 
 
 def null_condition(model: Model, num_rows: int | None = None) -> Condition | None:
@@ -211,19 +129,51 @@ def null_condition(model: Model, num_rows: int | None = None) -> Condition | Non
     return Condition(pose, pose, jnp.zeros((*lead, model.spec.context)) if model.spec.context else None)
 
 
-def require(model: Model, task: str, *capabilities: str) -> None:
-    """ValueError where `model` lacks one of the capabilities that `task` needs; the keys of _NEEDED are legal."""
-    for capability in capabilities:
-        if capability not in model.capabilities:
-            need, spec = _NEEDED[capability], model.spec
-            kind = "a few-step model" if spec.times else f"a {type(spec.network).__name__} model"
-            kind = "a model of motions" if "motion" in model.capabilities else kind
-            raise ValueError(f"{task} needs {need}; got {spec.name!r}, {kind} whose states are {spec.codec!r}")
+def able(model: Model, *needed: str) -> Model | None:
+    """The model, or the base of a few-step model, that has all that is needed; None where neither has."""
+    models = (model, scored(model))
+    return next((one for one in models if set(needed) <= one.capabilities), None)
+
+
+def require(model: Model, task: str, *needed: str) -> Model:
+    """The model that does `task`, as by `able`; ValueError where a capability, a key of _NEEDED, is missing."""
+    if (one := able(model, *needed)) is not None:
+        return one
+    spec, offered = model.spec, model.capabilities & scored(model).capabilities
+    kind = "a few-step model" if spec.times else f"a {type(spec.network).__name__} model"
+    kind = "a model of motions" if "motion" in offered else kind
+    need = next(_NEEDED[name] for name in needed if name not in offered)
+    raise ValueError(f"{task} needs {need}; got {spec.name!r}, {kind} whose states are {spec.codec!r}")
+
+
+_Task = TypeVar("_Task", bound=Callable[..., Any])
+
+
+def needs(task: str, *needed: str) -> Callable[[_Task], _Task]:
+    """Decorator of a function of a `model`: it is called with the model that `require` returns."""
+
+    def decorate(function: _Task) -> _Task:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: Any, **named: Any) -> Any:
+            given = signature.bind(*args, **named)
+            given.arguments["model"] = require(given.arguments["model"], task, *needed)
+            return function(*given.args, **given.kwargs)
+
+        return call  # type: ignore[return-value]  # the same signature
+
+    return decorate
 
 
 def scored(model: Model) -> Model:
     """The model that knows the score in place of `model`: the base of a few-step model, or itself."""
     return model if model.base is None or not model.spec.times else model.base
+
+
+def base_of(spec: Spec) -> Model | None:
+    """The bundled model that a model of this specification was made from; None where there is none."""
+    return load(spec.base) if spec.base else None
 
 
 def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat16) -> None:
@@ -232,7 +182,7 @@ def save(path: str | os.PathLike[str], model: Model, *, dtype: Any = jnp.bfloat1
     dtype: of `weights.TYPES`; None: the smallest that keeps the weights as they are, that of the file they came from.
     """
     path = Path(path)
-    base = load(model.spec.base) if model.spec.base and model.base is None else model.base
+    base = model.base or base_of(model.spec)
     shared = {} if base is None else flatten(base.params)
     changed = {k: v for k, v in flatten(model.params).items() if k not in shared or not jnp.array_equal(v, shared[k])}
     dtype = type_of(changed, shared) if dtype is None else dtype
@@ -280,16 +230,9 @@ def _load(path: FilePath) -> Model:
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: format {metadata.get('format')!r}, this version of jaxpose reads {FORMAT!r}")
     spec = _parse_spec(path, metadata.get("spec", ""))
-    read: dict[str, dict[str, np.ndarray]] = {"params": {}, "statistics": {}, "recalibration": {}, "typicality": {}}
-    for name, tensor in tensors.items():
-        group, _, rest = name.partition("/")
-        if group not in read:
-            raise ValueError(f"{path}: unknown tensor {name!r}; groups must be of {sorted(read)}")
-        if not np.isfinite(tensor.astype(np.float32)).all():
-            raise ValueError(f"{path}: {name} holds NaN or infinity; needed finite numbers")
-        read[group][rest] = tensor.ravel() if group == "typicality" else tensor
+    read = _grouped(path, tensors)
     try:
-        base = _base_of(path, spec, metadata.get("base", ""))
+        base = _base_of(path, spec.base, metadata.get("base", ""))
         shared = {} if base is None else flatten(base.params)
         groups = {group: from_tensors(values, shared if group == "params" else {}) for group, values in read.items()}
     except ValueError as error:
@@ -312,6 +255,19 @@ def _load(path: FilePath) -> Model:
     )
 
 
+def _grouped(path: FilePath, tensors: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The tensors of a file by group, without its name; ValueError for an unknown group, and for NaN."""
+    read: dict[str, dict[str, np.ndarray]] = {"params": {}, "statistics": {}, "recalibration": {}, "typicality": {}}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition("/")
+        if group not in read:
+            raise ValueError(f"{path}: unknown tensor {name!r}; groups must be of {sorted(read)}")
+        if not np.isfinite(tensor.astype(np.float32)).all():
+            raise ValueError(f"{path}: {name} holds NaN or infinity; needed finite numbers")
+        read[group][rest] = tensor.ravel() if group == "typicality" else tensor
+    return read
+
+
 def _no_quantiles() -> Array:
     return jax.device_put(np.zeros(0, np.float32))  # of JAX's own zeros each process would compile a program
 
@@ -323,16 +279,16 @@ def describe(model: Model) -> dict[str, Any]:
     return {**about, "process": spec.process, "scale": spec.scale}
 
 
-def _base_of(path: FilePath, spec: Spec, digest: str) -> Model | None:
+def _base_of(path: FilePath, name: str, digest: str) -> Model | None:
     """The bundled model that a file builds on; ValueError where it is not the one that the file was saved with."""
-    if not spec.base:
+    if not name:
         return None
-    bundled = ASSETS / f"{spec.base}.safetensors"
-    if "/" in spec.base or not bundled.is_file():
-        raise ValueError(f"{path}: it builds on {spec.base!r}, which is no bundled model")
-    base = load(spec.base)
+    bundled = ASSETS / f"{name}.safetensors"
+    if "/" in name or not bundled.is_file():
+        raise ValueError(f"{path}: it builds on {name!r}, which is no bundled model")
+    base = load(name)
     if digest != digest_of(flatten(base.params)):
-        raise ValueError(f"{path}: it builds on another version of {spec.base!r} than the bundled one; train it again")
+        raise ValueError(f"{path}: it builds on another version of {name!r} than the bundled one; train it again")
     return base
 
 
@@ -371,13 +327,6 @@ def _parse_recalibration(path: FilePath, spec: Spec, tensors: dict[str, Array]) 
             raise ValueError(f"{path}: recalibration/{task} lacks {missing}")
     kept = {task: values for task, values in fields.items() if not np.any(values.get("offset", 0))}
     return {task: Recalibration(*(v[f] for f in Recalibration._fields)) for task, v in kept.items()}
-
-
-def init_params(key: Key, spec: Spec) -> Any:
-    """Fresh weights of the network that `spec` names."""
-    context = spec.context if spec.conditioned else None
-    inputs = spec.network.example_inputs(spec.state_shape, spec.space.keypoint_width, context)
-    return jax.jit(spec.network.init)(key, *inputs)  # one program in place of one for each operation
 
 
 def _check_fit(path: FilePath, spec: Spec, found: dict[str, Array]) -> None:

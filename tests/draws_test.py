@@ -184,7 +184,7 @@ def sight():
     given = clip(1)
     uv, sure = (jnp.asarray(given[name]) for name in ("keypoints", "confidence"))
     noise = observations.keypoint_noise_px(uv, sure)
-    return observations.sight(uv, noise, sure, given["camera"].intrinsics[None])
+    return observations.sight(uv, noise, sure, Camera(given["camera"].intrinsics[None]))
 
 
 @case("posterior.pseudo_inverse", methods.pseudo_inverse(3))

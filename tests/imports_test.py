@@ -22,6 +22,7 @@ ROWS = (
     {"geometry", "diffusion"},
     {"spaces"},
     {"networks", "conditioning"},
+    {"spec"},
     {"model", "io"},
     {"datasets", "app.detect"},
     {"originals.datasets", "originals.recipes", "examples"},

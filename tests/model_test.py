@@ -158,16 +158,16 @@ def test_what_a_task_needs_is_asked_in_one_place(model):
     """Each kind of model against each kind of need; the message names task, need and what was found."""
     few = released.Spec("few", model.spec.network, times=(1.0, 0.3))
     kinds = {
-        "score": (model, {"score", "joints", "condition"}),
+        "score": (model, {"score", "joints", "condition", "any_level"}),
         "motion": (
             model.replace(spec=released.Spec("motion", model.spec.network.clone(num_frames=4))),
-            {"motion", "joints", "condition"},
+            {"motion", "joints", "condition", "any_level", "live"},
         ),
         "few": (released.Model({}, model.statistics, few), {"few_steps", "joints", "condition"}),
-        "diffpose": (tiny(), {"joints", "encoder", "denoiser", "context"}),
-        "rotations": (rotation_oracle.correlated(), {"score", "rotations"}),
-        "gfpose": (pose_oracle.make(codec="image_depth"), {"score", "image_depth", "condition"}),
-        "screen": (pose_oracle.make(codec="screen"), {"score", "screen", "condition"}),
+        "diffpose": (tiny(), {"joints", "encoder", "denoiser", "context", "any_level", "live"}),
+        "rotations": (rotation_oracle.correlated(), {"score", "rotations", "any_level"}),
+        "gfpose": (pose_oracle.make(codec="image_depth"), {"score", "image_depth", "condition", "any_level"}),
+        "screen": (pose_oracle.make(codec="screen"), {"score", "screen", "condition", "any_level"}),
     }
     for name, (one, able) in kinds.items():
         able |= {"poses"} if able & {"joints", "rotations"} else set()

@@ -135,9 +135,7 @@ def few_step_model(name: str) -> released.Model | None:
             raise ValueError(f"--fast: {error}") from error
         print(f"no rows of a few-step model: {error}", flush=True)
         return None
-    if not model.spec.times:
-        raise ValueError(f"--fast: {name} is no few-step model (its Spec.times is empty)")
-    return model
+    return released.require(model, "--fast", "few_steps")
 
 
 def device() -> str:

@@ -58,8 +58,7 @@ def joint_calls(model: released.Model) -> Iterator[Call]:
     lift = lambda key, m, xy, sure, K: jaxpose.lift(key, m, xy, sure, camera=Camera(K))  # noqa: E731
     yield Call(f"lift, {name}", model, lift, detected)
     yield Call(f"complete, {name}", model, lambda key, m, x: jaxpose.complete(key, m, x, noise=0.01), (hidden,))
-    if not model.spec.times:
-        yield Call(f"denoise, {name}", model, lambda key, m, x: jaxpose.denoise(key, m, x, noise=0.03), (joints,))
+    yield Call(f"denoise, {name}", model, lambda key, m, x: jaxpose.denoise(key, m, x, noise=0.03), (joints,))
     yield Call(f"generate, {name}", model, lambda key, m: jaxpose.generate(key, m, 64), ())
 
 

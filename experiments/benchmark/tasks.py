@@ -125,7 +125,7 @@ def joint_tasks(model: released.Model, fast: released.Model | None) -> dict[str,
         return _task(model, _program(run, model, joints), 64 * 50)
 
     def generated() -> Task:
-        calls = stochastic().with_usual_steps(NUM_STEPS, model).network_calls(model)
+        calls = stochastic().with_usual_steps(NUM_STEPS).network_calls(model)
         return _task(model, _program(lambda key, m: generate(key, m, 1024), model), 1024, calls=calls)
 
     few = {} if fast is None else {"lift 64 x 50, few steps": lambda: lifted(fast)}

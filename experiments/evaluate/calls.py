@@ -99,9 +99,7 @@ class Task(NamedTuple):
 
 def calls(model: Model, options: Options) -> Iterator[Item]:
     """A table a task, its knee beside the default."""
-    fast = released.load(options.fast) if options.fast else None
-    if fast is not None and not fast.spec.times:
-        raise ValueError(f"--fast: needed a few-step model, with times; got {fast.spec.name!r}")
+    fast = released.require(released.load(options.fast), "--fast", "few_steps") if options.fast else None
     prior = released.load(options.prior) if any("rotations" in name for name in options.task) else model
     rows, knees = [], {}
     for name in options.task:
@@ -132,7 +130,7 @@ def curve(model: Model, name: str, fast: Model | None, options: Options) -> Iter
                 about = {"task": name, "solver": solver, "calls": calls_of(solver, *plan)}
                 about |= {"default": True} if number == default else {}
                 yield named(about | measure(task, model, sampler, options.seed))
-    if fast is not None and name in ("lift", "complete", "generate") and fast.spec.codec == model.spec.codec:
+    if fast is not None and name in ("lift", "complete", "generate") and fast.spec.space == model.spec.space:
         task = _MAKERS[name](fast, options)
         about = {"task": name, "solver": fast.spec.name, "calls": stochastic().network_calls(fast)}
         yield named(about | measure(task, fast, stochastic(), options.seed))

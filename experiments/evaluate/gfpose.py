@@ -81,6 +81,7 @@ class Options(harness.Options):
         return self.task
 
 
+@released.needs("evaluate gfpose", "image_depth")
 def gfpose(model: released.Model, options: Options) -> Iterator[Item]:
     """One row of one task."""
     check(model, options)
@@ -219,8 +220,6 @@ def to_camera(states: Array, frames: Frames) -> Array:
 
 def check(model: released.Model, options: Options) -> None:
     """ValueError for another model's codec, and for flags that do not go together."""
-    if model.spec.codec != "image_depth":
-        raise ValueError(f"{options.model}: codec {model.spec.codec!r}, must be 'image_depth', GFPose's")
     hides = options.jlist or options.randj or options.joints_per_hypothesis
     if hides and not options.task.startswith("comp"):
         raise ValueError(

@@ -125,13 +125,13 @@ def draw_all(model: released.Model, frames: Frames, windows: Windows, size: np.n
 
 def predictor(model: released.Model, options: Options) -> Callable[..., Array]:
     """(model, key, keypoints, confidence, intrinsics, image size) -> poses, by the model's codec."""
-    function: Any = {"person": person_poses, "screen": official_poses}.get(model.spec.codec)
-    if function is None:
-        raise ValueError(
-            f"{options.model}: codec {model.spec.codec!r}, must be one of 'person', 'screen' "
-            "(GFPose's 'image_depth' is for experiments.evaluate gfpose)"
-        )
-    return partial(function, options)
+    if _of_screen(model):
+        return partial(official_poses, options)
+    return partial(person_poses, options)  # which refuses others
+
+
+def _of_screen(model: released.Model) -> bool:
+    return "screen" in model.capabilities
 
 
 def person_poses(
@@ -150,7 +150,7 @@ def person_poses(
     if length:
         index = np.arange(len(keypoints)).reshape(-1, length)
         windows = (jnp.asarray(index), jnp.ones(index.shape, bool))
-    alone = options.encoder_only or ("encoder" in model.capabilities and "denoiser" not in model.capabilities)
+    alone = options.encoder_only or {"encoder", "denoiser"} & model.capabilities == {"encoder"}
 
     def pose(x: Array) -> Array:
         uv, sure, pinhole = x[..., :2], x[..., 2], jnp.array(_PINHOLE)
@@ -210,6 +210,6 @@ def score(
 
 def privileges(model: released.Model) -> str:
     """What the model is told beyond keypoints."""
-    if model.spec.codec == "screen":
+    if _of_screen(model):
         return "size of the image; trained on this data set's own metres; root depth and intrinsics are not given"
     return "true intrinsics, without lens distortion; root depth and body size are not given"

@@ -32,7 +32,6 @@ from jaxpose import model as released
 from jaxpose.base import Array, Camera, Hypotheses
 from jaxpose.evaluation import metrics
 from jaxpose.io.arrays import load_arrays
-from jaxpose.model import require
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.motion_stream import MotionStream, start_motions, step_motions
 from jaxpose.tasks.smooth import WEIGHT
@@ -53,9 +52,9 @@ class Options(harness.Options):
     hypotheses: int = option(20, "Motions of a clip.", low=2)
 
 
+@released.needs("evaluate motions", "motion")
 def motions(model: released.Model, options: Options) -> Iterator[Item]:
     """Frame by frame, as motions, with a gap, live."""
-    require(model, "evaluate motions", "motion")
     clips, other = video_clips(options.bench, options.stride), released.load(options.against)
     single = drawn(other, clips, options)
     base = joint_errors(single.samples.mean(0), clips)
@@ -84,7 +83,6 @@ class SmoothOptions(harness.Options):
 
 def smooth(model: released.Model, options: SmoothOptions) -> Iterator[Item]:
     """Each weight of the prior, on all people and on either half."""
-    require(model, "evaluate smooth", "joints")
     clips = video_clips(options.bench, options.stride)
     z = load_arrays(options.bench or bench.bench_file("val_video.npz"))
     first = np.isin([name.split("/")[0] for name in z["name"][:: options.stride]], HALVES[0])

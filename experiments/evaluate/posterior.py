@@ -72,7 +72,7 @@ def lifting(model: released.Model, prior: Prior, options: Options) -> Iterator[I
         def one(row: tuple[Array, ...]) -> Array:
             index, uv, sure, camera = row
             noise = observations.keypoint_noise_px(uv, sure, options.noise)
-            view = observations.sight(uv[None], noise[None], sure[None], camera[None])
+            view = observations.sight(uv[None], noise[None], sure[None], Camera(camera[None]))
             seen = observations.seen_by(view, known_focal=known_focal)
             key = jax.random.fold_in(jax.random.key(options.seed), index)
             drawn = draw(key, prior, (seen,), method, options, smc)
@@ -152,7 +152,7 @@ def parts(model: released.Model, prior: Prior, options: Options) -> Iterator[Ite
         def one(row: tuple[Array, ...]) -> Array:
             index, uv, camera, x_cam = row
             key = jax.random.fold_in(jax.random.key(options.seed), index)
-            view = observations.sight(uv[None], jnp.ones((1, 17)), jnp.ones((1, 17)), camera[None])
+            view = observations.sight(uv[None], jnp.ones((1, 17)), jnp.ones((1, 17)), Camera(camera[None]))
             x = (x_cam - x_cam.mean(0)) @ view.R_view_world.T
             seen = []
             for i, name in enumerate(operators):

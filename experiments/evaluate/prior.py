@@ -32,8 +32,8 @@ from jaxpose.evaluation.protocols import completion_row
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.io.anny_body import anny_body
-from jaxpose.spaces.rotations import REPRESENTATIONS, decode, encode
-from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, FewSteps, Method, complete_rotations
+from jaxpose.spaces.rotations import decode, encode
+from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, FewSteps, Method, complete_rotations, methods_of
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import stochastic
@@ -90,8 +90,8 @@ def complete(model: released.Model, options: Options) -> Iterator[Item]:
 
 def _methods(model: released.Model, steps: tuple[int, ...]) -> list[tuple[str, Method, int]]:
     """Name, method and network calls."""
-    if model.spec.times:
-        calls = len(refined(model).spec.times)
+    if "few_steps" in methods_of(model):
+        calls = stochastic().network_calls(refined(model))
         return [("few_steps", FewSteps(), calls), (f"few_steps, spread {_NEARER}", FewSteps(_NEARER), calls)]
     methods: list[tuple[str, Method, int]] = [("dposer", Descent(), Descent().num_steps)]
     return methods + [(name, METHODS[name](num_steps=n), n + 1) for name in _STEPPED for n in steps]
@@ -104,10 +104,10 @@ def generate(model: released.Model, options: Options) -> Iterator[Item]:
     chosen = rng.permutation(len(train))
     held, reference = train[chosen[:num]], train[chosen[num : num + 10_000]]
     sets: dict[str, tuple[np.ndarray, dict[str, float]]] = {"training poses": (held, {})}
-    for steps in (None,) if model.spec.times else options.steps:
+    for steps in (None,) if "few_steps" in methods_of(model) else options.steps:
         run = functools.partial(generate_rotations, num=num, sampler=stochastic(steps))
         samples, seconds = timed(run, jax.random.key(options.seed), model)
-        calls = (steps + 1) if steps else len(refined(model).spec.times)
+        calls = stochastic(steps).network_calls(refined(model))
         sets[f"samples, {calls} calls"] = np.asarray(samples), {"seconds": seconds}
     title = f"generation: {num} poses; {len(val)} validation and {len(reference)} training poses to compare with"
     yield Table(title, "none", bench.tuned(model))
@@ -139,7 +139,8 @@ def levels(model: released.Model, options: Options) -> Iterator[Item]:
     yield Table(title, "the noise level", bench.tuned(model))
     model = released.scored(model)
     statistics, sde, predict = model.statistics, model.spec.sde(), model.predict_fn()
-    representation = REPRESENTATIONS[model.spec.codec]
+    representation = model.spec.space.representation
+    assert representation is not None, "a prior over rotations"
     moves = np.broadcast_to(statistics.spread, np.shape(statistics.mean)).max(-1) > 0
     for name, split in _CAPTURES.items():
         poses = jnp.asarray(load_rotations(data_root(), split, (name,)).body_pose[:: options.stride])

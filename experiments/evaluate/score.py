@@ -36,7 +36,6 @@ from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import pose_example
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.spaces.person import decode_view, encode_keypoints
-from jaxpose.spaces.rotations import REPRESENTATIONS
 from jaxpose.tasks import score as density
 from jaxpose.tasks.typicality import denoising_error
 
@@ -55,7 +54,7 @@ class Options(harness.Options):
 
 def score(model: released.Model, options: Options) -> Iterator[Item]:
     """One row for each set of poses, the first of which is the clean one."""
-    make = rotation_sets if model.spec.codec in REPRESENTATIONS else joint_sets
+    make = rotation_sets if model.spec.space.representation else joint_sets
     sets, densities = make(model, options)
     baselines = fit_baselines(training_poses(model, _REFERENCE, options.seed + 1))
     privileges = "; ".join(f"{k}: {'2D detected, intrinsics' if 'given' in k else 'none'}" for k in densities)
@@ -106,7 +105,7 @@ def rotation_sets(model: released.Model, options: Options) -> Sets:
 def training_poses(model: released.Model, num: int, seed: int) -> np.ndarray:
     """Poses of training subjects [num, J, 3] as captured, drawn by category: joints in camera axes, or rotations."""
     keys = jax.random.split(jax.random.key(seed), num)
-    if model.spec.codec in REPRESENTATIONS:
+    if model.spec.space.representation:
         data = load_rotations(data_root(), "train")
         weights = balanced_weights(data)
         rng = np.random.default_rng(seed)

@@ -162,7 +162,7 @@ def generation(
     num, train = options.generated, training_views(data.key, _NUM_TRAIN)
     for temperature in temperatures:
         heat = {"temperature": temperature} if temperature != 1 else {}
-        used = options.sampler(sampler, **heat).with_usual_steps(NUM_STEPS, model)
+        used = options.sampler(sampler, **heat).with_usual_steps(NUM_STEPS)
 
         def run(key: Array, used: Sampler = used) -> Array:
             return generate(key, model, num, sampler=used)

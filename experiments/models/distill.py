@@ -35,7 +35,6 @@ from jaxpose.geometry.skeleton import SMPL_22, Skeleton, bones
 from jaxpose.io.anny_body import anny_body
 from jaxpose.model import require
 from jaxpose.spaces.person import Statistics
-from jaxpose.spaces.rotations import REPRESENTATIONS, decode
 from jaxpose.tasks.complete_rotations import PARTS, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.training.step import TrainState
@@ -50,9 +49,10 @@ def distill_job(config: ConfigDict) -> Job:
     teacher = released.load(config.train.init)
     of_rotations = "poses" in config
     require(teacher, "distillation", *(("rotations",) if of_rotations else ("joints", "condition")))
-    if teacher.spec.times and (config.loss.method != "energy" or teacher.spec.times != tuple(config.times)):
+    times = teacher.spec.times
+    if times and (config.loss.method != "energy" or times != tuple(config.times)):
         raise ValueError(
-            f"config.train.init: {config.train.init} is a few-step model of times {teacher.spec.times}; it goes on "
+            f"config.train.init: {config.train.init} is a few-step model of times {times}; it goes on "
             f"with the same config.times and by config.loss.method 'energy', got {tuple(config.times)} and "
             f"{config.loss.method!r}"
         )
@@ -66,18 +66,20 @@ def distill_job(config: ConfigDict) -> Job:
         base=config.base if of_base else "",
         refine=config.refine if of_base else 0.0,
     )
-    return (_job_of_rotations if of_rotations else _job_of_joints)(config, teacher, spec)
+    initial = teacher if times else None  # of another teacher the hypotheses are drawn otherwise
+    return (_job_of_rotations if of_rotations else _job_of_joints)(config, teacher, spec, initial)
 
 
-def _job_of_joints(config: ConfigDict, teacher: released.Model, spec: released.Spec) -> Job:
+def _export(teacher: released.Model, spec: released.Spec) -> Callable[[Any], released.Model]:
+    base = released.base_of(spec)
+    return lambda params: released.Model(params, teacher.statistics, spec, base=base)
+
+
+def _job_of_joints(
+    config: ConfigDict, teacher: released.Model, spec: released.Spec, initial: released.Model | None
+) -> Job:
     bodies, _ = load_bodies(config)
-    bodies = bodies._replace(statistics=teacher.statistics)
-
-    base = released.load(spec.base) if spec.base else None
-
-    def export(params: Any) -> released.Model:
-        return released.Model(params, teacher.statistics, spec, base=base)
-
+    bodies, export = bodies._replace(statistics=teacher.statistics), _export(teacher, spec)
     views = jnp.asarray(scored_views(teacher.skeleton))
     return Job(
         spec=spec,
@@ -88,11 +90,13 @@ def _job_of_joints(config: ConfigDict, teacher: released.Model, spec: released.S
         loss=make_loss(teacher, spec, config.loss, lambda x0: views @ x0),
         evaluators=make_evaluators(spec, export, config.data),
         export=export,
-        initial=teacher if teacher.spec.times else None,  # of another teacher the hypotheses are drawn otherwise
+        initial=initial,
     )
 
 
-def _job_of_rotations(config: ConfigDict, teacher: released.Model, spec: released.Spec) -> Job:
+def _job_of_rotations(
+    config: ConfigDict, teacher: released.Model, spec: released.Spec, initial: released.Model | None
+) -> Job:
     if config.loss.method != "energy":
         raise ValueError(
             f"config.loss.method: a prior over rotations is distilled by 'energy', got {config.loss.method!r}"
@@ -104,26 +108,22 @@ def _job_of_rotations(config: ConfigDict, teacher: released.Model, spec: release
 
     def example(key: Key, data: Any) -> Example:
         pose_key, mask_key = jax.random.split(key)
-        x0 = prior.rotation_example(pose_key, data, rates, spec.codec, teacher.statistics).x0
+        x0 = prior.rotation_example(pose_key, data, rates, spec.space, teacher.statistics).x0
         mask = jnp.broadcast_to(draw_joints(mask_key, masks, SMPL_22)[1:, None], x0.shape)
         return Example(x0, Condition(mask * x0, mask))
 
-    base = released.load(spec.base) if spec.base else None
-
-    def export(params: Any) -> released.Model:
-        return released.Model(params, teacher.statistics, spec, base=base)
-
+    export = _export(teacher, spec)
     views = functools.partial(turned_and_placed, spec, teacher.statistics, rest_offsets())
     return Job(
         spec=spec,
-        params=teacher.params if teacher.spec.times else with_condition(teacher, spec, config.seed),
+        params=with_condition(teacher, spec, config.seed) if initial is None else teacher.params,
         statistics=teacher.statistics,
         data=poses,
         example=example,
         loss=make_loss(teacher, spec, config.loss, views),
         evaluators=rotation_evaluators(export, config.data.folder),
         export=export,
-        initial=teacher if teacher.spec.times else None,
+        initial=initial,
     )
 
 
@@ -173,7 +173,7 @@ def rest_offsets() -> Array:
 
 def turned_and_placed(spec: released.Spec, statistics: Statistics, offsets: Array, state: Array) -> Array:
     """Of states [..., 21, D]: their numbers and the joints' places in units of `_REACH`, rows of 3."""
-    turns = REPRESENTATIONS[spec.codec].to_axis_angle(decode(statistics, state))
+    turns = spec.space.decode(statistics, state)
     root = jnp.broadcast_to(jnp.eye(3), (*turns.shape[:-2], 1, 3, 3))
     local = jnp.concatenate([root, matrix_from_axis_angle(turns)], -3)
     places = forward_kinematics(local, offsets, SMPL_22.parents)[0][..., 1:, :]

@@ -35,7 +35,6 @@ from jaxpose.files import write_json
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.motions import is_motion
 from jaxpose.training import processes
 from jaxpose.training.checkpoint import git_commit
 
@@ -77,14 +76,12 @@ def main(options: Options) -> None:
     """Fit, print the table and write the model."""
     out = Path(options.out)
     model = dataclasses.replace(released.load(options.model), recalibration={})
-    if "rotations" in model.capabilities:
+    if model.spec.space.representation:
         of_methods, lines = of_rotations(model, FILES, HALVES, options.poses, options.seed)
         return write(out, model, of_methods, lines, options, "the other joints' rotations and the root, exact")
-    if model.spec.codec != "person":
-        raise ValueError(f"--model: needed rotations or the person-centred codec, got {model.spec.name!r}")
     print(f"about {options.poses} poses, {options.hypotheses} hypotheses; best in mm")
-    lines, factors = of_motions(model, options) if is_motion(model) else ([], {})
-    if "condition" in model.capabilities and not is_motion(model):  # its rows are frames, not poses of a benchmark
+    lines, factors = of_motions(model, options) if "motion" in model.capabilities else ([], {})
+    if not lines and "condition" in model.capabilities:
         factors = of_joints(model, jnp.asarray(data.load_frames(2).joints_cam, jnp.float32), options)
     write(out, model, factors, lines, options, f"intrinsics; {data.NO_DEPTH}")
 

@@ -165,7 +165,7 @@ def make_evaluators(spec: released.Spec, export: Callable[[Any], released.Model]
     """
     if spec.network.window is not None:
         return motion_evaluators(spec, export)
-    if spec.codec != "person":
+    if "joints" not in spec.capabilities:
         return {}  # GFPose's protocol needs its own files: experiments.evaluate gfpose
     bench = own_views(data.folder) if data.folder else _benchmark()
     if bench is None:

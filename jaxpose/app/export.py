@@ -113,7 +113,7 @@ def export_task(
     any_number = batch is None and not task.startswith("generate")
     if any_number and (task == "denoise" or {"encoder", "motion"} & model.capabilities):
         raise ValueError(f"batch: {task} by {model.spec.name} needs a number of observations, got none")
-    used = (sampler or stochastic()).with_usual_steps(generation.NUM_STEPS, model) if task == "generate" else sampler
+    used = (sampler or stochastic()).with_usual_steps(generation.NUM_STEPS) if task == "generate" else sampler
     used = used or stochastic()
     settings: dict[str, Any] = {"num": num, "sampler": used} | ({"chunk": _AT_ONCE} if any_number else {})
     leaves, tree = jax.tree.flatten(model)

@@ -142,16 +142,8 @@ def log_likelihood(
     predict_fn must treat the poses of the leading axes independently. A change of units adds its own log determinant:
     for z = (x - offset) / scale, log p(x) = log p(z) - sum log scale.
     """
-    if (key is None) != (num_probes is None) or (num_probes is not None and num_probes < 1):
-        raise ValueError(
-            f"log_likelihood needs key and num_probes >= 1, or neither, got {key} and num_probes={num_probes}"
-        )
-    n = math.prod(x.shape[-2:])
-    if key is None or num_probes is None:
-        probes, share = jnp.eye(n, dtype=x.dtype).reshape(n, *x.shape[-2:]), 1.0
-    else:
-        probes, share = jax.random.rademacher(key, (num_probes, *x.shape), x.dtype), 1 / num_probes
-    velocity = polar_velocity(sde, predict_fn, cond)
+    probes, share = _probes(x, key, num_probes)
+    velocity, n = polar_velocity(sde, predict_fn, cond), math.prod(x.shape[-2:])
     times = jnp.sort(jnp.asarray(times, x.dtype))
     points, weights = _gauss_points(sde, times)
 
@@ -169,6 +161,18 @@ def log_likelihood(
     sigma = sde.sigma(times[-1])
     end = -jnp.square(last * y / sigma).sum((-2, -1)) / 2 - n * jnp.log(sigma * math.sqrt(2 * math.pi))
     return end + change + n * jnp.log(last / first)
+
+
+def _probes(x: Array, key: Key | None, num_probes: int | None) -> tuple[Array, float]:
+    """Probes [P, ...] of the Jacobian at x [..., J, D], and the share of each in the trace."""
+    if key is None and num_probes is None:
+        n = math.prod(x.shape[-2:])
+        return jnp.eye(n, dtype=x.dtype).reshape(n, *x.shape[-2:]), 1.0
+    if key is None or num_probes is None or num_probes < 1:
+        raise ValueError(
+            f"log_likelihood needs key and num_probes >= 1, or neither, got {key} and num_probes={num_probes}"
+        )
+    return jax.random.rademacher(key, (num_probes, *x.shape), x.dtype), 1 / num_probes
 
 
 def within(predict_fn: PredictFn, basis: Array, shape: tuple[int, int]) -> PredictFn:

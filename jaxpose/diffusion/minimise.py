@@ -54,17 +54,12 @@ def minimise(
 ) -> Minimised:
     """Take `num_steps` steps of `tx` down the energy of each item.
 
-    variables:  pytree of [N, ...]. trainable: a pytree with a bool for each array of them, in the
-                same order; what is False stays as it is. None: all.
+    variables:  pytree of [N, ...]. trainable: a bool for each of its arrays; what is False stays. None: all.
     tolerance:  an item whose running mean of energies has not fallen by this share of itself for `patience` steps is
                 frozen; 0: none is. Not meant for energies whose weights still change.
     Step k has the key fold_in(key, k). ValueError where num_steps < 0 or variables have no common leading axis.
     """
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(variables)]
-    lengths = {shape[:1] for shape in shapes}
-    if len(lengths) != 1 or () in lengths:
-        raise ValueError(f"variables: needed arrays [N, ...] of one N, got shapes {shapes}")
-    num = shapes[0][0]
+    num = _common_length(variables)
     if num_steps < 0:
         raise ValueError(f"num_steps: needed at least 0, got {num_steps}")
     variables, rejoin = chosen(variables, trainable)
@@ -77,33 +72,44 @@ def minimise(
         grads, each = jax.grad(total, has_aux=True)(state.variables, jax.random.fold_in(key, k), k)
         updates, opt_state = tx.update(grads, state.opt_state, state.variables)
         updates = jax.tree.map(lambda u: jnp.where(state.active.reshape(-1, *[1] * (u.ndim - 1)), u, 0), updates)
-        smooth = jnp.where(k == 0, each, _MEMORY * state.smooth + (1 - _MEMORY) * each)
-        # the first is better than nothing: inf - tolerance * inf is not a number
-        better = (k == 0) | (smooth < state.best - tolerance * jnp.abs(state.best))
-        since_best = jnp.where(better, 0, state.since_best + 1)
-        active = state.active & ((since_best < patience) | (tolerance <= 0))
-        return _State(
-            optax.apply_updates(state.variables, updates),
-            opt_state,
-            active,
-            smooth,
-            jnp.where(better, smooth, state.best),
-            since_best,
-            jnp.where(state.active, each, state.energy),
-            state.num_steps + state.active,
-        )
+        moved = state._replace(variables=optax.apply_updates(state.variables, updates), opt_state=opt_state)
+        return _counted(moved, each, k, tolerance, patience)
 
     def scanned(state: _State, k: Array) -> tuple[_State, None]:
-        if tolerance <= 0:
-            return step(state, k), None
-        return jax.lax.cond(state.active.any(), step, lambda s, k: s, state, k), None
+        return step(state, k) if tolerance <= 0 else jax.lax.cond(state.active.any(), step, _same, state, k), None
 
-    zeros, far = jnp.zeros(num), jnp.full(num, jnp.inf)
-    start = _State(
-        variables, tx.init(variables), jnp.ones(num, bool), zeros, far, jnp.zeros(num, int), zeros, jnp.zeros(num, int)
-    )
+    zeros, none, far = jnp.zeros(num), jnp.zeros(num, int), jnp.full(num, jnp.inf)
+    start = _State(variables, tx.init(variables), jnp.ones(num, bool), zeros, far, none, zeros, none)
     end, _ = jax.lax.scan(scanned, start, jnp.arange(num_steps))
     return Minimised(rejoin(end.variables), end.energy, end.num_steps)
+
+
+def _same(state: _State, k: Array) -> _State:
+    return state
+
+
+def _counted(state: _State, each: Array, k: Array, tolerance: float, patience: int) -> _State:
+    """The state after a step with energies `each`, items frozen that have not improved for `patience` steps."""
+    smooth = jnp.where(k == 0, each, _MEMORY * state.smooth + (1 - _MEMORY) * each)
+    # the first is better than nothing: inf - tolerance * inf is not a number
+    better = (k == 0) | (smooth < state.best - tolerance * jnp.abs(state.best))
+    since_best = jnp.where(better, 0, state.since_best + 1)
+    return state._replace(
+        active=state.active & ((since_best < patience) | (tolerance <= 0)),
+        smooth=smooth,
+        best=jnp.where(better, smooth, state.best),
+        since_best=since_best,
+        energy=jnp.where(state.active, each, state.energy),
+        num_steps=state.num_steps + state.active,
+    )
+
+
+def _common_length(variables: Variables) -> int:
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(variables)]
+    lengths = {shape[:1] for shape in shapes}
+    if len(lengths) != 1 or () in lengths:
+        raise ValueError(f"variables: needed arrays [N, ...] of one N, got shapes {shapes}")
+    return shapes[0][0]
 
 
 def chosen(variables: Variables, trainable: Any) -> tuple[list[Array], Callable[[list[Array]], Variables]]:

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
+from jaxpose.compiled import check_shape
 from jaxpose.diffusion.sde import floating
 
 # Hard assignments between the seeds and EM. On 1088 sets of 1000 points in 5 overlapping clusters the mean likelihood
@@ -74,11 +75,9 @@ def fit_mixture(
     if start is not None:
         start = Mixture(*(jnp.asarray(a, x.dtype) for a in start))
         check_mixture(start)
-        if (needed := (*x.shape[:-2], num_components, x.shape[-1])) != start.mean.shape:
-            raise ValueError(f"fit_mixture: needed a start with mean of shape {needed}, got {start.mean.shape}")
+        check_shape("fit_mixture: start.mean", start.mean, (*x.shape[:-2], num_components, x.shape[-1]))
     weights = jnp.ones(x.shape[:-1], x.dtype) if weights is None else jnp.asarray(weights, x.dtype)
-    if weights.shape != x.shape[:-1]:
-        raise ValueError(f"fit_mixture: needed weights of shape {x.shape[:-1]}, got {weights.shape}")
+    check_shape("fit_mixture: weights", weights, x.shape[:-1])
     _require("fit_mixture: x", x, "a finite number", np.isfinite)
     _require("fit_mixture: weights", weights, "a number >= 0", lambda a: np.isfinite(a) & (a >= 0))
     _require("fit_mixture: weights", weights.sum(-1), "a sum over S > 0", lambda a: a > 0)

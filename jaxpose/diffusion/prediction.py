@@ -15,7 +15,7 @@ Source: Song et al. (2021); Salimans and Ho, Progressive distillation (2022) for
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +84,21 @@ def bind(apply: ApplyFn, sde: SDE, target: str = "eps", spread: Array | float = 
             return TARGETS[target](sde, x_t, t, apply(x_t, t, cond).astype(x_t.dtype))
         unit = x_t / jnp.sqrt((sde.alpha(t) * spread) ** 2 + sde.sigma(t) ** 2)
         return from_edm(sde, x_t, t, apply(unit, t, cond).astype(x_t.dtype), spread)
+
+    return predict
+
+
+def over_windows(predict_fn: PredictFn, sde: SDE, index: Any, share: Any) -> PredictFn:
+    """The predictions of a network of windows for all N frames of a motion, in agreement where windows overlap.
+
+    index: [W, F] rows of each window; share: [W, F], summing to 1 over the places of a row. So overlapping windows have
+    one state and one prediction of x0 (Bar-Tal et al., MultiDiffusion, ICML 2023).
+    """
+
+    def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
+        of_windows = None if cond is None else jax.tree.map(lambda v: v[index], cond)
+        x0 = predict_fn(x[index], t, of_windows).x0 * share[..., None, None]
+        return from_x0(sde, x, t, jnp.zeros_like(x).at[index].add(x0))
 
     return predict
 

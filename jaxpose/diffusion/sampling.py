@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxpose.base import Array, Condition, Key, PredictFn, Prediction, ProjectFn
-from jaxpose.diffusion.solvers import Solver
+from jaxpose.base import Array, Condition, Key, PredictFn, ProjectFn
+from jaxpose.diffusion.solvers import Solver, StepPredictFn
 
 
 def sample(
@@ -35,12 +35,9 @@ def sample(
     """
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"sample needs times [T+1] with T >= 1, got shape {times.shape}")
-    times = times.astype(x_init.dtype)
-    num_steps = len(times) - 1
+    times, num_steps = times.astype(x_init.dtype), len(times) - 1
     move: ProjectFn = project or (lambda key, x, s: x)
-
-    def predict(x: Array, t: Array) -> Prediction:
-        return predict_fn(x, t, cond)
+    predict: StepPredictFn = lambda x, t: predict_fn(x, t, cond)  # noqa: E731
 
     def step(carry, inputs):
         x, memory = carry
@@ -67,19 +64,16 @@ def sample_hypotheses(
     cond: Condition | None = None,
     *,
     chunk: int | None = None,
-    project: ProjectFn | None = None,
-    finish: bool = True,
-    return_path: bool = False,
+    **how: Any,
 ) -> Array:
     """Draw `num` = H hypotheses [H, ...], each a `sample` of its own key and its own start.
 
     start: key -> x_init, e.g. `lambda key: prior_sample(key, sde, shape)`.
     chunk: run at most this many at once, so that working memory stays flat as H grows; None: all at once.
-    The rest as in `sample`.
+    how: as of `sample`.
     """
     if num < 1 or (chunk is not None and chunk < 1):
         raise ValueError(f"sample_hypotheses needs num >= 1 and chunk >= 1 or None, got num={num}, chunk={chunk}")
-    how: dict[str, Any] = {"project": project, "finish": finish, "return_path": return_path}
 
     def one(h: Array) -> Array:
         start_key, sample_key = jax.random.split(jax.random.fold_in(key, h))

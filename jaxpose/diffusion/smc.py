@@ -15,6 +15,7 @@ SMCDiff (ICLR 2023) for `inpainting`; Kitagawa (1996) for systematic resampling.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -63,8 +64,7 @@ def run(
                own: the first 10 of 200 are the 10 of a run with 10.
     chunk:     particles whose network calls are made at once; None: all.
     """
-    num = len(x_init)
-    times = times.astype(x_init.dtype)
+    num, times, dtype = len(x_init), times.astype(x_init.dtype), x_init.dtype
 
     def look(x: Array, t: Array) -> tuple[Opinion, Array]:
         if chunk is None or chunk >= num:
@@ -79,28 +79,24 @@ def run(
         total = log_weights + log_twist
         ess = effective_number(total)
         poor = ess < threshold * num
-        # a key that no particle has
-        chosen = jnp.where(poor, systematic(jax.random.fold_in(step_key, num), total), jnp.arange(num))
+        resampled = systematic(jax.random.fold_in(step_key, num), total)  # of a key that no particle has
+        chosen = jnp.where(poor, resampled, jnp.arange(num))
         mean = jax.nn.logsumexp(total) - jnp.log(num)
         x, memory, opinion, log_twist = jax.tree.map(lambda a: a[chosen], (x, memory, opinion, log_twist))
-        keys = jax.vmap(lambda h: jax.random.fold_in(step_key, h))(jnp.arange(num))
+        keys = jax.vmap(partial(jax.random.fold_in, step_key))(jnp.arange(num))
         x, memory, log_ratio = jax.vmap(chain.move, (0, None, 0, 0, 0, None, None))(keys, i, x, memory, opinion, t, s)
         log_weights = jnp.where(poor, 0, total) - log_twist + log_ratio
         return (x, memory, log_weights, log_evidence + jnp.where(poor, mean, 0)), ess
 
-    zero = jnp.zeros((), x_init.dtype)
-    start = (x_init, jax.vmap(chain.init)(x_init), jnp.zeros(num, x_init.dtype), zero)
-    inputs = (jnp.arange(len(times) - 1), times[:-1], times[1:])
-    (x, _, log_weights, log_evidence), ess = jax.lax.scan(step, start, inputs)
+    start = (x_init, jax.vmap(chain.init)(x_init), jnp.zeros(num, dtype), jnp.zeros((), dtype))
+    (x, _, log_weights, log_evidence), ess = jax.lax.scan(
+        step, start, (jnp.arange(len(times) - 1), times[:-1], times[1:])
+    )
     opinion, log_twist = look(x, times[-1])
     total = log_weights + log_twist
     x0 = jax.vmap(chain.finish, (0, 0, None))(x, opinion, times[-1])
-    return Particles(
-        x0,
-        jax.nn.log_softmax(total),
-        jnp.append(ess, effective_number(total)),
-        log_evidence + jax.nn.logsumexp(total) - jnp.log(num),
-    )
+    log_evidence += jax.nn.logsumexp(total) - jnp.log(num)
+    return Particles(x0, jax.nn.log_softmax(total), jnp.append(ess, effective_number(total)), log_evidence)
 
 
 def twisted(sde: SDE, twist_fn: TwistFn) -> Chain:

@@ -52,9 +52,11 @@ _SETTLED = 0.5  # share of second-order steps after which weight and times of th
 _TAIL = 2.5  # standard deviations: 1 in 80 of a Gaussian's betas lie beyond
 EVERYTHING, POSE_AND_PLACE = Free(), Free(betas=False)
 
-# (posed bodies [N, F], their parameters, step k) -> energy [N] in nats
+# (posed bodies [N, F], their parameters, step k) -> energy [N] in nats. For second-order steps it has `residuals`:
+# (posed, parameters) -> [N, F, ...] or [N, ...], half of whose squares sum to the energy
 Term: TypeAlias = Callable[[PosedBody, BodyParameters, Array], Array]
-# (key, body_pose [..., 21, 3] axis-angle, step k, total steps) -> energy [...] in nats
+# (key, body_pose [..., 21, 3] axis-angle, step k, total steps) -> energy [...] in nats. Its `residuals`: (the same) ->
+# a function of poses [N, F, 21, 3], half of whose squares sum to the energy up to a constant
 PosePrior: TypeAlias = Callable[[Key, Array, Array, int], Array]
 
 
@@ -83,46 +85,55 @@ def fit(
     learning_rate: radians and metres; it falls by a cosine to a twentieth.
     tolerance:     as in `minimise`; items that have stopped improving are frozen.
     method:        None for Adam, or second-order steps, which have numbers of their own for `num_steps`,
-                   `learning_rate` and `tolerance`. ValueError where a term or the prior has no `residuals` (below).
-
-    Residuals of a term are (posed, parameters) -> [N, F, ...] or [N, ...], those of a prior (key, body_pose, step k,
-    steps) -> a function of poses [N, F, 21, 3]; half of their squares sum to the energy, of a prior up to a constant.
+                   `learning_rate` and `tolerance`. ValueError where a term or the prior has no `residuals`.
     """
-
     steps = num_steps if method is None else max(int(_SETTLED * method.num_steps), 1)
-    prior = prior if free.body_pose else None
-
-    def weight(k: Array) -> Array:
-        return prior_weight * (prior_start + (1 - prior_start) * k / max(steps - 1, 1))
-
-    def energy(key: Key, parameters: BodyParameters, k: Array) -> Array:
-        posed = posed_body(body, parameters)
-        total = functools.reduce(operator.add, [term(posed, parameters, k) for term in terms])
-        if prior is not None:
-            total = total + weight(k) * prior(key, parameters.body_pose, k, steps).sum(-1)
-        return total + shape_weight * shape_energy(parameters.betas, parameters.body_pose.shape[1])
-
-    def residuals(key: Key, departing: BodyParameters, k: Array) -> Residuals:
-        k = jnp.minimum(k, steps - 1)
-        likely = None if prior is None else _residuals_of(prior)(key, departing.body_pose, k, steps)
-
-        def of(parameters: BodyParameters) -> list[Array]:
-            posed = posed_body(body, parameters)
-            found = [_residuals_of(term)(posed, parameters) for term in terms]
-            if likely is not None:
-                found.append(jnp.sqrt(weight(k)) * likely(parameters.body_pose))
-            return [*found, jnp.sqrt(shape_weight) * shape_residuals(parameters.betas, parameters.body_pose.shape[1])]
-
-        return of
-
+    weights = (prior_weight, prior_start, shape_weight)
+    total = _Sum(body, prior if free.body_pose else None, terms, weights, steps)
     if method is None:
         tx = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps, 0.05))
-        found = minimise(key, energy, start, tx, num_steps, tolerance=tolerance, trainable=free)
+        end = minimise(key, total.energy, start, tx, num_steps, tolerance=tolerance, trainable=free)
     else:
-        found = levenberg_marquardt(key, residuals, start, method, trainable=free)
-    parameters: BodyParameters = found.variables
+        end = levenberg_marquardt(key, total.residuals, start, method, trainable=free)
+    parameters: BodyParameters = end.variables
     joints = posed_body(body, parameters).joints[..., :22, :]
-    return jax.tree.map(lambda x: x[None], Bodies(*parameters, joints, found.energy, found.num_steps))
+    return jax.tree.map(lambda x: x[None], Bodies(*parameters, joints, end.energy, end.num_steps))
+
+
+class _Sum(NamedTuple):
+    """Energy of a fit: terms, the prior and the shape. weights: of the prior, its start and the shape."""
+
+    body: Body
+    prior: PosePrior | None
+    terms: tuple[Term, ...]
+    weights: tuple[float | Array, float | Array, float | Array]
+    steps: int
+
+    def of_prior(self, k: Array) -> Array:
+        """Weight of the prior at step k."""
+        last, first, _ = self.weights
+        return last * (first + (1 - first) * k / max(self.steps - 1, 1))
+
+    def energy(self, key: Key, parameters: BodyParameters, k: Array) -> Array:
+        """[N] nats at step k."""
+        posed = posed_body(self.body, parameters)
+        total = functools.reduce(operator.add, [term(posed, parameters, k) for term in self.terms])
+        if self.prior is not None:
+            total = total + self.of_prior(k) * self.prior(key, parameters.body_pose, k, self.steps).sum(-1)
+        return total + self.weights[2] * shape_energy(parameters.betas, parameters.body_pose.shape[1])
+
+    def residuals(self, key: Key, departing: BodyParameters, k: Array) -> Residuals:
+        """Residuals of a step that departs from `departing`."""
+        k = jnp.minimum(k, self.steps - 1)
+        prior = None if self.prior is None else _residuals_of(self.prior)(key, departing.body_pose, k, self.steps)
+
+        def of(parameters: BodyParameters) -> list[Array]:
+            posed, pose = posed_body(self.body, parameters), parameters.body_pose
+            of_terms = [_residuals_of(term)(posed, parameters) for term in self.terms]
+            likely = [] if prior is None else [jnp.sqrt(self.of_prior(k)) * prior(pose)]
+            return [*of_terms, *likely, jnp.sqrt(self.weights[2]) * shape_residuals(parameters.betas, pose.shape[1])]
+
+        return of
 
 
 def _residuals_of(part: Any) -> Callable[..., Any]:

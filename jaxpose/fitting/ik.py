@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Key
-from jaxpose.compiled import jitted, traced
+from jaxpose.compiled import check_shape, jitted, traced
 from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, posed_body, start_parameters
 from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.terms import Points, Weights, fit_term
@@ -97,9 +97,8 @@ def ik(
 
 def check_targets(body: Body, targets: Array, points: str) -> None:
     """ValueError where targets are not [N, F, K, 3] of the point set."""
-    num = len(known_points(body, points))
-    if targets.ndim != 4 or targets.shape[2:] != (num, 3):
-        raise ValueError(f"targets: needed [N, F, {num}, 3] for points {points!r}, got {list(targets.shape)}")
+    shape = ("N", "F", len(known_points(body, points)), 3)
+    check_shape("targets", targets, shape, note=f" for points {points!r}")
 
 
 def seen_points(body: Body, targets: Array, points: str) -> Array:

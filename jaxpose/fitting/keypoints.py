@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Camera, Key
-from jaxpose.compiled import jitted, traced
+from jaxpose.compiled import check_shape, jitted, traced
 from jaxpose.fitting.engine import EVERYTHING, BodyParameters, Free, PosePrior, fit, posed_body, start_parameters
 from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.terms import Keypoints, Weights, fit_term, in_cameras, placement
@@ -68,20 +68,15 @@ def _check(
 ) -> None:
     check_up(up)
     known = known_points(body, points)
-    if uv_px.ndim != 5 or uv_px.shape != (*confidence.shape, 2) or confidence.shape[-1] != len(known):
-        raise ValueError(
-            f"needed uv_px [N, C, F, {len(known)}, 2] with confidence [N, C, F, {len(known)}] for {points!r}, "
-            f"got {uv_px.shape} and {confidence.shape}"
-        )
+    check_shape("uv_px", uv_px, ("N", "C", "F", len(known), 2), note=f" for {points!r}")
+    check_shape("confidence", confidence, uv_px.shape[:-1], note=" as uv_px")
     for name, value in cameras._replace(size=None)._asdict().items():
         if value is not None and (value.shape[0] not in (1, len(uv_px)) or value.shape[1] not in (1, uv_px.shape[1])):
             raise ValueError(
                 f"cameras.{name}: needed {len(uv_px)} items (or 1) of {uv_px.shape[1]} cameras, got {value.shape}"
             )
-    if start is not None and start.body_pose.shape[:2] != (len(uv_px), uv_px.shape[2]):
-        raise ValueError(
-            f"start: needed {len(uv_px)} clips of {uv_px.shape[2]} frames, got {start.body_pose.shape[:2]}"
-        )
+    if start is not None:
+        check_shape("start", start.transl, (len(uv_px), uv_px.shape[2], 3), note=" for clips and frames")
     if not traced(confidence):
         seen = ((np.asarray(confidence) * known) > 0).sum(-1).max(1)
         for n, f in np.argwhere(seen < 3)[:1]:
@@ -114,8 +109,7 @@ def fit_keypoints(
     start:      parameters to go on from, such as a regressor's: the first stage is left out. Else start_pose [21, 3].
     up:         the world's vertical, "-y" (camera axes), "y" or "z".
     settings:   numbers, not arrays: each other value is compiled anew.
-    The result has H = 1, and joints in world axes. ValueError for shapes that do not fit, another up, or a clip of
-    which no camera sees three points in some frame.
+    The result has H = 1, joints in world axes. ValueError where no camera sees three points in some frame.
     """
     settings = settings or FitSettings()
     num = len(uv_px)
@@ -125,7 +119,7 @@ def fit_keypoints(
         start = _placed(place_key, body, seen, start_pose, up, settings)
     times = len(start.betas) // num
     found = fit_term(fit_key, body, prior, _tiled(seen, times), start, settings, free)
-    energies = jnp.where(jnp.isnan(found.energy[0]), jnp.inf, found.energy[0])  # a start that diverged
+    energies = jnp.nan_to_num(found.energy[0], nan=jnp.inf)  # of a start that diverged
     best = energies.reshape(times, -1).argmin(0) * num + jnp.arange(num)
     found = jax.tree.map(lambda x: x[0, best], found)
     found = found._replace(joints=posed_body(body, found).joints[..., :22, :])

@@ -69,15 +69,7 @@ def levenberg_marquardt(
 
     def step(state: _State, k: Array) -> tuple[_State, None]:
         function = departing(state.variables, k)
-        r, forward = jax.linearize(function, state.variables)
-        transposed = jax.linear_transpose(forward, state.variables)
-        damped = [_over(state.damping, d) * d for d in scale]
-
-        def product(v: list[Array]) -> list[Array]:
-            return [a + d * x for a, d, x in zip(transposed(forward(v))[0], damped, v, strict=True)]
-
-        downhill = [-g for g in transposed(r)[0]]
-        moves = _conjugate_gradients(product, downhill, [1 / d for d in scale], method.num_products)
+        r, moves = _moves(function, state, scale, method.num_products)
         trial = [x + move for x, move in zip(state.variables, moves, strict=True)]
         before, after = (_dot(each, each) / 2 for each in (r, function(trial)))
         better = after < before
@@ -88,6 +80,21 @@ def levenberg_marquardt(
     start = _State(variables, jnp.full(num, method.damping, scale[0].dtype), jnp.zeros(num, scale[0].dtype))
     end, _ = jax.lax.scan(step, start, jnp.arange(method.num_steps))
     return Minimised(rejoin(end.variables), end.energy, jnp.full(num, method.num_steps))
+
+
+def _moves(
+    function: Residuals, state: _State, scale: list[Array], num_products: int
+) -> tuple[list[Array], list[Array]]:
+    """The residuals, and the damped Gauss-Newton step from the state."""
+    r, forward = jax.linearize(function, state.variables)
+    transposed = jax.linear_transpose(forward, state.variables)
+    damped = [_over(state.damping, d) * d for d in scale]
+
+    def product(v: list[Array]) -> list[Array]:
+        return [a + d * x for a, d, x in zip(transposed(forward(v))[0], damped, v, strict=True)]
+
+    downhill = [-g for g in transposed(r)[0]]
+    return r, _conjugate_gradients(product, downhill, [1 / d for d in scale], num_products)
 
 
 def squared_columns(residuals: Residuals, variables: list[Array]) -> list[Array]:

@@ -18,18 +18,16 @@ and times for three noise levels.
 
 from typing import Any, NamedTuple
 
-import flax.struct
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Key
 from jaxpose.compiled import jitted, traced
-from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, start_parameters
+from jaxpose.fitting.engine import POSE_AND_PLACE, Free, PosePrior, start_parameters
 from jaxpose.fitting.ik import aligned, check_targets, seen_points
 from jaxpose.fitting.least_squares import LevenbergMarquardt
-from jaxpose.fitting.terms import Weights, fit_term
-from jaxpose.geometry.body import Body, PosedBody, skeleton_body
-from jaxpose.geometry.body_joints import body_points
+from jaxpose.fitting.terms import Points, Weights, fit_term
+from jaxpose.geometry.body import Body, skeleton_body
 from jaxpose.geometry.rotations import forward_kinematics
 from jaxpose.geometry.skeleton import SMPL_22, other_side
 
@@ -115,23 +113,6 @@ def denoise_motion(
         start = start._replace(betas=jnp.zeros_like(start.betas).at[:, : betas.shape[-1]].set(betas))
     if free.global_orient:
         start = aligned(body, start, points, y, seen)
-    return fit_term(key, body, prior, _Joints(y, seen, s, points), start, settings or MotionSettings(), free)
-
-
-@flax.struct.dataclass
-class _Joints:
-    """Points [N, F, K, 3] metres, seen [N, F, K], under noise [N] of a whole clip: squares, scaled once a clip."""
-
-    targets: Array
-    seen: Array
-    noise: Array
-    points: str = flax.struct.field(pytree_node=False)
-
-    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
-        square = jnp.square(body_points(posed, self.points) - self.targets).sum(-1)
-        return ((self.seen * square).sum(-1) / (2 * self.noise[:, None] ** 2)).sum(-1)
-
-    def residuals(self, posed: PosedBody, parameters: BodyParameters) -> Array:
-        """[N, F, K, 3]."""
-        away = body_points(posed, self.points) - self.targets
-        return self.seen[..., None] * away / self.noise[:, None, None, None]
+    return fit_term(
+        key, body, prior, Points(y, seen, s[:, None, None], None, points), start, settings or MotionSettings(), free
+    )

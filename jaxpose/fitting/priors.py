@@ -24,7 +24,7 @@ from jaxpose.diffusion.regulariser import (
     truncated,
 )
 from jaxpose.fitting.engine import PosePrior
-from jaxpose.model import Model, require, scored
+from jaxpose.model import Model, needs
 from jaxpose.tasks.rotations import to_state
 
 _CURVATURE = 0.6  # of a network that takes all for noise steps grow below a half; with 0.3 fits diverged
@@ -62,6 +62,7 @@ class DPoserPrior:
         return lambda pose: factor * (to_state(self.model, pose) - state - beyond)
 
 
+@needs("a fit", "rotations", "score")
 def dposer_prior(
     model: Model, schedule: Schedule | None = None, *, weight: Weight = snr_squared, reduction: Reduction = summed
 ) -> DPoserPrior:
@@ -69,9 +70,6 @@ def dposer_prior(
 
     With `snr_squared` and `summed` a weight of 1 serves all tasks. Of a few-step model, its base.
     """
-    require(model, "a fit", "rotations")
-    model = scored(model)
-    require(model, "a fit", "score")
     return DPoserPrior(model, schedule or _SCHEDULE, weight, reduction)
 
 

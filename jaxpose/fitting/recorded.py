@@ -43,9 +43,8 @@ def recorded_positions(
 ) -> Generator[str, None, Recorded]:
     """A person's joints with rotations, at `fps`; joints that the file lacks are those of the fitted skeleton.
 
-    path: of the poses, for errors. prior: mean and deviation of rotations, as `fit_skeleton` takes them. source_fps:
-    of the file, where it does not say. Yields lines of progress, one in so many seconds. ValueError where limbs are
-    missing.
+    path: of the poses, for errors. prior: mean and deviation of rotations, as of `fit_skeleton`. source_fps: of a file
+    that does not say. Yields lines of progress, one in so many seconds. ValueError where limbs are missing.
     """
     xyz, step = _on_grid(path, poses, person)
     given = np.isfinite(xyz).all(-1).any(0)  # a file may name a part of its joint set
@@ -64,9 +63,8 @@ def recorded_positions(
     whole = np.flatnonzero(np.isfinite(xyz[:, limbs]).all((1, 2)))
     if not len(whole):
         raise ValueError(f"{path}: no frame has all of {', '.join(np.array(names)[limbs])}")
-    skeleton = fit_skeleton(xyz[whole], names, GENERIC_REST, *prior)
+    skeleton, last_line = fit_skeleton(xyz[whole], names, GENERIC_REST, *prior), time.monotonic()
     recorded = Recorded(_still(len(xyz), fps, source), np.full((len(xyz), 17, 3), np.nan, np.float32), "positions")
-    last_line = time.monotonic()
     for rows in np.array_split(whole, -(-len(whole) // _BLOCK)):
         _solve(recorded, skeleton, xyz, rows, weights, known)
         if time.monotonic() - last_line > seconds:

@@ -59,7 +59,7 @@ class Settings(Protocol):
 
 @flax.struct.dataclass
 class Points:
-    """3D points that were observed: targets [N, F, K, 3] m, seen [N, F, K] bool, noise [N, F, K] m of a coordinate.
+    """3D points that were observed: targets [N, F, K, 3] m, seen [N, F, K] bool, noise [N, F, K] m of each number.
 
     width: of the robust loss, in units of the noise, broadcasting to it; None for squares. points: the set of the K
     points, of `geometry.body_joints`. Targets are finite where not seen, too.

@@ -62,6 +62,10 @@ class DiffPose(nn.Module):
         """Frames that the encoder of video sees together; None for single frames."""
         return None if self.video is None else self.video.num_frames
 
+    def state_spread(self, spread: Any) -> Any:
+        """As in `networks`: residuals have unit spread."""
+        return 1.0
+
     def example_inputs(self, shape: tuple[int, int], keypoint_width: int, context: int | None) -> tuple[Any, ...]:
         """Arguments of `init`."""
         frames = () if self.window is None else (self.window,)

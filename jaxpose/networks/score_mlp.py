@@ -100,6 +100,10 @@ class ScoreMLP(nn.Module):
         """Frames that it sees together, None for single poses."""
         return self.num_frames
 
+    def state_spread(self, spread: Any) -> Any:
+        """As in `networks`: states as they are."""
+        return spread
+
     def example_inputs(self, shape: tuple[int, int], keypoint_width: int, context: int | None) -> tuple[Any, ...]:
         """Arguments of `init`."""
         lead = () if self.num_frames is None else (self.num_frames,)

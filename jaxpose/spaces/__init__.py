@@ -13,9 +13,13 @@ its encoding and decoding, and an entry here.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from jaxpose.base import Array
+from jaxpose.compiled import size_for
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.spaces import person, rotations
+from jaxpose.geometry.windows import tile
+from jaxpose.spaces import motions, person, rotations
 from jaxpose.spaces.person import Statistics
 from jaxpose.spaces.rotations import REPRESENTATIONS, Representation
 
@@ -32,6 +36,22 @@ def _no_rows(values: Array, known: Array) -> Array:
     return values
 
 
+def _few_sizes(num: int, length: int | None, most: int | None = None) -> int:
+    return size_for(num if most is None else min(num, most))
+
+
+def _no_windows(num: int, length: int | None) -> None:
+    return None
+
+
+def _clip(num: int, length: int | None) -> tuple[np.ndarray, np.ndarray] | None:
+    if length is None:
+        return None
+    index, counted = tile(np.zeros(num), np.arange(num), length, stride=max(1, length // 3))
+    spare = size_for(len(index)) - len(index)
+    return np.concatenate([index, index[-1:].repeat(spare, 0)]), np.pad(counted, ((0, spare), (0, 0)))
+
+
 class Space(NamedTuple):
     """The meaning of states [..., J, D], as functions. Poses [..., J, 3] are metres in view axes, or axis-angle.
 
@@ -44,6 +64,12 @@ class Space(NamedTuple):
                     the log of the volume of its unit cube.
     see:            (intrinsics, keypoints, confidence, distortion) -> condition and view of the rows.
     fill:           (values [N, ...], known [N]) -> values of all rows: of a motion, between those that are known.
+    rows:           (number of observations, frames of the network, most) -> number of rows, of few, that they are
+                    filled up to; at most `most` where rows are independent of each other.
+    clip:           (number of frames of one clip, frames of the network) -> windows of an encoder, as of
+                    `geometry.windows.tile`, filled up with windows that do not count; None where it sees one frame.
+    windows:        (number of rows, frames of the network) -> rows of each window [W, F] and their shares [W, F], of
+                    which the prediction of a row is the sum; None where rows are independent.
     """
 
     name: str
@@ -57,6 +83,9 @@ class Space(NamedTuple):
     basis: Callable[[Statistics, tuple[int, int]], tuple[Array, float]] = person.centred_basis
     see: Callable[..., tuple[person.Condition, person.View]] = person.encode_keypoints
     fill: Callable[[Array, Array], Array] = _no_rows
+    rows: Callable[..., int] = _few_sizes
+    clip: Callable[[int, int | None], tuple[np.ndarray, np.ndarray] | None] = _clip
+    windows: Callable[[int, int | None], tuple[np.ndarray, np.ndarray] | None] = _no_windows
 
     def shape(self, skeleton: Skeleton) -> tuple[int, int]:
         """(J, D) of a state; the root has no rotation of its own."""
@@ -82,4 +111,6 @@ _SPACES = (
 )
 SPACES: dict[str, Space] = {space.name: space for space in _SPACES}
 # of a model of motions, whose rows are the frames of one person
-MOTIONS = SPACES["person"]._replace(see=person.encode_track, fill=person.between)
+MOTIONS = SPACES["person"]._replace(
+    see=person.encode_track, fill=person.between, rows=motions.num_frames, clip=_no_windows, windows=motions.overlapping
+)

@@ -64,9 +64,10 @@ def moving_basis(statistics: Statistics, shape: tuple[int, int]) -> tuple[Array,
 
 
 class Representation(NamedTuple):
-    """A way to write a rotation in `width` numbers: from and to axis-angle [..., 3]."""
+    """A way to write a rotation in `width` numbers: from and to axis-angle [..., 3]. unit: of the numbers, in words."""
 
     width: int
+    unit: str
     from_axis_angle: Callable[[Array], Array]
     to_axis_angle: Callable[[Array], Array]
 
@@ -74,9 +75,10 @@ class Representation(NamedTuple):
 # the codec of a model of rotations -> its representation. Axis-angle is taken as it comes: canonical vectors or not,
 # a model must be shown what it was trained on.
 REPRESENTATIONS: dict[str, Representation] = {
-    "axis_angle": Representation(3, lambda v: v, lambda v: v),
+    "axis_angle": Representation(3, "radians of axis-angle", lambda v: v, lambda v: v),
     "rot6d": Representation(
         6,
+        "entries of rotation matrices",
         lambda v: rot.rot6d_from_matrix(rot.matrix_from_axis_angle(v)),
         lambda x: rot.axis_angle_from_matrix(rot.matrix_from_rot6d(x)),
     ),

@@ -10,14 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import ROW_AXIS, Array, Key
 from jaxpose.geometry.windows import Windows
 
 Drawn = dict[str, np.ndarray]  # the fields of a task's result
 BLOCK = 64  # observations worked on at once
-# The axis of a field that counts observations; 0 of other fields.
-AXIS = {"samples": 1, "root": 1, "weights": 1, "path": 2}
-AXIS |= dict.fromkeys(("body_pose", "global_orient", "transl", "betas", "joints", "energy"), 1)
 
 
 class Track(NamedTuple):
@@ -68,7 +65,7 @@ def gather(
     """The results of `work` on `num` observations, row by row; yields the number of rows after each block.
 
     work: (key, block, whether to return the path) -> arrays by name, a dict or a NamedTuple, their axis of observations
-    as in `AXIS`; None is left out. path: ask for the path of the first block.
+    as in `ROW_AXIS`; None is left out. path: ask for the path of the first block.
     """
     whole: Drawn = {}
     done = 0
@@ -79,7 +76,7 @@ def gather(
         for name, value in jax.device_get(
             {k: v for k, v in result.items() if isinstance(v, jax.Array | np.ndarray)}
         ).items():
-            axis = AXIS.get(name, 0)
+            axis = ROW_AXIS.get(name, 0)
             value = np.take(value, block.kept, axis)
             if name == "path":  # of the first observations, as many as are answered together
                 together = int(np.argmin(np.isin(np.arange(num + 1), rows)))

@@ -15,17 +15,17 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem
-from jaxpose.compiled import filled, size_for, traced
-from jaxpose.model import Model
+from jaxpose.compiled import filled, traced
+from jaxpose.model import Model, needs
 from jaxpose.spaces.person import View, decode_pose, encode_points
-from jaxpose.tasks.draw import STATIC, check_joints, check_noise, check_num, drawn, from_noise, hypotheses
-from jaxpose.tasks.motions import num_frames, windows_of
+from jaxpose.tasks.draw import check_joints, check_noise, drawn, from_noise
 from jaxpose.tasks.samplers import Sampler
 from jaxpose.tasks.typicality import judged
 
 _EXACT = 1e-3  # metres: the smallest noise in weights; joints below count as exact together
 
 
+@needs("complete", "joints", "condition")
 def complete(
     key: Key,
     model: Model,
@@ -46,16 +46,15 @@ def complete(
     noise:  metres, standard deviation of each coordinate: scalar, [N] or [N, J]; 0 is exact and is returned as it came.
     sampler, chunk, return_path: as in `draw`. ValueError for wrong shapes or a model of other states than joints.
     """
-    check_joints(model, joints, "complete")
-    check_num(num_hypotheses)
+    check_joints(model, joints)
     rows: tuple[Any, Any] = (joints, _per_joint(noise, joints.shape[:2]))
-    num, size = joints.shape[0], num_hypotheses
+    num = joints.shape[0]
     if not traced(key, model, rows):
-        rows, size = filled(rows, num, num_frames(model, num)), size_for(num_hypotheses)
+        rows = filled(rows, num, model.rows_for(num))
         # rows that only fill up a size show nothing: of a motion they are frames
         rows = np.where((np.arange(len(rows[0])) < num)[:, None, None], rows[0], np.nan), rows[1]
     how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
-    return judged(model, drawn(_complete, key, model, rows, size, num_hypotheses, num, sampler, **how))
+    return judged(model, drawn(_posed, key, model, rows, num_hypotheses, num, sampler, **how))
 
 
 def problem(model: Model, joints: Array, noise: Array) -> Problem:
@@ -63,13 +62,11 @@ def problem(model: Model, joints: Array, noise: Array) -> Problem:
     visible = jnp.isfinite(joints).all(-1)
     cond = encode_points(joints, visible, noise)
     decode = Partial(_decode, model, joints, visible, noise)
-    windows = windows_of(model, joints.shape[0])
-    return Problem(from_noise(model, cond.value), decode, cond, noise=noise, windows=windows, task="complete")
+    return Problem(from_noise(model, cond.value), decode, cond, noise=noise, task="complete")
 
 
-@partial(jax.jit, static_argnames=STATIC)
-def _complete(key: Key, model: Model, joints: Array, noise: Array, count: Array | None, **how: Any) -> Hypotheses:
-    return hypotheses(key, model, problem(model, joints, noise), count, **how)
+def _posed(key: Key, model: Model, joints: Array, noise: Array) -> Problem:
+    return problem(model, joints, noise)
 
 
 def _decode(model: Model, joints: Array, seen: Array, noise: Array, states: Array, kept: None) -> Decoded:

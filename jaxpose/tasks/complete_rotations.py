@@ -16,7 +16,7 @@ Source: Lu et al., DPoser (2023); Song et al. (2021); Chung et al. (2022, 2023);
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +24,13 @@ import numpy as np
 import optax
 
 from jaxpose.base import Array, Condition, Key
-from jaxpose.compiled import filled, part, size_for, traced
+from jaxpose.compiled import check_shape, filled, part, size_for, traced
 from jaxpose.diffusion import replace
 from jaxpose.diffusion.guidance import held, measurement, observed
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.diffusion.regulariser import Schedule, Weight, regulariser, snr, truncated
 from jaxpose.geometry.rotations import axis_angle_from_matrix, canonical_axis_angle, matrix_from_axis_angle
-from jaxpose.model import Model, Recalibration, require, scored
+from jaxpose.model import Model, Recalibration, able, needs, require
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import check_body_pose, problem, to_axis_angle, to_state
@@ -57,7 +57,9 @@ _SCHEDULE = truncated(0.3, 0.05)
 
 
 class Method(Protocol):
-    """A way to complete poses; hashable, so it is a static argument of jit."""
+    """A way to complete poses; hashable, so it is a static argument of jit. needs: of the model."""
+
+    needs: ClassVar[tuple[str, ...]]
 
     def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
         """`num` = H states [H, N, 21, D] that agree with the condition of N poses, `chunk` poses at once."""
@@ -71,6 +73,7 @@ class Descent:
     learning_rate: float = 0.1
     schedule: Schedule = _SCHEDULE
     weight: Weight = snr
+    needs: ClassVar[tuple[str, ...]] = ("rotations", "score")
 
     def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
         """As `Method.states`."""
@@ -103,17 +106,14 @@ class Guided:
     num_steps: int | None = None
     noise: float | None = None
     replaced: bool = True
+    needs: ClassVar[tuple[str, ...]] = ("rotations", "score")
 
     def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
         """As `Method.states`."""
         sde, noise = model.spec.sde(), self.noise
-        posed = dataclasses.replace(
-            problem(model, cond.value),
-            guide=None if noise is None else lambda f: measurement(f, sde, observed(cond), noise=noise),
-            project=replace(sde, cond) if self.replaced else None,
-        )
-        at_once = max(1, chunk // len(cond.value))
-        return draw_states(key, model, posed, num=num, sampler=stochastic(self.num_steps), chunk=at_once)[0]
+        guide = None if noise is None else lambda f: measurement(f, sde, observed(cond), noise=noise)
+        held_to = {"guide": guide, "project": replace(sde, cond) if self.replaced else None}
+        return _drawn(key, model, cond, num, chunk, self.num_steps, **held_to)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,15 +125,23 @@ class FewSteps:
     """
 
     spread: float = 1.0
+    needs: ClassVar[tuple[str, ...]] = ("rotations", "few_steps")
 
     def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
         """As `Method.states`."""
         guide = functools.partial(held, sde=model.spec.sde())
-        posed = dataclasses.replace(problem(model, cond.value), cond=cond, guide=guide)
-        at_once = max(1, chunk // len(cond.value))
-        drawn = draw_states(key, model, posed, num=num, sampler=stochastic(), chunk=at_once)[0]
+        drawn = _drawn(key, refined(model), cond, num, chunk, cond=cond, guide=guide)
         mean = drawn.mean(0)
         return drawn if self.spread == 1 else mean + self.spread * (drawn - mean)
+
+
+def _drawn(
+    key: Key, model: Model, known: Condition, num: int, chunk: int, num_steps: int | None = None, **changes: Any
+) -> Array:
+    """States [H, N, 21, D] of the unconditional problem with changes."""
+    posed = dataclasses.replace(problem(model, known.value), **changes)
+    at_once = max(1, chunk // len(known.value))
+    return draw_states(key, model, posed, num=num, sampler=stochastic(num_steps), chunk=at_once)[0]
 
 
 def replacement(num_steps: int | None = None) -> Guided:
@@ -163,11 +171,10 @@ METHODS: dict[str, Callable[..., Method]] = {
 
 def methods_of(model: Model) -> tuple[str, ...]:
     """The names of METHODS that a model has, the default first."""
-    if not model.spec.times:
-        return tuple(name for name in METHODS if name != "few_steps")
-    return ("few_steps",) if model.base is None else tuple(METHODS)
+    return tuple(name for name, make in METHODS.items() if able(model, *make().needs) is not None)
 
 
+@needs("complete", "rotations")
 def complete_rotations(
     key: Key,
     model: Model,
@@ -186,22 +193,13 @@ def complete_rotations(
     chunk:  poses computed at once.
     ValueError for wrong shapes, a known joint's value that is not finite, or a model of joint positions.
     """
-    require(model, "complete", "rotations")
     check_num(num_hypotheses)
     joints, rows = model.spec.state_shape[0], len(body_pose)
-    if body_pose.ndim != 3 or body_pose.shape[1:] != (joints, 3) or known.shape not in ((joints,), (rows, joints)):
-        raise ValueError(
-            f"needed body_pose [N, {joints}, 3] with known [{joints}] or [N, {joints}], "
-            f"got {body_pose.shape} and {known.shape}"
-        )
+    check_shape("body_pose", body_pose, ("N", joints, 3))
+    check_shape("known", known, (joints,), (rows, joints))
     check_body_pose(body_pose, known)
     method = method or METHODS[methods_of(model)[0]]()
-    if isinstance(method, FewSteps):
-        require(model, "complete", "few_steps")
-        model = refined(model)
-    else:
-        model = scored(model)
-        require(model, "complete", "score")
+    model = require(model, "complete", *method.needs)
     if traced(key, model, body_pose, known):
         return _complete(key, model, body_pose, known, num_hypotheses, method, chunk)
     given = (np.asarray(body_pose), np.broadcast_to(known, (rows, joints)))

@@ -17,7 +17,6 @@ over-relaxed, log s <- log s + 1.6 (log s_new - log s), since the plain step clo
 (Salakhutdinov and Roweis, ICML 2003).
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -26,13 +25,12 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem, Start
-from jaxpose.compiled import filled, size_for, traced
+from jaxpose.compiled import filled, traced
 from jaxpose.diffusion import time_at
-from jaxpose.model import Model, null_condition, scored
+from jaxpose.model import Model, needs, null_condition
 from jaxpose.spaces.person import View, decode_view, encode_pose
 from jaxpose.tasks.complete import complete
-from jaxpose.tasks.draw import check_joints, check_noise, check_num, draw_states, drawn, hypotheses
-from jaxpose.tasks.motions import is_motion
+from jaxpose.tasks.draw import check_joints, check_noise, draw_states, drawn
 from jaxpose.tasks.samplers import Sampler, stochastic
 from jaxpose.tasks.typicality import judged
 
@@ -41,6 +39,7 @@ _EM_STEPS, _EM_SAMPLES, _OVER_RELAXED = 4, 8, 1.6
 _LEVELS = (0.003, 0.5)  # metres: from the process' own last noise to what leaves nothing of a pose
 
 
+@needs("denoise", "joints", "condition", "any_level")
 def denoise(
     key: Key,
     model: Model,
@@ -61,36 +60,30 @@ def denoise(
     sampler: of `tasks.samplers`; one "mean_flow" sample is nearly the mean of many. The "original" ones keep GFPose's
             step size, which is right for a start from pure noise alone, and so inflate poses.
     """
-    model = scored(model)
-    check_joints(model, joints, "denoise", complete=True)
-    check_num(num_hypotheses)
-    if model.spec.times:
-        raise ValueError(
-            f"denoise starts in the midst of the process, which the few-step model {model.spec.name!r} never saw; "
-            "complete(..., noise=) takes noisy joints with it"
-        )
-    if is_motion(model):
+    check_joints(model, joints, complete="denoise")
+    if "motion" in model.capabilities:
         if noise is None:
             raise ValueError(f"noise: got none; {model.spec.name!r} is a model of motions, and needs it in metres")
         how: Any = {"num_hypotheses": num_hypotheses, "sampler": sampler, "return_path": return_path}
         return complete(key, model, joints, noise=noise, **how)
-    num, size = joints.shape[0], num_hypotheses
+    num, sampler = joints.shape[0], sampler or stochastic()
     level: Any = None
     if noise is not None:
         level = noise if traced(noise) else np.asarray(noise, np.float32)
         check_noise(level, (), (num,))
         level = (jnp if traced(noise) else np).broadcast_to(level, (num,))
     if not traced(key, model, joints, level):
-        (joints, level), size = filled((joints, level), num, size_for(num)), size_for(num_hypotheses)
-    given = (joints, level)
-    result = drawn(_denoise, key, model, given, size, num_hypotheses, num, sampler, return_path=return_path)
+        joints, level = filled((joints, level), num, model.rows_for(num))
+    estimate_key, key = jax.random.split(key)
+    given = (estimate_key, joints, level, np.float32(not sampler.seeks_mean))
+    result = drawn(_posed, key, model, given, num_hypotheses, num, sampler, return_path=return_path)
     return judged(model, result)
 
 
-def problem(model: Model, joints: Array, level: Array, *, shift: bool = True) -> Problem:
+def problem(model: Model, joints: Array, level: Array, shift: Array | float = 1.0) -> Problem:
     """The problem of denoising joints [N, J, 3] metres of noise `level` [N] metres: each row starts at its own time.
 
-    shift: put back the part of the noise that taking out the middle removes; not for a flow to the mean.
+    shift: share that is put back of the noise that taking out the middle removes: 1, or 0 for a flow to the mean.
     """
     observed = encode_pose(model.statistics, View(jnp.eye(3)), joints)
     start = Partial(_start, model, observed, level, jnp.asarray(shift, jnp.float32))
@@ -121,16 +114,11 @@ def estimate_noise(key: Key, model: Model, joints: Array) -> Array:
     return jax.lax.fori_loop(0, _EM_STEPS, improve, jnp.full(joints.shape[0], _FIRST_GUESS))
 
 
-@partial(jax.jit, static_argnames=("num", "sampler", "return_path"))
-def _denoise(
-    key: Key, model: Model, joints: Array, level: Array | None, count: Array | None, *, sampler: Sampler, **how: Any
-) -> Hypotheses:
-    estimate_key, key = jax.random.split(key)
-    if level is None:
-        level = estimate_noise(estimate_key, model, joints)
-    level = jnp.clip(level, *_LEVELS)
-    posed = problem(model, joints, level, shift=not sampler.seeks_mean)
-    return hypotheses(key, model, posed, count, sampler=sampler, **how)
+def _posed(
+    key: Key, model: Model, estimate_key: Key, joints: Array, level: Array | None, shift: Array | float
+) -> Problem:
+    level = estimate_noise(estimate_key, model, joints) if level is None else level
+    return problem(model, joints, jnp.clip(level, *_LEVELS), shift)
 
 
 def _start(model: Model, observed: Array, level: Array, shifted: Array, key: Key) -> Start:

@@ -22,10 +22,10 @@ from jaxpose.base import Array, Condition, Key, Problem, Start
 from jaxpose.diffusion.mixture import Mixture, draw_component, fit_mixture, take_component
 from jaxpose.diffusion.sampling import in_slices
 from jaxpose.geometry.windows import tile
-from jaxpose.model import Model, require
+from jaxpose.model import Model, needs
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.spaces.keypoints import HIDDEN_STD, keypoint_std
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw_states
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 # deviations of a detection that is right and of one that is not, over that of both
@@ -59,9 +59,9 @@ class Encoded(NamedTuple):
     keypoints: Array
 
 
+@needs("DiffPose's start", "context")
 def network_of(model: Model) -> DiffPose:
     """The network of a DiffPose model of the paper's profile; ValueError for another, or one without its start."""
-    require(model, "DiffPose's start", "context")
     if "start" not in model.params:
         raise ValueError(f"needed a DiffPose model with a context, got {model.spec.name!r} without its measured start")
     network: DiffPose = model.spec.network  # type: ignore[assignment]  # what has that capability
@@ -121,20 +121,12 @@ def initial_distribution(
     depth:      where x, y, z come from: "encoder"; "ensemble", the encoder of single frames run on every draw of the
                 keypoints; "histogram" of the training poses, blind to the input; "standard", nothing is known, of
                 keypoints neither: one Gaussian of the population, whatever M is.
-    whole_pose: one component for all joints instead of one for each.
+    whole_pose: one component for all joints, not one for each.
     """
-    if depth not in DEPTHS:
-        raise ValueError(f"depth: got {depth!r}, must be one of {DEPTHS}")
-    if num_components < 1:
-        raise ValueError(f"num_components: needed 1 or more, got {num_components}")
-    if depth == "ensemble" and (window := network_of(model).window) is not None:
-        raise ValueError(
-            f"depth: 'ensemble' is for models of single frames, {model.spec.name!r} sees {window} together"
-        )
-    start, population = model.params["start"], jnp.asarray(model.statistics.spread)
-    plain = one_gaussian(encoded, start["residual"])
+    _check_start(model, num_components, depth)
+    plain = one_gaussian(encoded, model.params["start"]["residual"])
     if depth == "standard":
-        plain = _standard(plain, population)
+        plain = _standard(plain, jnp.asarray(model.statistics.spread))
     if depth == "standard" or (num_components == 1 and keypoints is None and depth == "encoder" and not whole_pose):
         return Mixture(jnp.ones((*plain.mean.shape[:-1], 1)), plain.mean[..., None, :], plain.std[..., None, :])
     if keypoints is not None:
@@ -143,18 +135,32 @@ def initial_distribution(
             return _by_weight(_beside(keypoints, plain))
     num_samples = num_samples or (_ENSEMBLE if depth == "ensemble" else _DRAWS)
     uv_key, xyz_key, z_key, fit_key = jax.random.split(key, 4)
-    shape = (num_samples, *plain.mean.shape)
     uv = _draw_keypoints(uv_key, plain, keypoints, num_components > 1, num_samples)
-    xyz = jax.random.normal(xyz_key, shape)[..., 2:]
-    if depth != "histogram":
-        pose = plain.mean[..., 2:] if depth == "encoder" else _ensemble(model, encoded, uv)
-        xyz = pose + plain.std[..., 2:] * xyz
-    else:
-        xyz = (population * xyz).at[..., 2].set(_draw_depth(z_key, start["depth"], shape[:-1]))
+    xyz = _draw_xyz(xyz_key, z_key, model, encoded, plain, uv, depth)
     h = jnp.moveaxis(jnp.concatenate([uv, xyz], -1), 0, -2)  # [N, J, S, 5]
     if whole_pose:
         h = jnp.swapaxes(h, -2, -3).reshape(len(h), num_samples, -1)
     return _by_weight(fit_mixture(fit_key, h, num_components, floor=_FLOOR)[0])
+
+
+def _check_start(model: Model, num_components: int, depth: str) -> None:
+    if depth not in DEPTHS:
+        raise ValueError(f"depth: got {depth!r}, must be one of {DEPTHS}")
+    check_num(num_components, "num_components")
+    if depth == "ensemble" and (window := network_of(model).window) is not None:
+        raise ValueError(
+            f"depth: 'ensemble' is for models of single frames, {model.spec.name!r} sees {window} together"
+        )
+
+
+def _draw_xyz(key: Key, z_key: Key, model: Model, encoded: Encoded, plain: Component, uv: Array, depth: str) -> Array:
+    """Draws [S, N, J, 3] of the poses' distribution beside those of the keypoints, uv [S, N, J, 2]."""
+    xyz = jax.random.normal(key, (len(uv), *plain.mean.shape))[..., 2:]
+    if depth != "histogram":
+        pose = plain.mean[..., 2:] if depth == "encoder" else _ensemble(model, encoded, uv)
+        return pose + plain.std[..., 2:] * xyz
+    depths = _draw_depth(z_key, model.params["start"]["depth"], xyz.shape[:-1])
+    return (jnp.asarray(model.statistics.spread) * xyz).at[..., 2].set(depths)
 
 
 def draw_start(key: Key, mixture: Mixture, num_joints: int, *, shared: bool) -> Component:
@@ -225,12 +231,12 @@ def draw_poses(
     return pose_states(component, r)
 
 
+@needs("an encoding of keypoints", "joints", "encoder")
 def encode_rows(model: Model, cond: Condition, windows: tuple[Array, Array] | None = None) -> Encoded:
     """`encode` for N rows: for a video model window by window, each row taken where it counts.
 
     The model may be an encoder alone, without a denoiser and its start; ValueError for one without an encoder.
     """
-    require(model, "an encoding of keypoints", "joints", "encoder")
     network, at_once = cast(DiffPose, model.spec.network), rows_at_once()
     if network.window is None:
         return in_slices(lambda part: encode(network, model.params, part), cond, at_once)

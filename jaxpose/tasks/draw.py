@@ -7,7 +7,7 @@ Hypothesis h has the key fold_in(key, h), so the first 10 of 200 are the 10 of a
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,11 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Condition, Decoded, Hypotheses, Key, PredictFn, Prediction, Problem, ProjectFn, Start
-from jaxpose.compiled import check_values, cut, size_for, traced
+from jaxpose.compiled import check_shape, check_values, cut, size_for, traced
 from jaxpose.diffusion import SDE, prior_sample, sample
-from jaxpose.diffusion.prediction import from_x0
 from jaxpose.diffusion.sampling import in_chunks, in_slices, map_hypotheses
-from jaxpose.model import Model, Recalibration, require
-from jaxpose.tasks.samplers import Sampler, stochastic
+from jaxpose.model import Model, Recalibration
+from jaxpose.tasks.samplers import Run, Sampler, stochastic
 
 # Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
 # (python -m experiments.benchmark --case=sampling).
@@ -47,26 +46,39 @@ def draw(
     chunk:   hypotheses computed at once; None keeps about 4,000 poses in flight, of more than 4,096 hypotheses 1,000.
     return_path: the denoising from start to result too.
     """
-    check_num(num)
-    size = num if traced(key, model, problem) else size_for(num)
-    return drawn(_draw, key, model, (problem,), size, num, None, sampler, chunk=chunk, return_path=return_path)
+    return drawn(_itself, key, model, (problem,), num, None, sampler, chunk=chunk, return_path=return_path)
 
 
 def drawn(
-    program: Callable[..., Hypotheses],
+    pose: Callable[..., Problem],
     key: Key,
     model: Model,
     given: tuple[Any, ...],
-    size: int,
     num: int,
     num_rows: int | None,
     sampler: Sampler | None,
     **how: Any,
 ) -> Hypotheses:
-    """The first `num` of `size` hypotheses that a compiled program draws, and the first `num_rows` rows (None: all)."""
+    """`num` hypotheses of the first `num_rows` rows (None: all) of the problem that `pose` makes inside the program.
+
+    pose: function of module level, called with key, model and `given`. how: as of `draw`.
+    """
+    check_num(num)
+    size = num if traced(key, model, given) else size_for(num)
     count = None if size == num else np.int32(num)
-    result = program(key, model, *given, count, num=size, sampler=sampler or stochastic(), **how)
+    result = _program(key, model, given, count, pose=pose, num=size, sampler=sampler or stochastic(), **how)
     return cut(result, num, result.samples.shape[1] if num_rows is None else num_rows)
+
+
+@partial(jax.jit, static_argnames=("pose", *STATIC))
+def _program(
+    key: Key, model: Model, given: tuple[Any, ...], count: Array | None, *, pose: Callable[..., Problem], **how: Any
+) -> Hypotheses:
+    return hypotheses(key, model, pose(key, model, *given), count, **how)
+
+
+def _itself(key: Key, model: Model, problem: Problem) -> Problem:
+    return problem
 
 
 def hypotheses(
@@ -93,9 +105,6 @@ def hypotheses(
     return Hypotheses(poses.samples, *spread(poses.samples, recalibration, count), poses.root, problem.noise, path)
 
 
-_draw = jax.jit(hypotheses, static_argnames=STATIC)
-
-
 def draw_states(
     key: Key,
     model: Model,
@@ -119,38 +128,15 @@ def _one_state(
     run = sampler.run(spec, sde)
     rows = jax.eval_shape(problem.start, key).x.shape[0]
     at_once = problem.rows_at_once or (ROWS_IN_FLIGHT if num <= ROWS_IN_FLIGHT else _ROWS_OF_MANY)
-
-    if problem.windows is None and "motion" in model.capabilities:
-        raise ValueError(f"{model.spec.name!r} is a model of motions; needed a model of single poses")
-    network = model.predict_fn() if problem.windows is None else over_windows(model, *problem.windows)
-    network = network if problem.guide is None else problem.guide(network)
-
-    def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
-        if problem.rows_at_once is None:
-            return network(x, t, cond)
-        return in_slices(lambda part: network(part[0], t, part[1]), (x, cond), at_once)
+    predict = _predictions(model.predict_rows(rows), problem)
 
     def one(h: Array) -> tuple[Array, Any]:
         start = problem.start(jax.random.fold_in(key, h))
-        project, cond = problem.project, problem.cond if start.cond is None else start.cond
-        if problem.past is not None:
-            known, (states, conditions) = problem.past.known, jax.tree.map(lambda v: v[h], problem.past[:2])
-            project = hold(sde, states, known, start.x, project)
-            cond = jax.tree.map(lambda first, rows: rows.at[: len(first)].set(first), conditions, cond)
+        held = _held(sde, problem, h, start)
 
-        def solve(key: Key, x: Array, run: Any) -> Array:
-            end = sample(
-                key,
-                x,
-                predict,
-                run.solver,
-                run.times,
-                cond,
-                project=project,
-                finish=run.finish,
-                return_path=return_path,
-            )
-            return end if problem.past is None else _keep(end, states, known)
+        def solve(key: Key, x: Array, run: Run) -> Array:
+            how: dict[str, Any] = {"project": held.project, "finish": run.finish, "return_path": return_path}
+            return held.keep(sample(key, x, predict, run.solver, run.times, held.cond, **how))
 
         if start.t is None:
             return solve(start.key, start.x, run), start.kept
@@ -162,39 +148,48 @@ def _one_state(
     return one, chunk or max(1, at_once // rows)  # of an exported program the number of rows is not known
 
 
-def over_windows(model: Model, index: Array, share: Array) -> PredictFn:
-    """The predictions of a network of windows for all N frames of a motion, in agreement where windows overlap.
-
-    index: [W, F] rows of each window; share: [W, F], summing to 1 over the places of a row. So overlapping windows have
-    one state and one prediction of x0 (Bar-Tal et al., MultiDiffusion, ICML 2023).
-    """
-    network, sde = model.predict_fn(), model.spec.sde()
+def _predictions(network: PredictFn, problem: Problem) -> PredictFn:
+    """The network's predictions, guided, for at most `rows_at_once` rows at a time."""
+    network, at_once = network if problem.guide is None else problem.guide(network), problem.rows_at_once
+    if at_once is None:
+        return network
 
     def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
-        of_windows = None if cond is None else jax.tree.map(lambda v: v[index], cond)
-        x0 = network(x[index], t, of_windows).x0 * share[..., None, None]
-        return from_x0(sde, x, t, jnp.zeros_like(x).at[index].add(x0))
+        return in_slices(lambda part: network(part[0], t, part[1]), (x, cond), at_once)
 
     return predict
+
+
+class _Held(NamedTuple):
+    """Condition and projection of a hypothesis, and what its end is changed to."""
+
+    cond: Condition | None
+    project: ProjectFn | None
+    keep: Callable[[Array], Array]
+
+
+def _held(sde: SDE, problem: Problem, h: Array, start: Start) -> _Held:
+    """Hypothesis h with its past, if it has one: the first K rows stay at its states.
+
+    Their noise is the same at every level: that of the first state.
+    """
+    cond, other, past = problem.cond if start.cond is None else start.cond, problem.project, problem.past
+    if past is None:
+        return _Held(cond, other, lambda x: x)
+    known, (states, conditions) = past.known, jax.tree.map(lambda v: v[h], past[:2])
+    cond = jax.tree.map(lambda first, rows: rows.at[: len(first)].set(first), conditions, cond)
+
+    def project(key: Key, x: Array, s: Array) -> Array:
+        x = x if other is None else other(key, x, s)
+        return _keep(x, sde.alpha(s) * states + sde.sigma(s) * start.x[: len(states)], known)
+
+    return _Held(cond, project, lambda x: _keep(x, states, known))
 
 
 def _keep(x: Array, states: Array, known: Array) -> Array:
     """States x [..., N, J, D] whose first K rows, where known [K], are `states` [K, J, D]."""
     first = x[..., : len(known), :, :]
     return x.at[..., : len(known), :, :].set(jnp.where(known[:, None, None], states, first))
-
-
-def hold(sde: SDE, states: Array, known: Array, noise: Array, other: ProjectFn | None) -> ProjectFn:
-    """Keep the first K rows, where known [K], at `states` [K, J, D].
-
-    Their noise is the same at every level: that of the first state `noise` [N, J, D].
-    """
-
-    def project(key: Key, x: Array, s: Array) -> Array:
-        x = x if other is None else other(key, x, s)
-        return _keep(x, sde.alpha(s) * states + sde.sigma(s) * noise[: len(states)], known)
-
-    return project
 
 
 def from_noise(model: Model, like: Array) -> Partial:
@@ -234,24 +229,16 @@ def spread(
 
 def _moments(samples: Array, count: Array | None) -> tuple[Array, Array, Array]:
     """Mean [N, J, 3], covariance [N, J, 3, 3] and 90 % radius [N, J] of the first `count` samples [H, N, J, 3]."""
-    if count is None:
-        num: Array | int = samples.shape[0]
-        mean = samples.mean(0)
-        deviation = samples - mean
-        radius = jnp.quantile(jnp.linalg.norm(deviation, axis=-1), 0.9, axis=0)
-    else:
-        num = count
-        counts = jnp.arange(len(samples)) < count
-        mean = jnp.where(counts[:, None, None, None], samples, 0).sum(0) / count
-        deviation = jnp.where(counts[:, None, None, None], samples - mean, 0)
-        away = jnp.where(counts[:, None, None], jnp.linalg.norm(deviation, axis=-1), jnp.inf)
-        place = 0.9 * (count - 1).astype(samples.dtype)
-        low = jnp.floor(place).astype(int)
-        ordered = jnp.sort(away, 0)
-        first, second = ordered[low], ordered[jnp.minimum(low + 1, count - 1)]
-        radius = first + (place - low) * (second - first)
+    num = jnp.asarray(len(samples) if count is None else count)
+    counts = (jnp.arange(len(samples)) < num)[:, None, None, None]
+    mean = jnp.where(counts, samples, 0).sum(0) / num
+    deviation = jnp.where(counts, samples - mean, 0)
+    ordered = jnp.sort(jnp.where(counts[..., 0], jnp.linalg.norm(deviation, axis=-1), jnp.inf), 0)
+    place = 0.9 * (num - 1).astype(samples.dtype)
+    low = jnp.floor(place).astype(int)
+    first, second = jnp.take(ordered, jnp.stack([low, jnp.minimum(low + 1, num - 1)]), 0, mode="clip")
     covariance = jnp.einsum("hnji,hnjk->njik", deviation, deviation) / jnp.maximum(num - 1, 1)
-    return mean, covariance, radius
+    return mean, covariance, first + (place - low) * (second - first)
 
 
 def check_num(num: int, name: str = "num_hypotheses") -> None:
@@ -260,16 +247,12 @@ def check_num(num: int, name: str = "num_hypotheses") -> None:
         raise ValueError(f"{name}: needed at least 1, got {num}")
 
 
-def check_joints(model: Model, joints: Array, task: str, *, complete: bool = False) -> None:
-    """ValueError where joints are not [N, J, 3] of the model, or, if `complete`, are known not to be all finite."""
-    require(model, task, "joints", "condition")
-    num_joints = len(model.skeleton.joints)
-    if joints.ndim != 3 or joints.shape[1:] != (num_joints, 3):
-        raise ValueError(
-            f"joints: needed [N, {num_joints}, 3] in the order of {model.skeleton.name}, got {joints.shape}"
-        )
+def check_joints(model: Model, joints: Array, *, complete: str = "") -> None:
+    """ValueError where joints are not [N, J, 3] of the model, or not finite; complete: the task that needs all."""
+    shape = ("N", len(model.skeleton.joints), 3)
+    check_shape("joints", joints, shape, note=f" in the order of {model.skeleton.name}")
     if complete:
-        check_values(partial(_check_finite, task), joints)
+        check_values(partial(_check_finite, complete), joints)
 
 
 def _check_finite(task: str, joints: np.ndarray) -> None:
@@ -283,9 +266,7 @@ def _check_finite(task: str, joints: np.ndarray) -> None:
 
 def check_noise(noise: Array | np.ndarray, *shapes: tuple[int, ...]) -> None:
     """ValueError where noise is of none of the shapes, or is known to be negative or not finite."""
-    if noise.shape not in shapes:
-        legal = " or ".join(str(list(shape)) if shape else "a number" for shape in shapes)
-        raise ValueError(f"noise: needed {legal}, got shape {noise.shape}")
+    check_shape("noise", noise, *shapes)
     check_values(_check_at_least_0, noise)
 
 

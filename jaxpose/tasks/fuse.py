@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.geometry.axes import vertical
-from jaxpose.model import Model, require, scored
+from jaxpose.model import Model, needs
 from jaxpose.tasks import observations, systematic
 from jaxpose.tasks.blocks import Block, Drawn, even, gather, result_of
 from jaxpose.tasks.draw import check_num, spread
@@ -73,6 +73,7 @@ def views_of(
     return Views(keypoints, confidence, cameras, up, noise * np.float32(errors.noise_factor), errors)
 
 
+@needs("fuse", "joints", "score")
 def fuse(
     key: Key,
     model: Model,
@@ -99,8 +100,6 @@ def fuse(
     The samples are relative to the root joint, and `root` is its place in the cameras' world.
     """
     check_num(num_hypotheses)
-    model = scored(model)
-    require(model, "fuse", "joints", "score")
     sure = np.ones(keypoints.shape[:3], np.float32) if confidence is None else np.asarray(confidence, np.float32)
     views = views_of(model, np.asarray(keypoints), sure, cameras, up=up, noise_px=noise_px, offset=offset)
     how = method_of(method, steps, robust=robust)
@@ -174,22 +173,23 @@ def fuse_rows(
 
     def one(row: tuple[Array, ...]) -> tuple[Array, Array]:
         index, uv, noise, sure = row
-        placed = (cameras.intrinsics, cameras.R_cam_world, cameras.t_cam, cameras.distortion)
-        view = observations.sight(uv, noise, sure, *placed, up=above)
-        seen, key_of = observations.seen_by(view), jax.random.fold_in(key, index)
-        drawn = posterior(key_of, prior, seen, method=method, num_hypotheses=num_hypotheses)
+        view, key_of = observations.sight(uv, noise, sure, cameras, up=above), jax.random.fold_in(key, index)
+        how: dict[str, Any] = {"method": method, "num_hypotheses": num_hypotheses}
+        drawn = posterior(key_of, prior, observations.seen_by(view), **how)
         world = observations.to_world(view, drawn.samples)
         if shared is not None:
             world = systematic.moved(jax.random.fold_in(key_of, 1), view, world, shared)
         return world, _error_px(view, drawn.samples.mean(0))
-
-    def _error_px(view: observations.Sight, x: Array) -> Array:
-        away = jnp.linalg.norm(observations.cameras(view)(x) - view.uv_px, axis=-1)
-        weight = jnp.where(jnp.isfinite(away), 1 / jnp.square(view.noise_px), 0)
-        return (weight * jnp.where(weight > 0, away, 0)).sum(-1) / weight.sum(-1)
 
     world, error_px = jax.lax.map(one, (jnp.arange(len(uv_px)), uv_px, noise_px, confidence))
     world = jnp.moveaxis(world, 0, 1)
     samples = world - world[:, :, :1]
     summary = dict(zip(("mean", "covariance", "radius_90", "weights"), spread(samples), strict=True))
     return {"samples": samples, "root": world[:, :, 0], **summary, "error_px": error_px}
+
+
+def _error_px(view: observations.Sight, x: Array) -> Array:
+    """Distance [C] of joints [J, 3] from the keypoints, in pixels, the mean by trust."""
+    away = jnp.linalg.norm(observations.cameras(view)(x) - view.uv_px, axis=-1)
+    weight = jnp.where(jnp.isfinite(away), 1 / jnp.square(view.noise_px), 0)
+    return (weight * jnp.where(weight > 0, away, 0)).sum(-1) / weight.sum(-1)

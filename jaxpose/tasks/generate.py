@@ -4,11 +4,10 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Key, Problem
-from jaxpose.compiled import merged, size_for, traced
-from jaxpose.model import Model, null_condition, require
+from jaxpose.compiled import merged
+from jaxpose.model import Model, needs, null_condition
 from jaxpose.spaces.person import View, decode_pose
 from jaxpose.tasks.draw import check_num, draw, from_noise
-from jaxpose.tasks.motions import is_motion, num_frames, windows_of
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.samplers import Sampler, stochastic
 
@@ -18,12 +17,12 @@ _ROWS = 64  # poses that share a key
 NUM_STEPS = 30
 
 
+@needs("generate", "joints", "condition")
 def problem(model: Model, num_rows: int) -> Problem:
     """The unconditional problem of `num_rows` poses; ValueError for a model of other states than joints."""
-    require(model, "generate", "joints", "condition")
     cond = null_condition(model, num_rows)
     assert cond is not None, "a model with that capability takes a condition"
-    return Problem(from_noise(model, cond.value), Partial(_decode, model), cond, windows=windows_of(model, num_rows))
+    return Problem(from_noise(model, cond.value), Partial(_decode, model), cond)
 
 
 def generate(key: Key, model: Model, num: int, *, sampler: Sampler | None = None, return_path: bool = False) -> Array:
@@ -36,11 +35,8 @@ def generate(key: Key, model: Model, num: int, *, sampler: Sampler | None = None
     """
     check_num(num, "num")
     model = refined(model)
-    sampler = (sampler or stochastic()).with_usual_steps(NUM_STEPS, model)
-    if is_motion(model):
-        rows = num_frames(model, num)
-    else:
-        rows = min(num, _ROWS) if traced(key, model) else size_for(min(num, _ROWS))
+    sampler = (sampler or stochastic()).with_usual_steps(NUM_STEPS)
+    rows = model.rows_for(num, _ROWS)
     result = draw(key, model, problem(model, rows), -(-num // rows), sampler, return_path=return_path)
     if result.path is None:
         return merged(result.samples, num)

@@ -6,32 +6,34 @@ Root depth is not asked for. Metres come from what the model knows of human size
 user gives; the root is then put where the pose agrees best with the keypoints.
 """
 
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Past, Problem
-from jaxpose.compiled import filled, size_for, traced
+from jaxpose.compiled import check_shape, filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.skeleton import bone_lengths
-from jaxpose.geometry.windows import tile
-from jaxpose.model import Model, require
+from jaxpose.model import Model, needs, require
 from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import View, decode_pose, encode_pose, place, tell_past, tell_vertical
 from jaxpose.tasks.diffpose import START, encode_rows, initial_distribution, pose_states, residual_start, rows_at_once
-from jaxpose.tasks.draw import STATIC, check_num, drawn, from_noise, hypotheses
-from jaxpose.tasks.motions import is_motion, num_frames, unseen_beyond, windows_of
+from jaxpose.tasks.draw import drawn, from_noise
 from jaxpose.tasks.samplers import Sampler
 from jaxpose.tasks.typicality import judged
 
 # An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
 _ANKLE_HEIGHT = 0.039
+# option -> capability of the models that it is for
+_FOR = {"up": "vertical", "past": "motion"}
+_FOR |= dict.fromkeys(("windows", "keypoint_mixture", "num_components", "depth"), "context")
 
 
+@needs("lift", "joints")
 def lift(
     key: Key,
     model: Model,
@@ -70,27 +72,43 @@ def lift(
     num_components, depth: of a DiffPose model's start H_K, as in `diffpose.initial_distribution`.
     sampler, chunk, return_path: as in `draw`; one `mean_flow()` sample is the single guess.
     """
-    check_num(num_hypotheses)
     _check(model, keypoints, confidence, camera)
-    given = (keypoints, confidence, camera, height, keypoint_mixture, up)
     if past is not None:
-        _check_past(model, past, num_hypotheses, keypoints.shape)
-    num, size, window = keypoints.shape[0], num_hypotheses, model.spec.network.window
+        num, joints = keypoints.shape[:2]
+        check_shape("past", past, (num_hypotheses, range(1, num + 1), joints, 3), note=" of hypotheses and rows")
+    initial = Initial(keypoint_mixture, num_components, depth)
+    given: tuple[Any, ...] = (keypoints, confidence, camera, height, up, initial)
+    num = keypoints.shape[0]
     if not traced(key, model, given, windows, past):
-        if is_motion(model):
-            size = num_frames(model, num)
-            sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else confidence
-            given = filled(_of_rows(num, (keypoints, sure, *given[2:])), num, size)
-            given = (given[0], unseen_beyond(given[1], num), *given[2:])
-        elif windows is None:
-            given = filled(_of_rows(num, given), num, size_for(num))
-            windows = None if window is None else _clip(num, window)  # type: ignore[assignment]  # numpy
-        size = size_for(num_hypotheses)
-        past = None if past is None else filled(past, num_hypotheses, size)
-    how: dict[str, Any] = {"num_components": num_components, "depth": depth, "chunk": chunk, "return_path": return_path}
-    return judged(model, drawn(_lift, key, model, (*given, windows, past), size, num_hypotheses, num, sampler, **how))
+        if windows is None:
+            given = _of_rows(num, model.rows_for(num), given)
+            windows = model.spec.space.clip(num, model.spec.network.window)  # type: ignore[assignment]  # numpy
+        past = None if past is None else filled(past, num_hypotheses, size_for(num_hypotheses))
+    how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
+    return judged(model, drawn(problem, key, model, (*given, windows, past), num_hypotheses, num, sampler, **how))
 
 
+@flax.struct.dataclass
+class Initial:
+    """What a DiffPose model's start H_K is made of; fields as of `lift`, by default one Gaussian of the encoder."""
+
+    keypoint_mixture: Mixture | None = None
+    num_components: int = flax.struct.field(pytree_node=False, default=1)
+    depth: str = flax.struct.field(pytree_node=False, default="encoder")
+
+
+class Sighting(NamedTuple):
+    """N detections as they are seen: their view, keypoints [N, J, 2] px, confidence [N, J], 0 where these are not
+    finite, the camera, and the stature that is given, or None."""
+
+    view: View
+    keypoints: Array
+    confidence: Array
+    camera: Camera
+    height: Array | float | None
+
+
+@needs("lift", "joints")
 def problem(
     key: Key,
     model: Model,
@@ -98,96 +116,60 @@ def problem(
     confidence: Array | None,
     camera: Camera,
     height: Array | float | None = None,
-    keypoint_mixture: Mixture | None = None,
     up: Array | None = None,
+    initial: Initial | None = None,
     windows: tuple[Array, Array] | None = None,
     past: Array | None = None,
-    *,
-    num_components: int = 1,
-    depth: str = "encoder",
 ) -> Problem:
     """The problem of lifting detections; arguments as of `lift`. key: of a DiffPose model's fitted start alone."""
     _check(model, keypoints, confidence, camera)
+    initial = initial or Initial()
+    options: dict[str, Any] = {"up": up, "past": past, "windows": windows, "keypoint_mixture": initial.keypoint_mixture}
+    options |= {"num_components": initial.num_components != 1 or None, "depth": initial.depth != "encoder" or None}
+    for name in [name for name, value in options.items() if value is not None]:
+        require(model, name, _FOR[name])
     sure = jnp.ones(keypoints.shape[:-1]) if confidence is None else jnp.asarray(confidence, jnp.float32)
     sure = jnp.where(jnp.isfinite(keypoints).all(-1), sure, 0.0)
     cond, view = model.spec.space.see(camera.intrinsics, keypoints, sure, camera.distortion)
     if up is not None:
-        require(model, "up", "vertical")
         cond = tell_vertical(cond, view, up / jnp.linalg.norm(up, axis=-1, keepdims=True))
-    place_in = (view, keypoints, sure, camera, height)
-    if "context" not in model.capabilities:
-        if keypoint_mixture is not None or num_components != 1 or depth != "encoder":
-            raise ValueError(
-                f"keypoint_mixture, num_components and depth are for DiffPose models, got {model.spec.name!r}"
-            )
-        rows = windows_of(model, keypoints.shape[0])
-        if windows is not None and rows is not None:
-            raise ValueError(
-                f"windows: {model.spec.name!r} is a model of motions, whose rows are the frames of one clip"
-            )
-        before = None if past is None else _past(model, cond, view, past)
-        decode = Partial(_decode, model, *place_in)
-        return Problem(from_noise(model, cond.value), decode, cond, windows=rows, past=before, task="lift")
-    keypoints_k = None
-    if keypoint_mixture is not None:
-        _check_mixture(keypoint_mixture, keypoints.shape, camera.distortion)
-        keypoints_k = encode_mixture(view, camera.intrinsics, keypoint_mixture)
+    seen = Sighting(view, keypoints, sure, camera, height)
+    if "context" in model.capabilities:
+        return _of_diffpose(key, model, cond, seen, initial, windows)
+    before = None if past is None else _past(model, cond, view, past)
+    decode = Partial(_decode, model, seen)
+    return Problem(from_noise(model, cond.value), decode, cond, past=before, task="lift")
+
+
+def _of_diffpose(
+    key: Key, model: Model, cond: Condition, seen: Sighting, initial: Initial, windows: tuple[Array, Array] | None
+) -> Problem:
+    keypoints, how = None, {"num_components": initial.num_components, "depth": initial.depth}
+    if initial.keypoint_mixture is not None:
+        _check_mixture(initial.keypoint_mixture, seen.keypoints.shape, seen.camera.distortion)
+        keypoints = encode_mixture(seen.view, seen.camera.intrinsics, initial.keypoint_mixture)
     encoded = encode_rows(model, cond, windows)
-    mixture = initial_distribution(
-        jax.random.fold_in(key, START),
-        model,
-        encoded,
-        num_components=num_components,
-        keypoints=keypoints_k,
-        depth=depth,
-    )
+    key = jax.random.fold_in(key, START)
+    mixture = initial_distribution(key, model, encoded, keypoints=keypoints, **how)  # type: ignore[arg-type]  # of two types
     start = residual_start(model, cond, encoded, mixture)
-    decode = Partial(_decode, model, *place_in)
+    decode = Partial(_decode, model, seen)
     return Problem(start, decode, task="lift", rows_at_once=rows_at_once())
 
 
-def placed(
-    model: Model,
-    view: View,
-    keypoints: Array,
-    confidence: Array,
-    camera: Camera,
-    height: float | Array | None,
-    states: Array,
-) -> Decoded:
-    """States [H, N, J, 3] in metres and in their place; or paths [H, T+1, N, J, 3], which end with the samples.
-
-    view, keypoints, confidence: that the states were drawn under; confidence is 0 where keypoints are not finite.
-    """
-    poses = decode_pose(model.statistics, view, states)
+def placed(model: Model, seen: Sighting, states: Array) -> Decoded:
+    """States [H, N, J, 3] in metres and in their place; or paths [H, T+1, N, J, 3], which end with the samples."""
+    poses = decode_pose(model.statistics, seen.view, states)
     samples = poses[:, -1] if poses.ndim == 5 else poses
-    size = jnp.ones(samples.shape[:2]) if height is None else jnp.asarray(height) / stature(samples, model)
+    size = jnp.ones(samples.shape[:2]) if seen.height is None else jnp.asarray(seen.height) / stature(samples, model)
     size = size[..., None, None]
     samples = samples * size
-    root = place(camera.intrinsics, keypoints, confidence, samples, camera.distortion)
-    root = jax.vmap(model.spec.space.fill, (0, None))(root, (confidence > 0).sum(-1) >= 2)
+    root = place(seen.camera.intrinsics, seen.keypoints, seen.confidence, samples, seen.camera.distortion)
+    root = jax.vmap(model.spec.space.fill, (0, None))(root, (seen.confidence > 0).sum(-1) >= 2)
     return Decoded(samples, root, jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None)
 
 
-@partial(jax.jit, static_argnames=(*STATIC, "num_components", "depth"))
-def _lift(key, model, *given, num_components, depth, **how):
-    *arguments, count = given
-    posed = problem(key, model, *arguments, num_components=num_components, depth=depth)
-    return hypotheses(key, model, posed, count, **how)
-
-
-def _decode(
-    model: Model,
-    view: View,
-    keypoints: Array,
-    confidence: Array,
-    camera: Camera,
-    height: Array | float | None,
-    states: Array,
-    kept: Any,
-) -> Decoded:
-    states = states if kept is None else pose_states(kept, states)
-    return placed(model, view, keypoints, confidence, camera, height, states)
+def _decode(model: Model, seen: Sighting, states: Array, kept: Any) -> Decoded:
+    return placed(model, seen, states if kept is None else pose_states(kept, states))
 
 
 def stature(x: Array, model: Model) -> Array:
@@ -201,18 +183,11 @@ def stature(x: Array, model: Model) -> Array:
 
 
 def _check(model: Model, keypoints: Array, confidence: Array | None, camera: Camera) -> None:
-    require(model, "lift", "joints")
-    num_joints = len(model.skeleton.joints)
-    if keypoints.ndim != 3 or keypoints.shape[1:] != (num_joints, 2):
-        raise ValueError(
-            f"keypoints: needed [N, {num_joints}, 2] in the order of {model.skeleton.name}, got {keypoints.shape}"
-        )
-    if confidence is not None and jnp.shape(confidence) != keypoints.shape[:-1]:
-        raise ValueError(f"confidence: needed {keypoints.shape[:-1]} as keypoints, got {jnp.shape(confidence)}")
-    if jnp.shape(camera.intrinsics) not in ((4,), (keypoints.shape[0], 4)):
-        raise ValueError(
-            f"camera: needed intrinsics [4] or [{keypoints.shape[0]}, 4], got {jnp.shape(camera.intrinsics)}"
-        )
+    shape = ("N", len(model.skeleton.joints), 2)
+    check_shape("keypoints", keypoints, shape, note=f" in the order of {model.skeleton.name}")
+    if confidence is not None:
+        check_shape("confidence", confidence, keypoints.shape[:-1], note=" as keypoints")
+    check_shape("camera: intrinsics", camera.intrinsics, (4,), (len(keypoints), 4))
 
 
 def _past(model: Model, cond: Condition, view: View, x: Array) -> Past:
@@ -224,37 +199,28 @@ def _past(model: Model, cond: Condition, view: View, x: Array) -> Past:
     return Past(encode_pose(model.statistics, looks, x), conditions, known)
 
 
-def _check_past(model: Model, past: Array, num: int, shape: tuple[int, ...]) -> None:
-    require(model, "past", "motion")
-    if past.ndim != 4 or past.shape[0] != num or past.shape[1] > shape[0] or past.shape[2:] != (shape[1], 3):
-        needed = [num, f"1..{shape[0]}", shape[1], 3]
-        raise ValueError(f"past: needed {needed}, of {num} hypotheses and at most {shape[0]} rows, got {past.shape}")
+def _of_rows(num: int, size: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of `_lift` from keypoints to the vertical, on the host, every array filled up from N to `size`.
 
-
-def _of_rows(num: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of `_lift` from keypoints to the vertical, every array with a leading axis N, on the host."""
-    keypoints, confidence, camera, height, mixture, up = given
+    Rows that only fill up are not seen: of a motion they are frames.
+    """
+    keypoints, confidence, camera, height, up, initial = given
 
     def each(x: Any, shape: tuple[int, ...]) -> np.ndarray | None:
         return None if x is None else np.broadcast_to(np.asarray(x, np.float32), (num, *shape))
 
     lens = None if camera.distortion is None else each(camera.distortion, np.shape(camera.distortion)[-1:])
     rows = Camera(each(camera.intrinsics, (4,)), lens)  # type: ignore[arg-type]  # numpy
-    return keypoints, confidence, rows, each(height, ()), mixture, each(up, (3,))
-
-
-def _clip(num: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Windows of one clip of `num` frames, as `encode_rows` makes them, filled up with windows that do not count."""
-    index, counted = tile(np.zeros(num), np.arange(num), length, stride=max(1, length // 3))
-    spare = size_for(len(index)) - len(index)
-    return np.concatenate([index, index[-1:].repeat(spare, 0)]), np.pad(counted, ((0, spare), (0, 0)))
+    sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else confidence
+    keypoints, sure, *others = filled((keypoints, sure, rows, each(height, ()), each(up, (3,)), initial), num, size)
+    sure = np.where((np.arange(size) < num)[:, None], np.asarray(sure, np.float32), np.float32(0))
+    return keypoints, sure, *others
 
 
 def _check_mixture(mixture: Mixture, shape: tuple[int, ...], distortion: Array | None) -> None:
     weight, mean, std = mixture
-    if mean.ndim != 4 or (*mean.shape[:2], mean.shape[3]) != shape or std.shape != mean.shape:
-        raise ValueError(f"keypoint_mixture: needed mean and std {[*shape[:2], 'M', 2]}, got {mean.shape}, {std.shape}")
-    if weight.shape != mean.shape[:-1]:
-        raise ValueError(f"keypoint_mixture: needed weight {mean.shape[:-1]}, got {weight.shape}")
+    check_shape("keypoint_mixture: mean", mean, (*shape[:2], "M", 2))
+    check_shape("keypoint_mixture: std", std, mean.shape)
+    check_shape("keypoint_mixture: weight", weight, mean.shape[:-1])
     if distortion is not None:
         raise ValueError("keypoint_mixture: needed keypoints without distortion, got one")

@@ -10,22 +10,18 @@ that makes hypothesis h: it is the same motion from the first group to the last.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Camera, Hypotheses, Key
+from jaxpose.base import ROW_AXIS, Array, Camera, Hypotheses, Key
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.windows import Windows, tile, timeline
 from jaxpose.model import Model
-from jaxpose.tasks.blocks import AXIS, Block, Drawn, Track, even, gather, result_of
-from jaxpose.tasks.draw import check_num
+from jaxpose.tasks.blocks import Block, Drawn, Track, even, gather, result_of
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.motions import is_motion
-from jaxpose.tasks.samplers import Sampler
 from jaxpose.tasks.smooth import smooth
 from jaxpose.tasks.typicality import judged
 
@@ -57,7 +53,6 @@ def lift_video(
     joined:     join each person's hypotheses to motions by `smooth`, for models of single frames.
     options:    `sampler`, `height`, `up` [3], `keypoint_mixture`, `num_components` and `depth` of `lift`.
     """
-    check_num(num_hypotheses)
     num = len(keypoints)
     sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else np.asarray(confidence, np.float32)
     frame = np.arange(num) if frame is None else np.asarray(frame)
@@ -94,51 +89,37 @@ def lifting(
     model: Model,
     seen: Seen,
     *,
-    num_hypotheses: int,
-    sampler: Sampler | None = None,
-    height: float | None = None,
     up: np.ndarray | None = None,
     keypoint_mixture: Mixture | None = None,
-    num_components: int = 1,
-    depth: str = "encoder",
     path: bool = False,
     watch: Callable[[Block], None] = lambda _: None,
+    **options: Any,
 ) -> Generator[int, None, Drawn]:
     """`lift_video` block by block; yields the number of rows that are done.
 
-    path: return the path of the first block.
-    watch: called with each block before it is drawn.
+    path: return the path of the first block. watch: function that is called with each block before it is drawn.
+    options: of `lift`, `num_hypotheses` among them.
     """
-    how: dict[str, Any] = {"num_hypotheses": num_hypotheses, "sampler": sampler}
-    how |= {"num_components": num_components, "depth": depth}
-    run: Callable[..., Any] = partial(lift, **how)
-    given: dict[str, Any] = {"height": height, "up": None if up is None else jnp.asarray(up)}
+    options |= {"up": None if up is None else jnp.asarray(up)}
     before: Any = None  # the motions that the last block drew
 
-    def lift_block(key: Key, block: Block, return_path: bool) -> Any:
-        watch(block)
-        xy, confidence, camera = seen.observed(block.rows)
-        windows = None if block.windows is None else tuple(map(jnp.asarray, block.windows))
-        mixture = None
-        if keypoint_mixture is not None:
-            mixture = Mixture(*(jnp.asarray(x[block.rows]) for x in keypoint_mixture))
-        more = {"windows": windows, "keypoint_mixture": mixture, "return_path": return_path}
-        return run(key, model, xy, confidence, camera=camera, **given, **more)
-
-    def lift_track(key: Key, block: Block, return_path: bool) -> Any:
+    def work(key: Key, block: Block, return_path: bool) -> Any:
         nonlocal before
         watch(block)
-        track = block.track
-        assert track is not None
-        xy, confidence, camera = seen.observed(track.rows)
-        past = before[:, -track.held :] if track.held else None
-        sure = confidence * track.seen[:, None]
-        result = run(key, model, xy, sure, camera=camera, past=past, return_path=return_path, **given)
-        before = result.samples[:, : track.count]
-        return drawn_between(result, track)
+        track, how = block.track, options | {"return_path": return_path}
+        xy, confidence, camera = seen.observed(block.rows if track is None else track.rows)
+        if track is not None:
+            past = before[:, -track.held :] if track.held else None
+            result = lift(key, model, xy, confidence * track.seen[:, None], camera=camera, past=past, **how)
+            before = result.samples[:, : track.count]
+            return drawn_between(result, track)
+        how["windows"] = None if block.windows is None else tuple(map(jnp.asarray, block.windows))
+        if keypoint_mixture is not None:
+            how["keypoint_mixture"] = Mixture(*(jnp.asarray(x[block.rows]) for x in keypoint_mixture))
+        return lift(key, model, xy, confidence, camera=camera, **how)
 
-    work = lift_track if is_motion(model) else lift_block
-    return (yield from gather(work, blocks_for(model, seen.frame, seen.person, seen.fps), len(seen.xy), key, path=path))
+    blocks = blocks_for(model, seen.frame, seen.person, seen.fps)
+    return (yield from gather(work, blocks, len(seen.xy), key, path=path))
 
 
 def blocks_for(
@@ -146,7 +127,7 @@ def blocks_for(
 ) -> Iterator[Block]:
     """Blocks of rows, windows of each person, or motions of at most `most` frames, as the model draws them together."""
     length = model.spec.network.window
-    if is_motion(model):
+    if "motion" in model.capabilities:
         most = _MOST_FRAMES if most is None else most
         return tracks(person, timing(frame, fps), length or 0, most)
     if length is not None:
@@ -157,14 +138,14 @@ def blocks_for(
 def join(key: Key, seen: Seen, drawn: Drawn) -> Drawn:
     """Fields of the hypotheses of single frames joined to motions, person by person (`smooth`)."""
     seconds = (seen.frame - seen.frame.min()) / (seen.fps or TRAINED_FPS)
+    whole = Hypotheses(**drawn)  # type: ignore[arg-type]  # numpy
     joined: Drawn = {name: np.array(drawn[name]) for name in ("samples", "mean", "root", "path") if name in drawn}
     for who in np.unique(seen.person):
         rows = np.flatnonzero(seen.person == who)
         rows = rows[np.argsort(seconds[rows], kind="stable")]
-        of_person: dict[str, Any] = {k: jnp.asarray(np.take(x, rows, AXIS.get(k, 0))) for k, x in drawn.items()}
-        one = smooth(jax.random.fold_in(key, int(who)), Hypotheses(**of_person), seconds[rows])._asdict()
-        for name, whole in joined.items():
-            np.moveaxis(whole, AXIS.get(name, 0), 0)[rows] = np.moveaxis(one[name], AXIS.get(name, 0), 0)
+        one = smooth(jax.random.fold_in(key, int(who)), whole.of_rows(rows), seconds[rows])._asdict()
+        for name, values in joined.items():
+            np.moveaxis(values, ROW_AXIS.get(name, 0), 0)[rows] = np.moveaxis(one[name], ROW_AXIS.get(name, 0), 0)
     return joined
 
 
@@ -254,7 +235,7 @@ def drawn_between(result: Any, track: Track) -> dict[str, Any]:
     high, part = np.minimum(low + 1, track.count - 1), track.time - low
 
     def at(name: str, value: Array) -> Array:
-        axis = AXIS.get(name, 0)
+        axis = ROW_AXIS.get(name, 0)
         share = part.reshape(-1, *[1] * (value.ndim - axis - 1))
         return (1 - share) * jnp.take(value, low, axis) + share * jnp.take(value, high, axis)
 

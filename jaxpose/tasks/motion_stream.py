@@ -5,13 +5,15 @@ for at most L - 1 others, and every hypothesis is one motion for as long as the 
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key
-from jaxpose.model import Model, require
+from jaxpose.compiled import check_shape
+from jaxpose.model import Model, needs
 from jaxpose.tasks.draw import check_num
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import Sampler, stochastic
@@ -32,12 +34,12 @@ class MotionStream(NamedTuple):
     count: Array  # type: ignore[assignment]  # hides tuple.count, which nothing uses
 
 
+@needs("stream", "motion")
 def start_motions(key: Key, model: Model, *, num_hypotheses: int = 20) -> MotionStream:
     """A stream that has seen nothing yet; after a cut, or for another person, start again.
 
     ValueError for a model that is not one of motions, or num_hypotheses < 1.
     """
-    require(model, "stream", "motion")
     check_num(num_hypotheses)
     window = (model.spec.network.window, len(model.skeleton.joints))
     samples = jnp.full((num_hypotheses, *window, 3), jnp.nan)
@@ -65,19 +67,14 @@ def step_motions(
     ValueError for shapes that are not as above, or a stream of another model.
     """
     length, num_joints = stream.confidence.shape
-    if (model.spec.network.window, len(model.skeleton.joints)) != (length, num_joints):
-        raise ValueError(
-            f"stream: started with a model of {length} frames of {num_joints} joints, not {model.spec.name!r}"
-        )
+    needed = f" of {model.spec.name!r}; it was started with another model"
+    check_shape("stream", stream.confidence, (model.spec.network.window or 0, len(model.skeleton.joints)), note=needed)
+    check_shape("keypoints", keypoints, (range(1, length), num_joints, 2))
+    trust = jnp.ones(len(keypoints)) if confidence is None else jnp.asarray(confidence, jnp.float32)
+    check_shape("confidence", trust, np.shape(keypoints)[:2], note=" as keypoints")
+    options = {"camera": camera._replace(size=None), "height": height, "up": up}
     keypoints = jnp.asarray(keypoints, jnp.float32)
-    if keypoints.shape[1:] != (num_joints, 2) or not 1 <= len(keypoints) < length:
-        raise ValueError(f"keypoints: needed [1..{length - 1}, {num_joints}, 2], got {list(keypoints.shape)}")
-    trust = jnp.ones(keypoints.shape[:2]) if confidence is None else jnp.asarray(confidence, jnp.float32)
-    if trust.shape != keypoints.shape[:2]:
-        raise ValueError(f"confidence: needed {list(keypoints.shape[:2])} as keypoints, got {list(trust.shape)}")
-    return _step(
-        model, stream, keypoints, trust, camera._replace(size=None), height, up, sampler=sampler or stochastic(3)
-    )
+    return _step(model, stream, keypoints, trust, options, sampler=sampler or stochastic(3))
 
 
 @partial(jax.jit, static_argnames="sampler")
@@ -86,9 +83,7 @@ def _step(
     stream: MotionStream,
     keypoints: Array,
     confidence: Array,
-    camera: Camera,
-    height: float | Array | None,
-    up: Array | None,
+    options: dict[str, Any],
     *,
     sampler: Sampler,
 ) -> tuple[Hypotheses, MotionStream]:
@@ -97,17 +92,7 @@ def _step(
     keypoints = jnp.concatenate([stream.keypoints[num:], jnp.where(sure[..., None] > 0, keypoints, 0)])
     sure = jnp.concatenate([stream.confidence[num:], sure])
     past, key = stream.samples[:, num:], jax.random.fold_in(stream.key, stream.count)
-    how = {"num_hypotheses": len(past), "sampler": sampler, "height": height, "up": up, "past": past}
-    result = lift(key, model, keypoints, sure, camera=camera, **how)  # type: ignore[arg-type]  # of many types
-    last_rows = slice(-num, None)
-    assert result.root is not None, "what is lifted has a place"
-    newest = Hypotheses(
-        result.samples[:, last_rows],
-        result.mean[last_rows],
-        result.covariance[last_rows],
-        result.radius_90[last_rows],
-        result.weights[:, last_rows],
-    )
-    newest = newest._replace(root=result.root[:, last_rows])
+    how: dict[str, Any] = {"num_hypotheses": len(past), "sampler": sampler, "past": past, **options}
+    newest = lift(key, model, keypoints, sure, **how).of_rows(slice(-num, None))
     samples = jnp.concatenate([past, newest.samples], 1)
     return newest, MotionStream(keypoints, sure, samples, stream.key, stream.count + 1)

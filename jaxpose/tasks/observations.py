@@ -29,7 +29,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import Array
+from jaxpose.base import Array, Camera
+from jaxpose.compiled import check_shape
 from jaxpose.geometry import camera
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton, bones
@@ -92,10 +93,7 @@ def sight(
     uv_px: Array,
     noise_px: Array,
     confidence: Array,
-    intrinsics: Array,
-    R_cam_world: Array | None = None,
-    t_cam: Array | None = None,
-    distortion: Array | None = None,
+    cameras: Camera,
     *,
     up: Sequence[float] | None = None,
     R_view_world: Array | None = None,
@@ -103,40 +101,32 @@ def sight(
     """How C cameras see one person: keypoints [C, J, 2] px of the prior's joints, noise [C, J] px > 0.
 
     confidence: [C, J], 0 where not seen (its size counts in `noise_px`); so counts a keypoint that is not finite.
-    intrinsics [C, 4] px, R_cam_world [C, 3, 3], t_cam [C, 3] m (None: one camera is the world), distortion [C, 5].
+    cameras:    leading axis C; without places one camera is the world.
     up:         the world's vertical, three numbers: the prior's axes are then level. None: camera 0 is taken as level,
                 and turned to the person as a model's condition is (spaces/person.py). R_view_world [3, 3]: these axes.
     ValueError for shapes that do not fit.
     """
-    num, joints = uv_px.shape[0], uv_px.shape[1]
-    R = jnp.eye(3)[None] if R_cam_world is None else R_cam_world
-    t = jnp.zeros((1, 3)) if t_cam is None else t_cam
-    named = {
-        "uv_px": (uv_px, (num, joints, 2)),
-        "noise_px": (noise_px, (num, joints)),
-        "confidence": (confidence, (num, joints)),
-        "intrinsics": (intrinsics, (num, 4)),
-        "R_cam_world": (R, (num, 3, 3)),
-        "t_cam": (t, (num, 3)),
-    }
+    num, joints = uv_px.shape[:2]
+    R = jnp.eye(3)[None] if cameras.R_cam_world is None else cameras.R_cam_world
+    t = jnp.zeros((1, 3)) if cameras.t_cam is None else cameras.t_cam
+    intrinsics, distortion, note = cameras.intrinsics, cameras.distortion, f" for {num} cameras"
+    check_shape("uv_px", uv_px, (num, joints, 2), note=note)
+    for name, value in (("noise_px", noise_px), ("confidence", confidence)):
+        check_shape(name, value, (num, joints), note=note)
+    for name, value, *shape in (("intrinsics", intrinsics, 4), ("R_cam_world", R, 3, 3), ("t_cam", t, 3)):
+        check_shape(name, value, (num, *shape), note=note)
     if distortion is not None:
-        named["distortion"] = (distortion, (num, 5))
-    for name, (value, shape) in named.items():
-        if jnp.shape(value) != shape:
-            raise ValueError(f"{name}: needed {list(shape)} for {num} cameras, got {list(jnp.shape(value))}")
-    visible = (confidence > 0) & jnp.isfinite(uv_px).all(-1)
-    plane = jnp.where(
-        visible[..., None], camera.normalise(intrinsics, jnp.where(visible[..., None], uv_px, 0), distortion), 0
-    )
-    weight = jnp.where(visible, 1 / jnp.square(noise_px), 0)
+        check_shape("distortion", distortion, (num, 5), note=note)
+    visible = ((confidence > 0) & jnp.isfinite(uv_px).all(-1))[..., None]
+    plane = jnp.where(visible, camera.normalise(intrinsics, jnp.where(visible, uv_px, 0), distortion), 0)
+    weight = jnp.where(visible[..., 0], 1 / jnp.square(noise_px), 0)
     mean, rms = _middle(plane, weight)
     centre = _meeting(mean, rms, weight.sum(-1), R, t)
     if R_view_world is None:
         R_view_world = _axes(camera.turn_to(mean[0]) @ R[0], up)
-    t_centre = t + jnp.einsum("cij,j->ci", R, centre)
-    R_cam_view = jnp.einsum("cij,kj->cik", R, R_view_world)
-    uv_px = jnp.where(visible[..., None], uv_px, jnp.nan)
-    return Sight(uv_px, plane, noise_px, intrinsics, R_cam_view, t_centre, distortion, R_view_world, centre)
+    placed = jnp.einsum("cij,kj->cik", R, R_view_world), t + jnp.einsum("cij,j->ci", R, centre)
+    uv_px = jnp.where(visible, uv_px, jnp.nan)
+    return Sight(uv_px, plane, noise_px, intrinsics, *placed, distortion, R_view_world, centre)
 
 
 def seen_by(view: Sight, *, known_focal: bool = True) -> Observed:

@@ -17,9 +17,8 @@ from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.assumed import rescaled
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.tracking import Tracker
-from jaxpose.model import Model, require
+from jaxpose.model import Model
 from jaxpose.tasks.motion_stream import start_motions, step_motions
-from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.stream import start_stream, step_stream
 
 LATENCY = 4  # frames that one waits for, of a model of motions
@@ -29,7 +28,10 @@ _RECENT = 300  # frames that tell what this detector calls sure
 
 
 class Drawer(NamedTuple):
-    """A model's way to follow people: frames of a block, a stream for a key, and a stream's poses of its next block."""
+    """A model's way to follow people.
+
+    length: frames of a block. start: a stream for a key. step: a stream's poses of its next block.
+    """
 
     length: int
     start: Callable[[Array], Any]
@@ -50,7 +52,7 @@ def make_drawer(
     camera: intrinsics [4]. latency: frames that one waits for (4); of a DiffPose model none. height, up: as in `lift`.
     """
     how: dict[str, Any] = {"camera": camera, "height": height}
-    if is_motion(model):
+    if "motion" in model.capabilities:
         latency = LATENCY if latency is None else latency
         longest = (model.spec.network.window or 0) - 2
         if not 0 <= latency <= longest:
@@ -64,7 +66,7 @@ def make_drawer(
     if latency:
         raise ValueError(f"--latency: {model.spec.name!r} answers each frame at once, got {latency}")
     if up is not None:
-        require(model, "--gravity", "vertical")
+        raise ValueError(f"--gravity: {model.spec.name!r} cannot be told the vertical, got {np.asarray(-up).tolist()}")
     return Drawer(
         1,
         lambda key: start_stream(key, model, num_hypotheses=num_hypotheses),

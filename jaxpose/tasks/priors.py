@@ -15,7 +15,7 @@ from jaxpose.compiled import as_pytree
 from jaxpose.diffusion.sampling import sample
 from jaxpose.diffusion.sde import SDE, prior_sample, time_grid
 from jaxpose.diffusion.solvers import dpmpp_2m
-from jaxpose.model import Model, null_condition, require, scored
+from jaxpose.model import Model, needs, null_condition
 
 
 def _same(x: Array) -> Array:
@@ -41,6 +41,7 @@ class Prior:
     covariance: Array | None = None
 
 
+@needs("posterior", "score", "poses")
 def prior_of(model: Model, cond: Condition | None = None) -> Prior:
     """A released model as a prior, under a condition of one pose [J, D] if given.
 
@@ -48,8 +49,6 @@ def prior_of(model: Model, cond: Condition | None = None) -> Prior:
     [J, 3], axis-angle radians. ValueError for other models, for those without a score at every noise level, and for a
     condition of rotations.
     """
-    model = scored(model)
-    require(model, "posterior", "score", "poses")
     spread = jnp.broadcast_to(jnp.asarray(model.statistics.spread), model.spec.state_shape)
     covariance = jnp.diag(spread.ravel() ** 2)
     law: dict[str, Any] = {"sde": model.spec.sde(), "shape": model.spec.state_shape, "covariance": covariance}

@@ -42,9 +42,10 @@ def refined(model: Model) -> Model:
         return model
     with jax.ensure_compile_time_eval():
         last = float(time_at(spec.sde(), -2 * jnp.log(jnp.float32(spec.refine))))
-    if last >= spec.times[-1]:
+    times = (*spec.times, last)
+    if last >= times[-2]:
         raise ValueError(
-            f"{spec.name!r}: refine {spec.refine} is at t = {last:.3g}, not after its calls at {spec.times}"
+            f"{spec.name!r}: refine {spec.refine} is at t = {last:.3g}, not after its calls at {times[:-1]}"
         )
-    longer = dataclasses.replace(spec, times=(*spec.times, last), num_steps=spec.num_steps + 1)
+    longer = dataclasses.replace(spec, times=times, num_steps=spec.num_steps + 1)
     return Refined(model.params, model.statistics, longer, model.recalibration, model.typicality, model.base)

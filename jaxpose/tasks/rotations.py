@@ -19,7 +19,7 @@ from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.flow import decode as from_latent
 from jaxpose.diffusion.flow import encode as to_latent
 from jaxpose.diffusion.flow import interpolate
-from jaxpose.model import Model, null_condition, require, scored
+from jaxpose.model import Model, needs, null_condition
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states, from_noise
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.samplers import Sampler, stochastic
@@ -54,7 +54,7 @@ def rotation_std(model: Model) -> Array:
 
     For a prior over other numbers than axis-angle vectors: the rms of `prior21`'s deviations.
     """
-    if model.spec.codec != "axis_angle":
+    if model.spec.state_shape != (21, 3):
         return jnp.full((21, 3), _RMS_STD)
     return jnp.asarray(model.statistics.std * model.statistics.spread)
 
@@ -68,6 +68,7 @@ def _decode(model: Model, states: Array, kept: None) -> Decoded:
     return Decoded(to_axis_angle(model, states))
 
 
+@needs("generate", "rotations")
 def generate_rotations(
     key: Key, model: Model, num: int, *, sampler: Sampler | None = None, chunk: int = ROWS_IN_FLIGHT
 ) -> Array:
@@ -75,7 +76,6 @@ def generate_rotations(
 
     sampler: of `tasks.samplers`. chunk: poses computed at once.
     """
-    require(model, "generate", "rotations")
     check_num(num, "num")
     model = refined(model)
     size = num if traced(key, model) else size_for(num)
@@ -89,6 +89,7 @@ def _generate(key: Key, model: Model, num: int, sampler: Sampler, chunk: int) ->
     return to_axis_angle(model, states[:, 0])
 
 
+@needs("interpolate", "rotations", "score")
 def interpolate_rotations(
     model: Model, first: Array, second: Array, num: int, *, num_steps: int = _FLOW_STEPS
 ) -> Array:
@@ -97,8 +98,6 @@ def interpolate_rotations(
     Both are carried to their latent noise by the probability flow; the path is the great arc between the latents,
     carried back. num >= 2.
     """
-    model = scored(model)
-    require(model, "interpolate", "rotations", "score")
     if num < 2:
         raise ValueError(f"num: needed at least 2, for both ends, got {num}")
     return _interpolate(model, first, second, num, num_steps)

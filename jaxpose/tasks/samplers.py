@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
+import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array
@@ -44,18 +45,20 @@ class Sampler:
 
     def run(self, spec: Spec, sde: SDE) -> Run:
         """What it is for a model under `sde`, the model's process or a part of it."""
-        return _few_step_run(self, spec, sde) if spec.times else self.make(self, spec, sde)
+        return _few_step_run(self, spec.name, spec.times, sde) if spec.times else self.make(self, spec, sde)
 
     def network_calls(self, model: Model) -> int:
         """Calls of the network for one pose, one after the other."""
-        if self.usual_steps:
-            return self.num_steps or self.usual_steps
-        return (self.num_steps or model.spec.num_steps) + 1
 
-    def with_usual_steps(self, num_steps: int, model: Model) -> Self:
+        def calls() -> Array:
+            run = self.run(model.spec, model.spec.sde())
+            return run.times if run.finish else run.times[1:]
+
+        return len(jax.eval_shape(calls))
+
+    def with_usual_steps(self, num_steps: int) -> Self:
         """Itself with `num_steps` where none are given; not where the sampler or a few-step model has its own."""
-        given = self.num_steps or self.usual_steps or model.spec.times
-        return self if given else dataclasses.replace(self, num_steps=num_steps)
+        return dataclasses.replace(self, usual_steps=self.usual_steps or num_steps)
 
 
 def stochastic(num_steps: int | None = None, temperature: float = 1.0) -> Sampler:
@@ -127,15 +130,15 @@ def _original(sampler: Sampler, spec: Spec, sde: SDE) -> Run:
 
 
 def _grid(sampler: Sampler, spec: Spec, sde: SDE) -> Array:
-    return time_grid(sde, sampler.num_steps or spec.num_steps, spec.spacing)
+    return time_grid(sde, sampler.num_steps or sampler.usual_steps or spec.num_steps, spec.spacing)
 
 
-def _few_step_run(sampler: Sampler, spec: Spec, sde: SDE) -> Run:
+def _few_step_run(sampler: Sampler, name: str, times: tuple[float, ...], sde: SDE) -> Run:
     """The only way of a few-step model: each call draws an x0, which the process' bridge carries to the next time."""
-    steps = len(spec.times) - 1
+    steps = len(times) - 1
     if sampler.make is not _stochastic or sampler.num_steps not in (None, steps) or sampler.temperature != 1:
         raise ValueError(
-            f"{spec.name!r} is a few-step model: it draws by sampler 'posterior' in {steps} steps at temperature 1 "
+            f"{name!r} is a few-step model: it draws by sampler 'posterior' in {steps} steps at temperature 1 "
             f"alone, got {sampler.name!r}, {sampler.num_steps} steps, temperature {sampler.temperature}"
         )
-    return Run(ancestral(sde), jnp.asarray(spec.times), True)
+    return Run(ancestral(sde), jnp.asarray(times), True)

@@ -31,9 +31,9 @@ from jaxpose.base import Array, Condition, Key
 from jaxpose.compiled import filled, size_for, traced
 from jaxpose.diffusion import time_at, time_grid
 from jaxpose.diffusion.flow import log_likelihood, within
-from jaxpose.model import Model, null_condition, require, scored
+from jaxpose.model import Model, needs, null_condition
 from jaxpose.spaces.person import View, encode_keypoints, encode_pose
-from jaxpose.tasks.draw import check_joints
+from jaxpose.tasks.draw import check_joints, check_num
 from jaxpose.tasks.rotations import check_body_pose, check_rotations
 
 LEVEL = 0.012  # sigma / alpha, in units of state; pose17's process begins at 0.0105, prior21's at 0.0001
@@ -43,6 +43,7 @@ _CHUNK = 32  # poses computed at once; each is n rows of the network's derivativ
 _ROWS = 2048  # poses in flight at once
 
 
+@needs("score", "score")
 def log_density(
     model: Model,
     pose: Array,
@@ -63,16 +64,14 @@ def log_density(
     level: noise, in units of state, after which the density is taken; the process's least where that is more.
     ValueError for wrong shapes, missing joints, and models that do not know the score at every noise level.
     """
-    model = scored(model)
-    require(model, "score", "score")
     basis, log_unit = model.spec.space.basis(model.statistics, model.spec.state_shape)
-    if "rotations" in model.capabilities:
+    if model.spec.space.representation:
         if cond is not None or view is not None:
             raise ValueError(f"cond: {model.spec.name!r} is a prior over joint rotations and takes none")
         check_rotations(model, pose)
         check_body_pose(pose.reshape(-1, *model.spec.state_shape[:1], 3))
     else:
-        check_joints(model, pose, "score", complete=True)
+        check_joints(model, pose, complete="score")
         if (cond is None) != (view is None) or (cond is not None and cond.value.shape != pose.shape):
             raise ValueError(
                 f"cond, view: needed both, of {len(pose)} detections (`codec.encode_keypoints`), or neither"
@@ -130,9 +129,8 @@ def log_density_all_round(model: Model, joints: Array, *, num_views: int = 4, nu
     Training has cameras everywhere around a person. The law of poses is then the same under every turn about
     the vertical, which the network knows only nearly: this is the log of the mean density over `num_views` such turns.
     """
-    if num_views < 1:
-        raise ValueError(f"num_views: needed at least 1, got {num_views}")
-    check_joints(model, joints, "score", complete=True)
+    check_num(num_views, "num_views")
+    check_joints(model, joints, complete="score")
     angle = 2 * np.pi * np.arange(num_views) / num_views
     c, s, o, i = np.cos(angle), np.sin(angle), np.zeros(num_views), np.ones(num_views)
     R = jnp.asarray(np.stack([c, o, s, o, i, o, -s, o, c], -1).reshape(-1, 3, 3), joints.dtype)
@@ -141,6 +139,7 @@ def log_density_all_round(model: Model, joints: Array, *, num_views: int = 4, nu
     return jax.nn.logsumexp(density.reshape(num_views, -1), 0) - jnp.log(num_views)
 
 
+@needs("lifted_log_density", "joints", "score")
 @partial(jax.jit, static_argnames=("num_steps", "num_probes"))
 def lifted_log_density(
     key: Key,
@@ -165,8 +164,6 @@ def lifted_log_density(
                 pose; None: the exact trace.
     ValueError for a model that is not one network of the person-centred codec.
     """
-    model = scored(model)
-    require(model, "lifted_log_density", "joints", "score")
     cond, view = encode_keypoints(intrinsics, keypoints, confidence, distortion)
     states = encode_pose(model.statistics, view, samples)
     sde, predict_fn = model.spec.sde(), model.predict_fn()

@@ -14,20 +14,20 @@ stream.
 """
 
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Camera, Condition, Hypotheses, Key, PredictFn
+from jaxpose.compiled import check_shape
 from jaxpose.diffusion import heun, sample, time_grid
 from jaxpose.diffusion.sde import SDE, time_at
-from jaxpose.model import Model, require
-from jaxpose.networks.diffpose import DiffPose
+from jaxpose.model import Model, needs
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.diffpose import Encoded, context_of, encoder_input, network_of, one_gaussian
 from jaxpose.tasks.draw import check_num, spread
-from jaxpose.tasks.lift import placed
+from jaxpose.tasks.lift import Sighting, placed
 from jaxpose.tasks.samplers import Run, probability_flow
 
 _NEVER = jnp.iinfo(jnp.int32).max // 2  # frames ago that a person was seen, before the first was
@@ -53,6 +53,7 @@ class Stream(NamedTuple):
     last: Hypotheses
 
 
+@needs("stream", "joints")
 def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
     """A stream that has seen nothing yet; after a cut, or for another person, start again with the same key.
 
@@ -60,7 +61,6 @@ def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
     ValueError for a model that is not of DiffPose's paper profile, or num_hypotheses < 1.
     """
     network = network_of(model)
-    require(model, "stream", "joints")
     check_num(num_hypotheses)
     num_joints = len(model.skeleton.joints)
 
@@ -106,71 +106,55 @@ def step_stream(
     flagged by weights of 0, and the last frame's place in the window; before the first person the result is NaN.
     ValueError for a shape that is not as above.
     """
-    keypoints, confidence = _checked(model, stream, keypoints, confidence, camera)
-    if num_steps < 1:
-        raise ValueError(f"num_steps: needed 1 or more, got {num_steps}")
+    _check(model, stream, keypoints, confidence, camera)
+    check_num(num_steps, "num_steps")
     if not isinstance(warmth, jax.core.Tracer) and not 0 <= float(warmth) < 1:
         raise ValueError(f"warmth: needed a number in [0, 1), got {warmth}")
+    trust = jnp.ones(len(keypoints)) if confidence is None else jnp.asarray(confidence, jnp.float32)
+    frame = _Frame(jnp.asarray(keypoints, jnp.float32), trust, camera._replace(size=None), height)
+    return _step(model, stream, frame, warmth, max_gap, num_steps=num_steps, first_steps=first_steps)
 
-    return _step(
-        model,
-        stream,
-        keypoints,
-        confidence,
-        camera._replace(size=None),
-        warmth,
-        max_gap,
-        height,
-        num_steps=num_steps,
-        first_steps=first_steps,
-    )
+
+class _Frame(NamedTuple):
+    """A frame as it is given: keypoints [J, 2] px, confidence [J], the camera, and the stature or None."""
+
+    keypoints: Array
+    confidence: Array
+    camera: Camera
+    height: float | Array | None
 
 
 @partial(jax.jit, static_argnames=("num_steps", "first_steps"))
 def _step(
     model: Model,
     stream: Stream,
-    keypoints: Array,
-    confidence: Array | None,
-    camera: Camera,
+    frame: _Frame,
     warmth: float | Array,
     max_gap: int | Array,
-    height: float | Array | None,
     *,
     num_steps: int,
     first_steps: int | None,
 ) -> tuple[Hypotheses, Stream]:
-    trust = jnp.ones(len(keypoints)) if confidence is None else jnp.asarray(confidence, jnp.float32)
+    keypoints, trust = frame[:2]
     confidence = jnp.where(jnp.isfinite(keypoints).all(-1) & (trust > 0), trust, 0.0)
 
     def follow() -> tuple[Hypotheses, Stream]:
-        cond, view = encode_keypoints(camera.intrinsics, keypoints, confidence, camera.distortion)
-        network, first = network_of(model), stream.missed > max_gap
-        new = _row(network, model, cond)
+        cond, view = encode_keypoints(frame.camera.intrinsics, keypoints, confidence, frame.camera.distortion)
+        first, new = stream.missed > max_gap, _row(model, cond)
         window = jnp.where(first, new, jnp.concatenate([stream.window[1:], new[None]]))
-        encoded = _newest(network, model, window)
+        encoded = _newest(model, window)
         component = one_gaussian(encoded, model.params["start"]["residual"])
         given = cond._replace(context=context_of(encoded, component))
-
-        def from_noise() -> Array:
-            run = probability_flow(first_steps).run(model.spec, model.spec.sde())
-            return _carried(stream.noise, model.predict_fn(), run, given)
-
+        sde, predict = model.spec.sde(), model.predict_fn()
+        how: dict[str, Any] = {"num_steps": num_steps, "warmth": warmth}
         r = jax.lax.cond(
             first,
-            from_noise,
-            lambda: draw_next(
-                model.spec.sde(),
-                model.predict_fn(),
-                stream.noise,
-                stream.residual,
-                given,
-                num_steps=num_steps,
-                warmth=warmth,
-            ),
+            lambda: _carried(stream.noise, predict, probability_flow(first_steps).run(model.spec, sde), given),
+            lambda: draw_next(sde, predict, stream.noise, stream.residual, given, **how),
         )
         states = (component.mean + component.std * r)[:, None, :, 2:]  # the 3D part of h, of one row
-        decoded = placed(model, view, keypoints[None], confidence[None], camera, height, states)
+        seen = Sighting(view, keypoints[None], confidence[None], frame.camera, frame.height)
+        decoded = placed(model, seen, states)
         lifted = Hypotheses(decoded.samples, *spread(decoded.samples), decoded.root)
         return lifted, Stream(window, jnp.zeros_like(stream.missed), stream.noise, r, lifted)
 
@@ -211,18 +195,17 @@ def _carried(x: Array, predict_fn: PredictFn, run: Run, cond: Condition | None) 
     return sample(jax.random.key(0), x, predict_fn, run.solver, run.times, cond, finish=run.finish)
 
 
-def _row(network: DiffPose, model: Model, cond: Condition) -> Array:
+def _row(model: Model, cond: Condition) -> Array:
     """A frame as the window keeps it, [J, C]."""
-    keypoints = encoder_input(cond)
+    network, keypoints = network_of(model), encoder_input(cond)
     if network.video is None or network.frame is None:
         return keypoints
-    pose, _ = _apply(model, keypoints, "frame")
-    return jnp.concatenate([keypoints, pose], -1)
+    return jnp.concatenate([keypoints, _apply(model, keypoints, "frame")[0]], -1)
 
 
-def _newest(network: DiffPose, model: Model, window: Array) -> Encoded:
+def _newest(model: Model, window: Array) -> Encoded:
     """The encoder's output for the last frame of a window [F, J, C]."""
-    keypoints, single = window[-1, :, :3], window[-1, :, 3:]
+    network, keypoints, single = network_of(model), window[-1, :, :3], window[-1, :, 3:]
     if network.video is None:
         return Encoded(*_apply(model, keypoints, "frame"), keypoints)
     pose, features = _apply(model, window, "video")
@@ -235,25 +218,11 @@ def _apply(model: Model, x: Array, part: str) -> tuple[Array, Array]:
     return cast(tuple[Array, Array], run)
 
 
-def _checked(
-    model: Model, stream: Stream, keypoints: Array, confidence: Array | None, camera: Camera
-) -> tuple[Array, Array | None]:
-    """Keypoints [J, 2] and confidence [J] as arrays; ValueError for wrong shapes."""
-    network, num_joints = network_of(model), len(model.skeleton.joints)
-    keypoints = jnp.asarray(keypoints, jnp.float32)
-    if keypoints.shape != (num_joints, 2):
-        raise ValueError(
-            f"keypoints: needed [{num_joints}, 2] of one person in the order of {model.skeleton.name}, "
-            f"got {keypoints.shape}"
-        )
-    if confidence is not None and jnp.shape(confidence) != (num_joints,):
-        raise ValueError(f"confidence: needed [{num_joints}] as keypoints, got {jnp.shape(confidence)}")
-    if jnp.shape(camera.intrinsics) != (4,):
-        raise ValueError(f"camera: needed intrinsics [4], got {jnp.shape(camera.intrinsics)}")
-    frames = network.window or 1
-    if stream.window.shape[:2] != (frames, num_joints):
-        raise ValueError(
-            f"stream: needed a window [{frames}, {num_joints}, C] of {model.spec.name!r}, got {stream.window.shape}: "
-            "it was started with another model"
-        )
-    return keypoints, confidence
+def _check(model: Model, stream: Stream, keypoints: Array, confidence: Array | None, camera: Camera) -> None:
+    num = len(model.skeleton.joints)
+    check_shape("keypoints", keypoints, (num, 2), note=f" of one person in the order of {model.skeleton.name}")
+    if confidence is not None:
+        check_shape("confidence", confidence, (num,), note=" as keypoints")
+    check_shape("camera: intrinsics", camera.intrinsics, (4,))
+    started = f" of {model.spec.name!r}; it was started with another model"
+    check_shape("stream: window", stream.window, (network_of(model).window or 1, num, "C"), note=started)

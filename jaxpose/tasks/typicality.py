@@ -25,10 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import LEAST_PERCENTILE, Array, Hypotheses, Judge
-from jaxpose.compiled import filled, part, size_for, traced
+from jaxpose.compiled import check_shape, filled, part, size_for, traced
 from jaxpose.diffusion import time_at
 from jaxpose.diffusion.sampling import in_slices
-from jaxpose.model import Model, null_condition, require, scored
+from jaxpose.model import Model, able, needs, null_condition, scored
 
 # 12 mm to 0.8 m of joints, 5 % to 3 deviations of rotations. On poses lifted by pose17 (500 each of validation poses,
 # these turned by 20 to 180 degrees, breakdance, idle and running people that it was not trained on), 0.05, 0.2 and 0.8
@@ -40,6 +40,7 @@ _DRAWS = 4  # 1 and 2 rank poses worse, 8 no better
 _ROWS = 1024  # poses worked on at once
 
 
+@needs("typicality", "score", "poses")
 def denoising_error(model: Model, pose: Array) -> Array:
     """Denoising error [N] in nats of joints [N, J, 3] metres, or of body poses [N, 21, 3] axis-angle radians.
 
@@ -47,12 +48,9 @@ def denoising_error(model: Model, pose: Array) -> Array:
     the person, about any origin; NaN where a pose has NaN. ValueError for other shapes, and for models that do not
     know the score.
     """
-    model = scored(model)
-    require(model, "typicality", "score", "poses")
     num = model.spec.state_shape[0]
-    if pose.ndim != 3 or pose.shape[1:] != (num, 3):
-        what = "body_pose" if model.spec.space.representation else f"joints in the order of {model.skeleton.name}"
-        raise ValueError(f"typicality: needed {what} [N, {num}, 3], got {list(pose.shape)}")
+    what = "body_pose" if model.spec.space.representation else f"joints in the order of {model.skeleton.name}"
+    check_shape(f"typicality: {what}", pose, ("N", num, 3))
     count = len(pose)
     size = count if traced(model, pose) else size_for(count)
     return part(_error(model, filled(pose, count, size)), slice(count))
@@ -80,8 +78,8 @@ def _error(model: Model, pose: Array) -> Array:
 
 def can_judge(model: Model) -> bool:
     """Whether `typicality` takes the model: it knows the score, and its file has the quantiles of training poses."""
-    model = scored(model)
-    return model.typicality.size >= 2 and {"score", "poses"} <= model.capabilities
+    judge = able(model, "score", "poses")
+    return judge is not None and judge.typicality.size >= 2
 
 
 def typicality(model: Model, pose: Array) -> Array:

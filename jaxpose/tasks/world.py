@@ -9,10 +9,11 @@ vertical is known, by how far away a person would have to be to stand on the flo
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxpose.compiled import check_shape
 from jaxpose.geometry import gravity as grav
 from jaxpose.geometry.root_path import CONSTANT, contacts, smooth_root
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
@@ -84,48 +85,49 @@ def to_world(
     ValueError names the argument.
     """
     joints, root = np.asarray(joints, float), np.asarray(root, float)
-    samples = root[None] if root.ndim == 2 else root
-    if joints.ndim != 3 or joints.shape[1:] != (len(skeleton.joints), 3) or samples.shape[1:] != (len(joints), 3):
-        needed = f"[N, {len(skeleton.joints)}, 3] and [H, N, 3]"
-        raise ValueError(f"joints and root: needed {needed}, got {list(joints.shape)} and {list(root.shape)}")
+    samples, num = root[None] if root.ndim == 2 else root, len(joints)
+    check_shape("joints", joints, ("N", len(skeleton.joints), 3), note=f" in the order of {skeleton.name}")
+    check_shape("root", root, (num, 3), ("H", num, 3))
     if placed is not None and (gravity is not None or camera_height is not None):
         raise ValueError("gravity and camera_height: needed none where the camera's place is given")
     if camera_height is not None and not camera_height > 0:
         raise ValueError(f"camera_height: needed metres above 0, got {camera_height:g}")
-    num = len(joints)
     frame = np.arange(num) if frame is None else np.asarray(frame)
     person = np.zeros(num, int) if person is None else np.asarray(person)
     people = list(_people(joints, samples, frame, person, fps or _RATE, skeleton))
-    notes: list[str] = []
-    known = True
-    if placed is not None:
-        up, up_std, camera_height = placed[0].T @ [0.0, 1.0, 0.0], _CALIBRATED_STD, float(placed[1][1])
-        notes.append("vertical and floor of the calibration file")
-    elif gravity is not None:
-        up, up_std = -_direction(gravity), _GIVEN_STD
-        notes.append("vertical given")
-    else:
-        vertical = grav.vertical([p.seen for p in people])
-        up, up_std, known = vertical.up, vertical.std, vertical.found
-        how = "told by the people, who are" if vertical.found else "not known, a level camera is assumed:"
-        notes += [f"vertical {how} {vertical.why}, +-{np.degrees(up_std):.1f} degrees", *_moved(people, vertical)]
-    walks = [_walk(one, up) for one in people]
-    heights = np.concatenate([np.full(len(w.root), w.camera_height) for w in walks])
-    given = camera_height is not None
-    camera_height = float(np.median(heights)) if camera_height is None else camera_height
+    up, up_std, known, *notes = _up(people, gravity, placed)
+    camera_height = camera_height if placed is None else float(placed[1][1])
+    walks, given = [_walk(one, up) for one in people], camera_height is not None
+    if camera_height is None:
+        camera_height = float(np.median(np.concatenate([np.full(len(w.root), w.camera_height) for w in walks])))
     notes.append(f"floor {camera_height:.2f} m below the camera, {'given' if given else 'told by the feet'}")
     notes += _doubts(walks, camera_height, up_std)
     path, radius, stands = np.zeros((num, 3)), np.zeros(num), np.zeros((num, 2))
     for one, walk in zip(people, walks, strict=True):
         path[one.rows], radius[one.rows] = _on_floor(walk, camera_height, up_std, given=given)
         stands[one.rows] = walk.stands
-    if placed is not None:
-        R, t = (np.asarray(x, float) for x in placed)
-    else:
-        R = grav.world_axes(up)
-        first = R @ path[np.lexsort((person, frame))[0]]
-        t = np.array([-first[0], camera_height, -first[2]])
+    R, t = _axes(up, path[np.lexsort((person, frame))[0]], camera_height) if placed is None else placed
+    R, t = np.asarray(R, float), np.asarray(t, float)
     return World(R, t, path @ R.T + t, radius, stands, float(np.degrees(up_std)), camera_height, known, tuple(notes))
+
+
+def _axes(up: np.ndarray, root: np.ndarray, camera_height: float) -> tuple[np.ndarray, np.ndarray]:
+    """Axes of a world whose origin is on the floor below the first root [3]."""
+    R = grav.world_axes(up)
+    first = R @ root
+    return R, np.array([-first[0], camera_height, -first[2]])
+
+
+def _up(people: list[_Person], gravity: np.ndarray | None, placed: tuple[np.ndarray, np.ndarray] | None) -> Any:
+    """The vertical in camera axes, its standard deviation, whether it is known, and notes on how it was found."""
+    if placed is not None:
+        return placed[0].T @ [0.0, 1.0, 0.0], _CALIBRATED_STD, True, "vertical and floor of the calibration file"
+    if gravity is not None:
+        return -_direction(gravity), _GIVEN_STD, True, "vertical given"
+    vertical = grav.vertical([p.seen for p in people])
+    how = "told by the people, who are" if vertical.found else "not known, a level camera is assumed:"
+    note = f"vertical {how} {vertical.why}, +-{np.degrees(vertical.std):.1f} degrees"
+    return vertical.up, vertical.std, vertical.found, note, *_moved(people, vertical)
 
 
 class _Walk(NamedTuple):

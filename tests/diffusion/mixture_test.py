@@ -294,10 +294,10 @@ def test_check_names_the_first_bad_place(change, message):
         ({"x": np.full((4, 2), np.inf)}, r"x: needed a finite number, got inf at \[0, 0\]"),
         ({"num_components": 0}, "num_components >= 1 and floor > 0, got 0 and 1e-06"),
         ({"floor": 0.0}, "num_components >= 1 and floor > 0, got 3 and 0.0"),
-        ({"weights": np.ones(3)}, r"weights of shape \(4,\), got \(3,\)"),
+        ({"weights": np.ones(3)}, r"weights: needed \[4\], got \[3\]"),
         ({"weights": np.array([1, 1, -1, 1])}, r"weights: needed a number >= 0, got -1.0 at \[2\]"),
         ({"start": TRUTH._replace(std=-TRUTH.std)}, r"mixture.std: needed a finite number > 0, got -0.5"),
-        ({"num_components": 2, "start": TRUTH}, r"start with mean of shape \(2, 2\), got \(3, 2\)"),
+        ({"num_components": 2, "start": TRUTH}, r"start.mean: needed \[2, 2\], got \[3, 2\]"),
     ],
 )
 def test_fit_refuses(change, message):

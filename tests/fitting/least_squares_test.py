@@ -12,7 +12,6 @@ from jaxpose.diffusion.regulariser import averaged, fixed
 from jaxpose.fitting.engine import EVERYTHING, BodyParameters, Free, fit, posed_body, start_parameters
 from jaxpose.fitting.ik import IKSettings, ik
 from jaxpose.fitting.least_squares import LevenbergMarquardt, levenberg_marquardt, squared_columns
-from jaxpose.fitting.motion import _Joints
 from jaxpose.fitting.priors import dposer_prior
 from jaxpose.fitting.terms import Bends, Keypoints, Points, Smoothness
 from jaxpose.io.anny_body import anny_body
@@ -55,7 +54,6 @@ def terms():
         "keypoints": Keypoints(uv, confidence, camera, jnp.array([3.0, 4.0, 5.0]), 10.0, "openpose25"),
         "smoothness": Smoothness(600.0),
         "bends": Bends(2.0),
-        "joints": _Joints(targets, seen, jnp.array([0.01, 0.02, 0.03]), "smpl22"),
     }
 
 

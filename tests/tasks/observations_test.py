@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpose.base import Camera
 from jaxpose.geometry.skeleton import BODY_25, COCO_17, H36M_17, bones
 from jaxpose.model import ASSETS
 from jaxpose.spaces.person import encode_keypoints
@@ -53,10 +54,10 @@ def project(x, K, R, t, distortion=None):
 
 
 def seen(uv, K, R=None, t=None, distortion=None, confidence=None, noise=0.1, **how):
-    given = (None if v is None else jnp.asarray(v, jnp.float32) for v in (K, R, t, distortion))
+    given = (None if v is None else jnp.asarray(v, jnp.float32) for v in (K, distortion, R, t))
     confidence = np.ones(uv.shape[:-1]) if confidence is None else confidence
     noise = jnp.full(uv.shape[:-1], noise) if np.ndim(noise) == 0 else jnp.asarray(noise, jnp.float32)
-    return sight(jnp.asarray(uv, jnp.float32), noise, jnp.asarray(confidence), *given, **how)
+    return sight(jnp.asarray(uv, jnp.float32), noise, jnp.asarray(confidence), Camera(*given), **how)
 
 
 def in_view(view, x):

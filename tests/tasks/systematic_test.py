@@ -48,8 +48,7 @@ def level(x):
 
 def sight(cameras, uv, noise, **how):
     ones = jnp.ones(uv.shape[:-1])
-    placed = (cameras.intrinsics, cameras.R_cam_world, cameras.t_cam, cameras.distortion)
-    return observations.sight(jnp.asarray(uv, jnp.float32), noise * ones, ones, *placed, up=(0.0, 0.0, 1.0), **how)
+    return observations.sight(jnp.asarray(uv, jnp.float32), noise * ones, ones, cameras, up=(0.0, 0.0, 1.0), **how)
 
 
 @pytest.mark.slow

@@ -139,7 +139,7 @@ def test_bad_arguments_are_named():
         "camera_height: needed metres above 0, got -1": {"camera_height": -1.0},
         "needed none where the camera's place is given": {"placed": (np.eye(3), np.ones(3)), "camera_height": 1.0},
         "person 0 is twice in one frame": {"frame": np.array([0, 1, 1, 2])},
-        r"joints and root: needed \[N, 22, 3\]": {"skeleton": SMPL_22},
+        r"joints: needed \[N, 22, 3\]": {"skeleton": SMPL_22},
     }.items():
         with pytest.raises(ValueError, match=message):
             to_world(joints, root, **change)

@@ -73,8 +73,7 @@ def diffpose_job(config: ConfigDict) -> Job:
 
 def _encoder_job(config: ConfigDict) -> Job:
     spec = make_spec(config)
-    network = spec.network
-    assert isinstance(network, DiffPose)
+    network = make_network(config)
     init = load_init(config.train.init, network, ("frame",) if network.frame and network.video else ())
     data, example, statistics = _load_data_for(config, init)
     params = released.init_params(jax.random.key(config.seed), spec)["params"]
@@ -93,8 +92,7 @@ def _encoder_job(config: ConfigDict) -> Job:
 
 def _diffusion_job(config: ConfigDict) -> Job:
     spec = make_spec(config)
-    network = spec.network
-    assert isinstance(network, DiffPose)
+    network = make_network(config)
     encoders = tuple(part for part in ("frame", "video") if getattr(network, part) is not None)
     init = load_init(config.train.init, network, encoders)
     assert init is not None, "an encoder is needed"
@@ -161,8 +159,7 @@ def load_init(path: str, network: DiffPose, needed: tuple[str, ...]) -> released
             )
         return None
     model = released.load(path)
-    if model.spec.codec != "person":
-        raise ValueError(f"{path}: codec {model.spec.codec!r}; needed 'person'")
+    released.require(model, f"config.train.init {path}", "joints")
     for part in ("frame", "video", "denoiser"):
         here, there = getattr(network, part), getattr(model.spec.network, part, None)
         if there is None and part in needed:

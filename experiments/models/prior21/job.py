@@ -26,8 +26,9 @@ from jaxpose.examples.stored import frame_rows
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.io.arrays import load_arrays
 from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.spaces import SPACES, Space
 from jaxpose.spaces.person import Statistics
-from jaxpose.spaces.rotations import REPRESENTATIONS, encode, min_max, z_score
+from jaxpose.spaces.rotations import REPRESENTATIONS, min_max, z_score
 from jaxpose.training.step import TrainState
 from jaxpose.training.streaming import Gathered, Stream
 
@@ -52,9 +53,9 @@ class PoseRates(NamedTuple):
 
 
 def rotation_example(
-    key: Key, poses: Poses, rates: PoseRates, codec: str, normaliser: Statistics, rows: Array | None = None
+    key: Key, poses: Poses, rates: PoseRates, space: Space, normaliser: Statistics, rows: Array | None = None
 ) -> Example:
-    """One pose as a state [21, D] of the codec; rows: [2] of it and of another, None: drawn by their weights."""
+    """One pose as a state [21, D] of the space; rows: [2] of it and of another, None: drawn by their weights."""
     own_key, other_key, splice_key, mirror_key, jitter_key = jax.random.split(key, 5)
 
     def draw(key: Key) -> Array:
@@ -70,7 +71,7 @@ def rotation_example(
     if rates.jitter:
         noise = rates.jitter * jax.random.normal(jitter_key, x.shape)
         x = x + jnp.where(jnp.asarray(normaliser.spread)[:, :3] > 0, noise, 0)
-    return Example(encode(normaliser, REPRESENTATIONS[codec].from_axis_angle(x)), None)
+    return Example(space.encode(normaliser, x), None)
 
 
 def stored_rotations(key: Key, data: Gathered, **how: Any) -> Example:
@@ -124,7 +125,7 @@ def prior_job(config: ConfigDict) -> Job:
         example=functools.partial(
             stored_rotations if isinstance(data, Stream) else rotation_example,
             rates=PoseRates(**config.poses),
-            codec=config.codec,
+            space=SPACES[config.codec],
             normaliser=normaliser,
         ),
         loss=level_loss(spec, sde, times, config.loss.weighting, jnp.asarray(normaliser.spread)),
@@ -158,7 +159,7 @@ def _evaluators(spec: released.Spec, normaliser: Statistics, folder: str) -> dic
     pose = validation_poses(folder)
     if pose is None:
         return {}
-    x0 = encode(normaliser, REPRESENTATIONS[spec.codec].from_axis_angle(pose))
+    x0 = spec.space.encode(normaliser, pose)
     sde = spec.sde()
     levels = jnp.linspace(0.03, 0.6, _BLOCKS)
     moving = np.flatnonzero(np.asarray(normaliser.spread) > 0)

@@ -15,7 +15,7 @@ from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.models import Chosen, load_prior
 from jaxpose.app.commands.pictures import labels
 from jaxpose.app.commands.report import Outcome
-from jaxpose.base import Array, Bodies
+from jaxpose.base import ROW_AXIS, Array, Bodies
 from jaxpose.fitting.engine import PosePrior
 from jaxpose.fitting.ik import IKSettings
 from jaxpose.fitting.keypoints import FitSettings
@@ -29,7 +29,7 @@ from jaxpose.geometry.skeleton import SKELETONS, SMPL_22
 from jaxpose.io.poses3d import BodyPoints
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model
-from jaxpose.tasks.blocks import AXIS, Drawn
+from jaxpose.tasks.blocks import Drawn
 from jaxpose.tasks.rotations import rotation_std, to_axis_angle
 
 _Settings = TypeVar("_Settings", IKSettings, MotionSettings, FitSettings)
@@ -115,7 +115,7 @@ def best_first(rows: Drawn) -> Drawn:
     def in_order(value: np.ndarray) -> np.ndarray:
         return np.take_along_axis(value, order.reshape(*order.shape, *[1] * (value.ndim - 2)), 0)
 
-    return {name: in_order(value) if name in AXIS else value for name, value in rows.items()}
+    return {name: in_order(value) if name in ROW_AXIS else value for name, value in rows.items()}
 
 
 def say_points(data: BodyPoints) -> str:
@@ -156,7 +156,7 @@ def fitted(
 
     summary: `prior` among its entries. many: with the axis of hypotheses. shown: further fields of `pictures.Bodies`.
     """
-    numbers = {key: rows[key] if many else rows[key][0] for key in rows if key in AXIS and key != "joints"}
+    numbers = {key: rows[key] if many else rows[key][0] for key in rows if key in ROW_AXIS and key != "joints"}
     numbers |= {"samples": rows["joints"] if many else None, "joints3d": rows["joints"][0], **arrays}
     num_hypotheses, num = rows["joints"].shape[:2]
     summary = {**summary, "num_poses": num, "frame_tag": FRAME_TAGS[up]}

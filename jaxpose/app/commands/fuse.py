@@ -19,7 +19,7 @@ from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.io.assumed import rescaled
 from jaxpose.io.calibrated import merged
 from jaxpose.io.multiview import MultiView
-from jaxpose.model import Model, require, scored
+from jaxpose.model import Model
 from jaxpose.tasks import observations
 from jaxpose.tasks.blocks import Drawn
 from jaxpose.tasks.fuse import Views, fusing, method_of, views_of
@@ -32,8 +32,7 @@ def fuse(options: Fuse, _: str) -> Generator[str, None, Outcome]:
     """Read and fuse."""
     paths, output, num_hypotheses = options.input, options.output, options.num_hypotheses
     exports.check(output.exports, num_hypotheses, mesh=exports.NO_MESH)
-    model = scored(models.load_joint_model(output, "fuse"))
-    require(model, "fuse", "joints", "score")
+    model = models.load_joint_model(output, "fuse", "joints", "score")
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)
     views_px, read = read_seen(files, model, options)
     yield from read

@@ -23,7 +23,6 @@ from jaxpose.io.motion import Motion, read_rotations, resample
 from jaxpose.model import Model
 from jaxpose.tasks import generate as task
 from jaxpose.tasks.lift_video import TRAINED_FPS
-from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
 from jaxpose.tasks.samplers import sampler_of
@@ -42,7 +41,7 @@ def generate(options: Generate, _: str) -> Generator[str, None, Outcome]:
 def _joints(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     output, num, path, clock = options.output, options.num, options.sampling.path, Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
-    sampler = sampler.with_usual_steps(task.NUM_STEPS, model)
+    sampler = sampler.with_usual_steps(task.NUM_STEPS)
     memory.check("--num", num, num, num * (sampler.network_calls(model) + 1) if path else 0)
     run = functools.partial(task.generate, num=num, sampler=sampler, return_path=path)
     drawn = np.asarray(run(jax.random.key(output.seed), model))
@@ -51,7 +50,7 @@ def _joints(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     samples = drawn[-1] if path else drawn
     tag = "camera axes: x right, y down, z forward; metres relative to the root joint"
     arrays = {"samples": samples, "frame": np.arange(num), **report.axes(model.skeleton.joints, "-y", tag)}
-    if is_motion(model):
+    if model.spec.network.window is not None:
         arrays["fps"] = TRAINED_FPS
     summary = {
         **{"network_calls": sampler.network_calls(model), "sampler": sampler.name, "num_poses": num},

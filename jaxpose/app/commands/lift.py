@@ -35,7 +35,6 @@ from jaxpose.tasks.blocks import Block, Drawn, even, result_of
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift import stature
 from jaxpose.tasks.lift_video import blocks_for, join, lifting, timing
-from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.score import lifted_log_density
 from jaxpose.tasks.world import World
@@ -54,6 +53,9 @@ _POSE_NAMES = {
     "pose_mode": "mode of whole poses",
     "mean": "mean of the hypotheses",
 }
+# flag -> what it needs of the model
+_FOR = {"components": ("context",), "depth": ("context",), "aggregate likelihood": ("joints", "score")}
+_FOR |= {"gravity without --axes world": ("vertical",)}
 FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the root joint"
 
 
@@ -63,10 +65,10 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     output = options.output
     exports.check(output.exports, options.num_hypotheses, mesh=exports.NO_MESH)
     model = models.load_joint_model(output, "lift")
-    worlds.check(options.world, model)
+    worlds.check(options.world)
     _check(model, options)
     file = yield from clips.keypoints_of(options.input, options.video, output.out, name)
-    kind: dict[str, Any] = {"fps": options.fps, "whole": "screen" in model.capabilities}
+    kind: dict[str, Any] = {"fps": options.fps, "whole": _by_recipe_alone(model)}
     kind["video"] = options.smooth or model.spec.network.window is not None
     data = detections.read_detections(file, model.skeleton, options.keypoints, options.skeleton, **kind)
     yield from detections.describe(file, data)
@@ -82,22 +84,28 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     return outcome(options, model, spent, data, lifted, {"aggregate": options.aggregate}, world=world)
 
 
+def _by_recipe_alone(model: Model) -> bool:
+    """Whether DiffPose's own recipe lifts with the model."""
+    return "screen" in model.capabilities
+
+
 def _check(model: Model, options: Lift) -> None:
     """ValueError naming the flag that means nothing to the model."""
-    for name in ("components", "depth"):
-        if getattr(options, name) is not None:
-            require(model, f"--{name}", "context")
-    if options.smooth and (model.spec.network.window is not None or "screen" in model.capabilities):
+    likelihood = options.aggregate == "likelihood"
+    flags = {"components": options.components is not None, "depth": options.depth is not None}
+    told = options.world.axes == "camera" and options.world.gravity is not None
+    flags |= {"aggregate likelihood": likelihood, "gravity without --axes world": told}
+    for flag in [flag for flag, given in flags.items() if given]:
+        require(model, f"--{flag}", *_FOR[flag])
+    if options.smooth and (model.spec.network.window is not None or _by_recipe_alone(model)):
         raise ValueError(f"--smooth: is for the hypotheses of single frames, which {model.spec.name!r} does not draw")
-    if options.aggregate == "likelihood":
-        require(scored(model), "--aggregate likelihood", "joints", "score")
-        if options.height:
-            raise ValueError("--aggregate: likelihood is of poses of the model's own size; leave out --height")
+    if likelihood and options.height:
+        raise ValueError("--aggregate: likelihood is of poses of the model's own size; leave out --height")
 
 
 def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, None, tuple[Drawn, Spent]]:
     """Lift all detections; yields what is assumed, and lines of progress."""
-    if "screen" in model.capabilities:
+    if _by_recipe_alone(model):
         return (yield from _by_recipe(model, data, options))
     sampling, num = options.sampling, len(data.xy)
     mixture, components = yield from _mixture(model, data, options)
@@ -128,8 +136,7 @@ def _rate(model: Model, data: Detections) -> Generator[str, None, None]:
     """A line about the frame rate, of models of video and of motions."""
     length = model.spec.network.window
     if length is not None:
-        kind = "model of motions, {} frames at a time" if is_motion(model) else "video model, windows of {} frames"
-        yield f"{kind.format(length)}: {timing(data.source.frame, data.source.fps).said}"
+        yield f"model of windows of {length} frames: {timing(data.source.frame, data.source.fps).said}"
 
 
 def _mixture(model: Model, data: Detections, options: Lift) -> Generator[str, None, tuple[Mixture | None, int]]:
@@ -281,7 +288,7 @@ def outcome(
     path = lifted.pop("path", None)
     scale = f"a body height of {options.height} m" if options.height else model.spec.scale
     drawn: dict[str, Any] = {"network_calls": len(model.spec.indices), "sampler": "none"}
-    if "screen" not in model.capabilities:
+    if not _by_recipe_alone(model):
         drawn = report.sampled(model, options.sampling)
     summary = {
         **{**more, **drawn, "num_detections": len(data.xy), "num_dropped": data.num_dropped},

@@ -33,10 +33,9 @@ from jaxpose.geometry.skeleton import get_skeleton
 from jaxpose.io.arrays import Source
 from jaxpose.io.assumed import settle_camera
 from jaxpose.io.keypoints import Keypoints, read_frame
-from jaxpose.model import Model, require
+from jaxpose.model import Model
 from jaxpose.reading import check_file, reading
 from jaxpose.tasks.lift_video import TRAINED_FPS
-from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.people import FORGET, Answer, Drawer, People, make_drawer
 
 _POLL = 0.01  # seconds between looks at a folder or file
@@ -51,10 +50,7 @@ def live(options: Live) -> Iterator[str]:
 
     A frame that never came is answered too, unless more than half a second is missing. Ctrl-C ends the input.
     """
-    model = models.load_model(options)
-    require(model, "live", "joints")
-    if not is_motion(model):
-        require(model, "live, where a model is not one of motions,", "context")
+    model = models.load_model(options, command="live", needs=("joints", "live"))
     refuse(options.keypoints, "is for files that are whole", "calibration", "calibration_unit", "camera_name", "track")
     every = max(1, round((options.fps or TRAINED_FPS) / TRAINED_FPS))
     following: dict[str, Any] = {"min_confidence": options.keypoints.min_confidence, "most": options.video.people}

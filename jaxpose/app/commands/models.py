@@ -7,7 +7,7 @@ from typing import Protocol
 from jaxpose.geometry.body import Body
 from jaxpose.io import body_files
 from jaxpose.io.anny_body import anny_body
-from jaxpose.model import DEFAULT_MODEL, Model, load
+from jaxpose.model import DEFAULT_MODEL, Model, load, require
 
 DEFAULT_PRIOR = "prior21"
 
@@ -30,10 +30,12 @@ class Chosen(Protocol):
         """--dtype."""
 
 
-def load_model(chosen: Chosen, default: str = DEFAULT_MODEL) -> Model:
-    """The model that --model names, or the default, with weights of --dtype."""
+def load_model(
+    chosen: Chosen, default: str = DEFAULT_MODEL, *, command: str = "", needs: tuple[str, ...] = ()
+) -> Model:
+    """The model that --model names, or the default, with weights of --dtype; needs: what the command asks of it."""
     model = bundled(default) if chosen.model in (None, default) else load(chosen.model)
-    return model if chosen.dtype == "float32" else model.astype(chosen.dtype)
+    return require(model if chosen.dtype == "float32" else model.astype(chosen.dtype), command, *needs)
 
 
 def is_prior(model: Model) -> bool:
@@ -41,15 +43,15 @@ def is_prior(model: Model) -> bool:
     return "rotations" in model.capabilities
 
 
-def load_joint_model(chosen: Chosen, command: str) -> Model:
-    """The model that --model names; ValueError where it is a prior over joint rotations."""
+def load_joint_model(chosen: Chosen, command: str, *needs: str) -> Model:
+    """The model that --model names; ValueError where it is a prior over joint rotations, or lacks what is needed."""
     model = load_model(chosen)
-    if is_prior(model):
-        raise ValueError(
-            f"--model: {model.spec.name!r} is a prior over joint rotations; `jaxpose {command}` needs a model of joint "
-            f"positions, such as {DEFAULT_MODEL!r} (`jaxpose fit` takes 2D keypoints and such a prior)"
-        )
-    return model
+    if not is_prior(model):
+        return load_model(chosen, command=command, needs=needs)
+    raise ValueError(
+        f"--model: {model.spec.name!r} is a prior over joint rotations; `jaxpose {command}` needs a model of joint "
+        f"positions, such as {DEFAULT_MODEL!r} (`jaxpose fit` takes 2D keypoints and such a prior)"
+    )
 
 
 def load_prior(chosen: Chosen, command: str) -> Model:
@@ -57,7 +59,7 @@ def load_prior(chosen: Chosen, command: str) -> Model:
     model = load_model(chosen, DEFAULT_PRIOR)
     if not is_prior(model):
         raise ValueError(
-            f"--model: {model.spec.name!r} is a model of joint positions (codec {model.spec.codec!r}); "
+            f"--model: {model.spec.name!r} is a model of joint positions; "
             f"`jaxpose {command}` needs a prior over joint rotations, such as {DEFAULT_PRIOR!r}"
         )
     return model

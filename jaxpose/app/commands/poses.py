@@ -23,7 +23,6 @@ from jaxpose.io.poses3d import Poses3D, read_poses3d
 from jaxpose.model import Model
 from jaxpose.tasks.blocks import Block, Drawn
 from jaxpose.tasks.lift_video import blocks_for, drawn_between, timing
-from jaxpose.tasks.motions import is_motion
 from jaxpose.tasks.samplers import sampler_of
 
 
@@ -124,7 +123,7 @@ def draw(
         result = run(key, model, jnp.asarray(joints), noise=noise, return_path=return_path)
         return result if track is None else drawn_between(result, track)
 
-    if is_motion(model):
+    if model.spec.network.window is not None:
         yield f"model of motions: {timing(source.frame, source.fps).said}"
     parts = blocks_for(model, source.frame, source.person, source.fps, most=np.inf)
     states = sampler.network_calls(model) + 1 if sampling.path else 0

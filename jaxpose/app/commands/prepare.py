@@ -78,7 +78,7 @@ def _export_onnx(options: kinds.Export) -> Iterator[str]:
         for name, size in sizes.items():
             yield f"{side}: {name} {list(size)}, {few_steps.UNITS[name]}"
     yield f"frame: {exported.metadata['frame']}"
-    yield f"{len(model.spec.times)} network calls; weights: {exported.metadata['licence']}"
+    yield f"{model.spec.num_calls} network calls; weights: {exported.metadata['licence']}"
     worst, frames = few_steps.difference_mm(exported, model)
     yield f"largest difference to JAX: {worst:.4f} mm, {frames} frames of the bundled clip"
     few_steps.write(options.out, exported)

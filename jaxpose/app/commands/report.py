@@ -23,6 +23,7 @@ from jaxpose.app.commands.models import load_body
 from jaxpose.app.commands.options import Score
 from jaxpose.app.commands.pictures import Bodies, Picture
 from jaxpose.app.commands.values import Output, Sampling
+from jaxpose.base import ROW_AXIS
 from jaxpose.files import as_json, write_json, write_npz
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton
@@ -30,7 +31,6 @@ from jaxpose.io import tracks
 from jaxpose.io.smpl_motion import Motion, save_motion
 from jaxpose.io.track_files import write_tracks
 from jaxpose.model import Model, describe
-from jaxpose.tasks.blocks import AXIS
 from jaxpose.tasks.samplers import sampler_of
 
 _WRITTEN = (".npz", ".json", ".bvh", ".glb", ".trc", ".c3d", ".csv", ".obj")
@@ -230,7 +230,7 @@ def _check_finite(arrays: dict[str, Any]) -> None:
         if not bad.any():
             continue
         num = -1 if frame is None else len(frame)
-        axis = next((a for a in (AXIS.get(name, 0), 0, 1) if a < value.ndim and value.shape[a] == num), None)
+        axis = next((a for a in (ROW_AXIS.get(name, 0), 0, 1) if a < value.ndim and value.shape[a] == num), None)
         where = ""
         if axis is not None and frame is not None:
             row = int(np.argmax(np.moveaxis(bad, axis, 0).reshape(num, -1).any(1)))

@@ -72,7 +72,7 @@ def _read_rotations(model: Model, options: Score) -> _Read:
     motion, _ = read_rotations(path, fps=options.fps, up=options.axes.up)
     check_body_pose(motion.body_pose)
     num = len(motion.body_pose)
-    angles = "radians of axis-angle" if model.spec.codec == "axis_angle" else "entries of rotation matrices"
+    angles = representation.unit if (representation := model.spec.space.representation) else ""
     lines = [f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}; the root's rotation is not judged"]
     density = _density(model, options, lambda rows: (jnp.asarray(motion.body_pose[rows]),))
     return _Read(motion.body_pose, np.arange(num), np.zeros(num, np.int64), angles, lines, {"log_density": density})

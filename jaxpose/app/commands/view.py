@@ -24,7 +24,7 @@ from jaxpose.app.commands.options import View
 from jaxpose.geometry.axes import from_camera, to_camera
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.results import Result, read_result
-from jaxpose.model import Model, require
+from jaxpose.model import Model
 from jaxpose.runtime.interactive import interactive
 from jaxpose.tasks.complete import complete
 
@@ -70,8 +70,7 @@ def observed(
 
 def view(options: View) -> Iterator[str]:
     """Read, compile, serve until interrupted."""
-    model = models.load_model(options)
-    require(model, "view", "joints")
+    model = models.load_model(options, command="view", needs=("joints",))
     result = read_result(options.input, model.skeleton)
     viser = _viser()
     _check_port(options.host, options.port)

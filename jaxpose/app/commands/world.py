@@ -9,7 +9,6 @@ from jaxpose.app.commands.detections import Detections
 from jaxpose.app.commands.values import WorldAxes, refuse
 from jaxpose.geometry.axes import check_up, to_camera, turn, vertical
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.model import Model, require
 from jaxpose.tasks.world import World, to_world
 
 FRAME_TAG = "world metres, y up, floor at 0; samples, mean and pose relative to the root joint"
@@ -17,12 +16,10 @@ _FIELDS = ("R_world_camera", "t_world_camera", "root_world", "root_radius_90", "
 _AWAY = np.radians(40.0)  # of the people's vertical from a calibration's: more is another axis
 
 
-def check(given: WorldAxes, model: Model) -> None:
-    """ValueError naming a flag that means nothing to results in camera axes, or to the model."""
+def check(given: WorldAxes) -> None:
+    """ValueError naming a flag that means nothing to results in camera axes."""
     if given.axes == "camera":
         refuse(given, "is for --axes world", "floor", "up")
-        if given.gravity is not None:
-            require(model, "--gravity without --axes world", "vertical")
 
 
 def upward(data: Detections, given: WorldAxes) -> np.ndarray | None:

@@ -26,9 +26,10 @@ from jaxpose.files import ASSETS, FilePath, atomic
 from jaxpose.geometry.joint_sets import convert_joints, joint_map
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.arrays import load_arrays
-from jaxpose.model import Model, describe
+from jaxpose.model import Model, describe, needs
 from jaxpose.tasks import lift
 from jaxpose.tasks.draw import spread
+from jaxpose.tasks.samplers import stochastic
 
 FORMAT = "jaxpose-onnx-1"
 _FEWEST = 3  # joints that lifting needs to have something to say
@@ -56,6 +57,7 @@ class Exported(NamedTuple):
     metadata: dict[str, str]
 
 
+@needs("--format onnx", "joints", "few_steps")
 def export_lift(model: Model, *, num: int = HYPOTHESES, batch: int = 1, skeleton: Skeleton | None = None) -> Exported:
     """Lifting of `batch` detections to `num` hypotheses each.
 
@@ -72,7 +74,7 @@ def export_lift(model: Model, *, num: int = HYPOTHESES, batch: int = 1, skeleton
         "keypoints": (batch, rows, 2),
         "confidence": (batch, rows),
         "intrinsics": (batch, 4),
-        "noise": (len(model.spec.times), num, batch, joints, 3),
+        "noise": (model.spec.num_calls, num, batch, joints, 3),
     }
 
     def run(flat: list[Array], xy: Array, sure: Array, K: Array, noise: Array) -> dict[str, Array]:
@@ -97,11 +99,10 @@ def lift_of_noise(
     if skeleton != model.skeleton:
         xy, sure = convert_joints(xy, sure, skeleton, model.skeleton)
     problem = lift.problem(jax.random.key(0), model, xy, sure, Camera(intrinsics))
-    sde, times, predict = model.spec.sde(), model.spec.times, model.predict_fn()
-    t = jnp.float32(times[0])
+    sde, predict = model.spec.sde(), model.predict_fn()
+    t, *later = stochastic().run(model.spec, sde).times
     x = sde.sigma(t) * noise[0]
-    for z, later in zip(noise[1:], times[1:], strict=True):
-        s = jnp.float32(later)
+    for z, s in zip(noise[1:], later, strict=True):
         found = predict(x, t, problem.cond)
         fresh = -jnp.expm1(log_snr(sde, t) - log_snr(sde, s))
         x = sde.alpha(s) * found.x0 + sde.sigma(s) * (jnp.sqrt(1 - fresh) * found.eps + jnp.sqrt(fresh) * z)
@@ -112,7 +113,7 @@ def lift_of_noise(
 
 def noise_of(key: Key, model: Model, num: int, batch: int) -> Array:
     """The noise [T, H, N, J, 3] by which `tasks.lift` draws `num` hypotheses of `batch` detections under `key`."""
-    shape, steps = (batch, len(model.skeleton.joints), 3), len(model.spec.times) - 1
+    shape, steps = (batch, len(model.skeleton.joints), 3), model.spec.num_calls - 1
 
     def one(h: Array) -> Array:
         start, key_h = jax.random.split(jax.random.fold_in(key, h))
@@ -160,16 +161,6 @@ def write(path: FilePath, exported: Exported) -> None:
 
 
 def _check(model: Model, skeleton: Skeleton) -> None:
-    if not model.spec.times or "joints" not in model.capabilities:
-        raise ValueError(
-            f"--format onnx writes models that draw in few steps of given noise, such as 'pose17_fast'; got "
-            f"{model.spec.name!r}, which "
-            + (
-                "is of joint rotations"
-                if "rotations" in model.capabilities
-                else "draws in many, each with its own noise"
-            )
-        )
     known = int(joint_map(skeleton, model.skeleton)[1].sum())
     if known < _FEWEST:
         raise ValueError(f"--skeleton: {skeleton.name} shows {known} joints of {model.skeleton.name}; needed {_FEWEST}")

@@ -98,7 +98,7 @@ def read_dposer(
     )
     zeros, ones = np.zeros(spec.state_shape, np.float32), np.ones(spec.state_shape, np.float32)
     plain = Statistics(zeros, ones, ones)
-    return model.Model(params, plain if normaliser is None else read_normaliser(normaliser, spec.codec), spec)
+    return model.Model(params, plain if normaliser is None else read_normaliser(normaliser, spec.space.name), spec)
 
 
 def convert_dposer(

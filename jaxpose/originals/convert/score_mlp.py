@@ -93,7 +93,7 @@ def write_model(
     target, result = check_out(out), read()
     network, count = result.spec.network, model.describe(result)["parameters"]
     yield (
-        f"{path}: {title.format(codec=result.spec.codec)}, {count:,} parameters "
+        f"{path}: {title.format(codec=result.spec.space.name)}, {count:,} parameters "
         f"(hidden {network.hidden}, time width {network.time_width}, {network.num_blocks} blocks)"
     )
     model.save(target, result, dtype=jnp.float32)

@@ -15,6 +15,8 @@ sample: there is no number of hypotheses. Parity on a GPU needs `jax_default_mat
 Source: Gong et al., DiffPose, CVPR 2023 (arXiv 2211.16940); its released code as spec/diffpose.md describes it.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -22,8 +24,7 @@ from jaxpose.base import Array, Key
 from jaxpose.diffusion import ddim, sample
 from jaxpose.geometry.camera import normalise_screen
 from jaxpose.geometry.skeleton import flip_average
-from jaxpose.model import Model
-from jaxpose.networks.diffpose import DiffPose
+from jaxpose.model import Model, needs
 
 NUM_INDICES = 51
 PROCESS_ARGS = (1e-4, 1e-3, NUM_INDICES)  # of the process "linear_betas"
@@ -31,6 +32,7 @@ PROCESS_ARGS = (1e-4, 1e-3, NUM_INDICES)  # of the process "linear_betas"
 SCHEDULES: dict[str, tuple[int, ...]] = {"cpn": (12, 0), "gt": (6, 0), "video": (0,)}
 
 
+@needs("denoise_official", "screen", "denoiser")
 def denoise_official(
     model: Model,
     uv: Array,
@@ -49,11 +51,6 @@ def denoise_official(
     return_path: the states [T + 1, ..., J, 5] instead, from the start to the last, whose x, y, z are the result.
     """
     spec = model.spec
-    if spec.codec != "screen" or spec.process != "linear_betas" or not isinstance(spec.network, DiffPose):
-        raise ValueError(
-            f"denoise_official needs a model of DiffPose's own checkpoints (codec 'screen', process 'linear_betas'), "
-            f"got {spec.name!r} of {spec.codec!r} and {spec.process!r}"
-        )
     indices = spec.indices if indices is None else indices
     num = int(spec.process_args[2])
     if not indices or not all(0 <= i < num for i in indices) or list(indices) != sorted(indices, reverse=True):
@@ -73,6 +70,7 @@ def denoise_official(
     return path if return_path else _rooted(path[..., 2:])
 
 
+@needs("lift_official", "screen", "encoder")
 def lift_official(
     model: Model,
     keypoints_px: Array,
@@ -92,10 +90,7 @@ def lift_official(
     The start is made relative to the root, but for video, where the released code leaves it as it is. A model without
     a denoiser gives the encoder's poses. ValueError for a model that is none of DiffPose's own or has no encoder.
     """
-    network = model.spec.network
-    if model.spec.codec != "screen" or not isinstance(network, DiffPose):
-        name, codec = model.spec.name, model.spec.codec
-        raise ValueError(f"lift_official needs a model of DiffPose's own checkpoints, got {name!r} of codec {codec!r}")
+    network: Any = model.spec.network
     frames = () if network.video is None else (network.video.num_frames,)
     shape = (*frames, len(model.skeleton.joints), 2)
     if keypoints_px.ndim != 1 + len(shape) or keypoints_px.shape[1:] != shape:

@@ -90,4 +90,4 @@ def test_completion_keeps_what_it_was_shown(evaluate, folder):
 def test_another_codec_is_refused(evaluate):
     code, text = evaluate("--model=pose17")
     assert code == 2
-    assert "codec 'person', must be 'image_depth'" in text
+    assert "evaluate gfpose needs a model of GFPose's own checkpoints" in text
