@@ -163,21 +163,6 @@ def test_ten_hypotheses_are_the_first_of_two_hundred():
     np.testing.assert_allclose(many.root[:10], few.root, atol=1e-4)
 
 
-def test_a_summary_does_not_count_what_fills_up():
-    """All fields of 7 hypotheses, which are computed as 8, against numpy and the exact shape."""
-    model, given = small(), (KEYPOINTS[:7], TRUST[:7])
-
-    def run(key):
-        return lift(key, model, *given, camera=CAMERA, num_hypotheses=7, sampler=FEW, return_path=True)
-
-    padded, exact = run(KEY), jax.jit(run)(KEY)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), padded, exact)
-    assert padded.samples.shape == (7, 7, 17, 3)
-    assert padded.path.shape == (3, 7, 7, 17, 3)
-    np.testing.assert_allclose(padded.weights, 1 / 7, rtol=1e-6)
-    np.testing.assert_allclose(padded.mean, np.asarray(padded.samples).mean(0), atol=1e-5)
-
-
 def test_sizes_are_few_and_hold_what_is_asked():
     with pytest.raises(ValueError, match="needed at least 1 observation and 1 hypothesis, got 0"):
         size_for(0)

@@ -84,11 +84,6 @@ def fit_mixture(
     return _fit(key, x, weights, start, num_components, num_steps, tolerance, floor)
 
 
-def responsibilities(mixture: Mixture, x: Array) -> Array:
-    """Probability [..., S, M] that a sample x [..., S, D] comes from each component; sums to 1 over M."""
-    return jnp.swapaxes(jax.nn.softmax(_log_joint(mixture, jnp.swapaxes(x, -1, -2)), -2), -1, -2)
-
-
 def draw_component(key: Key, mixture: Mixture) -> Array:
     """One component of each mixture, drawn with the probability of its weight: indices [...], never of weight 0."""
     return jax.random.categorical(key, jnp.log(mixture.weight))

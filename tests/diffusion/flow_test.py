@@ -6,7 +6,7 @@ import laws
 import numpy as np
 import pytest
 
-from jaxpose.diffusion import decode, encode, interpolate, prior_sample
+from jaxpose.diffusion import decode, encode, interpolate
 from jaxpose.diffusion.flow import transport
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -60,14 +60,6 @@ def test_an_arc_has_the_angle_and_the_length_of_a_rotation():
     a, b = jnp.asarray(START[:3]), jnp.asarray(START[2:])
     each = [interpolate(a[i], b[i], u[i]) for i in range(3)]
     np.testing.assert_allclose(interpolate(a, b, u[:3]), each, atol=1e-12)
-
-
-def test_interpolated_noise_keeps_its_law():
-    sde = laws.PROCESSES["vp"]
-    a, b = (prior_sample(jax.random.key(i), sde, (4000, 2, 8)) for i in range(2))
-    for u in (0.3, 0.5):
-        std = np.asarray(interpolate(a, b, u)).std()
-        np.testing.assert_allclose(std, float(sde.sigma(1.0)), rtol=0.02)  # the straight line: 0.76 and 0.71
 
 
 @pytest.mark.parametrize("factor", [1.0, 2.5, -1.0])

@@ -79,18 +79,6 @@ def test_inpainted_coordinates_end_at_their_value_and_move_the_others(x64, proce
     np.testing.assert_allclose(x[:, 1, 1].std(), 1, rtol=0.08)
 
 
-def test_replace_noises_the_observed_and_leaves_the_hidden():
-    sde = laws.PROCESSES["sub_vp"]
-    value, mask = jnp.asarray([[2.0, 0.0], [0.0, -1.0]]), jnp.asarray([[1.0, 0.0], [0.0, 1.0]])
-    x = jnp.full((20_000, *laws.SHAPE), 7.0)
-    s = jnp.float32(0.3)
-    got = np.asarray(replace(sde, Condition(value, mask))(jax.random.key(0), x, s))
-    assert (got[:, mask == 0] == 7.0).all()
-    observed = got[:, mask == 1]
-    np.testing.assert_allclose(observed.mean(0), sde.alpha(s) * value[mask == 1], atol=4 * sde.sigma(s) / 20_000**0.5)
-    np.testing.assert_allclose(observed.std(0), sde.sigma(s), rtol=0.03)
-
-
 def test_held_coordinates_are_their_value_in_every_view():
     process = sub_vp()
     x, t = jax.random.normal(jax.random.key(0), (3, 4, 2)), jnp.float32(0.4)

@@ -104,19 +104,6 @@ def test_gradient_vanishes_at_the_oracle_and_only_there():
     assert (away.mean(0) > 8 * away.std(0) / np.sqrt(NUM)).all()
 
 
-def test_a_network_that_says_nothing_pays_half_the_entries():
-    """spec/gfpose.md, 3.2: about 25.5 at the start, for 17 x 3."""
-    x0 = jnp.ones((17, 3))
-    example = Example(x0, Condition(x0, x0))
-
-    def loss(key):
-        return denoising_loss(key, lambda x, t, cond: jnp.zeros_like(x), SDE, example)
-
-    values, metrics = jax.jit(jax.vmap(loss))(jax.random.split(jax.random.key(0), 1000))
-    assert_mean(values, 25.5)
-    np.testing.assert_allclose(metrics["eps_mse"], values * 2 / 51, rtol=1e-12)
-
-
 def test_one_opinion_has_one_loss_whatever_the_target():
     """And the condition reaches the network; the time may come from the caller or from `times`."""
     x0 = jnp.asarray([[0.2, -0.4], [1.0, 0.3]])

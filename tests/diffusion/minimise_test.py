@@ -80,23 +80,6 @@ def test_items_that_stand_still_are_frozen_and_others_go_on(tolerance):
     assert 20 < found.num_steps[2] < 40
 
 
-def test_a_frozen_item_keeps_its_place_and_energy():
-    """The energy of item 0 bounces up at step 10, when it is already frozen."""
-
-    def energy(key, x, k):
-        return jnp.stack([jnp.where(k < 10, 1.0, x[0, 0] ** 2 + 50), -x[1, 0]])
-
-    found = minimise(jax.random.key(0), energy, jnp.ones((2, 1)), optax.sgd(0.1), 30, tolerance=1e-3, patience=5)
-    np.testing.assert_allclose(found.variables, [[1], [4]], rtol=1e-5)
-    np.testing.assert_array_equal(found.num_steps, [6, 30])
-    assert found.energy[0] == 1
-
-
-def test_without_a_tolerance_none_is_frozen():
-    found = minimise(jax.random.key(0), lambda key, x, k: 0 * x[:, 0], jnp.ones((2, 1)), optax.sgd(1.0), 50, patience=1)
-    np.testing.assert_array_equal(found.num_steps, 50)
-
-
 def test_what_is_not_trainable_stays():
     energy = lambda key, v, k: jnp.square(v.x - 2).sum(-1) + jnp.square(v.y + v.x).sum(-1)  # noqa: E731
     start = Pair(jnp.zeros((3, 2)), jnp.ones((3, 2)))
@@ -112,12 +95,6 @@ def test_step_k_draws_from_its_own_key():
     key = jax.random.key(3)
     found = minimise(key, noisy, jnp.zeros((2, 1)), optax.sgd(0.5), 4)
     np.testing.assert_allclose(found.variables, jax.random.normal(jax.random.fold_in(key, 3), ()), rtol=1e-6)
-
-
-def test_no_steps_change_nothing():
-    found = minimise(jax.random.key(0), bowl, CENTRE + 1, optax.adam(0.1), 0)
-    np.testing.assert_array_equal(found.variables, CENTRE + 1)
-    np.testing.assert_array_equal(found.num_steps, 0)
 
 
 def test_illegal_arguments_are_named():

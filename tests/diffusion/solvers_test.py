@@ -124,25 +124,6 @@ def test_ancestral_step_is_the_exact_bridge(process):
     np.testing.assert_allclose(spread, [[variance]], rtol=1e-9)
 
 
-def test_ancestral_between_indices_is_ddpm():
-    """Ho et al. (2020), eqs. 6 and 7: mean and variance of q(x_{i-1} | x_i, x0) from the betas alone."""
-    sde = laws.PROCESSES["from_betas"]
-    betas, i = laws.BETAS, 20
-    alpha_bar = np.cumprod(1 - betas)
-    x0, x_t = np.array([[0.3]]), np.array([[-1.2]])
-    keep = np.sqrt(1 - betas[i]) * (1 - alpha_bar[i - 1])
-    mean = (np.sqrt(alpha_bar[i - 1]) * betas[i] * x0 + keep * x_t) / (1 - alpha_bar[i])
-    variance = (1 - alpha_bar[i - 1]) / (1 - alpha_bar[i]) * betas[i]
-
-    def knows_x0(x, u):
-        return Prediction(x0, (x - sde.alpha(u) * x0) / sde.sigma(u), x0)
-
-    times = np.array([i + 1, i]) / len(betas)
-    got, spread = laws.propagate(ancestral(sde), knows_x0, 1)(x_t, np.zeros((1, 1)), times)
-    np.testing.assert_allclose(got, mean, rtol=1e-9)
-    np.testing.assert_allclose(spread, [[variance]], rtol=1e-9)
-
-
 @pytest.mark.parametrize("deviation", [0.3, 1.0, 3.0])
 def test_mean_flow_collapses_by_the_product_of_its_steps(deviation):
     """What the original's --pflow leaves of the spread of N(8, deviation^2): spec/gfpose.md, 5.4.

@@ -9,7 +9,6 @@ from body_tables import random_tables
 from compilations import counted
 from rotation_oracle import MEAN, STD
 
-import jaxpose
 from jaxpose.diffusion.regulariser import averaged, fixed, unit
 from jaxpose.fitting.engine import BodyParameters, Free, fit, posed_body
 from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
@@ -140,8 +139,3 @@ def test_other_numbers_and_priors_alike_compile_nothing(body):
     with counted() as compiled:
         energy_of(body, parameters(seed=1), smooth=2.0, bend=3.0, prior=0.5)
     assert compiled.count == 0
-
-
-def test_a_model_of_joints_is_no_prior():
-    with pytest.raises(ValueError, match="a fit needs a prior over joint rotations, such as 'prior21'; got 'pose17'"):
-        dposer_prior(jaxpose.load("pose17"), fixed(0.1))

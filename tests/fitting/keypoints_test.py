@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compilations import counted
 
 from jaxpose.base import Camera
 from jaxpose.fitting import keypoints as task
@@ -116,22 +115,6 @@ def test_one_camera_gives_its_own_view_back_and_less_depth(truth, fits):
     assert (four < one).all()
     assert four.max() < 10
     assert one.max() < 120
-
-
-def test_clips_do_not_see_each_other(truth, fits):
-    """The second item beside itself. The prior here has no noise."""
-    uv = seen_by(CAMERAS, truth[1])
-    twice = run(uv[jnp.array([1, 1])], jnp.ones(uv.shape[:-1]), seed=1)
-    np.testing.assert_allclose(twice.joints[0, 0], fits[4].joints[0, 1], atol=2e-3)
-    np.testing.assert_allclose(twice.joints[0, 1], twice.joints[0, 0], atol=2e-3)
-
-
-def test_a_second_call_compiles_nothing(truth, fits):
-    uv = np.asarray(seen_by(CAMERAS, truth[1]))
-    confidence = np.ones(uv.shape[:-1])
-    with counted() as compiled:
-        run(uv, confidence, seed=2)
-    assert compiled.count == 0
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compilations import counted
 
 from jaxpose.fitting.engine import BodyParameters, posed_body
 from jaxpose.fitting.motion import MotionSettings, denoise_motion, estimate_noise
@@ -71,13 +70,6 @@ def test_noise_is_taken_off_at_both_levels(truth):
     jitter = [np.square(np.diff(np.asarray(x), 2, axis=1)).mean() for x in (found.joints[0], y)]
     assert jitter[0] < jitter[1] / 10
     np.testing.assert_allclose(joints_of(anny_body(), found), found.joints, atol=1e-5)
-
-
-def test_a_second_call_compiles_nothing(truth):
-    run(noisy(truth))
-    with counted() as compiled:
-        run(np.asarray(noisy(truth, seed=1)), seed=1)
-    assert compiled.count == 0
 
 
 def test_missing_joints_are_filled_and_clips_do_not_see_each_other(truth):

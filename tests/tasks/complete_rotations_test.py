@@ -115,13 +115,6 @@ def test_more_hypotheses_begin_with_the_same_and_chunks_change_nothing(method):
     assert np.abs(np.diff(ten, axis=0))[:, HIDDEN].max((1, 2)).min() > 0.05
 
 
-def test_parts_are_sides_of_one_another():
-    swap = {0: 1, 3: 4, 6: 7, 9: 10, 12: 13, 15: 16, 17: 18, 19: 20}
-    for part in ("leg", "arm", "body"):
-        assert tuple(swap[j] for j in PARTS[f"left_{part}"]) == PARTS[f"right_{part}"]
-    assert set(PARTS["left_body"]) | set(PARTS["right_body"]) == set(PARTS["legs"]) | set(PARTS["arms"])
-
-
 def test_illegal_arguments_are_named():
     model, pose, known = rotation_oracle.tiny(), jnp.asarray(POSE), jnp.asarray(KNOWN)
     call = lambda *args, **kw: complete_rotations(jax.random.key(0), *args, **kw)  # noqa: E731

@@ -89,19 +89,6 @@ def test_a_noisier_joint_is_trusted_less_by_the_network(tiny, pose):
     assert float(jnp.abs(a - b).max()) > 1e-3
 
 
-def test_nothing_observed_generates(tiny, pose):
-    posed = complete(jax.random.key(0), tiny, jnp.full_like(pose, jnp.nan), **FEW)
-    assert np.isfinite(posed.samples).all()
-    np.testing.assert_allclose(posed.samples[:, :, 0], 0, atol=1e-6)
-
-
-def test_the_path_ends_in_the_samples(tiny, pose):
-    hidden = pose.at[:, 4:7].set(jnp.nan)
-    posed = complete(jax.random.key(0), tiny, hidden, return_path=True, **FEW)
-    assert posed.path.shape == (5, 3, 4, 17, 3)
-    np.testing.assert_array_equal(posed.path[-1], posed.samples)
-
-
 def test_bad_input_is_told(tiny, pose):
     key = jax.random.key(0)
     with pytest.raises(ValueError, match=r"joints: needed \[N, 17, 3\]"):

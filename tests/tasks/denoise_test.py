@@ -98,15 +98,6 @@ def test_moved_poses_come_back_moved_and_the_path_ends_there(tiny, observed):
     np.testing.assert_allclose(start, pose_oracle.MEAN + alpha * away, atol=1e-3)
 
 
-def test_each_pose_has_its_own_level(tiny, observed):
-    levels = jnp.array([0.02, 0.06, 0.2])
-    together = denoise(jax.random.key(0), tiny, observed, noise=levels, **FEW)
-    alone = denoise(jax.random.key(0), tiny, observed, noise=0.02, **FEW)
-    np.testing.assert_allclose(together.samples[:, 0], alone.samples[:, 0], atol=1e-5)
-    assert float(jnp.abs(together.samples[:, 2] - alone.samples[:, 2]).max()) > 0.01
-    np.testing.assert_allclose(together.noise, np.broadcast_to(levels[:, None], (3, 17)))
-
-
 def test_bad_input_is_told(model, observed):
     key = jax.random.key(0)
     with pytest.raises(ValueError, match=r"pose 1 of 3 has a missing .* complete fills"):

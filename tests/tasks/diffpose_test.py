@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from by_hand import moments
 from diffpose_models import condition, tiny
 from jax.tree_util import Partial
 from scipy import stats
@@ -180,19 +179,6 @@ def test_one_component_is_what_encoder_and_detector_say(encoded):
 
 
 @pytest.mark.slow
-def test_many_components_keep_the_moments(five):
-    """Of keypoints too, which the detector has found or missed: the variance is that of the confidence."""
-    fitted, plain = five
-    mean, std = moments(fitted)
-    np.testing.assert_allclose((mean - plain.mean) / plain.std, jnp.zeros((2, J, 5)), atol=5 / 2000**0.5)
-    spread = np.asarray(std / plain.std)
-    # kurtosis of the narrow and wide one: 3 (0.93 0.6^4 + 0.07 3^4) = 18.3, of a Gaussian 3
-    np.testing.assert_allclose(spread[..., :2], 1, atol=5 * (17.3 / 4 / 2000) ** 0.5)
-    np.testing.assert_allclose(spread[..., 2:], 1, atol=5 * (2 / 4 / 2000) ** 0.5 + 0.01)
-    assert np.ptp(fitted.weight, -1).min() > 0.01
-
-
-@pytest.mark.slow
 def test_a_whole_pose_has_one_component_and_joints_have_their_own(encoded, five):
     """Two components of whole poses part all joints alike; those of joints know nothing of each other."""
     model, seen = encoded
@@ -225,27 +211,6 @@ def test_depth_of_histograms_is_blind_to_the_input(encoded):
         assert stats.kstest(inside, "uniform").pvalue > 1e-4
 
 
-@pytest.mark.slow
-def test_h_k_of_histograms_has_the_population_and_not_the_encoder(encoded):
-    model, seen = encoded
-    other = seen._replace(pose=seen.pose + 3, features=-seen.features)
-
-    def start(seen):
-        mixture = diffpose.initial_distribution(KEY, model, seen, num_components=5, depth="histogram", num_samples=2000)
-        return moments(mixture)
-
-    blind_mean, blind_std = start(seen)
-    jax.tree.map(np.testing.assert_array_equal, (blind_mean, blind_std), start(other))
-    edges = np.linspace(*diffpose.DEPTH_RANGE, DEPTH_BINS + 1)
-    middle, share = (edges[1:] + edges[:-1]) / 2, np.asarray(model.params["start"]["depth"])
-    mean = share @ middle
-    std = np.sqrt(share @ middle**2 - mean**2)
-    np.testing.assert_allclose(blind_mean[..., 4], [mean] * 2, atol=5 * std.max() / 2000**0.5)
-    np.testing.assert_allclose(blind_std[..., 4], [std] * 2, rtol=0.08)
-    np.testing.assert_allclose(blind_mean[..., 2:4], 0, atol=5 * 0.8 / 2000**0.5)
-    np.testing.assert_allclose(blind_std[..., 2:4], 0.8, rtol=0.08)
-
-
 def test_two_peaks_of_a_heatmap_stay_two(encoded):
     model, seen = encoded
     peaks = np.array([[-1.0, 0.0], [1.0, 0.5]])
@@ -262,16 +227,6 @@ def test_two_peaks_of_a_heatmap_stay_two(encoded):
     np.testing.assert_allclose(jnp.take_along_axis(fitted.weight, order, -1)[..., 0], 0.3, atol=5 * 0.46 / 2000**0.5)
     np.testing.assert_allclose(mean[..., :2], peaks, atol=5 * 0.05 / 600**0.5)
     np.testing.assert_allclose(std[..., :2], 0.05, rtol=5 / (2 * 600) ** 0.5)
-
-
-def test_nothing_is_known_of_a_standard_h_k(encoded):
-    """One Gaussian of all poses, the same for every input and any number of components."""
-    model, seen = encoded
-    found = diffpose.initial_distribution(KEY, model, seen, num_components=5, depth="standard")
-    assert found.weight.shape == (2, J, 1)
-    np.testing.assert_array_equal(found.mean, 0)
-    np.testing.assert_allclose(found.std[..., 0, :2], 1)
-    np.testing.assert_allclose(found.std[..., 0, 2:], np.broadcast_to(model.statistics.spread, (2, J, 3)))
 
 
 def test_an_ensemble_knows_which_pose_belongs_to_which_peak(encoded):
@@ -305,12 +260,6 @@ def test_an_ensemble_knows_which_pose_belongs_to_which_peak(encoded):
 def test_settings_that_mean_nothing_are_named(encoded, wrong, message):
     with pytest.raises(ValueError, match=message):
         diffpose.initial_distribution(KEY, *encoded, **wrong)
-
-
-def test_a_model_without_a_context_is_refused():
-    model = tiny()
-    with pytest.raises(ValueError, match="a DiffPose model with a context, got 'tiny' without its measured start"):
-        diffpose.network_of(model.replace(params={"params": model.params["params"]}))
 
 
 def test_a_random_component_is_a_part_of_the_same_gaussian():

@@ -157,9 +157,3 @@ def test_without_a_base_what_needs_a_score_is_refused(few):
     ):
         with pytest.raises(ValueError, match="needs a model that knows the score"):
             call()
-
-
-def test_a_prior_of_many_steps_has_no_calls_of_its_own():
-    prior = rotation_oracle.independent()
-    with pytest.raises(ValueError, match="complete needs a few-step model"):
-        complete_rotations(jax.random.key(0), prior, jnp.zeros((1, 21, 3)), jnp.ones(21), method=FewSteps())

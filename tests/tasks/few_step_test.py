@@ -8,12 +8,9 @@ import pytest
 
 import jaxpose
 from jaxpose.diffusion import log_snr
-from jaxpose.model import load, save
+from jaxpose.model import load
 from jaxpose.tasks import generate as generation
-from jaxpose.tasks.complete import complete
-from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.draw import draw_states
-from jaxpose.tasks.priors import prior_of
 from jaxpose.tasks.samplers import mean_flow, original, stochastic
 
 TIMES = (1.0, 0.25)
@@ -66,21 +63,6 @@ def test_a_call_reads_no_file_and_judges_no_pose(monkeypatch):
     assert jaxpose.log_density(fast, result.mean, num_steps=1).shape == (1,)
 
 
-def test_the_file_keeps_the_times(model, tmp_path):
-    save(tmp_path / "few.safetensors", model, dtype=jnp.float32)
-    assert load(tmp_path / "few.safetensors").spec == model.spec
-
-
-def test_it_generates_and_completes(model, poses):
-    assert poses.shape == (3, 17, 3)
-    assert np.isfinite(poses).all()
-    known = np.array(poses[:1])
-    known[:, 4:] = np.nan
-    filled = complete(jax.random.key(0), model, known, num_hypotheses=4).samples
-    np.testing.assert_allclose(filled[:, :, :4], np.broadcast_to(known[:, :4], (4, 1, 4, 3)), atol=1e-5)
-    assert np.asarray(filled)[:, :, 4:].std(0).min() > 0
-
-
 @pytest.mark.parametrize(
     "sampler",
     [mean_flow(), original(), stochastic(8), stochastic(temperature=0.9)],
@@ -89,10 +71,3 @@ def test_it_generates_and_completes(model, poses):
 def test_another_sampler_is_refused(model, sampler):
     with pytest.raises(ValueError, match="few-step model: it draws by sampler 'posterior' in 1 steps"):
         generation.generate(jax.random.key(0), model, 2, sampler=sampler)
-
-
-def test_what_it_cannot_do_is_said(model):
-    with pytest.raises(ValueError, match=r"posterior needs a model that knows the score .*got 'few', a few-step model"):
-        prior_of(model)
-    with pytest.raises(ValueError, match="denoise needs a model that starts at any level of noise"):
-        denoise(jax.random.key(0), model, np.zeros((1, 17, 3), np.float32))

@@ -9,7 +9,6 @@ from laws import gaussian, oracle
 
 from jaxpose import model as released
 from jaxpose.geometry.camera import project
-from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics, encode_keypoints
 from jaxpose.tasks.score import lifted_log_density
@@ -43,18 +42,3 @@ def test_hypotheses_differ_by_their_distance_from_the_mean_in_standard_deviation
     expected = -np.square((turned - MEAN) / STD).sum((-1, -2)) / 2
     assert np.ptp(expected, 0).min() > 2
     np.testing.assert_allclose(found - found[0], expected - expected[0], atol=0.1)
-
-
-def test_diffpose_is_refused():
-    model = released.Model({}, Statistics(0.0, 1.0), released.Spec("diffpose17", DiffPose()))
-    with pytest.raises(
-        ValueError, match=r"lifted_log_density needs a model that knows the score .* got 'diffpose17', a DiffPose model"
-    ):
-        lifted_log_density(
-            jax.random.key(0),
-            model,
-            jnp.zeros((2, 1, 17, 3)),
-            jnp.zeros((1, 17, 2)),
-            jnp.ones((1, 17)),
-            intrinsics=INTRINSICS,
-        )

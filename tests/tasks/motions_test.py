@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pose_oracle
 import pytest
-from compilations import counted
 from jax.tree_util import Partial
 from random_params import random_params
 
@@ -234,15 +233,6 @@ def test_before_the_first_frame_nothing_is_known(tiny):
     how = {"camera": CAMERA, "num_hypotheses": 3, "sampler": stochastic(2)}
     alone = lift(jax.random.fold_in(jax.random.key(0), 0), tiny, *padded, **how)
     np.testing.assert_allclose(found.samples, alone.samples[:, -3:], atol=1e-4)
-
-
-def test_steps_of_one_shape_are_compiled_once(tiny):
-    keypoints, sure = seen(12)
-    blocks = [(keypoints[i : i + 3], sure[i : i + 3]) for i in range(0, 12, 3)]
-    follow(tiny, blocks[:1])
-    with counted() as compiled:
-        follow(tiny, blocks)
-    assert compiled.count == 0
 
 
 def test_a_stream_names_wrong_input(tiny):

@@ -8,10 +8,8 @@ import laws
 import numpy as np
 import pose_oracle
 import pytest
-import rotation_oracle
 from scipy.stats import multivariate_normal
 
-from jaxpose.base import Condition
 from jaxpose.tasks.methods import METHODS, Masked, Method, dposer, dps, pseudo_inverse, replacement
 from jaxpose.tasks.posterior import Observed, posterior
 from jaxpose.tasks.priors import Prior, fitted, prior_of
@@ -199,12 +197,3 @@ def test_a_method_s_numbers_are_checked_where_it_is_made_and_it_is_a_value():
         draw(PRIOR)
     assert all(isinstance(make(), Method) and make().name == name for name, make in METHODS.items())
     assert len({make() for make in METHODS.values()} | {make() for make in METHODS.values()}) == len(METHODS)
-
-
-def test_models_that_are_no_priors_are_named():
-    message = r"posterior needs a model of joint positions .* got 'oracle', .* states are 'screen'"
-    with pytest.raises(ValueError, match=message):
-        prior_of(pose_oracle.make(codec="screen"))
-    zeros = jnp.zeros((21, 3))
-    with pytest.raises(ValueError, match="takes no condition"):
-        prior_of(rotation_oracle.correlated(), Condition(zeros, zeros))

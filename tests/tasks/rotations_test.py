@@ -53,21 +53,6 @@ THREE_STEPS = stochastic(3)
 
 
 @pytest.mark.slow
-def test_more_poses_begin_with_the_same_ones():
-    """Seven are the first of eight, of one program; and in chunks, and inside another jit, which computes seven."""
-    model, key = rotation_oracle.tiny(), jax.random.key(2)
-    eight = generate_rotations(key, model, 8, sampler=THREE_STEPS)
-    with counted() as compiled:
-        seven = generate_rotations(key, model, 7, sampler=THREE_STEPS)
-    assert compiled.count == 0
-    np.testing.assert_array_equal(seven, eight[:7])
-    np.testing.assert_allclose(generate_rotations(key, model, 7, sampler=THREE_STEPS, chunk=3), seven, atol=1e-5)
-    inner = jax.jit(lambda key, model: generate_rotations(key, model, 7, sampler=THREE_STEPS))
-    np.testing.assert_allclose(inner(key, model), seven, atol=1e-5)
-    assert np.abs(np.diff(seven, axis=0)).max((1, 2)).min() > 0.1
-
-
-@pytest.mark.slow
 def test_low_temperature_narrows_the_law():
     cold = generate_rotations(jax.random.key(2), rotation_oracle.independent(), 20, sampler=stochastic(temperature=0.5))
     assert np.std((cold - MEAN) / STD) < 0.8

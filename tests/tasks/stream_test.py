@@ -14,9 +14,7 @@ from jaxpose.base import Camera
 from jaxpose.diffusion import vp
 from jaxpose.geometry.windows import causal
 from jaxpose.model import ASSETS, Model
-from jaxpose.networks.diffpose import DiffPose
 from jaxpose.spaces.person import encode_keypoints
-from jaxpose.tasks import stream as streaming
 from jaxpose.tasks.diffpose import encoder_input
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import probability_flow
@@ -147,19 +145,6 @@ def test_hypotheses_keep_their_identity(clip):
     assert over_time[~np.eye(HYPOTHESES, dtype=bool)].max() < 0.6
 
 
-def test_one_program_serves_first_frames_frames_and_gaps(video, clip):
-    stream = first = start_stream(KEY, video, num_hypotheses=HYPOTHESES)
-    step = lambda stream, row, seen: follow(  # noqa: E731
-        video, {**clip, "confidence": clip["confidence"] * seen}, [row], stream, max_gap=1
-    )[0][1]
-    step(stream, 0, False)
-    programs = streaming._step._cache_size()
-    for row, seen in enumerate([False, True, True, False, False, True]):
-        stream = step(stream, row, seen)
-    assert streaming._step._cache_size() == programs
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), stream) == jax.tree.map(lambda x: (x.shape, x.dtype), first)
-
-
 @pytest.mark.parametrize("how", ["no confidence", "no number", "one joint"])
 def test_a_frame_without_a_person_holds_the_last_pose_and_says_so(video, clip, how):
     (before, stream), *_ = follow(video, clip, [0])
@@ -242,11 +227,3 @@ def test_wrong_input_is_named(video, clip, change, message):
     stream = start_stream(KEY, tiny(inputs.pop("stream", FRAMES)))
     with pytest.raises(ValueError, match=message):
         step_stream(video, stream, inputs.pop("keypoints"), inputs.pop("confidence"), **inputs)
-
-
-def test_a_model_without_a_context_or_no_hypotheses_is_refused(video):
-    plain = dataclasses.replace(video.spec, network=DiffPose(denoiser=video.spec.network.denoiser), name="plain")
-    with pytest.raises(ValueError, match=r"needs a DiffPose model with a context, .* got 'plain'"):
-        start_stream(KEY, video.replace(spec=plain, params={"params": {}}))
-    with pytest.raises(ValueError, match="num_hypotheses: needed at least 1, got 0"):
-        start_stream(KEY, video, num_hypotheses=0)

@@ -47,8 +47,3 @@ def test_nothing_told_is_a_vertical_of_0():
     np.testing.assert_allclose(drawn, lift(jax.random.key(1), narrow, PIXELS, **how).samples, atol=1e-5)
     told = lift(jax.random.key(1), model, PIXELS, up=jnp.array([0.0, -1.0, 0.0]), **how).samples
     assert np.abs(told - drawn).max() > 1e-4
-
-
-def test_a_model_that_cannot_be_told_refuses():
-    with pytest.raises(ValueError, match="up needs a model that can be told the vertical"):
-        lift(jax.random.key(0), make(17), PIXELS, camera=CAMERA, up=jnp.array([0.0, -1.0, 0.0]))
