@@ -149,7 +149,7 @@ class Hypotheses(NamedTuple):
     judge: Judge | None = None
 
     def of_rows(self, rows: Any) -> "Hypotheses":
-        """The same of some rows: an index of the axis N."""
+        """Some rows of the result: an index of the axis N."""
         given = {k: v for k, v in self._asdict().items() if v is not None and k != "judge"}
         return self._replace(**{k: v[(slice(None),) * ROW_AXIS.get(k, 0) + (rows,)] for k, v in given.items()})
 

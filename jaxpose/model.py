@@ -111,7 +111,7 @@ class Model:
         return bind(raw, self.spec.sde(), self.spec.target, network.state_spread(jnp.asarray(self.statistics.spread)))
 
     def predict_rows(self, num: int) -> PredictFn:
-        """The same of `num` rows: of a model of motions they are the frames of one, which overlapping windows share."""
+        """Predictions of `num` rows: of a model of motions the frames of one, which overlapping windows share."""
         windows = self.spec.space.windows(num, self.spec.network.window)
         return self.predict_fn() if windows is None else over_windows(self.predict_fn(), self.spec.sde(), *windows)
 

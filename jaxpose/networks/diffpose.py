@@ -63,7 +63,7 @@ class DiffPose(nn.Module):
         return None if self.video is None else self.video.num_frames
 
     def state_spread(self, spread: Any) -> Any:
-        """As in `networks`: residuals have unit spread."""
+        """Spread of residuals: 1."""
         return 1.0
 
     def example_inputs(self, shape: tuple[int, int], keypoint_width: int, context: int | None) -> tuple[Any, ...]:

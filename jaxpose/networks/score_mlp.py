@@ -101,7 +101,7 @@ class ScoreMLP(nn.Module):
         return self.num_frames
 
     def state_spread(self, spread: Any) -> Any:
-        """As in `networks`: states as they are."""
+        """Spread of states."""
         return spread
 
     def example_inputs(self, shape: tuple[int, int], keypoint_width: int, context: int | None) -> tuple[Any, ...]:

@@ -90,7 +90,7 @@ def lift(
 
 @flax.struct.dataclass
 class Initial:
-    """What a DiffPose model's start H_K is made of; fields as of `lift`, by default one Gaussian of the encoder."""
+    """Source of a DiffPose model's start H_K; fields as of `lift`, by default one Gaussian of the encoder."""
 
     keypoint_mixture: Mixture | None = None
     num_components: int = flax.struct.field(pytree_node=False, default=1)
