@@ -4,19 +4,20 @@ Written: <out>/mocap/mocap.npz with the fields of shared/data/mocap (its README)
 
     joints17 [N, 17, 3], transl [N, 3] int16 times pos_scale (0.0005 m); body_pose [N, 63], global_orient [N, 3] int16
     times rot_scale (0.0001 rad); fps; seq_start, seq_length, seq_name, seq_subject, seq_action, seq_category,
-    seq_source, seq_skeleton, seq_feet_neutral [S]
+    seq_source, seq_skeleton, seq_feet_neutral [S]; with corrected limbs seq_knee_bend, seq_elbow_bend [S] degrees
 
 World: y up, metres, the floor at y = 0; the first frame of a sequence is over x = z = 0. A take is cut into
 sequences `name#k` where frames are missing or broken: where a joint moves faster than 15 m/s, and where a person goes
 farther from the start than the integers reach.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.datasets.bends import ELBOW, KNEE, bends, lowest_tenth, median_of
 from jaxpose.files import write_json, write_npz
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.smpl_motion import Motion, resample, take_frames
@@ -114,8 +115,56 @@ def pieces(labels: Labels, recorded: Recorded, fastest: float = FASTEST) -> tupl
     return result, len(whole) - sum(end - first for first, end in cuts)
 
 
-def write_mocap(folder: Path, pieces: Sequence[Piece], fps: float, splits: Mapping[str, Sequence[str]]) -> None:
-    """Write <folder>/mocap/mocap.npz and splits.json."""
+def measure_limbs(pieces: Sequence[Piece], fps: float) -> dict[str, dict[str, dict[str, float]]]:
+    """Degrees by which each limb is bent where it is straight: source -> subject -> "knee", "elbow" (bends.py)."""
+    joints: dict[str, dict[str, list[np.ndarray]]] = {}
+    for piece in pieces:
+        people = joints.setdefault(piece.recorded.source, {})
+        people.setdefault(piece.labels.subject, []).append(piece.recorded.joints)
+    return {of: {who: lowest_tenth(x, fps) for who, x in people.items()} for of, people in joints.items()}
+
+
+def limb_lines(measures: Mapping[str, Mapping[str, Mapping[str, float]]], *, corrected: bool) -> Iterator[str]:
+    """A line for each person, and one for each limb that the skeletons of a source bend."""
+
+    def degrees(value: float) -> str:
+        return f"{value:.0f} degrees" if np.isfinite(value) else "too few frames to say"
+
+    for source, people in measures.items():
+        for who, of in people.items():
+            knee, elbow = degrees(of["knee"]), degrees(of["elbow"])
+            yield f"{who}: lowest tenth of the flexion of loaded knees {knee}, of elbows of hanging arms {elbow}"
+        for limb in (KNEE, ELBOW):
+            median = median_of({who: of[limb.name] for who, of in people.items()})
+            if median > limb.most:
+                done = "taken off" if corrected else "--straight-limbs takes it off"
+                yield (
+                    f"{source}: {limb.name}s of straight limbs are bent by {median:.0f} degrees, where joint centres "
+                    f"give at most {limb.most:.0f}: {done}"
+                )
+
+
+def limb_bends(
+    pieces: Sequence[Piece], measures: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> dict[str, np.ndarray]:
+    """`seq_knee_bend` and `seq_elbow_bend` [S] of the sequences, degrees."""
+    arrays = {}
+    for limb in (KNEE, ELBOW):
+        of = {source: {who: m[limb.name] for who, m in people.items()} for source, people in measures.items()}
+        taken = {source: bends(people, limb) for source, people in of.items()}
+        values = [taken[piece.recorded.source][piece.labels.subject] for piece in pieces]
+        arrays[f"seq_{limb.name}_bend"] = np.array(values, np.float32)
+    return arrays
+
+
+def write_mocap(
+    folder: Path,
+    pieces: Sequence[Piece],
+    fps: float,
+    splits: Mapping[str, Sequence[str]],
+    limbs: Mapping[str, np.ndarray] = {},
+) -> None:
+    """Write <folder>/mocap/mocap.npz and splits.json; limbs: of `limb_bends`, which loaders take off."""
     length = np.array([len(piece.recorded.joints) for piece in pieces], np.int32)
     frames: dict[str, list[np.ndarray]] = {"joints17": [], "body_pose": [], "global_orient": [], "transl": []}
     for piece in pieces:
@@ -133,7 +182,7 @@ def write_mocap(folder: Path, pieces: Sequence[Piece], fps: float, splits: Mappi
     arrays |= {f"seq_{key}": np.array([getattr(p.labels, key) for p in pieces]) for key in Labels._fields}
     arrays["seq_source"] = np.array([piece.recorded.source for piece in pieces])
     arrays["seq_skeleton"] = np.array(["subject" if piece.recorded.own_bones else "mean" for piece in pieces])
-    arrays["seq_feet_neutral"] = np.full(len(pieces), "")
+    arrays |= {"seq_feet_neutral": np.full(len(pieces), ""), **limbs}
     (folder / FILE).mkdir()
     write_npz(folder / FILE / f"{FILE}.npz", arrays, compress=True)
     write_json(folder / FILE / "splits.json", {**splits, "files": [FILE]})

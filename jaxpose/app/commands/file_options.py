@@ -235,6 +235,9 @@ class PrepareMocap:
     """y = 0: where the file has it, where feet stand, or (default) where feet stand if that is over 0.25 m away"""
     fastest: Annotated[float, metavar("M/S"), within(1, 1000, "metres per second")] = 15.0
     """takes are cut where a joint moves faster, which broken tracking does (15; sprints and throws need 30)"""
+    straight_limbs: bool = False
+    """take off what the skeletons bend knees and elbows of straight limbs by, where it is more than joint centres give
+    (off: not needed for joint centres of markers)"""
     up: Annotated[
         v.Axis | None, text("of positions and AMASS: the axis that points up (as the file or the poses say)")
     ] = None

@@ -23,7 +23,19 @@ import numpy as np
 from jaxpose.app.commands.file_options import PrepareMocap
 from jaxpose.app.commands.models import DEFAULT_PRIOR
 from jaxpose.app.commands.prepare import read_joint_map
-from jaxpose.datasets.prepare_mocap import Labels, Piece, Recorded, at_rate, on_floor, pieces, split, write_mocap
+from jaxpose.datasets.prepare_mocap import (
+    Labels,
+    Piece,
+    Recorded,
+    at_rate,
+    limb_bends,
+    limb_lines,
+    measure_limbs,
+    on_floor,
+    pieces,
+    split,
+    write_mocap,
+)
 from jaxpose.files import write_npz
 from jaxpose.fitting.joint_angles import points_of
 from jaxpose.fitting.recorded import GENERIC_REST, recorded_positions
@@ -83,8 +95,10 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
     if not done:
         raise ValueError(f"none of {len(files)} files gave a sequence")
     splits = split(done, options.val or ())
+    limbs = measure_limbs(done, options.fps)
+    yield from limb_lines(limbs, corrected=options.straight_limbs)
     with new_folder(options.out) as draft:
-        write_mocap(draft, done, options.fps, splits)
+        write_mocap(draft, done, options.fps, splits, limb_bends(done, limbs) if options.straight_limbs else {})
     shutil.rmtree(_parts(options.out), ignore_errors=True)
     frames = sum(len(piece.recorded.joints) for piece in done)
     subjects = {piece.labels.subject for piece in done}

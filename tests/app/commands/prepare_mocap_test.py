@@ -262,3 +262,21 @@ def test_real_files_in_one_folder(tmp_path, capsys):
     thigh = np.linalg.norm(train.joints[:, H["left_knee"]] - train.joints[:, H["left_hip"]], axis=-1)
     assert 0.36 < thigh.min() < thigh.max() < 0.46
     assert "7 files" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_bent_knees_of_standing_people_are_said_and_taken_off(tmp_path, capsys, corrected):
+    """A still person with knees of 22 degrees, 20 and those of the skeleton at rest; corrected, 7 by the formula."""
+    still = np.zeros((45, 21, 3), np.float32)
+    for side in ("left", "right"):
+        still[:, S[f"{side}_hip"] - 1, 0], still[:, S[f"{side}_knee"] - 1, 0] = np.radians((-10, 20))
+    rest = np.zeros((45, 3), np.float32)
+    write_motion_bvh(tmp_path / "anna.bvh", Motion(still, rest, rest + np.float32([0, 0.9, 0]), 30.0))
+    run(tmp_path / "anna.bvh", "--out", tmp_path / "o", *(["--straight-limbs"] if corrected else []))
+    out = capsys.readouterr().out
+    assert "lowest tenth of the flexion of loaded knees 22 degrees" in out
+    assert ("taken off" if corrected else "--straight-limbs takes it off") in out
+    joints = load_mocap(tmp_path / "o", "train").joints[0]
+    thigh, shank = joints[H["left_knee"]] - joints[H["left_hip"]], joints[H["left_ankle"]] - joints[H["left_knee"]]
+    angle = np.degrees(np.arccos(thigh @ shank / np.linalg.norm(thigh) / np.linalg.norm(shank)))
+    assert angle == pytest.approx(7 if corrected else 22, abs=1)
