@@ -19,6 +19,14 @@ def called(capsys: Any, main: Callable[[Sequence[str]], Any], *argv: str) -> tup
     return code, streams.out + streams.err
 
 
+def refusal(capsys: Any, main: Callable[[Sequence[str]], Any], *argv: object) -> str:
+    """The one line with which main(argv) refuses, with code 2; what was printed before it comes first."""
+    code, printed = called(capsys, main, *map(str, argv))
+    assert (code, "Traceback" in printed) == (2, False), printed
+    assert printed.splitlines()[-1].startswith("jaxpose ")
+    return printed
+
+
 def arguments_of(command: str) -> list[Any]:
     """The flags of a command as the parser has them: cyclopts' `Argument` with names, hint, required and so on."""
     app: Any = make_parser()

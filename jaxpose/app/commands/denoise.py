@@ -99,8 +99,8 @@ def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Generator[str,
         person, observed = people[block.index], xyz[block.rows]
         given: dict[str, Any] = {"start_pose": fitting.start_pose, "free": free, "settings": person.settings}
         given |= {"noise": jnp.float32(person.noise)}
-        seen = (jnp.asarray(observed)[None], targets.points, fitting.prior)
-        rows = bodies.as_rows(motion_task.denoise_motion(key, person.figure, *seen, **given))
+        towards = (jnp.asarray(observed)[None], targets.points, fitting.prior)
+        rows = bodies.as_rows(motion_task.denoise_motion(key, person.figure, *towards, **given))
         return {**rows, "error": bodies.point_error(person.figure, rows, targets.points, observed)}
 
     clip_rows = (np.flatnonzero(who == person.number) for person in people)

@@ -121,13 +121,8 @@ def check_alone() -> None:
     """ValueError in all processes but the first of those that a launcher started: each would write the same files."""
     for of_all, of_this in _LAUNCHERS:
         processes, number = os.environ.get(of_all, ""), os.environ.get(of_this, "")
-        count = (
-            processes.count(",") + 1
-            if of_all == "TPU_WORKER_HOSTNAMES"
-            else int(processes)
-            if processes.isdecimal()
-            else 1
-        )
+        hosts = processes.count(",") + 1  # names of them, or their number
+        count = int(processes) if processes.isdecimal() else hosts
         if count > 1 and number.isdecimal() and int(number) > 0:
             raise ValueError(
                 f"process {number} of {count} ({of_this}): a command runs in one process, the first; start one alone, "

@@ -44,7 +44,7 @@ class Views(NamedTuple):
     """R rows seen by C cameras.
 
     xy [R, C, K, 2] px, confidence [R, C, K]; cameras: with R items or one; points: the set of the K; frame, person [R];
-    up: the world's vertical; said: lines of what was read and assumed; noise_px [R], once it is settled.
+    up: the world's vertical; lines: lines of what was read and assumed; noise_px [R], once it is settled.
     """
 
     xy: np.ndarray
@@ -55,7 +55,7 @@ class Views(NamedTuple):
     person: np.ndarray
     up: str
     fps: float | None
-    said: tuple[str, ...]
+    lines: tuple[str, ...]
     noise_px: np.ndarray = np.zeros(0)
 
     def of(self, rows: np.ndarray) -> Camera:
@@ -76,40 +76,40 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     exports.check(output.exports)
     fitting, body = bodies.load_fitting(options.prior, output, "fit"), models.load_body(output.exports.body)
     files = yield from clips.keypoints_of_all(options.input, options.video, output.out)
-    seen = _read_views(files, body, options)
-    num = len(seen.xy)
+    views = _read_views(files, body, options)
+    num = len(views.xy)
     start = None if options.start is None else _read_start(options.start, num, body)
-    yield from seen.said
+    yield from views.lines
     settings = bodies.with_method(FitSettings(), options.method, options.prior)
-    groups = (yield from _clips(seen)) if as_clip else list(even(num, doubling=True))
+    groups = (yield from _clips(views)) if as_clip else list(even(num, doubling=True))
     if as_clip:
-        smooth = (_SMOOTH if options.smooth is None else options.smooth) * ((seen.fps or _RATE) / _RATE) ** 3
+        smooth = (_SMOOTH if options.smooth is None else options.smooth) * ((views.fps or _RATE) / _RATE) ** 3
         settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
-    work = functools.partial(_fit_block, body, seen, fitting, settings, start, as_clip=as_clip)
+    work = functools.partial(_fit_block, body, views, fitting, settings, start, as_clip=as_clip)
     rows, spent = yield from blocks.gather(work, groups, num, seed=output.seed, what="fitted")
     error, per_frame = rows["error_px"], np.nanmean(rows["error_px"], 1)
     median, worst = np.median(per_frame).item(), per_frame.max().item()
     yield f"keypoints met within {median:.1f} px in the median of frames, at worst {worst:.1f} px"
     arrays = {
-        **{"error_px": per_frame, "error_px_camera": error, "noise_px": seen.noise_px},
+        **{"error_px": per_frame, "error_px_camera": error, "noise_px": views.noise_px},
         **{key: rows[key] for key in ("covariance", "radius_90", "root_radius_90")},
-        **{"keypoints2d": seen.xy, "confidence2d": seen.confidence, "frame": seen.frame},
-        **{"person": seen.person, "fps": seen.fps},
+        **{"keypoints2d": views.xy, "confidence2d": views.confidence, "frame": views.frame},
+        **{"person": views.person, "fps": views.fps},
     }
     first_pose = options.start and str(options.start)
     summary = {
-        **{"prior": options.prior, "as_clip": as_clip, "read": seen.said, "start": first_pose},
+        **{"prior": options.prior, "as_clip": as_clip, "read": views.lines, "start": first_pose},
         "error_px": {"median": round(median, 2), "max": round(worst, 2)},
         "error_px_camera": report.rounded(np.nanmean(error, 0), 2),
     }
-    shown: dict[str, Any] = {"labels": labels(seen.frame, seen.person, [f", {e:.1f} px" for e in per_frame])}
+    shown: dict[str, Any] = {"labels": labels(views.frame, views.person, [f", {e:.1f} px" for e in per_frame])}
     shown["source"] = f"fitted to {options.input[0].name}"
-    return bodies.fitted(fitting.model, spent, body, rows, seen.up, arrays, summary, **shown)
+    return bodies.fitted(fitting.model, spent, body, rows, views.up, arrays, summary, **shown)
 
 
 def _fit_block(
     body: Body,
-    seen: Views,
+    views: Views,
     fitting: bodies.Fitting,
     settings: FitSettings,
     start: BodyParameters | None,
@@ -121,21 +121,21 @@ def _fit_block(
 ) -> dict[str, Array]:
     """The rows of a block fitted, each for itself or all as one clip, and how sure the fit is of its joints."""
     rows = block.rows
-    xy, confidence, noise = seen.xy[rows], seen.confidence[rows], seen.noise_px[rows]
-    given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": seen.up}
+    xy, confidence, noise = views.xy[rows], views.confidence[rows], views.noise_px[rows]
+    given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": views.up}
     if as_clip:  # one item of many frames, cameras of the first
         xy, confidence, noise = np.moveaxis(xy, 0, 1)[None], np.moveaxis(confidence, 0, 1)[None], noise.mean()[None]
         rows = rows[:1]
     else:
         xy, confidence = xy[:, :, None], confidence[:, :, None]
-    given_points = (jnp.asarray(xy), jnp.asarray(confidence), seen.of(rows))
+    given_points = (jnp.asarray(xy), jnp.asarray(confidence), views.of(rows))
     given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
-    fitted = fit_keypoints(key, body, *given_points, seen.points, fitting.prior, **given)
-    best, term = jax.tree.map(lambda x: x[0], fitted), observed(body, *given_points, seen.points, given["noise_px"])
+    fitted = fit_keypoints(key, body, *given_points, views.points, fitting.prior, **given)
+    best, term = jax.tree.map(lambda x: x[0], fitted), observed(body, *given_points, views.points, given["noise_px"])
     covariance, of_root = (x.reshape(-1, *x.shape[2:]) for x in joint_spread(body, best, term, fitting.pose_std))
     sure = {"covariance": covariance, "radius_90": gaussian_radius_90(covariance)}
     sure["root_radius_90"] = gaussian_radius_90(of_root)
-    error = _error_px(body, fitted, *given_points, points=seen.points)
+    error = _error_px(body, fitted, *given_points, points=views.points)
     return {**bodies.as_rows(fitted), "error_px": error, **sure}
 
 
@@ -155,7 +155,7 @@ def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
         )
     noise = np.broadcast_to(options.noise_px or _noise_px(views.xy, confidence), len(confidence))
     how = f"noise taken as {np.median(noise):.1f} px" + ("" if options.noise_px else ", 1 % of each person's size")
-    return views._replace(confidence=confidence, noise_px=noise.astype(np.float32), said=(*views.said, how))
+    return views._replace(confidence=confidence, noise_px=noise.astype(np.float32), lines=(*views.lines, how))
 
 
 def _of_cameras(paths: tuple[Path, ...], options: Fit) -> Views:
@@ -202,15 +202,15 @@ def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     return np.maximum(_SHARE * extent.sum(1) / np.maximum(enough.sum(1), 1), 0.5)
 
 
-def _clips(seen: Views) -> Generator[str, None, list[Block]]:
+def _clips(views: Views) -> Generator[str, None, list[Block]]:
     """Each person's rows, in the order of their frames, as a block; yields lines about frames that are missing."""
     parts = []
-    for place, person in enumerate(np.unique(seen.person)):
-        rows = np.flatnonzero(seen.person == person)
-        rows = rows[np.argsort(seen.frame[rows], kind="stable")]
-        if (np.asarray(seen.of(rows).intrinsics) != np.asarray(seen.of(rows[:1]).intrinsics)).any():
+    for place, person in enumerate(np.unique(views.person)):
+        rows = np.flatnonzero(views.person == person)
+        rows = rows[np.argsort(views.frame[rows], kind="stable")]
+        if (np.asarray(views.of(rows).intrinsics) != np.asarray(views.of(rows[:1]).intrinsics)).any():
             raise ValueError(f"--as-clip: the camera of person {person} changes from frame to frame")
-        if len(np.unique(np.diff(seen.frame[rows]))) > 1:
+        if len(np.unique(np.diff(views.frame[rows]))) > 1:
             yield f"person {person} is not in every frame: those that are there are taken as following each other"
         parts.append(Block(place, rows, np.arange(len(rows))))
     return parts

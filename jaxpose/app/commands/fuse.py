@@ -61,12 +61,12 @@ def fuse(options: Fuse, _: str) -> Generator[str, None, Outcome]:
     return _outcome(model, spent, views_px, views, drawn, how)
 
 
-def _outcome(model: Model, spent: Spent, seen: MultiView, views: Views, drawn: Drawn, how: dict[str, Any]) -> Outcome:
+def _outcome(model: Model, spent: Spent, data: MultiView, views: Views, drawn: Drawn, how: dict[str, Any]) -> Outcome:
     """Arrays, summary and picture of fused poses; how: the first entries of the summary."""
-    skeleton, errors, num = model.skeleton, views.errors, len(seen.xy)
-    tag = f"{FRAME_TAGS[seen.up]}; samples relative to the root joint"
+    skeleton, errors, num = model.skeleton, views.errors, len(data.xy)
+    tag = f"{FRAME_TAGS[data.up]}; samples relative to the root joint"
     summary = {
-        **{**how, "num_cameras": seen.xy.shape[1], "frame_tag": tag, "scale": "the cameras' calibration"},
+        **{**how, "num_cameras": data.xy.shape[1], "frame_tag": tag, "scale": "the cameras' calibration"},
         "error_px_camera": report.rounded(np.nanmean(drawn["error_px"], 0), 2),
         "systematic": {
             "joint_mm": dict(zip(skeleton.joints, (1000 * errors.joint).round(1).tolist(), strict=True)),
@@ -77,11 +77,11 @@ def _outcome(model: Model, spent: Spent, seen: MultiView, views: Views, drawn: D
         "spread_mm": report.spread_mm(drawn["covariance"], skeleton),
     }
     arrays = {
-        **{**drawn, **seen.camera._asdict(), "keypoints": seen.xy, "confidence": seen.confidence},
-        **{"noise_px": views.noise_px, "frame": seen.frame, "person": np.zeros(num, np.int64), "fps": seen.fps},
-        **report.axes(skeleton.joints, seen.up, tag),
+        **{**drawn, **data.camera._asdict(), "keypoints": data.xy, "confidence": data.confidence},
+        **{"noise_px": views.noise_px, "frame": data.frame, "person": np.zeros(num, np.int64), "fps": data.fps},
+        **report.axes(skeleton.joints, data.up, tag),
     }
-    note = f"{seen.xy.shape[1]} cameras, metres from their calibration; keypoints of the first"
+    note = f"{data.xy.shape[1]} cameras, metres from their calibration; keypoints of the first"
     return Outcome(model, spent, num * len(drawn["samples"]), arrays, summary, Picture(skeleton, note))
 
 

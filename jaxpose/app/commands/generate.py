@@ -74,8 +74,8 @@ def _bodies(options: Generate, model: Model) -> Generator[str, None, Outcome]:
         "body_joints": BODY_JOINTS,
     }
     summary = {**{"sampler": sampler.name, "num_poses": num, "temperature": options.temperature, "frame_tag": tag}}
-    said: dict[str, Any] = {"source": "poses out of nothing, not a motion", "note": "out of nothing"}
-    shown = Bodies(body, body_pose[None], still[None], still[None], labels=[f"pose {i}" for i in range(num)], **said)
+    words: dict[str, Any] = {"source": "poses out of nothing, not a motion", "note": "out of nothing"}
+    shown = Bodies(body, body_pose[None], still[None], still[None], labels=[f"pose {i}" for i in range(num)], **words)
     return bodies.outcome(model, spent, num, arrays, summary, shown)
 
 

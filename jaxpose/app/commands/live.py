@@ -61,9 +61,9 @@ def live(options: Live) -> Iterator[str]:
         if people is None:
             if kp is None:
                 continue  # nothing is known of the camera before somebody is seen
-            first, (drawer, said) = number, _drawer(options, model, kp)
+            first, (drawer, header) = number, _drawer(options, model, kp)
             people = People(jax.random.key(options.seed), model.skeleton, drawer, **following)
-            yield json.dumps(said | {"every": every})
+            yield json.dumps(header | {"every": every})
         place, rest = divmod(number - first, every)
         if rest:
             continue
@@ -112,10 +112,10 @@ def _line(options: Live, answer: Answer) -> str:
     names = [name for name in _WRITTEN if name != "samples" or options.samples]
     rows = [
         {
-            **{"person": who, "seen": seen},
+            **{"person": who, "seen": visible},
             **{name: np.round(np.asarray(pose[name], float), _DIGITS).tolist() for name in names},
         }
-        for who, seen, pose in people
+        for who, visible, pose in people
     ]
     return json.dumps({"frame": number, "people": rows}, allow_nan=False)
 
@@ -232,7 +232,7 @@ def _returned(work: Generator[str, None, Any]) -> Any:
             return finished.value
 
 
-def _until_interrupted(seen: Iterator[Seen]) -> Iterator[Seen]:
+def _until_interrupted(source: Iterator[Seen]) -> Iterator[Seen]:
     """Ctrl-C is the input's end, not that of the answers, also where it comes while poses are drawn."""
     waiting = stopped = False
 
@@ -247,7 +247,7 @@ def _until_interrupted(seen: Iterator[Seen]) -> Iterator[Seen]:
     try:
         while not stopped:
             waiting = True
-            frame = next(seen, None)
+            frame = next(source, None)
             waiting = False
             if frame is None:
                 return

@@ -23,6 +23,7 @@ import numpy as np
 from jaxpose.app.commands.file_options import PrepareMocap
 from jaxpose.app.commands.models import DEFAULT_PRIOR
 from jaxpose.app.commands.prepare import read_joint_map
+from jaxpose.app.commands.values import refuse_for
 from jaxpose.datasets.prepare_mocap import (
     Labels,
     Piece,
@@ -75,7 +76,7 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
     """Convert all files, name those that cannot be read, and write the folder; exit code 1 where one was left out."""
     check_new(options.out)
     files = _find(options)
-    _check_options(options, {file.path.suffix.lower() for file in files})
+    refuse_for(options, _MEANING, {file.path.suffix.lower() for file in files})
     _check_val(options.val or (), files)
     reader = _Reader(options)
     done: list[Piece] = []
@@ -85,7 +86,9 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
             with reading(path, "file of motion"):
                 people = yield from reader.read(path)
                 for person, recorded in people:
-                    yield from _add(done, _of_person(labels, person, len(people)), recorded, options, path)
+                    suffix = f"_person{person}" if len(people) > 1 else ""
+                    labelled = labels._replace(name=labels.name + suffix, subject=labels.subject + suffix)
+                    yield from _add(done, labelled, recorded, options, path)
         except ValueError as error:
             left_out += 1
             yield f"left out: {error}"
@@ -171,13 +174,6 @@ def _pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
-def _check_options(options: PrepareMocap, suffixes: set[str]) -> None:
-    """ValueError for an option without meaning to any of the files."""
-    for name, legal in _MEANING.items():
-        if getattr(options, name) is not None and not suffixes & set(legal):
-            raise ValueError(f"--{name.replace('_', '-')}: means nothing to these files; it is for {', '.join(legal)}")
-
-
 def _check_val(val: tuple[str, ...], files: list[_File]) -> None:
     """Before the work; people of one file get their numbers later."""
     legal = {label for file in files for label in (file.labels.name, file.labels.subject)}
@@ -185,12 +181,6 @@ def _check_val(val: tuple[str, ...], files: list[_File]) -> None:
         if name not in legal and re.sub(r"_person-?\d+$", "", name) not in legal:
             subjects = sorted({file.labels.subject for file in files})
             raise ValueError(f"--val: got {name!r}; must be one of the subjects {', '.join(subjects)}, or a take")
-
-
-def _of_person(labels: Labels, person: int, count: int) -> Labels:
-    if count == 1:
-        return labels
-    return labels._replace(name=f"{labels.name}_person{person}", subject=f"{labels.subject}_person{person}")
 
 
 class _Reader:

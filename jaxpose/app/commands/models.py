@@ -2,32 +2,23 @@
 
 import functools
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
+from jaxpose.app.commands.options import Live, Score, View
+from jaxpose.app.commands.values import Output
 from jaxpose.geometry.body import Body
 from jaxpose.io import body_files
 from jaxpose.io.anny_body import anny_body
 from jaxpose.model import DEFAULT_MODEL, Model, load, require
 
 DEFAULT_PRIOR = "prior21"
+Chosen: TypeAlias = Output | Live | Score | View  # the options that say which model runs, and as what type
 
 
 @functools.cache
 def bundled(name: str) -> Model:
     """A released model, read once: commands judge by one what they may have drawn by it."""
     return load(name)
-
-
-class Chosen(Protocol):
-    """The options that say which model runs, and as what type."""
-
-    @property
-    def model(self) -> str | None:
-        """--model."""
-
-    @property
-    def dtype(self) -> str:
-        """--dtype."""
 
 
 def load_model(

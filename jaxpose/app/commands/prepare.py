@@ -12,6 +12,7 @@ from typing import Any
 from jaxpose.app import export as exporting
 from jaxpose.app.commands import file_options as kinds
 from jaxpose.app.commands import memory
+from jaxpose.app.commands.values import refuse_for
 from jaxpose.app.to_onnx import few_steps
 from jaxpose.datasets.amass import prepare_amass
 from jaxpose.geometry.skeleton import get_skeleton
@@ -31,13 +32,9 @@ _GMM: dict[str, Callable[..., Iterator[str]]] = {
     "keypoints": gmm_of_keypoints,
     "heatmaps": gmm_of_heatmaps,
 }
-# Suffix -> the options that mean something to it; others would be ignored in silence.
-_MOTION = {
-    ".bvh": ("unit_m", "joint_map"),
-    ".amc": ("asf", "unit_m", "joint_map", "fps"),
-    ".npz": ("fps",),
-    ".npy": ("fps",),
-}
+_MOTION = (".bvh", ".amc", ".npz", ".npy")
+# Option -> the files that it means something to; others would be ignored in silence.
+_MEANING = {"asf": (".amc",), "fps": _MOTION[1:], "joint_map": _MOTION[:2], "unit_m": _MOTION[:2]}
 
 
 def export(options: kinds.Export) -> Iterator[str]:
@@ -130,11 +127,17 @@ def gmm(options: kinds.PrepareGmm) -> Iterator[str]:
 
 def motion(options: kinds.PrepareMotion) -> Iterator[str]:
     """Convert BVH, ASF/AMC and AMASS files to .npz of SMPL's joint rotations, one for each; say what was assumed."""
-    given = _given(options, {"asf", "unit_m", "joint_map", "fps"})
-    _check_motion(options.files, given)
+    for path in options.files:
+        if path.suffix.lower() not in _MOTION or not path.is_file():
+            raise ValueError(f"{path}: needed a file that exists, of one of {', '.join(_MOTION)}")
+    refuse_for(options, _MEANING, {path.suffix.lower() for path in options.files})
+    names = _names(options.files)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{twice[0]}: two files of this name would be written to one; convert them apart")
+    given = _given(options, set(_MEANING))
     if "joint_map" in given:
         given["joint_map"] = read_joint_map(given["joint_map"])
-    for path, name in zip(options.files, _names(options.files), strict=True):
+    for path, name in zip(options.files, names, strict=True):
         moved = _read_motion(path, given)
         options.out.mkdir(parents=True, exist_ok=True)
         target = options.out / f"{name}.npz"
@@ -146,22 +149,6 @@ def _given(options: Any, names: set[str]) -> dict[str, Any]:
     """Options of these names that were given, in the order of their names."""
     values = {entry.name: getattr(options, entry.name) for entry in fields(options) if entry.name in names}
     return {name: values[name] for name in sorted(values) if values[name] is not None}
-
-
-def _check_motion(paths: tuple[Path, ...], given: dict[str, Any]) -> None:
-    """ValueError for a file or an option without meaning, before the work."""
-    for path in paths:
-        legal = _MOTION.get(path.suffix.lower())
-        if legal is None or not path.is_file():
-            raise ValueError(f"{path}: needed a file that exists, of one of {', '.join(_MOTION)}")
-    for name in given:
-        if not any(name in _MOTION[path.suffix.lower()] for path in paths):
-            legal_for = ", ".join(suffix for suffix, names in _MOTION.items() if name in names)
-            raise ValueError(f"--{name.replace('_', '-')}: means nothing to these files; it is for {legal_for}")
-    names = _names(paths)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice}: two files of this name would be written to one; convert them apart")
 
 
 def _names(paths: tuple[Path, ...]) -> list[str]:
@@ -180,7 +167,7 @@ def read_joint_map(path: Path) -> dict[str, str]:
 
 def _read_motion(path: Path, given: dict[str, Any]) -> Any:
     suffix = path.suffix.lower()
-    options = {name: value for name, value in given.items() if name in _MOTION[suffix]}
+    options = {name: value for name, value in given.items() if suffix in _MEANING[name]}
     if suffix == ".bvh":
         return motion_from_bvh(path, **options)
     if suffix == ".amc":

@@ -1,4 +1,4 @@
-"""What a command returns, and the one place where it becomes files.
+"""The result of a command, and the one place where it becomes files.
 
 NAME.npz         arrays; NAME.json: what was done
 NAME.png, .html  pictures (`pictures.py`); of a denoising NAME_path.html
@@ -164,7 +164,7 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
         judged = typical.of_bodies(pose, arrays)
     else:
         judged = typical.of_joints(arrays)
-    yield from judged.said
+    yield from judged.lines
     arrays, summary, moving = arrays | judged.arrays, summary | judged.summary, None
     if exports.formats(output.exports):
         moving = yield from _moving(output, arrays, shown)

@@ -37,9 +37,9 @@ class _Read(NamedTuple):
     frame: np.ndarray
     person: np.ndarray
     unit: str
-    said: list[str]
+    lines: list[str]
     densities: dict[str, Density]
-    seen: poses.Observed | None = None
+    observed: poses.Observed | None = None
 
 
 @report.command("score")
@@ -57,7 +57,7 @@ def score(options: Score, name: str) -> Generator[str, None, Outcome]:
     else:
         refuse(options, "is for a prior over joint rotations, such as prior21", "fps")
         read = yield from _read_joints(model, options)
-    yield from read.said
+    yield from read.lines
     scores, times, num = {}, [], len(read.frame)
     for kind, density in read.densities.items():
         drawn, spent = yield from blocks.gather(density, even(num, _BLOCK), num, what=f"{kind} of")
@@ -146,27 +146,27 @@ def _outcome(
     yield f"log density, nats of {read.unit}: median {middle:.1f}, 90 % in {low:.1f} to {high:.1f}"
     judged = typical.judged(model, read.pose, arrays, LEAST_PERCENTILE if options.least is None else options.least)
     arrays |= judged.arrays
-    yield from judged.said or (f"no typicality: {model.spec.name!r} has no quantiles of training poses",)
+    yield from judged.lines or (f"no typicality: {model.spec.name!r} has no quantiles of training poses",)
     order = np.argsort(density)[:_SHOWN]
     yield "least likely: " + "; ".join(_told(arrays, row) for row in order)
     summary = {
         **{"density_of": f"nats of {read.unit}", "num_steps": options.steps or task.NUM_STEPS, "noise": task.LEVEL},
-        **{"said": read.said, "num_poses": len(density), "median_log_density": round(float(middle), 3)},
+        **{"said": read.lines, "num_poses": len(density), "median_log_density": round(float(middle), 3)},
         **judged.summary,
         "poses": [
             {key: round(v, 3) if isinstance(v := value[row].item(), float) else v for key, value in arrays.items()}
             for row in range(len(density))
         ],
     }
-    page = None if read.seen is None else functools.partial(_page, read.seen, model, arrays, name)
+    page = None if read.observed is None else functools.partial(_page, read.observed, model, arrays, name)
     return Outcome(model, spent, len(density), arrays, summary, page=page)
 
 
-def _page(seen: poses.Observed, model: Model, arrays: dict[str, np.ndarray], title: str) -> Any:
+def _page(observed: poses.Observed, model: Model, arrays: dict[str, np.ndarray], title: str) -> Any:
     """The poses over time, each with its density, those out of distribution marked."""
     from jaxpose.app import viz
 
-    root, source = seen.joints[:, :1], seen.source
+    root, source = observed.joints[:, :1], observed.source
     words = [f"{density:.0f} nats" for density in arrays["log_density"]]
     if "typicality" in arrays:
         words = [f"{word}, typicality {p:.1f}" for word, p in zip(words, arrays["typicality"], strict=True)]
@@ -178,7 +178,7 @@ def _page(seen: poses.Observed, model: Model, arrays: dict[str, np.ndarray], tit
         "labels": words,
     }
     shown |= {"unusual": arrays.get("out_of_distribution"), "up": source.up, "mean_name": "pose"}
-    return viz.motion_page((seen.joints - root)[None], model.skeleton, title=title, max_hypotheses=1, **shown)
+    return viz.motion_page((observed.joints - root)[None], model.skeleton, title=title, max_hypotheses=1, **shown)
 
 
 def _told(arrays: dict[str, np.ndarray], row: int) -> str:

@@ -27,7 +27,7 @@ class Judged(NamedTuple):
 
     arrays: dict[str, np.ndarray]
     summary: dict[str, Any]
-    said: tuple[str, ...]
+    lines: tuple[str, ...]
 
 
 _NOTHING = Judged({}, {}, ())

@@ -287,6 +287,13 @@ class Axes:
     unit: Annotated[str | None, text("of the file's coordinates: m (default), cm or mm")] = None
 
 
+def refuse_for(options: Any, meaning: dict[str, tuple[str, ...]], suffixes: set[str]) -> None:
+    """ValueError naming the first option given that means nothing to any file; meaning: suffixes of files by option."""
+    for name, legal in meaning.items():
+        if getattr(options, name) is not None and not suffixes & set(legal):
+            raise ValueError(f"--{name.replace('_', '-')}: means nothing to these files; it is for {', '.join(legal)}")
+
+
 def refuse(group: Any, why: str, *names: str) -> None:
     """ValueError naming the first option of a group (of `names` in it, or of all) that was given; why: its purpose."""
     for entry in fields(group):

@@ -141,14 +141,16 @@ class _Stage:
         joint = self.skeleton.joints.index(self.joint.value)
         self.handle.position = tuple(from_camera(self.mean[joint], self.result.up).tolist())
 
-    def show(self, samples: np.ndarray, said: str) -> None:
+    def show(self, samples: np.ndarray, caption: str) -> None:
         """Draw poses [H, J, 3], their mean, and the joints; at most 40 poses."""
         poses = from_camera(samples[:40].astype(np.float32), self.result.up)
         self.mean = samples.mean(0)
         bones = [(parent, joint) for joint, parent in enumerate(self.skeleton.parents) if parent >= 0]
         tints = np.array([self.colour(joint) for _, joint in bones], float)
         lines = poses[:, np.array(bones)].reshape(-1, 2, 3)
-        pale, full = (np.repeat(_linear(x)[:, None], 2, 1) for x in (0.6 * tints + 102, tints))
+        # viser's lines take colours in linear light
+        light = (np.rint(255 * (x / 255) ** 2.2).astype(np.uint8) for x in (0.6 * tints + 102, tints))
+        pale, full = (np.repeat(colours[:, None], 2, 1) for colours in light)
         mean = poses.mean(0)
         scene = self.server.scene
         scene.add_line_segments(
@@ -161,17 +163,12 @@ class _Stage:
         row = self.at()
         held = ", ".join(self.skeleton.joints[joint] for joint in sorted(self.dragged)) or "none"
         self.words.content = (
-            f"frame {self.result.frame[row]}, person {self.result.person[row]}\n\n{len(poses)} poses, {said}\n\n"
+            f"frame {self.result.frame[row]}, person {self.result.person[row]}\n\n{len(poses)} poses, {caption}\n\n"
             f"dragged: {held}\n\nblue left, orange right, green dragged; computed on {self.device}"
         )
 
     def colour(self, joint: int) -> tuple[int, int, int]:
         return _LEFT if joint in self.skeleton.left else _RIGHT if joint in self.skeleton.right else _MIDDLE
-
-
-def _linear(srgb: np.ndarray) -> np.ndarray:
-    """Colours [..., 3] of 0 to 255 as viser's lines take them, in linear light."""
-    return np.rint(255 * (srgb / 255) ** 2.2).astype(np.uint8)
 
 
 def processor() -> str:

@@ -59,7 +59,7 @@ def detect_clip(clip: Clip, detector: Detector, out: Path, name: str) -> Generat
     with _removed_on_error(out, parts):
         done = _parts(parts, made_of)
         yield from _detect(clip, detector, parts, done, made_of)
-        loaded = [_load(part) for part in done]
+        loaded = [load_arrays(part) for part in done]
         people = {name: np.concatenate([part[name] for part in loaded]) for name in loaded[0] if name != "made_of"}
         keypoints, line = linked(clip, detector, people)
         yield line
@@ -108,7 +108,7 @@ def linked(clip: Clip, detector: Detector, people: Arrays) -> tuple[Keypoints, s
 def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_of: str) -> Iterator[str]:
     """Make the parts that `done` lacks, and append them to it."""
     parts.mkdir(parents=True, exist_ok=True)
-    before = [_load(part)["number"] for part in done]
+    before = [load_arrays(part)["number"] for part in done]
     first = int(before[-1][-1]) + 1 if done else 0
     if done:
         yield f"goes on after frame {first - 1}, where an earlier run was interrupted"
@@ -117,21 +117,21 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
     num = PART
     while num == PART:
         noted: list[tuple[int, float, int, int]] = []
-        found: list[Found] = []
+        detections: list[Found] = []
         try:
             for people in detector.detect(_noted(source, noted)):
-                found.append(people)
+                detections.append(people)
                 if clock.tick():
                     yield clock.line(people)
         except KeyboardInterrupt:
             if clip.camera is None:
                 raise
-        num = len(found)
+        num = len(detections)
         if num:
             done.append(parts / f"{len(done):06d}.npz")
-            write_npz(done[-1], _as_arrays(noted[:num], found) | {"made_of": np.array(made_of)})
+            write_npz(done[-1], _as_arrays(noted[:num], detections) | {"made_of": np.array(made_of)})
             if num < PART:
-                yield clock.line(found[-1])
+                yield clock.line(detections[-1])
 
 
 def _noted(source: Iterator[Frame], noted: list[tuple[int, float, int, int]]) -> Iterator[Frame]:
@@ -142,13 +142,13 @@ def _noted(source: Iterator[Frame], noted: list[tuple[int, float, int, int]]) ->
         yield frame
 
 
-def _as_arrays(noted: list[tuple[int, float, int, int]], found: list[Found]) -> Arrays:
+def _as_arrays(noted: list[tuple[int, float, int, int]], detections: list[Found]) -> Arrays:
     """A part: number, seconds, size and count of its F frames; xy_px, confidence, world of all its people."""
     number, seconds, width, height = (np.array(column) for column in zip(*noted, strict=True))
     arrays = {"number": number, "seconds": seconds, "size": np.stack([width, height], -1)}
-    arrays["count"] = np.array([len(people.xy_px) for people in found])
-    names = [name for name in Found._fields if getattr(found[0], name) is not None]
-    return arrays | {name: np.concatenate([getattr(people, name) for people in found]) for name in names}
+    arrays["count"] = np.array([len(people.xy_px) for people in detections])
+    names = [name for name in Found._fields if getattr(detections[0], name) is not None]
+    return arrays | {name: np.concatenate([getattr(people, name) for people in detections]) for name in names}
 
 
 def _parts(folder: Path, made_of: str) -> list[Path]:
@@ -157,10 +157,6 @@ def _parts(folder: Path, made_of: str) -> list[Path]:
     while _made_of(part := folder / f"{len(kept):06d}.npz") == made_of:
         kept.append(part)
     return kept
-
-
-def _load(path: Path) -> Arrays:
-    return dict(load_arrays(path))
 
 
 def _made_of(path: Path) -> str | None:
@@ -193,9 +189,8 @@ def _rate(number: np.ndarray, seconds: np.ndarray) -> tuple[float | None, str]:
     if fast - slow > _VARIES * median:
         fps = round(median, 3)
         return fps, f", {fps:g} frames/s (varies from {slow:.3g} to {fast:.3g}; speeds take the median)"
-    fps = round(
-        float((number[-1] - number[0]) / max(seconds[-1] - seconds[0], 1e-3)), 3
-    )  # files may count milliseconds
+    whole = float((number[-1] - number[0]) / max(seconds[-1] - seconds[0], 1e-3))  # files may count milliseconds
+    fps = round(whole, 3)
     return fps, f", {fps:g} frames/s"
 
 

@@ -103,9 +103,9 @@ def lift_of_noise(
     t, *later = stochastic().run(model.spec, sde).times
     x = sde.sigma(t) * noise[0]
     for z, s in zip(noise[1:], later, strict=True):
-        found = predict(x, t, problem.cond)
+        predicted = predict(x, t, problem.cond)
         fresh = -jnp.expm1(log_snr(sde, t) - log_snr(sde, s))
-        x = sde.alpha(s) * found.x0 + sde.sigma(s) * (jnp.sqrt(1 - fresh) * found.eps + jnp.sqrt(fresh) * z)
+        x = sde.alpha(s) * predicted.x0 + sde.sigma(s) * (jnp.sqrt(1 - fresh) * predicted.eps + jnp.sqrt(fresh) * z)
         t = s
     decoded = problem.decode(predict(x, t, problem.cond).x0, None)
     return Hypotheses(decoded.samples, *spread(decoded.samples, model.recalibration.get("lift")), decoded.root)
@@ -140,17 +140,17 @@ def difference_mm(exported: Exported, model: Model) -> tuple[float, int]:
     clip = load_arrays(ASSETS / "demo_clip.npz")
     frames = len(clip["keypoints"]) // batch * batch or batch
     rows = np.arange(frames) % len(clip["keypoints"])
-    own = jnp.asarray(clip["keypoints"][rows]), jnp.asarray(clip["confidence"][rows])
-    points = convert_joints(*own, model.skeleton, given)
+    points_px = jnp.asarray(clip["keypoints"][rows]), jnp.asarray(clip["confidence"][rows])
+    points = convert_joints(*points_px, model.skeleton, given)
     K = np.tile(clip["intrinsics"], (batch, 1))
     key, worst = jax.random.key(0), 0.0
     noise = np.asarray(noise_of(key, model, num, batch))
     for first in range(0, frames, batch):
         xy, sure = (np.asarray(x[first : first + batch]) for x in points)
-        (found,) = session.run(["samples"], {"keypoints": xy, "confidence": sure, "intrinsics": K, "noise": noise})
-        seen = convert_joints(jnp.asarray(xy), jnp.asarray(sure), given, model.skeleton)
-        expected = lift.lift(key, model, *seen, camera=Camera(jnp.asarray(K)), num_hypotheses=num)
-        worst = max(worst, float(np.linalg.norm(found - np.asarray(expected.samples), axis=-1).max()))
+        (samples,) = session.run(["samples"], {"keypoints": xy, "confidence": sure, "intrinsics": K, "noise": noise})
+        converted = convert_joints(jnp.asarray(xy), jnp.asarray(sure), given, model.skeleton)
+        expected = lift.lift(key, model, *converted, camera=Camera(jnp.asarray(K)), num_hypotheses=num)
+        worst = max(worst, float(np.linalg.norm(samples - np.asarray(expected.samples), axis=-1).max()))
     return 1000 * worst, frames
 
 
@@ -191,5 +191,5 @@ def _licence(model: Model) -> str:
     """That of the weights, as the model's card says; of a model without one, its owner's to say."""
     card = ASSETS / f"{model.spec.name}.md"
     rows = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
-    (said,) = [row.split("|")[2].strip() for row in rows if row.startswith("| licence |")] or ["not stated"]
-    return said
+    (licence,) = [row.split("|")[2].strip() for row in rows if row.startswith("| licence |")] or ["not stated"]
+    return licence

@@ -220,7 +220,7 @@ def _broadcast(graph: Graph, eqn: Any, x: Known) -> Known:
 def _reshape(graph: Graph, eqn: Any, x: Known) -> Known:
     aval, result = eqn.invars[0].aval, eqn.outvars[0].aval
     if [n for n in aval.shape if n != 1] == [n for n in result.shape if n != 1]:  # only axes of size 1 come and go
-        sizes = iter([own for own, n in zip(x.shape, aval.shape, strict=True) if n != 1])
+        sizes = iter([size for size, n in zip(x.shape, aval.shape, strict=True) if n != 1])
         return graph.reshape(x, [1 if n == 1 else next(sizes) for n in result.shape])
     return graph.reshape(graph.full(x, aval.shape), result.shape)
 
@@ -266,8 +266,8 @@ def _reduce(op: str) -> Operation:
         truth = eqn.invars[0].aval.dtype == bool
         if truth:  # as 0 and 1: of truth values only newer opsets have these
             full = _each(graph, "Cast", full, to=TensorProto.FLOAT)
-        found = graph.add(op, full, _integers(eqn.params["axes"]), shape=shape, keepdims=0)
-        return _each(graph, "Cast", found, to=TensorProto.BOOL) if truth else found
+        reduced = graph.add(op, full, _integers(eqn.params["axes"]), shape=shape, keepdims=0)
+        return _each(graph, "Cast", reduced, to=TensorProto.BOOL) if truth else reduced
 
     return convert
 

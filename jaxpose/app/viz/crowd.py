@@ -55,10 +55,10 @@ def places(crowd: Crowd, root: ArrayLike | None) -> np.ndarray:
     apart[:, 0] = _APART * (crowd.who - (len(crowd.people) - 1) / 2)
     if root is None:
         return apart
-    found = np.asarray(root, np.float32)
-    if found.shape != apart.shape:
-        raise ValueError(f"root: got shape {list(found.shape)}, must be {list(apart.shape)}")
-    return found if np.isfinite(found).all() else apart
+    known = np.asarray(root, np.float32)
+    if known.shape != apart.shape:
+        raise ValueError(f"root: got shape {list(known.shape)}, must be {list(apart.shape)}")
+    return known if np.isfinite(known).all() else apart
 
 
 def gathered(scene: sc.Scene, crowd: Crowd, place: np.ndarray) -> sc.Scene:

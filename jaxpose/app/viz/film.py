@@ -19,16 +19,16 @@ def film_of(pictures: Iterable[tuple[int, np.ndarray]], frame: np.ndarray, most:
     """
     numbers = np.unique(frame)
     wanted = {int(number) for number in numbers[sc.strided(len(numbers), most)]}
-    found: dict[int, bytes] = {}
+    jpegs: dict[int, bytes] = {}
     height = 0
     for number, picture in pictures:
         if number in wanted:
             fits = (h for h in _HEIGHTS if len(wanted) * len(_jpeg(picture, h)) < _BYTES)
             height = height or next(fits, _HEIGHTS[-1])
-            found[number] = _jpeg(picture, height)
+            jpegs[number] = _jpeg(picture, height)
         if number >= max(wanted):
             break
-    return [found.get(int(number)) for number in frame]
+    return [jpegs.get(int(number)) for number in frame]
 
 
 def _jpeg(picture: np.ndarray, height: int) -> bytes:

@@ -147,9 +147,9 @@ def _tiles(flat: tuple[sc.Layer, ...], places: np.ndarray) -> np.ndarray:
     """Shifts [n, 2] px of each 2D input that put them side by side in the order of the places."""
     middle, needed = np.zeros((2, len(places), 2))
     for person in range(len(places)):
-        seen = [layer._replace(poses=sc.at_row(layer.poses, person)[:, None]) for layer in flat]
-        if any(np.isfinite(layer.poses).any() for layer in seen):
-            low, high = sc.pixel_bounds(tuple(seen))
+        visible = [layer._replace(poses=sc.at_row(layer.poses, person)[:, None]) for layer in flat]
+        if any(np.isfinite(layer.poses).any() for layer in visible):
+            low, high = sc.pixel_bounds(tuple(visible))
             middle[person], needed[person] = (low + high) / 2, high - low
     columns, lines = (np.unique(v, return_inverse=True)[1] for v in (places[:, 0], -places[:, 2]))
     return np.stack([columns, lines], -1) * _ROOM * needed.max(0) - middle

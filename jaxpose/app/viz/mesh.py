@@ -126,7 +126,7 @@ def mesh_page(
     if isinstance(vertices, Sequence) and vertices and isinstance(vertices[0], Skin):
         meshes, room = [skin for skin in vertices if isinstance(skin, Skin)], given.max_frames
         num_bodies, num_frames, num_vertices = len(meshes), len(meshes[0].transforms), len(meshes[0].rest)
-        triangles, lacking = checked_faces("faces", faces, num_vertices), f", {meshes[0].said}"
+        triangles, lacking = checked_faces("faces", faces, num_vertices), f", {meshes[0].lacking}"
     else:
         meshes, triangles = mesh_arrays(vertices, faces)  # type: ignore[arg-type]  # not of skins
         (num_bodies, num_frames, num_vertices), lacking = meshes.shape[:3], ""
@@ -153,8 +153,8 @@ def mesh_page(
 def _parts(
     packer: Packer, surfaces: list[_Surface], layers: list[tuple[sc.Layer, Skeleton]], *, flat: bool
 ) -> dict[str, Any]:
-    seen = [s.shape.joints() if isinstance(s.shape, Skin) else s.shape for s in surfaces]
-    box = frame_of([display(points) for points in [*seen, *(layer.poses for layer, _ in layers)]])
+    shapes = [s.shape.joints() if isinstance(s.shape, Skin) else s.shape for s in surfaces]
+    box = frame_of([display(points) for points in [*shapes, *(layer.poses for layer, _ in layers)]])
     feet = [display(s.shape.sampled() if isinstance(s.shape, Skin) else s.shape)[..., 1].min() for s in surfaces]
     box["low"][1] = floor = round(float(min(feet)), 4)
     return {
@@ -193,9 +193,9 @@ def _placed(
     surfaces = _bodies(moved, faces, given.names, choice, opacity)
     for mesh in true:
         count = len(mesh.rest) if isinstance(mesh, Skin) else mesh.shape[1]
-        own = checked_faces("truth_faces", faces if given.truth_faces is None else given.truth_faces, count)
+        triangles = checked_faces("truth_faces", faces if given.truth_faces is None else given.truth_faces, count)
         shape = _moved(mesh, places[0])
-        surfaces.append(_Surface("truth", shape, own, TRUTH_COLOUR, _FAINT_TRUTH if hides else 1.0))
+        surfaces.append(_Surface("truth", shape, triangles, TRUTH_COLOUR, _FAINT_TRUTH if hides else 1.0))
     layers = []
     if given.joints is not None:
         layers.append(_skeletons(given.joints, given.skeleton, of_bodies, choice))

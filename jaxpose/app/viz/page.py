@@ -54,7 +54,7 @@ class Page(NamedTuple):
         """The whole file."""
         content = json.dumps(self.content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         parts = {"TITLE": html.escape(self.title), "CONTENT": content, "ARRAYS": self.arrays}
-        return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], _template())
+        return re.sub("@([A-Z]+)@", lambda match: parts[match[1]], _template())
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write it as one HTML file; ValueError for a folder that is not there."""
@@ -83,12 +83,12 @@ def _template() -> str:
 
 def make_page(packer: Packer, title: str, note: str, caption: list[str], steps: Steps, up: str, **parts: Any) -> Page:
     """A page of parts whose arrays are in the packer; title, note and labels may hold any character."""
-    said, names = _AXES[up]
+    words, names = _AXES[up]
     turn = R_CAM_WORLD[up].T @ np.diag(_CAMERA_TO_DISPLAY) + 0.0  # the data's axes from those of the display
     title = sc.printable(title, 200)
     content = {
         **{"title": title, "note": sc.printable(note, 400), "caption": [part for part in caption if part]},
-        "axes": {"turn": turn.tolist(), "names": names, "said": said},
+        "axes": {"turn": turn.tolist(), "names": names, "said": words},
         "steps": {"labels": steps.labels, "seconds": steps.seconds, "start": steps.start},
         **{key: value for key, value in parts.items() if value is not None},
     }

@@ -1,4 +1,4 @@
-"""What a page shows of the spread of hypotheses: for each joint an ellipsoid and a radius that hold 90 % of it.
+"""The spread of hypotheses as a page shows it: for each joint an ellipsoid and a radius that hold 90 % of it.
 
 With samples x_h, their mean m and covariance S, the Mahalanobis distances d_h = |S^(-1/2) (x_h - m)| have quantiles
 d_50 and d_90. The ellipsoid is m + d_90 C^(1/2) u, |u| <= 1, where C is the covariance as it was given (recalibrated,
@@ -41,12 +41,12 @@ def spread_of(
         return None
     mean = x.mean(0)
     away = x - mean
-    own = np.einsum("hnji,hnjk->njik", away, away) / len(x)
-    given = own if covariance is None else np.asarray(covariance, np.float64)
+    of_samples = np.einsum("hnji,hnjk->njik", away, away) / len(x)
+    given = of_samples if covariance is None else np.asarray(covariance, np.float64)
     if few:
         inner, outer = (np.full(mean.shape[:2], d) for d in _GAUSSIAN)
     else:
-        distance = np.linalg.norm(np.einsum("njik,hnjk->hnji", _root(own, -0.5), away), axis=-1)
+        distance = np.linalg.norm(np.einsum("njik,hnjk->hnji", _root(of_samples, -0.5), away), axis=-1)
         inner, outer = np.quantile(distance, (0.5, 0.9), axis=0)
     shape = outer[..., None, None] * _root(given, 0.5)
     if radius_90 is None:

@@ -174,10 +174,10 @@ def _hidden_bones(
         if given is None:
             return None
         observed = np.isfinite(given).all(-1)
-    seen = np.asarray(observed)
-    if seen.shape != shape or seen.dtype != bool:
-        raise ValueError(f"observed: got {seen.dtype} of shape {list(seen.shape)}, must be bool of {list(shape)}")
-    hidden = ~(seen & seen[:, list(skeleton.parents)])
+    visible = np.asarray(observed)
+    if visible.shape != shape or visible.dtype != bool:
+        raise ValueError(f"observed: got {visible.dtype} of shape {list(visible.shape)}, must be bool of {list(shape)}")
+    hidden = ~(visible & visible[:, list(skeleton.parents)])
     is_bone = np.array(skeleton.parents) >= 0
     return hidden[None] if hidden[:, is_bone].any() and not hidden[:, is_bone].all() else None
 

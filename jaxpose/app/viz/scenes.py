@@ -179,15 +179,15 @@ def _uncertainty(
     covariance, radius = (
         None if layers.get(name) is None else np.asarray(layers[name])[rows] for name in ("covariance", "radius_90")
     )
-    found = spread_of(poses, covariance, radius)
-    if found is None:
+    spread = spread_of(poses, covariance, radius)
+    if spread is None:
         return None
     mirror = np.outer([1, -1, -1], [1, -1, -1])
-    shape = (found.shape * mirror)[..., [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
-    mm = np.clip(np.rint(1000 * np.nan_to_num(found.radius, nan=65.535)), 0, 2**16 - 1).astype(np.uint16)
-    inner = np.clip(np.rint(255 * np.nan_to_num(found.inner)), 0, 255).astype(np.uint8)
+    shape = (spread.shape * mirror)[..., [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    mm = np.clip(np.rint(1000 * np.nan_to_num(spread.radius, nan=65.535)), 0, 2**16 - 1).astype(np.uint16)
+    inner = np.clip(np.rint(255 * np.nan_to_num(spread.inner)), 0, 255).astype(np.uint8)
     return {
-        "mean": packer.positions(crowd.spread_out(display(found.mean + place[:, None])), STEP, time=1),
+        "mean": packer.positions(crowd.spread_out(display(spread.mean + place[:, None])), STEP, time=1),
         "shape": packer.positions(crowd.spread_out(shape), STEP / 2, time=1),
         "inner": packer.add(crowd.spread_out(inner, 0), time=1),
         "radius_mm": packer.add(crowd.spread_out(mm, 2**16 - 1), time=1),
@@ -217,7 +217,7 @@ def _marks(packer: Packer, layers: sc.Layers, rows: np.ndarray, crowd: cr.Crowd,
 
 def _film(film: Sequence[bytes | None], rows: np.ndarray, crowd: cr.Crowd) -> list[bytes | None]:
     """A picture for each frame, of any row in it."""
-    found: list[bytes | None] = [None] * len(crowd.frames)
+    pictures: list[bytes | None] = [None] * len(crowd.frames)
     for row, at in zip(rows, crowd.at, strict=True):
-        found[at] = found[at] or film[row]
-    return found
+        pictures[at] = pictures[at] or film[row]
+    return pictures

@@ -135,8 +135,8 @@ def _draw_view(
         for level in sc.grid_levels(centre - reach, centre + reach)[1:-1]:
             draw(level, color=sc.GRID, linewidth=0.6, zorder=0)
     for layer in scene.layers:
-        seen = layer._replace(poses=layer.poses[..., [across, up]] * signs)
-        _draw_layer(axes, seen, skeleton, row, dot=0 if layer.group == sc.MEAN else layer.dot)
+        flat = layer._replace(poses=layer.poses[..., [across, up]] * signs)
+        _draw_layer(axes, flat, skeleton, row, dot=0 if layer.group == sc.MEAN else layer.dot)
 
 
 def _draw_pixels(axes: Any, scene: sc.Scene, row: int, skeleton: Skeleton) -> None:
@@ -220,8 +220,8 @@ def mesh_sheet(
 def _painted(vertices: np.ndarray, faces: np.ndarray, view: str) -> Any:
     """The faces that look at the viewer, as polygons in the order of painting."""
     right, near = np.array(_MESH_VIEWS[view])
-    seen = vertices @ np.stack([right, [0, 1, 0], near]).T
-    corners = seen[faces]
+    turned = vertices @ np.stack([right, [0, 1, 0], near]).T
+    corners = turned[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
     order = np.argsort(corners[..., 2].mean(1), kind="stable")

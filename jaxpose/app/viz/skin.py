@@ -25,14 +25,14 @@ _FLIP = np.diag([1.0, -1.0, -1.0])  # camera axes to those of the display
 class Skin(NamedTuple):
     """One body over F frames: rest [V, 3] m; weights [V, J]; transforms [F, J, 3, 4], (R_j | t_j), NaN where absent.
 
-    joints_at_rest: [J, 3] m. said: what is left out of the surface.
+    joints_at_rest: [J, 3] m. lacking: what is left out of the surface.
     """
 
     rest: np.ndarray
     weights: np.ndarray
     transforms: np.ndarray
     joints_at_rest: np.ndarray
-    said: str = ""
+    lacking: str = ""
 
     def turned(self, R: np.ndarray, rows: np.ndarray) -> "Skin":
         """The frames `rows`, turned by R [3, 3]."""
@@ -85,14 +85,14 @@ def skins_of(posed: PosedBody, move: ArrayLike | None = None) -> list[Skin]:
     lead = joints.shape[:-2]
     t = joints - np.einsum("...jrc,...jc->...jr", R, np.broadcast_to(rest, (*lead, *rest.shape[-2:])))
     transforms = np.concatenate([np.broadcast_to(R, (*lead, *R.shape[-3:])), t[..., None]], -1)
-    said = ["four strongest skinning weights"]
-    said += ["without pose correctives"] if np.any(np.asarray(posed.body.posedirs)) else []
+    lacking = ["four strongest skinning weights"]
+    lacking += ["without pose correctives"] if np.any(np.asarray(posed.body.posedirs)) else []
     shaped = posed.shaped
     if shaped.joints.ndim > 2:
         betas, expression = (np.asarray(x) for x in (shaped.betas, shaped.expression))
-        own = np.ptp(betas.reshape(-1, betas.shape[-1]), axis=0).any() if betas.size else False
-        said += ["surface of the mean shape"] if own else []
+        varied = np.ptp(betas.reshape(-1, betas.shape[-1]), axis=0).any() if betas.size else False
+        lacking += ["surface of the mean shape"] if varied else []
         shaped = posed.body.shape(*(jnp.asarray(x.mean(tuple(range(x.ndim - 1)))) for x in (betas, expression)))
     weights, vertices = np.asarray(posed.body.weights), np.asarray(shaped.vertices)
     bodies = transforms.reshape(-1, *(lead[-1:] or (1,)), *transforms.shape[-3:])
-    return [Skin(vertices, weights, body, np.asarray(shaped.joints), ", ".join(said)) for body in bodies]
+    return [Skin(vertices, weights, body, np.asarray(shaped.joints), ", ".join(lacking)) for body in bodies]

@@ -2,6 +2,7 @@
 
 import cameras
 import pytest
+from command_line import refusal
 from small_models import clip_poses, write_joint_model, write_prior
 
 from jaxpose.app import cli
@@ -40,12 +41,7 @@ def refused(run, capsys):
     """The one line with which the command refuses, with code 2 and without a file in --out."""
 
     def call(command, *arguments):
-        with pytest.raises(SystemExit) as exit_info:
-            run(command, *arguments)
-        assert exit_info.value.code == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        return error
+        return refusal(capsys, lambda argv: run(*argv), command, *arguments)
 
     return call
 
@@ -70,12 +66,8 @@ def refused_prior(run_prior, capsys, tmp_path):
     """The one line with which the command refuses, with code 2 and without a file in --out, which it is given."""
 
     def call(command, *arguments):
-        with pytest.raises(SystemExit) as exit_info:
-            run_prior(command, *arguments, "--out", tmp_path / "refused")
-        assert exit_info.value.code == 2
+        error = refusal(capsys, lambda argv: run_prior(*argv), command, *arguments, "--out", tmp_path / "refused")
         assert not (tmp_path / "refused").exists()
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
         return error
 
     return call

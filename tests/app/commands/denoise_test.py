@@ -43,8 +43,3 @@ def test_missing_joints_are_refused_by_the_first_pose_that_lacks_one(refused, fi
     error = refused("denoise", tmp_path / "gap.npz", "--out", tmp_path / "o")
     assert "gap.npz: frame 8, person 1 lacks head; denoise needs all joints" in error
     assert "`jaxpose complete --noise METRES`" in error
-
-
-@pytest.mark.parametrize("noise", ["0", "-1", "0.6", "nan"])
-def test_a_noise_that_is_none_is_refused(noise, refused, file, tmp_path):
-    assert "--noise: needed metres above 0 to 0.5" in refused("denoise", file, "--out", tmp_path, "--noise", noise)

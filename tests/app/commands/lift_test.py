@@ -15,13 +15,15 @@ from jaxpose.tasks.samplers import mean_flow
 CLIP = ASSETS / "demo_clip.npz"
 
 
-def test_blocks_and_samplers_are_those_of_the_python_function(run, model_file, tmp_path):
+def test_blocks_and_samplers_are_those_of_the_python_function(run, model_file, tmp_path, capsys):
     """90 detections: a block of 64, and one of 26 that is filled with its last row."""
     run("lift", CLIP, "--out", tmp_path, "--sampler", "mean_flow", "--seed", 5)
     with np.load(tmp_path / "demo_clip.npz") as z:
         found = {name: z[name] for name in z.files}
     assert json.loads((tmp_path / "demo_clip.json").read_text())["sampler"] == "mean_flow"
     assert "path" not in found
+    lines = [line.split(",")[0] for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in lines if line.startswith("drew ")] == ["drew 64/90", "drew 90/90"]
     for index, (first, last) in enumerate([(0, 64), (64, 90)]):
         rows = np.minimum(np.arange(first, first + 64), 89)
         inputs = (jnp.asarray(found[name][rows]) for name in ("keypoints", "confidence", "intrinsics"))

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import shared
+from command_line import refusal
 
 from jaxpose.app import cli
 from jaxpose.geometry.skeleton import COCO_17
@@ -40,39 +41,7 @@ def two_peaks(frames, joints, seed=0):
     return weight, middle, rng.uniform(1, 2, (2, frames, joints, 2))
 
 
-@pytest.mark.slow
-def test_two_peaks_are_found_again(tmp_path, capsys):
-    """Means within 0.1 cell, weights within 0.03, deviations within 3 %, after EM on drawn points; and repeatably."""
-    weight, middle, sigma = two_peaks(1, 17)
-    maps = weight[..., None, None] * blob(middle[0], sigma[0])
-    maps += (1 - weight)[..., None, None] * blob(middle[1], sigma[1])
-    path = tmp_path / "Walking 1.npz"
-    size = {"image_size": [WIDTH, HEIGHT], "skeleton": "h36m17"}
-    np.savez(path, heatmaps=maps / maps.max(), box=[BOX], frame=[7], **size)
-    flags = ["--components", 2, "--samples", 30_000]
-    run("--heatmaps", path, "--out", tmp_path / "a.npz", *flags)
-    (array,) = read_gmm(tmp_path / "a.npz", num_cameras=None)["S0"]["Walking 1"]
-    for i, share in enumerate((weight, 1 - weight)):
-        found = array[:, :, i]
-        np.testing.assert_allclose(found[..., 0], share, atol=0.03)
-        np.testing.assert_allclose((found[..., 1:3] - BOX[:2]) / PITCH, middle[i], atol=0.1)
-        # a point is spread evenly over its cell: variance 1 / 12
-        wanted = np.sqrt(sigma[i] ** 2 + 1 / 12) * PITCH * 2 / WIDTH
-        np.testing.assert_allclose(found[..., 3:], wanted, rtol=0.03)
-    metadata = read_metadata(tmp_path / "a.npz")
-    assert metadata["frames"] == {"Walking 1": [7]}
-    assert metadata["image_size"] == [WIDTH, HEIGHT]
-    said = capsys.readouterr().out
-    assert "1 of 1 frames fitted" in said
-    assert "needs four cameras" in said
-    run("--heatmaps", path, "--out", tmp_path / "b.npz", *flags)
-    run("--heatmaps", path, "--out", tmp_path / "c.npz", *flags, "--seed", 1)
-    again, other = (read_gmm(tmp_path / f"{n}.npz", num_cameras=None)["S0"]["Walking 1"][0] for n in "bc")
-    np.testing.assert_array_equal(again, array)
-    assert abs(other - array).max() > 0
-
-
-def test_heatmaps_of_coco_joints_become_human36ms(tmp_path, monkeypatch):
+def test_heatmaps_of_coco_joints_become_human36ms(tmp_path, monkeypatch, capsys):
     """The hip is the mean of both hips, of half their variance; the spine, which COCO lacks, is anywhere on the map.
 
     Three frames in blocks of two, so that blocks meet.
@@ -86,6 +55,7 @@ def test_heatmaps_of_coco_joints_become_human36ms(tmp_path, monkeypatch):
         *("--heatmaps", tmp_path / "a.npy", "--out", tmp_path / "out.npz", "--skeleton", "coco17"),
         *("--image-size", f"{WIDTH},{HEIGHT}", "--components", 1, "--samples", 8000),
     )
+    assert "needs four cameras" in capsys.readouterr().out
     array = read_gmm(tmp_path / "out.npz", num_cameras=None)["S0"]["a"][0][:, :, 0]
     cell = np.array([WIDTH / WIDTH_CELLS, HEIGHT / HEIGHT_CELLS])
     both = [COCO_17.joints.index("left_hip"), COCO_17.joints.index("right_hip")]
@@ -169,22 +139,6 @@ def silent(folder):
     return maps_file(folder / "in.npz", maps), "in.npz: heatmaps: frame 1, joint 3 is 0 everywhere"
 
 
-def not_a_number(folder):
-    return maps_file(folder / "in.npz", np.full((1, 17, 4, 3), np.nan)), "in.npz: heatmaps: frame 0, joint 0 is not"
-
-
-def negative(folder):
-    return maps_file(folder / "in.npz", -np.ones((1, 17, 4, 3))), "in.npz: heatmaps: frame 0, joint 0 is negative"
-
-
-def one_axis_less(folder):
-    return maps_file(folder / "in.npz", np.ones((17, 4, 3))), "in.npz: heatmaps: needed numbers [N, J, h, w]"
-
-
-def code_in_heatmaps(folder):
-    return maps_file(folder / "in.npz", np.array([Smuggled()], object)), "in.npz: not a readable numpy file"
-
-
 def code_in_detections(folder):
     tree = {"S9": {"Sitting": [np.ones((1, 17, 2))] * 3 + [Smuggled()]}}
     np.savez(folder / "in.npz", positions_2d=np.array(tree, dtype=object))
@@ -213,10 +167,6 @@ def a_flag_of_another_source(folder):
     return detections(folder, np.ones((3, 17, 2)), "--samples", 9), "--samples: means nothing to --detections"
 
 
-def no_spread(folder):
-    return detections(folder, np.ones((3, 17, 2)), "--sigma", 0), "--sigma: needed normalised units above 0 to 1, got 0"
-
-
 def no_image_size(folder):
     people = [{"image_id": 1, "category_id": 1, "keypoints": [300.0, 200, 1] * 17, "score": 1}]
     (folder / "in.json").write_text(json.dumps(people))
@@ -226,27 +176,12 @@ def no_image_size(folder):
 @pytest.mark.parametrize(
     "case",
     [
-        *(silent, not_a_number, negative, one_axis_less, code_in_heatmaps, code_in_detections, wrong_joints),
-        *(a_confidence_of_two, one_gaussian_for_the_unsure, a_flag_of_another_source, no_spread),
-        no_image_size,
+        *(silent, code_in_detections, wrong_joints, a_confidence_of_two),
+        *(one_gaussian_for_the_unsure, a_flag_of_another_source, no_image_size),
     ],
 )
 def test_bad_input_leaves_with_code_2_and_no_file(tmp_path, capsys, case):
     arguments, fault = case(tmp_path)
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(SystemExit) as exit:
-        run(*arguments, "--out", tmp_path / "gmm.npz")
-    assert exit.value.code == 2
-    assert fault in capsys.readouterr().err
+    assert fault in refusal(capsys, cli.main, "prepare", "gmm", *arguments, "--out", tmp_path / "gmm.npz")
     assert sorted(tmp_path.iterdir()) == before
-
-
-@pytest.mark.parametrize("out", ["none/gmm.npz", "gmm.npy"])
-def test_where_no_file_can_be_written_is_said_first(tmp_path, capsys, out):
-    with pytest.raises(SystemExit) as exit:
-        run("--heatmaps", "none.npz", "--out", tmp_path / out)
-    assert exit.value.code == 2
-    error = capsys.readouterr().err
-    assert "needed a file" in error
-    assert "in a folder that exists" in error
-    assert out in error

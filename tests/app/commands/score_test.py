@@ -5,6 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from command_line import refusal
 from drawn import Read
 
 from jaxpose.app import cli
@@ -24,14 +25,10 @@ def call(model_file):
 
 
 @pytest.fixture
-def refused(call, capsys):
+def refused(model_file, capsys):
     def run(*arguments):
-        with pytest.raises(SystemExit) as exit_info:
-            call(*arguments)
-        assert exit_info.value.code == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        return error
+        own = () if "--model" in arguments else ("--model", model_file)
+        return refusal(capsys, cli.main, "score", "--steps", 2, *own, *arguments)
 
     return run
 
@@ -52,17 +49,8 @@ def test_the_result_is_the_python_functions_with_and_without_keypoints(call, fil
     typical = 100 - np.interp(error, quantiles, [0, 50, 100])
     save(tmp_path / "typical.safetensors", model.replace(typicality=quantiles), dtype=jnp.float32)
     out = tmp_path / "o"
-    call(
-        file,
-        "--out",
-        out,
-        "--keypoints",
-        ASSETS / "demo_clip.npz",
-        "--least",
-        20,
-        "--model",
-        tmp_path / "typical.safetensors",
-    )
+    given = ("--keypoints", ASSETS / "demo_clip.npz", "--least", 20, "--model", tmp_path / "typical.safetensors")
+    call(file, "--out", out, *given)
     said = capsys.readouterr().out
     with np.load(out / "walk.npz") as z:
         np.testing.assert_allclose(z["log_density"], expected, rtol=1e-4)

@@ -101,7 +101,7 @@ class Handle:
 
 
 class Server:
-    """What the stage asks of viser's server, without a network."""
+    """What the stage asks of viser: points that are drawn, by their names, and controls, by those of their calls."""
 
     def __init__(self):
         self.scene = self.gui = self.initial_camera = self
@@ -110,34 +110,14 @@ class Server:
     def set_up_direction(self, up):
         self.up = up
 
-    def add_line_segments(self, name, points, colors, **_):
-        assert points.shape[1:] == (2, 3)
-        assert colors.shape == points.shape
-        self.drawn[name] = points
+    def __getattr__(self, call):
+        def add(label, *given, initial_value=None, **_):
+            if call in ("add_line_segments", "add_point_cloud"):
+                self.drawn[label] = given[0]
+            value = given[-1] if call == "add_slider" else initial_value
+            return self.made.setdefault(call.removeprefix("add_"), Handle(value))
 
-    def add_point_cloud(self, name, points, colors, **_):
-        self.drawn[name] = points
-
-    def add_grid(self, *_, **__):
-        pass
-
-    def _make(self, name, value=None):
-        return self.made.setdefault(name, Handle(value))
-
-    def add_transform_controls(self, name, **_):
-        return self._make("handle")
-
-    def add_slider(self, label, low, high, step, value):
-        return self._make("row", value)
-
-    def add_dropdown(self, label, options, *, initial_value):
-        return self._make("joint", initial_value)
-
-    def add_button(self, label):
-        return self._make("reset")
-
-    def add_markdown(self, content):
-        return self._make("words", content)
+        return add
 
 
 def test_the_stage_draws_what_is_dragged_in_the_axes_of_the_file(posed):
@@ -150,23 +130,25 @@ def test_the_stage_draws_what_is_dragged_in_the_axes_of_the_file(posed):
     server = Server()
     command._Stage(server, result, H36M_17, posterior, "a processor")
     assert server.up == "+z"
-    assert "a processor" in server.made["words"].content
+    assert "a processor" in server.made["markdown"].content
     bones = J - 1
     assert len(server.drawn["/hypotheses"]) == 40 * bones
-    server.made["joint"].change(value="left_wrist")
+    server.made["dropdown"].change(value="left_wrist")
     from jaxpose.geometry.axes import from_camera
 
-    np.testing.assert_allclose(server.made["handle"].position, from_camera(result.mean[0], "z")[WRIST], atol=1e-5)
-    server.made["handle"].change(position=(0.1, 0.2, 0.3))
+    np.testing.assert_allclose(
+        server.made["transform_controls"].position, from_camera(result.mean[0], "z")[WRIST], atol=1e-5
+    )
+    server.made["transform_controls"].change(position=(0.1, 0.2, 0.3))
     ((row, dragged),) = asked
     assert row == 0
     np.testing.assert_allclose(from_camera(dragged[WRIST], "z"), [0.1, 0.2, 0.3], atol=1e-6)
     assert len(server.drawn["/hypotheses"]) == 7 * bones
-    assert "12 ms" in server.made["words"].content
-    assert "dragged: left_wrist" in server.made["words"].content
-    server.made["row"].change(value=2)
-    assert "dragged: none" in server.made["words"].content
-    assert "frame 2" in server.made["words"].content
+    assert "12 ms" in server.made["markdown"].content
+    assert "dragged: left_wrist" in server.made["markdown"].content
+    server.made["slider"].change(value=2)
+    assert "dragged: none" in server.made["markdown"].content
+    assert "frame 2" in server.made["markdown"].content
 
 
 def test_what_is_no_result_is_named(tmp_path, posed):

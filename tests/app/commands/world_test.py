@@ -146,36 +146,6 @@ def files_of(folder, keypoints, names):
     return [folder / f"{name}.npz" for name in names]
 
 
-@pytest.mark.slow
-def test_fuse_takes_a_file_of_each_camera_by_name_or_order(two_cameras, run, tmp_path, capsys):
-    arrays, _ = two_cameras
-    keypoints, R, t = (arrays[name] for name in ("keypoints", "R", "t"))
-    np.savez(tmp_path / "whole.npz", **arrays, frame=[7, 9])
-    flags = ("--noise-px", 1, "--steps", 4, "--out", tmp_path / "o")
-    run("fuse", tmp_path / "whole.npz", *flags)
-    expected, _ = result(tmp_path / "o", "whole_fused")
-    calibration = toml(tmp_path / "calib.toml", R, t)
-    named = files_of(tmp_path, keypoints, ("walk_camA", "walk_camB"))
-    capsys.readouterr()
-    run("fuse", *named, "--calibration", calibration, *flags)
-    assert "walk_camA.npz: camA, walk_camB.npz: camB" in capsys.readouterr().out
-    run("fuse", *files_of(tmp_path, keypoints, ("one", "two")), "--calibration", calibration, *flags)
-    for name in ("walk_camA", "one"):
-        found, said = result(tmp_path / "o", f"{name}_fused")
-        np.testing.assert_array_equal(found["frame"], [7, 9])
-        np.testing.assert_allclose(found["R_cam_world"], R, atol=1e-6)
-        np.testing.assert_allclose(found["mean"] + found["root"].mean(0)[:, None], _placed(expected), atol=5e-3)
-        assert said["num_cameras"] == 2
-    # turned round, by name still each its own
-    run("fuse", *named[::-1], "--calibration", calibration, *flags)
-    found, _ = result(tmp_path / "o", "walk_camB_fused")
-    np.testing.assert_allclose(found["R_cam_world"], R[::-1], atol=1e-6)
-
-
-def _placed(found):
-    return found["mean"] + found["root"].mean(0)[:, None]
-
-
 def test_files_that_do_not_fit_the_cameras_are_refused(two_cameras, refused, refused_prior, tmp_path):
     keypoints, R, t = (two_cameras[0][name] for name in ("keypoints", "R", "t"))
     calibration = toml(tmp_path / "calib.toml", R, t)
@@ -198,8 +168,8 @@ def test_files_that_do_not_fit_the_cameras_are_refused(two_cameras, refused, ref
     assert not (tmp_path / "o").exists()
 
 
-def test_fit_takes_a_file_of_each_camera(two_cameras, tmp_path):
-    """The rows that `fit` works on are those of one file of both cameras."""
+def test_fit_takes_a_file_of_each_camera_by_name_or_order(two_cameras, tmp_path):
+    """By name, else by order: the rows that `fit` works on are those of one file of both cameras."""
     from jaxpose.app.commands import fit, models
     from jaxpose.app.commands.options import Fit
     from jaxpose.app.commands.values import FitOutput, KeypointFile
@@ -207,15 +177,15 @@ def test_fit_takes_a_file_of_each_camera(two_cameras, tmp_path):
     arrays, _ = two_cameras
     keypoints, R, t = (arrays[name] for name in ("keypoints", "R", "t"))
     np.savez(tmp_path / "whole.npz", **arrays, frame=[7, 9])
-    files = files_of(tmp_path, keypoints, ("camB_walk", "camA_walk"))
-    body, given = (
-        models.load_body(None),
-        KeypointFile(calibration=toml(tmp_path / "c.toml", R, t, names=("camB", "camA"))),
-    )
-    found = fit._read_views(tuple(files), body, Fit(tuple(files), keypoints=given, output=FitOutput(out=tmp_path)))
-    whole = (tmp_path / "whole.npz",)
+    body, whole = models.load_body(None), (tmp_path / "whole.npz",)
+    given = KeypointFile(calibration=toml(tmp_path / "c.toml", R, t, names=("camB", "camA")))
     expected = fit._read_views(whole, body, Fit(whole, output=FitOutput(out=tmp_path)))
-    for name in ("xy", "confidence", "frame", "noise_px"):
-        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-5)
-    np.testing.assert_allclose(found.cameras.R_cam_world, expected.cameras.R_cam_world, atol=1e-6)
-    assert (found.points, found.up) == (expected.points, expected.up)
+    for names, turned in ((("camB_walk", "camA_walk"), 1), (("one", "two"), 1), (("camA_walk", "camB_walk"), -1)):
+        files = tuple(files_of(tmp_path, keypoints[:, ::turned], names))
+        found = fit._read_views(files, body, Fit(files, keypoints=given, output=FitOutput(out=tmp_path)))
+        for name in ("xy", "confidence"):
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name)[:, ::turned], rtol=1e-5)
+        np.testing.assert_array_equal(found.frame, expected.frame)
+        R_found = np.asarray(found.cameras.R_cam_world)
+        np.testing.assert_allclose(R_found, np.asarray(expected.cameras.R_cam_world)[:, ::turned], atol=1e-6)
+        assert (found.points, found.up) == (expected.points, expected.up)

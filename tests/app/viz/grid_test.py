@@ -29,16 +29,6 @@ def test_places_are_read_like_text():
     np.testing.assert_allclose(grid(2, 8, (1.0, 2.0)), [[-0.5, 0, 0], [0.5, 0, 0]])
 
 
-def test_people_stand_on_the_floor_over_their_places(walk):
-    _, truth = walk
-    places = grid(N, 3, (1.5, 2.0))
-    moved = truth + put(truth, places)[:, None]
-    np.testing.assert_allclose(moved[..., 1].max(1), 0, atol=1e-6)
-    middle = (moved.max(1) + moved.min(1)) / 2
-    np.testing.assert_allclose(middle[:, [0, 2]], places[:, [0, 2]], atol=1e-6)
-    np.testing.assert_allclose(put(truth, places, on_floor=False)[:, 1], 0)
-
-
 def read(states, **options):
     return Read(path_page(states, H36M_17, **options).html())
 
@@ -139,26 +129,13 @@ def test_a_set_that_does_not_move_has_one_step(walk):
     ("states", "options", "message"),
     [
         (np.zeros((1, H, N, J, 3)), {}, "states: got T = 0, one state only"),
-        (np.zeros((0, H, N, J, 3)), {}, r"states: got shape \[0, 2, 5, 17, 3\]"),
-        (np.zeros((H, N, J, 3)), {}, r"states: got shape \[2, 5, 17, 3\], must be \[T\+1, H, N, 17, 3\]"),
         (np.zeros((2, H, N, J, 2)), {}, r"states: .*must be \[T\+1, H, N, 17, 3\]"),
         (np.float64(0), {}, "states: got shape"),
-        (np.full((2, H, N, J, 3), np.nan), {}, "states: found no finite joint"),
         (np.stack([np.full((H, N, J, 3), np.nan), np.zeros((H, N, J, 3))]), {}, "states: state 0 of 2 has no finite"),
-        (
-            np.where(np.arange(N)[:, None, None] == 3, np.nan, np.zeros((2, H, N, J, 3))),
-            {},
-            "states: pose 3 of 5 has no finite joint",
-        ),
         (np.zeros((2, H, N, J, 3)), {"times": [1, 0.5, 0]}, r"times: got shape \[3\], must be \[2\]"),
-        (np.zeros((2, H, N, J, 3)), {"times": [1, np.nan]}, "times: .*all finite"),
         (np.zeros((2, H, N, J, 3)), {"per_line": 0}, "per_line: got 0"),
         (np.zeros((2, H, N, J, 3)), {"max_people": 0}, "max_people: got 0"),
-        (np.zeros((2, H, N, J, 3)), {"max_states": 0}, "max_states: got 0"),
-        (np.zeros((2, H, N, J, 3)), {"labels": ["a"]}, "labels: got 1, must be a list of one per pose: 5"),
-        (np.zeros((2, H, N, J, 3)), {"truth": np.zeros((H, N, J, 3))}, r"truth: got shape \[2, 5, 17, 3\]"),
         (np.zeros((2, H, N, J, 3)), {"reprojected": np.zeros((3, H, N, J, 2))}, r"reprojected: got shape \[3, 2, 5"),
-        (np.zeros((2, H, N, J, 3)), {"observed": np.zeros((N, J))}, "observed: got float64 of shape"),
         (np.zeros((2, H, N, J, 3)), {"image": "a.png"}, "image: came without keypoints"),
     ],
 )

@@ -3,7 +3,6 @@
 import base64
 import os
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -67,14 +66,10 @@ BLANK_ROW = np.where(np.arange(N)[:, None, None] == 2, np.nan, GOOD)
     ("change", "message"),
     [
         ({"samples": GOOD[0]}, r"samples: got shape \[4, 17, 3\], must be \[H, N, 17, 3\]"),
-        ({"samples": GOOD[:0]}, r"samples: got shape \[0, 4, 17, 3\]"),
-        ({"samples": GOOD[:, :0]}, r"samples: got shape \[5, 0, 17, 3\]"),
         ({"samples": GOOD[:, :, :16]}, r"samples: .*16.*must be \[H, N, 17, 3\]"),
         ({"samples": GOOD * np.nan}, "samples: found no finite joint"),
         ({"samples": BLANK_ROW}, "samples: pose 2 of 4 has no finite joint"),
         ({"truth": GOOD}, r"truth: got shape \[5, 4, 17, 3\], must be \[4, 17, 3\]"),
-        ({"truth": NAN}, "truth: found no finite joint"),
-        ({"mean": NAN[:, :, :2]}, r"mean: got shape \[4, 17, 2\]"),
         ({"keypoints": NAN}, r"keypoints: got shape \[4, 17, 3\], must be \[4, 17, 2\]"),
         ({"confidence": np.ones((N, J))}, "confidence: came without keypoints"),
         ({"keypoints": GOOD[0, ..., :2], "confidence": np.ones(J)}, r"confidence: got shape \[17\]"),
@@ -114,9 +109,3 @@ def test_without_the_extra_the_error_says_what_to_install_and_pages_need_none(tm
     with pytest.raises(ImportError, match=r"pip install jaxpose\[viz\]"):
         contact_sheet(tmp_path / "x", GOOD, H36M_17)
     assert write_motion(tmp_path / "x", GOOD, H36M_17).stat().st_size > 10_000
-
-
-def test_importing_viz_imports_no_drawing_library():
-    code = "import sys, jaxpose.app.viz; print(sorted({'matplotlib', 'PIL'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from drawn import H, J, N, Read, random_pose_set
 from PIL import Image
-from shared import DATA
 
 from jaxpose.app.viz import contact_sheet, motion_page
 from jaxpose.app.viz import scene as sc
@@ -39,21 +38,13 @@ def test_layers_hold_hypotheses_their_mean_and_the_truth_of_every_frame():
     assert (sides["left_knee"], sides["right_wrist"], sides["spine"]) == (0, 1, 2)
 
 
-def test_the_legend_says_what_the_pose_is():
-    samples = random_pose_set()[0]
-    page = read(samples, mean=samples[0], mean_name="medoid: the hypothesis nearest to the others")
-    assert [layer["name"] for layer in page.content["layers"]] == [
-        "hypotheses",
-        "medoid: the hypothesis nearest to the others",
-    ]
-
-
 def test_several_people_stand_in_one_space_at_their_roots():
     """Rows of two people in any order; one of them is missing in a frame."""
     rng = np.random.default_rng(0)
     frame, person = np.array([5, 3, 3, 4, 5]), np.array([1, 7, 1, 7, 7])
     samples, root = rng.normal(0, 0.3, (2, 5, J, 3)), rng.uniform(-3, 3, (5, 3))
-    page = read(samples, frame=frame, person=person, root=root, mean=samples[0])
+    page = read(samples, frame=frame, person=person, root=root, mean=samples[0], mean_name="medoid")
+    assert [layer["name"] for layer in page.content["layers"]] == ["hypotheses", "medoid"]
     assert page.content["people"] == ["person 1", "person 7"]
     assert [label.split(" · ")[0] for label in page.content["steps"]["labels"]] == ["frame 3", "frame 4", "frame 5"]
     poses = page.poses("hypotheses").reshape(2, 2, 3, J, 3)  # H, people, frames
@@ -236,16 +227,3 @@ def test_gathering_keeps_hidden_bones_and_confidence_with_their_people():
     assert hidden.bones[1, 0, 3]
     assert not hidden.bones[0].any()
     np.testing.assert_allclose(whole.flat[0].strength[1, 1], confidence[3], atol=1e-6)
-
-
-def test_real_poses_of_the_benchmark_stand_upright():
-    path = DATA.parent / "bench" / "val_frames.npz"
-    if not path.is_file():
-        pytest.skip(f"{path}: not there; set JAXPOSE_DATA")
-    with np.load(path) as z:
-        poses = z["joints_cam"][:3]
-    page = read((poses - poses[:, :1])[None])
-    (layer,) = page.layers("pose")
-    height = dict(zip(H36M_17.joints, page.positions(layer["poses"])[0, 0, :, 1], strict=True))
-    assert height["head"] > height["hip"] > height["left_ankle"]
-    assert page.content["floor"] < min(height.values())
