@@ -1,9 +1,12 @@
 """Commands called as from a shell, in this process: what they print, the code they leave with, and their flags."""
 
+import json
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from jaxpose.app.commands.parser import make_parser
 
@@ -23,8 +26,33 @@ def refusal(capsys: Any, main: Callable[[Sequence[str]], Any], *argv: object) ->
     """The one line with which main(argv) refuses, with code 2; what was printed before it comes first."""
     code, printed = called(capsys, main, *map(str, argv))
     assert (code, "Traceback" in printed) == (2, False), printed
-    assert printed.splitlines()[-1].startswith("jaxpose ")
+    assert printed.splitlines()[-1].startswith("jaxpose")
     return printed
+
+
+def drained(work: Generator[str, None, Any]) -> tuple[Any, list[str]]:
+    """The result of a generator, and what it yielded."""
+    lines = []
+    while True:
+        try:
+            lines.append(next(work))
+        except StopIteration as finished:
+            return finished.value, lines
+
+
+def written(path: Path, content: Any) -> Path:
+    """A file of text, of arrays (.npy, .npz) or of JSON values; of None a folder."""
+    if content is None:
+        path.mkdir()
+    elif isinstance(content, np.ndarray):
+        np.save(path, content)
+    elif path.suffix == ".npz":
+        np.savez(path, **content)
+    else:
+        lines = [content] if isinstance(content, str) or path.suffix != ".jsonl" else content
+        text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+        path.write_text(text, encoding="utf-8")
+    return path
 
 
 def arguments_of(command: str) -> list[Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import refusal
+from command_line import refusal, written
 
 from jaxpose.app import cli
 from jaxpose.app.commands.options import COMMANDS
@@ -30,8 +30,7 @@ def coco_results(path, frames=3, visible=17):
         c = np.where(np.arange(17) < visible, 0.9, 0.0)
         keypoints = np.column_stack([xy, c]).ravel().round(2).tolist()
         items.append({"image_id": i, "category_id": 1, "keypoints": keypoints, "score": 0.9})
-    path.write_text(json.dumps(items))
-    return path
+    return written(path, items)
 
 
 def lift(*arguments):
@@ -84,32 +83,21 @@ def test_rows_with_too_few_joints_are_left_out_and_said(tmp_path, capsys):
 def bad_inputs():
     return {
         "missing": (lambda d: d / "no.json", [], "no.json: no such file"),
-        "empty": (lambda d: _write(d / "e.json", ""), [], "e.json: the file is empty"),
-        "truncated": (lambda d: _write(d / "t.json", '[{"image_id": 0, "keyp'), [], "t.json: not JSON, or cut off"),
-        "empty folder": (lambda d: _folder(d / "f"), [], "no .json file in this folder"),
+        "empty": (lambda d: written(d / "e.json", ""), [], "e.json: the file is empty"),
+        "truncated": (lambda d: written(d / "t.json", '[{"image_id": 0, "keyp'), [], "t.json: not JSON, or cut off"),
+        "empty folder": (lambda d: written(d / "f", None), [], "no .json file in this folder"),
         "few joints": (lambda d: coco_results(d / "few.json", visible=3), [], "no detection has 4 visible joints"),
-        "wrong shape": (lambda d: _npy(d / "x.npy", np.zeros((2, 9, 2))), [], "x.npy"),
-        "nan": (lambda d: _npy(d / "n.npy", np.full((2, 17, 2), np.nan)), ["--skeleton", "coco17"], "visible joints"),
+        "wrong shape": (lambda d: written(d / "x.npy", np.zeros((2, 9, 2))), [], "x.npy"),
+        "nan": (
+            lambda d: written(d / "n.npy", np.full((2, 17, 2), np.nan)),
+            ["--skeleton", "coco17"],
+            "visible joints",
+        ),
         "unknown skeleton": (lambda d: coco_results(d / "a.json"), ["--skeleton", "alien"], "alien"),
         "bad camera": (lambda d: coco_results(d / "a.json"), ["--camera", "0,1,2,3"], "--camera: focal lengths must"),
         "both": (lambda d: coco_results(d / "a.json"), ["--camera", "9,9,1,1", "--fov", "50"], "needed one of them"),
         "model": (lambda d: coco_results(d / "a.json"), ["--model", "nope"], "model: got 'nope'; must be"),
     }
-
-
-def _write(path, text):
-    path.write_text(text)
-    return path
-
-
-def _folder(path):
-    path.mkdir()
-    return path
-
-
-def _npy(path, array):
-    np.save(path, array)
-    return path
 
 
 @pytest.mark.parametrize("case", bad_inputs())

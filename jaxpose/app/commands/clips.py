@@ -13,7 +13,7 @@ from jaxpose.app.detect.blazepose import blazepose, finder
 from jaxpose.app.detect.clip import detect_clip
 from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
 from jaxpose.app.detect.rtmpose import rtmpose
-from jaxpose.app.viz.film import film_of
+from jaxpose.app.viz.flat import film_of
 
 _BLAZEPOSE = tuple(f"blazepose-{size}" for size in weights.SIZES)
 

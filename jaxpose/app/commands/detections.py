@@ -118,7 +118,6 @@ def read_detections(
 
 
 def _read(path: Path, given: KeypointFile, skeleton_name: str | None) -> _File:
-    """The keypoints of a file of keypoints, heatmaps or mixtures."""
     file_format = given.format
     if file_format in SKELETONS:
         if skeleton_name not in (None, file_format):

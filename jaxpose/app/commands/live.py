@@ -7,13 +7,13 @@ models of DiffPose).
 """
 
 import functools
+import itertools
 import json
 import re
 import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from jaxpose.app.commands import clips, memory, models
 from jaxpose.app.commands.lift import FRAME_TAG
 from jaxpose.app.commands.options import Live
 from jaxpose.app.commands.values import refuse
-from jaxpose.app.detect.base import Frame
+from jaxpose.app.detect.base import Frame, detected
 from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
 from jaxpose.base import Camera
 from jaxpose.geometry.skeleton import get_skeleton
@@ -107,7 +107,6 @@ def _drawer(options: Live, model: Model, kp: Keypoints) -> tuple[Drawer, dict[st
 
 
 def _line(options: Live, answer: Answer) -> str:
-    """A frame's people as JSON."""
     number, people = answer
     names = [name for name in _WRITTEN if name != "samples" or options.samples]
     rows = [
@@ -202,25 +201,16 @@ def _of_pictures(options: Live) -> Iterator[Seen]:
     clip = Clip(options.input, given.every, given.begin, float("inf") if given.end is None else given.end)
     check(clip)
     detector = _returned(clips.detector(given))
-    sizes = deque[tuple[int, int, int]]()
+    one_each = (next(same) for _, same in itertools.groupby(frames(clip), _number))
+    for frame, people in detected(detector, one_each):
+        num, size = len(people.xy_px), (frame.rgb.shape[1], frame.rgb.shape[0])
+        rows = (np.full(num, _number(frame)), np.arange(num), ("",) * num)
+        kp = Keypoints(people.xy_px, people.confidence, detector.skeleton, *rows, image_size=size)
+        yield _number(frame), kp if num else None
 
-    def noted() -> Iterator[Frame]:
-        last = -1
-        for frame in frames(clip):
-            number, (height, width) = round(frame.seconds * TRAINED_FPS), frame.rgb.shape[:2]
-            if number > last:
-                last = number
-                sizes.append((number, width, height))
-                yield frame
 
-    for people in detector.detect(noted()):
-        number, width, height = sizes.popleft()
-        num = len(people.xy_px)
-        kp = Keypoints(
-            *(people.xy_px, people.confidence, detector.skeleton, np.full(num, number), np.arange(num), ("",) * num),
-            image_size=(width, height),
-        )
-        yield number, kp if num else None
+def _number(frame: Frame) -> int:
+    return round(frame.seconds * TRAINED_FPS)
 
 
 def _returned(work: Generator[str, None, Any]) -> Any:

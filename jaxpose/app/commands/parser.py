@@ -82,7 +82,6 @@ def _one_line(text: str) -> str:
 
 
 def _choose(name: str, options: type) -> Callable[[Any], tuple[str, Any]]:
-    """The function that the parser calls with a command's options."""
 
     def choose(given: Any) -> tuple[str, Any]:
         return name, given

@@ -146,7 +146,6 @@ def motion(options: kinds.PrepareMotion) -> Iterator[str]:
 
 
 def _given(options: Any, names: set[str]) -> dict[str, Any]:
-    """Options of these names that were given, in the order of their names."""
     values = {entry.name: getattr(options, entry.name) for entry in fields(options) if entry.name in names}
     return {name: values[name] for name in sorted(values) if values[name] is not None}
 

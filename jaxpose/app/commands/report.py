@@ -188,7 +188,6 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
 def _moving(
     output: Output, arrays: dict[str, Any], shown: Picture | Bodies
 ) -> Generator[str, None, tuple[tracks.Clip, Body]]:
-    """The tracks of a result for other programs, and the body that they move."""
     wanted, takes = output.exports, output.exports.takes or 0
     if isinstance(shown, Bodies):
         poses = (shown.body_pose, shown.global_orient, shown.pelvis)
@@ -200,7 +199,7 @@ def _moving(
 
 
 def _motion(shown: Bodies) -> Motion:
-    """The best body as a motion; with its shape where it is one for all frames."""
+    """The best body; with its shape where it is one for all frames."""
     betas = None if shown.betas is None else np.asarray(shown.betas)
     shape = betas if betas is None or betas.ndim == 1 else betas[0] if (betas == betas[0]).all() else None
     still = (shown.body_pose[0], shown.global_orient[0], shown.pelvis[0])

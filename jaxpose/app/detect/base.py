@@ -4,6 +4,7 @@ A detector is a function from the frames of a clip, in order, to what is found i
 earlier frames, such as where people were, in its own generator: called again, it starts anew.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -39,3 +40,16 @@ class Detector(NamedTuple):
     name: str
     skeleton: Skeleton
     detect: Callable[[Iterable[Frame]], Iterator[Found]]
+
+
+def detected(detector: Detector, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Found]]:
+    """Each frame with the people in it; frames are read as the detector asks for them."""
+    asked: deque[Frame] = deque()
+
+    def noted() -> Iterator[Frame]:
+        for frame in frames:
+            asked.append(frame)
+            yield frame
+
+    for people in detector.detect(noted()):
+        yield asked.popleft(), people

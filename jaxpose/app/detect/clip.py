@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.app.detect import frames as reading
-from jaxpose.app.detect.base import Detector, Found, Frame
+from jaxpose.app.detect.base import Detector, Found, detected
 from jaxpose.app.detect.frames import Clip
 from jaxpose.files import write_npz
 from jaxpose.io.arrays import load_arrays
@@ -119,7 +119,8 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
         noted: list[tuple[int, float, int, int]] = []
         detections: list[Found] = []
         try:
-            for people in detector.detect(_noted(source, noted)):
+            for frame, people in detected(detector, itertools.islice(source, PART)):
+                noted.append((frame.number, frame.seconds, frame.rgb.shape[1], frame.rgb.shape[0]))
                 detections.append(people)
                 if clock.tick():
                     yield clock.line(people)
@@ -129,17 +130,9 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
         num = len(detections)
         if num:
             done.append(parts / f"{len(done):06d}.npz")
-            write_npz(done[-1], _as_arrays(noted[:num], detections) | {"made_of": np.array(made_of)})
+            write_npz(done[-1], _as_arrays(noted, detections) | {"made_of": np.array(made_of)})
             if num < PART:
                 yield clock.line(detections[-1])
-
-
-def _noted(source: Iterator[Frame], noted: list[tuple[int, float, int, int]]) -> Iterator[Frame]:
-    """The next frames of a part; their number, time, width and height are noted."""
-    for frame in itertools.islice(source, PART):
-        height, width = frame.rgb.shape[:2]
-        noted.append((frame.number, frame.seconds, width, height))
-        yield frame
 
 
 def _as_arrays(noted: list[tuple[int, float, int, int]], detections: list[Found]) -> Arrays:

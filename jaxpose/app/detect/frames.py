@@ -138,7 +138,6 @@ def _damaged(clip: Clip, number: int, seconds: float, why: str) -> ValueError:
 
 
 def _opened(clip: Clip) -> Any:
-    """The container, with a stream of pictures."""
     av, camera = _av(), clip.camera
     try:
         if camera is not None:
@@ -168,7 +167,6 @@ _CAMERAS = {
 
 
 def _upright(picture: Any, aspect: Fraction | None) -> np.ndarray:
-    """A picture of FFmpeg as rgb [H, W, 3] uint8."""
     width = picture.width if not aspect else max(1, round(picture.width * float(aspect)))
     if width == picture.width:
         rgb = picture.to_ndarray(format="rgb24")

@@ -13,7 +13,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -111,21 +111,18 @@ def _parts(content: bytes, source: str) -> Iterator[bytes]:
             with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
                 for entry in archive:
                     if entry.isfile() and entry.name.endswith((".tflite", ".data")):
-                        yield _limited(archive.extractfile(entry))
+                        file = archive.extractfile(entry)
+                        yield b"" if file is None else file.read(_LARGEST)
         elif content[:2] == b"PK":
             with zipfile.ZipFile(io.BytesIO(content)) as wheel:
                 for name in wheel.namelist():
                     if name.endswith(".tflite"):
-                        with wheel.open(name) as file:
-                            yield _limited(file)
+                        with wheel.open(name) as part:
+                            yield part.read(_LARGEST)
         else:
             yield content
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise ValueError(f"{source}: damaged archive: {error}") from None
-
-
-def _limited(file: IO[bytes] | None) -> bytes:
-    return b"" if file is None else file.read(_LARGEST)
 
 
 def interpreter(path: Path, threads: int) -> Network:

@@ -72,7 +72,9 @@ def gathered(scene: sc.Scene, crowd: Crowd, place: np.ndarray) -> sc.Scene:
         return np.moveaxis(by_person, 2, 0).reshape(-1, len(crowd.frames), *array.shape[2:])
 
     def layer(given: sc.Layer) -> sc.Layer:
-        bones = None if given.bones is None else gather(np.broadcast_to(given.bones, _like(given)), fill=0)
+        bones = given.bones
+        if bones is not None:  # the first of which may be of all
+            bones = gather(np.broadcast_to(bones, (len(given.poses), *bones.shape[1:])), fill=0)
         strength = None if given.strength is None else gather(given.strength, fill=0)
         move = place if given.poses.shape[-1] == 3 else None
         return given._replace(poses=gather(given.poses, move), bones=bones, strength=strength)
@@ -83,12 +85,6 @@ def gathered(scene: sc.Scene, crowd: Crowd, place: np.ndarray) -> sc.Scene:
         rows=crowd.frames,
         labels=("",) * len(crowd.frames),
     )
-
-
-def _like(layer: sc.Layer) -> tuple[int, ...]:
-    """[L, N, J] of a layer, of whose bones the first may be 1."""
-    assert layer.bones is not None, "asked for where there are bones"
-    return (layer.poses.shape[0], *layer.bones.shape[1:])
 
 
 def _whole(name: str, value: ArrayLike | None, num: int) -> np.ndarray | None:

@@ -1,8 +1,8 @@
-"""The 2D part of a page: keypoints on their picture, and the hypotheses as the camera sees them."""
+"""The 2D part of a page: keypoints on their picture or film, and the hypotheses as the camera sees them."""
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from jaxpose.app.viz.page import layer_part
 
 _FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg"}
 _MARGIN = 0.08  # of the larger extent of what is seen
+_BYTES = 1_100_000  # of all pictures of a film: with base64, half of a page of 3 MB
+_HEIGHTS, _QUALITY = (360, 270, 216, 180, 144, 108, 72), 45  # px; of JPEG
 
 
 def flat_part(
@@ -52,3 +54,31 @@ def read_image(path: str | os.PathLike[str]) -> tuple[str, tuple[int, int], byte
     if kind not in _FORMATS:
         raise ValueError(f"{os.fspath(path)}: got an image of format {kind}, must be one of {sorted(_FORMATS)}")
     return _FORMATS[kind], size, content
+
+
+def film_of(pictures: Iterable[tuple[int, np.ndarray]], frame: np.ndarray, most: int = 300) -> list[bytes | None]:
+    """A JPEG for each row of frames [N], None where no picture has its number.
+
+    pictures: number and RGB [h, w, 3] uint8 of frames in rising order, read once and not kept. At most `most` frames
+    have one, those that a page shows; they are as high as all fit into 1.1 MB if they compress like the first.
+    """
+    numbers = np.unique(frame)
+    wanted = {int(number) for number in numbers[sc.strided(len(numbers), most)]}
+    jpegs: dict[int, bytes] = {}
+    height = 0
+    for number, picture in pictures:
+        if number in wanted:
+            fits = (h for h in _HEIGHTS if len(wanted) * len(_jpeg(picture, h)) < _BYTES)
+            height = height or next(fits, _HEIGHTS[-1])
+            jpegs[number] = _jpeg(picture, height)
+        if number >= max(wanted):
+            break
+    return [jpegs.get(int(number)) for number in frame]
+
+
+def _jpeg(picture: np.ndarray, height: int) -> bytes:
+    image, file = sc.need("PIL.Image"), io.BytesIO()
+    height = min(height, picture.shape[0])
+    size = (max(1, round(picture.shape[1] * height / picture.shape[0])), height)
+    image.fromarray(picture).resize(size, image.Resampling.BOX).save(file, "JPEG", quality=_QUALITY, optimize=True)
+    return file.getvalue()

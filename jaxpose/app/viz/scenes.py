@@ -216,7 +216,6 @@ def _marks(packer: Packer, layers: sc.Layers, rows: np.ndarray, crowd: cr.Crowd,
 
 
 def _film(film: Sequence[bytes | None], rows: np.ndarray, crowd: cr.Crowd) -> list[bytes | None]:
-    """A picture for each frame, of any row in it."""
     pictures: list[bytes | None] = [None] * len(crowd.frames)
     for row, at in zip(rows, crowd.at, strict=True):
         pictures[at] = pictures[at] or film[row]

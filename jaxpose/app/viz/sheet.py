@@ -61,7 +61,6 @@ def contact_sheet(
 
 
 def _new_figure(width: float, height: float) -> Any:
-    """A matplotlib Figure of so many inches, without a window."""
     figure = sc.need("matplotlib.figure").Figure(figsize=(width, height))
     sc.need("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     return figure

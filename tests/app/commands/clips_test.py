@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from command_line import drained
 
 pytest.importorskip("av")
 from videos import by_brightness, picture, write_video
@@ -10,15 +11,6 @@ from videos import by_brightness, picture, write_video
 from jaxpose.app.commands import clips
 from jaxpose.app.commands.values import VideoFile
 from jaxpose.app.detect import weights
-
-
-def finished(work):
-    lines = []
-    while True:
-        try:
-            lines.append(next(work))
-        except StopIteration as end:
-            return end.value, lines
 
 
 def test_a_video_becomes_a_file_of_keypoints_below_out(tmp_path, monkeypatch):
@@ -29,20 +21,20 @@ def test_a_video_becomes_a_file_of_keypoints_below_out(tmp_path, monkeypatch):
     monkeypatch.setattr(clips, "blazepose", lambda networks, people: by_brightness([], people))
     video = write_video(tmp_path / "a.mp4", map(picture, range(9)))
     given = VideoFile(detector="blazepose-lite", people=1)
-    path, lines = finished(clips.keypoints_of(video, given, tmp_path / "out", "a"))
+    path, lines = drained(clips.keypoints_of(video, given, tmp_path / "out", "a"))
     assert path == tmp_path / "out/a_keypoints.npz"
     assert path.exists()
     assert fetched == [1]
     assert "41 MB from https://registry.npmjs.org" in lines[0]
-    assert finished(clips.keypoints_of(video, given, tmp_path / "out", "a"))[0] == path
+    assert drained(clips.keypoints_of(video, given, tmp_path / "out", "a"))[0] == path
     assert fetched == [1]
 
 
 def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
     path = tmp_path / "keypoints.json"
-    assert finished(clips.keypoints_of(path, VideoFile(), tmp_path, "a")) == (path, [])
+    assert drained(clips.keypoints_of(path, VideoFile(), tmp_path, "a")) == (path, [])
     with pytest.raises(ValueError, match=r"--people: means nothing to .*keypoints\.json"):
-        finished(clips.keypoints_of(path, VideoFile(people=2), tmp_path, "a"))
+        drained(clips.keypoints_of(path, VideoFile(people=2), tmp_path, "a"))
 
 
 @pytest.mark.parametrize(
@@ -57,5 +49,5 @@ def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
 def test_flags_that_cannot_be(tmp_path, given, message):
     video = write_video(tmp_path / "a.mp4", [picture(0)])
     with pytest.raises(ValueError, match=message):
-        finished(clips.keypoints_of(video, given, tmp_path / "out", "a"))
+        drained(clips.keypoints_of(video, given, tmp_path / "out", "a"))
     assert not (tmp_path / "out").exists()

@@ -1,34 +1,12 @@
 """Inputs in which there is nobody: one line that says so, with code 2, and no file."""
 
-import json
-
 import numpy as np
 import pytest
-from command_line import called
+from command_line import called, written
 
 from jaxpose.app import cli
 
 NOBODY = (0, 17)
-
-
-def _save(path, **arrays):
-    np.savez(path, **arrays)
-    return path
-
-
-def _json(path, value):
-    path.write_text("\n".join(map(json.dumps, value)) if path.suffix == ".jsonl" else json.dumps(value))
-    return path
-
-
-def _text(path, text):
-    path.write_text(text)
-    return path
-
-
-def _folder(path):
-    path.mkdir()
-    return path
 
 
 def _motion(frames):
@@ -44,23 +22,23 @@ def _cameras(frames, sure):
 OF_MAPS = {"image_size": [64, 64], "skeleton": "h36m17"}
 POINTS, JOINTS = np.full((3, 17, 2), 300.0), np.full((3, 17, 3), np.nan)
 FILES = {
-    "a list of nobody": lambda d: _json(d / "a.json", []),
-    "frames of nobody": lambda d: _json(d / "a.json", [{"people": []}, {"people": []}]),
-    "no rows": lambda d: _save(d / "a.npz", keypoints=np.zeros((*NOBODY, 2)), skeleton="coco17"),
-    "no trust": lambda d: _save(d / "a.npz", keypoints=POINTS, confidence=np.zeros((3, 17)), skeleton="coco17"),
-    "no maps": lambda d: _save(d / "a.npz", heatmaps=np.zeros((*NOBODY, 8, 8)), **OF_MAPS),
-    "empty maps": lambda d: _save(d / "a.npz", heatmaps=np.zeros((2, 17, 8, 8)), **OF_MAPS),
-    "no poses": lambda d: _save(d / "a.npz", joints3d=np.zeros((*NOBODY, 3)), skeleton="h36m17"),
-    "missing joints": lambda d: _save(d / "a.npz", joints3d=JOINTS, skeleton="h36m17"),
-    "no frames": lambda d: _save(d / "a.npz", **_motion(0)),
-    "no frames of cameras": lambda d: _save(d / "a.npz", **_cameras(0, 0.0)),
-    "cameras that see nothing": lambda d: _save(d / "a.npz", **_cameras(2, 0.0)),
-    "an empty table": lambda d: _text(d / "a.csv", "frame,person,nose_x,nose_y,nose_confidence\n"),
-    "an empty set": lambda d: _json(d / "a.json", {"images": [], "annotations": [], "categories": []}),
-    "files of nobody": lambda d: _json(_folder(d / "a") / "0_keypoints.json", {"version": 1.3, "people": []}).parent,
-    "an empty folder": lambda d: _folder(d / "a"),
-    "lines of nobody": lambda d: _json(d / "a.jsonl", [{"frame": 0, "people": []}, {"frame": 1, "people": []}]),
-    "no lines": lambda d: _json(d / "a.jsonl", []),
+    "a list of nobody": ("a.json", []),
+    "frames of nobody": ("a.json", [{"people": []}, {"people": []}]),
+    "no rows": ("a.npz", dict(keypoints=np.zeros((*NOBODY, 2)), skeleton="coco17")),
+    "no trust": ("a.npz", dict(keypoints=POINTS, confidence=np.zeros((3, 17)), skeleton="coco17")),
+    "no maps": ("a.npz", dict(heatmaps=np.zeros((*NOBODY, 8, 8)), **OF_MAPS)),
+    "empty maps": ("a.npz", dict(heatmaps=np.zeros((2, 17, 8, 8)), **OF_MAPS)),
+    "no poses": ("a.npz", dict(joints3d=np.zeros((*NOBODY, 3)), skeleton="h36m17")),
+    "missing joints": ("a.npz", dict(joints3d=JOINTS, skeleton="h36m17")),
+    "no frames": ("a.npz", _motion(0)),
+    "no frames of cameras": ("a.npz", _cameras(0, 0.0)),
+    "cameras that see nothing": ("a.npz", _cameras(2, 0.0)),
+    "an empty table": ("a.csv", "frame,person,nose_x,nose_y,nose_confidence\n"),
+    "an empty set": ("a.json", {"images": [], "annotations": [], "categories": []}),
+    "files of nobody": ("a/0_keypoints.json", {"version": 1.3, "people": []}),
+    "an empty folder": ("a", None),
+    "lines of nobody": ("a.jsonl", [{"frame": 0, "people": []}, {"frame": 1, "people": []}]),
+    "no lines": ("a.jsonl", []),
 }
 OF_2D = ("a list of nobody", "frames of nobody", "no rows", "no trust", "no maps", "empty maps")
 MORE_2D = ("an empty table", "an empty set", "files of nobody", "an empty folder")
@@ -86,7 +64,10 @@ CASES = [
 
 @pytest.mark.parametrize(("command", "file"), CASES)
 def test_nobody_is_told_in_one_line(command, file, tmp_path, capsys):
-    path = FILES[file](tmp_path)
+    name, content = FILES[file]
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path = written(path, content) if path.parent == tmp_path else written(path, content).parent
     words = command.split()
     two = [str(path)] if words[0] == "interpolate" else []
     out = [] if words[0] == "live" else ["--out", str(tmp_path / ("o.npz" if words[:2] == ["prepare", "gmm"] else "o"))]

@@ -15,7 +15,7 @@ from jaxpose.app.detect.blazepose import finder, looker, refine, region_of, smoo
 from jaxpose.app.detect.frames import Clip, frames
 from jaxpose.app.detect.people import Person, follow
 from jaxpose.app.detect.regions import Region, whole
-from jaxpose.geometry.skeleton import COCO_17, MEDIAPIPE_33, other_side
+from jaxpose.geometry.skeleton import COCO_17, MEDIAPIPE_33
 
 VIDEOS = [DATA / f"video/walker/{name}.mp4" for name in ("cam01", "cam03")]
 STEP = 0.033333  # seconds between frames, as mediapipe's Python interface counts them
@@ -106,12 +106,6 @@ def distance(a, b):
 def away(ours, theirs):
     sure = theirs[:, 2] > 0.3
     return distance(ours[sure], theirs[sure, :2])
-
-
-def test_left_and_right_of_the_set_change_places():
-    swapped = [MEDIAPIPE_33.joints[j] for j in other_side(MEDIAPIPE_33)]
-    expected = [j.replace("left", "?").replace("right", "left").replace("?", "right") for j in MEDIAPIPE_33.joints]
-    assert swapped == expected
 
 
 def test_the_crop_is_upright_and_a_quarter_larger_than_the_circle():

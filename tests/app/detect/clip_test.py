@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from command_line import drained
 
 pytest.importorskip("av")
 from videos import by_brightness, picture, write_video
@@ -24,13 +25,7 @@ def video(tmp_path):
 
 
 def run(clip, out, calls, **kwargs):
-    said = []
-    work = detect_clip(clip, by_brightness(calls, **kwargs), out, "clip")
-    while True:
-        try:
-            said.append(next(work))
-        except StopIteration as finished:
-            return finished.value, said
+    return drained(detect_clip(clip, by_brightness(calls, **kwargs), out, "clip"))
 
 
 def test_the_files_are_what_lift_and_complete_read(video, tmp_path):
