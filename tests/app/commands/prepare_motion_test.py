@@ -82,7 +82,7 @@ def test_files_of_one_stem_are_told_apart_by_their_format(tmp_path):
         (["a.bvh", "../o/a.bvh", "a.npz"], "a_bvh: two files of this name"),
         (["a.bvh", "--joint-map", "broken.json"], "broken.json: not JSON"),
         (["a.bvh", "--joint-map", "list.json"], "list.json: needed an object"),
-        (["broken.bvh"], "broken.bvh, line 1: needed HIERARCHY"),
+        (["broken.bvh"], "broken.bvh: needed HIERARCHY"),
     ],
 )
 def test_bad_input_leaves_with_code_2(tmp_path, monkeypatch, capsys, arguments, said):
