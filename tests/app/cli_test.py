@@ -175,15 +175,3 @@ def test_every_command_names_a_function_that_takes_its_options():
             assert next(iter(found.parameters.values())).annotation is options
         else:
             found.bind(**{entry.name: entry.default for entry in dataclasses.fields(options) if entry.name != "_"})
-
-
-def test_an_interrupted_command_leaves_with_one_line(monkeypatch, capsys):
-    def interrupted(options):
-        raise KeyboardInterrupt
-        yield
-
-    monkeypatch.setattr("jaxpose.app.commands.generate.generate", interrupted)
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main(["generate", "--num", "3", "--out", "nowhere"])
-    assert exit_info.value.code == 130
-    assert capsys.readouterr().err == "jaxpose generate: interrupted\n"

@@ -125,21 +125,6 @@ def say_points(data: BodyPoints) -> str:
     return f"{source.name}, {up}, {data.used} of {len(source.joints)} points used, as {data.points}{left}"
 
 
-def outcome(
-    model: Model | None,
-    spent: Spent,
-    num: int,
-    arrays: dict[str, Any],
-    summary: dict[str, Any],
-    shown: pictures.Bodies,
-    up: str = "y",
-) -> Outcome:
-    """The outcome of a command of bodies. up: of the world of the arrays; the summary's `frame_tag` says more."""
-    return Outcome(
-        model, spent, num, {**arrays, **report.axes(SMPL_22.joints, up, summary["frame_tag"])}, summary, shown
-    )
-
-
 def fitted(
     model: Model | None,
     spent: Spent,
@@ -168,7 +153,8 @@ def fitted(
     shown |= {"betas": rows["betas"][0] if rows["betas"].shape[-1] else None, "note": f"prior {summary['prior']}"}
     shown |= {key: arrays[key] for key in ("frame", "person", "fps")}
     bodies = pictures.Bodies(body, rows["body_pose"], root, pelvis, **shown)
-    return outcome(model, spent, num * num_hypotheses, numbers, summary, bodies, up)
+    numbers |= report.axes(SMPL_22.joints, up, FRAME_TAGS[up])
+    return Outcome(model, spent, num * num_hypotheses, numbers, summary, bodies)
 
 
 def fitted_to_points(

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.app.commands import blocks, bodies, detections, exports, lift, models, poses, report
+from jaxpose.app.commands import blocks, detections, exports, lift, models, poses, report
 from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.bodies import BODY_JOINTS, joints_of
 from jaxpose.app.commands.options import Complete, Lift
@@ -23,7 +23,7 @@ from jaxpose.app.commands.values import refuse
 from jaxpose.base import Key
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body import Body
-from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.geometry.skeleton import SMPL_22, Skeleton
 from jaxpose.io import kind_of
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.motion import Motion, read_rotations
@@ -89,10 +89,9 @@ def complete(options: Complete, _: str) -> Generator[str, None, Outcome]:
     """Read, hide and complete; lines and the summary name what was hidden or assumed."""
     path = options.input
     model = models.load_model(options.output)
+    models.refuse_of_others("complete", options, model)
     if models.is_prior(model):
         return (yield from _complete_rotations(options, model))
-    why = "is for a prior over joint rotations, such as prior21"
-    refuse(options, why, "method")
     in_3d = kind_of(path, (Poses3D, Keypoints)) is Poses3D
     holds, needed = ("3D joints", "2D keypoints") if in_3d else ("2D keypoints", "3D joints")
     why = f"is for {needed}, and {path} holds {holds}"
@@ -159,11 +158,6 @@ def _method(options: Complete, model: Model, num_hypotheses: int) -> tuple[str, 
 
 def _complete_rotations(options: Complete, model: Model) -> Generator[str, None, Outcome]:
     num_hypotheses = options.num_hypotheses or _HYPOTHESES_OF_ROTATIONS
-    why = "is for models of joint positions"
-    refuse(options.keypoints, why)
-    refuse(options, why, "height", "noise", "skeleton")
-    refuse(options.axes, why, "unit")
-    refuse(options.sampling, why, "path", "sampler")
     exports.check(options.output.exports, num_hypotheses)
     method, run = _method(options, model, num_hypotheses)
     body = models.load_body(options.output.exports.body)
@@ -218,7 +212,7 @@ def _completed(
         "observed": np.where(known[..., None], motion.body_pose, np.nan),
         **{"global_orient": motion.global_orient, "pelvis": motion.transl, "body_joints": BODY_JOINTS},
         "joints3d": joints_of(body, samples[0], *root, motion.betas),
-        **{"frame": np.arange(num), "fps": motion.fps},
+        **{"frame": np.arange(num), "fps": motion.fps, **report.axes(SMPL_22.joints, "y", FRAME_TAGS["y"])},
     }
     orient, pelvis = (np.broadcast_to(value, (num_hypotheses, num, 3)) for value in root)
     shown = Bodies(
@@ -229,4 +223,4 @@ def _completed(
         note=f"hidden: {summary['hide'] or 'NaN'}",
         names=[f"hypothesis {h}" for h in range(num_hypotheses)],
     )
-    return bodies.outcome(model, spent, num * num_hypotheses, arrays, summary, shown)
+    return Outcome(model, spent, num * num_hypotheses, arrays, summary, shown)

@@ -17,7 +17,6 @@ from jaxpose.app.commands import blocks, bodies, exports, models, poses, report
 from jaxpose.app.commands.detections import joint_set
 from jaxpose.app.commands.options import Denoise
 from jaxpose.app.commands.report import Outcome
-from jaxpose.app.commands.values import refuse
 from jaxpose.base import Key
 from jaxpose.fitting import motion as motion_task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
@@ -44,10 +43,9 @@ def denoise(options: Denoise, _: str) -> Generator[str, None, Outcome]:
     """Read and denoise; lines and the summary name the noise that was given or estimated."""
     path, output, noise = options.input, options.output, options.noise
     model = scored(models.load_model(output))
+    models.refuse_of_others("denoise", options, model)
     if models.is_prior(model):
         return (yield from _denoise_motion(options, bodies.dposer(model)))
-    why = "is for a prior over joint rotations, such as prior21"
-    refuse(options, why, "shape", "method")
     num_hypotheses = options.num_hypotheses or _HYPOTHESES
     exports.check(output.exports, num_hypotheses, mesh=exports.NO_MESH)
     instead = "denoise needs all joints, `jaxpose complete --noise METRES` takes what is there"
@@ -77,8 +75,6 @@ class _Person(NamedTuple):
 
 def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Generator[str, None, Outcome]:
     path, output = options.input, options.output
-    refuse(options, "is for models of joint positions", "num_hypotheses")
-    refuse(options.sampling, "is for models of joint positions")
     exports.check(output.exports)
     body = models.load_body(options.output.exports.body)
     targets, points = _targets(path, body, options)

@@ -11,14 +11,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxpose.app.commands import bodies, exports, memory, models, report
+from jaxpose.app.commands import exports, memory, models, report
 from jaxpose.app.commands.blocks import Clock
 from jaxpose.app.commands.bodies import BODY_JOINTS, joints_of
 from jaxpose.app.commands.options import Generate, Interpolate
 from jaxpose.app.commands.pictures import Bodies, Picture
 from jaxpose.app.commands.report import Outcome
-from jaxpose.app.commands.values import refuse
 from jaxpose.geometry.axes import FRAME_TAGS
+from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.motion import Motion, read_rotations, resample
 from jaxpose.model import Model
 from jaxpose.tasks import generate as task
@@ -33,8 +33,7 @@ def generate(options: Generate, _: str) -> Generator[str, None, Outcome]:
     """Draw poses, or bodies where the model is a prior over joint rotations."""
     model = refined(models.load_model(options.output))
     exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
-    if models.is_prior(model):
-        refuse(options.sampling, "is for models of joint positions", "path")
+    models.refuse_of_others("generate", options, model)
     return (yield from (_bodies if models.is_prior(model) else _joints)(options, model))
 
 
@@ -71,12 +70,12 @@ def _bodies(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     still, tag = np.zeros((num, 3), np.float32), f"{FRAME_TAGS['y']}; pelvis at the origin, facing z"
     arrays = {
         **{"body_pose": body_pose, "samples": joints_of(body, body_pose, still, still), "frame": np.arange(num)},
-        "body_joints": BODY_JOINTS,
+        **{"body_joints": BODY_JOINTS, **report.axes(SMPL_22.joints, "y", tag)},
     }
     summary = {**{"sampler": sampler.name, "num_poses": num, "temperature": options.temperature, "frame_tag": tag}}
     words: dict[str, Any] = {"source": "poses out of nothing, not a motion", "note": "out of nothing"}
     shown = Bodies(body, body_pose[None], still[None], still[None], labels=[f"pose {i}" for i in range(num)], **words)
-    return bodies.outcome(model, spent, num, arrays, summary, shown)
+    return Outcome(model, spent, num, arrays, summary, shown)
 
 
 def _temperature(options: Generate) -> dict[str, float]:
@@ -111,7 +110,7 @@ def interpolate(options: Interpolate, _: str) -> Generator[str, None, Outcome]:
     arrays = {
         **{"body_pose": body_pose, "global_orient": moved.global_orient, "pelvis": moved.transl},
         "joints3d": joints_of(body, body_pose, moved.global_orient, moved.transl),
-        **{"frame": np.arange(num), "fps": options.fps},
+        **{"frame": np.arange(num), "fps": options.fps, **report.axes(SMPL_22.joints, "y", FRAME_TAGS["y"])},
     }
     summary = {
         **{"frames": list(frames), "num_poses": num},
@@ -120,4 +119,4 @@ def interpolate(options: Interpolate, _: str) -> Generator[str, None, Outcome]:
     moving = (body_pose[None], moved.global_orient[None], moved.transl[None])
     source = f"from {paths[0].name} to {paths[1].name}"
     shown = Bodies(body, *moving, fps=options.fps, source=source, note="latent path")
-    return bodies.outcome(model, spent, num, arrays, summary, shown)
+    return Outcome(model, spent, num, arrays, summary, shown)

@@ -1,11 +1,12 @@
 """The models that --model names, and the body of --body."""
 
 import functools
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from jaxpose.app.commands.options import Live, Score, View
-from jaxpose.app.commands.values import Output
+from jaxpose.app.commands.values import Output, refuse
 from jaxpose.geometry.body import Body
 from jaxpose.io import body_files
 from jaxpose.io.anny_body import anny_body
@@ -32,6 +33,30 @@ def load_model(
 def is_prior(model: Model) -> bool:
     """Whether a model is of joint rotations, not of joint positions."""
     return "rotations" in model.capabilities
+
+
+# Command -> its options that are for models of joint positions, and those that are for priors over joint rotations.
+OF_JOINTS = {
+    "complete": ("keypoints", "height", "noise", "skeleton", "axes.unit", "sampling.path", "sampling.sampler"),
+    "denoise": ("num_hypotheses", "sampling"),
+    "generate": ("sampling.path",),
+    "score": ("skeleton", "keypoints", "views", "axes.unit"),
+}
+OF_ROTATIONS = {"complete": ("method",), "denoise": ("shape", "method"), "score": ("fps",)}
+
+
+def refuse_of_others(command: str, options: Any, model: Model) -> None:
+    """ValueError naming the first option given that is for models of the other kind."""
+    names, why = OF_ROTATIONS.get(command, ()), "is for a prior over joint rotations, such as prior21"
+    if is_prior(model):
+        names, why = OF_JOINTS[command], "is for models of joint positions"
+    for name in names:
+        group, _, field = name.rpartition(".")
+        value = getattr(options, name, None)
+        if is_dataclass(value):  # a group of options
+            refuse(value, why)
+        else:
+            refuse(getattr(options, group) if group else options, why, field)
 
 
 def load_joint_model(chosen: Chosen, command: str, *needs: str) -> Model:

@@ -50,12 +50,10 @@ def score(options: Score, name: str) -> Generator[str, None, Outcome]:
     model = scored(models.load_model(options, models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
     if options.keypoints is None:
         refuse(options.camera, "is for --keypoints")
+    models.refuse_of_others("score", options, model)
     if models.is_prior(model):
-        refuse(options, "is for models of joint positions", "skeleton", "keypoints", "views")
-        refuse(options.axes, "is for models of joint positions", "unit")
         read = _read_rotations(model, options)
     else:
-        refuse(options, "is for a prior over joint rotations, such as prior21", "fps")
         read = yield from _read_joints(model, options)
     yield from read.lines
     scores, times, num = {}, [], len(read.frame)

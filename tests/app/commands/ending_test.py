@@ -111,17 +111,23 @@ cli.main()
     assert process.returncode == 130
 
 
-def called(monkeypatch, capsys, error, *output):
-    """The exit code and stderr of a command that yields `output` and raises `error`."""
+@pytest.fixture
+def generate(monkeypatch):
+    """`jaxpose generate` with another function in the place of its own."""
 
-    def work(options):
-        yield from output
-        raise error
-
-    monkeypatch.setattr("jaxpose.app.commands.generate.generate", work)
-    with pytest.raises(SystemExit) as left:
+    def call(work):
+        monkeypatch.setattr("jaxpose.app.commands.generate.generate", work)
         cli.main(["generate", "--num", "3", "--out", "nowhere"])
-    return left.value.code, capsys.readouterr().err
+
+    return call
+
+
+def raising(error):
+    def work(options):
+        raise error
+        yield
+
+    return work
 
 
 class XlaRuntimeError(RuntimeError):
@@ -132,6 +138,7 @@ class XlaRuntimeError(RuntimeError):
     ("error", "code", "said"),
     [
         (ValueError("two\nlines"), 2, "two lines"),
+        (KeyboardInterrupt(), 130, "interrupted"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.npz"), 2, "No such file"),
         (RecursionError("maximum recursion depth exceeded"), 2, "nested too deeply"),
         (MemoryError("Unable to allocate 9 GiB"), 1, "memory ran out; lower --hypotheses"),
@@ -139,31 +146,24 @@ class XlaRuntimeError(RuntimeError):
         (ValueError("x" * 100_000), 2, "xxx ..."),
     ],
 )
-def test_errors_are_one_line_of_bounded_length(monkeypatch, capsys, error, code, said):
-    found, line = called(monkeypatch, capsys, error)
-    assert found == code
+def test_errors_are_one_line_of_bounded_length(generate, capsys, error, code, said):
+    with pytest.raises(SystemExit) as left:
+        generate(raising(error))
+    assert left.value.code == code
+    line = capsys.readouterr().err
     assert line.startswith("jaxpose generate: ")
     assert said in line
     assert line.count("\n") == 1
     assert len(line) <= 1001
 
 
-def test_an_error_of_the_program_keeps_its_traceback(monkeypatch):
-    def work(options):
-        raise ZeroDivisionError
-        yield
-
-    monkeypatch.setattr("jaxpose.app.commands.generate.generate", work)
+def test_an_error_of_the_program_keeps_its_traceback(generate):
     with pytest.raises(ZeroDivisionError):
-        cli.main(["generate", "--num", "3", "--out", "nowhere"])
+        generate(raising(ZeroDivisionError()))
 
 
-def test_floating_point_warnings_are_not_told(monkeypatch, capsys, recwarn):
-    def work(options):
-        yield str(np.float32(1e30) * np.float32(1e30))
-
-    monkeypatch.setattr("jaxpose.app.commands.generate.generate", work)
-    cli.main(["generate", "--num", "3", "--out", "nowhere"])
+def test_floating_point_warnings_are_not_told(generate, recwarn):
+    generate(lambda options: (str(np.float32(1e30) * np.float32(x)) for x in [1e30]))
     assert not recwarn.list
 
 
@@ -189,19 +189,18 @@ def test_output_that_cannot_be_printed_is_told_in_one_line():
 
 
 @pytest.mark.parametrize("launcher", _LAUNCHERS)
-def test_of_several_processes_the_first_works(monkeypatch, capsys, launcher):
+def test_of_several_processes_the_first_works(generate, monkeypatch, capsys, launcher):
     of_all, of_this = launcher
     hosts = "a,b,c" if of_all == "TPU_WORKER_HOSTNAMES" else "3"
-    monkeypatch.setattr("jaxpose.app.commands.generate.generate", lambda options: iter(["works"]))
     for all_of_them, number, works in ((hosts, "0", True), ("1", "0", True), (hosts, "2", False), ("", "2", True)):
         monkeypatch.setenv(of_all, all_of_them)
         monkeypatch.setenv(of_this, number)
         if works:
-            cli.main(["generate", "--num", "1", "--out", "nowhere"])
+            generate(lambda options: iter(["works"]))
             assert "works" in capsys.readouterr().out
             continue
         with pytest.raises(SystemExit) as left:
-            cli.main(["generate", "--num", "1", "--out", "nowhere"])
+            generate(lambda options: iter(["works"]))
         assert left.value.code == 2
         error = capsys.readouterr().err
         assert error.startswith(f"jaxpose generate: process 2 of 3 ({of_this})")

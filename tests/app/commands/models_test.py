@@ -1,6 +1,7 @@
 """--dtype: which commands take it, and that the network they run has weights of that type."""
 
 import json
+import typing
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from command_line import arguments_of
 
+from jaxpose.app.commands import models
 from jaxpose.app.commands.bodies import load_fitting
 from jaxpose.app.commands.models import load_model
 from jaxpose.app.commands.options import COMMANDS
@@ -28,6 +30,15 @@ def test_every_command_that_runs_a_network_takes_it():
     for command in DRAWING:
         (argument,) = [a for a in arguments_of(command) if "--dtype" in a.names]
         assert argument.hint.__args__ == ("float32", "bfloat16"), command
+
+
+def test_the_options_of_a_kind_of_model_are_options_of_the_command():
+    for table in (models.OF_JOINTS, models.OF_ROTATIONS):
+        for command, names in table.items():
+            known = typing.get_type_hints(COMMANDS[command][0])
+            for name in names:
+                group, _, field = name.rpartition(".")
+                assert field in (typing.get_type_hints(known[group]) if group else known), (command, name)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
