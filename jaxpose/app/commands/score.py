@@ -146,7 +146,11 @@ def _outcome(
     arrays |= judged.arrays
     yield from judged.lines or (f"no typicality: {model.spec.name!r} has no quantiles of training poses",)
     order = np.argsort(density)[:_SHOWN]
-    yield "least likely: " + "; ".join(_told(arrays, row) for row in order)
+    words = [f"{d:.1f}" for d in density]
+    if judged.arrays:
+        words = [f"{word} (typicality {p:.1f})" for word, p in zip(words, arrays["typicality"], strict=True)]
+    people = [f"frame {f}, person {p}" for f, p in zip(read.frame, read.person, strict=True)]
+    yield "least likely: " + "; ".join(f"{people[row]} {words[row]}" for row in order)
     summary = {
         **{"density_of": f"nats of {read.unit}", "num_steps": options.steps or task.NUM_STEPS, "noise": task.LEVEL},
         **{"said": read.lines, "num_poses": len(density), "median_log_density": round(float(middle), 3)},
@@ -168,17 +172,6 @@ def _page(observed: poses.Observed, model: Model, arrays: dict[str, np.ndarray],
     words = [f"{density:.0f} nats" for density in arrays["log_density"]]
     if "typicality" in arrays:
         words = [f"{word}, typicality {p:.1f}" for word, p in zip(words, arrays["typicality"], strict=True)]
-    shown: dict[str, Any] = {
-        "frame": source.frame,
-        "person": source.person,
-        "root": root[:, 0],
-        "fps": source.fps,
-        "labels": words,
-    }
-    shown |= {"unusual": arrays.get("out_of_distribution"), "up": source.up, "mean_name": "pose"}
+    shown: dict[str, Any] = {name: getattr(source, name) for name in ("frame", "person", "fps", "up")}
+    shown |= {"root": root[:, 0], "labels": words, "unusual": arrays.get("out_of_distribution"), "mean_name": "pose"}
     return viz.motion_page((observed.joints - root)[None], model.skeleton, title=title, max_hypotheses=1, **shown)
-
-
-def _told(arrays: dict[str, np.ndarray], row: int) -> str:
-    place = f"frame {arrays['frame'][row]}, person {arrays['person'][row]} {arrays['log_density'][row]:.1f}"
-    return place + (f" (typicality {arrays['typicality'][row]:.1f})" if "typicality" in arrays else "")

@@ -146,7 +146,8 @@ class _Stage:
         poses = from_camera(samples[:40].astype(np.float32), self.result.up)
         self.mean = samples.mean(0)
         bones = [(parent, joint) for joint, parent in enumerate(self.skeleton.parents) if parent >= 0]
-        tints = np.array([self.colour(joint) for _, joint in bones], float)
+        left, right = self.skeleton.left, self.skeleton.right
+        tints = np.array([_LEFT if j in left else _RIGHT if j in right else _MIDDLE for _, j in bones], float)
         lines = poses[:, np.array(bones)].reshape(-1, 2, 3)
         # viser's lines take colours in linear light
         light = (np.rint(255 * (x / 255) ** 2.2).astype(np.uint8) for x in (0.6 * tints + 102, tints))
@@ -166,9 +167,6 @@ class _Stage:
             f"frame {self.result.frame[row]}, person {self.result.person[row]}\n\n{len(poses)} poses, {caption}\n\n"
             f"dragged: {held}\n\nblue left, orange right, green dragged; computed on {self.device}"
         )
-
-    def colour(self, joint: int) -> tuple[int, int, int]:
-        return _LEFT if joint in self.skeleton.left else _RIGHT if joint in self.skeleton.right else _MIDDLE
 
 
 def processor() -> str:
