@@ -44,9 +44,9 @@ class Smooth(NamedTuple):
     speed: np.ndarray
 
 
-def blazepose(weights: Weights, *, people: int | None = None, threads: int = 1) -> Detector:
+def blazepose(weights: Weights, *, people: int | None = None) -> Detector:
     """The detector with these networks. people: the most that are followed; 1 is MediaPipe's own rule, None all."""
-    find, look = finder(weights.detector, threads), looker(weights.landmarks, threads)
+    find, look = finder(weights.detector), looker(weights.landmarks)
     return Detector(f"{weights.name}, people {people or 'all'}", MEDIAPIPE_33, follow(find, look, _POINTS, people))
 
 
@@ -89,9 +89,9 @@ def _gain(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
     return 1 / (1 + 1 / (2 * np.pi * cutoff * step))
 
 
-def finder(path: Path, threads: int = 1) -> Find:
+def finder(path: Path) -> Find:
     """BlazePose's detector of people (.tflite)."""
-    run = interpreter(path, threads)
+    run = interpreter(path)
 
     def find(rgb: np.ndarray, squares: list[Region]) -> list[Region]:
         regions = []
@@ -104,9 +104,9 @@ def finder(path: Path, threads: int = 1) -> Find:
     return find
 
 
-def looker(path: Path, threads: int = 1) -> Look:
+def looker(path: Path) -> Look:
     """One of BlazePose's landmark networks (.tflite); its memory is the filter's state."""
-    run = interpreter(path, threads)
+    run = interpreter(path)
 
     def look(frame: Frame, region: Region, circle: Smooth | None) -> Person | None:
         landmarks, flag, _, heatmaps, world = run(crop(frame.rgb, region, _CROP, extend=True) / 255)

@@ -24,12 +24,12 @@ _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet'
 _SEEN = 0.3  # least confidence of a joint that tells where the person is, and of half of the joints of one who is there
 
 
-def rtmpose(path: Path, find: Find | None, *, people: int | None = None, threads: int = 1) -> Detector:
+def rtmpose(path: Path, find: Find | None, *, people: int | None = None) -> Detector:
     """The detector with this network. find: what finds people (`blazepose.finder`); None: each image is one person.
 
     ValueError where the file is no such network, or its number of joints is none of 17, 26 and 133.
     """
-    network = _session(path, threads)
+    network = _session(path)
     (given,), outputs = network.get_inputs(), network.get_outputs()
     height, width = given.shape[2:]
     num = outputs[0].shape[1] if len(outputs) == 2 else None
@@ -79,7 +79,7 @@ def _image(rgb: np.ndarray, squares: list[Region]) -> list[Region]:
     return squares[:1]
 
 
-def _session(path: Path, threads: int) -> Any:
+def _session(path: Path) -> Any:
     try:
         import onnxruntime
     except ImportError:
@@ -87,7 +87,7 @@ def _session(path: Path, threads: int) -> Any:
     if not path.is_file():
         raise ValueError(f"--weights: {path}: no such file")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of types of its own

@@ -125,14 +125,14 @@ def _parts(content: bytes, source: str) -> Iterator[bytes]:
         raise ValueError(f"{source}: damaged archive: {error}") from None
 
 
-def interpreter(path: Path, threads: int) -> Network:
+def interpreter(path: Path) -> Network:
     """A network (.tflite) as a function; its outputs in the file's order."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise ValueError('BlazePose needs the package ai-edge-litert: pip install "jaxpose[video]"') from None
     try:
-        network = Interpreter(model_path=str(path), num_threads=threads)
+        network = Interpreter(model_path=str(path), num_threads=1)
         network.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: no network for LiteRT ({error})") from None

@@ -27,27 +27,24 @@ class Grid(NamedTuple):
 
     scene: with a row for each state; poses of a layer are [L * n, F, J, D], all people of the first of L first.
     places: [n, 3] metres, where they stand. names: one per person. num_people: how many were given.
-    floor: its y in metres; None: under the lowest joint.
     """
 
     scene: sc.Scene
     places: np.ndarray
     names: tuple[str, ...]
     num_people: int
-    floor: float | None
 
 
 class GridOptions(NamedTuple):
     """The look of people on a floor, beside `Layers`.
 
     labels: one per person, written at their feet. per_line: people per line; by default as wide a grid as a screen
-    is. on_floor: the lowest joint of each, in the truth or else in the mean result, is on the floor. max_hypotheses,
+    is. max_hypotheses,
     max_people, max_states: at most so many are shown, evenly spaced.
     """
 
     labels: Sequence[str] | None = None
     per_line: int | None = None
-    on_floor: bool = True
     max_hypotheses: int = 12
     max_people: int = 40
     max_states: int = 60
@@ -81,11 +78,11 @@ def make_grid(argument: str, states: ArrayLike, skeleton: Skeleton, **options: A
     flat = tuple(layer._replace(dot=layer.dot * _TILE_DOTS) for layer in people.flat) if tiled else people.flat
     tiles = _tiles(people.flat, places) if tiled else np.zeros((len(places), 2), np.float32)
     scene = people._replace(
-        layers=_side_by_side(people, people.layers, poses[rows], put(reference, places, given.on_floor)),
+        layers=_side_by_side(people, people.layers, poses[rows], put(reference, places)),
         flat=_side_by_side(people, flat, None if pixels is None else pixels[rows], tiles),
         **{"rows": rows, "labels": ("",) * len(rows), "counts": (people.counts[0], num_states)},
     )
-    return Grid(scene, places, people.labels, num_people, 0.0 if given.on_floor else None)
+    return Grid(scene, places, people.labels, num_people)
 
 
 def grid(num: int, per_line: int, spacing: tuple[float, float]) -> np.ndarray:
@@ -99,14 +96,11 @@ def grid(num: int, per_line: int, spacing: tuple[float, float]) -> np.ndarray:
     return np.stack([x, np.zeros(num), z], -1).astype(np.float32)
 
 
-def put(poses: np.ndarray, places: np.ndarray, on_floor: bool = True) -> np.ndarray:
-    """Shifts [N, 3] of poses [N, J, 3] that put their middles over places, the lowest joint at y = 0.
-
-    With on_floor False the poses keep their height.
-    """
+def put(poses: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Shifts [N, 3] of poses [N, J, 3] that put their middles over places, the lowest joint at y = 0."""
     low, high = np.nanmin(poses, axis=1), np.nanmax(poses, axis=1)
     foot = (low + high) / 2
-    foot[:, 1] = high[:, 1] if on_floor else 0
+    foot[:, 1] = high[:, 1]
     return places - foot
 
 

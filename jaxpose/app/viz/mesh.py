@@ -1,10 +1,10 @@
 """Pages of bodies as meshes, still or moving (page.py).
 
-One body or several (hypotheses, people, a fit of each method), each in a colour of its own; beside them a true mesh,
-their skeletons, and the points that were observed. A body is given by its vertices in every frame, or by a skin: its
-vertices at rest, which the viewer moves with the joints (skin.py). Vertices cost 6 bytes each and frame before
-compression, a skin 14 bytes a joint. Frames beyond 30 a second, beyond `max_frames` and, of vertices, beyond
-`max_megabytes` are left out, a constant stride apart, and the caption says so.
+One body or several (hypotheses, people, a fit of each method), each in a colour of its own; beside them a true mesh
+and the points that were observed. A body is given by its vertices in every frame, or by a skin: its vertices at rest,
+which the viewer moves with the joints (skin.py). Vertices cost 6 bytes each and frame before compression, a skin 14
+bytes a joint. Frames beyond 30 a second, beyond `max_frames` and, of vertices, beyond `max_megabytes` are left out, a
+constant stride apart, and the caption says so.
 
 The frame is the world's with y up (bodies of geometry/body.py face +z, the viewer), or a camera's with y down. All
 raise ValueError for wrong shapes and values that are not finite.
@@ -40,10 +40,9 @@ Bodies: TypeAlias = np.ndarray | list[Skin]  # [H, F, V, 3], or H skins
 class MeshOptions(NamedTuple):
     """Parts of a page beside bodies [H, F, V, 3], and their look.
 
-    names: one per body. joints: [H, F, J, 3] m with their skeleton. truth: [F, V', 3] m or a skin, of truth_faces
-    [_, 3] or the bodies' own. observed: [F, K, 3] m, or [P, F, K, 3] of P people; points that are not finite are gaps;
-    with bones where observed_skeleton is given. Each of them may leave out the axes before its last two that vertices
-    leave out, and F may be 1.
+    names: one per body. truth: [F, V', 3] m or a skin, of truth_faces [_, 3] or the bodies' own. observed: [F, K, 3] m,
+    or [P, F, K, 3] of P people; points that are not finite are gaps; with bones where observed_skeleton is given. Each
+    of them may leave out the axes before its last two that vertices leave out, and F may be 1.
     fps: frames per second; labels: one per frame. up: "y" (world) or "-y" (camera).
     arrange: "over" leaves bodies where they are, "beside" moves them apart along x, the truth first.
     opacity: of the bodies; by default 1, or 0.5 where they would hide something. flat: show the faces of meshes, which
@@ -52,8 +51,6 @@ class MeshOptions(NamedTuple):
     """
 
     names: Sequence[str] | None = None
-    joints: ArrayLike | None = None
-    skeleton: Skeleton | None = None
     truth: ArrayLike | Skin | None = None
     truth_faces: ArrayLike | None = None
     observed: ArrayLike | None = None
@@ -178,34 +175,24 @@ def _surface_part(packer: Packer, surface: _Surface, flat: bool) -> dict[str, An
 def _placed(
     meshes: Bodies, faces: np.ndarray, choice: _Choice, given: MeshOptions
 ) -> tuple[list[_Surface], list[tuple[sc.Layer, Skeleton]]]:
-    """Surfaces, and layers of skeletons or points with the skeleton of each, where they stand."""
+    """Surfaces, and the layer of observed points with their skeleton, where they stand."""
     if given.arrange not in ("over", "beside"):
         raise ValueError(f"arrange: got {given.arrange!r}, must be one of 'over' and 'beside'")
     beside = given.arrange == "beside"
-    inside = given.joints is not None or given.observed is not None
-    hides = inside or (not beside and (given.truth is not None or len(choice.bodies) > 1))
-    bodies = choice.bodies_of(meshes)
+    hides = given.observed is not None or (not beside and (given.truth is not None or len(choice.bodies) > 1))
     true = [] if given.truth is None else [choice.truth_of(given.truth)]
-    places = _places([*true, *bodies]) if beside else np.zeros((len(true) + len(bodies), 3), np.float32)
-    of_bodies = places[len(true) :]
+    shapes = [*true, *choice.bodies_of(meshes)]
+    places = _places(shapes) if beside else np.zeros((len(shapes), 3), np.float32)
+    moved = [s.moved(place) if isinstance(s, Skin) else s + place for s, place in zip(shapes, places, strict=True)]
     opacity = (_FAINT if hides else 1.0) if given.opacity is None else given.opacity
-    moved = [_moved(body, place) for body, place in zip(bodies, of_bodies, strict=True)]
-    surfaces = _bodies(moved, faces, given.names, choice, opacity)
-    for mesh in true:
+    surfaces = _bodies(moved[len(true) :], faces, given.names, choice, opacity)
+    for mesh in moved[: len(true)]:
         count = len(mesh.rest) if isinstance(mesh, Skin) else mesh.shape[1]
         triangles = checked_faces("truth_faces", faces if given.truth_faces is None else given.truth_faces, count)
-        shape = _moved(mesh, places[0])
-        surfaces.append(_Surface("truth", shape, triangles, TRUTH_COLOUR, _FAINT_TRUTH if hides else 1.0))
-    layers = []
-    if given.joints is not None:
-        layers.append(_skeletons(given.joints, given.skeleton, of_bodies, choice))
-    if given.observed is not None:
-        layers.append(_observed(given.observed, given.observed_skeleton, places[0], choice))
-    return surfaces, layers
-
-
-def _moved(body: np.ndarray | Skin, place: np.ndarray) -> np.ndarray | Skin:
-    return body.moved(place) if isinstance(body, Skin) else body + place
+        surfaces.append(_Surface("truth", mesh, triangles, TRUTH_COLOUR, _FAINT_TRUTH if hides else 1.0))
+    if given.observed is None:
+        return surfaces, []
+    return surfaces, [_observed(given.observed, given.observed_skeleton, places[0], choice)]
 
 
 def _bodies(
@@ -220,19 +207,6 @@ def _bodies(
         name = sc.printable(default if names is None else names[number])
         surfaces.append(_Surface(name, mesh, faces, COLOURS[place % len(COLOURS)], opacity))
     return surfaces
-
-
-def _skeletons(
-    joints: ArrayLike, skeleton: Skeleton | None, places: np.ndarray, choice: _Choice
-) -> tuple[sc.Layer, Skeleton]:
-    if skeleton is None:
-        raise ValueError("skeleton: got None beside joints; needed the Skeleton of the joints")
-    poses = choice.of("joints", joints, 4)
-    if poses.shape[0] != choice.counts[0] or poses.shape[2] != len(skeleton.joints):
-        legal = [*choice.counts, len(skeleton.joints), 3]
-        raise ValueError(f"joints: got {list(np.shape(joints))}, must be {legal}")
-    poses = poses[choice.bodies] + places[:, None, None]
-    return sc.Layer("joints", poses, sc.LIMBS, 3.0, 1.0, 3.0), skeleton
 
 
 def _observed(

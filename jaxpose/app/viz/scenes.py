@@ -161,7 +161,7 @@ def _grid_page(grid: gr.Grid, skeleton: Skeleton, title: str, note: str, steps: 
         "view": _FROM_ABOVE if len(grid.names) > 1 else None,
         "places": np.round(display(grid.places), 4).tolist() if any(grid.names) else None,
         "flat": flat_part(packer, scene, None, None),
-        **_around([*last, grid.places], grid.floor),
+        **_around([*last, grid.places], 0.0),
     }
     return make_page(packer, title, note, [*gr.caption(grid), _WITHIN], steps, "-y", **parts)
 

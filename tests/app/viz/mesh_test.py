@@ -45,25 +45,19 @@ def test_every_frame_shows_every_body_with_its_faces(meshes, up):
     assert read.content["floor"] == pytest.approx(min((v @ TURN[up])[..., 1].min() for v in found.values()), abs=1e-3)
 
 
-def test_skeletons_and_observed_points_are_those_of_the_row_with_gaps(meshes):
-    rng = np.random.default_rng(1)
-    joints, observed = rng.normal(0, 0.4, (H, F, 17, 3)), rng.normal(0, 0.4, (F, 6, 3))
+def test_observed_points_are_those_of_the_row_with_gaps(meshes):
+    observed = np.random.default_rng(1).normal(0, 0.4, (F, 6, 3))
     observed[2, 3] = np.nan
-    page = mesh_page(meshes, FACES, up="-y", joints=joints, skeleton=H36M_17, observed=observed)
-    read = Read(page.html())
-    np.testing.assert_allclose(read.poses("joints"), joints, atol=2.6e-4)
+    read = Read(mesh_page(meshes, FACES, up="-y", observed=observed).html())
     np.testing.assert_allclose(read.poses("observed")[0], observed, atol=2.6e-4)
-    names = [read.content["skeletons"][layer["skeleton"]]["joints"] for layer in read.content["layers"]]
-    assert names == [list(H36M_17.joints), [f"point {i}" for i in range(6)]]
+    assert [part["joints"] for part in read.content["skeletons"]] == [[f"point {i}" for i in range(6)]]
     assert {part["opacity"] for part in read.content["surfaces"]} == {0.55}
     alone = Read(mesh_page(meshes[0], FACES).html())
     assert [part["opacity"] for part in alone.content["surfaces"]] == [1.0]
 
 
 def test_bodies_beside_one_another_keep_their_shape_and_take_along_what_is_theirs(meshes):
-    joints = np.repeat(meshes[:, :, :1], 17, axis=2)
-    options = {"truth": meshes[0] + 3, "observed": meshes[0, :, :2] + 3, "joints": joints, "skeleton": H36M_17}
-    page = mesh_page(meshes, FACES, arrange="beside", **options)
+    page = mesh_page(meshes, FACES, arrange="beside", truth=meshes[0] + 3, observed=meshes[0, :, :2] + 3)
     shown = surfaces(page)
     order = [shown[name] for name in ("truth", "body 0", "body 1", "body 2")]
     for left, right in itertools.pairwise(order):
@@ -73,7 +67,6 @@ def test_bodies_beside_one_another_keep_their_shape_and_take_along_what_is_their
         np.testing.assert_allclose(moved, np.broadcast_to([moved[0, 0, 0], 0, 0], moved.shape), atol=2 * WITHIN)
     read = Read(page.html())
     np.testing.assert_allclose(read.poses("observed")[0] @ TURN["-y"], order[0][:, :2], atol=4e-4)
-    np.testing.assert_allclose(read.poses("joints")[:, :, 4] @ TURN["-y"], [s[:, 0] for s in order[1:]], atol=4e-4)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +157,7 @@ def test_what_stands_still_is_stored_once_and_some_bodies_are_left_out(meshes):
         ({"labels": ["a"]}, "labels: got 1, must be 5"),
         ({"truth": np.zeros((4, V, 3))}, "truth: got 4 frames, must be 5 or 1"),
         ({"truth": np.zeros((F, 3, 3))}, r"truth_faces: got vertices 0\.\.8, must be 0\.\.2"),
-        ({"joints": np.zeros((H, F, 17, 3))}, "skeleton: got None"),
-        ({"joints": np.zeros((H, F, 16, 3)), "skeleton": H36M_17}, r"joints: got \[3, 5, 16, 3\]"),
+        ({"observed": np.zeros((F, 16, 3)), "observed_skeleton": H36M_17}, "observed: got 16 points, must be"),
         ({"max_frames": 0}, "max_frames: got 0"),
     ],
 )

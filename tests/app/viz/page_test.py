@@ -27,7 +27,7 @@ def _pages(tmp_path):
     said = {"title": BAD, "note": BAD}
     flat = {"keypoints": keypoints, "confidence": confidence}
     yield motion_page(samples, H36M_17, labels=[BAD] * N, truth=truth, mean_name=BAD, fps=25, **flat, **said)
-    yield path_page(samples[None].repeat(3, 0), H36M_17, labels=[BAD] * N, per_line=2, on_floor=False, **flat, **said)
+    yield path_page(samples[None].repeat(3, 0), H36M_17, labels=[BAD] * N, per_line=2, **flat, **said)
     yield mesh_page(mesh, faces, names=[BAD, "b"], labels=[BAD] * 3, observed=mesh[0], **said)
 
 
