@@ -39,8 +39,7 @@ class GridOptions(NamedTuple):
     """The look of people on a floor, beside `Layers`.
 
     labels: one per person, written at their feet. per_line: people per line; by default as wide a grid as a screen
-    is. max_hypotheses,
-    max_people, max_states: at most so many are shown, evenly spaced.
+    is. max_hypotheses, max_people, max_states: at most so many are shown, evenly spaced.
     """
 
     labels: Sequence[str] | None = None

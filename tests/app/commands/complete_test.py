@@ -116,14 +116,9 @@ def test_keypoints_are_lifted_without_the_hidden_ones_and_completed(run, keypoin
     assert hidden[2, JOINTS.index("thorax")]
     assert 1 <= hidden[0].sum() <= 2
     rows = [0, 1, 2, 2]
-    expected = lift(
-        jax.random.fold_in(jax.random.key(0), 0),
-        load(model_file),
-        jnp.asarray(found["keypoints"][rows]),
-        jnp.asarray(found["confidence"][rows]),
-        camera=Camera(jnp.asarray(found["intrinsics"][rows])),
-        num_hypotheses=4,
-    )
+    xy, confidence, intrinsics = (jnp.asarray(found[k][rows]) for k in ("keypoints", "confidence", "intrinsics"))
+    key = jax.random.fold_in(jax.random.key(0), 0)
+    expected = lift(key, load(model_file), xy, confidence, camera=Camera(intrinsics), num_hypotheses=4)
     np.testing.assert_array_equal(found["samples"], expected.samples[:, :3])
     placed = found["samples"] + found["root"][:, :, None]
     fx, fy, cx, cy = given["intrinsics"]

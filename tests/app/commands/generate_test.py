@@ -29,13 +29,8 @@ def test_the_poses_are_the_python_functions_and_can_be_read(run, model_file, tmp
 def test_pictures_are_of_all_people_and_the_path_ends_in_the_same_poses(run, tmp_path):
     run("generate", "--num", 5, "--out", tmp_path / "plain", "--seed", 2)
     run("generate", "--num", 5, "--out", tmp_path / "drawn", "--seed", 2, "--path", pictures=True)
-    assert {f.name for f in (tmp_path / "drawn").iterdir()} == {
-        "generated.npz",
-        "generated.json",
-        "generated.png",
-        "generated.html",
-        "generated_path.html",
-    }
+    endings = (".npz", ".json", ".png", ".html", "_path.html")
+    assert {f.name for f in (tmp_path / "drawn").iterdir()} == {f"generated{ending}" for ending in endings}
     plain, drawn = (np.load(tmp_path / name / "generated.npz")["samples"] for name in ("plain", "drawn"))
     np.testing.assert_allclose(drawn, plain, atol=1e-5)
 

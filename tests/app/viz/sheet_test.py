@@ -21,16 +21,9 @@ def _ink(path, box=None):
 
 def test_contact_sheet_is_a_picture_with_a_row_per_pose(tmp_path):
     samples, keypoints, confidence, truth = random_pose_set()
-    full = contact_sheet(
-        tmp_path / "a.png",
-        samples,
-        H36M_17,
-        keypoints=keypoints,
-        confidence=confidence,
-        truth=truth,
-        titles=["$x_{1", "<b>", "long " * 50, "\udcff\n"],
-        note="scale: height 1.75 m",
-    )
+    layers = {"keypoints": keypoints, "confidence": confidence, "truth": truth}
+    words = {"titles": ["$x_{1", "<b>", "long " * 50, "\udcff\n"], "note": "scale: height 1.75 m"}
+    full = contact_sheet(tmp_path / "a.png", samples, H36M_17, **layers, **words)
     small = contact_sheet(tmp_path / "b.png", samples, H36M_17, max_rows=2)
     with Image.open(full) as a, Image.open(small) as b:
         assert a.format == "PNG"

@@ -32,18 +32,10 @@ def page(tmp_path_factory):
     root = np.stack([np.where(person, 0.5, -0.5) + 0.02 * frame * (2 * person - 1), 0 * frame, 4 + 0 * frame], -1)
     keypoints = rng.uniform(0, 500, (2 * F, J, 2))
     keypoints[3, 2] = np.nan
+    rows = {"frame": frame, "person": person, "root": root, "keypoints": keypoints, "unusual": frame == 2}
     keep = np.arange(2 * F) < 2 * F - 4
-    made = motion_page(
-        samples[:, keep],
-        H36M_17,
-        frame=frame[keep],
-        person=person[keep],
-        root=root[keep],
-        keypoints=keypoints[keep],
-        unusual=(frame == 2)[keep],
-        fps=30,
-        title="<i>two</i>",
-    )
+    shown = {name: value[keep] for name, value in rows.items()}
+    made = motion_page(samples[:, keep], H36M_17, **shown, fps=30, title="<i>two</i>")
     return made.write(tmp_path_factory.mktemp("page") / "two.html")
 
 
