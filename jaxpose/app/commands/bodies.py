@@ -1,6 +1,6 @@
 """Bodies of the commands: the priors that the flags name, and fits as `ik`, `fit` and `denoise` return them.
 
-`joints3d` of the best body stands with `joints`, `up` and `unit` among a result's arrays, so that whatever reads 3D
+`joints3d` of the best body is written with `joints`, `up` and `unit` among a result's arrays, so that whatever reads 3D
 joints reads it.
 """
 
@@ -49,7 +49,7 @@ class Fitting(NamedTuple):
 
 
 def with_method(settings: _Settings, method: str | None, prior: str = "dposer") -> _Settings:
-    """Settings of a fit with what --method says; ValueError for second-order steps under another prior."""
+    """Settings of a fit with the steps of --method; ValueError for second-order steps under another prior."""
     if method is None:
         return settings
     if method == "second_order" and prior != "dposer":
@@ -77,7 +77,7 @@ def dposer(model: Model) -> Fitting:
 
 
 def joints_of(body: Body, body_pose: Any, global_orient: Any, pelvis: Any, betas: Any = None) -> np.ndarray:
-    """The 22 joints [..., 22, 3] metres of bodies whose pelvis stands at pelvis [..., 3]."""
+    """The 22 joints [..., 22, 3] metres of bodies with the pelvis at pelvis [..., 3]."""
     rotations = full_rotations(body, jnp.asarray(body_pose), jnp.asarray(global_orient))
     joints = np.asarray(body.shape(None if betas is None else jnp.asarray(betas)).pose(rotations).joints[..., :22, :])
     return joints - joints[..., :1, :] + np.asarray(pelvis)[..., None, :]

@@ -1,6 +1,6 @@
-"""2D keypoints as the commands take them: in the model's joint set, with a camera, trusted as far as they deserve.
+"""2D keypoints as the commands take them: in the model's joint set, with a camera and confidences.
 
-Everything that had to be assumed (camera, trust in the detector, who is who) is said. Files of several calibrated
+A line is printed for everything that had to be assumed (camera, confidence, identities). Files of several calibrated
 cameras are those of `io/multiview.py`.
 """
 
@@ -151,7 +151,7 @@ def _calibrated(path: Path, file: _File, given: KeypointFile) -> tuple[_File, Ca
 
 
 def describe(path: Path, data: Detections) -> Iterator[str]:
-    """Lines that say what was read, assumed and left out."""
+    """Lines about what was read, assumed and left out."""
     yield f"{path}: {len(data.xy)} detections of {data.source.skeleton.name}; {data.camera}"
     if data.source.ignored:
         yield f"not used: {data.source.ignored} keypoints of each person that are not of this set (face, hands, ...)"

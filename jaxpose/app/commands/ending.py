@@ -5,8 +5,8 @@
     130  Ctrl-C (SIGINT)                          143  SIGTERM
     141  who reads the output has left (SIGPIPE), without a line
 
-Any other error is one of this program, and keeps its traceback. This module loads the standard library alone: it stands
-before everything that takes time to import.
+Any other error is one of this program, and keeps its traceback. This module loads the standard library alone: it is
+imported before everything that takes time to import.
 """
 
 import os
@@ -52,7 +52,7 @@ class Terminated(BaseException):
 
 @contextmanager
 def in_one_line(*, own_process: bool) -> Iterator[Running]:
-    """The errors of a command as the module says; SystemExit instead of them.
+    """The errors of a command as in the module's table; SystemExit instead of them.
 
     own_process: an interruption ends the process at once. Else Python would wait for what XLA computes, and then tear
     down what its threads still use, which is a segmentation fault.

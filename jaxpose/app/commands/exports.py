@@ -1,7 +1,7 @@
 """Files of a result for other programs, as the flags of `Exports` ask for them (`io/track_files.py`).
 
-Rotations of joints are those of the skeleton that fits their positions best (`fitting/joint_angles.py`); what the
-positions do not show is said.
+Rotations of joints are those of the skeleton that fits their positions best (`fitting/joint_angles.py`); the
+summary lists the rotations that positions do not show.
 """
 
 import importlib.util

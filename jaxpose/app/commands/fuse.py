@@ -123,7 +123,7 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
 
 
 def _in_joints(part: MultiView, model: Model) -> MultiView:
-    """Keypoints of the model's joints, as sure as they deserve."""
+    """Keypoints of the model's joints, with calibrated confidences."""
     source = joint_set_of(part.points)
     sure = jnp.asarray(rescaled(part.confidence))
     xy, confidence = jax.device_get(convert_joints(jnp.asarray(part.xy), sure, source, model.skeleton))

@@ -1,4 +1,4 @@
-"""Poses out of nothing, and between two.
+"""Unconditional poses, and poses between two.
 
 `jaxpose generate --num N --out DIR`: unconditional poses; with a prior over joint rotations, bodies.
 `jaxpose interpolate A B --out DIR`: two body poses in, a path of plausible poses between them out.

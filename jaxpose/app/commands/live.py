@@ -2,7 +2,7 @@
 
 Frames come as lines of JSON (stdin, or a file that grows), as files of a folder that grows, or as pictures of a camera
 or video. A block of L frames is answered when the last of them is here, so a frame waits for L - 1 others: the latency,
-which the first line tells. Everybody has a stream of their own (`tasks/motion_stream.py`, or `tasks/stream.py` for
+which is in the first line. Each person has a stream (`tasks/motion_stream.py`, or `tasks/stream.py` for
 models of DiffPose).
 """
 

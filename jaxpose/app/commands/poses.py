@@ -69,7 +69,7 @@ def read_observed(
 
 
 def describe(path: Path, data: Observed) -> Iterator[str]:
-    """Lines that say what was read, assumed and left out."""
+    """Lines about what was read, assumed and left out."""
     source = data.source
     axes = f"{source.up} up ({source.axes})"
     yield f"{path}: {len(data.joints)} 3D poses of {source.skeleton.name}, in {source.unit}, {axes}"

@@ -38,7 +38,7 @@ _MEANING = {"asf": (".amc",), "fps": _MOTION[1:], "joint_map": _MOTION[:2], "uni
 
 
 def export(options: kinds.Export) -> Iterator[str]:
-    """Trace a task ahead of time, write it, and say what the program takes and gives."""
+    """Trace a task ahead of time and write it; lines about its inputs and outputs."""
     out = options.out
     if options.format not in _FORMATS:
         raise ValueError(f"--format: got {options.format!r}, must be one of {list(_FORMATS)}")
@@ -86,7 +86,7 @@ _FORMATS: dict[str, Callable[[kinds.Export], Iterator[str]]] = {"jax": _export_j
 
 
 def body(options: kinds.PrepareBody) -> Iterator[str]:
-    """Write the default body in the layout of SMPL's files, and say what is in it."""
+    """Write the default body in the layout of SMPL's files; a line about its contents."""
     made = anny_body(options.kind)
     save_body(options.out, made)
     yield (
@@ -126,7 +126,7 @@ def gmm(options: kinds.PrepareGmm) -> Iterator[str]:
 
 
 def motion(options: kinds.PrepareMotion) -> Iterator[str]:
-    """Convert BVH, ASF/AMC and AMASS files to .npz of SMPL's joint rotations, one for each; say what was assumed."""
+    """Convert BVH, ASF/AMC and AMASS files to .npz of SMPL's joint rotations; lines about what was assumed."""
     for path in options.files:
         if path.suffix.lower() not in _MOTION or not path.is_file():
             raise ValueError(f"{path}: needed a file that exists, of one of {', '.join(_MOTION)}")

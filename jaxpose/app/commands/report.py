@@ -135,7 +135,7 @@ def sampled(model: Model, sampling: Sampling) -> dict[str, Any]:
 
 
 def axes(joints: tuple[str, ...], up: str, tag: str) -> dict[str, Any]:
-    """Arrays that say what coordinates are of and in: joint names, axes, metres."""
+    """Arrays about the coordinates: names of joints, axes, unit."""
     return {"joints": joints, "up": up, "unit": "m", "frame_tag": tag}
 
 

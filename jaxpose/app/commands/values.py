@@ -119,7 +119,7 @@ def _as_value(path: Path) -> Iterator[None]:
 
 
 def _try(folder: Path) -> None:
-    """Write a little in a folder, as only that tells of rights, of what is read-only, and of a full disk."""
+    """Write a little in a folder: only that shows missing rights, a read-only system and a full disk."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(4096))

@@ -58,7 +58,7 @@ class Posterior:
 def observed(
     result: Result, row: int, dragged: Mapping[int, np.ndarray], skeleton: Skeleton
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Joints [J, 3], NaN where open, and their noise [J], as the module says."""
+    """Joints [J, 3], NaN where open, and their noise [J]."""
     joints, noise = result.mean[row].copy(), np.maximum(result.std[row], _LEAST_NOISE)
     for part in skeleton.parts:
         if any(joint in dragged for joint in part):

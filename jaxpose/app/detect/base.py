@@ -1,7 +1,7 @@
 """Values that detectors take and return.
 
 A detector is a function from the frames of a clip, in order, to what is found in each. It keeps what it needs of
-earlier frames, such as where people were, in its own generator: called again, it starts anew.
+earlier frames, such as where people were, in its own generator: each call starts from nothing.
 """
 
 from collections import deque

@@ -47,7 +47,7 @@ def files_of(out: Path, name: str) -> Files:
 
 
 def detect_clip(clip: Clip, detector: Detector, out: Path, name: str) -> Generator[str, None, Files]:
-    """Find the people of a clip, write the files, and say how it goes; what an earlier run made of the same is used.
+    """Find the people of a clip and write the files; yields progress. Results of an earlier run on the same are used.
 
     ValueError where the source is none, is damaged, or nobody is in it; then nothing is left behind.
     """
@@ -173,7 +173,7 @@ def _origin(clip: Clip, detector: Detector) -> str:
 
 
 def _rate(number: np.ndarray, seconds: np.ndarray) -> tuple[float | None, str]:
-    """Frames a second of the source, the median where they vary, and what there is to say of it."""
+    """Frames a second of the source, the median where they vary, and the rate in words."""
     if len(number) < 2:
         return None, ""
     step = np.diff(seconds) / np.diff(number)
@@ -212,7 +212,7 @@ class _Clock:
         self._started = self._said = time.monotonic()
 
     def tick(self) -> bool:
-        """Counts a frame; whether it is time to say so."""
+        """Counts a frame; whether a line of progress is due."""
         self._done += 1
         due = time.monotonic() - self._said >= _SAY
         if due:

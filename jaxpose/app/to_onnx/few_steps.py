@@ -188,7 +188,7 @@ def _metadata(model: Model, given: Skeleton) -> dict[str, str]:
 
 
 def _licence(model: Model) -> str:
-    """That of the weights, as the model's card says; of a model without one, its owner's to say."""
+    """Licence of the weights by the model's card; a model without a card has none stated."""
     card = ASSETS / f"{model.spec.name}.md"
     rows = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
     (licence,) = [row.split("|")[2].strip() for row in rows if row.startswith("| licence |")] or ["not stated"]

@@ -2,7 +2,7 @@
 
 Inside are the description of what is shown (JSON), its arrays (packing.py), and the viewer (web/): a renderer and
 controls in plain JavaScript. `page.html#3` opens step 3. Positions in the page are in display axes, x right, y up, z to
-the viewer; the viewer tells them in the axes of the data.
+the viewer; the viewer shows them in the axes of the data.
 """
 
 import html

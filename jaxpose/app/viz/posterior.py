@@ -33,7 +33,7 @@ def spread_of(
 ) -> Spread | None:
     """The spread of samples [H, N, J, 3] m with their covariance [N, J, 3, 3] and radius [N, J] where these are given.
 
-    None where nothing says it: fewer than 10 samples, and no covariance or one of 0.
+    None where it is not known: fewer than 10 samples, and no covariance or one of 0.
     """
     x = np.asarray(samples, np.float64)
     few = len(x) < _LEAST

@@ -1,7 +1,7 @@
 """Description of a picture for the drawing back ends: layers of poses over rows, checked and subsampled.
 
 A row is one picture of a series: one person in one frame, or one state of a denoising. A layer is a set of poses
-[L, F, J, D] drawn alike: the hypotheses (L of them), the mean, the truth; F = 1 where it is alike in all rows. A joint
+[L, F, J, D] of one look: the hypotheses (L of them), the mean, the truth; F = 1 where all rows have the same. A joint
 that is not finite in every coordinate is a gap: neither it nor its bones are drawn. Left and right are the blue and
 vermilion of M. Okabe and K. Ito, Color Universal Design, 2008, what was given is its bluish green, the truth is near
 black: colour-blind readers tell these apart by hue or by lightness.

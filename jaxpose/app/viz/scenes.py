@@ -4,7 +4,7 @@ motion: people over time, everybody of a frame in one space.
 path:   people on a floor, over the states of their denoising (the diffusion time).
 grid:   people on a floor, standing still.
 
-What may be shown beside the poses is told in `Layers`. Poses are metres in camera axes (x right, y down, z forward),
+`Layers` lists what may be shown beside the poses. Poses are metres in camera axes (x right, y down, z forward),
 positions in a page are within 0.25 mm, pixels within 0.13, and joints that are not finite are gaps. note is a line such
 as where the scale comes from. All raise ValueError for wrong shapes, H = 0 and poses without a finite joint.
 """
