@@ -63,7 +63,7 @@ def load_joint_model(chosen: Chosen, command: str, *needs: str) -> Model:
     """The model that --model names; ValueError where it is a prior over joint rotations, or lacks what is needed."""
     model = load_model(chosen)
     if not is_prior(model):
-        return load_model(chosen, command=command, needs=needs)
+        return require(model, command, *needs)
     raise ValueError(
         f"--model: {model.spec.name!r} is a prior over joint rotations; `jaxpose {command}` needs a model of joint "
         f"positions, such as {DEFAULT_MODEL!r} (`jaxpose fit` takes 2D keypoints and such a prior)"
