@@ -32,7 +32,7 @@ def fuse(options: Fuse, _: str) -> Generator[str, None, Outcome]:
     """Read and fuse."""
     paths, output, num_hypotheses = options.input, options.output, options.num_hypotheses
     exports.check(output.exports, num_hypotheses, mesh=exports.NO_MESH)
-    model = models.load_joint_model(output, "fuse", "joints", "score")
+    model = models.load_model(output, command="fuse", needs=("joints", "score"), no_prior=True)
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)
     views_px, read = read_seen(files, model, options)
     yield from read

@@ -64,7 +64,7 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     """Read and lift; lines and the summary name what was assumed of the camera and of scale."""
     output = options.output
     exports.check(output.exports, options.num_hypotheses, mesh=exports.NO_MESH)
-    model = models.load_joint_model(output, "lift")
+    model = models.load_model(output, command="lift", no_prior=True)
     worlds.check(options.world)
     _check(model, options)
     file = yield from clips.keypoints_of(options.input, options.video, output.out, name)

@@ -23,10 +23,23 @@ def bundled(name: str) -> Model:
 
 
 def load_model(
-    chosen: Chosen, default: str = DEFAULT_MODEL, *, command: str = "", needs: tuple[str, ...] = ()
+    chosen: Chosen,
+    default: str = DEFAULT_MODEL,
+    *,
+    command: str = "",
+    needs: tuple[str, ...] = (),
+    no_prior: bool = False,
 ) -> Model:
-    """The model that --model names, or the default, with weights of --dtype; needs: what the command asks of it."""
+    """The model that --model names, or the default, with weights of --dtype.
+
+    needs: what the command asks of it. no_prior: ValueError where it is a prior over joint rotations.
+    """
     model = bundled(default) if chosen.model in (None, default) else load(chosen.model)
+    if no_prior and is_prior(model):
+        raise ValueError(
+            f"--model: {model.spec.name!r} is a prior over joint rotations; `jaxpose {command}` needs a model of joint "
+            f"positions, such as {DEFAULT_MODEL!r} (`jaxpose fit` takes 2D keypoints and such a prior)"
+        )
     return require(model if chosen.dtype == "float32" else model.astype(chosen.dtype), command, *needs)
 
 
@@ -57,17 +70,6 @@ def refuse_of_others(command: str, options: Any, model: Model) -> None:
             refuse(value, why)
         else:
             refuse(getattr(options, group) if group else options, why, field)
-
-
-def load_joint_model(chosen: Chosen, command: str, *needs: str) -> Model:
-    """The model that --model names; ValueError where it is a prior over joint rotations, or lacks what is needed."""
-    model = load_model(chosen)
-    if not is_prior(model):
-        return require(model, command, *needs)
-    raise ValueError(
-        f"--model: {model.spec.name!r} is a prior over joint rotations; `jaxpose {command}` needs a model of joint "
-        f"positions, such as {DEFAULT_MODEL!r} (`jaxpose fit` takes 2D keypoints and such a prior)"
-    )
 
 
 def load_prior(chosen: Chosen, command: str) -> Model:
