@@ -49,17 +49,6 @@ def test_skinning_equals_plain_loops(kind):
             np.testing.assert_allclose(picked[p, q], wanted[1][[7, 3]], atol=1e-5)
 
 
-def test_a_rotation_of_the_root_is_about_the_pelvis():
-    tables = random_tables("smpl")
-    body = body_of("smpl", tables)
-    root = np.float32([0.3, -2, 1])
-    posed = body.shape().pose(full_rotations(body, jnp.zeros((21, 3)), root), jnp.float32([1, 2, 3]))
-    R = np.asarray(matrix_from_axis_angle(root))
-    pelvis = body.joint_template[0]
-    wanted = (np.asarray(body.v_template) - pelvis) @ R.T + pelvis + np.float32([1, 2, 3])
-    np.testing.assert_allclose(posed.skin(), wanted, atol=1e-5)
-
-
 def test_fewer_coefficients_are_the_first_ones():
     body = body_of("smpl", random_tables("smpl"))
     few = jnp.float32([1, -2])

@@ -41,13 +41,6 @@ def test_shared_joints_are_copied_and_a_set_maps_to_itself_exactly():
             np.testing.assert_array_equal(weights, np.eye(len(source.joints)))
 
 
-def test_round_trip_returns_the_shared_joints():
-    for source, target in PAIRS:
-        there, back = joint_map(source, target)[0], joint_map(target, source)[0]
-        shared = [j for j, joint in enumerate(source.joints) if joint in target.joints]
-        np.testing.assert_allclose((back @ there)[shared], np.eye(len(source.joints))[shared], atol=1e-12)
-
-
 def test_maps_commute_with_the_swap_of_sides():
     def swap(skeleton):
         order = np.arange(len(skeleton.joints))
@@ -58,11 +51,6 @@ def test_maps_commute_with_the_swap_of_sides():
         weights, known = joint_map(source, target)
         np.testing.assert_allclose(weights[swap(target)][:, swap(source)], weights, atol=1e-12)
         np.testing.assert_array_equal(known[swap(target)], known)
-
-
-def test_the_map_cannot_be_changed_from_outside():
-    joint_map(COCO_17, H36M_17)[0][:] = 7.0
-    assert joint_map(COCO_17, H36M_17)[0].max() == 1.0
 
 
 def test_every_rule_is_convex_and_has_a_reason():

@@ -37,14 +37,6 @@ def test_side_by_side_windows_written_out():
     assert whole.counted.all()
 
 
-def test_a_gap_and_a_short_piece_written_out():
-    """Rows in no order; video 5 misses its frame 2, so that 0, 1 and 3, 4, 5 are two pieces."""
-    video, frame = np.array([5, 9, 5, 5, 5, 5]), np.array([4, 0, 0, 5, 1, 3])
-    windows = tile(video, frame, 3)
-    np.testing.assert_array_equal(windows.index, [[2, 4, 4], [5, 0, 3], [1, 1, 1]])
-    np.testing.assert_array_equal(windows.counted, [[1, 1, 0], [1, 1, 1], [1, 0, 0]])
-
-
 def test_strict_counts_as_the_published_code():
     """It scores ceil(n / F) windows whole: the copies of a short clip and the overlap of the last window too."""
     for count in (1, 2, 3, 4, 7, 8, 10):
@@ -82,14 +74,6 @@ def test_with_a_stride_a_frame_counts_where_it_is_nearest_the_middle():
         nearest = np.full(len(video), np.inf)
         np.minimum.at(nearest, windows.index[~filler], off[~filler])
         np.testing.assert_array_equal(gather(off, windows, len(video)), nearest)
-
-
-def test_a_stride_of_half_a_window_written_out():
-    windows = tile(np.zeros(9, int), np.arange(9), 5, stride=2)
-    np.testing.assert_array_equal(windows.index[:, 0], [0, 2, 4])
-    np.testing.assert_array_equal(
-        windows.counted, [[1, 1, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 1]], "3 and 5 are as near to two middles"
-    )
 
 
 def test_causal_windows_end_with_their_frame_and_see_no_later_one():

@@ -140,18 +140,11 @@ def test_without_statistics_the_error_says_where_they_are(tmp_path):
         read_dposer(path, path, identity=True)
 
 
-def without(*names):
-    return lambda state: {name: value for name, value in state.items() if name not in names}
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without("b2_gnorm1.bias"), r"1 tensors .* b2_gnorm1.bias: missing, needed \(32,\)"),
         (lambda s: s | {"post_dense.bias": np.zeros(64, np.float32)}, r"post_dense.bias: \(64,\), needed \(63,\)"),
-        (lambda s: s | {"gauss_proj.W": np.zeros(4, np.float32)}, "Fourier time features is not supported"),
         (lambda s: s | {"cond_embed.0.weight": np.zeros((32, 63), np.float32)}, "jaxpose convert gfpose"),
-        (lambda s: s | {"pre_dense.weight": np.zeros((48, 63), np.float32)}, "hidden 48 .*must be mult"),
         (
             lambda s: s | {"pre_dense.weight": np.zeros((32, 45), np.float32)},
             "poses of 45 numbers, as DPoser-X's hand network has; must be 63 or 126",

@@ -140,12 +140,8 @@ def changed(value, *place):
     ("tree", "fault"),
     [
         (tree_of(*[mixtures()] * 3), "S9 Walking 1: needed a list of 4 arrays, .* got 3 arrays"),
-        (tree_of(*[mixtures()] * 5), "got 5 arrays"),
         ({"S9": {"Walking 1": mixtures()}}, "needed a list of 4 arrays, .* got an array float64"),
         (tree_of(*[mixtures()] * 3, mixtures()[..., :4]), r"camera 3: needed numbers \(F, 17, M, 5\)"),
-        (tree_of(*[mixtures()] * 3, mixtures()[:, :16]), r"camera 3: needed numbers \(F, 17, M, 5\)"),
-        (tree_of(*[mixtures()] * 3, mixtures()[:0]), r"camera 3: needed numbers \(F, 17, M, 5\)"),
-        (tree_of(*[mixtures()] * 3, mixtures()[:, :, 0]), r"camera 3: needed numbers \(F, 17, M, 5\)"),
         (tree_of(*[mixtures()] * 3, None), "camera 3: needed numbers .* NoneType"),
         (tree_of(*[mixtures()] * 3, mixtures(components=2)), r"arrays of \[2, 3\] components"),
         ({}, "needed a dict of subjects"),
@@ -153,7 +149,6 @@ def changed(value, *place):
         (tree_of(*[changed(np.nan, 1, 4, 2, 1)] * 4), r"camera 0, frame 1, joint 4 \(left_hip\): .*not finite"),
         (tree_of(*[changed(-0.1, 0, 3, 0, 0)] * 4), r"joint 3 \(right_ankle\): a negative weight: \[\[-0.1"),
         (tree_of(*[changed(0, 2, 16, 1, 4)] * 4), "joint 16 .right_wrist.: a standard deviation that is not"),
-        (tree_of(*[changed(-1, 2, 16, 1, 3)] * 4), "a standard deviation that is not positive"),
     ],
 )
 def test_what_is_no_mixture_is_named(tmp_path, tree, fault):
