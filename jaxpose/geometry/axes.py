@@ -56,8 +56,8 @@ def _middle(joints: np.ndarray, skeleton: Skeleton, groups: tuple[tuple[str, ...
     middle = np.full((len(joints), 3), np.nan)
     for names in groups:
         if set(names) <= set(skeleton.joints):
-            found = joints[:, [skeleton.joints.index(name) for name in names]].mean(1)
-            middle = np.where(np.isfinite(middle), middle, found)
+            middle_of_group = joints[:, [skeleton.joints.index(name) for name in names]].mean(1)
+            middle = np.where(np.isfinite(middle), middle, middle_of_group)
     return middle
 
 

@@ -90,14 +90,14 @@ def body_points(posed: PosedBody, name: str) -> Array:
     body = posed.body
     places = _places(body.kind, body.picks.shape[0], body.landmarks is not None, name)
     num_joints = len(body.parents)
-    found = [posed.joints]
+    kinds_of_points = [posed.joints]
     lead = posed.joints.shape[:-2]
     if (places >= num_joints).any():
         picked = posed.skin(body.picks) if body.picks.shape[0] else jnp.zeros((len(PICKED), 3))
-        found.append(jnp.broadcast_to(picked, (*lead, len(PICKED), 3)))
+        kinds_of_points.append(jnp.broadcast_to(picked, (*lead, len(PICKED), 3)))
     if (places >= num_joints + len(PICKED)).any():
-        found.append(_face_points(posed))
-    every = jnp.concatenate(found, -2)
+        kinds_of_points.append(_face_points(posed))
+    every = jnp.concatenate(kinds_of_points, -2)
     # a product instead of an index, whose gradient is a loop over bodies
     chosen = (places[:, None] == np.arange(every.shape[-2])).astype(every.dtype)
     return jnp.einsum("kp,...pi->...ki", chosen, every, precision="highest")

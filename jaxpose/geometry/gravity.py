@@ -46,10 +46,10 @@ class Seen(NamedTuple):
     seconds: float
 
 
-def frames_of(seen: Seen, keep: np.ndarray | slice) -> Seen:
+def frames_of(person: Seen, keep: np.ndarray | slice) -> Seen:
     """Some of the frames, and as much of the seconds."""
-    arrays = {name: getattr(seen, name)[keep] for name in ("trunk", "leg", "ankles", "root", "depth_std")}
-    return seen._replace(**arrays, seconds=seen.seconds * len(arrays["root"]) / len(seen.root))
+    arrays = {name: getattr(person, name)[keep] for name in ("trunk", "leg", "ankles", "root", "depth_std")}
+    return person._replace(**arrays, seconds=person.seconds * len(arrays["root"]) / len(person.root))
 
 
 class Vertical(NamedTuple):

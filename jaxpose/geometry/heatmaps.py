@@ -59,10 +59,10 @@ def heatmap_peak(heatmaps: Array) -> tuple[Array, Array]:
     window = lambda middles, at: jnp.exp(-((middles - at[..., None]) ** 2) / (2 * _WINDOW**2))  # noqa: E731
 
     def shift(_: int, at: tuple[Array, Array]) -> tuple[Array, Array]:
-        seen = maps * window(v, at[1])[..., :, None] * window(u, at[0])[..., None, :]
-        mass = seen.sum((-1, -2))
+        near = maps * window(v, at[1])[..., :, None] * window(u, at[0])[..., None, :]
+        mass = near.sum((-1, -2))
         mass = jnp.where(mass > 0, mass, 1)
-        return (seen * u).sum((-1, -2)) / mass, (seen * v[:, None]).sum((-1, -2)) / mass
+        return (near * u).sum((-1, -2)) / mass, (near * v[:, None]).sum((-1, -2)) / mass
 
     at = jax.lax.fori_loop(0, _SHIFTS, shift, (u[cell % width], v[cell // width]))
     confidence = jnp.clip(maps.max((-1, -2)), 0, 1)

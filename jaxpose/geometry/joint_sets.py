@@ -97,11 +97,11 @@ def convert_joints(points: Array, confidence: Array, source: Skeleton, target: S
 
 @jax.jit
 def _converted(points: Array, confidence: Array, weights: Array, known: Array) -> tuple[Array, Array]:
-    seen = jnp.isfinite(points).all(-1) & (confidence > 0)
+    visible = jnp.isfinite(points).all(-1) & (confidence > 0)
     # An unknown joint has no contributors: its minimum is the +inf that `known` replaces.
-    sure = jnp.where(weights > 0, jnp.where(seen, confidence, 0)[..., None, :], jnp.inf).min(-1)
+    sure = jnp.where(weights > 0, jnp.where(visible, confidence, 0)[..., None, :], jnp.inf).min(-1)
     sure = jnp.where(known, sure, 0).astype(confidence.dtype)
-    clean = jnp.where(seen[..., None], points, 0)
+    clean = jnp.where(visible[..., None], points, 0)
     weights = weights.astype(jnp.result_type(points, float))
     out = jnp.einsum("ts,...sd->...td", weights, clean, precision=Precision.HIGHEST)
     return jnp.where(sure[..., None] > 0, out, 0), sure

@@ -232,15 +232,15 @@ def _parent(parents: tuple[int, ...]) -> np.ndarray:
 @functools.cache
 def _ancestors(parents: tuple[int, ...]) -> np.ndarray:
     """[J, J]: 1 where column j is row i or one of its ancestors."""
-    found = np.eye(len(parents), dtype=np.float32)
+    above = np.eye(len(parents), dtype=np.float32)
     for j, p in enumerate(parents[1:], 1):
-        found[j] += found[p]
-    return found
+        above[j] += above[p]
+    return above
 
 
 @functools.cache
 def _levels(parents: tuple[int, ...]) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """Of each depth: its joints, and where their parents stand among those of the depth before; the order back."""
+    """Joints of each depth, and the places of their parents among those of the depth before; the order back."""
     if not parents or parents[0] != -1 or any(not 0 <= p < j for j, p in enumerate(parents) if j):
         raise ValueError(f"parents: needed -1 first and every parent before its children, got {parents}")
     depth = [0]

@@ -61,8 +61,8 @@ def tile(
     if length < 1:
         raise ValueError(f"length must be at least one frame, got {length}")
     if stride is not None and (strict or not 1 <= stride <= length):
-        found = "together with strict" if strict else f"{stride}"
-        raise ValueError(f"stride: got {found}; needed 1..{length}, or none with strict")
+        given = "together with strict" if strict else f"{stride}"
+        raise ValueError(f"stride: got {given}; needed 1..{length}, or none with strict")
     order, bounds = _pieces(video, frame)
     parts = [
         _tile_piece(start, end - start, length, stride)
@@ -109,8 +109,8 @@ def gather(values: Any, windows: Windows, num_rows: int) -> np.ndarray:
     times = np.bincount(rows, minlength=num_rows)
     wrong = np.flatnonzero(times != (np.arange(len(times)) < num_rows))
     if len(wrong):
-        found = f"row {wrong[0]} of {num_rows} counts {times[wrong[0]]} times"
-        raise ValueError(f"windows: {found}; needed each row once, and none beyond")
+        fault = f"row {wrong[0]} of {num_rows} counts {times[wrong[0]]} times"
+        raise ValueError(f"windows: {fault}; needed each row once, and none beyond")
     result = np.empty((num_rows, *values.shape[2:]), values.dtype)
     result[rows] = values[windows.counted]
     return result

@@ -120,9 +120,8 @@ def target_coefficients(targets: Sequence[tuple[str, ...]], **phenotypes: np.nda
             shares |= dict(zip(variations, race.T, strict=True))
             continue
         anchors = np.linspace(-1 / 3 if phenotype == "age" else 0, 1, len(variations))
-        shares |= {
-            name: np.interp(value, anchors, row) for name, row in zip(variations, np.eye(len(anchors)), strict=True)
-        }
+        rows = np.eye(len(anchors))
+        shares |= {name: np.interp(value, anchors, row) for name, row in zip(variations, rows, strict=True)}
     return np.stack([np.prod([shares[name] for name in target], 0) for target in targets], -1)
 
 
@@ -151,14 +150,10 @@ def anny_betas(
     if anny_age is None:
         anny_age = float(age_of_years(years))
     _check_range("anny_age", anny_age, -1 / 3, 1)
-    given = {"height": 0.37, **phenotypes}
-    z = load_arrays(ASSET)
+    given, z = {"height": 0.37, "age": anny_age, **phenotypes}, load_arrays(ASSET)
+    values = {name: np.full(3, value) for name, value in given.items()}
     # a shape is linear in its height: the two ends give the height of a stature
-    heights = np.array([given["height"], 0, 1])
-    values = {name: np.full(3, value) for name, value in given.items()} | {
-        "age": np.full(3, anny_age),
-        "height": heights,
-    }
+    values["height"][1:] = 0, 1
     targets = [tuple(name.split("-")) for name in z["targets"].tolist()]
     betas = target_coefficients(targets, **values) @ z["phenotypes"] + z["phenotype_offset"]
     if stature is None:

@@ -13,8 +13,8 @@ _SURE_QUANTILE = 0.95
 
 def rescaled(confidence: np.ndarray) -> np.ndarray:
     """Confidences [N, J] over their 95th percentile, at most 1: detectors differ in what they call sure."""
-    seen = confidence[confidence > 0]
-    return np.minimum(confidence / np.quantile(seen, _SURE_QUANTILE), 1) if len(seen) else confidence
+    above_0 = confidence[confidence > 0]
+    return np.minimum(confidence / np.quantile(above_0, _SURE_QUANTILE), 1) if len(above_0) else confidence
 
 
 def settle_camera(

@@ -27,13 +27,13 @@ def one_camera(path: Path, unit: str | None, name: str | None, source: Path) -> 
 
     name: --camera-name; None: the only one, or the one whose name is in the source's. ValueError where it is open.
     """
-    found = read_calibration(path, unit=unit)
-    asked = [name] if name is not None else _named(found, source) if len(found.names) > 1 else list(found.names)
+    known = read_calibration(path, unit=unit)
+    asked = [name] if name is not None else _named(known, source) if len(known.names) > 1 else list(known.names)
     if len(asked) != 1:
         raise ValueError(
-            f"{path} has the cameras {', '.join(found.names)}: say by --camera-name which saw {source.name}"
+            f"{path} has the cameras {', '.join(known.names)}: say by --camera-name which saw {source.name}"
         )
-    chosen = select(found, asked, "--camera-name")
+    chosen = select(known, asked, "--camera-name")
     return chosen.cameras[0], chosen.names[0]
 
 
@@ -65,12 +65,12 @@ def read_views(
     cameras: names or numbers of the calibration's cameras, in the order of the files; None: by name, else all in order.
     ValueError names the file: of two people in a frame, of another image size, of another joint set than the first.
     """
-    found = read_calibration(calibration, unit=unit)
-    if any(camera.R_cam_world is None for camera in found.cameras):
+    known = read_calibration(calibration, unit=unit)
+    if any(camera.R_cam_world is None for camera in known.cameras):
         raise ValueError(f"{calibration}: tells no camera's place; needed rotation and translation for several cameras")
-    chosen = select(found, cameras or _matched(found, paths))
+    chosen = select(known, cameras or _matched(known, paths))
     if len(chosen.names) != len(paths):
-        has = f"{calibration} has the cameras {', '.join(found.names)}"
+        has = f"{calibration} has the cameras {', '.join(known.names)}"
         raise ValueError(f"{len(paths)} files of keypoints for {len(chosen.names)} cameras: {has}; --cameras chooses")
     parts: list[MultiView] = []
     for path, name, camera in zip(paths, chosen.names, chosen.cameras, strict=True):
@@ -78,7 +78,7 @@ def read_views(
         if parts and part.points != parts[0].points:
             raise ValueError(f"{path}: {part.points}, and {paths[0]} is of {parts[0].points}; needed one joint set")
         vertical = check_up(up or "z", "--up")
-        parts.append(part._replace(cameras=(name,), num_cameras=len(found.names), up=vertical))
+        parts.append(part._replace(cameras=(name,), num_cameras=len(known.names), up=vertical))
     whole = merged(parts)
     rates = {part.fps for part in parts if part.fps is not None}
     if len(rates) > 1:
@@ -87,7 +87,7 @@ def read_views(
     apart = np.linalg.norm(eyes - eyes[0], axis=-1).max()
     pairs = ", ".join(f"{path.name}: {name}" for path, name in zip(paths, chosen.names, strict=True))
     return whole._replace(fps=next(iter(rates), None)), [
-        f"{calibration} ({found.format}, {found.unit}): cameras up to {apart:.2f} m apart, world {whole.up} up",
+        f"{calibration} ({known.format}, {known.unit}): cameras up to {apart:.2f} m apart, world {whole.up} up",
         f"{len(whole.xy)} frames of {whole.points}; {pairs}",
     ]
 
@@ -130,14 +130,14 @@ def merged(parts: Sequence[MultiView]) -> MultiView:
     return parts[0]._replace(xy=xy, confidence=confidence, camera=joined, cameras=names, frame=frames)
 
 
-def _matched(found: Calibration, paths: Sequence[Path]) -> list[str]:
+def _matched(known: Calibration, paths: Sequence[Path]) -> list[str]:
     """The camera of each file: by name where all have one of their own, else in the file's order."""
-    by_name = [_named(found, path) for path in paths]
+    by_name = [_named(known, path) for path in paths]
     names = [each[0] for each in by_name if len(each) == 1]
-    return names if len(names) == len(paths) == len(set(names)) else list(found.names)
+    return names if len(names) == len(paths) == len(set(names)) else list(known.names)
 
 
-def _named(found: Calibration, path: Path) -> list[str]:
+def _named(known: Calibration, path: Path) -> list[str]:
     """Cameras whose name is in the file's; the longest such name where one is within another."""
-    inside = [name for name in found.names if name.lower() in path.stem.lower()]
+    inside = [name for name in known.names if name.lower() in path.stem.lower()]
     return [n for n in inside if not any(n != other and n.lower() in other.lower() for other in inside)]

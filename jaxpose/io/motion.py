@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.io.arrays import Source, as_rate, source_of
+from jaxpose.io.arrays import Source, as_float, as_rate, source_of
 from jaxpose.io.asf_amc import asf_beside
 from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
 from jaxpose.io.smpl_motion import Motion, check_motion, resample, save_motion, take_frames, y_up_from_z_up
@@ -71,19 +71,21 @@ def read_motion(
     dropped and counted in `source`, or kept. ValueError names the file, and the frame or key with the fault.
     """
     source = source_of(path)
-    path, suffix = source.path, source.suffix
+    path, max_turns = source.path, 1
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    if suffix == ".bvh":
-        return check_motion(motion_from_bvh(path), path, missing)
-    if suffix == ".amc":
-        skeleton = asf_beside(path) if asf is None else asf
-        return check_motion(motion_from_amc(path, skeleton, fps=120.0 if fps is None else fps), path, missing)
-    if suffix not in (".npy", ".npz"):
-        raise ValueError(f"{path}: no motion known by {suffix!r}; must be .npz, .npy, .bvh or .amc")
-    arrays = _load(source)
-    motion = _motion(path, arrays, fps, up, pelvis)
-    return check_motion(motion, path, missing, max_turns=1 if "" in arrays else 2)
+    match source.suffix:
+        case ".bvh":
+            motion = motion_from_bvh(path)
+        case ".amc":
+            skeleton = asf_beside(path) if asf is None else asf
+            motion = motion_from_amc(path, skeleton, fps=120.0 if fps is None else fps)
+        case ".npy" | ".npz":
+            arrays = _load(source)
+            motion, max_turns = _motion(path, arrays, fps, up, pelvis), 1 if "" in arrays else 2
+        case suffix:
+            raise ValueError(f"{path}: no motion known by {suffix!r}; must be .npz, .npy, .bvh or .amc")
+    return check_motion(motion, path, missing, max_turns)
 
 
 @reader("file of motion")
@@ -128,10 +130,11 @@ def _load(source: Source) -> dict[str, np.ndarray]:
 
 def _motion(path: FilePath, z: dict[str, np.ndarray], fps: float | None, up: str | None, pelvis: Any) -> Motion:
     root, body, meaning = _split(next(z[key] for key in ("poses", "pose_body", "") if key in z))
+    num = len(body)
     if "root_orient" in z and "poses" not in z:
         root = np.asarray(z["root_orient"], np.float32).reshape(-1, 3)
-    if len(root) != len(body):
-        raise ValueError(f"'root_orient' has {len(root)} frames, 'pose_body' {len(body)}; needed as many")
+    if len(root) != num:
+        raise ValueError(f"'root_orient' has {len(root)} frames, 'pose_body' {num}; needed as many")
     notes = [meaning]
     rate = next((as_rate(path, key, z[key]) for key in _RATES if key in z), fps)
     if rate is None:
@@ -140,27 +143,18 @@ def _motion(path: FilePath, z: dict[str, np.ndarray], fps: float | None, up: str
     up = str(z["up"]) if "up" in z else up or ("y" if "" in z else "z")
     if up not in ("y", "z"):
         raise ValueError(f"up: got {up!r}, must be 'y' or 'z'")
-    transl, in_pelvis = _positions(z, len(body), pelvis)
-    if not in_pelvis:
+    key = next((key for key in ("transl", "trans") if key in z), "")  # of the pelvis, of the model's origin
+    transl = as_float(path, repr(key), z[key], (num, 3)) if key else np.zeros((num, 3))
+    transl = transl.astype(np.float32)
+    if key == "trans" and pelvis is not None:
+        transl = transl + np.asarray(pelvis, np.float32).reshape(3)
+    elif key == "trans":
         notes.append("positions are those of the model's origin, not of the pelvis")
     if up == "z":
         root, transl = y_up_from_z_up(root, transl)
         notes.append("turned from z up to y up")
     betas = np.asarray(z["betas"], np.float32).reshape(-1) if "betas" in z else None
     return Motion(body, root, transl, rate, betas, "; ".join(notes))
-
-
-def _positions(z: dict[str, np.ndarray], num: int, pelvis: Any) -> tuple[np.ndarray, bool]:
-    """Positions [F, 3], and whether they are the pelvis'."""
-    key = next((key for key in ("transl", "trans") if key in z), None)
-    if key is None:
-        return np.zeros((num, 3), np.float32), True
-    value = np.asarray(z[key], np.float32)
-    if value.shape != (num, 3):
-        raise ValueError(f"{key!r} is of shape {value.shape}; needed {(num, 3)}, as many as poses")
-    if key == "transl" or pelvis is None:
-        return value, key == "transl"
-    return value + np.asarray(pelvis, np.float32).reshape(3), True
 
 
 def _split(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
@@ -189,8 +183,6 @@ def _nearest(values: np.ndarray) -> np.ndarray:
     good = np.flatnonzero(np.isfinite(values).all(-1))
     if not good.size:
         return np.zeros_like(values)
-    frame = np.arange(len(values))
-    after = np.searchsorted(good, frame).clip(0, len(good) - 1)
-    before = (after - 1).clip(0)
-    is_before = frame - good[before] <= good[after] - frame
-    return values[np.where(is_before, good[before], good[after])]
+    # halfway between two the earlier counts
+    nearest = np.searchsorted((good[1:] + good[:-1]) / 2, np.arange(len(values)), side="left")
+    return values[good[nearest]]

@@ -130,8 +130,7 @@ def read_body_points(
         known = jnp.asarray(np.isfinite(xyz).all(-1), jnp.float32)
         moved, sure = jax.device_get(convert_joints(jnp.asarray(xyz), known, source.skeleton, BODY_25))
         xyz = np.where(sure[..., None] > 0, moved, np.nan)
-    unknown = [part for part in only or () if part not in POINT_SETS[name]]
-    if unknown:
+    if unknown := [part for part in only or () if part not in POINT_SETS[name]]:
         raise ValueError(f"--only: got {unknown[0]!r}; must be one of {', '.join(POINT_SETS[name])}")
     keep = known_points(body, name) & (only is None or np.isin(np.array(POINT_SETS[name]), list(only)))
     xyz = np.where(keep[:, None], xyz, np.nan).astype(np.float32)

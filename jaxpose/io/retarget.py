@@ -30,6 +30,7 @@ from jaxpose.io.joints17 import joints17
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.source_skeletons import FLAVOURS, Flavour, flavour_of_map
 from jaxpose.io.take import Take, rest_positions, rotation_matrices, rotation_vectors, shortest_rotation, world
+from jaxpose.reading import reader
 
 # A generic adult in round numbers, m, y up, facing z: each SMPL joint relative to its parent in the T-pose.
 _TRUNK: dict[str, tuple[float, float, float]] = {"spine1": (0, 0.12, 0), "spine2": (0, 0.12, 0), "spine3": (0, 0.07, 0)}
@@ -69,14 +70,16 @@ class Retargeted(NamedTuple):
     joints: np.ndarray
 
 
+@reader("file of motion")
 def motion_from_bvh(path: FilePath, **options: Any) -> Motion:
     """The motion in a BVH file; options, result and errors as of `retarget`."""
-    return _named(path, read_bvh(path), options)
+    return retarget(read_bvh(path), **options).motion
 
 
+@reader("file of motion")
 def motion_from_amc(amc: FilePath, asf: FilePath, *, fps: float = 120.0, **options: Any) -> Motion:
     """The motion in an .amc file of the skeleton in an .asf file; the rest as of `retarget`."""
-    return _named(amc, read_amc(amc, read_asf(asf), fps=fps), options)
+    return retarget(read_amc(amc, read_asf(asf), fps=fps), **options).motion
 
 
 def retarget(
@@ -123,13 +126,6 @@ def write_motion_bvh(
     vectors = np.concatenate([motion.global_orient[:, None], motion.body_pose], 1)
     rotations = rotation_matrices(vectors)
     write_bvh(path, SMPL_22.joints, SMPL_22.parents, offsets, rotations, motion.transl, motion.fps, unit)
-
-
-def _named(path: FilePath, take: Take, options: dict[str, Any]) -> Motion:
-    try:
-        return retarget(take, **options).motion
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _flavour(take: Take) -> Flavour:
@@ -192,23 +188,19 @@ def _turned(take: Take, flavour: Flavour, G: np.ndarray, B: np.ndarray, offsets:
     constants = _alignments(take, flavour, B, offsets)
     H = np.empty((len(G), len(_J), 3, 3))
     for name, joint in _J.items():
-        if name in flavour.joints:
-            H[:, joint] = _blended(take, G, flavour.joints[name]) @ constants[name]
-        else:
+        if name not in flavour.joints:
             H[:, joint] = H[:, SMPL_22.parents[joint]]
+            continue
+        *ends, share = flavour.joints[name]
+        turned, end = (G[:, take.names.index(name)] for name in ends)
+        if share:
+            turned = turned @ rotation_matrices(share * rotation_vectors(np.swapaxes(turned, -1, -2) @ end))
+        H[:, joint] = turned @ constants[name]
     for side in ("left", "right") if not flavour.is_smpl else ():
         carrier = flavour.pronation.get(side, flavour.joints[f"{side}_wrist"][0])
         turned = G[:, take.names.index(carrier)] @ constants[f"{side}_wrist"]
         _share_pronation(H, side, turned, offsets)
     return H
-
-
-def _blended(take: Take, G: np.ndarray, blend: tuple[str, str, float]) -> np.ndarray:
-    """Rotations between those of two joints, by the share blend[2]."""
-    start, end = (G[:, take.names.index(name)] for name in blend[:2])
-    if blend[2] == 0:
-        return start
-    return start @ rotation_matrices(blend[2] * rotation_vectors(np.swapaxes(start, -1, -2) @ end))
 
 
 def _alignments(take: Take, flavour: Flavour, B: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:

@@ -67,11 +67,9 @@ def check_motion(
 
 def save_motion(path: FilePath, motion: Motion) -> None:
     """Write a motion as .npz with AMASS's names, but the pelvis' position as `transl`, and `up` "y"."""
-    pose, others = (
-        motion.body_pose.reshape(-1, 63),
-        {"mocap_frame_rate": motion.fps, "up": "y", "source": motion.source},
-    )
-    floats = {"pose_body": pose, "root_orient": motion.global_orient, "transl": motion.transl}
+    floats = {"pose_body": motion.body_pose.reshape(-1, 63), "root_orient": motion.global_orient}
+    floats |= {"transl": motion.transl}
+    others = {"mocap_frame_rate": motion.fps, "up": "y", "source": motion.source}
     arrays = {name: np.asarray(value, np.float32) for name, value in floats.items()}
     arrays |= {name: np.array(value) for name, value in others.items()}
     write_npz(path, arrays | ({} if motion.betas is None else {"betas": np.asarray(motion.betas, np.float32)}))

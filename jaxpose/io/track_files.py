@@ -16,7 +16,6 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array
 from jaxpose.files import atomic
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.body import Body, stretched
@@ -50,9 +49,9 @@ def _write_track(formats: Collection[str], stem: Path, clip: Clip, track: Track,
     first, path = clip.said["first_frame"] // clip.said["frame_step"], {k: Path(f"{stem}.{k}") for k in FORMATS}
     xyz, radius, start = _on_grid(track)
     if "bvh" in formats:
-        rest = clip.rest.get(track.person)
+        rest, betas = clip.rest.get(track.person), clip.betas.get(track.person)
         if rest is None:
-            rest = np.asarray(body.shape(_betas(clip, track.person)).joints)[:22]
+            rest = np.asarray(body.shape(None if betas is None else jnp.asarray(betas)).joints)[:22]
         offsets = rest - rest[np.maximum(SMPL_22.parents, 0)]
         write_motion_bvh(path["bvh"], _whole(track), offsets)
         yield path["bvh"]
@@ -100,13 +99,7 @@ def _on_grid(track: Track) -> tuple[np.ndarray, np.ndarray | None, int]:
     at, num = track.number - track.number[0], int(track.number[-1] - track.number[0] + 1)
     xyz = np.full((num, *track.joints.shape[1:]), np.nan)
     xyz[at] = track.joints
-    if track.radius is None:
-        return xyz, None, int(track.number[0])
-    radius = np.full(xyz.shape[:2], np.nan)
-    radius[at] = track.radius
+    radius = None if track.radius is None else np.full(xyz.shape[:2], np.nan)
+    if radius is not None:
+        radius[at] = track.radius
     return xyz, radius, int(track.number[0])
-
-
-def _betas(clip: Clip, person: int) -> Array | None:
-    betas = clip.betas.get(person)
-    return None if betas is None else jnp.asarray(betas)

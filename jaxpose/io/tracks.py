@@ -101,15 +101,14 @@ def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
     rows = _rows(get("frame"), get("person"), get("fps"), len(best), alone and get("fps") is None)
     camera = _PLACED if root is not None else _INPUT
     axes = _ROOT if alone else camera if get("up") in (None, "-y") else _WORLD
-    tracks = []
-    radius = get("radius_90")
-    for person, (own, number) in rows.of.items():
-        known, typical = (None if x is None else np.asarray(x)[own] for x in (radius, get("typicality")))
-        tracks.append(Track(person, "", rows.frame[own], number, best[own] @ R, known, typicality=typical))
+    tracks, radius = [], get("radius_90")
+    for person, (at, number) in rows.of.items():
+        known, typical = (None if x is None else np.asarray(x)[at] for x in (radius, get("typicality")))
+        tracks.append(Track(person, "", rows.frame[at], number, best[at] @ R, known, typicality=typical))
         if takes:
-            placed = samples[:, own] if root is None else samples[:, own] + root[:, own, None]
+            placed = samples[:, at] if root is None else samples[:, at] + root[:, at, None]
             moving = _takes(np.asarray(placed, np.float64), takes, np.random.default_rng((seed, abs(person))))
-            tracks += [Track(person, f"take_{k}", rows.frame[own], number, take @ R) for k, take in enumerate(moving)]
+            tracks += [Track(person, f"take_{k}", rows.frame[at], number, take @ R) for k, take in enumerate(moving)]
     return Clip(tracks, tuple(map(str, arrays["joints"])), rows.fps, rows.still, {"axes": axes, **rows.said})
 
 
@@ -131,17 +130,14 @@ def of_bodies(
     """
     rows = _rows(arrays.get("frame"), arrays.get("person"), arrays.get("fps"), body_pose.shape[1], still)
     tracks, shapes = [], {}
-    for person, (own, number) in rows.of.items():
-        shape = shapes[person] = betas if betas is None or betas.ndim == 1 else betas[own].mean(0)
-        rest = (
-            rests[person]
-            if rests
-            else np.asarray(body.shape(None if shape is None else jnp.asarray(shape)).joints)[:22]
-        )
+    for person, (at, number) in rows.of.items():
+        shape = shapes[person] = betas if betas is None or betas.ndim == 1 else betas[at].mean(0)
+        coefficients = None if shape is None else jnp.asarray(shape)
+        rest = rests[person] if rests else np.asarray(body.shape(coefficients).joints)[:22]
         for h, take in [(0, ""), *((k, f"take_{k}") for k in range(takes))]:
-            moving = Motion(body_pose[h, own], global_orient[h, own], pelvis[h, own], rows.fps, shape)
-            typical = None if take or "typicality" not in arrays else arrays["typicality"][own]
-            tracks.append(Track(person, take, rows.frame[own], number, _joints(moving, rest), None, moving, typical))
+            moving = Motion(body_pose[h, at], global_orient[h, at], pelvis[h, at], rows.fps, shape)
+            typical = None if take or "typicality" not in arrays else arrays["typicality"][at]
+            tracks.append(Track(person, take, rows.frame[at], number, _joints(moving, rest), None, moving, typical))
     return Clip(tracks, SMPL_22.joints, rows.fps, rows.still, {"axes": _WORLD, **rows.said}, rests or {}, shapes)
 
 
@@ -171,12 +167,14 @@ def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
             raise ValueError(f"{at}; files of motions need a number for each person (--track)")
         of[int(who)] = of_person, np.arange(len(of_person)) if still else number[of_person]
     rate = STILL_FPS if still else ASSUMED_FPS if of_grid is None else of_grid
-    source = "poses, one a second" if still else "of the input" if fps is not None else "assumed"
-    gaps = {str(p): [int(a[-1] - a[0] + 1 - len(a)), int(a[0])] for p, (_, a) in of.items()}
-    said: dict[str, Any] = {"fps": round(rate, 6), "fps_source": source}
-    said |= {"first_frame": 0 if still else int(frame.min()), "frame_step": 1 if still else step}
-    said |= {"starts": {p: first for p, (_, first) in gaps.items()}}
-    return _Rows(of, frame, rate, still, said | {"interpolated_frames": {p: count for p, (count, _) in gaps.items()}})
+    summary: dict[str, Any] = {
+        "fps": round(rate, 6),
+        "fps_source": "poses, one a second" if still else "of the input" if fps is not None else "assumed",
+        **{"first_frame": 0 if still else int(frame.min()), "frame_step": 1 if still else step},
+        "starts": {str(p): int(a[0]) for p, (_, a) in of.items()},
+        "interpolated_frames": {str(p): int(a[-1] - a[0] + 1 - len(a)) for p, (_, a) in of.items()},
+    }
+    return _Rows(of, frame, rate, still, summary)
 
 
 def _takes(samples: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:

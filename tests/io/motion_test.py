@@ -129,7 +129,7 @@ def test_degrees_are_told_from_the_vectors_of_real_files(tmp_path):
         ({"a": np.zeros((0, 63))}, "holds no frames"),
         ({"a": np.zeros((4, 63)), "b": np.zeros(2)}, "holds a, b; needed 'poses'"),
         ({"pose_body": np.zeros((4, 63)), "root_orient": np.zeros((3, 3))}, "has 3 frames, 'pose_body' 4"),
-        ({"poses": np.zeros((4, 72)), "trans": np.zeros((3, 3))}, "'trans' is of shape"),
+        ({"poses": np.zeros((4, 72)), "trans": np.zeros((3, 3))}, "'trans' is "),
         ({"poses": np.zeros((4, 72)), "mocap_framerate": 0.0}, "frames per second"),
         ({"poses": np.full((4, 72), "x")}, "must be numbers"),
         ({"poses": np.array([{}], object)}, "readable numpy file"),

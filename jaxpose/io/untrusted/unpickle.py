@@ -158,13 +158,14 @@ def load_pickle(path: FilePath, names: Names = NUMPY) -> Any:
         return arrays_of(Unpickler(file, names).load())
 
 
-def load_dict(path: FilePath, key: str) -> Mapping[str, Any]:
+def load_dict(path: FilePath, key: str, absent: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
     """The dict that an .npz file holds under `key`, its arrays numbers or strings, as VideoPose3D publishes them.
 
     `np.savez(path, data=tree)` makes of a dict an array of one object, stored as a .npy header and a pickle. The whole
-    tree is in memory. ValueError names a file that is missing, damaged, or holds something else under the key.
+    tree is in memory. absent: result for a file without the key; None: an error. ValueError names a file that is
+    missing, damaged, or holds something else under the key.
     """
-    tree = None
+    tree: Any = absent
     with opened(path, ".npz file") as file, open_archive(file) as archive:
         names = archive.namelist()
         if f"{key}.npy" in names:
@@ -173,7 +174,7 @@ def load_dict(path: FilePath, key: str) -> Mapping[str, Any]:
                 if shape != () or dtype.kind != "O":
                     raise ValueError(f"an array of {dtype} and shape {shape}; needed one pickled dict")
                 tree = arrays_of(Unpickler(member.read(), WITH_OBJECTS).load())
-    if not isinstance(tree, dict):
+    if not isinstance(tree, Mapping):
         actual = describe(tree) if f"{key}.npy" in names else f"a file of {one_line(', '.join(names))}"
         raise ValueError(f"{path}: needed a dict {key!r}, got {actual}")
     return tree

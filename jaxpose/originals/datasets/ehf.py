@@ -75,33 +75,25 @@ def load_ehf(folder: FilePath, names: tuple[str, ...] | None = None) -> Ehf:
     """
     folder = Path(folder)
     names = tuple(f"{i:02d}" for i in range(1, NUM_IMAGES + 1)) if names is None else names
-    images = {name: _image(folder, name) for name in names}
-    files = {name: (folder / f"{name}_2Djnt.json", folder / f"{name}_align.ply") for name in names}
-    missing = [f"{name}_img.jpg (or .png)" for name, image in images.items() if image is None]
-    missing += [path.name for pair in files.values() for path in pair if not path.is_file()]
+    paths = {name: [folder / f"{name}_img{suffix}" for suffix in (".jpg", ".png")] for name in names}
+    images = [next((path for path in pair if path.is_file()), None) for pair in paths.values()]
+    keypoints, meshes = ([folder / f"{name}_{end}" for name in names] for end in ("2Djnt.json", "align.ply"))
+    missing = [f"{name}_img.jpg (or .png)" for name, image in zip(names, images, strict=True) if image is None]
+    missing += [path.name for path in (*keypoints, *meshes) if not path.is_file()]
     if missing:
         listed = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
         raise ValueError(f"{folder}: lacks {listed}; needed the images, keypoints and meshes of EHF")
-    meshes = [read_ply(ply) for _, ply in files.values()]
-    for mesh, (_, ply) in zip(meshes, files.values(), strict=True):
-        if mesh.shape != meshes[0].shape:
-            raise ValueError(f"{ply}: {len(mesh)} vertices; the first mesh has {len(meshes[0])}, needed as many")
-    return Ehf(
-        np.array(names),
-        tuple(image for image in images.values() if image is not None),
-        np.stack([_keypoints(json_file) for json_file, _ in files.values()]),
-        np.stack(meshes),
-    )
+    vertices = [read_ply(path) for path in meshes]
+    for path, mesh in zip(meshes, vertices, strict=True):
+        if mesh.shape != vertices[0].shape:
+            raise ValueError(f"{path}: {len(mesh)} vertices; the first mesh has {len(vertices[0])}, needed as many")
+    present = tuple(image for image in images if image is not None)
+    return Ehf(np.array(names), present, np.stack([_keypoints(path) for path in keypoints]), np.stack(vertices))
 
 
 def to_camera(camera: EhfCamera, vertices: np.ndarray) -> np.ndarray:
     """Points [..., V, 3] of the world in the camera's frame: x right, y down, z forward; metres."""
     return np.asarray(vertices) @ rotation_matrices(camera.rotation).T + camera.t_cam
-
-
-def _image(folder: Path, name: str) -> Path | None:
-    paths = (folder / f"{name}_img{suffix}" for suffix in (".jpg", ".png"))
-    return next((path for path in paths if path.is_file()), None)
 
 
 def _keypoints(path: Path) -> np.ndarray:

@@ -28,7 +28,7 @@ from jaxpose.geometry.camera import denormalise_screen, normalise_screen
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import as_size
 from jaxpose.io.untrusted.unpickle import describe, list_of_cameras, load_dict
-from jaxpose.reading import opened, reader, shown
+from jaxpose.reading import reader, shown
 
 Tree: TypeAlias = Mapping[str, Mapping[str, Sequence[np.ndarray]]]  # subject -> action -> cameras
 
@@ -41,10 +41,7 @@ IMAGE_SIZE = (1000, 1000)  # pixels of Human3.6M, where a file has no size; two 
 
 def read_metadata(path: FilePath) -> Mapping[str, Any]:
     """The dict `metadata` beside `positions_2d` in a file of VideoPose3D or DiffPose, {} where it has none."""
-    with opened(path, ".npz file") as file, zipfile.ZipFile(file) as archive:
-        if "metadata.npy" not in archive.namelist():
-            return {}
-    return load_dict(path, "metadata")
+    return load_dict(path, "metadata", {})
 
 
 @reader("file of 2D keypoints")
@@ -68,16 +65,10 @@ def read_gmm(path: FilePath, *, num_cameras: int | None = NUM_CAMERAS) -> dict[s
 
 def holds_gmm(path: FilePath) -> bool:
     """Whether a file has the layout of `*_gmm.npz`; False for a damaged one."""
-    path = Path(path)
-    if path.suffix != ".npz" or not path.is_file():
-        return False
     try:
-        with zipfile.ZipFile(path) as archive:
-            if "positions_2d.npy" not in archive.namelist():
-                return False
-        tree = load_dict(path, "positions_2d")
-        return all(np.ndim(a) == 4 for actions in tree.values() for cameras in actions.values() for a in cameras)
-    except (ValueError, AttributeError, TypeError, zipfile.BadZipFile):
+        tree = load_dict(path, "positions_2d") if Path(path).suffix == ".npz" else None
+        return tree is not None and all(np.ndim(array) == 4 for array in all_cameras(tree))
+    except (ValueError, AttributeError, TypeError):
         return False
 
 
@@ -160,6 +151,11 @@ def each_camera(tree: Tree, change: Callable[[np.ndarray], np.ndarray]) -> dict[
     }
 
 
+def all_cameras(tree: Mapping[str, Any]) -> list[np.ndarray]:
+    """The arrays of all cameras."""
+    return [array for actions in tree.values() for cameras in actions.values() for array in cameras]
+
+
 def _checked(tree: Any, where: str, num_cameras: int | None) -> dict[str, dict[str, list[np.ndarray]]]:
     """The tree in float64; ValueError unless its arrays are mixtures with the same number of components."""
     if not isinstance(tree, Mapping) or not tree:
@@ -172,7 +168,7 @@ def _checked(tree: Any, where: str, num_cameras: int | None) -> dict[str, dict[s
             action: [_array(a, at) for at, a in list_of_cameras(value, f"{where}{subject} {action}", num_cameras)]
             for action, value in actions.items()
         }
-    counts = {a.shape[2] for actions in result.values() for cameras in actions.values() for a in cameras}
+    counts = {array.shape[2] for array in all_cameras(result)}
     if len(counts) > 1:
         raise ValueError(f"{where}arrays of {sorted(counts)} components; needed one number of them")
     return result
@@ -204,10 +200,7 @@ def _array(array: Any, place: str) -> np.ndarray:
 
 def _normalised(array: np.ndarray) -> np.ndarray:
     """The array with weights normalised to sum to 1."""
-    total = array[..., :1].sum(-2, keepdims=True)
-    if (total == 1).all():
-        return array
-    return np.concatenate([array[..., :1] / total, array[..., 1:]], -1)
+    return np.concatenate([array[..., :1] / array[..., :1].sum(-2, keepdims=True), array[..., 1:]], -1)
 
 
 def _write_object(file: IO[bytes], value: Any) -> None:

@@ -189,8 +189,6 @@ def check_new(out: FilePath) -> Path:
 
 def _load_field(root: Path, name: str, count: int) -> np.ndarray:
     path, (shape, kind) = root / f"{name}.npy", LAYOUT[name]
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; a frames folder has {', '.join(Frames._fields)}")
     array = load_arrays(path)["array"]
     if array.shape != (count, *shape) or array.dtype != kind:
         needed = f"{np.dtype(kind)} {(count, *shape)}"

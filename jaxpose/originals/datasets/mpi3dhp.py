@@ -116,12 +116,8 @@ def fit_intrinsics(x_cam: np.ndarray, uv_px: np.ndarray) -> tuple[np.ndarray, fl
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """Slope and offset of y over x by least squares, repeated without outliers; NaN where x is constant."""
-    kept, before = np.ones(len(x), bool), np.zeros(len(x), bool)
-    slope: float = np.nan
-    offset: float = np.nan
+    kept, slope, offset = np.ones(len(x), bool), np.nan, np.nan
     for _ in range(10):
-        if not kept.any() or (kept == before).all():
-            break
         x_mean, y_mean = x[kept].mean(), y[kept].mean()
         centred = x[kept] - x_mean
         spread = float(centred @ centred)
@@ -129,7 +125,10 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         offset = float(y_mean - slope * x_mean)
         error = np.abs(slope * x + offset - y)
         # 3 standard deviations, estimated from the median, which is robust to outliers
-        before, kept = kept, error <= 3 * 1.4826 * np.median(error) + 1e-6
+        inliers = error <= 3 * 1.4826 * np.median(error) + 1e-6
+        if not inliers.any() or (inliers == kept).all():
+            break
+        kept = inliers
     return slope, offset
 
 

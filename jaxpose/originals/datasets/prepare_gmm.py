@@ -34,7 +34,15 @@ from jaxpose.geometry.skeleton import H36M_17, Skeleton
 from jaxpose.io.heatmap_files import blocks, intensities, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
-from jaxpose.originals.datasets.gmm import IMAGE_SIZE, Tree, check_layout, each_camera, from_mixture, write_gmm
+from jaxpose.originals.datasets.gmm import (
+    IMAGE_SIZE,
+    Tree,
+    all_cameras,
+    check_layout,
+    each_camera,
+    from_mixture,
+    write_gmm,
+)
 
 SIGMA = 0.01  # normalised units: 5 px of 1000, the video repository's constant for tests (spec/diffpose.md, 4)
 SAMPLES = 1000  # points drawn from a heatmap; the paper's number was not recovered
@@ -65,7 +73,7 @@ def gmm_of_detections(
         if not isinstance(actions, dict):
             raise ValueError(f"{path}: {subject}: needed a dict of actions, got {describe(actions)}")
         tree[subject] = {name: _detected(cameras, f"{path}: {subject} {name}") for name, cameras in actions.items()}
-    arrays = [a for actions in tree.values() for cameras in actions.values() for a in cameras]
+    arrays = all_cameras(tree)
     count = _num_components(components, any((a[..., 2] < 1).any() for a in arrays))
     mixtures = each_camera(tree, lambda a: _around(a, count, sigma, size))
     few = {len(cameras) for actions in tree.values() for cameras in actions.values()}
@@ -200,13 +208,10 @@ def _detected(cameras: Any, place: str) -> list[np.ndarray]:
 
 def _rows_of_people(kp: Keypoints, stem: str) -> dict[str, np.ndarray]:
     """For each person the name of an action and the rows, in the order of their frames."""
-    people = np.unique(kp.person)
-    rows = [np.flatnonzero(kp.person == person) for person in people]
+    order, people = np.lexsort((kp.frame, kp.person)), np.unique(kp.person)
+    rows = np.split(order, np.searchsorted(kp.person[order], people[1:]))
     names = [stem] if len(people) == 1 else [f"{stem} {person}" for person in people]
-    return {
-        name: rows_of_person[np.argsort(kp.frame[rows_of_person], kind="stable")]
-        for name, rows_of_person in zip(names, rows, strict=True)
-    }
+    return dict(zip(names, rows, strict=True))
 
 
 def _num_components(given: int | None, unsure: bool) -> int:
@@ -229,7 +234,6 @@ def _opened(path: FilePath, out: FilePath, components: int | None, sigma: float)
 
 def _write(path: Path, tree: Tree, metadata: dict[str, Any], what: str, size: tuple[int, int]) -> Iterator[str]:
     write_gmm(path, tree, metadata)
-    cameras = [camera for actions in tree.values() for cameras in actions.values() for camera in cameras]
-    yield f"wrote {path}: {what}, mixtures of {cameras[0].shape[2]} Gaussians, image {size[0]} x {size[1]}"
+    yield f"wrote {path}: {what}, mixtures of {all_cameras(tree)[0].shape[2]} Gaussians, image {size[0]} x {size[1]}"
     if any(len(cameras) != 4 for actions in tree.values() for cameras in actions.values()):
         yield "the loader of the original DiffPose needs four cameras of every action; this file has another number"

@@ -126,7 +126,7 @@ def prepare_videopose3d(
         detections = None
         if data_2d_npz is not None:
             check_layout(sources[1])
-            detections = (read_gmm if holds_gmm(sources[1]) else _positions_2d)(sources[1])
+            detections = read_gmm(sources[1]) if holds_gmm(sources[1]) else load_dict(sources[1], "positions_2d")
         for subject in subjects:
             actions = _entry(positions, subject, sources[0])
             keypoints = None if detections is None else _entry(detections, subject, sources[1])
@@ -168,13 +168,9 @@ def _film(
     """The frames of one subject, action by action, camera by camera, and their mixtures where detections are such."""
     order = [(action, len(x), camera) for action, x, _ in parts for camera in range(4)]
     action, length, camera_id = np.array(order, np.int32).reshape(-1, 3).T
-    per_video = {
-        "action": action,
-        "subject": np.full(len(order), int(subject[1:]), np.int32),
-        "video": first_video + np.arange(len(order), dtype=np.int32),
-        "camera_id": camera_id,
-    }
-    labels = {name: np.repeat(values, length) for name, values in per_video.items()}
+    per_video = {"action": action, "video": first_video + np.arange(len(order), dtype=np.int32), "camera_id": camera_id}
+    labels: dict[str, Any] = {name: np.repeat(values, length) for name, values in per_video.items()}
+    labels |= {"subject": int(subject[1:])}
     turned = (np.einsum("cij,fkj->cfki", cameras.R_cam_world, x) + cameras.t_cam[:, None, None] for _, x, _ in parts)
     x_cam = np.concatenate([x.reshape(-1, 17, 3) for x in turned]).astype(np.float32)
     if not (x_cam[..., 2] > 0).all():
@@ -188,10 +184,6 @@ def _film(
     keypoints = np.concatenate(points).astype(np.float32) if points else None
     labels["frame"] = np.concatenate([np.arange(n, dtype=np.int32) for n in length])
     return frames_of(x_cam, intrinsics, keypoints, **labels), mixture
-
-
-def _positions_2d(path: Path) -> Mapping[str, Any]:
-    return load_dict(path, "positions_2d")
 
 
 def _seen(array: Any, place: str) -> np.ndarray:
