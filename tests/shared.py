@@ -1,8 +1,14 @@
-"""Where the tests find data: the shared folders, which a plain clone lacks, and the golden files, which it carries."""
+"""Where the tests find data: the shared folders, which a plain clone lacks, and the golden files, which it carries.
 
+And how recorded noise is put where a function draws its own.
+"""
+
+import contextlib
 import os
 from pathlib import Path
+from unittest import mock
 
+import jax.numpy as jnp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -21,3 +27,12 @@ needs_bench = needs(BENCH)
 needs_mocap = needs(DATA / "mocap")
 needs_keypoints = needs(DATA / "keypoints2d")
 needs_samples = needs(DATA / "bvh_samples")
+
+
+@contextlib.contextmanager
+def recorded(noise):
+    """`jax.random.normal` gives the arrays of `noise` in order, all of them."""
+    left = iter(noise)
+    with mock.patch("jax.random.normal", side_effect=lambda *args: jnp.asarray(next(left))):
+        yield
+    assert next(left, None) is None, "not all of the recorded noise was asked for"

@@ -22,8 +22,8 @@ from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.body import PARENTS, Body, Kind, make_body, make_landmarks
 from jaxpose.geometry.body_joints import PICKED
 from jaxpose.io.arrays import Source, source_of
-from jaxpose.io.untrusted.machine import Names
-from jaxpose.io.untrusted.unpickle import BUILTINS, WITH_OBJECTS, Opaque, Unpickler, _Array
+from jaxpose.io.untrusted.machine import Machine, Names
+from jaxpose.io.untrusted.unpickle import BUILTINS, WITH_OBJECTS, Opaque, _Array
 from jaxpose.reading import opened, reader, shown
 
 _TABLES = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
@@ -157,7 +157,7 @@ _NAMES: Names = {
 
 def _read_pickle(path: FilePath) -> dict[str, np.ndarray]:
     with opened(path, "pickle") as file:
-        tree = Unpickler(file, _NAMES).load()
+        tree = Machine(file, _NAMES).load()
         if not isinstance(tree, dict):
             raise pickle.UnpicklingError(f"it holds a {type(tree).__name__}; needed a dict of tables")
         tables = {key: _dense(key, tree[key]) for key in _WANTED if key in tree}

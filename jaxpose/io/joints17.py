@@ -8,7 +8,7 @@ shoulders at rest. The rest depends on what the skeleton has:
     otherwise          thorax = middle of the shoulders; neck_nose and head are held by the head's joint
 
 l, u: the lower and upper neck joint; h: the head's; f: where the head faces. The first row was found from CMU's and
-HDM05's ASF/AMC beside the shared files, which it meets within 0.4 mm (tests/io/joints17_test.py); the offsets of the
+HDM05's ASF/AMC beside the shared files, which it meets within 0.4 mm (tests/io/retarget_test.py); the offsets of the
 second are those of `fitting/joint_angles.py`, scaled by the legs.
 """
 

@@ -202,11 +202,9 @@ def _values(rows: list[tuple[Path, Row]]) -> np.ndarray:
 
 
 def _integer(file: Path, what: str, value: Any) -> int:
-    if not isinstance(value, (int, float, str)):
-        raise ValueError(f"{file}: {what} {value!r}; needed a whole number")
     try:
-        return int(as_int(file, what, np.array([float(value)]))[0])
-    except ValueError:
+        return int(as_int(file, what, [float(value)])[0])
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{file}: {what} {value!r}; needed a whole number below 2^53") from None
 
 

@@ -5,13 +5,12 @@ import re
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from shared import DATA, needs_samples
 
-from jaxpose.datasets.mocap import data_root
 from jaxpose.io.asf_amc import asf_beside, read_amc, read_asf
 from jaxpose.io.take import world
 
-SAMPLES = data_root() / "bvh_samples"
-needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"{SAMPLES} is absent")
+SAMPLES = DATA / "bvh_samples"
 
 ASF = """# by hand
 :version 1.10
@@ -128,12 +127,9 @@ ASF_FAULTS = {
     "no root": (":root\n", ":skin\n", "", "no section :root"),
     "unit": ("angle deg", "angle grad", "line 7", "must be one of deg, rad"),
     "no end": ("length 1e0\n     axis 0 0 0 XYZ\n  end", "length 1e0\n     axis 0 0 0 XYZ", "line 33", "has no end"),
-    "no begin": ("  end\n  begin\n     id 3", "  end\n     id 3", "line 33", "needed begin"),
     "no length": ("     length 4\n", "", "line 16", "'length'"),
     "direction": ("direction 0 -2 0", "direction 0 0 0", "line 19", "direction"),
-    "direction nan": ("direction 0 -2 0", "direction 0 nan 0", "line 19", "'nan'"),
     "axis": ("10 20 30 XYZ", "10 20 30 XYX", "line 21", "'XYX'"),
-    "dof": ("dof rx\n", "dof rw\n", "line 22", "'rw'"),
     "duplicate": ("name toe", "name shin", "line 33", "'shin'"),
     "unknown bone": ("thigh shin\n", "thigh shin foot\n", "line 43", "'foot'"),
     "two parents": ("shin toe", "shin toe thigh", "line 44", "'thigh'"),
@@ -152,8 +148,6 @@ def test_a_fault_of_the_skeleton_is_named(tmp_path, old, new, line, said):
 AMC_FAULTS = {
     "unknown bone": ("shin 400", "shn 400", "line 9", "'shn'"),
     "number": ("thigh 30 40 50", "thigh 30 40", "line 10", "needed 3 numbers, got 2"),
-    "word": ("thigh 30 40 50", "thigh 30 40 5O", "line 10", "'5O'"),
-    "nan": ("thigh 30 40 50", "thigh 30 nan 50", "line 10", "'nan'"),
     "twice": ("root 1 2", "shin 1\nroot 1 2", "line 11", "twice in one frame"),
     "missing": ("shin 400\n", "", "line 8", "'shin'"),
     "no frame": ("1\nroot", "root", "line 4", "number of a frame"),

@@ -196,14 +196,10 @@ def _change(key, value):
     [
         (lambda t: {k: v for k, v in t.items() if k != "weights"}, "weights: found no such key"),
         (_change("kintree_table", lambda x: x[:, :20]), r"kintree_table: found \(2, 20\); must be .* 24"),
-        (_change("kintree_table", lambda x: x[:, ::-1]), "kintree_table: found parent .* of joint 0"),
         (_change("v_template", lambda x: x[:-1]), r"shapedirs: found .* \(60, 3, 10\)"),
         (_change("weights", lambda x: x * 1.1), "weights: found a sum of 1.1 in row"),
-        (_change("J_regressor", lambda x: x / 2), "J_regressor: found a sum of 0.5 in row"),
         (_change("f", lambda x: x + 30), r"f: found indices .*; must be indices in 0\.\.59"),
-        (_change("f", lambda x: x[:, :2]), r"f: found uint32 \(120, 2\)"),
         (_change("posedirs", lambda x: np.where(x > 0.03, np.nan, x)), "posedirs: found NaN"),
-        (_change("posedirs", lambda x: x[..., :200]), r"posedirs: found .* 207\)"),
         (lambda t: t | {"jaxpose_picks": np.arange(3)}, r"jaxpose_picks: found int64 \(3,\)"),
     ],
 )

@@ -5,13 +5,12 @@ import re
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from shared import DATA, needs_samples
 
-from jaxpose.datasets.mocap import data_root
 from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.take import euler_matrix, rotation_matrices, rotation_vectors, shortest_rotation, world
 
-SAMPLES = data_root() / "bvh_samples"
-needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"{SAMPLES} is absent")
+SAMPLES = DATA / "bvh_samples"
 
 # Tabs, CR LF, joints with 6, 3, 1 and 0 channels, three orders of axes, two words in a name, scientific notation.
 SMALL = """HIERARCHY
@@ -84,22 +83,16 @@ def test_a_small_file_by_hand(tmp_path, newline):
 FAULTS = {
     "no channel": ("3 Xrotation Zrotation Yrotation", "3 Xrotation Zrotation Wrotation", "line 9", "Wrotation'"),
     "twice a channel": ("3 Xrotation Zrotation Yrotation", "3 Xrotation Zrotation Xrotation", "line 9", "each once"),
-    "number of channels": ("CHANNELS 1 Y", "CHANNELS 2 Y", "line 12", "2 Yrotation"),
     "duplicate name": ("JOINT Free", "JOINT Hand", "line 22", "'Hand'"),
     "no name": ("JOINT Free", "JOINT", "line 22", "name"),
     "brace missing": ("Hand {", "Hand ", "line 11", "'OFFSET'"),
-    "brace too many": ("}\nMOTION", "}\n}\nMOTION", "line 33", "'}'"),
     "brace not closed": ("}\nMOTION", "MOTION", "line 31", "the end of the hierarchy"),
     "offset": ("OFFSET 0 -3 0", "OFFSET 0 -3", "line 21", "3 numbers, got 2"),
-    "offset in words": ("OFFSET 0 -3 0", "OFFSET 0 x 0", "line 21", "'x'"),
     "no motion": ("MOTION", "MOTIO", "line 37", "without MOTION"),
-    "frames": ("Frames:\t2", "Frames:\t3", "line 34", "2 lines"),
     "no frames": ("Frames:\t2", "Frame:\t2", "line 34", "'Frames:'"),
     "frame time": ("Frame Time: .0083333", "Frame Time: 0", "line 35", "above 0"),
     "value missing": ("40 50\n", "40\n", "line 37", "needed 16 numbers, got 15"),
-    "value too many": ("40 50\n", "40 50 60\n", "line 37", "needed 16 numbers, got 17"),
     "nan": ("30 40 50\n", "30 nan 50\n", "line 37", "'nan'"),
-    "word": ("30 40 50\n", "30 4O 50\n", "line 37", "'4O'"),
     "two roots": ("}\nMOTION", "}\nROOT Other\n{\nOFFSET 0 0 0\n}\nMOTION", "line 33", "'ROOT'"),
 }
 

@@ -289,13 +289,10 @@ def ragged(items: list[dict]) -> list[dict]:
 
 
 BAD_JSON = {
-    "empty file": ("", "the file is empty"),
     "not JSON": ("frame,x,y", "not JSON, or cut off"),
     "unknown dict": ({"shapes": [], "version": 2}, r"dict with keys \['shapes', 'version'\].*known keypoint formats"),
-    "unknown list": ([{"label": 1}], r"a list of dict with keys \['label'\]"),
     "no people": ([], "no people in it"),
     "no people, OpenPose": (openpose_text(np.zeros((0, 25, 3))), "no people in it.*openpose"),
-    "no people, COCO": ({"images": [], "annotations": []}, "no people in it.*coco"),
     "wrong count": (
         coco_results(people(2, 23)),
         r"23 joints without names are no joint set.*\[16, 17, 18, 25, 26, 33, 133, 136\]",
@@ -311,7 +308,6 @@ BAD_JSON = {
         r"keypoints \[17, 2\] with keypoint_scores \[16\]",
     ),
     "normalised": (coco_results(people(2, 17) / (1000, 1000, 1)), "normalised, needed pixels"),
-    "people is null": ({"people": None}, "not a valid openpose file"),
 }
 
 

@@ -194,7 +194,6 @@ BAD_NPZ = {
     "no rows": (npz(keypoints=np.ones((0, 26, 2))), "no people in it"),
     "text": (npz(keypoints=np.full((3, 26, 2), "a")), "keypoints of type <U1"),
     "confidence": (npz(keypoints=np.ones((3, 26, 2)), confidence=np.ones((3, 25))), r"\[3, 25\]; needed \[3, 26\]"),
-    "two confidences": (npz(confidence=np.ones((3, 26))), "`confidence` is another"),
     "open joint set": (
         npz(keypoints=people(3, 17)),
         "17 joints without names are h36m17 or coco17 or mpi3dhp17.*name the skel",
@@ -202,14 +201,11 @@ BAD_NPZ = {
     "unknown joint set": (npz(keypoints=people(3, 19)), "19 joints without names are no joint set"),
     "skeleton": (npz(skeleton="alien"), "skeleton 'alien'; must be one of"),
     "too few names": (npz(joints=HALPE_26.joints[:-1]), "25 distinct joint names for 26"),
-    "repeated names": (npz(joints=("nose",) * 26), "1 distinct joint names for 26"),
     "focal length 0": (npz(intrinsics=[900, 0, 5, 6]), r"fx, fy > 0, found \[900.0, 0.0, 5.0, 6.0\]"),
     "intrinsics nan": (npz(intrinsics=[[900, 900, 5, 6]] * 2 + [[900, 900, 5, np.nan]]), "intrinsics has nan"),
     "intrinsics rows": (npz(intrinsics=np.ones((2, 4))), r"intrinsics is \[2, 4\]; needed.*\[3, 4\]"),
-    "singular matrix": (npz(K=MATRIX * (0, 1, 1)), "fx, fy > 0"),
     "skew": (npz(K=MATRIX + np.eye(3, k=1)), "skew"),
     "frames": (npz(frame=[0, 1]), r"frame is \[2\]; needed \[3\]"),
-    "half frames": (npz(frame=[0, 0.5, 1]), r"frame \[0.0, 0.5, 1.0\].*whole numbers"),
     "fps": (npz(fps=0), "fps 0.0; needed one positive"),
     "image size": (npz(image_size=[0, 480]), "image_size .*needed width, height"),
     "cameras": (npz(keypoints=np.ones((3, 4, 26, 3)), camera=["a", "b"]), r"this file has a, b"),
@@ -227,12 +223,10 @@ def test_bad_npz(tmp_path, case):
 
 BAD_CSV = {
     "ragged": ("1,2,3\n1,2\n", "line 2 has 2 cells, the first has 3"),
-    "word": ("nose_x,nose_y\n1,left\n", "line 2: 'left' is not a number"),
     "header": ("x,y\n1,2\n", "<joint>_x"),
     "some confidences": ("a_x,a_y,a_confidence,b_x,b_y\n1,2,3,4,5\n", "1 confidences of 2 joints"),
     "header only": (",".join(f"{j}_{a}" for j in COCO_17.joints for a in "xy") + "\n", "no people|no lines"),
     "width": ("1,2,3,4\n", "rows of 4 numbers"),
-    "empty": ("\n\n", "the file is empty"),
 }
 
 

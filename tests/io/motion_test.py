@@ -131,8 +131,6 @@ def test_degrees_are_told_from_the_vectors_of_real_files(tmp_path):
         ({"pose_body": np.zeros((4, 63)), "root_orient": np.zeros((3, 3))}, "has 3 frames, 'pose_body' 4"),
         ({"poses": np.zeros((4, 72)), "trans": np.zeros((3, 3))}, "'trans' is "),
         ({"poses": np.zeros((4, 72)), "mocap_framerate": 0.0}, "frames per second"),
-        ({"poses": np.full((4, 72), "x")}, "must be numbers"),
-        ({"poses": np.array([{}], object)}, "readable numpy file"),
     ],
 )
 def test_faults_of_a_file_are_named(tmp_path, arrays, fault):

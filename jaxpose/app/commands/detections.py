@@ -18,7 +18,7 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.body_joints import joint_set_of, point_set_of
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton, get_skeleton
-from jaxpose.io import calibrated, kind_of
+from jaxpose.io import kind_of, multiview
 from jaxpose.io.arrays import source_of
 from jaxpose.io.assumed import rescaled, settle_camera
 from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
@@ -142,12 +142,12 @@ def _calibrated(path: Path, file: _File, given: KeypointFile) -> tuple[_File, Ca
     if given.calibration is None:
         return file, None, ""
     refuse(given, "needed none beside --calibration", "camera", "fov")
-    camera, name = calibrated.one_camera(given.calibration, given.calibration_unit, given.camera_name, path)
+    camera, name = multiview.one_camera(given.calibration, given.calibration_unit, given.camera_name, path)
     if file.maps is not None and np.any(camera.distortion):
         raise ValueError(f"{path}: heatmaps with a lens distortion; needed maps of undistorted images")
     kp = file.kp._replace(image_size=given.image_size or file.kp.image_size)
     words = f"camera {name} of {given.calibration}, lens distortion undone"
-    return file._replace(kp=calibrated.straightened(kp, camera, str(path))), camera, words
+    return file._replace(kp=multiview.straightened(kp, camera, str(path))), camera, words
 
 
 def describe(path: Path, data: Detections) -> Iterator[str]:
@@ -229,4 +229,4 @@ def read_calibrated(
             raise ValueError(f"--calibration: {path} has its own calibrated cameras; needed keypoints of one camera")
     how = {"unit": given.calibration_unit, "cameras": options.cameras, "up": options.up}
     wanted = {"skeleton": joint_set(options.skeleton), "min_confidence": min_confidence}
-    return calibrated.read_views(paths, given.calibration, **how, **wanted)  # type: ignore[arg-type]  # of many types
+    return multiview.read_views(paths, given.calibration, **how, **wanted)  # type: ignore[arg-type]  # of many types

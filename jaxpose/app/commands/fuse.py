@@ -17,8 +17,7 @@ from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body_joints import joint_set_of
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.io.assumed import rescaled
-from jaxpose.io.calibrated import merged
-from jaxpose.io.multiview import MultiView
+from jaxpose.io.multiview import MultiView, merged
 from jaxpose.model import Model
 from jaxpose.tasks import observations
 from jaxpose.tasks.blocks import Drawn

@@ -12,6 +12,7 @@ The device of a storage (CPU, CUDA) is ignored.
 Source: the layout as torch's serialization notes describe it, and as files of torch 2.13 show it.
 """
 
+import io
 import os
 import pickle
 import zipfile
@@ -20,8 +21,8 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.io.untrusted.machine import Names
-from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Opaque, Unpickler, arrays_of
+from jaxpose.io.untrusted.machine import Machine, Names
+from jaxpose.io.untrusted.unpickle import BUILTINS, NUMPY, Opaque, arrays_of
 from jaxpose.reading import opened, shown
 
 _STORAGES = {
@@ -76,7 +77,7 @@ NAMES: Names = {
 }
 
 
-class _TorchUnpickler(Unpickler):
+class _TorchUnpickler(Machine):
     """An unpickler of a torch.save zip, whose entries share one folder."""
 
     def __init__(self, archive: zipfile.ZipFile, num_bytes: int):
@@ -95,7 +96,7 @@ class _TorchUnpickler(Unpickler):
             raise pickle.UnpicklingError(f"byte order {shown(order)}; must be little or big")
         self._order: Literal["<", ">"] = "<" if order == b"little" else ">"
         self._storages: dict[tuple[str, str], np.ndarray] = {}  # tensors may share one
-        super().__init__(self._entry("data.pkl"), NAMES, num_bytes)
+        super().__init__(io.BytesIO(self._entry("data.pkl")), NAMES, num_bytes)
 
     def _entry(self, name: str) -> bytes:
         if f"{self._folder}{name}" not in self._entries:
@@ -103,7 +104,7 @@ class _TorchUnpickler(Unpickler):
         return self._archive.read(f"{self._folder}{name}")
 
     def find_class(self, module: str, name: str) -> Any:
-        """The name itself for a type of storage, which is not callable; else as in `Unpickler`."""
+        """The name itself for a type of storage, which is not callable; else as in `Machine`."""
         return name if module == "torch" and name in _STORAGES else super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Restricted unpickler for untrusted files of plain values and numpy arrays: pickles, and dicts in .npz files.
 
-A pickle is a program. `Unpickler` runs it on the restricted machine of machine.py with a closed table of names, by
-default those of numpy arrays and scalars, which are mapped to functions of this module: these build arrays of numbers
-and strings from plain bytes. A table holds types that define `__setstate__`, and functions. Sets become lists.
+A pickle is a program. The restricted machine of machine.py runs it with a closed table of names: by default those of
+numpy arrays and scalars, which are mapped to functions of this module, that build arrays of numbers and strings from
+plain bytes. A table holds types that define `__setstate__`, and functions. Sets become lists.
 """
 
 import io
@@ -10,7 +10,7 @@ import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -117,13 +117,6 @@ WITH_OBJECTS: Names = {  # for files with arrays of objects too, whose type is a
 }
 
 
-class Unpickler(Machine):
-    """An unpickler of a file, or of bytes in memory, that knows the names of numpy, or others."""
-
-    def __init__(self, source: BinaryIO | bytes, names: Names = NUMPY, num_bytes: int | None = None):
-        super().__init__(io.BytesIO(source) if isinstance(source, bytes) else source, names, num_bytes)
-
-
 def arrays_of(tree: Any) -> Any:
     """The tree with its arrays as numpy arrays, one object without axes as itself; shared objects stay shared."""
     done: dict[int, Any] = {}  # without it, nested lists with shared elements take exponential time
@@ -155,7 +148,7 @@ def arrays_of(tree: Any) -> Any:
 def load_pickle(path: FilePath, names: Names = NUMPY) -> Any:
     """The content of a pickle file of plain values and arrays; ValueError, naming the file, for anything else."""
     with opened(path, "pickle") as file:
-        return arrays_of(Unpickler(file, names).load())
+        return arrays_of(Machine(file, names).load())
 
 
 def load_dict(path: FilePath, key: str, absent: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
@@ -173,7 +166,7 @@ def load_dict(path: FilePath, key: str, absent: Mapping[str, Any] | None = None)
                 shape, _, dtype = read_header(member)
                 if shape != () or dtype.kind != "O":
                     raise ValueError(f"an array of {dtype} and shape {shape}; needed one pickled dict")
-                tree = arrays_of(Unpickler(member.read(), WITH_OBJECTS).load())
+                tree = arrays_of(Machine(io.BytesIO(member.read()), WITH_OBJECTS).load())
     if not isinstance(tree, Mapping):
         actual = describe(tree) if f"{key}.npy" in names else f"a file of {one_line(', '.join(names))}"
         raise ValueError(f"{path}: needed a dict {key!r}, got {actual}")

@@ -93,16 +93,13 @@ def read_part(path: FilePath, weights: str = "raw") -> Part:
     """The network in one checkpoint, "raw" or "ema" weights (a MixSTE has raw ones only); ValueError names the file."""
     check_weights(weights)
     tree = read_torch(path)
-    try:
-        named = raw_weights(tree)
-        if "Spatial_pos_embed" in named:
-            return video_part(named)._replace(path=str(path))
-        if not any(name.startswith(("gconv_", "atten_layers.")) for name in named):
-            raise ValueError(f"none of DiffPose's networks; its tensors are {', '.join(list(named)[:3])}, ...")
-        make = denoiser_part if any("temb_proj" in name for name in named) else frame_part
-        return make(_averaged(tree) if weights == "ema" else named)._replace(path=str(path), weights=weights)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    named = raw_weights(tree)
+    if "Spatial_pos_embed" in named:
+        return video_part(named)._replace(path=str(path))
+    if not any(name.startswith(("gconv_", "atten_layers.")) for name in named):
+        raise ValueError(f"none of DiffPose's networks; its tensors are {', '.join(list(named)[:3])}, ...")
+    make = denoiser_part if any("temb_proj" in name for name in named) else frame_part
+    return make(_averaged(tree) if weights == "ema" else named)._replace(path=str(path), weights=weights)
 
 
 def assemble(parts: Sequence[Part], schedule: str | None = None) -> model.Model:
@@ -152,7 +149,7 @@ def convert_diffpose(
 
 
 def _averaged(tree: Any) -> dict[str, Any]:
-    """The EMA weights, the fifth entry of the list."""
+    """EMA weights, the fifth entry of the list."""
     if not isinstance(tree, list | tuple) or len(tree) < 5 or not isinstance(tree[4], dict):
         raise ValueError("no EMA weights (fifth in a list); must then be weights='raw'")
     return raw_weights(tree[4])

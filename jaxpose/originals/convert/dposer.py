@@ -64,13 +64,12 @@ def read_normaliser(path: FilePath, codec: str) -> Statistics:
     ValueError names the file.
     """
     width = next(w for w, c in _CODECS.items() if c == codec)
-    statistics = _arrays(path)
-    try:
-        offset, scale, spread = _normaliser(statistics, width)
-        if not (scale > 0).all():
-            raise ValueError("a deviation or a range that is not positive, which the original would divide by")
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    statistics = load_arrays(path) if str(path).endswith(".npz") else read_torch(path)
+    if not isinstance(statistics, Mapping):
+        raise ValueError(f"needed a dict of statistics, got a {type(statistics).__name__}")
+    offset, scale, spread = _normaliser(statistics, width)
+    if not (scale > 0).all():
+        raise ValueError("a deviation or a range that is not positive, which the original would divide by")
     return Statistics(*(a.reshape(_JOINTS, -1).astype(np.float32) for a in (offset, scale, spread)))
 
 
@@ -109,16 +108,6 @@ def convert_dposer(
     return write_model(
         path, out, lambda: read_dposer(path, normaliser, weights=weights, identity=identity), title, ending
     )
-
-
-def _arrays(path: FilePath) -> dict[str, Any]:
-    """Arrays by name of a `.npz` or a file of torch.save; ValueError naming the file."""
-    if str(path).endswith(".npz"):
-        return dict(load_arrays(path))
-    content = read_torch(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: needed a dict of statistics, got a {type(content).__name__}")
-    return content
 
 
 def _normaliser(statistics: Mapping[str, Any], width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

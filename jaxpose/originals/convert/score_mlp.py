@@ -67,20 +67,17 @@ def params_of(original: Original, named: Mapping[str, Any]) -> dict[str, Any]:
 def read_params(
     original: Original, path: FilePath, weights: str, prefix: str = ""
 ) -> tuple[ScoreMLP, dict[str, Any], int]:
-    """Network, parameters and width of "raw" or "ema" weights, of names with `prefix`; ValueError names the file."""
+    """Network, parameters and width of "raw" or "ema" weights, of names with `prefix`; ValueError for other content."""
     check_weights(weights)
     tree = read_torch(path)
-    try:
-        named = raw_weights(tree)
-        inner = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
-        named = inner or named
+    named = raw_weights(tree)
+    inner = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+    named = inner or named
+    params = params_of(original, named)
+    if weights == "ema":
+        named = _averaged(original, tree, named)
         params = params_of(original, named)
-        if weights == "ema":
-            named = _averaged(original, tree, named)
-            params = params_of(original, named)
-        return network_of(original, named), params, original.width(named)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    return network_of(original, named), params, original.width(named)
 
 
 def write_model(

@@ -149,7 +149,7 @@ def test_averaged_weights_are_named_without_the_prefix(tmp_path):
     raw, averaged = (read_part(path, weights).params for weights in ("raw", "ema"))
     chex.assert_trees_all_equal(raw, denoiser_part(DENOISER_STATE).params)
     chex.assert_trees_all_equal(averaged, jax.tree.map(lambda a: a / 2, raw))
-    with pytest.raises(ValueError, match=r"b.pth: no EMA weights .*weights='raw'"):
+    with pytest.raises(ValueError, match=r"b.pth: .*no EMA weights .*weights='raw'"):
         read_part(save(tmp_path / "b.pth", DENOISER_STATE), "ema")
     with pytest.raises(ValueError, match=r"weights: got 'best'; must be one of ema, raw"):
         read_part(path, "best")
@@ -193,7 +193,7 @@ def test_other_encoders_of_frames(change, message, tmp_path):
 
 
 def test_another_network(tmp_path):
-    with pytest.raises(ValueError, match=r"a.pth: none of DiffPose's networks; its tensors are a, \.\.\."):
+    with pytest.raises(ValueError, match=r"a.pth: .*none of DiffPose's networks; its tensors are a, \.\.\."):
         read_part(save(tmp_path / "a.pth", {"a": np.zeros(1)}))
 
 

@@ -128,7 +128,7 @@ def test_our_own_statistics_are_taken_as_they_are(tmp_path):
     ],
 )
 def test_statistics_that_do_not_fit(tmp_path, arrays, message):
-    with pytest.raises(ValueError, match=rf"a.pt: {message}"):
+    with pytest.raises(ValueError, match=rf"a.pt: .*{message}"):
         read_normaliser(statistics_file(tmp_path / "a.pt", **arrays), "axis_angle")
 
 

@@ -84,7 +84,7 @@ def test_a_folder(folder):
 
 def test_missing_files_are_named(folder):
     (folder / "02_align.ply").unlink()
-    with pytest.raises(ValueError, match=r"lacks 03_img\.jpg \(or \.png\), 02_align\.ply, 03_2Djnt\.json"):
+    with pytest.raises(ValueError, match=r"lacks 03_img\.jpg \(or \.png\), 03_2Djnt\.json, 02_align\.ply"):
         load_ehf(folder, ("01", "02", "03"))
     with pytest.raises(ValueError, match=r"lacks 03_img.* and 289 more"):
         load_ehf(folder)

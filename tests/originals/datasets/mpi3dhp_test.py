@@ -195,19 +195,15 @@ def with_joint_behind(frame):
 
 ONE = ("S1 Seq1", 0, "4")
 FAULTS = [
-    ("train", change(["S1 Seq1", 0, "8"], None), r"S1 Seq1: cameras \['0', .*'7'\]; needed"),
     ("train", change(["S1 Seq1"], lambda old: old[:1]), "S1 Seq1: needed a list of a dict of cameras and the frame"),
     ("train", change(["S1 Seq1", 1], "fast"), "S1 Seq1: needed a frame rate, a number above 0, got str 'fast'"),
     ("train", change(["S9 Seq1"], [{}, 25]), r"a sequence 'S9 Seq1'; must be one of S1\.\.S8"),
     ("train", lambda tree: tree.clear(), "'data' is empty; needed sequences S1"),
-    ("train", change([*ONE, "data_2d"], None), r"S1 Seq1 camera 4, data_2d: .*\(F, 17, 2\), got NoneType"),
     ("train", change([*ONE, "data_2d"], lambda x: x[:5]), "camera 4: 5 frames in data_2d, 8 in data_3d"),
     ("train", change([*ONE, "data_3d"], with_nan(3)), "camera 4, data_3d: frame 3 is not finite"),
     ("train", change([*ONE, "data_3d"], lambda x: x / 1000), "camera 4: the person is .* away; needed millimetres"),
     ("train", change([*ONE, "data_3d"], with_joint_behind(5)), "camera 4: frame 5 has a joint behind the camera"),
     ("train", change([*ONE, "data_2d"], lambda x: x / 2048), "camera 4: the best fit has focal length 1,"),
-    ("test", change(["S1 Seq1"], {}), r"a sequence 'S1 Seq1'; must be one of TS1\.\.TS6"),
-    ("test", change(["TS1", "valid"], lambda x: 2 * x), "TS1, valid: needed 12 numbers 0 or 1, got an array"),
     ("test", change(["TS1", "valid"], lambda x: 0 * x), "TS1, valid: no frame is valid"),
 ]
 

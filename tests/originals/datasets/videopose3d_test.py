@@ -91,7 +91,6 @@ def test_every_camera_looks_into_the_room():
             "S1 Jumping: an unknown action; must be one of Dir",
         ),
         (lambda t, d: t["S1"].update(Directions=np.zeros((3, 16, 3))), r"S1 Directions: .*got an array .*\(3, 16, 3\)"),
-        (lambda t, d: t["S1"].update(Directions=np.zeros((0, 32, 3))), r"S1 Directions: .*\(0, 32, 3\)"),
         (lambda t, d: t["S1"].update(Directions=t["S1"]["Directions"] * 1000), "S1 Directions: .*not millimetres"),
         (lambda t, d: t["S1"]["Directions"].__setitem__((2, 0, 0), np.nan), "S1 Directions: frame 2 is not finite"),
         (
@@ -100,8 +99,6 @@ def test_every_camera_looks_into_the_room():
         ),
         (lambda t, d: t.pop("S1"), "needed a dict of actions for S1, got NoneType None; it has S11"),
         (lambda t, d: d["S1"].pop("Directions"), "S1 Directions: needed a list of 4 arrays.*got NoneType"),
-        (lambda t, d: d["S1"]["Directions"].pop(), "S1 Directions: needed a list of 4 arrays"),
-        (lambda t, d: d["S1"]["Directions"].__setitem__(1, np.zeros((4, 16, 2))), r"camera 1: .*\(4, 16, 2\)"),
         (lambda t, d: d["S1"]["Directions"][1].__setitem__((3, 0, 0), np.inf), "camera 1: frame 3 is not finite"),
     ],
 )

@@ -3,7 +3,6 @@
 Its networks here have groups of two channels, which blow rounding up: its own single precision limits the comparison.
 """
 
-import contextlib
 from unittest import mock
 
 import dposer_original as dposer_official
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from shared import GOLDEN
+from shared import GOLDEN, recorded
 
 from jaxpose.base import Condition, Example
 from jaxpose.diffusion import bind, denoising_loss, drift_diffusion, sub_vp
@@ -32,15 +31,6 @@ def original(request):
     file = {"dposer": "ckpt_v1.pth", "dposer_v1": "ckpt_pl.ckpt"}[request.param]
     model = read_dposer(GOLDEN / request.param / file, weights="raw", identity=True)
     return request.param, arrays | poses, model
-
-
-@contextlib.contextmanager
-def recorded(noise):
-    """`jax.random.normal` gives the arrays of `noise` in order, all of them."""
-    left = iter(list(noise))
-    with mock.patch("jax.random.normal", side_effect=lambda *args: jnp.asarray(next(left))):
-        yield
-    assert next(left, None) is None, "not all of the recorded noise was asked for"
 
 
 def network(model):

@@ -3,15 +3,13 @@
 Recorded runs are repeated in double precision, with the recorded noise put where `jax.random.normal` is asked.
 """
 
-import contextlib
-from unittest import mock
-
 import jax
 import jax.numpy as jnp
 import laws
 import numpy as np
 import pytest
 import shared
+from shared import recorded
 
 from jaxpose.base import Condition, Example, Prediction
 from jaxpose.diffusion import denoising_loss, drift_diffusion, from_betas, prior_sample, sub_vp, ve, vp
@@ -39,15 +37,6 @@ def golden():
 @pytest.fixture(scope="module")
 def model():
     return read_gfpose(GOLDEN / "gfpose_peer.pth", weights="raw")
-
-
-@contextlib.contextmanager
-def recorded(noise):
-    """`jax.random.normal` gives the arrays of `noise` in order, all of them."""
-    left = iter(noise)
-    with mock.patch("jax.random.normal", side_effect=lambda *args: jnp.asarray(next(left))):
-        yield
-    assert next(left, None) is None, "not all of the recorded noise was asked for"
 
 
 @pytest.mark.parametrize("name", ["sub_vp", "vp", "ve"])
