@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.geometry.skeleton import BODY_25, COCO_17, HALPE_26, MEDIAPIPE_33, MPII_16, WHOLEBODY_23
-from jaxpose.io.arrays import Source, as_int, as_size
+from jaxpose.io.arrays import Source, as_int
 from jaxpose.io.keypoint_arrays import Layout, first_joints
 
 
@@ -41,20 +41,6 @@ class Row(NamedTuple):
     image: str
     frame: Any = None
     person: Any = None
-
-
-class People(NamedTuple):
-    """N people: values [N, K, 3] as in the file, `layouts` the possible meanings of K keypoints, frame and person [N].
-
-    person is None where not all have a number; image: names; image_size: width, height, where all images have one.
-    """
-
-    values: np.ndarray
-    layouts: tuple[Layout, ...]
-    frame: np.ndarray
-    person: np.ndarray | None
-    image: tuple[str, ...]
-    image_size: tuple[int, int] | None
 
 
 # OpenPose's COCO-18 is COCO with a neck second and the sides in another order.
@@ -130,8 +116,13 @@ FORMATS: dict[str, tuple[Callable[[Any], bool], Callable[[Any, str], Iterable[Ro
 }
 
 
-def read_json(source: Source, format: str | None = None) -> People:
-    """A JSON file, or a folder with one per frame."""
+def read_json(
+    source: Source, format: str | None = None
+) -> tuple[dict[str, np.ndarray], tuple[Layout, ...], tuple[str, ...]]:
+    """The people of a JSON file, or of a folder with one per frame.
+
+    Arrays with the keys of `keypoint_arrays`, the possible meanings of K keypoints, and the names of images [N].
+    """
     path = source.path
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not files:
@@ -142,9 +133,10 @@ def read_json(source: Source, format: str | None = None) -> People:
     rows = [(file, row) for file, content in contents.items() for row in _rows(file, content, format)]
     if not rows:
         raise ValueError(f"{path}: no people in it; files read: {len(files)}, format: {format or 'not detected'}")
-    images, first = tuple(row.image for _, row in rows), contents[files[0]]
-    frame = _frames(path, files, rows)
-    return People(_values(rows), _layouts(first), frame, _person_ids(rows), images, _image_size(path, first))
+    first, images = contents[files[0]], tuple(row.image for _, row in rows)
+    arrays = {"keypoints": _values(rows), "frame": _frames(path, files, rows)}
+    others = {"person": _person_ids(rows), "image_size": _image_size(first)}
+    return arrays | {k: np.array(v) for k, v in others.items() if v is not None}, _layouts(first), images
 
 
 def holds_people(source: Source, format: str | None = None) -> bool:
@@ -208,7 +200,7 @@ def _integer(file: Path, what: str, value: Any) -> int:
         raise ValueError(f"{file}: {what} {value!r}; needed a whole number below 2^53") from None
 
 
-def _person_ids(rows: list[tuple[Path, Row]]) -> np.ndarray | None:
+def _person_ids(rows: list[tuple[Path, Row]]) -> list[int] | None:
     """Ids of people, None unless every row has one. Of several ids in a list, the first is that of the track."""
     ids = []
     for file, row in rows:
@@ -218,7 +210,7 @@ def _person_ids(rows: list[tuple[Path, Row]]) -> np.ndarray | None:
         if value is None or value == []:
             return None
         ids.append(_integer(file, "person", value))
-    return np.array(ids, np.int64)
+    return ids
 
 
 def _frames(path: Path, files: list[Path], rows: list[tuple[Path, Row]]) -> np.ndarray:
@@ -244,10 +236,10 @@ def _frame_numbers(names: set[str]) -> dict[str, int]:
     return dict(zip(sorted(names), numbers, strict=True))
 
 
-def _image_size(path: Path, content: Any) -> tuple[int, int] | None:
+def _image_size(content: Any) -> list[Any] | None:
     """Width and height, where COCO's `images` have one size."""
     images = content.get("images") if isinstance(content, dict) else None
     images = images if isinstance(images, list) else []
     sizes = {(image.get("width"), image.get("height")) for image in images if isinstance(image, dict)}
     width, height = sizes.pop() if len(sizes) == 1 else (None, None)
-    return None if width is None or height is None else as_size(path, "image size", [width, height])
+    return None if width is None or height is None else [width, height]

@@ -30,7 +30,7 @@ from jaxpose.io.keypoint_arrays import (
     read_per_row,
     with_confidence,
 )
-from jaxpose.io.keypoint_json import FORMATS, People, holds_people, read_json
+from jaxpose.io.keypoint_json import FORMATS, holds_people, read_json
 from jaxpose.reading import reader, shown
 
 _FARTHEST = 1e6  # pixels from the corner of an image; people may be far outside of it
@@ -77,14 +77,16 @@ def read_keypoints(
     source = source_of(path)
     if not source.path.exists():
         raise ValueError(f"{source}: no such file or folder")
-    format = _format_of(source.path, format or None, camera)
-    if format not in _ARRAY_FORMATS:
-        return _of_people(source, read_json(source, None if format == "json" else format), skeleton)
-    if format == "npy":
-        return _of_arrays(source, {"keypoints": source.array}, skeleton)
-    return _of_arrays(
-        source, read_npz(source, camera) if format == "npz" else read_keypoint_csv(source, skeleton), skeleton
-    )
+    match _format_of(source.path, format or None, camera):
+        case "npy":
+            arrays: Arrays = {"keypoints": source.array}
+        case "npz":
+            arrays = read_npz(source, camera)
+        case "csv":
+            arrays = read_keypoint_csv(source, skeleton)
+        case name:
+            return _of_arrays(source, skeleton, *read_json(source, None if name == "json" else name))
+    return _of_arrays(source, skeleton, arrays)
 
 
 @reader("frame of 2D keypoints")
@@ -93,19 +95,17 @@ def read_frame(source: Source, *, skeleton: Skeleton | None = None, format: str 
 
     skeleton, format: as in `read_keypoints`, of JSON alone. ValueError names the source.
     """
-    return _of_people(source, read_json(source, format), skeleton) if holds_people(source, format) else None
+    return _of_arrays(source, skeleton, *read_json(source, format)) if holds_people(source, format) else None
 
 
-def _of_people(source: Source, people: People, skeleton: Skeleton | None) -> Keypoints:
-    """The people of a JSON file."""
-    chosen = choose_joints(source.path, people.values.shape[1], None, skeleton, people.layouts)
-    kp = _joints(source, people.values, *chosen)
-    person = _person_ids(people.frame, people.person)
-    return kp._replace(frame=people.frame, person=person, image=people.image, image_size=people.image_size)
-
-
-def _of_arrays(source: Source, arrays: Arrays, skeleton: Skeleton | None) -> Keypoints:
-    """The people in arrays with the keys of `keypoint_arrays`."""
+def _of_arrays(
+    source: Source,
+    skeleton: Skeleton | None,
+    arrays: Arrays,
+    layouts: Sequence[Layout] = ARRAY_LAYOUTS,
+    images: tuple[str, ...] | None = None,
+) -> Keypoints:
+    """The people in arrays with the keys of `keypoint_arrays`; images: names [N] in place of the array."""
     values = with_confidence(source, arrays["keypoints"], arrays.get("confidence"))
     values = values[None] if values.ndim == 2 else values
     num, clip = len(values), values.shape[1:-2]
@@ -121,12 +121,12 @@ def _of_arrays(source: Source, arrays: Arrays, skeleton: Skeleton | None) -> Key
         intrinsics = None if intrinsics is None else np.repeat(intrinsics, clip, axis=0)
         values = values.reshape(-1, *values.shape[2:])
     names = read_joint_names(source, arrays)
-    kp = _joints(source, values, *choose_joints(source.path, values.shape[1], names, skeleton, ARRAY_LAYOUTS))
+    kp = _joints(source, values, *choose_joints(source.path, values.shape[1], names, skeleton, layouts))
     frame = kp.frame if frame is None else frame
     return kp._replace(
         frame=frame,
         person=_person_ids(frame, person),
-        image=kp.image if image is None else tuple(image.tolist()),
+        image=images or (kp.image if image is None else tuple(image.tolist())),
         intrinsics=None if intrinsics is None else intrinsics.astype(np.float32),
         image_size=read_image_size(source, arrays),
         fps=read_fps(source, arrays),

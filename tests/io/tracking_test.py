@@ -76,15 +76,6 @@ def test_people_who_cross_keep_their_ids(speed, seed):
     np.testing.assert_array_equal(linked.frame, kp.frame)
 
 
-def test_the_nearest_pose_alone_would_swap_them():
-    """The case above is hard: without velocity the two change places where they meet."""
-    kp, who = walkers(crossing(speed=30.0))
-    first, second = (np.flatnonzero(kp.frame == f) for f in (29, 30))
-    last = {who[i]: kp.xy[i].mean(0) for i in first}
-    nearest = [min(last, key=lambda p: np.linalg.norm(last[p] - kp.xy[i].mean(0))) for i in second]
-    assert nearest != who[second].tolist()
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_missed_detections(seed):
     """A fifth of all detections is missing at random."""
