@@ -84,7 +84,6 @@ def read_heatmaps(
         raise ValueError(f"{path}: no map of {lacks}; needed all joints of {joint_set.name}")
     box, frame = _boxes(path, arrays, len(maps), size), _frames(path, arrays, len(maps))
     intrinsics = keys.read_intrinsics(path, arrays, len(maps))
-    intrinsics = None if intrinsics is None else intrinsics.astype(np.float32)
     return Heatmaps(maps, joint_set, tuple(columns), box, size, frame, intrinsics, keys.read_fps(path, arrays))
 
 

@@ -31,6 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath
+from jaxpose.geometry.camera import check_intrinsics
 from jaxpose.geometry.skeleton import SKELETONS, WHOLEBODY_23, Skeleton
 from jaxpose.io.arrays import (
     Source,
@@ -108,7 +109,7 @@ def read_per_row(path: FilePath, arrays: Arrays, key: str, num: int) -> np.ndarr
 
 
 def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | None:
-    """fx, fy, cx, cy [num, 4] of a pinhole camera; None where the file has none."""
+    """fx, fy, cx, cy [num, 4] float32 of a pinhole camera; None where the file has none."""
     value = arrays.get("intrinsics", arrays.get("K"))
     if value is None:
         return None
@@ -118,11 +119,7 @@ def read_intrinsics(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | No
         if value[..., pattern].any() or (value[..., 2, 2] != 1).any():
             raise ValueError(f"{path}: a camera matrix has skew or a last row other than 0, 0, 1: not a pinhole camera")
         value = value[..., [0, 1, 0, 1], [0, 1, 2, 2]]
-    bad = (value[..., :2] <= 0).any(-1)
-    if bad.any():
-        actual = value.reshape(-1, 4)[np.argmax(bad)].tolist()
-        raise ValueError(f"{path}: intrinsics must be finite with fx, fy > 0, found {actual}")
-    return np.broadcast_to(value, (num, 4))
+    return np.broadcast_to(check_intrinsics(value, f"{path}: intrinsics"), (num, 4))
 
 
 def read_joint_names(path: FilePath, arrays: Arrays) -> tuple[str, ...] | None:

@@ -127,7 +127,7 @@ def _of_arrays(
         frame=frame,
         person=_person_ids(frame, person),
         image=images or (kp.image if image is None else tuple(image.tolist())),
-        intrinsics=None if intrinsics is None else intrinsics.astype(np.float32),
+        intrinsics=intrinsics,
         image_size=read_image_size(source, arrays),
         fps=read_fps(source, arrays),
     )
