@@ -241,7 +241,7 @@ ATTACKS = [
     _attack("distortion of NaN", "v.npz", _changed("v.npz", dist=np.full((2, 5), _NAN)), "dist has nan"),
     _attack("skew", "v.npz", _changed("v.npz", K=_SKEW), "skew"),
     _attack(
-        "negative focal lengths", "v.npz", _changed("v.npz", K=_SKEW * [[-1, 0, 1], [1, 1, 1], [1, 1, 1]]), "fx, fy"
+        "negative focal lengths", "v.npz", _changed("v.npz", K=_SKEW * [[-1, 0, 1], [1, 1, 1], [1, 1, 1]]), "focal"
     ),
     _attack("an image of 10^12 pixels", "k.npz", _changed("k.npz", image_size=[10**12, 1]), "image_size"),
     _attack("pixels of 10^25", "k.npz", _changed("k.npz", keypoints=1e25 * PEOPLE), "pixels"),
