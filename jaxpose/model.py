@@ -329,9 +329,9 @@ def _parse_recalibration(path: FilePath, spec: Spec, tensors: dict[str, Array]) 
     return {task: Recalibration(*(v[f] for f in Recalibration._fields)) for task, v in kept.items()}
 
 
-def _check_fit(path: FilePath, spec: Spec, found: dict[str, Array]) -> None:
+def _check_fit(path: FilePath, spec: Spec, weights: dict[str, Array]) -> None:
     needed = flatten(jax.eval_shape(lambda: init_params(jax.random.key(0), spec)))
-    for name in sorted(needed.keys() | found.keys()):
-        there, here = (tuple(d[name].shape) if name in d else "absent" for d in (found, needed))
+    for name in sorted(needed.keys() | weights.keys()):
+        there, here = (tuple(d[name].shape) if name in d else "absent" for d in (weights, needed))
         if there != here:
             raise ValueError(f"{path}: does not fit the network it specifies: {name} is {there}, needed {here}")

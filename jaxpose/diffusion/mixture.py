@@ -196,8 +196,8 @@ def _kmeans(key: Key, x: Array, weights: Array, num_components: int, floor: floa
         return centres.at[m].set(candidates[best]), nearest[best]
 
     def assign(centres: Array) -> Mixture:
-        own = jnp.argmin(away(centres), 0) == jnp.arange(num_components)[:, None]
-        return _maximise(weights * own, x, centres, floor)
+        nearest_of_all = jnp.argmin(away(centres), 0) == jnp.arange(num_components)[:, None]
+        return _maximise(weights * nearest_of_all, x, centres, floor)
 
     first = x.T[jax.random.categorical(jax.random.fold_in(key, 0), jnp.log(weights))]
     centres = jnp.broadcast_to(first, (num_components, len(x)))
@@ -214,11 +214,11 @@ def _log_joint(mixture: Mixture, x: Array) -> Array:
     return peak[..., None] - (z**2).sum(-2) / 2
 
 
-def _require(name: str, found: Array, needed: str, legal: Callable[[np.ndarray], np.ndarray]) -> None:
+def _require(name: str, given: Array, needed: str, legal: Callable[[np.ndarray], np.ndarray]) -> None:
     """ValueError naming the first place of `found` that is known not to be legal."""
-    if isinstance(found, jax.core.Tracer):
+    if isinstance(given, jax.core.Tracer):
         return
-    values = np.asarray(found)
+    values = np.asarray(given)
     places = np.argwhere(~legal(values))
     if len(places):
         place = tuple(places[0].tolist())

@@ -35,7 +35,7 @@ from jaxpose.diffusion.sde import SDE, log_snr
 
 
 class Measurement(NamedTuple):
-    """What was measured of one pose.
+    """Measurement of one pose.
 
     residual_fn: x0 [J, D] -> [M], observed minus predicted, 0 where nothing was observed.
     noise:       [M] standard deviations >= 0. seen: [M] bool, what was observed.

@@ -40,7 +40,7 @@ class BodyParameters(NamedTuple):
 
 
 class Free(NamedTuple):
-    """What a fit may change."""
+    """Parameters that a fit may change."""
 
     body_pose: bool = True
     global_orient: bool = True

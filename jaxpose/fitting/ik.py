@@ -49,8 +49,8 @@ def _check(
     check_num(num_hypotheses)
     check_targets(body, targets, points)
     if not traced(targets):
-        seen = (np.isfinite(np.asarray(targets)).all(-1) & known_points(body, points)).sum(-1)
-        for n, f in np.argwhere(seen < 3)[:1]:
+        visible = (np.isfinite(np.asarray(targets)).all(-1) & known_points(body, points)).sum(-1)
+        for n, f in np.argwhere(visible < 3)[:1]:
             raise ValueError(f"targets: frame {f} of clip {n} has fewer than three points that the body has")
 
 
@@ -78,19 +78,19 @@ def ik(
     ValueError for shapes that do not fit, or a frame without three seen points.
     """
     settings = settings or IKSettings()
-    seen = seen_points(body, targets, points)
-    y = jnp.where(seen[..., None], targets, 0)
+    visible = seen_points(body, targets, points)
+    y = jnp.where(visible[..., None], targets, 0)
     scale = jnp.maximum(jnp.broadcast_to(noise, y.shape[:-1]), _EXACT)
     width = None if settings.width is None else jnp.maximum(settings.width, _FAR / scale)
-    term = Points(y, seen, scale, width, points)
+    term = Points(y, visible, scale, width, points)
 
     def one(h: Array) -> Bodies:
         pose_key, fit_key = jax.random.split(jax.random.fold_in(key, h))
         start = start_parameters(y.shape[0], y.shape[1], body.shapedirs.shape[-1], start_pose)
         spread = _START_SPREAD * jax.random.normal(pose_key, start.body_pose.shape) * (num_hypotheses > 1)
-        start = aligned(body, start._replace(body_pose=start.body_pose + spread), points, y, seen)
-        found = fit_term(fit_key, body, prior, term, start, settings, free)
-        return jax.tree.map(lambda x: x[0], found)
+        start = aligned(body, start._replace(body_pose=start.body_pose + spread), points, y, visible)
+        fitted = fit_term(fit_key, body, prior, term, start, settings, free)
+        return jax.tree.map(lambda x: x[0], fitted)
 
     return jax.lax.map(one, jnp.arange(num_hypotheses))
 
@@ -106,10 +106,10 @@ def seen_points(body: Body, targets: Array, points: str) -> Array:
     return jnp.isfinite(targets).all(-1) & known_points(body, points)
 
 
-def aligned(body: Body, start: BodyParameters, points: str, y: Array, seen: Array) -> BodyParameters:
-    """The start turned and moved so that its points lie nearest to y [N, F, K, 3] where seen [N, F, K] (Kabsch)."""
+def aligned(body: Body, start: BodyParameters, points: str, y: Array, visible: Array) -> BodyParameters:
+    """The start turned and moved so that its points lie nearest to y [N, F, K, 3] where visible [N, F, K] (Kabsch)."""
     posed = posed_body(body, start._replace(global_orient=jnp.zeros_like(start.global_orient)))
-    return moved_onto(start, posed.joints[..., :1, :], body_points(posed, points), y, seen.astype(y.dtype))
+    return moved_onto(start, posed.joints[..., :1, :], body_points(posed, points), y, visible.astype(y.dtype))
 
 
 def moved_onto(start: BodyParameters, pelvis: Array, x: Array, y: Array, weight: Array) -> BodyParameters:

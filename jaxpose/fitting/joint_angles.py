@@ -189,8 +189,8 @@ def _held(points: np.ndarray, known: np.ndarray) -> np.ndarray:
     y = np.asarray(points, np.float64)[:, known]
     count = np.isfinite(y).all(-1).sum(-1)
     if not len(y) or count.min() < LEAST_POINTS:
-        found = f"frame {count.argmin()} has {count.min()}" if len(y) else "there is no frame"
-        raise ValueError(f"points: needed {LEAST_POINTS} that a skeleton holds in each frame; {found}")
+        lacks = f"frame {count.argmin()} has {count.min()}" if len(y) else "there is no frame"
+        raise ValueError(f"points: needed {LEAST_POINTS} that a skeleton holds in each frame; {lacks}")
     return y
 
 
@@ -248,11 +248,11 @@ def _factors(y: np.ndarray, names: Sequence[str], rest: np.ndarray) -> np.ndarra
         ratios = []
         for ends in pairs:
             if all(name in names for end in ends for name in end):
-                seen, own = (
+                shown, at_rest = (
                     np.linalg.norm(np.subtract(*(np.mean([x[..., at(n), :] for n in end], 0) for end in ends)), axis=-1)
                     for x, at in ((y, names.index), (rest, _J.__getitem__))
                 )
-                ratios += [np.nanmedian(seen) / own] if np.isfinite(seen).any() else []
+                ratios += [np.nanmedian(shown) / at_rest] if np.isfinite(shown).any() else []
         if ratios:
             factors[[_J[name] for name in scaled]] = np.mean(ratios)
     return np.where(np.isfinite(factors), factors, np.nanmedian(factors) if np.isfinite(factors).any() else 1.0)
@@ -284,9 +284,9 @@ def _start_pose(y: np.ndarray, problem: _Problem, shape: _Shape) -> _Pose:
     vectors = np.repeat(problem.mean[None], len(y), 0)
     x, p, _ = _points(problem, shape, _Pose(vectors, np.zeros((len(y), 3))))
     trunk = np.isin(problem.holder, [_J[n] for n in _J if not n.endswith(("knee", "ankle", "foot", "elbow", "wrist"))])
-    seen = np.isfinite(y).all(-1)
-    enough = (seen & trunk).sum(-1) >= 4
-    weight = (seen & (trunk | ~enough[:, None]))[..., None].astype(np.float64)
+    visible = np.isfinite(y).all(-1)
+    enough = (visible & trunk).sum(-1) >= 4
+    weight = (visible & (trunk | ~enough[:, None]))[..., None].astype(np.float64)
     x_mid, y_mid = ((weight * np.nan_to_num(v)).sum(1, keepdims=True) / weight.sum(1, keepdims=True) for v in (x, y))
     U, _, Vt = np.linalg.svd(np.einsum("fki,fkj->fij", weight * np.nan_to_num(y - y_mid), x - x_mid))
     U[..., 2] *= np.linalg.det(U @ Vt)[:, None]
@@ -331,8 +331,8 @@ def _normal_equations(y: np.ndarray, problem: _Problem, shape: _Shape, pose: _Po
     J = (_cross(-lever) @ turned[:, :, None]) * problem.below[None, :, :, None, None]
     J = J.transpose(0, 2, 3, 1, 4)
     J = np.concatenate([J.reshape(num, K, 3, 66), np.broadcast_to(np.eye(3), (num, K, 3, 3))], -1)
-    seen = np.isfinite(y).all(-1)
-    J = (J * (seen / NOISE)[..., None, None]).reshape(num, 3 * K, 69)
+    visible = np.isfinite(y).all(-1)
+    J = (J * (visible / NOISE)[..., None, None]).reshape(num, 3 * K, 69)
     away = (np.nan_to_num(y - x) / NOISE).reshape(num, 3 * K, 1)
     precision = 1 / problem.deviation**2
     A, b = np.swapaxes(J, 1, 2) @ J, (np.swapaxes(J, 1, 2) @ away)[..., 0]
@@ -344,12 +344,12 @@ def _normal_equations(y: np.ndarray, problem: _Problem, shape: _Shape, pose: _Po
 def _fit_shape(y: np.ndarray, problem: _Problem, shape: _Shape, basis: _Shape, pose: _Pose) -> np.ndarray:
     """Coefficients [S] of the shape for given rotations; where the pelvis stands is left free in each frame."""
     still = _Pose(pose.vectors, np.zeros_like(pose.place))
-    seen = np.isfinite(y).all(-1)[..., None]
-    total = np.maximum(seen.sum(1, keepdims=True), 1)
+    visible = np.isfinite(y).all(-1)[..., None]
+    total = np.maximum(visible.sum(1, keepdims=True), 1)
 
     def relative(v: np.ndarray) -> np.ndarray:
-        v = np.where(seen, v, 0)
-        return (v - seen * v.sum(1, keepdims=True) / total).ravel() / NOISE
+        v = np.where(visible, v, 0)
+        return (v - visible * v.sum(1, keepdims=True) / total).ravel() / NOISE
 
     columns = [relative(_points(problem, _Shape(*one), still)[0]) for one in zip(*basis, strict=True)]
     A, b = np.stack(columns, 1), relative(y - _points(problem, shape, still)[0])
@@ -359,13 +359,13 @@ def _fit_shape(y: np.ndarray, problem: _Problem, shape: _Shape, basis: _Shape, p
 def _unobserved(y: np.ndarray, problem: _Problem, shape: _Shape) -> dict[str, float]:
     pose = _fit_pose(y, problem, shape, _start_pose(y, problem, shape))
     covariance = np.linalg.inv(_normal_equations(y, problem, shape, pose)[0])
-    found = {}
+    open_joints = {}
     for j, name in enumerate(SMPL_22.joints[1:], 1):
         block = covariance[:, 3 * j : 3 * j + 3, 3 * j : 3 * j + 3]
         degrees = float(np.degrees(np.median(np.sqrt(np.linalg.eigvalsh(block)[:, -1]))))
         if degrees > _OPEN:
-            found[name] = round(degrees, 1)
-    return found
+            open_joints[name] = round(degrees, 1)
+    return open_joints
 
 
 def _cross(v: np.ndarray) -> np.ndarray:

@@ -78,8 +78,8 @@ def _check(
     if start is not None:
         check_shape("start", start.transl, (len(uv_px), uv_px.shape[2], 3), note=" for clips and frames")
     if not traced(confidence):
-        seen = ((np.asarray(confidence) * known) > 0).sum(-1).max(1)
-        for n, f in np.argwhere(seen < 3)[:1]:
+        evidence = ((np.asarray(confidence) * known) > 0).sum(-1).max(1)
+        for n, f in np.argwhere(evidence < 3)[:1]:
             raise ValueError(f"confidence: frame {f} of clip {n} has fewer than three points in any camera")
 
 
@@ -113,17 +113,17 @@ def fit_keypoints(
     """
     settings = settings or FitSettings()
     num = len(uv_px)
-    seen = observed(body, uv_px, confidence, cameras, points, noise_px, settings.width)
+    evidence = observed(body, uv_px, confidence, cameras, points, noise_px, settings.width)
     place_key, fit_key = jax.random.split(key)
     if start is None:
-        start = _placed(place_key, body, seen, start_pose, up, settings)
+        start = _placed(place_key, body, evidence, start_pose, up, settings)
     times = len(start.betas) // num
-    found = fit_term(fit_key, body, prior, _tiled(seen, times), start, settings, free)
-    energies = jnp.nan_to_num(found.energy[0], nan=jnp.inf)  # of a start that diverged
+    fitted = fit_term(fit_key, body, prior, _tiled(evidence, times), start, settings, free)
+    energies = jnp.nan_to_num(fitted.energy[0], nan=jnp.inf)  # of a start that diverged
     best = energies.reshape(times, -1).argmin(0) * num + jnp.arange(num)
-    found = jax.tree.map(lambda x: x[0, best], found)
-    found = found._replace(joints=posed_body(body, found).joints[..., :22, :])
-    return jax.tree.map(lambda x: x[None], found)
+    fitted = jax.tree.map(lambda x: x[0, best], fitted)
+    fitted = fitted._replace(joints=posed_body(body, fitted).joints[..., :22, :])
+    return jax.tree.map(lambda x: x[None], fitted)
 
 
 def observed(
@@ -143,41 +143,41 @@ def observed(
 
 
 def _placed(
-    key: Key, body: Body, seen: Keypoints, start_pose: Array | None, up: str, settings: FitSettings
+    key: Key, body: Body, evidence: Keypoints, start_pose: Array | None, up: str, settings: FitSettings
 ) -> BodyParameters:
     """The best `settings.starts` of NUM_YAWS starts [starts * N, ...], turned and moved to fit best."""
-    num, _, frames = seen.confidence.shape[:3]
+    num, _, frames = evidence.confidence.shape[:3]
     yaw = 2 * np.pi * np.arange(NUM_YAWS) / NUM_YAWS
     facing = jnp.asarray(turn("y", up), jnp.float32) @ matrix_from_axis_angle(jnp.asarray(yaw)[:, None] * jnp.eye(3)[1])
     orient = jnp.repeat(axis_angle_from_matrix(facing), num, 0)[:, None]
     start = start_parameters(NUM_YAWS * num, frames, body.shapedirs.shape[-1], start_pose)
     start = start._replace(global_orient=jnp.broadcast_to(orient, start.global_orient.shape))
-    seen = _tiled(seen, NUM_YAWS)
-    start = start._replace(transl=_place(seen, body_points(posed_body(body, start), seen.points)))
+    evidence = _tiled(evidence, NUM_YAWS)
+    start = start._replace(transl=_place(evidence, body_points(posed_body(body, start), evidence.points)))
     place, rate = Free(body_pose=False, betas=False), settings.place_rate
-    found = fit(key, body, None, seen, start=start, num_steps=settings.place_steps, learning_rate=rate, free=place)
-    order = jnp.argsort(found.energy.reshape(NUM_YAWS, num), 0)[: settings.starts]
+    fitted = fit(key, body, None, evidence, start=start, num_steps=settings.place_steps, learning_rate=rate, free=place)
+    order = jnp.argsort(fitted.energy.reshape(NUM_YAWS, num), 0)[: settings.starts]
     rows = (order * num + jnp.arange(num)).reshape(-1)
-    return BodyParameters(*(x[0, rows] for x in found[:4]))
+    return BodyParameters(*(x[0, rows] for x in fitted[:4]))
 
 
-def _place(seen: Keypoints, x: Array) -> Array:
+def _place(evidence: Keypoints, x: Array) -> Array:
     """Translations [N, F, 3] metres that bring points x [N, F, K, 3] nearest to the rays of all cameras' keypoints.
 
     Every keypoint says r_x - u r_z = 0 and r_y - v r_z = 0 of r = R (x + T) + t, linear in T; u, v on the plane z = 1.
     """
-    cameras = seen.cameras
+    cameras = evidence.cameras
     distortion = None if cameras.distortion is None else cameras.distortion[:, :, None]
-    plane = camera.normalise(cameras.intrinsics[:, :, None], seen.uv_px, distortion)
+    plane = camera.normalise(cameras.intrinsics[:, :, None], evidence.uv_px, distortion)
     rows = camera.across_rays(placement(cameras)[0][:, :, None, None], plane)
     r = in_cameras(cameras, x)
     rest = r[..., :2] - plane * r[..., 2:]
-    weight = seen.confidence[..., None]
+    weight = evidence.confidence[..., None]
     A = jnp.einsum("ncfkei,ncfkej->nfij", weight[..., None] * rows, rows)
     b = -jnp.einsum("ncfkei,ncfke->nfi", weight[..., None] * rows, rest)
     return jnp.linalg.solve(A + 1e-6 * jnp.eye(3), b[..., None])[..., 0]
 
 
-def _tiled(seen: Keypoints, times: int) -> Keypoints:
+def _tiled(evidence: Keypoints, times: int) -> Keypoints:
     """Every array [N, ...] repeated along its items; those of one item for all stay as they are."""
-    return jax.tree.map(lambda a: a if len(a) == 1 else jnp.concatenate([a] * times), seen)
+    return jax.tree.map(lambda a: a if len(a) == 1 else jnp.concatenate([a] * times), evidence)

@@ -114,11 +114,11 @@ def _squared_columns(residuals: Residuals, variables: list[Array], place: int) -
         along = [jnp.zeros_like(v) for v in variables]
         along[place] = jnp.broadcast_to(direction.reshape(shape), x.shape)
         moved = jax.jvp(residuals, (variables,), (along,))[1]
-        own = [jnp.square(m).reshape(*lead, -1).sum(-1) for m in moved if m.shape[: len(lead)] == lead]
-        return functools.reduce(operator.add, own, jnp.zeros(lead, x.dtype))
+        of_item = [jnp.square(m).reshape(*lead, -1).sum(-1) for m in moved if m.shape[: len(lead)] == lead]
+        return functools.reduce(operator.add, of_item, jnp.zeros(lead, x.dtype))
 
-    found = jax.lax.map(squares, jnp.eye(x[(0,) * len(lead)].size, dtype=x.dtype))
-    return jnp.moveaxis(found, 0, -1).reshape(x.shape)
+    diagonal = jax.lax.map(squares, jnp.eye(x[(0,) * len(lead)].size, dtype=x.dtype))
+    return jnp.moveaxis(diagonal, 0, -1).reshape(x.shape)
 
 
 def _conjugate_gradients(

@@ -69,10 +69,10 @@ def skeleton_of(targets: Array, rest_joints: Array, noise: float | Array) -> Bod
     bones = targets[:, 1:] - targets[:, parents]
     square = jnp.nanmean(jnp.square(bones).sum(-1), 0) - 6 * jnp.square(noise)
     rest = rest_joints[1:] - rest_joints[parents]
-    own = jnp.linalg.norm(rest, axis=-1)
-    length = jnp.where(jnp.isfinite(square), jnp.sqrt(jnp.maximum(square, (own / 3) ** 2)), own)
+    at_rest = jnp.linalg.norm(rest, axis=-1)
+    length = jnp.where(jnp.isfinite(square), jnp.sqrt(jnp.maximum(square, (at_rest / 3) ** 2)), at_rest)
     length = (length + length[other_side(SMPL_22)[1:] - 1]) / 2
-    offsets = jnp.concatenate([jnp.zeros((1, 3)), rest * (length / own)[:, None]])
+    offsets = jnp.concatenate([jnp.zeros((1, 3)), rest * (length / at_rest)[:, None]])
     still = jnp.broadcast_to(jnp.eye(3), (22, 3, 3))
     return skeleton_body(forward_kinematics(still, offsets, SMPL_22.parents)[0])
 
@@ -104,15 +104,15 @@ def denoise_motion(
     betas:  [N, S] shape to start from. free: what may change; the root's rotation and place are held without
             `global_orient` and `transl` at 0. settings: numbers, not arrays: each other value is compiled anew.
     """
-    seen = seen_points(body, targets, points)
+    visible = seen_points(body, targets, points)
     noise = estimate_noise(targets) if noise is None else noise
     s = jnp.maximum(jnp.broadcast_to(noise, targets.shape[:1]), _LEAST_NOISE)
-    y = jnp.where(seen[..., None], targets, 0)
+    y = jnp.where(visible[..., None], targets, 0)
     start = start_parameters(y.shape[0], y.shape[1], body.shapedirs.shape[-1], start_pose)
     if betas is not None:
         start = start._replace(betas=jnp.zeros_like(start.betas).at[:, : betas.shape[-1]].set(betas))
     if free.global_orient:
-        start = aligned(body, start, points, y, seen)
+        start = aligned(body, start, points, y, visible)
     return fit_term(
-        key, body, prior, Points(y, seen, s[:, None, None], None, points), start, settings or MotionSettings(), free
+        key, body, prior, Points(y, visible, s[:, None, None], None, points), start, settings or MotionSettings(), free
     )

@@ -29,19 +29,21 @@ _NORMAL_90 = 1.2816
 
 
 @jax.jit
-def joint_spread(body: Body, found: Bodies, seen: Keypoints, pose_std: Array) -> tuple[Array, Array]:
+def joint_spread(body: Body, fitted: Bodies, evidence: Keypoints, pose_std: Array) -> tuple[Array, Array]:
     """Covariances m^2 of fitted bodies: [N, F, 22, 3, 3] of joints about the pelvis, [N, F, 3, 3] of the pelvis; world.
 
     found: fields without the axis of hypotheses. seen: what they were fitted to. pose_std: [21, 3] radians, deviations
     of what the prior takes for likely; 0 where it knows a number exactly.
     """
-    best = BodyParameters(*found[:4])
+    best = BodyParameters(*fitted[:4])
     num_betas = best.betas.shape[-1]
 
     def outputs(parameters: BodyParameters) -> tuple[Array, Array]:
         posed = posed_body(body, parameters)
         pelvis, others = posed.joints[..., :1, :], posed.joints[..., 1:22, :]
-        return project(seen.cameras, body_points(posed, seen.points)), jnp.concatenate([pelvis, others - pelvis], -2)
+        return project(evidence.cameras, body_points(posed, evidence.points)), jnp.concatenate(
+            [pelvis, others - pelvis], -2
+        )
 
     def moved(direction: Array) -> tuple[Array, Array]:
         pose, orient, transl, betas = jnp.split(direction, (_POSE, _POSE + 3, _POSE + _PLACE))
@@ -50,11 +52,11 @@ def joint_spread(body: Body, found: Bodies, seen: Keypoints, pose_std: Array) ->
         return jax.jvp(outputs, (best,), (along,))[1]
 
     J_uv, J_x = jax.lax.map(moved, jnp.eye(_POSE + _PLACE + num_betas))  # [D, N, C, F, K, 2], [D, N, F, 22, 3]
-    away = (outputs(best)[0] - seen.uv_px) / seen.noise_px[:, None, None, None, None]
-    weight = seen.confidence**2
-    if seen.width is not None:
-        weight = weight * jnp.square(seen.width**2 / (seen.width**2 + jnp.square(away).sum(-1)))
-    weight = weight / jnp.square(seen.noise_px)[:, None, None, None]
+    away = (outputs(best)[0] - evidence.uv_px) / evidence.noise_px[:, None, None, None, None]
+    weight = evidence.confidence**2
+    if evidence.width is not None:
+        weight = weight * jnp.square(evidence.width**2 / (evidence.width**2 + jnp.square(away).sum(-1)))
+    weight = weight / jnp.square(evidence.noise_px)[:, None, None, None]
     H = jnp.einsum("ncfk,dncfke,bncfke->nfdb", weight, J_uv, J_uv)
     std = jnp.maximum(pose_std.reshape(-1), 1e-3)
     precision = jnp.concatenate([1 / jnp.square(std), jnp.full(_PLACE, _LOOSE), jnp.ones(num_betas)])

@@ -47,7 +47,7 @@ class View(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What turns joints, or rotations (normalise.py), into states, from the training data: (x - mean) / std.
+    """Statistics of the training data that turn joints, or rotations, into states: (x - mean) / std.
 
     mean:   [J, D] metres, of joints in view axes; for rotations in the unit of their representation.
     std:    [J, D] in the same unit, of one unit of state.

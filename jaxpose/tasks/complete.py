@@ -69,9 +69,9 @@ def _posed(key: Key, model: Model, joints: Array, noise: Array) -> Problem:
     return problem(model, joints, noise)
 
 
-def _decode(model: Model, joints: Array, seen: Array, noise: Array, states: Array, kept: None) -> Decoded:
+def _decode(model: Model, joints: Array, visible: Array, noise: Array, states: Array, kept: None) -> Decoded:
     poses = decode_pose(model.statistics, View(jnp.eye(3)), states)
-    settled = partial(settle, joints=joints, seen=seen, noise=noise, fill=model.spec.space.fill)
+    settled = partial(settle, joints=joints, visible=visible, noise=noise, fill=model.spec.space.fill)
     if states.ndim == 4:
         return Decoded(settled(poses))
     samples = settled(poses[:, -1])
@@ -80,21 +80,21 @@ def _decode(model: Model, joints: Array, seen: Array, noise: Array, states: Arra
 
 
 def settle(
-    poses: Array, joints: Array, seen: Array, noise: Array, fill: Callable[[Array, Array], Array] | None = None
+    poses: Array, joints: Array, visible: Array, noise: Array, fill: Callable[[Array, Array], Array] | None = None
 ) -> Array:
     """Poses [..., N, J, 3] moved to the observed joints [N, J, 3], those without noise put exactly there.
 
     The best place of a pose is the mean of the differences, weighted by 1 / noise^2. fill: place of rows without a
     joint, as in `Space`; None: their own.
     """
-    weight = seen / jnp.maximum(noise, _EXACT) ** 2
+    weight = visible / jnp.maximum(noise, _EXACT) ** 2
     weight = weight / jnp.maximum(weight.sum(-1, keepdims=True), 1e-6)
-    observed = jnp.where(seen[..., None], joints, 0)
-    offset = jnp.einsum("nj,...njd->...nd", weight, jnp.where(seen[..., None], observed - poses, 0))
+    observed = jnp.where(visible[..., None], joints, 0)
+    offset = jnp.einsum("nj,...njd->...nd", weight, jnp.where(visible[..., None], observed - poses, 0))
     if fill is not None:
         each = offset.reshape(-1, *offset.shape[-2:])
-        offset = jax.vmap(lambda x: fill(x, seen.any(-1)))(each).reshape(offset.shape)
-    return jnp.where((seen & (noise == 0))[..., None], observed, poses + offset[..., None, :])
+        offset = jax.vmap(lambda x: fill(x, visible.any(-1)))(each).reshape(offset.shape)
+    return jnp.where((visible & (noise == 0))[..., None], observed, poses + offset[..., None, :])
 
 
 def _per_joint(noise: float | Array, shape: tuple[int, ...]) -> Array | np.ndarray:

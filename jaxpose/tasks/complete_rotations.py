@@ -76,7 +76,7 @@ class Descent:
     needs: ClassVar[tuple[str, ...]] = ("rotations", "score")
 
     def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
-        """As `Method.states`."""
+        """States that end the descent."""
         sde, predict = model.spec.sde(), model.predict_fn()
 
         def energy(key: Key, state: Array, k: Array) -> Array:
@@ -109,7 +109,7 @@ class Guided:
     needs: ClassVar[tuple[str, ...]] = ("rotations", "score")
 
     def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
-        """As `Method.states`."""
+        """States that the guided sampler draws."""
         sde, noise = model.spec.sde(), self.noise
         guide = None if noise is None else lambda f: measurement(f, sde, observed(cond), noise=noise)
         held_to = {"guide": guide, "project": replace(sde, cond) if self.replaced else None}
@@ -128,7 +128,7 @@ class FewSteps:
     needs: ClassVar[tuple[str, ...]] = ("rotations", "few_steps")
 
     def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
-        """As `Method.states`."""
+        """States that the few calls draw."""
         guide = functools.partial(held, sde=model.spec.sde())
         drawn = _drawn(key, refined(model), cond, num, chunk, cond=cond, guide=guide)
         mean = drawn.mean(0)
@@ -221,7 +221,7 @@ def _complete(
 
 
 class RotationSpread(NamedTuple):
-    """Of rotations [H, N, J, 3]: mean [N, J, 3] axis-angle; std, radius_90 [N, J] of the angle from it; radians."""
+    """Summary of rotations [H, N, J, 3]: mean [N, J, 3] axis-angle; std, radius_90 [N, J] of the angle from it."""
 
     mean: Array
     std: Array

@@ -81,27 +81,26 @@ def fuse(
     confidence: np.ndarray | None = None,
     *,
     cameras: Camera,
-    up: str = "z",
-    noise_px: float | None = None,
-    offset: float | None = None,
     method: str = "pseudo_inverse",
     steps: int | None = None,
     robust: bool = False,
     num_hypotheses: int = 100,
+    **assumed: Any,
 ) -> Hypotheses:
     """Draw 3D poses of one person from keypoints of several calibrated cameras, each moment for itself.
 
     keypoints:  [F, C, J, 2] pixels in the model's joint set; confidence [F, C, J] in [0, 1], 0 if missing.
-    cameras:    [C] with intrinsics, R_cam_world and t_cam. up: the world's axis that points up: z, y or -y.
-    noise_px:   of a sure keypoint's coordinates; None: estimated. offset: metres on each axis by which the keypoints of
-                all cameras miss a joint alike; None: usual ones by joint, 0 for markers.
+    cameras:    [C] with intrinsics, R_cam_world and t_cam.
     method:     pseudo_inverse or dps; steps: of its solver. robust: expect keypoints that are sure and far off.
+    assumed:    `up`, the world's axis that points up: "z" (usual), "y" or "-y". `noise_px` of a sure keypoint's
+                coordinates (estimated unless given). `offset`, metres on each axis by which the keypoints of all
+                cameras miss a joint alike (usual ones by joint unless given, 0 for markers).
 
     The samples are relative to the root joint, and `root` is its place in the cameras' world.
     """
     check_num(num_hypotheses)
     sure = np.ones(keypoints.shape[:3], np.float32) if confidence is None else np.asarray(confidence, np.float32)
-    views = views_of(model, np.asarray(keypoints), sure, cameras, up=up, noise_px=noise_px, offset=offset)
+    views = views_of(model, np.asarray(keypoints), sure, cameras, **assumed)
     how = method_of(method, steps, robust=robust)
     drawn = result_of(fusing(key, model, views, how, num_hypotheses=num_hypotheses))
     fields: dict[str, Any] = {name: jnp.asarray(x) for name, x in drawn.items() if name in Hypotheses._fields}

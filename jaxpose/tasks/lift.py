@@ -133,43 +133,49 @@ def problem(
     cond, view = model.spec.space.see(camera.intrinsics, keypoints, sure, camera.distortion)
     if up is not None:
         cond = tell_vertical(cond, view, up / jnp.linalg.norm(up, axis=-1, keepdims=True))
-    seen = Sighting(view, keypoints, sure, camera, height)
+    sighting = Sighting(view, keypoints, sure, camera, height)
     if "context" in model.capabilities:
-        return _of_diffpose(key, model, cond, seen, initial, windows)
+        return _of_diffpose(key, model, cond, sighting, initial, windows)
     before = None if past is None else _past(model, cond, view, past)
-    decode = Partial(_decode, model, seen)
+    decode = Partial(_decode, model, sighting)
     return Problem(from_noise(model, cond.value), decode, cond, past=before, task="lift")
 
 
 def _of_diffpose(
-    key: Key, model: Model, cond: Condition, seen: Sighting, initial: Initial, windows: tuple[Array, Array] | None
+    key: Key, model: Model, cond: Condition, sighting: Sighting, initial: Initial, windows: tuple[Array, Array] | None
 ) -> Problem:
     keypoints, how = None, {"num_components": initial.num_components, "depth": initial.depth}
     if initial.keypoint_mixture is not None:
-        _check_mixture(initial.keypoint_mixture, seen.keypoints.shape, seen.camera.distortion)
-        keypoints = encode_mixture(seen.view, seen.camera.intrinsics, initial.keypoint_mixture)
+        _check_mixture(initial.keypoint_mixture, sighting.keypoints.shape, sighting.camera.distortion)
+        keypoints = encode_mixture(sighting.view, sighting.camera.intrinsics, initial.keypoint_mixture)
     encoded = encode_rows(model, cond, windows)
     key = jax.random.fold_in(key, START)
     mixture = initial_distribution(key, model, encoded, keypoints=keypoints, **how)  # type: ignore[arg-type]  # of two types
     start = residual_start(model, cond, encoded, mixture)
-    decode = Partial(_decode, model, seen)
+    decode = Partial(_decode, model, sighting)
     return Problem(start, decode, task="lift", rows_at_once=rows_at_once())
 
 
-def placed(model: Model, seen: Sighting, states: Array) -> Decoded:
+def placed(model: Model, sighting: Sighting, states: Array) -> Decoded:
     """States [H, N, J, 3] in metres and in their place; or paths [H, T+1, N, J, 3], which end with the samples."""
-    poses = decode_pose(model.statistics, seen.view, states)
+    poses = decode_pose(model.statistics, sighting.view, states)
     samples = poses[:, -1] if poses.ndim == 5 else poses
-    size = jnp.ones(samples.shape[:2]) if seen.height is None else jnp.asarray(seen.height) / stature(samples, model)
+    size = (
+        jnp.ones(samples.shape[:2])
+        if sighting.height is None
+        else jnp.asarray(sighting.height) / stature(samples, model)
+    )
     size = size[..., None, None]
     samples = samples * size
-    root = place(seen.camera.intrinsics, seen.keypoints, seen.confidence, samples, seen.camera.distortion)
-    root = jax.vmap(model.spec.space.fill, (0, None))(root, (seen.confidence > 0).sum(-1) >= 2)
+    root = place(
+        sighting.camera.intrinsics, sighting.keypoints, sighting.confidence, samples, sighting.camera.distortion
+    )
+    root = jax.vmap(model.spec.space.fill, (0, None))(root, (sighting.confidence > 0).sum(-1) >= 2)
     return Decoded(samples, root, jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None)
 
 
-def _decode(model: Model, seen: Sighting, states: Array, kept: Any) -> Decoded:
-    return placed(model, seen, states if kept is None else pose_states(kept, states))
+def _decode(model: Model, sighting: Sighting, states: Array, kept: Any) -> Decoded:
+    return placed(model, sighting, states if kept is None else pose_states(kept, states))
 
 
 def stature(x: Array, model: Model) -> Array:

@@ -20,7 +20,7 @@ from jaxpose.tasks.samplers import Sampler, stochastic
 
 
 class MotionStream(NamedTuple):
-    """What a stream of one person knows; arrays of fixed shape, so it passes through jit, scan and vmap.
+    """State of a stream of one person; arrays of fixed shape, so it passes through jit, scan and vmap.
 
     keypoints [F, J, 2] pixels and confidence [F, J] of the last F frames, 0 where there was none.
     samples:  [H, F, J, 3] metres, as they were drawn; NaN before the first frame.

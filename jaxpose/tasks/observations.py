@@ -188,7 +188,7 @@ def to_world(view: Sight, x: Array) -> Array:
 
 
 class Pinhole(NamedTuple):
-    """What a pose makes of one camera: focal [...] px and place [..., 3] m in its axes, and pixels [..., 1, J, 2]."""
+    """Camera and pixels that fit a pose: focal [...] px, place [..., 3] m in its axes, pixels [..., 1, J, 2]."""
 
     focal: Array
     place: Array

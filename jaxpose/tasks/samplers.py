@@ -44,7 +44,7 @@ class Sampler:
     seeks_mean: bool = False
 
     def run(self, spec: Spec, sde: SDE) -> Run:
-        """What it is for a model under `sde`, the model's process or a part of it."""
+        """Solver and times of a model under `sde`, the model's process or a part of it."""
         return _few_step_run(self, spec.name, spec.times, sde) if spec.times else self.make(self, spec, sde)
 
     def network_calls(self, model: Model) -> int:

@@ -36,7 +36,7 @@ _LEAST_JOINTS = 2  # the codec's unit is the extent of a person, which one joint
 
 
 class Stream(NamedTuple):
-    """What a stream of one person knows; arrays of fixed shape, so it passes through jit, scan and vmap.
+    """State of a stream of one person; arrays of fixed shape, so it passes through jit, scan and vmap.
 
     window:   [F, J, C] what the video encoder is shown of the last F frames: u, v, confidence and, where there is an
               encoder of single frames, its pose. F = 1 for a model of single frames.
@@ -153,8 +153,8 @@ def _step(
             lambda: draw_next(sde, predict, stream.noise, stream.residual, given, **how),
         )
         states = (component.mean + component.std * r)[:, None, :, 2:]  # the 3D part of h, of one row
-        seen = Sighting(view, keypoints[None], confidence[None], frame.camera, frame.height)
-        decoded = placed(model, seen, states)
+        sighting = Sighting(view, keypoints[None], confidence[None], frame.camera, frame.height)
+        decoded = placed(model, sighting, states)
         lifted = Hypotheses(decoded.samples, *spread(decoded.samples), decoded.root)
         return lifted, Stream(window, jnp.zeros_like(stream.missed), stream.noise, r, lifted)
 

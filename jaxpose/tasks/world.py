@@ -185,11 +185,11 @@ def _doubts(walks: list[_Walk], camera_height: float, up_std: float) -> Iterator
         yield "the feet are above the camera: if it is tilted much, give --gravity"
 
 
-def _moved(people: list[_Person], told: grav.Vertical) -> Iterator[str]:
+def _moved(people: list[_Person], vertical: grav.Vertical) -> Iterator[str]:
     """A line where the halves of a clip tell verticals too different for a camera that stands still."""
     last = max(p.seconds[-1] for p in people)
     first = min(p.seconds[0] for p in people)
-    if not told.found or last - first < 2 * _HALF_SECONDS:
+    if not vertical.found or last - first < 2 * _HALF_SECONDS:
         return
     halves = []
     for low, high in ((first, (first + last) / 2), ((first + last) / 2, last)):
