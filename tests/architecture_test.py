@@ -15,7 +15,7 @@ from source_files import ROOT, parsed, sources
 
 MAX_LINES = 400
 # Numbers of today, which may only fall; who makes them less lowers them.
-MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 10, 5, 2
+MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 10, 4, 2
 MOST_LINES_AND_FILES = {
     ".": (1367, 10),
     "app": (294, 3),
@@ -27,7 +27,7 @@ MOST_LINES_AND_FILES = {
     "diffusion": (2092, 14),
     "evaluation": (1536, 10),
     "examples": (1109, 9),
-    "fitting": (1610, 11),
+    "fitting": (1584, 11),
     "geometry": (1899, 12),
     "io": (5695, 33),
     "networks": (958, 8),

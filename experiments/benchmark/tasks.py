@@ -31,7 +31,7 @@ from jaxpose.fitting.ik import IKSettings, ik
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
 from jaxpose.fitting.priors import dposer_prior
-from jaxpose.fitting.terms import project
+from jaxpose.fitting.terms import Settings, project
 from jaxpose.geometry.body import Body, Kind, full_rotations
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.io.anny_body import anny_body
@@ -286,7 +286,7 @@ def _task_row(setup: Setup, setting: str, task: Task, case: str = "tasks") -> Ro
     return Row(case, setting, figures, higher=("share_of_product_rate",))
 
 
-def _steps_of(settings: IKSettings | MotionSettings) -> int:
+def _steps_of(settings: Settings) -> int:
     """Steps of a fit, each with one call of the prior's network."""
     return settings.num_steps if settings.method is None else settings.method.num_steps
 

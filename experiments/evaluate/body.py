@@ -18,7 +18,7 @@ has its 95 % interval by paired bootstrap over clips or sequences.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed
 from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.motion import MotionSettings, denoise_motion
 from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
-from jaxpose.fitting.terms import Weights, project
+from jaxpose.fitting.terms import Settings, Weights, project
 from jaxpose.fitting.uncertainty import gaussian_radius_90, joint_spread
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import POINT_SETS, body_points
@@ -54,7 +54,6 @@ _FRAMES, _NOISE_PX, _MISSING, _SHAPE = 1000, 3.0, 0.1, 0.5
 _WALKER_STRIDE, _WALKER_NOISE_PX = 5, 10.0
 _DETECTED, _SHARE = "dposer, a detector's errors", 0.01  # the noise of `jaxpose fit`: a share of the person's extent
 _LIMBS = slice(5, 17)  # COCO without the head
-_Settings = TypeVar("_Settings", FitSettings, MotionSettings)
 PriorFn = Callable[[released.Model], PosePrior | None]
 
 
@@ -242,7 +241,7 @@ def walker(model: released.Model, priors: dict[str, PriorFn], options: Options) 
             yield Row(f"walker, cameras {chosen}, {name}", {"task": "walker", **row, "seconds": seconds})
 
 
-def by_method(settings: _Settings, method: str) -> _Settings:
+def by_method(settings: Settings, method: str) -> Settings:
     """Settings with the method of --method."""
     return settings if method == "default" else settings._replace(method=METHODS[method])
 

@@ -76,7 +76,7 @@ def regulariser(
 
 
 def target(key: Key, predict_fn: PredictFn, sde: SDE, x0: Array, t: Array) -> Array:
-    """Prediction of states x0 [..., J, D] by the prior under fresh noise at the scalar time t; a constant to gradients."""
+    """Prediction of states x0 [..., J, D] by the prior under fresh noise at the time t; a constant to gradients."""
     t = jnp.asarray(t, x0.dtype)
     x_t, _ = perturb(key, sde, jax.lax.stop_gradient(x0), t)
     return jax.lax.stop_gradient(predict_fn(x_t, t, None).x0)

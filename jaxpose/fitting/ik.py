@@ -8,7 +8,7 @@ people do; hypotheses start at different poses of it.
 Source: Lu et al., DPoser (2023), section on partial and noisy input; spec/dposer.md, sections 7.4 and 7.5.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,7 @@ import numpy as np
 from jaxpose.base import Array, Bodies, Key
 from jaxpose.compiled import check_shape, jitted, traced
 from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, posed_body, start_parameters
-from jaxpose.fitting.least_squares import LevenbergMarquardt
-from jaxpose.fitting.terms import Points, Weights, fit_term
+from jaxpose.fitting.terms import Points, Settings, fit_term
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
 from jaxpose.geometry.rotations import axis_angle_from_matrix, nearest_turn
@@ -29,18 +28,7 @@ _FAR = 0.25  # metres: only farther markers may be outliers, or every exact one 
 _START_SPREAD = 0.3  # radians between the starting poses of hypotheses
 
 
-class IKSettings(NamedTuple):
-    """Weights of the terms; width of the robust loss or None; method, None for Adam, with its steps and rate.
-
-    learning_rate is in radians and metres; width is in units of the noise; errors below 25 cm are never outliers,
-    whatever it is.
-    """
-
-    num_steps: int = 300
-    learning_rate: float = 0.05
-    weights: Weights = Weights(prior=1.0, shape=1.0)
-    width: float | None = 5.0
-    method: LevenbergMarquardt | None = LevenbergMarquardt()
+IKSettings = Settings  # errors below 25 cm are never outliers, whatever the width
 
 
 def _check(
@@ -66,7 +54,7 @@ def ik(
     start_pose: Array | None = None,
     num_hypotheses: int = 1,
     free: Free = POSE_AND_PLACE,
-    settings: IKSettings | None = None,
+    settings: Settings | None = None,
 ) -> Bodies:
     """Fit bodies to targets [N, F, K, 3] metres, NaN where a point is not seen; N clips of F frames, F = 1 for poses.
 

@@ -13,7 +13,8 @@ wide and narrows was tried: flips are more frequent, and the error grows by a fi
 Source: Bogo et al., SMPLify (2016); Lu et al., DPoser (2023); spec/dposer.md, section 7.3.
 """
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +23,7 @@ import numpy as np
 from jaxpose.base import Array, Bodies, Camera, Key
 from jaxpose.compiled import check_shape, jitted, traced
 from jaxpose.fitting.engine import EVERYTHING, BodyParameters, Free, PosePrior, fit, posed_body, start_parameters
-from jaxpose.fitting.least_squares import LevenbergMarquardt
-from jaxpose.fitting.terms import Keypoints, Weights, fit_term, in_cameras, placement
+from jaxpose.fitting.terms import Keypoints, Settings, Weights, fit_term, in_cameras, placement
 from jaxpose.geometry import camera
 from jaxpose.geometry.axes import check_up, turn
 from jaxpose.geometry.body import Body
@@ -33,20 +33,7 @@ from jaxpose.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_
 NUM_YAWS = 8
 
 
-class FitSettings(NamedTuple):
-    """Steps and rates of the two stages, how many starts reach the second, weights, the robust loss' width.
-
-    method: of the second stage; None for Adam.
-    """
-
-    place_steps: int = 60
-    place_rate: float = 0.05
-    num_steps: int = 500
-    learning_rate: float = 0.05
-    starts: int = 4
-    weights: Weights = Weights(prior=1.0, shape=1.0, bend=1.0, prior_start=10.0)
-    width: float = 10.0
-    method: LevenbergMarquardt | None = None
+FitSettings = partial(Settings, num_steps=500, weights=Weights(bend=1.0, prior_start=10.0), width=10.0, method=None)
 
 
 def one_camera(intrinsics: Array) -> Camera:
@@ -98,7 +85,7 @@ def fit_keypoints(
     start_pose: Array | None = None,
     up: str = "-y",
     free: Free = EVERYTHING,
-    settings: FitSettings | None = None,
+    settings: Settings | None = None,
 ) -> Bodies:
     """Fit N clips of F frames to keypoints [N, C, F, K, 2] px with confidence [N, C, F, K] in [0, 1], 0 for not seen.
 
@@ -143,7 +130,7 @@ def observed(
 
 
 def _placed(
-    key: Key, body: Body, evidence: Keypoints, start_pose: Array | None, up: str, settings: FitSettings
+    key: Key, body: Body, evidence: Keypoints, start_pose: Array | None, up: str, settings: Settings
 ) -> BodyParameters:
     """The best `settings.starts` of NUM_YAWS starts [starts * N, ...], turned and moved to fit best."""
     num, _, frames = evidence.confidence.shape[:3]

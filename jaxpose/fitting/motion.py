@@ -16,7 +16,8 @@ Source: Lu et al., DPoser (2023); spec/dposer.md, section 7.4. The published rec
 and times for three noise levels.
 """
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +27,7 @@ from jaxpose.compiled import jitted, traced
 from jaxpose.fitting.engine import POSE_AND_PLACE, Free, PosePrior, start_parameters
 from jaxpose.fitting.ik import aligned, check_targets, seen_points
 from jaxpose.fitting.least_squares import LevenbergMarquardt
-from jaxpose.fitting.terms import Points, Weights, fit_term
+from jaxpose.fitting.terms import Points, Settings, Weights, fit_term
 from jaxpose.geometry.body import Body, skeleton_body
 from jaxpose.geometry.rotations import forward_kinematics
 from jaxpose.geometry.skeleton import SMPL_22, other_side
@@ -35,16 +36,10 @@ _LEAST_NOISE = 0.002  # metres
 _FOURTH = (1.0, -4.0, 6.0, -4.0, 1.0)
 
 
-class MotionSettings(NamedTuple):
-    """Method, None for Adam, with its steps and rate; weights.
-
-    `smooth` is for 30 frames a second, where it is 1 / (a few cm per frame^2)^2.
-    """
-
-    num_steps: int = 400
-    learning_rate: float = 0.05
-    weights: Weights = Weights(prior=1.0, smooth=600.0, shape=1.0)
-    method: LevenbergMarquardt | None = LevenbergMarquardt(40)
+# `smooth` is for 30 frames a second, where it is 1 / (a few cm per frame^2)^2
+MotionSettings = partial(
+    Settings, num_steps=400, weights=Weights(smooth=600.0), width=None, method=LevenbergMarquardt(40)
+)
 
 
 def estimate_noise(targets: Array) -> Array:
@@ -95,7 +90,7 @@ def denoise_motion(
     start_pose: Array | None = None,
     betas: Array | None = None,
     free: Free = POSE_AND_PLACE,
-    settings: MotionSettings | None = None,
+    settings: Settings | None = None,
 ) -> Bodies:
     """Fit a moving body to joints [N, F, K, 3] metres of N clips, NaN where missing; the result has H = 1.
 

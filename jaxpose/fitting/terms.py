@@ -12,7 +12,7 @@ Half of the squares of a term's `residuals` sum to its energy.
 Source: Bogo et al., SMPLify (2016); spec/dposer.md, section 7.3.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -41,20 +41,22 @@ class Weights(NamedTuple):
     prior_start: float = 1.0
 
 
-class Settings(Protocol):
-    """Settings that all fits have: steps and learning rate (radians and metres) of Adam, the weights, the method.
+class Settings(NamedTuple):
+    """Settings of a fit: steps and learning rate (radians, metres) of Adam, weights, robust loss, method.
 
+    width:  of the robust loss, in units of the noise; None for squares.
     method: None for Adam, which also serves fits without a prior, and with one that has no residuals (`energy_prior`).
+    place_steps, place_rate, starts: of `fit_keypoints`, its first stage, and how many starts reach the second.
     """
 
-    @property
-    def num_steps(self) -> int: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def weights(self) -> Weights: ...
-    @property
-    def method(self) -> LevenbergMarquardt | None: ...
+    num_steps: int = 300
+    learning_rate: float = 0.05
+    weights: Weights = Weights()
+    width: float | None = 5.0
+    method: LevenbergMarquardt | None = LevenbergMarquardt()
+    place_steps: int = 60
+    place_rate: float = 0.05
+    starts: int = 4
 
 
 @flax.struct.dataclass

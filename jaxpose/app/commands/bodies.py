@@ -5,7 +5,7 @@ joints reads it.
 """
 
 from collections.abc import Generator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,11 +17,9 @@ from jaxpose.app.commands.pictures import labels
 from jaxpose.app.commands.report import Outcome
 from jaxpose.base import ROW_AXIS, Array, Bodies
 from jaxpose.fitting.engine import PosePrior
-from jaxpose.fitting.ik import IKSettings
-from jaxpose.fitting.keypoints import FitSettings
 from jaxpose.fitting.least_squares import LevenbergMarquardt
-from jaxpose.fitting.motion import MotionSettings
 from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
+from jaxpose.fitting.terms import Settings
 from jaxpose.geometry.axes import FRAME_TAGS, turn
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.geometry.body_joints import body_points
@@ -32,7 +30,6 @@ from jaxpose.model import Model
 from jaxpose.tasks.blocks import Drawn
 from jaxpose.tasks.rotations import rotation_std, to_axis_angle
 
-_Settings = TypeVar("_Settings", IKSettings, MotionSettings, FitSettings)
 BODY_JOINTS = SMPL_22.joints[1:]
 
 
@@ -48,7 +45,7 @@ class Fitting(NamedTuple):
     pose_std: Array
 
 
-def with_method(settings: _Settings, method: str | None, prior: str = "dposer") -> _Settings:
+def with_method(settings: Settings, method: str | None, prior: str = "dposer") -> Settings:
     """Settings of a fit with the steps of --method; ValueError for second-order steps under another prior."""
     if method is None:
         return settings

@@ -21,6 +21,7 @@ from jaxpose.base import Key
 from jaxpose.fitting import motion as motion_task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE
 from jaxpose.fitting.motion import MotionSettings, estimate_noise, skeleton_of
+from jaxpose.fitting.terms import Settings
 from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
@@ -70,7 +71,7 @@ class _Person(NamedTuple):
     clip: BodyPoints
     noise: float
     figure: Body
-    settings: MotionSettings
+    settings: Settings
 
 
 def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Generator[str, None, Outcome]:

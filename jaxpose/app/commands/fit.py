@@ -24,7 +24,7 @@ from jaxpose.fitting import ik as ik_task
 from jaxpose.fitting.engine import EVERYTHING, POSE_AND_PLACE, BodyParameters, posed_body
 from jaxpose.fitting.ik import IKSettings
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed, one_camera
-from jaxpose.fitting.terms import project
+from jaxpose.fitting.terms import Settings, project
 from jaxpose.fitting.uncertainty import gaussian_radius_90, joint_spread
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
@@ -111,7 +111,7 @@ def _fit_block(
     body: Body,
     views: Views,
     fitting: bodies.Fitting,
-    settings: FitSettings,
+    settings: Settings,
     start: BodyParameters | None,
     key: Key,
     block: Block,
