@@ -195,7 +195,7 @@ class Past(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Poses of states: samples [H, N, J, 3] metres, and root and path as in `Hypotheses`."""
+    """Poses of states: samples [H, N, J, 3] metres, root as in `Hypotheses`, path [H, T+1, N, J, 3] or None."""
 
     samples: Array
     root: Array | None = None

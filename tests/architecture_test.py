@@ -27,7 +27,7 @@ MOST_LINES_AND_FILES = {
     "diffusion": (2092, 14),
     "evaluation": (1536, 10),
     "examples": (1109, 9),
-    "fitting": (1584, 11),
+    "fitting": (1578, 11),
     "geometry": (1899, 12),
     "io": (5695, 33),
     "networks": (958, 8),

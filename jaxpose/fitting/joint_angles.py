@@ -145,7 +145,7 @@ def fit_skeleton(
         pose = _fit_pose(few, problem, shape, pose, _STEPS_OF_SHAPE)
         coefficients = _fit_shape(few, problem, start, basis, pose)
         shape = _Shape(*(a + np.tensordot(coefficients, b, 1) for a, b in zip(start, basis, strict=True)))
-    return PointSkeleton(_at_rest(shape.bones), _unobserved(few, problem, shape), known, problem, shape)
+    return PointSkeleton(at_rest(shape.bones), _unobserved(few, problem, shape), known, problem, shape)
 
 
 def joint_angles(skeleton: PointSkeleton, points: np.ndarray) -> JointAngles:
@@ -207,7 +207,7 @@ def _problem(names: Sequence[str], mean: np.ndarray, deviation: np.ndarray) -> _
 def _start_shape(y: np.ndarray, names: Sequence[str], rest: np.ndarray) -> tuple[_Shape, _Shape]:
     """The shape at coefficients 0, of the person's size, and its change by each of S coefficients: [S, ...]."""
     bones = np.concatenate([np.zeros((1, 3)), rest[1:22] - rest[list(_PARENTS[1:])]])
-    bones = bones * _factors(y, names, _at_rest(bones))[:, None]
+    bones = bones * _factors(y, names, at_rest(bones))[:, None]
     offsets = _table_offsets(names, bones)
     changes: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -248,17 +248,18 @@ def _factors(y: np.ndarray, names: Sequence[str], rest: np.ndarray) -> np.ndarra
         ratios = []
         for ends in pairs:
             if all(name in names for end in ends for name in end):
-                shown, at_rest = (
+                shown, resting = (
                     np.linalg.norm(np.subtract(*(np.mean([x[..., at(n), :] for n in end], 0) for end in ends)), axis=-1)
                     for x, at in ((y, names.index), (rest, _J.__getitem__))
                 )
-                ratios += [np.nanmedian(shown) / at_rest] if np.isfinite(shown).any() else []
+                ratios += [np.nanmedian(shown) / resting] if np.isfinite(shown).any() else []
         if ratios:
             factors[[_J[name] for name in scaled]] = np.mean(ratios)
     return np.where(np.isfinite(factors), factors, np.nanmedian(factors) if np.isfinite(factors).any() else 1.0)
 
 
-def _at_rest(bones: np.ndarray) -> np.ndarray:
+def at_rest(bones: np.ndarray) -> np.ndarray:
+    """Joints [22, 3] at rest, the pelvis at 0, of bones [22, 3] from each joint's parent."""
     rest = np.zeros_like(bones)
     for j, parent in enumerate(_PARENTS[1:], 1):
         rest[j] = rest[parent] + bones[j]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from jaxpose.datasets.prepare_mocap import Recorded, at_rate
-from jaxpose.fitting.joint_angles import PointSkeleton, fit_skeleton, joint_angles, points_of
+from jaxpose.fitting.joint_angles import PointSkeleton, at_rest, fit_skeleton, joint_angles, points_of
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.joint_sets import joint_map
-from jaxpose.geometry.skeleton import H36M_17, SMPL_22
+from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.geometry.windows import timeline
 from jaxpose.io.motion import ASSUMED_FPS, Motion
 from jaxpose.io.poses3d import Poses3D
@@ -21,14 +21,7 @@ _BLOCK = 256  # frames solved at once
 _LIMBS = [j for j, name in enumerate(H36M_17.joints) if name.startswith(("left_", "right_"))]
 
 
-def _at_rest(offsets: np.ndarray) -> np.ndarray:
-    rest = np.array(offsets)
-    for j, parent in enumerate(SMPL_22.parents[1:], 1):
-        rest[j] += rest[parent]
-    return rest
-
-
-GENERIC_REST = _at_rest(GENERIC_OFFSETS)
+GENERIC_REST = at_rest(GENERIC_OFFSETS)
 
 
 def recorded_positions(

@@ -76,7 +76,7 @@ def _decode(model: Model, joints: Array, visible: Array, noise: Array, states: A
         return Decoded(settled(poses))
     samples = settled(poses[:, -1])
     path = jnp.concatenate([poses[:, :-1] + (samples - poses[:, -1])[:, None, :, :1], samples[:, None]], 1)
-    return Decoded(samples, path=jnp.swapaxes(path, 0, 1))
+    return Decoded(samples, path=path)
 
 
 def settle(

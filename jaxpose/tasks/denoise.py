@@ -30,7 +30,7 @@ from jaxpose.diffusion import time_at
 from jaxpose.model import Model, needs, null_condition
 from jaxpose.spaces.person import View, decode_view, encode_pose
 from jaxpose.tasks.complete import complete
-from jaxpose.tasks.draw import check_joints, check_noise, draw_states, drawn
+from jaxpose.tasks.draw import check_joints, check_noise, draw_states, drawn, with_path
 from jaxpose.tasks.samplers import Sampler, stochastic
 from jaxpose.tasks.typicality import judged
 
@@ -137,5 +137,4 @@ def _start(model: Model, observed: Array, level: Array, shifted: Array, key: Key
 
 def _decode(model: Model, middle: Array, states: Array, shift: Array) -> Decoded:
     shift = shift if states.ndim == 4 else shift[:, None]
-    poses = decode_view(model.statistics, states - shift) + middle
-    return Decoded(poses) if states.ndim == 4 else Decoded(poses[:, -1], path=jnp.swapaxes(poses, 0, 1))
+    return with_path(decode_view(model.statistics, states - shift) + middle)

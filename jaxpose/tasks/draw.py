@@ -96,11 +96,7 @@ def hypotheses(
     one, at_once = _one_state(key, model, problem, sampler, return_path, chunk, num)
     recalibration = model.recalibration.get(problem.task) if sampler.calibrated else None
 
-    def some(h: Array) -> Decoded:
-        decoded = problem.decode(*jax.vmap(one)(h))
-        return decoded._replace(path=None if decoded.path is None else jnp.swapaxes(decoded.path, 0, 1))
-
-    poses = in_chunks(some, num, at_once)
+    poses: Decoded = in_chunks(lambda h: problem.decode(*jax.vmap(one)(h)), num, at_once)
     path = None if poses.path is None else jnp.swapaxes(poses.path, 0, 1)
     return Hypotheses(poses.samples, *spread(poses.samples, recalibration, count), poses.root, problem.noise, path)
 
@@ -190,6 +186,11 @@ def _keep(x: Array, states: Array, known: Array) -> Array:
     """States x [..., N, J, D] whose first K rows, where known [K], are `states` [K, J, D]."""
     first = x[..., : len(known), :, :]
     return x.at[..., : len(known), :, :].set(jnp.where(known[:, None, None], states, first))
+
+
+def with_path(poses: Array) -> Decoded:
+    """The result of poses [H, N, J, 3], or of paths [H, T+1, N, J, 3], whose ends are the samples."""
+    return Decoded(poses) if poses.ndim == 4 else Decoded(poses[:, -1], path=poses)
 
 
 def from_noise(model: Model, like: Array) -> Partial:

@@ -7,7 +7,7 @@ from jaxpose.base import Array, Decoded, Key, Problem
 from jaxpose.compiled import merged
 from jaxpose.model import Model, needs, null_condition
 from jaxpose.spaces.person import View, decode_pose
-from jaxpose.tasks.draw import check_num, draw, from_noise
+from jaxpose.tasks.draw import check_num, draw, from_noise, with_path
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.samplers import Sampler, stochastic
 
@@ -45,7 +45,4 @@ def generate(key: Key, model: Model, num: int, *, sampler: Sampler | None = None
 
 
 def _decode(model: Model, states: Array, kept: None) -> Decoded:
-    poses = decode_pose(model.statistics, View(jnp.eye(3)), states)
-    if states.ndim == 4:
-        return Decoded(poses)
-    return Decoded(poses[:, -1], path=jnp.moveaxis(poses, 1, 0))
+    return with_path(decode_pose(model.statistics, View(jnp.eye(3)), states))

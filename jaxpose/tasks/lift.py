@@ -171,7 +171,7 @@ def placed(model: Model, sighting: Sighting, states: Array) -> Decoded:
         sighting.camera.intrinsics, sighting.keypoints, sighting.confidence, samples, sighting.camera.distortion
     )
     root = jax.vmap(model.spec.space.fill, (0, None))(root, (sighting.confidence > 0).sum(-1) >= 2)
-    return Decoded(samples, root, jnp.swapaxes(poses * size[:, None], 0, 1) if poses.ndim == 5 else None)
+    return Decoded(samples, root, poses * size[:, None] if poses.ndim == 5 else None)
 
 
 def _decode(model: Model, sighting: Sighting, states: Array, kept: Any) -> Decoded:
