@@ -64,13 +64,6 @@ def test_weights_can_be_saved_again_as_they_were_stored(model, tmp_path, stored)
     jax.tree.map(np.testing.assert_array_equal, released.load(again).params, released.load(first).params)
 
 
-def test_a_prediction_is_the_same_as_x0_eps_and_score(model):
-    x, t = jax.random.normal(jax.random.key(1), (17, 3)), jnp.float32(0.4)
-    p, sde = predict(model, x, t), model.spec.sde()
-    np.testing.assert_allclose(sde.alpha(t) * p.x0 + sde.sigma(t) * p.eps, x, atol=1e-5)
-    np.testing.assert_allclose(p.score, -p.eps / sde.sigma(t), atol=1e-5)
-
-
 def recalibration(**changes):
     rng = np.random.default_rng(0)
     shapes = {"covariance": (17,), "radius": (17,)} | changes

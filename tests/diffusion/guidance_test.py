@@ -160,19 +160,6 @@ def _denoiser_slope(sde, t):
     return np.float64(sde.alpha(t)) * LAW.covs[0] @ np.linalg.inv(laws.marginal(LAW, sde, t)[1])
 
 
-def test_a_residual_may_be_any_function_of_the_pose(x64):
-    """A linear map of all numbers, as a projection is: the change is slope' A' (y - A x0) / (noise^2 + r^2)."""
-    sde, t = laws.PROCESSES["vp"], jnp.asarray(0.3)
-    matrix, goal = np.random.default_rng(3).normal(size=(3, 4)), np.array([0.2, -0.5, 1.0])
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, *laws.SHAPE)))
-    oracle = laws.oracle(LAW, sde)
-    guided = measurement(oracle, sde, lambda x0: x0.reshape(-1, 4) @ matrix.T - goal, noise=0.5, spread=0)
-    plain = oracle(x, t)
-    error = goal - np.asarray(plain.x0).reshape(5, 4) @ matrix.T
-    change = error @ matrix @ _denoiser_slope(sde, t) / 0.25
-    np.testing.assert_allclose(guided(x, t, None).score - plain.score, change.reshape(x.shape), rtol=1e-9)
-
-
 def test_manifold_constrained_gradients_mend_what_replacement_leaves(x64):
     """Correlation 0.9, one of each pair known exactly: the posterior of the other is N(0.9 y, 0.19)."""
     process, num = "vp", 1500

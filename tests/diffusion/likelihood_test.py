@@ -61,17 +61,6 @@ def test_order_is_four(x64, process):
     assert fine < 1e-4
 
 
-def test_integrates_to_one(x64):
-    """Two numbers on a grid: no knowledge of the data goes into this."""
-    sde = laws.PROCESSES["sub_vp"]
-    law = laws.mixture([0.4, 0.6], [[[-0.5, 0.3]], [[0.6, 0.0]]], np.stack([np.eye(2) * 0.05, np.eye(2) * 0.1]))
-    axis = np.linspace(-2.2, 2.6, 60)
-    x = jnp.asarray(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 1, 2))
-    times = jnp.asarray(laws.grid("sub_vp", 30))
-    density = np.exp(jax.jit(lambda x: log_likelihood(sde, laws.oracle(law, sde), x, times))(x))
-    np.testing.assert_allclose(density.sum() * (axis[1] - axis[0]) ** 2, 1, atol=5e-3)
-
-
 @pytest.mark.slow
 def test_a_batch_is_its_poses_and_the_grid_may_rise_or_fall(x64):
     """A network that is not the gradient of anything, and a batch so large that derivatives are taken in parts."""

@@ -80,20 +80,6 @@ def test_poses_have_noise_of_their_own_and_do_not_see_each_other():
     assert moved[0] == value[0]
 
 
-def test_descending_it_ends_at_the_mean_of_a_gaussian():
-    """Robbins-Monro steps: the noise averages out, and only the mean is where x0_hat is x0 on average."""
-    predict = oracle(LAW, SDE)
-    slope = jax.grad(lambda x, key: regulariser(key, predict, SDE, x, 0.5, reduction=prior.summed).sum())
-
-    def step(x, k):
-        return x - slope(x, jax.random.fold_in(jax.random.key(1), k)) / (1 + 0.1 * k), None
-
-    found, _ = jax.jit(lambda x: jax.lax.scan(step, x, jnp.arange(600)))(LAW.means[0] + jnp.ones((20, *SHAPE)))
-    # twenty runs: their mean is several times nearer than each
-    np.testing.assert_allclose(found.mean(0), LAW.means[0], atol=0.03)
-    assert np.abs(found - LAW.means[0]).max() < 0.3
-
-
 def values(schedule, total):
     return np.asarray(jax.jit(jax.vmap(lambda k: schedule(jax.random.key(0), k, total)))(jnp.arange(total)))
 

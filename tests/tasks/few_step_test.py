@@ -21,11 +21,6 @@ def model():
     return pose_oracle.tiny(name="few", num_steps=1, times=TIMES)
 
 
-@pytest.fixture(scope="module")
-def poses(model):
-    return generation.generate(jax.random.key(0), model, 3)
-
-
 def test_a_sample_is_what_the_second_call_says_of_the_first_ones_noisy_answer(model):
     """The bridge q(x_s | x_t, x0) has the mean alpha_s x0 + sigma_s sqrt(SNR_t / SNR_s) eps, and the rest is fresh."""
     sde, problem = model.spec.sde(), generation.problem(model, 1)

@@ -194,23 +194,6 @@ def test_hidden_joints_are_never_read(video, clip):
     np.testing.assert_array_equal(a.root, b.root)
 
 
-@pytest.mark.slow
-def test_people_are_streams_under_vmap(video, clip):
-    """Two streams of different pasts, one of which loses its person."""
-    pasts = [follow(video, clip, rows)[-1][1] for rows in ([0, 1], [40])]
-    both = jax.tree.map(lambda *x: jnp.stack(x), *pasts)
-    confidence = clip["confidence"][2:4] * np.array([[1], [0]], np.float32)
-
-    def step(stream, keypoints, confidence):
-        return step_stream(video, stream, keypoints, confidence, camera=Camera(clip["intrinsics"]))
-
-    together, _ = jax.jit(jax.vmap(step))(both, clip["keypoints"][2:4], confidence)
-    for n, past in enumerate(pasts):
-        alone = step(past, clip["keypoints"][2 + n], confidence[n])[0]
-        np.testing.assert_allclose(together.samples[n], alone.samples, atol=1e-4)
-        np.testing.assert_allclose(together.weights[n], alone.weights)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
