@@ -45,7 +45,7 @@ from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.complete_rotations import PARTS, complete_rotations, replacement
 from jaxpose.tasks.diffpose import encode_rows
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.rotations import generate_rotations, to_axis_angle, to_state
+from jaxpose.tasks.rotations import generate_rotations, to_state
 from jaxpose.tasks.samplers import original, stochastic
 
 _STRIDE = 20  # of validation poses
@@ -190,7 +190,7 @@ def by_descent(model: released.Model, poses: Array, known: Array) -> Array:
     start = jnp.where(mask > 0, value, jax.random.normal(jax.random.key(1), value.shape))
     one = lambda key: completed(model, key, start, Condition(mask * value, mask), _COMPLETION)  # noqa: E731
     states = jax.lax.map(one, jax.random.split(jax.random.key(2), _COMPLETIONS))
-    return jnp.where(known[:, None] > 0, poses, to_axis_angle(model, states))
+    return jnp.where(known[:, None] > 0, poses, model.decode(states))
 
 
 def beside(recipe: np.ndarray, found: np.ndarray) -> dict[str, float]:

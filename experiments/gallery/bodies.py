@@ -28,7 +28,7 @@ from jaxpose.io.anny_body import anny_body
 from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model
 from jaxpose.tasks.complete_rotations import PARTS, complete_rotations
-from jaxpose.tasks.rotations import generate_rotations, to_axis_angle
+from jaxpose.tasks.rotations import generate_rotations
 
 SIDE_BY_SIDE, SETS = 5, 4  # generated bodies at once, and how often
 HIDDEN, HYPOTHESES, POSES = "left_leg", 10, 6
@@ -181,7 +181,7 @@ def _poses(path: Path, num: int) -> tuple[np.ndarray, list[str]]:
 @jax.jit
 def _denoised(key: Key, model: Model, body: Body, targets: Array) -> tuple[BodyParameters, Array]:
     """Parameters and joints of one clip's targets [1, F, 22, 3]."""
-    start = to_axis_angle(model, jnp.zeros(model.spec.state_shape))
+    start = model.decode(jnp.zeros(model.spec.state_shape))
     fitted = denoise_motion(key, body, targets, "smpl22", dposer_prior(model), start_pose=start)
     return _best(fitted), fitted.joints[0]
 
@@ -191,7 +191,7 @@ def _fitted(
     key: Key, model: Model, body: Body, uv_px: Array, confidence: Array, cameras: Camera
 ) -> tuple[BodyParameters, Array]:
     """Parameters, and COCO's points [1, F, 17, 3], of one clip's keypoints [1, C, F, 17, 2]."""
-    start = to_axis_angle(model, jnp.zeros(model.spec.state_shape))
+    start = model.decode(jnp.zeros(model.spec.state_shape))
     how: dict[str, Any] = {"noise_px": _NOISE_PX, "start_pose": start, "up": "z"}
     fitted = fit_keypoints(key, body, uv_px, confidence, cameras, "coco17", dposer_prior(model), **how)
     parameters = _best(fitted)

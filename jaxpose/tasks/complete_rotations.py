@@ -33,7 +33,7 @@ from jaxpose.geometry.rotations import axis_angle_from_matrix, canonical_axis_an
 from jaxpose.model import Model, Recalibration, able, needs, require
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states
 from jaxpose.tasks.refine import refined
-from jaxpose.tasks.rotations import check_body_pose, problem, to_axis_angle, to_state
+from jaxpose.tasks.rotations import check_body_pose, problem, to_state
 from jaxpose.tasks.samplers import stochastic
 
 # Name -> joints, of the 21 without the root (spec/dposer.md, section 7.2; its trunk has the shoulders).
@@ -216,7 +216,7 @@ def _complete(
     value = to_state(model, body_pose)
     mask = jnp.broadcast_to(known, value.shape).astype(value.dtype)
     states = method.states(key, model, Condition(mask * value, mask), num_hypotheses, chunk)
-    drawn = canonical_axis_angle(to_axis_angle(model, states))
+    drawn = canonical_axis_angle(model.decode(states))
     return jnp.where(known > 0, body_pose, drawn)
 
 

@@ -44,11 +44,6 @@ def to_state(model: Model, body_pose: Array) -> Array:
     return model.encode(jnp.asarray(body_pose))
 
 
-def to_axis_angle(model: Model, state: Array) -> Array:
-    """Body poses [..., 21, 3] axis-angle radians of states [..., 21, D]."""
-    return model.decode(state)
-
-
 def rotation_std(model: Model) -> Array:
     """Deviations [21, 3] radians of the poses that a prior was trained on, 0 where they never move.
 
@@ -65,7 +60,7 @@ def problem(model: Model, like: Array) -> Problem:
 
 
 def _decode(model: Model, states: Array, kept: None) -> Decoded:
-    return Decoded(to_axis_angle(model, states))
+    return Decoded(model.decode(states))
 
 
 @needs("generate", "rotations")
@@ -86,7 +81,7 @@ def generate_rotations(
 def _generate(key: Key, model: Model, num: int, sampler: Sampler, chunk: int) -> Array:
     posed = problem(model, jnp.zeros((1, *model.spec.state_shape)))
     states, _ = draw_states(key, model, posed, num=num, sampler=sampler, chunk=chunk)
-    return to_axis_angle(model, states[:, 0])
+    return model.decode(states[:, 0])
 
 
 @needs("interpolate", "rotations", "score")
@@ -109,7 +104,7 @@ def _interpolate(model: Model, first: Array, second: Array, num: int, num_steps:
     times = time_grid(sde, num_steps, model.spec.spacing)
     a, b = (to_latent(sde, predict, to_state(model, x), times) for x in (first, second))
     u = jnp.linspace(0, 1, num).reshape(num, *[1] * (a.ndim - 2))
-    return to_axis_angle(model, from_latent(sde, predict, interpolate(a, b, u), times))
+    return model.decode(from_latent(sde, predict, interpolate(a, b, u), times))
 
 
 def check_body_pose(body_pose: Array | np.ndarray, known: Array | np.ndarray | None = None) -> None:

@@ -28,7 +28,7 @@ from jaxpose.io.poses3d import BodyPoints
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.model import Model
 from jaxpose.tasks.blocks import Drawn
-from jaxpose.tasks.rotations import rotation_std, to_axis_angle
+from jaxpose.tasks.rotations import rotation_std
 
 BODY_JOINTS = SMPL_22.joints[1:]
 
@@ -69,7 +69,7 @@ def load_fitting(prior: str, chosen: Chosen, command: str) -> Fitting:
 
 def dposer(model: Model) -> Fitting:
     """A prior over joint rotations, as fits take it."""
-    mean = to_axis_angle(model, jnp.zeros(model.spec.state_shape))
+    mean = model.decode(jnp.zeros(model.spec.state_shape))
     return Fitting(model, dposer_prior(model), mean, rotation_std(model))
 
 
