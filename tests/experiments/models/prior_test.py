@@ -11,6 +11,7 @@ from experiments.models.prior21 import config as prior21
 from experiments.models.prior21.job import PoseRates, Poses, prior_job, rotation_example
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.model import load, save
+from jaxpose.spaces import SPACES
 from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.rotations import to_state
 
@@ -51,7 +52,7 @@ def examples(rates, weights=(1.0, 1.0), num=400):
     """The two poses an example may be of, and `num` examples [num, 21, 3]."""
     pair = jnp.asarray(np.random.default_rng(1).normal(size=(2, 21, 3)), jnp.float32)
     poses = Poses(pair, jnp.cumsum(jnp.asarray(weights)))
-    draw = lambda key: rotation_example(key, poses, rates, "axis_angle", plain()).x0  # noqa: E731
+    draw = lambda key: rotation_example(key, poses, rates, SPACES["axis_angle"], plain()).x0  # noqa: E731
     return np.asarray(pair), np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(0), num)))
 
 
