@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.compiled import as_pytree, check_values
+from jaxpose.compiled import as_pytree, check_shape, check_values
 from jaxpose.diffusion.twisting import log_likelihood
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
 from jaxpose.tasks.methods import Masked, Method, Operator, Seen, measurement_of, pseudo_inverse
@@ -114,7 +114,7 @@ def _posterior(
 
 
 def _seen(prior: Prior, observed: Observed) -> Seen:
-    given = jax.eval_shape(lambda: observed.operator(prior.decode(jnp.zeros(prior.shape)))).shape
+    given = _shape(prior, observed)
     value = jnp.asarray(observed.value, jnp.result_type(float))
     visible = jnp.isfinite(value)
     if isinstance(observed.operator, Masked):
@@ -123,13 +123,14 @@ def _seen(prior: Prior, observed: Observed) -> Seen:
     return Seen(jnp.where(visible, value, 0), visible, noise, observed.operator)
 
 
+def _shape(prior: Prior, observed: Observed) -> tuple[int, ...]:
+    return jax.eval_shape(lambda: observed.operator(prior.decode(jnp.zeros(prior.shape)))).shape
+
+
 def _check(prior: Prior, observed: Observed, method: Method, which: str) -> None:
     value, operator, noise = observed
-    given = jax.eval_shape(lambda: operator(prior.decode(jnp.zeros(prior.shape)))).shape
-    if jnp.shape(value) != given:
-        raise ValueError(
-            f"observed{which}: needed a value like the operator's {list(given)}, got {list(jnp.shape(value))}"
-        )
+    given = _shape(prior, observed)
+    check_shape(f"observed{which}", value, given, note=" as the operator gives")
     if method.name == "replacement" and not isinstance(operator, Masked):
         raise ValueError(f"operator{which}: 'replacement' needs a Masked, got {operator!r}; others take any")
     # the trailing axes must agree, or be 1

@@ -28,9 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Condition, Key
-from jaxpose.compiled import filled, size_for, traced
+from jaxpose.compiled import filled, part, size_for, traced
 from jaxpose.diffusion import time_at, time_grid
 from jaxpose.diffusion.flow import log_likelihood, within
+from jaxpose.diffusion.sampling import in_slices
 from jaxpose.model import Model, needs, null_condition
 from jaxpose.spaces.person import View, encode_keypoints, encode_pose
 from jaxpose.tasks.draw import check_joints, check_num
@@ -80,7 +81,7 @@ def log_density(
     pose, cond, view = filled((pose, cond, view), num, size)
     log_snr = np.float32(-2 * np.log(level))
     density = _density(model, pose, cond, view, basis, log_unit, log_snr, num_steps=num_steps)
-    return density if size == num else jax.device_put(np.asarray(density)[:num])
+    return part(density, slice(num))
 
 
 @partial(jax.jit, static_argnames="num_steps")
@@ -112,15 +113,7 @@ def _density(
         z, cond = rows
         return log_likelihood(sde, predict, alpha * z, times, null if cond is None else cond)
 
-    num, size = len(z), min(len(z), _CHUNK)
-    rounds = -(-num // size)
-
-    def folded(values: Array) -> Array:
-        padded = values[jnp.minimum(jnp.arange(rounds * size), num - 1)]
-        return padded.reshape(rounds, size, *values.shape[1:])
-
-    density = jax.lax.map(block, (folded(z), jax.tree.map(folded, cond)))
-    return density.reshape(-1)[:num] + basis.shape[1] * jnp.log(alpha) - log_unit
+    return in_slices(block, (z, cond), _CHUNK) + basis.shape[1] * jnp.log(alpha) - log_unit
 
 
 def log_density_all_round(model: Model, joints: Array, *, num_views: int = 4, num_steps: int = NUM_STEPS) -> Array:

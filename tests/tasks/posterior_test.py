@@ -174,7 +174,7 @@ def test_a_fitted_prior_has_the_law_s_covariance():
         ({"noise": 0.0}, {"method": dposer()}, r"noise: 'dposer' needs numbers > 0, got 0\.0"),
         ({"noise": -1.0}, {}, r"noise: 'pseudo_inverse' needs numbers >= 0, got -1\.0"),
         ({"noise": np.ones(2)}, {}, r"noise: needed to broadcast to \[3\], got \[2\]"),
-        ({"value": np.ones(2)}, {}, r"observed: needed a value like the operator's \[3\], got \[2\]"),
+        ({"value": np.ones(2)}, {}, r"observed: needed \[3\] as the operator gives, got \[2\]"),
         ({}, {"num_hypotheses": 0}, "num_hypotheses: needed at least 1, got 0"),
         ({}, {"chunk": 0}, "chunk: needed at least 1, got 0"),
     ],
