@@ -98,8 +98,7 @@ class Initial:
 
 
 class Sighting(NamedTuple):
-    """N detections as they are seen: their view, keypoints [N, J, 2] px, confidence [N, J], 0 where these are not
-    finite, the camera, and the stature that is given, or None."""
+    """Detections as they are seen: keypoints [N, J, 2] px, confidence [N, J], 0 where these are not finite; stature."""
 
     view: View
     keypoints: Array
@@ -158,19 +157,14 @@ def _of_diffpose(
 
 def placed(model: Model, sighting: Sighting, states: Array) -> Decoded:
     """States [H, N, J, 3] in metres and in their place; or paths [H, T+1, N, J, 3], which end with the samples."""
-    poses = decode_pose(model.statistics, sighting.view, states)
+    view, keypoints, confidence, camera, height = sighting
+    poses = decode_pose(model.statistics, view, states)
     samples = poses[:, -1] if poses.ndim == 5 else poses
-    size = (
-        jnp.ones(samples.shape[:2])
-        if sighting.height is None
-        else jnp.asarray(sighting.height) / stature(samples, model)
-    )
+    size = jnp.ones(samples.shape[:2]) if height is None else jnp.asarray(height) / stature(samples, model)
     size = size[..., None, None]
     samples = samples * size
-    root = place(
-        sighting.camera.intrinsics, sighting.keypoints, sighting.confidence, samples, sighting.camera.distortion
-    )
-    root = jax.vmap(model.spec.space.fill, (0, None))(root, (sighting.confidence > 0).sum(-1) >= 2)
+    root = place(camera.intrinsics, keypoints, confidence, samples, camera.distortion)
+    root = jax.vmap(model.spec.space.fill, (0, None))(root, (confidence > 0).sum(-1) >= 2)
     return Decoded(samples, root, poses * size[:, None] if poses.ndim == 5 else None)
 
 
@@ -206,7 +200,7 @@ def _past(model: Model, cond: Condition, view: View, x: Array) -> Past:
 
 
 def _of_rows(num: int, size: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of `_lift` from keypoints to the vertical, on the host, every array filled up from N to `size`.
+    """The first arguments of `problem` on the host, every array filled up from N to `size`.
 
     Rows that only fill up are not seen: of a motion they are frames.
     """
