@@ -65,8 +65,8 @@ def _check(
     if start is not None:
         check_shape("start", start.transl, (len(uv_px), uv_px.shape[2], 3), note=" for clips and frames")
     if not traced(confidence):
-        evidence = ((np.asarray(confidence) * known) > 0).sum(-1).max(1)
-        for n, f in np.argwhere(evidence < 3)[:1]:
+        visible = ((np.asarray(confidence) * known) > 0).sum(-1).max(1)
+        for n, f in np.argwhere(visible < 3)[:1]:
             raise ValueError(f"confidence: frame {f} of clip {n} has fewer than three points in any camera")
 
 
