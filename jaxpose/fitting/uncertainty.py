@@ -32,8 +32,8 @@ _NORMAL_90 = 1.2816
 def joint_spread(body: Body, fitted: Bodies, evidence: Keypoints, pose_std: Array) -> tuple[Array, Array]:
     """Covariances m^2 of fitted bodies: [N, F, 22, 3, 3] of joints about the pelvis, [N, F, 3, 3] of the pelvis; world.
 
-    fitted: fields without the axis of hypotheses. evidence: keypoints that they were fitted to. pose_std: [21, 3] radians, deviations
-    of what the prior takes for likely; 0 where it knows a number exactly.
+    fitted: fields without the axis of hypotheses. evidence: keypoints that they were fitted to. pose_std: [21, 3]
+    radians, deviations of what the prior takes for likely; 0 where it knows a number exactly.
     """
     best = BodyParameters(*fitted[:4])
     num_betas = best.betas.shape[-1]
