@@ -187,7 +187,7 @@ def _check(model: Model, keypoints: Array, confidence: Array | None, camera: Cam
     check_shape("keypoints", keypoints, shape, note=f" in the order of {model.skeleton.name}")
     if confidence is not None:
         check_shape("confidence", confidence, keypoints.shape[:-1], note=" as keypoints")
-    check_shape("camera: intrinsics", camera.intrinsics, (4,), (len(keypoints), 4))
+    check_shape("camera: intrinsics", camera.intrinsics, (4,), (keypoints.shape[0], 4))
 
 
 def _past(model: Model, cond: Condition, view: View, x: Array) -> Past:
