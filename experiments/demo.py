@@ -3,29 +3,33 @@
 python -m experiments.demo --out=demo_out
 """
 
+import dataclasses
 import json
-import sys
 import time
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags, logging
 
+from experiments.options import option, run
 from jaxpose.app import cli
 from jaxpose.app.viz import contact_sheet, motion_page
 from jaxpose.evaluation.protocols import lifting_row
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.model import ASSETS
 
-OUT = flags.DEFINE_string("out", "demo_out", "Folder for the results.")
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Of the demonstration."""
+
+    out: str = option("demo_out", "Folder for the results.")
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    logging.set_verbosity(logging.WARNING)
+def main(options: Options) -> None:
+    """Print the errors, and write pictures."""
     started = time.time()
-    clip, out = ASSETS / "demo_clip.npz", Path(OUT.value)
+    clip, out = ASSETS / "demo_clip.npz", Path(options.out)
     cli.main(["lift", str(clip), "--out", str(out), "--no-pictures"])
     with np.load(clip) as z, np.load(out / "demo_clip.npz") as lifted:
         truth = z["joints_cam"] - z["joints_cam"][:, :1]
@@ -52,8 +56,4 @@ A procedural person, {len(truth)} frames, 2D detections with noise and an occlud
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except ValueError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        sys.exit(2)
+    run("demo", main, Options, __doc__)

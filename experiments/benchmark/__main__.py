@@ -23,7 +23,6 @@ from experiments.benchmark.against import equal_calls, equal_quality
 from experiments.benchmark.eager import eager
 from experiments.benchmark.fits import fitting
 from experiments.benchmark.interactive import fresh, interactive, memory
-from experiments.benchmark.networks import group_norm
 from experiments.benchmark.sampling import lifting, recipe, sampling
 from experiments.benchmark.tasks import likelihood, skinning, stream, tasks
 from experiments.benchmark.timing import Row, Setup, Sizes, num_cores
@@ -35,24 +34,8 @@ from jaxpose.training.checkpoint import git_commit
 CASES: dict[str, Callable[[Setup], Iterable[Row]]] = {
     f.__name__: f
     for f in (
-        startup,
-        fresh,
-        sampling,
-        lifting,
-        interactive,
-        eager,
-        recipe,
-        memory,
-        tasks,
-        training,
-        likelihood,
-        skinning,
-        group_norm,
-        scaling,
-        stream,
-        fitting,
-        equal_calls,
-        equal_quality,
+        *(startup, fresh, sampling, lifting, interactive, eager, recipe, memory, tasks),
+        *(training, likelihood, skinning, scaling, stream, fitting, equal_calls, equal_quality),
     )
 }
 OPT_IN = ("scaling", "stream", "fitting")  # run by name or by --case=all

@@ -161,7 +161,7 @@ def measured(
     """
     peak = peak_rss_mb(program.run)
     turns = max(1, round(_LEAST_SECONDS / _seconds(program.run)))  # of a program that is over too soon to time
-    products, copy = product_runs(width, dtype), copy_run()
+    products, copy = product_runs(width, dtype, len(devices())), copy_run(len(devices()))
     runs = (lambda: [program.run() for _ in range(turns)], *(run for run, _ in products), copy[0])
     times = interleaved(setup.sizes.repeats, *runs, warm=True)
     times[0] /= turns
@@ -203,13 +203,9 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def product_runs(width: int, dtype: str = "float32") -> list[tuple[Run, float]]:
-    """Loops of matrix products at a network's width on all devices, each with its number of operations."""
-    return _product_runs(width, dtype, len(devices()))
-
-
 @functools.cache
-def _product_runs(width: int, dtype: str, num_devices: int) -> list[tuple[Run, float]]:
+def product_runs(width: int, dtype: str, num_devices: int) -> list[tuple[Run, float]]:
+    """Loops of matrix products at a network's width on the devices, each with its number of operations."""
     matrix = replicated(jax.random.normal(jax.random.key(0), (width, width), jnp.float32) / width**0.5)
     matrix = matrix.astype(dtype)
     unrolled = 1 if jax.default_backend() == "cpu" else 32  # a device asks its host after each turn of the loop
@@ -231,13 +227,9 @@ def _product_runs(width: int, dtype: str, num_devices: int) -> list[tuple[Run, f
     return runs
 
 
-def copy_run() -> tuple[Run, float]:
-    """A run that reads and writes a large array on each device, with its number of bytes."""
-    return _copy_run(len(devices()))
-
-
 @functools.cache
-def _copy_run(num_devices: int) -> tuple[Run, float]:
+def copy_run(num_devices: int) -> tuple[Run, float]:
+    """A run that reads and writes a large array on each device, with its number of bytes."""
     size = (1 << 24 if jax.default_backend() == "cpu" else 1 << 28) * num_devices
     program = jax.jit(lambda x: x + 1)
     x = over_devices(jnp.zeros(size, jnp.float32))

@@ -199,7 +199,7 @@ def _training_row(setup: Setup) -> Row:
     jax.block_until_ready(step())
     first = time.perf_counter() - started
     peak = peak_rss_mb(step)
-    products = product_runs(model.spec.network.hidden, setup.sizes.train_dtype)
+    products = product_runs(model.spec.network.hidden, setup.sizes.train_dtype, len(devices()))
     times = interleaved(setup.sizes.repeats, step, lambda: made(keys, data), *(run for run, _ in products))
     product = np.max([work / t for (_, work), t in zip(products, times[2:], strict=True)], 0)
     work = training_operations(model.params, examples=batch, draws=config.loss.num_draws)

@@ -6,7 +6,7 @@
     diffpose    DiffPose's settings on frames                         video     the same on clips
     motions     hypotheses that are motions, beside single frames     smooth    a motion prior over single frames
     body        motions and bodies fitted with and without a prior    prior     completion, generation, denoising
-    score       typicality of corrupted poses                          oracle    `posterior` where it is known
+    score       typicality of corrupted poses
     world       vertical, floor, feet and root's path of one static camera
     h36m        DiffPose's protocols on prepared folders              gfpose    GFPose's protocol
     blazepose   the walker's videos, beside BlazePose's landmarks     all       every one of these, with the same flags
@@ -30,24 +30,8 @@ FILES = {
     **dict.fromkeys(("frames", "walker"), "lifting"),
     **dict.fromkeys(("diffpose", "video"), "diffpose"),
     **dict.fromkeys(("motions", "smooth"), "motions"),
-    **{
-        n: n
-        for n in (
-            "tasks",
-            "aggregates",
-            "posterior",
-            "calls",
-            "body",
-            "prior",
-            "score",
-            "oracle",
-            "h36m",
-            "gfpose",
-            "blazepose",
-            "world",
-            "angles",
-        )
-    },
+    **{name: name for name in ("tasks", "aggregates", "posterior", "calls", "body", "prior")},
+    **{name: name for name in ("score", "h36m", "gfpose", "blazepose", "world", "angles")},
 }
 
 

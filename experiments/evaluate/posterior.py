@@ -58,7 +58,6 @@ def posterior(model: released.Model, options: Options) -> Iterator[Item]:
     yield from tables[options.task](model, prior, options)
 
 
-# ------------------------------------------------------------------------------------------------ zero-shot lifting
 def lifting(model: released.Model, prior: Prior, options: Options) -> Iterator[Item]:
     """Rows of (method, whether the focal length is known); the first is the network told the keypoints."""
     data = bench.load_frames(options.stride)
@@ -128,7 +127,6 @@ def table(
             yield Row(name, row | {"seconds_per_pose": (time.perf_counter() - started) / len(truth)}, told[name])
 
 
-# ------------------------------------------------------------------------------------------------ mixed measurements
 LIMBS = [(1, 2), (2, 3), (4, 5), (5, 6), (11, 12), (12, 13), (14, 15), (15, 16), (0, 8)]
 ENDS = (3, 6, 10, 13, 16)
 CORE = (1, 4, 8, 11, 14)

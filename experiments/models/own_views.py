@@ -11,6 +11,7 @@ from absl import logging
 from jaxpose.base import Array, Key
 from jaxpose.datasets.mocap import Mocap, Rotations, load_mocap
 from jaxpose.evaluation.protocols import LiftingBench
+from jaxpose.examples.clips import PINHOLE
 from jaxpose.examples.detectors import detect
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import draw_camera
@@ -19,7 +20,6 @@ from jaxpose.geometry.camera import project, world_to_camera
 
 T = TypeVar("T", Mocap, Rotations)
 _NUM = 400  # poses, evenly spaced over the frames
-_PINHOLE = (1.0, 1.0, 0.0, 0.0)
 
 
 def own_frames(folder: FilePath, load: Callable[..., T]) -> tuple[T, np.ndarray] | None:
@@ -42,7 +42,7 @@ def own_views(folder: FilePath) -> LiftingBench | None:
     mocap, rows = frames
     keys = jax.random.split(jax.random.key(0), len(rows))
     xy_true, xy, confidence, x_cam = map(np.asarray, _seen(keys, jnp.asarray(mocap.joints[rows])))
-    intrinsics = np.tile(np.array(_PINHOLE, np.float32), (len(rows), 1))
+    intrinsics = np.tile(PINHOLE, (len(rows), 1))
     return LiftingBench(xy, xy_true, confidence, intrinsics, x_cam, mocap.category[mocap.sequence[rows]])
 
 
@@ -53,5 +53,5 @@ def _seen(key: Key, joints: Array) -> tuple[Array, Array, Array, Array]:
     camera_key, detect_key = jax.random.split(key)
     x_cam = world_to_camera(*draw_camera(camera_key, joints, rates), joints)
     x_cam = x_cam.at[:, 2].add(jnp.maximum(0.5 - x_cam[:, 2].min(), 0.0))  # no joint behind the camera
-    xy = project(jnp.array(_PINHOLE), x_cam)
+    xy = project(jnp.asarray(PINHOLE), x_cam)
     return xy, *detect(detect_key, xy, rates), x_cam

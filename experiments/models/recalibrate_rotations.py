@@ -60,11 +60,8 @@ def of_rotations(
             factor = fit(error, radius, hidden & fitted[:, None])
             counted = hidden & scored[:, None] & (np.asarray(radius) > 1e-6)
             held = [float((error <= f * radius)[counted].mean()) for f in (factor, jnp.ones_like(factor))]
-            line = {
-                "method": name,
-                "fitted_on": "+".join(fitted_on) or "all",
-                "scored_on": "+".join(scored_on) or "all",
-            }
+            people = ("+".join(who) or "all" for who in (fitted_on, scored_on))
+            line = dict(zip(("method", "fitted_on", "scored_on"), (name, *people), strict=True))
             lines.append(line | {"radius_coverage_90": held[0], "before": held[1]})
             print(" | ".join([*line.values(), *(f"{x:.3f}" for x in held)]), flush=True)
         recalibration[f"complete_{name}"] = released.Recalibration(jnp.ones_like(factor), factor)

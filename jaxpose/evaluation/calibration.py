@@ -56,11 +56,8 @@ def ece(samples: Array, truth: Array, *, levels: tuple[float, ...] = ECE_LEVELS,
     centre = jnp.median(samples, axis=0)
     quantile = jnp.quantile(joint_errors(samples, centre), jnp.asarray(levels, samples.dtype), axis=0)
     error = joint_errors(truth, centre)
-    within = jnp.where(jnp.isnan(quantile - error), jnp.nan, (error <= quantile).astype(samples.dtype))
-    num_joints = truth.shape[-2]
-    per_joint = jnp.moveaxis(within, -1, 1).reshape(len(levels), num_joints, -1)
-    curve = per_joint.mean(-1)
-    scored = np.delete(np.arange(num_joints), [] if root is None else root)
+    curve = _shares((error <= quantile)[..., None], (quantile - error)[..., None])[..., 0]
+    scored = np.delete(np.arange(truth.shape[-2]), [] if root is None else root)
     levels_array = jnp.asarray(levels, samples.dtype)
     return Calibration(abs(curve - levels_array[:, None])[:, scored].mean(), levels_array, curve)
 
@@ -101,8 +98,7 @@ def reliability(samples: Array, truth: Array, *, levels: tuple[float, ...] = ECE
     throughout where the hypotheses lie too far along the axis.
     """
     rank = pit(samples, truth)
-    below = (rank <= jnp.asarray(levels, rank.dtype).reshape(-1, *[1] * rank.ndim)).astype(rank.dtype)
-    return _shares(jnp.where(jnp.isnan(rank), jnp.nan, below))
+    return _shares(rank <= jnp.asarray(levels, rank.dtype).reshape(-1, *[1] * rank.ndim), rank)
 
 
 def pit_histogram(samples: Array, truth: Array, *, num_bins: int = 10) -> Array:
@@ -111,8 +107,7 @@ def pit_histogram(samples: Array, truth: Array, *, num_bins: int = 10) -> Array:
         raise ValueError(f"num_bins must be at least 1, got {num_bins}")
     rank = pit(samples, truth)
     index = jnp.minimum((rank * num_bins).astype(jnp.int32), num_bins - 1)
-    inside = (index == jnp.arange(num_bins).reshape(-1, *[1] * rank.ndim)).astype(rank.dtype)
-    return _shares(jnp.where(jnp.isnan(rank), jnp.nan, inside))
+    return _shares(index == jnp.arange(num_bins).reshape(-1, *[1] * rank.ndim), rank)
 
 
 def pit_gap(shares: Array) -> Array:
@@ -123,8 +118,7 @@ def pit_gap(shares: Array) -> Array:
 def radius_coverage(radius: Array, centre: Array, truth: Array) -> Array:
     """Share [J] of truths [..., J, D] no farther than radius [..., J] from centre [..., J, D], all in one unit."""
     error = joint_errors(centre, truth)
-    within = jnp.where(jnp.isnan(error + radius), jnp.nan, (error <= radius).astype(error.dtype))
-    return _shares(within[None, ..., None])[0, :, 0]
+    return _shares((error <= radius)[None, ..., None], (error + radius)[None, ..., None])[0, :, 0]
 
 
 def coverage(samples: Array, truth: Array, level: float = 0.9) -> Array:
@@ -133,12 +127,12 @@ def coverage(samples: Array, truth: Array, level: float = 0.9) -> Array:
     if not 0 < level < 1:
         raise ValueError(f"level must be in (0, 1), got {level}")
     low, high = jnp.quantile(samples, jnp.array([(1 - level) / 2, (1 + level) / 2], samples.dtype), axis=0)
-    inside = ((low <= truth) & (truth <= high)).astype(samples.dtype)
-    return _shares(jnp.where(jnp.isnan(low + truth), jnp.nan, inside)[None])[0]
+    return _shares(((low <= truth) & (truth <= high))[None], low + truth)[0]
 
 
-def _shares(values: Array) -> Array:
-    """Mean [L, J, D] over poses of values [L, ..., J, D]."""
+def _shares(inside: Array, known: Array) -> Array:
+    """Shares [L, J, D] of poses inside, of masks [L, ..., J, D]; NaN where one of `known`, of their shape, is NaN."""
+    values = jnp.where(jnp.isnan(known), jnp.nan, inside.astype(known.dtype))
     flat = values.reshape(len(values), -1, *values.shape[-2:])
     return jnp.moveaxis(flat, 1, -1).mean(-1)
 

@@ -13,12 +13,11 @@ real poses of other people do not reach 1: compare with real training poses in p
 Against the 1,997 validation poses of the benchmark with k = 3, 10,000 views of training frames have precision 0.56 and
 recall 0.71; against 1,997 other training views, 0.89 and 0.90.
 
-Distances are differences, squared and summed in float32. The matrix product |a|^2 + |b|^2 - 2 a.b would lose those of
-near neighbours: about 1e-6 m^2 for poses of 5 m^2, and frames in sequence are 4e-4 m^2 apart.
+Distances are differences, squared and summed, by scipy. The matrix product |a|^2 + |b|^2 - 2 a.b would lose those of
+near neighbours: about 1e-6 m^2 for poses of 5 m^2 in float32, and frames in sequence are 4e-4 m^2 apart.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -31,7 +30,7 @@ from jaxpose.evaluation.plausibility import ANGLES, angle_plausibility, bone_pla
 from jaxpose.geometry.rotations import quaternion_from_axis_angle
 from jaxpose.geometry.skeleton import H36M_17, check_joints
 
-_ROWS = 64  # rows of the distance matrix in flight: 20 MB against 80,000 references
+_ROWS = 64  # rows of the distance matrix in memory: 40 MB against 80,000 references
 
 
 class Neighbours(NamedTuple):
@@ -82,11 +81,12 @@ def neighbour_metrics(real: Array | np.ndarray, fake: Array | np.ndarray, k: int
     real, fake = _both(2, real=real, fake=fake)
     if not 1 <= k < min(len(real), len(fake)):
         raise ValueError(f"k must be in 1..{min(len(real), len(fake)) - 1}, fewer than the points of a set, got {k}")
-    real_radius, fake_radius = _squared_radii(real, k), _squared_radii(fake, k)
-    balls = np.asarray(_count_balls(fake, real, real_radius))
-    recalled = np.asarray(_count_balls(real, fake, fake_radius)) > 0
-    covered = np.asarray(_squared_nearest(real, fake) < real_radius)
-    return Neighbours(*(float(x) for x in ((balls > 0).mean(), recalled.mean(), balls.mean() / k, covered.mean())))
+    real_radius, fake_radius = _radii(real, k), _radii(fake, k)
+    balls = np.concatenate([(rows < real_radius).sum(1) for rows in _distances(fake, real)])
+    inside = [((rows < fake_radius).any(1), rows.min(1)) for rows in _distances(real, fake)]
+    recalled, nearest = (np.concatenate(x) for x in zip(*inside, strict=True))
+    shares = (balls > 0).mean(), recalled.mean(), balls.mean() / k, (nearest < real_radius).mean()
+    return Neighbours(*map(float, shares))
 
 
 def nearest_distance(samples: Array | np.ndarray, reference: Array | np.ndarray) -> np.ndarray:
@@ -94,7 +94,9 @@ def nearest_distance(samples: Array | np.ndarray, reference: Array | np.ndarray)
 
     Leave the samples out of the reference. ValueError for poses that are not finite and for other joints.
     """
-    return np.asarray(_nearest(*_both(3, samples=samples, reference=reference)))
+    samples, reference = _both(3, samples=samples, reference=reference)
+    joints = zip(*(_distances(samples[:, j], reference[:, j]) for j in range(samples.shape[1])), strict=True)
+    return np.concatenate([np.mean(rows, axis=0).min(1) for rows in joints])
 
 
 def nearest_rotations(samples: Array | np.ndarray, reference: Array | np.ndarray) -> np.ndarray:
@@ -167,20 +169,16 @@ def _plausibility_figures(poses: Array, train: Array) -> dict[str, float]:
 _apd = jax.jit(lambda samples: pairwise_distance(samples).mean())
 
 
-@partial(jax.jit, static_argnames="k")
-def _squared_radii(points: Array, k: int) -> Array:
-    """Squared distance [N] to the k-th nearest other point; the nearest of all, at 0, is the point itself."""
-    return _by_rows(lambda x: _kth_smallest(_squared_distances(x, points), k + 1), points)
+def _distances(x: np.ndarray, others: np.ndarray) -> Iterator[np.ndarray]:
+    """Distances [_ROWS, M] of rows of x [N, F] to others [M, F], portion by portion."""
+    from scipy.spatial.distance import cdist
+
+    return (cdist(x[i : i + _ROWS], others) for i in range(0, len(x), _ROWS))
 
 
-@jax.jit
-def _count_balls(points: Array, centres: Array, squared_radii: Array) -> Array:
-    """In how many of the balls [M] does each point [N] lie?"""
-    return _by_rows(lambda x: (_squared_distances(x, centres) < squared_radii).sum(), points)
-
-
-_squared_nearest = jax.jit(lambda x, others: _by_rows(lambda row: _squared_distances(row, others).min(), x))
-_nearest = jax.jit(lambda x, others: _by_rows(lambda row: _joint_distances(row, others).min(), x))
+def _radii(x: np.ndarray, k: int) -> np.ndarray:
+    """Distance [N] to the k-th nearest other point; the nearest of all, at 0, is the point itself."""
+    return np.concatenate([np.partition(rows, k)[:, k] for rows in _distances(x, x)])
 
 
 @jax.jit
@@ -195,43 +193,6 @@ def _nearest_turn(samples: Array, reference: Array) -> Array:
         return jax.lax.fori_loop(0, len(q), add, jnp.zeros(len(reference))).min()
 
     return jax.lax.map(one, samples)
-
-
-def _by_rows(function: Callable[[Array], Array], rows: Array) -> Array:
-    return jax.lax.map(function, rows, batch_size=_ROWS)
-
-
-# Both loop over coordinates, all M at once in vector lanes: unrolled, or as a sum over an axis, XLA's CPU code takes
-# 5 to 25 times as long.
-
-
-def _squared_distances(point: Array, others: Array) -> Array:
-    """[M] of a point [F] to others [M, F]."""
-    columns = others.T
-    return jax.lax.fori_loop(
-        0, len(point), lambda f, total: total + (point[f] - columns[f]) ** 2, jnp.zeros(len(others))
-    )
-
-
-def _joint_distances(pose: Array, others: Array) -> Array:
-    """[M] mean over joints of the distance of a pose [J, D] to others [M, J, D]."""
-    columns = jnp.moveaxis(others, 0, -1)
-
-    def add(j: Array, total: Array) -> Array:
-        squares = [(pose[j, d] - columns[j, d]) ** 2 for d in range(pose.shape[1])]
-        return total + jnp.sqrt(sum(squares[1:], squares[0]))
-
-    return jax.lax.fori_loop(0, len(pose), add, jnp.zeros(len(others))) / len(pose)
-
-
-def _kth_smallest(values: Array, k: int) -> Array:
-    """The k-th smallest of values [M], repeats counted, by k passes: on a CPU several times as fast as top_k."""
-
-    def next_up(_, low):
-        enough = (values <= low).sum() >= k
-        return jnp.where(enough, low, jnp.where(values > low, values, jnp.inf).min())
-
-    return jax.lax.fori_loop(0, k - 1, next_up, values.min())
 
 
 def _finite(name: str, x: Array | np.ndarray, ndim: int) -> np.ndarray:

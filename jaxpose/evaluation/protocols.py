@@ -24,7 +24,7 @@ import numpy as np
 from jaxpose.base import Array
 from jaxpose.evaluation import aggregate, calibration, metrics
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.io.arrays import load_arrays
+from jaxpose.io.arrays import as_rate, load_arrays
 from jaxpose.reading import reader
 
 _BLOCK = 256  # poses scored at once: 200 hypotheses of them, and their pairs, stay under 1 GB
@@ -66,18 +66,6 @@ class VideoBench(NamedTuple):
     fps: float
 
 
-# Axes of each array; letters that return are of one length, -1 marks fps.
-_AXES: dict[str, tuple[str | int, ...]] = {
-    "keypoints": ("C", "F", 17, 2),
-    "confidence": ("C", "F", 17),
-    "intrinsics": ("C", 4),
-    "joints_cam": ("C", "F", 17, 3),
-    "category": ("C",),
-    "name": ("C",),
-    "fps": (),
-}
-
-
 @reader("lifting benchmark")
 def load_lifting_bench(path: str | os.PathLike[str]) -> LiftingBench:
     """Read `val_frames.npz` or a file like it; ValueError names a missing file or key."""
@@ -88,10 +76,14 @@ def load_lifting_bench(path: str | os.PathLike[str]) -> LiftingBench:
 @reader("video benchmark")
 def load_video_bench(path: str | os.PathLike[str]) -> VideoBench:
     """Read `val_video.npz` or a file like it; ValueError names the file and what is missing or has another shape."""
-    z = load_arrays(path, *_AXES)
-    arrays = {key: z[key] for key in _AXES}
-    _check_arrays(arrays)
-    return VideoBench(**{key: arrays[key] for key in _AXES if key != "fps"}, fps=float(arrays["fps"]))
+    z = load_arrays(path, *VideoBench._fields)
+    num, frames = (*z["joints_cam"].shape, 0, 0)[:2]
+    shapes = {"keypoints": (num, frames, 17, 2), "confidence": (num, frames, 17), "intrinsics": (num, 4)}
+    shapes |= {"joints_cam": (num, frames, 17, 3), "category": (num,), "name": (num,)}
+    for key, shape in shapes.items():
+        if z[key].shape != shape or 0 in shape:
+            raise ValueError(f"{path}: {key!r} must be [clips, frames, ...], here {shape}, got {z[key].shape}")
+    return VideoBench(**{key: z[key] for key in shapes}, fps=as_rate(path, "fps", z["fps"]))
 
 
 def lifting_row(
@@ -196,20 +188,6 @@ def denoising_row(noisy: Array, samples: Array, truth: Array) -> dict[str, float
         "ratio_as_given": given[1] / given[0],
         "ece": float(calibration.ece(samples, truth).ece) if len(samples) > 1 else float("nan"),
     }
-
-
-def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
-    size: dict[str, int] = {}
-    for key, axes in _AXES.items():
-        shape = arrays[key].shape
-        if len(shape) == len(axes):
-            for axis, length in zip(axes, shape, strict=True):
-                size.setdefault(str(axis), length)
-        needed = tuple(size.get(str(axis), axis) if isinstance(axis, str) else axis for axis in axes)
-        if shape != needed or 0 in shape:
-            raise ValueError(f"{key!r} must be {axes}, here {needed}, got {shape}")
-    if not arrays["fps"] > 0:
-        raise ValueError(f"'fps' must be > 0, got {arrays['fps']}")
 
 
 def hidden_errors(samples: Array, truth: Array, hidden: Sequence[int] | np.ndarray) -> dict[str, Array]:

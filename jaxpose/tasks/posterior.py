@@ -13,8 +13,8 @@ of an observation are not observed.
                      (`diffusion/regulariser.py`): its hypotheses are modes, not samples; their spread is no uncertainty
 
 Each of the first three may run as particles (`smc=True`), weighted and resampled: exact as H grows, for the solver's
-own law. Only this gives several modes their weights: `python -m experiments.evaluate oracle` prints by how much each
-method misses a posterior that is known.
+own law. Only this gives several modes their weights: docs/benchmarks.md has a table of by how much
+each method misses a posterior that is known.
 
 dposer's energy is in nats at every t: (alpha / sigma)^2 |x0 - x0_hat(x_t)|^2 / 2, whose slope is that of -log p
 smoothed by noise sigma / alpha, while t falls. The observations are smoothed by as much: Adam fails in narrow valleys.

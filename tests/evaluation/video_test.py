@@ -35,11 +35,11 @@ def arrays(clips=2, frames=4):
     ("change", "message"),
     [
         ({"fps": None}, r"lacks fps"),
-        ({"keypoints": np.zeros((2, 5, 17, 2))}, r"'confidence' must be .*\(2, 5, 17\), got \(2, 4, 17\)"),
+        ({"keypoints": np.zeros((2, 5, 17, 2))}, r"'keypoints' must be .*\(2, 4, 17, 2\), got \(2, 5, 17, 2\)"),
         ({"joints_cam": np.zeros((2, 4, 16, 3))}, r"'joints_cam' must be .*\(2, 4, 17, 3\), got \(2, 4, 16, 3\)"),
         ({"name": np.full(3, "a/b")}, r"'name' must be .*\(2,\), got \(3,\)"),
-        ({"fps": np.zeros(2)}, r"'fps' must be .*got \(2,\)"),
-        ({"fps": np.float32(0)}, "'fps' must be > 0"),
+        ({"fps": np.zeros(2)}, r"fps \[0.0, 0.0\]; needed one positive number"),
+        ({"fps": np.float32(0)}, "fps 0.0; needed one positive number"),
         ({"name": np.array([{}, {}])}, "Object arrays"),
     ],
 )

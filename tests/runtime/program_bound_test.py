@@ -134,8 +134,9 @@ _NEAR_THE_LIMIT = """
         program_bound.bound_programs()
     import numpy as np
     import pose_oracle
-    from program_bound_test import lifted
+    from runtime.program_bound_test import lifted
     model = pose_oracle.tiny()
+    print("begun", flush=True)
     for num in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50):
         for hypotheses in (1, 2):
             assert np.isfinite(lifted(model, num, hypotheses)).all()
@@ -151,5 +152,6 @@ def test_a_process_near_the_limit_lives_on_where_one_without_the_bound_dies(boun
     lines = textwrap.dedent(_NEAR_THE_LIMIT.format(tests=str(Path(__file__).parents[1]), bounded=bounded))
     env = os.environ | {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", lines], env=env, capture_output=True, text=True)
+    assert "begun" in done.stdout, done.stderr[-2000:]
     assert (done.returncode == 0) == bounded, done.stderr[-2000:]
     assert ("ended" in done.stdout) == bounded

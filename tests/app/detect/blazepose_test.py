@@ -1,8 +1,9 @@
 """BlazePose as MediaPipe runs it, against mediapipe 0.10.14's own output on the walker's videos.
 
-tests/golden/mediapipe_walker.npz was made by experiments/make_assets/mediapipe_golden.py. Each frame is given the crop
-that mediapipe had, since the networks enlarge what differs: on their own, two runs that differ in the last bits are
-pixels apart after a second. The networks are those in the user's cache (`jaxpose prepare detector`).
+tests/golden/mediapipe_walker.npz was made by mediapipe itself, by
+experiments/make_assets/mediapipe_golden.py (last in commit 1b823ed). Each frame is given the crop that mediapipe had,
+since the networks enlarge what differs: on their own, two runs that differ in the last bits are pixels apart after a
+second. The networks are those in the user's cache (`jaxpose prepare detector`).
 """
 
 import numpy as np

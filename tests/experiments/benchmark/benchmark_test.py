@@ -93,7 +93,7 @@ def test_shares_do_not_move_with_the_machine(monkeypatch):
 
     monkeypatch.setattr(bench_timing, "_seconds", seconds)
     monkeypatch.setattr(bench_timing, "product_runs", lambda *_: [(lambda: 0.1, 200.0), (lambda: 0.1, 400.0)])
-    monkeypatch.setattr(bench_timing, "copy_run", lambda: (lambda: 0.02, 10.0))
+    monkeypatch.setattr(bench_timing, "copy_run", lambda _: (lambda: 0.02, 10.0))
     program = Program(lambda: 0.01, 0.5, 1.0)
     figures = measured(Setup(Sizes(repeats=5), None), program, width=8, operations=10.0, traffic=3.0)
     drift = (1.3, 1.3**2, 1.3**3)  # of the ceilings behind the program, within a round
@@ -206,15 +206,15 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     for name, times in (("tiny", ()), ("quick", (1.0, 0.15))):
         spec = dataclasses.replace(SPEC, name=name, times=times)
         released.save(tmp_path / f"{name}.safetensors", released.Model(weights, statistics, spec))
-    quick = lambda setup: [Row("group_norm", "", {"ratio": float(setup.sizes.repeats)}, ("ratio",))]  # noqa: E731
-    monkeypatch.setitem(command.CASES, "group_norm", quick)
+    quick = lambda setup: [Row("startup", "", {"ratio": float(setup.sizes.repeats)}, ("ratio",))]  # noqa: E731
+    monkeypatch.setitem(command.CASES, "startup", quick)
     tiny, quick = (f"{tmp_path}/{name}.safetensors" for name in ("tiny", "quick"))
-    own = f"--case=group_norm --model={tiny} --fast={quick} --ratios={tmp_path}/ratios.json"
+    own = f"--case=startup --model={tiny} --fast={quick} --ratios={tmp_path}/ratios.json"
     lines = {
         f"{own} --compare": (2, "nothing on record for"),
         f"{own} --record --repeats=10": (0, ""),
         f"{own} --compare --repeats=9": (0, "0 of 1 ratios worse by more than 10 %"),
-        f"{own} --compare --repeats=8": (1, "SLOWER: group_norm ratio"),
+        f"{own} --compare --repeats=8": (1, "SLOWER: startup ratio"),
         f"{own} --compare --repeats=8 --tolerance=0.3": (0, ""),
         f"{own} --case=nosuch": (2, "--case: got ['nosuch'], must be one of ['startup', "),
         f"{own} --grid_dtype=float8": (2, "--grid_dtype: got ['float8'], must be one of ['float32', "),
@@ -229,7 +229,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         left, said = called(capsys, main, *line.split())
         assert (left, text in said) == (code, True), (line, left, said)
     on_record = [entry["ratios"] for entry in read(tmp_path / "ratios.json").values()]
-    assert on_record == [ratios_of([row("group_norm", ratio=10.0)])]
+    assert on_record == [ratios_of([row("startup", ratio=10.0)])]
     page = (ROOT / "docs" / "benchmarks.md").read_text()
     marks = {f"<!-- table: {case} -->" for case in command.CASES}
     assert marks == {x for x in page.splitlines() if x.startswith("<!-- table")}

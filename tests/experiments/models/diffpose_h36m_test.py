@@ -139,6 +139,6 @@ def test_both_stages_end_in_a_model_of_diffposes_own_kind(tmp_path):
     assert code == 0, text
     model = jaxpose.load(tmp_path / "diffusion.safetensors")
     assert (model.spec.codec, model.spec.indices, model.spec.network.window) == ("screen", (0,), 9)
-    code, text = train("diffusion", "--config.train.init=pose17")
+    code, text = train("diffusion", "--config.train.init=pose17", f"--workdir={tmp_path}/other")
     assert code == 2
     assert "pose17: needed the export of diffpose_h36m.py:encoder, got 'pose17'" in text
