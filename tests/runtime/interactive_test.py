@@ -57,6 +57,7 @@ def test_lifting_takes_a_camera_by_name_and_learns_new_shapes_once(model):
     assert compiled.count == 0
 
 
+@pytest.mark.slow
 def test_functions_among_the_arguments_are_found_again(model):
     how = {"num_hypotheses": 3, "method": pseudo_inverse(8)}
     prior = jaxpose.prior_of(model)
@@ -86,6 +87,7 @@ def test_values_are_checked_at_each_call_as_by_the_task(model, first_is_wrong):
     complete(JOINTS[:1], noise=0.01)
 
 
+@pytest.mark.slow
 def test_checks_of_joints_and_of_observations(model):
     denoise = interactive(jaxpose.denoise, KEY, model, **HOW)
     broken = np.where(np.arange(17)[:, None] == 3, np.nan, JOINTS[:1])

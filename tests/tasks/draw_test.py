@@ -47,7 +47,12 @@ def model():
 
 
 @pytest.mark.parametrize(
-    ("task", "diffpose"), [*((task, False) for task in THIN), pytest.param("lift", True, marks=pytest.mark.slow)]
+    ("task", "diffpose"),
+    [("lift", False), ("generate", False)]
+    + [
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (("complete", False), ("denoise", False), ("lift", True))
+    ],
 )
 def test_a_problem_drawn_by_hand_is_what_the_task_returns(model, task, diffpose):
     """But for the last bits: built inside one program and drawn in another, to which the problem is an argument."""

@@ -52,6 +52,7 @@ def test_joints_have_the_density_of_their_law_in_metres_wherever_they_stand():
     np.testing.assert_allclose(got, density_in_metres(joints), atol=0.05)
 
 
+@pytest.mark.slow
 def test_given_keypoints_it_is_the_density_of_that_condition_in_camera_axes():
     """A view turns the axes, which changes no volume."""
     plain = pose_oracle.make()

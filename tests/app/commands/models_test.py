@@ -49,6 +49,7 @@ def test_the_weights_are_of_that_type(model_file, dtype):
     np.testing.assert_array_equal(chosen.statistics.mean, plain.statistics.mean)
 
 
+@pytest.mark.slow
 def test_a_prior_too(run_prior, prior_file, tmp_path):
     run_prior("generate", "--num", 3, "--out", tmp_path, "--dtype", "bfloat16")
     narrow = generate_rotations(jax.random.key(0), load(prior_file).astype("bfloat16"), 3)

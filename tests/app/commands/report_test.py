@@ -78,6 +78,7 @@ def test_keypoints_out_of_all_proportion_give_finite_numbers_or_one_line(tmp_pat
     json.loads((tmp_path / "o" / "a.json").read_text(), parse_constant=pytest.fail)
 
 
+@pytest.mark.slow
 def test_live_leaves_out_who_has_no_finite_pose(tmp_path, capsys, monkeypatch):
     person = np.tile([300.0, 200, 1], (17, 1)) + np.random.default_rng(0).uniform(0, 200, (17, 3)) * [1, 1, 0]
     lines = [{"frame": f, "people": [{"pose_keypoints_2d": person.ravel().tolist()}]} for f in range(3)]

@@ -129,6 +129,7 @@ def test_a_skin_moves_as_its_body_and_is_small():
     assert len(page.html().encode()) < 3e6
 
 
+@pytest.mark.slow
 def test_a_person_who_is_absent_has_no_joints_there():
     body = anny_body()
     posed = body.shape().pose(full_rotations(body, jnp.zeros((4, 21, 3)), jnp.zeros((4, 3))))
