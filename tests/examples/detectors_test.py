@@ -21,11 +21,6 @@ def seen(rates):
     return jax.vmap(lambda key: detect(key, XY, rates))(KEYS)
 
 
-def moved(xy):
-    """Which joints [N, 17] are nearer another joint's place than any error of an inlier."""
-    return np.linalg.norm(np.asarray(xy - XY), axis=-1) > 0.2
-
-
 def test_sides_are_exchanged_in_their_share():
     """Exact but for outliers: a swapped joint stands at its partner's place."""
     xy, _ = seen(PLAIN._replace(swap=0.3))
@@ -105,23 +100,6 @@ def test_what_hides_a_walking_person_stands_still():
     assert hidden[:, 20].any(-1).mean() > 0.9
     assert hidden.any(-1).mean() < 0.8, "the person passes by"
     assert ((hidden[:, 15] != hidden[:, 25]).any(-1)).mean() > 0.5
-
-
-def test_a_border_hides_what_walks_beyond_it():
-    """Who walks to the right is hidden the more, the later, beyond a border on the right; never the other way round."""
-    hidden = np.asarray(seen_over_time(PLAIN._replace(truncate=1.0))[1]) == 0
-    assert hidden.any(-1)[:, 20].mean() > 0.6
-    later = (hidden[:, 30].sum(-1) > hidden[:, 20].sum(-1)).mean()
-    earlier = (hidden[:, 10].sum(-1) > hidden[:, 20].sum(-1)).mean()
-    assert 0.05 < later < 0.3, "borders on the right are one in five"
-    assert 0.05 < earlier < 0.3, "and on the left"
-
-
-def test_gross_errors_of_a_clip_drift():
-    rates = ViewRates(rough=1.0, no_confidence=1.0)
-    away = np.asarray(seen_over_time(rates)[0])
-    step, size = np.abs(np.diff(away, axis=1)), np.abs(away - np.median(away, (0, 1)))
-    assert np.median(step) < 0.7 * np.median(size), "white noise has 1.4"
 
 
 def test_a_pixel_of_the_crop_is_of_the_larger_extent():

@@ -1,6 +1,5 @@
 """A run that is stopped, killed or goes wrong, against one that was left alone."""
 
-import contextlib
 import functools
 import json
 import os
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import jax
@@ -44,41 +42,11 @@ def uninterrupted(tmp_path_factory):
     return workdir, tiny.run(workdir, TOTAL, checkpoint_every=TOTAL)
 
 
-@contextlib.contextmanager
-def running(workdir, checkpoint_every=5):
-    command = [sys.executable, tiny.__file__, str(workdir), str(TOTAL), "5", str(checkpoint_every)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def await_(condition, process):
-    deadline = time.monotonic() + 500  # the machine may be busy
-    while not condition():
-        assert process.poll() is None, f"the run ended by itself with {process.returncode}"
-        assert time.monotonic() < deadline
-        time.sleep(1e-4)
-
-
 def newest(workdir):
     """Step of the newest checkpoint, whole or not; and whether there is one that is not."""
     folder = workdir / "checkpoints"
     names = os.listdir(folder) if folder.exists() else []
     return max((int(name.split(".")[0]) for name in names), default=0), any("tmp" in name for name in names)
-
-
-def kill(workdir, rng):
-    """SIGKILL a run while it writes a checkpoint, or a moment after; True if the torn checkpoint is there."""
-    target = newest(workdir)[0] + 5 * int(rng.integers(2, 6))
-    with running(workdir) as process:
-        await_(lambda: newest(workdir)[0] >= target, process)
-        time.sleep(rng.uniform(0, 0.02))
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-    return newest(workdir)[1]
 
 
 class Killed(BaseException):
@@ -97,15 +65,6 @@ def test_killed_while_saving_it_ends_like_an_uninterrupted_run(tmp_path, uninter
     monkeypatch.setattr(checkpoint, "_write_hashes", write)
     assert newest(tmp_path)[0] == 100
     assert checkpoint.steps(tmp_path)[-1] == 80, "saved before the evaluation"
-    state = tiny.run(tmp_path, TOTAL, checkpoint_every=500)
-    same_run(tmp_path, uninterrupted[0], state, uninterrupted[1])
-
-
-@pytest.mark.slow
-def test_killed_again_and_again_it_ends_like_an_uninterrupted_run(tmp_path, uninterrupted):
-    rng = np.random.default_rng(1)
-    torn = sum(kill(tmp_path, rng) for _ in range(8))
-    assert torn, "none of the kills hit a save: the test shows less than it claims"
     state = tiny.run(tmp_path, TOTAL, checkpoint_every=500)
     same_run(tmp_path, uninterrupted[0], state, uninterrupted[1])
 
