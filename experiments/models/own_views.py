@@ -11,12 +11,11 @@ from absl import logging
 from jaxpose.base import Array, Key
 from jaxpose.datasets.mocap import Mocap, Rotations, load_mocap
 from jaxpose.evaluation.protocols import LiftingBench
-from jaxpose.examples.clips import PINHOLE
 from jaxpose.examples.detectors import detect
 from jaxpose.examples.rates import ViewRates
-from jaxpose.examples.views import draw_camera
+from jaxpose.examples.views import PINHOLE, before_camera, draw_camera
 from jaxpose.files import FilePath
-from jaxpose.geometry.camera import project, world_to_camera
+from jaxpose.geometry.camera import project
 
 T = TypeVar("T", Mocap, Rotations)
 _NUM = 400  # poses, evenly spaced over the frames
@@ -51,7 +50,6 @@ def own_views(folder: FilePath) -> LiftingBench | None:
 def _seen(key: Key, joints: Array) -> tuple[Array, Array, Array, Array]:
     rates = ViewRates()
     camera_key, detect_key = jax.random.split(key)
-    x_cam = world_to_camera(*draw_camera(camera_key, joints, rates), joints)
-    x_cam = x_cam.at[:, 2].add(jnp.maximum(0.5 - x_cam[:, 2].min(), 0.0))  # no joint behind the camera
+    x_cam = before_camera(*draw_camera(camera_key, joints, rates), joints)
     xy = project(jnp.asarray(PINHOLE), x_cam)
     return xy, *detect(detect_key, xy, rates), x_cam

@@ -31,26 +31,12 @@ from jaxpose.geometry.rotations import forward_kinematics, matrix_from_axis_angl
 from jaxpose.geometry.skeleton import H36M_17, SMPL_22, mirror
 from jaxpose.spaces.person import Statistics
 
-# The segment (of SMPL's body) that carries the bone which ends at each joint of H36M_17.
+# The segment (of SMPL's body) that carries the bone which ends at each joint of H36M_17: its parent's, but for these.
+_TRUNK = {"hip": "pelvis", "right_hip": "pelvis", "left_hip": "pelvis", "spine": "spine1", "thorax": "spine3"}
+_TRUNK |= {"neck_nose": "neck", "head": "head_base", "left_shoulder": "spine3", "right_shoulder": "spine3"}
 _CARRIER = {
-    "hip": "pelvis",
-    "right_hip": "pelvis",
-    "right_knee": "right_hip",
-    "right_ankle": "right_knee",
-    "left_hip": "pelvis",
-    "left_knee": "left_hip",
-    "left_ankle": "left_knee",
-    "spine": "spine1",
-    "thorax": "spine3",
-    "neck_nose": "neck",
-    "head": "head_base",
-    "left_shoulder": "spine3",
-    "left_elbow": "left_shoulder",
-    "left_wrist": "left_elbow",
-    "right_shoulder": "spine3",
-    "right_elbow": "right_shoulder",
-    "right_wrist": "right_elbow",
-}
+    joint: H36M_17.joints[max(parent, 0)] for joint, parent in zip(H36M_17.joints, H36M_17.parents, strict=True)
+} | _TRUNK
 CARRIERS = np.array([SMPL_22.joints.index(_CARRIER[joint]) for joint in H36M_17.joints])
 SEGMENTS = {
     "hip_width": ("left_hip", "right_hip"),

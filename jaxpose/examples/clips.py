@@ -14,18 +14,16 @@ from jaxpose.base import Array, Condition, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.datasets.mocap import Mocap
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.examples import bodies as anew
-from jaxpose.examples import detectors, views
+from jaxpose.examples import views
 from jaxpose.examples.bodies import Bodies, draw_row
 from jaxpose.examples.heatmaps import HeatmapRates, draw_heatmaps
 from jaxpose.examples.rates import ViewRates
-from jaxpose.geometry.camera import project, world_to_camera
+from jaxpose.examples.views import PINHOLE
+from jaxpose.geometry.camera import project
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.geometry.windows import piece_ends
 from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import Statistics, encode_keypoints, encode_pose, encode_xy
-
-PINHOLE = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
 
 
 class Clips(NamedTuple):
@@ -79,18 +77,11 @@ def seen_clip(
     """
     draw_key, body_key, camera_key, detect_key = jax.random.split(key, 4)
     rows, other = _draw_rows(draw_key, clips, num_frames) if drawn is None else drawn
-    joints = clips.bodies.joints
-    # the same key for all frames: one body, mirrored or not, with one set of bones
-    if clips.bodies.people is None:
-        x_world = jax.vmap(lambda x, o: views.augment_body(body_key, x, o, view))(joints[rows], joints[other])
-    else:
-        x_world = anew.draw_body(body_key, clips.bodies, rows, other, view)
-        x_world = anew.turn(jax.random.fold_in(body_key, 1), x_world, view)
+    x_world = views.drawn_body(body_key, clips.bodies, rows, other, view)
     R, t = views.draw_camera(camera_key, x_world[num_frames // 2], view)
-    x_cam = world_to_camera(R, t, x_world)
-    x_cam = x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))  # no joint behind the camera
+    x_cam = views.before_camera(R, t, x_world)
     xy = project(jnp.asarray(PINHOLE), x_cam)
-    return SeenClip(*_detect(detect_key, xy, view), xy, x_cam, R[:, 1])
+    return SeenClip(*views.detected(detect_key, xy, view), xy, x_cam, R[:, 1])
 
 
 def clip_example(
@@ -130,17 +121,6 @@ def as_example(
     cond, view = encode_keypoints(intrinsics, keypoints, confidence)
     told = None if peaks is None else encode_mixture(view, intrinsics, peaks)
     return ClipExample(encode_pose(statistics, view, x_cam), encode_xy(view, intrinsics, xy), cond, told)
-
-
-def _detect(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
-    """Keypoints and confidences ([F, J, 2], [F, J]) of projected joints xy [F, J, 2], in the unit of xy."""
-    coco_key, neck_key = jax.random.split(jax.random.fold_in(key, 1))
-    xy, confidence = detectors.detect_clip(key, xy, rates)
-    if not rates.coco:
-        return xy, confidence
-    coco = jax.vmap(lambda x, c: detectors.as_coco(neck_key, x, c))(xy, confidence)
-    is_coco = jax.random.bernoulli(coco_key, rates.coco)
-    return jnp.where(is_coco, coco[0], xy), jnp.where(is_coco, coco[1], confidence)
 
 
 def _draw_rows(key: Key, clips: Clips, num_frames: int) -> tuple[Array, Array]:

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Condition, Example, Key
+from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.examples import bodies as anew
 from jaxpose.examples.bodies import Bodies, draw_row
-from jaxpose.examples.detectors import as_coco, detect
+from jaxpose.examples.detectors import as_coco, detect_clip
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import look_at, project, world_to_camera
 from jaxpose.geometry.skeleton import H36M_17, mirror
@@ -26,6 +26,7 @@ from jaxpose.spaces.person import (
     tell_vertical,
 )
 
+PINHOLE = np.array([1.0, 1.0, 0.0, 0.0], np.float32)  # keypoints are on the plane z = 1
 _FREE_DISTANCE = (1.3, 25.0)  # metres, log-uniform: strong perspective to nearly none
 _FREE_ELEVATION = (-40.0, 80.0)  # degrees of the camera over the person: from the floor, from the ceiling
 _FREE_ROLL = 20.0  # degrees, standard deviation
@@ -99,6 +100,30 @@ def draw_camera(key: Key, joints: Array, rates: ViewRates) -> tuple[Array, Array
     return look_at(eye, target + miss, up)
 
 
+def drawn_body(key: Key, bodies: Bodies, rows: Array, other: Array, view: ViewRates) -> Array:
+    """Joints [F, 17, 3] metres, y up, of frames `rows` [F] as one body, perhaps with limbs of frames `other` [F]."""
+    if bodies.people is None:  # the same key for all frames: mirrored or not, with one set of bones
+        return jax.vmap(lambda x, o: augment_body(key, x, o, view))(bodies.joints[rows], bodies.joints[other])
+    return anew.turn(jax.random.fold_in(key, 1), anew.draw_body(key, bodies, rows, other, view), view)
+
+
+def before_camera(R_cam_world: Array, t_cam: Array, x_world: Array) -> Array:
+    """Joints [..., 3] in the camera's frame, moved away from it where one of them would be nearer than 0.5 m."""
+    x_cam = world_to_camera(R_cam_world, t_cam, x_world)
+    return x_cam.at[..., 2].add(jnp.maximum(0.5 - x_cam[..., 2].min(), 0.0))
+
+
+def detected(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
+    """Keypoints and confidences ([F, J, 2], [F, J]) of projected joints xy [F, J, 2], in the unit of xy."""
+    coco_key, neck_key = jax.random.split(jax.random.fold_in(key, 1))
+    xy, confidence = detect_clip(key, xy, rates)
+    if not rates.coco:
+        return xy, confidence
+    coco = jax.vmap(lambda x, c: as_coco(neck_key, x, c))(xy, confidence)
+    is_coco = jax.random.bernoulli(coco_key, rates.coco)
+    return jnp.where(is_coco, coco[0], xy), jnp.where(is_coco, coco[1], confidence)
+
+
 def observe_points(key: Key, x: Array, rates: ViewRates) -> tuple[Array, Array]:
     """Noisy 3D joints [17, 3] and the noise of each [17], metres; half have one level for all joints."""
     exact_key, level_key, shared_key, noise_key = jax.random.split(key, 4)
@@ -119,16 +144,12 @@ def pose_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates, ro
     """
     body_key, other_key, augment_key, camera_key, detect_key, mask_key = jax.random.split(key, 6)
     row, other = (draw_row(k, bodies) for k in (body_key, other_key)) if rows is None else rows
-    if bodies.people is None:
-        joints = augment_body(augment_key, bodies.joints[row], bodies.joints[other], view)
-    else:
-        joints = anew.draw_body(augment_key, bodies, row[None], other[None], view)
-        joints = anew.turn(jax.random.fold_in(augment_key, 1), joints, view)[0]
+    joints = drawn_body(augment_key, bodies, row[None], other[None], view)[0]
     R_cam_world, t_cam = draw_camera(camera_key, joints, view)
-    x_cam = world_to_camera(R_cam_world, t_cam, joints)
-    x_cam = x_cam.at[:, 2].add(jnp.maximum(0.5 - x_cam[:, 2].min(), 0.0))  # no joint behind the camera
+    x_cam = before_camera(R_cam_world, t_cam, joints)
     seen = draw_joints(mask_key, masks, H36M_17)
-    cond, turned = _seen_in_2d(detect_key, x_cam, seen, view)
+    xy, confidence = detected(detect_key, project(jnp.asarray(PINHOLE), x_cam)[None], view)
+    cond, turned = encode_keypoints(jnp.asarray(PINHOLE), xy[0], confidence[0] * seen)
     if masks.depth:
         points_key, kind_key = jax.random.split(jax.random.fold_in(mask_key, 1))
         noisy, level = observe_points(points_key, x_cam, view)
@@ -139,17 +160,6 @@ def pose_example(key: Key, bodies: Bodies, view: ViewRates, masks: MaskRates, ro
         told = jax.random.bernoulli(jax.random.fold_in(camera_key, 5), view.told)
         cond = tell_vertical(cond, turned, jnp.where(told, R_cam_world[:, 1], 0.0))
     return Example(encode_pose(bodies.statistics, turned, x_cam), cond)
-
-
-def _seen_in_2d(key: Key, x_cam: Array, seen: Array, view: ViewRates) -> tuple[Condition, View]:
-    coco_key, neck_key = jax.random.split(jax.random.fold_in(key, 1))
-    pinhole = jnp.array([1.0, 1.0, 0.0, 0.0])
-    xy, confidence = detect(key, project(pinhole, x_cam), view)
-    if view.coco:
-        coco = jax.random.bernoulli(coco_key, view.coco)
-        pair = zip(as_coco(neck_key, xy, confidence), (xy, confidence), strict=True)
-        xy, confidence = (jnp.where(coco, a, b) for a, b in pair)
-    return encode_keypoints(pinhole, xy, confidence * seen)
 
 
 def _rescale_bones(joints: Array, scale: Array) -> Array:
