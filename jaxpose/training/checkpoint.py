@@ -68,7 +68,8 @@ def save(
         if processes.is_first():
             _write_hashes(folder / str(step))
     except Exception as error:  # of orbax, tensorstore and the file system alike
-        raise OSError(f"{folder / str(step)}: the checkpoint could not be written ({_first_line(error)})") from error
+        why = processes.first_line(error)
+        raise OSError(f"{folder / str(step)}: the checkpoint could not be written ({why})") from error
     processes.meet("saved")
 
 
@@ -173,7 +174,7 @@ def _fault_of(path: Any) -> str | None:
             return f"{_HASHES} was changed"
         there = _hashes(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{_HASHES}: {_first_line(error)}"
+        return f"{_HASHES}: {processes.first_line(error)}"
     for name, wanted in hashes.items():
         if there.get(name) != wanted:
             return f"{name} is missing" if name not in there else f"{name} was changed"
@@ -187,11 +188,6 @@ def _read_state(path: Any) -> dict[str, np.ndarray]:
     reader, folder = ocp.PyTreeCheckpointHandler(), epath.Path(path / "state")
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), dict(reader.metadata(folder).tree))
     return reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:

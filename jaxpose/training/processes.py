@@ -46,7 +46,7 @@ def join(name: str, coordinator: str | None = None, num_processes: int | None = 
         jax.distributed.initialize(coordinator, num_processes, index, initialization_timeout=WAIT_S, **waits)
     except (ValueError, RuntimeError) as error:
         where = coordinator or "no cluster was found; --coordinator, --num_processes and --process_id name one"
-        raise ValueError(f"--distributed: {where} ({_first_line(error)})") from error
+        raise ValueError(f"--distributed: {where} ({first_line(error)})") from error
 
 
 def is_first() -> bool:
@@ -113,7 +113,7 @@ def as_one(name: str) -> Iterator[None]:
     except RuntimeError as error:
         if not _has_others():
             raise
-        exit_at_once(1, f"{name}: {_first_line(error)}; start all processes again to go on from the last checkpoint")
+        exit_at_once(1, f"{name}: {first_line(error)}; start all processes again to go on from the last checkpoint")
     except KeyboardInterrupt:
         _leave(128 + signal.SIGINT, f"{name}: interrupted")
     except SystemExit:
@@ -140,5 +140,6 @@ def _has_others() -> bool:
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The beginning of an error's message, 200 characters at most."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
