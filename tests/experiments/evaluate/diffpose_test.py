@@ -26,6 +26,7 @@ def test_rows_of_the_frames_benchmark(run, tmp_path):
         "--stride=100",
         "--hypotheses=6",
         f"--out={tmp_path}",
+        "--row=encoder alone",
         "--row=released",
         "--row=N = 1",
         "--row=aggregate: median",
