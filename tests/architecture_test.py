@@ -15,10 +15,10 @@ from source_files import ROOT, parsed, sources
 
 MAX_LINES = 400
 # Numbers of today, which may only fall; who makes them less lowers them.
-MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 10, 4, 2
+MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 4, 2
 MOST_LINES_AND_FILES = {
     ".": (1367, 10),
-    "app": (294, 3),
+    "app": (293, 3),
     "app/commands": (5160, 29),
     "app/detect": (1051, 10),
     "app/to_onnx": (565, 3),

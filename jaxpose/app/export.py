@@ -116,18 +116,14 @@ def export_task(
     used = (sampler or stochastic()).with_usual_steps(generation.NUM_STEPS) if task == "generate" else sampler
     used = used or stochastic()
     settings: dict[str, Any] = {"num": num, "sampler": used} | ({"chunk": _AT_ONCE} if any_number else {})
-    leaves, tree = jax.tree.flatten(model)
+    weights, tree = [np.asarray(leaf) for leaf in jax.tree.leaves(model)], jax.tree.structure(model)
 
-    def run(weights: list[Array], seed: Array, *inputs: Array) -> dict[str, Array]:
-        drawn = TASKS[task].run(jax.random.key(seed), jax.tree.unflatten(tree, weights), *inputs, **settings)
+    def run(leaves: list[Array], seed: Array, *inputs: Array) -> dict[str, Array]:
+        drawn = TASKS[task].run(jax.random.key(seed), jax.tree.unflatten(tree, leaves), *inputs, **settings)
         return {name: value for name, value in drawn.items() if value is not None}
 
-    weights = [np.asarray(leaf) for leaf in leaves]
-    of_weights = [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights]
-    of_inputs = _input_shapes(TASKS[task], model, batch)
-    exported = jax.export.export(jax.jit(run), platforms=platforms)(
-        of_weights, jax.ShapeDtypeStruct((), jnp.uint32), *of_inputs
-    )
+    shapes = _shapes_of(weights, TASKS[task], model, batch)
+    exported = jax.export.export(jax.jit(run), platforms=platforms)(*shapes)
     about = {"task": task, "num": num, "sampler": used.name, "network_calls": used.network_calls(model)}
     try:
         program = bytes(exported.serialize())
@@ -136,10 +132,13 @@ def export_task(
     return Program(about | _header(model, TASKS[task], exported), program, weights)
 
 
-def _input_shapes(task: _Task, model: Model, batch: int | None) -> list[jax.ShapeDtypeStruct]:
+def _shapes_of(weights: list[np.ndarray], task: _Task, model: Model, batch: int | None) -> list[Any]:
+    """Shapes of a program's weights, seed and inputs."""
     rows, joints = jax.export.symbolic_shape("b")[0] if batch is None else batch, len(model.skeleton.joints)
     sizes = [[joints if size == "J" else size for size in shape] for shape, _, _ in task.inputs.values()]
-    return [jax.ShapeDtypeStruct((rows, *size), jnp.float32) for size in sizes]
+    inputs = [jax.ShapeDtypeStruct((rows, *size), jnp.float32) for size in sizes]
+    of_weights = [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights]
+    return [of_weights, jax.ShapeDtypeStruct((), jnp.uint32), *inputs]
 
 
 def write(path: str | os.PathLike[str], program: Program) -> None:

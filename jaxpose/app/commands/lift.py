@@ -93,8 +93,8 @@ def _check(model: Model, options: Lift) -> None:
     """ValueError naming the flag that means nothing to the model."""
     likelihood = options.aggregate == "likelihood"
     flags = {"components": options.components is not None, "depth": options.depth is not None}
-    told = options.world.axes == "camera" and options.world.gravity is not None
-    flags |= {"aggregate likelihood": likelihood, "gravity without --axes world": told}
+    gravity_alone = options.world.axes == "camera" and options.world.gravity is not None
+    flags |= {"aggregate likelihood": likelihood, "gravity without --axes world": gravity_alone}
     for flag in [flag for flag, given in flags.items() if given]:
         require(model, f"--{flag}", *_FOR[flag])
     if options.smooth and (model.spec.network.window is not None or _by_recipe_alone(model)):
