@@ -9,6 +9,7 @@ from command_line import refusal
 from drawn import Read
 
 from jaxpose.app import cli
+from jaxpose.io.assumed import rescaled
 from jaxpose.model import ASSETS, load, save
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import score
@@ -59,10 +60,13 @@ def test_the_result_is_the_python_functions_with_and_without_keypoints(call, fil
         np.testing.assert_array_equal(z["frame"], [0, 30, 60])
         given = z["log_density_given_keypoints"]
     with np.load(ASSETS / "demo_clip.npz") as clip:
-        seen = [jnp.asarray(clip[k][::30], jnp.float32) for k in ("keypoints", "confidence")]
-        cond, view = encode_keypoints(jnp.asarray(clip["intrinsics"], jnp.float32), *seen)
+        sure = rescaled(np.where(clip["confidence"][::30] < 0.1, 0, clip["confidence"][::30]))  # as the command does
+        xy, sure, intrinsics = (
+            jnp.asarray(x, jnp.float32) for x in (clip["keypoints"][::30], sure, clip["intrinsics"])
+        )
+        cond, view = encode_keypoints(intrinsics, xy, sure)
     given_here = score.log_density(model, jnp.asarray(poses), cond, view, num_steps=2)
-    np.testing.assert_allclose(given, given_here, rtol=0.02)  # the command rescales confidences
+    np.testing.assert_allclose(given, given_here, rtol=0.02)
     summary = json.loads((out / "walk.json").read_text())
     assert [row["out_of_distribution"] for row in summary["poses"]] == (error == error.max()).tolist()
     assert summary["density_of"] == "nats of metres"
