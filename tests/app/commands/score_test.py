@@ -60,11 +60,9 @@ def test_the_result_is_the_python_functions_with_and_without_keypoints(call, fil
         np.testing.assert_array_equal(z["frame"], [0, 30, 60])
         given = z["log_density_given_keypoints"]
     with np.load(ASSETS / "demo_clip.npz") as clip:
-        sure = rescaled(np.where(clip["confidence"][::30] < 0.1, 0, clip["confidence"][::30]))  # as the command does
-        xy, sure, intrinsics = (
-            jnp.asarray(x, jnp.float32) for x in (clip["keypoints"][::30], sure, clip["intrinsics"])
-        )
-        cond, view = encode_keypoints(intrinsics, xy, sure)
+        sure = rescaled(np.where(clip["confidence"] < 0.1, 0, clip["confidence"]))  # as the command does
+        given_2d = (clip["intrinsics"], clip["keypoints"][::30], sure[::30])
+        cond, view = encode_keypoints(*(jnp.asarray(x, jnp.float32) for x in given_2d))
     given_here = score.log_density(model, jnp.asarray(poses), cond, view, num_steps=2)
     np.testing.assert_allclose(given, given_here, rtol=0.02)
     summary = json.loads((out / "walk.json").read_text())
