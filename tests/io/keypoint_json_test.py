@@ -32,30 +32,15 @@ def openpose_text(persons: np.ndarray, person_id: int = -1) -> str:
 
 
 def alphapose(persons: np.ndarray, idx: list | None = None) -> list[dict]:
-    return [
-        {
-            "image_id": f"{i // 2}.jpg",
-            "category_id": 1,
-            "keypoints": p.ravel().tolist(),
-            "score": 2.94,
-            "box": [10.0, 20.0, 30.0, 40.0],
-            **({} if idx is None else {"idx": idx[i]}),
-        }
-        for i, p in enumerate(persons)
-    ]
+    more = {"category_id": 1, "score": 2.94, "box": [10.0, 20.0, 30.0, 40.0]}
+    items = [{"image_id": f"{i // 2}.jpg", "keypoints": p.ravel().tolist(), **more} for i, p in enumerate(persons)]
+    return items if idx is None else [item | {"idx": i} for item, i in zip(items, idx, strict=True)]
 
 
 def instances(persons: np.ndarray) -> list[dict]:
     """As MMPose 1.x: keypoints and scores apart, the box in one list too many."""
-    return [
-        {
-            "keypoints": p[:, :2].tolist(),
-            "keypoint_scores": p[:, 2].tolist(),
-            "bbox": [[1.0, 2.0, 3.0, 4.0]],
-            "bbox_score": 0.9,
-        }
-        for p in persons
-    ]
+    more = {"bbox": [[1.0, 2.0, 3.0, 4.0]], "bbox_score": 0.9}
+    return [{"keypoints": p[:, :2].tolist(), "keypoint_scores": p[:, 2].tolist(), **more} for p in persons]
 
 
 def meta(name: str, joints: tuple[str, ...]) -> dict:
@@ -137,9 +122,11 @@ def test_files_without_numbers_count_in_order_with_the_empty_ones(tmp_path):
     assert read_keypoints(tmp_path).frame.tolist() == [0, 2]
 
 
-def test_openpose_coco_model_loses_only_its_neck(tmp_path):
+@pytest.mark.parametrize("key", ["pose_keypoints_2d", "pose_keypoints"])  # the second before 1.3
+def test_openpose_coco_model_loses_only_its_neck(tmp_path, key):
     values = people(2, 18)
-    kp = read_keypoints(write(tmp_path / "x_000000000003_keypoints.json", openpose_text(values)))
+    text = openpose_text(values).replace("pose_keypoints_2d", key)
+    kp = read_keypoints(write(tmp_path / "x_000000000003_keypoints.json", text))
     same(kp, values[:, [OPENPOSE_COCO.index(joint) for joint in COCO_17.joints]], COCO_17)
     assert kp.frame.tolist() == [3, 3]
 
@@ -155,13 +142,6 @@ def test_openpose_person_ids(tmp_path):
     values = people(2, 25)
     text = openpose_text(values[:1], 5)[:-2] + "," + openpose_text(values[1:], 3).split("[", 1)[1]
     assert read_keypoints(write(tmp_path / "f.json", text)).person.tolist() == [5, 3]
-
-
-def test_openpose_before_1_3(tmp_path):
-    values = people(1, 18)
-    text = json.dumps({"version": 0.1, "people": [{"pose_keypoints": p.ravel().tolist()} for p in values]})
-    columns = [OPENPOSE_COCO.index(joint) for joint in COCO_17.joints]
-    same(read_keypoints(write(tmp_path / "f.json", text)), values[:, columns], COCO_17)
 
 
 # AlphaPose
