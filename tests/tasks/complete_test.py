@@ -95,5 +95,5 @@ def test_bad_input_is_told(tiny, pose):
         complete(key, tiny, pose[0])
     with pytest.raises(ValueError, match="noise: needed metres >= 0"):
         complete(key, tiny, pose, noise=-0.1)
-    with pytest.raises(ValueError, match=r"noise: needed a number or \[4\] or \[4, 17\], got shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"noise: needed a number or \[4\] or \[4, 17\], got \[3\]"):
         complete(key, tiny, pose, noise=jnp.ones(3))

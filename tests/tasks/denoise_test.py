@@ -102,7 +102,7 @@ def test_bad_input_is_told(model, observed):
     key = jax.random.key(0)
     with pytest.raises(ValueError, match=r"pose 1 of 3 has a missing .* complete fills"):
         denoise(key, model, observed.at[1, 4].set(jnp.nan), noise=0.1)
-    with pytest.raises(ValueError, match=r"noise: needed a number or \[3\], got shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"noise: needed a number or \[3\], got \[2\]"):
         denoise(key, model, observed, noise=jnp.ones(2))
     with pytest.raises(ValueError, match="noise: needed metres >= 0"):
         denoise(key, model, observed, noise=-0.1)
