@@ -125,17 +125,20 @@ def test_the_bound_is_half_of_what_is_left_of_linux_own_limit(monkeypatch, tmp_p
 _NEAR_THE_LIMIT = """
     import mmap, sys
     sys.path[:0] = [{tests!r}]
+    import numpy as np
+    import pose_oracle
     from jaxpose.runtime import program_bound
-    pages = []
-    while program_bound.num_maps() < 65_530 - 4_000:
-        for _ in range(500):  # two maps each: a readable page between pages that are not
+    from runtime.program_bound_test import lifted
+    model = pose_oracle.tiny()
+    lifted(model, 1)
+    before = program_bound.num_maps()
+    lifted(model, 2)
+    program, pages = program_bound.num_maps() - before, []
+    while program_bound.num_maps() < 65_530 - 16 * program:
+        for _ in range(50):  # two maps each: a readable page between pages that are not
             pages.append(mmap.mmap(-1, 2 * mmap.PAGESIZE, prot=mmap.PROT_READ if len(pages) % 2 else mmap.PROT_WRITE))
     if {bounded}:
         program_bound.bound_programs()
-    import numpy as np
-    import pose_oracle
-    from runtime.program_bound_test import lifted
-    model = pose_oracle.tiny()
     print("begun", flush=True)
     for num in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50):
         for hypotheses in (1, 2):
@@ -148,7 +151,7 @@ _NEAR_THE_LIMIT = """
 @pytest.mark.slow
 @pytest.mark.parametrize("bounded", [True, False])
 def test_a_process_near_the_limit_lives_on_where_one_without_the_bound_dies(bounded):
-    """All maps but 4,000 are taken beforehand; thirty programs of 200 maps follow."""
+    """All maps but those of 16 programs are taken beforehand; 28 follow."""
     lines = textwrap.dedent(_NEAR_THE_LIMIT.format(tests=str(Path(__file__).parents[1]), bounded=bounded))
     env = os.environ | {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", lines], env=env, capture_output=True, text=True)
