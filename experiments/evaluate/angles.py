@@ -28,6 +28,7 @@ _COLUMNS: dict[str, harness.Column] = {
     **{f"{joint} width": f"{joint}_width_90_deg:.1f" for joint in _JOINTS},
     "in 90 % radius": "radius_coverage_90:.1%",
     "ECE": "ece:.3f",
+    "straight knees in 90 %": "straight_knee_coverage_90:.1%",
     "bias of straight knees": "straight_knee_bias_deg:+.1f",
     "of the mean pose": "straight_knee_mean_pose_bias_deg:+.1f",
     "such knees": "straight_knees:d",

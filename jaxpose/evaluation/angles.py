@@ -39,8 +39,9 @@ def angle_row(samples: Array | np.ndarray, truth: Array | np.ndarray) -> dict[st
     """Figures of hypotheses [H, N, 17, 3] of truths [N, 17, 3] (H36M_17), any axes and unit: shares and degrees.
 
     `<joint>_coverage_90`, `<joint>_width_90_deg` (mean of the intervals), `<joint>_error_deg` (mean, of the median);
-    of knees below `STRAIGHT` degrees `straight_knees` (their number), `straight_knee_bias_deg` and
-    `straight_knee_mean_pose_bias_deg` (of the mean of the hypotheses' joints), NaN where there are none.
+    of knees below `STRAIGHT` degrees `straight_knees` (their number), `straight_knee_coverage_90`,
+    `straight_knee_bias_deg` and `straight_knee_mean_pose_bias_deg` (of the mean of the hypotheses' joints), NaN where
+    there are none.
     """
     angles: _Angles = jax.tree.map(np.degrees, jax.device_get(_angles(jnp.asarray(samples), jnp.asarray(truth))))
     row: dict[str, float] = {}
@@ -49,10 +50,14 @@ def angle_row(samples: Array | np.ndarray, truth: Array | np.ndarray) -> dict[st
         row[f"{name}_coverage_90"] = float(((low <= true) & (true <= high)).mean())
         row[f"{name}_width_90_deg"] = float((high - low).mean())
         row[f"{name}_error_deg"] = float(np.abs(median - true).mean())
-    mean, of_mean_pose, true = (x[:, _WHICH["knee"]] for x in (angles.mean, angles.of_mean_pose, angles.truth))
-    straight = true < STRAIGHT
-    biases = {"straight_knee_bias_deg": mean, "straight_knee_mean_pose_bias_deg": of_mean_pose}
-    row |= {k: float((x - true)[straight].mean()) if straight.any() else np.nan for k, x in biases.items()}
+    knee = _Angles(*(x[:, _WHICH["knee"]] for x in angles))
+    straight = knee.truth < STRAIGHT
+    figures = {
+        "straight_knee_coverage_90": (knee.low <= knee.truth) & (knee.truth <= knee.high),
+        "straight_knee_bias_deg": knee.mean - knee.truth,
+        "straight_knee_mean_pose_bias_deg": knee.of_mean_pose - knee.truth,
+    }
+    row |= {name: float(x[straight].mean()) if straight.any() else np.nan for name, x in figures.items()}
     return row | {"straight_knees": int(straight.sum())}
 
 

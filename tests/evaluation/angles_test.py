@@ -60,6 +60,7 @@ def test_bias_is_of_knees_that_are_straight(drawn):
     np.testing.assert_allclose(row["straight_knee_bias_deg"], 4, atol=0.01)
     np.testing.assert_allclose(row["straight_knee_mean_pose_bias_deg"], 4, atol=0.01)
     assert row["straight_knees"] == (truth[1] < 15).sum()
+    assert row["straight_knee_coverage_90"] == 0  # three equal hypotheses, 4 degrees off
 
 
 def test_folding_of_a_straight_knee_is_told_apart_by_the_mean_pose(drawn):
