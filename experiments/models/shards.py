@@ -5,8 +5,8 @@
 
 Configs of single frames, of motions (motion17) and of rotations (prior21). One file of
 `config.data.files` is in memory at a time, and every tenth frame of each sequence, of which skeletons, statistics and
-the distances of body parts are; weights are those of all. Statistics are of the views of `config.view`: training takes
-the same config.
+the distances of body parts are; weights are those of all, of a sequence the mean of its frames. Statistics are of the
+views of `config.view`: training takes the same config.
 """
 
 import functools
@@ -19,7 +19,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments import options
-from experiments.models.frames import training_frames, weigh
+from experiments.models.frames import balanced, pose_factors, training_frames
 from experiments.models.job import drawn_anew
 from jaxpose.datasets.mocap import Mocap, Rotations, load_mocap, load_rotations
 from jaxpose.datasets.shards import of_takes, write_shards
@@ -38,7 +38,7 @@ def write(config: ConfigDict, out: str) -> Iterator[str]:
     of_bodies = config.get("kind") != "prior"
     view = ViewRates(**config.view) if of_bodies else ViewRates()
     anew = drawn_anew(view)
-    sequences: list[tuple[str, str, int]] = []  # subject, category, length
+    sequences: list[tuple[str, str, int, float]] = []  # subject, category, length, mean factor of its poses
     people: dict[str, int] = {}
     sample: list[dict[str, np.ndarray]] = []
     frames_of: Any = functools.partial(load_mocap, rotations=anew) if of_bodies else load_rotations
@@ -53,7 +53,9 @@ def write(config: ConfigDict, out: str) -> Iterator[str]:
             total += len(frames.sequence)
             length = np.bincount(frames.sequence, minlength=len(frames.name))
             first = len(sequences)
-            sequences.extend(zip(frames.subject.tolist(), frames.category.tolist(), length.tolist(), strict=True))
+            factor = np.bincount(frames.sequence, pose_factors(data, frames)) / length
+            of_sequences = (frames.subject, frames.category, length, factor)
+            sequences.extend(zip(*(x.tolist() for x in of_sequences), strict=True))
             spaced = np.concatenate(
                 [np.arange(end - n, end, _EVERY) for n, end in zip(length, length.cumsum(), strict=True)]
             )
@@ -64,9 +66,10 @@ def write(config: ConfigDict, out: str) -> Iterator[str]:
             yield part
 
     def resident() -> dict[str, np.ndarray]:
-        subject, category, length = (np.array(x) for x in zip(*sequences, strict=True))
+        subject, category, length, factor = (np.array(x) for x in zip(*sequences, strict=True))
         order = np.repeat(np.arange(len(length)), length)
-        weight = np.bincount(order, weigh(data, Mocap(np.zeros((0, 0)), order, subject, category, subject)))
+        weight = np.bincount(order, balanced(data, Mocap(np.zeros((0, 0)), order, subject, category, subject))) * factor
+        weight /= weight.sum()
         arrays = of_takes(length, weight)
         drawn = {name: np.concatenate([part[name] for part in sample]) for name in sample[0]}
         if not of_bodies:

@@ -63,14 +63,20 @@ def bends(measures: Mapping[str, float], limb: Limb) -> dict[str, float]:
     return {who: taken.get(who, others) for who in measures}
 
 
+def knee_flexion(x: np.ndarray) -> np.ndarray:
+    """Degrees [N, 2] of the left and right knee of poses [N, 17, 3] (H36M_17); 0 where the leg is straight."""
+    hips, knees, ankles = (np.stack([_at(x, f"{s}_{name}") for s in _SIDES], 1) for name in ("hip", "knee", "ankle"))
+    return _between(knees - hips, ankles - knees)
+
+
 def _loaded_legs(x: np.ndarray, fps: float) -> np.ndarray:
     upright = _down(_at(x, "hip") - _at(x, "thorax")) < _UPRIGHT
-    found = []
-    for side in _SIDES:
-        hip, knee, ankle = (_at(x, f"{side}_{name}") for name in ("hip", "knee", "ankle"))
+    found, flexion = [], knee_flexion(x)
+    for s, side in enumerate(_SIDES):
+        hip, ankle = _at(x, f"{side}_hip"), _at(x, f"{side}_ankle")
         low = ankle[:, 1] < ankle[:, 1].min(initial=np.inf) + _LOWEST_M
         standing = upright & low & (_speed(ankle, fps) < _ANKLE_SPEED) & (_down(ankle - hip) < _OVER)
-        found.append(_between(knee - hip, ankle - knee)[standing])
+        found.append(flexion[standing, s])
     return np.concatenate(found)
 
 
@@ -89,7 +95,7 @@ def _at(x: np.ndarray, joint: str) -> np.ndarray:
 
 
 def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Degrees [N] between vectors [N, 3]."""
+    """Degrees [...] between vectors [..., 3]."""
     return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(-1)))
 
 

@@ -151,7 +151,7 @@ def draw_skeleton(key: Key, people: People) -> Array:
     """Offsets [17, 3] metres of a drawn person, in the definition of joints of two captured persons' mean."""
     pair_key, share_key, group_key, length_key = jax.random.split(key, 4)
     first, second = people.common[jax.random.randint(pair_key, (2,), 0, len(people.common))]
-    share = jax.random.uniform(share_key)
+    share = jax.random.uniform(share_key, minval=-0.5, maxval=1.5)  # definitions beyond those of the two
     group = jax.random.choice(group_key, len(people.weight), p=people.weight / people.weight.sum())
     log_factor = people.mean[group] + people.root[group] @ jax.random.normal(length_key, people.root.shape[-1:])
     return jnp.exp(log_factor)[:, None] * (share * first + (1 - share) * second)

@@ -19,7 +19,7 @@ from jaxpose.examples.rates import ViewRates
 _NARROW = ViewRates(splice=0.25, bone=0.03, size=0.03, coco=0.15)
 VIEW = ViewRates(
     people=0.7,
-    recombine=0.4,
+    recombine=0.5,
     bone=0.02,
     turn=0.25,
     free=0.25,
@@ -40,6 +40,9 @@ DATA: dict[str, Any] = {
     "category_power": 0.5,
     "subject_power": 0.5,
     "category_factors": {},
+    # on the weight of frames with a knee flexed by less than 15 degrees: a person before a camera stands more often
+    # than one who is captured
+    "straight_factor": 6.0,
     "leave_out": "",
     "share": 1.0,
     "num_people": 0,  # all
@@ -52,6 +55,7 @@ _NARROW_FILES = DATA | {
     "split": "train",
     "drop": (),
     "straight": False,
+    "straight_factor": 1.0,
     "subject_power": 1.0,
 }
 

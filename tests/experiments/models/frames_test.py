@@ -1,0 +1,23 @@
+"""Weights of the frames that a training draws from."""
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.models.frames import weigh
+from jaxpose.datasets.mocap import Mocap
+from jaxpose.geometry.skeleton import H36M_17
+
+
+def test_a_pose_with_a_straight_knee_counts_by_the_factor():
+    joints = np.zeros((3, 17, 3), np.float32)
+    at = {name: joints[:, j] for j, name in enumerate(H36M_17.joints)}
+    degrees = {"left": [14, 16, 90], "right": [80, 16, 16]}
+    for side, angles in degrees.items():
+        at[f"{side}_knee"][:, 1] = -0.4
+        turned = np.radians(angles)
+        at[f"{side}_ankle"][:] = at[f"{side}_knee"] + 0.4 * np.stack([0 * turned, -np.cos(turned), np.sin(turned)], -1)
+    one = np.array(["a"])
+    frames = Mocap(joints, np.zeros(3, int), one, one, one)
+    plain, weighted = (weigh(ConfigDict({"category_power": 0.5, "straight_factor": f}), frames) for f in (1.0, 6.0))
+    np.testing.assert_allclose(plain, 1 / 3)
+    np.testing.assert_allclose(weighted, [6 / 8, 1 / 8, 1 / 8])
