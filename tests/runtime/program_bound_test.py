@@ -137,24 +137,22 @@ _NEAR_THE_LIMIT = """
     while program_bound.num_maps() < 65_530 - 16 * program:
         for _ in range(50):  # two maps each: a readable page between pages that are not
             pages.append(mmap.mmap(-1, 2 * mmap.PAGESIZE, prot=mmap.PROT_READ if len(pages) % 2 else mmap.PROT_WRITE))
-    if {bounded}:
-        program_bound.bound_programs()
-    print("begun", flush=True)
+    drop, drops = program_bound.drop_programs, []
+    program_bound.drop_programs = lambda: drops.append(drop())
+    program_bound.bound_programs()
     for num in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50):
         for hypotheses in (1, 2):
             assert np.isfinite(lifted(model, num, hypotheses)).all()
-    print("ended")
+    print("ended", len(drops))
 """
 
 
 @pytest.mark.skipif(program_bound._limit() != 65_530, reason="the system's limit on memory maps is not Linux' own")
 @pytest.mark.slow
-@pytest.mark.parametrize("bounded", [True, False])
-def test_a_process_near_the_limit_lives_on_where_one_without_the_bound_dies(bounded):
-    """All maps but those of 16 programs are taken beforehand; 28 follow."""
-    lines = textwrap.dedent(_NEAR_THE_LIMIT.format(tests=str(Path(__file__).parents[1]), bounded=bounded))
+def test_a_process_near_the_limit_drops_programs_and_lives_on():
+    """All maps but those of 16 programs are taken beforehand; 28 follow. Without the bound XLA hangs there."""
+    lines = textwrap.dedent(_NEAR_THE_LIMIT.format(tests=str(Path(__file__).parents[1])))
     env = os.environ | {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", lines], env=env, capture_output=True, text=True)
-    assert "begun" in done.stdout, done.stderr[-2000:]
-    assert (done.returncode == 0) == bounded, done.stderr[-2000:]
-    assert ("ended" in done.stdout) == bounded
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout.split("ended")[1]) > 0
