@@ -52,6 +52,7 @@ HEAVY = {
 # What `import jaxpose` adds to jax and flax; together 0.1 to 0.2 s where these take 0.8 s.
 LIGHT = {"jaxpose", "optax", "jaxlie", "jax_dataclasses", "safetensors"}
 AREAS_AT_ONCE = {
+    "spec",
     *("api", "originals", "runtime", "base", "files", "reading", "weights", "compiled"),
     *("geometry", "diffusion", "spaces", "networks", "model", "fitting", "tasks"),
 }

@@ -29,20 +29,20 @@ SLOW = ("diffpose17", "diffpose17_video", "motion17", "prior21")
 ERROR, SPREAD = 0.015, 0.07  # how far a figure may be from its record, relative
 
 RECORD: dict[str, dict[str, float]] = {
-    "pose17": {"error": 60.89, "single": 88.53, "spread": 64.22},
-    "pose17_fast": {"error": 63.18, "single": 87.22, "spread": 60.17},
-    "diffpose17": {"error": 59.32, "single": 81.75, "spread": 54.8},
-    "diffpose17_video": {"error": 59.44, "single": 77.63, "spread": 48.81},
-    "motion17": {"error": 60.7, "single": 71.75, "spread": 35.98},
-    "prior21": {"x0 at 0.05": 0.02597, "x0 at 0.20": 0.2999, "x0 at 0.50": 0.8611, "nats": 64.83, "spread": 0.4549},
-    "prior21_fast": {"error": 0.4014, "single": 0.5065, "spread": 0.309, "spread of poses": 0.482},
+    "pose17": {"error": 61.03, "single": 90.22, "spread": 66.98},
+    "pose17_fast": {"error": 62.83, "single": 88.92, "spread": 63.18},
+    "diffpose17": {"error": 59.94, "single": 82.8, "spread": 55.53},
+    "diffpose17_video": {"error": 58.88, "single": 77.32, "spread": 48.9},
+    "motion17": {"error": 62.45, "single": 74.5, "spread": 38.65},
+    "prior21": {"x0 at 0.05": 0.02666, "x0 at 0.20": 0.3026, "x0 at 0.50": 0.8691, "nats": 42.27, "spread": 0.4549},
+    "prior21_fast": {"error": 0.4267, "single": 0.5269, "spread": 0.3091, "spread of poses": 0.482},
 }
 
 
 def lifted_figures(name: str) -> dict[str, float]:
     """Figures of a lifting model: of 50 single frames, of 81 frames of two clips, or of those of one as a motion."""
     video, motion = name.endswith("video"), name == "motion17"
-    with np.load(BENCH / ("val_video.npz" if video or motion else "val_frames.npz")) as z:
+    with np.load(BENCH / "straight" / ("val_video.npz" if video or motion else "val_frames.npz")) as z:
         arrays = [z[key] for key in ("keypoints", "confidence", "intrinsics", "joints_cam")]
     if motion:
         keypoints, confidence, truth = (arrays[i][0, :81] for i in (0, 1, 3))
@@ -82,7 +82,7 @@ def prior_figures(name: str = "prior21") -> dict[str, float]:
     nats:    mean log density of 10 of them by the flow.
     spread:  rms deviation of the rotation vectors of 50 generated poses, radians.
     """
-    with np.load(BENCH / "val_frames.npz") as z:
+    with np.load(BENCH / "straight" / "val_frames.npz") as z:
         poses = z["body_pose"][FRAMES].reshape(-1, 21, 3)
     model, figures = released.load(name), {}
     sde, x0 = model.spec.sde(), to_state(model, jnp.asarray(poses, jnp.float32))
@@ -106,7 +106,7 @@ def completed_figures(name: str) -> dict[str, float]:
 
     spread: rms deviation of the single ones from their mean, and of 200 generated poses.
     """
-    with np.load(BENCH / "val_frames.npz") as z:
+    with np.load(BENCH / "straight" / "val_frames.npz") as z:
         poses = z["body_pose"][FRAMES].reshape(-1, 21, 3).astype(np.float32)
     hidden, model = list(PARTS["legs"]), released.load(name)
     known = np.ones(21, np.float32)
