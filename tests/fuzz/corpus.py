@@ -21,7 +21,7 @@ from jaxpose.datasets import mocap
 from jaxpose.evaluation import protocols
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
 from jaxpose.io import calibration, motion
-from jaxpose.io.arrays import Source
+from jaxpose.io.arrays import Source, load_arrays
 from jaxpose.io.asf_amc import read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.c3d import read_c3d, write_c3d
@@ -129,7 +129,7 @@ def _part(path: Path) -> None:
 
 
 def _part_read(path: Path) -> Any:
-    return clip._made_of(path) and clip._load(path)
+    return clip._made_of(path) and load_arrays(path)
 
 
 def _bench(path: Path) -> None:

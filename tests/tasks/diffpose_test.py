@@ -255,7 +255,7 @@ def test_an_ensemble_knows_which_pose_belongs_to_which_peak(encoded):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"depth": "guess"}, "depth: got 'guess'"), ({"num_components": 0}, "num_components: needed 1 or more, got 0")],
+    [({"depth": "guess"}, "depth: got 'guess'"), ({"num_components": 0}, "num_components: needed at least 1, got 0")],
 )
 def test_settings_that_mean_nothing_are_named(encoded, wrong, message):
     with pytest.raises(ValueError, match=message):

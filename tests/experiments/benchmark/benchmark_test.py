@@ -220,7 +220,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         f"{own} --grid_dtype=float8": (2, "--grid_dtype: got ['float8'], must be one of ['float32', "),
         f"{own} --grid_sampler=best": (2, "--grid_sampler: got ['best'], must be one of ['posterior', "),
         f"{own} --fast=nosuch": (2, "--fast: model: got 'nosuch'"),
-        f"{own} --fast={tiny}": (2, "--fast: "),
+        f"{own} --fast={tiny}": (2, "--fast needs a few-step model"),
         f"{own} nosuch": (2, "got 'nosuch', which is no flag"),
         f"{own} --document={tmp_path}/no.md": (2, "no.md: no such file"),
     }
