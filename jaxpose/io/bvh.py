@@ -21,6 +21,7 @@ from jaxpose.io.take import MOST_JOINTS, Line, Take, euler_matrix, read_words
 from jaxpose.reading import check_growth, reader
 
 _METRES = {"cm": 0.01, "m": 1.0}
+_PARTS = re.compile(r"([{}])|(?<!ROOT)(?<!JOINT)\s(?=(?:ROOT|JOINT|OFFSET|CHANNELS|End Site)\b)")
 CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")
 
 
@@ -111,8 +112,8 @@ def _hierarchy_lines(names: Sequence[str], parents: Sequence[int], offsets: np.n
 
 def _hierarchy(path: FilePath, lines: list[Line]) -> tuple[list[_Joint], dict[str, np.ndarray]]:
     """The joints, and the End Sites by the joint that has them."""
-    # a brace is a line of its own
-    parts = (Line(x.place, part.split()) for x in lines for part in re.split("([{}])", " ".join(x.words)))
+    # a brace is a line of its own, and a keyword after others
+    parts = (Line(x.place, (part or "").split()) for x in lines for part in _PARTS.split(" ".join(x.words)))
     queue = deque(part for part in parts if part.words)
 
     def take(*keywords: str) -> Line:

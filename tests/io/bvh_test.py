@@ -97,6 +97,16 @@ FAULTS = {
 }
 
 
+def test_line_ends_within_the_hierarchy_mean_nothing(tmp_path):
+    hierarchy, motion = SMALL.split("MOTION")
+    for name, text in (("lines", hierarchy), ("line", " ".join(hierarchy.split()) + "\n")):
+        (tmp_path / f"{name}.bvh").write_text(text + "MOTION" + motion)
+    lines, line = (read_bvh(tmp_path / f"{name}.bvh") for name in ("lines", "line"))
+    assert (line.names, line.parents) == (lines.names, lines.parents)
+    np.testing.assert_array_equal(line.translations, lines.translations)
+    np.testing.assert_array_equal(line.rotations, lines.rotations)
+
+
 @pytest.mark.parametrize(("old", "new", "line", "said"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_named_with_its_line(tmp_path, old, new, line, said):
     assert SMALL.count(old) == 1
