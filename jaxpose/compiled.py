@@ -47,7 +47,7 @@ def jitted(*static: str, check: Callable[..., None] | None = None) -> Callable[[
             named = {k: v if k in static else as_pytree(v) for k, v in named.items()}
             return program(*(as_pytree(value) for value in args), **named)
 
-        call.clear_cache = program.clear_cache  # type: ignore[attr-defined]
+        call.clear_cache = program.clear_cache  # type: ignore[attr-defined]  # as of a jitted function
         return call  # type: ignore[return-value]  # the same signature
 
     return decorate

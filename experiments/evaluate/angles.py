@@ -6,7 +6,7 @@
 Rows: the validation frames (on straight limbs) and the frames of another database. 2D detected, camera known, root
 depth not given. Coverage: share of true flexions of knee and elbow, and of true elevations of hip and shoulder, within
 the 90 % interval of the hypotheses (jaxpose/evaluation/angles.py). Bias: of knees whose true flexion is below 15
-degrees. Nothing may be chosen by the rows of the other database.
+degrees. Nothing may be chosen by the rows of the other database. One number was, which the command prints as "tuned".
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class Options(lifting.Options):
 
 def angles(model: released.Model, options: Options) -> Iterator[Item]:
     """A row for each file."""
-    tuned = f"{bench.tuned(model)}; nothing on {_FILES[1]}"
+    tuned = bench.tuned(model)
     privileges = f"intrinsics; {bench.NO_DEPTH}"
     yield Table(f"{model.spec.name}, {options.hypotheses} hypotheses; mm, degrees", privileges, tuned, _COLUMNS)
     for path in (options.bench,) if options.bench else tuple(str(bench.bench_file(name)) for name in _FILES):

@@ -31,9 +31,12 @@ from jaxpose.io.keypoints import read_keypoints
 
 NO_DEPTH = "root depth is not given"
 # What was chosen on the validation subjects, by model (jaxpose/assets/*.md)
+_STRAIGHT = "the weight of straight knees in training after a look at val_frames and out_frames"
 _TUNED = {
-    "pose17": "mask rates, loss and number of steps of pose17 on these validation people (docs/generalisation.md)",
-    "pose17_fast": "augmentation and mask rates of pose17, where pose17_fast starts, on these validation people",
+    "pose17": "mask rates, loss and number of steps of pose17 on these validation people (docs/generalisation.md); "
+    + _STRAIGHT,
+    "pose17_fast": "augmentation and mask rates of pose17, where pose17_fast starts, on these validation people; "
+    + _STRAIGHT,
     "motion17": "network, number of steps and the factors of motion17 on these clips; its radius is fitted "
     "on other views of these people among others",
     "diffpose17": "the sampler (number of steps, churn) of diffpose17 on validation subjects",

@@ -21,7 +21,7 @@ def training_frames(data: ConfigDict, seed: int, load: Callable[..., T]) -> tupl
     data: `folder` of `jaxpose prepare mocap` (of rotations also `prepare amass`), or "" for JAXPOSE_DATA; `rehearsal`:
     with a folder, the share of examples that come from JAXPOSE_DATA all the same, so that a model goes on seeing other
     people and poses; `num_people`: of whom there are frames, 0 for all; `straight`: False for limbs as captured;
-    `straight_factor`: on the weight of poses with a straight knee. load:
+    `straight_knee_factor`: on the weight of poses with a straight knee. load:
     `load_mocap` or `load_rotations`. seed: of `take_share` and `some_people`. ValueError for a rehearsal outside
     [0, 1), one without a folder, more people than there are, or a split that is not for training.
     """
@@ -67,7 +67,7 @@ def balanced(data: ConfigDict, frames: Mocap | Rotations) -> np.ndarray:
 
 
 def pose_factors(data: ConfigDict, frames: Mocap | Rotations) -> np.ndarray:
-    """`straight_factor` of poses with a straight knee, else 1: [N]; of rotations 1."""
+    """`straight_knee_factor` of poses with a straight knee, else 1: [N]; of rotations 1."""
     if not isinstance(frames, Mocap):
         return np.ones(len(frames.sequence))
-    return np.where(knee_flexion(frames.joints).min(-1) < _STRAIGHT, data.get("straight_factor", 1.0), 1.0)
+    return np.where(knee_flexion(frames.joints).min(-1) < _STRAIGHT, data.get("straight_knee_factor", 1.0), 1.0)

@@ -1,4 +1,4 @@
-"""How bent a person's knees and elbows are where the limb is straight: what a fitted skeleton may have bent.
+"""Flexion of knees and elbows where a person's limbs are straight, which shows how far a fitted skeleton bends them.
 
     loaded leg     trunk within 18 degrees of upright, ankle slower than 0.25 m/s and within 4 cm of its lowest, hip
                    over ankle within 14 degrees
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.datasets.straight import degrees_between
 from jaxpose.geometry.skeleton import H36M_17
 
 _UPRIGHT, _OVER, _HANGING, _FOREARM = 18.0, 14.0, 20.0, 37.0  # degrees
@@ -66,7 +67,7 @@ def bends(measures: Mapping[str, float], limb: Limb) -> dict[str, float]:
 def knee_flexion(x: np.ndarray) -> np.ndarray:
     """Degrees [N, 2] of the left and right knee of poses [N, 17, 3] (H36M_17); 0 where the leg is straight."""
     hips, knees, ankles = (np.stack([_at(x, f"{s}_{name}") for s in _SIDES], 1) for name in ("hip", "knee", "ankle"))
-    return _between(knees - hips, ankles - knees)
+    return degrees_between(knees - hips, ankles - knees)
 
 
 def _loaded_legs(x: np.ndarray, fps: float) -> np.ndarray:
@@ -86,7 +87,7 @@ def _hanging_arms(x: np.ndarray, fps: float) -> np.ndarray:
         shoulder, elbow, wrist = (_at(x, f"{side}_{name}") for name in ("shoulder", "elbow", "wrist"))
         hanging = (_down(elbow - shoulder) < _HANGING) & (_down(wrist - elbow) < _FOREARM)
         hanging &= _speed(wrist - _at(x, "hip"), fps) < _WRIST_SPEED
-        found.append(_between(elbow - shoulder, wrist - elbow)[hanging])
+        found.append(degrees_between(elbow - shoulder, wrist - elbow)[hanging])
     return np.concatenate(found)
 
 
@@ -94,13 +95,8 @@ def _at(x: np.ndarray, joint: str) -> np.ndarray:
     return x[:, H36M_17.joints.index(joint)]
 
 
-def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Degrees [...] between vectors [..., 3]."""
-    return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(-1)))
-
-
 def _down(v: np.ndarray) -> np.ndarray:
-    return _between(v, np.broadcast_to([0.0, -1.0, 0.0], v.shape))
+    return degrees_between(v, np.broadcast_to([0.0, -1.0, 0.0], v.shape))
 
 
 def _speed(x: np.ndarray, fps: float) -> np.ndarray:

@@ -132,8 +132,8 @@ def limb_lines(measures: Mapping[str, Mapping[str, Mapping[str, float]]], *, cor
 
     for source, people in measures.items():
         for who, of in people.items():
-            knee, elbow = degrees(of["knee"]), degrees(of["elbow"])
-            yield f"{who}: lowest tenth of the flexion of loaded knees {knee}, of elbows of hanging arms {elbow}"
+            measured = f"of loaded knees {degrees(of['knee'])}, of elbows of hanging arms {degrees(of['elbow'])}"
+            yield f"{who} ({source}): lowest tenth of the flexion {measured}"
         for limb in (KNEE, ELBOW):
             median = median_of({who: of[limb.name] for who, of in people.items()})
             if median > limb.most:

@@ -83,13 +83,16 @@ def straight_rotations(rotations: np.ndarray, joints: np.ndarray, bends: Bends) 
     return found
 
 
+def degrees_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Angle [...] in degrees between vectors [..., 3]; exact near 0 and 180."""
+    return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(-1)))
+
+
 def _middle(start: np.ndarray, middle: np.ndarray, end: np.ndarray, bend: np.ndarray) -> np.ndarray:
     """Where the joint between the ends of a limb belongs: [N, 3], of points [N, 3] and degrees [N]."""
     first, second, whole = middle - start, end - middle, end - start
     a, b, d = (np.linalg.norm(v, axis=-1, keepdims=True) for v in (first, second, whole))
-    sine = np.linalg.norm(np.cross(first, second), axis=-1)
-    angle = np.degrees(np.arctan2(sine, (first * second).sum(-1)))
-    new = np.radians(corrected(angle, bend))[:, None]
+    new = np.radians(corrected(degrees_between(first, second), bend))[:, None]
     d = np.maximum(d, 1e-12)
     along = whole / d
     off = first - (first * along).sum(-1, keepdims=True) * along

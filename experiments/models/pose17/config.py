@@ -42,7 +42,7 @@ DATA: dict[str, Any] = {
     "category_factors": {},
     # on the weight of frames with a knee flexed by less than 15 degrees: a person before a camera stands more often
     # than one who is captured
-    "straight_factor": 6.0,
+    "straight_knee_factor": 6.0,
     "leave_out": "",
     "share": 1.0,
     "num_people": 0,  # all
@@ -55,7 +55,7 @@ _NARROW_FILES = DATA | {
     "split": "train",
     "drop": (),
     "straight": False,
-    "straight_factor": 1.0,
+    "straight_knee_factor": 1.0,
     "subject_power": 1.0,
 }
 

@@ -18,6 +18,8 @@ def test_a_pose_with_a_straight_knee_counts_by_the_factor():
         at[f"{side}_ankle"][:] = at[f"{side}_knee"] + 0.4 * np.stack([0 * turned, -np.cos(turned), np.sin(turned)], -1)
     one = np.array(["a"])
     frames = Mocap(joints, np.zeros(3, int), one, one, one)
-    plain, weighted = (weigh(ConfigDict({"category_power": 0.5, "straight_factor": f}), frames) for f in (1.0, 6.0))
+    plain, weighted = (
+        weigh(ConfigDict({"category_power": 0.5, "straight_knee_factor": f}), frames) for f in (1.0, 6.0)
+    )
     np.testing.assert_allclose(plain, 1 / 3)
     np.testing.assert_allclose(weighted, [6 / 8, 1 / 8, 1 / 8])
