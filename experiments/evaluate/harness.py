@@ -109,7 +109,7 @@ def report(
             own.append((len(tables) - 1, launch.place(item.name, len(own)), item))
         else:
             more |= item
-    names = list(dict.fromkeys(_asked or names))
+    names = list(dict.fromkeys([*names, *_asked]))  # rows that no name asks for are always there
     if unknown := sorted(set(options.row) - set(names)):
         raise ValueError(f"--row: got {unknown}, must be one of {names}")
     rows = []

@@ -53,6 +53,11 @@ def test_only_the_rows_asked_for_and_unknown_ones_are_refused(tmp_path, capsys):
     with pytest.raises(ValueError, match=r"--row: got \['d'\], must be one of \['a', 'b', 'c'\]"):
         report("frames", items(), Options(out=str(tmp_path / "none"), row=("a", "d")), None)
     assert not (tmp_path / "none").exists()
+    asked = Options(out=str(tmp_path), row=("base", "x"))
+    path = report(
+        "frames", (Row(name, {}) for name in ("base", "w", "x") if name == "base" or asked.wants(name)), asked, None
+    )
+    assert [row["name"] for row in json.loads(path.read_text())["rows"]] == ["base", "x"]
 
 
 def test_all_runs_every_evaluator_that_needs_no_files_of_the_user(capsys, monkeypatch):
