@@ -2,7 +2,7 @@
 
     frames      lifting of the benchmark's validation frames          walker    of real detections, four cameras
     tasks       lift, complete, denoise, generate                     calls     every solver over network calls
-    aggregates  which one pose to take of many                        posterior lift, fuse, parts by one posterior
+    aggregates  which one pose to take of many                        fusion    several cameras, by their number
     diffpose    DiffPose's settings on frames                         video     the same on clips
     motions     hypotheses that are motions, beside single frames     smooth    a motion prior over single frames
     body        motions and bodies fitted with and without a prior    prior     completion, generation, denoising
@@ -30,7 +30,7 @@ FILES = {
     **dict.fromkeys(("frames", "walker"), "lifting"),
     **dict.fromkeys(("diffpose", "video"), "diffpose"),
     **dict.fromkeys(("motions", "smooth"), "motions"),
-    **{name: name for name in ("tasks", "aggregates", "posterior", "calls", "body", "prior")},
+    **{name: name for name in ("tasks", "aggregates", "fusion", "calls", "body", "prior")},
     **{name: name for name in ("score", "h36m", "gfpose", "blazepose", "world", "angles")},
 }
 

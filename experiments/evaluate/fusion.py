@@ -1,6 +1,6 @@
 """Fused cameras, as `jaxpose fuse` draws them: errors, and whether the spread covers them.
 
-    python -m experiments.evaluate posterior --task=fuse --stride=10 --hypotheses=48
+    python -m experiments.evaluate fusion --stride=10 --hypotheses=48
 
 Rows are of 1 to 4 cameras, averaged over their subsets. "triangulation": least squares. "independent": the posterior if
 all keypoints err independently. "systematic": with the errors that cameras share (`tasks/systematic.py`), as in the
@@ -17,16 +17,18 @@ simulated   validation people in rings of four cameras, which are 1 cm off on ea
             joints of published size; and with nothing that cameras share.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.evaluate import bench
+from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Column, Item, Row, Table, compared
+from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root, load_mocap
@@ -40,7 +42,7 @@ from jaxpose.io.assumed import rescaled
 from jaxpose.tasks import observations, systematic
 from jaxpose.tasks.fuse import STEPS, fuse_rows
 from jaxpose.tasks.methods import pseudo_inverse
-from jaxpose.tasks.priors import Prior
+from jaxpose.tasks.priors import Prior, fitted, prior_of
 
 SHARED = [joint for joint in COCO_17.joints if joint in H36M_17.joints and joint != "nose"]
 _COCO = np.array([COCO_17.joints.index(joint) for joint in SHARED])
@@ -66,18 +68,15 @@ _COLUMNS: dict[str, Column] = {
 }
 
 
-class Options(Protocol):
-    """What is used of the posterior's options."""
+@dataclasses.dataclass(frozen=True)
+class Options(harness.Options):
+    """Of fused cameras."""
 
-    seed: int
-    hypotheses: int
-    steps: int | None
-    stride: int
-    noise: float
-    robust: float | None
-
-    def wants(self, row: str) -> bool:
-        """Of `harness.Options`."""
+    hypotheses: int = option(200, "Draws of each posterior.", low=2)
+    steps: int | None = option(None, "Solver steps; by default those of the command.", low=1)
+    stride: int = option(40, "Every n-th frame only.", low=1)
+    noise: float = option(observations.SURE, "Of a sure keypoint, share of the person's extent.")
+    robust: float | None = option(None, "Degrees of freedom of Student's t for keypoints; None: Gaussian.")
 
 
 class Errors(NamedTuple):
@@ -105,8 +104,9 @@ class Scene(NamedTuple):
     block: np.ndarray
 
 
-def fusion(model: released.Model, prior: Prior, options: Options) -> Iterator[Item]:
+def fusion(model: released.Model, options: Options) -> Iterator[Item]:
     """The tables of the walker and of simulated people."""
+    prior = fitted(jax.random.key(options.seed), prior_of(model))
     walker = load_walker(options.stride)
     title = f"{len(walker.xy)} frames of the walker, {options.hypotheses} hypotheses; cameras, row"
     privileges = "cameras calibrated; points3d is a triangulation of the same detections in all four cameras"
