@@ -66,9 +66,3 @@ def test_an_arc_has_the_angle_and_the_length_of_a_rotation():
 def test_equal_and_opposite_latents_take_the_straight_line(factor):
     a = jnp.asarray(START[0])
     np.testing.assert_allclose(interpolate(a, factor * a, 0.25), (0.75 + 0.25 * factor) * a, atol=1e-7)
-
-
-def test_one_time_is_no_path():
-    sde = laws.PROCESSES["vp"]
-    with pytest.raises(ValueError, match=r"times \[T\+1\].*got shape \(1,\)"):
-        encode(sde, laws.oracle(LAW, sde), jnp.asarray(START), jnp.ones(1))

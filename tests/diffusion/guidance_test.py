@@ -44,12 +44,6 @@ def test_classifier_free_moves_the_mean_by_its_weight(x64, process, weight, cont
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
-def test_classifier_free_needs_a_condition():
-    sde = laws.PROCESSES["vp"]
-    with pytest.raises(ValueError, match="cond=None"):
-        classifier_free(laws.oracle(LAW, sde), 2.0)(jnp.zeros(laws.SHAPE), jnp.float32(0.5), None)
-
-
 @pytest.mark.parametrize("process", laws.PROCESSES)
 def test_inpainted_coordinates_end_at_their_value_and_move_the_others(x64, process):
     """Two coordinates of correlation 0.9 and two independent ones; one of each pair is observed."""
@@ -185,10 +179,3 @@ def test_manifold_constrained_gradients_mend_what_replacement_leaves(x64):
     # measured: means 0.95, -0.62 alone, 1.30, -0.85 with guidance, of 1.35, -0.9; deviations 0.57, 0.46 of 0.44
     assert (np.abs(both.mean(0) - goal) < 0.3 * np.abs(alone.mean(0) - goal)).all()
     assert (np.abs(both.std(0) - 0.19**0.5) < 0.4 * np.abs(alone.std(0) - 0.19**0.5)).all()
-
-
-@pytest.mark.parametrize("given", [{"noise": -0.1}, {"noise": 0.1, "spread": -1.0}, {"noise": 0.0, "spread": 0.0}])
-def test_a_measurement_without_any_variance_is_named(given):
-    sde = laws.PROCESSES["vp"]
-    with pytest.raises(ValueError, match=r"measurement needs .* got noise="):
-        measurement(laws.oracle(LAW, sde), sde, observed(OBSERVED), **given)

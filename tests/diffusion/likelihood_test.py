@@ -119,11 +119,3 @@ def test_hutchinson_is_unbiased_with_the_variance_of_its_probes(x64):
     apart = laws.gaussian(LAW.means[0], np.diag([0.04, 0.2, 0.5, 1.0]))
     alone = log_likelihood(sde, laws.oracle(apart, sde), jnp.asarray(X[0]), times)
     np.testing.assert_allclose(run(apart, 1), alone, rtol=1e-9)
-
-
-@pytest.mark.parametrize("given", [{"num_probes": 4}, {"key": 0}, {"key": 0, "num_probes": 0}])
-def test_probes_need_a_key_and_a_number(given):
-    sde = laws.PROCESSES["vp"]
-    key = {"key": jax.random.key(given["key"])} if "key" in given else {}
-    with pytest.raises(ValueError, match="key and num_probes >= 1, or neither"):
-        log_likelihood(sde, laws.oracle(LAW, sde), jnp.asarray(X), jnp.asarray([1.0, 0.5]), **(given | key))

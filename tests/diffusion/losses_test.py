@@ -146,14 +146,6 @@ def test_times_have_their_law(times, uniform):
     assert (t <= 1).all()
 
 
-def test_illegal_settings_are_named():
-    x0 = jnp.zeros(laws.SHAPE)
-    with pytest.raises(ValueError, match="'snr'; must be one of eps, x0, min_snr, v, score_likelihood"):
-        denoising_loss(jax.random.key(0), lambda x, t, c: x, SDE, Example(x0, Condition(x0, x0)), weighting="snr")
-    with pytest.raises(ValueError, match="t_min"):
-        uniform_times(SDE, 0.0)
-
-
 @pytest.mark.parametrize("num_steps", [1, 4, 50])
 def test_the_error_of_the_next_state_is_that_of_the_flow_one_step_on(num_steps):
     """h_{k-1} of the truth and of the prediction, written out: the same noise, carried to the level before."""

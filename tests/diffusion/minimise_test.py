@@ -95,15 +95,3 @@ def test_step_k_draws_from_its_own_key():
     key = jax.random.key(3)
     found = minimise(key, noisy, jnp.zeros((2, 1)), optax.sgd(0.5), 4)
     np.testing.assert_allclose(found.variables, jax.random.normal(jax.random.fold_in(key, 3), ()), rtol=1e-6)
-
-
-def test_illegal_arguments_are_named():
-    run = lambda x, num=1, **kw: minimise(jax.random.key(0), bowl, x, optax.sgd(0.1), num, **kw)  # noqa: E731
-    with pytest.raises(ValueError, match="num_steps: needed at least 0, got -1"):
-        run(CENTRE, -1)
-    with pytest.raises(ValueError, match=r"one N, got shapes \[\(4, 3\), \(3,\)\]"):
-        run({"a": CENTRE, "b": CENTRE[0]})
-    with pytest.raises(ValueError, match="needed arrays"):
-        run(jnp.zeros(()))
-    with pytest.raises(ValueError, match="trainable: needed 1 bools, one for each array, got 2"):
-        run(CENTRE, trainable=(True, False))

@@ -65,11 +65,6 @@ def test_a_bfloat16_network_does_not_lower_the_state(target):
     assert {view.dtype for view in views} == {jnp.dtype("float32")}
 
 
-def test_unknown_target_is_named():
-    with pytest.raises(ValueError, match="'velocity'; must be one of eps, x0, v, score, edm"):
-        bind(lambda x, t, cond: x, sub_vp(), "velocity")
-
-
 def test_oracle_score_is_the_gradient_of_its_log_density():
     """The oracle itself, by differentiating the mixture's log density, and Tweedie's formula for its x0."""
     law, sde = laws.two_modes(), sub_vp()

@@ -136,12 +136,3 @@ def test_four_devices_give_the_result_of_one(how):
 def test_state_keeps_its_precision_when_times_are_double(x64):
     x_init = jnp.ones(laws.SHAPE, jnp.float32)
     assert sample(KEY, x_init, ORACLE, SOLVER, time_grid(SDE, 2)).dtype == jnp.float32
-
-
-def test_illegal_arguments_are_named():
-    with pytest.raises(ValueError, match=r"times \[T\+1\].*got shape \(1,\)"):
-        sample(KEY, jnp.zeros(laws.SHAPE), ORACLE, SOLVER, TIMES[:1])
-    with pytest.raises(ValueError, match="num=0"):
-        sample_hypotheses(KEY, 0, start, ORACLE, SOLVER, TIMES)
-    with pytest.raises(ValueError, match="chunk=0"):
-        sample_hypotheses(KEY, 3, start, ORACLE, SOLVER, TIMES, chunk=0)

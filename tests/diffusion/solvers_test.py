@@ -156,17 +156,3 @@ def test_recovers_the_weights_and_spread_of_a_mixture(name, process):
     for k, mode in enumerate((x[~high], x[high])):
         np.testing.assert_allclose(mode.mean(0), law.means[k].ravel(), atol=0.03)
         np.testing.assert_allclose(np.cov(mode.T), law.covs[k], atol=0.012)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda sde: euler_maruyama(sde, churn=-0.1),
-        lambda sde: ddim(sde, eta=1.5),
-        lambda sde: dpmpp_2m(sde, eta=-1.0),
-        lambda sde: langevin(sde, snr=0.0),
-    ],
-)
-def test_illegal_settings_are_named(make):
-    with pytest.raises(ValueError, match=r"needs .* got"):
-        make(sub_vp())

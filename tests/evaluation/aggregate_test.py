@@ -163,13 +163,6 @@ def test_tempering_holds_the_effective_number_and_drops_the_impossible():
     np.testing.assert_array_equal(np.argsort(weights[:, 1])[-50:], np.argsort(nats[:, 1])[-50:])  # order is kept
 
 
-def test_bad_arguments_are_named(samples):
-    with pytest.raises(ValueError, match=r"weights: needed \(9, 2\)"):
-        aggregate.mean(samples, np.ones(9))
-    with pytest.raises(ValueError, match="added: needed a share of variance > 0, got 0"):
-        aggregate.likelihood_weights(np.zeros((3, 1)), added=0)
-
-
 def test_a_hypothesis_that_the_camera_cannot_see_has_weight_0(scene):
     hypotheses, _, keypoints = scene
     confidence = jnp.ones((2, 6))

@@ -75,21 +75,3 @@ def test_it_is_a_function_of_the_seed_and_changes_sign_with_the_order():
     swapped = paired_bootstrap(3, b, a, groups=groups, num=500)
     assert (swapped.mean, swapped.low, swapped.high) == pytest.approx((-first.mean, -first.high, -first.low))
     assert swapped.ratio_low == pytest.approx(1 / first.ratio_high)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"b": np.ones(3)}, r"\(4,\), \(3,\)"),
-        ({"a": np.ones(0), "b": np.ones(0)}, "N >= 1"),
-        ({"groups": np.zeros(3)}, r"got \(4,\), \(4,\) and \(3,\)"),
-        ({"groups": np.zeros(4)}, "at least 2 poses or groups"),
-        ({"a": np.array([1, np.nan, 1, 1])}, "a: needed errors.*got nan at 1"),
-        ({"b": np.array([1, 1, 1, -0.5])}, "b: needed errors.*got -0.5 at 3"),
-        ({"num": 0}, "num must be >= 1"),
-        ({"level": 95}, r"level in \(0, 1\)"),
-    ],
-)
-def test_wrong_input_is_named(change, message):
-    with pytest.raises(ValueError, match=message):
-        paired_bootstrap(**{"seed": 0, "a": np.ones(4), "b": np.ones(4), "num": 10} | change)

@@ -80,21 +80,3 @@ def test_real_people_are_plausible_and_their_reflections_are_not():
     assert real[1].plausible > 0.8
     assert g.angle_plausibility(val * np.array([-1, 1, 1], np.float32), train).plausible < 0.2
     assert g.bone_plausibility(1.25 * val, train).plausible < 0.1
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda x, y: g.apd(x), r"samples: needed \[N, J, D\] with N >= 2, got \[20, 6\]"),
-        (lambda x, y: g.apd(y[:1]), r"samples: needed .* got \[1, 5, 3\]"),
-        (lambda x, y: g.frechet_distance(x, x[:, :5]), "a and b must agree in all axes but the first"),
-        (lambda x, y: g.neighbour_metrics(x, x[:3]), r"k must be in 1\.\.2, .* got 3"),
-        (lambda x, y: g.neighbour_metrics(x, x, 0), r"k must be in 1\.\.19, .* got 0"),
-        (lambda x, y: g.neighbour_metrics(x, x * np.nan), "fake: needed finite numbers, got 20 of 20 rows"),
-        (lambda x, y: g.nearest_distance(y, y[:, :4]), "samples and reference must agree"),
-        (lambda x, y: g.generation_row(y, y, y * np.nan), "reference_train: needed finite numbers, got 20 of 20"),
-    ],
-)
-def test_what_is_not_a_set_is_refused(call, message):
-    with pytest.raises(ValueError, match=message):
-        call(features(18, 20), np.ones((20, 5, 3), np.float32))

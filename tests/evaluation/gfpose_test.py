@@ -40,10 +40,3 @@ def test_image_noise(kind, deviation):
         assert np.abs(noise).max() <= 2.5
     with pytest.raises(ValueError, match="gaussian, uniform"):
         gfpose.image_noise(jax.random.key(0), np.zeros((1, 3)), 5.0, "laplace")
-
-
-def test_wrong_shapes_are_named(truth):
-    with pytest.raises(ValueError, match=r"\(2, 5, 17, 3\)"):
-        gfpose.gfpose_row(np.zeros((2, 5, 17, 3)), truth, ACTION)
-    with pytest.raises(ValueError, match=r"\[1, 17\]; must be 2\.\.16"):
-        gfpose.action_mean(np.zeros(3), np.array([1, 2, 17]))

@@ -111,17 +111,3 @@ def test_a_body_crosses_itself_where_its_arm_goes_through_the_trunk(monkeypatch)
     turned = through @ Rotation.from_rotvec([0.4, -1.0, 0.7]).as_matrix().T + [0.3, 0.1, -0.2]
     monkeypatch.setattr(mesh_module, "_PAIRS_AT_ONCE", 5000)
     np.testing.assert_array_equal(self_intersections(turned, faces), found)
-
-
-@pytest.mark.parametrize(
-    ("vertices", "faces", "said"),
-    [
-        (np.zeros((3, 2)), [[0, 1, 2]], r"vertices must be \[V, 3\]"),
-        (np.full((3, 3), np.nan), [[0, 1, 2]], "vertices must be finite"),
-        (np.zeros((3, 3)), [[0, 1, 3]], r"vertices 0\.\.2, got 0\.\.3"),
-        (np.zeros((3, 3)), [[0.0, 1.0, 2.0]], "faces must be integers"),
-    ],
-)
-def test_what_is_no_mesh_is_named(vertices, faces, said):
-    with pytest.raises(ValueError, match=said):
-        self_intersections(vertices, np.array(faces))

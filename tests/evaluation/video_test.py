@@ -48,21 +48,3 @@ def test_a_wrong_file_is_named(tmp_path, change, message):
     np.savez(path, **{k: v for k, v in (arrays() | change).items() if v is not None})
     with pytest.raises(ValueError, match=f"clips.npz: .*{message}"):
         load_video_bench(path)
-
-
-def test_a_file_that_is_none_is_named(tmp_path):
-    np.savez(tmp_path / "right.npz", **arrays())
-    assert load_video_bench(tmp_path / "right.npz").fps == 25
-    with pytest.raises(ValueError, match=r"absent\.npz: no such file"):
-        load_video_bench(tmp_path / "absent.npz")
-    whole = (tmp_path / "right.npz").read_bytes()
-    np.save(tmp_path / "one.npy", np.zeros(3))
-    for name, content in {
-        "text.npz": b"joints",
-        "empty.npz": b"",
-        "cut.npz": whole[: len(whole) // 2],
-        "one.npz": (tmp_path / "one.npy").read_bytes(),
-    }.items():
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=f"{name}: (not a readable|lacks)"):
-            load_video_bench(tmp_path / name)

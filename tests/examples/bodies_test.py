@@ -24,7 +24,6 @@ _MIRROR = np.array([-1, 1, 1])
 # of two persons, metres, in the axes of each bone's carrier
 OFFSETS = np.concatenate([[(0, 0, 0)], _MIRROR * _LEG, _LEG, _TRUNK, _ARM, _MIRROR * _ARM])
 PERSONS = np.stack([OFFSETS, 1.15 * OFFSETS])
-LIMBS = [H36M_17.joints.index(j) for j in ("left_knee", "left_ankle", "right_elbow", "right_wrist")]
 
 
 @pytest.fixture(scope="module")

@@ -108,14 +108,3 @@ def test_hypotheses_differ_where_nothing_is_seen_and_agree_where_it_is(truth):
         [18, 20]
     ]
     assert np.abs(z).mean() < 0.8
-
-
-def test_illegal_arguments_are_named(truth):
-    _, joints = truth
-    call = lambda y, points="smpl22": ik(jax.random.key(0), anny_body(), y, points, None)  # noqa: E731
-    with pytest.raises(ValueError, match=r"targets: needed \[N, F, 22, 3\] for points 'smpl22', got \[4, 1, 17, 3\]"):
-        call(joints[:, :, :17])
-    with pytest.raises(ValueError, match="points 'smpl23' are unknown; must be one of"):
-        call(joints, "smpl23")
-    with pytest.raises(ValueError, match="frame 0 of clip 2 has fewer than three points"):
-        call(joints.at[2, 0, 2:].set(jnp.nan))

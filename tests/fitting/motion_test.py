@@ -88,15 +88,3 @@ def test_frames_without_any_joint_are_bridged(truth):
     found = run(y)
     gap = 1000 * np.linalg.norm(np.asarray(found.joints[0] - truth), axis=-1)[0, 10:13]
     assert gap.mean() < 100
-
-
-def test_illegal_arguments_are_named(truth):
-    call = lambda y, points="smpl22": denoise_motion(jax.random.key(0), anny_body(), y, points, None)  # noqa: E731
-    with pytest.raises(ValueError, match=r"targets: needed \[N, F, 22, 3\] for points 'smpl22', got \[2, 24, 17, 3\]"):
-        call(truth[:, :, :17])
-    with pytest.raises(ValueError, match="points 'body' are unknown"):
-        call(truth, "body")
-    with pytest.raises(ValueError, match=r"F >= 5 to estimate noise, got \[2, 4, 22, 3\]"):
-        call(truth[:, :4])
-    with pytest.raises(ValueError, match="clip 1 has no point in five frames running"):
-        call(truth.at[1, ::3].set(jnp.nan))

@@ -38,8 +38,3 @@ def test_the_vertical_points_up(up):
     np.testing.assert_array_equal(axes.vertical(up), HEAD[up])
     assert up.removeprefix("-") in axes.FRAME_TAGS[up]
     assert up.removeprefix("-") in axes.INPUT_TAGS[up]
-
-
-def test_an_unknown_axis_is_an_error_that_lists_the_legal_ones():
-    with pytest.raises(ValueError, match=r"--up: got 'x'; must be one of -y, y, z"):
-        axes.check_up("x", "--up")

@@ -122,21 +122,3 @@ def test_parents_are_those_of_the_published_files():
     hands = "20 25 26 20 28 29 20 31 32 20 34 35 20 37 38 21 40 41 21 43 44 21 46 47 21 49 50 21 52 53"
     assert PARENTS["smplx"][22:] == (15, 15, 15, *map(int, hands.split()))
     assert PARENTS["smpl"][-4:] == (18, 19, 20, 21)
-
-
-def test_wrong_input_is_named():
-    body = body_of("smpl", random_tables("smpl"))
-    with pytest.raises(ValueError, match=r"betas: needed \[..., n\] with n <= 10, got \[11\]"):
-        body.shape(jnp.zeros(11))
-    with pytest.raises(ValueError, match=r"expression: needed .* n <= 0"):
-        body.shape(None, jnp.zeros(1))
-    with pytest.raises(ValueError, match=r"transl: needed \[..., 3\], got \[2\]"):
-        body.shape().pose(jnp.zeros((24, 3, 3)), jnp.zeros(2))
-    with pytest.raises(ValueError, match=r"rotations \[..., 24, 3, 3\]"):
-        body.shape().pose(jnp.zeros((22, 3, 3)))
-    with pytest.raises(ValueError, match=r"body_pose: needed .* got \[63\]"):
-        full_rotations(body, jnp.zeros(63))
-    with pytest.raises(ValueError, match="hand_pose: an SMPL body has no fingers"):
-        full_rotations(body, jnp.zeros((21, 3)), hand_pose=jnp.zeros((30, 3)))
-    with pytest.raises(ValueError, match="hands: needed 'flat' or 'mean', got 'open'"):
-        full_rotations(body, jnp.zeros((21, 3)), hands="open")

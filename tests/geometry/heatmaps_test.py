@@ -117,23 +117,6 @@ def bad_maps(value, place):
     return maps
 
 
-@pytest.mark.parametrize(
-    ("maps", "fault"),
-    [
-        (bad_maps(np.nan, (69, 2, 3, 4)), "a.npz: frame 69, joint 2 is not finite"),
-        (bad_maps(np.inf, (1, 0, 0, 0)), "frame 1, joint 0 is not finite"),
-        (bad_maps(-1e-9, (5, 1, 2, 2)), "frame 5, joint 1 is negative"),
-        (bad_maps(0, (66, 1)), "frame 66, joint 1 is 0 everywhere"),
-        (np.ones((3, 4, 5)), r"needed numbers \[N, J, h, w\], got float64 of shape \[3, 4, 5\]"),
-        (np.ones((0, 3, 4, 5)), r"shape \[0, 3, 4, 5\]"),
-        (np.ones((1, 3, 4, 5), bool), "got bool"),
-    ],
-)
-def test_maps_that_no_density_has_are_named(maps, fault):
-    with pytest.raises(ValueError, match=fault):
-        check_heatmaps(maps, "a.npz")
-
-
 def test_an_empty_map_may_be_a_hidden_joint():
     check_heatmaps(bad_maps(0, (66, 1)), missing="hide")
     with pytest.raises(ValueError, match="joint 0 is negative"):

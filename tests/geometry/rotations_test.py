@@ -100,12 +100,3 @@ def test_gram_schmidt_takes_any_columns(vectors):
         rot.matrix_from_rot6d(skewed.reshape(-1, 6)), rot.matrix_from_axis_angle(vectors), atol=1e-5
     )
     assert np.isfinite(jax.grad(lambda x: rot.matrix_from_rot6d(x).sum())(jnp.zeros(6))).all()
-
-
-@pytest.mark.parametrize(
-    ("function", "shape"),
-    [(rot.matrix_from_axis_angle, (4,)), (rot.matrix_from_rot6d, (5,)), (rot.axis_angle_from_quaternion, (3,))],
-)
-def test_other_widths_are_refused(function, shape):
-    with pytest.raises(ValueError, match=r"needed \[\.\.\., \d\], got"):
-        function(jnp.zeros(shape))

@@ -2,7 +2,6 @@
 
 import json
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from shared import DATA, needs_keypoints, needs_mocap
@@ -128,9 +127,3 @@ def test_bone_lengths_of_a_hand_made_chain():
     np.testing.assert_allclose(lengths[name("right_hip"), name("right_knee")], 0.5, rtol=1e-6)
     np.testing.assert_allclose(lengths[name("right_knee"), name("right_ankle")], np.hypot(0.3, 0.9), rtol=1e-6)
     np.testing.assert_allclose(lengths[name("thorax"), name("left_shoulder")], 0.0, atol=1e-7)
-
-
-@pytest.mark.parametrize("function", [sk.mirror, sk.bone_lengths])
-def test_wrong_number_of_joints_is_refused(function):
-    with pytest.raises(ValueError, match=r"\[\.\.\., 17, D\] for skeleton 'h36m17', got \[16, 3\]"):
-        function(jnp.zeros((16, 3)), sk.H36M_17)

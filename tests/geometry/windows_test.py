@@ -95,27 +95,6 @@ def test_gather_undoes_the_cut():
             assert back.dtype == truth.dtype
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: tile(np.zeros(3), np.arange(3), 0), "length must be at least one frame, got 0"),
-        (lambda: causal(np.zeros(3), np.arange(3), 0), "length must be at least one frame"),
-        (lambda: tile(np.zeros(3), np.arange(3), 4, stride=5), r"stride: got 5; needed 1\.\.4"),
-        (lambda: tile(np.zeros(3), np.arange(3), 4, stride=0), r"stride: got 0; needed 1\.\.4"),
-        (lambda: tile(np.zeros(3), np.arange(3), 4, stride=2, strict=True), "together with strict"),
-        (lambda: tile(np.zeros(3), np.arange(2), 4), r"got \(3,\) and \(2,\)"),
-        (lambda: tile(np.zeros(0), np.zeros(0), 4), r"at least 1, got \(0,\)"),
-        (lambda: tile(np.array([7, 8, 7]), np.array([4, 4, 4]), 4), "frame: 4 of video 7 comes twice"),
-        (lambda: gather(np.zeros((2, 4)), tile(np.zeros(4), np.arange(4), 4), 4), r"needed \(1, 4\).*got \(2, 4\)"),
-        (lambda: gather(np.zeros((1, 4)), tile(np.zeros(4), np.arange(4), 4), 5), "row 4 of 5 counts 0 times"),
-        (lambda: gather(np.zeros((1, 4)), tile(np.zeros(4), np.arange(4), 4), 3), "row 3 of 3 counts 1 times"),
-    ],
-)
-def test_bad_input_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
 def test_a_timeline_counts_the_largest_step_that_divides_all_gaps():
     number, step, fps = timeline(np.array([30, 10, 50, 90]), fps=60.0)
     np.testing.assert_array_equal(number, [1, 0, 2, 4])

@@ -6,6 +6,7 @@ from keypoint_files import coco_results, people, same, write
 from shared import BENCH, DATA, needs_bench, needs_keypoints
 
 from jaxpose.geometry.skeleton import BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16
+from jaxpose.io.assumed import rescaled
 from jaxpose.io.keypoints import read_keypoints
 
 # Arrays
@@ -174,6 +175,12 @@ def test_what_is_not_finite_was_not_detected(tmp_path, bad, axis):
     kp = read_keypoints(tmp_path / "k.npy")
     values[1, 4] = 0
     same(kp, values, HALPE_26)
+
+
+def test_sure_is_the_confidence_that_19_in_20_of_the_seen_do_not_exceed():
+    found = rescaled(np.concatenate([np.arange(101) / 200, np.zeros(50)]))
+    np.testing.assert_allclose(found, np.r_[np.minimum(np.arange(101) / 95.05, 1), np.zeros(50)], rtol=1e-6)
+    assert not rescaled(np.zeros((2, 3))).any()
 
 
 # Bad input

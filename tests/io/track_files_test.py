@@ -15,7 +15,6 @@ from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io import tracks
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.track_files import FORMATS, write_tracks
-from jaxpose.model import ASSETS
 from tests.walker import NAMES, walker
 
 
@@ -30,7 +29,6 @@ def with_rotations(clip):
 
 
 NUM, FPS, GAP = 24, 60.0, (9, 10, 11)
-CLIP = ASSETS / "demo_clip.npz"
 
 
 def result(up="-y", num_hypotheses=6):

@@ -5,11 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from diffpose_models import tiny
 
 from jaxpose.base import Condition
-from jaxpose.networks.diffpose import DiffPose
 
 RNG = np.random.default_rng(0)
 
@@ -46,12 +44,3 @@ def test_the_denoiser_sees_its_context_and_no_mask():
         part(model, "denoiser"), x, t, Condition(0 * x, 0 * x, context)
     )
     np.testing.assert_array_equal(apply(model, "denoise", x, t, context), expected)
-
-
-@pytest.mark.parametrize(
-    ("method", "inputs", "missing"),
-    [("encode", (jnp.zeros((17, 3)),), "no encoder"), ("denoise", (jnp.zeros((17, 5)), 0.5, None), "no denoiser")],
-)
-def test_a_missing_part_is_named(method, inputs, missing):
-    with pytest.raises(ValueError, match=missing):
-        DiffPose().apply({}, *inputs, method=method)

@@ -69,12 +69,6 @@ def test_the_formula_in_a_loop(correction):
     np.testing.assert_allclose(network.apply(params, *given), expected, atol=2e-4)
 
 
-def test_another_number_of_frames_is_refused(correction):
-    network, params, (v, x, features, tau) = correction
-    with pytest.raises(ValueError, match="a network of 5 frames got 4"):
-        network.apply(params, v[:, :4], x[:, :4], features[:, :4], tau)
-
-
 def of_windows(name):
     sizes = {"hidden": 512, "time_width": 128, "encoder_blocks": 1, "dropout": 0.0}
     network = ScoreMLP(**sizes, num_frames=FRAMES, frame_width=8, frame_layers=1, num_heads=2)

@@ -187,8 +187,3 @@ def test_time_is_told_in_the_units_that_were_asked_for(params, apply):
     by_index = jax.jit(SMALL.clone(time_units=51.0, time_shift=-1.0).apply)(params, x, jnp.float32(13 / 51))
     np.testing.assert_allclose(by_index, apply(params, x, jnp.float32(0.012)), atol=1e-5)
     assert jnp.abs(by_index - apply(params, x, jnp.float32(0.013))).max() > 1e-4
-
-
-def test_heads_must_divide_the_width():
-    with pytest.raises(ValueError, match="divisible by 3 heads, got 8"):
-        jax.eval_shape(SMALL.clone(num_heads=3).init, jax.random.key(0), jnp.zeros((J, 5)), jnp.float32(0))

@@ -41,6 +41,14 @@ def test_paths_have_the_probability_of_the_chain():
     assert p.max() > 0.15
 
 
+def test_a_move_by_ten_times_the_usual_of_one_joint_is_made_as_often_as_the_usual_weight_says():
+    """Half of the hypotheses here, half there, in two frames 1/30 s apart: exp(-0.01 * 10^2 / 2) to 1."""
+    half = np.zeros((2000, 2, J, 3))
+    half[::2, :, 5, 0] = 10 * SPEED[5]
+    found = np.asarray(smooth(jax.random.key(0), hypotheses(half), jnp.arange(2) / 30).samples)[:, :, 5, 0] > 0
+    assert (found[:, 0] != found[:, 1]).mean() == pytest.approx(1 / (1 + np.exp(0.5)), abs=0.04)
+
+
 def test_a_motion_is_made_of_the_hypotheses_of_its_frames():
     rng = np.random.default_rng(0)
     given = hypotheses(rng.normal(0, 0.1, (6, 9, J, 3)))

@@ -1,5 +1,7 @@
 """Errors that cameras share: their size from what cameras disagree about, their effect on draws, coverage."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from jaxpose.base import Camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.tasks import observations, systematic
-from jaxpose.tasks.fuse import fuse_rows
+from jaxpose.tasks.fuse import fuse_rows, views_of
 from jaxpose.tasks.methods import pseudo_inverse
 from jaxpose.tasks.priors import fitted, prior_of
 
@@ -81,6 +83,19 @@ def test_noise_and_camera_errors_are_found_in_what_cameras_disagree_about(camera
     assert (alone.camera, alone.freedom, alone.noise_factor) == (0.0083, 2, 1.0)
 
 
+def test_the_noise_of_a_fusion_is_what_cameras_disagree_by_and_no_less_than_assumed(cameras):
+    rng = np.random.default_rng(0)
+    uv, sure = seen(cameras, level(pose_oracle.draw(rng, 6))), np.ones((6, 4, 17))
+    usual = np.asarray(observations.keypoint_noise_px(jnp.asarray(uv), jnp.asarray(sure)))
+    model = SimpleNamespace(skeleton=H36M_17)
+    np.testing.assert_allclose(views_of(model, uv, sure, cameras).noise_px, usual, rtol=1e-4)
+    noisy = uv + 3 * usual[..., None] * rng.normal(size=uv.shape)
+    assert np.median(views_of(model, noisy, sure, cameras).noise_px / usual) == pytest.approx(3, rel=0.2)
+    given = views_of(model, noisy, sure, cameras, noise_px=2.0)
+    np.testing.assert_allclose(given.noise_px, 2, rtol=1e-6)
+    assert (given.errors.noise_factor, given.errors.joint[1]) == (1.0, systematic.joint_offsets(H36M_17)[1])
+
+
 def test_errors_have_their_size_and_leave_the_mean(cameras):
     errors = systematic.Systematic(systematic.joint_offsets(H36M_17), 0.01, 7, 1.0)
     drawn = systematic.draw(jax.random.key(0), errors, H36M_17, num_cameras=4, num_hypotheses=4000)
@@ -88,6 +103,7 @@ def test_errors_have_their_size_and_leave_the_mean(cameras):
     np.testing.assert_allclose(joint.mean(0), 0, atol=1e-7)
     np.testing.assert_allclose(joint[:, SIDES].std(0), np.tile(errors.joint[SIDES, None], 3), rtol=0.08)
     np.testing.assert_allclose(joint[:, 0], joint[:, [1, 4]].mean(1), atol=1e-7)  # the hip, of right and left
+    np.testing.assert_allclose(joint[:, 8], joint[:, [11, 14]].mean(1), atol=1e-7)  # the thorax, of the shoulders
     np.testing.assert_allclose(camera.std(), 0.01 * np.sqrt(7 / 5), rtol=0.08)  # Student's t of 7 degrees of freedom
     few = systematic.draw(jax.random.key(0), errors, H36M_17, num_cameras=4, num_hypotheses=10)
     np.testing.assert_array_equal(few.joint, joint[:10])

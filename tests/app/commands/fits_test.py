@@ -164,6 +164,39 @@ def test_one_camera_of_a_file_that_lift_reads(run_prior, posed, tmp_path):
     np.testing.assert_allclose(read_motion(tmp_path / "o" / "one_fitted_motion.npz").transl, turned, atol=1e-5)
 
 
+def test_smoothness_is_weighed_by_the_cube_of_the_rate(monkeypatch, prior_file, posed, tmp_path):
+    """Of squared second differences at 60 frames a second: 600, or what is given, times eight."""
+    xyz = np.asarray(posed.joints)[:, :17] + [0, 0, 4]
+    for name, values in (("k", xyz[..., :2] * 100 + 500), ("j", xyz)):
+        np.savez(
+            tmp_path / f"{name}.npz",
+            fps=60.0,
+            **{"keypoints" if name == "k" else "joints3d": values},
+            **(
+                {"joints": COCO_17.joints, "image_size": [1000, 1000]}
+                if name == "k"
+                else {"skeleton": "h36m17", "up": "y"}
+            ),
+        )
+    taken = []
+
+    def watched(*_, settings, **__):
+        taken.append(settings.weights.smooth)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("jaxpose.app.commands.fit.fit_keypoints", watched)
+    monkeypatch.setattr("jaxpose.app.commands.denoise.motion_task.denoise_motion", watched)
+    calls = [
+        ["fit", "k.npz", "--as-clip"],
+        ["fit", "k.npz", "--as-clip", "--smooth", "10"],
+        ["denoise", "j.npz", "--noise", "0.02"],
+    ]
+    for command, file, *flags in calls:
+        with pytest.raises(SystemExit):
+            cli.main([command, str(tmp_path / file), *flags, "--model", str(prior_file), "--out", str(tmp_path / "o")])
+    np.testing.assert_allclose(taken, [4800, 80, 4800])
+
+
 def test_clips_become_rows_also_of_a_body_without_shape_numbers():
     """Two clips of three frames: frame f of clip n is row 3 n + f; betas and energy are those of the clip."""
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -165,6 +166,15 @@ def test_the_size_of_the_image_is_asked_for(motions, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         cli.main(["live", "-", "--model", str(motions), "--skeleton", "h36m17"])
     assert "--image-size: needed where frames come live" in capsys.readouterr().err
+
+
+def test_what_falls_along_gravity_is_down(monkeypatch):
+    taken = {}
+    monkeypatch.setattr(command, "make_drawer", lambda *_, **how: taken.update(how) or SimpleNamespace(length=1))
+    given = SimpleNamespace(camera=(1000.0, 1000.0, 500.0, 500.0), image_size=None, fov=None)
+    options = SimpleNamespace(keypoints=given, num_hypotheses=1, gravity=(0.0, 0.6, 0.8), latency=None, height=None)
+    command._drawer(SimpleNamespace(**vars(options), seed=0), released.load("pose17"), None)
+    np.testing.assert_allclose(taken["up"], [0, -0.6, -0.8], rtol=1e-6)
 
 
 def test_a_model_of_diffpose_answers_each_frame(capsys, monkeypatch):

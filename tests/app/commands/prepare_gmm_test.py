@@ -15,9 +15,6 @@ from jaxpose.originals.datasets.gmm import read_gmm, read_metadata
 FIXTURE = shared.GOLDEN / "diffpose/fixture"
 WIDTH, HEIGHT = 640, 480
 HEIGHT_CELLS, WIDTH_CELLS = 48, 36
-# An image cell is 5 pixels wide and 6 high: nothing is square by luck.
-BOX = np.array([100.0, 60, 5 * WIDTH_CELLS, 6 * HEIGHT_CELLS])
-PITCH = np.array([5.0, 6])
 
 
 def run(*arguments):

@@ -1,6 +1,7 @@
 """`jaxpose lift --axes world` and `--calibration`; `fuse` and `fit` with calibrations and a file for each camera."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from jaxpose.app import cli
+from jaxpose.app.commands import world
+from jaxpose.app.commands.values import WorldAxes
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.io.poses3d import read_poses3d
@@ -94,6 +97,14 @@ def test_a_calibration_undoes_the_lens_and_places_the_world(run, tmp_path):
     world, _ = result(tmp_path / "w", "bent_camA")
     np.testing.assert_allclose(world["t_world_camera"], [3.0, 1.4, 2.0], atol=1e-5)
     np.testing.assert_allclose(world["R_world_camera"], np.diag([1.0, -1, -1]), atol=1e-6)
+
+
+def test_what_falls_along_gravity_is_down(monkeypatch):
+    given = WorldAxes(axes="world", gravity=(0.0, 3.0, 4.0))
+    np.testing.assert_allclose(world.upward(None, given), [0, -0.6, -0.8], atol=1e-6)
+    monkeypatch.setattr(world, "to_world", lambda *_, gravity, **__: gravity)
+    data = SimpleNamespace(source=SimpleNamespace(frame=None, person=None, fps=30.0), calibrated=None)
+    np.testing.assert_array_equal(world.find(data, {"pose": 0, "root": 0}, H36M_17, given), [0, 3, 4])
 
 
 def test_what_means_nothing_is_refused(refused, tmp_path):

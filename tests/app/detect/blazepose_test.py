@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from shared import DATA, GOLDEN, needs
 
-from jaxpose.app.detect import weights
+from jaxpose.app.detect import blazepose, weights
 from jaxpose.app.detect.base import Frame
 from jaxpose.app.detect.blazepose import finder, looker, refine, region_of, smooth
 from jaxpose.app.detect.frames import Clip, frames
@@ -126,6 +126,20 @@ def test_points_move_to_the_centroid_of_their_heatmaps():
     points = np.array([(21.4, 12.9), (62.0, 1.0), (31.0, 31.0), (64.5, 3.0)]) / 64
     expected = np.array([(22, 11), (61.5, 0.5), (31, 31), (64.5, 3)]) / 64
     np.testing.assert_allclose(refine(points, heat), expected, atol=1e-6)
+
+
+def test_metres_are_turned_from_the_crop_back_to_the_image(monkeypatch):
+    """In a crop turned by a quarter, what is to its right is below in the image; depth stays."""
+    world = np.arange(39 * 3, dtype=np.float32).reshape(39, 3)
+    points = np.tile([128.0, 128, 0, 9, 9], (39, 1)).astype(np.float32)
+    points[34, 1] = 64
+    heat = np.full((64, 64, 39), -30.0, np.float32)
+    monkeypatch.setattr(blazepose, "interpreter", lambda path: lambda image: (points, np.ones(1), None, heat, world))
+    frame = Frame(0, 0.0, np.zeros((100, 100, 3), np.uint8))
+    person = looker(None)(frame, Region(np.array([50.0, 50.0]), 40.0, np.pi / 2), None)
+    x, y, z = world[:33].T
+    np.testing.assert_allclose(person.world, np.stack([-y, x, z], -1), atol=1e-5)
+    np.testing.assert_allclose([*person.region.centre, person.region.angle], [50, 50, np.pi / 2], atol=1e-6)
 
 
 def test_the_filter_at_rest_and_in_motion():

@@ -93,10 +93,3 @@ def test_weights_are_stored_once_and_in_half_where_it_holds_them(x):
     sizes = {i.name: len(i.raw_data) for i in made.graph.initializer if i.name in ("narrow", "wide", "unused")}
     assert sizes == {"narrow": 2 * narrow.size, "wide": 4 * wide.size}
     assert {p.key: p.value for p in made.metadata_props} == {"of": "a test"}
-
-
-def test_what_has_no_form_is_refused_by_name(x):
-    with pytest.raises(ValueError, match=r"operation 'erf' .* must be one of \['abs', "):
-        converted(lambda weights, x: {"y": jax.lax.erf(x)}, {}, x=x)
-    with pytest.raises(ValueError, match="gather: needed indices along one axis"):
-        converted(lambda weights, x: {"y": x[jnp.array([0, 1]), jnp.array([2, 3])]}, {}, x=x)

@@ -119,30 +119,3 @@ def test_a_set_that_does_not_move_has_one_step(walk):
     assert page.content["steps"]["labels"] == [""]
     assert page.content["people"] == list("abcde")
     assert page.content["caption"][:2] == ["5 people", "2 hypotheses"]
-
-
-@pytest.mark.parametrize(
-    ("states", "options", "message"),
-    [
-        (np.zeros((1, H, N, J, 3)), {}, "states: got T = 0, one state only"),
-        (np.zeros((2, H, N, J, 2)), {}, r"states: .*must be \[T\+1, H, N, 17, 3\]"),
-        (np.float64(0), {}, "states: got shape"),
-        (np.stack([np.full((H, N, J, 3), np.nan), np.zeros((H, N, J, 3))]), {}, "states: state 0 of 2 has no finite"),
-        (np.zeros((2, H, N, J, 3)), {"times": [1, 0.5, 0]}, r"times: got shape \[3\], must be \[2\]"),
-        (np.zeros((2, H, N, J, 3)), {"per_line": 0}, "per_line: got 0"),
-        (np.zeros((2, H, N, J, 3)), {"max_people": 0}, "max_people: got 0"),
-        (np.zeros((2, H, N, J, 3)), {"reprojected": np.zeros((3, H, N, J, 2))}, r"reprojected: got shape \[3, 2, 5"),
-        (np.zeros((2, H, N, J, 3)), {"image": "a.png"}, "image: came without keypoints"),
-    ],
-)
-def test_bad_paths_are_named(states, options, message):
-    with pytest.raises(ValueError, match=message):
-        path_page(states, H36M_17, **options)
-
-
-def test_a_file_that_is_no_image_is_named(tmp_path):
-    (tmp_path / "a.png").write_text("not a picture")
-    zeros = np.zeros((2, 1, 1, J, 3))
-    for name in ("a.png", "missing.png"):
-        with pytest.raises(ValueError, match=f"{name}: not an image"):
-            path_page(zeros, H36M_17, keypoints=np.zeros((1, J, 2)), image=tmp_path / name)

@@ -11,7 +11,6 @@ from PIL import Image
 from jaxpose.app.viz import mesh_page, skins_of
 from jaxpose.app.viz.sheet import _painted, mesh_sheet
 from jaxpose.geometry.body import full_rotations
-from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.anny_body import anny_body
 
 H, F, V = 3, 5, 9
@@ -146,25 +145,6 @@ def test_what_stands_still_is_stored_once_and_some_bodies_are_left_out(meshes):
     assert steps == {"body": F, "truth": 1}
     assert read.layers("observed")[0]["poses"]["shape"][1] == 1
     assert list(surfaces(mesh_page(meshes, FACES, max_bodies=2))) == ["body 0", "body 2"]
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"fps": 0}, "fps: got 0"),
-        ({"up": "z"}, "up: got 'z'"),
-        ({"arrange": "row"}, "arrange: got 'row'"),
-        ({"names": ["a"]}, "names: got 1, must be 3"),
-        ({"labels": ["a"]}, "labels: got 1, must be 5"),
-        ({"truth": np.zeros((4, V, 3))}, "truth: got 4 frames, must be 5 or 1"),
-        ({"truth": np.zeros((F, 3, 3))}, r"truth_faces: got vertices 0\.\.8, must be 0\.\.2"),
-        ({"observed": np.zeros((F, 16, 3)), "observed_skeleton": H36M_17}, "observed: got 16 points, must be"),
-        ({"max_frames": 0}, "max_frames: got 0"),
-    ],
-)
-def test_what_does_not_fit_is_named(meshes, options, said):
-    with pytest.raises(ValueError, match=said):
-        mesh_page(meshes, FACES, **options)
 
 
 def box(size):

@@ -84,15 +84,6 @@ def test_bad_arrays_are_named_and_nothing_is_written(tmp_path, draw, change, mes
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"titles": ["a"]}, "titles: got 1, must be a list of one per pose: 4"), ({"max_rows": 0}, "max_rows: got 0")],
-)
-def test_bad_options_of_a_sheet_are_named(tmp_path, change, message):
-    with pytest.raises(ValueError, match=message):
-        contact_sheet(tmp_path / "x", GOOD, H36M_17, **change)
-
-
 @pytest.mark.parametrize("draw", [contact_sheet, write_motion])
 def test_a_missing_folder_is_named_and_a_failed_write_leaves_nothing(tmp_path, draw, monkeypatch):
     with pytest.raises(ValueError, match=r"path: .*nowhere is not a folder"):

@@ -24,9 +24,3 @@ def test_each_panel_draws_the_curves_of_all_joints_but_the_root(tmp_path, monkey
         np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
         assert [line.get_label() for line in lines] == list(H36M_17.joints[1:])
         np.testing.assert_array_equal([line.get_ydata() for line in lines], curves[:, 1:].T)
-
-
-def test_curves_of_other_joints_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"distance \[5, 17\] and axes \[5, 17, 3\], got \(5, 16\)"):
-        reliability_png(tmp_path / "r.png", LEVELS, DISTANCE[:, 1:], AXES, H36M_17)
-    assert not list(tmp_path.iterdir())

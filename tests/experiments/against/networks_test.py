@@ -106,31 +106,3 @@ def test_a_folder_of_checkpoints_and_modules(tmp_path):
     assert {"denoiser", "encoder"} <= model.capabilities
     theirs = found["denoiser"].network.state_dict()["gconv_output.bias"].numpy().ravel()
     np.testing.assert_array_equal(model.params["params"]["denoiser"]["output"]["bias"], theirs)
-
-
-def test_what_is_no_original_is_named(tmp_path):
-    with pytest.raises(ValueError, match="no such folder, must be a folder or 'random'"):
-        originals(str(tmp_path / "absent"))
-    with pytest.raises(ValueError, match=r"no file of \.pth, \.pt, \.bin, \.ckpt, \.py"):
-        originals(str(tmp_path))
-    path = tmp_path / "net.py"
-    for text, wrong in (
-        ("x = 1", "AttributeError: module 'against_net' has no attribute 'network'"),
-        ("def network(): return 3", r"TypeError: network\(\) gave a int, needed a torch.nn.Module"),
-        ("import torch\ndef network(): return torch.nn.Linear(2, 2)", "none of the originals' networks"),
-        ("def network(:", "SyntaxError"),
-    ):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=rf"net\.py: .*{wrong}"):
-            originals(str(tmp_path))
-    path.unlink()
-    (tmp_path / "bad.pth").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match=r"bad\.pth"):
-        originals(str(tmp_path))
-    (tmp_path / "bad.pth").unlink()
-    for name in ("a.pth", "b.pth"):
-        (tmp_path / name).write_bytes((GOLDEN / "gfpose/gfpose_peer.pth").read_bytes())
-    with pytest.raises(ValueError, match=r"b\.pth and .*a\.pth are both of gfpose"):
-        originals(str(tmp_path))
-    with pytest.raises(ValueError, match=r"not the weights of encoder: .*"):
-        network_for({"gconv_input.weight": np.zeros((3, 1, 2, 16), np.float32)})

@@ -95,44 +95,6 @@ def test_what_was_measured_on_other_weights_is_left_out_after_a_step():
 
 
 @pytest.mark.parametrize(
-    ("make", "init", "change", "said"),
-    [
-        (
-            pose17.get_config,
-            "pose17",
-            {"network.hidden": 256},
-            "network of pose17 is ScoreMLP.*hidden = 512.*hidden = 256",
-        ),
-        (pose17.get_config, "pose17", {"loss.target": "eps"}, "target of pose17 is 'edm', of the config 'eps'"),
-        (pose17.get_config, "pose17_fast", {}, r"times of pose17_fast is \(1.0, 0.15\), of the config \(\)"),
-        (pose17.get_config, "prior21", {}, "config.train.init: network of prior21 is"),
-        (prior21.get_config, "prior21", {"process.name": "vp"}, "process of prior21 is 'sub_vp', of the config 'vp'"),
-        (pose17_fast.get_config, "pose17_fast", {"times": (1.0, 0.3)}, r"few-step model of times \(1.0, 0.15\)"),
-        (pose17_fast.get_config, "prior21", {}, "distillation needs a model of joint positions"),
-        (
-            lambda: diffpose17.get_config("diffusion"),
-            "diffpose17",
-            {"process.name": "sub_vp"},
-            "process of diffpose17 is 'vp', of the config 'sub_vp'",
-        ),
-    ],
-)
-def test_another_state_space_is_refused_naming_both(folder, make, init, change, said):
-    config = make()
-    config.data.folder, config.train.init = str(folder), init
-    config.update_from_flattened_dict(change)
-    with pytest.raises(ValueError, match=f"(?s){said}"):
-        make_job(config)
-
-
-def test_rehearsal_needs_a_folder_of_ones_own():
-    config = pose17.get_config()
-    config.data.rehearsal = 0.3
-    with pytest.raises(ValueError, match=r"needed a share in \[0, 1\), above 0 only with config\.data\.folder"):
-        make_job(config)
-
-
-@pytest.mark.parametrize(
     ("given", "expected"), [({}, True), ({"statistics": "init"}, True), ({"statistics": "data"}, False)]
 )
 def test_statistics_stay_unless_the_data_s_are_asked_for(given, expected):

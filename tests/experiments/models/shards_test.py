@@ -14,7 +14,6 @@ import xla
 from experiments.models import shards, stored
 from experiments.models.frames import training_frames
 from experiments.models.pose17 import config as pose17
-from experiments.models.prior21 import config as prior21
 from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.mocap import load_mocap
 from jaxpose.examples.bodies import carriers_of
@@ -99,15 +98,6 @@ def test_an_example_of_its_rows_is_finite(folder):
     made = jax.jit(example)(key, Gathered(resident, stream.read(rows)))
     assert made.x0.shape == (17, 3)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(made))
-
-
-def test_what_needs_memory_and_the_wrong_kind_are_refused(root, folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXPOSE_DATA", str(root))
-    with pytest.raises(ValueError, match="share, num_people"):
-        list(shards.write(config_of(pose17, root, share=0.5), str(tmp_path / "x")))
-    list(shards.write(config_of(prior21, root), str(tmp_path / "rotations")))
-    with pytest.raises(ValueError, match="shards of rotations; needed those of bodies"):
-        stored.open_bodies(str(tmp_path / "rotations"), VIEW)
 
 
 @pytest.mark.slow

@@ -188,29 +188,6 @@ def test_what_does_not_fit_is_listed_in_one_error(tmp_path, change, lines):
             read_gfpose(path, weights)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda shadow: shadow[:-1], r"1 tensors do not fit: post_dense.bias: missing, needed \(51,\)"),
-        (lambda shadow: [*shadow, np.zeros(3)], r"shadow_params\[46\]: \(3,\), unexpected"),
-        (lambda shadow: [shadow[1], shadow[0], *shadow[2:]], r"pre_dense.weight: \(32,\), needed \(1024, 51\)"),
-        (lambda shadow: [shadow[0] * np.inf, *shadow[1:]], r"pre_dense.weight: holds numbers that are not finite"),
-    ],
-)
-def test_an_averaged_list_that_does_not_fit(tmp_path, change, message):
-    state = gfpose_state()
-    with pytest.raises(ValueError, match=rf"a.pth: (?s:.)*{message}"):
-        read_gfpose(save(tmp_path / "a.pth", state, change(halved(state))))
-
-
-def test_named_weights_in_another_order_leave_the_list_without_names(tmp_path):
-    state = gfpose_state()
-    path = save(tmp_path / "a.pth", dict(sorted(state.items())), halved(state))
-    with pytest.raises(ValueError, match=r"a.pth: .*the named weights stand in another order"):
-        read_gfpose(path)
-    chex.assert_trees_all_equal(read_gfpose(path, "raw").params, params_of(GFPOSE, state))
-
-
 @pytest.mark.parametrize("name", ["dposer/ckpt_v1.pth", "diffpose/gcndiff.pth", "diffpose/mixste_small.bin"])
 def test_a_checkpoint_of_another_system_is_told_apart(name):
     with pytest.raises(ValueError, match=r"(ckpt_v1.pth|gcndiff.pth|mixste_small.bin): .*not the weights of") as info:
@@ -218,14 +195,6 @@ def test_a_checkpoint_of_another_system_is_told_apart(name):
     lines = str(info.value).splitlines()
     assert len(lines) <= 14
     assert " missing, needed " in str(info.value)
-
-
-def test_no_weights_at_all(tmp_path):
-    path = torch_files.save(tmp_path / "a.pth", 3)
-    with pytest.raises(ValueError, match=r"a.pth: .*no weights by name, .*; found a int"):
-        read_gfpose(path)
-    with pytest.raises(ValueError, match=r"a.pth: .*not the weights of GFPose's network"):
-        read_gfpose(torch_files.save(path, {"epoch": 3}), "raw")
 
 
 def test_converted_saved_and_loaded_it_says_the_same(checkpoint, tmp_path):

@@ -124,13 +124,6 @@ def test_another_joint_set_is_refused(tmp_path):
         list(prepare_videopose3d(three, two, ["S1"], tmp_path / "out"))
 
 
-def test_subjects_are_checked(tmp_path):
-    file = write(tmp_path / "3d.npz", positions_3d=positions())
-    for subjects, message in (([], "at least one"), (["S1", "S1"], "distinct"), (["S2"], "got 'S2'")):
-        with pytest.raises(ValueError, match=message):
-            list(prepare_videopose3d(file, None, subjects, tmp_path / "out"))
-
-
 def test_mixtures_come_with_the_frames(tmp_path):
     """The first component is the detection; deviations become pixels of an image 1000 wide."""
     tree, rng = positions(), np.random.default_rng(3)

@@ -160,25 +160,3 @@ def test_the_report_tells_what_is_absent():
     assert lines[3:5] == ["", f"P1: no frames of {', '.join(absent)}"]
     with pytest.raises(ValueError, match="at least one result"):
         h36m.report({})
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"action": np.array([2, 2, 1, 17])}, r"\[1, 17\]; must be 2\.\.16"),
-        ({"action": np.array([2, 2])}, r"action must be 4 whole numbers.*\(2,\)"),
-        ({"action": np.full(4, 2.0)}, "action must be 4 whole numbers.*float64"),
-        ({"pred": np.zeros((5, 4, 17, 3))}, r"hypotheses made one pose before, got \(5, 4, 17, 3\)"),
-        ({"pred": np.zeros((4, 16, 3)), "truth": np.zeros((4, 16, 3))}, r"\[N, 17, 3\].*\(4, 16, 3\)"),
-        ({"pred": np.zeros((0, 17, 3)), "truth": np.zeros((0, 17, 3))}, r"N >= 1.*\(0, 17, 3\)"),
-        ({"video": np.zeros(4, int)}, "needed both or none"),
-        ({"video": np.zeros(4, int), "frame": np.arange(3)}, r"frame must be 4 whole numbers.*\(3,\)"),
-        ({"video": np.arange(4), "frame": np.arange(4)}, "none of the 4 rows follows another"),
-        ({"batch_size": 3}, "batch_size: needs strict=True"),
-        ({"batch_size": 0, "strict": True}, "number >= 1, got 0"),
-    ],
-)
-def test_wrong_input_is_named(change, message):
-    given = {"pred": np.zeros((4, 17, 3)), "truth": np.zeros((4, 17, 3)), "action": np.full(4, 2)}
-    with pytest.raises(ValueError, match=message):
-        h36m.h36m_row(**given | change)

@@ -96,19 +96,3 @@ def test_only_valid_frames_count(poses):
     alone = row_of(pred[valid], truth[valid], sequence[valid])
     assert row["frames"] == valid.sum()
     assert {k: row[k] for k in ("mpjpe_mm", "pck", "auc")} == {k: alone[k] for k in ("mpjpe_mm", "pck", "auc")}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"truth": np.zeros((4, 14, 3))}, r"\[N, 17, 3\].*\(4, 17, 3\) and \(4, 14, 3\)"),
-        ({"pred": np.zeros((0, 17, 3)), "truth": np.zeros((0, 17, 3))}, "N >= 1"),
-        ({"sequence": np.zeros(3)}, r"sequence must be \[4\]"),
-        ({"valid": np.ones(5)}, r"valid must be \[4\]"),
-        ({"valid": np.zeros(4)}, "got none of 4"),
-    ],
-)
-def test_wrong_input_is_named(change, message):
-    given = {"pred": np.zeros((4, 17, 3)), "truth": np.zeros((4, 17, 3)), "sequence": np.zeros(4)}
-    with pytest.raises(ValueError, match=message):
-        mpi3dhp.mpi3dhp_row(**given | change)

@@ -10,14 +10,11 @@ import optax
 import pytest
 import shared
 
-from jaxpose.base import Camera
 from jaxpose.io.untrusted.torch_file import read_torch
-from jaxpose.model import load
 from jaxpose.originals.convert.checkpoint import raw_weights
 from jaxpose.originals.convert.diffpose import assemble, denoiser_part, read_part
 from jaxpose.originals.datasets.gmm import read_gmm
 from jaxpose.originals.recipes import diffpose as official
-from jaxpose.tasks.lift import lift
 from jaxpose.training.step import init_state, make_step
 
 GOLDEN = shared.GOLDEN / "diffpose"
@@ -204,25 +201,3 @@ def by_original_name(tree):
     numbers = {name: np.full(value.shape, i, np.float32) for i, (name, value) in enumerate(names)}
     tags, values = (jax.tree.leaves(t) for t in (denoiser_part(numbers).params, tree))
     return {names[int(tag.flat[0])][0]: np.asarray(v, np.float64) for tag, v in zip(tags, values, strict=True)}
-
-
-def test_what_is_told_apart(model, parts):
-    keypoints = np.zeros((2, 17, 2), np.float32)
-    uv, xyz = keypoints, np.zeros((2, 17, 3), np.float32)
-    with pytest.raises(ValueError, match=r"lift needs a model of joint positions .* got 'diffpose'.* 'screen'"):
-        lift(jax.random.key(0), model, keypoints, camera=Camera(np.ones(4)))
-    with pytest.raises(ValueError, match=r"lift_official needs a model of DiffPose's own .* got 'pose17'"):
-        official.lift_official(load(), keypoints, (1000, 1000))
-    with pytest.raises(ValueError, match=r"denoise_official needs .* got 'pose17'"):
-        official.denoise_official(load(), uv, xyz)
-    with pytest.raises(ValueError, match=r"keypoints_px: needed \[N, 17, 2\] pixels, got shape \(17, 2\)"):
-        official.lift_official(model, keypoints[0], (1000, 1000))
-    with pytest.raises(ValueError, match="needs a model with an encoder"):
-        official.lift_official(assemble(parts[:1]), keypoints, (1000, 1000))
-    with pytest.raises(ValueError, match="needs a model with a denoiser"):
-        official.denoise_official(assemble(parts[1:2]), uv, xyz)
-    for indices in ((), (0, 12), (51,), (3, -1)):
-        with pytest.raises(ValueError, match=r"indices: needed falling numbers in 0..50"):
-            official.denoise_official(model, uv, xyz, indices=indices)
-    with pytest.raises(ValueError, match=r"eta 0.5 draws noise and needs a key"):
-        official.denoise_official(model, uv, xyz, eta=0.5)

@@ -12,7 +12,6 @@ from shared import recorded
 
 from jaxpose.base import Condition, Example, Prediction
 from jaxpose.diffusion import denoising_loss, drift_diffusion, from_betas, sub_vp, ve, vp
-from jaxpose.diffusion.solvers import fixed_times
 from jaxpose.originals.convert.gfpose import read_gfpose
 from jaxpose.originals.recipes import gfpose
 
@@ -185,11 +184,3 @@ def test_random_joints_are_knees_ankles_elbows_and_wrists():
     np.testing.assert_allclose(rate[hideable], 3 / 8, atol=4 * np.sqrt(3 / 8 * 5 / 8 / 800))
     with pytest.raises(ValueError, match=r"0\.\.8"):
         gfpose.hide_random_joints(jax.random.key(0), 9)
-
-
-def test_wrong_arguments_are_named():
-    predict, sde = elementwise(0.0, 1.0, sub_vp()), sub_vp()
-    with pytest.raises(ValueError, match="impute=True"):
-        gfpose.sample_as_gfpose(jax.random.key(0), 1, lambda k: jnp.ones((1, 1)), predict, sde, impute=True)
-    with pytest.raises(ValueError, match="num_steps"):
-        fixed_times(sde, 0)
