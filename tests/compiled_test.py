@@ -6,7 +6,6 @@ maps do not grow.
 """
 
 import functools
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from compilations import counted
 from diffpose_models import tiny
 
 from jaxpose.base import Camera, Hypotheses
-from jaxpose.compiled import check_shape, cut, filled, merged, size_for
+from jaxpose.compiled import cut, filled, size_for
 from jaxpose.model import Model
 from jaxpose.runtime.program_bound import num_maps
 from jaxpose.tasks import complete as completion
@@ -205,20 +204,6 @@ def test_filling_repeats_the_last_row_and_cutting_takes_it_off():
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[keep], err_msg=name)
     assert cut(whole, 4, 5) is whole
     assert cut(whole._replace(root=None), 3, 2).root is None
-
-
-def test_merged_takes_the_first_of_all_in_eager_use_and_inside_jit():
-    x = np.arange(24.0).reshape(3, 4, 2)
-    for found in (merged(x, 7), jax.jit(lambda x: merged(x, 7))(x)):
-        np.testing.assert_array_equal(found, np.arange(14.0).reshape(7, 2))
-
-
-def test_a_shape_is_one_of_those_asked_for():
-    for shape in ((3, 17, 2), (4,)):
-        check_shape("x", np.zeros(shape), (range(1, 5), "J", 2), (4,))
-    for shape in ((5, 17, 2), (3, 17), ()):
-        with pytest.raises(ValueError, match=re.escape(f"x: needed [1..4, J, 2] or [4] px, got {list(shape)}")):
-            check_shape("x", np.zeros(shape), (range(1, 5), "J", 2), (4,), note=" px")
 
 
 def on_host(tree: Any) -> Any:

@@ -20,13 +20,6 @@ def test_members_are_read_when_asked_for_and_kept(tmp_path):
     assert arrays.get("b") is None
 
 
-def test_the_one_array_of_an_npy_file_is_mapped(tmp_path):
-    np.save(tmp_path / "a.npy", np.ones((2, 3)))
-    array = load_arrays(tmp_path / "a.npy", "array")["array"]
-    assert array.shape == (2, 3)
-    assert isinstance(array, np.memmap)
-
-
 def test_a_damaged_member_and_a_missing_one_are_named(tmp_path):
     path = tmp_path / "a.npz"
     np.savez_compressed(path, a=np.arange(1000))

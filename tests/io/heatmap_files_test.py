@@ -94,19 +94,3 @@ def test_what_is_wrong_is_named(tmp_path, change, fault):
     path = save(tmp_path / "bad.npz", **WHOLE | change)
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: .*{fault}|^{re.escape(str(path))}: {fault}"):
         read_heatmaps(path)
-
-
-def test_files_that_are_something_else(tmp_path):
-    with pytest.raises(ValueError, match=r"none.npz: no such file"):
-        read_heatmaps(tmp_path / "none.npz")
-    with pytest.raises(ValueError, match=r"a.pkl: suffix '.pkl'; must be .npz or .npy"):
-        read_heatmaps(tmp_path / "a.pkl")
-    with pytest.raises(ValueError, match=r"k.npz: lacks heatmaps; needed heatmaps; it has keypoints"):
-        read_heatmaps(save(tmp_path / "k.npz", keypoints=MAPS))
-    whole = save(tmp_path / "a.npz", **WHOLE).read_bytes()
-    for name, data in {"half.npz": whole[: len(whole) // 2], "empty.npy": b"", "text.npz": b"text"}.items():
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(ValueError, match=f"{name}: not a readable numpy file of plain numbers and text"):
-            read_heatmaps(tmp_path / name)
-    with pytest.raises(ValueError, match=r"image_size is \(640, 480\), given is \(1, 2\)"):
-        read_heatmaps(tmp_path / "a.npz", image_size=(1, 2))

@@ -115,13 +115,6 @@ def test_openpose_folder_with_empty_frames(tmp_path):
     assert kp.image == ("walk_000000000008", "walk_000000000012", "walk_000000000012")
 
 
-def test_files_without_numbers_count_in_order_with_the_empty_ones(tmp_path):
-    values = people(2, 25)
-    for name, persons in (("a", values[:1]), ("b", values[:0]), ("c", values[1:])):
-        write(tmp_path / f"{name}_keypoints.json", openpose_text(persons))
-    assert read_keypoints(tmp_path).frame.tolist() == [0, 2]
-
-
 @pytest.mark.parametrize("key", ["pose_keypoints_2d", "pose_keypoints"])  # the second before 1.3
 def test_openpose_coco_model_loses_only_its_neck(tmp_path, key):
     values = people(2, 18)
@@ -154,11 +147,6 @@ def test_alphapose(tmp_path, num, skeleton):
     same(kp, values[:, : len(skeleton.joints)], skeleton)
     assert kp.image == ("0.jpg", "0.jpg", "1.jpg", "1.jpg")
     assert kp.frame.tolist() == [0, 0, 1, 1]
-
-
-def test_alphapose_frames_are_numbers_not_words(tmp_path):
-    items = alphapose(people(22, 17))
-    assert read_keypoints(write(tmp_path / "a.json", items)).frame.tolist() == [i // 2 for i in range(22)]
 
 
 def test_alphapose_scores_are_clipped(tmp_path):

@@ -102,13 +102,3 @@ def test_faults_name_file_and_line(tmp_path, change, message):
     with pytest.raises(ValueError, match=message) as error:
         read_poses3d(tmp_path / "p.trc")
     assert "p.trc" in str(error.value)
-
-
-def test_arrays_that_a_file_cannot_hold_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"needed \[F, 17, 3\]"):
-        write_trc(tmp_path / "a.trc", NAMES, np.zeros((2, 3, 3)), 30)
-    with pytest.raises(ValueError, match="without tabs"):
-        write_trc(tmp_path / "a.trc", ("a\tb", "c"), np.zeros((2, 2, 3)), 30)
-    with pytest.raises(ValueError, match="above 0"):
-        write_trc(tmp_path / "a.trc", ("a", "c"), np.zeros((2, 2, 3)), 0)
-    assert not list(tmp_path.iterdir())

@@ -76,7 +76,7 @@ def path_of(model, mixture):
     return diffpose.pose_states(component, states)
 
 
-@pytest.fixture(scope="module", params=[(1, 0.0), (3, 1.0), (3, 0.0)], ids=str)
+@pytest.fixture(scope="module", params=[(1, 0.0), pytest.param((3, 1.0), marks=pytest.mark.slow), (3, 0.0)], ids=str)
 def oracle_path(request):
     num, eta = request.param
     model, mixture = exact(eta), components(2, num)

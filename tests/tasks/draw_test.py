@@ -72,6 +72,7 @@ def _equal_but_for_rounding(a, b):
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(np.abs(b).max()))
 
 
+@pytest.mark.slow
 def test_states_and_what_was_kept_have_a_place_for_each_hypothesis(model):
     @jax.jit
     def states(problem):
@@ -99,7 +100,7 @@ def test_a_summary_of_the_first_samples_is_that_of_these_alone():
         np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("task", ["lift", "complete", "denoise"])
+@pytest.mark.parametrize("task", ["lift", *(pytest.param(t, marks=pytest.mark.slow) for t in ("complete", "denoise"))])
 def test_chunks_change_neither_hypotheses_nor_summary_nor_path(model, task):
     """But for the last bits, in which matrix products of other sizes differ; the last chunk overlaps the one before."""
     key, problem = jax.jit(PROBLEMS[task])(model)

@@ -134,6 +134,7 @@ def test_frames_that_only_fill_up_and_frames_not_seen_are_drawn_but_told_nothing
     )
 
 
+@pytest.mark.slow
 def test_past_samples_are_returned_as_they_were(tiny):
     keypoints, sure = seen(12)
     how = {"camera": CAMERA, "num_hypotheses": 3, "sampler": stochastic(2)}

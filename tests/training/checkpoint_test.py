@@ -65,14 +65,6 @@ def test_another_architecture_is_named_with_both_shapes(tmp_path):
             checkpoint.restore_latest(tmp_path, like=like)
 
 
-def test_another_format_is_refused(tmp_path, trained, monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT", 1)
-    checkpoint.save(tmp_path, trained, {})
-    monkeypatch.undo()
-    with pytest.raises(ValueError, match="checkpoint of format 1, this version of jaxpose reads format 2"):
-        checkpoint.restore_latest(tmp_path, like=trained)
-
-
 def test_what_a_kill_left_is_neither_read_nor_kept(tmp_path, trained):
     for n in (1, 2, 3):
         checkpoint.save(tmp_path, at_step(trained, n), {})
@@ -153,13 +145,6 @@ def test_a_damaged_one_is_written_anew_and_where_all_are_nothing_is_begun(tmp_pa
         (tmp_path / "checkpoints" / str(n) / "meta" / "metadata").write_text("{")
     with pytest.raises(ValueError, match="no whole checkpoint is left"):
         checkpoint.restore_latest(tmp_path, like=trained)
-
-
-def test_one_without_hashes_was_never_finished(tmp_path, three, trained):
-    shutil.copytree(three, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "checkpoints" / "3" / "sha256.json").unlink()
-    assert checkpoint.steps(tmp_path) == [1, 2]
-    same(checkpoint.restore_latest(tmp_path, like=trained)[0], at_step(trained, 2))
 
 
 def test_checkpoints_of_an_earlier_version_are_refused_and_kept(tmp_path, three, trained):

@@ -88,15 +88,6 @@ def test_a_file_in_other_axes_and_units_is_the_same_person(run, file, poses, tmp
     assert "z up" in str(found["frame_tag"])
 
 
-def test_a_result_is_read_back_as_its_mean_poses_in_its_own_axes(run, file, tmp_path):
-    run("complete", file, "--out", tmp_path / "one", "--hide", "left_arm", "--up", "y")
-    run("complete", tmp_path / "one" / "poses.npz", "--out", tmp_path / "two", "--hide", "head")
-    one, two = (arrays(tmp_path / name / "poses.npz") for name in ("one", "two"))
-    assert str(two["up"]) == "y"
-    seen = [j for j, name in enumerate(JOINTS) if name != "head"]
-    np.testing.assert_array_equal(two["observed"][:, seen], one["mean"][:, seen])
-
-
 def test_poses_without_a_joint_are_left_out_and_said(run, poses, tmp_path, capsys):
     poses = poses.copy()
     poses[1] = np.nan
@@ -129,6 +120,7 @@ def test_keypoints_are_lifted_without_the_hidden_ones_and_completed(run, keypoin
     np.testing.assert_allclose(completed[:, ~hidden], np.tile(given["keypoints"][~hidden], (4, 1, 1)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_whole_keypoints_are_lifted_as_lift_does_and_it_says_so(run, keypoints, tmp_path, capsys):
     whole = arrays(keypoints)
     whole["confidence"][:] = 1

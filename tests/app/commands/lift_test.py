@@ -37,12 +37,6 @@ def test_blocks_and_samplers_are_those_of_the_python_function(run, model_file, t
         np.testing.assert_array_equal(found["mean"][first:last], expected.mean[kept])
 
 
-def test_an_unknown_sampler_is_refused(refused, tmp_path):
-    message = refused("lift", CLIP, "--out", tmp_path / "o", "--sampler", "best")
-    assert "sampler: got 'best', must be one of" in message
-    assert not (tmp_path / "o").exists()
-
-
 @pytest.mark.slow
 def test_a_result_is_not_overwritten_by_that_of_another_input_or_command(run, refused, poses, tmp_path, capsys):
     """The same command on the same file again is legal; what the file does not say of its rate is told."""

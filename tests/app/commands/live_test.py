@@ -177,6 +177,7 @@ def test_what_falls_along_gravity_is_down(monkeypatch):
     np.testing.assert_allclose(taken["up"], [0, -0.6, -0.8], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_of_diffpose_answers_each_frame(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(line(x) for x in person(0, 3))))
     cli.main(["live", "-", "--model", "diffpose17", "--skeleton", "h36m17", "--image-size", SIZE, "--hypotheses", "2"])

@@ -99,12 +99,12 @@ def test_live_leaves_out_who_has_no_finite_pose(tmp_path, capsys, monkeypatch):
     assert [len(row["people"]) for row in rows] == [1, 0, 1]
 
 
-def test_a_full_disk_leaves_no_half_of_a_result(tmp_path, capsys):
+def test_a_full_disk_leaves_no_half_of_a_result(model_file, tmp_path, capsys):
     """A real limit of the system: files of at most 40 kB, which the numbers of the result exceed."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
-    model = ["--model", "pose17", "--hypotheses", "20", "--steps", "2", "--no-pictures"]
+    model = ["--model", str(model_file), "--hypotheses", "4", "--steps", "2", "--no-pictures"]
     try:
         code, said = called(
             capsys, cli.main, "lift", str(ASSETS / "demo_clip.npz"), "--out", str(tmp_path / "o"), *model

@@ -9,7 +9,7 @@ from drawn import Read
 from PIL import Image
 
 from jaxpose.app.viz import mesh_page, skins_of
-from jaxpose.app.viz.sheet import _painted, mesh_sheet
+from jaxpose.app.viz.sheet import mesh_sheet
 from jaxpose.geometry.body import full_rotations
 from jaxpose.io.anny_body import anny_body
 
@@ -128,25 +128,6 @@ def test_a_skin_moves_as_its_body_and_is_small():
     assert len(page.html().encode()) < 3e6
 
 
-@pytest.mark.slow
-def test_a_person_who_is_absent_has_no_joints_there():
-    body = anny_body()
-    posed = body.shape().pose(full_rotations(body, jnp.zeros((4, 21, 3)), jnp.zeros((4, 3))))
-    (skin,) = skins_of(posed)
-    gone = skin._replace(transforms=np.where(np.arange(4)[:, None, None, None] == 2, np.nan, skin.transforms))
-    read = Read(mesh_page([skin, gone], body.faces, names=["a", "b"]).html())
-    absent = [np.isnan(read.positions(part["posed"])).any((1, 2)).tolist() for part in read.content["surfaces"]]
-    assert absent == [[False] * 4, [False, False, True, False]]
-
-
-def test_what_stands_still_is_stored_once_and_some_bodies_are_left_out(meshes):
-    read = Read(mesh_page(meshes[0], FACES, truth=meshes[1, 0], observed=meshes[1, 0]).html())
-    steps = {part["name"]: part["vertices"]["shape"][0] for part in read.content["surfaces"]}
-    assert steps == {"body": F, "truth": 1}
-    assert read.layers("observed")[0]["poses"]["shape"][1] == 1
-    assert list(surfaces(mesh_page(meshes, FACES, max_bodies=2))) == ["body 0", "body 2"]
-
-
 def box(size):
     """A closed box about the origin, faces outwards."""
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * np.array(size) / 2
@@ -165,16 +146,3 @@ def test_a_sheet_shows_the_outline_of_each_view_at_one_scale(tmp_path):
     np.testing.assert_allclose(np.array(area) / area[0][0], [[1, 1, 0.5], [0.25, 0.25, 0.125]], atol=0.04)
     with pytest.raises(ValueError, match="titles: got 1"):
         mesh_sheet(tmp_path / "a.png", np.stack([vertices] * 2), faces, titles=["a"])
-
-
-def test_faces_are_painted_from_far_to_near_and_lit_by_their_angle_to_the_lamp():
-    vertices, faces = box([1, 1, 1])
-    two = np.concatenate([vertices, vertices * 0.3 + [0, 0, 2]])
-    front = _painted(two, np.concatenate([faces + 8, faces]), "front")
-    heights = [np.ptp(path.vertices[:, 1]) for path in front.get_paths()]
-    np.testing.assert_allclose(heights, [1, 1, 0.3, 0.3], atol=1e-6)  # only what looks at the viewer
-    oblique = _painted(vertices, faces, "oblique")  # from +x and +z: those faces, as the viewer has them
-    lamp = np.array([-0.4, 0.6, 0.7]) / np.sqrt(1.01)
-    wanted = sorted(0.35 + 0.65 * lamp @ normal for normal in ([-0.8, 0, 0.6], [0.6, 0, 0.8]))
-    light = np.unique(np.asarray(oblique.get_facecolor())[:, 2].round(5))
-    assert light[1] / light[0] == pytest.approx(wanted[1] / wanted[0], rel=1e-4)

@@ -6,8 +6,6 @@ from drawn import H, J, N, Read, random_pose_set
 from PIL import Image
 
 from jaxpose.app.viz import contact_sheet, motion_page
-from jaxpose.app.viz import scene as sc
-from jaxpose.app.viz.crowd import gathered, make_crowd
 from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.skeleton import H36M_17
 
@@ -62,12 +60,6 @@ def test_people_without_a_known_place_stand_side_by_side():
     page = read(samples, frame=np.zeros(2, int), person=np.arange(2))
     left, right = page.poses("pose")[:, 0].mean(1)
     assert right[0] - left[0] == pytest.approx(1.2, abs=0.1)
-
-
-def test_a_frame_and_person_that_occur_twice_are_pictures_one_after_another():
-    samples = np.random.default_rng(0).normal(size=(1, 3, J, 3))
-    page = read(samples, frame=np.array([0, 0, 1]), person=np.zeros(3, int))
-    np.testing.assert_allclose(page.poses("pose")[0], samples[0], atol=WITHIN)
 
 
 @pytest.mark.parametrize(("up", "words"), [("-y", "camera axes"), ("z", "world axes: z up"), ("y", "world axes: y up")])
@@ -178,14 +170,6 @@ def test_a_page_of_300_frames_by_30_hypotheses_is_below_3_megabytes():
     assert len(page.html().encode()) < 3e6
 
 
-def test_more_people_have_fewer_hypotheses_so_that_the_page_stays_small():
-    num = 600
-    samples = np.random.default_rng(0).normal(size=(30, num, J, 3))
-    page = motion_page(samples, H36M_17, frame=np.arange(num) // 4, person=np.arange(num) % 4)
-    assert "16 of 30 hypotheses" in page.content["caption"]
-    assert len(page.html().encode()) < 3e6
-
-
 def test_gaps_and_diverged_hypotheses_are_left_out():
     samples = random_pose_set()[0]
     samples[1, 0, 16] = [0.3, np.nan, 0.3]
@@ -194,36 +178,3 @@ def test_gaps_and_diverged_hypotheses_are_left_out():
     assert np.isnan(found[1, 0, 16]).all()
     assert np.isnan(found[2, 1]).all()
     np.testing.assert_allclose(found[3], samples[3], atol=WITHIN)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"frame": np.zeros(3, int)}, r"frame: got int64 of shape \[3\], must be integers \[4\]"),
-        ({"person": np.zeros(4)}, "person: got float64"),
-        ({"root": np.zeros((4, 2))}, r"root: got shape \[4, 2\], must be \[4, 3\]"),
-        ({"unusual": np.zeros(4)}, "unusual: got float64"),
-        ({"up": "x"}, "up: got 'x'"),
-        ({"labels": "abcd"}, "labels: got"),
-        ({"max_frames": 0}, "max_frames: got 0"),
-        ({"fps": 0}, "fps: got 0"),
-        ({"fps": float("nan")}, "fps: got nan"),
-    ],
-)
-def test_bad_options_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        motion_page(np.zeros((H, N, J, 3)), H36M_17, **options)
-
-
-def test_gathering_keeps_hidden_bones_and_confidence_with_their_people():
-    samples, keypoints, confidence, _ = random_pose_set()
-    observed = np.ones((N, J), bool)
-    observed[1, 3] = False
-    scene = sc.make_scene(samples, H36M_17, keypoints=keypoints, confidence=confidence, observed=observed)
-    crowd = make_crowd(N, np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
-    whole = gathered(scene, crowd, np.zeros((N, 3), np.float32))
-    hidden = next(layer for layer in whole.layers if layer.name == "hypotheses, hidden part")
-    assert hidden.poses.shape == (2 * H, 2, J, 3)
-    assert hidden.bones[1, 0, 3]
-    assert not hidden.bones[0].any()
-    np.testing.assert_allclose(whole.flat[0].strength[1, 1], confidence[3], atol=1e-6)

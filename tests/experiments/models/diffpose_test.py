@@ -120,25 +120,6 @@ def test_a_stage_without_what_it_stands_on_says_what_is_missing(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_is_named(data, encoder, tmp_path):
-    init = f"--config.train.init={encoder}.safetensors"
-    code, text = train(data, tmp_path / "a", f"{VIDEO}:diffusion", *TINY_VIDEO, *TINY_DIFFUSION, init)
-    assert code == 2
-    assert "has no video encoder; needed MixSTE" in text
-    code, text = train(
-        data, tmp_path / "a", f"{FRAME}:diffusion", *TINY_DIFFUSION, init, "--config.network.frame.depth=2"
-    )
-    assert code == 2
-    assert "its frame is GraFormer" in text
-    code, text = train(data, tmp_path / "a", f"{FRAME}:sampling")
-    assert code == 2
-    assert "got stage 'sampling'" in text
-    code, text = train(data, tmp_path / "a", f"{FRAME}:encoder", "--config.data.kind=film")
-    assert code == 2
-    assert "must be one of 'mocap', 'frames'" in text
-
-
-@pytest.mark.slow
 def test_the_diffusion_keeps_its_encoder_and_resumes_to_the_same_weights(data, encoder, tmp_path):
     flags = [*TINY_DIFFUSION, f"--config.train.init={encoder}.safetensors"]
     code, text = train(data, tmp_path / "whole", f"{FRAME}:diffusion", *flags)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 import xla
@@ -14,11 +13,9 @@ import xla
 from experiments.models import shards, stored
 from experiments.models.frames import training_frames
 from experiments.models.pose17 import config as pose17
-from jaxpose.conditioning import MaskRates
 from jaxpose.datasets.mocap import load_mocap
 from jaxpose.examples.bodies import carriers_of
 from jaxpose.examples.rates import ViewRates
-from jaxpose.training.streaming import Gathered
 
 ROOT = Path(__file__).parents[3]
 FILES = ("cmu", "hdm05")
@@ -86,18 +83,6 @@ def test_only_splits_for_training_are_trained_on():
     config.data.split = "train+val"
     with pytest.raises(ValueError, match=r"config\.data\.split: got 'train\+val', must be splits for training"):
         training_frames(config.data, 0, load_mocap)
-
-
-@pytest.mark.slow
-def test_an_example_of_its_rows_is_finite(folder):
-    found, resident = stored.open_bodies(str(folder), VIEW)
-    config = pose17.get_config()
-    stream, example = stored.frames_on_disk(found, resident, ViewRates(**config.view), MaskRates(**config.masks))
-    key = jax.random.key(0)
-    rows = np.asarray(stream.rows(key, resident))
-    made = jax.jit(example)(key, Gathered(resident, stream.read(rows)))
-    assert made.x0.shape == (17, 3)
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(made))
 
 
 @pytest.mark.slow
