@@ -167,15 +167,3 @@ def test_fragments_of_a_folder(root, tmp_path):
         np.testing.assert_allclose(z["pose_body"][:, 0], 2 + np.arange(40, 80) / 1000, rtol=1e-6)
         assert z["root_orient"].shape == (40, 3)
     assert read_motion(tmp_path / "cut" / names[1]).fps == 60
-
-
-def test_faults_of_fragments_leave_nothing_behind(root, tmp_path):
-    twice = [root / "HumanEva/S2/Box_1_poses.npz"] * 2
-    with pytest.raises(ValueError, match="Box_1_poses: two of the files have this name"):
-        list(prepare_fragments(twice, tmp_path / "cut"))
-    (root / "HumanEva/S2/Box_1_poses.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match="Box_1_poses"):
-        list(prepare_fragments([root / "HumanEva"], tmp_path / "cut", length=10))
-    with pytest.raises(ValueError, match="no such file or folder"):
-        list(prepare_fragments([tmp_path / "x"], tmp_path / "cut"))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["amass"]

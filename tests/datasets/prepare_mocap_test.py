@@ -127,15 +127,3 @@ def test_what_is_written_is_what_training_reads(tmp_path):
         )
         assert set(z) >= {"global_orient", "seq_action", "seq_source", "seq_skeleton", "seq_feet_neutral"}
     assert json.loads((tmp_path / "mocap" / "splits.json").read_text())["files"] == ["mocap"]
-
-
-def test_takes_of_a_subject_may_be_for_validation():
-    take = recorded()
-    names = [("a/1", "a"), ("a/2#0", "a"), ("a/2#1", "a"), ("b/1", "b")]
-    found = [Piece(Labels(name, subject, "", ""), take) for name, subject in names]
-    assert split(found, ["a/2"]) == {"train": ["a/1", "b"], "val": ["a/2#0", "a/2#1"]}
-    assert split(found, []) == {"train": ["a", "b"], "val": []}
-    with pytest.raises(ValueError, match="--val: got 'c'; must be subjects, a, b"):
-        split(found, ["c"])
-    with pytest.raises(ValueError, match="needed something to train on"):
-        split(found, ["a", "b"])

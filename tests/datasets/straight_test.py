@@ -9,9 +9,8 @@ from jaxpose.datasets.mocap import load_mocap, load_rotations
 from jaxpose.datasets.straight import Bends, corrected, straight_joints, straight_rotations
 from jaxpose.geometry.skeleton import H36M_17, SMPL_22, mirror, mirror_rotations
 from jaxpose.io.take import rotation_matrices
-from tests.shared import DATA, needs, needs_mocap
+from tests.shared import DATA, needs_mocap
 
-CHECK = DATA.parent / "golden" / "straight_check.npz"
 LIMBS = [(f"{s}_{a}", f"{s}_{b}", f"{s}_{c}") for s in ("left", "right") for a, b, c in
          (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist"))]  # fmt: skip
 N = 50
@@ -118,17 +117,6 @@ def test_ends_of_the_limbs_keep_their_orientation_in_the_world(drawn):
                 old, new = ((p[i + 1] - p[i])[0] / np.linalg.norm(p[i + 1] - p[i]) for p in ends)
                 np.testing.assert_allclose(turn @ old, new, atol=1e-5)
                 np.testing.assert_allclose((np.trace(turn) - 1) / 2, old @ new, atol=1e-5)  # no turn about the bone
-
-
-@needs(CHECK)
-def test_the_shared_data_own_numbers():
-    with np.load(CHECK) as z:
-        check = {key: z[key] for key in z.files}
-    bends = Bends(check["knee_bend"], check["elbow_bend"])
-    assert np.abs(straight_joints(check["joints17"], bends) - check["joints17_straight"]).max() < 5e-4
-    rotations = np.concatenate([check["global_orient"], check["body_pose"]], -1).reshape(-1, 22, 3)
-    found = straight_rotations(rotations, check["joints17"], bends)
-    assert np.abs(found[:, 1:].reshape(-1, 63) - check["body_pose_straight"]).max() < 1e-3
 
 
 @pytest.fixture

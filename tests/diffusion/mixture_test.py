@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from by_hand import moments
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
@@ -146,17 +145,6 @@ def test_weight_counts_repetitions():
     other = sklearn_fit(np.repeat(x, times, 0), start=start)
     assert_same(ours, other)
     np.testing.assert_allclose(likelihood, other.score(np.repeat(x, times, 0)), 1e-9)
-
-
-def test_a_sample_of_weight_zero_is_no_seed():
-    """Though the farthest samples are the likeliest seeds of k-means++."""
-    x = overlapping(7)
-    weights = np.ones(SAMPLES)
-    x[:50] += 1000
-    weights[:50] = 0
-    ours, _ = fit_mixture(KEY, x, NUM, weights=weights)
-    assert float(ours.mean.max()) < 10
-    np.testing.assert_allclose(moments(ours)[0], x[50:].mean(0), 1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -55,19 +55,6 @@ def test_pseudo_inverse_is_exact_for_every_gaussian_linear_map_and_time(x64):
         np.testing.assert_allclose((twist.prediction.x0 + push(SDE, twist, t)).ravel(), both, rtol=1e-6)
 
 
-def test_more_entries_than_numbers_are_exact_too(x64):
-    """Six rows of a pose of four numbers, one of them not seen: value and change as of the dense formulas."""
-    rng, t = np.random.default_rng(5), 0.3
-    matrix, goal, noise = rng.normal(size=(6, 4)), rng.normal(size=6), np.array([0.05, 0.3, 2.0, 0.5, 0.4, 1.0])
-    x, seen = rng.normal(size=(2, 2)), np.arange(6) != 3
-    mean, left, slope = of_the_state(t)
-    A, y = matrix[seen], goal[seen]
-    law = stats.multivariate_normal(A @ mean(x.ravel()), A @ left @ A.T + np.diag(noise[seen] ** 2))
-    (twist,) = twists_of([measured(matrix, goal, noise, seen)])(jnp.asarray(x), jnp.asarray(t))
-    np.testing.assert_allclose(twist.log_value, law.logpdf(y), rtol=1e-6)
-    np.testing.assert_allclose(twist.change.ravel(), slope.T @ A.T @ np.linalg.solve(law.cov, y - law.mean), rtol=1e-6)
-
-
 def test_single_precision_takes_tiny_noise_copies_and_what_is_not_seen():
     """Nine copies of three exact rows, among them unseen ones, at noises from 0 to 1e-6, tell what the three tell."""
     x, t = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2)), jnp.float32), jnp.float32(0.2)

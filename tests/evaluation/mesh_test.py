@@ -10,8 +10,6 @@ from jaxpose.evaluation.mesh import self_intersection_row, self_intersections
 from jaxpose.geometry.body import full_rotations
 from jaxpose.io.anny_body import anny_body
 
-TETRAHEDRON = np.array([[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]])
-CORNERS = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4.0]])
 LEFT_SHOULDER = 15  # of the 21 body rotations
 
 
@@ -47,18 +45,6 @@ def test_pairs_with_one_common_vertex_cross_where_they_meet_elsewhere_too():
         assert self_intersections(vertices, faces).tolist() == [wanted] * 2
         counts[wanted] += 1
     assert min(counts) > 25
-
-
-def test_a_tetrahedron_whose_tip_stands_in_another_ones_face():
-    """The face that is pierced, and the three faces at the tip; apart, none."""
-    tip = np.array([[0.8, 0.8, 1], [2, 0.5, -2], [0.5, 2, -2], [0.3, 0.3, -2]])
-    faces = np.concatenate([TETRAHEDRON, TETRAHEDRON + 4])
-    found = self_intersections(np.concatenate([CORNERS, tip]), faces)
-    # the face z = 0 is 0, 1, 2: the first; the tip is the other's vertex 0, in all its faces but the third
-    assert found.tolist() == [True, False, False, False, True, True, False, True]
-    assert not self_intersections(np.concatenate([CORNERS, tip - [0, 0, 1.5]]), faces).any()
-    row = self_intersection_row(np.stack([np.concatenate([CORNERS, tip]), np.concatenate([CORNERS, tip + 9])]), faces)
-    assert row == {"self_intersection_percent": pytest.approx(25.0)}
 
 
 def test_touching_and_overlap_within_a_plane_do_not_count_and_a_face_twice_does():

@@ -153,27 +153,3 @@ def test_a_body_of_known_pose_is_placed_on_its_rays(truth):
         got = task._place(keypoints, jnp.concatenate([rooted] * 4))
         np.testing.assert_allclose(got, np.broadcast_to(parameters.transl[:1], got.shape), atol=2e-3)
         assert len(got) == 4
-
-
-def test_illegal_arguments_are_named(truth):
-    uv = seen_by(CAMERAS, truth[1])
-    seen = jnp.ones(uv.shape[:-1])
-
-    def call(uv=uv, seen=seen, cameras=CAMERAS, points=POINTS, **options):
-        return fit_keypoints(jax.random.key(0), anny_body(), uv, seen, cameras, points, None, **options)
-
-    with pytest.raises(ValueError, match="up: got 'x'; must be one of -y, y, z"):
-        call(up="x")
-    with pytest.raises(ValueError, match="points 'coco' are unknown"):
-        call(points="coco")
-    with pytest.raises(ValueError, match=r"uv_px: needed \[N, C, F, 17, 2\] for 'coco17'"):
-        call(points="coco17")
-    with pytest.raises(ValueError, match=r"uv_px: needed .*, got \[2, 4, 2, 22\]"):
-        call(uv=uv[..., 0])
-    with pytest.raises(ValueError, match=r"cameras.intrinsics: needed 2 items \(or 1\) of 4 cameras, got \(1, 3, 4\)"):
-        call(cameras=CAMERAS._replace(intrinsics=CAMERAS.intrinsics[:, :3]))
-    with pytest.raises(ValueError, match="frame 1 of clip 0 has fewer than three points in any camera"):
-        call(seen=seen.at[0, :, 1, 2:].set(0))
-    start = jax.tree.map(lambda x: x[:1], truth[0])
-    with pytest.raises(ValueError, match=r"start: needed \[2, 2, 3\] for clips and frames, got \[1, 2, 3\]"):
-        call(start=start)

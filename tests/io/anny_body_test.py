@@ -168,6 +168,7 @@ def test_bent_joints_neither_tear_nor_lose_their_volume():
     without = np.asarray(skinned(linear, np.zeros(20, np.float32), turned(**BENT))[1])
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
     before, after = (np.linalg.norm(v[edges[:, 0]] - v[edges[:, 1]], axis=-1) for v in (rest, bent))
+    # ANNY's edges of some millimetres in armpits and groins open; a torn surface has edges of a limb's length
     assert (after < np.maximum(4 * before, before + 0.04)).all()
     volume = volume_of(rest, faces)
     loss, loss_without = 1 - volume_of(bent, faces) / volume, 1 - volume_of(without, faces) / volume

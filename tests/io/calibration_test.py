@@ -288,13 +288,6 @@ def test_what_cannot_be_read_is_named(tmp_path, text, message):
     assert str(path) in str(error.value)
 
 
-def test_a_missing_file_and_an_empty_folder_are_named(tmp_path):
-    with pytest.raises(ValueError, match="no such file"):
-        read_calibration(tmp_path / "no.toml")
-    with pytest.raises(ValueError, match="a folder without OpenCV's calibration files"):
-        read_calibration(tmp_path)
-
-
 def test_cameras_are_chosen_and_follow_the_size_of_their_images(tmp_path):
     (tmp_path / "c.toml").write_text(ANIPOSE)
     found = read_calibration(tmp_path / "c.toml")

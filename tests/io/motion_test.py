@@ -140,20 +140,6 @@ def test_faults_of_a_file_are_named(tmp_path, arrays, fault):
     assert str(tmp_path / "m.npz") in str(raised.value)
 
 
-def test_files_that_are_none(tmp_path):
-    (tmp_path / "m.npz").write_bytes(b"PK\x03\x04 cut")
-    with pytest.raises(ValueError, match="not a readable"):
-        read_motion(tmp_path / "m.npz")
-    (tmp_path / "m.txt").write_text("")
-    with pytest.raises(ValueError, match=r"'\.txt'; must be"):
-        read_motion(tmp_path / "m.txt")
-    with pytest.raises(ValueError, match="no such file"):
-        read_motion(tmp_path / "n.npz")
-    (tmp_path / "03_02.amc").write_text("")
-    with pytest.raises(ValueError, match=r"needs the \.asf"):
-        read_motion(tmp_path / "03_02.amc")
-
-
 @pytest.mark.skipif(not (data_root() / "bvh_samples").is_dir(), reason="shared bvh_samples are not here")
 def test_other_skeletons_go_to_the_retargeter():
     """CMU 03_02 at 120 fps: the shared motion capture holds a piece of it at every 4th frame."""

@@ -253,15 +253,6 @@ def test_an_ensemble_knows_which_pose_belongs_to_which_peak(encoded):
         diffpose.initial_distribution(KEY, tiny(3), seen, depth="ensemble")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [({"depth": "guess"}, "depth: got 'guess'"), ({"num_components": 0}, "num_components: needed at least 1, got 0")],
-)
-def test_settings_that_mean_nothing_are_named(encoded, wrong, message):
-    with pytest.raises(ValueError, match=message):
-        diffpose.initial_distribution(KEY, *encoded, **wrong)
-
-
 def test_a_random_component_is_a_part_of_the_same_gaussian():
     """mean' spreads by what std' lacks: x ~ N(mean', std'^2) has the moments of N(mean, std^2)."""
     num = 20_000

@@ -234,14 +234,3 @@ def test_joints_that_say_nothing_of_their_own_are_left_out():
     assert names[~observations.measured_joints(COCO_17, H36M_17)].tolist() == ["hip", "spine", "thorax", "head"]
     assert names[~observations.measured_joints(BODY_25, H36M_17)].tolist() == ["spine", "head"]
     assert observations.measured_joints(H36M_17, H36M_17).all()
-
-
-def test_shapes_that_do_not_fit_are_named(scene):
-    x, K, R, t = scene
-    uv = project(x, K, R, t)
-    with pytest.raises(ValueError, match=r"intrinsics: needed \[3, 4\] for 3 cameras, got \[2, 4\]"):
-        seen(uv, K[:2], R, t)
-    with pytest.raises(ValueError, match=r"t_cam: needed \[3, 3\]"):
-        seen(uv, K, R, None)
-    with pytest.raises(ValueError, match=r"distortion: needed \[3, 5\]"):
-        seen(uv, K, R, t, DISTORTION[:, :4])

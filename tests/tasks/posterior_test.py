@@ -117,18 +117,6 @@ def test_replacement_keeps_what_is_observed_and_particles_tell_the_rest():
     assert off[True] < 0.15 < 0.2 < off[False], off
 
 
-def test_dps_has_the_wrong_mean_and_variance_that_its_law_predicts():
-    """Data N(0, 1), noise^2 = c: mean y (1 - exp(-1 / c)), variance c (1 - exp(-2 / c)) / 2 (guidance.py)."""
-    prior = Prior(laws.oracle(laws.gaussian(np.zeros(laws.SHAPE), np.eye(4)), SDE), SDE, laws.SHAPE)
-    num, c, y = 2000, np.array([0.5, 1.0]), np.array([1.5, -1.0])
-    found = draw(prior, Observed(y, lambda x: x[..., 0], np.sqrt(c)), method=dps(100), num_hypotheses=num)
-    mean, cov = moments(found)
-    variance = c * (1 - np.exp(-2 / c)) / 2
-    np.testing.assert_allclose(mean[[0, 2]], y * (1 - np.exp(-1 / c)), atol=0.06)
-    np.testing.assert_allclose(cov[[0, 2], [0, 2]] / variance, 1, atol=4 * (2 / num) ** 0.5)
-    assert (variance < 0.87 * c / (1 + c)).all()
-
-
 def test_dposer_goes_to_the_likeliest_pose():
     found = draw(PRIOR, Observed(GOAL, rows(0, 1, 2), 0.3), method=dposer(), num_hypotheses=50)
     mean, cov, _ = exact(MEAN, S, MATRIX, GOAL, 0.3)

@@ -32,23 +32,3 @@ def test_the_file_is_written_and_its_difference_told(model_file, tmp_path):
     assert json.loads(said["joints"])[0] == "hip"
     stored = [i.data_type for i in made.graph.initializer if "kernel" in i.name]
     assert stored == [onnx.TensorProto.FLOAT16] * len(stored) != []
-
-
-def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tmp_path):
-    out = tmp_path / "a.onnx"
-    fast = ("--task", "lift", "--model", "pose17_fast")
-    for flags, said in (
-        (("--task", "complete"), "--task: --format onnx writes lift alone, got 'complete'"),
-        ((*fast, "--steps", 2), "--steps: means nothing to --format onnx"),
-        ((*fast, "--platforms", "cpu"), "--platforms: means nothing to --format onnx"),
-        ((*fast, "--skeleton", "x"), "skeleton 'x' is unknown; must be one of"),
-        (("--task", "lift", "--model", model_file), "--format onnx needs a few-step model.* got 'tiny'"),
-        (("--task", "lift", "--model", prior_file), "--format onnx needs a model of joint positions"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            exported(out, *flags)
-    with pytest.raises(ValueError, match="--skeleton: means nothing to --format jax"):
-        exported(out, *fast, "--skeleton", "coco17", kind="jax")
-    with pytest.raises(ValueError, match=r"--format: got 'x', must be one of .'jax', 'onnx'."):
-        exported(out, *fast, kind="x")
-    assert not out.exists()

@@ -1,6 +1,5 @@
 """`jaxpose export`: the file is the Python sampler, also where neither jaxpose nor flax can be imported."""
 
-import json
 import os
 import subprocess
 import sys
@@ -124,21 +123,6 @@ def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tm
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match=r"batch: lift by .* needs a number of observations"):
         exported(out, write_motion_model(tmp_path), "--task", "lift")  # its windows depend on the frames
-
-
-def test_other_files_are_refused_by_name(lift_file, tmp_path):
-    for content in (b"", b"PK\x03\x04rest", b"text"):
-        (tmp_path / "a").write_bytes(content)
-        with pytest.raises(ValueError, match=r"a: (not a readable|lacks)"):
-            export.load(tmp_path / "a")
-    with np.load(lift_file) as file:
-        arrays = dict(file)
-    header = json.loads(str(arrays["header"])) | {"format": "jaxpose-export-9"}
-    np.savez(tmp_path / "a.npz", **arrays | {"header": np.array(json.dumps(header))})
-    with pytest.raises(ValueError, match=r"a.npz: not of the format 'jaxpose-export-1'"):
-        export.load(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match="b: no such file"):
-        export.load(tmp_path / "b")
 
 
 @pytest.mark.slow

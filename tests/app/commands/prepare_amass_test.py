@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from amass_files import smplh_file, smplx_file
-from command_line import refusal
 
 from jaxpose.app import cli
 from jaxpose.datasets.mocap import load_rotations
@@ -67,16 +66,3 @@ def test_fragments(root, tmp_path):
     assert names == ["a_stageii_batch000.npz", "a_stageii_batch001.npz"]
     whole = read_motion(root / "SSM/s/a_stageii.npz")
     np.testing.assert_array_equal(read_motion(tmp_path / "cut" / names[1]).body_pose, whole.body_pose[90:180])
-
-
-@pytest.mark.parametrize(
-    ("flags", "fault"),
-    [
-        (["--split", "val"], "must be one of train, valid, test"),
-        (["--split", "valid"], "no sequences of HumanEva"),
-        (["--split", "test", "--subsets", "KIT"], "no sequences of KIT"),
-        (["--split", "test", "--fps", "30", "--published-selection"], "--fps: means nothing"),
-    ],
-)
-def test_bad_input_leaves_with_code_2(root, tmp_path, capsys, flags, fault):
-    assert fault in refusal(capsys, cli.main, "prepare", "amass", "--root", root, "--out", tmp_path / "out", *flags)

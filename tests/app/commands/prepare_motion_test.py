@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from command_line import refusal
 
 from jaxpose.app import cli
 from jaxpose.datasets.mocap import data_root
@@ -70,29 +69,3 @@ def test_files_of_one_stem_are_told_apart_by_their_format(tmp_path):
     save_motion(tmp_path / "a.npz", drawn())
     run(tmp_path / "a.bvh", tmp_path / "a.npz", "--out", tmp_path / "o")
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["a_bvh.npz", "a_npz.npz"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["absent.bvh"], "absent.bvh: needed a file that exists"),
-        (["a.txt"], "a.txt: needed a file that exists, of one of .bvh"),
-        (["a.bvh", "--asf", "x"], "--asf: means nothing to these files; it is for .amc"),
-        (["b.npz", "--unit-m", "1"], "--unit-m: means nothing to these files; it is for .bvh, .amc"),
-        (["a.bvh", "../o/a.bvh", "a.npz"], "a_bvh: two files of this name"),
-        (["a.bvh", "--joint-map", "broken.json"], "broken.json: not JSON"),
-        (["a.bvh", "--joint-map", "list.json"], "list.json: needed an object"),
-        (["broken.bvh"], "broken.bvh: needed HIERARCHY"),
-    ],
-)
-def test_bad_input_leaves_with_code_2(tmp_path, monkeypatch, capsys, arguments, said):
-    monkeypatch.chdir(tmp_path)
-    write_motion_bvh("a.bvh", drawn())
-    for name in ("a.npz", "b.npz"):
-        save_motion(name, drawn())
-    (tmp_path.parent / "o").mkdir(exist_ok=True)
-    write_motion_bvh("../o/a.bvh", drawn())
-    for name, text in {"a.txt": "", "broken.json": "{", "list.json": "[]", "broken.bvh": "MOTION\n"}.items():
-        (tmp_path / name).write_text(text)
-    assert said in refusal(capsys, cli.main, "prepare", "motion", *arguments, "--out", "out")
-    assert not list(tmp_path.glob("out/*"))

@@ -151,24 +151,6 @@ def test_the_stage_draws_what_is_dragged_in_the_axes_of_the_file(posed):
     assert "frame 2" in server.made["markdown"].content
 
 
-def test_what_is_no_result_is_named(tmp_path, posed):
-    np.savez(tmp_path / "a.npz", keypoints=np.zeros((1, J, 2)))
-    (tmp_path / "a.json").write_text("{}")
-    with np.load(posed[0]) as z:
-        arrays = dict(z)
-    np.savez(tmp_path / "b.npz", **(arrays | {"joints": [f"x{i}" for i in range(J)]}))
-    np.savez(tmp_path / "c.npz", **(arrays | {"covariance": np.zeros((2, J, 3, 3))}))
-    for name, said in {
-        "a.npz": "no result of joints: lacks samples, mean, covariance, joints",
-        "a.json": "needed the .npz of a result",
-        "b.npz": "joints x0, x1, x2, x3, ...; the model has those of h36m17",
-        "c.npz": r"samples of shape \[50, 3, 17, 3\]",
-        "d.npz": "no such file",
-    }.items():
-        with pytest.raises(ValueError, match=rf"{name}: {said}"):
-            next(command.view(View(tmp_path / name)))
-
-
 def test_a_missing_extra_and_a_port_that_is_taken_are_named(posed, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

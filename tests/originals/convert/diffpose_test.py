@@ -12,7 +12,6 @@ import torch_files
 from torch_files import tensor
 
 from jaxpose import model as released
-from jaxpose.app import cli
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 from jaxpose.originals.convert.diffpose import (
@@ -182,34 +181,3 @@ def changed(state, change):
     """The state with tensors left out (None), of another shape, or others."""
     filled = {name: np.zeros(value) if isinstance(value, tuple) else value for name, value in change.items()}
     return {name: value for name, value in (state | filled).items() if value is not None}
-
-
-def test_parts_that_make_no_model():
-    denoiser, frame = denoiser_part(DENOISER_STATE), frame_part(FRAME_STATE)
-    twice = [denoiser._replace(path="a.pth"), denoiser._replace(path="b.pth")]
-    with pytest.raises(ValueError, match=r"one of each, got a.pth is the denoiser; b.pth is the denoiser"):
-        assemble(twice)
-    with pytest.raises(ValueError, match="is the encoder of frames;  is the encoder of frames"):
-        assemble([frame, frame])
-    for parts in ([], [denoiser, frame, denoiser]):
-        with pytest.raises(ValueError, match="needed a denoiser, an encoder, or one of each"):
-            assemble(parts)
-    with pytest.raises(ValueError, match="schedule: got 'vid'; must be one of cpn, gt, video"):
-        assemble([denoiser], "vid")
-
-
-def test_the_command(tmp_path, capsys):
-    files = [save(tmp_path / "a.pth", DENOISER_STATE), save(tmp_path / "b.pth", FRAME_STATE)]
-    out = tmp_path / "m.safetensors"
-    cli.main(["convert", "diffpose", *map(str, files), "--out", str(out), "--schedule", "gt"])
-    printed = capsys.readouterr().out
-    assert f"{files[1]}: DiffPose's encoder of frames, raw weights" in printed
-    assert f"wrote {out}: network calls at the indices 6, 0" in printed
-    assert released.load(out).spec.indices == (6, 0)
-    out.unlink()
-    for wrong in ([str(files[0]), str(files[0]), "--out", str(out)], [str(files[0]), "--out", str(tmp_path / "m.npz")]):
-        with pytest.raises(SystemExit) as exit_info:
-            cli.main(["convert", "diffpose", *wrong])
-        assert exit_info.value.code == 2
-        assert capsys.readouterr().err.startswith("jaxpose convert diffpose: ")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "b.pth"]

@@ -42,23 +42,6 @@ def test_a_mesh_in_every_form(tmp_path, form, kind, colours):
     np.testing.assert_array_equal(read_ply(path), VERTICES)
 
 
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [
-        (b"solid of another kind", "no PLY header"),
-        (ply_bytes(VERTICES, "binary_big_endian"), "binary_big_endian.*must be one of ascii"),
-        (ply_bytes(VERTICES, "binary_little_endian", faces=[])[:-4], "not a readable"),
-        (ply_bytes(VERTICES, "ascii", faces=[])[:-6], "not a readable"),
-        (ply_bytes(VERTICES, "ascii").replace(b"float z", b"float w"), "no vertex with x, y"),
-    ],
-)
-def test_faults_of_a_mesh_are_named(tmp_path, content, fault):
-    (tmp_path / "a.ply").write_bytes(content)
-    with pytest.raises(ValueError, match=fault) as raised:
-        read_ply(tmp_path / "a.ply")
-    assert str(tmp_path / "a.ply") in str(raised.value)
-
-
 def person(start, confidence):
     rows = [[start + j, 2.0 * start + j, confidence] for j in range(25)]
     return {"pose_keypoints_2d": np.ravel(rows).tolist(), "face_keypoints_2d": [], "person_id": [-1]}

@@ -130,31 +130,6 @@ def test_weights_may_miss_1_as_far_as_numpys_choice_lets_them(tmp_path, dtype, e
         read_gmm(path, num_cameras=1)
 
 
-def changed(value, *place):
-    array = mixtures()
-    array[place] = value
-    return array
-
-
-@pytest.mark.parametrize(
-    ("tree", "fault"),
-    [
-        (tree_of(*[mixtures()] * 3), "S9 Walking 1: needed a list of 4 arrays, .* got 3 arrays"),
-        ({"S9": {"Walking 1": mixtures()}}, "needed a list of 4 arrays, .* got an array float64"),
-        (tree_of(*[mixtures()] * 3, mixtures()[..., :4]), r"camera 3: needed numbers \(F, 17, M, 5\)"),
-        (tree_of(*[mixtures()] * 3, mixtures(components=2)), r"arrays of \[2, 3\] components"),
-        ({}, "needed a dict of subjects"),
-        (tree_of(*[changed(np.nan, 1, 4, 2, 1)] * 4), r"camera 0, frame 1, joint 4 \(left_hip\): .*not finite"),
-        (tree_of(*[changed(-0.1, 0, 3, 0, 0)] * 4), r"joint 3 \(right_ankle\): a negative weight: \[\[-0.1"),
-        (tree_of(*[changed(0, 2, 16, 1, 4)] * 4), "joint 16 .right_wrist.: a standard deviation that is not"),
-    ],
-)
-def test_what_is_no_mixture_is_named(tmp_path, tree, fault):
-    path = save(tmp_path / "bad.npz", positions_2d=tree)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: .*{fault}"):
-        read_gmm(path)
-
-
 def test_a_clip_comes_in_pixels(tmp_path):
     """A deviation of 0.02 of an image 2 wide is 6.4 px of 640."""
     one, two = mixtures(seed=1), mixtures(frames=2, seed=2)

@@ -162,48 +162,6 @@ def test_a_bad_frame_is_named(tmp_path, change, message):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda d: d.pop("train"), r"needed a dict with the split 'train', got \['test'\]"),
-        (lambda d: d["train"].pop("confidence"), "train lacks 'confidence'; it has joint3d_image"),
-        (lambda d: d["train"].update(confidence=np.ones((10, 17))), r"train, confidence: needed \(N, 17, 1\)"),
-        (lambda d: d["train"]["joint3d_image"].__setitem__((3, 2, 1), np.nan), "train, frame 3: a number that is not"),
-        (lambda d: d.update(train=d["test"]), "a.pkl: frame 5: the detections have 5 frames only"),
-        (lambda d: d.update(train={k: np.tile(x, (2, 1, 1)) for k, x in d["train"].items()}), "20 frames; .*has 10"),
-    ],
-)
-def test_bad_detections_are_named(tmp_path, change, message):
-    frames = lcn_frames([10])
-    detections = detections_of(frames)
-    change(detections)
-    poses, detected = dump(tmp_path / "a.pkl", frames), dump(tmp_path / "d.pkl", detections)
-    with pytest.raises(ValueError, match=message):
-        list(prepare_pickles(poses, detected, "train", tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (pickle.dumps({"train": 1}), "it holds a dict; needed a list"),
-        (pickle.dumps([]), "no frames to write"),
-        (b"\x80\x04](cposix\nsystem\n\x8c\x02ls\x85Re.", "asks for posix.system, which is not allowed"),
-        (b"\x80\x04]q\x05Nq\x05e.", "fills entry 5 of the memo again"),
-        (b"\x80\x04](h\x07e.", "refers to object 7"),
-        (b"\x80\x02](c_codecs\nencode\n}(X\x01\x00\x00\x00aK\x01ube.", "sets the state of a function"),
-        (b"\x80\x04](\x8e\xff\xff\xff\xff\xff\xff\xff\x7fe.", "pickle"),
-    ],
-)
-def test_what_is_no_list_of_frames_is_refused(tmp_path, content, message):
-    poses = tmp_path / "a.pkl"
-    poses.write_bytes(content)
-    with pytest.raises(ValueError, match=message) as error:
-        list(prepare_pickles(poses, None, "train", tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
-    assert str(tmp_path) in str(error.value)
-
-
 def test_a_reference_to_what_was_let_go_raises():
     """Within a batch it is followed; to an element read long before it is an error, never another object."""
     shared = [[i] for i in range(2500)]

@@ -83,36 +83,6 @@ def test_every_camera_looks_into_the_room():
         cameras_of("S2")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            lambda t, d: t["S1"].update(Jumping=t["S1"]["Directions"]),
-            "S1 Jumping: an unknown action; must be one of Dir",
-        ),
-        (lambda t, d: t["S1"].update(Directions=np.zeros((3, 16, 3))), r"S1 Directions: .*got an array .*\(3, 16, 3\)"),
-        (lambda t, d: t["S1"].update(Directions=t["S1"]["Directions"] * 1000), "S1 Directions: .*not millimetres"),
-        (lambda t, d: t["S1"]["Directions"].__setitem__((2, 0, 0), np.nan), "S1 Directions: frame 2 is not finite"),
-        (
-            lambda t, d: t["S1"]["Directions"].__setitem__((2, 0), (4, 14, 4)),
-            "S1 is not in front of camera 0 in action 2",
-        ),
-        (lambda t, d: t.pop("S1"), "needed a dict of actions for S1, got NoneType None; it has S11"),
-        (lambda t, d: d["S1"].pop("Directions"), "S1 Directions: needed a list of 4 arrays.*got NoneType"),
-        (lambda t, d: d["S1"]["Directions"][1].__setitem__((3, 0, 0), np.inf), "camera 1: frame 3 is not finite"),
-    ],
-)
-def test_bad_content_is_named(tmp_path, change, message):
-    tree = positions()
-    detections = pixels_like(tree)
-    change(tree, detections)
-    files = [write(tmp_path / "3d.npz", positions_3d=tree), write(tmp_path / "2d.npz", positions_2d=detections)]
-    with pytest.raises(ValueError, match=message) as error:
-        list(prepare_videopose3d(*files, ["S1"], tmp_path / "out"))
-    assert str(tmp_path) in str(error.value)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["2d.npz", "3d.npz"]
-
-
 def test_another_joint_set_is_refused(tmp_path):
     """COCO's keypoints are 17 as well."""
     tree = positions()
