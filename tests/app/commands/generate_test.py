@@ -5,7 +5,6 @@ import json
 
 import jax
 import numpy as np
-import pytest
 
 from jaxpose.app import cli
 from jaxpose.io.poses3d import read_poses3d
@@ -23,16 +22,6 @@ def test_the_poses_are_the_python_functions_and_can_be_read(run, model_file, tmp
     summary = json.loads((tmp_path / "generated.json").read_text())
     assert (summary["seed"], summary["sampler"], summary["num_poses"]) == (2, "probability_flow", 5)
     assert summary["model"]["name"] == "tiny"
-
-
-@pytest.mark.slow
-def test_pictures_are_of_all_people_and_the_path_ends_in_the_same_poses(run, tmp_path):
-    run("generate", "--num", 5, "--out", tmp_path / "plain", "--seed", 2)
-    run("generate", "--num", 5, "--out", tmp_path / "drawn", "--seed", 2, "--path", pictures=True)
-    endings = (".npz", ".json", ".png", ".html", "_path.html")
-    assert {f.name for f in (tmp_path / "drawn").iterdir()} == {f"generated{ending}" for ending in endings}
-    plain, drawn = (np.load(tmp_path / name / "generated.npz")["samples"] for name in ("plain", "drawn"))
-    np.testing.assert_allclose(drawn, plain, atol=1e-5)
 
 
 def test_a_few_step_model_takes_its_own_steps(model_file, tmp_path):

@@ -92,19 +92,6 @@ def test_the_command_takes_peaks_and_mixture(frame_model, places, maps, tmp_path
     assert "heatmaps: the peaks and how high they are; only DiffPose models use the rest" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_the_command_takes_mixtures_that_prepare_gmm_made(frame_model, places, maps, tmp_path, capsys):
-    """Heatmaps and the mixtures fitted to them are lifted alike; samples differ by the fits' own draws."""
-    source = file(tmp_path / "h.npz", maps)
-    gmm = ["--out", tmp_path / "h_gmm.npz", "--components", 2, "--missing", "hide"]
-    cli.main([str(a) for a in ["prepare", "gmm", "--heatmaps", source, *gmm]])
-    capsys.readouterr()
-    found, _ = run(frame_model, tmp_path / "h_gmm.npz", tmp_path / "o")
-    assert "mixtures of 2 Gaussians of the file, 3 frames" in capsys.readouterr().out
-    seen = maps.any((-1, -2))
-    np.testing.assert_allclose(found["keypoints"][seen], (BOX[:2] + CELL * places)[seen], atol=15)
-
-
 def test_a_hidden_joint_may_be_anywhere_on_the_person(places):
     """Whatever the mixture says of it; the others are the mixture in the condition's units."""
     xy = jnp.asarray(BOX[:2] + CELL * places, jnp.float32)

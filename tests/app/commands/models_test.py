@@ -1,6 +1,5 @@
 """--dtype: which commands take it, and that the network they run has weights of that type."""
 
-import json
 import typing
 from typing import NamedTuple
 
@@ -15,7 +14,6 @@ from jaxpose.app.commands.bodies import load_fitting
 from jaxpose.app.commands.models import load_model
 from jaxpose.app.commands.options import COMMANDS
 from jaxpose.model import load
-from jaxpose.tasks.rotations import generate_rotations
 
 DRAWING = ("lift", "live", "fuse", "complete", "denoise", "generate", "score", "ik", "fit", "interpolate", "view")
 
@@ -47,15 +45,6 @@ def test_the_weights_are_of_that_type(model_file, dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves(chosen.params)} == {jnp.dtype(dtype)}
     plain = load(model_file)
     np.testing.assert_array_equal(chosen.statistics.mean, plain.statistics.mean)
-
-
-@pytest.mark.slow
-def test_a_prior_too(run_prior, prior_file, tmp_path):
-    run_prior("generate", "--num", 3, "--out", tmp_path, "--dtype", "bfloat16")
-    narrow = generate_rotations(jax.random.key(0), load(prior_file).astype("bfloat16"), 3)
-    with np.load(tmp_path / "generated.npz") as z:
-        np.testing.assert_allclose(z["body_pose"], narrow, atol=1e-5)
-    assert json.loads((tmp_path / "generated.json").read_text())["model"]["dtype"] == "bfloat16"
 
 
 def test_what_means_nothing_is_refused(refused, tmp_path):

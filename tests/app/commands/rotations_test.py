@@ -85,19 +85,6 @@ def test_nan_stands_for_a_missing_rotation(run_prior, turns, tmp_path):
         assert z["radius_90_deg"][1, 4] > 0
 
 
-@pytest.mark.slow
-def test_a_path_starts_and_ends_where_it_was_told(run_prior, amass, turns, tmp_path):
-    run_prior("interpolate", amass, amass, "--frame-b", -1, "--num", 5, "--out", tmp_path / "o", "--bvh")
-    motion, source = read_motion(tmp_path / "o" / "interpolated_motion.npz"), read_motion(amass)
-    assert len(motion.body_pose) == 5
-    np.testing.assert_allclose(motion.body_pose[[0, -1]], turns[[0, 2]], atol=0.02)
-    for found, given in ((motion.global_orient, source.global_orient), (motion.transl, source.transl)):
-        np.testing.assert_allclose(found[[0, -1]], given[[0, 2]], atol=1e-5)
-    middle = rotation_matrices(motion.global_orient)
-    np.testing.assert_allclose(middle[1] @ middle[0].T, middle[4] @ middle[3].T, atol=1e-4)  # constant speed
-    assert len(read_motion(tmp_path / "o" / "interpolated.bvh").body_pose) == 5
-
-
 def test_bad_input_is_refused(refused_prior, amass, turns, tmp_path):
     assert "no.npz: no such file" in refused_prior("complete", tmp_path / "no.npz", "--hide", "arms")
     np.save(tmp_path / "wide.npy", np.zeros((3, 64)))

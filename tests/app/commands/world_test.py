@@ -3,20 +3,16 @@
 import json
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from jaxpose.app import cli
 from jaxpose.app.commands import world
 from jaxpose.app.commands.values import WorldAxes
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.io.poses3d import read_poses3d
-from jaxpose.model import ASSETS, Model, Spec, init_params, save
-from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.spaces.person import Statistics
+from jaxpose.model import ASSETS
 
 CLIP = ASSETS / "demo_clip.npz"
 TABLE = """[{name}]
@@ -123,30 +119,6 @@ def test_what_means_nothing_is_refused(refused, tmp_path):
     }.items():
         assert message in refused("lift", CLIP, *out, *flags)
     assert not (tmp_path / "o").exists()
-
-
-@pytest.mark.slow
-def test_a_model_is_told_gravity(tmp_path, capsys):
-    """A level camera's (0, 1, 0) is up (0, -1, 0); rolled by 90 degrees it is another; what comes depends on it."""
-    spec = Spec(
-        name="told",
-        network=ScoreMLP(hidden=32, time_width=8, num_blocks=1, num_groups=4, dropout=0.0),
-        context=20,
-        num_steps=2,
-    )
-    plain = Statistics(np.zeros((17, 3), np.float32), np.full((17, 3), 0.25, np.float32))
-    key = jax.random.key(0)  # fresh weights of the last layer are 0: any others
-    params = jax.tree.map(lambda w: w + 0.1 * jax.random.normal(key, w.shape), init_params(key, spec))
-    save(tmp_path / "told.safetensors", Model(params, plain, spec))
-    flags = ("--model", tmp_path / "told.safetensors", "--hypotheses", 2, "--no-pictures")
-    found = []
-    for index, gravity in enumerate(("0,2,0", "1,0,0", None)):
-        told = () if gravity is None else ("--gravity", gravity)
-        cli.main(["lift", *map(str, (CLIP, "--out", tmp_path / str(index), *flags, *told))])
-        said = capsys.readouterr().out
-        assert ("up is (-0.00, -1.00, -0.00) in camera axes" in said) == (index == 0)
-        found.append(result(tmp_path / str(index), "demo_clip")[0]["samples"])
-    assert min(np.abs(found[a] - found[b]).max() for a, b in ((0, 1), (0, 2), (1, 2))) > 1e-4
 
 
 def files_of(folder, keypoints, names):
