@@ -19,21 +19,22 @@ import functools
 import importlib
 import os
 import resource
-import select
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
 MOST_CHARACTERS = 600  # of an error message
 MOST_LOOPS = 1000  # of `loop_seconds`, some 15 s
-_WAITING = 600.0  # seconds of the clock: a worker that waits for what never comes
+_WAITING = 600  # seconds of the clock: a worker that waits for what never comes
 MOST_BYTES = 1 << 30
 
 
@@ -107,96 +108,53 @@ def faults(fuzzer: str, cases: range, seed: int, most: int = 5) -> list[Fault]:
     found: list[Fault] = []
     with tempfile.TemporaryDirectory(prefix="fuzz_") as folder:
         while cases and len(found) < most:
-            cases = _until_death(fuzzer, cases, seed, Path(folder), found, most)
+            cases = _until_death(fuzzer, cases, seed, Path(folder) / "case", found, most)
     return found
 
 
 def _until_death(fuzzer: str, cases: range, seed: int, folder: Path, found: list[Fault], most: int) -> range:
     """Cases in one worker, as long as it lives; returns those that are left."""
     again = f"PYTHONPATH=.:tests python tests/fuzz/harness.py {fuzzer} --seed {seed} --case"
-    log = folder / "stderr"
-    command = [sys.executable, __file__, fuzzer, "--worker", str(seed), str(cases.start), str(cases.stop), str(folder)]
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    with open(log, "wb") as stderr:
-        worker = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-    at = cases.start - 1  # the case that runs
-    try:
-        for line in _lines(worker):
-            kind, _, rest = line.partition(" ")
-            if kind == "case":
-                at = int(rest)
-            elif kind == "fault":
-                found.append(Fault(at, f"{again} {at}\n{rest.encode().decode('unicode_escape')}"))
-                if len(found) >= most:
-                    return range(0)
-            elif kind == "late":
-                found.append(Fault(at, f"{again} {at}\nit was ended after {rest}"))
-                return range(at + 1, cases.stop)
-            elif kind == "done":
+    with ProcessPoolExecutor(1, get_context("spawn"), _begin, (fuzzer,)) as worker:
+        try:
+            worker.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(f"the worker of {fuzzer} did not start") from error
+        for case in cases:
+            try:
+                said = worker.submit(_try_here, seed, case, folder, MOST_LOOPS).result()
+            except BrokenProcessPool:
+                said = f"it ended the process: a fault of memory, {MOST_LOOPS} loops of the processor, or {_WAITING} s"
+            if said:
+                found.append(Fault(case, f"{again} {case}\n{said[:4000]}"))
+            if len(found) >= most:
                 return range(0)
-    finally:
-        worker.kill()
-        worker.wait()
-        assert worker.stdout is not None
-        worker.stdout.close()
-    if at < cases.start:
-        raise RuntimeError(f"the worker of {fuzzer} did not start: {log.read_text(errors='replace')[-2000:]}")
-    tail = log.read_text(errors="replace")[-2000:]
-    found.append(Fault(at, f"{again} {at}\nit ended the process, code {worker.returncode}: {tail}"))
-    return range(at + 1, cases.stop)
+            if said and said.startswith("it ended the process"):
+                return range(case + 1, cases.stop)
+    return range(0)
 
 
-def _lines(worker: "subprocess.Popen[bytes]") -> Iterator[str]:
-    """Lines of a worker; "late ..." where a case takes too long."""
-    assert worker.stdout is not None
-    rest, pipe = b"", worker.stdout.fileno()
-    since, used, most = time.monotonic(), 0.0, float("inf")
-    while True:
-        if select.select([pipe], [], [], 0.25)[0]:
-            got = os.read(pipe, 1 << 16)
-            if not got:
-                worker.wait()
-                return
-            *lines, rest = (rest + got).split(b"\n")
-            for line in lines:
-                kind, _, value = line.decode().partition(" ")
-                most = MOST_LOOPS * float(value) if kind == "loop" else most
-                yield line.decode()
-            since, used = time.monotonic(), _processor_seconds(worker.pid)
-        elif _processor_seconds(worker.pid) - used > most:
-            yield f"late {most:.1f} s of processor time, {MOST_LOOPS} loops"
-        elif time.monotonic() - since > _WAITING:
-            yield f"late {_WAITING:g} s"
-
-
-def _processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _work(fuzzer: str, seed: int, start: int, stop: int, folder: Path) -> None:
-    """The worker: a line before each case and one for each fault, to the pipe that standard output was."""
-    pipe = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _begin(fuzzer: str) -> None:
+    """Start of a worker: its limits, and no output."""
+    global _run_case
     from jaxpose.runtime.program_bound import bound_programs  # the worker alone needs it
 
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     bound_programs()
-    run_case = importlib.import_module(fuzzer).run_case
-    held = _status("VmData")
-    resource.setrlimit(resource.RLIMIT_DATA, (held + 2 * MOST_BYTES,) * 2)
+    _run_case = importlib.import_module(fuzzer).run_case
+    resource.setrlimit(resource.RLIMIT_DATA, (_status("VmData") + 2 * MOST_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    print("loop", loop_seconds(), file=pipe)
-    for case in range(start, stop):
-        print("case", case, file=pipe)
-        if said := try_case(run_case, seed, case, folder / "case"):
-            print("fault", said[:4000].encode("unicode_escape").decode(), file=pipe)
-    print("done", file=pipe, flush=True)
+
+
+def _try_here(seed: int, case: int, folder: Path, most_loops: int) -> str | None:
+    """A case in the worker, which signals without a handler end when it takes too long, in C code too."""
+    signal.setitimer(signal.ITIMER_VIRTUAL, most_loops * loop_seconds())
+    signal.alarm(_WAITING)
+    try:
+        return try_case(_run_case, seed, case, folder)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.alarm(0)
 
 
 def try_case(run_case: Callable[[int, int, Path], str | None], seed: int, case: int, folder: Path) -> str | None:
@@ -226,12 +184,8 @@ def main() -> None:
     parser.add_argument("--case", type=int, default=0)
     parser.add_argument("--cases", type=int, help="run so many in workers; without it the one case in this process")
     parser.add_argument("--keep", type=Path, help="folder for the files of the one case")
-    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.worker:
-        seed, start, stop, folder = given.worker
-        _work(given.fuzzer, int(seed), int(start), int(stop), Path(folder))
-    elif given.cases is None:
+    if given.cases is None:
         folder = given.keep or Path(tempfile.mkdtemp(prefix="fuzz_"))
         print(
             try_case(importlib.import_module(given.fuzzer).run_case, given.seed, given.case, folder / "case") or "well"

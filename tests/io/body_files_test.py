@@ -196,16 +196,19 @@ def test_tables_that_contradict_each_other_are_named(tmp_path, change, message):
 
 
 class _Evil:
+    def __init__(self, folder):
+        self.folder = folder
+
     def __reduce__(self):
-        return os.mkdir, ("/tmp/jaxpose_was_run",)
+        return os.mkdir, (str(self.folder),)
 
 
 def test_damaged_and_hostile_files_are_refused(tmp_path):
     tree = smpl_tree(random_tables("smpl"))
-    pickled(tree | {"bs_style": _Evil()}, tmp_path / "evil.pkl")
+    pickled(tree | {"bs_style": _Evil(tmp_path / "was_run")}, tmp_path / "evil.pkl")
     with pytest.raises(ValueError, match=r"evil.pkl: .*mkdir.*not allowed"):
         load_body(tmp_path / "evil.pkl")
-    assert not os.path.exists("/tmp/jaxpose_was_run")
+    assert not (tmp_path / "was_run").exists()
     sparse = SPARSE.csc_matrix(tree["J_regressor"])
     sparse.indices = sparse.indices + 24
     pickled(tree | {"J_regressor": sparse}, tmp_path / "sparse.pkl")

@@ -17,6 +17,7 @@ def exported(out, *flags, kind="onnx"):
     return list(command(make_parser()(["export", "--format", kind, "--out", str(out), *map(str, flags)])[1]))
 
 
+@pytest.mark.slow
 def test_the_file_is_written_and_its_difference_told(model_file, tmp_path):
     tiny = model.load(model_file)
     spec = dataclasses.replace(tiny.spec, times=(1.0, 0.15))

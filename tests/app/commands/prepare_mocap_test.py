@@ -184,6 +184,7 @@ def test_people_of_one_file_are_subjects(tmp_path):
     np.testing.assert_allclose(train.joints, val.joints, atol=0.001)
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_goes_on_where_it_was(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     names = ("a", "b")

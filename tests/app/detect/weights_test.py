@@ -54,6 +54,7 @@ def test_other_content_is_refused(tmp_path):
 
 def test_without_a_network_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9/")
+    monkeypatch.setenv("no_proxy", "*")  # one of the user's would answer in its own words
     with pytest.raises(ValueError, match=r"127\.0\.0\.1:9/@mediapipe/pose.*jaxpose prepare detector --from FILE"):
         weights.fetch()
 
