@@ -244,7 +244,8 @@ def test_the_body_of_a_skeleton_has_its_joints_and_its_faces_hold():
         np.linalg.norm(np.diff(np.asarray(b.v_template)[np.asarray(b.faces)[:, :2]], axis=1), axis=-1)
         for b in (body, other)
     ]
-    assert 0.8 < np.quantile(edge[1] / edge[0], 0.01) < np.quantile(edge[1] / edge[0], 0.99) < 1.4
+    # wider shoulders open the armpits, whose edges are some millimetres long: 1.30 at 99 %
+    assert 0.8 < np.quantile(edge[1] / edge[0], 0.01) < np.quantile(edge[1] / edge[0], 0.99) < 1.35
 
 
 def test_bodies_are_tracks_with_their_rotations():
