@@ -139,7 +139,6 @@ def _train(config: ConfigDict, folder: Path, validate: bool, may_change: Sequenc
         job.data,
         workdir=folder,
         total_steps=train.steps,
-        batch_size=train.batch_size,
         log_every=train.log_every,
         checkpoint_every=train.checkpoint_every,
         eval_every=train.eval_every,

@@ -15,27 +15,27 @@ from source_files import ROOT, parsed, sources
 
 MAX_LINES = 400
 # Numbers of today, which may only fall; who makes them less lowers them.
-MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 4, 2
+MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 3, 2
 MOST_LINES_AND_FILES = {
     ".": (1367, 10),
     "app": (293, 3),
-    "app/commands": (5157, 29),
+    "app/commands": (5154, 29),
     "app/detect": (1051, 10),
     "app/to_onnx": (565, 3),
-    "app/viz": (1838, 12),
-    "datasets": (1004, 7),
+    "app/viz": (1825, 12),
+    "datasets": (1003, 7),
     "diffusion": (2092, 14),
     "evaluation": (1474, 10),
     "examples": (1085, 9),
-    "fitting": (1578, 11),
-    "geometry": (1899, 12),
-    "io": (5696, 33),
+    "fitting": (1565, 11),
+    "geometry": (1871, 12),
+    "io": (5669, 33),
     "networks": (958, 8),
-    "originals": (2847, 26),
+    "originals": (2843, 26),
     "runtime": (233, 4),
     "spaces": (576, 6),
-    "tasks": (4310, 26),
-    "training": (1365, 10),
+    "tasks": (4305, 26),
+    "training": (1354, 10),
 }
 MAX_BYTES = 9_000_000
 

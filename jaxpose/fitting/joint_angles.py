@@ -26,7 +26,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.take import Take, rotation_matrices, rotation_vectors, world
+from jaxpose.io.smpl_motion import posed
+from jaxpose.io.take import rest_positions, rotation_matrices, rotation_vectors
 
 NOISE = 0.01  # metres, of each coordinate
 LEAST_POINTS = 6  # of a frame; fewer do not hold a body
@@ -145,7 +146,7 @@ def fit_skeleton(
         pose = _fit_pose(few, problem, shape, pose, _STEPS_OF_SHAPE)
         coefficients = _fit_shape(few, problem, start, basis, pose)
         shape = _Shape(*(a + np.tensordot(coefficients, b, 1) for a, b in zip(start, basis, strict=True)))
-    return PointSkeleton(at_rest(shape.bones), _unobserved(few, problem, shape), known, problem, shape)
+    return PointSkeleton(rest_positions(shape.bones, _PARENTS), _unobserved(few, problem, shape), known, problem, shape)
 
 
 def joint_angles(skeleton: PointSkeleton, points: np.ndarray) -> JointAngles:
@@ -207,7 +208,7 @@ def _problem(names: Sequence[str], mean: np.ndarray, deviation: np.ndarray) -> _
 def _start_shape(y: np.ndarray, names: Sequence[str], rest: np.ndarray) -> tuple[_Shape, _Shape]:
     """The shape at coefficients 0, of the person's size, and its change by each of S coefficients: [S, ...]."""
     bones = np.concatenate([np.zeros((1, 3)), rest[1:22] - rest[list(_PARENTS[1:])]])
-    bones = bones * _factors(y, names, at_rest(bones))[:, None]
+    bones = bones * _factors(y, names, rest_positions(bones, _PARENTS))[:, None]
     offsets = _table_offsets(names, bones)
     changes: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -258,24 +259,9 @@ def _factors(y: np.ndarray, names: Sequence[str], rest: np.ndarray) -> np.ndarra
     return np.where(np.isfinite(factors), factors, np.nanmedian(factors) if np.isfinite(factors).any() else 1.0)
 
 
-def at_rest(bones: np.ndarray) -> np.ndarray:
-    """Joints [22, 3] at rest, the pelvis at 0, of bones [22, 3] from each joint's parent."""
-    rest = np.zeros_like(bones)
-    for j, parent in enumerate(_PARENTS[1:], 1):
-        rest[j] = rest[parent] + bones[j]
-    return rest
-
-
-def _forward(shape: _Shape, pose: _Pose) -> tuple[np.ndarray, np.ndarray]:
-    """Joints [F, 22, 3] and global rotations [F, 22, 3, 3]."""
-    places = np.repeat(shape.bones[None], len(pose.place), 0)
-    places[:, 0] = pose.place
-    return world(Take(SMPL_22.joints, _PARENTS, shape.bones, rotation_matrices(pose.vectors), places, 1.0))
-
-
 def _points(problem: _Problem, shape: _Shape, pose: _Pose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points [F, K, 3], joints and global rotations."""
-    p, G = _forward(shape, pose)
+    p, G = posed(shape.bones, pose.vectors, pose.place)
     held = problem.holder
     return p[:, held] + np.einsum("fkij,kj->fki", G[:, held], shape.offsets), p, G
 

@@ -7,21 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from jaxpose.datasets.prepare_mocap import Recorded, at_rate
-from jaxpose.fitting.joint_angles import PointSkeleton, at_rest, fit_skeleton, joint_angles, points_of
+from jaxpose.fitting.joint_angles import PointSkeleton, fit_skeleton, joint_angles, points_of
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.joint_sets import joint_map
-from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.geometry.skeleton import H36M_17, SMPL_22
 from jaxpose.geometry.windows import timeline
 from jaxpose.io.motion import ASSUMED_FPS, Motion
 from jaxpose.io.poses3d import Poses3D
 from jaxpose.io.retarget import GENERIC_OFFSETS
+from jaxpose.io.take import rest_positions
 from jaxpose.reading import check_growth
 
 _BLOCK = 256  # frames solved at once
 _LIMBS = [j for j, name in enumerate(H36M_17.joints) if name.startswith(("left_", "right_"))]
 
 
-GENERIC_REST = at_rest(GENERIC_OFFSETS)
+GENERIC_REST = rest_positions(GENERIC_OFFSETS, SMPL_22.parents)
 
 
 def recorded_positions(

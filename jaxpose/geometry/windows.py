@@ -3,14 +3,15 @@
     timeline  numbers of frames on the grid of the largest step that divides them, and its rate
     piece     frames of one video with consecutive numbers; a gap in them, or another video, starts the next piece
     tile      windows that cover every piece; one output counts for each frame, however windows overlap
-    causal    for every frame the window that ends with it, as in live use
+    people    rows of each person in the order of their frames
 
 A piece of n frames and windows of length F, side by side: ceil(n / F) windows, the last of which is shifted back to end
 with the piece. The published code scores all of that window, so the frames that it shares with the one before count
 twice, and so do the copies that fill up a short piece (spec/diffpose.md, 3.3 and 8); `strict` repeats this.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,13 @@ def timeline(frame: np.ndarray, fps: float | None = None) -> Timeline:
     since = np.asarray(frame) - np.min(frame)
     step = int(np.gcd.reduce(since)) or 1
     return Timeline(since // step, step, None if fps is None else fps / step)
+
+
+def rows_of_people(person: np.ndarray, frame: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The number of each person, of rows with person [N] and frame [N], and their rows in the order of the frames."""
+    for who in np.unique(person).tolist():
+        rows = np.flatnonzero(person == who)
+        yield who, rows[np.argsort(frame[rows], kind="stable")]
 
 
 class Windows(NamedTuple):
@@ -73,47 +81,11 @@ def tile(
     return Windows(index, np.ones_like(counted) if strict else counted)
 
 
-def causal(video: np.ndarray, frame: np.ndarray, length: int) -> np.ndarray:
-    """For each of N frames the window that ends with it: rows [N, length] int64, row i that of frame i.
-
-    Before the start of its piece a window repeats the piece's first frame. All windows together are N * length numbers:
-    take video by video where that is much. ValueError as in `tile`.
-    """
-    if length < 1:
-        raise ValueError(f"length must be at least one frame, got {length}")
-    order, bounds = _pieces(video, frame)
-    first = np.repeat(bounds[:-1], np.diff(bounds))
-    place = np.arange(len(order))[:, None] - np.arange(length)[::-1]
-    index = np.empty((len(order), length), np.int64)
-    index[order] = order[np.maximum(place, first[:, None])]
-    return index
-
-
 def piece_ends(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and last row [N] of each row's piece; the rows of a piece follow each other."""
     bounds = np.concatenate([[0], _starts(np.diff(video) == 0, np.diff(frame)), [len(frame)]])
     lengths = np.diff(bounds)
     return np.repeat(bounds[:-1], lengths), np.repeat(bounds[1:] - 1, lengths)
-
-
-def gather(values: Any, windows: Windows, num_rows: int) -> np.ndarray:
-    """The counted entries of values [W, F, ...], in the order of the frames: [num_rows, ...].
-
-    ValueError unless every row counts exactly once (strict windows count some twice: score those as they are, with
-    `values[windows.counted]` against `truth[windows.index[windows.counted]]`).
-    """
-    values = np.asarray(values)
-    if values.shape[:2] != windows.index.shape:
-        raise ValueError(f"values: needed {windows.index.shape} and more axes, got {values.shape}")
-    rows = windows.index[windows.counted]
-    times = np.bincount(rows, minlength=num_rows)
-    wrong = np.flatnonzero(times != (np.arange(len(times)) < num_rows))
-    if len(wrong):
-        fault = f"row {wrong[0]} of {num_rows} counts {times[wrong[0]]} times"
-        raise ValueError(f"windows: {fault}; needed each row once, and none beyond")
-    result = np.empty((num_rows, *values.shape[2:]), values.dtype)
-    result[rows] = values[windows.counted]
-    return result
 
 
 def _pieces(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -77,7 +77,7 @@ def joints17(take: Take, flavour: Flavour, unit_m: float, W: np.ndarray, H: np.n
 
 
 def _spine(take: Take, source_of: Mapping[str, str]) -> str:
-    rest = rest_positions(take)
+    rest = rest_positions(take.offsets, take.parents)
     hips, shoulders = (
         np.mean([rest[take.names.index(source_of[f"{side}_{joint}"])] for side in ("left", "right")], 0)
         for joint in ("hip", "shoulder")

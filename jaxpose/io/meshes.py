@@ -1,8 +1,6 @@
 """Writers of bodies for other programs: Wavefront .obj, and binary glTF 2.0 (.glb) with an animated skeleton.
 
-    still    one node for each mesh
-    motion   a node for each joint: its place from its parent, and rotations over time; the pelvis also its position
-
+A file has a node for each joint: its place from its parent, and rotations over time; the pelvis also its position.
 What a program computes from a skinned .glb is, with w_ij the weights of a vertex's 4 strongest joints, made to sum to
 1, and B_j the inverse bind matrix, the translation by -J_j:
 
@@ -18,9 +16,9 @@ Source: glTF 2.0 specification, Khronos Group (2021), sections 3.6-3.7, 3.11 and
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,36 +52,12 @@ def write_obj(path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLik
     return Path(path)
 
 
-def write_glb(
-    path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLike, *, names: Sequence[str] | None = None
-) -> Path:
-    """Write meshes [V, 3] or [N, V, 3] metres, y up, with common faces [_, 3] as .glb, a node of its own each.
-
-    names: one per mesh. ValueError for wrong shapes, values that are not finite, and no such folder.
-    """
-    (meshes,), triangles = mesh_arrays(vertices, faces, 3)
-    labels = [f"body_{n}" for n in range(len(meshes))] if names is None else [str(name) for name in names]
-    if len(labels) != len(meshes):
-        raise ValueError(f"names: got {len(labels)}, must be {len(meshes)}, one per mesh")
-    buffer, count = _Buffer(), len(meshes)
-    indices = buffer.add(triangles.reshape(-1, 1), _INDICES)
-    surfaces = [_surface(buffer, mesh, triangles) for mesh in meshes]
-    tree = {
-        "scenes": [{"nodes": list(range(count))}],
-        "nodes": [{"name": name, "mesh": n} for n, name in enumerate(labels)],
-        "meshes": [_mesh(name, surfaces[n], indices, n) for n, name in enumerate(labels)],
-        "materials": [_material(COLOURS[n % len(COLOURS)]) for n in range(count)],
-    }
-    return _write(path, tree, buffer)
-
-
 def write_motion_glb(
     path: str | os.PathLike[str],
     body: Body,
     motion: Motion | Mapping[str, Motion],
     *,
     betas: ArrayLike | None = None,
-    hands: Literal["flat", "mean"] = "flat",
     name: str = "body",
     start: float = 0.0,
     still: bool = False,
@@ -91,15 +65,15 @@ def write_motion_glb(
     """Write a body that moves as .glb: skin, skeleton and an animation of each motion at its own speed.
 
     motion: one, or takes by name. betas: [<= S] of this body; without them it is the template, for `motion.betas` may
-    be another model's. hands: what SMPL-H's and SMPL-X's fingers do, all the time. start: seconds of the first frame.
-    still: frames are poses, without movement between them. ValueError for what does not fit, and no such folder.
+    be another model's. Fingers are flat. start: seconds of the first frame. still: frames are poses, without movement
+    between them. ValueError for what does not fit, and no such folder.
     """
     takes = {"motion": motion} if isinstance(motion, Motion) else motion
     shaped = body.shape(None if betas is None else jnp.asarray(betas))
     joints, vertices = np.asarray(shaped.joints), np.asarray(shaped.vertices)
     if joints.ndim != 2:
         raise ValueError(f"betas: got shape {list(joints.shape[:-2])} of bodies, must be one: [n]")
-    turns = {label: _turns(body, take, hands) for label, take in takes.items()}
+    turns = {label: _turns(body, take) for label, take in takes.items()}
     first, num, buffer = next(iter(takes)), len(joints), _Buffer()
     mesh = _skinned(buffer, name, body, vertices)
     bind = np.tile(np.eye(4, dtype=np.float32), (num, 1, 1))
@@ -141,26 +115,20 @@ class _Buffer:
         return len(self.accessors) - 1
 
 
-def _surface(buffer: _Buffer, vertices: np.ndarray, faces: np.ndarray) -> dict[str, int]:
+def _skinned(buffer: _Buffer, name: str, body: Body, vertices: np.ndarray) -> dict[str, Any]:
+    faces = np.asarray(body.faces).astype(np.uint32)
     with np.errstate(invalid="ignore", divide="ignore"):
         normals = vertex_normals(vertices.astype(np.float64), faces)
     normals = np.where(np.isfinite(normals), normals, [0.0, 1.0, 0.0])  # a vertex of no face; glTF needs unit length
-    return {
+    strongest, shares = strongest_weights(np.asarray(body.weights))
+    attributes = {
         "POSITION": buffer.add(vertices.astype(np.float32), _VERTICES, limits=True),
         "NORMAL": buffer.add(normals.astype(np.float32), _VERTICES),
+        "JOINTS_0": buffer.add(strongest, _VERTICES),
+        "WEIGHTS_0": buffer.add(shares, _VERTICES),
     }
-
-
-def _skinned(buffer: _Buffer, name: str, body: Body, vertices: np.ndarray) -> dict[str, Any]:
-    faces = np.asarray(body.faces).astype(np.uint32)
-    attributes = _surface(buffer, vertices, faces)
-    strongest, shares = strongest_weights(np.asarray(body.weights))
-    attributes |= {"JOINTS_0": buffer.add(strongest, _VERTICES), "WEIGHTS_0": buffer.add(shares, _VERTICES)}
-    return _mesh(name, attributes, buffer.add(faces.reshape(-1, 1), _INDICES), 0)
-
-
-def _mesh(name: str, attributes: dict[str, int], indices: int, material: int) -> dict[str, Any]:
-    return {"name": name, "primitives": [{"attributes": attributes, "indices": indices, "material": material}]}
+    indices = buffer.add(faces.reshape(-1, 1), _INDICES)
+    return {"name": name, "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}
 
 
 def _material(colour: str) -> dict[str, Any]:
@@ -183,9 +151,9 @@ def _joint_nodes(body: Body, joints: np.ndarray, turns: np.ndarray, transl: np.n
     return nodes
 
 
-def _turns(body: Body, motion: Motion, hands: Literal["flat", "mean"]) -> np.ndarray:
+def _turns(body: Body, motion: Motion) -> np.ndarray:
     """Quaternions [F, J, 4] xyzw of unit length, with the sign of each nearest to the one before."""
-    rotations = full_rotations(body, jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient), hands=hands)
+    rotations = full_rotations(body, jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient))
     q = np.roll(np.asarray(quaternion_from_matrix(rotations)), -1, axis=-1)
     q = q / np.linalg.norm(q, axis=-1, keepdims=True)
     same = np.where((q[1:] * q[:-1]).sum(-1, keepdims=True) < 0, -1.0, 1.0)

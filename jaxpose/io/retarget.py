@@ -138,7 +138,7 @@ def _flavour(take: Take) -> Flavour:
 
 def _rest(take: Take, flavour: Flavour) -> dict[str, np.ndarray]:
     """Positions [3] of SMPL's joints in the source's rest pose, file unit."""
-    rest = rest_positions(take)
+    rest = rest_positions(take.offsets, take.parents)
     return {name: rest[take.names.index(blend[0])] for name, blend in flavour.joints.items()}
 
 

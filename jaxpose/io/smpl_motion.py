@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.take import rotation_matrices, rotation_vectors
+from jaxpose.io.take import Take, rotation_matrices, rotation_vectors, world
 
 
 class Motion(NamedTuple):
@@ -26,6 +26,16 @@ class Motion(NamedTuple):
     fps: float
     betas: np.ndarray | None = None
     source: str = ""
+
+
+def posed(bones: np.ndarray, vectors: np.ndarray, pelvis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Joints [F, 22, 3] and world rotations [F, 22, 3, 3] of a skeleton with bones [22, 3] from each joint's parent.
+
+    vectors: [F, 22, 3] rad, the root's first; pelvis: [F, 3], its position.
+    """
+    places = np.repeat(bones[None], len(pelvis), 0)
+    places[:, 0] = pelvis
+    return world(Take(SMPL_22.joints, SMPL_22.parents, bones, rotation_matrices(vectors), places, 1.0))
 
 
 def check_motion(

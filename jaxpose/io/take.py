@@ -8,7 +8,7 @@ All rotations are the identity in the rest pose, where t_j is the joint's offset
 unit, which neither format gives. All computations are in float64.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -53,12 +53,12 @@ def world(take: Take) -> tuple[np.ndarray, np.ndarray]:
     return positions, rotations
 
 
-def rest_positions(take: Take) -> np.ndarray:
-    """Joints [J, 3] of the rest pose, the root at the origin, file unit."""
-    positions = np.zeros_like(take.offsets)
-    for joint, parent in enumerate(take.parents):
+def rest_positions(offsets: np.ndarray, parents: Sequence[int]) -> np.ndarray:
+    """Joints [J, 3] of the rest pose, the root at the origin, of their offsets [J, 3] from their parents."""
+    positions = np.zeros_like(offsets)
+    for joint, parent in enumerate(parents):
         if parent >= 0:
-            positions[joint] = positions[parent] + take.offsets[joint]
+            positions[joint] = positions[parent] + offsets[joint]
     return positions
 
 

@@ -19,9 +19,8 @@ import numpy as np
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.geometry.windows import timeline
-from jaxpose.io.smpl_motion import Motion
-from jaxpose.io.take import Take, rotation_matrices, world
+from jaxpose.geometry.windows import rows_of_people, timeline
+from jaxpose.io.smpl_motion import Motion, posed
 
 ASSUMED_FPS, STILL_FPS = 30.0, 1.0
 _COHERENT = 1.5  # times as far as their mean, from frame to frame: hypotheses that are motions already
@@ -145,9 +144,7 @@ def _joints(motion: Motion, rest: np.ndarray) -> np.ndarray:
     """Joints [F, 22, 3] of a motion of a skeleton that rests at [22, 3]."""
     offsets = np.asarray(rest - rest[np.maximum(SMPL_22.parents, 0)], np.float64)
     vectors = np.concatenate([motion.global_orient[:, None], motion.body_pose], 1)
-    places = np.repeat(offsets[None], len(vectors), 0)
-    places[:, 0] = motion.transl
-    return world(Take(SMPL_22.joints, SMPL_22.parents, offsets, rotation_matrices(vectors), places, motion.fps))[0]
+    return posed(offsets, vectors, motion.transl)[0]
 
 
 def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
@@ -158,14 +155,12 @@ def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
     if fps is None and not still:  # numbers of images, not of a motion's frames
         still = bool(number.max() + 1 > 4 * num)
     of = {}
-    for who in np.unique(person).tolist():
-        of_person = np.flatnonzero(person == who)
-        of_person = of_person[np.argsort(frame[of_person], kind="stable")]
+    for who, of_person in rows_of_people(person, frame):
         twice = np.flatnonzero(np.diff(frame[of_person]) == 0)
         if twice.size and not still:
             at = f"person {who} is twice in frame {frame[of_person][twice[0]]}"
             raise ValueError(f"{at}; files of motions need a number for each person (--track)")
-        of[int(who)] = of_person, np.arange(len(of_person)) if still else number[of_person]
+        of[who] = of_person, np.arange(len(of_person)) if still else number[of_person]
     rate = STILL_FPS if still else ASSUMED_FPS if of_grid is None else of_grid
     summary: dict[str, Any] = {
         "fps": round(rate, 6),

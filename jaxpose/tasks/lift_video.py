@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxpose.base import ROW_AXIS, Array, Camera, Hypotheses, Key
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.geometry.windows import Windows, tile, timeline
+from jaxpose.geometry.windows import Windows, rows_of_people, tile, timeline
 from jaxpose.model import Model
 from jaxpose.tasks.blocks import Block, Drawn, Track, even, gather, result_of
 from jaxpose.tasks.lift import lift
@@ -140,10 +140,8 @@ def join(key: Key, seen: Seen, drawn: Drawn) -> Drawn:
     seconds = (seen.frame - seen.frame.min()) / (seen.fps or TRAINED_FPS)
     whole = Hypotheses(**drawn)  # type: ignore[arg-type]  # numpy
     joined: Drawn = {name: np.array(drawn[name]) for name in ("samples", "mean", "root", "path") if name in drawn}
-    for who in np.unique(seen.person):
-        rows = np.flatnonzero(seen.person == who)
-        rows = rows[np.argsort(seconds[rows], kind="stable")]
-        one = smooth(jax.random.fold_in(key, int(who)), whole.of_rows(rows), seconds[rows])._asdict()
+    for who, rows in rows_of_people(seen.person, seconds):
+        one = smooth(jax.random.fold_in(key, who), whole.of_rows(rows), seconds[rows])._asdict()
         for name, values in joined.items():
             np.moveaxis(values, ROW_AXIS.get(name, 0), 0)[rows] = np.moveaxis(one[name], ROW_AXIS.get(name, 0), 0)
     return joined
@@ -202,9 +200,7 @@ def tracks(person: np.ndarray, clock: Timing, length: int, most: float = _MOST_F
     more than `most` frames is drawn piece by piece, each of which goes on from half a window of the one before.
     """
     held, index = length // 2, 0
-    for who in np.unique(person):
-        rows = np.flatnonzero(person == who)
-        rows = rows[np.argsort(clock.number[rows], kind="stable")]
+    for _, rows in rows_of_people(person, clock.number):
         time = clock.number[rows] / clock.every
         for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(time) > held) + 1):
             at = time[part] - np.floor(time[part[0]])

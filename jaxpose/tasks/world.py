@@ -17,6 +17,7 @@ from jaxpose.compiled import check_shape
 from jaxpose.geometry import gravity as grav
 from jaxpose.geometry.root_path import CONSTANT, contacts, smooth_root
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
+from jaxpose.geometry.windows import rows_of_people
 
 ANKLE_HEIGHT = 0.075  # metres, of the joint over the floor: the shared motion capture's standing feet
 _DEPTH_SPREAD = 0.033  # of the distance: the samples' spread of depth where there is one sample only
@@ -215,9 +216,7 @@ def _people(
     if len(samples) == 1:
         depth_std = _DEPTH_SPREAD * np.linalg.norm(middle, axis=-1)
     depth_std = np.maximum(depth_std, 1e-3)
-    for who in np.unique(person):
-        rows = np.flatnonzero(person == who)
-        rows = rows[np.argsort(frame[rows], kind="stable")]
+    for who, rows in rows_of_people(person, frame):
         seconds = (frame[rows] - frame.min()) / fps
         if (np.diff(seconds) <= 0).any():
             raise ValueError(f"person {who} is twice in one frame; needed a person number for each of them")

@@ -30,23 +30,17 @@ FORMAT = 2
 Tree = TypeVar("Tree")
 _HASHES = "sha256.json"
 _BLOCK = 1 << 24  # bytes
+_KEPT = 3  # at least 2, so that a damaged checkpoint has one before it
 
 
-def save(
-    workdir: str | Path, state: TrainState, meta: Mapping[str, Any], *, keep_last: int = 3, keep_every: int = 0
-) -> None:
+def save(workdir: str | Path, state: TrainState, meta: Mapping[str, Any]) -> None:
     """Write `state` and `meta` (JSON values) under the state's step; returns when they are on disk.
 
-    The last `keep_last` >= 2 checkpoints stay, and those whose step is a multiple of `keep_every` (0: no others).
-    Checkpoints of later steps, which were damaged or are of a run that went another way, are removed. OSError where it
-    cannot be written; the checkpoints before it stay.
+    The last three checkpoints stay. Those of later steps, which were damaged or are of a run that went another way, are
+    removed. OSError where it cannot be written; the checkpoints before it stay.
     """
     import orbax.checkpoint as ocp
 
-    if keep_last < 2:
-        raise ValueError(
-            f"keep_last: needed at least 2, so that a damaged checkpoint has one before it; got {keep_last}"
-        )
     step, folder = int(state.step), _directory(workdir)
     if step in steps(workdir) and _agreed_fault(folder / str(step)) is None:
         return
@@ -54,10 +48,7 @@ def save(
         state=ocp.args.StandardSave(_flatten(state)), meta=ocp.args.JsonSave({**meta, "format": FORMAT, "step": step})
     )
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep_last,
-        keep_period=keep_every or None,
-        enable_async_checkpointing=False,
-        cleanup_tmp_directories=True,
+        max_to_keep=_KEPT, enable_async_checkpointing=False, cleanup_tmp_directories=True
     )
     try:
         with ocp.CheckpointManager(folder, options=options) as manager:

@@ -36,22 +36,19 @@ def fit(
     *,
     workdir: str | Path,
     total_steps: int,
-    batch_size: int,
     log_every: int = 100,
     checkpoint_every: int = 1000,
     eval_every: int = 0,
     evaluators: Mapping[str, Evaluator] | None = None,
     meta: Mapping[str, Any] | None = None,
-    keep_last: int = 3,
-    keep_every: int = 0,
 ) -> TrainState:
     """Train `state` to `total_steps`, or on from the newest checkpoint in `workdir`; the state on this process.
 
-    `batch_size` is for the rate on the console. metrics.jsonl holds means over each `log_every` steps and the values of
-    the evaluators as "<evaluator>/<name>", every `eval_every` steps (0: at the end only); an evaluator gets the state
-    on this process' first device, in every process. `meta` (JSON values: config, seed, commit) goes into every
-    checkpoint. ValueError where another run has the folder. FloatingPointError names the first step with a loss,
-    gradient or update that is not finite. SystemExit(128 + number) after a signal.
+    metrics.jsonl holds means over each `log_every` steps and the values of the evaluators as "<evaluator>/<name>",
+    every `eval_every` steps (0: at the end only); an evaluator gets the state on this process' first device, in every
+    process. `meta` (JSON values: config, seed, commit) goes into every checkpoint. ValueError where another run has the
+    folder. FloatingPointError names the first step with a loss, gradient or update that is not finite.
+    SystemExit(128 + number) after a signal.
     """
     evaluators, meta = evaluators or {}, meta or {}
     with contextlib.ExitStack() as stack:
@@ -64,14 +61,13 @@ def fit(
         saved = int(state.step) if restored else -1
         state, data, done = runner.place(state), runner.put(data), int(state.step)
         log = stack.enter_context(contextlib.closing(open_log(workdir, done)))
-        console = Console(done, total_steps, batch_size)
+        console = Console(done, total_steps, runner.batch_size)
 
         def save() -> None:
             nonlocal saved
             if saved < done:
                 log.flush()
-                said = {**meta, "window": window}
-                checkpoint.save(workdir, state, said, keep_last=keep_last, keep_every=keep_every)
+                checkpoint.save(workdir, state, {**meta, "window": window})
                 saved = done
 
         def evaluate() -> None:
@@ -85,9 +81,8 @@ def fit(
                 found = {name: evaluator(here) for name, evaluator in evaluators.items()}
             log.write(done, {f"{name}/{key}": float(v) for name, row in found.items() for key, v in row.items()})
 
-        processes.meet(
-            "begun"
-        )  # the waits of collectives are short: all have read and placed their data before the first
+        # the waits of collectives are short: all have read and placed their data before the first
+        processes.meet("begun")
         save()  # of step 0: what cannot be written is known before hours of work
         if done < total_steps:
             with asked.nothing_to_lose(done):

@@ -34,7 +34,8 @@ class Runner(NamedTuple):
 
     place(state), put(data): on the devices, as the others take them. compile(state, data): what the first `run` would.
     run(state, data, num_steps): the state then, and metrics [num_steps] in numpy; donates the state: the one passed in
-    is invalid afterwards. local(tree): arrays of `state` whole, on the first device of this process.
+    is invalid afterwards. local(tree): arrays of `state` whole, on the first device of this process. batch_size: of a
+    step, on all devices together.
     """
 
     place: Callable
@@ -43,6 +44,7 @@ class Runner(NamedTuple):
     run: Callable[[TrainState, Data, int], tuple[TrainState, Metrics]]
     local: Callable
     max_steps: int
+    batch_size: int
 
 
 def make_runner(
@@ -59,6 +61,7 @@ def make_runner(
     """
     devices = list(jax.devices() if devices is None else devices)
     step = build_step(num_shards=len(devices))
+    batch_size = len(devices) * step.share
     mesh = Mesh(np.array(devices), (AXIS,))
     forms = {"sharding": _sharded, "pmap": _pmapped}
     if mode not in forms:
@@ -75,7 +78,7 @@ def make_runner(
     def put(data: Data) -> Data:
         if isinstance(data, Stream):
             resident = jax.tree.map(lambda x: _placed(x, replicated), data.resident)
-            return Feed(data, resident, mesh, AXIS, len(devices) * step.share, max_steps)
+            return Feed(data, resident, mesh, AXIS, batch_size, max_steps)
         return jax.tree.map(lambda x: _placed(x, replicated), data)
 
     def given(state: TrainState, data: Data, num_steps: int) -> Data:
@@ -96,7 +99,7 @@ def make_runner(
         first = jax.local_devices()[0]
         return jax.tree.map(lambda x: jax.device_put(_on_host(x), first), whole(tree) if shard_state else tree)
 
-    return Runner(place, put, compile, run, local, max_steps)
+    return Runner(place, put, compile, run, local, max_steps, batch_size)
 
 
 def _sharded(step: Step, mesh: Mesh, max_steps: int, state: TrainState) -> Any:

@@ -197,7 +197,7 @@ def test_nan_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path, where):
     build = functools.partial(make_step, lambda key, data: (), loss_fn, tx, batch_size=2, ema_decay=0.5)
     runner = make_runner(build, devices=jax.devices()[:1])
     state = init_state(jax.random.key(0), {"w": jnp.zeros(())}, tx)
-    options = {"total_steps": 12, "batch_size": 2, "log_every": 2, "checkpoint_every": 4}
+    options = {"total_steps": 12, "log_every": 2, "checkpoint_every": 4}
     with pytest.raises(FloatingPointError, match=r"^step 7: loss") as error:
         fit(state, runner, (), workdir=tmp_path, **options)
     assert {"loss": "loss nan", "gradient": "grad_norm nan", "update": "update_norm nan"}[where] in str(error.value)

@@ -53,7 +53,7 @@ def runner_of(example, num_devices=1, max_steps=4):
 def run(workdir, total, example=streamed, data=None, **how):
     runner = runner_of(example, **how)
     data = stream() if data is None else data
-    options = {"total_steps": total, "batch_size": tiny.BATCH, "log_every": 5, "checkpoint_every": 7}
+    options = {"total_steps": total, "log_every": 5, "checkpoint_every": 7}
     return fit(tiny.start(), runner, data, workdir=workdir, **options)
 
 

@@ -88,12 +88,10 @@ def run(workdir, total_steps, max_steps=5, checkpoint_every=5, runner=None, eval
         make_data(),
         workdir=workdir,
         total_steps=total_steps,
-        batch_size=BATCH,
         log_every=7,
         checkpoint_every=checkpoint_every,
         eval_every=20,
         evaluators={"val": evaluate},
-        keep_last=2,
         meta={"seed": 7},
     )
 

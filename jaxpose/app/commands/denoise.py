@@ -25,7 +25,7 @@ from jaxpose.fitting.terms import Settings
 from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.geometry.windows import timeline
+from jaxpose.geometry.windows import rows_of_people, timeline
 from jaxpose.io import kind_of
 from jaxpose.io.motion import PartialMotion, read_rotations
 from jaxpose.io.poses3d import BodyPoints, Poses3D, read_body_points
@@ -120,16 +120,16 @@ def _people(
     """The people of a file; own_bones: each has a skeleton of their own bones. Yields a line about each one's noise."""
     usual = bodies.with_method(MotionSettings(), options.method)
     people = []
-    for number in np.unique(targets.source.person):
-        clip = _clip(targets, number)
+    for number, rows in rows_of_people(targets.source.person, targets.source.frame):
+        clip = _clip(targets, rows)
         noise = options.noise or _noise(options.input, clip)
         figure = skeleton_of(jnp.asarray(clip.xyz), body.joint_template[:22], noise) if own_bones else body
         # numbers of frames count at fps, of which a clip may have every second one
         step = clip.source.frame[1] - clip.source.frame[0] if len(clip.xyz) > 1 else 1
         smooth = usual.weights.smooth * float(fps / step / _RATE) ** 3
         settings = usual._replace(weights=usual.weights._replace(smooth=smooth))
-        people.append(_Person(int(number), clip, noise, figure, settings))
-        filled = len(clip.xyz) - int((targets.source.person == number).sum())
+        people.append(_Person(number, clip, noise, figure, settings))
+        filled = len(clip.xyz) - len(rows)
         more = f", {filled} frames filled" if filled else ""
         how = "given" if options.noise else "estimated"
         yield f"person {number}: noise {how}: {1000 * noise:.1f} mm per coordinate{more}"
@@ -162,11 +162,9 @@ def _targets(path: Path, body: Body, options: Denoise) -> tuple[BodyPoints, str]
     return BodyPoints(xyz, "smpl22", source, len(SMPL_22.joints)), f"joints of this body by {motion.source}"
 
 
-def _clip(targets: BodyPoints, person: int) -> BodyPoints:
-    """One person's frames in their order, NaN for those that are skipped: frames step by the largest common step."""
-    rows = np.flatnonzero(targets.source.person == person)
-    rows = rows[np.argsort(targets.source.frame[rows], kind="stable")]
-    frame = targets.source.frame[rows]
+def _clip(targets: BodyPoints, rows: np.ndarray) -> BodyPoints:
+    """One person's rows in order, NaN for frames that are skipped: frames step by the largest common step."""
+    frame, person = targets.source.frame[rows], targets.source.person[rows[0]]
     number, step, _ = timeline(frame)
     if len(np.unique(number)) != len(number):
         raise ValueError(f"person {person} is twice in one frame; needed a person number for each of them")

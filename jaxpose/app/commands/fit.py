@@ -29,6 +29,7 @@ from jaxpose.fitting.uncertainty import gaussian_radius_90, joint_spread
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
 from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
+from jaxpose.geometry.windows import rows_of_people
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
 from jaxpose.tasks.blocks import Block, even
@@ -205,9 +206,7 @@ def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
 def _clips(views: Views) -> Generator[str, None, list[Block]]:
     """Each person's rows, in the order of their frames, as a block; yields lines about frames that are missing."""
     parts = []
-    for place, person in enumerate(np.unique(views.person)):
-        rows = np.flatnonzero(views.person == person)
-        rows = rows[np.argsort(views.frame[rows], kind="stable")]
+    for place, (person, rows) in enumerate(rows_of_people(views.person, views.frame)):
         if (np.asarray(views.of(rows).intrinsics) != np.asarray(views.of(rows[:1]).intrinsics)).any():
             raise ValueError(f"--as-clip: the camera of person {person} changes from frame to frame")
         if len(np.unique(np.diff(views.frame[rows]))) > 1:

@@ -6,8 +6,8 @@ which the viewer moves with the joints (skin.py). Vertices cost 6 bytes each and
 bytes a joint. Frames beyond 30 a second, beyond `max_frames` and, of vertices, beyond `max_megabytes` are left out, a
 constant stride apart, and the caption says so.
 
-The frame is the world's with y up (bodies of geometry/body.py face +z, the viewer), or a camera's with y down. All
-raise ValueError for wrong shapes and values that are not finite.
+The frame is the world's with y up (bodies of geometry/body.py face +z, the viewer). All raise ValueError for wrong
+shapes and values that are not finite.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from jaxpose.io.meshes import COLOURS, checked_faces, mesh_arrays, points_of
 TRUTH_COLOUR = "#8d939e"
 _GAP = 0.25  # metres between bodies that stand beside one another
 _FAINT, _FAINT_TRUTH = 0.55, 0.45  # opacity of what would hide something
-_FRAME_NOTES = {"y": "world metres, y up", "-y": "metres in camera axes (x right, y down, z forward)"}
+_TURN = R_CAM_WORLD["y"].astype(np.float32)  # to camera axes
 _BYTES = 6  # of a vertex in a frame
 _STEP = 1e-4  # metres: of vertices, whose triangles are small
 _SECONDS_PER_FRAME, _MAX_FPS = 0.5, 30  # without a frame rate; what a browser draws
@@ -43,11 +43,10 @@ class MeshOptions(NamedTuple):
     names: one per body. truth: [F, V', 3] m or a skin, of truth_faces [_, 3] or the bodies' own. observed: [F, K, 3] m,
     or [P, F, K, 3] of P people; points that are not finite are gaps; with bones where observed_skeleton is given. Each
     of them may leave out the axes before its last two that vertices leave out, and F may be 1.
-    fps: frames per second; labels: one per frame. up: "y" (world) or "-y" (camera).
+    fps: frames per second; labels: one per frame.
     arrange: "over" leaves bodies where they are, "beside" moves them apart along x, the truth first.
-    opacity: of the bodies; by default 1, or 0.5 where they would hide something. flat: show the faces of meshes, which
-    are shaded smoothly else. max_bodies, max_frames, max_megabytes: at most so many are shown, the last of vertices
-    before compression.
+    opacity: of the bodies; by default 1, or 0.5 where they would hide something. max_bodies, max_frames, max_megabytes:
+    at most so many are shown, the last of vertices before compression.
     """
 
     names: Sequence[str] | None = None
@@ -57,35 +56,32 @@ class MeshOptions(NamedTuple):
     observed_skeleton: Skeleton | None = None
     fps: float | None = None
     labels: Sequence[str] | None = None
-    up: Literal["y", "-y"] = "y"
     arrange: Literal["over", "beside"] = "over"
     opacity: float | None = None
-    flat: bool = False
     max_bodies: int = 8
     max_frames: int = 300
     max_megabytes: float = 3.0
 
 
 class _Choice(NamedTuple):
-    """Which bodies and frames are shown, of `counts` that were given, and the axis that points up."""
+    """Which bodies and frames are shown, of `counts` that were given."""
 
     bodies: np.ndarray
     rows: np.ndarray
     counts: tuple[int, int]
-    up: str
 
     def of(self, name: str, value: ArrayLike, ndim: int, finite: bool = False) -> np.ndarray:
         """The chosen frames of a value [..., F or 1, N, 3], in camera axes."""
         array = points_of(name, value, ndim, finite)
         if array.shape[-3] not in (1, self.counts[1]):
             raise ValueError(f"{name}: got {array.shape[-3]} frames, must be {self.counts[1]} or 1")
-        array = array @ R_CAM_WORLD[self.up].T.astype(np.float32)
+        array = array @ _TURN.T
         return array[..., self.rows, :, :] if array.shape[-3] > 1 else array
 
     def bodies_of(self, meshes: Bodies) -> list[np.ndarray | Skin]:
         """The chosen bodies in the chosen frames, in camera axes."""
         if isinstance(meshes, list):
-            return [meshes[body].turned(R_CAM_WORLD[self.up], self.rows) for body in self.bodies]
+            return [meshes[body].turned(_TURN, self.rows) for body in self.bodies]
         return list(self.of("vertices", meshes[self.bodies], 4))
 
     def truth_of(self, truth: ArrayLike | Skin) -> np.ndarray | Skin:
@@ -94,7 +90,7 @@ class _Choice(NamedTuple):
             return self.of("truth", truth, 3, finite=True)
         if len(truth.transforms) != self.counts[1]:
             raise ValueError(f"truth: got {len(truth.transforms)} frames, must be {self.counts[1]}")
-        return truth.turned(R_CAM_WORLD[self.up], self.rows)
+        return truth.turned(_TURN, self.rows)
 
 
 class _Surface(NamedTuple):
@@ -115,10 +111,8 @@ def mesh_page(
     options: as `MeshOptions` has them.
     """
     given = MeshOptions(**options)
-    fps, labels, up = given.fps, given.labels, given.up
+    fps, labels = given.fps, given.labels
     check_fps(fps)
-    if up not in _FRAME_NOTES:
-        raise ValueError(f"up: got {up!r}, must be one of {sorted(_FRAME_NOTES)}")
     meshes: Bodies
     if isinstance(vertices, Sequence) and vertices and isinstance(vertices[0], Skin):
         meshes, room = [skin for skin in vertices if isinstance(skin, Skin)], given.max_frames
@@ -132,7 +126,7 @@ def mesh_page(
     limit = max(1, min(sc.at_least_one("max_frames", given.max_frames), room))
     stride = max(-(-num_frames // limit), round(fps / _MAX_FPS) if fps else 1, 1)
     rows = np.arange(0, num_frames, stride)
-    surfaces, layers = _placed(meshes, triangles, _Choice(shown, rows, (num_bodies, num_frames), up), given)
+    surfaces, layers = _placed(meshes, triangles, _Choice(shown, rows, (num_bodies, num_frames)), given)
     if labels is not None and len(labels) != num_frames:
         raise ValueError(f"labels: got {len(labels)}, must be {num_frames}, one per frame")
     words = ["" if labels is None else sc.printable(labels[row] or "") for row in rows.tolist()]
@@ -140,30 +134,28 @@ def mesh_page(
         "1 body" if num_bodies == 1 else f"{len(shown)} of {num_bodies} bodies",
         f"{num_vertices} vertices{lacking}",
         f"{len(rows)} of {num_frames} frames" + (f", {stride} apart" if stride > 1 else "") if num_frames > 1 else "",
-        *(_FRAME_NOTES[up], f"grid {sc.GRID_METRES} m, its height is of the lowest vertex"),
+        *("world metres, y up", f"grid {sc.GRID_METRES} m, its height is of the lowest vertex"),
     ]
     packer = Packer()
-    parts = _parts(packer, surfaces, layers, flat=given.flat)
-    return make_page(packer, title, note, caption, frame_steps(rows, fps, words, _SECONDS_PER_FRAME), up, **parts)
+    parts = _parts(packer, surfaces, layers)
+    return make_page(packer, title, note, caption, frame_steps(rows, fps, words, _SECONDS_PER_FRAME), "y", **parts)
 
 
-def _parts(
-    packer: Packer, surfaces: list[_Surface], layers: list[tuple[sc.Layer, Skeleton]], *, flat: bool
-) -> dict[str, Any]:
+def _parts(packer: Packer, surfaces: list[_Surface], layers: list[tuple[sc.Layer, Skeleton]]) -> dict[str, Any]:
     shapes = [s.shape.joints() if isinstance(s.shape, Skin) else s.shape for s in surfaces]
     box = frame_of([display(points) for points in [*shapes, *(layer.poses for layer, _ in layers)]])
     feet = [display(s.shape.sampled() if isinstance(s.shape, Skin) else s.shape)[..., 1].min() for s in surfaces]
     box["low"][1] = floor = round(float(min(feet)), 4)
     return {
-        "surfaces": [_surface_part(packer, surface, flat) for surface in surfaces],
+        "surfaces": [_surface_part(packer, surface) for surface in surfaces],
         "layers": [layer_part(packer, layer, number) for number, (layer, _) in enumerate(layers)],
         "skeletons": [skeleton_part(skeleton) for _, skeleton in layers],
         **{"people": [""], "box": box, "floor": floor},
     }
 
 
-def _surface_part(packer: Packer, surface: _Surface, flat: bool) -> dict[str, Any]:
-    part = {"name": surface.name, "colour": surface.colour, "opacity": surface.opacity, "flat": flat}
+def _surface_part(packer: Packer, surface: _Surface) -> dict[str, Any]:
+    part = {"name": surface.name, "colour": surface.colour, "opacity": surface.opacity}
     shape, faces = surface.shape, surface.faces
     if isinstance(shape, Skin):
         return part | shape.packed(packer) | {"faces": packer.add(faces.astype(np.uint32))}

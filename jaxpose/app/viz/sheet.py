@@ -10,7 +10,7 @@ import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,6 +33,7 @@ _MESH_VIEWS = {
 _LAMP = np.array([-0.4, 0.6, 0.7]) / np.linalg.norm([-0.4, 0.6, 0.7])
 _PANEL_INCHES, _MESH_INCHES, _CURVE_INCHES = 2.3, 2.6, 3.2
 _DPI, _MESH_DPI = 120, 110
+_MOST_MESHES = 8  # of a sheet
 _WIDTH = 0.6  # of a layer's width, which is meant for a full screen
 
 
@@ -180,25 +181,19 @@ def _legend(figure: Any, scene: sc.Scene, bottom: float, columns: int) -> None:
 
 
 def mesh_sheet(
-    path: str | os.PathLike[str],
-    vertices: ArrayLike,
-    faces: ArrayLike,
-    *,
-    titles: Sequence[str] | None = None,
-    up: Literal["y", "-y"] = "y",
-    max_rows: int = 8,
+    path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLike, *, titles: Sequence[str] | None = None
 ) -> Path:
-    """Draw meshes [V, 3] or [N, V, 3] metres with common faces [_, 3] as a PNG, at most max_rows, evenly spaced.
+    """Draw meshes [V, 3] or [N, V, 3] metres y up, with common faces [_, 3] as a PNG, at most 8, evenly spaced.
 
-    titles: one per mesh. up: "y" (world) or "-y" (camera axes).
+    titles: one per mesh.
     """
     meshes, triangles = mesh_arrays(vertices, faces)
-    if len(meshes) != 1 or up not in ("y", "-y"):
-        raise ValueError(f"vertices, up: got {list(np.shape(vertices))} and {up!r}, must be [N, V, 3]; 'y' or '-y'")
-    meshes = meshes[0] * np.array({"y": [1, 1, 1], "-y": [1, -1, -1]}[up], np.float32)
+    if len(meshes) != 1:
+        raise ValueError(f"vertices: got {list(np.shape(vertices))}, must be [N, V, 3]")
+    meshes = meshes[0]
     if titles is not None and len(titles) != len(meshes):
         raise ValueError(f"titles: got {len(titles)}, must be {len(meshes)}, one per mesh")
-    rows = sc.evenly(len(meshes), sc.at_least_one("max_rows", max_rows))
+    rows = sc.evenly(len(meshes), _MOST_MESHES)
     meshes = meshes - (meshes.min(1, keepdims=True) + meshes.max(1, keepdims=True)) / 2
     figure = _new_figure(_MESH_INCHES * len(_MESH_VIEWS), _MESH_INCHES * len(rows))
     panels = figure.subplots(len(rows), len(_MESH_VIEWS), squeeze=False)

@@ -106,10 +106,10 @@ def h36m_row(
     return row
 
 
-def report(rows: Mapping[str, ActionMean], *, markdown: bool = False) -> str:
+def report(rows: Mapping[str, ActionMean]) -> str:
     """A table of named results in the papers' order of actions, then the average; actions without frames are named.
 
-    One decimal; plain text in columns, or markdown. Example: `report({"P1": row["mpjpe_mm"]})`. ValueError if empty.
+    One decimal, in columns. Example: `report({"P1": row["mpjpe_mm"]})`. ValueError if empty.
     """
     if not rows:
         raise ValueError("rows: needed at least one result, got none")
@@ -117,11 +117,7 @@ def report(rows: Mapping[str, ActionMean], *, markdown: bool = False) -> str:
     cells = [header, *([name, *_cells(result)] for name, result in rows.items())]
     width = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [[c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(r, width, strict=True))] for r in cells]
-    if markdown:
-        rule = ["-" * (w - 1) + (":" if i else "-") for i, w in enumerate(max(w, 3) for w in width)]
-        text = [f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:])]
-    else:
-        text = ["  ".join(line).rstrip() for line in lines]
+    text = ["  ".join(line).rstrip() for line in lines]
     absent = {k: [_TABLE_NAMES[i] for i in TABLE_ORDER if ACTIONS[i] in r.empty] for k, r in rows.items() if r.empty}
     notes = [f"{name}: no frames of {', '.join(actions)}" for name, actions in absent.items()]
     return "\n".join(text + (["", *notes] if notes else [])) + "\n"

@@ -141,10 +141,9 @@ def test_windows_that_overlap_need_strict(poses):
 def test_the_report_is_in_the_papers_order():
     """Values are the actions' ids: read back by column they say which action stands where."""
     ids = np.arange(2, 17)
-    table = h36m.report({"ids": h36m.action_mean(ids.astype(float), ids)}, markdown=True)
-    header, rule, row = ([c.strip() for c in line.split("|")[1:-1]] for line in table.splitlines())
-    assert header == ["", *PAPER, "Avg"]
-    assert all(set(cell) <= {"-", ":"} for cell in rule)
+    table = h36m.report({"ids": h36m.action_mean(ids.astype(float), ids)})
+    header, row = (line.split() for line in table.splitlines())
+    assert header == [*PAPER, "Avg"]
     # 12: taking a photo, 15: walking the dog
     assert row[0] == "ids"
     assert [float(cell) for cell in row[1:]] == [2, 3, 4, 5, 6, 12, 7, 8, 9, 10, 11, 13, 15, 14, 16, 9]
