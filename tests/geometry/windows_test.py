@@ -1,9 +1,8 @@
 """Windows of video: every frame counts once, in its own video and in the order of time; known windows written out."""
 
 import numpy as np
-import pytest
 
-from jaxpose.geometry.windows import causal, gather, piece_ends, tile, timeline
+from jaxpose.geometry.windows import piece_ends, rows_of_people, tile, timeline
 
 
 def film(rng):
@@ -46,8 +45,6 @@ def test_strict_counts_as_the_published_code():
         windows = tile(np.zeros(count, int), film, 4, strict=True)
         np.testing.assert_array_equal(windows.index, published)
         assert windows.counted.all()
-    with pytest.raises(ValueError, match=r"row 6 of 10 counts 2 times"):
-        gather(np.zeros((3, 4)), windows, 10)
 
 
 def test_every_frame_counts_once_and_windows_keep_to_a_piece():
@@ -73,26 +70,9 @@ def test_with_a_stride_a_frame_counts_where_it_is_nearest_the_middle():
         off = np.broadcast_to(np.abs(np.arange(length) - (length - 1) / 2), windows.index.shape)
         nearest = np.full(len(video), np.inf)
         np.minimum.at(nearest, windows.index[~filler], off[~filler])
-        np.testing.assert_array_equal(gather(off, windows, len(video)), nearest)
-
-
-def test_causal_windows_end_with_their_frame_and_see_no_later_one():
-    for video, frame, pieces, length, _ in random_films():
-        index = causal(video, frame, length)
-        assert index.shape == (len(video), length)
-        for piece in pieces:
-            for place, row in enumerate(piece):
-                expected = piece[max(place - length + 1, 0) : place + 1]
-                assert index[row].tolist() == [piece[0]] * (length - len(expected)) + expected
-
-
-def test_gather_undoes_the_cut():
-    for video, frame, _, length, stride in random_films():
-        truth = np.random.default_rng(len(video)).normal(size=(len(video), 3, 2)).astype(np.float32)
-        for windows in (tile(video, frame, length), tile(video, frame, length, stride=stride)):
-            back = gather(truth[windows.index], windows, len(video))
-            np.testing.assert_array_equal(back, truth)
-            assert back.dtype == truth.dtype
+        counted = np.empty(len(video))
+        counted[windows.index[windows.counted]] = off[windows.counted]
+        np.testing.assert_array_equal(counted, nearest)
 
 
 def test_a_timeline_counts_the_largest_step_that_divides_all_gaps():
@@ -107,3 +87,8 @@ def test_ends_of_pieces_are_those_of_runs_of_frames():
     first, last = piece_ends(np.array([3, 3, 3, 1, 1]), np.array([4, 5, 7, 8, 9]))
     np.testing.assert_array_equal(first, [0, 0, 2, 3, 3])
     np.testing.assert_array_equal(last, [1, 1, 2, 4, 4])
+
+
+def test_rows_of_people_are_in_the_order_of_frames():
+    people = {who: rows.tolist() for who, rows in rows_of_people(np.array([7, 2, 7, 2]), np.array([5, 1, 3, 4]))}
+    assert people == {2: [1, 3], 7: [2, 0]}
