@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from keypoint_files import coco_results, people, same, write
-from shared import BENCH, DATA, needs_bench, needs_keypoints
+from shared import DATA, needs_keypoints
 
 from jaxpose.geometry.skeleton import BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16
 from jaxpose.io.assumed import rescaled
@@ -280,18 +280,3 @@ def test_walker_as_coco_results_equals_walker_as_npz():
     with np.load(folder / "walker_4cam.npz") as z:
         k = z["K"][2]
     np.testing.assert_allclose(np.asarray(camera.intrinsics), [[k[0, 0], k[1, 1], k[0, 2], k[1, 2]]] * 100, rtol=1e-6)
-
-
-@needs_bench
-@pytest.mark.parametrize("name", ["val_frames", "val_video"])
-def test_benchmark_files(name):
-    path = BENCH / f"{name}.npz"
-    kp = read_keypoints(path, skeleton=H36M_17)
-    with np.load(path) as z:
-        keypoints, confidence, intrinsics = z["keypoints"], z["confidence"], z["intrinsics"]
-    clip = keypoints.shape[1] if keypoints.ndim == 4 else 1
-    seen = confidence.reshape(-1, 17) > 0
-    np.testing.assert_array_equal(kp.xy, np.where(seen[..., None], keypoints.reshape(-1, 17, 2), 0))
-    np.testing.assert_array_equal(kp.confidence, confidence.reshape(-1, 17))
-    np.testing.assert_array_equal(np.asarray(kp.intrinsics), np.repeat(intrinsics, clip, 0))
-    assert len(np.unique(np.stack([kp.frame, kp.person], -1), axis=0)) == len(kp.xy)

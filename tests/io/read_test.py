@@ -15,7 +15,7 @@ from jaxpose.io.body_files import save_body
 from jaxpose.io.heatmap_files import Heatmaps
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.markers import Markers
-from jaxpose.io.motion import Motion, PartialMotion, read_motion
+from jaxpose.io.motion import PartialMotion
 from jaxpose.io.multiview import MultiView
 from jaxpose.io.poses3d import Poses3D
 from tests.keypoint_files import coco_results, people, write
@@ -173,14 +173,3 @@ def test_markers_that_are_written_are_the_joints_that_are_read(tmp_path, suffix)
     poses = read(path)
     np.testing.assert_allclose(poses.joints, XYZ[..., [0, 2, 1]] * [1, -1, 1], atol=1e-5)
     assert (poses.fps, poses.frame.tolist()) == (25.0, [4, 5])
-
-
-@pytest.mark.parametrize("suffix", ["npz", "bvh"])
-def test_a_motion_that_is_written_is_read_again(tmp_path, suffix):
-    motion = Motion(np.full((2, 21, 3), 0.1, np.float32), np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32), 30)
-    write_file(motion, tmp_path / f"a.{suffix}")
-    again = read_motion(tmp_path / f"a.{suffix}")
-    np.testing.assert_allclose(again.body_pose, motion.body_pose, atol=1e-4)
-    np.testing.assert_allclose(again.transl, motion.transl, atol=1e-4)
-    with pytest.raises(ValueError, match=r"a.trc: suffix '.trc'; a Motion is written as one of .npz, .bvh"):
-        write_file(motion, tmp_path / "a.trc")

@@ -144,16 +144,3 @@ def test_the_base_answers_what_needs_a_score(few):
     np.testing.assert_array_equal(typicality(few, pose), typicality(prior, pose))
     state = encode(prior.statistics, pose[0])
     np.testing.assert_array_equal(*(prior_of(m).predict_fn(state, jnp.float32(0.2), None).x0 for m in (few, prior)))
-
-
-def test_without_a_base_what_needs_a_score_is_refused(few):
-    alone = dataclasses.replace(few, base=None)
-    pose, known = jnp.zeros((1, 21, 3)), jnp.asarray(1.0 - HIDDEN)
-    assert methods_of(alone) == ("few_steps",)
-    for call in (
-        lambda: complete_rotations(jax.random.key(0), alone, pose, known, method=Descent()),
-        lambda: interpolate_rotations(alone, pose[0], pose[0], 3),
-        lambda: typicality(alone.replace(typicality=jnp.arange(3.0)), pose),
-    ):
-        with pytest.raises(ValueError, match="needs a model that knows the score"):
-            call()

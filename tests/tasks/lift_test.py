@@ -130,13 +130,3 @@ def test_height_sets_the_scale_and_with_it_the_distance(model, clip, lifted):
 def test_wrong_shapes_are_named(model, clip, change, message):
     with pytest.raises(ValueError, match=message):
         run(model, clip, **change)
-
-
-def test_what_another_model_needs_is_refused(model, clip):
-    given = jax.random.key(0), model, clip["keypoints"], clip["confidence"]
-    for change in ({"num_components": 5}, {"depth": "histogram"}):
-        with pytest.raises(ValueError, match=r"needs a DiffPose model with a context, .* got 'tiny'"):
-            lift(*given, camera=Camera(clip["intrinsics"]), **change)
-    other = pose_oracle.make(codec="image_depth")
-    with pytest.raises(ValueError, match=r"lift needs a model of joint positions .* states are 'image_depth'"):
-        lift(given[0], other, *given[2:], camera=Camera(clip["intrinsics"]))
