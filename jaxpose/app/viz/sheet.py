@@ -178,8 +178,6 @@ def _draw_pixels(axes: Any, scene: sc.Scene, row: int, skeleton: Skeleton) -> No
         return
     for layer in scene.flat:
         _draw_layer(axes, layer, skeleton, row, layer.dot / 2)
-    if scene.image is not None:
-        axes.imshow(np.asarray(sc.need("PIL.Image").open(scene.image)), alpha=0.7, zorder=0)
     low, high = sc.bounds([pixels], margin=0.0)
     reach, middle = max(float(np.max(high - low)) * 0.58, 1.0), (low + high) / 2
     axes.set(xlim=middle[0] + reach * np.array([-1, 1]), ylim=middle[1] + reach * np.array([1, -1]))
