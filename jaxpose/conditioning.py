@@ -37,11 +37,9 @@ def draw_joints(key: Key, rates: MaskRates, skeleton: Skeleton) -> Array:
             raise ValueError(f"MaskRates.{name} must be in [0, 1], got {rate}")
     pose_key, part_key, joint_key = jax.random.split(key, 3)
     num_joints = len(skeleton.joints)
-    member = np.zeros((len(skeleton.parts), num_joints), np.float32)
-    for row, part in zip(member, skeleton.parts, strict=True):
-        row[list(part)] = 1
+    member = np.array([np.isin(np.arange(num_joints), part) for part in skeleton.parts])
     hide_pose = jax.random.bernoulli(pose_key, float(rates.pose))
-    hide_part = jax.random.bernoulli(part_key, float(rates.part), member.shape[:1]).astype(jnp.float32) @ member > 0
+    hide_part = (jax.random.bernoulli(part_key, float(rates.part), (len(member), 1)) & member).any(0)
     hide_joint = jax.random.bernoulli(joint_key, float(rates.joint), (num_joints,))
     return 1.0 - (hide_pose | hide_part | hide_joint)
 

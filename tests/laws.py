@@ -67,19 +67,20 @@ def two_modes() -> Law:
 def oracle(law: Law, sde):
     """The PredictFn that knows the law: x0 the posterior mean, score the gradient of the log density."""
     num, n = law.values.shape
+    einsum = functools.partial(jnp.einsum, precision="highest")  # it knows the law on every device
 
     def predict(x_t, t, cond=None) -> Prediction:
         alpha, sigma = sde.alpha(t), sde.sigma(t)
         means, values, vectors = (jnp.asarray(a, x_t.dtype) for a in law[1:])
         variance = alpha**2 * values + sigma**2
         away = x_t.reshape(*x_t.shape[:-2], 1, n) - alpha * means.reshape(num, n)
-        along = jnp.einsum("...ki,kij->...kj", away, vectors)
+        along = einsum("...ki,kij->...kj", away, vectors)
         log_density = (
             jnp.asarray(np.log(law.weights), x_t.dtype) - (along**2 / variance + jnp.log(variance)).sum(-1) / 2
         )
         share = jax.nn.softmax(log_density, -1)[..., None]
-        x0 = means.reshape(num, n) + jnp.einsum("...kj,kij->...ki", along * alpha * values / variance, vectors)
-        score = -jnp.einsum("...kj,kij->...ki", along / variance, vectors)
+        x0 = means.reshape(num, n) + einsum("...kj,kij->...ki", along * alpha * values / variance, vectors)
+        score = -einsum("...kj,kij->...ki", along / variance, vectors)
         x0, score = ((share * view).sum(-2).reshape(x_t.shape).astype(x_t.dtype) for view in (x0, score))
         return Prediction(x0, -sigma * score, score)
 

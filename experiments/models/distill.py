@@ -87,7 +87,7 @@ def _job_of_joints(
         statistics=teacher.statistics,
         data=bodies,
         example=functools.partial(pose_example, view=ViewRates(**config.view), masks=MaskRates(**config.masks)),
-        loss=make_loss(teacher, spec, config.loss, lambda x0: views @ x0),
+        loss=make_loss(teacher, spec, config.loss, lambda x0: jnp.matmul(views, x0, precision="highest")),
         evaluators=make_evaluators(spec, export, config.data),
         export=export,
         initial=initial,

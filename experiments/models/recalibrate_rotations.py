@@ -17,6 +17,7 @@ from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap
 from jaxpose.evaluation import calibration
+from jaxpose.geometry.products import product
 from jaxpose.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, complete_rotations, methods_of, rotation_spread
 
@@ -72,7 +73,7 @@ def of_rotations(
 def errors(samples: Array, truth: Array) -> tuple[Array, Array]:
     """Angle [N, J] from the mean of samples [H, N, J, 3] to the truth [N, J, 3], and their own 90 % radius; radians."""
     spread = rotation_spread(samples)
-    between = jnp.swapaxes(matrix_from_axis_angle(spread.mean), -1, -2) @ matrix_from_axis_angle(truth)
+    between = product(jnp.swapaxes(matrix_from_axis_angle(spread.mean), -1, -2), matrix_from_axis_angle(truth))
     return jnp.linalg.norm(axis_angle_from_matrix(between), axis=-1), spread.radius_90
 
 

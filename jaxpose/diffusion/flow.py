@@ -184,7 +184,7 @@ def within(predict_fn: PredictFn, basis: Array, shape: tuple[int, int]) -> Predi
     """
 
     def predict(x_t: Array, t: Array, cond: Condition | None) -> Prediction:
-        lead, exact = x_t.shape[:-2], jax.lax.Precision.HIGHEST
+        lead, exact = x_t.shape[:-2], "highest"
         whole = jnp.dot(x_t[..., 0], basis.T, precision=exact).reshape(*lead, *shape)
         opinion = predict_fn(whole, t, cond)
         return jax.tree.map(lambda view: jnp.dot(view.reshape(*lead, -1), basis, precision=exact)[..., None], opinion)

@@ -136,6 +136,7 @@ def inpainting(sde: SDE, predict_fn: PredictFn, path: Array, held: Array, covari
     def look(x_t: Array, t: Array) -> tuple[Opinion, Array]:
         return predict_fn(x_t, t, None), jnp.zeros((), x_t.dtype)
 
+    @jax.default_matmul_precision("highest")
     def move(key, i, x_t, memory, prediction, t, s):
         std = _fresh_noise(sde, t, s)
         new = (std / sde.sigma(s)) ** 2

@@ -106,14 +106,14 @@ def pseudo_inverse(predict_fn: PredictFn, sde: SDE, measurement: Measurement, co
         # rounding makes the eigenvalues of what never moves negative
         spread = jnp.maximum(values, 0)
         scale = sigma * jnp.sqrt(spread / (alpha**2 * spread + sigma**2))
-        factor = slope @ axes * scale
+        factor = jnp.matmul(slope, axes, precision="highest") * scale
         noise = _effective_noise(measurement, residual, jnp.square(factor).sum(-1))
         if many:
             z, log_value = _solve_many(residual, factor, noise, measurement.seen)
-            pulled = axes @ jnp.where(scale > 0, z / jnp.where(scale > 0, scale, 1), 0)
+            pulled = jnp.matmul(axes, jnp.where(scale > 0, z / jnp.where(scale > 0, scale, 1), 0), precision="highest")
         else:
             solved, log_value = _solve(residual, factor, noise, measurement.seen)
-            pulled = solved @ slope
+            pulled = jnp.matmul(solved, slope, precision="highest")
         if measurement.robust is not None:
             log_value = _log_density(measurement, residual, jnp.sqrt(measurement.noise**2 + jnp.square(factor).sum(-1)))
         (change,) = pull(pulled.reshape(x0.shape))
@@ -157,6 +157,7 @@ def _effective_noise(measurement: Measurement, residual: Array, open_variance: A
     return jnp.sqrt(variance * (degrees + residual**2 / total) / (degrees + 1))
 
 
+@jax.default_matmul_precision("highest")
 def _solve(residual: Array, factor: Array, noise: Array, seen: Array) -> tuple[Array, Array]:
     """(N^2 + F F')^-1 r and log N(r; 0, N^2 + F F'), by Cholesky at unit diagonal: units and noises may differ."""
     covariance = factor @ factor.T + jnp.diag(noise**2)
@@ -171,6 +172,7 @@ def _solve(residual: Array, factor: Array, noise: Array, seen: Array) -> tuple[A
     return solved, -jnp.square(whitened).sum() / 2 - log_scales
 
 
+@jax.default_matmul_precision("highest")
 def _solve_many(residual: Array, factor: Array, noise: Array, seen: Array) -> tuple[Array, Array]:
     """z = F' (N^2 + F F')^-1 r, and log N(r; 0, N^2 + F F'), for more entries M than columns D of F.
 

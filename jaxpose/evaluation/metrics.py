@@ -21,9 +21,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.lax import Precision
 
 from jaxpose.base import Array
+from jaxpose.geometry.products import turned
 from jaxpose.geometry.rotations import nearest_turn
 
 PCK_THRESHOLD = 0.15
@@ -75,9 +75,9 @@ def procrustes_align(
     p, g, w = _seen(pred - p_mean, weights), _seen(truth - g_mean, weights), _column(weights, pred)
     weight = jnp.broadcast_to(w[..., 0], jnp.broadcast_shapes(p.shape, g.shape)[:-1])
     rotation, _, _ = nearest_turn(p, g, weight, allow_reflection=allow_reflection)
-    p, turned = (jnp.einsum("...ik,...jk->...ji", rotation, x, precision=Precision.HIGHEST) for x in (p, pred - p_mean))
+    p, q = (turned(rotation, x) for x in (p, pred - p_mean))
     size = (w * p * g).sum((-2, -1)) / jnp.maximum((w * p * p).sum((-2, -1)), jnp.finfo(p.dtype).tiny)
-    return size[..., None, None] * turned + g_mean
+    return size[..., None, None] * q + g_mean
 
 
 def pck(pred: Array, truth: Array, weights: Array | None = None, *, threshold: float = PCK_THRESHOLD) -> Array:

@@ -27,6 +27,7 @@ from jaxlie import SO3
 from jaxpose.base import Array, Key
 from jaxpose.examples.rates import ViewRates
 from jaxpose.files import ASSETS
+from jaxpose.geometry.products import product, turned
 from jaxpose.geometry.rotations import forward_kinematics, matrix_from_axis_angle
 from jaxpose.geometry.skeleton import H36M_17, SMPL_22, mirror
 from jaxpose.spaces.person import Statistics
@@ -153,7 +154,8 @@ def draw_skeleton(key: Key, people: People) -> Array:
     first, second = people.common[jax.random.randint(pair_key, (2,), 0, len(people.common))]
     share = jax.random.uniform(share_key, minval=-0.5, maxval=1.5)  # definitions beyond those of the two
     group = jax.random.choice(group_key, len(people.weight), p=people.weight / people.weight.sum())
-    log_factor = people.mean[group] + people.root[group] @ jax.random.normal(length_key, people.root.shape[-1:])
+    z = jax.random.normal(length_key, people.root.shape[-1:])
+    log_factor = people.mean[group] + (people.root[group] * z).sum(-1)
     return jnp.exp(log_factor)[:, None] * (share * first + (1 - share) * second)
 
 
@@ -171,7 +173,7 @@ def on_skeleton(frame: Frame, offsets: Array) -> Frame:
     """The same pose of a person with other offsets [17, 3]; the root moves as far as the legs are long."""
     length = lambda o: jnp.maximum(jnp.linalg.norm(o, axis=-1), 1e-6)  # noqa: E731
     factor = jnp.where(_ROOT, 1.0, length(offsets) / length(frame.offsets))[:, None]
-    bones = jnp.einsum("jab,jb->ja", frame.carriers, offsets - factor * frame.offsets) + factor * frame.bones
+    bones = product(frame.carriers, (offsets - factor * frame.offsets)[..., None])[..., 0] + factor * frame.bones
     legs = factor[np.array([2, 3, 5, 6])].mean()
     return Frame(frame.root * jnp.stack([legs, 1.0, legs]), bones, frame.carriers, offsets)
 
@@ -179,10 +181,10 @@ def on_skeleton(frame: Frame, offsets: Array) -> Frame:
 def with_limbs(frame: Frame, other: Frame, taken: Array) -> Frame:
     """The frame with those bones [17] (bool) of another of the same skeleton, relative to what carries the limb."""
     legs = np.isin(np.arange(17), _LEFT_LEG + _RIGHT_LEG)[:, None, None]
-    of_legs, of_arms = (frame.carriers[j] @ other.carriers[j].T for j in (0, 8))  # pelvis and chest
+    of_legs, of_arms = (turned(other.carriers[j], frame.carriers[j]) for j in (0, 8))  # pelvis and chest
     turn = jnp.where(legs, of_legs, of_arms)
-    bones = jnp.einsum("jab,jb->ja", turn, other.bones)
-    carriers = jnp.einsum("jab,jbc->jac", turn, other.carriers)
+    bones = product(turn, other.bones[..., None])[..., 0]
+    carriers = product(turn, other.carriers)
     return frame._replace(
         bones=jnp.where(taken[:, None], bones, frame.bones),
         carriers=jnp.where(taken[:, None, None], carriers, frame.carriers),
@@ -208,8 +210,8 @@ def distances(joints: Array) -> Array:
     at = jnp.linspace(0.2, 1.0, _POINTS)[:, None]
     points = joints[..., ends[:, :1], :] * (1 - at) + joints[..., ends[:, 1:], :] * at
     flat = points.reshape(*joints.shape[:-2], -1, 3)
-    apart = jnp.linalg.norm(flat[..., :, None, :] - flat[..., None, :, :], axis=-1)
-    return apart.reshape(*joints.shape[:-2], len(ends), _POINTS, len(ends), _POINTS).min((-3, -1))
+    square: Array = sum((x[..., :, None] - x[..., None, :]) ** 2 for x in jnp.moveaxis(flat, -1, 0))
+    return jnp.sqrt(square.reshape(*joints.shape[:-2], len(ends), _POINTS, len(ends), _POINTS).min((-3, -1)))
 
 
 def draw_body(key: Key, bodies: Bodies, rows: Array, other: Array, rates: ViewRates) -> Array:
@@ -242,6 +244,7 @@ def draw_body(key: Key, bodies: Bodies, rows: Array, other: Array, rates: ViewRa
     return jnp.where(jax.random.bernoulli(mirror_key, rates.mirror), mirror(x, H36M_17), x)
 
 
+@jax.default_matmul_precision("highest")  # of the random turn, jaxlie's
 def turn(key: Key, joints: Array, rates: ViewRates) -> Array:
     """Joints [F, 17, 3] of a person turned as a whole, who lies on the floor or hangs above it."""
     turned_key, how_key, axis_key, tilt_key, any_key, lift_key = jax.random.split(key, 6)
@@ -250,7 +253,7 @@ def turn(key: Key, joints: Array, rates: ViewRates) -> Array:
     tilted = matrix_from_axis_angle(angle * jnp.stack([jnp.cos(yaw), 0.0, jnp.sin(yaw)]))
     T = jnp.where(jax.random.bernoulli(how_key), SO3.sample_uniform(any_key).as_matrix(), tilted)
     pivot = joints[0, 0]
-    x_turned = (joints - pivot) @ T.T + pivot
+    x_turned = turned(T, joints - pivot) + pivot
     above = jnp.maximum(jax.random.uniform(lift_key, minval=-1.5, maxval=1.5), 0.0)  # half of them touch the floor
     x_turned = x_turned.at[..., 1].add(joints[..., 1].min() + above - x_turned[..., 1].min())
     return jnp.where(jax.random.bernoulli(turned_key, rates.turn), x_turned, joints)

@@ -28,6 +28,7 @@ import numpy as np
 from jaxpose.base import Array, Key
 from jaxpose.examples.rates import ViewRates
 from jaxpose.files import ASSETS
+from jaxpose.geometry.products import product
 from jaxpose.geometry.skeleton import H36M_17, other_side
 
 # Detection minus truth, pixels of a 256 x 256 crop, joints of H36M_17 in order: mean x, mean y, std x, std y, inliers.
@@ -138,8 +139,8 @@ def gross_error(key: Key, table: Array, memory: Array, num_frames: int) -> Array
     of_limb = drift(limb_key, (num_frames, len(_LIMB), 2), memory)
     tail = jnp.square(drift(tail_key, (num_frames, len(_LIMB), 3), memory)).mean(-1)  # chi-squared of 3 degrees over 3
     own = drift(own_key, (num_frames, 17, 2), memory)
-    own = np.sqrt(1 - _ALIKE) * own + np.sqrt(_ALIKE) * jnp.einsum("lj,flc->fjc", _LIMB, of_limb)
-    return gain * (table[:, :2] + table[:, 2:4] * own / jnp.sqrt(tail @ _LIMB)[..., None])
+    own = np.sqrt(1 - _ALIKE) * own + np.sqrt(_ALIKE) * product(_LIMB.T, of_limb)
+    return gain * (table[:, :2] + table[:, 2:4] * own / jnp.sqrt(product(tail, _LIMB))[..., None])
 
 
 def faults(key: Key, xy: Array, confidence: Array, rates: ViewRates) -> tuple[Array, Array]:
@@ -175,9 +176,9 @@ def faults(key: Key, xy: Array, confidence: Array, rates: ViewRates) -> tuple[Ar
         draw, side, share = jax.random.split(border_key, 3)
         directions = jnp.asarray([(0.0, 1.0), (0.0, 1.0), (0.0, -1.0), (1.0, 0.0), (-1.0, 0.0)], xy.dtype)
         direction = directions[jax.random.randint(side, (), 0, 5)]
-        along = placed_by @ direction
+        along = (placed_by * direction).sum(-1)
         border = along.max() - jax.random.uniform(share, maxval=0.6) * (along.max() - along.min())
-        confidence = _hide(confidence, (xy @ direction > border) & jax.random.bernoulli(draw, rates.truncate))
+        confidence = _hide(confidence, ((xy * direction).sum(-1) > border) & jax.random.bernoulli(draw, rates.truncate))
     return xy, confidence
 
 

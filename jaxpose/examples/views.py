@@ -15,6 +15,7 @@ from jaxpose.examples.bodies import Bodies, draw_row
 from jaxpose.examples.detectors import as_coco, detect_clip
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import look_at, project, world_to_camera
+from jaxpose.geometry.products import turned
 from jaxpose.geometry.skeleton import H36M_17, mirror
 from jaxpose.spaces.person import (
     Statistics,
@@ -176,5 +177,5 @@ def _splice(joints: Array, other: Array) -> Array:
     angle = hip(joints) - hip(other)
     c, s = jnp.cos(angle), jnp.sin(angle)
     turn = jnp.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]])
-    moved = (other[legs] - other[0]) @ turn.T + joints[0]
+    moved = turned(turn, other[legs] - other[0]) + joints[0]
     return joints.at[legs].set(moved)

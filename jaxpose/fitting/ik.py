@@ -20,6 +20,7 @@ from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePri
 from jaxpose.fitting.terms import Points, Settings, fit_term
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
+from jaxpose.geometry.products import turned
 from jaxpose.geometry.rotations import axis_angle_from_matrix, nearest_turn
 from jaxpose.tasks.draw import check_num
 
@@ -107,5 +108,5 @@ def moved_onto(start: BodyParameters, pelvis: Array, x: Array, y: Array, weight:
     """
     R, x_mid, y_mid = nearest_turn(x, y, weight)
     # the body turns about its pelvis: where the turned points' middle then lies says how far to move
-    moved = y_mid - pelvis - jnp.einsum("...ij,...kj->...ki", R, x_mid - pelvis)
+    moved = y_mid - pelvis - turned(R, x_mid - pelvis)
     return start._replace(global_orient=axis_angle_from_matrix(R), transl=moved[..., 0, :])

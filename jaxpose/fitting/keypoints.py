@@ -28,6 +28,7 @@ from jaxpose.geometry import camera
 from jaxpose.geometry.axes import check_up, turn
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
+from jaxpose.geometry.products import product
 from jaxpose.geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 
 NUM_YAWS = 8
@@ -135,7 +136,7 @@ def _placed(
     """The best `settings.starts` of NUM_YAWS starts [starts * N, ...], turned and moved to fit best."""
     num, _, frames = evidence.confidence.shape[:3]
     yaw = 2 * np.pi * np.arange(NUM_YAWS) / NUM_YAWS
-    facing = jnp.asarray(turn("y", up), jnp.float32) @ matrix_from_axis_angle(jnp.asarray(yaw)[:, None] * jnp.eye(3)[1])
+    facing = product(np.float32(turn("y", up)), matrix_from_axis_angle(jnp.asarray(yaw)[:, None] * jnp.eye(3)[1]))
     orient = jnp.repeat(axis_angle_from_matrix(facing), num, 0)[:, None]
     start = start_parameters(NUM_YAWS * num, frames, body.shapedirs.shape[-1], start_pose)
     start = start._replace(global_orient=jnp.broadcast_to(orient, start.global_orient.shape))
@@ -160,8 +161,8 @@ def _place(evidence: Keypoints, x: Array) -> Array:
     r = in_cameras(cameras, x)
     rest = r[..., :2] - plane * r[..., 2:]
     weight = evidence.confidence[..., None]
-    A = jnp.einsum("ncfkei,ncfkej->nfij", weight[..., None] * rows, rows)
-    b = -jnp.einsum("ncfkei,ncfke->nfi", weight[..., None] * rows, rest)
+    A = jnp.einsum("ncfkei,ncfkej->nfij", weight[..., None] * rows, rows, precision="highest")
+    b = -jnp.einsum("ncfkei,ncfke->nfi", weight[..., None] * rows, rest, precision="highest")
     return jnp.linalg.solve(A + 1e-6 * jnp.eye(3), b[..., None])[..., 0]
 
 

@@ -198,5 +198,4 @@ def project(cameras: Camera, x_world: Array) -> Array:
 def in_cameras(cameras: Camera, x_world: Array) -> Array:
     """Points [N, F, K, 3] metres in the axes of each camera: [N, C, F, K, 3]."""
     R, t = placement(cameras)
-    R = jnp.broadcast_to(R, (len(x_world), *R.shape[1:]))
-    return jnp.einsum("ncij,nfkj->ncfki", R, x_world) + t[:, :, None, None]
+    return camera.world_to_camera(R[:, :, None], t[:, :, None], x_world[:, None])

@@ -57,7 +57,7 @@ def joint_spread(body: Body, fitted: Bodies, evidence: Keypoints, pose_std: Arra
     if evidence.width is not None:
         weight = weight * jnp.square(evidence.width**2 / (evidence.width**2 + jnp.square(away).sum(-1)))
     weight = weight / jnp.square(evidence.noise_px)[:, None, None, None]
-    H = jnp.einsum("ncfk,dncfke,bncfke->nfdb", weight, J_uv, J_uv)
+    H = jnp.einsum("ncfk,dncfke,bncfke->nfdb", weight, J_uv, J_uv, precision="highest")
     std = jnp.maximum(pose_std.reshape(-1), 1e-3)
     precision = jnp.concatenate([1 / jnp.square(std), jnp.full(_PLACE, _LOOSE), jnp.ones(num_betas)])
     # numbers of very different size: scaled to a unit diagonal before the solve
@@ -67,14 +67,14 @@ def joint_spread(body: Body, fitted: Bodies, evidence: Keypoints, pose_std: Arra
     J_x = jnp.moveaxis(J_x, 0, 2) * scale[..., None, None]  # [N, F, D, 22, 3]
     flat = J_x.reshape(*J_x.shape[:3], -1)
     half = jax.scipy.linalg.solve_triangular(root, flat, trans=1).reshape(J_x.shape)
-    covariance = jnp.einsum("nfdja,nfdjb->nfjab", half, half)
+    covariance = jnp.einsum("nfdja,nfdjb->nfjab", half, half, precision="highest")
     return covariance.at[:, :, 0].set(0), covariance[:, :, 0]
 
 
 def gaussian_radius_90(covariance: Array) -> Array:
     """Radius [...] about the mean that holds 90 % of a Gaussian of covariance [..., 3, 3]; within 2 %."""
     mean = jnp.einsum("...ii->...", covariance)
-    square = jnp.einsum("...ij,...ij->...", covariance, covariance)
+    square = jnp.square(covariance).sum((-2, -1))
     degrees = jnp.square(mean) / jnp.maximum(square, 1e-30)
     ninth = 2 / (9 * jnp.maximum(degrees, 1e-6))
     quantile = degrees * (1 - ninth + _NORMAL_90 * jnp.sqrt(ninth)) ** 3

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
+from jaxpose.geometry.products import times
 from jaxpose.geometry.rotations import (
     bodies_first,
     bodies_last,
@@ -35,7 +36,6 @@ from jaxpose.geometry.rotations import (
     matrix_from_axis_angle,
     offsets_of,
     over_joints,
-    times,
 )
 from jaxpose.geometry.skeleton import SMPL_22, SMPL_24
 

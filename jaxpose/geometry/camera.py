@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
+from jaxpose.geometry.products import product, turned
 
 _A = TypeVar("_A", Array, np.ndarray)
 # Fixed-point undistortion contracts by about |distortion| a step; 20 steps reach float32 for lenses of up to +-40 %.
@@ -88,7 +89,7 @@ def across_rays(R_cam_world: _A, xy: _A) -> _A:
 
 def world_to_camera(R_cam_world: Array, t_cam: Array, x_world: Array) -> Array:
     """x_cam = R x_world + t for points [..., J, 3], R [..., 3, 3], t [..., 3]."""
-    return jnp.einsum("...ij,...kj->...ki", R_cam_world, x_world) + t_cam[..., None, :]
+    return turned(R_cam_world, x_world) + t_cam[..., None, :]
 
 
 def look_at(eye: Array, target: Array, up: Array) -> tuple[Array, Array]:
@@ -96,7 +97,7 @@ def look_at(eye: Array, target: Array, up: Array) -> tuple[Array, Array]:
     forward = _unit(target - eye)
     right = _unit(jnp.cross(forward, up))
     R = jnp.stack([right, jnp.cross(forward, right), forward], -2)
-    return R, -jnp.einsum("...ij,...j->...i", R, eye)
+    return R, -product(R, eye[..., None])[..., 0]
 
 
 def turn_to(xy: Array) -> Array:

@@ -24,6 +24,7 @@ import numpy as np
 from jaxlie import SO3
 
 from jaxpose.base import Array
+from jaxpose.geometry.products import fixed_times, product, split, times, times_fixed
 
 _TINY = 1e-12  # keeps the normalisation of a zero vector finite
 _SMALL = 0.1  # square of an angle, radians, below which series are exact in float32
@@ -100,12 +101,8 @@ def nearest_turn(x: Array, y: Array, weight: Array, *, allow_reflection: bool = 
     covariance = jnp.einsum("...ki,...kj->...ij", weight * (y - y_mid), x - x_mid, precision="highest")
     U, _, Vt = jnp.linalg.svd(covariance)
     if not allow_reflection:
-        U = U.at[..., -1].multiply(jnp.linalg.det(_product(U, Vt))[..., None])
-    return _product(U, Vt), x_mid, y_mid
-
-
-def _product(a: Array, b: Array) -> Array:
-    return jnp.einsum("...ij,...jk->...ik", a, b, precision="highest")
+        U = U.at[..., -1].multiply(jnp.linalg.det(product(U, Vt))[..., None])
+    return product(U, Vt), x_mid, y_mid
 
 
 def _upper(wxyz: Array) -> Array:
@@ -168,35 +165,6 @@ def over_joints(matrix: np.ndarray | Array, x: Array) -> Array:
     return flat.reshape(len(matrix), *x.shape[1:])
 
 
-def split(x: Array, axis: int = 0) -> list[Array]:
-    """The parts of x along an axis, which is left out; the gradient is one concatenation."""
-    return [part.squeeze(axis) for part in jax.lax.split(x, (1,) * x.shape[axis], axis)]
-
-
-@jax.custom_jvp
-def times(a: Array, b: Array) -> Array:
-    """a @ b of [J, 3, 3, N] and [J, 3, K, N]."""
-    return _times_fixed(a, b)
-
-
-@times.defjvp
-def _times_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    (a, b), (da, db) = primals, tangents
-    return times(a, b), _fixed_times(da, b) + _times_fixed(a, db)
-
-
-def _times_fixed(a: Array, b: Array) -> Array:
-    """a @ b, linear in b, with the gradient of a sum of rows."""
-    rows = split(b, 1)
-    return jnp.stack([sum(a[:, i, k, None] * rows[k] for k in range(3)) for i in range(3)], 1)
-
-
-def _fixed_times(a: Array, b: Array) -> Array:
-    """a @ b, linear in a, with the gradient of a sum of columns."""
-    columns = split(a, 2)
-    return jnp.stack([sum(columns[k] * b[:, k, None, j] for k in range(3)) for j in range(b.shape[2])], 2)
-
-
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _global_rotations(parents: tuple[int, ...], R: Array) -> Array:
     """G [J, 3, 3, N] of local rotations R [J, 3, 3, N]; its derivative takes them to be rotations."""
@@ -212,8 +180,8 @@ def _global_rotations_jvp(
     parents: tuple[int, ...], primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
     G = _global_rotations(parents, *primals)
-    W = _fixed_times(_times_fixed(_above(parents, G), *tangents), jnp.swapaxes(G, 1, 2))
-    return G, _fixed_times(over_joints(_ancestors(parents), W), G)
+    W = fixed_times(times_fixed(_above(parents, G), *tangents), jnp.swapaxes(G, 1, 2))
+    return G, fixed_times(over_joints(_ancestors(parents), W), G)
 
 
 def _above(parents: tuple[int, ...], G: Array) -> Array:

@@ -27,6 +27,7 @@ import numpy as np
 
 from jaxpose.base import Array, Condition
 from jaxpose.geometry.camera import normalise, turn_to
+from jaxpose.geometry.products import product, turned
 
 _UNIT = 0.25  # metres: about the standard deviation of a coordinate, over joints and training poses
 _SMALLEST_STD = 0.02  # metres
@@ -75,12 +76,12 @@ def encode_keypoints(
     """
     visible = (confidence > 0).astype(uv_px.dtype)
     xy = jnp.where(visible[..., None] > 0, normalise(intrinsics, uv_px, distortion), 0)
-    weight = confidence / jnp.maximum(confidence.sum(-1, keepdims=True), 1e-6)
-    R = turn_to(jnp.einsum("...j,...jd->...d", weight, xy))
-    xy = _turned(R, xy)
-    centre = jnp.einsum("...j,...jd->...d", weight, xy)
+    weight = (confidence / jnp.maximum(confidence.sum(-1, keepdims=True), 1e-6))[..., None]
+    R = turn_to((weight * xy).sum(-2))
+    xy = _turned_xy(R, xy)
+    centre = (weight * xy).sum(-2)
     xy = xy - centre[..., None, :]
-    extent = jnp.maximum(jnp.sqrt(jnp.einsum("...j,...jd->...", weight, xy**2)), 1e-6)
+    extent = jnp.maximum(jnp.sqrt((weight * xy**2).sum((-2, -1))), 1e-6)
     value = xy / extent[..., None, None] * visible[..., None]
     depth = jnp.zeros_like(value[..., :1])
     mask = jnp.broadcast_to(visible[..., None], value.shape)
@@ -138,7 +139,7 @@ def tell_vertical(cond: Condition, view: View, up_cam: Array) -> Condition:
     For models whose context has 3 numbers more than joints, and for no others.
     """
     assert cond.context is not None, "a condition of this space has the trust in its joints as context"
-    up_view = jnp.einsum("...ij,...j->...i", view.R_view_cam, up_cam)
+    up_view = product(view.R_view_cam, up_cam[..., None])[..., 0]
     up_view = jnp.broadcast_to(up_view, (*cond.context.shape[:-1], 3)).astype(cond.context.dtype)
     num_joints = cond.mask.shape[-2]
     if cond.context.shape[-1] > num_joints:  # of a track, which has a place for it
@@ -148,7 +149,7 @@ def tell_vertical(cond: Condition, view: View, up_cam: Array) -> Condition:
 
 def encode_xy(view: View, intrinsics: Array, uv_px: Array, distortion: Array | None = None) -> Array:
     """Other keypoints [..., J, 2] px in the units of the condition that came with `view`: [..., J, 2]."""
-    xy = _turned(view.R_view_cam, normalise(intrinsics, uv_px, distortion))
+    xy = _turned_xy(view.R_view_cam, normalise(intrinsics, uv_px, distortion))
     return (xy - jnp.asarray(view.centre)[..., None, :]) / jnp.asarray(view.extent)[..., None, None]
 
 
@@ -168,7 +169,7 @@ def encode_points(x: Array, seen: Array, noise: Array) -> Condition:
 
 def to_view(view: View, x_cam: Array) -> Array:
     """Joints [..., J, 3] about their middle in view axes, of camera-frame joints [..., J, 3]; metres."""
-    return jnp.einsum("...ij,...kj->...ki", view.R_view_cam, x_cam - x_cam.mean(-2, keepdims=True))
+    return turned(view.R_view_cam, x_cam - x_cam.mean(-2, keepdims=True))
 
 
 def encode_pose(statistics: Statistics, view: View, x_cam: Array) -> Array:
@@ -179,7 +180,7 @@ def encode_pose(statistics: Statistics, view: View, x_cam: Array) -> Array:
 def decode_pose(statistics: Statistics, view: View, x0: Array) -> Array:
     """Root-relative joints [..., J, 3] metres in the camera's axes of a model state."""
     x_view = decode_view(statistics, x0)
-    return jnp.einsum("...ji,...kj->...ki", view.R_view_cam, x_view - x_view[..., :1, :])
+    return product(x_view - x_view[..., :1, :], view.R_view_cam)
 
 
 def decode_view(statistics: Statistics, x0: Array) -> Array:
@@ -198,8 +199,8 @@ def centred_basis(statistics: Statistics, shape: tuple[int, int]) -> tuple[Array
     return jnp.asarray(basis, jnp.float32), float(basis.shape[1] * np.log(std.flat[0]))
 
 
-def _turned(R: Array, xy: Array) -> Array:
-    ray = jnp.einsum("...ij,...kj->...ki", R, jnp.concatenate([xy, jnp.ones_like(xy[..., :1])], -1))
+def _turned_xy(R: Array, xy: Array) -> Array:
+    ray = turned(R, jnp.concatenate([xy, jnp.ones_like(xy[..., :1])], -1))
     return ray[..., :2] / ray[..., 2:]
 
 
@@ -212,12 +213,12 @@ def place(
     (X + t_x) - x (Z + t_z) = 0 and (Y + t_y) - y (Z + t_z) = 0. Leading axes of the joints may exceed the keypoints'.
     """
     xy = jnp.where(confidence[..., None] > 0, normalise(intrinsics, uv_px, distortion), 0)
-    w = confidence / jnp.maximum(confidence.sum(-1, keepdims=True), 1e-6)
-    mean_xy = jnp.einsum("...j,...jd->...d", w, xy)
-    spread = jnp.einsum("...j,...jd->...", w, (xy - mean_xy[..., None, :]) ** 2)
+    w = (confidence / jnp.maximum(confidence.sum(-1, keepdims=True), 1e-6))[..., None]
+    mean_xy = (w * xy).sum(-2)
+    spread = (w * (xy - mean_xy[..., None, :]) ** 2).sum((-2, -1))
     # Eliminating t_x and t_y (their normal equations are weighted means) leaves one equation for t_z.
     residual = x_relative[..., :2] - xy * x_relative[..., 2:]
-    mean_residual = jnp.einsum("...j,...jd->...d", w, residual)
-    cross = jnp.einsum("...j,...jd->...", w, (xy - mean_xy[..., None, :]) * residual)
+    mean_residual = (w * residual).sum(-2)
+    cross = (w * (xy - mean_xy[..., None, :]) * residual).sum((-2, -1))
     t_z = cross / jnp.maximum(spread, 1e-12)
     return jnp.concatenate([mean_xy * t_z[..., None] - mean_residual, t_z[..., None]], -1)

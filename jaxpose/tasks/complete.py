@@ -90,7 +90,7 @@ def settle(
     weight = visible / jnp.maximum(noise, _EXACT) ** 2
     weight = weight / jnp.maximum(weight.sum(-1, keepdims=True), 1e-6)
     observed = jnp.where(visible[..., None], joints, 0)
-    offset = jnp.einsum("nj,...njd->...nd", weight, jnp.where(visible[..., None], observed - poses, 0))
+    offset = (weight[..., None] * jnp.where(visible[..., None], observed - poses, 0)).sum(-2)
     if fill is not None:
         each = offset.reshape(-1, *offset.shape[-2:])
         offset = jax.vmap(lambda x: fill(x, visible.any(-1)))(each).reshape(offset.shape)

@@ -29,6 +29,7 @@ from jaxpose.diffusion import replace
 from jaxpose.diffusion.guidance import held, measurement, observed
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.diffusion.regulariser import Schedule, Weight, regulariser, snr, truncated
+from jaxpose.geometry.products import product
 from jaxpose.geometry.rotations import axis_angle_from_matrix, canonical_axis_angle, matrix_from_axis_angle
 from jaxpose.model import Model, Recalibration, able, needs, require
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states
@@ -238,8 +239,8 @@ def rotation_spread(samples: Array, recalibration: Recalibration | None = None) 
     R = matrix_from_axis_angle(samples)
     # the rotation nearest to a mean M = U S V^T is U diag(1, 1, det U V^T) V^T
     U, _, Vt = jnp.linalg.svd(R.mean(0))
-    mean = U.at[..., 2].multiply(jnp.linalg.det(U @ Vt)[..., None]) @ Vt
-    away = jnp.linalg.norm(axis_angle_from_matrix(jnp.swapaxes(mean, -1, -2) @ R), axis=-1)
+    mean = product(U.at[..., 2].multiply(jnp.linalg.det(product(U, Vt))[..., None]), Vt)
+    away = jnp.linalg.norm(axis_angle_from_matrix(product(jnp.swapaxes(mean, -1, -2), R)), axis=-1)
     factor = 1.0 if recalibration is None else recalibration.radius
     std = jnp.sqrt(jnp.square(away).mean(0))
     return RotationSpread(axis_angle_from_matrix(mean), std, factor * jnp.quantile(away, 0.9, axis=0))

@@ -238,7 +238,7 @@ def _moments(samples: Array, count: Array | None) -> tuple[Array, Array, Array]:
     place = 0.9 * (num - 1).astype(samples.dtype)
     low = jnp.floor(place).astype(int)
     first, second = jnp.take(ordered, jnp.stack([low, jnp.minimum(low + 1, num - 1)]), 0, mode="clip")
-    covariance = jnp.einsum("hnji,hnjk->njik", deviation, deviation) / jnp.maximum(num - 1, 1)
+    covariance = jnp.einsum("hnji,hnjk->njik", deviation, deviation, precision="highest") / jnp.maximum(num - 1, 1)
     return mean, covariance, first + (place - low) * (second - first)
 
 

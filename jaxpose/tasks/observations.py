@@ -33,6 +33,7 @@ from jaxpose.base import Array, Camera
 from jaxpose.compiled import check_shape
 from jaxpose.geometry import camera
 from jaxpose.geometry.joint_sets import joint_map
+from jaxpose.geometry.products import product, turned
 from jaxpose.geometry.skeleton import Skeleton, bones
 from jaxpose.tasks.posterior import Observed, Operator
 
@@ -123,8 +124,8 @@ def sight(
     mean, rms = _middle(plane, weight)
     centre = _meeting(mean, rms, weight.sum(-1), R, t)
     if R_view_world is None:
-        R_view_world = _axes(camera.turn_to(mean[0]) @ R[0], up)
-    placed = jnp.einsum("cij,kj->cik", R, R_view_world), t + jnp.einsum("cij,j->ci", R, centre)
+        R_view_world = _axes(product(camera.turn_to(mean[0]), R[0]), up)
+    placed = turned(R_view_world, R), t + product(R, centre[:, None])[..., 0]
     uv_px = jnp.where(visible, uv_px, jnp.nan)
     return Sight(uv_px, plane, noise_px, intrinsics, *placed, distortion, R_view_world, centre)
 
@@ -145,7 +146,7 @@ def cameras(view: Sight) -> Operator:
 
 def _seen_in_cameras(view: Sight, place: Operator, x: Array) -> Array:
     placed = x + place(x)[..., None, :]
-    x_cam = jnp.einsum("cij,...kj->...cki", view.R_cam_view, placed) + view.t_cam[:, None]
+    x_cam = camera.world_to_camera(view.R_cam_view, view.t_cam, placed[..., None, :, :])
     return camera.project(view.intrinsics, x_cam, view.distortion, nearest=_NEAREST)
 
 
@@ -154,7 +155,7 @@ def placement(view: Sight) -> Operator:
     gain, _ = place_gain(view)
     fixed = (view.t_cam[:, None, :2] - view.plane * view.t_cam[:, None, 2:])[..., None]
     start = (gain[..., None] * fixed).sum((1, 2, 3, 4))
-    return Partial(_affine, start, jnp.einsum("icje,cjek->ijk", gain, _rays(view)))
+    return Partial(_affine, start, jnp.einsum("icje,cjek->ijk", gain, _rays(view), precision="highest"))
 
 
 def place_gain(view: Sight) -> tuple[Array, Array]:
@@ -168,8 +169,9 @@ def place_gain(view: Sight) -> tuple[Array, Array]:
     weight = jnp.where(jnp.isfinite(view.uv_px), 1 / jnp.square(metres), 0)[..., None] * rows  # [C, J, 2, 3]
     scale = jnp.maximum(jnp.abs(weight).max(), _TINY)
     weight = weight / scale
-    inverse = jnp.linalg.inv(jnp.einsum("cjei,cjek->ik", weight, rows) + 1e-7 * jnp.eye(3))
-    return -jnp.einsum("ik,cjek->icje", inverse, weight), inverse / scale
+    normal = jnp.einsum("cjei,cjek->ik", weight, rows, precision="highest")
+    inverse = jnp.linalg.inv(normal + 1e-7 * jnp.eye(3))
+    return -jnp.einsum("ik,cjek->icje", inverse, weight, precision="highest"), inverse / scale
 
 
 def _rays(view: Sight) -> Array:
@@ -184,7 +186,7 @@ def _affine(start: Array, linear: Array, x: Array) -> Array:
 def to_world(view: Sight, x: Array) -> Array:
     """Joints [..., J, 3] about their middle in the prior's axes, as they stand in the world of the cameras."""
     placed = x + placement(view)(x)[..., None, :]
-    return jnp.einsum("ji,...kj->...ki", view.R_view_world, placed) + view.centre_world
+    return product(placed, view.R_view_world) + view.centre_world
 
 
 class Pinhole(NamedTuple):
@@ -210,7 +212,7 @@ def fit_pinhole(view: Sight, x: Array) -> Pinhole:
     p = jnp.where(visible, view.uv_px[0] - view.intrinsics[0, 2:], 0)
     weight = jnp.where(visible, 1 / jnp.square(view.noise_px[0, :, None]), 0)
     share = weight / jnp.maximum(weight.sum(0), _TINY)
-    x = jnp.einsum("ij,...kj->...ki", view.R_cam_view[0], x)
+    x = turned(view.R_cam_view[0], x)
     xy, pz = x[..., :2], p * x[..., 2:]
     means = [(share * v).sum(-2, keepdims=True) for v in (xy, p, pz)]
     a, b, c = (v - m for v, m in zip((xy, p, pz), means, strict=True))  # s a - q c = b
@@ -298,7 +300,7 @@ def _meeting(mean: Array, rms: Array, weight: Array, R: Array, t: Array) -> Arra
     across = jnp.eye(3) - ray[:, :, None] * ray[:, None, :]
     counts = (weight > 0)[:, None, None]
     A = (counts * (across + 1e-3 * jnp.eye(3))).sum(0)
-    b = (counts * (across @ eye[..., None] + 1e-3 * guess[..., None])).sum(0)
+    b = (counts * (product(across, eye[..., None]) + 1e-3 * guess[..., None])).sum(0)
     return jnp.linalg.solve(A, b)[:, 0]
 
 
@@ -308,10 +310,10 @@ def _axes(R_view_world: Array, up: Sequence[float] | None) -> Array:
         return R_view_world
     down = -jnp.asarray(up, jnp.float32)
     forward = R_view_world[2] - 0.1 * R_view_world[1]
-    forward = forward - (forward @ down) * down
+    forward = forward - (forward * down).sum() * down
     forward = forward / jnp.linalg.norm(forward)
     return jnp.stack([jnp.cross(down, forward), down, forward])
 
 
 def _unturn(R: Array, x: Array) -> Array:
-    return jnp.einsum("cji,cj->ci", R, x)
+    return product(x[:, None], R)[:, 0]

@@ -75,7 +75,7 @@ def _fitted_covariance(key: Key, prior: Prior, num: int, num_steps: int) -> Arra
     start_key, key = jax.random.split(key)
     start = starts(start_key, prior, num)
     states = drawn(key, prior, start, time_grid(prior.sde, num_steps), num).reshape(num, -1)
-    covariance = jnp.cov(states.T)
+    covariance = jax.default_matmul_precision("highest")(jnp.cov)(states.T)
     return 0.95 * covariance + 0.05 * jnp.diag(jnp.diagonal(covariance))
 
 

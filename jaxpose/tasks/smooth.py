@@ -74,7 +74,7 @@ def draw_paths(key: Key, samples: Array, steps: Array, weight: Array | float) ->
 
     def moved(now: tuple[Array, Array], after: tuple[Array, Array], step: Array) -> Array:
         """Log probability [H, H] of each move."""
-        apart = now[1][:, None] + after[1] - 2 * now[0] @ after[0].T
+        apart = now[1][:, None] + after[1] - 2 * jnp.matmul(now[0], after[0].T, precision="highest")
         return -0.5 * weight / step * jnp.maximum(apart, 0)
 
     def forward(carry: Any, row: Any) -> tuple[Any, Array]:

@@ -29,6 +29,7 @@ import numpy as np
 
 from jaxpose.base import Array, Camera, Key
 from jaxpose.geometry.camera import across_rays, normalise
+from jaxpose.geometry.products import product, turned
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.tasks.observations import Sight, place_gain
 
@@ -113,9 +114,9 @@ def draw(key: Key, errors: Systematic, skeleton: Skeleton, *, num_cameras: int, 
 def moved(key: Key, view: Sight, world: Array, errors: Drawn) -> Array:
     """Draws [H, J, 3] m of what the detector marks (`to_world`) with the errors: of the joints; key: of the moment."""
     gain, covariance = place_gain(view)
-    shift = jnp.einsum("icje,hce->hi", gain, errors.camera)
-    shift += _normal(key, len(world), (3,)) @ jnp.linalg.cholesky(covariance).T
-    return world + (shift @ view.R_view_world)[:, None] + errors.joint
+    shift = jnp.einsum("icje,hce->hi", gain, errors.camera, precision="highest")
+    shift += turned(jnp.linalg.cholesky(covariance), _normal(key, len(world), (3,)))
+    return world + product(shift, view.R_view_world)[:, None] + errors.joint
 
 
 def _normal(key: Key, num: int, shape: tuple[int, ...]) -> Array:

@@ -79,7 +79,7 @@ def test_linear_problems_are_solved_as_in_closed_form():
     """Ten equations in six unknowns of very different size, for three items, one of which has no number."""
     A, b = np.random.default_rng(0).normal(size=(3, 10, 6)) * np.array([0.1, 1, 1, 3, 10, 30]), random(3, 10, seed=1)
     b = b.at[1, 0].set(jnp.nan)
-    function = lambda x: [jnp.einsum("nij,nj->ni", jnp.asarray(A, jnp.float32), x) - b]  # noqa: E731
+    function = lambda x: [(jnp.asarray(A, jnp.float32) * x[:, None]).sum(-1) - b]  # noqa: E731
     method = LevenbergMarquardt(num_steps=20, num_products=6)
     found = levenberg_marquardt(jax.random.key(0), lambda key, x, k: function, jnp.zeros((3, 6)), method)
     for n in (0, 2):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from jaxpose.geometry import camera
 
@@ -53,7 +54,7 @@ def test_intrinsics_broadcast_per_row(points):
 def test_world_and_camera_frames_are_inverse_and_look_at_looks(points):
     eye, target = jnp.array([3.0, 1.5, -2.0]), jnp.array([0.2, 0.9, 0.4])
     R, t = camera.look_at(eye, target, jnp.array([0.0, 1.0, 0.0]))
-    np.testing.assert_allclose(R @ R.T, jnp.eye(3), atol=1e-6)
+    np.testing.assert_allclose(np.asarray(R) @ np.asarray(R).T, np.eye(3), atol=1e-6)
     assert float(jnp.linalg.det(R)) == pytest.approx(1, abs=1e-5)
     seen = camera.world_to_camera(R, t, jnp.stack([eye, target, target + jnp.array([0.0, 0.1, 0.0])]))
     distance = jnp.linalg.norm(target - eye)
@@ -62,13 +63,22 @@ def test_world_and_camera_frames_are_inverse_and_look_at_looks(points):
     assert abs(seen[2, 0]) < 1e-5
 
 
+def test_points_5_m_away_keep_their_digits():
+    """Against double precision; with operands of bfloat16 they moved by up to 30 mm (tests/exact_test.py)."""
+    rng = np.random.default_rng(0)
+    R = Rotation.random(100, rng).as_matrix().astype(np.float32)
+    x = rng.normal((0, 0, 5), 0.5, (100, 17, 3)).astype(np.float32)
+    seen = camera.world_to_camera(jnp.asarray(R), jnp.zeros((100, 3)), jnp.asarray(x))
+    np.testing.assert_allclose(seen, np.einsum("nij,nkj->nki", R.astype(float), x.astype(float)), atol=3e-6)
+
+
 @pytest.mark.parametrize("xy", [(0.0, 0.0), (0.3, -0.2), (-2.0, 1.0), (1e-6, 1e-7)])
 def test_turn_to_is_the_smallest_rotation_onto_the_axis(xy):
     xy = jnp.array(xy)
     R = camera.turn_to(xy)
     ray = jnp.append(xy, 1.0) / jnp.linalg.norm(jnp.append(xy, 1.0))
-    np.testing.assert_allclose(R @ R.T, jnp.eye(3), atol=1e-6)
-    np.testing.assert_allclose(R @ ray, [0, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(np.asarray(R) @ np.asarray(R).T, np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(np.asarray(R) @ np.asarray(ray), [0, 0, 1], atol=1e-6)
     # A rotation by angle a has trace 1 + 2 cos a; the smallest one turns by the ray's own angle to the axis.
     assert float(jnp.trace(R)) == pytest.approx(1 + 2 * float(ray[2]), abs=1e-5)
 

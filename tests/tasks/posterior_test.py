@@ -25,8 +25,13 @@ MASK = np.array([[1, 0], [1, 0]], np.float32)
 VALUE = np.array([[0.6, np.nan], [-0.4, 7.0]], np.float32)
 
 
+def of_flat(matrix):
+    """The operator of a matrix [M, 4]."""
+    return lambda x: jnp.matmul(x.reshape(*x.shape[:-2], 4), matrix.T, precision="highest")
+
+
 def rows(*which):
-    return lambda x: x.reshape(*x.shape[:-2], 4) @ MATRIX[list(which)].T
+    return of_flat(MATRIX[list(which)])
 
 
 def exact(law_mean, cov, matrix, goal, noise):
@@ -81,7 +86,7 @@ def two_modes():
     joint = law.weights * np.exp([e[2] for e in each])
     share = joint / joint.sum()
     prior = Prior(laws.oracle(law, SDE), SDE, laws.SHAPE, covariance=jnp.eye(4))
-    given = Observed(goal, lambda x: x.reshape(*x.shape[:-2], 4) @ matrix.T, noise)
+    given = Observed(goal, of_flat(matrix), noise)
     return prior, given, share, share @ np.array([e[0] for e in each]), np.log(joint.sum())
 
 

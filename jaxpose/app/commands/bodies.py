@@ -15,6 +15,7 @@ from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.models import Chosen, load_prior
 from jaxpose.app.commands.pictures import labels
 from jaxpose.app.commands.report import Outcome
+from jaxpose.app.commands.values import refuse
 from jaxpose.base import ROW_AXIS, Array, Bodies
 from jaxpose.fitting.engine import PosePrior
 from jaxpose.fitting.least_squares import LevenbergMarquardt
@@ -56,12 +57,10 @@ def with_method(settings: Settings, method: str | None, prior: str = "dposer") -
 
 
 def load_fitting(prior: str, chosen: Chosen, command: str) -> Fitting:
-    """The prior that --prior and --model name; ValueError where --model or --dtype is without meaning."""
+    """The prior that --prior and --model name; ValueError where an option of its is without meaning."""
     if prior == "dposer":
         return dposer(load_prior(chosen, command))
-    if chosen.model is not None or chosen.dtype != "float32":
-        flag = "dtype" if chosen.model is None else "model"
-        raise ValueError(f"--{flag}: is of --prior dposer, and --prior {prior} was given")
+    refuse(chosen, f"is of --prior dposer, and --prior {prior} was given", "model", "dtype", "precision")
     if prior == "l2":  # |x|^2 is the energy of a Gaussian of that deviation
         return Fitting(None, energy_prior(l2_energy), None, jnp.full((21, 3), 0.5**0.5))
     return Fitting(None, None, None, jnp.full((21, 3), jnp.pi))

@@ -5,6 +5,8 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import jax
+
 from jaxpose.app.commands.options import Live, Score, View
 from jaxpose.app.commands.values import Output, refuse
 from jaxpose.geometry.body import Body
@@ -30,10 +32,12 @@ def load_model(
     needs: tuple[str, ...] = (),
     no_prior: bool = False,
 ) -> Model:
-    """The model that --model names, or the default, with weights of --dtype.
+    """The model that --model names, or the default, with weights of --dtype; its products are of --precision.
 
     needs: what the command asks of it. no_prior: ValueError where it is a prior over joint rotations.
     """
+    if chosen.precision != "default":
+        jax.config.update("jax_default_matmul_precision", chosen.precision)
     model = bundled(default) if chosen.model in (None, default) else load(chosen.model)
     if no_prior and is_prior(model):
         raise ValueError(

@@ -67,7 +67,6 @@ class Lift:
     aggregate: Aggregate = "reprojection"
     """the one pose that pictures show of many hypotheses, written as `pose` and `pose_root`: the mean weighted by
     agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights"""
-    calibrated: v.Calibrated = None
     output: v.Output
     sampling: v.Sampling = v.Sampling()
 
@@ -91,6 +90,7 @@ class Live:
         "diffpose17_video"
     )
     dtype: v.DType = "float32"
+    precision: v.Precision = "default"
     latency: Annotated[int | None, metavar("F"), within(0, 1000, "a number of frames")] = None
     """frames that one waits for; of models of motions (4)"""
     num_hypotheses: Annotated[v.Hypotheses, text("3D poses of a person (20)")] = 20
@@ -231,6 +231,7 @@ class Score:
     model: str | None = None
     """a bundled model's name or a .safetensors file (pose17; of rotations prior21)"""
     dtype: v.DType = "float32"
+    precision: v.Precision = "default"
     keypoints: Annotated[Path | None, metavar("FILE")] = None
     """2D keypoints of the same frames and people: the log density given them is written too"""
     least: Annotated[float | None, metavar("P"), within(0, 100, "a percentile")] = None
@@ -329,6 +330,7 @@ class View:
     _: KW_ONLY
     model: Annotated[str, text("a bundled model's name or a .safetensors file (pose17_fast)")] = "pose17_fast"
     dtype: v.DType = "float32"
+    precision: v.Precision = "default"
     num_hypotheses: Annotated[v.Hypotheses, text("3D poses of an answer (40)")] = 40
     host: Annotated[str, text("where to listen (127.0.0.1, this machine alone)")] = "127.0.0.1"
     port: Annotated[int, metavar("N"), within(1, 65535, "a port"), text("(8080)")] = 8080

@@ -1,7 +1,8 @@
-"""--dtype: which commands take it, and that the network they run has weights of that type."""
+"""--dtype and --precision: which commands take them, and that the network they run has such weights and products."""
 
+import re
 import typing
-from typing import NamedTuple
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,21 +14,22 @@ from jaxpose.app.commands import models
 from jaxpose.app.commands.bodies import load_fitting
 from jaxpose.app.commands.models import load_model
 from jaxpose.app.commands.options import COMMANDS
+from jaxpose.app.commands.values import Output
 from jaxpose.model import load
 
 DRAWING = ("lift", "live", "fuse", "complete", "denoise", "generate", "score", "ik", "fit", "interpolate", "view")
 
 
-class Chosen(NamedTuple):
-    model: str | None = None
-    dtype: str = "float32"
+def chosen(model=None, **options):
+    return Output(out=Path(), model=model, **options)
 
 
 def test_every_command_that_runs_a_network_takes_it():
     assert set(DRAWING) <= set(COMMANDS)
     for command in DRAWING:
-        (argument,) = [a for a in arguments_of(command) if "--dtype" in a.names]
-        assert argument.hint.__args__ == ("float32", "bfloat16"), command
+        for name, legal in {"--dtype": ("float32", "bfloat16"), "--precision": ("default", "high", "highest")}.items():
+            (argument,) = [a for a in arguments_of(command) if name in a.names]
+            assert argument.hint.__args__ == legal, command
 
 
 def test_the_options_of_a_kind_of_model_are_options_of_the_command():
@@ -41,15 +43,36 @@ def test_the_options_of_a_kind_of_model_are_options_of_the_command():
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_weights_are_of_that_type(model_file, dtype):
-    chosen = load_model(Chosen(str(model_file), dtype))
-    assert {leaf.dtype for leaf in jax.tree.leaves(chosen.params)} == {jnp.dtype(dtype)}
+    model = load_model(chosen(str(model_file), dtype=dtype))
+    assert {leaf.dtype for leaf in jax.tree.leaves(model.params)} == {jnp.dtype(dtype)}
     plain = load(model_file)
-    np.testing.assert_array_equal(chosen.statistics.mean, plain.statistics.mean)
+    np.testing.assert_array_equal(model.statistics.mean, plain.statistics.mean)
+
+
+def test_products_of_the_network_are_of_that_precision(model_file):
+    """By the option, and by JAX's own context in Python; the device's where neither says otherwise."""
+
+    def precisions():
+        x, t = jnp.zeros((1, *model.spec.state_shape)), jnp.ones(1)
+        products = re.findall(r"dot_general\[.*?\]\n", str(jax.make_jaxpr(model.predict_fn())(x, t, None)), re.S)
+        return {"HIGHEST" in product for product in products}
+
+    model = load_model(chosen(str(model_file)))
+    assert False in precisions()  # not all: norms are exact
+    with jax.default_matmul_precision("highest"):
+        assert precisions() == {True}
+    try:
+        load_model(chosen(str(model_file), precision="highest"))
+        assert precisions() == {True}
+    finally:
+        jax.config.update("jax_default_matmul_precision", None)
 
 
 def test_what_means_nothing_is_refused(refused, tmp_path):
     with pytest.raises(ValueError, match="--dtype: is of --prior dposer, and --prior none was given"):
-        load_fitting("none", Chosen(dtype="bfloat16"), "fit")
+        load_fitting("none", chosen(dtype="bfloat16"), "fit")
+    with pytest.raises(ValueError, match="--precision: is of --prior dposer"):
+        load_fitting("l2", chosen(precision="high"), "fit")
     with pytest.raises(ValueError, match="--model: is of --prior dposer"):
-        load_fitting("l2", Chosen("prior21"), "fit")
+        load_fitting("l2", chosen("prior21"), "fit")
     assert "--dtype" in refused("generate", "--num", 2, "--out", tmp_path / "o", "--dtype", "float16")
