@@ -22,6 +22,7 @@ from jaxpose.tasks.fuse import fuse
 from jaxpose.tasks.generate import generate
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.lift_video import lift_video
+from jaxpose.tasks.measure import measure
 from jaxpose.tasks.posterior import Observed, Posterior, posterior
 from jaxpose.tasks.priors import Prior, prior_of
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations

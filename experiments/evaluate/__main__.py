@@ -10,7 +10,7 @@
     world       vertical, floor, feet and root's path of one static camera
     h36m        DiffPose's protocols on prepared folders              gfpose    GFPose's protocol
     blazepose   the walker's videos, beside BlazePose's landmarks     all       every one of these, with the same flags
-    angles      intervals of joint angles, straight knees
+    intervals   how far the intervals of angles, distances, speeds and radii hold
 
 `python -m experiments.evaluate WHAT --help` lists the flags. Files of the benchmark are those on straight limbs;
 JAXPOSE_BENCH=../shared/bench takes those as captured.
@@ -31,7 +31,7 @@ FILES = {
     **dict.fromkeys(("diffpose", "video"), "diffpose"),
     **dict.fromkeys(("motions", "smooth"), "motions"),
     **{name: name for name in ("tasks", "aggregates", "fusion", "calls", "body", "prior")},
-    **{name: name for name in ("score", "h36m", "gfpose", "blazepose", "world", "angles")},
+    **{name: name for name in ("score", "h36m", "gfpose", "blazepose", "world", "intervals")},
 }
 
 

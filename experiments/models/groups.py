@@ -43,14 +43,18 @@ class Seen(NamedTuple):
     subject: np.ndarray
 
 
-def see(mocap: Mocap, rates: ViewRates, num: int, seed: int, *, num_frames: int = 1) -> Seen:
+def see(
+    mocap: Mocap, rates: ViewRates, num: int, seed: int, *, num_frames: int = 1, rows: np.ndarray | None = None
+) -> Seen:
     """About `num` poses as captured, categories and subjects balanced, turned and seen at `rates`.
 
     num_frames: of clips, which lie one after the other; at the ends of a sequence its last frame is repeated.
+    rows: the middle frame of each clip, in place of frames that are drawn.
     """
     weights = balanced_weights(mocap, 0.5, 0.5, {"idle": 0.2})
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.choice(len(weights), min(-(-num // num_frames), len(weights)), replace=False, p=weights))
+    if rows is None:
+        rows = np.sort(rng.choice(len(weights), min(-(-num // num_frames), len(weights)), replace=False, p=weights))
     first, last = piece_ends(mocap.sequence, np.arange(len(mocap.sequence)))
     rows = np.clip(rows[:, None] + np.arange(num_frames) - num_frames // 2, first[rows, None], last[rows, None])
 

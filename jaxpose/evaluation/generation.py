@@ -26,7 +26,8 @@ import numpy as np
 
 from jaxpose.base import Array
 from jaxpose.evaluation.metrics import align_root, pairwise_distance
-from jaxpose.evaluation.plausibility import ANGLES, angle_plausibility, bone_plausibility
+from jaxpose.evaluation.plausibility import angle_plausibility, bone_plausibility
+from jaxpose.geometry.measures import ANGLES
 from jaxpose.geometry.rotations import quaternion_from_axis_angle
 from jaxpose.geometry.skeleton import H36M_17, check_joints
 

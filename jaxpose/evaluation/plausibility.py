@@ -4,19 +4,7 @@ A pose is plausible where all its lengths (or angles) lie within ranges of the r
 reference too. Ranges are taken one quantity at a time, so a real pose fails now and then: read the share of plausible
 samples beside that of held-out real poses.
 
-Angles come from joint positions alone, so turning a pose as a whole changes none of them; a mirror image does. With u
-a segment's unit direction and a frame of the trunk below it (up along the trunk, left towards the left hip or shoulder,
-forward = left x up):
-
-    elevation   angle between u and down                    0 hanging, pi/2 horizontal
-    forward     asin(u . forward)                           negative behind the body
-    outward     asin(u . left), of a right limb . right     negative across the body
-    bend        angle between a segment and the one before  0 straight
-    knee forward  asin(shin . (thigh x left of the pelvis))   negative where a knee bends as knees do
-    twist       angle from the hip line to the shoulder line about the lower trunk
-
-The knee's sign supposes a hinge along the hip line and fades as thigh and hip line align. An elbow's hinge turns with
-the upper arm, which positions do not show: its bend has no sign, and an elbow bent the wrong way is not found.
+Angles are those of `geometry/measures.py`: of joint positions alone, so turning a pose as a whole changes none of them.
 """
 
 from typing import NamedTuple
@@ -26,16 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
-from jaxpose.geometry.skeleton import H36M_17, bone_lengths, bones, check_joints, mirror
+from jaxpose.geometry.measures import joint_angles
+from jaxpose.geometry.skeleton import H36M_17, bone_lengths, bones, mirror
 
 BONE_RANGE = (0.5, 99.5)  # percentiles of the reference
 ANGLE_RANGE = (0.1, 99.9)
 BONE_MARGIN = 0.01  # metres; held-out people differ from the training people by about this much
-
-_LEG = ("hip_elevation", "hip_forward", "hip_outward", "knee_bend", "knee_forward")
-_ARM = ("shoulder_elevation", "shoulder_forward", "shoulder_outward", "elbow_bend")
-_TRUNK = ("spine_bend", "spine_forward", "neck_bend", "neck_forward", "head_bend", "head_forward", "trunk_twist")
-ANGLES = (*(f"{side}_{name}" for side in ("left", "right") for name in _LEG + _ARM), *_TRUNK)
 
 
 class BonePlausibility(NamedTuple):
@@ -54,7 +38,7 @@ class BonePlausibility(NamedTuple):
 
 
 class AnglePlausibility(NamedTuple):
-    """plausible: share of poses with every angle in range; outside: [A] share out of range, along `ANGLES`."""
+    """plausible: share of poses with every angle in range; outside: [A] share out of range, along `measures.ANGLES`."""
 
     plausible: float
     outside: np.ndarray
@@ -102,70 +86,7 @@ def angle_plausibility(poses: Array | np.ndarray, reference: Array | np.ndarray)
     return AnglePlausibility(float(inside.all(-1).mean()), 1 - inside.mean(0))
 
 
-def joint_angles(poses: Array) -> Array:
-    """The angles [..., A] of poses [..., 17, 3] of `H36M_17` in the order of `ANGLES`, radians; see the module."""
-    check_joints(poses, H36M_17)
-    at = dict(zip(H36M_17.joints, jnp.moveaxis(poses, -2, 0), strict=True))
-
-    def segment(start: str, end: str) -> Array:
-        return _unit(at[end] - at[start])
-
-    loin, chest = segment("hip", "spine"), segment("spine", "thorax")
-    neck, head = segment("thorax", "neck_nose"), segment("neck_nose", "head")
-    hip_line, shoulder_line = segment("right_hip", "left_hip"), segment("right_shoulder", "left_shoulder")
-    pelvis_frame, chest_frame = _frame(loin, hip_line), _frame(chest, shoulder_line)
-    limbs = []
-    for side, sign in (("left", 1), ("right", -1)):
-        thigh, shin = (segment(f"{side}_{a}", f"{side}_{b}") for a, b in (("hip", "knee"), ("knee", "ankle")))
-        upper, lower = (segment(f"{side}_{a}", f"{side}_{b}") for a, b in (("shoulder", "elbow"), ("elbow", "wrist")))
-        limbs += [*_limb(pelvis_frame, thigh, sign), _between(thigh, shin)]
-        limbs += [_arcsin(_dot(shin, jnp.cross(thigh, hip_line)))]
-        limbs += [*_limb(chest_frame, upper, sign), _between(upper, lower)]
-    trunk = []
-    for frame, part in ((pelvis_frame, chest), (chest_frame, neck), (_frame(neck, shoulder_line), head)):
-        trunk += [_between(frame.up, part), _arcsin(_dot(part, frame.forward))]
-    twist = jnp.arctan2(_dot(chest_frame.left, pelvis_frame.forward), _dot(chest_frame.left, pelvis_frame.left))
-    return jnp.stack([*limbs, *trunk, twist], -1)
-
-
 _angles = jax.jit(joint_angles)
-
-
-class _Frame(NamedTuple):
-    """Three unit vectors [..., 3] at right angles."""
-
-    up: Array
-    left: Array
-    forward: Array
-
-
-def _frame(up: Array, line: Array) -> _Frame:
-    """A frame whose left is the part of `line` across `up`."""
-    left = _unit(line - _dot(line, up)[..., None] * up)
-    return _Frame(up, left, jnp.cross(left, up))
-
-
-def _limb(frame: _Frame, direction: Array, sign: int) -> tuple[Array, Array, Array]:
-    """Elevation, forward and outward of a limb's first segment; sign 1 for left, -1 for right."""
-    forward, outward = _dot(direction, frame.forward), sign * _dot(direction, frame.left)
-    return _between(direction, -frame.up), _arcsin(forward), _arcsin(outward)
-
-
-def _between(a: Array, b: Array) -> Array:
-    """Angle of unit vectors, exact near 0 and pi too."""
-    return jnp.arctan2(jnp.linalg.norm(jnp.cross(a, b), axis=-1), _dot(a, b))
-
-
-def _arcsin(x: Array) -> Array:
-    return jnp.arcsin(jnp.clip(x, -1, 1))
-
-
-def _dot(a: Array, b: Array) -> Array:
-    return (a * b).sum(-1)
-
-
-def _unit(x: Array) -> Array:
-    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def _check_reference(values: np.ndarray) -> None:

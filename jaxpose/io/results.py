@@ -7,14 +7,15 @@ import numpy as np
 
 from jaxpose.geometry.axes import check_up, covariance_to_camera, to_camera
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.io.arrays import as_finite, load_arrays
+from jaxpose.io.arrays import as_finite, as_rate, load_arrays
 from jaxpose.reading import reader
 
 
 class Result(NamedTuple):
     """Rows of a result: samples [H, N, J, 3], mean [N, J, 3] and std [N, J] in metres, camera axes, as they stand.
 
-    frame, person: [N]. up: of the file's own axes.
+    frame, person: [N]. up: of the file's own axes. fps: frames per second, or None. calibration: the text of the
+    calibration that its samples have, "" where they are as drawn.
     """
 
     samples: np.ndarray
@@ -23,6 +24,8 @@ class Result(NamedTuple):
     frame: np.ndarray
     person: np.ndarray
     up: str
+    fps: float | None = None
+    calibration: str = ""
 
 
 @reader("result")
@@ -47,4 +50,6 @@ def read_result(path: Path, skeleton: Skeleton) -> Result:
     frame, person = (np.asarray(z[key]) if key in z else None for key in ("frame", "person"))
     frame = np.arange(num) if frame is None else frame
     person = np.zeros(num, np.int64) if person is None or person.ndim != 1 else person
-    return Result(to_camera(samples + root, up), to_camera(mean + root, up), std, frame, person, up)
+    fps, calibration = as_rate(path, "fps", z["fps"]) if "fps" in z else None, str(z.get("calibration", ""))
+    poses = to_camera(samples + root, up), to_camera(mean + root, up)
+    return Result(*poses, std, frame, person, up, fps, calibration)

@@ -18,6 +18,9 @@ import numpy as np
 from jaxpose.geometry.windows import timeline
 from jaxpose.io.keypoints import Keypoints
 
+_MAX_GAP = 10  # frames that a person may be missing
+_MAX_DISTANCE = 0.4  # the largest d that joins
+
 
 class _Track(NamedTuple):
     """A person at the last detection: xy [J, 2] pixels, known [J], velocity [2] pixels per frame, None at first."""
@@ -32,19 +35,18 @@ class _Track(NamedTuple):
 class Tracker:
     """Tracker of people through consecutive frames.
 
-    reach: frames, in their own numbers, after which a person who is not seen is another. max_distance: the largest d
-    that joins.
+    reach: frames, in their own numbers, after which a person who is not seen is another.
     """
 
-    def __init__(self, reach: int = 10, max_distance: float = 0.4):
-        self._reach, self._max_distance = reach, max_distance
+    def __init__(self, reach: int):
+        self._reach = reach
         self._tracks: dict[int, _Track] = {}
         self._num_people = 0
 
     def step(self, frame: int, xy: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Ids [P] of the people of the next frame, from 0 by first appearance: xy [P, J, 2] px, weight [P, J]."""
         self._tracks = {p: track for p, track in self._tracks.items() if frame - track.frame <= self._reach}
-        joined = _join(self._tracks, frame, xy, weight, self._max_distance)
+        joined = _join(self._tracks, frame, xy, weight)
         person = np.empty(len(xy), np.int64)
         for i, known in enumerate(weight > 0):
             if i in joined:
@@ -57,29 +59,24 @@ class Tracker:
         return person
 
 
-def link(kp: Keypoints, *, max_gap: int = 10, max_distance: float = 0.4, threshold: float = 0.0) -> Keypoints:
+def link(kp: Keypoints, *, threshold: float = 0.0) -> Keypoints:
     """The same detections, `person` now one id per person over all frames: 0, 1, ... by first appearance.
 
-    max_gap: frames a person may be missing and keep the id, in steps of the file's own frame numbers (where
-    only every 5th frame of a video is there, 5 is one step). max_distance: the largest d that joins.
+    A person may be missing for 10 frames and keep the id, in steps of the file's own frame numbers (where only every
+    5th frame of a video is there, 5 is one step).
     threshold: joints count with a confidence above it; fewer than two of them begin no track.
-    Errors: ValueError for max_gap < 0 or max_distance outside (0, 1).
     """
-    if max_gap < 0 or not 0 < max_distance < 1:
-        raise ValueError(f"needed max_gap >= 0 and 0 < max_distance < 1, got {max_gap} and {max_distance}")
     frames, start = np.unique(np.sort(kp.frame), return_index=True)
     rows_of = np.split(np.argsort(kp.frame, kind="stable"), start[1:])
-    reach = (max_gap + 1) * timeline(frames).step if len(frames) > 1 else 0
+    reach = (_MAX_GAP + 1) * timeline(frames).step if len(frames) > 1 else 0
     weight = np.where(kp.confidence > threshold, kp.confidence, 0)
-    tracker, person = Tracker(reach, max_distance), np.empty(len(kp.frame), np.int64)
+    tracker, person = Tracker(reach), np.empty(len(kp.frame), np.int64)
     for frame, rows in zip(frames.tolist(), rows_of, strict=True):
         person[rows] = tracker.step(frame, kp.xy[rows], weight[rows])
     return kp._replace(person=person)
 
 
-def _join(
-    tracks: dict[int, _Track], frame: int, xy: np.ndarray, weight: np.ndarray, max_distance: float
-) -> dict[int, int]:
+def _join(tracks: dict[int, _Track], frame: int, xy: np.ndarray, weight: np.ndarray) -> dict[int, int]:
     """Detection -> person of its track: greedy, the closest pair first."""
     pairs = sorted(
         (_distance(track, frame, xy[i], weight[i]), person, i)
@@ -88,7 +85,7 @@ def _join(
     )
     joined: dict[int, int] = {}
     for distance, person, i in pairs:
-        if distance <= max_distance and i not in joined and person not in joined.values():
+        if distance <= _MAX_DISTANCE and i not in joined and person not in joined.values():
             joined[i] = person
     return joined
 

@@ -106,7 +106,7 @@ def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
         tracks.append(Track(person, "", rows.frame[at], number, best[at] @ R, known, typicality=typical))
         if takes:
             placed = samples[:, at] if root is None else samples[:, at] + root[:, at, None]
-            moving = _takes(np.asarray(placed, np.float64), takes, np.random.default_rng((seed, abs(person))))
+            moving = takes_of(np.asarray(placed, np.float64), takes, np.random.default_rng((seed, abs(person))))
             tracks += [Track(person, f"take_{k}", rows.frame[at], number, take @ R) for k, take in enumerate(moving)]
     return Clip(tracks, tuple(map(str, arrays["joints"])), rows.fps, rows.still, {"axes": axes, **rows.said})
 
@@ -172,8 +172,8 @@ def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
     return _Rows(of, frame, rate, still, summary)
 
 
-def _takes(samples: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
-    """`num` motions [num, F, J, 3] of samples [H, F, J, 3] (module docstring)."""
+def takes_of(samples: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
+    """`num` motions [num, F, J, 3] of samples [H, F, J, 3], by the draws of `rng`: takes (module docstring)."""
     mean = samples.mean(0)
     jump, of_mean = (
         np.linalg.norm(np.diff(x, axis=-3), axis=-1).mean() if len(mean) > 1 else 0 for x in (samples, mean)

@@ -17,7 +17,7 @@ from jax.tree_util import Partial
 from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Past, Problem
 from jaxpose.compiled import check_shape, filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.geometry.skeleton import bone_lengths
+from jaxpose.geometry import measures
 from jaxpose.model import Model, needs, require
 from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import View, decode_pose, encode_pose, place, tell_past, tell_vertical
@@ -26,8 +26,6 @@ from jaxpose.tasks.draw import drawn, from_noise
 from jaxpose.tasks.samplers import Sampler
 from jaxpose.tasks.typicality import judged
 
-# An ankle's height over the sole as a share of stature: Drillis and Contini (1966), in Winter, Biomechanics, fig. 4.1.
-_ANKLE_HEIGHT = 0.039
 # option -> capability of the models that it is for
 _FOR = {"up": "vertical", "past": "motion"}
 _FOR |= dict.fromkeys(("windows", "keypoint_mixture", "num_components", "depth"), "context")
@@ -173,13 +171,10 @@ def _decode(model: Model, sighting: Sighting, states: Array, kept: Any) -> Decod
 
 
 def stature(x: Array, model: Model) -> Array:
-    """Standing height [...] metres of poses [..., J, 3]: leg (mean of both), spine and head, laid end to end."""
+    """Standing height [...] metres of poses [..., J, 3], of `measures.stature`; ValueError for other joints."""
     if model.skeleton.name != "h36m17":
         raise ValueError(f"stature is defined on h36m17, got a model of {model.skeleton.name}")
-    lengths = dict(zip(model.skeleton.joints[1:], jnp.moveaxis(bone_lengths(x, model.skeleton), -1, 0), strict=True))
-    thigh, shin = (0.5 * (lengths[f"left_{joint}"] + lengths[f"right_{joint}"]) for joint in ("knee", "ankle"))
-    column = lengths["spine"] + lengths["thorax"] + lengths["neck_nose"] + lengths["head"]
-    return (thigh + shin + column) / (1 - _ANKLE_HEIGHT)
+    return measures.stature(x)
 
 
 def _check(model: Model, keypoints: Array, confidence: Array | None, camera: Camera) -> None:

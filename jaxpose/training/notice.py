@@ -4,7 +4,7 @@ Python runs a handler only between two of its own instructions, so never while X
 a signal is therefore read from a file descriptor (`signal.set_wakeup_fd`) by a thread of its own, at once:
 
     all steps done are saved   the process ends at once, with code 128 + number
-    otherwise                  `Notice.asked` is set; the loop saves after the dispatch under way, and leaves
+    otherwise                  `Notice.number` is set; the loop saves after the dispatch under way, and leaves
 """
 
 import contextlib
@@ -26,11 +26,6 @@ class Notice:
         self.number = 0
         self._lock = threading.Lock()
         self._saved_step: int | None = None
-
-    @property
-    def asked(self) -> bool:
-        """Whether the run has been asked to end."""
-        return self.number != 0
 
     @contextlib.contextmanager
     def nothing_to_lose(self, step: int) -> Iterator[None]:

@@ -14,12 +14,13 @@ from experiments.make_assets.mannequin import (
     forward_kinematics,
 )
 from jaxpose.evaluation import plausibility as p
+from jaxpose.geometry import measures
 from jaxpose.geometry.skeleton import H36M_17, bones, mirror
 
 NUM = 400
 BODY = np.array([0, 0.1, 0.4, 0.42, 0.1, 0.4, 0.42, 0.22, 0.27, 0.11, 0.15, 0.19, 0.29, 0.27, 0.19, 0.29, 0.27])
 J = {name: j for j, name in enumerate(H36M_17.joints)}
-joint_angles = jax.jit(p.joint_angles)
+joint_angles = jax.jit(measures.joint_angles)
 place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
 
 
@@ -41,7 +42,7 @@ def people():
 
 
 def named(poses):
-    return dict(zip(p.ANGLES, np.degrees(np.asarray(joint_angles(poses))).T, strict=True))
+    return dict(zip(measures.ANGLES, np.degrees(np.asarray(joint_angles(poses))).T, strict=True))
 
 
 def test_hinges_bend_by_the_angle_they_were_given():
@@ -117,7 +118,7 @@ def test_knees_on_backwards_are_found(people):
     reflected = people * np.array([-1, 1, 1], np.float32)
     assert p.angle_plausibility(people, people).plausible > 0.9
     result = p.angle_plausibility(reflected, people)
-    rate = dict(zip(p.ANGLES, result.outside, strict=True))
+    rate = dict(zip(measures.ANGLES, result.outside, strict=True))
     assert result.plausible < 0.1
     assert rate["left_knee_forward"] > 0.5
     assert rate["left_knee_bend"] < 0.02

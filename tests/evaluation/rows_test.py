@@ -8,8 +8,8 @@ from scipy.spatial.distance import cdist
 
 from jaxpose.evaluation import protocols
 from jaxpose.evaluation.generation import generation_row
-from jaxpose.evaluation.plausibility import ANGLES, joint_angles
 from jaxpose.evaluation.protocols import denoising_row, hidden_row
+from jaxpose.geometry.measures import ANGLES, joint_angles
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.originals.evaluation.h36m import gfpose_row
 

@@ -170,6 +170,8 @@ SUITABLE = {
     "fit": ("keypoints.npz", "cameras.npz", "coco.json"),
     "interpolate": ("rotations.npz", "motion.bvh"),
     "view": ("result.npz",),
+    "measure": ("result.npz",),
+    "calibrate": ("result.npz",),
     "prepare fragments": ("rotations.npz", "motion.bvh"),
     "prepare motion": ("rotations.npz", "motion.bvh"),
     "prepare mocap": ("rotations.npz", "motion.bvh", "joints.npz"),

@@ -170,7 +170,9 @@ class _Values(NamedTuple):
 
     def out(self, wrong: bool) -> str:
         kind = self.command.split()[0]
-        file = {"export": "a.jaxexport", "convert": "a.safetensors", "prepare": "new"}.get(kind, "out/deep")
+        file = {"export": "a.jaxexport", "convert": "a.safetensors", "prepare": "new", "calibrate": "a.json"}.get(
+            kind, "out/deep"
+        )
         file = "a.npz" if self.command in ("prepare gmm", "prepare body") else file
         if not wrong or self.rng.random() < 0.5:
             return str(self.folder / file)

@@ -171,6 +171,22 @@ def test_a_saved_body_returns(tmp_path, kind):
     np.testing.assert_allclose(again.joint_shapedirs[..., :num], body.joint_shapedirs, atol=1e-6)
 
 
+def test_saved_files_have_the_official_layout(tmp_path):
+    """Keys and types that the loaders of SMPL-X name; the root's parent is 2^32 - 1."""
+    save_body(tmp_path / "x.npz", anny_body("smplx"))
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        tables = {key: arrays[key] for key in arrays.files}
+    num = len(tables["v_template"])
+    assert tables["f"].dtype == tables["kintree_table"].dtype == np.uint32
+    np.testing.assert_array_equal(tables["kintree_table"], kintree("smplx"))
+    assert tables["shapedirs"].shape == (num, 3, 400)
+    assert tables["posedirs"].shape == (num, 3, 486)
+    assert tables["hands_meanl"].shape == (45,)
+    assert tables["hands_componentsr"].shape == (45, 45)
+    with pytest.raises(ValueError, match="path: needed a name that ends"):
+        save_body(tmp_path / "x.pkl", anny_body("smplx"))
+
+
 def _change(key, value):
     return lambda t: t | {key: value(t[key])}
 

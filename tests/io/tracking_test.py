@@ -101,11 +101,11 @@ def test_three_people_one_enters_and_one_leaves():
     assert linked.person[who[rows] == 2].tolist() == [2] * 25
 
 
-@pytest.mark.parametrize(("missing", "same"), [(1, True), (5, True), (6, False)])
-def test_max_gap_counts_the_missing_frames(missing, same):
+@pytest.mark.parametrize(("missing", "same"), [(1, True), (10, True), (11, False)])
+def test_a_person_may_be_missing_for_ten_frames(missing, same):
     kp, _ = walkers(np.full((30, 1, 2), 500.0))
     rows = np.flatnonzero((kp.frame < 10) | (kp.frame >= 10 + missing))
-    person = link(take(kp, rows), max_gap=5).person
+    person = link(take(kp, rows)).person
     assert (person == 0).all() == same
     assert person[0] == 0
     assert person[-1] == (0 if same else 1)
@@ -115,8 +115,7 @@ def test_every_fifth_frame_of_a_video_is_a_step():
     kp, who = walkers(crossing(num_frames=20, speed=20))
     rows = np.flatnonzero((kp.frame < 8) | (kp.frame >= 10))
     sparse = take(kp, rows)._replace(frame=kp.frame[rows] * 5 + 3)
-    assert is_consistent(link(sparse, max_gap=2).person, who[rows])
-    assert len(np.unique(link(sparse, max_gap=1).person)) == 4
+    assert is_consistent(link(sparse).person, who[rows])
 
 
 def test_half_hidden_is_compared_by_what_was_seen_before():
@@ -154,12 +153,6 @@ def test_detections_without_joints_are_nobody_else():
     assert (person == person[6]).sum() == 1
     rest = np.arange(len(who)) != 6
     assert is_consistent(person[rest], who[rest])
-
-
-@pytest.mark.parametrize("kwargs", [{"max_gap": -1}, {"max_distance": 0.0}, {"max_distance": 1.0}])
-def test_illegal_arguments(kwargs):
-    with pytest.raises(ValueError, match="needed max_gap >= 0 and 0 < max_distance < 1, got"):
-        link(walkers(crossing(num_frames=2))[0], **kwargs)
 
 
 @needs_keypoints

@@ -1,4 +1,4 @@
-"""The options of the commands that make files for others: export, convert and prepare.
+"""The options of the commands that make files for others: measure, calibrate, export, convert and prepare.
 
 Where a command is a function of the library, the fields have the names of its arguments.
 """
@@ -15,6 +15,52 @@ from jaxpose.app.commands.values import metavar, text, within
 Poses = Annotated[Path, metavar("NPZ")]
 ModelFile = Annotated[v.NewFile, metavar("FILE.safetensors"), text("the model file to write")]
 Detections = Parameter(name="--detections")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """a result in; angles, distances and speeds of each person over time out, with their intervals.
+
+    Reads the .npz that lift, fuse, complete or denoise wrote; anything else is lifted first, as `jaxpose lift` does by
+    default. Writes the median and the 50 and 90 % interval over the hypotheses (.csv, .npz), a summary with ranges of
+    motion, length and cadence of steps (.json), and a plot (.png).
+    """
+
+    input: Annotated[Path, metavar("RESULT"), text(".npz of a result; or a video or 2D keypoints")]
+    _: KW_ONLY
+    quantities: Annotated[v.Names | None, metavar("A,B")] = None
+    """by commas: left_knee_flexion, wrist_distance, ... or all (the usual ones)"""
+    expr: Annotated[tuple[str, ...], metavar("EXPR")] = ()
+    """a quantity of your own, such as "angle(right_hip, right_knee, right_ankle)"; the flag once for each"""
+    neutral: v.Times | None = None
+    """seconds between which the person stands still: angles are then differences from those"""
+    calibrated: v.Calibrated = None
+    fps: v.Fps = None
+    mot: Annotated[bool, text("write .mot too, the medians for OpenSim")] = False
+    no_pictures: Annotated[bool, text("write no .png")] = False
+    out: v.Out
+    name: v.Name = None
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """results with the truth of a laboratory in, a calibration file out.
+
+    Reads results as `jaxpose measure` does, and for each the 3D joints of the same frames: markers (.c3d, .trc, named
+    as joints), .npz, .npy, .csv, .json, or what `jaxpose fuse` wrote. Fits a factor on the spread of each kind of joint
+    and on the interval of each quantity, for --calibrated of lift and measure, and checks them on people or times left
+    out.
+    """
+
+    input: Annotated[tuple[Path, ...], metavar("RESULT"), text(".npz of results; or videos or 2D keypoints")]
+    _: KW_ONLY
+    truth: Annotated[tuple[Path, ...], metavar("FILE"), text("3D joints; the flag once for each result")]
+    skeleton: v.Joints = None
+    axes: v.Axes = v.Axes()
+    fps: v.Fps = None
+    block: Annotated[float, metavar("S"), within(0.05, 600, "seconds")] = 2.0
+    """seconds of one person that count as one: after which an error is another one (2)"""
+    out: Annotated[v.NewFile, metavar("FILE.json"), text("the calibration file to write")]
 
 
 @dataclass(frozen=True)
@@ -252,6 +298,8 @@ class PrepareMocap:
 
 
 COMMANDS: dict[str, tuple[type, str]] = {
+    "measure": (Measure, "app.commands.measure:measure"),
+    "calibrate": (Calibrate, "app.commands.calibrate:calibrate"),
     "export": (Export, "app.commands.prepare:export"),
     "convert gfpose": (ConvertGfpose, "originals.convert.gfpose:convert_gfpose"),
     "convert diffpose": (ConvertDiffpose, "originals.convert.diffpose:convert_diffpose"),

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.app.commands import blocks, clips, detections, exports, models, report
+from jaxpose.app.commands import blocks, calibration, clips, detections, exports, models, report
 from jaxpose.app.commands import world as worlds
 from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.detections import Detections
@@ -76,6 +76,7 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     if options.smooth:
         yield f"hypotheses joined to motions: {timing(data.source.frame, data.source.fps).said}"
         lifted |= join(jax.random.fold_in(jax.random.key(output.seed), _MOTIONS), data.seen, lifted)
+    lifted |= calibration.applied(options.calibrated, lifted, model.skeleton)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
     world = None
     if options.world.axes == "world":

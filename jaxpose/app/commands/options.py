@@ -67,6 +67,7 @@ class Lift:
     aggregate: Aggregate = "reprojection"
     """the one pose that pictures show of many hypotheses, written as `pose` and `pose_root`: the mean weighted by
     agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights"""
+    calibrated: v.Calibrated = None
     output: v.Output
     sampling: v.Sampling = v.Sampling()
 

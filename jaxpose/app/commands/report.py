@@ -35,8 +35,9 @@ from jaxpose.tasks.samplers import sampler_of
 
 _WRITTEN = (".npz", ".json", ".bvh", ".glb", ".trc", ".c3d", ".csv", ".obj")
 _FILES = (*_WRITTEN, ".png", ".html")
-# Arrays whose contract allows NaN: for joints that are missing, hidden or not seen, and cameras that see nothing.
-_MAY_LACK = ("observed", "error", "error_px")
+# Arrays whose contract allows NaN: for joints that are missing, hidden or not seen, and cameras that see nothing;
+# for what is over time, at moments that have no others near.
+_MAY_LACK = ("observed", "error", "error_px", "median", "interval_50", "interval_90")
 _LONGEST = 150  # bytes of a result's name; a file adds a person, a take, a suffix and, as a draft, a number
 
 

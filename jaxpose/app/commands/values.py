@@ -81,6 +81,11 @@ def _has_length(_: Any, value: tuple[float, ...] | None) -> None:
         raise ValueError(f"needed a length from 0.001 to 1000, not all 0, got {','.join(f'{x:g}' for x in value)}")
 
 
+def _rising(_: Any, value: tuple[float, float] | None) -> None:
+    if value is not None and not -math.inf < value[0] < value[1] < math.inf:
+        raise ValueError(f"needed two times in seconds, the first before the second, got {value[0]:g} and {value[1]:g}")
+
+
 def _names(_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
     return tuple(part.strip() for part in tokens[0].value.split(","))
 
@@ -167,6 +172,10 @@ Precision = Annotated[
 ModelName = Annotated[str | None, text("a bundled model's name or a .safetensors file")]
 Joints = Annotated[str | None, text("joint set of the input: h36m17, coco17, body25, halpe26, ...")]
 Axis = Annotated[str, metavar("AXIS")]
+Times = Annotated[tuple[float, float], metavar("BEGIN END"), Parameter(validator=_rising)]
+Calibrated = Annotated[
+    Path | None, metavar("FILE"), text("calibration of `jaxpose calibrate`: factors on the spread of joints")
+]
 
 _beside = Parameter(name="*")  # a group's flags stand beside those of the command
 

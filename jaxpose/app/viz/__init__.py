@@ -8,7 +8,7 @@ nothing more.
 
 from jaxpose.app.viz.mesh import mesh_page
 from jaxpose.app.viz.scenes import grid_page, motion_page, path_page
-from jaxpose.app.viz.sheet import contact_sheet, mesh_sheet, reliability_png
+from jaxpose.app.viz.sheet import Panel, bands_png, contact_sheet, mesh_sheet, reliability_png
 from jaxpose.app.viz.skin import Skin, skins_of
 from jaxpose.io.meshes import write_motion_glb, write_obj
 

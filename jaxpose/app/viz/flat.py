@@ -1,9 +1,7 @@
-"""The 2D part of a page: keypoints on their picture or film, and the hypotheses as the camera sees them."""
+"""The 2D part of a page: keypoints on their film, and the hypotheses as the camera sees them."""
 
 import io
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ from jaxpose.app.viz import scene as sc
 from jaxpose.app.viz.packing import Packer
 from jaxpose.app.viz.page import layer_part
 
-_FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg"}
 _MARGIN = 0.08  # of the larger extent of what is seen
 _BYTES = 1_100_000  # of all pictures of a film: with base64, half of a page of 3 MB
 _HEIGHTS, _QUALITY = (360, 270, 216, 180, 144, 108, 72), 45  # px; of JPEG
@@ -33,27 +30,9 @@ def flat_part(
     if image_size is not None:
         box = np.array([[0, 0], image_size], float)
     part: dict[str, Any] = {"layers": [layer_part(packer, layer) for layer in scene.flat]}
-    if scene.image is not None:
-        kind, size, content = read_image(scene.image)
-        part["image"] = {"kind": kind, "size": size, "file": packer.content(content)}
-        box = np.array([[0, 0], size], float) if image_size is None else box
-    elif film is not None and any(film) and image_size is not None:
+    if film is not None and any(film) and image_size is not None:
         part["film"] = [None if picture is None else packer.content(picture) for picture in film]
     return part | {"low": box[0].round(2).tolist(), "high": box[1].round(2).tolist()}
-
-
-def read_image(path: str | os.PathLike[str]) -> tuple[str, tuple[int, int], bytes]:
-    """Media type, (width, height) px and bytes of a PNG or JPEG; ValueError, naming the file, for any other."""
-    pillow = sc.need("PIL.Image")
-    try:
-        content = Path(path).read_bytes()
-        with pillow.open(io.BytesIO(content)) as picture:
-            kind, size = str(picture.format), picture.size
-    except OSError as error:
-        raise ValueError(f"{os.fspath(path)}: not an image that can be read ({error})") from error
-    if kind not in _FORMATS:
-        raise ValueError(f"{os.fspath(path)}: got an image of format {kind}, must be one of {sorted(_FORMATS)}")
-    return _FORMATS[kind], size, content
 
 
 def film_of(pictures: Iterable[tuple[int, np.ndarray]], frame: np.ndarray, most: int = 300) -> list[bytes | None]:

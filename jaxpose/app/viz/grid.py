@@ -2,8 +2,7 @@
 
 A scene with a row for each person becomes one that shows them all, with a row for each state of their denoising (or
 one row for a set that does not move). Every person is moved as a whole, so that the lowest joint of the reference, the
-truth where there is one, stands on the floor at y = 0. The 2D inputs are laid out alike, in tiles, unless they lie in
-one image.
+truth where there is one, stands on the floor at y = 0. The 2D inputs are laid out alike, in tiles.
 """
 
 from collections.abc import Sequence
@@ -73,7 +72,7 @@ def make_grid(argument: str, states: ArrayLike, skeleton: Skeleton, **options: A
     rows = (num_states - 1 - sc.evenly(num_states, sc.at_least_one("max_states", given.max_states)))[::-1]
     reference = _reference(people, sc.finite_mean(poses[-1])[people.rows])
     places = _places(reference, given.per_line, _NAMED_LINES if any(people.labels) else _LINES, bool(people.flat))
-    tiled = people.image is None and len(places) > 1 and bool(people.flat)
+    tiled = len(places) > 1 and bool(people.flat)
     flat = tuple(layer._replace(dot=layer.dot * _TILE_DOTS) for layer in people.flat) if tiled else people.flat
     tiles = _tiles(people.flat, places) if tiled else np.zeros((len(places), 2), np.float32)
     scene = people._replace(

@@ -11,7 +11,6 @@ A further layer is a field of `Layers` and an entry in `make_scene`.
 
 import functools
 import importlib
-import os
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, TypedDict, Unpack
@@ -50,7 +49,6 @@ class Layers(TypedDict, total=False):
     observed:    [N, J] bool: bones that end in a joint which is not observed stand out; the joints of `given` by
                  default.
     reprojected: [H, N, J, 2] px, the samples as the camera sees them, drawn over the 2D input.
-    image:       path of the PNG or JPEG that the pixels lie in, drawn behind them.
     covariance:  [N, J, 3, 3] square metres and radius_90 [N, J] metres: of the samples by default.
     unusual:     [N] bool: poses that are out of the model's distribution.
     up:          the axis that points up in the axes which the poses had before they were turned to camera axes.
@@ -63,7 +61,6 @@ class Layers(TypedDict, total=False):
     given: ArrayLike | None
     observed: ArrayLike | None
     reprojected: ArrayLike | None
-    image: str | os.PathLike[str] | None
     mean_name: str
     covariance: ArrayLike | None
     radius_90: ArrayLike | None
@@ -102,7 +99,7 @@ class Scene(NamedTuple):
 
     layers: in metres. flat: in pixels; empty without 2D input. rows: [F] index of each row in what the caller gave.
     labels: one per row, "" where there is none. counts: hypotheses and rows that were given. shown: [h] indices of
-    the hypotheses that are kept. image: path of the picture behind the pixels, or None. up: as in `Layers`.
+    the hypotheses that are kept. up: as in `Layers`.
     """
 
     layers: tuple[Layer, ...]
@@ -111,7 +108,6 @@ class Scene(NamedTuple):
     labels: tuple[str, ...]
     counts: tuple[int, int]
     shown: np.ndarray
-    image: str | os.PathLike[str] | None = None
     up: str = "-y"
 
 
@@ -150,7 +146,7 @@ def make_scene(
     hidden = _hidden_bones(layers.get("observed"), given, skeleton, shape[:2])
     layered = ((*_hypotheses(poses[shown], hidden, with_mean), *solid), _flat(layers, shown, poses.shape[:3]))
     counts, up = (num_hypotheses, num_rows), check_up(layers.get("up", "-y"))
-    return Scene(*layered, np.arange(num_rows), ("",) * num_rows, counts, shown, layers.get("image"), up)
+    return Scene(*layered, np.arange(num_rows), ("",) * num_rows, counts, shown, up)
 
 
 def _hypotheses(poses: np.ndarray, hidden: np.ndarray | None, with_mean: bool) -> list[Layer]:
@@ -198,8 +194,6 @@ def _flat(layers: Layers, shown: np.ndarray, shape: tuple[int, ...]) -> tuple[La
         flat.append(Layer("2D input", pixels, LIMBS, 1.25, 0.45, 8.0, "2D input", strength=strength))
     elif confidence is not None:
         raise ValueError("confidence: came without keypoints; needed both or neither")
-    if layers.get("image") is not None and not flat:
-        raise ValueError("image: came without keypoints or reprojected; needed one of them")
     return tuple(flat)
 
 

@@ -1,4 +1,4 @@
-"""Pictures (PNG): contact sheets of pose hypotheses and of meshes, and reliability diagrams.
+"""Pictures (PNG): contact sheets of pose hypotheses and of meshes, reliability diagrams, curves with intervals.
 
 All views are orthographic and share one scale, so that rows compare. Of poses, side is seen from the camera's right,
 the camera to the left of the panel; above: the camera below. Faces of meshes are painted from the farthest to the
@@ -10,7 +10,7 @@ import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,6 +37,18 @@ _MOST_MESHES = 8  # of a sheet
 _WIDTH = 0.6  # of a layer's width, which is meant for a full screen
 
 
+class Panel(NamedTuple):
+    """A curve: its name and unit; values [5, N], the median and the ends of the 50 % and of the 90 % interval.
+
+    along: what the N values run over, in words.
+    """
+
+    name: str
+    unit: str
+    values: ArrayLike
+    along: str
+
+
 def contact_sheet(
     path: str | os.PathLike[str],
     samples: ArrayLike,
@@ -59,6 +71,26 @@ def contact_sheet(
     scene = sc.with_labels(scene, "titles", titles)
     scene = sc.take_rows(scene, sc.evenly(len(scene.rows), sc.at_least_one("max_rows", max_rows)))
     return _saved(path, _draw(scene, skeleton, note), _DPI)
+
+
+def bands_png(path: str | os.PathLike[str], along: ArrayLike, panels: Sequence[Panel], *, title: str = "") -> Path:
+    """Draw curves with their intervals as a PNG, two panels in a row; along: [N] what they run over, rising."""
+    rows = -(-len(panels) // 2)
+    figure = _new_figure(2 * _CURVE_INCHES + 2.6, 1.5 * rows + 0.6)
+    figure.suptitle(sc.printable(title, 100), fontsize=9)
+    for number, panel in enumerate(panels):
+        axes = figure.add_subplot(rows, 2, number + 1)
+        median, *ends = np.asarray(panel.values, float)
+        for (low, high), strength in ((ends[2:], 0.2), (ends[:2], 0.35)):
+            axes.fill_between(along, low, high, color="#0072b2", alpha=strength, linewidth=0)
+        axes.plot(along, median, color="#0072b2", linewidth=1, marker="." if len(median) < 3 else "")
+        axes.set_title(panel.name, fontsize=7, pad=2)
+        axes.set_ylabel(panel.unit, fontsize=7)
+        axes.tick_params(labelsize=6)
+        if number >= len(panels) - 2:
+            axes.set_xlabel(panel.along, fontsize=7)
+    figure.tight_layout()
+    return _saved(path, figure, _DPI)
 
 
 def _new_figure(width: float, height: float) -> Any:
@@ -146,8 +178,6 @@ def _draw_pixels(axes: Any, scene: sc.Scene, row: int, skeleton: Skeleton) -> No
         return
     for layer in scene.flat:
         _draw_layer(axes, layer, skeleton, row, layer.dot / 2)
-    if scene.image is not None:
-        axes.imshow(np.asarray(sc.need("PIL.Image").open(scene.image)), alpha=0.7, zorder=0)
     low, high = sc.bounds([pixels], margin=0.0)
     reach, middle = max(float(np.max(high - low)) * 0.58, 1.0), (low + high) / 2
     axes.set(xlim=middle[0] + reach * np.array([-1, 1]), ylim=middle[1] + reach * np.array([1, -1]))

@@ -31,8 +31,9 @@ from jaxpose.geometry.camera import normalise_screen
 from jaxpose.geometry.heatmaps import Missing, sample_heatmaps, to_image
 from jaxpose.geometry.joint_sets import convert_joints, joint_map
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
+from jaxpose.geometry.windows import rows_of_people
 from jaxpose.io.heatmap_files import blocks, intensities, read_heatmaps
-from jaxpose.io.keypoints import Keypoints, read_keypoints
+from jaxpose.io.keypoints import read_keypoints
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 from jaxpose.originals.datasets.gmm import (
     IMAGE_SIZE,
@@ -108,7 +109,8 @@ def gmm_of_keypoints(
     detected = np.concatenate([xy, confidence[..., None]], -1).astype(np.float64)
     count = _num_components(components, bool((confidence < 1).any()))
     array = _around(detected, count, sigma, size)
-    rows = _rows_of_people(kp, path.stem)
+    people = list(rows_of_people(kp.person, kp.frame))
+    rows = {path.stem if len(people) == 1 else f"{path.stem} {who}": of_person for who, of_person in people}
     tree = {_SUBJECT: {name: [array[rows_of_person]] for name, rows_of_person in rows.items()}}
     frames = {name: kp.frame[rows_of_person].tolist() for name, rows_of_person in rows.items()}
     metadata = {"source": path.name, "sigma": sigma, "image_size": list(size), "frames": frames}
@@ -204,14 +206,6 @@ def _detected(cameras: Any, place: str) -> list[np.ndarray]:
             raise ValueError(f"{at}: a confidence outside 0 to 1")
         result.append(values)
     return result
-
-
-def _rows_of_people(kp: Keypoints, stem: str) -> dict[str, np.ndarray]:
-    """For each person the name of an action and the rows, in the order of their frames."""
-    order, people = np.lexsort((kp.frame, kp.person)), np.unique(kp.person)
-    rows = np.split(order, np.searchsorted(kp.person[order], people[1:]))
-    names = [stem] if len(people) == 1 else [f"{stem} {person}" for person in people]
-    return dict(zip(names, rows, strict=True))
 
 
 def _num_components(given: int | None, unsure: bool) -> int:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from drawn import J, Read
-from PIL import Image
 
 from jaxpose.app.viz import path_page
 from jaxpose.app.viz.grid import grid, make_grid, put
@@ -81,7 +80,7 @@ def test_given_joints_are_marked_and_hidden_bones_stand_out(walk):
     np.testing.assert_array_equal(bones, np.tile(ends, (H, 1)))
 
 
-def test_2d_inputs_lie_in_tiles_or_in_their_image(tmp_path, walk):
+def test_2d_inputs_lie_in_tiles(walk):
     states, _ = walk
     rng = np.random.default_rng(1)
     keypoints = np.round(rng.uniform(0, 100, (N, J, 2)) + 300)
@@ -95,7 +94,3 @@ def test_2d_inputs_lie_in_tiles_or_in_their_image(tmp_path, walk):
     assert high[:3, 1].max() < low[3:, 1].min()
     for row in range(T + 1):
         np.testing.assert_allclose(lines[:, row] - lines[:, 0], row, atol=0.26)
-    Image.new("RGB", (640, 480)).save(tmp_path / "photo.png")
-    shared = read(states, keypoints=keypoints, image=tmp_path / "photo.png")
-    (dots,) = (shared.positions(layer["poses"]) for layer in shared.content["flat"]["layers"])
-    np.testing.assert_allclose(dots[:, 0], keypoints, atol=0.13)

@@ -89,7 +89,7 @@ def test_an_unknown_evaluator_is_named(capsys):
     assert "got 'nosuch', must be one of all, frames, walker" in text
 
 
-@pytest.mark.parametrize("what", ["frames", "angles"])
+@pytest.mark.parametrize("what", ["frames", "intervals"])
 def test_help_lists_the_flags(what, capsys):
     code, text = called(capsys, main, what, "--help")
     assert code == 0

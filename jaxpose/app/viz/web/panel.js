@@ -12,12 +12,11 @@ class Panel {
     this.figure.classList.toggle("portrait", flat.high[1] - flat.low[1] > 1.2 * (flat.high[0] - flat.low[0]));
     const names = show.flat.map((layer) => (layer.dot ? "2D keypoints, fainter where less sure" : "hypotheses as the camera sees them"));
     document.getElementById("flat-caption").textContent = [...new Set(names.reverse())].join(" · ");
-    const load = async (file, kind, place) => {
-      this.pictures[place] = await createImageBitmap(fileUrl(bytes, file, kind));
+    const load = async (file, step) => {
+      this.pictures[step] = await createImageBitmap(fileUrl(bytes, file, "image/jpeg"));
       changed();
     };
-    if (flat.image) load(flat.image.file, flat.image.kind, 0);
-    (flat.film || []).forEach((file, step) => file && load(file, "image/jpeg", step));
+    (flat.film || []).forEach((file, step) => file && load(file, step));
   }
 
   draw(step) {
@@ -30,8 +29,7 @@ class Panel {
     const scale = 0.96 * Math.min(canvas.width / size[0], canvas.height / size[1]);
     const move = [0, 1].map((i) => ((i ? canvas.height : canvas.width) - scale * size[i]) / 2 - scale * flat.low[i]);
     const at = (p) => [scale * p[0] + move[0], scale * p[1] + move[1]];
-    const picture = flat.image ? this.pictures[0] : this.pictures[step];
-    const corner = at(flat.image || flat.film ? [0, 0] : flat.low), far = at(flat.image ? flat.image.size : flat.high);
+    const picture = this.pictures[step], corner = at(flat.film ? [0, 0] : flat.low), far = at(flat.high);
     context.fillStyle = css(rgb(this.show.theme.stage));
     context.fillRect(...at(flat.low), scale * size[0], scale * size[1]);
     if (picture) context.drawImage(picture, ...corner, far[0] - corner[0], far[1] - corner[1]);
