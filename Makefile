@@ -1,4 +1,4 @@
-# make demo | test | check | nightly | newest | lock | docs | web | web-test | bench | format | clean
+# make demo | test | check | nightly | newest | lock | docs | web | web-test | bench | chips | format | clean
 #
 # Needs Python >= 3.11, git and make. A target makes the virtual environment that it runs in: .venv with python3, or
 # .venv-<version> with the interpreter of PYTHON=python3.12. The packages are those of requirements.txt, which `make lock`
@@ -6,6 +6,7 @@
 # tests with the newest versions there are, and shows which those are. WORKERS=1 runs pytest in one process instead of two; PYTEST="tests/geometry -x" are its arguments.
 # BENCH="--case=sampling --compare" are those of the benchmark. The documentation site needs packages of its own (extra `docs`),
 # which `make docs` and `make nightly` install. `make web` builds the page for browsers from the registries of Python and npm (node >= 20);
+# `make chips` makes .venv-chips with the compilers of TPUs and GPUs (x86 Linux, 4 GB), and compiles the short list of experiments.chips.
 # WEB_MODEL=FILE.safetensors HYPOTHESES=40 are its few-step model and how many poses it draws.
 
 WORKERS := 2
@@ -29,7 +30,7 @@ nproc := NPROC=1
 xdist := -n $(WORKERS) --dist worksteal
 endif
 
-.PHONY: demo test check nightly newest lock docs web web-test bench format clean
+.PHONY: demo test check nightly newest lock docs web web-test bench chips format clean
 
 demo: $(STAMP)
 	$(BIN)/python -m experiments.demo --out demo_out
@@ -45,6 +46,7 @@ check: $(STAMP)
 nightly: docs
 	$(nproc) $(BIN)/python -m pytest -m slow $(xdist) $(PYTEST)
 	NPROC=1 $(BIN)/python tests/mutations.py
+	$(MAKE) chips
 	$(MAKE) newest
 
 # pip warns of packages past pyproject's bounds and installs them: whether they work is the question.
@@ -76,6 +78,15 @@ web-test: web
 
 bench: $(STAMP)
 	$(BIN)/python -m experiments.benchmark $(BENCH)
+
+# the locked versions, and for that of JAX the compilers
+chips: $(STAMP)
+	$(MAKE) VENV=.venv-chips .venv-chips/compilers
+	$(BIN)/python -m experiments.chips --short --check
+
+.venv-chips/compilers: .venv-chips/installed
+	.venv-chips/bin/python -m pip install --disable-pip-version-check --quiet "jax[tpu,cuda12]"
+	@touch $@
 
 format: $(STAMP)
 	$(BIN)/ruff format

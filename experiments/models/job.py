@@ -16,7 +16,7 @@ from jaxpose.base import Array, Example, Key
 from jaxpose.datasets.mocap import Mocap, load_mocap
 from jaxpose.diffusion import SDE
 from jaxpose.diffusion.losses import denoising_loss
-from jaxpose.examples.bodies import Bodies
+from jaxpose.examples.bodies import Bodies, as_rows
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import make_bodies
 from jaxpose.spaces.person import Statistics
@@ -81,4 +81,4 @@ def load_bodies(config: ConfigDict) -> tuple[Bodies, Mocap]:
     mocap, weights = training_frames(config.data, config.seed, load)
     bodies = make_bodies(mocap.joints, weights, view, mocap.rotations, mocap.subject[mocap.sequence])
     print(f"{len(mocap.joints)} frames of {len(mocap.name)} sequences, {mocap.joints.nbytes >> 20} MB")
-    return bodies, mocap
+    return as_rows(bodies), mocap

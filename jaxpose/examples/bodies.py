@@ -16,6 +16,7 @@ with the limbs of the mean person, times the segments of a drawn person (`assets
 II; infants, children and elders of ANNY's shape model; see experiments/make_assets/people.py).
 """
 
+import functools
 import json
 from typing import NamedTuple
 
@@ -80,7 +81,8 @@ class Bodies(NamedTuple):
     """Frames to draw from: joints [N, 17, 3] metres, y up; cumulative [N], running sum of the weights; statistics.
 
     carriers: [N, 17, 3, 3] world rotation of what carries each bone; person: [N] row of the people's skeletons; people;
-    apart: [10, 10] metres, the least distance of two parts; None where the rotations are not known.
+    apart: [10, 10] metres, the least distance of two parts; None where the rotations are not known. Joints and carriers
+    may be [N, 51] and [N, 153] (`as_rows`).
     """
 
     joints: Array
@@ -151,11 +153,12 @@ def draw_row(key: Key, bodies: Bodies) -> Array:
 def draw_skeleton(key: Key, people: People) -> Array:
     """Offsets [17, 3] metres of a drawn person, in the definition of joints of two captured persons' mean."""
     pair_key, share_key, group_key, length_key = jax.random.split(key, 4)
-    first, second = people.common[jax.random.randint(pair_key, (2,), 0, len(people.common))]
+    pair = jax.random.randint(pair_key, (2,), 0, len(people.common))
+    first, second = (_at(people.common, row, (17, 3)) for row in pair)
     share = jax.random.uniform(share_key, minval=-0.5, maxval=1.5)  # definitions beyond those of the two
     group = jax.random.choice(group_key, len(people.weight), p=people.weight / people.weight.sum())
-    z = jax.random.normal(length_key, people.root.shape[-1:])
-    log_factor = people.mean[group] + (people.root[group] * z).sum(-1)
+    of_group = _at(people.root, group, people.root.shape[1:]) * jax.random.normal(length_key, people.root.shape[-1:])
+    log_factor = people.mean[group] + of_group.sum(-1)
     return jnp.exp(log_factor)[:, None] * (share * first + (1 - share) * second)
 
 
@@ -164,31 +167,48 @@ def frame_of(bodies: Bodies, row: Array) -> Frame:
     assert bodies.carriers is not None
     assert bodies.person is not None
     assert bodies.people is not None
-    joints = bodies.joints[row]
-    carriers = bodies.carriers[row].astype(jnp.float32)
-    return Frame(joints[0], joints - joints[_PARENT], carriers, bodies.people.offsets[bodies.person[row]])
+    joints, carriers = joints_at(bodies, row), _at(bodies.carriers, row, (17, 3, 3)).astype(jnp.float32)
+    offsets = _at(bodies.people.offsets, bodies.person[row], (17, 3))
+    return Frame(joints[0], joints - joints[_PARENT], carriers, offsets)
+
+
+def joints_at(bodies: Bodies, row: Array) -> Array:
+    """Joints [17, 3] metres of a row."""
+    return _at(bodies.joints, row, (17, 3))
+
+
+def as_rows(bodies: Bodies) -> Bodies:
+    """The same with the numbers of a frame in one row: a TPU pads the last axis, of 3, to 128, and would copy the whole
+    table into rows at every step."""
+    flat = lambda x: x.reshape(len(x), -1)  # noqa: E731
+    carriers = None if bodies.carriers is None else flat(bodies.carriers)
+    return bodies._replace(joints=flat(bodies.joints), carriers=carriers)
+
+
+def _at(table: Array, row: Array, shape: tuple[int, ...]) -> Array:
+    return table.reshape(len(table), -1)[row].reshape(shape)
 
 
 def on_skeleton(frame: Frame, offsets: Array) -> Frame:
     """The same pose of a person with other offsets [17, 3]; the root moves as far as the legs are long."""
-    length = lambda o: jnp.maximum(jnp.linalg.norm(o, axis=-1), 1e-6)  # noqa: E731
+    length = lambda o: jnp.maximum(jnp.sqrt(_squared(o)), 1e-6)  # noqa: E731
     factor = jnp.where(_ROOT, 1.0, length(offsets) / length(frame.offsets))[:, None]
     bones = product(frame.carriers, (offsets - factor * frame.offsets)[..., None])[..., 0] + factor * frame.bones
     legs = factor[np.array([2, 3, 5, 6])].mean()
     return Frame(frame.root * jnp.stack([legs, 1.0, legs]), bones, frame.carriers, offsets)
 
 
-def with_limbs(frame: Frame, other: Frame, taken: Array) -> Frame:
-    """The frame with those bones [17] (bool) of another of the same skeleton, relative to what carries the limb."""
-    legs = np.isin(np.arange(17), _LEFT_LEG + _RIGHT_LEG)[:, None, None]
+def with_limbs(frame: Frame, other: Frame, taken: Array) -> Array:
+    """Bones [17, 3], those taken [17] (bool) of another frame of the skeleton, relative to what carries the limb."""
+    legs = np.isin(np.arange(17), _LEFT_LEG + _RIGHT_LEG)[:, None]
     of_legs, of_arms = (turned(other.carriers[j], frame.carriers[j]) for j in (0, 8))  # pelvis and chest
-    turn = jnp.where(legs, of_legs, of_arms)
-    bones = product(turn, other.bones[..., None])[..., 0]
-    carriers = product(turn, other.carriers)
-    return frame._replace(
-        bones=jnp.where(taken[:, None], bones, frame.bones),
-        carriers=jnp.where(taken[:, None, None], carriers, frame.carriers),
-    )
+    bones = jnp.where(legs, turned(of_legs, other.bones), turned(of_arms, other.bones))
+    return jnp.where(taken[:, None], bones, frame.bones)
+
+
+def _squared(v: Array) -> Array:
+    x, y, z = (v[..., k] for k in range(3))
+    return x * x + y * y + z * z
 
 
 def chained(root: Array, bones: Array) -> Array:
@@ -207,18 +227,18 @@ def joints_of(frame: Frame) -> Array:
 def distances(joints: Array) -> Array:
     """Least distances [..., 10, 10] metres of points on thighs, shins, upper arms, forearms, trunk and head."""
     ends = np.array([(1, 2), (2, 3), (4, 5), (5, 6), (11, 12), (12, 13), (14, 15), (15, 16), (0, 8), (8, 10)])
-    at = jnp.linspace(0.2, 1.0, _POINTS)[:, None]
-    points = joints[..., ends[:, :1], :] * (1 - at) + joints[..., ends[:, 1:], :] * at
-    flat = points.reshape(*joints.shape[:-2], -1, 3)
-    square: Array = sum((x[..., :, None] - x[..., None, :]) ** 2 for x in jnp.moveaxis(flat, -1, 0))
-    return jnp.sqrt(square.reshape(*joints.shape[:-2], len(ends), _POINTS, len(ends), _POINTS).min((-3, -1)))
+    at = np.linspace(0.2, 1.0, _POINTS, dtype=np.float32)
+    begin, end = joints[..., ends[:, 0], :], joints[..., ends[:, 1], :]
+    points = [begin * (1 - t) + end * t for t in at]
+    squares = (_squared(p[..., :, None, :] - q[..., None, :, :]) for p in points for q in points)
+    return jnp.sqrt(functools.reduce(jnp.minimum, squares))
 
 
 def draw_body(key: Key, bodies: Bodies, rows: Array, other: Array, rates: ViewRates) -> Array:
     """Joints [F, 17, 3] metres of the frames of `rows` [F] as one person, perhaps with limbs of frames `other` [F]."""
-    people = bodies.people
+    people, apart = bodies.people, bodies.apart
     assert people is not None
-    assert bodies.apart is not None
+    assert apart is not None
     who_key, own_key, limb_key, which_key, mirror_key, bone_key = jax.random.split(key, 6)
     drawn = draw_skeleton(who_key, people)
     noise = rates.bone * jax.random.normal(bone_key, (17,))
@@ -232,11 +252,11 @@ def draw_body(key: Key, bodies: Bodies, rows: Array, other: Array, rates: ViewRa
         frame = frame_of(bodies, row)
         skeleton = jnp.exp(noise)[:, None] * jnp.where(is_drawn, drawn, frame.offsets)
         own = on_skeleton(frame, skeleton)
-        mixed = joints_of(with_limbs(own, on_skeleton(frame_of(bodies, other_row), skeleton), taken))
-        size = jnp.linalg.norm(skeleton, axis=-1).sum() / jnp.linalg.norm(people.common, axis=-1).sum(-1).mean()
-        fits = (distances(mixed) >= size * bodies.apart).all()
+        mixed = chained(own.root, with_limbs(own, on_skeleton(frame_of(bodies, other_row), skeleton), taken))
+        size = jnp.sqrt(_squared(skeleton)).sum() / jnp.sqrt(_squared(people.common)).sum(-1).mean()
+        fits = (distances(mixed) >= size * apart).all()
         x = joints_of(own)
-        floor = bodies.joints[row][:, 1].min()
+        floor = joints_at(bodies, row)[:, 1].min()
         mixed, x = (y.at[:, 1].add(floor - y[:, 1].min()) for y in (mixed, x))
         return jnp.where(is_mixed & fits, mixed, x)
 

@@ -104,7 +104,8 @@ def draw_camera(key: Key, joints: Array, rates: ViewRates) -> tuple[Array, Array
 def drawn_body(key: Key, bodies: Bodies, rows: Array, other: Array, view: ViewRates) -> Array:
     """Joints [F, 17, 3] metres, y up, of frames `rows` [F] as one body, perhaps with limbs of frames `other` [F]."""
     if bodies.people is None:  # the same key for all frames: mirrored or not, with one set of bones
-        return jax.vmap(lambda x, o: augment_body(key, x, o, view))(bodies.joints[rows], bodies.joints[other])
+        pairs = (jax.vmap(lambda row: anew.joints_at(bodies, row))(r) for r in (rows, other))
+        return jax.vmap(lambda x, o: augment_body(key, x, o, view))(*pairs)
     return anew.turn(jax.random.fold_in(key, 1), anew.draw_body(key, bodies, rows, other, view), view)
 
 

@@ -108,16 +108,22 @@ def _normed_backward(groups: int, epsilon: float, kept: tuple[Array, Array], g: 
 _normed_for_reverse.defvjp(_normed_forward, _normed_backward)
 
 
-def _group_means(x: Array, groups: int) -> Array:
+def _group_means(x: Array, groups: int, precision: jax.lax.Precision | None = None) -> Array:
     """Means [..., groups] over contiguous groups of the channels of x [..., C]; ValueError where they do not divide.
 
     A product with a constant matrix, in place of a reduction over a short axis. Uncentred input is normalised as fast
     as by flax's norm (1.04, `python -m experiments.benchmark --case=group_norm`); `centred` saves one of the two
-    products and a pass.
+    products and a pass. A GPU does the reduction in the program that makes x.
     """
     size = _group_size(x, groups)
-    pool = jnp.asarray(np.repeat(np.eye(groups) / size, size, axis=0), x.dtype)
-    return jnp.dot(x, pool, precision=jax.lax.Precision.HIGHEST)
+    if jax.default_backend() == "gpu":
+        return x.reshape(*x.shape[:-1], groups, size).mean(-1)
+    return jnp.dot(x, jnp.asarray(_members(groups, size).T / size, x.dtype), precision=precision)
+
+
+def _members(groups: int, size: int) -> np.ndarray:
+    """Which channels [groups, groups * size] are of a group: 1, else 0."""
+    return np.repeat(np.eye(groups), size, axis=1)
 
 
 def _group_size(x: Array, groups: int) -> int:
@@ -128,7 +134,7 @@ def _group_size(x: Array, groups: int) -> int:
 
 
 def _centre(x: Array, groups: int) -> Array:
-    return x - _over_groups(_group_means(x, groups), x)
+    return x - jnp.repeat(_group_means(x, groups, jax.lax.Precision.HIGHEST), _group_size(x, groups), axis=-1)
 
 
 def _centred_weights(w: Array, groups: int) -> Array:
@@ -139,8 +145,14 @@ def _centred_weights(w: Array, groups: int) -> Array:
 
 
 def _over_groups(values: Array, x: Array) -> Array:
-    """Each of values [..., groups] for all channels of its group, shaped like x."""
-    return jnp.repeat(values, x.shape[-1] // values.shape[-1], axis=-1)
+    """Each of values [..., groups] for all channels of its group, shaped like x.
+
+    Of a TPU by a product: a broadcast over a short axis makes it move all of x to another layout and back.
+    """
+    groups, size = values.shape[-1], x.shape[-1] // values.shape[-1]
+    if jax.default_backend() == "tpu":
+        return jnp.dot(values, jnp.asarray(_members(groups, size), values.dtype))
+    return jnp.repeat(values, size, axis=-1)
 
 
 def silu(x: Array) -> Array:

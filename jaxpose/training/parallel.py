@@ -5,7 +5,8 @@
 
 Each device works on its share of every batch, and gradients are averaged over `AXIS`. The state is replicated or, in
 the first form, sharded: every large array is divided over the devices, gathered whole for the gradient, and updated by
-parts (Rajbhandari et al., ZeRO, SC 2020). Both forms take and return the state without a leading device axis.
+parts, to which the mean gradient is scattered (Rajbhandari et al., ZeRO, SC 2020). Both forms take and return the state
+without a leading device axis.
 
 One program serves every number of steps up to `max_steps`, so a dispatch may be as short as time asks for.
 """
@@ -32,7 +33,8 @@ _WORTH_DIVIDING = 4096  # numbers of an array
 class Runner(NamedTuple):
     """How a run is computed.
 
-    place(state), put(data): on the devices, as the others take them. compile(state, data): what the first `run` would.
+    place(state), put(data): on the devices, as the others take them. lower(state, data): the program that `run` runs,
+    of arrays or of shapes with a sharding. compile(state, data): what the first `run` would.
     run(state, data, num_steps): the state then, and metrics [num_steps] in numpy; donates the state: the one passed in
     is invalid afterwards. local(tree): arrays of `state` whole, on the first device of this process. batch_size: of a
     step, on all devices together.
@@ -40,6 +42,7 @@ class Runner(NamedTuple):
 
     place: Callable
     put: Callable
+    lower: Callable[[TrainState, Data], Any]
     compile: Callable[[TrainState, Data], None]
     run: Callable[[TrainState, Data, int], tuple[TrainState, Metrics]]
     local: Callable
@@ -73,7 +76,7 @@ def make_runner(
     program: Any = None
 
     def place(state: Tree) -> Tree:
-        return jax.tree.map(lambda x: _placed(x, _divided(x, mesh) if shard_state else replicated), state)
+        return jax.tree.map(lambda x: _placed(x, divided(x, mesh) if shard_state else replicated), state)
 
     def put(data: Data) -> Data:
         if isinstance(data, Stream):
@@ -84,11 +87,12 @@ def make_runner(
     def given(state: TrainState, data: Data, num_steps: int) -> Data:
         return data.take(state.key, int(state.step), num_steps) if isinstance(data, Feed) else data
 
+    def lower(state: TrainState, data: Data) -> Any:
+        return forms[mode](step, mesh, max_steps, state).lower(state, given(state, data, 0), np.int32(0))
+
     def compile(state: TrainState, data: Data) -> None:
         nonlocal program
-        if program is None:
-            args = state, given(state, data, 0), np.int32(0)
-            program = forms[mode](step, mesh, max_steps, state).lower(*args).compile()
+        program = program or lower(state, data).compile()
 
     def run(state: TrainState, data: Data, num_steps: int) -> tuple[TrainState, Metrics]:
         compile(state, data)
@@ -99,22 +103,23 @@ def make_runner(
         first = jax.local_devices()[0]
         return jax.tree.map(lambda x: jax.device_put(_on_host(x), first), whole(tree) if shard_state else tree)
 
-    return Runner(place, put, compile, run, local, max_steps, batch_size)
+    return Runner(place, put, lower, compile, run, local, max_steps, batch_size)
 
 
 def _sharded(step: Step, mesh: Mesh, max_steps: int, state: TrainState) -> Any:
     """The program (state, data, number of steps) -> (state, metrics [max_steps])."""
     everywhere, by_device = PartitionSpec(), PartitionSpec(AXIS)
     shardings = jax.tree.map(lambda x: x.sharding, state)
+    divisions = jax.tree.map(lambda sharding: sharding.spec, shardings.params)
 
     def body(state: TrainState, data: Data) -> tuple[TrainState, Metrics]:
         specs = Gathered(everywhere, by_device) if isinstance(data, Gathered) else everywhere
         # check_vma off: with it, the gradient of replicated weights is summed over the devices, unlike pmap's
         mean = jax.shard_map(
-            functools.partial(_mean_gradient, step),
+            functools.partial(_mean_gradient, step, divisions),
             mesh=mesh,
             in_specs=(everywhere, everywhere, specs),
-            out_specs=everywhere,
+            out_specs=(divisions, everywhere),
             check_vma=False,
         )
         state, metrics = step.update(state, *mean(state.params, key_of(state), data))
@@ -132,7 +137,8 @@ def _pmapped(step: Step, mesh: Mesh, max_steps: int, state: TrainState) -> Any:
 
     def on_device(device: Array, state: TrainState, data: Data, num_steps: Array) -> tuple[TrainState, Metrics]:
         def body(state: TrainState, data: Data) -> tuple[TrainState, Metrics]:
-            return step.update(state, *_mean_gradient(step, state.params, key_of(state), data))
+            whole = jax.tree.map(lambda _: PartitionSpec(), state.params)
+            return step.update(state, *_mean_gradient(step, whole, state.params, key_of(state), data))
 
         return _steps(body, max_steps, state, data, num_steps)
 
@@ -155,10 +161,19 @@ class _Numbered(NamedTuple):
         return functools.partial(self.function.compile(), self.numbers)
 
 
-def _mean_gradient(step: Step, params: Any, key: Any, data: Data) -> tuple[Any, Metrics]:
-    """Of all devices' shares; inside a map over AXIS."""
+def _mean_gradient(step: Step, divisions: Any, params: Any, key: Any, data: Data) -> tuple[Any, Metrics]:
+    """Of all devices' shares; inside a map over AXIS. divisions: specs of the gradient's arrays, as `divided` makes."""
     first = step.share * jax.lax.axis_index(AXIS)
-    return jax.lax.pmean(step.gradient(params, key, first, data), AXIS)
+    gradient, metrics = step.gradient(params, key, first, data)
+    return jax.tree.map(_mean, gradient, divisions), jax.lax.pmean(metrics, AXIS)
+
+
+def _mean(x: Array, division: PartitionSpec) -> Array:
+    """The mean over the devices, whole or, of a divided array, this device's part: half of the traffic."""
+    if not len(division):
+        return jax.lax.pmean(x, AXIS)
+    part = jax.lax.psum_scatter(x, AXIS, scatter_dimension=len(division) - 1, tiled=True)
+    return part / jax.lax.axis_size(AXIS)
 
 
 def _steps(
@@ -210,7 +225,7 @@ def _held(x: Any, sharding: NamedSharding) -> Any:
     return x if is_key(x) else jax.lax.with_sharding_constraint(x, sharding)
 
 
-def _divided(x: Any, mesh: Mesh) -> NamedSharding:
+def divided(x: Any, mesh: Mesh) -> NamedSharding:
     """Along the longest axis that the devices divide; small arrays and those without such an axis are replicated."""
     axes = [axis for axis, size in enumerate(np.shape(x)) if size % mesh.size == 0]
     if is_key(x) or np.size(x) < _WORTH_DIVIDING or not axes:

@@ -115,7 +115,10 @@ def make_step(
         def one(i: Array) -> tuple[Array, Metrics]:
             key_data, key_loss = jax.random.split(jax.random.fold_in(key, i))
             own = Gathered(data.resident, _row(data.rows, i - first)) if isinstance(data, Gathered) else data
-            return _checked(*loss_fn(params, key_loss, example_fn(key_data, own)))
+            with jax.named_scope("examples"):
+                example = example_fn(key_data, own)
+            with jax.named_scope("network"):
+                return _checked(*loss_fn(params, key_loss, example))
 
         losses, metrics = jax.vmap(one)(index)
         return jnp.mean(losses), jax.tree.map(jnp.mean, metrics) | {"loss": jnp.mean(losses)}
@@ -134,6 +137,7 @@ def make_step(
         total, _ = jax.lax.scan(add, zeros, index)
         return jax.tree.map(lambda leaf: leaf / accumulate, total)
 
+    @jax.named_scope("optimiser")
     def update(state: TrainState, grads: Params, metrics: Metrics) -> tuple[TrainState, Metrics]:
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

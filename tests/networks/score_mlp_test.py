@@ -101,7 +101,9 @@ def test_group_norm_is_flax_s_over_the_last_axis():
         GroupNorm(5).init(jax.random.key(0), x)
 
 
-def test_a_centred_layer_and_its_norm_are_flax_s_layer_and_norm():
+@pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu"])
+def test_a_centred_layer_and_its_norm_are_flax_s_layer_and_norm_in_the_form_of_each_device(backend, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     x = jax.random.normal(jax.random.key(0), (5, 4, 24))
     ours, flax_own = CentredDense(64, 8), nn.Dense(64)
     params = jax.tree.map(lambda p: p + 0.3, jax.jit(ours.init)(jax.random.key(1), x))

@@ -11,7 +11,7 @@ from diffpose_models import tiny
 
 from jaxpose.base import Camera, Problem
 from jaxpose.tasks import complete, denoise, generate, lift
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw, draw_states, hypotheses, spread
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw, draw_states, hypotheses, in_order, spread
 from jaxpose.tasks.samplers import stochastic
 
 KEY, NUM, SAMPLER = jax.random.key(5), 5, stochastic(2)
@@ -98,6 +98,14 @@ def test_a_summary_of_the_first_samples_is_that_of_these_alone():
         np.testing.assert_allclose(weights[:num].sum(0), 1, rtol=1e-5)
     for got, expected in zip(jax.jit(spread)(samples), jax.jit(spread)(samples, None, np.int32(8)), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_elements_in_rising_order_are_those_of_a_sort_also_where_values_are_equal():
+    values = np.random.default_rng(1).integers(0, 4, (7, 60)).astype(np.float32) * np.float32(0.37)
+    values[5:] = np.inf
+    for low in range(5):
+        found = in_order(values, np.int32(low), np.int32(min(low + 1, 4)))
+        np.testing.assert_array_equal(found, np.sort(values, 0)[[low, min(low + 1, 4)]])
 
 
 @pytest.mark.parametrize("task", ["lift", *(pytest.param(t, marks=pytest.mark.slow) for t in ("complete", "denoise"))])

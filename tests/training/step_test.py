@@ -11,6 +11,7 @@ import optax
 import pytest
 from training import tiny
 
+from jaxpose.training import parallel
 from jaxpose.training.parallel import make_runner
 from jaxpose.training.step import init_state, make_optimizer, make_schedule, make_step, num_slices
 
@@ -54,6 +55,20 @@ def test_devices_forms_and_slices_give_the_result_of_the_plain_loop(mode, num_de
     chex.assert_trees_all_close(state.ema_params, average, rtol=1e-5, atol=2e-6)
     assert int(state.step) == NUM_STEPS
     assert state.step.sharding.num_devices == num_devices
+
+
+def test_a_divided_state_takes_its_part_of_the_mean_gradient(monkeypatch):
+    monkeypatch.setattr(parallel, "_WORTH_DIVIDING", 8)
+    runner = make_runner(tiny.builder(), devices=jax.devices()[:4], shard_state=True)
+    state, found = tiny.train(runner)
+    params, average, losses = reference()
+    np.testing.assert_allclose(found, losses, rtol=1e-5)
+    chex.assert_trees_all_close(runner.local(state.params), params, rtol=1e-5, atol=2e-6)
+    chex.assert_trees_all_close(runner.local(state.ema_params), average, rtol=1e-5, atol=2e-6)
+    kernels = [x for x in jax.tree.leaves(state.params) if x.ndim == 2]
+    assert not any(x.sharding.is_fully_replicated for x in kernels)
+    program = runner.lower(runner.place(tiny.start()), runner.put(tiny.make_data())).as_text()
+    assert program.count("reduce_scatter") >= len(kernels)
 
 
 def test_mode_is_checked():

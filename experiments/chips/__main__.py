@@ -1,0 +1,178 @@
+"""What the compilers of TPUs and GPUs make of the training steps and tasks, without such a machine.
+
+    make chips                                                    the environment, once; then the short list
+    python -m experiments.chips                                   everything: an hour or two on 2 cores
+    python -m experiments.chips --target=v5e-1 --program=pose17   these alone
+    python -m experiments.chips --short --check                   the short list; status 1 where a ratchet is passed
+    python -m experiments.chips --document=docs/scale.md          and put the tables into the page
+
+Cycles are the estimates of the TPU's compiler, by its own model of the chip; nothing was run. Times and rates follow
+from them and the vendor's peak. A GPU's compiler makes no such estimate: of it there are memory and kernels.
+"""
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments.benchmark.ratios import document, table
+from experiments.benchmark.timing import Row
+from experiments.chips import program as text
+from experiments.chips.targets import ROOT, TARGETS, child_environment, python
+from experiments.options import option, run
+
+RATCHETS = Path(__file__).with_name("ratchets.json")
+_MAY_GROW = 1.02  # another version of the compiler, or a change in its heuristics
+_PARTS = ("examples", "network", "backward", "optimiser", "other")
+# What the nightly run compiles, and holds to the ratchets.
+SHORT = {
+    "v5e-1": ("pose17", "lift pose17", "lift pose17_fast", "generate_rotations"),
+    "v5e-8": ("large",),
+    "h100-1": ("lift pose17", "lift diffpose17"),
+}
+_HELD = ("cycles_M", "memory_GB", "kernels", "collectives_MB")  # figures that must not grow
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Of the command."""
+
+    target: tuple[str, ...] = option((), f"Machines: {', '.join(TARGETS)}; all by default.", legal=tuple(TARGETS))
+    program: tuple[str, ...] = option((), "Recipes and tasks, as the tables name them; all by default.")
+    short: bool = option(False, "The short list of the nightly run.")
+    check: bool = option(
+        False, "Compare with the ratchets; status 1 where one is passed or a program does not compile."
+    )
+    record: bool = option(False, "Write the figures of what was compiled to the ratchets.")
+    document: str | None = option(None, "Page whose tables to write, such as docs/scale.md.")
+    text: str | None = option(None, "Folder to write the text of each compiled program to.")
+    child: bool = option(False, "For the command itself: compile here, and print a line of JSON for each program.")
+
+
+def main(options: Options) -> int:
+    """Compile, print, compare; 1 where a ratchet is passed or a program of the ratchets does not compile."""
+    if options.child:
+        return compile_here(options.target[0], options.program, options.text)
+    interpreter, wanted = python(), chosen(options)
+    rows = {target: compiled(interpreter, target, names, options.text) for target, names in wanted.items()}
+    if options.document:
+        parts = {target: table([row for row in of.values() if row.figures]) for target, of in rows.items()}
+        document(Path(options.document), versions(interpreter), parts)
+    figures = {target: {name: row.figures for name, row in of.items()} for target, of in rows.items()}
+    held = json.loads(RATCHETS.read_text(encoding="utf-8"))
+    grown = list(passed(held, figures)) if options.check else []
+    print("\n".join(grown) or "no ratchet was passed" if options.check else "")
+    if options.record:
+        for target, of in figures.items():
+            kept = {name: {k: f[k] for k in _HELD if k in f} for name, f in of.items() if f}
+            held.setdefault(target, {}).update(kept)
+        RATCHETS.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+    return 1 if grown else 0
+
+
+def chosen(options: Options) -> dict[str, tuple[str, ...]]:
+    """The programs to compile for each machine; ValueError for an unknown one."""
+    from experiments.chips.programs import RECIPES, TASKS
+
+    known = (*RECIPES, *TASKS)
+    if unknown := sorted(set(options.program) - set(known)):
+        raise ValueError(f"--program: got {unknown}, must be one of {list(known)}")
+    lists = SHORT if options.short else {target: known for target in TARGETS}
+    of_one = [name for name, task in TASKS.items() if task.whole]
+    return {
+        target: tuple(
+            name
+            for name in names
+            if (not options.program or name in options.program) and (TARGETS[target].chips == 1 or name not in of_one)
+        )
+        for target, names in lists.items()
+        if not options.target or target in options.target
+    }
+
+
+def compiled(interpreter: Path, target: str, names: tuple[str, ...], folder: str | None) -> dict[str, Row]:
+    """A row for each program, without figures where it does not compile; of a child process, printed as they come."""
+    rows = {}
+    for name in names:  # a process each: a compiler may end it, and its memory is given back
+        child = [str(interpreter), "-m", "experiments.chips", "--child", f"--target={target}", f"--program={name}"]
+        child += [f"--text={Path(folder).absolute()}"] if folder else []
+        done = subprocess.run(
+            child, capture_output=True, text=True, encoding="utf-8", env=child_environment(), cwd=ROOT, check=False
+        )
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        figures = json.loads(lines[-1]) if lines else {}
+        rows[name] = Row(target, name, figures)
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
+        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason")
+        print(f"{target}, {name}: {shown or f'does not compile: {reason}'}", flush=True)
+    return rows
+
+
+def compile_here(target: str, names: tuple[str, ...], folder: str | None) -> int:
+    """Compile for a machine in this process, whose environment has its compiler."""
+    from experiments.chips.programs import RECIPES, recipe, task
+
+    devices = TARGETS[target].devices()
+    jax.default_backend = lambda: devices[0].platform.replace("cuda", "gpu")  # what is chosen by it, as over there
+    for name in names:
+        made = (recipe if name in RECIPES else task)(name, devices)
+        program = made.lowered.compile()
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / f"{target} {name}.txt").write_text(program.as_text(), encoding="utf-8")
+        print(json.dumps(figures_of(target, made, program)), flush=True)
+    return 0
+
+
+def figures_of(target: str, made: Any, program: Any) -> dict[str, float]:
+    """Of a compiled program, a chip: memory, cycles by part, share of the peak, rate, kernels, collectives."""
+    memory, found = program.memory_analysis(), text.costs(program.as_text())
+    held = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    held += memory.output_size_in_bytes - memory.alias_size_in_bytes
+    figures = {"rows": float(made.number), "memory_GB": held / 1e9, "kernels": float(text.kernels(found))}
+    of = TARGETS[target]
+    parts = text.cycles_by_part(found)
+    if total := sum(parts.values()):
+        figures["cycles_M"] = total / 1e6
+        figures |= {f"{part}_%": 100 * parts[part] / total for part in _PARTS if part in parts and len(parts) > 1}
+    if total and of.cycle:
+        figures["ms"] = 1e3 * total * of.cycle / of.peak
+        figures["share_of_peak_%"] = 100 * made.operations / (total * of.cycle)
+        figures["rows_per_second"] = made.number * of.peak / (total * of.cycle)
+    moved = text.collectives(found)
+    figures |= {f"{kind}s": float(number) for kind, (number, _) in moved.items()}
+    figures |= {f"{kind}_MB": size / 1e6 for kind, (_, size) in moved.items()}
+    return figures | ({"collectives_MB": sum(size for _, size in moved.values()) / 1e6} if moved else {})
+
+
+def passed(held: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """A line for each figure that grew, and for each program of the ratchets that did not compile."""
+    lines = []
+    for target, programs in held.items():
+        for name, ratchets in programs.items():
+            figures = now.get(target, {}).get(name)
+            if figures == {}:
+                lines.append(f"{target}, {name}: does not compile")
+            lines += [
+                f"{target}, {name}: {key} {figures[key]:.4g}, at most {most:.4g}"
+                for key, most in ratchets.items()
+                if figures and figures.get(key, 0) > _MAY_GROW * most
+            ]
+    return lines
+
+
+def versions(interpreter: Path) -> str:
+    """Versions of JAX and of the compilers in the environment."""
+    names = ("jax", "libtpu", "jax-cuda12-plugin")
+    script = f"from importlib.metadata import version; print(*(f'{{n}} {{version(n)}}' for n in {names}), sep=', ')"
+    done = subprocess.run(
+        [str(interpreter), "-c", script], capture_output=True, text=True, encoding="utf-8", check=True
+    )
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    run("chips", main, Options, __doc__)
