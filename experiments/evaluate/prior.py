@@ -5,7 +5,8 @@
 complete:  10 hypotheses of hidden parts (joint error over them, min / mean / std over hypotheses, mm) by every method,
            with seconds and network calls; and what the nearest training poses would give.
            Of a few-step model, its own calls alone, and these nearer to their mean.
-generate:  samples against validation and training rotations; training poses in their place are the yardstick.
+generate:  samples against validation and training rotations; training poses in their place are the yardstick. Knee
+           flexion of those who stand: its lowest tenth, degrees.
 levels:    one call at each noise level on poses of each capture's validation people: root mean square error, degrees.
 Hidden joints' truth is read for `min` only in the choice of the hypothesis; nothing is aligned; root is known.
 """
@@ -26,6 +27,7 @@ from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.datasets.mocap import data_root, load_rotations
+from jaxpose.datasets.straight import degrees_between
 from jaxpose.evaluation import generation
 from jaxpose.evaluation.mesh import self_intersection_row
 from jaxpose.evaluation.protocols import completion_row
@@ -123,6 +125,7 @@ def _generation_row(
         "apd_cm": 100 * generation.apd(joints_of(body, x[:500])),
         "fid_val": generation.frechet_distance(flat, val_flat),
         "fid_train": generation.frechet_distance(flat, ref_flat),
+        "standing_knee_deg": _standing_knee(joints_of(body, x)),
     }
     for name, real in (("val", val_flat), ("train", ref_flat)):
         metrics = generation.neighbour_metrics(real, flat)
@@ -131,6 +134,24 @@ def _generation_row(
     vertices = mesh.shape().pose(full_rotations(mesh, jnp.asarray(x[:_MESHES]))).skin()
     row |= self_intersection_row(np.asarray(vertices), np.asarray(mesh.faces))
     return row | {"dnn_rad": float(generation.nearest_rotations(x[:_MESHES], train).mean())}
+
+
+def _standing_knee(joints: np.ndarray) -> float:
+    """Lowest tenth, degrees, of the knee flexion of standing legs in poses [N, 22, 3] m whose pelvis is upright.
+
+    Standing: the trunk and the line from ankle to hip within 18 and 14 degrees of the pelvis' vertical, and the ankle
+    within 4 cm of the lower one.
+    """
+
+    def at(name: str) -> np.ndarray:
+        return joints[:, [SMPL_22.joints.index(f"{side}_{name}") for side in ("left", "right")]]
+
+    vertical = np.array((0.0, 1.0, 0.0))
+    trunk = degrees_between(joints[:, SMPL_22.joints.index("neck")] - joints[:, SMPL_22.joints.index("pelvis")], vertical)
+    leg = degrees_between(at("hip") - at("ankle"), vertical)
+    height = at("ankle")[..., 1]
+    stands = (trunk < 18)[:, None] & (leg < 14) & (height < height.min(1, keepdims=True) + 0.04)
+    return float(np.percentile(degrees_between(at("knee") - at("hip"), at("ankle") - at("knee"))[stands], 10))
 
 
 def levels(model: released.Model, options: Options) -> Iterator[Item]:
