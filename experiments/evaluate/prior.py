@@ -23,6 +23,9 @@ import numpy as np
 from experiments.evaluate import bench, harness
 from experiments.evaluate.bench import generic_body, joints_of, load_poses
 from experiments.evaluate.harness import Item, Row, Table, timed
+from experiments.evaluate.score import training_poses
+from experiments.models.frames import training_frames
+from experiments.models.prior21 import config as prior21
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array
@@ -47,6 +50,7 @@ _STEPPED = ("replace", "dps", "mcg")  # methods of --steps
 _NEARER = 0.6  # at which few steps have about DPoser's mean error; chosen on the poses of this table
 _CAPTURES = {"cmu": "val", "hdm05": "val", "cmu_more": "val_more", "reactidle": "val_more"}  # file -> its split
 _LEVELS = (0.1, 0.2, 0.35, 0.5)  # noise: sigma / alpha from 0.11 to 3.3 units of state
+_LEG = ("hip", "knee", "ankle")
 _MESHES = 100  # whose self-intersections are counted
 
 
@@ -100,18 +104,16 @@ def _methods(model: released.Model, steps: tuple[int, ...]) -> list[tuple[str, M
 
 
 def generate(model: released.Model, options: Options) -> Iterator[Item]:
-    """Samples, and as many training poses, against validation and training rotations."""
-    body, val, train = generic_body(), load_poses(1).body_pose, _training_poses()
-    rng, num = np.random.default_rng(options.seed), options.samples
-    chosen = rng.permutation(len(train))
-    held, reference = train[chosen[:num]], train[chosen[num : num + 10_000]]
+    """Samples, and as many poses drawn as in training, against validation poses and others drawn as in training."""
+    body, val, train, num = generic_body(), load_poses(1).body_pose, _training_poses(), options.samples
+    held, reference = np.split(training_poses(model, num + 10_000, options.seed), [num])
     sets: dict[str, tuple[np.ndarray, dict[str, float]]] = {"training poses": (held, {})}
     for steps in (None,) if "few_steps" in methods_of(model) else options.steps:
         run = functools.partial(generate_rotations, num=num, sampler=stochastic(steps))
         samples, seconds = timed(run, jax.random.key(options.seed), model)
         calls = stochastic(steps).network_calls(refined(model))
         sets[f"samples, {calls} calls"] = np.asarray(samples), {"seconds": seconds}
-    title = f"generation: {num} poses; {len(val)} validation and {len(reference)} training poses to compare with"
+    title = f"generation: {num} poses; compared with {len(val)} validation and {len(reference)} training poses"
     yield Table(title, "none", bench.tuned(model))
     for name, (x, cost) in sets.items():
         yield Row(name, {"task": "generate", **_generation_row(x, val, reference, train, body), **cost})
@@ -143,15 +145,12 @@ def _standing_knee(joints: np.ndarray) -> float:
     within 4 cm of the lower one.
     """
 
-    def at(name: str) -> np.ndarray:
-        return joints[:, [SMPL_22.joints.index(f"{side}_{name}") for side in ("left", "right")]]
-
+    place = dict(zip(SMPL_22.joints, np.moveaxis(joints, 1, 0), strict=True))
+    hip, knee, ankle = (np.stack([place[f"{s}_{name}"] for s in ("left", "right")], 1) for name in _LEG)
     vertical = np.array((0.0, 1.0, 0.0))
-    trunk = degrees_between(joints[:, SMPL_22.joints.index("neck")] - joints[:, SMPL_22.joints.index("pelvis")], vertical)
-    leg = degrees_between(at("hip") - at("ankle"), vertical)
-    height = at("ankle")[..., 1]
-    stands = (trunk < 18)[:, None] & (leg < 14) & (height < height.min(1, keepdims=True) + 0.04)
-    return float(np.percentile(degrees_between(at("knee") - at("hip"), at("ankle") - at("knee"))[stands], 10))
+    trunk, leg = degrees_between(place["neck"] - place["pelvis"], vertical), degrees_between(hip - ankle, vertical)
+    low = ankle[..., 1] < ankle[..., 1].min(1, keepdims=True) + 0.04
+    return float(np.percentile(degrees_between(knee - hip, ankle - knee)[(trunk < 18)[:, None] & (leg < 14) & low], 10))
 
 
 def levels(model: released.Model, options: Options) -> Iterator[Item]:
@@ -187,7 +186,7 @@ def _known(part: str) -> np.ndarray:
 
 
 def _training_poses() -> np.ndarray:
-    poses = load_rotations(data_root(), "train").body_pose
+    poses = training_frames(prior21.get_config().data, 0, load_rotations)[0].body_pose
     return np.concatenate([poses, np.asarray(mirror_rotations(jnp.asarray(poses), SMPL_22))])
 
 

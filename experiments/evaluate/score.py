@@ -25,7 +25,9 @@ import numpy as np
 from experiments.evaluate import bench, harness
 from experiments.evaluate.harness import Item, Row, Table
 from experiments.evaluate.score_sets import auroc, baseline_scores, corrupted_joints, corrupted_rotations, fit_baselines
+from experiments.models.frames import training_frames
 from experiments.models.pose17 import config as pose17
+from experiments.models.prior21 import config as prior21
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array
@@ -103,11 +105,10 @@ def rotation_sets(model: released.Model, options: Options) -> Sets:
 
 
 def training_poses(model: released.Model, num: int, seed: int) -> np.ndarray:
-    """Poses of training subjects [num, J, 3] as captured, drawn by category: joints in camera axes, or rotations."""
+    """Poses [num, J, 3] drawn as in training, mirrored by half: joints in camera axes, or rotations."""
     keys = jax.random.split(jax.random.key(seed), num)
     if model.spec.space.representation:
-        data = load_rotations(data_root(), "train")
-        weights = balanced_weights(data)
+        data, weights = training_frames(prior21.get_config().data, seed, load_rotations)
         rng = np.random.default_rng(seed)
         poses = data.body_pose[rng.choice(len(weights), num, p=weights)]
         mirrored = np.asarray(mirror_rotations(jnp.asarray(poses), SMPL_22))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments.models import stored
+from experiments.models.detections import load_detections
 from experiments.models.initial import keeps_statistics, load_initial, part_of
 from experiments.models.job import Job, level_loss, load_bodies, validation
 from experiments.models.motion17.validation import motion_evaluators
@@ -21,6 +22,7 @@ from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
 from jaxpose.examples.bodies import Bodies
 from jaxpose.examples.clips import Clips, make_clips
+from jaxpose.examples.detections import Seen, mixed_example
 from jaxpose.examples.motions import motion_example
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import pose_example
@@ -111,8 +113,13 @@ def load_data(config: ConfigDict) -> Source:
             past=config.past,
         )
         return Source(make_clips(bodies, mocap), example, bodies.statistics)
-    example = functools.partial(pose_example, view=ViewRates(**config.view), masks=masks)
-    return Source(bodies, example, bodies.statistics)
+    view = ViewRates(**config.view)
+    if folder := data.get("detections", ""):
+        seen = Seen(bodies, load_detections(folder, data.detectors))
+        print(f"{len(seen.detections.xy):,} frames of {folder}, read by {', '.join(data.detectors)}")
+        example = functools.partial(mixed_example, view=view, masks=masks, share=data.detected)
+        return Source(seen, example, bodies.statistics)
+    return Source(bodies, functools.partial(pose_example, view=view, masks=masks), bodies.statistics)
 
 
 def from_disk(config: ConfigDict, masks: MaskRates) -> Source:
@@ -135,6 +142,8 @@ def with_statistics(source: Source, statistics: Statistics) -> Source:
         bodies = data.resident.bodies._replace(statistics=statistics)
         data = data._replace(resident=data.resident._replace(bodies=bodies))
     elif isinstance(data, Clips):
+        data = data._replace(bodies=data.bodies._replace(statistics=statistics))
+    elif isinstance(data, Seen):
         data = data._replace(bodies=data.bodies._replace(statistics=statistics))
     elif isinstance(data, Bodies):
         data = data._replace(statistics=statistics)

@@ -48,6 +48,10 @@ DATA: dict[str, Any] = {
     "num_people": 0,  # all
     "folder": "",  # of `jaxpose prepare mocap`; rehearsal: experiments/models/frames.py
     "rehearsal": 0.0,
+    # a folder of experiments.rendered, of whose frames a share of the examples is, as real detectors read them
+    "detections": "",
+    "detectors": ("full", "lite"),
+    "detected": 0.3,
     "stream": "",  # a folder of experiments/models/shards.py, read while training goes on; the above then has no effect
 }
 _NARROW_FILES = DATA | {

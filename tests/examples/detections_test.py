@@ -1,0 +1,77 @@
+"""Training examples of real detections: the condition is what the detector gave, the state is the truth."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from figures import STANDING
+
+from jaxpose.conditioning import MaskRates
+from jaxpose.examples import views
+from jaxpose.examples.detections import Detections, Seen, detection_example, mixed_example
+from jaxpose.examples.rates import ViewRates
+from jaxpose.geometry.camera import project
+from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.spaces.person import View, decode_pose
+
+OPEN = MaskRates(pose=0, part=0, joint=0, depth=0)
+LEFT, RIGHT = np.array(H36M_17.left), np.array(H36M_17.right)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """One body, a metre to the right of the axis, as two detectors read it: exactly, and shifted by 0.1."""
+    x_cam = np.float32(STANDING * [1, -1, 1] + [1, 1, 4])
+    x_cam[H36M_17.joints.index("left_wrist")] += [0.1, -0.3, 0.2]
+    xy = np.asarray(project(jnp.asarray(views.PINHOLE), jnp.asarray(x_cam)))
+    confidence = np.linspace(0.2, 1, 17, dtype=np.float32)
+    up = np.float32([0.1, -1, 0])
+    both = Detections(*map(jnp.asarray, (np.stack([xy, xy + 0.1])[None], confidence * np.ones((1, 2, 1)), x_cam[None])),
+                      jnp.asarray(up / np.linalg.norm(up))[None])  # fmt: skip
+    return Seen(views.make_bodies(STANDING[None], np.ones(1), ViewRates()), both)
+
+
+def drawn(seen, view, num=64):
+    keys = jax.random.split(jax.random.key(0), num)
+    draw = jax.vmap(lambda key: detection_example(key, seen.detections, seen.bodies.statistics, view, OPEN))
+    return draw(keys)
+
+
+def test_state_and_condition_are_of_the_same_body(seen):
+    """The first reading is exact: its keypoints are the projection of the state, turned about the camera only."""
+    x0, cond = drawn(seen, ViewRates(mirror=0.0, told=1.0))
+    truth = np.asarray(seen.detections.x_cam[0])
+    ray = truth.mean(0) / np.linalg.norm(truth.mean(0))
+    state = np.asarray(decode_pose(seen.bodies.statistics, View(jnp.eye(3)), x0))
+    lengths = [np.linalg.norm(x[..., 1:, :] - x[..., :1, :], axis=-1) for x in (state, truth)]
+    np.testing.assert_allclose(lengths[0], np.broadcast_to(lengths[1], lengths[0].shape), atol=1e-4)
+    np.testing.assert_allclose(cond.context[:, :17], np.broadcast_to(np.linspace(0.2, 1, 17), (64, 17)), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(cond.context[:, 17:], axis=-1), 1, atol=1e-5)
+    assert ray[0] > 0.1, "the camera has to be turned"
+    assert len(np.unique(np.round(np.asarray(cond.value[:, 0, 0]), 4))) == 2, "both readings are drawn"
+
+
+def test_a_mirrored_example_is_the_mirror_image_of_the_other(seen):
+    plain, turned = (drawn(seen, ViewRates(mirror=m, told=1.0)) for m in (0.0, 1.0))
+    order = np.arange(17)
+    order[LEFT], order[RIGHT] = RIGHT, LEFT
+    exact = [np.asarray(abs(x.cond.value[:, 1, 0] - x.cond.value[0, 1, 0])) < 1e-5 for x in (plain, turned)]
+    state = [np.asarray(decode_pose(seen.bodies.statistics, View(jnp.eye(3)), x.x0)) for x in (plain, turned)]
+    np.testing.assert_array_equal(exact[0], exact[1])
+    np.testing.assert_allclose(state[1], state[0][:, order] * [-1, 1, 1], atol=1e-4)
+    np.testing.assert_allclose(turned.cond.context[:, :17], plain.cond.context[:, :17][:, order], atol=1e-6)
+    np.testing.assert_allclose(
+        turned.cond.context[:, 17:], plain.cond.context[:, 17:] * np.float32([-1, 1, 1]), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_share_of_real_detections(seen, share):
+    """A simulated body stands on the axis in front of another camera: its arms hang, that of the real one is bent."""
+    keys = jax.random.split(jax.random.key(1), 2000)
+    wrist = H36M_17.joints.index("left_wrist"), H36M_17.joints.index("left_elbow")
+    examples = jax.jit(jax.vmap(lambda key: mixed_example(key, seen, ViewRates(mirror=0.0), OPEN, share)))(keys)
+    state = decode_pose(seen.bodies.statistics, View(jnp.eye(3)), examples.x0)
+    forearm = np.linalg.norm(state[:, wrist[0]] - state[:, wrist[1]], axis=-1)
+    real = np.linalg.norm(seen.detections.x_cam[0, wrist[0]] - seen.detections.x_cam[0, wrist[1]])
+    np.testing.assert_allclose((abs(forearm - real) < 1e-3).mean(), share, atol=0.04)
