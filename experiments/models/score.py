@@ -141,9 +141,7 @@ def with_statistics(source: Source, statistics: Statistics) -> Source:
     if isinstance(data, Stream):
         bodies = data.resident.bodies._replace(statistics=statistics)
         data = data._replace(resident=data.resident._replace(bodies=bodies))
-    elif isinstance(data, Clips):
-        data = data._replace(bodies=data.bodies._replace(statistics=statistics))
-    elif isinstance(data, Seen):
+    elif isinstance(data, Clips | Seen):
         data = data._replace(bodies=data.bodies._replace(statistics=statistics))
     elif isinstance(data, Bodies):
         data = data._replace(statistics=statistics)

@@ -1,0 +1,46 @@
+"""Shards of rendered frames as training reads them: places, joints and the frames that are left out."""
+
+import numpy as np
+import pytest
+
+from experiments.models.detections import load_detections
+from jaxpose.files import write_npz
+from jaxpose.geometry.skeleton import H36M_17, MEDIAPIPE_33
+
+SAME = [name for name in H36M_17.joints if name in MEDIAPIPE_33.joints]
+
+
+def shard(**changes):
+    """Five frames with landmarks at random places in metres, 4 m away, read exactly by one network."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(0, 0.3, (5, 33, 3)) + np.array([0.2, 0.1, 4])
+    intrinsics = np.tile([500.0, 510.0, 320.0, 240.0], (5, 1))
+    xy = points[..., :2] / points[..., 2:] * intrinsics[:, None, :2] + intrinsics[:, None, 2:]
+    joints = points[:, [MEDIAPIPE_33.joints.index(name) if name in SAME else 0 for name in H36M_17.joints]]
+    fields = {"joints": joints, "intrinsics": intrinsics, "R_cam_world": np.tile(np.diag([1.0, -1, -1]), (5, 1, 1))}
+    fields |= {"full.xy": xy, "full.visibility": np.ones((5, 33)), "full.presence": np.ones(5)}
+    return {k: np.asarray(v, np.float32) for k, v in (fields | changes).items()}
+
+
+def test_keypoints_are_those_of_the_joints(tmp_path):
+    write_npz(tmp_path / "00000.npz", shard())
+    data = load_detections(str(tmp_path), ("full",))
+    at = [H36M_17.joints.index(name) for name in SAME]
+    truth = np.asarray(data.x_cam)[:, at]
+    np.testing.assert_allclose(data.xy[:, 0, at], truth[..., :2] / truth[..., 2:], atol=1e-5)
+    np.testing.assert_allclose(data.up_cam, np.tile([0, -1, 0], (5, 1)))
+    assert not np.asarray(data.confidence[:, 0, H36M_17.joints.index("spine")]).any(), "BlazePose has no spine"
+
+
+def test_frames_without_a_person_and_hidden_landmarks_are_left_out(tmp_path):
+    visibility, presence = np.ones((5, 33)), np.array([1, np.nan, 0.4, 1, 1])
+    visibility[3], visibility[4, MEDIAPIPE_33.joints.index("left_wrist")] = 0.05, 0.05
+    write_npz(tmp_path / "00000.npz", shard(**{"full.visibility": visibility, "full.presence": presence}))
+    data = load_detections(str(tmp_path), ("full",))
+    assert len(data.xy) == 2  # the first and the last
+    np.testing.assert_array_equal(np.asarray(data.confidence)[:, 0, H36M_17.joints.index("left_wrist")] > 0, [1, 0])
+
+
+def test_a_folder_without_frames_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no frame that full read"):
+        load_detections(str(tmp_path), ("full",))
