@@ -34,8 +34,8 @@ RECORD: dict[str, dict[str, float]] = {
     "diffpose17": {"error": 59.94, "single": 82.8, "spread": 55.53},
     "diffpose17_video": {"error": 58.88, "single": 77.32, "spread": 48.9},
     "motion17": {"error": 62.45, "single": 74.5, "spread": 38.65},
-    "prior21": {"x0 at 0.05": 0.02666, "x0 at 0.20": 0.3026, "x0 at 0.50": 0.8691, "nats": 42.27, "spread": 0.4549},
-    "prior21_fast": {"error": 0.4267, "single": 0.5269, "spread": 0.3091, "spread of poses": 0.482},
+    "prior21": {"x0 at 0.05": 0.02623, "x0 at 0.20": 0.3009, "x0 at 0.50": 0.8661, "nats": 51.27, "spread": 0.4674},
+    "prior21_fast": {"error": 0.4276, "single": 0.5487, "spread": 0.3437, "spread of poses": 0.4962},
 }
 
 
