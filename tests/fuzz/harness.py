@@ -5,9 +5,9 @@ A fuzzer is a module, such as `fuzz.readers`, with
     run_case(seed, case, folder) -> None, or what breaks the law, in words
 
 which makes the input of a case from seed and case number alone, in an empty folder, and tries it. The worker runs one
-case after the other. A case that ends the worker, takes 1 GB of memory, or more of the processor than MOST_LOOPS times
-a loop that the worker times at its start, is a fault too; a new worker then goes on with the next case. One case again,
-in this process:
+case after the other. A case that waits for what never comes, ends the worker, takes 1 GB of memory, or more of the
+processor than MOST_LOOPS times a loop that the worker times at its start, is a fault too; a new worker then goes on with
+the next case. One case again, in this process:
 
     PYTHONPATH=.:tests python tests/fuzz/harness.py fuzz.readers --seed 0 --case 17
 
@@ -34,8 +34,12 @@ from typing import Any, NamedTuple
 
 MOST_CHARACTERS = 600  # of an error message
 MOST_LOOPS = 1000  # of `loop_seconds`, some 15 s
-_WAITING = 600  # seconds of the clock: a worker that waits for what never comes
+_STILL, _WORK = 30.0, 0.05  # seconds of the clock in which a case that waits for nothing has so many of the processor
 MOST_BYTES = 1 << 30
+
+
+class Waits(BaseException):
+    """Raised in a case that waits for what never comes, such as the other end of a pipe; no reader catches it."""
 
 
 class Fault(NamedTuple):
@@ -124,7 +128,7 @@ def _until_death(fuzzer: str, cases: range, seed: int, folder: Path, found: list
             try:
                 said = worker.submit(_try_here, seed, case, folder, MOST_LOOPS).result()
             except BrokenProcessPool:
-                said = f"it ended the process: a fault of memory, {MOST_LOOPS} loops of the processor, or {_WAITING} s"
+                said = f"it ended the process: a fault of memory, or {MOST_LOOPS} loops of the processor"
             if said:
                 found.append(Fault(case, f"{again} {case}\n{said[:4000]}"))
             if len(found) >= most:
@@ -147,14 +151,25 @@ def _begin(fuzzer: str) -> None:
 
 
 def _try_here(seed: int, case: int, folder: Path, most_loops: int) -> str | None:
-    """A case in the worker, which signals without a handler end when it takes too long, in C code too."""
+    """A case in the worker, which a signal without a handler ends when it takes too long, in C code too."""
+    used = time.process_time()
+
+    def look(*_: object) -> None:
+        nonlocal used
+        before, used = used, time.process_time()
+        if used - before < _WORK:
+            raise Waits
+
+    signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_VIRTUAL, most_loops * loop_seconds())
-    signal.alarm(_WAITING)
+    signal.setitimer(signal.ITIMER_REAL, _STILL, _STILL)
     try:
         return try_case(_run_case, seed, case, folder)
+    except Waits:
+        return f"it waits: less than {_WORK} s of the processor in {_STILL:g} s"
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def try_case(run_case: Callable[[int, int, Path], str | None], seed: int, case: int, folder: Path) -> str | None:
