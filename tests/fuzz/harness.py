@@ -6,8 +6,8 @@ A fuzzer is a module, such as `fuzz.readers`, with
 
 which makes the input of a case from seed and case number alone, in an empty folder, and tries it. The worker runs one
 case after the other. A case that waits for what never comes, ends the worker, takes 1 GB of memory, or more of the
-processor than MOST_LOOPS times a loop that the worker times at its start, is a fault too; a new worker then goes on with
-the next case. One case again, in this process:
+processor than MOST_LOOPS times a loop that the worker times at its start, is a fault too; a new worker then goes on
+with the next case. One case again, in this process:
 
     PYTHONPATH=.:tests python tests/fuzz/harness.py fuzz.readers --seed 0 --case 17
 
