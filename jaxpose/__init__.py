@@ -21,16 +21,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxpose.api import *  # noqa: F403
 
+    __version__: str
+else:
 
-def __getattr__(name: str) -> Any:
-    if name.startswith("_") or name == "api":
-        raise AttributeError(f"module 'jaxpose' has no attribute {name!r}")
-    api = importlib.import_module("jaxpose.api")
-    if name in api.__all__:
-        return getattr(api, name)
-    if name in globals():  # an area, such as jaxpose.geometry, that `api` has imported
-        return globals()[name]
-    raise AttributeError(f"module 'jaxpose' has no attribute {name!r}; must be one of {', '.join(api.__all__)}")
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return importlib.import_module("importlib.metadata").version("jaxpose")
+        if name == "__all__":  # what help(jaxpose) tells of
+            return importlib.import_module("jaxpose.api").__all__
+        if name.startswith("_") or name == "api":
+            raise AttributeError(f"module 'jaxpose' has no attribute {name!r}")
+        api = importlib.import_module("jaxpose.api")
+        if name in api.__all__:
+            return getattr(api, name)
+        if name in globals():  # an area, such as jaxpose.geometry, that `api` has imported
+            return globals()[name]
+        raise AttributeError(f"module 'jaxpose' has no attribute {name!r}; must be one of {', '.join(api.__all__)}")
 
 
 def __dir__() -> list[str]:

@@ -1,9 +1,7 @@
-"""What `import jaxpose` offers by name: all that is imported here.
+"""What `import jaxpose` offers by name: what is imported here, in a list that type checkers read.
 
 `jaxpose/__init__.py` imports this module when a name is first asked for.
 """
-
-# ruff: noqa: F401 - the names are passed on
 
 from jaxpose.base import Bodies, Camera, Condition, Example, Hypotheses, Prediction, Problem
 from jaxpose.fitting.engine import fit
@@ -12,6 +10,7 @@ from jaxpose.fitting.keypoints import fit_keypoints
 from jaxpose.fitting.motion import denoise_motion
 from jaxpose.fitting.priors import dposer_prior
 from jaxpose.model import Model, load, save
+from jaxpose.networks import register_network
 from jaxpose.runtime.interactive import interactive
 from jaxpose.runtime.program_bound import bound_programs
 from jaxpose.tasks.complete import complete
@@ -31,6 +30,55 @@ from jaxpose.tasks.score import log_density
 from jaxpose.tasks.smooth import smooth
 from jaxpose.tasks.stream import start_stream, step_stream
 from jaxpose.tasks.typicality import out_of_distribution, typicality
+from jaxpose.tasks.verdict import Summary, summary
 from jaxpose.tasks.world import World, to_world
 
-__all__ = sorted(name for name in globals() if not name.startswith("_"))
+__all__ = [
+    "Bodies",
+    "Camera",
+    "Condition",
+    "Example",
+    "Hypotheses",
+    "Model",
+    "Observed",
+    "Posterior",
+    "Prediction",
+    "Prior",
+    "Problem",
+    "Summary",
+    "World",
+    "bound_programs",
+    "complete",
+    "complete_rotations",
+    "denoise",
+    "denoise_motion",
+    "dposer_prior",
+    "draw",
+    "fit",
+    "fit_keypoints",
+    "fuse",
+    "generate",
+    "generate_rotations",
+    "ik",
+    "interactive",
+    "interpolate_rotations",
+    "lift",
+    "lift_video",
+    "load",
+    "log_density",
+    "mean_flow",
+    "measure",
+    "out_of_distribution",
+    "posterior",
+    "prior_of",
+    "probability_flow",
+    "register_network",
+    "save",
+    "smooth",
+    "start_stream",
+    "step_stream",
+    "stochastic",
+    "summary",
+    "to_world",
+    "typicality",
+]

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import flax.struct
 import jax
+import numpy as np
 
 Array: TypeAlias = jax.Array
+Numbers: TypeAlias = jax.Array | np.ndarray  # what arguments may be: on the device, or of numpy
 Key: TypeAlias = jax.Array
 
 # The axis of a field of `Hypotheses` or `Bodies` that counts observations; 0 of other fields.
@@ -51,6 +53,13 @@ class Prediction(NamedTuple):
     score: Array
 
 
+def brief(value: Any) -> str:
+    """The representation of a NamedTuple of arrays: its type, and the shape or the type of each field."""
+    fields = {name: x for name, x in value._asdict().items() if x is not None}
+    parts = (f"{name} {list(x.shape) if hasattr(x, 'shape') else type(x).__name__}" for name, x in fields.items())
+    return f"{type(value).__name__}({', '.join(parts)})"
+
+
 class Bodies(NamedTuple):
     """Fitted bodies of N clips of F frames, in H hypotheses: the result of every fit.
 
@@ -71,6 +80,9 @@ class Bodies(NamedTuple):
     energy: Array
     num_steps: Array
 
+    def __repr__(self) -> str:
+        return brief(self)
+
 
 # (x_t [..., J, D], t scalar, condition) -> Prediction. A batch of different times is a vmap.
 PredictFn: TypeAlias = Callable[[Array, Array, Condition | None], Prediction]
@@ -88,10 +100,10 @@ class Camera(NamedTuple):
     size:        width and height of the image in pixels, or None where not known.
     """
 
-    intrinsics: Array
-    distortion: Array | None = None
-    R_cam_world: Array | None = None
-    t_cam: Array | None = None
+    intrinsics: Numbers
+    distortion: Numbers | None = None
+    R_cam_world: Numbers | None = None
+    t_cam: Numbers | None = None
     size: tuple[int, int] | None = None
 
 
@@ -147,6 +159,9 @@ class Hypotheses(NamedTuple):
     noise: Array | None = None
     path: Array | None = None
     judge: Judge | None = None
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def of_rows(self, rows: Any) -> "Hypotheses":
         """Some rows of the result: an index of the axis N."""

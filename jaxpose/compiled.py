@@ -68,8 +68,25 @@ def check_values(check: Callable[..., None], *values: Any) -> None:
         note(check, values)
 
 
-def check_shape(name: str, x: Any, *shapes: tuple[int | str | range, ...], note: str = "") -> None:
-    """ValueError where the shape of x is none of `shapes`, in which a word stands for any number; note: on them."""
+def check_shape(
+    name: str,
+    x: Any,
+    *shapes: tuple[int | str | range, ...],
+    note: str = "",
+    low: float | None = None,
+    high: float = np.inf,
+) -> None:
+    """ValueError where x is no array of numbers that computing can take, of one of `shapes`, from `low` to `high`.
+
+    In a shape a word stands for any number; note: on the shapes. Numbers have 32 bits or more, in the order of this
+    machine's bytes. low: None leaves values unchecked, and NaN is then legal; they are not checked inside of jit.
+    """
+    dtype = np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
+    if dtype.kind not in "biuf" or dtype.itemsize < 4 * (dtype.kind == "f") or not dtype.isnative:
+        order = "" if dtype.isnative else " in another order of bytes"
+        raise ValueError(f"{name}: needed float32 or whole numbers, got {dtype.name}{order}")
+    if low is not None:
+        check_values(functools.partial(_check_range, name, low, high), x)
 
     def fits(asked: int | str | range, got: int) -> bool:
         return isinstance(asked, str) or (got in asked if isinstance(asked, range) else got == asked)
@@ -80,6 +97,13 @@ def check_shape(name: str, x: Any, *shapes: tuple[int | str | range, ...], note:
     words = [[f"{n[0]}..{n[-1]}" if isinstance(n, range) else str(n) for n in shape] for shape in shapes]
     needed = " or ".join(f"[{', '.join(shape)}]" if shape else "a number" for shape in words)
     raise ValueError(f"{name}: needed {needed}{note}, got {list(got)}")
+
+
+def _check_range(name: str, low: float, high: float, x: np.ndarray) -> None:
+    """ValueError naming the first number that is not from `low` to `high`, or not finite."""
+    bad = ~(np.isfinite(x) & (low <= x) & (x <= high))
+    if bad.any():
+        raise ValueError(f"{name}: needed finite numbers from {low:g} to {high:g}, got {x[bad].flat[0]:g}")
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.flax import save as serialise
 
-from jaxpose.base import Array, Condition, PredictFn
+from jaxpose.base import Array, Camera, Condition, PredictFn
 from jaxpose.diffusion.prediction import bind, over_windows
 from jaxpose.diffusion.sde import SPACINGS
 from jaxpose.files import ASSETS, FilePath, atomic
@@ -73,6 +73,9 @@ class Model:
     recalibration: dict[str, Recalibration] = flax.struct.field(default_factory=dict)
     typicality: Array = flax.struct.field(default_factory=lambda: _no_quantiles())
     base: "Model | None" = None
+
+    def __repr__(self) -> str:
+        return f"Model({self.spec.name!r}, {sum(x.size for x in jax.tree.leaves(self.params)):,} weights)"
 
     @property
     def skeleton(self) -> Skeleton:
@@ -150,7 +153,11 @@ _Task = TypeVar("_Task", bound=Callable[..., Any])
 
 
 def needs(task: str, *needed: str) -> Callable[[_Task], _Task]:
-    """Decorator of a function of a `model`: it is called with the model that `require` returns."""
+    """Decorator of a function of a `model`: it is called with the model that `require` returns.
+
+    What has one meaning may be given for what is meant: a seed for a key, a name for a model, intrinsics for a camera,
+    lists for arrays.
+    """
 
     def decorate(function: _Task) -> _Task:
         signature = inspect.signature(function)
@@ -158,12 +165,23 @@ def needs(task: str, *needed: str) -> Callable[[_Task], _Task]:
         @functools.wraps(function)
         def call(*args: Any, **named: Any) -> Any:
             given = signature.bind(*args, **named)
+            given.arguments.update({name: meant(name, value) for name, value in given.arguments.items()})
             given.arguments["model"] = require(given.arguments["model"], task, *needed)
             return function(*given.args, **given.kwargs)
 
         return call  # type: ignore[return-value]  # the same signature
 
     return decorate
+
+
+def meant(name: str, value: Any) -> Any:
+    """The value of an argument of a task, of a plain one that has one meaning."""
+    if name == "key" and isinstance(value, int):
+        return jax.random.key(value)
+    if name == "model" and isinstance(value, str):
+        return _named(value)
+    value = np.asarray(value, np.float32) if isinstance(value, list) else value
+    return Camera(value) if name == "camera" and isinstance(value, jax.Array | np.ndarray) else value
 
 
 def scored(model: Model) -> Model:
@@ -216,6 +234,9 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
                 f"model: got {str(name_or_path)!r}; must be a path to a .safetensors file or one of {bundled}"
             )
     return _load(path)
+
+
+_named = functools.cache(load)
 
 
 @reader("model")

@@ -31,7 +31,7 @@ FILES = {
     **dict.fromkeys(("diffpose", "video"), "diffpose"),
     **dict.fromkeys(("motions", "smooth"), "motions"),
     **{name: name for name in ("tasks", "aggregates", "fusion", "calls", "body", "prior")},
-    **{name: name for name in ("score", "h36m", "gfpose", "blazepose", "world", "intervals")},
+    **{name: name for name in ("score", "h36m", "gfpose", "blazepose", "world", "intervals", "verdict")},
 }
 
 

@@ -26,7 +26,7 @@ from jaxpose.examples.detections import Seen, mixed_example
 from jaxpose.examples.motions import motion_example
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import pose_example
-from jaxpose.networks.score_mlp import ScoreMLP
+from jaxpose.networks.fields import from_fields
 from jaxpose.originals.datasets.h36m import load_frames
 from jaxpose.originals.examples.gfpose import gfpose_example, on_device
 from jaxpose.spaces.image_depth import STATISTICS as IMAGE_DEPTH
@@ -40,7 +40,7 @@ def spec_of(config: ConfigDict) -> released.Spec:
     """What the model is that a config of one network under a process trains."""
     return released.Spec(
         name=config.name,
-        network=ScoreMLP(**config.network),
+        network=from_fields(dict(config.network)),  # "kind": of another than ScoreMLP that is registered
         process=config.process.name,
         process_args=tuple(config.process.args),
         target=config.loss.target,

@@ -25,7 +25,7 @@ mean's: the effective number is at least 67 of 200, 9 of 10.
 import jax
 import jax.numpy as jnp
 
-from jaxpose.base import Array
+from jaxpose.base import Array, Numbers
 from jaxpose.geometry.camera import project
 from jaxpose.spaces.person import place
 
@@ -111,8 +111,8 @@ def reprojection_weights(
     samples: Array,
     keypoints: Array,
     confidence: Array,
-    intrinsics: Array,
-    distortion: Array | None = None,
+    intrinsics: Numbers,
+    distortion: Numbers | None = None,
     *,
     noise_px: float | Array | None = None,
     added: float = ADDED,

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxpose.base import Array, Bodies, Key
+from jaxpose.base import Array, Bodies, Key, Numbers
 from jaxpose.compiled import jitted
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.fitting.least_squares import LevenbergMarquardt, Residuals, levenberg_marquardt
@@ -163,7 +163,7 @@ def posed_body(body: Body, parameters: BodyParameters | Bodies) -> PosedBody:
     return body.shape(parameters.betas[..., None, :]).pose(rotations, parameters.transl)
 
 
-def start_parameters(num: int, num_frames: int, num_betas: int, body_pose: Array | None = None) -> BodyParameters:
+def start_parameters(num: int, num_frames: int, num_betas: int, body_pose: Numbers | None = None) -> BodyParameters:
     """Zero parameters, but for a body pose [21, 3] or [N, F, 21, 3] to start from."""
     pose = jnp.zeros((21, 3)) if body_pose is None else jnp.asarray(body_pose)
     lead = (num, num_frames)

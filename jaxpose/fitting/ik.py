@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Bodies, Key
+from jaxpose.base import Array, Bodies, Key, Numbers
 from jaxpose.compiled import check_shape, jitted, traced
 from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, posed_body, start_parameters
 from jaxpose.fitting.terms import Points, Settings, fit_term
@@ -33,7 +33,7 @@ IKSettings = Settings  # errors below 25 cm are never outliers, whatever the wid
 
 
 def _check(
-    key: Key, body: Body, targets: Array, points: str, *args: Any, num_hypotheses: int = 1, **named: Any
+    key: Key, body: Body, targets: Numbers, points: str, *args: Any, num_hypotheses: int = 1, **named: Any
 ) -> None:
     check_num(num_hypotheses)
     check_targets(body, targets, points)
@@ -47,12 +47,12 @@ def _check(
 def ik(
     key: Key,
     body: Body,
-    targets: Array,
+    targets: Numbers,
     points: str,
     prior: PosePrior | None,
     *,
-    noise: float | Array = 0.0,
-    start_pose: Array | None = None,
+    noise: float | Numbers = 0.0,
+    start_pose: Numbers | None = None,
     num_hypotheses: int = 1,
     free: Free = POSE_AND_PLACE,
     settings: Settings | None = None,
@@ -84,13 +84,13 @@ def ik(
     return jax.lax.map(one, jnp.arange(num_hypotheses))
 
 
-def check_targets(body: Body, targets: Array, points: str) -> None:
+def check_targets(body: Body, targets: Numbers, points: str) -> None:
     """ValueError where targets are not [N, F, K, 3] of the point set."""
     shape = ("N", "F", len(known_points(body, points)), 3)
     check_shape("targets", targets, shape, note=f" for points {points!r}")
 
 
-def seen_points(body: Body, targets: Array, points: str) -> Array:
+def seen_points(body: Body, targets: Numbers, points: str) -> Array:
     """[N, F, K] bool: which of the targets [N, F, K, 3] are there and on the body."""
     return jnp.isfinite(targets).all(-1) & known_points(body, points)
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Bodies, Camera, Key
+from jaxpose.base import Array, Bodies, Camera, Key, Numbers
 from jaxpose.compiled import check_shape, jitted, traced
 from jaxpose.fitting.engine import EVERYTHING, BodyParameters, Free, PosePrior, fit, posed_body, start_parameters
 from jaxpose.fitting.terms import Keypoints, Settings, Weights, fit_term, in_cameras, placement
@@ -45,8 +45,8 @@ def one_camera(intrinsics: Array) -> Camera:
 def _check(
     key: Key,
     body: Body,
-    uv_px: Array,
-    confidence: Array,
+    uv_px: Numbers,
+    confidence: Numbers,
     cameras: Camera,
     points: str,
     *args: Any,
@@ -57,7 +57,7 @@ def _check(
     check_up(up)
     known = known_points(body, points)
     check_shape("uv_px", uv_px, ("N", "C", "F", len(known), 2), note=f" for {points!r}")
-    check_shape("confidence", confidence, uv_px.shape[:-1], note=" as uv_px")
+    check_shape("confidence", confidence, uv_px.shape[:-1], note=" as uv_px", low=0)
     for name, value in cameras._replace(size=None)._asdict().items():
         if value is not None and (value.shape[0] not in (1, len(uv_px)) or value.shape[1] not in (1, uv_px.shape[1])):
             raise ValueError(
@@ -75,15 +75,15 @@ def _check(
 def fit_keypoints(
     key: Key,
     body: Body,
-    uv_px: Array,
-    confidence: Array,
+    uv_px: Numbers,
+    confidence: Numbers,
     cameras: Camera,
     points: str,
     prior: PosePrior | None,
     *,
-    noise_px: float | Array = 5.0,
+    noise_px: float | Numbers = 5.0,
     start: BodyParameters | None = None,
-    start_pose: Array | None = None,
+    start_pose: Numbers | None = None,
     up: str = "-y",
     free: Free = EVERYTHING,
     settings: Settings | None = None,
@@ -116,11 +116,11 @@ def fit_keypoints(
 
 def observed(
     body: Body,
-    uv_px: Array,
-    confidence: Array,
+    uv_px: Numbers,
+    confidence: Numbers,
     cameras: Camera,
     points: str,
-    noise_px: float | Array,
+    noise_px: float | Numbers,
     width: float | None = FitSettings().width,
 ) -> Keypoints:
     """The term of keypoints as `fit_keypoints` takes them: what the body lacks or is not finite is not seen."""
@@ -131,7 +131,7 @@ def observed(
 
 
 def _placed(
-    key: Key, body: Body, evidence: Keypoints, start_pose: Array | None, up: str, settings: Settings
+    key: Key, body: Body, evidence: Keypoints, start_pose: Numbers | None, up: str, settings: Settings
 ) -> BodyParameters:
     """The best `settings.starts` of NUM_YAWS starts [starts * N, ...], turned and moved to fit best."""
     num, _, frames = evidence.confidence.shape[:3]

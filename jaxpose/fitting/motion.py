@@ -22,7 +22,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Bodies, Key
+from jaxpose.base import Array, Bodies, Key, Numbers
 from jaxpose.compiled import jitted, traced
 from jaxpose.fitting.engine import POSE_AND_PLACE, Free, PosePrior, start_parameters
 from jaxpose.fitting.ik import aligned, check_targets, seen_points
@@ -42,7 +42,7 @@ MotionSettings = partial(
 )
 
 
-def estimate_noise(targets: Array) -> Array:
+def estimate_noise(targets: Numbers) -> Array:
     """Standard deviation [N] in metres of each coordinate of joints [N, F, K, 3], NaN where missing; F >= 5."""
     if targets.ndim != 4 or targets.shape[1] < len(_FOURTH):
         raise ValueError(f"targets: needed [N, F, K, 3] with F >= 5 to estimate noise, got {list(targets.shape)}")
@@ -72,7 +72,7 @@ def skeleton_of(targets: Array, rest_joints: Array, noise: float | Array) -> Bod
     return skeleton_body(forward_kinematics(still, offsets, SMPL_22.parents)[0])
 
 
-def _check(key: Key, body: Body, targets: Array, points: str, *args: Any, noise: Any = None, **named: Any) -> None:
+def _check(key: Key, body: Body, targets: Numbers, points: str, *args: Any, noise: Any = None, **named: Any) -> None:
     check_targets(body, targets, points)
     if noise is None:
         estimate_noise(targets)
@@ -82,13 +82,13 @@ def _check(key: Key, body: Body, targets: Array, points: str, *args: Any, noise:
 def denoise_motion(
     key: Key,
     body: Body,
-    targets: Array,
+    targets: Numbers,
     points: str,
     prior: PosePrior | None,
     *,
-    noise: float | Array | None = None,
-    start_pose: Array | None = None,
-    betas: Array | None = None,
+    noise: float | Numbers | None = None,
+    start_pose: Numbers | None = None,
+    betas: Numbers | None = None,
     free: Free = POSE_AND_PLACE,
     settings: Settings | None = None,
 ) -> Bodies:

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Bodies, Camera, Key
+from jaxpose.base import Array, Bodies, Camera, Key, Numbers
 from jaxpose.fitting.engine import BodyParameters, Free, PosePrior, Term, fit
 from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.geometry import camera
@@ -186,16 +186,16 @@ def placement(cameras: Camera) -> tuple[Array, Array]:
     """R [N, C, 3, 3] and t [N, C, 3] m of x_cam = R x_world + t: identity where the world axes are the camera's."""
     if cameras.R_cam_world is None or cameras.t_cam is None:
         return jnp.eye(3)[None, None], jnp.zeros((1, 1, 3))
-    return cameras.R_cam_world, cameras.t_cam
+    return jnp.asarray(cameras.R_cam_world), jnp.asarray(cameras.t_cam)
 
 
-def project(cameras: Camera, x_world: Array) -> Array:
+def project(cameras: Camera, x_world: Numbers) -> Array:
     """Pixels [N, C, F, K, 2] of points [N, F, K, 3] in metres; points behind a camera as if just before it."""
     distortion = None if cameras.distortion is None else cameras.distortion[:, :, None]
     return camera.project(cameras.intrinsics[:, :, None], in_cameras(cameras, x_world), distortion, nearest=_NEAREST)
 
 
-def in_cameras(cameras: Camera, x_world: Array) -> Array:
+def in_cameras(cameras: Camera, x_world: Numbers) -> Array:
     """Points [N, F, K, 3] metres in the axes of each camera: [N, C, F, K, 3]."""
     R, t = placement(cameras)
-    return camera.world_to_camera(R[:, :, None], t[:, :, None], x_world[:, None])
+    return camera.world_to_camera(R[:, :, None], t[:, :, None], jnp.asarray(x_world)[:, None])

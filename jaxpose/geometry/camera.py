@@ -14,12 +14,12 @@ Source: D. C. Brown, Close-range camera calibration, 1971; R. Hartley and A. Zis
 screen coordinates: VideoPose3D (Pavllo et al., CVPR 2019), as described in spec/diffpose.md, 3.3.
 """
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array
+from jaxpose.base import Array, Numbers
 from jaxpose.geometry.products import product, turned
 
 _A = TypeVar("_A", Array, np.ndarray)
@@ -27,7 +27,7 @@ _A = TypeVar("_A", Array, np.ndarray)
 _UNDISTORT_STEPS = 20
 
 
-def distort(xy: Array, distortion: Array) -> Array:
+def distort(xy: Numbers, distortion: Numbers) -> Array:
     """Normalised coordinates [..., J, 2] as the lens bends them; distortion [..., 5]."""
     k1, k2, p1, p2, k3 = jnp.moveaxis(distortion[..., None, :], -1, 0)
     x, y = xy[..., 0], xy[..., 1]
@@ -38,15 +38,17 @@ def distort(xy: Array, distortion: Array) -> Array:
     )
 
 
-def undistort(xy_distorted: Array, distortion: Array) -> Array:
+def undistort(xy_distorted: Numbers, distortion: Numbers) -> Array:
     """The inverse of `distort`, by fixed-point iteration; [..., J, 2]."""
     xy = xy_distorted
     for _ in range(_UNDISTORT_STEPS):
         xy = xy + xy_distorted - distort(xy, distortion)
-    return xy
+    return cast(Array, xy)
 
 
-def project(intrinsics: Array, x_cam: Array, distortion: Array | None = None, *, nearest: float | None = None) -> Array:
+def project(
+    intrinsics: Numbers, x_cam: Numbers, distortion: Numbers | None = None, *, nearest: float | None = None
+) -> Array:
     """Pixels [..., J, 2] of camera-frame points [..., J, 3] metres, which must lie before the camera (z > 0).
 
     nearest: metres; points nearer than that, and those behind the camera, are projected as if there.
@@ -54,13 +56,13 @@ def project(intrinsics: Array, x_cam: Array, distortion: Array | None = None, *,
     xy = x_cam[..., :2] / (x_cam[..., 2:] if nearest is None else jnp.maximum(x_cam[..., 2:], nearest))
     if distortion is not None:
         xy = distort(xy, distortion)
-    return xy * intrinsics[..., None, :2] + intrinsics[..., None, 2:]
+    return cast(Array, xy * intrinsics[..., None, :2] + intrinsics[..., None, 2:])
 
 
-def normalise(intrinsics: Array, uv_px: Array, distortion: Array | None = None) -> Array:
+def normalise(intrinsics: Numbers, uv_px: Numbers, distortion: Numbers | None = None) -> Array:
     """Normalised image coordinates (x/z, y/z) [..., J, 2] of pixels [..., J, 2]."""
     xy = (uv_px - intrinsics[..., None, 2:]) / intrinsics[..., None, :2]
-    return xy if distortion is None else undistort(xy, distortion)
+    return cast(Array, xy) if distortion is None else undistort(xy, distortion)
 
 
 def normalise_screen(uv_px: Array, width: Array | float, height: Array | float) -> Array:
@@ -128,6 +130,9 @@ def intrinsics_from_fov(width: float, height: float, fov: float) -> np.ndarray:
     return np.array([focal, focal, 0.5 * width, 0.5 * height], np.float32)
 
 
+MOST_PX = 1e7  # of intrinsics and of keypoints, which may be far outside of the image
+
+
 def check_intrinsics(intrinsics: np.ndarray, name: str = "intrinsics") -> np.ndarray:
     """`intrinsics` as float32 [..., 4], or a ValueError: finite, and with focal lengths that can be divided by."""
     array = np.asarray(intrinsics, np.float32)
@@ -138,6 +143,16 @@ def check_intrinsics(intrinsics: np.ndarray, name: str = "intrinsics") -> np.nda
     if (array[..., :2] <= 0).any():
         raise ValueError(f"{name}: focal lengths must be positive pixels, got a smallest of {array[..., :2].min()}")
     return array
+
+
+def check_pixels(keypoints: np.ndarray, intrinsics: np.ndarray, name: str = "keypoints") -> None:
+    """ValueError where keypoints [..., 2], NaN where not known, or intrinsics [..., 4] are no pixels."""
+    check_intrinsics(intrinsics, "camera: intrinsics")
+    known = np.abs(keypoints[np.isfinite(keypoints).all(-1)])
+    if known.size and (far := known.max()) > MOST_PX:
+        raise ValueError(f"{name}: a coordinate of {far:g}; needed pixels, at most {MOST_PX:g}")
+    if len(known) > 1 and known.max() <= 1 < intrinsics[..., :2].min() / 10 and np.ptp(known) > 0:
+        raise ValueError(f"{name}: all coordinates lie within -1 and 1: normalised, needed pixels as the intrinsics")
 
 
 def _size(width: Array | float, height: Array | float) -> Array:

@@ -35,10 +35,14 @@ _LEAST_SPEED = 0.05  # m / s
 
 
 class Path(NamedTuple):
-    """root [F, 3] metres and its covariance [F, 3, 3], without the error of depth that all frames share."""
+    """root [F, 3] metres and its covariance [F, 3, 3], without the error of depth that all frames share.
+
+    draws: [H, F, 3] metres, whole paths drawn from the smoother's distribution.
+    """
 
     root: np.ndarray
     covariance: np.ndarray
+    draws: np.ndarray
 
 
 def smooth_root(
@@ -49,11 +53,14 @@ def smooth_root(
     seconds: np.ndarray,
     up: np.ndarray,
     level: float,
+    rng: np.random.Generator | None = None,
+    num_draws: int = 0,
 ) -> Path:
     """The root's path [F, 3], camera axes, metres, of what was lifted from F frames of one person.
 
     root: [F, 3]. depth_std: [F] of the samples along the ray. ankles: [F, 2, 3] about the root. stands: [F, 2]
     probabilities, 0: nothing is known of the foot. seconds: [F] rising. up: [3]. level: up . x of ankles that stand.
+    rng, num_draws: source and number H of the paths that are drawn.
     """
     num, size = len(root), 13
     # Of a smooth root: along a ray with the root's own noise, b would take that noise up, and the depth with it.
@@ -80,8 +87,30 @@ def smooth_root(
         x, P = x + gain @ (z - H @ x), keep @ P @ keep.T + gain @ noise @ gain.T
         means.append(x)
         covariances.append(P)
+    draws = np.zeros((0, num, 3)) if rng is None else _drawn(means, covariances, before, rng, num_draws)
     _smooth(means, covariances, before)
-    return Path(np.array(means)[:, :3], np.array(covariances)[:, :3, :3])
+    return Path(np.array(means)[:, :3], np.array(covariances)[:, :3, :3], draws)
+
+
+def _drawn(
+    means: list[np.ndarray],
+    covariances: list[np.ndarray],
+    before: Sequence[tuple[np.ndarray, ...]],
+    rng: np.random.Generator,
+    num: int,
+) -> np.ndarray:
+    """Paths [H, F, 3] of the root, drawn backwards from the filter's states (Carter and Kohn, 1994)."""
+    paths, x, last = np.zeros((num, len(means), 3)), np.zeros(0), len(means) - 1
+    for f in range(last, -1, -1):
+        mean, covariance = means[f], covariances[f]
+        if f < last:
+            F, x_next, P_next = before[f + 1]
+            back = np.linalg.solve(P_next, F @ covariance).T
+            mean, covariance = mean + (x - x_next) @ back.T, covariance - back @ P_next @ back.T
+        value, vector = np.linalg.eigh(covariance)
+        x = mean + rng.normal(size=(num, len(value))) * np.sqrt(np.maximum(value, 0)) @ vector.T
+        paths[:, f] = x[:, :3]
+    return paths
 
 
 def _smooth(means: list[np.ndarray], covariances: list[np.ndarray], before: Sequence[tuple[np.ndarray, ...]]) -> None:

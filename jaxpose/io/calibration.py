@@ -261,7 +261,7 @@ def _camera(place: str, matrix: Any, distortion: Any, rotation: Any, translation
         raise _lens(place, f"{len(bent)} coefficients of distortion")
     bent = np.pad(bent[:5], (0, max(5 - len(bent), 0))).astype(np.float32)
     pixels = None if size is None else as_size(place, "size", _numbers(place, "size", size))
-    return Camera(intrinsics, bent, *_placed(place, rotation, translation), pixels)  # type: ignore[arg-type]  # numpy's
+    return Camera(intrinsics, bent, *_placed(place, rotation, translation), pixels)
 
 
 def _placed(place: str, rotation: Any, translation: Any) -> tuple[Any, Any]:

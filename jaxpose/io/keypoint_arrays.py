@@ -10,7 +10,7 @@
     intrinsics   fx, fy, cx, cy or a 3 x 3 matrix (also under the key `K`), once or per row of the first axis
     frame, person, image (or `name`)   per row of the first axis; a clip counts its frames on from its `frame`
     image_size (or `size`)   width, height
-    fps          frames per second
+    fps          frames per second; seconds   times of the rows, where they are not even
 
 `.npy`: the array `keypoints` alone. Lens distortion, if the file has any, is not undone.
 
@@ -146,6 +146,13 @@ def read_image_size(path: FilePath, arrays: Arrays) -> tuple[int, int] | None:
 def read_fps(path: FilePath, arrays: Arrays) -> float | None:
     """Frames per second; None where the file has none."""
     return as_rate(path, "fps", arrays["fps"]) if "fps" in arrays else None
+
+
+def read_seconds(path: FilePath, arrays: Arrays, num: int) -> np.ndarray | None:
+    """Times [num] of the rows; None where the file has none."""
+    if "seconds" not in arrays:
+        return None
+    return as_finite(path, "seconds", as_float(path, "seconds", arrays["seconds"], (num,)))
 
 
 def read_lines(source: Source) -> Lines:

@@ -28,6 +28,7 @@ from jaxpose.io.keypoint_arrays import (
     read_keypoint_csv,
     read_npz,
     read_per_row,
+    read_seconds,
     with_confidence,
 )
 from jaxpose.io.keypoint_json import FORMATS, holds_people, read_json
@@ -47,7 +48,7 @@ class Keypoints(NamedTuple):
     image: [N] name of the image or file, "" where unknown.
     intrinsics: [N, 4] float32 fx, fy, cx, cy in pixels, or None where the file has none.
     image_size: width, height in pixels; None where the file has none or its images differ.
-    fps: frames per second, or None.
+    fps: frames per second, or None. seconds: [N] times of a source whose frames have some, or None.
     ignored: keypoints of each person in the file that no joint is made of, such as those of face and hands.
     """
 
@@ -61,6 +62,7 @@ class Keypoints(NamedTuple):
     image_size: tuple[int, int] | None = None
     fps: float | None = None
     ignored: int = 0
+    seconds: np.ndarray | None = None
 
 
 @reader("file of 2D keypoints")
@@ -120,7 +122,7 @@ def _of_arrays(
         image = None if image is None else text_array(source, [n for n in image.tolist() for _ in range(clip[0])])
         intrinsics = None if intrinsics is None else np.repeat(intrinsics, clip, axis=0)
         values = values.reshape(-1, *values.shape[2:])
-    names = read_joint_names(source, arrays)
+    names, seconds = read_joint_names(source, arrays), read_seconds(source, arrays, num * (clip or (1,))[0])
     kp = _joints(source, values, *choose_joints(source.path, values.shape[1], names, skeleton, layouts))
     frame = kp.frame if frame is None else frame
     return kp._replace(
@@ -130,6 +132,7 @@ def _of_arrays(
         intrinsics=intrinsics,
         image_size=read_image_size(source, arrays),
         fps=read_fps(source, arrays),
+        seconds=seconds,
     )
 
 

@@ -1,8 +1,8 @@
 """3D poses of people from files, in metres and in the axes of a level camera (geometry/axes.py).
 
     .npz   joints3d [N, J, 3], with `confidence` or `visible` [N, J] where known; or of our own results `joints_world`,
-           else `pose` at `pose_root`, else `mean`, else `samples` [N, J, 3]; or the benchmark's `joints_cam`. Further:
-           `joints` [J] names or `skeleton`, `frame` and `person` [N], `fps`, `up`, `unit`
+           else `pose` at `root_path` or `pose_root`, else `mean`, else `samples` [N, J, 3]; or the benchmark's
+           `joints_cam`. Further: `joints` [J] names or `skeleton`, `frame` and `person` [N], `fps`, `up`, `unit`
     .npy   [N, J, 3], or [N, J, 4] with a confidence; [J, 3 or 4] is one pose
     .csv   a header frame,person,hip_x,hip_y,hip_z,... (keypoint_arrays.py)
     .json  [{"frame": 0, "person": 0, "joints": {"hip": [x, y, z], "head": null}}, ...]
@@ -169,8 +169,9 @@ def holds_poses3d(source: Source) -> bool:
 def _values(source: Source, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """Joints [N, K, 3] as in the file, NaN where missing."""
     key = next((key for key in _KEYS if key in arrays), None)
-    if key == "mean" and {"pose", "pose_root"} <= set(arrays):  # a lift: the one pose of each row, at its place
-        pose, root = (as_float(source, name, arrays[name]) for name in ("pose", "pose_root"))
+    place = next((name for name in ("root_path", "pose_root") if {"pose", name} <= set(arrays)), None)
+    if key == "mean" and place is not None:  # a lift: the one pose of each row, at its place
+        pose, root = (as_float(source, name, arrays[name]) for name in ("pose", place))
         if pose.ndim == 3 and root.shape == (len(pose), 3):
             return pose + root[:, None]
     if key is None:

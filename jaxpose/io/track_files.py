@@ -6,6 +6,9 @@
     .c3d    joints as markers, mm, z up, with 90 % radii as residuals                a file for each person and take
     .csv    one row for each joint: frame, time, person, take, joint, x, y, z, radius, m, y up; typicality   one file
 
+Times are those of the source, which a track has; formats with one rate have frames of an even grid, interpolated where
+the source's are uneven. BVH has no times.
+
 BVH and GLB need the rotations of joints, and cannot leave frames out: where a person was not seen, rotations are
 interpolated along the shorter arc and the place along a line. The others leave the joints of such frames empty.
 """
@@ -46,20 +49,20 @@ def write_tracks(formats: Collection[str], out: Path, name: str, clip: Clip, bod
 
 
 def _write_track(formats: Collection[str], stem: Path, clip: Clip, track: Track, body: Body) -> Iterator[Path]:
-    first, path = clip.said["first_frame"] // clip.said["frame_step"], {k: Path(f"{stem}.{k}") for k in FORMATS}
-    xyz, radius, start = _on_grid(track)
+    path, start = {k: Path(f"{stem}.{k}") for k in FORMATS}, float(track.seconds[0])
+    xyz, radius = _on_grid(track, clip)
     if "bvh" in formats:
         rest, betas = clip.rest.get(track.person), clip.betas.get(track.person)
         if rest is None:
             rest = np.asarray(body.shape(None if betas is None else jnp.asarray(betas)).joints)[:22]
         offsets = rest - rest[np.maximum(SMPL_22.parents, 0)]
-        write_motion_bvh(path["bvh"], _whole(track), offsets)
+        write_motion_bvh(path["bvh"], _whole(track, clip), offsets)
         yield path["bvh"]
     if "trc" in formats:
-        write_trc(path["trc"], clip.names, xyz, clip.fps, first + start)
+        write_trc(path["trc"], clip.names, xyz, clip.fps, start * clip.fps)
         yield path["trc"]
     if "c3d" in formats:
-        write_c3d(path["c3d"], clip.names, xyz @ turn("y", "z").T, clip.fps, radius, first + start)
+        write_c3d(path["c3d"], clip.names, xyz @ turn("y", "z").T, clip.fps, radius, round(start * clip.fps))
         yield path["c3d"]
 
 
@@ -67,16 +70,15 @@ def _write_glb(path: Path, clip: Clip, tracks: list[Track], body: Body, name: st
     rest, betas = clip.rest.get(tracks[0].person), clip.betas.get(tracks[0].person)
     if rest is not None:
         body, betas = stretched(body, rest), None
-    takes = {track.take or "motion": _whole(track) for track in tracks}
-    start = tracks[0].number[0] / clip.fps
+    takes, start = {track.take or "motion": _whole(track, clip) for track in tracks}, float(tracks[0].seconds[0])
     return write_motion_glb(path, body, takes, betas=betas, name=name, start=start, still=clip.still)
 
 
 def _write_csv(path: Path, clip: Clip) -> Path:
     lines = ["frame,time_s,person,take,joint,x_m,y_m,z_m,radius_90_m,typicality"]
     for track in clip.tracks:
-        for f, (frame, number) in enumerate(zip(track.frame, track.number, strict=True)):
-            head = f"{frame},{number / clip.fps:.6f},{track.person},{track.take or 'best'}"
+        for f, (frame, seconds) in enumerate(zip(track.frame, track.seconds, strict=True)):
+            head = f"{frame},{seconds:.6f},{track.person},{track.take or 'best'}"
             typical = "" if track.typicality is None else f"{track.typicality[f]:.2f}"
             for j, joint in enumerate(clip.names):
                 x, y, z = track.joints[f, j]
@@ -87,19 +89,33 @@ def _write_csv(path: Path, clip: Clip) -> Path:
     return path
 
 
-def _whole(track: Track) -> Motion:
+def _places(track: Track, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    """Where each frame of an even grid from the first to the last lies among the track's, [G], a part between two.
+
+    Known [G]: whether it is none of those that are left out. Times that are even but for a quarter of a frame, such as
+    those of files that count milliseconds, are taken as even.
+    """
+    place = (track.seconds - track.seconds[0]) * clip.fps
+    if (abs(place - place.round()) < 0.25).all() and (np.diff(place.round()) > 0).all():
+        place = place.round()
+    at = np.interp(np.arange(round(place[-1]) + 1), place, np.arange(len(place)))
+    low, high = np.floor(at).astype(int), np.ceil(at).astype(int)
+    return at, track.number[high] - track.number[low] <= 1
+
+
+def _whole(track: Track, clip: Clip) -> Motion:
     """The motion of all frames from the first to the last."""
     assert track.motion is not None
-    grid = np.arange(track.number[0], track.number[-1] + 1)
-    return motion_at(track.motion, np.interp(grid, track.number, np.arange(len(track.number))))
+    return motion_at(track.motion, _places(track, clip)[0])
 
 
-def _on_grid(track: Track) -> tuple[np.ndarray, np.ndarray | None, int]:
-    """Joints [G, J, 3] and radius of all frames from the first to the last, NaN where left out; the first."""
-    at, num = track.number - track.number[0], int(track.number[-1] - track.number[0] + 1)
-    xyz = np.full((num, *track.joints.shape[1:]), np.nan)
-    xyz[at] = track.joints
-    radius = None if track.radius is None else np.full(xyz.shape[:2], np.nan)
-    if radius is not None:
-        radius[at] = track.radius
-    return xyz, radius, int(track.number[0])
+def _on_grid(track: Track, clip: Clip) -> tuple[np.ndarray, np.ndarray | None]:
+    """Joints [G, J, 3] and radius of all frames from the first to the last, NaN where left out."""
+    at, known = _places(track, clip)
+    low, high, share = np.floor(at).astype(int), np.ceil(at).astype(int), (at % 1)[:, None]
+
+    def between(values: np.ndarray, part: np.ndarray) -> np.ndarray:
+        whole = (1 - part) * values[low] + part * values[high]
+        return np.where(known.reshape(-1, *(1,) * (values.ndim - 1)), whole, np.nan)
+
+    return between(track.joints, share[..., None]), None if track.radius is None else between(track.radius, share)

@@ -23,6 +23,7 @@ from jaxpose.geometry.windows import rows_of_people, timeline
 from jaxpose.io.smpl_motion import Motion, posed
 
 ASSUMED_FPS, STILL_FPS = 30.0, 1.0
+ROOTS = ("root_world", "root_path", "pose_root")  # of a result's one pose, the best first: smoothed over time, or not
 _COHERENT = 1.5  # times as far as their mean, from frame to frame: hypotheses that are motions already
 _PLACED = "the camera, taken as level, stands at the origin; y up"
 _INPUT = "about the origin of the input, its camera taken as level; y up"
@@ -33,14 +34,15 @@ _ROOT = "poses out of nothing, the root joint at the origin; y up"
 class Track(NamedTuple):
     """One take of one person.
 
-    take: "" for the one pose, else take_0, ... frame [F]: the input's numbers. number [F]: places on the clip's grid of
-    frames, rising, some may be left out. joints [F, J, 3] m, y up. radius [F, J] m or None. motion: of the F frames,
-    where rotations are known. typicality: [F] percentiles of the one pose, where they are known.
+    take: "" for the one pose, else take_0, ... frame, seconds [F]: the input's numbers and times. number [F]: places on
+    the clip's grid of frames, rising, some may be left out. joints [F, J, 3] m, y up. radius [F, J] m or None. motion:
+    of the F frames, where rotations are known. typicality: [F] percentiles of the one pose, where they are known.
     """
 
     person: int
     take: str
     frame: np.ndarray
+    seconds: np.ndarray
     number: np.ndarray
     joints: np.ndarray
     radius: np.ndarray | None = None
@@ -69,10 +71,11 @@ class Clip(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """rows of each person, in order, and their numbers on the clip's grid of frames."""
+    """rows of each person, in order, and their numbers on the clip's grid of frames; seconds of all rows."""
 
     of: dict[int, tuple[np.ndarray, np.ndarray]]
     frame: np.ndarray
+    seconds: np.ndarray
     fps: float
     still: bool
     said: dict[str, Any]
@@ -81,33 +84,31 @@ class _Rows(NamedTuple):
 def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
     """The tracks of a result's arrays, with `takes` of its hypotheses.
 
-    joints [J] names; `joints_world` with `root_world` [N, 3], or `pose` with `pose_root`, or `mean`, or `samples`
-    [N, J, 3] alone (poses out of nothing); samples [H, N, J, 3]; root [H, N, 3] that they stand at; radius_90 [N, J];
-    frame, person [N], fps; up.
+    joints [J] names; `pose` at the first there is of ROOTS, or `mean`, or `samples` [N, J, 3] alone (poses out of
+    nothing); samples [H, N, J, 3]; root [H, N, 3] that they stand at, or root_paths, whole paths that they stand on;
+    radius_90 [N, J]; frame, person, seconds [N], fps; up.
     """
     get = arrays.get
-    R, samples, root = turn(str(get("up") or "-y"), "y").T, arrays["samples"], get("root")
+    R, samples, root, paths = turn(str(get("up") or "-y"), "y").T, arrays["samples"], get("root"), get("root_paths")
     alone = np.ndim(samples) == 3
-    if get("joints_world") is not None:  # with a path of the root that holds for all hypotheses
-        best, root = arrays["joints_world"], np.asarray(arrays["root_world"])[None]
-    elif get("pose") is not None:
-        best = arrays["pose"] + np.asarray(arrays["pose_root"])[:, None]
-    elif alone:
-        best = samples
-    else:
-        best = arrays["mean"] if root is None else arrays["mean"] + np.mean(root, 0)[:, None]
+    best = samples if alone else arrays["pose" if get("pose") is not None else "mean"]
+    if root is not None:
+        place = next((arrays[name] for name in ROOTS if get(name) is not None), np.mean(root, 0))
+        best = best + np.asarray(place)[:, None]
     best = np.asarray(best, np.float64)
-    rows = _rows(get("frame"), get("person"), get("fps"), len(best), alone and get("fps") is None)
+    rows = _rows(arrays, len(best), alone and get("fps") is None)
     camera = _PLACED if root is not None else _INPUT
     axes = _ROOT if alone else camera if get("up") in (None, "-y") else _WORLD
     tracks, radius = [], get("radius_90")
     for person, (at, number) in rows.of.items():
         known, typical = (None if x is None else np.asarray(x)[at] for x in (radius, get("typicality")))
-        tracks.append(Track(person, "", rows.frame[at], number, best[at] @ R, known, typicality=typical))
+        when = (rows.frame[at], rows.seconds[at], number)
+        tracks.append(Track(person, "", *when, best[at] @ R, known, typicality=typical))
         if takes:
-            placed = samples[:, at] if root is None else samples[:, at] + root[:, at, None]
+            placed = samples[:, at] if root is None or paths is not None else samples[:, at] + root[:, at, None]
             moving = takes_of(np.asarray(placed, np.float64), takes, np.random.default_rng((seed, abs(person))))
-            tracks += [Track(person, f"take_{k}", rows.frame[at], number, take @ R) for k, take in enumerate(moving)]
+            moving = moving if paths is None else moving + paths[:takes, at, None]
+            tracks += [Track(person, f"take_{k}", *when, take @ R) for k, take in enumerate(moving)]
     return Clip(tracks, tuple(map(str, arrays["joints"])), rows.fps, rows.still, {"axes": axes, **rows.said})
 
 
@@ -125,9 +126,10 @@ def of_bodies(
 ) -> Clip:
     """The tracks of bodies [H, F, 21, 3], [H, F, 3] radians and [H, F, 3] m, y up, the first the best; `takes` of them.
 
-    arrays: frame, person, fps. betas: [F, S] or [S]. rests: [22, 3] m by person, where bones are not the body's.
+    arrays: frame, person, seconds, fps; radius_90 [F, 22], typicality. betas: [F, S] or [S]. rests: [22, 3] m by
+    person, where bones are not the body's.
     """
-    rows = _rows(arrays.get("frame"), arrays.get("person"), arrays.get("fps"), body_pose.shape[1], still)
+    rows, radius = _rows(arrays, body_pose.shape[1], still), arrays.get("radius_90")
     tracks, shapes = [], {}
     for person, (at, number) in rows.of.items():
         shape = shapes[person] = betas if betas is None or betas.ndim == 1 else betas[at].mean(0)
@@ -136,7 +138,9 @@ def of_bodies(
         for h, take in [(0, ""), *((k, f"take_{k}") for k in range(takes))]:
             moving = Motion(body_pose[h, at], global_orient[h, at], pelvis[h, at], rows.fps, shape)
             typical = None if take or "typicality" not in arrays else arrays["typicality"][at]
-            tracks.append(Track(person, take, rows.frame[at], number, _joints(moving, rest), None, moving, typical))
+            sure = None if take or radius is None else np.asarray(radius)[at]
+            when = (rows.frame[at], rows.seconds[at], number)
+            tracks.append(Track(person, take, *when, _joints(moving, rest), sure, moving, typical))
     return Clip(tracks, SMPL_22.joints, rows.fps, rows.still, {"axes": _WORLD, **rows.said}, rests or {}, shapes)
 
 
@@ -147,13 +151,16 @@ def _joints(motion: Motion, rest: np.ndarray) -> np.ndarray:
     return posed(offsets, vectors, motion.transl)[0]
 
 
-def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
-    """The clip's grid has a place each `step` frames, the largest that divides all of them."""
+def _rows(arrays: dict[str, Any], num: int, still: bool) -> _Rows:
+    """The clip's grid has a place each `step` frames, the largest that divides all of them.
+
+    Without `seconds` the frames are even, at the rate of their numbers.
+    """
+    frame, person, fps, seconds = (arrays.get(name) for name in ("frame", "person", "fps", "seconds"))
     frame = np.arange(num) if frame is None else np.asarray(frame)
     person = np.zeros(num, int) if person is None else np.asarray(person)
     number, step, of_grid = timeline(frame, None if fps is None else float(fps))
-    if fps is None and not still:  # numbers of images, not of a motion's frames
-        still = bool(number.max() + 1 > 4 * num)
+    still = still or are_images(number, fps)
     of = {}
     for who, of_person in rows_of_people(person, frame):
         twice = np.flatnonzero(np.diff(frame[of_person]) == 0)
@@ -169,7 +176,13 @@ def _rows(frame: Any, person: Any, fps: Any, num: int, still: bool) -> _Rows:
         "starts": {str(p): int(a[0]) for p, (_, a) in of.items()},
         "interpolated_frames": {str(p): int(a[-1] - a[0] + 1 - len(a)) for p, (_, a) in of.items()},
     }
-    return _Rows(of, frame, rate, still, summary)
+    seconds = frame / (fps or ASSUMED_FPS) if seconds is None else np.asarray(seconds, np.float64)
+    return _Rows(of, frame, np.arange(num) / STILL_FPS if still else seconds, rate, still, summary)
+
+
+def are_images(number: np.ndarray, fps: float | None) -> bool:
+    """Whether places [N] on the grid of frames (`timeline`) are those of images, not of the frames of a motion."""
+    return fps is None and bool(number.max() + 1 > 4 * len(number))
 
 
 def takes_of(samples: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:

@@ -34,22 +34,22 @@ _HEAD = (
 )
 
 
-def write_trc(path: FilePath, names: Sequence[str], xyz: np.ndarray, fps: float, first: int = 0) -> None:
+def write_trc(path: FilePath, names: Sequence[str], xyz: np.ndarray, fps: float, first: float = 0) -> None:
     """Write points [F, K, 3] metres, y up, NaN where missing, as TRC in millimetres.
 
-    first: the number of the first frame; files count from 1, so it is written as first + 1, at the time first / fps.
+    first: the time of the first frame, in frames; its number is the nearest, and files count from 1.
     ValueError for shapes and names that do not fit.
     """
     xyz = np.asarray(xyz, np.float64)
     check_markers(names, xyz, fps)
     num, rate = len(xyz), f"{fps:.6g}"
-    values = [rate, rate, num, len(names), "mm", rate, first + 1, num]
+    values = [rate, rate, num, len(names), "mm", rate, round(first) + 1, num]
     lines = [f"PathFileType\t4\t(X/Y/Z)\t{Path(path).name}", "\t".join(_HEAD), "\t".join(map(str, values))]
     lines.append("Frame#\tTime\t" + "\t\t\t".join(names) + "\t\t")
     lines += ["\t\t" + "\t".join(f"{axis}{k}" for k in range(1, len(names) + 1) for axis in "XYZ"), ""]
-    for f, row in enumerate(1000 * xyz, first):
+    for f, row in enumerate(1000 * xyz):
         cells = ("\t".join(f"{v:.4f}" for v in point) if np.isfinite(point).all() else "\t\t" for point in row)
-        lines.append(f"{f + 1}\t{f / fps:.6f}\t" + "\t".join(cells))
+        lines.append(f"{round(first) + f + 1}\t{(first + f) / fps:.6f}\t" + "\t".join(cells))
     with atomic(path) as file:
         file.write(("\n".join(lines) + "\n").encode())
 

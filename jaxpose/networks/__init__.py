@@ -1,6 +1,7 @@
 """Networks by their name in a model's file.
 
-A new network of a model is a linen module with five members beside its own, and an entry in NETWORKS:
+A new network of a model is a linen module with five members beside its own, under `register_network`, in any package
+that is imported before the model's file is read:
 
     capabilities     some of "score" (of states, at every noise level), "condition" (on any joints, 2D or 3D, or none),
                      "motion" (its states are windows of frames), "encoder", "denoiser", "video", "context"
@@ -12,9 +13,23 @@ A new network of a model is a linen module with five members beside its own, and
 GraFormer, MixSTE and GraphDenoiser are entries as parts of DiffPose; they need no such members.
 """
 
+from typing import TypeVar
+
+import flax.linen as nn
+
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 from jaxpose.networks.score_mlp import ScoreMLP
 
-NETWORKS = {kind.__name__: kind for kind in (ScoreMLP, DiffPose, GraFormer, MixSTE, GraphDenoiser)}
+_Kind = TypeVar("_Kind", bound=type[nn.Module])
+NETWORKS: dict[str, type[nn.Module]] = {
+    kind.__name__: kind for kind in (ScoreMLP, DiffPose, GraFormer, MixSTE, GraphDenoiser)
+}
+
+
+def register_network(kind: _Kind) -> _Kind:
+    """Decorator of a linen module that models in files may name; ValueError where another has its name."""
+    if NETWORKS.setdefault(kind.__name__, kind) is not kind:
+        raise ValueError(f"register_network: there is a network {kind.__name__!r} already; needed another name")
+    return kind

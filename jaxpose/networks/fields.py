@@ -25,7 +25,12 @@ def to_fields(network: Any) -> dict[str, Any] | None:
 
 def from_fields(fields: dict[str, Any]) -> Any:
     """The network of JSON values; ValueError or KeyError for what is none, and for too many layers."""
-    kind = NETWORKS[fields.pop("kind", ScoreMLP.__name__)]
+    name = fields.pop("kind", ScoreMLP.__name__)
+    if name not in NETWORKS:
+        raise ValueError(
+            f"network {shown(name)}; must be one of {', '.join(NETWORKS)}, or registered before it is read"
+        )
+    kind = NETWORKS[name]
     values = {k: from_fields(v) if isinstance(v, dict) else v for k, v in fields.items()}
     if deep := [k for k in _DEPTHS if k in values and not 0 <= values[k] <= _DEEPEST]:
         raise ValueError(f"{deep[0]} {shown(values[deep[0]])}; must be 0 to {_DEEPEST}")

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array
+from jaxpose.base import Array, Numbers
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.spaces.person import View, encode_xy
 
@@ -32,7 +32,7 @@ def keypoint_std(keypoints: Array) -> Array:
     return jnp.where(visible, std_px * (_CROP / _CROP_PX * person)[..., None], HIDDEN_STD)
 
 
-def encode_mixture(view: View, intrinsics: Array, mixture_px: Mixture) -> Mixture:
+def encode_mixture(view: View, intrinsics: Numbers, mixture_px: Mixture) -> Mixture:
     """A mixture over pixels, weight [N, J, M], in the units of the condition that came with `view`."""
     flat, std = (x.reshape(len(x), -1, 2) for x in mixture_px[1:])
 

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Condition
+from jaxpose.base import Array, Condition, Numbers
 from jaxpose.geometry.camera import normalise, turn_to
 from jaxpose.geometry.products import product, turned
 
@@ -67,7 +67,7 @@ def fit_statistics(x_view: Array) -> Statistics:
 
 
 def encode_keypoints(
-    intrinsics: Array, uv_px: Array, confidence: Array, distortion: Array | None = None
+    intrinsics: Numbers, uv_px: Numbers, confidence: Numbers, distortion: Numbers | None = None
 ) -> tuple[Condition, View]:
     """The 2D condition of keypoints [..., J, 2] px with confidence [..., J] in [0, 1], 0 meaning not seen.
 
@@ -86,7 +86,7 @@ def encode_keypoints(
     depth = jnp.zeros_like(value[..., :1])
     mask = jnp.broadcast_to(visible[..., None], value.shape)
     return Condition(
-        jnp.concatenate([value, depth], -1), jnp.concatenate([mask, depth], -1), confidence * visible
+        jnp.concatenate([value, depth], -1), jnp.concatenate([mask, depth], -1), jnp.asarray(confidence * visible)
     ), View(R, centre, extent)
 
 
@@ -147,7 +147,7 @@ def tell_vertical(cond: Condition, view: View, up_cam: Array) -> Condition:
     return cond._replace(context=jnp.concatenate([cond.context, up_view], -1))
 
 
-def encode_xy(view: View, intrinsics: Array, uv_px: Array, distortion: Array | None = None) -> Array:
+def encode_xy(view: View, intrinsics: Numbers, uv_px: Array, distortion: Numbers | None = None) -> Array:
     """Other keypoints [..., J, 2] px in the units of the condition that came with `view`: [..., J, 2]."""
     xy = _turned_xy(view.R_view_cam, normalise(intrinsics, uv_px, distortion))
     return (xy - jnp.asarray(view.centre)[..., None, :]) / jnp.asarray(view.extent)[..., None, None]
@@ -205,7 +205,7 @@ def _turned_xy(R: Array, xy: Array) -> Array:
 
 
 def place(
-    intrinsics: Array, uv_px: Array, confidence: Array, x_relative: Array, distortion: Array | None = None
+    intrinsics: Numbers, uv_px: Numbers, confidence: Numbers, x_relative: Numbers, distortion: Numbers | None = None
 ) -> Array:
     """Root positions [..., 3] metres, camera frame, at which joints [..., J, 3] agree best with keypoints.
 

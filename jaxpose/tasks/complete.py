@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem
+from jaxpose.base import Array, Decoded, Hypotheses, Key, Numbers, Problem
 from jaxpose.compiled import filled, traced
 from jaxpose.model import Model, needs
 from jaxpose.spaces.person import View, decode_pose, encode_points
@@ -29,9 +29,9 @@ _EXACT = 1e-3  # metres: the smallest noise in weights; joints below count as ex
 def complete(
     key: Key,
     model: Model,
-    joints: Array,
+    joints: Numbers,
     *,
-    noise: float | Array = 0.0,
+    noise: float | Numbers = 0.0,
     num_hypotheses: int = 200,
     sampler: Sampler | None = None,
     chunk: int | None = None,
@@ -97,7 +97,7 @@ def settle(
     return jnp.where((visible & (noise == 0))[..., None], observed, poses + offset[..., None, :])
 
 
-def _per_joint(noise: float | Array, shape: tuple[int, ...]) -> Array | np.ndarray:
+def _per_joint(noise: float | Numbers, shape: tuple[int, ...]) -> Array | np.ndarray:
     level: Any = noise if traced(noise) else np.asarray(noise, np.float32)
     check_noise(level, (), shape[:1], shape)
     xp = jnp if traced(noise) else np

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxpose.base import Array, Condition, Key
+from jaxpose.base import Array, Condition, Key, Numbers
 from jaxpose.compiled import check_shape, filled, part, size_for, traced
 from jaxpose.diffusion import replace
 from jaxpose.diffusion.guidance import held, measurement, observed
@@ -179,8 +179,8 @@ def methods_of(model: Model) -> tuple[str, ...]:
 def complete_rotations(
     key: Key,
     model: Model,
-    body_pose: Array,
-    known: Array,
+    body_pose: Numbers,
+    known: Numbers,
     *,
     num_hypotheses: int = 10,
     method: Method | None = None,

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import Array, Decoded, Hypotheses, Key, Problem, Start
+from jaxpose.base import Array, Decoded, Hypotheses, Key, Numbers, Problem, Start
 from jaxpose.compiled import filled, traced
 from jaxpose.diffusion import time_at
 from jaxpose.model import Model, needs, null_condition
@@ -43,9 +43,9 @@ _LEVELS = (0.003, 0.5)  # metres: from the process' own last noise to what leave
 def denoise(
     key: Key,
     model: Model,
-    joints: Array,
+    joints: Numbers,
     *,
-    noise: float | Array | None = None,
+    noise: float | Numbers | None = None,
     num_hypotheses: int = 50,
     sampler: Sampler | None = None,
     return_path: bool = False,
@@ -97,8 +97,9 @@ def estimate_calls(model: Model) -> int:
     return _EM_STEPS * stochastic().network_calls(model)
 
 
-def estimate_noise(key: Key, model: Model, joints: Array) -> Array:
+def estimate_noise(key: Key, model: Model, joints: Numbers) -> Array:
     """Noise per coordinate [N] metres of joints [N, J, 3], by expectation maximisation, within 3 to 500 mm."""
+    joints = jnp.asarray(joints)
     observed = joints - joints.mean(-2, keepdims=True)
 
     def improve(step: int, level: Array) -> Array:

@@ -14,7 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import Array, Condition, Decoded, Hypotheses, Key, PredictFn, Prediction, Problem, ProjectFn, Start
+from jaxpose.base import (
+    Array,
+    Condition,
+    Decoded,
+    Hypotheses,
+    Key,
+    Numbers,
+    PredictFn,
+    Prediction,
+    Problem,
+    ProjectFn,
+    Start,
+)
 from jaxpose.compiled import check_shape, check_values, cut, size_for, traced
 from jaxpose.diffusion import SDE, prior_sample, sample
 from jaxpose.diffusion.sampling import in_chunks, in_slices, map_hypotheses
@@ -206,6 +218,7 @@ def _noise(model: Model, like: Array, key: Key) -> Start:
     return Start(prior_sample(start_key, model.spec.sde(), like.shape), key)
 
 
+@jax.custom_jvp
 def in_order(values: Array, low: Array, high: Array) -> Array:
     """The elements `low` and `high`, which is `low` or the next, of values [H, ...] >= 0 in rising order: [2, ...].
 
@@ -223,6 +236,14 @@ def in_order(values: Array, low: Array, high: Array) -> Array:
     above = jnp.where(whole > first, whole, ~jnp.zeros_like(first)).min(0)
     second = jnp.where((whole <= first).sum(0) > high, first, above)
     return jax.lax.bitcast_convert_type(jnp.stack([first, second]), values.dtype)
+
+
+@in_order.defjvp
+def _of_elements(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Bits have no derivative: it is that of the elements that were taken."""
+    taken = in_order(*primals)
+    equal = primals[0][None] == taken[:, None]
+    return taken, jnp.where(equal, tangents[0], 0).sum(1) / equal.sum(1)
 
 
 def spread(
@@ -268,7 +289,9 @@ def _moments(samples: Array, count: Array | None, order: Callable[..., Array]) -
     place = 0.9 * (num - 1).astype(samples.dtype)
     low = jnp.floor(place).astype(int)
     squares = jnp.where(counts, sum(x * x for x in away), jnp.inf)
-    first, second = jnp.sqrt(order(squares, low, jnp.minimum(low + 1, num - 1)))
+    squared = order(squares, low, jnp.minimum(low + 1, num - 1))
+    # of the root 0, where the derivative of the square root is not finite
+    first, second = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
     return jnp.stack(mean, -1), covariance, first + (place - low) * (second - first)
 
 
@@ -278,7 +301,7 @@ def check_num(num: int, name: str = "num_hypotheses") -> None:
         raise ValueError(f"{name}: needed at least 1, got {num}")
 
 
-def check_joints(model: Model, joints: Array, *, complete: str = "") -> None:
+def check_joints(model: Model, joints: Numbers, *, complete: str = "") -> None:
     """ValueError where joints are not [N, J, 3] of the model, or not finite; complete: the task that needs all."""
     shape = ("N", len(model.skeleton.joints), 3)
     check_shape("joints", joints, shape, note=f" in the order of {model.skeleton.name}")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Camera, Hypotheses, Key
+from jaxpose.base import Array, Camera, Hypotheses, Key, Numbers
 from jaxpose.geometry.axes import vertical
 from jaxpose.model import Model, needs
 from jaxpose.tasks import observations, systematic
@@ -77,8 +77,8 @@ def views_of(
 def fuse(
     key: Key,
     model: Model,
-    keypoints: np.ndarray,
-    confidence: np.ndarray | None = None,
+    keypoints: Numbers,
+    confidence: Numbers | None = None,
     *,
     cameras: Camera,
     method: str = "pseudo_inverse",

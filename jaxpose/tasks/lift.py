@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Past, Problem
-from jaxpose.compiled import check_shape, filled, size_for, traced
+from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Numbers, Past, Problem
+from jaxpose.compiled import check_shape, check_values, filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry import measures
+from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import Model, needs, require
 from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import View, decode_pose, encode_pose, place, tell_past, tell_vertical
@@ -35,16 +36,16 @@ _FOR |= dict.fromkeys(("windows", "keypoint_mixture", "num_components", "depth")
 def lift(
     key: Key,
     model: Model,
-    keypoints: Array,
-    confidence: Array | None = None,
+    keypoints: Numbers,
+    confidence: Numbers | None = None,
     *,
     camera: Camera,
     num_hypotheses: int = 200,
     sampler: Sampler | None = None,
-    height: float | Array | None = None,
-    up: Array | None = None,
+    height: float | Numbers | None = None,
+    up: Numbers | None = None,
     windows: tuple[Array, Array] | None = None,
-    past: Array | None = None,
+    past: Numbers | None = None,
     keypoint_mixture: Mixture | None = None,
     num_components: int = 1,
     depth: str = "encoder",
@@ -70,7 +71,9 @@ def lift(
     num_components, depth: of a DiffPose model's start H_K, as in `diffpose.initial_distribution`.
     sampler, chunk, return_path: as in `draw`; one `mean_flow()` sample is the single guess.
     """
-    _check(model, keypoints, confidence, camera)
+    check_detections(model, keypoints, confidence, camera)
+    if height is not None:
+        check_shape("height", height, (), keypoints.shape[:1], low=0.3, high=3)
     if past is not None:
         num, joints = keypoints.shape[:2]
         check_shape("past", past, (num_hypotheses, range(1, num + 1), joints, 3), note=" of hypotheses and rows")
@@ -102,7 +105,7 @@ class Sighting(NamedTuple):
     keypoints: Array
     confidence: Array
     camera: Camera
-    height: Array | float | None
+    height: Numbers | float | None
 
 
 @needs("lift", "joints")
@@ -119,7 +122,7 @@ def problem(
     past: Array | None = None,
 ) -> Problem:
     """The problem of lifting detections; arguments as of `lift`. key: of a DiffPose model's fitted start alone."""
-    _check(model, keypoints, confidence, camera)
+    check_detections(model, keypoints, confidence, camera)
     initial = initial or Initial()
     options: dict[str, Any] = {"up": up, "past": past, "windows": windows, "keypoint_mixture": initial.keypoint_mixture}
     options |= {"num_components": initial.num_components != 1 or None, "depth": initial.depth != "encoder" or None}
@@ -177,12 +180,16 @@ def stature(x: Array, model: Model) -> Array:
     return measures.stature(x)
 
 
-def _check(model: Model, keypoints: Array, confidence: Array | None, camera: Camera) -> None:
-    shape = ("N", len(model.skeleton.joints), 2)
+def check_detections(model: Model, keypoints: Numbers, confidence: Numbers | None, camera: Camera) -> None:
+    """ValueError naming what is wrong with the arguments of `lift`, as far as values are known."""
+    shape, num = ("N", len(model.skeleton.joints), 2), keypoints.shape[0]
     check_shape("keypoints", keypoints, shape, note=f" in the order of {model.skeleton.name}")
     if confidence is not None:
-        check_shape("confidence", confidence, keypoints.shape[:-1], note=" as keypoints")
-    check_shape("camera: intrinsics", camera.intrinsics, (4,), (keypoints.shape[0], 4))
+        check_shape("confidence", confidence, keypoints.shape[:-1], note=" as keypoints", low=0, high=1)
+    check_shape("camera: intrinsics", camera.intrinsics, (4,), (num, 4))
+    if camera.distortion is not None:
+        check_shape("camera: distortion", camera.distortion, (5,), (num, 5), low=-1e3, high=1e3)
+    check_values(check_pixels, keypoints, camera.intrinsics)
 
 
 def _past(model: Model, cond: Condition, view: View, x: Array) -> Past:
@@ -212,7 +219,7 @@ def _of_rows(num: int, size: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
     return keypoints, sure, *others
 
 
-def _check_mixture(mixture: Mixture, shape: tuple[int, ...], distortion: Array | None) -> None:
+def _check_mixture(mixture: Mixture, shape: tuple[int, ...], distortion: Numbers | None) -> None:
     weight, mean, std = mixture
     check_shape("keypoint_mixture: mean", mean, (*shape[:2], "M", 2))
     check_shape("keypoint_mixture: std", std, mean.shape)

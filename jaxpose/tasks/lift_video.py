@@ -16,12 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import ROW_AXIS, Array, Camera, Hypotheses, Key
+from jaxpose.base import ROW_AXIS, Array, Camera, Hypotheses, Key, Numbers
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.windows import Windows, rows_of_people, tile, timeline
-from jaxpose.model import Model
+from jaxpose.model import Model, needs
 from jaxpose.tasks.blocks import Block, Drawn, Track, even, gather, result_of
-from jaxpose.tasks.lift import lift
+from jaxpose.tasks.lift import check_detections, lift
 from jaxpose.tasks.smooth import smooth
 from jaxpose.tasks.typicality import judged
 
@@ -31,15 +31,16 @@ _MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group 
 _JOINED = 2**31 - 4  # folded into the key of a clip: of the motions that `join` draws
 
 
+@needs("lift", "joints")
 def lift_video(
     key: Key,
     model: Model,
-    keypoints: np.ndarray,
-    confidence: np.ndarray | None = None,
+    keypoints: Numbers,
+    confidence: Numbers | None = None,
     *,
     camera: Camera,
-    frame: np.ndarray | None = None,
-    person: np.ndarray | None = None,
+    frame: Numbers | None = None,
+    person: Numbers | None = None,
     fps: float | None = None,
     joined: bool = False,
     num_hypotheses: int = 200,
@@ -53,6 +54,7 @@ def lift_video(
     joined:     join each person's hypotheses to motions by `smooth`, for models of single frames.
     options:    `sampler`, `height`, `up` [3], `keypoint_mixture`, `num_components` and `depth` of `lift`.
     """
+    check_detections(model, keypoints, confidence, camera)
     num = len(keypoints)
     sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else np.asarray(confidence, np.float32)
     frame = np.arange(num) if frame is None else np.asarray(frame)

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Camera, Hypotheses, Key
-from jaxpose.compiled import check_shape
+from jaxpose.base import Array, Camera, Hypotheses, Key, Numbers
+from jaxpose.compiled import check_shape, check_values
+from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import Model, needs
 from jaxpose.tasks.draw import check_num
 from jaxpose.tasks.lift import lift
@@ -49,12 +50,12 @@ def start_motions(key: Key, model: Model, *, num_hypotheses: int = 20) -> Motion
 def step_motions(
     model: Model,
     stream: MotionStream,
-    keypoints: Array,
-    confidence: Array | None = None,
+    keypoints: Numbers,
+    confidence: Numbers | None = None,
     *,
     camera: Camera,
-    height: float | Array | None = None,
-    up: Array | None = None,
+    height: float | Numbers | None = None,
+    up: Numbers | None = None,
     sampler: Sampler | None = None,
 ) -> tuple[Hypotheses, MotionStream]:
     """Poses of the newest L frames, and the stream after them; compiled once for a shape.
@@ -70,8 +71,10 @@ def step_motions(
     needed = f" of {model.spec.name!r}; it was started with another model"
     check_shape("stream", stream.confidence, (model.spec.network.window or 0, len(model.skeleton.joints)), note=needed)
     check_shape("keypoints", keypoints, (range(1, length), num_joints, 2))
-    trust = jnp.ones(len(keypoints)) if confidence is None else jnp.asarray(confidence, jnp.float32)
-    check_shape("confidence", trust, np.shape(keypoints)[:2], note=" as keypoints")
+    check_values(check_pixels, keypoints, camera.intrinsics)
+    trust = jnp.ones(len(keypoints)) if confidence is None else confidence
+    check_shape("confidence", trust, np.shape(keypoints)[:2], note=" as keypoints", low=0, high=1)
+    trust = jnp.asarray(trust, jnp.float32)
     options = {"camera": camera._replace(size=None), "height": height, "up": up}
     keypoints = jnp.asarray(keypoints, jnp.float32)
     return _step(model, stream, keypoints, trust, options, sampler=sampler or stochastic(3))

@@ -108,12 +108,13 @@ def sight(
     ValueError for shapes that do not fit.
     """
     num, joints = uv_px.shape[:2]
-    R = jnp.eye(3)[None] if cameras.R_cam_world is None else cameras.R_cam_world
-    t = jnp.zeros((1, 3)) if cameras.t_cam is None else cameras.t_cam
-    intrinsics, distortion, note = cameras.intrinsics, cameras.distortion, f" for {num} cameras"
+    R = jnp.eye(3)[None] if cameras.R_cam_world is None else jnp.asarray(cameras.R_cam_world)
+    t = jnp.zeros((1, 3)) if cameras.t_cam is None else jnp.asarray(cameras.t_cam)
+    intrinsics, note = jnp.asarray(cameras.intrinsics), f" for {num} cameras"
+    distortion = None if cameras.distortion is None else jnp.asarray(cameras.distortion)
     check_shape("uv_px", uv_px, (num, joints, 2), note=note)
     for name, value in (("noise_px", noise_px), ("confidence", confidence)):
-        check_shape(name, value, (num, joints), note=note)
+        check_shape(name, value, (num, joints), note=note, low=0)
     for name, value, *shape in (("intrinsics", intrinsics, 4), ("R_cam_world", R, 3, 3), ("t_cam", t, 3)):
         check_shape(name, value, (num, *shape), note=note)
     if distortion is not None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import Array, Decoded, Key, Problem
+from jaxpose.base import Array, Decoded, Key, Numbers, Problem
 from jaxpose.compiled import part, size_for, traced
 from jaxpose.diffusion import time_grid
 from jaxpose.diffusion.flow import decode as from_latent
@@ -28,7 +28,7 @@ _FLOW_STEPS = 20  # of four network calls each
 _RMS_STD = 0.28  # radians, the rms of `rotation_std(prior21)`
 
 
-def check_rotations(model: Model, body_pose: Array) -> None:
+def check_rotations(model: Model, body_pose: Numbers) -> None:
     """ValueError where body poses are neither [..., 21, 3] nor [..., 63]."""
     num, shape = model.spec.state_shape[0], jnp.shape(body_pose)
     if shape[-1:] != (3 * num,) and shape[-2:] != (num, 3):
@@ -86,7 +86,7 @@ def _generate(key: Key, model: Model, num: int, sampler: Sampler, chunk: int) ->
 
 @needs("interpolate", "rotations", "score")
 def interpolate_rotations(
-    model: Model, first: Array, second: Array, num: int, *, num_steps: int = _FLOW_STEPS
+    model: Model, first: Numbers, second: Numbers, num: int, *, num_steps: int = _FLOW_STEPS
 ) -> Array:
     """A path [num, ..., 21, 3] of plausible poses from first to second [..., 21, 3] axis-angle, both ends included.
 

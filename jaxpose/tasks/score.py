@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Condition, Key
+from jaxpose.base import Array, Condition, Key, Numbers
 from jaxpose.compiled import filled, part, size_for, traced
 from jaxpose.diffusion import time_at, time_grid
 from jaxpose.diffusion.flow import log_likelihood, within
@@ -47,7 +47,7 @@ _ROWS = 2048  # poses in flight at once
 @needs("score", "score")
 def log_density(
     model: Model,
-    pose: Array,
+    pose: Numbers,
     cond: Condition | None = None,
     view: View | None = None,
     *,

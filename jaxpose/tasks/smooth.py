@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Hypotheses, Key
+from jaxpose.base import Array, Hypotheses, Key, Numbers
 from jaxpose.geometry.skeleton import H36M_17
 
 # Millimetres in 1/30 s, root mean square over the training subjects (CMU and HDM05, limbs straight), root-relative, of
@@ -33,7 +33,7 @@ WEIGHT = 0.01
 _FPS = 30.0
 
 
-def smooth(key: Key, found: Hypotheses, seconds: Array, *, weight: float = WEIGHT) -> Hypotheses:
+def smooth(key: Key, found: Hypotheses, seconds: Numbers, *, weight: float = WEIGHT) -> Hypotheses:
     """The hypotheses of one person's F frames as H motions: sample h is a motion, and the mean is of the motions.
 
     found:   of `lift` with a model of single frames, in H36M_17; F rows in the order of time.

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
-from jaxpose.base import Array, Camera, Condition, Hypotheses, Key, PredictFn
-from jaxpose.compiled import check_shape
+from jaxpose.base import Array, Camera, Condition, Hypotheses, Key, Numbers, PredictFn
+from jaxpose.compiled import check_shape, check_values
 from jaxpose.diffusion import heun, sample, time_grid
 from jaxpose.diffusion.sde import SDE, time_at
+from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import Model, needs
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.diffpose import Encoded, context_of, encoder_input, network_of, one_gaussian
@@ -81,15 +82,15 @@ def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
 def step_stream(
     model: Model,
     stream: Stream,
-    keypoints: Array,
-    confidence: Array | None = None,
+    keypoints: Numbers,
+    confidence: Numbers | None = None,
     *,
     camera: Camera,
     num_steps: int = 2,
     first_steps: int | None = None,
-    warmth: float | Array = 0.7,
-    max_gap: int | Array = 15,
-    height: float | Array | None = None,
+    warmth: float | Numbers = 0.7,
+    max_gap: int | Numbers = 15,
+    height: float | Numbers | None = None,
 ) -> tuple[Hypotheses, Stream]:
     """Poses of the newest frame, `Hypotheses` of one row, and the stream after it; compiled once for a shape.
 
@@ -121,7 +122,7 @@ class _Frame(NamedTuple):
     keypoints: Array
     confidence: Array
     camera: Camera
-    height: float | Array | None
+    height: float | Numbers | None
 
 
 @partial(jax.jit, static_argnames=("num_steps", "first_steps"))
@@ -218,11 +219,12 @@ def _apply(model: Model, x: Array, part: str) -> tuple[Array, Array]:
     return cast(tuple[Array, Array], run)
 
 
-def _check(model: Model, stream: Stream, keypoints: Array, confidence: Array | None, camera: Camera) -> None:
+def _check(model: Model, stream: Stream, keypoints: Numbers, confidence: Numbers | None, camera: Camera) -> None:
     num = len(model.skeleton.joints)
     check_shape("keypoints", keypoints, (num, 2), note=f" of one person in the order of {model.skeleton.name}")
     if confidence is not None:
-        check_shape("confidence", confidence, (num,), note=" as keypoints")
+        check_shape("confidence", confidence, (num,), note=" as keypoints", low=0, high=1)
     check_shape("camera: intrinsics", camera.intrinsics, (4,))
+    check_values(check_pixels, keypoints, camera.intrinsics)
     started = f" of {model.spec.name!r}; it was started with another model"
     check_shape("stream: window", stream.window, (network_of(model).window or 1, num, "C"), note=started)

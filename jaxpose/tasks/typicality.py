@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import LEAST_PERCENTILE, Array, Hypotheses, Judge
+from jaxpose.base import LEAST_PERCENTILE, Array, Hypotheses, Judge, Numbers
 from jaxpose.compiled import check_shape, filled, part, size_for, traced
 from jaxpose.diffusion import time_at
 from jaxpose.diffusion.sampling import in_slices
@@ -41,7 +41,7 @@ _ROWS = 1024  # poses worked on at once
 
 
 @needs("typicality", "score", "poses")
-def denoising_error(model: Model, pose: Array) -> Array:
+def denoising_error(model: Model, pose: Numbers) -> Array:
     """Denoising error [N] in nats of joints [N, J, 3] metres, or of body poses [N, 21, 3] axis-angle radians.
 
     Compiled once for a shape, and usable inside jit. pose: joints in the axes of a camera that looks roughly level at
@@ -63,7 +63,9 @@ def _error(model: Model, pose: Array) -> Array:
     moves = jnp.asarray(model.statistics.spread) > 0  # what never moved in training is left out, as of the density
     levels = jnp.asarray(LEVELS, states.dtype)
     times = time_at(sde, -2 * jnp.log(levels))
-    draws = jax.random.normal(jax.random.key(0), (len(LEVELS), _DRAWS, 1, *model.spec.state_shape), states.dtype)
+    # In float32, so that they are the same under JAX_ENABLE_X64, whose numbers are others.
+    shape = (len(LEVELS), _DRAWS, 1, *model.spec.state_shape)
+    draws = jax.random.normal(jax.random.key(0), shape, jnp.float32).astype(states.dtype)
 
     def of_rows(x0: Array) -> Array:
         def of_level(given: tuple[Array, Array, Array]) -> Array:
@@ -82,7 +84,7 @@ def can_judge(model: Model) -> bool:
     return judge is not None and judge.typicality.size >= 2
 
 
-def typicality(model: Model, pose: Array) -> Array:
+def typicality(model: Model, pose: Numbers) -> Array:
     """Percentiles [N] in 0..100 of poses among training poses, by `denoising_error`; 0 is the least typical.
 
     pose: as of `denoising_error`, such as `found.mean` of `Hypotheses` of any model; NaN where a pose has NaN.

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxpose.base import Numbers, brief
 from jaxpose.compiled import check_shape
 from jaxpose.geometry import gravity as grav
 from jaxpose.geometry.root_path import CONSTANT, contacts, smooth_root
@@ -31,6 +32,7 @@ _RATE = 30.0
 _LEAST_FRAMES = 5  # of a person whose feet can be told to stand
 _HALF_SECONDS = 2.0  # of each half of a clip, whose verticals are compared
 _STANDING = 0.7
+_SUPPORT = 0.4  # of the frames, of people who stand on a floor
 
 
 class World(NamedTuple):
@@ -38,6 +40,8 @@ class World(NamedTuple):
 
     R_world_camera [3, 3], t_world_camera [3]: above. root_world: [N, 3] metres, smoothed, y over the floor.
     root_radius_90: [N] metres about root_world that hold the root in 90 % of the cases, the vertical taken as it is.
+    root_paths: [H, N, 3] metres, whole paths as likely as root_world is, for bands of lengths, distances and speeds; as
+    many as the given root has hypotheses.
     contacts: [N, 2] probability that the left and the right foot stand.
     up_std: degrees, of the vertical. camera_height: metres over the floor. found: the vertical is given, or told by the
     people, and not just assumed. said: how each was found, and doubts.
@@ -47,11 +51,15 @@ class World(NamedTuple):
     t_world_camera: np.ndarray
     root_world: np.ndarray
     root_radius_90: np.ndarray
+    root_paths: np.ndarray
     contacts: np.ndarray
     up_std: float
     camera_height: float
     found: bool
     said: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 class _Person(NamedTuple):
@@ -64,16 +72,17 @@ class _Person(NamedTuple):
 
 
 def to_world(
-    joints: np.ndarray,
-    root: np.ndarray,
+    joints: Numbers,
+    root: Numbers,
     *,
-    frame: np.ndarray | None = None,
-    person: np.ndarray | None = None,
+    frame: Numbers | None = None,
+    person: Numbers | None = None,
     fps: float | None = None,
-    gravity: np.ndarray | None = None,
+    gravity: Numbers | None = None,
     camera_height: float | None = None,
-    placed: tuple[np.ndarray, np.ndarray] | None = None,
+    placed: tuple[Numbers, Numbers] | None = None,
     skeleton: Skeleton = H36M_17,
+    seed: int = 0,
 ) -> World:
     """The world of N poses that one camera saw without moving.
 
@@ -83,7 +92,7 @@ def to_world(
     gravity: [3] the way things fall, camera axes (x right, y down, z forward; of a level camera 0, 1, 0); None: told by
     the people. camera_height: metres over the floor; None: told by the feet.
     placed: R_world_camera and t_world_camera of a world that is y up with its floor at 0, in place of the last two.
-    ValueError names the argument.
+    seed: of `root_paths`. ValueError names the argument.
     """
     joints, root = np.asarray(joints, float), np.asarray(root, float)
     samples, num = root[None] if root.ndim == 2 else root, len(joints)
@@ -96,20 +105,28 @@ def to_world(
     frame = np.arange(num) if frame is None else np.asarray(frame)
     person = np.zeros(num, int) if person is None else np.asarray(person)
     people = list(_people(joints, samples, frame, person, fps or _RATE, skeleton))
-    up, up_std, known, *notes = _up(people, gravity, placed)
+    placed = None if placed is None else (np.asarray(placed[0], float), np.asarray(placed[1], float))
+    up, up_std, known, *notes = _up(people, None if gravity is None else np.asarray(gravity), placed)
     camera_height = camera_height if placed is None else float(placed[1][1])
-    walks, given = [_walk(one, up) for one in people], camera_height is not None
-    if camera_height is None:
-        camera_height = float(np.median(np.concatenate([np.full(len(w.root), w.camera_height) for w in walks])))
+    rng, given = np.random.default_rng(seed), camera_height is not None
+    walks = [_walk(one, up, rng, len(samples)) for one in people]
+    floor = _floor(walks, up, up_std, camera_height)
+    up = up if given or gravity is not None else floor.up
+    camera_height = floor.camera_height
     notes.append(f"floor {camera_height:.2f} m below the camera, {'given' if given else 'told by the feet'}")
-    notes += _doubts(walks, camera_height, up_std)
-    path, radius, stands = np.zeros((num, 3)), np.zeros(num), np.zeros((num, 2))
-    for one, walk in zip(people, walks, strict=True):
-        path[one.rows], radius[one.rows] = _on_floor(walk, camera_height, up_std, given=given)
-        stands[one.rows] = walk.stands
+    notes += _doubts([int(person[one.rows[0]]) for one in people], floor)
+    path, radius, stands, paths = np.zeros((num, 3)), np.zeros(num), np.zeros((num, 2)), np.zeros((*samples.shape,))
+    for one, walk, factor, sure in zip(people, walks, floor.factor, floor.factor_std, strict=True):
+        left = sure if given else walk.shared
+        path[one.rows], stands[one.rows] = factor * walk.root, walk.stands
+        distance = np.linalg.norm(walk.root, axis=-1)
+        # 1.645: the error is one of depth in the main, so of one dimension
+        radius[one.rows] = 1.645 * np.sqrt(walk.variance + (left * distance) ** 2)
+        size = 1 + left * rng.normal(size=(len(samples), 1, 1))
+        paths[:, one.rows] = factor * size * walk.draws
     R, t = _axes(up, path[np.lexsort((person, frame))[0]], camera_height) if placed is None else placed
-    R, t = np.asarray(R, float), np.asarray(t, float)
-    return World(R, t, path @ R.T + t, radius, stands, float(np.degrees(up_std)), camera_height, known, tuple(notes))
+    placed_paths = (path @ R.T + t, radius, paths @ R.T + t)
+    return World(R, t, *placed_paths, stands, float(np.degrees(up_std)), camera_height, known, tuple(notes))
 
 
 def _axes(up: np.ndarray, root: np.ndarray, camera_height: float) -> tuple[np.ndarray, np.ndarray]:
@@ -132,57 +149,100 @@ def _up(people: list[_Person], gravity: np.ndarray | None, placed: tuple[np.ndar
 
 
 class _Walk(NamedTuple):
-    """A person's path in camera axes: root [F, 3], its variance [F], standing feet [F, 2].
+    """A person's path in camera axes: root [F, 3], its variance [F], draws [H, F, 3], standing feet [F, 2].
 
     shared: standard deviation of what factor of size and distance all frames share. camera_height: by these feet.
+    foot: [3] the middle of the ankles that stand, else of the lower ones.
     """
 
     root: np.ndarray
     variance: np.ndarray
+    draws: np.ndarray
     stands: np.ndarray
     shared: float
     camera_height: float
+    foot: np.ndarray
 
 
-def _walk(one: _Person, up: np.ndarray) -> _Walk:
+def _walk(one: _Person, up: np.ndarray, rng: np.random.Generator, num_draws: int) -> _Walk:
     level = grav.ankle_level(one.seen, up)
     stands = np.zeros((len(one.rows), 2))
     lifted = (one.seen.root, one.seen.depth_std, one.ankles)
-    path = smooth_root(*lifted, stands, one.seconds, up, level)
     if len(one.rows) >= _LEAST_FRAMES:
+        path = smooth_root(*lifted, stands, one.seconds, up, level)
         stands = contacts(path.root, one.ankles, one.seconds, up, level)
         if (sure := stands > _STANDING).any():
             level = float(np.median(((path.root[:, None] + one.ankles) @ up)[sure]))
-        path = smooth_root(*lifted, stands, one.seconds, up, level)
-    else:
+    path = smooth_root(*lifted, stands, one.seconds, up, level, rng, num_draws)
+    if len(one.rows) < _LEAST_FRAMES:
         stands = stands + 0.5
     spread = float(np.median(CONSTANT * one.seen.depth_std / np.linalg.norm(path.root, axis=-1)))
     shared = float(np.hypot(_SIZE, spread))
     variance = np.trace(path.covariance, axis1=-2, axis2=-1)
-    return _Walk(path.root, variance, stands, shared, ANKLE_HEIGHT - level)
+    placed = path.root[:, None] + one.ankles
+    sure = stands > _STANDING if (stands > _STANDING).any() else (placed @ up) <= (placed @ up).min(1, keepdims=True)
+    foot, level = np.median(placed[sure], 0), float(np.median(placed[sure] @ up))
+    foot = foot + (level - foot @ up) * up
+    return _Walk(path.root, variance, path.draws, stands, shared, ANKLE_HEIGHT - level, foot)
 
 
-def _on_floor(walk: _Walk, camera_height: float, up_std: float, *, given: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Root [F, 3] and its radius [F] where the person is so far away that they stand on the floor, as far as it tells.
+class _Floor(NamedTuple):
+    """The floor that people stand on, by P people.
 
-    The factor of distance has two sources: the model's knowledge of size, and the floor where the vertical is known.
+    up: the vertical [3] that agrees best with it. factor, factor_std [P]: of size and distance, with which each person
+    stands on it. above [P]: metres that those are over it who do not, 0 of the others.
     """
-    distance = np.linalg.norm(walk.root, axis=-1)
-    floor = np.hypot(_ANKLE_STD, up_std * np.median(distance)) / camera_height
-    share = walk.shared**2 / (walk.shared**2 + floor**2) if walk.camera_height > 0 else 0.0
-    factor = (camera_height / walk.camera_height) ** share if share else 1.0
-    left = walk.shared * np.sqrt(1 - share) if given else walk.shared
-    # 1.645: the error is one of depth in the main, so of one dimension
-    return factor * walk.root, 1.645 * np.sqrt(walk.variance + (left * distance) ** 2)
+
+    camera_height: float
+    up: np.ndarray
+    factor: np.ndarray
+    factor_std: np.ndarray
+    above: np.ndarray
 
 
-def _doubts(walks: list[_Walk], camera_height: float, up_std: float) -> Iterator[str]:
+def _floor(walks: list[_Walk], up: np.ndarray, up_std: float, camera_height: float | None) -> _Floor:
+    """One floor, the vertical and the sizes of all who stand on it, by least squares.
+
+    up . a_i (1 + s_i) + d . a_i + h = ANKLE_HEIGHT, a_i the middle of person i's standing ankles, d across up. People
+    who would need more than three deviations of s and d do not stand on it. Of floors that two in five frames stand on
+    it is the lowest: people stand on things, seldom in pits.
+    """
+    foot, size = np.stack([w.foot for w in walks]), np.array([w.shared for w in walks])
+    heights, frames = np.array([w.camera_height for w in walks]), np.array([len(w.root) for w in walks])
+    across = np.linalg.svd(up[None])[2][1:]
+    apart = np.linalg.norm((foot[:, None] - foot) @ across.T, axis=-1)
+    spread = np.sqrt(2 * _ANKLE_STD**2 + (size * heights)[:, None] ** 2 + (size * heights) ** 2 + (up_std * apart) ** 2)
+    with_whom = abs(heights[:, None] - heights) < 3 * spread
+    if camera_height is not None:
+        alone = np.sqrt(
+            _ANKLE_STD**2 + (size * heights) ** 2 + (up_std * np.linalg.norm(foot @ across.T, axis=-1)) ** 2
+        )
+        on = abs(heights - camera_height) < 3 * alone
+    else:
+        support = (with_whom * frames).sum(1)
+        legal = support >= min(_SUPPORT * frames.sum(), support.max())
+        on = with_whom[np.argmax(np.where(legal, heights, -np.inf))]
+    num = len(walks)
+    A = np.concatenate([foot @ across.T, np.ones((num, 1)), np.diag(foot @ up)], 1) / _ANKLE_STD
+    y = heights / _ANKLE_STD
+    h = float(np.median(np.repeat(heights[on], frames[on]))) if camera_height is None else camera_height
+    prior = np.diag([up_std**-2, up_std**-2, 1e-6 if camera_height is None else 1e12, *size**-2.0])
+    P = np.linalg.inv(A[on].T @ A[on] + prior)
+    x = P @ (A[on].T @ y[on] + prior @ np.eye(3 + num)[2] * h)
+    turned = up + x[:2] @ across if on.sum() > 1 else up
+    factor, std = np.where(on & (heights > 0), 1 + x[3:], 1.0), np.sqrt(np.diag(P)[3:])
+    turned = turned / np.linalg.norm(turned)
+    height = float(x[2]) if camera_height is None else camera_height
+    over = factor * (foot @ turned) + height - ANKLE_HEIGHT
+    return _Floor(height, turned, factor, std, np.where(on, 0, over))
+
+
+def _doubts(people: list[int], floor: _Floor) -> Iterator[str]:
     """Lines on a floor that contradicts itself."""
-    away = np.array([np.median(np.linalg.norm(w.root, axis=-1)) for w in walks])
-    off = abs(np.array([w.camera_height for w in walks]) - camera_height)
-    if (far := off > 0.3 + 3 * up_std * away).any():
-        yield f"{far.sum()} of {len(walks)} people do not stand on this floor: other sizes, or another level"
-    if camera_height <= 0:
+    off = [f"person {who}, {floor.above[i]:+.2f} m" for i, who in enumerate(people) if floor.above[i]]
+    if off:
+        yield f"do not stand on this floor: {'; '.join(off)}: other sizes, or another level"
+    if floor.camera_height <= 0:
         yield "the feet are above the camera: if it is tilted much, give --gravity"
 
 

@@ -13,6 +13,7 @@ from jaxpose.geometry.axes import turn
 from jaxpose.geometry.body import full_rotations, stretched
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io import tracks
+from jaxpose.io.c3d import read_c3d
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.track_files import FORMATS, write_tracks
 from tests.walker import NAMES, walker
@@ -124,7 +125,7 @@ def test_glb_by_pygltflib_has_an_animation_for_each_take(written):
         found, time = glb_joints(path, "motion", frame)
         error = [np.linalg.norm(found[n] - truth()[frame, NAMES.index(n)]) for n in set(NAMES) & set(found)]
         assert np.mean(error) < 0.008
-        assert time == pytest.approx(frame / 30)
+        assert time == pytest.approx((10 + 2 * frame) / 60)
     take, _ = glb_joints(path, "take_1", 5)
     away = [np.linalg.norm(take[n] - truth()[5, NAMES.index(n)]) for n in set(NAMES) & set(take)]
     assert 0.008 < np.mean(away) < 0.1  # another motion, not far
@@ -163,7 +164,7 @@ def test_csv_is_a_row_for_each_joint(written):
     row = next(r for r in rows if (r["frame"], r["take"], r["joint"]) == ("14", "best", "left_wrist"))
     np.testing.assert_allclose([float(row[f"{a}_m"]) for a in "xyz"], truth()[2, NAMES.index("left_wrist")], atol=1e-5)
     assert (float(row["time_s"]), float(row["radius_90_m"]), row["person"]) == (
-        pytest.approx(2 / 30, rel=1e-5),
+        pytest.approx(14 / 60, rel=1e-5),
         0.05,
         "0",
     )
@@ -175,13 +176,15 @@ def test_any_worlds_axes_are_turned_to_y_up(up):
     np.testing.assert_allclose(track.joints, np.delete(truth(), GAP, 0), atol=1e-9)
 
 
-def test_a_path_of_the_root_in_the_world_places_pose_and_takes():
+@pytest.mark.parametrize("name", ["root_world", "root_path"])
+def test_a_smooth_path_of_the_root_places_the_pose_and_takes_stand_on_paths_of_their_own(name):
     arrays = result("y")
     path = arrays["pose_root"] + [0, 0, 1]
-    arrays |= {"joints_world": arrays["pose"] + path[:, None], "root_world": path}
-    best, take = tracks.of_joints(arrays, 1).tracks
+    arrays |= {name: path, "root_paths": path + np.array([0.5, -0.5])[:, None, None] * [0, 0, 1]}
+    best, *takes = tracks.of_joints(arrays, 2).tracks
     np.testing.assert_allclose(best.joints, np.delete(truth(), GAP, 0) + np.array([0, 0, 1]), atol=1e-9)
-    assert np.abs(take.joints - best.joints).mean() < 0.03
+    away = [np.mean(take.joints - best.joints, (0, 1)) for take in takes]
+    np.testing.assert_allclose(away, [[0, 0, 0.5], [0, 0, -0.5]], atol=0.03)
 
 
 def test_takes_move_smoothly_and_have_the_hypotheses_mean_and_spread():
@@ -218,8 +221,33 @@ def test_people_have_files_of_their_own_and_start_where_they_come_in(tmp_path):
     list(write_tracks(("bvh", "glb", "trc"), tmp_path, "x", clip, load_body(None)))
     kinds = {f"x_person{p}.{kind}" for p in (0, 7) for kind in ("bvh", "glb", "trc")}
     assert {p.name for p in tmp_path.iterdir()} == kinds
-    assert glb_joints(tmp_path / "x_person7.glb", "motion", 0)[1] == pytest.approx(4 / 30)
+    assert glb_joints(tmp_path / "x_person7.glb", "motion", 0)[1] == pytest.approx(18 / 60)
     assert (tmp_path / "x_person7.trc").read_text().splitlines()[6].split("\t")[0] == str(10 // 2 + 4 + 1)
+
+
+def test_every_file_has_the_times_of_the_source_also_where_they_are_uneven(tmp_path):
+    """A point that moves at 1 m/s from second 2 on, seen at uneven times, is at its true place at each written time."""
+    pytest.importorskip("ezc3d")
+    steps = np.random.default_rng(0).choice([0.5, 1.0, 2.0, 2.5], NUM) / 30
+    seconds, points = 2 + np.cumsum(steps), walker(NUM)[0] * 0
+    points[..., 0] = seconds[:, None]
+    pose = {
+        "pose": points * 0,
+        "pose_root": points[:, 0],
+        "mean": points,
+        "samples": points[None],
+        "root": points[None, :, 0],
+    }
+    clip = tracks.of_joints({**pose, "frame": 60 + np.arange(NUM), "fps": 30.0, "seconds": seconds, "joints": NAMES})
+    list(write_tracks(("trc", "c3d", "csv"), tmp_path, "x", clip, None))
+    trc = np.array([r.split("\t")[1:3] for r in (tmp_path / "x.trc").read_text().splitlines()[6:]], float)
+    np.testing.assert_allclose(trc[:, 1] / 1000, trc[:, 0], atol=1e-3)
+    np.testing.assert_allclose(trc[[0, -1], 0], seconds[[0, -1]], atol=1 / 60)
+    with open(tmp_path / "x.csv", encoding="utf-8", newline="") as file:
+        rows = [(float(r["time_s"]), float(r["x_m"])) for r in csv.DictReader(file) if r["joint"] == "hip"]
+    np.testing.assert_allclose(rows, np.stack([seconds, seconds], 1), atol=1e-5)
+    c3d = read_c3d(tmp_path / "x.c3d")
+    np.testing.assert_allclose(c3d.xyz[:, 0, 0] / 1000, (c3d.first + np.arange(len(c3d.xyz))) / 30, atol=1 / 60)
 
 
 def test_a_person_twice_in_a_frame_and_images_without_order():

@@ -4,6 +4,7 @@ Chunks change neither hypotheses nor their summary, and leave little memory besi
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pose_oracle
 import pytest
@@ -129,6 +130,14 @@ def test_a_summary_of_many_samples_is_that_of_numpy():
         np.testing.assert_allclose(covariance, expected, atol=1e-5)
         np.testing.assert_allclose(radius, np.quantile(np.linalg.norm(away, axis=-1), 0.9, axis=0), atol=1e-5)
         np.testing.assert_allclose(weights, np.full((num, 3), 1 / len(first)), rtol=1e-6)
+
+
+def test_the_radius_has_a_finite_derivative_where_no_sample_differs():
+    """The root joint is at 0 in all samples."""
+    samples = jnp.asarray(RNG.normal(size=(8, 2, 3, 3))).at[:, :, 0].set(0)
+    slope = jax.grad(lambda x: spread(x)[2].sum())(samples)
+    assert np.isfinite(slope).all()
+    assert (np.abs(slope[:, :, 1:]).sum((0, 3)) > 0).all()
 
 
 def test_memory_beside_the_result_does_not_grow_with_hypotheses(model):

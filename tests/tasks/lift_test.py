@@ -125,6 +125,14 @@ def test_height_sets_the_scale_and_with_it_the_distance(model, clip, lifted):
         ({"confidence": jnp.zeros((3, 17))}, r"confidence: needed \[6, 17\] as keypoints, got \[3, 17\]"),
         ({"intrinsics": jnp.zeros((3, 3))}, r"camera: intrinsics: needed \[4\] or \[6, 4\], got \[3, 3\]"),
         ({"num": 0}, "num_hypotheses: needed at least 1, got 0"),
+        ({"confidence": jnp.full((6, 17), 90.0)}, "confidence: needed finite numbers from 0 to 1, got 90"),
+        ({"confidence": jnp.full((6, 17), jnp.nan)}, "confidence: needed finite numbers from 0 to 1, got nan"),
+        ({"keypoints": jnp.zeros((6, 17, 2), jnp.bfloat16)}, "keypoints: needed float32 .* got bfloat16"),
+        ({"keypoints": np.ones((6, 17, 2), ">f4")}, "keypoints: .* another order of bytes"),
+        ({"keypoints": np.random.default_rng(0).uniform(size=(6, 17, 2))}, "keypoints: .* normalised, needed pixels"),
+        ({"keypoints": jnp.full((6, 17, 2), 3e38)}, "keypoints: a coordinate of 3e.38; needed pixels"),
+        ({"intrinsics": jnp.array([0.0, 1000, 500, 500])}, "focal lengths must be positive"),
+        ({"height": -1.0}, "height: needed finite numbers from 0.3 to 3, got -1"),
     ],
 )
 def test_wrong_shapes_are_named(model, clip, change, message):

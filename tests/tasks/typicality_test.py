@@ -134,6 +134,14 @@ def test_hypotheses_carry_the_typicality_of_their_mean_where_the_model_can_tell(
     assert without.out_of_distribution is None
 
 
+def test_the_error_is_the_same_in_double_precision(judge):
+    joints = pose_oracle.draw(np.random.default_rng(6), 4)
+    single = np.asarray(task.denoising_error(judge, jnp.asarray(joints, jnp.float32)))
+    with jax.enable_x64(True):
+        double = np.asarray(task.denoising_error(judge, joints))
+    np.testing.assert_allclose(double, single, rtol=1e-4)
+
+
 def test_a_pose_with_nan_has_no_error_and_others_keep_theirs(judge):
     joints = pose_oracle.draw(np.random.default_rng(5), 3).astype(np.float32)
     broken = joints.copy()

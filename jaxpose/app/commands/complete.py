@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.app.commands import blocks, detections, exports, lift, models, poses, report
+from jaxpose.app.commands import world as worlds
 from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.bodies import BODY_JOINTS, joints_of
 from jaxpose.app.commands.options import Complete, Lift
@@ -129,7 +130,9 @@ def _complete_2d(options: Complete, model: Model, hidden: Callable[[int], np.nda
     lifting = Lift(path, num_hypotheses=options.num_hypotheses or _HYPOTHESES, **shared)
     lifted, spent = yield from lift.lift_all(model, data, lifting)
     more = {"hide": options.hide, "missing_joints": missing}
-    return lift.outcome(lifting, model, spent, data, lifted, more, lift.completed_keypoints(data, lifted))
+    world = worlds.followed(data, lifted, model.skeleton, lifting.world, options.output.seed)
+    completed = lift.completed_keypoints(data, lifted)
+    return lift.outcome(lifting, model, spent, data, lifted, more, completed, world=world)
 
 
 def _counted(missing: dict[str, int]) -> str:

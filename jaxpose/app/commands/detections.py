@@ -6,7 +6,7 @@ cameras are those of `io/multiview.py`.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +17,9 @@ from jaxpose.base import Camera
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.body_joints import joint_set_of, point_set_of
 from jaxpose.geometry.joint_sets import convert_joints
+from jaxpose.geometry.sides import exchanged, mirrored_sides
 from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton, get_skeleton
+from jaxpose.geometry.windows import timeline
 from jaxpose.io import kind_of, multiview
 from jaxpose.io.arrays import source_of
 from jaxpose.io.assumed import rescaled, settle_camera
@@ -25,10 +27,11 @@ from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.io.multiview import MultiView, read_multiview
 from jaxpose.io.tracking import link
+from jaxpose.io.tracks import are_images
 from jaxpose.originals.datasets.gmm import first_peak, holds_gmm, read_clip
 from jaxpose.tasks.lift_video import Seen
 
-MIN_VISIBLE = 4
+MIN_VISIBLE, _LISTED = 4, 12
 _convert = jax.jit(convert_joints, static_argnames=("source", "target"))
 
 
@@ -39,7 +42,7 @@ class Detections(NamedTuple):
     camera: in words, where the intrinsics come from. min_visible: joints a detection needed. linked: people were linked
     over frames. heatmaps, mixture (pixels, weight [N, J, M]): of the same rows, where the keypoints are their peaks.
     image_size: width and height in pixels, where they are known. calibrated: the camera of a calibration file, whose
-    lens xy is free of.
+    lens xy is free of. swapped: words on detections whose left and right were exchanged.
     """
 
     xy: np.ndarray
@@ -54,6 +57,7 @@ class Detections(NamedTuple):
     image_size: tuple[int, int] | None
     calibrated: Camera | None = None
     mixture: Mixture | None = None
+    swapped: str = ""
 
     @property
     def visible(self) -> np.ndarray:
@@ -64,7 +68,7 @@ class Detections(NamedTuple):
     def seen(self) -> Seen:
         """The detections as `lift_video` takes them."""
         source = self.source
-        return Seen(self.xy, self.confidence, Camera(self.intrinsics), source.frame, source.person, source.fps)  # type: ignore[arg-type]  # numpy's
+        return Seen(self.xy, self.confidence, Camera(self.intrinsics), source.frame, source.person, source.fps)
 
 
 class _File(NamedTuple):
@@ -94,9 +98,7 @@ def read_detections(
     or if `whole` not all of them, are left out; ValueError where none is left.
     """
     file, lens, words = _calibrated(path, _read(path, given, skeleton_name), given)
-    kp = file.kp._replace(fps=file.kp.fps or fps)
-    linked = given.track or (video and _by_place(path, kp))
-    kp = link(kp, threshold=given.min_confidence) if linked else kp
+    kp, linked, swapped = _followed(path, file._replace(kp=file.kp._replace(fps=file.kp.fps or fps)), given, video)
     target = target if isinstance(target, Skeleton) else target(kp.skeleton)
     if file.mixture is not None and target.name != kp.skeleton.name:
         raise ValueError(f"{path}: mixtures of {kp.skeleton.name}; needed a model of these joints, got {target.name}")
@@ -114,7 +116,27 @@ def read_detections(
     file, size = _select(file._replace(kp=kp), rows), given.image_size or kp.image_size
     of_rows = (xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows], file.kp)
     more = (words or camera, int((~rows).sum()), least, linked)
-    return Detections(*of_rows, *more, file.maps, size, lens, file.mixture)
+    return Detections(*of_rows, *more, file.maps, size, lens, file.mixture, swapped)
+
+
+def _followed(path: Path, file: _File, given: KeypointFile, video: bool) -> tuple[Keypoints, bool, str]:
+    """The keypoints with people linked, where that is asked for, and of a video with left and right put right.
+
+    Further whether they were linked, and words on detections whose sides were exchanged.
+    """
+    kp, by_place = file.kp, _by_place(path, file.kp)
+    linked = given.track or (video and by_place)
+    kp = link(kp, threshold=given.min_confidence) if linked else kp
+    images = are_images(timeline(kp.frame, kp.fps).number, kp.fps)
+    if images or (by_place and not linked) or file.maps is not None or file.mixture is not None:
+        return kp, linked, ""
+    who: dict[str, Any] = {"frame": kp.frame, "person": kp.person, "fps": kp.fps}
+    wrong = exchanged(kp.xy, kp.confidence, kp.skeleton, **who)
+    frames = ", ".join(str(frame) for frame in np.unique(kp.frame[wrong])[:_LISTED])
+    more = "" if wrong.sum() <= _LISTED else ", ..."
+    words = f"left and right were exchanged in {wrong.sum()} detections, and are put right: frames {frames}{more}"
+    xy, confidence = (mirrored_sides(x, kp.skeleton, wrong) for x in (kp.xy, kp.confidence))
+    return kp._replace(xy=xy, confidence=confidence), linked, words if wrong.any() else ""
 
 
 def _read(path: Path, given: KeypointFile, skeleton_name: str | None) -> _File:
@@ -157,6 +179,8 @@ def describe(path: Path, data: Detections) -> Iterator[str]:
         yield f"not used: {data.source.ignored} keypoints of each person that are not of this set (face, hands, ...)"
     if data.num_dropped:
         yield f"left out {data.num_dropped} detections with fewer than {data.min_visible} visible joints"
+    if data.swapped:
+        yield data.swapped
     if data.linked:
         yield f"linked over frames: {len(np.unique(data.source.person))} people"
 
@@ -189,6 +213,7 @@ def _select(file: _File, rows: np.ndarray) -> _File:
     kp, maps = file.kp, file.maps
     image = tuple(np.array(kp.image, object)[rows]) if len(kp.image) == len(rows) else kp.image
     fields = {name: getattr(kp, name)[rows] for name in ("xy", "confidence", "frame", "person")}
+    fields |= {} if kp.seconds is None else {"seconds": kp.seconds[rows]}
     if maps is not None and not rows.all():
         maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
     mixture = None if file.mixture is None else jax.tree.map(lambda x: x[rows], file.mixture)

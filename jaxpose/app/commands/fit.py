@@ -45,7 +45,8 @@ class Views(NamedTuple):
     """R rows seen by C cameras.
 
     xy [R, C, K, 2] px, confidence [R, C, K]; cameras: with R items or one; points: the set of the K; frame, person [R];
-    up: the world's vertical; lines: lines of what was read and assumed; noise_px [R], once it is settled.
+    up: the world's vertical; lines: lines of what was read and assumed; noise_px [R], once it is settled. seconds: [R]
+    of a source whose frames have times.
     """
 
     xy: np.ndarray
@@ -58,6 +59,7 @@ class Views(NamedTuple):
     fps: float | None
     lines: tuple[str, ...]
     noise_px: np.ndarray = np.zeros(0)
+    seconds: np.ndarray | None = None
 
     def of(self, rows: np.ndarray) -> Camera:
         """The cameras of some rows."""
@@ -95,7 +97,7 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
         **{"error_px": per_frame, "error_px_camera": error, "noise_px": views.noise_px},
         **{key: rows[key] for key in ("covariance", "radius_90", "root_radius_90")},
         **{"keypoints2d": views.xy, "confidence2d": views.confidence, "frame": views.frame},
-        **{"person": views.person, "fps": views.fps},
+        **{"person": views.person, "fps": views.fps, "seconds": views.seconds},
     }
     first_pose = options.start and str(options.start)
     summary = {
@@ -191,7 +193,7 @@ def _of_one_camera(path: Path, options: Fit) -> Views:
     name, cameras = point_set_of(source.skeleton), one_camera(jnp.asarray(data.intrinsics, jnp.float32))
     lines = (*detections.describe(path, data), f"{source.skeleton.name} as {name}")
     points = (data.xy[:, None], data.confidence[:, None], cameras, name, source.frame, source.person)
-    return Views(*points, "-y", source.fps, lines)
+    return Views(*points, "-y", source.fps, lines, seconds=source.seconds)
 
 
 def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:

@@ -20,13 +20,14 @@ from jaxpose.app.commands.detections import Detections
 from jaxpose.app.commands.options import Lift
 from jaxpose.app.commands.pictures import Picture
 from jaxpose.app.commands.report import Outcome
-from jaxpose.base import Array, Hypotheses, Key
+from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
 from jaxpose.geometry.camera import denormalise_screen, project
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.heatmap_files import BLOCK, Heatmaps, intensities
+from jaxpose.io.multiview import one_camera
 from jaxpose.model import Model, require, scored
 from jaxpose.originals.datasets.prepare_gmm import COMPONENTS, SAMPLES, fit_block
 from jaxpose.originals.recipes.diffpose import lift_official
@@ -37,6 +38,8 @@ from jaxpose.tasks.lift import stature
 from jaxpose.tasks.lift_video import blocks_for, join, lifting, timing
 from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.score import lifted_log_density
+from jaxpose.tasks.verdict import doubtful_sides
+from jaxpose.tasks.verdict import summary as summary_of
 from jaxpose.tasks.world import World
 
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
@@ -67,6 +70,11 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     model = models.load_model(output, command="lift", no_prior=True)
     worlds.check(options.world)
     _check(model, options)
+    if options.keypoints.calibration is not None and clips.holds_frames(
+        options.input
+    ):  # whose faults are found before people are
+        where = (options.keypoints.calibration, options.keypoints.calibration_unit, options.keypoints.camera_name)
+        one_camera(*where, options.input)
     file = yield from clips.keypoints_of(options.input, options.video, output.out, name)
     kind: dict[str, Any] = {"fps": options.fps, "whole": _by_recipe_alone(model)}
     kind["video"] = options.smooth or model.spec.network.window is not None
@@ -78,10 +86,8 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
         lifted |= join(jax.random.fold_in(jax.random.key(output.seed), _MOTIONS), data.seen, lifted)
     lifted |= calibration.applied(options.calibrated, lifted, model.skeleton)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
-    world = None
-    if options.world.axes == "world":
-        world = worlds.find(data, lifted, model.skeleton, options.world)
-        yield from world.said
+    world = worlds.followed(data, lifted, model.skeleton, options.world, output.seed)
+    yield from worlds.lines(world, options.world)
     return outcome(options, model, spent, data, lifted, {"aggregate": options.aggregate}, world=world)
 
 
@@ -279,13 +285,12 @@ def outcome(
 ) -> Outcome:
     """The outcome of lifting; more: entries of the summary; completed: the `completed_keypoints`, if asked for.
 
-    world: where results are wanted in its axes. Pictures are in those of a level camera, then.
+    world: of a motion, whose root it smooths. Pictures of its axes are in those of a level camera.
     """
     tag, num, kp = FRAME_TAG, len(lifted["samples"]), data.source
-    standing: dict[str, Any] = {}
-    if world is not None:
-        tag = worlds.FRAME_TAG
-        lifted, standing, more["world"] = worlds.in_world(lifted, world)
+    doubts = _doubts(data, lifted, worlds.upward(data, options.world))
+    lifted, standing, about = worlds.placed(lifted, world, options.world)
+    tag, more = (worlds.FRAME_TAG, {**more, "world": about}) if about else (tag, more)
     path = lifted.pop("path", None)
     scale = f"a body height of {options.height} m" if options.height else model.spec.scale
     drawn: dict[str, Any] = {"network_calls": len(model.spec.indices), "sampler": "none"}
@@ -299,11 +304,21 @@ def outcome(
     }
     arrays = {
         **{**lifted, "keypoints": data.xy, "confidence": data.confidence, "intrinsics": data.intrinsics},
-        **{"frame": kp.frame, "person": kp.person, "fps": kp.fps, "image": np.array(kp.image, np.str_)},
+        **{"frame": kp.frame, "person": kp.person, "fps": kp.fps, "seconds": kp.seconds},
+        "image": np.array(kp.image, np.str_),
         **report.axes(model.skeleton.joints, "-y", tag),
         **{"scale": scale, "image_size": data.image_size, "keypoints_completed": completed, **standing},
     }
     film = None if options.output.no_pictures else clips.film(options.input, kp.frame)
-    shown: dict[str, Any] = {"path": path, "film": film, "floor": None if world is None else 0.0}
+    shown: dict[str, Any] = {"path": path, "film": film, "floor": 0.0 if about else None}
     picture = Picture(model.skeleton, f"metres from {scale}; {data.camera}", _POSE_NAMES[options.aggregate], **shown)
-    return Outcome(model, spent, len(data.xy) * num, arrays, summary, picture)
+    return Outcome(model, spent, len(data.xy) * num, arrays, summary, picture, doubts=doubts)
+
+
+def _doubts(data: Detections, lifted: Drawn, up: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Doubts about poses in camera axes; the sides are told by all the joints of the file."""
+    fields: dict[str, Any] = {name: value for name, value in lifted.items() if name in Hypotheses._fields}
+    detected: dict[str, Any] = {"keypoints": data.xy, "confidence": data.confidence, "camera": Camera(data.intrinsics)}
+    detected |= {} if up is None else {"up": up}
+    doubts = summary_of(Hypotheses(**fields), **detected).doubts
+    return doubts | {"sides": doubtful_sides(data.source.xy, data.source.confidence, data.source.skeleton)}

@@ -254,7 +254,7 @@ def _parts(out: Path) -> Path:
 
 
 def _keep(part: Path, recorded: Recorded) -> None:
-    part.parent.mkdir(exist_ok=True)
+    part.parent.mkdir(parents=True, exist_ok=True)
     motion = recorded.motion
     others = {"source": np.array(motion.source), "fps": np.array(motion.fps)}
     write_npz(part, {"joints": recorded.joints, **{k: getattr(motion, k) for k in _SHAPES}, **others})

@@ -16,6 +16,8 @@ def parse(given: Sequence[str], running: Running) -> tuple[str, Any] | None:
 
     ValueError for arguments that are not legal; `running` gets the name of the command as far as it is known.
     """
+    if given[:1] == ["help"]:
+        given = [*given[1:], "--help"]
     if len(given) == 0 or (len(given) == 1 and given[0] in GROUPS):
         running.name = " ".join(given)
         legal = dict.fromkeys(name.split()[len(given)] for name in COMMANDS if name.split()[: len(given)] == [*given])
@@ -39,6 +41,7 @@ def make_parser() -> App:
         name="jaxpose",
         help="Probabilistic 3D human pose.",
         version=_version,
+        version_flags=("--version", "-V"),
         default_parameter=Parameter(show_default=False, negative=()),
         print_error=False,
         exit_on_error=False,
@@ -46,6 +49,7 @@ def make_parser() -> App:
         help_format="plaintext",
         help_formatter=_Help(),
     )
+    app.register_install_completion_command(help="complete commands and options in this shell")
     groups = {}
     for place, (name, (options, _)) in enumerate(COMMANDS.items()):
         group, _, kind = name.partition(" ")
@@ -99,7 +103,8 @@ def _message(error: CycloptsError) -> str:
         argument = next((child for child in argument.children if child.required), None)
     flag = None if argument is None else (argument.tokens and argument.tokens[0].keyword) or argument.name
     if isinstance(error, MissingArgumentError):
-        return f"{flag}: needed, and not given"
+        unknown = [token for token in error.unused_tokens or () if token.startswith("--")]
+        return "; ".join((*(f"{name}: not known" for name in unknown), f"{flag}: needed, and not given"))
     if isinstance(error, ValidationError) and error.exception_message:
         return f"{flag}: {error.exception_message}"
     if error.msg is not None and flag is not None:

@@ -10,6 +10,7 @@ from jaxpose.app.commands.values import Output
 from jaxpose.geometry.axes import covariance_to_camera, to_camera
 from jaxpose.geometry.body import Body, PosedBody, full_rotations
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.io.tracks import ROOTS
 
 _MOST_BODIES, _MOST_FRAMES, _MOST_STILLS, _MOST_OBJECTS = 6, 300, 8, 20  # of a page, of its sheet, of an .obj
 
@@ -82,7 +83,7 @@ def draw_joints(output: Output, name: str, arrays: dict[str, Any], picture: Pict
         if alone:
             page = viz.grid_page(*poses, labels=titles, title=name, **shown)
         else:
-            unusual = arrays.get("out_of_distribution")
+            unusual = arrays.get("doubtful")
             shown |= {"frame": arrays["frame"], "person": person, "fps": arrays.get("fps"), "root": root}
             shown |= {"image_size": arrays.get("image_size"), "film": picture.film, "floor": picture.floor}
             shown |= {"unusual": unusual if unusual is not None and unusual.any() else None}
@@ -104,7 +105,7 @@ def _in_camera_axes(arrays: dict[str, Any], picture: Picture) -> tuple[np.ndarra
     layers: dict[str, Any] = {"up": up, "mean": mean, "radius_90": arrays["radius_90"]}
     layers["covariance"] = covariance_to_camera(arrays["covariance"], up)
     if "root" in arrays:
-        standing = next((arrays[place] for place in ("root_world", "pose_root") if place in arrays), None)
+        standing = next((arrays[place] for place in ROOTS if place in arrays), None)
         standing = np.mean(arrays["root"], 0) if standing is None else standing
         root = to_camera(standing, up)
         layers |= _pixels(arrays)

@@ -7,12 +7,14 @@ NAME_motion.npz  of bodies: the best one as a motion, y up, as `io.motion.read_m
 `exports.py` writes the files for other programs. Each file appears whole or not at all.
 """
 
+import dataclasses
 import functools
 import glob
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +26,7 @@ from jaxpose.app.commands.options import Score
 from jaxpose.app.commands.pictures import Bodies, Picture
 from jaxpose.app.commands.values import Output, Sampling
 from jaxpose.base import ROW_AXIS
-from jaxpose.files import as_json, write_json, write_npz
+from jaxpose.files import ASSETS, as_json, write_json, write_npz
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io import tracks
@@ -32,6 +34,7 @@ from jaxpose.io.smpl_motion import Motion, save_motion
 from jaxpose.io.track_files import write_tracks
 from jaxpose.model import Model, describe
 from jaxpose.tasks.samplers import sampler_of
+from jaxpose.tasks.verdict import verdict_of
 
 _WRITTEN = (".npz", ".json", ".bvh", ".glb", ".trc", ".c3d", ".csv", ".obj")
 _FILES = (*_WRITTEN, ".png", ".html")
@@ -45,7 +48,8 @@ class Outcome(NamedTuple):
     """The result of a command: `num` poses by a model in a time.
 
     arrays: of NAME.npz, None left out. summary: of NAME.json, beside what every command has there. shown: what is drawn
-    and written for other programs; None: only the page that `page` makes, where there is one.
+    and written for other programs; None: only the page that `page` makes, where there is one. doubts: about the poses
+    (`tasks/verdict.py`), to which their typicality is added.
     """
 
     model: Model | None
@@ -55,6 +59,7 @@ class Outcome(NamedTuple):
     summary: dict[str, Any]
     shown: Picture | Bodies | None = None
     page: Callable[[], Any] | None = None
+    doubts: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 Work = Callable[[Any, str], Generator[str, None, Outcome]]
@@ -69,6 +74,7 @@ def command(name: str, default: str = "{}") -> Callable[[Work], Callable[[Any], 
     def wrap(work: Work) -> Callable[[Any], Iterator[str]]:
         @functools.wraps(work)
         def run(options: Any) -> Iterator[str]:
+            options = _of_bundled(options)
             output, given = getattr(options, "output", options), getattr(options, "input", ())
             sources = (options.first, options.second) if hasattr(options, "first") else given
             sources = sources if isinstance(sources, tuple) else (sources,)
@@ -81,6 +87,19 @@ def command(name: str, default: str = "{}") -> Callable[[Work], Callable[[Any], 
         return run
 
     return wrap
+
+
+def _of_bundled(options: Any) -> Any:
+    """The options with a name of what comes with the package (walker, demo_clip) in place of its path."""
+    given = getattr(options, "input", None)
+    if isinstance(given, tuple):
+        return dataclasses.replace(options, input=tuple(map(_bundled, given)))
+    return options if given is None else dataclasses.replace(options, input=_bundled(given))
+
+
+def _bundled(path: Path) -> Path:
+    bundled = ASSETS / f"{path}.npz"
+    return bundled if path.name == str(path) and not path.exists() and bundled.is_file() else path
 
 
 def _result(output: Output | Score, command: str, default: str, *sources: Path) -> str:
@@ -160,13 +179,8 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
         if made.page is not None:
             yield f"wrote {made.page().write(out / f'{name}.html')}"
         return
-    if isinstance(shown, Bodies):
-        pose = arrays["mean"] if "mean" in arrays else shown.body_pose[0]
-        judged = typical.of_bodies(pose, arrays)
-    else:
-        judged = typical.of_joints(arrays)
-    yield from judged.lines
-    arrays, summary, moving = arrays | judged.arrays, summary | judged.summary, None
+    arrays, summary, verdict = _judged(made)
+    moving = None
     if exports.formats(output.exports):
         moving = yield from _moving(output, arrays, shown)
         summary = summary | {"exports": moving[0].said}
@@ -183,7 +197,28 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
     if isinstance(shown, Bodies):
         yield from pictures.draw_bodies(output, name, shown)
     else:
-        yield from pictures.draw_joints(output, name, arrays, shown)
+        note = f"{verdict}; {shown.note}" if verdict else shown.note
+        yield from pictures.draw_joints(output, name, arrays, shown._replace(note=note))
+    if verdict:
+        yield f"verdict: {verdict}"
+
+
+def _judged(made: Outcome) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Arrays and summary with the typicality of the poses and the verdict, and the verdict in words, "" without one."""
+    arrays, shown = made.arrays, made.shown
+    if isinstance(shown, Bodies):
+        judged = typical.of_bodies(arrays["mean"] if "mean" in arrays else shown.body_pose[0], arrays)
+    else:
+        judged = typical.of_joints(arrays)
+    doubts = dict(made.doubts)
+    doubts |= {"typicality": judged.arrays["out_of_distribution"]} if judged.arrays else {}
+    arrays, summary = arrays | judged.arrays, made.summary | judged.summary
+    if not doubts:
+        return arrays, summary, ""
+    judgement = verdict_of(doubts)
+    counts = {name: int(rows.sum()) for name, rows in judgement.doubts.items()}
+    about = {"verdict": judgement.verdict, "reliable": judgement.reliable, "poses_in_doubt": counts}
+    return arrays | {"doubtful": judgement.doubtful}, summary | {"verdict": about}, judgement.verdict
 
 
 def _moving(

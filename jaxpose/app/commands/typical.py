@@ -1,4 +1,4 @@
-"""Typicality of a result's poses: the arrays, the entry of the summary and the line that all commands add.
+"""Typicality of a result's poses: the arrays and the entry of the summary that all commands add, and `score`'s line.
 
 The one pose of each row is judged: that of --aggregate, else the mean of the hypotheses, else the pose itself. Poses of
 any model are judged by one network of known score, `pose17` for its 17 joints and `prior21` for rotations of bodies,

@@ -271,6 +271,9 @@ class WorldAxes:
     )
     gravity: Annotated[Direction | None, metavar("X,Y,Z")] = None
     """the way things fall, in camera axes (0,1,0 of a level camera), for the model and for world"""
+    root: Annotated[
+        Literal["smooth", "raw"], text("of a video: smoothed over time (smooth), or raw, frame by frame")
+    ] = "smooth"
     floor: Annotated[float | None, metavar("M"), within(0, 100, "metres", above=True)] = None
     """for world: how high the camera is over the floor (else told by the feet)"""
     up: Annotated[Axis | None, text("for world: the calibration's axis that points up: z (default), y or -y")] = None

@@ -9,10 +9,13 @@ from jaxpose.app.commands.detections import Detections
 from jaxpose.app.commands.values import WorldAxes, refuse
 from jaxpose.geometry.axes import check_up, to_camera, turn, vertical
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.geometry.windows import timeline
+from jaxpose.io.tracks import are_images
 from jaxpose.tasks.world import World, to_world
 
 FRAME_TAG = "world metres, y up, floor at 0; samples, mean and pose relative to the root joint"
-_FIELDS = ("R_world_camera", "t_world_camera", "root_world", "root_radius_90", "contacts")
+_FIELDS = ("R_world_camera", "t_world_camera", "root_world", "root_radius_90", "root_paths", "contacts")
+_LEAST = 5  # frames of a person, whose root is smoothed
 _AWAY = np.radians(40.0)  # of the people's vertical from a calibration's: more is another axis
 
 
@@ -20,6 +23,47 @@ def check(given: WorldAxes) -> None:
     """ValueError naming a flag that means nothing to results in camera axes."""
     if given.axes == "camera":
         refuse(given, "is for --axes world", "floor", "up")
+    else:
+        refuse(given, "is for --axes camera; the world is made of smooth paths", "root")
+
+
+def followed(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes, seed: int) -> World | None:
+    """The world of --axes world, and of any motion, whose root is smoothed with it; None of images and --root raw."""
+    kp = data.source
+    if given.axes == "world":
+        return find(data, lifted, skeleton, given, seed)
+    twice = len(np.unique(np.stack([kp.frame, kp.person]), axis=1).T) < len(kp.frame)
+    images = twice or are_images(timeline(kp.frame, kp.fps).number, kp.fps)
+    if given.root == "raw" or images or np.unique(kp.person, return_counts=True)[1].max() < _LEAST:
+        return None
+    return to_world(lifted.get("pose", lifted["mean"]), lifted["root"], **_clip(data, skeleton, given, seed))
+
+
+def _clip(data: Detections, skeleton: Skeleton, given: WorldAxes, seed: int) -> dict[str, Any]:
+    """Arguments of `to_world` that tell of the frames."""
+    kp, gravity = data.source, None if given.gravity is None else np.array(given.gravity)
+    frames = {"frame": kp.frame, "person": kp.person, "fps": kp.fps, "skeleton": skeleton}
+    return {**frames, "gravity": gravity, "seed": seed}
+
+
+def lines(world: World | None, given: WorldAxes) -> tuple[str, ...]:
+    """Lines about the world, or in camera axes about the path of the root alone."""
+    if world is None or given.axes == "world":
+        return () if world is None else world.said
+    return ("the root is smoothed over time, of a camera that does not move (--root raw: each frame for itself)",)
+
+
+def placed(lifted: Drawn, world: World | None, given: WorldAxes) -> tuple[Drawn, dict[str, Any], dict[str, Any]]:
+    """Lifted poses, further arrays and the summary of the world: in its axes, or in the camera's with the root's path.
+
+    The arrays of a path are root_path [N, 3] and as likely ones root_paths [H, N, 3].
+    """
+    if world is None or given.axes == "world":
+        return (lifted, {}, {}) if world is None else in_world(lifted, world)
+    R, t = world.R_world_camera, world.t_world_camera
+    in_camera = {"root_path": (world.root_world - t) @ R, "root_paths": (world.root_paths - t) @ R}
+    arrays = {"root_radius_90": world.root_radius_90, **in_camera}
+    return lifted, {name: value.astype(np.float32) for name, value in arrays.items()}, {}
 
 
 def upward(data: Detections, given: WorldAxes) -> np.ndarray | None:
@@ -32,20 +76,18 @@ def upward(data: Detections, given: WorldAxes) -> np.ndarray | None:
     return np.asarray(camera.R_cam_world, np.float32) @ vertical(check_up(given.up or "z", "--up"))
 
 
-def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes) -> World:
+def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes, seed: int = 0) -> World:
     """The world of lifted poses: by --gravity and --floor, else the calibration's, else by the people.
 
     ValueError where the people contradict the axis that is taken to point up in the calibration file.
     """
-    kp, camera = data.source, data.calibrated
-    people: dict[str, Any] = {"frame": kp.frame, "person": kp.person, "fps": kp.fps, "skeleton": skeleton}
+    people, camera = _clip(data, skeleton, given, seed), data.calibrated
     poses = (lifted["pose"], lifted["root"])
     placed = camera is not None and camera.R_cam_world is not None
     if camera is None or not placed or given.gravity is not None or given.floor is not None:
         if given.up is not None:
             raise ValueError("--up: is for a calibration file with the camera's place, without --gravity and --floor")
-        gravity = None if given.gravity is None else np.array(given.gravity)
-        return to_world(*poses, gravity=gravity, camera_height=given.floor, **people)
+        return to_world(*poses, camera_height=given.floor, **people)
     up = check_up(given.up or "z", "--up")
     R = turn(up, "y") @ np.asarray(camera.R_cam_world, float).T
     t = -R @ np.asarray(camera.t_cam, float)

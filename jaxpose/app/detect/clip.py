@@ -59,6 +59,8 @@ def detect_clip(clip: Clip, detector: Detector, out: Path, name: str) -> Generat
     with _removed_on_error(out, parts):
         done = _parts(parts, made_of)
         yield from _detect(clip, detector, parts, done, made_of)
+        if not done:
+            raise ValueError(f"{clip.source}: no frame after --begin {clip.start:g} s; needed a time within it")
         loaded = [load_arrays(part) for part in done]
         people = {name: np.concatenate([part[name] for part in loaded]) for name in loaded[0] if name != "made_of"}
         keypoints, line = linked(clip, detector, people)

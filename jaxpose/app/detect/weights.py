@@ -5,6 +5,7 @@ full and heavy. The wheel of mediapipe 0.10.14 holds the detector and full too. 
 """
 
 import hashlib
+import importlib.util
 import io
 import os
 import tarfile
@@ -125,12 +126,17 @@ def _parts(content: bytes, source: str) -> Iterator[bytes]:
         raise ValueError(f"{source}: damaged archive: {error}") from None
 
 
+def check_runtime() -> None:
+    """ValueError where the package that runs the networks is not installed."""
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        raise ValueError('BlazePose needs the package ai-edge-litert: pip install "jaxpose[video]"')
+
+
 def interpreter(path: Path) -> Network:
     """A network (.tflite) as a function; its outputs in the file's order."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        raise ValueError('BlazePose needs the package ai-edge-litert: pip install "jaxpose[video]"') from None
+    check_runtime()
+    from ai_edge_litert.interpreter import Interpreter
+
     try:
         network = Interpreter(model_path=str(path), num_threads=1)
         network.allocate_tensors()

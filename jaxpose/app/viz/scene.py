@@ -50,7 +50,7 @@ class Layers(TypedDict, total=False):
                  default.
     reprojected: [H, N, J, 2] px, the samples as the camera sees them, drawn over the 2D input.
     covariance:  [N, J, 3, 3] square metres and radius_90 [N, J] metres: of the samples by default.
-    unusual:     [N] bool: poses that are out of the model's distribution.
+    unusual:     [N] bool: poses that are in doubt.
     up:          the axis that points up in the axes which the poses had before they were turned to camera axes.
     """
 

@@ -1,5 +1,6 @@
 """`jaxpose lift --axes world` and `--calibration`; `fuse` and `fit` with calibrations and a file for each camera."""
 
+import csv
 import json
 from types import SimpleNamespace
 
@@ -62,6 +63,27 @@ def test_results_in_world_axes_are_turned_and_placed(run, tmp_path, capsys):
     poses = read_poses3d(tmp_path / "world" / "demo_clip.npz")  # what the next command reads
     assert poses.up == "y"
     np.testing.assert_allclose(from_camera(poses.joints, "y"), after["joints_world"], atol=1e-6)
+
+
+def test_the_root_of_a_video_is_smooth_in_every_export_and_raw_only_when_asked_for(run, refused, tmp_path):
+    run("lift", CLIP, "--out", tmp_path / "smooth", "--csv", "--takes", 2)
+    run("lift", CLIP, "--out", tmp_path / "raw", "--csv", "--root", "raw")
+    steps = {}
+    for name in ("smooth", "raw"):
+        rows = list(csv.DictReader((tmp_path / name / "demo_clip.csv").open()))
+        for take in {row["take"] for row in rows}:
+            at = [
+                [float(r[k]) for k in ("x_m", "y_m", "z_m")] for r in rows if (r["joint"], r["take"]) == ("hip", take)
+            ]
+            steps[name, take] = np.median(np.linalg.norm(np.diff(at, 2, axis=0), axis=-1))
+    assert set(steps) == {("smooth", "best"), ("smooth", "take_0"), ("smooth", "take_1"), ("raw", "best")}
+    assert max(step for (name, _), step in steps.items() if name == "smooth") < 0.5 * steps["raw", "best"]
+    arrays, _ = result(tmp_path / "smooth", "demo_clip")
+    assert arrays["root_paths"].shape == arrays["root"].shape
+    np.testing.assert_allclose(arrays["root_path"], arrays["root_paths"].mean(0), atol=0.3)
+    assert "--root: is for --axes camera" in refused(
+        "lift", CLIP, "--out", tmp_path / "o", "--axes", "world", "--root", "raw"
+    )
 
 
 @pytest.mark.slow

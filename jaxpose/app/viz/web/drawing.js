@@ -174,7 +174,7 @@ class Show {
       if (mm === mm) lines.push(`90 % radius ${mm} mm`);
     }
     if (this.marks.missing(person, step, joint)) lines.push("missing in the input");
-    if (this.marks.unusual(person, step)) lines.push("out of distribution");
+    if (this.marks.unusual(person, step)) lines.push("doubtful");
     return lines.join("\n");
   }
 }

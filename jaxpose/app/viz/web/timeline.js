@@ -51,7 +51,7 @@ class Timeline {
     const { uncertainty, marks, theme } = this.show, scale = this.find("scale"), parts = [];
     if (uncertainty) parts.push(rampKey("90 % radius of a joint"));
     if (marks.any.missing) parts.push(mark("missing in the input", css(rgb(theme.truth))));
-    if (marks.any.unusual) parts.push(mark("out of distribution", "#c2297e"));
+    if (marks.any.unusual) parts.push(mark("doubtful", "#c2297e"));
     scale.replaceChildren(...parts);
     scale.hidden = false;
   }
