@@ -185,14 +185,19 @@ def are_images(number: np.ndarray, fps: float | None) -> bool:
     return fps is None and bool(number.max() + 1 > 4 * len(number))
 
 
+def are_motions(samples: np.ndarray) -> bool:
+    """Whether hypotheses [H, F, J, 3] move as their mean does, and were not drawn for each frame by itself."""
+    if samples.shape[1] < 2:
+        return True
+    jump, of_mean = (np.linalg.norm(np.diff(x, axis=-3), axis=-1).mean() for x in (samples, samples.mean(0)))
+    return bool(jump <= _COHERENT * of_mean)
+
+
 def takes_of(samples: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
     """`num` motions [num, F, J, 3] of samples [H, F, J, 3], by the draws of `rng`: takes (module docstring)."""
-    mean = samples.mean(0)
-    jump, of_mean = (
-        np.linalg.norm(np.diff(x, axis=-3), axis=-1).mean() if len(mean) > 1 else 0 for x in (samples, mean)
-    )
-    if jump <= _COHERENT * of_mean:
+    if are_motions(samples):
         return samples[:num]
+    mean = samples.mean(0)
     away = np.moveaxis(samples - mean, 0, 1).reshape(len(mean), len(samples), -1)
     value, vector = np.linalg.eigh(np.swapaxes(away, 1, 2) @ away / max(len(samples) - 1, 1))
     z = rng.normal(size=(num, away.shape[-1]))

@@ -18,12 +18,17 @@ from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import source_of
 from jaxpose.io.measured import Bands, write_bands, write_mot
 from jaxpose.io.results import Result, read_result
+from jaxpose.io.tracks import are_motions
 from jaxpose.tasks.measure import OF_CLIPS, USUAL, Measured
 from jaxpose.tasks.measure import measure as measure_poses
 
 NOT_DEFINED = (
     "not defined by 17 joints: rotations about the long axes of thigh, upper arm and forearm; abduction of knee and "
     "elbow; ankle and wrist; tilt of the pelvis against its own landmarks; scapula"
+)
+SINGLE = (
+    "hypotheses were drawn for each frame by itself: ranges of motion and speeds come out too large; use those of "
+    "`jaxpose lift --smooth` or `--model motion17`"
 )
 _SHARES = (0.5, 0.25, 0.75, 0.05, 0.95)
 
@@ -42,6 +47,9 @@ def measure(options: Measure, name: str) -> Generator[str, None, Outcome]:
     parts = {who: _of_person(options, result, rows, seconds) for who, rows in people.items()}
     bands = _joined(parts, people, result, seconds, factors)
     yield f"{len(result.mean)} poses of {len(people)} people; {NOT_DEFINED}"
+    motions = all(are_motions(result.samples[:, rows]) for rows in people.values())
+    if seconds is not None and not motions:
+        yield SINGLE
     options.out.mkdir(parents=True, exist_ok=True)
     yield f"wrote {write_bands(options.out / f'{name}.csv', bands)}"
     yield from _written_of_people(options, name, bands)
@@ -54,6 +62,7 @@ def measure(options: Measure, name: str) -> Generator[str, None, Outcome]:
             "neutral": options.neutral,
         },
         **{"calibrated": bool(factors), "not_defined": NOT_DEFINED},
+        "motions": motions,
         **{"quantities": {n: {"unit": u, "factor": _factor(n, factors)} for n, u in zip(*bands[:2], strict=True)}},
         "people": entries,
     }
