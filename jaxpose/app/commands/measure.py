@@ -54,25 +54,14 @@ def measure(options: Measure, name: str) -> Generator[str, None, Outcome]:
     yield f"wrote {write_bands(options.out / f'{name}.csv', bands)}"
     yield from _written_of_people(options, name, bands)
     entries = {str(who): _summary(part, factors) for who, part in parts.items()}
-    summary = {
-        **{
-            "num_poses": len(result.mean),
-            "num_hypotheses": len(result.samples),
-            "fps": fps,
-            "neutral": options.neutral,
-        },
-        **{"calibrated": bool(factors), "not_defined": NOT_DEFINED},
-        "motions": motions,
-        **{"quantities": {n: {"unit": u, "factor": _factor(n, factors)} for n, u in zip(*bands[:2], strict=True)}},
-        "people": entries,
-    }
+    summary: dict[str, Any] = {"num_poses": len(result.mean), "num_hypotheses": len(result.samples), "fps": fps}
+    summary |= {"neutral": options.neutral, "calibrated": bool(factors), "not_defined": NOT_DEFINED, "motions": motions}
+    summary["quantities"] = {n: {"unit": u, "factor": _factor(n, factors)} for n, u in zip(*bands[:2], strict=True)}
+    summary["people"] = entries
     yield from (f"person {who}: {_words(entry)}" for who, entry in entries.items())
-    intervals = {
-        "median": bands.values[:, 0].T,
-        "interval_50": bands.values[:, 1:3],
-        "interval_90": bands.values[:, 3:],
-    }
-    arrays: dict[str, Any] = {"quantities": np.array(bands.names), "units": np.array(bands.units), **intervals}
+    arrays: dict[str, Any] = {"quantities": np.array(bands.names), "units": np.array(bands.units)}
+    values = bands.values
+    arrays |= {"median": values[:, 0].T, "interval_50": values[:, 1:3], "interval_90": values[:, 3:]}
     arrays |= {"frame": bands.frame, "person": bands.person, "seconds": bands.seconds}
     return Outcome(None, clock.spent(), len(result.mean), arrays, summary)
 
