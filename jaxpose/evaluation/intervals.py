@@ -56,11 +56,11 @@ def interval_row(
 
 def needed_factor(values: np.ndarray, truth: np.ndarray, level: float = _LEVEL) -> np.ndarray:
     """The factor [N] on the distance of each interval's end from the median, of hypotheses [H, N], that puts the truth
-    [N] on it; inf where the hypotheses are equal and wrong."""
+    [N] on it; inf where the hypotheses are equal and wrong, NaN where the truth is."""
     low, middle, high = np.quantile(values, ((1 - level) / 2, 0.5, (1 + level) / 2), axis=0)
     away, end = truth - middle, np.where(truth > middle, high - middle, middle - low)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(abs(away) > _TINY, abs(away) / end, 0.0)
+        return np.where(abs(away) <= _TINY, 0.0, abs(away) / end)
 
 
 def by_people(inside: np.ndarray, person: np.ndarray | None = None) -> dict[str, float]:

@@ -47,6 +47,12 @@ def test_the_factor_makes_the_interval_hold_exactly(drawn):
     assert inside.sum() == 451  # 0.9 of 500 steps, and the first
 
 
+def test_a_truth_that_is_not_known_needs_no_factor():
+    """NaN stays NaN, so that a calibration leaves it out; a truth on the median needs 0."""
+    values = np.linspace(-1, 1, 21)[:, None] * np.ones(3)
+    np.testing.assert_allclose(intervals.needed_factor(values, np.array([np.nan, 0.0, 0.9])), [np.nan, 0, 1])
+
+
 def test_people_who_count_once_give_clopper_and_pearsons_interval():
     """By scipy; a person of one frame each leaves n - 1 of n, as a variance that is estimated does."""
     inside = np.arange(40) < 33
