@@ -32,7 +32,7 @@ class Produce(Options):
     """Of shards."""
 
     first: int = option(0, "The first shard.", low=0)
-    last: int = option(220, "The last one; each has about 420 frames.", low=0)
+    last: int = option(239, "The last one; each has about 420 frames.", low=0)
     step: int = option(1, "Every n-th shard, so that several processes share them.", low=1)
     seconds: float = option(480.0, "No shard is begun after this time.", low=1)
 

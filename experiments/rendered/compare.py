@@ -200,7 +200,7 @@ def table(folder: Path, split: str, cache: Path, most: int | None) -> Iterator[s
         yield f"| {name} | " + " | ".join(cells) + " |"
     law, rows = of_shards(data, "full"), shards.readings(data, "full").rows
     size = np.linalg.norm(law.error, axis=-1)
-    for bit, effect in enumerate(scenes.EFFECTS):
-        has = (data["effects"][rows] >> bit & 1).astype(bool)
+    masks = {name: data["effects"][rows] >> bit & 1 > 0 for bit, name in enumerate(scenes.SHARES)}
+    for name, has in (masks | {"any of these": data["effects"][rows] > 0}).items():
         cells = (f"{quantile(size[at], 0.5):.1f}, {quantile(size[at], 0.9):.1f}" for at in (has, ~has))
-        yield f"full, 50 and 90 % with and without {effect}: {'; '.join(cells)}"
+        yield f"full, 50 and 90 % with and without {name}: {'; '.join(cells)}"

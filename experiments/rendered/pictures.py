@@ -10,26 +10,20 @@ import numpy as np
 TRAINING, SCORING = ("smooth", "clutter", "planks", "foliage", "outside", "cloth"), ("bricks", "shelves")
 
 
-def resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """An image at another size, bicubic."""
-    from PIL import Image
-
-    small = Image.fromarray(_bytes(image)).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(small, np.float32) / 255
-
-
 def _bytes(image: np.ndarray) -> np.ndarray:
     return (image * 255 + 0.5).clip(0, 255).astype(np.uint8)
 
 
 def clouds(rng: np.random.Generator, width: int, height: int, finest: int, fall: float = 0.6) -> np.ndarray:
     """Noise [H, W] in about [0, 1] of octaves down to `finest` pixels, each `fall` times as strong as the last."""
-    total, strength, cells = np.zeros((height, width), np.float32), 1.0, 2
+    from PIL import Image
+
+    total, strength, cells = np.full((height, width), 0.5, np.float32), 1.0, 2
     while max(width, height) / cells >= finest:
-        grid = rng.random((max(2, cells * height // width), cells, 1)).astype(np.float32).repeat(3, 2)
-        total += strength * (resized(grid, width, height)[..., 0] - 0.5)
+        grid = Image.fromarray(rng.random((max(2, cells * height // width), cells)).astype(np.float32) - 0.5)
+        total += strength * np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC))
         strength, cells = strength * fall, cells * 2
-    return 0.5 + total
+    return total
 
 
 def background(rng: np.random.Generator, width: int, height: int, horizon: float, kind: str) -> np.ndarray:

@@ -45,11 +45,12 @@ def render(mesh: Mesh, intrinsics: np.ndarray, width: int, height: int) -> Pictu
     z = np.maximum(mesh.points[:, 2], 1e-3)
     uv = (mesh.points[:, :2] / z[:, None] * intrinsics[:2] + intrinsics[2:]).astype(np.float32)
     p, inverse = uv[mesh.faces], (1 / z).astype(np.float32)[mesh.faces]
-    low = np.clip(np.ceil(p.min(1)), 0, None)
-    size = np.minimum(np.floor(p.max(1)), (width - 1, height - 1)) - low + 1
+    lowest, highest = (at(at(p[:, 0], p[:, 1]), p[:, 2]) for at in (np.minimum, np.maximum))
+    low = np.maximum(np.ceil(lowest), 0)
+    size = np.minimum(np.floor(highest), np.array([width - 1, height - 1], np.float32)) - low + 1
     e0, e1 = p[:, 0] - p[:, 2], p[:, 1] - p[:, 2]
     area = e0[:, 0] * e1[:, 1] - e0[:, 1] * e1[:, 0]
-    kept = (size > 0).all(1) & (area < -1e-6) & (mesh.points[mesh.faces, 2].min(1) > _NEAREST)  # from in front
+    kept = (size > 0).all(1) & (area < -1e-6) & (inverse.max(1) < 1 / _NEAREST)  # from in front
     rows = np.flatnonzero(kept)
     e0, e1, area, inverse = (x[rows] for x in (e0, e1, area, inverse))
     low, size = low[rows], size[rows].astype(np.int32)

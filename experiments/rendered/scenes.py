@@ -24,19 +24,11 @@ from jaxpose.geometry.skeleton import H36M_17, MEDIAPIPE_33, SMPL_22, other_side
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 
 SPLITS = {"train": pose17.DATA["split"], "val": "val+val_more"}
-# Bits of `effects`.
-EFFECTS = (
-    "people",
-    "furniture",
-    "border",
-    "motion_blur",
-    "small",
-    "backlight",
-    "compressed",
-    "shaken",
-    "noisy",
-    "turned",
-)
+# Mean shares of clips with each effect; `effects` has a bit for each, in this order.
+SHARES = {
+    **{"people": 0.22, "furniture": 0.22, "border": 0.12, "motion_blur": 0.2, "small": 0.14, "backlight": 0.1},
+    **{"compressed": 0.45, "shaken": 0.03, "noisy": 0.25, "turned": 0.04},
+}
 VISIBLE, SELF, COVERED, OUTSIDE = range(4)
 _OWN, _FURNITURE, _OTHER = 1, 2, 3  # layers
 # Metres that a body's surface may be before its joints, of arms and legs, and of trunk and head.
@@ -100,7 +92,7 @@ def _motion(rng: np.random.Generator, split: str, num: int, stride: int) -> tupl
     first = max(start[sequence], min(row, last - num * stride))
     rows = np.minimum(first + stride * np.arange(num + 1), last)
     rotations, hips = mocap.rotations[rows].copy(), mocap.joints[rows, 0].copy()
-    if rng.random() < 0.25:
+    if rng.random() < 0.1:
         limbs = (_LEGS, _ARMS, _LEGS + _ARMS)[rng.integers(3)]
         rotations[:, limbs] = mocap.rotations[rng.integers(len(mocap.joints)), limbs]
     if rng.random() < 0.5:
@@ -131,13 +123,8 @@ class _Actor(NamedTuple):
 
 def draw_clip(rng: np.random.Generator, split: str, num: int, stride: int, cast: list[people.Person]) -> Clip:
     """A clip of `num` frames, every `stride`-th of 30 a second. cast: people to draw from."""
-    effects = dict.fromkeys(EFFECTS, False) | {
-        name: bool(rng.random() < share)
-        for name, share in {
-            **{"people": 0.3, "furniture": 0.35, "border": 0.18, "motion_blur": 0.25, "small": 0.3, "backlight": 0.15},
-            **{"compressed": 0.6, "shaken": 0.08, "noisy": 0.4, "turned": 0.08},
-        }.items()
-    }
+    trouble = 2 * rng.random() ** 1.5  # some clips have little of it, some much
+    effects = {name: bool(rng.random() < trouble * share) for name, share in SHARES.items()}
     rotations, hips, subject = _motion(rng, split, num, stride)
     if effects["turned"]:
         rotations, hips = _turned(rng, rotations, hips)
@@ -169,16 +156,16 @@ def draw_clip(rng: np.random.Generator, split: str, num: int, stride: int, cast:
     covered, covered_landmarks = (np.stack(x) for x in zip(*hidden, strict=True))
     seconds, sizes, turned = of * stride / 30, np.tile(size, (num, 1)), np.tile(R, (num, 1, 1))
     truth = Truth(at[0], at[1], covered, covered_landmarks, K[of], sizes, turned, seconds)
-    bits = sum(1 << i for i, name in enumerate(EFFECTS) if effects[name])
+    bits = sum(1 << i for i, name in enumerate(SHARES) if effects[name])
     return Clip(images, truth, subject, body, bits)
 
 
 def _lens(rng: np.random.Generator, points: np.ndarray, effects: dict[str, bool]) -> tuple[np.ndarray, np.ndarray]:
-    """Intrinsics [F, 4] px and the image's width and height, for a person of 130 to 300 px, of 45 to 130 if small."""
+    """Intrinsics [F, 4] px and the image's width and height, for a person of 150 to 300 px, of 60 to 150 if small."""
     flat = points[..., :2] / np.maximum(points[..., 2:], 0.1)
     low, high = flat[:, ::7].min((0, 1)), flat[:, ::7].max((0, 1))
     one = (flat[0].max(0) - flat[0].min(0)).max()
-    tall = rng.uniform(45, 130) if effects["small"] else rng.uniform(130, 300)
+    tall = rng.uniform(60, 150) if effects["small"] else rng.uniform(150, 300)
     focal = min(tall / one, 330 / (high - low).max())
     border = rng.uniform(0.12, 0.35, 2)
     size = np.maximum(((high - low) * focal * (1 + 2 * border)), (high - low).max() * focal * 0.9).astype(int)
@@ -263,11 +250,11 @@ def _taken(
     rng: np.random.Generator, images: list[np.ndarray], layers: list[np.ndarray], effects: dict[str, bool]
 ) -> list[np.ndarray]:
     """The images as a camera and a codec leave them, uint8."""
-    gain, gamma = rng.uniform(0.6, 1.5) * (1 + 0.08 * rng.normal(size=3)), np.exp(0.25 * rng.normal())
+    gain, gamma = rng.uniform(0.7, 1.5) * (1 + 0.06 * rng.normal(size=3)), np.exp(0.2 * rng.normal())
     dark, haze = rng.uniform(0.12, 0.45), rng.uniform(0, 0.35)
-    blur = rng.uniform(0.3, 1.0) if rng.random() < 0.75 else rng.uniform(1, 2.5)
-    shake = rng.normal(size=2) * 8
-    sigma = np.exp(rng.uniform(np.log(0.01), np.log(0.12)))
+    blur = rng.uniform(0.3, 0.9) if rng.random() < 0.88 else rng.uniform(1, 2)
+    shake = rng.normal(size=2) * 5
+    sigma = np.exp(rng.uniform(np.log(0.01), np.log(0.08)))
     taken = []
     for image, layer in zip(images, layers, strict=True):
         if effects["backlight"]:
@@ -280,8 +267,8 @@ def _taken(
             image = image + sigma * rng.normal(size=image.shape).astype(np.float32)
         taken.append(image.astype(np.float32))
     if effects["compressed"] and len(taken) > 1 and pictures.codec():
-        return pictures.h264(taken, 30, int(rng.integers(26, 44)))
-    quality = int(rng.integers(8, 60)) if effects["compressed"] else 96
+        return pictures.h264(taken, 30, int(rng.integers(22, 40)))
+    quality = int(rng.integers(12, 75)) if effects["compressed"] else 96
     return [pictures.jpeg(image, quality) for image in taken]
 
 

@@ -22,13 +22,13 @@ def square(z: float, half: float, layer: int) -> Mesh:
 
 
 def test_the_nearest_surface_is_seen_from_its_front():
-    picture = render(joined([square(2.0, 0.2, 1), square(4.0, 1.0, 2)]), K, 100, 100)
-    assert (picture.layer == 1).sum() == 21**2  # 100 px * 0.2 m / 2 m on each side of the centre
+    picture = render(joined([square(2.0, 0.205, 1), square(4.0, 1.0, 2)]), K, 100, 100)
+    assert (picture.layer == 1).sum() == 21**2  # 10.25 px on each side of the centre
     assert picture.layer[50, 50] == 1
     np.testing.assert_allclose(picture.depth[50, [50, 70]], [2, 4], rtol=1e-5)
     np.testing.assert_allclose(picture.rgb[50, 70], 0.4, rtol=1e-5)
     assert picture.layer[50, 90] == 0
-    back = square(2.0, 0.2, 1)
+    back = square(2.0, 0.205, 1)
     assert not render(back._replace(faces=back.faces[:, ::-1]), K, 100, 100).layer.any()
 
 
@@ -89,6 +89,7 @@ def test_readings_of_shards_are_on_the_plane_with_their_evidence(tmp_path):
         data |= {f"{name}.xy": xy + np.float32(off), f"{name}.presence": np.array([0.9, 0.9, 0.9, 0.2])}
         data |= {f"{name}.crop": np.tile([160, 160, 512.0, 0], (n, 1))}
         data |= {f"{name}.{field}": np.full((n, 33), 0.7) for field in shards.EVIDENCE[:4]}
+    (tmp_path / "train").mkdir()
     write_npz(tmp_path / "train" / "00000.npz", data)
     read = shards.readings(shards.load(tmp_path, "train"))
     knee = H36M_17.joints.index("left_knee")
