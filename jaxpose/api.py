@@ -21,6 +21,7 @@ from jaxpose.tasks.fuse import fuse
 from jaxpose.tasks.generate import generate
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.lift_video import lift_video
+from jaxpose.tasks.lifter import Lifter
 from jaxpose.tasks.measure import measure
 from jaxpose.tasks.posterior import Observed, Posterior, posterior
 from jaxpose.tasks.priors import Prior, prior_of
@@ -39,6 +40,7 @@ __all__ = [
     "Condition",
     "Example",
     "Hypotheses",
+    "Lifter",
     "Model",
     "Observed",
     "Posterior",
