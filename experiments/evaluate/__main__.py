@@ -10,6 +10,7 @@
     world       vertical, floor, feet and root's path of one static camera
     h36m        DiffPose's protocols on prepared folders              gfpose    GFPose's protocol
     blazepose   the walker's videos, beside BlazePose's landmarks     all       every one of these, with the same flags
+    verdict     results that are doubtful, of right and of wrong input
     intervals   how far the intervals of angles, distances, speeds and radii hold
 
 `python -m experiments.evaluate WHAT --help` lists the flags. Files of the benchmark are those on straight limbs;

@@ -18,6 +18,7 @@ def test_a_video_becomes_a_file_of_keypoints_below_out(tmp_path, monkeypatch):
     found = weights.Weights("blazepose-lite", Path("a"), Path("b"))
     monkeypatch.setattr(weights, "fetch", lambda: fetched.append(1))
     monkeypatch.setattr(weights, "cached", lambda size: found if fetched else None)
+    monkeypatch.setattr(weights, "check_runtime", lambda: None)
     monkeypatch.setattr(clips, "blazepose", lambda networks, people: by_brightness([], people))
     video = write_video(tmp_path / "a.mp4", map(picture, range(9)))
     given = VideoFile(detector="blazepose-lite", people=1)
@@ -28,6 +29,15 @@ def test_a_video_becomes_a_file_of_keypoints_below_out(tmp_path, monkeypatch):
     assert "41 MB from https://registry.npmjs.org" in lines[0]
     assert drained(clips.keypoints_of(video, given, tmp_path / "out", "a"))[0] == path
     assert fetched == [1]
+
+
+def test_a_missing_runtime_is_named_before_the_download(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "cached", lambda size: None)
+    monkeypatch.setattr(weights, "fetch", lambda: pytest.fail("downloads"))
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    video = write_video(tmp_path / "a.mp4", [picture(0)])
+    with pytest.raises(ValueError, match=r"ai-edge-litert: pip install \"jaxpose\[video\]"):
+        drained(clips.keypoints_of(video, VideoFile(), tmp_path / "out", "a"))
 
 
 def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):

@@ -95,7 +95,8 @@ def walk(monkeypatch, tilt, std):
     radius = np.where(np.arange(frames) < 6, 0.32, 0.31)  # 0.316 m are away
     stands = np.array([[True, False]] * frames)
     chance = np.where(np.arange(frames) < 6, 0.9, 0.2)[:, None] * [1, 1]
-    found = World(R, t, (root + off) @ R.T + t, radius, chance, std, 1.5, True, ())
+    path = (root + off) @ R.T + t
+    found = World(R, t, path, radius, path[None], chance, std, 1.5, True, ())
     lifted = Hypotheses(None, np.zeros((256, 17, 3)), None, None, None, root=np.tile(root[-1], (2, 256, 1)))
     monkeypatch.setattr(world, "lift", lambda *_, **__: lifted)
     monkeypatch.setattr(world, "to_world", lambda *_, **__: found)

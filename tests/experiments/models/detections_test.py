@@ -19,12 +19,23 @@ def shard(**changes):
     joints = points[:, [MEDIAPIPE_33.joints.index(name) if name in SAME else 0 for name in H36M_17.joints]]
     fields = {"joints": joints, "intrinsics": intrinsics, "R_cam_world": np.tile(np.diag([1.0, -1, -1]), (5, 1, 1))}
     fields |= {"full.xy": xy, "full.visibility": np.ones((5, 33)), "full.presence": np.ones(5)}
+    for name in ("full", "lite", "mirrored"):  # evidence that training does not read
+        fields |= {f"{name}.{field}": np.ones((5, 33)) for field in ("peak", "second", "spread")}
+        fields |= {f"{name}.crop": np.tile([320.0, 240, 300, 0], (5, 1))} | (
+            {f"{name}.xy": xy} if name != "full" else {}
+        )
+    fields["clip"] = np.arange(5)
     return {k: np.asarray(v, np.float32) for k, v in (fields | changes).items()}
 
 
+def write(folder, **changes):
+    (folder / "train").mkdir()
+    write_npz(folder / "train" / "00000.npz", shard(**changes))
+    return str(folder)
+
+
 def test_keypoints_are_those_of_the_joints(tmp_path):
-    write_npz(tmp_path / "00000.npz", shard())
-    data = load_detections(str(tmp_path), ("full",))
+    data = load_detections(write(tmp_path), ("full",))
     at = [H36M_17.joints.index(name) for name in SAME]
     truth = np.asarray(data.x_cam)[:, at]
     np.testing.assert_allclose(data.xy[:, 0, at], truth[..., :2] / truth[..., 2:], atol=1e-5)
@@ -35,12 +46,14 @@ def test_keypoints_are_those_of_the_joints(tmp_path):
 def test_frames_without_a_person_and_hidden_landmarks_are_left_out(tmp_path):
     visibility, presence = np.ones((5, 33)), np.array([1, np.nan, 0.4, 1, 1])
     visibility[3], visibility[4, MEDIAPIPE_33.joints.index("left_wrist")] = 0.05, 0.05
-    write_npz(tmp_path / "00000.npz", shard(**{"full.visibility": visibility, "full.presence": presence}))
-    data = load_detections(str(tmp_path), ("full",))
+    changes = {"full.visibility": visibility, "full.presence": presence}
+    data = load_detections(write(tmp_path, **changes), ("full",))
     assert len(data.xy) == 2  # the first and the last
     np.testing.assert_array_equal(np.asarray(data.confidence)[:, 0, H36M_17.joints.index("left_wrist")] > 0, [1, 0])
 
 
 def test_a_folder_without_frames_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no frame that full read"):
+    with pytest.raises(ValueError, match="no shard"):
         load_detections(str(tmp_path), ("full",))
+    with pytest.raises(ValueError, match="no frame that full read"):
+        load_detections(write(tmp_path, **{"full.visibility": np.zeros((5, 33))}), ("full",))
