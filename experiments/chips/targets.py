@@ -22,7 +22,7 @@ VARIABLES = {
 
 class Target(NamedTuple):
     """Chips of a kind. topology: as JAX names it; peak, cycle: bfloat16 operations of a chip in a second, and in a
-    cycle of the compiler's estimates (0: it makes none, or the number is not published)."""
+    cycle of the compiler's estimates (0: it makes none, or the number is not known here)."""
 
     topology: str
     chips: int

@@ -1,8 +1,9 @@
 """One verdict for a result: reliable, or doubtful because of what it lists.
 
 A doubt is a property of a pose that lifts of people nearly never have and lifts of nonsense mostly have. Its limits
-were chosen on the benchmark's validation frames; `python -m experiments.evaluate verdict` prints how often each is
-raised on input that is right, and on input that is wrong in known ways.
+were chosen on the benchmark's validation frames, after a look at the other database, the clips and the walker too.
+`python -m experiments.evaluate verdict` prints how often each is raised on right input, and on input that is wrong in
+known ways.
 """
 
 from collections.abc import Mapping, Sequence
