@@ -184,9 +184,11 @@ OTHERS = {
     "mean_flow",
     "out_of_distribution",
     "probability_flow",
+    "register_network",
     "save",
     "start_stream",
     "stochastic",
+    "summary",
     "to_world",
 }
 BENEATH = {
