@@ -89,6 +89,8 @@ def test_experiments_and_their_flags_exist(line):
     source = "".join(file.read_text() for file in sources(Path(spec.origin)))
     if "launch" in source:  # flags of several processes
         source += (ROOT / "experiments" / "launch.py").read_text()
+    if arguments and arguments[0].isidentifier():  # a command of several, which the module lists
+        assert re.search(rf"^    {arguments.pop(0)} ", source, re.MULTILINE), line
     for argument in arguments:
         flag = re.fullmatch(r"--([\w.]+)(=.*)?", argument)
         assert flag is not None, f"{argument} is no flag of {module}"

@@ -27,6 +27,7 @@ from jaxpose.tasks.draw import drawn, from_noise
 from jaxpose.tasks.samplers import Sampler
 from jaxpose.tasks.typicality import judged
 
+LEAST_JOINTS = 4  # visible joints that a person needs
 # option -> capability of the models that it is for
 _FOR = {"up": "vertical", "past": "motion"}
 _FOR |= dict.fromkeys(("windows", "keypoint_mixture", "num_components", "depth"), "context")

@@ -23,9 +23,8 @@ from jaxpose.compiled import check_shape, filled
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.tasks.diffpose import rows_at_once
 from jaxpose.tasks.draw import check_num
-from jaxpose.tasks.lift import lift
+from jaxpose.tasks.lift import LEAST_JOINTS, lift
 from jaxpose.tasks.lift_video import lift_video
-from jaxpose.tasks.people import LEAST_JOINTS
 from jaxpose.tasks.typicality import judged
 
 Row = dict[str, np.ndarray]

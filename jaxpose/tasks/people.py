@@ -18,12 +18,12 @@ from jaxpose.io.assumed import rescaled
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.tracking import Tracker
 from jaxpose.model import Model
+from jaxpose.tasks.lift import LEAST_JOINTS
 from jaxpose.tasks.motion_stream import start_motions, step_motions
 from jaxpose.tasks.stream import start_stream, step_stream
 
 LATENCY = 4  # frames that one waits for, of a model of motions
 FORGET = 16  # frames after which a person who is not seen has left
-LEAST_JOINTS = 4  # seen of a person
 _RECENT = 300  # frames that tell what this detector calls sure
 
 
