@@ -74,6 +74,7 @@ def encode_keypoints(
     Returns a Condition with value and mask [..., J, 3] (depth hidden) and the confidences as context [..., J], and
     the View that `decode` and `place` need. At least two distinct visible joints are needed for the extent.
     """
+    confidence = jnp.asarray(confidence)
     visible = (confidence > 0).astype(uv_px.dtype)
     xy = jnp.where(visible[..., None] > 0, normalise(intrinsics, uv_px, distortion), 0)
     weight = (confidence / jnp.maximum(confidence.sum(-1, keepdims=True), 1e-6))[..., None]
@@ -86,7 +87,7 @@ def encode_keypoints(
     depth = jnp.zeros_like(value[..., :1])
     mask = jnp.broadcast_to(visible[..., None], value.shape)
     return Condition(
-        jnp.concatenate([value, depth], -1), jnp.concatenate([mask, depth], -1), jnp.asarray(confidence * visible)
+        jnp.concatenate([value, depth], -1), jnp.concatenate([mask, depth], -1), confidence * visible
     ), View(R, centre, extent)
 
 
